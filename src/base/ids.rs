@@ -1,0 +1,102 @@
+use std::fmt;
+use std::str::FromStr;
+
+/// A phone of the fleet: its number, from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PhoneId(pub u32);
+
+/// A node of the cluster: its position in the topology, from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(pub u8);
+
+/// The name of a phone: `SEP` and twelve upper-case hexadecimal digits of its MAC address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DeviceName([u8; 6]);
+
+/// The first half of the MAC address of every virtual phone: an OUI of IP phones, as in the
+/// published phone logs.
+const FLEET_OUI: [u8; 3] = [0x0C, 0x75, 0xBD];
+
+impl DeviceName {
+    /// The name with this MAC address.
+    pub const fn from_mac(mac: [u8; 6]) -> DeviceName {
+        DeviceName(mac)
+    }
+
+    /// The name of phone number `phone` of the fleet; numbers are below 2^24 (16.7 million).
+    pub fn of_phone(phone: PhoneId) -> DeviceName {
+        let [_, a, b, c] = phone.0.to_be_bytes();
+        DeviceName([FLEET_OUI[0], FLEET_OUI[1], FLEET_OUI[2], a, b, c])
+    }
+
+    /// The number of the phone with this name, if it is one of the fleet's names.
+    pub fn phone(self) -> Option<PhoneId> {
+        let [x, y, z, a, b, c] = self.0;
+        ([x, y, z] == FLEET_OUI).then(|| PhoneId(u32::from_be_bytes([0, a, b, c])))
+    }
+
+    /// The MAC address.
+    pub const fn mac(self) -> [u8; 6] {
+        self.0
+    }
+}
+
+impl fmt::Display for DeviceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SEP")?;
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02X}"))
+    }
+}
+
+/// What is wrong with a text that should be a device name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected SEP and twelve upper-case hexadecimal digits")]
+pub struct DeviceNameError;
+
+impl FromStr for DeviceName {
+    type Err = DeviceNameError;
+
+    fn from_str(text: &str) -> Result<DeviceName, DeviceNameError> {
+        let digits = text.strip_prefix("SEP").ok_or(DeviceNameError)?.as_bytes();
+        if digits.len() != 12 {
+            return Err(DeviceNameError);
+        }
+        let mut mac = [0; 6];
+        for (byte, pair) in mac.iter_mut().zip(digits.chunks_exact(2)) {
+            *byte = nibble(pair[0])? << 4 | nibble(pair[1])?;
+        }
+        Ok(DeviceName(mac))
+    }
+}
+
+/// The value of one upper-case hexadecimal digit; phones never write lower case here.
+fn nibble(digit: u8) -> Result<u8, DeviceNameError> {
+    match digit {
+        b'0'..=b'9' => Ok(digit - b'0'),
+        b'A'..=b'F' => Ok(digit - b'A' + 10),
+        _ => Err(DeviceNameError),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn device_name_round_trips_and_names_its_phone() {
+        let name = DeviceName::of_phone(PhoneId(0x0011_0317));
+        assert_eq!(name.to_string(), "SEP0C75BD110317");
+        assert_eq!("SEP0C75BD110317".parse(), Ok(name));
+        assert_eq!(name.phone(), Some(PhoneId(0x0011_0317)));
+        assert_eq!("SEP001122334455".parse::<DeviceName>().unwrap().phone(), None);
+    }
+
+    #[test]
+    fn device_name_refuses_other_texts() {
+        for text in ["", "SEP", "SEP00112233445", "SEP0011223344556", "sep001122334455"] {
+            assert_eq!(text.parse::<DeviceName>(), Err(DeviceNameError), "{text}");
+        }
+        assert!("SEP00112233445g".parse::<DeviceName>().is_err());
+        assert!("SEP00aabbccddee".parse::<DeviceName>().is_err(), "lower case is not a phone's");
+    }
+}

@@ -1,0 +1,255 @@
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+use crate::base::NodeId;
+
+/// The shape of a cluster: its release, nodes and CallManager groups. Valid by construction when
+/// it comes from a scenario: at least one node, group members exist, shares add up to 1.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Topology {
+    /// Release profile: which rules that changed between releases are in force.
+    pub release: Release,
+    /// What becomes of signatures that were made.
+    pub sign_cache: SignCacheMode,
+    /// Size of every RSA key of the cluster in bits: 2048 or 4096.
+    pub key_bits: u16,
+    /// The nodes; the first is the publisher. At most 64.
+    pub nodes: Vec<NodeSpec>,
+    /// CallManager groups in the order of the scenario; at least one.
+    pub groups: Vec<GroupSpec>,
+}
+
+/// One node of the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeSpec {
+    /// Host name, as it stands in certificates and configurations.
+    pub name: String,
+    /// Address of all services of the node.
+    pub address: IpAddr,
+    /// Services that are active on the node.
+    pub services: Vec<ServiceKind>,
+    /// Ports of the services; 0 lets the operating system choose.
+    pub ports: Ports,
+}
+
+/// Ports of the services of one node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ports {
+    /// UDP port of TFTP (69 on a real node).
+    pub tftp: u16,
+    /// TCP port of TVS (2445, TVS-02).
+    pub tvs: u16,
+    /// TCP port of CAPF (3804, CAPF-02).
+    pub capf: u16,
+}
+
+impl Default for Ports {
+    fn default() -> Ports {
+        Ports { tftp: 6969, tvs: 2445, capf: 3804 }
+    }
+}
+
+/// A CallManager group: up to three nodes, the first is asked first (TVS-04).
+#[derive(Clone, Debug, PartialEq)]
+pub struct GroupSpec {
+    /// Name of the group.
+    pub name: String,
+    /// Its nodes in the order in which phones ask them; 1 to 3.
+    pub members: Vec<NodeId>,
+    /// Share of the fleet in this group, 0..=1.
+    pub share: f64,
+}
+
+/// A service of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ServiceKind {
+    /// Cisco CallManager.
+    CallManager,
+    /// Certificate Authority Proxy Function.
+    Capf,
+    /// Cisco TFTP.
+    Tftp,
+    /// Trust Verification Service.
+    Tvs,
+}
+
+/// Every service, in the order of the enum.
+pub const SERVICES: [ServiceKind; 4] =
+    [ServiceKind::CallManager, ServiceKind::Capf, ServiceKind::Tftp, ServiceKind::Tvs];
+
+impl ServiceKind {
+    /// The name in scenario files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            ServiceKind::CallManager => "callmanager",
+            ServiceKind::Capf => "capf",
+            ServiceKind::Tftp => "tftp",
+            ServiceKind::Tvs => "tvs",
+        }
+    }
+}
+
+/// A kind of service certificate (CERT-02).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum CertificateKind {
+    /// CallManager.pem: signs the ITL (before 12.0) and every configuration file.
+    CallManager,
+    /// CAPF.pem: signs LSCs.
+    Capf,
+    /// ITLRecovery.pem: the second SAST of a list, from 10.x; lives on the publisher.
+    ItlRecovery,
+    /// TVS.pem: identity of the TVS server.
+    Tvs,
+}
+
+/// Every kind of certificate, in the order of the enum.
+pub const CERTIFICATES: [CertificateKind; 4] = [
+    CertificateKind::CallManager,
+    CertificateKind::Capf,
+    CertificateKind::ItlRecovery,
+    CertificateKind::Tvs,
+];
+
+impl CertificateKind {
+    /// The name in scenario files and of the PEM file.
+    pub const fn name(self) -> &'static str {
+        match self {
+            CertificateKind::CallManager => "CallManager",
+            CertificateKind::Capf => "CAPF",
+            CertificateKind::ItlRecovery => "ITLRecovery",
+            CertificateKind::Tvs => "TVS",
+        }
+    }
+}
+
+/// Release profile: the rules of a family of releases (`spec/domain.md` section 14).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Release {
+    /// 8.x and 9.x: no ITLRecovery, role CCM+TFTP.
+    R8_6,
+    /// 10.x and 11.x: ITLRecovery as second SAST, role TFTP.
+    R11_5,
+}
+
+/// Every release profile, oldest first.
+pub const RELEASES: [Release; 2] = [Release::R8_6, Release::R11_5];
+
+impl Release {
+    /// The name in scenario files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Release::R8_6 => "8.6",
+            Release::R11_5 => "11.5",
+        }
+    }
+
+    /// Whether the cluster has an ITLRecovery certificate (CERT-03).
+    pub const fn has_itl_recovery(self) -> bool {
+        matches!(self, Release::R11_5)
+    }
+}
+
+/// What becomes of signatures that were made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SignCacheMode {
+    /// Every request makes its own signature.
+    Off,
+    /// A signature is made at the first request for its file and kept.
+    Lazy,
+    /// All signatures are made in parallel when the TFTP service starts.
+    Prewarm,
+}
+
+/// Every cache mode.
+pub const SIGN_CACHE_MODES: [SignCacheMode; 3] =
+    [SignCacheMode::Off, SignCacheMode::Lazy, SignCacheMode::Prewarm];
+
+impl SignCacheMode {
+    /// The name in scenario files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            SignCacheMode::Off => "off",
+            SignCacheMode::Lazy => "lazy",
+            SignCacheMode::Prewarm => "prewarm",
+        }
+    }
+}
+
+impl Topology {
+    /// The node with this name, if there is one.
+    pub fn node_named(&self, name: &str) -> Option<NodeId> {
+        self.nodes.iter().position(|node| node.name == name).map(|at| NodeId(at as u8))
+    }
+
+    /// The nodes on which `service` is active, in order.
+    pub fn nodes_with(&self, service: ServiceKind) -> impl Iterator<Item = NodeId> + '_ {
+        (0u8..)
+            .map(NodeId)
+            .zip(&self.nodes)
+            .filter(move |(_, node)| node.services.contains(&service))
+            .map(|(id, _)| id)
+    }
+
+    /// The node with this number; numbers come from this topology.
+    pub fn node(&self, id: NodeId) -> &NodeSpec {
+        &self.nodes[usize::from(id.0)]
+    }
+
+    /// The address and port of a service of a node.
+    pub fn socket(&self, id: NodeId, service: ServiceKind) -> SocketAddr {
+        let node = self.node(id);
+        let port = match service {
+            ServiceKind::CallManager => 5060,
+            ServiceKind::Capf => node.ports.capf,
+            ServiceKind::Tftp => node.ports.tftp,
+            ServiceKind::Tvs => node.ports.tvs,
+        };
+        SocketAddr::new(node.address, port)
+    }
+
+    /// The number of phones of each group for a fleet of `phones`: shares split by largest
+    /// remainder, so that the parts add up to the whole (`decisions.md`, first scenario).
+    pub fn group_sizes(&self, phones: u32) -> Vec<u32> {
+        let exact: Vec<f64> =
+            self.groups.iter().map(|group| group.share * f64::from(phones)).collect();
+        let mut sizes: Vec<u32> = exact.iter().map(|share| share.floor() as u32).collect();
+        let mut order: Vec<usize> = (0..exact.len()).collect();
+        order.sort_by(|&a, &b| exact[b].fract().total_cmp(&exact[a].fract()).then(a.cmp(&b)));
+        let missing = phones.saturating_sub(sizes.iter().sum());
+        for &group in order.iter().cycle().take(missing as usize) {
+            sizes[group] += 1;
+        }
+        sizes
+    }
+}
+
+impl fmt::Display for Release {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_shares(shares: &[f64]) -> Topology {
+        let group = |&share| GroupSpec { name: "g".into(), members: vec![NodeId(0)], share };
+        Topology {
+            release: Release::R8_6,
+            sign_cache: SignCacheMode::Lazy,
+            key_bits: 2048,
+            nodes: vec![],
+            groups: shares.iter().map(group).collect(),
+        }
+    }
+
+    #[test]
+    fn group_sizes_are_split_by_largest_remainder() {
+        assert_eq!(with_shares(&[1.0]).group_sizes(2_000), [2_000]);
+        assert_eq!(with_shares(&[0.9, 0.1]).group_sizes(300), [270, 30]);
+        assert_eq!(with_shares(&[0.33, 0.33, 0.34]).group_sizes(10), [3, 3, 4]);
+        assert_eq!(with_shares(&[0.55, 0.45]).group_sizes(3), [2, 1]);
+        assert_eq!(with_shares(&[0.5, 0.5]).group_sizes(1), [1, 0], "ties go to the earlier group");
+    }
+}

@@ -1,0 +1,7 @@
+//! resetstorm rehearses the reset storm of a Cisco Unified Communications Manager cluster.
+//!
+//! The house has floors; imports go down only (`ARCHITECTURE.md`):
+//! `cli` → `report` → `serve`, `swarm`, `sim` → `net`, `measure` → `scenario` → `cluster`, `phone`
+//! → `transfer` → `crypto` → `wire` → `base`.
+
+pub mod base;

@@ -1,0 +1,40 @@
+use crate::base::Span;
+
+/// How phones of one kind behave; the defaults are marked in `field-facts.md` as guesses where no
+/// public source exists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PhoneProfile {
+    /// From power on or reset to the first request.
+    pub boot_time: Span,
+    /// Between the end of one step and the next request.
+    pub think: Span,
+    /// How long a phone waits for the next TFTP datagram before it sends its last one again
+    /// (guess: 4 s).
+    pub tftp_timeout: Span,
+    /// How often a TFTP datagram is sent in all before the transfer fails (guess: 5).
+    pub tftp_tries: u8,
+    /// Block size that is asked for (RFC 2348), `None` for a request without options.
+    pub tftp_block_size: Option<u16>,
+    /// Longest wait for connect, handshake and answer of one TVS server together (guess: 10 s).
+    pub tvs_timeout: Span,
+    /// Whether `CTLFile.tlv` is asked for after a missing `CTLSEP<MAC>.tlv`; default no
+    /// (`decisions.md`, mechanism).
+    pub asks_generic_ctl: bool,
+}
+
+/// Largest file that a phone takes in bytes (TFTP-10: seen in a phone log).
+pub const FILE_SIZE_MAX: usize = 550_001;
+
+impl Default for PhoneProfile {
+    fn default() -> PhoneProfile {
+        PhoneProfile {
+            boot_time: Span::ZERO,
+            think: Span::ZERO,
+            tftp_timeout: Span::from_secs(4),
+            tftp_tries: 5,
+            tftp_block_size: None,
+            tvs_timeout: Span::from_secs(10),
+            asks_generic_ctl: false,
+        }
+    }
+}

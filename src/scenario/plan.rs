@@ -1,0 +1,100 @@
+use std::net::SocketAddr;
+
+use crate::base::{NodeId, Span, Time};
+use crate::cluster::{OperatorAction, Topology};
+use crate::phone::PhoneProfile;
+
+use super::slo::Slo;
+
+/// A scenario that can be run: every reference resolved, every quantity in its type.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// Name of the scenario: letters, digits and hyphens (it names the run directory).
+    pub name: String,
+    /// One sentence about it; may be empty.
+    pub about: String,
+    /// Decides every draw of the run.
+    pub seed: u64,
+    /// The cluster.
+    pub topology: Topology,
+    /// The phones.
+    pub fleet: FleetPlan,
+    /// How a phone behaves.
+    pub phone: PhoneProfile,
+    /// What the operator does, in the order of the file.
+    pub timeline: Vec<TimelineEntry>,
+    /// What must hold at the end.
+    pub slos: Vec<Slo>,
+    /// Limits of the run.
+    pub limits: Limits,
+    /// Servers that are not ours; `None` runs against the embedded cluster.
+    pub target: Option<Target>,
+}
+
+/// The phones of a run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FleetPlan {
+    /// Number of phones, 1..=16,000,000.
+    pub phones: u32,
+    /// Models and their shares, which add up to 1; sorted by model.
+    pub models: Vec<(String, f64)>,
+    /// The node whose TFTP service the phones ask.
+    pub tftp: NodeId,
+    /// What the phones hold when the run starts.
+    pub start: FleetStart,
+    /// Within which span the phones power on when they boot at the start of the run.
+    pub arrival_within: Span,
+}
+
+/// What a phone holds at the start of the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FleetStart {
+    /// Nothing: the phone powers on and takes its first list unchecked.
+    Factory,
+    /// The list and the configuration that the cluster serves at the start.
+    ItlCurrent,
+}
+
+/// One entry of the operator's timeline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TimelineEntry {
+    /// When it is due.
+    pub trigger: Trigger,
+    /// What is done.
+    pub action: OperatorAction,
+}
+
+/// When an entry of the timeline is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trigger {
+    /// As soon as the entry before it has been carried out, and `delay` later.
+    AfterPrevious {
+        /// Extra wait.
+        delay: Span,
+    },
+    /// At this instant of the run.
+    At(Time),
+    /// When every entry before it has been carried out and every phone has settled.
+    FleetSettled,
+}
+
+/// Limits of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The run ends after this time, settled or not.
+    pub max_wall: Span,
+    /// Transfers in flight over the whole swarm.
+    pub transfers_in_flight: u32,
+    /// TVS lookups in flight over the whole swarm.
+    pub lookups_in_flight: u32,
+}
+
+/// Servers that are not ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// TFTP server of every phone.
+    pub tftp: SocketAddr,
+    /// TVS server that stands for every member of the phones' stored list; `None` asks the
+    /// members themselves.
+    pub tvs: Option<SocketAddr>,
+}

@@ -5,3 +5,6 @@
 //! → `transfer` → `crypto` → `wire` → `base`.
 
 pub mod base;
+pub mod crypto;
+pub mod transfer;
+pub mod wire;

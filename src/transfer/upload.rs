@@ -1,0 +1,438 @@
+use crate::base::{Span, Time};
+use crate::wire::tftp::{
+    BLOCK_SIZE_DEFAULT, BLOCK_SIZE_MAX, BLOCK_SIZE_MIN, ErrorCode, Options, Packet,
+};
+
+/// The bytes of a file that is served, in at most two pieces: a signed header of its own and a
+/// body that may be shared.
+pub trait Content {
+    /// The two pieces; either may be empty.
+    fn pieces(&self) -> [&[u8]; 2];
+
+    /// Length of the file in bytes.
+    fn length(&self) -> usize {
+        self.pieces().iter().map(|piece| piece.len()).sum()
+    }
+}
+
+impl Content for Vec<u8> {
+    fn pieces(&self) -> [&[u8]; 2] {
+        [self, &[]]
+    }
+}
+
+/// What a server allows and how patient it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UploadLimits {
+    /// Largest block size that is granted.
+    pub block_size_max: u16,
+    /// Largest window that is granted (RFC 7440).
+    pub window_size_max: u16,
+    /// Wait before a datagram is sent again, unless the client asks for another.
+    pub timeout: Span,
+    /// How often a datagram is sent in all.
+    pub tries: u8,
+}
+
+impl Default for UploadLimits {
+    fn default() -> UploadLimits {
+        UploadLimits {
+            block_size_max: BLOCK_SIZE_MAX,
+            window_size_max: 64,
+            timeout: Span::from_secs(1),
+            tries: 5,
+        }
+    }
+}
+
+/// What the driver has to send next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// The option acknowledgement.
+    Oack,
+    /// `count` blocks from block `first` on, counted from 1 without wrapping.
+    Blocks {
+        /// Number of the first block.
+        first: u64,
+        /// How many blocks, at least 1.
+        count: u16,
+    },
+    /// Nothing: a duplicate, or a block that was not sent.
+    Nothing,
+    /// The client has the whole file.
+    Done,
+    /// The client is gone or gave up.
+    Dropped,
+}
+
+/// One file on its way to one client.
+#[derive(Debug)]
+pub struct Upload<C> {
+    content: C,
+    length: usize,
+    block_size: u16,
+    window_size: u16,
+    options: Options,
+    /// Blocks that the client has acknowledged.
+    acknowledged: u64,
+    /// Whether the client has answered anything: before that nothing is sent twice unasked, so
+    /// that nobody can aim us at a silent address.
+    proven: bool,
+    timeout: Span,
+    limits: UploadLimits,
+    tries_left: u8,
+    deadline: Time,
+}
+
+impl<C: Content> Upload<C> {
+    /// Answers a read request; the first reply is to be sent at once.
+    pub fn start(
+        content: C,
+        asked: Options,
+        limits: UploadLimits,
+        now: Time,
+    ) -> (Upload<C>, Reply) {
+        let length = content.length();
+        let granted = grant(asked, length, &limits);
+        let timeout = granted.timeout_s.map_or(limits.timeout, Span::from_secs);
+        let narrow = |value: Option<u64>, default| {
+            value.and_then(|value| u16::try_from(value).ok()).unwrap_or(default)
+        };
+        let upload = Upload {
+            content,
+            length,
+            block_size: narrow(granted.block_size, BLOCK_SIZE_DEFAULT),
+            window_size: narrow(granted.window_size, 1),
+            options: granted,
+            acknowledged: 0,
+            proven: false,
+            timeout,
+            limits,
+            tries_left: limits.tries,
+            deadline: now + timeout.times(u64::from(limits.tries)),
+        };
+        let reply = upload.current();
+        (upload, reply)
+    }
+
+    /// When [`Upload::on_timeout`] is due.
+    pub const fn deadline(&self) -> Time {
+        self.deadline
+    }
+
+    /// Whether the client has answered.
+    pub const fn is_proven(&self) -> bool {
+        self.proven
+    }
+
+    /// The same request came again: the client did not hear us. Says again what was said, if the
+    /// transfer has not moved on.
+    pub fn on_repeated_request(&mut self) -> Reply {
+        if self.proven { Reply::Nothing } else { self.current() }
+    }
+
+    /// The client acknowledges `block`.
+    pub fn on_ack(&mut self, block: u16, now: Time) -> Reply {
+        let awaits_oack = !self.proven && !self.options.is_empty();
+        if awaits_oack {
+            if block != 0 {
+                return Reply::Nothing;
+            }
+        } else {
+            // A repeated acknowledgement is no request for the block: answering it would double
+            // every datagram from there on (RFC 1123 section 4.2.3.1).
+            let step = block.wrapping_sub(self.acknowledged as u16);
+            if step == 0 || step > self.window_size || u64::from(step) > self.blocks_left() {
+                return Reply::Nothing;
+            }
+            self.acknowledged += u64::from(step);
+        }
+        self.proven = true;
+        self.tries_left = self.limits.tries;
+        if self.blocks_left() == 0 {
+            return Reply::Done;
+        }
+        self.deadline = now + self.timeout;
+        self.window()
+    }
+
+    /// The client ends the transfer.
+    pub fn on_error(&mut self) -> Reply {
+        Reply::Dropped
+    }
+
+    /// The deadline has passed: sends again to a client that has answered before, else drops it.
+    pub fn on_timeout(&mut self, now: Time) -> Reply {
+        self.tries_left = self.tries_left.saturating_sub(1);
+        if !self.proven || self.tries_left == 0 {
+            return Reply::Dropped;
+        }
+        self.deadline = now + self.timeout;
+        self.window()
+    }
+
+    /// Writes the option acknowledgement into `out`.
+    pub fn write_oack(&self, out: &mut Vec<u8>) {
+        Packet::Oack { options: self.options }.encode(out);
+    }
+
+    /// Writes block `number` (from 1) into `out`.
+    pub fn write_block(&self, number: u64, out: &mut Vec<u8>) {
+        let size = usize::from(self.block_size);
+        let start = ((number - 1) as usize * size).min(self.length);
+        let end = (start + size).min(self.length);
+        let [head, tail] = self.content.pieces();
+        let split = head.len();
+        let [high, low] = (number as u16).to_be_bytes();
+        out.clear();
+        out.extend_from_slice(&[0, 3, high, low]);
+        out.extend_from_slice(&head[start.min(split)..end.min(split)]);
+        out.extend_from_slice(&tail[start.max(split) - split..end.max(split) - split]);
+    }
+
+    /// What is said before the client has answered.
+    fn current(&self) -> Reply {
+        if self.options.is_empty() { self.window() } else { Reply::Oack }
+    }
+
+    fn window(&self) -> Reply {
+        let count = self.blocks_left().min(u64::from(self.window_size)) as u16;
+        Reply::Blocks { first: self.acknowledged + 1, count }
+    }
+
+    /// Blocks that the client has not acknowledged; a file ends with a short block.
+    fn blocks_left(&self) -> u64 {
+        (self.length / usize::from(self.block_size)) as u64 + 1 - self.acknowledged
+    }
+}
+
+/// The options that are granted; those out of range are left out (RFC 2347 section "Negotiation").
+fn grant(asked: Options, length: usize, limits: &UploadLimits) -> Options {
+    let block_size = asked
+        .block_size
+        .filter(|&size| size >= u64::from(BLOCK_SIZE_MIN))
+        .map(|size| size.min(u64::from(limits.block_size_max)));
+    Options {
+        block_size,
+        transfer_size: asked.transfer_size.map(|_| length as u64),
+        timeout_s: asked.timeout_s.filter(|seconds| (1..=255).contains(seconds)),
+        window_size: asked
+            .window_size
+            .filter(|size| (1..=65_535).contains(size))
+            .map(|size| size.min(u64::from(limits.window_size_max))),
+    }
+}
+
+/// Writes the error "file not found" into `out`.
+pub fn write_not_found(out: &mut Vec<u8>) {
+    Packet::Error { code: ErrorCode::FileNotFound, message: "File not found" }.encode(out);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{Purpose, stream};
+    use crate::transfer::{Download, DownloadOutcome, DownloadRequest, Progress};
+
+    fn upload(length: usize, options: Options) -> (Upload<Vec<u8>>, Reply) {
+        let content: Vec<u8> = (0..length).map(|at| (at / 7) as u8).collect();
+        Upload::start(content, options, UploadLimits::default(), Time::ZERO)
+    }
+
+    fn blocks(first: u64, count: u16) -> Reply {
+        Reply::Blocks { first, count }
+    }
+
+    #[test]
+    fn without_options_the_first_block_is_the_answer() {
+        let (mut upload, reply) = upload(600, Options::default());
+        assert_eq!(reply, blocks(1, 1));
+        assert_eq!(upload.on_ack(1, Time::ZERO), blocks(2, 1));
+        assert_eq!(upload.on_ack(2, Time::ZERO), Reply::Done);
+    }
+
+    #[test]
+    fn a_repeated_acknowledgement_sends_nothing() {
+        let (mut upload, _) = upload(2_000, Options::default());
+        upload.on_ack(1, Time::ZERO);
+        assert_eq!(upload.on_ack(1, Time::ZERO), Reply::Nothing);
+        assert_eq!(upload.on_ack(0, Time::ZERO), Reply::Nothing);
+        assert_eq!(upload.on_ack(3, Time::ZERO), Reply::Nothing, "block 3 was not sent yet");
+        assert_eq!(upload.on_ack(2, Time::ZERO), blocks(3, 1));
+    }
+
+    #[test]
+    fn a_silent_client_gets_one_datagram_per_request() {
+        let (mut upload, _) = upload(2_000, Options::default());
+        assert_eq!(upload.on_repeated_request(), blocks(1, 1));
+        assert_eq!(upload.deadline(), Time::ZERO + Span::from_secs(5));
+        assert_eq!(upload.on_timeout(upload.deadline()), Reply::Dropped);
+    }
+
+    #[test]
+    fn a_client_that_answered_gets_its_block_again_a_bounded_number_of_times() {
+        let (mut upload, _) = upload(2_000, Options::default());
+        upload.on_ack(1, Time::ZERO);
+        assert_eq!(upload.on_repeated_request(), Reply::Nothing);
+        for _ in 1..5 {
+            assert_eq!(upload.on_timeout(upload.deadline()), blocks(2, 1));
+        }
+        assert_eq!(upload.on_timeout(upload.deadline()), Reply::Dropped);
+    }
+
+    #[test]
+    fn options_are_granted_within_their_ranges() {
+        let asked = |block_size, window_size, timeout_s| Options {
+            block_size: Some(block_size),
+            window_size: Some(window_size),
+            timeout_s: Some(timeout_s),
+            transfer_size: Some(0),
+        };
+        let granted = |options| upload(700, options).0.options;
+        assert_eq!(granted(asked(1_428, 4, 3)), Options { transfer_size: Some(700), ..asked(1_428, 4, 3) });
+        let wide = granted(asked(70_000, 1_000, 3));
+        assert_eq!((wide.block_size, wide.window_size), (Some(65_464), Some(64)));
+        let absurd = granted(asked(7, 0, 256));
+        assert_eq!(absurd, Options { transfer_size: Some(700), ..Options::default() });
+        assert_eq!(granted(asked(8, 1, 255)).timeout_s, Some(255));
+        assert_eq!(granted(asked(8, 1, 0)).timeout_s, None);
+    }
+
+    #[test]
+    fn options_are_acknowledged_before_the_first_block() {
+        let options = Options { block_size: Some(100), ..Options::default() };
+        let (mut upload, reply) = upload(150, options);
+        assert_eq!(reply, Reply::Oack);
+        assert_eq!(upload.on_ack(1, Time::ZERO), Reply::Nothing);
+        assert_eq!(upload.on_ack(0, Time::ZERO), blocks(1, 1));
+        assert_eq!(upload.on_ack(0, Time::ZERO), Reply::Nothing);
+        let mut out = Vec::new();
+        upload.write_oack(&mut out);
+        assert_eq!(out, b"\0\x06blksize\x00100\0");
+    }
+
+    #[test]
+    fn an_acknowledgement_inside_a_window_moves_the_window() {
+        let options = Options { window_size: Some(4), ..Options::default() };
+        let (mut upload, _) = upload(512 * 9, options);
+        assert_eq!(upload.on_ack(0, Time::ZERO), blocks(1, 4));
+        assert_eq!(upload.on_ack(2, Time::ZERO), blocks(3, 4));
+        assert_eq!(upload.on_ack(6, Time::ZERO), blocks(7, 4));
+        assert_eq!(upload.on_ack(9, Time::ZERO), blocks(10, 1), "the empty last block");
+        assert_eq!(upload.on_ack(10, Time::ZERO), Reply::Done);
+    }
+
+    #[test]
+    fn a_file_in_two_pieces_is_served_as_one() {
+        struct Two([Vec<u8>; 2]);
+        impl Content for Two {
+            fn pieces(&self) -> [&[u8]; 2] {
+                [&self.0[0], &self.0[1]]
+            }
+        }
+        let whole: Vec<u8> = (0..1_400u32).map(|at| at as u8).collect();
+        for split in [0, 1, 511, 512, 513, 1_400] {
+            let two = Two([whole[..split].to_vec(), whole[split..].to_vec()]);
+            let (upload, _) =
+                Upload::start(two, Options::default(), UploadLimits::default(), Time::ZERO);
+            let mut out = Vec::new();
+            let mut all = Vec::new();
+            for number in 1..=3 {
+                upload.write_block(number, &mut out);
+                all.extend_from_slice(&out[4..]);
+            }
+            assert_eq!(all, whole, "split at {split}");
+        }
+    }
+
+    /// Client and server against each other, a share of the datagrams lost; virtual time.
+    fn transfer(length: usize, options: Options, loss: f64) -> Vec<u8> {
+        let content: Vec<u8> = (0..length).map(|at| (at / 7) as u8).collect();
+        let limits = UploadLimits { tries: 50, ..UploadLimits::default() };
+        let mut chance = stream(7, length as u64, Purpose::Network);
+        let request = DownloadRequest {
+            file: "f".into(),
+            options,
+            size_max: length,
+            timeout: Span::from_secs(4),
+            tries: 50,
+        };
+        let (mut now, mut out) = (Time::ZERO, Vec::new());
+        let mut download = Download::start(request, now, &mut out);
+        let (mut upload, mut reply) = Upload::start(content, options, limits, now);
+        for _ in 0..1_000_000 {
+            let mut to_client: Vec<Vec<u8>> = Vec::new();
+            match reply {
+                Reply::Oack => {
+                    upload.write_oack(&mut out);
+                    to_client.push(out.clone());
+                }
+                Reply::Blocks { first, count } => {
+                    for number in first..first + u64::from(count) {
+                        upload.write_block(number, &mut out);
+                        to_client.push(out.clone());
+                    }
+                }
+                Reply::Nothing | Reply::Done | Reply::Dropped => {}
+            }
+            reply = Reply::Nothing;
+            let mut answered = false;
+            for datagram in to_client {
+                if chance.unit() < loss {
+                    continue;
+                }
+                let progress = download.on_datagram(&datagram, 7, now, &mut out);
+                if let Progress::Finished(outcome) = progress {
+                    let DownloadOutcome::Complete(data) = outcome else { panic!("{outcome:?}") };
+                    return data;
+                }
+                if out.is_empty() || chance.unit() < loss {
+                    continue;
+                }
+                let Ok(Packet::Ack { block }) = Packet::parse(&out) else { panic!() };
+                answered = true;
+                let next = upload.on_ack(block, now);
+                if next != Reply::Nothing {
+                    reply = next;
+                }
+            }
+            if !answered && reply == Reply::Nothing {
+                now = upload.deadline().min(download.deadline()).max(now);
+                if download.deadline() <= now {
+                    download.on_timeout(now, &mut out);
+                    reply = match Packet::parse(&out) {
+                        Ok(Packet::Ack { block }) => upload.on_ack(block, now),
+                        _ => upload.on_repeated_request(),
+                    };
+                } else {
+                    reply = upload.on_timeout(now);
+                }
+            }
+        }
+        panic!("the transfer does not end");
+    }
+
+    #[test]
+    fn files_arrive_whole_with_and_without_loss_options_and_windows() {
+        let sizes = [0, 1, 511, 512, 513, 5_438, 40_000];
+        for options in [
+            Options::default(),
+            Options { block_size: Some(1_428), ..Options::default() },
+            Options { block_size: Some(600), window_size: Some(8), ..Options::default() },
+        ] {
+            for length in sizes {
+                for loss in [0.0, 0.01, 0.1, 0.3] {
+                    let data = transfer(length, options, loss);
+                    assert!(data.iter().enumerate().all(|(at, &byte)| byte == (at / 7) as u8));
+                    assert_eq!(data.len(), length, "{options:?} loss {loss}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn block_numbers_wrap() {
+        let options = Options { block_size: Some(8), ..Options::default() };
+        assert_eq!(transfer(600_000, options, 0.0).len(), 600_000);
+    }
+}

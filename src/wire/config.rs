@@ -1,0 +1,454 @@
+use std::fmt::Write as _;
+use std::io;
+
+use quick_xml::Writer;
+use quick_xml::events::{BytesDecl, BytesStart, BytesText, Event};
+
+/// Most TVS members that are read from a configuration (`spec/phone-boot.md` section 3).
+const TVS_MEMBERS_MAX: usize = 5;
+
+/// What a phone uses of `SEP<MAC>.cnf.xml` (`spec/phone-boot.md` section 4).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Config {
+    /// TVS servers in the order of their priority.
+    pub tvs: Vec<TvsMember>,
+}
+
+/// One TVS server of a configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TvsMember {
+    /// Host name or address.
+    pub address: String,
+    /// TCP port.
+    pub port: u16,
+}
+
+/// Why a configuration cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what} at byte {offset}: expected {expected}")]
+pub struct ConfigError {
+    /// The fault.
+    pub what: String,
+    /// Offset in bytes.
+    pub offset: usize,
+    /// What should be there.
+    pub expected: &'static str,
+}
+
+impl Config {
+    /// Reads a configuration.
+    ///
+    /// # Errors
+    /// If it is not well-formed XML with a `device` root, or a TVS port is no port.
+    pub fn parse(bytes: &[u8]) -> Result<Config, ConfigError> {
+        let text = std::str::from_utf8(bytes).map_err(|error| ConfigError {
+            what: "text is not UTF-8".into(),
+            offset: error.valid_up_to(),
+            expected: "UTF-8",
+        })?;
+        let mut reader = quick_xml::Reader::from_str(text);
+        let mut walk = Walk::default();
+        loop {
+            let event = reader.read_event();
+            let offset = reader.buffer_position() as usize;
+            let fault = |what: String, expected| ConfigError { what, offset, expected };
+            match event {
+                Err(error) => return Err(fault(error.to_string(), "well-formed XML")),
+                Ok(Event::Eof) => break,
+                Ok(Event::Start(tag)) => walk.enter(tag.name().as_ref(), priority(&tag)),
+                Ok(Event::Text(part)) => walk.text.push_str(&part.xml10_content()),
+                Ok(Event::End(_)) => {
+                    walk.leave().map_err(|what| fault(what, "a port from 1 to 65535"))?;
+                }
+                Ok(_) => {}
+            }
+        }
+        let end = bytes.len();
+        if !walk.path.is_empty() || !walk.device_seen {
+            return Err(ConfigError {
+                what: "the document is not complete".into(),
+                offset: end,
+                expected: "one device element",
+            });
+        }
+        Ok(walk.into_config())
+    }
+}
+
+/// Where a reader of a configuration is, and what it has found.
+#[derive(Default)]
+struct Walk {
+    path: Vec<String>,
+    text: String,
+    device_seen: bool,
+    /// Priority, address, port of each TVS member.
+    members: Vec<(u32, String, u16)>,
+    priority: u32,
+    address: String,
+    port: Option<u16>,
+}
+
+const TVS_MEMBER: [&str; 4] = ["device", "TVS", "members", "member"];
+
+impl Walk {
+    fn enter(&mut self, name: &str, priority: Option<u32>) {
+        self.path.push(name.to_owned());
+        self.text.clear();
+        if self.path == TVS_MEMBER {
+            (self.address, self.port) = (String::new(), None);
+            self.priority = priority.unwrap_or(u32::MAX);
+        }
+        self.device_seen |= self.path == ["device"];
+    }
+
+    fn leave(&mut self) -> Result<(), String> {
+        let in_member = self.path.len() == 5 && self.path[..4] == TVS_MEMBER;
+        match self.path.last().map(String::as_str) {
+            Some("address") if in_member => self.text.trim().clone_into(&mut self.address),
+            Some("port") if in_member => self.port = Some(port(self.text.trim())?),
+            Some("member") if self.path == TVS_MEMBER && !self.address.is_empty() => {
+                let address = std::mem::take(&mut self.address);
+                self.members.push((self.priority, address, self.port.unwrap_or(2445)));
+            }
+            _ => {}
+        }
+        self.path.pop();
+        self.text.clear();
+        Ok(())
+    }
+
+    fn into_config(mut self) -> Config {
+        self.members.sort_by_key(|member| member.0);
+        self.members.truncate(TVS_MEMBERS_MAX);
+        let member = |(_, address, port)| TvsMember { address, port };
+        Config { tvs: self.members.into_iter().map(member).collect() }
+    }
+}
+
+/// The `priority` attribute of a member; 0 is tried first, members without one come last.
+fn priority(tag: &BytesStart<'_>) -> Option<u32> {
+    tag.try_get_attribute("priority").ok()??.value.parse().ok()
+}
+
+fn port(text: &str) -> Result<u16, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err(format!("TVS port `{text}`")),
+        Ok(port) => Ok(port),
+    }
+}
+
+/// What differs between the configurations of one CallManager group.
+#[derive(Clone, Copy, Debug)]
+pub struct ConfigValues<'a> {
+    /// Device name, `SEP<MAC>`.
+    pub device: &'a str,
+    /// Directory number of the first line, seven digits.
+    pub line: u32,
+}
+
+/// The configurations of one group: written once by the XML library, then filled in per phone by
+/// copying, because 50,000 phones ask for theirs at once.
+#[derive(Clone, Debug)]
+pub struct ConfigTemplate {
+    pieces: Vec<Piece>,
+    length: usize,
+}
+
+#[derive(Clone, Debug)]
+enum Piece {
+    Text(String),
+    Device,
+    Line(u32),
+}
+
+/// Stands for the device name while the template is written; no value contains it.
+const DEVICE_MARK: &str = "{{device}}";
+/// Stands for the directory number plus the number behind it.
+const LINE_MARK: &str = "{{line+";
+/// Lines of a phone.
+const LINES: u32 = 2;
+/// Speed dials of a phone; with this number a signed configuration has about 7.6 kB (TFTP-11).
+const SPEED_DIALS: u32 = 14;
+
+impl ConfigTemplate {
+    /// The template of a group whose members are `nodes` (name, address, TVS port), first asked
+    /// first.
+    pub fn new(nodes: &[(String, String, u16)], capf_node: &str, model: &str) -> ConfigTemplate {
+        let mut writer = Writer::new_with_indent(Vec::new(), b' ', 2);
+        write_device(&mut writer, nodes, capf_node, model).expect("writing to memory cannot fail");
+        let text = String::from_utf8(writer.into_inner()).expect("the writer makes UTF-8") + "\n";
+        let pieces = split_marks(&text);
+        let length = text.len();
+        ConfigTemplate { pieces, length }
+    }
+
+    /// The configuration of one phone.
+    pub fn render(&self, values: ConfigValues<'_>) -> String {
+        let mut out = String::with_capacity(self.length);
+        for piece in &self.pieces {
+            match piece {
+                Piece::Text(text) => out.push_str(text),
+                Piece::Device => out.push_str(values.device),
+                Piece::Line(add) => {
+                    let number = (values.line + add) % 10_000_000;
+                    write!(out, "{number:07}").expect("writing to a string cannot fail");
+                }
+            }
+        }
+        out
+    }
+}
+
+fn split_marks(text: &str) -> Vec<Piece> {
+    let mut pieces = Vec::new();
+    let mut rest = text;
+    while let Some(at) = rest.find("{{") {
+        pieces.push(Piece::Text(rest[..at].to_owned()));
+        let end = at + rest[at..].find("}}").expect("marks are closed") + 2;
+        let mark = &rest[at..end];
+        pieces.push(match mark.strip_prefix(LINE_MARK) {
+            Some(add) => {
+                Piece::Line(add.trim_end_matches('}').parse().expect("marks carry numbers"))
+            }
+            None => Piece::Device,
+        });
+        rest = &rest[end..];
+    }
+    pieces.push(Piece::Text(rest.to_owned()));
+    pieces
+}
+
+type Xml = Writer<Vec<u8>>;
+
+fn leaf(writer: &mut Xml, name: &str, value: &str) -> io::Result<()> {
+    writer.create_element(name).write_text_content(BytesText::new(value)).map(drop)
+}
+
+fn leaves(writer: &mut Xml, pairs: &[(&str, &str)]) -> io::Result<()> {
+    pairs.iter().try_for_each(|(name, value)| leaf(writer, name, value))
+}
+
+fn branch(
+    writer: &mut Xml,
+    name: &str,
+    inner: impl FnOnce(&mut Xml) -> io::Result<()>,
+) -> io::Result<()> {
+    writer.create_element(name).write_inner_content(inner).map(drop)
+}
+
+fn write_device(
+    writer: &mut Xml,
+    nodes: &[(String, String, u16)],
+    capf_node: &str,
+    model: &str,
+) -> io::Result<()> {
+    writer.write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
+    branch(writer, "device", |w| {
+        leaves(w, &[("fullConfig", "true"), ("deviceProtocol", "SIP"), ("ipAddressMode", "0")])?;
+        branch(w, "devicePool", |w| write_device_pool(w, nodes))?;
+        branch(w, "TVS", |w| write_tvs(w, nodes))?;
+        branch(w, "sipProfile", write_sip_profile)?;
+        branch(w, "commonProfile", |w| {
+            leaves(w, &[("phonePassword", ""), ("backgroundImageAccess", "true")])?;
+            leaves(w, &[("callLogBlfEnabled", "2"), ("settingsAccess", "1")])
+        })?;
+        leaf(w, "loadInformation", &format!("sip{model}.14-2-1-0001-125"))?;
+        branch(w, "vendorConfig", write_vendor_config)?;
+        leaves(w, &[("deviceSecurityMode", "1"), ("transportLayerProtocol", "1")])?;
+        leaf(w, "capfAuthMode", "0")?;
+        branch(w, "capfList", |w| {
+            branch(w, "capf", |w| leaves(w, &[("phonePort", "3804"), ("processNodeName", capf_node)]))
+        })?;
+        leaves(w, &[("certHash", ""), ("encrConfig", "false")])?;
+        write_services(w, &nodes[0].0)
+    })
+}
+
+fn write_device_pool(writer: &mut Xml, nodes: &[(String, String, u16)]) -> io::Result<()> {
+    branch(writer, "dateTimeSetting", |w| {
+        leaves(w, &[("dateTemplate", "D/M/Y"), ("timeZone", "GMT Standard/Daylight Time")])
+    })?;
+    branch(writer, "callManagerGroup", |w| {
+        branch(w, "members", |w| {
+            nodes.iter().enumerate().try_for_each(|(priority, (name, _, _))| {
+                write_call_manager(w, priority, name)
+            })
+        })
+    })
+}
+
+fn write_call_manager(writer: &mut Xml, priority: usize, name: &str) -> io::Result<()> {
+    let member = writer.create_element("member");
+    member
+        .with_attribute(("priority", priority.to_string().as_str()))
+        .write_inner_content(|w| {
+            branch(w, "callManager", |w| {
+                branch(w, "ports", |w| {
+                    leaf(w, "ethernetPhonePort", "2000")?;
+                    leaves(w, &[("sipPort", "5060"), ("securedSipPort", "5061")])
+                })?;
+                leaf(w, "processNodeName", name)
+            })
+        })
+        .map(drop)
+}
+
+fn write_tvs(writer: &mut Xml, nodes: &[(String, String, u16)]) -> io::Result<()> {
+    branch(writer, "members", |w| {
+        nodes.iter().enumerate().try_for_each(|(priority, (_, address, port))| {
+            w.create_element("member")
+                .with_attribute(("priority", priority.to_string().as_str()))
+                .write_inner_content(|w| {
+                    leaves(w, &[("port", &port.to_string()), ("address", address)])
+                })
+                .map(drop)
+        })
+    })
+}
+
+fn write_sip_profile(writer: &mut Xml) -> io::Result<()> {
+    branch(writer, "sipCallFeatures", |w| {
+        leaves(w, &[("cnfJoinEnabled", "true"), ("callForwardURI", "x-cisco-serviceuri-cfwdall")])?;
+        leaves(w, &[("callPickupURI", "x-cisco-serviceuri-pickup"), ("rfc2543Hold", "false")])?;
+        leaves(w, &[("callHoldRingback", "2"), ("semiAttendedTransfer", "true")])
+    })?;
+    leaves(writer, &[("phoneLabel", DEVICE_MARK), ("startMediaPort", "16384")])?;
+    leaves(writer, &[("stopMediaPort", "32766"), ("dscpForAudio", "184")])?;
+    branch(writer, "sipLines", |w| {
+        (0..LINES).try_for_each(|line| write_line(w, line))?;
+        (0..SPEED_DIALS).try_for_each(|dial| write_speed_dial(w, dial))
+    })
+}
+
+fn write_line(writer: &mut Xml, line: u32) -> io::Result<()> {
+    let number = format!("{LINE_MARK}{line}}}}}");
+    writer
+        .create_element("line")
+        .with_attribute(("button", (line + 1).to_string().as_str()))
+        .write_inner_content(|w| {
+            leaves(w, &[("featureID", "9"), ("featureLabel", &number), ("proxy", "USECALLMANAGER")])?;
+            leaves(w, &[("port", "5060"), ("name", &number), ("displayName", &number)])?;
+            branch(w, "autoAnswer", |w| leaf(w, "autoAnswerEnabled", "2"))?;
+            leaves(w, &[("callWaiting", "3"), ("authName", ""), ("sharedLine", "false")])?;
+            leaves(w, &[("messageWaitingLampPolicy", "3"), ("messagesNumber", "8000")])?;
+            leaves(w, &[("ringSettingIdle", "4"), ("ringSettingActive", "5"), ("contact", &number)])
+        })
+        .map(drop)
+}
+
+fn write_speed_dial(writer: &mut Xml, dial: u32) -> io::Result<()> {
+    let number = format!("{LINE_MARK}{}}}}}", 1_000 + dial * 37);
+    writer
+        .create_element("line")
+        .with_attribute(("button", (LINES + dial + 1).to_string().as_str()))
+        .write_inner_content(|w| {
+            leaves(w, &[("featureID", "2"), ("featureLabel", &format!("Colleague {}", dial + 1))])?;
+            leaf(w, "speedDialNumber", &number)
+        })
+        .map(drop)
+}
+
+fn write_vendor_config(writer: &mut Xml) -> io::Result<()> {
+    let settings = [
+        ("disableSpeaker", "false"),
+        ("pcPort", "0"),
+        ("voiceVlanAccess", "0"),
+        ("webAccess", "1"),
+        ("daysDisplayNotActive", "1,7"),
+        ("displayOnTime", "07:30"),
+        ("displayOnDuration", "10:30"),
+        ("displayIdleTimeout", "01:00"),
+        ("spanToPCPort", "1"),
+        ("loggingDisplay", "1"),
+        ("recordingTone", "0"),
+        ("powerPriority", "0"),
+        ("sshAccess", "1"),
+    ];
+    leaves(writer, &settings)
+}
+
+fn write_services(writer: &mut Xml, node: &str) -> io::Result<()> {
+    leaf(writer, "userLocale", "English_United_States")?;
+    leaf(writer, "networkLocale", "United_States")?;
+    leaf(writer, "softKeyFile", "SK50719900-1234-7654-5678-0123456789ab.xml")?;
+    leaf(writer, "dialTemplate", "DRdflt.xml")?;
+    for service in ["authentication", "directory", "messages", "services", "information"] {
+        let path = format!("{node}:8080/ccmcip/{service}.jsp");
+        leaf(writer, &format!("{service}URL"), &format!("http://{path}"))?;
+        let secure = format!("https://{node}:8443/ccmcip/{service}.jsp");
+        leaf(writer, &format!("secure{}URL", capitalised(service)), &secure)?;
+    }
+    Ok(())
+}
+
+fn capitalised(word: &str) -> String {
+    let (first, rest) = word.split_at(1);
+    first.to_ascii_uppercase() + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nodes() -> Vec<(String, String, u16)> {
+        vec![
+            ("sub1".into(), "127.0.0.2".into(), 2445),
+            ("pub".into(), "127.0.0.1".into(), 12_445),
+        ]
+    }
+
+    fn member(address: &str, port: u16) -> TvsMember {
+        TvsMember { address: address.into(), port }
+    }
+
+    #[test]
+    fn rendered_configuration_names_its_tvs_servers_in_order() {
+        let template = ConfigTemplate::new(&nodes(), "pub", "8841");
+        let text = template.render(ConfigValues { device: "SEP001122334455", line: 5_550_000 });
+        let config = Config::parse(text.as_bytes()).unwrap();
+        assert_eq!(config.tvs, [member("127.0.0.2", 2445), member("127.0.0.1", 12_445)]);
+        assert!(text.contains("<phoneLabel>SEP001122334455</phoneLabel>"));
+        assert!(text.contains("<name>5550001</name>"), "second line");
+        assert!(!text.contains("{{"));
+    }
+
+    #[test]
+    fn configuration_has_the_size_of_a_real_one() {
+        let template = ConfigTemplate::new(&nodes()[1..], "pub", "8841");
+        let text = template.render(ConfigValues { device: "SEP001122334455", line: 5_550_000 });
+        // 7,652 bytes with a header of about 408 were seen in a phone log (TFTP-11).
+        assert!((7_000..7_500).contains(&text.len()), "{} bytes", text.len());
+    }
+
+    #[test]
+    fn members_without_a_port_use_2445_and_other_members_do_not_count() {
+        let xml = "<device><TVS><members><member><address>a.example</address></member></members>\
+                   </TVS><members><member><address>b</address></member></members></device>";
+        assert_eq!(Config::parse(xml.as_bytes()).unwrap().tvs, [member("a.example", 2445)]);
+    }
+
+    #[test]
+    fn members_are_tried_by_priority_not_by_place() {
+        let xml = "<device><TVS><members><member priority=\"1\"><address>b</address></member>\
+                   <member priority=\"0\"><address>a</address></member></members></TVS></device>";
+        let config = Config::parse(xml.as_bytes()).unwrap();
+        assert_eq!(config.tvs, [member("a", 2445), member("b", 2445)]);
+    }
+
+    #[test]
+    fn broken_documents_are_refused() {
+        for xml in ["", "<device>", "<device></devic>", "<other/>", "no xml", "<device/"] {
+            assert!(Config::parse(xml.as_bytes()).is_err(), "{xml}");
+        }
+        assert!(Config::parse(&[0xFF, 0xFE]).is_err());
+        let zero = "<device><TVS><members><member><port>0</port></member></members></TVS></device>";
+        assert_eq!(Config::parse(zero.as_bytes()).unwrap_err().expected, "a port from 1 to 65535");
+    }
+
+    #[test]
+    fn at_most_five_members_are_read() {
+        let member = "<member><address>x</address></member>".repeat(9);
+        let xml = format!("<device><TVS><members>{member}</members></TVS></device>");
+        assert_eq!(Config::parse(xml.as_bytes()).unwrap().tvs.len(), 5);
+    }
+}

@@ -1,0 +1,24 @@
+//! Bytes ↔ values: trust lists, signed files, TVS messages, TFTP packets, phone configurations.
+//!
+//! No policy, no cryptography, no I/O. Readers borrow from their input, check every length before
+//! use and answer bad input with a [`WireError`] that names the place.
+
+mod config;
+mod header;
+mod name;
+pub mod tftp;
+mod tlv;
+mod trust_list;
+pub mod tvs;
+
+pub use config::{Config, ConfigError, ConfigTemplate, ConfigValues, TvsMember};
+pub use header::{
+    DIGEST_SHA1, DIGEST_SHA512, Header, HeaderOrder, HeaderSpec, SignedFile, UnsignedHeader,
+};
+pub use name::{name_key, same_name};
+pub use tlv::{Element, Reader, WireError, put_element, put_text};
+pub use trust_list::{
+    ROLE_CALLMANAGER, ROLE_CALLMANAGER_TFTP, ROLE_CAPF, ROLE_SAST, ROLE_TFTP, ROLE_TVS, Record,
+    RecordCertificate,
+    RecordSpec, Records,
+};

@@ -5,6 +5,7 @@
 //! → `transfer` → `crypto` → `wire` → `base`.
 
 pub mod base;
+pub mod cli;
 pub mod crypto;
 pub mod transfer;
 pub mod wire;

@@ -1,5 +1,5 @@
-//! The `resetstorm` program: parses the command line and hands over to the library.
+//! The `resetstorm` program: hands the command line over to the library.
 
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    resetstorm::cli::main()
 }

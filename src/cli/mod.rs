@@ -1,0 +1,27 @@
+//! The command line: one file per subcommand, the order of calls and no logic.
+//!
+//! Result on stdout; progress, warnings and errors on stderr. Nobody imports this floor.
+
+mod exit;
+
+use clap::{Parser, Subcommand};
+
+pub use exit::{EXIT_CODES_HELP, ExitCode};
+
+/// Rehearse the reset storm of a Cisco Unified CM cluster before Saturday night
+#[derive(Debug, Parser)]
+#[command(name = "resetstorm", version, after_help = EXIT_CODES_HELP, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {}
+
+/// Parses the command line, runs the command and says how the program ends.
+pub fn main() -> std::process::ExitCode {
+    let cli = Cli::parse();
+    let code: ExitCode = match cli.command {};
+    code.into()
+}

@@ -7,5 +7,7 @@
 pub mod base;
 pub mod cli;
 pub mod crypto;
+pub mod cluster;
+pub mod phone;
 pub mod transfer;
 pub mod wire;

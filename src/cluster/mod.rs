@@ -4,9 +4,20 @@
 //! Must not read a clock, open a socket or know a phone. `serve` and `sim` drive it.
 
 mod action;
+mod catalogue;
+mod itl;
+mod knowledge;
+mod sign_cache;
+mod state;
+mod tftp_service;
 mod topology;
 
 pub use action::OperatorAction;
+pub use catalogue::{Catalogue, FleetSpec};
+pub use knowledge::Knowledge;
+pub use sign_cache::{CacheKey, Lookup, SignCache, SignCounts, Waiter};
+pub use state::{ActionError, Cluster, Effect, Genesis, TvsService};
+pub use tftp_service::{FileReply, PendingFile, ServedFile, SignJob, Signed, TftpService};
 pub use topology::{
     CERTIFICATES, CertificateKind, GroupSpec, NodeSpec, Ports, RELEASES, Release, SERVICES,
     SIGN_CACHE_MODES, ServiceKind, SignCacheMode, Topology,

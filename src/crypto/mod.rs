@@ -4,10 +4,12 @@
 //! certificates, which ring cannot. No policy, no I/O.
 
 mod certificate;
+mod identity;
 mod keys;
 mod verify;
 
 pub use certificate::{Certificate, CertificateError, CertificateSpec, Identity};
+pub use identity::FileIdentity;
 pub use keys::{KeyError, KeySource, SigningKey};
 pub use verify::{SignatureFault, verify_file, verify_signature};
 

@@ -3,6 +3,16 @@
 //! Must not read a clock, open a socket or know a cluster: bytes in, actions and facts out.
 //! `swarm` and `sim` drive it.
 
+mod contract;
+mod env;
+mod judge;
+mod lists;
+mod machine;
 mod profile;
 
+pub use contract::{Action, Fact, Failure, Input, Outcome, Sink, Step, TvsFault};
+pub use env::{Env, Shared};
+pub use judge::{AcceptPath, FileKind, Judgement, Refusal, Verifier, judge};
+pub use lists::{TrustList, TrustLists, TrustRecord, TrustState};
+pub use machine::{Phone, StoredConfig};
 pub use profile::{FILE_SIZE_MAX, PhoneProfile};

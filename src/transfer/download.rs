@@ -30,7 +30,7 @@ pub enum DownloadOutcome {
 }
 
 /// Why a transfer failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, thiserror::Error)]
 pub enum TransferFault {
     /// The server answered an error other than "file not found".
     #[error("the server answered TFTP error {}", .0.number())]

@@ -20,7 +20,7 @@ const OPCODE_ERROR: u16 = 5;
 const OPCODE_OACK: u16 = 6;
 
 /// Error codes (RFC 1350 section 5, RFC 2347).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ErrorCode {
     /// 0: see the message.
     NotDefined,

@@ -1,0 +1,132 @@
+use std::sync::{Arc, OnceLock};
+
+use crate::base::{DeviceName, PhoneId, Purpose, stream};
+use crate::crypto::sha256_of;
+use crate::wire::{ConfigTemplate, ConfigValues};
+
+use super::topology::{ServiceKind, Topology};
+
+/// The phones that the cluster has configurations for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FleetSpec {
+    /// Number of phones.
+    pub phones: u32,
+    /// Models (four digits) and their shares, which add up to 1.
+    pub models: Vec<(u16, f64)>,
+    /// Seed of the run: decides which phone is of which model.
+    pub seed: u64,
+}
+
+impl FleetSpec {
+    /// Which of the models a phone is; drawn per phone, so that it depends on no other phone.
+    pub fn model_index(&self, phone: PhoneId) -> usize {
+        if self.models.len() == 1 {
+            return 0;
+        }
+        let draw = stream(self.seed, u64::from(phone.0), Purpose::Model).unit();
+        let mut sum = 0.0;
+        let reached = |(_, share): &(u16, f64)| {
+            sum += share;
+            draw < sum
+        };
+        self.models.iter().position(reached).unwrap_or(self.models.len() - 1)
+    }
+
+    /// The model of a phone.
+    pub fn model(&self, phone: PhoneId) -> u16 {
+        self.models[self.model_index(phone)].0
+    }
+}
+
+/// The configurations of all phones, rendered on demand: the same phone, the same bytes.
+#[derive(Debug)]
+pub struct Catalogue {
+    fleet: FleetSpec,
+    /// End of each group's range of phone numbers.
+    group_ends: Vec<u32>,
+    /// Templates by group, then model.
+    templates: Vec<Vec<ConfigTemplate>>,
+    /// Digests of name and content by phone, computed once when first asked for.
+    digests: Vec<OnceLock<u128>>,
+}
+
+impl Catalogue {
+    /// The configurations of `fleet` as the database of this topology has them now.
+    pub fn new(topology: &Topology, fleet: &FleetSpec) -> Catalogue {
+        let mut end = 0;
+        let group_ends = topology
+            .group_sizes(fleet.phones)
+            .into_iter()
+            .map(|size| {
+                end += size;
+                end
+            })
+            .collect();
+        let mut digests = Vec::new();
+        digests.resize_with(fleet.phones as usize, OnceLock::new);
+        Catalogue {
+            templates: templates(topology, fleet),
+            fleet: fleet.clone(),
+            group_ends,
+            digests,
+        }
+    }
+
+    /// The configuration of a phone, if it is in the database.
+    pub fn config(&self, device: DeviceName) -> Option<(PhoneId, Arc<[u8]>)> {
+        let phone = device.phone().filter(|phone| phone.0 < self.fleet.phones)?;
+        Some((phone, self.render(phone)))
+    }
+
+    /// The configuration of phone number `phone`, which is below the size of the fleet.
+    pub fn render(&self, phone: PhoneId) -> Arc<[u8]> {
+        let group = self.group_ends.partition_point(|&end| end <= phone.0);
+        let template = &self.templates[group][self.fleet.model_index(phone)];
+        let device = DeviceName::of_phone(phone).to_string();
+        let line = 2_000_000 + phone.0 % 8_000_000;
+        template.render(ConfigValues { device: &device, line }).into_bytes().into()
+    }
+
+    /// The default configuration, for devices that are not in the database.
+    pub fn default_config(&self) -> Arc<[u8]> {
+        let values = ConfigValues { device: "AUTO", line: 0 };
+        self.templates[0][0].render(values).into_bytes().into()
+    }
+
+    /// The digest of a phone's signed configuration: file name and content.
+    pub fn digest(&self, phone: PhoneId, content: &[u8]) -> u128 {
+        *self.digests[phone.0 as usize].get_or_init(|| {
+            content_digest(&format!("{}.cnf.xml.sgn", DeviceName::of_phone(phone)), content)
+        })
+    }
+
+    /// Number of phones.
+    pub const fn phones(&self) -> u32 {
+        self.fleet.phones
+    }
+}
+
+/// The digest that names a signed file in the sign cache.
+pub(super) fn content_digest(file_name: &str, content: &[u8]) -> u128 {
+    let digest = sha256_of(&[file_name.as_bytes(), &[0], content]);
+    u128::from_be_bytes(digest[..16].try_into().expect("a digest has more than 16 bytes"))
+}
+
+fn templates(topology: &Topology, fleet: &FleetSpec) -> Vec<Vec<ConfigTemplate>> {
+    let capf_node = topology.nodes_with(ServiceKind::Capf).next();
+    let capf_name = capf_node.map_or("", |id| topology.node(id).name.as_str());
+    let of_group = |group: &super::GroupSpec| {
+        let members: Vec<(String, String, u16)> = group
+            .members
+            .iter()
+            .map(|&id| {
+                let node = topology.node(id);
+                (node.name.clone(), node.address.to_string(), node.ports.tvs)
+            })
+            .collect();
+        let of_model =
+            |(model, _): &(u16, f64)| ConfigTemplate::new(&members, capf_name, &model.to_string());
+        fleet.models.iter().map(of_model).collect()
+    };
+    topology.groups.iter().map(of_group).collect()
+}

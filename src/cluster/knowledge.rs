@@ -1,0 +1,225 @@
+use dashmap::DashMap;
+
+use crate::crypto::Certificate;
+use crate::wire::tvs::{Command, Known, Question, Request, Response};
+use crate::wire::{WireError, name_key};
+
+use super::topology::{CertificateKind, Release};
+
+/// The certificates that TVS answers for: the union of all stores of all nodes, which replicates
+/// to every node at once (`decisions.md`, mechanism; CERT-30).
+#[derive(Debug)]
+pub struct Knowledge {
+    release: Release,
+    known: DashMap<Key, Vec<Entry>>,
+}
+
+/// Issuer in its normal form, and serial number.
+type Key = (String, Vec<u8>);
+
+#[derive(Clone, Debug)]
+struct Entry {
+    certificate: Certificate,
+    kind: CertificateKind,
+}
+
+/// How long a phone may keep an answer, seconds (TVS-08).
+const TTL_S: u32 = 86_400;
+
+impl Knowledge {
+    /// An empty store of a cluster of this release.
+    pub fn new(release: Release) -> Knowledge {
+        Knowledge { release, known: DashMap::new() }
+    }
+
+    /// Adds a certificate. One of the same kind and subject is replaced, as a regenerated one
+    /// overwrites its copy in the trust store; CAPF's subjects are unique, so that its earlier
+    /// certificates stay (CERT-10, CERT-11).
+    pub fn add(&self, kind: CertificateKind, certificate: &Certificate) {
+        self.known.retain(|_, entries| {
+            entries.retain(|entry| {
+                entry.kind != kind || entry.certificate.subject() != certificate.subject()
+            });
+            !entries.is_empty()
+        });
+        let entry = Entry { certificate: certificate.clone(), kind };
+        self.known.entry(key(certificate.issuer(), certificate.serial())).or_default().push(entry);
+    }
+
+    /// Number of certificates.
+    pub fn len(&self) -> usize {
+        self.known.iter().map(|entries| entries.len()).sum()
+    }
+
+    /// Whether nothing is known.
+    pub fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+
+    /// Answers a request of a phone.
+    ///
+    /// # Errors
+    /// If the bytes are no request: the server closes the connection without an answer.
+    pub fn answer(&self, request: &[u8]) -> Result<(Vec<u8>, Command), WireError> {
+        let request = Request::parse(request)?;
+        let (command, known) = match request.question {
+            Question::Verify { certificate } => {
+                (Command::VerifyResponse, self.verify(certificate).map(|found| (None, found.1)))
+            }
+            Question::Query { issuer, serial, .. } => (
+                Command::QueryResponse,
+                self.find(issuer, serial).map(|(certificate, roles)| (Some(certificate), roles)),
+            ),
+        };
+        let known = known.as_ref().map(|(certificate, roles)| Known {
+            certificate: certificate.as_ref().map(Certificate::der),
+            roles,
+            ttl_s: TTL_S,
+        });
+        let session_id = request.session_id;
+        Ok((Response { command, session_id, known }.encode(), command))
+    }
+
+    /// VERIFY: the certificate must be known byte for byte.
+    fn verify(&self, der: &[u8]) -> Option<(Certificate, Vec<u8>)> {
+        let asked = Certificate::from_der(der).ok()?;
+        self.find(asked.issuer(), asked.serial()).filter(|(known, _)| known.der() == der)
+    }
+
+    /// The certificate with this issuer and serial, and the union of its roles.
+    fn find(&self, issuer: &str, serial: &[u8]) -> Option<(Certificate, Vec<u8>)> {
+        let entries = self.known.get(&key(issuer, serial))?;
+        let mut roles: Vec<u8> = entries
+            .iter()
+            .flat_map(|entry| roles_of(entry.kind, self.release).iter().copied())
+            .collect();
+        roles.sort_unstable();
+        roles.dedup();
+        Some((entries.first()?.certificate.clone(), roles))
+    }
+}
+
+fn key(issuer: &str, serial: &[u8]) -> Key {
+    let zeros = serial.iter().take_while(|&&byte| byte == 0).count();
+    (name_key(issuer), serial[zeros..].to_vec())
+}
+
+/// Roles that TVS names for a certificate of each store (`decisions.md`, mechanism).
+const fn roles_of(kind: CertificateKind, release: Release) -> &'static [u8] {
+    match (kind, release) {
+        (CertificateKind::CallManager, Release::R8_6) => &[0, 2],
+        (CertificateKind::CallManager, Release::R11_5) => &[0, 3],
+        (CertificateKind::Capf, _) => &[4],
+        (CertificateKind::ItlRecovery, _) => &[0],
+        (CertificateKind::Tvs, _) => &[21],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::{CertificateSpec, Identity, KeySource};
+
+    fn certificate(name: &str, source: &mut KeySource) -> Certificate {
+        let spec =
+            CertificateSpec { common_name: name, not_before_s: 1_700_000_000, key_bits: 2048 };
+        Identity::self_signed(&spec, source).certificate
+    }
+
+    fn query(certificate: &Certificate) -> Vec<u8> {
+        let question = Question::Query {
+            subject: certificate.subject(),
+            issuer: certificate.issuer(),
+            serial: certificate.serial(),
+        };
+        Request { session_id: 1_001, device_name: "CP-8841-SEP0C75BD000001", question }.encode()
+    }
+
+    fn verify(der: &[u8]) -> Vec<u8> {
+        let question = Question::Verify { certificate: der };
+        Request { session_id: 7, device_name: "CP-8841-SEP0C75BD000001", question }.encode()
+    }
+
+    fn roles(knowledge: &Knowledge, request: &[u8]) -> Option<Vec<u8>> {
+        let (answer, _) = knowledge.answer(request).unwrap();
+        let answer = Response::parse(&answer).unwrap();
+        answer.known.map(|known| known.roles.to_vec())
+    }
+
+    #[test]
+    fn query_returns_certificate_roles_and_ttl_and_echoes_the_session() {
+        let mut source = KeySource::bank(1);
+        let call_manager = certificate("pub", &mut source);
+        let knowledge = Knowledge::new(Release::R8_6);
+        knowledge.add(CertificateKind::CallManager, &call_manager);
+        let (bytes, command) = knowledge.answer(&query(&call_manager)).unwrap();
+        let answer = Response::parse(&bytes).unwrap();
+        assert_eq!((answer.session_id, command), (1_001, Command::QueryResponse));
+        let known = answer.known.unwrap();
+        assert_eq!(known.certificate, Some(call_manager.der()));
+        assert_eq!((known.roles, known.ttl_s), (&[0, 2][..], 86_400));
+    }
+
+    #[test]
+    fn roles_depend_on_store_and_release() {
+        let mut source = KeySource::bank(1);
+        let knowledge = Knowledge::new(Release::R11_5);
+        let expected = [
+            (CertificateKind::CallManager, vec![0, 3]),
+            (CertificateKind::Capf, vec![4]),
+            (CertificateKind::ItlRecovery, vec![0]),
+            (CertificateKind::Tvs, vec![21]),
+        ];
+        for (kind, wanted) in expected {
+            let certificate = certificate(kind.name(), &mut source);
+            knowledge.add(kind, &certificate);
+            assert_eq!(roles(&knowledge, &query(&certificate)), Some(wanted), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_in_two_stores_has_the_roles_of_both() {
+        let shared = certificate("pub", &mut KeySource::bank(1));
+        let knowledge = Knowledge::new(Release::R8_6);
+        knowledge.add(CertificateKind::CallManager, &shared);
+        knowledge.add(CertificateKind::Tvs, &shared);
+        assert_eq!(roles(&knowledge, &query(&shared)), Some(vec![0, 2, 21]));
+    }
+
+    #[test]
+    fn verify_wants_the_certificate_byte_for_byte() {
+        let known = certificate("pub", &mut KeySource::bank(1));
+        let knowledge = Knowledge::new(Release::R8_6);
+        knowledge.add(CertificateKind::CallManager, &known);
+        assert_eq!(roles(&knowledge, &verify(known.der())), Some(vec![0, 2]));
+        let mut other = known.der().to_vec();
+        *other.last_mut().unwrap() ^= 1;
+        assert_eq!(roles(&knowledge, &verify(&other)), None);
+        assert_eq!(roles(&knowledge, &verify(b"no certificate")), None);
+    }
+
+    #[test]
+    fn a_regenerated_certificate_replaces_its_copy_but_a_new_name_does_not() {
+        let mut source = KeySource::bank(1);
+        let knowledge = Knowledge::new(Release::R8_6);
+        let (old, new, renamed) = (
+            certificate("pub", &mut source),
+            certificate("pub", &mut source),
+            certificate("pub2", &mut source),
+        );
+        for certificate in [&old, &new, &renamed] {
+            knowledge.add(CertificateKind::CallManager, certificate);
+        }
+        assert_eq!(roles(&knowledge, &query(&old)), None);
+        assert_eq!(roles(&knowledge, &query(&new)), Some(vec![0, 2]));
+        assert_eq!(roles(&knowledge, &query(&renamed)), Some(vec![0, 2]));
+        assert_eq!(knowledge.len(), 2);
+    }
+
+    #[test]
+    fn what_is_no_request_gets_no_answer() {
+        let knowledge = Knowledge::new(Release::R8_6);
+        assert!(knowledge.answer(b"GET / HTTP/1.1").is_err());
+        assert!(knowledge.answer(&[]).is_err());
+    }
+}

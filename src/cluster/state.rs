@@ -1,0 +1,390 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::base::{NodeId, Span, Time};
+use crate::crypto::{CertificateSpec, Identity, KeySource};
+
+use super::action::OperatorAction;
+use super::catalogue::{Catalogue, FleetSpec};
+use super::itl::ItlContent;
+use super::knowledge::Knowledge;
+use super::sign_cache::SignCache;
+use super::tftp_service::TftpService;
+use super::topology::{CertificateKind, ServiceKind, Topology};
+
+/// A simulated CUCM cluster: what the database and the certificate stores of its nodes hold.
+///
+/// Services that run are immutable values ([`TftpService`], [`TvsService`]) which [`Cluster::apply`]
+/// hands out at every start, so that serving needs no lock and a regenerated certificate cannot
+/// show before its service was restarted. Knowledge and sign cache are shared by all of them.
+#[derive(Debug)]
+pub struct Cluster {
+    topology: Topology,
+    fleet: FleetSpec,
+    nodes: Vec<NodeState>,
+    source: KeySource,
+    /// Unix seconds at the start of the run.
+    epoch_s: u64,
+    knowledge: Arc<Knowledge>,
+    cache: Arc<SignCache>,
+    catalogue: Arc<Catalogue>,
+}
+
+/// One node: its certificate store and the services that run.
+#[derive(Debug, Default)]
+struct NodeState {
+    store: BTreeMap<CertificateKind, Identity>,
+    tftp: Option<Arc<TftpService>>,
+    tvs: Option<Arc<TvsService>>,
+}
+
+/// The TVS service of one node from one start to the next.
+#[derive(Debug)]
+pub struct TvsService {
+    /// What it presents in the TLS handshake.
+    pub identity: Identity,
+    /// What it answers from; replicated, so always the newest.
+    pub knowledge: Arc<Knowledge>,
+}
+
+/// What a driver has to do after an operator action.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// Reset all phones, each at its own instant within the spread.
+    ResetPhones {
+        /// Length of the wave.
+        spread: Span,
+    },
+    /// The TFTP service of a node has started, in place of an earlier one if there was one.
+    TftpStarted {
+        /// Where.
+        node: NodeId,
+        /// What it serves.
+        service: Arc<TftpService>,
+    },
+    /// The TFTP service of a node has stopped.
+    TftpStopped {
+        /// Where.
+        node: NodeId,
+    },
+    /// The TVS service of a node has started, in place of an earlier one if there was one.
+    TvsStarted {
+        /// Where.
+        node: NodeId,
+        /// What it presents and knows.
+        service: Arc<TvsService>,
+    },
+    /// The TVS service of a node has stopped.
+    TvsStopped {
+        /// Where.
+        node: NodeId,
+    },
+}
+
+/// Why an operator action cannot be carried out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ActionError {
+    /// The service is not active on the node.
+    #[error("service {service} is not active on node {node}; activate it in the scenario")]
+    ServiceNotActive {
+        /// Name of the service.
+        service: &'static str,
+        /// Name of the node.
+        node: String,
+    },
+    /// The certificate does not exist there.
+    #[error("node {node} has no {certificate} certificate in this release")]
+    NoCertificate {
+        /// Name of the certificate.
+        certificate: &'static str,
+        /// Name of the node.
+        node: String,
+    },
+}
+
+/// What a cluster starts from.
+#[derive(Debug)]
+pub struct Genesis {
+    /// Its shape, with the real port numbers.
+    pub topology: Topology,
+    /// Its phones.
+    pub fleet: FleetSpec,
+    /// Where keys come from.
+    pub source: KeySource,
+    /// Unix seconds at the start of the run.
+    pub epoch_s: u64,
+    /// Certificates and keys from an earlier run; the others are made.
+    pub stored: BTreeMap<(NodeId, CertificateKind), Identity>,
+}
+
+impl Cluster {
+    /// Builds a cluster whose services have all started.
+    pub fn new(genesis: Genesis) -> Cluster {
+        let Genesis { topology, fleet, source, epoch_s, mut stored } = genesis;
+        let mut cluster = Cluster {
+            knowledge: Arc::new(Knowledge::new(topology.release)),
+            cache: Arc::new(SignCache::new(topology.sign_cache)),
+            catalogue: Arc::new(Catalogue::new(&topology, &fleet)),
+            nodes: topology.nodes.iter().map(|_| NodeState::default()).collect(),
+            topology,
+            fleet,
+            source,
+            epoch_s,
+        };
+        for node in cluster.node_ids() {
+            for kind in cluster.certificate_kinds(node) {
+                let identity = match stored.remove(&(node, kind)) {
+                    Some(identity) => identity,
+                    None => cluster.issue(node, kind, Time::ZERO),
+                };
+                cluster.put(node, kind, identity);
+            }
+        }
+        for node in cluster.node_ids() {
+            cluster.start(node, ServiceKind::Tvs, Time::ZERO);
+            cluster.start(node, ServiceKind::Tftp, Time::ZERO);
+        }
+        cluster
+    }
+
+    /// Carries out one operator action; the effects are for the driver, in order.
+    ///
+    /// # Errors
+    /// If the action names a service or certificate that the node does not have.
+    pub fn apply(&mut self, action: &OperatorAction, now: Time) -> Result<Vec<Effect>, ActionError> {
+        match action {
+            OperatorAction::Regenerate { certificate, node } => {
+                self.regenerate(*node, *certificate, now)?;
+                Ok(Vec::new())
+            }
+            OperatorAction::Rename { node, to } => {
+                self.rename(*node, to, now);
+                Ok(Vec::new())
+            }
+            OperatorAction::ResetPhones { spread } => {
+                Ok(vec![Effect::ResetPhones { spread: *spread }])
+            }
+            OperatorAction::Restart { node, service } | OperatorAction::Start { node, service } => {
+                let restart = matches!(action, OperatorAction::Restart { .. });
+                let mut services = self.services(*node, *service)?;
+                services.retain(|&service| restart || !self.runs(*node, service));
+                let start = |service| self.start(*node, service, now);
+                Ok(services.into_iter().filter_map(start).collect())
+            }
+            OperatorAction::Stop { node, service } => {
+                let services = self.services(*node, *service)?;
+                Ok(services.into_iter().filter_map(|service| self.stop(*node, service)).collect())
+            }
+        }
+    }
+
+    /// The shape of the cluster as it is now.
+    pub const fn topology(&self) -> &Topology {
+        &self.topology
+    }
+
+    /// The phones of the cluster.
+    pub const fn fleet(&self) -> &FleetSpec {
+        &self.fleet
+    }
+
+    /// The TFTP service that runs on a node.
+    pub fn tftp(&self, node: NodeId) -> Option<&Arc<TftpService>> {
+        self.nodes[usize::from(node.0)].tftp.as_ref()
+    }
+
+    /// The TVS service that runs on a node.
+    pub fn tvs(&self, node: NodeId) -> Option<&Arc<TvsService>> {
+        self.nodes[usize::from(node.0)].tvs.as_ref()
+    }
+
+    /// The sign cache of the cluster.
+    pub const fn sign_cache(&self) -> &Arc<SignCache> {
+        &self.cache
+    }
+
+    /// What TVS answers from.
+    pub const fn knowledge(&self) -> &Arc<Knowledge> {
+        &self.knowledge
+    }
+
+    /// Every certificate in the stores of the nodes, with its key.
+    pub fn identities(&self) -> impl Iterator<Item = (NodeId, CertificateKind, &Identity)> {
+        (0u8..).zip(&self.nodes).flat_map(|(id, node)| {
+            node.store.iter().map(move |(&kind, identity)| (NodeId(id), kind, identity))
+        })
+    }
+
+    fn node_ids(&self) -> impl Iterator<Item = NodeId> + use<> {
+        (0..self.nodes.len() as u8).map(NodeId)
+    }
+
+    fn name(&self, node: NodeId) -> String {
+        self.topology.node(node).name.clone()
+    }
+
+    /// Every node has its own CallManager, TVS and CAPF certificate; ITLRecovery lives on
+    /// the publisher of releases that have it.
+    fn certificate_kinds(&self, node: NodeId) -> Vec<CertificateKind> {
+        let mut kinds = vec![CertificateKind::CallManager, CertificateKind::Capf];
+        if node == NodeId(0) && self.topology.release.has_itl_recovery() {
+            kinds.push(CertificateKind::ItlRecovery);
+        }
+        kinds.push(CertificateKind::Tvs);
+        kinds
+    }
+
+    fn issue(&mut self, node: NodeId, kind: CertificateKind, now: Time) -> Identity {
+        let common_name = match kind {
+            CertificateKind::CallManager | CertificateKind::Tvs => self.name(node),
+            CertificateKind::ItlRecovery => format!("ITLRECOVERY_{}", self.name(node)),
+            CertificateKind::Capf => {
+                let mut unique = [0; 4];
+                self.source.fill(&mut unique);
+                format!("CAPF-{:08x}", u32::from_be_bytes(unique))
+            }
+        };
+        let spec = CertificateSpec {
+            common_name: &common_name,
+            not_before_s: self.epoch_s + now.as_nanos() / 1_000_000_000,
+            key_bits: self.topology.key_bits,
+        };
+        Identity::self_signed(&spec, &mut self.source)
+    }
+
+    fn put(&mut self, node: NodeId, kind: CertificateKind, identity: Identity) {
+        self.knowledge.add(kind, &identity.certificate);
+        self.nodes[usize::from(node.0)].store.insert(kind, identity);
+    }
+
+    fn regenerate(
+        &mut self,
+        node: NodeId,
+        kind: CertificateKind,
+        now: Time,
+    ) -> Result<(), ActionError> {
+        if !self.nodes[usize::from(node.0)].store.contains_key(&kind) {
+            return Err(ActionError::NoCertificate {
+                certificate: kind.name(),
+                node: self.name(node),
+            });
+        }
+        let identity = self.issue(node, kind, now);
+        self.put(node, kind, identity);
+        Ok(())
+    }
+
+    /// A new host name: the database and the configurations have it at once, every service
+    /// certificate of the node is regenerated (HOST-01). ITLRecovery is the cluster's and stays.
+    fn rename(&mut self, node: NodeId, to: &str, now: Time) {
+        to.clone_into(&mut self.topology.nodes[usize::from(node.0)].name);
+        for kind in [CertificateKind::CallManager, CertificateKind::Capf, CertificateKind::Tvs] {
+            let identity = self.issue(node, kind, now);
+            self.put(node, kind, identity);
+        }
+        self.catalogue = Arc::new(Catalogue::new(&self.topology, &self.fleet));
+    }
+
+    fn services(
+        &self,
+        node: NodeId,
+        service: Option<ServiceKind>,
+    ) -> Result<Vec<ServiceKind>, ActionError> {
+        let active = &self.topology.node(node).services;
+        match service {
+            // TVS first: a restarted TFTP service serves phones that ask TVS next.
+            None => {
+                let mut all = active.clone();
+                all.sort_by_key(|&service| service != ServiceKind::Tvs);
+                Ok(all)
+            }
+            Some(service) if active.contains(&service) => Ok(vec![service]),
+            Some(service) => Err(ActionError::ServiceNotActive {
+                service: service.name(),
+                node: self.name(node),
+            }),
+        }
+    }
+
+    fn runs(&self, node: NodeId, service: ServiceKind) -> bool {
+        let state = &self.nodes[usize::from(node.0)];
+        match service {
+            ServiceKind::Tftp => state.tftp.is_some(),
+            ServiceKind::Tvs => state.tvs.is_some(),
+            // Nothing of these is served yet, so a start changes nothing.
+            ServiceKind::CallManager | ServiceKind::Capf => true,
+        }
+    }
+
+    fn start(&mut self, node: NodeId, service: ServiceKind, now: Time) -> Option<Effect> {
+        if !self.topology.node(node).services.contains(&service) {
+            return None;
+        }
+        match service {
+            ServiceKind::Tftp => {
+                let service = Arc::new(self.build_tftp(node, now));
+                self.nodes[usize::from(node.0)].tftp = Some(Arc::clone(&service));
+                self.drop_stale_signatures();
+                Some(Effect::TftpStarted { node, service })
+            }
+            ServiceKind::Tvs => {
+                let identity = self.stored(node, CertificateKind::Tvs).clone();
+                let service =
+                    Arc::new(TvsService { identity, knowledge: Arc::clone(&self.knowledge) });
+                self.nodes[usize::from(node.0)].tvs = Some(Arc::clone(&service));
+                Some(Effect::TvsStarted { node, service })
+            }
+            ServiceKind::CallManager | ServiceKind::Capf => None,
+        }
+    }
+
+    fn stop(&mut self, node: NodeId, service: ServiceKind) -> Option<Effect> {
+        let state = &mut self.nodes[usize::from(node.0)];
+        match service {
+            ServiceKind::Tftp => state.tftp.take().map(|_| Effect::TftpStopped { node }),
+            ServiceKind::Tvs => state.tvs.take().map(|_| Effect::TvsStopped { node }),
+            ServiceKind::CallManager | ServiceKind::Capf => None,
+        }
+    }
+
+    /// A TFTP node builds its ITL when its service starts, from the stores as they are then.
+    fn build_tftp(&self, node: NodeId, now: Time) -> TftpService {
+        let publisher = NodeId(0);
+        let capf_active = self.topology.node(publisher).services.contains(&ServiceKind::Capf);
+        let content = ItlContent {
+            call_manager: &self.stored(node, CertificateKind::CallManager).certificate,
+            tvs: self
+                .topology
+                .nodes_with(ServiceKind::Tvs)
+                .map(|id| &self.stored(id, CertificateKind::Tvs).certificate)
+                .collect(),
+            capf: capf_active
+                .then(|| &self.stored(publisher, CertificateKind::Capf).certificate),
+            itl_recovery: self.nodes[0]
+                .store
+                .get(&CertificateKind::ItlRecovery)
+                .map(|identity| &identity.certificate),
+        };
+        TftpService::new(
+            self.stored(node, CertificateKind::CallManager).clone(),
+            (self.epoch_s + now.as_nanos() / 1_000_000_000) as u32,
+            content.encode(self.topology.release).into(),
+            Arc::clone(&self.catalogue),
+            Arc::clone(&self.cache),
+        )
+    }
+
+    fn drop_stale_signatures(&self) {
+        let signers: Vec<u64> = self
+            .nodes
+            .iter()
+            .filter_map(|node| node.tftp.as_ref())
+            .map(|service| service.signer_id())
+            .collect();
+        self.cache.keep_only(&signers);
+    }
+
+    fn stored(&self, node: NodeId, kind: CertificateKind) -> &Identity {
+        &self.nodes[usize::from(node.0)].store[&kind]
+    }
+}

@@ -1,0 +1,35 @@
+use crate::wire::{SignedFile, name_key};
+
+use super::sha256_of;
+
+/// What a file contains and who signed it, in 16 bytes: enough to tell whether a phone holds what
+/// is served now, whatever the time stamp in the header.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FileIdentity {
+    /// From the SHA-256 of the content.
+    pub content: u64,
+    /// From the SHA-256 of the signer's issuer and serial; 0 for a file without a signature.
+    pub signer: u64,
+}
+
+impl FileIdentity {
+    /// The identity of a parsed file.
+    pub fn of(file: &SignedFile<'_>) -> FileIdentity {
+        FileIdentity::signed(file.body, file.header.issuer, file.header.serial)
+    }
+
+    /// The identity of `body` signed by the certificate with this issuer and serial.
+    pub fn signed(body: &[u8], issuer: &str, serial: &[u8]) -> FileIdentity {
+        let signer = head(sha256_of(&[name_key(issuer).as_bytes(), &[0], serial]));
+        FileIdentity { content: head(sha256_of(&[body])), signer }
+    }
+
+    /// The identity of a file that nobody signed.
+    pub fn unsigned(body: &[u8]) -> FileIdentity {
+        FileIdentity { content: head(sha256_of(&[body])), signer: 0 }
+    }
+}
+
+fn head(digest: [u8; 32]) -> u64 {
+    u64::from_be_bytes(digest[..8].try_into().expect("a digest has more than 8 bytes"))
+}

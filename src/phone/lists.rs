@@ -1,0 +1,186 @@
+use std::sync::Arc;
+
+use crate::crypto::{Certificate, FileIdentity, sha1, sha256};
+use crate::wire::{
+    ROLE_CALLMANAGER_TFTP, ROLE_TFTP, ROLE_TVS, Record, Records, SignedFile, WireError, name_key,
+};
+
+/// A CTL or ITL as a phone holds it: parsed once, shared by all phones that hold the same bytes.
+#[derive(Debug, PartialEq, Eq)]
+pub struct TrustList {
+    records: Vec<TrustRecord>,
+    identity: FileIdentity,
+}
+
+/// One entry of a list that names a certificate.
+#[derive(Debug, PartialEq, Eq)]
+pub struct TrustRecord {
+    role: u16,
+    issuer: String,
+    issuer_key: String,
+    serial: Vec<u8>,
+    public_key: Vec<u8>,
+    certificate: Option<HeldCertificate>,
+}
+
+/// How a record pins its certificate.
+#[derive(Debug, PartialEq, Eq)]
+enum HeldCertificate {
+    /// SHA-1 of the DER (CERTHASH).
+    Sha1([u8; 20]),
+    /// SHA-256 of the DER that stands in the record.
+    Sha256([u8; 32]),
+}
+
+impl TrustList {
+    /// Reads a whole list.
+    ///
+    /// # Errors
+    /// If header or any record is malformed.
+    pub fn parse(bytes: &[u8]) -> Result<TrustList, WireError> {
+        TrustList::from_file(&SignedFile::parse(bytes)?)
+    }
+
+    /// Reads the records of a file whose header was parsed.
+    ///
+    /// # Errors
+    /// If any record is malformed.
+    pub fn from_file(file: &SignedFile<'_>) -> Result<TrustList, WireError> {
+        let records = Records::new(file.body, usize::from(file.header.length))
+            .filter_map(|record| record.map(|record| TrustRecord::new(&record)).transpose())
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(TrustList { records, identity: FileIdentity::of(file) })
+    }
+
+    /// Which content this is and who signed it.
+    pub const fn identity(&self) -> FileIdentity {
+        self.identity
+    }
+
+    /// The first record with one of `roles` and this issuer and serial.
+    pub fn find(&self, roles: &[u16], issuer: &str, serial: &[u8]) -> Option<&TrustRecord> {
+        let mut fitting = self
+            .records
+            .iter()
+            .filter(|record| roles.contains(&record.role) && same_serial(&record.serial, serial))
+            .peekable();
+        fitting.peek()?;
+        let key = name_key(issuer);
+        fitting.find(|record| record.issuer == issuer || record.issuer_key == key)
+    }
+
+    /// Whether any record has one of `roles`.
+    pub fn has_role(&self, roles: &[u16]) -> bool {
+        self.records.iter().any(|record| roles.contains(&record.role))
+    }
+
+    /// Whether the list is blank: no record of a TFTP signer or TVS (rollback parameter, ITL-21).
+    pub fn is_blank(&self) -> bool {
+        !self.has_role(&[ROLE_CALLMANAGER_TFTP, ROLE_TFTP, ROLE_TVS])
+    }
+
+    fn holds(&self, role: u16, certificate: &Certificate) -> bool {
+        self.find(&[role], certificate.issuer(), certificate.serial())
+            .and_then(|record| record.certificate.as_ref())
+            .is_some_and(|held| held.matches(certificate.der()))
+    }
+}
+
+impl TrustRecord {
+    /// A record as far as a phone uses it; one that names no role or certificate is left out.
+    fn new(record: &Record<'_>) -> Option<TrustRecord> {
+        let certificate = record
+            .certificate
+            .map(|der| HeldCertificate::Sha256(sha256(der)))
+            .or(record.certificate_hash.map(HeldCertificate::Sha1));
+        (!record.serial.is_empty()).then_some(TrustRecord {
+            role: record.role?,
+            issuer: record.issuer.to_owned(),
+            issuer_key: name_key(record.issuer),
+            serial: record.serial.to_vec(),
+            public_key: record.public_key.to_vec(),
+            certificate,
+        })
+    }
+
+    /// The public key as it stands in the record.
+    pub fn public_key(&self) -> &[u8] {
+        &self.public_key
+    }
+}
+
+impl HeldCertificate {
+    fn matches(&self, der: &[u8]) -> bool {
+        match self {
+            HeldCertificate::Sha1(hash) => *hash == sha1(der),
+            HeldCertificate::Sha256(hash) => *hash == sha256(der),
+        }
+    }
+}
+
+/// Compares serial numbers without leading zero bytes (`spec/trust-list.md` section 5).
+pub(super) fn same_serial(left: &[u8], right: &[u8]) -> bool {
+    fn magnitude(serial: &[u8]) -> &[u8] {
+        &serial[serial.iter().take_while(|&&byte| byte == 0).count()..]
+    }
+    magnitude(left) == magnitude(right)
+}
+
+/// The lists that a phone holds: cheap to clone, so that a TLS handshake elsewhere can be judged
+/// by the lists of the phone that asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TrustLists {
+    /// The CTL, in mixed mode only.
+    pub ctl: Option<Arc<TrustList>>,
+    /// The ITL.
+    pub itl: Option<Arc<TrustList>>,
+}
+
+/// Where a phone stands (`spec/phone-boot.md` section 3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrustState {
+    /// No list: the next one is taken unchecked.
+    A,
+    /// A blank ITL and no CTL: everything is accepted.
+    ABlank,
+    /// A CTL and no usable ITL.
+    B,
+    /// An ITL only.
+    C,
+    /// Both lists.
+    D,
+}
+
+impl TrustLists {
+    /// The state that these lists put a phone in.
+    pub fn state(&self) -> TrustState {
+        let usable_itl = self.itl.as_ref().is_some_and(|itl| !itl.is_blank());
+        match (&self.ctl, &self.itl) {
+            (None, None) => TrustState::A,
+            (None, Some(_)) if usable_itl => TrustState::C,
+            (None, Some(_)) => TrustState::ABlank,
+            (Some(_), _) if usable_itl => TrustState::D,
+            (Some(_), _) => TrustState::B,
+        }
+    }
+
+    /// Whether any list is installed, so that signed names are asked for.
+    pub const fn any(&self) -> bool {
+        self.ctl.is_some() || self.itl.is_some()
+    }
+
+    /// Whether any list holds a TVS certificate.
+    pub fn holds_any_tvs(&self) -> bool {
+        [&self.ctl, &self.itl].into_iter().flatten().any(|list| list.has_role(&[ROLE_TVS]))
+    }
+
+    /// Judges the certificate that a server presents: is it in these lists with `role`? Issuer,
+    /// serial and hash must fit, CTL first, then ITL (`spec/tvs.md`, client behaviour). Dates and
+    /// chains play no part.
+    pub fn judge_server(&self, role: u16, certificate_der: &[u8]) -> bool {
+        let Ok(certificate) = Certificate::from_der(certificate_der) else {
+            return false;
+        };
+        [&self.ctl, &self.itl].into_iter().flatten().any(|list| list.holds(role, &certificate))
+    }
+}

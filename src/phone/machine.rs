@@ -1,0 +1,462 @@
+use std::sync::Arc;
+
+use crate::base::{DeviceName, PhoneId, Span, Time};
+use crate::crypto::{Certificate, FileIdentity};
+use crate::wire::tvs::{Command, Known, Question, Request, Response};
+use crate::wire::{SignedFile, TvsMember, same_name};
+
+use super::contract::{Action, Fact, Failure, Input, Outcome, Sink, Step, TvsFault};
+use super::env::Env;
+use super::judge::{AcceptPath, FileKind, Judgement, Refusal, judge};
+use super::lists::{TrustLists, same_serial};
+
+/// One virtual phone: its lists, its configuration, its TVS cache and where it is in a boot.
+///
+/// Inputs go into [`Phone::handle`]; everything that it wants or reports comes out of the sink.
+/// At rest a phone owns no buffer and shares its lists with all phones that hold the same.
+#[derive(Debug)]
+pub struct Phone {
+    id: PhoneId,
+    model: u16,
+    boot: Boot,
+    token: u32,
+    lists: TrustLists,
+    config: Option<StoredConfig>,
+    cache: Vec<Arc<VouchedSigner>>,
+    state: State,
+}
+
+/// The configuration that is in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredConfig {
+    /// TVS servers, first asked first.
+    pub tvs: Arc<[TvsMember]>,
+    /// Which content it is and who signed it.
+    pub identity: FileIdentity,
+}
+
+/// A signer that TVS vouched for, until `expires`.
+#[derive(Debug, PartialEq, Eq)]
+struct VouchedSigner {
+    issuer: String,
+    serial: Vec<u8>,
+    public_key: Vec<u8>,
+    roles: Vec<u8>,
+    expires: Time,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Not booting: off, or settled.
+    Rest,
+    /// Waits for a timer before it asks for the file of this step.
+    Wait(Step),
+    /// Waits for the file of this step.
+    Fetch(Step),
+    /// Waits for TVS to vouch for the signer of a file.
+    Lookup(Box<Lookup>),
+}
+
+/// A file whose signer TVS is asked about.
+#[derive(Debug)]
+struct Lookup {
+    step: Step,
+    file: Vec<u8>,
+    members: Arc<[TvsMember]>,
+    member: usize,
+    /// Members that presented a certificate which the lists do not hold.
+    refused_certificates: usize,
+}
+
+/// What has happened in this boot.
+#[derive(Clone, Copy, Debug, Default)]
+struct Boot {
+    config_accepted: bool,
+    stuck: bool,
+    failure: Option<Failure>,
+}
+
+/// Most TVS servers that are asked for one signer (TVS-04).
+const TVS_MEMBERS_ASKED_MAX: usize = 3;
+/// Most signers in the TVS cache of a phone; the oldest goes first.
+const TVS_CACHE_MAX: usize = 16;
+/// The first session id that a phone uses, and the first token (seen in traces, `spec/tvs.md`).
+const FIRST_SESSION: u32 = 1_001;
+
+impl Phone {
+    /// A phone from the factory: no list, no configuration.
+    pub fn new(id: PhoneId, model: u16) -> Phone {
+        Phone {
+            id,
+            model,
+            boot: Boot::default(),
+            token: FIRST_SESSION - 1,
+            lists: TrustLists::default(),
+            config: None,
+            cache: Vec::new(),
+            state: State::Rest,
+        }
+    }
+
+    /// Gives the phone lists and a configuration that it is to have accepted earlier.
+    pub fn install(&mut self, lists: TrustLists, config: Option<StoredConfig>) {
+        (self.lists, self.config) = (lists, config);
+    }
+
+    /// The phone's number.
+    pub const fn id(&self) -> PhoneId {
+        self.id
+    }
+
+    /// The phone's name.
+    pub fn name(&self) -> DeviceName {
+        DeviceName::of_phone(self.id)
+    }
+
+    /// The lists that are in force.
+    pub const fn lists(&self) -> &TrustLists {
+        &self.lists
+    }
+
+    /// The configuration that is in force.
+    pub const fn config(&self) -> Option<&StoredConfig> {
+        self.config.as_ref()
+    }
+
+    /// Whether the phone is not booting.
+    pub const fn is_at_rest(&self) -> bool {
+        matches!(self.state, State::Rest)
+    }
+
+    /// Advances the phone by one input at `now`; what it wants and what happened go to `sink`.
+    pub fn handle(&mut self, env: &Env, now: Time, input: Input<'_>, sink: &mut Sink) {
+        match (std::mem::replace(&mut self.state, State::Rest), input) {
+            (_, Input::Boot) => self.start_boot(env, now, sink),
+            (state, Input::EraseLists) => {
+                (self.lists, self.cache) = (TrustLists::default(), Vec::new());
+                self.state = state;
+            }
+            (State::Wait(step), Input::Timer { token }) if token == self.token => {
+                self.fetch(step, sink);
+            }
+            (State::Fetch(step), Input::File { bytes }) => {
+                self.on_file(env, now, step, bytes, sink);
+            }
+            (State::Fetch(step), Input::FileMissing) => self.on_missing(env, now, step, sink),
+            (State::Fetch(step), Input::FileFailed { fault }) => {
+                self.fail(Failure::Transfer(fault));
+                self.next_step(env, now, step, sink);
+            }
+            (State::Lookup(lookup), Input::TvsAnswer { token, bytes }) if token == self.token => {
+                self.on_tvs_answer(env, now, lookup, bytes, sink);
+            }
+            (State::Lookup(lookup), Input::TvsFailed { token, fault }) if token == self.token => {
+                self.on_tvs_fault(env, now, lookup, fault, sink);
+            }
+            (state, _) => {
+                self.state = state;
+                sink.fact(Fact::Unexpected);
+            }
+        }
+    }
+
+    fn start_boot(&mut self, env: &Env, now: Time, sink: &mut Sink) {
+        self.boot = Boot::default();
+        sink.fact(Fact::BootStarted);
+        self.after(env.profile.boot_time, now, Step::Ctl, sink);
+    }
+
+    /// Goes to `step` after a pause, or at once if there is none.
+    fn after(&mut self, pause: Span, now: Time, step: Step, sink: &mut Sink) {
+        if pause.is_zero() {
+            return self.fetch(step, sink);
+        }
+        self.token = self.token.wrapping_add(1);
+        self.state = State::Wait(step);
+        sink.act(Action::SetTimer { at: now + pause, token: self.token });
+    }
+
+    fn fetch(&mut self, step: Step, sink: &mut Sink) {
+        self.state = State::Fetch(step);
+        let file = step.file_name(self.name(), self.lists.any());
+        sink.act(Action::Fetch { step, file });
+    }
+
+    fn on_missing(&mut self, env: &Env, now: Time, step: Step, sink: &mut Sink) {
+        let generic = match step {
+            Step::Ctl if env.profile.asks_generic_ctl => Some(Step::CtlGeneric),
+            Step::Itl => Some(Step::ItlGeneric),
+            Step::Config => Some(Step::ConfigDefault),
+            _ => None,
+        };
+        if let Some(generic) = generic {
+            return self.after(env.profile.think, now, generic, sink);
+        }
+        if step == Step::ConfigDefault {
+            self.fail(Failure::ConfigMissing);
+        }
+        self.next_step(env, now, step, sink);
+    }
+
+    fn on_file(&mut self, env: &Env, now: Time, step: Step, bytes: &[u8], sink: &mut Sink) {
+        if bytes.is_empty() {
+            // Phones are sometimes served a file of no bytes: it counts as no file.
+            return self.on_missing(env, now, step, sink);
+        }
+        let kind = step.kind();
+        if kind == FileKind::Config && !self.lists.any() {
+            // State A asks for the unsigned name: there is nothing to check.
+            let identity = FileIdentity::unsigned(bytes);
+            let stored = self.store_config(env, bytes, identity, AcceptPath::First, sink);
+            return self.finish_file(env, now, step, stored, sink);
+        }
+        let Ok(file) = SignedFile::parse(bytes) else {
+            return self.finish_file(env, now, step, Err(Refusal::Malformed), sink);
+        };
+        let verdict = match judge(&self.lists, kind, &file, &env.verifier) {
+            Judgement::Accept(path) => self.install_file(env, kind, &file, path, sink),
+            Judgement::Refuse(refusal) => {
+                // State B asks nobody; without a TVS record in its list there is nobody to ask.
+                self.boot.stuck |=
+                    refusal == Refusal::UnknownSigner && !self.lists.holds_any_tvs();
+                Err(refusal)
+            }
+            Judgement::AskTvs => return self.ask_cache(env, now, step, &file, sink),
+        };
+        self.finish_file(env, now, step, verdict, sink);
+    }
+
+    /// Steps 5 and 6 of the procedure: the TVS cache, then the servers of the stored
+    /// configuration in their order.
+    fn ask_cache(
+        &mut self,
+        env: &Env,
+        now: Time,
+        step: Step,
+        file: &SignedFile<'_>,
+        sink: &mut Sink,
+    ) {
+        let kind = step.kind();
+        self.cache.retain(|signer| signer.expires > now);
+        let vouched = self.cache.iter().find(|signer| signer.is(file) && signer.fits(kind));
+        if let Some(signer) = vouched.map(Arc::clone) {
+            sink.fact(Fact::TvsCacheHit);
+            let verdict = env
+                .verifier
+                .verify(file, &signer.public_key)
+                .map_err(Refusal::from)
+                .and_then(|()| self.install_file(env, kind, file, AcceptPath::TvsCache, sink));
+            return self.finish_file(env, now, step, verdict, sink);
+        }
+        let members = self.config.as_ref().map(|config| Arc::clone(&config.tvs)).unwrap_or_default();
+        let lookup =
+            Lookup { step, file: file.bytes().to_vec(), members, member: 0, refused_certificates: 0 };
+        self.ask_member(env, now, Box::new(lookup), sink);
+    }
+
+    fn ask_member(&mut self, env: &Env, now: Time, lookup: Box<Lookup>, sink: &mut Sink) {
+        let asked = lookup.members.len().min(TVS_MEMBERS_ASKED_MAX);
+        if lookup.member >= asked || !self.lists.holds_any_tvs() {
+            return self.give_up(env, now, &lookup, asked, sink);
+        }
+        let file = SignedFile::parse(&lookup.file).expect("a file is looked up after it was parsed");
+        self.token = self.token.wrapping_add(1);
+        let device_name = format!("CP-{}-{}", self.model, self.name());
+        let request = Request {
+            session_id: self.token,
+            device_name: &device_name,
+            question: Question::Query {
+                subject: file.header.signer_name,
+                issuer: file.header.issuer,
+                serial: file.header.serial,
+            },
+        };
+        sink.act(Action::AskTvs {
+            members: Arc::clone(&lookup.members),
+            member: lookup.member,
+            token: self.token,
+            request: request.encode(),
+            lists: self.lists.clone(),
+        });
+        self.state = State::Lookup(lookup);
+    }
+
+    /// Nobody vouches. Stuck, if no server can: each presented a certificate that the lists do
+    /// not hold, or there is none to ask; else a server was merely out of reach.
+    fn give_up(&mut self, env: &Env, now: Time, lookup: &Lookup, asked: usize, sink: &mut Sink) {
+        if lookup.refused_certificates == asked || !self.lists.holds_any_tvs() {
+            self.boot.stuck = true;
+        } else {
+            self.fail(Failure::TvsUnreachable);
+        }
+        self.finish_file(env, now, lookup.step, Err(Refusal::UnknownSigner), sink);
+    }
+
+    fn on_tvs_fault(
+        &mut self,
+        env: &Env,
+        now: Time,
+        mut lookup: Box<Lookup>,
+        fault: TvsFault,
+        sink: &mut Sink,
+    ) {
+        sink.fact(Fact::TvsAttemptFailed { fault });
+        lookup.refused_certificates += usize::from(fault == TvsFault::CertificateRefused);
+        lookup.member += 1;
+        if lookup.member < lookup.members.len().min(TVS_MEMBERS_ASKED_MAX) {
+            sink.fact(Fact::TvsFailover);
+        }
+        self.ask_member(env, now, lookup, sink);
+    }
+
+    fn on_tvs_answer(
+        &mut self,
+        env: &Env,
+        now: Time,
+        lookup: Box<Lookup>,
+        bytes: &[u8],
+        sink: &mut Sink,
+    ) {
+        let file = SignedFile::parse(&lookup.file).expect("a file is looked up after it was parsed");
+        let answer = match Response::parse(bytes) {
+            Ok(answer)
+                if answer.session_id == self.token && answer.command == Command::QueryResponse =>
+            {
+                answer
+            }
+            _ => return self.on_tvs_fault(env, now, lookup, TvsFault::WrongAnswer, sink),
+        };
+        let verdict = match answer.known {
+            None => Err(Refusal::NotValid),
+            Some(known) => match VouchedSigner::new(&known, &file, now) {
+                None => return self.on_tvs_fault(env, now, lookup, TvsFault::WrongAnswer, sink),
+                Some(signer) => Ok(signer),
+            },
+        };
+        sink.fact(Fact::TvsAnswered { command: answer.command });
+        let step = lookup.step;
+        let verdict = verdict.and_then(|signer| self.use_signer(env, step, &file, signer, sink));
+        self.finish_file(env, now, step, verdict, sink);
+    }
+
+    /// TVS vouched for a signer: caches it, checks role and signature, installs the file.
+    fn use_signer(
+        &mut self,
+        env: &Env,
+        step: Step,
+        file: &SignedFile<'_>,
+        signer: VouchedSigner,
+        sink: &mut Sink,
+    ) -> Result<(), Refusal> {
+        let kind = step.kind();
+        let signer = Arc::new(signer);
+        self.cache.retain(|known| !known.is(file));
+        if self.cache.len() >= TVS_CACHE_MAX {
+            self.cache.remove(0);
+        }
+        self.cache.push(Arc::clone(&signer));
+        if !signer.fits(kind) {
+            return Err(Refusal::WrongRole);
+        }
+        env.verifier.verify(file, &signer.public_key)?;
+        self.install_file(env, kind, file, AcceptPath::Tvs, sink)
+    }
+
+    fn install_file(
+        &mut self,
+        env: &Env,
+        kind: FileKind,
+        file: &SignedFile<'_>,
+        path: AcceptPath,
+        sink: &mut Sink,
+    ) -> Result<(), Refusal> {
+        if kind == FileKind::Config {
+            return self.store_config(env, file.body, FileIdentity::of(file), path, sink);
+        }
+        let list = env.shared.list(file).map_err(|_| Refusal::Malformed)?;
+        match kind {
+            FileKind::Ctl => self.lists.ctl = Some(list),
+            FileKind::Itl | FileKind::Config => self.lists.itl = Some(list),
+        }
+        sink.fact(Fact::FileAccepted { kind, path });
+        Ok(())
+    }
+
+    fn store_config(
+        &mut self,
+        env: &Env,
+        content: &[u8],
+        identity: FileIdentity,
+        path: AcceptPath,
+        sink: &mut Sink,
+    ) -> Result<(), Refusal> {
+        let tvs = env.shared.members(content).map_err(|_| Refusal::Malformed)?;
+        self.config = Some(StoredConfig { tvs, identity });
+        self.boot.config_accepted = true;
+        sink.fact(Fact::FileAccepted { kind: FileKind::Config, path });
+        Ok(())
+    }
+
+    fn finish_file(
+        &mut self,
+        env: &Env,
+        now: Time,
+        step: Step,
+        verdict: Result<(), Refusal>,
+        sink: &mut Sink,
+    ) {
+        if let Err(refusal) = verdict {
+            sink.fact(Fact::FileRefused { kind: step.kind(), refusal });
+            self.fail(Failure::File(refusal));
+        }
+        self.next_step(env, now, step, sink);
+    }
+
+    fn next_step(&mut self, env: &Env, now: Time, step: Step, sink: &mut Sink) {
+        let next = match step.kind() {
+            FileKind::Ctl => Step::Itl,
+            FileKind::Itl => Step::Config,
+            FileKind::Config => return self.settle(sink),
+        };
+        self.after(env.profile.think, now, next, sink);
+    }
+
+    /// A refusal is final until the next reset: no back-off, no loop.
+    fn settle(&mut self, sink: &mut Sink) {
+        let outcome = match self.boot {
+            Boot { stuck: true, .. } => Outcome::Stuck,
+            Boot { failure: Some(failure), .. } => Outcome::Failed(failure),
+            Boot { config_accepted: true, .. } => Outcome::Ready,
+            Boot { .. } => Outcome::Failed(Failure::ConfigMissing),
+        };
+        sink.fact(Fact::Settled { outcome });
+    }
+
+    /// Remembers the first reason why this boot does not end ready.
+    fn fail(&mut self, failure: Failure) {
+        self.boot.failure.get_or_insert(failure);
+    }
+}
+
+impl VouchedSigner {
+    /// The signer in an answer, if it is the one that was asked for.
+    fn new(known: &Known<'_>, file: &SignedFile<'_>, now: Time) -> Option<VouchedSigner> {
+        let certificate = Certificate::from_der(known.certificate?).ok()?;
+        let signer = VouchedSigner {
+            issuer: certificate.issuer().to_owned(),
+            serial: certificate.serial().to_vec(),
+            public_key: certificate.public_key().to_vec(),
+            roles: known.roles.to_vec(),
+            expires: now + Span::from_secs(u64::from(known.ttl_s)),
+        };
+        signer.is(file).then_some(signer)
+    }
+
+    fn is(&self, file: &SignedFile<'_>) -> bool {
+        same_serial(&self.serial, file.header.serial) && same_name(&self.issuer, file.header.issuer)
+    }
+
+    fn fits(&self, kind: FileKind) -> bool {
+        self.roles.iter().any(|&role| kind.roles().contains(&u16::from(role)))
+    }
+}

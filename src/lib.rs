@@ -5,3 +5,6 @@
 //! → `transfer` → `crypto` → `wire` → `base`.
 
 pub mod base;
+pub mod cluster;
+pub mod phone;
+pub mod scenario;

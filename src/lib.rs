@@ -6,8 +6,9 @@
 
 pub mod base;
 pub mod cli;
-pub mod crypto;
 pub mod cluster;
+pub mod crypto;
 pub mod phone;
+pub mod scenario;
 pub mod transfer;
 pub mod wire;

@@ -128,9 +128,8 @@ impl SignCache {
 
     /// Drops every signature made with another key than `signers`: nobody asks for it any more.
     pub fn keep_only(&self, signers: &[u64]) {
-        self.entries.retain(|key, slot| {
-            signers.contains(&key.signer) || matches!(slot, Slot::Pending(_))
-        });
+        self.entries
+            .retain(|key, slot| signers.contains(&key.signer) || matches!(slot, Slot::Pending(_)));
     }
 
     /// Number of signatures that are kept or being made.

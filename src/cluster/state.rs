@@ -151,7 +151,11 @@ impl Cluster {
     ///
     /// # Errors
     /// If the action names a service or certificate that the node does not have.
-    pub fn apply(&mut self, action: &OperatorAction, now: Time) -> Result<Vec<Effect>, ActionError> {
+    pub fn apply(
+        &mut self,
+        action: &OperatorAction,
+        now: Time,
+    ) -> Result<Vec<Effect>, ActionError> {
         match action {
             OperatorAction::Regenerate { certificate, node } => {
                 self.regenerate(*node, *certificate, now)?;
@@ -358,8 +362,7 @@ impl Cluster {
                 .nodes_with(ServiceKind::Tvs)
                 .map(|id| &self.stored(id, CertificateKind::Tvs).certificate)
                 .collect(),
-            capf: capf_active
-                .then(|| &self.stored(publisher, CertificateKind::Capf).certificate),
+            capf: capf_active.then(|| &self.stored(publisher, CertificateKind::Capf).certificate),
             itl_recovery: self.nodes[0]
                 .store
                 .get(&CertificateKind::ItlRecovery)

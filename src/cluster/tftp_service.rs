@@ -234,7 +234,8 @@ impl TftpService {
         waiter: Waiter,
     ) -> FileReply {
         let key = CacheKey { content, signer: self.signer_id };
-        let pending = |job| FileReply::Pending { file: PendingFile { body: Arc::clone(&body) }, job };
+        let pending =
+            |job| FileReply::Pending { file: PendingFile { body: Arc::clone(&body) }, job };
         match self.cache.lookup(key, waiter) {
             Lookup::Ready(header) => FileReply::Ready(ServedFile { header, body }),
             Lookup::Wait => pending(None),

@@ -226,11 +226,9 @@ impl Identity {
 }
 
 fn self_signed_der(spec: &CertificateSpec<'_>, key: &SigningKey, serial: &[u8]) -> Vec<u8> {
-    let subject =
-        format!("CN={},OU=TAC,O=resetstorm,L=Lab,ST=Simulation,C=US", spec.common_name);
-    let profile = ServiceProfile {
-        subject: Name::from_str(&subject).expect("host names need no escaping"),
-    };
+    let subject = format!("CN={},OU=TAC,O=resetstorm,L=Lab,ST=Simulation,C=US", spec.common_name);
+    let profile =
+        ServiceProfile { subject: Name::from_str(&subject).expect("host names need no escaping") };
     let signer = pkcs1v15::SigningKey::<Sha256>::new(key.rsa());
     let public = SubjectPublicKeyInfoOwned::from_key(&rsa::RsaPublicKey::from(key.rsa()))
         .expect("an RSA key has a public part");
@@ -335,6 +333,6 @@ mod tests {
     fn magnitude_has_no_leading_zero() {
         assert_eq!(magnitude(&[0, 0x83, 0xE9]), [0x83, 0xE9]);
         assert_eq!(magnitude(&[0x0A, 0]), [0x0A, 0]);
-        assert_eq!(magnitude(&[0]), []);
+        assert!(magnitude(&[0]).is_empty());
     }
 }

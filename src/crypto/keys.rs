@@ -150,7 +150,8 @@ fn banked_key(index: usize) -> Option<Vec<u8>> {
 }
 
 fn generate<R: Fill>(source: &mut Source<R>, bits: u16) -> Vec<u8> {
-    let key = RsaPrivateKey::new(source, usize::from(bits)).expect("2048 and 4096 bits can be made");
+    let key =
+        RsaPrivateKey::new(source, usize::from(bits)).expect("2048 and 4096 bits can be made");
     key.to_pkcs8_der().expect("a fresh key can be written").as_bytes().to_vec()
 }
 
@@ -249,9 +250,6 @@ mod tests {
         let KeySource::Bank { next, .. } = &mut source else { unreachable!() };
         *next = 1_000;
         let mut again = source.clone();
-        assert_eq!(
-            source.signing_key(2048).public_key(),
-            again.signing_key(2048).public_key()
-        );
+        assert_eq!(source.signing_key(2048).public_key(), again.signing_key(2048).public_key());
     }
 }

@@ -217,8 +217,7 @@ impl Phone {
             Judgement::Accept(path) => self.install_file(env, kind, &file, path, sink),
             Judgement::Refuse(refusal) => {
                 // State B asks nobody; without a TVS record in its list there is nobody to ask.
-                self.boot.stuck |=
-                    refusal == Refusal::UnknownSigner && !self.lists.holds_any_tvs();
+                self.boot.stuck |= refusal == Refusal::UnknownSigner && !self.lists.holds_any_tvs();
                 Err(refusal)
             }
             Judgement::AskTvs => return self.ask_cache(env, now, step, &file, sink),
@@ -248,9 +247,15 @@ impl Phone {
                 .and_then(|()| self.install_file(env, kind, file, AcceptPath::TvsCache, sink));
             return self.finish_file(env, now, step, verdict, sink);
         }
-        let members = self.config.as_ref().map(|config| Arc::clone(&config.tvs)).unwrap_or_default();
-        let lookup =
-            Lookup { step, file: file.bytes().to_vec(), members, member: 0, refused_certificates: 0 };
+        let members =
+            self.config.as_ref().map(|config| Arc::clone(&config.tvs)).unwrap_or_default();
+        let lookup = Lookup {
+            step,
+            file: file.bytes().to_vec(),
+            members,
+            member: 0,
+            refused_certificates: 0,
+        };
         self.ask_member(env, now, Box::new(lookup), sink);
     }
 
@@ -259,7 +264,8 @@ impl Phone {
         if lookup.member >= asked || !self.lists.holds_any_tvs() {
             return self.give_up(env, now, &lookup, asked, sink);
         }
-        let file = SignedFile::parse(&lookup.file).expect("a file is looked up after it was parsed");
+        let file =
+            SignedFile::parse(&lookup.file).expect("a file is looked up after it was parsed");
         self.token = self.token.wrapping_add(1);
         let device_name = format!("CP-{}-{}", self.model, self.name());
         let request = Request {
@@ -317,7 +323,8 @@ impl Phone {
         bytes: &[u8],
         sink: &mut Sink,
     ) {
-        let file = SignedFile::parse(&lookup.file).expect("a file is looked up after it was parsed");
+        let file =
+            SignedFile::parse(&lookup.file).expect("a file is looked up after it was parsed");
         let answer = match Response::parse(bytes) {
             Ok(answer)
                 if answer.session_id == self.token && answer.command == Command::QueryResponse =>

@@ -55,12 +55,34 @@ pub enum FleetStart {
     ItlCurrent,
 }
 
+impl FleetStart {
+    /// The name in scenario files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            FleetStart::Factory => "factory",
+            FleetStart::ItlCurrent => "itl-current",
+        }
+    }
+}
+
 /// One entry of the operator's timeline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TimelineEntry {
     /// When it is due.
     pub trigger: Trigger,
     /// What is done.
+    pub action: OperatorAction,
+    /// What is done some time after `action`; the entries behind do not wait for it, except one
+    /// that is due when the fleet has settled.
+    pub then: Option<FollowUp>,
+}
+
+/// The second half of an entry, such as the start that ends `stop = { …, for = "8s" }`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FollowUp {
+    /// Wait, counted from the moment when the entry's action has been carried out.
+    pub delay: Span,
+    /// What is done then.
     pub action: OperatorAction,
 }
 

@@ -179,7 +179,8 @@ impl Download {
         let window_size = granted_size(granted.window_size, asked.window_size, 1);
         let unasked = (granted.transfer_size.is_some() && asked.transfer_size.is_none())
             || (granted.timeout_s.is_some() && granted.timeout_s != asked.timeout_s);
-        let (Some(block_size), Some(window_size), false) = (block_size, window_size, unasked) else {
+        let (Some(block_size), Some(window_size), false) = (block_size, window_size, unasked)
+        else {
             return self.abort(TransferFault::Protocol, ErrorCode::OptionRefused, out);
         };
         if block_size < BLOCK_SIZE_MIN {
@@ -241,12 +242,10 @@ impl Download {
     /// What was said last: the request, or how many blocks have arrived.
     fn write_last(&self, out: &mut Vec<u8>) {
         match self.peer_port {
-            None => Packet::Rrq {
-                file: &self.request.file,
-                octet: true,
-                options: self.request.options,
+            None => {
+                Packet::Rrq { file: &self.request.file, octet: true, options: self.request.options }
+                    .encode(out)
             }
-            .encode(out),
             Some(_) => Packet::Ack { block: self.received as u16 }.encode(out),
         }
     }

@@ -289,7 +289,10 @@ mod tests {
             transfer_size: Some(0),
         };
         let granted = |options| upload(700, options).0.options;
-        assert_eq!(granted(asked(1_428, 4, 3)), Options { transfer_size: Some(700), ..asked(1_428, 4, 3) });
+        assert_eq!(
+            granted(asked(1_428, 4, 3)),
+            Options { transfer_size: Some(700), ..asked(1_428, 4, 3) }
+        );
         let wide = granted(asked(70_000, 1_000, 3));
         assert_eq!((wide.block_size, wide.window_size), (Some(65_464), Some(64)));
         let absurd = granted(asked(7, 0, 256));

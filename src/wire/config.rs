@@ -257,7 +257,9 @@ fn write_device(
         leaves(w, &[("deviceSecurityMode", "1"), ("transportLayerProtocol", "1")])?;
         leaf(w, "capfAuthMode", "0")?;
         branch(w, "capfList", |w| {
-            branch(w, "capf", |w| leaves(w, &[("phonePort", "3804"), ("processNodeName", capf_node)]))
+            branch(w, "capf", |w| {
+                leaves(w, &[("phonePort", "3804"), ("processNodeName", capf_node)])
+            })
         })?;
         leaves(w, &[("certHash", ""), ("encrConfig", "false")])?;
         write_services(w, &nodes[0].0)
@@ -270,9 +272,10 @@ fn write_device_pool(writer: &mut Xml, nodes: &[(String, String, u16)]) -> io::R
     })?;
     branch(writer, "callManagerGroup", |w| {
         branch(w, "members", |w| {
-            nodes.iter().enumerate().try_for_each(|(priority, (name, _, _))| {
-                write_call_manager(w, priority, name)
-            })
+            nodes
+                .iter()
+                .enumerate()
+                .try_for_each(|(priority, (name, _, _))| write_call_manager(w, priority, name))
         })
     })
 }
@@ -326,7 +329,10 @@ fn write_line(writer: &mut Xml, line: u32) -> io::Result<()> {
         .create_element("line")
         .with_attribute(("button", (line + 1).to_string().as_str()))
         .write_inner_content(|w| {
-            leaves(w, &[("featureID", "9"), ("featureLabel", &number), ("proxy", "USECALLMANAGER")])?;
+            leaves(
+                w,
+                &[("featureID", "9"), ("featureLabel", &number), ("proxy", "USECALLMANAGER")],
+            )?;
             leaves(w, &[("port", "5060"), ("name", &number), ("displayName", &number)])?;
             branch(w, "autoAnswer", |w| leaf(w, "autoAnswerEnabled", "2"))?;
             leaves(w, &[("callWaiting", "3"), ("authName", ""), ("sharedLine", "false")])?;
@@ -391,10 +397,7 @@ mod tests {
     use super::*;
 
     fn nodes() -> Vec<(String, String, u16)> {
-        vec![
-            ("sub1".into(), "127.0.0.2".into(), 2445),
-            ("pub".into(), "127.0.0.1".into(), 12_445),
-        ]
+        vec![("sub1".into(), "127.0.0.2".into(), 2445), ("pub".into(), "127.0.0.1".into(), 12_445)]
     }
 
     fn member(address: &str, port: u16) -> TvsMember {

@@ -259,11 +259,7 @@ impl HeaderSpec<'_> {
         }
         self.put_signer(&mut out);
         let modulus = modulus_id(self.signature_length);
-        put_element(
-            &mut out,
-            7,
-            &[8, 0, 1, self.digest, 9, 0, 8, 10, 0, 1, 0, 11, 0, 1, modulus],
-        );
+        put_element(&mut out, 7, &[8, 0, 1, self.digest, 9, 0, 8, 10, 0, 1, 0, 11, 0, 1, modulus]);
         let signature_offset = out.len();
         put_text(&mut out, 14, self.file_name);
         put_element(&mut out, 15, &self.timestamp.to_be_bytes());

@@ -316,8 +316,7 @@ mod tests {
     #[test]
     fn responses_round_trip() {
         let known = Known { certificate: Some(&[9; 900]), roles: &[0, 3], ttl_s: 86_400 };
-        let valid =
-            Response { command: Command::QueryResponse, session_id: 7, known: Some(known) };
+        let valid = Response { command: Command::QueryResponse, session_id: 7, known: Some(known) };
         let unknown = Response { command: Command::VerifyResponse, session_id: 8, known: None };
         for response in [valid, unknown] {
             assert_eq!(Response::parse(&response.encode()), Ok(response));
@@ -344,9 +343,12 @@ mod tests {
     fn a_positive_query_answer_needs_certificate_roles_and_ttl() {
         for missing in [TAG_CERTIFICATE, TAG_ROLES, TAG_TTL, TAG_STATUS] {
             let mut out = start(Command::QueryResponse, 1);
-            for (tag, value) in
-                [(TAG_STATUS, &[0][..]), (TAG_CERTIFICATE, &[1]), (TAG_ROLES, &[3]), (TAG_TTL, &[0; 4])]
-            {
+            for (tag, value) in [
+                (TAG_STATUS, &[0][..]),
+                (TAG_CERTIFICATE, &[1]),
+                (TAG_ROLES, &[3]),
+                (TAG_TTL, &[0; 4]),
+            ] {
                 if tag != missing {
                     put_element(&mut out, tag, value);
                 }

@@ -1,0 +1,421 @@
+use std::net::{IpAddr, Ipv4Addr};
+use std::ops::Range;
+
+use toml::Spanned;
+
+use crate::base::NodeId;
+use crate::cluster::{
+    GroupSpec, NodeSpec, Ports, RELEASES, Release, SERVICES, SIGN_CACHE_MODES, ServiceKind,
+    SignCacheMode, Topology,
+};
+
+use super::error::Problem;
+use super::names::{check_host, check_plain, check_unique, one_of};
+use super::raw::{RawCluster, RawGroup, RawNode, Text};
+
+/// The cluster of a scenario, checked.
+pub(super) fn topology(raw: &RawCluster) -> Result<Topology, Problem> {
+    let mut topology = Topology {
+        release: release(raw.release.as_ref())?,
+        sign_cache: match &raw.sign_cache {
+            Some(text) => one_of(text, "cache mode", &SIGN_CACHE_MODES, SignCacheMode::name)?,
+            None => SignCacheMode::Lazy,
+        },
+        key_bits: key_bits(raw.key_bits.as_ref())?,
+        nodes: nodes(&raw.node)?,
+        groups: Vec::new(),
+    };
+    topology.groups = groups(&raw.group, &topology)?;
+    Ok(topology)
+}
+
+/// The node that `text` names.
+pub(super) fn node_named(topology: &Topology, text: &Text) -> Result<NodeId, Problem> {
+    topology.node_named(text.get_ref()).ok_or_else(|| {
+        let names = topology.nodes.iter().map(|node| node.name.as_str());
+        Problem::unknown(text.span(), "node", text.get_ref(), names)
+    })
+}
+
+/// Refuses shares that are no parts of one whole; `places` belong to `shares`.
+pub(super) fn check_shares(shares: &[&Spanned<f64>], noun: &str) -> Result<(), Problem> {
+    for share in shares {
+        if !(0.0..=1.0).contains(share.get_ref()) {
+            let what = format!("a share of {} is not between 0 and 1", share.get_ref());
+            return Err(Problem::new(share.span(), what).help("1.0 is the whole fleet"));
+        }
+    }
+    let sum: f64 = shares.iter().map(|share| *share.get_ref()).sum();
+    match shares.last() {
+        Some(last) if (sum - 1.0).abs() > SHARE_SLACK => {
+            let what = format!("the shares of the {noun} add up to {sum}");
+            Err(Problem::new(last.span(), what).help("shares add up to 1"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// By how much a sum of shares may miss 1: what adding decimal fractions loses.
+const SHARE_SLACK: f64 = 1e-9;
+
+/// Nodes of a cluster at most (choice: numbers of nodes fit a 64-bit set).
+const NODES_MAX: usize = 64;
+
+/// Members of a `CallManager` group at most.
+const MEMBERS_MAX: usize = 3;
+
+fn release(text: Option<&Text>) -> Result<Release, Problem> {
+    text.map_or(Ok(Release::R8_6), |text| one_of(text, "release", &RELEASES, Release::name))
+}
+
+fn key_bits(bits: Option<&Spanned<u16>>) -> Result<u16, Problem> {
+    match bits.map(|bits| (*bits.get_ref(), bits.span())) {
+        None => Ok(2048),
+        Some((bits @ (2048 | 4096), _)) => Ok(bits),
+        Some((bits, place)) => {
+            let problem = Problem::new(place, format!("keys of {bits} bits are not made here"));
+            Err(problem.help("key-bits is 2048 or 4096"))
+        }
+    }
+}
+
+fn nodes(raw: &[RawNode]) -> Result<Vec<NodeSpec>, Problem> {
+    if raw.is_empty() {
+        let problem = Problem::new(0..0, "the cluster has no node");
+        return Err(problem.help("add a [[cluster.node]] with a name"));
+    }
+    if let Some(extra) = raw.get(NODES_MAX) {
+        let problem = Problem::new(extra.name.span(), format!("node number {}", NODES_MAX + 1));
+        return Err(problem.help(format!("a cluster has at most {NODES_MAX} nodes")));
+    }
+    check_unique("node", raw.iter().map(|node| &node.name))?;
+    let nodes = raw
+        .iter()
+        .enumerate()
+        .map(|(at, raw)| node(raw, at == 0))
+        .collect::<Result<Vec<_>, _>>()?;
+    check_sockets(raw, &nodes)?;
+    Ok(nodes)
+}
+
+/// One node; the first is the publisher, which alone may run CAPF.
+fn node(raw: &RawNode, publisher: bool) -> Result<NodeSpec, Problem> {
+    check_host(&raw.name)?;
+    let defaults = Ports::default();
+    Ok(NodeSpec {
+        name: raw.name.get_ref().clone(),
+        address: address(raw.address.as_ref())?,
+        services: match &raw.services {
+            Some(texts) => services(texts, publisher)?,
+            None => SERVICES.into_iter().filter(|&s| publisher || s != ServiceKind::Capf).collect(),
+        },
+        ports: Ports {
+            tftp: raw.ports.tftp.as_ref().map_or(defaults.tftp, |port| *port.get_ref()),
+            tvs: raw.ports.tvs.as_ref().map_or(defaults.tvs, |port| *port.get_ref()),
+            capf: raw.ports.capf.as_ref().map_or(defaults.capf, |port| *port.get_ref()),
+        },
+    })
+}
+
+fn address(raw: Option<&Spanned<IpAddr>>) -> Result<IpAddr, Problem> {
+    match raw {
+        None => Ok(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        Some(address) if address.get_ref().is_unspecified() => {
+            let what = format!("phones cannot reach a node at {}", address.get_ref());
+            Err(Problem::new(address.span(), what).help("one address, such as 127.0.0.1"))
+        }
+        Some(address) => Ok(*address.get_ref()),
+    }
+}
+
+fn services(texts: &[Text], publisher: bool) -> Result<Vec<ServiceKind>, Problem> {
+    check_unique("service", texts)?;
+    let service = |text: &Text| {
+        let service = one_of(text, "service", &SERVICES, ServiceKind::name)?;
+        if service == ServiceKind::Capf && !publisher {
+            let problem = Problem::new(text.span(), "CAPF runs on the publisher only");
+            return Err(problem.help("the first node is the publisher"));
+        }
+        Ok(service)
+    };
+    texts.iter().map(service).collect()
+}
+
+/// Refuses two services on the same address, transport and port; port 0 never collides.
+fn check_sockets(raw: &[RawNode], nodes: &[NodeSpec]) -> Result<(), Problem> {
+    let mut taken: Vec<((IpAddr, bool, u16), &str)> = Vec::new();
+    for (raw, node) in raw.iter().zip(nodes) {
+        for (service, port, udp, place) in sockets(raw, node) {
+            let socket = (node.address, udp, port);
+            if port == 0 || !node.services.contains(&service) {
+                continue;
+            }
+            if let Some((_, owner)) = taken.iter().find(|(other, _)| *other == socket) {
+                let what = format!(
+                    "{} of `{}` has the port {port} of `{owner}`",
+                    service.name(),
+                    node.name
+                );
+                let help = "give the nodes other addresses or ports, or port 0 for any free one";
+                return Err(Problem::new(place, what).help(help));
+            }
+            taken.push((socket, &node.name));
+        }
+    }
+    Ok(())
+}
+
+/// The sockets of a node: service, port, whether it is UDP, and where the port was written.
+fn sockets(raw: &RawNode, node: &NodeSpec) -> [(ServiceKind, u16, bool, Range<usize>); 3] {
+    let place = |port: &Option<Spanned<u16>>| {
+        let address = raw.address.as_ref().map_or_else(|| raw.name.span(), Spanned::span);
+        port.as_ref().map_or(address, Spanned::span)
+    };
+    let (written, ports) = (&raw.ports, &node.ports);
+    [
+        (ServiceKind::Tftp, ports.tftp, true, place(&written.tftp)),
+        (ServiceKind::Tvs, ports.tvs, false, place(&written.tvs)),
+        (ServiceKind::Capf, ports.capf, false, place(&written.capf)),
+    ]
+}
+
+fn groups(raw: &[RawGroup], topology: &Topology) -> Result<Vec<GroupSpec>, Problem> {
+    if raw.is_empty() {
+        return default_group(topology).map(|group| vec![group]);
+    }
+    check_unique("group", raw.iter().map(|group| &group.name))?;
+    let groups = raw.iter().map(|raw| group(raw, topology)).collect::<Result<_, _>>()?;
+    check_shares(&raw.iter().map(|group| &group.share).collect::<Vec<_>>(), "groups")?;
+    Ok(groups)
+}
+
+/// The group of a scenario that names none: the first TVS nodes for the whole fleet.
+fn default_group(topology: &Topology) -> Result<GroupSpec, Problem> {
+    let members: Vec<NodeId> = topology.nodes_with(ServiceKind::Tvs).take(MEMBERS_MAX).collect();
+    if members.is_empty() {
+        let problem = Problem::new(0..0, "no node runs TVS, so that no group can be made");
+        return Err(problem.help("add \"tvs\" to the services of a node"));
+    }
+    Ok(GroupSpec { name: "all".to_owned(), members, share: 1.0 })
+}
+
+fn group(raw: &RawGroup, topology: &Topology) -> Result<GroupSpec, Problem> {
+    check_plain(&raw.name)?;
+    let texts = raw.members.get_ref();
+    if !(1..=MEMBERS_MAX).contains(&texts.len()) {
+        let what = format!("a group of {} nodes", texts.len());
+        let help = format!("a CallManager group has 1 to {MEMBERS_MAX} members");
+        return Err(Problem::new(raw.members.span(), what).help(help));
+    }
+    check_unique("member", texts)?;
+    let member = |text: &Text| {
+        let id = node_named(topology, text)?;
+        runs(topology, id, ServiceKind::Tvs, text)?;
+        Ok::<NodeId, Problem>(id)
+    };
+    Ok(GroupSpec {
+        name: raw.name.get_ref().clone(),
+        members: texts.iter().map(member).collect::<Result<_, _>>()?,
+        share: *raw.share.get_ref(),
+    })
+}
+
+/// Refuses a node, named by `text`, on which `service` is not active.
+pub(super) fn runs(
+    topology: &Topology,
+    node: NodeId,
+    service: ServiceKind,
+    text: &Text,
+) -> Result<(), Problem> {
+    if topology.node(node).services.contains(&service) {
+        return Ok(());
+    }
+    let what = format!("node `{}` does not run {}", text.get_ref(), service.name());
+    let nodes: Vec<&str> =
+        topology.nodes_with(service).map(|id| topology.node(id).name.as_str()).collect();
+    let help = match nodes.as_slice() {
+        [] => format!("add \"{}\" to its services", service.name()),
+        nodes => format!("nodes that do: {}", nodes.join(", ")),
+    };
+    Err(Problem::new(text.span(), what).help(help))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_with_a_name_only_gets_every_default() {
+        let topology =
+            good("[[node]]\nname = 'pub'\n[[node]]\nname = 'sub'\naddress = '127.0.0.2'");
+        let publisher = &topology.nodes[0];
+        assert_eq!(topology.release, Release::R8_6);
+        assert_eq!(topology.sign_cache, SignCacheMode::Lazy);
+        assert_eq!(topology.key_bits, 2048);
+        assert_eq!(publisher.address.to_string(), "127.0.0.1");
+        assert_eq!(publisher.services, SERVICES);
+        assert_eq!(publisher.ports, Ports::default());
+        assert!(!topology.nodes[1].services.contains(&ServiceKind::Capf));
+        assert_eq!(topology.nodes[1].services.len(), 3);
+    }
+
+    #[test]
+    fn the_default_group_holds_the_first_three_tvs_nodes() {
+        let text =
+            node(1, "['callmanager']") + &(2..=5).map(|at| node(at, "['tvs']")).collect::<String>();
+        let topology = good(&text);
+        let all = GroupSpec {
+            name: "all".into(),
+            members: vec![NodeId(1), NodeId(2), NodeId(3)],
+            share: 1.0,
+        };
+        assert_eq!(topology.groups, [all]);
+    }
+
+    #[test]
+    fn every_setting_is_read() {
+        let text = "release = '11.5'\nsign-cache = 'prewarm'\nkey-bits = 4096\n\
+            [[node]]\nname = 'a'\nports = { tftp = 1, tvs = 2, capf = 3 }";
+        let topology = good(text);
+        assert_eq!(topology.release, Release::R11_5);
+        assert_eq!(topology.sign_cache, SignCacheMode::Prewarm);
+        assert_eq!(topology.key_bits, 4096);
+        assert_eq!(topology.nodes[0].ports, Ports { tftp: 1, tvs: 2, capf: 3 });
+    }
+
+    #[test]
+    fn unknown_names_are_refused() {
+        let one = node(1, "['tvs']");
+        assert_eq!(fault(&format!("release = '8.5'\n{one}")), "unknown release `8.5`");
+        assert_eq!(fault(&format!("sign-cache = 'lasy'\n{one}")), "unknown cache mode `lasy`");
+        assert_eq!(fault(&node(1, "['tvz']")), "unknown service `tvz`");
+        assert_eq!(fault(&format!("{one}{}", group_of("'x'", 1.0))), "unknown node `x`");
+    }
+
+    #[test]
+    fn keys_have_2048_or_4096_bits() {
+        let text = format!("key-bits = 1024\n{}", node(1, "['tvs']"));
+        assert_eq!(fault(&text), "keys of 1024 bits are not made here");
+    }
+
+    #[test]
+    fn a_cluster_has_1_to_64_nodes() {
+        assert_eq!(fault(""), "the cluster has no node");
+        let many = |count| (1..=count).map(|at| node(at, "['tvs']")).collect::<String>();
+        assert_eq!(good(&many(64)).nodes.len(), 64);
+        assert_eq!(fault(&many(65)), "node number 65");
+    }
+
+    #[test]
+    fn nodes_have_names_of_their_own_that_are_host_names() {
+        assert_eq!(fault(&node(1, "['tvs']").repeat(2)), "node `n1` comes twice");
+        assert_eq!(fault("[[node]]\nname = 'a.b'"), "`a.b` is not a host name");
+    }
+
+    #[test]
+    fn a_node_has_one_address() {
+        assert_eq!(
+            fault("[[node]]\nname = 'a'\naddress = '0.0.0.0'"),
+            "phones cannot reach a node at 0.0.0.0"
+        );
+    }
+
+    #[test]
+    fn services_come_once_and_capf_only_on_the_publisher() {
+        assert_eq!(fault(&node(1, "['tvs', 'tvs']")), "service `tvs` comes twice");
+        assert_eq!(good(&node(1, "['tvs', 'capf']")).nodes[0].services.len(), 2);
+        let text = node(1, "['tvs']") + &node(2, "['capf']");
+        assert_eq!(fault(&text), "CAPF runs on the publisher only");
+    }
+
+    #[test]
+    fn two_services_cannot_share_a_socket() {
+        let twins = |ports: &str, services: &str| {
+            format!(
+                "[[node]]\nname='a'\nservices=['tvs','tftp']\nports={{{ports}}}\n\
+                 [[node]]\nname='b'\nservices={services}\nports={{{ports}}}"
+            )
+        };
+        assert_eq!(fault(&twins("tvs=7,tftp=8", "['tvs']")), "tvs of `b` has the port 7 of `a`");
+        assert_eq!(fault(&twins("tvs=7,tftp=8", "['tftp']")), "tftp of `b` has the port 8 of `a`");
+        good(&twins("tvs=7,tftp=8", "['callmanager']"));
+        good(&twins("tvs=0,tftp=0", "['tvs','tftp']"));
+        good("[[node]]\nname='a'\nports={tvs=7,tftp=7}");
+        assert_eq!(
+            fault("[[node]]\nname='a'\nports={tvs=7,capf=7}"),
+            "capf of `a` has the port 7 of `a`",
+        );
+    }
+
+    #[test]
+    fn a_socket_conflict_is_placed_at_the_port_or_else_the_address() {
+        let place = |text: &str| {
+            let place = topology(&toml::from_str(text).unwrap()).unwrap_err().place;
+            text[place].to_owned()
+        };
+        let first = "[[node]]\nname='a'\n[[node]]\nname='b'\nservices=['tvs']\n";
+        assert_eq!(place(first), "'b'");
+        assert_eq!(place(&format!("{first}address='127.0.0.1'")), "'127.0.0.1'");
+        assert_eq!(place(&format!("{first}ports.tvs = 2445")), "2445");
+    }
+
+    #[test]
+    fn a_group_has_1_to_3_members_that_run_tvs() {
+        let nodes =
+            (1..=4).map(|at| node(at, "['tvs']")).collect::<String>() + &node(5, "['tftp']");
+        let with = |members: &str| format!("{nodes}{}", group_of(members, 1.0));
+        assert_eq!(good(&with("'n2'")).groups[0].members, [NodeId(1)]);
+        assert_eq!(good(&with("'n3', 'n1', 'n2'")).groups[0].members.len(), 3);
+        assert_eq!(fault(&with("")), "a group of 0 nodes");
+        assert_eq!(fault(&with("'n1', 'n2', 'n3', 'n4'")), "a group of 4 nodes");
+        assert_eq!(fault(&with("'n1', 'n1'")), "member `n1` comes twice");
+        assert_eq!(fault(&with("'n5'")), "node `n5` does not run tvs");
+    }
+
+    #[test]
+    fn groups_have_names_of_their_own() {
+        let text = node(1, "['tvs']") + &group_of("'n1'", 0.5).repeat(2);
+        assert_eq!(fault(&text), "group `g` comes twice");
+        let text = node(1, "['tvs']") + &group_of("'n1'", 1.0).replace("'g'", "'G 1'");
+        assert_eq!(fault(&text), "`G 1` cannot be a name here");
+    }
+
+    #[test]
+    fn a_cluster_without_tvs_has_no_group() {
+        assert!(fault(&node(1, "['tftp']")).starts_with("no node runs TVS"));
+    }
+
+    #[test]
+    fn shares_add_up_to_one_within_a_billionth() {
+        let check = |shares: &[f64]| {
+            let shares: Vec<_> = shares.iter().map(|&share| Spanned::new(0..1, share)).collect();
+            check_shares(&shares.iter().collect::<Vec<_>>(), "groups").map_err(|p| p.what)
+        };
+        assert_eq!(check(&[1.0]), Ok(()));
+        assert_eq!(check(&[0.1; 10]), Ok(()));
+        assert_eq!(check(&[0.0, 1.0]), Ok(()));
+        assert_eq!(check(&[0.5, 0.5 - 0.9e-9]), Ok(()));
+        assert!(check(&[0.5, 0.5 - 1.1e-9]).is_err());
+        assert_eq!(check(&[0.5, 0.75]), Err("the shares of the groups add up to 1.25".into()));
+        assert_eq!(check(&[-0.5, 1.5]), Err("a share of -0.5 is not between 0 and 1".into()));
+        assert!(check(&[f64::NAN]).is_err());
+    }
+
+    fn node(at: u8, services: &str) -> String {
+        format!("[[node]]\nname = 'n{at}'\naddress = '127.0.0.{at}'\nservices = {services}\n")
+    }
+
+    fn group_of(members: &str, share: f64) -> String {
+        format!("[[group]]\nname = 'g'\nmembers = [{members}]\nshare = {share:?}\n")
+    }
+
+    fn good(text: &str) -> Topology {
+        topology(&toml::from_str(text).unwrap()).unwrap_or_else(|problem| panic!("{problem:?}"))
+    }
+
+    fn fault(text: &str) -> String {
+        let problem = topology(&toml::from_str(text).unwrap()).expect_err("a fault");
+        assert!(problem.help.is_some(), "{problem:?}");
+        problem.what
+    }
+}

@@ -1,0 +1,240 @@
+use std::fmt;
+use std::ops::Range;
+
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+
+/// What is wrong with a scenario, where, and how to repair it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScenarioError {
+    /// The file, or `--set` when an override is to blame.
+    pub path: String,
+    /// Line of the fault, from 1.
+    pub line: u32,
+    /// Column of the fault in characters, from 1.
+    pub column: u32,
+    /// One sentence in lower case.
+    pub what: String,
+    /// How to repair it.
+    pub help: Option<String>,
+    /// The whole message in plain text, with the line of the file and a mark below the fault.
+    pub rendered: String,
+    coloured: Box<str>,
+}
+
+/// A fault in a text whose name is not known yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Problem {
+    /// Where: bytes of the text.
+    pub place: Range<usize>,
+    /// One sentence in lower case.
+    pub what: String,
+    /// How to repair it.
+    pub help: Option<String>,
+}
+
+impl Problem {
+    /// A fault at `place` of the text.
+    pub fn new(place: Range<usize>, what: impl Into<String>) -> Problem {
+        Problem { place, what: what.into(), help: None }
+    }
+
+    /// The same fault with a line that says how to repair it.
+    #[must_use]
+    pub fn help(self, help: impl Into<String>) -> Problem {
+        Problem { help: Some(help.into()), ..self }
+    }
+
+    /// The name `given` is none of `known`; `noun` says what it should name, in the singular.
+    pub fn unknown<'a>(
+        place: Range<usize>,
+        noun: &str,
+        given: &str,
+        known: impl IntoIterator<Item = &'a str>,
+    ) -> Problem {
+        let known: Vec<&str> = known.into_iter().collect();
+        let help = suggestion(given, &known, &plural(noun));
+        Problem { help, ..Problem::new(place, format!("unknown {noun} `{given}`")) }
+    }
+}
+
+impl From<toml::de::Error> for Problem {
+    fn from(error: toml::de::Error) -> Problem {
+        let place = error.span().unwrap_or(0..0);
+        let message = error.message();
+        if let Some((what, help)) = message.split_once("\nhelp: ") {
+            return Problem::new(place, what).help(help);
+        }
+        if let Some((noun, given, known)) = unknown_name(message) {
+            let problem = Problem::unknown(place, noun, given, known.iter().copied());
+            let here = |help: String| help.replace("fields:", "fields here:");
+            let help = problem.help.map(here);
+            return Problem { help, ..problem };
+        }
+        let missing = message.strip_prefix("missing field ");
+        let help = missing.map(|name| format!("add {name} to this table"));
+        let what = message.replace('\n', ": ");
+        Problem { place, what, help }
+    }
+}
+
+/// Takes serde's "unknown field `a`, expected one of `b`, `c`" apart.
+fn unknown_name(message: &str) -> Option<(&str, &str, Vec<&str>)> {
+    let rest = message.strip_prefix("unknown ")?;
+    let (noun, rest) = rest.split_once(" `")?;
+    let (given, rest) = rest.split_once('`')?;
+    let known = rest.split('`').skip(1).step_by(2).collect();
+    ["field", "variant"].contains(&noun).then_some((noun, given, known))
+}
+
+/// The help line for a name that is not known: the nearest one, and all of them.
+fn suggestion(given: &str, known: &[&str], nouns: &str) -> Option<String> {
+    let list = known.join(", ");
+    match (nearest(given, known), known) {
+        (_, []) => None,
+        (Some(near), _) => Some(format!("did you mean `{near}`? {nouns}: {list}")),
+        (None, _) => Some(format!("{nouns}: {list}")),
+    }
+}
+
+/// The known name that `given` is most likely a slip of, if any is near.
+pub(super) fn nearest<'a>(given: &str, known: &[&'a str]) -> Option<&'a str> {
+    let given = given.to_lowercase();
+    known
+        .iter()
+        .map(|name| (strsim::damerau_levenshtein(&given, &name.to_lowercase()), *name))
+        .filter(|(distance, name)| *distance <= SLIPS_MAX.min(name.len() / 2))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
+}
+
+/// Edits after which a name no longer counts as a slip of another one (choice).
+const SLIPS_MAX: usize = 3;
+
+/// The plural of a noun of these messages.
+fn plural(noun: &str) -> String {
+    match noun.strip_suffix('y') {
+        Some(stem) => format!("{stem}ies"),
+        None => format!("{noun}s"),
+    }
+}
+
+impl ScenarioError {
+    /// The error that `problem` is in the text of the file `path`.
+    pub(super) fn new(path: &str, text: &str, problem: &Problem) -> ScenarioError {
+        let place = visible_place(text, &problem.place);
+        let before = &text[..place.start];
+        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        ScenarioError {
+            path: path.to_owned(),
+            line: before.matches('\n').count() as u32 + 1,
+            column: before[line_start..].chars().count() as u32 + 1,
+            what: problem.what.clone(),
+            help: problem.help.clone(),
+            rendered: render(&Renderer::plain(), path, text, &place, problem),
+            coloured: render(&Renderer::styled(), path, text, &place, problem).into(),
+        }
+    }
+
+    /// The whole message with terminal colours.
+    pub fn coloured(&self) -> &str {
+        &self.coloured
+    }
+}
+
+/// `place` cut to its first line and to whole characters, so that the mark stays on one line.
+fn visible_place(text: &str, place: &Range<usize>) -> Range<usize> {
+    let start = text.floor_char_boundary(place.start);
+    let end = text.ceil_char_boundary(place.end.max(start));
+    let line_end = text[start..].find('\n').map_or(text.len(), |at| start + at);
+    let visible = text[start..line_end.min(end)].trim_end();
+    start..start + visible.len()
+}
+
+/// The message as `renderer` draws it.
+fn render(
+    renderer: &Renderer,
+    path: &str,
+    text: &str,
+    place: &Range<usize>,
+    problem: &Problem,
+) -> String {
+    let snippet =
+        Snippet::source(text).path(path).annotation(AnnotationKind::Primary.span(place.clone()));
+    let mut report = vec![Level::ERROR.primary_title(problem.what.as_str()).element(snippet)];
+    if let Some(help) = &problem.help {
+        report.push(Group::with_title(Level::HELP.secondary_title(help.as_str())));
+    }
+    renderer.render(&report)
+}
+
+impl fmt::Display for ScenarioError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.rendered)
+    }
+}
+
+impl std::error::Error for ScenarioError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_is_near_and_another_word_is_not() {
+        let known = ["phones", "models", "tftp"];
+        assert_eq!(nearest("phonez", &known), Some("phones"));
+        assert_eq!(nearest("PHONES", &known), Some("phones"));
+        assert_eq!(nearest("tftpxx", &known), Some("tftp"));
+        assert_eq!(nearest("tftpxxx", &known), None, "three edits are too many for four letters");
+        assert_eq!(nearest("phonesabc", &known), Some("phones"));
+        assert_eq!(nearest("phonesabcd", &known), None);
+        assert_eq!(nearest("anything", &[]), None);
+    }
+
+    #[test]
+    fn the_nearest_of_several_names_wins() {
+        assert_eq!(nearest("sub2", &["sub11", "sub1", "sub3"]), Some("sub1"));
+    }
+
+    #[test]
+    fn serdes_lists_of_names_are_taken_apart() {
+        let names = |message| unknown_name(message).map(|(_, given, known)| (given, known));
+        let one = "unknown field `a`, expected `b`";
+        let two = "unknown field `a`, expected `b` or `c`";
+        let three = "unknown variant `a`, expected one of `b`, `c`, `d`";
+        assert_eq!(names(one), Some(("a", vec!["b"])));
+        assert_eq!(names(two), Some(("a", vec!["b", "c"])));
+        assert_eq!(names(three), Some(("a", vec!["b", "c", "d"])));
+        assert_eq!(names("unknown field `a`, there are no fields"), Some(("a", vec![])));
+        assert_eq!(names("missing field `a`"), None);
+        assert_eq!(names("unknown thing `a`"), None);
+    }
+
+    #[test]
+    fn nouns_have_their_plurals() {
+        assert_eq!((plural("node"), plural("family")), ("nodes".into(), "families".into()));
+    }
+
+    #[test]
+    fn a_mark_stays_on_the_first_line_of_its_place() {
+        assert_eq!(visible_place("ab  \ncd", &(1..7)), 1..2);
+        assert_eq!(visible_place("abcd", &(1..3)), 1..3);
+        assert_eq!(visible_place("aüb", &(2..2)), 1..3, "whole characters");
+        assert_eq!(visible_place("ab", &(5..9)), 2..2, "never behind the text");
+        assert_eq!(visible_place("", &(0..0)), 0..0);
+    }
+
+    #[test]
+    fn lines_and_columns_count_from_one() {
+        let place = |start: usize| {
+            let error = ScenarioError::new("f", "ab\ncde\n", &Problem::new(start..start, "x"));
+            (error.line, error.column)
+        };
+        assert_eq!([place(0), place(1), place(3), place(5)], [(1, 1), (1, 2), (2, 1), (2, 3)]);
+    }
+
+    #[test]
+    fn an_error_stays_small_enough_to_be_returned() {
+        assert!(size_of::<ScenarioError>() < 128);
+    }
+}

@@ -1,0 +1,29 @@
+//! Scenario files: TOML → [`Plan`], valid by construction, and the operator's [`Timeline`].
+//!
+//! Must not read a clock, a file or a socket: texts in, values out. Everything above may import
+//! it; it knows `base`, `cluster` and `phone` only.
+//!
+//! A text goes through `raw` (what was typed), the checks (`cluster_checks`, `event_checks`,
+//! `resolve`) and ends as a [`Plan`]; [`to_toml`] writes a plan with every default filled in.
+
+mod cluster_checks;
+mod error;
+mod event_checks;
+mod load;
+mod names;
+mod overrides;
+mod plan;
+mod quantity;
+mod raw;
+mod resolve;
+mod slo;
+mod timeline;
+mod write;
+
+pub use error::ScenarioError;
+pub use load::load;
+pub use plan::{FleetPlan, FleetStart, FollowUp, Limits, Plan, Target, TimelineEntry, Trigger};
+pub use quantity::{QuantityError, parse_span};
+pub use slo::{Op, Operand, Slo, SloError, SloResult, SloVerdict};
+pub use timeline::Timeline;
+pub use write::to_toml;

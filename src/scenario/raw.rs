@@ -1,0 +1,172 @@
+//! A scenario as it was typed: the shape of the file and nothing more.
+//!
+//! Every table refuses unknown keys. `Spanned` stands where a check after parsing needs a place;
+//! never on a table, because a table that only its sub-tables define has no place.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::quantity::Quantity;
+
+pub(super) type Text = Spanned<String>;
+pub(super) type Length = Spanned<Quantity>;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawScenario {
+    pub schema: Spanned<i64>,
+    pub name: Text,
+    #[serde(default)]
+    pub about: String,
+    pub seed: Option<u64>,
+    pub cluster: RawCluster,
+    pub fleet: RawFleet,
+    #[serde(default)]
+    pub phone: RawPhone,
+    #[serde(default)]
+    pub event: Vec<Spanned<RawEvent>>,
+    #[serde(default)]
+    pub slo: Vec<RawSlo>,
+    #[serde(default)]
+    pub run: RawRun,
+    pub target: Option<RawTarget>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawCluster {
+    pub release: Option<Text>,
+    pub sign_cache: Option<Text>,
+    pub key_bits: Option<Spanned<u16>>,
+    #[serde(default)]
+    pub node: Vec<RawNode>,
+    #[serde(default)]
+    pub group: Vec<RawGroup>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawNode {
+    pub name: Text,
+    pub address: Option<Spanned<IpAddr>>,
+    pub services: Option<Vec<Text>>,
+    #[serde(default)]
+    pub ports: RawPorts,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawPorts {
+    pub tftp: Option<Spanned<u16>>,
+    pub tvs: Option<Spanned<u16>>,
+    pub capf: Option<Spanned<u16>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawGroup {
+    pub name: Text,
+    pub members: Spanned<Vec<Text>>,
+    pub share: Spanned<f64>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawFleet {
+    pub phones: Spanned<u64>,
+    #[serde(default)]
+    pub models: BTreeMap<Text, Spanned<f64>>,
+    pub tftp: Option<Text>,
+    pub start: Option<Text>,
+    #[serde(default)]
+    pub arrival: RawArrival,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawArrival {
+    pub within: Option<Quantity>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawPhone {
+    pub boot_time: Option<Quantity>,
+    pub think: Option<Quantity>,
+    pub tftp_timeout: Option<Length>,
+    pub tftp_tries: Option<Spanned<u8>>,
+    pub tftp_block_size: Option<Spanned<u16>>,
+    pub tvs_timeout: Option<Length>,
+    pub asks_generic_ctl: Option<bool>,
+}
+
+/// One event: one of `at`, `when`, `after`, and one key that names the action.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawEvent {
+    pub at: Option<Quantity>,
+    pub when: Option<Text>,
+    pub after: Option<Text>,
+    pub delay: Option<Length>,
+    pub regenerate: Option<RawRegenerate>,
+    pub rename: Option<RawRename>,
+    pub reset_phones: Option<RawReset>,
+    pub restart: Option<RawServices>,
+    pub start: Option<RawServices>,
+    pub stop: Option<RawServices>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawRegenerate {
+    pub certificate: Text,
+    pub node: Text,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawRename {
+    pub node: Text,
+    pub to: Text,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawReset {
+    #[serde(default)]
+    pub spread: Option<Quantity>,
+}
+
+/// Services of a node that are started, stopped or both.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawServices {
+    pub service: Option<Text>,
+    pub node: Text,
+    #[serde(rename = "for")]
+    pub for_: Option<Length>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawSlo {
+    pub expr: Text,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawRun {
+    pub max_wall: Option<Length>,
+    pub transfers_in_flight: Option<Spanned<u32>>,
+    pub lookups_in_flight: Option<Spanned<u32>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawTarget {
+    pub tftp: Spanned<SocketAddr>,
+    pub tvs: Option<Spanned<SocketAddr>>,
+}

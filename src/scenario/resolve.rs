@@ -1,0 +1,370 @@
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use toml::Spanned;
+
+use crate::base::{NodeId, Span};
+use crate::cluster::{ServiceKind, Topology};
+use crate::phone::PhoneProfile;
+
+use super::cluster_checks::{check_shares, node_named, runs, topology};
+use super::error::Problem;
+use super::event_checks::{positive, timeline};
+use super::names::{check_plain, one_of};
+use super::plan::{FleetPlan, FleetStart, Limits, Plan, Target};
+use super::raw::{Length, RawFleet, RawPhone, RawRun, RawScenario, RawTarget, Text};
+use super::slo::Slo;
+
+/// The plan of a scenario: every name resolved, every default filled in, every rule checked.
+pub(super) fn resolve(raw: &RawScenario, known_paths: &[String]) -> Result<Plan, Problem> {
+    check_schema(&raw.schema)?;
+    check_plain(&raw.name)?;
+    let topology = topology(&raw.cluster)?;
+    Ok(Plan {
+        name: raw.name.get_ref().clone(),
+        about: raw.about.clone(),
+        seed: raw.seed.unwrap_or(SEED),
+        fleet: fleet(&raw.fleet, &topology)?,
+        phone: phone(&raw.phone)?,
+        timeline: timeline(&raw.event, &topology)?,
+        slos: raw.slo.iter().map(|raw| slo(&raw.expr, known_paths)).collect::<Result<_, _>>()?,
+        limits: limits(&raw.run)?,
+        target: raw.target.as_ref().map(target).transpose()?,
+        topology,
+    })
+}
+
+/// Seed of a scenario that names none (choice).
+const SEED: u64 = 42;
+
+/// Phones at most: their names count the lower half of a MAC address (choice, below 2^24).
+const PHONES_MAX: u64 = 16_000_000;
+
+/// Model of a fleet that names none.
+const MODEL: &str = "8841";
+
+/// Power-on wave of a fleet that names none (choice).
+const ARRIVAL: Span = Span::from_secs(30);
+
+/// Longest run of a scenario that names none (choice).
+const MAX_WALL: Span = Span::from_secs(600);
+
+/// Transfers in flight of a scenario that names none (choice).
+const TRANSFERS: u32 = 2_000;
+
+/// Lookups in flight of a scenario that names none: two descriptors each in one process
+/// (`decisions.md`, concurrency).
+const LOOKUPS: u32 = 900;
+
+/// Block sizes that a TFTP client may ask for (RFC 2348).
+const BLOCK_SIZES: std::ops::RangeInclusive<u16> = 8..=65_464;
+
+fn check_schema(schema: &Spanned<i64>) -> Result<(), Problem> {
+    if *schema.get_ref() == 1 {
+        return Ok(());
+    }
+    let what = format!("schema {} is not known here", schema.get_ref());
+    Err(Problem::new(schema.span(), what).help("this version reads schema = 1"))
+}
+
+fn fleet(raw: &RawFleet, topology: &Topology) -> Result<FleetPlan, Problem> {
+    let phones = *raw.phones.get_ref();
+    if !(1..=PHONES_MAX).contains(&phones) {
+        let problem = Problem::new(raw.phones.span(), format!("a fleet of {phones} phones"));
+        return Err(problem.help("1 to 16_000_000 phones"));
+    }
+    Ok(FleetPlan {
+        phones: phones as u32,
+        models: models(&raw.models)?,
+        tftp: tftp_node(raw.tftp.as_ref(), topology)?,
+        start: match &raw.start {
+            Some(text) => one_of(text, "start", &STARTS, FleetStart::name)?,
+            None => FleetStart::ItlCurrent,
+        },
+        arrival_within: raw.arrival.within.map_or(ARRIVAL, |within| within.0),
+    })
+}
+
+/// Every start of a fleet.
+const STARTS: [FleetStart; 2] = [FleetStart::Factory, FleetStart::ItlCurrent];
+
+fn models(raw: &BTreeMap<Text, Spanned<f64>>) -> Result<Vec<(String, f64)>, Problem> {
+    if raw.is_empty() {
+        return Ok(vec![(MODEL.to_owned(), 1.0)]);
+    }
+    for model in raw.keys() {
+        let name = model.get_ref();
+        if name.len() != 4 || !name.bytes().all(|byte| byte.is_ascii_digit()) {
+            let problem = Problem::new(model.span(), format!("`{name}` is not a phone model"));
+            return Err(problem.help("four digits, such as \"8841\""));
+        }
+    }
+    check_shares(&raw.values().collect::<Vec<_>>(), "models")?;
+    Ok(raw.iter().map(|(model, share)| (model.get_ref().clone(), *share.get_ref())).collect())
+}
+
+fn tftp_node(text: Option<&Text>, topology: &Topology) -> Result<NodeId, Problem> {
+    if let Some(text) = text {
+        let node = node_named(topology, text)?;
+        runs(topology, node, ServiceKind::Tftp, text)?;
+        return Ok(node);
+    }
+    topology.nodes_with(ServiceKind::Tftp).next().ok_or_else(|| {
+        let problem = Problem::new(0..0, "no node runs TFTP, so that phones have nobody to ask");
+        problem.help("add \"tftp\" to the services of a node")
+    })
+}
+
+fn phone(raw: &RawPhone) -> Result<PhoneProfile, Problem> {
+    let defaults = PhoneProfile::default();
+    Ok(PhoneProfile {
+        boot_time: raw.boot_time.map_or(defaults.boot_time, |time| time.0),
+        think: raw.think.map_or(defaults.think, |time| time.0),
+        tftp_timeout: positive_or(raw.tftp_timeout.as_ref(), defaults.tftp_timeout)?,
+        tftp_tries: match &raw.tftp_tries {
+            Some(tries) => at_least_one(u32::from(*tries.get_ref()), tries.span())? as u8,
+            None => defaults.tftp_tries,
+        },
+        tftp_block_size: raw.tftp_block_size.as_ref().map(block_size).transpose()?,
+        tvs_timeout: positive_or(raw.tvs_timeout.as_ref(), defaults.tvs_timeout)?,
+        asks_generic_ctl: raw.asks_generic_ctl.unwrap_or(defaults.asks_generic_ctl),
+    })
+}
+
+fn block_size(size: &Spanned<u16>) -> Result<u16, Problem> {
+    if BLOCK_SIZES.contains(size.get_ref()) {
+        return Ok(*size.get_ref());
+    }
+    let problem = Problem::new(size.span(), format!("blocks of {} bytes", size.get_ref()));
+    Err(problem.help("8 to 65464 bytes (RFC 2348)"))
+}
+
+fn slo(text: &Text, known_paths: &[String]) -> Result<Slo, Problem> {
+    let place = |part: Range<usize>| {
+        // The text begins behind one quotation mark.
+        let start = text.span().start + 1;
+        start + part.start..start + part.end.max(part.start + 1)
+    };
+    let slo: Slo = text.get_ref().parse().map_err(|error: super::slo::SloError| {
+        Problem::new(place(error.place), error.what).help(error.help)
+    })?;
+    if known_paths.is_empty() {
+        return Ok(slo);
+    }
+    match slo.unknown_path(known_paths) {
+        Some(problem) => Err(Problem { place: place(problem.place.clone()), ..problem }),
+        None => Ok(slo),
+    }
+}
+
+fn limits(raw: &RawRun) -> Result<Limits, Problem> {
+    let count = |value: &Option<Spanned<u32>>, default| match value {
+        Some(value) => at_least_one(*value.get_ref(), value.span()),
+        None => Ok(default),
+    };
+    Ok(Limits {
+        max_wall: positive_or(raw.max_wall.as_ref(), MAX_WALL)?,
+        transfers_in_flight: count(&raw.transfers_in_flight, TRANSFERS)?,
+        lookups_in_flight: count(&raw.lookups_in_flight, LOOKUPS)?,
+    })
+}
+
+fn target(raw: &RawTarget) -> Result<Target, Problem> {
+    for socket in std::iter::once(&raw.tftp).chain(&raw.tvs) {
+        if socket.get_ref().port() == 0 || socket.get_ref().ip().is_unspecified() {
+            let what = format!("nobody answers at {}", socket.get_ref());
+            return Err(Problem::new(socket.span(), what).help("such as \"127.0.0.1:6969\""));
+        }
+    }
+    Ok(Target { tftp: *raw.tftp.get_ref(), tvs: raw.tvs.as_ref().map(|tvs| *tvs.get_ref()) })
+}
+
+fn positive_or(length: Option<&Length>, default: Span) -> Result<Span, Problem> {
+    length.map_or(Ok(default), positive)
+}
+
+fn at_least_one(count: u32, place: Range<usize>) -> Result<u32, Problem> {
+    if count == 0 {
+        return Err(Problem::new(place, "this cannot be 0").help("at least 1"));
+    }
+    Ok(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_scenario_gets_every_default() {
+        let plan = good("");
+        assert_eq!((plan.name.as_str(), plan.about.as_str(), plan.seed), ("t", "", 42));
+        assert_eq!(plan.fleet.phones, 5);
+        assert_eq!(plan.fleet.models, [("8841".to_owned(), 1.0)]);
+        assert_eq!(plan.fleet.tftp, NodeId(0));
+        assert_eq!(plan.fleet.start, FleetStart::ItlCurrent);
+        assert_eq!(plan.fleet.arrival_within, Span::from_secs(30));
+        assert_eq!(plan.phone, PhoneProfile::default());
+        assert_eq!(plan.limits.max_wall, Span::from_secs(600));
+        assert_eq!(plan.limits.transfers_in_flight, 2_000);
+        assert_eq!(plan.limits.lookups_in_flight, 900);
+        assert!(plan.target.is_none() && plan.slos.is_empty() && plan.timeline.is_empty());
+    }
+
+    #[test]
+    fn every_setting_of_a_phone_is_read() {
+        let text = "[phone]\nboot-time='1s'\nthink='2s'\ntftp-timeout='3s'\ntftp-tries=4\n\
+            tftp-block-size=1400\ntvs-timeout='5s'\nasks-generic-ctl=true";
+        let expected = PhoneProfile {
+            boot_time: Span::from_secs(1),
+            think: Span::from_secs(2),
+            tftp_timeout: Span::from_secs(3),
+            tftp_tries: 4,
+            tftp_block_size: Some(1_400),
+            tvs_timeout: Span::from_secs(5),
+            asks_generic_ctl: true,
+        };
+        assert_eq!(good(text).phone, expected);
+    }
+
+    #[test]
+    fn run_target_and_fleet_are_read() {
+        let text = "[run]\nmax-wall='5m'\ntransfers-in-flight=1\nlookups-in-flight=2\n\
+            [target]\ntftp='10.0.0.1:69'\ntvs='10.0.0.1:2445'";
+        let plan = good(text);
+        assert_eq!(plan.limits.max_wall, Span::from_secs(300));
+        assert_eq!((plan.limits.transfers_in_flight, plan.limits.lookups_in_flight), (1, 2));
+        let target = plan.target.unwrap();
+        assert_eq!(target.tftp.to_string(), "10.0.0.1:69");
+        assert_eq!(target.tvs.unwrap().to_string(), "10.0.0.1:2445");
+        let text = "start='factory'\ntftp='sub'\nmodels={8845=0.7,7841=0.3}\narrival={within='9s'}";
+        let fleet = good(text).fleet;
+        assert_eq!((fleet.start, fleet.tftp), (FleetStart::Factory, NodeId(1)));
+        assert_eq!(fleet.models, [("7841".to_owned(), 0.3), ("8845".to_owned(), 0.7)]);
+        assert_eq!(fleet.arrival_within, Span::from_secs(9));
+    }
+
+    #[test]
+    fn the_schema_is_1_and_the_name_is_plain() {
+        let text = whole("");
+        assert_eq!(
+            whole_fault(&text.replace("schema=1", "schema=2")),
+            "schema 2 is not known here"
+        );
+        assert_eq!(whole_fault(&text.replace("'t'", "'T 1'")), "`T 1` cannot be a name here");
+    }
+
+    #[test]
+    fn a_fleet_has_1_to_16_million_phones() {
+        let with = |phones: &str| whole("").replace("phones=5", &format!("phones={phones}"));
+        assert_eq!(whole_fault(&with("0")), "a fleet of 0 phones");
+        assert_eq!(whole_fault(&with("16_000_001")), "a fleet of 16000001 phones");
+        assert_eq!(read(&with("16_000_000")).unwrap().fleet.phones, 16_000_000);
+        assert_eq!(read(&with("1")).unwrap().fleet.phones, 1);
+    }
+
+    #[test]
+    fn models_are_four_digits_with_shares_of_one() {
+        assert_eq!(fault("models={88410=1.0}"), "`88410` is not a phone model");
+        assert_eq!(fault("models={88a1=1.0}"), "`88a1` is not a phone model");
+        assert_eq!(fault("models={8841=0.5,8845=0.25}"), "the shares of the models add up to 0.75");
+    }
+
+    #[test]
+    fn the_tftp_node_exists_and_runs_tftp() {
+        assert_eq!(fault("tftp='pup'"), "unknown node `pup`");
+        let text = whole("tftp='pub'").replace("'tftp', ", "");
+        assert_eq!(whole_fault(&text), "node `pub` does not run tftp");
+        let text = whole("").replace("'tftp', ", "");
+        assert_eq!(read(&text).unwrap().fleet.tftp, NodeId(1), "the first that runs it");
+        let text = text.replace("services=['tftp']", "services=[]");
+        assert!(whole_fault(&text).starts_with("no node runs TFTP"));
+    }
+
+    #[test]
+    fn a_start_has_a_known_name() {
+        assert_eq!(fault("start='itl-stale'"), "unknown start `itl-stale`");
+    }
+
+    #[test]
+    fn tries_and_limits_are_at_least_one() {
+        for text in
+            ["[phone]\ntftp-tries=0", "[run]\ntransfers-in-flight=0", "[run]\nlookups-in-flight=0"]
+        {
+            assert_eq!(fault(text), "this cannot be 0", "{text}");
+        }
+        assert_eq!(good("[phone]\ntftp-tries=1").phone.tftp_tries, 1);
+    }
+
+    #[test]
+    fn time_limits_are_not_zero() {
+        for text in
+            ["[phone]\ntftp-timeout='0s'", "[phone]\ntvs-timeout='0s'", "[run]\nmax-wall='0s'"]
+        {
+            assert_eq!(fault(text), "this length of time cannot be zero", "{text}");
+        }
+    }
+
+    #[test]
+    fn block_sizes_go_from_8_to_65464() {
+        let size = |size: u32| format!("[phone]\ntftp-block-size={size}");
+        assert_eq!(fault(&size(7)), "blocks of 7 bytes");
+        assert_eq!(fault(&size(65_465)), "blocks of 65465 bytes");
+        assert_eq!(good(&size(8)).phone.tftp_block_size, Some(8));
+        assert_eq!(good(&size(65_464)).phone.tftp_block_size, Some(65_464));
+    }
+
+    #[test]
+    fn a_target_can_be_reached() {
+        assert_eq!(fault("[target]\ntftp='10.0.0.1:0'"), "nobody answers at 10.0.0.1:0");
+        assert_eq!(fault("[target]\ntftp='0.0.0.0:69'"), "nobody answers at 0.0.0.0:69");
+        let text = "[target]\ntftp='10.0.0.1:69'\ntvs='10.0.0.1:0'";
+        assert_eq!(fault(text), "nobody answers at 10.0.0.1:0");
+    }
+
+    #[test]
+    fn a_broken_slo_is_placed_inside_its_text() {
+        let text = whole("[[slo]]\nexpr = 'phones.stuck = 0'");
+        let problem = read(&text).unwrap_err();
+        assert_eq!(&text[problem.place], "=");
+        assert_eq!(problem.what, "expected a comparison");
+        assert!(problem.help.is_some());
+    }
+
+    #[test]
+    fn paths_of_slos_are_checked_when_paths_are_known() {
+        let text = whole("[[slo]]\nexpr = 'phones.stuk == 0'");
+        let raw = toml::from_str(&text).unwrap();
+        assert!(resolve(&raw, &[]).is_ok());
+        let problem = resolve(&raw, &["phones.stuck".to_owned()]).unwrap_err();
+        assert_eq!(&text[problem.place], "phones.stuk");
+        assert_eq!(problem.what, "the summary has no `phones.stuk`");
+        assert!(resolve(&raw, &["phones.stuk".to_owned()]).is_ok());
+    }
+
+    /// A scenario whose last table is `[fleet]`, and `more`.
+    fn whole(more: &str) -> String {
+        format!(
+            "schema=1\nname='t'\n[[cluster.node]]\nname='pub'\nservices=['tftp', 'tvs']\n\
+             [[cluster.node]]\nname='sub'\naddress='127.0.0.2'\nservices=['tftp']\n\
+             [fleet]\nphones=5\n{more}\n"
+        )
+    }
+
+    fn good(more: &str) -> Plan {
+        read(&whole(more)).unwrap_or_else(|problem| panic!("{problem:?}"))
+    }
+
+    fn fault(more: &str) -> String {
+        whole_fault(&whole(more))
+    }
+
+    fn whole_fault(text: &str) -> String {
+        let problem = read(text).expect_err("a fault");
+        assert!(problem.help.is_some(), "{problem:?}");
+        problem.what
+    }
+
+    fn read(text: &str) -> Result<Plan, Problem> {
+        resolve(&toml::from_str(text).unwrap(), &[])
+    }
+}

@@ -1,0 +1,515 @@
+use std::fmt;
+use std::ops::Range;
+use std::str::FromStr;
+
+use serde_json::Value;
+
+use super::error::Problem;
+use super::quantity::{is_number_part, parse_span, split_number};
+
+/// One condition that must hold at the end of a run, such as `phones.stuck == 0`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Slo {
+    /// The expression as it was written.
+    pub text: String,
+    /// Path of the observed number in `summary.json`.
+    pub left: String,
+    /// How the two sides are compared.
+    pub op: Op,
+    /// What the observed number is compared with.
+    pub right: Operand,
+}
+
+/// A comparison.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Op {
+    /// `==`
+    Equal,
+    /// `>`
+    Greater,
+    /// `>=`
+    GreaterOrEqual,
+    /// `<`
+    Less,
+    /// `<=`
+    LessOrEqual,
+    /// `!=`
+    NotEqual,
+}
+
+/// The right side of an SLO.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Operand {
+    /// A number: times are in seconds, percentages are ratios.
+    Number(f64),
+    /// A number of the summary times a factor, which is 1 for a path alone.
+    Path {
+        /// What the number is multiplied with.
+        factor: f64,
+        /// Path of the number in `summary.json`.
+        path: String,
+    },
+}
+
+/// What became of one SLO.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SloResult {
+    /// The expression as it was written.
+    pub expr: String,
+    /// The number on the left side, if there is one.
+    pub observed: Option<f64>,
+    /// The number on the right side, if there is one.
+    pub bound: Option<f64>,
+    /// Whether it held.
+    pub verdict: SloVerdict,
+}
+
+/// The verdict on one SLO.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SloVerdict {
+    /// It was broken.
+    Fail,
+    /// It speaks about times, and the generator was too late for its times to count.
+    Inconclusive,
+    /// One of its numbers does not exist; never a pass.
+    NoData,
+    /// It held.
+    Pass,
+}
+
+/// What is wrong with an SLO expression.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what}\nhelp: {help}")]
+pub struct SloError {
+    /// Where: bytes of the expression.
+    pub place: Range<usize>,
+    /// One sentence in lower case.
+    pub what: String,
+    /// How to repair it.
+    pub help: String,
+}
+
+impl Slo {
+    /// Judges a finished run by its summary.
+    ///
+    /// With `time_is_inconclusive` no verdict is given on numbers that are times: those whose
+    /// path has a segment that ends in `_s`. Counts stay valid.
+    pub fn evaluate(&self, summary: &Value, time_is_inconclusive: bool) -> SloResult {
+        let left = find(summary, &self.left);
+        let right = match &self.right {
+            Operand::Number(number) => Found { number: Some(*number), is_time: false },
+            Operand::Path { factor, path } => find(summary, path).times(*factor),
+        };
+        let verdict = match (left.number, right.number) {
+            (Some(_), Some(_)) if time_is_inconclusive && (left.is_time || right.is_time) => {
+                SloVerdict::Inconclusive
+            }
+            (Some(observed), Some(bound)) if self.holds(observed, bound) => SloVerdict::Pass,
+            (Some(_), Some(_)) => SloVerdict::Fail,
+            _ => SloVerdict::NoData,
+        };
+        SloResult { expr: self.text.clone(), observed: left.number, bound: right.number, verdict }
+    }
+
+    /// The paths into the summary on both sides.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        let right = match &self.right {
+            Operand::Number(_) => None,
+            Operand::Path { path, .. } => Some(path.as_str()),
+        };
+        std::iter::once(self.left.as_str()).chain(right)
+    }
+
+    /// The first path that is none of `known` (`steps.tvs.response_time.p99` is written for
+    /// `steps.tvs.response_time_s.p99`, too).
+    pub(super) fn unknown_path(&self, known: &[String]) -> Option<Problem> {
+        let unknown = self.paths().find(|path| !known.iter().any(|name| names(path, name)))?;
+        let start = if unknown == self.left {
+            self.text.find(unknown).unwrap_or(0)
+        } else {
+            self.text.rfind(unknown).unwrap_or(0)
+        };
+        let place = start..start + unknown.len();
+        let near =
+            super::error::nearest(unknown, &known.iter().map(String::as_str).collect::<Vec<_>>());
+        let help = match near {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "paths lead into summary.json, such as phones.stuck".to_owned(),
+        };
+        Some(Problem::new(place, format!("the summary has no `{unknown}`")).help(help))
+    }
+
+    /// Whether the comparison is true. Numbers are compared exactly, except that a fraction of a
+    /// count is rounded to a whole one before it must equal another: 0.1 of 257 phones are 26.
+    fn holds(&self, observed: f64, bound: f64) -> bool {
+        match self.op {
+            Op::Equal => same(observed, self.whole(bound)),
+            Op::NotEqual => !same(observed, self.whole(bound)),
+            Op::Greater => observed > bound,
+            Op::GreaterOrEqual => observed >= bound,
+            Op::Less => observed < bound,
+            Op::LessOrEqual => observed <= bound,
+        }
+    }
+
+    /// `bound`, rounded when it is a part of a count.
+    fn whole(&self, bound: f64) -> f64 {
+        match &self.right {
+            Operand::Path { factor, path } if !same(*factor, 1.0) && !is_time(path) => {
+                bound.round()
+            }
+            _ => bound,
+        }
+    }
+}
+
+/// A number of the summary.
+#[derive(Clone, Copy)]
+struct Found {
+    number: Option<f64>,
+    is_time: bool,
+}
+
+impl Found {
+    /// The number times `factor`. A product that misses a whole number only by what binary
+    /// fractions lose (29 = 0.29 * 100) is that whole number.
+    fn times(self, factor: f64) -> Found {
+        let snapped = |product: f64| {
+            let lost = (product - product.round()).abs();
+            if lost <= product.abs() * 4.0 * f64::EPSILON { product.round() } else { product }
+        };
+        Found { number: self.number.map(|number| snapped(number * factor)), ..self }
+    }
+}
+
+/// Follows `path` into the summary. An array of objects is addressed by the `step` or the `name`
+/// of an element; where a key is missing, the same key with `_s` (seconds) is taken.
+fn find(summary: &Value, path: &str) -> Found {
+    let mut here = Some(summary);
+    let mut time = is_time(path);
+    for segment in path.split('.') {
+        let (value, in_seconds) = here.map_or((None, false), |value| enter(value, segment));
+        here = value;
+        time |= in_seconds;
+    }
+    Found { number: here.and_then(Value::as_f64), is_time: time }
+}
+
+/// One step of a path, and whether the key was found with `_s` added.
+fn enter<'a>(value: &'a Value, segment: &str) -> (Option<&'a Value>, bool) {
+    match value {
+        Value::Object(fields) => match fields.get(segment) {
+            Some(found) => (Some(found), false),
+            None => (fields.get(&format!("{segment}{SECONDS}")), true),
+        },
+        Value::Array(elements) => {
+            let named = |element: &&Value| {
+                ["step", "name"].iter().any(|key| element.get(key).is_some_and(|v| v == segment))
+            };
+            (elements.iter().find(named), false)
+        }
+        _ => (None, false),
+    }
+}
+
+/// Whether `path` may be written for the path `known` of the summary.
+fn names(path: &str, known: &str) -> bool {
+    let fits = |(written, real): (&str, &str)| {
+        written == real || real.strip_suffix(SECONDS) == Some(written)
+    };
+    path.split('.').count() == known.split('.').count()
+        && path.split('.').zip(known.split('.')).all(fits)
+}
+
+/// Whether a path says by itself that it leads to a time.
+fn is_time(path: &str) -> bool {
+    path.split('.').any(|segment| segment.ends_with(SECONDS))
+}
+
+/// Bit-exact equality, except that 0 equals -0: counts are whole numbers below 2^53.
+#[expect(clippy::float_cmp, reason = "both sides are counts or the very number of the summary")]
+fn same(a: f64, b: f64) -> bool {
+    a == b
+}
+
+/// The end of a key of the summary whose number is a time in seconds.
+const SECONDS: &str = "_s";
+
+impl FromStr for Slo {
+    type Err = SloError;
+
+    /// Reads `path op number`, `path op path` or `path op number * path`.
+    fn from_str(text: &str) -> Result<Slo, SloError> {
+        let mut rest = Cursor { text, at: 0 };
+        let left = rest.path()?;
+        let op = rest.op()?;
+        let right = rest.operand()?;
+        rest.skip_spaces();
+        if rest.at < text.len() {
+            return Err(rest.error(text.len(), "the expression goes on after its end", EXAMPLE));
+        }
+        Ok(Slo { text: text.to_owned(), left, op, right })
+    }
+}
+
+/// Help for an expression that is no comparison.
+const EXAMPLE: &str = "an SLO is one comparison, such as `phones.stuck == 0`";
+
+/// A reader of one expression.
+struct Cursor<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl<'a> Cursor<'a> {
+    /// A path: segments of letters, digits, `_` and `-`, joined by points.
+    fn path(&mut self) -> Result<String, SloError> {
+        self.skip_spaces();
+        let end = self.end_of(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'));
+        let path = &self.text[self.at..end];
+        let begins = path.starts_with(|c: char| c.is_ascii_alphabetic());
+        if !begins || path.split('.').any(str::is_empty) {
+            let what = "expected a path into the summary";
+            return Err(self.error(end, what, EXAMPLE));
+        }
+        self.at = end;
+        Ok(path.to_owned())
+    }
+
+    fn op(&mut self) -> Result<Op, SloError> {
+        self.skip_spaces();
+        let end = self.end_of(|c| "=!<>".contains(c));
+        let op = match &self.text[self.at..end] {
+            "==" => Op::Equal,
+            "!=" => Op::NotEqual,
+            ">" => Op::Greater,
+            ">=" => Op::GreaterOrEqual,
+            "<" => Op::Less,
+            "<=" => Op::LessOrEqual,
+            _ => {
+                let help = "one of == != <= >= < >";
+                return Err(self.error(end, "expected a comparison", help));
+            }
+        };
+        self.at = end;
+        Ok(op)
+    }
+
+    /// `5_000`, `0.5 %`, `90 ms`, `phones.total` or `2 * phones.total`.
+    fn operand(&mut self) -> Result<Operand, SloError> {
+        self.skip_spaces();
+        if !self.rest().starts_with(is_number_part) {
+            return Ok(Operand::Path { factor: 1.0, path: self.path()? });
+        }
+        let start = self.at;
+        let number = self.number()?;
+        self.skip_spaces();
+        if self.rest().starts_with('*') {
+            self.at += 1;
+            return Ok(Operand::Path { factor: number, path: self.path()? });
+        }
+        let end = self.end_of(|c| c.is_ascii_alphabetic() || c == '%');
+        let unit = &self.text[self.at..end];
+        let value = match unit {
+            "" => number,
+            "%" => number / 100.0,
+            _ => self.seconds(start, end)?,
+        };
+        self.at = end;
+        Ok(Operand::Number(value))
+    }
+
+    fn number(&mut self) -> Result<f64, SloError> {
+        let end = self.end_of(is_number_part);
+        let number = split_number(&self.text[self.at..end])
+            .and_then(|(whole, fraction)| format!("{whole}.{fraction}").parse().ok())
+            .ok_or_else(|| self.error(end, "this is not a number", "such as 5_000 or 0.5"))?;
+        self.at = end;
+        Ok(number)
+    }
+
+    /// The length of time between `start` and `end` in seconds.
+    fn seconds(&self, start: usize, end: usize) -> Result<f64, SloError> {
+        parse_span(&self.text[start..end]).map(crate::base::Span::as_secs_f64).map_err(|error| {
+            self.error(end, &error.to_string(), "units are %, ns, us, ms, s, m and h")
+        })
+    }
+
+    fn rest(&self) -> &'a str {
+        &self.text[self.at..]
+    }
+
+    fn skip_spaces(&mut self) {
+        self.at = self.end_of(char::is_whitespace);
+    }
+
+    /// The end of the run of characters of one kind that begins here.
+    fn end_of(&self, kind: impl Fn(char) -> bool) -> usize {
+        self.rest().find(|c| !kind(c)).map_or(self.text.len(), |length| self.at + length)
+    }
+
+    fn error(&self, end: usize, what: &str, help: &str) -> SloError {
+        let end = end.max(self.at + 1).min(self.text.len());
+        SloError { place: self.at..end, what: what.to_owned(), help: help.to_owned() }
+    }
+}
+
+impl fmt::Display for Slo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_comparison_with_a_number_is_read() {
+        let slo = slo("phones.stuck == 0");
+        assert_eq!((slo.left.as_str(), slo.op), ("phones.stuck", Op::Equal));
+        assert_eq!(slo.right, Operand::Number(0.0));
+        assert_eq!(slo.to_string(), "phones.stuck == 0");
+    }
+
+    #[test]
+    fn every_comparison_is_read_and_judged_at_its_boundary() {
+        let verdicts =
+            |op: &str| [1, 2, 3].map(|n| holds(&format!("n {op} 2"), &json!({ "n": n })));
+        assert_eq!(verdicts("=="), [false, true, false]);
+        assert_eq!(verdicts("!="), [true, false, true]);
+        assert_eq!(verdicts("<"), [true, false, false]);
+        assert_eq!(verdicts("<="), [true, true, false]);
+        assert_eq!(verdicts(">"), [false, false, true]);
+        assert_eq!(verdicts(">="), [false, true, true]);
+    }
+
+    #[test]
+    fn quantities_are_read_in_seconds_and_ratios() {
+        let right = |text: &str| slo(&format!("a {text}")).right;
+        assert_eq!(right("<= 5s"), Operand::Number(5.0));
+        assert_eq!(right("<= 90 ms"), Operand::Number(0.09));
+        assert_eq!(right("<=2m"), Operand::Number(120.0));
+        assert_eq!(right("<= 0.5%"), Operand::Number(0.005));
+        assert_eq!(right("<= 3 %"), Operand::Number(0.03));
+        assert_eq!(right("<= 1_000_000"), Operand::Number(1e6));
+        assert_eq!(right("< 2.5"), Operand::Number(2.5));
+    }
+
+    #[test]
+    fn the_right_side_may_be_a_path_or_a_multiple_of_one() {
+        let path = |factor| Operand::Path { factor, path: "phones.total".into() };
+        assert_eq!(slo("a == phones.total").right, path(1.0));
+        assert_eq!(slo("a == 2 * phones.total").right, path(2.0));
+        assert_eq!(slo("a == 0.1*phones.total ").right, path(0.1));
+    }
+
+    #[test]
+    fn a_broken_expression_says_where() {
+        let place = |text: &str| text.parse::<Slo>().expect_err(text).place;
+        assert_eq!(place("phones.stuck = 0"), 13..14);
+        assert_eq!(place("phones.stuck =< 0"), 13..15);
+        assert_eq!(place("== 0"), 0..1);
+        assert_eq!(place("phones..stuck == 0"), 0..13);
+        assert_eq!(place("phones.stuck == "), 16..16);
+        assert_eq!(place("phones.stuck == 1.2.3"), 16..21);
+        assert_eq!(place("phones.stuck == 5 parsecs"), 18..25);
+        assert_eq!(place("phones.stuck == 0 or so"), 18..20);
+        assert_eq!(place("phones.stuck == 0 == 1"), 18..22);
+        assert_eq!(place("phones.stuck == 2 * 3"), 20..21);
+    }
+
+    #[test]
+    fn arrays_are_addressed_by_step_or_name() {
+        let summary = json!({
+            "steps": [{ "step": "ctl", "done": 1 }, { "step": "tvs", "done": 2 }],
+            "nodes": [{ "name": "pub", "signed": 3 }],
+        });
+        assert!(holds("steps.tvs.done == 2", &summary));
+        assert!(holds("nodes.pub.signed == 3", &summary));
+        assert_eq!(verdict("nodes.sub.signed == 3", &summary, false), SloVerdict::NoData);
+    }
+
+    #[test]
+    fn a_missing_key_is_looked_up_with_seconds_added() {
+        let summary = json!({ "boot_time_s": { "p99": 3.97 } });
+        let result = slo("boot_time.p99 <= 5 s").evaluate(&summary, false);
+        assert_eq!((result.observed, result.bound), (Some(3.97), Some(5.0)));
+        assert_eq!(result.verdict, SloVerdict::Pass);
+    }
+
+    #[test]
+    fn missing_and_null_numbers_are_no_data_and_never_a_pass() {
+        let summary = json!({ "a": null, "b": "text", "c": true, "d": 1 });
+        for text in ["a == 0", "b == 0", "c == 1", "e != 0", "d == e", "d != a", "d.e == 1"] {
+            assert_eq!(verdict(text, &summary, false), SloVerdict::NoData, "{text}");
+        }
+        assert_eq!(slo("d == e").evaluate(&summary, false).observed, Some(1.0));
+    }
+
+    #[test]
+    fn times_are_inconclusive_when_the_generator_was_late_but_counts_stay_valid() {
+        let summary = json!({
+            "boot_time_s": { "p99": 9.0 }, "generator": { "lag_p99_s": 0.2 },
+            "stuck": 0, "last_s": null,
+        });
+        assert_eq!(verdict("boot_time.p99 <= 5s", &summary, true), SloVerdict::Inconclusive);
+        assert_eq!(verdict("boot_time_s.p99 <= 5s", &summary, true), SloVerdict::Inconclusive);
+        assert_eq!(verdict("generator.lag_p99_s < 1s", &summary, true), SloVerdict::Inconclusive);
+        assert_eq!(verdict("stuck <= boot_time.p99", &summary, true), SloVerdict::Inconclusive);
+        assert_eq!(verdict("stuck == 0", &summary, true), SloVerdict::Pass);
+        assert_eq!(verdict("stuck == 1", &summary, true), SloVerdict::Fail);
+        assert_eq!(verdict("last <= 5s", &summary, true), SloVerdict::NoData);
+        assert_eq!(verdict("boot_time.p99 <= 5s", &summary, false), SloVerdict::Fail);
+    }
+
+    #[test]
+    fn a_part_of_a_count_is_a_whole_count() {
+        let summary = json!({ "total": 257, "stuck": 26, "ready": 231 });
+        assert!(holds("stuck == 0.1 * total", &summary));
+        assert!(holds("ready == 0.9 * total", &summary));
+        assert!(!holds("stuck != 0.1 * total", &summary));
+        assert!(!holds("stuck <= 0.1 * total", &summary), "an upper bound is not rounded up");
+        assert!(holds("n >= 0.29 * total", &json!({ "total": 100, "n": 29 })));
+        assert!(holds("n <= 0.29 * total", &json!({ "total": 100, "n": 29 })));
+    }
+
+    #[test]
+    fn a_number_alone_and_a_time_are_never_rounded() {
+        assert!(!holds("n == 0.5", &json!({ "n": 1 })));
+        assert!(!holds("n == m", &json!({ "n": 1, "m": 0.5 })));
+        assert!(!holds("n == 0.5 * m_s", &json!({ "n": 1, "m_s": 1.0 })));
+    }
+
+    #[test]
+    fn an_unknown_path_is_found_on_either_side_with_its_nearest_name() {
+        let known = ["phones.stuck", "phones.total", "boot_time_s.p99"].map(String::from);
+        let problem = |text: &str| slo(text).unknown_path(&known);
+        assert_eq!(problem("phones.stuck == phones.total"), None);
+        assert_eq!(problem("boot_time.p99 <= 5s"), None);
+        assert_eq!(problem("boot_time_s.p99 <= 5s"), None);
+        let left = problem("phones.stuk == 0").unwrap();
+        assert_eq!(
+            (left.place, left.help.unwrap().as_str()),
+            (0..11, "did you mean `phones.stuck`?")
+        );
+        let right = problem("phones.stuck == 2 * phones.totl").unwrap();
+        assert_eq!(right.place, 20..31);
+        assert!(problem("phones == 0").is_some());
+        assert!(problem("phones.stuck.x == 0").is_some());
+    }
+
+    fn slo(text: &str) -> Slo {
+        text.parse().expect(text)
+    }
+
+    fn verdict(text: &str, summary: &Value, time_is_inconclusive: bool) -> SloVerdict {
+        slo(text).evaluate(summary, time_is_inconclusive).verdict
+    }
+
+    fn holds(text: &str, summary: &Value) -> bool {
+        verdict(text, summary, false) == SloVerdict::Pass
+    }
+}

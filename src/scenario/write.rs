@@ -1,0 +1,298 @@
+use std::fmt::{self, Write};
+
+use toml::Value;
+
+use crate::base::{NodeId, Span, Time};
+use crate::cluster::{NodeSpec, OperatorAction, ServiceKind, Topology};
+
+use super::plan::{FleetPlan, Plan, TimelineEntry, Trigger};
+
+/// The scenario of `plan` with every default written out; loading it gives an equal plan.
+pub fn to_toml(plan: &Plan) -> String {
+    let mut text = String::new();
+    match write_plan(&mut text, plan) {
+        Ok(()) => text,
+        Err(fmt::Error) => unreachable!("writing to a String does not fail"),
+    }
+}
+
+fn write_plan(out: &mut String, plan: &Plan) -> fmt::Result {
+    writeln!(out, "schema = 1")?;
+    writeln!(out, "name = {}", quoted(&plan.name))?;
+    writeln!(out, "about = {}", quoted(&plan.about))?;
+    writeln!(out, "seed = {}", plan.seed)?;
+    write_cluster(out, &plan.topology)?;
+    write_fleet(out, &plan.fleet, &plan.topology)?;
+    write_phone(out, plan)?;
+    for entry in &plan.timeline {
+        write_entry(out, entry, &plan.topology)?;
+    }
+    for slo in &plan.slos {
+        write!(out, "\n[[slo]]\nexpr = {}\n", quoted(&slo.text))?;
+    }
+    write_run(out, plan)
+}
+
+fn write_cluster(out: &mut String, topology: &Topology) -> fmt::Result {
+    writeln!(out, "\n[cluster]")?;
+    writeln!(out, "release = {}", quoted(topology.release.name()))?;
+    writeln!(out, "sign-cache = {}", quoted(topology.sign_cache.name()))?;
+    writeln!(out, "key-bits = {}", topology.key_bits)?;
+    for node in &topology.nodes {
+        write_node(out, node)?;
+    }
+    for group in &topology.groups {
+        let members = group.members.iter().map(|&id| node_name(topology, id));
+        writeln!(out, "\n[[cluster.group]]")?;
+        writeln!(out, "name = {}", quoted(&group.name))?;
+        writeln!(out, "members = [{}]", members.collect::<Vec<_>>().join(", "))?;
+        writeln!(out, "share = {:?}", group.share)?;
+    }
+    Ok(())
+}
+
+fn write_node(out: &mut String, node: &NodeSpec) -> fmt::Result {
+    let services: Vec<_> = node.services.iter().map(|service| quoted(service.name())).collect();
+    let ports = node.ports;
+    writeln!(out, "\n[[cluster.node]]")?;
+    writeln!(out, "name = {}", quoted(&node.name))?;
+    writeln!(out, "address = \"{}\"", node.address)?;
+    writeln!(out, "services = [{}]", services.join(", "))?;
+    writeln!(out, "ports = {{ tftp = {}, tvs = {}, capf = {} }}", ports.tftp, ports.tvs, ports.capf)
+}
+
+fn write_fleet(out: &mut String, fleet: &FleetPlan, topology: &Topology) -> fmt::Result {
+    let model = |(name, share): &(String, f64)| format!("{} = {share:?}", quoted(name));
+    let models: Vec<_> = fleet.models.iter().map(model).collect();
+    writeln!(out, "\n[fleet]")?;
+    writeln!(out, "phones = {}", fleet.phones)?;
+    writeln!(out, "models = {{ {} }}", models.join(", "))?;
+    writeln!(out, "tftp = {}", node_name(topology, fleet.tftp))?;
+    writeln!(out, "start = {}", quoted(fleet.start.name()))?;
+    writeln!(out, "arrival = {{ within = \"{}\" }}", fleet.arrival_within)
+}
+
+fn write_phone(out: &mut String, plan: &Plan) -> fmt::Result {
+    let phone = &plan.phone;
+    writeln!(out, "\n[phone]")?;
+    writeln!(out, "boot-time = \"{}\"", phone.boot_time)?;
+    writeln!(out, "think = \"{}\"", phone.think)?;
+    writeln!(out, "tftp-timeout = \"{}\"", phone.tftp_timeout)?;
+    writeln!(out, "tftp-tries = {}", phone.tftp_tries)?;
+    match phone.tftp_block_size {
+        Some(size) => writeln!(out, "tftp-block-size = {size}")?,
+        None => writeln!(out, "# no tftp-block-size: requests carry no options")?,
+    }
+    writeln!(out, "tvs-timeout = \"{}\"", phone.tvs_timeout)?;
+    writeln!(out, "asks-generic-ctl = {}", phone.asks_generic_ctl)
+}
+
+/// One event. Nodes have their first names, which lead to them whatever they were renamed to.
+fn write_entry(out: &mut String, entry: &TimelineEntry, topology: &Topology) -> fmt::Result {
+    let node = |id: NodeId| node_name(topology, id);
+    writeln!(out, "\n[[event]]")?;
+    match entry.trigger {
+        Trigger::AfterPrevious { delay } => {
+            writeln!(out, "after = \"previous\"\ndelay = \"{delay}\"")?;
+        }
+        Trigger::At(at) => writeln!(out, "at = \"{}\"", at.since(Time::ZERO))?,
+        Trigger::FleetSettled => writeln!(out, "when = \"fleet-settled\"")?,
+    }
+    let services = |id: NodeId, service: Option<ServiceKind>| {
+        let service = service.map(|service| format!("service = {}, ", quoted(service.name())));
+        format!("{}node = {}", service.unwrap_or_default(), node(id))
+    };
+    let then = entry.then.as_ref().map(|then| length(then.delay)).unwrap_or_default();
+    match &entry.action {
+        OperatorAction::Regenerate { certificate, node: id } => {
+            let certificate = quoted(certificate.name());
+            writeln!(out, "regenerate = {{ certificate = {certificate}, node = {} }}", node(*id))
+        }
+        OperatorAction::Rename { node: id, to } => {
+            writeln!(out, "rename = {{ node = {}, to = {} }}", node(*id), quoted(to))
+        }
+        OperatorAction::ResetPhones { spread } => {
+            writeln!(out, "reset-phones = {{ spread = \"{spread}\" }}")
+        }
+        OperatorAction::Restart { node, service } => {
+            writeln!(out, "restart = {{ {} }}", services(*node, *service))
+        }
+        OperatorAction::Start { node, service } => {
+            writeln!(out, "start = {{ {} }}", services(*node, *service))
+        }
+        OperatorAction::Stop { node, service } => {
+            writeln!(out, "stop = {{ {}{then} }}", services(*node, *service))
+        }
+    }
+}
+
+fn write_run(out: &mut String, plan: &Plan) -> fmt::Result {
+    let limits = plan.limits;
+    writeln!(out, "\n[run]")?;
+    writeln!(out, "max-wall = \"{}\"", limits.max_wall)?;
+    writeln!(out, "transfers-in-flight = {}", limits.transfers_in_flight)?;
+    writeln!(out, "lookups-in-flight = {}", limits.lookups_in_flight)?;
+    if let Some(target) = &plan.target {
+        writeln!(out, "\n[target]\ntftp = \"{}\"", target.tftp)?;
+        if let Some(tvs) = target.tvs {
+            writeln!(out, "tvs = \"{tvs}\"")?;
+        }
+    }
+    Ok(())
+}
+
+/// The end of a `stop` that lasts.
+fn length(delay: Span) -> String {
+    format!(", for = \"{delay}\"")
+}
+
+fn node_name(topology: &Topology, id: NodeId) -> String {
+    quoted(&topology.node(id).name)
+}
+
+/// `text` as a TOML string.
+fn quoted(text: &str) -> String {
+    Value::from(text).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use proptest::prelude::*;
+
+    use super::super::load;
+    use super::*;
+
+    #[test]
+    fn the_text_of_a_small_plan_is_whole() {
+        let plan = loaded(
+            "schema=1\nname='t'\n[[cluster.node]]\nname='pub'\n[fleet]\nphones=5\n\
+             [[event]]\nat='90s'\nstop={service='tvs',node='pub',for='8s'}",
+        );
+        assert_eq!(to_toml(&plan), SMALL);
+    }
+
+    #[test]
+    fn odd_texts_survive() {
+        let mut plan = loaded(SMALL);
+        plan.about = "quotes \" ' \\ and\nlines \u{7} ü".into();
+        plan.seed = u64::MAX;
+        assert_eq!(loaded(&to_toml(&plan)), plan);
+    }
+
+    proptest! {
+        #[test]
+        fn any_scenario_survives_being_written(text in scenario()) {
+            let plan = loaded(&text);
+            let written = to_toml(&plan);
+            prop_assert_eq!(loaded(&written), plan, "{}", written);
+        }
+    }
+
+    /// A valid scenario with most of its settings drawn.
+    fn scenario() -> impl Strategy<Value = String> {
+        let head = (any::<u32>(), 0usize..2, 0usize..3, 1u32..16_000_000, 0.0..=1.0);
+        let rest = (prop::collection::vec(event(), 0..6), phone(), any::<bool>());
+        (head, rest).prop_map(|((seed, release, cache, phones, share), (events, phone, target))| {
+            let release = ["8.6", "11.5"][release];
+            let cache = ["off", "lazy", "prewarm"][cache];
+            let other = 1.0 - share;
+            let target = if target { "[target]\ntftp='[::1]:69'\n" } else { "" };
+            format!(
+                "schema=1\nname='drawn'\nseed={seed}\n\
+                 [cluster]\nrelease='{release}'\nsign-cache='{cache}'\n\
+                 [[cluster.node]]\nname='pub'\n\
+                 [[cluster.node]]\nname='sub'\naddress='::1'\nports={{tvs=0}}\n\
+                 [[cluster.group]]\nname='a'\nmembers=['sub','pub']\nshare={share:?}\n\
+                 [[cluster.group]]\nname='b'\nmembers=['pub']\nshare={other:?}\n\
+                 [fleet]\nphones={phones}\nmodels={{8841={share:?},7841={other:?}}}\n{phone}\
+                 [[event]]\nat='0s'\nrename={{node='pub',to='pub-2'}}\n{}\
+                 [[slo]]\nexpr='a.b <= 0.5 * c'\n{target}",
+                events.concat()
+            )
+        })
+    }
+
+    fn event() -> impl Strategy<Value = String> {
+        let trigger = prop_oneof![
+            (0u64..u64::MAX / 2).prop_map(|at| format!("at='{at}ns'")),
+            Just("when='fleet-settled'".to_owned()),
+            (0u32..9_999).prop_map(|delay| format!("after='previous'\ndelay='{delay}ms'")),
+        ];
+        let action = prop::sample::select(vec![
+            "regenerate={certificate='CAPF',node='pub-2'}",
+            "regenerate={certificate='TVS',node='sub'}",
+            "reset-phones={spread='1.5s'}",
+            "restart={service='tftp',node='pub'}",
+            "restart={node='sub',for='3s'}",
+            "start={node='sub'}",
+            "stop={service='tvs',node='sub',for='250ms'}",
+            "stop={node='pub-2'}",
+        ]);
+        (trigger, action).prop_map(|(trigger, action)| format!("[[event]]\n{trigger}\n{action}\n"))
+    }
+
+    fn phone() -> impl Strategy<Value = String> {
+        (any::<u32>(), 1u8.., prop::option::of(8u16..=65_464), any::<bool>()).prop_map(
+            |(think, tries, size, generic)| {
+                let size = size.map(|size| format!("tftp-block-size={size}\n")).unwrap_or_default();
+                format!(
+                    "[phone]\nthink='{think}us'\ntftp-tries={tries}\n{size}\
+                     asks-generic-ctl={generic}\n"
+                )
+            },
+        )
+    }
+
+    const SMALL: &str = r#"schema = 1
+name = "t"
+about = ""
+seed = 42
+
+[cluster]
+release = "8.6"
+sign-cache = "lazy"
+key-bits = 2048
+
+[[cluster.node]]
+name = "pub"
+address = "127.0.0.1"
+services = ["callmanager", "capf", "tftp", "tvs"]
+ports = { tftp = 6969, tvs = 2445, capf = 3804 }
+
+[[cluster.group]]
+name = "all"
+members = ["pub"]
+share = 1.0
+
+[fleet]
+phones = 5
+models = { "8841" = 1.0 }
+tftp = "pub"
+start = "itl-current"
+arrival = { within = "30s" }
+
+[phone]
+boot-time = "0s"
+think = "0s"
+tftp-timeout = "4s"
+tftp-tries = 5
+# no tftp-block-size: requests carry no options
+tvs-timeout = "10s"
+asks-generic-ctl = false
+
+[[event]]
+at = "90s"
+stop = { service = "tvs", node = "pub", for = "8s" }
+
+[run]
+max-wall = "10m"
+transfers-in-flight = 2000
+lookups-in-flight = 900
+"#;
+
+    fn loaded(text: &str) -> Plan {
+        load(Path::new("t.toml"), text, &[], &[]).unwrap_or_else(|error| panic!("{error}"))
+    }
+}

@@ -174,6 +174,31 @@ impl TftpService {
         })
     }
 
+    /// The whole list as it is served, signed now if it is not in the cache.
+    pub fn signed_list(&self) -> Vec<u8> {
+        match self.request(ITL_FILE_NAME, Waiter(u64::MAX)) {
+            FileReply::Ready(file) => file.to_bytes(),
+            FileReply::Pending { file, job: Some(job) } => {
+                file.with_header(job.run().header).to_bytes()
+            }
+            FileReply::Pending { file, job: None } => {
+                // Another thread is signing: sign for ourselves instead of waiting for it.
+                let digest = self.list_digest();
+                let job = self.job(ITL_FILE_NAME, (1, 2), digest, Arc::clone(&self.itl), None);
+                file.with_header(job.run().header).to_bytes()
+            }
+            FileReply::Missing => unreachable!("every service has a list"),
+        }
+    }
+
+    /// The content of a phone's configuration and what a phone holds that has accepted it.
+    pub fn config_of(&self, phone: PhoneId) -> (Arc<[u8]>, FileIdentity) {
+        let body = self.catalogue.render(phone);
+        let certificate = &self.signer.certificate;
+        let identity = FileIdentity::signed(&body, certificate.issuer(), certificate.serial());
+        (body, identity)
+    }
+
     /// The signatures of all files that are not in the cache, for prewarming.
     pub fn missing_signatures(&self) -> impl Iterator<Item = SignJob> + '_ {
         let list = self.job(ITL_FILE_NAME, (1, 2), self.list_digest(), Arc::clone(&self.itl), None);

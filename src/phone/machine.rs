@@ -3,7 +3,7 @@ use std::sync::Arc;
 use crate::base::{DeviceName, PhoneId, Span, Time};
 use crate::crypto::{Certificate, FileIdentity};
 use crate::wire::tvs::{Command, Known, Question, Request, Response};
-use crate::wire::{SignedFile, TvsMember, same_name};
+use crate::wire::{ConfigError, SignedFile, TvsMember, WireError, same_name};
 
 use super::contract::{Action, Fact, Failure, Input, Outcome, Sink, Step, TvsFault};
 use super::env::Env;
@@ -33,6 +33,17 @@ pub struct StoredConfig {
     pub tvs: Arc<[TvsMember]>,
     /// Which content it is and who signed it.
     pub identity: FileIdentity,
+}
+
+/// Why a phone cannot be given a list and a configuration.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProvisionError {
+    /// The list is malformed.
+    #[error("the list cannot be read: {0}")]
+    List(#[from] WireError),
+    /// The configuration is malformed.
+    #[error("the configuration cannot be read: {0}")]
+    Config(#[from] ConfigError),
 }
 
 /// A signer that TVS vouched for, until `expires`.
@@ -101,6 +112,36 @@ impl Phone {
     /// Gives the phone lists and a configuration that it is to have accepted earlier.
     pub fn install(&mut self, lists: TrustLists, config: Option<StoredConfig>) {
         (self.lists, self.config) = (lists, config);
+    }
+
+    /// Gives the phone a list and the content of a configuration as if it had accepted them
+    /// earlier; `identity` says whose signature the configuration had.
+    ///
+    /// # Errors
+    /// If one of them cannot be read.
+    pub fn provision(
+        &mut self,
+        env: &Env,
+        list: &[u8],
+        config: &[u8],
+        identity: FileIdentity,
+    ) -> Result<(), ProvisionError> {
+        let list = env.shared.list(&SignedFile::parse(list)?)?;
+        let tvs = env.shared.members(config)?;
+        let lists = TrustLists { ctl: None, itl: Some(list) };
+        self.install(lists, Some(StoredConfig { tvs, identity }));
+        Ok(())
+    }
+
+    /// Whether the list and the configuration in force are those that are served now; `served`
+    /// names what a file is. A file that is not served asks nothing of the phone.
+    pub fn is_current(&self, served: impl Fn(&str) -> Option<FileIdentity>) -> bool {
+        let asked = |step: Step| served(&step.file_name(self.name(), self.lists.any()));
+        let list = asked(Step::Itl).or_else(|| asked(Step::ItlGeneric));
+        let config = asked(Step::Config).or_else(|| asked(Step::ConfigDefault));
+        let held_list = self.lists.itl.as_ref().map(|itl| itl.identity());
+        let held_config = self.config.as_ref().map(|config| config.identity);
+        (list.is_none() || list == held_list) && (config.is_none() || config == held_config)
     }
 
     /// The phone's number.

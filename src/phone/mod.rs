@@ -14,5 +14,5 @@ pub use contract::{Action, Fact, Failure, Input, Outcome, Sink, Step, TvsFault};
 pub use env::{Env, Shared};
 pub use judge::{AcceptPath, FileKind, Judgement, Refusal, Verifier, judge};
 pub use lists::{TrustList, TrustLists, TrustRecord, TrustState};
-pub use machine::{Phone, StoredConfig};
+pub use machine::{Phone, ProvisionError, StoredConfig};
 pub use profile::{FILE_SIZE_MAX, PhoneProfile};

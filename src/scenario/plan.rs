@@ -120,3 +120,13 @@ pub struct Target {
     /// members themselves.
     pub tvs: Option<SocketAddr>,
 }
+
+impl FleetPlan {
+    /// The models as numbers (a plan's models are four digits) with their shares.
+    pub fn model_numbers(&self) -> Vec<(u16, f64)> {
+        let number = |(model, share): &(String, f64)| {
+            (model.parse().expect("a plan's models are four digits"), *share)
+        };
+        self.models.iter().map(number).collect()
+    }
+}

@@ -1,0 +1,610 @@
+use std::collections::BTreeMap;
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::cluster::SignCounts;
+use crate::phone::{AcceptPath, FileKind};
+use crate::scenario::{Slo, SloResult, SloVerdict};
+use crate::wire::tvs::Command;
+
+use super::recorder::{Recorder, StepKind};
+
+/// `summary.json`, schema 1: all aggregates of a run and its verdict.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Summary {
+    /// Version of this format.
+    pub schema: u32,
+    /// Name of the scenario.
+    pub scenario: String,
+    /// `live` or `sim`.
+    pub mode: String,
+    /// Seed of the run.
+    pub seed: u64,
+    /// `pass`, `fail`, `inconclusive` or `interrupted`.
+    pub verdict: String,
+    /// Phones by outcome.
+    pub phones: Phones,
+    /// Configurations.
+    pub config: ConfigCounts,
+    /// Questions to TVS.
+    pub tvs: TvsCounts,
+    /// By which path files were accepted.
+    pub trust: Trust,
+    /// Transfers as the phones saw them.
+    pub tftp: TftpCounts,
+    /// Signatures made by the cluster and verified by phones.
+    pub signatures: Signatures,
+    /// Seconds from the storm's first reset until a share of the fleet was ready.
+    pub fleet_ready_s: FleetReady,
+    /// Seconds from planned start to ready, by phone.
+    pub boot_time_s: PercentilesS,
+    /// Times and results of each step.
+    pub steps: Vec<StepSummary>,
+    /// CPU time by side, where the sides can be told apart.
+    pub cpu_s: CpuSeconds,
+    /// The load generator itself.
+    pub generator: Generator,
+    /// What the servers counted; all zero against a target that is not ours.
+    pub serve: ServeSummary,
+    /// The SLOs of the scenario.
+    pub slos: Vec<SloRow>,
+    /// Things that a reader of the numbers must know.
+    pub notes: Vec<String>,
+}
+
+/// Phones by outcome (`decisions.md`, outcomes of a phone).
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Phones {
+    /// All phones.
+    pub total: u64,
+    /// List and configuration in force; registration is a later step.
+    pub ready: u64,
+    /// Nothing but a person or a new operator action can help.
+    pub stuck: u64,
+    /// Not ready for another reason.
+    pub failed: u64,
+    /// Failed phones of all phones, 0 to 1.
+    pub failed_ratio: f64,
+    /// Phones that refused a list.
+    pub list_alarms: u64,
+    /// Phones that refused a configuration.
+    pub config_alarms: u64,
+    /// Reasons of the failed phones.
+    pub failures: BTreeMap<String, u64>,
+}
+
+/// Configurations.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct ConfigCounts {
+    /// Configurations accepted after the reset.
+    pub applied: u64,
+}
+
+/// Questions to TVS.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct TvsCounts {
+    /// Answers that a phone received and used.
+    pub lookups: u64,
+    /// Those answers by command.
+    pub by_command: ByCommand,
+    /// Signers that a phone's own TVS cache vouched for.
+    pub cache_hits: u64,
+    /// Attempts without an answer.
+    pub failed: u64,
+    /// Attempts on a later member of the group.
+    pub failovers: u64,
+}
+
+/// Answers of TVS by command.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct ByCommand {
+    /// Answers to QUERY.
+    pub query: u64,
+    /// Answers to VERIFY.
+    pub verify: u64,
+}
+
+/// By which path files were accepted.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Trust {
+    /// CTL and ITL.
+    pub lists: TrustPaths,
+    /// Configurations.
+    pub configs: TrustPaths,
+}
+
+/// Files by path of acceptance (BOOT-14).
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct TrustPaths {
+    /// No list at all: taken unchecked.
+    pub accepted_first: u64,
+    /// Blank ITL.
+    pub accepted_blank: u64,
+    /// Signer in the CTL.
+    pub accepted_by_ctl: u64,
+    /// Signer in the ITL.
+    pub accepted_by_itl: u64,
+    /// Signer in the TVS cache.
+    pub accepted_by_tvs_cache: u64,
+    /// TVS vouched for the signer.
+    pub accepted_by_tvs: u64,
+    /// Refused.
+    pub refused: u64,
+}
+
+/// Transfers as the phones saw them.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct TftpCounts {
+    /// Files asked for.
+    pub transfers: u64,
+    /// Bytes of files that arrived whole.
+    pub bytes: u64,
+    /// Datagrams sent again.
+    pub retransmits: u64,
+    /// Answers "file not found".
+    pub not_found: u64,
+    /// Transfers that failed otherwise.
+    pub errors: u64,
+    /// Most transfers in flight at once.
+    pub in_flight_max: u64,
+}
+
+/// Signatures.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Signatures {
+    /// Made by the cluster since the storm's first reset.
+    pub made: u64,
+    /// Made by the cluster before that: prewarming, lists of before.
+    pub made_before: u64,
+    /// Verified by phones.
+    pub verified: u64,
+    /// Requests answered by a signature that was made for another.
+    pub cache_hits: u64,
+    /// Requests that caused a signature.
+    pub cache_misses: u64,
+}
+
+/// Seconds from the storm's first reset, over the whole fleet; `null` when not reached.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct FleetReady {
+    /// Half of the fleet.
+    pub p50: Option<f64>,
+    /// 90 % of the fleet.
+    pub p90: Option<f64>,
+    /// 99 % of the fleet.
+    pub p99: Option<f64>,
+    /// The whole fleet.
+    pub last: Option<f64>,
+}
+
+/// Percentiles in seconds; `null` with fewer than 10/(1-p) samples.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct PercentilesS {
+    /// Median.
+    pub p50: Option<f64>,
+    /// 90th percentile.
+    pub p90: Option<f64>,
+    /// 99th percentile.
+    pub p99: Option<f64>,
+    /// Longest.
+    pub max: Option<f64>,
+}
+
+/// Times and results of one step.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct StepSummary {
+    /// Name of the step.
+    pub step: String,
+    /// How often it ended.
+    pub count: u64,
+    /// Ended with an answer.
+    pub ok: u64,
+    /// Sent again, or another server asked.
+    pub retry: u64,
+    /// Ended without an answer.
+    pub failed: u64,
+    /// From the actual start.
+    pub service_time_s: PercentilesS,
+    /// From the planned start.
+    pub response_time_s: PercentilesS,
+}
+
+/// CPU seconds by side since the storm's first reset; `null` where they cannot be told apart.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct CpuSeconds {
+    /// The phones.
+    pub swarm: Option<f64>,
+    /// The servers.
+    pub serve: Option<f64>,
+}
+
+/// The load generator itself.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Generator {
+    /// 99th percentile of its lateness in seconds.
+    pub lag_p99_s: Option<f64>,
+    /// `ok` or `saturated`.
+    pub verdict: String,
+}
+
+/// What our servers counted over the whole run.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct ServeSummary {
+    /// Read requests.
+    pub tftp_requests: u64,
+    /// Blocks and other datagrams sent.
+    pub tftp_datagrams_out: u64,
+    /// Datagrams sent again.
+    pub tftp_retransmits: u64,
+    /// TLS handshakes that were completed.
+    pub tvs_handshakes_ok: u64,
+    /// TLS handshakes that failed, those that a phone refused among them.
+    pub tvs_handshakes_failed: u64,
+    /// Questions answered.
+    pub tvs_answers: u64,
+}
+
+/// One SLO and how it came out.
+#[derive(Clone, Debug, Serialize)]
+pub struct SloRow {
+    /// As written.
+    pub expr: String,
+    /// `pass`, `fail`, `no-data` or `inconclusive`.
+    pub verdict: &'static str,
+    /// The left side.
+    pub observed: Option<f64>,
+    /// The right side.
+    pub bound: Option<f64>,
+}
+
+/// Lag above which times are not the server's: 100 ms (`decisions.md`, concurrency).
+pub const LAG_P99_MAX_S: f64 = 0.1;
+
+/// What a run knows beside its recorders.
+#[derive(Clone, Debug, Default)]
+pub struct RunFacts {
+    /// Name of the scenario.
+    pub scenario: String,
+    /// `live` or `sim`.
+    pub mode: &'static str,
+    /// Seed of the run.
+    pub seed: u64,
+    /// Signatures made before the storm.
+    pub signed_before: SignCounts,
+    /// Signatures made at the end.
+    pub signed: SignCounts,
+    /// CPU time by side.
+    pub cpu_s: CpuSeconds,
+    /// Server counters.
+    pub serve: ServeSummary,
+    /// Notes for the reader.
+    pub notes: Vec<String>,
+}
+
+/// How a run came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finish {
+    /// All phones had settled, or the time limit was reached.
+    Complete,
+    /// A person or the system stopped it.
+    Interrupted,
+}
+
+impl Summary {
+    /// Puts the summary of a run together and judges its SLOs.
+    pub fn new(recorder: &Recorder, facts: RunFacts, slos: &[Slo], finish: Finish) -> Summary {
+        let lag = recorder.generator_lag();
+        let saturated = lag.p99_s.is_some_and(|p99| p99 > LAG_P99_MAX_S);
+        let boot = recorder.step_record(StepKind::Boot);
+        let mut summary = Summary {
+            schema: 1,
+            scenario: facts.scenario,
+            mode: facts.mode.into(),
+            seed: facts.seed,
+            verdict: String::new(),
+            phones: phones(recorder),
+            config: ConfigCounts { applied: accepted(recorder, FileKind::Config) },
+            tvs: tvs(recorder),
+            trust: Trust {
+                lists: trust_paths(recorder, &[FileKind::Ctl, FileKind::Itl]),
+                configs: trust_paths(recorder, &[FileKind::Config]),
+            },
+            tftp: tftp(recorder),
+            signatures: Signatures {
+                made: facts.signed.made - facts.signed_before.made,
+                made_before: facts.signed_before.made,
+                verified: recorder.counts.verified,
+                cache_hits: facts.signed.hits - facts.signed_before.hits,
+                cache_misses: facts.signed.misses - facts.signed_before.misses,
+            },
+            fleet_ready_s: fleet_ready(recorder),
+            boot_time_s: percentiles(&boot.response_us),
+            steps: StepKind::ALL.iter().map(|&step| step_summary(recorder, step)).collect(),
+            cpu_s: facts.cpu_s,
+            generator: Generator {
+                lag_p99_s: lag.p99_s,
+                verdict: if saturated { "saturated" } else { "ok" }.into(),
+            },
+            serve: facts.serve,
+            slos: Vec::new(),
+            notes: facts.notes,
+        };
+        let results = evaluate(&summary, slos, saturated);
+        summary.verdict = verdict(&results, finish).into();
+        summary.slos = slo_rows(&results);
+        summary
+    }
+
+    /// The summary as a JSON document.
+    pub fn to_json(&self) -> Value {
+        serde_json::to_value(self).expect("a summary is plain data")
+    }
+}
+
+fn evaluate(summary: &Summary, slos: &[Slo], time_is_inconclusive: bool) -> Vec<SloResult> {
+    let document = summary.to_json();
+    slos.iter().map(|slo| slo.evaluate(&document, time_is_inconclusive)).collect()
+}
+
+/// No data is never a pass; a failed SLO outweighs nothing that could not be judged.
+fn verdict(results: &[SloResult], finish: Finish) -> &'static str {
+    let any = |wanted: SloVerdict| results.iter().any(|result| result.verdict == wanted);
+    if finish == Finish::Interrupted {
+        "interrupted"
+    } else if any(SloVerdict::NoData) || any(SloVerdict::Inconclusive) {
+        "inconclusive"
+    } else if any(SloVerdict::Fail) {
+        "fail"
+    } else {
+        "pass"
+    }
+}
+
+/// The rows of the summary for these results.
+pub fn slo_rows(results: &[SloResult]) -> Vec<SloRow> {
+    let row = |result: &SloResult| SloRow {
+        expr: result.expr.clone(),
+        verdict: match result.verdict {
+            SloVerdict::Fail => "fail",
+            SloVerdict::Inconclusive => "inconclusive",
+            SloVerdict::NoData => "no-data",
+            SloVerdict::Pass => "pass",
+        },
+        observed: result.observed,
+        bound: result.bound,
+    };
+    results.iter().map(row).collect()
+}
+
+/// Every path into `summary.json` that an SLO may name.
+pub fn known_paths() -> Vec<String> {
+    let recorder = Recorder::new(0);
+    let summary = Summary::new(&recorder, RunFacts::default(), &[], Finish::Complete);
+    let mut paths = Vec::new();
+    collect(&summary.to_json(), "", &mut paths);
+    paths
+}
+
+fn collect(value: &Value, path: &str, paths: &mut Vec<String>) {
+    let under = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+    match value {
+        Value::Object(fields) => {
+            for (key, field) in fields {
+                collect(field, &under(key), paths);
+            }
+        }
+        Value::Array(rows) => {
+            for row in rows {
+                if let Some(step) = row.get("step").and_then(Value::as_str) {
+                    collect(row, &under(step), paths);
+                }
+            }
+        }
+        Value::Null | Value::Number(_) => paths.push(path.to_owned()),
+        Value::Bool(_) | Value::String(_) => {}
+    }
+}
+
+fn phones(recorder: &Recorder) -> Phones {
+    let tallies = recorder.tallies();
+    let ratio = |count: u64| {
+        if tallies.total == 0 { 0.0 } else { count as f64 / tallies.total as f64 }
+    };
+    Phones {
+        total: tallies.total,
+        ready: tallies.ready,
+        stuck: tallies.stuck,
+        failed: tallies.failed,
+        failed_ratio: ratio(tallies.failed),
+        list_alarms: tallies.list_alarms,
+        config_alarms: tallies.config_alarms,
+        failures: tallies.failures.iter().map(|(why, &count)| (why.to_string(), count)).collect(),
+    }
+}
+
+fn accepted(recorder: &Recorder, kind: FileKind) -> u64 {
+    let of_kind = |((accepted, _), count): (&(FileKind, AcceptPath), &u64)| {
+        (*accepted == kind).then_some(*count)
+    };
+    recorder.counts.accepted.iter().filter_map(of_kind).sum()
+}
+
+fn tvs(recorder: &Recorder) -> TvsCounts {
+    let counts = &recorder.counts;
+    let by = |command| counts.tvs_answers.get(&command).copied().unwrap_or(0);
+    TvsCounts {
+        lookups: counts.tvs_lookups(),
+        by_command: ByCommand {
+            query: by(Command::QueryResponse),
+            verify: by(Command::VerifyResponse),
+        },
+        cache_hits: counts.tvs_cache_hits,
+        failed: counts.tvs_failed(),
+        failovers: counts.tvs_failovers,
+    }
+}
+
+fn trust_paths(recorder: &Recorder, kinds: &[FileKind]) -> TrustPaths {
+    let by = |path| recorder.counts.accepted_by(kinds, path);
+    TrustPaths {
+        accepted_first: by(AcceptPath::First),
+        accepted_blank: by(AcceptPath::Blank),
+        accepted_by_ctl: by(AcceptPath::Ctl),
+        accepted_by_itl: by(AcceptPath::Itl),
+        accepted_by_tvs_cache: by(AcceptPath::TvsCache),
+        accepted_by_tvs: by(AcceptPath::Tvs),
+        refused: recorder.counts.refused_of(kinds),
+    }
+}
+
+fn tftp(recorder: &Recorder) -> TftpCounts {
+    let counts = &recorder.counts;
+    TftpCounts {
+        transfers: counts.tftp_transfers,
+        bytes: counts.tftp_bytes,
+        retransmits: counts.tftp_retransmits,
+        not_found: counts.tftp_not_found,
+        errors: counts.tftp_errors,
+        in_flight_max: counts.tftp_in_flight_max,
+    }
+}
+
+fn fleet_ready(recorder: &Recorder) -> FleetReady {
+    let times = recorder.ready_times_s();
+    let total = recorder.phones().len();
+    let reached = |percent: usize| {
+        let needed = (total * percent).div_ceil(100).max(1);
+        times.get(needed - 1).copied()
+    };
+    FleetReady { p50: reached(50), p90: reached(90), p99: reached(99), last: reached(100) }
+}
+
+fn percentiles(histogram: &Histogram<u64>) -> PercentilesS {
+    let samples = histogram.len();
+    // A percentile p needs 10/(1-p) samples.
+    let enough = |percent: u64| samples >= 1_000 / (100 - percent);
+    let seconds = |us: u64| us as f64 / 1e6;
+    let at = |percent: u64| {
+        enough(percent).then(|| seconds(histogram.value_at_quantile(percent as f64 / 100.0)))
+    };
+    PercentilesS {
+        p50: at(50),
+        p90: at(90),
+        p99: at(99),
+        max: (samples > 0).then(|| seconds(histogram.max())),
+    }
+}
+
+fn step_summary(recorder: &Recorder, step: StepKind) -> StepSummary {
+    let record = recorder.step_record(step);
+    StepSummary {
+        step: step.name().into(),
+        count: record.ok + record.failed,
+        ok: record.ok,
+        retry: record.retry,
+        failed: record.failed,
+        service_time_s: percentiles(&record.service_us),
+        response_time_s: percentiles(&record.response_us),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{Span, Time};
+    use crate::phone::{Fact, Outcome};
+
+    fn ready_fleet(total: usize, ready: usize) -> Recorder {
+        let mut recorder = Recorder::new(total);
+        for phone in 0..ready {
+            let now = Time::ZERO + Span::from_secs(phone as u64 + 1);
+            recorder.fact(phone, now, &Fact::Settled { outcome: Outcome::Ready });
+        }
+        recorder
+    }
+
+    fn summary(recorder: &Recorder, slos: &[&str], finish: Finish) -> Summary {
+        let slos: Vec<Slo> = slos.iter().map(|text| text.parse().unwrap()).collect();
+        Summary::new(recorder, RunFacts::default(), &slos, finish)
+    }
+
+    #[test]
+    fn fleet_ready_is_over_the_whole_fleet_and_null_when_not_reached() {
+        let all = fleet_ready(&ready_fleet(100, 100));
+        assert_eq!((all.p50, all.p90), (Some(50.0), Some(90.0)));
+        assert_eq!((all.p99, all.last), (Some(99.0), Some(100.0)));
+        let some = fleet_ready(&ready_fleet(100, 98));
+        assert_eq!((some.p90, some.p99, some.last), (Some(90.0), None, None));
+        assert_eq!(fleet_ready(&ready_fleet(100, 99)).last, None);
+        assert_eq!(fleet_ready(&ready_fleet(3, 2)).p50, Some(2.0));
+    }
+
+    #[test]
+    fn latency_percentiles_need_enough_samples() {
+        let mut histogram = Histogram::<u64>::new(3).unwrap();
+        histogram.record_n(1_000_000, 19).unwrap();
+        assert!(percentiles(&histogram).p50.is_none());
+        histogram.record(1_000_000).unwrap();
+        assert!(percentiles(&histogram).p50.is_some());
+        histogram.record_n(1_000_000, 79).unwrap();
+        assert!(percentiles(&histogram).p90.is_none());
+        histogram.record(1_000_000).unwrap();
+        assert!(percentiles(&histogram).p90.is_some());
+        histogram.record_n(1_000_000, 899).unwrap();
+        assert!(percentiles(&histogram).p99.is_none());
+        histogram.record(1_000_000).unwrap();
+        assert!(percentiles(&histogram).p99.is_some());
+        assert!(percentiles(&Histogram::<u64>::new(3).unwrap()).max.is_none());
+    }
+
+    #[test]
+    fn verdict_orders_interrupted_inconclusive_fail_pass() {
+        let recorder = ready_fleet(10, 10);
+        let judge = |slos: &[&str]| summary(&recorder, slos, Finish::Complete).verdict;
+        assert_eq!(judge(&["phones.ready == phones.total"]), "pass");
+        assert_eq!(judge(&["phones.ready == 9"]), "fail");
+        assert_eq!(
+            judge(&["phones.ready == 9", "steps.tvs.service_time.p50 <= 1s"]),
+            "inconclusive"
+        );
+        assert_eq!(summary(&recorder, &[], Finish::Interrupted).verdict, "interrupted");
+    }
+
+    #[test]
+    fn a_late_generator_makes_times_inconclusive_and_leaves_counts() {
+        let mut recorder = ready_fleet(100, 100);
+        recorder.lag(Span::from_millis(150));
+        let late = summary(&recorder, &["phones.ready == 100"], Finish::Complete);
+        assert_eq!((late.verdict.as_str(), late.generator.verdict.as_str()), ("pass", "saturated"));
+        let timed = summary(&recorder, &["fleet_ready.p99 <= 1000s"], Finish::Complete);
+        assert_eq!(timed.verdict, "inconclusive");
+        let mut punctual = ready_fleet(100, 100);
+        punctual.lag(Span::from_millis(99));
+        assert_eq!(
+            summary(&punctual, &["fleet_ready.p99 <= 1000s"], Finish::Complete).verdict,
+            "pass"
+        );
+    }
+
+    #[test]
+    fn known_paths_name_what_an_slo_may_use() {
+        let paths = known_paths();
+        for path in [
+            "phones.stuck",
+            "phones.failed_ratio",
+            "config.applied",
+            "tvs.by_command.query",
+            "trust.lists.accepted_by_tvs",
+            "tftp.in_flight_max",
+            "signatures.cache_hits",
+            "fleet_ready_s.last",
+            "steps.tvs.response_time_s.p99",
+            "cpu_s.serve",
+            "generator.lag_p99_s",
+        ] {
+            assert!(paths.iter().any(|known| known == path), "{path} in {paths:?}");
+        }
+    }
+}

@@ -1,0 +1,618 @@
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ring::digest::{Context, SHA256};
+
+use crate::base::{NodeId, PhoneId, Purpose, Span, Time, stream};
+use crate::cluster::{
+    Cluster, Effect, FileReply, FleetSpec, Genesis, PendingFile, ServedFile, SignCounts, Signed,
+    Waiter,
+};
+use crate::crypto::KeySource;
+use crate::measure::{Recorder, StepKind};
+use crate::phone::{
+    Action, Env, FILE_SIZE_MAX, Failure, Input, Outcome, Phone, Shared, Sink, Step, TvsFault,
+    Verifier,
+};
+use crate::scenario::{FleetStart, Plan, Timeline};
+use crate::transfer::{
+    Download, DownloadOutcome, DownloadRequest, Progress, Reply, Upload, UploadLimits,
+    write_not_found,
+};
+use crate::wire::tftp::{Options, Packet};
+use crate::wire::{ROLE_TVS, TvsMember};
+
+/// How long things take in this world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Delays {
+    /// One way of a datagram or of a TCP segment.
+    pub one_way: Span,
+    /// One signature of the cluster.
+    pub sign: Span,
+    /// One TLS handshake beside its round trips.
+    pub handshake: Span,
+}
+
+impl Default for Delays {
+    /// A LAN and the costs measured for RSA-2048 with ring (`performance.md`).
+    fn default() -> Delays {
+        Delays {
+            one_way: Span::from_micros(250),
+            sign: Span::from_micros(450),
+            handshake: Span::from_micros(600),
+        }
+    }
+}
+
+/// What came out of a run in virtual time.
+#[derive(Debug)]
+pub struct SimRun {
+    /// Everything that was counted.
+    pub recorder: Recorder,
+    /// SHA-256 over all facts in their order: the same plan gives the same digest.
+    pub digest: [u8; 32],
+    /// Events that were handled.
+    pub events: u64,
+    /// Signatures before the storm began.
+    pub signed_before: SignCounts,
+    /// Signatures at the end.
+    pub signed: SignCounts,
+    /// When the run ended.
+    pub ended: Time,
+}
+
+/// A cluster, its phones and the network between them.
+pub struct World {
+    plan: Plan,
+    delays: Delays,
+    now: Time,
+    cluster: Cluster,
+    env: Env,
+    phones: Vec<Phone>,
+    sessions: Vec<Session>,
+    timeline: Timeline,
+    recorder: Recorder,
+    queue: BinaryHeap<Reverse<(Time, u64, Event)>>,
+    sequence: u64,
+    /// Boots that are planned but have not begun.
+    planned_boots: u64,
+    booting: u64,
+    storm_begun: bool,
+    signed_before: SignCounts,
+    verified_before: u64,
+    /// Transfers that wait for a signature, by the number of the waiter.
+    parked: HashMap<u64, Parked>,
+    next_waiter: u64,
+    digest: Context,
+    events: u64,
+    sink: Sink,
+}
+
+/// What goes on between a phone and the servers.
+#[derive(Debug, Default)]
+struct Session {
+    /// Counts fetches, so that late datagrams of an earlier one are recognised.
+    generation: u32,
+    download: Option<Download>,
+    upload: Option<Upload<ServedFile>>,
+    step: Option<Step>,
+    started: Time,
+}
+
+#[derive(Debug)]
+struct Parked {
+    phone: u32,
+    generation: u32,
+    file: PendingFile,
+    options: Options,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Event {
+    Boot { phone: u32 },
+    ClientTimeout { phone: u32, generation: u32 },
+    FromServer { phone: u32, generation: u32, bytes: Vec<u8> },
+    Operator,
+    ServerTimeout { phone: u32, generation: u32 },
+    Signed { waiters: Vec<u64>, header: Vec<u8> },
+    Timer { phone: u32, token: u32 },
+    ToServer { phone: u32, generation: u32, bytes: Vec<u8> },
+    TvsAnswer { phone: u32, token: u32, bytes: Vec<u8> },
+    TvsFault { phone: u32, token: u32, fault: TvsFault },
+}
+
+/// The server's port for transfers; one is enough, since phones are told apart by number.
+const SERVER_PORT: u16 = 40_000;
+/// Start of virtual time as Unix seconds: a constant, so that certificates are the same each run.
+const EPOCH_S: u64 = 1_800_000_000;
+/// Most events of a run: a world that does not come to rest is a bug, not an endless loop.
+const EVENTS_MAX: u64 = 10_000_000_000;
+
+impl World {
+    /// Builds the world of a plan; keys come from the bank of throwaway keys.
+    pub fn new(plan: &Plan, delays: Delays) -> World {
+        let fleet = FleetSpec {
+            phones: plan.fleet.phones,
+            models: plan.fleet.model_numbers(),
+            seed: plan.seed,
+        };
+        let cluster = Cluster::new(Genesis {
+            topology: plan.topology.clone(),
+            fleet,
+            source: KeySource::bank(plan.seed),
+            epoch_s: EPOCH_S,
+            stored: std::collections::BTreeMap::new(),
+        });
+        let env = Env {
+            profile: Arc::new(plan.phone.clone()),
+            shared: Arc::new(Shared::default()),
+            verifier: Verifier::remembering(),
+        };
+        let count = plan.fleet.phones as usize;
+        let mut world = World {
+            phones: Vec::with_capacity(count),
+            sessions: (0..count).map(|_| Session::default()).collect(),
+            timeline: Timeline::new(plan.timeline.clone()),
+            recorder: Recorder::new(count),
+            plan: plan.clone(),
+            delays,
+            now: Time::ZERO,
+            cluster,
+            env,
+            queue: BinaryHeap::new(),
+            sequence: 0,
+            planned_boots: 0,
+            booting: 0,
+            storm_begun: false,
+            signed_before: SignCounts::default(),
+            verified_before: 0,
+            parked: HashMap::new(),
+            next_waiter: 0,
+            digest: Context::new(&SHA256),
+            events: 0,
+            sink: Sink::default(),
+        };
+        world.populate();
+        world
+    }
+
+    /// Runs until the timeline is finished and every phone has settled, or time is up.
+    pub fn run(mut self) -> SimRun {
+        self.push(Time::ZERO, Event::Operator);
+        let end = Time::ZERO + self.plan.limits.max_wall;
+        while let Some(Reverse((at, _, event))) = self.queue.pop() {
+            if at > end || self.events >= EVENTS_MAX {
+                break;
+            }
+            self.now = at;
+            self.events += 1;
+            self.handle(event);
+            self.operate();
+            if self.timeline.is_finished() && self.settled() {
+                break;
+            }
+        }
+        self.finish()
+    }
+
+    /// The cluster, to look at or to change between events.
+    pub fn cluster_mut(&mut self) -> &mut Cluster {
+        &mut self.cluster
+    }
+
+    /// A phone, to look at or to prepare.
+    pub fn phone_mut(&mut self, phone: PhoneId) -> &mut Phone {
+        &mut self.phones[phone.0 as usize]
+    }
+
+    /// What phones share in this world.
+    pub const fn env(&self) -> &Env {
+        &self.env
+    }
+
+    fn populate(&mut self) {
+        let service = self.cluster.tftp(self.plan.fleet.tftp).map(Arc::clone);
+        let list = service.as_ref().map(|service| service.signed_list());
+        for number in 0..self.plan.fleet.phones {
+            let id = PhoneId(number);
+            let mut phone = Phone::new(id, self.cluster.fleet().model(id));
+            if let (FleetStart::ItlCurrent, Some(service), Some(list)) =
+                (self.plan.fleet.start, &service, &list)
+            {
+                let (config, identity) = service.config_of(id);
+                phone
+                    .provision(&self.env, list, &config, identity)
+                    .expect("the cluster's own files can be read");
+            }
+            self.phones.push(phone);
+        }
+        if self.plan.fleet.start == FleetStart::Factory {
+            self.plan_boots(self.plan.fleet.arrival_within);
+        }
+    }
+
+    fn settled(&self) -> bool {
+        self.planned_boots == 0 && self.booting == 0
+    }
+
+    fn push(&mut self, at: Time, event: Event) {
+        self.sequence += 1;
+        self.queue.push(Reverse((at, self.sequence, event)));
+    }
+
+    fn plan_boots(&mut self, spread: Span) {
+        for number in 0..self.plan.fleet.phones {
+            let offset = stream(self.plan.seed, u64::from(number), Purpose::Arrival).unit();
+            let planned = self.now + spread.fraction(offset);
+            self.booting -= u64::from(self.recorder.phones()[number as usize].booting);
+            self.recorder.plan_boot(number as usize, planned);
+            self.planned_boots += 1;
+            self.push(planned, Event::Boot { phone: number });
+        }
+    }
+
+    /// Carries out what the operator's timeline has due.
+    fn operate(&mut self) {
+        while let Some(action) = self.timeline.next_due(self.now, self.settled()) {
+            let effects = self.cluster.apply(&action, self.now);
+            for effect in effects.expect("a plan names only what its cluster has") {
+                match effect {
+                    Effect::ResetPhones { spread } => self.reset_phones(spread),
+                    Effect::TftpStarted { service, .. } => self.prewarm(&service),
+                    Effect::TftpStopped { .. }
+                    | Effect::TvsStarted { .. }
+                    | Effect::TvsStopped { .. } => {}
+                }
+            }
+            self.timeline.done(self.now);
+        }
+        if let Some(at) = self.timeline.wake_at().filter(|&at| at > self.now) {
+            self.push(at, Event::Operator);
+        }
+    }
+
+    fn reset_phones(&mut self, spread: Span) {
+        if !self.storm_begun {
+            self.storm_begun = true;
+            self.recorder.begin_storm(self.now);
+            self.signed_before = self.cluster.sign_cache().counts();
+            self.verified_before = self.env.verifier.count();
+            self.booting = 0;
+        }
+        self.plan_boots(spread);
+    }
+
+    fn prewarm(&self, service: &crate::cluster::TftpService) {
+        if self.cluster.sign_cache().mode() == crate::cluster::SignCacheMode::Prewarm {
+            service.missing_signatures().for_each(|job| drop(job.run()));
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::Operator => {}
+            Event::Boot { phone } => {
+                self.planned_boots -= 1;
+                self.booting += 1;
+                self.cancel(phone);
+                self.step(phone, Input::Boot);
+            }
+            Event::Timer { phone, token } => self.step(phone, Input::Timer { token }),
+            Event::ToServer { phone, generation, bytes } => {
+                self.on_server(phone, generation, &bytes);
+            }
+            Event::FromServer { phone, generation, bytes } => {
+                self.on_client(phone, generation, &bytes);
+            }
+            Event::ClientTimeout { phone, generation } => self.on_client_timeout(phone, generation),
+            Event::ServerTimeout { phone, generation } => self.on_server_timeout(phone, generation),
+            Event::Signed { waiters, header } => {
+                let header: Arc<[u8]> = header.into();
+                waiters.into_iter().for_each(|waiter| self.on_signed(waiter, &header));
+            }
+            Event::TvsAnswer { phone, token, bytes } => {
+                self.end_tvs(phone, true);
+                self.step(phone, Input::TvsAnswer { token, bytes: &bytes });
+            }
+            Event::TvsFault { phone, token, fault } => {
+                self.end_tvs(phone, false);
+                self.step(phone, Input::TvsFailed { token, fault });
+            }
+        }
+    }
+
+    /// Feeds one input to a phone, records what happened and starts what it wants.
+    fn step(&mut self, number: u32, input: Input<'_>) {
+        let phone = number as usize;
+        let mut sink = std::mem::take(&mut self.sink);
+        self.phones[phone].handle(&self.env, self.now, input, &mut sink);
+        for fact in sink.facts.drain(..) {
+            let line = format!("{} {number} {fact:?}\n", self.now.as_nanos());
+            self.digest.update(line.as_bytes());
+            self.recorder.fact(phone, self.now, &fact);
+            if matches!(fact, crate::phone::Fact::Settled { .. }) {
+                self.booting -= 1;
+            }
+        }
+        for action in sink.actions.drain(..) {
+            self.act(number, action);
+        }
+        self.sink = sink;
+    }
+
+    fn act(&mut self, phone: u32, action: Action) {
+        match action {
+            Action::SetTimer { at, token } => self.push(at, Event::Timer { phone, token }),
+            Action::Fetch { step, file } => self.fetch(phone, step, file),
+            Action::AskTvs { members, member, token, request, lists } => {
+                self.session(phone).started = self.now;
+                let round_trip = self.delays.one_way.times(2);
+                let Some(node) = self.tvs_node(&members[member]) else {
+                    let fault = TvsFault::Connection;
+                    let at = self.now + round_trip;
+                    return self.push(at, Event::TvsFault { phone, token, fault });
+                };
+                let service = Arc::clone(self.cluster.tvs(node).expect("the node was found by it"));
+                // Two round trips until the phone sees the certificate, one for the question.
+                let at = self.now + round_trip.times(2) + self.delays.handshake;
+                if !lists.judge_server(ROLE_TVS, service.identity.certificate.der()) {
+                    let fault = TvsFault::CertificateRefused;
+                    return self.push(at, Event::TvsFault { phone, token, fault });
+                }
+                let event = match service.knowledge.answer(&request) {
+                    Ok((bytes, _)) => Event::TvsAnswer { phone, token, bytes },
+                    Err(_) => Event::TvsFault { phone, token, fault: TvsFault::Connection },
+                };
+                self.push(at + round_trip, event);
+            }
+        }
+    }
+
+    /// The node whose TVS service listens at this address.
+    fn tvs_node(&self, member: &TvsMember) -> Option<NodeId> {
+        let address: IpAddr = member.address.parse().ok()?;
+        let topology = self.cluster.topology();
+        (0..topology.nodes.len() as u8).map(NodeId).find(|&id| {
+            let node = topology.node(id);
+            node.address == address
+                && node.ports.tvs == member.port
+                && self.cluster.tvs(id).is_some()
+        })
+    }
+
+    fn end_tvs(&mut self, phone: u32, ok: bool) {
+        let started = self.session(phone).started;
+        self.recorder.step(StepKind::Tvs, ok, started, started, self.now);
+    }
+
+    fn session(&mut self, phone: u32) -> &mut Session {
+        &mut self.sessions[phone as usize]
+    }
+
+    fn cancel(&mut self, phone: u32) {
+        let session = self.session(phone);
+        let generation = session.generation + 1;
+        *session = Session { generation, ..Session::default() };
+    }
+
+    fn fetch(&mut self, phone: u32, step: Step, file: Arc<str>) {
+        let profile = &self.env.profile;
+        let request = DownloadRequest {
+            file,
+            options: Options {
+                block_size: profile.tftp_block_size.map(u64::from),
+                ..Options::default()
+            },
+            size_max: FILE_SIZE_MAX,
+            timeout: profile.tftp_timeout,
+            tries: profile.tftp_tries,
+        };
+        self.recorder.counts.tftp_transfers += 1;
+        self.cancel(phone);
+        let (now, mut bytes) = (self.now, Vec::new());
+        let download = Download::start(request, now, &mut bytes);
+        let deadline = download.deadline();
+        let session = self.session(phone);
+        (session.download, session.step, session.started) = (Some(download), Some(step), now);
+        let generation = session.generation;
+        self.push(now + self.delays.one_way, Event::ToServer { phone, generation, bytes });
+        self.push(deadline, Event::ClientTimeout { phone, generation });
+    }
+
+    fn on_server(&mut self, phone: u32, generation: u32, bytes: &[u8]) {
+        let Some(service) = self.cluster.tftp(self.plan.fleet.tftp).map(Arc::clone) else {
+            return;
+        };
+        if self.session(phone).generation != generation {
+            return;
+        }
+        match Packet::parse(bytes) {
+            Ok(Packet::Rrq { file, options, .. }) => {
+                if let Some(upload) = &mut self.session(phone).upload {
+                    let reply = upload.on_repeated_request();
+                    return self.reply(phone, reply);
+                }
+                let waiter = Waiter(self.next_waiter);
+                self.next_waiter += 1;
+                match service.request(file, waiter) {
+                    FileReply::Missing => {
+                        let mut bytes = Vec::new();
+                        write_not_found(&mut bytes);
+                        let at = self.now + self.delays.one_way;
+                        self.push(at, Event::FromServer { phone, generation, bytes });
+                    }
+                    FileReply::Ready(file) => self.upload(phone, file, options),
+                    FileReply::Pending { file, job } => {
+                        self.parked.insert(waiter.0, Parked { phone, generation, file, options });
+                        if let Some(job) = job {
+                            let Signed { header, waiters } = job.run();
+                            let waiters = waiters.into_iter().map(|waiter| waiter.0).collect();
+                            let header = header.to_vec();
+                            let at = self.now + self.delays.sign;
+                            self.push(at, Event::Signed { waiters, header });
+                        }
+                    }
+                }
+            }
+            Ok(Packet::Ack { block }) => {
+                let now = self.now;
+                let Some(upload) = &mut self.session(phone).upload else { return };
+                let reply = upload.on_ack(block, now);
+                self.reply(phone, reply);
+            }
+            _ => self.session(phone).upload = None,
+        }
+    }
+
+    fn on_signed(&mut self, waiter: u64, header: &Arc<[u8]>) {
+        let Some(parked) = self.parked.remove(&waiter) else { return };
+        if self.session(parked.phone).generation == parked.generation {
+            let file = parked.file.with_header(Arc::clone(header));
+            self.upload(parked.phone, file, parked.options);
+        }
+    }
+
+    fn upload(&mut self, phone: u32, file: ServedFile, options: Options) {
+        let (upload, reply) = Upload::start(file, options, UploadLimits::default(), self.now);
+        let deadline = upload.deadline();
+        self.session(phone).upload = Some(upload);
+        let generation = self.session(phone).generation;
+        self.push(deadline, Event::ServerTimeout { phone, generation });
+        self.reply(phone, reply);
+    }
+
+    fn reply(&mut self, phone: u32, reply: Reply) {
+        let at = self.now + self.delays.one_way;
+        let session = &mut self.sessions[phone as usize];
+        let generation = session.generation;
+        let Some(upload) = &session.upload else { return };
+        let mut datagrams = Vec::new();
+        match reply {
+            Reply::Oack => {
+                let mut bytes = Vec::new();
+                upload.write_oack(&mut bytes);
+                datagrams.push(bytes);
+            }
+            Reply::Blocks { first, count } => {
+                for number in first..first + u64::from(count) {
+                    let mut bytes = Vec::new();
+                    upload.write_block(number, &mut bytes);
+                    datagrams.push(bytes);
+                }
+            }
+            Reply::Nothing => {}
+            Reply::Done | Reply::Dropped => session.upload = None,
+        }
+        for bytes in datagrams {
+            self.push(at, Event::FromServer { phone, generation, bytes });
+        }
+    }
+
+    fn on_client(&mut self, phone: u32, generation: u32, bytes: &[u8]) {
+        let now = self.now;
+        let session = self.session(phone);
+        if session.generation != generation {
+            return;
+        }
+        let Some(download) = &mut session.download else { return };
+        let mut out = Vec::new();
+        let progress = download.on_datagram(bytes, SERVER_PORT, now, &mut out);
+        self.progress(phone, progress, out);
+    }
+
+    fn on_client_timeout(&mut self, phone: u32, generation: u32) {
+        let now = self.now;
+        let session = self.session(phone);
+        if session.generation != generation {
+            return;
+        }
+        let Some(download) = &mut session.download else { return };
+        if download.deadline() > now {
+            let deadline = download.deadline();
+            return self.push(deadline, Event::ClientTimeout { phone, generation });
+        }
+        let mut out = Vec::new();
+        let progress = download.on_timeout(now, &mut out);
+        let deadline = download.deadline();
+        self.push(deadline, Event::ClientTimeout { phone, generation });
+        self.progress(phone, progress, out);
+    }
+
+    fn on_server_timeout(&mut self, phone: u32, generation: u32) {
+        let now = self.now;
+        let session = self.session(phone);
+        let Some(upload) = session.upload.as_mut().filter(|_| session.generation == generation)
+        else {
+            return;
+        };
+        let reply = if upload.deadline() > now { Reply::Nothing } else { upload.on_timeout(now) };
+        let deadline = upload.deadline();
+        if reply != Reply::Dropped {
+            self.push(deadline, Event::ServerTimeout { phone, generation });
+        }
+        self.reply(phone, reply);
+    }
+
+    fn progress(&mut self, phone: u32, progress: Progress, out: Vec<u8>) {
+        let generation = self.session(phone).generation;
+        if !out.is_empty() {
+            let at = self.now + self.delays.one_way;
+            self.push(at, Event::ToServer { phone, generation, bytes: out });
+        }
+        let step = self.session(phone).step.expect("a download has a step");
+        match progress {
+            Progress::Continue | Progress::Stray => {}
+            Progress::Retransmitted => self.recorder.retry(step.into()),
+            Progress::Finished(outcome) => self.finish_download(phone, step, outcome),
+        }
+    }
+
+    fn finish_download(&mut self, phone: u32, step: Step, outcome: DownloadOutcome) {
+        let session = self.session(phone);
+        session.download = None;
+        let started = session.started;
+        let failed = matches!(outcome, DownloadOutcome::Failed(_));
+        self.recorder.step(step.into(), !failed, started, started, self.now);
+        match outcome {
+            DownloadOutcome::Complete(bytes) => {
+                self.recorder.counts.tftp_bytes += bytes.len() as u64;
+                self.step(phone, Input::File { bytes: &bytes });
+            }
+            DownloadOutcome::NotFound => {
+                self.recorder.counts.tftp_not_found += 1;
+                self.step(phone, Input::FileMissing);
+            }
+            DownloadOutcome::Failed(fault) => {
+                self.recorder.counts.tftp_errors += 1;
+                self.step(phone, Input::FileFailed { fault });
+            }
+        }
+    }
+
+    fn finish(mut self) -> SimRun {
+        let service = self.cluster.tftp(self.plan.fleet.tftp).map(Arc::clone);
+        for (number, phone) in self.phones.iter().enumerate() {
+            let record = self.recorder.phones()[number];
+            let current = || {
+                let served = |file: &str| service.as_ref()?.identity_of(file);
+                phone.is_current(served)
+            };
+            if record.booting {
+                self.recorder.overrule(number, Failure::TimeLimit);
+            } else if record.outcome == Some(Outcome::Ready) && !current() {
+                self.recorder.overrule(number, Failure::Stale);
+            }
+        }
+        self.recorder.counts.verified = self.env.verifier.count() - self.verified_before;
+        SimRun {
+            recorder: self.recorder,
+            digest: self.digest.finish().as_ref().try_into().expect("SHA-256 has 32 bytes"),
+            events: self.events,
+            signed_before: self.signed_before,
+            signed: self.cluster.sign_cache().counts(),
+            ended: self.now,
+        }
+    }
+}

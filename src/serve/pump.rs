@@ -37,6 +37,9 @@ const UNPROVEN_MAX: Span = Span::from_secs(20);
 /// the request is a late copy.
 const BEGUN_AGAIN: Span = Span::from_millis(900);
 
+/// One valid entry per transfer: time, peer, and number of the transfer.
+type Timers = BinaryHeap<Reverse<(Time, SocketAddr, u64)>>;
+
 /// What a pump is told; the answer comes when it is in force.
 #[derive(Debug)]
 pub(super) enum PumpCommand {
@@ -71,7 +74,7 @@ pub(super) struct Pump {
     parked: HashMap<Waiter, SocketAddr>,
     /// Signatures that have come and are not taken up yet.
     ready: VecDeque<(Waiter, Arc<[u8]>)>,
-    timers: BinaryHeap<Reverse<(Time, SocketAddr, u64)>>,
+    timers: Timers,
     sleep: Pin<Box<Sleep>>,
     /// When `sleep` ends.
     sleep_until: Time,
@@ -135,6 +138,47 @@ impl Transfer {
             State::Sending(upload) if upload.is_proven() => upload.deadline(),
             State::Sending(upload) => upload.deadline().min(self.since + UNPROVEN_MAX),
             State::Over => Time::ZERO,
+        }
+    }
+
+    /// Makes sure that there is a timer that comes no later than the deadline.
+    ///
+    /// The first timer comes after one time-out, although a client that was not heard yet gets
+    /// several: when it answers, the deadline moves closer, and the timer is there already.
+    fn arm(&mut self, peer: SocketAddr, now: Time, first: Span, timers: &mut Timers) {
+        let deadline = self.deadline();
+        if deadline < self.armed {
+            let is_first = self.armed == Time::NEVER;
+            self.armed = if is_first { deadline.min(now + first) } else { deadline };
+            timers.push(Reverse((self.armed, peer, self.id)));
+        }
+    }
+
+    /// Sends what the upload has to say; returns how many datagrams that were.
+    fn say(
+        &self,
+        reply: Reply,
+        peer: SocketAddr,
+        sockets: &Sockets,
+        out: &mut Vec<u8>,
+        counters: &TftpCounters,
+    ) -> u64 {
+        let State::Sending(upload) = &self.state else { return 0 };
+        let socket = &sockets.transfer[self.socket];
+        match reply {
+            Reply::Oack => {
+                upload.write_oack(out);
+                send_to(socket, out, peer, counters);
+                1
+            }
+            Reply::Blocks { first, count } => {
+                for number in first..first + u64::from(count) {
+                    upload.write_block(number, out);
+                    send_to(socket, out, peer, counters);
+                }
+                u64::from(count)
+            }
+            Reply::Nothing | Reply::Done | Reply::Dropped => 0,
         }
     }
 }
@@ -409,11 +453,18 @@ impl Pump {
         let reply = match self.transfers.get_mut(&peer) {
             Some(mut transfer) if transfer.socket == index => {
                 transfer.heard = now;
-                match (&mut transfer.state, block) {
+                let reply = match (&mut transfer.state, block) {
                     (State::Sending(upload), Some(block)) => upload.on_ack(block, now),
                     (State::Sending(upload), None) => upload.on_error(),
                     (State::Parked { .. } | State::Over, _) => Reply::Nothing,
+                };
+                // The usual case: one look-up per datagram.
+                if let Reply::Oack | Reply::Blocks { .. } = reply {
+                    transfer.say(reply, peer, sockets, &mut self.out, counters);
+                    transfer.arm(peer, now, self.parts.limits.timeout, &mut self.timers);
+                    return;
                 }
+                reply
             }
             // A late word of an earlier transfer; an error might end the one that runs now.
             Some(_) => Reply::Nothing,
@@ -432,39 +483,18 @@ impl Pump {
 
     /// Does what a transfer says; returns how many datagrams were sent.
     fn answer(&mut self, sockets: &Sockets, peer: SocketAddr, reply: Reply, now: Time) -> u64 {
-        let sent = match reply {
-            Reply::Nothing => return 0,
+        match reply {
+            Reply::Nothing => 0,
             Reply::Done | Reply::Dropped => {
                 self.finish(peer, reply == Reply::Done);
-                return 0;
+                0
             }
-            Reply::Oack | Reply::Blocks { .. } => self.send_reply(sockets, peer, reply),
-        };
-        self.arm(peer, now);
-        sent
-    }
-
-    fn send_reply(&mut self, sockets: &Sockets, peer: SocketAddr, reply: Reply) -> u64 {
-        let mut out = std::mem::take(&mut self.out);
-        let mut sent = 0;
-        if let Some(transfer) = self.transfers.get(&peer)
-            && let State::Sending(upload) = &transfer.state
-        {
-            let socket = &sockets.transfer[transfer.socket];
-            if let Reply::Blocks { first, count } = reply {
-                for number in first..first + u64::from(count) {
-                    upload.write_block(number, &mut out);
-                    send_to(socket, &out, peer, &self.parts.counters);
-                }
-                sent = u64::from(count);
-            } else {
-                upload.write_oack(&mut out);
-                send_to(socket, &out, peer, &self.parts.counters);
-                sent = 1;
+            Reply::Oack | Reply::Blocks { .. } => {
+                let Some(mut transfer) = self.transfers.get_mut(&peer) else { return 0 };
+                transfer.arm(peer, now, self.parts.limits.timeout, &mut self.timers);
+                transfer.say(reply, peer, sockets, &mut self.out, &self.parts.counters)
             }
         }
-        self.out = out;
-        sent
     }
 
     fn refuse(&mut self, sockets: &Sockets, peer: SocketAddr, code: ErrorCode, message: &str) {
@@ -490,7 +520,7 @@ impl Pump {
     }
 
     fn insert(&mut self, request: Request<'_>, id: Waiter, socket: usize, state: State, now: Time) {
-        let transfer = Transfer {
+        let mut transfer = Transfer {
             id: id.0,
             file: request.file.into(),
             socket,
@@ -499,10 +529,11 @@ impl Pump {
             armed: Time::NEVER,
             state,
         };
+        transfer.arm(request.peer, now, self.parts.limits.timeout, &mut self.timers);
         self.transfers.insert(request.peer, transfer);
         self.in_flight += 1;
         self.publish_in_flight();
-        self.arm(request.peer, now);
+        self.trim_timers();
     }
 
     /// Ends the peer's transfer, if one runs.
@@ -531,20 +562,8 @@ impl Pump {
         counters.transfers_in_flight_max.fetch_max(self.in_flight as u64, Ordering::Relaxed);
     }
 
-    /// Makes sure that the transfer has a timer that comes no later than its deadline.
-    ///
-    /// The first timer comes after one time-out, although a client that was not heard yet gets
-    /// several: when it answers, the deadline moves closer, and the timer is there already.
-    fn arm(&mut self, peer: SocketAddr, now: Time) {
-        let Some(mut transfer) = self.transfers.get_mut(&peer) else { return };
-        let deadline = transfer.deadline();
-        if deadline < transfer.armed {
-            let first = transfer.armed == Time::NEVER;
-            let soon = now + self.parts.limits.timeout;
-            transfer.armed = if first { deadline.min(soon) } else { deadline };
-            self.timers.push(Reverse((transfer.armed, peer, transfer.id)));
-        }
-        drop(transfer);
+    /// Drops stale timers, when peers that begin again and again have left too many.
+    fn trim_timers(&mut self) {
         if self.timers.len() > self.parts.transfers_max * 4 {
             let (timers, transfers) = (&mut self.timers, &self.transfers);
             timers.retain(|Reverse((time, peer, id))| {
@@ -640,5 +659,62 @@ fn send_to(socket: &UdpSocket, bytes: &[u8], peer: SocketAddr, counters: &TftpCo
             add(&counters.bytes_out, length as u64);
         }
         Err(_) => bump(&counters.send_failed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMEOUT: Span = Span::from_secs(1);
+
+    fn peer() -> SocketAddr {
+        ([127, 0, 0, 1], 40_000).into()
+    }
+
+    fn transfer(options: Options) -> Transfer {
+        let file = ServedFile::plain(Arc::from(vec![7; 2_000]));
+        let (upload, _) = Upload::start(file, options, UploadLimits::default(), Time::ZERO);
+        Transfer {
+            id: 1,
+            file: "f".into(),
+            socket: 0,
+            since: Time::ZERO,
+            heard: Time::ZERO,
+            armed: Time::NEVER,
+            state: State::Sending(upload),
+        }
+    }
+
+    fn at(seconds: u64) -> Time {
+        Time::ZERO + Span::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_silent_client_cannot_ask_for_a_long_wait() {
+        let patient = Options { timeout_s: Some(255), ..Options::default() };
+        assert_eq!(transfer(patient).deadline(), Time::ZERO + UNPROVEN_MAX);
+        assert_eq!(transfer(Options::default()).deadline(), at(5));
+    }
+
+    #[test]
+    fn one_timer_serves_a_transfer_that_moves_on() {
+        let (mut one, mut timers) = (transfer(Options::default()), Timers::new());
+        one.arm(peer(), Time::ZERO, TIMEOUT, &mut timers);
+        for block in 1..=3 {
+            let State::Sending(upload) = &mut one.state else { panic!() };
+            upload.on_ack(block, Time::from_nanos(u64::from(block)));
+            one.arm(peer(), Time::from_nanos(u64::from(block)), TIMEOUT, &mut timers);
+        }
+        assert_eq!(timers.into_vec(), [Reverse((at(1), peer(), 1))]);
+    }
+
+    #[test]
+    fn a_deadline_that_moves_closer_gets_a_timer_of_its_own() {
+        let (mut one, mut timers) = (transfer(Options::default()), Timers::new());
+        one.armed = at(60);
+        one.arm(peer(), Time::ZERO, TIMEOUT, &mut timers);
+        one.arm(peer(), Time::ZERO, TIMEOUT, &mut timers);
+        assert_eq!(timers.into_vec(), [Reverse((at(5), peer(), 1))]);
     }
 }

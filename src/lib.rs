@@ -1,16 +1,18 @@
 //! resetstorm rehearses the reset storm of a Cisco Unified Communications Manager cluster.
 //!
 //! The house has floors; imports go down only (`ARCHITECTURE.md`):
-//! `cli` → `report` → `serve`, `swarm`, `sim` → `net`, `measure` → `scenario` → `cluster`, `phone`
-//! → `transfer` → `crypto` → `wire` → `base`.
+//! `cli` → `report` → `live` → `serve`, `swarm`, `sim` → `net` → `measure` → `scenario` →
+//! `cluster`, `phone` → `transfer` → `crypto` → `wire` → `base`.
 
 pub mod base;
 pub mod cli;
 pub mod cluster;
 pub mod crypto;
 pub mod measure;
+pub mod net;
 pub mod phone;
 pub mod scenario;
+pub mod serve;
 pub mod sim;
 pub mod transfer;
 pub mod wire;

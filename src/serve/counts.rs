@@ -1,0 +1,128 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Declares counters that one thread or many raise, and the plain values that are read from them.
+macro_rules! counters {
+    ($(#[$about:meta])* $live:ident reads $read:ident { $($(#[$doc:meta])* $name:ident,)* }) => {
+        #[derive(Debug, Default)]
+        pub(super) struct $live { $(pub(super) $name: AtomicU64,)* }
+
+        $(#[$about])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct $read { $($(#[$doc])* pub $name: u64,)* }
+
+        impl $live {
+            pub(super) fn read(&self) -> $read {
+                $read { $($name: self.$name.load(Ordering::Relaxed),)* }
+            }
+        }
+
+        impl std::ops::Add for $read {
+            type Output = $read;
+            fn add(self, other: $read) -> $read {
+                $read { $($name: self.$name + other.$name,)* }
+            }
+        }
+    };
+}
+
+counters! {
+    /// What TFTP servers have done since their start.
+    TftpCounters reads TftpCounts {
+        /// Read requests, repeated ones included.
+        requests,
+        /// Requests for a file that is not served.
+        not_found,
+        /// Transfers whose last block was acknowledged.
+        transfers_done,
+        /// Transfers that ended otherwise: the client fell silent, gave up or began another one,
+        /// or the service stopped.
+        transfers_dropped,
+        /// Transfers that run now, those included that wait for a signature.
+        transfers_in_flight,
+        /// Most transfers that ran at the same time; of several nodes the sum of their maxima.
+        transfers_in_flight_max,
+        /// Datagrams received.
+        datagrams_in,
+        /// Datagrams sent.
+        datagrams_out,
+        /// Bytes of the datagrams sent, without IP and UDP headers.
+        bytes_out,
+        /// Datagrams sent again.
+        retransmits,
+        /// Datagrams that the host did not take for sending.
+        send_failed,
+        /// Datagrams that are no TFTP packet or had no place where they came.
+        malformed,
+        /// Requests that got no answer because too many transfers ran.
+        refused_full,
+    }
+}
+
+counters! {
+    /// What TVS servers have done since their start.
+    TvsCounters reads TvsCounts {
+        /// Connections accepted, those refused for want of a place included.
+        connections,
+        /// Connections open now.
+        connections_in_flight,
+        /// TLS handshakes completed.
+        handshakes_ok,
+        /// TLS handshakes that ended otherwise than completed or refused by the peer, those
+        /// included that passed their deadline.
+        handshakes_failed,
+        /// TLS handshakes that the peer ended with an alert: it did not trust the certificate.
+        handshakes_refused_by_peer,
+        /// VERIFY requests answered.
+        requests_verify,
+        /// QUERY requests answered.
+        requests_query,
+        /// Answers sent.
+        answers,
+        /// Requests that were malformed; their connections were closed without an answer.
+        malformed,
+        /// Connections closed because a deadline passed.
+        timeouts,
+        /// Connections closed at once because too many were open.
+        refused_full,
+        /// Attempts to accept a connection that the host refused, for want of descriptors mostly.
+        accept_failed,
+    }
+}
+
+/// What all servers of a cluster have done since their start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ServeCounts {
+    /// TFTP, all nodes together.
+    pub tftp: TftpCounts,
+    /// TVS, all nodes together.
+    pub tvs: TvsCounts,
+}
+
+pub(super) fn bump(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+pub(super) fn add(counter: &AtomicU64, amount: u64) {
+    counter.fetch_add(amount, Ordering::Relaxed);
+}
+
+pub(super) fn lower(counter: &AtomicU64) {
+    counter.fetch_sub(1, Ordering::Relaxed);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_are_read_and_added_up() {
+        let counters = TftpCounters::default();
+        bump(&counters.requests);
+        add(&counters.bytes_out, 516);
+        bump(&counters.malformed);
+        lower(&counters.malformed);
+        let read = counters.read();
+        assert_eq!((read.requests, read.bytes_out, read.malformed), (1, 516, 0));
+        assert_eq!((read + read).bytes_out, 1_032);
+    }
+}

@@ -1,0 +1,17 @@
+//! The cluster on real sockets: TFTP datagram pumps, the TVS server, and the signing pool.
+//!
+//! [`Bound::bind`] opens the sockets and tells the real ports, the cluster is built with them, and
+//! [`Servers::start`] serves it; [`Servers::carry_out`] follows the operator. What is served and
+//! when lives in `cluster`, how a transfer runs in `transfer`.
+
+mod bound;
+mod counts;
+mod pump;
+mod servers;
+mod signing;
+pub mod state;
+mod tvs;
+
+pub use bound::{BindError, Bound};
+pub use counts::{ServeCounts, TftpCounts, TvsCounts};
+pub use servers::{ServeError, ServeSettings, Servers};

@@ -1,0 +1,317 @@
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
+
+use crate::base::{NodeId, Span};
+use crate::cluster::{Cluster, Effect, ServiceKind, SignCacheMode, TftpService, TvsService};
+use crate::net::Clock;
+use crate::transfer::UploadLimits;
+
+use super::bound::{BindError, Bound, Place};
+use super::counts::{ServeCounts, TftpCounters, TftpCounts};
+use super::pump::{Pump, PumpCommand, PumpParts};
+use super::signing::Signing;
+use super::tvs::{TvsNode, TvsShared};
+
+/// Commands that may wait for a pump; each is awaited, so that there is one at a time.
+const COMMANDS_MAX: usize = 4;
+/// Longest wait for the servers to end.
+const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Bounds and deadlines of the servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServeSettings {
+    /// Limits of one TFTP transfer.
+    pub upload: UploadLimits,
+    /// TFTP transfers of one node at the same time; requests beyond get no answer.
+    pub transfers_max: usize,
+    /// Threads that sign files.
+    pub sign_threads: usize,
+    /// Signatures that may wait; requests beyond get no answer.
+    pub sign_queue_max: usize,
+    /// Threads that serve TVS.
+    pub tvs_threads: usize,
+    /// TVS connections at the same time, all nodes together; those beyond are closed at once.
+    pub tvs_connections_max: usize,
+    /// Longest TLS handshake.
+    pub handshake_deadline: Span,
+    /// Longest wait for a request, and for the peer to take its answer.
+    pub request_deadline: Span,
+}
+
+impl Default for ServeSettings {
+    fn default() -> ServeSettings {
+        ServeSettings {
+            upload: UploadLimits::default(),
+            transfers_max: 50_000,
+            sign_threads: 2,
+            sign_queue_max: 100_000,
+            tvs_threads: 2,
+            tvs_connections_max: 4_096,
+            handshake_deadline: Span::from_secs(5),
+            request_deadline: Span::from_secs(5),
+        }
+    }
+}
+
+/// Why the servers cannot do what they are told.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// A socket cannot be opened.
+    #[error(transparent)]
+    Bind(BindError),
+    /// The host gives no more threads.
+    #[error("cannot start thread {thread}: {cause}; raise the limit of processes of this user")]
+    Thread {
+        /// Name of the thread.
+        thread: String,
+        /// What the host said.
+        cause: io::Error,
+    },
+    /// TLS cannot present a certificate.
+    #[error("the TVS certificate of node {node} cannot be presented: {cause}; regenerate it")]
+    Identity {
+        /// Name of the node.
+        node: String,
+        /// What TLS said.
+        cause: rustls::Error,
+    },
+    /// The servers have been shut down, or the node has no such service.
+    #[error("no {} server of node number {} is there; activate it in the scenario", service.name(), node.0)]
+    Absent {
+        /// Which service.
+        service: ServiceKind,
+        /// Which node.
+        node: NodeId,
+    },
+}
+
+/// The servers of one cluster: a datagram pump with a thread of its own per TFTP node, one runtime
+/// for TVS, and the signing pool.
+pub struct Servers {
+    pumps: BTreeMap<NodeId, PumpHandle>,
+    tvs: Mutex<BTreeMap<NodeId, TvsNode>>,
+    tvs_shared: Arc<TvsShared>,
+    tvs_runtime: Option<Runtime>,
+    signing: Signing,
+    prewarm: bool,
+}
+
+struct PumpHandle {
+    commands: mpsc::Sender<PumpCommand>,
+    counters: Arc<TftpCounters>,
+    ended: oneshot::Receiver<()>,
+    _thread: JoinHandle<()>,
+}
+
+impl Servers {
+    /// Serves the services of `cluster` that run, on the sockets of `bound`, which the cluster was
+    /// built with; with prewarming it returns when all signatures are made.
+    pub async fn start(
+        bound: Bound,
+        cluster: &Cluster,
+        clock: Clock,
+        settings: ServeSettings,
+    ) -> Result<Servers, ServeError> {
+        let mode = cluster.topology().sign_cache;
+        let servers = Servers::build(bound, clock, settings, mode)?;
+        let nodes = (0..cluster.topology().nodes.len() as u8).map(NodeId);
+        for node in nodes {
+            if let Some(service) = cluster.tvs(node) {
+                servers.start_tvs(node, service).await?;
+            }
+            if let Some(service) = cluster.tftp(node) {
+                servers.start_tftp(node, service).await?;
+            }
+        }
+        Ok(servers)
+    }
+
+    /// Does what an operator action asks of the servers; returns when it is in force.
+    pub async fn carry_out(&self, effect: &Effect) -> Result<(), ServeError> {
+        match effect {
+            Effect::TftpStarted { node, service } => self.start_tftp(*node, service).await,
+            Effect::TftpStopped { node } => self.stop_tftp(*node).await,
+            Effect::TvsStarted { node, service } => self.start_tvs(*node, service).await,
+            Effect::TvsStopped { node } => {
+                let absent = ServeError::Absent { service: ServiceKind::Tvs, node: *node };
+                self.tvs.lock().await.get_mut(node).ok_or(absent)?.stop().await;
+                Ok(())
+            }
+            // The phones are somebody else's.
+            Effect::ResetPhones { .. } => Ok(()),
+        }
+    }
+
+    /// What the servers have done so far.
+    pub fn counts(&self) -> ServeCounts {
+        let tftp = self
+            .pumps
+            .values()
+            .map(|pump| pump.counters.read())
+            .fold(TftpCounts::default(), |sum, node| sum + node);
+        ServeCounts { tftp, tvs: self.tvs_shared.counters.read() }
+    }
+
+    /// Closes all sockets and ends the threads, or gives up waiting for them after five seconds.
+    pub async fn shutdown(mut self) {
+        let close = async {
+            for node in self.tvs.lock().await.values_mut() {
+                node.stop().await;
+            }
+            for pump in std::mem::take(&mut self.pumps).into_values() {
+                drop(pump.commands);
+                // The sender is dropped with the pump.
+                let _ = pump.ended.await;
+            }
+        };
+        let _ = tokio::time::timeout(SHUTDOWN_DEADLINE, close).await;
+    }
+
+    fn build(
+        bound: Bound,
+        clock: Clock,
+        settings: ServeSettings,
+        mode: SignCacheMode,
+    ) -> Result<Servers, ServeError> {
+        let Bound { topology, tftp, tvs } = bound;
+        let (signing, signed) =
+            Signing::start(settings.sign_threads, topology.nodes.len(), settings.sign_queue_max)
+                .map_err(|cause| thread_error("serve-sign", cause))?;
+        let mut signed: Vec<_> = signed.into_iter().map(Some).collect();
+        let mut pumps = BTreeMap::new();
+        for (node, socket) in tftp {
+            let (sender, commands) = mpsc::channel(COMMANDS_MAX);
+            let counters = Arc::new(TftpCounters::default());
+            let signed = signed[usize::from(node.0)].take();
+            let parts = PumpParts {
+                node,
+                place: Place::of(&topology, node, ServiceKind::Tftp),
+                clock,
+                limits: settings.upload,
+                transfers_max: settings.transfers_max,
+                signing: signing.clone(),
+                counters: Arc::clone(&counters),
+                commands,
+                signed: signed.expect("a node has one TFTP service"),
+            };
+            pumps.insert(node, spawn_pump(parts, socket, sender, counters)?);
+        }
+        let tvs_shared = Arc::new(TvsShared::new(&settings));
+        let mut tvs_nodes = BTreeMap::new();
+        for (node, listener) in tvs {
+            let place = Place::of(&topology, node, ServiceKind::Tvs);
+            let server = TvsNode::new(place.clone(), listener, Arc::clone(&tvs_shared))
+                .map_err(|cause| ServeError::Bind(place.error(cause)))?;
+            tvs_nodes.insert(node, server);
+        }
+        Ok(Servers {
+            pumps,
+            tvs: Mutex::new(tvs_nodes),
+            tvs_shared,
+            tvs_runtime: Some(tvs_runtime(settings.tvs_threads)?),
+            signing,
+            prewarm: mode == SignCacheMode::Prewarm,
+        })
+    }
+
+    async fn start_tftp(&self, node: NodeId, service: &Arc<TftpService>) -> Result<(), ServeError> {
+        if self.prewarm {
+            self.signing.prewarm(service).await;
+        }
+        let (done, in_force) = oneshot::channel();
+        self.command(node, PumpCommand::Start(Arc::clone(service), done)).await?;
+        in_force.await.map_err(|_| absent_tftp(node))?.map_err(ServeError::Bind)
+    }
+
+    async fn stop_tftp(&self, node: NodeId) -> Result<(), ServeError> {
+        let (done, in_force) = oneshot::channel();
+        self.command(node, PumpCommand::Stop(done)).await?;
+        in_force.await.map_err(|_| absent_tftp(node))
+    }
+
+    async fn command(&self, node: NodeId, command: PumpCommand) -> Result<(), ServeError> {
+        let pump = self.pumps.get(&node).ok_or_else(|| absent_tftp(node))?;
+        pump.commands.send(command).await.map_err(|_| absent_tftp(node))
+    }
+
+    async fn start_tvs(&self, node: NodeId, service: &TvsService) -> Result<(), ServeError> {
+        let absent = || ServeError::Absent { service: ServiceKind::Tvs, node };
+        let runtime = self.tvs_runtime.as_ref().ok_or_else(absent)?;
+        let mut nodes = self.tvs.lock().await;
+        nodes.get_mut(&node).ok_or_else(absent)?.start(service, runtime.handle())
+    }
+}
+
+impl Drop for Servers {
+    fn drop(&mut self) {
+        // A runtime that is dropped elsewhere than on a thread of its own would panic.
+        if let Some(runtime) = self.tvs_runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl std::fmt::Debug for Servers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Servers").field("tftp", &self.pumps.keys()).finish_non_exhaustive()
+    }
+}
+
+impl TvsShared {
+    fn new(settings: &ServeSettings) -> TvsShared {
+        TvsShared {
+            counters: super::counts::TvsCounters::default(),
+            places: Arc::new(Semaphore::new(settings.tvs_connections_max)),
+            handshake_deadline: settings.handshake_deadline.as_duration(),
+            request_deadline: settings.request_deadline.as_duration(),
+        }
+    }
+}
+
+fn absent_tftp(node: NodeId) -> ServeError {
+    ServeError::Absent { service: ServiceKind::Tftp, node }
+}
+
+fn thread_error(thread: &str, cause: io::Error) -> ServeError {
+    ServeError::Thread { thread: thread.to_owned(), cause }
+}
+
+fn tvs_runtime(threads: usize) -> Result<Runtime, ServeError> {
+    Builder::new_multi_thread()
+        .worker_threads(threads)
+        .thread_name("serve-tvs")
+        .enable_all()
+        .build()
+        .map_err(|cause| thread_error("serve-tvs", cause))
+}
+
+/// Starts the thread of a pump. Its sockets belong to its runtime, so that it opens them itself.
+fn spawn_pump(
+    parts: PumpParts,
+    listener: std::net::UdpSocket,
+    commands: mpsc::Sender<PumpCommand>,
+    counters: Arc<TftpCounters>,
+) -> Result<PumpHandle, ServeError> {
+    let name = format!("serve-tftp-{}", parts.node.0);
+    let failed = |cause| thread_error(&name, cause);
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    let pump = {
+        let _inside = runtime.enter();
+        Pump::new(parts, listener).map_err(ServeError::Bind)?
+    };
+    let (end, ended) = oneshot::channel();
+    let thread = std::thread::Builder::new()
+        .name(name.clone())
+        .spawn(move || {
+            runtime.block_on(pump.run());
+            drop(end);
+        })
+        .map_err(failed)?;
+    Ok(PumpHandle { commands, counters, ended, _thread: thread })
+}

@@ -1,0 +1,115 @@
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rayon::iter::{ParallelBridge, ParallelIterator};
+use rayon::{ThreadPool, ThreadPoolBuilder};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
+
+use crate::base::NodeId;
+use crate::cluster::{SignJob, Signed, TftpService, Waiter};
+
+/// Bits of a waiter's number below those of its node.
+const NODE_SHIFT: u32 = 56;
+
+/// The threads that sign files, and the way back to the pumps whose requests wait.
+#[derive(Clone, Debug)]
+pub(super) struct Signing {
+    pool: Arc<ThreadPool>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    /// One channel per node. No bound of its own: it holds at most one message per job, and jobs
+    /// are bounded by `queue_max`.
+    pumps: Vec<UnboundedSender<Signed>>,
+    queued: AtomicUsize,
+    queue_max: usize,
+}
+
+/// The number of the `count`-th waiter of a node, unique in the cluster.
+pub(super) const fn waiter(node: NodeId, count: u64) -> Waiter {
+    Waiter((node.0 as u64) << NODE_SHIFT | (count & ((1 << NODE_SHIFT) - 1)))
+}
+
+impl Signing {
+    /// Starts the threads; the receivers are those of the nodes, in order.
+    pub(super) fn start(
+        threads: usize,
+        nodes: usize,
+        queue_max: usize,
+    ) -> io::Result<(Signing, Vec<UnboundedReceiver<Signed>>)> {
+        let pool = ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .thread_name(|_| "serve-sign".to_owned())
+            .build()
+            .map_err(io::Error::other)?;
+        let (pumps, receivers) = (0..nodes).map(|_| unbounded_channel()).unzip();
+        let shared = Arc::new(Shared { pumps, queued: AtomicUsize::new(0), queue_max });
+        Ok((Signing { pool: Arc::new(pool), shared }, receivers))
+    }
+
+    /// Whether as many signatures wait as may.
+    pub(super) fn is_full(&self) -> bool {
+        self.shared.queued.load(Ordering::Relaxed) >= self.shared.queue_max
+    }
+
+    /// Makes a signature and tells the pumps of those who wait for it.
+    pub(super) fn spawn(&self, job: SignJob) {
+        let shared = Arc::clone(&self.shared);
+        shared.queued.fetch_add(1, Ordering::Relaxed);
+        self.pool.spawn(move || {
+            shared.deliver(job.run());
+            shared.queued.fetch_sub(1, Ordering::Relaxed);
+        });
+    }
+
+    /// Makes all signatures that a service lacks; returns when they are made.
+    pub(super) async fn prewarm(&self, service: &Arc<TftpService>) {
+        let (done, made) = oneshot::channel();
+        let (shared, service) = (Arc::clone(&self.shared), Arc::clone(service));
+        self.pool.spawn(move || {
+            let jobs = service.missing_signatures().par_bridge();
+            jobs.for_each(|job| shared.deliver(job.run()));
+            let _ = done.send(());
+        });
+        // An error means that the pool is gone: the servers are shutting down.
+        let _ = made.await;
+    }
+}
+
+impl Shared {
+    /// Tells every pump about its own waiters. Prewarming, too, may serve requests that wait.
+    fn deliver(&self, signed: Signed) {
+        let mut by_node: Vec<Vec<Waiter>> = vec![Vec::new(); self.pumps.len()];
+        for waiter in signed.waiters {
+            if let Some(waiters) = by_node.get_mut((waiter.0 >> NODE_SHIFT) as usize) {
+                waiters.push(waiter);
+            }
+        }
+        for (pump, waiters) in self.pumps.iter().zip(by_node) {
+            if !waiters.is_empty() {
+                // A pump that has ended waits for nothing.
+                let _ = pump.send(Signed { header: Arc::clone(&signed.header), waiters });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waiters_come_back_to_their_own_node() {
+        let (signing, mut receivers) = Signing::start(1, 2, 8).unwrap();
+        let mine = [waiter(NodeId(0), 1), waiter(NodeId(1), 1), waiter(NodeId(1), 2)];
+        let header: Arc<[u8]> = Arc::from(&b"h"[..]);
+        signing.shared.deliver(Signed { header, waiters: mine.to_vec() });
+        assert_eq!(receivers[0].try_recv().unwrap().waiters, mine[..1]);
+        assert_eq!(receivers[1].try_recv().unwrap().waiters, mine[1..]);
+        assert!(receivers[0].try_recv().is_err());
+    }
+}

@@ -14,5 +14,6 @@ pub mod phone;
 pub mod scenario;
 pub mod serve;
 pub mod sim;
+pub mod swarm;
 pub mod transfer;
 pub mod wire;

@@ -61,6 +61,8 @@ pub struct Recorder {
     phones: Vec<PhoneRecord>,
     /// Start of the storm: its first reset, or the start of the run.
     storm: Time,
+    /// Phones in a boot.
+    booting: u64,
 }
 
 /// Sums over the phones of a worker since the storm's first reset (`decisions.md`, outcomes).
@@ -191,6 +193,7 @@ impl Recorder {
             lag: histogram(),
             phones: vec![PhoneRecord::default(); phones],
             storm: Time::ZERO,
+            booting: 0,
         }
     }
 
@@ -199,10 +202,11 @@ impl Recorder {
         *self = Recorder { storm: now, ..Recorder::new(self.phones.len()) };
     }
 
-    /// A boot of `phone` is planned for `planned`.
-    pub fn plan_boot(&mut self, phone: usize, planned: Time) {
+    /// A boot of `phone` begins that was planned for `planned`.
+    pub fn begin_boot(&mut self, phone: usize, planned: Time) {
         let record = &mut self.phones[phone];
         (record.planned, record.ready, record.outcome) = (planned, None, None);
+        self.booting += u64::from(!record.booting);
         record.booting = true;
     }
 
@@ -241,6 +245,7 @@ impl Recorder {
     fn settle(&mut self, phone: usize, now: Time, outcome: Outcome) {
         let record = &mut self.phones[phone];
         record.outcome = Some(outcome);
+        self.booting -= u64::from(record.booting);
         record.booting = false;
         let planned = record.planned;
         if outcome == Outcome::Ready {
@@ -278,12 +283,28 @@ impl Recorder {
         self.counts.tftp_in_flight_max = self.counts.tftp_in_flight_max.max(now);
     }
 
-    /// Declares that a settled phone did not end as it said: what it holds is no longer served,
-    /// or the run ended before it had settled.
-    pub fn overrule(&mut self, phone: usize, failure: Failure) {
+    /// The run is over: phones that have not settled failed by the time limit, and phones of
+    /// which `is_current` says that they hold what is no longer served are not ready.
+    pub fn close(&mut self, is_current: impl Fn(usize) -> bool) {
+        for phone in 0..self.phones.len() {
+            match self.phones[phone].outcome {
+                None => self.overrule(phone, Failure::TimeLimit),
+                Some(Outcome::Ready) if !is_current(phone) => self.overrule(phone, Failure::Stale),
+                Some(_) => {}
+            }
+        }
+    }
+
+    fn overrule(&mut self, phone: usize, failure: Failure) {
         let record = &mut self.phones[phone];
         record.outcome = Some(Outcome::Failed(failure));
+        self.booting -= u64::from(record.booting);
         (record.ready, record.booting) = (None, false);
+    }
+
+    /// Phones in a boot.
+    pub const fn booting(&self) -> u64 {
+        self.booting
     }
 
     /// The records of the phones.
@@ -355,6 +376,7 @@ impl Recorder {
         self.lag.add(&other.lag).expect("all histograms have the same bounds");
         self.phones.extend_from_slice(&other.phones);
         self.storm = self.storm.max(other.storm);
+        self.booting += other.booting;
     }
 }
 
@@ -433,7 +455,7 @@ mod tests {
         recorder.fact(2, at(1), &Fact::TvsCacheHit);
         recorder.begin_storm(at(10));
         assert_eq!(recorder.counts, Counts::default(), "what was before does not count");
-        recorder.plan_boot(0, at(12));
+        recorder.begin_boot(0, at(12));
         recorder.fact(0, at(15), &Fact::Settled { outcome: Outcome::Ready });
         assert_eq!(recorder.ready_times_s(), [5.0]);
         let boot = recorder.step_record(StepKind::Boot);
@@ -446,24 +468,28 @@ mod tests {
     fn a_new_boot_forgets_the_old_outcome_but_not_the_alarms() {
         let mut recorder = Recorder::new(1);
         let refused = Fact::FileRefused { kind: FileKind::Itl, refusal: Refusal::UnknownSigner };
-        recorder.plan_boot(0, at(1));
+        recorder.begin_boot(0, at(1));
         recorder.fact(0, at(2), &refused);
         recorder.fact(0, at(2), &Fact::Settled { outcome: Outcome::Stuck });
         assert_eq!((recorder.tallies().stuck, recorder.tallies().booting), (1, 0));
-        recorder.plan_boot(0, at(3));
+        recorder.begin_boot(0, at(3));
         let tallies = recorder.tallies();
         assert_eq!((tallies.stuck, tallies.booting, tallies.list_alarms), (0, 1, 1));
     }
 
     #[test]
-    fn overruled_phones_are_failed_and_not_ready() {
-        let mut recorder = Recorder::new(1);
-        recorder.fact(0, at(2), &Fact::Settled { outcome: Outcome::Ready });
-        recorder.overrule(0, Failure::Stale);
+    fn at_the_end_stale_and_unsettled_phones_are_failed_and_the_others_stay() {
+        let mut recorder = Recorder::new(4);
+        for (phone, outcome) in [(0, Outcome::Ready), (1, Outcome::Ready), (2, Outcome::Stuck)] {
+            recorder.begin_boot(phone, at(1));
+            recorder.fact(phone, at(2), &Fact::Settled { outcome });
+        }
+        recorder.begin_boot(3, at(1));
+        recorder.close(|phone| phone == 0);
         let tallies = recorder.tallies();
-        assert_eq!((tallies.ready, tallies.failed), (0, 1));
-        assert_eq!(tallies.failures[&Failure::Stale], 1);
-        assert!(recorder.ready_times_s().is_empty());
+        assert_eq!((tallies.ready, tallies.stuck, tallies.failed), (1, 1, 2));
+        assert_eq!((tallies.failures[&Failure::Stale], tallies.failures[&Failure::TimeLimit]), (1, 1));
+        assert_eq!((recorder.ready_times_s().len(), recorder.booting()), (1, 0));
     }
 
     #[test]

@@ -1,11 +1,15 @@
-//! What live runs share: the one clock, host limits, listening sockets and the metrics listener.
+//! What live runs share: the one clock, host limits, sockets, TLS and the metrics listener.
 //!
-//! Only `serve`, `swarm` and `cli` import this floor.
+//! Only `serve`, `swarm`, `live` and `cli` import this floor.
 
 mod clock;
 pub mod http;
 pub mod limits;
 pub mod listen;
+mod pktinfo;
+mod tls_client;
 pub mod tls_server;
 
 pub use clock::Clock;
+pub use pktinfo::{Arrival, FleetSocket};
+pub use tls_client::{Judge, TlsClients};

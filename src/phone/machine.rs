@@ -169,6 +169,11 @@ impl Phone {
         matches!(self.state, State::Rest)
     }
 
+    /// Whether the phone waits for the answer of TVS with this token.
+    pub fn awaits_tvs(&self, token: u32) -> bool {
+        matches!(self.state, State::Lookup(_)) && self.token == token
+    }
+
     /// Advances the phone by one input at `now`; what it wants and what happened go to `sink`.
     pub fn handle(&mut self, env: &Env, now: Time, input: Input<'_>, sink: &mut Sink) {
         match (std::mem::replace(&mut self.state, State::Rest), input) {

@@ -78,8 +78,9 @@ pub struct World {
     sequence: u64,
     /// Boots that are planned but have not begun.
     planned_boots: u64,
-    booting: u64,
     storm_begun: bool,
+    /// Whether any boot was ever planned.
+    any_wave: bool,
     signed_before: SignCounts,
     verified_before: u64,
     /// Transfers that wait for a signature, by the number of the waiter.
@@ -164,8 +165,8 @@ impl World {
             queue: BinaryHeap::new(),
             sequence: 0,
             planned_boots: 0,
-            booting: 0,
             storm_begun: false,
+            any_wave: false,
             signed_before: SignCounts::default(),
             verified_before: 0,
             parked: HashMap::new(),
@@ -234,7 +235,7 @@ impl World {
     }
 
     fn settled(&self) -> bool {
-        self.planned_boots == 0 && self.booting == 0
+        self.planned_boots == 0 && self.recorder.booting() == 0
     }
 
     fn push(&mut self, at: Time, event: Event) {
@@ -243,11 +244,10 @@ impl World {
     }
 
     fn plan_boots(&mut self, spread: Span) {
+        self.any_wave = true;
         for number in 0..self.plan.fleet.phones {
             let offset = stream(self.plan.seed, u64::from(number), Purpose::Arrival).unit();
             let planned = self.now + spread.fraction(offset);
-            self.booting -= u64::from(self.recorder.phones()[number as usize].booting);
-            self.recorder.plan_boot(number as usize, planned);
             self.planned_boots += 1;
             self.push(planned, Event::Boot { phone: number });
         }
@@ -279,7 +279,6 @@ impl World {
             self.recorder.begin_storm(self.now);
             self.signed_before = self.cluster.sign_cache().counts();
             self.verified_before = self.env.verifier.count();
-            self.booting = 0;
         }
         self.plan_boots(spread);
     }
@@ -295,7 +294,7 @@ impl World {
             Event::Operator => {}
             Event::Boot { phone } => {
                 self.planned_boots -= 1;
-                self.booting += 1;
+                self.recorder.begin_boot(phone as usize, self.now);
                 self.cancel(phone);
                 self.step(phone, Input::Boot);
             }
@@ -332,9 +331,6 @@ impl World {
             let line = format!("{} {number} {fact:?}\n", self.now.as_nanos());
             self.digest.update(line.as_bytes());
             self.recorder.fact(phone, self.now, &fact);
-            if matches!(fact, crate::phone::Fact::Settled { .. }) {
-                self.booting -= 1;
-            }
         }
         for action in sink.actions.drain(..) {
             self.act(number, action);
@@ -592,18 +588,11 @@ impl World {
     }
 
     fn finish(mut self) -> SimRun {
-        let service = self.cluster.tftp(self.plan.fleet.tftp).map(Arc::clone);
-        for (number, phone) in self.phones.iter().enumerate() {
-            let record = self.recorder.phones()[number];
-            let current = || {
-                let served = |file: &str| service.as_ref()?.identity_of(file);
-                phone.is_current(served)
-            };
-            if record.booting {
-                self.recorder.overrule(number, Failure::TimeLimit);
-            } else if record.outcome == Some(Outcome::Ready) && !current() {
-                self.recorder.overrule(number, Failure::Stale);
-            }
+        if self.any_wave {
+            let service = self.cluster.tftp(self.plan.fleet.tftp).map(Arc::clone);
+            let served = |file: &str| service.as_ref()?.identity_of(file);
+            let phones = &self.phones;
+            self.recorder.close(|number| phones[number].is_current(served));
         }
         self.recorder.counts.verified = self.env.verifier.count() - self.verified_before;
         SimRun {

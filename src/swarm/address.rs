@@ -1,0 +1,59 @@
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use crate::base::PhoneId;
+
+/// Which source address each phone has towards a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Addresses {
+    /// An address of its own in 127.0.0.0/8: the server is on this host.
+    PerPhone,
+    /// The address of this host, shared by all: the server is elsewhere, or IPv6.
+    Shared,
+}
+
+/// The first phone's address: 127.0.0.0/24 is left to servers (`decisions.md`, concurrency).
+const FIRST: Ipv4Addr = Ipv4Addr::new(127, 1, 0, 0);
+
+impl Addresses {
+    /// The addresses that phones can have towards `server`.
+    pub fn towards(server: SocketAddr) -> Addresses {
+        match server.ip() {
+            IpAddr::V4(ip) if ip.is_loopback() => Addresses::PerPhone,
+            IpAddr::V4(_) | IpAddr::V6(_) => Addresses::Shared,
+        }
+    }
+}
+
+/// The address of a phone on the loopback; numbers are at most 16,000,000, so that the last
+/// address is below 127.255.255.255.
+pub fn phone_address(phone: PhoneId) -> Ipv4Addr {
+    Ipv4Addr::from(u32::from(FIRST) + phone.0)
+}
+
+/// The phone with this address, if it is one of the fleet's addresses.
+pub fn phone_at(address: Ipv4Addr) -> Option<PhoneId> {
+    u32::from(address).checked_sub(u32::from(FIRST)).map(PhoneId)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn phones_and_addresses_name_each_other() {
+        for number in [0, 1, 255, 256, 65_536, 15_999_999] {
+            let address = phone_address(PhoneId(number));
+            assert!(address.is_loopback() && address != Ipv4Addr::new(127, 255, 255, 255));
+            assert_eq!(phone_at(address), Some(PhoneId(number)));
+        }
+        assert_eq!(phone_at(Ipv4Addr::new(127, 0, 0, 1)), None, "servers live there");
+    }
+
+    #[test]
+    fn only_ipv4_loopback_servers_see_an_address_per_phone() {
+        let towards = |text: &str| Addresses::towards(text.parse().unwrap());
+        assert_eq!(towards("127.0.0.2:69"), Addresses::PerPhone);
+        assert_eq!(towards("[::1]:69"), Addresses::Shared);
+        assert_eq!(towards("192.0.2.1:69"), Addresses::Shared);
+    }
+}

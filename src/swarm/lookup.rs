@@ -1,0 +1,162 @@
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::base::{Span, Time};
+use crate::net::{Clock, TlsClients};
+use crate::phone::{TrustLists, TvsFault};
+use crate::wire::{ROLE_TVS, TvsMember, tvs};
+
+use super::address::Addresses;
+
+/// Asks TVS servers over TLS on behalf of phones: one question, one connection, no resumption.
+#[derive(Clone, Debug)]
+pub struct LookupClient {
+    clients: TlsClients,
+    clock: Clock,
+    /// Bounds connections in flight; waiting here is the generator's lag.
+    budget: Arc<Semaphore>,
+    timeout: Span,
+    target: Option<SocketAddr>,
+    allowed: Arc<[IpAddr]>,
+}
+
+/// One question to one server.
+#[derive(Debug)]
+pub struct LookupJob {
+    /// The phone, by its place in its worker.
+    pub phone: usize,
+    /// The phone's token.
+    pub token: u32,
+    /// The server that its configuration names.
+    pub member: TvsMember,
+    /// The request.
+    pub request: Vec<u8>,
+    /// The lists by which the server is judged.
+    pub lists: TrustLists,
+    /// The phone's address, used when the server is on this host.
+    pub source: Ipv4Addr,
+    /// When the phone wanted it.
+    pub planned: Time,
+}
+
+/// What came of a question.
+#[derive(Debug)]
+pub struct LookupResult {
+    /// The phone, by its place in its worker.
+    pub phone: usize,
+    /// The phone's token.
+    pub token: u32,
+    /// The answer, or why there is none.
+    pub answer: Result<Vec<u8>, TvsFault>,
+    /// When the phone wanted it.
+    pub planned: Time,
+    /// When it began: a place in the budget was free.
+    pub started: Time,
+    /// When it ended.
+    pub ended: Time,
+}
+
+impl LookupClient {
+    /// A client with at most `in_flight` connections. `target` stands for every member of every
+    /// group; apart from it only loopback and `allowed` hosts are ever connected to, whatever a
+    /// configuration from a server says.
+    pub fn new(
+        clock: Clock,
+        in_flight: usize,
+        timeout: Span,
+        target: Option<SocketAddr>,
+        allowed: Vec<IpAddr>,
+    ) -> LookupClient {
+        LookupClient {
+            clients: TlsClients::default(),
+            clock,
+            budget: Arc::new(Semaphore::new(in_flight.max(1))),
+            timeout,
+            target,
+            allowed: allowed.into(),
+        }
+    }
+
+    /// Asks the question and sends what came of it to `results`.
+    pub async fn ask(self, job: LookupJob, results: mpsc::UnboundedSender<LookupResult>) {
+        let permit = self.budget.acquire().await.expect("the budget is never closed");
+        let started = self.clock.now();
+        let limit = self.timeout.as_duration();
+        let answer = tokio::time::timeout(limit, self.exchange(&job))
+            .await
+            .unwrap_or(Err(TvsFault::TimedOut));
+        drop(permit);
+        let ended = self.clock.now();
+        let LookupJob { phone, token, planned, .. } = job;
+        // The worker is gone when the run is over; then nobody wants the answer.
+        let _ = results.send(LookupResult { phone, token, answer, planned, started, ended });
+    }
+
+    async fn exchange(&self, job: &LookupJob) -> Result<Vec<u8>, TvsFault> {
+        let server = self.address(&job.member).ok_or(TvsFault::Connection)?;
+        let stream = connect(server, job.source).await.map_err(|_| TvsFault::Connection)?;
+        let lists = job.lists.clone();
+        let judge = Box::new(move |der: &[u8]| lists.judge_server(ROLE_TVS, der));
+        let (config, refused) = self.clients.config(judge);
+        let name = ServerName::IpAddress(server.ip().into());
+        let mut stream =
+            TlsConnector::from(config).connect(name, stream).await.map_err(|_| {
+                if refused.load(Ordering::Relaxed) {
+                    TvsFault::CertificateRefused
+                } else {
+                    TvsFault::Connection
+                }
+            })?;
+        stream.write_all(&job.request).await.map_err(|_| TvsFault::Connection)?;
+        stream.flush().await.map_err(|_| TvsFault::Connection)?;
+        let answer = read_message(&mut stream).await?;
+        // The answer counts, whatever becomes of the farewell.
+        let _ = stream.shutdown().await;
+        Ok(answer)
+    }
+
+    /// Where a member is asked. Names are not resolved: our configurations carry addresses, and
+    /// one that leads elsewhere than allowed is as good as unreachable.
+    fn address(&self, member: &TvsMember) -> Option<SocketAddr> {
+        if let Some(target) = self.target {
+            return Some(target);
+        }
+        let ip: IpAddr = member.address.parse().ok()?;
+        let allowed = ip.is_loopback() || self.allowed.contains(&ip);
+        allowed.then(|| SocketAddr::new(ip, member.port))
+    }
+}
+
+async fn connect(server: SocketAddr, source: Ipv4Addr) -> io::Result<TcpStream> {
+    let socket = if server.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    if Addresses::towards(server) == Addresses::PerPhone {
+        // The port is chosen at connect, when the kernel knows both ends: each phone has all of
+        // them.
+        nix::sys::socket::setsockopt(&socket, nix::sys::socket::sockopt::IpBindAddressNoPort, &true)?;
+        socket.bind(SocketAddr::new(source.into(), 0))?;
+    }
+    let stream = socket.connect(server).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// Reads one message. Many servers close without `close_notify`; after a whole message that is
+/// normal, before it the answer is missing.
+async fn read_message(stream: &mut TlsStream<TcpStream>) -> Result<Vec<u8>, TvsFault> {
+    let mut header = [0; tvs::HEADER_LENGTH];
+    stream.read_exact(&mut header).await.map_err(|_| TvsFault::Connection)?;
+    let length = tvs::message_length(&header).map_err(|_| TvsFault::WrongAnswer)?;
+    let mut message = vec![0; length];
+    message[..header.len()].copy_from_slice(&header);
+    stream.read_exact(&mut message[header.len()..]).await.map_err(|_| TvsFault::Connection)?;
+    Ok(message)
+}

@@ -1,0 +1,206 @@
+//! The phones on real sockets: a few UDP sockets for all of them, an address for each, TVS over TLS.
+//!
+//! Holds no rule of a phone: inputs go in, actions come out (`phone`). Never meets `sim`.
+
+mod address;
+mod lookup;
+mod sockets;
+mod worker;
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{mpsc, oneshot};
+
+pub use address::{Addresses, phone_address, phone_at};
+pub use lookup::{LookupClient, LookupJob, LookupResult};
+
+use crate::base::{Span, Time};
+use crate::measure::Recorder;
+use crate::net::Clock;
+use crate::phone::{Env, Phone, PhoneProfile, Shared as PhoneShared, Verifier};
+use worker::{Command, Shared, Worker, WorkerPlan};
+
+/// Where the phones of a swarm turn to, and its limits.
+#[derive(Clone, Debug)]
+pub struct SwarmPlan {
+    /// Seed of the run.
+    pub seed: u64,
+    /// How phones behave.
+    pub profile: PhoneProfile,
+    /// TFTP server of all phones.
+    pub tftp: SocketAddr,
+    /// TVS server that stands for every member; `None` asks the members.
+    pub tvs: Option<SocketAddr>,
+    /// Hosts outside loopback that may be connected to.
+    pub allowed: Vec<IpAddr>,
+    /// Transfers in flight in all.
+    pub transfers_in_flight: usize,
+    /// TVS lookups in flight in all.
+    pub lookups_in_flight: usize,
+    /// Threads that run phones.
+    pub workers: u32,
+}
+
+/// A fleet of phones that runs on threads of its own.
+#[derive(Debug)]
+pub struct Swarm {
+    workers: Vec<Handle>,
+    lookups: Option<Runtime>,
+}
+
+#[derive(Debug)]
+struct Handle {
+    commands: mpsc::Sender<Command>,
+    shared: Arc<Shared>,
+    thread: JoinHandle<(Vec<Phone>, Recorder)>,
+}
+
+impl Swarm {
+    /// Starts the threads; the phones are at rest until a boot is planned. `phones` come in the
+    /// order of their numbers, from 0 on.
+    ///
+    /// # Errors
+    /// If threads or sockets cannot be made.
+    pub async fn start(
+        plan: SwarmPlan,
+        clock: Clock,
+        shared: Arc<PhoneShared>,
+        phones: Vec<Phone>,
+    ) -> io::Result<Swarm> {
+        let lookups = Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("swarm-tvs")
+            .enable_all()
+            .build()?;
+        let client = LookupClient::new(
+            clock,
+            plan.lookups_in_flight,
+            plan.profile.tvs_timeout,
+            plan.tvs,
+            plan.allowed.clone(),
+        );
+        let workers = plan.workers.max(1);
+        let profile = Arc::new(plan.profile.clone());
+        let mut parts: Vec<Vec<Phone>> = (0..workers).map(|_| Vec::new()).collect();
+        for (number, phone) in (0u32..).zip(phones) {
+            parts[(number % workers) as usize].push(phone);
+        }
+        let mut handles = Vec::new();
+        for (index, phones) in (0u32..).zip(parts) {
+            let worker = WorkerPlan {
+                index,
+                workers,
+                seed: plan.seed,
+                server: plan.tftp,
+                transfers_in_flight: plan.transfers_in_flight.div_ceil(workers as usize),
+                clock,
+            };
+            let env = Env {
+                profile: Arc::clone(&profile),
+                shared: Arc::clone(&shared),
+                verifier: Verifier::real(),
+            };
+            let runtime = lookups.handle().clone();
+            handles.push(start_worker(worker, env, phones, client.clone(), runtime).await?);
+        }
+        Ok(Swarm { workers: handles, lookups: Some(lookups) })
+    }
+
+    /// Plans a boot of every phone within `spread` from `from`; `storm` starts the counting.
+    pub async fn boot_all(&self, from: Time, spread: Span, storm: bool) {
+        for worker in &self.workers {
+            // Known here at once, so that nobody takes the fleet for settled meanwhile.
+            worker.shared.unsettled.store(1, Ordering::Release);
+            let command = Command::Boot { from, spread, storm };
+            worker.commands.send(command).await.expect("workers run until they are stopped");
+        }
+    }
+
+    /// Whether no phone boots or is about to.
+    pub fn is_settled(&self) -> bool {
+        self.workers.iter().all(|worker| worker.shared.unsettled.load(Ordering::Acquire) == 0)
+    }
+
+    /// Everything recorded up to a moment ago, half a second at most.
+    pub fn snapshot(&self) -> Recorder {
+        let mut merged = Recorder::new(0);
+        for worker in &self.workers {
+            let published = &worker.shared.published;
+            merged.merge(&published.lock().expect("workers do not panic while publishing"));
+        }
+        merged
+    }
+
+    /// Stops the threads; returns the phones and what was recorded, in the same order.
+    ///
+    /// # Panics
+    /// If a worker has panicked.
+    pub async fn stop(mut self) -> (Vec<Phone>, Recorder) {
+        let mut phones = Vec::new();
+        let mut merged = Recorder::new(0);
+        for worker in &self.workers {
+            // A worker that has ended already takes no command.
+            let _ = worker.commands.send(Command::Stop).await;
+        }
+        for worker in self.workers.drain(..) {
+            let thread = worker.thread;
+            let joined = tokio::task::spawn_blocking(move || thread.join()).await;
+            let (part, recorder) =
+                joined.expect("joining does not panic").expect("a worker of the swarm panicked");
+            phones.extend(part);
+            merged.merge(&recorder);
+        }
+        if let Some(runtime) = self.lookups.take() {
+            runtime.shutdown_background();
+        }
+        (phones, merged)
+    }
+}
+
+impl Drop for Swarm {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.lookups.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+async fn start_worker(
+    plan: WorkerPlan,
+    env: Env,
+    phones: Vec<Phone>,
+    client: LookupClient,
+    lookup_runtime: tokio::runtime::Handle,
+) -> io::Result<Handle> {
+    let (commands, commands_receiver) = mpsc::channel(8);
+    let (results_sender, results) = mpsc::unbounded_channel();
+    let (started_sender, started) = oneshot::channel();
+    let name = format!("swarm-{}", plan.index);
+    let thread = std::thread::Builder::new().name(name).spawn(move || {
+        let runtime = Builder::new_current_thread().enable_all().build();
+        let worker = runtime.and_then(|runtime| {
+            let guard = runtime.enter();
+            let worker =
+                Worker::new(plan, env, phones, client, lookup_runtime, results_sender)?;
+            drop(guard);
+            Ok((runtime, worker))
+        });
+        match worker {
+            Ok((runtime, worker)) => {
+                let _ = started_sender.send(Ok(worker.shared()));
+                runtime.block_on(worker.run(commands_receiver, results))
+            }
+            Err(error) => {
+                let _ = started_sender.send(Err(error));
+                (Vec::new(), Recorder::new(0))
+            }
+        }
+    })?;
+    let shared = started.await.map_err(|_| io::Error::other("the worker thread ended"))??;
+    Ok(Handle { commands, shared, thread })
+}

@@ -1,0 +1,551 @@
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, mpsc};
+
+use crate::base::{PhoneId, Purpose, Span, Time, stream};
+use crate::measure::{Recorder, StepKind};
+use crate::net::Clock;
+use crate::phone::{Action, Env, FILE_SIZE_MAX, Fact, Input, Phone, Sink, Step};
+use crate::transfer::{Download, DownloadOutcome, DownloadRequest, Progress, TransferFault};
+use crate::wire::tftp::Options;
+
+use super::address::phone_address;
+use super::lookup::{LookupClient, LookupJob, LookupResult};
+use super::sockets::{Received, Recipient, Sockets};
+
+/// What the driver tells a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Plan a boot of every phone within `spread` from `from`; `storm` starts the counting.
+    Boot {
+        /// Start of the wave.
+        from: Time,
+        /// Its length.
+        spread: Span,
+        /// Whether this is the first reset of the storm.
+        storm: bool,
+    },
+    /// End: publish and leave.
+    Stop,
+}
+
+/// What worker and driver share.
+#[derive(Debug)]
+pub struct Shared {
+    /// The recorder as it was a moment ago.
+    pub published: Mutex<Recorder>,
+    /// Phones with a planned boot or in a boot.
+    pub unsettled: AtomicU64,
+    /// Told whenever the last phone has settled.
+    pub settled: Notify,
+}
+
+/// A worker of the swarm: one thread, a part of the phones, a few sockets.
+///
+/// The thread is the datagram pump: it runs the transfers and the phones. TLS happens elsewhere
+/// (see [`LookupClient`]) and comes back as messages.
+pub struct Worker {
+    plan: WorkerPlan,
+    env: Env,
+    phones: Vec<Phone>,
+    slots: Vec<Slot>,
+    sockets: Sockets,
+    timers: BinaryHeap<Reverse<(Time, u32, Timer)>>,
+    /// Fetches that wait for a place among the transfers in flight.
+    waiting: VecDeque<Waiting>,
+    transfers: usize,
+    lookups: u64,
+    /// Boots that are planned and have not begun.
+    planned_boots: u64,
+    recorder: Recorder,
+    shared: Arc<Shared>,
+    client: LookupClient,
+    lookup_runtime: Handle,
+    results_sender: mpsc::UnboundedSender<LookupResult>,
+    verified_before: u64,
+    published_at: Time,
+    sink: Sink,
+    out: Vec<u8>,
+}
+
+/// What a worker needs to know.
+#[derive(Clone, Copy, Debug)]
+pub struct WorkerPlan {
+    /// Its number, from 0.
+    pub index: u32,
+    /// Number of workers: phone n belongs to worker n mod workers.
+    pub workers: u32,
+    /// Seed of the run.
+    pub seed: u64,
+    /// The TFTP server.
+    pub server: SocketAddr,
+    /// Transfers in flight of this worker.
+    pub transfers_in_flight: usize,
+    /// The one clock.
+    pub clock: Clock,
+}
+
+/// What goes on between one phone and the servers.
+#[derive(Debug, Default)]
+struct Slot {
+    transfer: Option<Box<Transfer>>,
+    /// Counts boots and fetches: timers and waiting fetches of an earlier one are stale.
+    generation: u32,
+    /// Whether the phone waits for TVS.
+    looks_up: bool,
+    /// When the present boot was planned, until its first datagram is sent.
+    awaits_first_datagram: Option<Time>,
+}
+
+#[derive(Debug)]
+struct Transfer {
+    download: Download,
+    socket: usize,
+    step: Step,
+    planned: Time,
+    started: Time,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    place: u32,
+    generation: u32,
+    step: Step,
+    file: Arc<str>,
+    planned: Time,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    /// A planned boot.
+    Boot,
+    /// The deadline of a transfer, in the fetch with this number.
+    Transfer { generation: u32 },
+    /// A phone's own timer.
+    Phone { token: u32 },
+}
+
+/// Datagrams that are taken from one socket before timers and messages get their turn.
+const DATAGRAMS_PER_TURN: usize = 256;
+/// Due timers that are handled before sockets get their turn.
+const TIMERS_PER_TURN: usize = 256;
+/// Longest datagram: a block of the largest size with its header.
+const DATAGRAM_MAX: usize = 65_468;
+/// How often the recorder is published.
+const PUBLISH_EVERY: Span = Span::from_millis(500);
+
+impl Worker {
+    /// A worker with these phones, which come in the order of their numbers. Must be called within
+    /// the tokio runtime that will run it.
+    ///
+    /// # Errors
+    /// If the sockets cannot be opened.
+    pub fn new(
+        plan: WorkerPlan,
+        env: Env,
+        phones: Vec<Phone>,
+        client: LookupClient,
+        lookup_runtime: Handle,
+        results_sender: mpsc::UnboundedSender<LookupResult>,
+    ) -> std::io::Result<Worker> {
+        let sockets = Sockets::open(plan.server, plan.transfers_in_flight)?;
+        let recorder = Recorder::new(phones.len());
+        let shared = Arc::new(Shared {
+            published: Mutex::new(recorder.clone()),
+            unsettled: AtomicU64::new(0),
+            settled: Notify::new(),
+        });
+        Ok(Worker {
+            slots: phones.iter().map(|_| Slot::default()).collect(),
+            plan,
+            env,
+            phones,
+            sockets,
+            timers: BinaryHeap::new(),
+            waiting: VecDeque::new(),
+            transfers: 0,
+            lookups: 0,
+            planned_boots: 0,
+            recorder,
+            shared,
+            client,
+            lookup_runtime,
+            results_sender,
+            verified_before: 0,
+            published_at: Time::ZERO,
+            sink: Sink::default(),
+            out: Vec::new(),
+        })
+    }
+
+    /// What the driver may look at while the worker runs.
+    pub fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
+    }
+
+    /// Runs until it is told to stop; returns the phones and everything recorded.
+    pub async fn run(
+        mut self,
+        mut commands: mpsc::Receiver<Command>,
+        mut results: mpsc::UnboundedReceiver<LookupResult>,
+    ) -> (Vec<Phone>, Recorder) {
+        let mut buffer = vec![0; DATAGRAM_MAX];
+        let mut ready = Vec::new();
+        loop {
+            self.fire_timers();
+            self.publish_if_due();
+            let wake = self.plan.clock.instant_at(self.next_wake());
+            let sockets = &self.sockets;
+            tokio::select! {
+                () = sockets.ready(&mut ready) => {
+                    for &socket in &ready {
+                        self.drain_socket(socket, &mut buffer);
+                    }
+                }
+                Some(result) = results.recv() => {
+                    self.on_lookup(result);
+                    for _ in 0..DATAGRAMS_PER_TURN {
+                        let Ok(result) = results.try_recv() else { break };
+                        self.on_lookup(result);
+                    }
+                }
+                command = commands.recv() => match command {
+                    Some(Command::Boot { from, spread, storm }) => {
+                        self.plan_boots(from, spread, storm);
+                    }
+                    Some(Command::Stop) | None => break,
+                },
+                () = tokio::time::sleep_until(wake) => {}
+            }
+        }
+        self.publish();
+        (self.phones, self.recorder)
+    }
+
+    fn now(&self) -> Time {
+        self.plan.clock.now()
+    }
+
+    /// The number of the phone at `place`.
+    fn phone_id(&self, place: usize) -> PhoneId {
+        self.phones[place].id()
+    }
+
+    /// The place of a phone, if it is one of this worker's.
+    fn place(&self, recipient: Recipient) -> Option<usize> {
+        match recipient {
+            Recipient::Place(place) => Some(place),
+            Recipient::Phone(PhoneId(number)) => {
+                let mine = number % self.plan.workers == self.plan.index;
+                let place = (number / self.plan.workers) as usize;
+                (mine && place < self.phones.len()).then_some(place)
+            }
+        }
+    }
+
+    fn next_wake(&self) -> Time {
+        let publish = self.published_at + PUBLISH_EVERY;
+        self.timers.peek().map_or(publish, |Reverse((at, _, _))| (*at).min(publish))
+    }
+
+    fn plan_boots(&mut self, from: Time, spread: Span, storm: bool) {
+        if storm {
+            self.recorder.begin_storm(from);
+            self.verified_before = self.env.verifier.count();
+        }
+        for place in 0..self.phones.len() {
+            let number = u64::from(self.phone_id(place).0);
+            let offset = stream(self.plan.seed, number, Purpose::Arrival).unit();
+            let planned = from + spread.fraction(offset);
+            self.timers.push(Reverse((planned, place as u32, Timer::Boot)));
+        }
+        self.planned_boots += self.phones.len() as u64;
+        self.count_unsettled();
+    }
+
+    fn fire_timers(&mut self) {
+        let now = self.now();
+        for _ in 0..TIMERS_PER_TURN {
+            match self.timers.peek() {
+                Some(Reverse((at, _, _))) if *at <= now => {}
+                _ => return,
+            }
+            let Some(Reverse((at, place, timer))) = self.timers.pop() else { return };
+            let place = place as usize;
+            match timer {
+                Timer::Boot => self.boot(place, at),
+                Timer::Phone { token } => self.step(place, Input::Timer { token }),
+                Timer::Transfer { generation } => self.on_deadline(place, generation),
+            }
+        }
+    }
+
+    fn boot(&mut self, place: usize, planned: Time) {
+        self.planned_boots -= 1;
+        self.recorder.begin_boot(place, planned);
+        self.end_transfer(place);
+        let slot = &mut self.slots[place];
+        slot.generation += 1;
+        slot.awaits_first_datagram = Some(planned);
+        self.step(place, Input::Boot);
+    }
+
+    /// Feeds one input to a phone, records what happened and starts what it wants.
+    fn step(&mut self, place: usize, input: Input<'_>) {
+        let now = self.now();
+        let mut sink = std::mem::take(&mut self.sink);
+        self.phones[place].handle(&self.env, now, input, &mut sink);
+        for fact in sink.facts.drain(..) {
+            self.recorder.fact(place, now, &fact);
+            if matches!(fact, Fact::Settled { .. }) {
+                self.count_unsettled();
+            }
+        }
+        for action in sink.actions.drain(..) {
+            self.act(place, now, action);
+        }
+        self.sink = sink;
+    }
+
+    /// Tells the driver how many phones boot or are about to; the last one publishes first, so
+    /// that whoever sees a settled fleet sees all of its numbers.
+    fn count_unsettled(&mut self) {
+        let unsettled = self.planned_boots + self.recorder.booting();
+        if unsettled == 0 {
+            self.publish();
+        }
+        self.shared.unsettled.store(unsettled, Ordering::Release);
+        if unsettled == 0 {
+            self.shared.settled.notify_waiters();
+        }
+    }
+
+    fn act(&mut self, place: usize, now: Time, action: Action) {
+        match action {
+            Action::SetTimer { at, token } => {
+                self.timers.push(Reverse((at, place as u32, Timer::Phone { token })));
+            }
+            Action::Fetch { step, file } => {
+                let generation = self.slots[place].generation;
+                let waiting = Waiting { place: place as u32, generation, step, file, planned: now };
+                if self.has_room() {
+                    self.start_transfer(waiting);
+                } else {
+                    self.waiting.push_back(waiting);
+                }
+            }
+            Action::AskTvs { members, member, token, request, lists } => {
+                self.slots[place].looks_up = true;
+                self.lookups += 1;
+                let job = LookupJob {
+                    phone: place,
+                    token,
+                    member: members[member].clone(),
+                    request,
+                    lists,
+                    source: phone_address(self.phone_id(place)),
+                    planned: now,
+                };
+                let ask = self.client.clone().ask(job, self.results_sender.clone());
+                self.lookup_runtime.spawn(ask);
+            }
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        let room = self.sockets.capacity().unwrap_or(usize::MAX);
+        self.transfers < self.plan.transfers_in_flight.min(room)
+    }
+
+    fn start_transfer(&mut self, waiting: Waiting) {
+        let place = waiting.place as usize;
+        let profile = &self.env.profile;
+        let request = DownloadRequest {
+            file: waiting.file,
+            options: Options {
+                block_size: profile.tftp_block_size.map(u64::from),
+                ..Options::default()
+            },
+            size_max: FILE_SIZE_MAX,
+            timeout: profile.tftp_timeout,
+            tries: profile.tftp_tries,
+        };
+        let phone = self.phone_id(place);
+        let slot = &mut self.slots[place];
+        slot.generation += 1;
+        let generation = slot.generation;
+        let socket = self.sockets.take(place, generation);
+        let now = self.plan.clock.now();
+        let download = Download::start(request, now, &mut self.out);
+        self.sockets.send(socket, phone, self.plan.server.port(), &self.out);
+        if let Some(planned) = slot.awaits_first_datagram.take() {
+            self.recorder.lag(self.plan.clock.now().since(planned + profile.boot_time));
+        }
+        self.timers.push(Reverse((
+            download.deadline(),
+            waiting.place,
+            Timer::Transfer { generation },
+        )));
+        let (step, planned) = (waiting.step, waiting.planned);
+        slot.transfer = Some(Box::new(Transfer { download, socket, step, planned, started: now }));
+        self.transfers += 1;
+        self.recorder.counts.tftp_transfers += 1;
+        self.recorder.transfers_in_flight(self.transfers as u64);
+    }
+
+    /// Takes the transfer of a phone away and lets the next one begin.
+    fn end_transfer(&mut self, place: usize) -> Option<Box<Transfer>> {
+        let transfer = self.slots[place].transfer.take()?;
+        self.sockets.give_back(transfer.socket);
+        self.transfers -= 1;
+        while self.has_room() {
+            let Some(next) = self.waiting.pop_front() else { break };
+            if self.slots[next.place as usize].generation == next.generation {
+                self.start_transfer(next);
+            }
+        }
+        Some(transfer)
+    }
+
+    fn drain_socket(&mut self, socket: usize, buffer: &mut [u8]) {
+        for _ in 0..DATAGRAMS_PER_TURN {
+            let Some(received) = self.sockets.receive(socket, buffer) else { return };
+            match received {
+                Received::Datagram { phone, socket, port, length } => {
+                    if let Some(place) = self.place(phone) {
+                        self.on_datagram(place, socket, port, &buffer[..length]);
+                    }
+                }
+                Received::Refused { phone } => {
+                    if let Some(place) = self.place(phone) {
+                        self.on_refused(place);
+                    }
+                }
+                Received::Other => {}
+            }
+        }
+    }
+
+    fn on_datagram(&mut self, place: usize, socket: usize, port: u16, bytes: &[u8]) {
+        let now = self.plan.clock.now();
+        let Some(transfer) = &mut self.slots[place].transfer else { return };
+        if transfer.socket != socket {
+            // A late datagram of an earlier transfer, which had another socket.
+            return;
+        }
+        let progress = transfer.download.on_datagram(bytes, port, now, &mut self.out);
+        self.progress(place, port, progress);
+    }
+
+    fn on_refused(&mut self, place: usize) {
+        let unanswered = |transfer: &Box<Transfer>| transfer.download.peer_port().is_none();
+        if self.slots[place].transfer.as_ref().is_some_and(unanswered) {
+            let outcome = DownloadOutcome::Failed(TransferFault::Refused);
+            self.finish_transfer(place, outcome);
+        }
+    }
+
+    fn on_deadline(&mut self, place: usize, generation: u32) {
+        let now = self.plan.clock.now();
+        let slot = &mut self.slots[place];
+        let Some(transfer) = slot.transfer.as_mut().filter(|_| slot.generation == generation)
+        else {
+            return;
+        };
+        let deadline = transfer.download.deadline();
+        if deadline > now {
+            let again = Reverse((deadline, place as u32, Timer::Transfer { generation }));
+            return self.timers.push(again);
+        }
+        let progress = transfer.download.on_timeout(now, &mut self.out);
+        let port = transfer.download.peer_port().unwrap_or(self.plan.server.port());
+        let again = (transfer.download.deadline(), place as u32, Timer::Transfer { generation });
+        if !matches!(progress, Progress::Finished(_)) {
+            self.timers.push(Reverse(again));
+        }
+        self.progress(place, port, progress);
+    }
+
+    /// Sends what a transfer wants sent, and ends it if it is over.
+    fn progress(&mut self, place: usize, port: u16, progress: Progress) {
+        let phone = self.phone_id(place);
+        let Some(transfer) = &self.slots[place].transfer else { return };
+        if progress == Progress::Stray {
+            return;
+        }
+        if !self.out.is_empty() {
+            self.sockets.send(transfer.socket, phone, port, &self.out);
+        }
+        let step = transfer.step;
+        match progress {
+            Progress::Continue | Progress::Stray => {}
+            Progress::Retransmitted => self.recorder.retry(step.into()),
+            Progress::Finished(outcome) => self.finish_transfer(place, outcome),
+        }
+    }
+
+    fn finish_transfer(&mut self, place: usize, outcome: DownloadOutcome) {
+        let Some(transfer) = self.end_transfer(place) else { return };
+        let failed = matches!(outcome, DownloadOutcome::Failed(_));
+        let now = self.now();
+        let step = StepKind::from(transfer.step);
+        self.recorder.step(step, !failed, transfer.planned, transfer.started, now);
+        match outcome {
+            DownloadOutcome::Complete(bytes) => {
+                self.recorder.counts.tftp_bytes += bytes.len() as u64;
+                self.step(place, Input::File { bytes: &bytes });
+            }
+            DownloadOutcome::NotFound => {
+                self.recorder.counts.tftp_not_found += 1;
+                self.step(place, Input::FileMissing);
+            }
+            DownloadOutcome::Failed(fault) => {
+                self.recorder.counts.tftp_errors += 1;
+                self.step(place, Input::FileFailed { fault });
+            }
+        }
+    }
+
+    fn on_lookup(&mut self, result: LookupResult) {
+        self.lookups -= 1;
+        let LookupResult { phone: place, token, answer, planned, started, ended } = result;
+        // A phone that was reset meanwhile does not wait for this answer any more.
+        if !self.slots[place].looks_up || !self.phones[place].awaits_tvs(token) {
+            return;
+        }
+        self.slots[place].looks_up = false;
+        self.recorder.lag(started.since(planned));
+        self.recorder.step(StepKind::Tvs, answer.is_ok(), planned, started, ended);
+        match answer {
+            Ok(bytes) => self.step(place, Input::TvsAnswer { token, bytes: &bytes }),
+            Err(fault) => self.step(place, Input::TvsFailed { token, fault }),
+        }
+    }
+
+    fn publish_if_due(&mut self) {
+        if self.now().since(self.published_at) >= PUBLISH_EVERY {
+            self.publish();
+        }
+    }
+
+    fn publish(&mut self) {
+        self.published_at = self.now();
+        self.recorder.counts.verified = self.env.verifier.count() - self.verified_before;
+        self.recorder.in_flight.clear();
+        for slot in &self.slots {
+            if let Some(transfer) = &slot.transfer {
+                *self.recorder.in_flight.entry(transfer.step.into()).or_default() += 1;
+            }
+        }
+        self.recorder.in_flight.insert(StepKind::Tvs, self.lookups);
+        self.recorder.in_flight.insert(StepKind::Boot, self.recorder.booting());
+        let mut published = self.shared.published.lock().expect("nobody panics while reading it");
+        published.clone_from(&self.recorder);
+    }
+}
+

@@ -10,6 +10,7 @@ pub mod cluster;
 pub mod crypto;
 pub mod measure;
 pub mod phone;
+pub mod report;
 pub mod scenario;
 pub mod sim;
 pub mod transfer;

@@ -11,6 +11,7 @@ pub mod crypto;
 pub mod measure;
 pub mod net;
 pub mod phone;
+pub mod report;
 pub mod scenario;
 pub mod serve;
 pub mod sim;

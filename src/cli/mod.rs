@@ -2,6 +2,8 @@
 //!
 //! Result on stdout; progress, warnings and errors on stderr. Nobody imports this floor.
 
+pub mod args;
+mod check;
 mod exit;
 
 use clap::{Parser, Subcommand};
@@ -12,16 +14,22 @@ pub use exit::{EXIT_CODES_HELP, ExitCode};
 #[derive(Debug, Parser)]
 #[command(name = "resetstorm", version, after_help = EXIT_CODES_HELP, max_term_width = 100)]
 struct Cli {
+    #[command(flatten)]
+    global: args::GlobalArgs,
     #[command(subcommand)]
     command: Command,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    Check(check::CheckArgs),
+}
 
 /// Parses the command line, runs the command and says how the program ends.
 pub fn main() -> std::process::ExitCode {
     let cli = Cli::parse();
-    let code: ExitCode = match cli.command {};
+    let code: ExitCode = match &cli.command {
+        Command::Check(args) => check::check(args, &cli.global),
+    };
     code.into()
 }

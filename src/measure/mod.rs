@@ -10,6 +10,7 @@ mod summary;
 pub use prometheus::{RunInfo, encode};
 pub use recorder::{Counts, GeneratorLag, PhoneRecord, Recorder, StepKind, Tallies};
 pub use summary::{
-    CpuSeconds, Finish, LAG_P99_MAX_S, PercentilesS, RunFacts, ServeSummary, Summary, known_paths,
-    slo_rows,
+    ByCommand, ConfigCounts, CpuSeconds, Finish, FleetReady, Generator, LAG_P99_MAX_S,
+    PercentilesS, Phones, RunFacts, ServeSummary, Signatures, SloRow, StepSummary, Summary,
+    TftpCounts, Trust, TrustPaths, TvsCounts, known_paths, slo_rows,
 };

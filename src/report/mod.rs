@@ -1,0 +1,11 @@
+//! What a run leaves behind: the run directory, the text for people, the exit code; and the
+//! budget of a plan before it runs.
+//!
+//! Reads summaries and plans, decides nothing about phones. May ask the system for the date and
+//! write files; knows no socket. Only `cli` imports it.
+
+mod run_dir;
+mod text;
+
+pub use run_dir::{ReportError, RunDir};
+pub use text::{LiveLine, exit_code, text};

@@ -1,0 +1,338 @@
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::crypto::sha256;
+use crate::measure::Summary;
+use crate::scenario::{Plan, to_toml};
+
+/// The directory of one run: `run.json`, the resolved `scenario.toml` and, at the end,
+/// `summary.json`.
+///
+/// Every file is written to a temporary name and renamed; a run that was killed leaves a `run.json`
+/// whose state is `running`.
+#[derive(Clone, Debug)]
+pub struct RunDir {
+    path: PathBuf,
+    manifest: Manifest,
+}
+
+/// A file of a run could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: cannot {verb}: {source}", path.display())]
+pub struct ReportError {
+    /// Which file or directory.
+    pub path: PathBuf,
+    /// What was attempted, such as `be written`.
+    pub verb: &'static str,
+    /// What the system said.
+    pub source: io::Error,
+}
+
+/// `run.json`, schema 1. Never the command line as it was typed: it may hold secrets.
+#[derive(Clone, Debug, Serialize)]
+struct Manifest {
+    schema: u32,
+    state: &'static str,
+    tool: Tool,
+    mode: String,
+    seed: u64,
+    scenario: String,
+    /// SHA-256 of the resolved `scenario.toml` beside this file.
+    scenario_sha256: String,
+    host: Host,
+    started_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ended_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verdict: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exit_code: Option<u8>,
+    /// Why the run could not go on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Tool {
+    name: &'static str,
+    version: &'static str,
+}
+
+/// What makes runs on different hosts unlike; no name and no address.
+#[derive(Clone, Debug, Serialize)]
+struct Host {
+    cores: Option<usize>,
+    memory_bytes: Option<u64>,
+    kernel: Option<String>,
+}
+
+impl RunDir {
+    /// Makes `<out>/<UTC time>-<name>-<seed>` with `run.json` and the resolved `scenario.toml`, and
+    /// points `<out>/latest` to it. `mode` is `live` or `sim`.
+    pub fn create(out: &Path, plan: &Plan, mode: &str) -> Result<RunDir, ReportError> {
+        RunDir::create_at(out, plan, mode, Timestamp::now())
+    }
+
+    fn create_at(
+        out: &Path,
+        plan: &Plan,
+        mode: &str,
+        now: Timestamp,
+    ) -> Result<RunDir, ReportError> {
+        fs::create_dir_all(out).map_err(failed(out, "be made"))?;
+        let name = format!("{}-{}-{}", now.strftime("%Y%m%dT%H%M%SZ"), plan.name, plan.seed);
+        let path = make_new(out, &name)?;
+        let scenario = to_toml(plan);
+        let manifest = Manifest {
+            schema: 1,
+            state: "running",
+            tool: Tool { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION") },
+            mode: mode.to_owned(),
+            seed: plan.seed,
+            scenario: plan.name.clone(),
+            scenario_sha256: hex(&sha256(scenario.as_bytes())),
+            host: host(),
+            started_at: seconds(now),
+            ended_at: None,
+            verdict: None,
+            exit_code: None,
+            error: None,
+        };
+        let run = RunDir { path, manifest };
+        write(&run.path.join("scenario.toml"), scenario.as_bytes())?;
+        run.write_manifest()?;
+        point_latest(out, &run.path)?;
+        Ok(run)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes `summary.json` and the end of the run into `run.json`: its state becomes
+    /// `interrupted` if that is the verdict, else `finished`.
+    pub fn finish(&self, summary: &Summary, exit_code: u8) -> Result<(), ReportError> {
+        self.write_json("summary.json", &summary.to_json())?;
+        let interrupted = summary.verdict == "interrupted";
+        self.close(Manifest {
+            state: if interrupted { "interrupted" } else { "finished" },
+            verdict: Some(summary.verdict.clone()),
+            exit_code: Some(exit_code),
+            ..self.manifest.clone()
+        })
+    }
+
+    /// Notes in `run.json` that the run could not go on.
+    pub fn fail(&self, error: &str, exit_code: u8) -> Result<(), ReportError> {
+        self.close(Manifest {
+            state: "failed",
+            error: Some(error.to_owned()),
+            exit_code: Some(exit_code),
+            ..self.manifest.clone()
+        })
+    }
+
+    /// Writes a further JSON document of the run.
+    pub fn write_json(&self, name: &str, document: &Value) -> Result<(), ReportError> {
+        write(&self.path.join(name), format!("{document:#}\n").as_bytes())
+    }
+
+    fn close(&self, manifest: Manifest) -> Result<(), ReportError> {
+        let manifest = Manifest { ended_at: Some(seconds(Timestamp::now())), ..manifest };
+        RunDir { path: self.path.clone(), manifest }.write_manifest()
+    }
+
+    fn write_manifest(&self) -> Result<(), ReportError> {
+        let document = serde_json::to_value(&self.manifest).expect("a manifest is plain data");
+        self.write_json("run.json", &document)
+    }
+}
+
+/// Runs that began in the same second with the same seed, at most (choice).
+const TWINS_MAX: u32 = 10_000;
+
+/// Makes the directory `name` in `out`, with `-2`, `-3`, … behind it where that exists.
+fn make_new(out: &Path, name: &str) -> Result<PathBuf, ReportError> {
+    let mut path = out.join(name);
+    for twin in 2..TWINS_MAX {
+        match fs::create_dir(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                path = out.join(format!("{name}-{twin}"));
+            }
+            made => return made.map(|()| path.clone()).map_err(failed(&path, "be made")),
+        }
+    }
+    let source = io::Error::from(io::ErrorKind::AlreadyExists);
+    Err(ReportError { path, verb: "be made", source })
+}
+
+/// Writes a whole file or leaves the old one.
+fn write(path: &Path, bytes: &[u8]) -> Result<(), ReportError> {
+    let temporary = path.with_added_extension("part");
+    fs::write(&temporary, bytes).map_err(failed(&temporary, "be written"))?;
+    fs::rename(&temporary, path).map_err(failed(path, "be written"))
+}
+
+/// Points `<out>/latest` to `run` in one step. A `latest` that is no link is left alone.
+fn point_latest(out: &Path, run: &Path) -> Result<(), ReportError> {
+    let latest = out.join("latest");
+    if fs::symlink_metadata(&latest).is_ok_and(|found| !found.is_symlink()) {
+        return Ok(());
+    }
+    let name = run.file_name().expect("a run directory has a name");
+    let mut temporary = name.to_owned();
+    temporary.push(".latest");
+    let temporary = out.join(temporary);
+    std::os::unix::fs::symlink(name, &temporary).map_err(failed(&temporary, "be made"))?;
+    fs::rename(&temporary, &latest).map_err(failed(&latest, "be made"))
+}
+
+fn failed(path: &Path, verb: &'static str) -> impl FnOnce(io::Error) -> ReportError {
+    let path = path.to_owned();
+    move |source| ReportError { path, verb, source }
+}
+
+fn seconds(now: Timestamp) -> String {
+    now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Facts of this host; what the system does not tell is `null`.
+fn host() -> Host {
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").ok();
+    Host {
+        cores: std::thread::available_parallelism().ok().map(usize::from),
+        memory_bytes: fs::read_to_string("/proc/meminfo").ok().and_then(|text| memory(&text)),
+        kernel: kernel.map(|text| text.trim().to_owned()),
+    }
+}
+
+/// Bytes of memory by the text of `/proc/meminfo`.
+fn memory(text: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    line.trim().strip_suffix(" kB")?.parse::<u64>().ok()?.checked_mul(1_024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::load;
+
+    fn plan() -> Plan {
+        let text = "schema=1\nname='small'\n[[cluster.node]]\nname='pub'\n[fleet]\nphones=3";
+        load(Path::new("small.toml"), text, &["seed=7".to_owned()], &[]).unwrap()
+    }
+
+    fn json(path: &Path) -> Value {
+        serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+    }
+
+    fn names(path: &Path) -> Vec<String> {
+        let name = |entry: io::Result<fs::DirEntry>| entry.unwrap().file_name();
+        let mut names: Vec<String> =
+            fs::read_dir(path).unwrap().map(|entry| name(entry).into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_run_that_was_killed_says_that_it_is_running() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = RunDir::create(&folder.path().join("new/runs"), &plan(), "live").unwrap();
+        let manifest = json(&run.path().join("run.json"));
+        assert_eq!(manifest["schema"], 1);
+        assert_eq!(manifest["state"], "running");
+        assert_eq!((&manifest["mode"], &manifest["seed"]), (&"live".into(), &7.into()));
+        assert_eq!(manifest["scenario"], "small");
+        assert!(manifest["host"]["cores"].as_u64() > Some(0));
+        assert!(manifest.get("verdict").is_none() && manifest.get("ended_at").is_none());
+        assert_eq!(names(run.path()), ["run.json", "scenario.toml"], "no temporary file is left");
+    }
+
+    #[test]
+    fn the_scenario_beside_it_repeats_the_run_and_has_the_digest() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = RunDir::create(folder.path(), &plan(), "sim").unwrap();
+        let path = run.path().join("scenario.toml");
+        let text = fs::read_to_string(&path).unwrap();
+        assert_eq!(load(&path, &text, &[], &[]).unwrap(), plan());
+        let digest = json(&run.path().join("run.json"))["scenario_sha256"].clone();
+        assert_eq!(digest, hex(&sha256(text.as_bytes())));
+        assert_eq!(digest.as_str().unwrap().len(), 64);
+    }
+
+    #[test]
+    fn runs_of_the_same_second_get_numbers_and_latest_is_the_last() {
+        let folder = tempfile::tempdir().unwrap();
+        let now = Timestamp::from_second(1_800_000_000).unwrap();
+        let runs: Vec<RunDir> = (0..3)
+            .map(|_| RunDir::create_at(folder.path(), &plan(), "live", now).unwrap())
+            .collect();
+        let base = "20270115T080000Z-small-7";
+        let expected = [base, &format!("{base}-2"), &format!("{base}-3"), "latest"];
+        assert_eq!(names(folder.path()), expected);
+        let latest = fs::read_link(folder.path().join("latest")).unwrap();
+        assert_eq!(latest.as_os_str(), runs[2].path().file_name().unwrap());
+        assert_eq!(json(&runs[0].path().join("run.json"))["started_at"], "2027-01-15T08:00:00Z");
+    }
+
+    #[test]
+    fn a_latest_that_is_no_link_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("latest"), "mine").unwrap();
+        RunDir::create(folder.path(), &plan(), "live").unwrap();
+        assert_eq!(fs::read_to_string(folder.path().join("latest")).unwrap(), "mine");
+    }
+
+    #[test]
+    fn the_end_of_a_run_is_written_behind_its_beginning() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = RunDir::create(folder.path(), &plan(), "live").unwrap();
+        let begun = json(&run.path().join("run.json"));
+        let summary = Summary { verdict: "fail".into(), seed: 7, ..Summary::default() };
+        run.finish(&summary, 1).unwrap();
+        let ended = json(&run.path().join("run.json"));
+        assert_eq!((&ended["state"], &ended["verdict"]), (&"finished".into(), &"fail".into()));
+        assert_eq!((&ended["exit_code"], &ended["started_at"]), (&1.into(), &begun["started_at"]));
+        assert!(ended["ended_at"].is_string());
+        assert_eq!(json(&run.path().join("summary.json")), summary.to_json());
+    }
+
+    #[test]
+    fn interrupted_and_failed_runs_have_a_state_of_their_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = RunDir::create(folder.path(), &plan(), "live").unwrap();
+        run.finish(&Summary { verdict: "interrupted".into(), ..Summary::default() }, 130).unwrap();
+        assert_eq!(json(&run.path().join("run.json"))["state"], "interrupted");
+        run.fail("port 6969 is taken", 4).unwrap();
+        let failed = json(&run.path().join("run.json"));
+        assert_eq!((&failed["state"], &failed["exit_code"]), (&"failed".into(), &4.into()));
+        assert_eq!(failed["error"], "port 6969 is taken");
+    }
+
+    #[test]
+    fn an_output_place_that_is_a_file_is_named_in_the_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("file");
+        fs::write(&out, "").unwrap();
+        let error = RunDir::create(&out, &plan(), "live").unwrap_err();
+        assert_eq!(error.path, out);
+        assert!(error.to_string().contains("cannot be made"), "{error}");
+    }
+
+    #[test]
+    fn memory_is_read_in_bytes() {
+        assert_eq!(memory("MemTotal:       2 kB\nMemFree: 1 kB"), Some(2_048));
+        assert_eq!(memory("MemFree: 1 kB"), None);
+        assert_eq!(memory("MemTotal: many"), None);
+    }
+}

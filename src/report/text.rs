@@ -1,0 +1,575 @@
+use std::fmt::Write;
+
+use crate::base::Time;
+use crate::measure::{PercentilesS, Recorder, StepSummary, Summary, Tallies, TrustPaths};
+use crate::scenario::Slo;
+
+/// The exit code of a run that came to its end, by its verdict: 0 pass, 1 fail, 3 inconclusive,
+/// 130 interrupted. A verdict that is none of these is a fault of this program: 5.
+pub fn exit_code(summary: &Summary) -> u8 {
+    match summary.verdict.as_str() {
+        "pass" => 0,
+        "fail" => 1,
+        "inconclusive" => 3,
+        "interrupted" => 130,
+        _ => 5,
+    }
+}
+
+/// The summary for people. Every number in it is a number of the summary; one that does not exist
+/// is `-`.
+pub fn text(summary: &Summary) -> String {
+    let mut out = String::new();
+    for (label, value) in lines(summary) {
+        row(&mut out, label, &value);
+    }
+    out.push('\n');
+    out.push_str(&steps(&summary.steps));
+    out.push_str(&slos(summary));
+    out.push('\n');
+    out.push_str(&verdict(summary));
+    for note in &summary.notes {
+        row(&mut out, "note", note);
+    }
+    out
+}
+
+/// One line `label   value`.
+pub(super) fn row(out: &mut String, label: &str, value: &str) {
+    _ = writeln!(out, "{label:<14}{value}");
+}
+
+fn lines(summary: &Summary) -> Vec<(&'static str, String)> {
+    let mut lines = vec![
+        ("phones", phones(summary)),
+        ("alarms", alarms(summary)),
+        ("fleet ready", fleet_ready(summary)),
+        ("boot time", boot_time(&summary.boot_time_s)),
+        ("lists", trust(&summary.trust.lists)),
+        ("configs", trust(&summary.trust.configs)),
+        ("TVS", tvs(summary)),
+        ("TFTP", tftp(summary)),
+        ("signatures", signatures(summary)),
+    ];
+    if serves(summary) {
+        lines.push(("servers", servers(summary)));
+    }
+    lines.push(("cpu", cpu(summary)));
+    lines.push(("generator", generator(summary)));
+    lines
+}
+
+fn phones(summary: &Summary) -> String {
+    let phones = &summary.phones;
+    let reasons: Vec<String> =
+        phones.failures.iter().map(|(why, &n)| format!("{} {why}", count(n))).collect();
+    let reasons =
+        if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join(", ")) };
+    format!(
+        "{} in all: {} ready (config in force), {} stuck, {} failed{reasons}",
+        count(phones.total),
+        count(phones.ready),
+        count(phones.stuck),
+        count(phones.failed),
+    )
+}
+
+fn alarms(summary: &Summary) -> String {
+    let phones = &summary.phones;
+    format!(
+        "{} phones refused a list, {} refused a config",
+        count(phones.list_alarms),
+        count(phones.config_alarms)
+    )
+}
+
+fn fleet_ready(summary: &Summary) -> String {
+    let ready = &summary.fleet_ready_s;
+    let [p50, p90, p99, last] = [ready.p50, ready.p90, ready.p99, ready.last].map(seconds);
+    format!("50 % {p50} · 90 % {p90} · 99 % {p99} · last {last}   (from the first reset)")
+}
+
+fn boot_time(times: &PercentilesS) -> String {
+    let [p50, p90, p99, max] = [times.p50, times.p90, times.p99, times.max].map(seconds);
+    format!("p50 {p50} · p90 {p90} · p99 {p99} · max {max}   (from the planned start)")
+}
+
+/// Accepted by which path; paths that nobody took are left out, refusals never are.
+fn trust(paths: &TrustPaths) -> String {
+    let taken = [
+        (paths.accepted_by_itl, "by the ITL"),
+        (paths.accepted_by_ctl, "by the CTL"),
+        (paths.accepted_by_tvs, "by TVS"),
+        (paths.accepted_by_tvs_cache, "by the TVS cache"),
+        (paths.accepted_first, "unchecked, as the first list"),
+        (paths.accepted_blank, "unchecked, by a blank ITL"),
+    ];
+    let taken: Vec<String> = taken
+        .into_iter()
+        .filter(|(n, _)| *n > 0)
+        .map(|(n, path)| format!("{} {path}", count(n)))
+        .collect();
+    let accepted = if taken.is_empty() { "0".to_owned() } else { taken.join(", ") };
+    format!("accepted {accepted} · refused {}", count(paths.refused))
+}
+
+fn tvs(summary: &Summary) -> String {
+    let tvs = &summary.tvs;
+    format!(
+        "{} lookups ({} QUERY, {} VERIFY), {} failed, {} failovers, {} answered by a phone's cache",
+        count(tvs.lookups),
+        count(tvs.by_command.query),
+        count(tvs.by_command.verify),
+        count(tvs.failed),
+        count(tvs.failovers),
+        count(tvs.cache_hits),
+    )
+}
+
+fn tftp(summary: &Summary) -> String {
+    let tftp = &summary.tftp;
+    format!(
+        "{} transfers, {}, {} not found, {} errors, {} sent again, {} in flight at most",
+        count(tftp.transfers),
+        bytes(tftp.bytes),
+        count(tftp.not_found),
+        count(tftp.errors),
+        count(tftp.retransmits),
+        count(tftp.in_flight_max),
+    )
+}
+
+fn signatures(summary: &Summary) -> String {
+    let signatures = &summary.signatures;
+    format!(
+        "{} made ({} before the first reset), cache {} hits, {} misses · phones verified {}",
+        count(signatures.made),
+        count(signatures.made_before),
+        count(signatures.cache_hits),
+        count(signatures.cache_misses),
+        count(signatures.verified),
+    )
+}
+
+/// Whether servers of ours have counted anything.
+fn serves(summary: &Summary) -> bool {
+    let serve = &summary.serve;
+    serve.tftp_requests + serve.tvs_handshakes_ok + serve.tvs_handshakes_failed > 0
+}
+
+fn servers(summary: &Summary) -> String {
+    let serve = &summary.serve;
+    format!(
+        "TFTP {} requests, {} datagrams out, {} sent again · TVS {} handshakes, {} failed, {} answers",
+        count(serve.tftp_requests),
+        count(serve.tftp_datagrams_out),
+        count(serve.tftp_retransmits),
+        count(serve.tvs_handshakes_ok),
+        count(serve.tvs_handshakes_failed),
+        count(serve.tvs_answers),
+    )
+}
+
+fn cpu(summary: &Summary) -> String {
+    let [swarm, serve] = [summary.cpu_s.swarm, summary.cpu_s.serve].map(seconds);
+    format!("phones {swarm} · servers {serve}")
+}
+
+fn generator(summary: &Summary) -> String {
+    let generator = &summary.generator;
+    format!("{}: lag p99 {}", generator.verdict, seconds(generator.lag_p99_s))
+}
+
+fn steps(steps: &[StepSummary]) -> String {
+    let head = ["step", "count", "ok", "retry", "failed", "service p50", "p99", "response p50"];
+    let mut table = vec![head.map(str::to_owned).to_vec()];
+    table[0].extend(["p99", "max"].map(str::to_owned));
+    table.extend(steps.iter().map(step));
+    aligned(&table)
+}
+
+fn step(step: &StepSummary) -> Vec<String> {
+    let (service, response) = (&step.service_time_s, &step.response_time_s);
+    let counts = [step.count, step.ok, step.retry, step.failed].map(count);
+    let times = [service.p50, service.p99, response.p50, response.p99, response.max].map(seconds);
+    [vec![step.step.clone()], counts.to_vec(), times.to_vec()].concat()
+}
+
+fn slos(summary: &Summary) -> String {
+    if summary.slos.is_empty() {
+        return String::new();
+    }
+    let row = |slo: &crate::measure::SloRow| {
+        let word = if slo.verdict == "fail" { "FAIL" } else { slo.verdict };
+        let unit = unit(&slo.expr);
+        let observed = number(slo.observed, unit);
+        let bound = match (slo.verdict, slo.bound) {
+            ("fail", Some(bound)) => format!("against {}", number(Some(bound), unit)),
+            _ => String::new(),
+        };
+        vec![format!("  {word}"), slo.expr.clone(), observed, bound]
+    };
+    let table: Vec<Vec<String>> = summary.slos.iter().map(row).collect();
+    format!("\nSLO\n{}", aligned_left(&table))
+}
+
+fn verdict(summary: &Summary) -> String {
+    let of = |wanted: &str| summary.slos.iter().filter(|slo| slo.verdict == wanted).count();
+    let all = summary.slos.len();
+    let why = match summary.verdict.as_str() {
+        "pass" if all == 0 => "no SLO to break".to_owned(),
+        "pass" => format!("{all} of {all} SLOs held"),
+        "fail" => format!("{} of {all} SLOs broken", of("fail")),
+        "inconclusive" => {
+            let unjudged = of("no-data") + of("inconclusive");
+            format!("{unjudged} of {all} SLOs could not be judged, {} broken", of("fail"))
+        }
+        _ => format!("{all} SLOs, not all phones had settled"),
+    };
+    let word = summary.verdict.to_uppercase();
+    format!("verdict: {word} ({why}) · exit {}\n", exit_code(summary))
+}
+
+/// What the numbers of an SLO are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unit {
+    Count,
+    Ratio,
+    Seconds,
+}
+
+/// The unit of an SLO's numbers by the path on its left: segments of times end in `_s` or are
+/// written without it (`boot_time.p99`), ratios end in `_ratio`.
+fn unit(expr: &str) -> Unit {
+    const TIMES: [&str; 6] =
+        ["fleet_ready", "boot_time", "service_time", "response_time", "lag_p99", "cpu"];
+    let Ok(slo) = expr.parse::<Slo>() else { return Unit::Count };
+    let is_time = |segment: &str| segment.ends_with("_s") || TIMES.contains(&segment);
+    if slo.left.split('.').any(is_time) {
+        Unit::Seconds
+    } else if slo.left.ends_with("_ratio") {
+        Unit::Ratio
+    } else {
+        Unit::Count
+    }
+}
+
+fn number(value: Option<f64>, unit: Unit) -> String {
+    match (value, unit) {
+        (None, _) => "-".to_owned(),
+        (value, Unit::Seconds) => seconds(value),
+        (Some(ratio), Unit::Ratio) => format!("{:.2} %", ratio * 100.0),
+        (Some(value), Unit::Count) if value >= 0.0 && value.fract() == 0.0 => count(value as u64),
+        (Some(value), Unit::Count) => format!("{value:.3}"),
+    }
+}
+
+/// A number with its thousands apart: `20 000`.
+pub(super) fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at) % 3 == 0 {
+            text.push(' ');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Seconds with three digits in the unit that suits them; `-` for none.
+fn seconds(value: Option<f64>) -> String {
+    match value {
+        None => "-".to_owned(),
+        Some(s) if s <= 0.0 => "0 s".to_owned(),
+        Some(s) if s < 0.000_999_5 => format!("{} µs", three_digits(s * 1e6)),
+        Some(s) if s < 0.999_5 => format!("{} ms", three_digits(s * 1e3)),
+        Some(s) => format!("{} s", three_digits(s)),
+    }
+}
+
+fn three_digits(number: f64) -> String {
+    match number {
+        n if n < 9.995 => format!("{n:.2}"),
+        n if n < 99.95 => format!("{n:.1}"),
+        n => format!("{n:.0}"),
+    }
+}
+
+/// Bytes in the decimal unit that suits them.
+pub(super) fn bytes(number: u64) -> String {
+    match number {
+        0..1_000 => format!("{number} B"),
+        1_000..1_000_000 => format!("{} kB", three_digits(number as f64 / 1e3)),
+        1_000_000..1_000_000_000 => format!("{} MB", three_digits(number as f64 / 1e6)),
+        _ => format!("{} GB", three_digits(number as f64 / 1e9)),
+    }
+}
+
+/// A table: the first column to the left, numbers to the right.
+fn aligned(table: &[Vec<String>]) -> String {
+    let widths = widths(table);
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().zip(&widths).enumerate().map(|(at, (cell, &width))| match at {
+            0 => format!("{cell:<width$}"),
+            _ => format!("{cell:>width$}"),
+        });
+        cells.collect::<Vec<_>>().join("  ") + "\n"
+    };
+    table.iter().map(line).collect()
+}
+
+/// A table with every column to the left.
+pub(super) fn aligned_left(table: &[Vec<String>]) -> String {
+    let widths = widths(table);
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:<width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
+    };
+    table.iter().map(line).collect()
+}
+
+fn widths(table: &[Vec<String>]) -> Vec<usize> {
+    let columns = table.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |at: usize| {
+        let cells = table.iter().filter_map(|row| row.get(at));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    (0..columns).map(width).collect()
+}
+
+/// Writes the lines that show progress where nothing can be redrawn.
+#[derive(Clone, Debug, Default)]
+pub struct LiveLine {
+    last: Option<Seen>,
+}
+
+/// What the line before has shown.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    at: Time,
+    transfers: u64,
+    lookups: u64,
+}
+
+impl LiveLine {
+    /// One line about `recorder` at `now`, with the rates since the line before (since the start
+    /// of the run for the first one):
+    /// `t=31s phones=1604/2000 inflight=338 ok=1598 stuck=0 failed=6 retry=30 …`. `phones` are
+    /// those that have settled, `inflight` those that boot.
+    pub fn line(&mut self, recorder: &Recorder, now: Time) -> String {
+        let Tallies { total, ready, stuck, failed, booting, .. } = recorder.tallies();
+        let counts = &recorder.counts;
+        let retry = counts.tftp_retransmits + counts.tvs_failovers;
+        let seen =
+            Seen { at: now, transfers: counts.tftp_transfers, lookups: counts.tvs_lookups() };
+        let last =
+            self.last.replace(seen).unwrap_or(Seen { at: Time::ZERO, transfers: 0, lookups: 0 });
+        let per_second = |new: u64, old: u64| {
+            let elapsed = now.since(last.at).as_secs_f64();
+            // The counts begin anew with the storm.
+            let grown = if new < old { new } else { new - old };
+            if elapsed > 0.0 { (grown as f64 / elapsed).round() } else { 0.0 }
+        };
+        let lag = recorder.generator_lag().p99_s;
+        let lag = lag.map_or_else(|| "-".to_owned(), |s| format!("{:.1}", s * 1e3));
+        format!(
+            "t={:.0}s phones={}/{total} inflight={booting} ok={ready} stuck={stuck} \
+             failed={failed} retry={retry} transfers_per_s={} lookups_per_s={} lag_p99_ms={lag}",
+            now.as_secs_f64().floor(),
+            ready + stuck + failed,
+            per_second(seen.transfers, last.transfers),
+            per_second(seen.lookups, last.lookups),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Span;
+    use crate::measure::{Finish, RunFacts};
+    use crate::phone::{Fact, Failure, Outcome};
+    use crate::wire::tvs::Command;
+
+    fn recorder() -> Recorder {
+        let mut recorder = Recorder::new(2_000);
+        let at = |ms| Time::ZERO + Span::from_millis(ms);
+        for phone in 0..1_998 {
+            recorder.fact(phone, at(phone as u64 + 1), &Fact::Settled { outcome: Outcome::Ready });
+        }
+        recorder.fact(1_998, at(9), &Fact::Settled { outcome: Outcome::Stuck });
+        let failed = Outcome::Failed(Failure::TvsUnreachable);
+        recorder.fact(1_999, at(9), &Fact::Settled { outcome: failed });
+        let answered = Fact::TvsAnswered { command: Command::QueryResponse };
+        recorder.fact(0, at(9), &answered);
+        recorder
+    }
+
+    fn summary(slos: &[&str], finish: Finish) -> Summary {
+        let slos: Vec<Slo> = slos.iter().map(|text| text.parse().unwrap()).collect();
+        Summary::new(&recorder(), RunFacts::default(), &slos, finish)
+    }
+
+    fn line<'a>(text: &'a str, label: &str) -> &'a str {
+        let found = text.lines().find(|line| line.trim_start().starts_with(label));
+        found.unwrap_or_else(|| panic!("no line {label} in\n{text}"))
+    }
+
+    #[test]
+    fn phones_are_told_apart_by_outcome_and_reason() {
+        let text = text(&summary(&[], Finish::Complete));
+        assert_eq!(
+            line(&text, "phones"),
+            "phones        2 000 in all: 1 998 ready (config in force), 1 stuck, 1 failed \
+             (1 TVS unreachable)"
+        );
+        assert_eq!(
+            line(&text, "TVS "),
+            "TVS           1 lookups (1 QUERY, 0 VERIFY), 0 failed, 0 failovers, 0 answered by a \
+             phone's cache"
+        );
+    }
+
+    #[test]
+    fn a_number_that_does_not_exist_is_a_dash() {
+        let text = text(&summary(&[], Finish::Complete));
+        assert!(line(&text, "fleet ready").contains("99 % 1.98 s · last -   (from"), "{text}");
+        assert_eq!(line(&text, "generator"), "generator     ok: lag p99 -");
+        assert_eq!(line(&text, "cpu"), "cpu           phones - · servers -");
+        let empty = super::text(&Summary::default());
+        assert!(!empty.contains("NaN") && !empty.contains("inf"), "{empty}");
+    }
+
+    #[test]
+    fn slos_show_a_word_and_what_was_observed() {
+        let slos = [
+            "phones.ready == phones.total",
+            "phones.failed_ratio <= 0.5%",
+            "fleet_ready.p99 <= 1s",
+            "steps.tvs.service_time.p50 <= 1s",
+        ];
+        let text = text(&summary(&slos, Finish::Complete));
+        let words = |label| line(&text, label).split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(
+            words("FAIL          phones.ready"),
+            "FAIL phones.ready == phones.total 1 998 against 2 000"
+        );
+        assert_eq!(words("pass"), "pass phones.failed_ratio <= 0.5% 0.05 %");
+        assert_eq!(
+            words("FAIL          fleet"),
+            "FAIL fleet_ready.p99 <= 1s 1.98 s against 1.00 s"
+        );
+        assert_eq!(words("no-data"), "no-data steps.tvs.service_time.p50 <= 1s -");
+    }
+
+    #[test]
+    fn the_verdict_names_its_reason_and_exit_code() {
+        let verdict = |slos: &[&str], finish| {
+            let summary = summary(slos, finish);
+            (super::verdict(&summary), exit_code(&summary))
+        };
+        let (held, broken, unknown) = (
+            "phones.ready == 1998",
+            "phones.ready == 1",
+            "tftp.bytes <= steps.tvs.service_time.p50",
+        );
+        let complete = Finish::Complete;
+        assert_eq!(
+            verdict(&[held], complete),
+            ("verdict: PASS (1 of 1 SLOs held) · exit 0\n".into(), 0)
+        );
+        assert_eq!(
+            verdict(&[held, broken], complete),
+            ("verdict: FAIL (1 of 2 SLOs broken) · exit 1\n".into(), 1)
+        );
+        assert_eq!(
+            verdict(&[broken, unknown], complete).0,
+            "verdict: INCONCLUSIVE (1 of 2 SLOs could not be judged, 1 broken) · exit 3\n"
+        );
+        assert_eq!(verdict(&[], complete).0, "verdict: PASS (no SLO to break) · exit 0\n");
+        assert_eq!(verdict(&[held], Finish::Interrupted).1, 130);
+        assert_eq!(exit_code(&Summary::default()), 5, "a run without a verdict is a bug");
+    }
+
+    #[test]
+    fn the_table_of_steps_has_a_row_for_each_and_straight_columns() {
+        let text = text(&summary(&[], Finish::Complete));
+        let table: Vec<&str> =
+            text.lines().skip_while(|line| !line.starts_with("step ")).take(6).collect();
+        let lengths: Vec<usize> = table.iter().map(|line| line.chars().count()).collect();
+        assert!(lengths.windows(2).all(|pair| pair[0] == pair[1]), "{table:#?}");
+        let names = table[1..].iter().map(|line| line.split(' ').next().unwrap());
+        assert_eq!(names.collect::<Vec<_>>(), ["boot", "ctl", "itl", "config", "tvs"]);
+        assert!(table[1].contains("  2 000  1 998      0       2  "), "{}", table[1]);
+    }
+
+    #[test]
+    fn servers_and_notes_are_shown_when_there_are_any() {
+        let mut summary = summary(&[], Finish::Complete);
+        assert!(!text(&summary).contains("servers   "));
+        summary.serve.tftp_requests = 6_000;
+        summary.notes.push("signatures are SHA-512".into());
+        let text = text(&summary);
+        assert!(line(&text, "servers").contains("TFTP 6 000 requests"));
+        assert!(text.ends_with("note          signatures are SHA-512\n"));
+    }
+
+    #[test]
+    fn refusals_are_shown_even_when_there_are_none() {
+        assert_eq!(trust(&TrustPaths::default()), "accepted 0 · refused 0");
+        let paths = TrustPaths {
+            accepted_by_tvs: 3,
+            accepted_first: 1,
+            refused: 2,
+            ..TrustPaths::default()
+        };
+        assert_eq!(trust(&paths), "accepted 3 by TVS, 1 unchecked, as the first list · refused 2");
+    }
+
+    #[test]
+    fn numbers_are_written_for_people() {
+        assert_eq!(
+            [0, 999, 1_000, 20_000, 1_234_567].map(count),
+            ["0", "999", "1 000", "20 000", "1 234 567"]
+        );
+        assert_eq!(
+            [Some(0.0), Some(0.000_3), Some(0.021), Some(0.999_6), Some(41.3), None].map(seconds),
+            ["0 s", "300 µs", "21.0 ms", "1.00 s", "41.3 s", "-"]
+        );
+        assert_eq!(
+            [Some(0.000_999_6), Some(9.996), Some(312.4)].map(seconds),
+            ["1.00 ms", "10.0 s", "312 s"]
+        );
+        assert_eq!(
+            [999, 1_000, 15_300_000, 2_000_000_000].map(bytes),
+            ["999 B", "1.00 kB", "15.3 MB", "2.00 GB"]
+        );
+        assert_eq!(number(Some(0.5), Unit::Count), "0.500");
+    }
+
+    #[test]
+    fn a_live_line_has_the_rates_since_the_line_before() {
+        let mut recorder = recorder();
+        let mut live = LiveLine::default();
+        recorder.counts.tftp_transfers = 100;
+        recorder.counts.tftp_retransmits = 3;
+        recorder.lag(Span::from_micros(800));
+        let at = |s| Time::ZERO + Span::from_secs(s);
+        assert_eq!(
+            live.line(&recorder, at(10)),
+            "t=10s phones=2000/2000 inflight=0 ok=1998 stuck=1 failed=1 retry=3 \
+             transfers_per_s=10 lookups_per_s=0 lag_p99_ms=0.8"
+        );
+        recorder.counts.tftp_transfers = 150;
+        recorder.plan_boot(0, at(11));
+        let line = live.line(&recorder, at(12));
+        assert!(line.starts_with("t=12s phones=1999/2000 inflight=1 ok=1997"), "{line}");
+        assert!(line.contains("transfers_per_s=25 "), "{line}");
+        recorder.begin_storm(at(12));
+        recorder.counts.tftp_transfers = 40;
+        let line = live.line(&recorder, at(13));
+        assert!(line.contains("transfers_per_s=40 ") && line.ends_with("lag_p99_ms=-"), "{line}");
+        assert!(live.line(&recorder, at(13)).contains("transfers_per_s=0 "), "no time has passed");
+    }
+}

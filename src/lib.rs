@@ -8,6 +8,7 @@ pub mod base;
 pub mod cli;
 pub mod cluster;
 pub mod crypto;
+pub mod live;
 pub mod measure;
 pub mod net;
 pub mod phone;

@@ -33,6 +33,22 @@ Exit codes:
   5    internal fault; please report it, the seed is printed
   130  interrupted (143: terminated); partial results are written";
 
+impl ExitCode {
+    /// The exit code with this number; an unknown one is an internal fault.
+    pub const fn from_number(number: u8) -> ExitCode {
+        match number {
+            0 => ExitCode::Ok,
+            1 => ExitCode::Failed,
+            2 => ExitCode::Usage,
+            3 => ExitCode::Inconclusive,
+            4 => ExitCode::Environment,
+            130 => ExitCode::Interrupted,
+            143 => ExitCode::Terminated,
+            _ => ExitCode::Internal,
+        }
+    }
+}
+
 impl From<ExitCode> for process::ExitCode {
     fn from(code: ExitCode) -> process::ExitCode {
         process::ExitCode::from(code as u8)

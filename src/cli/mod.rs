@@ -5,6 +5,9 @@
 pub mod args;
 mod check;
 mod exit;
+mod progress;
+mod run;
+mod serve;
 
 use clap::{Parser, Subcommand};
 
@@ -23,6 +26,8 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Check(check::CheckArgs),
+    Run(run::RunArgs),
+    Serve(serve::ServeArgs),
 }
 
 /// Parses the command line, runs the command and says how the program ends.
@@ -30,6 +35,8 @@ pub fn main() -> std::process::ExitCode {
     let cli = Cli::parse();
     let code: ExitCode = match &cli.command {
         Command::Check(args) => check::check(args, &cli.global),
+        Command::Run(args) => run::run(args, &cli.global),
+        Command::Serve(args) => serve::serve(args, &cli.global),
     };
     code.into()
 }

@@ -488,7 +488,10 @@ mod tests {
         recorder.close(|phone| phone == 0);
         let tallies = recorder.tallies();
         assert_eq!((tallies.ready, tallies.stuck, tallies.failed), (1, 1, 2));
-        assert_eq!((tallies.failures[&Failure::Stale], tallies.failures[&Failure::TimeLimit]), (1, 1));
+        assert_eq!(
+            (tallies.failures[&Failure::Stale], tallies.failures[&Failure::TimeLimit]),
+            (1, 1)
+        );
         assert_eq!((recorder.ready_times_s().len(), recorder.booting()), (1, 0));
     }
 

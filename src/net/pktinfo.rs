@@ -5,7 +5,8 @@ use std::os::fd::AsRawFd;
 use nix::cmsg_space;
 use nix::libc;
 use nix::sys::socket::{
-    ControlMessage, ControlMessageOwned, MsgFlags, SockaddrIn, recvmsg, sendmsg, setsockopt, sockopt,
+    ControlMessage, ControlMessageOwned, MsgFlags, SockaddrIn, recvmsg, sendmsg, setsockopt,
+    sockopt,
 };
 use tokio::io::Interest;
 use tokio::net::UdpSocket;

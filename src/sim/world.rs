@@ -13,8 +13,7 @@ use crate::cluster::{
 use crate::crypto::KeySource;
 use crate::measure::{Recorder, StepKind};
 use crate::phone::{
-    Action, Env, FILE_SIZE_MAX, Failure, Input, Outcome, Phone, Shared, Sink, Step, TvsFault,
-    Verifier,
+    Action, Env, FILE_SIZE_MAX, Input, Phone, Shared, Sink, Step, TvsFault, Verifier,
 };
 use crate::scenario::{FleetStart, Plan, Timeline};
 use crate::transfer::{

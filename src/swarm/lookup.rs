@@ -108,14 +108,13 @@ impl LookupClient {
         let judge = Box::new(move |der: &[u8]| lists.judge_server(ROLE_TVS, der));
         let (config, refused) = self.clients.config(judge);
         let name = ServerName::IpAddress(server.ip().into());
-        let mut stream =
-            TlsConnector::from(config).connect(name, stream).await.map_err(|_| {
-                if refused.load(Ordering::Relaxed) {
-                    TvsFault::CertificateRefused
-                } else {
-                    TvsFault::Connection
-                }
-            })?;
+        let mut stream = TlsConnector::from(config).connect(name, stream).await.map_err(|_| {
+            if refused.load(Ordering::Relaxed) {
+                TvsFault::CertificateRefused
+            } else {
+                TvsFault::Connection
+            }
+        })?;
         stream.write_all(&job.request).await.map_err(|_| TvsFault::Connection)?;
         stream.flush().await.map_err(|_| TvsFault::Connection)?;
         let answer = read_message(&mut stream).await?;
@@ -141,7 +140,11 @@ async fn connect(server: SocketAddr, source: Ipv4Addr) -> io::Result<TcpStream> 
     if Addresses::towards(server) == Addresses::PerPhone {
         // The port is chosen at connect, when the kernel knows both ends: each phone has all of
         // them.
-        nix::sys::socket::setsockopt(&socket, nix::sys::socket::sockopt::IpBindAddressNoPort, &true)?;
+        nix::sys::socket::setsockopt(
+            &socket,
+            nix::sys::socket::sockopt::IpBindAddressNoPort,
+            &true,
+        )?;
         socket.bind(SocketAddr::new(source.into(), 0))?;
     }
     let stream = socket.connect(server).await?;

@@ -185,8 +185,7 @@ async fn start_worker(
         let runtime = Builder::new_current_thread().enable_all().build();
         let worker = runtime.and_then(|runtime| {
             let guard = runtime.enter();
-            let worker =
-                Worker::new(plan, env, phones, client, lookup_runtime, results_sender)?;
+            let worker = Worker::new(plan, env, phones, client, lookup_runtime, results_sender)?;
             drop(guard);
             Ok((runtime, worker))
         });

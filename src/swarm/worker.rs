@@ -548,4 +548,3 @@ impl Worker {
         published.clone_from(&self.recorder);
     }
 }
-

@@ -1,0 +1,124 @@
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+use tokio::runtime::Runtime;
+
+use crate::base::Time;
+use crate::live::{self, LiveError, LiveOptions, LiveRun, Observer, Signal};
+use crate::measure::{Recorder, Summary};
+use crate::report::{RunDir, exit_code, text};
+use crate::scenario::Plan;
+
+use super::args::{CliError, Format, GlobalArgs, ScenarioArgs};
+use super::exit::ExitCode;
+use super::progress::ProgressView;
+
+/// Run a scenario live: phones over real sockets against our cluster or a target
+///
+/// Without a target the cluster is embedded and everything stays on loopback. With --target the
+/// phones boot from the factory state and ask those servers; operator actions that change the
+/// cluster are then left to whoever runs it.
+#[derive(Args, Clone, Debug)]
+#[command(after_long_help = RUN_EXAMPLES)]
+pub struct RunArgs {
+    /// The scenario and what the command line changes in it.
+    #[command(flatten)]
+    pub scenario: ScenarioArgs,
+    /// Folder of run directories
+    #[arg(long, value_name = "DIR", default_value = "runs", env = "RESETSTORM_OUT")]
+    pub out: PathBuf,
+    /// Keep certificates and keys in this folder from run to run
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+    /// Answer Prometheus at this address while the run lasts
+    #[arg(long, value_name = "IP:PORT")]
+    pub metrics_listen: Option<SocketAddr>,
+}
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  resetstorm run scenarios/callmanager-regen.toml
+  resetstorm run scenarios/callmanager-regen.toml --phones 20000 --set cluster.sign-cache=prewarm
+  resetstorm run scenarios/callmanager-regen.toml --target tftp=127.0.0.1:6969,tvs=127.0.0.1:2445";
+
+/// Runs the scenario and says how the program ends.
+pub fn run(args: &RunArgs, global: &GlobalArgs) -> ExitCode {
+    match try_run(args, global) {
+        Ok(code) => code,
+        Err(error) => error.print(global.stderr_colour()),
+    }
+}
+
+fn try_run(args: &RunArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
+    let plan = args.scenario.load_for_traffic()?;
+    let options = LiveOptions {
+        allowed: args.scenario.flags.allow_target.clone(),
+        state: args.state.clone(),
+        metrics: args.metrics_listen,
+    };
+    let directory = RunDir::create(&args.out, &plan, "live")?;
+    let mut view = ProgressView::new(global, &plan);
+    let outcome = runtime()?.block_on(live::run(&plan, &options, &mut view));
+    view.clear();
+    let run = outcome.map_err(|error| {
+        let error = live_error(&error);
+        // The first error is the one to tell; a full disk may well be its cause.
+        let _ = directory.fail(&error.to_string(), error.exit_code() as u8);
+        error
+    })?;
+    let signal = run.signal;
+    let summary = summarise(&plan, run);
+    let code = signal.map_or_else(|| exit_code(&summary), Signal::exit_code);
+    directory.finish(&summary, code)?;
+    print(&summary, &directory, global);
+    Ok(ExitCode::from_number(code))
+}
+
+fn summarise(plan: &Plan, run: LiveRun) -> Summary {
+    Summary::new(&run.recorder, run.facts, &plan.slos, run.finish)
+}
+
+fn print(summary: &Summary, directory: &RunDir, global: &GlobalArgs) {
+    let path = directory.path().display();
+    let document = match global.format {
+        Format::Json => format!("{:#}\n", summary.to_json()),
+        Format::Text => format!("{}output: {path}\n", text(summary)),
+    };
+    // A reader that has gone away, such as `head`, is no fault.
+    let _ = io::stdout().lock().write_all(document.as_bytes());
+}
+
+/// The runtime of the driver; servers and phones have threads of their own.
+pub(super) fn runtime() -> Result<Runtime, CliError> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("driver")
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::environment(format!("no runtime: {error}"), "check ulimit -u"))
+}
+
+pub(super) fn live_error(error: &LiveError) -> CliError {
+    let text = error.to_string();
+    let (what, help) = text.split_once("; ").unwrap_or((&text, "see the message above"));
+    match error {
+        LiveError::Action(_) => CliError::usage(what, help),
+        _ => CliError::environment(what, help),
+    }
+}
+
+impl Observer for ProgressView {
+    fn started(&mut self, lines: &[String]) {
+        self.header(lines);
+    }
+
+    fn tick(&mut self, recorder: &Recorder, now: Time) {
+        self.show(recorder, now);
+    }
+
+    fn operator(&mut self, text: &str, now: Time) {
+        self.event(text, now);
+    }
+}

@@ -1,0 +1,53 @@
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::live::{self, LiveOptions, Signal};
+
+use super::args::{CliError, GlobalArgs, ScenarioArgs};
+use super::exit::ExitCode;
+use super::progress::ProgressView;
+use super::run::{live_error, runtime};
+
+/// Serve the cluster of a scenario, without phones, until interrupted
+///
+/// The operator's timeline is not played. With --state the certificates lie in that folder as PEM
+/// files named like pub/CallManager.pem and pub/TVS.pem, for other tools.
+#[derive(Args, Clone, Debug)]
+#[command(after_long_help = SERVE_EXAMPLES)]
+pub struct ServeArgs {
+    /// The scenario and what the command line changes in it.
+    #[command(flatten)]
+    pub scenario: ScenarioArgs,
+    /// Keep certificates and keys in this folder from run to run
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+}
+
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  resetstorm serve scenarios/callmanager-regen.toml --state lab
+  resetstorm serve scenarios/callmanager-regen.toml --set cluster.node.pub.ports.tftp=0";
+
+/// Serves until interrupted and says how the program ends; an interrupt is the normal end.
+pub fn serve(args: &ServeArgs, global: &GlobalArgs) -> ExitCode {
+    match try_serve(args, global) {
+        Ok(code) => code,
+        Err(error) => error.print(global.stderr_colour()),
+    }
+}
+
+fn try_serve(args: &ServeArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
+    let plan = args.scenario.load_for_traffic()?;
+    let options = LiveOptions { state: args.state.clone(), ..LiveOptions::default() };
+    let mut view = ProgressView::new(global, &plan);
+    let outcome = runtime()?.block_on(live::serve(&plan, &options, &mut view));
+    let (counts, signal) = outcome.map_err(|error| live_error(&error))?;
+    view.note(&format!(
+        "served    {} TFTP requests, {} TVS answers",
+        counts.tftp.requests, counts.tvs.answers
+    ));
+    Ok(match signal {
+        Signal::Interrupt | Signal::Terminate => ExitCode::Ok,
+    })
+}

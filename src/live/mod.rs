@@ -1,0 +1,11 @@
+//! One live run: our servers or a target, the swarm, and the operator's timeline between them.
+//!
+//! The order of things, no rule of a phone or a cluster. Imported by `cli` only.
+
+mod run;
+mod serve;
+mod signals;
+
+pub use run::{LiveError, LiveOptions, LiveRun, Observer, run};
+pub use serve::serve;
+pub use signals::{Signal, Signals};

@@ -1,0 +1,517 @@
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rayon::prelude::*;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+use crate::base::{NodeId, PhoneId, Span, Time};
+use crate::cluster::{
+    ActionError, CertificateKind, Cluster, Effect, FleetSpec, Genesis, OperatorAction, SignCounts,
+};
+use crate::crypto::{Identity, KeySource};
+use crate::measure::{CpuSeconds, Finish, Recorder, RunFacts, RunInfo, ServeSummary, encode};
+use crate::net::{Clock, http, limits};
+use crate::phone::{Env, Phone, Shared, Verifier};
+use crate::scenario::{FleetStart, Plan, Timeline};
+use crate::serve::{BindError, Bound, ServeError, ServeSettings, Servers, state};
+use crate::swarm::{Addresses, Swarm, SwarmPlan};
+
+use super::signals::{Signal, Signals};
+
+/// What a live run needs beside its plan.
+#[derive(Clone, Debug, Default)]
+pub struct LiveOptions {
+    /// Hosts outside loopback that may be connected to.
+    pub allowed: Vec<IpAddr>,
+    /// Where certificates and keys are kept from run to run; `None` makes throwaway ones.
+    pub state: Option<PathBuf>,
+    /// Where Prometheus may ask.
+    pub metrics: Option<SocketAddr>,
+}
+
+/// Sees the run go by; called about four times a second.
+pub trait Observer {
+    /// The run has begun: what serves whom.
+    fn started(&mut self, lines: &[String]);
+    /// The state of the fleet at `now`.
+    fn tick(&mut self, recorder: &Recorder, now: Time);
+    /// The operator carries out an action.
+    fn operator(&mut self, text: &str, now: Time);
+}
+
+/// What came out of a live run.
+#[derive(Debug)]
+pub struct LiveRun {
+    /// Everything that the phones' side counted.
+    pub recorder: Recorder,
+    /// Everything else that belongs into the summary.
+    pub facts: RunFacts,
+    /// How it ended.
+    pub finish: Finish,
+    /// What stopped it, if it was stopped.
+    pub signal: Option<Signal>,
+}
+
+/// Why a live run cannot start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum LiveError {
+    /// The operator's action does not fit the cluster.
+    #[error(transparent)]
+    Action(#[from] ActionError),
+    /// A server's socket cannot be opened.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// A server cannot start.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    /// Stored certificates cannot be used or written.
+    #[error(transparent)]
+    State(#[from] state::StateError),
+    /// The metrics listener cannot start.
+    #[error("cannot listen for metrics on {address}: {cause}; choose another --metrics-listen")]
+    Metrics {
+        /// Where.
+        address: SocketAddr,
+        /// What the host said.
+        cause: io::Error,
+    },
+    /// The phones' sockets or threads cannot be made.
+    #[error("cannot start the swarm: {0}; close other programs or lower run.transfers-in-flight")]
+    Swarm(io::Error),
+    /// Signals cannot be taken over.
+    #[error("cannot take over signals: {0}")]
+    Signals(io::Error),
+}
+
+/// How often the driver looks at timeline, fleet and clock.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// How often the observer is shown the fleet.
+const TICK_EVERY: Span = Span::from_millis(250);
+/// How often the metrics are rendered.
+const RENDER_EVERY: Span = Span::from_secs(1);
+
+/// Our own cluster and its servers.
+pub(super) struct Embedded {
+    pub(super) cluster: Cluster,
+    pub(super) servers: Servers,
+}
+
+impl Embedded {
+    /// Binds the sockets, makes or loads the certificates and starts the servers.
+    pub(super) async fn start(
+        plan: &Plan,
+        options: &LiveOptions,
+        clock: Clock,
+    ) -> Result<Embedded, LiveError> {
+        let bound = Bound::bind(&plan.topology)?;
+        let stored = match &options.state {
+            Some(dir) => state::load_identities(dir, bound.topology())?,
+            None => BTreeMap::new(),
+        };
+        let topology = bound.topology().clone();
+        let genesis = genesis(plan, topology, stored);
+        let cluster = tokio::task::spawn_blocking(move || Cluster::new(genesis))
+            .await
+            .expect("building a cluster does not panic");
+        if let Some(dir) = &options.state {
+            state::save_identities(dir, &cluster)?;
+        }
+        let servers = Servers::start(bound, &cluster, clock, ServeSettings::default()).await?;
+        Ok(Embedded { cluster, servers })
+    }
+}
+
+fn genesis(
+    plan: &Plan,
+    topology: crate::cluster::Topology,
+    stored: BTreeMap<(NodeId, CertificateKind), Identity>,
+) -> Genesis {
+    let epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Genesis {
+        topology,
+        fleet: FleetSpec {
+            phones: plan.fleet.phones,
+            models: plan.fleet.model_numbers(),
+            seed: plan.seed,
+        },
+        source: KeySource::System,
+        epoch_s: epoch.as_secs(),
+        stored,
+    }
+}
+
+/// Runs the plan until its timeline is finished and every phone has settled, its time is up, or a
+/// signal stops it.
+pub async fn run(
+    plan: &Plan,
+    options: &LiveOptions,
+    observer: &mut dyn Observer,
+) -> Result<LiveRun, LiveError> {
+    let mut signals = Signals::new().map_err(LiveError::Signals)?;
+    // A host that refuses keeps its limit; `check` has warned of a budget above it.
+    let _ = limits::raise_descriptor_limit();
+    let clock = Clock::start();
+    let embedded = match &plan.target {
+        Some(_) => None,
+        None => Some(Embedded::start(plan, options, clock).await?),
+    };
+    let driver = Driver::start(plan, options, clock, embedded).await?;
+    driver.run(options, &mut signals, observer).await
+}
+
+/// The run in progress.
+struct Driver<'a> {
+    plan: &'a Plan,
+    clock: Clock,
+    embedded: Option<Embedded>,
+    swarm: Swarm,
+    timeline: Timeline,
+    /// Whether any boot was planned, and whether the storm has begun.
+    any_wave: bool,
+    storm_begun: bool,
+    signed_before: SignCounts,
+    cpu_before: CpuSeconds,
+    notes: Vec<String>,
+    metrics: Arc<Mutex<String>>,
+}
+
+impl<'a> Driver<'a> {
+    async fn start(
+        plan: &'a Plan,
+        options: &LiveOptions,
+        clock: Clock,
+        embedded: Option<Embedded>,
+    ) -> Result<Driver<'a>, LiveError> {
+        let shared = Arc::new(Shared::default());
+        let phones = populate(plan, embedded.as_ref(), &shared);
+        let tftp = match (&plan.target, &embedded) {
+            (Some(target), _) => target.tftp,
+            (None, Some(embedded)) => {
+                let topology = embedded.cluster.topology();
+                topology.socket(plan.fleet.tftp, crate::cluster::ServiceKind::Tftp)
+            }
+            (None, None) => unreachable!("without a target the cluster is ours"),
+        };
+        let swarm_plan = SwarmPlan {
+            seed: plan.seed,
+            profile: plan.phone.clone(),
+            tftp,
+            tvs: plan.target.as_ref().and_then(|target| target.tvs),
+            allowed: options.allowed.clone(),
+            transfers_in_flight: plan.limits.transfers_in_flight as usize,
+            lookups_in_flight: plan.limits.lookups_in_flight as usize,
+            workers: 1,
+        };
+        let swarm =
+            Swarm::start(swarm_plan, clock, shared, phones).await.map_err(LiveError::Swarm)?;
+        Ok(Driver {
+            notes: notes(plan, tftp),
+            plan,
+            clock,
+            embedded,
+            swarm,
+            timeline: Timeline::new(plan.timeline.clone()),
+            any_wave: false,
+            storm_begun: false,
+            signed_before: SignCounts::default(),
+            cpu_before: CpuSeconds { swarm: Some(0.0), serve: Some(0.0) },
+            metrics: Arc::default(),
+        })
+    }
+
+    async fn run(
+        mut self,
+        options: &LiveOptions,
+        signals: &mut Signals,
+        observer: &mut dyn Observer,
+    ) -> Result<LiveRun, LiveError> {
+        observer.started(&self.describe());
+        let listener = match options.metrics {
+            Some(address) => Some(self.listen(address).await?),
+            None => None,
+        };
+        let starts_from_nothing =
+            self.plan.fleet.start == FleetStart::Factory || self.plan.target.is_some();
+        if starts_from_nothing {
+            self.any_wave = true;
+            let spread = self.plan.fleet.arrival_within;
+            self.swarm.boot_all(self.clock.now(), spread, false).await;
+        }
+        let signal = self.watch(signals, observer).await?;
+        let run = signals.leave_on_next(self.finish(signal)).await;
+        drop(listener);
+        Ok(run)
+    }
+
+    /// Looks after timeline, fleet and clock until the run is over.
+    async fn watch(
+        &mut self,
+        signals: &mut Signals,
+        observer: &mut dyn Observer,
+    ) -> Result<Option<Signal>, LiveError> {
+        let end = Time::ZERO + self.plan.limits.max_wall;
+        let (mut ticked, mut rendered) = (Time::ZERO, Time::ZERO);
+        loop {
+            self.operate(observer).await?;
+            let now = self.clock.now();
+            let over = self.timeline.is_finished() && self.swarm.is_settled();
+            if now.since(ticked) >= TICK_EVERY || over {
+                ticked = now;
+                let recorder = self.swarm.snapshot();
+                observer.tick(&recorder, now);
+                if now.since(rendered) >= RENDER_EVERY || over {
+                    rendered = now;
+                    self.render(&recorder);
+                }
+            }
+            if over || now >= end {
+                return Ok(None);
+            }
+            tokio::select! {
+                signal = signals.next() => return Ok(Some(signal)),
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+            }
+        }
+    }
+
+    /// Carries out what the operator's timeline has due.
+    async fn operate(&mut self, observer: &mut dyn Observer) -> Result<(), LiveError> {
+        loop {
+            let (now, settled) = (self.clock.now(), self.swarm.is_settled());
+            let Some(action) = self.timeline.next_due(now, settled) else { return Ok(()) };
+            observer.operator(&describe_action(&action, self.plan), now);
+            self.carry_out(&action, now).await?;
+            self.timeline.done(self.clock.now());
+        }
+    }
+
+    async fn carry_out(&mut self, action: &OperatorAction, now: Time) -> Result<(), LiveError> {
+        if let OperatorAction::ResetPhones { spread } = action {
+            self.reset_phones(*spread).await;
+            return Ok(());
+        }
+        let Some(embedded) = &mut self.embedded else {
+            let text = describe_action(action, self.plan);
+            self.notes.push(format!("not done, the target is not ours: {text}"));
+            return Ok(());
+        };
+        for effect in embedded.cluster.apply(action, now)? {
+            embedded.servers.carry_out(&effect).await?;
+            if let Effect::ResetPhones { .. } = effect {
+                unreachable!("resets are handled above");
+            }
+        }
+        Ok(())
+    }
+
+    async fn reset_phones(&mut self, spread: Span) {
+        let first = !self.storm_begun;
+        if first {
+            self.storm_begun = true;
+            self.signed_before = self.signed();
+            self.cpu_before = cpu_seconds();
+        }
+        self.any_wave = true;
+        self.swarm.boot_all(self.clock.now(), spread, first).await;
+    }
+
+    fn signed(&self) -> SignCounts {
+        self.embedded.as_ref().map(|e| e.cluster.sign_cache().counts()).unwrap_or_default()
+    }
+
+    fn serve_summary(&self) -> ServeSummary {
+        let Some(embedded) = &self.embedded else { return ServeSummary::default() };
+        let counts = embedded.servers.counts();
+        ServeSummary {
+            tftp_requests: counts.tftp.requests,
+            tftp_datagrams_out: counts.tftp.datagrams_out,
+            tftp_retransmits: counts.tftp.retransmits,
+            tvs_handshakes_ok: counts.tvs.handshakes_ok,
+            tvs_handshakes_failed: counts.tvs.handshakes_failed
+                + counts.tvs.handshakes_refused_by_peer,
+            tvs_answers: counts.tvs.answers,
+        }
+    }
+
+    /// CPU seconds of each side since the storm began.
+    fn cpu_since(&self) -> CpuSeconds {
+        let now = cpu_seconds();
+        let since = |now: Option<f64>, before: Option<f64>| Some(now? - before.unwrap_or(0.0));
+        CpuSeconds {
+            swarm: since(now.swarm, self.cpu_before.swarm),
+            serve: self.embedded.as_ref().and(since(now.serve, self.cpu_before.serve)),
+        }
+    }
+
+    async fn finish(self, signal: Option<Signal>) -> LiveRun {
+        // Threads take their CPU time with them.
+        let cpu_s = self.cpu_since();
+        let (serve, signed, signed_before) =
+            (self.serve_summary(), self.signed(), self.signed_before);
+        let (phones, mut recorder) = self.swarm.stop().await;
+        if self.any_wave {
+            let served = |file: &str| {
+                let embedded = self.embedded.as_ref()?;
+                embedded.cluster.tftp(self.plan.fleet.tftp)?.identity_of(file)
+            };
+            recorder.close(|place| phones[place].is_current(served));
+        }
+        if let Some(embedded) = self.embedded {
+            embedded.servers.shutdown().await;
+        }
+        LiveRun {
+            recorder,
+            facts: RunFacts {
+                scenario: self.plan.name.clone(),
+                mode: "live",
+                seed: self.plan.seed,
+                signed_before,
+                signed,
+                cpu_s,
+                serve,
+                notes: self.notes,
+            },
+            finish: if signal.is_some() { Finish::Interrupted } else { Finish::Complete },
+            signal,
+        }
+    }
+
+    fn describe(&self) -> Vec<String> {
+        let (plan, mut lines) = (self.plan, Vec::new());
+        lines.push(format!("fleet     {} phones", plan.fleet.phones));
+        match (&plan.target, &self.embedded) {
+            (Some(target), _) => {
+                let tvs = target.tvs.map_or("as configured".into(), |tvs| tvs.to_string());
+                lines.push(format!("target    tftp {} · tvs {tvs}", target.tftp));
+            }
+            (None, Some(embedded)) => lines.extend(describe_cluster(&embedded.cluster)),
+            (None, None) => {}
+        }
+        lines
+    }
+
+    async fn listen(&self, address: SocketAddr) -> Result<oneshot::Sender<()>, LiveError> {
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(|cause| LiveError::Metrics { address, cause })?;
+        let (stop, stopped) = oneshot::channel::<()>();
+        self.render(&self.swarm.snapshot());
+        let text = Arc::clone(&self.metrics);
+        let body = move || text.lock().expect("rendering does not panic").clone();
+        let stopped = async move { drop(stopped.await) };
+        tokio::spawn(http::serve_text(listener, stopped, body));
+        Ok(stop)
+    }
+
+    fn render(&self, recorder: &Recorder) {
+        let info = RunInfo {
+            scenario: self.plan.name.clone(),
+            mode: "live",
+            seed: self.plan.seed,
+            signatures: self.signed(),
+            serve: self.serve_summary(),
+            cpu_s: self.cpu_since(),
+        };
+        *self.metrics.lock().expect("rendering does not panic") = encode(recorder, &info);
+    }
+}
+
+/// Lines that say which node serves what and where.
+pub(super) fn describe_cluster(cluster: &Cluster) -> Vec<String> {
+    let topology = cluster.topology();
+    let of_node = |id: NodeId| {
+        let node = topology.node(id);
+        let mut line = format!("cluster   {} on {}", node.name, node.address);
+        if cluster.tftp(id).is_some() {
+            line += &format!(" · tftp {}", node.ports.tftp);
+        }
+        if cluster.tvs(id).is_some() {
+            line += &format!(" · tvs {}", node.ports.tvs);
+        }
+        line
+    };
+    (0..topology.nodes.len() as u8).map(NodeId).map(of_node).collect()
+}
+
+fn describe_action(action: &OperatorAction, plan: &Plan) -> String {
+    let name = |node: &NodeId| plan.topology.node(*node).name.as_str();
+    let what = |service: &Option<crate::cluster::ServiceKind>| {
+        service.map_or("all services", crate::cluster::ServiceKind::name)
+    };
+    match action {
+        OperatorAction::Regenerate { certificate, node } => {
+            format!("regenerate {} on {}", certificate.name(), name(node))
+        }
+        OperatorAction::Rename { node, to } => format!("rename {} to {to}", name(node)),
+        OperatorAction::ResetPhones { spread } => format!("reset phones within {spread}"),
+        OperatorAction::Restart { node, service } => {
+            format!("restart {} on {}", what(service), name(node))
+        }
+        OperatorAction::Start { node, service } => {
+            format!("start {} on {}", what(service), name(node))
+        }
+        OperatorAction::Stop { node, service } => {
+            format!("stop {} on {}", what(service), name(node))
+        }
+    }
+}
+
+/// The phones, each with what it holds at the start.
+fn populate(plan: &Plan, embedded: Option<&Embedded>, shared: &Arc<Shared>) -> Vec<Phone> {
+    let fleet = FleetSpec {
+        phones: plan.fleet.phones,
+        models: plan.fleet.model_numbers(),
+        seed: plan.seed,
+    };
+    let service = embedded
+        .filter(|_| plan.fleet.start == FleetStart::ItlCurrent)
+        .and_then(|embedded| embedded.cluster.tftp(plan.fleet.tftp));
+    let list = service.map(|service| service.signed_list());
+    let env = || Env {
+        profile: Arc::new(plan.phone.clone()),
+        shared: Arc::clone(shared),
+        verifier: Verifier::real(),
+    };
+    let make = |env: &mut Env, number: u32| {
+        let id = PhoneId(number);
+        let mut phone = Phone::new(id, fleet.model(id));
+        if let (Some(service), Some(list)) = (service, &list) {
+            let (config, identity) = service.config_of(id);
+            phone
+                .provision(env, list, &config, identity)
+                .expect("the cluster's own files can be read");
+        }
+        phone
+    };
+    (0..plan.fleet.phones).into_par_iter().map_init(env, make).collect()
+}
+
+/// What a reader of the numbers must know.
+fn notes(plan: &Plan, tftp: SocketAddr) -> Vec<String> {
+    let mut notes =
+        vec!["ready means: list and config in force; registration is not simulated yet".to_owned()];
+    if plan.target.is_none() {
+        notes.push(format!(
+            "release {}: lists and configs are signed with SHA-512 in this version; \
+             clusters of this release sign with SHA-1 by default",
+            plan.topology.release
+        ));
+    } else {
+        notes.push(
+            "the phones booted from the factory state: they hold what the target gave them".into(),
+        );
+    }
+    if Addresses::towards(tftp) == Addresses::Shared {
+        notes.push("all phones share this host's address towards the TFTP server".into());
+    }
+    notes
+}
+
+fn cpu_seconds() -> CpuSeconds {
+    CpuSeconds { swarm: limits::cpu_seconds_of("swarm"), serve: limits::cpu_seconds_of("serve") }
+}

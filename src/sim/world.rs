@@ -125,6 +125,8 @@ enum Event {
 
 /// The server's port for transfers; one is enough, since phones are told apart by number.
 const SERVER_PORT: u16 = 40_000;
+/// The port of a TVS server whose scenario leaves the choice to the operating system.
+const TVS_PORT: u16 = 2445;
 /// Start of virtual time as Unix seconds: a constant, so that certificates are the same each run.
 const EPOCH_S: u64 = 1_800_000_000;
 /// Most events of a run: a world that does not come to rest is a bug, not an endless loop.
@@ -138,8 +140,13 @@ impl World {
             models: plan.fleet.model_numbers(),
             seed: plan.seed,
         };
+        let mut topology = plan.topology.clone();
+        for node in &mut topology.nodes {
+            // Nobody binds here: a port that the operating system would choose is TVS's own.
+            node.ports.tvs = if node.ports.tvs == 0 { TVS_PORT } else { node.ports.tvs };
+        }
         let cluster = Cluster::new(Genesis {
-            topology: plan.topology.clone(),
+            topology,
             fleet,
             source: KeySource::bank(plan.seed),
             epoch_s: EPOCH_S,

@@ -111,14 +111,6 @@ impl Sockets {
         }
     }
 
-    /// Number of sockets.
-    pub fn len(&self) -> usize {
-        match self {
-            Sockets::PerPhone { sockets, .. } => sockets.len(),
-            Sockets::Shared { sockets, .. } => sockets.len(),
-        }
-    }
-
     /// Takes a socket for the `turn`-th transfer of the phone at `place`.
     pub fn take(&mut self, place: usize, turn: u32) -> usize {
         match self {

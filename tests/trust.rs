@@ -1,0 +1,432 @@
+//! What a phone accepts and refuses: the decision vectors, forged files, hostile TVS answers.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use resetstorm::base::NodeId;
+use resetstorm::base::{PhoneId, Span, Time};
+use resetstorm::cluster::{
+    CertificateKind, Cluster, FileReply, FleetSpec, Genesis, GroupSpec, Knowledge, NodeSpec,
+    OperatorAction, Ports, Release, ServiceKind, SignCacheMode, Topology, Waiter,
+};
+use resetstorm::crypto::{CertificateSpec, Identity, KeySource};
+use resetstorm::phone::{
+    AcceptPath, Action, Env, Fact, Failure, FileKind, Input, Judgement, Outcome, Phone,
+    PhoneProfile, Refusal, Shared, Sink, TrustList, TrustLists, TvsFault, Verifier, judge,
+};
+use resetstorm::wire::SignedFile;
+use resetstorm::wire::tvs::{Command, Known, Request, Response};
+
+fn vector(path: &str) -> Vec<u8> {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/vectors");
+    std::fs::read(root.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+#[test]
+fn decision_vectors_come_out_as_listed() {
+    let cases: serde_json::Value = serde_json::from_slice(&vector("decisions.json")).unwrap();
+    let cases = cases.as_array().unwrap();
+    assert_eq!(cases.len(), 15);
+    for case in cases {
+        let list = |key: &str| match case[key].as_str().unwrap() {
+            "none" => None,
+            path => Some(Arc::new(TrustList::parse(&vector(path)).unwrap())),
+        };
+        let lists = TrustLists { ctl: list("installed_ctl"), itl: list("installed_itl") };
+        let kind = match case["new_kind"].as_str().unwrap() {
+            "ctl" => FileKind::Ctl,
+            "itl" => FileKind::Itl,
+            "config" => FileKind::Config,
+            other => panic!("{other}"),
+        };
+        let bytes = vector(case["new_file"].as_str().unwrap());
+        let outcome = match SignedFile::parse(&bytes) {
+            Err(_) => "reject",
+            Ok(file) => match judge(&lists, kind, &file, &Verifier::real()) {
+                Judgement::Accept(_) => "accept",
+                Judgement::AskTvs => "ask-tvs",
+                Judgement::Refuse(_) => "reject",
+            },
+        };
+        assert_eq!(outcome, case["outcome"], "{case:#}");
+    }
+}
+
+/// A cluster of one node, one phone that holds its files, and what the phone has said so far.
+struct Bench {
+    cluster: Cluster,
+    phone: Phone,
+    env: Env,
+    now: Time,
+}
+
+const PUB: NodeId = NodeId(0);
+
+impl Bench {
+    fn new() -> Bench {
+        let node = NodeSpec {
+            name: "pub".into(),
+            address: "127.0.0.1".parse().unwrap(),
+            services: vec![
+                ServiceKind::CallManager,
+                ServiceKind::Capf,
+                ServiceKind::Tftp,
+                ServiceKind::Tvs,
+            ],
+            ports: Ports::default(),
+        };
+        let group = GroupSpec { name: "all".into(), members: vec![PUB], share: 1.0 };
+        let cluster = Cluster::new(Genesis {
+            topology: Topology {
+                release: Release::R8_6,
+                sign_cache: SignCacheMode::Lazy,
+                key_bits: 2048,
+                nodes: vec![node],
+                groups: vec![group],
+            },
+            fleet: FleetSpec { phones: 2, models: vec![(8841, 1.0)], seed: 1 },
+            source: KeySource::bank(1),
+            epoch_s: 1_800_000_000,
+            stored: std::collections::BTreeMap::new(),
+        });
+        let env = Env {
+            profile: Arc::new(PhoneProfile::default()),
+            shared: Arc::new(Shared::default()),
+            verifier: Verifier::real(),
+        };
+        let mut phone = Phone::new(PhoneId(0), 8841);
+        let service = cluster.tftp(PUB).unwrap();
+        let (config, identity) = service.config_of(PhoneId(0));
+        phone.provision(&env, &service.signed_list(), &config, identity).unwrap();
+        Bench { cluster, phone, env, now: Time::ZERO }
+    }
+
+    fn regenerate(&mut self, certificate: CertificateKind) {
+        for action in [
+            OperatorAction::Regenerate { certificate, node: PUB },
+            OperatorAction::Restart { node: PUB, service: None },
+        ] {
+            self.cluster.apply(&action, self.now).unwrap();
+        }
+    }
+
+    fn feed(&mut self, input: Input<'_>) -> (Vec<Action>, Vec<Fact>) {
+        let mut sink = Sink::default();
+        self.phone.handle(&self.env, self.now, input, &mut sink);
+        (sink.actions, sink.facts)
+    }
+
+    /// The file as the cluster serves it.
+    fn file(&self, name: &str) -> Vec<u8> {
+        match self.cluster.tftp(PUB).unwrap().request(name, Waiter(0)) {
+            FileReply::Ready(file) => file.to_bytes(),
+            FileReply::Pending { file, job } => {
+                file.with_header(job.unwrap().run().header).to_bytes()
+            }
+            FileReply::Missing => panic!("{name} is not served"),
+        }
+    }
+
+    fn list(&self) -> Vec<u8> {
+        self.file("ITLFile.tlv")
+    }
+
+    fn config(&self) -> Vec<u8> {
+        self.file("SEP0C75BD000000.cnf.xml.sgn")
+    }
+
+    /// Boots up to the wait for the list.
+    fn boot(&mut self) {
+        self.feed(Input::Boot);
+        self.feed(Input::FileMissing);
+    }
+
+    /// Hands over a list; returns the facts.
+    fn give(&mut self, bytes: &[u8]) -> (Vec<Action>, Vec<Fact>) {
+        self.feed(Input::File { bytes })
+    }
+}
+
+fn refused(kind: FileKind, refusal: Refusal) -> Fact {
+    Fact::FileRefused { kind, refusal }
+}
+
+fn accepted(kind: FileKind, path: AcceptPath) -> Fact {
+    Fact::FileAccepted { kind, path }
+}
+
+fn outcome(facts: &[Fact]) -> Option<Outcome> {
+    facts.iter().find_map(|fact| match fact {
+        Fact::Settled { outcome } => Some(*outcome),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_boot_asks_for_ctl_itl_and_signed_config_in_this_order() {
+    let mut bench = Bench::new();
+    let file = |actions: &[Action]| match actions {
+        [Action::Fetch { file, .. }] => file.to_string(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(file(&bench.feed(Input::Boot).0), "CTLSEP0C75BD000000.tlv");
+    assert_eq!(file(&bench.feed(Input::FileMissing).0), "ITLSEP0C75BD000000.tlv");
+    assert_eq!(file(&bench.feed(Input::FileMissing).0), "ITLFile.tlv");
+    let list = bench.list();
+    assert_eq!(file(&bench.give(&list).0), "SEP0C75BD000000.cnf.xml.sgn");
+    assert_eq!(file(&bench.feed(Input::FileMissing).0), "XMLDefault.cnf.xml.sgn");
+    let (_, facts) = bench.feed(Input::FileMissing);
+    assert_eq!(outcome(&facts), Some(Outcome::Failed(Failure::ConfigMissing)));
+}
+
+#[test]
+fn a_signed_file_with_one_flipped_bit_is_refused_and_the_old_one_kept() {
+    let good = Bench::new();
+    let (list, config) = (good.list(), good.config());
+    for at in [list.len() - 1, list.len() / 2, 300, 420] {
+        let mut bench = Bench::new();
+        let before = bench.phone.lists().clone();
+        bench.boot();
+        let mut flipped = list.clone();
+        flipped[at] ^= 1;
+        let (actions, facts) = bench.give(&flipped);
+        assert_eq!(facts, [refused(FileKind::Itl, Refusal::WrongSignature)], "byte {at}");
+        assert!(matches!(actions[..], [Action::Fetch { .. }]), "TVS is not asked");
+        assert_eq!(*bench.phone.lists(), before);
+    }
+    let mut bench = Bench::new();
+    bench.boot();
+    bench.give(&list);
+    let before = bench.phone.config().cloned();
+    let mut flipped = config;
+    *flipped.last_mut().unwrap() ^= 1;
+    let (_, facts) = bench.give(&flipped);
+    assert_eq!(facts[0], refused(FileKind::Config, Refusal::WrongSignature));
+    assert_eq!(outcome(&facts), Some(Outcome::Failed(Failure::File(Refusal::WrongSignature))));
+    assert_eq!(bench.phone.config().cloned(), before);
+}
+
+#[test]
+fn a_list_signed_by_a_stranger_is_refused_when_tvs_does_not_know_the_stranger() {
+    let mut stranger = Bench::new();
+    stranger.cluster = {
+        let mut other = Bench::new();
+        other.regenerate(CertificateKind::CallManager);
+        other.regenerate(CertificateKind::CallManager);
+        other.cluster
+    };
+    let list = stranger.list();
+    let mut bench = Bench::new();
+    let before = bench.phone.lists().clone();
+    bench.boot();
+    let (actions, _) = bench.give(&list);
+    let [Action::AskTvs { token, request, .. }] = &actions[..] else { panic!("{actions:?}") };
+    let (answer, command) = bench.cluster.knowledge().answer(request).unwrap();
+    assert_eq!(command, Command::QueryResponse);
+    let (_, facts) = bench.feed(Input::TvsAnswer { token: *token, bytes: &answer });
+    let command = Command::QueryResponse;
+    let expected = [Fact::TvsAnswered { command }, refused(FileKind::Itl, Refusal::NotValid)];
+    assert_eq!(facts, expected);
+    assert_eq!(*bench.phone.lists(), before);
+    let config = bench.config();
+    let (_, facts) = bench.give(&config);
+    assert_eq!(facts[0], accepted(FileKind::Config, AcceptPath::Itl));
+    let failed = Outcome::Failed(Failure::File(Refusal::NotValid));
+    assert_eq!(outcome(&facts), Some(failed), "TVS said no: not stuck, but not ready either");
+}
+
+#[test]
+fn a_config_of_another_signer_is_refused_and_the_old_one_kept() {
+    let mut other = Bench::new();
+    other.regenerate(CertificateKind::CallManager);
+    let foreign = other.config();
+    let mut bench = Bench::new();
+    bench.boot();
+    let list = bench.list();
+    bench.give(&list);
+    let before = bench.phone.config().cloned();
+    let (actions, _) = bench.give(&foreign);
+    let [Action::AskTvs { token, .. }] = &actions[..] else { panic!("{actions:?}") };
+    let fault = TvsFault::CertificateRefused;
+    let (_, facts) = bench.feed(Input::TvsFailed { token: *token, fault });
+    assert!(facts.contains(&refused(FileKind::Config, Refusal::UnknownSigner)));
+    assert_eq!(outcome(&facts), Some(Outcome::Stuck));
+    assert_eq!(bench.phone.config().cloned(), before);
+}
+
+/// A phone that has asked TVS about the list of a regenerated CallManager.
+fn asking() -> (Bench, u32, Vec<u8>) {
+    let mut bench = Bench::new();
+    bench.regenerate(CertificateKind::CallManager);
+    bench.boot();
+    let list = bench.list();
+    let (actions, _) = bench.give(&list);
+    let [Action::AskTvs { token, request, .. }] = &actions[..] else { panic!("{actions:?}") };
+    let (token, request) = (*token, request.clone());
+    (bench, token, request)
+}
+
+/// The true answer with something changed.
+fn answer(bench: &Bench, request: &[u8], change: impl FnOnce(&mut Response<'_>)) -> Vec<u8> {
+    let (bytes, _) = bench.cluster.knowledge().answer(request).unwrap();
+    let mut response = Response::parse(&bytes).unwrap();
+    change(&mut response);
+    response.encode()
+}
+
+#[test]
+fn an_answer_of_tvs_installs_the_list_and_is_cached() {
+    let (mut bench, token, request) = asking();
+    let bytes = answer(&bench, &request, |_| {});
+    let (_, facts) = bench.feed(Input::TvsAnswer { token, bytes: &bytes });
+    let command = Command::QueryResponse;
+    assert_eq!(facts, [Fact::TvsAnswered { command }, accepted(FileKind::Itl, AcceptPath::Tvs)]);
+    let config = bench.config();
+    let (_, facts) = bench.give(&config);
+    assert_eq!(facts[0], accepted(FileKind::Config, AcceptPath::Itl));
+    assert_eq!(outcome(&facts), Some(Outcome::Ready));
+}
+
+#[test]
+fn the_cache_vouches_until_its_time_is_over_and_survives_a_reset_but_not_an_erasure() {
+    let cached = |wait: Span, erase: bool| {
+        let (mut bench, token, request) = asking();
+        // The list is refused for its role, so that only the cache knows the signer afterwards.
+        let bytes = answer(&bench, &request, |response| {
+            response.known.as_mut().unwrap().roles = &[2, 3];
+        });
+        let (_, facts) = bench.feed(Input::TvsAnswer { token, bytes: &bytes });
+        assert!(facts.contains(&refused(FileKind::Itl, Refusal::WrongRole)));
+        bench.now = bench.now + wait;
+        if erase {
+            bench.feed(Input::EraseLists);
+        }
+        let config = bench.config();
+        bench.give(&config).1
+    };
+    let hit = [Fact::TvsCacheHit, accepted(FileKind::Config, AcceptPath::TvsCache)];
+    assert_eq!(cached(Span::ZERO, false)[..2], hit);
+    assert_eq!(cached(Span::from_secs(86_399), false)[..2], hit);
+    assert!(!cached(Span::from_secs(86_400), false).contains(&Fact::TvsCacheHit));
+    assert!(!cached(Span::ZERO, true).contains(&Fact::TvsCacheHit));
+}
+
+#[test]
+fn answers_for_another_certificate_session_or_command_count_as_no_answer() {
+    let stranger = Identity::self_signed(
+        &CertificateSpec { common_name: "evil", not_before_s: 1_800_000_000, key_bits: 2048 },
+        &mut KeySource::bank(99),
+    );
+    type Change<'a> = Box<dyn FnOnce(&mut Response<'_>) + 'a>;
+    let changes: [Change<'_>; 3] = [
+        Box::new(|response| response.session_id += 1),
+        Box::new(|response| response.command = Command::VerifyResponse),
+        Box::new(|response| {
+            response.known = Some(Known { certificate: None, roles: &[0], ttl_s: 1 });
+        }),
+    ];
+    for change in changes {
+        let (mut bench, token, request) = asking();
+        let bytes = answer(&bench, &request, change);
+        let (_, facts) = bench.feed(Input::TvsAnswer { token, bytes: &bytes });
+        let fault = TvsFault::WrongAnswer;
+        assert_eq!(facts[0], Fact::TvsAttemptFailed { fault });
+        assert!(facts.contains(&refused(FileKind::Itl, Refusal::UnknownSigner)));
+    }
+    let (mut bench, token, request) = asking();
+    let session_id = Request::parse(&request).unwrap().session_id;
+    let der = stranger.certificate.der();
+    let known = Some(Known { certificate: Some(der), roles: &[0], ttl_s: 86_400 });
+    let bytes = Response { command: Command::QueryResponse, session_id, known }.encode();
+    let (_, facts) = bench.feed(Input::TvsAnswer { token, bytes: &bytes });
+    assert_eq!(facts[0], Fact::TvsAttemptFailed { fault: TvsFault::WrongAnswer });
+    let (mut bench, token, _) = asking();
+    let (_, facts) = bench.feed(Input::TvsAnswer { token, bytes: b"W garbage" });
+    assert_eq!(facts[0], Fact::TvsAttemptFailed { fault: TvsFault::WrongAnswer });
+}
+
+#[test]
+fn an_answer_with_a_stale_token_changes_nothing() {
+    let (mut bench, token, request) = asking();
+    let bytes = answer(&bench, &request, |_| {});
+    let (actions, facts) = bench.feed(Input::TvsAnswer { token: token + 1, bytes: &bytes });
+    assert_eq!((actions.len(), facts), (0, vec![Fact::Unexpected]));
+    assert!(bench.phone.awaits_tvs(token));
+    bench.feed(Input::Boot);
+    assert!(!bench.phone.awaits_tvs(token), "a reset ends the wait");
+}
+
+#[test]
+fn an_erased_phone_takes_the_next_list_unchecked() {
+    let mut bench = Bench::new();
+    bench.regenerate(CertificateKind::CallManager);
+    bench.regenerate(CertificateKind::Tvs);
+    bench.feed(Input::EraseLists);
+    bench.boot();
+    let list = bench.list();
+    let (_, facts) = bench.give(&list);
+    assert_eq!(facts, [accepted(FileKind::Itl, AcceptPath::First)]);
+}
+
+#[test]
+fn an_empty_file_counts_as_no_file_and_garbage_as_malformed() {
+    let mut bench = Bench::new();
+    bench.boot();
+    let (actions, facts) = bench.give(b"");
+    assert!(facts.is_empty());
+    let [Action::Fetch { file, .. }] = &actions[..] else { panic!("{actions:?}") };
+    assert_eq!(&**file, "ITLFile.tlv");
+    let (_, facts) = bench.give(b"<html>");
+    assert_eq!(facts, [refused(FileKind::Itl, Refusal::Malformed)]);
+}
+
+#[test]
+fn a_server_is_judged_by_role_issuer_serial_and_hash() {
+    let bench = Bench::new();
+    let lists = bench.phone.lists();
+    let tvs = bench.cluster.tvs(PUB).unwrap().identity.certificate.clone();
+    let call_manager = bench.cluster.tftp(PUB).unwrap().signer().certificate.clone();
+    assert!(lists.judge_server(21, tvs.der()));
+    assert!(!lists.judge_server(4, tvs.der()), "another role");
+    assert!(!lists.judge_server(21, call_manager.der()), "in the list with other roles only");
+    assert!(lists.judge_server(2, call_manager.der()));
+    let mut other = tvs.der().to_vec();
+    *other.last_mut().unwrap() ^= 1;
+    assert!(!lists.judge_server(21, &other), "same issuer and serial, other bytes");
+    assert!(!lists.judge_server(21, b"no certificate"));
+    assert!(!TrustLists::default().judge_server(21, tvs.der()));
+}
+
+#[test]
+fn tvs_knows_a_regenerated_certificate_before_any_restart() {
+    let mut bench = Bench::new();
+    let presented = bench.cluster.tvs(PUB).unwrap().identity.certificate.clone();
+    let signer = bench.cluster.tftp(PUB).unwrap().signer().certificate.clone();
+    for certificate in [CertificateKind::CallManager, CertificateKind::Tvs] {
+        let action = OperatorAction::Regenerate { certificate, node: PUB };
+        assert!(bench.cluster.apply(&action, bench.now).unwrap().is_empty());
+    }
+    let tvs = &bench.cluster.tvs(PUB).unwrap().identity.certificate;
+    assert_eq!(*tvs, presented, "presented only after the restart of TVS");
+    let tftp = &bench.cluster.tftp(PUB).unwrap().signer().certificate;
+    assert_eq!(*tftp, signer, "signs only after the restart of TFTP");
+    let knowledge: &Knowledge = bench.cluster.knowledge();
+    let (_, _, new) = bench
+        .cluster
+        .identities()
+        .find(|(_, kind, _)| *kind == CertificateKind::CallManager)
+        .unwrap();
+    let question = resetstorm::wire::tvs::Question::Query {
+        subject: new.certificate.subject(),
+        issuer: new.certificate.issuer(),
+        serial: new.certificate.serial(),
+    };
+    let request = Request { session_id: 1, device_name: "CP-8841-SEP0C75BD000000", question };
+    let (bytes, _) = knowledge.answer(&request.encode()).unwrap();
+    assert!(Response::parse(&bytes).unwrap().known.is_some());
+}
+
+#[test]
+fn a_phone_at_rest_is_small() {
+    assert!(size_of::<Phone>() <= 128, "{} bytes", size_of::<Phone>());
+}

@@ -452,14 +452,11 @@ mod tests {
         let text = text(&summary(&slos, Finish::Complete));
         let words = |label| line(&text, label).split_whitespace().collect::<Vec<_>>().join(" ");
         assert_eq!(
-            words("FAIL          phones.ready"),
+            words("FAIL     phones.ready"),
             "FAIL phones.ready == phones.total 1 998 against 2 000"
         );
         assert_eq!(words("pass"), "pass phones.failed_ratio <= 0.5% 0.05 %");
-        assert_eq!(
-            words("FAIL          fleet"),
-            "FAIL fleet_ready.p99 <= 1s 1.98 s against 1.00 s"
-        );
+        assert_eq!(words("FAIL     fleet"), "FAIL fleet_ready.p99 <= 1s 1.98 s against 1.00 s");
         assert_eq!(words("no-data"), "no-data steps.tvs.service_time.p50 <= 1s -");
     }
 

@@ -358,11 +358,7 @@ type PerPhone = (u64, &'static str);
 
 const NONE_FIRST: PerPhone = (0, "the first list is taken unchecked and holds the signer");
 const NONE_KNOWN: PerPhone = (0, "no step before it changes the signer of the phones' files");
-const CHANGED: PerPhone = (
-    2,
-    "the signer changes: one for each list that a trusted TVS vouches for, none where no TVS is \
-     trusted, one more for a config whose list was refused",
-);
+const CHANGED: PerPhone = (2, "the signer changes; one per phone whose TVS is trusted, else none");
 const UNKNOWN: PerPhone = (2, "what the target signs with is not known here");
 
 fn wave(plan: &Plan, cause: &'static str, within: Span, lookups: PerPhone) -> Wave {
@@ -606,7 +602,7 @@ mod tests {
             "              4. then: reset all phones within 30s\n",
             "reset         2 000 boots within 30 s, at most ",
             "1 CTL (there is none), 1 ITL, 1 config: 6 000 transfers, about 25.8 MB\n",
-            "              0 to 4 000 TVS lookups: the signer changes",
+            "              0 to 4 000 TVS lookups: the signer changes; one per phone",
             "descriptors   at most 1 874 of 20 000\n",
             "SLO           phones.stuck == 0\n",
         ] {

@@ -39,7 +39,7 @@ pub fn check(args: &CheckArgs, global: &GlobalArgs) -> ExitCode {
         warn(plan, &args.flags, limit);
     }
     let errors = results.iter().filter_map(|(_, plan)| plan.as_ref().err());
-    errors.map(|error| error.print(global.stderr_colour())).last().unwrap_or(ExitCode::Ok)
+    errors.fold(ExitCode::Ok, |worst, error| worst.max(error.print(global.stderr_colour())))
 }
 
 fn json_document<'a>(

@@ -4,8 +4,10 @@
 //! Reads summaries and plans, decides nothing about phones. May ask the system for the date and
 //! write files; knows no socket. Only `cli` imports it.
 
+mod budget;
 mod run_dir;
 mod text;
 
+pub use budget::{Budget, GroupBudget, Lookups, ModelBudget, NodeBudget, Requests, Wave};
 pub use run_dir::{ReportError, RunDir};
 pub use text::{LiveLine, exit_code, text};

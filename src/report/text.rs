@@ -269,7 +269,7 @@ pub(super) fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() * 4 / 3);
     for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at) % 3 == 0 {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
             text.push(' ');
         }
         text.push(digit);
@@ -452,14 +452,11 @@ mod tests {
         let text = text(&summary(&slos, Finish::Complete));
         let words = |label| line(&text, label).split_whitespace().collect::<Vec<_>>().join(" ");
         assert_eq!(
-            words("FAIL          phones.ready"),
+            words("FAIL     phones.ready"),
             "FAIL phones.ready == phones.total 1 998 against 2 000"
         );
         assert_eq!(words("pass"), "pass phones.failed_ratio <= 0.5% 0.05 %");
-        assert_eq!(
-            words("FAIL          fleet"),
-            "FAIL fleet_ready.p99 <= 1s 1.98 s against 1.00 s"
-        );
+        assert_eq!(words("FAIL     fleet"), "FAIL fleet_ready.p99 <= 1s 1.98 s against 1.00 s");
         assert_eq!(words("no-data"), "no-data steps.tvs.service_time.p50 <= 1s -");
     }
 
@@ -551,25 +548,28 @@ mod tests {
     #[test]
     fn a_live_line_has_the_rates_since_the_line_before() {
         let mut recorder = recorder();
-        let mut live = LiveLine::default();
+        let mut progress = LiveLine::default();
         recorder.counts.tftp_transfers = 100;
         recorder.counts.tftp_retransmits = 3;
         recorder.lag(Span::from_micros(800));
         let at = |s| Time::ZERO + Span::from_secs(s);
         assert_eq!(
-            live.line(&recorder, at(10)),
+            progress.line(&recorder, at(10)),
             "t=10s phones=2000/2000 inflight=0 ok=1998 stuck=1 failed=1 retry=3 \
              transfers_per_s=10 lookups_per_s=0 lag_p99_ms=0.8"
         );
         recorder.counts.tftp_transfers = 150;
         recorder.plan_boot(0, at(11));
-        let line = live.line(&recorder, at(12));
+        let line = progress.line(&recorder, at(12));
         assert!(line.starts_with("t=12s phones=1999/2000 inflight=1 ok=1997"), "{line}");
         assert!(line.contains("transfers_per_s=25 "), "{line}");
         recorder.begin_storm(at(12));
         recorder.counts.tftp_transfers = 40;
-        let line = live.line(&recorder, at(13));
+        let line = progress.line(&recorder, at(13));
         assert!(line.contains("transfers_per_s=40 ") && line.ends_with("lag_p99_ms=-"), "{line}");
-        assert!(live.line(&recorder, at(13)).contains("transfers_per_s=0 "), "no time has passed");
+        assert!(
+            progress.line(&recorder, at(13)).contains("transfers_per_s=0 "),
+            "no time has passed"
+        );
     }
 }

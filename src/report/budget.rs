@@ -1,0 +1,612 @@
+use serde::Serialize;
+
+use crate::base::{NodeId, PhoneId, Purpose, Span, stream};
+use crate::cluster::{CertificateKind, FleetSpec, OperatorAction, Release, ServiceKind, Topology};
+use crate::scenario::{FleetStart, Plan, TimelineEntry, Trigger};
+
+use super::text::{aligned_left, bytes, count, row};
+
+/// What a plan will ask of servers and host, before anything runs.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Budget {
+    /// Name of the scenario.
+    pub scenario: String,
+    /// One sentence about it; may be empty.
+    pub about: String,
+    /// Seed of the run.
+    pub seed: u64,
+    /// Number of phones.
+    pub phones: u32,
+    /// What the phones hold at the start.
+    pub start: &'static str,
+    /// Phones by model, exactly as they will be drawn.
+    pub models: Vec<ModelBudget>,
+    /// Phones by `CallManager` group.
+    pub groups: Vec<GroupBudget>,
+    /// Release of the cluster.
+    pub release: &'static str,
+    /// Size of its RSA keys.
+    pub key_bits: u16,
+    /// What becomes of signatures that were made.
+    pub sign_cache: &'static str,
+    /// The nodes of the cluster.
+    pub nodes: Vec<NodeBudget>,
+    /// Servers that are not ours, as `service address`.
+    pub target: Vec<String>,
+    /// The operator's steps in words.
+    pub timeline: Vec<String>,
+    /// The waves of boots that the plan causes, in order.
+    pub waves: Vec<Wave>,
+    /// Descriptors at most: sockets of the servers, lookups in flight, and some for the program.
+    pub descriptors: u64,
+    /// Memory of the program at the height of a wave, about.
+    pub memory_bytes: u64,
+    /// What must hold at the end.
+    pub slos: Vec<String>,
+    /// The run ends after this time, in seconds, settled or not.
+    pub max_wall_s: f64,
+}
+
+/// Phones of one model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ModelBudget {
+    /// Four digits.
+    pub model: String,
+    /// Number of phones.
+    pub phones: u64,
+}
+
+/// Phones of one `CallManager` group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct GroupBudget {
+    /// Name of the group.
+    pub group: String,
+    /// Its nodes in the order in which phones ask their TVS.
+    pub members: Vec<String>,
+    /// Number of phones.
+    pub phones: u32,
+}
+
+/// One node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NodeBudget {
+    /// Host name.
+    pub node: String,
+    /// Address.
+    pub address: String,
+    /// Services with their ports where they listen, such as `tftp 6969/udp`.
+    pub services: Vec<String>,
+}
+
+/// A wave of boots and what it costs the servers.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Wave {
+    /// `power on` or `reset`.
+    pub cause: &'static str,
+    /// Boots.
+    pub boots: u32,
+    /// Within which time they are planned, in seconds.
+    pub within_s: f64,
+    /// Most boots that are planned for one second.
+    pub peak_boots_per_s: u64,
+    /// Files that each phone asks for.
+    pub requests_per_phone: Requests,
+    /// Files that all phones ask for.
+    pub transfers: u64,
+    /// Bytes of files that arrive, about.
+    pub bytes: u64,
+    /// Answers of TVS that phones will use.
+    pub lookups: Lookups,
+}
+
+/// Files that one boot asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Requests {
+    /// CTL files; a cluster that is not in mixed mode has none.
+    pub ctl: u64,
+    /// ITL files.
+    pub itl: u64,
+    /// Configurations.
+    pub config: u64,
+}
+
+/// Answers of TVS that phones will use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Lookups {
+    /// At least.
+    pub min: u64,
+    /// At most.
+    pub max: u64,
+    /// Why.
+    pub why: &'static str,
+}
+
+impl Budget {
+    /// The budget of a plan.
+    pub fn of(plan: &Plan) -> Budget {
+        let topology = &plan.topology;
+        Budget {
+            scenario: plan.name.clone(),
+            about: plan.about.clone(),
+            seed: plan.seed,
+            phones: plan.fleet.phones,
+            start: plan.fleet.start.name(),
+            models: models(plan),
+            groups: groups(plan),
+            release: topology.release.name(),
+            key_bits: topology.key_bits,
+            sign_cache: topology.sign_cache.name(),
+            nodes: nodes(topology),
+            target: target(plan),
+            timeline: plan.timeline.iter().map(|entry| in_words(entry, topology)).collect(),
+            waves: waves(plan),
+            descriptors: descriptors(plan),
+            memory_bytes: memory(plan),
+            slos: plan.slos.iter().map(|slo| slo.text.clone()).collect(),
+            max_wall_s: plan.limits.max_wall.as_secs_f64(),
+        }
+    }
+
+    /// The budget for people; `descriptor_limit` is what this host permits.
+    pub fn text(&self, descriptor_limit: Option<u64>) -> String {
+        let mut out = String::new();
+        row(&mut out, "scenario", &format!("{} · seed {}", self.scenario, self.seed));
+        if !self.about.is_empty() {
+            row(&mut out, "", &self.about);
+        }
+        self.write_phones(&mut out);
+        self.write_cluster(&mut out);
+        for (at, step) in self.timeline.iter().enumerate() {
+            row(&mut out, if at == 0 { "timeline" } else { "" }, &format!("{}. {step}", at + 1));
+        }
+        for wave in &self.waves {
+            wave.write(&mut out);
+        }
+        let limit = descriptor_limit.map_or_else(|| "-".to_owned(), count);
+        row(&mut out, "descriptors", &format!("at most {} of {limit}", count(self.descriptors)));
+        row(&mut out, "memory", &format!("about {}", bytes(self.memory_bytes)));
+        row(&mut out, "ends", &format!("when settled, after {} s at the latest", self.max_wall_s));
+        for (at, slo) in self.slos.iter().enumerate() {
+            row(&mut out, if at == 0 { "SLO" } else { "" }, slo);
+        }
+        out
+    }
+
+    /// What is wrong with running this on a host with such a limit, if anything.
+    pub fn descriptor_warning(&self, limit: Option<u64>) -> Option<String> {
+        let limit = limit.filter(|&limit| limit < self.descriptors)?;
+        Some(format!(
+            "{} needs {} descriptors and this host permits {limit}\n\
+             help: raise the limit (ulimit -Hn, or LimitNOFILE= of the service), or --set \
+             run.lookups-in-flight to less",
+            self.scenario, self.descriptors
+        ))
+    }
+
+    fn write_phones(&self, out: &mut String) {
+        let model = |m: &ModelBudget| format!("{} of model {}", count(m.phones), m.model);
+        let models: Vec<String> = self.models.iter().map(model).collect();
+        let phones = count(u64::from(self.phones));
+        row(out, "phones", &format!("{phones} ({}), start {}", models.join(", "), self.start));
+        for group in &self.groups {
+            let phones = count(u64::from(group.phones));
+            let members = group.members.join(", then ");
+            row(out, "", &format!("group {}: {phones} phones ask TVS of {members}", group.group));
+        }
+    }
+
+    fn write_cluster(&self, out: &mut String) {
+        let (release, bits, cache) = (self.release, self.key_bits, self.sign_cache);
+        row(out, "cluster", &format!("release {release}, RSA-{bits}, sign cache {cache}"));
+        let node = |n: &NodeBudget| vec![n.node.clone(), n.address.clone(), n.services.join(", ")];
+        let table: Vec<Vec<String>> = self.nodes.iter().map(node).collect();
+        for line in aligned_left(&table).lines() {
+            row(out, "", line);
+        }
+        if !self.target.is_empty() {
+            row(out, "target", &self.target.join(", "));
+        }
+    }
+}
+
+impl Wave {
+    fn write(&self, out: &mut String) {
+        let within = if self.within_s > 0.0 {
+            let peak = count(self.peak_boots_per_s);
+            format!("within {} s, at most {peak} planned for one second", self.within_s)
+        } else {
+            "all at once".to_owned()
+        };
+        row(out, self.cause, &format!("{} boots {within}", count(u64::from(self.boots))));
+        let Requests { ctl, itl, config } = self.requests_per_phone;
+        let files =
+            format!("each phone asks for {ctl} CTL (there is none), {itl} ITL, {config} config");
+        let (transfers, size) = (count(self.transfers), bytes(self.bytes));
+        row(out, "", &format!("{files}: {transfers} transfers, about {size}"));
+        let Lookups { min, max, why } = &self.lookups;
+        let range =
+            if min == max { count(*min) } else { format!("{} to {}", count(*min), count(*max)) };
+        row(out, "", &format!("{range} TVS lookups: {why}"));
+    }
+}
+
+fn models(plan: &Plan) -> Vec<ModelBudget> {
+    let fleet = FleetSpec {
+        phones: plan.fleet.phones,
+        models: plan.fleet.model_numbers(),
+        seed: plan.seed,
+    };
+    let mut phones = vec![0; plan.fleet.models.len()];
+    (0..fleet.phones).for_each(|phone| phones[fleet.model_index(PhoneId(phone))] += 1);
+    let names = plan.fleet.models.iter().map(|(model, _)| model.clone());
+    names.zip(phones).map(|(model, phones)| ModelBudget { model, phones }).collect()
+}
+
+fn groups(plan: &Plan) -> Vec<GroupBudget> {
+    let topology = &plan.topology;
+    let name = |&id: &NodeId| topology.node(id).name.clone();
+    let sizes = topology.group_sizes(plan.fleet.phones);
+    let groups = topology.groups.iter().zip(sizes).map(|(group, phones)| GroupBudget {
+        group: group.name.clone(),
+        members: group.members.iter().map(name).collect(),
+        phones,
+    });
+    groups.collect()
+}
+
+fn nodes(topology: &Topology) -> Vec<NodeBudget> {
+    let node = |node: &crate::cluster::NodeSpec| {
+        let port = |port: u16, transport: &str| match port {
+            0 => format!(" any free port/{transport}"),
+            port => format!(" {port}/{transport}"),
+        };
+        let listens = |service: ServiceKind| match service {
+            ServiceKind::CallManager => String::new(),
+            ServiceKind::Capf => port(node.ports.capf, "tcp"),
+            ServiceKind::Tftp => port(node.ports.tftp, "udp"),
+            ServiceKind::Tvs => port(node.ports.tvs, "tcp"),
+        };
+        let services = node.services.iter().map(|&s| format!("{}{}", s.name(), listens(s)));
+        NodeBudget {
+            node: node.name.clone(),
+            address: node.address.to_string(),
+            services: services.collect(),
+        }
+    };
+    topology.nodes.iter().map(node).collect()
+}
+
+fn target(plan: &Plan) -> Vec<String> {
+    let Some(target) = &plan.target else { return Vec::new() };
+    let tvs = target.tvs.map(|tvs| format!("tvs {tvs}"));
+    [Some(format!("tftp {}", target.tftp)), tvs].into_iter().flatten().collect()
+}
+
+/// One step of the operator: when, and what.
+fn in_words(entry: &TimelineEntry, topology: &Topology) -> String {
+    let when = match entry.trigger {
+        Trigger::AfterPrevious { delay: Span::ZERO } => "then".to_owned(),
+        Trigger::AfterPrevious { delay } => format!("{delay} later"),
+        Trigger::At(at) => format!("at {at}"),
+        Trigger::FleetSettled => "when the fleet has settled".to_owned(),
+    };
+    let then = entry.then.as_ref().map(|then| {
+        format!("; {} after that: {}", then.delay, action_in_words(&then.action, topology))
+    });
+    let action = action_in_words(&entry.action, topology);
+    format!("{when}: {action}{}", then.unwrap_or_default())
+}
+
+fn action_in_words(action: &OperatorAction, topology: &Topology) -> String {
+    let name = |node: NodeId| topology.node(node).name.as_str();
+    let services = |verb: &str, node: NodeId, service: Option<ServiceKind>| {
+        let service = service.map_or("every service", ServiceKind::name);
+        format!("{verb} {service} on {}", name(node))
+    };
+    match action {
+        OperatorAction::Regenerate { certificate, node } => {
+            format!("regenerate {} on {}", certificate.name(), name(*node))
+        }
+        OperatorAction::Rename { node, to } => format!("rename {} to {to}", name(*node)),
+        OperatorAction::ResetPhones { spread: Span::ZERO } => "reset all phones at once".to_owned(),
+        OperatorAction::ResetPhones { spread } => format!("reset all phones within {spread}"),
+        OperatorAction::Restart { node, service } => services("restart", *node, *service),
+        OperatorAction::Start { node, service } => services("start", *node, *service),
+        OperatorAction::Stop { node, service } => services("stop", *node, *service),
+    }
+}
+
+fn waves(plan: &Plan) -> Vec<Wave> {
+    let mut waves = Vec::new();
+    if plan.fleet.start == FleetStart::Factory {
+        waves.push(wave(plan, "power on", plan.fleet.arrival_within, NONE_FIRST));
+    }
+    let mut lookups = NONE_KNOWN;
+    if plan.target.is_some() {
+        lookups = UNKNOWN;
+    }
+    for entry in &plan.timeline {
+        match &entry.action {
+            OperatorAction::ResetPhones { spread } => {
+                waves.push(wave(plan, "reset", *spread, lookups));
+            }
+            action if plan.target.is_none() && changes_signer(action, plan.fleet.tftp) => {
+                lookups = CHANGED;
+            }
+            _ => {}
+        }
+    }
+    waves
+}
+
+/// Whether the files of the phones' TFTP node may be signed by another certificate afterwards.
+fn changes_signer(action: &OperatorAction, tftp: NodeId) -> bool {
+    match action {
+        OperatorAction::Regenerate { certificate, node } => {
+            *certificate == CertificateKind::CallManager && *node == tftp
+        }
+        OperatorAction::Rename { node, .. } => *node == tftp,
+        OperatorAction::ResetPhones { .. }
+        | OperatorAction::Restart { .. }
+        | OperatorAction::Start { .. }
+        | OperatorAction::Stop { .. } => false,
+    }
+}
+
+/// Lookups for each phone at most, and why.
+type PerPhone = (u64, &'static str);
+
+const NONE_FIRST: PerPhone = (0, "the first list is taken unchecked and holds the signer");
+const NONE_KNOWN: PerPhone = (0, "no step before it changes the signer of the phones' files");
+const CHANGED: PerPhone = (2, "the signer changes; one per phone whose TVS is trusted, else none");
+const UNKNOWN: PerPhone = (2, "what the target signs with is not known here");
+
+fn wave(plan: &Plan, cause: &'static str, within: Span, lookups: PerPhone) -> Wave {
+    let phones = u64::from(plan.fleet.phones);
+    let requests = Requests { ctl: 1 + u64::from(plan.phone.asks_generic_ctl), itl: 1, config: 1 };
+    let (per_phone, why) = lookups;
+    Wave {
+        cause,
+        boots: plan.fleet.phones,
+        within_s: within.as_secs_f64(),
+        peak_boots_per_s: peak(plan, within),
+        requests_per_phone: requests,
+        transfers: phones * (requests.ctl + requests.itl + requests.config),
+        bytes: phones * bytes_per_phone(&plan.topology),
+        lookups: Lookups { min: 0, max: phones * per_phone, why },
+    }
+}
+
+/// Most boots in one second, by the draws that plan them in a run.
+fn peak(plan: &Plan, within: Span) -> u64 {
+    let seconds = within.as_secs_f64().ceil() as usize;
+    let mut boots = vec![0; seconds.max(1)];
+    for phone in 0..plan.fleet.phones {
+        let offset = stream(plan.seed, u64::from(phone), Purpose::Arrival).unit();
+        boots[within.fraction(offset).as_secs_f64() as usize] += 1;
+    }
+    boots.into_iter().max().unwrap_or(0)
+}
+
+/// Bytes of list and configuration of one phone, about: measured in virtual time (2026-11) with
+/// one and three nodes, both releases and both key sizes; a test holds it against the scenarios.
+fn bytes_per_phone(topology: &Topology) -> u64 {
+    /// Config, header, signer's record, CAPF record.
+    const BASE: u64 = 11_717;
+    /// One TVS record of the ITL.
+    const TVS: u64 = 1_200;
+    /// The record of `ITLRecovery`.
+    const RECOVERY: u64 = 1_644;
+    /// By how much a record with a 4096-bit key is longer: key and signature, in it and in its
+    /// certificate.
+    const LONGER_RECORD: u64 = 1_024;
+    /// By how much a signature is longer.
+    const LONGER_SIGNATURE: u64 = 256;
+    let tvs = topology.nodes_with(ServiceKind::Tvs).count() as u64;
+    let recovery = u64::from(topology.release >= Release::R11_5);
+    let longer = if topology.key_bits == 4_096 {
+        LONGER_RECORD * (2 + tvs + recovery) + 2 * LONGER_SIGNATURE
+    } else {
+        0
+    };
+    BASE + TVS * tvs + RECOVERY * recovery + longer
+}
+
+/// Lookups in flight at most.
+fn lookups_in_flight(plan: &Plan) -> u64 {
+    u64::from(plan.limits.lookups_in_flight.min(plan.fleet.phones))
+}
+
+/// Descriptors at most. An embedded lookup has two ends in this process.
+fn descriptors(plan: &Plan) -> u64 {
+    /// Standard streams, event queues, files, sockets of the phones, metrics listener (choice).
+    const PROGRAM: u64 = 64;
+    /// The listening socket of a TFTP service and its pool of transfer sockets.
+    const TFTP: u64 = 9;
+    if plan.target.is_some() {
+        return PROGRAM + lookups_in_flight(plan);
+    }
+    let tftp = plan.topology.nodes_with(ServiceKind::Tftp).count() as u64;
+    let tvs = plan.topology.nodes_with(ServiceKind::Tvs).count() as u64;
+    PROGRAM + TFTP * tftp + tvs + 2 * lookups_in_flight(plan)
+}
+
+/// Memory at the height of a wave, about: measured on a 2-core virtual machine, 2026-11.
+fn memory(plan: &Plan) -> u64 {
+    /// Program, keys and an empty cluster: 8 MB in virtual time, and as much again for threads and
+    /// socket buffers (choice).
+    const PROGRAM: u64 = 16_000_000;
+    /// A phone with its records, digest and signed header: 1.8 kB in virtual time at 10,000 phones.
+    const PHONE: u64 = 2_000;
+    /// A live TLS connection of a phone: 13.0 to 15.1 kB.
+    const LOOKUP: u64 = 15_000;
+    /// The server's end of it: 8.1 to 12.3 kB.
+    const LOOKUP_SERVED: u64 = 12_000;
+    /// A transfer in flight: the file as it arrives, and as it is served.
+    const TRANSFER: u64 = 16_000;
+    let lookup = LOOKUP + if plan.target.is_none() { LOOKUP_SERVED } else { 0 };
+    let transfers = u64::from(plan.limits.transfers_in_flight.min(plan.fleet.phones));
+    PROGRAM
+        + PHONE * u64::from(plan.fleet.phones)
+        + lookup * lookups_in_flight(plan)
+        + TRANSFER * transfers
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::measure::known_paths;
+    use crate::scenario::load;
+    use crate::sim::{Delays, World};
+
+    fn plan(name: &str, overrides: &[&str]) -> Plan {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("scenarios/{name}.toml"));
+        let text = std::fs::read_to_string(&path).unwrap();
+        let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
+        load(&path, &text, &overrides, &known_paths()).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn budget(name: &str, overrides: &[&str]) -> Budget {
+        Budget::of(&plan(name, overrides))
+    }
+
+    const SMALL: &str = "fleet.phones=20";
+
+    #[test]
+    fn transfers_bytes_and_lookups_are_those_of_a_run() {
+        let release = "cluster.release=11.5";
+        let cases: [(&str, &[&str]); 6] = [
+            ("callmanager-regen", &[SMALL]),
+            ("callmanager-regen", &[SMALL, release]),
+            ("tvs-regen", &[SMALL]),
+            ("callmanager-and-tvs", &[SMALL]),
+            ("rename-one-of-three", &[SMALL]),
+            ("single-member-group", &[SMALL]),
+        ];
+        for (name, overrides) in cases {
+            let plan = plan(name, overrides);
+            let counts = World::new(&plan, Delays::default()).run().recorder.counts;
+            let [wave] = Budget::of(&plan).waves.try_into().unwrap();
+            assert_eq!(wave.transfers, counts.tftp_transfers, "{name}");
+            let error = wave.bytes as f64 / counts.tftp_bytes as f64 - 1.0;
+            assert!(error.abs() < 0.01, "{name}: {} not {}", wave.bytes, counts.tftp_bytes);
+            let range = wave.lookups.min..=wave.lookups.max;
+            assert!(range.contains(&counts.tvs_lookups()), "{name}: {range:?}");
+        }
+    }
+
+    #[test]
+    fn lookups_are_expected_only_after_the_signer_of_the_phones_files_has_changed() {
+        let max = |name, overrides: &[&str]| budget(name, overrides).waves[0].lookups.max;
+        assert_eq!(max("tvs-regen", &[SMALL]), 0);
+        assert_eq!(max("callmanager-regen", &[SMALL]), 40);
+        assert_eq!(max("rename-one-of-three", &[SMALL]), 40);
+        assert_eq!(max("tvs-regen", &[SMALL, "target.tftp=127.0.0.1:69"]), 40);
+    }
+
+    #[test]
+    fn longer_keys_make_longer_files() {
+        let size = |bits| budget("callmanager-regen", &[SMALL, bits]).waves[0].bytes / 20;
+        assert_eq!(
+            (size("cluster.key-bits=2048"), size("cluster.key-bits=4096")),
+            (12_917, 16_501)
+        );
+    }
+
+    #[test]
+    fn phones_are_counted_by_model_and_group() {
+        let budget = budget(
+            "single-member-group",
+            &["fleet.phones=300", "fleet.models={8841=0.7,7841=0.3}"],
+        );
+        assert_eq!(budget.models.iter().map(|model| model.phones).sum::<u64>(), 300);
+        assert!((180..240).contains(&budget.models[1].phones), "{:?}", budget.models);
+        assert_eq!(budget.groups.iter().map(|group| group.phones).sum::<u32>(), 300);
+    }
+
+    #[test]
+    fn a_wave_has_the_peak_of_its_draws() {
+        let peak = |spread: &str| {
+            let set = format!("event.3.reset-phones.spread={spread}");
+            budget("callmanager-regen", &["fleet.phones=600", &set]).waves[0].peak_boots_per_s
+        };
+        assert_eq!(peak("0s"), 600);
+        assert_eq!(peak("1s"), 600);
+        assert!((20..45).contains(&peak("30s")), "{}", peak("30s"));
+    }
+
+    #[test]
+    fn phones_from_the_factory_power_on_first() {
+        let budget = budget("callmanager-regen", &[SMALL, "fleet.start=factory"]);
+        let causes: Vec<&str> = budget.waves.iter().map(|wave| wave.cause).collect();
+        assert_eq!(causes, ["power on", "reset"]);
+        assert_eq!(budget.waves[0].lookups.max, 0);
+    }
+
+    #[test]
+    fn an_embedded_lookup_costs_two_descriptors_and_two_ends() {
+        let aim = ["target.tftp=127.0.0.1:69", "fleet.phones=20000"];
+        let (own, aimed) =
+            (budget("callmanager-regen", &aim[1..]), budget("callmanager-regen", &aim));
+        assert_eq!((own.descriptors, aimed.descriptors), (64 + 9 + 1 + 1_800, 64 + 900));
+        assert_eq!(own.memory_bytes - aimed.memory_bytes, 12_000 * 900);
+        assert!((100_000_000..200_000_000).contains(&own.memory_bytes), "{}", own.memory_bytes);
+        assert_eq!(budget("callmanager-regen", &[SMALL]).descriptors, 64 + 9 + 1 + 40);
+    }
+
+    #[test]
+    fn a_host_with_too_few_descriptors_is_warned_about() {
+        let budget = budget("callmanager-regen", &[SMALL]);
+        assert_eq!(budget.descriptor_warning(Some(114)), None);
+        assert_eq!(budget.descriptor_warning(None), None);
+        let warning = budget.descriptor_warning(Some(113)).unwrap();
+        assert!(warning.starts_with("callmanager-regen needs 114 descriptors"), "{warning}");
+        assert!(warning.contains("\nhelp: raise the limit"), "{warning}");
+    }
+
+    #[test]
+    fn the_timeline_is_told_in_words() {
+        let steps = [
+            "{at='12s', stop={service='tvs', node='pub', for='8s'}}",
+            "{after='previous', delay='5s', restart={node='pub'}}",
+            "{after='previous', reset-phones={}}",
+            "{after='previous', rename={node='pub', to='new'}}",
+        ];
+        let set = format!("event=[{}]", steps.join(","));
+        let words = budget("callmanager-regen", &[SMALL, &set]).timeline;
+        assert_eq!(
+            words,
+            [
+                "at 12.000s: stop tvs on pub; 8s after that: start tvs on pub",
+                "5s later: restart every service on pub",
+                "then: reset all phones at once",
+                "then: rename pub to new",
+            ]
+        );
+        let first = &budget("callmanager-regen", &[SMALL]).timeline[0];
+        assert_eq!(first, "when the fleet has settled: regenerate CallManager on pub");
+    }
+
+    #[test]
+    fn the_text_has_every_part() {
+        let text = budget("callmanager-regen", &[]).text(Some(20_000));
+        for part in [
+            "scenario      callmanager-regen · seed 42\n",
+            "phones        2 000 (2 000 of model 8841), start itl-current\n",
+            "              group all: 2 000 phones ask TVS of pub\n",
+            "cluster       release 8.6, RSA-2048, sign cache lazy\n",
+            "pub  127.0.0.1  callmanager, tftp 6969/udp, tvs 2445/tcp, capf 3804/tcp\n",
+            "timeline      1. when the fleet has settled: regenerate CallManager on pub\n",
+            "              4. then: reset all phones within 30s\n",
+            "reset         2 000 boots within 30 s, at most ",
+            "1 CTL (there is none), 1 ITL, 1 config: 6 000 transfers, about 25.8 MB\n",
+            "              0 to 4 000 TVS lookups: the signer changes; one per phone",
+            "descriptors   at most 1 874 of 20 000\n",
+            "SLO           phones.stuck == 0\n",
+        ] {
+            assert!(text.contains(part), "no {part:?} in\n{text}");
+        }
+    }
+}

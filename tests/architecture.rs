@@ -22,7 +22,7 @@ const FLOORS: [&[&str]; 13] = [
 ];
 
 /// Folders that a floor never imports although they lie below it.
-const STRANGERS: [(&str, &str); 2] = [("sim", "net"), ("serve", "measure")];
+const STRANGERS: [(&str, &str); 1] = [("sim", "net")];
 
 /// What may stand only in some folders (`folder` or `folder/file.rs`), and why.
 const PLACES: [(&[&str], &[&str], &str); 6] = [

@@ -25,14 +25,16 @@ impl DeviceName {
 
     /// The name of phone number `phone` of the fleet; numbers are below 2^24 (16.7 million).
     pub fn of_phone(phone: PhoneId) -> DeviceName {
-        let [_, a, b, c] = phone.0.to_be_bytes();
-        DeviceName([FLEET_OUI[0], FLEET_OUI[1], FLEET_OUI[2], a, b, c])
+        let mut mac = [0; 6];
+        mac[..3].copy_from_slice(&FLEET_OUI);
+        mac[3..].copy_from_slice(&phone.0.to_be_bytes()[1..]);
+        DeviceName(mac)
     }
 
     /// The number of the phone with this name, if it is one of the fleet's names.
     pub fn phone(self) -> Option<PhoneId> {
-        let [x, y, z, a, b, c] = self.0;
-        ([x, y, z] == FLEET_OUI).then(|| PhoneId(u32::from_be_bytes([0, a, b, c])))
+        let number = self.0.strip_prefix(&FLEET_OUI)?;
+        Some(PhoneId(number.iter().fold(0, |sum, &byte| sum << 8 | u32::from(byte))))
     }
 
     /// The MAC address.

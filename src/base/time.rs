@@ -145,8 +145,10 @@ impl fmt::Display for Span {
         if self.0 == 0 {
             return f.write_str("0s");
         }
-        let (size, unit) =
-            UNITS.iter().find(|(size, _)| self.0 % size == 0).expect("every number divides by 1");
+        let (size, unit) = UNITS
+            .iter()
+            .find(|(size, _)| self.0.is_multiple_of(*size))
+            .expect("every number divides by 1");
         write!(f, "{}{unit}", self.0 / size)
     }
 }

@@ -83,11 +83,11 @@ impl SignCache {
             self.counters.misses.fetch_add(1, Ordering::Relaxed);
             return Lookup::Sign;
         }
-        if let Some(slot) = self.entries.get(&key) {
-            if let Slot::Ready(header) = slot.value() {
-                self.counters.hits.fetch_add(1, Ordering::Relaxed);
-                return Lookup::Ready(Arc::clone(header));
-            }
+        if let Some(slot) = self.entries.get(&key)
+            && let Slot::Ready(header) = slot.value()
+        {
+            self.counters.hits.fetch_add(1, Ordering::Relaxed);
+            return Lookup::Ready(Arc::clone(header));
         }
         match self.entries.entry(key) {
             Entry::Vacant(vacant) => {

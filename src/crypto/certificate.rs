@@ -71,9 +71,7 @@ impl Certificate {
 
     /// Reads the first certificate of a PEM text.
     pub fn from_pem(pem: &str) -> Result<Certificate, CertificateError> {
-        const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
         let at = pem.find(BEGIN).ok_or_else(|| CertificateError(format!("no {BEGIN}")))?;
-        const END: &str = "-----END CERTIFICATE-----";
         let end = pem[at..].find(END).ok_or_else(|| CertificateError(format!("no {END}")))?;
         let x509 = X509::from_pem(&pem[at..at + end + END.len()])?;
         Certificate::from_der(&x509.to_der()?)
@@ -149,7 +147,7 @@ fn magnitude(serial: &[u8]) -> &[u8] {
 fn cucm_name(name: &Name) -> String {
     const ORDER: [&str; 6] = ["CN", "OU", "O", "L", "ST", "C"];
     let mut parts: Vec<(usize, String)> = Vec::new();
-    for attribute in name.iter_rdn().flat_map(|rdn| rdn.iter()) {
+    for attribute in name.iter_rdn().flat_map(x509_cert::name::RelativeDistinguishedName::iter) {
         let key = short_key(&attribute.oid.to_string());
         let rank = ORDER.iter().position(|known| *known == key).unwrap_or(ORDER.len());
         parts.push((rank, format!("{key}={}", attribute_text(&attribute.value))));
@@ -200,6 +198,8 @@ pub struct CertificateSpec<'a> {
     pub key_bits: u16,
 }
 
+const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+const END: &str = "-----END CERTIFICATE-----";
 const FIVE_YEARS_S: u64 = 5 * 365 * 86_400;
 
 /// A certificate and its private key.

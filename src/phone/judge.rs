@@ -124,13 +124,16 @@ impl From<SignatureFault> for Refusal {
     }
 }
 
+/// Verdicts by the SHA-256 of file and key.
+type Verdicts = HashMap<[u8; 32], Result<(), SignatureFault>>;
+
 /// Verifies signatures of files; belongs to one thread.
 #[derive(Debug, Default)]
 pub struct Verifier {
     scratch: RefCell<Vec<u8>>,
     /// Verdicts by (file, key): only in virtual time, where the same file is verified a million
     /// times and the answer cannot change.
-    remembered: Option<RefCell<HashMap<[u8; 32], Result<(), SignatureFault>>>>,
+    remembered: Option<RefCell<Verdicts>>,
     count: std::cell::Cell<u64>,
 }
 

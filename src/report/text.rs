@@ -559,7 +559,7 @@ mod tests {
              transfers_per_s=10 lookups_per_s=0 lag_p99_ms=0.8"
         );
         recorder.counts.tftp_transfers = 150;
-        recorder.plan_boot(0, at(11));
+        recorder.begin_boot(0, at(11));
         let line = progress.line(&recorder, at(12));
         assert!(line.starts_with("t=12s phones=1999/2000 inflight=1 ok=1997"), "{line}");
         assert!(line.contains("transfers_per_s=25 "), "{line}");

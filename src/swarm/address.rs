@@ -46,7 +46,7 @@ mod tests {
             assert!(address.is_loopback() && address != Ipv4Addr::new(127, 255, 255, 255));
             assert_eq!(phone_at(address), Some(PhoneId(number)));
         }
-        assert_eq!(phone_at(Ipv4Addr::new(127, 0, 0, 1)), None, "servers live there");
+        assert_eq!(phone_at(Ipv4Addr::LOCALHOST), None, "servers live there");
     }
 
     #[test]

@@ -443,8 +443,8 @@ impl Worker {
     }
 
     fn on_refused(&mut self, place: usize) {
-        let unanswered = |transfer: &Box<Transfer>| transfer.download.peer_port().is_none();
-        if self.slots[place].transfer.as_ref().is_some_and(unanswered) {
+        let unanswered = |transfer: &Transfer| transfer.download.peer_port().is_none();
+        if self.slots[place].transfer.as_deref().is_some_and(unanswered) {
             let outcome = DownloadOutcome::Failed(TransferFault::Refused);
             self.finish_transfer(place, outcome);
         }

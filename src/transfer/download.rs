@@ -131,7 +131,7 @@ impl Download {
             return Progress::Stray;
         }
         let Ok(packet) = Packet::parse(bytes) else {
-            return self.abort(TransferFault::Protocol, ErrorCode::IllegalOperation, out);
+            return Self::abort(TransferFault::Protocol, ErrorCode::IllegalOperation, out);
         };
         match packet {
             Packet::Data { block, data } => {
@@ -155,7 +155,7 @@ impl Download {
                 Progress::Finished(DownloadOutcome::Failed(TransferFault::Error(code)))
             }
             Packet::Rrq { .. } | Packet::Wrq | Packet::Ack { .. } => {
-                self.abort(TransferFault::Protocol, ErrorCode::IllegalOperation, out)
+                Self::abort(TransferFault::Protocol, ErrorCode::IllegalOperation, out)
             }
         }
     }
@@ -181,13 +181,13 @@ impl Download {
             || (granted.timeout_s.is_some() && granted.timeout_s != asked.timeout_s);
         let (Some(block_size), Some(window_size), false) = (block_size, window_size, unasked)
         else {
-            return self.abort(TransferFault::Protocol, ErrorCode::OptionRefused, out);
+            return Self::abort(TransferFault::Protocol, ErrorCode::OptionRefused, out);
         };
         if block_size < BLOCK_SIZE_MIN {
-            return self.abort(TransferFault::Protocol, ErrorCode::OptionRefused, out);
+            return Self::abort(TransferFault::Protocol, ErrorCode::OptionRefused, out);
         }
         if granted.transfer_size.is_some_and(|size| size > self.request.size_max as u64) {
-            return self.abort(TransferFault::TooLarge, ErrorCode::Other(3), out);
+            return Self::abort(TransferFault::TooLarge, ErrorCode::Other(3), out);
         }
         (self.block_size, self.window_size) = (block_size, window_size);
         self.acknowledge(now, out);
@@ -196,13 +196,13 @@ impl Download {
 
     fn on_data(&mut self, block: u16, data: &[u8], now: Time, out: &mut Vec<u8>) -> Progress {
         if data.len() > usize::from(self.block_size) {
-            return self.abort(TransferFault::Protocol, ErrorCode::IllegalOperation, out);
+            return Self::abort(TransferFault::Protocol, ErrorCode::IllegalOperation, out);
         }
         if block != (self.received as u16).wrapping_add(1) {
             return self.on_other_block(block, now, out);
         }
         if self.data.len() + data.len() > self.request.size_max {
-            return self.abort(TransferFault::TooLarge, ErrorCode::Other(3), out);
+            return Self::abort(TransferFault::TooLarge, ErrorCode::Other(3), out);
         }
         self.data.extend_from_slice(data);
         self.received += 1;
@@ -241,16 +241,15 @@ impl Download {
 
     /// What was said last: the request, or how many blocks have arrived.
     fn write_last(&self, out: &mut Vec<u8>) {
-        match self.peer_port {
-            None => {
-                Packet::Rrq { file: &self.request.file, octet: true, options: self.request.options }
-                    .encode(out)
-            }
-            Some(_) => Packet::Ack { block: self.received as u16 }.encode(out),
-        }
+        let (file, options) = (&*self.request.file, self.request.options);
+        let packet = match self.peer_port {
+            None => Packet::Rrq { file, octet: true, options },
+            Some(_) => Packet::Ack { block: self.received as u16 },
+        };
+        packet.encode(out);
     }
 
-    fn abort(&mut self, fault: TransferFault, code: ErrorCode, out: &mut Vec<u8>) -> Progress {
+    fn abort(fault: TransferFault, code: ErrorCode, out: &mut Vec<u8>) -> Progress {
         Packet::Error { code, message: "" }.encode(out);
         Progress::Finished(DownloadOutcome::Failed(fault))
     }

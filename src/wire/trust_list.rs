@@ -45,7 +45,7 @@ pub struct Record<'a> {
 }
 
 /// Reads the records of a list one after the other, without allocation.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Records<'a> {
     reader: Reader<'a>,
 }

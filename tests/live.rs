@@ -2,10 +2,18 @@
 
 use std::path::Path;
 
-use resetstorm::base::Time;
+use resetstorm::base::{NodeId, PhoneId, Span, Time};
+use resetstorm::cluster::{Cluster, FleetSpec, Genesis};
+use resetstorm::crypto::KeySource;
 use resetstorm::live::{self, LiveOptions, LiveRun, Observer};
 use resetstorm::measure::{Recorder, Summary, known_paths};
+use resetstorm::net::Clock;
+use resetstorm::phone::{TrustList, TrustLists, TvsFault};
 use resetstorm::scenario::{Plan, load};
+use resetstorm::serve::{Bound, ServeSettings, Servers};
+use resetstorm::swarm::{LookupClient, LookupJob, phone_address};
+use resetstorm::wire::TvsMember;
+use resetstorm::wire::tvs::{Question, Request, Response};
 
 struct Silent;
 
@@ -141,4 +149,64 @@ async fn prewarmed_signatures_are_made_before_the_reset() {
     assert_eq!(summary.verdict, "pass");
     assert_eq!((summary.signatures.made, summary.signatures.cache_hits), (0, 120));
     assert_eq!(summary.signatures.made_before, 122, "two generations of list and configs");
+}
+
+/// A server of one node whose TVS presents a certificate of its own, and a list that holds it.
+async fn tvs_server(seed: u64) -> (Servers, TvsMember, TrustLists, Vec<u8>) {
+    let plan = plan("callmanager-regen.toml", &["fleet.phones=2"]);
+    let bound = Bound::bind(&plan.topology).unwrap();
+    let topology = bound.topology().clone();
+    let cluster = Cluster::new(Genesis {
+        topology,
+        fleet: FleetSpec { phones: 2, models: vec![(8841, 1.0)], seed },
+        source: KeySource::System,
+        epoch_s: 1_800_000_000,
+        stored: std::collections::BTreeMap::new(),
+    });
+    let servers =
+        Servers::start(bound, &cluster, Clock::start(), ServeSettings::default()).await.unwrap();
+    let port = cluster.topology().node(NodeId(0)).ports.tvs;
+    let service = cluster.tftp(NodeId(0)).unwrap();
+    let list = TrustList::parse(&service.signed_list()).unwrap();
+    let certificate = &service.signer().certificate;
+    let question = Question::Query {
+        subject: certificate.subject(),
+        issuer: certificate.issuer(),
+        serial: certificate.serial(),
+    };
+    let device_name = "CP-8841-SEP0C75BD000000";
+    let request = Request { session_id: 1_001, device_name, question }.encode();
+    let lists = TrustLists { ctl: None, itl: Some(std::sync::Arc::new(list)) };
+    (servers, TvsMember { address: "127.0.0.1".into(), port }, lists, request)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_phone_refuses_a_server_that_its_neighbour_has_just_accepted() {
+    let (servers, member, mine, request) = tvs_server(1).await;
+    let (others, _, theirs, _) = tvs_server(2).await;
+    let client = LookupClient::new(Clock::start(), 4, Span::from_secs(10), None, Vec::new());
+    let (sender, mut results) = tokio::sync::mpsc::unbounded_channel();
+    let ask = |phone: usize, lists: &TrustLists| LookupJob {
+        phone,
+        token: 1,
+        member: member.clone(),
+        request: request.clone(),
+        lists: lists.clone(),
+        source: phone_address(PhoneId(phone as u32)),
+        planned: Time::ZERO,
+    };
+    for (phone, lists, accepted) in
+        [(0, &mine, true), (1, &theirs, false), (0, &mine, true), (0, &theirs, false)]
+    {
+        client.clone().ask(ask(phone, lists), sender.clone()).await;
+        let answer = results.recv().await.unwrap().answer;
+        match answer {
+            Ok(bytes) => assert!(accepted && Response::parse(&bytes).unwrap().known.is_some()),
+            Err(fault) => {
+                assert_eq!((accepted, fault), (false, TvsFault::CertificateRefused));
+            }
+        }
+    }
+    servers.shutdown().await;
+    others.shutdown().await;
 }

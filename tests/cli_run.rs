@@ -1,0 +1,281 @@
+//! `run` and `serve` as a user types them: run directory, exit codes, signals, target, metrics.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+const REGEN: &str = "scenarios/callmanager-regen.toml";
+const OS_PORTS: &str = "cluster.node.pub.ports={ tftp = 0, tvs = 0, capf = 0 }";
+const QUICK: &str = "event.3.reset-phones.spread=200ms";
+
+/// The program in the folder of the project, with ports from the operating system.
+fn program(words: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_resetstorm"));
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).args(words).stdin(Stdio::null());
+    command
+}
+
+struct Ended {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+fn run(words: &[&str]) -> Ended {
+    let output = program(words).output().unwrap();
+    Ended {
+        code: output.status.code().unwrap(),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// A small, quick run of S-01 that leaves its directory in `out`.
+fn regen(out: &Path, more: &[&str]) -> Ended {
+    let out = out.to_str().unwrap();
+    let words = ["run", REGEN, "--phones", "40", "--set", OS_PORTS, "--set", QUICK, "--out", out];
+    run(&[&words[..], more].concat())
+}
+
+fn json(path: &Path) -> Value {
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+#[test]
+fn a_run_leaves_its_directory_and_ends_with_0() {
+    let out = tempfile::tempdir().unwrap();
+    let ended = regen(out.path(), &[]);
+    assert_eq!(ended.code, 0, "{}\n{}", ended.out, ended.err);
+    assert!(ended.out.contains("40 ready (config in force), 0 stuck"), "{}", ended.out);
+    let latest = out.path().join("latest");
+    let summary = json(&latest.join("summary.json"));
+    assert_eq!((&summary["schema"], &summary["mode"]), (&1.into(), &"live".into()));
+    assert_eq!(summary["phones"]["ready"], 40);
+    assert_eq!(summary["tvs"]["lookups"], 40);
+    assert_eq!(summary["verdict"], "pass");
+    let manifest = json(&latest.join("run.json"));
+    assert_eq!((&manifest["state"], &manifest["exit_code"]), (&"finished".into(), &0.into()));
+    let resolved = latest.join("scenario.toml");
+    let again = run(&["check", resolved.to_str().unwrap(), "--format", "json"]);
+    assert_eq!(again.code, 0, "the resolved scenario is a scenario: {}", again.err);
+}
+
+#[test]
+fn json_is_the_summary_and_nothing_else() {
+    let out = tempfile::tempdir().unwrap();
+    let ended = regen(out.path(), &["--format", "json", "-q"]);
+    let printed: Value = serde_json::from_str(&ended.out).unwrap();
+    assert_eq!(printed, json(&out.path().join("latest/summary.json")));
+    assert_eq!(ended.err, "", "quiet");
+}
+
+#[test]
+fn a_failed_slo_ends_with_1_and_missing_data_with_3() {
+    let out = tempfile::tempdir().unwrap();
+    let failed = regen(out.path(), &["--slo", "phones.stuck == 1"]);
+    assert_eq!(failed.code, 1, "{}", failed.out);
+    assert!(failed.out.contains("FAIL") && failed.out.contains("phones.stuck == 1"));
+    let unknown = regen(out.path(), &["--slo", "steps.tvs.service_time.p99 <= 1h"]);
+    assert_eq!(unknown.code, 3, "40 samples are too few for a 99th percentile: {}", unknown.out);
+    assert!(unknown.out.contains("no-data"));
+}
+
+#[test]
+fn a_time_limit_fails_the_phones_that_have_not_settled() {
+    let out = tempfile::tempdir().unwrap();
+    let slow = ["--set", "event.3.reset-phones.spread=1h", "--max-wall", "1500ms"];
+    let ended = regen(out.path(), &slow);
+    assert_eq!(ended.code, 1);
+    let summary = json(&out.path().join("latest/summary.json"));
+    assert_eq!(summary["phones"]["failures"]["time limit"], summary["phones"]["failed"]);
+    assert!(summary["phones"]["failed"].as_u64().unwrap() > 30, "{summary:#}");
+}
+
+#[test]
+fn wrong_use_ends_with_2_and_an_occupied_port_with_4() {
+    let out = tempfile::tempdir().unwrap();
+    assert_eq!(run(&["run", "no/such.toml"]).code, 2);
+    assert_eq!(run(&["run"]).code, 2);
+    let outside = regen(out.path(), &["--target", "tftp=192.0.2.1:69"]);
+    assert_eq!(outside.code, 2);
+    assert!(outside.err.contains("--allow-target 192.0.2.1"), "{}", outside.err);
+    let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let ports = format!("cluster.node.pub.ports={{ tftp = {port}, tvs = 0, capf = 0 }}");
+    let ended = regen(out.path(), &["--set", &ports]);
+    assert_eq!(ended.code, 4, "{}", ended.err);
+    assert!(ended.err.contains("error: ") && ended.err.contains("help: "), "{}", ended.err);
+    assert_eq!(json(&out.path().join("latest/run.json"))["state"], "failed");
+}
+
+#[test]
+fn an_interrupt_ends_with_130_and_partial_results() {
+    let out = tempfile::tempdir().unwrap();
+    let path = out.path().to_str().unwrap();
+    let slow = "event.3.reset-phones.spread=1h";
+    let words = ["run", REGEN, "--phones", "40", "--set", OS_PORTS, "--set", slow, "--out", path];
+    let mut child = Started::new(&words);
+    child.wait_for("reset phones");
+    let status = child.signal("INT");
+    assert_eq!(status, Some(130));
+    let manifest = json(&out.path().join("latest/run.json"));
+    assert_eq!(manifest["state"], "interrupted");
+    let summary = json(&out.path().join("latest/summary.json"));
+    assert_eq!(summary["verdict"], "interrupted");
+}
+
+#[test]
+fn serve_keeps_certificates_and_serves_a_swarm_of_another_process() {
+    let state = tempfile::tempdir().unwrap();
+    let dir = state.path().to_str().unwrap();
+    let words = ["serve", REGEN, "--phones", "40", "--set", OS_PORTS, "--state", dir];
+    let mut server = Started::new(&words);
+    let line = server.wait_for("cluster ");
+    let port = |service: &str| {
+        let (_, rest) = line.split_once(service).unwrap_or_else(|| panic!("{service}: {line}"));
+        rest.split_whitespace().next().unwrap().to_owned()
+    };
+    for name in ["CallManager", "TVS", "CAPF"] {
+        let pem = state.path().join(format!("pub/{name}.pem"));
+        assert!(fs::read_to_string(&pem).unwrap().starts_with("-----BEGIN CERTIFICATE"));
+        let key = state.path().join(format!("pub/{name}.key"));
+        for path in [pem, key] {
+            let mode = fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+            assert_eq!(mode, 0o600, "{}", path.display());
+        }
+    }
+    let out = tempfile::tempdir().unwrap();
+    let target = format!("tftp=127.0.0.1:{},tvs=127.0.0.1:{}", port("tftp "), port("tvs "));
+    let more = [
+        "--target",
+        &target,
+        "--set",
+        "fleet.arrival.within=100ms",
+        "--set",
+        "slo=[]",
+        "--slo",
+        "trust.lists.accepted_by_itl == phones.total",
+    ];
+    let ended = regen(out.path(), &more);
+    assert_eq!(ended.code, 0, "{}\n{}", ended.out, ended.err);
+    let summary = json(&out.path().join("latest/summary.json"));
+    assert_eq!((&summary["phones"]["ready"], &summary["tvs"]["lookups"]), (&40.into(), &0.into()));
+    assert!(summary["cpu_s"]["serve"].is_null(), "the servers are not ours");
+    let notes = summary["notes"].to_string();
+    assert!(notes.contains("not done, the target is not ours: regenerate CallManager"), "{notes}");
+    assert_eq!(server.signal("TERM"), Some(0));
+}
+
+#[test]
+fn stored_certificates_are_used_again() {
+    let state = tempfile::tempdir().unwrap();
+    let dir = state.path().to_str().unwrap();
+    let tvs = state.path().join("pub/TVS.pem");
+    let mut texts = Vec::new();
+    for _ in 0..2 {
+        let words = ["serve", REGEN, "--phones", "1", "--set", OS_PORTS, "--state", dir];
+        let mut server = Started::new(&words);
+        server.wait_for("cluster ");
+        texts.push(fs::read_to_string(&tvs).unwrap());
+        assert_eq!(server.signal("INT"), Some(0));
+    }
+    assert_eq!(texts[0], texts[1]);
+}
+
+#[test]
+fn metrics_are_answered_while_the_run_lasts() {
+    let out = tempfile::tempdir().unwrap();
+    let path = out.path().to_str().unwrap();
+    let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let address: SocketAddr = format!("127.0.0.1:{port}").parse().unwrap();
+    let listen = address.to_string();
+    let words = [
+        "run",
+        REGEN,
+        "--phones",
+        "40",
+        "--set",
+        OS_PORTS,
+        "--out",
+        path,
+        "--metrics-listen",
+        &listen,
+        "--set",
+        "event.3.reset-phones.spread=1h",
+    ];
+    let mut child = Started::new(&words);
+    child.wait_for("reset phones");
+    let text = get(address, "/metrics");
+    assert!(text.starts_with("HTTP/1.1 200"), "{text}");
+    assert!(text.contains("resetstorm_run_info{scenario=\"callmanager-regen\""), "{text}");
+    assert!(text.contains("resetstorm_phones{state=\"stuck\"} 0"));
+    assert_eq!(child.signal("TERM"), Some(143));
+}
+
+fn get(address: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    text
+}
+
+/// A program that runs beside the test and is ended with it.
+struct Started {
+    child: Child,
+    lines: BufReader<std::process::ChildStderr>,
+}
+
+impl Started {
+    fn new(words: &[&str]) -> Started {
+        let mut command = program(words);
+        command.args(["--progress", "lines"]).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap());
+        Started { child, lines }
+    }
+
+    /// The first line on stderr with this text.
+    fn wait_for(&mut self, text: &str) -> String {
+        let mut seen = String::new();
+        for _ in 0..100 {
+            let mut line = String::new();
+            if self.lines.read_line(&mut line).unwrap() == 0 {
+                break;
+            }
+            if line.contains(text) {
+                return line;
+            }
+            seen += &line;
+        }
+        panic!("no `{text}` in\n{seen}");
+    }
+
+    /// Sends a signal; the exit code, if the program ends by itself within a bound.
+    fn signal(&mut self, name: &str) -> Option<i32> {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap();
+        assert!(sent.success());
+        let begun = Instant::now();
+        // The rest of stderr is read, so that the program never waits for us.
+        let mut rest = String::new();
+        self.lines.read_to_string(&mut rest).unwrap();
+        assert!(begun.elapsed() < Duration::from_secs(60), "{rest}");
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        // It has ended already unless the test failed.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use crate::base::{NodeId, PhoneId, Span, Time};
 use crate::cluster::{
-    ActionError, CertificateKind, Cluster, Effect, FleetSpec, Genesis, OperatorAction, SignCounts,
+    ActionError, CertificateKind, Cluster, FleetSpec, Genesis, OperatorAction, SignCounts,
 };
 use crate::crypto::{Identity, KeySource};
 use crate::measure::{CpuSeconds, Finish, Recorder, RunFacts, RunInfo, ServeSummary, encode};
@@ -167,6 +167,8 @@ pub async fn run(
 /// The run in progress.
 struct Driver<'a> {
     plan: &'a Plan,
+    /// Where certificates are kept, if they are.
+    state: Option<&'a Path>,
     clock: Clock,
     embedded: Option<Embedded>,
     swarm: Swarm,
@@ -183,7 +185,7 @@ struct Driver<'a> {
 impl<'a> Driver<'a> {
     async fn start(
         plan: &'a Plan,
-        options: &LiveOptions,
+        options: &'a LiveOptions,
         clock: Clock,
         embedded: Option<Embedded>,
     ) -> Result<Driver<'a>, LiveError> {
@@ -212,6 +214,7 @@ impl<'a> Driver<'a> {
         Ok(Driver {
             notes: notes(plan, tftp),
             plan,
+            state: options.state.as_deref(),
             clock,
             embedded,
             swarm,
@@ -302,9 +305,9 @@ impl<'a> Driver<'a> {
         };
         for effect in embedded.cluster.apply(action, now)? {
             embedded.servers.carry_out(&effect).await?;
-            if let Effect::ResetPhones { .. } = effect {
-                unreachable!("resets are handled above");
-            }
+        }
+        if let Some(dir) = &self.state {
+            state::save_identities(dir, &embedded.cluster)?;
         }
         Ok(())
     }

@@ -28,6 +28,9 @@ struct Fields {
     der: Vec<u8>,
     subject: String,
     issuer: String,
+    /// Subject and issuer in the order of the certificate, joined by `,`.
+    subject_in_order: String,
+    issuer_in_order: String,
     serial: Vec<u8>,
     public_key: Vec<u8>,
     signature: Vec<u8>,
@@ -58,6 +61,8 @@ impl Certificate {
         Ok(Certificate(Arc::new(Fields {
             subject: cucm_name(tbs.subject()),
             issuer: cucm_name(tbs.issuer()),
+            subject_in_order: name_in_order(tbs.subject()),
+            issuer_in_order: name_in_order(tbs.issuer()),
             serial: magnitude(tbs.serial_number().as_bytes()).to_vec(),
             public_key: raw(&tbs.subject_public_key_info().subject_public_key),
             signature: raw(x509.signature()),
@@ -71,18 +76,17 @@ impl Certificate {
 
     /// Reads the first certificate of a PEM text.
     pub fn from_pem(pem: &str) -> Result<Certificate, CertificateError> {
-        const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
-        let at = pem.find(BEGIN).ok_or_else(|| CertificateError(format!("no {BEGIN}")))?;
-        const END: &str = "-----END CERTIFICATE-----";
-        let end = pem[at..].find(END).ok_or_else(|| CertificateError(format!("no {END}")))?;
-        let x509 = X509::from_pem(&pem[at..at + end + END.len()])?;
+        let block = super::keys::pem_block(pem, "CERTIFICATE")
+            .ok_or_else(|| CertificateError("no certificate in the PEM text".to_owned()))?;
+        let x509 = X509::from_pem(block)?;
         Certificate::from_der(&x509.to_der()?)
     }
 
     /// The certificate as PEM.
     pub fn to_pem(&self) -> String {
         let x509 = X509::from_der(&self.0.der).expect("the certificate was read before");
-        x509.to_pem(x509_cert::der::pem::LineEnding::LF).expect("a read certificate can be written")
+        x509.to_pem(x509_cert::der::pem::LineEnding::LF)
+            .expect("a read certificate can be written")
     }
 
     /// The certificate as DER.
@@ -98,6 +102,17 @@ impl Certificate {
     /// Issuer in CUCM's style.
     pub fn issuer(&self) -> &str {
         &self.0.issuer
+    }
+
+    /// Subject in the order of the certificate, `CN=..,O=..`, with the escapes of RFC 4514: the
+    /// style of the writer of files with [`crate::wire::HeaderOrder::IssuerFirst`].
+    pub fn subject_in_order(&self) -> &str {
+        &self.0.subject_in_order
+    }
+
+    /// Issuer in the order of the certificate.
+    pub fn issuer_in_order(&self) -> &str {
+        &self.0.issuer_in_order
     }
 
     /// Serial number: minimal big-endian magnitude.
@@ -134,7 +149,10 @@ impl Certificate {
 impl fmt::Debug for Certificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Certificate({}, serial ", self.0.subject)?;
-        self.0.serial.iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
+        self.0
+            .serial
+            .iter()
+            .try_for_each(|byte| write!(f, "{byte:02x}"))?;
         f.write_str(")")
     }
 }
@@ -151,11 +169,50 @@ fn cucm_name(name: &Name) -> String {
     let mut parts: Vec<(usize, String)> = Vec::new();
     for attribute in name.iter_rdn().flat_map(|rdn| rdn.iter()) {
         let key = short_key(&attribute.oid.to_string());
-        let rank = ORDER.iter().position(|known| *known == key).unwrap_or(ORDER.len());
+        let rank = ORDER
+            .iter()
+            .position(|known| *known == key)
+            .unwrap_or(ORDER.len());
         parts.push((rank, format!("{key}={}", attribute_text(&attribute.value))));
     }
     parts.sort_by_key(|part| part.0);
-    parts.into_iter().map(|part| part.1).collect::<Vec<_>>().join(";")
+    parts
+        .into_iter()
+        .map(|part| part.1)
+        .collect::<Vec<_>>()
+        .join(";")
+}
+
+/// Each attribute in the order of the certificate (`spec/trust-list.md` section 4): short keys for
+/// nine types, the dotted OID for any other.
+fn name_in_order(name: &Name) -> String {
+    let attributes = name.iter_rdn().flat_map(|rdn| rdn.iter()).map(|attribute| {
+        let key = match attribute.oid.to_string().as_str() {
+            "2.5.4.9" => "STREET".to_owned(),
+            "0.9.2342.19200300.100.1.1" => "UID".to_owned(),
+            "0.9.2342.19200300.100.1.25" => "DC".to_owned(),
+            oid if oid == "2.5.4.5" => oid.to_owned(),
+            oid => short_key(oid),
+        };
+        format!("{key}={}", escaped(&attribute_text(&attribute.value)))
+    });
+    attributes.collect::<Vec<_>>().join(",")
+}
+
+/// The escapes of RFC 4514 section 2.4.
+fn escaped(value: &str) -> String {
+    let mut text = String::with_capacity(value.len());
+    let last = value.chars().count().saturating_sub(1);
+    for (at, c) in value.chars().enumerate() {
+        match c {
+            '\0' => text.push_str("\\00"),
+            '\\' | '"' | '+' | ',' | ';' | '<' | '>' => text.extend(['\\', c]),
+            '#' if at == 0 => text.push_str("\\#"),
+            ' ' if at == 0 || at == last => text.push_str("\\ "),
+            c => text.push(c),
+        }
+    }
+    text
 }
 
 fn short_key(oid: &str) -> String {
@@ -182,9 +239,10 @@ fn attribute_text(value: &Any) -> String {
             .decode_as::<TeletexStringRef<'_>>()
             .map(|text| text.to_string())
             .unwrap_or_default(),
-        Tag::Utf8String => {
-            value.decode_as::<Utf8StringRef<'_>>().map(|text| text.to_string()).unwrap_or_default()
-        }
+        Tag::Utf8String => value
+            .decode_as::<Utf8StringRef<'_>>()
+            .map(|text| text.to_string())
+            .unwrap_or_default(),
         _ => String::from_utf8_lossy(value.value()).into_owned(),
     }
 }
@@ -221,31 +279,41 @@ impl Identity {
         serial[0] = 0x40 | (serial[0] & 0x3F);
         let der = self_signed_der(spec, &key, &serial);
         let certificate = Certificate::from_der(&der).expect("a fresh certificate can be read");
-        Identity { certificate, key: Arc::new(key) }
+        Identity {
+            certificate,
+            key: Arc::new(key),
+        }
     }
 }
 
 fn self_signed_der(spec: &CertificateSpec<'_>, key: &SigningKey, serial: &[u8]) -> Vec<u8> {
-    let subject =
-        format!("CN={},OU=TAC,O=resetstorm,L=Lab,ST=Simulation,C=US", spec.common_name);
+    let subject = format!(
+        "CN={},OU=TAC,O=resetstorm,L=Lab,ST=Simulation,C=US",
+        spec.common_name
+    );
     let profile = ServiceProfile {
         subject: Name::from_str(&subject).expect("host names need no escaping"),
     };
-    let signer = pkcs1v15::SigningKey::<Sha256>::new(key.rsa());
+    let signer = pkcs1v15::SigningKey::<Sha256>::new(key.rsa().clone());
     let public = SubjectPublicKeyInfoOwned::from_key(&rsa::RsaPublicKey::from(key.rsa()))
         .expect("an RSA key has a public part");
     let instant = |seconds| {
         let duration = std::time::Duration::from_secs(seconds);
         X509Time::try_from(std::time::UNIX_EPOCH + duration).expect("the date is before 9999")
     };
-    let validity =
-        Validity::new(instant(spec.not_before_s), instant(spec.not_before_s + FIVE_YEARS_S));
+    let validity = Validity::new(
+        instant(spec.not_before_s),
+        instant(spec.not_before_s + FIVE_YEARS_S),
+    );
     let serial = SerialNumber::new(serial).expect("a serial of 16 bytes is allowed");
     let builder = CertificateBuilder::new(profile, serial, validity, public)
         .expect("the profile is well-formed");
-    let certificate: X509 =
-        builder.build::<_, pkcs1v15::Signature>(&signer).expect("an RSA key signs");
-    certificate.to_der().expect("a fresh certificate can be written")
+    let certificate: X509 = builder
+        .build::<_, pkcs1v15::Signature>(&signer)
+        .expect("an RSA key signs");
+    certificate
+        .to_der()
+        .expect("a fresh certificate can be written")
 }
 
 /// The extensions of a CUCM service certificate; the library's own profiles refuse its names.
@@ -278,7 +346,10 @@ impl BuilderProfile for ServiceProfile {
                 | KeyUsages::KeyCertSign,
         );
         let extended = ExtendedKeyUsage(vec![SERVER_AUTH, CLIENT_AUTH]);
-        let basic = BasicConstraints { ca: true, path_len_constraint: Some(0) };
+        let basic = BasicConstraints {
+            ca: true,
+            path_len_constraint: Some(0),
+        };
         let subject = tbs.subject();
         Ok(vec![
             extended.to_extension(subject, &[])?,
@@ -326,9 +397,21 @@ mod tests {
     #[test]
     fn certificate_survives_pem() {
         let certificate = identity().certificate;
-        assert_eq!(Certificate::from_pem(&certificate.to_pem()).unwrap(), certificate);
+        assert_eq!(
+            Certificate::from_pem(&certificate.to_pem()).unwrap(),
+            certificate
+        );
         assert!(Certificate::from_pem("nothing").is_err());
         assert!(Certificate::from_der(b"0").is_err());
+    }
+
+    #[test]
+    fn special_characters_are_escaped() {
+        assert_eq!(escaped("Test, Inc"), "Test\\, Inc");
+        assert_eq!(escaped("#a#"), "\\#a#");
+        assert_eq!(escaped(" a b "), "\\ a b\\ ");
+        assert_eq!(escaped("a\0"), "a\\00");
+        assert_eq!(escaped("plain"), "plain");
     }
 
     #[test]

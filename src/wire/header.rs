@@ -1,3 +1,4 @@
+use super::encrypted::Encryption;
 use super::tlv::{Element, Reader, WireError, put_element, put_text};
 
 /// Digest id of SHA-1 (header tag 8).
@@ -51,7 +52,7 @@ pub struct SignedFile<'a> {
 const TAG_SIGNATURE: u8 = 12;
 const TAG_PADDING: u8 = 13;
 /// Tags of elements whose length counts inner elements: a reader enters them.
-const CONTAINERS: [u8; 6] = [3, 7, 9, 16, 17, 21];
+pub(super) const CONTAINERS: [u8; 6] = [3, 7, 9, 16, 17, 21];
 /// Smallest header that can be: version, header length and one more byte (reader rules).
 const HEADER_LENGTH_MIN: usize = 11;
 
@@ -76,7 +77,11 @@ impl<'a> SignedFile<'a> {
         }
         let elements = Reader::new(&bytes[reader.offset()..room], reader.offset());
         let header = Fields::read(elements)?.into_header((version[0], version[1]), length)?;
-        Ok(SignedFile { header, body: &bytes[room..], bytes })
+        Ok(SignedFile {
+            header,
+            body: &bytes[room..],
+            bytes,
+        })
     }
 
     /// Writes what the signature covers into `out`: the whole file without element 12.
@@ -85,6 +90,23 @@ impl<'a> SignedFile<'a> {
         out.clear();
         out.extend_from_slice(&self.bytes[..self.header.signature_offset]);
         out.extend_from_slice(&self.bytes[end..]);
+    }
+
+    /// The elements of the header in order, without padding; a container comes before what it
+    /// holds.
+    pub fn header_elements(&self) -> impl Iterator<Item = Element<'a>> + use<'a> {
+        let mut reader = Reader::new(&self.bytes[..usize::from(self.header.length)], 0);
+        std::iter::from_fn(move || {
+            while reader.peek() == Some(TAG_PADDING) {
+                reader.byte("padding").ok()?;
+            }
+            let container = CONTAINERS.contains(&reader.peek()?);
+            if container {
+                reader.enter().ok()
+            } else {
+                reader.element().ok()
+            }
+        })
     }
 
     /// The whole file.
@@ -133,8 +155,11 @@ impl<'a> Fields<'a> {
                 fields.padding += 1;
                 continue;
             }
-            let element =
-                if CONTAINERS.contains(&tag) { reader.enter()? } else { reader.element()? };
+            let element = if CONTAINERS.contains(&tag) {
+                reader.enter()?
+            } else {
+                reader.element()?
+            };
             fields.once(element)?;
             fields.store(element)?;
         }
@@ -149,7 +174,11 @@ impl<'a> Fields<'a> {
         }
         let bit = 1 << element.tag;
         if self.seen & bit != 0 {
-            return Err(WireError::new("element repeats", element.offset, "each tag once"));
+            return Err(WireError::new(
+                "element repeats",
+                element.offset,
+                "each tag once",
+            ));
         }
         self.seen |= bit;
         Ok(())
@@ -158,7 +187,11 @@ impl<'a> Fields<'a> {
     fn store(&mut self, element: Element<'a>) -> Result<(), WireError> {
         match element.tag {
             1 | 2 => {
-                return Err(WireError::new("element repeats", element.offset, "each tag once"));
+                return Err(WireError::new(
+                    "element repeats",
+                    element.offset,
+                    "each tag once",
+                ));
             }
             3 => self.signer_info = true,
             4 => self.signer_name = Some(element.text()?),
@@ -183,14 +216,17 @@ impl<'a> Fields<'a> {
         if !self.signer_info {
             return Err(missing("tag 3 (signer info)"));
         }
-        let (signature_offset, signature) =
-            self.signature.ok_or_else(|| missing("tag 12 (signature)"))?;
+        let (signature_offset, signature) = self
+            .signature
+            .ok_or_else(|| missing("tag 12 (signature)"))?;
         Ok(Header {
             version,
             length,
             signer_version: self.signer_version,
             signer_name: self.signer_name.unwrap_or_default(),
-            serial: self.serial.ok_or_else(|| missing("tag 5 (serial number)"))?,
+            serial: self
+                .serial
+                .ok_or_else(|| missing("tag 5 (serial number)"))?,
             issuer: self.issuer.unwrap_or_default(),
             digest: self.digest.ok_or_else(|| missing("tag 8 (digest)"))?,
             algorithm: self.algorithm,
@@ -251,6 +287,18 @@ impl HeaderSpec<'_> {
     /// # Panics
     /// If names make the header longer than 65,535 bytes.
     pub fn encode(&self) -> UnsignedHeader {
+        self.encode_with(&[])
+    }
+
+    /// Writes the header of an encrypted file: tags 16 to 27 follow the timestamp.
+    ///
+    /// # Panics
+    /// If names or the wrapped key make the header longer than 65,535 bytes.
+    pub fn encode_encrypted(&self, encryption: &Encryption<'_>) -> UnsignedHeader {
+        self.encode_with(&encryption.encode())
+    }
+
+    fn encode_with(&self, behind_timestamp: &[u8]) -> UnsignedHeader {
         let mut out = Vec::with_capacity(256 + usize::from(self.signature_length));
         put_element(&mut out, 1, &[self.version.0, self.version.1]);
         put_element(&mut out, 2, &[0, 0]);
@@ -262,18 +310,38 @@ impl HeaderSpec<'_> {
         put_element(
             &mut out,
             7,
-            &[8, 0, 1, self.digest, 9, 0, 8, 10, 0, 1, 0, 11, 0, 1, modulus],
+            &[
+                8,
+                0,
+                1,
+                self.digest,
+                9,
+                0,
+                8,
+                10,
+                0,
+                1,
+                0,
+                11,
+                0,
+                1,
+                modulus,
+            ],
         );
         let signature_offset = out.len();
         put_text(&mut out, 14, self.file_name);
         put_element(&mut out, 15, &self.timestamp.to_be_bytes());
+        out.extend_from_slice(behind_timestamp);
         let signature_element = 3 + usize::from(self.signature_length);
         while (out.len() + signature_element) % 4 != 0 {
             out.push(TAG_PADDING);
         }
         let length = u16::try_from(out.len() + signature_element).expect("headers are short");
         out[8..10].copy_from_slice(&length.to_be_bytes());
-        UnsignedHeader { bytes: out, signature_offset }
+        UnsignedHeader {
+            bytes: out,
+            signature_offset,
+        }
     }
 
     fn put_signer(&self, out: &mut Vec<u8>) {
@@ -347,10 +415,16 @@ mod tests {
             let parsed = SignedFile::parse(&bytes).unwrap();
             let header = parsed.header;
             assert_eq!((header.version, header.signer_version), ((1, 2), None));
-            assert_eq!((header.signer_name, header.issuer), ("CN=pub;OU=TAC", "CN=ca"));
+            assert_eq!(
+                (header.signer_name, header.issuer),
+                ("CN=pub;OU=TAC", "CN=ca")
+            );
             assert_eq!((header.serial, header.digest), (&[0x83, 0xE9][..], 3));
             assert_eq!((header.modulus, header.signature), (2, &[7; 256][..]));
-            assert_eq!((header.file_name, header.timestamp), ("ITLFile.tlv", 1_311_776_184));
+            assert_eq!(
+                (header.file_name, header.timestamp),
+                ("ITLFile.tlv", 1_311_776_184)
+            );
             assert_eq!(usize::from(header.length) + 4, bytes.len());
             assert_eq!(header.length % 4, 0);
             assert_eq!(parsed.body, b"body");
@@ -361,16 +435,27 @@ mod tests {
     fn signed_bytes_are_what_the_writer_signed() {
         let bytes = file(HeaderOrder::Cucm);
         let mut covered = Vec::new();
-        SignedFile::parse(&bytes).unwrap().signed_bytes(&mut covered);
-        assert_eq!(covered, spec(HeaderOrder::Cucm).encode().to_be_signed(b"body"));
+        SignedFile::parse(&bytes)
+            .unwrap()
+            .signed_bytes(&mut covered);
+        assert_eq!(
+            covered,
+            spec(HeaderOrder::Cucm).encode().to_be_signed(b"body")
+        );
     }
 
     #[test]
     fn signer_version_is_written_after_the_header_length() {
-        let spec = HeaderSpec { signer_version: Some((1, 1)), ..spec(HeaderOrder::Cucm) };
+        let spec = HeaderSpec {
+            signer_version: Some((1, 1)),
+            ..spec(HeaderOrder::Cucm)
+        };
         let bytes = spec.encode().with_signature(&[7; 256]);
         assert_eq!(bytes[10..15], [28, 0, 2, 1, 1]);
-        assert_eq!(SignedFile::parse(&bytes).unwrap().header.signer_version, Some((1, 1)));
+        assert_eq!(
+            SignedFile::parse(&bytes).unwrap().header.signer_version,
+            Some((1, 1))
+        );
     }
 
     #[test]
@@ -381,27 +466,40 @@ mod tests {
         put_element(&mut bytes, 12, &[1; 256]);
         let length = u16::try_from(bytes.len()).unwrap();
         bytes[8..10].copy_from_slice(&length.to_be_bytes());
-        assert_eq!(SignedFile::parse(&bytes).unwrap_err().what, "element repeats");
+        assert_eq!(
+            SignedFile::parse(&bytes).unwrap_err().what,
+            "element repeats"
+        );
     }
 
     #[test]
     fn missing_signer_serial_digest_or_signature_is_malformed() {
         let parse_without = |tag: u8| {
             let mut bytes = vec![1, 0, 2, 1, 2, 2, 0, 2, 0, 0];
-            for (element, value) in
-                [(3, &[][..]), (5, &[1]), (8, &[3]), (12, &[9; 8]), (14, b"a\0"), (15, &[0; 4])]
-            {
+            for (element, value) in [
+                (3, &[][..]),
+                (5, &[1]),
+                (8, &[3]),
+                (12, &[9; 8]),
+                (14, b"a\0"),
+                (15, &[0; 4]),
+            ] {
                 if element != tag {
                     put_element(&mut bytes, element, value);
                 }
             }
             let length = u16::try_from(bytes.len()).unwrap();
             bytes[8..10].copy_from_slice(&length.to_be_bytes());
-            SignedFile::parse(&bytes).map(|_| ()).map_err(|error| error.expected)
+            SignedFile::parse(&bytes)
+                .map(|_| ())
+                .map_err(|error| error.expected)
         };
         for tag in [3, 5, 8, 12] {
             let expected = parse_without(tag).unwrap_err();
-            assert!(expected.starts_with(&format!("tag {tag} ")), "{tag}: {expected}");
+            assert!(
+                expected.starts_with(&format!("tag {tag} ")),
+                "{tag}: {expected}"
+            );
         }
         assert_eq!(parse_without(14), Ok(()), "the file name may be missing");
     }
@@ -412,7 +510,11 @@ mod tests {
         for wrong in [0u16, 10, u16::try_from(bytes.len()).unwrap() + 1, 0xFFFF] {
             bytes[8..10].copy_from_slice(&wrong.to_be_bytes());
             let error = SignedFile::parse(&bytes).unwrap_err();
-            assert_eq!((error.what, error.offset), ("header length out of range", 5), "{wrong}");
+            assert_eq!(
+                (error.what, error.offset),
+                ("header length out of range", 5),
+                "{wrong}"
+            );
         }
     }
 }

@@ -48,15 +48,9 @@ fn broken_trust_lists_get_their_verdicts() {
             // Untrusted by a phone that holds the list of before.
             let before = file("trustlist/ITLFile-all-roles-sha1-v10.tlv");
             let list = List::parse(&bytes).unwrap();
-            let lists = TrustLists {
-                ctl: None,
-                itl: Some(List::parse(&before).unwrap()),
-            };
+            let lists = TrustLists { ctl: None, itl: Some(List::parse(&before).unwrap()) };
             let decision = lists.decide(Object::Itl, &list.file);
-            assert_eq!(
-                (verdict, decision),
-                (Verdict::Valid, Decision::AskTvs { servers: 1 })
-            );
+            assert_eq!((verdict, decision), (Verdict::Valid, Decision::AskTvs { servers: 1 }));
             verdict = Verdict::ValidButUntrusted;
         }
         entry.assert_verdict(verdict);
@@ -72,19 +66,13 @@ fn signed_files_parse_and_verify() {
         let signer = certificate(entry.text("signer"));
         entry.assert_verdict(check_file(&file, signer.public_key()));
         assert_eq!(file.body.len() as u64, entry.number("content_len"));
-        assert_eq!(
-            hex(&sha256(file.body)),
-            entry.text("content_sha256"),
-            "{}",
-            entry.path
-        );
+        assert_eq!(hex(&sha256(file.body)), entry.text("content_sha256"), "{}", entry.path);
     }
     let signer = certificate("keys/tftp.pem");
     for entry in entries("sgn-tampered") {
         let bytes = entry.bytes();
-        let verdict = SignedFile::parse(&bytes).map_or(Verdict::Malformed, |file| {
-            check_file(&file, signer.public_key())
-        });
+        let verdict = SignedFile::parse(&bytes)
+            .map_or(Verdict::Malformed, |file| check_file(&file, signer.public_key()));
         entry.assert_verdict(verdict);
     }
     for entry in entries("sgn-check") {
@@ -139,11 +127,7 @@ fn lists_and_signed_files_come_out_of_our_writer_byte_for_byte() {
             reproduced += 1;
         }
     }
-    assert_eq!(
-        reproduced,
-        15 + 9,
-        "all lists and signed files of the reference tool"
-    );
+    assert_eq!(reproduced, 15 + 9, "all lists and signed files of the reference tool");
 }
 
 #[test]
@@ -156,18 +140,9 @@ fn encrypted_files_parse_decrypt_and_come_out_again() {
         assert_eq!(hex(encryption.iv), entry.text("iv"));
         assert_eq!(u64::from(encryption.padding), entry.number("enc_padding"));
         assert_eq!(u64::from(encryption.key_bits), entry.number("enc_key_bits"));
-        assert_eq!(
-            u64::from(encryption.key_algorithm),
-            entry.number("enc_key_algorithm")
-        );
-        assert_eq!(
-            encryption.wrapped_key.len() as u64,
-            entry.number("enc_key_len")
-        );
-        assert_eq!(
-            u64::from(encryption.digest),
-            entry.number("enc_hash_algorithm")
-        );
+        assert_eq!(u64::from(encryption.key_algorithm), entry.number("enc_key_algorithm"));
+        assert_eq!(encryption.wrapped_key.len() as u64, entry.number("enc_key_len"));
+        assert_eq!(u64::from(encryption.digest), entry.number("enc_hash_algorithm"));
         assert_eq!(hex(encryption.digest_value), entry.text("enc_hash"));
         assert_eq!(file.body.len() as u64, entry.number("ciphertext_len"));
         let device = key(entry.text("device"));
@@ -178,20 +153,14 @@ fn encrypted_files_parse_decrypt_and_come_out_again() {
         entry.assert_verdict(verdict);
         let content = content.unwrap();
         assert_eq!(hex(&sha256(&content)), entry.text("plaintext_sha256"));
-        assert_eq!(
-            reencrypted(&entry, &file.header, &encryption, aes_key, &content),
-            bytes
-        );
+        assert_eq!(reencrypted(&entry, &file.header, &encryption, aes_key, &content), bytes);
     }
 }
 
 #[test]
 fn broken_encrypted_files_get_their_verdicts() {
     let signer = certificate("keys/tftp.pem");
-    for (kind, device) in [
-        ("enc-tampered", "keys/device.pem"),
-        ("enc-check", "keys/rogue.pem"),
-    ] {
+    for (kind, device) in [("enc-tampered", "keys/device.pem"), ("enc-check", "keys/rogue.pem")] {
         let device = key(device);
         for entry in entries(kind) {
             let bytes = entry.bytes();
@@ -234,11 +203,7 @@ fn tvs_messages_decode_and_are_written_again() {
 fn tvs_requests_that_must_be_refused_are() {
     for entry in entries("tvs-bad") {
         if entry.value["expect"]["must_refuse"] == true {
-            assert!(
-                tvs::Request::parse(&entry.bytes()).is_err(),
-                "{}",
-                entry.path
-            );
+            assert!(tvs::Request::parse(&entry.bytes()).is_err(), "{}", entry.path);
         }
     }
 }
@@ -255,12 +220,7 @@ fn capf_messages_decode_and_are_written_again() {
         let elements = entry.expect("elements").as_array().unwrap();
         assert_eq!(message.elements.len(), elements.len(), "{}", entry.path);
         for (element, expected) in message.elements.iter().zip(elements) {
-            assert_eq!(
-                capf::element_name(element.tag),
-                expected["name"],
-                "{}",
-                entry.path
-            );
+            assert_eq!(capf::element_name(element.tag), expected["name"], "{}", entry.path);
             if let Some(hash) = expected.get("der_sha256") {
                 let der = capf::unwrap_certificate(element).unwrap();
                 assert_eq!(hex(&sha256(der)), *hash);
@@ -278,36 +238,15 @@ fn capf_messages_decode_and_are_written_again() {
 fn capf_sessions_keep_their_session_id_and_have_good_proofs() {
     let mut proofs = 0;
     for entry in entries("capf-session") {
-        let files: Vec<Vec<u8>> = entry.value["messages"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|m| file(text(m)))
-            .collect();
-        let messages: Vec<_> = files
-            .iter()
-            .map(|f| capf::Message::parse(f).unwrap())
-            .collect();
-        assert_eq!(
-            messages[0].command,
-            capf::Command::AuthRequest,
-            "{}",
-            entry.path
-        );
+        let files: Vec<Vec<u8>> =
+            entry.value["messages"].as_array().unwrap().iter().map(|m| file(text(m))).collect();
+        let messages: Vec<_> = files.iter().map(|f| capf::Message::parse(f).unwrap()).collect();
+        assert_eq!(messages[0].command, capf::Command::AuthRequest, "{}", entry.path);
         let id = messages[0].session_id;
-        assert!(
-            messages.iter().all(|message| message.session_id == id),
-            "{}",
-            entry.path
-        );
+        assert!(messages.iter().all(|message| message.session_id == id), "{}", entry.path);
         if messages[1].find(capf::tag::SIGNED_DATA).is_some() {
             let good = check_proofs(&messages[1]);
-            assert_eq!(
-                good,
-                !entry.path.ends_with("bad-signed-data"),
-                "{}",
-                entry.path
-            );
+            assert_eq!(good, !entry.path.ends_with("bad-signed-data"), "{}", entry.path);
             proofs += 1;
         }
     }
@@ -330,12 +269,7 @@ fn malformed_capf_messages_are_refused_and_unknown_elements_kept() {
 fn certificates_show_names_serials_and_keys_in_both_styles() {
     for entry in entries("key+certificate") {
         let certificate = certificate(&entry.path);
-        assert_eq!(
-            certificate.subject(),
-            entry.text("subject_cucm"),
-            "{}",
-            entry.path
-        );
+        assert_eq!(certificate.subject(), entry.text("subject_cucm"), "{}", entry.path);
         assert_eq!(certificate.issuer(), entry.text("issuer_cucm"));
         assert_eq!(certificate.subject_in_order(), entry.text("subject_peer"));
         assert_eq!(certificate.issuer_in_order(), entry.text("issuer_peer"));
@@ -345,14 +279,8 @@ fn certificates_show_names_serials_and_keys_in_both_styles() {
         assert_eq!(hex(&certificate.sha1()), entry.text("sha1"));
         assert_eq!(hex(&certificate.sha256()), entry.text("sha256"));
         assert_eq!(hex(&sha512(certificate.der())), entry.text("sha512"));
-        assert_eq!(
-            certificate.public_key().len() as u64,
-            entry.number("public_key_field_len")
-        );
-        assert_eq!(
-            certificate.signature().len() as u64,
-            entry.number("signature_len")
-        );
+        assert_eq!(certificate.public_key().len() as u64, entry.number("public_key_field_len"));
+        assert_eq!(certificate.signature().len() as u64, entry.number("signature_len"));
         let kind = KeyKind::of(certificate.public_key()).unwrap();
         let expected = entry.expect("key");
         assert_eq!(kind.name(), text(&expected["type"]));
@@ -396,157 +324,70 @@ fn check_header(entry: &Entry, file: &SignedFile<'_>) {
     let (header, path) = (&file.header, &entry.path);
     let version = |(major, minor): (u8, u8)| format!("{major}.{minor}");
     assert_eq!(version(header.version), entry.text("version"), "{path}");
-    assert_eq!(
-        u64::from(header.length),
-        entry.number("header_length"),
-        "{path}"
-    );
+    assert_eq!(u64::from(header.length), entry.number("header_length"), "{path}");
     let signer_version = entry.value["expect"].get("signer_version").map(text);
-    assert_eq!(
-        header.signer_version.map(version).as_deref(),
-        signer_version,
-        "{path}"
-    );
+    assert_eq!(header.signer_version.map(version).as_deref(), signer_version, "{path}");
     assert_eq!(header.signer_name, entry.text("signer_name"), "{path}");
     assert_eq!(header.issuer, entry.text("issuer_name"), "{path}");
     assert_eq!(hex(header.serial), entry.text("serial_number"), "{path}");
-    assert_eq!(
-        u64::from(header.digest),
-        entry.number("hash_algorithm"),
-        "{path}"
-    );
-    assert_eq!(
-        u64::from(header.algorithm),
-        entry.number("signature_algorithm"),
-        "{path}"
-    );
-    assert_eq!(
-        u64::from(header.modulus),
-        entry.number("signature_modulus"),
-        "{path}"
-    );
-    assert_eq!(
-        header.signature.len() as u64,
-        entry.number("signature_len"),
-        "{path}"
-    );
-    assert_eq!(
-        header.signature_offset as u64,
-        entry.number("signature_offset"),
-        "{path}"
-    );
+    assert_eq!(u64::from(header.digest), entry.number("hash_algorithm"), "{path}");
+    assert_eq!(u64::from(header.algorithm), entry.number("signature_algorithm"), "{path}");
+    assert_eq!(u64::from(header.modulus), entry.number("signature_modulus"), "{path}");
+    assert_eq!(header.signature.len() as u64, entry.number("signature_len"), "{path}");
+    assert_eq!(header.signature_offset as u64, entry.number("signature_offset"), "{path}");
     assert_eq!(header.file_name, entry.text("filename"), "{path}");
-    assert_eq!(
-        u64::from(header.timestamp),
-        entry.number("timestamp"),
-        "{path}"
-    );
-    assert_eq!(
-        u64::from(header.padding),
-        entry.number("pad_bytes"),
-        "{path}"
-    );
-    let tags: Vec<u64> = file
-        .header_elements()
-        .map(|element| u64::from(element.tag))
-        .collect();
+    assert_eq!(u64::from(header.timestamp), entry.number("timestamp"), "{path}");
+    assert_eq!(u64::from(header.padding), entry.number("pad_bytes"), "{path}");
+    let tags: Vec<u64> = file.header_elements().map(|element| u64::from(element.tag)).collect();
     assert_eq!(tags, numbers(entry.expect("tag_order")), "{path}");
-    let signer_info = file
-        .header_elements()
-        .find(|element| element.tag == 3)
-        .unwrap();
-    assert_eq!(
-        signer_info.value.len() as u64,
-        entry.number("signer_info_len"),
-        "{path}"
-    );
+    let signer_info = file.header_elements().find(|element| element.tag == 3).unwrap();
+    assert_eq!(signer_info.value.len() as u64, entry.number("signer_info_len"), "{path}");
 }
 
 fn check_record(path: &str, bytes: &[u8], record: &Record<'_>, expected: &Value) {
     let at = |name: &str| &expected[name];
     let optional = |name: &str| expected.get(name).map(text).unwrap_or_default();
-    assert_eq!(
-        u64::from(record.length),
-        at("record_length").as_u64().unwrap(),
-        "{path}"
-    );
+    assert_eq!(u64::from(record.length), at("record_length").as_u64().unwrap(), "{path}");
     let end = record.offset + usize::from(record.length);
-    let tags: Vec<u64> = elements(&bytes[record.offset..end])
-        .iter()
-        .map(|e| u64::from(e.0))
-        .collect();
+    let tags: Vec<u64> =
+        elements(&bytes[record.offset..end]).iter().map(|e| u64::from(e.0)).collect();
     assert_eq!(tags, numbers(at("tag_order")), "{path}");
     assert_eq!(record.dns_name, optional("dns_name").trim(), "{path}");
     assert_eq!(record.subject, optional("subject_name"), "{path}");
     assert_eq!(record.issuer, optional("issuer_name"), "{path}");
     assert_eq!(hex(record.serial), optional("serial_number"), "{path}");
     assert_eq!(record.role.map(u64::from), at("role").as_u64(), "{path}");
-    let length = |name: &str| {
-        expected
-            .get(name)
-            .map_or(0, |n| n.as_u64().unwrap() as usize)
-    };
+    let length = |name: &str| expected.get(name).map_or(0, |n| n.as_u64().unwrap() as usize);
     assert_eq!(record.public_key.len(), length("public_key_len"), "{path}");
     assert_eq!(record.signature.len(), length("signature_len"), "{path}");
-    assert_eq!(
-        record.certificate.map_or(0, <[u8]>::len),
-        length("certificate_len"),
-        "{path}"
-    );
+    assert_eq!(record.certificate.map_or(0, <[u8]>::len), length("certificate_len"), "{path}");
     if let Some(certificate) = record.certificate {
-        assert_eq!(
-            hex(&sha1(certificate)),
-            text(at("certificate_sha1")),
-            "{path}"
-        );
+        assert_eq!(hex(&sha1(certificate)), text(at("certificate_sha1")), "{path}");
     }
-    let hash = record
-        .certificate_hash
-        .map(|hash| hex(&hash))
-        .unwrap_or_default();
+    let hash = record.certificate_hash.map(|hash| hex(&hash)).unwrap_or_default();
     assert_eq!(hash, optional("certificate_hash"), "{path}");
-    let address = record
-        .ip_address
-        .map(|ip| std::net::Ipv4Addr::from(ip).to_string());
-    assert_eq!(
-        address.unwrap_or_default(),
-        optional("ip_address"),
-        "{path}"
-    );
+    let address = record.ip_address.map(|ip| std::net::Ipv4Addr::from(ip).to_string());
+    assert_eq!(address.unwrap_or_default(), optional("ip_address"), "{path}");
 }
 
 fn check_element(tag: u8, value: &[u8], skipped: usize, expected: &Value) {
     assert_eq!(u64::from(tag), expected["tag"].as_u64().unwrap());
-    assert_eq!(
-        (value.len() + skipped) as u64,
-        expected["len"].as_u64().unwrap()
-    );
+    assert_eq!((value.len() + skipped) as u64, expected["len"].as_u64().unwrap());
     if let Some(hash) = expected.get("sha256") {
         assert_eq!(hex(&sha256(value)), *hash);
     }
     match expected.get("value") {
         Some(Value::String(text)) => {
             let plain = String::from_utf8_lossy(value);
-            assert!(
-                plain.trim_end_matches('\0') == text || hex(value) == *text,
-                "{text}"
-            );
+            assert!(plain.trim_end_matches('\0') == text || hex(value) == *text, "{text}");
         }
         Some(Value::Number(number)) => {
-            let got = value
-                .iter()
-                .fold(0, |sum, &byte| sum << 8 | u64::from(byte));
+            let got = value.iter().fold(0, |sum, &byte| sum << 8 | u64::from(byte));
             assert_eq!(got, number.as_u64().unwrap());
         }
         Some(Value::Array(roles)) => {
             let got: Vec<u64> = value.iter().map(|&role| u64::from(role)).collect();
-            assert_eq!(
-                got,
-                roles
-                    .iter()
-                    .map(|role| role.as_u64().unwrap())
-                    .collect::<Vec<_>>()
-            );
+            assert_eq!(got, roles.iter().map(|role| role.as_u64().unwrap()).collect::<Vec<_>>());
         }
         _ => {}
     }
@@ -555,10 +396,7 @@ fn check_element(tag: u8, value: &[u8], skipped: usize, expected: &Value) {
 /// The first 50 bytes of a captured message: header and length of the first elements.
 fn check_tvs_prefix(entry: &Entry, bytes: &[u8]) {
     let header: &[u8; tvs::HEADER_LENGTH] = bytes[..tvs::HEADER_LENGTH].try_into().unwrap();
-    assert_eq!(
-        tvs::message_length(header).unwrap() as u64,
-        entry.number("total_len")
-    );
+    assert_eq!(tvs::message_length(header).unwrap() as u64, entry.number("total_len"));
     assert_eq!(u64::from(bytes[2]), entry.number("command"));
     // The rest of the message is not public: a stand-in of the listed lengths makes it whole.
     let mut whole = bytes.to_vec();
@@ -571,38 +409,26 @@ fn check_tvs_prefix(entry: &Entry, bytes: &[u8]) {
     }
     assert_eq!(u64::from(whole[3]), entry.number("reserved"));
     let tail = entry.number("total_len") as usize - 12;
-    let roles: Vec<u8> = numbers(entry.expect("roles"))
-        .iter()
-        .map(|&r| r as u8)
-        .collect();
+    let roles: Vec<u8> = numbers(entry.expect("roles")).iter().map(|&r| r as u8).collect();
     whole.truncate(tail);
     put_element(&mut whole, 8, &roles);
     put_element(&mut whole, 9, &(entry.number("ttl") as u32).to_be_bytes());
     let message = tvs::Message::parse(&whole).unwrap();
     assert_eq!(message.encode(), whole, "the reserved byte is kept");
     let known = tvs::Response::parse(&whole).unwrap().known.unwrap();
-    assert_eq!(
-        known.certificate.unwrap().len() as u64,
-        entry.number("certificate_len")
-    );
+    assert_eq!(known.certificate.unwrap().len() as u64, entry.number("certificate_len"));
 }
 
 fn check_proofs(response: &capf::Message<'_>) -> bool {
     let device = response.device_name().unwrap().unwrap();
     let certificate = response.certificate().unwrap().unwrap();
-    let public_key = Certificate::from_der(certificate)
-        .unwrap()
-        .public_key()
-        .to_vec();
+    let public_key = Certificate::from_der(certificate).unwrap().public_key().to_vec();
     let input = device_proof_input(device, certificate);
     let sha1_proof = response.need(capf::tag::SIGNED_DATA).unwrap().value;
     let element = response.need(capf::tag::SHA2_SIGNED_DATA).unwrap();
     let sha2 = capf::HashedProof::parse(element).unwrap();
     assert_eq!((sha2.hash, sha2.encode().as_slice()), (3, element.value));
-    assert_eq!(
-        verify_proof(&public_key, ProofHash::Sha512, &input, sha2.proof),
-        Ok(())
-    );
+    assert_eq!(verify_proof(&public_key, ProofHash::Sha512, &input, sha2.proof), Ok(()));
     if let Some(element) = response.find(capf::tag::SUDI_DATA) {
         let sudi = capf::Sudi::parse(element).unwrap();
         assert_eq!(sudi.encode(), element.value);
@@ -626,9 +452,7 @@ fn signed(entry: &Entry, signer: &SigningKey, body: &[u8]) -> Vec<u8> {
     let spec = HeaderSpec {
         order: HeaderOrder::IssuerFirst,
         version: version(entry.text("version")),
-        signer_version: entry.value["expect"]
-            .get("signer_version")
-            .map(|v| version(text(v))),
+        signer_version: entry.value["expect"].get("signer_version").map(|v| version(text(v))),
         signer_name: entry.text("signer_name"),
         serial: &serial,
         issuer: entry.text("issuer_name"),
@@ -652,11 +476,7 @@ fn records_from(expected: &[Value]) -> Vec<u8> {
         put_text(&mut body, 3, certificate.subject_in_order());
         put_text(&mut body, 5, certificate.issuer_in_order());
         put_element(&mut body, 6, certificate.serial());
-        put_element(
-            &mut body,
-            4,
-            &(record["role"].as_u64().unwrap() as u16).to_be_bytes(),
-        );
+        put_element(&mut body, 4, &(record["role"].as_u64().unwrap() as u16).to_be_bytes());
         put_element(&mut body, 7, certificate.public_key());
         put_element(&mut body, 8, certificate.signature());
         put_element(&mut body, 9, certificate.der());
@@ -674,10 +494,8 @@ fn reencrypted(
     key_bytes: [u8; 16],
     content: &[u8],
 ) -> Vec<u8> {
-    let content_key = envelope::ContentKey {
-        key: key_bytes,
-        iv: encryption.iv.try_into().unwrap(),
-    };
+    let content_key =
+        envelope::ContentKey { key: key_bytes, iv: encryption.iv.try_into().unwrap() };
     let (cipher, padding) = content_key.encrypt(content);
     let digest = envelope::content_digest(header.digest, content).unwrap();
     let encryption = Encryption::new(encryption.iv, padding, encryption.wrapped_key)
@@ -696,9 +514,7 @@ fn reencrypted(
         timestamp: header.timestamp,
     };
     let unsigned = spec.encode_encrypted(&encryption);
-    let signature = signer
-        .sign(header.digest, &unsigned.to_be_signed(&cipher))
-        .unwrap();
+    let signature = signer.sign(header.digest, &unsigned.to_be_signed(&cipher)).unwrap();
     [unsigned.with_signature(&signature), cipher].concat()
 }
 
@@ -728,16 +544,10 @@ impl Entry {
     }
 
     fn assert_verdict(&self, verdict: Verdict) {
-        let also = self.value["expect"]
-            .get("also_acceptable")
-            .and_then(Value::as_array);
+        let also = self.value["expect"].get("also_acceptable").and_then(Value::as_array);
         let mut listed = vec![self.text("verdict")];
         listed.extend(also.into_iter().flatten().map(text));
-        assert!(
-            listed.contains(&verdict.word()),
-            "{}: {verdict:?}, not {listed:?}",
-            self.path
-        );
+        assert!(listed.contains(&verdict.word()), "{}: {verdict:?}, not {listed:?}", self.path);
     }
 }
 
@@ -748,19 +558,14 @@ fn entries(kind: &str) -> Vec<Entry> {
         .unwrap()
         .iter()
         .filter(|entry| entry["kind"] == kind)
-        .map(|entry| Entry {
-            path: text(&entry["path"]).to_owned(),
-            value: entry.clone(),
-        })
+        .map(|entry| Entry { path: text(&entry["path"]).to_owned(), value: entry.clone() })
         .collect();
     assert!(!entries.is_empty(), "no entry of kind {kind}");
     entries
 }
 
 fn file(path: &str) -> Vec<u8> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/vectors")
-        .join(path);
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/vectors").join(path);
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
@@ -803,18 +608,11 @@ fn elements(mut bytes: &[u8]) -> Vec<(u8, &[u8])> {
 }
 
 fn text(value: &Value) -> &str {
-    value
-        .as_str()
-        .unwrap_or_else(|| panic!("{value} is no text"))
+    value.as_str().unwrap_or_else(|| panic!("{value} is no text"))
 }
 
 fn numbers(value: &Value) -> Vec<u64> {
-    value
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|number| number.as_u64().unwrap())
-        .collect()
+    value.as_array().unwrap().iter().map(|number| number.as_u64().unwrap()).collect()
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -88,27 +88,15 @@ mod tests {
         assert_eq!(name.to_string(), "SEP0C75BD110317");
         assert_eq!("SEP0C75BD110317".parse(), Ok(name));
         assert_eq!(name.phone(), Some(PhoneId(0x0011_0317)));
-        assert_eq!(
-            "SEP001122334455".parse::<DeviceName>().unwrap().phone(),
-            None
-        );
+        assert_eq!("SEP001122334455".parse::<DeviceName>().unwrap().phone(), None);
     }
 
     #[test]
     fn device_name_refuses_other_texts() {
-        for text in [
-            "",
-            "SEP",
-            "SEP00112233445",
-            "SEP0011223344556",
-            "sep001122334455",
-        ] {
+        for text in ["", "SEP", "SEP00112233445", "SEP0011223344556", "sep001122334455"] {
             assert_eq!(text.parse::<DeviceName>(), Err(DeviceNameError), "{text}");
         }
         assert!("SEP00112233445g".parse::<DeviceName>().is_err());
-        assert!(
-            "SEP00aabbccddee".parse::<DeviceName>().is_err(),
-            "lower case is not a phone's"
-        );
+        assert!("SEP00aabbccddee".parse::<DeviceName>().is_err(), "lower case is not a phone's");
     }
 }

@@ -30,9 +30,7 @@ pub fn stream(seed: u64, owner: u64, purpose: Purpose) -> Stream {
     state = splitmix(state ^ owner);
     state = splitmix(state ^ purpose as u64);
     let high = splitmix(state);
-    Stream(Pcg64Mcg::new(
-        (u128::from(high) << 64) | u128::from(splitmix(high)),
-    ))
+    Stream(Pcg64Mcg::new((u128::from(high) << 64) | u128::from(splitmix(high))))
 }
 
 impl Stream {
@@ -83,9 +81,8 @@ mod tests {
 
     #[test]
     fn unit_stays_below_one_and_spreads() {
-        let draws: Vec<f64> = (0..1_000)
-            .map(|owner| stream(1, owner, Purpose::Arrival).unit())
-            .collect();
+        let draws: Vec<f64> =
+            (0..1_000).map(|owner| stream(1, owner, Purpose::Arrival).unit()).collect();
         assert!(draws.iter().all(|draw| (0.0..1.0).contains(draw)));
         let mean = draws.iter().sum::<f64>() / 1_000.0;
         assert!((0.45..0.55).contains(&mean), "mean {mean}");

@@ -145,10 +145,8 @@ impl fmt::Display for Span {
         if self.0 == 0 {
             return f.write_str("0s");
         }
-        let (size, unit) = UNITS
-            .iter()
-            .find(|(size, _)| self.0 % size == 0)
-            .expect("every number divides by 1");
+        let (size, unit) =
+            UNITS.iter().find(|(size, _)| self.0 % size == 0).expect("every number divides by 1");
         write!(f, "{}{unit}", self.0 / size)
     }
 }
@@ -176,10 +174,7 @@ mod tests {
     #[test]
     fn time_arithmetic_saturates() {
         assert_eq!(Time::from_nanos(5).since(Time::from_nanos(9)), Span::ZERO);
-        assert_eq!(
-            Time::from_nanos(9).since(Time::from_nanos(5)),
-            Span::from_nanos(4)
-        );
+        assert_eq!(Time::from_nanos(9).since(Time::from_nanos(5)), Span::from_nanos(4));
         assert_eq!(Time::NEVER + Span::from_secs(1), Time::NEVER);
         assert_eq!(Time::ZERO - Span::from_secs(1), Time::ZERO);
     }

@@ -10,7 +10,7 @@ use x509_cert::der::asn1::{Any, PrintableStringRef, TeletexStringRef, Utf8String
 use x509_cert::der::{Decode, DecodePem, Encode, EncodePem, Tag, Tagged};
 use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage, KeyUsages};
 use x509_cert::ext::{Extension, ToExtension};
-use x509_cert::name::Name;
+use x509_cert::name::{Name, RelativeDistinguishedName};
 use x509_cert::serial_number::SerialNumber;
 use x509_cert::spki::{SubjectPublicKeyInfoOwned, SubjectPublicKeyInfoRef};
 use x509_cert::time::{Time as X509Time, Validity};
@@ -85,8 +85,7 @@ impl Certificate {
     /// The certificate as PEM.
     pub fn to_pem(&self) -> String {
         let x509 = X509::from_der(&self.0.der).expect("the certificate was read before");
-        x509.to_pem(x509_cert::der::pem::LineEnding::LF)
-            .expect("a read certificate can be written")
+        x509.to_pem(x509_cert::der::pem::LineEnding::LF).expect("a read certificate can be written")
     }
 
     /// The certificate as DER.
@@ -149,10 +148,7 @@ impl Certificate {
 impl fmt::Debug for Certificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Certificate({}, serial ", self.0.subject)?;
-        self.0
-            .serial
-            .iter()
-            .try_for_each(|byte| write!(f, "{byte:02x}"))?;
+        self.0.serial.iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
         f.write_str(")")
     }
 }
@@ -169,24 +165,17 @@ fn cucm_name(name: &Name) -> String {
     let mut parts: Vec<(usize, String)> = Vec::new();
     for attribute in name.iter_rdn().flat_map(|rdn| rdn.iter()) {
         let key = short_key(&attribute.oid.to_string());
-        let rank = ORDER
-            .iter()
-            .position(|known| *known == key)
-            .unwrap_or(ORDER.len());
+        let rank = ORDER.iter().position(|known| *known == key).unwrap_or(ORDER.len());
         parts.push((rank, format!("{key}={}", attribute_text(&attribute.value))));
     }
     parts.sort_by_key(|part| part.0);
-    parts
-        .into_iter()
-        .map(|part| part.1)
-        .collect::<Vec<_>>()
-        .join(";")
+    parts.into_iter().map(|part| part.1).collect::<Vec<_>>().join(";")
 }
 
 /// Each attribute in the order of the certificate (`spec/trust-list.md` section 4): short keys for
 /// nine types, the dotted OID for any other.
 fn name_in_order(name: &Name) -> String {
-    let attributes = name.iter_rdn().flat_map(|rdn| rdn.iter()).map(|attribute| {
+    let attributes = name.iter_rdn().flat_map(RelativeDistinguishedName::iter).map(|attribute| {
         let key = match attribute.oid.to_string().as_str() {
             "2.5.4.9" => "STREET".to_owned(),
             "0.9.2342.19200300.100.1.1" => "UID".to_owned(),
@@ -239,10 +228,9 @@ fn attribute_text(value: &Any) -> String {
             .decode_as::<TeletexStringRef<'_>>()
             .map(|text| text.to_string())
             .unwrap_or_default(),
-        Tag::Utf8String => value
-            .decode_as::<Utf8StringRef<'_>>()
-            .map(|text| text.to_string())
-            .unwrap_or_default(),
+        Tag::Utf8String => {
+            value.decode_as::<Utf8StringRef<'_>>().map(|text| text.to_string()).unwrap_or_default()
+        }
         _ => String::from_utf8_lossy(value.value()).into_owned(),
     }
 }
@@ -279,21 +267,14 @@ impl Identity {
         serial[0] = 0x40 | (serial[0] & 0x3F);
         let der = self_signed_der(spec, &key, &serial);
         let certificate = Certificate::from_der(&der).expect("a fresh certificate can be read");
-        Identity {
-            certificate,
-            key: Arc::new(key),
-        }
+        Identity { certificate, key: Arc::new(key) }
     }
 }
 
 fn self_signed_der(spec: &CertificateSpec<'_>, key: &SigningKey, serial: &[u8]) -> Vec<u8> {
-    let subject = format!(
-        "CN={},OU=TAC,O=resetstorm,L=Lab,ST=Simulation,C=US",
-        spec.common_name
-    );
-    let profile = ServiceProfile {
-        subject: Name::from_str(&subject).expect("host names need no escaping"),
-    };
+    let subject = format!("CN={},OU=TAC,O=resetstorm,L=Lab,ST=Simulation,C=US", spec.common_name);
+    let profile =
+        ServiceProfile { subject: Name::from_str(&subject).expect("host names need no escaping") };
     let signer = pkcs1v15::SigningKey::<Sha256>::new(key.rsa().clone());
     let public = SubjectPublicKeyInfoOwned::from_key(&rsa::RsaPublicKey::from(key.rsa()))
         .expect("an RSA key has a public part");
@@ -301,19 +282,14 @@ fn self_signed_der(spec: &CertificateSpec<'_>, key: &SigningKey, serial: &[u8]) 
         let duration = std::time::Duration::from_secs(seconds);
         X509Time::try_from(std::time::UNIX_EPOCH + duration).expect("the date is before 9999")
     };
-    let validity = Validity::new(
-        instant(spec.not_before_s),
-        instant(spec.not_before_s + FIVE_YEARS_S),
-    );
+    let validity =
+        Validity::new(instant(spec.not_before_s), instant(spec.not_before_s + FIVE_YEARS_S));
     let serial = SerialNumber::new(serial).expect("a serial of 16 bytes is allowed");
     let builder = CertificateBuilder::new(profile, serial, validity, public)
         .expect("the profile is well-formed");
-    let certificate: X509 = builder
-        .build::<_, pkcs1v15::Signature>(&signer)
-        .expect("an RSA key signs");
-    certificate
-        .to_der()
-        .expect("a fresh certificate can be written")
+    let certificate: X509 =
+        builder.build::<_, pkcs1v15::Signature>(&signer).expect("an RSA key signs");
+    certificate.to_der().expect("a fresh certificate can be written")
 }
 
 /// The extensions of a CUCM service certificate; the library's own profiles refuse its names.
@@ -346,10 +322,7 @@ impl BuilderProfile for ServiceProfile {
                 | KeyUsages::KeyCertSign,
         );
         let extended = ExtendedKeyUsage(vec![SERVER_AUTH, CLIENT_AUTH]);
-        let basic = BasicConstraints {
-            ca: true,
-            path_len_constraint: Some(0),
-        };
+        let basic = BasicConstraints { ca: true, path_len_constraint: Some(0) };
         let subject = tbs.subject();
         Ok(vec![
             extended.to_extension(subject, &[])?,
@@ -397,10 +370,7 @@ mod tests {
     #[test]
     fn certificate_survives_pem() {
         let certificate = identity().certificate;
-        assert_eq!(
-            Certificate::from_pem(&certificate.to_pem()).unwrap(),
-            certificate
-        );
+        assert_eq!(Certificate::from_pem(&certificate.to_pem()).unwrap(), certificate);
         assert!(Certificate::from_pem("nothing").is_err());
         assert!(Certificate::from_der(b"0").is_err());
     }

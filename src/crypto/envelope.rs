@@ -44,10 +44,7 @@ pub struct ContentKey {
 impl ContentKey {
     /// A fresh key and IV.
     pub fn random(source: &mut KeySource) -> ContentKey {
-        let mut fresh = ContentKey {
-            key: [0; BLOCK],
-            iv: [0; BLOCK],
-        };
+        let mut fresh = ContentKey { key: [0; BLOCK], iv: [0; BLOCK] };
         source.fill(&mut fresh.key);
         source.fill(&mut fresh.iv);
         fresh
@@ -101,10 +98,7 @@ pub fn wrap_key(
 /// # Errors
 /// [`EnvelopeFault::Key`] if it does not open or does not hold 16 bytes.
 pub fn unwrap_key(device: &SigningKey, wrapped: &[u8]) -> Result<[u8; BLOCK], EnvelopeFault> {
-    let key = device
-        .rsa()
-        .decrypt(Pkcs1v15Encrypt, wrapped)
-        .map_err(|_| EnvelopeFault::Key)?;
+    let key = device.rsa().decrypt(Pkcs1v15Encrypt, wrapped).map_err(|_| EnvelopeFault::Key)?;
     key.try_into().map_err(|_| EnvelopeFault::Key)
 }
 
@@ -124,19 +118,12 @@ pub fn content_digest(digest: u8, plain: &[u8]) -> Option<Vec<u8>> {
 pub fn open(file: &SignedFile<'_>, device: &SigningKey) -> Result<Vec<u8>, EnvelopeFault> {
     let encryption = Encryption::parse(file)?;
     let iv = encryption.check(file.body.len())?;
-    let content = ContentKey {
-        key: unwrap_key(device, encryption.wrapped_key)?,
-        iv,
-    };
+    let content = ContentKey { key: unwrap_key(device, encryption.wrapped_key)?, iv };
     let mut plain = content.decrypt(file.body).ok_or(EnvelopeFault::Key)?;
     plain.truncate(plain.len() - usize::from(encryption.padding));
     let digest =
         content_digest(encryption.digest, &plain).ok_or(EnvelopeFault::UnsupportedDigest)?;
-    if digest == encryption.digest_value {
-        Ok(plain)
-    } else {
-        Err(EnvelopeFault::Digest)
-    }
+    if digest == encryption.digest_value { Ok(plain) } else { Err(EnvelopeFault::Digest) }
 }
 
 #[cfg(test)]
@@ -167,11 +154,7 @@ mod tests {
         assert_eq!(unwrap_key(&device, &wrapped), Ok([9; 16]));
         assert_ne!(unwrap_key(&other, &wrapped), Ok([9; 16]));
         assert_eq!(unwrap_key(&device, &wrapped[1..]), Err(EnvelopeFault::Key));
-        assert_eq!(
-            wrap_key(&[4; 65], &[9; 16], &mut source),
-            None,
-            "no key wrap for EC"
-        );
+        assert_eq!(wrap_key(&[4; 65], &[9; 16], &mut source), None, "no key wrap for EC");
     }
 
     #[test]

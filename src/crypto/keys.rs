@@ -50,15 +50,8 @@ impl SigningKey {
     pub fn from_pkcs8(pkcs8: Vec<u8>) -> Result<SigningKey, KeyError> {
         match RsaKeyPair::from_pkcs8(&pkcs8) {
             Ok(pair) => {
-                let public_key = ring::signature::KeyPair::public_key(&pair)
-                    .as_ref()
-                    .to_vec();
-                Ok(SigningKey {
-                    pair: Some(pair),
-                    rsa: OnceLock::new(),
-                    public_key,
-                    pkcs8,
-                })
+                let public_key = ring::signature::KeyPair::public_key(&pair).as_ref().to_vec();
+                Ok(SigningKey { pair: Some(pair), rsa: OnceLock::new(), public_key, pkcs8 })
             }
             Err(rejected) if rejected.to_string() == "TooSmall" => SigningKey::small(pkcs8),
             Err(rejected) => Err(unreadable(rejected)),
@@ -73,12 +66,7 @@ impl SigningKey {
         }
         let public_key = key.to_public_key().to_pkcs1_der().map_err(unreadable)?;
         let public_key = public_key.as_bytes().to_vec();
-        Ok(SigningKey {
-            pair: None,
-            rsa: OnceLock::from(key),
-            public_key,
-            pkcs8,
-        })
+        Ok(SigningKey { pair: None, rsa: OnceLock::from(key), public_key, pkcs8 })
     }
 
     /// Loads a key from PEM (`BEGIN PRIVATE KEY` or `BEGIN RSA PRIVATE KEY`); other blocks of the
@@ -117,21 +105,14 @@ impl SigningKey {
             return self.sign_hash(Pkcs1v15Sign::new::<Sha512>(), &sha512(message));
         };
         let mut signature = vec![0; pair.public().modulus_len()];
-        pair.sign(
-            &RSA_PKCS1_SHA512,
-            &SystemRandom::new(),
-            message,
-            &mut signature,
-        )
-        .expect("the buffer has the size of the modulus");
+        pair.sign(&RSA_PKCS1_SHA512, &SystemRandom::new(), message, &mut signature)
+            .expect("the buffer has the size of the modulus");
         signature
     }
 
     /// Puts a hash into type-1 padding and signs it.
     pub(super) fn sign_hash(&self, padding: Pkcs1v15Sign, hash: &[u8]) -> Vec<u8> {
-        self.rsa()
-            .sign(padding, hash)
-            .expect("a key of 1024 bits or more holds any hash")
+        self.rsa().sign(padding, hash).expect("a key of 1024 bits or more holds any hash")
     }
 
     /// Length of a signature in bytes: 128, 256 or 512.
@@ -161,10 +142,7 @@ impl SigningKey {
 
 /// The first block of a PEM text with this label, borders included.
 pub(super) fn pem_block<'a>(pem: &'a str, label: &str) -> Option<&'a str> {
-    let (begin, end) = (
-        format!("-----BEGIN {label}-----"),
-        format!("-----END {label}-----"),
-    );
+    let (begin, end) = (format!("-----BEGIN {label}-----"), format!("-----END {label}-----"));
     let at = pem.find(&begin)?;
     let length = pem[at..].find(&end)? + end.len();
     Some(&pem[at..at + length])
@@ -173,11 +151,7 @@ pub(super) fn pem_block<'a>(pem: &'a str, label: &str) -> Option<&'a str> {
 /// Never shows the key.
 impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "SigningKey(RSA-{})",
-            usize::from(self.signature_length()) * 8
-        )
+        write!(f, "SigningKey(RSA-{})", usize::from(self.signature_length()) * 8)
     }
 }
 
@@ -252,10 +226,7 @@ fn banked_key(index: usize) -> Option<Vec<u8>> {
 fn generate<R: Fill>(source: &mut Source<R>, bits: u16) -> Vec<u8> {
     let key =
         RsaPrivateKey::new(source, usize::from(bits)).expect("1024 bits and more can be made");
-    key.to_pkcs8_der()
-        .expect("a fresh key can be written")
-        .as_bytes()
-        .to_vec()
+    key.to_pkcs8_der().expect("a fresh key can be written").as_bytes().to_vec()
 }
 
 /// Something that fills buffers with random bytes.
@@ -267,9 +238,7 @@ struct System;
 
 impl Fill for System {
     fn fill(&mut self, bytes: &mut [u8]) {
-        SystemRandom::new()
-            .fill(bytes)
-            .expect("the operating system has randomness");
+        SystemRandom::new().fill(bytes).expect("the operating system has randomness");
     }
 }
 
@@ -364,15 +333,9 @@ mod tests {
         use rsa::pkcs1::EncodeRsaPrivateKey;
         let key = KeySource::bank(1).signing_key(2048);
         let mixed = format!("-----BEGIN X-----\n-----END X-----\n{}", key.to_pem());
-        assert_eq!(
-            SigningKey::from_pem(&mixed).unwrap().public_key(),
-            key.public_key()
-        );
+        assert_eq!(SigningKey::from_pem(&mixed).unwrap().public_key(), key.public_key());
         let older = key.rsa().to_pkcs1_pem(rsa::pkcs8::LineEnding::LF).unwrap();
-        assert_eq!(
-            SigningKey::from_pem(&older).unwrap().public_key(),
-            key.public_key()
-        );
+        assert_eq!(SigningKey::from_pem(&older).unwrap().public_key(), key.public_key());
     }
 
     #[test]
@@ -399,14 +362,9 @@ mod tests {
     #[test]
     fn keys_beyond_the_bank_are_made_from_the_seed() {
         let mut source = KeySource::bank(9);
-        let KeySource::Bank { next, .. } = &mut source else {
-            unreachable!()
-        };
+        let KeySource::Bank { next, .. } = &mut source else { unreachable!() };
         *next = 1_000;
         let mut again = source.clone();
-        assert_eq!(
-            source.signing_key(2048).public_key(),
-            again.signing_key(2048).public_key()
-        );
+        assert_eq!(source.signing_key(2048).public_key(), again.signing_key(2048).public_key());
     }
 }

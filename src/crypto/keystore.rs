@@ -49,19 +49,12 @@ impl KeyStore {
     pub fn from_pkcs12(bytes: &[u8], password: &str) -> Result<KeyStore, KeyStoreError> {
         let archive = Pkcs12Archive::from_pkcs12(bytes, password)
             .map_err(|error| KeyStoreError::Pkcs12(error.to_string()))?;
-        let certificates = archive
-            .certs
-            .iter()
-            .map(|bag| Certificate::from_der(bag.cert.as_der()));
+        let certificates = archive.certs.iter().map(|bag| Certificate::from_der(bag.cert.as_der()));
         Ok(KeyStore {
             certificates: certificates
                 .collect::<Result<_, _>>()
                 .map_err(|error| KeyStoreError::Pkcs12(error.to_string()))?,
-            keys: archive
-                .keys
-                .iter()
-                .map(|bag| bag.key.as_der().to_vec())
-                .collect(),
+            keys: archive.keys.iter().map(|bag| bag.key.as_der().to_vec()).collect(),
         })
     }
 
@@ -100,9 +93,7 @@ impl KeyStore {
 
     /// The certificate of `key` among those of the file.
     pub fn certificate_of(&self, key: &SigningKey) -> Option<&Certificate> {
-        self.certificates
-            .iter()
-            .find(|certificate| certificate.public_key() == key.public_key())
+        self.certificates.iter().find(|certificate| certificate.public_key() == key.public_key())
     }
 }
 
@@ -151,16 +142,8 @@ mod tests {
         let store = KeyStore::from_pem(&identity().certificate.to_pem()).unwrap();
         assert!(matches!(store.signing_key(), Err(KeyStoreError::NoKey)));
         let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
-        assert!(matches!(
-            KeyStore::from_pem(broken),
-            Err(KeyStoreError::Pem(_))
-        ));
-        assert!(
-            KeyStore::from_pem("-----BEGIN X")
-                .unwrap()
-                .certificates
-                .is_empty()
-        );
+        assert!(matches!(KeyStore::from_pem(broken), Err(KeyStoreError::Pem(_))));
+        assert!(KeyStore::from_pem("-----BEGIN X").unwrap().certificates.is_empty());
     }
 
     #[test]
@@ -177,17 +160,10 @@ mod tests {
         );
         let mut p12 = P12::new();
         p12.add_entry("signer", KeyStoreEntry::PrivateKeyChain(chain));
-        let bytes = p12
-            .writer("secret")
-            .encryption_iterations(10)
-            .write()
-            .unwrap();
+        let bytes = p12.writer("secret").encryption_iterations(10).write().unwrap();
         let store = KeyStore::from_pkcs12(&bytes, "secret").unwrap();
         let read = store.signing_key().unwrap();
         assert_eq!(store.certificate_of(&read), Some(&certificate));
-        assert!(matches!(
-            KeyStore::from_pkcs12(&bytes, "wrong"),
-            Err(KeyStoreError::Pkcs12(_))
-        ));
+        assert!(matches!(KeyStore::from_pkcs12(&bytes, "wrong"), Err(KeyStoreError::Pkcs12(_))));
     }
 }

@@ -73,21 +73,18 @@ impl ProofKey {
         match self {
             ProofKey::Rsa(key) => key.sign_hash(Pkcs1v15Sign::new_unprefixed(), &hash),
             ProofKey::P256(key) => {
-                let signature: p256::ecdsa::Signature = key
-                    .sign_prehash(&widened(&hash, 32))
-                    .expect("the hash is wide enough");
+                let signature: p256::ecdsa::Signature =
+                    key.sign_prehash(&widened(&hash, 32)).expect("the hash is wide enough");
                 signature.to_der().as_bytes().to_vec()
             }
             ProofKey::P384(key) => {
-                let signature: p384::ecdsa::Signature = key
-                    .sign_prehash(&widened(&hash, 48))
-                    .expect("the hash is wide enough");
+                let signature: p384::ecdsa::Signature =
+                    key.sign_prehash(&widened(&hash, 48)).expect("the hash is wide enough");
                 signature.to_der().as_bytes().to_vec()
             }
             ProofKey::P521(key) => {
-                let signature: p521::ecdsa::Signature = key
-                    .sign_prehash(&widened(&hash, 66))
-                    .expect("the hash is wide enough");
+                let signature: p521::ecdsa::Signature =
+                    key.sign_prehash(&widened(&hash, 66)).expect("the hash is wide enough");
                 signature.to_der().as_bytes().to_vec()
             }
         }
@@ -111,11 +108,7 @@ pub fn verify_proof(
         KeyKind::Ec(384) => verify_p384(public_key, &widened(&hash, 48), proof).is_ok(),
         KeyKind::Ec(_) => verify_p521(public_key, &widened(&hash, 66), proof).is_ok(),
     };
-    if good {
-        Ok(())
-    } else {
-        Err(SignatureFault::Wrong)
-    }
+    if good { Ok(()) } else { Err(SignatureFault::Wrong) }
 }
 
 type Checked = Result<(), p256::ecdsa::signature::Error>;
@@ -155,24 +148,11 @@ mod tests {
         scalar[0] = 0;
         let p521 = p521::ecdsa::SigningKey::from_slice(&scalar).unwrap();
         let points = [
-            p256.verifying_key()
-                .to_sec1_point(false)
-                .as_bytes()
-                .to_vec(),
-            p384.verifying_key()
-                .to_sec1_point(false)
-                .as_bytes()
-                .to_vec(),
-            p521.verifying_key()
-                .to_sec1_point(false)
-                .as_bytes()
-                .to_vec(),
+            p256.verifying_key().to_sec1_point(false).as_bytes().to_vec(),
+            p384.verifying_key().to_sec1_point(false).as_bytes().to_vec(),
+            p521.verifying_key().to_sec1_point(false).as_bytes().to_vec(),
         ];
-        let keys = [
-            ProofKey::P256(p256),
-            ProofKey::P384(p384),
-            ProofKey::P521(p521),
-        ];
+        let keys = [ProofKey::P256(p256), ProofKey::P384(p384), ProofKey::P521(p521)];
         keys.into_iter().zip(points).collect()
     }
 
@@ -185,10 +165,9 @@ mod tests {
             keys.push((ProofKey::Rsa(Box::new(key)), public_key));
         }
         for (key, public_key) in &keys {
-            for (hash, other) in [
-                (ProofHash::Sha1, ProofHash::Sha512),
-                (ProofHash::Sha512, ProofHash::Sha1),
-            ] {
+            for (hash, other) in
+                [(ProofHash::Sha1, ProofHash::Sha512), (ProofHash::Sha512, ProofHash::Sha1)]
+            {
                 let proof = key.prove(hash, b"input");
                 assert_eq!(verify_proof(public_key, hash, b"input", &proof), Ok(()));
                 let wrong = Err(SignatureFault::Wrong);

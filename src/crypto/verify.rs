@@ -77,12 +77,7 @@ pub fn verify_file(
         return Err(SignatureFault::Unsupported);
     }
     file.signed_bytes(scratch);
-    verify_signature(
-        public_key,
-        file.header.digest,
-        scratch,
-        file.header.signature,
-    )
+    verify_signature(public_key, file.header.digest, scratch, file.header.signature)
 }
 
 /// Verifies an RSASSA-PKCS1-v1_5 signature; keys of 1024 bits and SHA-1 exist in the field.
@@ -127,10 +122,7 @@ mod tests {
     fn small_rsa_keys_are_weak() {
         assert!(KeyKind::Rsa(1024).is_weak() && KeyKind::Rsa(2047).is_weak());
         assert!(!KeyKind::Rsa(2048).is_weak() && !KeyKind::Ec(256).is_weak());
-        assert_eq!(
-            (KeyKind::Ec(384).name(), KeyKind::Rsa(9).name()),
-            ("EC", "RSA")
-        );
+        assert_eq!((KeyKind::Ec(384).name(), KeyKind::Rsa(9).name()), ("EC", "RSA"));
         assert_eq!((KeyKind::Ec(384).bits(), KeyKind::Rsa(9).bits()), (384, 9));
     }
 }

@@ -20,10 +20,7 @@ impl<'a> List<'a> {
     pub fn parse(bytes: &'a [u8]) -> Result<List<'a>, WireError> {
         let file = SignedFile::parse(bytes)?;
         let records = Records::new(file.body, usize::from(file.header.length));
-        Ok(List {
-            file,
-            records: records.collect::<Result<_, _>>()?,
-        })
+        Ok(List { file, records: records.collect::<Result<_, _>>()? })
     }
 
     /// Index and record of the signer of a file with `header`, if it is here with one of `roles`.
@@ -37,10 +34,7 @@ impl<'a> List<'a> {
     /// (`spec/phone-boot.md` section 3).
     pub fn is_blank(&self) -> bool {
         const WORKING: [u16; 3] = [ROLE_CALLMANAGER_TFTP, ROLE_TFTP, ROLE_TVS];
-        !self
-            .records
-            .iter()
-            .any(|record| record.role.is_some_and(|role| WORKING.contains(&role)))
+        !self.records.iter().any(|record| record.role.is_some_and(|role| WORKING.contains(&role)))
     }
 }
 
@@ -61,12 +55,7 @@ mod tests {
     use super::*;
 
     fn record(role: u16) -> Record<'static> {
-        Record {
-            role: Some(role),
-            serial: &[0, 7],
-            issuer: "CN=ca",
-            ..Record::default()
-        }
+        Record { role: Some(role), serial: &[0, 7], issuer: "CN=ca", ..Record::default() }
     }
 
     #[test]
@@ -101,20 +90,11 @@ mod tests {
             assert!(!full.is_blank(), "{role}");
         }
         let header = list.file.header;
-        assert_eq!(
-            list.find_signer(&header, &[4]).map(|found| found.0),
-            Some(2)
-        );
+        assert_eq!(list.find_signer(&header, &[4]).map(|found| found.0), Some(2));
         assert!(list.find_signer(&header, &[3]).is_none());
-        let stranger = Header {
-            issuer: "CN=other",
-            ..header
-        };
+        let stranger = Header { issuer: "CN=other", ..header };
         assert!(list.find_signer(&stranger, &[4]).is_none());
-        let stranger = Header {
-            serial: &[8],
-            ..header
-        };
+        let stranger = Header { serial: &[8], ..header };
         assert!(list.find_signer(&stranger, &[4]).is_none());
     }
 }

@@ -78,17 +78,15 @@ impl TrustLists<'_> {
         ctl: Option<&List<'_>>,
         itl: Option<&List<'_>>,
     ) -> Decision {
-        let (from_ctl, from_itl) = fitting_roles(object);
-        let in_ctl = ctl.and_then(|list| list.find_signer(&file.header, from_ctl));
-        let in_itl = itl.and_then(|list| list.find_signer(&file.header, from_itl));
-        let (record, path) = match (in_ctl, in_itl) {
+        let roles = fitting_roles(object);
+        let of_ctl = ctl.and_then(|list| list.find_signer(&file.header, roles.ctl));
+        let of_list = itl.and_then(|list| list.find_signer(&file.header, roles.itl));
+        let (record, path) = match (of_ctl, of_list) {
             (Some((index, record)), _) => (record, TrustPath::Ctl(index + 1)),
             (None, Some((index, record))) => (record, TrustPath::Itl(index + 1)),
             (None, None) if itl.is_none() => return Decision::Reject(Refusal::UnknownSigner),
             (None, None) => {
-                return Decision::AskTvs {
-                    servers: self.tvs_records(),
-                };
+                return Decision::AskTvs { servers: self.tvs_records() };
             }
         };
         match check_file(file, record.public_key) {
@@ -100,20 +98,24 @@ impl TrustLists<'_> {
     fn tvs_records(&self) -> usize {
         let lists = [&self.ctl, &self.itl];
         let records = lists.into_iter().flatten().flat_map(|list| &list.records);
-        records
-            .filter(|record| record.role == Some(ROLE_TVS))
-            .count()
+        records.filter(|record| record.role == Some(ROLE_TVS)).count()
     }
 }
 
-/// Roles that a signer must have in the CTL and in the ITL.
-fn fitting_roles(object: Object) -> (&'static [u16], &'static [u16]) {
+/// Roles that fit a signer.
+struct FittingRoles {
+    ctl: &'static [u16],
+    itl: &'static [u16],
+}
+
+/// Roles that the signer of `object` must have in the CTL and in the ITL.
+const fn fitting_roles(object: Object) -> FittingRoles {
     const SAST: &[u16] = &[ROLE_SAST];
     const SAST_OR_CCM_TFTP: &[u16] = &[ROLE_SAST, ROLE_CALLMANAGER_TFTP];
     const FILE_SIGNERS: &[u16] = &[ROLE_CALLMANAGER_TFTP, ROLE_TFTP];
     match object {
-        Object::Ctl => (SAST, SAST),
-        Object::Itl => (SAST_OR_CCM_TFTP, SAST),
-        Object::File => (FILE_SIGNERS, FILE_SIGNERS),
+        Object::Ctl => FittingRoles { ctl: SAST, itl: SAST },
+        Object::Itl => FittingRoles { ctl: SAST_OR_CCM_TFTP, itl: SAST },
+        Object::File => FittingRoles { ctl: FILE_SIGNERS, itl: FILE_SIGNERS },
     }
 }

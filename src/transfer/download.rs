@@ -148,10 +148,9 @@ impl Download {
                 Progress::Continue
             }
             Packet::Oack { .. } => Progress::Stray,
-            Packet::Error {
-                code: ErrorCode::FileNotFound,
-                ..
-            } => Progress::Finished(DownloadOutcome::NotFound),
+            Packet::Error { code: ErrorCode::FileNotFound, .. } => {
+                Progress::Finished(DownloadOutcome::NotFound)
+            }
             Packet::Error { code, .. } => {
                 Progress::Finished(DownloadOutcome::Failed(TransferFault::Error(code)))
             }
@@ -180,17 +179,13 @@ impl Download {
         let window_size = granted_size(granted.window_size, asked.window_size, 1);
         let unasked = (granted.transfer_size.is_some() && asked.transfer_size.is_none())
             || (granted.timeout_s.is_some() && granted.timeout_s != asked.timeout_s);
-        let (Some(block_size), Some(window_size), false) = (block_size, window_size, unasked)
-        else {
+        let (Some(block_size), Some(window_size), false) = (block_size, window_size, unasked) else {
             return self.abort(TransferFault::Protocol, ErrorCode::OptionRefused, out);
         };
         if block_size < BLOCK_SIZE_MIN {
             return self.abort(TransferFault::Protocol, ErrorCode::OptionRefused, out);
         }
-        if granted
-            .transfer_size
-            .is_some_and(|size| size > self.request.size_max as u64)
-        {
+        if granted.transfer_size.is_some_and(|size| size > self.request.size_max as u64) {
             return self.abort(TransferFault::TooLarge, ErrorCode::Other(3), out);
         }
         (self.block_size, self.window_size) = (block_size, window_size);
@@ -252,10 +247,7 @@ impl Download {
                 options: self.request.options,
             }
             .encode(out),
-            Some(_) => Packet::Ack {
-                block: self.received as u16,
-            }
-            .encode(out),
+            Some(_) => Packet::Ack { block: self.received as u16 }.encode(out),
         }
     }
 
@@ -298,11 +290,7 @@ mod tests {
 
     fn data(block: u16, length: usize) -> Vec<u8> {
         let mut bytes = Vec::new();
-        Packet::Data {
-            block,
-            data: &vec![block as u8; length],
-        }
-        .encode(&mut bytes);
+        Packet::Data { block, data: &vec![block as u8; length] }.encode(&mut bytes);
         bytes
     }
 
@@ -330,17 +318,11 @@ mod tests {
     fn a_file_is_put_together_from_blocks_until_a_short_one() {
         let (mut download, rrq) = start(Options::default());
         assert_eq!(rrq, b"\0\x01ITLFile.tlv\0octet\0");
-        assert_eq!(
-            feed(&mut download, &data(1, 512)),
-            (Progress::Continue, ack(1))
-        );
+        assert_eq!(feed(&mut download, &data(1, 512)), (Progress::Continue, ack(1)));
         let (progress, out) = feed(&mut download, &data(2, 3));
         assert_eq!(out, ack(2));
         let expected = [vec![1; 512], vec![2; 3]].concat();
-        assert_eq!(
-            progress,
-            Progress::Finished(DownloadOutcome::Complete(expected))
-        );
+        assert_eq!(progress, Progress::Finished(DownloadOutcome::Complete(expected)));
     }
 
     #[test]
@@ -348,20 +330,14 @@ mod tests {
         let (mut download, _) = start(Options::default());
         feed(&mut download, &data(1, 512));
         let (progress, _) = feed(&mut download, &data(2, 0));
-        assert_eq!(
-            progress,
-            Progress::Finished(DownloadOutcome::Complete(vec![1; 512]))
-        );
+        assert_eq!(progress, Progress::Finished(DownloadOutcome::Complete(vec![1; 512])));
     }
 
     #[test]
     fn a_repeated_block_is_acknowledged_again_and_not_stored_twice() {
         let (mut download, _) = start(Options::default());
         feed(&mut download, &data(1, 512));
-        assert_eq!(
-            feed(&mut download, &data(1, 512)),
-            (Progress::Retransmitted, ack(1))
-        );
+        assert_eq!(feed(&mut download, &data(1, 512)), (Progress::Retransmitted, ack(1)));
         assert_eq!(download.received_bytes(), 512);
     }
 
@@ -382,10 +358,7 @@ mod tests {
         assert_eq!(progress, Progress::Finished(DownloadOutcome::NotFound));
         let (mut download, _) = start(Options::default());
         let (progress, _) = feed(&mut download, b"\0\x05\0\x02no\0");
-        assert_eq!(
-            progress,
-            failed(TransferFault::Error(ErrorCode::AccessViolation))
-        );
+        assert_eq!(progress, failed(TransferFault::Error(ErrorCode::AccessViolation)));
     }
 
     #[test]
@@ -399,11 +372,7 @@ mod tests {
         let (mut same, _) = start(Options::default());
         feed(&mut same, &data(1, 512));
         feed(&mut same, &data(2, 512));
-        assert_eq!(
-            feed(&mut same, &data(3, 476)).0,
-            fits,
-            "1,500 bytes are allowed"
-        );
+        assert_eq!(feed(&mut same, &data(3, 476)).0, fits, "1,500 bytes are allowed");
         let (progress, out) = feed(&mut download, &data(3, 477));
         assert_eq!(progress, failed(TransferFault::TooLarge));
         assert_eq!(out[..4], [0, 5, 0, 3], "the server is told");
@@ -412,74 +381,31 @@ mod tests {
     #[test]
     fn a_block_longer_than_agreed_breaks_the_protocol() {
         let (mut download, _) = start(Options::default());
-        assert_eq!(
-            feed(&mut download, &data(1, 513)).0,
-            failed(TransferFault::Protocol)
-        );
+        assert_eq!(feed(&mut download, &data(1, 513)).0, failed(TransferFault::Protocol));
     }
 
     #[test]
     fn options_that_were_granted_are_used() {
-        let options = Options {
-            block_size: Some(1_428),
-            ..Options::default()
-        };
-        let asked = Options {
-            transfer_size: Some(0),
-            ..options
-        };
+        let options = Options { block_size: Some(1_428), ..Options::default() };
+        let asked = Options { transfer_size: Some(0), ..options };
         let (mut download, rrq) = start(asked);
-        assert_eq!(
-            rrq,
-            b"\0\x01ITLFile.tlv\0octet\0blksize\x001428\0tsize\x000\0"
-        );
-        let granted = Options {
-            transfer_size: Some(1_428),
-            block_size: Some(1_000),
-            ..options
-        };
-        assert_eq!(
-            feed(&mut download, &oack(granted)),
-            (Progress::Continue, ack(0))
-        );
-        assert_eq!(
-            feed(&mut download, &oack(granted)),
-            (Progress::Continue, ack(0))
-        );
+        assert_eq!(rrq, b"\0\x01ITLFile.tlv\0octet\0blksize\x001428\0tsize\x000\0");
+        let granted = Options { transfer_size: Some(1_428), block_size: Some(1_000), ..options };
+        assert_eq!(feed(&mut download, &oack(granted)), (Progress::Continue, ack(0)));
+        assert_eq!(feed(&mut download, &oack(granted)), (Progress::Continue, ack(0)));
         assert_eq!(feed(&mut download, &data(1, 1_000)).0, Progress::Continue);
-        assert!(matches!(
-            feed(&mut download, &data(2, 428)).0,
-            Progress::Finished(_)
-        ));
+        assert!(matches!(feed(&mut download, &data(2, 428)).0, Progress::Finished(_)));
     }
 
     #[test]
     fn options_that_nobody_asked_for_end_the_transfer() {
-        let asked = Options {
-            block_size: Some(1_000),
-            ..Options::default()
-        };
+        let asked = Options { block_size: Some(1_000), ..Options::default() };
         let wrong = [
-            Options {
-                block_size: Some(1_001),
-                ..Options::default()
-            },
-            Options {
-                block_size: Some(7),
-                ..Options::default()
-            },
-            Options {
-                window_size: Some(2),
-                ..Options::default()
-            },
-            Options {
-                timeout_s: Some(2),
-                ..Options::default()
-            },
-            Options {
-                transfer_size: Some(2),
-                ..Options::default()
-            },
+            Options { block_size: Some(1_001), ..Options::default() },
+            Options { block_size: Some(7), ..Options::default() },
+            Options { window_size: Some(2), ..Options::default() },
+            Options { timeout_s: Some(2), ..Options::default() },
+            Options { transfer_size: Some(2), ..Options::default() },
         ];
         for options in wrong {
             let (mut download, _) = start(asked);
@@ -491,24 +417,10 @@ mod tests {
 
     #[test]
     fn a_file_announced_too_large_is_refused_before_it_comes() {
-        let (mut download, _) = start(Options {
-            transfer_size: Some(0),
-            ..Options::default()
-        });
-        let announced = |size| {
-            oack(Options {
-                transfer_size: Some(size),
-                ..Options::default()
-            })
-        };
-        assert_eq!(
-            feed(&mut download, &announced(1_501)).0,
-            failed(TransferFault::TooLarge)
-        );
-        let (mut download, _) = start(Options {
-            transfer_size: Some(0),
-            ..Options::default()
-        });
+        let (mut download, _) = start(Options { transfer_size: Some(0), ..Options::default() });
+        let announced = |size| oack(Options { transfer_size: Some(size), ..Options::default() });
+        assert_eq!(feed(&mut download, &announced(1_501)).0, failed(TransferFault::TooLarge));
+        let (mut download, _) = start(Options { transfer_size: Some(0), ..Options::default() });
         assert_eq!(feed(&mut download, &announced(1_500)).0, Progress::Continue);
     }
 
@@ -518,54 +430,24 @@ mod tests {
         let mut out = Vec::new();
         let at = |seconds| Time::ZERO + Span::from_secs(seconds);
         assert_eq!(download.deadline(), at(4));
-        assert_eq!(
-            download.on_timeout(at(4), &mut out),
-            Progress::Retransmitted
-        );
+        assert_eq!(download.on_timeout(at(4), &mut out), Progress::Retransmitted);
         assert_eq!((&out, download.deadline()), (&rrq, at(8)));
         feed(&mut download, &data(1, 512));
-        assert_eq!(
-            download.on_timeout(at(12), &mut out),
-            Progress::Retransmitted
-        );
-        assert_eq!(
-            out,
-            ack(1),
-            "after an answer the acknowledgement is what is repeated"
-        );
-        assert_eq!(
-            download.on_timeout(at(16), &mut out),
-            Progress::Retransmitted
-        );
+        assert_eq!(download.on_timeout(at(12), &mut out), Progress::Retransmitted);
+        assert_eq!(out, ack(1), "after an answer the acknowledgement is what is repeated");
+        assert_eq!(download.on_timeout(at(16), &mut out), Progress::Retransmitted);
         let end = download.on_timeout(at(20), &mut out);
         assert_eq!(end, failed(TransferFault::TimedOut), "three tries in all");
     }
 
     #[test]
     fn a_window_is_acknowledged_at_its_end_and_at_a_gap() {
-        let asked = Options {
-            window_size: Some(3),
-            ..Options::default()
-        };
+        let asked = Options { window_size: Some(3), ..Options::default() };
         let (mut download, _) = start(asked);
         feed(&mut download, &oack(asked));
-        assert_eq!(
-            feed(&mut download, &data(1, 512)),
-            (Progress::Continue, vec![])
-        );
-        assert_eq!(
-            feed(&mut download, &data(3, 512)),
-            (Progress::Retransmitted, ack(1))
-        );
-        assert_eq!(
-            feed(&mut download, &data(4, 512)),
-            (Progress::Continue, vec![]),
-            "said once"
-        );
-        assert_eq!(
-            feed(&mut download, &data(2, 9)).1,
-            ack(2),
-            "the last block is acknowledged"
-        );
+        assert_eq!(feed(&mut download, &data(1, 512)), (Progress::Continue, vec![]));
+        assert_eq!(feed(&mut download, &data(3, 512)), (Progress::Retransmitted, ack(1)));
+        assert_eq!(feed(&mut download, &data(4, 512)), (Progress::Continue, vec![]), "said once");
+        assert_eq!(feed(&mut download, &data(2, 9)).1, ack(2), "the last block is acknowledged");
     }
 }

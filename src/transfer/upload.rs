@@ -96,9 +96,7 @@ impl<C: Content> Upload<C> {
         let granted = grant(asked, length, &limits);
         let timeout = granted.timeout_s.map_or(limits.timeout, Span::from_secs);
         let narrow = |value: Option<u64>, default| {
-            value
-                .and_then(|value| u16::try_from(value).ok())
-                .unwrap_or(default)
+            value.and_then(|value| u16::try_from(value).ok()).unwrap_or(default)
         };
         let upload = Upload {
             content,
@@ -130,11 +128,7 @@ impl<C: Content> Upload<C> {
     /// The same request came again: the client did not hear us. Says again what was said, if the
     /// transfer has not moved on.
     pub fn on_repeated_request(&mut self) -> Reply {
-        if self.proven {
-            Reply::Nothing
-        } else {
-            self.current()
-        }
+        if self.proven { Reply::Nothing } else { self.current() }
     }
 
     /// The client acknowledges `block`.
@@ -179,10 +173,7 @@ impl<C: Content> Upload<C> {
 
     /// Writes the option acknowledgement into `out`.
     pub fn write_oack(&self, out: &mut Vec<u8>) {
-        Packet::Oack {
-            options: self.options,
-        }
-        .encode(out);
+        Packet::Oack { options: self.options }.encode(out);
     }
 
     /// Writes block `number` (from 1) into `out`.
@@ -201,19 +192,12 @@ impl<C: Content> Upload<C> {
 
     /// What is said before the client has answered.
     fn current(&self) -> Reply {
-        if self.options.is_empty() {
-            self.window()
-        } else {
-            Reply::Oack
-        }
+        if self.options.is_empty() { self.window() } else { Reply::Oack }
     }
 
     fn window(&self) -> Reply {
         let count = self.blocks_left().min(u64::from(self.window_size)) as u16;
-        Reply::Blocks {
-            first: self.acknowledged + 1,
-            count,
-        }
+        Reply::Blocks { first: self.acknowledged + 1, count }
     }
 
     /// Blocks that the client has not acknowledged; a file ends with a short block.
@@ -231,9 +215,7 @@ fn grant(asked: Options, length: usize, limits: &UploadLimits) -> Options {
     Options {
         block_size,
         transfer_size: asked.transfer_size.map(|_| length as u64),
-        timeout_s: asked
-            .timeout_s
-            .filter(|seconds| (1..=255).contains(seconds)),
+        timeout_s: asked.timeout_s.filter(|seconds| (1..=255).contains(seconds)),
         window_size: asked
             .window_size
             .filter(|size| (1..=65_535).contains(size))
@@ -243,11 +225,7 @@ fn grant(asked: Options, length: usize, limits: &UploadLimits) -> Options {
 
 /// Writes the error "file not found" into `out`.
 pub fn write_not_found(out: &mut Vec<u8>) {
-    Packet::Error {
-        code: ErrorCode::FileNotFound,
-        message: "File not found",
-    }
-    .encode(out);
+    Packet::Error { code: ErrorCode::FileNotFound, message: "File not found" }.encode(out);
 }
 
 #[cfg(test)]
@@ -279,11 +257,7 @@ mod tests {
         upload.on_ack(1, Time::ZERO);
         assert_eq!(upload.on_ack(1, Time::ZERO), Reply::Nothing);
         assert_eq!(upload.on_ack(0, Time::ZERO), Reply::Nothing);
-        assert_eq!(
-            upload.on_ack(3, Time::ZERO),
-            Reply::Nothing,
-            "block 3 was not sent yet"
-        );
+        assert_eq!(upload.on_ack(3, Time::ZERO), Reply::Nothing, "block 3 was not sent yet");
         assert_eq!(upload.on_ack(2, Time::ZERO), blocks(3, 1));
     }
 
@@ -315,36 +289,18 @@ mod tests {
             transfer_size: Some(0),
         };
         let granted = |options| upload(700, options).0.options;
-        assert_eq!(
-            granted(asked(1_428, 4, 3)),
-            Options {
-                transfer_size: Some(700),
-                ..asked(1_428, 4, 3)
-            }
-        );
+        assert_eq!(granted(asked(1_428, 4, 3)), Options { transfer_size: Some(700), ..asked(1_428, 4, 3) });
         let wide = granted(asked(70_000, 1_000, 3));
-        assert_eq!(
-            (wide.block_size, wide.window_size),
-            (Some(65_464), Some(64))
-        );
+        assert_eq!((wide.block_size, wide.window_size), (Some(65_464), Some(64)));
         let absurd = granted(asked(7, 0, 256));
-        assert_eq!(
-            absurd,
-            Options {
-                transfer_size: Some(700),
-                ..Options::default()
-            }
-        );
+        assert_eq!(absurd, Options { transfer_size: Some(700), ..Options::default() });
         assert_eq!(granted(asked(8, 1, 255)).timeout_s, Some(255));
         assert_eq!(granted(asked(8, 1, 0)).timeout_s, None);
     }
 
     #[test]
     fn options_are_acknowledged_before_the_first_block() {
-        let options = Options {
-            block_size: Some(100),
-            ..Options::default()
-        };
+        let options = Options { block_size: Some(100), ..Options::default() };
         let (mut upload, reply) = upload(150, options);
         assert_eq!(reply, Reply::Oack);
         assert_eq!(upload.on_ack(1, Time::ZERO), Reply::Nothing);
@@ -357,19 +313,12 @@ mod tests {
 
     #[test]
     fn an_acknowledgement_inside_a_window_moves_the_window() {
-        let options = Options {
-            window_size: Some(4),
-            ..Options::default()
-        };
+        let options = Options { window_size: Some(4), ..Options::default() };
         let (mut upload, _) = upload(512 * 9, options);
         assert_eq!(upload.on_ack(0, Time::ZERO), blocks(1, 4));
         assert_eq!(upload.on_ack(2, Time::ZERO), blocks(3, 4));
         assert_eq!(upload.on_ack(6, Time::ZERO), blocks(7, 4));
-        assert_eq!(
-            upload.on_ack(9, Time::ZERO),
-            blocks(10, 1),
-            "the empty last block"
-        );
+        assert_eq!(upload.on_ack(9, Time::ZERO), blocks(10, 1), "the empty last block");
         assert_eq!(upload.on_ack(10, Time::ZERO), Reply::Done);
     }
 
@@ -399,10 +348,7 @@ mod tests {
     /// Client and server against each other, a share of the datagrams lost; virtual time.
     fn transfer(length: usize, options: Options, loss: f64) -> Vec<u8> {
         let content: Vec<u8> = (0..length).map(|at| (at / 7) as u8).collect();
-        let limits = UploadLimits {
-            tries: 50,
-            ..UploadLimits::default()
-        };
+        let limits = UploadLimits { tries: 50, ..UploadLimits::default() };
         let mut chance = stream(7, length as u64, Purpose::Network);
         let request = DownloadRequest {
             file: "f".into(),
@@ -437,17 +383,13 @@ mod tests {
                 }
                 let progress = download.on_datagram(&datagram, 7, now, &mut out);
                 if let Progress::Finished(outcome) = progress {
-                    let DownloadOutcome::Complete(data) = outcome else {
-                        panic!("{outcome:?}")
-                    };
+                    let DownloadOutcome::Complete(data) = outcome else { panic!("{outcome:?}") };
                     return data;
                 }
                 if out.is_empty() || chance.unit() < loss {
                     continue;
                 }
-                let Ok(Packet::Ack { block }) = Packet::parse(&out) else {
-                    panic!()
-                };
+                let Ok(Packet::Ack { block }) = Packet::parse(&out) else { panic!() };
                 answered = true;
                 let next = upload.on_ack(block, now);
                 if next != Reply::Nothing {
@@ -475,24 +417,13 @@ mod tests {
         let sizes = [0, 1, 511, 512, 513, 5_438, 40_000];
         for options in [
             Options::default(),
-            Options {
-                block_size: Some(1_428),
-                ..Options::default()
-            },
-            Options {
-                block_size: Some(600),
-                window_size: Some(8),
-                ..Options::default()
-            },
+            Options { block_size: Some(1_428), ..Options::default() },
+            Options { block_size: Some(600), window_size: Some(8), ..Options::default() },
         ] {
             for length in sizes {
                 for loss in [0.0, 0.01, 0.1, 0.3] {
                     let data = transfer(length, options, loss);
-                    assert!(
-                        data.iter()
-                            .enumerate()
-                            .all(|(at, &byte)| byte == (at / 7) as u8)
-                    );
+                    assert!(data.iter().enumerate().all(|(at, &byte)| byte == (at / 7) as u8));
                     assert_eq!(data.len(), length, "{options:?} loss {loss}");
                 }
             }
@@ -501,10 +432,7 @@ mod tests {
 
     #[test]
     fn block_numbers_wrap() {
-        let options = Options {
-            block_size: Some(8),
-            ..Options::default()
-        };
+        let options = Options { block_size: Some(8), ..Options::default() };
         assert_eq!(transfer(600_000, options, 0.0).len(), 600_000);
     }
 }

@@ -195,21 +195,13 @@ fn check_protocol(protocol: u8) -> Result<(), WireError> {
 impl<'a> Message<'a> {
     /// A message without elements.
     pub const fn new(command: Command, session_id: u32) -> Message<'a> {
-        Message {
-            command,
-            session_id,
-            elements: Vec::new(),
-        }
+        Message { command, session_id, elements: Vec::new() }
     }
 
     /// Adds an element at the end.
     #[must_use]
     pub fn with(mut self, tag: u8, value: &'a [u8]) -> Message<'a> {
-        self.elements.push(Element {
-            tag,
-            offset: 0,
-            value,
-        });
+        self.elements.push(Element { tag, offset: 0, value });
         self
     }
 
@@ -241,11 +233,7 @@ impl<'a> Message<'a> {
             check_size(&element)?;
             elements.push(element);
         }
-        Ok(Message {
-            command,
-            session_id,
-            elements,
-        })
+        Ok(Message { command, session_id, elements })
     }
 
     /// Writes the message.
@@ -276,10 +264,7 @@ impl<'a> Message<'a> {
     /// # Errors
     /// If there is none; the message is then malformed and the session ends.
     pub fn need(&self, tag: u8) -> Result<&Element<'a>, WireError> {
-        let end = self
-            .elements
-            .last()
-            .map_or(HEADER_LENGTH, |e| e.offset + 3 + e.value.len());
+        let end = self.elements.last().map_or(HEADER_LENGTH, |e| e.offset + 3 + e.value.len());
         self.find(tag).ok_or_else(|| WireError {
             what: "element missing",
             offset: end,
@@ -305,9 +290,7 @@ impl<'a> Message<'a> {
     /// # Errors
     /// If the wrapper is broken.
     pub fn certificate(&self) -> Result<Option<&'a [u8]>, WireError> {
-        self.find(tag::CERTIFICATE)
-            .map(unwrap_certificate)
-            .transpose()
+        self.find(tag::CERTIFICATE).map(unwrap_certificate).transpose()
     }
 }
 
@@ -373,10 +356,7 @@ pub struct HashedProof<'a> {
 
 fn hashed_proof<'a>(reader: &mut Reader<'a>) -> Result<HashedProof<'a>, WireError> {
     let part = reader.element()?;
-    Ok(HashedProof {
-        hash: part.tag,
-        proof: part.value,
-    })
+    Ok(HashedProof { hash: part.tag, proof: part.value })
 }
 
 impl<'a> HashedProof<'a> {
@@ -390,11 +370,7 @@ impl<'a> HashedProof<'a> {
         if reader.is_empty() {
             return Ok(proof);
         }
-        Err(WireError::new(
-            "bytes behind the proof",
-            reader.offset(),
-            "the end of the element",
-        ))
+        Err(WireError::new("bytes behind the proof", reader.offset(), "the end of the element"))
     }
 
     /// Writes the value of element 20.
@@ -459,11 +435,7 @@ mod tests {
     use super::*;
 
     fn element(tag: u8, value: &[u8]) -> Element<'_> {
-        Element {
-            tag,
-            offset: 8,
-            value,
-        }
+        Element { tag, offset: 8, value }
     }
 
     fn auth_response() -> Vec<u8> {
@@ -490,10 +462,7 @@ mod tests {
     fn the_listing_of_a_router_has_these_message_lengths() {
         // Cisco IOS `debug capf-server`: 12 bytes for the greeting, 35 for its answer.
         assert_eq!(
-            Message::new(Command::AuthRequest, 1)
-                .with(tag::VERSION, &[2])
-                .encode()
-                .len(),
+            Message::new(Command::AuthRequest, 1).with(tag::VERSION, &[2]).encode().len(),
             12
         );
         assert_eq!(auth_response().len(), 35);
@@ -513,19 +482,11 @@ mod tests {
         assert_eq!(broken(1, 23), None);
         assert_eq!(broken(7, 1), Some(6));
         assert!(Message::parse(&good[..7]).is_err());
-        for (tag, sizes) in [
-            (tag::REASON, [0, 2]),
-            (tag::KEY_SIZE, [1, 3]),
-            (tag::CURVE, [0, 2]),
-        ] {
+        for (tag, sizes) in [(tag::REASON, [0, 2]), (tag::KEY_SIZE, [1, 3]), (tag::CURVE, [0, 2])] {
             for size in sizes {
-                let bytes = Message::new(Command::AuthRequest, 1)
-                    .with(tag, &[0; 3][..size])
-                    .encode();
-                assert_eq!(
-                    Message::parse(&bytes).unwrap_err().what,
-                    "element has a wrong size"
-                );
+                let bytes =
+                    Message::new(Command::AuthRequest, 1).with(tag, &[0; 3][..size]).encode();
+                assert_eq!(Message::parse(&bytes).unwrap_err().what, "element has a wrong size");
             }
         }
     }
@@ -537,10 +498,7 @@ mod tests {
             assert_eq!(command as u8, number);
             assert_eq!(Command::from_name(command.name()), Some(command));
         }
-        assert_eq!(
-            (Command::from_number(0), Command::from_number(24)),
-            (None, None)
-        );
+        assert_eq!((Command::from_number(0), Command::from_number(24)), (None, None));
         assert_eq!(Command::from_name("HELLO"), None);
     }
 
@@ -548,48 +506,27 @@ mod tests {
     fn a_wrapped_certificate_is_unwrapped_if_its_length_fits() {
         let wrapped = wrap_certificate(&[0x30; 100]);
         assert_eq!(wrapped[..5], [1, 0, 102, 0, 1]);
-        assert_eq!(
-            unwrap_certificate(&element(4, &wrapped)),
-            Ok(&[0x30; 100][..])
-        );
+        assert_eq!(unwrap_certificate(&element(4, &wrapped)), Ok(&[0x30; 100][..]));
         for length in [101, 103] {
             let mut wrong = wrapped.clone();
             wrong[2] = length;
             let error = unwrap_certificate(&element(4, &wrong)).unwrap_err();
             assert_eq!(error.offset, 12);
         }
-        assert!(
-            unwrap_certificate(&element(4, &[1, 0, 1, 0])).is_err(),
-            "no room for the type"
-        );
-        assert_eq!(
-            unwrap_certificate(&element(4, &[1, 0, 2, 0, 1])),
-            Ok(&[][..])
-        );
+        assert!(unwrap_certificate(&element(4, &[1, 0, 1, 0])).is_err(), "no room for the type");
+        assert_eq!(unwrap_certificate(&element(4, &[1, 0, 2, 0, 1])), Ok(&[][..]));
     }
 
     #[test]
     fn proofs_and_sudi_data_round_trip() {
-        let proof = HashedProof {
-            hash: 3,
-            proof: &[7; 256],
-        };
+        let proof = HashedProof { hash: 3, proof: &[7; 256] };
         let bytes = proof.encode();
         assert_eq!(bytes.len(), 259);
         assert_eq!(HashedProof::parse(&element(20, &bytes)), Ok(proof));
         let longer = [bytes.as_slice(), &[0]].concat();
-        assert_eq!(
-            HashedProof::parse(&element(20, &longer))
-                .unwrap_err()
-                .offset,
-            270
-        );
+        assert_eq!(HashedProof::parse(&element(20, &longer)).unwrap_err().offset, 270);
 
-        let sudi = Sudi {
-            certificate: &[1; 9],
-            sha1_proof: &[2; 8],
-            sha512_proof: &[3; 7],
-        };
+        let sudi = Sudi { certificate: &[1; 9], sha1_proof: &[2; 8], sha512_proof: &[3; 7] };
         let bytes = sudi.encode();
         assert_eq!(Sudi::parse(&element(16, &bytes)), Ok(sudi));
         let error = Sudi::parse(&element(16, &bytes[..12])).unwrap_err();
@@ -602,10 +539,7 @@ mod tests {
         let message = Message::parse(&bytes).unwrap();
         assert_eq!(message.need(tag::VERSION).unwrap().value, [3]);
         let error = message.need(tag::PASSWORD).unwrap_err();
-        assert_eq!(
-            (error.offset, error.expected.as_ref()),
-            (35, "tag 11 (password)")
-        );
+        assert_eq!((error.offset, error.expected.as_ref()), (35, "tag 11 (password)"));
         assert_eq!(message.device_name(), Ok(Some("SEP001122334455")));
         assert_eq!(message.certificate(), Ok(None));
     }

@@ -51,19 +51,14 @@ impl Config {
         loop {
             let event = reader.read_event();
             let offset = reader.buffer_position() as usize;
-            let fault = |what: String, expected| ConfigError {
-                what,
-                offset,
-                expected,
-            };
+            let fault = |what: String, expected| ConfigError { what, offset, expected };
             match event {
                 Err(error) => return Err(fault(error.to_string(), "well-formed XML")),
                 Ok(Event::Eof) => break,
                 Ok(Event::Start(tag)) => walk.enter(tag.name().as_ref(), priority(&tag)),
                 Ok(Event::Text(part)) => walk.text.push_str(&part.xml10_content()),
                 Ok(Event::End(_)) => {
-                    walk.leave()
-                        .map_err(|what| fault(what, "a port from 1 to 65535"))?;
+                    walk.leave().map_err(|what| fault(what, "a port from 1 to 65535"))?;
                 }
                 Ok(_) => {}
             }
@@ -113,8 +108,7 @@ impl Walk {
             Some("port") if in_member => self.port = Some(port(self.text.trim())?),
             Some("member") if self.path == TVS_MEMBER && !self.address.is_empty() => {
                 let address = std::mem::take(&mut self.address);
-                self.members
-                    .push((self.priority, address, self.port.unwrap_or(2445)));
+                self.members.push((self.priority, address, self.port.unwrap_or(2445)));
             }
             _ => {}
         }
@@ -127,9 +121,7 @@ impl Walk {
         self.members.sort_by_key(|member| member.0);
         self.members.truncate(TVS_MEMBERS_MAX);
         let member = |(_, address, port)| TvsMember { address, port };
-        Config {
-            tvs: self.members.into_iter().map(member).collect(),
-        }
+        Config { tvs: self.members.into_iter().map(member).collect() }
     }
 }
 
@@ -215,11 +207,9 @@ fn split_marks(text: &str) -> Vec<Piece> {
         let end = at + rest[at..].find("}}").expect("marks are closed") + 2;
         let mark = &rest[at..end];
         pieces.push(match mark.strip_prefix(LINE_MARK) {
-            Some(add) => Piece::Line(
-                add.trim_end_matches('}')
-                    .parse()
-                    .expect("marks carry numbers"),
-            ),
+            Some(add) => {
+                Piece::Line(add.trim_end_matches('}').parse().expect("marks carry numbers"))
+            }
             None => Piece::Device,
         });
         rest = &rest[end..];
@@ -231,16 +221,11 @@ fn split_marks(text: &str) -> Vec<Piece> {
 type Xml = Writer<Vec<u8>>;
 
 fn leaf(writer: &mut Xml, name: &str, value: &str) -> io::Result<()> {
-    writer
-        .create_element(name)
-        .write_text_content(BytesText::new(value))
-        .map(drop)
+    writer.create_element(name).write_text_content(BytesText::new(value)).map(drop)
 }
 
 fn leaves(writer: &mut Xml, pairs: &[(&str, &str)]) -> io::Result<()> {
-    pairs
-        .iter()
-        .try_for_each(|(name, value)| leaf(writer, name, value))
+    pairs.iter().try_for_each(|(name, value)| leaf(writer, name, value))
 }
 
 fn branch(
@@ -248,10 +233,7 @@ fn branch(
     name: &str,
     inner: impl FnOnce(&mut Xml) -> io::Result<()>,
 ) -> io::Result<()> {
-    writer
-        .create_element(name)
-        .write_inner_content(inner)
-        .map(drop)
+    writer.create_element(name).write_inner_content(inner).map(drop)
 }
 
 fn write_device(
@@ -262,35 +244,20 @@ fn write_device(
 ) -> io::Result<()> {
     writer.write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
     branch(writer, "device", |w| {
-        leaves(
-            w,
-            &[
-                ("fullConfig", "true"),
-                ("deviceProtocol", "SIP"),
-                ("ipAddressMode", "0"),
-            ],
-        )?;
+        leaves(w, &[("fullConfig", "true"), ("deviceProtocol", "SIP"), ("ipAddressMode", "0")])?;
         branch(w, "devicePool", |w| write_device_pool(w, nodes))?;
         branch(w, "TVS", |w| write_tvs(w, nodes))?;
         branch(w, "sipProfile", write_sip_profile)?;
         branch(w, "commonProfile", |w| {
-            leaves(
-                w,
-                &[("phonePassword", ""), ("backgroundImageAccess", "true")],
-            )?;
+            leaves(w, &[("phonePassword", ""), ("backgroundImageAccess", "true")])?;
             leaves(w, &[("callLogBlfEnabled", "2"), ("settingsAccess", "1")])
         })?;
         leaf(w, "loadInformation", &format!("sip{model}.14-2-1-0001-125"))?;
         branch(w, "vendorConfig", write_vendor_config)?;
-        leaves(
-            w,
-            &[("deviceSecurityMode", "1"), ("transportLayerProtocol", "1")],
-        )?;
+        leaves(w, &[("deviceSecurityMode", "1"), ("transportLayerProtocol", "1")])?;
         leaf(w, "capfAuthMode", "0")?;
         branch(w, "capfList", |w| {
-            branch(w, "capf", |w| {
-                leaves(w, &[("phonePort", "3804"), ("processNodeName", capf_node)])
-            })
+            branch(w, "capf", |w| leaves(w, &[("phonePort", "3804"), ("processNodeName", capf_node)]))
         })?;
         leaves(w, &[("certHash", ""), ("encrConfig", "false")])?;
         write_services(w, &nodes[0].0)
@@ -299,20 +266,13 @@ fn write_device(
 
 fn write_device_pool(writer: &mut Xml, nodes: &[(String, String, u16)]) -> io::Result<()> {
     branch(writer, "dateTimeSetting", |w| {
-        leaves(
-            w,
-            &[
-                ("dateTemplate", "D/M/Y"),
-                ("timeZone", "GMT Standard/Daylight Time"),
-            ],
-        )
+        leaves(w, &[("dateTemplate", "D/M/Y"), ("timeZone", "GMT Standard/Daylight Time")])
     })?;
     branch(writer, "callManagerGroup", |w| {
         branch(w, "members", |w| {
-            nodes
-                .iter()
-                .enumerate()
-                .try_for_each(|(priority, (name, _, _))| write_call_manager(w, priority, name))
+            nodes.iter().enumerate().try_for_each(|(priority, (name, _, _))| {
+                write_call_manager(w, priority, name)
+            })
         })
     })
 }
@@ -335,49 +295,25 @@ fn write_call_manager(writer: &mut Xml, priority: usize, name: &str) -> io::Resu
 
 fn write_tvs(writer: &mut Xml, nodes: &[(String, String, u16)]) -> io::Result<()> {
     branch(writer, "members", |w| {
-        nodes
-            .iter()
-            .enumerate()
-            .try_for_each(|(priority, (_, address, port))| {
-                w.create_element("member")
-                    .with_attribute(("priority", priority.to_string().as_str()))
-                    .write_inner_content(|w| {
-                        leaves(w, &[("port", &port.to_string()), ("address", address)])
-                    })
-                    .map(drop)
-            })
+        nodes.iter().enumerate().try_for_each(|(priority, (_, address, port))| {
+            w.create_element("member")
+                .with_attribute(("priority", priority.to_string().as_str()))
+                .write_inner_content(|w| {
+                    leaves(w, &[("port", &port.to_string()), ("address", address)])
+                })
+                .map(drop)
+        })
     })
 }
 
 fn write_sip_profile(writer: &mut Xml) -> io::Result<()> {
     branch(writer, "sipCallFeatures", |w| {
-        leaves(
-            w,
-            &[
-                ("cnfJoinEnabled", "true"),
-                ("callForwardURI", "x-cisco-serviceuri-cfwdall"),
-            ],
-        )?;
-        leaves(
-            w,
-            &[
-                ("callPickupURI", "x-cisco-serviceuri-pickup"),
-                ("rfc2543Hold", "false"),
-            ],
-        )?;
-        leaves(
-            w,
-            &[("callHoldRingback", "2"), ("semiAttendedTransfer", "true")],
-        )
+        leaves(w, &[("cnfJoinEnabled", "true"), ("callForwardURI", "x-cisco-serviceuri-cfwdall")])?;
+        leaves(w, &[("callPickupURI", "x-cisco-serviceuri-pickup"), ("rfc2543Hold", "false")])?;
+        leaves(w, &[("callHoldRingback", "2"), ("semiAttendedTransfer", "true")])
     })?;
-    leaves(
-        writer,
-        &[("phoneLabel", DEVICE_MARK), ("startMediaPort", "16384")],
-    )?;
-    leaves(
-        writer,
-        &[("stopMediaPort", "32766"), ("dscpForAudio", "184")],
-    )?;
+    leaves(writer, &[("phoneLabel", DEVICE_MARK), ("startMediaPort", "16384")])?;
+    leaves(writer, &[("stopMediaPort", "32766"), ("dscpForAudio", "184")])?;
     branch(writer, "sipLines", |w| {
         (0..LINES).try_for_each(|line| write_line(w, line))?;
         (0..SPEED_DIALS).try_for_each(|dial| write_speed_dial(w, dial))
@@ -390,46 +326,12 @@ fn write_line(writer: &mut Xml, line: u32) -> io::Result<()> {
         .create_element("line")
         .with_attribute(("button", (line + 1).to_string().as_str()))
         .write_inner_content(|w| {
-            leaves(
-                w,
-                &[
-                    ("featureID", "9"),
-                    ("featureLabel", &number),
-                    ("proxy", "USECALLMANAGER"),
-                ],
-            )?;
-            leaves(
-                w,
-                &[
-                    ("port", "5060"),
-                    ("name", &number),
-                    ("displayName", &number),
-                ],
-            )?;
+            leaves(w, &[("featureID", "9"), ("featureLabel", &number), ("proxy", "USECALLMANAGER")])?;
+            leaves(w, &[("port", "5060"), ("name", &number), ("displayName", &number)])?;
             branch(w, "autoAnswer", |w| leaf(w, "autoAnswerEnabled", "2"))?;
-            leaves(
-                w,
-                &[
-                    ("callWaiting", "3"),
-                    ("authName", ""),
-                    ("sharedLine", "false"),
-                ],
-            )?;
-            leaves(
-                w,
-                &[
-                    ("messageWaitingLampPolicy", "3"),
-                    ("messagesNumber", "8000"),
-                ],
-            )?;
-            leaves(
-                w,
-                &[
-                    ("ringSettingIdle", "4"),
-                    ("ringSettingActive", "5"),
-                    ("contact", &number),
-                ],
-            )
+            leaves(w, &[("callWaiting", "3"), ("authName", ""), ("sharedLine", "false")])?;
+            leaves(w, &[("messageWaitingLampPolicy", "3"), ("messagesNumber", "8000")])?;
+            leaves(w, &[("ringSettingIdle", "4"), ("ringSettingActive", "5"), ("contact", &number)])
         })
         .map(drop)
 }
@@ -440,13 +342,7 @@ fn write_speed_dial(writer: &mut Xml, dial: u32) -> io::Result<()> {
         .create_element("line")
         .with_attribute(("button", (LINES + dial + 1).to_string().as_str()))
         .write_inner_content(|w| {
-            leaves(
-                w,
-                &[
-                    ("featureID", "2"),
-                    ("featureLabel", &format!("Colleague {}", dial + 1)),
-                ],
-            )?;
+            leaves(w, &[("featureID", "2"), ("featureLabel", &format!("Colleague {}", dial + 1))])?;
             leaf(w, "speedDialNumber", &number)
         })
         .map(drop)
@@ -474,27 +370,13 @@ fn write_vendor_config(writer: &mut Xml) -> io::Result<()> {
 fn write_services(writer: &mut Xml, node: &str) -> io::Result<()> {
     leaf(writer, "userLocale", "English_United_States")?;
     leaf(writer, "networkLocale", "United_States")?;
-    leaf(
-        writer,
-        "softKeyFile",
-        "SK50719900-1234-7654-5678-0123456789ab.xml",
-    )?;
+    leaf(writer, "softKeyFile", "SK50719900-1234-7654-5678-0123456789ab.xml")?;
     leaf(writer, "dialTemplate", "DRdflt.xml")?;
-    for service in [
-        "authentication",
-        "directory",
-        "messages",
-        "services",
-        "information",
-    ] {
+    for service in ["authentication", "directory", "messages", "services", "information"] {
         let path = format!("{node}:8080/ccmcip/{service}.jsp");
         leaf(writer, &format!("{service}URL"), &format!("http://{path}"))?;
         let secure = format!("https://{node}:8443/ccmcip/{service}.jsp");
-        leaf(
-            writer,
-            &format!("secure{}URL", capitalised(service)),
-            &secure,
-        )?;
+        leaf(writer, &format!("secure{}URL", capitalised(service)), &secure)?;
     }
     Ok(())
 }
@@ -516,24 +398,15 @@ mod tests {
     }
 
     fn member(address: &str, port: u16) -> TvsMember {
-        TvsMember {
-            address: address.into(),
-            port,
-        }
+        TvsMember { address: address.into(), port }
     }
 
     #[test]
     fn rendered_configuration_names_its_tvs_servers_in_order() {
         let template = ConfigTemplate::new(&nodes(), "pub", "8841");
-        let text = template.render(ConfigValues {
-            device: "SEP001122334455",
-            line: 5_550_000,
-        });
+        let text = template.render(ConfigValues { device: "SEP001122334455", line: 5_550_000 });
         let config = Config::parse(text.as_bytes()).unwrap();
-        assert_eq!(
-            config.tvs,
-            [member("127.0.0.2", 2445), member("127.0.0.1", 12_445)]
-        );
+        assert_eq!(config.tvs, [member("127.0.0.2", 2445), member("127.0.0.1", 12_445)]);
         assert!(text.contains("<phoneLabel>SEP001122334455</phoneLabel>"));
         assert!(text.contains("<name>5550001</name>"), "second line");
         assert!(!text.contains("{{"));
@@ -542,10 +415,7 @@ mod tests {
     #[test]
     fn configuration_has_the_size_of_a_real_one() {
         let template = ConfigTemplate::new(&nodes()[1..], "pub", "8841");
-        let text = template.render(ConfigValues {
-            device: "SEP001122334455",
-            line: 5_550_000,
-        });
+        let text = template.render(ConfigValues { device: "SEP001122334455", line: 5_550_000 });
         // 7,652 bytes with a header of about 408 were seen in a phone log (TFTP-11).
         assert!((7_000..7_500).contains(&text.len()), "{} bytes", text.len());
     }
@@ -554,10 +424,7 @@ mod tests {
     fn members_without_a_port_use_2445_and_other_members_do_not_count() {
         let xml = "<device><TVS><members><member><address>a.example</address></member></members>\
                    </TVS><members><member><address>b</address></member></members></device>";
-        assert_eq!(
-            Config::parse(xml.as_bytes()).unwrap().tvs,
-            [member("a.example", 2445)]
-        );
+        assert_eq!(Config::parse(xml.as_bytes()).unwrap().tvs, [member("a.example", 2445)]);
     }
 
     #[test]
@@ -570,22 +437,12 @@ mod tests {
 
     #[test]
     fn broken_documents_are_refused() {
-        for xml in [
-            "",
-            "<device>",
-            "<device></devic>",
-            "<other/>",
-            "no xml",
-            "<device/",
-        ] {
+        for xml in ["", "<device>", "<device></devic>", "<other/>", "no xml", "<device/"] {
             assert!(Config::parse(xml.as_bytes()).is_err(), "{xml}");
         }
         assert!(Config::parse(&[0xFF, 0xFE]).is_err());
         let zero = "<device><TVS><members><member><port>0</port></member></members></TVS></device>";
-        assert_eq!(
-            Config::parse(zero.as_bytes()).unwrap_err().expected,
-            "a port from 1 to 65535"
-        );
+        assert_eq!(Config::parse(zero.as_bytes()).unwrap_err().expected, "a port from 1 to 65535");
     }
 
     #[test]

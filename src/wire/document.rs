@@ -58,10 +58,7 @@ impl Document {
         while !reader.is_empty() {
             records.push(record(&mut reader)?);
         }
-        Ok(Document {
-            header,
-            body: Body::Records(records),
-        })
+        Ok(Document { header, body: Body::Records(records) })
     }
 
     /// Reads a signed file: header and content.
@@ -70,10 +67,7 @@ impl Document {
     /// If an element of the header does not fit into what holds it.
     pub fn parse_file(bytes: &[u8]) -> Result<Document, WireError> {
         let (header, length) = header(bytes)?;
-        Ok(Document {
-            header,
-            body: Body::Content(bytes[length..].to_vec()),
-        })
+        Ok(Document { header, body: Body::Content(bytes[length..].to_vec()) })
     }
 
     /// Writes the file; header length, container lengths and record lengths are those of what is
@@ -119,13 +113,7 @@ impl Document {
             None => {
                 let at = self.header.iter().position(|node| node.tag() == Some(7));
                 let at = at.map_or(self.header.len(), |at| at + 1);
-                self.header.insert(
-                    at,
-                    Node::Element {
-                        tag: 12,
-                        value: signature,
-                    },
-                );
+                self.header.insert(at, Node::Element { tag: 12, value: signature });
             }
         }
     }
@@ -139,8 +127,7 @@ impl Document {
         let mut out = Vec::new();
         write_nodes(&self.header, &mut out)?;
         let missing = (4 - out.len() % 4) % 4;
-        self.header
-            .extend(std::iter::repeat_n(Node::Padding, missing));
+        self.header.extend(std::iter::repeat_n(Node::Padding, missing));
         Ok(())
     }
 
@@ -182,20 +169,16 @@ fn header(bytes: &[u8]) -> Result<(Vec<Node>, usize), WireError> {
     reader.element()?;
     let element = reader.element()?;
     if element.tag != TAG_HEADER_LENGTH {
-        return Err(WireError::new(
-            "wrong tag",
-            element.offset,
-            "tag 2 (header length) second",
-        ));
+        return Err(WireError::new("wrong tag", element.offset, "tag 2 (header length) second"));
     }
     let length = usize::from(u16::from_be_bytes(element.fixed()?));
-    let inside = bytes
-        .get(..length)
-        .filter(|inside| inside.len() >= reader.offset())
-        .ok_or_else(|| WireError {
-            what: "header length out of range",
-            offset: element.offset,
-            expected: format!("{} to {}, not {length}", reader.offset(), bytes.len()).into(),
+    let inside =
+        bytes.get(..length).filter(|inside| inside.len() >= reader.offset()).ok_or_else(|| {
+            WireError {
+                what: "header length out of range",
+                offset: element.offset,
+                expected: format!("{} to {}, not {length}", reader.offset(), bytes.len()).into(),
+            }
         })?;
     Ok((nodes(Reader::new(inside, 0))?, length))
 }
@@ -216,15 +199,9 @@ fn nodes_below(reader: &mut Reader<'_>, depth: usize) -> Result<Vec<Node>, WireE
         let element = reader.element()?;
         if depth > 0 && CONTAINERS.contains(&tag) {
             let mut inner = Reader::new(element.value, element.offset + 3);
-            nodes.push(Node::Container {
-                tag,
-                nodes: nodes_below(&mut inner, depth - 1)?,
-            });
+            nodes.push(Node::Container { tag, nodes: nodes_below(&mut inner, depth - 1)? });
         } else {
-            nodes.push(Node::Element {
-                tag,
-                value: element.value.to_vec(),
-            });
+            nodes.push(Node::Element { tag, value: element.value.to_vec() });
         }
     }
     Ok(nodes)
@@ -235,11 +212,7 @@ fn record(reader: &mut Reader<'_>) -> Result<Vec<Node>, WireError> {
     let mut probe = *reader;
     let first = probe.element()?;
     if first.tag != TAG_RECORD_LENGTH {
-        return Err(WireError::new(
-            "wrong tag",
-            offset,
-            "tag 1 (record length) first",
-        ));
+        return Err(WireError::new("wrong tag", offset, "tag 1 (record length) first"));
     }
     let length = usize::from(u16::from_be_bytes(first.fixed()?));
     if length < 5 || length > rest.len() {
@@ -253,10 +226,7 @@ fn record(reader: &mut Reader<'_>) -> Result<Vec<Node>, WireError> {
     let mut elements = Vec::with_capacity(10);
     while !inside.is_empty() {
         let element = inside.element()?;
-        elements.push(Node::Element {
-            tag: element.tag,
-            value: element.value.to_vec(),
-        });
+        elements.push(Node::Element { tag: element.tag, value: element.value.to_vec() });
     }
     Ok(elements)
 }
@@ -362,9 +332,7 @@ mod tests {
     fn a_list_with_unknown_elements_is_written_as_it_was() {
         let bytes = list_bytes();
         let document = Document::parse_list(&bytes).unwrap();
-        let Body::Records(records) = &document.body else {
-            panic!("a list")
-        };
+        let Body::Records(records) = &document.body else { panic!("a list") };
         assert_eq!((records.len(), records[1].len()), (2, 2));
         assert_eq!(document.encode().unwrap(), bytes);
     }
@@ -373,22 +341,16 @@ mod tests {
     fn lengths_follow_an_edit() {
         let mut document = Document::parse_list(&list_bytes()).unwrap();
         *document.find_mut(4).unwrap() = b"CN=longer\0".to_vec();
-        let Body::Records(records) = &mut document.body else {
-            panic!("a list")
-        };
+        let Body::Records(records) = &mut document.body else { panic!("a list") };
         records.truncate(1);
         records[0].retain(|node| node.tag() != Some(8));
         document.pad().unwrap();
         let bytes = document.encode().unwrap();
         let file = crate::wire::SignedFile::parse(&bytes).unwrap();
-        assert_eq!(
-            (file.header.signer_name, file.header.length % 4),
-            ("CN=longer", 0)
-        );
+        assert_eq!((file.header.signer_name, file.header.length % 4), ("CN=longer", 0));
         let offset = usize::from(file.header.length);
-        let records: Vec<_> = crate::wire::Records::new(file.body, offset)
-            .collect::<Result<_, _>>()
-            .unwrap();
+        let records: Vec<_> =
+            crate::wire::Records::new(file.body, offset).collect::<Result<_, _>>().unwrap();
         assert_eq!((records.len(), records[0].signature), (1, &[][..]));
     }
 
@@ -417,10 +379,7 @@ mod tests {
         assert_eq!((bytes[15], bytes[18]), (3, 4));
         bytes[20] = 200;
         let error = Document::parse_file(&bytes).unwrap_err();
-        assert_eq!(
-            (error.what, error.offset),
-            ("element runs past the end", 18)
-        );
+        assert_eq!((error.what, error.offset), ("element runs past the end", 18));
     }
 
     #[test]
@@ -431,11 +390,7 @@ mod tests {
             document.pad().unwrap();
             let bytes = document.encode().unwrap();
             assert_eq!(bytes.len() % 4, 0);
-            let padding = document
-                .header
-                .iter()
-                .filter(|node| **node == Node::Padding)
-                .count();
+            let padding = document.header.iter().filter(|node| **node == Node::Padding).count();
             assert!(padding < 4);
         }
     }
@@ -444,10 +399,7 @@ mod tests {
     fn too_long_parts_are_refused_by_the_writer() {
         let mut document = Document::parse_file(&header_bytes()).unwrap();
         *document.find_mut(14).unwrap() = vec![b'a'; 65_536];
-        assert_eq!(
-            document.encode().unwrap_err().what,
-            "element too long to write"
-        );
+        assert_eq!(document.encode().unwrap_err().what, "element too long to write");
         *document.find_mut(14).unwrap() = vec![b'a'; 65_535];
         assert_eq!(document.encode().unwrap_err().what, "too long to write");
     }

@@ -59,11 +59,7 @@ impl<'a> Encryption<'a> {
     /// Adds the digest of the content before padding.
     #[must_use]
     pub const fn with_digest(self, digest: u8, digest_value: &'a [u8]) -> Encryption<'a> {
-        Encryption {
-            digest,
-            digest_value,
-            ..self
-        }
+        Encryption { digest, digest_value, ..self }
     }
 
     /// Reads tags 16 to 27 of a header; sizes that only decryption needs are left to
@@ -120,11 +116,8 @@ impl<'a> Encryption<'a> {
     /// If the IV has not 16 bytes, the padding is not 1 to 16 or longer than the content, or the
     /// content is empty or no multiple of 16.
     pub fn check(&self, content_length: usize) -> Result<[u8; BLOCK], WireError> {
-        let fault = |what, offset, expected: String| WireError {
-            what,
-            offset,
-            expected: expected.into(),
-        };
+        let fault =
+            |what, offset, expected: String| WireError { what, offset, expected: expected.into() };
         let iv = self.iv.try_into().map_err(|_| {
             let expected = format!("{BLOCK} bytes, not {}", self.iv.len());
             fault("IV has a wrong size", self.iv_offset, expected)
@@ -132,19 +125,11 @@ impl<'a> Encryption<'a> {
         let padding = usize::from(self.padding);
         if padding == 0 || padding > BLOCK {
             let expected = format!("1 to {BLOCK}, not {padding}");
-            return Err(fault(
-                "padding length out of range",
-                self.padding_offset,
-                expected,
-            ));
+            return Err(fault("padding length out of range", self.padding_offset, expected));
         }
         if content_length == 0 || !content_length.is_multiple_of(BLOCK) {
             let expected = format!("a multiple of {BLOCK}, not {content_length} bytes");
-            return Err(fault(
-                "content is not whole blocks",
-                self.padding_offset,
-                expected,
-            ));
+            return Err(fault("content is not whole blocks", self.padding_offset, expected));
         }
         Ok(iv)
     }
@@ -157,11 +142,7 @@ impl<'a> Encryption<'a> {
         let mut iv_info = Vec::with_capacity(64);
         put_element(&mut iv_info, TAG_IV_UNKNOWN, &[0]);
         put_element(&mut iv_info, TAG_IV, self.iv);
-        put_element(
-            &mut iv_info,
-            TAG_PADDING_LENGTH,
-            &self.padding.to_be_bytes(),
-        );
+        put_element(&mut iv_info, TAG_PADDING_LENGTH, &self.padding.to_be_bytes());
         let mut key_info = Vec::with_capacity(32 + self.wrapped_key.len());
         put_element(&mut key_info, TAG_KEY_UNKNOWN, &[0]);
         put_element(&mut key_info, TAG_KEY_BITS, &self.key_bits.to_be_bytes());
@@ -208,10 +189,7 @@ mod tests {
         assert_eq!(parsed.header.version, (2, 0));
         assert_eq!((parsed.body.len(), parsed.header.length % 4), (32, 0));
         let read = Encryption::parse(&parsed).unwrap();
-        assert_eq!(
-            (read.iv, read.padding, read.key_bits),
-            (&[3; 16][..], 9, 2048)
-        );
+        assert_eq!((read.iv, read.padding, read.key_bits), (&[3; 16][..], 9, 2048));
         assert_eq!((read.key_algorithm, read.wrapped_key), (1, &[8; 256][..]));
         assert_eq!((read.digest, read.digest_value), (3, &[4; 64][..]));
         assert_eq!(read.check(32), Ok([3; 16]));
@@ -220,10 +198,7 @@ mod tests {
     #[test]
     fn sizes_are_checked_at_both_ends() {
         let what = |iv: &[u8], padding, length| {
-            Encryption::new(iv, padding, &[])
-                .check(length)
-                .map_err(|error| error.what)
-                .err()
+            Encryption::new(iv, padding, &[]).check(length).map_err(|error| error.what).err()
         };
         assert_eq!(what(&[0; 16], 1, 16), None);
         assert_eq!(what(&[0; 16], 16, 16), None);

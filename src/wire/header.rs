@@ -77,11 +77,7 @@ impl<'a> SignedFile<'a> {
         }
         let elements = Reader::new(&bytes[reader.offset()..room], reader.offset());
         let header = Fields::read(elements)?.into_header((version[0], version[1]), length)?;
-        Ok(SignedFile {
-            header,
-            body: &bytes[room..],
-            bytes,
-        })
+        Ok(SignedFile { header, body: &bytes[room..], bytes })
     }
 
     /// Writes what the signature covers into `out`: the whole file without element 12.
@@ -101,11 +97,7 @@ impl<'a> SignedFile<'a> {
                 reader.byte("padding").ok()?;
             }
             let container = CONTAINERS.contains(&reader.peek()?);
-            if container {
-                reader.enter().ok()
-            } else {
-                reader.element().ok()
-            }
+            if container { reader.enter().ok() } else { reader.element().ok() }
         })
     }
 
@@ -155,11 +147,8 @@ impl<'a> Fields<'a> {
                 fields.padding += 1;
                 continue;
             }
-            let element = if CONTAINERS.contains(&tag) {
-                reader.enter()?
-            } else {
-                reader.element()?
-            };
+            let element =
+                if CONTAINERS.contains(&tag) { reader.enter()? } else { reader.element()? };
             fields.once(element)?;
             fields.store(element)?;
         }
@@ -174,11 +163,7 @@ impl<'a> Fields<'a> {
         }
         let bit = 1 << element.tag;
         if self.seen & bit != 0 {
-            return Err(WireError::new(
-                "element repeats",
-                element.offset,
-                "each tag once",
-            ));
+            return Err(WireError::new("element repeats", element.offset, "each tag once"));
         }
         self.seen |= bit;
         Ok(())
@@ -187,11 +172,7 @@ impl<'a> Fields<'a> {
     fn store(&mut self, element: Element<'a>) -> Result<(), WireError> {
         match element.tag {
             1 | 2 => {
-                return Err(WireError::new(
-                    "element repeats",
-                    element.offset,
-                    "each tag once",
-                ));
+                return Err(WireError::new("element repeats", element.offset, "each tag once"));
             }
             3 => self.signer_info = true,
             4 => self.signer_name = Some(element.text()?),
@@ -216,17 +197,14 @@ impl<'a> Fields<'a> {
         if !self.signer_info {
             return Err(missing("tag 3 (signer info)"));
         }
-        let (signature_offset, signature) = self
-            .signature
-            .ok_or_else(|| missing("tag 12 (signature)"))?;
+        let (signature_offset, signature) =
+            self.signature.ok_or_else(|| missing("tag 12 (signature)"))?;
         Ok(Header {
             version,
             length,
             signer_version: self.signer_version,
             signer_name: self.signer_name.unwrap_or_default(),
-            serial: self
-                .serial
-                .ok_or_else(|| missing("tag 5 (serial number)"))?,
+            serial: self.serial.ok_or_else(|| missing("tag 5 (serial number)"))?,
             issuer: self.issuer.unwrap_or_default(),
             digest: self.digest.ok_or_else(|| missing("tag 8 (digest)"))?,
             algorithm: self.algorithm,
@@ -307,27 +285,7 @@ impl HeaderSpec<'_> {
         }
         self.put_signer(&mut out);
         let modulus = modulus_id(self.signature_length);
-        put_element(
-            &mut out,
-            7,
-            &[
-                8,
-                0,
-                1,
-                self.digest,
-                9,
-                0,
-                8,
-                10,
-                0,
-                1,
-                0,
-                11,
-                0,
-                1,
-                modulus,
-            ],
-        );
+        put_element(&mut out, 7, &[8, 0, 1, self.digest, 9, 0, 8, 10, 0, 1, 0, 11, 0, 1, modulus]);
         let signature_offset = out.len();
         put_text(&mut out, 14, self.file_name);
         put_element(&mut out, 15, &self.timestamp.to_be_bytes());
@@ -338,10 +296,7 @@ impl HeaderSpec<'_> {
         }
         let length = u16::try_from(out.len() + signature_element).expect("headers are short");
         out[8..10].copy_from_slice(&length.to_be_bytes());
-        UnsignedHeader {
-            bytes: out,
-            signature_offset,
-        }
+        UnsignedHeader { bytes: out, signature_offset }
     }
 
     fn put_signer(&self, out: &mut Vec<u8>) {
@@ -415,16 +370,10 @@ mod tests {
             let parsed = SignedFile::parse(&bytes).unwrap();
             let header = parsed.header;
             assert_eq!((header.version, header.signer_version), ((1, 2), None));
-            assert_eq!(
-                (header.signer_name, header.issuer),
-                ("CN=pub;OU=TAC", "CN=ca")
-            );
+            assert_eq!((header.signer_name, header.issuer), ("CN=pub;OU=TAC", "CN=ca"));
             assert_eq!((header.serial, header.digest), (&[0x83, 0xE9][..], 3));
             assert_eq!((header.modulus, header.signature), (2, &[7; 256][..]));
-            assert_eq!(
-                (header.file_name, header.timestamp),
-                ("ITLFile.tlv", 1_311_776_184)
-            );
+            assert_eq!((header.file_name, header.timestamp), ("ITLFile.tlv", 1_311_776_184));
             assert_eq!(usize::from(header.length) + 4, bytes.len());
             assert_eq!(header.length % 4, 0);
             assert_eq!(parsed.body, b"body");
@@ -435,27 +384,16 @@ mod tests {
     fn signed_bytes_are_what_the_writer_signed() {
         let bytes = file(HeaderOrder::Cucm);
         let mut covered = Vec::new();
-        SignedFile::parse(&bytes)
-            .unwrap()
-            .signed_bytes(&mut covered);
-        assert_eq!(
-            covered,
-            spec(HeaderOrder::Cucm).encode().to_be_signed(b"body")
-        );
+        SignedFile::parse(&bytes).unwrap().signed_bytes(&mut covered);
+        assert_eq!(covered, spec(HeaderOrder::Cucm).encode().to_be_signed(b"body"));
     }
 
     #[test]
     fn signer_version_is_written_after_the_header_length() {
-        let spec = HeaderSpec {
-            signer_version: Some((1, 1)),
-            ..spec(HeaderOrder::Cucm)
-        };
+        let spec = HeaderSpec { signer_version: Some((1, 1)), ..spec(HeaderOrder::Cucm) };
         let bytes = spec.encode().with_signature(&[7; 256]);
         assert_eq!(bytes[10..15], [28, 0, 2, 1, 1]);
-        assert_eq!(
-            SignedFile::parse(&bytes).unwrap().header.signer_version,
-            Some((1, 1))
-        );
+        assert_eq!(SignedFile::parse(&bytes).unwrap().header.signer_version, Some((1, 1)));
     }
 
     #[test]
@@ -466,40 +404,27 @@ mod tests {
         put_element(&mut bytes, 12, &[1; 256]);
         let length = u16::try_from(bytes.len()).unwrap();
         bytes[8..10].copy_from_slice(&length.to_be_bytes());
-        assert_eq!(
-            SignedFile::parse(&bytes).unwrap_err().what,
-            "element repeats"
-        );
+        assert_eq!(SignedFile::parse(&bytes).unwrap_err().what, "element repeats");
     }
 
     #[test]
     fn missing_signer_serial_digest_or_signature_is_malformed() {
         let parse_without = |tag: u8| {
             let mut bytes = vec![1, 0, 2, 1, 2, 2, 0, 2, 0, 0];
-            for (element, value) in [
-                (3, &[][..]),
-                (5, &[1]),
-                (8, &[3]),
-                (12, &[9; 8]),
-                (14, b"a\0"),
-                (15, &[0; 4]),
-            ] {
+            for (element, value) in
+                [(3, &[][..]), (5, &[1]), (8, &[3]), (12, &[9; 8]), (14, b"a\0"), (15, &[0; 4])]
+            {
                 if element != tag {
                     put_element(&mut bytes, element, value);
                 }
             }
             let length = u16::try_from(bytes.len()).unwrap();
             bytes[8..10].copy_from_slice(&length.to_be_bytes());
-            SignedFile::parse(&bytes)
-                .map(|_| ())
-                .map_err(|error| error.expected)
+            SignedFile::parse(&bytes).map(|_| ()).map_err(|error| error.expected)
         };
         for tag in [3, 5, 8, 12] {
             let expected = parse_without(tag).unwrap_err();
-            assert!(
-                expected.starts_with(&format!("tag {tag} ")),
-                "{tag}: {expected}"
-            );
+            assert!(expected.starts_with(&format!("tag {tag} ")), "{tag}: {expected}");
         }
         assert_eq!(parse_without(14), Ok(()), "the file name may be missing");
     }
@@ -510,11 +435,7 @@ mod tests {
         for wrong in [0u16, 10, u16::try_from(bytes.len()).unwrap() + 1, 0xFFFF] {
             bytes[8..10].copy_from_slice(&wrong.to_be_bytes());
             let error = SignedFile::parse(&bytes).unwrap_err();
-            assert_eq!(
-                (error.what, error.offset),
-                ("header length out of range", 5),
-                "{wrong}"
-            );
+            assert_eq!((error.what, error.offset), ("header length out of range", 5), "{wrong}");
         }
     }
 }

@@ -22,10 +22,8 @@ pub fn name_key(name: &str) -> String {
             (None, None) => {}
         }
     }
-    let mut pairs: Vec<String> = raw
-        .iter()
-        .map(|(key, value)| format!("{key}={}", unescape(value)))
-        .collect();
+    let mut pairs: Vec<String> =
+        raw.iter().map(|(key, value)| format!("{key}={}", unescape(value))).collect();
     pairs.sort();
     pairs.join("\0")
 }
@@ -94,10 +92,7 @@ mod tests {
         assert!(same_name("CN=pub;OU=TAC;O=Cisco", "CN=pub,O=Cisco,OU=TAC"));
         assert!(same_name("cn=pub;ou=TAC", "CN=pub;OU=TAC"));
         assert!(same_name("CN=pub;2.5.4.5=7", "SERIALNUMBER=7,CN=pub"));
-        assert!(
-            !same_name("CN=pub;OU=TAC", "CN=pub;OU=tac"),
-            "values keep their case"
-        );
+        assert!(!same_name("CN=pub;OU=TAC", "CN=pub;OU=tac"), "values keep their case");
         assert!(!same_name("CN=pub", "CN=pub;OU=TAC"));
         assert!(!same_name("CN=pub;OU=sub", "CN=sub;OU=pub"));
     }

@@ -138,44 +138,24 @@ impl<'a> Packet<'a> {
         match reader.u16("an opcode")? {
             OPCODE_RRQ => {
                 if bytes.len() > REQUEST_LENGTH_MAX {
-                    return Err(WireError::new(
-                        "request is too long",
-                        512,
-                        "at most 512 bytes",
-                    ));
+                    return Err(WireError::new("request is too long", 512, "at most 512 bytes"));
                 }
                 let file = string(&mut reader, "a file name")?;
                 let octet = string(&mut reader, "a mode")?.eq_ignore_ascii_case("octet");
-                Ok(Packet::Rrq {
-                    file,
-                    octet,
-                    options: read_options(&mut reader)?,
-                })
+                Ok(Packet::Rrq { file, octet, options: read_options(&mut reader)? })
             }
             OPCODE_WRQ => Ok(Packet::Wrq),
-            OPCODE_DATA => Ok(Packet::Data {
-                block: reader.u16("a block number")?,
-                data: reader.rest(),
-            }),
-            OPCODE_ACK => Ok(Packet::Ack {
-                block: reader.u16("a block number")?,
-            }),
+            OPCODE_DATA => {
+                Ok(Packet::Data { block: reader.u16("a block number")?, data: reader.rest() })
+            }
+            OPCODE_ACK => Ok(Packet::Ack { block: reader.u16("a block number")? }),
             OPCODE_ERROR => {
                 let code = ErrorCode::from_number(reader.u16("an error code")?);
                 // Some servers leave out the final NUL; the code is what counts.
-                let message = reader
-                    .rest()
-                    .split(|&byte| byte == 0)
-                    .next()
-                    .unwrap_or_default();
-                Ok(Packet::Error {
-                    code,
-                    message: std::str::from_utf8(message).unwrap_or(""),
-                })
+                let message = reader.rest().split(|&byte| byte == 0).next().unwrap_or_default();
+                Ok(Packet::Error { code, message: std::str::from_utf8(message).unwrap_or("") })
             }
-            OPCODE_OACK => Ok(Packet::Oack {
-                options: read_options(&mut reader)?,
-            }),
+            OPCODE_OACK => Ok(Packet::Oack { options: read_options(&mut reader)? }),
             _ => Err(WireError::new("unknown opcode", 0, "1 to 6")),
         }
     }
@@ -184,11 +164,7 @@ impl<'a> Packet<'a> {
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.clear();
         match *self {
-            Packet::Rrq {
-                file,
-                octet,
-                options,
-            } => {
+            Packet::Rrq { file, octet, options } => {
                 out.extend_from_slice(&OPCODE_RRQ.to_be_bytes());
                 put_string(out, file);
                 put_string(out, if octet { "octet" } else { "netascii" });
@@ -243,9 +219,8 @@ fn read_options(reader: &mut Reader<'_>) -> Result<Options, WireError> {
             "windowsize" => &mut options.window_size,
             _ => continue,
         };
-        let number = value
-            .parse()
-            .map_err(|_| WireError::new("option is no number", at, "a number"))?;
+        let number =
+            value.parse().map_err(|_| WireError::new("option is no number", at, "a number"))?;
         slot.get_or_insert(number);
     }
     Ok(options)
@@ -289,33 +264,16 @@ mod tests {
             timeout_s: Some(3),
             window_size: Some(8),
         };
-        round_trip(Packet::Rrq {
-            file: "ITLFile.tlv",
-            octet: true,
-            options,
-        });
-        round_trip(Packet::Rrq {
-            file: "a",
-            octet: false,
-            options: Options::default(),
-        });
+        round_trip(Packet::Rrq { file: "ITLFile.tlv", octet: true, options });
+        round_trip(Packet::Rrq { file: "a", octet: false, options: Options::default() });
         round_trip(Packet::Wrq);
-        round_trip(Packet::Data {
-            block: 65_535,
-            data: &[1, 2, 3],
-        });
-        round_trip(Packet::Data {
-            block: 1,
-            data: &[],
-        });
+        round_trip(Packet::Data { block: 65_535, data: &[1, 2, 3] });
+        round_trip(Packet::Data { block: 1, data: &[] });
         round_trip(Packet::Ack { block: 7 });
         for number in 0..10 {
             let code = ErrorCode::from_number(number);
             assert_eq!(code.number(), number);
-            round_trip(Packet::Error {
-                code,
-                message: "no",
-            });
+            round_trip(Packet::Error { code, message: "no" });
         }
         round_trip(Packet::Oack { options });
     }
@@ -323,22 +281,11 @@ mod tests {
     #[test]
     fn request_of_a_stock_client_is_read() {
         let bytes = b"\0\x01CTLSEP0011215A1AE3.tlv\0OCTET\0BlkSize\x001428\0x-unknown\0v\0";
-        let Packet::Rrq {
-            file,
-            octet,
-            options,
-        } = Packet::parse(bytes).unwrap()
-        else {
+        let Packet::Rrq { file, octet, options } = Packet::parse(bytes).unwrap() else {
             panic!("a read request");
         };
         assert_eq!((file, octet), ("CTLSEP0011215A1AE3.tlv", true));
-        assert_eq!(
-            options,
-            Options {
-                block_size: Some(1428),
-                ..Options::default()
-            }
-        );
+        assert_eq!(options, Options { block_size: Some(1428), ..Options::default() });
     }
 
     #[test]
@@ -357,9 +304,7 @@ mod tests {
     #[test]
     fn the_first_of_a_repeated_option_counts() {
         let bytes = b"\0\x01a\0octet\0blksize\x00100\0blksize\x00200\0";
-        let Packet::Rrq { options, .. } = Packet::parse(bytes).unwrap() else {
-            panic!()
-        };
+        let Packet::Rrq { options, .. } = Packet::parse(bytes).unwrap() else { panic!() };
         assert_eq!(options.block_size, Some(100));
     }
 
@@ -367,12 +312,6 @@ mod tests {
     fn an_error_without_its_final_nul_is_still_an_error() {
         let packet = Packet::parse(b"\0\x05\0\x01File not found").unwrap();
         let message = "File not found";
-        assert_eq!(
-            packet,
-            Packet::Error {
-                code: ErrorCode::FileNotFound,
-                message
-            }
-        );
+        assert_eq!(packet, Packet::Error { code: ErrorCode::FileNotFound, message });
     }
 }

@@ -15,11 +15,7 @@ pub struct WireError {
 impl WireError {
     /// A fault with a fixed expectation.
     pub const fn new(what: &'static str, offset: usize, expected: &'static str) -> WireError {
-        WireError {
-            what,
-            offset,
-            expected: Cow::Borrowed(expected),
-        }
+        WireError { what, offset, expected: Cow::Borrowed(expected) }
     }
 }
 
@@ -44,10 +40,7 @@ pub struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// A reader of `bytes` whose first byte has the offset `offset`.
     pub const fn new(bytes: &'a [u8], offset: usize) -> Reader<'a> {
-        Reader {
-            rest: bytes,
-            offset,
-        }
+        Reader { rest: bytes, offset }
     }
 
     /// Offset of the next byte.
@@ -101,10 +94,7 @@ impl<'a> Reader<'a> {
     /// Reads one element; its value must fit into what is left.
     pub fn element(&mut self) -> Result<Element<'a>, WireError> {
         let (tag, offset, length) = self.tag_and_length()?;
-        let value = self
-            .rest
-            .get(..length)
-            .ok_or_else(|| overrun(offset, tag, length, self))?;
+        let value = self.rest.get(..length).ok_or_else(|| overrun(offset, tag, length, self))?;
         self.rest = &self.rest[length..];
         self.offset += length;
         Ok(Element { tag, offset, value })
@@ -113,10 +103,7 @@ impl<'a> Reader<'a> {
     /// Reads tag and length of a container and stays in front of its first inner element.
     pub fn enter(&mut self) -> Result<Element<'a>, WireError> {
         let (tag, offset, length) = self.tag_and_length()?;
-        let value = self
-            .rest
-            .get(..length)
-            .ok_or_else(|| overrun(offset, tag, length, self))?;
+        let value = self.rest.get(..length).ok_or_else(|| overrun(offset, tag, length, self))?;
         Ok(Element { tag, offset, value })
     }
 
@@ -190,22 +177,8 @@ mod tests {
     fn elements_are_read_in_order_with_their_offsets() {
         let bytes = [7, 0, 1, 9, 8, 0, 0];
         let mut reader = Reader::new(&bytes, 100);
-        assert_eq!(
-            reader.element().unwrap(),
-            Element {
-                tag: 7,
-                offset: 100,
-                value: &[9]
-            }
-        );
-        assert_eq!(
-            reader.element().unwrap(),
-            Element {
-                tag: 8,
-                offset: 104,
-                value: &[]
-            }
-        );
+        assert_eq!(reader.element().unwrap(), Element { tag: 7, offset: 100, value: &[9] });
+        assert_eq!(reader.element().unwrap(), Element { tag: 8, offset: 104, value: &[] });
         assert!(reader.is_empty());
     }
 
@@ -230,14 +203,7 @@ mod tests {
 
     #[test]
     fn text_drops_one_final_nul_only() {
-        let text = |value| {
-            Element {
-                tag: 4,
-                offset: 0,
-                value,
-            }
-            .text()
-        };
+        let text = |value| Element { tag: 4, offset: 0, value }.text();
         assert_eq!(text(b"CN=a\0").unwrap(), "CN=a");
         assert_eq!(text(b"CN=a").unwrap(), "CN=a");
         assert_eq!(text(b"\0").unwrap(), "");

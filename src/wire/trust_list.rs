@@ -53,9 +53,7 @@ pub struct Records<'a> {
 impl<'a> Records<'a> {
     /// The records in `body`, which starts at `offset` of the file.
     pub const fn new(body: &'a [u8], offset: usize) -> Records<'a> {
-        Records {
-            reader: Reader::new(body, offset),
-        }
+        Records { reader: Reader::new(body, offset) }
     }
 
     fn record(&mut self) -> Result<Record<'a>, WireError> {
@@ -63,11 +61,7 @@ impl<'a> Records<'a> {
         let mut probe = self.reader;
         let first = probe.element()?;
         if first.tag != 1 {
-            return Err(WireError::new(
-                "wrong tag",
-                offset,
-                "tag 1 (record length) first",
-            ));
+            return Err(WireError::new("wrong tag", offset, "tag 1 (record length) first"));
         }
         let length = u16::from_be_bytes(first.fixed()?);
         if length < 5 || usize::from(length) > self.reader.rest().len() {
@@ -79,11 +73,7 @@ impl<'a> Records<'a> {
         }
         let bytes = self.reader.take(usize::from(length), "a record")?;
         let mut elements = Reader::new(&bytes[5..], offset + 5);
-        let mut record = Record {
-            offset,
-            length,
-            ..Record::default()
-        };
+        let mut record = Record { offset, length, ..Record::default() };
         while !elements.is_empty() {
             record.store(elements.element()?)?;
         }
@@ -202,20 +192,12 @@ mod tests {
 
     #[test]
     fn record_round_trips_with_certificate_or_hash() {
-        for certificate in [
-            RecordCertificate::Der(&[5; 900]),
-            RecordCertificate::Sha1([6; 20]),
-        ] {
+        for certificate in [RecordCertificate::Der(&[5; 900]), RecordCertificate::Sha1([6; 20])] {
             let mut bytes = Vec::new();
             spec(certificate).encode(&mut bytes);
             let records: Vec<_> = Records::new(&bytes, 300).collect::<Result<_, _>>().unwrap();
-            let [record] = records[..] else {
-                panic!("one record")
-            };
-            assert_eq!(
-                (record.offset, usize::from(record.length)),
-                (300, bytes.len())
-            );
+            let [record] = records[..] else { panic!("one record") };
+            assert_eq!((record.offset, usize::from(record.length)), (300, bytes.len()));
             assert_eq!((record.subject, record.issuer), ("CN=pub;OU=TAC", "CN=ca"));
             assert_eq!((record.role, record.serial), (Some(21), &[1, 2][..]));
             assert_eq!((record.dns_name, record.public_key.len()), ("", 270));
@@ -260,11 +242,7 @@ mod tests {
         }
         bytes[3..5].copy_from_slice(&5u16.to_be_bytes());
         let mut records = Records::new(&bytes, 0);
-        assert_eq!(
-            records.next().unwrap().unwrap().length,
-            5,
-            "an empty record is well-formed"
-        );
+        assert_eq!(records.next().unwrap().unwrap().length, 5, "an empty record is well-formed");
         assert_eq!(records.next().unwrap().unwrap_err().what, "wrong tag");
     }
 }

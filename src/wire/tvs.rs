@@ -148,12 +148,7 @@ impl<'a> Message<'a> {
         while !reader.is_empty() {
             elements.push(reader.element()?);
         }
-        Ok(Message {
-            command,
-            reserved,
-            session_id,
-            elements,
-        })
+        Ok(Message { command, reserved, session_id, elements })
     }
 
     /// Writes the message.
@@ -174,12 +169,8 @@ impl<'a> Message<'a> {
     }
 
     fn need(&self, tag: u8, expected: &'static str) -> Result<&Element<'a>, WireError> {
-        let end = self
-            .elements
-            .last()
-            .map_or(HEADER_LENGTH, |e| e.offset + 3 + e.value.len());
-        self.find(tag)
-            .ok_or_else(|| WireError::new("element missing", end, expected))
+        let end = self.elements.last().map_or(HEADER_LENGTH, |e| e.offset + 3 + e.value.len());
+        self.find(tag).ok_or_else(|| WireError::new("element missing", end, expected))
     }
 }
 
@@ -220,18 +211,10 @@ impl<'a> Request<'a> {
                 serial: message.need(TAG_SERIAL, "tag 5 (serial number)")?.value,
             },
             Command::VerifyResponse | Command::QueryResponse => {
-                return Err(WireError::new(
-                    "answer instead of a request",
-                    2,
-                    "command 1 or 3",
-                ));
+                return Err(WireError::new("answer instead of a request", 2, "command 1 or 3"));
             }
         };
-        Ok(Request {
-            session_id: message.session_id,
-            device_name,
-            question,
-        })
+        Ok(Request { session_id: message.session_id, device_name, question })
     }
 
     /// Writes the request, elements in the order of the captures.
@@ -250,11 +233,7 @@ impl<'a> Request<'a> {
             Question::Verify { certificate } => {
                 put_element(&mut out, TAG_CERTIFICATE, certificate);
             }
-            Question::Query {
-                subject,
-                issuer,
-                serial,
-            } => {
+            Question::Query { subject, issuer, serial } => {
                 put_text(&mut out, TAG_SUBJECT, subject);
                 put_text(&mut out, TAG_ISSUER, issuer);
                 put_element(&mut out, TAG_SERIAL, serial);
@@ -271,27 +250,12 @@ impl<'a> Response<'a> {
     /// If the message is malformed, is a request, or lacks an element that its status needs.
     pub fn parse(bytes: &'a [u8]) -> Result<Response<'a>, WireError> {
         let message = Message::parse(bytes)?;
-        if matches!(
-            message.command,
-            Command::VerifyRequest | Command::QueryRequest
-        ) {
-            return Err(WireError::new(
-                "request instead of an answer",
-                2,
-                "command 2 or 4",
-            ));
+        if matches!(message.command, Command::VerifyRequest | Command::QueryRequest) {
+            return Err(WireError::new("request instead of an answer", 2, "command 2 or 4"));
         }
         let [status] = message.need(TAG_STATUS, "tag 7 (status)")?.fixed()?;
-        let known = if status == 0 {
-            Some(Known::of(&message)?)
-        } else {
-            None
-        };
-        Ok(Response {
-            command: message.command,
-            session_id: message.session_id,
-            known,
-        })
+        let known = if status == 0 { Some(Known::of(&message)?) } else { None };
+        Ok(Response { command: message.command, session_id: message.session_id, known })
     }
 
     /// Writes the answer.
@@ -325,11 +289,7 @@ impl<'a> Known<'a> {
             _ => message.find(TAG_CERTIFICATE).map(|element| element.value),
         };
         let ttl_s = u32::from_be_bytes(message.need(TAG_TTL, "tag 9 (TTL)")?.fixed()?);
-        Ok(Known {
-            certificate,
-            roles: roles.value,
-            ttl_s,
-        })
+        Ok(Known { certificate, roles: roles.value, ttl_s })
     }
 }
 
@@ -341,22 +301,13 @@ mod tests {
         Request {
             session_id: 1_001,
             device_name: "CP-8861-SEPB000B4BA0AEE",
-            question: Question::Query {
-                subject: "CN=s",
-                issuer: "CN=i",
-                serial: &[1, 2],
-            },
+            question: Question::Query { subject: "CN=s", issuer: "CN=i", serial: &[1, 2] },
         }
     }
 
     #[test]
     fn requests_round_trip() {
-        let verify = Request {
-            question: Question::Verify {
-                certificate: &[9; 900],
-            },
-            ..query()
-        };
+        let verify = Request { question: Question::Verify { certificate: &[9; 900] }, ..query() };
         for request in [query(), verify] {
             assert_eq!(Request::parse(&request.encode()), Ok(request));
         }
@@ -364,21 +315,10 @@ mod tests {
 
     #[test]
     fn responses_round_trip() {
-        let known = Known {
-            certificate: Some(&[9; 900]),
-            roles: &[0, 3],
-            ttl_s: 86_400,
-        };
-        let valid = Response {
-            command: Command::QueryResponse,
-            session_id: 7,
-            known: Some(known),
-        };
-        let unknown = Response {
-            command: Command::VerifyResponse,
-            session_id: 8,
-            known: None,
-        };
+        let known = Known { certificate: Some(&[9; 900]), roles: &[0, 3], ttl_s: 86_400 };
+        let valid =
+            Response { command: Command::QueryResponse, session_id: 7, known: Some(known) };
+        let unknown = Response { command: Command::VerifyResponse, session_id: 8, known: None };
         for response in [valid, unknown] {
             assert_eq!(Response::parse(&response.encode()), Ok(response));
         }
@@ -404,20 +344,14 @@ mod tests {
     fn a_positive_query_answer_needs_certificate_roles_and_ttl() {
         for missing in [TAG_CERTIFICATE, TAG_ROLES, TAG_TTL, TAG_STATUS] {
             let mut out = start(Command::QueryResponse, 1);
-            for (tag, value) in [
-                (TAG_STATUS, &[0][..]),
-                (TAG_CERTIFICATE, &[1]),
-                (TAG_ROLES, &[3]),
-                (TAG_TTL, &[0; 4]),
-            ] {
+            for (tag, value) in
+                [(TAG_STATUS, &[0][..]), (TAG_CERTIFICATE, &[1]), (TAG_ROLES, &[3]), (TAG_TTL, &[0; 4])]
+            {
                 if tag != missing {
                     put_element(&mut out, tag, value);
                 }
             }
-            assert_eq!(
-                Response::parse(&finish(out)).unwrap_err().what,
-                "element missing"
-            );
+            assert_eq!(Response::parse(&finish(out)).unwrap_err().what, "element missing");
         }
     }
 

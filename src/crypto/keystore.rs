@@ -19,7 +19,7 @@ pub struct KeyStore {
 #[derive(Debug, thiserror::Error)]
 pub enum KeyStoreError {
     /// A block of a PEM text cannot be read.
-    #[error("a PEM block cannot be read: {0}")]
+    #[error("a block cannot be read: {0}")]
     Pem(String),
     /// The PKCS#12 file is broken or the password does not fit.
     #[error("the PKCS#12 file cannot be opened (wrong password or broken file): {0}")]
@@ -41,6 +41,19 @@ impl KeyStore {
             let (label, der) = pem::decode_vec(block.as_bytes())
                 .map_err(|error| KeyStoreError::Pem(error.to_string()))?;
             store.add(label, der)?;
+        }
+        Ok(store)
+    }
+
+    /// Reads one certificate or one private key (PKCS#8 or PKCS#1) from DER.
+    pub fn from_der(der: &[u8]) -> Result<KeyStore, KeyStoreError> {
+        let mut store = KeyStore::default();
+        if SigningKey::from_pkcs8(der.to_vec()).is_ok() {
+            store.add("PRIVATE KEY", der.to_vec())?;
+        } else if RsaPrivateKey::from_pkcs1_der(der).is_ok() {
+            store.add("RSA PRIVATE KEY", der.to_vec())?;
+        } else {
+            store.add("CERTIFICATE", der.to_vec())?;
         }
         Ok(store)
     }

@@ -313,8 +313,8 @@ impl HeaderSpec<'_> {
     }
 }
 
-/// Modulus id of an RSA signature of `length` bytes; 3 for everything from 512 bytes on.
-fn modulus_id(length: u16) -> u8 {
+/// Modulus id (header tag 11) of an RSA signature of `length` bytes; 3 from 257 bytes on.
+pub const fn modulus_id(length: u16) -> u8 {
     match length {
         0..=64 => 0,
         65..=128 => 1,

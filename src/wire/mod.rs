@@ -20,6 +20,7 @@ pub use document::{Body, Document, Node};
 pub use encrypted::Encryption;
 pub use header::{
     DIGEST_SHA1, DIGEST_SHA512, Header, HeaderOrder, HeaderSpec, SignedFile, UnsignedHeader,
+    modulus_id,
 };
 pub use name::{name_key, same_name};
 pub use tlv::{Element, Reader, WireError, put_element, put_text};

@@ -2,7 +2,16 @@
 //!
 //! Result on stdout; progress, warnings and errors on stderr. Nobody imports this floor.
 
+mod assemble;
 mod exit;
+mod files;
+mod inspect;
+mod lab;
+mod make;
+mod seal;
+mod show;
+mod tftp;
+mod tvs;
 
 use clap::{Parser, Subcommand};
 
@@ -17,11 +26,33 @@ struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    Inspect(inspect::InspectArgs),
+    Show(show::ShowArgs),
+    Make(make::MakeArgs),
+    Sign(seal::SignArgs),
+    Unsign(seal::UnsignArgs),
+    Encrypt(seal::EncryptArgs),
+    Decrypt(seal::DecryptArgs),
+    Assemble(assemble::AssembleArgs),
+    Tvs(tvs::TvsArgs),
+    Tftp(tftp::TftpArgs),
+}
 
 /// Parses the command line, runs the command and says how the program ends.
 pub fn main() -> std::process::ExitCode {
     let cli = Cli::parse();
-    let code: ExitCode = match cli.command {};
+    let code: ExitCode = match &cli.command {
+        Command::Inspect(args) => inspect::run(args),
+        Command::Show(args) => show::run(args),
+        Command::Make(args) => make::run(args),
+        Command::Sign(args) => seal::run_sign(args),
+        Command::Unsign(args) => seal::run_unsign(args),
+        Command::Encrypt(args) => seal::run_encrypt(args),
+        Command::Decrypt(args) => seal::run_decrypt(args),
+        Command::Assemble(args) => assemble::run(args),
+        Command::Tvs(args) => tvs::run(args),
+        Command::Tftp(args) => tftp::run(args),
+    };
     code.into()
 }

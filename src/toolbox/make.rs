@@ -93,7 +93,8 @@ pub fn make_list(spec: &ListSpec<'_>, signer: &Signer<'_>) -> Result<Vec<u8>, Ma
     for entry in spec.entries {
         put_record(entry, spec.is_ctl, signer.style, &mut records)?;
     }
-    let header = signer.header((1, 2), spec.signer_version, spec.file_name, |spec| spec.encode())?;
+    let header =
+        signer.header((1, 2), spec.signer_version, spec.file_name, |spec| spec.encode())?;
     signer.sign(&header, &records)
 }
 

@@ -16,8 +16,10 @@ mod show;
 mod store;
 mod stub;
 mod table;
+mod tftp_client;
 mod tree;
 mod trust;
+mod tvs_client;
 mod verdict;
 
 pub use assemble::{AssembleError, assemble};
@@ -33,5 +35,7 @@ pub use show::{ListName, Listing, ShowOptions, show};
 pub use store::read_store;
 pub use stub::{StubError, stub_xml};
 pub use table::to_text;
+pub use tftp_client::{FetchFault, Fetched, fetch};
 pub use trust::{Decision, Object, Refusal, TrustLists, TrustPath};
+pub use tvs_client::{ServerPin, TvsAnswer, TvsFault, ask_tvs};
 pub use verdict::{Verdict, check_envelope, check_file, check_list, open_envelope};

@@ -2,7 +2,8 @@
 
 use super::verdict::check_file;
 use super::{List, Verdict};
-use crate::wire::{ROLE_CALLMANAGER_TFTP, ROLE_SAST, ROLE_TFTP, ROLE_TVS, SignedFile};
+use crate::crypto::sha1;
+use crate::wire::{ROLE_CALLMANAGER_TFTP, ROLE_SAST, ROLE_TFTP, ROLE_TVS, Record, SignedFile};
 
 /// What a phone is asked to accept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +94,16 @@ impl TrustLists<'_> {
             Verdict::Valid => Decision::Accept(path),
             wrong => Decision::Reject(Refusal::BadSignature(wrong)),
         }
+    }
+
+    /// SHA-1 of the certificates that the lists hold with this role, CTL first: how a phone knows
+    /// a TVS or CAPF server.
+    pub fn certificate_hashes(&self, role: u16) -> Vec<[u8; 20]> {
+        let lists = [&self.ctl, &self.itl];
+        let records = lists.into_iter().flatten().flat_map(|list| &list.records);
+        let hash =
+            |record: &Record<'_>| record.certificate_hash.or_else(|| record.certificate.map(sha1));
+        records.filter(|record| record.role == Some(role)).filter_map(hash).collect()
     }
 
     fn tvs_records(&self) -> usize {

@@ -8,7 +8,7 @@ use resetstorm::crypto::{
     Certificate, KeyKind, KeyStore, SigningKey, envelope, md5, sha1, sha256, sha512,
 };
 use resetstorm::toolbox::{
-    Decision, List, Object, TrustLists, Verdict, check_envelope, check_file, check_list,
+    Decision, List, Object, TrustLists, Verdict, check_envelope, check_file, check_list, stub_xml,
 };
 use resetstorm::wire::{
     Document, Encryption, Header, HeaderOrder, HeaderSpec, Record, SignedFile, capf, put_element,
@@ -128,6 +128,28 @@ fn lists_and_signed_files_come_out_of_our_writer_byte_for_byte() {
         }
     }
     assert_eq!(reproduced, 15 + 9, "all lists and signed files of the reference tool");
+}
+
+#[test]
+fn stubs_parse_verify_and_come_out_of_our_writer() {
+    for entry in entries("sgn-stub") {
+        let bytes = entry.bytes();
+        let file = SignedFile::parse(&bytes).unwrap();
+        check_header(&entry, &file);
+        let signer = key_with_serial(entry.text("serial_number")).unwrap();
+        entry.assert_verdict(check_file(&file, signer.public_key()));
+        assert_eq!(String::from_utf8_lossy(file.body), entry.text("stub_xml"), "{}", entry.path);
+        let folder = entry.path.rsplit_once('/').unwrap().0;
+        let device = entries("enc-sgn")
+            .into_iter()
+            .find(|full| full.path.starts_with(folder))
+            .map(|full| certificate(full.text("device")))
+            .unwrap();
+        assert_eq!(hex(&md5(device.der())), entry.text("cert_hash_md5"));
+        let config = self::file(entry.path.strip_suffix(".sgn").unwrap());
+        let xml = stub_xml(&config, &device).unwrap();
+        assert_eq!(signed(&entry, &signer, xml.as_bytes()), bytes, "{}", entry.path);
+    }
 }
 
 #[test]

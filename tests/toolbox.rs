@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use assert_cmd::Command;
 use resetstorm::crypto::KeyStore;
-use resetstorm::toolbox::{ListName, ShowOptions, Verdict, assemble, inspect, show, stub_xml};
+use resetstorm::toolbox::{
+    InspectOptions, ListName, ShowOptions, Verdict, assemble, inspect, show, stub_xml,
+};
 use resetstorm::wire::tvs;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -183,7 +185,7 @@ fn every_list_and_message_of_the_vectors_survives_json() {
         for entry in manifest(kind) {
             let path = entry["path"].as_str().unwrap();
             let bytes = vector(path);
-            let value = inspect(&bytes, &Default::default()).unwrap().value;
+            let value = inspect(&bytes, &InspectOptions::default()).unwrap().value;
             assert_eq!(assemble(&value, None).unwrap(), bytes, "{path}");
         }
     }

@@ -83,6 +83,9 @@ impl Certificate {
     }
 
     /// The certificate as PEM.
+    ///
+    /// # Panics
+    /// Never: the certificate was read before.
     pub fn to_pem(&self) -> String {
         let x509 = X509::from_der(&self.0.der).expect("the certificate was read before");
         x509.to_pem(x509_cert::der::pem::LineEnding::LF).expect("a read certificate can be written")
@@ -163,7 +166,7 @@ fn magnitude(serial: &[u8]) -> &[u8] {
 fn cucm_name(name: &Name) -> String {
     const ORDER: [&str; 6] = ["CN", "OU", "O", "L", "ST", "C"];
     let mut parts: Vec<(usize, String)> = Vec::new();
-    for attribute in name.iter_rdn().flat_map(|rdn| rdn.iter()) {
+    for attribute in name.iter_rdn().flat_map(RelativeDistinguishedName::iter) {
         let key = short_key(&attribute.oid.to_string());
         let rank = ORDER.iter().position(|known| *known == key).unwrap_or(ORDER.len());
         parts.push((rank, format!("{key}={}", attribute_text(&attribute.value))));
@@ -259,6 +262,9 @@ pub struct Identity {
 
 impl Identity {
     /// Makes a key and a self-signed certificate.
+    ///
+    /// # Panics
+    /// If the common name is longer than X.509 allows.
     pub fn self_signed(spec: &CertificateSpec<'_>, source: &mut KeySource) -> Identity {
         let key = source.signing_key(spec.key_bits);
         let mut serial = [0; 16];

@@ -82,6 +82,9 @@ impl SigningKey {
     }
 
     /// The key as PEM, to be kept with owner-only permissions.
+    ///
+    /// # Panics
+    /// Never: the key was read before.
     pub fn to_pem(&self) -> String {
         let pem = self.rsa().to_pkcs8_pem(rsa::pkcs8::LineEnding::LF);
         pem.expect("a loaded key can be written").to_string()
@@ -100,6 +103,9 @@ impl SigningKey {
     }
 
     /// Signs with RSASSA-PKCS1-v1_5 and SHA-512.
+    ///
+    /// # Panics
+    /// Never: every key that loads holds the hash.
     pub fn sign_sha512(&self, message: &[u8]) -> Vec<u8> {
         let Some(pair) = &self.pair else {
             return self.sign_hash(Pkcs1v15Sign::new::<Sha512>(), &sha512(message));
@@ -188,6 +194,9 @@ impl KeySource {
 
     /// A new RSA key of `bits` (1024, 2048 or 4096): 40 ms or 0.5 s of one core for the last two,
     /// less from the bank.
+    ///
+    /// # Panics
+    /// If `bits` is below 1024.
     pub fn signing_key(&mut self, bits: u16) -> SigningKey {
         let pkcs8 = match self {
             KeySource::System => generate(&mut Source(System), bits),

@@ -24,26 +24,40 @@ pub fn md5(bytes: &[u8]) -> [u8; 16] {
 }
 
 /// SHA-512 of `bytes`.
+///
+/// # Panics
+/// Never: the digest has its fixed size.
 pub fn sha512(bytes: &[u8]) -> [u8; 64] {
     let digest = digest::digest(&digest::SHA512, bytes);
     digest.as_ref().try_into().expect("SHA-512 has 64 bytes")
 }
 
 /// SHA-1 of `bytes`: names certificates in records (CERTHASH); never trusted as a signature.
+///
+/// # Panics
+/// Never: the digest has its fixed size.
 pub fn sha1(bytes: &[u8]) -> [u8; 20] {
     let digest = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, bytes);
     digest.as_ref().try_into().expect("SHA-1 has 20 bytes")
 }
 
 /// SHA-256 of `bytes`: names contents and files inside this program.
+///
+/// # Panics
+/// Never: the digest has its fixed size.
 pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     let digest = digest::digest(&digest::SHA256, bytes);
     digest.as_ref().try_into().expect("SHA-256 has 32 bytes")
 }
 
 /// SHA-256 over several pieces, without copying them together.
+///
+/// # Panics
+/// Never: the digest has its fixed size.
 pub fn sha256_of(pieces: &[&[u8]]) -> [u8; 32] {
     let mut context = digest::Context::new(&digest::SHA256);
-    pieces.iter().for_each(|piece| context.update(piece));
+    for piece in pieces {
+        context.update(piece);
+    }
     context.finish().as_ref().try_into().expect("SHA-256 has 32 bytes")
 }

@@ -65,8 +65,11 @@ fn list(value: &Value) -> Result<Document, AssembleError> {
     Ok(Document { header, body: Body::Records(records.collect::<Result<_, _>>()?) })
 }
 
-/// Readable fields of the header with the element that they stand for; absent ones are left out.
-fn header_fields(value: &Value) -> Result<Vec<(&'static str, u8, Vec<u8>)>, AssembleError> {
+/// A readable field: its name, the tag of its element, the element's value.
+type Field = (&'static str, u8, Vec<u8>);
+
+/// Readable fields of the header; absent ones are left out.
+fn header_fields(value: &Value) -> Result<Vec<Field>, AssembleError> {
     let signer = &value["signer"];
     let fields = [
         ("version", 1, field(value, "version", "as 1.2", version)?),
@@ -110,15 +113,11 @@ fn record(index: usize, value: &Value) -> Result<Vec<Node>, AssembleError> {
 
 /// The DNS name is shown without the blanks around it, so it is written only if it is another.
 fn set_dns_name(nodes: &mut Vec<Node>, name: &str) {
-    let element = nodes.iter_mut().find_map(|node| match node {
-        Node::Element { tag: 2, value } => Some(value),
-        _ => None,
-    });
     let new = [name.as_bytes(), b"\0"].concat();
-    match element {
+    match find(nodes, 2) {
         Some(value) => {
             let old = value.strip_suffix(b"\0").unwrap_or(value);
-            if old.trim_ascii() != name.as_bytes() {
+            if std::str::from_utf8(old).is_ok_and(|old| old.trim() != name) {
                 *value = new;
             }
         }
@@ -130,7 +129,7 @@ fn set_dns_name(nodes: &mut Vec<Node>, name: &str) {
 /// Replaces the value of the element that a field stands for. An empty field for an element that
 /// is not there says nothing.
 fn replace(nodes: &mut [Node], tag: u8, new: Vec<u8>, path: &str) -> Result<(), AssembleError> {
-    let is_empty = new.is_empty() || new == [0];
+    let is_empty = new.iter().all(|&byte| byte == 0);
     match find(nodes, tag) {
         // Text without its NUL is shown like text with it.
         Some(value) if new.strip_suffix(b"\0") == Some(value.as_slice()) => Ok(()),
@@ -143,8 +142,9 @@ fn replace(nodes: &mut [Node], tag: u8, new: Vec<u8>, path: &str) -> Result<(), 
     }
 }
 
+/// The last element with this tag: readers of records keep the last one, headers have one.
 fn find(nodes: &mut [Node], wanted: u8) -> Option<&mut Vec<u8>> {
-    nodes.iter_mut().find_map(|node| match node {
+    nodes.iter_mut().rev().find_map(|node| match node {
         Node::Element { tag, value } if *tag == wanted => Some(value),
         Node::Container { nodes, .. } => find(nodes, wanted),
         _ => None,

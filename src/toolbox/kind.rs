@@ -48,11 +48,12 @@ impl Kind {
     pub fn of_file(file: &SignedFile<'_>) -> Kind {
         let header = &file.header;
         let name = header.file_name.to_ascii_lowercase();
+        let is_list_name = name.strip_suffix(".tlv").is_some();
         let is_encrypted = || file.header_elements().any(|element| element.tag == 16);
         if header.version.0 == 2 || is_encrypted() {
             return Kind::Encrypted;
         }
-        match (name.ends_with(".tlv"), name.starts_with("ctl")) {
+        match (is_list_name, name.starts_with("ctl")) {
             (true, true) => Kind::Ctl,
             (true, false) => Kind::Itl,
             // Lists have version 1.2, signed files 1.0.

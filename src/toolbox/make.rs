@@ -93,8 +93,7 @@ pub fn make_list(spec: &ListSpec<'_>, signer: &Signer<'_>) -> Result<Vec<u8>, Ma
     for entry in spec.entries {
         put_record(entry, spec.is_ctl, signer.style, &mut records)?;
     }
-    let header =
-        signer.header((1, 2), spec.signer_version, spec.file_name, |spec| spec.encode())?;
+    let header = signer.header((1, 2), spec.signer_version, spec.file_name, None)?;
     signer.sign(&header, &records)
 }
 
@@ -107,7 +106,7 @@ pub fn sign_file(
     file_name: &str,
     signer: &Signer<'_>,
 ) -> Result<Vec<u8>, MakeError> {
-    let header = signer.header((1, 0), None, file_name, |spec| spec.encode())?;
+    let header = signer.header((1, 0), None, file_name, None)?;
     signer.sign(&header, content)
 }
 
@@ -129,8 +128,7 @@ pub fn encrypt_file(
     let digest = content_digest(signer.digest, content).ok_or(MakeError::Digest)?;
     let encryption =
         Encryption::new(&content_key.iv, padding, &wrapped).with_digest(signer.digest, &digest);
-    let header =
-        signer.header((2, 0), None, file_name, |spec| spec.encode_encrypted(&encryption))?;
+    let header = signer.header((2, 0), None, file_name, Some(&encryption))?;
     signer.sign(&header, &cipher)
 }
 
@@ -153,7 +151,7 @@ impl Signer<'_> {
         version: (u8, u8),
         signer_version: Option<(u8, u8)>,
         file_name: &str,
-        encode: impl FnOnce(&HeaderSpec<'_>) -> UnsignedHeader,
+        encryption: Option<&Encryption<'_>>,
     ) -> Result<UnsignedHeader, MakeError> {
         const NAME_LENGTH_MAX: usize = 16_384;
         if self.certificate.public_key() != self.key.public_key() {
@@ -167,7 +165,7 @@ impl Signer<'_> {
         if [names.subject, names.issuer, file_name].iter().any(|n| n.len() > NAME_LENGTH_MAX) {
             return Err(MakeError::TooLong("header"));
         }
-        Ok(encode(&HeaderSpec {
+        let spec = HeaderSpec {
             order: match self.style {
                 Style::Cucm => HeaderOrder::Cucm,
                 Style::Compact => HeaderOrder::IssuerFirst,
@@ -181,7 +179,11 @@ impl Signer<'_> {
             signature_length: self.key.signature_length(),
             file_name,
             timestamp: self.timestamp,
-        }))
+        };
+        Ok(match encryption {
+            Some(encryption) => spec.encode_encrypted(encryption),
+            None => spec.encode(),
+        })
     }
 
     fn sign(&self, header: &UnsignedHeader, body: &[u8]) -> Result<Vec<u8>, MakeError> {

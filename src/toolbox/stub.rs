@@ -1,5 +1,6 @@
 //! The stub of an encrypted configuration (`spec/encrypted-config.md`, Stub).
 
+use std::fmt::Write as _;
 use std::io;
 
 use quick_xml::Writer;
@@ -138,7 +139,8 @@ fn ascii_only(xml: &str) -> String {
         if c.is_ascii() {
             out.push(c);
         } else {
-            out.push_str(&format!("&#{};", u32::from(c)));
+            // Writing to a string cannot fail.
+            let _ = write!(out, "&#{};", u32::from(c));
         }
     }
     out

@@ -108,14 +108,13 @@ impl Document {
     /// Puts `signature` into element 12, which is added behind the signature info if it is
     /// missing.
     pub fn put_signature(&mut self, signature: Vec<u8>) {
-        match self.find_mut(12) {
-            Some(value) => *value = signature,
-            None => {
-                let at = self.header.iter().position(|node| node.tag() == Some(7));
-                let at = at.map_or(self.header.len(), |at| at + 1);
-                self.header.insert(at, Node::Element { tag: 12, value: signature });
-            }
+        if let Some(value) = self.find_mut(12) {
+            *value = signature;
+            return;
         }
+        let at = self.header.iter().position(|node| node.tag() == Some(7));
+        let at = at.map_or(self.header.len(), |at| at + 1);
+        self.header.insert(at, Node::Element { tag: 12, value: signature });
     }
 
     /// Drops the padding and pads the header anew for a signature of its present length.

@@ -250,6 +250,41 @@ fn made_files_equal_those_of_the_reference_tool() {
 }
 
 #[test]
+fn keys_come_from_pkcs12_too() {
+    use p12_keystore::{Certificate, KeyStore as P12, KeyStoreEntry, PrivateKey, PrivateKeyChain};
+    let lab = Lab::new();
+    let pem = String::from_utf8(vector("keys/tftp.pem")).unwrap();
+    let store = KeyStore::from_pem(&pem).unwrap();
+    let chain = PrivateKeyChain::new(
+        "1",
+        PrivateKey::from_der(store.pkcs8().unwrap()).unwrap(),
+        [Certificate::from_der(store.certificates[0].der()).unwrap()],
+    );
+    let mut p12 = P12::new();
+    p12.add_entry("tftp", KeyStoreEntry::PrivateKeyChain(chain));
+    let bytes = p12.writer("secret").encryption_iterations(10).write().unwrap();
+    std::fs::write(lab.path("tftp.p12"), bytes).unwrap();
+    let value = lab.json(&["inspect", "--format", "json", "--password", "secret", "tftp.p12"]);
+    assert_eq!((&value["kind"], &value["keys"]), (&json!("pkcs12"), &json!(1)));
+    assert_eq!(value["certificates"][0]["subject"], "CN=tftp-pub;OU=Test;O=Test");
+    let sign = |key: &str| {
+        lab.ok(&[
+            "sign",
+            "SEP001122334455.cnf.xml",
+            "--key",
+            key,
+            "--password",
+            "secret",
+            "--timestamp",
+            "1",
+        ])
+    };
+    assert_eq!(sign("tftp.p12"), sign("tftp.pem"));
+    let wrong = lab.run(&["resetstorm", "inspect", "--password", "x", "tftp.p12"]);
+    assert_eq!(wrong.status.code(), Some(2));
+}
+
+#[test]
 fn stubs_equal_those_of_the_reference_tool() {
     for (folder, name, device) in [
         ("sha1-pad16", "SEP001122334455", "device"),

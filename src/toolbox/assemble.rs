@@ -229,3 +229,115 @@ pub(super) fn sign(document: &mut Document, key: &SigningKey) -> Result<(), Asse
     document.put_signature(signature);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::toolbox::{InspectOptions, inspect};
+    use crate::wire::{
+        HeaderOrder, HeaderSpec, RecordCertificate, RecordSpec, Records, SignedFile,
+    };
+
+    fn list_bytes() -> Vec<u8> {
+        let header = HeaderSpec {
+            order: HeaderOrder::Cucm,
+            version: (1, 2),
+            signer_version: Some((1, 0)),
+            signer_name: "CN=s",
+            serial: &[7],
+            issuer: "CN=s",
+            digest: 3,
+            signature_length: 256,
+            file_name: "ITLFile.tlv",
+            timestamp: 5,
+        };
+        let mut bytes = header.encode().with_signature(&[9; 256]);
+        let record = RecordSpec {
+            dns_name: None,
+            subject: "CN=s",
+            role: 0,
+            issuer: "CN=s",
+            serial: &[7],
+            public_key: &[1; 270],
+            signature: &[2; 256],
+            certificate: RecordCertificate::Sha1([3; 20]),
+        };
+        record.encode(&mut bytes);
+        bytes
+    }
+
+    fn list_json() -> Value {
+        inspect(&list_bytes(), &InspectOptions::default()).unwrap().value
+    }
+
+    #[test]
+    fn readable_fields_win_over_their_elements() {
+        let mut value = list_json();
+        value["version"] = json!("1.3");
+        value["signer_version"] = json!("1.1");
+        value["signer"]["subject"] = json!("CN=other");
+        value["signer"]["serial"] = json!("0A:0B");
+        value["digest"] = json!(2);
+        value["file_name"] = json!("CTLFile.tlv");
+        value["timestamp"] = json!(6);
+        value["records"][0]["function"] = json!(4);
+        value["records"][0]["dns_name"] = json!("pub");
+        value["records"][0]["cert_hash"] = json!("04".repeat(20));
+        let bytes = assemble(&value, None).unwrap();
+        let file = SignedFile::parse(&bytes).unwrap();
+        let header = file.header;
+        assert_eq!((header.version, header.signer_version), ((1, 3), Some((1, 1))));
+        assert_eq!((header.signer_name, header.issuer), ("CN=other", "CN=s"));
+        assert_eq!((header.serial, header.digest), (&[10, 11][..], 2));
+        assert_eq!((header.file_name, header.timestamp), ("CTLFile.tlv", 6));
+        assert_eq!((header.length % 4, header.signature), (0, &[9; 256][..]));
+        let record = Records::new(file.body, 0).next().unwrap().unwrap();
+        assert_eq!((record.role, record.dns_name), (Some(4), "pub"));
+        assert_eq!(record.certificate_hash, Some([4; 20]));
+        assert_eq!(record.subject, "CN=s");
+    }
+
+    #[test]
+    fn without_the_field_the_element_counts() {
+        let mut value = list_json();
+        value["records"][0]["elements"][2]["value"] = json!("0015");
+        assert_eq!(assemble(&value, None).unwrap(), list_bytes(), "the field still says 0");
+        value["records"][0].as_object_mut().unwrap().remove("function");
+        let bytes = assemble(&value, None).unwrap();
+        let file = SignedFile::parse(&bytes).unwrap();
+        assert_eq!(Records::new(file.body, 0).next().unwrap().unwrap().role, Some(21));
+    }
+
+    #[test]
+    fn errors_name_the_place_in_the_json() {
+        let error = |change: &dyn Fn(&mut Value)| {
+            let mut value = list_json();
+            change(&mut value);
+            assemble(&value, None).unwrap_err().to_string()
+        };
+        assert!(error(&|v| v["kind"] = json!("sgn")).starts_with("kind: "));
+        assert!(error(&|v| v["version"] = json!("1")).starts_with("version: "));
+        assert!(error(&|v| v["records"] = json!(1)).starts_with("records: "));
+        let text = error(&|v| v["records"][0]["function"] = json!("nobody"));
+        assert!(text.starts_with("records[0].function: "), "{text}");
+        let text = error(&|v| v["records"][0]["ip_address"] = json!("10.0.0.1"));
+        assert!(text.contains("an element with tag 10"), "{text}");
+        let text = error(&|v| v["header"][3]["elements"][0]["value"] = json!("x"));
+        assert!(text.starts_with("header[3].elements[0].value: "), "{text}");
+    }
+
+    #[test]
+    fn signing_again_takes_the_size_of_the_key() {
+        let key = crate::crypto::KeySource::bank(1).signing_key(1024);
+        let bytes = assemble(&list_json(), Some(&key)).unwrap();
+        let file = SignedFile::parse(&bytes).unwrap();
+        assert_eq!((file.header.modulus, file.header.signature.len()), (1, 128));
+        assert_eq!(file.header.length % 4, 0);
+        assert_eq!(
+            crate::toolbox::check_file(&file, key.public_key()),
+            crate::toolbox::Verdict::Valid
+        );
+    }
+}

@@ -29,11 +29,9 @@ fn file(out: &mut String, value: &Value) -> std::fmt::Result {
     row(out, "  issuer", text(&signer["issuer"]))?;
     row(out, "  serial", text(&signer["serial"]))?;
     let signature = &value["signature"];
-    row(
-        out,
-        "signature",
-        format!("{}, {} bits", text(&signature["algorithm"]), signature["bits"]),
-    )?;
+    let sha1 = if value["digest"] == "SHA-1" { " (weak)" } else { "" };
+    let bits = bits_text(&signature["bits"]);
+    row(out, "signature", format!("{}{sha1}, {bits}", text(&signature["algorithm"])))?;
     let stamp = value["timestamp"].as_u64().unwrap_or_default();
     row(out, "time stamp", super::inspect::date(stamp))?;
     row(out, "MD5", text(&value["md5"]))?;
@@ -93,7 +91,7 @@ fn records(out: &mut String, value: &Value) -> std::fmt::Result {
         }
         let key = &record["key"];
         if !key.is_null() {
-            row(out, "  key", format!("{}-{}", text(&key["type"]), key["bits"]))?;
+            row(out, "  key", key_text(key))?;
         }
         if let Some(end) = record["not_after"].as_str() {
             row(out, "  valid", format!("{} to {end}", text(&record["not_before"])))?;
@@ -123,7 +121,7 @@ fn message(out: &mut String, value: &Value) -> std::fmt::Result {
     row(out, "session", value["session_id"].to_string())?;
     for element in value["elements"].as_array().into_iter().flatten() {
         let shown = match &element["value"] {
-            Value::String(text) => text.clone(),
+            Value::String(text) => shortened(text),
             other => other.to_string(),
         };
         let label = format!("  {} {}", element["tag"], text(&element["name"]));
@@ -157,12 +155,34 @@ fn certificate(out: &mut String, value: &Value) -> std::fmt::Result {
         row(out, label, text(&value[name]))?;
     }
     let key = &value["key"];
-    row(out, "key", format!("{}-{}", text(&key["type"]), key["bits"]))?;
+    row(out, "key", key_text(key))?;
     for held in value["in_lists"].as_array().into_iter().flatten() {
         let place = format!("{} record {}", text(&held["list"]), held["record"]);
         row(out, "held by", format!("{place} ({})", text(&held["function"])))?;
     }
     findings(out, value)
+}
+
+/// `RSA-1024 (weak)`.
+fn key_text(key: &Value) -> String {
+    let (kind, bits) = (text(&key["type"]), &key["bits"]);
+    let weak = kind == "RSA" && bits.as_u64().is_some_and(|bits| bits < 2048);
+    format!("{kind}-{bits}{}", if weak { " (weak)" } else { "" })
+}
+
+/// `1024 bits (weak)`.
+fn bits_text(bits: &Value) -> String {
+    let weak = bits.as_u64().is_some_and(|bits| bits < 2048);
+    format!("{bits} bits{}", if weak { " (weak)" } else { "" })
+}
+
+/// The start of a long value; JSON has all of it.
+fn shortened(text: &str) -> String {
+    const SHOWN: usize = 64;
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}..", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 fn row(out: &mut String, label: &str, value: impl AsRef<str>) -> std::fmt::Result {
@@ -188,6 +208,22 @@ mod tests {
         assert_eq!(printable("a\x1b[2Jb"), "a\u{FFFD}[2Jb");
         let text = to_text(&json!({ "kind": "itl", "file_name": "\x07" }));
         assert!(!text.contains('\x07'));
+    }
+
+    #[test]
+    fn weak_keys_and_digests_say_so() {
+        let key = |bits| key_text(&json!({ "type": "RSA", "bits": bits }));
+        assert_eq!((key(1024), key(2048)), ("RSA-1024 (weak)".into(), "RSA-2048".into()));
+        assert_eq!(key_text(&json!({ "type": "EC", "bits": 256 })), "EC-256");
+        let signature = json!({ "algorithm": "RSA with SHA-1", "bits": 1024 });
+        let text = to_text(&json!({ "kind": "sgn", "digest": "SHA-1", "signature": signature }));
+        assert!(text.contains("RSA with SHA-1 (weak), 1024 bits (weak)"), "{text}");
+    }
+
+    #[test]
+    fn long_values_are_shortened() {
+        assert_eq!(shortened(&"a".repeat(64)).len(), 64);
+        assert_eq!(shortened(&"ü".repeat(65)), "ü".repeat(64) + "..");
     }
 
     #[test]

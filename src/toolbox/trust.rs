@@ -130,3 +130,111 @@ const fn fitting_roles(object: Object) -> FittingRoles {
         Object::File => FittingRoles { ctl: FILE_SIGNERS, itl: FILE_SIGNERS },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::{CertificateSpec, Identity, KeySource};
+    use crate::toolbox::{ListEntry, ListSpec, Signer, Style, make_list, sign_file};
+
+    /// Two signers with keys of their own.
+    fn identities() -> [Identity; 2] {
+        let mut source = KeySource::bank(1);
+        ["one", "two"].map(|common_name| {
+            let spec = CertificateSpec { common_name, not_before_s: 1_700_000_000, key_bits: 2048 };
+            Identity::self_signed(&spec, &mut source)
+        })
+    }
+
+    fn signer(identity: &Identity) -> Signer<'_> {
+        let Identity { certificate, key } = identity;
+        Signer { key, certificate, style: Style::Cucm, digest: 3, timestamp: 0 }
+    }
+
+    fn list(is_ctl: bool, by: &Identity, records: &[(u16, &Identity)]) -> Vec<u8> {
+        let entry = |(role, identity): &(u16, &Identity)| ListEntry {
+            role: *role,
+            certificate: identity.certificate.clone(),
+            dns_name: None,
+            address: None,
+        };
+        let entries: Vec<ListEntry> = records.iter().map(entry).collect();
+        let file_name = if is_ctl { "CTLFile.tlv" } else { "ITLFile.tlv" };
+        let spec = ListSpec { is_ctl, file_name, signer_version: None, entries: &entries };
+        make_list(&spec, &signer(by)).unwrap()
+    }
+
+    fn decide(ctl: Option<&[u8]>, itl: Option<&[u8]>, object: Object, file: &[u8]) -> Decision {
+        let lists = TrustLists {
+            ctl: ctl.map(|bytes| List::parse(bytes).unwrap()),
+            itl: itl.map(|bytes| List::parse(bytes).unwrap()),
+        };
+        lists.decide(object, &SignedFile::parse(file).unwrap())
+    }
+
+    #[test]
+    fn a_phone_without_lists_or_with_a_blank_one_takes_everything() {
+        let [one, two] = identities();
+        let new = list(false, &two, &[(0, &two), (21, &two)]);
+        let blank = list(false, &one, &[(0, &one)]);
+        let ask = |itl| decide(None, itl, Object::Itl, &new);
+        assert_eq!(ask(None), Decision::Accept(TrustPath::First));
+        assert_eq!(ask(Some(&blank)), Decision::Accept(TrustPath::Blank));
+        let ctl = list(true, &one, &[(0, &one)]);
+        let with_ctl = decide(Some(&ctl), Some(&blank), Object::Itl, &new);
+        assert_eq!(with_ctl, Decision::Reject(Refusal::UnknownSigner), "the CTL stays in force");
+    }
+
+    #[test]
+    fn the_role_must_fit_the_object() {
+        let [one, two] = identities();
+        let file = sign_file(b"x", "x.sgn", &signer(&two)).unwrap();
+        let new = list(false, &two, &[(0, &two), (21, &two)]);
+        for (role, lists, files) in [(0, true, false), (2, false, true), (3, false, true)] {
+            let itl = list(false, &one, &[(21, &one), (role, &two)]);
+            let asked = Decision::AskTvs { servers: 1 };
+            let accepted = Decision::Accept(TrustPath::Itl(2));
+            let expected = |fits| if fits { accepted } else { asked };
+            assert_eq!(decide(None, Some(&itl), Object::Itl, &new), expected(lists), "{role}");
+            assert_eq!(decide(None, Some(&itl), Object::Ctl, &new), expected(lists), "{role}");
+            assert_eq!(decide(None, Some(&itl), Object::File, &file), expected(files), "{role}");
+        }
+    }
+
+    #[test]
+    fn a_ccm_tftp_record_of_the_ctl_may_sign_an_itl_but_no_ctl() {
+        let [one, two] = identities();
+        let ctl = list(true, &one, &[(0, &one), (2, &two)]);
+        let new = list(false, &two, &[(0, &two), (21, &two)]);
+        let accepted = Decision::Accept(TrustPath::Ctl(2));
+        assert_eq!(decide(Some(&ctl), None, Object::Itl, &new), accepted);
+        let refused = Decision::Reject(Refusal::UnknownSigner);
+        assert_eq!(decide(Some(&ctl), None, Object::Ctl, &new), refused);
+    }
+
+    #[test]
+    fn the_ctl_is_searched_first_and_a_bad_signature_is_final() {
+        let [one, two] = identities();
+        let ctl = list(true, &one, &[(3, &two)]);
+        let itl = list(false, &one, &[(21, &one), (3, &two)]);
+        let mut file = sign_file(b"x", "x.sgn", &signer(&two)).unwrap();
+        let ask = |file: &[u8]| decide(Some(&ctl), Some(&itl), Object::File, file);
+        assert_eq!(ask(&file), Decision::Accept(TrustPath::Ctl(1)));
+        *file.last_mut().unwrap() = b'y';
+        let wrong = Refusal::BadSignature(Verdict::InvalidSignature);
+        assert_eq!(ask(&file), Decision::Reject(wrong));
+    }
+
+    #[test]
+    fn certificate_hashes_come_from_hashes_and_certificates() {
+        let [one, two] = identities();
+        let ctl = list(true, &one, &[(21, &one)]);
+        let itl = list(false, &one, &[(21, &two), (4, &one)]);
+        let lists = TrustLists {
+            ctl: Some(List::parse(&ctl).unwrap()),
+            itl: Some(List::parse(&itl).unwrap()),
+        };
+        let hashes = lists.certificate_hashes(ROLE_TVS);
+        assert_eq!(hashes, [one.certificate.sha1(), two.certificate.sha1()]);
+    }
+}

@@ -98,3 +98,60 @@ pub fn open_envelope(file: &SignedFile<'_>, device: &SigningKey) -> (Verdict, Op
 const fn is_known_digest(digest: u8) -> bool {
     matches!(digest, DIGEST_SHA1 | DIGEST_SHA512)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{HeaderOrder, HeaderSpec};
+
+    fn file(digest: u8) -> Vec<u8> {
+        let spec = HeaderSpec {
+            order: HeaderOrder::Cucm,
+            version: (1, 0),
+            signer_version: None,
+            signer_name: "CN=s",
+            serial: &[7],
+            issuer: "CN=s",
+            digest,
+            signature_length: 256,
+            file_name: "x.sgn",
+            timestamp: 0,
+        };
+        spec.encode().with_signature(&[0; 256])
+    }
+
+    #[test]
+    fn unusable_digests_and_keys_are_no_wrong_signatures() {
+        let key = crate::crypto::KeySource::bank(1).signing_key(2048);
+        let verdict = |digest, public_key: &[u8]| {
+            check_file(&SignedFile::parse(&file(digest)).unwrap(), public_key)
+        };
+        for digest in [0, 2, 4] {
+            assert_eq!(verdict(digest, key.public_key()), Verdict::UnsupportedHash);
+        }
+        for digest in [1, 3] {
+            assert_eq!(verdict(digest, key.public_key()), Verdict::InvalidSignature);
+            let mut point = vec![1; 65];
+            point[0] = 4;
+            assert_eq!(verdict(digest, &point), Verdict::Unsupported, "EC never signs files");
+            assert_eq!(verdict(digest, &[]), Verdict::Unsupported);
+        }
+    }
+
+    #[test]
+    fn a_list_without_records_has_no_sast() {
+        let bytes = file(1);
+        assert_eq!(check_list(&List::parse(&bytes).unwrap()), (Verdict::NoSast, None));
+        let bytes = file(2);
+        let verdict = check_list(&List::parse(&bytes).unwrap());
+        assert_eq!(verdict, (Verdict::UnsupportedHash, None), "judged before the signer");
+    }
+
+    #[test]
+    fn a_file_without_an_envelope_is_malformed_as_encrypted_file() {
+        let bytes = file(1);
+        let device = crate::crypto::KeySource::bank(1).signing_key(2048);
+        let opened = open_envelope(&SignedFile::parse(&bytes).unwrap(), &device);
+        assert_eq!(opened, (Verdict::Malformed, None));
+    }
+}

@@ -43,6 +43,7 @@ pub struct Document {
 }
 
 const TAG_HEADER_LENGTH: u8 = 2;
+const TAG_SIGNATURE: u8 = 12;
 const TAG_PADDING: u8 = 13;
 const TAG_RECORD_LENGTH: u8 = 1;
 
@@ -105,16 +106,16 @@ impl Document {
         Ok([&whole[..start], &whole[start + 3 + signature_length..]].concat())
     }
 
-    /// Puts `signature` into element 12, which is added behind the signature info if it is
-    /// missing.
+    /// Puts `signature` into element 12 of the header, which is added behind the signature info if
+    /// it is missing.
     pub fn put_signature(&mut self, signature: Vec<u8>) {
-        if let Some(value) = self.find_mut(12) {
-            *value = signature;
+        let element = Node::Element { tag: TAG_SIGNATURE, value: signature };
+        if let Some(at) = self.signature_index() {
+            self.header[at] = element;
             return;
         }
         let at = self.header.iter().position(|node| node.tag() == Some(7));
-        let at = at.map_or(self.header.len(), |at| at + 1);
-        self.header.insert(at, Node::Element { tag: 12, value: signature });
+        self.header.insert(at.map_or(self.header.len(), |at| at + 1), element);
     }
 
     /// Drops the padding and pads the header anew for a signature of its present length.
@@ -135,9 +136,15 @@ impl Document {
         find_mut(&mut self.header, tag)
     }
 
+    /// Where element 12 stands among the elements of the header; never inside a container.
+    fn signature_index(&self) -> Option<usize> {
+        let is_signature = |node: &Node| matches!(node, Node::Element { tag: TAG_SIGNATURE, .. });
+        self.header.iter().position(is_signature)
+    }
+
     fn offset_of_signature(&self) -> usize {
-        let before = self.header.iter().take_while(|node| node.tag() != Some(12));
-        before.map(Node::length).sum()
+        let index = self.signature_index().unwrap_or(self.header.len());
+        self.header[..index].iter().map(Node::length).sum()
     }
 }
 
@@ -369,6 +376,21 @@ mod tests {
         document.header.retain(|node| node.tag() != Some(12));
         document.put_signature(vec![9; 64]);
         assert_eq!(document.encode().unwrap(), header_bytes());
+    }
+
+    #[test]
+    fn a_signature_inside_a_container_is_not_the_signature() {
+        let mut document = Document::parse_file(&header_bytes()).unwrap();
+        let inner = Node::Element { tag: 12, value: vec![1; 9] };
+        document.header.insert(2, Node::Container { tag: 12, nodes: vec![inner] });
+        let at = document.header.iter().rposition(|node| node.tag() == Some(12)).unwrap();
+        document.header.remove(at);
+        document.header.retain(|node| node.tag() != Some(7));
+        let covered = document.to_be_signed(64).unwrap();
+        let mut signed = document.clone();
+        signed.put_signature(vec![0; 64]);
+        let whole = signed.encode().unwrap();
+        assert_eq!(covered, whole[..whole.len() - 67], "the signature was added at the end");
     }
 
     #[test]

@@ -36,16 +36,13 @@ pub struct InspectArgs {
     #[arg(long, value_name = "TEXT", default_value = "")]
     password: String,
     /// Write what our encoder makes of our parse, as bytes
-    #[arg(long, conflicts_with = "format")]
+    #[arg(long)]
     reencode: bool,
-    /// Form of the result
-    #[arg(long, value_enum, default_value_t)]
-    format: Format,
 }
 
 /// Runs `inspect`.
-pub fn run(args: &InspectArgs) -> ExitCode {
-    finish(if args.reencode { write_again(args) } else { explain(args) })
+pub fn run(args: &InspectArgs, format: Format) -> ExitCode {
+    finish(if args.reencode { write_again(args) } else { explain(args, format) })
 }
 
 fn write_again(args: &InspectArgs) -> Result<ExitCode, Failure> {
@@ -56,7 +53,7 @@ fn write_again(args: &InspectArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::Ok)
 }
 
-fn explain(args: &InspectArgs) -> Result<ExitCode, Failure> {
+fn explain(args: &InspectArgs, format: Format) -> Result<ExitCode, Failure> {
     let trusted = read_all(&args.trust)?;
     let trust = trust_lists(&args.trust, &trusted)?;
     let certificate = args.certificate.as_ref();
@@ -85,7 +82,7 @@ fn explain(args: &InspectArgs) -> Result<ExitCode, Failure> {
         }
         values.push(value);
     }
-    print(render(&values, args.format).as_bytes())?;
+    print(render(&values, format).as_bytes())?;
     Ok(worst)
 }
 

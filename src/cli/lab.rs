@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use super::ExitCode;
-use super::files::{Failure, Format};
+use super::files::Failure;
 
 /// Whom a one-shot client talks to.
 #[derive(Debug, Args)]
@@ -20,9 +20,6 @@ pub(super) struct ServerArgs {
     /// Longest wait without progress
     #[arg(long, value_name = "SECONDS", default_value_t = 5)]
     timeout: u32,
-    /// Form of the result
-    #[arg(long, value_enum, default_value_t)]
-    pub(super) format: Format,
 }
 
 impl ServerArgs {
@@ -90,7 +87,6 @@ mod tests {
             host: host.into(),
             allow_target: allow.map(Into::into),
             timeout: 5,
-            format: Format::Text,
         };
         assert!(args("127.0.0.1", None).resolve(69).is_ok());
         assert!(args("192.0.2.1", None).resolve(69).is_err());

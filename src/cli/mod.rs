@@ -21,6 +21,9 @@ pub use exit::{EXIT_CODES_HELP, ExitCode};
 #[derive(Debug, Parser)]
 #[command(name = "resetstorm", version, after_help = EXIT_CODES_HELP, max_term_width = 100)]
 struct Cli {
+    /// Form of the result on stdout
+    #[arg(long, global = true, value_name = "FORM", value_enum, default_value_t)]
+    format: files::Format,
     #[command(subcommand)]
     command: Command,
 }
@@ -43,7 +46,7 @@ enum Command {
 pub fn main() -> std::process::ExitCode {
     let cli = Cli::parse();
     let code: ExitCode = match &cli.command {
-        Command::Inspect(args) => inspect::run(args),
+        Command::Inspect(args) => inspect::run(args, cli.format),
         Command::Show(args) => show::run(args),
         Command::Make(args) => make::run(args),
         Command::Sign(args) => seal::run_sign(args),
@@ -51,8 +54,8 @@ pub fn main() -> std::process::ExitCode {
         Command::Encrypt(args) => seal::run_encrypt(args),
         Command::Decrypt(args) => seal::run_decrypt(args),
         Command::Assemble(args) => assemble::run(args),
-        Command::Tvs(args) => tvs::run(args),
-        Command::Tftp(args) => tftp::run(args),
+        Command::Tvs(args) => tvs::run(args, cli.format),
+        Command::Tftp(args) => tftp::run(args, cli.format),
     };
     code.into()
 }

@@ -52,12 +52,12 @@ struct GetArgs {
 }
 
 /// Runs `tftp`.
-pub fn run(args: &TftpArgs) -> ExitCode {
+pub fn run(args: &TftpArgs, format: Format) -> ExitCode {
     let TftpCommand::Get(args) = &args.command;
-    finish(get(args))
+    finish(get(args, format))
 }
 
-fn get(args: &GetArgs) -> Result<ExitCode, Failure> {
+fn get(args: &GetArgs, format: Format) -> Result<ExitCode, Failure> {
     let (address, resolve) = args.server.resolve(TFTP_PORT)?;
     let request = DownloadRequest {
         file: args.file.as_str().into(),
@@ -74,17 +74,22 @@ fn get(args: &GetArgs) -> Result<ExitCode, Failure> {
         Failure::new(code, format!("{}: {fault}", args.file))
     })?;
     let resolve = milliseconds(resolve);
-    report(args, resolve, &fetched)?;
+    report(args, format, resolve, &fetched)?;
     Ok(ExitCode::Ok)
 }
 
 /// The file goes to its place, the times to standard error, so that a pipe gets the file only;
 /// JSON goes to standard output if the file does not.
-fn report(args: &GetArgs, resolve_ms: f64, fetched: &Fetched) -> Result<(), Failure> {
+fn report(
+    args: &GetArgs,
+    format: Format,
+    resolve_ms: f64,
+    fetched: &Fetched,
+) -> Result<(), Failure> {
     write(args.out.as_deref(), &fetched.data)?;
     let first = milliseconds(fetched.first_answer);
     let total = milliseconds(fetched.total);
-    if args.server.format == Format::Json && args.out.is_some() {
+    if format == Format::Json && args.out.is_some() {
         let value = json!({
             "file": args.file,
             "bytes": fetched.data.len(),

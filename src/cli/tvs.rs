@@ -83,14 +83,14 @@ struct AskArgs {
 }
 
 /// Runs `tvs`.
-pub fn run(args: &TvsArgs) -> ExitCode {
+pub fn run(args: &TvsArgs, format: Format) -> ExitCode {
     finish(match &args.command {
-        TvsCommand::Query(args) => query(args),
-        TvsCommand::Verify(args) => verify(args),
+        TvsCommand::Query(args) => query(args, format),
+        TvsCommand::Verify(args) => verify(args, format),
     })
 }
 
-fn query(args: &QueryArgs) -> Result<ExitCode, Failure> {
+fn query(args: &QueryArgs, format: Format) -> Result<ExitCode, Failure> {
     let bytes = args.signer_of.as_ref().map(|path| read(path)).transpose()?;
     let signed = match (&args.signer_of, &bytes) {
         (Some(path), Some(bytes)) => Some(parse(path, bytes)?),
@@ -111,19 +111,19 @@ fn query(args: &QueryArgs) -> Result<ExitCode, Failure> {
             serial: &serial,
         },
     };
-    ask(&args.ask, question)
+    ask(&args.ask, question, format)
 }
 
-fn verify(args: &VerifyArgs) -> Result<ExitCode, Failure> {
+fn verify(args: &VerifyArgs, format: Format) -> Result<ExitCode, Failure> {
     let certificate = read_certificate(&args.file, "")?;
-    ask(&args.ask, tvs::Question::Verify { certificate: certificate.der() })
+    ask(&args.ask, tvs::Question::Verify { certificate: certificate.der() }, format)
 }
 
 fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<SignedFile<'a>, Failure> {
     SignedFile::parse(bytes).map_err(|error| Failure::malformed(path, &error))
 }
 
-fn ask(args: &AskArgs, question: tvs::Question<'_>) -> Result<ExitCode, Failure> {
+fn ask(args: &AskArgs, question: tvs::Question<'_>, format: Format) -> Result<ExitCode, Failure> {
     let pin = pin(args)?;
     let (address, resolve) = args.server.resolve(TVS_PORT)?;
     let request = tvs::Request { session_id: SESSION_ID, device_name: &args.device_name, question };
@@ -139,7 +139,7 @@ fn ask(args: &AskArgs, question: tvs::Question<'_>) -> Result<ExitCode, Failure>
         };
         Failure::new(code, fault)
     })?;
-    report(args.server.format, milliseconds(resolve), &answer)
+    report(format, milliseconds(resolve), &answer)
 }
 
 fn pin(args: &AskArgs) -> Result<ServerPin, Failure> {

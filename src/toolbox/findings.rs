@@ -260,4 +260,97 @@ mod tests {
         assert_eq!(of(to), ["weak-key", "expires-soon"]);
         assert_eq!(of(to + 1), ["weak-key", "expired"]);
     }
+
+    fn identity(source: &mut KeySource, common_name: &str) -> Identity {
+        let spec = CertificateSpec { common_name, not_before_s: 1_700_000_000, key_bits: 2048 };
+        Identity::self_signed(&spec, source)
+    }
+
+    /// Findings of an ITL by the first identity with these records.
+    fn of_records(by: &Identity, records: &[(u16, &Identity)]) -> Vec<&'static str> {
+        let entry = |(role, identity): &(u16, &Identity)| crate::toolbox::ListEntry {
+            role: *role,
+            certificate: identity.certificate.clone(),
+            dns_name: None,
+            address: None,
+        };
+        let entries: Vec<_> = records.iter().map(entry).collect();
+        let spec = crate::toolbox::ListSpec {
+            is_ctl: false,
+            file_name: "ITLFile.tlv",
+            signer_version: None,
+            entries: &entries,
+        };
+        let signer = crate::toolbox::Signer {
+            key: &by.key,
+            certificate: &by.certificate,
+            style: crate::toolbox::Style::Cucm,
+            digest: 3,
+            timestamp: 0,
+        };
+        let bytes = crate::toolbox::make_list(&spec, &signer).unwrap();
+        let list = List::parse(&bytes).unwrap();
+        let (verdict, _) = crate::toolbox::check_list(&list);
+        codes(&of_list(&list, Some(verdict), 1_700_000_001))
+    }
+
+    #[test]
+    fn signers_and_roles_that_lead_to_trouble_are_named() {
+        let mut source = KeySource::bank(1);
+        let (one, two) = (identity(&mut source, "one"), identity(&mut source, "two"));
+        let three = identity(&mut source, "three");
+        assert!(of_records(&one, &[(0, &one), (3, &one), (21, &one)]).is_empty());
+        assert_eq!(of_records(&one, &[(0, &one), (3, &one)]), ["no-tvs"]);
+        assert_eq!(of_records(&one, &[(0, &one), (21, &one)]), ["no-file-signer"]);
+        assert_eq!(of_records(&one, &[(0, &one), (4, &one)]), ["blank"]);
+        let no_sast = ["no-sast-is-signer"];
+        assert_eq!(of_records(&one, &[(3, &one), (21, &one)]), no_sast);
+        assert_eq!(of_records(&one, &[(0, &two), (3, &one), (21, &one)]), no_sast);
+        let twice = [(0, &one), (0, &one), (2, &one), (21, &one)];
+        assert_eq!(of_records(&one, &twice), ["duplicate-signer"]);
+        let many = [(0, &one), (0, &two), (0, &three), (2, &one), (21, &one)];
+        assert_eq!(of_records(&one, &many), ["many-sast"]);
+    }
+
+    #[test]
+    fn a_record_that_contradicts_its_certificate_is_named() {
+        let certificate = identity(&mut KeySource::bank(1), "one").certificate;
+        let record = Record {
+            subject: certificate.subject(),
+            issuer: certificate.issuer(),
+            serial: certificate.serial(),
+            public_key: certificate.public_key(),
+            certificate: Some(certificate.der()),
+            ..Record::default()
+        };
+        let count = |record: &Record<'_>| {
+            let mut found = Vec::new();
+            differences("record 1", record, &certificate, &mut found);
+            found.len()
+        };
+        assert_eq!(count(&record), 0);
+        assert_eq!(count(&Record { subject: "CN=x", ..record }), 1);
+        assert_eq!(count(&Record { issuer: "CN=x", ..record }), 1);
+        assert_eq!(count(&Record { serial: &[1], ..record }), 1);
+        assert_eq!(count(&Record { public_key: &[1], ..record }), 1);
+    }
+
+    #[test]
+    fn a_header_that_names_another_signer_is_pointed_out() {
+        let mut source = KeySource::bank(1);
+        let (one, two) = (identity(&mut source, "one"), identity(&mut source, "two"));
+        let signer = crate::toolbox::Signer {
+            key: &one.key,
+            certificate: &one.certificate,
+            style: crate::toolbox::Style::Compact,
+            digest: 1,
+            timestamp: 0,
+        };
+        let bytes = crate::toolbox::sign_file(b"x", "x.sgn", &signer).unwrap();
+        let file = SignedFile::parse(&bytes).unwrap();
+        let of = |signer| codes(&of_file(&file, 1_700_000_001, signer));
+        assert_eq!(of(None), ["weak-digest"]);
+        assert_eq!(of(Some(&one.certificate)), ["weak-digest"]);
+        assert_eq!(of(Some(&two.certificate)), ["weak-digest", "other-signer"]);
+    }
 }

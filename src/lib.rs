@@ -17,5 +17,6 @@ pub mod scenario;
 pub mod serve;
 pub mod sim;
 pub mod swarm;
+pub mod toolbox;
 pub mod transfer;
 pub mod wire;

@@ -8,6 +8,15 @@ mod exit;
 mod progress;
 mod run;
 mod serve;
+mod assemble;
+mod files;
+mod inspect;
+mod lab;
+mod make;
+mod seal;
+mod show;
+mod tftp;
+mod tvs;
 
 use clap::{Parser, Subcommand};
 
@@ -28,6 +37,16 @@ enum Command {
     Check(check::CheckArgs),
     Run(run::RunArgs),
     Serve(serve::ServeArgs),
+    Inspect(inspect::InspectArgs),
+    Show(show::ShowArgs),
+    Make(make::MakeArgs),
+    Sign(seal::SignArgs),
+    Unsign(seal::UnsignArgs),
+    Encrypt(seal::EncryptArgs),
+    Decrypt(seal::DecryptArgs),
+    Assemble(assemble::AssembleArgs),
+    Tvs(tvs::TvsArgs),
+    Tftp(tftp::TftpArgs),
 }
 
 /// Parses the command line, runs the command and says how the program ends.
@@ -37,6 +56,16 @@ pub fn main() -> std::process::ExitCode {
         Command::Check(args) => check::check(args, &cli.global),
         Command::Run(args) => run::run(args, &cli.global),
         Command::Serve(args) => serve::serve(args, &cli.global),
+        Command::Inspect(args) => inspect::run(args, cli.global.format),
+        Command::Show(args) => show::run(args),
+        Command::Make(args) => make::run(args),
+        Command::Sign(args) => seal::run_sign(args),
+        Command::Unsign(args) => seal::run_unsign(args),
+        Command::Encrypt(args) => seal::run_encrypt(args),
+        Command::Decrypt(args) => seal::run_decrypt(args),
+        Command::Assemble(args) => assemble::run(args),
+        Command::Tvs(args) => tvs::run(args, cli.global.format),
+        Command::Tftp(args) => tftp::run(args, cli.global.format),
     };
     code.into()
 }

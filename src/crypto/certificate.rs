@@ -10,7 +10,7 @@ use x509_cert::der::asn1::{Any, PrintableStringRef, TeletexStringRef, Utf8String
 use x509_cert::der::{Decode, DecodePem, Encode, EncodePem, Tag, Tagged};
 use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage, KeyUsages};
 use x509_cert::ext::{Extension, ToExtension};
-use x509_cert::name::Name;
+use x509_cert::name::{Name, RelativeDistinguishedName};
 use x509_cert::serial_number::SerialNumber;
 use x509_cert::spki::{SubjectPublicKeyInfoOwned, SubjectPublicKeyInfoRef};
 use x509_cert::time::{Time as X509Time, Validity};
@@ -28,6 +28,9 @@ struct Fields {
     der: Vec<u8>,
     subject: String,
     issuer: String,
+    /// Subject and issuer in the order of the certificate, joined by `,`.
+    subject_in_order: String,
+    issuer_in_order: String,
     serial: Vec<u8>,
     public_key: Vec<u8>,
     signature: Vec<u8>,
@@ -58,6 +61,8 @@ impl Certificate {
         Ok(Certificate(Arc::new(Fields {
             subject: cucm_name(tbs.subject()),
             issuer: cucm_name(tbs.issuer()),
+            subject_in_order: name_in_order(tbs.subject()),
+            issuer_in_order: name_in_order(tbs.issuer()),
             serial: magnitude(tbs.serial_number().as_bytes()).to_vec(),
             public_key: raw(&tbs.subject_public_key_info().subject_public_key),
             signature: raw(x509.signature()),
@@ -71,13 +76,16 @@ impl Certificate {
 
     /// Reads the first certificate of a PEM text.
     pub fn from_pem(pem: &str) -> Result<Certificate, CertificateError> {
-        let at = pem.find(BEGIN).ok_or_else(|| CertificateError(format!("no {BEGIN}")))?;
-        let end = pem[at..].find(END).ok_or_else(|| CertificateError(format!("no {END}")))?;
-        let x509 = X509::from_pem(&pem[at..at + end + END.len()])?;
+        let block = super::keys::pem_block(pem, "CERTIFICATE")
+            .ok_or_else(|| CertificateError("no certificate in the PEM text".to_owned()))?;
+        let x509 = X509::from_pem(block)?;
         Certificate::from_der(&x509.to_der()?)
     }
 
     /// The certificate as PEM.
+    ///
+    /// # Panics
+    /// Never: the certificate was read before.
     pub fn to_pem(&self) -> String {
         let x509 = X509::from_der(&self.0.der).expect("the certificate was read before");
         x509.to_pem(x509_cert::der::pem::LineEnding::LF).expect("a read certificate can be written")
@@ -96,6 +104,17 @@ impl Certificate {
     /// Issuer in CUCM's style.
     pub fn issuer(&self) -> &str {
         &self.0.issuer
+    }
+
+    /// Subject in the order of the certificate, `CN=..,O=..`, with the escapes of RFC 4514: the
+    /// style of the writer of files with [`crate::wire::HeaderOrder::IssuerFirst`].
+    pub fn subject_in_order(&self) -> &str {
+        &self.0.subject_in_order
+    }
+
+    /// Issuer in the order of the certificate.
+    pub fn issuer_in_order(&self) -> &str {
+        &self.0.issuer_in_order
     }
 
     /// Serial number: minimal big-endian magnitude.
@@ -147,13 +166,45 @@ fn magnitude(serial: &[u8]) -> &[u8] {
 fn cucm_name(name: &Name) -> String {
     const ORDER: [&str; 6] = ["CN", "OU", "O", "L", "ST", "C"];
     let mut parts: Vec<(usize, String)> = Vec::new();
-    for attribute in name.iter_rdn().flat_map(x509_cert::name::RelativeDistinguishedName::iter) {
+    for attribute in name.iter_rdn().flat_map(RelativeDistinguishedName::iter) {
         let key = short_key(&attribute.oid.to_string());
         let rank = ORDER.iter().position(|known| *known == key).unwrap_or(ORDER.len());
         parts.push((rank, format!("{key}={}", attribute_text(&attribute.value))));
     }
     parts.sort_by_key(|part| part.0);
     parts.into_iter().map(|part| part.1).collect::<Vec<_>>().join(";")
+}
+
+/// Each attribute in the order of the certificate (`spec/trust-list.md` section 4): short keys for
+/// nine types, the dotted OID for any other.
+fn name_in_order(name: &Name) -> String {
+    let attributes = name.iter_rdn().flat_map(RelativeDistinguishedName::iter).map(|attribute| {
+        let key = match attribute.oid.to_string().as_str() {
+            "2.5.4.9" => "STREET".to_owned(),
+            "0.9.2342.19200300.100.1.1" => "UID".to_owned(),
+            "0.9.2342.19200300.100.1.25" => "DC".to_owned(),
+            oid if oid == "2.5.4.5" => oid.to_owned(),
+            oid => short_key(oid),
+        };
+        format!("{key}={}", escaped(&attribute_text(&attribute.value)))
+    });
+    attributes.collect::<Vec<_>>().join(",")
+}
+
+/// The escapes of RFC 4514 section 2.4.
+fn escaped(value: &str) -> String {
+    let mut text = String::with_capacity(value.len());
+    let last = value.chars().count().saturating_sub(1);
+    for (at, c) in value.chars().enumerate() {
+        match c {
+            '\0' => text.push_str("\\00"),
+            '\\' | '"' | '+' | ',' | ';' | '<' | '>' => text.extend(['\\', c]),
+            '#' if at == 0 => text.push_str("\\#"),
+            ' ' if at == 0 || at == last => text.push_str("\\ "),
+            c => text.push(c),
+        }
+    }
+    text
 }
 
 fn short_key(oid: &str) -> String {
@@ -213,6 +264,9 @@ pub struct Identity {
 
 impl Identity {
     /// Makes a key and a self-signed certificate.
+    ///
+    /// # Panics
+    /// If the common name is longer than X.509 allows.
     pub fn self_signed(spec: &CertificateSpec<'_>, source: &mut KeySource) -> Identity {
         let key = source.signing_key(spec.key_bits);
         let mut serial = [0; 16];
@@ -229,7 +283,7 @@ fn self_signed_der(spec: &CertificateSpec<'_>, key: &SigningKey, serial: &[u8]) 
     let subject = format!("CN={},OU=TAC,O=resetstorm,L=Lab,ST=Simulation,C=US", spec.common_name);
     let profile =
         ServiceProfile { subject: Name::from_str(&subject).expect("host names need no escaping") };
-    let signer = pkcs1v15::SigningKey::<Sha256>::new(key.rsa());
+    let signer = pkcs1v15::SigningKey::<Sha256>::new(key.rsa().clone());
     let public = SubjectPublicKeyInfoOwned::from_key(&rsa::RsaPublicKey::from(key.rsa()))
         .expect("an RSA key has a public part");
     let instant = |seconds| {
@@ -327,6 +381,15 @@ mod tests {
         assert_eq!(Certificate::from_pem(&certificate.to_pem()).unwrap(), certificate);
         assert!(Certificate::from_pem("nothing").is_err());
         assert!(Certificate::from_der(b"0").is_err());
+    }
+
+    #[test]
+    fn special_characters_are_escaped() {
+        assert_eq!(escaped("Test, Inc"), "Test\\, Inc");
+        assert_eq!(escaped("#a#"), "\\#a#");
+        assert_eq!(escaped(" a b "), "\\ a b\\ ");
+        assert_eq!(escaped("a\0"), "a\\00");
+        assert_eq!(escaped("plain"), "plain");
     }
 
     #[test]

@@ -1,12 +1,19 @@
 use std::convert::Infallible;
 use std::fmt;
+use std::sync::OnceLock;
 
 use ring::rand::{SecureRandom, SystemRandom};
-use ring::signature::{KeyPair, RSA_PKCS1_SHA512, RsaKeyPair};
-use rsa::RsaPrivateKey;
+use ring::signature::{RSA_PKCS1_SHA512, RsaKeyPair};
+use rsa::pkcs1::{DecodeRsaPrivateKey, EncodeRsaPublicKey};
 use rsa::pkcs8::{DecodePrivateKey, EncodePrivateKey};
+use rsa::traits::PublicKeyParts;
+use rsa::{Pkcs1v15Sign, RsaPrivateKey};
+use sha1::Sha1;
+use sha2::Sha512;
 
+use super::{SignatureFault, sha1, sha512};
 use crate::base::{Purpose, Stream, stream};
+use crate::wire::{DIGEST_SHA1, DIGEST_SHA512};
 
 /// Throwaway keys of 2048 bits, published on purpose: for tests and virtual time only.
 const TEST_KEYS_PEM: &str = include_str!("test_keys.pem");
@@ -17,57 +24,114 @@ pub enum KeyError {
     /// The bytes are no PKCS#8 RSA key.
     #[error("the private key cannot be read: {0}")]
     Unreadable(String),
-    /// The key is smaller than ring signs with.
-    #[error("RSA keys below 2048 bits cannot sign here")]
+    /// The key is smaller than any phone or cluster uses.
+    #[error("RSA keys below 1024 bits cannot sign here")]
     TooSmall,
 }
 
+/// Smallest RSA key in bits: MICs and CTL tokens of old releases (`spec/trust-list.md` section 3).
+const KEY_BITS_MIN: usize = 1024;
+
 /// An RSA key that signs; loaded once, used by many threads.
+///
+/// ring signs SHA-512 with keys from 2048 bits; the rsa crate does the rest: SHA-1, 1024 bits and
+/// the proofs of CAPF.
 pub struct SigningKey {
-    pair: RsaKeyPair,
+    /// `None` below 2048 bits.
+    pair: Option<RsaKeyPair>,
+    /// Read on first use: most keys never need it.
+    rsa: OnceLock<RsaPrivateKey>,
+    public_key: Vec<u8>,
     pkcs8: Vec<u8>,
 }
 
 impl SigningKey {
-    /// Loads a key from PKCS#8 DER.
+    /// Loads a key from PKCS#8 DER; 1024 to 4096 bits.
     pub fn from_pkcs8(pkcs8: Vec<u8>) -> Result<SigningKey, KeyError> {
-        let pair = RsaKeyPair::from_pkcs8(&pkcs8).map_err(|rejected| {
-            let text = rejected.to_string();
-            if text == "TooSmall" { KeyError::TooSmall } else { KeyError::Unreadable(text) }
-        })?;
-        Ok(SigningKey { pair, pkcs8 })
+        match RsaKeyPair::from_pkcs8(&pkcs8) {
+            Ok(pair) => {
+                let public_key = ring::signature::KeyPair::public_key(&pair).as_ref().to_vec();
+                Ok(SigningKey { pair: Some(pair), rsa: OnceLock::new(), public_key, pkcs8 })
+            }
+            Err(rejected) if rejected.to_string() == "TooSmall" => SigningKey::small(pkcs8),
+            Err(rejected) => Err(unreadable(rejected)),
+        }
     }
 
-    /// Loads a key from PEM (`BEGIN PRIVATE KEY`).
+    /// A key that ring refuses for its size.
+    fn small(pkcs8: Vec<u8>) -> Result<SigningKey, KeyError> {
+        let key = RsaPrivateKey::from_pkcs8_der(&pkcs8).map_err(|_| KeyError::TooSmall)?;
+        if key.size() * 8 < KEY_BITS_MIN {
+            return Err(KeyError::TooSmall);
+        }
+        let public_key = key.to_public_key().to_pkcs1_der().map_err(unreadable)?;
+        let public_key = public_key.as_bytes().to_vec();
+        Ok(SigningKey { pair: None, rsa: OnceLock::from(key), public_key, pkcs8 })
+    }
+
+    /// Loads a key from PEM (`BEGIN PRIVATE KEY` or `BEGIN RSA PRIVATE KEY`); other blocks of the
+    /// text, such as a certificate, are passed over.
     pub fn from_pem(pem: &str) -> Result<SigningKey, KeyError> {
-        let key = RsaPrivateKey::from_pkcs8_pem(pem).map_err(unreadable)?;
+        let key = match pem_block(pem, "RSA PRIVATE KEY") {
+            Some(block) => RsaPrivateKey::from_pkcs1_pem(block).map_err(unreadable)?,
+            None => RsaPrivateKey::from_pkcs8_pem(pem_block(pem, "PRIVATE KEY").unwrap_or(pem))
+                .map_err(unreadable)?,
+        };
         let der = key.to_pkcs8_der().map_err(unreadable)?;
         SigningKey::from_pkcs8(der.as_bytes().to_vec())
     }
 
     /// The key as PEM, to be kept with owner-only permissions.
+    ///
+    /// # Panics
+    /// Never: the key was read before.
     pub fn to_pem(&self) -> String {
         let pem = self.rsa().to_pkcs8_pem(rsa::pkcs8::LineEnding::LF);
         pem.expect("a loaded key can be written").to_string()
     }
 
+    /// Signs with RSASSA-PKCS1-v1_5 and the digest of header tag 8: 1 SHA-1, 3 SHA-512.
+    ///
+    /// # Errors
+    /// [`SignatureFault::Unsupported`] for any other digest id.
+    pub fn sign(&self, digest: u8, message: &[u8]) -> Result<Vec<u8>, SignatureFault> {
+        match digest {
+            DIGEST_SHA1 => Ok(self.sign_hash(Pkcs1v15Sign::new::<Sha1>(), &sha1(message))),
+            DIGEST_SHA512 => Ok(self.sign_sha512(message)),
+            _ => Err(SignatureFault::Unsupported),
+        }
+    }
+
     /// Signs with RSASSA-PKCS1-v1_5 and SHA-512.
+    ///
+    /// # Panics
+    /// Never: every key that loads holds the hash.
     pub fn sign_sha512(&self, message: &[u8]) -> Vec<u8> {
-        let mut signature = vec![0; self.pair.public().modulus_len()];
-        self.pair
-            .sign(&RSA_PKCS1_SHA512, &SystemRandom::new(), message, &mut signature)
+        let Some(pair) = &self.pair else {
+            return self.sign_hash(Pkcs1v15Sign::new::<Sha512>(), &sha512(message));
+        };
+        let mut signature = vec![0; pair.public().modulus_len()];
+        pair.sign(&RSA_PKCS1_SHA512, &SystemRandom::new(), message, &mut signature)
             .expect("the buffer has the size of the modulus");
         signature
     }
 
-    /// Length of a signature in bytes: 256 or 512.
+    /// Puts a hash into type-1 padding and signs it.
+    pub(super) fn sign_hash(&self, padding: Pkcs1v15Sign, hash: &[u8]) -> Vec<u8> {
+        self.rsa().sign(padding, hash).expect("a key of 1024 bits or more holds any hash")
+    }
+
+    /// Length of a signature in bytes: 128, 256 or 512.
     pub fn signature_length(&self) -> u16 {
-        self.pair.public().modulus_len() as u16
+        match &self.pair {
+            Some(pair) => pair.public().modulus_len() as u16,
+            None => self.rsa().size() as u16,
+        }
     }
 
     /// The public key as PKCS#1 `RSAPublicKey`.
     pub fn public_key(&self) -> &[u8] {
-        self.pair.public_key().as_ref()
+        &self.public_key
     }
 
     /// The private key as PKCS#8 DER.
@@ -75,9 +139,19 @@ impl SigningKey {
         &self.pkcs8
     }
 
-    pub(super) fn rsa(&self) -> RsaPrivateKey {
-        RsaPrivateKey::from_pkcs8_der(&self.pkcs8).expect("the key was read before")
+    pub(super) fn rsa(&self) -> &RsaPrivateKey {
+        self.rsa.get_or_init(|| {
+            RsaPrivateKey::from_pkcs8_der(&self.pkcs8).expect("the key was read before")
+        })
     }
+}
+
+/// The first block of a PEM text with this label, borders included.
+pub(super) fn pem_block<'a>(pem: &'a str, label: &str) -> Option<&'a str> {
+    let (begin, end) = (format!("-----BEGIN {label}-----"), format!("-----END {label}-----"));
+    let at = pem.find(&begin)?;
+    let length = pem[at..].find(&end)? + end.len();
+    Some(&pem[at..at + length])
 }
 
 /// Never shows the key.
@@ -118,7 +192,11 @@ impl KeySource {
         }
     }
 
-    /// A new RSA key of `bits` (2048 or 4096): 40 ms or 0.5 s of one core, less from the bank.
+    /// A new RSA key of `bits` (1024, 2048 or 4096): 40 ms or 0.5 s of one core for the last two,
+    /// less from the bank.
+    ///
+    /// # Panics
+    /// If `bits` is below 1024.
     pub fn signing_key(&mut self, bits: u16) -> SigningKey {
         let pkcs8 = match self {
             KeySource::System => generate(&mut Source(System), bits),
@@ -133,7 +211,12 @@ impl KeySource {
         SigningKey::from_pkcs8(pkcs8).expect("a fresh key is well-formed")
     }
 
-    /// Fills `bytes` for a serial number or a unique name.
+    /// Randomness for the rsa crate.
+    pub(super) fn rng(&mut self) -> impl rand_core::CryptoRng {
+        Source(self)
+    }
+
+    /// Fills `bytes` for a serial number, a unique name or a content key.
     pub fn fill(&mut self, bytes: &mut [u8]) {
         match self {
             KeySource::System => System.fill(bytes),
@@ -151,7 +234,7 @@ fn banked_key(index: usize) -> Option<Vec<u8>> {
 
 fn generate<R: Fill>(source: &mut Source<R>, bits: u16) -> Vec<u8> {
     let key =
-        RsaPrivateKey::new(source, usize::from(bits)).expect("2048 and 4096 bits can be made");
+        RsaPrivateKey::new(source, usize::from(bits)).expect("1024 bits and more can be made");
     key.to_pkcs8_der().expect("a fresh key can be written").as_bytes().to_vec()
 }
 
@@ -165,6 +248,12 @@ struct System;
 impl Fill for System {
     fn fill(&mut self, bytes: &mut [u8]) {
         SystemRandom::new().fill(bytes).expect("the operating system has randomness");
+    }
+}
+
+impl Fill for &mut KeySource {
+    fn fill(&mut self, bytes: &mut [u8]) {
+        KeySource::fill(self, bytes);
     }
 }
 
@@ -206,7 +295,6 @@ impl<R: Fill> rand_core::TryCryptoRng for Source<R> {}
 mod tests {
     use super::*;
     use crate::crypto::verify_signature;
-    use crate::wire::{DIGEST_SHA1, DIGEST_SHA512};
 
     #[test]
     fn a_signature_verifies_with_its_key_digest_and_message_only() {
@@ -221,6 +309,42 @@ mod tests {
         assert!(!check(&key, DIGEST_SHA1, b"message"));
         assert!(!check(&key, 2, b"message"));
         assert!(!check(&other, DIGEST_SHA512, b"message"));
+    }
+
+    #[test]
+    fn sha1_and_small_keys_sign_too() {
+        for bits in [1024, 2048] {
+            let key = KeySource::bank(5).signing_key(bits);
+            assert_eq!(key.signature_length() * 8, bits);
+            for digest in [DIGEST_SHA1, DIGEST_SHA512] {
+                let signature = key.sign(digest, b"message").unwrap();
+                assert_eq!(signature.len() * 8, usize::from(bits));
+                assert_eq!(
+                    verify_signature(key.public_key(), digest, b"message", &signature),
+                    Ok(())
+                );
+            }
+            assert_eq!(key.sign(2, b"message"), Err(SignatureFault::Unsupported));
+            let again = SigningKey::from_pem(&key.to_pem()).unwrap();
+            assert_eq!(again.public_key(), key.public_key());
+        }
+    }
+
+    #[test]
+    fn both_engines_make_the_same_sha512_signature() {
+        let key = KeySource::bank(1).signing_key(2048);
+        let by_rsa = key.sign_hash(Pkcs1v15Sign::new::<Sha512>(), &sha512(b"message"));
+        assert_eq!(key.sign_sha512(b"message"), by_rsa);
+    }
+
+    #[test]
+    fn a_key_is_found_between_other_blocks_and_in_the_older_form() {
+        use rsa::pkcs1::EncodeRsaPrivateKey;
+        let key = KeySource::bank(1).signing_key(2048);
+        let mixed = format!("-----BEGIN X-----\n-----END X-----\n{}", key.to_pem());
+        assert_eq!(SigningKey::from_pem(&mixed).unwrap().public_key(), key.public_key());
+        let older = key.rsa().to_pkcs1_pem(rsa::pkcs8::LineEnding::LF).unwrap();
+        assert_eq!(SigningKey::from_pem(&older).unwrap().public_key(), key.public_key());
     }
 
     #[test]

@@ -1,35 +1,65 @@
 //! Keys, signatures, digests and certificates.
 //!
-//! `ring` on every hot path (signing and verifying); the `rsa` crate only makes keys and signs
-//! certificates, which ring cannot. No policy, no I/O.
+//! `ring` on every hot path (signing and verifying); the `rsa` crate makes keys and signs what
+//! ring cannot: certificates, SHA-1, keys of 1024 bits, CAPF proofs. No policy, no I/O.
 
 mod certificate;
 mod identity;
+pub mod envelope;
 mod keys;
+mod keystore;
+pub mod proof;
 mod verify;
 
 pub use certificate::{Certificate, CertificateError, CertificateSpec, Identity};
 pub use identity::FileIdentity;
 pub use keys::{KeyError, KeySource, SigningKey};
-pub use verify::{SignatureFault, verify_file, verify_signature};
+pub use keystore::{KeyStore, KeyStoreError};
+pub use verify::{KeyKind, SignatureFault, verify_file, verify_signature};
 
 use ring::digest;
 
+/// MD5 of `bytes`: the checksum of listings and the `certHash` of a stub; nothing trusts it.
+pub fn md5(bytes: &[u8]) -> [u8; 16] {
+    use sha2::Digest;
+    md5::Md5::digest(bytes).into()
+}
+
+/// SHA-512 of `bytes`.
+///
+/// # Panics
+/// Never: the digest has its fixed size.
+pub fn sha512(bytes: &[u8]) -> [u8; 64] {
+    let digest = digest::digest(&digest::SHA512, bytes);
+    digest.as_ref().try_into().expect("SHA-512 has 64 bytes")
+}
+
 /// SHA-1 of `bytes`: names certificates in records (CERTHASH); never trusted as a signature.
+///
+/// # Panics
+/// Never: the digest has its fixed size.
 pub fn sha1(bytes: &[u8]) -> [u8; 20] {
     let digest = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, bytes);
     digest.as_ref().try_into().expect("SHA-1 has 20 bytes")
 }
 
 /// SHA-256 of `bytes`: names contents and files inside this program.
+///
+/// # Panics
+/// Never: the digest has its fixed size.
 pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     let digest = digest::digest(&digest::SHA256, bytes);
     digest.as_ref().try_into().expect("SHA-256 has 32 bytes")
 }
 
 /// SHA-256 over several pieces, without copying them together.
+///
+/// # Panics
+/// Never: the digest has its fixed size.
 pub fn sha256_of(pieces: &[&[u8]]) -> [u8; 32] {
     let mut context = digest::Context::new(&digest::SHA256);
-    pieces.iter().for_each(|piece| context.update(piece));
+    for piece in pieces {
+        context.update(piece);
+    }
     context.finish().as_ref().try_into().expect("SHA-256 has 32 bytes")
 }

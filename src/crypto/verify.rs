@@ -3,7 +3,57 @@ use ring::signature::{
     UnparsedPublicKey,
 };
 
+use rsa::pkcs1::RsaPublicKeyRef;
+use x509_cert::der::Decode;
+
 use crate::wire::{DIGEST_SHA1, DIGEST_SHA512, SignedFile};
+
+/// What a public key is, as record tag 7 holds it (`spec/trust-list.md` section 6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyKind {
+    /// RSA with a modulus of so many bits.
+    Rsa(u16),
+    /// EC point on the curve of so many bits: 256, 384 or 521.
+    Ec(u16),
+}
+
+impl KeyKind {
+    /// The kind of `public_key`: PKCS#1 `RSAPublicKey` or an uncompressed X9.62 point.
+    pub fn of(public_key: &[u8]) -> Option<KeyKind> {
+        match (public_key.first()?, public_key.len()) {
+            (4, 65) => Some(KeyKind::Ec(256)),
+            (4, 97) => Some(KeyKind::Ec(384)),
+            (4, 133) => Some(KeyKind::Ec(521)),
+            (0x30, _) => {
+                let key = RsaPublicKeyRef::from_der(public_key).ok()?;
+                let modulus = key.modulus.as_bytes();
+                let bits = modulus.len() * 8 - modulus.first()?.leading_zeros() as usize;
+                u16::try_from(bits).ok().map(KeyKind::Rsa)
+            }
+            _ => None,
+        }
+    }
+
+    /// `RSA` or `EC`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            KeyKind::Rsa(_) => "RSA",
+            KeyKind::Ec(_) => "EC",
+        }
+    }
+
+    /// Size in bits.
+    pub const fn bits(self) -> u16 {
+        match self {
+            KeyKind::Rsa(bits) | KeyKind::Ec(bits) => bits,
+        }
+    }
+
+    /// Whether nobody should use such a key today: RSA below 2048 bits.
+    pub const fn is_weak(self) -> bool {
+        matches!(self, KeyKind::Rsa(0..2048))
+    }
+}
 
 /// Why a signature does not hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,4 +95,34 @@ pub fn verify_signature(
     UnparsedPublicKey::new(algorithm, public_key)
         .verify(message, signature)
         .map_err(|_| SignatureFault::Wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::KeySource;
+
+    #[test]
+    fn the_kind_of_a_key_is_read_from_its_bytes() {
+        let mut source = KeySource::bank(1);
+        for bits in [1024, 2048] {
+            let key = source.signing_key(bits);
+            assert_eq!(KeyKind::of(key.public_key()), Some(KeyKind::Rsa(bits)));
+        }
+        for (length, bits) in [(65, 256), (97, 384), (133, 521)] {
+            let mut point = vec![7; length];
+            point[0] = 4;
+            assert_eq!(KeyKind::of(&point), Some(KeyKind::Ec(bits)));
+            assert_eq!(KeyKind::of(&point[1..]), None);
+        }
+        assert_eq!(KeyKind::of(&[]), None);
+    }
+
+    #[test]
+    fn small_rsa_keys_are_weak() {
+        assert!(KeyKind::Rsa(1024).is_weak() && KeyKind::Rsa(2047).is_weak());
+        assert!(!KeyKind::Rsa(2048).is_weak() && !KeyKind::Ec(256).is_weak());
+        assert_eq!((KeyKind::Ec(384).name(), KeyKind::Rsa(9).name()), ("EC", "RSA"));
+        assert_eq!((KeyKind::Ec(384).bits(), KeyKind::Rsa(9).bits()), (384, 9));
+    }
 }

@@ -1,3 +1,4 @@
+use super::encrypted::Encryption;
 use super::tlv::{Element, Reader, WireError, put_element, put_text};
 
 /// Digest id of SHA-1 (header tag 8).
@@ -51,7 +52,7 @@ pub struct SignedFile<'a> {
 const TAG_SIGNATURE: u8 = 12;
 const TAG_PADDING: u8 = 13;
 /// Tags of elements whose length counts inner elements: a reader enters them.
-const CONTAINERS: [u8; 6] = [3, 7, 9, 16, 17, 21];
+pub(super) const CONTAINERS: [u8; 6] = [3, 7, 9, 16, 17, 21];
 /// Smallest header that can be: version, header length and one more byte (reader rules).
 const HEADER_LENGTH_MIN: usize = 11;
 
@@ -85,6 +86,19 @@ impl<'a> SignedFile<'a> {
         out.clear();
         out.extend_from_slice(&self.bytes[..self.header.signature_offset]);
         out.extend_from_slice(&self.bytes[end..]);
+    }
+
+    /// The elements of the header in order, without padding; a container comes before what it
+    /// holds.
+    pub fn header_elements(&self) -> impl Iterator<Item = Element<'a>> + use<'a> {
+        let mut reader = Reader::new(&self.bytes[..usize::from(self.header.length)], 0);
+        std::iter::from_fn(move || {
+            while reader.peek() == Some(TAG_PADDING) {
+                reader.byte("padding").ok()?;
+            }
+            let container = CONTAINERS.contains(&reader.peek()?);
+            if container { reader.enter().ok() } else { reader.element().ok() }
+        })
     }
 
     /// The whole file.
@@ -251,6 +265,18 @@ impl HeaderSpec<'_> {
     /// # Panics
     /// If names make the header longer than 65,535 bytes.
     pub fn encode(&self) -> UnsignedHeader {
+        self.encode_with(&[])
+    }
+
+    /// Writes the header of an encrypted file: tags 16 to 27 follow the timestamp.
+    ///
+    /// # Panics
+    /// If names or the wrapped key make the header longer than 65,535 bytes.
+    pub fn encode_encrypted(&self, encryption: &Encryption<'_>) -> UnsignedHeader {
+        self.encode_with(&encryption.encode())
+    }
+
+    fn encode_with(&self, behind_timestamp: &[u8]) -> UnsignedHeader {
         let mut out = Vec::with_capacity(256 + usize::from(self.signature_length));
         put_element(&mut out, 1, &[self.version.0, self.version.1]);
         put_element(&mut out, 2, &[0, 0]);
@@ -263,6 +289,7 @@ impl HeaderSpec<'_> {
         let signature_offset = out.len();
         put_text(&mut out, 14, self.file_name);
         put_element(&mut out, 15, &self.timestamp.to_be_bytes());
+        out.extend_from_slice(behind_timestamp);
         let signature_element = 3 + usize::from(self.signature_length);
         while (out.len() + signature_element) % 4 != 0 {
             out.push(TAG_PADDING);
@@ -286,8 +313,8 @@ impl HeaderSpec<'_> {
     }
 }
 
-/// Modulus id of an RSA signature of `length` bytes; 3 for everything from 512 bytes on.
-fn modulus_id(length: u16) -> u8 {
+/// Modulus id (header tag 11) of an RSA signature of `length` bytes; 3 from 257 bytes on.
+pub const fn modulus_id(length: u16) -> u8 {
     match length {
         0..=64 => 0,
         65..=128 => 1,

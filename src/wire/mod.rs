@@ -1,9 +1,13 @@
-//! Bytes ↔ values: trust lists, signed files, TVS messages, TFTP packets, phone configurations.
+//! Bytes ↔ values: trust lists, signed and encrypted files, TVS and CAPF messages, TFTP packets,
+//! phone configurations.
 //!
 //! No policy, no cryptography, no I/O. Readers borrow from their input, check every length before
 //! use and answer bad input with a [`WireError`] that names the place.
 
+pub mod capf;
 mod config;
+mod document;
+mod encrypted;
 mod header;
 mod name;
 pub mod tftp;
@@ -12,8 +16,11 @@ mod trust_list;
 pub mod tvs;
 
 pub use config::{Config, ConfigError, ConfigTemplate, ConfigValues, TvsMember};
+pub use document::{Body, Document, Node};
+pub use encrypted::Encryption;
 pub use header::{
     DIGEST_SHA1, DIGEST_SHA512, Header, HeaderOrder, HeaderSpec, SignedFile, UnsignedHeader,
+    modulus_id,
 };
 pub use name::{name_key, same_name};
 pub use tlv::{Element, Reader, WireError, put_element, put_text};

@@ -229,6 +229,13 @@ mod tests {
     }
 
     #[test]
+    fn a_record_is_a_view_that_owns_nothing() {
+        fn is_copy<T: Copy>() {}
+        is_copy::<Record<'_>>();
+        is_copy::<Records<'_>>();
+    }
+
+    #[test]
     fn bad_record_lengths_end_the_list_with_an_error() {
         let mut bytes = Vec::new();
         spec(RecordCertificate::Sha1([0; 20])).encode(&mut bytes);

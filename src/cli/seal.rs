@@ -1,0 +1,195 @@
+//! `sign`, `unsign`, `encrypt` and `decrypt`.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::ExitCode;
+use super::files::{
+    Failure, SignerArgs, base_name, finish, read, read_certificate, read_key, write,
+};
+use crate::crypto::{Certificate, KeySource};
+use crate::toolbox::{Verdict, check_file, encrypt_file, make_stub, open_envelope, sign_file};
+use crate::wire::{SignedFile, WireError};
+
+/// Sign a file: header, signature, content unchanged
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Example:
+  resetstorm sign XMLDefault.cnf.xml --key tftp.pem --digest sha1 -o XMLDefault.cnf.xml.sgn")]
+pub struct SignArgs {
+    /// File to sign
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    #[command(flatten)]
+    signer: SignerArgs,
+    /// Name in the header; the file's name and `.sgn` if not given
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// File to write; standard output if not given
+    #[arg(short, long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+/// Write the content of a signed file, without its header
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Example:
+  resetstorm unsign XMLDefault.cnf.xml.sgn --certificate tftp.pem -o XMLDefault.cnf.xml
+
+Exit codes: 0 written, 1 the signature is wrong (nothing is written), 2 malformed.")]
+pub struct UnsignArgs {
+    /// Signed file
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Certificate of the signer; without it the signature is not checked
+    #[arg(long, value_name = "FILE")]
+    certificate: Option<PathBuf>,
+    /// File to write; standard output if not given
+    #[arg(short, long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+/// Encrypt a configuration for one device and sign it
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Example:
+  resetstorm encrypt SEP001122334455.cnf.xml --key tftp.pem --device lsc.pem \\
+      --stub SEP001122334455.cnf.xml.sgn -o SEP001122334455.cnf.xml.enc.sgn")]
+pub struct EncryptArgs {
+    /// Configuration to encrypt
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    #[command(flatten)]
+    signer: SignerArgs,
+    /// Certificate of the device (RSA)
+    #[arg(long, value_name = "FILE")]
+    device: PathBuf,
+    /// Write the signed stub that announces the encrypted file, too
+    #[arg(long, value_name = "FILE")]
+    stub: Option<PathBuf>,
+    /// Name in the header; the file's name and `.enc.sgn` if not given
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// File to write; standard output if not given
+    #[arg(short, long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+/// Decrypt an encrypted configuration with the device's key
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Example:
+  resetstorm decrypt SEP001122334455.cnf.xml.enc.sgn --key lsc.pem --certificate tftp.pem
+
+Exit codes: 0 written, 1 wrong signature, key or digest (nothing is written), 2 malformed.")]
+pub struct DecryptArgs {
+    /// Encrypted file
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Private key of the device: PEM, DER or PKCS#12
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
+    /// Certificate of the signer; without it the signature is not checked
+    #[arg(long, value_name = "FILE")]
+    certificate: Option<PathBuf>,
+    /// Password of PKCS#12 files
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    password: String,
+    /// File to write; standard output if not given
+    #[arg(short, long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+/// Runs `sign`.
+pub fn run_sign(args: &SignArgs) -> ExitCode {
+    finish(sign(args))
+}
+
+/// Runs `unsign`.
+pub fn run_unsign(args: &UnsignArgs) -> ExitCode {
+    finish(unsign(args))
+}
+
+/// Runs `encrypt`.
+pub fn run_encrypt(args: &EncryptArgs) -> ExitCode {
+    finish(encrypt(args))
+}
+
+/// Runs `decrypt`.
+pub fn run_decrypt(args: &DecryptArgs) -> ExitCode {
+    finish(decrypt(args))
+}
+
+fn sign(args: &SignArgs) -> Result<ExitCode, Failure> {
+    let loaded = args.signer.load()?;
+    let name = args.name.clone().unwrap_or_else(|| base_name(&args.file) + ".sgn");
+    let signed = sign_file(&read(&args.file)?, &name, &loaded.signer())
+        .map_err(|error| Failure::new(ExitCode::Usage, error))?;
+    write(args.out.as_deref(), &signed)?;
+    Ok(ExitCode::Ok)
+}
+
+fn unsign(args: &UnsignArgs) -> Result<ExitCode, Failure> {
+    let bytes = read(&args.file)?;
+    let file = parse(&args.file, &bytes)?;
+    let certificate = args.certificate.as_ref().map(|path| read_certificate(path, ""));
+    check(&args.file, &file, certificate.transpose()?.as_ref())?;
+    write(args.out.as_deref(), file.body)?;
+    Ok(ExitCode::Ok)
+}
+
+fn encrypt(args: &EncryptArgs) -> Result<ExitCode, Failure> {
+    let loaded = args.signer.load()?;
+    let device = read_certificate(&args.device, &args.signer.password)?;
+    let content = read(&args.file)?;
+    let fault = |error| Failure::new(ExitCode::Usage, error);
+    let base = base_name(&args.file);
+    let name = args.name.clone().unwrap_or_else(|| base.clone() + ".enc.sgn");
+    let mut source = KeySource::System;
+    let sealed = encrypt_file(&content, &name, &device, &loaded.signer(), &mut source);
+    let sealed = sealed.map_err(fault)?;
+    if let Some(path) = &args.stub {
+        let stub = make_stub(&content, &(base + ".sgn"), &device, &loaded.signer());
+        write(Some(path), &stub.map_err(fault)?)?;
+    }
+    write(args.out.as_deref(), &sealed)?;
+    Ok(ExitCode::Ok)
+}
+
+fn decrypt(args: &DecryptArgs) -> Result<ExitCode, Failure> {
+    let bytes = read(&args.file)?;
+    let file = parse(&args.file, &bytes)?;
+    let device = read_key(&args.key, &args.password)?;
+    let certificate = args.certificate.as_ref();
+    let certificate = certificate.map(|path| read_certificate(path, &args.password)).transpose()?;
+    check(&args.file, &file, certificate.as_ref())?;
+    match open_envelope(&file, &device) {
+        (_, Some(content)) => {
+            write(args.out.as_deref(), &content)?;
+            Ok(ExitCode::Ok)
+        }
+        (verdict, None) => Err(refused(&args.file, verdict)),
+    }
+}
+
+fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<SignedFile<'a>, Failure> {
+    SignedFile::parse(bytes).map_err(|error: WireError| Failure::malformed(path, &error))
+}
+
+/// Checks the signature if the signer is given; says so if not.
+fn check(path: &Path, file: &SignedFile<'_>, signer: Option<&Certificate>) -> Result<(), Failure> {
+    let Some(signer) = signer else {
+        eprintln!("warning: the signature was not checked; --certificate names the signer");
+        return Ok(());
+    };
+    match check_file(file, signer.public_key()) {
+        Verdict::Valid => Ok(()),
+        verdict => Err(refused(path, verdict)),
+    }
+}
+
+fn refused(path: &Path, verdict: Verdict) -> Failure {
+    let code = if verdict == Verdict::Malformed { ExitCode::Usage } else { ExitCode::Failed };
+    Failure::new(code, format!("{}: {}", path.display(), verdict.word()))
+}

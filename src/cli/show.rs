@@ -1,0 +1,80 @@
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use clap::{Args, Subcommand};
+
+use super::ExitCode;
+use super::files::{Failure, finish, print};
+use crate::toolbox::{ListName, ShowOptions, Verdict, show};
+
+/// Print the admin console's listing of a trust list
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  resetstorm show itl ITLFile.tlv
+  resetstorm show ctl CTLFile.tlv --modified 'Fri Mar 06 21:56:07 CET 2015'
+
+Exit codes: 0 verified, 1 verification failed, 2 no list or not readable as one.")]
+pub struct ShowArgs {
+    #[command(subcommand)]
+    list: ShowList,
+}
+
+#[derive(Debug, Subcommand)]
+enum ShowList {
+    /// Listing of `show itl`
+    Itl(ShowFile),
+    /// Listing of `show ctl`
+    Ctl(ShowFile),
+}
+
+#[derive(Debug, Args)]
+struct ShowFile {
+    /// The list; a file that does not exist is a cluster without it
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// When the file was last modified, as the listing prints it; the file's own time if not given
+    #[arg(long, value_name = "TEXT")]
+    modified: Option<String>,
+    /// Leave out the checksums, as releases 8.x do
+    #[arg(long)]
+    no_checksum: bool,
+}
+
+/// Runs `show`.
+pub fn run(args: &ShowArgs) -> ExitCode {
+    let (list, file) = match &args.list {
+        ShowList::Itl(file) => (ListName::Itl, file),
+        ShowList::Ctl(file) => (ListName::Ctl, file),
+    };
+    finish(list_file(list, file))
+}
+
+fn list_file(list: ListName, file: &ShowFile) -> Result<ExitCode, Failure> {
+    let bytes = match std::fs::read(&file.file) {
+        Ok(bytes) => Some(bytes),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => {
+            let what = format!("{}: {error}", file.file.display());
+            return Err(Failure::new(ExitCode::Environment, what));
+        }
+    };
+    let modified = file.modified.clone().unwrap_or_else(|| modified(&file.file));
+    let options = ShowOptions { list, modified: &modified, checksum: !file.no_checksum };
+    let listing = show(bytes.as_deref(), &options);
+    print(listing.text.as_bytes())?;
+    Ok(match listing.verdict {
+        Verdict::Valid => ExitCode::Ok,
+        Verdict::Malformed => ExitCode::Usage,
+        _ => ExitCode::Failed,
+    })
+}
+
+/// The time of the file as a console prints it: `Wed Jul 27 10:16:24 EDT 2011`.
+fn modified(path: &Path) -> String {
+    let time = std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
+    let since = time.and_then(|time| time.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
+    let seconds = i64::try_from(since.as_secs()).unwrap_or_default();
+    let stamp = jiff::Timestamp::from_second(seconds).unwrap_or_default();
+    stamp.to_zoned(jiff::tz::TimeZone::system()).strftime("%a %b %d %H:%M:%S %Z %Y").to_string()
+}

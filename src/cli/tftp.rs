@@ -1,0 +1,111 @@
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::ExitCode;
+use super::files::{Failure, Format, finish, print, write};
+use super::lab::{ServerArgs, milliseconds};
+use crate::toolbox::{FetchFault, Fetched, fetch};
+use crate::transfer::DownloadRequest;
+use crate::wire::tftp::Options;
+
+/// Port of TFTP (RFC 1350).
+const TFTP_PORT: u16 = 69;
+/// Longest file that is read; phones stop at 550,001 bytes (`spec/phone-boot.md` section 2).
+const SIZE_MAX: usize = 64 << 20;
+
+/// Read one file from a TFTP server
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Example:
+  resetstorm tftp get 10.0.0.1 ITLFile.tlv --allow-target 10.0.0.1 -o ITLFile.tlv
+
+Exit codes: 0 read, 1 the server has no such file or refused, 4 no answer.")]
+pub struct TftpArgs {
+    #[command(subcommand)]
+    command: TftpCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum TftpCommand {
+    /// Read one file
+    Get(GetArgs),
+}
+
+#[derive(Debug, Args)]
+struct GetArgs {
+    #[command(flatten)]
+    server: ServerArgs,
+    /// Name of the file on the server
+    #[arg(value_name = "FILE")]
+    file: String,
+    /// Ask for blocks of this size (RFC 2348); phones ask for nothing
+    #[arg(long, value_name = "BYTES")]
+    block_size: Option<u16>,
+    /// How often a datagram is sent
+    #[arg(long, value_name = "COUNT", default_value_t = 5)]
+    tries: u8,
+    /// File to write; standard output if not given
+    #[arg(short, long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+/// Runs `tftp`.
+pub fn run(args: &TftpArgs, format: Format) -> ExitCode {
+    let TftpCommand::Get(args) = &args.command;
+    finish(get(args, format))
+}
+
+fn get(args: &GetArgs, format: Format) -> Result<ExitCode, Failure> {
+    let (address, resolve) = args.server.resolve(TFTP_PORT)?;
+    let request = DownloadRequest {
+        file: args.file.as_str().into(),
+        options: Options { block_size: args.block_size.map(u64::from), ..Options::default() },
+        size_max: SIZE_MAX,
+        timeout: args.server.timeout().into(),
+        tries: args.tries,
+    };
+    let fetched = fetch(address, request).map_err(|fault| {
+        let code = match fault {
+            FetchFault::NotFound => ExitCode::Failed,
+            FetchFault::Io(_) | FetchFault::Transfer(_) => ExitCode::Environment,
+        };
+        Failure::new(code, format!("{}: {fault}", args.file))
+    })?;
+    let resolve = milliseconds(resolve);
+    report(args, format, resolve, &fetched)?;
+    Ok(ExitCode::Ok)
+}
+
+/// The file goes to its place, the times to standard error, so that a pipe gets the file only;
+/// JSON goes to standard output if the file does not.
+fn report(
+    args: &GetArgs,
+    format: Format,
+    resolve_ms: f64,
+    fetched: &Fetched,
+) -> Result<(), Failure> {
+    write(args.out.as_deref(), &fetched.data)?;
+    let first = milliseconds(fetched.first_answer);
+    let total = milliseconds(fetched.total);
+    if format == Format::Json && args.out.is_some() {
+        let value = json!({
+            "file": args.file,
+            "bytes": fetched.data.len(),
+            "resolve_ms": resolve_ms,
+            "first_answer_ms": first,
+            "total_ms": total,
+            "retransmitted": fetched.retransmitted,
+        });
+        return print(format!("{value:#}\n").as_bytes());
+    }
+    eprintln!(
+        "{}: {} bytes; resolve {resolve_ms} ms, first answer {first} ms, total {total} ms, \
+         {} sent again",
+        args.file,
+        fetched.data.len(),
+        fetched.retransmitted
+    );
+    Ok(())
+}

@@ -1,0 +1,217 @@
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::ExitCode;
+use super::files::{Failure, Format, finish, print, read, read_all, read_certificate, trust_lists};
+use super::lab::{ServerArgs, milliseconds};
+use crate::toolbox::{ServerPin, TvsAnswer, TvsFault, ask_tvs, inspect, role_text, unhex};
+use crate::wire::{ROLE_TVS, SignedFile, tvs};
+
+/// Port of TVS (`spec/tvs.md`).
+const TVS_PORT: u16 = 2445;
+/// First session id of a phone.
+const SESSION_ID: u32 = 1_001;
+
+/// Ask a Trust Verification Service one question
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  resetstorm tvs query 10.0.0.1 --allow-target 10.0.0.1 --signer-of ITLFile.tlv --trust old.tlv
+  resetstorm tvs verify 127.0.0.1:2445 tomcat.pem --insecure
+
+The server is admitted by --certificate or by the TVS records of --trust, as a phone does it;
+--insecure takes any server and shows its certificate.
+Exit codes: 0 known, 1 not known or another server, 4 no answer.")]
+pub struct TvsArgs {
+    #[command(subcommand)]
+    command: TvsCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum TvsCommand {
+    /// Ask for the certificate with this issuer and serial number, as for signers of files
+    Query(QueryArgs),
+    /// Ask whether this certificate is known, as for HTTPS servers
+    Verify(VerifyArgs),
+}
+
+#[derive(Debug, Args)]
+struct QueryArgs {
+    #[command(flatten)]
+    ask: AskArgs,
+    /// List or signed file whose signer is asked for
+    #[arg(long, value_name = "FILE", required_unless_present = "serial")]
+    signer_of: Option<PathBuf>,
+    /// Subject that is asked for
+    #[arg(long, value_name = "NAME", default_value = "", conflicts_with = "signer_of")]
+    subject: String,
+    /// Issuer that is asked for
+    #[arg(long, value_name = "NAME", requires = "serial")]
+    issuer: Option<String>,
+    /// Serial number that is asked for, hex
+    #[arg(long, value_name = "HEX", requires = "issuer", conflicts_with = "signer_of")]
+    serial: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct VerifyArgs {
+    #[command(flatten)]
+    ask: AskArgs,
+    /// Certificate that is asked about
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct AskArgs {
+    #[command(flatten)]
+    server: ServerArgs,
+    /// Certificate of the TVS server
+    #[arg(long, value_name = "FILE")]
+    certificate: Option<PathBuf>,
+    /// CTL or ITL with a record of the TVS server
+    #[arg(long, value_name = "FILE")]
+    trust: Vec<PathBuf>,
+    /// Take any server and show its certificate
+    #[arg(long, conflicts_with_all = ["certificate", "trust"])]
+    insecure: bool,
+    /// Device name in the request
+    #[arg(long, value_name = "NAME", default_value = "CP-8841-SEP001122334455")]
+    device_name: String,
+}
+
+/// Runs `tvs`.
+pub fn run(args: &TvsArgs, format: Format) -> ExitCode {
+    finish(match &args.command {
+        TvsCommand::Query(args) => query(args, format),
+        TvsCommand::Verify(args) => verify(args, format),
+    })
+}
+
+fn query(args: &QueryArgs, format: Format) -> Result<ExitCode, Failure> {
+    let bytes = args.signer_of.as_ref().map(|path| read(path)).transpose()?;
+    let signed = match (&args.signer_of, &bytes) {
+        (Some(path), Some(bytes)) => Some(parse(path, bytes)?),
+        _ => None,
+    };
+    let serial = unhex(args.serial.as_deref().unwrap_or_default()).ok_or_else(|| {
+        Failure::usage("the serial number is no hex", "as 21:00:2D:17 or 21002d17")
+    })?;
+    let question = match &signed {
+        Some(file) => tvs::Question::Query {
+            subject: file.header.signer_name,
+            issuer: file.header.issuer,
+            serial: file.header.serial,
+        },
+        None => tvs::Question::Query {
+            subject: &args.subject,
+            issuer: args.issuer.as_deref().unwrap_or_default(),
+            serial: &serial,
+        },
+    };
+    ask(&args.ask, question, format)
+}
+
+fn verify(args: &VerifyArgs, format: Format) -> Result<ExitCode, Failure> {
+    let certificate = read_certificate(&args.file, "")?;
+    ask(&args.ask, tvs::Question::Verify { certificate: certificate.der() }, format)
+}
+
+fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<SignedFile<'a>, Failure> {
+    SignedFile::parse(bytes).map_err(|error| Failure::malformed(path, &error))
+}
+
+fn ask(args: &AskArgs, question: tvs::Question<'_>, format: Format) -> Result<ExitCode, Failure> {
+    let pin = pin(args)?;
+    let (address, resolve) = args.server.resolve(TVS_PORT)?;
+    let request = tvs::Request { session_id: SESSION_ID, device_name: &args.device_name, question };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(ExitCode::Environment, error))?;
+    let asked = runtime.block_on(ask_tvs(address, &request.encode(), pin, args.server.timeout()));
+    let answer = asked.map_err(|fault| {
+        let code = match fault {
+            TvsFault::Io { .. } | TvsFault::TimedOut(_) => ExitCode::Environment,
+            TvsFault::OtherServer(_) | TvsFault::Malformed(_) => ExitCode::Failed,
+        };
+        Failure::new(code, fault)
+    })?;
+    report(format, milliseconds(resolve), &answer)
+}
+
+fn pin(args: &AskArgs) -> Result<ServerPin, Failure> {
+    if args.insecure {
+        return Ok(ServerPin::Anybody);
+    }
+    let mut hashes = Vec::new();
+    if let Some(path) = &args.certificate {
+        hashes.push(read_certificate(path, "")?.sha1());
+    }
+    let files = read_all(&args.trust)?;
+    let lists = trust_lists(&args.trust, &files)?;
+    hashes.extend(lists.certificate_hashes(ROLE_TVS));
+    if hashes.is_empty() {
+        return Err(Failure::usage(
+            "nothing says which server to trust",
+            "give --certificate FILE, --trust LIST with a TVS record, or --insecure",
+        ));
+    }
+    Ok(ServerPin::Sha1(hashes))
+}
+
+fn report(format: Format, resolve_ms: f64, answer: &TvsAnswer) -> Result<ExitCode, Failure> {
+    let response = tvs::Response::parse(&answer.message)
+        .map_err(|error| Failure::new(ExitCode::Failed, error))?;
+    let server = answer.server.as_ref().map(|certificate| certificate.subject().to_owned());
+    let roles = response.known.map(|known| {
+        known.roles.iter().map(|&role| role_text(u16::from(role))).collect::<Vec<_>>()
+    });
+    let value = json!({
+        "known": response.known.is_some(),
+        "roles": roles,
+        "ttl_s": response.known.map(|known| known.ttl_s),
+        "server": server,
+        "times_ms": {
+            "resolve": resolve_ms,
+            "connect": milliseconds(answer.connect),
+            "handshake": milliseconds(answer.handshake),
+            "answer": milliseconds(answer.answer),
+        },
+        "message": message_json(&answer.message),
+    });
+    let text = match format {
+        Format::Json => format!("{value:#}\n"),
+        Format::Text => to_text(&value),
+    };
+    print(text.as_bytes())?;
+    Ok(if response.known.is_some() { ExitCode::Ok } else { ExitCode::Failed })
+}
+
+fn message_json(message: &[u8]) -> Value {
+    inspect(message, &crate::toolbox::InspectOptions::default())
+        .map(|found| found.value)
+        .unwrap_or_default()
+}
+
+fn to_text(value: &Value) -> String {
+    let times = &value["times_ms"];
+    let answer = if value["known"] == true {
+        let roles = value["roles"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        format!("known, roles {}", roles.collect::<Vec<_>>().join(", "))
+    } else {
+        "not known".to_owned()
+    };
+    format!(
+        "answer          {answer}\nkept for        {} s\nserver          {}\ntimes           \
+         resolve {} ms, connect {} ms, handshake {} ms, answer {} ms\n",
+        value["ttl_s"],
+        value["server"],
+        times["resolve"],
+        times["connect"],
+        times["handshake"],
+        times["answer"]
+    )
+}

@@ -1,0 +1,141 @@
+use crate::wire::{SignedFile, WireError};
+
+/// What a file is, as told by its content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// One CAPF message.
+    Capf,
+    /// An X.509 certificate, DER.
+    Certificate,
+    /// Certificate trust list.
+    Ctl,
+    /// Encrypted and signed file.
+    Encrypted,
+    /// Identity trust list.
+    Itl,
+    /// PEM text: certificates and keys.
+    Pem,
+    /// PKCS#12 store.
+    Pkcs12,
+    /// Signed file.
+    Signed,
+    /// One TVS message.
+    Tvs,
+}
+
+impl Kind {
+    /// Detects the kind of `bytes`.
+    ///
+    /// # Errors
+    /// If no kind fits, or a file with a header is malformed.
+    pub fn of(bytes: &[u8]) -> Result<Kind, WireError> {
+        match bytes {
+            [] => Err(WireError::new("file is empty", 0, "a list, signed file or message")),
+            [1, ..] => Ok(Kind::of_file(&SignedFile::parse(bytes)?)),
+            [0x57, ..] => Ok(Kind::Tvs),
+            [0x55, ..] => Ok(Kind::Capf),
+            [0x30, rest @ ..] => Ok(Kind::of_der(rest)),
+            text if is_pem(text) => Ok(Kind::Pem),
+            _ => Err(WireError::new(
+                "unknown kind of file",
+                0,
+                "0x01 (list or signed file), 0x57 (TVS), 0x55 (CAPF), 0x30 (DER) or PEM",
+            )),
+        }
+    }
+
+    /// The kind of a file with a header.
+    pub fn of_file(file: &SignedFile<'_>) -> Kind {
+        let header = &file.header;
+        let name = header.file_name.to_ascii_lowercase();
+        let is_list_name = name.strip_suffix(".tlv").is_some();
+        let is_encrypted = || file.header_elements().any(|element| element.tag == 16);
+        if header.version.0 == 2 || is_encrypted() {
+            return Kind::Encrypted;
+        }
+        match (is_list_name, name.starts_with("ctl")) {
+            (true, true) => Kind::Ctl,
+            (true, false) => Kind::Itl,
+            // Lists have version 1.2, signed files 1.0.
+            (false, _) if header.version == (1, 2) => Kind::Itl,
+            (false, _) => Kind::Signed,
+        }
+    }
+
+    fn of_der(content: &[u8]) -> Kind {
+        // A store is SEQUENCE { INTEGER 3, ... }, a certificate SEQUENCE { SEQUENCE, ... }.
+        let length_bytes = match content.first() {
+            Some(first @ 0x81..=0x84) => usize::from(first & 0x7F) + 1,
+            _ => 1,
+        };
+        match content.get(length_bytes..) {
+            Some([2, 1, 3, ..]) => Kind::Pkcs12,
+            _ => Kind::Certificate,
+        }
+    }
+
+    /// The word for it in `inspect --format json`.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Kind::Capf => "capf",
+            Kind::Certificate | Kind::Pem => "certificate",
+            Kind::Ctl => "ctl",
+            Kind::Encrypted => "enc-sgn",
+            Kind::Itl => "itl",
+            Kind::Pkcs12 => "pkcs12",
+            Kind::Signed => "sgn",
+            Kind::Tvs => "tvs",
+        }
+    }
+}
+
+/// Whether the text has a PEM block near its start; files may begin with a description.
+fn is_pem(bytes: &[u8]) -> bool {
+    const BEGIN: &[u8] = b"-----BEGIN ";
+    let start = &bytes[..bytes.len().min(8_192)];
+    start.windows(BEGIN.len()).any(|window| window == BEGIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::{HeaderOrder, HeaderSpec};
+
+    fn kind(version: (u8, u8), file_name: &str) -> Kind {
+        let spec = HeaderSpec {
+            order: HeaderOrder::Cucm,
+            version,
+            signer_version: None,
+            signer_name: "CN=s",
+            serial: &[7],
+            issuer: "CN=s",
+            digest: 1,
+            signature_length: 64,
+            file_name,
+            timestamp: 0,
+        };
+        Kind::of(&spec.encode().with_signature(&[0; 64])).unwrap()
+    }
+
+    #[test]
+    fn files_are_told_apart_by_name_and_version() {
+        assert_eq!(kind((1, 2), "ITLFile.tlv"), Kind::Itl);
+        assert_eq!(kind((1, 2), "CTLFile.tlv"), Kind::Ctl);
+        assert_eq!(kind((1, 0), "CTLSEP001122334455.TLV"), Kind::Ctl);
+        assert_eq!(kind((1, 2), ""), Kind::Itl);
+        assert_eq!(kind((1, 0), "SEP001122334455.cnf.xml.sgn"), Kind::Signed);
+        assert_eq!(kind((2, 0), "SEP001122334455.cnf.xml.enc.sgn"), Kind::Encrypted);
+    }
+
+    #[test]
+    fn other_kinds_are_told_apart_by_their_first_bytes() {
+        assert_eq!(Kind::of(b"\x57\x01\x01"), Ok(Kind::Tvs));
+        assert_eq!(Kind::of(b"\x55"), Ok(Kind::Capf));
+        assert_eq!(Kind::of(&[0x30, 0x82, 1, 0, 0x30]), Ok(Kind::Certificate));
+        assert_eq!(Kind::of(&[0x30, 0x82, 1, 0, 2, 1, 3]), Ok(Kind::Pkcs12));
+        assert_eq!(Kind::of(&[0x30, 3, 2, 1, 3]), Ok(Kind::Pkcs12));
+        assert_eq!(Kind::of(b"note\n-----BEGIN CERTIFICATE-----\n"), Ok(Kind::Pem));
+        assert_eq!(Kind::of(b"<device/>").unwrap_err().offset, 0);
+        assert_eq!(Kind::of(b"").unwrap_err().what, "file is empty");
+    }
+}

@@ -1,0 +1,41 @@
+//! The toolbox: what an engineer does with single files and messages of a cluster or a phone.
+//!
+//! Reads, explains, checks, makes and changes them. Only the one-shot clients touch the network;
+//! nothing here prints. Used by the command line and by nobody else.
+
+mod assemble;
+mod findings;
+mod hex;
+mod inspect;
+mod kind;
+mod list;
+mod make;
+mod message;
+mod roles;
+mod show;
+mod store;
+mod stub;
+mod table;
+mod tftp_client;
+mod tree;
+mod trust;
+mod tvs_client;
+mod verdict;
+
+pub use assemble::{AssembleError, assemble};
+pub use hex::unhex;
+pub use inspect::{InspectOptions, Inspection, inspect, reencode};
+pub use kind::Kind;
+pub use list::List;
+pub use make::{
+    ListEntry, ListSpec, MakeError, Signer, Style, encrypt_file, make_list, make_stub, sign_file,
+};
+pub use roles::{parse_role, role_text};
+pub use show::{ListName, Listing, ShowOptions, show};
+pub use store::read_store;
+pub use stub::{StubError, stub_xml};
+pub use table::to_text;
+pub use tftp_client::{FetchFault, Fetched, fetch};
+pub use trust::{Decision, Object, Refusal, TrustLists, TrustPath};
+pub use tvs_client::{ServerPin, TvsAnswer, TvsFault, ask_tvs};
+pub use verdict::{Verdict, check_envelope, check_file, check_list, open_envelope};

@@ -1,0 +1,181 @@
+//! One file from one TFTP server, with the time of each phase.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
+
+use crate::base::{Span, Time};
+use crate::transfer::{Download, DownloadOutcome, DownloadRequest, Progress, TransferFault};
+
+/// A file that arrived, and when.
+#[derive(Clone, Debug)]
+pub struct Fetched {
+    /// The file.
+    pub data: Vec<u8>,
+    /// Time from the request to the first answer.
+    pub first_answer: Duration,
+    /// Time from the request to the last block.
+    pub total: Duration,
+    /// Datagrams that were sent again.
+    pub retransmitted: u32,
+}
+
+/// Why a file did not arrive.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchFault {
+    /// The socket failed.
+    #[error("the socket failed: {0}")]
+    Io(#[from] std::io::Error),
+    /// The server has no such file.
+    #[error("the server has no such file (TFTP error 1)")]
+    NotFound,
+    /// The transfer failed.
+    #[error(transparent)]
+    Transfer(#[from] TransferFault),
+}
+
+/// Reads one file.
+///
+/// # Errors
+/// If the socket fails, the server refuses or does not answer.
+pub fn fetch(server: SocketAddr, request: DownloadRequest) -> Result<Fetched, FetchFault> {
+    let local: SocketAddr = match server {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    };
+    let socket = UdpSocket::bind(local)?;
+    let start = Instant::now();
+    let mut out = Vec::new();
+    let mut download = Download::start(request, now(start), &mut out);
+    let mut wire = Wire { socket, server, buffer: vec![0; 65_536] };
+    wire.send(&out, download.peer_port())?;
+    let (mut first_answer, mut retransmitted) = (None, 0);
+    loop {
+        let progress = match wire.receive(time_left(&download, start))? {
+            Some((length, port)) => {
+                first_answer.get_or_insert_with(|| start.elapsed());
+                download.on_datagram(&wire.buffer[..length], port, now(start), &mut out)
+            }
+            None if time_left(&download, start).is_zero() => {
+                download.on_timeout(now(start), &mut out)
+            }
+            None => continue,
+        };
+        wire.send(&out, download.peer_port())?;
+        out.clear();
+        match progress {
+            Progress::Continue | Progress::Stray => {}
+            Progress::Retransmitted => retransmitted += 1,
+            Progress::Finished(outcome) => {
+                let data = finished(outcome)?;
+                let total = start.elapsed();
+                let first_answer = first_answer.unwrap_or(total);
+                return Ok(Fetched { data, first_answer, total, retransmitted });
+            }
+        }
+    }
+}
+
+fn finished(outcome: DownloadOutcome) -> Result<Vec<u8>, FetchFault> {
+    match outcome {
+        DownloadOutcome::Complete(data) => Ok(data),
+        DownloadOutcome::NotFound => Err(FetchFault::NotFound),
+        DownloadOutcome::Failed(fault) => Err(fault.into()),
+    }
+}
+
+/// The time since the request, as the transfer machine counts it.
+fn now(start: Instant) -> Time {
+    Time::ZERO + span(start.elapsed())
+}
+
+fn span(duration: Duration) -> Span {
+    Span::from_nanos(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
+}
+
+fn time_left(download: &Download, start: Instant) -> Duration {
+    Duration::from_nanos(download.deadline().since(now(start)).as_nanos())
+}
+
+struct Wire {
+    socket: UdpSocket,
+    server: SocketAddr,
+    buffer: Vec<u8>,
+}
+
+impl Wire {
+    /// Sends a datagram, if there is one: to the server's well-known port until it has answered.
+    fn send(&self, datagram: &[u8], peer_port: Option<u16>) -> std::io::Result<()> {
+        if datagram.is_empty() {
+            return Ok(());
+        }
+        let port = peer_port.unwrap_or_else(|| self.server.port());
+        self.socket.send_to(datagram, (self.server.ip(), port)).map(|_| ())
+    }
+
+    /// The next datagram of the server, if one comes in time.
+    fn receive(&mut self, timeout: Duration) -> std::io::Result<Option<(usize, u16)>> {
+        self.socket.set_read_timeout(Some(timeout.max(Duration::from_millis(1))))?;
+        match self.socket.recv_from(&mut self.buffer) {
+            Ok((length, from)) if from.ip() == self.server.ip() => Ok(Some((length, from.port()))),
+            Ok(_) => Ok(None),
+            Err(error) => match error.kind() {
+                std::io::ErrorKind::WouldBlock
+                | std::io::ErrorKind::TimedOut
+                | std::io::ErrorKind::Interrupted => Ok(None),
+                _ => Err(error),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::tftp::Options;
+
+    fn request(tries: u8) -> DownloadRequest {
+        DownloadRequest {
+            file: "ITLFile.tlv".into(),
+            options: Options::default(),
+            size_max: 10_000,
+            timeout: Span::from_nanos(30_000_000),
+            tries,
+        }
+    }
+
+    /// Answers the first datagram from a new port, then each acknowledgement.
+    fn serve(blocks: Vec<Vec<u8>>) -> SocketAddr {
+        let listener = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            let mut buffer = [0; 600];
+            let (_, client) = listener.recv_from(&mut buffer).unwrap();
+            let transfer = UdpSocket::bind("127.0.0.1:0").unwrap();
+            transfer.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+            for block in blocks {
+                transfer.send_to(&block, client).unwrap();
+                transfer.recv_from(&mut buffer).unwrap();
+            }
+        });
+        address
+    }
+
+    #[test]
+    fn a_file_of_two_blocks_arrives() {
+        let first = [&[0, 3, 0, 1][..], &[7; 512]].concat();
+        let last = [&[0, 3, 0, 2][..], &[8; 3]].concat();
+        let fetched = fetch(serve(vec![first, last]), request(3)).unwrap();
+        assert_eq!(fetched.data.len(), 515);
+        assert!(fetched.first_answer <= fetched.total);
+    }
+
+    #[test]
+    fn not_found_and_silence_are_told_apart() {
+        let missing = serve(vec![b"\0\x05\0\x01no\0".to_vec()]);
+        assert!(matches!(fetch(missing, request(3)), Err(FetchFault::NotFound)));
+        let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let silent = silent.local_addr().map(|address| (silent, address)).unwrap();
+        let fault = fetch(silent.1, request(2)).unwrap_err();
+        assert!(matches!(fault, FetchFault::Transfer(TransferFault::TimedOut)), "{fault}");
+    }
+}

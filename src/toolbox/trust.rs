@@ -1,0 +1,240 @@
+//! The phone's question, `spec/phone-boot.md` section 3. One seam: [`TrustLists::decide`].
+
+use super::verdict::check_file;
+use super::{List, Verdict};
+use crate::crypto::sha1;
+use crate::wire::{ROLE_CALLMANAGER_TFTP, ROLE_SAST, ROLE_TFTP, ROLE_TVS, Record, SignedFile};
+
+/// What a phone is asked to accept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Object {
+    /// A new CTL.
+    Ctl,
+    /// A new ITL.
+    Itl,
+    /// A configuration or any other signed file.
+    File,
+}
+
+/// The lists that a phone holds.
+#[derive(Clone, Debug, Default)]
+pub struct TrustLists<'a> {
+    /// Its CTL.
+    pub ctl: Option<List<'a>>,
+    /// Its ITL.
+    pub itl: Option<List<'a>>,
+}
+
+/// Why a phone takes a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrustPath {
+    /// It holds no list: the first file is taken without a check.
+    First,
+    /// It holds a blank ITL and no CTL: everything is taken.
+    Blank,
+    /// The signer is this record of its CTL (counted from 1).
+    Ctl(usize),
+    /// The signer is this record of its ITL (counted from 1).
+    Itl(usize),
+}
+
+/// Why a phone refuses a file without asking anybody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The signer is known, its signature is wrong.
+    BadSignature(Verdict),
+    /// The signer is in no list, and a phone with a CTL and no working ITL asks no TVS.
+    UnknownSigner,
+}
+
+/// What a phone does with a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Takes it.
+    Accept(TrustPath),
+    /// Asks a TVS server; takes it only if that knows the signer.
+    AskTvs {
+        /// TVS records in its lists: with none it can trust no TVS server.
+        servers: usize,
+    },
+    /// Refuses it and keeps what it has.
+    Reject(Refusal),
+}
+
+impl TrustLists<'_> {
+    /// What a phone that holds these lists does with a well-formed file.
+    pub fn decide(&self, object: Object, file: &SignedFile<'_>) -> Decision {
+        let itl = self.itl.as_ref().filter(|list| !list.is_blank());
+        match (&self.ctl, itl) {
+            (None, None) if self.itl.is_some() => Decision::Accept(TrustPath::Blank),
+            (None, None) => Decision::Accept(TrustPath::First),
+            (ctl, itl) => self.judge(object, file, ctl.as_ref(), itl),
+        }
+    }
+
+    fn judge(
+        &self,
+        object: Object,
+        file: &SignedFile<'_>,
+        ctl: Option<&List<'_>>,
+        itl: Option<&List<'_>>,
+    ) -> Decision {
+        let roles = fitting_roles(object);
+        let of_ctl = ctl.and_then(|list| list.find_signer(&file.header, roles.ctl));
+        let of_list = itl.and_then(|list| list.find_signer(&file.header, roles.itl));
+        let (record, path) = match (of_ctl, of_list) {
+            (Some((index, record)), _) => (record, TrustPath::Ctl(index + 1)),
+            (None, Some((index, record))) => (record, TrustPath::Itl(index + 1)),
+            (None, None) if itl.is_none() => return Decision::Reject(Refusal::UnknownSigner),
+            (None, None) => {
+                return Decision::AskTvs { servers: self.tvs_records() };
+            }
+        };
+        match check_file(file, record.public_key) {
+            Verdict::Valid => Decision::Accept(path),
+            wrong => Decision::Reject(Refusal::BadSignature(wrong)),
+        }
+    }
+
+    /// SHA-1 of the certificates that the lists hold with this role, CTL first: how a phone knows
+    /// a TVS or CAPF server.
+    pub fn certificate_hashes(&self, role: u16) -> Vec<[u8; 20]> {
+        let lists = [&self.ctl, &self.itl];
+        let records = lists.into_iter().flatten().flat_map(|list| &list.records);
+        let hash =
+            |record: &Record<'_>| record.certificate_hash.or_else(|| record.certificate.map(sha1));
+        records.filter(|record| record.role == Some(role)).filter_map(hash).collect()
+    }
+
+    fn tvs_records(&self) -> usize {
+        let lists = [&self.ctl, &self.itl];
+        let records = lists.into_iter().flatten().flat_map(|list| &list.records);
+        records.filter(|record| record.role == Some(ROLE_TVS)).count()
+    }
+}
+
+/// Roles that fit a signer.
+struct FittingRoles {
+    ctl: &'static [u16],
+    itl: &'static [u16],
+}
+
+/// Roles that the signer of `object` must have in the CTL and in the ITL.
+const fn fitting_roles(object: Object) -> FittingRoles {
+    const SAST: &[u16] = &[ROLE_SAST];
+    const SAST_OR_CCM_TFTP: &[u16] = &[ROLE_SAST, ROLE_CALLMANAGER_TFTP];
+    const FILE_SIGNERS: &[u16] = &[ROLE_CALLMANAGER_TFTP, ROLE_TFTP];
+    match object {
+        Object::Ctl => FittingRoles { ctl: SAST, itl: SAST },
+        Object::Itl => FittingRoles { ctl: SAST_OR_CCM_TFTP, itl: SAST },
+        Object::File => FittingRoles { ctl: FILE_SIGNERS, itl: FILE_SIGNERS },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::{CertificateSpec, Identity, KeySource};
+    use crate::toolbox::{ListEntry, ListSpec, Signer, Style, make_list, sign_file};
+
+    /// Two signers with keys of their own.
+    fn identities() -> [Identity; 2] {
+        let mut source = KeySource::bank(1);
+        ["one", "two"].map(|common_name| {
+            let spec = CertificateSpec { common_name, not_before_s: 1_700_000_000, key_bits: 2048 };
+            Identity::self_signed(&spec, &mut source)
+        })
+    }
+
+    fn signer(identity: &Identity) -> Signer<'_> {
+        let Identity { certificate, key } = identity;
+        Signer { key, certificate, style: Style::Cucm, digest: 3, timestamp: 0 }
+    }
+
+    fn list(is_ctl: bool, by: &Identity, records: &[(u16, &Identity)]) -> Vec<u8> {
+        let entry = |(role, identity): &(u16, &Identity)| ListEntry {
+            role: *role,
+            certificate: identity.certificate.clone(),
+            dns_name: None,
+            address: None,
+        };
+        let entries: Vec<ListEntry> = records.iter().map(entry).collect();
+        let file_name = if is_ctl { "CTLFile.tlv" } else { "ITLFile.tlv" };
+        let spec = ListSpec { is_ctl, file_name, signer_version: None, entries: &entries };
+        make_list(&spec, &signer(by)).unwrap()
+    }
+
+    fn decide(ctl: Option<&[u8]>, itl: Option<&[u8]>, object: Object, file: &[u8]) -> Decision {
+        let lists = TrustLists {
+            ctl: ctl.map(|bytes| List::parse(bytes).unwrap()),
+            itl: itl.map(|bytes| List::parse(bytes).unwrap()),
+        };
+        lists.decide(object, &SignedFile::parse(file).unwrap())
+    }
+
+    #[test]
+    fn a_phone_without_lists_or_with_a_blank_one_takes_everything() {
+        let [one, two] = identities();
+        let new = list(false, &two, &[(0, &two), (21, &two)]);
+        let blank = list(false, &one, &[(0, &one)]);
+        let ask = |itl| decide(None, itl, Object::Itl, &new);
+        assert_eq!(ask(None), Decision::Accept(TrustPath::First));
+        assert_eq!(ask(Some(&blank)), Decision::Accept(TrustPath::Blank));
+        let ctl = list(true, &one, &[(0, &one)]);
+        let with_ctl = decide(Some(&ctl), Some(&blank), Object::Itl, &new);
+        assert_eq!(with_ctl, Decision::Reject(Refusal::UnknownSigner), "the CTL stays in force");
+    }
+
+    #[test]
+    fn the_role_must_fit_the_object() {
+        let [one, two] = identities();
+        let file = sign_file(b"x", "x.sgn", &signer(&two)).unwrap();
+        let new = list(false, &two, &[(0, &two), (21, &two)]);
+        for (role, lists, files) in [(0, true, false), (2, false, true), (3, false, true)] {
+            let itl = list(false, &one, &[(21, &one), (role, &two)]);
+            let asked = Decision::AskTvs { servers: 1 };
+            let accepted = Decision::Accept(TrustPath::Itl(2));
+            let expected = |fits| if fits { accepted } else { asked };
+            assert_eq!(decide(None, Some(&itl), Object::Itl, &new), expected(lists), "{role}");
+            assert_eq!(decide(None, Some(&itl), Object::Ctl, &new), expected(lists), "{role}");
+            assert_eq!(decide(None, Some(&itl), Object::File, &file), expected(files), "{role}");
+        }
+    }
+
+    #[test]
+    fn a_ccm_tftp_record_of_the_ctl_may_sign_an_itl_but_no_ctl() {
+        let [one, two] = identities();
+        let ctl = list(true, &one, &[(0, &one), (2, &two)]);
+        let new = list(false, &two, &[(0, &two), (21, &two)]);
+        let accepted = Decision::Accept(TrustPath::Ctl(2));
+        assert_eq!(decide(Some(&ctl), None, Object::Itl, &new), accepted);
+        let refused = Decision::Reject(Refusal::UnknownSigner);
+        assert_eq!(decide(Some(&ctl), None, Object::Ctl, &new), refused);
+    }
+
+    #[test]
+    fn the_ctl_is_searched_first_and_a_bad_signature_is_final() {
+        let [one, two] = identities();
+        let ctl = list(true, &one, &[(3, &two)]);
+        let itl = list(false, &one, &[(21, &one), (3, &two)]);
+        let mut file = sign_file(b"x", "x.sgn", &signer(&two)).unwrap();
+        let ask = |file: &[u8]| decide(Some(&ctl), Some(&itl), Object::File, file);
+        assert_eq!(ask(&file), Decision::Accept(TrustPath::Ctl(1)));
+        *file.last_mut().unwrap() = b'y';
+        let wrong = Refusal::BadSignature(Verdict::InvalidSignature);
+        assert_eq!(ask(&file), Decision::Reject(wrong));
+    }
+
+    #[test]
+    fn certificate_hashes_come_from_hashes_and_certificates() {
+        let [one, two] = identities();
+        let ctl = list(true, &one, &[(21, &one)]);
+        let itl = list(false, &one, &[(21, &two), (4, &one)]);
+        let lists = TrustLists {
+            ctl: Some(List::parse(&ctl).unwrap()),
+            itl: Some(List::parse(&itl).unwrap()),
+        };
+        let hashes = lists.certificate_hashes(ROLE_TVS);
+        assert_eq!(hashes, [one.certificate.sha1(), two.certificate.sha1()]);
+    }
+}

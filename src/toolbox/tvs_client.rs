@@ -1,0 +1,305 @@
+//! One question to one TVS server, with the time of each phase.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use rustls::client::Resumption;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use crate::crypto::Certificate;
+use crate::wire::{WireError, tvs};
+
+/// Whom the client takes for the server.
+#[derive(Clone, Debug)]
+pub enum ServerPin {
+    /// Anybody; the certificate is shown.
+    Anybody,
+    /// Holders of one of these certificates (SHA-1 of the DER, as in record tag 11).
+    Sha1(Vec<[u8; 20]>),
+}
+
+impl ServerPin {
+    fn admits(&self, certificate: &[u8]) -> bool {
+        match self {
+            ServerPin::Anybody => true,
+            ServerPin::Sha1(hashes) => hashes.contains(&crate::crypto::sha1(certificate)),
+        }
+    }
+}
+
+/// What came back, and when.
+#[derive(Clone, Debug)]
+pub struct TvsAnswer {
+    /// The answer as bytes; it was read as a TVS message of the same session.
+    pub message: Vec<u8>,
+    /// The server's certificate.
+    pub server: Option<Certificate>,
+    /// Time to open the TCP connection.
+    pub connect: Duration,
+    /// Time of the TLS handshake.
+    pub handshake: Duration,
+    /// Time from the question to the whole answer.
+    pub answer: Duration,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum TvsFault {
+    /// The connection could not be opened or broke.
+    #[error("{phase}: {error}")]
+    Io {
+        /// What was going on.
+        phase: &'static str,
+        /// What happened.
+        error: std::io::Error,
+    },
+    /// Nothing happened for too long.
+    #[error("{0}: no progress in time")]
+    TimedOut(&'static str),
+    /// The server shows a certificate that was not expected.
+    #[error("the server shows a certificate that is not the expected one: {}", .0.subject())]
+    OtherServer(Certificate),
+    /// The answer is no TVS message, or one of another session.
+    #[error("the answer is malformed: {0}")]
+    Malformed(#[from] WireError),
+}
+
+/// Asks one question.
+///
+/// # Errors
+/// If any phase fails or takes longer than `timeout`.
+pub async fn ask_tvs(
+    server: SocketAddr,
+    request: &[u8],
+    pin: ServerPin,
+    timeout: Duration,
+) -> Result<TvsAnswer, TvsFault> {
+    let seen = Arc::new(Mutex::new(None));
+    let connector = TlsConnector::from(Arc::new(client_config(pin.clone(), Arc::clone(&seen))));
+    let start = Instant::now();
+    let tcp = within(timeout, "connect", TcpStream::connect(server)).await?;
+    let connected = Instant::now();
+    let name = ServerName::IpAddress(server.ip().into());
+    let handshake = within(timeout, "handshake", connector.connect(name, tcp)).await;
+    let shown = seen.lock().ok().and_then(|mut seen| seen.take());
+    let shown = shown.and_then(|der: Vec<u8>| Certificate::from_der(&der).ok());
+    let mut tls = match (handshake, &shown) {
+        (Ok(tls), _) => tls,
+        (Err(_), Some(other)) if !pin.admits(other.der()) => {
+            return Err(TvsFault::OtherServer(other.clone()));
+        }
+        (Err(fault), _) => return Err(fault),
+    };
+    let trusted = Instant::now();
+    // One write: peers read the header with a single read and fail on a short one.
+    within(timeout, "request", tls.write_all(request)).await?;
+    within(timeout, "request", tls.flush()).await?;
+    let message = read_message(&mut tls, timeout).await?;
+    let answered = Instant::now();
+    check_answer(request, &message)?;
+    Ok(TvsAnswer {
+        message,
+        server: shown,
+        connect: connected - start,
+        handshake: trusted - connected,
+        answer: answered - trusted,
+    })
+}
+
+async fn within<T>(
+    timeout: Duration,
+    phase: &'static str,
+    work: impl Future<Output = std::io::Result<T>>,
+) -> Result<T, TvsFault> {
+    match tokio::time::timeout(timeout, work).await {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(error)) => Err(TvsFault::Io { phase, error }),
+        Err(_) => Err(TvsFault::TimedOut(phase)),
+    }
+}
+
+async fn read_message(
+    stream: &mut (impl AsyncReadExt + Unpin),
+    timeout: Duration,
+) -> Result<Vec<u8>, TvsFault> {
+    let mut header = [0; tvs::HEADER_LENGTH];
+    within(timeout, "answer", stream.read_exact(&mut header)).await?;
+    let mut message = header.to_vec();
+    message.resize(tvs::message_length(&header)?, 0);
+    within(timeout, "answer", stream.read_exact(&mut message[tvs::HEADER_LENGTH..])).await?;
+    Ok(message)
+}
+
+/// The answer must be a response in the session of the request.
+fn check_answer(request: &[u8], answer: &[u8]) -> Result<(), WireError> {
+    tvs::Response::parse(answer)?;
+    if request.get(4..8) == answer.get(4..8) {
+        return Ok(());
+    }
+    Err(WireError::new("answer of another session", 4, "the session id of the request"))
+}
+
+fn client_config(pin: ServerPin, seen: Arc<Mutex<Option<Vec<u8>>>>) -> ClientConfig {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = PinVerifier { pin, seen, provider: Arc::clone(&provider) };
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("ring has suites for TLS 1.2 and 1.3")
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth();
+    config.resumption = Resumption::disabled();
+    config.enable_sni = false;
+    config
+}
+
+/// Admits servers by their certificate, as phones do; chains, names and dates play no part
+/// (`spec/tvs.md`, Client behaviour). The handshake signature is checked.
+#[derive(Debug)]
+struct PinVerifier {
+    pin: ServerPin,
+    seen: Arc<Mutex<Option<Vec<u8>>>>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for PinVerifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        if let Ok(mut seen) = self.seen.lock() {
+            *seen = Some(end_entity.to_vec());
+        }
+        if self.pin.admits(end_entity) {
+            return Ok(ServerCertVerified::assertion());
+        }
+        Err(rustls::CertificateError::ApplicationVerificationFailure.into())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::{CertificateSpec, Identity, KeySource};
+    use rustls::ServerConfig;
+    use rustls::pki_types::PrivateKeyDer;
+    use tokio::net::TcpListener;
+    use tokio_rustls::TlsAcceptor;
+
+    fn identity() -> Identity {
+        let spec =
+            CertificateSpec { common_name: "tvs", not_before_s: 1_700_000_000, key_bits: 2048 };
+        Identity::self_signed(&spec, &mut KeySource::bank(1))
+    }
+
+    fn request() -> Vec<u8> {
+        tvs::Request {
+            session_id: 1_001,
+            device_name: "CP-8841-SEP001122334455",
+            question: tvs::Question::Query { subject: "", issuer: "CN=a", serial: &[1] },
+        }
+        .encode()
+    }
+
+    /// Serves one connection with one canned answer.
+    async fn serve_once(identity: &Identity, answer: Vec<u8>) -> SocketAddr {
+        let key = PrivateKeyDer::Pkcs8(identity.key.pkcs8().to_vec().into());
+        let chain = vec![CertificateDer::from(identity.certificate.der().to_vec())];
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let (tcp, _) = listener.accept().await.unwrap();
+            let Ok(mut tls) = TlsAcceptor::from(Arc::new(config)).accept(tcp).await else { return };
+            let mut question = vec![0; request().len()];
+            tls.read_exact(&mut question).await.unwrap();
+            tls.write_all(&answer).await.unwrap();
+            tls.flush().await.unwrap();
+        });
+        address
+    }
+
+    fn unknown(session_id: u32) -> Vec<u8> {
+        let command = tvs::Command::QueryResponse;
+        tvs::Response { command, session_id, known: None }.encode()
+    }
+
+    #[tokio::test]
+    async fn the_pinned_server_answers_and_times_are_taken() {
+        let identity = identity();
+        let server = serve_once(&identity, unknown(1_001)).await;
+        let pin = ServerPin::Sha1(vec![identity.certificate.sha1()]);
+        let answer = ask_tvs(server, &request(), pin, Duration::from_secs(5)).await.unwrap();
+        assert_eq!(tvs::Response::parse(&answer.message).unwrap().known, None);
+        assert_eq!(answer.server, Some(identity.certificate));
+        assert!(answer.handshake > Duration::ZERO);
+    }
+
+    #[tokio::test]
+    async fn another_server_is_refused_and_named() {
+        let identity = identity();
+        let server = serve_once(&identity, unknown(1_001)).await;
+        let pin = ServerPin::Sha1(vec![[0; 20]]);
+        let fault = ask_tvs(server, &request(), pin, Duration::from_secs(5)).await.unwrap_err();
+        let TvsFault::OtherServer(shown) = fault else { panic!("{fault}") };
+        assert_eq!(shown, identity.certificate);
+    }
+
+    #[tokio::test]
+    async fn an_answer_of_another_session_is_refused() {
+        let identity = identity();
+        let server = serve_once(&identity, unknown(1_002)).await;
+        let asked = ask_tvs(server, &request(), ServerPin::Anybody, Duration::from_secs(5)).await;
+        assert!(matches!(asked, Err(TvsFault::Malformed(_))));
+    }
+
+    #[tokio::test]
+    async fn a_silent_server_times_out() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = listener.local_addr().unwrap();
+        let timeout = Duration::from_millis(50);
+        let asked = ask_tvs(server, &request(), ServerPin::Anybody, timeout).await;
+        assert!(matches!(asked, Err(TvsFault::TimedOut("handshake"))));
+    }
+}

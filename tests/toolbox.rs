@@ -428,9 +428,8 @@ impl Lab {
 /// The commands of the chapter "Toolbox", without those that need a lab.
 fn readme_commands() -> Vec<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let texts = ["README.md", "TOOLBOX_README_DRAFT.md"]
-        .map(|name| std::fs::read_to_string(root.join(name)).unwrap_or_default());
-    let text = texts.iter().find_map(|text| text.split_once("## Toolbox\n")).unwrap().1;
+    let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
+    let (_, text) = readme.split_once("## Toolbox\n").unwrap();
     let chapter = text.split("\n## ").next().unwrap();
     let blocks = chapter.split("```console\n").skip(1);
     let inside = blocks.map(|block| block.split("```").next().unwrap());

@@ -3,17 +3,17 @@
 //! Result on stdout; progress, warnings and errors on stderr. Nobody imports this floor.
 
 pub mod args;
+mod assemble;
 mod check;
 mod exit;
-mod progress;
-mod run;
-mod serve;
-mod assemble;
 mod files;
 mod inspect;
 mod lab;
 mod make;
+mod progress;
+mod run;
 mod seal;
+mod serve;
 mod show;
 mod tftp;
 mod tvs;

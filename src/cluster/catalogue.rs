@@ -130,3 +130,84 @@ fn templates(topology: &Topology, fleet: &FleetSpec) -> Vec<Vec<ConfigTemplate>>
     };
     topology.groups.iter().map(of_group).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::NodeId;
+    use crate::cluster::{GroupSpec, NodeSpec, Ports, Release, SignCacheMode};
+    use crate::wire::Config;
+
+    fn topology() -> Topology {
+        let node = |name: &str, address: &str| NodeSpec {
+            name: name.into(),
+            address: address.parse().unwrap(),
+            services: vec![ServiceKind::Tvs],
+            ports: Ports::default(),
+        };
+        let group = |members: &[u8], share| GroupSpec {
+            name: "g".into(),
+            members: members.iter().copied().map(NodeId).collect(),
+            share,
+        };
+        Topology {
+            release: Release::R8_6,
+            sign_cache: SignCacheMode::Lazy,
+            key_bits: 2048,
+            nodes: vec![node("pub", "127.0.0.1"), node("sub", "127.0.0.2")],
+            groups: vec![group(&[0, 1], 0.7), group(&[1], 0.3)],
+        }
+    }
+
+    fn fleet(models: &[(u16, f64)]) -> FleetSpec {
+        FleetSpec { phones: 10, models: models.to_vec(), seed: 42 }
+    }
+
+    #[test]
+    fn each_phone_gets_the_tvs_servers_of_its_group_in_order() {
+        let catalogue = Catalogue::new(&topology(), &fleet(&[(8841, 1.0)]));
+        let addresses = |phone| {
+            let config = Config::parse(&catalogue.render(PhoneId(phone))).unwrap();
+            config.tvs.into_iter().map(|member| member.address).collect::<Vec<_>>()
+        };
+        for phone in 0..7 {
+            assert_eq!(addresses(phone), ["127.0.0.1", "127.0.0.2"], "{phone}");
+        }
+        for phone in 7..10 {
+            assert_eq!(addresses(phone), ["127.0.0.2"], "{phone}");
+        }
+    }
+
+    #[test]
+    fn configurations_differ_by_phone_and_repeat_byte_for_byte() {
+        let catalogue = Catalogue::new(&topology(), &fleet(&[(8841, 1.0)]));
+        let (one, two) = (catalogue.render(PhoneId(0)), catalogue.render(PhoneId(1)));
+        assert_ne!(one, two);
+        assert_eq!(one, catalogue.render(PhoneId(0)));
+        assert_ne!(catalogue.digest(PhoneId(0), &one), catalogue.digest(PhoneId(1), &two));
+    }
+
+    #[test]
+    fn only_devices_of_the_fleet_are_in_the_database() {
+        let catalogue = Catalogue::new(&topology(), &fleet(&[(8841, 1.0)]));
+        let known = |number| catalogue.config(DeviceName::of_phone(PhoneId(number))).is_some();
+        assert!(known(0) && known(9) && !known(10));
+        assert!(catalogue.config("SEP001122334455".parse().unwrap()).is_none());
+    }
+
+    #[test]
+    fn models_are_drawn_by_share_and_depend_on_no_other_phone() {
+        let fleet = FleetSpec { phones: 10_000, ..fleet(&[(8841, 0.8), (7962, 0.2)]) };
+        let old = (0..10_000).filter(|&n| fleet.model(PhoneId(n)) == 7962).count();
+        assert!((1_850..2_150).contains(&old), "{old} of 10,000");
+        let larger = FleetSpec { phones: 20_000, ..fleet.clone() };
+        assert!((0..100).all(|n| fleet.model(PhoneId(n)) == larger.model(PhoneId(n))));
+    }
+
+    #[test]
+    fn the_digest_names_file_and_content() {
+        assert_ne!(content_digest("a", b"x"), content_digest("b", b"x"));
+        assert_ne!(content_digest("a", b"x"), content_digest("a", b"y"));
+        assert_ne!(content_digest("a", b"bx"), content_digest("ab", b"x"));
+    }
+}

@@ -391,3 +391,204 @@ impl Cluster {
         &self.nodes[usize::from(node.0)].store[&kind]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::{GroupSpec, NodeSpec, Ports, Release, SignCacheMode};
+    use crate::wire::Records;
+
+    const PUB: NodeId = NodeId(0);
+    const SUB: NodeId = NodeId(1);
+
+    fn node(name: &str, services: &[ServiceKind]) -> NodeSpec {
+        NodeSpec {
+            name: name.into(),
+            address: "127.0.0.1".parse().unwrap(),
+            services: services.to_vec(),
+            ports: Ports::default(),
+        }
+    }
+
+    /// A publisher with everything and a subscriber that serves files and TVS.
+    fn cluster(release: Release) -> Cluster {
+        use ServiceKind::{CallManager, Capf, Tftp, Tvs};
+        let group = GroupSpec { name: "all".into(), members: vec![PUB, SUB], share: 1.0 };
+        Cluster::new(Genesis {
+            topology: Topology {
+                release,
+                sign_cache: SignCacheMode::Lazy,
+                key_bits: 2048,
+                nodes: vec![
+                    node("pub", &[CallManager, Capf, Tftp, Tvs]),
+                    node("sub", &[CallManager, Tftp, Tvs]),
+                ],
+                groups: vec![group],
+            },
+            fleet: FleetSpec { phones: 4, models: vec![(8841, 1.0)], seed: 1 },
+            source: KeySource::bank(1),
+            epoch_s: 1_800_000_000,
+            stored: BTreeMap::new(),
+        })
+    }
+
+    fn signer(cluster: &Cluster, node: NodeId) -> Vec<u8> {
+        cluster.tftp(node).unwrap().signer().certificate.der().to_vec()
+    }
+
+    fn presented(cluster: &Cluster, node: NodeId) -> Vec<u8> {
+        cluster.tvs(node).unwrap().identity.certificate.der().to_vec()
+    }
+
+    /// Hashes of the TVS records in a node's list.
+    fn listed_tvs(cluster: &Cluster, node: NodeId) -> Vec<[u8; 20]> {
+        let list = cluster.tftp(node).unwrap().signed_list();
+        let file = crate::wire::SignedFile::parse(&list).unwrap();
+        Records::new(file.body, 0)
+            .map(Result::unwrap)
+            .filter(|record| record.role == Some(21))
+            .map(|record| record.certificate_hash.unwrap())
+            .collect()
+    }
+
+    fn apply(cluster: &mut Cluster, action: &OperatorAction) -> Vec<Effect> {
+        cluster.apply(action, Time::ZERO).unwrap()
+    }
+
+    fn regenerate(certificate: CertificateKind, node: NodeId) -> OperatorAction {
+        OperatorAction::Regenerate { certificate, node }
+    }
+
+    fn restart(service: ServiceKind, node: NodeId) -> OperatorAction {
+        OperatorAction::Restart { node, service: Some(service) }
+    }
+
+    #[test]
+    fn each_node_signs_its_own_list_with_the_tvs_of_every_node() {
+        let cluster = cluster(Release::R8_6);
+        assert_ne!(signer(&cluster, PUB), signer(&cluster, SUB));
+        assert_eq!(listed_tvs(&cluster, PUB).len(), 2);
+        assert_eq!(listed_tvs(&cluster, PUB), listed_tvs(&cluster, SUB));
+        assert_eq!(cluster.identities().count(), 6, "three certificates a node (CERT-02)");
+        let with_recovery = self::cluster(Release::R11_5);
+        let recovery = |(node, kind, _): &(NodeId, CertificateKind, &Identity)| {
+            (*kind == CertificateKind::ItlRecovery).then_some(*node)
+        };
+        let nodes: Vec<NodeId> =
+            with_recovery.identities().filter_map(|entry| recovery(&entry)).collect();
+        assert_eq!(nodes, [PUB], "one ITLRecovery, on the publisher");
+    }
+
+    #[test]
+    fn a_regenerated_certificate_is_active_after_the_restart_of_its_own_service_only() {
+        let mut cluster = cluster(Release::R8_6);
+        let (signer_before, tvs_before) = (signer(&cluster, PUB), presented(&cluster, PUB));
+        assert!(apply(&mut cluster, &regenerate(CertificateKind::CallManager, PUB)).is_empty());
+        assert!(apply(&mut cluster, &regenerate(CertificateKind::Tvs, PUB)).is_empty());
+        apply(&mut cluster, &restart(ServiceKind::Tvs, PUB));
+        assert_eq!(signer(&cluster, PUB), signer_before);
+        assert_ne!(presented(&cluster, PUB), tvs_before);
+        apply(&mut cluster, &restart(ServiceKind::Tftp, PUB));
+        assert_ne!(signer(&cluster, PUB), signer_before);
+    }
+
+    #[test]
+    fn a_changed_tvs_reaches_the_list_of_another_node_with_that_nodes_restart() {
+        let mut cluster = cluster(Release::R8_6);
+        let before = listed_tvs(&cluster, SUB);
+        apply(&mut cluster, &regenerate(CertificateKind::Tvs, PUB));
+        apply(&mut cluster, &restart(ServiceKind::Tftp, PUB));
+        assert_ne!(listed_tvs(&cluster, PUB), before);
+        assert_eq!(listed_tvs(&cluster, SUB), before);
+        apply(&mut cluster, &restart(ServiceKind::Tftp, SUB));
+        assert_eq!(listed_tvs(&cluster, SUB), listed_tvs(&cluster, PUB));
+    }
+
+    #[test]
+    fn a_rename_changes_every_service_certificate_of_the_node_and_the_configurations() {
+        let mut cluster = cluster(Release::R11_5);
+        let of = |cluster: &Cluster, node, kind| {
+            let found = cluster.identities().find(|entry| (entry.0, entry.1) == (node, kind));
+            found.unwrap().2.certificate.clone()
+        };
+        let kinds = [CertificateKind::CallManager, CertificateKind::Capf, CertificateKind::Tvs];
+        let before: Vec<_> = kinds.map(|kind| of(&cluster, PUB, kind)).into();
+        let other = of(&cluster, SUB, CertificateKind::CallManager);
+        let recovery = of(&cluster, PUB, CertificateKind::ItlRecovery);
+        let config = cluster.tftp(SUB).unwrap().config_of(crate::base::PhoneId(0)).0;
+        let rename = OperatorAction::Rename { node: PUB, to: "pub-new".into() };
+        assert!(apply(&mut cluster, &rename).is_empty());
+        for (kind, before) in kinds.into_iter().zip(before) {
+            assert_ne!(of(&cluster, PUB, kind), before, "{kind:?}");
+        }
+        assert!(of(&cluster, PUB, CertificateKind::Tvs).subject().starts_with("CN=pub-new;"));
+        assert_eq!(of(&cluster, SUB, CertificateKind::CallManager), other);
+        assert_eq!(of(&cluster, PUB, CertificateKind::ItlRecovery), recovery);
+        assert_eq!(cluster.topology().node(PUB).name, "pub-new");
+        apply(&mut cluster, &restart(ServiceKind::Tftp, SUB));
+        let renamed = cluster.tftp(SUB).unwrap().config_of(crate::base::PhoneId(0)).0;
+        assert_ne!(renamed, config, "the group names the node anew");
+    }
+
+    #[test]
+    fn start_and_stop_change_what_runs_and_say_so_once() {
+        let mut cluster = cluster(Release::R8_6);
+        let stop = OperatorAction::Stop { node: SUB, service: Some(ServiceKind::Tvs) };
+        let start = OperatorAction::Start { node: SUB, service: Some(ServiceKind::Tvs) };
+        assert!(apply(&mut cluster, &start).is_empty(), "it runs already");
+        assert!(matches!(apply(&mut cluster, &stop)[..], [Effect::TvsStopped { node: SUB }]));
+        assert!(cluster.tvs(SUB).is_none() && cluster.tvs(PUB).is_some());
+        assert!(apply(&mut cluster, &stop).is_empty());
+        assert!(matches!(apply(&mut cluster, &start)[..], [Effect::TvsStarted { node: SUB, .. }]));
+        let all = OperatorAction::Stop { node: SUB, service: None };
+        assert_eq!(apply(&mut cluster, &all).len(), 2);
+        assert!(cluster.tvs(SUB).is_none() && cluster.tftp(SUB).is_none());
+        let all = OperatorAction::Restart { node: SUB, service: None };
+        let effects = apply(&mut cluster, &all);
+        let [Effect::TvsStarted { .. }, Effect::TftpStarted { .. }] = &effects[..] else {
+            panic!("TVS starts first: {effects:?}");
+        };
+    }
+
+    #[test]
+    fn a_service_or_certificate_that_is_not_there_is_named() {
+        let mut cluster = cluster(Release::R8_6);
+        let error = cluster.apply(&restart(ServiceKind::Capf, SUB), Time::ZERO).unwrap_err();
+        assert!(error.to_string().contains("capf is not active on node sub"), "{error}");
+        let action = regenerate(CertificateKind::ItlRecovery, PUB);
+        let error = cluster.apply(&action, Time::ZERO).unwrap_err();
+        assert!(error.to_string().contains("node pub has no ITLRecovery"), "{error}");
+    }
+
+    #[test]
+    fn a_restart_with_a_new_signer_drops_the_signatures_of_the_old_one() {
+        let mut cluster = cluster(Release::R8_6);
+        cluster.tftp(PUB).unwrap().signed_list();
+        cluster.tftp(SUB).unwrap().signed_list();
+        assert_eq!(cluster.sign_cache().len(), 2);
+        apply(&mut cluster, &restart(ServiceKind::Tftp, PUB));
+        assert_eq!(cluster.sign_cache().len(), 2, "the same signer: its signatures hold");
+        apply(&mut cluster, &regenerate(CertificateKind::CallManager, PUB));
+        apply(&mut cluster, &restart(ServiceKind::Tftp, PUB));
+        assert_eq!(cluster.sign_cache().len(), 1);
+    }
+
+    #[test]
+    fn stored_identities_are_used_instead_of_new_ones() {
+        let mut first = cluster(Release::R8_6);
+        let stored: BTreeMap<_, _> = first
+            .identities()
+            .map(|(node, kind, identity)| ((node, kind), identity.clone()))
+            .collect();
+        let again = Cluster::new(Genesis {
+            topology: first.topology().clone(),
+            fleet: first.fleet().clone(),
+            source: KeySource::bank(9),
+            epoch_s: 1,
+            stored,
+        });
+        assert_eq!(signer(&first, SUB), signer(&again, SUB));
+        assert_eq!(presented(&first, PUB), presented(&again, PUB));
+        apply(&mut first, &OperatorAction::Restart { node: PUB, service: None });
+    }
+}

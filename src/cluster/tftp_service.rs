@@ -301,3 +301,139 @@ impl TftpService {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::NodeId;
+    use crate::cluster::{
+        Cluster, FleetSpec, Genesis, GroupSpec, NodeSpec, Ports, Release, ServiceKind,
+        SignCacheMode, Topology,
+    };
+    use crate::crypto::{KeySource, verify_file};
+    use crate::wire::SignedFile;
+
+    fn service() -> Arc<TftpService> {
+        let node = NodeSpec {
+            name: "pub".into(),
+            address: "127.0.0.1".parse().unwrap(),
+            services: vec![ServiceKind::Tftp, ServiceKind::Tvs],
+            ports: Ports::default(),
+        };
+        let cluster = Cluster::new(Genesis {
+            topology: Topology {
+                release: Release::R8_6,
+                sign_cache: SignCacheMode::Lazy,
+                key_bits: 2048,
+                nodes: vec![node],
+                groups: vec![GroupSpec {
+                    name: "all".into(),
+                    members: vec![NodeId(0)],
+                    share: 1.0,
+                }],
+            },
+            fleet: FleetSpec { phones: 3, models: vec![(8841, 1.0)], seed: 1 },
+            source: KeySource::bank(1),
+            epoch_s: 1_800_000_000,
+            stored: std::collections::BTreeMap::new(),
+        });
+        Arc::clone(cluster.tftp(NodeId(0)).unwrap())
+    }
+
+    fn fetch(service: &TftpService, name: &str) -> Option<Vec<u8>> {
+        match service.request(name, Waiter(7)) {
+            FileReply::Missing => None,
+            FileReply::Ready(file) => Some(file.to_bytes()),
+            FileReply::Pending { file, job } => {
+                let signed = job.unwrap().run();
+                assert_eq!(signed.waiters, [Waiter(7)]);
+                Some(file.with_header(signed.header).to_bytes())
+            }
+        }
+    }
+
+    #[test]
+    fn names_that_are_served_and_names_that_are_not() {
+        let service = service();
+        for name in [
+            "ITLFile.tlv",
+            "ITLSEP001122334455.tlv",
+            "SEP0C75BD000000.cnf.xml",
+            "SEP0C75BD000002.cnf.xml.sgn",
+            "XMLDefault.cnf.xml",
+            "XMLDefault.cnf.xml.sgn",
+        ] {
+            assert!(fetch(&service, name).is_some(), "{name}");
+            assert!(service.identity_of(name).is_some(), "{name}");
+        }
+        for name in [
+            "",
+            "CTLSEP0C75BD000000.tlv",
+            "CTLFile.tlv",
+            "ITL.tlv",
+            "ITLSEP00112233445.tlv",
+            "ITLSEP001122334455.tlv.sgn",
+            "SEP0C75BD000003.cnf.xml.sgn",
+            "SEP001122334455.cnf.xml",
+            "SEP0c75bd000000.cnf.xml",
+            "../ITLFile.tlv",
+            "/ITLFile.tlv",
+            "SEP0C75BD000000.cnf.xml.sgn.sgn",
+        ] {
+            assert!(fetch(&service, name).is_none(), "{name}");
+            assert!(service.identity_of(name).is_none(), "{name}");
+        }
+    }
+
+    #[test]
+    fn signed_files_verify_and_carry_their_names_versions_and_time() {
+        let service = service();
+        let expected = [
+            ("ITLSEP0C75BD000000.tlv", "ITLFile.tlv", (1, 2)),
+            ("SEP0C75BD000001.cnf.xml.sgn", "SEP0C75BD000001.cnf.xml.sgn", (1, 0)),
+            ("XMLDefault.cnf.xml.sgn", "XMLDefault.cnf.xml.sgn", (1, 0)),
+        ];
+        for (name, inside, version) in expected {
+            let bytes = fetch(&service, name).unwrap();
+            let file = SignedFile::parse(&bytes).unwrap();
+            assert_eq!((file.header.file_name, file.header.version), (inside, version));
+            assert_eq!(file.header.timestamp, 1_800_000_000);
+            let key = service.signer().certificate.public_key();
+            assert_eq!(verify_file(&file, key, &mut Vec::new()), Ok(()), "{name}");
+            assert_eq!(service.identity_of(name), Some(FileIdentity::of(&file)));
+        }
+    }
+
+    #[test]
+    fn an_unsigned_config_is_the_content_of_the_signed_one() {
+        let service = service();
+        let plain = fetch(&service, "SEP0C75BD000001.cnf.xml").unwrap();
+        let signed = fetch(&service, "SEP0C75BD000001.cnf.xml.sgn").unwrap();
+        assert_eq!(SignedFile::parse(&signed).unwrap().body, plain);
+        assert_eq!(service.config_of(PhoneId(1)).0[..], plain[..]);
+        let identity = service.identity_of("SEP0C75BD000001.cnf.xml").unwrap();
+        assert_eq!(identity, FileIdentity::unsigned(&plain));
+    }
+
+    #[test]
+    fn prewarming_makes_every_missing_signature_and_no_other() {
+        let service = service();
+        fetch(&service, "SEP0C75BD000001.cnf.xml.sgn");
+        assert_eq!(service.missing_signatures().count(), 3, "the list and two configs");
+        service.missing_signatures().for_each(|job| drop(job.run()));
+        assert_eq!(service.missing_signatures().count(), 0);
+        assert!(matches!(service.request("ITLFile.tlv", Waiter(1)), FileReply::Ready(_)));
+    }
+
+    #[test]
+    fn the_second_request_waits_for_the_first_ones_signature() {
+        let service = service();
+        let FileReply::Pending { job: Some(job), .. } = service.request("ITLFile.tlv", Waiter(1))
+        else {
+            panic!("the first signs");
+        };
+        let second = service.request("ITLSEP0C75BD000000.tlv", Waiter(2));
+        assert!(matches!(second, FileReply::Pending { job: None, .. }), "the same list");
+        assert_eq!(job.run().waiters, [Waiter(1), Waiter(2)]);
+    }
+}

@@ -249,8 +249,6 @@ pub struct CertificateSpec<'a> {
     pub key_bits: u16,
 }
 
-const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
-const END: &str = "-----END CERTIFICATE-----";
 const FIVE_YEARS_S: u64 = 5 * 365 * 86_400;
 
 /// A certificate and its private key.

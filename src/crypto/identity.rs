@@ -33,3 +33,19 @@ impl FileIdentity {
 fn head(digest: [u8; 32]) -> u64 {
     u64::from_be_bytes(digest[..8].try_into().expect("a digest has more than 8 bytes"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identity_tells_contents_and_signers_apart_and_nothing_else() {
+        let base = FileIdentity::signed(b"body", "CN=ca;O=x", &[1]);
+        assert_eq!(base, FileIdentity::signed(b"body", "CN=ca,O=x", &[1]), "either name style");
+        assert_ne!(base, FileIdentity::signed(b"other", "CN=ca;O=x", &[1]));
+        assert_ne!(base, FileIdentity::signed(b"body", "CN=cb;O=x", &[1]));
+        assert_ne!(base, FileIdentity::signed(b"body", "CN=ca;O=x", &[2]));
+        let unsigned = FileIdentity::unsigned(b"body");
+        assert_eq!((unsigned.content, unsigned.signer), (base.content, 0));
+    }
+}

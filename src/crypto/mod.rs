@@ -4,8 +4,8 @@
 //! ring cannot: certificates, SHA-1, keys of 1024 bits, CAPF proofs. No policy, no I/O.
 
 mod certificate;
-mod identity;
 pub mod envelope;
+mod identity;
 mod keys;
 mod keystore;
 pub mod proof;

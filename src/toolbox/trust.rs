@@ -1,9 +1,12 @@
-//! The phone's question, `spec/phone-boot.md` section 3. One seam: [`TrustLists::decide`].
+//! The phone's question (`spec/phone-boot.md` section 3), answered by the phone's own judgement.
+
+use std::sync::Arc;
 
 use super::verdict::check_file;
 use super::{List, Verdict};
 use crate::crypto::sha1;
-use crate::wire::{ROLE_CALLMANAGER_TFTP, ROLE_SAST, ROLE_TFTP, ROLE_TVS, Record, SignedFile};
+use crate::phone::{self, AcceptPath, FileKind, Judgement, Verifier, judge};
+use crate::wire::{ROLE_TVS, Record, SignedFile};
 
 /// What a phone is asked to accept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,38 +65,46 @@ pub enum Decision {
 }
 
 impl TrustLists<'_> {
-    /// What a phone that holds these lists does with a well-formed file.
+    /// What a phone that holds these lists does with a well-formed file: the very judgement of
+    /// the virtual phones, told with the record that decided.
     pub fn decide(&self, object: Object, file: &SignedFile<'_>) -> Decision {
-        let itl = self.itl.as_ref().filter(|list| !list.is_blank());
-        match (&self.ctl, itl) {
-            (None, None) if self.itl.is_some() => Decision::Accept(TrustPath::Blank),
-            (None, None) => Decision::Accept(TrustPath::First),
-            (ctl, itl) => self.judge(object, file, ctl.as_ref(), itl),
+        let kind = object.kind();
+        let record = |list: &Option<List<'_>>, roles| {
+            let found = list.as_ref()?.find_signer(&file.header, roles)?;
+            Some((found.0 + 1, found.1.public_key.to_vec()))
+        };
+        let ctl_record = record(&self.ctl, kind.ctl_roles());
+        let itl_entry = record(&self.itl, kind.roles());
+        let wrong = |found: &Option<(usize, Vec<u8>)>| {
+            let key = found.as_ref().map(|(_, key)| check_file(file, key));
+            key.unwrap_or(Verdict::InvalidSignature)
+        };
+        let number = |found: &Option<(usize, Vec<u8>)>| found.as_ref().map_or(0, |found| found.0);
+        match judge(&self.as_held(), kind, file, &Verifier::real()) {
+            Judgement::Accept(AcceptPath::First) => Decision::Accept(TrustPath::First),
+            Judgement::Accept(AcceptPath::Blank) => Decision::Accept(TrustPath::Blank),
+            Judgement::Accept(AcceptPath::Ctl) => {
+                Decision::Accept(TrustPath::Ctl(number(&ctl_record)))
+            }
+            Judgement::Accept(_) => Decision::Accept(TrustPath::Itl(number(&itl_entry))),
+            Judgement::AskTvs => Decision::AskTvs { servers: self.tvs_records() },
+            Judgement::Refuse(phone::Refusal::UnknownSigner) => {
+                Decision::Reject(Refusal::UnknownSigner)
+            }
+            Judgement::Refuse(_) => {
+                let found = if ctl_record.is_some() { &ctl_record } else { &itl_entry };
+                Decision::Reject(Refusal::BadSignature(wrong(found)))
+            }
         }
     }
 
-    fn judge(
-        &self,
-        object: Object,
-        file: &SignedFile<'_>,
-        ctl: Option<&List<'_>>,
-        itl: Option<&List<'_>>,
-    ) -> Decision {
-        let roles = fitting_roles(object);
-        let of_ctl = ctl.and_then(|list| list.find_signer(&file.header, roles.ctl));
-        let of_list = itl.and_then(|list| list.find_signer(&file.header, roles.itl));
-        let (record, path) = match (of_ctl, of_list) {
-            (Some((index, record)), _) => (record, TrustPath::Ctl(index + 1)),
-            (None, Some((index, record))) => (record, TrustPath::Itl(index + 1)),
-            (None, None) if itl.is_none() => return Decision::Reject(Refusal::UnknownSigner),
-            (None, None) => {
-                return Decision::AskTvs { servers: self.tvs_records() };
-            }
+    /// The lists as a phone holds them.
+    fn as_held(&self) -> phone::TrustLists {
+        let held = |list: &Option<List<'_>>| {
+            let list = list.as_ref().map(|list| phone::TrustList::from_file(&list.file));
+            list.and_then(Result::ok).map(Arc::new)
         };
-        match check_file(file, record.public_key) {
-            Verdict::Valid => Decision::Accept(path),
-            wrong => Decision::Reject(Refusal::BadSignature(wrong)),
-        }
+        phone::TrustLists { ctl: held(&self.ctl), itl: held(&self.itl) }
     }
 
     /// SHA-1 of the certificates that the lists hold with this role, CTL first: how a phone knows
@@ -113,21 +124,14 @@ impl TrustLists<'_> {
     }
 }
 
-/// Roles that fit a signer.
-struct FittingRoles {
-    ctl: &'static [u16],
-    itl: &'static [u16],
-}
-
-/// Roles that the signer of `object` must have in the CTL and in the ITL.
-const fn fitting_roles(object: Object) -> FittingRoles {
-    const SAST: &[u16] = &[ROLE_SAST];
-    const SAST_OR_CCM_TFTP: &[u16] = &[ROLE_SAST, ROLE_CALLMANAGER_TFTP];
-    const FILE_SIGNERS: &[u16] = &[ROLE_CALLMANAGER_TFTP, ROLE_TFTP];
-    match object {
-        Object::Ctl => FittingRoles { ctl: SAST, itl: SAST },
-        Object::Itl => FittingRoles { ctl: SAST_OR_CCM_TFTP, itl: SAST },
-        Object::File => FittingRoles { ctl: FILE_SIGNERS, itl: FILE_SIGNERS },
+impl Object {
+    /// The kind of file that a phone takes it for.
+    const fn kind(self) -> FileKind {
+        match self {
+            Object::Ctl => FileKind::Ctl,
+            Object::Itl => FileKind::Itl,
+            Object::File => FileKind::Config,
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use resetstorm::base::{NodeId, PhoneId, Span, Time};
 use resetstorm::cluster::{Cluster, FleetSpec, Genesis};
 use resetstorm::crypto::KeySource;
 use resetstorm::live::{self, LiveOptions, LiveRun, Observer};
-use resetstorm::measure::{Recorder, Summary, known_paths};
+use resetstorm::measure::{Recorder, StepKind, Summary, known_paths};
 use resetstorm::net::Clock;
 use resetstorm::phone::{TrustList, TrustLists, TvsFault};
 use resetstorm::scenario::{Plan, load};
@@ -209,4 +209,91 @@ async fn a_phone_refuses_a_server_that_its_neighbour_has_just_accepted() {
     }
     servers.shutdown().await;
     others.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn waiting_for_a_place_counts_as_response_time_and_as_our_own_lag() {
+    let bounds = ["fleet.phones=60", "run.transfers-in-flight=1", "run.lookups-in-flight=1"];
+    let plan = plan("storm-all-at-once.toml", &bounds);
+    let (summary, run) = run_with(&plan, &LiveOptions::default()).await;
+    assert_eq!((summary.verdict.as_str(), summary.tftp.in_flight_max), ("pass", 1));
+    let total = |step: StepKind| {
+        let record = run.recorder.step_record(step);
+        let sum = |histogram: &hdrhistogram::Histogram<u64>| histogram.mean() * 60.0;
+        (sum(&record.service_us), sum(&record.response_us))
+    };
+    for step in [StepKind::Ctl, StepKind::Tvs] {
+        let (service, response) = total(step);
+        assert!(response > 2.0 * service, "{step:?}: {service} us against {response} us");
+    }
+    // Sixty first requests, sixty places for a lookup.
+    assert_eq!(run.recorder.generator_lag().samples, 120);
+}
+
+/// Presents one certificate and signs with the key of another.
+#[derive(Debug)]
+struct Impostor(std::sync::Arc<rustls::sign::CertifiedKey>);
+
+impl rustls::server::ResolvesServerCert for Impostor {
+    fn resolve(
+        &self,
+        _: rustls::server::ClientHello<'_>,
+    ) -> Option<std::sync::Arc<rustls::sign::CertifiedKey>> {
+        Some(std::sync::Arc::clone(&self.0))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copied_certificate_without_its_key_is_no_identity() {
+    use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+    let (servers, member, lists, request) = tvs_server(1).await;
+    let stolen = {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let judge = Box::new(move |der: &[u8]| {
+            sender.send(der.to_vec()).unwrap();
+            true
+        });
+        let (config, _) = resetstorm::net::TlsClients::default().config(judge);
+        let stream = tokio::net::TcpStream::connect(("127.0.0.1", member.port)).await.unwrap();
+        let name = rustls::pki_types::ServerName::try_from("127.0.0.1").unwrap();
+        tokio_rustls::TlsConnector::from(config).connect(name, stream).await.unwrap();
+        receiver.recv().unwrap()
+    };
+    assert!(lists.judge_server(21, &stolen));
+    let key = KeySource::System.signing_key(2048);
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let key = PrivatePkcs8KeyDer::from(key.pkcs8().to_vec());
+    let signing = provider.key_provider.load_private_key(key.into()).unwrap();
+    let certified = rustls::sign::CertifiedKey::new(vec![CertificateDer::from(stolen)], signing);
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let resolver = Impostor(std::sync::Arc::new(certified.clone()));
+        let config = rustls::ServerConfig::builder_with_provider(std::sync::Arc::clone(&provider))
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_no_client_auth()
+            .with_cert_resolver(std::sync::Arc::new(resolver));
+        let acceptor = tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(config));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let impostor = tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            acceptor.accept(stream).await.is_err()
+        });
+        let client = LookupClient::new(Clock::start(), 1, Span::from_secs(10), None, Vec::new());
+        let (sender, mut results) = tokio::sync::mpsc::unbounded_channel();
+        let job = LookupJob {
+            phone: 0,
+            token: 1,
+            member: TvsMember { address: "127.0.0.1".into(), port },
+            request: request.clone(),
+            lists: lists.clone(),
+            source: phone_address(PhoneId(0)),
+            planned: Time::ZERO,
+        };
+        client.ask(job, sender).await;
+        let answer = results.recv().await.unwrap().answer;
+        assert_eq!(answer, Err(TvsFault::Connection), "{version:?}");
+        assert!(impostor.await.unwrap(), "the server sees the alert");
+    }
+    servers.shutdown().await;
 }

@@ -431,3 +431,130 @@ fn tvs_knows_a_regenerated_certificate_before_any_restart() {
 fn a_phone_at_rest_is_small() {
     assert!(size_of::<Phone>() <= 128, "{} bytes", size_of::<Phone>());
 }
+
+#[test]
+fn boot_time_and_think_time_are_waited_for_by_timers() {
+    let mut bench = Bench::new();
+    bench.env.profile = Arc::new(PhoneProfile {
+        boot_time: Span::from_secs(60),
+        think: Span::from_secs(2),
+        ..PhoneProfile::default()
+    });
+    bench.now = Time::ZERO + Span::from_secs(10);
+    let timer = |actions: &[Action]| match actions {
+        [Action::SetTimer { at, token }] => (*at, *token),
+        other => panic!("{other:?}"),
+    };
+    let (at, token) = timer(&bench.feed(Input::Boot).0);
+    assert_eq!(at, Time::ZERO + Span::from_secs(70));
+    let (actions, facts) = bench.feed(Input::Timer { token: token + 1 });
+    assert_eq!((actions.len(), facts), (0, vec![Fact::Unexpected]), "another timer");
+    let (actions, _) = bench.feed(Input::Timer { token });
+    assert!(matches!(&actions[..], [Action::Fetch { file, .. }] if file.starts_with("CTLSEP")));
+    let (at, token) = timer(&bench.feed(Input::FileMissing).0);
+    assert_eq!(at, bench.now + Span::from_secs(2));
+    let (actions, _) = bench.feed(Input::Timer { token });
+    assert!(matches!(&actions[..], [Action::Fetch { file, .. }] if file.starts_with("ITLSEP")));
+}
+
+#[test]
+fn a_profile_may_ask_for_the_generic_ctl() {
+    let mut bench = Bench::new();
+    bench.env.profile =
+        Arc::new(PhoneProfile { asks_generic_ctl: true, ..PhoneProfile::default() });
+    bench.feed(Input::Boot);
+    let (actions, _) = bench.feed(Input::FileMissing);
+    assert!(matches!(&actions[..], [Action::Fetch { file, .. }] if &**file == "CTLFile.tlv"));
+    let (actions, _) = bench.feed(Input::FileMissing);
+    assert!(matches!(&actions[..], [Action::Fetch { file, .. }] if file.starts_with("ITLSEP")));
+}
+
+/// A phone with this many TVS members in its stored configuration that has asked the first one.
+fn asking_group(members: usize) -> (Bench, u32) {
+    let mut bench = Bench::new();
+    let member =
+        |n: usize| format!("<member priority=\"{n}\"><address>127.0.0.{n}</address></member>");
+    let members: String = (0..members).map(member).collect();
+    let config = format!("<device><TVS><members>{members}</members></TVS></device>");
+    let (list, identity) = (bench.list(), bench.cluster.tftp(PUB).unwrap().config_of(PhoneId(0)).1);
+    bench.phone.provision(&bench.env, &list, config.as_bytes(), identity).unwrap();
+    bench.regenerate(CertificateKind::CallManager);
+    bench.boot();
+    let list = bench.list();
+    let (actions, _) = bench.give(&list);
+    let [Action::AskTvs { token, member: 0, .. }] = &actions[..] else { panic!("{actions:?}") };
+    let token = *token;
+    (bench, token)
+}
+
+#[test]
+fn at_most_three_members_are_asked_each_once_in_order() {
+    let (mut bench, mut token) = asking_group(5);
+    let fault = TvsFault::TimedOut;
+    for next in [1, 2] {
+        let (actions, facts) = bench.feed(Input::TvsFailed { token, fault });
+        assert_eq!(facts, [Fact::TvsAttemptFailed { fault }, Fact::TvsFailover]);
+        let [Action::AskTvs { token: new, member, .. }] = &actions[..] else {
+            panic!("{actions:?}")
+        };
+        assert_eq!(*member, next);
+        token = *new;
+    }
+    let (_, facts) = bench.feed(Input::TvsFailed { token, fault });
+    let unknown = refused(FileKind::Itl, Refusal::UnknownSigner);
+    assert_eq!(facts, [Fact::TvsAttemptFailed { fault }, unknown]);
+}
+
+#[test]
+fn stuck_needs_every_member_to_present_a_stranger() {
+    let outcome_of = |faults: &[TvsFault]| {
+        let (mut bench, mut token) = asking_group(faults.len());
+        for (at, &fault) in faults.iter().enumerate() {
+            let (actions, _) = bench.feed(Input::TvsFailed { token, fault });
+            if at + 1 < faults.len() {
+                let [Action::AskTvs { token: new, .. }] = &actions[..] else { panic!() };
+                token = *new;
+            }
+        }
+        // The config is refused for good reasons of its own.
+        let (_, facts) = bench.give(b"no config");
+        outcome(&facts).unwrap()
+    };
+    use TvsFault::{CertificateRefused, Connection, TimedOut};
+    let unreachable = Outcome::Failed(Failure::TvsUnreachable);
+    assert_eq!(outcome_of(&[CertificateRefused]), Outcome::Stuck);
+    assert_eq!(outcome_of(&[CertificateRefused; 3]), Outcome::Stuck);
+    assert_eq!(outcome_of(&[CertificateRefused, Connection]), unreachable);
+    assert_eq!(outcome_of(&[TimedOut, CertificateRefused, CertificateRefused]), unreachable);
+}
+
+#[test]
+fn a_phone_without_a_stored_config_has_nobody_to_ask() {
+    let mut bench = Bench::new();
+    let lists = bench.phone.lists().clone();
+    bench.phone.install(lists, None);
+    bench.regenerate(CertificateKind::CallManager);
+    bench.boot();
+    let list = bench.list();
+    let (actions, facts) = bench.give(&list);
+    assert!(matches!(&actions[..], [Action::Fetch { .. }]), "TVS is not asked");
+    assert_eq!(facts, [refused(FileKind::Itl, Refusal::UnknownSigner)]);
+    let config = bench.config();
+    let (_, facts) = bench.give(&config);
+    assert_eq!(outcome(&facts), Some(Outcome::Stuck));
+}
+
+#[test]
+fn a_failed_transfer_goes_on_to_the_next_file_and_fails_the_boot() {
+    use resetstorm::transfer::TransferFault;
+    let mut bench = Bench::new();
+    bench.feed(Input::Boot);
+    let fault = TransferFault::TimedOut;
+    let (actions, _) = bench.feed(Input::FileFailed { fault });
+    assert!(matches!(&actions[..], [Action::Fetch { file, .. }] if file.starts_with("ITLSEP")));
+    let list = bench.list();
+    bench.give(&list);
+    let config = bench.config();
+    let (_, facts) = bench.give(&config);
+    assert_eq!(outcome(&facts), Some(Outcome::Failed(Failure::Transfer(fault))));
+}

@@ -184,3 +184,73 @@ impl TrustLists {
         [&self.ctl, &self.itl].into_iter().flatten().any(|list| list.holds(role, &certificate))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(roles: &[u16]) -> Arc<TrustList> {
+        let record = |&role: &u16| TrustRecord {
+            role,
+            issuer: "CN=ca;O=x".into(),
+            issuer_key: name_key("CN=ca;O=x"),
+            serial: vec![role as u8 + 1],
+            public_key: vec![role as u8],
+            certificate: None,
+        };
+        let records = roles.iter().map(record).collect();
+        Arc::new(TrustList { records, identity: FileIdentity::default() })
+    }
+
+    fn lists(ctl: Option<&[u16]>, itl: Option<&[u16]>) -> TrustLists {
+        TrustLists { ctl: ctl.map(list), itl: itl.map(list) }
+    }
+
+    #[test]
+    fn the_state_follows_from_the_lists() {
+        const BLANK: &[u16] = &[0, 4];
+        const FULL: &[u16] = &[0, 3];
+        let cases = [
+            (None, None, TrustState::A),
+            (None, Some(BLANK), TrustState::ABlank),
+            (None, Some(FULL), TrustState::C),
+            (Some(FULL), None, TrustState::B),
+            (Some(FULL), Some(BLANK), TrustState::B),
+            (Some(FULL), Some(FULL), TrustState::D),
+        ];
+        for (ctl, itl, state) in cases {
+            assert_eq!(lists(ctl, itl).state(), state, "{ctl:?} {itl:?}");
+            assert_eq!(lists(ctl, itl).any(), ctl.is_some() || itl.is_some());
+        }
+    }
+
+    #[test]
+    fn a_list_is_blank_without_signers_of_files_and_tvs() {
+        for role in [0, 1, 4, 7] {
+            assert!(list(&[role]).is_blank(), "{role}");
+        }
+        for role in [2, 3, 21] {
+            assert!(!list(&[0, role]).is_blank(), "{role}");
+        }
+    }
+
+    #[test]
+    fn records_are_found_by_role_issuer_and_serial_together() {
+        let list = list(&[0, 3, 21]);
+        let key = |roles: &[u16], issuer, serial: &[u8]| {
+            list.find(roles, issuer, serial).map(|record| record.public_key()[0])
+        };
+        assert_eq!(key(&[3], "CN=ca;O=x", &[4]), Some(3));
+        assert_eq!(key(&[2, 3], "O=x,CN=ca", &[0, 4]), Some(3), "other style, leading zero");
+        assert_eq!(key(&[0], "CN=ca;O=x", &[4]), None, "another role");
+        assert_eq!(key(&[3], "CN=cb;O=x", &[4]), None, "another issuer");
+        assert_eq!(key(&[3], "CN=ca;O=x", &[5]), None, "another serial");
+    }
+
+    #[test]
+    fn tvs_records_are_seen_in_either_list() {
+        assert!(lists(None, Some(&[0, 21])).holds_any_tvs());
+        assert!(lists(Some(&[0, 21]), Some(&[0, 3])).holds_any_tvs());
+        assert!(!lists(Some(&[0, 2]), Some(&[0, 3])).holds_any_tvs());
+    }
+}

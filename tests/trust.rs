@@ -14,6 +14,7 @@ use resetstorm::phone::{
     AcceptPath, Action, Env, Fact, Failure, FileKind, Input, Judgement, Outcome, Phone,
     PhoneProfile, Refusal, Shared, Sink, TrustList, TrustLists, TvsFault, Verifier, judge,
 };
+use resetstorm::transfer::TransferFault;
 use resetstorm::wire::SignedFile;
 use resetstorm::wire::tvs::{Command, Known, Request, Response};
 
@@ -507,6 +508,7 @@ fn at_most_three_members_are_asked_each_once_in_order() {
 
 #[test]
 fn stuck_needs_every_member_to_present_a_stranger() {
+    use TvsFault::{CertificateRefused, Connection, TimedOut};
     let outcome_of = |faults: &[TvsFault]| {
         let (mut bench, mut token) = asking_group(faults.len());
         for (at, &fault) in faults.iter().enumerate() {
@@ -520,7 +522,6 @@ fn stuck_needs_every_member_to_present_a_stranger() {
         let (_, facts) = bench.give(b"no config");
         outcome(&facts).unwrap()
     };
-    use TvsFault::{CertificateRefused, Connection, TimedOut};
     let unreachable = Outcome::Failed(Failure::TvsUnreachable);
     assert_eq!(outcome_of(&[CertificateRefused]), Outcome::Stuck);
     assert_eq!(outcome_of(&[CertificateRefused; 3]), Outcome::Stuck);
@@ -546,7 +547,6 @@ fn a_phone_without_a_stored_config_has_nobody_to_ask() {
 
 #[test]
 fn a_failed_transfer_goes_on_to_the_next_file_and_fails_the_boot() {
-    use resetstorm::transfer::TransferFault;
     let mut bench = Bench::new();
     bench.feed(Input::Boot);
     let fault = TransferFault::TimedOut;

@@ -89,7 +89,7 @@ fn a_failed_slo_ends_with_1_and_missing_data_with_3() {
 #[test]
 fn a_time_limit_fails_the_phones_that_have_not_settled() {
     let out = tempfile::tempdir().unwrap();
-    let slow = ["--set", "event.3.reset-phones.spread=1h", "--max-wall", "1500ms"];
+    let slow = ["--set", "event.3.reset-phones.spread=1h", "--max-wall", "4s"];
     let ended = regen(out.path(), &slow);
     assert_eq!(ended.code, 1);
     let summary = json(&out.path().join("latest/summary.json"));

@@ -117,6 +117,29 @@ async fn a_mixed_fleet_loads_over_both_transports_and_ends_in_the_same_counts() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn phones_of_a_node_without_http_fall_back_and_are_ready() {
+    // Nobody listens on port 6970 of this address.
+    let address = "cluster.node.0.address=127.0.0.77";
+    let plan =
+        plan("callmanager-regen.toml", &["fleet.phones=50", "phone.transport=http", address]);
+    let (summary, _) = run_with(&plan, &LiveOptions::default()).await;
+    assert_eq!((summary.verdict.as_str(), summary.phones.ready), ("pass", 50));
+    let http = summary.http;
+    assert_eq!((http.requests, http.errors, http.fallbacks), (50, 50, 50), "one a boot");
+    assert_eq!((http.connections, summary.tftp.transfers), (0, 150));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_places_for_connections_are_enough_for_every_phone_in_turn() {
+    let few = "run.connections-in-flight=3";
+    let overrides = ["fleet.phones=100", "phone.transport=http", few, "slo=[]"];
+    let plan = plan("mixed-fleet.toml", &overrides);
+    let (summary, run) = run_with(&plan, &LiveOptions::default()).await;
+    assert_eq!((summary.phones.ready, summary.http.requests), (100, 300));
+    assert_eq!((summary.http.errors, run.recorder.counts.unexpected), (0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn live_and_virtual_time_agree_on_every_count() {
     use resetstorm::measure::{Finish, RunFacts};
     use resetstorm::sim::{Delays, World};

@@ -122,8 +122,8 @@ impl HttpClient {
 struct Line {
     client: HttpClient,
     source: Ipv4Addr,
-    /// The place in the budget, kept until the link is closed.
-    place: Option<OwnedSemaphorePermit>,
+    /// The place in the budget, kept until the link is gone and every descriptor of it is closed.
+    place: Option<Arc<OwnedSemaphorePermit>>,
     kept: Option<Connection>,
     opened: u64,
 }
@@ -145,9 +145,8 @@ impl Line {
         while let Some(job) = jobs.recv().await {
             let waited = self.place.is_none();
             if waited {
-                let budget = Arc::clone(&self.client.budget);
-                self.place =
-                    Some(budget.acquire_owned().await.expect("the budget is never closed"));
+                let place = Arc::clone(&self.client.budget).acquire_owned().await;
+                self.place = Some(Arc::new(place.expect("the budget is never closed")));
             }
             self.opened = 0;
             let started = self.client.clock.now();
@@ -188,8 +187,12 @@ impl Line {
             .handshake(TokioIo::new(stream))
             .await
             .ok()?;
-        // Its errors come to light where the answer is read.
-        let driver = tokio::spawn(async move { drop(connection.await) });
+        let place = self.place.clone();
+        let driver = tokio::spawn(async move {
+            let _place = place;
+            // Its errors come to light where the answer is read.
+            let _ = connection.await;
+        });
         Some(Connection { sender, driver })
     }
 

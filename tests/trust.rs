@@ -11,8 +11,9 @@ use resetstorm::cluster::{
 };
 use resetstorm::crypto::{CertificateSpec, Identity, KeySource};
 use resetstorm::phone::{
-    AcceptPath, Action, Env, Fact, Failure, FileKind, Input, Judgement, Outcome, Phone,
-    PhoneProfile, Refusal, Shared, Sink, TrustList, TrustLists, TvsFault, Verifier, judge,
+    AcceptPath, Action, Env, Fact, Failure, FileKind, HttpFault, Input, Judgement, Outcome, Phone,
+    PhoneProfile, Refusal, Shared, Sink, Transport, TransportRule, TrustList, TrustLists, TvsFault,
+    Verifier, judge,
 };
 use resetstorm::transfer::TransferFault;
 use resetstorm::wire::SignedFile;
@@ -178,6 +179,62 @@ fn a_boot_asks_for_ctl_itl_and_signed_config_in_this_order() {
     assert_eq!(file(&bench.feed(Input::FileMissing).0), "XMLDefault.cnf.xml.sgn");
     let (_, facts) = bench.feed(Input::FileMissing);
     assert_eq!(outcome(&facts), Some(Outcome::Failed(Failure::ConfigMissing)));
+}
+
+/// A bench whose phone asks HTTP first.
+fn http_bench() -> Bench {
+    let mut bench = Bench::new();
+    let transport = TransportRule::Model;
+    bench.env.profile = Arc::new(PhoneProfile { transport, ..PhoneProfile::default() });
+    bench
+}
+
+fn asked((actions, _): &(Vec<Action>, Vec<Fact>)) -> (String, Transport) {
+    match &actions[..] {
+        [Action::Fetch { file, transport, .. }] => (file.to_string(), *transport),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn http_that_brings_no_file_is_followed_by_tftp_for_that_file() {
+    for fault in [HttpFault::Status(503), HttpFault::Protocol, HttpFault::TooLarge] {
+        let mut bench = http_bench();
+        let ctl = "CTLSEP0C75BD000000.tlv".to_owned();
+        assert_eq!(asked(&bench.feed(Input::Boot)), (ctl.clone(), Transport::Http));
+        let step = bench.feed(Input::HttpFailed { fault });
+        assert_eq!(step.1, [Fact::TransportFellBack { fault }]);
+        assert_eq!(asked(&step), (ctl, Transport::Tftp));
+        let next = bench.feed(Input::FileMissing);
+        let list = "ITLSEP0C75BD000000.tlv".to_owned();
+        assert_eq!(asked(&next), (list, Transport::Http), "the next file has its own chance");
+        let missing = bench.feed(Input::FileMissing);
+        assert_eq!(asked(&missing).1, Transport::Http, "404 is an answer");
+    }
+}
+
+#[test]
+fn http_out_of_reach_is_left_alone_until_the_next_boot() {
+    for fault in [HttpFault::Connection, HttpFault::TimedOut] {
+        let mut bench = http_bench();
+        bench.feed(Input::Boot);
+        assert_eq!(asked(&bench.feed(Input::HttpFailed { fault })).1, Transport::Tftp);
+        assert_eq!(asked(&bench.feed(Input::FileMissing)).1, Transport::Tftp);
+        let list = bench.list();
+        assert_eq!(asked(&bench.give(&list)).1, Transport::Tftp);
+        assert_eq!(asked(&bench.feed(Input::Boot)).1, Transport::Http);
+    }
+}
+
+#[test]
+fn the_answer_of_the_other_transport_changes_nothing() {
+    let mut bench = http_bench();
+    bench.feed(Input::Boot);
+    let fault = resetstorm::transfer::TransferFault::TimedOut;
+    assert_eq!(bench.feed(Input::FileFailed { fault }).1, [Fact::Unexpected]);
+    let fault = HttpFault::TimedOut;
+    bench.feed(Input::HttpFailed { fault });
+    assert_eq!(bench.feed(Input::HttpFailed { fault }).1, [Fact::Unexpected]);
 }
 
 #[test]

@@ -44,8 +44,8 @@ fn try_serve(args: &ServeArgs, global: &GlobalArgs) -> Result<ExitCode, CliError
     let outcome = runtime()?.block_on(live::serve(&plan, &options, &mut view));
     let (counts, signal) = outcome.map_err(|error| live_error(&error))?;
     view.note(&format!(
-        "served    {} TFTP requests, {} TVS answers",
-        counts.tftp.requests, counts.tvs.answers
+        "served    {} TFTP requests, {} HTTP requests, {} TVS answers",
+        counts.tftp.requests, counts.http.requests, counts.tvs.answers
     ));
     Ok(match signal {
         Signal::Interrupt | Signal::Terminate => ExitCode::Ok,

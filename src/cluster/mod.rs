@@ -19,6 +19,6 @@ pub use sign_cache::{CacheKey, Lookup, SignCache, SignCounts, Waiter};
 pub use state::{ActionError, Cluster, Effect, Genesis, TvsService};
 pub use tftp_service::{FileReply, PendingFile, ServedFile, SignJob, Signed, TftpService};
 pub use topology::{
-    CERTIFICATES, CertificateKind, GroupSpec, NodeSpec, Ports, RELEASES, Release, SERVICES,
-    SIGN_CACHE_MODES, ServiceKind, SignCacheMode, Topology,
+    CERTIFICATES, CertificateKind, GroupSpec, HTTP_PORT, NodeSpec, Ports, RELEASES, Release,
+    SERVICES, SIGN_CACHE_MODES, ServiceKind, SignCacheMode, Topology,
 };

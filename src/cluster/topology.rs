@@ -41,11 +41,17 @@ pub struct Ports {
     pub tvs: u16,
     /// TCP port of CAPF (3804, CAPF-02).
     pub capf: u16,
+    /// TCP port on which the TFTP service answers HTTP (6970 on a real node); `None` if it does
+    /// not.
+    pub http: Option<u16>,
 }
+
+/// Where phones ask a node for files over HTTP, whether it answers there or not.
+pub const HTTP_PORT: u16 = 6970;
 
 impl Default for Ports {
     fn default() -> Ports {
-        Ports { tftp: 6969, tvs: 2445, capf: 3804 }
+        Ports { tftp: 6969, tvs: 2445, capf: 3804, http: None }
     }
 }
 
@@ -205,6 +211,12 @@ impl Topology {
             ServiceKind::Tvs => node.ports.tvs,
         };
         SocketAddr::new(node.address, port)
+    }
+
+    /// The address and port where phones ask a node for files over HTTP.
+    pub fn http_socket(&self, id: NodeId) -> SocketAddr {
+        let node = self.node(id);
+        SocketAddr::new(node.address, node.ports.http.unwrap_or(HTTP_PORT))
     }
 
     /// The number of phones of each group for a fleet of `phones`: shares split by largest

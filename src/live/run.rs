@@ -11,7 +11,8 @@ use tokio::sync::oneshot;
 
 use crate::base::{NodeId, PhoneId, Span, Time};
 use crate::cluster::{
-    ActionError, CertificateKind, Cluster, FleetSpec, Genesis, OperatorAction, SignCounts,
+    ActionError, CertificateKind, Cluster, FleetSpec, Genesis, HTTP_PORT, OperatorAction,
+    SignCounts,
 };
 use crate::crypto::{Identity, KeySource};
 use crate::measure::{CpuSeconds, Finish, Recorder, RunFacts, RunInfo, ServeSummary, encode};
@@ -199,14 +200,20 @@ impl<'a> Driver<'a> {
             }
             (None, None) => unreachable!("without a target the cluster is ours"),
         };
+        let http = match &embedded {
+            Some(embedded) => embedded.cluster.topology().http_socket(plan.fleet.tftp),
+            None => SocketAddr::new(tftp.ip(), HTTP_PORT),
+        };
         let swarm_plan = SwarmPlan {
             seed: plan.seed,
             profile: plan.phone.clone(),
             tftp,
+            http,
             tvs: plan.target.as_ref().and_then(|target| target.tvs),
             allowed: options.allowed.clone(),
             transfers_in_flight: plan.limits.transfers_in_flight as usize,
             lookups_in_flight: plan.limits.lookups_in_flight as usize,
+            connections_in_flight: plan.limits.connections_in_flight as usize,
             workers: 1,
         };
         let swarm =
@@ -334,6 +341,8 @@ impl<'a> Driver<'a> {
             tftp_requests: counts.tftp.requests,
             tftp_datagrams_out: counts.tftp.datagrams_out,
             tftp_retransmits: counts.tftp.retransmits,
+            http_requests: counts.http.requests,
+            http_connections: counts.http.connections,
             tvs_handshakes_ok: counts.tvs.handshakes_ok,
             tvs_handshakes_failed: counts.tvs.handshakes_failed
                 + counts.tvs.handshakes_refused_by_peer,
@@ -432,6 +441,7 @@ pub(super) fn describe_cluster(cluster: &Cluster) -> Vec<String> {
         let mut line = format!("cluster   {} on {}", node.name, node.address);
         if cluster.tftp(id).is_some() {
             line += &format!(" · tftp {}", node.ports.tftp);
+            line += &node.ports.http.map(|port| format!(" · http {port}")).unwrap_or_default();
         }
         if cluster.tvs(id).is_some() {
             line += &format!(" · tvs {}", node.ports.tvs);

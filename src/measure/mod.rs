@@ -10,7 +10,7 @@ mod summary;
 pub use prometheus::{RunInfo, encode};
 pub use recorder::{Counts, GeneratorLag, PhoneRecord, Recorder, StepKind, Tallies};
 pub use summary::{
-    ByCommand, ConfigCounts, CpuSeconds, Finish, FleetReady, Generator, LAG_P99_MAX_S,
+    ByCommand, ConfigCounts, CpuSeconds, Finish, FleetReady, Generator, HttpCounts, LAG_P99_MAX_S,
     PercentilesS, Phones, RunFacts, ServeSummary, Signatures, SloRow, StepSummary, Summary,
     TftpCounts, Trust, TrustPaths, TvsCounts, known_paths, slo_rows,
 };

@@ -219,6 +219,16 @@ fn step_families(recorder: &Recorder) -> Vec<MetricFamily> {
         one("tftp_received_bytes_total", "Bytes of files that arrived whole.", counts.tftp_bytes),
         one("tftp_not_found_total", "Answers that a file is not there.", counts.tftp_not_found),
         one("tftp_errors_total", "Transfers that failed otherwise.", counts.tftp_errors),
+        one("http_requests_total", "Files asked for over HTTP.", counts.http_requests),
+        one("http_connections_total", "Connections opened for files.", counts.http_connections),
+        one("http_received_bytes_total", "Bytes of files over HTTP.", counts.http_bytes),
+        one("http_not_found_total", "HTTP answers 404.", counts.http_not_found),
+        one(
+            "http_fallbacks_total",
+            "Files asked for over TFTP after HTTP had failed.",
+            counts.http_fallbacks,
+        ),
+        one("http_errors_total", "HTTP requests that failed.", counts.http_errors),
         family(
             "schedule_lag_seconds",
             "99th percentile of the generator's own lateness.",
@@ -256,6 +266,7 @@ fn server_families(info: &RunInfo) -> Vec<MetricFamily> {
             "Requests that our servers took.",
             MetricType::COUNTER,
             vec![
+                counter(serve.http_requests as f64, &[("service", "http")]),
                 counter(serve.tftp_requests as f64, &[("service", "tftp")]),
                 counter(serve.tvs_answers as f64, &[("service", "tvs")]),
             ],
@@ -357,6 +368,7 @@ mod tests {
             "resetstorm_tvs_lookups_total{command=\"query\"} 0",
             "resetstorm_tvs_failed_total{fault=\"certificate_refused\"} 0",
             "resetstorm_files_judged_total{kind=\"itl\",verdict=\"refused\"} 0",
+            "resetstorm_http_fallbacks_total 0",
             "resetstorm_operations_total{step=\"tvs\",outcome=\"failed\"} 0",
             "resetstorm_sign_cache_requests_total{result=\"miss\"} 0",
         ] {

@@ -98,6 +98,18 @@ pub struct Counts {
     pub tftp_errors: u64,
     /// Most transfers that were in flight at once.
     pub tftp_in_flight_max: u64,
+    /// Files asked for over HTTP.
+    pub http_requests: u64,
+    /// Connections that were opened for them.
+    pub http_connections: u64,
+    /// Bytes of files that arrived whole over HTTP.
+    pub http_bytes: u64,
+    /// HTTP requests answered with 404.
+    pub http_not_found: u64,
+    /// Files that a phone asked for over TFTP after HTTP had not brought them.
+    pub http_fallbacks: u64,
+    /// HTTP requests that failed otherwise.
+    pub http_errors: u64,
 }
 
 /// Times and results of one step.
@@ -238,6 +250,7 @@ impl Recorder {
                 self.step_mut(StepKind::Tvs).retry += 1;
             }
             Fact::Settled { outcome } => self.settle(phone, now, outcome),
+            Fact::TransportFellBack { .. } => counts.http_fallbacks += 1,
             Fact::Unexpected => counts.unexpected += 1,
         }
     }
@@ -270,6 +283,12 @@ impl Recorder {
     /// A datagram of this step was sent again.
     pub fn retry(&mut self, step: StepKind) {
         self.counts.tftp_retransmits += 1;
+        self.step_mut(step).retry += 1;
+    }
+
+    /// HTTP did not bring the file of this step; the step itself goes on over TFTP.
+    pub fn http_failed(&mut self, step: StepKind) {
+        self.counts.http_errors += 1;
         self.step_mut(step).retry += 1;
     }
 
@@ -421,6 +440,12 @@ impl Counts {
         self.tftp_retransmits += other.tftp_retransmits;
         self.tftp_not_found += other.tftp_not_found;
         self.tftp_errors += other.tftp_errors;
+        self.http_requests += other.http_requests;
+        self.http_connections += other.http_connections;
+        self.http_bytes += other.http_bytes;
+        self.http_not_found += other.http_not_found;
+        self.http_fallbacks += other.http_fallbacks;
+        self.http_errors += other.http_errors;
         // Each worker's peak is its own moment: the sum is an upper bound when there are several.
         self.tftp_in_flight_max += other.tftp_in_flight_max;
     }

@@ -34,6 +34,8 @@ pub struct Summary {
     pub trust: Trust,
     /// Transfers as the phones saw them.
     pub tftp: TftpCounts,
+    /// Files over HTTP as the phones saw them.
+    pub http: HttpCounts,
     /// Signatures made by the cluster and verified by phones.
     pub signatures: Signatures,
     /// Seconds from the storm's first reset until a share of the fleet was ready.
@@ -151,6 +153,23 @@ pub struct TftpCounts {
     pub in_flight_max: u64,
 }
 
+/// Files over HTTP as the phones saw them.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct HttpCounts {
+    /// Files asked for.
+    pub requests: u64,
+    /// Connections opened for them.
+    pub connections: u64,
+    /// Bytes of files that arrived whole.
+    pub bytes: u64,
+    /// Answers 404.
+    pub not_found: u64,
+    /// Files that were asked for over TFTP afterwards.
+    pub fallbacks: u64,
+    /// Requests that failed otherwise than with 404.
+    pub errors: u64,
+}
+
 /// Signatures.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Signatures {
@@ -238,6 +257,10 @@ pub struct ServeSummary {
     pub tftp_datagrams_out: u64,
     /// Datagrams sent again.
     pub tftp_retransmits: u64,
+    /// HTTP requests.
+    pub http_requests: u64,
+    /// HTTP connections.
+    pub http_connections: u64,
     /// TLS handshakes that were completed.
     pub tvs_handshakes_ok: u64,
     /// TLS handshakes that failed, those that a phone refused among them.
@@ -312,6 +335,7 @@ impl Summary {
                 configs: trust_paths(recorder, &[FileKind::Config]),
             },
             tftp: tftp(recorder),
+            http: http(recorder),
             signatures: Signatures {
                 made: facts.signed.made - facts.signed_before.made,
                 made_before: facts.signed_before.made,
@@ -471,6 +495,18 @@ fn tftp(recorder: &Recorder) -> TftpCounts {
     }
 }
 
+fn http(recorder: &Recorder) -> HttpCounts {
+    let counts = &recorder.counts;
+    HttpCounts {
+        requests: counts.http_requests,
+        connections: counts.http_connections,
+        bytes: counts.http_bytes,
+        not_found: counts.http_not_found,
+        fallbacks: counts.http_fallbacks,
+        errors: counts.http_errors,
+    }
+}
+
 fn fleet_ready(recorder: &Recorder) -> FleetReady {
     let times = recorder.ready_times_s();
     let total = recorder.phones().len();
@@ -598,6 +634,7 @@ mod tests {
             "tvs.by_command.query",
             "trust.lists.accepted_by_tvs",
             "tftp.in_flight_max",
+            "http.fallbacks",
             "signatures.cache_hits",
             "fleet_ready_s.last",
             "steps.tvs.response_time_s.p99",

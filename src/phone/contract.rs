@@ -8,6 +8,7 @@ use crate::wire::tvs::Command;
 
 use super::judge::{AcceptPath, FileKind, Refusal};
 use super::lists::TrustLists;
+use super::transport::{HttpFault, Transport};
 
 /// What happens to a phone.
 #[derive(Clone, Copy, Debug)]
@@ -26,10 +27,15 @@ pub enum Input<'a> {
     },
     /// The server has no such file.
     FileMissing,
-    /// The file could not be fetched.
+    /// The file could not be fetched over TFTP.
     FileFailed {
         /// Why.
         fault: TransferFault,
+    },
+    /// The file could not be fetched over HTTP.
+    HttpFailed {
+        /// Why.
+        fault: HttpFault,
     },
     /// A TVS server answered.
     TvsAnswer {
@@ -65,12 +71,14 @@ pub enum TvsFault {
 /// What a phone wants done.
 #[derive(Clone, Debug)]
 pub enum Action {
-    /// Fetch this file from the phone's TFTP server; answered by one of the file inputs.
+    /// Fetch this file from the phone's TFTP node; answered by one of the file inputs.
     Fetch {
         /// Which step of the boot it is.
         step: Step,
         /// Name of the file.
         file: Arc<str>,
+        /// How it is asked for.
+        transport: Transport,
     },
     /// Ask this TVS server; judge its certificate by `lists` during the handshake; answered by
     /// one of the TVS inputs with the same token.
@@ -173,6 +181,11 @@ pub enum Fact {
     Settled {
         /// How it ended.
         outcome: Outcome,
+    },
+    /// HTTP brought no file: TFTP is asked for the same file.
+    TransportFellBack {
+        /// Why.
+        fault: HttpFault,
     },
     /// An input that the phone did not wait for; it changed nothing.
     Unexpected,

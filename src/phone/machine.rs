@@ -9,6 +9,7 @@ use super::contract::{Action, Fact, Failure, Input, Outcome, Sink, Step, TvsFaul
 use super::env::Env;
 use super::judge::{AcceptPath, FileKind, Judgement, Refusal, judge};
 use super::lists::{TrustLists, same_serial};
+use super::transport::{HttpFault, Transport};
 
 /// One virtual phone: its lists, its configuration, its TVS cache and where it is in a boot.
 ///
@@ -62,8 +63,8 @@ enum State {
     Rest,
     /// Waits for a timer before it asks for the file of this step.
     Wait(Step),
-    /// Waits for the file of this step.
-    Fetch(Step),
+    /// Waits for the file of this step over this transport.
+    Fetch(Step, Transport),
     /// Waits for TVS to vouch for the signer of a file.
     Lookup(Box<Lookup>),
 }
@@ -82,6 +83,8 @@ struct Lookup {
 /// What has happened in this boot.
 #[derive(Clone, Copy, Debug, Default)]
 struct Boot {
+    /// HTTP was out of reach: files are asked for over TFTP until the next boot.
+    without_http: bool,
     config_accepted: bool,
     stuck: bool,
     failure: Option<Failure>,
@@ -183,13 +186,16 @@ impl Phone {
                 self.state = state;
             }
             (State::Wait(step), Input::Timer { token }) if token == self.token => {
-                self.fetch(step, sink);
+                self.fetch(env, step, sink);
             }
-            (State::Fetch(step), Input::File { bytes }) => {
+            (State::Fetch(step, _), Input::File { bytes }) => {
                 self.on_file(env, now, step, bytes, sink);
             }
-            (State::Fetch(step), Input::FileMissing) => self.on_missing(env, now, step, sink),
-            (State::Fetch(step), Input::FileFailed { fault }) => {
+            (State::Fetch(step, _), Input::FileMissing) => self.on_missing(env, now, step, sink),
+            (State::Fetch(step, Transport::Http), Input::HttpFailed { fault }) => {
+                self.fall_back(step, fault, sink);
+            }
+            (State::Fetch(step, Transport::Tftp), Input::FileFailed { fault }) => {
                 self.fail(Failure::Transfer(fault));
                 self.next_step(env, now, step, sink);
             }
@@ -209,23 +215,38 @@ impl Phone {
     fn start_boot(&mut self, env: &Env, now: Time, sink: &mut Sink) {
         self.boot = Boot::default();
         sink.fact(Fact::BootStarted);
-        self.after(env.profile.boot_time, now, Step::Ctl, sink);
+        self.after(env, env.profile.boot_time, now, Step::Ctl, sink);
     }
 
     /// Goes to `step` after a pause, or at once if there is none.
-    fn after(&mut self, pause: Span, now: Time, step: Step, sink: &mut Sink) {
+    fn after(&mut self, env: &Env, pause: Span, now: Time, step: Step, sink: &mut Sink) {
         if pause.is_zero() {
-            return self.fetch(step, sink);
+            return self.fetch(env, step, sink);
         }
         self.token = self.token.wrapping_add(1);
         self.state = State::Wait(step);
         sink.act(Action::SetTimer { at: now + pause, token: self.token });
     }
 
-    fn fetch(&mut self, step: Step, sink: &mut Sink) {
-        self.state = State::Fetch(step);
+    fn fetch(&mut self, env: &Env, step: Step, sink: &mut Sink) {
+        let transport = match env.profile.transport.first(self.model) {
+            Transport::Http if self.boot.without_http => Transport::Tftp,
+            first => first,
+        };
+        self.fetch_over(transport, step, sink);
+    }
+
+    fn fetch_over(&mut self, transport: Transport, step: Step, sink: &mut Sink) {
+        self.state = State::Fetch(step, transport);
         let file = step.file_name(self.name(), self.lists.any());
-        sink.act(Action::Fetch { step, file });
+        sink.act(Action::Fetch { step, file, transport });
+    }
+
+    /// HTTP is never the last word on a file: TFTP is.
+    fn fall_back(&mut self, step: Step, fault: HttpFault, sink: &mut Sink) {
+        self.boot.without_http |= fault.is_lasting();
+        sink.fact(Fact::TransportFellBack { fault });
+        self.fetch_over(Transport::Tftp, step, sink);
     }
 
     fn on_missing(&mut self, env: &Env, now: Time, step: Step, sink: &mut Sink) {
@@ -236,7 +257,7 @@ impl Phone {
             _ => None,
         };
         if let Some(generic) = generic {
-            return self.after(env.profile.think, now, generic, sink);
+            return self.after(env, env.profile.think, now, generic, sink);
         }
         if step == Step::ConfigDefault {
             self.fail(Failure::ConfigMissing);
@@ -471,7 +492,7 @@ impl Phone {
             FileKind::Itl => Step::Config,
             FileKind::Config => return self.settle(sink),
         };
-        self.after(env.profile.think, now, next, sink);
+        self.after(env, env.profile.think, now, next, sink);
     }
 
     /// A refusal is final until the next reset: no back-off, no loop.

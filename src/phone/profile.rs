@@ -1,5 +1,7 @@
 use crate::base::Span;
 
+use super::transport::TransportRule;
+
 /// How phones of one kind behave; the defaults are marked in `field-facts.md` as guesses where no
 /// public source exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -8,6 +10,10 @@ pub struct PhoneProfile {
     pub boot_time: Span,
     /// Between the end of one step and the next request.
     pub think: Span,
+    /// Which transport is asked first for each file.
+    pub transport: TransportRule,
+    /// Longest wait for connection and whole answer of one HTTP request together (guess: 5 s).
+    pub http_timeout: Span,
     /// How long a phone waits for the next TFTP datagram before it sends its last one again
     /// (guess: 4 s).
     pub tftp_timeout: Span,
@@ -30,6 +36,8 @@ impl Default for PhoneProfile {
         PhoneProfile {
             boot_time: Span::ZERO,
             think: Span::ZERO,
+            transport: TransportRule::Tftp,
+            http_timeout: Span::from_secs(5),
             tftp_timeout: Span::from_secs(4),
             tftp_tries: 5,
             tftp_block_size: None,

@@ -49,6 +49,7 @@ fn lines(summary: &Summary) -> Vec<(&'static str, String)> {
         ("configs", trust(&summary.trust.configs)),
         ("TVS", tvs(summary)),
         ("TFTP", tftp(summary)),
+        ("HTTP", http(summary)),
         ("signatures", signatures(summary)),
     ];
     if serves(summary) {
@@ -139,6 +140,19 @@ fn tftp(summary: &Summary) -> String {
     )
 }
 
+fn http(summary: &Summary) -> String {
+    let http = &summary.http;
+    format!(
+        "{} requests on {} connections, {}, {} not found, {} errors, {} fell back to TFTP",
+        count(http.requests),
+        count(http.connections),
+        bytes(http.bytes),
+        count(http.not_found),
+        count(http.errors),
+        count(http.fallbacks),
+    )
+}
+
 fn signatures(summary: &Summary) -> String {
     let signatures = &summary.signatures;
     format!(
@@ -154,16 +168,22 @@ fn signatures(summary: &Summary) -> String {
 /// Whether servers of ours have counted anything.
 fn serves(summary: &Summary) -> bool {
     let serve = &summary.serve;
-    serve.tftp_requests + serve.tvs_handshakes_ok + serve.tvs_handshakes_failed > 0
+    serve.tftp_requests
+        + serve.http_requests
+        + serve.tvs_handshakes_ok
+        + serve.tvs_handshakes_failed
+        > 0
 }
 
 fn servers(summary: &Summary) -> String {
     let serve = &summary.serve;
     format!(
-        "TFTP {} requests, {} datagrams out, {} sent again · TVS {} handshakes, {} failed, {} answers",
+        "TFTP {} requests, {} datagrams out, {} sent again · HTTP {} requests · TVS {} handshakes, \
+         {} failed, {} answers",
         count(serve.tftp_requests),
         count(serve.tftp_datagrams_out),
         count(serve.tftp_retransmits),
+        count(serve.http_requests),
         count(serve.tvs_handshakes_ok),
         count(serve.tvs_handshakes_failed),
         count(serve.tvs_answers),
@@ -361,8 +381,8 @@ impl LiveLine {
         let Tallies { total, ready, stuck, failed, booting, .. } = recorder.tallies();
         let counts = &recorder.counts;
         let retry = counts.tftp_retransmits + counts.tvs_failovers;
-        let seen =
-            Seen { at: now, transfers: counts.tftp_transfers, lookups: counts.tvs_lookups() };
+        let files = counts.tftp_transfers + counts.http_requests;
+        let seen = Seen { at: now, transfers: files, lookups: counts.tvs_lookups() };
         let last =
             self.last.replace(seen).unwrap_or(Seen { at: Time::ZERO, transfers: 0, lookups: 0 });
         let per_second = |new: u64, old: u64| {

@@ -113,6 +113,7 @@ fn node(raw: &RawNode, publisher: bool) -> Result<NodeSpec, Problem> {
             tftp: raw.ports.tftp.as_ref().map_or(defaults.tftp, |port| *port.get_ref()),
             tvs: raw.ports.tvs.as_ref().map_or(defaults.tvs, |port| *port.get_ref()),
             capf: raw.ports.capf.as_ref().map_or(defaults.capf, |port| *port.get_ref()),
+            http: raw.ports.http.as_ref().map(|port| *port.get_ref()),
         },
     })
 }
@@ -145,17 +146,13 @@ fn services(texts: &[Text], publisher: bool) -> Result<Vec<ServiceKind>, Problem
 fn check_sockets(raw: &[RawNode], nodes: &[NodeSpec]) -> Result<(), Problem> {
     let mut taken: Vec<((IpAddr, bool, u16), &str)> = Vec::new();
     for (raw, node) in raw.iter().zip(nodes) {
-        for (service, port, udp, place) in sockets(raw, node) {
+        for (name, service, port, udp, place) in sockets(raw, node) {
             let socket = (node.address, udp, port);
             if port == 0 || !node.services.contains(&service) {
                 continue;
             }
             if let Some((_, owner)) = taken.iter().find(|(other, _)| *other == socket) {
-                let what = format!(
-                    "{} of `{}` has the port {port} of `{owner}`",
-                    service.name(),
-                    node.name
-                );
+                let what = format!("{name} of `{}` has the port {port} of `{owner}`", node.name);
                 let help = "give the nodes other addresses or ports, or port 0 for any free one";
                 return Err(Problem::new(place, what).help(help));
             }
@@ -165,17 +162,22 @@ fn check_sockets(raw: &[RawNode], nodes: &[NodeSpec]) -> Result<(), Problem> {
     Ok(())
 }
 
-/// The sockets of a node: service, port, whether it is UDP, and where the port was written.
-fn sockets(raw: &RawNode, node: &NodeSpec) -> [(ServiceKind, u16, bool, Range<usize>); 3] {
+/// One socket of a node: name of its port, service, port, whether it is UDP, and where the port
+/// was written.
+type Socket = (&'static str, ServiceKind, u16, bool, Range<usize>);
+
+/// The sockets of a node; port 0 stands for one that is not opened as well.
+fn sockets(raw: &RawNode, node: &NodeSpec) -> [Socket; 4] {
     let place = |port: &Option<Spanned<u16>>| {
         let address = raw.address.as_ref().map_or_else(|| raw.name.span(), Spanned::span);
         port.as_ref().map_or(address, Spanned::span)
     };
     let (written, ports) = (&raw.ports, &node.ports);
     [
-        (ServiceKind::Tftp, ports.tftp, true, place(&written.tftp)),
-        (ServiceKind::Tvs, ports.tvs, false, place(&written.tvs)),
-        (ServiceKind::Capf, ports.capf, false, place(&written.capf)),
+        ("tftp", ServiceKind::Tftp, ports.tftp, true, place(&written.tftp)),
+        ("http", ServiceKind::Tftp, ports.http.unwrap_or(0), false, place(&written.http)),
+        ("tvs", ServiceKind::Tvs, ports.tvs, false, place(&written.tvs)),
+        ("capf", ServiceKind::Capf, ports.capf, false, place(&written.capf)),
     ]
 }
 
@@ -275,12 +277,12 @@ mod tests {
     #[test]
     fn every_setting_is_read() {
         let text = "release = '11.5'\nsign-cache = 'prewarm'\nkey-bits = 4096\n\
-            [[node]]\nname = 'a'\nports = { tftp = 1, tvs = 2, capf = 3 }";
+            [[node]]\nname = 'a'\nports = { tftp = 1, tvs = 2, capf = 3, http = 4 }";
         let topology = good(text);
         assert_eq!(topology.release, Release::R11_5);
         assert_eq!(topology.sign_cache, SignCacheMode::Prewarm);
         assert_eq!(topology.key_bits, 4096);
-        assert_eq!(topology.nodes[0].ports, Ports { tftp: 1, tvs: 2, capf: 3 });
+        assert_eq!(topology.nodes[0].ports, Ports { tftp: 1, tvs: 2, capf: 3, http: Some(4) });
     }
 
     #[test]
@@ -341,6 +343,10 @@ mod tests {
         good(&twins("tvs=7,tftp=8", "['callmanager']"));
         good(&twins("tvs=0,tftp=0", "['tvs','tftp']"));
         good("[[node]]\nname='a'\nports={tvs=7,tftp=7}");
+        assert_eq!(
+            fault("[[node]]\nname='a'\nports={tvs=7,http=7}"),
+            "tvs of `a` has the port 7 of `a`",
+        );
         assert_eq!(
             fault("[[node]]\nname='a'\nports={tvs=7,capf=7}"),
             "capf of `a` has the port 7 of `a`",

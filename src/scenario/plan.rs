@@ -109,6 +109,8 @@ pub struct Limits {
     pub transfers_in_flight: u32,
     /// TVS lookups in flight over the whole swarm.
     pub lookups_in_flight: u32,
+    /// HTTP connections over the whole swarm.
+    pub connections_in_flight: u32,
 }
 
 /// Servers that are not ours.

@@ -63,6 +63,7 @@ pub(super) struct RawPorts {
     pub tftp: Option<Spanned<u16>>,
     pub tvs: Option<Spanned<u16>>,
     pub capf: Option<Spanned<u16>>,
+    pub http: Option<Spanned<u16>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -96,6 +97,8 @@ pub(super) struct RawArrival {
 pub(super) struct RawPhone {
     pub boot_time: Option<Quantity>,
     pub think: Option<Quantity>,
+    pub transport: Option<Text>,
+    pub http_timeout: Option<Length>,
     pub tftp_timeout: Option<Length>,
     pub tftp_tries: Option<Spanned<u8>>,
     pub tftp_block_size: Option<Spanned<u16>>,
@@ -162,6 +165,7 @@ pub(super) struct RawRun {
     pub max_wall: Option<Length>,
     pub transfers_in_flight: Option<Spanned<u32>>,
     pub lookups_in_flight: Option<Spanned<u32>>,
+    pub connections_in_flight: Option<Spanned<u32>>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -5,7 +5,7 @@ use toml::Spanned;
 
 use crate::base::{NodeId, Span};
 use crate::cluster::{ServiceKind, Topology};
-use crate::phone::PhoneProfile;
+use crate::phone::{PhoneProfile, TRANSPORT_RULES, TransportRule};
 
 use super::cluster_checks::{check_shares, node_named, runs, topology};
 use super::error::Problem;
@@ -55,6 +55,9 @@ const TRANSFERS: u32 = 2_000;
 /// Lookups in flight of a scenario that names none: two descriptors each in one process
 /// (`decisions.md`, concurrency).
 const LOOKUPS: u32 = 900;
+
+/// HTTP connections of a scenario that names no number: as for lookups.
+const CONNECTIONS: u32 = 900;
 
 /// Block sizes that a TFTP client may ask for (RFC 2348).
 const BLOCK_SIZES: std::ops::RangeInclusive<u16> = 8..=65_464;
@@ -120,6 +123,11 @@ fn phone(raw: &RawPhone) -> Result<PhoneProfile, Problem> {
     Ok(PhoneProfile {
         boot_time: raw.boot_time.map_or(defaults.boot_time, |time| time.0),
         think: raw.think.map_or(defaults.think, |time| time.0),
+        transport: match &raw.transport {
+            Some(text) => one_of(text, "transport", &TRANSPORT_RULES, TransportRule::name)?,
+            None => defaults.transport,
+        },
+        http_timeout: positive_or(raw.http_timeout.as_ref(), defaults.http_timeout)?,
         tftp_timeout: positive_or(raw.tftp_timeout.as_ref(), defaults.tftp_timeout)?,
         tftp_tries: match &raw.tftp_tries {
             Some(tries) => at_least_one(u32::from(*tries.get_ref()), tries.span())? as u8,
@@ -166,6 +174,7 @@ fn limits(raw: &RawRun) -> Result<Limits, Problem> {
         max_wall: positive_or(raw.max_wall.as_ref(), MAX_WALL)?,
         transfers_in_flight: count(&raw.transfers_in_flight, TRANSFERS)?,
         lookups_in_flight: count(&raw.lookups_in_flight, LOOKUPS)?,
+        connections_in_flight: count(&raw.connections_in_flight, CONNECTIONS)?,
     })
 }
 
@@ -207,16 +216,19 @@ mod tests {
         assert_eq!(plan.limits.max_wall, Span::from_secs(600));
         assert_eq!(plan.limits.transfers_in_flight, 2_000);
         assert_eq!(plan.limits.lookups_in_flight, 900);
+        assert_eq!(plan.limits.connections_in_flight, 900);
         assert!(plan.target.is_none() && plan.slos.is_empty() && plan.timeline.is_empty());
     }
 
     #[test]
     fn every_setting_of_a_phone_is_read() {
         let text = "[phone]\nboot-time='1s'\nthink='2s'\ntftp-timeout='3s'\ntftp-tries=4\n\
-            tftp-block-size=1400\ntvs-timeout='5s'\nasks-generic-ctl=true";
+            transport='model'\nhttp-timeout='6s'\ntftp-block-size=1400\ntvs-timeout='5s'\nasks-generic-ctl=true";
         let expected = PhoneProfile {
             boot_time: Span::from_secs(1),
             think: Span::from_secs(2),
+            transport: TransportRule::Model,
+            http_timeout: Span::from_secs(6),
             tftp_timeout: Span::from_secs(3),
             tftp_tries: 4,
             tftp_block_size: Some(1_400),
@@ -287,9 +299,12 @@ mod tests {
 
     #[test]
     fn tries_and_limits_are_at_least_one() {
-        for text in
-            ["[phone]\ntftp-tries=0", "[run]\ntransfers-in-flight=0", "[run]\nlookups-in-flight=0"]
-        {
+        for text in [
+            "[phone]\ntftp-tries=0",
+            "[run]\ntransfers-in-flight=0",
+            "[run]\nlookups-in-flight=0",
+            "[run]\nconnections-in-flight=0",
+        ] {
             assert_eq!(fault(text), "this cannot be 0", "{text}");
         }
         assert_eq!(good("[phone]\ntftp-tries=1").phone.tftp_tries, 1);
@@ -297,11 +312,19 @@ mod tests {
 
     #[test]
     fn time_limits_are_not_zero() {
-        for text in
-            ["[phone]\ntftp-timeout='0s'", "[phone]\ntvs-timeout='0s'", "[run]\nmax-wall='0s'"]
-        {
+        for text in [
+            "[phone]\nhttp-timeout='0s'",
+            "[phone]\ntftp-timeout='0s'",
+            "[phone]\ntvs-timeout='0s'",
+            "[run]\nmax-wall='0s'",
+        ] {
             assert_eq!(fault(text), "this length of time cannot be zero", "{text}");
         }
+    }
+
+    #[test]
+    fn a_transport_has_a_known_name() {
+        assert_eq!(fault("[phone]\ntransport='htp'"), "unknown transport `htp`");
     }
 
     #[test]

@@ -58,7 +58,11 @@ fn write_node(out: &mut String, node: &NodeSpec) -> fmt::Result {
     writeln!(out, "name = {}", quoted(&node.name))?;
     writeln!(out, "address = \"{}\"", node.address)?;
     writeln!(out, "services = [{}]", services.join(", "))?;
-    writeln!(out, "ports = {{ tftp = {}, tvs = {}, capf = {} }}", ports.tftp, ports.tvs, ports.capf)
+    write!(out, "ports = {{ tftp = {}, tvs = {}, capf = {}", ports.tftp, ports.tvs, ports.capf)?;
+    match ports.http {
+        Some(port) => writeln!(out, ", http = {port} }}"),
+        None => writeln!(out, " }}"),
+    }
 }
 
 fn write_fleet(out: &mut String, fleet: &FleetPlan, topology: &Topology) -> fmt::Result {
@@ -77,6 +81,8 @@ fn write_phone(out: &mut String, plan: &Plan) -> fmt::Result {
     writeln!(out, "\n[phone]")?;
     writeln!(out, "boot-time = \"{}\"", phone.boot_time)?;
     writeln!(out, "think = \"{}\"", phone.think)?;
+    writeln!(out, "transport = {}", quoted(phone.transport.name()))?;
+    writeln!(out, "http-timeout = \"{}\"", phone.http_timeout)?;
     writeln!(out, "tftp-timeout = \"{}\"", phone.tftp_timeout)?;
     writeln!(out, "tftp-tries = {}", phone.tftp_tries)?;
     match phone.tftp_block_size {
@@ -132,6 +138,7 @@ fn write_run(out: &mut String, plan: &Plan) -> fmt::Result {
     writeln!(out, "max-wall = \"{}\"", limits.max_wall)?;
     writeln!(out, "transfers-in-flight = {}", limits.transfers_in_flight)?;
     writeln!(out, "lookups-in-flight = {}", limits.lookups_in_flight)?;
+    writeln!(out, "connections-in-flight = {}", limits.connections_in_flight)?;
     if let Some(target) = &plan.target {
         writeln!(out, "\n[target]\ntftp = \"{}\"", target.tftp)?;
         if let Some(tvs) = target.tvs {
@@ -203,7 +210,7 @@ mod tests {
                 "schema=1\nname='drawn'\nseed={seed}\n\
                  [cluster]\nrelease='{release}'\nsign-cache='{cache}'\n\
                  [[cluster.node]]\nname='pub'\n\
-                 [[cluster.node]]\nname='sub'\naddress='::1'\nports={{tvs=0}}\n\
+                 [[cluster.node]]\nname='sub'\naddress='::1'\nports={{tvs=0,http=0}}\n\
                  [[cluster.group]]\nname='a'\nmembers=['sub','pub']\nshare={share:?}\n\
                  [[cluster.group]]\nname='b'\nmembers=['pub']\nshare={other:?}\n\
                  [fleet]\nphones={phones}\nmodels={{8841={share:?},7841={other:?}}}\n{phone}\
@@ -238,7 +245,7 @@ mod tests {
             |(think, tries, size, generic)| {
                 let size = size.map(|size| format!("tftp-block-size={size}\n")).unwrap_or_default();
                 format!(
-                    "[phone]\nthink='{think}us'\ntftp-tries={tries}\n{size}\
+                    "[phone]\nthink='{think}us'\ntransport='http'\nhttp-timeout='1s'\ntftp-tries={tries}\n{size}\
                      asks-generic-ctl={generic}\n"
                 )
             },
@@ -276,6 +283,8 @@ arrival = { within = "30s" }
 [phone]
 boot-time = "0s"
 think = "0s"
+transport = "tftp"
+http-timeout = "5s"
 tftp-timeout = "4s"
 tftp-tries = 5
 # no tftp-block-size: requests carry no options
@@ -290,6 +299,7 @@ stop = { service = "tvs", node = "pub", for = "8s" }
 max-wall = "10m"
 transfers-in-flight = 2000
 lookups-in-flight = 900
+connections-in-flight = 900
 "#;
 
     fn loaded(text: &str) -> Plan {

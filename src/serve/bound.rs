@@ -13,14 +13,15 @@ use crate::net::listen;
 pub struct Bound {
     pub(super) topology: Topology,
     pub(super) tftp: Vec<(NodeId, UdpSocket)>,
+    pub(super) http: Vec<(NodeId, TcpListener)>,
     pub(super) tvs: Vec<(NodeId, TcpListener)>,
 }
 
 /// Why a socket of a node cannot be opened.
 #[derive(Debug)]
 pub struct BindError {
-    /// Which service.
-    pub service: ServiceKind,
+    /// Which of the node's ports: `tftp`, `http` or `tvs`.
+    pub service: &'static str,
     /// Name of the node.
     pub node: String,
     /// Address and port that were asked for.
@@ -30,14 +31,25 @@ pub struct BindError {
 }
 
 impl Bound {
-    /// Opens the TFTP and TVS sockets of every node; for port 0 the host chooses one.
+    /// Opens the TFTP, HTTP and TVS sockets of every node; for port 0 the host chooses one.
     pub fn bind(topology: &Topology) -> Result<Bound, BindError> {
-        let mut bound = Bound { topology: topology.clone(), tftp: Vec::new(), tvs: Vec::new() };
+        let mut bound = Bound {
+            topology: topology.clone(),
+            tftp: Vec::new(),
+            http: Vec::new(),
+            tvs: Vec::new(),
+        };
         for node in topology.nodes_with(ServiceKind::Tftp) {
             let place = Place::of(topology, node, ServiceKind::Tftp);
             let (socket, port) = place.open(listen::udp, UdpSocket::local_addr)?;
             bound.ports(node).tftp = port;
             bound.tftp.push((node, socket));
+            if topology.node(node).ports.http.is_some() {
+                let place = Place::of_http(topology, node);
+                let (listener, port) = place.open(listen::tcp, TcpListener::local_addr)?;
+                bound.ports(node).http = Some(port);
+                bound.http.push((node, listener));
+            }
         }
         for node in topology.nodes_with(ServiceKind::Tvs) {
             let place = Place::of(topology, node, ServiceKind::Tvs);
@@ -67,7 +79,8 @@ impl Bound {
 /// Where a service of a node listens.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
-    pub(super) service: ServiceKind,
+    /// Name of its port in a scenario.
+    pub(super) service: &'static str,
     pub(super) node: String,
     pub(super) address: SocketAddr,
 }
@@ -75,7 +88,13 @@ pub(super) struct Place {
 impl Place {
     pub(super) fn of(topology: &Topology, node: NodeId, service: ServiceKind) -> Place {
         let name = topology.node(node).name.clone();
-        Place { service, node: name, address: topology.socket(node, service) }
+        Place { service: service.name(), node: name, address: topology.socket(node, service) }
+    }
+
+    /// Where the TFTP service of a node answers HTTP.
+    pub(super) fn of_http(topology: &Topology, node: NodeId) -> Place {
+        let name = topology.node(node).name.clone();
+        Place { service: "http", node: name, address: topology.http_socket(node) }
     }
 
     /// Opens a socket here and tells its port.
@@ -100,7 +119,6 @@ impl std::error::Error for BindError {}
 impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let BindError { service, node, address, cause } = self;
-        let service = service.name();
         write!(f, "cannot open the {service} socket of node {node} at {address}: {cause}; ")?;
         let port = format_args!("--set cluster.node.{node}.ports.{service}");
         match cause.kind() {
@@ -139,29 +157,33 @@ mod tests {
 
     #[test]
     fn the_host_chooses_ports_and_the_topology_names_them() {
-        let ports = Ports { tftp: 0, tvs: 0, capf: 0 };
+        let ports = Ports { tftp: 0, tvs: 0, capf: 0, http: Some(0) };
         let bound = Bound::bind(&topology("127.0.0.1", ports)).unwrap();
         let real = bound.topology().nodes[0].ports;
         assert_eq!(bound.tftp[0].1.local_addr().unwrap().port(), real.tftp);
         assert_eq!(bound.tvs[0].1.local_addr().unwrap().port(), real.tvs);
+        assert_eq!(Some(bound.http[0].1.local_addr().unwrap().port()), real.http);
         assert!(real.tftp != 0 && real.tvs != 0 && real.capf == 0);
         assert!(bound.receive_buffer().unwrap() > 0);
     }
 
     #[test]
     fn a_port_in_use_names_node_address_and_remedy() {
-        let ports = Ports { tftp: 0, tvs: 0, capf: 0 };
+        let ports = Ports { tftp: 0, tvs: 0, capf: 0, http: None };
         let first = Bound::bind(&topology("127.0.0.1", ports)).unwrap();
         let tvs = first.topology().nodes[0].ports.tvs;
         let error = Bound::bind(&topology("127.0.0.1", Ports { tvs, ..ports })).unwrap_err();
         let text = error.to_string();
         assert!(text.contains(&format!("tvs socket of node pub at 127.0.0.1:{tvs}")), "{text}");
         assert!(text.contains("--set cluster.node.pub.ports.tvs=0"), "{text}");
+        let http = Some(tvs);
+        let error = Bound::bind(&topology("127.0.0.1", Ports { http, ..ports })).unwrap_err();
+        assert!(error.to_string().contains("--set cluster.node.pub.ports.http=0"), "{error}");
     }
 
     #[test]
     fn an_address_of_another_host_names_the_remedy() {
-        let ports = Ports { tftp: 0, tvs: 0, capf: 0 };
+        let ports = Ports { tftp: 0, tvs: 0, capf: 0, http: None };
         // TEST-NET-1 (RFC 5737) is no host's address.
         let error = Bound::bind(&topology("192.0.2.1", ports)).unwrap_err();
         assert!(error.to_string().contains("--set cluster.node.pub.address="), "{error}");

@@ -89,11 +89,43 @@ counters! {
     }
 }
 
+counters! {
+    /// What HTTP servers have done since their start.
+    HttpCounters reads HttpCounts {
+        /// Connections accepted, those refused for want of a place included.
+        connections,
+        /// Connections open now.
+        connections_in_flight,
+        /// Requests with a well-formed head.
+        requests,
+        /// Answers 200.
+        answers,
+        /// Bytes of the files in them.
+        bytes_out,
+        /// Requests for a file that is not served.
+        not_found,
+        /// Requests with another method than GET.
+        refused_method,
+        /// Requests answered 503: too many signatures wait, or one did not come in time.
+        refused_busy,
+        /// Connections that ended with a malformed head.
+        malformed,
+        /// Connections closed because a deadline passed.
+        timeouts,
+        /// Connections closed at once because too many were open.
+        refused_full,
+        /// Attempts to accept a connection that the host refused, for want of descriptors mostly.
+        accept_failed,
+    }
+}
+
 /// What all servers of a cluster have done since their start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ServeCounts {
     /// TFTP, all nodes together.
     pub tftp: TftpCounts,
+    /// HTTP, all nodes together.
+    pub http: HttpCounts,
     /// TVS, all nodes together.
     pub tvs: TvsCounts,
 }

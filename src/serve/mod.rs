@@ -1,4 +1,4 @@
-//! The cluster on real sockets: TFTP datagram pumps, the TVS server, and the signing pool.
+//! The cluster on real sockets: TFTP datagram pumps, HTTP and TVS servers, and the signing pool.
 //!
 //! [`Bound::bind`] opens the sockets and tells the real ports, the cluster is built with them, and
 //! [`Servers::start`] serves it; [`Servers::carry_out`] follows the operator. What is served and
@@ -6,6 +6,7 @@
 
 mod bound;
 mod counts;
+mod http;
 mod pump;
 mod servers;
 mod signing;
@@ -13,5 +14,5 @@ pub mod state;
 mod tvs;
 
 pub use bound::{BindError, Bound};
-pub use counts::{ServeCounts, TftpCounts, TvsCounts};
+pub use counts::{HttpCounts, ServeCounts, TftpCounts, TvsCounts};
 pub use servers::{ServeError, ServeSettings, Servers};

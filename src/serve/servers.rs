@@ -14,6 +14,7 @@ use crate::transfer::UploadLimits;
 
 use super::bound::{BindError, Bound, Place};
 use super::counts::{ServeCounts, TftpCounters, TftpCounts};
+use super::http::{HttpNode, HttpShared};
 use super::pump::{Pump, PumpCommand, PumpParts};
 use super::signing::Signing;
 use super::tvs::{TvsNode, TvsShared};
@@ -38,6 +39,12 @@ pub struct ServeSettings {
     pub tvs_threads: usize,
     /// TVS connections at the same time, all nodes together; those beyond are closed at once.
     pub tvs_connections_max: usize,
+    /// Threads that serve HTTP.
+    pub http_threads: usize,
+    /// HTTP connections at the same time, all nodes together; those beyond are closed at once.
+    pub http_connections_max: usize,
+    /// Longest wait for the head of an HTTP request, on a new connection or after an answer.
+    pub header_deadline: Span,
     /// Longest TLS handshake.
     pub handshake_deadline: Span,
     /// Longest wait for a request, and for the peer to take its answer.
@@ -53,6 +60,9 @@ impl Default for ServeSettings {
             sign_queue_max: 100_000,
             tvs_threads: 2,
             tvs_connections_max: 4_096,
+            http_threads: 2,
+            http_connections_max: 4_096,
+            header_deadline: Span::from_secs(5),
             handshake_deadline: Span::from_secs(5),
             request_deadline: Span::from_secs(5),
         }
@@ -92,9 +102,12 @@ pub enum ServeError {
 }
 
 /// The servers of one cluster: a datagram pump with a thread of its own per TFTP node, one runtime
-/// for TVS, and the signing pool.
+/// for HTTP and one for TVS, and the signing pool.
 pub struct Servers {
     pumps: BTreeMap<NodeId, PumpHandle>,
+    http: Mutex<BTreeMap<NodeId, HttpNode>>,
+    http_shared: Arc<HttpShared>,
+    http_runtime: Option<Runtime>,
     tvs: Mutex<BTreeMap<NodeId, TvsNode>>,
     tvs_shared: Arc<TvsShared>,
     tvs_runtime: Option<Runtime>,
@@ -155,12 +168,16 @@ impl Servers {
             .values()
             .map(|pump| pump.counters.read())
             .fold(TftpCounts::default(), |sum, node| sum + node);
-        ServeCounts { tftp, tvs: self.tvs_shared.counters.read() }
+        let http = self.http_shared.counters.read();
+        ServeCounts { tftp, http, tvs: self.tvs_shared.counters.read() }
     }
 
     /// Closes all sockets and ends the threads, or gives up waiting for them after five seconds.
     pub async fn shutdown(mut self) {
         let close = async {
+            for node in self.http.lock().await.values_mut() {
+                node.stop().await;
+            }
             for node in self.tvs.lock().await.values_mut() {
                 node.stop().await;
             }
@@ -179,7 +196,7 @@ impl Servers {
         settings: ServeSettings,
         mode: SignCacheMode,
     ) -> Result<Servers, ServeError> {
-        let Bound { topology, tftp, tvs } = bound;
+        let Bound { topology, tftp, http, tvs } = bound;
         let (signing, signed) =
             Signing::start(settings.sign_threads, topology.nodes.len(), settings.sign_queue_max)
                 .map_err(|cause| thread_error("serve-sign", cause))?;
@@ -202,6 +219,18 @@ impl Servers {
             };
             pumps.insert(node, spawn_pump(parts, socket, sender, counters)?);
         }
+        let http_shared = Arc::new(HttpShared::new(&settings, signing.clone()));
+        let mut http_nodes = BTreeMap::new();
+        for (node, listener) in http {
+            let place = Place::of_http(&topology, node);
+            let server = HttpNode::new(place.clone(), listener, Arc::clone(&http_shared))
+                .map_err(|cause| ServeError::Bind(place.error(cause)))?;
+            http_nodes.insert(node, server);
+        }
+        let http_runtime = match http_nodes.len() {
+            0 => None,
+            _ => Some(runtime("serve-http", settings.http_threads)?),
+        };
         let tvs_shared = Arc::new(TvsShared::new(&settings));
         let mut tvs_nodes = BTreeMap::new();
         for (node, listener) in tvs {
@@ -212,9 +241,12 @@ impl Servers {
         }
         Ok(Servers {
             pumps,
+            http: Mutex::new(http_nodes),
+            http_shared,
+            http_runtime,
             tvs: Mutex::new(tvs_nodes),
             tvs_shared,
-            tvs_runtime: Some(tvs_runtime(settings.tvs_threads)?),
+            tvs_runtime: Some(runtime("serve-tvs", settings.tvs_threads)?),
             signing,
             prewarm: mode == SignCacheMode::Prewarm,
         })
@@ -226,10 +258,18 @@ impl Servers {
         }
         let (done, in_force) = oneshot::channel();
         self.command(node, PumpCommand::Start(Arc::clone(service), done)).await?;
-        in_force.await.map_err(|_| absent_tftp(node))?.map_err(ServeError::Bind)
+        in_force.await.map_err(|_| absent_tftp(node))?.map_err(ServeError::Bind)?;
+        let (mut nodes, runtime) = (self.http.lock().await, self.http_runtime.as_ref());
+        match (nodes.get_mut(&node), runtime) {
+            (Some(http), Some(runtime)) => http.start(service, runtime.handle()),
+            _ => Ok(()),
+        }
     }
 
     async fn stop_tftp(&self, node: NodeId) -> Result<(), ServeError> {
+        if let Some(http) = self.http.lock().await.get_mut(&node) {
+            http.stop().await;
+        }
         let (done, in_force) = oneshot::channel();
         self.command(node, PumpCommand::Stop(done)).await?;
         in_force.await.map_err(|_| absent_tftp(node))
@@ -251,7 +291,7 @@ impl Servers {
 impl Drop for Servers {
     fn drop(&mut self) {
         // A runtime that is dropped elsewhere than on a thread of its own would panic.
-        if let Some(runtime) = self.tvs_runtime.take() {
+        for runtime in [self.http_runtime.take(), self.tvs_runtime.take()].into_iter().flatten() {
             runtime.shutdown_background();
         }
     }
@@ -282,13 +322,13 @@ fn thread_error(thread: &str, cause: io::Error) -> ServeError {
     ServeError::Thread { thread: thread.to_owned(), cause }
 }
 
-fn tvs_runtime(threads: usize) -> Result<Runtime, ServeError> {
+fn runtime(name: &str, threads: usize) -> Result<Runtime, ServeError> {
     Builder::new_multi_thread()
         .worker_threads(threads)
-        .thread_name("serve-tvs")
+        .thread_name(name)
         .enable_all()
         .build()
-        .map_err(|cause| thread_error("serve-tvs", cause))
+        .map_err(|cause| thread_error(name, cause))
 }
 
 /// Starts the thread of a pump. Its sockets belong to its runtime, so that it opens them itself.

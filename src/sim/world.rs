@@ -7,13 +7,14 @@ use ring::digest::{Context, SHA256};
 
 use crate::base::{NodeId, PhoneId, Purpose, Span, Time, stream};
 use crate::cluster::{
-    Cluster, Effect, FileReply, FleetSpec, Genesis, PendingFile, ServedFile, SignCounts, Signed,
-    Waiter,
+    Cluster, Effect, FileReply, FleetSpec, Genesis, PendingFile, ServedFile, SignCounts, SignJob,
+    Signed, Waiter,
 };
 use crate::crypto::KeySource;
 use crate::measure::{Recorder, StepKind};
 use crate::phone::{
-    Action, Env, FILE_SIZE_MAX, Input, Phone, Shared, Sink, Step, TvsFault, Verifier,
+    Action, Env, FILE_SIZE_MAX, Fact, HttpFault, Input, Phone, Shared, Sink, Step, Transport,
+    TvsFault, Verifier,
 };
 use crate::scenario::{FleetStart, Plan, Timeline};
 use crate::transfer::{
@@ -99,6 +100,10 @@ struct Session {
     upload: Option<Upload<ServedFile>>,
     step: Option<Step>,
     started: Time,
+    /// Whether the phone has an HTTP connection.
+    connected: bool,
+    /// When the file was asked for that HTTP did not bring.
+    fell_back: Option<Time>,
 }
 
 #[derive(Debug)]
@@ -106,7 +111,17 @@ struct Parked {
     phone: u32,
     generation: u32,
     file: PendingFile,
-    options: Options,
+    /// Options of a TFTP request, `None` for one over HTTP.
+    options: Option<Options>,
+}
+
+/// What comes of an HTTP request.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum HttpAnswer {
+    File(Vec<u8>),
+    Missing,
+    /// Nobody listens.
+    Refused,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -114,6 +129,8 @@ enum Event {
     Boot { phone: u32 },
     ClientTimeout { phone: u32, generation: u32 },
     FromServer { phone: u32, generation: u32, bytes: Vec<u8> },
+    HttpAnswered { phone: u32, generation: u32, answer: HttpAnswer },
+    HttpAsked { phone: u32, generation: u32, file: Arc<str> },
     Operator,
     ServerTimeout { phone: u32, generation: u32 },
     Signed { waiters: Vec<u64>, header: Vec<u8> },
@@ -302,6 +319,8 @@ impl World {
                 self.planned_boots -= 1;
                 self.recorder.begin_boot(phone as usize, self.now);
                 self.cancel(phone);
+                let session = self.session(phone);
+                (session.connected, session.fell_back) = (false, None);
                 self.step(phone, Input::Boot);
             }
             Event::Timer { phone, token } => self.step(phone, Input::Timer { token }),
@@ -310,6 +329,12 @@ impl World {
             }
             Event::FromServer { phone, generation, bytes } => {
                 self.on_client(phone, generation, &bytes);
+            }
+            Event::HttpAsked { phone, generation, file } => {
+                self.on_http_server(phone, generation, &file);
+            }
+            Event::HttpAnswered { phone, generation, answer } => {
+                self.on_http_client(phone, generation, answer);
             }
             Event::ClientTimeout { phone, generation } => self.on_client_timeout(phone, generation),
             Event::ServerTimeout { phone, generation } => self.on_server_timeout(phone, generation),
@@ -337,6 +362,9 @@ impl World {
             let line = format!("{} {number} {fact:?}\n", self.now.as_nanos());
             self.digest.update(line.as_bytes());
             self.recorder.fact(phone, self.now, &fact);
+            if let Fact::Settled { .. } = fact {
+                self.sessions[phone].connected = false;
+            }
         }
         for action in sink.actions.drain(..) {
             self.act(number, action);
@@ -347,9 +375,15 @@ impl World {
     fn act(&mut self, phone: u32, action: Action) {
         match action {
             Action::SetTimer { at, token } => self.push(at, Event::Timer { phone, token }),
-            Action::Fetch { step, file } => self.fetch(phone, step, file),
+            Action::Fetch { step, file, transport: Transport::Http } => {
+                self.fetch_http(phone, step, file);
+            }
+            Action::Fetch { step, file, transport: Transport::Tftp } => {
+                self.fetch(phone, step, file);
+            }
             Action::AskTvs { members, member, token, request, lists } => {
-                self.session(phone).started = self.now;
+                // A phone that waits for TVS closes its HTTP connection.
+                (self.session(phone).started, self.session(phone).connected) = (self.now, false);
                 let round_trip = self.delays.one_way.times(2);
                 let Some(node) = self.tvs_node(&members[member]) else {
                     let fault = TvsFault::Connection;
@@ -396,7 +430,88 @@ impl World {
     fn cancel(&mut self, phone: u32) {
         let session = self.session(phone);
         let generation = session.generation + 1;
-        *session = Session { generation, ..Session::default() };
+        let Session { connected, fell_back, .. } = *session;
+        *session = Session { generation, connected, fell_back, ..Session::default() };
+    }
+
+    /// Connecting takes one round trip, and so does a request.
+    fn fetch_http(&mut self, phone: u32, step: Step, file: Arc<str>) {
+        self.recorder.counts.http_requests += 1;
+        self.cancel(phone);
+        let (now, round_trip) = (self.now, self.delays.one_way.times(2));
+        let listens = self.listens_to_http();
+        let session = self.session(phone);
+        (session.step, session.started) = (Some(step), now);
+        let (generation, connected) = (session.generation, session.connected);
+        session.connected = listens;
+        if !listens {
+            let answer = HttpAnswer::Refused;
+            return self.push(now + round_trip, Event::HttpAnswered { phone, generation, answer });
+        }
+        self.recorder.counts.http_connections += u64::from(!connected);
+        let connect = if connected { Span::ZERO } else { round_trip };
+        let at = now + connect + self.delays.one_way;
+        self.push(at, Event::HttpAsked { phone, generation, file });
+    }
+
+    /// Whether the phones' TFTP node answers HTTP now.
+    fn listens_to_http(&self) -> bool {
+        let node = self.plan.fleet.tftp;
+        let has_port = self.cluster.topology().node(node).ports.http.is_some();
+        has_port && self.cluster.tftp(node).is_some()
+    }
+
+    fn on_http_server(&mut self, phone: u32, generation: u32, file: &str) {
+        let service = self.cluster.tftp(self.plan.fleet.tftp).map(Arc::clone);
+        let Some(service) = service else {
+            return self.answer_http(phone, generation, HttpAnswer::Refused);
+        };
+        let waiter = Waiter(self.next_waiter);
+        self.next_waiter += 1;
+        match service.request(file, waiter) {
+            FileReply::Missing => self.answer_http(phone, generation, HttpAnswer::Missing),
+            FileReply::Ready(file) => {
+                self.answer_http(phone, generation, HttpAnswer::File(file.to_bytes()));
+            }
+            FileReply::Pending { file, job } => {
+                let parked = Parked { phone, generation, file, options: None };
+                self.park(waiter, parked, job);
+            }
+        }
+    }
+
+    fn answer_http(&mut self, phone: u32, generation: u32, answer: HttpAnswer) {
+        let at = self.now + self.delays.one_way;
+        self.push(at, Event::HttpAnswered { phone, generation, answer });
+    }
+
+    fn on_http_client(&mut self, phone: u32, generation: u32, answer: HttpAnswer) {
+        let session = self.session(phone);
+        let (started, step) = (session.started, session.step);
+        let Some(step) = step.filter(|_| session.generation == generation) else { return };
+        if answer == HttpAnswer::Refused {
+            (session.connected, session.fell_back) = (false, Some(started));
+            self.recorder.http_failed(step.into());
+            return self.step(phone, Input::HttpFailed { fault: HttpFault::Connection });
+        }
+        self.recorder.step(step.into(), true, started, started, self.now);
+        if let HttpAnswer::File(bytes) = answer {
+            self.recorder.counts.http_bytes += bytes.len() as u64;
+            self.step(phone, Input::File { bytes: &bytes });
+        } else {
+            self.recorder.counts.http_not_found += 1;
+            self.step(phone, Input::FileMissing);
+        }
+    }
+
+    /// Lets a request wait for its signature, and makes it if nobody does.
+    fn park(&mut self, waiter: Waiter, parked: Parked, job: Option<SignJob>) {
+        self.parked.insert(waiter.0, parked);
+        let Some(job) = job else { return };
+        let Signed { header, waiters } = job.run();
+        let waiters = waiters.into_iter().map(|waiter| waiter.0).collect();
+        let at = self.now + self.delays.sign;
+        self.push(at, Event::Signed { waiters, header: header.to_vec() });
     }
 
     fn fetch(&mut self, phone: u32, step: Step, file: Arc<str>) {
@@ -417,7 +532,8 @@ impl World {
         let download = Download::start(request, now, &mut bytes);
         let deadline = download.deadline();
         let session = self.session(phone);
-        (session.download, session.step, session.started) = (Some(download), Some(step), now);
+        let started = session.fell_back.take().unwrap_or(now);
+        (session.download, session.step, session.started) = (Some(download), Some(step), started);
         let generation = session.generation;
         self.push(now + self.delays.one_way, Event::ToServer { phone, generation, bytes });
         self.push(deadline, Event::ClientTimeout { phone, generation });
@@ -447,14 +563,9 @@ impl World {
                     }
                     FileReply::Ready(file) => self.upload(phone, file, options),
                     FileReply::Pending { file, job } => {
-                        self.parked.insert(waiter.0, Parked { phone, generation, file, options });
-                        if let Some(job) = job {
-                            let Signed { header, waiters } = job.run();
-                            let waiters = waiters.into_iter().map(|waiter| waiter.0).collect();
-                            let header = header.to_vec();
-                            let at = self.now + self.delays.sign;
-                            self.push(at, Event::Signed { waiters, header });
-                        }
+                        let options = Some(options);
+                        let parked = Parked { phone, generation, file, options };
+                        self.park(waiter, parked, job);
                     }
                 }
             }
@@ -472,7 +583,12 @@ impl World {
         let Some(parked) = self.parked.remove(&waiter) else { return };
         if self.session(parked.phone).generation == parked.generation {
             let file = parked.file.with_header(Arc::clone(header));
-            self.upload(parked.phone, file, parked.options);
+            if let Some(options) = parked.options {
+                self.upload(parked.phone, file, options);
+            } else {
+                let answer = HttpAnswer::File(file.to_bytes());
+                self.answer_http(parked.phone, parked.generation, answer);
+            }
         }
     }
 

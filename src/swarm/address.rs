@@ -1,4 +1,8 @@
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use nix::sys::socket::{setsockopt, sockopt};
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::base::PhoneId;
 
@@ -33,6 +37,20 @@ pub fn phone_address(phone: PhoneId) -> Ipv4Addr {
 /// The phone with this address, if it is one of the fleet's addresses.
 pub fn phone_at(address: Ipv4Addr) -> Option<PhoneId> {
     u32::from(address).checked_sub(u32::from(FIRST)).map(PhoneId)
+}
+
+/// Connects to `server` from `source` if that is an address that phones can have towards it.
+pub(super) async fn connect(server: SocketAddr, source: Ipv4Addr) -> io::Result<TcpStream> {
+    let socket = if server.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    if Addresses::towards(server) == Addresses::PerPhone {
+        // The port is chosen at connect, when the kernel knows both ends: each phone has all of
+        // them.
+        setsockopt(&socket, sockopt::IpBindAddressNoPort, &true)?;
+        socket.bind(SocketAddr::new(source.into(), 0))?;
+    }
+    let stream = socket.connect(server).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 #[cfg(test)]

@@ -1,11 +1,10 @@
-use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -15,7 +14,7 @@ use crate::net::{Clock, TlsClients};
 use crate::phone::{TrustLists, TvsFault};
 use crate::wire::{ROLE_TVS, TvsMember, tvs};
 
-use super::address::Addresses;
+use super::address::connect;
 
 /// Asks TVS servers over TLS on behalf of phones: one question, one connection, no resumption.
 #[derive(Clone, Debug)]
@@ -133,23 +132,6 @@ impl LookupClient {
         let allowed = ip.is_loopback() || self.allowed.contains(&ip);
         allowed.then(|| SocketAddr::new(ip, member.port))
     }
-}
-
-async fn connect(server: SocketAddr, source: Ipv4Addr) -> io::Result<TcpStream> {
-    let socket = if server.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    if Addresses::towards(server) == Addresses::PerPhone {
-        // The port is chosen at connect, when the kernel knows both ends: each phone has all of
-        // them.
-        nix::sys::socket::setsockopt(
-            &socket,
-            nix::sys::socket::sockopt::IpBindAddressNoPort,
-            &true,
-        )?;
-        socket.bind(SocketAddr::new(source.into(), 0))?;
-    }
-    let stream = socket.connect(server).await?;
-    stream.set_nodelay(true)?;
-    Ok(stream)
 }
 
 /// Reads one message. Many servers close without `close_notify`; after a whole message that is

@@ -1,8 +1,10 @@
-//! The phones on real sockets: a few UDP sockets for all of them, an address for each, TVS over TLS.
+//! The phones on real sockets: a few UDP sockets for all of them, an address for each, HTTP on a
+//! connection per boot, TVS over TLS.
 //!
 //! Holds no rule of a phone: inputs go in, actions come out (`phone`). Never meets `sim`.
 
 mod address;
+mod http;
 mod lookup;
 mod sockets;
 mod worker;
@@ -14,16 +16,17 @@ use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 pub use address::{Addresses, phone_address, phone_at};
+pub use http::{HttpClient, HttpJob, HttpLink, HttpResult};
 pub use lookup::{LookupClient, LookupJob, LookupResult};
 
 use crate::base::{Span, Time};
 use crate::measure::Recorder;
 use crate::net::Clock;
 use crate::phone::{Env, Phone, PhoneProfile, Shared as PhoneShared, Verifier};
-use worker::{Command, Shared, Worker, WorkerPlan};
+use worker::{Clients, Command, Results, Shared, Worker, WorkerPlan};
 
 /// Where the phones of a swarm turn to, and its limits.
 #[derive(Clone, Debug)]
@@ -34,6 +37,8 @@ pub struct SwarmPlan {
     pub profile: PhoneProfile,
     /// TFTP server of all phones.
     pub tftp: SocketAddr,
+    /// HTTP server of all phones: port 6970 of the TFTP node on a real cluster.
+    pub http: SocketAddr,
     /// TVS server that stands for every member; `None` asks the members.
     pub tvs: Option<SocketAddr>,
     /// Hosts outside loopback that may be connected to.
@@ -42,6 +47,8 @@ pub struct SwarmPlan {
     pub transfers_in_flight: usize,
     /// TVS lookups in flight in all.
     pub lookups_in_flight: usize,
+    /// HTTP connections in all.
+    pub connections_in_flight: usize,
     /// Threads that run phones.
     pub workers: u32,
 }
@@ -50,7 +57,8 @@ pub struct SwarmPlan {
 #[derive(Debug)]
 pub struct Swarm {
     workers: Vec<Handle>,
-    lookups: Option<Runtime>,
+    /// Runtimes of lookups and of HTTP.
+    runtimes: Vec<Runtime>,
 }
 
 #[derive(Debug)]
@@ -72,11 +80,8 @@ impl Swarm {
         shared: Arc<PhoneShared>,
         phones: Vec<Phone>,
     ) -> io::Result<Swarm> {
-        let lookups = Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("swarm-tvs")
-            .enable_all()
-            .build()?;
+        let (lookups, files) = (runtime("swarm-tvs")?, runtime("swarm-http")?);
+        let connections = Arc::new(Semaphore::new(plan.connections_in_flight.max(1)));
         let client = LookupClient::new(
             clock,
             plan.lookups_in_flight,
@@ -105,10 +110,25 @@ impl Swarm {
                 shared: Arc::clone(&shared),
                 verifier: Verifier::real(),
             };
-            let runtime = lookups.handle().clone();
-            handles.push(start_worker(worker, env, phones, client.clone(), runtime).await?);
+            let (http_sender, http_results) = mpsc::unbounded_channel();
+            let (lookup_sender, lookup_results) = mpsc::unbounded_channel();
+            let clients = Clients {
+                lookups: client.clone(),
+                lookup_runtime: lookups.handle().clone(),
+                lookup_results: lookup_sender,
+                http: HttpClient::new(
+                    plan.http,
+                    clock,
+                    Arc::clone(&connections),
+                    plan.profile.http_timeout,
+                    files.handle().clone(),
+                    http_sender,
+                ),
+            };
+            let results = Results { lookups: lookup_results, http: http_results };
+            handles.push(start_worker(worker, env, phones, clients, results).await?);
         }
-        Ok(Swarm { workers: handles, lookups: Some(lookups) })
+        Ok(Swarm { workers: handles, runtimes: vec![lookups, files] })
     }
 
     /// Plans a boot of every phone within `spread` from `from`; `storm` starts the counting.
@@ -155,37 +175,38 @@ impl Swarm {
             phones.extend(part);
             merged.merge(&recorder);
         }
-        if let Some(runtime) = self.lookups.take() {
-            runtime.shutdown_background();
-        }
         (phones, merged)
     }
 }
 
 impl Drop for Swarm {
     fn drop(&mut self) {
-        if let Some(runtime) = self.lookups.take() {
+        for runtime in self.runtimes.drain(..) {
             runtime.shutdown_background();
         }
     }
+}
+
+/// A runtime of one thread for what needs waiting, apart from the datagram pumps.
+fn runtime(name: &str) -> io::Result<Runtime> {
+    Builder::new_multi_thread().worker_threads(1).thread_name(name).enable_all().build()
 }
 
 async fn start_worker(
     plan: WorkerPlan,
     env: Env,
     phones: Vec<Phone>,
-    client: LookupClient,
-    lookup_runtime: tokio::runtime::Handle,
+    clients: Clients,
+    results: Results,
 ) -> io::Result<Handle> {
     let (commands, commands_receiver) = mpsc::channel(8);
-    let (results_sender, results) = mpsc::unbounded_channel();
     let (started_sender, started) = oneshot::channel();
     let name = format!("swarm-{}", plan.index);
     let thread = std::thread::Builder::new().name(name).spawn(move || {
         let runtime = Builder::new_current_thread().enable_all().build();
         let worker = runtime.and_then(|runtime| {
             let guard = runtime.enter();
-            let worker = Worker::new(plan, env, phones, client, lookup_runtime, results_sender)?;
+            let worker = Worker::new(plan, env, phones, clients)?;
             drop(guard);
             Ok((runtime, worker))
         });

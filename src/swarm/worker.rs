@@ -10,11 +10,12 @@ use tokio::sync::{Notify, mpsc};
 use crate::base::{PhoneId, Purpose, Span, Time, stream};
 use crate::measure::{Recorder, StepKind};
 use crate::net::Clock;
-use crate::phone::{Action, Env, FILE_SIZE_MAX, Fact, Input, Phone, Sink, Step};
+use crate::phone::{Action, Env, FILE_SIZE_MAX, Fact, Input, Phone, Sink, Step, Transport};
 use crate::transfer::{Download, DownloadOutcome, DownloadRequest, Progress, TransferFault};
 use crate::wire::tftp::Options;
 
 use super::address::phone_address;
+use super::http::{HttpClient, HttpJob, HttpLink, HttpResult};
 use super::lookup::{LookupClient, LookupJob, LookupResult};
 use super::sockets::{Received, Recipient, Sockets};
 
@@ -45,10 +46,33 @@ pub struct Shared {
     pub settled: Notify,
 }
 
+/// By which the phones of a worker reach TCP servers; what comes of it goes to its [`Results`].
+#[derive(Clone, Debug)]
+pub struct Clients {
+    /// Asks TVS servers.
+    pub lookups: LookupClient,
+    /// Where lookups run.
+    pub lookup_runtime: Handle,
+    /// Where their results go.
+    pub lookup_results: mpsc::UnboundedSender<LookupResult>,
+    /// Asks for files over HTTP.
+    pub http: HttpClient,
+}
+
+/// What comes back from the [`Clients`] of a worker; unbounded, because a phone asks for one thing
+/// at a time.
+#[derive(Debug)]
+pub struct Results {
+    /// Of lookups.
+    pub lookups: mpsc::UnboundedReceiver<LookupResult>,
+    /// Of files.
+    pub http: mpsc::UnboundedReceiver<HttpResult>,
+}
+
 /// A worker of the swarm: one thread, a part of the phones, a few sockets.
 ///
-/// The thread is the datagram pump: it runs the transfers and the phones. TLS happens elsewhere
-/// (see [`LookupClient`]) and comes back as messages.
+/// The thread is the datagram pump: it runs the transfers and the phones. TLS and HTTP happen
+/// elsewhere (see [`Clients`]) and come back as messages.
 pub struct Worker {
     plan: WorkerPlan,
     env: Env,
@@ -64,9 +88,7 @@ pub struct Worker {
     planned_boots: u64,
     recorder: Recorder,
     shared: Arc<Shared>,
-    client: LookupClient,
-    lookup_runtime: Handle,
-    results_sender: mpsc::UnboundedSender<LookupResult>,
+    clients: Clients,
     verified_before: u64,
     published_at: Time,
     sink: Sink,
@@ -94,12 +116,18 @@ pub struct WorkerPlan {
 #[derive(Debug, Default)]
 struct Slot {
     transfer: Option<Box<Transfer>>,
+    /// The HTTP connection of the present boot.
+    http: Option<HttpLink>,
+    /// The step of the file that HTTP is asked for, in the fetch with number `generation`.
+    http_step: Option<Step>,
+    /// When the file was planned that HTTP did not bring.
+    fell_back: Option<Time>,
     /// Counts boots and fetches: timers and waiting fetches of an earlier one are stale.
     generation: u32,
     /// Whether the phone waits for TVS.
     looks_up: bool,
-    /// When the present boot was planned, until its first datagram is sent.
-    awaits_first_datagram: Option<Time>,
+    /// When the present boot was planned, until its first request is sent.
+    awaits_first_request: Option<Time>,
 }
 
 #[derive(Debug)]
@@ -149,9 +177,7 @@ impl Worker {
         plan: WorkerPlan,
         env: Env,
         phones: Vec<Phone>,
-        client: LookupClient,
-        lookup_runtime: Handle,
-        results_sender: mpsc::UnboundedSender<LookupResult>,
+        clients: Clients,
     ) -> std::io::Result<Worker> {
         let sockets = Sockets::open(plan.server, plan.transfers_in_flight)?;
         let recorder = Recorder::new(phones.len());
@@ -173,9 +199,7 @@ impl Worker {
             planned_boots: 0,
             recorder,
             shared,
-            client,
-            lookup_runtime,
-            results_sender,
+            clients,
             verified_before: 0,
             published_at: Time::ZERO,
             sink: Sink::default(),
@@ -192,7 +216,7 @@ impl Worker {
     pub async fn run(
         mut self,
         mut commands: mpsc::Receiver<Command>,
-        mut results: mpsc::UnboundedReceiver<LookupResult>,
+        mut results: Results,
     ) -> (Vec<Phone>, Recorder) {
         let mut buffer = vec![0; DATAGRAM_MAX];
         let mut ready = Vec::new();
@@ -207,11 +231,18 @@ impl Worker {
                         self.drain_socket(socket, &mut buffer);
                     }
                 }
-                Some(result) = results.recv() => {
+                Some(result) = results.lookups.recv() => {
                     self.on_lookup(result);
                     for _ in 0..DATAGRAMS_PER_TURN {
-                        let Ok(result) = results.try_recv() else { break };
+                        let Ok(result) = results.lookups.try_recv() else { break };
                         self.on_lookup(result);
+                    }
+                }
+                Some(result) = results.http.recv() => {
+                    self.on_http(result);
+                    for _ in 0..DATAGRAMS_PER_TURN {
+                        let Ok(result) = results.http.try_recv() else { break };
+                        self.on_http(result);
                     }
                 }
                 command = commands.recv() => match command {
@@ -290,8 +321,8 @@ impl Worker {
         self.recorder.begin_boot(place, planned);
         self.end_transfer(place);
         let slot = &mut self.slots[place];
-        slot.generation += 1;
-        slot.awaits_first_datagram = Some(planned);
+        *slot = Slot { generation: slot.generation + 1, ..Slot::default() };
+        slot.awaits_first_request = Some(planned);
         self.step(place, Input::Boot);
     }
 
@@ -303,6 +334,7 @@ impl Worker {
         for fact in sink.facts.drain(..) {
             self.recorder.fact(place, now, &fact);
             if matches!(fact, Fact::Settled { .. }) {
+                self.slots[place].http = None;
                 self.count_unsettled();
             }
         }
@@ -330,9 +362,14 @@ impl Worker {
             Action::SetTimer { at, token } => {
                 self.timers.push(Reverse((at, place as u32, Timer::Phone { token })));
             }
-            Action::Fetch { step, file } => {
-                let generation = self.slots[place].generation;
-                let waiting = Waiting { place: place as u32, generation, step, file, planned: now };
+            Action::Fetch { step, file, transport: Transport::Http } => {
+                self.ask_http(place, now, step, file);
+            }
+            Action::Fetch { step, file, transport: Transport::Tftp } => {
+                let slot = &mut self.slots[place];
+                let (generation, planned) = (slot.generation, slot.fell_back.take());
+                let planned = planned.unwrap_or(now);
+                let waiting = Waiting { place: place as u32, generation, step, file, planned };
                 if self.has_room() {
                     self.start_transfer(waiting);
                 } else {
@@ -340,7 +377,9 @@ impl Worker {
                 }
             }
             Action::AskTvs { members, member, token, request, lists } => {
-                self.slots[place].looks_up = true;
+                let slot = &mut self.slots[place];
+                // A phone that waits for TVS leaves its place to others.
+                (slot.looks_up, slot.http) = (true, None);
                 self.lookups += 1;
                 let job = LookupJob {
                     phone: place,
@@ -351,9 +390,59 @@ impl Worker {
                     source: phone_address(self.phone_id(place)),
                     planned: now,
                 };
-                let ask = self.client.clone().ask(job, self.results_sender.clone());
-                self.lookup_runtime.spawn(ask);
+                let results = self.clients.lookup_results.clone();
+                let ask = self.clients.lookups.clone().ask(job, results);
+                self.clients.lookup_runtime.spawn(ask);
             }
+        }
+    }
+
+    fn ask_http(&mut self, place: usize, planned: Time, step: Step, file: Arc<str>) {
+        let source = phone_address(self.phone_id(place));
+        let slot = &mut self.slots[place];
+        slot.generation += 1;
+        slot.http_step = Some(step);
+        let generation = slot.generation;
+        let link = slot.http.get_or_insert_with(|| self.clients.http.link(source));
+        link.ask(HttpJob { phone: place, generation, step, file, planned });
+        self.recorder.counts.http_requests += 1;
+    }
+
+    fn on_http(&mut self, result: HttpResult) {
+        let HttpResult { job, answer, waited, connections, started, ended } = result;
+        let (place, profile) = (job.phone, Arc::clone(&self.env.profile));
+        let slot = &mut self.slots[place];
+        // A phone that was reset meanwhile does not wait for this answer any more.
+        if slot.generation != job.generation || slot.http_step.take().is_none() {
+            return;
+        }
+        self.recorder.counts.http_connections += connections;
+        if let Some(planned) = slot.awaits_first_request.take() {
+            self.recorder.lag(started.since(planned + profile.boot_time));
+        } else if waited {
+            self.recorder.lag(started.since(job.planned));
+        }
+        let step = StepKind::from(job.step);
+        match answer {
+            Ok(file) => {
+                self.recorder.step(step, true, job.planned, started, ended);
+                self.on_http_file(place, file);
+            }
+            Err(fault) => {
+                (slot.http, slot.fell_back) = (None, Some(job.planned));
+                self.recorder.http_failed(step);
+                self.step(place, Input::HttpFailed { fault });
+            }
+        }
+    }
+
+    fn on_http_file(&mut self, place: usize, file: Option<Vec<u8>>) {
+        if let Some(bytes) = file {
+            self.recorder.counts.http_bytes += bytes.len() as u64;
+            self.step(place, Input::File { bytes: &bytes });
+        } else {
+            self.recorder.counts.http_not_found += 1;
+            self.step(place, Input::FileMissing);
         }
     }
 
@@ -383,7 +472,7 @@ impl Worker {
         let now = self.plan.clock.now();
         let download = Download::start(request, now, &mut self.out);
         self.sockets.send(socket, phone, self.plan.server.port(), &self.out);
-        if let Some(planned) = slot.awaits_first_datagram.take() {
+        if let Some(planned) = slot.awaits_first_request.take() {
             self.recorder.lag(self.plan.clock.now().since(planned + profile.boot_time));
         }
         self.timers.push(Reverse((
@@ -540,6 +629,8 @@ impl Worker {
         for slot in &self.slots {
             if let Some(transfer) = &slot.transfer {
                 *self.recorder.in_flight.entry(transfer.step.into()).or_default() += 1;
+            } else if let Some(step) = slot.http_step {
+                *self.recorder.in_flight.entry(step.into()).or_default() += 1;
             }
         }
         self.recorder.in_flight.insert(StepKind::Tvs, self.lookups);

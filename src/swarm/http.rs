@@ -1,0 +1,253 @@
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use http_body_util::{BodyExt, Empty};
+use hyper::body::{Body, Bytes, Incoming};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::header::HOST;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::task::{AbortHandle, JoinHandle};
+use tokio::time::{Instant, timeout_at};
+
+use crate::base::{Span, Time};
+use crate::net::Clock;
+use crate::phone::{FILE_SIZE_MAX, HttpFault, Step};
+
+use super::address::connect;
+
+/// Longest head of an answer.
+const HEAD_MAX: usize = 16 * 1_024;
+/// Most header lines of an answer.
+const HEADERS_MAX: usize = 64;
+/// Longest body of a 404 that is read, so that the connection can be kept.
+const NOT_FOUND_MAX: usize = 64 * 1_024;
+
+/// Asks one server for files over HTTP on behalf of phones: a connection per phone, kept for the
+/// files of a boot.
+#[derive(Clone, Debug)]
+pub struct HttpClient {
+    server: SocketAddr,
+    host: Arc<str>,
+    clock: Clock,
+    /// Bounds connections; waiting here is the generator's lag.
+    budget: Arc<Semaphore>,
+    timeout: Span,
+    runtime: Handle,
+    results: mpsc::UnboundedSender<HttpResult>,
+}
+
+/// One file to ask for.
+#[derive(Debug)]
+pub struct HttpJob {
+    /// The phone, by its place in its worker.
+    pub phone: usize,
+    /// Number of the phone's fetch: what comes of an earlier one is stale.
+    pub generation: u32,
+    /// Which step of the boot it is.
+    pub step: Step,
+    /// Name of the file.
+    pub file: Arc<str>,
+    /// When the phone wanted it.
+    pub planned: Time,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct HttpResult {
+    /// The question.
+    pub job: HttpJob,
+    /// The file, or `None` if the server has none, or why neither is known.
+    pub answer: Result<Option<Vec<u8>>, HttpFault>,
+    /// Whether it had to wait for a place: the phone had no connection.
+    pub waited: bool,
+    /// Connections that were opened for it: one as a rule on the first file, two if the server
+    /// had closed the kept one.
+    pub connections: u64,
+    /// When it began: a place was free.
+    pub started: Time,
+    /// When it ended.
+    pub ended: Time,
+}
+
+/// The connection of one phone; closed and its place given back when dropped.
+#[derive(Debug)]
+pub struct HttpLink {
+    jobs: mpsc::Sender<HttpJob>,
+    task: AbortHandle,
+}
+
+impl Drop for HttpLink {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl HttpLink {
+    /// Asks for a file; the answer comes with the results. A phone asks for one at a time.
+    pub fn ask(&self, job: HttpJob) {
+        // There is room: a phone waits for its file before it asks for the next. A runtime that
+        // shuts down takes nothing any more, and nobody waits then.
+        let _ = self.jobs.try_send(job);
+    }
+}
+
+impl HttpClient {
+    /// A client that turns to `server` with at most as many connections as `budget` has places and
+    /// whose tasks run on `runtime`.
+    pub fn new(
+        server: SocketAddr,
+        clock: Clock,
+        budget: Arc<Semaphore>,
+        timeout: Span,
+        runtime: Handle,
+        results: mpsc::UnboundedSender<HttpResult>,
+    ) -> HttpClient {
+        let host = server.to_string().into();
+        HttpClient { server, host, clock, budget, timeout, runtime, results }
+    }
+
+    /// A link for the phone at `source`; it connects when the first file is asked for.
+    pub fn link(&self, source: Ipv4Addr) -> HttpLink {
+        let (jobs, receiver) = mpsc::channel(1);
+        let line = Line { client: self.clone(), source, place: None, kept: None, opened: 0 };
+        let task = self.runtime.spawn(line.run(receiver)).abort_handle();
+        HttpLink { jobs, task }
+    }
+}
+
+/// The side of a link that lives in its task.
+struct Line {
+    client: HttpClient,
+    source: Ipv4Addr,
+    /// The place in the budget, kept until the link is gone and every descriptor of it is closed.
+    place: Option<Arc<OwnedSemaphorePermit>>,
+    kept: Option<Connection>,
+    opened: u64,
+}
+
+/// An open connection and the task that drives it.
+struct Connection {
+    sender: SendRequest<Empty<Bytes>>,
+    driver: JoinHandle<()>,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+impl Line {
+    async fn run(mut self, mut jobs: mpsc::Receiver<HttpJob>) {
+        while let Some(job) = jobs.recv().await {
+            let waited = self.place.is_none();
+            if waited {
+                let place = Arc::clone(&self.client.budget).acquire_owned().await;
+                self.place = Some(Arc::new(place.expect("the budget is never closed")));
+            }
+            self.opened = 0;
+            let started = self.client.clock.now();
+            let answer = self.fetch(&job.file, started).await;
+            let (connections, ended) = (self.opened, self.client.clock.now());
+            let result = HttpResult { job, answer, waited, connections, started, ended };
+            // The worker is gone when the run is over; then nobody wants the answer.
+            let _ = self.client.results.send(result);
+        }
+    }
+
+    async fn fetch(&mut self, file: &str, started: Time) -> Result<Option<Vec<u8>>, HttpFault> {
+        let deadline = self.client.clock.instant_at(started + self.client.timeout);
+        let host = Arc::clone(&self.client.host);
+        let request = || request(&host, file);
+        if let Some(mut kept) = self.kept.take() {
+            // The server may have closed it meanwhile, as it may at any time: not a fault yet.
+            let sent = timeout_at(deadline, kept.send(request()?)).await;
+            if let Ok(response) = sent.map_err(|_| HttpFault::TimedOut)? {
+                return self.read(kept, response, deadline).await;
+            }
+        }
+        let request = request()?;
+        // A host that does not answer at all is as good as one that refuses.
+        let fresh = timeout_at(deadline, self.open()).await.map_err(|_| HttpFault::Connection)?;
+        let mut fresh = fresh.ok_or(HttpFault::Connection)?;
+        let sent = timeout_at(deadline, fresh.send(request)).await;
+        let response = sent.map_err(|_| HttpFault::TimedOut)?.map_err(|_| HttpFault::Protocol)?;
+        self.read(fresh, response, deadline).await
+    }
+
+    async fn open(&mut self) -> Option<Connection> {
+        let stream = connect(self.client.server, self.source).await.ok()?;
+        self.opened += 1;
+        let (sender, connection) = http1::Builder::new()
+            .max_buf_size(HEAD_MAX)
+            .max_headers(HEADERS_MAX)
+            .handshake(TokioIo::new(stream))
+            .await
+            .ok()?;
+        let place = self.place.clone();
+        let driver = tokio::spawn(async move {
+            let _place = place;
+            // Its errors come to light where the answer is read.
+            let _ = connection.await;
+        });
+        Some(Connection { sender, driver })
+    }
+
+    /// Reads the answer and keeps the connection if it can be used again.
+    async fn read(
+        &mut self,
+        connection: Connection,
+        response: Response<Incoming>,
+        deadline: Instant,
+    ) -> Result<Option<Vec<u8>>, HttpFault> {
+        let status = response.status();
+        let limit = match status {
+            StatusCode::OK => FILE_SIZE_MAX,
+            StatusCode::NOT_FOUND => NOT_FOUND_MAX,
+            other => return Err(HttpFault::Status(other.as_u16())),
+        };
+        let body = timeout_at(deadline, read_body(response.into_body(), limit)).await;
+        let body = body.unwrap_or(Err(HttpFault::TimedOut));
+        if body.is_ok() {
+            self.kept = Some(connection);
+        }
+        if status == StatusCode::NOT_FOUND {
+            // Whatever else it says, the file is not there.
+            return Ok(None);
+        }
+        body.map(Some)
+    }
+}
+
+impl Connection {
+    async fn send(&mut self, request: Request<Empty<Bytes>>) -> hyper::Result<Response<Incoming>> {
+        self.sender.ready().await?;
+        self.sender.send_request(request).await
+    }
+}
+
+fn request(host: &str, file: &str) -> Result<Request<Empty<Bytes>>, HttpFault> {
+    let request = Request::get(format!("/{file}")).header(HOST, host).body(Empty::new());
+    request.map_err(|_| HttpFault::Protocol)
+}
+
+/// The whole body if it has at most `limit` bytes. An announced length is believed before a byte is
+/// read; without one, reading stops where the limit is passed.
+async fn read_body(mut body: Incoming, limit: usize) -> Result<Vec<u8>, HttpFault> {
+    let announced = body.size_hint().exact().unwrap_or(0);
+    if announced > limit as u64 {
+        return Err(HttpFault::TooLarge);
+    }
+    let mut bytes = Vec::with_capacity(announced as usize);
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|_| HttpFault::Protocol)?.into_data() else { continue };
+        if bytes.len() + data.len() > limit {
+            return Err(HttpFault::TooLarge);
+        }
+        bytes.extend_from_slice(&data);
+    }
+    Ok(bytes)
+}

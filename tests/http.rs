@@ -1,0 +1,492 @@
+//! HTTP on real sockets of the loopback: our server against clients that are not ours to trust, and
+//! our phones against servers that mean harm.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use resetstorm::base::{NodeId, PhoneId, Span};
+use resetstorm::cluster::{
+    CertificateKind, Cluster, FileReply, FleetSpec, Genesis, GroupSpec, NodeSpec, OperatorAction,
+    Ports, Release, ServiceKind, SignCacheMode, Topology, Waiter,
+};
+use resetstorm::crypto::KeySource;
+use resetstorm::measure::{Counts, Recorder};
+use resetstorm::net::Clock;
+use resetstorm::phone::{
+    Env, Outcome, Phone, PhoneProfile, Shared, TransportRule, TrustLists, Verifier,
+};
+use resetstorm::serve::{Bound, ServeSettings, Servers};
+use resetstorm::swarm::{Swarm, SwarmPlan};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+const NODE: NodeId = NodeId(0);
+const PHONES: u32 = 8;
+const CONFIG: &str = "SEP0C75BD000003.cnf.xml.sgn";
+/// Longest wait of a test for anything.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A cluster of one node that serves TFTP, HTTP and TVS.
+struct Stage {
+    cluster: Cluster,
+    servers: Servers,
+    http: SocketAddr,
+}
+
+fn topology() -> Topology {
+    let node = NodeSpec {
+        name: "pub".into(),
+        address: [127, 0, 0, 1].into(),
+        services: vec![ServiceKind::CallManager, ServiceKind::Tftp, ServiceKind::Tvs],
+        ports: Ports { tftp: 0, tvs: 0, capf: 0, http: Some(0) },
+    };
+    let group = GroupSpec { name: "all".into(), members: vec![NODE], share: 1.0 };
+    Topology {
+        release: Release::R8_6,
+        sign_cache: SignCacheMode::Lazy,
+        key_bits: 2048,
+        nodes: vec![node],
+        groups: vec![group],
+    }
+}
+
+impl Stage {
+    async fn new() -> Stage {
+        Stage::with(ServeSettings::default()).await
+    }
+
+    async fn with(settings: ServeSettings) -> Stage {
+        let bound = Bound::bind(&topology()).unwrap();
+        let topology = bound.topology().clone();
+        let http = topology.http_socket(NODE);
+        let cluster = Cluster::new(Genesis {
+            topology,
+            fleet: FleetSpec { phones: PHONES, models: vec![(8841, 1.0)], seed: 1 },
+            source: KeySource::bank(1),
+            epoch_s: 1_700_000_000,
+            stored: BTreeMap::new(),
+        });
+        let servers = Servers::start(bound, &cluster, Clock::start(), settings).await.unwrap();
+        Stage { cluster, servers, http }
+    }
+
+    async fn operate(&mut self, action: OperatorAction) {
+        for effect in self.cluster.apply(&action, Clock::start().now()).unwrap() {
+            self.servers.carry_out(&effect).await.unwrap();
+        }
+    }
+
+    /// The bytes that the running service has for a file, which is signed already: the same that
+    /// TFTP brings.
+    fn served(&self, file: &str) -> Vec<u8> {
+        match self.cluster.tftp(NODE).unwrap().request(file, Waiter(0)) {
+            FileReply::Ready(file) => file.to_bytes(),
+            other => panic!("{file}: {other:?}"),
+        }
+    }
+
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.http).await.unwrap()
+    }
+
+    /// The status and body of one request on a connection of its own.
+    async fn say(&self, request: &[u8]) -> (u16, Vec<u8>) {
+        let mut stream = self.connect().await;
+        stream.write_all(request).await.unwrap();
+        let (status, _, body) = answer(&mut stream).await;
+        (status, body)
+    }
+}
+
+/// Status, head and body of the next answer on a connection.
+async fn answer(stream: &mut TcpStream) -> (u16, String, Vec<u8>) {
+    let read = async {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.expect("a whole head"));
+        }
+        let head = String::from_utf8(head).unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
+        let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
+        stream.read_exact(&mut body).await.unwrap();
+        (status, head, body)
+    };
+    timeout(PATIENCE, read).await.expect("an answer in time")
+}
+
+async fn get(stream: &mut TcpStream, file: &str) -> (u16, Vec<u8>) {
+    let request = format!("GET /{file} HTTP/1.1\r\nHost: cucm\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let (status, _, body) = answer(stream).await;
+    (status, body)
+}
+
+/// Waits for the peer to close; returns what it said before.
+async fn rest(stream: &mut TcpStream) -> Vec<u8> {
+    let mut said = Vec::new();
+    // A reset is a close as well.
+    let _ = timeout(PATIENCE, stream.read_to_end(&mut said)).await.expect("closed in time");
+    said
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_four_files_of_a_boot_arrive_byte_for_byte_on_one_connection() {
+    let stage = Stage::new().await;
+    let mut stream = stage.connect().await;
+    assert_eq!(get(&mut stream, "CTLSEP0C75BD000003.tlv").await, (404, Vec::new()));
+    for file in ["ITLSEP0C75BD000003.tlv", CONFIG, "SEP0C75BD000003.cnf.xml"] {
+        let (status, body) = get(&mut stream, file).await;
+        assert_eq!(status, 200);
+        assert!(body == stage.served(file), "{file}");
+    }
+    let counts = stage.servers.counts().http;
+    assert_eq!((counts.connections, counts.requests), (1, 4));
+    assert_eq!((counts.answers, counts.not_found), (3, 1));
+    stage.servers.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_have_the_headers_that_phones_are_used_to() {
+    let stage = Stage::new().await;
+    let mut stream = stage.connect().await;
+    stream.write_all(b"GET /ITLFile.tlv HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let (_, head, body) = answer(&mut stream).await;
+    for line in [&format!("Content-Length: {}", body.len()), "Cache-Control: no-store"] {
+        assert!(head.lines().any(|found| found == line), "{line} in {head}");
+    }
+    assert!(head.contains("\r\nContent-Type: */*\r\n"), "{head}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_get_is_served_and_paths_lead_nowhere() {
+    let stage = Stage::new().await;
+    for method in ["POST", "HEAD", "PUT", "DELETE", "TRACE", "BREW"] {
+        let request =
+            format!("{method} /ITLFile.tlv HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        let mut stream = stage.connect().await;
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let said = String::from_utf8(rest(&mut stream).await).unwrap();
+        assert!(said.starts_with("HTTP/1.1 405 "), "{said}");
+        assert!(said.contains("\r\nAllow: GET\r\n"), "{said}");
+    }
+    for path in [
+        "/",
+        "/../ITLFile.tlv",
+        "/../../etc/passwd",
+        "//ITLFile.tlv",
+        "/./ITLFile.tlv",
+        "/%49TLFile.tlv",
+        "/ITLFile.tlv%00",
+        "/ITLFile.tlv?x",
+        "/ITLFile.tlv/",
+        "/itlfile.tlv",
+    ] {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+        assert_eq!(stage.say(request.as_bytes()).await.0, 404, "{path}");
+    }
+    let counts = stage.servers.counts().http;
+    assert_eq!((counts.refused_method, counts.not_found, counts.answers), (6, 10, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn garbage_and_oversized_heads_are_refused_and_closed() {
+    let stage = Stage::new().await;
+    let long = format!("GET /ITLFile.tlv HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(64 * 1_024));
+    let name = format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(70_000));
+    let many = format!("GET /ITLFile.tlv HTTP/1.1\r\n{}\r\n", "X: y\r\n".repeat(100));
+    let cases: [&[u8]; 6] = [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+        b"GET /ITLFile.tlv\0 HTTP/1.1\r\n\r\n",
+        b"GET /ITLFile.tlv HTTP/9.9\r\n\r\n",
+        long.as_bytes(),
+        name.as_bytes(),
+        many.as_bytes(),
+    ];
+    for case in cases {
+        let mut stream = stage.connect().await;
+        // It may close before it has read all of it.
+        let _ = stream.write_all(case).await;
+        let said = String::from_utf8_lossy(&rest(&mut stream).await).into_owned();
+        assert!(said.is_empty() || said.starts_with("HTTP/1.1 4"), "{said}");
+    }
+    let mut stream = stage.connect().await;
+    assert_eq!(get(&mut stream, "ITLFile.tlv").await.0, 200, "others are served");
+    let counts = stage.servers.counts().http;
+    assert_eq!((counts.malformed, counts.requests), (6, 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn silent_half_and_idle_connections_end_at_the_deadline() {
+    let header_deadline = Span::from_millis(300);
+    let stage = Stage::with(ServeSettings { header_deadline, ..ServeSettings::default() }).await;
+    let mut silent = stage.connect().await;
+    let mut half = stage.connect().await;
+    half.write_all(b"GET /ITLFile.tlv HT").await.unwrap();
+    let mut idle = stage.connect().await;
+    assert_eq!(get(&mut idle, "ITLFile.tlv").await.0, 200);
+    for stream in [&mut silent, &mut half, &mut idle] {
+        rest(stream).await;
+    }
+    let mut slow = stage.connect().await;
+    let sends = async {
+        loop {
+            if slow.write_all(b"G").await.is_err() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(PATIENCE, sends).await.expect("a slow sender is closed as well");
+    let counts = stage.servers.counts().http;
+    assert_eq!((counts.connections, counts.connections_in_flight), (4, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hundred_clients_of_one_file_cost_one_signature() {
+    let stage = Stage::new().await;
+    let before = stage.cluster.sign_cache().counts().made;
+    let mut clients = JoinSet::new();
+    for _ in 0..200 {
+        let http = stage.http;
+        clients.spawn(async move {
+            let mut stream = TcpStream::connect(http).await.unwrap();
+            get(&mut stream, CONFIG).await
+        });
+    }
+    let answers = clients.join_all().await;
+    let file = stage.served(CONFIG);
+    assert!(answers.iter().all(|(status, body)| *status == 200 && *body == file));
+    assert_eq!(stage.cluster.sign_cache().counts().made - before, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_beyond_the_limit_are_closed_at_once() {
+    let settings = ServeSettings { http_connections_max: 2, ..ServeSettings::default() };
+    let stage = Stage::with(settings).await;
+    let (mut one, mut two) = (stage.connect().await, stage.connect().await);
+    assert_eq!(get(&mut one, "ITLFile.tlv").await.0, 200);
+    assert_eq!(get(&mut two, "ITLFile.tlv").await.0, 200);
+    assert!(rest(&mut stage.connect().await).await.is_empty());
+    assert_eq!(stage.servers.counts().http.refused_full, 1);
+    assert_eq!(get(&mut one, "ITLFile.tlv").await.0, 200, "the others are not disturbed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_shows_the_new_signer_and_a_stop_closes_the_port() {
+    let mut stage = Stage::new().await;
+    let service = Some(ServiceKind::Tftp);
+    let mut kept = stage.connect().await;
+    let (_, old) = get(&mut kept, "ITLFile.tlv").await;
+    let certificate = CertificateKind::CallManager;
+    stage.operate(OperatorAction::Regenerate { certificate, node: NODE }).await;
+    assert!(get(&mut kept, "ITLFile.tlv").await.1 == old, "not before the restart");
+    stage.operate(OperatorAction::Restart { node: NODE, service }).await;
+    let (_, new) = get(&mut kept, "ITLFile.tlv").await;
+    assert!(new != old && new == stage.served("ITLFile.tlv"));
+    stage.operate(OperatorAction::Stop { node: NODE, service }).await;
+    assert!(rest(&mut kept).await.is_empty());
+    assert!(TcpStream::connect(stage.http).await.is_err(), "nobody listens");
+    stage.operate(OperatorAction::Start { node: NODE, service }).await;
+    assert_eq!(get(&mut stage.connect().await, "ITLFile.tlv").await.0, 200);
+}
+
+/// What a server that means harm says to every request.
+#[derive(Clone, Debug)]
+enum Harm {
+    /// These bytes, then it closes.
+    Says(Vec<u8>),
+    /// This head, then bytes without end.
+    Endless(&'static str),
+    /// Nothing.
+    Silence,
+    /// The answer to each request by its path, on a kept connection; 404 for others.
+    Files(BTreeMap<String, Vec<u8>>),
+}
+
+async fn hostile(harm: Harm) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(do_harm(stream, harm.clone()));
+        }
+    });
+    address
+}
+
+async fn do_harm(mut stream: TcpStream, harm: Harm) -> std::io::Result<()> {
+    loop {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await?);
+        }
+        match &harm {
+            Harm::Says(bytes) => return stream.write_all(bytes).await,
+            Harm::Endless(head) => {
+                stream.write_all(head.as_bytes()).await?;
+                // Valid as a chunk, and as anything.
+                let chunk = [b"1000\r\n".to_vec(), vec![b'x'; 4_096], b"\r\n".to_vec()].concat();
+                loop {
+                    stream.write_all(&chunk).await?;
+                }
+            }
+            Harm::Silence => tokio::time::sleep(PATIENCE).await,
+            Harm::Files(files) => {
+                let head = String::from_utf8_lossy(&head).into_owned();
+                let path = head.split(' ').nth(1).unwrap_or("");
+                let (status, body) = match files.get(path) {
+                    Some(body) => ("200 OK", &body[..]),
+                    None => ("404 Not Found", &b"not here"[..]),
+                };
+                let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n", body.len());
+                stream.write_all(&[head.as_bytes(), body].concat()).await?;
+            }
+        }
+    }
+}
+
+fn with_length(announced: usize, sent: usize) -> Harm {
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {announced}\r\n\r\n");
+    Harm::Says([head.into_bytes(), vec![0x2a; sent]].concat())
+}
+
+/// The phones of `stage`, booted once with HTTP at `http` and TFTP at the stage.
+async fn boot(stage: &Stage, http: SocketAddr) -> (Vec<Phone>, Recorder, TrustLists) {
+    let profile = PhoneProfile {
+        transport: TransportRule::Http,
+        http_timeout: Span::from_millis(700),
+        ..PhoneProfile::default()
+    };
+    let shared = Arc::new(Shared::default());
+    let env = Env {
+        profile: Arc::new(profile.clone()),
+        shared: Arc::clone(&shared),
+        verifier: Verifier::real(),
+    };
+    let service = stage.cluster.tftp(NODE).unwrap();
+    let provisioned = |number| {
+        let mut phone = Phone::new(PhoneId(number), 8841);
+        let (config, identity) = service.config_of(phone.id());
+        phone.provision(&env, &service.signed_list(), &config, identity).unwrap();
+        phone
+    };
+    let phones: Vec<Phone> = (0..PHONES).map(provisioned).collect();
+    let before = phones[0].lists().clone();
+    let plan = SwarmPlan {
+        seed: 1,
+        profile,
+        tftp: stage.cluster.topology().socket(NODE, ServiceKind::Tftp),
+        http,
+        tvs: None,
+        allowed: Vec::new(),
+        transfers_in_flight: 100,
+        lookups_in_flight: 100,
+        connections_in_flight: 100,
+        workers: 1,
+    };
+    let clock = Clock::start();
+    let swarm = Swarm::start(plan, clock, shared, phones).await.unwrap();
+    swarm.boot_all(clock.now(), Span::ZERO, true).await;
+    let settled = async {
+        while !swarm.is_settled() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, settled).await.expect("every phone settles");
+    let (phones, recorder) = swarm.stop().await;
+    (phones, recorder, before)
+}
+
+fn outcomes(recorder: &Recorder, wanted: impl Fn(Outcome) -> bool) -> usize {
+    let outcomes = recorder.phones().iter().filter_map(|phone| phone.outcome);
+    outcomes.filter(|&outcome| wanted(outcome)).count()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_harm_http_does_tftp_brings_the_same_file() {
+    let limit = 550_001;
+    let fixed = "HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n";
+    let wrong = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 7\r\n\r\nhello".to_vec();
+    let long = [&b"HTTP/1.1 200 OK\r\nX: "[..], &vec![b'x'; 100_000], b"\r\n\r\n"].concat();
+    let harms = [
+        with_length(1_000, 10),
+        with_length(limit + 1, limit + 1),
+        Harm::Endless("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"),
+        Harm::Endless("HTTP/1.1 200 OK\r\n\r\n"),
+        Harm::Endless(fixed),
+        Harm::Endless("HTTP/1.1 503 Service Unavailable\r\nTransfer-Encoding: chunked\r\n\r\n"),
+        Harm::Says(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n".to_vec()),
+        Harm::Says(b"HTTP/1.1 302 Found\r\nLocation: http://192.0.2.1/\r\n\r\n".to_vec()),
+        Harm::Says(b"HTTP/1.1 204 No Content\r\n\r\n".to_vec()),
+        Harm::Says(b"220 not http at all\r\n".to_vec()),
+        Harm::Says(Vec::new()),
+        Harm::Says(wrong),
+        Harm::Says(long),
+    ];
+    let stage = Stage::new().await;
+    for harm in harms {
+        let name = format!("{harm:.60?}");
+        let (_, recorder, _) = boot(&stage, hostile(harm).await).await;
+        let Counts { http_requests, http_fallbacks, http_errors, http_bytes, .. } = recorder.counts;
+        assert_eq!((http_requests, http_fallbacks, http_errors), (24, 24, 24), "{name}");
+        assert_eq!((http_bytes, recorder.counts.tftp_transfers), (0, 24), "{name}");
+        let ready = outcomes(&recorder, |outcome| outcome == Outcome::Ready);
+        assert_eq!((ready, recorder.counts.unexpected), (8, 0), "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_or_silent_port_costs_one_attempt_per_boot() {
+    let stage = Stage::new().await;
+    let closed = {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        listener.local_addr().unwrap()
+    };
+    for server in [closed, hostile(Harm::Silence).await] {
+        let (_, recorder, _) = boot(&stage, server).await;
+        let Counts { http_requests, http_fallbacks, tftp_transfers, .. } = recorder.counts;
+        assert_eq!((http_requests, http_fallbacks, tftp_transfers), (8, 8, 24));
+        assert_eq!(outcomes(&recorder, |outcome| outcome == Outcome::Ready), 8);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_that_does_not_verify_is_ever_in_force() {
+    let stage = Stage::new().await;
+    // Signed now, and then served by somebody who changes it.
+    get(&mut stage.connect().await, "ITLFile.tlv").await;
+    let mut flipped = stage.served("ITLFile.tlv");
+    *flipped.last_mut().unwrap() ^= 1;
+    for list in [flipped, vec![0x2a; 550_001], b"<html>not a list</html>".to_vec()] {
+        let mut files = BTreeMap::new();
+        for phone in 0..PHONES {
+            let name = Phone::new(PhoneId(phone), 8841).name();
+            files.insert(format!("/ITL{name}.tlv"), list.clone());
+            files.insert(format!("/{name}.cnf.xml.sgn"), list.clone());
+        }
+        let (phones, recorder, before) = boot(&stage, hostile(Harm::Files(files)).await).await;
+        assert_eq!(outcomes(&recorder, |outcome| matches!(outcome, Outcome::Failed(_))), 8);
+        let tallies = recorder.tallies();
+        assert_eq!((tallies.list_alarms, tallies.config_alarms), (8, 8));
+        assert!(phones.iter().all(|phone| *phone.lists() == before), "the old list is kept");
+        let counts = &recorder.counts;
+        assert_eq!((counts.http_fallbacks, counts.http_not_found), (0, 8), "HTTP brought them");
+        assert_eq!(counts.http_connections, 8, "a 404 with a body keeps the connection");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_closes_after_each_answer_is_no_fault() {
+    let stage = Stage::new().await;
+    let answer = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec();
+    let (_, recorder, _) = boot(&stage, hostile(Harm::Says(answer)).await).await;
+    let counts = &recorder.counts;
+    // CTL, own and generic list, own and default configuration.
+    assert_eq!((counts.http_requests, counts.http_not_found), (40, 40));
+    assert_eq!((counts.http_errors, counts.http_connections), (0, 40));
+}

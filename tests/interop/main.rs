@@ -1,0 +1,8 @@
+//! Programs that are not ours, and numbers that are not ours: `cargo test --test interop --
+//! --ignored`.
+//!
+//! Every test needs programs of other people and most need root on Linux; `.ci/run` installs them.
+//! A program that is missing is a failure.
+
+mod lab;
+mod peers;

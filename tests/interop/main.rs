@@ -4,5 +4,6 @@
 //! Every test needs programs of other people and most need root on Linux; `.ci/run` installs them.
 //! A program that is missing is a failure.
 
+mod capture;
 mod lab;
 mod peers;

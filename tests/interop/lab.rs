@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
@@ -43,8 +43,8 @@ impl Running {
     }
 
     /// Waits for the end of a program that is about to end.
-    pub fn ended(&mut self) {
-        self.0.wait().expect("a child of ours can be waited for");
+    pub fn ended(&mut self) -> ExitStatus {
+        self.0.wait().expect("a child of ours can be waited for")
     }
 
     /// Sends a signal by its name.

@@ -7,3 +7,4 @@
 mod capture;
 mod lab;
 mod peers;
+mod prometheus;

@@ -275,7 +275,7 @@ fn slo(text: &str) -> Result<Slo, SloError> {
     text.parse()
 }
 
-fn duration(text: &str) -> Result<Span, String> {
+pub(super) fn duration(text: &str) -> Result<Span, String> {
     let span = parse_span(text)
         .map_err(|error| format!("{error}; a number and a unit (ms, s, m, h), such as 5m"))?;
     if span.is_zero() { Err("zero is no time limit; such as 5m".to_owned()) } else { Ok(span) }

@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use clap::Args;
 use tokio::runtime::Runtime;
 
-use crate::base::Time;
+use crate::base::{Span, Time};
 use crate::live::{self, LiveError, LiveOptions, LiveRun, Observer, Signal};
 use crate::measure::{Recorder, Summary};
 use crate::report::{RunDir, exit_code, text};
 use crate::scenario::Plan;
 
-use super::args::{CliError, Format, GlobalArgs, ScenarioArgs};
+use super::args::{CliError, Format, GlobalArgs, ScenarioArgs, duration};
 use super::exit::ExitCode;
 use super::progress::ProgressView;
 
@@ -35,6 +35,14 @@ pub struct RunArgs {
     /// Answer Prometheus at this address while the run lasts
     #[arg(long, value_name = "IP:PORT")]
     pub metrics_listen: Option<SocketAddr>,
+    /// Answer Prometheus for so long after the run, for the final numbers
+    #[arg(
+        long,
+        value_name = "DURATION",
+        value_parser = duration,
+        requires = "metrics_listen"
+    )]
+    pub metrics_linger: Option<Span>,
 }
 
 const RUN_EXAMPLES: &str = "\
@@ -57,6 +65,7 @@ fn try_run(args: &RunArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
         allowed: args.scenario.flags.allow_target.clone(),
         state: args.state.clone(),
         metrics: args.metrics_listen,
+        metrics_linger: args.metrics_linger.unwrap_or_default(),
     };
     let directory = RunDir::create(&args.out, &plan, "live")?;
     let mut view = ProgressView::new(global, &plan);

@@ -33,6 +33,8 @@ pub struct LiveOptions {
     pub state: Option<PathBuf>,
     /// Where Prometheus may ask.
     pub metrics: Option<SocketAddr>,
+    /// How long Prometheus may ask for the final numbers when the run is over.
+    pub metrics_linger: Span,
 }
 
 /// Sees the run go by; called about four times a second.
@@ -253,6 +255,9 @@ impl<'a> Driver<'a> {
             self.swarm.boot_all(self.clock.now(), spread, false).await;
         }
         let signal = self.watch(signals, observer).await?;
+        if listener.is_some() && signal.is_none() {
+            self.linger(options.metrics_linger, signals).await;
+        }
         let run = signals.leave_on_next(self.finish(signal)).await;
         drop(listener);
         Ok(run)
@@ -286,6 +291,16 @@ impl<'a> Driver<'a> {
                 signal = signals.next() => return Ok(Some(signal)),
                 () = tokio::time::sleep(LOOK_EVERY) => {}
             }
+        }
+    }
+
+    /// Keeps the final numbers where Prometheus asks for them; a signal ends it, and the run is
+    /// complete all the same.
+    async fn linger(&self, length: Span, signals: &mut Signals) {
+        self.render(&self.swarm.snapshot());
+        tokio::select! {
+            _ = signals.next() => {}
+            () = tokio::time::sleep(length.as_duration()) => {}
         }
     }
 

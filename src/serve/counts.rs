@@ -55,6 +55,8 @@ counters! {
         malformed,
         /// Requests that got no answer because too many transfers ran.
         refused_full,
+        /// Transfers of clients that had not answered for a while, dropped to make room.
+        crowded_out,
     }
 }
 
@@ -84,6 +86,8 @@ counters! {
         timeouts,
         /// Connections closed at once because too many were open.
         refused_full,
+        /// Connections that lingered in their handshake, closed to make room.
+        crowded_out,
         /// Attempts to accept a connection that the host refused, for want of descriptors mostly.
         accept_failed,
     }

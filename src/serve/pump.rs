@@ -37,6 +37,10 @@ const UNPROVEN_MAX: Span = Span::from_secs(20);
 /// the request is a late copy.
 const BEGUN_AGAIN: Span = Span::from_millis(900);
 
+/// How long a client that was sent an answer keeps its place without a word when all places are
+/// taken: those who forge addresses never speak.
+const CROWDED_AFTER: Span = Span::from_millis(250);
+
 /// One valid entry per transfer: time, peer, and number of the transfer.
 type Timers = BinaryHeap<Reverse<(Time, SocketAddr, u64)>>;
 
@@ -75,6 +79,8 @@ pub(super) struct Pump {
     /// Signatures that have come and are not taken up yet.
     ready: VecDeque<(Waiter, Arc<[u8]>)>,
     timers: Timers,
+    /// Transfers whose client has not spoken yet, oldest first, and some that are stale.
+    unproven: VecDeque<(Time, SocketAddr, u64)>,
     sleep: Pin<Box<Sleep>>,
     /// When `sleep` ends.
     sleep_until: Time,
@@ -219,6 +225,7 @@ impl Pump {
             parked: HashMap::new(),
             ready: VecDeque::new(),
             timers: BinaryHeap::new(),
+            unproven: VecDeque::new(),
             sleep: Box::pin(tokio::time::sleep_until(parts.clock.instant_at(Time::NEVER))),
             sleep_until: Time::NEVER,
             next_id: 0,
@@ -308,6 +315,7 @@ impl Pump {
         self.parked.clear();
         self.ready.clear();
         self.timers.clear();
+        self.unproven.clear();
     }
 
     /// One bounded turn of work; tells whether more may wait.
@@ -383,7 +391,7 @@ impl Pump {
         // another socket than the last.
         let previous = self.transfers.get(&request.peer).map(|transfer| transfer.socket);
         self.finish(request.peer, false);
-        if self.in_flight >= self.parts.transfers_max || self.parts.signing.is_full() {
+        if !self.has_room(now) || self.parts.signing.is_full() {
             return bump(&self.parts.counters.refused_full);
         }
         let socket = self.choose_socket(previous);
@@ -398,6 +406,7 @@ impl Pump {
             FileReply::Ready(file) => {
                 let (upload, reply) = self.begin(file, request.options, now);
                 self.insert(request, id, socket, State::Sending(upload), now);
+                self.awaits_proof(request.peer, id.0, now);
                 self.answer(sockets, request.peer, reply, now);
             }
             FileReply::Pending { file, job } => {
@@ -536,6 +545,41 @@ impl Pump {
         self.trim_timers();
     }
 
+    /// Remembers that a client has been answered for the first time.
+    fn awaits_proof(&mut self, peer: SocketAddr, id: u64, now: Time) {
+        while self.unproven.front().is_some_and(|(_, peer, id)| !self.is_unproven(*peer, *id)) {
+            self.unproven.pop_front();
+        }
+        self.unproven.push_back((now, peer, id));
+    }
+
+    fn is_unproven(&self, peer: SocketAddr, id: u64) -> bool {
+        self.transfers.get(&peer).is_some_and(|transfer| {
+            let silent = |upload: &Upload<ServedFile>| !upload.is_proven();
+            transfer.id == id && matches!(&transfer.state, State::Sending(one) if silent(one))
+        })
+    }
+
+    /// Whether one more transfer may run. If need be the oldest of those gives way whose client
+    /// has never spoken: who floods us keeps nobody else out.
+    fn has_room(&mut self, now: Time) -> bool {
+        if self.in_flight < self.parts.transfers_max {
+            return true;
+        }
+        while let Some(&(since, peer, id)) = self.unproven.front() {
+            if self.is_unproven(peer, id) {
+                if now.since(since) < CROWDED_AFTER {
+                    return false;
+                }
+                self.finish(peer, false);
+                bump(&self.parts.counters.crowded_out);
+                return true;
+            }
+            self.unproven.pop_front();
+        }
+        false
+    }
+
     /// Ends the peer's transfer, if one runs.
     fn finish(&mut self, peer: SocketAddr, done: bool) {
         let Some(mut transfer) = self.transfers.get_mut(&peer) else { return };
@@ -630,7 +674,9 @@ impl Pump {
             let (upload, reply) = self.begin(file.with_header(header), options, now);
             transfer.state = State::Sending(upload);
             transfer.since = now;
+            let id = transfer.id;
             drop(transfer);
+            self.awaits_proof(peer, id, now);
             self.answer(sockets, peer, reply, now);
         }
     }

@@ -1,11 +1,13 @@
+use std::collections::VecDeque;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -26,6 +28,11 @@ const REQUEST_LENGTH_MAX: usize = 16 * 1_024;
 const FAREWELL_DEADLINE: Duration = Duration::from_secs(1);
 /// Pause after the host had no descriptor for a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
+
+/// How long a connection may linger in its handshake when all places are taken.
+const CROWDED_AFTER: Duration = Duration::from_millis(250);
+/// Longest wait for the place of a connection that gives way.
+const PLACE_DEADLINE: Duration = Duration::from_millis(100);
 
 /// What a server presents and answers from, exchanged at every start of the service.
 #[derive(Clone)]
@@ -117,7 +124,7 @@ async fn accept_loop(
     shared: Arc<TvsShared>,
     mut stopped: oneshot::Receiver<()>,
 ) {
-    let mut connections = JoinSet::new();
+    let (mut connections, mut lobby) = (JoinSet::new(), Lobby::default());
     loop {
         tokio::select! {
             _ = &mut stopped => break,
@@ -128,9 +135,11 @@ async fn accept_loop(
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 };
-                if let Some(place) = admit(&shared) {
+                if let Some(place) = admit(&shared, &mut lobby).await {
                     let face = face.read().unwrap_or_else(PoisonError::into_inner).clone();
-                    connections.spawn(Open::new(Arc::clone(&shared), place).serve(stream, face));
+                    let open = Open::new(Arc::clone(&shared), place);
+                    let shaken = Arc::clone(&open.shaken);
+                    lobby.enter(connections.spawn(open.serve(stream, face)), shaken);
                 }
             }
         }
@@ -139,19 +148,67 @@ async fn accept_loop(
     connections.shutdown().await;
 }
 
-fn admit(shared: &TvsShared) -> Option<OwnedSemaphorePermit> {
-    bump(&shared.counters.connections);
-    let place = Arc::clone(&shared.places).try_acquire_owned();
-    if place.is_err() {
-        bump(&shared.counters.refused_full);
+/// A place for a new connection. If need be one gives way that lingers in its handshake: who
+/// connects and says nothing keeps nobody else out.
+async fn admit(shared: &TvsShared, lobby: &mut Lobby) -> Option<OwnedSemaphorePermit> {
+    let counters = &shared.counters;
+    bump(&counters.connections);
+    let place = Arc::clone(&shared.places).try_acquire_owned().ok();
+    if place.is_some() {
+        return place;
     }
-    place.ok()
+    if !lobby.drop_oldest() {
+        bump(&counters.refused_full);
+        return None;
+    }
+    bump(&counters.crowded_out);
+    bump(&counters.handshakes_failed);
+    let freed = timeout(PLACE_DEADLINE, Arc::clone(&shared.places).acquire_owned()).await;
+    let place = freed.ok().and_then(Result::ok);
+    if place.is_none() {
+        bump(&counters.refused_full);
+    }
+    place
+}
+
+/// The connections of a node that may be in their handshake, oldest first.
+#[derive(Default)]
+struct Lobby(VecDeque<(Instant, AbortHandle, Arc<AtomicBool>)>);
+
+impl Lobby {
+    fn enter(&mut self, task: AbortHandle, shaken: Arc<AtomicBool>) {
+        self.drop_gone();
+        self.0.push_back((Instant::now(), task, shaken));
+    }
+
+    fn drop_gone(&mut self) {
+        let gone = |(_, task, shaken): &(Instant, AbortHandle, Arc<AtomicBool>)| {
+            task.is_finished() || shaken.load(Ordering::Relaxed)
+        };
+        while self.0.front().is_some_and(gone) {
+            self.0.pop_front();
+        }
+    }
+
+    /// Ends the connection that lingers longest, if one lingers.
+    fn drop_oldest(&mut self) -> bool {
+        self.drop_gone();
+        if self.0.front().is_none_or(|(since, ..)| since.elapsed() < CROWDED_AFTER) {
+            return false;
+        }
+        self.0.pop_front().is_some_and(|(_, task, _)| {
+            task.abort();
+            true
+        })
+    }
 }
 
 /// One open connection: its place, and its part in the count of open ones.
 struct Open {
     shared: Arc<TvsShared>,
     _place: OwnedSemaphorePermit,
+    /// Whether the handshake is over.
+    shaken: Arc<AtomicBool>,
 }
 
 impl Drop for Open {
@@ -172,13 +229,14 @@ enum Next {
 impl Open {
     fn new(shared: Arc<TvsShared>, place: OwnedSemaphorePermit) -> Open {
         bump(&shared.counters.connections_in_flight);
-        Open { shared, _place: place }
+        Open { shared, _place: place, shaken: Arc::default() }
     }
 
     async fn serve(self, stream: TcpStream, face: Face) {
         // Without it answers may wait for acknowledgements; a socket that refuses works as well.
         let _ = stream.set_nodelay(true);
         let Some(mut tls) = self.handshake(stream, &face.acceptor).await else { return };
+        self.shaken.store(true, Ordering::Relaxed);
         let mut buffer = Vec::new();
         for round in 1..=REQUESTS_MAX {
             let next = self.request(&mut tls, &face.knowledge, &mut buffer, round).await;

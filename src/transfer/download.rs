@@ -76,8 +76,14 @@ pub struct Download {
     unacknowledged: u16,
     data: Vec<u8>,
     tries_left: u8,
+    /// How often what was said last may still be said again to a server that repeats itself.
+    echoes_left: u8,
     deadline: Time,
 }
+
+/// Repeated datagrams of a server that are answered before the next new one; the answers to more
+/// could go back and forth for ever.
+const ECHOES_MAX: u8 = 16;
 
 impl Download {
     /// Starts a transfer; the request is in `out`.
@@ -90,6 +96,7 @@ impl Download {
             unacknowledged: 0,
             data: Vec::new(),
             tries_left: request.tries.saturating_sub(1),
+            echoes_left: ECHOES_MAX,
             deadline: now + request.timeout,
             request,
         };
@@ -144,7 +151,7 @@ impl Download {
             }
             // The server did not hear our acknowledgement of its options.
             Packet::Oack { .. } if self.received == 0 => {
-                self.acknowledge(now, out);
+                self.echo(out);
                 Progress::Continue
             }
             Packet::Oack { .. } => Progress::Stray,
@@ -199,7 +206,7 @@ impl Download {
             return Self::abort(TransferFault::Protocol, ErrorCode::IllegalOperation, out);
         }
         if block != (self.received as u16).wrapping_add(1) {
-            return self.on_other_block(block, now, out);
+            return self.on_other_block(block, out);
         }
         if self.data.len() + data.len() > self.request.size_max {
             return Self::abort(TransferFault::TooLarge, ErrorCode::Other(3), out);
@@ -208,6 +215,7 @@ impl Download {
         self.received += 1;
         self.unacknowledged += 1;
         self.tries_left = self.request.tries.saturating_sub(1);
+        self.echoes_left = ECHOES_MAX;
         let last = data.len() < usize::from(self.block_size);
         if last || self.unacknowledged >= self.window_size {
             self.acknowledge(now, out);
@@ -223,13 +231,22 @@ impl Download {
 
     /// A block that came before means that our acknowledgement was lost: say it again. A gap in a
     /// window means that a block was lost: say how far we are (RFC 7440 section 4).
-    fn on_other_block(&mut self, block: u16, now: Time, out: &mut Vec<u8>) -> Progress {
+    fn on_other_block(&mut self, block: u16, out: &mut Vec<u8>) -> Progress {
         let behind = (self.received as u16).wrapping_sub(block);
         let gap = behind >= 0x8000;
         if gap && self.unacknowledged == 0 && self.window_size > 1 {
             return Progress::Continue;
         }
-        self.acknowledge(now, out);
+        self.echo(out)
+    }
+
+    /// Says the last word again. That is no progress: the deadline stays, so that a server that
+    /// only repeats itself is given up in time.
+    fn echo(&mut self, out: &mut Vec<u8>) -> Progress {
+        let Some(left) = self.echoes_left.checked_sub(1) else { return Progress::Continue };
+        self.echoes_left = left;
+        self.unacknowledged = 0;
+        self.write_last(out);
         Progress::Retransmitted
     }
 
@@ -321,6 +338,22 @@ mod tests {
         assert_eq!(out, ack(2));
         let expected = [vec![1; 512], vec![2; 3]].concat();
         assert_eq!(progress, Progress::Finished(DownloadOutcome::Complete(expected)));
+    }
+
+    #[test]
+    fn a_server_that_repeats_a_block_moves_no_deadline_and_is_answered_a_bounded_number_of_times() {
+        let (mut download, _) = start(Options::default());
+        feed(&mut download, &data(1, 512));
+        let deadline = download.deadline();
+        let mut out = Vec::new();
+        let later = Time::from_nanos(1_000);
+        let answers = (0..1_000).filter(|_| {
+            download.on_datagram(&data(1, 512), TID, later, &mut out);
+            !out.is_empty()
+        });
+        assert_eq!(answers.count(), usize::from(ECHOES_MAX));
+        assert_eq!(download.deadline(), deadline);
+        assert_eq!(feed(&mut download, &data(2, 3)).1, ack(2), "the next block counts as ever");
     }
 
     #[test]

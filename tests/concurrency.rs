@@ -1,0 +1,172 @@
+//! How many transfers a swarm really has open, and how punctual it is, by the count and the clock
+//! of a responder that knows nothing about it.
+//!
+//! Times are asserted in release builds only (`cargo test --release --test concurrency`), counts
+//! in every build.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use resetstorm::base::{Purpose, Time, stream};
+use resetstorm::live::{self, LiveOptions, LiveRun, Observer};
+use resetstorm::measure::{Recorder, known_paths};
+use resetstorm::net::listen;
+use resetstorm::scenario::load;
+use resetstorm::swarm::phone_at;
+
+const SEED: u64 = 42;
+
+/// A TFTP server of one socket that serves one byte under every name, some time after it was
+/// asked.
+struct Responder {
+    address: SocketAddr,
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<Seen>,
+}
+
+/// What a responder has seen.
+#[derive(Debug, Default)]
+struct Seen {
+    /// First request of each client address.
+    first: BTreeMap<IpAddr, Instant>,
+    /// Transfers between their request and the acknowledgement of their block.
+    open: BTreeSet<SocketAddr>,
+    open_max: usize,
+    requests: u64,
+}
+
+impl Responder {
+    fn start(withheld: Duration) -> Responder {
+        let socket = listen::udp(([127, 0, 0, 1], 0).into()).unwrap();
+        socket.set_nonblocking(false).unwrap();
+        let (address, stop) = (socket.local_addr().unwrap(), Arc::new(AtomicBool::new(false)));
+        let stopped = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || respond(&socket, withheld, &stopped));
+        Responder { address, stop, thread }
+    }
+
+    fn end(self) -> Seen {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap()
+    }
+}
+
+fn respond(socket: &UdpSocket, withheld: Duration, stopped: &AtomicBool) -> Seen {
+    let (mut seen, mut waiting) = (Seen::default(), VecDeque::<(Instant, SocketAddr)>::new());
+    let mut buffer = [0; 600];
+    while !stopped.load(Ordering::Relaxed) {
+        while let Some(&(due, peer)) = waiting.front() {
+            if due > Instant::now() {
+                break;
+            }
+            waiting.pop_front();
+            socket.send_to(b"\0\x03\0\x01x", peer).unwrap();
+        }
+        let wait = waiting.front().map_or(Duration::from_millis(100), |(due, _)| {
+            due.saturating_duration_since(Instant::now()).max(Duration::from_millis(1))
+        });
+        socket.set_read_timeout(Some(wait)).unwrap();
+        let Ok((_, peer)) = socket.recv_from(&mut buffer) else { continue };
+        let now = Instant::now();
+        match buffer[1] {
+            1 => {
+                seen.requests += 1;
+                seen.first.entry(peer.ip()).or_insert(now);
+                seen.open.insert(peer);
+                seen.open_max = seen.open_max.max(seen.open.len());
+                waiting.push_back((now + withheld, peer));
+            }
+            4 => {
+                seen.open.remove(&peer);
+            }
+            other => panic!("opcode {other}"),
+        }
+    }
+    seen
+}
+
+struct Silent;
+
+impl Observer for Silent {
+    fn started(&mut self, _: &[String]) {}
+    fn tick(&mut self, _: &Recorder, _: Time) {}
+    fn operator(&mut self, _: &str, _: Time) {}
+}
+
+/// Boots phones from the factory against a server.
+async fn boot(phones: u32, within_ms: u32, server: SocketAddr) -> LiveRun {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/callmanager-regen.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let overrides = [
+        format!("fleet.phones={phones}"),
+        format!("fleet.arrival.within=\"{within_ms}ms\""),
+        format!("seed={SEED}"),
+        format!("run.transfers-in-flight={phones}"),
+        format!("target={{ tftp = \"{server}\" }}"),
+        "event=[]".to_owned(),
+        "slo=[]".to_owned(),
+    ];
+    let plan = load(&path, &text, &overrides, &known_paths()).unwrap();
+    live::run(&plan, &LiveOptions::default(), &mut Silent).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn twenty_thousand_phones_have_their_transfers_open_at_the_same_time() {
+    const PHONES: u32 = 20_000;
+    let responder = Responder::start(Duration::from_secs(1));
+    let run = boot(PHONES, 900, responder.address).await;
+    let seen = responder.end();
+    let (begin, end) = (seen.first.values().min().unwrap(), seen.first.values().max().unwrap());
+    println!(
+        "{} transfers open at once, from {} addresses that began within {:?}; {} requests",
+        seen.open_max,
+        seen.first.len(),
+        end.duration_since(*begin),
+        seen.requests
+    );
+    assert!(seen.open_max >= 19_900, "{}", seen.open_max);
+    assert_eq!(seen.first.len(), PHONES as usize);
+    let counts = &run.recorder.counts;
+    assert!(counts.tftp_in_flight_max >= 19_900, "{}", counts.tftp_in_flight_max);
+    // A byte is no CTL, no list and no config, and each is asked for once.
+    assert_eq!((counts.tftp_transfers, counts.tftp_errors), (u64::from(PHONES) * 3, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn phones_start_when_they_are_planned_to() {
+    const PHONES: u32 = 10_000;
+    const WITHIN_MS: u32 = 5_000;
+    let responder = Responder::start(Duration::ZERO);
+    let run = boot(PHONES, WITHIN_MS, responder.address).await;
+    let seen = responder.end();
+    assert_eq!(seen.first.len(), PHONES as usize);
+    // Arrival less planned offset is the start of the wave plus the phone's lateness; the most
+    // punctual phone stands for the start.
+    let earliest = *seen.first.values().min().unwrap();
+    let planned = |address: &IpAddr| {
+        let IpAddr::V4(address) = address else { panic!("{address}") };
+        let phone = phone_at(*address).unwrap();
+        let unit = stream(SEED, u64::from(phone.0), Purpose::Arrival).unit();
+        unit * f64::from(WITHIN_MS) / 1e3
+    };
+    let arrived = |at: &Instant| at.duration_since(earliest).as_secs_f64();
+    let mut late: Vec<f64> =
+        seen.first.iter().map(|(address, at)| arrived(at) - planned(address)).collect();
+    late.sort_by(f64::total_cmp);
+    let lateness = |share: f64| late[(share * f64::from(PHONES)) as usize] - late[0];
+    let own = run.recorder.generator_lag().p99_s.unwrap();
+    println!(
+        "{PHONES} starts in {WITHIN_MS} ms: late p50 {:.6} s, p99 {:.6} s; p99 by its own account {own} s",
+        lateness(0.5),
+        lateness(0.99)
+    );
+    if !cfg!(debug_assertions) {
+        assert!(lateness(0.99) < 0.05, "{} s", lateness(0.99));
+        assert!(own < 0.05, "{own} s");
+    }
+}

@@ -1,0 +1,10 @@
+//! Programs that are not ours, and numbers that are not ours: `cargo test --test interop --
+//! --ignored`.
+//!
+//! Every test needs programs of other people and most need root on Linux; `.ci/run` installs them.
+//! A program that is missing is a failure.
+
+mod capture;
+mod lab;
+mod peers;
+mod prometheus;

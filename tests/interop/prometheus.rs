@@ -1,0 +1,197 @@
+//! A real Prometheus scrapes a live run: the exposition is clean, every query of the board finds
+//! data, and the totals are those of the summary.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use serde_json::Value;
+
+use crate::lab::{ANY_PORTS, PATIENCE, Running, SCENARIO, line_with, resetstorm, summary};
+
+const PHONES: u64 = 300;
+
+/// What Prometheus knows, and where `summary.json` has it; parts of a sum are separated by `+`.
+const TOTALS: [(&str, &str); 18] = [
+    (r#"resetstorm_phones{state="ready"}"#, "phones.ready"),
+    (r#"resetstorm_phones{state="stuck"}"#, "phones.stuck"),
+    ("resetstorm_boots_total", "phones.total"),
+    ("resetstorm_tftp_transfers_total", "tftp.transfers"),
+    ("resetstorm_tftp_received_bytes_total", "tftp.bytes"),
+    ("resetstorm_tftp_not_found_total", "tftp.not_found"),
+    ("resetstorm_tftp_errors_total", "tftp.errors"),
+    ("resetstorm_tvs_lookups_total", "tvs.lookups"),
+    ("resetstorm_tvs_failed_total", "tvs.failed"),
+    ("resetstorm_signatures_verified_total", "signatures.verified"),
+    ("resetstorm_signatures_made_total", "signatures.made+signatures.made_before"),
+    (
+        r#"resetstorm_files_judged_total{kind="itl",verdict="accepted_by_tvs"}"#,
+        "trust.lists.accepted_by_tvs",
+    ),
+    (
+        r#"resetstorm_files_judged_total{kind="config",verdict="accepted_by_itl"}"#,
+        "trust.configs.accepted_by_itl",
+    ),
+    (r#"resetstorm_operations_total{step="boot",outcome="ok"}"#, "phones.ready"),
+    (r#"resetstorm_operation_duration_seconds_count{step="boot",kind="response"}"#, "phones.ready"),
+    (r#"resetstorm_server_requests_total{service="tftp"}"#, "serve.tftp_requests"),
+    (r#"resetstorm_server_requests_total{service="tvs"}"#, "serve.tvs_answers"),
+    (r#"resetstorm_tls_handshakes_total{outcome="ok"}"#, "serve.tvs_handshakes_ok"),
+];
+
+/// A TCP address of this host that is free at this moment.
+fn free_address() -> SocketAddr {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
+}
+
+/// The body of `GET path`, if somebody answers with 200.
+fn get(server: SocketAddr, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(server).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let host = server.to_string();
+    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n").as_bytes()).ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    head.split(' ').nth(1).is_some_and(|status| status == "200").then(|| body.to_owned())
+}
+
+/// Waits for a condition.
+fn until(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "{what}");
+    }
+}
+
+/// Prometheus, scraping one address twice a second.
+struct Prometheus {
+    address: SocketAddr,
+    _server: Running,
+}
+
+impl Prometheus {
+    fn start(folder: &Path, scraped: SocketAddr) -> Prometheus {
+        let (config, address) = (folder.join("prometheus.yml"), free_address());
+        let text = format!(
+            "global:\n  scrape_interval: 500ms\nscrape_configs:\n  - job_name: resetstorm\n    \
+             static_configs:\n      - targets: [\"{scraped}\"]\n"
+        );
+        fs::write(&config, text).unwrap();
+        let mut server = Command::new("prometheus");
+        server.arg(format!("--config.file={}", config.display()));
+        server.arg(format!("--storage.tsdb.path={}", folder.join("tsdb").display()));
+        server.arg(format!("--web.listen-address={address}"));
+        let mut server = Running::start(&mut server);
+        // Its log is drained, so that it never waits for us.
+        drop(server.stderr());
+        until("Prometheus is ready", || get(address, "/-/ready").is_some());
+        let prometheus = Prometheus { address, _server: server };
+        // It takes up its targets some seconds later.
+        until("the target is tried", || !prometheus.query("up", None).is_empty());
+        prometheus
+    }
+
+    /// The result of a query: instant, or over `range` seconds up to now.
+    fn query(&self, expression: &str, range: Option<u64>) -> Vec<Value> {
+        let encode = |byte: u8| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => char::from(byte).to_string(),
+            other => format!("%{other:02X}"),
+        };
+        let query: String = expression.bytes().map(encode).collect();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let path = match range {
+            None => format!("/api/v1/query?query={query}"),
+            Some(back) => {
+                let start = now - back;
+                format!("/api/v1/query_range?query={query}&start={start}&end={now}&step=1")
+            }
+        };
+        let body = get(self.address, &path).unwrap_or_else(|| panic!("refused: {expression}"));
+        let answer: Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(answer["status"], "success", "{expression}: {body}");
+        answer["data"]["result"].as_array().cloned().unwrap_or_default()
+    }
+
+    /// The sum over all series.
+    fn total(&self, selector: &str) -> Option<u64> {
+        let result = self.query(&format!("sum({selector})"), None);
+        let value: f64 = result.first()?["value"][1].as_str()?.parse().ok()?;
+        Some(value as u64)
+    }
+}
+
+fn check_metrics(exposition: &str) {
+    let mut promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    promtool.stdin.take().unwrap().write_all(exposition.as_bytes()).unwrap();
+    let output = promtool.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success() && said.is_empty(), "{said}");
+}
+
+/// Every query of the board, with its variables filled in, and whether it is instant.
+fn queries() -> Vec<(String, bool)> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/grafana/storm.json");
+    let board: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let targets = list(&board["panels"]).into_iter().flat_map(|panel| list(&panel["targets"]));
+    let holders = targets.chain(list(&board["annotations"]["list"]));
+    let filled = |text: &str| {
+        text.replace("$job", ".+").replace("$instance", ".+").replace("$__rate_interval", "2s")
+    };
+    holders
+        .map(|holder| (filled(holder["expr"].as_str().unwrap()), holder["instant"] == true))
+        .collect()
+}
+
+#[test]
+#[ignore = "needs prometheus and promtool"]
+fn prometheus_scrapes_a_run_and_every_query_of_the_board_has_data() {
+    let folder = tempfile::tempdir().unwrap();
+    let metrics = free_address();
+    let prometheus = Prometheus::start(folder.path(), metrics);
+    let begun = Instant::now();
+    let mut run = Running::start(
+        resetstorm()
+            .args(["run", SCENARIO, "--phones", &PHONES.to_string(), "--progress", "lines"])
+            .args(["--set", ANY_PORTS, "--set", "event.3.reset-phones.spread=5s"])
+            .args(["--metrics-listen", &metrics.to_string(), "--metrics-linger", "1m", "--out"])
+            .arg(folder.path()),
+    );
+    line_with(&run.stderr(), "operator: reset phones");
+    let ready = r#"resetstorm_phones{state="ready"}"#;
+    until("all phones are ready", || prometheus.total(ready) == Some(PHONES));
+
+    check_metrics(&get(metrics, "/metrics").unwrap());
+    let range = begun.elapsed().as_secs() + 1;
+    let queries = queries();
+    assert!(queries.len() > 30);
+    for (query, instant) in &queries {
+        let result = prometheus.query(query, (!instant).then_some(range));
+        assert!(!result.is_empty(), "no data in {range} s: {query}");
+    }
+    let totals = TOTALS.map(|(selector, _)| prometheus.total(selector));
+
+    // A signal ends the wait for Prometheus and not the run, which is over.
+    run.signal("INT");
+    assert!(run.ended().success());
+    let summary = summary(folder.path());
+    let number = |path: &str| {
+        let found = path.split('.').fold(&summary, |value, key| &value[key]);
+        found.as_u64().unwrap_or_else(|| panic!("{path} in {summary:#}"))
+    };
+    for ((selector, paths), total) in TOTALS.into_iter().zip(totals) {
+        let expected: u64 = paths.split('+').map(number).sum();
+        assert_eq!(total, Some(expected), "{selector} is {paths}");
+    }
+    println!("{} queries, {} totals, {range} s of scrapes", queries.len(), TOTALS.len());
+}

@@ -207,9 +207,6 @@ fn a_run_with_state_leaves_the_regenerated_certificate_there() {
 fn metrics_are_answered_while_the_run_lasts() {
     let out = tempfile::tempdir().unwrap();
     let path = out.path().to_str().unwrap();
-    let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let address: SocketAddr = format!("127.0.0.1:{port}").parse().unwrap();
-    let listen = address.to_string();
     let words = [
         "run",
         REGEN,
@@ -220,11 +217,14 @@ fn metrics_are_answered_while_the_run_lasts() {
         "--out",
         path,
         "--metrics-listen",
-        &listen,
+        "127.0.0.1:0",
         "--set",
         "event.3.reset-phones.spread=1h",
     ];
     let mut child = Started::new(&words);
+    let line = child.wait_for("metrics ");
+    let (_, rest) = line.split_once("http://").unwrap();
+    let address: SocketAddr = rest.split('/').next().unwrap().parse().unwrap();
     child.wait_for("reset phones");
     let text = get(address, "/metrics");
     assert!(text.starts_with("HTTP/1.1 200"), "{text}");

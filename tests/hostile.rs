@@ -63,7 +63,7 @@ fn topology() -> Topology {
         name: "pub".into(),
         address: [127, 0, 0, 1].into(),
         services: vec![ServiceKind::CallManager, ServiceKind::Tftp, ServiceKind::Tvs],
-        ports: Ports { tftp: 0, tvs: 0, capf: 0 },
+        ports: Ports { tftp: 0, tvs: 0, capf: 0, http: None },
     };
     let group = GroupSpec { name: "all".into(), members: vec![NODE], share: 1.0 };
     Topology {
@@ -603,7 +603,7 @@ struct Booted {
 impl Fleet {
     fn new() -> Fleet {
         let mut topology = topology();
-        topology.nodes[0].ports = Ports { tftp: 1, tvs: 1, capf: 1 };
+        topology.nodes[0].ports = Ports { tftp: 1, tvs: 1, capf: 1, http: None };
         Fleet { cluster: cluster(topology) }
     }
 
@@ -643,10 +643,13 @@ impl Fleet {
                 ..PhoneProfile::default()
             },
             tftp,
+            // The phones of this test ask over TFTP only.
+            http: tftp,
             tvs: Some(tvs),
             allowed: Vec::new(),
             transfers_in_flight: 100,
             lookups_in_flight: 100,
+            connections_in_flight: 100,
             workers: 1,
         };
         let (shared, phones) = before;

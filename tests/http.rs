@@ -13,7 +13,7 @@ use resetstorm::cluster::{
 };
 use resetstorm::crypto::KeySource;
 use resetstorm::measure::{Counts, Recorder};
-use resetstorm::net::Clock;
+use resetstorm::net::{Clock, limits};
 use resetstorm::phone::{
     Env, Outcome, Phone, PhoneProfile, Shared, TransportRule, TrustLists, Verifier,
 };
@@ -134,6 +134,16 @@ async fn rest(stream: &mut TcpStream) -> Vec<u8> {
     said
 }
 
+/// Waits for a condition.
+async fn until(what: &str, condition: impl Fn() -> bool) {
+    let reached = async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    assert!(timeout(PATIENCE, reached).await.is_ok(), "{what}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_four_files_of_a_boot_arrive_byte_for_byte_on_one_connection() {
     let stage = Stage::new().await;
@@ -216,13 +226,13 @@ async fn garbage_and_oversized_heads_are_refused_and_closed() {
     }
     let mut stream = stage.connect().await;
     assert_eq!(get(&mut stream, "ITLFile.tlv").await.0, 200, "others are served");
-    let counts = stage.servers.counts().http;
-    assert_eq!((counts.malformed, counts.requests), (6, 1));
+    until("all six are counted", || stage.servers.counts().http.malformed == 6).await;
+    assert_eq!(stage.servers.counts().http.requests, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn silent_half_and_idle_connections_end_at_the_deadline() {
-    let header_deadline = Span::from_millis(300);
+    let header_deadline = Span::from_secs(1);
     let stage = Stage::with(ServeSettings { header_deadline, ..ServeSettings::default() }).await;
     let mut silent = stage.connect().await;
     let mut half = stage.connect().await;
@@ -242,8 +252,8 @@ async fn silent_half_and_idle_connections_end_at_the_deadline() {
         }
     };
     timeout(PATIENCE, sends).await.expect("a slow sender is closed as well");
-    let counts = stage.servers.counts().http;
-    assert_eq!((counts.connections, counts.connections_in_flight), (4, 0));
+    until("no connection is left", || stage.servers.counts().http.connections_in_flight == 0).await;
+    assert_eq!(stage.servers.counts().http.connections, 4);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -355,13 +365,19 @@ fn with_length(announced: usize, sent: usize) -> Harm {
     Harm::Says([head.into_bytes(), vec![0x2a; sent]].concat())
 }
 
-/// The phones of `stage`, booted once with HTTP at `http` and TFTP at the stage.
+/// The phones of `stage`, booted once with HTTP at `http` and TFTP at the stage, and the lists that
+/// they had before.
 async fn boot(stage: &Stage, http: SocketAddr) -> (Vec<Phone>, Recorder, TrustLists) {
-    let profile = PhoneProfile {
-        transport: TransportRule::Http,
-        http_timeout: Span::from_millis(700),
-        ..PhoneProfile::default()
-    };
+    boot_with(stage, http, Span::from_secs(10)).await
+}
+
+async fn boot_with(
+    stage: &Stage,
+    http: SocketAddr,
+    http_timeout: Span,
+) -> (Vec<Phone>, Recorder, TrustLists) {
+    let profile =
+        PhoneProfile { transport: TransportRule::Http, http_timeout, ..PhoneProfile::default() };
     let shared = Arc::new(Shared::default());
     let env = Env {
         profile: Arc::new(profile.clone()),
@@ -392,12 +408,7 @@ async fn boot(stage: &Stage, http: SocketAddr) -> (Vec<Phone>, Recorder, TrustLi
     let clock = Clock::start();
     let swarm = Swarm::start(plan, clock, shared, phones).await.unwrap();
     swarm.boot_all(clock.now(), Span::ZERO, true).await;
-    let settled = async {
-        while !swarm.is_settled() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    timeout(PATIENCE, settled).await.expect("every phone settles");
+    until("every phone settles", || swarm.is_settled()).await;
     let (phones, recorder) = swarm.stop().await;
     (phones, recorder, before)
 }
@@ -443,12 +454,10 @@ async fn whatever_harm_http_does_tftp_brings_the_same_file() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dead_or_silent_port_costs_one_attempt_per_boot() {
     let stage = Stage::new().await;
-    let closed = {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        listener.local_addr().unwrap()
-    };
+    // Nobody listens at this address.
+    let closed = "127.0.0.78:6970".parse().unwrap();
     for server in [closed, hostile(Harm::Silence).await] {
-        let (_, recorder, _) = boot(&stage, server).await;
+        let (_, recorder, _) = boot_with(&stage, server, Span::from_millis(500)).await;
         let Counts { http_requests, http_fallbacks, tftp_transfers, .. } = recorder.counts;
         assert_eq!((http_requests, http_fallbacks, tftp_transfers), (8, 8, 24));
         assert_eq!(outcomes(&recorder, |outcome| outcome == Outcome::Ready), 8);
@@ -483,10 +492,37 @@ async fn nothing_that_does_not_verify_is_ever_in_force() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_closes_after_each_answer_is_no_fault() {
     let stage = Stage::new().await;
-    let answer = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec();
-    let (_, recorder, _) = boot(&stage, hostile(Harm::Says(answer)).await).await;
+    for version in ["1.1", "1.0"] {
+        let answer = format!("HTTP/{version} 404 Not Found\r\nContent-Length: 2\r\n\r\nno");
+        let server = hostile(Harm::Says(answer.into_bytes())).await;
+        let (_, recorder, _) = boot(&stage, server).await;
+        let counts = &recorder.counts;
+        // CTL, own and generic list, own and default configuration.
+        assert_eq!((counts.http_requests, counts.http_not_found), (40, 40));
+        assert_eq!((counts.http_errors, counts.http_connections), (0, 40));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn good_phones_are_ready_beside_a_thousand_bad_peers() {
+    limits::raise_descriptor_limit().unwrap();
+    let stage = Stage::new().await;
+    let mut bad = Vec::new();
+    for number in 0..1_000 {
+        let mut stream = stage.connect().await;
+        let said: &[u8] = match number % 4 {
+            0 => b"",
+            1 => b"GET /ITLFile.tlv HTTP/1.1\r\nHost:",
+            2 => b"\0\x16garbage\r\n\r\n",
+            // Asks again and again and never reads.
+            _ => &b"GET /ITLFile.tlv HTTP/1.1\r\nHost: x\r\n\r\n".repeat(20),
+        };
+        let _ = stream.write_all(said).await;
+        bad.push(stream);
+    }
+    let (_, recorder, _) = boot(&stage, stage.http).await;
+    assert_eq!(outcomes(&recorder, |outcome| outcome == Outcome::Ready), 8);
     let counts = &recorder.counts;
-    // CTL, own and generic list, own and default configuration.
-    assert_eq!((counts.http_requests, counts.http_not_found), (40, 40));
-    assert_eq!((counts.http_errors, counts.http_connections), (0, 40));
+    assert_eq!((counts.http_requests, counts.http_errors, counts.tftp_transfers), (24, 0, 0));
+    until("malformed heads are counted", || stage.servers.counts().http.malformed == 250).await;
 }

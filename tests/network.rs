@@ -253,7 +253,7 @@ fn topology() -> Topology {
         name: "pub".into(),
         address: [127, 0, 0, 1].into(),
         services: vec![ServiceKind::CallManager, ServiceKind::Tftp, ServiceKind::Tvs],
-        ports: Ports { tftp: 0, tvs: 0, capf: 0 },
+        ports: Ports { tftp: 0, tvs: 0, capf: 0, http: None },
     };
     let group = GroupSpec { name: "all".into(), members: vec![NODE], share: 1.0 };
     Topology {
@@ -323,10 +323,13 @@ async fn storm(weather: Weather) -> (Recorder, u64, Duration) {
             ..PhoneProfile::default()
         },
         tftp: rig.address,
+        // The phones of this rig ask over TFTP only.
+        http: rig.address,
         tvs: Some(tvs),
         allowed: Vec::new(),
         transfers_in_flight: 1_000,
         lookups_in_flight: 200,
+        connections_in_flight: 200,
         workers: 1,
     };
     let swarm = Swarm::start(plan, clock, shared, phones).await.unwrap();

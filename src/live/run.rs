@@ -242,11 +242,16 @@ impl<'a> Driver<'a> {
         signals: &mut Signals,
         observer: &mut dyn Observer,
     ) -> Result<LiveRun, LiveError> {
-        observer.started(&self.describe());
+        let mut lines = self.describe();
         let listener = match options.metrics {
-            Some(address) => Some(self.listen(address).await?),
+            Some(address) => {
+                let (stop, address) = self.listen(address).await?;
+                lines.push(format!("metrics   http://{address}/metrics"));
+                Some(stop)
+            }
             None => None,
         };
+        observer.started(&lines);
         let starts_from_nothing =
             self.plan.fleet.start == FleetStart::Factory || self.plan.target.is_some();
         if starts_from_nothing {
@@ -422,17 +427,22 @@ impl<'a> Driver<'a> {
         lines
     }
 
-    async fn listen(&self, address: SocketAddr) -> Result<oneshot::Sender<()>, LiveError> {
-        let listener = TcpListener::bind(address)
-            .await
-            .map_err(|cause| LiveError::Metrics { address, cause })?;
+    /// Answers Prometheus until the sender is dropped; returns the real address, because port 0
+    /// lets the host choose.
+    async fn listen(
+        &self,
+        address: SocketAddr,
+    ) -> Result<(oneshot::Sender<()>, SocketAddr), LiveError> {
+        let failed = |cause| LiveError::Metrics { address, cause };
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
         let (stop, stopped) = oneshot::channel::<()>();
         self.render(&self.swarm.snapshot());
         let text = Arc::clone(&self.metrics);
         let body = move || text.lock().expect("rendering does not panic").clone();
         let stopped = async move { drop(stopped.await) };
         tokio::spawn(http::serve_text(listener, stopped, body));
-        Ok(stop)
+        Ok((stop, address))
     }
 
     fn render(&self, recorder: &Recorder) {

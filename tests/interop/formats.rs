@@ -1,7 +1,7 @@
 //! Files that we write verify in implementations that are not ours: Python (`cryptography`,
 //! `asn1crypto`, a small TLV reader) and OpenSSL.
 //!
-//! `cargo test --test interop_formats -- --ignored`; needs Python 3 with both packages, and openssl.
+//! Needs Python 3 with both packages, and openssl.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,7 +15,7 @@ fn python_reads_what_we_write() {
     let folder = TempDir::new().unwrap();
     let files = written_files(folder.path());
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop/read_formats.py");
-    let output = Command::new("python3")
+    let output = Command::new(python())
         .arg(script)
         .args([key("device.pem"), key("tftp.pem")])
         .args(&files)
@@ -24,6 +24,16 @@ fn python_reads_what_we_write() {
     let out = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{out}\n{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(out.lines().filter(|line| line.starts_with("ok ")).count(), files.len(), "{out}");
+}
+
+/// A Python that has both packages: the one on the path, or the system's.
+fn python() -> &'static str {
+    let has = |python: &&str| {
+        let check = Command::new(python).args(["-c", "import cryptography, asn1crypto"]).output();
+        check.is_ok_and(|output| output.status.success())
+    };
+    let found = ["python3", "/usr/bin/python3"].into_iter().find(has);
+    found.expect("python3 with cryptography and asn1crypto is installed")
 }
 
 #[test]

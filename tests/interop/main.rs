@@ -5,6 +5,7 @@
 //! A program that is missing is a failure.
 
 mod capture;
+mod formats;
 mod lab;
 mod peers;
 mod prometheus;

@@ -148,6 +148,26 @@ async fn three_places_for_connections_are_enough_for_every_phone_in_turn() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reset_in_the_middle_of_a_boot_starts_again_and_leaves_nothing_behind() {
+    let text = std::fs::read_to_string("scenarios/mixed-fleet.toml").unwrap();
+    let again = "[[event]]\nafter = \"previous\"\ndelay = \"40ms\"\n\
+                 reset-phones = { spread = \"0s\" }\n[[slo]]";
+    let scenario = text.replace("30s", "0s").replacen("[[slo]]", again, 1);
+    let overrides = [
+        "fleet.phones=300".to_owned(),
+        "phone.transport=http".to_owned(),
+        "run.connections-in-flight=20".to_owned(),
+        "cluster.node.0.ports={ tftp = 0, tvs = 0, capf = 0, http = 0 }".to_owned(),
+        "slo=[]".to_owned(),
+    ];
+    let plan = load(Path::new("x.toml"), &scenario, &overrides, &known_paths()).unwrap();
+    let (summary, run) = run_with(&plan, &LiveOptions::default()).await;
+    assert_eq!((summary.phones.ready, run.recorder.counts.boots), (300, 600));
+    assert!(summary.http.requests > 900, "files of both boots: {:?}", summary.http);
+    assert_eq!((summary.http.errors, run.recorder.counts.unexpected), (0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn live_and_virtual_time_agree_on_every_count() {
     use resetstorm::measure::{Finish, RunFacts};
     use resetstorm::sim::{Delays, World};

@@ -8,7 +8,9 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
 
 use crate::base::{NodeId, Span};
-use crate::cluster::{Cluster, Effect, ServiceKind, SignCacheMode, TftpService, TvsService};
+use crate::cluster::{
+    Cluster, Effect, ServiceKind, SignCacheMode, TftpService, Topology, TvsService,
+};
 use crate::net::Clock;
 use crate::transfer::UploadLimits;
 
@@ -220,13 +222,7 @@ impl Servers {
             pumps.insert(node, spawn_pump(parts, socket, sender, counters)?);
         }
         let http_shared = Arc::new(HttpShared::new(&settings, signing.clone()));
-        let mut http_nodes = BTreeMap::new();
-        for (node, listener) in http {
-            let place = Place::of_http(&topology, node);
-            let server = HttpNode::new(place.clone(), listener, Arc::clone(&http_shared))
-                .map_err(|cause| ServeError::Bind(place.error(cause)))?;
-            http_nodes.insert(node, server);
-        }
+        let http_nodes = http_nodes(&topology, http, &http_shared)?;
         let http_runtime = match http_nodes.len() {
             0 => None,
             _ => Some(runtime("serve-http", settings.http_threads)?),
@@ -320,6 +316,20 @@ fn absent_tftp(node: NodeId) -> ServeError {
 
 fn thread_error(thread: &str, cause: io::Error) -> ServeError {
     ServeError::Thread { thread: thread.to_owned(), cause }
+}
+
+fn http_nodes(
+    topology: &Topology,
+    listeners: Vec<(NodeId, std::net::TcpListener)>,
+    shared: &Arc<HttpShared>,
+) -> Result<BTreeMap<NodeId, HttpNode>, ServeError> {
+    let node = |(node, listener)| {
+        let place = Place::of_http(topology, node);
+        HttpNode::new(place.clone(), listener, Arc::clone(shared))
+            .map(|server| (node, server))
+            .map_err(|cause| ServeError::Bind(place.error(cause)))
+    };
+    listeners.into_iter().map(node).collect()
 }
 
 fn runtime(name: &str, threads: usize) -> Result<Runtime, ServeError> {

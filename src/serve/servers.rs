@@ -53,7 +53,8 @@ impl Default for ServeSettings {
             sign_queue_max: 100_000,
             tvs_threads: 2,
             tvs_connections_max: 4_096,
-            handshake_deadline: Span::from_secs(5),
+            // As patient as the phones: what lingers gives way when its place is needed.
+            handshake_deadline: Span::from_secs(10),
             request_deadline: Span::from_secs(5),
         }
     }

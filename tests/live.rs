@@ -101,6 +101,12 @@ async fn all_phones_at_once_end_in_the_same_counts() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_scenario_of_the_sign_cache_ends_in_its_counts() {
+    let summary = expect_pass("sign-cache.toml").await;
+    assert_eq!((summary.signatures.made, summary.signatures.cache_hits), (301, 299));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn live_and_virtual_time_agree_on_every_count() {
     use resetstorm::measure::{Finish, RunFacts};
     use resetstorm::sim::{Delays, World};

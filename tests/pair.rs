@@ -27,7 +27,7 @@ fn run(plan: &Plan) -> (Summary, SimRun) {
     (Summary::new(&run.recorder, facts, &plan.slos, Finish::Complete), run)
 }
 
-const SCENARIOS: [&str; 7] = [
+const SCENARIOS: [&str; 8] = [
     "callmanager-regen.toml",
     "tvs-regen.toml",
     "callmanager-and-tvs.toml",
@@ -35,6 +35,7 @@ const SCENARIOS: [&str; 7] = [
     "rename-all-three.toml",
     "single-member-group.toml",
     "storm-all-at-once.toml",
+    "sign-cache.toml",
 ];
 
 #[test]

@@ -125,6 +125,12 @@ async fn a_mixed_fleet_loads_over_both_transports_and_ends_in_the_same_counts() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_scenario_of_the_sign_cache_ends_in_its_counts() {
+    let summary = expect_pass("sign-cache.toml").await;
+    assert_eq!((summary.signatures.made, summary.signatures.cache_hits), (301, 299));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn phones_of_a_node_without_http_fall_back_and_are_ready() {
     // Nobody listens on port 6970 of this address.
     let address = "cluster.node.0.address=127.0.0.77";

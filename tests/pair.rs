@@ -27,7 +27,7 @@ fn run(plan: &Plan) -> (Summary, SimRun) {
     (Summary::new(&run.recorder, facts, &plan.slos, Finish::Complete), run)
 }
 
-const SCENARIOS: [&str; 8] = [
+const SCENARIOS: [&str; 9] = [
     "callmanager-regen.toml",
     "tvs-regen.toml",
     "callmanager-and-tvs.toml",
@@ -36,6 +36,7 @@ const SCENARIOS: [&str; 8] = [
     "single-member-group.toml",
     "storm-all-at-once.toml",
     "mixed-fleet.toml",
+    "sign-cache.toml",
 ];
 
 #[test]

@@ -16,6 +16,7 @@ fn all_eight_scenarios_are_there_and_named_like_their_files() {
         "mixed-fleet",
         "rename-all-three",
         "rename-one-of-three",
+        "sign-cache",
         "single-member-group",
         "storm-all-at-once",
         "tvs-regen",
@@ -55,13 +56,13 @@ fn every_scenario_waits_for_the_fleet_and_ends_with_its_reset() {
 }
 
 #[test]
-fn only_the_storm_resets_all_phones_at_once_and_it_judges_no_times() {
+fn only_storms_and_cache_reset_all_phones_at_once_and_nobody_judges_no_times() {
     for (_, plan) in plans() {
         let at_once = plan
             .timeline
             .iter()
             .any(|entry| entry.action == OperatorAction::ResetPhones { spread: Span::ZERO });
-        assert_eq!(at_once, plan.name == "storm-all-at-once");
+        assert_eq!(at_once, ["sign-cache", "storm-all-at-once"].contains(&plan.name.as_str()));
         assert!(plan.slos.iter().flat_map(Slo::paths).all(|path| !path.contains("_s")));
     }
 }

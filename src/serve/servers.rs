@@ -65,7 +65,8 @@ impl Default for ServeSettings {
             http_threads: 2,
             http_connections_max: 4_096,
             header_deadline: Span::from_secs(5),
-            handshake_deadline: Span::from_secs(5),
+            // As patient as the phones: what lingers gives way when its place is needed.
+            handshake_deadline: Span::from_secs(10),
             request_deadline: Span::from_secs(5),
         }
     }

@@ -8,6 +8,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 const REGEN: &str = "scenarios/callmanager-regen.toml";
@@ -122,7 +124,7 @@ fn an_interrupt_ends_with_130_and_partial_results() {
     let words = ["run", REGEN, "--phones", "40", "--set", OS_PORTS, "--set", slow, "--out", path];
     let mut child = Started::new(&words);
     child.wait_for("reset phones");
-    let status = child.signal("INT");
+    let status = child.signal(Signal::SIGINT);
     assert_eq!(status, Some(130));
     let manifest = json(&out.path().join("latest/run.json"));
     assert_eq!(manifest["state"], "interrupted");
@@ -169,7 +171,7 @@ fn serve_keeps_certificates_and_serves_a_swarm_of_another_process() {
     assert!(summary["cpu_s"]["serve"].is_null(), "the servers are not ours");
     let notes = summary["notes"].to_string();
     assert!(notes.contains("not done, the target is not ours: regenerate CallManager"), "{notes}");
-    assert_eq!(server.signal("TERM"), Some(0));
+    assert_eq!(server.signal(Signal::SIGTERM), Some(0));
 }
 
 #[test]
@@ -183,7 +185,7 @@ fn stored_certificates_are_used_again() {
         let mut server = Started::new(&words);
         server.wait_for("cluster ");
         texts.push(fs::read_to_string(&tvs).unwrap());
-        assert_eq!(server.signal("INT"), Some(0));
+        assert_eq!(server.signal(Signal::SIGINT), Some(0));
     }
     assert_eq!(texts[0], texts[1]);
 }
@@ -195,7 +197,7 @@ fn a_run_with_state_leaves_the_regenerated_certificate_there() {
     let words = ["serve", REGEN, "--phones", "1", "--set", OS_PORTS, "--state", dir];
     let mut server = Started::new(&words);
     server.wait_for("cluster ");
-    assert_eq!(server.signal("INT"), Some(0));
+    assert_eq!(server.signal(Signal::SIGINT), Some(0));
     let read = |name: &str| fs::read_to_string(state.path().join(name)).unwrap();
     let (signer, tvs) = (read("pub/CallManager.pem"), read("pub/TVS.pem"));
     assert_eq!(regen(out.path(), &["--state", dir]).code, 0);
@@ -230,7 +232,7 @@ fn metrics_are_answered_while_the_run_lasts() {
     assert!(text.starts_with("HTTP/1.1 200"), "{text}");
     assert!(text.contains("resetstorm_run_info{scenario=\"callmanager-regen\""), "{text}");
     assert!(text.contains("resetstorm_phones{state=\"stuck\"} 0"));
-    assert_eq!(child.signal("TERM"), Some(143));
+    assert_eq!(child.signal(Signal::SIGTERM), Some(143));
 }
 
 fn get(address: SocketAddr, path: &str) -> String {
@@ -274,10 +276,9 @@ impl Started {
     }
 
     /// Sends a signal; the exit code, if the program ends by itself within a bound.
-    fn signal(&mut self, name: &str) -> Option<i32> {
-        let pid = self.child.id().to_string();
-        let sent = Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap();
-        assert!(sent.success());
+    fn signal(&mut self, signal: Signal) -> Option<i32> {
+        let pid = i32::try_from(self.child.id()).unwrap();
+        kill(Pid::from_raw(pid), signal).unwrap();
         let begun = Instant::now();
         // The rest of stderr is read, so that the program never waits for us.
         let mut rest = String::new();

@@ -9,3 +9,4 @@ mod formats;
 mod lab;
 mod peers;
 mod prometheus;
+mod web;

@@ -4,16 +4,13 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use rustls::client::Resumption;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::crypto::Certificate;
+use crate::net::{Judge, TlsClients};
 use crate::wire::{WireError, tvs};
 
 /// Whom the client takes for the server.
@@ -82,7 +79,8 @@ pub async fn ask_tvs(
     timeout: Duration,
 ) -> Result<TvsAnswer, TvsFault> {
     let seen = Arc::new(Mutex::new(None));
-    let connector = TlsConnector::from(Arc::new(client_config(pin.clone(), Arc::clone(&seen))));
+    let (config, _) = TlsClients::default().config(judge(pin.clone(), Arc::clone(&seen)));
+    let connector = TlsConnector::from(config);
     let start = Instant::now();
     let tcp = within(timeout, "connect", TcpStream::connect(server)).await?;
     let connected = Instant::now();
@@ -146,70 +144,14 @@ fn check_answer(request: &[u8], answer: &[u8]) -> Result<(), WireError> {
     Err(WireError::new("answer of another session", 4, "the session id of the request"))
 }
 
-fn client_config(pin: ServerPin, seen: Arc<Mutex<Option<Vec<u8>>>>) -> ClientConfig {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier = PinVerifier { pin, seen, provider: Arc::clone(&provider) };
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("ring has suites for TLS 1.2 and 1.3")
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_no_client_auth();
-    config.resumption = Resumption::disabled();
-    config.enable_sni = false;
-    config
-}
-
-/// Admits servers by their certificate, as phones do; chains, names and dates play no part
-/// (`spec/tvs.md`, Client behaviour). The handshake signature is checked.
-#[derive(Debug)]
-struct PinVerifier {
-    pin: ServerPin,
-    seen: Arc<Mutex<Option<Vec<u8>>>>,
-    provider: Arc<CryptoProvider>,
-}
-
-impl ServerCertVerifier for PinVerifier {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        if let Ok(mut seen) = self.seen.lock() {
-            *seen = Some(end_entity.to_vec());
+/// Admits servers by their certificate, as phones do, and remembers what was shown.
+fn judge(pin: ServerPin, seen: Arc<Mutex<Option<Vec<u8>>>>) -> Judge {
+    Box::new(move |certificate| {
+        if let Ok(mut seen) = seen.lock() {
+            *seen = Some(certificate.to_vec());
         }
-        if self.pin.admits(end_entity) {
-            return Ok(ServerCertVerified::assertion());
-        }
-        Err(rustls::CertificateError::ApplicationVerificationFailure.into())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signature, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
-    }
+        pin.admits(certificate)
+    })
 }
 
 #[cfg(test)]
@@ -217,7 +159,7 @@ mod tests {
     use super::*;
     use crate::crypto::{CertificateSpec, Identity, KeySource};
     use rustls::ServerConfig;
-    use rustls::pki_types::PrivateKeyDer;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
     use tokio::net::TcpListener;
     use tokio_rustls::TlsAcceptor;
 

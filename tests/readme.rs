@@ -37,8 +37,9 @@ fn expand(word: String) -> Vec<String> {
         return vec![word];
     }
     let folder = fs::read_dir(Path::new(ROOT).join("scenarios")).unwrap();
-    let names = folder.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    names.filter(|name| name.ends_with(".toml")).map(|name| format!("scenarios/{name}")).collect()
+    let paths = folder.map(|entry| entry.unwrap().path());
+    let files = paths.filter(|path| path.extension().is_some_and(|ending| ending == "toml"));
+    files.map(|path| path.display().to_string()).collect()
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 
 use crate::base::{PhoneId, Purpose, Span, Time, stream};
 use crate::measure::{Recorder, StepKind};
@@ -42,8 +42,6 @@ pub struct Shared {
     pub published: Mutex<Recorder>,
     /// Phones with a planned boot or in a boot.
     pub unsettled: AtomicU64,
-    /// Told whenever the last phone has settled.
-    pub settled: Notify,
 }
 
 /// By which the phones of a worker reach TCP servers; what comes of it goes to its [`Results`].
@@ -184,7 +182,6 @@ impl Worker {
         let shared = Arc::new(Shared {
             published: Mutex::new(recorder.clone()),
             unsettled: AtomicU64::new(0),
-            settled: Notify::new(),
         });
         Ok(Worker {
             slots: phones.iter().map(|_| Slot::default()).collect(),
@@ -352,9 +349,6 @@ impl Worker {
             self.publish();
         }
         self.shared.unsettled.store(unsettled, Ordering::Release);
-        if unsettled == 0 {
-            self.shared.settled.notify_waiters();
-        }
     }
 
     fn act(&mut self, place: usize, now: Time, action: Action) {

@@ -145,3 +145,35 @@ async fn read_message(stream: &mut TlsStream<TcpStream>) -> Result<Vec<u8>, TvsF
     stream.read_exact(&mut message[header.len()..]).await.map_err(|_| TvsFault::Connection)?;
     Ok(message)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(target: Option<&str>, member: &str) -> Option<String> {
+        let client = LookupClient::new(
+            Clock::start(),
+            1,
+            Span::from_secs(1),
+            target.map(|text| text.parse().unwrap()),
+            vec!["192.0.2.7".parse().unwrap()],
+        );
+        let member = TvsMember { address: member.into(), port: 2445 };
+        client.address(&member).map(|address| address.to_string())
+    }
+
+    #[test]
+    fn only_loopback_and_permitted_hosts_are_ever_asked_whatever_a_config_says() {
+        assert_eq!(address(None, "127.0.0.3").as_deref(), Some("127.0.0.3:2445"));
+        assert_eq!(address(None, "::1").as_deref(), Some("[::1]:2445"));
+        assert_eq!(address(None, "192.0.2.7").as_deref(), Some("192.0.2.7:2445"));
+        assert_eq!(address(None, "192.0.2.8"), None);
+        assert_eq!(address(None, "tvs.example.test"), None, "names are not resolved");
+    }
+
+    #[test]
+    fn a_target_stands_for_every_member() {
+        let target = Some("127.0.0.1:9");
+        assert_eq!(address(target, "192.0.2.8").as_deref(), Some("127.0.0.1:9"));
+    }
+}

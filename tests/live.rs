@@ -366,3 +366,18 @@ async fn a_copied_certificate_without_its_key_is_no_identity() {
     }
     servers.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_ipv6_cluster_is_asked_from_one_address_with_a_socket_per_transfer() {
+    if std::net::UdpSocket::bind("[::1]:0").is_err() {
+        // A host without IPv6.
+        return;
+    }
+    let overrides =
+        ["fleet.phones=100", "cluster.node.0.address=\"::1\"", "run.transfers-in-flight=16"];
+    let plan = plan("storm-all-at-once.toml", &overrides);
+    let (summary, run) = run_with(&plan, &LiveOptions::default()).await;
+    assert_eq!(summary.verdict, "pass", "{:#}", summary.to_json());
+    assert_eq!((summary.tftp.in_flight_max, run.recorder.counts.unexpected), (16, 0));
+    assert!(summary.notes.iter().any(|note| note.contains("share this host's address")));
+}

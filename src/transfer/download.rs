@@ -141,6 +141,8 @@ impl Download {
             return Self::abort(TransferFault::Protocol, ErrorCode::IllegalOperation, out);
         };
         match packet {
+            // A late block of an earlier transfer on this port must not choose our peer.
+            Packet::Data { block, .. } if self.peer_port.is_none() && block != 1 => Progress::Stray,
             Packet::Data { block, data } => {
                 self.peer_port = Some(port);
                 self.on_data(block, data, now, out)
@@ -379,6 +381,16 @@ mod tests {
         let mut out = Vec::new();
         let progress = download.on_datagram(&data(2, 3), TID + 1, Time::ZERO, &mut out);
         assert_eq!((progress, out.len()), (Progress::Stray, 0));
+        assert_eq!(download.peer_port(), Some(TID));
+    }
+
+    #[test]
+    fn a_late_block_of_an_earlier_transfer_does_not_choose_the_peer() {
+        let (mut download, _) = start(Options::default());
+        let mut out = Vec::new();
+        let late = download.on_datagram(&data(9, 3), TID + 1, Time::ZERO, &mut out);
+        assert_eq!((late, out.len(), download.peer_port()), (Progress::Stray, 0, None));
+        assert_eq!(feed(&mut download, &data(1, 512)), (Progress::Continue, ack(1)));
         assert_eq!(download.peer_port(), Some(TID));
     }
 

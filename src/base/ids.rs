@@ -18,11 +18,6 @@ pub struct DeviceName([u8; 6]);
 const FLEET_OUI: [u8; 3] = [0x0C, 0x75, 0xBD];
 
 impl DeviceName {
-    /// The name with this MAC address.
-    pub const fn from_mac(mac: [u8; 6]) -> DeviceName {
-        DeviceName(mac)
-    }
-
     /// The name of phone number `phone` of the fleet; numbers are below 2^24 (16.7 million).
     pub fn of_phone(phone: PhoneId) -> DeviceName {
         let mut mac = [0; 6];

@@ -167,11 +167,6 @@ impl Phone {
         self.config.as_ref()
     }
 
-    /// Whether the phone is not booting.
-    pub const fn is_at_rest(&self) -> bool {
-        matches!(self.state, State::Rest)
-    }
-
     /// Whether the phone waits for the answer of TVS with this token.
     pub fn awaits_tvs(&self, token: u32) -> bool {
         matches!(self.state, State::Lookup(_)) && self.token == token

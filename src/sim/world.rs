@@ -221,21 +221,6 @@ impl World {
         self.finish()
     }
 
-    /// The cluster, to look at or to change between events.
-    pub fn cluster_mut(&mut self) -> &mut Cluster {
-        &mut self.cluster
-    }
-
-    /// A phone, to look at or to prepare.
-    pub fn phone_mut(&mut self, phone: PhoneId) -> &mut Phone {
-        &mut self.phones[phone.0 as usize]
-    }
-
-    /// What phones share in this world.
-    pub const fn env(&self) -> &Env {
-        &self.env
-    }
-
     fn populate(&mut self) {
         let service = self.cluster.tftp(self.plan.fleet.tftp).map(Arc::clone);
         let list = service.as_ref().map(|service| service.signed_list());

@@ -8,11 +8,12 @@ use resetstorm::cluster::OperatorAction;
 use resetstorm::scenario::{Plan, Slo, Trigger, load, to_toml};
 
 #[test]
-fn all_eight_scenarios_are_there_and_named_like_their_files() {
+fn all_scenarios_are_there_and_named_like_their_files() {
     let names: Vec<String> = plans().map(|(_, plan)| plan.name).collect();
     let expected = [
         "callmanager-and-tvs",
         "callmanager-regen",
+        "https-provisioning",
         "mixed-fleet",
         "rename-all-three",
         "rename-one-of-three",

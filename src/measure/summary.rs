@@ -9,7 +9,7 @@ use crate::phone::{AcceptPath, FileKind};
 use crate::scenario::{Slo, SloResult, SloVerdict};
 use crate::wire::tvs::Command;
 
-use super::recorder::{Recorder, StepKind};
+use super::recorder::{HttpSums, Recorder, StepKind};
 
 /// `summary.json`, schema 1: all aggregates of a run and its verdict.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -36,6 +36,8 @@ pub struct Summary {
     pub tftp: TftpCounts,
     /// Files over HTTP as the phones saw them.
     pub http: HttpCounts,
+    /// Files over HTTPS as the phones saw them.
+    pub https: HttpCounts,
     /// Signatures made by the cluster and verified by phones.
     pub signatures: Signatures,
     /// Seconds from the storm's first reset until a share of the fleet was ready.
@@ -132,6 +134,8 @@ pub struct TrustPaths {
     pub accepted_by_tvs_cache: u64,
     /// TVS vouched for the signer.
     pub accepted_by_tvs: u64,
+    /// No signature, from an HTTPS server that the lists vouch for.
+    pub accepted_by_https: u64,
     /// Refused.
     pub refused: u64,
 }
@@ -153,7 +157,7 @@ pub struct TftpCounts {
     pub in_flight_max: u64,
 }
 
-/// Files over HTTP as the phones saw them.
+/// Files over HTTP, or over HTTPS, as the phones saw them.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct HttpCounts {
     /// Files asked for.
@@ -261,6 +265,12 @@ pub struct ServeSummary {
     pub http_requests: u64,
     /// HTTP connections.
     pub http_connections: u64,
+    /// HTTPS requests.
+    pub https_requests: u64,
+    /// TLS handshakes of HTTPS that were completed.
+    pub https_handshakes_ok: u64,
+    /// TLS handshakes of HTTPS that failed.
+    pub https_handshakes_failed: u64,
     /// TLS handshakes that were completed.
     pub tvs_handshakes_ok: u64,
     /// TLS handshakes that failed, those that a phone refused among them.
@@ -335,7 +345,8 @@ impl Summary {
                 configs: trust_paths(recorder, &[FileKind::Config]),
             },
             tftp: tftp(recorder),
-            http: http(recorder),
+            http: http(&recorder.counts.http),
+            https: http(&recorder.counts.https),
             signatures: Signatures {
                 made: facts.signed.made - facts.signed_before.made,
                 made_before: facts.signed_before.made,
@@ -479,6 +490,7 @@ fn trust_paths(recorder: &Recorder, kinds: &[FileKind]) -> TrustPaths {
         accepted_by_itl: by(AcceptPath::Itl),
         accepted_by_tvs_cache: by(AcceptPath::TvsCache),
         accepted_by_tvs: by(AcceptPath::Tvs),
+        accepted_by_https: by(AcceptPath::Https),
         refused: recorder.counts.refused_of(kinds),
     }
 }
@@ -495,15 +507,14 @@ fn tftp(recorder: &Recorder) -> TftpCounts {
     }
 }
 
-fn http(recorder: &Recorder) -> HttpCounts {
-    let counts = &recorder.counts;
+fn http(sums: &HttpSums) -> HttpCounts {
     HttpCounts {
-        requests: counts.http_requests,
-        connections: counts.http_connections,
-        bytes: counts.http_bytes,
-        not_found: counts.http_not_found,
-        fallbacks: counts.http_fallbacks,
-        errors: counts.http_errors,
+        requests: sums.requests,
+        connections: sums.connections,
+        bytes: sums.bytes,
+        not_found: sums.not_found,
+        fallbacks: sums.fallbacks,
+        errors: sums.errors,
     }
 }
 

@@ -1,6 +1,6 @@
 use std::net::SocketAddr;
 
-use crate::base::{NodeId, Span, Time};
+use crate::base::{NodeId, PhoneId, Span, Time};
 use crate::cluster::{OperatorAction, Topology};
 use crate::phone::PhoneProfile;
 
@@ -38,8 +38,8 @@ pub struct FleetPlan {
     pub phones: u32,
     /// Models and their shares, which add up to 1; sorted by model.
     pub models: Vec<(String, f64)>,
-    /// The node whose TFTP service the phones ask.
-    pub tftp: NodeId,
+    /// The nodes whose TFTP services the phones ask, at least one (see [`FleetPlan::tftp_of`]).
+    pub tftp: Vec<NodeId>,
     /// What the phones hold when the run starts.
     pub start: FleetStart,
     /// Within which span the phones power on when they boot at the start of the run.
@@ -124,6 +124,11 @@ pub struct Target {
 }
 
 impl FleetPlan {
+    /// The TFTP node of a phone: phones take turns, so that their shares differ by one at most.
+    pub fn tftp_of(&self, phone: PhoneId) -> NodeId {
+        self.tftp[phone.0 as usize % self.tftp.len()]
+    }
+
     /// The models as numbers (a plan's models are four digits) with their shares.
     pub fn model_numbers(&self) -> Vec<(u16, f64)> {
         let number = |(model, share): &(String, f64)| {

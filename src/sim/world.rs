@@ -8,13 +8,13 @@ use ring::digest::{Context, SHA256};
 use crate::base::{NodeId, PhoneId, Purpose, Span, Time, stream};
 use crate::cluster::{
     Cluster, Effect, FileReply, FleetSpec, Genesis, PendingFile, ServedFile, SignCounts, SignJob,
-    Signed, Waiter,
+    Signed, TftpService, Waiter,
 };
 use crate::crypto::KeySource;
 use crate::measure::{Recorder, StepKind};
 use crate::phone::{
-    Action, Env, FILE_SIZE_MAX, Fact, HttpFault, Input, Phone, Shared, Sink, Step, Transport,
-    TvsFault, Verifier,
+    Action, Env, FILE_SIZE_MAX, Fact, HttpFault, Input, PROVISIONING_ROLES, Phone, Shared, Sink,
+    Step, Transport, TvsFault, Verifier,
 };
 use crate::scenario::{FleetStart, Plan, Timeline};
 use crate::transfer::{
@@ -100,8 +100,10 @@ struct Session {
     upload: Option<Upload<ServedFile>>,
     step: Option<Step>,
     started: Time,
-    /// Whether the phone has an HTTP connection.
-    connected: bool,
+    /// Whether the phone has an HTTP connection, and whether that is one over TLS.
+    connected: Option<bool>,
+    /// Whether the file is asked for over HTTPS.
+    secure: bool,
     /// When the file was asked for that HTTP did not bring.
     fell_back: Option<Time>,
 }
@@ -120,8 +122,8 @@ struct Parked {
 enum HttpAnswer {
     File(Vec<u8>),
     Missing,
-    /// Nobody listens.
-    Refused,
+    /// Nobody listens, or the phone does not trust who does.
+    Refused(HttpFault),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -222,13 +224,19 @@ impl World {
     }
 
     fn populate(&mut self) {
-        let service = self.cluster.tftp(self.plan.fleet.tftp).map(Arc::clone);
-        let list = service.as_ref().map(|service| service.signed_list());
+        let nodes = self.plan.fleet.tftp.iter();
+        let served: Vec<_> = nodes
+            .map(|&node| {
+                let service = self.cluster.tftp(node).map(Arc::clone)?;
+                let list = service.signed_list();
+                Some((service, list))
+            })
+            .collect();
         for number in 0..self.plan.fleet.phones {
             let id = PhoneId(number);
             let mut phone = Phone::new(id, self.cluster.fleet().model(id));
-            if let (FleetStart::ItlCurrent, Some(service), Some(list)) =
-                (self.plan.fleet.start, &service, &list)
+            if let (FleetStart::ItlCurrent, Some((service, list))) =
+                (self.plan.fleet.start, &served[number as usize % served.len()])
             {
                 let (config, identity) = service.config_of(id);
                 phone
@@ -305,7 +313,7 @@ impl World {
                 self.recorder.begin_boot(phone as usize, self.now);
                 self.cancel(phone);
                 let session = self.session(phone);
-                (session.connected, session.fell_back) = (false, None);
+                (session.connected, session.fell_back) = (None, None);
                 self.step(phone, Input::Boot);
             }
             Event::Timer { phone, token } => self.step(phone, Input::Timer { token }),
@@ -348,7 +356,7 @@ impl World {
             self.digest.update(line.as_bytes());
             self.recorder.fact(phone, self.now, &fact);
             if let Fact::Settled { .. } = fact {
-                self.sessions[phone].connected = false;
+                self.sessions[phone].connected = None;
             }
         }
         for action in sink.actions.drain(..) {
@@ -361,14 +369,17 @@ impl World {
         match action {
             Action::SetTimer { at, token } => self.push(at, Event::Timer { phone, token }),
             Action::Fetch { step, file, transport: Transport::Http } => {
-                self.fetch_http(phone, step, file);
+                self.fetch_http(phone, step, file, false);
+            }
+            Action::Fetch { step, file, transport: Transport::Https } => {
+                self.fetch_http(phone, step, file, true);
             }
             Action::Fetch { step, file, transport: Transport::Tftp } => {
                 self.fetch(phone, step, file);
             }
             Action::AskTvs { members, member, token, request, lists } => {
                 // A phone that waits for TVS closes its HTTP connection.
-                (self.session(phone).started, self.session(phone).connected) = (self.now, false);
+                (self.session(phone).started, self.session(phone).connected) = (self.now, None);
                 let round_trip = self.delays.one_way.times(2);
                 let Some(node) = self.tvs_node(&members[member]) else {
                     let fault = TvsFault::Connection;
@@ -378,7 +389,7 @@ impl World {
                 let service = Arc::clone(self.cluster.tvs(node).expect("the node was found by it"));
                 // Two round trips until the phone sees the certificate, one for the question.
                 let at = self.now + round_trip.times(2) + self.delays.handshake;
-                if !lists.judge_server(ROLE_TVS, service.identity.certificate.der()) {
+                if !lists.judge_server(&[ROLE_TVS], service.identity.certificate.der()) {
                     let fault = TvsFault::CertificateRefused;
                     return self.push(at, Event::TvsFault { phone, token, fault });
                 }
@@ -419,37 +430,60 @@ impl World {
         *session = Session { generation, connected, fell_back, ..Session::default() };
     }
 
-    /// Connecting takes one round trip, and so does a request.
-    fn fetch_http(&mut self, phone: u32, step: Step, file: Arc<str>) {
-        self.recorder.counts.http_requests += 1;
+    /// Connecting takes one round trip, two more with TLS, and so does a request.
+    fn fetch_http(&mut self, phone: u32, step: Step, file: Arc<str>, secure: bool) {
+        self.recorder.counts.http_mut(secure).requests += 1;
         self.cancel(phone);
         let (now, round_trip) = (self.now, self.delays.one_way.times(2));
-        let listens = self.listens_to_http();
+        let listens = self.listens_to_http(phone, secure);
+        let trusted = !secure || self.trusts_files_of(phone);
         let session = self.session(phone);
-        (session.step, session.started) = (Some(step), now);
-        let (generation, connected) = (session.generation, session.connected);
-        session.connected = listens;
+        (session.step, session.secure, session.started) = (Some(step), secure, now);
+        let generation = session.generation;
+        let connected = session.connected == Some(secure);
+        session.connected = (listens && trusted).then_some(secure);
+        let refuse =
+            |fault| Event::HttpAnswered { phone, generation, answer: HttpAnswer::Refused(fault) };
         if !listens {
-            let answer = HttpAnswer::Refused;
-            return self.push(now + round_trip, Event::HttpAnswered { phone, generation, answer });
+            return self.push(now + round_trip, refuse(HttpFault::Connection));
         }
-        self.recorder.counts.http_connections += u64::from(!connected);
-        let connect = if connected { Span::ZERO } else { round_trip };
+        self.recorder.counts.http_mut(secure).connections += u64::from(!connected);
+        let handshake =
+            if secure { round_trip.times(2) + self.delays.handshake } else { Span::ZERO };
+        let connect = if connected { Span::ZERO } else { round_trip + handshake };
+        if !trusted {
+            return self.push(now + connect, refuse(HttpFault::CertificateRefused));
+        }
         let at = now + connect + self.delays.one_way;
         self.push(at, Event::HttpAsked { phone, generation, file });
     }
 
-    /// Whether the phones' TFTP node answers HTTP now.
-    fn listens_to_http(&self) -> bool {
-        let node = self.plan.fleet.tftp;
-        let has_port = self.cluster.topology().node(node).ports.http.is_some();
-        has_port && self.cluster.tftp(node).is_some()
+    /// The TFTP service of a phone's node, if it runs.
+    fn tftp_of(&self, phone: u32) -> Option<&Arc<TftpService>> {
+        self.cluster.tftp(self.plan.fleet.tftp_of(PhoneId(phone)))
+    }
+
+    /// Whether a phone's TFTP node answers HTTP, or HTTPS, now.
+    fn listens_to_http(&self, phone: u32, secure: bool) -> bool {
+        let node = self.plan.fleet.tftp_of(PhoneId(phone));
+        let ports = self.cluster.topology().node(node).ports;
+        let port = if secure { ports.https } else { ports.http };
+        port.is_some() && self.cluster.tftp(node).is_some()
+    }
+
+    /// Whether a phone accepts what its TFTP node presents over HTTPS.
+    fn trusts_files_of(&self, phone: u32) -> bool {
+        let lists = self.phones[phone as usize].lists();
+        self.tftp_of(phone).is_some_and(|service| {
+            lists.judge_server(PROVISIONING_ROLES, service.signer().certificate.der())
+        })
     }
 
     fn on_http_server(&mut self, phone: u32, generation: u32, file: &str) {
-        let service = self.cluster.tftp(self.plan.fleet.tftp).map(Arc::clone);
+        let service = self.tftp_of(phone).map(Arc::clone);
         let Some(service) = service else {
-            return self.answer_http(phone, generation, HttpAnswer::Refused);
+            let answer = HttpAnswer::Refused(HttpFault::Connection);
+            return self.answer_http(phone, generation, answer);
         };
         let waiter = Waiter(self.next_waiter);
         self.next_waiter += 1;
@@ -474,17 +508,18 @@ impl World {
         let session = self.session(phone);
         let (started, step) = (session.started, session.step);
         let Some(step) = step.filter(|_| session.generation == generation) else { return };
-        if answer == HttpAnswer::Refused {
-            (session.connected, session.fell_back) = (false, Some(started));
-            self.recorder.http_failed(step.into());
-            return self.step(phone, Input::HttpFailed { fault: HttpFault::Connection });
+        let secure = session.secure;
+        if let HttpAnswer::Refused(fault) = answer {
+            (session.connected, session.fell_back) = (None, Some(started));
+            self.recorder.http_failed(step.into(), secure);
+            return self.step(phone, Input::HttpFailed { fault });
         }
         self.recorder.step(step.into(), true, started, started, self.now);
         if let HttpAnswer::File(bytes) = answer {
-            self.recorder.counts.http_bytes += bytes.len() as u64;
+            self.recorder.counts.http_mut(secure).bytes += bytes.len() as u64;
             self.step(phone, Input::File { bytes: &bytes });
         } else {
-            self.recorder.counts.http_not_found += 1;
+            self.recorder.counts.http_mut(secure).not_found += 1;
             self.step(phone, Input::FileMissing);
         }
     }
@@ -525,7 +560,7 @@ impl World {
     }
 
     fn on_server(&mut self, phone: u32, generation: u32, bytes: &[u8]) {
-        let Some(service) = self.cluster.tftp(self.plan.fleet.tftp).map(Arc::clone) else {
+        let Some(service) = self.tftp_of(phone).map(Arc::clone) else {
             return;
         };
         if self.session(phone).generation != generation {
@@ -696,10 +731,11 @@ impl World {
 
     fn finish(mut self) -> SimRun {
         if self.any_wave {
-            let service = self.cluster.tftp(self.plan.fleet.tftp).map(Arc::clone);
-            let served = |file: &str| service.as_ref()?.identity_of(file);
-            let phones = &self.phones;
-            self.recorder.close(|number| phones[number].is_current(served));
+            let (phones, cluster, fleet) = (&self.phones, &self.cluster, &self.plan.fleet);
+            self.recorder.close(|number| {
+                let service = cluster.tftp(fleet.tftp_of(phones[number].id()));
+                phones[number].is_current(|file| service?.identity_of(file))
+            });
         }
         self.recorder.counts.verified = self.env.verifier.count() - self.verified_before;
         SimRun {

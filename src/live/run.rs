@@ -379,6 +379,9 @@ impl<'a> Driver<'a> {
     async fn finish(self, signal: Option<Signal>) -> LiveRun {
         // Threads take their CPU time with them.
         let cpu_s = self.cpu_since();
+        let sign_mean_s = limits::cpu_seconds_of("serve-sign")
+            .filter(|_| self.signed().made > 0)
+            .map(|seconds| seconds / self.signed().made as f64);
         let (serve, signed, signed_before) =
             (self.serve_summary(), self.signed(), self.signed_before);
         let (phones, mut recorder) = self.swarm.stop().await;
@@ -402,6 +405,7 @@ impl<'a> Driver<'a> {
                 signed_before,
                 signed,
                 cpu_s,
+                sign_mean_s,
                 serve,
                 notes: self.notes,
             },

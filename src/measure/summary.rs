@@ -187,6 +187,10 @@ pub struct Signatures {
     pub cache_hits: u64,
     /// Requests that caused a signature.
     pub cache_misses: u64,
+    /// CPU seconds of a signature, the mean over the whole run; `null` where it cannot be measured.
+    pub mean_cpu_s: Option<f64>,
+    /// CPU seconds that the hits of the cache have saved the servers: their number times the mean.
+    pub saved_cpu_s: Option<f64>,
 }
 
 /// Seconds from the storm's first reset, over the whole fleet; `null` when not reached.
@@ -310,6 +314,8 @@ pub struct RunFacts {
     pub signed: SignCounts,
     /// CPU time by side.
     pub cpu_s: CpuSeconds,
+    /// CPU seconds of a signature, the mean over the whole run.
+    pub sign_mean_s: Option<f64>,
     /// Server counters.
     pub serve: ServeSummary,
     /// Notes for the reader.
@@ -353,6 +359,10 @@ impl Summary {
                 verified: recorder.counts.verified,
                 cache_hits: facts.signed.hits - facts.signed_before.hits,
                 cache_misses: facts.signed.misses - facts.signed_before.misses,
+                mean_cpu_s: facts.sign_mean_s,
+                saved_cpu_s: facts
+                    .sign_mean_s
+                    .map(|mean| mean * (facts.signed.hits - facts.signed_before.hits) as f64),
             },
             fleet_ready_s: fleet_ready(recorder),
             boot_time_s: percentiles(&boot.response_us),

@@ -160,8 +160,14 @@ fn http(http: &HttpCounts) -> String {
 
 fn signatures(summary: &Summary) -> String {
     let signatures = &summary.signatures;
+    let saved = match (signatures.saved_cpu_s, signatures.mean_cpu_s) {
+        (Some(saved), Some(mean)) if signatures.cache_hits > 0 => {
+            format!(" (saved the servers {} at {} each)", seconds(Some(saved)), seconds(Some(mean)))
+        }
+        _ => String::new(),
+    };
     format!(
-        "{} made ({} before the first reset), cache {} hits, {} misses · phones verified {}",
+        "{} made ({} before the first reset), cache {} hits{saved}, {} misses · phones verified {}",
         count(signatures.made),
         count(signatures.made_before),
         count(signatures.cache_hits),

@@ -15,6 +15,7 @@ mod run;
 mod seal;
 mod serve;
 mod show;
+mod sim;
 mod tftp;
 mod tvs;
 
@@ -37,6 +38,8 @@ enum Command {
     Check(check::CheckArgs),
     Run(run::RunArgs),
     Serve(serve::ServeArgs),
+    Sim(sim::SimArgs),
+    Replay(sim::ReplayArgs),
     Inspect(inspect::InspectArgs),
     Show(show::ShowArgs),
     Make(make::MakeArgs),
@@ -56,6 +59,8 @@ pub fn main() -> std::process::ExitCode {
         Command::Check(args) => check::check(args, &cli.global),
         Command::Run(args) => run::run(args, &cli.global),
         Command::Serve(args) => serve::serve(args, &cli.global),
+        Command::Sim(args) => sim::sim(args, &cli.global),
+        Command::Replay(args) => sim::replay(args, &cli.global),
         Command::Inspect(args) => inspect::run(args, cli.global.format),
         Command::Show(args) => show::run(args),
         Command::Make(args) => make::run(args),

@@ -1,5 +1,7 @@
 use std::sync::Arc;
 
+use dashmap::DashMap;
+
 use crate::base::{DeviceName, PhoneId};
 use crate::crypto::{FileIdentity, Identity};
 use crate::transfer::Content;
@@ -20,7 +22,16 @@ pub struct TftpService {
     itl: Arc<[u8]>,
     catalogue: Arc<Catalogue>,
     cache: Arc<SignCache>,
+    /// Names the list in the sign cache.
+    list_digest: u128,
+    /// What a phone holds that has taken the list.
+    list_identity: FileIdentity,
+    /// The headers of configurations that stand for many phones: signed once.
+    shared_headers: Arc<SharedHeaders>,
 }
+
+/// Signed headers by the digest of file name and content.
+type SharedHeaders = DashMap<u128, Arc<[u8]>>;
 
 /// What the service says to a request.
 #[derive(Debug)]
@@ -85,6 +96,8 @@ pub struct SignJob {
     signer: Identity,
     cache: Arc<SignCache>,
     waiter: Option<Waiter>,
+    /// Where the header is kept if the file stands for many.
+    shared: Option<(Arc<SharedHeaders>, u128)>,
 }
 
 /// A signature that was made.
@@ -99,13 +112,22 @@ pub struct Signed {
 impl SignJob {
     /// Makes the signature and puts it into the cache.
     pub fn run(self) -> Signed {
-        let signature = self.signer.key.sign_sha512(&self.header.to_be_signed(&self.body));
-        let header: Arc<[u8]> = self.header.with_signature(&signature).into();
+        let header = match &self.shared {
+            Some((headers, digest)) => {
+                Arc::clone(&headers.entry(*digest).or_insert_with(|| self.sign()))
+            }
+            None => self.sign(),
+        };
         let mut waiters = self.cache.complete(self.key, &header);
         if let Some(waiter) = self.waiter.filter(|waiter| !waiters.contains(waiter)) {
             waiters.push(waiter);
         }
         Signed { header, waiters }
+    }
+
+    fn sign(&self) -> Arc<[u8]> {
+        let signature = self.signer.key.sign_sha512(&self.header.to_be_signed(&self.body));
+        self.header.with_signature(&signature).into()
     }
 }
 
@@ -131,7 +153,19 @@ impl TftpService {
     ) -> TftpService {
         let digest = signer.certificate.sha256();
         let signer_id = u64::from_be_bytes(digest[..8].try_into().expect("32 bytes"));
-        TftpService { signer, signer_id, started_s, itl, catalogue, cache }
+        let certificate = &signer.certificate;
+        let list_identity = FileIdentity::signed(&itl, certificate.issuer(), certificate.serial());
+        TftpService {
+            signer_id,
+            started_s,
+            list_digest: content_digest(ITL_FILE_NAME, &itl),
+            list_identity,
+            itl,
+            catalogue,
+            cache,
+            signer,
+            shared_headers: Arc::default(),
+        }
     }
 
     /// Answers a request on behalf of `waiter`.
@@ -159,17 +193,16 @@ impl TftpService {
 
     /// What a phone holds that has just taken this file, or `None` if the file is not served.
     pub fn identity_of(&self, file: &str) -> Option<FileIdentity> {
-        let signed = |body: &[u8]| {
-            let certificate = &self.signer.certificate;
-            FileIdentity::signed(body, certificate.issuer(), certificate.serial())
+        let signer = self.list_identity.signer;
+        let of = |content: u64, signed: bool| FileIdentity {
+            content,
+            signer: if signed { signer } else { 0 },
         };
         Some(match self.wanted(file)? {
-            Wanted::Itl => signed(&self.itl),
-            Wanted::Config { body, signed: true, .. } => signed(&body),
-            Wanted::Config { body, signed: false, .. } => FileIdentity::unsigned(&body),
-            Wanted::DefaultConfig { signed: true } => signed(&self.catalogue.default_config()),
-            Wanted::DefaultConfig { signed: false } => {
-                FileIdentity::unsigned(&self.catalogue.default_config())
+            Wanted::Itl => self.list_identity,
+            Wanted::Config { phone, signed, .. } => of(self.catalogue.content_of(phone), signed),
+            Wanted::DefaultConfig { signed } => {
+                of(FileIdentity::unsigned(&self.catalogue.default_config()).content, signed)
             }
         })
     }
@@ -183,7 +216,7 @@ impl TftpService {
             }
             FileReply::Pending { file, job: None } => {
                 // Another thread is signing: sign for ourselves instead of waiting for it.
-                let digest = self.list_digest();
+                let digest = self.list_digest;
                 let job = self.job(ITL_FILE_NAME, (1, 2), digest, Arc::clone(&self.itl), None);
                 file.with_header(job.run().header).to_bytes()
             }
@@ -193,15 +226,14 @@ impl TftpService {
 
     /// The content of a phone's configuration and what a phone holds that has accepted it.
     pub fn config_of(&self, phone: PhoneId) -> (Arc<[u8]>, FileIdentity) {
-        let body = self.catalogue.render(phone);
-        let certificate = &self.signer.certificate;
-        let identity = FileIdentity::signed(&body, certificate.issuer(), certificate.serial());
-        (body, identity)
+        let signer = self.list_identity.signer;
+        let content = self.catalogue.content_of(phone);
+        (self.catalogue.render(phone), FileIdentity { content, signer })
     }
 
     /// The signatures of all files that are not in the cache, for prewarming.
     pub fn missing_signatures(&self) -> impl Iterator<Item = SignJob> + '_ {
-        let list = self.job(ITL_FILE_NAME, (1, 2), self.list_digest(), Arc::clone(&self.itl), None);
+        let list = self.job(ITL_FILE_NAME, (1, 2), self.list_digest, Arc::clone(&self.itl), None);
         let configs = (0..self.catalogue.phones()).map(PhoneId).map(|phone| {
             let body = self.catalogue.render(phone);
             let digest = self.catalogue.digest(phone, &body);
@@ -243,11 +275,7 @@ impl TftpService {
 
     fn list(&self, waiter: Waiter) -> FileReply {
         let body = Arc::clone(&self.itl);
-        self.signed(ITL_FILE_NAME, (1, 2), self.list_digest(), body, waiter)
-    }
-
-    fn list_digest(&self) -> u128 {
-        content_digest(ITL_FILE_NAME, &self.itl)
+        self.signed(ITL_FILE_NAME, (1, 2), self.list_digest, body, waiter)
     }
 
     fn signed(
@@ -270,6 +298,14 @@ impl TftpService {
         }
     }
 
+    /// The name of the file that is signed in place of `file`, and its digest, if one
+    /// configuration stands for many.
+    fn stand_in(&self, file: &str) -> Option<(String, u128)> {
+        let device: DeviceName = file.strip_suffix(".cnf.xml.sgn")?.parse().ok()?;
+        let (owner, digest) = self.catalogue.stand_in(device.phone()?)?;
+        Some((format!("{}.cnf.xml.sgn", DeviceName::of_phone(owner)), digest))
+    }
+
     fn job(
         &self,
         file: &str,
@@ -279,6 +315,8 @@ impl TftpService {
         waiter: Option<Waiter>,
     ) -> SignJob {
         let certificate = &self.signer.certificate;
+        let stand_in = self.stand_in(file);
+        let file = stand_in.as_ref().map_or(file, |(name, _)| name);
         let header = HeaderSpec {
             order: HeaderOrder::Cucm,
             version,
@@ -291,13 +329,16 @@ impl TftpService {
             file_name: file,
             timestamp: self.started_s,
         };
+        let header = header.encode();
+        let shared = stand_in.map(|(_, digest)| (Arc::clone(&self.shared_headers), digest));
         SignJob {
             key: CacheKey { content, signer: self.signer_id },
-            header: header.encode(),
+            header,
             body,
             signer: self.signer.clone(),
             cache: Arc::clone(&self.cache),
             waiter,
+            shared,
         }
     }
 }

@@ -406,6 +406,7 @@ impl<'a> Driver<'a> {
                 signed,
                 cpu_s,
                 serve,
+                sim: None,
                 notes: self.notes,
             },
             finish: if signal.is_some() { Finish::Interrupted } else { Finish::Complete },
@@ -543,6 +544,9 @@ fn notes(plan: &Plan, tftp: SocketAddr) -> Vec<String> {
         notes.push(
             "the phones booted from the factory state: they hold what the target gave them".into(),
         );
+    }
+    if !plan.fleet.sites.is_empty() {
+        notes.push("the links of [[fleet.site]] act in `sim` only: this run ignored them".into());
     }
     if Addresses::towards(tftp) == Addresses::Shared {
         notes.push("all phones share this host's address towards the TFTP server".into());

@@ -50,6 +50,9 @@ pub struct Summary {
     pub generator: Generator,
     /// What the servers counted; all zero against a target that is not ours.
     pub serve: ServeSummary,
+    /// What is only there in virtual time; `null` in a live run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sim: Option<SimSummary>,
     /// The SLOs of the scenario.
     pub slos: Vec<SloRow>,
     /// Things that a reader of the numbers must know.
@@ -269,6 +272,28 @@ pub struct ServeSummary {
     pub tvs_answers: u64,
 }
 
+/// What is only there in virtual time.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct SimSummary {
+    /// SHA-256 over all facts in their order, hexadecimal: the same plan, the same digest.
+    pub digest: String,
+    /// Random numbers that were drawn.
+    pub draws: u64,
+    /// Events that were handled.
+    pub events: u64,
+    /// Virtual seconds from the start of the run to its end.
+    pub virtual_s: f64,
+    /// Seconds from the first reset until a share of the fleet was registered, where that step
+    /// is played.
+    pub registered_s: FleetReady,
+    /// Events handled per second of wall-clock time here.
+    pub events_per_s: Option<f64>,
+    /// Resident bytes of the program at the end of the run per phone.
+    pub bytes_per_phone: Option<f64>,
+    /// Values that the result rests on and no public source gives, as `key = value`.
+    pub guesses: Vec<String>,
+}
+
 /// One SLO and how it came out.
 #[derive(Clone, Debug, Serialize)]
 pub struct SloRow {
@@ -302,6 +327,8 @@ pub struct RunFacts {
     pub cpu_s: CpuSeconds,
     /// Server counters.
     pub serve: ServeSummary,
+    /// What is only there in virtual time.
+    pub sim: Option<SimSummary>,
     /// Notes for the reader.
     pub notes: Vec<String>,
 }
@@ -352,6 +379,7 @@ impl Summary {
                 verdict: if saturated { "saturated" } else { "ok" }.into(),
             },
             serve: facts.serve,
+            sim: facts.sim,
             slos: Vec::new(),
             notes: facts.notes,
         };
@@ -508,13 +536,18 @@ fn http(recorder: &Recorder) -> HttpCounts {
 }
 
 fn fleet_ready(recorder: &Recorder) -> FleetReady {
-    let times = recorder.ready_times_s();
-    let total = recorder.phones().len();
-    let reached = |percent: usize| {
-        let needed = (total * percent).div_ceil(100).max(1);
-        times.get(needed - 1).copied()
-    };
-    FleetReady { p50: reached(50), p90: reached(90), p99: reached(99), last: reached(100) }
+    FleetReady::of(&recorder.ready_times_s(), recorder.phones().len())
+}
+
+impl FleetReady {
+    /// The shares of a fleet of `total` phones by the times of those that got there, in order.
+    pub fn of(times: &[f64], total: usize) -> FleetReady {
+        let reached = |percent: usize| {
+            let needed = (total * percent).div_ceil(100).max(1);
+            times.get(needed - 1).copied()
+        };
+        FleetReady { p50: reached(50), p90: reached(90), p99: reached(99), last: reached(100) }
+    }
 }
 
 fn percentiles(histogram: &Histogram<u64>) -> PercentilesS {

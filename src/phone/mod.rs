@@ -8,8 +8,10 @@ mod env;
 mod judge;
 mod lists;
 mod machine;
+mod pinned;
 mod profile;
 mod transport;
+mod vouched;
 
 pub use contract::{Action, Fact, Failure, Input, Outcome, Sink, Step, TvsFault};
 pub use env::{Env, Shared};

@@ -9,6 +9,8 @@ use std::net::{IpAddr, SocketAddr};
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::cost::CostModel;
+use super::network::RawSite;
 use super::quantity::Quantity;
 
 pub(super) type Text = Spanned<String>;
@@ -45,6 +47,7 @@ pub(super) struct RawCluster {
     pub node: Vec<RawNode>,
     #[serde(default)]
     pub group: Vec<RawGroup>,
+    pub cost: Option<Spanned<CostModel>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -84,6 +87,8 @@ pub(super) struct RawFleet {
     pub start: Option<Text>,
     #[serde(default)]
     pub arrival: RawArrival,
+    #[serde(default)]
+    pub site: Vec<RawSite>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -8,9 +8,11 @@ use crate::cluster::{ServiceKind, Topology};
 use crate::phone::{PhoneProfile, TRANSPORT_RULES, TransportRule};
 
 use super::cluster_checks::{check_shares, node_named, runs, topology};
+use super::cost::CostModel;
 use super::error::Problem;
 use super::event_checks::{positive, timeline};
 use super::names::{check_plain, one_of};
+use super::network::sites;
 use super::plan::{FleetPlan, FleetStart, Limits, Plan, Target};
 use super::raw::{Length, RawFleet, RawPhone, RawRun, RawScenario, RawTarget, Text};
 use super::slo::Slo;
@@ -25,6 +27,7 @@ pub(super) fn resolve(raw: &RawScenario, known_paths: &[String]) -> Result<Plan,
         about: raw.about.clone(),
         seed: raw.seed.unwrap_or(SEED),
         fleet: fleet(&raw.fleet, &topology)?,
+        cost: raw.cluster.cost.as_ref().map_or_else(|| Ok(CostModel::default()), cost)?,
         phone: phone(&raw.phone)?,
         timeline: timeline(&raw.event, &topology)?,
         slos: raw.slo.iter().map(|raw| slo(&raw.expr, known_paths)).collect::<Result<_, _>>()?,
@@ -85,7 +88,15 @@ fn fleet(raw: &RawFleet, topology: &Topology) -> Result<FleetPlan, Problem> {
             None => FleetStart::ItlCurrent,
         },
         arrival_within: raw.arrival.within.map_or(ARRIVAL, |within| within.0),
+        sites: sites(&raw.site)?,
     })
+}
+
+fn cost(raw: &Spanned<CostModel>) -> Result<CostModel, Problem> {
+    match raw.get_ref().check() {
+        Ok(()) => Ok(raw.get_ref().clone()),
+        Err(what) => Err(Problem::new(raw.span(), what).help("cores of a node, rates per second")),
+    }
 }
 
 /// Every start of a fleet.

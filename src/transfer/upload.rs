@@ -21,6 +21,12 @@ impl Content for Vec<u8> {
     }
 }
 
+impl Content for std::sync::Arc<[u8]> {
+    fn pieces(&self) -> [&[u8]; 2] {
+        [self, &[]]
+    }
+}
+
 /// What a server allows and how patient it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UploadLimits {

@@ -211,9 +211,13 @@ pub(super) fn load_run(run: &Path) -> Result<Plan, CliError> {
 
 /// The `summary.json` of a run directory.
 pub(super) fn read_summary(run: &Path) -> Result<Value, CliError> {
-    let path = run.join("summary.json");
+    read_json(&run.join("summary.json"))
+}
+
+/// A JSON document of a run directory.
+pub(super) fn read_json(path: &Path) -> Result<Value, CliError> {
     let help = "name the directory of a finished run, such as runs/latest";
-    let text = fs::read_to_string(&path)
+    let text = fs::read_to_string(path)
         .map_err(|error| CliError::usage(format!("{}: {error}", path.display()), help))?;
     serde_json::from_str(&text)
         .map_err(|error| CliError::usage(format!("{}: {error}", path.display()), help))

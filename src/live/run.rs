@@ -181,6 +181,7 @@ struct Driver<'a> {
     storm_begun: bool,
     signed_before: SignCounts,
     cpu_before: CpuSeconds,
+    threads_before: BTreeMap<String, f64>,
     notes: Vec<String>,
     metrics: Arc<Mutex<String>>,
 }
@@ -232,6 +233,7 @@ impl<'a> Driver<'a> {
             storm_begun: false,
             signed_before: SignCounts::default(),
             cpu_before: CpuSeconds { swarm: Some(0.0), serve: Some(0.0) },
+            threads_before: BTreeMap::new(),
             metrics: Arc::default(),
         })
     }
@@ -345,6 +347,7 @@ impl<'a> Driver<'a> {
             self.storm_begun = true;
             self.signed_before = self.signed();
             self.cpu_before = cpu_seconds();
+            self.threads_before = cpu_by_thread();
         }
         self.any_wave = true;
         self.swarm.boot_all(self.clock.now(), spread, first).await;
@@ -380,9 +383,18 @@ impl<'a> Driver<'a> {
         }
     }
 
+    /// CPU seconds of each kind of thread since the storm began.
+    fn threads_since(&self) -> BTreeMap<String, f64> {
+        let mut now = cpu_by_thread();
+        for (kind, seconds) in &mut now {
+            *seconds -= self.threads_before.get(kind).copied().unwrap_or(0.0);
+        }
+        now
+    }
+
     async fn finish(self, signal: Option<Signal>) -> LiveRun {
         // Threads take their CPU time with them.
-        let cpu_s = self.cpu_since();
+        let (cpu_s, cpu_by_thread_s) = (self.cpu_since(), self.threads_since());
         let (serve, signed, signed_before) =
             (self.serve_summary(), self.signed(), self.signed_before);
         let (phones, mut recorder) = self.swarm.stop().await;
@@ -405,6 +417,7 @@ impl<'a> Driver<'a> {
                 signed_before,
                 signed,
                 cpu_s,
+                cpu_by_thread_s,
                 serve,
                 sim: None,
                 notes: self.notes,
@@ -552,6 +565,14 @@ fn notes(plan: &Plan, tftp: SocketAddr) -> Vec<String> {
         notes.push("all phones share this host's address towards the TFTP server".into());
     }
     notes
+}
+
+/// CPU seconds by kind of thread (`ARCHITECTURE.md`, threads); kinds that do not run are left out.
+fn cpu_by_thread() -> BTreeMap<String, f64> {
+    const KINDS: [&str; 7] =
+        ["serve-http", "serve-sign", "serve-tftp", "serve-tvs", "swarm-http", "swarm-tvs", "swarm"];
+    let seconds = |kind: &&str| Some(((*kind).to_owned(), limits::cpu_seconds_of(kind)?));
+    KINDS.iter().filter_map(seconds).collect()
 }
 
 fn cpu_seconds() -> CpuSeconds {

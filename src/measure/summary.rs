@@ -46,6 +46,9 @@ pub struct Summary {
     pub steps: Vec<StepSummary>,
     /// CPU time by side, where the sides can be told apart.
     pub cpu_s: CpuSeconds,
+    /// CPU seconds by kind of thread since the storm's first reset, of a live run.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub cpu_by_thread_s: BTreeMap<String, f64>,
     /// The load generator itself.
     pub generator: Generator,
     /// What the servers counted; all zero against a target that is not ours.
@@ -325,6 +328,8 @@ pub struct RunFacts {
     pub signed: SignCounts,
     /// CPU time by side.
     pub cpu_s: CpuSeconds,
+    /// CPU time by kind of thread.
+    pub cpu_by_thread_s: BTreeMap<String, f64>,
     /// Server counters.
     pub serve: ServeSummary,
     /// What is only there in virtual time.
@@ -374,6 +379,7 @@ impl Summary {
             boot_time_s: percentiles(&boot.response_us),
             steps: StepKind::ALL.iter().map(|&step| step_summary(recorder, step)).collect(),
             cpu_s: facts.cpu_s,
+            cpu_by_thread_s: facts.cpu_by_thread_s,
             generator: Generator {
                 lag_p99_s: lag.p99_s,
                 verdict: if saturated { "saturated" } else { "ok" }.into(),

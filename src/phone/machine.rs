@@ -196,6 +196,8 @@ impl Phone {
             (State::Lookup(lookup), Input::TvsFailed { token, fault }) if token == self.token => {
                 self.on_tvs_fault(env, now, lookup, fault, sink);
             }
+            // Timers are not taken back: one of an earlier boot may still fire.
+            (state, Input::Timer { token }) if token != self.token => self.state = state,
             (state, _) => {
                 self.state = state;
                 sink.fact(Fact::Unexpected);

@@ -1,6 +1,5 @@
-use std::sync::{Arc, OnceLock};
-
-use dashmap::DashMap;
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use crate::crypto::FileIdentity;
 use crate::wire::{ConfigError, TvsMember, WireError};
@@ -14,7 +13,7 @@ use super::lists::TrustList;
 /// dropped, so that no other bytes can lie there.
 #[derive(Debug, Default)]
 pub(super) struct Pins {
-    files: DashMap<usize, Arc<PinnedFile>>,
+    files: RwLock<BTreeMap<usize, Arc<PinnedFile>>>,
 }
 
 /// One pinned file and what is known of it.
@@ -32,24 +31,26 @@ pub(super) struct PinnedFile {
 impl Pins {
     /// Keeps `bytes` for good.
     pub(super) fn pin(&self, bytes: &Arc<[u8]>) {
-        let number = self.files.len() as u32;
-        let file = PinnedFile {
+        let mut files = self.files.write().unwrap_or_else(PoisonError::into_inner);
+        let number = files.len() as u32;
+        let file = || PinnedFile {
             bytes: Arc::clone(bytes),
             number,
             list: OnceLock::new(),
             members: OnceLock::new(),
             identity: OnceLock::new(),
         };
-        self.files.entry(end_of(bytes)).or_insert_with(|| Arc::new(file));
+        files.entry(end_of(bytes)).or_insert_with(|| Arc::new(file()));
     }
 
     /// The pinned file whose bytes these are, or whose last bytes.
     pub(super) fn find(&self, bytes: &[u8]) -> Option<Arc<PinnedFile>> {
-        if self.files.is_empty() {
+        let files = self.files.read().unwrap_or_else(PoisonError::into_inner);
+        if files.is_empty() {
             return None;
         }
-        let file = self.files.get(&end_of(bytes))?;
-        (bytes.len() <= file.bytes.len() && !bytes.is_empty()).then(|| Arc::clone(&file))
+        let file = files.get(&end_of(bytes))?;
+        (bytes.len() <= file.bytes.len() && !bytes.is_empty()).then(|| Arc::clone(file))
     }
 }
 

@@ -356,7 +356,7 @@ pub(super) fn bytes(number: u64) -> String {
 }
 
 /// A table: the first column to the left, numbers to the right.
-fn aligned(table: &[Vec<String>]) -> String {
+pub(super) fn aligned(table: &[Vec<String>]) -> String {
     let widths = widths(table);
     let line = |row: &Vec<String>| {
         let cells = row.iter().zip(&widths).enumerate().map(|(at, (cell, &width))| match at {

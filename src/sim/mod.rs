@@ -5,6 +5,7 @@
 //! depends on plan and seed alone.
 
 mod digest;
+mod explore;
 mod files;
 mod guesses;
 mod link;
@@ -17,5 +18,6 @@ mod station;
 mod tftp;
 mod world;
 
+pub use explore::{Axis, combinations, largest, play_all, ranked};
 pub use guesses::{Guess, guesses};
-pub use world::{SimOptions, SimRun, World};
+pub use world::{Seen, SimOptions, SimRun, Witness, World};

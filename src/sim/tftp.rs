@@ -188,7 +188,7 @@ impl Exchange<'_> {
     fn on_server(&mut self, slot: &mut Option<Upload<Arc<[u8]>>>, bytes: &[u8], now: Time) {
         let Some(upload) = slot else { return };
         let reply = match Packet::parse(bytes) {
-            Ok(Packet::Rrq { .. }) => upload.on_repeated_request(),
+            Ok(Packet::Rrq { .. }) => upload.on_repeated_request(now),
             Ok(Packet::Ack { block }) => upload.on_ack(block, now),
             _ => Reply::Dropped,
         };

@@ -10,8 +10,11 @@ use crate::crypto::KeySource;
 use crate::measure::{
     CpuSeconds, Finish, FleetReady, Recorder, RunFacts, ServeSummary, SimSummary, Summary,
 };
-use crate::phone::{Action, Env, Fact, Input, Outcome, Phone, Shared, Sink, Transport, Verifier};
+use crate::phone::{
+    Action, Env, Fact, Input, Outcome, Phone, Shared, Sink, Transport, TrustLists, Verifier,
+};
 use crate::scenario::{FleetStart, Link, Plan, Timeline};
+use crate::wire::TvsMember;
 
 use super::digest::FactDigest;
 use super::guesses::{guesses, notes};
@@ -57,9 +60,35 @@ pub struct SimRun {
     pub cpu_s: CpuSeconds,
     /// When each ready phone was registered, if the plan has that step: nanoseconds of the run.
     pub registered: Vec<Time>,
+    /// The phones as they are at the end, by number.
+    pub phones: Vec<Phone>,
+    /// The cluster as it is at the end.
+    pub cluster: Cluster,
     /// When the run ended.
     pub ended: Time,
 }
+
+/// One step of one phone, for a test that looks over its shoulder.
+#[derive(Debug)]
+pub struct Seen<'a> {
+    /// When.
+    pub now: Time,
+    /// The phone after the step.
+    pub phone: &'a Phone,
+    /// The lists that it held before.
+    pub lists: &'a TrustLists,
+    /// The TVS servers of the configuration that it held before.
+    pub members: &'a [TvsMember],
+    /// What happened to it.
+    pub input: &'a Input<'a>,
+    /// What came of it.
+    pub facts: &'a [Fact],
+    /// The cluster at that moment.
+    pub cluster: &'a Cluster,
+}
+
+/// Is shown every step of every phone.
+pub type Witness = Box<dyn FnMut(&Seen<'_>) + Send>;
 
 /// A cluster, its phones and the network between them.
 pub struct World {
@@ -97,6 +126,7 @@ pub struct World {
     /// TFTP transfers that the server has begun.
     pub(super) transfers: u64,
     sink: Sink,
+    witness: Option<Witness>,
 }
 
 /// The port of a TVS server whose scenario leaves the choice to the operating system.
@@ -147,9 +177,17 @@ impl World {
             events: 0,
             transfers: 0,
             sink: Sink::default(),
+            witness: None,
         };
         world.populate();
         world
+    }
+
+    /// Shows every step of every phone to `witness`.
+    #[must_use]
+    pub fn with_witness(mut self, witness: Witness) -> World {
+        self.witness = Some(witness);
+        self
     }
 
     /// Runs until the timeline is finished and every phone has settled, or time is up.
@@ -320,7 +358,11 @@ impl World {
     pub(super) fn step(&mut self, number: u32, input: Input<'_>) {
         let phone = number as usize;
         let mut sink = std::mem::take(&mut self.sink);
-        self.phones[phone].handle(&self.env, self.now, input, &mut sink);
+        if self.witness.is_some() {
+            self.step_seen(number, input, &mut sink);
+        } else {
+            self.phones[phone].handle(&self.env, self.now, input, &mut sink);
+        }
         for fact in sink.facts.drain(..) {
             self.digest.add(self.now, number, &fact);
             self.recorder.fact(phone, self.now, &fact);
@@ -335,6 +377,25 @@ impl World {
             self.act(number, action);
         }
         self.sink = sink;
+    }
+
+    fn step_seen(&mut self, number: u32, input: Input<'_>, sink: &mut Sink) {
+        let phone = &mut self.phones[number as usize];
+        let lists = phone.lists().clone();
+        let members = phone.config().map(|config| Arc::clone(&config.tvs)).unwrap_or_default();
+        phone.handle(&self.env, self.now, input, sink);
+        let seen = Seen {
+            now: self.now,
+            phone,
+            lists: &lists,
+            members: &members,
+            input: &input,
+            facts: &sink.facts,
+            cluster: &self.cluster,
+        };
+        if let Some(witness) = &mut self.witness {
+            witness(&seen);
+        }
     }
 
     fn act(&mut self, phone: u32, action: Action) {
@@ -406,6 +467,8 @@ impl World {
             signed_before: self.signed_before,
             signed: self.cluster.sign_cache().counts(),
             serve: self.serve,
+            phones: self.phones,
+            cluster: self.cluster,
             ended: self.now,
         }
     }
@@ -444,6 +507,7 @@ impl SimRun {
             signed_before: self.signed_before,
             signed: self.signed,
             cpu_s: self.cpu_s,
+            cpu_by_thread_s: BTreeMap::new(),
             serve: self.serve,
             sim: Some(self.facts(plan)),
             notes: notes(plan),

@@ -22,7 +22,7 @@ use resetstorm::phone::{
 };
 use resetstorm::scenario::load;
 use resetstorm::serve::{Bound, ServeSettings, Servers};
-use resetstorm::swarm::{Swarm, SwarmPlan};
+use resetstorm::swarm::{FileServer, HttpServer, Swarm, SwarmPlan};
 use resetstorm::transfer::{TransferFault, UploadLimits};
 use resetstorm::wire::tftp::Packet;
 use resetstorm::wire::tvs::{HEADER_LENGTH, Message, Question, Request, message_length};
@@ -63,13 +63,14 @@ fn topology() -> Topology {
         name: "pub".into(),
         address: [127, 0, 0, 1].into(),
         services: vec![ServiceKind::CallManager, ServiceKind::Tftp, ServiceKind::Tvs],
-        ports: Ports { tftp: 0, tvs: 0, capf: 0, http: None },
+        ports: Ports { tftp: 0, tvs: 0, capf: 0, http: None, https: None },
     };
     let group = GroupSpec { name: "all".into(), members: vec![NODE], share: 1.0 };
     Topology {
         release: Release::R8_6,
         sign_cache: SignCacheMode::Lazy,
         key_bits: 2048,
+        file_signature: Release::R8_6.file_signature(),
         nodes: vec![node],
         groups: vec![group],
     }
@@ -603,7 +604,7 @@ struct Booted {
 impl Fleet {
     fn new() -> Fleet {
         let mut topology = topology();
-        topology.nodes[0].ports = Ports { tftp: 1, tvs: 1, capf: 1, http: None };
+        topology.nodes[0].ports = Ports { tftp: 1, tvs: 1, capf: 1, http: None, https: None };
         Fleet { cluster: cluster(topology) }
     }
 
@@ -642,15 +643,13 @@ impl Fleet {
                 tvs_timeout: Span::from_millis(700),
                 ..PhoneProfile::default()
             },
-            tftp,
             // The phones of this test ask over TFTP only.
-            http: tftp,
+            files: vec![FileServer { tftp, http: HttpServer { http: tftp, https: tftp } }],
             tvs: Some(tvs),
             allowed: Vec::new(),
             transfers_in_flight: 100,
             lookups_in_flight: 100,
             connections_in_flight: 100,
-            workers: 1,
         };
         let (shared, phones) = before;
         let swarm = Swarm::start(plan, clock, shared, phones).await.unwrap();

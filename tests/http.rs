@@ -12,13 +12,14 @@ use resetstorm::cluster::{
     Ports, Release, ServiceKind, SignCacheMode, Topology, Waiter,
 };
 use resetstorm::crypto::KeySource;
-use resetstorm::measure::{Counts, Recorder};
+use resetstorm::measure::{Counts, HttpSums, Recorder};
 use resetstorm::net::{Clock, limits};
 use resetstorm::phone::{
-    Env, Outcome, Phone, PhoneProfile, Shared, TransportRule, TrustLists, Verifier,
+    AcceptPath, Env, FileKind, Outcome, PROVISIONING_ROLES, Phone, PhoneProfile, Shared,
+    TransportRule, TrustLists, Verifier,
 };
 use resetstorm::serve::{Bound, ServeSettings, Servers};
-use resetstorm::swarm::{Swarm, SwarmPlan};
+use resetstorm::swarm::{FileServer, HttpServer, Swarm, SwarmPlan};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -35,20 +36,22 @@ struct Stage {
     cluster: Cluster,
     servers: Servers,
     http: SocketAddr,
+    https: SocketAddr,
 }
 
-fn topology() -> Topology {
+fn topology(release: Release) -> Topology {
     let node = NodeSpec {
         name: "pub".into(),
         address: [127, 0, 0, 1].into(),
         services: vec![ServiceKind::CallManager, ServiceKind::Tftp, ServiceKind::Tvs],
-        ports: Ports { tftp: 0, tvs: 0, capf: 0, http: Some(0) },
+        ports: Ports { tftp: 0, tvs: 0, capf: 0, http: Some(0), https: Some(0) },
     };
     let group = GroupSpec { name: "all".into(), members: vec![NODE], share: 1.0 };
     Topology {
-        release: Release::R8_6,
+        release,
         sign_cache: SignCacheMode::Lazy,
         key_bits: 2048,
+        file_signature: release.file_signature(),
         nodes: vec![node],
         groups: vec![group],
     }
@@ -60,9 +63,13 @@ impl Stage {
     }
 
     async fn with(settings: ServeSettings) -> Stage {
-        let bound = Bound::bind(&topology()).unwrap();
+        Stage::of(Release::R8_6, settings).await
+    }
+
+    async fn of(release: Release, settings: ServeSettings) -> Stage {
+        let bound = Bound::bind(&topology(release)).unwrap();
         let topology = bound.topology().clone();
-        let http = topology.http_socket(NODE);
+        let (http, https) = (topology.http_socket(NODE), topology.https_socket(NODE));
         let cluster = Cluster::new(Genesis {
             topology,
             fleet: FleetSpec { phones: PHONES, models: vec![(8841, 1.0)], seed: 1 },
@@ -71,7 +78,7 @@ impl Stage {
             stored: BTreeMap::new(),
         });
         let servers = Servers::start(bound, &cluster, Clock::start(), settings).await.unwrap();
-        Stage { cluster, servers, http }
+        Stage { cluster, servers, http, https }
     }
 
     async fn operate(&mut self, action: OperatorAction) {
@@ -376,6 +383,14 @@ async fn boot_with(
     http: SocketAddr,
     http_timeout: Span,
 ) -> (Vec<Phone>, Recorder, TrustLists) {
+    boot_at(stage, HttpServer { http, https: http }, http_timeout).await
+}
+
+async fn boot_at(
+    stage: &Stage,
+    http: HttpServer,
+    http_timeout: Span,
+) -> (Vec<Phone>, Recorder, TrustLists) {
     let profile =
         PhoneProfile { transport: TransportRule::Http, http_timeout, ..PhoneProfile::default() };
     let shared = Arc::new(Shared::default());
@@ -396,14 +411,15 @@ async fn boot_with(
     let plan = SwarmPlan {
         seed: 1,
         profile,
-        tftp: stage.cluster.topology().socket(NODE, ServiceKind::Tftp),
-        http,
+        files: vec![FileServer {
+            tftp: stage.cluster.topology().socket(NODE, ServiceKind::Tftp),
+            http,
+        }],
         tvs: None,
         allowed: Vec::new(),
         transfers_in_flight: 100,
         lookups_in_flight: 100,
         connections_in_flight: 100,
-        workers: 1,
     };
     let clock = Clock::start();
     let swarm = Swarm::start(plan, clock, shared, phones).await.unwrap();
@@ -443,9 +459,9 @@ async fn whatever_harm_http_does_tftp_brings_the_same_file() {
     for harm in harms {
         let name = format!("{harm:.60?}");
         let (_, recorder, _) = boot(&stage, hostile(harm).await).await;
-        let Counts { http_requests, http_fallbacks, http_errors, http_bytes, .. } = recorder.counts;
-        assert_eq!((http_requests, http_fallbacks, http_errors), (24, 24, 24), "{name}");
-        assert_eq!((http_bytes, recorder.counts.tftp_transfers), (0, 24), "{name}");
+        let HttpSums { requests, fallbacks, errors, bytes, .. } = recorder.counts.http;
+        assert_eq!((requests, fallbacks, errors), (24, 24, 24), "{name}");
+        assert_eq!((bytes, recorder.counts.tftp_transfers), (0, 24), "{name}");
         let ready = outcomes(&recorder, |outcome| outcome == Outcome::Ready);
         assert_eq!((ready, recorder.counts.unexpected), (8, 0), "{name}");
     }
@@ -458,8 +474,8 @@ async fn a_dead_or_silent_port_costs_one_attempt_per_boot() {
     let closed = "127.0.0.78:6970".parse().unwrap();
     for server in [closed, hostile(Harm::Silence).await] {
         let (_, recorder, _) = boot_with(&stage, server, Span::from_millis(500)).await;
-        let Counts { http_requests, http_fallbacks, tftp_transfers, .. } = recorder.counts;
-        assert_eq!((http_requests, http_fallbacks, tftp_transfers), (8, 8, 24));
+        let Counts { http, tftp_transfers, .. } = recorder.counts;
+        assert_eq!((http.requests, http.fallbacks, tftp_transfers), (8, 8, 24));
         assert_eq!(outcomes(&recorder, |outcome| outcome == Outcome::Ready), 8);
     }
 }
@@ -484,8 +500,8 @@ async fn nothing_that_does_not_verify_is_ever_in_force() {
         assert_eq!((tallies.list_alarms, tallies.config_alarms), (8, 8));
         assert!(phones.iter().all(|phone| *phone.lists() == before), "the old list is kept");
         let counts = &recorder.counts;
-        assert_eq!((counts.http_fallbacks, counts.http_not_found), (0, 8), "HTTP brought them");
-        assert_eq!(counts.http_connections, 8, "a 404 with a body keeps the connection");
+        assert_eq!((counts.http.fallbacks, counts.http.not_found), (0, 8), "HTTP brought them");
+        assert_eq!(counts.http.connections, 8, "a 404 with a body keeps the connection");
     }
 }
 
@@ -498,8 +514,8 @@ async fn a_server_that_closes_after_each_answer_is_no_fault() {
         let (_, recorder, _) = boot(&stage, server).await;
         let counts = &recorder.counts;
         // CTL, own and generic list, own and default configuration.
-        assert_eq!((counts.http_requests, counts.http_not_found), (40, 40));
-        assert_eq!((counts.http_errors, counts.http_connections), (0, 40));
+        assert_eq!((counts.http.requests, counts.http.not_found), (40, 40));
+        assert_eq!((counts.http.errors, counts.http.connections), (0, 40));
     }
 }
 
@@ -523,6 +539,102 @@ async fn good_phones_are_ready_beside_a_thousand_bad_peers() {
     let (_, recorder, _) = boot(&stage, stage.http).await;
     assert_eq!(outcomes(&recorder, |outcome| outcome == Outcome::Ready), 8);
     let counts = &recorder.counts;
-    assert_eq!((counts.http_requests, counts.http_errors, counts.tftp_transfers), (24, 0, 0));
+    assert_eq!((counts.http.requests, counts.http.errors, counts.tftp_transfers), (24, 0, 0));
     until("malformed heads are counted", || stage.servers.counts().http.malformed == 250).await;
+}
+
+/// A stage whose phones hold lists with signer version 1.1, and where they ask.
+async fn secure_stage() -> (Stage, HttpServer) {
+    let stage = Stage::of(Release::R14, ServeSettings::default()).await;
+    let servers = HttpServer { http: stage.http, https: stage.https };
+    (stage, servers)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn configs_come_over_https_when_the_signer_version_of_the_list_is_1_1() {
+    let (stage, servers) = secure_stage().await;
+    let (phones, recorder, _) = boot_at(&stage, servers, Span::from_secs(20)).await;
+    let Counts { http, https, tftp_transfers, .. } = recorder.counts;
+    assert_eq!((http.requests, http.not_found, http.connections), (16, 8, 8), "CTL and ITL");
+    assert_eq!((https.requests, https.connections, tftp_transfers), (8, 8, 0));
+    assert_eq!(https.bytes, 8 * stage.served(CONFIG).len() as u64);
+    assert_eq!(outcomes(&recorder, |outcome| outcome == Outcome::Ready), 8);
+    assert_eq!(recorder.counts.accepted_by(&[FileKind::Config], AcceptPath::Itl), 8, "signed");
+    assert!(phones.iter().all(|phone| phone.config().is_some_and(|c| c.identity.signer != 0)));
+    let counts = stage.servers.counts();
+    assert_eq!((counts.https.handshakes_ok, counts.https.answers, counts.http.answers), (8, 8, 8));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn phones_refuse_an_https_server_that_their_lists_do_not_hold() {
+    let (stage, servers) = secure_stage().await;
+    // Another cluster: the same names, other keys. Its files would be refused as well.
+    let mut stranger = Stage::of(Release::R14, ServeSettings::default()).await;
+    let regenerate =
+        OperatorAction::Regenerate { certificate: CertificateKind::CallManager, node: NODE };
+    stranger.operate(regenerate).await;
+    stranger.operate(OperatorAction::Restart { node: NODE, service: None }).await;
+    let strange = HttpServer { https: stranger.https, ..servers };
+    let (_, recorder, before) = boot_at(&stage, strange, Span::from_secs(20)).await;
+    let Counts { https, tftp_transfers, .. } = recorder.counts;
+    assert_eq!((https.requests, https.errors, https.fallbacks), (8, 8, 8));
+    assert_eq!((https.bytes, tftp_transfers), (0, 8), "the configs come over TFTP");
+    assert_eq!(outcomes(&recorder, |outcome| outcome == Outcome::Ready), 8);
+    assert!(!before.judge_server(PROVISIONING_ROLES, &presented(&stranger)));
+    assert!(before.judge_server(PROVISIONING_ROLES, &presented(&stage)));
+    until("the stranger sees the alerts", || {
+        stranger.servers.counts().https.handshakes_failed == 8
+    })
+    .await;
+    assert_eq!(stranger.servers.counts().https.requests, 0, "nobody asked it for anything");
+}
+
+fn presented(stage: &Stage) -> Vec<u8> {
+    stage.cluster.tftp(NODE).unwrap().signer().certificate.der().to_vec()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_changes_what_https_presents() {
+    let (mut stage, servers) = secure_stage().await;
+    let old = presented(&stage);
+    let regenerate =
+        OperatorAction::Regenerate { certificate: CertificateKind::CallManager, node: NODE };
+    stage.operate(regenerate).await;
+    assert_eq!(presented(&stage), old, "not before the restart");
+    let restart = OperatorAction::Restart { node: NODE, service: Some(ServiceKind::Tftp) };
+    stage.operate(restart).await;
+    assert_ne!(presented(&stage), old);
+    let (_, recorder, _) = boot_at(&stage, servers, Span::from_secs(20)).await;
+    assert_eq!(outcomes(&recorder, |outcome| outcome == Outcome::Ready), 8);
+    assert_eq!((recorder.counts.https.requests, recorder.counts.https.errors), (8, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn https_survives_garbage_silence_and_plain_http_and_serves_the_good_phones() {
+    let deadlines = ServeSettings {
+        handshake_deadline: Span::from_millis(300),
+        header_deadline: Span::from_millis(300),
+        ..ServeSettings::default()
+    };
+    let stage = Stage::of(Release::R14, deadlines).await;
+    let servers = HttpServer { http: stage.http, https: stage.https };
+    let plain = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_vec();
+    // A record that announces 16 kB and brings nothing, a hello that is no hello, and half of one.
+    let garbage = [plain, vec![22, 3, 1, 0x40, 0], vec![0xff; 600], vec![22, 3, 3, 0, 2, 1, 0]];
+    let mut bad = Vec::new();
+    for bytes in &garbage {
+        let mut stream = TcpStream::connect(stage.https).await.unwrap();
+        stream.write_all(bytes).await.unwrap();
+        bad.push(stream);
+    }
+    for _ in 0..200 {
+        bad.push(TcpStream::connect(stage.https).await.unwrap());
+    }
+    let (_, recorder, _) = boot_at(&stage, servers, Span::from_secs(20)).await;
+    assert_eq!(outcomes(&recorder, |outcome| outcome == Outcome::Ready), 8);
+    assert_eq!((recorder.counts.https.requests, recorder.counts.https.errors), (8, 0));
+    until("all are gone", || stage.servers.counts().https.connections_in_flight == 0).await;
+    let counts = stage.servers.counts().https;
+    assert_eq!(counts.handshakes_failed + counts.timeouts, bad.len() as u64, "{counts:?}");
+    assert_eq!(counts.handshakes_ok, 8);
 }

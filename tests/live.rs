@@ -30,8 +30,11 @@ fn plan(name: &str, overrides: &[&str]) -> Plan {
     let mut all: Vec<String> = overrides.iter().map(|&text| text.to_owned()).collect();
     let first = load(&path, &text, &all, &known_paths()).unwrap();
     for node in 0..first.topology.nodes.len() {
-        let http = first.topology.nodes[node].ports.http.map_or("", |_| ", http = 0");
-        all.push(format!("cluster.node.{node}.ports={{ tftp = 0, tvs = 0, capf = 0{http} }}"));
+        let ports = first.topology.nodes[node].ports;
+        let http = ports.http.map_or("", |_| ", http = 0");
+        let https = ports.https.map_or("", |_| ", https = 0");
+        let any = format!("{{ tftp = 0, tvs = 0, capf = 0{http}{https} }}");
+        all.push(format!("cluster.node.{node}.ports={any}"));
     }
     if text.contains("spread = \"30s\"") {
         let at = first.timeline.len() - 1;
@@ -122,6 +125,19 @@ async fn a_mixed_fleet_loads_over_both_transports_and_ends_in_the_same_counts() 
     assert_eq!(summary.serve.http_requests, http.requests);
     assert_eq!(summary.serve.http_connections, http.connections);
     assert_eq!((summary.signatures.made, summary.signatures.cache_hits), (301, 299));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn phones_of_a_14_cluster_load_their_configs_over_https_from_both_nodes() {
+    let summary = expect_pass("https-provisioning.toml").await;
+    let (http, https, tftp) = (summary.http, summary.https, summary.tftp);
+    assert!((200..280).contains(&https.requests), "about 80 %: {https:?}");
+    assert_eq!(http.requests, 2 * https.requests, "CTL and ITL: their signatures are enough");
+    assert_eq!(tftp.transfers, 3 * (300 - https.requests));
+    assert_eq!((https.connections, https.fallbacks), (https.requests, 0));
+    assert_eq!(summary.serve.https_requests, https.requests);
+    assert_eq!(summary.serve.https_handshakes_ok, https.requests);
+    assert_eq!(summary.signatures.made, 302, "a list of each node, and every config");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -339,7 +355,7 @@ async fn a_copied_certificate_without_its_key_is_no_identity() {
         tokio_rustls::TlsConnector::from(config).connect(name, stream).await.unwrap();
         receiver.recv().unwrap()
     };
-    assert!(lists.judge_server(21, &stolen));
+    assert!(lists.judge_server(&[21], &stolen));
     let key = KeySource::System.signing_key(2048);
     let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
     let key = PrivatePkcs8KeyDer::from(key.pkcs8().to_vec());

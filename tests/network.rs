@@ -18,7 +18,7 @@ use resetstorm::measure::Recorder;
 use resetstorm::net::{Arrival, Clock, FleetSocket};
 use resetstorm::phone::{AcceptPath, Env, FileKind, Phone, PhoneProfile, Shared, Verifier};
 use resetstorm::serve::{Bound, ServeSettings, Servers};
-use resetstorm::swarm::{Swarm, SwarmPlan};
+use resetstorm::swarm::{FileServer, HttpServer, Swarm, SwarmPlan};
 use resetstorm::transfer::UploadLimits;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
@@ -253,13 +253,14 @@ fn topology() -> Topology {
         name: "pub".into(),
         address: [127, 0, 0, 1].into(),
         services: vec![ServiceKind::CallManager, ServiceKind::Tftp, ServiceKind::Tvs],
-        ports: Ports { tftp: 0, tvs: 0, capf: 0, http: None },
+        ports: Ports { tftp: 0, tvs: 0, capf: 0, http: None, https: None },
     };
     let group = GroupSpec { name: "all".into(), members: vec![NODE], share: 1.0 };
     Topology {
         release: Release::R8_6,
         sign_cache: SignCacheMode::Lazy,
         key_bits: 2048,
+        file_signature: Release::R8_6.file_signature(),
         nodes: vec![node],
         groups: vec![group],
     }
@@ -322,15 +323,16 @@ async fn storm(weather: Weather) -> (Recorder, u64, Duration) {
             tftp_tries: 8,
             ..PhoneProfile::default()
         },
-        tftp: rig.address,
         // The phones of this rig ask over TFTP only.
-        http: rig.address,
+        files: vec![FileServer {
+            tftp: rig.address,
+            http: HttpServer { http: rig.address, https: rig.address },
+        }],
         tvs: Some(tvs),
         allowed: Vec::new(),
         transfers_in_flight: 1_000,
         lookups_in_flight: 200,
         connections_in_flight: 200,
-        workers: 1,
     };
     let swarm = Swarm::start(plan, clock, shared, phones).await.unwrap();
     let begun = Instant::now();

@@ -19,7 +19,7 @@ fn run(plan: &Plan) -> (Summary, SimRun) {
     (run.summary(plan), run)
 }
 
-const SCENARIOS: [&str; 9] = [
+const SCENARIOS: [&str; 10] = [
     "callmanager-regen.toml",
     "tvs-regen.toml",
     "callmanager-and-tvs.toml",
@@ -29,6 +29,7 @@ const SCENARIOS: [&str; 9] = [
     "storm-all-at-once.toml",
     "mixed-fleet.toml",
     "sign-cache.toml",
+    "whole-cluster.toml",
 ];
 
 #[test]

@@ -8,11 +8,12 @@ use resetstorm::cluster::OperatorAction;
 use resetstorm::scenario::{Plan, Slo, Trigger, load, to_toml};
 
 #[test]
-fn all_eight_scenarios_are_there_and_named_like_their_files() {
+fn all_scenarios_are_there_and_named_like_their_files() {
     let names: Vec<String> = plans().map(|(_, plan)| plan.name).collect();
     let expected = [
         "callmanager-and-tvs",
         "callmanager-regen",
+        "https-provisioning",
         "mixed-fleet",
         "rename-all-three",
         "rename-one-of-three",
@@ -20,6 +21,7 @@ fn all_eight_scenarios_are_there_and_named_like_their_files() {
         "single-member-group",
         "storm-all-at-once",
         "tvs-regen",
+        "whole-cluster",
     ];
     assert_eq!(names, expected);
     assert!(plans().all(|(path, plan)| path.file_stem().is_some_and(|stem| *stem == *plan.name)));

@@ -50,11 +50,18 @@ fn topology(sign_cache: SignCacheMode) -> Topology {
         name: "pub".into(),
         address: [127, 0, 0, 1].into(),
         services: vec![ServiceKind::CallManager, ServiceKind::Tftp, ServiceKind::Tvs],
-        ports: Ports { tftp: 0, tvs: 0, capf: 0, http: Some(0) },
+        ports: Ports { tftp: 0, tvs: 0, capf: 0, http: Some(0), https: None },
     };
     let group = GroupSpec { name: "all".into(), members: vec![NODE], share: 1.0 };
     let (nodes, groups) = (vec![node], vec![group]);
-    Topology { release: Release::R8_6, sign_cache, key_bits: 2048, nodes, groups }
+    Topology {
+        release: Release::R8_6,
+        sign_cache,
+        key_bits: 2048,
+        file_signature: Release::R8_6.file_signature(),
+        nodes,
+        groups,
+    }
 }
 
 impl Stage {

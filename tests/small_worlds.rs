@@ -15,7 +15,8 @@ use resetstorm::base::{NodeId, PhoneId, Purpose, Stream, stream};
 use resetstorm::cluster::{Cluster, Contents, ServiceKind};
 use resetstorm::crypto::{Certificate, verify_file};
 use resetstorm::phone::{
-    AcceptPath, Fact, Failure, FileKind, Input, Outcome, Phone, TrustLists, TrustState,
+    AcceptPath, Fact, Failure, FileKind, Input, Outcome, PROVISIONING_ROLES, Phone, TrustLists,
+    TrustState,
 };
 use resetstorm::scenario::{Plan, load};
 use resetstorm::sim::{Seen, SimOptions, SimRun, World};
@@ -85,14 +86,14 @@ impl Shape {
 /// The scenario of world number `seed`.
 fn scenario(seed: u64) -> String {
     let mut dice = Dice(stream(seed, 0, Purpose::Network));
-    let release = dice.pick(&["8.6", "11.5"]);
+    let release = dice.pick(&["8.6", "11.5", "12.5", "14"]);
     let shape = Shape::draw(&mut dice, release != "8.6");
     let mut out = format!("schema = 1\nname = \"world\"\nseed = {seed}\n[cluster]\n");
     let cache = dice.pick(&["off", "lazy", "lazy", "prewarm"]);
     writeln!(out, "release = \"{release}\"\nsign-cache = \"{cache}\"").unwrap();
     write_costs(&mut out, &mut dice);
     for (node, services) in shape.services.iter().enumerate() {
-        let http = if dice.chance(50) { ", http = 6970" } else { "" };
+        let http = dice.pick(&["", ", http = 6970", ", http = 6970, https = 6971"]);
         writeln!(
             out,
             "[[cluster.node]]\nname = \"n{node}\"\naddress = \"127.0.0.{}\"\n\
@@ -149,12 +150,18 @@ fn write_groups(out: &mut String, dice: &mut Dice, shape: &Shape) {
 fn write_fleet(out: &mut String, dice: &mut Dice, shape: &Shape) {
     let serves = |node: &u64| shape.services[*node as usize].contains(&"tftp");
     let tftp: Vec<u64> = (0..shape.nodes()).filter(serves).collect();
+    let one = dice.pick(&tftp);
+    let nodes = if dice.chance(70) {
+        format!("\"n{one}\"")
+    } else {
+        format!("{:?}", tftp.iter().map(|node| format!("n{node}")).collect::<Vec<_>>())
+    };
     writeln!(
         out,
-        "[fleet]\nphones = {}\nmodels = {{ 8841 = 0.5, 7962 = 0.5 }}\ntftp = \"n{}\"\n\
+        "[fleet]\nphones = {}\nmodels = {{ 8841 = 0.5, 7962 = 0.5 }}\ntftp = {}\n\
          start = \"{}\"\narrival = {{ within = \"{}\" }}",
         1 + dice.below(12),
-        dice.pick(&tftp),
+        nodes,
         dice.pick(&["itl-current", "itl-current", "factory"]),
         dice.pick(&["0s", "3s", "40s"]),
     )
@@ -241,6 +248,8 @@ fn action(dice: &mut Dice, shape: &Shape, node: u64) -> Option<String> {
 /// Looks over the shoulder of every phone, with a judgement of its own.
 #[derive(Default)]
 struct Watcher {
+    /// The TFTP nodes of the phones, who take turns.
+    tftp: Vec<NodeId>,
     /// The file that each phone was handed last.
     files: BTreeMap<PhoneId, Vec<u8>>,
     accepted: u64,
@@ -260,7 +269,8 @@ impl Watcher {
                 Fact::FileAccepted { kind, path } => {
                     self.accepted += 1;
                     let file = &self.files[&id];
-                    if let Err(fault) = covered(seen, *kind, *path, file) {
+                    let node = self.tftp[id.0 as usize % self.tftp.len()];
+                    if let Err(fault) = covered(seen, *kind, *path, file, node) {
                         let text =
                             format!("{id:?} took {kind:?} by {path:?} at {}: {fault}", seen.now);
                         self.faults.push(text);
@@ -283,11 +293,13 @@ fn covered(
     kind: FileKind,
     path: AcceptPath,
     bytes: &[u8],
+    node: NodeId,
 ) -> Result<(), &'static str> {
     let state = seen.lists.state();
     match path {
         AcceptPath::First if state == TrustState::A => return Ok(()),
         AcceptPath::Blank if state == TrustState::ABlank => return Ok(()),
+        AcceptPath::Https => return over_https(seen, kind, bytes, node),
         AcceptPath::First | AcceptPath::Blank => return Err("unchecked, although it has a list"),
         _ => {}
     }
@@ -310,6 +322,22 @@ fn covered(
     }
 }
 
+/// Whether a phone may take a configuration without a signature: its lists vouch for its server.
+fn over_https(
+    seen: &Seen<'_>,
+    kind: FileKind,
+    bytes: &[u8],
+    node: NodeId,
+) -> Result<(), &'static str> {
+    if kind != FileKind::Config || SignedFile::is_signed(bytes) {
+        return Err("only a configuration without a signature is taken for its server's sake");
+    }
+    let service = seen.cluster.tftp(node).ok_or("nobody serves")?;
+    let presented = service.signer().certificate.der();
+    let trusted = seen.lists.judge_server(PROVISIONING_ROLES, presented);
+    if trusted { Ok(()) } else { Err("its lists do not hold the server's certificate") }
+}
+
 /// Whether an answer of TVS vouches for the signer, and whether the phone could trust who gave it.
 fn vouched(seen: &Seen<'_>, file: &SignedFile<'_>) -> Result<(), &'static str> {
     let Input::TvsAnswer { bytes, .. } = seen.input else { return Err("without an answer") };
@@ -326,7 +354,7 @@ fn vouched(seen: &Seen<'_>, file: &SignedFile<'_>) -> Result<(), &'static str> {
 
 /// Whether any of these servers presents a certificate that the lists hold.
 fn trusted_server(lists: &TrustLists, members: &[TvsMember], cluster: &Cluster) -> bool {
-    serving(members, cluster).iter().flatten().any(|der| lists.judge_server(ROLE_TVS, der))
+    serving(members, cluster).iter().flatten().any(|der| lists.judge_server(&[ROLE_TVS], der))
 }
 
 /// What each of these servers presents, where it runs TVS.
@@ -348,7 +376,8 @@ fn play(seed: u64) -> Vec<String> {
         Ok(plan) => plan,
         Err(error) => return vec![format!("the scenario is none: {error}\n{text}")],
     };
-    let watcher = Arc::new(Mutex::new(Watcher::default()));
+    let tftp = plan.fleet.tftp.clone();
+    let watcher = Arc::new(Mutex::new(Watcher { tftp, ..Watcher::default() }));
     let sees = Arc::clone(&watcher);
     let contents = if seed % 2 == 0 { Contents::OfEachPhone } else { Contents::OfEachModel };
     let world = World::new(&plan, SimOptions { contents })
@@ -396,13 +425,14 @@ fn sums(plan: &Plan, run: &SimRun, watcher: &Watcher) -> Vec<String> {
 
 /// What is wrong with the end of a phone, when all faults have ended and all phones were reset.
 fn end(plan: &Plan, run: &SimRun, phone: &Phone, outcome: Option<Outcome>) -> Option<String> {
-    let service = run.cluster.tftp(plan.fleet.tftp)?;
+    let service = run.cluster.tftp(plan.fleet.tftp_of(phone.id()))?;
     let current = phone.is_current(|file| service.identity_of(file));
-    let signer = &service.signer().certificate;
-    let holds = |kind: FileKind| {
+    let holds = |kind: FileKind, signer: &Certificate| {
         let list = phone.lists().itl.as_ref();
         list.is_some_and(|list| list.find(kind.roles(), signer.issuer(), signer.serial()).is_some())
     };
+    let knows_all = holds(FileKind::Itl, &service.list_signer().certificate)
+        && holds(FileKind::Config, &service.signer().certificate);
     let members = phone.config().map(|config| config.tvs.to_vec()).unwrap_or_default();
     let helped = trusted_server(phone.lists(), &members, &run.cluster);
     let site = plan.fleet.site_of(plan.seed, phone.id());
@@ -410,9 +440,7 @@ fn end(plan: &Plan, run: &SimRun, phone: &Phone, outcome: Option<Outcome>) -> Op
     match outcome {
         Some(Outcome::Ready) if current => None,
         Some(Outcome::Ready) => Some("what it holds is not what is served".to_owned()),
-        Some(Outcome::Stuck) if holds(FileKind::Itl) && holds(FileKind::Config) => {
-            Some("its list holds the signer".to_owned())
-        }
+        Some(Outcome::Stuck) if knows_all => Some("its list holds the signers".to_owned()),
         Some(Outcome::Stuck) if helped => Some("a TVS server could help".to_owned()),
         Some(Outcome::Stuck) => None,
         // A network that loses is a fault that does not end: a server that was never heard from

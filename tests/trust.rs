@@ -66,6 +66,10 @@ const PUB: NodeId = NodeId(0);
 
 impl Bench {
     fn new() -> Bench {
+        Bench::of(Release::R8_6)
+    }
+
+    fn of(release: Release) -> Bench {
         let node = NodeSpec {
             name: "pub".into(),
             address: "127.0.0.1".parse().unwrap(),
@@ -80,9 +84,10 @@ impl Bench {
         let group = GroupSpec { name: "all".into(), members: vec![PUB], share: 1.0 };
         let cluster = Cluster::new(Genesis {
             topology: Topology {
-                release: Release::R8_6,
+                release,
                 sign_cache: SignCacheMode::Lazy,
                 key_bits: 2048,
+                file_signature: release.file_signature(),
                 nodes: vec![node],
                 groups: vec![group],
             },
@@ -183,7 +188,11 @@ fn a_boot_asks_for_ctl_itl_and_signed_config_in_this_order() {
 
 /// A bench whose phone asks HTTP first.
 fn http_bench() -> Bench {
-    let mut bench = Bench::new();
+    http_bench_of(Release::R8_6)
+}
+
+fn http_bench_of(release: Release) -> Bench {
+    let mut bench = Bench::of(release);
     let transport = TransportRule::Model;
     bench.env.profile = Arc::new(PhoneProfile { transport, ..PhoneProfile::default() });
     bench
@@ -197,13 +206,118 @@ fn asked((actions, _): &(Vec<Action>, Vec<Fact>)) -> (String, Transport) {
 }
 
 #[test]
+fn a_config_is_asked_for_over_https_only_if_a_list_says_that_its_cluster_offers_it() {
+    for (release, transport) in [
+        (Release::R8_6, Transport::Http),
+        (Release::R11_5, Transport::Http),
+        (Release::R12_5, Transport::Http),
+        (Release::R14, Transport::Https),
+    ] {
+        let mut bench = http_bench_of(release);
+        assert_eq!(asked(&bench.feed(Input::Boot)).1, Transport::Http, "lists sign themselves");
+        assert_eq!(asked(&bench.feed(Input::FileMissing)).1, Transport::Http);
+        let list = bench.list();
+        let config = asked(&bench.give(&list));
+        assert_eq!(config, ("SEP0C75BD000000.cnf.xml.sgn".into(), transport), "{release}");
+    }
+    // A phone that has no list has nobody to authenticate the server by.
+    let mut bench = http_bench_of(Release::R14);
+    bench.phone = Phone::new(PhoneId(0), 8841);
+    bench.boot();
+    assert_eq!(asked(&bench.feed(Input::FileMissing)).1, Transport::Http);
+    let config = asked(&bench.feed(Input::FileMissing));
+    assert_eq!(config, ("SEP0C75BD000000.cnf.xml".into(), Transport::Http));
+}
+
+#[test]
+fn content_without_a_signature_counts_only_from_an_https_server_that_the_lists_hold() {
+    let content = |bench: &Bench| bench.cluster.tftp(PUB).unwrap().config_of(PhoneId(0)).0;
+    let mut bench = http_bench_of(Release::R14);
+    bench.boot();
+    let list = bench.list();
+    assert_eq!(asked(&bench.give(&list)).1, Transport::Https);
+    let (_, facts) = bench.give(&content(&bench));
+    assert_eq!(facts[0], accepted(FileKind::Config, AcceptPath::Https));
+    assert_eq!(outcome(&facts), Some(Outcome::Ready));
+
+    // The same content over plain HTTP, or over TFTP after a refused handshake, is refused.
+    let mut bench = http_bench_of(Release::R12_5);
+    bench.boot();
+    let list = bench.list();
+    bench.give(&list);
+    let (_, facts) = bench.give(&content(&bench));
+    assert_eq!(facts[0], refused(FileKind::Config, Refusal::Malformed));
+    let mut bench = http_bench_of(Release::R14);
+    bench.boot();
+    let list = bench.list();
+    bench.give(&list);
+    let fault = HttpFault::CertificateRefused;
+    let fallen = bench.feed(Input::HttpFailed { fault });
+    assert_eq!(fallen.1, [Fact::TransportFellBack { from: Transport::Https, fault }]);
+    assert_eq!(asked(&fallen).1, Transport::Tftp);
+    let (_, facts) = bench.give(&content(&bench));
+    assert_eq!(facts[0], refused(FileKind::Config, Refusal::Malformed));
+}
+
+#[test]
+fn a_signed_config_is_checked_over_https_as_well() {
+    let mut bench = http_bench_of(Release::R14);
+    bench.boot();
+    let list = bench.list();
+    bench.give(&list);
+    let mut config = bench.config();
+    let end = config.len() - 1;
+    config[end] ^= 1;
+    let (_, facts) = bench.give(&config);
+    assert_eq!(facts[0], refused(FileKind::Config, Refusal::WrongSignature));
+}
+
+#[test]
+fn from_12_on_a_regenerated_call_manager_costs_no_question_and_itl_recovery_does() {
+    let mut bench = Bench::of(Release::R12_5);
+    bench.regenerate(CertificateKind::CallManager);
+    bench.boot();
+    let list = bench.list();
+    let (_, facts) = bench.give(&list);
+    assert_eq!(facts[0], accepted(FileKind::Itl, AcceptPath::Itl), "ITLRecovery signs as before");
+    let config = bench.config();
+    let (_, facts) = bench.give(&config);
+    assert_eq!(
+        facts[0],
+        accepted(FileKind::Config, AcceptPath::Itl),
+        "the new list has its signer"
+    );
+    bench.regenerate(CertificateKind::ItlRecovery);
+    bench.boot();
+    let list = bench.list();
+    let (actions, _) = bench.give(&list);
+    assert!(matches!(&actions[..], [Action::AskTvs { .. }]), "{actions:?}");
+}
+
+#[test]
+fn releases_sign_with_their_digest_and_say_their_signer_version() {
+    for (release, digest, version) in [
+        (Release::R8_6, 1, None),
+        (Release::R11_5, 1, None),
+        (Release::R12_5, 1, Some((1, 0))),
+        (Release::R14, 3, Some((1, 1))),
+    ] {
+        let bench = Bench::of(release);
+        for bytes in [bench.list(), bench.config()] {
+            let header = SignedFile::parse(&bytes).unwrap().header;
+            assert_eq!((header.digest, header.signer_version), (digest, version), "{release}");
+        }
+    }
+}
+
+#[test]
 fn http_that_brings_no_file_is_followed_by_tftp_for_that_file() {
     for fault in [HttpFault::Status(503), HttpFault::Protocol, HttpFault::TooLarge] {
         let mut bench = http_bench();
         let ctl = "CTLSEP0C75BD000000.tlv".to_owned();
         assert_eq!(asked(&bench.feed(Input::Boot)), (ctl.clone(), Transport::Http));
         let step = bench.feed(Input::HttpFailed { fault });
-        assert_eq!(step.1, [Fact::TransportFellBack { fault }]);
+        assert_eq!(step.1, [Fact::TransportFellBack { from: Transport::Http, fault }]);
         assert_eq!(asked(&step), (ctl, Transport::Tftp));
         let next = bench.feed(Input::FileMissing);
         let list = "ITLSEP0C75BD000000.tlv".to_owned();
@@ -445,15 +559,15 @@ fn a_server_is_judged_by_role_issuer_serial_and_hash() {
     let lists = bench.phone.lists();
     let tvs = bench.cluster.tvs(PUB).unwrap().identity.certificate.clone();
     let call_manager = bench.cluster.tftp(PUB).unwrap().signer().certificate.clone();
-    assert!(lists.judge_server(21, tvs.der()));
-    assert!(!lists.judge_server(4, tvs.der()), "another role");
-    assert!(!lists.judge_server(21, call_manager.der()), "in the list with other roles only");
-    assert!(lists.judge_server(2, call_manager.der()));
+    assert!(lists.judge_server(&[21], tvs.der()));
+    assert!(!lists.judge_server(&[4], tvs.der()), "another role");
+    assert!(!lists.judge_server(&[21], call_manager.der()), "in the list with other roles only");
+    assert!(lists.judge_server(&[2], call_manager.der()));
     let mut other = tvs.der().to_vec();
     *other.last_mut().unwrap() ^= 1;
-    assert!(!lists.judge_server(21, &other), "same issuer and serial, other bytes");
-    assert!(!lists.judge_server(21, b"no certificate"));
-    assert!(!TrustLists::default().judge_server(21, tvs.der()));
+    assert!(!lists.judge_server(&[21], &other), "same issuer and serial, other bytes");
+    assert!(!lists.judge_server(&[21], b"no certificate"));
+    assert!(!TrustLists::default().judge_server(&[21], tvs.der()));
 }
 
 #[test]

@@ -5,6 +5,7 @@
 use serde_json::Value;
 
 use crate::base::Span;
+use crate::cluster::FileSignature;
 use crate::scenario::{CostModel, Plan};
 use crate::sim::{SimOptions, World};
 
@@ -73,7 +74,7 @@ pub fn calibrate(plan: &Plan, summary: &Value, cores: u32) -> Result<Calibration
         cost: CostModel { cores, shared_host: true, ..plan.cost.clone() },
         origins: Vec::new(),
     };
-    fit.servers(&measured, f64::from(plan.topology.key_bits));
+    fit.servers(&measured, plan);
     fit.phones(&measured);
     fit.latency(plan, boot);
     Ok(Calibration { cost: fit.cost, origins: fit.origins })
@@ -93,6 +94,8 @@ const CONNECTION_IN_REQUESTS: f64 = 0.67;
 const CHECK_IN_BLOCKS: f64 = 15.0;
 /// Private-key operations of RSA-4096 against RSA-2048, as in the model.
 const LARGE_KEY_FACTOR: f64 = 7.0;
+/// A signature with SHA-1 against one with SHA-512, as in the model.
+const SHA1_FACTOR: f64 = 2.9;
 
 impl Fit {
     fn set(&mut self, key: &str, cpu: f64, units: f64, what: &str) -> Option<Span> {
@@ -105,9 +108,13 @@ impl Fit {
         Some(each)
     }
 
-    fn servers(&mut self, run: &Measured<'_>, key_bits: f64) {
-        let large = if key_bits > 2048.0 { LARGE_KEY_FACTOR } else { 1.0 };
-        let made = run.number("signatures.made") * large;
+    fn servers(&mut self, run: &Measured<'_>, plan: &Plan) {
+        let large = if plan.topology.key_bits > 2_048 { LARGE_KEY_FACTOR } else { 1.0 };
+        let digest = match plan.topology.file_signature {
+            FileSignature::Sha1 => SHA1_FACTOR,
+            FileSignature::Sha512 => 1.0,
+        };
+        let made = run.number("signatures.made") * large * digest;
         if let Some(each) = self.set("sign", run.cpu("serve-sign"), made, "signatures") {
             self.cost.sign = each;
         }

@@ -154,8 +154,8 @@ fn comparable(run: &Path) -> Result<Plan, CliError> {
     plan.fleet.sites.clear();
     plan.limits.max_wall = crate::base::Span::ZERO;
     for node in &mut plan.topology.nodes {
-        let http = node.ports.http.map(|_| 0);
-        node.ports = crate::cluster::Ports { tftp: 0, tvs: 0, capf: 0, http };
+        let (http, https) = (node.ports.http.map(|_| 0), node.ports.https.map(|_| 0));
+        node.ports = crate::cluster::Ports { tftp: 0, tvs: 0, capf: 0, http, https };
     }
     Ok(plan)
 }

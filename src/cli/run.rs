@@ -62,6 +62,7 @@ pub fn run(args: &RunArgs, global: &GlobalArgs) -> ExitCode {
 fn try_run(args: &RunArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
     let plan = args.scenario.load_for_traffic()?;
     let options = LiveOptions {
+        files: None,
         allowed: args.scenario.flags.allow_target.clone(),
         state: args.state.clone(),
         metrics: args.metrics_listen,

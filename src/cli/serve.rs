@@ -22,11 +22,17 @@ pub struct ServeArgs {
     /// Keep certificates and keys in this folder from run to run
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
+    /// Write the files of each TFTP node into a folder of this one, for a server that is not ours
+    ///
+    /// DIR/NODE has the lists and, with and without signature, the configurations of all phones.
+    #[arg(long, value_name = "DIR")]
+    pub files: Option<PathBuf>,
 }
 
 const SERVE_EXAMPLES: &str = "\
 Examples:
   resetstorm serve scenarios/callmanager-regen.toml --state lab
+  resetstorm serve scenarios/callmanager-regen.toml --phones 50 --files tree
   resetstorm serve scenarios/callmanager-regen.toml --set cluster.node.pub.ports.tftp=0";
 
 /// Serves until interrupted and says how the program ends; an interrupt is the normal end.
@@ -39,13 +45,17 @@ pub fn serve(args: &ServeArgs, global: &GlobalArgs) -> ExitCode {
 
 fn try_serve(args: &ServeArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
     let plan = args.scenario.load_for_traffic()?;
-    let options = LiveOptions { state: args.state.clone(), ..LiveOptions::default() };
+    let options = LiveOptions {
+        state: args.state.clone(),
+        files: args.files.clone(),
+        ..LiveOptions::default()
+    };
     let mut view = ProgressView::new(global, &plan);
     let outcome = runtime()?.block_on(live::serve(&plan, &options, &mut view));
     let (counts, signal) = outcome.map_err(|error| live_error(&error))?;
     view.note(&format!(
-        "served    {} TFTP requests, {} HTTP requests, {} TVS answers",
-        counts.tftp.requests, counts.http.requests, counts.tvs.answers
+        "served    {} TFTP requests, {} HTTP requests, {} HTTPS requests, {} TVS answers",
+        counts.tftp.requests, counts.http.requests, counts.https.requests, counts.tvs.answers
     ));
     Ok(match signal {
         Signal::Interrupt | Signal::Terminate => ExitCode::Ok,

@@ -30,7 +30,7 @@ impl ItlContent<'_> {
                 self.tvs.iter().for_each(|tvs| put(&mut out, ROLE_TVS, tvs));
                 self.capf.iter().for_each(|capf| put(&mut out, ROLE_CAPF, capf));
             }
-            Release::R11_5 => {
+            Release::R11_5 | Release::R12_5 | Release::R14 => {
                 let (first, others) = self.tvs.split_at(self.tvs.len().min(1));
                 self.capf.iter().for_each(|capf| put(&mut out, ROLE_CAPF, capf));
                 first.iter().for_each(|tvs| put(&mut out, ROLE_TVS, tvs));

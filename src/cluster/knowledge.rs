@@ -108,7 +108,7 @@ fn key(issuer: &str, serial: &[u8]) -> Key {
 const fn roles_of(kind: CertificateKind, release: Release) -> &'static [u8] {
     match (kind, release) {
         (CertificateKind::CallManager, Release::R8_6) => &[0, 2],
-        (CertificateKind::CallManager, Release::R11_5) => &[0, 3],
+        (CertificateKind::CallManager, Release::R11_5 | Release::R12_5 | Release::R14) => &[0, 3],
         (CertificateKind::Capf, _) => &[4],
         (CertificateKind::ItlRecovery, _) => &[0],
         (CertificateKind::Tvs, _) => &[21],

@@ -17,8 +17,9 @@ pub use catalogue::{Catalogue, Contents, FleetSpec};
 pub use knowledge::Knowledge;
 pub use sign_cache::{CacheKey, Lookup, SignCache, SignCounts, Waiter};
 pub use state::{ActionError, Cluster, Effect, Genesis, TvsService};
-pub use tftp_service::{FileReply, PendingFile, ServedFile, SignJob, Signed, TftpService};
+pub use tftp_service::{FileReply, PendingFile, ServedFile, SignJob, Signed, Signers, TftpService};
 pub use topology::{
-    CERTIFICATES, CertificateKind, GroupSpec, HTTP_PORT, NodeSpec, Ports, RELEASES, Release,
-    SERVICES, SIGN_CACHE_MODES, ServiceKind, SignCacheMode, Topology,
+    CERTIFICATES, CertificateKind, FILE_SIGNATURES, FileSignature, GroupSpec, HTTP_PORT,
+    HTTPS_PORT, NodeSpec, Ports, RELEASES, Release, SERVICES, SIGN_CACHE_MODES, ServiceKind,
+    SignCacheMode, Topology,
 };

@@ -9,7 +9,7 @@ use super::catalogue::{Catalogue, Contents, FleetSpec};
 use super::itl::ItlContent;
 use super::knowledge::Knowledge;
 use super::sign_cache::SignCache;
-use super::tftp_service::TftpService;
+use super::tftp_service::{Signers, TftpService};
 use super::topology::{CertificateKind, ServiceKind, Topology};
 
 /// A simulated CUCM cluster: what the database and the certificate stores of its nodes hold.
@@ -375,10 +375,21 @@ impl Cluster {
                 .get(&CertificateKind::ItlRecovery)
                 .map(|identity| &identity.certificate),
         };
+        let (release, signature) = (self.topology.release, self.topology.file_signature);
+        let list_signer = match release.itl_signer() {
+            CertificateKind::ItlRecovery => publisher,
+            _ => node,
+        };
+        let signers = Signers {
+            files: self.stored(node, CertificateKind::CallManager).clone(),
+            list: self.stored(list_signer, release.itl_signer()).clone(),
+            signature,
+            signer_version: release.signer_version(signature),
+        };
         TftpService::new(
-            self.stored(node, CertificateKind::CallManager).clone(),
+            signers,
             (self.epoch_s + now.as_nanos() / 1_000_000_000) as u32,
-            content.encode(self.topology.release).into(),
+            content.encode(release).into(),
             Arc::clone(&self.catalogue),
             Arc::clone(&self.cache),
         )
@@ -389,7 +400,7 @@ impl Cluster {
             .nodes
             .iter()
             .filter_map(|node| node.tftp.as_ref())
-            .map(|service| service.signer_id())
+            .flat_map(|service| service.signer_ids())
             .collect();
         self.cache.keep_only(&signers);
     }
@@ -426,6 +437,7 @@ mod tests {
                 release,
                 sign_cache: SignCacheMode::Lazy,
                 key_bits: 2048,
+                file_signature: Release::R8_6.file_signature(),
                 nodes: vec![
                     node("pub", &[CallManager, Capf, Tftp, Tvs]),
                     node("sub", &[CallManager, Tftp, Tvs]),

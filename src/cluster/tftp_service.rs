@@ -5,33 +5,66 @@ use dashmap::DashMap;
 use crate::base::{DeviceName, PhoneId};
 use crate::crypto::{FileIdentity, Identity};
 use crate::transfer::Content;
-use crate::wire::{DIGEST_SHA512, HeaderOrder, HeaderSpec, UnsignedHeader};
+use crate::wire::{HeaderOrder, HeaderSpec, UnsignedHeader};
 
 use super::catalogue::{Catalogue, content_digest};
 use super::sign_cache::{CacheKey, Lookup, SignCache, Waiter};
+use super::topology::FileSignature;
 
 /// The TFTP service of one node from one start to the next: a regenerated certificate or a new
 /// list comes with the next start (REG-28, TFTP-15).
 #[derive(Debug)]
 pub struct TftpService {
-    signer: Identity,
-    signer_id: u64,
+    signers: Signers,
+    file_signer_id: u64,
+    list_signer_id: u64,
     /// When the service started, Unix seconds: the time stamp of its files.
     started_s: u32,
-    /// The records of the ITL.
+    /// The records of the ITL, and the digest that names them in the cache.
     itl: Arc<[u8]>,
+    itl_digest: u128,
     catalogue: Arc<Catalogue>,
     cache: Arc<SignCache>,
-    /// Names the list in the sign cache.
-    list_digest: u128,
     /// What a phone holds that has taken the list.
     list_identity: FileIdentity,
+    /// The part of an identity that names who signs files.
+    file_signer: u64,
     /// The headers of configurations that stand for many phones: signed once.
     shared_headers: Arc<SharedHeaders>,
 }
 
 /// Signed headers by the digest of file name and content.
 type SharedHeaders = DashMap<u128, Arc<[u8]>>;
+
+/// Whose signatures a service makes, and how.
+#[derive(Clone, Debug)]
+pub struct Signers {
+    /// Signs configurations and proves the node's identity over HTTPS: its CallManager
+    /// certificate.
+    pub files: Identity,
+    /// Signs the list: the CallManager certificate of the node, or ITLRecovery from 12.x.
+    pub list: Identity,
+    /// With which digest.
+    pub signature: FileSignature,
+    /// Header tag 28, major and minor; `None` leaves it out.
+    pub signer_version: Option<(u8, u8)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SignedKind {
+    List,
+    File,
+}
+
+impl SignedKind {
+    /// Header tag 1, major and minor.
+    const fn version(self) -> (u8, u8) {
+        match self {
+            SignedKind::List => (1, 2),
+            SignedKind::File => (1, 0),
+        }
+    }
+}
 
 /// What the service says to a request.
 #[derive(Debug)]
@@ -87,10 +120,12 @@ impl PendingFile {
     }
 }
 
-/// One signature to make: 0.45 ms of a core with RSA-2048, away from the threads that serve.
+/// One signature to make, away from the threads that serve: with RSA-2048 0.45 ms of a core for
+/// SHA-512 and 1.3 ms for SHA-1.
 #[derive(Debug)]
 pub struct SignJob {
     key: CacheKey,
+    signature: FileSignature,
     header: UnsignedHeader,
     body: Arc<[u8]>,
     signer: Identity,
@@ -126,220 +161,223 @@ impl SignJob {
     }
 
     fn sign(&self) -> Arc<[u8]> {
-        let signature = self.signer.key.sign_sha512(&self.header.to_be_signed(&self.body));
+        let message = self.header.to_be_signed(&self.body);
+        let signature = self.signer.key.sign(self.signature.digest(), &message);
+        let signature = signature.expect("keys sign with both digests");
         self.header.with_signature(&signature).into()
     }
 }
 
 /// What a request names, by its file name alone: there is no path to a file system.
-enum Wanted {
-    Itl,
-    Config { phone: PhoneId, body: Arc<[u8]>, signed: bool },
-    DefaultConfig { signed: bool },
+struct Wanted<'a> {
+    /// The name in the header.
+    name: &'a str,
+    body: Arc<[u8]>,
+    /// Whose configuration it is, if it is one.
+    phone: Option<PhoneId>,
+    /// How it is signed, if it is, and the digest that names the content in the cache.
+    signed: Option<(SignedKind, u128)>,
 }
 
 const ITL_FILE_NAME: &str = "ITLFile.tlv";
 const DEFAULT_CONFIG: &str = "XMLDefault.cnf.xml";
 
 impl TftpService {
-    /// A service that starts at `started_s` (Unix seconds), signs with `signer` and serves these
+    /// A service that starts at `started_s` (Unix seconds), signs with `signers` and serves these
     /// ITL records and configurations.
     pub fn new(
-        signer: Identity,
+        signers: Signers,
         started_s: u32,
         itl: Arc<[u8]>,
         catalogue: Arc<Catalogue>,
         cache: Arc<SignCache>,
     ) -> TftpService {
-        let digest = signer.certificate.sha256();
-        let signer_id = u64::from_be_bytes(digest[..8].try_into().expect("32 bytes"));
-        let certificate = &signer.certificate;
-        let list_identity = FileIdentity::signed(&itl, certificate.issuer(), certificate.serial());
+        let id = |signer: &Identity| {
+            let digest = signer.certificate.sha256();
+            u64::from_be_bytes(digest[..8].try_into().expect("32 bytes"))
+        };
+        let identity = |signer: &Identity, body: &[u8]| {
+            let certificate = &signer.certificate;
+            FileIdentity::signed(body, certificate.issuer(), certificate.serial())
+        };
         TftpService {
-            signer_id,
+            list_identity: identity(&signers.list, &itl),
+            file_signer: identity(&signers.files, &[]).signer,
+            shared_headers: Arc::default(),
+            file_signer_id: id(&signers.files),
+            list_signer_id: id(&signers.list),
+            itl_digest: content_digest(ITL_FILE_NAME, &itl),
+            signers,
             started_s,
-            list_digest: content_digest(ITL_FILE_NAME, &itl),
-            list_identity,
             itl,
             catalogue,
             cache,
-            signer,
-            shared_headers: Arc::default(),
         }
     }
 
     /// Answers a request on behalf of `waiter`.
     pub fn request(&self, file: &str, waiter: Waiter) -> FileReply {
-        match self.wanted(file) {
-            None => FileReply::Missing,
-            Some(Wanted::Config { body, signed: false, .. }) => {
-                FileReply::Ready(ServedFile::plain(body))
+        let Some(wanted) = self.wanted(file) else { return FileReply::Missing };
+        let Some((kind, content)) = wanted.signed else {
+            return FileReply::Ready(ServedFile::plain(wanted.body));
+        };
+        let key = CacheKey { content, signer: self.signer_of(kind).1 };
+        let job = match self.cache.lookup(key, waiter) {
+            Lookup::Ready(header) => {
+                return FileReply::Ready(ServedFile { header, body: wanted.body });
             }
-            Some(Wanted::DefaultConfig { signed: false }) => {
-                FileReply::Ready(ServedFile::plain(self.catalogue.default_config()))
-            }
-            Some(Wanted::Itl) => self.list(waiter),
-            Some(Wanted::Config { phone, body, signed: true }) => {
-                let digest = self.catalogue.digest(phone, &body);
-                self.signed(file, (1, 0), digest, body, waiter)
-            }
-            Some(Wanted::DefaultConfig { signed: true }) => {
-                let body = self.catalogue.default_config();
-                let digest = content_digest(file, &body);
-                self.signed(file, (1, 0), digest, body, waiter)
-            }
-        }
+            Lookup::Wait => None,
+            Lookup::Sign => self.job(&wanted, Some(waiter)),
+        };
+        FileReply::Pending { file: PendingFile { body: wanted.body }, job }
     }
 
     /// What a phone holds that has just taken this file, or `None` if the file is not served.
     pub fn identity_of(&self, file: &str) -> Option<FileIdentity> {
-        let signer = self.list_identity.signer;
-        let of = |content: u64, signed: bool| FileIdentity {
-            content,
-            signer: if signed { signer } else { 0 },
+        let Wanted { body, signed, phone, .. } = self.wanted(file)?;
+        if let Some((SignedKind::List, _)) = signed {
+            return Some(self.list_identity);
+        }
+        let content = match phone {
+            Some(phone) => self.catalogue.content_of(phone),
+            None => FileIdentity::unsigned(&body).content,
         };
-        Some(match self.wanted(file)? {
-            Wanted::Itl => self.list_identity,
-            Wanted::Config { phone, signed, .. } => of(self.catalogue.content_of(phone), signed),
-            Wanted::DefaultConfig { signed } => {
-                of(FileIdentity::unsigned(&self.catalogue.default_config()).content, signed)
+        Some(FileIdentity { content, signer: signed.map_or(0, |_| self.file_signer) })
+    }
+
+    /// A whole file as it is served, signed now if it is not in the cache.
+    pub fn whole(&self, file: &str) -> Option<Vec<u8>> {
+        match self.request(file, Waiter(u64::MAX)) {
+            FileReply::Missing => None,
+            FileReply::Ready(file) => Some(file.to_bytes()),
+            FileReply::Pending { file: pending, job } => {
+                // Another thread may be signing: sign for ourselves instead of waiting for it.
+                let job = job.or_else(|| self.job(&self.wanted(file)?, None))?;
+                Some(pending.with_header(job.run().header).to_bytes())
             }
-        })
+        }
     }
 
     /// The whole list as it is served, signed now if it is not in the cache.
     pub fn signed_list(&self) -> Vec<u8> {
-        match self.request(ITL_FILE_NAME, Waiter(u64::MAX)) {
-            FileReply::Ready(file) => file.to_bytes(),
-            FileReply::Pending { file, job: Some(job) } => {
-                file.with_header(job.run().header).to_bytes()
-            }
-            FileReply::Pending { file, job: None } => {
-                // Another thread is signing: sign for ourselves instead of waiting for it.
-                let digest = self.list_digest;
-                let job = self.job(ITL_FILE_NAME, (1, 2), digest, Arc::clone(&self.itl), None);
-                file.with_header(job.run().header).to_bytes()
-            }
-            FileReply::Missing => unreachable!("every service has a list"),
-        }
+        self.whole(ITL_FILE_NAME).expect("every service has a list")
+    }
+
+    /// Names of all files that phones may ask for: those that exist once, then those of each phone.
+    pub fn names(&self) -> impl Iterator<Item = String> + '_ {
+        let with_signed = |name: String| [format!("{name}.sgn"), name];
+        let of_phone = move |number| {
+            let device = DeviceName::of_phone(PhoneId(number));
+            let list = format!("ITL{device}.tlv");
+            std::iter::once(list).chain(with_signed(format!("{device}.cnf.xml")))
+        };
+        std::iter::once(ITL_FILE_NAME.to_owned())
+            .chain(with_signed(DEFAULT_CONFIG.to_owned()))
+            .chain((0..self.catalogue.phones()).flat_map(of_phone))
     }
 
     /// The content of a phone's configuration and what a phone holds that has accepted it.
     pub fn config_of(&self, phone: PhoneId) -> (Arc<[u8]>, FileIdentity) {
-        let signer = self.list_identity.signer;
         let content = self.catalogue.content_of(phone);
-        (self.catalogue.render(phone), FileIdentity { content, signer })
+        (self.catalogue.render(phone), FileIdentity { content, signer: self.file_signer })
     }
 
-    /// The signatures of all files that are not in the cache, for prewarming.
+    /// The signatures of the list and of the configurations of all phones that are not in the
+    /// cache, for prewarming.
     pub fn missing_signatures(&self) -> impl Iterator<Item = SignJob> + '_ {
-        let list = self.job(ITL_FILE_NAME, (1, 2), self.list_digest, Arc::clone(&self.itl), None);
-        let configs = (0..self.catalogue.phones()).map(PhoneId).map(|phone| {
-            let body = self.catalogue.render(phone);
-            let digest = self.catalogue.digest(phone, &body);
-            let name = format!("{}.cnf.xml.sgn", DeviceName::of_phone(phone));
-            self.job(&name, (1, 0), digest, body, None)
+        let list = self.job(&self.list(), None);
+        let configs = (0..self.catalogue.phones()).filter_map(|number| {
+            let name = format!("{}.cnf.xml.sgn", DeviceName::of_phone(PhoneId(number)));
+            self.job(&self.wanted(&name)?, None)
         });
-        std::iter::once(list).chain(configs).filter(|job| !self.cache.contains(job.key))
+        list.into_iter().chain(configs).filter(|job| !self.cache.contains(job.key))
     }
 
-    /// Names the key of this service in the sign cache.
-    pub const fn signer_id(&self) -> u64 {
-        self.signer_id
+    /// Name the keys of this service in the sign cache.
+    pub const fn signer_ids(&self) -> [u64; 2] {
+        [self.file_signer_id, self.list_signer_id]
     }
 
-    /// The certificate that signs.
+    /// Signs configurations and proves the node's identity over HTTPS.
     pub const fn signer(&self) -> &Identity {
-        &self.signer
+        &self.signers.files
     }
 
-    fn wanted(&self, file: &str) -> Option<Wanted> {
+    /// Signs the list.
+    pub const fn list_signer(&self) -> &Identity {
+        &self.signers.list
+    }
+
+    fn signer_of(&self, kind: SignedKind) -> (&Identity, u64) {
+        match kind {
+            SignedKind::List => (&self.signers.list, self.list_signer_id),
+            SignedKind::File => (&self.signers.files, self.file_signer_id),
+        }
+    }
+
+    fn wanted<'a>(&self, file: &'a str) -> Option<Wanted<'a>> {
         if file == ITL_FILE_NAME {
-            return Some(Wanted::Itl);
+            return Some(self.list());
         }
         if let Some(name) = file.strip_prefix("ITL").and_then(|rest| rest.strip_suffix(".tlv")) {
             // Every device gets the node's list under its own name (ITL-17).
-            return name.parse::<DeviceName>().ok().map(|_| Wanted::Itl);
+            return name.parse::<DeviceName>().ok().map(|_| self.list());
         }
-        let (name, signed) = match file.strip_suffix(".sgn") {
+        let (plain, is_signed) = match file.strip_suffix(".sgn") {
             Some(name) => (name, true),
             None => (file, false),
         };
-        if name == DEFAULT_CONFIG {
-            return Some(Wanted::DefaultConfig { signed });
-        }
-        let device = name.strip_suffix(".cnf.xml")?.parse().ok()?;
-        let (phone, body) = self.catalogue.config(device)?;
-        Some(Wanted::Config { phone, body, signed })
+        let (body, phone) = if plain == DEFAULT_CONFIG {
+            (self.catalogue.default_config(), None)
+        } else {
+            let device = plain.strip_suffix(".cnf.xml")?.parse().ok()?;
+            let (phone, body) = self.catalogue.config(device)?;
+            (body, Some(phone))
+        };
+        let digest = || match phone {
+            Some(phone) => self.catalogue.digest(phone, &body),
+            None => content_digest(file, &body),
+        };
+        let signed = is_signed.then(|| (SignedKind::File, digest()));
+        Some(Wanted { name: file, body, phone, signed })
     }
 
-    fn list(&self, waiter: Waiter) -> FileReply {
-        let body = Arc::clone(&self.itl);
-        self.signed(ITL_FILE_NAME, (1, 2), self.list_digest, body, waiter)
+    fn list<'a>(&self) -> Wanted<'a> {
+        let signed = Some((SignedKind::List, self.itl_digest));
+        Wanted { name: ITL_FILE_NAME, body: Arc::clone(&self.itl), phone: None, signed }
     }
 
-    fn signed(
-        &self,
-        file: &str,
-        version: (u8, u8),
-        content: u128,
-        body: Arc<[u8]>,
-        waiter: Waiter,
-    ) -> FileReply {
-        let key = CacheKey { content, signer: self.signer_id };
-        let pending =
-            |job| FileReply::Pending { file: PendingFile { body: Arc::clone(&body) }, job };
-        match self.cache.lookup(key, waiter) {
-            Lookup::Ready(header) => FileReply::Ready(ServedFile { header, body }),
-            Lookup::Wait => pending(None),
-            Lookup::Sign => {
-                pending(Some(self.job(file, version, content, Arc::clone(&body), Some(waiter))))
-            }
-        }
-    }
-
-    /// The name of the file that is signed in place of `file`, and its digest, if one
-    /// configuration stands for many.
-    fn stand_in(&self, file: &str) -> Option<(String, u128)> {
-        let device: DeviceName = file.strip_suffix(".cnf.xml.sgn")?.parse().ok()?;
-        let (owner, digest) = self.catalogue.stand_in(device.phone()?)?;
-        Some((format!("{}.cnf.xml.sgn", DeviceName::of_phone(owner)), digest))
-    }
-
-    fn job(
-        &self,
-        file: &str,
-        version: (u8, u8),
-        content: u128,
-        body: Arc<[u8]>,
-        waiter: Option<Waiter>,
-    ) -> SignJob {
-        let certificate = &self.signer.certificate;
-        let stand_in = self.stand_in(file);
-        let file = stand_in.as_ref().map_or(file, |(name, _)| name);
+    /// The signature of a file, if it is signed.
+    fn job(&self, file: &Wanted<'_>, waiter: Option<Waiter>) -> Option<SignJob> {
+        let (kind, content) = file.signed?;
+        let Signers { signature, signer_version, .. } = self.signers;
+        let (signer, id) = self.signer_of(kind);
+        let certificate = &signer.certificate;
+        let stand_in = file.phone.and_then(|phone| self.catalogue.stand_in(phone));
+        let owner =
+            stand_in.map(|(owner, _)| format!("{}.cnf.xml.sgn", DeviceName::of_phone(owner)));
         let header = HeaderSpec {
             order: HeaderOrder::Cucm,
-            version,
-            signer_version: None,
+            version: kind.version(),
+            signer_version,
             signer_name: certificate.subject(),
             serial: certificate.serial(),
             issuer: certificate.issuer(),
-            digest: DIGEST_SHA512,
-            signature_length: self.signer.key.signature_length(),
-            file_name: file,
+            digest: signature.digest(),
+            signature_length: signer.key.signature_length(),
+            file_name: owner.as_deref().unwrap_or(file.name),
             timestamp: self.started_s,
         };
-        let header = header.encode();
-        let shared = stand_in.map(|(_, digest)| (Arc::clone(&self.shared_headers), digest));
-        SignJob {
-            key: CacheKey { content, signer: self.signer_id },
-            header,
-            body,
-            signer: self.signer.clone(),
+        Some(SignJob {
+            key: CacheKey { content, signer: id },
+            signature,
+            header: header.encode(),
+            body: Arc::clone(&file.body),
+            signer: signer.clone(),
             cache: Arc::clone(&self.cache),
             waiter,
-            shared,
-        }
+            shared: stand_in.map(|(_, digest)| (Arc::clone(&self.shared_headers), digest)),
+        })
     }
 }
 
@@ -366,6 +404,7 @@ mod tests {
                 release: Release::R8_6,
                 sign_cache: SignCacheMode::Lazy,
                 key_bits: 2048,
+                file_signature: Release::R8_6.file_signature(),
                 nodes: vec![node],
                 groups: vec![GroupSpec {
                     name: "all".into(),

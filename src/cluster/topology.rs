@@ -2,6 +2,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::base::NodeId;
+use crate::wire::{DIGEST_SHA1, DIGEST_SHA512};
 
 /// The shape of a cluster: its release, nodes and CallManager groups. Valid by construction when
 /// it comes from a scenario: at least one node, group members exist, shares add up to 1.
@@ -13,6 +14,8 @@ pub struct Topology {
     pub sign_cache: SignCacheMode,
     /// Size of every RSA key of the cluster in bits: 2048 or 4096.
     pub key_bits: u16,
+    /// Digest of the signatures of lists and files.
+    pub file_signature: FileSignature,
     /// The nodes; the first is the publisher. At most 64.
     pub nodes: Vec<NodeSpec>,
     /// CallManager groups in the order of the scenario; at least one.
@@ -44,14 +47,20 @@ pub struct Ports {
     /// TCP port on which the TFTP service answers HTTP (6970 on a real node); `None` if it does
     /// not.
     pub http: Option<u16>,
+    /// TCP port on which the TFTP service answers HTTPS (6971 on a real node); `None` if it does
+    /// not.
+    pub https: Option<u16>,
 }
 
 /// Where phones ask a node for files over HTTP, whether it answers there or not.
 pub const HTTP_PORT: u16 = 6970;
 
+/// Where phones ask a node for their configuration over HTTPS, whether it answers there or not.
+pub const HTTPS_PORT: u16 = 6971;
+
 impl Default for Ports {
     fn default() -> Ports {
-        Ports { tftp: 6969, tvs: 2445, capf: 3804, http: None }
+        Ports { tftp: 6969, tvs: 2445, capf: 3804, http: None, https: None }
     }
 }
 
@@ -135,10 +144,14 @@ pub enum Release {
     R8_6,
     /// 10.x and 11.x: ITLRecovery as second SAST, role TFTP.
     R11_5,
+    /// 12.x: ITLRecovery signs the ITL.
+    R12_5,
+    /// 14 and later: as 12.x, with SHA-512 signatures and HTTPS from the start.
+    R14,
 }
 
 /// Every release profile, oldest first.
-pub const RELEASES: [Release; 2] = [Release::R8_6, Release::R11_5];
+pub const RELEASES: [Release; 4] = [Release::R8_6, Release::R11_5, Release::R12_5, Release::R14];
 
 impl Release {
     /// The name in scenario files.
@@ -146,12 +159,74 @@ impl Release {
         match self {
             Release::R8_6 => "8.6",
             Release::R11_5 => "11.5",
+            Release::R12_5 => "12.5",
+            Release::R14 => "14",
         }
     }
 
     /// Whether the cluster has an ITLRecovery certificate (CERT-03).
     pub const fn has_itl_recovery(self) -> bool {
-        matches!(self, Release::R11_5)
+        matches!(self, Release::R11_5 | Release::R12_5 | Release::R14)
+    }
+
+    /// Which certificate signs the ITL: that of the TFTP node before 12.x, then the cluster's
+    /// ITLRecovery (`spec/domain.md` section 14).
+    pub const fn itl_signer(self) -> CertificateKind {
+        match self {
+            Release::R8_6 | Release::R11_5 => CertificateKind::CallManager,
+            Release::R12_5 | Release::R14 => CertificateKind::ItlRecovery,
+        }
+    }
+
+    /// The digest of signatures while nobody changes the enterprise parameter "TFTP File
+    /// Signature Algorithm" (TFTP-07). SHA-512 as the default of 14 is a guess: it is seen on
+    /// current clusters.
+    pub const fn file_signature(self) -> FileSignature {
+        match self {
+            Release::R8_6 | Release::R11_5 | Release::R12_5 => FileSignature::Sha1,
+            Release::R14 => FileSignature::Sha512,
+        }
+    }
+
+    /// What header tag 28 says in this release: nothing up to 11.x, then 1.1 if files are signed
+    /// with SHA-512, which also tells phones of HTTPS, else 1.0 (`spec/trust-list.md` section 2).
+    pub const fn signer_version(self, signature: FileSignature) -> Option<(u8, u8)> {
+        match (self, signature) {
+            (Release::R8_6 | Release::R11_5, _) => None,
+            (Release::R12_5 | Release::R14, FileSignature::Sha1) => Some((1, 0)),
+            (Release::R12_5 | Release::R14, FileSignature::Sha512) => Some((1, 1)),
+        }
+    }
+}
+
+/// Digest of the signatures of lists and files: the enterprise parameter "TFTP File Signature
+/// Algorithm".
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FileSignature {
+    /// SHA-1, weak, and what clusters up to 12.x use by default.
+    Sha1,
+    /// SHA-512.
+    Sha512,
+}
+
+/// Every digest of file signatures.
+pub const FILE_SIGNATURES: [FileSignature; 2] = [FileSignature::Sha1, FileSignature::Sha512];
+
+impl FileSignature {
+    /// The name in scenario files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            FileSignature::Sha1 => "sha1",
+            FileSignature::Sha512 => "sha512",
+        }
+    }
+
+    /// The digest id of header tag 8.
+    pub const fn digest(self) -> u8 {
+        match self {
+            FileSignature::Sha1 => DIGEST_SHA1,
+            FileSignature::Sha512 => DIGEST_SHA512,
+        }
     }
 }
 
@@ -219,6 +294,12 @@ impl Topology {
         SocketAddr::new(node.address, node.ports.http.unwrap_or(HTTP_PORT))
     }
 
+    /// The address and port where phones ask a node for their configuration over HTTPS.
+    pub fn https_socket(&self, id: NodeId) -> SocketAddr {
+        let node = self.node(id);
+        SocketAddr::new(node.address, node.ports.https.unwrap_or(HTTPS_PORT))
+    }
+
     /// The number of phones of each group for a fleet of `phones`: shares split by largest
     /// remainder, so that the parts add up to the whole (`decisions.md`, first scenario).
     pub fn group_sizes(&self, phones: u32) -> Vec<u32> {
@@ -251,6 +332,7 @@ mod tests {
             release: Release::R8_6,
             sign_cache: SignCacheMode::Lazy,
             key_bits: 2048,
+            file_signature: Release::R8_6.file_signature(),
             nodes: vec![],
             groups: shares.iter().map(group).collect(),
         }

@@ -11,16 +11,16 @@ use tokio::sync::oneshot;
 
 use crate::base::{NodeId, PhoneId, Span, Time};
 use crate::cluster::{
-    ActionError, CertificateKind, Cluster, FleetSpec, Genesis, HTTP_PORT, OperatorAction,
-    SignCounts,
+    ActionError, CertificateKind, Cluster, FileSignature, FleetSpec, Genesis, HTTP_PORT,
+    HTTPS_PORT, OperatorAction, ServiceKind, SignCounts, Topology,
 };
 use crate::crypto::{Identity, KeySource};
 use crate::measure::{CpuSeconds, Finish, Recorder, RunFacts, RunInfo, ServeSummary, encode};
 use crate::net::{Clock, http, limits};
 use crate::phone::{Env, Phone, Shared, Verifier};
 use crate::scenario::{FleetStart, Plan, Timeline};
-use crate::serve::{BindError, Bound, ServeError, ServeSettings, Servers, state};
-use crate::swarm::{Addresses, Swarm, SwarmPlan};
+use crate::serve::{BindError, Bound, ServeError, ServeSettings, Servers, TreeError, state};
+use crate::swarm::{Addresses, FileServer, HttpServer, Swarm, SwarmPlan};
 
 use super::signals::{Signal, Signals};
 
@@ -31,6 +31,8 @@ pub struct LiveOptions {
     pub allowed: Vec<IpAddr>,
     /// Where certificates and keys are kept from run to run; `None` makes throwaway ones.
     pub state: Option<PathBuf>,
+    /// Where `serve` writes what its TFTP nodes serve, a folder per node; `None` writes nothing.
+    pub files: Option<PathBuf>,
     /// Where Prometheus may ask.
     pub metrics: Option<SocketAddr>,
     /// How long Prometheus may ask for the final numbers when the run is over.
@@ -75,6 +77,9 @@ pub enum LiveError {
     /// Stored certificates cannot be used or written.
     #[error(transparent)]
     State(#[from] state::StateError),
+    /// The served files cannot be written.
+    #[error(transparent)]
+    Files(#[from] TreeError),
     /// The metrics listener cannot start.
     #[error("cannot listen for metrics on {address}: {cause}; choose another --metrics-listen")]
     Metrics {
@@ -131,7 +136,7 @@ impl Embedded {
 
 fn genesis(
     plan: &Plan,
-    topology: crate::cluster::Topology,
+    topology: Topology,
     stored: BTreeMap<(NodeId, CertificateKind), Identity>,
 ) -> Genesis {
     let epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -195,29 +200,17 @@ impl<'a> Driver<'a> {
     ) -> Result<Driver<'a>, LiveError> {
         let shared = Arc::new(Shared::default());
         let phones = populate(plan, embedded.as_ref(), &shared);
-        let tftp = match (&plan.target, &embedded) {
-            (Some(target), _) => target.tftp,
-            (None, Some(embedded)) => {
-                let topology = embedded.cluster.topology();
-                topology.socket(plan.fleet.tftp, crate::cluster::ServiceKind::Tftp)
-            }
-            (None, None) => unreachable!("without a target the cluster is ours"),
-        };
-        let http = match &embedded {
-            Some(embedded) => embedded.cluster.topology().http_socket(plan.fleet.tftp),
-            None => SocketAddr::new(tftp.ip(), HTTP_PORT),
-        };
+        let files = file_servers(plan, embedded.as_ref());
+        let tftp = files[0].tftp;
         let swarm_plan = SwarmPlan {
             seed: plan.seed,
             profile: plan.phone.clone(),
-            tftp,
-            http,
+            files,
             tvs: plan.target.as_ref().and_then(|target| target.tvs),
             allowed: options.allowed.clone(),
             transfers_in_flight: plan.limits.transfers_in_flight as usize,
             lookups_in_flight: plan.limits.lookups_in_flight as usize,
             connections_in_flight: plan.limits.connections_in_flight as usize,
-            workers: 1,
         };
         let swarm =
             Swarm::start(swarm_plan, clock, shared, phones).await.map_err(LiveError::Swarm)?;
@@ -366,6 +359,9 @@ impl<'a> Driver<'a> {
             tftp_retransmits: counts.tftp.retransmits,
             http_requests: counts.http.requests,
             http_connections: counts.http.connections,
+            https_requests: counts.https.requests,
+            https_handshakes_ok: counts.https.handshakes_ok,
+            https_handshakes_failed: counts.https.handshakes_failed,
             tvs_handshakes_ok: counts.tvs.handshakes_ok,
             tvs_handshakes_failed: counts.tvs.handshakes_failed
                 + counts.tvs.handshakes_refused_by_peer,
@@ -395,15 +391,19 @@ impl<'a> Driver<'a> {
     async fn finish(self, signal: Option<Signal>) -> LiveRun {
         // Threads take their CPU time with them.
         let (cpu_s, cpu_by_thread_s) = (self.cpu_since(), self.threads_since());
+        let sign_mean_s = limits::cpu_seconds_of("serve-sign")
+            .filter(|_| self.signed().made > 0)
+            .map(|seconds| seconds / self.signed().made as f64);
         let (serve, signed, signed_before) =
             (self.serve_summary(), self.signed(), self.signed_before);
         let (phones, mut recorder) = self.swarm.stop().await;
         if self.any_wave {
-            let served = |file: &str| {
-                let embedded = self.embedded.as_ref()?;
-                embedded.cluster.tftp(self.plan.fleet.tftp)?.identity_of(file)
-            };
-            recorder.close(|place| phones[place].is_current(served));
+            recorder.close(|place| {
+                let phone = &phones[place];
+                let node = self.plan.fleet.tftp_of(phone.id());
+                let service = self.embedded.as_ref().and_then(|ours| ours.cluster.tftp(node));
+                phone.is_current(|file| service?.identity_of(file))
+            });
         }
         if let Some(embedded) = self.embedded {
             embedded.servers.shutdown().await;
@@ -418,6 +418,7 @@ impl<'a> Driver<'a> {
                 signed,
                 cpu_s,
                 cpu_by_thread_s,
+                sign_mean_s,
                 serve,
                 sim: None,
                 notes: self.notes,
@@ -480,7 +481,9 @@ pub(super) fn describe_cluster(cluster: &Cluster) -> Vec<String> {
         let mut line = format!("cluster   {} on {}", node.name, node.address);
         if cluster.tftp(id).is_some() {
             line += &format!(" · tftp {}", node.ports.tftp);
-            line += &node.ports.http.map(|port| format!(" · http {port}")).unwrap_or_default();
+            for (name, port) in [("http", node.ports.http), ("https", node.ports.https)] {
+                line += &port.map(|port| format!(" · {name} {port}")).unwrap_or_default();
+            }
         }
         if cluster.tvs(id).is_some() {
             line += &format!(" · tvs {}", node.ports.tvs);
@@ -492,9 +495,7 @@ pub(super) fn describe_cluster(cluster: &Cluster) -> Vec<String> {
 
 fn describe_action(action: &OperatorAction, plan: &Plan) -> String {
     let name = |node: &NodeId| plan.topology.node(*node).name.as_str();
-    let what = |service: &Option<crate::cluster::ServiceKind>| {
-        service.map_or("all services", crate::cluster::ServiceKind::name)
-    };
+    let what = |service: &Option<ServiceKind>| service.map_or("all services", ServiceKind::name);
     match action {
         OperatorAction::Regenerate { certificate, node } => {
             format!("regenerate {} on {}", certificate.name(), name(node))
@@ -513,6 +514,21 @@ fn describe_action(action: &OperatorAction, plan: &Plan) -> String {
     }
 }
 
+/// Where the phones get their files: from the target, or from the TFTP nodes of our cluster.
+fn file_servers(plan: &Plan, embedded: Option<&Embedded>) -> Vec<FileServer> {
+    if let Some(target) = &plan.target {
+        let at = |port| SocketAddr::new(target.tftp.ip(), port);
+        let http = HttpServer { http: at(HTTP_PORT), https: at(HTTPS_PORT) };
+        return vec![FileServer { tftp: target.tftp, http }];
+    }
+    let topology = embedded.expect("without a target the cluster is ours").cluster.topology();
+    let server = |&node: &NodeId| FileServer {
+        tftp: topology.socket(node, ServiceKind::Tftp),
+        http: HttpServer { http: topology.http_socket(node), https: topology.https_socket(node) },
+    };
+    plan.fleet.tftp.iter().map(server).collect()
+}
+
 /// The phones, each with what it holds at the start.
 fn populate(plan: &Plan, embedded: Option<&Embedded>, shared: &Arc<Shared>) -> Vec<Phone> {
     let fleet = FleetSpec {
@@ -520,10 +536,18 @@ fn populate(plan: &Plan, embedded: Option<&Embedded>, shared: &Arc<Shared>) -> V
         models: plan.fleet.model_numbers(),
         seed: plan.seed,
     };
-    let service = embedded
-        .filter(|_| plan.fleet.start == FleetStart::ItlCurrent)
-        .and_then(|embedded| embedded.cluster.tftp(plan.fleet.tftp));
-    let list = service.map(|service| service.signed_list());
+    // What each TFTP node serves, in the order in which phones take turns.
+    let served: Vec<_> = plan
+        .fleet
+        .tftp
+        .iter()
+        .map(|&node| {
+            let service = embedded
+                .filter(|_| plan.fleet.start == FleetStart::ItlCurrent)
+                .and_then(|embedded| embedded.cluster.tftp(node))?;
+            Some((service, service.signed_list()))
+        })
+        .collect();
     let env = || Env {
         profile: Arc::new(plan.phone.clone()),
         shared: Arc::clone(shared),
@@ -532,7 +556,7 @@ fn populate(plan: &Plan, embedded: Option<&Embedded>, shared: &Arc<Shared>) -> V
     let make = |env: &mut Env, number: u32| {
         let id = PhoneId(number);
         let mut phone = Phone::new(id, fleet.model(id));
-        if let (Some(service), Some(list)) = (service, &list) {
+        if let Some((service, list)) = &served[number as usize % served.len()] {
             let (config, identity) = service.config_of(id);
             phone
                 .provision(env, list, &config, identity)
@@ -548,11 +572,7 @@ fn notes(plan: &Plan, tftp: SocketAddr) -> Vec<String> {
     let mut notes =
         vec!["ready means: list and config in force; registration is not simulated yet".to_owned()];
     if plan.target.is_none() {
-        notes.push(format!(
-            "release {}: lists and configs are signed with SHA-512 in this version; \
-             clusters of this release sign with SHA-1 by default",
-            plan.topology.release
-        ));
+        notes.push(signature_note(&plan.topology));
     } else {
         notes.push(
             "the phones booted from the factory state: they hold what the target gave them".into(),
@@ -573,6 +593,20 @@ fn cpu_by_thread() -> BTreeMap<String, f64> {
         ["serve-http", "serve-sign", "serve-tftp", "serve-tvs", "swarm-http", "swarm-tvs", "swarm"];
     let seconds = |kind: &&str| Some(((*kind).to_owned(), limits::cpu_seconds_of(kind)?));
     KINDS.iter().filter_map(seconds).collect()
+}
+
+/// Which digest the signatures of the cluster have, and what that means for the numbers.
+fn signature_note(topology: &Topology) -> String {
+    let (release, signature) = (topology.release, topology.file_signature);
+    match signature {
+        FileSignature::Sha1 => format!(
+            "release {release}: lists and configs are signed with SHA-1 (weak); a signature costs \
+             the servers about three times one with SHA-512 here"
+        ),
+        FileSignature::Sha512 => {
+            format!("release {release}: lists and configs are signed with SHA-512")
+        }
+    }
 }
 
 fn cpu_seconds() -> CpuSeconds {

@@ -1,10 +1,14 @@
+use std::path::Path;
+use std::sync::Arc;
+
 use crate::measure::Recorder;
 use crate::net::{Clock, limits};
 use crate::scenario::Plan;
 
 use super::run::{Embedded, LiveError, LiveOptions, Observer, describe_cluster};
 use super::signals::{Signal, Signals};
-use crate::serve::ServeCounts;
+use crate::cluster::ServiceKind;
+use crate::serve::{ServeCounts, write_files};
 
 /// Serves the cluster of a plan until a signal comes; the operator's timeline is not played.
 pub async fn serve(
@@ -17,10 +21,29 @@ pub async fn serve(
     let _ = limits::raise_descriptor_limit();
     let clock = Clock::start();
     let embedded = Embedded::start(plan, options, clock).await?;
-    observer.started(&describe_cluster(&embedded.cluster));
+    let mut lines = describe_cluster(&embedded.cluster);
+    if let Some(dir) = &options.files {
+        lines.extend(write_trees(dir, &embedded).await?);
+    }
+    observer.started(&lines);
     observer.tick(&Recorder::new(0), clock.now());
     let signal = signals.next().await;
     let counts = embedded.servers.counts();
     signals.leave_on_next(embedded.servers.shutdown()).await;
     Ok((counts, signal))
+}
+
+/// Writes what each TFTP node serves into a folder named like the node; a line about each.
+async fn write_trees(dir: &Path, embedded: &Embedded) -> Result<Vec<String>, LiveError> {
+    let topology = embedded.cluster.topology();
+    let mut lines = Vec::new();
+    for node in topology.nodes_with(ServiceKind::Tftp) {
+        let Some(service) = embedded.cluster.tftp(node).map(Arc::clone) else { continue };
+        let folder = dir.join(&topology.node(node).name);
+        let line = folder.display().to_string();
+        let written = tokio::task::spawn_blocking(move || write_files(&folder, &service)).await;
+        let count = written.expect("writing files does not panic")?;
+        lines.push(format!("files     {count} in {line}"));
+    }
+    Ok(lines)
 }

@@ -8,7 +8,7 @@ mod recorder;
 mod summary;
 
 pub use prometheus::{RunInfo, encode};
-pub use recorder::{Counts, GeneratorLag, PhoneRecord, Recorder, StepKind, Tallies};
+pub use recorder::{Counts, GeneratorLag, HttpSums, PhoneRecord, Recorder, StepKind, Tallies};
 pub use summary::{
     ByCommand, ConfigCounts, CpuSeconds, Finish, FleetReady, Generator, HttpCounts, LAG_P99_MAX_S,
     PercentilesS, Phones, RunFacts, ServeSummary, Signatures, SimSummary, SloRow, StepSummary,

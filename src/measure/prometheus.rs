@@ -6,7 +6,7 @@ use prometheus::{Encoder, TextEncoder};
 use crate::phone::{AcceptPath, FileKind, TvsFault};
 use crate::wire::tvs::Command;
 
-use super::recorder::{Recorder, StepKind};
+use super::recorder::{Counts, HttpSums, Recorder, StepKind};
 use super::summary::{CpuSeconds, ServeSummary};
 use crate::cluster::SignCounts;
 
@@ -109,13 +109,14 @@ fn phone_families(recorder: &Recorder) -> Vec<MetricFamily> {
 }
 
 fn judged(recorder: &Recorder) -> Vec<Metric> {
-    const PATHS: [(AcceptPath, &str); 6] = [
+    const PATHS: [(AcceptPath, &str); 7] = [
         (AcceptPath::First, "accepted_first"),
         (AcceptPath::Blank, "accepted_blank"),
         (AcceptPath::Ctl, "accepted_by_ctl"),
         (AcceptPath::Itl, "accepted_by_itl"),
         (AcceptPath::TvsCache, "accepted_by_tvs_cache"),
         (AcceptPath::Tvs, "accepted_by_tvs"),
+        (AcceptPath::Https, "accepted_by_https"),
     ];
     let kinds = [("ctl", FileKind::Ctl), ("itl", FileKind::Itl), ("config", FileKind::Config)];
     let mut metrics = Vec::new();
@@ -219,16 +220,23 @@ fn step_families(recorder: &Recorder) -> Vec<MetricFamily> {
         one("tftp_received_bytes_total", "Bytes of files that arrived whole.", counts.tftp_bytes),
         one("tftp_not_found_total", "Answers that a file is not there.", counts.tftp_not_found),
         one("tftp_errors_total", "Transfers that failed otherwise.", counts.tftp_errors),
-        one("http_requests_total", "Files asked for over HTTP.", counts.http_requests),
-        one("http_connections_total", "Connections opened for files.", counts.http_connections),
-        one("http_received_bytes_total", "Bytes of files over HTTP.", counts.http_bytes),
-        one("http_not_found_total", "HTTP answers 404.", counts.http_not_found),
-        one(
+        by_scheme("http_requests_total", "Files asked for over HTTP.", counts, |sums| {
+            sums.requests
+        }),
+        by_scheme("http_connections_total", "Connections opened for files.", counts, |sums| {
+            sums.connections
+        }),
+        by_scheme("http_received_bytes_total", "Bytes of files over HTTP.", counts, |sums| {
+            sums.bytes
+        }),
+        by_scheme("http_not_found_total", "HTTP answers 404.", counts, |sums| sums.not_found),
+        by_scheme(
             "http_fallbacks_total",
             "Files asked for over TFTP after HTTP had failed.",
-            counts.http_fallbacks,
+            counts,
+            |sums| sums.fallbacks,
         ),
-        one("http_errors_total", "HTTP requests that failed.", counts.http_errors),
+        by_scheme("http_errors_total", "HTTP requests that failed.", counts, |sums| sums.errors),
         family(
             "schedule_lag_seconds",
             "99th percentile of the generator's own lateness.",
@@ -236,6 +244,18 @@ fn step_families(recorder: &Recorder) -> Vec<MetricFamily> {
             vec![gauge(lag, &[])],
         ),
     ]
+}
+
+/// A counter of files over HTTP and over HTTPS.
+fn by_scheme(
+    name: &str,
+    help: &str,
+    counts: &Counts,
+    of: impl Fn(&HttpSums) -> u64,
+) -> MetricFamily {
+    let schemes = [("http", of(&counts.http)), ("https", of(&counts.https))];
+    let counters = schemes.map(|(scheme, count)| counter(count as f64, &[("scheme", scheme)]));
+    family(name, help, MetricType::COUNTER, counters.into())
 }
 
 fn server_families(info: &RunInfo) -> Vec<MetricFamily> {
@@ -267,6 +287,7 @@ fn server_families(info: &RunInfo) -> Vec<MetricFamily> {
             MetricType::COUNTER,
             vec![
                 counter(serve.http_requests as f64, &[("service", "http")]),
+                counter(serve.https_requests as f64, &[("service", "https")]),
                 counter(serve.tftp_requests as f64, &[("service", "tftp")]),
                 counter(serve.tvs_answers as f64, &[("service", "tvs")]),
             ],
@@ -275,13 +296,16 @@ fn server_families(info: &RunInfo) -> Vec<MetricFamily> {
             "tls_handshakes_total",
             "TLS handshakes of our servers.",
             MetricType::COUNTER,
-            vec![
-                counter(
-                    serve.tvs_handshakes_failed as f64,
-                    &[("service", "tvs"), ("outcome", "failed")],
-                ),
-                counter(serve.tvs_handshakes_ok as f64, &[("service", "tvs"), ("outcome", "ok")]),
-            ],
+            [
+                ("https", "failed", serve.https_handshakes_failed),
+                ("https", "ok", serve.https_handshakes_ok),
+                ("tvs", "failed", serve.tvs_handshakes_failed),
+                ("tvs", "ok", serve.tvs_handshakes_ok),
+            ]
+            .map(|(service, outcome, count)| {
+                counter(count as f64, &[("service", service), ("outcome", outcome)])
+            })
+            .into(),
         ),
         family("cpu_seconds_total", "CPU time by side.", MetricType::COUNTER, seconds),
     ]
@@ -368,7 +392,7 @@ mod tests {
             "resetstorm_tvs_lookups_total{command=\"query\"} 0",
             "resetstorm_tvs_failed_total{fault=\"certificate_refused\"} 0",
             "resetstorm_files_judged_total{kind=\"itl\",verdict=\"refused\"} 0",
-            "resetstorm_http_fallbacks_total 0",
+            "resetstorm_http_fallbacks_total{scheme=\"https\"} 0",
             "resetstorm_operations_total{step=\"tvs\",outcome=\"failed\"} 0",
             "resetstorm_sign_cache_requests_total{result=\"miss\"} 0",
         ] {

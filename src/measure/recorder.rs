@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use hdrhistogram::Histogram;
 
 use crate::base::{Span, Time};
-use crate::phone::{AcceptPath, Fact, Failure, FileKind, Outcome, Step, TvsFault};
+use crate::phone::{AcceptPath, Fact, Failure, FileKind, Outcome, Step, Transport, TvsFault};
 use crate::wire::tvs::Command;
 
 /// A step of a boot that is timed.
@@ -98,18 +98,27 @@ pub struct Counts {
     pub tftp_errors: u64,
     /// Most transfers that were in flight at once.
     pub tftp_in_flight_max: u64,
-    /// Files asked for over HTTP.
-    pub http_requests: u64,
+    /// Files over HTTP.
+    pub http: HttpSums,
+    /// Files over HTTPS.
+    pub https: HttpSums,
+}
+
+/// Sums over the files that were asked for over HTTP, or over HTTPS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HttpSums {
+    /// Files asked for.
+    pub requests: u64,
     /// Connections that were opened for them.
-    pub http_connections: u64,
-    /// Bytes of files that arrived whole over HTTP.
-    pub http_bytes: u64,
-    /// HTTP requests answered with 404.
-    pub http_not_found: u64,
-    /// Files that a phone asked for over TFTP after HTTP had not brought them.
-    pub http_fallbacks: u64,
-    /// HTTP requests that failed otherwise.
-    pub http_errors: u64,
+    pub connections: u64,
+    /// Bytes of files that arrived whole.
+    pub bytes: u64,
+    /// Requests answered with 404.
+    pub not_found: u64,
+    /// Files that a phone asked for over TFTP afterwards.
+    pub fallbacks: u64,
+    /// Requests that failed otherwise.
+    pub errors: u64,
 }
 
 /// Times and results of one step.
@@ -250,7 +259,8 @@ impl Recorder {
                 self.step_mut(StepKind::Tvs).retry += 1;
             }
             Fact::Settled { outcome } => self.settle(phone, now, outcome),
-            Fact::TransportFellBack { .. } => counts.http_fallbacks += 1,
+            Fact::TransportFellBack { from: Transport::Https, .. } => counts.https.fallbacks += 1,
+            Fact::TransportFellBack { .. } => counts.http.fallbacks += 1,
             Fact::Unexpected => counts.unexpected += 1,
         }
     }
@@ -286,9 +296,10 @@ impl Recorder {
         self.step_mut(step).retry += 1;
     }
 
-    /// HTTP did not bring the file of this step; the step itself goes on over TFTP.
-    pub fn http_failed(&mut self, step: StepKind) {
-        self.counts.http_errors += 1;
+    /// HTTP, or HTTPS if `secure`, did not bring the file of this step; the step itself goes on
+    /// over TFTP.
+    pub fn http_failed(&mut self, step: StepKind, secure: bool) {
+        self.counts.http_mut(secure).errors += 1;
         self.step_mut(step).retry += 1;
     }
 
@@ -399,7 +410,23 @@ impl Recorder {
     }
 }
 
+impl HttpSums {
+    fn add(&mut self, other: &HttpSums) {
+        self.requests += other.requests;
+        self.connections += other.connections;
+        self.bytes += other.bytes;
+        self.not_found += other.not_found;
+        self.fallbacks += other.fallbacks;
+        self.errors += other.errors;
+    }
+}
+
 impl Counts {
+    /// The sums of HTTPS if `secure`, else those of HTTP.
+    pub const fn http_mut(&mut self, secure: bool) -> &mut HttpSums {
+        if secure { &mut self.https } else { &mut self.http }
+    }
+
     /// Answers of TVS that were received and used.
     pub fn tvs_lookups(&self) -> u64 {
         self.tvs_answers.values().sum()
@@ -440,12 +467,8 @@ impl Counts {
         self.tftp_retransmits += other.tftp_retransmits;
         self.tftp_not_found += other.tftp_not_found;
         self.tftp_errors += other.tftp_errors;
-        self.http_requests += other.http_requests;
-        self.http_connections += other.http_connections;
-        self.http_bytes += other.http_bytes;
-        self.http_not_found += other.http_not_found;
-        self.http_fallbacks += other.http_fallbacks;
-        self.http_errors += other.http_errors;
+        self.http.add(&other.http);
+        self.https.add(&other.https);
         // Each worker's peak is its own moment: the sum is an upper bound when there are several.
         self.tftp_in_flight_max += other.tftp_in_flight_max;
     }

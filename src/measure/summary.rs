@@ -9,7 +9,7 @@ use crate::phone::{AcceptPath, FileKind};
 use crate::scenario::{Slo, SloResult, SloVerdict};
 use crate::wire::tvs::Command;
 
-use super::recorder::{Recorder, StepKind};
+use super::recorder::{HttpSums, Recorder, StepKind};
 
 /// `summary.json`, schema 1: all aggregates of a run and its verdict.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -36,6 +36,8 @@ pub struct Summary {
     pub tftp: TftpCounts,
     /// Files over HTTP as the phones saw them.
     pub http: HttpCounts,
+    /// Files over HTTPS as the phones saw them.
+    pub https: HttpCounts,
     /// Signatures made by the cluster and verified by phones.
     pub signatures: Signatures,
     /// Seconds from the storm's first reset until a share of the fleet was ready.
@@ -138,6 +140,8 @@ pub struct TrustPaths {
     pub accepted_by_tvs_cache: u64,
     /// TVS vouched for the signer.
     pub accepted_by_tvs: u64,
+    /// No signature, from an HTTPS server that the lists vouch for.
+    pub accepted_by_https: u64,
     /// Refused.
     pub refused: u64,
 }
@@ -159,7 +163,7 @@ pub struct TftpCounts {
     pub in_flight_max: u64,
 }
 
-/// Files over HTTP as the phones saw them.
+/// Files over HTTP, or over HTTPS, as the phones saw them.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct HttpCounts {
     /// Files asked for.
@@ -189,6 +193,10 @@ pub struct Signatures {
     pub cache_hits: u64,
     /// Requests that caused a signature.
     pub cache_misses: u64,
+    /// CPU seconds of a signature, the mean over the whole run; `null` where it cannot be measured.
+    pub mean_cpu_s: Option<f64>,
+    /// CPU seconds that the hits of the cache have saved the servers: their number times the mean.
+    pub saved_cpu_s: Option<f64>,
 }
 
 /// Seconds from the storm's first reset, over the whole fleet; `null` when not reached.
@@ -267,6 +275,12 @@ pub struct ServeSummary {
     pub http_requests: u64,
     /// HTTP connections.
     pub http_connections: u64,
+    /// HTTPS requests.
+    pub https_requests: u64,
+    /// TLS handshakes of HTTPS that were completed.
+    pub https_handshakes_ok: u64,
+    /// TLS handshakes of HTTPS that failed.
+    pub https_handshakes_failed: u64,
     /// TLS handshakes that were completed.
     pub tvs_handshakes_ok: u64,
     /// TLS handshakes that failed, those that a phone refused among them.
@@ -330,6 +344,8 @@ pub struct RunFacts {
     pub cpu_s: CpuSeconds,
     /// CPU time by kind of thread.
     pub cpu_by_thread_s: BTreeMap<String, f64>,
+    /// CPU seconds of a signature, the mean over the whole run.
+    pub sign_mean_s: Option<f64>,
     /// Server counters.
     pub serve: ServeSummary,
     /// What is only there in virtual time.
@@ -367,13 +383,18 @@ impl Summary {
                 configs: trust_paths(recorder, &[FileKind::Config]),
             },
             tftp: tftp(recorder),
-            http: http(recorder),
+            http: http(&recorder.counts.http),
+            https: http(&recorder.counts.https),
             signatures: Signatures {
                 made: facts.signed.made - facts.signed_before.made,
                 made_before: facts.signed_before.made,
                 verified: recorder.counts.verified,
                 cache_hits: facts.signed.hits - facts.signed_before.hits,
                 cache_misses: facts.signed.misses - facts.signed_before.misses,
+                mean_cpu_s: facts.sign_mean_s,
+                saved_cpu_s: facts
+                    .sign_mean_s
+                    .map(|mean| mean * (facts.signed.hits - facts.signed_before.hits) as f64),
             },
             fleet_ready_s: fleet_ready(recorder),
             boot_time_s: percentiles(&boot.response_us),
@@ -513,6 +534,7 @@ fn trust_paths(recorder: &Recorder, kinds: &[FileKind]) -> TrustPaths {
         accepted_by_itl: by(AcceptPath::Itl),
         accepted_by_tvs_cache: by(AcceptPath::TvsCache),
         accepted_by_tvs: by(AcceptPath::Tvs),
+        accepted_by_https: by(AcceptPath::Https),
         refused: recorder.counts.refused_of(kinds),
     }
 }
@@ -529,15 +551,14 @@ fn tftp(recorder: &Recorder) -> TftpCounts {
     }
 }
 
-fn http(recorder: &Recorder) -> HttpCounts {
-    let counts = &recorder.counts;
+fn http(sums: &HttpSums) -> HttpCounts {
     HttpCounts {
-        requests: counts.http_requests,
-        connections: counts.http_connections,
-        bytes: counts.http_bytes,
-        not_found: counts.http_not_found,
-        fallbacks: counts.http_fallbacks,
-        errors: counts.http_errors,
+        requests: sums.requests,
+        connections: sums.connections,
+        bytes: sums.bytes,
+        not_found: sums.not_found,
+        fallbacks: sums.fallbacks,
+        errors: sums.errors,
     }
 }
 

@@ -32,7 +32,7 @@ pub enum Input<'a> {
         /// Why.
         fault: TransferFault,
     },
-    /// The file could not be fetched over HTTP.
+    /// The file could not be fetched over HTTP or HTTPS.
     HttpFailed {
         /// Why.
         fault: HttpFault,
@@ -182,8 +182,10 @@ pub enum Fact {
         /// How it ended.
         outcome: Outcome,
     },
-    /// HTTP brought no file: TFTP is asked for the same file.
+    /// HTTP or HTTPS brought no file: TFTP is asked for the same file.
     TransportFellBack {
+        /// Which of them.
+        from: Transport,
         /// Why.
         fault: HttpFault,
     },

@@ -54,6 +54,8 @@ pub enum AcceptPath {
     TvsCache,
     /// TVS vouched for the signer.
     Tvs,
+    /// No signature, but the lists vouch for the HTTPS server that sent it.
+    Https,
 }
 
 /// Why a file was refused.

@@ -10,6 +10,7 @@ use crate::wire::{
 pub struct TrustList {
     records: Vec<TrustRecord>,
     identity: FileIdentity,
+    signer_version: Option<(u8, u8)>,
 }
 
 /// One entry of a list that names a certificate.
@@ -22,6 +23,13 @@ pub struct TrustRecord {
     public_key: Vec<u8>,
     certificate: Option<HeldCertificate>,
 }
+
+/// Roles of the servers that provision phones over HTTPS (`spec/phone-boot.md` section 3).
+pub const PROVISIONING_ROLES: &[u16] = &[ROLE_CALLMANAGER_TFTP, ROLE_TFTP];
+
+/// The signer version from which on a cluster provisions over HTTPS (`spec/trust-list.md`
+/// section 2).
+const HTTPS_SIGNER_VERSION: (u8, u8) = (1, 1);
 
 /// How a record pins its certificate.
 #[derive(Debug, PartialEq, Eq)]
@@ -49,7 +57,8 @@ impl TrustList {
         let records = Records::new(file.body, usize::from(file.header.length))
             .filter_map(|record| record.map(|record| TrustRecord::new(&record)).transpose())
             .collect::<Result<Vec<_>, _>>()?;
-        Ok(TrustList { records, identity: FileIdentity::of(file) })
+        let signer_version = file.header.signer_version;
+        Ok(TrustList { records, identity: FileIdentity::of(file), signer_version })
     }
 
     /// Which content this is and who signed it.
@@ -82,8 +91,14 @@ impl TrustList {
         !self.has_role(&[ROLE_CALLMANAGER_TFTP, ROLE_TFTP, ROLE_TVS])
     }
 
-    fn holds(&self, role: u16, certificate: &Certificate) -> bool {
-        self.find(&[role], certificate.issuer(), certificate.serial())
+    /// Whether the cluster that signed this list provisions over HTTPS and the list names a
+    /// server for it.
+    fn offers_https(&self) -> bool {
+        self.signer_version >= Some(HTTPS_SIGNER_VERSION) && self.has_role(PROVISIONING_ROLES)
+    }
+
+    fn holds(&self, roles: &[u16], certificate: &Certificate) -> bool {
+        self.find(roles, certificate.issuer(), certificate.serial())
             .and_then(|record| record.certificate.as_ref())
             .is_some_and(|held| held.matches(certificate.der()))
     }
@@ -177,14 +192,20 @@ impl TrustLists {
         [&self.ctl, &self.itl].into_iter().flatten().any(|list| list.has_role(&[ROLE_TVS]))
     }
 
-    /// Judges the certificate that a server presents: is it in these lists with `role`? Issuer,
-    /// serial and hash must fit, CTL first, then ITL (`spec/tvs.md`, client behaviour). Dates and
-    /// chains play no part.
-    pub fn judge_server(&self, role: u16, certificate_der: &[u8]) -> bool {
+    /// Whether the configuration is asked for over HTTPS: a list says that its cluster offers it
+    /// and names a server.
+    pub fn offers_https(&self) -> bool {
+        [&self.ctl, &self.itl].into_iter().flatten().any(|list| list.offers_https())
+    }
+
+    /// Judges the certificate that a server presents: is it in these lists with one of
+    /// `roles`? Issuer, serial and hash must fit, CTL first, then ITL (`spec/tvs.md`, client
+    /// behaviour). Dates and chains play no part.
+    pub fn judge_server(&self, roles: &[u16], certificate_der: &[u8]) -> bool {
         let Ok(certificate) = Certificate::from_der(certificate_der) else {
             return false;
         };
-        [&self.ctl, &self.itl].into_iter().flatten().any(|list| list.holds(role, &certificate))
+        [&self.ctl, &self.itl].into_iter().flatten().any(|list| list.holds(roles, &certificate))
     }
 }
 
@@ -202,7 +223,8 @@ mod tests {
             certificate: None,
         };
         let records = roles.iter().map(record).collect();
-        Arc::new(TrustList { records, identity: FileIdentity::default() })
+        let signer_version = None;
+        Arc::new(TrustList { records, identity: FileIdentity::default(), signer_version })
     }
 
     fn lists(ctl: Option<&[u16]>, itl: Option<&[u16]>) -> TrustLists {

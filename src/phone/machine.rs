@@ -74,7 +74,7 @@ struct Lookup {
 /// What has happened in this boot.
 #[derive(Clone, Copy, Debug, Default)]
 struct Boot {
-    /// HTTP was out of reach: files are asked for over TFTP until the next boot.
+    /// HTTP or HTTPS was out of reach: files are asked for over TFTP until the next boot.
     without_http: bool,
     config_accepted: bool,
     stuck: bool,
@@ -179,13 +179,14 @@ impl Phone {
             (State::Wait(step), Input::Timer { token }) if token == self.token => {
                 self.fetch(env, step, sink);
             }
-            (State::Fetch(step, _), Input::File { bytes }) => {
-                self.on_file(env, now, step, bytes, sink);
+            (State::Fetch(step, transport), Input::File { bytes }) => {
+                self.on_file(env, now, (step, transport), bytes, sink);
             }
             (State::Fetch(step, _), Input::FileMissing) => self.on_missing(env, now, step, sink),
-            (State::Fetch(step, Transport::Http), Input::HttpFailed { fault }) => {
-                self.fall_back(step, fault, sink);
-            }
+            (
+                State::Fetch(step, from @ (Transport::Http | Transport::Https)),
+                Input::HttpFailed { fault },
+            ) => self.fall_back(step, from, fault, sink),
             (State::Fetch(step, Transport::Tftp), Input::FileFailed { fault }) => {
                 self.fail(Failure::Transfer(fault));
                 self.next_step(env, now, step, sink);
@@ -224,6 +225,9 @@ impl Phone {
     fn fetch(&mut self, env: &Env, step: Step, sink: &mut Sink) {
         let transport = match env.profile.transport.first(self.model) {
             Transport::Http if self.boot.without_http => Transport::Tftp,
+            Transport::Http if step.kind() == FileKind::Config && self.lists.offers_https() => {
+                Transport::Https
+            }
             first => first,
         };
         self.fetch_over(transport, step, sink);
@@ -236,9 +240,9 @@ impl Phone {
     }
 
     /// HTTP is never the last word on a file: TFTP is.
-    fn fall_back(&mut self, step: Step, fault: HttpFault, sink: &mut Sink) {
+    fn fall_back(&mut self, step: Step, from: Transport, fault: HttpFault, sink: &mut Sink) {
         self.boot.without_http |= fault.is_lasting();
-        sink.fact(Fact::TransportFellBack { fault });
+        sink.fact(Fact::TransportFellBack { from, fault });
         self.fetch_over(Transport::Tftp, step, sink);
     }
 
@@ -258,16 +262,22 @@ impl Phone {
         self.next_step(env, now, step, sink);
     }
 
-    fn on_file(&mut self, env: &Env, now: Time, step: Step, bytes: &[u8], sink: &mut Sink) {
+    fn on_file(
+        &mut self,
+        env: &Env,
+        now: Time,
+        (step, transport): (Step, Transport),
+        bytes: &[u8],
+        sink: &mut Sink,
+    ) {
         if bytes.is_empty() {
             // Phones are sometimes served a file of no bytes: it counts as no file.
             return self.on_missing(env, now, step, sink);
         }
         let kind = step.kind();
-        if kind == FileKind::Config && !self.lists.any() {
-            // State A asks for the unsigned name: there is nothing to check.
+        if let Some(path) = self.needs_no_signature(kind, transport, bytes) {
             let identity = FileIdentity::unsigned(bytes);
-            let stored = self.store_config(env, bytes, identity, AcceptPath::First, sink);
+            let stored = self.store_config(env, bytes, identity, path, sink);
             return self.finish_file(env, now, step, stored, sink);
         }
         let Ok(file) = SignedFile::parse(bytes) else {
@@ -283,6 +293,23 @@ impl Phone {
             Judgement::AskTvs => return self.ask_cache(env, now, step, &file, sink),
         };
         self.finish_file(env, now, step, verdict, sink);
+    }
+
+    /// Why a configuration is taken without a signature, if it is: state A asks for the unsigned
+    /// name, and over HTTPS the lists vouch for the server (`spec/signed-file.md`, names).
+    fn needs_no_signature(
+        &self,
+        kind: FileKind,
+        transport: Transport,
+        bytes: &[u8],
+    ) -> Option<AcceptPath> {
+        match (kind, transport) {
+            (FileKind::Config, _) if !self.lists.any() => Some(AcceptPath::First),
+            (FileKind::Config, Transport::Https) if !SignedFile::is_signed(bytes) => {
+                Some(AcceptPath::Https)
+            }
+            _ => None,
+        }
     }
 
     /// Steps 5 and 6 of the procedure: the TVS cache, then the servers of the stored

@@ -16,7 +16,7 @@ mod vouched;
 pub use contract::{Action, Fact, Failure, Input, Outcome, Sink, Step, TvsFault};
 pub use env::{Env, Shared};
 pub use judge::{AcceptPath, FileKind, Judgement, Refusal, Verifier, judge};
-pub use lists::{TrustList, TrustLists, TrustRecord, TrustState};
+pub use lists::{PROVISIONING_ROLES, TrustList, TrustLists, TrustRecord, TrustState};
 pub use machine::{Phone, ProvisionError, StoredConfig};
 pub use profile::{FILE_SIZE_MAX, PhoneProfile};
 pub use transport::{HttpFault, TRANSPORT_RULES, Transport, TransportRule};

@@ -7,6 +7,8 @@ use serde::Deserialize;
 pub enum Transport {
     /// HTTP to port 6970 of the TFTP node.
     Http,
+    /// HTTPS to port 6971 of the TFTP node, which the lists of the phone must vouch for.
+    Https,
     /// TFTP.
     Tftp,
 }
@@ -26,9 +28,11 @@ pub enum TransportRule {
 pub const TRANSPORT_RULES: [TransportRule; 3] =
     [TransportRule::Http, TransportRule::Model, TransportRule::Tftp];
 
-/// Why HTTP brought no file.
+/// Why HTTP or HTTPS brought no file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum HttpFault {
+    /// The phone refused the certificate that the server presented: it is not in its lists.
+    CertificateRefused,
     /// No connection: refused, unreachable, or not in time.
     Connection,
     /// What came is no whole answer: malformed, cut off, or of another length than announced.
@@ -47,7 +51,7 @@ impl HttpFault {
     /// phones may keep the better transport for the following files; which faults make them do
     /// so is not known, and this is our choice.
     pub const fn is_lasting(self) -> bool {
-        matches!(self, HttpFault::Connection | HttpFault::TimedOut)
+        matches!(self, HttpFault::CertificateRefused | HttpFault::Connection | HttpFault::TimedOut)
     }
 }
 
@@ -61,7 +65,8 @@ impl TransportRule {
         }
     }
 
-    /// What a phone of `model` asks first.
+    /// What a phone of `model` asks first; HTTP becomes HTTPS for files that are provisioned over
+    /// it (see [`Transport::Https`]).
     pub fn first(self, model: u16) -> Transport {
         match self {
             TransportRule::Http => Transport::Http,

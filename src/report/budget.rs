@@ -269,8 +269,10 @@ fn nodes(topology: &Topology) -> Vec<NodeBudget> {
         };
         let http = node.ports.http.filter(|_| node.services.contains(&ServiceKind::Tftp));
         let http = http.map(|number| format!("http{}", port(number, "tcp")));
+        let https = node.ports.https.filter(|_| node.services.contains(&ServiceKind::Tftp));
+        let https = https.map(|number| format!("https{}", port(number, "tcp")));
         let services = node.services.iter().map(|&s| format!("{}{}", s.name(), listens(s)));
-        let services = services.chain(http);
+        let services = services.chain(http).chain(https);
         NodeBudget {
             node: node.name.clone(),
             address: node.address.to_string(),
@@ -334,7 +336,7 @@ fn waves(plan: &Plan) -> Vec<Wave> {
             OperatorAction::ResetPhones { spread } => {
                 waves.push(wave(plan, "reset", *spread, lookups));
             }
-            action if plan.target.is_none() && changes_signer(action, plan.fleet.tftp) => {
+            action if plan.target.is_none() && changes_signer(action, &plan.fleet.tftp) => {
                 lookups = CHANGED;
             }
             _ => {}
@@ -343,13 +345,14 @@ fn waves(plan: &Plan) -> Vec<Wave> {
     waves
 }
 
-/// Whether the files of the phones' TFTP node may be signed by another certificate afterwards.
-fn changes_signer(action: &OperatorAction, tftp: NodeId) -> bool {
+/// Whether the files of the phones' TFTP nodes may be signed by another certificate afterwards.
+fn changes_signer(action: &OperatorAction, tftp: &[NodeId]) -> bool {
     match action {
         OperatorAction::Regenerate { certificate, node } => {
-            *certificate == CertificateKind::CallManager && *node == tftp
+            *certificate == CertificateKind::ItlRecovery
+                || *certificate == CertificateKind::CallManager && tftp.contains(node)
         }
-        OperatorAction::Rename { node, .. } => *node == tftp,
+        OperatorAction::Rename { node, .. } => tftp.contains(node),
         OperatorAction::ResetPhones { .. }
         | OperatorAction::Restart { .. }
         | OperatorAction::Start { .. }
@@ -446,8 +449,11 @@ fn descriptors(plan: &Plan) -> u64 {
     }
     let tftp = plan.topology.nodes_with(ServiceKind::Tftp).count() as u64;
     let tvs = plan.topology.nodes_with(ServiceKind::Tvs).count() as u64;
-    let with_http = |&node: &NodeId| plan.topology.node(node).ports.http.is_some();
-    let http = plan.topology.nodes_with(ServiceKind::Tftp).filter(with_http).count() as u64;
+    let listeners = |node: NodeId| {
+        let ports = plan.topology.node(node).ports;
+        u64::from(ports.http.is_some()) + u64::from(ports.https.is_some())
+    };
+    let http: u64 = plan.topology.nodes_with(ServiceKind::Tftp).map(listeners).sum();
     let connections = connections_in_flight(plan);
     // Our server hears of a closed connection a moment later, when its place may be taken again.
     let closing = connections / 8;
@@ -518,8 +524,12 @@ mod tests {
             let plan = plan(name, overrides);
             let counts = World::new(&plan, SimOptions::default()).run().recorder.counts;
             let [wave] = Budget::of(&plan).waves.try_into().unwrap();
-            assert_eq!(wave.transfers, counts.tftp_transfers + counts.http_requests, "{name}");
-            let bytes = counts.tftp_bytes + counts.http_bytes;
+            assert_eq!(
+                wave.transfers,
+                counts.tftp_transfers + counts.http.requests + counts.https.requests,
+                "{name}"
+            );
+            let bytes = counts.tftp_bytes + counts.http.bytes + counts.https.bytes;
             let error = wave.bytes as f64 / bytes as f64 - 1.0;
             assert!(error.abs() < 0.01, "{name}: {} not {bytes}", wave.bytes);
             let range = wave.lookups.min..=wave.lookups.max;

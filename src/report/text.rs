@@ -2,7 +2,7 @@ use std::fmt::Write;
 
 use crate::base::Time;
 use crate::measure::{
-    PercentilesS, Recorder, SimSummary, StepSummary, Summary, Tallies, TrustPaths,
+    HttpCounts, PercentilesS, Recorder, SimSummary, StepSummary, Summary, Tallies, TrustPaths,
 };
 use crate::scenario::Slo;
 
@@ -51,9 +51,12 @@ fn lines(summary: &Summary) -> Vec<(&'static str, String)> {
         ("configs", trust(&summary.trust.configs)),
         ("TVS", tvs(summary)),
         ("TFTP", tftp(summary)),
-        ("HTTP", http(summary)),
-        ("signatures", signatures(summary)),
+        ("HTTP", http(&summary.http)),
     ];
+    if summary.https.requests > 0 {
+        lines.push(("HTTPS", http(&summary.https)));
+    }
+    lines.push(("signatures", signatures(summary)));
     if serves(summary) {
         lines.push(("servers", servers(summary)));
     }
@@ -131,6 +134,7 @@ fn trust(paths: &TrustPaths) -> String {
         (paths.accepted_by_ctl, "by the CTL"),
         (paths.accepted_by_tvs, "by TVS"),
         (paths.accepted_by_tvs_cache, "by the TVS cache"),
+        (paths.accepted_by_https, "unsigned, by the HTTPS server"),
         (paths.accepted_first, "unchecked, as the first list"),
         (paths.accepted_blank, "unchecked, by a blank ITL"),
     ];
@@ -169,8 +173,7 @@ fn tftp(summary: &Summary) -> String {
     )
 }
 
-fn http(summary: &Summary) -> String {
-    let http = &summary.http;
+fn http(http: &HttpCounts) -> String {
     format!(
         "{} requests on {} connections, {}, {} not found, {} errors, {} fell back to TFTP",
         count(http.requests),
@@ -184,8 +187,14 @@ fn http(summary: &Summary) -> String {
 
 fn signatures(summary: &Summary) -> String {
     let signatures = &summary.signatures;
+    let saved = match (signatures.saved_cpu_s, signatures.mean_cpu_s) {
+        (Some(saved), Some(mean)) if signatures.cache_hits > 0 => {
+            format!(" (saved the servers {} at {} each)", seconds(Some(saved)), seconds(Some(mean)))
+        }
+        _ => String::new(),
+    };
     format!(
-        "{} made ({} before the first reset), cache {} hits, {} misses · phones verified {}",
+        "{} made ({} before the first reset), cache {} hits{saved}, {} misses · phones verified {}",
         count(signatures.made),
         count(signatures.made_before),
         count(signatures.cache_hits),
@@ -199,6 +208,8 @@ fn serves(summary: &Summary) -> bool {
     let serve = &summary.serve;
     serve.tftp_requests
         + serve.http_requests
+        + serve.https_handshakes_ok
+        + serve.https_handshakes_failed
         + serve.tvs_handshakes_ok
         + serve.tvs_handshakes_failed
         > 0
@@ -206,9 +217,19 @@ fn serves(summary: &Summary) -> bool {
 
 fn servers(summary: &Summary) -> String {
     let serve = &summary.serve;
+    let (https_ok, https_failed) = (serve.https_handshakes_ok, serve.https_handshakes_failed);
+    let https = match https_ok + https_failed {
+        0 => String::new(),
+        _ => format!(
+            " · HTTPS {} requests, {} handshakes, {} failed",
+            count(serve.https_requests),
+            count(https_ok),
+            count(https_failed)
+        ),
+    };
     format!(
-        "TFTP {} requests, {} datagrams out, {} sent again · HTTP {} requests · TVS {} handshakes, \
-         {} failed, {} answers",
+        "TFTP {} requests, {} datagrams out, {} sent again · HTTP {} requests{https} · TVS {} \
+         handshakes, {} failed, {} answers",
         count(serve.tftp_requests),
         count(serve.tftp_datagrams_out),
         count(serve.tftp_retransmits),
@@ -410,7 +431,7 @@ impl LiveLine {
         let Tallies { total, ready, stuck, failed, booting, .. } = recorder.tallies();
         let counts = &recorder.counts;
         let retry = counts.tftp_retransmits + counts.tvs_failovers;
-        let files = counts.tftp_transfers + counts.http_requests;
+        let files = counts.tftp_transfers + counts.http.requests + counts.https.requests;
         let seen = Seen { at: now, transfers: files, lookups: counts.tvs_lookups() };
         let last =
             self.last.replace(seen).unwrap_or(Seen { at: Time::ZERO, transfers: 0, lookups: 0 });

@@ -5,8 +5,8 @@ use toml::Spanned;
 
 use crate::base::NodeId;
 use crate::cluster::{
-    GroupSpec, NodeSpec, Ports, RELEASES, Release, SERVICES, SIGN_CACHE_MODES, ServiceKind,
-    SignCacheMode, Topology,
+    FILE_SIGNATURES, FileSignature, GroupSpec, NodeSpec, Ports, RELEASES, Release, SERVICES,
+    SIGN_CACHE_MODES, ServiceKind, SignCacheMode, Topology,
 };
 
 use super::error::Problem;
@@ -15,13 +15,18 @@ use super::raw::{RawCluster, RawGroup, RawNode, Text};
 
 /// The cluster of a scenario, checked.
 pub(super) fn topology(raw: &RawCluster) -> Result<Topology, Problem> {
+    let release = release(raw.release.as_ref())?;
     let mut topology = Topology {
-        release: release(raw.release.as_ref())?,
+        release,
         sign_cache: match &raw.sign_cache {
             Some(text) => one_of(text, "cache mode", &SIGN_CACHE_MODES, SignCacheMode::name)?,
             None => SignCacheMode::Lazy,
         },
         key_bits: key_bits(raw.key_bits.as_ref())?,
+        file_signature: match &raw.file_signature {
+            Some(text) => one_of(text, "digest", &FILE_SIGNATURES, FileSignature::name)?,
+            None => release.file_signature(),
+        },
         nodes: nodes(&raw.node)?,
         groups: Vec::new(),
     };
@@ -114,6 +119,7 @@ fn node(raw: &RawNode, publisher: bool) -> Result<NodeSpec, Problem> {
             tvs: raw.ports.tvs.as_ref().map_or(defaults.tvs, |port| *port.get_ref()),
             capf: raw.ports.capf.as_ref().map_or(defaults.capf, |port| *port.get_ref()),
             http: raw.ports.http.as_ref().map(|port| *port.get_ref()),
+            https: raw.ports.https.as_ref().map(|port| *port.get_ref()),
         },
     })
 }
@@ -167,7 +173,7 @@ fn check_sockets(raw: &[RawNode], nodes: &[NodeSpec]) -> Result<(), Problem> {
 type Socket = (&'static str, ServiceKind, u16, bool, Range<usize>);
 
 /// The sockets of a node; port 0 stands for one that is not opened as well.
-fn sockets(raw: &RawNode, node: &NodeSpec) -> [Socket; 4] {
+fn sockets(raw: &RawNode, node: &NodeSpec) -> [Socket; 5] {
     let place = |port: &Option<Spanned<u16>>| {
         let address = raw.address.as_ref().map_or_else(|| raw.name.span(), Spanned::span);
         port.as_ref().map_or(address, Spanned::span)
@@ -176,6 +182,7 @@ fn sockets(raw: &RawNode, node: &NodeSpec) -> [Socket; 4] {
     [
         ("tftp", ServiceKind::Tftp, ports.tftp, true, place(&written.tftp)),
         ("http", ServiceKind::Tftp, ports.http.unwrap_or(0), false, place(&written.http)),
+        ("https", ServiceKind::Tftp, ports.https.unwrap_or(0), false, place(&written.https)),
         ("tvs", ServiceKind::Tvs, ports.tvs, false, place(&written.tvs)),
         ("capf", ServiceKind::Capf, ports.capf, false, place(&written.capf)),
     ]
@@ -282,7 +289,10 @@ mod tests {
         assert_eq!(topology.release, Release::R11_5);
         assert_eq!(topology.sign_cache, SignCacheMode::Prewarm);
         assert_eq!(topology.key_bits, 4096);
-        assert_eq!(topology.nodes[0].ports, Ports { tftp: 1, tvs: 2, capf: 3, http: Some(4) });
+        assert_eq!(
+            topology.nodes[0].ports,
+            Ports { tftp: 1, tvs: 2, capf: 3, http: Some(4), https: None }
+        );
     }
 
     #[test]

@@ -133,13 +133,19 @@ fn parsed(text: &str, is_text: bool) -> Value {
         .ok()
         .filter(|table| table.len() == 1)
         .and_then(|mut table| table.remove("value"))
-        .filter(|value| value.is_str() || !is_text)
+        .filter(|value| value.is_str() || value.is_array() || !is_text)
         .unwrap_or_else(|| Value::String(text.to_owned()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_takes_the_place_of_a_text() {
+        let two = after("fleet.tftp=['pub', 'sub']");
+        assert_eq!(two["fleet"]["tftp"].as_array().map(Vec::len), Some(2));
+    }
 
     #[test]
     fn a_key_at_the_top_and_below_is_set() {

@@ -42,8 +42,8 @@ pub struct FleetPlan {
     pub phones: u32,
     /// Models and their shares, which add up to 1; sorted by model.
     pub models: Vec<(String, f64)>,
-    /// The node whose TFTP service the phones ask.
-    pub tftp: NodeId,
+    /// The nodes whose TFTP services the phones ask, at least one (see [`FleetPlan::tftp_of`]).
+    pub tftp: Vec<NodeId>,
     /// What the phones hold when the run starts.
     pub start: FleetStart,
     /// Within which span the phones power on when they boot at the start of the run.
@@ -141,6 +141,11 @@ impl FleetPlan {
             return vec![Link::default()];
         }
         self.sites.iter().map(|site| site.link).collect()
+    }
+
+    /// The TFTP node of a phone: phones take turns, so that their shares differ by one at most.
+    pub fn tftp_of(&self, phone: PhoneId) -> NodeId {
+        self.tftp[phone.0 as usize % self.tftp.len()]
     }
 
     /// The models as numbers (a plan's models are four digits) with their shares.

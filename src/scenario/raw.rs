@@ -4,9 +4,12 @@
 //! never on a table, because a table that only its sub-tables define has no place.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use serde::Deserialize;
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{self, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
 use super::cost::CostModel;
@@ -15,6 +18,34 @@ use super::quantity::Quantity;
 
 pub(super) type Text = Spanned<String>;
 pub(super) type Length = Spanned<Quantity>;
+
+/// One name, or a list of names.
+#[derive(Debug)]
+pub(super) struct Names(pub Vec<String>);
+
+impl<'de> Deserialize<'de> for Names {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Names, D::Error> {
+        deserializer.deserialize_any(NamesVisitor)
+    }
+}
+
+struct NamesVisitor;
+
+impl<'de> Visitor<'de> for NamesVisitor {
+    type Value = Names;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name, or a list of names")
+    }
+
+    fn visit_str<E: de::Error>(self, name: &str) -> Result<Names, E> {
+        Ok(Names(vec![name.to_owned()]))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, names: A) -> Result<Names, A::Error> {
+        Vec::deserialize(SeqAccessDeserializer::new(names)).map(Names)
+    }
+}
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -43,6 +74,7 @@ pub(super) struct RawCluster {
     pub release: Option<Text>,
     pub sign_cache: Option<Text>,
     pub key_bits: Option<Spanned<u16>>,
+    pub file_signature: Option<Text>,
     #[serde(default)]
     pub node: Vec<RawNode>,
     #[serde(default)]
@@ -67,6 +99,7 @@ pub(super) struct RawPorts {
     pub tvs: Option<Spanned<u16>>,
     pub capf: Option<Spanned<u16>>,
     pub http: Option<Spanned<u16>>,
+    pub https: Option<Spanned<u16>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -83,7 +116,7 @@ pub(super) struct RawFleet {
     pub phones: Spanned<u64>,
     #[serde(default)]
     pub models: BTreeMap<Text, Spanned<f64>>,
-    pub tftp: Option<Text>,
+    pub tftp: Option<Spanned<Names>>,
     pub start: Option<Text>,
     #[serde(default)]
     pub arrival: RawArrival,

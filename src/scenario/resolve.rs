@@ -11,10 +11,10 @@ use super::cluster_checks::{check_shares, node_named, runs, topology};
 use super::cost::CostModel;
 use super::error::Problem;
 use super::event_checks::{positive, timeline};
-use super::names::{check_plain, one_of};
+use super::names::{check_plain, check_unique, one_of};
 use super::network::sites;
 use super::plan::{FleetPlan, FleetStart, Limits, Plan, Target};
-use super::raw::{Length, RawFleet, RawPhone, RawRun, RawScenario, RawTarget, Text};
+use super::raw::{Length, Names, RawFleet, RawPhone, RawRun, RawScenario, RawTarget, Text};
 use super::slo::Slo;
 
 /// The plan of a scenario: every name resolved, every default filled in, every rule checked.
@@ -82,7 +82,7 @@ fn fleet(raw: &RawFleet, topology: &Topology) -> Result<FleetPlan, Problem> {
     Ok(FleetPlan {
         phones: phones as u32,
         models: models(&raw.models)?,
-        tftp: tftp_node(raw.tftp.as_ref(), topology)?,
+        tftp: tftp_nodes(raw.tftp.as_ref(), topology)?,
         start: match &raw.start {
             Some(text) => one_of(text, "start", &STARTS, FleetStart::name)?,
             None => FleetStart::ItlCurrent,
@@ -117,16 +117,28 @@ fn models(raw: &BTreeMap<Text, Spanned<f64>>) -> Result<Vec<(String, f64)>, Prob
     Ok(raw.iter().map(|(model, share)| (model.get_ref().clone(), *share.get_ref())).collect())
 }
 
-fn tftp_node(text: Option<&Text>, topology: &Topology) -> Result<NodeId, Problem> {
-    if let Some(text) = text {
+/// The TFTP nodes of the phones: those that are named, else the first that there is.
+fn tftp_nodes(names: Option<&Spanned<Names>>, topology: &Topology) -> Result<Vec<NodeId>, Problem> {
+    let Some(names) = names else {
+        let first = topology.nodes_with(ServiceKind::Tftp).next();
+        return first.map(|node| vec![node]).ok_or_else(|| {
+            let what = "no node runs TFTP, so that phones have nobody to ask";
+            Problem::new(0..0, what).help("add \"tftp\" to the services of a node")
+        });
+    };
+    let texts: Vec<Text> =
+        names.get_ref().0.iter().map(|name| Spanned::new(names.span(), name.clone())).collect();
+    if texts.is_empty() {
+        let problem = Problem::new(names.span(), "phones without a TFTP node");
+        return Err(problem.help("name one at least"));
+    }
+    check_unique("node", &texts)?;
+    let node = |text: &Text| {
         let node = node_named(topology, text)?;
         runs(topology, node, ServiceKind::Tftp, text)?;
-        return Ok(node);
-    }
-    topology.nodes_with(ServiceKind::Tftp).next().ok_or_else(|| {
-        let problem = Problem::new(0..0, "no node runs TFTP, so that phones have nobody to ask");
-        problem.help("add \"tftp\" to the services of a node")
-    })
+        Ok(node)
+    };
+    texts.iter().map(node).collect()
 }
 
 fn phone(raw: &RawPhone) -> Result<PhoneProfile, Problem> {
@@ -220,7 +232,7 @@ mod tests {
         assert_eq!((plan.name.as_str(), plan.about.as_str(), plan.seed), ("t", "", 42));
         assert_eq!(plan.fleet.phones, 5);
         assert_eq!(plan.fleet.models, [("8841".to_owned(), 1.0)]);
-        assert_eq!(plan.fleet.tftp, NodeId(0));
+        assert_eq!(plan.fleet.tftp, [NodeId(0)]);
         assert_eq!(plan.fleet.start, FleetStart::ItlCurrent);
         assert_eq!(plan.fleet.arrival_within, Span::from_secs(30));
         assert_eq!(plan.phone, PhoneProfile::default());
@@ -261,7 +273,7 @@ mod tests {
         assert_eq!(target.tvs.unwrap().to_string(), "10.0.0.1:2445");
         let text = "start='factory'\ntftp='sub'\nmodels={8845=0.7,7841=0.3}\narrival={within='9s'}";
         let fleet = good(text).fleet;
-        assert_eq!((fleet.start, fleet.tftp), (FleetStart::Factory, NodeId(1)));
+        assert_eq!((fleet.start, fleet.tftp.clone()), (FleetStart::Factory, vec![NodeId(1)]));
         assert_eq!(fleet.models, [("7841".to_owned(), 0.3), ("8845".to_owned(), 0.7)]);
         assert_eq!(fleet.arrival_within, Span::from_secs(9));
     }
@@ -298,7 +310,7 @@ mod tests {
         let text = whole("tftp='pub'").replace("'tftp', ", "");
         assert_eq!(whole_fault(&text), "node `pub` does not run tftp");
         let text = whole("").replace("'tftp', ", "");
-        assert_eq!(read(&text).unwrap().fleet.tftp, NodeId(1), "the first that runs it");
+        assert_eq!(read(&text).unwrap().fleet.tftp, [NodeId(1)], "the first that runs it");
         let text = text.replace("services=['tftp']", "services=[]");
         assert!(whole_fault(&text).starts_with("no node runs TFTP"));
     }

@@ -40,6 +40,7 @@ fn write_cluster(out: &mut String, topology: &Topology) -> fmt::Result {
     writeln!(out, "release = {}", quoted(topology.release.name()))?;
     writeln!(out, "sign-cache = {}", quoted(topology.sign_cache.name()))?;
     writeln!(out, "key-bits = {}", topology.key_bits)?;
+    writeln!(out, "file-signature = {}", quoted(topology.file_signature.name()))?;
     for node in &topology.nodes {
         write_node(out, node)?;
     }
@@ -61,10 +62,12 @@ fn write_node(out: &mut String, node: &NodeSpec) -> fmt::Result {
     writeln!(out, "address = \"{}\"", node.address)?;
     writeln!(out, "services = [{}]", services.join(", "))?;
     write!(out, "ports = {{ tftp = {}, tvs = {}, capf = {}", ports.tftp, ports.tvs, ports.capf)?;
-    match ports.http {
-        Some(port) => writeln!(out, ", http = {port} }}"),
-        None => writeln!(out, " }}"),
+    for (name, port) in [("http", ports.http), ("https", ports.https)] {
+        if let Some(port) = port {
+            write!(out, ", {name} = {port}")?;
+        }
     }
+    writeln!(out, " }}")
 }
 
 fn write_fleet(out: &mut String, fleet: &FleetPlan, topology: &Topology) -> fmt::Result {
@@ -73,7 +76,11 @@ fn write_fleet(out: &mut String, fleet: &FleetPlan, topology: &Topology) -> fmt:
     writeln!(out, "\n[fleet]")?;
     writeln!(out, "phones = {}", fleet.phones)?;
     writeln!(out, "models = {{ {} }}", models.join(", "))?;
-    writeln!(out, "tftp = {}", node_name(topology, fleet.tftp))?;
+    let tftp: Vec<_> = fleet.tftp.iter().map(|&node| node_name(topology, node)).collect();
+    match tftp.as_slice() {
+        [one] => writeln!(out, "tftp = {one}")?,
+        many => writeln!(out, "tftp = [{}]", many.join(", "))?,
+    }
     writeln!(out, "start = {}", quoted(fleet.start.name()))?;
     writeln!(out, "arrival = {{ within = \"{}\" }}", fleet.arrival_within)?;
     fleet.sites.iter().try_for_each(|site| write_site(out, site))
@@ -214,10 +221,10 @@ mod tests {
 
     /// A valid scenario with most of its settings drawn.
     fn scenario() -> impl Strategy<Value = String> {
-        let head = (any::<u32>(), 0usize..2, 0usize..3, 1u32..16_000_000, 0.0..=1.0);
+        let head = (any::<u32>(), 0usize..4, 0usize..3, 1u32..16_000_000, 0.0..=1.0);
         let rest = (prop::collection::vec(event(), 0..6), phone(), any::<bool>());
         (head, rest).prop_map(|((seed, release, cache, phones, share), (events, phone, target))| {
-            let release = ["8.6", "11.5"][release];
+            let release = ["8.6", "11.5", "12.5'\nfile-signature='sha512", "14"][release];
             let cache = ["off", "lazy", "prewarm"][cache];
             let other = 1.0 - share;
             let target = if target { "[target]\ntftp='[::1]:69'\n" } else { "" };
@@ -225,7 +232,7 @@ mod tests {
                 "schema=1\nname='drawn'\nseed={seed}\n\
                  [cluster]\nrelease='{release}'\nsign-cache='{cache}'\n\
                  [[cluster.node]]\nname='pub'\n\
-                 [[cluster.node]]\nname='sub'\naddress='::1'\nports={{tvs=0,http=0}}\n\
+                 [[cluster.node]]\nname='sub'\naddress='::1'\nports={{tvs=0,http=0,https=0}}\n\
                  [[cluster.group]]\nname='a'\nmembers=['sub','pub']\nshare={share:?}\n\
                  [[cluster.group]]\nname='b'\nmembers=['pub']\nshare={other:?}\n\
                  [fleet]\nphones={phones}\nmodels={{8841={share:?},7841={other:?}}}\n{phone}\
@@ -276,6 +283,7 @@ seed = 42
 release = "8.6"
 sign-cache = "lazy"
 key-bits = 2048
+file-signature = "sha1"
 
 [[cluster.node]]
 name = "pub"

@@ -14,13 +14,14 @@ pub struct Bound {
     pub(super) topology: Topology,
     pub(super) tftp: Vec<(NodeId, UdpSocket)>,
     pub(super) http: Vec<(NodeId, TcpListener)>,
+    pub(super) https: Vec<(NodeId, TcpListener)>,
     pub(super) tvs: Vec<(NodeId, TcpListener)>,
 }
 
 /// Why a socket of a node cannot be opened.
 #[derive(Debug)]
 pub struct BindError {
-    /// Which of the node's ports: `tftp`, `http` or `tvs`.
+    /// Which of the node's ports: `tftp`, `http`, `https` or `tvs`.
     pub service: &'static str,
     /// Name of the node.
     pub node: String,
@@ -31,12 +32,13 @@ pub struct BindError {
 }
 
 impl Bound {
-    /// Opens the TFTP, HTTP and TVS sockets of every node; for port 0 the host chooses one.
+    /// Opens the TFTP, HTTP, HTTPS and TVS sockets of every node; for port 0 the host chooses one.
     pub fn bind(topology: &Topology) -> Result<Bound, BindError> {
         let mut bound = Bound {
             topology: topology.clone(),
             tftp: Vec::new(),
             http: Vec::new(),
+            https: Vec::new(),
             tvs: Vec::new(),
         };
         for node in topology.nodes_with(ServiceKind::Tftp) {
@@ -49,6 +51,12 @@ impl Bound {
                 let (listener, port) = place.open(listen::tcp, TcpListener::local_addr)?;
                 bound.ports(node).http = Some(port);
                 bound.http.push((node, listener));
+            }
+            if topology.node(node).ports.https.is_some() {
+                let place = Place::of_https(topology, node);
+                let (listener, port) = place.open(listen::tcp, TcpListener::local_addr)?;
+                bound.ports(node).https = Some(port);
+                bound.https.push((node, listener));
             }
         }
         for node in topology.nodes_with(ServiceKind::Tvs) {
@@ -95,6 +103,12 @@ impl Place {
     pub(super) fn of_http(topology: &Topology, node: NodeId) -> Place {
         let name = topology.node(node).name.clone();
         Place { service: "http", node: name, address: topology.http_socket(node) }
+    }
+
+    /// Where the TFTP service of a node answers HTTPS.
+    pub(super) fn of_https(topology: &Topology, node: NodeId) -> Place {
+        let name = topology.node(node).name.clone();
+        Place { service: "https", node: name, address: topology.https_socket(node) }
     }
 
     /// Opens a socket here and tells its port.
@@ -150,6 +164,7 @@ mod tests {
             release: Release::R8_6,
             sign_cache: SignCacheMode::Lazy,
             key_bits: 2048,
+            file_signature: Release::R8_6.file_signature(),
             nodes: vec![NodeSpec { name: "pub".into(), address, services, ports }],
             groups: vec![],
         }
@@ -157,7 +172,7 @@ mod tests {
 
     #[test]
     fn the_host_chooses_ports_and_the_topology_names_them() {
-        let ports = Ports { tftp: 0, tvs: 0, capf: 0, http: Some(0) };
+        let ports = Ports { tftp: 0, tvs: 0, capf: 0, http: Some(0), https: None };
         let bound = Bound::bind(&topology("127.0.0.1", ports)).unwrap();
         let real = bound.topology().nodes[0].ports;
         assert_eq!(bound.tftp[0].1.local_addr().unwrap().port(), real.tftp);
@@ -169,7 +184,7 @@ mod tests {
 
     #[test]
     fn a_port_in_use_names_node_address_and_remedy() {
-        let ports = Ports { tftp: 0, tvs: 0, capf: 0, http: None };
+        let ports = Ports { tftp: 0, tvs: 0, capf: 0, http: None, https: None };
         let first = Bound::bind(&topology("127.0.0.1", ports)).unwrap();
         let tvs = first.topology().nodes[0].ports.tvs;
         let error = Bound::bind(&topology("127.0.0.1", Ports { tvs, ..ports })).unwrap_err();
@@ -183,7 +198,7 @@ mod tests {
 
     #[test]
     fn an_address_of_another_host_names_the_remedy() {
-        let ports = Ports { tftp: 0, tvs: 0, capf: 0, http: None };
+        let ports = Ports { tftp: 0, tvs: 0, capf: 0, http: None, https: None };
         // TEST-NET-1 (RFC 5737) is no host's address.
         let error = Bound::bind(&topology("192.0.2.1", ports)).unwrap_err();
         assert!(error.to_string().contains("--set cluster.node.pub.address="), "{error}");

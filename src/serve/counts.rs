@@ -100,6 +100,10 @@ counters! {
         connections,
         /// Connections open now.
         connections_in_flight,
+        /// TLS handshakes that were completed, on an HTTPS port.
+        handshakes_ok,
+        /// TLS handshakes that failed: garbage, another protocol, or a peer that refused.
+        handshakes_failed,
         /// Requests with a well-formed head.
         requests,
         /// Answers 200.
@@ -130,6 +134,8 @@ pub struct ServeCounts {
     pub tftp: TftpCounts,
     /// HTTP, all nodes together.
     pub http: HttpCounts,
+    /// HTTPS, all nodes together.
+    pub https: HttpCounts,
     /// TVS, all nodes together.
     pub tvs: TvsCounts,
 }

@@ -10,13 +10,15 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
 
 use crate::cluster::{FileReply, ServedFile, TftpService};
-use crate::net::listen;
+use crate::net::{listen, tls_server};
 
 use super::bound::Place;
 use super::counts::{HttpCounters, add, bump, lower};
@@ -35,16 +37,33 @@ const SIGN_DEADLINE: Duration = Duration::from_mins(1);
 /// Pause after the host had no descriptor for a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
-/// What is served, exchanged at every start of the TFTP service. Read for the length of a clone of
-/// an `Arc`, written by the operator alone.
-type Face = Arc<RwLock<Arc<TftpService>>>;
+/// What is served, exchanged at every start of the TFTP service. Read for the length of a clone,
+/// written by the operator alone.
+type Face = Arc<RwLock<Served>>;
 
-/// What all HTTP servers of a cluster share.
+/// A service, and how it proves its identity over HTTPS.
+#[derive(Clone)]
+struct Served {
+    service: Arc<TftpService>,
+    tls: Option<TlsAcceptor>,
+}
+
+/// Which scheme a port speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scheme {
+    /// Port 6970.
+    Http,
+    /// Port 6971: the CallManager certificate of the node is presented.
+    Https,
+}
+
+/// What all HTTP servers, or all HTTPS servers, of a cluster share.
 #[derive(Debug)]
 pub(super) struct HttpShared {
     pub(super) counters: HttpCounters,
     places: Arc<Semaphore>,
     header_deadline: Duration,
+    handshake_deadline: Duration,
     signing: Signing,
 }
 
@@ -54,6 +73,7 @@ impl HttpShared {
             counters: HttpCounters::default(),
             places: Arc::new(Semaphore::new(settings.http_connections_max)),
             header_deadline: settings.header_deadline.as_duration(),
+            handshake_deadline: settings.handshake_deadline.as_duration(),
             signing,
         }
     }
@@ -61,6 +81,7 @@ impl HttpShared {
 
 /// The HTTP side of the TFTP service of one node.
 pub(super) struct HttpNode {
+    scheme: Scheme,
     place: Place,
     shared: Arc<HttpShared>,
     /// A listener that is open and not served yet.
@@ -76,12 +97,13 @@ struct Running {
 
 impl HttpNode {
     pub(super) fn new(
+        scheme: Scheme,
         mut place: Place,
         listener: std::net::TcpListener,
         shared: Arc<HttpShared>,
     ) -> io::Result<HttpNode> {
         place.address = listener.local_addr()?;
-        Ok(HttpNode { place, shared, waiting: Some(listener), running: None })
+        Ok(HttpNode { scheme, place, shared, waiting: Some(listener), running: None })
     }
 
     /// Answers every request from now on out of `service`; listens again if it was stopped.
@@ -90,8 +112,9 @@ impl HttpNode {
         service: &Arc<TftpService>,
         runtime: &tokio::runtime::Handle,
     ) -> Result<(), ServeError> {
+        let served = Served { service: Arc::clone(service), tls: self.acceptor(service)? };
         if let Some(running) = &self.running {
-            *running.face.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(service);
+            *running.face.write().unwrap_or_else(PoisonError::into_inner) = served;
             return Ok(());
         }
         let listener = match self.waiting.take() {
@@ -102,11 +125,24 @@ impl HttpNode {
         let listener = listener
             .and_then(TcpListener::from_std)
             .map_err(|cause| ServeError::Bind(self.place.error(cause)))?;
-        let face = Arc::new(RwLock::new(Arc::clone(service)));
+        let face = Arc::new(RwLock::new(served));
         let (stop, stopped) = oneshot::channel();
         let accept = accept_loop(listener, Arc::clone(&face), Arc::clone(&self.shared), stopped);
         self.running = Some(Running { face, stop, task: runtime.spawn(accept) });
         Ok(())
+    }
+
+    fn acceptor(&self, service: &TftpService) -> Result<Option<TlsAcceptor>, ServeError> {
+        match self.scheme {
+            Scheme::Http => Ok(None),
+            Scheme::Https => tls_server::server_config(service.signer())
+                .map(|config| Some(TlsAcceptor::from(config)))
+                .map_err(|cause| ServeError::Identity {
+                    certificate: "CallManager",
+                    node: self.place.node.clone(),
+                    cause,
+                }),
+        }
     }
 
     /// Closes the listener and drops the connections; returns when that is done.
@@ -175,9 +211,28 @@ impl Open {
     async fn serve(self, stream: TcpStream, face: Face) {
         // Without it answers may wait for acknowledgements; a socket that refuses works as well.
         let _ = stream.set_nodelay(true);
+        let tls = face.read().unwrap_or_else(PoisonError::into_inner).tls.clone();
+        let Some(tls) = tls else { return self.talk(stream, face).await };
+        let counters = &self.shared.counters;
+        match timeout(self.shared.handshake_deadline, tls.accept(stream)).await {
+            Ok(Ok(stream)) => {
+                bump(&counters.handshakes_ok);
+                self.talk(stream, face).await;
+            }
+            Ok(Err(_)) => bump(&counters.handshakes_failed),
+            Err(_) => bump(&counters.timeouts),
+        }
+    }
+
+    async fn talk<S>(self, stream: S, face: Face)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
         let answer = service_fn(|request: Request<Incoming>| {
             // The connection outlives a restart; each request sees the service of its moment.
-            let service = Arc::clone(&face.read().unwrap_or_else(PoisonError::into_inner));
+            let face = face.read().unwrap_or_else(PoisonError::into_inner);
+            let service = Arc::clone(&face.service);
+            drop(face);
             let shared = Arc::clone(&self.shared);
             let asked = Asked::of(&request);
             async move { Ok::<_, Infallible>(shared.respond(asked, &service).await) }

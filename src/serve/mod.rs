@@ -11,8 +11,10 @@ mod pump;
 mod servers;
 mod signing;
 pub mod state;
+mod tree;
 mod tvs;
 
 pub use bound::{BindError, Bound};
 pub use counts::{HttpCounts, ServeCounts, TftpCounts, TvsCounts};
 pub use servers::{ServeError, ServeSettings, Servers};
+pub use tree::{TreeError, write_files};

@@ -16,7 +16,7 @@ use crate::transfer::UploadLimits;
 
 use super::bound::{BindError, Bound, Place};
 use super::counts::{ServeCounts, TftpCounters, TftpCounts};
-use super::http::{HttpNode, HttpShared};
+use super::http::{HttpNode, HttpShared, Scheme};
 use super::pump::{Pump, PumpCommand, PumpParts};
 use super::signing::Signing;
 use super::tvs::{TvsNode, TvsShared};
@@ -41,9 +41,10 @@ pub struct ServeSettings {
     pub tvs_threads: usize,
     /// TVS connections at the same time, all nodes together; those beyond are closed at once.
     pub tvs_connections_max: usize,
-    /// Threads that serve HTTP.
+    /// Threads that serve HTTP, and as many for HTTPS.
     pub http_threads: usize,
-    /// HTTP connections at the same time, all nodes together; those beyond are closed at once.
+    /// HTTP connections at the same time, all nodes together; those beyond are closed at once. As
+    /// many for HTTPS.
     pub http_connections_max: usize,
     /// Longest wait for the head of an HTTP request, on a new connection or after an answer.
     pub header_deadline: Span,
@@ -87,8 +88,12 @@ pub enum ServeError {
         cause: io::Error,
     },
     /// TLS cannot present a certificate.
-    #[error("the TVS certificate of node {node} cannot be presented: {cause}; regenerate it")]
+    #[error(
+        "the {certificate} certificate of node {node} cannot be presented: {cause}; regenerate it"
+    )]
     Identity {
+        /// Which certificate.
+        certificate: &'static str,
         /// Name of the node.
         node: String,
         /// What TLS said.
@@ -105,17 +110,24 @@ pub enum ServeError {
 }
 
 /// The servers of one cluster: a datagram pump with a thread of its own per TFTP node, one runtime
-/// for HTTP and one for TVS, and the signing pool.
+/// each for HTTP, HTTPS and TVS, and the signing pool.
 pub struct Servers {
     pumps: BTreeMap<NodeId, PumpHandle>,
-    http: Mutex<BTreeMap<NodeId, HttpNode>>,
-    http_shared: Arc<HttpShared>,
-    http_runtime: Option<Runtime>,
+    http: HttpSide,
+    https: HttpSide,
     tvs: Mutex<BTreeMap<NodeId, TvsNode>>,
     tvs_shared: Arc<TvsShared>,
     tvs_runtime: Option<Runtime>,
     signing: Signing,
     prewarm: bool,
+}
+
+/// The HTTP servers of all nodes, or their HTTPS servers.
+struct HttpSide {
+    nodes: Mutex<BTreeMap<NodeId, HttpNode>>,
+    shared: Arc<HttpShared>,
+    /// `None` if no node has such a port.
+    runtime: Option<Runtime>,
 }
 
 struct PumpHandle {
@@ -171,15 +183,17 @@ impl Servers {
             .values()
             .map(|pump| pump.counters.read())
             .fold(TftpCounts::default(), |sum, node| sum + node);
-        let http = self.http_shared.counters.read();
-        ServeCounts { tftp, http, tvs: self.tvs_shared.counters.read() }
+        let [http, https] = [&self.http, &self.https].map(|side| side.shared.counters.read());
+        ServeCounts { tftp, http, https, tvs: self.tvs_shared.counters.read() }
     }
 
     /// Closes all sockets and ends the threads, or gives up waiting for them after five seconds.
     pub async fn shutdown(mut self) {
         let close = async {
-            for node in self.http.lock().await.values_mut() {
-                node.stop().await;
+            for side in [&self.http, &self.https] {
+                for node in side.nodes.lock().await.values_mut() {
+                    node.stop().await;
+                }
             }
             for node in self.tvs.lock().await.values_mut() {
                 node.stop().await;
@@ -199,7 +213,7 @@ impl Servers {
         settings: ServeSettings,
         mode: SignCacheMode,
     ) -> Result<Servers, ServeError> {
-        let Bound { topology, tftp, http, tvs } = bound;
+        let Bound { topology, tftp, http, https, tvs } = bound;
         let (signing, signed) =
             Signing::start(settings.sign_threads, topology.nodes.len(), settings.sign_queue_max)
                 .map_err(|cause| thread_error("serve-sign", cause))?;
@@ -222,12 +236,10 @@ impl Servers {
             };
             pumps.insert(node, spawn_pump(parts, socket, sender, counters)?);
         }
-        let http_shared = Arc::new(HttpShared::new(&settings, signing.clone()));
-        let http_nodes = http_nodes(&topology, http, &http_shared)?;
-        let http_runtime = match http_nodes.len() {
-            0 => None,
-            _ => Some(runtime("serve-http", settings.http_threads)?),
+        let side = |scheme, listeners| {
+            HttpSide::new(scheme, &topology, listeners, &settings, signing.clone())
         };
+        let (http, https) = (side(Scheme::Http, http)?, side(Scheme::Https, https)?);
         let tvs_shared = Arc::new(TvsShared::new(&settings));
         let mut tvs_nodes = BTreeMap::new();
         for (node, listener) in tvs {
@@ -238,9 +250,8 @@ impl Servers {
         }
         Ok(Servers {
             pumps,
-            http: Mutex::new(http_nodes),
-            http_shared,
-            http_runtime,
+            http,
+            https,
             tvs: Mutex::new(tvs_nodes),
             tvs_shared,
             tvs_runtime: Some(runtime("serve-tvs", settings.tvs_threads)?),
@@ -256,16 +267,15 @@ impl Servers {
         let (done, in_force) = oneshot::channel();
         self.command(node, PumpCommand::Start(Arc::clone(service), done)).await?;
         in_force.await.map_err(|_| absent_tftp(node))?.map_err(ServeError::Bind)?;
-        let (mut nodes, runtime) = (self.http.lock().await, self.http_runtime.as_ref());
-        match (nodes.get_mut(&node), runtime) {
-            (Some(http), Some(runtime)) => http.start(service, runtime.handle()),
-            _ => Ok(()),
-        }
+        self.http.start(node, service).await?;
+        self.https.start(node, service).await
     }
 
     async fn stop_tftp(&self, node: NodeId) -> Result<(), ServeError> {
-        if let Some(http) = self.http.lock().await.get_mut(&node) {
-            http.stop().await;
+        for side in [&self.http, &self.https] {
+            if let Some(http) = side.nodes.lock().await.get_mut(&node) {
+                http.stop().await;
+            }
         }
         let (done, in_force) = oneshot::channel();
         self.command(node, PumpCommand::Stop(done)).await?;
@@ -285,10 +295,45 @@ impl Servers {
     }
 }
 
+impl HttpSide {
+    fn new(
+        scheme: Scheme,
+        topology: &Topology,
+        listeners: Vec<(NodeId, std::net::TcpListener)>,
+        settings: &ServeSettings,
+        signing: Signing,
+    ) -> Result<HttpSide, ServeError> {
+        let shared = Arc::new(HttpShared::new(settings, signing));
+        let (thread, place_of): (_, fn(&Topology, NodeId) -> Place) = match scheme {
+            Scheme::Http => ("serve-http", Place::of_http),
+            Scheme::Https => ("serve-https", Place::of_https),
+        };
+        let needed = !listeners.is_empty();
+        let node = |(node, listener)| {
+            let place = place_of(topology, node);
+            HttpNode::new(scheme, place.clone(), listener, Arc::clone(&shared))
+                .map(|server| (node, server))
+                .map_err(|cause| ServeError::Bind(place.error(cause)))
+        };
+        let nodes = listeners.into_iter().map(node).collect::<Result<_, _>>()?;
+        let runtime = needed.then(|| runtime(thread, settings.http_threads)).transpose()?;
+        Ok(HttpSide { nodes: Mutex::new(nodes), shared, runtime })
+    }
+
+    async fn start(&self, node: NodeId, service: &Arc<TftpService>) -> Result<(), ServeError> {
+        let mut nodes = self.nodes.lock().await;
+        match (nodes.get_mut(&node), &self.runtime) {
+            (Some(server), Some(runtime)) => server.start(service, runtime.handle()),
+            _ => Ok(()),
+        }
+    }
+}
+
 impl Drop for Servers {
     fn drop(&mut self) {
+        let runtimes = [&mut self.http.runtime, &mut self.https.runtime, &mut self.tvs_runtime];
         // A runtime that is dropped elsewhere than on a thread of its own would panic.
-        for runtime in [self.http_runtime.take(), self.tvs_runtime.take()].into_iter().flatten() {
+        for runtime in runtimes.into_iter().filter_map(Option::take) {
             runtime.shutdown_background();
         }
     }
@@ -317,20 +362,6 @@ fn absent_tftp(node: NodeId) -> ServeError {
 
 fn thread_error(thread: &str, cause: io::Error) -> ServeError {
     ServeError::Thread { thread: thread.to_owned(), cause }
-}
-
-fn http_nodes(
-    topology: &Topology,
-    listeners: Vec<(NodeId, std::net::TcpListener)>,
-    shared: &Arc<HttpShared>,
-) -> Result<BTreeMap<NodeId, HttpNode>, ServeError> {
-    let node = |(node, listener)| {
-        let place = Place::of_http(topology, node);
-        HttpNode::new(place.clone(), listener, Arc::clone(shared))
-            .map(|server| (node, server))
-            .map_err(|cause| ServeError::Bind(place.error(cause)))
-    };
-    listeners.into_iter().map(node).collect()
 }
 
 fn runtime(name: &str, threads: usize) -> Result<Runtime, ServeError> {

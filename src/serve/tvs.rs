@@ -82,8 +82,9 @@ impl TvsNode {
         service: &TvsService,
         runtime: &tokio::runtime::Handle,
     ) -> Result<(), ServeError> {
-        let config = tls_server::server_config(&service.identity)
-            .map_err(|cause| ServeError::Identity { node: self.place.node.clone(), cause })?;
+        let config = tls_server::server_config(&service.identity).map_err(|cause| {
+            ServeError::Identity { certificate: "TVS", node: self.place.node.clone(), cause }
+        })?;
         let knowledge = Arc::clone(&service.knowledge);
         let face = Face { acceptor: TlsAcceptor::from(config), knowledge };
         if let Some(running) = &self.running {

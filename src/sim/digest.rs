@@ -49,9 +49,9 @@ fn code(fact: &Fact) -> [u8; 4] {
             let [outcome, why, detail] = outcome_code(outcome);
             [8, outcome, why, detail]
         }
-        Fact::TransportFellBack { fault } => {
+        Fact::TransportFellBack { from, fault } => {
             let [why, high, low] = http_code(fault);
-            [9, why, high, low]
+            [9 + 16 * from as u8, why, high, low]
         }
         Fact::Unexpected => [10, 0, 0, 0],
     }
@@ -90,5 +90,6 @@ fn http_code(fault: HttpFault) -> [u8; 3] {
         HttpFault::Status(status) => [3, (status >> 8) as u8, status as u8],
         HttpFault::TimedOut => [4, 0, 0],
         HttpFault::TooLarge => [5, 0, 0],
+        HttpFault::CertificateRefused => [6, 0, 0],
     }
 }

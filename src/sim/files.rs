@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
-use crate::base::{PhoneId, Span};
+use crate::base::{NodeId, PhoneId, Span};
 use crate::cluster::{Contents, FileReply, PendingFile, ServedFile, SignJob, TftpService, Waiter};
-use crate::phone::{FILE_SIZE_MAX, HttpFault, Input, Step};
+use crate::phone::{FILE_SIZE_MAX, HttpFault, Input, PROVISIONING_ROLES, Step};
 use crate::transfer::{Content, DownloadRequest, TransferFault};
 use crate::wire::tftp::{BLOCK_SIZE_DEFAULT, Options};
 
@@ -46,7 +46,7 @@ impl World {
         if !self.is_current(phone, generation) || self.session(phone).waits != Waits::Tftp {
             return;
         }
-        let Some(service) = self.tftp_service().filter(|_| !self.is_full()) else {
+        let Some(service) = self.tftp_service(phone).filter(|_| !self.is_full(phone)) else {
             return self.ask_again(phone, generation, file);
         };
         self.serve.tftp_requests += 1;
@@ -54,7 +54,7 @@ impl World {
             Answer::File(file) => self.send(phone, generation, file),
             Answer::Missing => {
                 let work = Work::tftp(&self.plan.cost, 0);
-                let node = self.plan.fleet.tftp;
+                let node = self.node_of(phone);
                 self.work(node, work, Job::Missing { phone, generation });
             }
             Answer::Later => {}
@@ -72,17 +72,17 @@ impl World {
         }
     }
 
-    /// The service of the phones' TFTP node, if it runs and its files are built.
-    fn tftp_service(&self) -> Option<Arc<TftpService>> {
-        let node = self.plan.fleet.tftp;
+    /// The service of a phone's TFTP node, if it runs and its files are built.
+    fn tftp_service(&self, phone: u32) -> Option<Arc<TftpService>> {
+        let node = self.node_of(phone);
         let service = self.cluster.tftp(node).map(Arc::clone);
         service.filter(|_| self.machines.is_built(node, self.now))
     }
 
-    /// Whether the serving count of the phones' TFTP node is reached.
-    fn is_full(&self) -> bool {
+    /// Whether the serving count of a phone's TFTP node is reached.
+    fn is_full(&self, phone: u32) -> bool {
         let limit = self.plan.cost.serving_count;
-        let node = usize::from(self.plan.fleet.tftp.0);
+        let node = usize::from(self.node_of(phone).0);
         limit > 0 && self.machines.served[node] >= limit
     }
 
@@ -94,7 +94,8 @@ impl World {
         file: &str,
         http: bool,
     ) -> Answer {
-        self.machines.served[usize::from(self.plan.fleet.tftp.0)] += 1;
+        let node = usize::from(self.node_of(phone).0);
+        self.machines.served[node] += 1;
         self.session(phone).served = true;
         let waiter = Waiter(self.next_waiter);
         self.next_waiter += 1;
@@ -110,7 +111,7 @@ impl World {
 
     /// What a phone asked for is served, or is no longer wanted.
     pub(super) fn leave_server(&mut self, phone: u32) {
-        let node = usize::from(self.plan.fleet.tftp.0);
+        let node = usize::from(self.node_of(phone).0);
         if std::mem::take(&mut self.session(phone).served) {
             self.machines.served[node] -= 1;
         }
@@ -118,9 +119,9 @@ impl World {
 
     /// Lets a request wait for its signature, and has it made if nobody does.
     fn park(&mut self, waiter: Waiter, parked: Parked, job: Option<SignJob>) {
+        let node = self.node_of(parked.phone);
         self.parked.insert(waiter.0, parked);
         if let Some(job) = job {
-            let node = self.plan.fleet.tftp;
             self.sign(node, Job::Sign(Box::new(job)));
         }
     }
@@ -170,13 +171,13 @@ impl World {
 
     /// The server sends a file over TFTP: its work first, then the way.
     fn send(&mut self, phone: u32, generation: u32, file: Arc<[u8]>) {
-        if self.tftp_service().is_none() {
+        if self.tftp_service(phone).is_none() {
             // It was stopped while the file was being signed; the phone's patience will end.
             return;
         }
         let blocks = self.blocks(file.len());
         let work = Work::tftp(&self.plan.cost, blocks);
-        let node = self.plan.fleet.tftp;
+        let node = self.node_of(phone);
         self.work(node, work, Job::Upload { phone, generation, file });
     }
 
@@ -245,13 +246,14 @@ impl World {
         self.queue.push(played.ended + check, Event::TftpEnded { phone, generation, outcome });
     }
 
-    /// The TFTP service has stopped: transfers in flight get no further, and the phones notice.
-    pub(super) fn stall_transfers(&mut self) {
+    /// A TFTP service has stopped: transfers in flight get no further, and the phones notice.
+    pub(super) fn stall_transfers(&mut self, node: NodeId) {
         let patience = self.env.profile.tftp_timeout;
         let patience = patience.times(u64::from(self.env.profile.tftp_tries));
         for phone in 0..self.sessions.len() as u32 {
+            let here = self.node_of(phone) == node;
             let session = self.session(phone);
-            if session.waits == Waits::Transfer {
+            if here && session.waits == Waits::Transfer {
                 session.generation += 1;
                 session.waits = Waits::Tftp;
                 let generation = session.generation;
@@ -346,48 +348,70 @@ impl World {
         }
     }
 
-    pub(super) fn fetch_http(&mut self, phone: u32, step: Step, file: Arc<str>) {
-        self.recorder.counts.http_requests += 1;
+    /// Connecting takes one round trip, two more with TLS, and so does a request.
+    pub(super) fn fetch_http(&mut self, phone: u32, step: Step, file: Arc<str>, secure: bool) {
+        self.recorder.counts.http_mut(secure).requests += 1;
         let generation = self.begin_request(phone, Waits::Http);
         self.watch(phone, generation, Waits::Http, self.env.profile.http_timeout);
-        let listens = self.listens_to_http();
+        let listens = self.listens_to_http(phone, secure);
         let mut fates = self.fates(phone, 0);
         let now = self.now;
         let session = self.session(phone);
         (session.step, session.asked, session.fell_back) = (Some(step), now, false);
-        let connects = !session.connected;
-        session.connected = listens;
+        let connects = session.connected != Some(secure);
+        (session.secure, session.connects) = (secure, connects);
+        session.connected = listens.then_some(secure);
         let connect = if connects { fates.connect() } else { Span::ZERO };
         if !listens {
             self.draws += fates.draws;
-            let answer = HttpAnswer::Refused;
+            let answer = HttpAnswer::Refused(HttpFault::Connection);
             let event = Event::HttpAnswered { phone, generation, answer };
             return self.queue.push(now + connect, event);
         }
-        self.recorder.counts.http_connections += u64::from(connects);
-        self.serve.http_connections += u64::from(connects);
-        self.sessions[phone as usize].lost_requests = u8::from(connects);
-        let at = now + connect + fates.segment();
+        self.recorder.counts.http_mut(secure).connections += u64::from(connects);
+        let mut at = now + connect;
+        if secure && connects {
+            at = (0..4).fold(at, |at, _| at + fates.segment());
+        }
+        let at = at + fates.segment();
         self.draws += fates.draws;
         self.queue.push(at, Event::HttpAsked { phone, generation, file });
     }
 
-    /// Whether the phones' TFTP node answers HTTP now.
-    fn listens_to_http(&self) -> bool {
-        let node = self.plan.fleet.tftp;
-        let has_port = self.cluster.topology().node(node).ports.http.is_some();
-        has_port && self.tftp_service().is_some()
+    /// Whether a phone's TFTP node answers HTTP, or HTTPS, now.
+    fn listens_to_http(&self, phone: u32, secure: bool) -> bool {
+        let ports = self.cluster.topology().node(self.node_of(phone)).ports;
+        let port = if secure { ports.https } else { ports.http };
+        port.is_some() && self.tftp_service(phone).is_some()
     }
 
     pub(super) fn on_http_asked(&mut self, phone: u32, generation: u32, file: &str) {
         if !self.is_current(phone, generation) {
             return;
         }
-        let Some(service) = self.tftp_service() else {
-            return self.answer_http(phone, generation, HttpAnswer::Refused);
+        let Some(service) = self.tftp_service(phone) else {
+            let answer = HttpAnswer::Refused(HttpFault::Connection);
+            return self.answer_http(phone, generation, answer);
         };
-        self.serve.http_requests += 1;
-        if self.is_full() {
+        let (secure, connects) = (self.session(phone).secure, self.session(phone).connects);
+        if secure && connects {
+            let lists = self.phones[phone as usize].lists().clone();
+            let presented = &service.signer().certificate;
+            if !self.judged.judge(&lists, PROVISIONING_ROLES, presented) {
+                self.serve.https_handshakes_failed += 1;
+                let answer = HttpAnswer::Refused(HttpFault::CertificateRefused);
+                return self.send_http(phone, generation, answer);
+            }
+            self.serve.https_handshakes_ok += 1;
+        } else if connects {
+            self.serve.http_connections += 1;
+        }
+        if secure {
+            self.serve.https_requests += 1;
+        } else {
+            self.serve.http_requests += 1;
+        }
+        if self.is_full(phone) {
             return self.send_http(phone, generation, HttpAnswer::Busy);
         }
         match self.answer(&service, phone, generation, file, true) {
@@ -398,10 +422,15 @@ impl World {
     }
 
     fn send_http(&mut self, phone: u32, generation: u32, answer: HttpAnswer) {
-        let connects = self.session(phone).lost_requests > 0;
+        let session = &self.sessions[phone as usize];
+        let (connects, shakes) = (session.connects, session.connects && session.secure);
         let file = matches!(answer, HttpAnswer::File(_));
-        let work = Work::http(&self.plan.cost, connects, file);
-        let node = self.plan.fleet.tftp;
+        let mut work = Work::http(&self.plan.cost, connects, file);
+        if shakes {
+            work.server = work.server + self.machines.handshake_work();
+            work.phone = work.phone + self.plan.cost.phone_handshake;
+        }
+        let node = self.node_of(phone);
         self.work(node, work, Job::Http { phone, generation, answer });
     }
 
@@ -433,26 +462,26 @@ impl World {
             return;
         }
         match answer {
-            HttpAnswer::Refused => {
-                self.session(phone).connected = false;
-                self.fail_http(phone, HttpFault::Connection);
+            HttpAnswer::Refused(fault) => {
+                self.session(phone).connected = None;
+                self.fail_http(phone, *fault);
             }
             HttpAnswer::Busy => self.fail_http(phone, HttpFault::Status(503)),
             HttpAnswer::File(file) => {
-                self.end_http(phone);
-                self.recorder.counts.http_bytes += file.len() as u64;
+                let secure = self.end_http(phone);
+                self.recorder.counts.http_mut(secure).bytes += file.len() as u64;
                 self.step(phone, Input::File { bytes: file });
             }
             HttpAnswer::Missing => {
-                self.end_http(phone);
-                self.recorder.counts.http_not_found += 1;
+                let secure = self.end_http(phone);
+                self.recorder.counts.http_mut(secure).not_found += 1;
                 self.step(phone, Input::FileMissing);
             }
         }
     }
 
     pub(super) fn on_http_timeout(&mut self, phone: u32, _generation: u32) {
-        self.session(phone).connected = false;
+        self.session(phone).connected = None;
         self.fail_http(phone, HttpFault::TimedOut);
     }
 
@@ -460,17 +489,20 @@ impl World {
         self.leave_server(phone);
         let session = self.session(phone);
         (session.waits, session.fell_back) = (Waits::Nothing, true);
-        let step = session.step.expect("a request has a step");
-        self.recorder.http_failed(step.into());
+        let (step, secure) = (session.step.expect("a request has a step"), session.secure);
+        self.recorder.http_failed(step.into(), secure);
         self.step(phone, Input::HttpFailed { fault });
     }
 
-    fn end_http(&mut self, phone: u32) {
+    /// A request was answered; whether that was over HTTPS.
+    fn end_http(&mut self, phone: u32) -> bool {
         self.leave_server(phone);
         let now = self.now;
         let session = self.session(phone);
         session.waits = Waits::Nothing;
-        let (asked, step) = (session.asked, session.step.expect("a request has a step"));
+        let (asked, secure) = (session.asked, session.secure);
+        let step = session.step.expect("a request has a step");
         self.recorder.step(step.into(), true, asked, asked, now);
+        secure
     }
 }

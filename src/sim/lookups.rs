@@ -3,7 +3,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::base::{NodeId, Span};
-use crate::cluster::TvsService;
+use crate::crypto::Certificate;
 use crate::measure::StepKind;
 use crate::phone::{Input, TrustList, TrustLists, TvsFault};
 use crate::wire::{ROLE_TVS, TvsMember};
@@ -15,19 +15,25 @@ use super::world::World;
 /// they name is kept, so that no other list or service can have its place.
 #[derive(Debug, Default)]
 pub(super) struct Judged {
-    verdicts: HashMap<[usize; 3], (TrustLists, Arc<TvsService>, bool)>,
+    verdicts: HashMap<[usize; 3], (TrustLists, Certificate, bool)>,
 }
 
 impl Judged {
     /// Whether a phone with these lists accepts this server.
-    fn judge(&mut self, lists: &TrustLists, service: &Arc<TvsService>) -> bool {
+    pub(super) fn judge(
+        &mut self,
+        lists: &TrustLists,
+        roles: &'static [u16],
+        presented: &Certificate,
+    ) -> bool {
         let place = |list: &Option<Arc<TrustList>>| {
             list.as_ref().map_or(0, |list| Arc::as_ptr(list).addr())
         };
-        let key = [place(&lists.ctl), place(&lists.itl), Arc::as_ptr(service).addr()];
+        // A certificate is of one kind: its place tells the roles, too.
+        let key = [place(&lists.ctl), place(&lists.itl), presented.der().as_ptr().addr()];
         let judge = || {
-            let verdict = lists.judge_server(ROLE_TVS, service.identity.certificate.der());
-            (lists.clone(), Arc::clone(service), verdict)
+            let verdict = lists.judge_server(roles, presented.der());
+            (lists.clone(), presented.clone(), verdict)
         };
         self.verdicts.entry(key).or_insert_with(judge).2
     }
@@ -49,7 +55,7 @@ impl World {
         lists: TrustLists,
     ) {
         let generation = self.begin_request(phone, Waits::Tvs);
-        self.session(phone).connected = false;
+        self.session(phone).connected = None;
         self.watch(phone, generation, Waits::Tvs, self.env.profile.tvs_timeout);
         let mut fates = self.fates(phone, 0);
         // The hello arrives half a round trip after the connection is there.
@@ -103,7 +109,7 @@ impl World {
         let service = ask.service.as_ref().expect("a handshake has a server");
         let computing = self.phone_delay(self.plan.cost.phone_handshake);
         let (phone, generation, token) = (ask.phone, ask.generation, ask.token);
-        if !self.judged.judge(&ask.lists, service) {
+        if !self.judged.judge(&ask.lists, &[ROLE_TVS], &service.identity.certificate) {
             self.serve.tvs_handshakes_failed += 1;
             let fault = TvsFault::CertificateRefused;
             let event = Event::TvsFailed { phone, generation, token, fault };

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use crate::base::{NodeId, Time};
 use crate::cluster::{PendingFile, SignJob, TvsService};
-use crate::phone::{Step, TrustLists, TvsFault};
+use crate::phone::{HttpFault, Step, TrustLists, TvsFault};
 use crate::transfer::TransferFault;
 
 /// What goes on between a phone and the servers.
@@ -19,8 +19,12 @@ pub(super) struct Session {
     pub asked: Time,
     /// Whether HTTP was tried for this file.
     pub fell_back: bool,
-    /// Whether the phone has an HTTP connection.
-    pub connected: bool,
+    /// Whether the phone has an HTTP connection, and whether that is one over TLS.
+    pub connected: Option<bool>,
+    /// Whether the file is asked for over HTTPS.
+    pub secure: bool,
+    /// Whether a connection was opened for the request.
+    pub connects: bool,
     /// Whether a place of the server's serving count is taken.
     pub served: bool,
     /// Requests of TFTP that were lost on their way.
@@ -122,8 +126,8 @@ pub(super) enum HttpAnswer {
     File(Arc<[u8]>),
     Missing,
     Busy,
-    /// Nobody listens.
-    Refused,
+    /// Nobody listens, or the phone does not trust who does.
+    Refused(HttpFault),
 }
 
 /// What happens in virtual time.

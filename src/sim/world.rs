@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use crate::base::{PhoneId, Purpose, Span, Time, stream};
+use crate::base::{NodeId, PhoneId, Purpose, Span, Time, stream};
 use crate::cluster::{
     Cluster, Contents, Effect, FleetSpec, Genesis, ServedFile, SignCacheMode, SignCounts,
     TftpService,
@@ -96,7 +96,7 @@ pub struct World {
     pub(super) now: Time,
     pub(super) cluster: Cluster,
     pub(super) env: Env,
-    phones: Vec<Phone>,
+    pub(super) phones: Vec<Phone>,
     pub(super) sessions: Vec<Session>,
     pub(super) links: Vec<Link>,
     timeline: Timeline,
@@ -212,16 +212,23 @@ impl World {
     }
 
     fn populate(&mut self) {
-        let service = self.cluster.tftp(self.plan.fleet.tftp).map(Arc::clone);
-        let list: Option<Arc<[u8]>> = service.as_ref().map(|service| service.signed_list().into());
-        if let Some(list) = &list {
-            self.env.shared.pin(list);
-        }
+        let served: Vec<Option<(Arc<TftpService>, Arc<[u8]>)>> = self
+            .plan
+            .fleet
+            .tftp
+            .iter()
+            .map(|&node| {
+                let service = self.cluster.tftp(node).map(Arc::clone)?;
+                let list: Arc<[u8]> = service.signed_list().into();
+                self.env.shared.pin(&list);
+                Some((service, list))
+            })
+            .collect();
         for number in 0..self.plan.fleet.phones {
             let id = PhoneId(number);
             let mut phone = Phone::new(id, self.cluster.fleet().model(id));
-            if let (FleetStart::ItlCurrent, Some(service), Some(list)) =
-                (self.plan.fleet.start, &service, &list)
+            if let (FleetStart::ItlCurrent, Some((service, list))) =
+                (self.plan.fleet.start, &served[number as usize % served.len()])
             {
                 let (config, identity) = service.config_of(id);
                 if self.contents == Contents::OfEachModel {
@@ -283,12 +290,8 @@ impl World {
                         self.prewarm(&service);
                         self.machines.built(node, self.now + self.plan.cost.build_time);
                     }
-                    Effect::TftpStopped { node } if node == self.plan.fleet.tftp => {
-                        self.stall_transfers();
-                    }
-                    Effect::TftpStopped { .. }
-                    | Effect::TvsStarted { .. }
-                    | Effect::TvsStopped { .. } => {}
+                    Effect::TftpStopped { node } => self.stall_transfers(node),
+                    Effect::TvsStarted { .. } | Effect::TvsStopped { .. } => {}
                 }
             }
             self.timeline.done(self.now);
@@ -350,7 +353,7 @@ impl World {
         self.recorder.begin_boot(phone as usize, self.now);
         self.begin_request(phone, Waits::Nothing);
         let session = self.session(phone);
-        (session.connected, session.fell_back) = (false, false);
+        (session.connected, session.fell_back) = (None, false);
         self.step(phone, Input::Boot);
     }
 
@@ -367,7 +370,7 @@ impl World {
             self.digest.add(self.now, number, &fact);
             self.recorder.fact(phone, self.now, &fact);
             if let Fact::Settled { outcome } = fact {
-                self.sessions[phone].connected = false;
+                self.sessions[phone].connected = None;
                 if outcome == Outcome::Ready {
                     self.pace.ready(number, self.now);
                 }
@@ -402,7 +405,10 @@ impl World {
         match action {
             Action::SetTimer { at, token } => self.queue.push(at, Event::Timer { phone, token }),
             Action::Fetch { step, file, transport: Transport::Http } => {
-                self.fetch_http(phone, step, file);
+                self.fetch_http(phone, step, file, false);
+            }
+            Action::Fetch { step, file, transport: Transport::Https } => {
+                self.fetch_http(phone, step, file, true);
             }
             Action::Fetch { step, file, transport: Transport::Tftp } => {
                 self.fetch_tftp(phone, step, file);
@@ -415,6 +421,11 @@ impl World {
 
     pub(super) const fn cluster_contents(&self) -> Contents {
         self.contents
+    }
+
+    /// The node whose TFTP service a phone asks.
+    pub(super) fn node_of(&self, phone: u32) -> NodeId {
+        self.plan.fleet.tftp_of(PhoneId(phone))
     }
 
     /// The token of the question that a phone waits for.
@@ -451,10 +462,11 @@ impl World {
 
     fn finish(mut self) -> SimRun {
         if self.any_wave {
-            let service = self.cluster.tftp(self.plan.fleet.tftp).map(Arc::clone);
-            let served = |file: &str| service.as_ref()?.identity_of(file);
-            let phones = &self.phones;
-            self.recorder.close(|number| phones[number].is_current(served));
+            let (phones, cluster, fleet) = (&self.phones, &self.cluster, &self.plan.fleet);
+            self.recorder.close(|number| {
+                let service = cluster.tftp(fleet.tftp_of(phones[number].id()));
+                phones[number].is_current(|file| service?.identity_of(file))
+            });
         }
         self.recorder.counts.verified = self.env.verifier.count() - self.verified_before;
         SimRun {
@@ -508,6 +520,7 @@ impl SimRun {
             signed: self.signed,
             cpu_s: self.cpu_s,
             cpu_by_thread_s: BTreeMap::new(),
+            sign_mean_s: None,
             serve: self.serve,
             sim: Some(self.facts(plan)),
             notes: notes(plan),

@@ -1,5 +1,6 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use http_body_util::{BodyExt, Empty};
 use hyper::body::{Body, Bytes, Incoming};
@@ -7,14 +8,17 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::HOST;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{Instant, timeout_at};
+use tokio_rustls::TlsConnector;
 
 use crate::base::{Span, Time};
-use crate::net::Clock;
-use crate::phone::{FILE_SIZE_MAX, HttpFault, Step};
+use crate::net::{Clock, TlsClients};
+use crate::phone::{FILE_SIZE_MAX, HttpFault, PROVISIONING_ROLES, Step, TrustLists};
 
 use super::address::connect;
 
@@ -25,12 +29,21 @@ const HEADERS_MAX: usize = 64;
 /// Longest body of a 404 that is read, so that the connection can be kept.
 const NOT_FOUND_MAX: usize = 64 * 1_024;
 
-/// Asks one server for files over HTTP on behalf of phones: a connection per phone, kept for the
-/// files of a boot.
+/// Where a server answers HTTP and HTTPS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HttpServer {
+    /// Port 6970 of the TFTP node on a real cluster.
+    pub http: SocketAddr,
+    /// Port 6971.
+    pub https: SocketAddr,
+}
+
+/// Asks one server for files over HTTP and HTTPS on behalf of phones: a connection per phone, kept
+/// for the files of a boot.
 #[derive(Clone, Debug)]
 pub struct HttpClient {
-    server: SocketAddr,
-    host: Arc<str>,
+    server: HttpServer,
+    tls: TlsClients,
     clock: Clock,
     /// Bounds connections; waiting here is the generator's lag.
     budget: Arc<Semaphore>,
@@ -50,6 +63,8 @@ pub struct HttpJob {
     pub step: Step,
     /// Name of the file.
     pub file: Arc<str>,
+    /// By which lists the server is judged: then it is asked over HTTPS, else over HTTP.
+    pub lists: Option<TrustLists>,
     /// When the phone wanted it.
     pub planned: Time,
 }
@@ -98,15 +113,15 @@ impl HttpClient {
     /// A client that turns to `server` with at most as many connections as `budget` has places and
     /// whose tasks run on `runtime`.
     pub fn new(
-        server: SocketAddr,
+        server: HttpServer,
         clock: Clock,
         budget: Arc<Semaphore>,
         timeout: Span,
         runtime: Handle,
         results: mpsc::UnboundedSender<HttpResult>,
     ) -> HttpClient {
-        let host = server.to_string().into();
-        HttpClient { server, host, clock, budget, timeout, runtime, results }
+        let tls = TlsClients::default();
+        HttpClient { server, tls, clock, budget, timeout, runtime, results }
     }
 
     /// A link for the phone at `source`; it connects when the first file is asked for.
@@ -130,6 +145,7 @@ struct Line {
 
 /// An open connection and the task that drives it.
 struct Connection {
+    secure: bool,
     sender: SendRequest<Empty<Bytes>>,
     driver: JoinHandle<()>,
 }
@@ -150,7 +166,7 @@ impl Line {
             }
             self.opened = 0;
             let started = self.client.clock.now();
-            let answer = self.fetch(&job.file, started).await;
+            let answer = self.fetch(&job, started).await;
             let (connections, ended) = (self.opened, self.client.clock.now());
             let result = HttpResult { job, answer, waited, connections, started, ended };
             // The worker is gone when the run is over; then nobody wants the answer.
@@ -158,11 +174,13 @@ impl Line {
         }
     }
 
-    async fn fetch(&mut self, file: &str, started: Time) -> Result<Option<Vec<u8>>, HttpFault> {
+    async fn fetch(&mut self, job: &HttpJob, started: Time) -> Result<Option<Vec<u8>>, HttpFault> {
         let deadline = self.client.clock.instant_at(started + self.client.timeout);
-        let host = Arc::clone(&self.client.host);
-        let request = || request(&host, file);
-        if let Some(mut kept) = self.kept.take() {
+        let secure = job.lists.is_some();
+        let HttpServer { http, https } = self.client.server;
+        let server = if secure { https } else { http };
+        let request = || request(server, &job.file);
+        if let Some(mut kept) = self.kept.take().filter(|kept| kept.secure == secure) {
             // The server may have closed it meanwhile, as it may at any time: not a fault yet.
             let sent = timeout_at(deadline, kept.send(request()?)).await;
             if let Ok(response) = sent.map_err(|_| HttpFault::TimedOut)? {
@@ -171,29 +189,52 @@ impl Line {
         }
         let request = request()?;
         // A host that does not answer at all is as good as one that refuses.
-        let fresh = timeout_at(deadline, self.open()).await.map_err(|_| HttpFault::Connection)?;
-        let mut fresh = fresh.ok_or(HttpFault::Connection)?;
+        let open = self.open(server, job.lists.as_ref());
+        let mut fresh = timeout_at(deadline, open).await.map_err(|_| HttpFault::Connection)??;
         let sent = timeout_at(deadline, fresh.send(request)).await;
         let response = sent.map_err(|_| HttpFault::TimedOut)?.map_err(|_| HttpFault::Protocol)?;
         self.read(fresh, response, deadline).await
     }
 
-    async fn open(&mut self) -> Option<Connection> {
-        let stream = connect(self.client.server, self.source).await.ok()?;
+    /// Connects; with `lists` over TLS, judging the server by them during the handshake.
+    async fn open(
+        &mut self,
+        server: SocketAddr,
+        lists: Option<&TrustLists>,
+    ) -> Result<Connection, HttpFault> {
+        let stream = connect(server, self.source).await.map_err(|_| HttpFault::Connection)?;
         self.opened += 1;
+        let Some(lists) = lists.cloned() else { return self.talk(stream, false).await };
+        let judge = Box::new(move |der: &[u8]| lists.judge_server(PROVISIONING_ROLES, der));
+        let (config, refused) = self.client.tls.config(judge);
+        let name = ServerName::IpAddress(server.ip().into());
+        let stream = TlsConnector::from(config).connect(name, stream).await.map_err(|_| {
+            if refused.load(Ordering::Relaxed) {
+                HttpFault::CertificateRefused
+            } else {
+                HttpFault::Connection
+            }
+        })?;
+        self.talk(stream, true).await
+    }
+
+    async fn talk<S>(&self, stream: S, secure: bool) -> Result<Connection, HttpFault>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
         let (sender, connection) = http1::Builder::new()
             .max_buf_size(HEAD_MAX)
             .max_headers(HEADERS_MAX)
             .handshake(TokioIo::new(stream))
             .await
-            .ok()?;
+            .map_err(|_| HttpFault::Connection)?;
         let place = self.place.clone();
         let driver = tokio::spawn(async move {
             let _place = place;
             // Its errors come to light where the answer is read.
             let _ = connection.await;
         });
-        Some(Connection { sender, driver })
+        Ok(Connection { secure, sender, driver })
     }
 
     /// Reads the answer and keeps the connection if it can be used again.
@@ -229,7 +270,8 @@ impl Connection {
     }
 }
 
-fn request(host: &str, file: &str) -> Result<Request<Empty<Bytes>>, HttpFault> {
+fn request(server: SocketAddr, file: &str) -> Result<Request<Empty<Bytes>>, HttpFault> {
+    let host = server.to_string();
     let request = Request::get(format!("/{file}")).header(HOST, host).body(Empty::new());
     request.map_err(|_| HttpFault::Protocol)
 }

@@ -104,7 +104,7 @@ impl LookupClient {
         let server = self.address(&job.member).ok_or(TvsFault::Connection)?;
         let stream = connect(server, job.source).await.map_err(|_| TvsFault::Connection)?;
         let lists = job.lists.clone();
-        let judge = Box::new(move |der: &[u8]| lists.judge_server(ROLE_TVS, der));
+        let judge = Box::new(move |der: &[u8]| lists.judge_server(&[ROLE_TVS], der));
         let (config, refused) = self.clients.config(judge);
         let name = ServerName::IpAddress(server.ip().into());
         let mut stream = TlsConnector::from(config).connect(name, stream).await.map_err(|_| {

@@ -19,7 +19,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 pub use address::{Addresses, phone_address, phone_at};
-pub use http::{HttpClient, HttpJob, HttpLink, HttpResult};
+pub use http::{HttpClient, HttpJob, HttpLink, HttpResult, HttpServer};
 pub use lookup::{LookupClient, LookupJob, LookupResult};
 
 use crate::base::{Span, Time};
@@ -35,10 +35,9 @@ pub struct SwarmPlan {
     pub seed: u64,
     /// How phones behave.
     pub profile: PhoneProfile,
-    /// TFTP server of all phones.
-    pub tftp: SocketAddr,
-    /// HTTP server of all phones: port 6970 of the TFTP node on a real cluster.
-    pub http: SocketAddr,
+    /// The TFTP nodes, at least one: phone n asks number n modulo their count, and each has a
+    /// thread of its own that runs its phones.
+    pub files: Vec<FileServer>,
     /// TVS server that stands for every member; `None` asks the members.
     pub tvs: Option<SocketAddr>,
     /// Hosts outside loopback that may be connected to.
@@ -49,8 +48,15 @@ pub struct SwarmPlan {
     pub lookups_in_flight: usize,
     /// HTTP connections in all.
     pub connections_in_flight: usize,
-    /// Threads that run phones.
-    pub workers: u32,
+}
+
+/// Where a TFTP node serves files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileServer {
+    /// Its TFTP port.
+    pub tftp: SocketAddr,
+    /// Its ports of HTTP and HTTPS.
+    pub http: HttpServer,
 }
 
 /// A fleet of phones that runs on threads of its own.
@@ -89,19 +95,19 @@ impl Swarm {
             plan.tvs,
             plan.allowed.clone(),
         );
-        let workers = plan.workers.max(1);
+        let workers = plan.files.len() as u32;
         let profile = Arc::new(plan.profile.clone());
         let mut parts: Vec<Vec<Phone>> = (0..workers).map(|_| Vec::new()).collect();
         for (number, phone) in (0u32..).zip(phones) {
             parts[(number % workers) as usize].push(phone);
         }
         let mut handles = Vec::new();
-        for (index, phones) in (0u32..).zip(parts) {
+        for ((index, phones), server) in (0u32..).zip(parts).zip(&plan.files) {
             let worker = WorkerPlan {
                 index,
                 workers,
                 seed: plan.seed,
-                server: plan.tftp,
+                server: server.tftp,
                 transfers_in_flight: plan.transfers_in_flight.div_ceil(workers as usize),
                 clock,
             };
@@ -117,7 +123,7 @@ impl Swarm {
                 lookup_runtime: lookups.handle().clone(),
                 lookup_results: lookup_sender,
                 http: HttpClient::new(
-                    plan.http,
+                    server.http,
                     clock,
                     Arc::clone(&connections),
                     plan.profile.http_timeout,

@@ -10,7 +10,9 @@ use tokio::sync::mpsc;
 use crate::base::{PhoneId, Purpose, Span, Time, stream};
 use crate::measure::{Recorder, StepKind};
 use crate::net::Clock;
-use crate::phone::{Action, Env, FILE_SIZE_MAX, Fact, Input, Phone, Sink, Step, Transport};
+use crate::phone::{
+    Action, Env, FILE_SIZE_MAX, Fact, Input, Phone, Sink, Step, Transport, TrustLists,
+};
 use crate::transfer::{Download, DownloadOutcome, DownloadRequest, Progress, TransferFault};
 use crate::wire::tftp::Options;
 
@@ -357,7 +359,11 @@ impl Worker {
                 self.timers.push(Reverse((at, place as u32, Timer::Phone { token })));
             }
             Action::Fetch { step, file, transport: Transport::Http } => {
-                self.ask_http(place, now, step, file);
+                self.ask_http(place, now, step, file, None);
+            }
+            Action::Fetch { step, file, transport: Transport::Https } => {
+                let lists = self.phones[place].lists().clone();
+                self.ask_http(place, now, step, file, Some(lists));
             }
             Action::Fetch { step, file, transport: Transport::Tftp } => {
                 let slot = &mut self.slots[place];
@@ -391,15 +397,23 @@ impl Worker {
         }
     }
 
-    fn ask_http(&mut self, place: usize, planned: Time, step: Step, file: Arc<str>) {
+    /// Asks for a file over HTTPS if there are lists to judge the server by, else over HTTP.
+    fn ask_http(
+        &mut self,
+        place: usize,
+        planned: Time,
+        step: Step,
+        file: Arc<str>,
+        lists: Option<TrustLists>,
+    ) {
         let source = phone_address(self.phone_id(place));
         let slot = &mut self.slots[place];
         slot.generation += 1;
         slot.http_step = Some(step);
         let generation = slot.generation;
         let link = slot.http.get_or_insert_with(|| self.clients.http.link(source));
-        link.ask(HttpJob { phone: place, generation, step, file, planned });
-        self.recorder.counts.http_requests += 1;
+        self.recorder.counts.http_mut(lists.is_some()).requests += 1;
+        link.ask(HttpJob { phone: place, generation, step, file, lists, planned });
     }
 
     fn on_http(&mut self, result: HttpResult) {
@@ -410,7 +424,8 @@ impl Worker {
         if slot.generation != job.generation || slot.http_step.take().is_none() {
             return;
         }
-        self.recorder.counts.http_connections += connections;
+        let secure = job.lists.is_some();
+        self.recorder.counts.http_mut(secure).connections += connections;
         if let Some(planned) = slot.awaits_first_request.take() {
             self.recorder.lag(started.since(planned + profile.boot_time));
         } else if waited {
@@ -420,22 +435,23 @@ impl Worker {
         match answer {
             Ok(file) => {
                 self.recorder.step(step, true, job.planned, started, ended);
-                self.on_http_file(place, file);
+                self.on_http_file(place, secure, file);
             }
             Err(fault) => {
                 (slot.http, slot.fell_back) = (None, Some(job.planned));
-                self.recorder.http_failed(step);
+                self.recorder.http_failed(step, secure);
                 self.step(place, Input::HttpFailed { fault });
             }
         }
     }
 
-    fn on_http_file(&mut self, place: usize, file: Option<Vec<u8>>) {
+    fn on_http_file(&mut self, place: usize, secure: bool, file: Option<Vec<u8>>) {
+        let sums = self.recorder.counts.http_mut(secure);
         if let Some(bytes) = file {
-            self.recorder.counts.http_bytes += bytes.len() as u64;
+            sums.bytes += bytes.len() as u64;
             self.step(place, Input::File { bytes: &bytes });
         } else {
-            self.recorder.counts.http_not_found += 1;
+            sums.not_found += 1;
             self.step(place, Input::FileMissing);
         }
     }

@@ -57,6 +57,12 @@ pub(super) const CONTAINERS: [u8; 6] = [3, 7, 9, 16, 17, 21];
 const HEADER_LENGTH_MIN: usize = 11;
 
 impl<'a> SignedFile<'a> {
+    /// Whether `bytes` begin as a signed file does: with tag 1. Content that is served without a
+    /// header never does, because it is text (`spec/signed-file.md`, names).
+    pub fn is_signed(bytes: &[u8]) -> bool {
+        bytes.first() == Some(&1)
+    }
+
     /// Reads the header of `bytes` by the reader rules of `spec/trust-list.md` section 8.
     ///
     /// # Errors

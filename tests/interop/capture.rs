@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::Ipv4Addr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
@@ -14,6 +14,7 @@ use crate::lab::{Namespace, PATIENCE, Running, SCENARIO, line_with, run, summary
 
 const PHONES: u64 = 500;
 const TFTP: u16 = 6_969;
+const HTTP: u16 = 6_970;
 const TVS: u16 = 2_445;
 
 /// Sent after the storm: when it is in the capture, everything before it is.
@@ -66,6 +67,54 @@ struct Counted {
     not_found: BTreeSet<(Socket, Socket)>,
     lookups: BTreeSet<Socket>,
     lookup_clients: BTreeSet<Ipv4Addr>,
+    http_connections: BTreeSet<Socket>,
+    http_clients: BTreeSet<Ipv4Addr>,
+    /// What each side of an HTTP connection said: by sender and receiver, then sequence number.
+    said: BTreeMap<(Socket, Socket), BTreeMap<u32, Vec<u8>>>,
+}
+
+/// What was asked and answered over HTTP.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Answers {
+    requests: u64,
+    files: u64,
+    bytes: u64,
+    not_found: u64,
+}
+
+impl Counted {
+    /// The bytes of a direction in their order; sequence numbers do not wrap in a boot.
+    fn streams(&self, of: impl Fn(&(Socket, Socket)) -> bool) -> Vec<Vec<u8>> {
+        let chosen = self.said.iter().filter(|(ends, _)| of(ends));
+        chosen.map(|(_, parts)| parts.values().flatten().copied().collect()).collect()
+    }
+
+    fn answers(&self) -> Answers {
+        let mut answers = Answers::default();
+        for stream in self.streams(|(_, to)| to.1 == HTTP) {
+            let text = String::from_utf8(stream).unwrap();
+            answers.requests +=
+                text.lines().filter(|line| line.starts_with("GET /")).count() as u64;
+        }
+        for stream in self.streams(|(from, _)| from.1 == HTTP) {
+            let mut rest = &stream[..];
+            while !rest.is_empty() {
+                let end = rest.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
+                let head = std::str::from_utf8(&rest[..end]).unwrap().to_lowercase();
+                let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+                let length: usize = length.unwrap().parse().unwrap();
+                if head.starts_with("http/1.1 200") {
+                    answers.files += 1;
+                    answers.bytes += length as u64;
+                } else {
+                    assert!(head.starts_with("http/1.1 404"), "{head}");
+                    answers.not_found += 1;
+                }
+                rest = &rest[end + length..];
+            }
+        }
+        answers
+    }
 }
 
 fn count(capture: &[u8]) -> Counted {
@@ -90,6 +139,18 @@ fn count(capture: &[u8]) -> Counted {
                 counted.lookups.insert(from);
                 counted.lookup_clients.insert(from.0);
             }
+            (6, _) if to.1 == HTTP || from.1 == HTTP => {
+                if to.1 == HTTP && segment[13] & 0x12 == 0x02 {
+                    counted.http_connections.insert(from);
+                    counted.http_clients.insert(from.0);
+                }
+                let payload = &segment[usize::from(segment[12] >> 4) * 4..];
+                if !payload.is_empty() {
+                    let sequence = u32::from_be_bytes(segment[4..8].try_into().unwrap());
+                    let parts = counted.said.entry((from, to)).or_default();
+                    parts.insert(sequence, payload.to_vec());
+                }
+            }
             _ => {}
         }
     }
@@ -103,18 +164,23 @@ fn number(summary: &Value, path: &str) -> u64 {
 
 /// How many packets of a capture tshark sees under `filter`.
 fn tshark(capture: &Path, filter: &str) -> u64 {
-    let (tftp, tvs) = (format!("udp.port=={TFTP},tftp"), format!("tcp.port=={TVS},tls"));
+    let decode = [
+        format!("udp.port=={TFTP},tftp"),
+        format!("tcp.port=={HTTP},http"),
+        format!("tcp.port=={TVS},tls"),
+    ];
     let mut tshark = Command::new("tshark");
-    tshark.args(["-n", "-d", &tftp, "-d", &tvs, "-Y", filter, "-r"]).arg(capture);
+    for port in &decode {
+        tshark.args(["-d", port]);
+    }
+    tshark.args(["-n", "-Y", filter, "-r"]).arg(capture);
     text(&mut tshark).lines().count() as u64
 }
 
-#[test]
-#[ignore = "needs root, iproute2, tcpdump and tshark"]
-fn a_capture_of_a_storm_has_the_numbers_of_the_summary() {
-    let namespace = Namespace::new("capture");
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("storm.pcap");
+/// Runs a scenario with [`PHONES`] phones in a network of its own; the capture and the summary.
+fn storm(what: &str, scenario: &str, folder: &Path) -> (PathBuf, Value) {
+    let namespace = Namespace::new(what);
+    let file = folder.join("storm.pcap");
     let mut tcpdump = namespace.command("tcpdump");
     tcpdump
         .args(["-i", "lo", "-n", "-s", "0", "-B", "65536", "-Z", "root"])
@@ -125,10 +191,10 @@ fn a_capture_of_a_storm_has_the_numbers_of_the_summary() {
     line_with(&said, "listening on");
     run(namespace
         .command(env!("CARGO_BIN_EXE_resetstorm"))
-        .args(["run", SCENARIO, "--phones", &PHONES.to_string(), "--progress", "none"])
+        .args(["run", scenario, "--phones", &PHONES.to_string(), "--progress", "none"])
         .args(["--set", "event.3.reset-phones.spread=2s", "--max-wall", "2m", "--out"])
-        .arg(folder.path()));
-    let summary = summary(folder.path());
+        .arg(folder));
+    let summary = summary(folder);
     run(namespace
         .command("bash")
         .args(["-c", &format!("printf {LAST_WORD} >/dev/udp/127.0.0.1/9")]));
@@ -140,7 +206,14 @@ fn a_capture_of_a_storm_has_the_numbers_of_the_summary() {
     let dropped = line_with(&said, "dropped by kernel");
     assert!(dropped.starts_with("0 packets"), "the capture is not whole: {dropped}");
     tcpdump.ended();
+    (file, summary)
+}
 
+#[test]
+#[ignore = "needs root, iproute2, tcpdump and tshark"]
+fn a_capture_of_a_storm_has_the_numbers_of_the_summary() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, summary) = storm("capture", SCENARIO, folder.path());
     let capture = fs::read(&file).unwrap();
     let counted = count(&capture);
     let transfers = number(&summary, "tftp.transfers");
@@ -170,4 +243,36 @@ fn a_capture_of_a_storm_has_the_numbers_of_the_summary() {
     assert_eq!(tshark(&file, "tls.handshake.type == 1"), PHONES, "one ClientHello per lookup");
     assert_eq!(tshark(&file, "tls.handshake.type == 2"), PHONES);
     assert_eq!(tshark(&file, "tls.alert_message.level == 2"), 0);
+}
+
+#[test]
+#[ignore = "needs root, iproute2, tcpdump and tshark"]
+fn a_capture_of_a_mixed_fleet_has_the_numbers_of_both_transports() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, summary) = storm("mixed", "scenarios/mixed-fleet.toml", folder.path());
+    let counted = count(&fs::read(&file).unwrap());
+    let answers = counted.answers();
+    println!("{answers:?} on {} connections", counted.http_connections.len());
+    let http = |key: &str| number(&summary, &format!("http.{key}"));
+    let seen = Answers {
+        requests: http("requests"),
+        files: http("requests") - http("not_found"),
+        bytes: http("bytes"),
+        not_found: http("not_found"),
+    };
+    assert_eq!(answers, seen);
+    assert!(seen.requests > PHONES, "most phones ask over HTTP");
+    assert_eq!(counted.http_connections.len() as u64, http("connections"));
+    assert_eq!(counted.http_clients.len() as u64 * 3, seen.requests, "three files each");
+    // The others ask over TFTP, and nobody does both.
+    assert_eq!(counted.asked.len() as u64, number(&summary, "tftp.transfers"));
+    assert!(counted.clients.is_disjoint(&counted.http_clients));
+    assert_eq!(counted.clients.len() + counted.http_clients.len(), PHONES as usize);
+    let bytes: usize = counted.blocks.values().sum();
+    assert_eq!(bytes as u64, number(&summary, "tftp.bytes"));
+    assert_eq!(counted.lookups.len() as u64, PHONES);
+
+    assert_eq!(tshark(&file, "_ws.malformed"), 0);
+    assert_eq!(tshark(&file, "http.request"), seen.requests);
+    assert_eq!(tshark(&file, "http.response.code == 200"), seen.files);
 }

@@ -2,8 +2,10 @@
 //! download by our own client.
 
 use std::ffi::OsStr;
+use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader, Read};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -20,7 +22,8 @@ pub const PATIENCE: Duration = Duration::from_mins(1);
 /// The scenario of all tests.
 pub const SCENARIO: &str = "scenarios/callmanager-regen.toml";
 /// Ports that the host chooses.
-pub const ANY_PORTS: &str = "cluster.node.pub.ports={ tftp = 0, tvs = 0, capf = 0 }";
+pub const ANY_PORTS: &str =
+    "cluster.node.pub.ports={ tftp = 0, tvs = 0, capf = 0, http = 0, https = 0 }";
 
 /// A child process that is killed with the value.
 pub struct Running(pub Child);
@@ -123,17 +126,25 @@ pub struct Lab {
     pub tftp: SocketAddr,
     /// Where it listens for TVS.
     pub tvs: SocketAddr,
+    /// Where it listens for HTTPS.
+    pub https: SocketAddr,
     folder: TempDir,
     _server: Running,
 }
 
 impl Lab {
-    /// Serves `phones` phones' files.
+    /// Serves `phones` phones' files as release 8.6 does.
     pub fn start(phones: u32) -> Lab {
+        Lab::of("8.6", phones)
+    }
+
+    /// Serves `phones` phones' files as this release does.
+    pub fn of(release: &str, phones: u32) -> Lab {
         let folder = tempfile::tempdir().unwrap();
         let mut server = Running::start(
             resetstorm()
                 .args(["serve", SCENARIO, "--progress", "lines", "--set", ANY_PORTS])
+                .args(["--set", &format!("cluster.release={release:?}")])
                 .args(["--phones", &phones.to_string(), "--state"])
                 .arg(folder.path().join("state")),
         );
@@ -144,7 +155,8 @@ impl Lab {
             let digits = after.split(' ').next().unwrap_or(after);
             SocketAddr::from(([127, 0, 0, 1], digits.parse().unwrap()))
         };
-        Lab { tftp: port("tftp"), tvs: port("tvs"), folder, _server: server }
+        let (tftp, tvs, https) = (port("tftp"), port("tvs"), port("https"));
+        Lab { tftp, tvs, https, folder, _server: server }
     }
 
     /// A certificate of the state directory, such as `TVS.pem`.
@@ -161,6 +173,38 @@ impl Lab {
     pub fn file(&self, name: &str) -> Vec<u8> {
         fetch(self.tftp, name, Span::from_secs(4)).unwrap_or_else(|fault| panic!("{name}: {fault}"))
     }
+}
+
+/// A folder that goes with the value.
+pub struct Tree {
+    path: PathBuf,
+    _folder: TempDir,
+}
+
+impl Tree {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// The tree of a TFTP server with all that `phones` phones ask for, as our `serve` writes it.
+pub fn tree(phones: u32) -> Tree {
+    let folder = tempfile::tempdir().unwrap();
+    let mut serve = resetstorm();
+    serve.args(["serve", SCENARIO, "--progress", "lines", "--set", ANY_PORTS, "--phones"]);
+    serve.arg(phones.to_string()).arg("--files").arg(folder.path());
+    let mut server = Running::start(&mut serve);
+    line_with(&server.stderr(), &format!("files     {} in ", 3 + 3 * phones));
+    // As the programs expect them, which serve what all may read.
+    for path in fs::read_dir(folder.path().join("pub")).unwrap().map(|entry| entry.unwrap().path())
+    {
+        fs::set_permissions(path, Permissions::from_mode(0o644)).unwrap();
+    }
+    for path in [folder.path(), &folder.path().join("pub")] {
+        fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
+    }
+    Tree { path: folder.path().join("pub"), _folder: folder }
 }
 
 /// Fetches a file with our own client machine over a plain blocking socket.

@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use crate::lab::{
-    Lab, Namespace, PATIENCE, Running, SCENARIO, line_with, resetstorm, run, summary, text,
+    Lab, Namespace, PATIENCE, Running, SCENARIO, line_with, resetstorm, run, summary, text, tree,
 };
 
 /// The list and one phone's signed configuration.
@@ -63,18 +63,40 @@ fn curl_gets_the_bytes_of_tftp_over_http_and_the_answers_of_a_phone() {
 }
 
 #[test]
+#[ignore = "needs curl and openssl"]
+fn curl_and_openssl_see_the_same_files_and_the_call_manager_certificate_over_https() {
+    let lab = Lab::of("14", 8);
+    for file in FILES {
+        let url = format!("https://{}/{file}", lab.https);
+        for version in ["1.2", "1.3"] {
+            let fetched = lab.scratch("fetched");
+            let mut curl = Command::new("curl");
+            // The certificate is judged by the lists of phones, which curl does not have: below.
+            run(curl
+                .args(["-sSk", "-m", "30", "--fail", "--tls-max", version, &url, "-o"])
+                .arg(&fetched));
+            assert_eq!(
+                std::fs::read(&fetched).unwrap(),
+                lab.file(file),
+                "{file} over TLS {version}"
+            );
+        }
+    }
+    let expected = std::fs::read_to_string(lab.pem("CallManager.pem")).unwrap();
+    let mut client = Command::new("openssl");
+    let shown = text(client.args(["s_client", "-connect", &lab.https.to_string()]));
+    let body = |text: &str| {
+        let begin = text.find("-----BEGIN CERTIFICATE-----").unwrap();
+        text[begin..text.find("-----END CERTIFICATE-----").unwrap()].trim().to_owned()
+    };
+    assert_eq!(body(&shown), body(&expected));
+    assert!(!shown.contains("Reused, TLS"), "no session is resumed: {shown}");
+}
+
+#[test]
 #[ignore = "needs nginx, iproute2 and root"]
 fn our_phones_boot_from_nginx_over_http() {
-    let lab = Lab::start(20);
-    let folder = tempfile::tempdir().unwrap();
-    let tree = folder.path().join("tree");
-    std::fs::create_dir(&tree).unwrap();
-    let device = |phone: u32| format!("SEP0C75BD{phone:06X}");
-    for phone in 0..20 {
-        std::fs::write(tree.join(format!("ITL{}.tlv", device(phone))), lab.file(FILES[0])).unwrap();
-        let config = format!("{}.cnf.xml.sgn", device(phone));
-        std::fs::write(tree.join(&config), lab.file(&config)).unwrap();
-    }
+    let (tree, folder) = (tree(20), tempfile::tempdir().unwrap());
     let path = |name: &str| folder.path().join(name).display().to_string();
     let config = format!(
         "daemon off; master_process off; error_log {}; pid {};\nevents {{}}\nhttp {{\n\
@@ -89,7 +111,7 @@ fn our_phones_boot_from_nginx_over_http() {
         path("fastcgi"),
         path("uwsgi"),
         path("scgi"),
-        tree.display()
+        tree.path().display()
     );
     std::fs::write(folder.path().join("nginx.conf"), config).unwrap();
     // Phones ask port 6970 of the target, so that nginx gets a network of its own.

@@ -58,7 +58,7 @@ fn the_digests_of_the_shipped_scenarios_stay() {
 fn one_configuration_for_many_changes_no_fact_and_no_count() {
     for (name, _, _) in GOLDEN {
         let plan = plan(name, &["fleet.phones=120", "fleet.models={8841=0.5,7962=0.5}"]);
-        let of_each = SimOptions { contents: Contents::OfEachPhone };
+        let of_each = SimOptions { contents: Contents::OfEachPhone, ..SimOptions::default() };
         let (one, each) = (run(&plan), World::new(&plan, of_each).run());
         assert_eq!((one.digest, one.draws, one.events), (each.digest, each.draws, each.events));
         let (one, each) = (one.summary(&plan).to_json(), each.summary(&plan).to_json());

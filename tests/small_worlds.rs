@@ -380,7 +380,7 @@ fn play(seed: u64) -> Vec<String> {
     let watcher = Arc::new(Mutex::new(Watcher { tftp, ..Watcher::default() }));
     let sees = Arc::clone(&watcher);
     let contents = if seed % 2 == 0 { Contents::OfEachPhone } else { Contents::OfEachModel };
-    let world = World::new(&plan, SimOptions { contents })
+    let world = World::new(&plan, SimOptions { contents, ..SimOptions::default() })
         .with_witness(Box::new(move |seen| sees.lock().unwrap().see(seen)));
     let run = world.run();
     let watcher = watcher.lock().unwrap();

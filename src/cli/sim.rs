@@ -1,12 +1,13 @@
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 use serde_json::Value;
 
-use crate::measure::Summary;
+use crate::base::{Span, Time};
+use crate::measure::{Summary, open_metrics};
 use crate::net::limits::resident_bytes;
 use crate::report::{RunDir, exit_code, text};
 use crate::scenario::{CostModel, Plan};
@@ -57,7 +58,8 @@ pub fn sim(args: &SimArgs, global: &GlobalArgs) -> ExitCode {
 fn try_sim(args: &SimArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
     let plan = load_plan(&args.scenario, args.calibration.as_deref())?;
     let directory = RunDir::create(&args.out, &plan, "sim")?;
-    let (run, mut summary) = play(&plan);
+    let options = SimOptions { sample_every: Some(SAMPLE_EVERY), ..SimOptions::default() };
+    let (run, mut summary) = play(&plan, options);
     if args.check_determinism {
         let again = World::new(&plan, SimOptions::default()).run();
         if (again.digest, again.draws) != (run.digest, run.draws) {
@@ -73,6 +75,7 @@ fn try_sim(args: &SimArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
         sensitivity(args, &plan, &mut summary)?;
     }
     let code = exit_code(&summary);
+    directory.write_text("metrics.prom", &back_filled(&run))?;
     directory.finish(&summary, code)?;
     let path = directory.path().display();
     let document = match global.format {
@@ -115,9 +118,9 @@ fn cost_overrides(path: &Path) -> Result<Vec<String>, CliError> {
 }
 
 /// Plays a plan once; the summary says how fast that was.
-pub(super) fn play(plan: &Plan) -> (SimRun, Summary) {
+fn play(plan: &Plan, options: SimOptions) -> (SimRun, Summary) {
     let begun = Instant::now();
-    let run = World::new(plan, SimOptions::default()).run();
+    let run = World::new(plan, options).run();
     let seconds = begun.elapsed().as_secs_f64();
     let mut summary = run.summary(plan);
     if let Some(facts) = &mut summary.sim {
@@ -126,6 +129,17 @@ pub(super) fn play(plan: &Plan) -> (SimRun, Summary) {
         facts.bytes_per_phone = resident_bytes().map(|bytes| bytes as f64 / phones);
     }
     (run, summary)
+}
+
+/// How often metrics are sampled in virtual time.
+const SAMPLE_EVERY: Span = Span::from_secs(1);
+
+/// The samples of a run as OpenMetrics, as if it had ended just now.
+fn back_filled(run: &SimRun) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+    let frame =
+        |(at, text): &(Time, String)| (now - run.ended.since(*at).as_secs_f64(), text.clone());
+    open_metrics(&run.samples.iter().map(frame).collect::<Vec<_>>())
 }
 
 /// Adds a note on each guess: what becomes of outcome and time when it is halved and doubled.

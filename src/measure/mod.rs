@@ -3,10 +3,12 @@
 //! Each worker owns a [`Recorder`] and nothing else counts. No I/O, no clock; used by `sim`,
 //! `swarm` and everything above.
 
+mod openmetrics;
 mod prometheus;
 mod recorder;
 mod summary;
 
+pub use openmetrics::{Frame, open_metrics};
 pub use prometheus::{RunInfo, encode};
 pub use recorder::{Counts, GeneratorLag, HttpSums, PhoneRecord, Recorder, StepKind, Tallies};
 pub use summary::{

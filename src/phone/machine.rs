@@ -158,6 +158,11 @@ impl Phone {
         self.config.as_ref()
     }
 
+    /// From a reset of this phone to its first request.
+    pub fn boot_time(&self, env: &Env) -> Span {
+        env.profile.boot_time.of(self.id, self.model)
+    }
+
     /// The token of the timer or question that was asked for last.
     pub const fn token(&self) -> u32 {
         self.token
@@ -209,7 +214,8 @@ impl Phone {
     fn start_boot(&mut self, env: &Env, now: Time, sink: &mut Sink) {
         self.boot = Boot::default();
         sink.fact(Fact::BootStarted);
-        self.after(env, env.profile.boot_time, now, Step::Ctl, sink);
+        let boot_time = self.boot_time(env);
+        self.after(env, boot_time, now, Step::Ctl, sink);
     }
 
     /// Goes to `step` after a pause, or at once if there is none.

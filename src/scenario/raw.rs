@@ -133,7 +133,7 @@ pub(super) struct RawArrival {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct RawPhone {
-    pub boot_time: Option<Quantity>,
+    pub boot_time: Option<Text>,
     pub think: Option<Quantity>,
     pub transport: Option<Text>,
     pub http_timeout: Option<Length>,

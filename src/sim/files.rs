@@ -122,7 +122,7 @@ impl World {
         let node = self.node_of(parked.phone);
         self.parked.insert(waiter.0, parked);
         if let Some(job) = job {
-            self.sign(node, Job::Sign(Box::new(job)));
+            self.sign(node, Job::Sign(node, Box::new(job)));
         }
     }
 

@@ -1,3 +1,4 @@
+use crate::phone::BootTime;
 use crate::scenario::{CostModel, Plan};
 
 /// A value that a result in virtual time rests on and no public source gives.
@@ -15,7 +16,7 @@ pub struct Guess {
 pub fn guesses(plan: &Plan) -> Vec<Guess> {
     let (phone, cost) = (&plan.phone, &plan.cost);
     let mut guesses = vec![
-        length("phone.boot-time", phone.boot_time.as_nanos()),
+        boot_time(phone.boot_time),
         length("phone.think", phone.think.as_nanos()),
         length("phone.tftp-timeout", phone.tftp_timeout.as_nanos()),
         length("phone.tvs-timeout", phone.tvs_timeout.as_nanos()),
@@ -28,6 +29,15 @@ pub fn guesses(plan: &Plan) -> Vec<Guess> {
     guesses.extend(limits(cost));
     guesses.retain(|guess| !guess.value.is_empty());
     guesses
+}
+
+fn boot_time(boot_time: BootTime) -> Guess {
+    match boot_time {
+        BootTime::Fixed(time) => length("phone.boot-time", time.as_nanos()),
+        BootTime::Model { .. } => {
+            Guess { key: "phone.boot-time", value: "model".into(), variants: Vec::new() }
+        }
+    }
 }
 
 fn limits(cost: &CostModel) -> Vec<Guess> {

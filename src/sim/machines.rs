@@ -1,3 +1,5 @@
+use std::collections::VecDeque;
+
 use crate::base::{NodeId, Span, Time};
 use crate::cluster::{FileSignature, Topology};
 use crate::measure::CpuSeconds;
@@ -22,9 +24,27 @@ pub(super) struct Machines {
     /// Requests in service and TVS connections by node.
     pub(super) served: Vec<u32>,
     pub(super) tvs_open: Vec<u32>,
+    /// Signatures and handshakes by host: made in the order of their arrival, as many at once as
+    /// there are cores. Transfers share the cores among all of them.
+    lines: Vec<[Line; 2]>,
+    cores: u32,
     server_work: Span,
     phone_work: Span,
     done: Vec<Job>,
+}
+
+/// Jobs that are worked on in the order of their arrival.
+#[derive(Debug, Default)]
+struct Line {
+    active: u32,
+    waiting: VecDeque<(Span, Job)>,
+}
+
+/// The lines of a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Sign,
+    Handshake,
 }
 
 /// How much longer a private-key operation takes with RSA-4096 than with RSA-2048
@@ -51,10 +71,19 @@ impl Machines {
             built: vec![Time::ZERO; nodes],
             served: vec![0; nodes],
             tvs_open: vec![0; nodes],
+            lines: (0..hosts).map(|_| Default::default()).collect(),
+            cores: cost.cores.max(1),
             server_work: Span::ZERO,
             phone_work: Span::ZERO,
             done: Vec::new(),
         }
+    }
+
+    /// Counts work; returns how much of it the server's host has to do.
+    fn account(&mut self, work: Work) -> Span {
+        self.server_work = self.server_work + work.server;
+        self.phone_work = self.phone_work + work.phone;
+        if self.shared_host { work.server + work.phone } else { work.server }
     }
 
     /// The machine on which a node's services run.
@@ -139,25 +168,43 @@ impl World {
     /// Lets the host of `node` work; where phones have hosts of their own, their part is a delay
     /// that nobody shares.
     pub(super) fn work(&mut self, node: NodeId, work: Work, job: Job) {
-        let machines = &mut self.machines;
-        machines.server_work = machines.server_work + work.server;
-        machines.phone_work = machines.phone_work + work.phone;
-        let station = machines.host(node);
-        let here = if machines.shared_host { work.server + work.phone } else { work.server };
-        self.submit(station, here, job);
+        let here = self.machines.account(work);
+        self.submit(self.machines.host(node), here, job);
+    }
+
+    /// Lets the host of `node` work when those before it in its line are done.
+    fn work_in_line(&mut self, node: NodeId, work: Work, kind: Kind, job: Job) {
+        let here = self.machines.account(work);
+        let (host, cores) = (self.machines.host(node), self.machines.cores);
+        let line = &mut self.machines.lines[usize::from(host)][kind as usize];
+        if line.active >= cores {
+            return line.waiting.push_back((here, job));
+        }
+        line.active += 1;
+        self.submit(host, here, job);
+    }
+
+    /// A job of a line is done: the next one begins.
+    fn next_in_line(&mut self, node: NodeId, kind: Kind) {
+        let host = self.machines.host(node);
+        let line = &mut self.machines.lines[usize::from(host)][kind as usize];
+        match line.waiting.pop_front() {
+            Some((work, job)) => self.submit(host, work, job),
+            None => line.active -= 1,
+        }
     }
 
     /// One signature on `node`.
     pub(super) fn sign(&mut self, node: NodeId, job: Job) {
         let work = Work { server: self.machines.sign, phone: Span::ZERO };
-        self.work(node, work, job);
+        self.work_in_line(node, work, Kind::Sign, job);
     }
 
     /// One handshake of TVS on `node`.
     pub(super) fn handshake(&mut self, node: NodeId, job: Job) {
         let phone = self.plan.cost.phone_handshake;
         let work = Work { server: self.machines.handshake, phone };
-        self.work(node, work, job);
+        self.work_in_line(node, work, Kind::Handshake, job);
     }
 
     /// How long a phone's own part of a job takes beside the server's: on a shared host it is in
@@ -204,8 +251,14 @@ impl World {
                 self.carried(phone, generation, file, http);
             }
             Job::Missing { phone, generation } => self.answer_missing(phone, generation),
-            Job::Sign(job) => self.on_signed(*job),
-            Job::Tvs(ask) => self.on_handshake(ask),
+            Job::Sign(node, job) => {
+                self.next_in_line(node, Kind::Sign);
+                self.on_signed(*job);
+            }
+            Job::Tvs(ask) => {
+                self.next_in_line(ask.node, Kind::Handshake);
+                self.on_handshake(ask);
+            }
             Job::Upload { phone, generation, file } => self.upload(phone, generation, file),
         }
     }

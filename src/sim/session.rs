@@ -177,7 +177,7 @@ pub(super) enum Job {
         phone: u32,
         generation: u32,
     },
-    Sign(Box<SignJob>),
+    Sign(NodeId, Box<SignJob>),
     Tvs(Box<Ask>),
     /// A file over TFTP.
     Upload {

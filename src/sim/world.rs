@@ -8,7 +8,8 @@ use crate::cluster::{
 };
 use crate::crypto::KeySource;
 use crate::measure::{
-    CpuSeconds, Finish, FleetReady, Recorder, RunFacts, ServeSummary, SimSummary, Summary,
+    CpuSeconds, Finish, FleetReady, Recorder, RunFacts, RunInfo, ServeSummary, SimSummary, Summary,
+    encode,
 };
 use crate::phone::{
     Action, Env, Fact, Input, Outcome, Phone, Shared, Sink, Transport, TrustLists, Verifier,
@@ -31,11 +32,14 @@ pub struct SimOptions {
     /// Whether one configuration of a group and model stands for all of them. Outcomes, counts
     /// and times are the same; a million phones need it.
     pub contents: Contents,
+    /// How often the metrics are sampled; `None` takes no sample. When there are many, every
+    /// second one is dropped and the span doubled.
+    pub sample_every: Option<Span>,
 }
 
 impl Default for SimOptions {
     fn default() -> SimOptions {
-        SimOptions { contents: Contents::OfEachModel }
+        SimOptions { contents: Contents::OfEachModel, sample_every: None }
     }
 }
 
@@ -60,6 +64,8 @@ pub struct SimRun {
     pub cpu_s: CpuSeconds,
     /// When each ready phone was registered, if the plan has that step: nanoseconds of the run.
     pub registered: Vec<Time>,
+    /// Metrics as Prometheus text, by the time at which they were sampled.
+    pub samples: Vec<(Time, String)>,
     /// The phones as they are at the end, by number.
     pub phones: Vec<Phone>,
     /// The cluster as it is at the end.
@@ -125,6 +131,7 @@ pub struct World {
     events: u64,
     /// TFTP transfers that the server has begun.
     pub(super) transfers: u64,
+    samples: Samples,
     sink: Sink,
     witness: Option<Witness>,
 }
@@ -176,6 +183,7 @@ impl World {
             draws: 0,
             events: 0,
             transfers: 0,
+            samples: Samples::new(options.sample_every),
             sink: Sink::default(),
             witness: None,
         };
@@ -197,6 +205,9 @@ impl World {
         while let Some((at, event)) = self.queue.pop() {
             if at > end || self.events >= EVENTS_MAX {
                 break;
+            }
+            if self.samples.next <= at {
+                self.sample(at);
             }
             self.now = at;
             self.events += 1;
@@ -460,6 +471,27 @@ impl World {
         Fates::new(seed, phone, generation * FATE_PARTS + part, self.links[site], latency)
     }
 
+    /// Samples the metrics at every instant that is due before `at`.
+    fn sample(&mut self, at: Time) {
+        while self.samples.next <= at {
+            let now = self.samples.next;
+            let text = self.metrics();
+            self.samples.add(now, text);
+        }
+    }
+
+    fn metrics(&self) -> String {
+        let info = RunInfo {
+            scenario: self.plan.name.clone(),
+            mode: "sim",
+            seed: self.plan.seed,
+            signatures: self.cluster.sign_cache().counts(),
+            serve: self.serve,
+            cpu_s: self.machines.cpu_seconds(),
+        };
+        encode(&self.recorder, &info)
+    }
+
     fn finish(mut self) -> SimRun {
         if self.any_wave {
             let (phones, cluster, fleet) = (&self.phones, &self.cluster, &self.plan.fleet);
@@ -469,7 +501,12 @@ impl World {
             });
         }
         self.recorder.counts.verified = self.env.verifier.count() - self.verified_before;
+        if self.samples.next != Time::NEVER {
+            let text = self.metrics();
+            self.samples.taken.push((self.now, text));
+        }
         SimRun {
+            samples: self.samples.taken,
             cpu_s: self.machines.cpu_seconds(),
             registered: self.pace.registered(&self.recorder),
             recorder: self.recorder,
@@ -483,6 +520,38 @@ impl World {
             cluster: self.cluster,
             ended: self.now,
         }
+    }
+}
+
+/// Samples of the metrics.
+#[derive(Debug)]
+struct Samples {
+    every: Span,
+    next: Time,
+    taken: Vec<(Time, String)>,
+}
+
+/// Samples that are kept at most.
+const SAMPLES_MAX: usize = 600;
+
+impl Samples {
+    fn new(every: Option<Span>) -> Samples {
+        let every = every.filter(|every| !every.is_zero());
+        let next = if every.is_some() { Time::ZERO } else { Time::NEVER };
+        Samples { every: every.unwrap_or_default(), next, taken: Vec::new() }
+    }
+
+    fn add(&mut self, now: Time, text: String) {
+        self.taken.push((now, text));
+        if self.taken.len() > SAMPLES_MAX {
+            let mut number = 0;
+            self.taken.retain(|_| {
+                number += 1;
+                number % 2 == 1
+            });
+            self.every = self.every.times(2);
+        }
+        self.next = now + self.every;
     }
 }
 

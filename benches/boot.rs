@@ -7,7 +7,7 @@ use std::path::Path;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use resetstorm::scenario::{Plan, load};
-use resetstorm::sim::{Delays, World};
+use resetstorm::sim::{SimOptions, World};
 
 const PHONES: u64 = 100;
 
@@ -23,7 +23,7 @@ fn boot(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(PHONES)).sample_size(20);
     group.bench_function("callmanager_regen_of_100_phones", |bencher| {
         bencher.iter_batched(
-            || World::new(&plan, Delays::default()),
+            || World::new(&plan, SimOptions::default()),
             |world| {
                 let run = world.run();
                 assert_eq!(run.recorder.tallies().ready, PHONES);

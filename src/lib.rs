@@ -5,6 +5,7 @@
 //! `cluster`, `phone` → `transfer` → `crypto` → `wire` → `base`.
 
 pub mod base;
+pub mod calibrate;
 pub mod cli;
 pub mod cluster;
 pub mod crypto;

@@ -17,7 +17,9 @@ use resetstorm::crypto::KeySource;
 use resetstorm::measure::Recorder;
 use resetstorm::net::{Arrival, Clock, FleetSocket};
 use resetstorm::phone::{AcceptPath, Env, FileKind, Phone, PhoneProfile, Shared, Verifier};
+use resetstorm::scenario::load;
 use resetstorm::serve::{Bound, ServeSettings, Servers};
+use resetstorm::sim::{SimOptions, World};
 use resetstorm::swarm::{FileServer, HttpServer, Swarm, SwarmPlan};
 use resetstorm::transfer::UploadLimits;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -382,5 +384,38 @@ async fn storms_are_exact_at_every_round_trip_and_loss() {
         assert_eq!(lost > 0, weather.loss > 0.0, "{what}");
         // A list alone takes a round trip per block.
         assert!(took > weather.one_way * 2 * 20, "{what}: {took:?}");
+    }
+}
+
+/// Seconds until so many percent of the phones were ready.
+fn ready_after(recorder: &Recorder, percent: usize) -> f64 {
+    let times = recorder.ready_times_s();
+    times[(PHONES as usize * percent).div_ceil(100) - 1]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "judges times: for a host that has nothing else to do"]
+async fn virtual_time_predicts_storms_over_20_and_80_ms() {
+    for rtt_ms in [20, 80] {
+        let one_way = Duration::from_millis(rtt_ms / 2);
+        let calm = Weather { one_way, jitter: Duration::ZERO, loss: 0.0, copies: 0.0 };
+        let (live, _, _) = storm(calm).await;
+        let overrides = [
+            format!("fleet.phones={PHONES}"),
+            "seed=1".to_owned(),
+            "event.3.reset-phones.spread=1s".to_owned(),
+            "phone.tftp-timeout=700ms".to_owned(),
+            format!("fleet.site=[{{name=\"rig\",share=1.0,link={{rtt=\"{rtt_ms}ms\"}}}}]"),
+        ];
+        let path = std::path::Path::new("scenarios/callmanager-regen.toml");
+        let text = std::fs::read_to_string(path).unwrap();
+        let plan = load(path, &text, &overrides, &[]).unwrap();
+        let sim = World::new(&plan, SimOptions::default()).run().recorder;
+        for percent in [50, 90, 99] {
+            let (live, sim) = (ready_after(&live, percent), ready_after(&sim, percent));
+            let error = sim / live - 1.0;
+            println!("{rtt_ms} ms, {percent} %: live {live:.3} s, sim {sim:.3} s, {error:+.3}");
+            assert!(error.abs() <= 0.15, "{rtt_ms} ms, {percent} %: {live} against {sim}");
+        }
     }
 }

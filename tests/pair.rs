@@ -3,9 +3,9 @@
 
 use std::path::Path;
 
-use resetstorm::measure::{Finish, RunFacts, Summary, known_paths};
+use resetstorm::measure::{Summary, known_paths};
 use resetstorm::scenario::{Plan, load};
-use resetstorm::sim::{Delays, SimRun, World};
+use resetstorm::sim::{SimOptions, SimRun, World};
 
 fn plan(name: &str, overrides: &[&str]) -> Plan {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios").join(name);
@@ -15,19 +15,11 @@ fn plan(name: &str, overrides: &[&str]) -> Plan {
 }
 
 fn run(plan: &Plan) -> (Summary, SimRun) {
-    let run = World::new(plan, Delays::default()).run();
-    let facts = RunFacts {
-        scenario: plan.name.clone(),
-        mode: "sim",
-        seed: plan.seed,
-        signed_before: run.signed_before,
-        signed: run.signed,
-        ..RunFacts::default()
-    };
-    (Summary::new(&run.recorder, facts, &plan.slos, Finish::Complete), run)
+    let run = World::new(plan, SimOptions::default()).run();
+    (run.summary(plan), run)
 }
 
-const SCENARIOS: [&str; 9] = [
+const SCENARIOS: [&str; 10] = [
     "callmanager-regen.toml",
     "tvs-regen.toml",
     "callmanager-and-tvs.toml",
@@ -37,6 +29,7 @@ const SCENARIOS: [&str; 9] = [
     "storm-all-at-once.toml",
     "mixed-fleet.toml",
     "sign-cache.toml",
+    "whole-cluster.toml",
 ];
 
 #[test]

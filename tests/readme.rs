@@ -11,7 +11,9 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 fn commands() -> Vec<Vec<String>> {
     let readme = fs::read_to_string(Path::new(ROOT).join("README.md")).unwrap();
     let lines = readme.lines().filter(|line| {
-        line.starts_with("resetstorm run ") || line.starts_with("resetstorm check scenarios")
+        ["run ", "check scenarios", "sim ", "replay ", "whatif ", "limit "]
+            .iter()
+            .any(|command| line.strip_prefix("resetstorm ").is_some_and(|l| l.starts_with(command)))
     });
     lines.map(words).collect()
 }
@@ -49,6 +51,23 @@ fn commands_of_the_readme_work_as_printed() {
     assert!(commands.len() >= 5, "{commands:?}");
     for command in commands {
         let mut words: Vec<String> = command.iter().cloned().flat_map(expand).collect();
+        if words[0] == "replay" {
+            words[1] = out.path().join("latest").display().to_string();
+        }
+        for word in &mut words {
+            if word == "grid.csv" {
+                *word = out.path().join("grid.csv").display().to_string();
+            } else if word == "400000" {
+                "900".clone_into(word);
+            }
+        }
+        if words[0] == "whatif" {
+            words.push("--phones=20".to_owned());
+        }
+        if words[0] == "sim" {
+            words.retain(|word| word != "1000000" && word != "--phones");
+            words.extend(["--phones=20".to_owned(), format!("--out={}", out.path().display())]);
+        }
         if words[0] == "run" {
             if let Some(at) = words.iter().position(|word| word == "--phones") {
                 words.drain(at..at + 2);

@@ -21,6 +21,7 @@ fn all_scenarios_are_there_and_named_like_their_files() {
         "single-member-group",
         "storm-all-at-once",
         "tvs-regen",
+        "whole-cluster",
     ];
     assert_eq!(names, expected);
     assert!(plans().all(|(path, plan)| path.file_stem().is_some_and(|stem| *stem == *plan.name)));

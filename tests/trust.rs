@@ -11,9 +11,9 @@ use resetstorm::cluster::{
 };
 use resetstorm::crypto::{CertificateSpec, Identity, KeySource};
 use resetstorm::phone::{
-    AcceptPath, Action, Env, Fact, Failure, FileKind, HttpFault, Input, Judgement, Outcome, Phone,
-    PhoneProfile, Refusal, Shared, Sink, Transport, TransportRule, TrustList, TrustLists, TvsFault,
-    Verifier, judge,
+    AcceptPath, Action, BootTime, Env, Fact, Failure, FileKind, HttpFault, Input, Judgement,
+    Outcome, Phone, PhoneProfile, Refusal, Shared, Sink, Transport, TransportRule, TrustList,
+    TrustLists, TvsFault, Verifier, judge,
 };
 use resetstorm::transfer::TransferFault;
 use resetstorm::wire::SignedFile;
@@ -608,7 +608,7 @@ fn a_phone_at_rest_is_small() {
 fn boot_time_and_think_time_are_waited_for_by_timers() {
     let mut bench = Bench::new();
     bench.env.profile = Arc::new(PhoneProfile {
-        boot_time: Span::from_secs(60),
+        boot_time: BootTime::Fixed(Span::from_secs(60)),
         think: Span::from_secs(2),
         ..PhoneProfile::default()
     });

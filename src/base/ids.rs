@@ -38,10 +38,18 @@ impl DeviceName {
     }
 }
 
+/// Hexadecimal digits as phones write them.
+const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+
 impl fmt::Display for DeviceName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SEP")?;
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02X}"))
+        // Names are written for every request of every phone: no formatting machinery.
+        let mut text = *b"SEP000000000000";
+        for (pair, byte) in text[3..].chunks_exact_mut(2).zip(self.0) {
+            pair[0] = DIGITS[usize::from(byte >> 4)];
+            pair[1] = DIGITS[usize::from(byte & 15)];
+        }
+        f.write_str(std::str::from_utf8(&text).expect("digits are ASCII"))
     }
 }
 

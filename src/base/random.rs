@@ -15,6 +15,10 @@ pub enum Purpose {
     Model = 4,
     /// Keys that the bank of test keys no longer holds (owner: the cluster).
     Key = 5,
+    /// Site of a phone.
+    Site = 6,
+    /// How long a phone takes to boot.
+    Boot = 7,
 }
 
 /// A deterministic source of random numbers that nobody shares.

@@ -4,6 +4,7 @@
 
 pub mod args;
 mod assemble;
+mod calibrate;
 mod check;
 mod exit;
 mod files;
@@ -15,8 +16,10 @@ mod run;
 mod seal;
 mod serve;
 mod show;
+mod sim;
 mod tftp;
 mod tvs;
+mod whatif;
 
 use clap::{Parser, Subcommand};
 
@@ -37,6 +40,12 @@ enum Command {
     Check(check::CheckArgs),
     Run(run::RunArgs),
     Serve(serve::ServeArgs),
+    Sim(sim::SimArgs),
+    Replay(sim::ReplayArgs),
+    Whatif(whatif::WhatifArgs),
+    Limit(whatif::LimitArgs),
+    Calibrate(calibrate::CalibrateArgs),
+    Diff(calibrate::DiffArgs),
     Inspect(inspect::InspectArgs),
     Show(show::ShowArgs),
     Make(make::MakeArgs),
@@ -56,6 +65,12 @@ pub fn main() -> std::process::ExitCode {
         Command::Check(args) => check::check(args, &cli.global),
         Command::Run(args) => run::run(args, &cli.global),
         Command::Serve(args) => serve::serve(args, &cli.global),
+        Command::Sim(args) => sim::sim(args, &cli.global),
+        Command::Replay(args) => sim::replay(args, &cli.global),
+        Command::Whatif(args) => whatif::whatif(args, &cli.global),
+        Command::Limit(args) => whatif::limit(args, &cli.global),
+        Command::Calibrate(args) => calibrate::calibrate(args, &cli.global),
+        Command::Diff(args) => calibrate::diff(args, &cli.global),
         Command::Inspect(args) => inspect::run(args, cli.global.format),
         Command::Show(args) => show::run(args),
         Command::Make(args) => make::run(args),

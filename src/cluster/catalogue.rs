@@ -1,7 +1,7 @@
 use std::sync::{Arc, OnceLock};
 
 use crate::base::{DeviceName, PhoneId, Purpose, stream};
-use crate::crypto::sha256_of;
+use crate::crypto::{FileIdentity, sha256_of};
 use crate::wire::{ConfigTemplate, ConfigValues};
 
 use super::topology::{ServiceKind, Topology};
@@ -38,6 +38,17 @@ impl FleetSpec {
     }
 }
 
+/// How the configurations of phones of the same group and model differ.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Contents {
+    /// By device name and directory number, as on a real cluster.
+    #[default]
+    OfEachPhone,
+    /// Not at all: one phone of the group stands for all. For virtual time, where a million files
+    /// need neither be rendered nor hashed nor signed; a phone reads nothing of what differs.
+    OfEachModel,
+}
+
 /// The configurations of all phones, rendered on demand: the same phone, the same bytes.
 #[derive(Debug)]
 pub struct Catalogue {
@@ -46,13 +57,30 @@ pub struct Catalogue {
     group_ends: Vec<u32>,
     /// Templates by group, then model.
     templates: Vec<Vec<ConfigTemplate>>,
+    configs: Configs,
+}
+
+#[derive(Debug)]
+enum Configs {
     /// Digests of name and content by phone, computed once when first asked for.
-    digests: Vec<OnceLock<u128>>,
+    OfEachPhone(Vec<OnceLock<u128>>),
+    /// Contents by group, then model, with their digests.
+    OfEachModel(Vec<Vec<SharedConfig>>),
+}
+
+/// The configuration of all phones of a group and model.
+#[derive(Debug)]
+struct SharedConfig {
+    /// The phone whose configuration it is.
+    phone: PhoneId,
+    body: Arc<[u8]>,
+    digest: u128,
+    content: u64,
 }
 
 impl Catalogue {
     /// The configurations of `fleet` as the database of this topology has them now.
-    pub fn new(topology: &Topology, fleet: &FleetSpec) -> Catalogue {
+    pub fn new(topology: &Topology, fleet: &FleetSpec, contents: Contents) -> Catalogue {
         let mut end = 0;
         let group_ends = topology
             .group_sizes(fleet.phones)
@@ -62,14 +90,35 @@ impl Catalogue {
                 end
             })
             .collect();
-        let mut digests = Vec::new();
-        digests.resize_with(fleet.phones as usize, OnceLock::new);
-        Catalogue {
+        let mut catalogue = Catalogue {
             templates: templates(topology, fleet),
             fleet: fleet.clone(),
             group_ends,
-            digests,
-        }
+            configs: Configs::OfEachModel(Vec::new()),
+        };
+        catalogue.configs = match contents {
+            Contents::OfEachModel => Configs::OfEachModel(catalogue.shared_configs()),
+            Contents::OfEachPhone => {
+                let mut digests = Vec::new();
+                digests.resize_with(fleet.phones as usize, OnceLock::new);
+                Configs::OfEachPhone(digests)
+            }
+        };
+        catalogue
+    }
+
+    fn shared_configs(&self) -> Vec<Vec<SharedConfig>> {
+        let first_of = |group: usize| if group == 0 { 0 } else { self.group_ends[group - 1] };
+        let shared = |group: usize, model: usize| {
+            let phone = PhoneId(first_of(group));
+            let body: Arc<[u8]> = self.fill(phone, &self.templates[group][model]);
+            let digest = content_digest(&signed_name(phone), &body);
+            let content = FileIdentity::unsigned(&body).content;
+            SharedConfig { phone, body, digest, content }
+        };
+        (0..self.templates.len())
+            .map(|group| (0..self.fleet.models.len()).map(|model| shared(group, model)).collect())
+            .collect()
     }
 
     /// The configuration of a phone, if it is in the database.
@@ -80,11 +129,46 @@ impl Catalogue {
 
     /// The configuration of phone number `phone`, which is below the size of the fleet.
     pub fn render(&self, phone: PhoneId) -> Arc<[u8]> {
-        let group = self.group_ends.partition_point(|&end| end <= phone.0);
-        let template = &self.templates[group][self.fleet.model_index(phone)];
+        match self.shared(phone) {
+            Some(shared) => Arc::clone(&shared.body),
+            None => self.fill(phone, self.template(phone)),
+        }
+    }
+
+    fn fill(&self, phone: PhoneId, template: &ConfigTemplate) -> Arc<[u8]> {
         let device = DeviceName::of_phone(phone).to_string();
         let line = 2_000_000 + phone.0 % 8_000_000;
         template.render(ConfigValues { device: &device, line }).into_bytes().into()
+    }
+
+    fn template(&self, phone: PhoneId) -> &ConfigTemplate {
+        &self.templates[self.group(phone)][self.fleet.model_index(phone)]
+    }
+
+    fn group(&self, phone: PhoneId) -> usize {
+        self.group_ends.partition_point(|&end| end <= phone.0)
+    }
+
+    fn shared(&self, phone: PhoneId) -> Option<&SharedConfig> {
+        match &self.configs {
+            Configs::OfEachPhone(_) => None,
+            Configs::OfEachModel(shared) => {
+                Some(&shared[self.group(phone)][self.fleet.model_index(phone)])
+            }
+        }
+    }
+
+    /// Where one configuration stands for many phones: the phone whose it is, and its digest.
+    pub fn stand_in(&self, phone: PhoneId) -> Option<(PhoneId, u128)> {
+        self.shared(phone).map(|shared| (shared.phone, shared.digest))
+    }
+
+    /// The part of a [`FileIdentity`] that names the content of a phone's configuration.
+    pub fn content_of(&self, phone: PhoneId) -> u64 {
+        match self.shared(phone) {
+            Some(shared) => shared.content,
+            None => FileIdentity::unsigned(&self.render(phone)).content,
+        }
     }
 
     /// The default configuration, for devices that are not in the database.
@@ -95,15 +179,27 @@ impl Catalogue {
 
     /// The digest of a phone's signed configuration: file name and content.
     pub fn digest(&self, phone: PhoneId, content: &[u8]) -> u128 {
-        *self.digests[phone.0 as usize].get_or_init(|| {
-            content_digest(&format!("{}.cnf.xml.sgn", DeviceName::of_phone(phone)), content)
-        })
+        match (&self.configs, self.shared(phone)) {
+            // Every phone has a signature of its own in the cache.
+            (_, Some(shared)) => shared.digest ^ u128::from(phone.0).wrapping_mul(SPREAD),
+            (Configs::OfEachPhone(digests), None) => *digests[phone.0 as usize]
+                .get_or_init(|| content_digest(&signed_name(phone), content)),
+            (Configs::OfEachModel(_), None) => unreachable!("shared contents have every phone"),
+        }
     }
 
     /// Number of phones.
     pub const fn phones(&self) -> u32 {
         self.fleet.phones
     }
+}
+
+/// An odd factor that spreads phone numbers over all bits of a digest.
+const SPREAD: u128 = 0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835;
+
+/// The name of a phone's signed configuration.
+fn signed_name(phone: PhoneId) -> String {
+    format!("{}.cnf.xml.sgn", DeviceName::of_phone(phone))
 }
 
 /// The digest that names a signed file in the sign cache.
@@ -164,9 +260,34 @@ mod tests {
         FleetSpec { phones: 10, models: models.to_vec(), seed: 42 }
     }
 
+    fn catalogue() -> Catalogue {
+        Catalogue::new(&topology(), &fleet(&[(8841, 1.0)]), Contents::OfEachPhone)
+    }
+
+    #[test]
+    fn one_phone_of_a_group_and_model_stands_for_all_and_signatures_stay_apart() {
+        let fleet = fleet(&[(8841, 0.5), (7962, 0.5)]);
+        let shared = Catalogue::new(&topology(), &fleet, Contents::OfEachModel);
+        let each = Catalogue::new(&topology(), &fleet, Contents::OfEachPhone);
+        let mut digests = std::collections::BTreeSet::new();
+        for number in 0..10 {
+            let phone = PhoneId(number);
+            let (body, own) = (shared.render(phone), each.render(phone));
+            assert_eq!(body.len(), own.len(), "names and numbers have one length");
+            assert_eq!(Config::parse(&body).unwrap(), Config::parse(&own).unwrap());
+            assert!(digests.insert(shared.digest(phone, &body)));
+            assert_eq!(shared.content_of(phone), FileIdentity::unsigned(&body).content);
+            assert_eq!(each.content_of(phone), FileIdentity::unsigned(&own).content);
+            assert_eq!(each.stand_in(phone), None);
+            let owner = PhoneId(if number < 7 { 0 } else { 7 });
+            assert_eq!(shared.stand_in(phone).unwrap().0, owner);
+        }
+        assert!(Arc::ptr_eq(&shared.render(PhoneId(8)), &shared.render(PhoneId(8))));
+    }
+
     #[test]
     fn each_phone_gets_the_tvs_servers_of_its_group_in_order() {
-        let catalogue = Catalogue::new(&topology(), &fleet(&[(8841, 1.0)]));
+        let catalogue = catalogue();
         let addresses = |phone| {
             let config = Config::parse(&catalogue.render(PhoneId(phone))).unwrap();
             config.tvs.into_iter().map(|member| member.address).collect::<Vec<_>>()
@@ -181,7 +302,7 @@ mod tests {
 
     #[test]
     fn configurations_differ_by_phone_and_repeat_byte_for_byte() {
-        let catalogue = Catalogue::new(&topology(), &fleet(&[(8841, 1.0)]));
+        let catalogue = catalogue();
         let (one, two) = (catalogue.render(PhoneId(0)), catalogue.render(PhoneId(1)));
         assert_ne!(one, two);
         assert_eq!(one, catalogue.render(PhoneId(0)));
@@ -190,7 +311,7 @@ mod tests {
 
     #[test]
     fn only_devices_of_the_fleet_are_in_the_database() {
-        let catalogue = Catalogue::new(&topology(), &fleet(&[(8841, 1.0)]));
+        let catalogue = catalogue();
         let known = |number| catalogue.config(DeviceName::of_phone(PhoneId(number))).is_some();
         assert!(known(0) && known(9) && !known(10));
         assert!(catalogue.config("SEP001122334455".parse().unwrap()).is_none());

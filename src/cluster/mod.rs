@@ -13,7 +13,7 @@ mod tftp_service;
 mod topology;
 
 pub use action::OperatorAction;
-pub use catalogue::{Catalogue, FleetSpec};
+pub use catalogue::{Catalogue, Contents, FleetSpec};
 pub use knowledge::Knowledge;
 pub use sign_cache::{CacheKey, Lookup, SignCache, SignCounts, Waiter};
 pub use state::{ActionError, Cluster, Effect, Genesis, TvsService};

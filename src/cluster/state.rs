@@ -5,7 +5,7 @@ use crate::base::{NodeId, Span, Time};
 use crate::crypto::{CertificateSpec, Identity, KeySource};
 
 use super::action::OperatorAction;
-use super::catalogue::{Catalogue, FleetSpec};
+use super::catalogue::{Catalogue, Contents, FleetSpec};
 use super::itl::ItlContent;
 use super::knowledge::Knowledge;
 use super::sign_cache::SignCache;
@@ -28,6 +28,7 @@ pub struct Cluster {
     knowledge: Arc<Knowledge>,
     cache: Arc<SignCache>,
     catalogue: Arc<Catalogue>,
+    contents: Contents,
 }
 
 /// One node: its certificate store and the services that run.
@@ -120,11 +121,17 @@ pub struct Genesis {
 impl Cluster {
     /// Builds a cluster whose services have all started.
     pub fn new(genesis: Genesis) -> Cluster {
+        Cluster::with_contents(genesis, Contents::OfEachPhone)
+    }
+
+    /// Like [`Cluster::new`], with configurations of phones that differ or do not.
+    pub fn with_contents(genesis: Genesis, contents: Contents) -> Cluster {
         let Genesis { topology, fleet, source, epoch_s, mut stored } = genesis;
         let mut cluster = Cluster {
             knowledge: Arc::new(Knowledge::new(topology.release)),
             cache: Arc::new(SignCache::new(topology.sign_cache)),
-            catalogue: Arc::new(Catalogue::new(&topology, &fleet)),
+            catalogue: Arc::new(Catalogue::new(&topology, &fleet, contents)),
+            contents,
             nodes: topology.nodes.iter().map(|_| NodeState::default()).collect(),
             topology,
             fleet,
@@ -286,7 +293,7 @@ impl Cluster {
             let identity = self.issue(node, kind, now);
             self.put(node, kind, identity);
         }
-        self.catalogue = Arc::new(Catalogue::new(&self.topology, &self.fleet));
+        self.catalogue = Arc::new(Catalogue::new(&self.topology, &self.fleet, self.contents));
     }
 
     fn services(

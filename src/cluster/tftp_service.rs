@@ -1,5 +1,7 @@
 use std::sync::Arc;
 
+use dashmap::DashMap;
+
 use crate::base::{DeviceName, PhoneId};
 use crate::crypto::{FileIdentity, Identity};
 use crate::transfer::Content;
@@ -23,7 +25,16 @@ pub struct TftpService {
     itl_digest: u128,
     catalogue: Arc<Catalogue>,
     cache: Arc<SignCache>,
+    /// What a phone holds that has taken the list.
+    list_identity: FileIdentity,
+    /// The part of an identity that names who signs files.
+    file_signer: u64,
+    /// The headers of configurations that stand for many phones: signed once.
+    shared_headers: Arc<SharedHeaders>,
 }
+
+/// Signed headers by the digest of file name and content.
+type SharedHeaders = DashMap<u128, Arc<[u8]>>;
 
 /// Whose signatures a service makes, and how.
 #[derive(Clone, Debug)]
@@ -120,6 +131,8 @@ pub struct SignJob {
     signer: Identity,
     cache: Arc<SignCache>,
     waiter: Option<Waiter>,
+    /// Where the header is kept if the file stands for many.
+    shared: Option<(Arc<SharedHeaders>, u128)>,
 }
 
 /// A signature that was made.
@@ -134,15 +147,24 @@ pub struct Signed {
 impl SignJob {
     /// Makes the signature and puts it into the cache.
     pub fn run(self) -> Signed {
-        let message = self.header.to_be_signed(&self.body);
-        let signature = self.signer.key.sign(self.signature.digest(), &message);
-        let signature = signature.expect("keys sign with both digests");
-        let header: Arc<[u8]> = self.header.with_signature(&signature).into();
+        let header = match &self.shared {
+            Some((headers, digest)) => {
+                Arc::clone(&headers.entry(*digest).or_insert_with(|| self.sign()))
+            }
+            None => self.sign(),
+        };
         let mut waiters = self.cache.complete(self.key, &header);
         if let Some(waiter) = self.waiter.filter(|waiter| !waiters.contains(waiter)) {
             waiters.push(waiter);
         }
         Signed { header, waiters }
+    }
+
+    fn sign(&self) -> Arc<[u8]> {
+        let message = self.header.to_be_signed(&self.body);
+        let signature = self.signer.key.sign(self.signature.digest(), &message);
+        let signature = signature.expect("keys sign with both digests");
+        self.header.with_signature(&signature).into()
     }
 }
 
@@ -151,6 +173,8 @@ struct Wanted<'a> {
     /// The name in the header.
     name: &'a str,
     body: Arc<[u8]>,
+    /// Whose configuration it is, if it is one.
+    phone: Option<PhoneId>,
     /// How it is signed, if it is, and the digest that names the content in the cache.
     signed: Option<(SignedKind, u128)>,
 }
@@ -172,7 +196,14 @@ impl TftpService {
             let digest = signer.certificate.sha256();
             u64::from_be_bytes(digest[..8].try_into().expect("32 bytes"))
         };
+        let identity = |signer: &Identity, body: &[u8]| {
+            let certificate = &signer.certificate;
+            FileIdentity::signed(body, certificate.issuer(), certificate.serial())
+        };
         TftpService {
+            list_identity: identity(&signers.list, &itl),
+            file_signer: identity(&signers.files, &[]).signer,
+            shared_headers: Arc::default(),
             file_signer_id: id(&signers.files),
             list_signer_id: id(&signers.list),
             itl_digest: content_digest(ITL_FILE_NAME, &itl),
@@ -203,11 +234,15 @@ impl TftpService {
 
     /// What a phone holds that has just taken this file, or `None` if the file is not served.
     pub fn identity_of(&self, file: &str) -> Option<FileIdentity> {
-        let Wanted { body, signed, .. } = self.wanted(file)?;
-        Some(match signed {
-            Some((kind, _)) => self.identity(kind, &body),
-            None => FileIdentity::unsigned(&body),
-        })
+        let Wanted { body, signed, phone, .. } = self.wanted(file)?;
+        if let Some((SignedKind::List, _)) = signed {
+            return Some(self.list_identity);
+        }
+        let content = match phone {
+            Some(phone) => self.catalogue.content_of(phone),
+            None => FileIdentity::unsigned(&body).content,
+        };
+        Some(FileIdentity { content, signer: signed.map_or(0, |_| self.file_signer) })
     }
 
     /// A whole file as it is served, signed now if it is not in the cache.
@@ -243,9 +278,8 @@ impl TftpService {
 
     /// The content of a phone's configuration and what a phone holds that has accepted it.
     pub fn config_of(&self, phone: PhoneId) -> (Arc<[u8]>, FileIdentity) {
-        let body = self.catalogue.render(phone);
-        let identity = self.identity(SignedKind::File, &body);
-        (body, identity)
+        let content = self.catalogue.content_of(phone);
+        (self.catalogue.render(phone), FileIdentity { content, signer: self.file_signer })
     }
 
     /// The signatures of the list and of the configurations of all phones that are not in the
@@ -281,12 +315,6 @@ impl TftpService {
         }
     }
 
-    /// What a phone holds that has taken `body`.
-    fn identity(&self, kind: SignedKind, body: &[u8]) -> FileIdentity {
-        let certificate = &self.signer_of(kind).0.certificate;
-        FileIdentity::signed(body, certificate.issuer(), certificate.serial())
-    }
-
     fn wanted<'a>(&self, file: &'a str) -> Option<Wanted<'a>> {
         if file == ITL_FILE_NAME {
             return Some(self.list());
@@ -311,12 +339,12 @@ impl TftpService {
             None => content_digest(file, &body),
         };
         let signed = is_signed.then(|| (SignedKind::File, digest()));
-        Some(Wanted { name: file, body, signed })
+        Some(Wanted { name: file, body, phone, signed })
     }
 
     fn list<'a>(&self) -> Wanted<'a> {
         let signed = Some((SignedKind::List, self.itl_digest));
-        Wanted { name: ITL_FILE_NAME, body: Arc::clone(&self.itl), signed }
+        Wanted { name: ITL_FILE_NAME, body: Arc::clone(&self.itl), phone: None, signed }
     }
 
     /// The signature of a file, if it is signed.
@@ -325,6 +353,9 @@ impl TftpService {
         let Signers { signature, signer_version, .. } = self.signers;
         let (signer, id) = self.signer_of(kind);
         let certificate = &signer.certificate;
+        let stand_in = file.phone.and_then(|phone| self.catalogue.stand_in(phone));
+        let owner =
+            stand_in.map(|(owner, _)| format!("{}.cnf.xml.sgn", DeviceName::of_phone(owner)));
         let header = HeaderSpec {
             order: HeaderOrder::Cucm,
             version: kind.version(),
@@ -334,7 +365,7 @@ impl TftpService {
             issuer: certificate.issuer(),
             digest: signature.digest(),
             signature_length: signer.key.signature_length(),
-            file_name: file.name,
+            file_name: owner.as_deref().unwrap_or(file.name),
             timestamp: self.started_s,
         };
         Some(SignJob {
@@ -345,6 +376,7 @@ impl TftpService {
             signer: signer.clone(),
             cache: Arc::clone(&self.cache),
             waiter,
+            shared: stand_in.map(|(_, digest)| (Arc::clone(&self.shared_headers), digest)),
         })
     }
 }

@@ -186,6 +186,7 @@ struct Driver<'a> {
     storm_begun: bool,
     signed_before: SignCounts,
     cpu_before: CpuSeconds,
+    threads_before: BTreeMap<String, f64>,
     notes: Vec<String>,
     metrics: Arc<Mutex<String>>,
 }
@@ -225,6 +226,7 @@ impl<'a> Driver<'a> {
             storm_begun: false,
             signed_before: SignCounts::default(),
             cpu_before: CpuSeconds { swarm: Some(0.0), serve: Some(0.0) },
+            threads_before: BTreeMap::new(),
             metrics: Arc::default(),
         })
     }
@@ -338,6 +340,7 @@ impl<'a> Driver<'a> {
             self.storm_begun = true;
             self.signed_before = self.signed();
             self.cpu_before = cpu_seconds();
+            self.threads_before = cpu_by_thread();
         }
         self.any_wave = true;
         self.swarm.boot_all(self.clock.now(), spread, first).await;
@@ -376,9 +379,18 @@ impl<'a> Driver<'a> {
         }
     }
 
+    /// CPU seconds of each kind of thread since the storm began.
+    fn threads_since(&self) -> BTreeMap<String, f64> {
+        let mut now = cpu_by_thread();
+        for (kind, seconds) in &mut now {
+            *seconds -= self.threads_before.get(kind).copied().unwrap_or(0.0);
+        }
+        now
+    }
+
     async fn finish(self, signal: Option<Signal>) -> LiveRun {
         // Threads take their CPU time with them.
-        let cpu_s = self.cpu_since();
+        let (cpu_s, cpu_by_thread_s) = (self.cpu_since(), self.threads_since());
         let sign_mean_s = limits::cpu_seconds_of("serve-sign")
             .filter(|_| self.signed().made > 0)
             .map(|seconds| seconds / self.signed().made as f64);
@@ -405,8 +417,10 @@ impl<'a> Driver<'a> {
                 signed_before,
                 signed,
                 cpu_s,
+                cpu_by_thread_s,
                 sign_mean_s,
                 serve,
+                sim: None,
                 notes: self.notes,
             },
             finish: if signal.is_some() { Finish::Interrupted } else { Finish::Complete },
@@ -564,10 +578,21 @@ fn notes(plan: &Plan, tftp: SocketAddr) -> Vec<String> {
             "the phones booted from the factory state: they hold what the target gave them".into(),
         );
     }
+    if !plan.fleet.sites.is_empty() {
+        notes.push("the links of [[fleet.site]] act in `sim` only: this run ignored them".into());
+    }
     if Addresses::towards(tftp) == Addresses::Shared {
         notes.push("all phones share this host's address towards the TFTP server".into());
     }
     notes
+}
+
+/// CPU seconds by kind of thread (`ARCHITECTURE.md`, threads); kinds that do not run are left out.
+fn cpu_by_thread() -> BTreeMap<String, f64> {
+    const KINDS: [&str; 7] =
+        ["serve-http", "serve-sign", "serve-tftp", "serve-tvs", "swarm-http", "swarm-tvs", "swarm"];
+    let seconds = |kind: &&str| Some(((*kind).to_owned(), limits::cpu_seconds_of(kind)?));
+    KINDS.iter().filter_map(seconds).collect()
 }
 
 /// Which digest the signatures of the cluster have, and what that means for the numbers.

@@ -3,14 +3,16 @@
 //! Each worker owns a [`Recorder`] and nothing else counts. No I/O, no clock; used by `sim`,
 //! `swarm` and everything above.
 
+mod openmetrics;
 mod prometheus;
 mod recorder;
 mod summary;
 
+pub use openmetrics::{Frame, open_metrics};
 pub use prometheus::{RunInfo, encode};
 pub use recorder::{Counts, GeneratorLag, HttpSums, PhoneRecord, Recorder, StepKind, Tallies};
 pub use summary::{
     ByCommand, ConfigCounts, CpuSeconds, Finish, FleetReady, Generator, HttpCounts, LAG_P99_MAX_S,
-    PercentilesS, Phones, RunFacts, ServeSummary, Signatures, SloRow, StepSummary, Summary,
-    TftpCounts, Trust, TrustPaths, TvsCounts, known_paths, slo_rows,
+    PercentilesS, Phones, RunFacts, ServeSummary, Signatures, SimSummary, SloRow, StepSummary,
+    Summary, TftpCounts, Trust, TrustPaths, TvsCounts, known_paths, slo_rows,
 };

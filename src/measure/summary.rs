@@ -48,10 +48,16 @@ pub struct Summary {
     pub steps: Vec<StepSummary>,
     /// CPU time by side, where the sides can be told apart.
     pub cpu_s: CpuSeconds,
+    /// CPU seconds by kind of thread since the storm's first reset, of a live run.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub cpu_by_thread_s: BTreeMap<String, f64>,
     /// The load generator itself.
     pub generator: Generator,
     /// What the servers counted; all zero against a target that is not ours.
     pub serve: ServeSummary,
+    /// What is only there in virtual time; `null` in a live run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sim: Option<SimSummary>,
     /// The SLOs of the scenario.
     pub slos: Vec<SloRow>,
     /// Things that a reader of the numbers must know.
@@ -283,6 +289,28 @@ pub struct ServeSummary {
     pub tvs_answers: u64,
 }
 
+/// What is only there in virtual time.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct SimSummary {
+    /// SHA-256 over all facts in their order, hexadecimal: the same plan, the same digest.
+    pub digest: String,
+    /// Random numbers that were drawn.
+    pub draws: u64,
+    /// Events that were handled.
+    pub events: u64,
+    /// Virtual seconds from the start of the run to its end.
+    pub virtual_s: f64,
+    /// Seconds from the first reset until a share of the fleet was registered, where that step
+    /// is played.
+    pub registered_s: FleetReady,
+    /// Events handled per second of wall-clock time here.
+    pub events_per_s: Option<f64>,
+    /// Resident bytes of the program at the end of the run per phone.
+    pub bytes_per_phone: Option<f64>,
+    /// Values that the result rests on and no public source gives, as `key = value`.
+    pub guesses: Vec<String>,
+}
+
 /// One SLO and how it came out.
 #[derive(Clone, Debug, Serialize)]
 pub struct SloRow {
@@ -314,10 +342,14 @@ pub struct RunFacts {
     pub signed: SignCounts,
     /// CPU time by side.
     pub cpu_s: CpuSeconds,
+    /// CPU time by kind of thread.
+    pub cpu_by_thread_s: BTreeMap<String, f64>,
     /// CPU seconds of a signature, the mean over the whole run.
     pub sign_mean_s: Option<f64>,
     /// Server counters.
     pub serve: ServeSummary,
+    /// What is only there in virtual time.
+    pub sim: Option<SimSummary>,
     /// Notes for the reader.
     pub notes: Vec<String>,
 }
@@ -368,11 +400,13 @@ impl Summary {
             boot_time_s: percentiles(&boot.response_us),
             steps: StepKind::ALL.iter().map(|&step| step_summary(recorder, step)).collect(),
             cpu_s: facts.cpu_s,
+            cpu_by_thread_s: facts.cpu_by_thread_s,
             generator: Generator {
                 lag_p99_s: lag.p99_s,
                 verdict: if saturated { "saturated" } else { "ok" }.into(),
             },
             serve: facts.serve,
+            sim: facts.sim,
             slos: Vec::new(),
             notes: facts.notes,
         };
@@ -529,13 +563,18 @@ fn http(sums: &HttpSums) -> HttpCounts {
 }
 
 fn fleet_ready(recorder: &Recorder) -> FleetReady {
-    let times = recorder.ready_times_s();
-    let total = recorder.phones().len();
-    let reached = |percent: usize| {
-        let needed = (total * percent).div_ceil(100).max(1);
-        times.get(needed - 1).copied()
-    };
-    FleetReady { p50: reached(50), p90: reached(90), p99: reached(99), last: reached(100) }
+    FleetReady::of(&recorder.ready_times_s(), recorder.phones().len())
+}
+
+impl FleetReady {
+    /// The shares of a fleet of `total` phones by the times of those that got there, in order.
+    pub fn of(times: &[f64], total: usize) -> FleetReady {
+        let reached = |percent: usize| {
+            let needed = (total * percent).div_ceil(100).max(1);
+            times.get(needed - 1).copied()
+        };
+        FleetReady { p50: reached(50), p90: reached(90), p99: reached(99), last: reached(100) }
+    }
 }
 
 fn percentiles(histogram: &Histogram<u64>) -> PercentilesS {

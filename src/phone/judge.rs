@@ -1,9 +1,11 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::crypto::{SignatureFault, sha256_of, verify_file};
 use crate::wire::{ROLE_CALLMANAGER_TFTP, ROLE_SAST, ROLE_TFTP, SignedFile};
 
+use super::env::Shared;
 use super::lists::{TrustLists, TrustState};
 
 /// What a file is to a phone; decides which roles its signer needs.
@@ -136,6 +138,8 @@ pub struct Verifier {
     /// Verdicts by (file, key): only in virtual time, where the same file is verified a million
     /// times and the answer cannot change.
     remembered: Option<RefCell<Verdicts>>,
+    /// Whose pinned files are known by number instead of by their bytes.
+    pins: Option<Arc<Shared>>,
     count: std::cell::Cell<u64>,
 }
 
@@ -148,6 +152,12 @@ impl Verifier {
     /// A verifier that checks each (file, key) once and remembers the verdict: virtual time.
     pub fn remembering() -> Verifier {
         Verifier { remembered: Some(RefCell::default()), ..Verifier::default() }
+    }
+
+    /// Like [`Verifier::remembering`]; files that are pinned in `shared` are known without
+    /// hashing their bytes.
+    pub fn remembering_pinned(shared: Arc<Shared>) -> Verifier {
+        Verifier { pins: Some(shared), ..Verifier::remembering() }
     }
 
     /// How many verdicts were asked for.
@@ -165,7 +175,11 @@ impl Verifier {
         match &self.remembered {
             None => check(),
             Some(remembered) => {
-                let key = sha256_of(&[file.bytes(), public_key]);
+                let pins = self.pins.as_ref();
+                let key = match pins.and_then(|shared| shared.pinned_number(file.bytes())) {
+                    Some(number) => sha256_of(&[&number.to_be_bytes(), public_key]),
+                    None => sha256_of(&[file.bytes(), public_key]),
+                };
                 *remembered.borrow_mut().entry(key).or_insert_with(check)
             }
         }

@@ -73,7 +73,10 @@ impl TrustList {
             .iter()
             .filter(|record| roles.contains(&record.role) && same_serial(&record.serial, serial))
             .peekable();
-        fitting.peek()?;
+        // The normal form is needed only for a name in another style.
+        if fitting.peek()?.issuer == issuer {
+            return fitting.next();
+        }
         let key = name_key(issuer);
         fitting.find(|record| record.issuer == issuer || record.issuer_key == key)
     }

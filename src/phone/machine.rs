@@ -1,15 +1,16 @@
 use std::sync::Arc;
 
 use crate::base::{DeviceName, PhoneId, Span, Time};
-use crate::crypto::{Certificate, FileIdentity};
-use crate::wire::tvs::{Command, Known, Question, Request, Response};
-use crate::wire::{ConfigError, SignedFile, TvsMember, WireError, same_name};
+use crate::crypto::FileIdentity;
+use crate::wire::tvs::{Command, Question, Request, Response};
+use crate::wire::{ConfigError, SignedFile, TvsMember, WireError};
 
 use super::contract::{Action, Fact, Failure, Input, Outcome, Sink, Step, TvsFault};
 use super::env::Env;
 use super::judge::{AcceptPath, FileKind, Judgement, Refusal, judge};
-use super::lists::{TrustLists, same_serial};
+use super::lists::TrustLists;
 use super::transport::{HttpFault, Transport};
+use super::vouched::VouchedSigner;
 
 /// One virtual phone: its lists, its configuration, its TVS cache and where it is in a boot.
 ///
@@ -23,7 +24,7 @@ pub struct Phone {
     token: u32,
     lists: TrustLists,
     config: Option<StoredConfig>,
-    cache: Vec<Arc<VouchedSigner>>,
+    cache: Vec<VouchedSigner>,
     state: State,
 }
 
@@ -47,16 +48,6 @@ pub enum ProvisionError {
     Config(#[from] ConfigError),
 }
 
-/// A signer that TVS vouched for, until `expires`.
-#[derive(Debug, PartialEq, Eq)]
-struct VouchedSigner {
-    issuer: String,
-    serial: Vec<u8>,
-    public_key: Vec<u8>,
-    roles: Vec<u8>,
-    expires: Time,
-}
-
 #[derive(Debug)]
 enum State {
     /// Not booting: off, or settled.
@@ -73,7 +64,7 @@ enum State {
 #[derive(Debug)]
 struct Lookup {
     step: Step,
-    file: Vec<u8>,
+    file: Arc<[u8]>,
     members: Arc<[TvsMember]>,
     member: usize,
     /// Members that presented a certificate which the lists do not hold.
@@ -167,6 +158,16 @@ impl Phone {
         self.config.as_ref()
     }
 
+    /// From a reset of this phone to its first request.
+    pub fn boot_time(&self, env: &Env) -> Span {
+        env.profile.boot_time.of(self.id, self.model)
+    }
+
+    /// The token of the timer or question that was asked for last.
+    pub const fn token(&self) -> u32 {
+        self.token
+    }
+
     /// Whether the phone waits for the answer of TVS with this token.
     pub fn awaits_tvs(&self, token: u32) -> bool {
         matches!(self.state, State::Lookup(_)) && self.token == token
@@ -201,6 +202,8 @@ impl Phone {
             (State::Lookup(lookup), Input::TvsFailed { token, fault }) if token == self.token => {
                 self.on_tvs_fault(env, now, lookup, fault, sink);
             }
+            // Timers are not taken back: one of an earlier boot may still fire.
+            (state, Input::Timer { token }) if token != self.token => self.state = state,
             (state, _) => {
                 self.state = state;
                 sink.fact(Fact::Unexpected);
@@ -211,7 +214,8 @@ impl Phone {
     fn start_boot(&mut self, env: &Env, now: Time, sink: &mut Sink) {
         self.boot = Boot::default();
         sink.fact(Fact::BootStarted);
-        self.after(env, env.profile.boot_time, now, Step::Ctl, sink);
+        let boot_time = self.boot_time(env);
+        self.after(env, boot_time, now, Step::Ctl, sink);
     }
 
     /// Goes to `step` after a pause, or at once if there is none.
@@ -326,8 +330,9 @@ impl Phone {
     ) {
         let kind = step.kind();
         self.cache.retain(|signer| signer.expires > now);
-        let vouched = self.cache.iter().find(|signer| signer.is(file) && signer.fits(kind));
-        if let Some(signer) = vouched.map(Arc::clone) {
+        let fitting = |known: &&VouchedSigner| known.signer.is(file) && known.signer.fits(kind);
+        let vouched = self.cache.iter().find(fitting).map(|known| Arc::clone(&known.signer));
+        if let Some(signer) = vouched {
             sink.fact(Fact::TvsCacheHit);
             let verdict = env
                 .verifier
@@ -340,7 +345,7 @@ impl Phone {
             self.config.as_ref().map(|config| Arc::clone(&config.tvs)).unwrap_or_default();
         let lookup = Lookup {
             step,
-            file: file.bytes().to_vec(),
+            file: env.shared.keep(file.bytes()),
             members,
             member: 0,
             refused_certificates: 0,
@@ -424,9 +429,9 @@ impl Phone {
         };
         let verdict = match answer.known {
             None => Err(Refusal::NotValid),
-            Some(known) => match VouchedSigner::new(&known, &file, now) {
-                None => return self.on_tvs_fault(env, now, lookup, TvsFault::WrongAnswer, sink),
-                Some(signer) => Ok(signer),
+            Some(known) => match env.shared.signer(&known, now) {
+                Some(vouched) if vouched.signer.is(&file) => Ok(vouched),
+                _ => return self.on_tvs_fault(env, now, lookup, TvsFault::WrongAnswer, sink),
             },
         };
         sink.fact(Fact::TvsAnswered { command: answer.command });
@@ -441,16 +446,18 @@ impl Phone {
         env: &Env,
         step: Step,
         file: &SignedFile<'_>,
-        signer: VouchedSigner,
+        vouched: VouchedSigner,
         sink: &mut Sink,
     ) -> Result<(), Refusal> {
         let kind = step.kind();
-        let signer = Arc::new(signer);
-        self.cache.retain(|known| !known.is(file));
+        let signer = Arc::clone(&vouched.signer);
+        self.cache.retain(|known| !known.signer.is(file));
         if self.cache.len() >= TVS_CACHE_MAX {
             self.cache.remove(0);
         }
-        self.cache.push(Arc::clone(&signer));
+        // Most phones know one signer: no room for more until there are more.
+        self.cache.reserve_exact(1);
+        self.cache.push(vouched);
         if !signer.fits(kind) {
             return Err(Refusal::WrongRole);
         }
@@ -467,7 +474,7 @@ impl Phone {
         sink: &mut Sink,
     ) -> Result<(), Refusal> {
         if kind == FileKind::Config {
-            return self.store_config(env, file.body, FileIdentity::of(file), path, sink);
+            return self.store_config(env, file.body, env.shared.identity(file), path, sink);
         }
         let list = env.shared.list(file).map_err(|_| Refusal::Malformed)?;
         match kind {
@@ -531,28 +538,5 @@ impl Phone {
     /// Remembers the first reason why this boot does not end ready.
     fn fail(&mut self, failure: Failure) {
         self.boot.failure.get_or_insert(failure);
-    }
-}
-
-impl VouchedSigner {
-    /// The signer in an answer, if it is the one that was asked for.
-    fn new(known: &Known<'_>, file: &SignedFile<'_>, now: Time) -> Option<VouchedSigner> {
-        let certificate = Certificate::from_der(known.certificate?).ok()?;
-        let signer = VouchedSigner {
-            issuer: certificate.issuer().to_owned(),
-            serial: certificate.serial().to_vec(),
-            public_key: certificate.public_key().to_vec(),
-            roles: known.roles.to_vec(),
-            expires: now + Span::from_secs(u64::from(known.ttl_s)),
-        };
-        signer.is(file).then_some(signer)
-    }
-
-    fn is(&self, file: &SignedFile<'_>) -> bool {
-        same_serial(&self.serial, file.header.serial) && same_name(&self.issuer, file.header.issuer)
-    }
-
-    fn fits(&self, kind: FileKind) -> bool {
-        self.roles.iter().any(|&role| kind.roles().contains(&u16::from(role)))
     }
 }

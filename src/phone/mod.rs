@@ -3,14 +3,18 @@
 //! Must not read a clock, open a socket or know a cluster: bytes in, actions and facts out.
 //! `swarm` and `sim` drive it.
 
+mod boot_time;
 mod contract;
 mod env;
 mod judge;
 mod lists;
 mod machine;
+mod pinned;
 mod profile;
 mod transport;
+mod vouched;
 
+pub use boot_time::BootTime;
 pub use contract::{Action, Fact, Failure, Input, Outcome, Sink, Step, TvsFault};
 pub use env::{Env, Shared};
 pub use judge::{AcceptPath, FileKind, Judgement, Refusal, Verifier, judge};

@@ -1,5 +1,6 @@
 use crate::base::Span;
 
+use super::boot_time::BootTime;
 use super::transport::TransportRule;
 
 /// How phones of one kind behave; the defaults are marked in `field-facts.md` as guesses where no
@@ -7,7 +8,7 @@ use super::transport::TransportRule;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PhoneProfile {
     /// From power on or reset to the first request.
-    pub boot_time: Span,
+    pub boot_time: BootTime,
     /// Between the end of one step and the next request.
     pub think: Span,
     /// Which transport is asked first for each file.
@@ -34,7 +35,7 @@ pub const FILE_SIZE_MAX: usize = 550_001;
 impl Default for PhoneProfile {
     fn default() -> PhoneProfile {
         PhoneProfile {
-            boot_time: Span::ZERO,
+            boot_time: BootTime::Fixed(Span::ZERO),
             think: Span::ZERO,
             transport: TransportRule::Tftp,
             http_timeout: Span::from_secs(5),

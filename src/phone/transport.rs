@@ -92,6 +92,31 @@ struct Family {
         reason = "for readers of the file; required, so that it is never left out"
     )]
     source: String,
+    boot: Boot,
+}
+
+/// How long phones of a family take to boot, in seconds.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Boot {
+    median_s: f64,
+    sigma_s: f64,
+    #[expect(
+        dead_code,
+        reason = "for readers of the file; required, so that it is never left out"
+    )]
+    source: String,
+}
+
+/// What is known about phones of a family.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct FamilyFacts(&'static Family);
+
+impl FamilyFacts {
+    /// Median and spread of the time to boot, in seconds.
+    pub(super) const fn boot_s(self) -> (f64, f64) {
+        (self.0.boot.median_s, self.0.boot.sigma_s)
+    }
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -106,17 +131,21 @@ static PROFILES: LazyLock<Profiles> = LazyLock::new(|| {
     toml::from_str(text).expect("a test reads the profiles that are built in")
 });
 
-/// The first family that fits; a model that fits none asks TFTP.
-fn of_model(model: u16) -> Transport {
+/// The first family that fits; the last one fits all.
+pub(super) fn family_of(model: u16) -> FamilyFacts {
     let digits = format!("{model:04}");
     let fits = |family: &&Family| {
         let mut pairs = family.models.bytes().zip(digits.bytes());
         family.models.len() == digits.len()
             && pairs.all(|(mark, digit)| [digit, b'x'].contains(&mark))
     };
-    match PROFILES.family.iter().find(fits).map(|family| family.first) {
-        Some(First::Http) => Transport::Http,
-        Some(First::Tftp) | None => Transport::Tftp,
+    FamilyFacts(PROFILES.family.iter().find(fits).expect("the last family fits all models"))
+}
+
+fn of_model(model: u16) -> Transport {
+    match family_of(model).0.first {
+        First::Http => Transport::Http,
+        First::Tftp => Transport::Tftp,
     }
 }
 
@@ -144,7 +173,8 @@ mod tests {
         let text = include_str!("../../scenarios/profiles/phones.toml");
         let profiles: toml::Table = toml::from_str(text).unwrap();
         let families = profiles["family"].as_array().unwrap();
-        assert!(families.iter().all(|family| !family["source"].as_str().unwrap().is_empty()));
+        let has_source = |table: &toml::Value| !table["source"].as_str().unwrap().is_empty();
+        assert!(families.iter().all(|family| has_source(family) && has_source(&family["boot"])));
         assert_eq!(PROFILES.family.last().unwrap().models, "xxxx");
     }
 }

@@ -493,7 +493,7 @@ mod tests {
     use super::*;
     use crate::measure::known_paths;
     use crate::scenario::load;
-    use crate::sim::{Delays, World};
+    use crate::sim::{SimOptions, World};
 
     fn plan(name: &str, overrides: &[&str]) -> Plan {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("scenarios/{name}.toml"));
@@ -522,7 +522,7 @@ mod tests {
         ];
         for (name, overrides) in cases {
             let plan = plan(name, overrides);
-            let counts = World::new(&plan, Delays::default()).run().recorder.counts;
+            let counts = World::new(&plan, SimOptions::default()).run().recorder.counts;
             let [wave] = Budget::of(&plan).waves.try_into().unwrap();
             assert_eq!(
                 wave.transfers,

@@ -5,9 +5,13 @@
 //! write files; knows no socket. Only `cli` imports it.
 
 mod budget;
+mod comparison;
+mod diff;
 mod run_dir;
 mod text;
 
 pub use budget::{Budget, GroupBudget, Lookups, ModelBudget, NodeBudget, Requests, Wave};
+pub use comparison::{comparison_csv, comparison_table};
+pub use diff::{Diff, DiffRow};
 pub use run_dir::{ReportError, RunDir};
 pub use text::{LiveLine, exit_code, text};

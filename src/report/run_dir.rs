@@ -144,6 +144,11 @@ impl RunDir {
         write(&self.path.join(name), format!("{document:#}\n").as_bytes())
     }
 
+    /// Writes a further text of the run.
+    pub fn write_text(&self, name: &str, text: &str) -> Result<(), ReportError> {
+        write(&self.path.join(name), text.as_bytes())
+    }
+
     fn close(&self, manifest: Manifest) -> Result<(), ReportError> {
         let manifest = Manifest { ended_at: Some(seconds(Timestamp::now())), ..manifest };
         RunDir { path: self.path.clone(), manifest }.write_manifest()

@@ -2,7 +2,7 @@ use std::fmt::Write;
 
 use crate::base::Time;
 use crate::measure::{
-    HttpCounts, PercentilesS, Recorder, StepSummary, Summary, Tallies, TrustPaths,
+    HttpCounts, PercentilesS, Recorder, SimSummary, StepSummary, Summary, Tallies, TrustPaths,
 };
 use crate::scenario::Slo;
 
@@ -61,7 +61,34 @@ fn lines(summary: &Summary) -> Vec<(&'static str, String)> {
         lines.push(("servers", servers(summary)));
     }
     lines.push(("cpu", cpu(summary)));
-    lines.push(("generator", generator(summary)));
+    match &summary.sim {
+        None => lines.push(("generator", generator(summary))),
+        Some(sim) => lines.extend(simulation(sim)),
+    }
+    lines
+}
+
+fn simulation(sim: &SimSummary) -> Vec<(&'static str, String)> {
+    let whole = |value: Option<f64>| value.map_or("-".to_owned(), |value| count(value as u64));
+    let registered = &sim.registered_s;
+    let mut lines = Vec::new();
+    if registered.p50.is_some() {
+        let [p50, p99, last] = [registered.p50, registered.p99, registered.last].map(seconds);
+        let shares = format!("50 % {p50} · 99 % {p99} · last {last}   (from the first reset)");
+        lines.push(("registered", shares));
+    }
+    lines.push((
+        "virtual time",
+        format!(
+            "{} s, {} events ({} a second here), {} bytes a phone",
+            sim.virtual_s.round(),
+            count(sim.events),
+            whole(sim.events_per_s),
+            whole(sim.bytes_per_phone)
+        ),
+    ));
+    lines.push(("digest", format!("{} · {} draws", sim.digest, count(sim.draws))));
+    lines.push(("guesses", sim.guesses.join(" · ")));
     lines
 }
 
@@ -350,7 +377,7 @@ pub(super) fn bytes(number: u64) -> String {
 }
 
 /// A table: the first column to the left, numbers to the right.
-fn aligned(table: &[Vec<String>]) -> String {
+pub(super) fn aligned(table: &[Vec<String>]) -> String {
     let widths = widths(table);
     let line = |row: &Vec<String>| {
         let cells = row.iter().zip(&widths).enumerate().map(|(at, (cell, &width))| match at {

@@ -7,10 +7,12 @@
 //! `resolve`) and ends as a [`Plan`]; [`to_toml`] writes a plan with every default filled in.
 
 mod cluster_checks;
+mod cost;
 mod error;
 mod event_checks;
 mod load;
 mod names;
+mod network;
 mod overrides;
 mod plan;
 mod quantity;
@@ -20,8 +22,10 @@ mod slo;
 mod timeline;
 mod write;
 
+pub use cost::{CostError, CostModel};
 pub use error::ScenarioError;
 pub use load::load;
+pub use network::{Link, SitePlan};
 pub use plan::{FleetPlan, FleetStart, FollowUp, Limits, Plan, Target, TimelineEntry, Trigger};
 pub use quantity::{QuantityError, parse_span};
 pub use slo::{Op, Operand, Slo, SloError, SloResult, SloVerdict};

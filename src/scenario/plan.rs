@@ -4,6 +4,8 @@ use crate::base::{NodeId, PhoneId, Span, Time};
 use crate::cluster::{OperatorAction, Topology};
 use crate::phone::PhoneProfile;
 
+use super::cost::CostModel;
+use super::network::{Link, SitePlan, site_of};
 use super::slo::Slo;
 
 /// A scenario that can be run: every reference resolved, every quantity in its type.
@@ -19,6 +21,8 @@ pub struct Plan {
     pub topology: Topology,
     /// The phones.
     pub fleet: FleetPlan,
+    /// What work costs in virtual time.
+    pub cost: CostModel,
     /// How a phone behaves.
     pub phone: PhoneProfile,
     /// What the operator does, in the order of the file.
@@ -44,6 +48,8 @@ pub struct FleetPlan {
     pub start: FleetStart,
     /// Within which span the phones power on when they boot at the start of the run.
     pub arrival_within: Span,
+    /// Where the phones are; empty: all in one LAN with the cluster. Virtual time only.
+    pub sites: Vec<SitePlan>,
 }
 
 /// What a phone holds at the start of the run.
@@ -124,6 +130,19 @@ pub struct Target {
 }
 
 impl FleetPlan {
+    /// The site of a phone, as a position in `sites`; 0 if there are none.
+    pub fn site_of(&self, seed: u64, phone: PhoneId) -> usize {
+        site_of(&self.sites, seed, phone)
+    }
+
+    /// The link of each site; at least one.
+    pub fn links(&self) -> Vec<Link> {
+        if self.sites.is_empty() {
+            return vec![Link::default()];
+        }
+        self.sites.iter().map(|site| site.link).collect()
+    }
+
     /// The TFTP node of a phone: phones take turns, so that their shares differ by one at most.
     pub fn tftp_of(&self, phone: PhoneId) -> NodeId {
         self.tftp[phone.0 as usize % self.tftp.len()]

@@ -12,6 +12,8 @@ use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
+use super::cost::CostModel;
+use super::network::RawSite;
 use super::quantity::Quantity;
 
 pub(super) type Text = Spanned<String>;
@@ -77,6 +79,7 @@ pub(super) struct RawCluster {
     pub node: Vec<RawNode>,
     #[serde(default)]
     pub group: Vec<RawGroup>,
+    pub cost: Option<Spanned<CostModel>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -117,6 +120,8 @@ pub(super) struct RawFleet {
     pub start: Option<Text>,
     #[serde(default)]
     pub arrival: RawArrival,
+    #[serde(default)]
+    pub site: Vec<RawSite>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -128,7 +133,7 @@ pub(super) struct RawArrival {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct RawPhone {
-    pub boot_time: Option<Quantity>,
+    pub boot_time: Option<Text>,
     pub think: Option<Quantity>,
     pub transport: Option<Text>,
     pub http_timeout: Option<Length>,

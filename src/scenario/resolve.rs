@@ -5,13 +5,16 @@ use toml::Spanned;
 
 use crate::base::{NodeId, Span};
 use crate::cluster::{ServiceKind, Topology};
-use crate::phone::{PhoneProfile, TRANSPORT_RULES, TransportRule};
+use crate::phone::{BootTime, PhoneProfile, TRANSPORT_RULES, TransportRule};
 
 use super::cluster_checks::{check_shares, node_named, runs, topology};
+use super::cost::CostModel;
 use super::error::Problem;
 use super::event_checks::{positive, timeline};
 use super::names::{check_plain, check_unique, one_of};
+use super::network::sites;
 use super::plan::{FleetPlan, FleetStart, Limits, Plan, Target};
+use super::quantity::parse_span;
 use super::raw::{Length, Names, RawFleet, RawPhone, RawRun, RawScenario, RawTarget, Text};
 use super::slo::Slo;
 
@@ -25,7 +28,8 @@ pub(super) fn resolve(raw: &RawScenario, known_paths: &[String]) -> Result<Plan,
         about: raw.about.clone(),
         seed: raw.seed.unwrap_or(SEED),
         fleet: fleet(&raw.fleet, &topology)?,
-        phone: phone(&raw.phone)?,
+        cost: raw.cluster.cost.as_ref().map_or_else(|| Ok(CostModel::default()), cost)?,
+        phone: phone(&raw.phone, raw.seed.unwrap_or(SEED))?,
         timeline: timeline(&raw.event, &topology)?,
         slos: raw.slo.iter().map(|raw| slo(&raw.expr, known_paths)).collect::<Result<_, _>>()?,
         limits: limits(&raw.run)?,
@@ -85,7 +89,15 @@ fn fleet(raw: &RawFleet, topology: &Topology) -> Result<FleetPlan, Problem> {
             None => FleetStart::ItlCurrent,
         },
         arrival_within: raw.arrival.within.map_or(ARRIVAL, |within| within.0),
+        sites: sites(&raw.site)?,
     })
+}
+
+fn cost(raw: &Spanned<CostModel>) -> Result<CostModel, Problem> {
+    match raw.get_ref().check() {
+        Ok(()) => Ok(raw.get_ref().clone()),
+        Err(what) => Err(Problem::new(raw.span(), what).help("cores of a node, rates per second")),
+    }
 }
 
 /// Every start of a fleet.
@@ -130,10 +142,13 @@ fn tftp_nodes(names: Option<&Spanned<Names>>, topology: &Topology) -> Result<Vec
     texts.iter().map(node).collect()
 }
 
-fn phone(raw: &RawPhone) -> Result<PhoneProfile, Problem> {
+fn phone(raw: &RawPhone, seed: u64) -> Result<PhoneProfile, Problem> {
     let defaults = PhoneProfile::default();
     Ok(PhoneProfile {
-        boot_time: raw.boot_time.map_or(defaults.boot_time, |time| time.0),
+        boot_time: match &raw.boot_time {
+            Some(text) => boot_time(text, seed)?,
+            None => defaults.boot_time,
+        },
         think: raw.think.map_or(defaults.think, |time| time.0),
         transport: match &raw.transport {
             Some(text) => one_of(text, "transport", &TRANSPORT_RULES, TransportRule::name)?,
@@ -148,6 +163,16 @@ fn phone(raw: &RawPhone) -> Result<PhoneProfile, Problem> {
         tftp_block_size: raw.tftp_block_size.as_ref().map(block_size).transpose()?,
         tvs_timeout: positive_or(raw.tvs_timeout.as_ref(), defaults.tvs_timeout)?,
         asks_generic_ctl: raw.asks_generic_ctl.unwrap_or(defaults.asks_generic_ctl),
+    })
+}
+
+fn boot_time(text: &Text, seed: u64) -> Result<BootTime, Problem> {
+    if text.get_ref() == "model" {
+        return Ok(BootTime::Model { seed });
+    }
+    parse_span(text.get_ref()).map(BootTime::Fixed).map_err(|error| {
+        let help = "a length of time such as \"60s\", or \"model\" for that of each model";
+        Problem::new(text.span(), error.to_string()).help(help)
     })
 }
 
@@ -237,7 +262,7 @@ mod tests {
         let text = "[phone]\nboot-time='1s'\nthink='2s'\ntftp-timeout='3s'\ntftp-tries=4\n\
             transport='model'\nhttp-timeout='6s'\ntftp-block-size=1400\ntvs-timeout='5s'\nasks-generic-ctl=true";
         let expected = PhoneProfile {
-            boot_time: Span::from_secs(1),
+            boot_time: BootTime::Fixed(Span::from_secs(1)),
             think: Span::from_secs(2),
             transport: TransportRule::Model,
             http_timeout: Span::from_secs(6),

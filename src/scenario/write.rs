@@ -5,6 +5,7 @@ use toml::Value;
 use crate::base::{NodeId, Span, Time};
 use crate::cluster::{NodeSpec, OperatorAction, ServiceKind, Topology};
 
+use super::network::{SitePlan, percent_text, rate_text};
 use super::plan::{FleetPlan, Plan, TimelineEntry, Trigger};
 
 /// The scenario of `plan` with every default written out; loading it gives an equal plan.
@@ -22,6 +23,7 @@ fn write_plan(out: &mut String, plan: &Plan) -> fmt::Result {
     writeln!(out, "about = {}", quoted(&plan.about))?;
     writeln!(out, "seed = {}", plan.seed)?;
     write_cluster(out, &plan.topology)?;
+    write!(out, "\n[cluster.cost]\n{}", plan.cost.to_toml())?;
     write_fleet(out, &plan.fleet, &plan.topology)?;
     write_phone(out, plan)?;
     for entry in &plan.timeline {
@@ -80,7 +82,20 @@ fn write_fleet(out: &mut String, fleet: &FleetPlan, topology: &Topology) -> fmt:
         many => writeln!(out, "tftp = [{}]", many.join(", "))?,
     }
     writeln!(out, "start = {}", quoted(fleet.start.name()))?;
-    writeln!(out, "arrival = {{ within = \"{}\" }}", fleet.arrival_within)
+    writeln!(out, "arrival = {{ within = \"{}\" }}", fleet.arrival_within)?;
+    fleet.sites.iter().try_for_each(|site| write_site(out, site))
+}
+
+fn write_site(out: &mut String, site: &SitePlan) -> fmt::Result {
+    let link = site.link;
+    writeln!(out, "\n[[fleet.site]]")?;
+    writeln!(out, "name = {}\nshare = {:?}", quoted(&site.name), site.share)?;
+    write!(out, "link = {{ rtt = \"{}\", jitter = \"{}\"", link.rtt, link.jitter)?;
+    write!(out, ", loss = \"{}\"", percent_text(link.loss))?;
+    match link.down {
+        Some(rate) => writeln!(out, ", down = \"{}\" }}", rate_text(rate)),
+        None => writeln!(out, " }}"),
+    }
 }
 
 fn write_phone(out: &mut String, plan: &Plan) -> fmt::Result {

@@ -430,7 +430,7 @@ impl Pump {
         let silent = now.since(transfer.heard);
         let reply = match &mut transfer.state {
             State::Parked { .. } => return true,
-            State::Sending(upload) if !upload.is_proven() => upload.on_repeated_request(),
+            State::Sending(upload) if !upload.is_proven() => upload.on_repeated_request(now),
             State::Sending(_) => return silent < BEGUN_AGAIN,
             State::Over => return false,
         };

@@ -418,7 +418,7 @@ impl Worker {
 
     fn on_http(&mut self, result: HttpResult) {
         let HttpResult { job, answer, waited, connections, started, ended } = result;
-        let (place, profile) = (job.phone, Arc::clone(&self.env.profile));
+        let place = job.phone;
         let slot = &mut self.slots[place];
         // A phone that was reset meanwhile does not wait for this answer any more.
         if slot.generation != job.generation || slot.http_step.take().is_none() {
@@ -427,7 +427,8 @@ impl Worker {
         let secure = job.lists.is_some();
         self.recorder.counts.http_mut(secure).connections += connections;
         if let Some(planned) = slot.awaits_first_request.take() {
-            self.recorder.lag(started.since(planned + profile.boot_time));
+            let boot_time = self.phones[place].boot_time(&self.env);
+            self.recorder.lag(started.since(planned + boot_time));
         } else if waited {
             self.recorder.lag(started.since(job.planned));
         }
@@ -483,7 +484,8 @@ impl Worker {
         let download = Download::start(request, now, &mut self.out);
         self.sockets.send(socket, phone, self.plan.server.port(), &self.out);
         if let Some(planned) = slot.awaits_first_request.take() {
-            self.recorder.lag(self.plan.clock.now().since(planned + profile.boot_time));
+            let boot_time = self.phones[place].boot_time(&self.env);
+            self.recorder.lag(self.plan.clock.now().since(planned + boot_time));
         }
         self.timers.push(Reverse((
             download.deadline(),

@@ -21,6 +21,12 @@ impl Content for Vec<u8> {
     }
 }
 
+impl Content for std::sync::Arc<[u8]> {
+    fn pieces(&self) -> [&[u8]; 2] {
+        [self, &[]]
+    }
+}
+
 /// What a server allows and how patient it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UploadLimits {
@@ -126,9 +132,14 @@ impl<C: Content> Upload<C> {
     }
 
     /// The same request came again: the client did not hear us. Says again what was said, if the
-    /// transfer has not moved on.
-    pub fn on_repeated_request(&mut self) -> Reply {
-        if self.proven { Reply::Nothing } else { self.current() }
+    /// transfer has not moved on, and waits for the answer as long as it did the first time: a
+    /// client whose answer is lost then, too, must still find the transfer.
+    pub fn on_repeated_request(&mut self, now: Time) -> Reply {
+        if self.proven {
+            return Reply::Nothing;
+        }
+        self.deadline = now + self.timeout.times(u64::from(self.limits.tries));
+        self.current()
     }
 
     /// The client acknowledges `block`.
@@ -264,16 +275,26 @@ mod tests {
     #[test]
     fn a_silent_client_gets_one_datagram_per_request() {
         let (mut upload, _) = upload(2_000, Options::default());
-        assert_eq!(upload.on_repeated_request(), blocks(1, 1));
+        assert_eq!(upload.on_repeated_request(Time::ZERO), blocks(1, 1));
         assert_eq!(upload.deadline(), Time::ZERO + Span::from_secs(5));
         assert_eq!(upload.on_timeout(upload.deadline()), Reply::Dropped);
+    }
+
+    #[test]
+    fn a_repeated_request_keeps_a_silent_transfer_open_for_its_answer() {
+        let (mut upload, _) = upload(600, Options::default());
+        let again = Time::ZERO + Span::from_secs(4);
+        assert_eq!(upload.on_repeated_request(again), blocks(1, 1));
+        // The first acknowledgement is lost; the client repeats it four seconds later.
+        assert_eq!(upload.deadline(), again + Span::from_secs(5));
+        assert_eq!(upload.on_ack(1, again + Span::from_secs(4)), blocks(2, 1));
     }
 
     #[test]
     fn a_client_that_answered_gets_its_block_again_a_bounded_number_of_times() {
         let (mut upload, _) = upload(2_000, Options::default());
         upload.on_ack(1, Time::ZERO);
-        assert_eq!(upload.on_repeated_request(), Reply::Nothing);
+        assert_eq!(upload.on_repeated_request(Time::ZERO), Reply::Nothing);
         for _ in 1..5 {
             assert_eq!(upload.on_timeout(upload.deadline()), blocks(2, 1));
         }
@@ -405,7 +426,7 @@ mod tests {
                     download.on_timeout(now, &mut out);
                     reply = match Packet::parse(&out) {
                         Ok(Packet::Ack { block }) => upload.on_ack(block, now),
-                        _ => upload.on_repeated_request(),
+                        _ => upload.on_repeated_request(now),
                     };
                 } else {
                     reply = upload.on_timeout(now);

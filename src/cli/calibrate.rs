@@ -1,0 +1,161 @@
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use crate::calibrate::calibrate as fit;
+use crate::report::Diff;
+use crate::scenario::{CostModel, Plan};
+
+use super::args::{CliError, Format, GlobalArgs};
+use super::exit::ExitCode;
+use super::sim::{load_run, read_json, read_summary};
+
+/// Fit the costs of virtual time to a live run on this machine
+///
+/// Costs come from the CPU time of each kind of thread over what it did, the latency of the host
+/// from the median boot. The result lies in the run directory as calibration.toml, for
+/// `sim --calibration`.
+#[derive(Args, Clone, Debug)]
+#[command(after_long_help = CALIBRATE_EXAMPLES)]
+pub struct CalibrateArgs {
+    /// Run directory of `run`
+    #[arg(value_name = "RUN")]
+    pub run: PathBuf,
+    /// Write the calibration here instead of into the run directory
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+const CALIBRATE_EXAMPLES: &str = "\
+Examples:
+  resetstorm run scenarios/mixed-fleet.toml --phones 5000
+  resetstorm calibrate runs/latest
+  resetstorm sim scenarios/callmanager-regen.toml --calibration runs/latest/calibration.toml";
+
+/// Calibrates and says how the program ends.
+pub fn calibrate(args: &CalibrateArgs, global: &GlobalArgs) -> ExitCode {
+    match try_calibrate(args, global) {
+        Ok(()) => ExitCode::Ok,
+        Err(error) => error.print(global.stderr_colour()),
+    }
+}
+
+fn try_calibrate(args: &CalibrateArgs, global: &GlobalArgs) -> Result<(), CliError> {
+    let (plan, summary) = (load_run(&args.run)?, read_summary(&args.run)?);
+    let manifest = read_json(&args.run.join("run.json"))?;
+    let cores = manifest["host"]["cores"].as_u64().unwrap_or(1) as u32;
+    let calibration = fit(&plan, &summary, cores).map_err(|error| {
+        CliError::usage(format!("{}: {error}", args.run.display()), "a run of `run` that passed")
+    })?;
+    let about = about(&plan, &manifest);
+    let text = calibration.to_toml(&about);
+    let path = args.output.clone().unwrap_or_else(|| args.run.join("calibration.toml"));
+    fs::write(&path, &text).map_err(|error| {
+        let what = format!("{}: cannot be written: {error}", path.display());
+        CliError::environment(what, "check space and permissions, or choose --output")
+    })?;
+    let document = match global.format {
+        Format::Text => format!("{text}\noutput: {}\n", path.display()),
+        Format::Json => format!(
+            "{:#}\n",
+            json!({ "cost": calibration.cost,
+            "origins": calibration.origins, "output": path })
+        ),
+    };
+    // A reader that has gone away, such as `head`, is no fault.
+    let _ = io::stdout().lock().write_all(document.as_bytes());
+    Ok(())
+}
+
+/// Where a calibration comes from.
+fn about(plan: &Plan, manifest: &Value) -> Vec<String> {
+    let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    vec![
+        format!("Costs of work in virtual time, fitted to a live run of {}.", plan.name),
+        format!(
+            "{} phones, seed {}, started {}, {} cores, Linux {}.",
+            plan.fleet.phones,
+            plan.seed,
+            text(&manifest["started_at"]),
+            manifest["host"]["cores"],
+            text(&manifest["host"]["kernel"])
+        ),
+    ]
+}
+
+/// Show two runs side by side, such as a live one and its prediction
+///
+/// Counts must be equal and the times until 50, 90 and 99 % of the fleet are ready, and the
+/// servers' CPU time, within the tolerance: then the exit code is 0, else 1. Runs of different
+/// scenarios are refused; costs of virtual time may differ.
+#[derive(Args, Clone, Debug)]
+#[command(after_long_help = "Examples:\n  resetstorm diff runs/live runs/sim")]
+pub struct DiffArgs {
+    /// Run directory that is compared with
+    #[arg(value_name = "BASE")]
+    pub base: PathBuf,
+    /// Run directory that is compared
+    #[arg(value_name = "CANDIDATE")]
+    pub candidate: PathBuf,
+    /// How far judged times may lie apart, in percent
+    #[arg(long, value_name = "PERCENT", default_value_t = 15.0)]
+    pub tolerance: f64,
+    /// Compare runs of different scenarios, too
+    #[arg(long)]
+    pub anyway: bool,
+}
+
+/// Compares and says how the program ends.
+pub fn diff(args: &DiffArgs, global: &GlobalArgs) -> ExitCode {
+    match try_diff(args, global) {
+        Ok(code) => code,
+        Err(error) => error.print(global.stderr_colour()),
+    }
+}
+
+fn try_diff(args: &DiffArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
+    let (base, candidate) = (read_summary(&args.base)?, read_summary(&args.candidate)?);
+    if !args.anyway && comparable(&args.base)? != comparable(&args.candidate)? {
+        let what = "the runs are of different scenarios, seeds or sizes";
+        return Err(CliError::usage(what, "compare them all the same with --anyway"));
+    }
+    let tolerance = args.tolerance / 100.0;
+    let diff = Diff::new(&base, &candidate);
+    let agrees = diff.agrees(tolerance);
+    let mode = |summary: &Value| summary["mode"].as_str().unwrap_or("-").to_owned();
+    let document = match global.format {
+        Format::Text => {
+            let names = [mode(&base), mode(&candidate)];
+            let table = diff.text([&names[0], &names[1]], tolerance);
+            let verdict = if agrees { "agree" } else { "differ" };
+            format!("{table}\nverdict: the runs {verdict} (times within {} %)\n", args.tolerance)
+        }
+        Format::Json => {
+            let row = |row: &crate::report::DiffRow| {
+                json!({ "path": row.path, "base": row.base, "candidate": row.candidate,
+                    "change": row.change(), "judged": row.is_judged })
+            };
+            let rows: Vec<Value> = diff.rows.iter().map(row).collect();
+            format!("{:#}\n", json!({ "agrees": agrees, "rows": rows }))
+        }
+    };
+    // A reader that has gone away, such as `head`, is no fault.
+    let _ = io::stdout().lock().write_all(document.as_bytes());
+    Ok(if agrees { ExitCode::Ok } else { ExitCode::Failed })
+}
+
+/// What two runs must share to be compared: everything but costs, links, ports and time limits.
+fn comparable(run: &Path) -> Result<Plan, CliError> {
+    let mut plan = load_run(run)?;
+    plan.cost = CostModel::default();
+    plan.fleet.sites.clear();
+    plan.limits.max_wall = crate::base::Span::ZERO;
+    for node in &mut plan.topology.nodes {
+        let (http, https) = (node.ports.http.map(|_| 0), node.ports.https.map(|_| 0));
+        node.ports = crate::cluster::Ports { tftp: 0, tvs: 0, capf: 0, http, https };
+    }
+    Ok(plan)
+}

@@ -1,0 +1,238 @@
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use clap::Args;
+use serde_json::Value;
+
+use crate::base::{Span, Time};
+use crate::measure::{Summary, open_metrics};
+use crate::net::limits::resident_bytes;
+use crate::report::{RunDir, exit_code, text};
+use crate::scenario::{CostModel, Plan};
+use crate::sim::{SimOptions, SimRun, World, guesses};
+
+use super::args::{CliError, Format, GlobalArgs, ScenarioArgs, ScenarioFlags};
+use super::exit::ExitCode;
+
+/// Play a scenario in virtual time: the same phones and cluster, no sockets
+///
+/// The same outcomes and counts as `run` in a fraction of the time, for any number of phones and
+/// with links, server limits and paces that a live run does not have. The same scenario gives
+/// the same digest on every machine and with any number of threads.
+#[derive(Args, Clone, Debug)]
+#[command(after_long_help = SIM_EXAMPLES)]
+pub struct SimArgs {
+    /// The scenario and what the command line changes in it.
+    #[command(flatten)]
+    pub scenario: ScenarioArgs,
+    /// Folder of run directories
+    #[arg(long, value_name = "DIR", default_value = "runs", env = "RESETSTORM_OUT")]
+    pub out: PathBuf,
+    /// Take the costs of work from this file, such as `calibrate` writes
+    #[arg(long, value_name = "FILE")]
+    pub calibration: Option<PathBuf>,
+    /// Run twice and end with 5 if the digests differ
+    #[arg(long)]
+    pub check_determinism: bool,
+    /// Halve and double each guess and show how the result moves
+    #[arg(long)]
+    pub sensitivity: bool,
+}
+
+const SIM_EXAMPLES: &str = "\
+Examples:
+  resetstorm sim scenarios/callmanager-regen.toml --phones 100000
+  resetstorm sim scenarios/callmanager-regen.toml --check-determinism --format json
+  resetstorm sim scenarios/mixed-fleet.toml --calibration scenarios/calibration/loopback-2core.toml";
+
+/// Plays the scenario and says how the program ends.
+pub fn sim(args: &SimArgs, global: &GlobalArgs) -> ExitCode {
+    match try_sim(args, global) {
+        Ok(code) => code,
+        Err(error) => error.print(global.stderr_colour()),
+    }
+}
+
+fn try_sim(args: &SimArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
+    let plan = load_plan(&args.scenario, args.calibration.as_deref())?;
+    let directory = RunDir::create(&args.out, &plan, "sim")?;
+    let options = SimOptions { sample_every: Some(SAMPLE_EVERY), ..SimOptions::default() };
+    let (run, mut summary) = play(&plan, options);
+    if args.check_determinism {
+        let again = World::new(&plan, SimOptions::default()).run();
+        if (again.digest, again.draws) != (run.digest, run.draws) {
+            let what = format!("two runs of seed {} differ", plan.seed);
+            let error = CliError::internal(what);
+            // The first error is the one to tell; a full disk may well be its cause.
+            let _ = directory.fail(&error.to_string(), error.exit_code() as u8);
+            return Err(error);
+        }
+        summary.notes.push("deterministic: a second run had the same digest and draws".into());
+    }
+    if args.sensitivity {
+        sensitivity(args, &plan, &mut summary)?;
+    }
+    let code = exit_code(&summary);
+    directory.write_text("metrics.prom", &back_filled(&run))?;
+    directory.finish(&summary, code)?;
+    let path = directory.path().display();
+    let document = match global.format {
+        Format::Json => format!("{:#}\n", summary.to_json()),
+        Format::Text => format!("{}output: {path}\n", text(&summary)),
+    };
+    // A reader that has gone away, such as `head`, is no fault.
+    let _ = io::stdout().lock().write_all(document.as_bytes());
+    Ok(ExitCode::from_number(code))
+}
+
+/// The plan of a scenario with the costs of a calibration in it; `--set` outweighs them.
+pub(super) fn load_plan(
+    scenario: &ScenarioArgs,
+    calibration: Option<&Path>,
+) -> Result<Plan, CliError> {
+    let mut scenario = scenario.clone();
+    if let Some(path) = calibration {
+        scenario.flags.set.splice(0..0, cost_overrides(path)?);
+    }
+    scenario.load()
+}
+
+/// The values of a calibration file as overrides of a scenario.
+fn cost_overrides(path: &Path) -> Result<Vec<String>, CliError> {
+    let shown = path.display();
+    let text = fs::read_to_string(path).map_err(|error| {
+        let help = "calibrations lie in scenarios/calibration/; `calibrate RUN` makes one";
+        CliError::usage(format!("{shown}: cannot be read: {error}"), help)
+    })?;
+    let table = CostModel::from_toml(&text)
+        .map_err(|error| error.to_string())
+        .and_then(|_| toml::from_str::<toml::Table>(&text).map_err(|error| error.to_string()));
+    let table = table.map_err(|error| {
+        let what = format!("{shown}: {}", error.trim_end());
+        CliError::usage(what, "a [cost] table as `calibrate` writes it")
+    })?;
+    let cost = table["cost"].as_table().into_iter().flatten();
+    Ok(cost.map(|(key, value)| format!("cluster.cost.{key}={value}")).collect())
+}
+
+/// Plays a plan once; the summary says how fast that was.
+fn play(plan: &Plan, options: SimOptions) -> (SimRun, Summary) {
+    let begun = Instant::now();
+    let run = World::new(plan, options).run();
+    let seconds = begun.elapsed().as_secs_f64();
+    let mut summary = run.summary(plan);
+    if let Some(facts) = &mut summary.sim {
+        facts.events_per_s = (seconds > 0.0).then(|| facts.events as f64 / seconds);
+        let phones = f64::from(plan.fleet.phones);
+        facts.bytes_per_phone = resident_bytes().map(|bytes| bytes as f64 / phones);
+    }
+    (run, summary)
+}
+
+/// How often metrics are sampled in virtual time.
+const SAMPLE_EVERY: Span = Span::from_secs(1);
+
+/// The samples of a run as OpenMetrics, as if it had ended just now.
+fn back_filled(run: &SimRun) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+    let frame =
+        |(at, text): &(Time, String)| (now - run.ended.since(*at).as_secs_f64(), text.clone());
+    open_metrics(&run.samples.iter().map(frame).collect::<Vec<_>>())
+}
+
+/// Adds a note on each guess: what becomes of outcome and time when it is halved and doubled.
+fn sensitivity(args: &SimArgs, plan: &Plan, summary: &mut Summary) -> Result<(), CliError> {
+    let told = |summary: &Summary| {
+        let p99 = summary.fleet_ready_s.p99.map_or("-".into(), |p99| format!("{p99:.2} s"));
+        let phones = &summary.phones;
+        format!("{} ready, {} stuck, 99 % after {p99}", phones.ready, phones.stuck)
+    };
+    let base = told(summary);
+    for guess in guesses(plan) {
+        let mut results = Vec::new();
+        for variant in &guess.variants {
+            let mut varied = args.scenario.clone();
+            varied.flags.set.push(variant.clone());
+            let other = load_plan(&varied, args.calibration.as_deref())?;
+            let result = told(&World::new(&other, SimOptions::default()).run().summary(&other));
+            let value = variant.split_once('=').map_or("", |(_, value)| value);
+            results.push(if result == base {
+                format!("{value}: the same")
+            } else {
+                format!("{value}: {result}")
+            });
+        }
+        if !results.is_empty() {
+            let line = format!("guess {} = {}: {}", guess.key, guess.value, results.join("; "));
+            summary.notes.push(line);
+        }
+    }
+    Ok(())
+}
+
+/// Prove that a run in virtual time comes out the same again
+///
+/// Plays the resolved scenario of the run directory and compares digest and number of draws.
+#[derive(Args, Clone, Debug)]
+#[command(after_long_help = "Examples:\n  resetstorm replay runs/latest")]
+pub struct ReplayArgs {
+    /// Run directory of `sim`
+    #[arg(value_name = "RUN")]
+    pub run: PathBuf,
+}
+
+/// Replays a run: 0 if digest and draws are the same, else 1.
+pub fn replay(args: &ReplayArgs, global: &GlobalArgs) -> ExitCode {
+    match try_replay(args, global) {
+        Ok(code) => code,
+        Err(error) => error.print(global.stderr_colour()),
+    }
+}
+
+fn try_replay(args: &ReplayArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
+    let recorded = read_summary(&args.run)?;
+    let Some(facts) = recorded.get("sim") else {
+        let what = format!("{}: not a run in virtual time", args.run.display());
+        return Err(CliError::usage(what, "only runs of `sim` can be replayed to the digest"));
+    };
+    let plan = load_run(&args.run)?;
+    let run = World::new(&plan, SimOptions::default()).run();
+    let (digest, draws) = (run.digest_hex(), run.draws);
+    let same = facts["digest"] == digest.as_str() && facts["draws"] == draws;
+    let document = match global.format {
+        Format::Json => {
+            format!("{:#}\n", serde_json::json!({ "same": same, "digest": digest, "draws": draws }))
+        }
+        Format::Text if same => format!("same: digest {digest}, {draws} draws\n"),
+        Format::Text => format!(
+            "differs: digest {digest}, {draws} draws; recorded {}, {} draws\n",
+            facts["digest"].as_str().unwrap_or("-"),
+            facts["draws"]
+        ),
+    };
+    // A reader that has gone away, such as `head`, is no fault.
+    let _ = io::stdout().lock().write_all(document.as_bytes());
+    Ok(if same { ExitCode::Ok } else { ExitCode::Failed })
+}
+
+/// The resolved plan of a run directory.
+pub(super) fn load_run(run: &Path) -> Result<Plan, CliError> {
+    let path = run.join("scenario.toml");
+    ScenarioFlags::default().load(&path)
+}
+
+/// The `summary.json` of a run directory.
+pub(super) fn read_summary(run: &Path) -> Result<Value, CliError> {
+    read_json(&run.join("summary.json"))
+}
+
+/// A JSON document of a run directory.
+pub(super) fn read_json(path: &Path) -> Result<Value, CliError> {
+    let help = "name the directory of a finished run, such as runs/latest";
+    let text = fs::read_to_string(path)
+        .map_err(|error| CliError::usage(format!("{}: {error}", path.display()), help))?;
+    serde_json::from_str(&text)
+        .map_err(|error| CliError::usage(format!("{}: {error}", path.display()), help))
+}

@@ -1,0 +1,249 @@
+use std::fs;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use crate::measure::Summary;
+use crate::report::{comparison_csv, comparison_table};
+use crate::scenario::{Plan, parse_span};
+use crate::sim::{Axis, combinations, largest, play_all, ranked};
+
+use super::args::{CliError, Format, GlobalArgs, ScenarioArgs};
+use super::exit::ExitCode;
+use super::sim::load_plan;
+
+/// Play variants of a scenario in virtual time and rank them
+///
+/// Several --vary make a grid. All variants share their random numbers, so that differences are
+/// those of the variants. Ranked by stuck phones, then failed ones, then time until 99 % ready.
+#[derive(Args, Clone, Debug)]
+#[command(after_long_help = WHATIF_EXAMPLES)]
+pub struct WhatifArgs {
+    /// The scenario and what the command line changes in it.
+    #[command(flatten)]
+    pub scenario: ScenarioArgs,
+    /// A key and its values, such as cluster.sign-cache=off,lazy,prewarm
+    #[arg(long, value_name = "KEY=A,B,C", required = true, value_parser = axis)]
+    pub vary: Vec<Axis>,
+    /// Take the costs of work from this file
+    #[arg(long, value_name = "FILE")]
+    pub calibration: Option<PathBuf>,
+    /// Write the table as CSV, too
+    #[arg(long, value_name = "FILE")]
+    pub csv: Option<PathBuf>,
+}
+
+const WHATIF_EXAMPLES: &str = "\
+Examples:
+  resetstorm whatif scenarios/callmanager-regen.toml --vary cluster.sign-cache=off,lazy,prewarm
+  resetstorm whatif scenarios/storm-all-at-once.toml --phones 20000 \\
+      --vary cluster.cost.cores=1,2,4,8 --vary event.3.reset-phones.spread=0s,30s,2m --csv grid.csv";
+
+/// Variants at most: each is a whole world.
+const VARIANTS_MAX: usize = 10_000;
+
+fn axis(text: &str) -> Result<Axis, String> {
+    let (key, values) = text.split_once('=').ok_or("written KEY=A,B,C")?;
+    let values: Vec<String> = values.split(',').map(|value| value.trim().to_owned()).collect();
+    if key.trim().is_empty() || values.iter().any(String::is_empty) {
+        return Err("written KEY=A,B,C, without empty parts".to_owned());
+    }
+    Ok(Axis { key: key.trim().to_owned(), values })
+}
+
+/// Plays the variants and prints the table.
+pub fn whatif(args: &WhatifArgs, global: &GlobalArgs) -> ExitCode {
+    match try_whatif(args, global) {
+        Ok(()) => ExitCode::Ok,
+        Err(error) => error.print(global.stderr_colour()),
+    }
+}
+
+fn try_whatif(args: &WhatifArgs, global: &GlobalArgs) -> Result<(), CliError> {
+    let size: usize = args.vary.iter().map(|axis| axis.values.len()).product();
+    if size > VARIANTS_MAX {
+        let what = format!("{size} variants are more than {VARIANTS_MAX}");
+        return Err(CliError::usage(what, "fewer values, or fewer --vary"));
+    }
+    let rows = combinations(&args.vary);
+    let plans = rows
+        .iter()
+        .map(|row| varied(&args.scenario, row, args.calibration.as_deref()))
+        .collect::<Result<Vec<Plan>, _>>()?;
+    let summaries = play_all(&plans);
+    let order = ranked(&summaries);
+    let keys: Vec<&str> = args.vary.iter().map(|axis| axis.key.as_str()).collect();
+    let values = |row: &[String]| -> Vec<String> {
+        row.iter().map(|text| text.split_once('=').map_or("", |(_, v)| v).to_owned()).collect()
+    };
+    let table: Vec<(Vec<String>, &Summary)> =
+        order.iter().map(|&at| (values(&rows[at]), &summaries[at])).collect();
+    if let Some(path) = &args.csv {
+        fs::write(path, comparison_csv(&keys, &table)).map_err(|error| {
+            let what = format!("{}: cannot be written: {error}", path.display());
+            CliError::environment(what, "check space and permissions")
+        })?;
+    }
+    let document = match global.format {
+        Format::Json => format!("{:#}\n", as_json(&keys, &table)),
+        Format::Text => comparison_table(&keys, &table),
+    };
+    // A reader that has gone away, such as `head`, is no fault.
+    let _ = io::stdout().lock().write_all(document.as_bytes());
+    Ok(())
+}
+
+fn as_json(keys: &[&str], table: &[(Vec<String>, &Summary)]) -> Value {
+    let row = |(values, summary): &(Vec<String>, &Summary)| {
+        let pairs = keys.iter().map(|&key| key.to_owned()).zip(values.iter().cloned());
+        let set: serde_json::Map<String, Value> =
+            pairs.map(|(key, value)| (key, Value::String(value))).collect();
+        json!({ "set": set, "summary": summary.to_json() })
+    };
+    Value::Array(table.iter().map(row).collect())
+}
+
+fn varied(
+    scenario: &ScenarioArgs,
+    overrides: &[String],
+    calibration: Option<&std::path::Path>,
+) -> Result<Plan, CliError> {
+    let mut scenario = scenario.clone();
+    scenario.flags.set.extend_from_slice(overrides);
+    load_plan(&scenario, calibration)
+}
+
+/// Find the largest value of a key with which every SLO of a scenario holds
+///
+/// Plays the scenario in virtual time with values between --from and --to. The SLOs must hold
+/// below the limit and not above it.
+#[derive(Args, Clone, Debug)]
+#[command(after_long_help = LIMIT_EXAMPLES)]
+pub struct LimitArgs {
+    /// The scenario and what the command line changes in it.
+    #[command(flatten)]
+    pub scenario: ScenarioArgs,
+    /// The key whose value is looked for, such as fleet.phones
+    #[arg(long, value_name = "KEY")]
+    pub key: String,
+    /// Smallest value: a whole number or a length of time
+    #[arg(long, value_name = "VALUE", value_parser = value)]
+    pub from: Point,
+    /// Largest value
+    #[arg(long, value_name = "VALUE", value_parser = value)]
+    pub to: Point,
+    /// How close to the limit, in percent of --to
+    #[arg(long, value_name = "PERCENT", default_value_t = 1.0)]
+    pub within: f64,
+    /// Take the costs of work from this file
+    #[arg(long, value_name = "FILE")]
+    pub calibration: Option<PathBuf>,
+}
+
+const LIMIT_EXAMPLES: &str = "\
+Examples:
+  resetstorm limit scenarios/callmanager-regen.toml --key fleet.phones --from 1000 --to 200000 \\
+      --slo 'fleet_ready.p99 <= 60s'";
+
+/// A value on the way to a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Point {
+    /// A length of time in microseconds.
+    Length(u64),
+    /// A whole number.
+    Number(u64),
+}
+
+impl Point {
+    const fn size(self) -> u64 {
+        match self {
+            Point::Length(size) | Point::Number(size) => size,
+        }
+    }
+
+    const fn with(self, size: u64) -> Point {
+        match self {
+            Point::Length(_) => Point::Length(size),
+            Point::Number(_) => Point::Number(size),
+        }
+    }
+}
+
+impl std::fmt::Display for Point {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Point::Length(micros) => write!(f, "{}", crate::base::Span::from_micros(*micros)),
+            Point::Number(number) => write!(f, "{number}"),
+        }
+    }
+}
+
+fn value(text: &str) -> Result<Point, String> {
+    if let Ok(number) = text.replace('_', "").parse() {
+        return Ok(Point::Number(number));
+    }
+    let length = parse_span(text).map_err(|error| format!("{error}; such as 5000 or 30s"))?;
+    Ok(Point::Length(length.as_micros()))
+}
+
+/// Looks for the limit and prints it.
+pub fn limit(args: &LimitArgs, global: &GlobalArgs) -> ExitCode {
+    match try_limit(args, global) {
+        Ok(code) => code,
+        Err(error) => error.print(global.stderr_colour()),
+    }
+}
+
+fn try_limit(args: &LimitArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
+    let (from, to) = (args.from, args.to);
+    if from.with(0) != to.with(0) || from.size() >= to.size() {
+        let help = "two numbers or two lengths of time, the smaller one first";
+        return Err(CliError::usage(format!("nothing between {from} and {to}"), help));
+    }
+    let mut tried = Vec::new();
+    let holds = |points: &[u64]| -> Result<Vec<bool>, CliError> {
+        let plan = |&size: &u64| {
+            let set = [format!("{}={}", args.key, from.with(size))];
+            varied(&args.scenario, &set, args.calibration.as_deref())
+        };
+        let plans = points.iter().map(plan).collect::<Result<Vec<Plan>, _>>()?;
+        if plans.iter().any(|plan| plan.slos.is_empty()) {
+            let help = "add one, such as --slo 'fleet_ready.p99 <= 60s'";
+            return Err(CliError::usage("the scenario has no SLO that could break", help));
+        }
+        let summaries = play_all(&plans);
+        let verdicts = summaries.iter().map(|summary| summary.verdict == "pass").collect();
+        tried.extend(points.iter().copied().zip(summaries));
+        Ok(verdicts)
+    };
+    let step = (to.size() as f64 * args.within / 100.0) as u64;
+    let found = largest(from.size(), to.size(), step, holds)?;
+    tried.sort_by_key(|(size, _)| *size);
+    let shown = found.map(|size| from.with(size).to_string());
+    let rows: Vec<(Vec<String>, &Summary)> =
+        tried.iter().map(|(size, summary)| (vec![from.with(*size).to_string()], summary)).collect();
+    let document = match global.format {
+        Format::Json => format!(
+            "{:#}\n",
+            json!({ "key": args.key, "limit": shown,
+            "tried": as_json(&[&args.key], &rows) })
+        ),
+        Format::Text => {
+            let verdict = match &shown {
+                None => format!("limit         none: SLOs break at {from} already"),
+                Some(value) if found == Some(to.size()) => {
+                    format!("limit         above {value}: every SLO held")
+                }
+                Some(value) => {
+                    format!("limit         {} = {value} keeps every SLO", args.key)
+                }
+            };
+            format!("{}\n{verdict}\n", comparison_table(&[&args.key], &rows))
+        }
+    };
+    // A reader that has gone away, such as `head`, is no fault.
+    let _ = io::stdout().lock().write_all(document.as_bytes());
+    Ok(if found.is_some() { ExitCode::Ok } else { ExitCode::Failed })
+}

@@ -1,0 +1,83 @@
+use std::fmt;
+
+use crate::base::{PhoneId, Purpose, Span, stream};
+
+use super::transport::family_of;
+
+/// How long phones take from power on or reset to their first request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BootTime {
+    /// All the same time.
+    Fixed(Span),
+    /// What phones of the model take (`scenarios/profiles/phones.toml`), drawn per phone: phones
+    /// of one model come back close together.
+    Model {
+        /// Seed of the run.
+        seed: u64,
+    },
+}
+
+impl BootTime {
+    /// The time of one phone, the same in every boot.
+    pub fn of(self, phone: PhoneId, model: u16) -> Span {
+        match self {
+            BootTime::Fixed(time) => time,
+            BootTime::Model { seed } => {
+                let (median, sigma) = family_of(model).boot_s();
+                let normal = normal(seed, phone);
+                // Log-normal around the median; for a small spread sigma is its deviation.
+                let seconds = median * (normal * (1.0 + sigma / median).ln()).exp();
+                Span::from_nanos((seconds * 1e9) as u64)
+            }
+        }
+    }
+
+    /// Whether nobody takes any time.
+    pub const fn is_zero(self) -> bool {
+        matches!(self, BootTime::Fixed(time) if time.is_zero())
+    }
+}
+
+/// A normally distributed number of a phone (Box and Muller).
+fn normal(seed: u64, phone: PhoneId) -> f64 {
+    let mut draws = stream(seed, u64::from(phone.0), Purpose::Boot);
+    let (radius, angle) = (1.0 - draws.unit(), draws.unit());
+    (-2.0 * radius.ln()).sqrt() * (angle * std::f64::consts::TAU).cos()
+}
+
+/// As it stands in a scenario: a length of time, or `model`.
+impl fmt::Display for BootTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BootTime::Fixed(time) => write!(f, "{time}"),
+            BootTime::Model { .. } => f.write_str("model"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn phones_of_a_model_come_back_close_together_and_each_at_its_own_time() {
+        let boot = BootTime::Model { seed: 7 };
+        let mut times: Vec<f64> =
+            (0..10_000).map(|n| boot.of(PhoneId(n), 8841).as_secs_f64()).collect();
+        assert_eq!(boot.of(PhoneId(3), 8841), boot.of(PhoneId(3), 8841));
+        assert_ne!(boot.of(PhoneId(3), 8841), boot.of(PhoneId(4), 8841));
+        times.sort_by(f64::total_cmp);
+        let (median, spread) = (times[5_000], times[8_413] - times[5_000]);
+        let (expected, sigma) = family_of(8841).boot_s();
+        assert!((median - expected).abs() < 0.3, "{median}");
+        assert!((spread - sigma).abs() < 0.3, "one deviation above the median: {spread}");
+        assert_ne!(family_of(8841).boot_s(), family_of(7962).boot_s());
+    }
+
+    #[test]
+    fn a_fixed_time_is_everybodys() {
+        let boot = BootTime::Fixed(Span::from_secs(60));
+        assert_eq!(boot.of(PhoneId(1), 7962), Span::from_secs(60));
+        assert!(!boot.is_zero() && BootTime::Fixed(Span::ZERO).is_zero());
+    }
+}

@@ -1,0 +1,46 @@
+use std::sync::Arc;
+
+use crate::base::Time;
+use crate::crypto::Certificate;
+use crate::wire::{SignedFile, same_name};
+
+use super::judge::FileKind;
+use super::lists::same_serial;
+
+/// A signer that TVS vouched for, until `expires`; the signer itself is shared by all phones that
+/// were told the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct VouchedSigner {
+    pub(super) signer: Arc<Signer>,
+    pub(super) expires: Time,
+}
+
+/// A certificate and the roles that TVS named for it, as far as a phone uses them.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Signer {
+    issuer: String,
+    serial: Vec<u8>,
+    pub(super) public_key: Vec<u8>,
+    roles: Vec<u8>,
+}
+
+impl Signer {
+    pub(super) fn new(certificate: &Certificate, roles: &[u8]) -> Signer {
+        Signer {
+            issuer: certificate.issuer().to_owned(),
+            serial: certificate.serial().to_vec(),
+            public_key: certificate.public_key().to_vec(),
+            roles: roles.to_vec(),
+        }
+    }
+
+    /// Whether this is who signed `file`.
+    pub(super) fn is(&self, file: &SignedFile<'_>) -> bool {
+        same_serial(&self.serial, file.header.serial) && same_name(&self.issuer, file.header.issuer)
+    }
+
+    /// Whether it may sign files of this kind.
+    pub(super) fn fits(&self, kind: FileKind) -> bool {
+        self.roles.iter().any(|&role| kind.roles().contains(&u16::from(role)))
+    }
+}

@@ -1,0 +1,95 @@
+use ring::digest::{Context, SHA256};
+
+use crate::base::Time;
+use crate::phone::{Fact, Failure, HttpFault, Outcome};
+use crate::transfer::TransferFault;
+
+/// SHA-256 over everything that happened, in its order.
+pub(super) struct FactDigest {
+    context: Context,
+    buffer: Vec<u8>,
+}
+
+/// Facts are hashed in pieces of this size in bytes.
+const PIECE: usize = 16 * 1_024;
+
+impl FactDigest {
+    pub(super) fn new() -> FactDigest {
+        FactDigest { context: Context::new(&SHA256), buffer: Vec::with_capacity(PIECE + 32) }
+    }
+
+    /// `fact` happened to `phone` at `now`.
+    pub(super) fn add(&mut self, now: Time, phone: u32, fact: &Fact) {
+        self.buffer.extend_from_slice(&now.as_nanos().to_be_bytes());
+        self.buffer.extend_from_slice(&phone.to_be_bytes());
+        self.buffer.extend_from_slice(&code(fact));
+        if self.buffer.len() >= PIECE {
+            self.context.update(&self.buffer);
+            self.buffer.clear();
+        }
+    }
+
+    pub(super) fn finish(mut self) -> [u8; 32] {
+        self.context.update(&self.buffer);
+        self.context.finish().as_ref().try_into().expect("SHA-256 has 32 bytes")
+    }
+}
+
+/// A fact as four bytes: which one, and its details.
+fn code(fact: &Fact) -> [u8; 4] {
+    match *fact {
+        Fact::BootStarted => [1, 0, 0, 0],
+        Fact::FileAccepted { kind, path } => [2, kind as u8, path as u8, 0],
+        Fact::FileRefused { kind, refusal } => [3, kind as u8, refusal as u8, 0],
+        Fact::TvsCacheHit => [4, 0, 0, 0],
+        Fact::TvsAnswered { command } => [5, command as u8, 0, 0],
+        Fact::TvsAttemptFailed { fault } => [6, fault as u8, 0, 0],
+        Fact::TvsFailover => [7, 0, 0, 0],
+        Fact::Settled { outcome } => {
+            let [outcome, why, detail] = outcome_code(outcome);
+            [8, outcome, why, detail]
+        }
+        Fact::TransportFellBack { from, fault } => {
+            let [why, high, low] = http_code(fault);
+            [9 + 16 * from as u8, why, high, low]
+        }
+        Fact::Unexpected => [10, 0, 0, 0],
+    }
+}
+
+fn outcome_code(outcome: Outcome) -> [u8; 3] {
+    match outcome {
+        Outcome::Ready => [1, 0, 0],
+        Outcome::Stuck => [2, 0, 0],
+        Outcome::Failed(failure) => {
+            let [why, detail] = failure_code(failure);
+            [3, why, detail]
+        }
+    }
+}
+
+fn failure_code(failure: Failure) -> [u8; 2] {
+    match failure {
+        Failure::ConfigMissing => [1, 0],
+        Failure::File(refusal) => [2, refusal as u8],
+        Failure::Stale => [3, 0],
+        Failure::TimeLimit => [4, 0],
+        Failure::Transfer(TransferFault::Error(code)) => [5, code.number() as u8],
+        Failure::Transfer(TransferFault::Protocol) => [6, 0],
+        Failure::Transfer(TransferFault::Refused) => [7, 0],
+        Failure::Transfer(TransferFault::TimedOut) => [8, 0],
+        Failure::Transfer(TransferFault::TooLarge) => [9, 0],
+        Failure::TvsUnreachable => [10, 0],
+    }
+}
+
+fn http_code(fault: HttpFault) -> [u8; 3] {
+    match fault {
+        HttpFault::Connection => [1, 0, 0],
+        HttpFault::Protocol => [2, 0, 0],
+        HttpFault::Status(status) => [3, (status >> 8) as u8, status as u8],
+        HttpFault::TimedOut => [4, 0, 0],
+        HttpFault::TooLarge => [5, 0, 0],
+        HttpFault::CertificateRefused => [6, 0, 0],
+    }
+}

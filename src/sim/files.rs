@@ -1,0 +1,508 @@
+use std::sync::Arc;
+
+use crate::base::{NodeId, PhoneId, Span};
+use crate::cluster::{Contents, FileReply, PendingFile, ServedFile, SignJob, TftpService, Waiter};
+use crate::phone::{FILE_SIZE_MAX, HttpFault, Input, PROVISIONING_ROLES, Step};
+use crate::transfer::{Content, DownloadRequest, TransferFault};
+use crate::wire::tftp::{BLOCK_SIZE_DEFAULT, Options};
+
+use super::machines::Work;
+use super::session::{Event, HttpAnswer, Job, Parked, TftpEnd, Waits};
+use super::tftp::{Transfer, first_arrival};
+use super::world::World;
+
+/// What a server does with a request for a file.
+enum Answer {
+    File(Arc<[u8]>),
+    Missing,
+    /// It answers when the file is signed.
+    Later,
+}
+
+impl World {
+    pub(super) fn fetch_tftp(&mut self, phone: u32, step: Step, file: Arc<str>) {
+        self.recorder.counts.tftp_transfers += 1;
+        let profile = Arc::clone(&self.env.profile);
+        let generation = self.begin_request(phone, Waits::Tftp);
+        let now = self.now;
+        let session = self.session(phone);
+        session.step = Some(step);
+        if !std::mem::take(&mut session.fell_back) {
+            session.asked = now;
+        }
+        let patience = profile.tftp_timeout.times(u64::from(profile.tftp_tries));
+        self.watch(phone, generation, Waits::Tftp, patience);
+        let mut fates = self.fates(phone, 0);
+        let arrival = first_arrival(profile.tftp_timeout, profile.tftp_tries, now, &mut fates);
+        self.draws += fates.draws;
+        if let Some((at, lost)) = arrival {
+            self.session(phone).lost_requests = lost;
+            self.queue.push(at, Event::TftpAsked { phone, generation, file });
+        }
+    }
+
+    /// A request arrives at the server.
+    pub(super) fn on_tftp_asked(&mut self, phone: u32, generation: u32, file: Arc<str>) {
+        if !self.is_current(phone, generation) || self.session(phone).waits != Waits::Tftp {
+            return;
+        }
+        let Some(service) = self.tftp_service(phone).filter(|_| !self.is_full(phone)) else {
+            return self.ask_again(phone, generation, file);
+        };
+        self.serve.tftp_requests += 1;
+        match self.answer(&service, phone, generation, &file, false) {
+            Answer::File(file) => self.send(phone, generation, file),
+            Answer::Missing => {
+                let work = Work::tftp(&self.plan.cost, 0);
+                let node = self.node_of(phone);
+                self.work(node, work, Job::Missing { phone, generation });
+            }
+            Answer::Later => {}
+        }
+    }
+
+    /// Nobody answers a request: the phone sends it again, as often as it does.
+    fn ask_again(&mut self, phone: u32, generation: u32, file: Arc<str>) {
+        let (timeout, tries) = (self.env.profile.tftp_timeout, self.env.profile.tftp_tries);
+        let at = self.now + timeout;
+        let session = self.session(phone);
+        if session.lost_requests + 1 < tries {
+            session.lost_requests += 1;
+            self.queue.push(at, Event::TftpAsked { phone, generation, file });
+        }
+    }
+
+    /// The service of a phone's TFTP node, if it runs and its files are built.
+    fn tftp_service(&self, phone: u32) -> Option<Arc<TftpService>> {
+        let node = self.node_of(phone);
+        let service = self.cluster.tftp(node).map(Arc::clone);
+        service.filter(|_| self.machines.is_built(node, self.now))
+    }
+
+    /// Whether the serving count of a phone's TFTP node is reached.
+    fn is_full(&self, phone: u32) -> bool {
+        let limit = self.plan.cost.serving_count;
+        let node = usize::from(self.node_of(phone).0);
+        limit > 0 && self.machines.served[node] >= limit
+    }
+
+    fn answer(
+        &mut self,
+        service: &TftpService,
+        phone: u32,
+        generation: u32,
+        file: &str,
+        http: bool,
+    ) -> Answer {
+        let node = usize::from(self.node_of(phone).0);
+        self.machines.served[node] += 1;
+        self.session(phone).served = true;
+        let waiter = Waiter(self.next_waiter);
+        self.next_waiter += 1;
+        match service.request(file, waiter) {
+            FileReply::Missing => Answer::Missing,
+            FileReply::Ready(file) => Answer::File(self.whole(&file)),
+            FileReply::Pending { file, job } => {
+                self.park(waiter, Parked { phone, generation, file, http }, job);
+                Answer::Later
+            }
+        }
+    }
+
+    /// What a phone asked for is served, or is no longer wanted.
+    pub(super) fn leave_server(&mut self, phone: u32) {
+        let node = usize::from(self.node_of(phone).0);
+        if std::mem::take(&mut self.session(phone).served) {
+            self.machines.served[node] -= 1;
+        }
+    }
+
+    /// Lets a request wait for its signature, and has it made if nobody does.
+    fn park(&mut self, waiter: Waiter, parked: Parked, job: Option<SignJob>) {
+        let node = self.node_of(parked.phone);
+        self.parked.insert(waiter.0, parked);
+        if let Some(job) = job {
+            self.sign(node, Job::Sign(node, Box::new(job)));
+        }
+    }
+
+    pub(super) fn on_signed(&mut self, job: SignJob) {
+        let signed = job.run();
+        for waiter in signed.waiters {
+            let Some(parked) = self.parked.remove(&waiter.0) else { continue };
+            let Parked { phone, generation, file, http } = parked;
+            if self.is_current(phone, generation) {
+                self.serve_signed(phone, generation, file, &signed.header, http);
+            }
+        }
+    }
+
+    fn serve_signed(
+        &mut self,
+        phone: u32,
+        generation: u32,
+        file: PendingFile,
+        header: &Arc<[u8]>,
+        http: bool,
+    ) {
+        let file = self.whole(&file.with_header(Arc::clone(header)));
+        if http {
+            self.send_http(phone, generation, HttpAnswer::File(file));
+        } else {
+            self.send(phone, generation, file);
+        }
+    }
+
+    /// The whole file; one that stands for many phones is put together once and kept.
+    fn whole(&mut self, file: &ServedFile) -> Arc<[u8]> {
+        if self.cluster_contents() == Contents::OfEachPhone {
+            return file.to_bytes().into();
+        }
+        let [header, body] = file.pieces();
+        let key = (header.as_ptr().addr(), body.as_ptr().addr());
+        if let Some((_, whole)) = self.whole.get(&key) {
+            return Arc::clone(whole);
+        }
+        let whole: Arc<[u8]> = file.to_bytes().into();
+        self.env.shared.pin(&whole);
+        self.whole.insert(key, (file.clone(), Arc::clone(&whole)));
+        whole
+    }
+
+    /// The server sends a file over TFTP: its work first, then the way.
+    fn send(&mut self, phone: u32, generation: u32, file: Arc<[u8]>) {
+        if self.tftp_service(phone).is_none() {
+            // It was stopped while the file was being signed; the phone's patience will end.
+            return;
+        }
+        let blocks = self.blocks(file.len());
+        let work = Work::tftp(&self.plan.cost, blocks);
+        let node = self.node_of(phone);
+        self.work(node, work, Job::Upload { phone, generation, file });
+    }
+
+    /// Datagrams that bring a file of so many bytes.
+    fn blocks(&self, length: usize) -> u64 {
+        let asked = self.env.profile.tftp_block_size;
+        let size = asked.unwrap_or(BLOCK_SIZE_DEFAULT).max(1);
+        length as u64 / u64::from(size) + 1 + u64::from(asked.is_some())
+    }
+
+    pub(super) fn upload(&mut self, phone: u32, generation: u32, file: Arc<[u8]>) {
+        if !self.is_current(phone, generation) || self.session(phone).waits != Waits::Tftp {
+            return;
+        }
+        let site = self.plan.fleet.site_of(self.plan.seed, PhoneId(phone));
+        let (http, bytes) = (false, file.len());
+        let job = Job::Carried { phone, generation, file, http };
+        if let Err(Job::Carried { file, .. }) = self.carry(site, bytes, job) {
+            self.carried(phone, generation, file, http);
+        }
+    }
+
+    /// The rest of the way is round trips, which nobody else's transfers lengthen.
+    pub(super) fn carried(&mut self, phone: u32, generation: u32, file: Arc<[u8]>, http: bool) {
+        if !self.is_current(phone, generation) {
+            return;
+        }
+        if http {
+            return self.answer_http_now(phone, generation, HttpAnswer::File(file));
+        }
+        if self.session(phone).waits != Waits::Tftp {
+            return;
+        }
+        let profile = Arc::clone(&self.env.profile);
+        let session = &self.sessions[phone as usize];
+        let transfer = Transfer {
+            request: DownloadRequest {
+                file: Arc::from(""),
+                options: Options {
+                    block_size: profile.tftp_block_size.map(u64::from),
+                    ..Options::default()
+                },
+                size_max: FILE_SIZE_MAX,
+                timeout: profile.tftp_timeout,
+                tries: profile.tftp_tries,
+            },
+            file,
+            started: session.started,
+            lost_requests: session.lost_requests,
+            begins: self.now,
+        };
+        let step = session.step.expect("a transfer has a step");
+        let mut fates = self.fates(phone, 1);
+        let played = transfer.play(&mut fates);
+        self.draws += fates.draws;
+        (0..played.phone_again).for_each(|_| self.recorder.retry(step.into()));
+        self.serve.tftp_datagrams_out += u64::from(played.server_sent);
+        self.session(phone).waits = Waits::Transfer;
+        self.begin_transfer();
+        let outcome = if played.complete {
+            TftpEnd::File(transfer.file)
+        } else {
+            TftpEnd::Failed(TransferFault::TimedOut)
+        };
+        let check = self.phone_delay(self.plan.cost.phone_check);
+        self.queue.push(played.ended + check, Event::TftpEnded { phone, generation, outcome });
+    }
+
+    /// A TFTP service has stopped: transfers in flight get no further, and the phones notice.
+    pub(super) fn stall_transfers(&mut self, node: NodeId) {
+        let patience = self.env.profile.tftp_timeout;
+        let patience = patience.times(u64::from(self.env.profile.tftp_tries));
+        for phone in 0..self.sessions.len() as u32 {
+            let here = self.node_of(phone) == node;
+            let session = self.session(phone);
+            if here && session.waits == Waits::Transfer {
+                session.generation += 1;
+                session.waits = Waits::Tftp;
+                let generation = session.generation;
+                self.watch(phone, generation, Waits::Tftp, patience);
+            }
+        }
+    }
+
+    fn begin_transfer(&mut self) {
+        self.transfers += 1;
+        self.recorder.transfers_in_flight(self.transfers);
+    }
+
+    /// "File not found" is under way; if it is lost, the phone asks again.
+    pub(super) fn answer_missing(&mut self, phone: u32, generation: u32) {
+        if !self.is_current(phone, generation) || self.session(phone).waits != Waits::Tftp {
+            return;
+        }
+        let (timeout, tries) = (self.env.profile.tftp_timeout, self.env.profile.tftp_tries);
+        let mut fates = self.fates(phone, 1);
+        let session = &self.sessions[phone as usize];
+        let (mut at, mut asked) = (self.now, session.lost_requests);
+        let step = session.step.expect("a transfer has a step");
+        let sent = |tries: u8| session.started + timeout.times(u64::from(tries));
+        // The answer, or the next try and its answer, until one arrives.
+        let arrived = loop {
+            self.serve.tftp_datagrams_out += 1;
+            if let Some(way) = fates.datagram() {
+                break Some(at + way);
+            }
+            let next = loop {
+                asked += 1;
+                if asked >= tries {
+                    break None;
+                }
+                if let Some(way) = fates.datagram() {
+                    break Some(sent(asked) + way);
+                }
+            };
+            match next {
+                Some(again) => at = again.max(at),
+                None => break None,
+            }
+        };
+        self.draws += fates.draws;
+        // Nothing arrives: the phone's own patience ends the wait.
+        let Some(at) = arrived else { return };
+        (0..asked).for_each(|_| self.recorder.retry(step.into()));
+        self.session(phone).waits = Waits::Nothing;
+        self.begin_transfer();
+        let outcome = TftpEnd::Missing;
+        self.queue.push(at, Event::TftpEnded { phone, generation, outcome });
+    }
+
+    /// No answer to any try of a phone.
+    pub(super) fn on_tftp_silence(&mut self, phone: u32) {
+        let session = self.session(phone);
+        session.waits = Waits::Nothing;
+        let (generation, step) = (session.generation, session.step.expect("it waits for a file"));
+        let again = self.env.profile.tftp_tries.saturating_sub(1);
+        (0..again).for_each(|_| self.recorder.retry(step.into()));
+        self.begin_transfer();
+        self.on_tftp_ended(phone, generation, &TftpEnd::Failed(TransferFault::TimedOut));
+    }
+
+    pub(super) fn on_tftp_ended(&mut self, phone: u32, generation: u32, outcome: &TftpEnd) {
+        self.transfers -= 1;
+        if !self.is_current(phone, generation) {
+            return;
+        }
+        self.leave_server(phone);
+        let now = self.now;
+        let session = self.session(phone);
+        session.waits = Waits::Nothing;
+        let step = session.step.expect("a transfer has a step");
+        let asked = session.asked;
+        let ok = !matches!(outcome, TftpEnd::Failed(_));
+        self.recorder.step(step.into(), ok, asked, asked, now);
+        match outcome {
+            TftpEnd::File(file) => {
+                self.recorder.counts.tftp_bytes += file.len() as u64;
+                self.step(phone, Input::File { bytes: file });
+            }
+            TftpEnd::Missing => {
+                self.recorder.counts.tftp_not_found += 1;
+                self.step(phone, Input::FileMissing);
+            }
+            TftpEnd::Failed(fault) => {
+                self.recorder.counts.tftp_errors += 1;
+                self.step(phone, Input::FileFailed { fault: *fault });
+            }
+        }
+    }
+
+    /// Connecting takes one round trip, two more with TLS, and so does a request.
+    pub(super) fn fetch_http(&mut self, phone: u32, step: Step, file: Arc<str>, secure: bool) {
+        self.recorder.counts.http_mut(secure).requests += 1;
+        let generation = self.begin_request(phone, Waits::Http);
+        self.watch(phone, generation, Waits::Http, self.env.profile.http_timeout);
+        let listens = self.listens_to_http(phone, secure);
+        let mut fates = self.fates(phone, 0);
+        let now = self.now;
+        let session = self.session(phone);
+        (session.step, session.asked, session.fell_back) = (Some(step), now, false);
+        let connects = session.connected != Some(secure);
+        (session.secure, session.connects) = (secure, connects);
+        session.connected = listens.then_some(secure);
+        let connect = if connects { fates.connect() } else { Span::ZERO };
+        if !listens {
+            self.draws += fates.draws;
+            let answer = HttpAnswer::Refused(HttpFault::Connection);
+            let event = Event::HttpAnswered { phone, generation, answer };
+            return self.queue.push(now + connect, event);
+        }
+        self.recorder.counts.http_mut(secure).connections += u64::from(connects);
+        let mut at = now + connect;
+        if secure && connects {
+            at = (0..4).fold(at, |at, _| at + fates.segment());
+        }
+        let at = at + fates.segment();
+        self.draws += fates.draws;
+        self.queue.push(at, Event::HttpAsked { phone, generation, file });
+    }
+
+    /// Whether a phone's TFTP node answers HTTP, or HTTPS, now.
+    fn listens_to_http(&self, phone: u32, secure: bool) -> bool {
+        let ports = self.cluster.topology().node(self.node_of(phone)).ports;
+        let port = if secure { ports.https } else { ports.http };
+        port.is_some() && self.tftp_service(phone).is_some()
+    }
+
+    pub(super) fn on_http_asked(&mut self, phone: u32, generation: u32, file: &str) {
+        if !self.is_current(phone, generation) {
+            return;
+        }
+        let Some(service) = self.tftp_service(phone) else {
+            let answer = HttpAnswer::Refused(HttpFault::Connection);
+            return self.answer_http(phone, generation, answer);
+        };
+        let (secure, connects) = (self.session(phone).secure, self.session(phone).connects);
+        if secure && connects {
+            let lists = self.phones[phone as usize].lists().clone();
+            let presented = &service.signer().certificate;
+            if !self.judged.judge(&lists, PROVISIONING_ROLES, presented) {
+                self.serve.https_handshakes_failed += 1;
+                let answer = HttpAnswer::Refused(HttpFault::CertificateRefused);
+                return self.send_http(phone, generation, answer);
+            }
+            self.serve.https_handshakes_ok += 1;
+        } else if connects {
+            self.serve.http_connections += 1;
+        }
+        if secure {
+            self.serve.https_requests += 1;
+        } else {
+            self.serve.http_requests += 1;
+        }
+        if self.is_full(phone) {
+            return self.send_http(phone, generation, HttpAnswer::Busy);
+        }
+        match self.answer(&service, phone, generation, file, true) {
+            Answer::File(file) => self.send_http(phone, generation, HttpAnswer::File(file)),
+            Answer::Missing => self.send_http(phone, generation, HttpAnswer::Missing),
+            Answer::Later => {}
+        }
+    }
+
+    fn send_http(&mut self, phone: u32, generation: u32, answer: HttpAnswer) {
+        let session = &self.sessions[phone as usize];
+        let (connects, shakes) = (session.connects, session.connects && session.secure);
+        let file = matches!(answer, HttpAnswer::File(_));
+        let mut work = Work::http(&self.plan.cost, connects, file);
+        if shakes {
+            work.server = work.server + self.machines.handshake_work();
+            work.phone = work.phone + self.plan.cost.phone_handshake;
+        }
+        let node = self.node_of(phone);
+        self.work(node, work, Job::Http { phone, generation, answer });
+    }
+
+    /// The server's work on an answer is done.
+    pub(super) fn answer_http(&mut self, phone: u32, generation: u32, answer: HttpAnswer) {
+        if !self.is_current(phone, generation) {
+            return;
+        }
+        let HttpAnswer::File(file) = answer else {
+            return self.answer_http_now(phone, generation, answer);
+        };
+        let site = self.plan.fleet.site_of(self.plan.seed, PhoneId(phone));
+        let (http, bytes) = (true, file.len());
+        let job = Job::Carried { phone, generation, file, http };
+        if let Err(Job::Carried { file, .. }) = self.carry(site, bytes, job) {
+            self.answer_http_now(phone, generation, HttpAnswer::File(file));
+        }
+    }
+
+    fn answer_http_now(&mut self, phone: u32, generation: u32, answer: HttpAnswer) {
+        let mut fates = self.fates(phone, 1);
+        let at = self.now + fates.segment();
+        self.draws += fates.draws;
+        self.queue.push(at, Event::HttpAnswered { phone, generation, answer });
+    }
+
+    pub(super) fn on_http_answered(&mut self, phone: u32, generation: u32, answer: &HttpAnswer) {
+        if !self.is_current(phone, generation) || self.session(phone).waits != Waits::Http {
+            return;
+        }
+        match answer {
+            HttpAnswer::Refused(fault) => {
+                self.session(phone).connected = None;
+                self.fail_http(phone, *fault);
+            }
+            HttpAnswer::Busy => self.fail_http(phone, HttpFault::Status(503)),
+            HttpAnswer::File(file) => {
+                let secure = self.end_http(phone);
+                self.recorder.counts.http_mut(secure).bytes += file.len() as u64;
+                self.step(phone, Input::File { bytes: file });
+            }
+            HttpAnswer::Missing => {
+                let secure = self.end_http(phone);
+                self.recorder.counts.http_mut(secure).not_found += 1;
+                self.step(phone, Input::FileMissing);
+            }
+        }
+    }
+
+    pub(super) fn on_http_timeout(&mut self, phone: u32, _generation: u32) {
+        self.session(phone).connected = None;
+        self.fail_http(phone, HttpFault::TimedOut);
+    }
+
+    fn fail_http(&mut self, phone: u32, fault: HttpFault) {
+        self.leave_server(phone);
+        let session = self.session(phone);
+        (session.waits, session.fell_back) = (Waits::Nothing, true);
+        let (step, secure) = (session.step.expect("a request has a step"), session.secure);
+        self.recorder.http_failed(step.into(), secure);
+        self.step(phone, Input::HttpFailed { fault });
+    }
+
+    /// A request was answered; whether that was over HTTPS.
+    fn end_http(&mut self, phone: u32) -> bool {
+        self.leave_server(phone);
+        let now = self.now;
+        let session = self.session(phone);
+        session.waits = Waits::Nothing;
+        let (asked, secure) = (session.asked, session.secure);
+        let step = session.step.expect("a request has a step");
+        self.recorder.step(step.into(), true, asked, asked, now);
+        secure
+    }
+}

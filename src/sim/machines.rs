@@ -1,0 +1,265 @@
+use std::collections::VecDeque;
+
+use crate::base::{NodeId, Span, Time};
+use crate::cluster::{FileSignature, Topology};
+use crate::measure::CpuSeconds;
+use crate::scenario::{CostModel, Plan};
+
+use super::session::{Event, Job};
+use super::station::Station;
+use super::world::World;
+
+/// Everything that works: nodes with their cores, or the one host of all, and the links of sites
+/// whose rate is limited.
+#[derive(Debug)]
+pub(super) struct Machines {
+    stations: Vec<Station<Job>>,
+    nodes: usize,
+    shared_host: bool,
+    /// Core time of one signature and one handshake with keys of this cluster.
+    sign: Span,
+    handshake: Span,
+    /// When the files of each node are built.
+    built: Vec<Time>,
+    /// Requests in service and TVS connections by node.
+    pub(super) served: Vec<u32>,
+    pub(super) tvs_open: Vec<u32>,
+    /// Signatures and handshakes by host: made in the order of their arrival, as many at once as
+    /// there are cores. Transfers share the cores among all of them.
+    lines: Vec<[Line; 2]>,
+    cores: u32,
+    server_work: Span,
+    phone_work: Span,
+    done: Vec<Job>,
+}
+
+/// Jobs that are worked on in the order of their arrival.
+#[derive(Debug, Default)]
+struct Line {
+    active: u32,
+    waiting: VecDeque<(Span, Job)>,
+}
+
+/// The lines of a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Sign,
+    Handshake,
+}
+
+/// How much longer a private-key operation takes with RSA-4096 than with RSA-2048
+/// (`performance.md`: 318 against 2,240 a second).
+const LARGE_KEY_FACTOR: u64 = 7;
+
+impl Machines {
+    pub(super) fn new(plan: &Plan) -> Machines {
+        let (cost, nodes) = (&plan.cost, plan.topology.nodes.len());
+        let hosts = if cost.shared_host { 1 } else { nodes };
+        let mut stations: Vec<Station<Job>> =
+            (0..hosts).map(|_| Station::new(cost.cores)).collect();
+        // A link carries one stream of bits, which its transfers share.
+        stations.extend(plan.fleet.links().iter().map(|_| Station::new(1)));
+        let factor = key_factor(&plan.topology);
+        Machines {
+            stations,
+            nodes,
+            shared_host: cost.shared_host,
+            sign: Span::from_nanos(
+                cost.sign.times(factor * digest_tenths(&plan.topology)).as_nanos() / 10,
+            ),
+            handshake: cost.handshake.times(factor),
+            built: vec![Time::ZERO; nodes],
+            served: vec![0; nodes],
+            tvs_open: vec![0; nodes],
+            lines: (0..hosts).map(|_| Default::default()).collect(),
+            cores: cost.cores.max(1),
+            server_work: Span::ZERO,
+            phone_work: Span::ZERO,
+            done: Vec::new(),
+        }
+    }
+
+    /// Counts work; returns how much of it the server's host has to do.
+    fn account(&mut self, work: Work) -> Span {
+        self.server_work = self.server_work + work.server;
+        self.phone_work = self.phone_work + work.phone;
+        if self.shared_host { work.server + work.phone } else { work.server }
+    }
+
+    /// The machine on which a node's services run.
+    fn host(&self, node: NodeId) -> u16 {
+        if self.shared_host { 0 } else { u16::from(node.0) }
+    }
+
+    /// The link to a site.
+    fn link(&self, site: usize) -> u16 {
+        let hosts = if self.shared_host { 1 } else { self.nodes };
+        (hosts + site) as u16
+    }
+
+    /// The files of `node` are there at `at`.
+    pub(super) fn built(&mut self, node: NodeId, at: Time) {
+        self.built[usize::from(node.0)] = at;
+    }
+
+    /// Whether the files of `node` are there at `now`.
+    pub(super) fn is_built(&self, node: NodeId, now: Time) -> bool {
+        self.built[usize::from(node.0)] <= now
+    }
+
+    /// The storm begins: what was worked before does not count.
+    pub(super) fn begin_storm(&mut self) {
+        (self.server_work, self.phone_work) = (Span::ZERO, Span::ZERO);
+    }
+
+    /// Core time of one handshake with keys of this cluster.
+    pub(super) const fn handshake_work(&self) -> Span {
+        self.handshake
+    }
+
+    pub(super) fn cpu_seconds(&self) -> CpuSeconds {
+        CpuSeconds {
+            swarm: Some(self.phone_work.as_secs_f64()),
+            serve: Some(self.server_work.as_secs_f64()),
+        }
+    }
+}
+
+/// How much longer a signature takes than one with SHA-512, in tenths: 1.3 ms against 0.45 ms for
+/// SHA-1, which is made by another library.
+fn digest_tenths(topology: &Topology) -> u64 {
+    match topology.file_signature {
+        FileSignature::Sha1 => 29,
+        FileSignature::Sha512 => 10,
+    }
+}
+
+fn key_factor(topology: &Topology) -> u64 {
+    if topology.key_bits > 2048 { LARGE_KEY_FACTOR } else { 1 }
+}
+
+/// What a job takes: core time of the server and of the phone.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Work {
+    pub server: Span,
+    pub phone: Span,
+}
+
+impl Work {
+    /// One TFTP request with `blocks` blocks in answer, none for "file not found".
+    pub(super) fn tftp(cost: &CostModel, blocks: u64) -> Work {
+        let further = blocks.saturating_sub(1);
+        let check = if blocks > 0 { cost.phone_check } else { Span::ZERO };
+        Work {
+            server: cost.tftp_request + cost.tftp_block.times(further),
+            phone: cost.phone_block.times(blocks.max(1)) + check,
+        }
+    }
+
+    /// One HTTP request, on a new connection or not, with a file in answer or not.
+    pub(super) fn http(cost: &CostModel, connects: bool, file: bool) -> Work {
+        let connection = if connects { cost.http_connection } else { Span::ZERO };
+        let check = if file { cost.phone_check } else { Span::ZERO };
+        Work { server: cost.http_request + connection, phone: cost.phone_http + check }
+    }
+}
+
+impl World {
+    /// Lets the host of `node` work; where phones have hosts of their own, their part is a delay
+    /// that nobody shares.
+    pub(super) fn work(&mut self, node: NodeId, work: Work, job: Job) {
+        let here = self.machines.account(work);
+        self.submit(self.machines.host(node), here, job);
+    }
+
+    /// Lets the host of `node` work when those before it in its line are done.
+    fn work_in_line(&mut self, node: NodeId, work: Work, kind: Kind, job: Job) {
+        let here = self.machines.account(work);
+        let (host, cores) = (self.machines.host(node), self.machines.cores);
+        let line = &mut self.machines.lines[usize::from(host)][kind as usize];
+        if line.active >= cores {
+            return line.waiting.push_back((here, job));
+        }
+        line.active += 1;
+        self.submit(host, here, job);
+    }
+
+    /// A job of a line is done: the next one begins.
+    fn next_in_line(&mut self, node: NodeId, kind: Kind) {
+        let host = self.machines.host(node);
+        let line = &mut self.machines.lines[usize::from(host)][kind as usize];
+        match line.waiting.pop_front() {
+            Some((work, job)) => self.submit(host, work, job),
+            None => line.active -= 1,
+        }
+    }
+
+    /// One signature on `node`.
+    pub(super) fn sign(&mut self, node: NodeId, job: Job) {
+        let work = Work { server: self.machines.sign, phone: Span::ZERO };
+        self.work_in_line(node, work, Kind::Sign, job);
+    }
+
+    /// One handshake of TVS on `node`.
+    pub(super) fn handshake(&mut self, node: NodeId, job: Job) {
+        let phone = self.plan.cost.phone_handshake;
+        let work = Work { server: self.machines.handshake, phone };
+        self.work_in_line(node, work, Kind::Handshake, job);
+    }
+
+    /// How long a phone's own part of a job takes beside the server's: on a shared host it is in
+    /// the job.
+    pub(super) fn phone_delay(&self, work: Span) -> Span {
+        if self.machines.shared_host { Span::ZERO } else { work }
+    }
+
+    /// Sends `bytes` through the link of a site whose rate is limited; whether it is.
+    pub(super) fn carry(&mut self, site: usize, bytes: usize, job: Job) -> Result<(), Job> {
+        let Some(rate) = self.links[site].down else { return Err(job) };
+        let nanos = bytes as u128 * 8 * 1_000_000_000 / u128::from(rate);
+        let station = self.machines.link(site);
+        self.submit(station, Span::from_nanos(nanos as u64), job);
+        Ok(())
+    }
+
+    fn submit(&mut self, station: u16, work: Span, job: Job) {
+        if work.is_zero() {
+            return self.on_job(job);
+        }
+        let wake = self.machines.stations[usize::from(station)].submit(self.now, work, job);
+        if let Some(at) = wake {
+            self.queue.push(at, Event::StationDue { station });
+        }
+    }
+
+    pub(super) fn on_station(&mut self, station: u16) {
+        let mut done = std::mem::take(&mut self.machines.done);
+        let wake = self.machines.stations[usize::from(station)].finished(self.now, &mut done);
+        if let Some(at) = wake {
+            self.queue.push(at, Event::StationDue { station });
+        }
+        done.drain(..).for_each(|job| self.on_job(job));
+        self.machines.done = done;
+    }
+
+    fn on_job(&mut self, job: Job) {
+        match job {
+            Job::Http { phone, generation, answer } => {
+                self.answer_http(phone, generation, answer);
+            }
+            Job::Carried { phone, generation, file, http } => {
+                self.carried(phone, generation, file, http);
+            }
+            Job::Missing { phone, generation } => self.answer_missing(phone, generation),
+            Job::Sign(node, job) => {
+                self.next_in_line(node, Kind::Sign);
+                self.on_signed(*job);
+            }
+            Job::Tvs(ask) => {
+                self.next_in_line(ask.node, Kind::Handshake);
+                self.on_handshake(ask);
+            }
+            Job::Upload { phone, generation, file } => self.upload(phone, generation, file),
+        }
+    }
+}

@@ -1,0 +1,94 @@
+use crate::base::{PhoneId, Span, Time};
+use crate::cluster::{ServiceKind, Topology};
+use crate::measure::Recorder;
+use crate::phone::Outcome;
+use crate::scenario::Plan;
+
+/// At which pace the CallManager nodes send resets and accept registrations.
+#[derive(Debug)]
+pub(super) struct Pace {
+    /// Between two resets of one node, if that is limited.
+    reset_gap: Option<Span>,
+    /// Between two registrations at one node, if that step is played.
+    registration_gap: Option<Span>,
+    /// The node that resets and registers the phones of each group, as a position in `free`.
+    node_of_group: Vec<usize>,
+    group_ends: Vec<u32>,
+    reset_free: Vec<Time>,
+    registration_free: Vec<Time>,
+    /// When each phone was registered; empty if that step is not played.
+    registered: Vec<Time>,
+}
+
+impl Pace {
+    pub(super) fn new(plan: &Plan, topology: &Topology) -> Pace {
+        let gap = |rate: f64| (rate > 0.0).then(|| Span::from_nanos((1e9 / rate) as u64));
+        let registration_gap = gap(plan.cost.registrations_per_second);
+        let mut end = 0;
+        let sizes = topology.group_sizes(plan.fleet.phones).into_iter();
+        let group_ends: Vec<u32> = sizes
+            .map(|size| {
+                end += size;
+                end
+            })
+            .collect();
+        // The first member that runs CallManager; a group without one has its first member.
+        let runs = |id: &crate::base::NodeId| {
+            topology.node(*id).services.contains(&ServiceKind::CallManager)
+        };
+        let node = |group: &crate::cluster::GroupSpec| {
+            let found = group.members.iter().find(|id| runs(id)).unwrap_or(&group.members[0]);
+            usize::from(found.0)
+        };
+        let phones = if registration_gap.is_some() { plan.fleet.phones as usize } else { 0 };
+        Pace {
+            reset_gap: gap(plan.cost.resets_per_second),
+            registration_gap,
+            node_of_group: topology.groups.iter().map(node).collect(),
+            group_ends,
+            reset_free: vec![Time::ZERO; topology.nodes.len()],
+            registration_free: vec![Time::ZERO; topology.nodes.len()],
+            registered: vec![Time::NEVER; phones],
+        }
+    }
+
+    pub(super) const fn limits_resets(&self) -> bool {
+        self.reset_gap.is_some()
+    }
+
+    fn node(&self, phone: PhoneId) -> usize {
+        self.node_of_group[self.group_ends.partition_point(|&end| end <= phone.0)]
+    }
+
+    /// When the reset of a phone leaves its node that was asked for at `at`; calls come in the
+    /// order of `at`.
+    pub(super) fn reset(&mut self, phone: u32, at: Time) -> Time {
+        let Some(gap) = self.reset_gap else { return at };
+        let node = self.node(PhoneId(phone));
+        let sent = at.max(self.reset_free[node]);
+        self.reset_free[node] = sent + gap;
+        sent
+    }
+
+    /// A phone is ready at `now` and asks its node to be registered.
+    pub(super) fn ready(&mut self, phone: u32, now: Time) {
+        let Some(gap) = self.registration_gap else { return };
+        let node = self.node(PhoneId(phone));
+        let done = now.max(self.registration_free[node]) + gap;
+        self.registration_free[node] = done;
+        self.registered[phone as usize] = done;
+    }
+
+    /// When each phone that is ready at the end was registered, in order.
+    pub(super) fn registered(&self, recorder: &Recorder) -> Vec<Time> {
+        let mut times: Vec<Time> = self
+            .registered
+            .iter()
+            .zip(recorder.phones())
+            .filter(|(_, phone)| phone.outcome == Some(Outcome::Ready))
+            .map(|(&at, _)| at)
+            .collect();
+        times.sort_unstable();
+        times
+    }
+}

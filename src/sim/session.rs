@@ -1,0 +1,188 @@
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::base::{NodeId, Time};
+use crate::cluster::{PendingFile, SignJob, TvsService};
+use crate::phone::{HttpFault, Step, TrustLists, TvsFault};
+use crate::transfer::TransferFault;
+
+/// What goes on between a phone and the servers.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Session {
+    /// Counts fetches and questions, so that what belongs to an earlier one is recognised.
+    pub generation: u32,
+    pub step: Option<Step>,
+    pub waits: Waits,
+    /// When the request was sent.
+    pub started: Time,
+    /// Since when the phone waits for this file, over whichever transport.
+    pub asked: Time,
+    /// Whether HTTP was tried for this file.
+    pub fell_back: bool,
+    /// Whether the phone has an HTTP connection, and whether that is one over TLS.
+    pub connected: Option<bool>,
+    /// Whether the file is asked for over HTTPS.
+    pub secure: bool,
+    /// Whether a connection was opened for the request.
+    pub connects: bool,
+    /// Whether a place of the server's serving count is taken.
+    pub served: bool,
+    /// Requests of TFTP that were lost on their way.
+    pub lost_requests: u8,
+}
+
+/// What a phone waits for with a time-out of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Waits {
+    /// For nothing, or for something that will come.
+    #[default]
+    Nothing,
+    /// For the first answer of a TFTP server.
+    Tftp,
+    /// For an HTTP answer.
+    Http,
+    /// For TVS.
+    Tvs,
+    /// For the rest of a TFTP transfer that has begun; its end is known.
+    Transfer,
+}
+
+impl Waits {
+    /// The waits that are watched.
+    pub(super) const KINDS: [Waits; 3] = [Waits::Tftp, Waits::Http, Waits::Tvs];
+
+    /// The place of a watched wait among them.
+    pub(super) fn slot(self) -> usize {
+        Waits::KINDS.iter().position(|&kind| kind == self).expect("a watched wait")
+    }
+}
+
+/// Time-outs in the order in which they come; all of one kind are of one length.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    due: VecDeque<(Time, u32, u32)>,
+    /// Whether the driver is going to look at it.
+    armed: bool,
+}
+
+impl Watch {
+    /// A wait begins that ends at `at`; whether the driver must look then.
+    pub(super) fn add(&mut self, at: Time, phone: u32, generation: u32) -> bool {
+        self.due.push_back((at, phone, generation));
+        !std::mem::replace(&mut self.armed, true)
+    }
+
+    /// The first wait that `holds` says is still a wait, if it is over at `now`.
+    pub(super) fn expired(
+        &mut self,
+        now: Time,
+        holds: impl Fn(u32, u32) -> bool,
+    ) -> Option<(u32, u32)> {
+        while let Some(&(at, phone, generation)) = self.due.front() {
+            if !holds(phone, generation) {
+                self.due.pop_front();
+            } else if at <= now {
+                self.due.pop_front();
+                return Some((phone, generation));
+            } else {
+                return None;
+            }
+        }
+        None
+    }
+
+    /// The driver has looked: when it must look again, if it must.
+    pub(super) fn rest(&mut self) -> Option<Time> {
+        self.armed = !self.due.is_empty();
+        self.due.front().map(|due| due.0)
+    }
+}
+
+/// A request that waits for its signature.
+#[derive(Debug)]
+pub(super) struct Parked {
+    pub phone: u32,
+    pub generation: u32,
+    pub file: PendingFile,
+    pub http: bool,
+}
+
+/// A question to TVS on its way.
+#[derive(Debug)]
+pub(super) struct Ask {
+    pub node: NodeId,
+    pub phone: u32,
+    pub generation: u32,
+    pub token: u32,
+    pub request: Vec<u8>,
+    pub lists: TrustLists,
+    /// Who answers: the service that ran when the handshake began.
+    pub service: Option<Arc<TvsService>>,
+}
+
+/// What comes of an HTTP request.
+#[derive(Clone, Debug)]
+pub(super) enum HttpAnswer {
+    File(Arc<[u8]>),
+    Missing,
+    Busy,
+    /// Nobody listens, or the phone does not trust who does.
+    Refused(HttpFault),
+}
+
+/// What happens in virtual time.
+#[derive(Debug)]
+pub(super) enum Event {
+    Boot { phone: u32 },
+    HttpAnswered { phone: u32, generation: u32, answer: HttpAnswer },
+    HttpAsked { phone: u32, generation: u32, file: Arc<str> },
+    Operator,
+    StationDue { station: u16 },
+    TftpAsked { phone: u32, generation: u32, file: Arc<str> },
+    TftpEnded { phone: u32, generation: u32, outcome: TftpEnd },
+    Timer { phone: u32, token: u32 },
+    TvsAnswered { phone: u32, generation: u32, token: u32, bytes: Vec<u8> },
+    TvsArrived(Box<Ask>),
+    TvsFailed { phone: u32, generation: u32, token: u32, fault: TvsFault },
+    TvsPresented(Box<Ask>),
+    WatchDue { kind: u8 },
+}
+
+/// How a TFTP transfer ended for the phone.
+#[derive(Clone, Debug)]
+pub(super) enum TftpEnd {
+    File(Arc<[u8]>),
+    Missing,
+    Failed(TransferFault),
+}
+
+/// What a machine works on, and what follows when it is done.
+#[derive(Debug)]
+pub(super) enum Job {
+    /// Answer over HTTP.
+    Http {
+        phone: u32,
+        generation: u32,
+        answer: HttpAnswer,
+    },
+    /// A site's link has carried a file that the server has sent.
+    Carried {
+        phone: u32,
+        generation: u32,
+        file: Arc<[u8]>,
+        http: bool,
+    },
+    /// "File not found" over TFTP.
+    Missing {
+        phone: u32,
+        generation: u32,
+    },
+    Sign(NodeId, Box<SignJob>),
+    Tvs(Box<Ask>),
+    /// A file over TFTP.
+    Upload {
+        phone: u32,
+        generation: u32,
+        file: Arc<[u8]>,
+    },
+}

@@ -1,0 +1,174 @@
+//! Virtual time as a user types it: run directory, replay, variants, limits, calibration and
+//! comparison.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+const REGEN: &str = "scenarios/callmanager-regen.toml";
+
+struct Ended {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+fn run(words: &[&str]) -> Ended {
+    let output = Command::new(env!("CARGO_BIN_EXE_resetstorm"))
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args(words)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    Ended {
+        code: output.status.code().unwrap(),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// `sim` of S-01 with 60 phones into `out`; gives the path of its directory.
+fn sim(out: &Path, more: &[&str]) -> (Ended, String) {
+    let folder = out.to_str().unwrap();
+    let words = ["sim", REGEN, "--phones", "60", "--out", folder];
+    let ended = run(&[&words[..], more].concat());
+    let latest = fs::canonicalize(out.join("latest")).unwrap();
+    (ended, latest.to_str().unwrap().to_owned())
+}
+
+fn json(path: &str) -> Value {
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+#[test]
+fn a_run_in_virtual_time_leaves_the_same_directory_as_a_live_one() {
+    let out = tempfile::tempdir().unwrap();
+    let (ended, path) = sim(out.path(), &["--check-determinism"]);
+    assert_eq!(ended.code, 0, "{}\n{}", ended.out, ended.err);
+    for text in ["60 ready (config in force), 0 stuck", "digest", "guesses", "deterministic: "] {
+        assert!(ended.out.contains(text), "{text}\n{}", ended.out);
+    }
+    let (summary, manifest) =
+        (json(&format!("{path}/summary.json")), json(&format!("{path}/run.json")));
+    assert_eq!((&summary["mode"], &manifest["mode"]), (&"sim".into(), &"sim".into()));
+    assert_eq!((&manifest["state"], &manifest["exit_code"]), (&"finished".into(), &0.into()));
+    assert_eq!(summary["sim"]["draws"], 60);
+    assert!(summary["sim"]["events_per_s"].as_f64() > Some(0.0));
+    assert!(summary["sim"]["bytes_per_phone"].as_f64() > Some(0.0));
+    let metrics = fs::read_to_string(format!("{path}/metrics.prom")).unwrap();
+    assert!(metrics.ends_with("# EOF\n") && metrics.contains("# TYPE resetstorm_boots counter\n"));
+    let ready: Vec<&str> = metrics
+        .lines()
+        .filter(|line| line.starts_with("resetstorm_phones{state=\"ready\"}"))
+        .collect();
+    assert!(ready.len() > 20, "one a second: {ready:?}");
+    assert!(ready.last().unwrap().split(' ').nth(1) == Some("60"), "{ready:?}");
+}
+
+#[test]
+fn a_run_is_replayed_to_its_digest_and_a_changed_one_is_not() {
+    let out = tempfile::tempdir().unwrap();
+    let (_, path) = sim(out.path(), &[]);
+    let same = run(&["replay", &path]);
+    assert_eq!(same.code, 0, "{}", same.err);
+    assert!(same.out.starts_with("same: digest "), "{}", same.out);
+    let scenario = format!("{path}/scenario.toml");
+    let text = fs::read_to_string(&scenario).unwrap();
+    fs::write(&scenario, text.replace("seed = 42", "seed = 43")).unwrap();
+    let other = run(&["replay", &path]);
+    assert_eq!((other.code, &other.out[..8]), (1, "differs:"));
+    let nothing = run(&["replay", "no-such-run"]);
+    assert_eq!(nothing.code, 2);
+    assert!(nothing.err.contains("help:"), "{}", nothing.err);
+}
+
+#[test]
+fn guesses_are_halved_and_doubled_on_demand() {
+    let out = tempfile::tempdir().unwrap();
+    let (ended, _) = sim(out.path(), &["--sensitivity"]);
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    assert!(ended.out.contains("guess phone.tvs-timeout = 10s: 5s: the same"), "{}", ended.out);
+}
+
+#[test]
+fn variants_are_ranked_and_written_as_csv() {
+    let out = tempfile::tempdir().unwrap();
+    let csv = out.path().join("grid.csv");
+    let words = [
+        "whatif",
+        "scenarios/storm-all-at-once.toml",
+        "--phones",
+        "80",
+        "--vary",
+        "cluster.cost.cores=1,4",
+        "--vary",
+        "cluster.sign-cache=off,prewarm",
+        "--csv",
+        csv.to_str().unwrap(),
+    ];
+    let ended = run(&words);
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    let lines: Vec<&str> = ended.out.lines().collect();
+    assert_eq!(lines.len(), 5, "{}", ended.out);
+    let first = |line: &str| line.split_whitespace().take(2).map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(first(lines[1]), ["4", "prewarm"], "{}", ended.out);
+    assert_eq!(first(lines[4]), ["1", "off"], "{}", ended.out);
+    let csv = fs::read_to_string(csv).unwrap();
+    assert!(csv.starts_with("cluster.cost.cores,cluster.sign-cache,verdict,ready,"), "{csv}");
+    assert_eq!(csv.lines().count(), 5);
+    let wrong = run(&["whatif", REGEN, "--vary", "cluster.sign-cash=off"]);
+    assert_eq!(wrong.code, 2, "{}", wrong.out);
+}
+
+#[test]
+fn the_limit_lies_where_the_conditions_break() {
+    let words = ["limit", "scenarios/storm-all-at-once.toml", "--phones", "100", "--key"];
+    let pace = ["cluster.cost.handshake", "--from", "1ms", "--to", "100ms"];
+    let slo = ["--slo", "fleet_ready.p99 <= 1s", "--set", "cluster.cost.cores=1"];
+    let ended = run(&[&words[..], &pace, &slo].concat());
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    // 100 handshakes and 90 ms of the rest on one core within a second: about 9 ms each.
+    let line = ended.out.lines().last().unwrap();
+    let micros: f64 = line
+        .split_once(" = ")
+        .and_then(|(_, rest)| rest.split_once("us keeps"))
+        .map(|(number, _)| number.parse().unwrap())
+        .unwrap_or_else(|| panic!("{line}"));
+    assert!((6_500.0..10_000.0).contains(&micros), "{line}");
+}
+
+#[test]
+fn a_live_run_calibrates_and_is_compared() {
+    let out = tempfile::tempdir().unwrap();
+    let folder = out.path().to_str().unwrap();
+    let ports = "cluster.node.pub.ports={ tftp = 0, tvs = 0, capf = 0 }";
+    let quick = "event.3.reset-phones.spread=2s";
+    let words = ["run", REGEN, "--phones", "60", "--set", ports, "--set", quick, "--out", folder];
+    let live = run(&words);
+    assert_eq!(live.code, 0, "{}", live.err);
+    let live = fs::canonicalize(out.path().join("latest")).unwrap();
+    let live = live.to_str().unwrap();
+    let calibrated = run(&["calibrate", live]);
+    assert_eq!(calibrated.code, 0, "{}", calibrated.err);
+    let calibration = format!("{live}/calibration.toml");
+    assert!(calibrated.out.contains("# sign: "), "{}", calibrated.out);
+    let (ended, path) =
+        sim(out.path(), &["--set", ports, "--set", quick, "--calibration", &calibration]);
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    assert!(
+        fs::read_to_string(format!("{path}/scenario.toml")).unwrap().contains("shared-host = true")
+    );
+    // Times of so short a run on a busy host are nobody's; the counts are.
+    let compared = run(&["diff", live, &path, "--tolerance", "10000"]);
+    assert_eq!(compared.code, 0, "{}\n{}", compared.out, compared.err);
+    assert!(compared.out.contains("live") && compared.out.contains("fleet_ready_s.p99"));
+    let refused = run(&["replay", live]);
+    assert_eq!(refused.code, 2, "live runs have no digest");
+    let sim_is_not_live = run(&["calibrate", &path]);
+    assert_eq!(sim_is_not_live.code, 2, "{}", sim_is_not_live.out);
+    let (_, other) = sim(out.path(), &["--seed", "7"]);
+    assert_eq!(run(&["diff", live, &other]).code, 2);
+    assert_eq!(run(&["diff", live, &other, "--anyway", "--tolerance", "10000"]).code, 0);
+}

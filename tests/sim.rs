@@ -1,0 +1,193 @@
+//! Virtual time: the same digest again and again, what stands for many phones changes nothing, and
+//! what links, limits and paces do.
+
+use std::path::Path;
+
+use resetstorm::cluster::Contents;
+use resetstorm::measure::{Summary, known_paths};
+use resetstorm::scenario::{Plan, load};
+use resetstorm::sim::{SimOptions, SimRun, World};
+
+fn plan(name: &str, overrides: &[&str]) -> Plan {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios").join(name);
+    let text = std::fs::read_to_string(&path).unwrap();
+    let overrides: Vec<String> = overrides.iter().map(|&text| text.to_owned()).collect();
+    load(&path, &text, &overrides, &known_paths()).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn run(plan: &Plan) -> SimRun {
+    World::new(plan, SimOptions::default()).run()
+}
+
+fn summary(name: &str, overrides: &[&str]) -> Summary {
+    let plan = plan(name, overrides);
+    run(&plan).summary(&plan)
+}
+
+/// Name, the first half of the digest and the number of draws of each shipped scenario with 300 phones.
+/// A change here is a change of behaviour: say in the commit which one.
+const GOLDEN: [(&str, &str, u64); 11] = [
+    ("callmanager-and-tvs.toml", "2ca511114be1f085776568bfb527978f", 300),
+    ("callmanager-regen.toml", "aa2e36c694a3d18b073593d3a7cf51c0", 300),
+    ("https-provisioning.toml", "", 600),
+    ("mixed-fleet.toml", "1a0c48444a3769414a5744b4432ce5c8", 600),
+    ("rename-all-three.toml", "3010d2a12c0df043b37be2e069e5e153", 300),
+    ("rename-one-of-three.toml", "cd96bee814ecd57e4970a4fee84c546f", 300),
+    ("sign-cache.toml", "4b3c501d362ca45c8ef4261e792e058d", 300),
+    ("single-member-group.toml", "253743842912761f4857d6b67134bab4", 300),
+    ("storm-all-at-once.toml", "c452007bd1e242bb98294d9ab8778500", 300),
+    ("tvs-regen.toml", "c991e71cb04aef7b14b3c8193e3f2849", 300),
+    ("whole-cluster.toml", "", 300),
+];
+
+#[test]
+fn the_digests_of_the_shipped_scenarios_stay() {
+    let seen: Vec<(&str, String, u64)> = GOLDEN
+        .iter()
+        .map(|&(name, _, _)| {
+            let run = run(&plan(name, &["fleet.phones=300"]));
+            (name, run.digest_hex()[..32].to_owned(), run.draws)
+        })
+        .collect();
+    let expected: Vec<(&str, String, u64)> =
+        GOLDEN.iter().map(|&(name, digest, draws)| (name, digest.to_owned(), draws)).collect();
+    assert_eq!(seen, expected);
+}
+
+#[test]
+fn one_configuration_for_many_changes_no_fact_and_no_count() {
+    for (name, _, _) in GOLDEN {
+        let plan = plan(name, &["fleet.phones=120", "fleet.models={8841=0.5,7962=0.5}"]);
+        let of_each = SimOptions { contents: Contents::OfEachPhone, ..SimOptions::default() };
+        let (one, each) = (run(&plan), World::new(&plan, of_each).run());
+        assert_eq!((one.digest, one.draws, one.events), (each.digest, each.draws, each.events));
+        let (one, each) = (one.summary(&plan).to_json(), each.summary(&plan).to_json());
+        assert_eq!(one, each, "{name}");
+    }
+}
+
+#[test]
+fn one_more_draw_for_one_phone_moves_no_other_phone() {
+    // Another fleet around the first 100 phones: their own times stay what they were.
+    let jitter =
+        "fleet.site=[{name=\"wan\",share=1.0,link={rtt=\"38ms\",jitter=\"9ms\",loss=\"1%\"}}]";
+    let free =
+        "cluster.cost={ tftp-request=\"0s\", tftp-block=\"0s\", sign=\"0s\", handshake=\"0s\" }";
+    let times = |phones: &str| {
+        let run = run(&plan("callmanager-regen.toml", &[phones, jitter, free, "slo=[]"]));
+        run.recorder.phones()[..100].iter().map(|phone| phone.ready).collect::<Vec<_>>()
+    };
+    assert_eq!(times("fleet.phones=100"), times("fleet.phones=250"));
+}
+
+#[test]
+fn threads_beside_it_change_nothing() {
+    let plan = plan("mixed-fleet.toml", &["fleet.phones=200"]);
+    let alone = run(&plan).digest;
+    let digests: Vec<_> = std::thread::scope(|scope| {
+        let worlds: Vec<_> = (0..4).map(|_| scope.spawn(|| run(&plan).digest)).collect();
+        worlds.into_iter().map(|world| world.join().unwrap()).collect()
+    });
+    assert!(digests.iter().all(|digest| *digest == alone));
+}
+
+#[test]
+fn a_long_way_makes_boots_long_and_changes_no_count() {
+    let far = "fleet.site=[{name=\"wan\",share=1.0,link={rtt=\"80ms\"}}]";
+    let near = summary("callmanager-regen.toml", &["fleet.phones=100"]);
+    let far = summary("callmanager-regen.toml", &["fleet.phones=100", far]);
+    assert_eq!(far.verdict, "pass");
+    let median = |summary: &Summary| summary.boot_time_s.p50.unwrap();
+    // CTL, 6 blocks of the list, 3 round trips to TVS, 15 blocks of the configuration.
+    assert!(median(&far) > 1.6 && median(&near) < 0.1, "{} {}", median(&far), median(&near));
+    assert_eq!(far.trust.lists.accepted_by_tvs, near.trust.lists.accepted_by_tvs);
+}
+
+#[test]
+fn lost_datagrams_are_sent_again_and_nobody_is_lost() {
+    let lossy =
+        "fleet.site=[{name=\"wan\",share=1.0,link={rtt=\"20ms\",jitter=\"4ms\",loss=\"1%\"}}]";
+    for name in ["callmanager-regen.toml", "mixed-fleet.toml"] {
+        let summary = summary(name, &["fleet.phones=400", lossy, "phone.transport=model"]);
+        assert_eq!((summary.phones.ready, summary.phones.failed), (400, 0), "{name}");
+        assert!(summary.tftp.retransmits > 0, "{name}: {:?}", summary.tftp);
+    }
+}
+
+#[test]
+fn a_slow_link_is_shared_by_its_phones() {
+    let slow = "fleet.site=[{name=\"wan\",share=1.0,link={rtt=\"20ms\",down=\"1Mbit/s\"}}]";
+    let summary = summary("storm-all-at-once.toml", &["fleet.phones=100", slow]);
+    assert_eq!(summary.phones.ready, 100);
+    // 100 lists and configurations of about 11 kB are 9 Mbit.
+    let last = summary.fleet_ready_s.last.unwrap();
+    assert!((7.0..14.0).contains(&last), "{last}");
+}
+
+#[test]
+fn a_full_server_answers_503_and_drops_datagrams() {
+    let full = "cluster.cost.serving-count=3";
+    let http = ["fleet.phones=60", "phone.transport=http", full, "slo=[]", "seed=3"];
+    let storm = ["event.3.reset-phones.spread=0s"];
+    let summary_http = summary("mixed-fleet.toml", &[&http[..], &storm].concat());
+    assert!(summary_http.http.errors > 0 && summary_http.http.fallbacks > 0);
+    let tftp = ["fleet.phones=60", full, "slo=[]"];
+    let dropped = summary("storm-all-at-once.toml", &tftp);
+    assert!(dropped.tftp.retransmits > 60, "{:?}", dropped.tftp);
+    assert_eq!(dropped.phones.ready + dropped.phones.failed, 60);
+}
+
+#[test]
+fn resets_leave_at_the_pace_of_the_node_and_registrations_follow_it() {
+    let paced = ["fleet.phones=200", "cluster.cost.resets-per-second=20.0"];
+    let summary_paced = summary("storm-all-at-once.toml", &paced);
+    let last = summary_paced.fleet_ready_s.last.unwrap();
+    assert!((9.9..11.0).contains(&last), "{last}");
+    let step = ["fleet.phones=200", "cluster.cost.registrations-per-second=10.0"];
+    let registered = summary("storm-all-at-once.toml", &step);
+    assert_eq!(registered.phones.ready, 200);
+    let facts = registered.sim.unwrap();
+    let last = facts.registered_s.last.unwrap();
+    assert!((19.9..21.0).contains(&last), "{last}");
+    assert!(facts.guesses.iter().any(|guess| guess.contains("registrations-per-second = 10")));
+}
+
+#[test]
+fn files_that_are_not_built_yet_are_waited_for() {
+    let build = ["fleet.phones=50", "cluster.cost.build-time=6s"];
+    let summary = summary("storm-all-at-once.toml", &build);
+    assert_eq!(summary.phones.ready, 50);
+    assert!(summary.tftp.retransmits >= 100, "two tries of each: {:?}", summary.tftp);
+    assert!(summary.fleet_ready_s.p50.unwrap() >= 6.0);
+}
+
+#[test]
+fn a_machine_with_less_cores_is_later_by_its_work() {
+    let costs = |cores: u32| format!("cluster.cost={{ cores={cores}, handshake=\"100ms\" }}");
+    let last = |cores: u32| {
+        let overrides = ["fleet.phones=200".to_owned(), costs(cores)];
+        let overrides: Vec<&str> = overrides.iter().map(String::as_str).collect();
+        let summary = summary("storm-all-at-once.toml", &overrides);
+        assert_eq!(summary.phones.ready, 200);
+        summary.fleet_ready_s.last.unwrap()
+    };
+    // 200 handshakes of 100 ms on 4 and on 8 cores; nobody's 10 s are over.
+    let (four, eight) = (last(4), last(8));
+    assert!((4.9..5.6).contains(&four) && (2.4..2.9).contains(&eight), "{four} {eight}");
+}
+
+#[test]
+fn a_server_that_stops_in_the_middle_leaves_nobody_waiting_for_ever() {
+    let text = std::fs::read_to_string("scenarios/storm-all-at-once.toml").unwrap();
+    let stop = "[[event]]\nafter = \"previous\"\ndelay = \"40ms\"\n\
+                stop = { service = \"tftp\", node = \"pub\", for = \"3s\" }\n[[slo]]";
+    let scenario = text.replacen("[[slo]]", stop, 1);
+    let link = "fleet.site=[{name=\"wan\",share=1.0,link={rtt=\"10ms\",jitter=\"5ms\"}}]";
+    let overrides = ["fleet.phones=100".to_owned(), "slo=[]".to_owned(), link.to_owned()];
+    let plan = load(Path::new("x.toml"), &scenario, &overrides, &known_paths()).unwrap();
+    let run = run(&plan);
+    let summary = run.summary(&plan);
+    assert_eq!(summary.phones.ready + summary.phones.failed, 100);
+    assert!(summary.phones.failed > 0, "transfers in flight were cut off");
+    assert_eq!(run.recorder.counts.unexpected, 0);
+}

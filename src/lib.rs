@@ -1,10 +1,11 @@
 //! resetstorm rehearses the reset storm of a Cisco Unified Communications Manager cluster.
 //!
 //! The house has floors; imports go down only (`ARCHITECTURE.md`):
-//! `cli` → `report` → `live` → `serve`, `swarm`, `sim` → `net` → `measure` → `scenario` →
+//! `cli` → `report` → `live`, `capacity` → `serve`, `swarm`, `sim` → `net` → `measure` → `scenario` →
 //! `cluster`, `phone` → `transfer` → `crypto` → `wire` → `base`.
 
 pub mod base;
+pub mod capacity;
 pub mod cli;
 pub mod cluster;
 pub mod crypto;

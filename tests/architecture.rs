@@ -17,7 +17,7 @@ const FLOORS: [&[&str]; 13] = [
     &["net"],
     &["serve", "sim", "swarm"],
     &["report", "toolbox"],
-    &["calibrate", "live"],
+    &["calibrate", "capacity", "live"],
     &["cli"],
 ];
 
@@ -33,12 +33,12 @@ const PLACES: [(&[&str], &[&str], &str); 6] = [
     ),
     (
         &["TcpListener", "TcpStream", "UdpSocket", "socket2::", "nix::sys::socket"],
-        &["net", "serve", "swarm", "live", "toolbox", "cli"],
+        &["net", "serve", "swarm", "live", "capacity", "toolbox", "cli"],
         "sockets belong to the live floors",
     ),
     (
         &["tokio::", "tokio_rustls::"],
-        &["net", "serve", "swarm", "live", "toolbox", "cli"],
+        &["net", "serve", "swarm", "live", "capacity", "toolbox", "cli"],
         "tokio belongs to the live floors",
     ),
     (

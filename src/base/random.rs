@@ -15,6 +15,8 @@ pub enum Purpose {
     Model = 4,
     /// Keys that the bank of test keys no longer holds (owner: the cluster).
     Key = 5,
+    /// Names, questions and planned starts of a capacity measurement (owner: a request or a worker).
+    Load = 16,
 }
 
 /// A deterministic source of random numbers that nobody shares.

@@ -3,10 +3,12 @@
 //! Each worker owns a [`Recorder`] and nothing else counts. No I/O, no clock; used by `sim`,
 //! `swarm` and everything above.
 
+mod load;
 mod prometheus;
 mod recorder;
 mod summary;
 
+pub use load::{Ended, LoadFault, LoadRecorder};
 pub use prometheus::{RunInfo, encode};
 pub use recorder::{Counts, GeneratorLag, PhoneRecord, Recorder, StepKind, Tallies};
 pub use summary::{

@@ -4,7 +4,9 @@
 
 pub mod args;
 mod assemble;
+mod capacity;
 mod check;
+mod doctor;
 mod exit;
 mod files;
 mod inspect;
@@ -37,6 +39,8 @@ enum Command {
     Check(check::CheckArgs),
     Run(run::RunArgs),
     Serve(serve::ServeArgs),
+    Capacity(Box<capacity::CapacityArgs>),
+    Doctor(doctor::DoctorArgs),
     Inspect(inspect::InspectArgs),
     Show(show::ShowArgs),
     Make(make::MakeArgs),
@@ -56,6 +60,8 @@ pub fn main() -> std::process::ExitCode {
         Command::Check(args) => check::check(args, &cli.global),
         Command::Run(args) => run::run(args, &cli.global),
         Command::Serve(args) => serve::serve(args, &cli.global),
+        Command::Capacity(args) => capacity::run(args, &cli.global),
+        Command::Doctor(args) => doctor::run(args, &cli.global),
         Command::Inspect(args) => inspect::run(args, cli.global.format),
         Command::Show(args) => show::run(args),
         Command::Make(args) => make::run(args),

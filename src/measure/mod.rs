@@ -3,11 +3,16 @@
 //! Each worker owns a [`Recorder`] and nothing else counts. No I/O, no clock; used by `sim`,
 //! `swarm` and everything above.
 
+mod capacity;
 mod load;
 mod prometheus;
 mod recorder;
 mod summary;
 
+pub use capacity::{
+    Capacity, CapacitySummary, Confidence, GeneratorFacts, LimitFacts, LoadFacts, LoadPercentiles,
+    LoadStep, WrongAnswers,
+};
 pub use load::{Ended, LoadFault, LoadRecorder};
 pub use prometheus::{RunInfo, encode};
 pub use recorder::{Counts, GeneratorLag, PhoneRecord, Recorder, StepKind, Tallies};

@@ -5,9 +5,13 @@
 //! write files; knows no socket. Only `cli` imports it.
 
 mod budget;
+mod capacity;
+mod comparison;
 mod run_dir;
 mod text;
 
 pub use budget::{Budget, GroupBudget, Lookups, ModelBudget, NodeBudget, Requests, Wave};
+pub use capacity::{capacity_exit_code, capacity_step, capacity_text};
+pub use comparison::{ComparisonError, compare_capacity};
 pub use run_dir::{ReportError, RunDir};
 pub use text::{LiveLine, exit_code, text};

@@ -19,6 +19,9 @@ pub struct Limits {
 pub const DRIFT_MAX: f64 = 0.03;
 /// Growth of less than this over the whole level is noise (choice).
 const RISE_MIN_S: f64 = 0.01;
+/// Answers while the load lasts, as a part of those that were due, below which a server has not
+/// kept up (choice): even if its response times did not grow evenly.
+const KEPT_UP_MIN: f64 = 0.9;
 /// Share of CPU above which a thread of the generator is its own limit (choice).
 const CPU_MAX: f64 = 0.9;
 /// Share of planned starts that may not begin before the generator is suspected (choice).
@@ -95,7 +98,8 @@ fn broken(recorder: &LoadRecorder, limits: &Limits, around: &Circumstances) -> O
     if drift > DRIFT_MAX && drift * recorder.length().as_secs_f64() > RISE_MIN_S {
         return Some(format!("falls behind by {:.1} %", 100.0 * drift / (1.0 + drift)));
     }
-    None
+    let kept_up = recorder.kept_up().unwrap_or(1.0);
+    (kept_up < KEPT_UP_MIN).then(|| format!("answered {:.0} % in time", kept_up * 100.0))
 }
 
 /// Why the generator itself may be the limit.
@@ -197,6 +201,14 @@ mod tests {
         assert_eq!((seen, &*why), (Seen::Broken, "falls behind by 4.8 %"));
         let nothing = LoadRecorder::new(at(0), at(2_000));
         assert_eq!(judged(&nothing, &quiet()).0, Seen::Broken);
+    }
+
+    #[test]
+    fn a_server_that_stands_still_in_the_middle_has_not_kept_up() {
+        // Slow in the middle, at the end as at the beginning: the medians of the ends are equal.
+        let hump = |at: u64| if at.is_multiple_of(2) { 20 } else { 450 };
+        let (seen, why) = judged(&level(hump, |_| None), &quiet());
+        assert_eq!((seen, &*why), (Seen::Broken, "answered 88 % in time"));
     }
 
     #[test]

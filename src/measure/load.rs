@@ -251,6 +251,19 @@ impl LoadRecorder {
         Some((median(last) - median(first)) / (self.length().as_secs_f64() * 2.0 / 3.0))
     }
 
+    /// Answers, good or not, that came while the load lasted, as a part of those that a server
+    /// gives that goes on as it began. `None` without samples at the beginning.
+    pub fn kept_up(&self) -> Option<f64> {
+        let first = &self.first_third_us;
+        let length_s = self.length().as_secs_f64();
+        if first.is_empty() || length_s <= 0.0 {
+            return None;
+        }
+        let under_way = (first.value_at_quantile(0.5) as f64 / 1e6 / length_s).min(0.9);
+        let expected = self.planned as f64 * (1.0 - under_way);
+        Some((self.ok_in_time + self.failed()) as f64 / expected.max(1.0))
+    }
+
     /// Response time in seconds at `quantile` (0 to 1), `None` without samples.
     pub fn response_s(&self, quantile: f64) -> Option<f64> {
         let response = &self.response_us;
@@ -339,8 +352,11 @@ mod tests {
         }
         let drift = recorder.drift().unwrap();
         assert!((drift - 0.25).abs() < 0.01, "{drift}");
-        let kept_up = recorder.ok_in_time as f64 / recorder.ok as f64;
-        assert!((kept_up - 0.8).abs() < 0.01, "{kept_up}");
+        let in_time = recorder.ok_in_time as f64 / recorder.ok as f64;
+        assert!((in_time - 0.8).abs() < 0.01, "{in_time}");
+        recorder.planned = 300;
+        let kept_up = recorder.kept_up().unwrap();
+        assert!((0.8..0.95).contains(&kept_up), "{kept_up}");
     }
 
     #[test]

@@ -65,7 +65,7 @@ fn summary(out: &Path, text: &str) -> Value {
 
 fn command(folder: &TempDir, server: &Planted, more: &[&str]) -> Command {
     let names = folder.path().join("names");
-    std::fs::write(&names, server.names().join("\n")).unwrap();
+    std::fs::write(&names, planted::names().join("\n")).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_resetstorm"));
     command.arg("capacity").args(server.flags()).arg("--out").arg(folder.path());
     if server.needs_names() {
@@ -92,10 +92,9 @@ fn finds(server: &Planted, planted: f64) -> Result<f64, String> {
 
 /// Nine of ten runs are right, so that one of two is allowed to be wrong here.
 fn finds_in_two_runs(server: &Planted, planted: f64) {
-    if let Err(first) = finds(server, planted) {
-        if let Err(second) = finds(server, planted) {
-            panic!("{first}\n{second}");
-        }
+    let Err(first) = finds(server, planted) else { return };
+    if let Err(second) = finds(server, planted) {
+        panic!("{first}\n{second}");
     }
 }
 
@@ -153,7 +152,7 @@ fn a_wrong_answer_in_one_of_a_thousand_is_found_and_named() {
     assert_eq!(summary["verdict"], "carried", "two of two thousand are no overload");
     assert!((1..=3).contains(&summary["wrong"]["count"].as_u64().unwrap()), "{summary:#}");
     let words = summary["wrong"]["examples"][0].as_str().unwrap();
-    let named = server.names().iter().any(|name| words.starts_with(&format!("{name}: SHA-256 ")));
+    let named = planted::names().iter().any(|name| words.starts_with(&format!("{name}: SHA-256 ")));
     assert!(named, "{words}");
 }
 
@@ -161,6 +160,7 @@ fn a_wrong_answer_in_one_of_a_thousand_is_found_and_named() {
 fn unknown_names_are_asked_for_in_their_share_and_each_phone_has_its_address() {
     let server = Planted::http(Behaviour::default());
     let mix = ["--mix", "known=0.75,unknown=0.25", "--rate", "400", "--hold", "2s"];
+    let mix = [&mix[..], &["--percentile", "95%"]].concat();
     let run = measure(&server, &mix);
     assert_eq!(run.code(), Some(0), "{}", run.text());
     let seen = server.seen();

@@ -10,7 +10,7 @@ use crate::net::Clock;
 
 use super::engine::{self, Command, EngineSpec, Gauge, Learning, Order, Source, Target};
 use super::guard::Sample;
-use super::schedule::Offer;
+use super::schedule::{Arrival, Offer, Shape};
 use super::workload::Op;
 
 /// All threads of the generator.
@@ -74,7 +74,7 @@ impl Generator {
         let order = Order { from, places: order.places.min(self.places), ..order.clone() };
         let part = |engine: &mpsc::UnboundedSender<Command>| {
             let (done, part) = oneshot::channel();
-            self.tell(engine, Command::Load(order.clone(), done));
+            tell(engine, Command::Load(order.clone(), done));
             part
         };
         Running {
@@ -87,33 +87,39 @@ impl Generator {
 
     /// Stops what is offered.
     pub fn cut(&self) {
-        self.engines.iter().for_each(|engine| self.tell(engine, Command::Cut));
+        self.engines.iter().for_each(|engine| tell(engine, Command::Cut));
     }
 
     /// Sends this request several times a second from now on, or nothing more; only the first
     /// thread does it.
     pub fn probe(&self, op: Option<Arc<Op>>) {
         if let Some(engine) = self.engines.first() {
-            self.tell(engine, Command::Probe(op));
+            tell(engine, Command::Probe(op));
         }
     }
 
-    /// Asks each request once, a few at a time, and gives what came in the order of `ops`.
-    pub async fn learn(&self, ops: Vec<Op>, drain: Span) -> Vec<Learning> {
-        /// Requests in flight while right answers are learnt: no load worth the name.
-        const PLACES: usize = 4;
-        let count = ops.len() as u64;
+    /// Asks each request once at a gentle rate, and gives what came in the order of `ops`.
+    pub async fn learn(&self, ops: Vec<Op>, patience: Span) -> Vec<Learning> {
+        /// Requests per second while right answers are learnt: no load worth the name (choice).
+        const PER_S: f64 = 100.0;
+        /// Longest time of a large list, which is asked for faster (choice).
+        const LENGTH_MAX_S: f64 = 60.0;
+        let count = ops.len() as f64;
+        let per_s = PER_S.max(count / LENGTH_MAX_S);
+        // Half a start more than there are requests; a start without a request ends at once.
+        let length = Span::from_nanos(((count + 0.5) / per_s * 1e9) as u64);
+        let (arrival, shape) = (Arrival::Constant, Shape::Constant);
         let ops: Arc<[Arc<Op>]> = ops.into_iter().map(Arc::new).collect();
         let (sender, mut learnt) = mpsc::unbounded_channel();
         let mut running = self.offer(&Order {
-            offer: Offer::AtOnce(count),
+            offer: Offer::Rate { per_s, length, arrival, shape },
             from: Time::ZERO,
             warm_up: Span::ZERO,
-            drain,
-            places: PLACES.div_ceil(self.engines.len()),
+            drain: patience,
+            places: self.places,
             source: Source::Each(ops, sender),
             seed: 0,
-            slow: drain,
+            slow: patience,
         });
         running.done().await;
         let mut all = Vec::new();
@@ -149,10 +155,10 @@ impl Generator {
         let any = gauge.probes_ok.load(Ordering::Relaxed) > 0;
         any.then(|| Span::from_nanos(gauge.probe_took_ns.load(Ordering::Relaxed)))
     }
+}
 
-    fn tell(&self, engine: &mpsc::UnboundedSender<Command>, command: Command) {
-        engine.send(command).expect("the threads run until the generator is dropped");
-    }
+fn tell(engine: &mpsc::UnboundedSender<Command>, command: Command) {
+    engine.send(command).expect("the threads run until the generator is dropped");
 }
 
 impl Running {

@@ -66,23 +66,39 @@ pub async fn learn(
     Ok((learnt, count))
 }
 
+/// Asks until every request has an answer: one that fails is asked again, a few times.
 async fn learn_once(
     generator: &Generator,
     plan: &CapacityPlan,
     ops: &[Op],
 ) -> Result<Learnt, CapacityError> {
-    let patience = plan.target.timeout.times(u64::from(plan.target.tries));
-    // A server at rest: each request has all of its patience, one after the other.
-    let drain = patience.times(ops.len() as u64) + Span::from_secs(1);
-    let mut learnt = BTreeMap::new();
-    for found in generator.learn(ops.to_vec(), drain).await {
-        let what = ops[found.index].what.to_string();
-        let got = match found.got {
-            Ok(got) => got,
-            Err(fault) => return Err(CapacityError::Unreachable { what, fault }),
-        };
-        let expected = expected(&what, &got, plan.trust.as_ref())?;
-        learnt.insert(what, expected);
+    /// Rounds after which a request that still has no answer says that the server is not there.
+    const ROUNDS: usize = 3;
+    let patience = plan.target.timeout.times(u64::from(plan.target.tries)) + Span::from_secs(1);
+    let (mut learnt, mut left) = (BTreeMap::new(), ops.to_vec());
+    for round in 1..=ROUNDS {
+        let (asked, mut failed) = (std::mem::take(&mut left), None);
+        let mut answered = vec![false; asked.len()];
+        for found in generator.learn(asked.clone(), patience).await {
+            let what = asked[found.index].what.to_string();
+            match found.got {
+                Ok(got) => {
+                    answered[found.index] = true;
+                    let expected = expected(&what, &got, plan.trust.as_ref())?;
+                    learnt.insert(what, expected);
+                }
+                Err(fault) => failed = failed.or(Some((what, fault))),
+            }
+        }
+        let unanswered = asked.into_iter().zip(answered).filter(|(_, answered)| !answered);
+        left = unanswered.map(|(op, _)| op).collect();
+        let Some(first) = left.first() else { return Ok(learnt) };
+        let nobody = failed.as_ref().is_some_and(|(_, fault)| *fault == LoadFault::Refused);
+        if round == ROUNDS || nobody {
+            let silent = || (first.what.to_string(), LoadFault::Silence);
+            let (what, fault) = failed.unwrap_or_else(silent);
+            return Err(CapacityError::Unreachable { what, fault });
+        }
     }
     Ok(learnt)
 }

@@ -238,7 +238,7 @@ impl Search {
             }
             _ if !self.is_settled(level) => Next::Measure(level, Phase::Confirm),
             // The bracket has moved down: what was carried before is not carried again.
-            _ if low.is_some_and(|low| low < level) || low.is_none() => self.go_on(),
+            _ if low.is_none_or(|low| low < level) => self.go_on(),
             _ => Next::Done(self.found(Outcome::Unsteady, None)),
         }
     }
@@ -247,7 +247,7 @@ impl Search {
     /// lowest of those.
     fn bracket(&self) -> (Option<f64>, Option<f64>) {
         let mut low = None;
-        for (&bits, _) in &self.votes {
+        for &bits in self.votes.keys() {
             let level = f64::from_bits(bits);
             match self.verdict(level) {
                 Some(true) => low = Some(level),

@@ -95,7 +95,7 @@ impl CapacityPlan {
     }
 
     /// The summary of a measurement, with the user's conditions judged.
-    pub fn summarise(&self, measured: Measured, slos: &[Slo]) -> CapacitySummary {
+    pub fn summarise(&self, measured: &Measured, slos: &[Slo]) -> CapacitySummary {
         let load = LoadFacts {
             references: measured.references,
             requests_per_start: measured.requests_per_start,
@@ -105,15 +105,15 @@ impl CapacityPlan {
             schema: 1,
             mode: "capacity".to_owned(),
             seed: self.seed,
-            verdict: verdict(&measured).to_owned(),
+            verdict: verdict(measured).to_owned(),
             load,
             limits: self.limits.facts(),
-            capacity: capacity(&measured, self.unit()),
+            capacity: capacity(measured, self.unit()),
             wrong: WrongAnswers { count: measured.wrong.0, examples: measured.wrong.1.clone() },
-            generator: generator(&measured, self.workers),
+            generator: generator(measured, self.workers),
             slos: Vec::new(),
             method: self.method(),
-            notes: self.notes(&measured),
+            notes: self.notes(measured),
         };
         let document = summary.to_json();
         let results: Vec<_> = slos.iter().map(|slo| slo.evaluate(&document, false)).collect();

@@ -257,7 +257,8 @@ impl Op {
 
 /// The first bytes of a digest in hex.
 fn start(digest: &[u8; 32]) -> String {
-    digest[..6].iter().map(|byte| format!("{byte:02x}")).collect::<String>() + "…"
+    let [a, b, c, d, ..] = digest;
+    format!("{a:02x}{b:02x}{c:02x}{d:02x}…")
 }
 
 /// What is asked for, before the right answers are known.

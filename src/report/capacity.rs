@@ -11,13 +11,12 @@ pub fn capacity_exit_code(summary: &CapacitySummary) -> u8 {
     match summary.verdict.as_str() {
         "interrupted" => 130,
         "lost" => 4,
-        "generator-bound" | "unsteady" => 3,
         "knee" | "highest-offered" | "carried" | "not-carried" if any("no-data") => 3,
         "knee" | "highest-offered" | "carried" | "not-carried" if failed => 1,
         "knee" | "highest-offered" | "carried" => 0,
         // Nothing was carried: a search has no knee; a fixed load was measured all the same.
         "not-carried" if is_fixed(summary) => 0,
-        "not-carried" => 3,
+        "not-carried" | "generator-bound" | "unsteady" => 3,
         _ => 5,
     }
 }
@@ -259,7 +258,7 @@ fn slos(summary: &CapacitySummary) -> String {
     let number = |number: Option<f64>| number.map_or_else(|| "-".to_owned(), |n| format!("{n:.4}"));
     let row = |slo: &crate::measure::SloRow| {
         let against = format!("{} against {}", number(slo.observed), number(slo.bound));
-        vec![format!("  {}", word(&slo.verdict)), slo.expr.clone(), against]
+        vec![format!("  {}", word(slo.verdict)), slo.expr.clone(), against]
     };
     let table: Vec<Vec<String>> = summary.slos.iter().map(row).collect();
     format!("\nSLO\n{}", aligned_left(&table))

@@ -143,18 +143,25 @@ pub struct Planted {
     book: Shared,
     over: Arc<AtomicBool>,
     is_tvs: bool,
-    _folder: TempDir,
-    _runtime: Option<tokio::runtime::Runtime>,
+    folder: TempDir,
+    /// Kept: the tasks of TCP servers live in it.
+    runtime: Option<tokio::runtime::Runtime>,
 }
 
 impl Drop for Planted {
     fn drop(&mut self) {
         self.over.store(true, Ordering::Relaxed);
+        drop(self.runtime.take());
     }
 }
 
 fn content(name: &str) -> Option<Vec<u8>> {
     name.strip_prefix("file-").map(|_| name.bytes().cycle().take(400).collect())
+}
+
+/// The names of the files that every server has.
+pub fn names() -> Vec<String> {
+    (0..20).map(|number| format!("file-{number}")).collect()
 }
 
 /// A UDP port that is free at this moment.
@@ -177,8 +184,8 @@ impl Planted {
             book: Arc::new((Mutex::new(Book::new(behaviour)), Condvar::new())),
             over: Arc::default(),
             is_tvs: false,
-            _folder: tempfile::tempdir().unwrap(),
-            _runtime: None,
+            folder: tempfile::tempdir().unwrap(),
+            runtime: None,
         }
     }
 
@@ -204,7 +211,7 @@ impl Planted {
                 tokio::spawn(serve_http(stream, from, Arc::clone(&book)));
             }
         });
-        planted._runtime = Some(runtime);
+        planted.runtime = Some(runtime);
         planted
     }
 
@@ -214,7 +221,7 @@ impl Planted {
         let spec =
             CertificateSpec { common_name: "tvs", not_before_s: 1_700_000_000, key_bits: 2048 };
         let identity = Identity::self_signed(&spec, &mut KeySource::bank(1));
-        let pem = planted._folder.path().join("tvs.pem");
+        let pem = planted.folder.path().join("tvs.pem");
         std::fs::write(&pem, identity.certificate.to_pem()).unwrap();
         let (runtime, listener) = listen();
         let server = listener.local_addr().unwrap().to_string();
@@ -231,7 +238,7 @@ impl Planted {
                 tokio::spawn(serve_tvs(stream, from, acceptor, certificate, Arc::clone(&book)));
             }
         });
-        planted._runtime = Some(runtime);
+        planted.runtime = Some(runtime);
         planted
     }
 
@@ -245,11 +252,6 @@ impl Planted {
         !self.is_tvs
     }
 
-    /// The names of its files.
-    pub fn names(&self) -> Vec<String> {
-        (0..20).map(|number| format!("file-{number}")).collect()
-    }
-
     /// What it has seen so far.
     pub fn seen(&self) -> Seen {
         self.book.0.lock().unwrap().seen
@@ -258,7 +260,7 @@ impl Planted {
     /// Waits until so many requests have come.
     pub fn wait_for_requests(&self, count: u64) -> bool {
         let held = self.book.0.lock().unwrap();
-        let patience = Duration::from_secs(60);
+        let patience = Duration::from_mins(1);
         let few = |book: &mut Book| book.seen.requests < count;
         !self.book.1.wait_timeout_while(held, patience, few).unwrap().1.timed_out()
     }

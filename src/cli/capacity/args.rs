@@ -72,8 +72,8 @@ pub struct LevelArgs {
     #[arg(long, value_name = "PER_S", value_parser = rate, conflicts_with = "spike")]
     pub rate: Option<f64>,
     /// All at once: N starts, or without N a search for how many
-    #[arg(long, value_name = "N", num_args = 0..=1, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
-    pub spike: Option<Option<u64>>,
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "search", value_parser = spike)]
+    pub spike: Option<SpikeArg>,
     /// Shortest time of one level; longer where the percentile needs more samples
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration)]
     pub hold: Span,
@@ -140,6 +140,15 @@ pub struct LimitArgs {
     /// How long a server may take to come back after it was overloaded
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
     pub recover: Span,
+}
+
+/// How many at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SpikeArg {
+    /// As many as are carried.
+    Search,
+    /// So many.
+    Count(u64),
 }
 
 /// How starts follow each other.
@@ -223,7 +232,7 @@ impl LevelArgs {
     fn task(&self) -> Result<Task, CliError> {
         let whole = match (self.rate, self.spike) {
             (Some(rate), _) => return Ok(Task::Rate(rate)),
-            (None, Some(Some(count))) => return Ok(Task::Spike(count)),
+            (None, Some(SpikeArg::Count(count))) => return Ok(Task::Spike(count)),
             (None, spike) => spike.is_some(),
         };
         if self.repeats.is_multiple_of(2) {
@@ -245,6 +254,19 @@ impl LevelArgs {
 
 fn slo(text: &str) -> Result<Slo, crate::scenario::SloError> {
     text.parse()
+}
+
+/// Most starts at once that can be asked for: phones have so many addresses on the loopback.
+const SPIKE_MAX: u64 = 1_000_000;
+
+fn spike(text: &str) -> Result<SpikeArg, String> {
+    match text {
+        "search" => Ok(SpikeArg::Search),
+        number => match number.replace('_', "").parse() {
+            Ok(count @ 1..=SPIKE_MAX) => Ok(SpikeArg::Count(count)),
+            _ => Err(format!("a number from 1 to {SPIKE_MAX}")),
+        },
+    }
 }
 
 /// Starts per second: `400`, `400/s`, `1_500/s`.

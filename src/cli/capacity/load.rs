@@ -133,8 +133,10 @@ impl LoadArgs {
 
 /// Whether a phone with these lists takes the file; one that is not signed by its name is taken.
 fn judge(lists: &TrustLists<'_>, name: &str, content: &[u8]) -> Result<(), String> {
-    let is_list = name.ends_with(".tlv");
-    if !is_list && !name.ends_with(".sgn") {
+    // Phones never change the case of a name.
+    let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
+    let is_list = ending == "tlv";
+    if !is_list && ending != "sgn" {
         return Ok(());
     }
     let file = SignedFile::parse(content).map_err(|error| format!("not signed: {error}"))?;

@@ -59,7 +59,7 @@ pub fn run(args: &CapacityArgs, global: &GlobalArgs) -> ExitCode {
 fn try_run(args: &CapacityArgs, global: &GlobalArgs) -> Result<ExitCode, Stop> {
     let plan = args.plan()?;
     let baseline = args.baseline.as_deref().map(read_summary).transpose()?;
-    let settings = args.settings(&plan);
+    let settings = settings(&plan);
     let directory = RunDir::create_named(
         &args.out,
         "capacity",
@@ -83,7 +83,7 @@ fn try_run(args: &CapacityArgs, global: &GlobalArgs) -> Result<ExitCode, Stop> {
         }
     };
     let code = measured.signal.map(Signal::exit_code);
-    let summary = plan.summarise(measured, &args.slo);
+    let summary = plan.summarise(&measured, &args.slo);
     let code = code.unwrap_or_else(|| capacity_exit_code(&summary));
     directory.finish_document(&summary.to_json(), &summary.verdict, code)?;
     let compared = baseline.map(|base| compare_capacity(&base, &summary.to_json()));
@@ -132,35 +132,33 @@ fn print(summary: &CapacitySummary, compared: Option<&str>, run: &Path, global: 
     let _ = io::stdout().lock().write_all(document.as_bytes());
 }
 
-/// The plan in one place: what was typed, resolved.
-impl CapacityArgs {
-    /// The settings of a run as TOML, for its run directory.
-    fn settings(&self, plan: &CapacityPlan) -> String {
-        let mut table = toml::Table::new();
-        let mut put = |key: &str, value: toml::Value| {
-            table.insert(key.to_owned(), value);
-        };
-        let facts = plan.load_facts();
-        for (key, server) in [("tftp", facts.tftp), ("http", facts.http), ("tvs", facts.tvs)] {
-            if let Some(server) = server {
-                put(key, server.into());
-            }
+/// The settings of a run as TOML, for its run directory.
+fn settings(plan: &CapacityPlan) -> String {
+    let whole = |number: u64| i64::try_from(number).unwrap_or(i64::MAX).into();
+    let mut table = toml::Table::new();
+    let mut put = |key: &str, value: toml::Value| {
+        table.insert(key.to_owned(), value);
+    };
+    let facts = plan.load_facts();
+    for (key, server) in [("tftp", facts.tftp), ("http", facts.http), ("tvs", facts.tvs)] {
+        if let Some(server) = server {
+            put(key, server.into());
         }
-        put("addresses", facts.addresses.into());
-        put("mix", toml::Value::Table(facts.mix.into_iter().map(|(k, v)| (k, v.into())).collect()));
-        put("names", (facts.names as i64).into());
-        put("devices", (facts.devices as i64).into());
-        put("unit", plan.unit().into());
-        put("task", format!("{:?}", plan.task).into());
-        put("hold", plan.hold.to_string().into());
-        put("warm-up", plan.warm_up.to_string().into());
-        put("latency", plan.limits.latency.to_string().into());
-        put("percentile", plan.limits.percentile.into());
-        put("errors", plan.limits.errors.into());
-        put("in-flight", (plan.places as i64).into());
-        put("workers", i64::from(plan.workers).into());
-        put("seed", (plan.seed as i64).into());
-        put("method", plan.method().join("; ").into());
-        table.to_string()
     }
+    put("addresses", facts.addresses.into());
+    put("mix", toml::Value::Table(facts.mix.into_iter().map(|(k, v)| (k, v.into())).collect()));
+    put("names", whole(facts.names));
+    put("devices", whole(facts.devices));
+    put("unit", plan.unit().into());
+    put("task", format!("{:?}", plan.task).into());
+    put("hold", plan.hold.to_string().into());
+    put("warm-up", plan.warm_up.to_string().into());
+    put("latency", plan.limits.latency.to_string().into());
+    put("percentile", plan.limits.percentile.into());
+    put("errors", plan.limits.errors.into());
+    put("in-flight", whole(plan.places as u64));
+    put("workers", whole(plan.workers.into()));
+    put("seed", whole(plan.seed));
+    put("method", plan.method().join("; ").into());
+    table.to_string()
 }

@@ -1,9 +1,12 @@
+mod order;
+mod talks;
+mod transfers;
+
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
@@ -11,104 +14,14 @@ use tokio::task::AbortHandle;
 use crate::base::{PhoneId, Span, Time};
 use crate::measure::{Ended, LoadFault, LoadRecorder};
 use crate::net::Clock;
-use crate::phone::FILE_SIZE_MAX;
-use crate::swarm::{Received, Recipient, Sockets, phone_address};
-use crate::transfer::{Download, DownloadOutcome, DownloadRequest, Progress, TransferFault};
-use crate::wire::tftp::{ErrorCode, Options, Packet};
+use crate::swarm::Sockets;
+use crate::transfer::Download;
+use crate::wire::tftp::{ErrorCode, Packet};
 
-use super::schedule::{Offer, Starts};
-use super::tcp::{Talk, TcpClient};
+use super::schedule::Starts;
 use super::workload::{Got, Op, What, Workload};
 
-/// Whom the generator asks, and how patient it is.
-#[derive(Clone, Debug)]
-pub struct Target {
-    /// TFTP server; files come from it if there is one, else over HTTP.
-    pub tftp: Option<SocketAddr>,
-    /// HTTP and TVS servers.
-    pub tcp: TcpClient,
-    /// Wait before a TFTP datagram is sent again.
-    pub timeout: Span,
-    /// How often a TFTP datagram is sent in all.
-    pub tries: u8,
-    /// Block size that is asked for; `None` asks for nothing, as phones do.
-    pub block_size: Option<u16>,
-}
-
-/// Where the requests come from.
-#[derive(Clone, Debug)]
-pub enum Source {
-    /// A load without end.
-    Workload(Arc<Workload>),
-    /// Each of these once; what comes back is told.
-    Each(Arc<[Arc<Op>]>, mpsc::UnboundedSender<Learning>),
-}
-
-/// What came of a request whose right answer is to be learnt.
-#[derive(Debug)]
-pub struct Learning {
-    /// Which request of the list.
-    pub index: usize,
-    /// What came.
-    pub got: Result<Got, LoadFault>,
-}
-
-/// One level of load for one thread.
-#[derive(Clone, Debug)]
-pub struct Order {
-    /// What is offered, warm-up included.
-    pub offer: Offer,
-    /// First planned start.
-    pub from: Time,
-    /// What is planned before this has passed does not count.
-    pub warm_up: Span,
-    /// How long to wait for answers after the last planned start.
-    pub drain: Span,
-    /// Most in flight of this thread.
-    pub places: usize,
-    /// Where the requests come from.
-    pub source: Source,
-    /// Seed of random starts.
-    pub seed: u64,
-    /// A response time above this is slow to the guard.
-    pub slow: Span,
-}
-
-/// What the driver tells a thread.
-#[derive(Debug)]
-pub enum Command {
-    /// Offer this; what was seen is sent back when all is over.
-    Load(Order, oneshot::Sender<LoadRecorder>),
-    /// Offer nothing more and give up soon what is in flight.
-    Cut,
-    /// Send probes from now on, or no longer.
-    Probe(Option<Arc<Op>>),
-}
-
-/// What the driver may look at while a thread runs; all of it since the start of the program.
-#[derive(Debug, Default)]
-pub struct Gauge {
-    /// Starts that have ended.
-    pub ended: AtomicU64,
-    /// Those without a good answer.
-    pub failed: AtomicU64,
-    /// Those with a slow answer.
-    pub slow: AtomicU64,
-    /// Starts in flight now.
-    pub in_flight: AtomicU64,
-    /// Starts that have begun.
-    pub started: AtomicU64,
-    /// When the server was last heard, or the first request was sent after a rest; nanoseconds.
-    pub heard_ns: AtomicU64,
-    /// Probes that were sent.
-    pub probes: AtomicU64,
-    /// Probes that were answered rightly.
-    pub probes_ok: AtomicU64,
-    /// When the last of these was sent; nanoseconds.
-    pub probe_ok_ns: AtomicU64,
-    /// How long it took; nanoseconds.
-    pub probe_took_ns: AtomicU64,
-}
+pub use order::{Command, Gauge, Learning, Order, Source, Target, has_addresses};
 
 /// One thread of the generator: planned starts, transfers, and the tasks of TCP requests.
 pub struct Engine {
@@ -443,80 +356,6 @@ impl Engine {
         PhoneId(slot * self.workers + self.worker)
     }
 
-    fn transfer(&mut self, slot: u32, file: Arc<str>) {
-        let request = DownloadRequest {
-            file,
-            options: Options {
-                block_size: self.target.block_size.map(u64::from),
-                ..Options::default()
-            },
-            size_max: FILE_SIZE_MAX,
-            timeout: self.target.timeout,
-            tries: self.target.tries,
-        };
-        let now = self.now();
-        let phone = self.phone(slot);
-        let (Some(sockets), Some(server)) = (&mut self.sockets, self.target.tftp) else { return };
-        let place = &mut self.slots[slot as usize];
-        place.generation += 1;
-        let socket = sockets.take(slot as usize, place.generation);
-        let download = Download::start(request, now, &mut self.out);
-        sockets.send(socket, phone, server.port(), &self.out);
-        self.deadlines.push(Reverse((download.deadline(), slot, place.generation)));
-        if let Some(work) = &mut place.work {
-            work.transfer = Some((download, socket));
-        }
-    }
-
-    /// Asks the remaining requests that go to TCP servers, in a task of their own.
-    fn talk(&mut self, slot: u32) {
-        let source = self.source_address(slot);
-        let over_tcp =
-            |op: &&Arc<Op>| self.sockets.is_none() || matches!(op.what, What::Question { .. });
-        let name = self.workload.as_ref();
-        let place = &mut self.slots[slot as usize];
-        place.generation += 1;
-        let generation = place.generation;
-        let Some(work) = &mut place.work else { return };
-        let ops: Vec<Arc<Op>> = work.ops[work.at..].iter().take_while(over_tcp).cloned().collect();
-        let session = session_id(work.ordinal);
-        let device = name.map_or("CP-8841-SEP001122334455", |load| load.tvs_name(work.ordinal));
-        let messages: Vec<Vec<u8>> = ops.iter().map(|op| op.tvs_request(session, device)).collect();
-        let mut talk = Talk::new(self.target.tcp.clone(), source);
-        let answers = self.answers.clone();
-        let task = tokio::spawn(async move {
-            for (at, (op, message)) in ops.iter().zip(&messages).enumerate() {
-                let got = talk.ask(op, message).await;
-                let last = got.is_err() || at + 1 == ops.len();
-                // The engine is gone when all is over; then nobody wants the answer.
-                let _ = answers.send(Answer { slot, generation, got, last });
-                if last {
-                    return;
-                }
-            }
-        });
-        work.task = Some(task.abort_handle());
-    }
-
-    fn source_address(&self, slot: u32) -> Ipv4Addr {
-        phone_address(self.phone(slot))
-    }
-
-    fn on_answer(&mut self, answer: Answer) {
-        let Answer { slot, generation, got, last } = answer;
-        let place = &mut self.slots[slot as usize];
-        let Some(work) = place.work.as_mut().filter(|_| place.generation == generation) else {
-            return;
-        };
-        if last {
-            work.task = None;
-        }
-        if got.is_ok() {
-            self.hear(slot);
-        }
-        self.on_got(slot, got, !last);
-    }
-
     /// The server was heard.
     fn hear(&mut self, slot: u32) {
         self.gauge.heard_ns.store(self.clock.now().as_nanos(), Ordering::Relaxed);
@@ -545,135 +384,17 @@ impl Engine {
             },
             Err(fault) => Err((fault, None)),
         };
-        match checked {
-            Err((fault, words)) => self.finish(slot, Some(fault), words),
-            Ok(()) => {
-                work.at += 1;
-                let over = work.at >= work.ops.len();
-                if over || !same_task {
-                    return self.ask(slot);
-                }
-                let counts = self.load.as_ref().is_some_and(|l| l.recorder.counts(work.planned));
-                if let Some(load) = self.load.as_mut().filter(|_| counts) {
-                    load.recorder.requests += 1;
-                }
-            }
+        if let Err((fault, words)) = checked {
+            return self.finish(slot, Some(fault), words);
         }
-    }
-
-    fn drain_socket(&mut self, socket: usize, buffer: &mut [u8]) {
-        for _ in 0..PER_TURN {
-            let Some(sockets) = &mut self.sockets else { return };
-            let Some(received) = sockets.receive(socket, buffer) else { return };
-            match received {
-                Received::Datagram { phone, socket, port, length } => {
-                    if let Some(slot) = self.slot(phone) {
-                        self.on_datagram(slot, socket, port, &buffer[..length]);
-                    }
-                }
-                Received::Refused { phone } => {
-                    if let Some(slot) = self.slot(phone) {
-                        self.on_refused(slot);
-                    }
-                }
-                Received::Other => {}
-            }
+        work.at += 1;
+        if work.at >= work.ops.len() || !same_task {
+            return self.ask(slot);
         }
-    }
-
-    fn slot(&self, recipient: Recipient) -> Option<u32> {
-        let slot = match recipient {
-            Recipient::Place(place) => place as u32,
-            Recipient::Phone(PhoneId(number)) => {
-                (number % self.workers == self.worker).then_some(number / self.workers)?
-            }
-        };
-        ((slot as usize) < self.slots.len()).then_some(slot)
-    }
-
-    fn on_datagram(&mut self, slot: u32, socket: usize, port: u16, bytes: &[u8]) {
-        let now = self.now();
-        let Some(work) = &mut self.slots[slot as usize].work else { return };
-        let Some((download, used)) = &mut work.transfer else { return };
-        if *used != socket {
-            // A late datagram of an earlier transfer, which had another socket.
-            return;
+        let counts = self.load.as_ref().is_some_and(|load| load.recorder.counts(work.planned));
+        if let Some(load) = self.load.as_mut().filter(|_| counts) {
+            load.recorder.requests += 1;
         }
-        let progress = download.on_datagram(bytes, port, now, &mut self.out);
-        if progress != Progress::Stray {
-            self.hear(slot);
-        }
-        self.progress(slot, port, progress);
-    }
-
-    fn on_refused(&mut self, slot: u32) {
-        let work = self.slots[slot as usize].work.as_ref();
-        let transfer = work.and_then(|work| work.transfer.as_ref());
-        if transfer.is_some_and(|(download, _)| download.peer_port().is_none()) {
-            self.end_transfer(slot, DownloadOutcome::Failed(TransferFault::Refused));
-        }
-    }
-
-    fn on_deadline(&mut self, slot: u32, generation: u32) {
-        let now = self.now();
-        let place = &mut self.slots[slot as usize];
-        let work = place.work.as_mut().filter(|_| place.generation == generation);
-        let Some((download, _)) = work.and_then(|work| work.transfer.as_mut()) else { return };
-        if download.deadline() > now {
-            self.deadlines.push(Reverse((download.deadline(), slot, generation)));
-            return;
-        }
-        let progress = download.on_timeout(now, &mut self.out);
-        let well_known = self.target.tftp.map_or(0, |server| server.port());
-        let port = download.peer_port().unwrap_or(well_known);
-        if !matches!(progress, Progress::Finished(_)) {
-            self.deadlines.push(Reverse((download.deadline(), slot, generation)));
-        }
-        self.progress(slot, port, progress);
-    }
-
-    /// Sends what a transfer wants sent, and ends it if it is over.
-    fn progress(&mut self, slot: u32, port: u16, progress: Progress) {
-        if progress == Progress::Stray {
-            return;
-        }
-        let phone = self.phone(slot);
-        let Some(work) = &self.slots[slot as usize].work else { return };
-        if let (Some(sockets), Some((_, socket)), false) =
-            (&self.sockets, &work.transfer, self.out.is_empty())
-        {
-            sockets.send(*socket, phone, port, &self.out);
-        }
-        match progress {
-            Progress::Continue | Progress::Stray => {}
-            Progress::Retransmitted => {
-                let counts = !work.is_probe;
-                if let Some(load) = self.load.as_mut().filter(|_| counts) {
-                    load.recorder.sent_again += 1;
-                }
-            }
-            Progress::Finished(outcome) => self.end_transfer(slot, outcome),
-        }
-    }
-
-    fn end_transfer(&mut self, slot: u32, outcome: DownloadOutcome) {
-        let Some(work) = &mut self.slots[slot as usize].work else { return };
-        let Some((_, socket)) = work.transfer.take() else { return };
-        if let Some(sockets) = &mut self.sockets {
-            sockets.give_back(socket);
-        }
-        let got = match outcome {
-            DownloadOutcome::Complete(bytes) => Ok(Got::File(bytes)),
-            DownloadOutcome::NotFound => Ok(Got::NoFile),
-            DownloadOutcome::Failed(fault) => Err(match fault {
-                TransferFault::Error(code) => LoadFault::TftpError(code.number()),
-                TransferFault::Protocol => LoadFault::Protocol,
-                TransferFault::Refused => LoadFault::Refused,
-                TransferFault::TimedOut => LoadFault::Silence,
-                TransferFault::TooLarge => LoadFault::TooLong,
-            }),
-        };
-        self.on_got(slot, got, false);
     }
 
     /// A start has ended: it is counted and its place is free.
@@ -695,8 +416,8 @@ impl Engine {
         gauge.ended.fetch_add(1, Ordering::Relaxed);
         gauge.failed.fetch_add(u64::from(fault.is_some()), Ordering::Relaxed);
         let Some(load) = &mut self.load else { return };
-        let slow = now.since(work.planned) > load.order.slow;
-        gauge.slow.fetch_add(u64::from(slow), Ordering::Relaxed);
+        let is_slow = now.since(work.planned) > load.order.slow;
+        gauge.slow.fetch_add(u64::from(is_slow), Ordering::Relaxed);
         let ended = Ended { planned: work.planned, started: work.started, ended: now, fault };
         load.recorder.end(&ended, words);
         if let Some((ordinal, planned)) = load.waiting.pop_front() {
@@ -778,12 +499,4 @@ pub fn start(spec: EngineSpec) -> io::Result<mpsc::UnboundedSender<Command>> {
     })?;
     outcome.recv().map_err(|_| io::Error::other("the thread ended"))??;
     Ok(commands)
-}
-
-/// Whether each place has an address of its own towards these servers.
-pub fn has_addresses(target: &Target) -> bool {
-    let servers = [target.tftp, target.tcp.http, target.tcp.tvs.as_ref().map(|tvs| tvs.0)];
-    let is_loopback =
-        |server: SocketAddr| matches!(server.ip(), IpAddr::V4(ip) if ip.is_loopback());
-    servers.into_iter().flatten().all(is_loopback)
 }

@@ -1,11 +1,12 @@
 //! resetstorm rehearses the reset storm of a Cisco Unified Communications Manager cluster.
 //!
 //! The house has floors; imports go down only (`ARCHITECTURE.md`):
-//! `cli` → `report` → `live` → `serve`, `swarm`, `sim` → `net` → `measure` → `scenario` →
-//! `cluster`, `phone` → `transfer` → `crypto` → `wire` → `base`.
+//! `cli` → `capacity` → `live` → `report` → `serve`, `swarm`, `sim` → `net` → `measure` →
+//! `scenario` → `cluster`, `phone` → `transfer` → `crypto` → `wire` → `base`.
 
 pub mod base;
 pub mod calibrate;
+pub mod capacity;
 pub mod cli;
 pub mod cluster;
 pub mod crypto;

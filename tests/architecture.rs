@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The folders of `src` from the ground up; folders of one row never import each other.
-const FLOORS: [&[&str]; 13] = [
+const FLOORS: [&[&str]; 14] = [
     &["base"],
     &["wire"],
     &["crypto"],
@@ -18,6 +18,7 @@ const FLOORS: [&[&str]; 13] = [
     &["serve", "sim", "swarm"],
     &["report", "toolbox"],
     &["calibrate", "live"],
+    &["capacity"],
     &["cli"],
 ];
 
@@ -33,12 +34,12 @@ const PLACES: [(&[&str], &[&str], &str); 6] = [
     ),
     (
         &["TcpListener", "TcpStream", "UdpSocket", "socket2::", "nix::sys::socket"],
-        &["net", "serve", "swarm", "live", "toolbox", "cli"],
+        &["net", "serve", "swarm", "live", "capacity", "toolbox", "cli"],
         "sockets belong to the live floors",
     ),
     (
         &["tokio::", "tokio_rustls::"],
-        &["net", "serve", "swarm", "live", "toolbox", "cli"],
+        &["net", "serve", "swarm", "live", "capacity", "toolbox", "cli"],
         "tokio belongs to the live floors",
     ),
     (

@@ -48,7 +48,7 @@ impl ServerArgs {
 }
 
 /// `host:port`, `[v6]:port`, or a host alone.
-fn split_port(text: &str, usual: u16) -> (&str, u16) {
+pub(super) fn split_port(text: &str, usual: u16) -> (&str, u16) {
     if let Some((host, rest)) = text.strip_prefix('[').and_then(|text| text.split_once(']')) {
         let port = rest.strip_prefix(':').and_then(|port| port.parse().ok());
         return (host, port.unwrap_or(usual));

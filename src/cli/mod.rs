@@ -5,7 +5,9 @@
 pub mod args;
 mod assemble;
 mod calibrate;
+mod capacity;
 mod check;
+mod doctor;
 mod exit;
 mod files;
 mod inspect;
@@ -46,6 +48,8 @@ enum Command {
     Limit(whatif::LimitArgs),
     Calibrate(calibrate::CalibrateArgs),
     Diff(calibrate::DiffArgs),
+    Capacity(Box<capacity::CapacityArgs>),
+    Doctor(doctor::DoctorArgs),
     Inspect(inspect::InspectArgs),
     Show(show::ShowArgs),
     Make(make::MakeArgs),
@@ -71,6 +75,8 @@ pub fn main() -> std::process::ExitCode {
         Command::Limit(args) => whatif::limit(args, &cli.global),
         Command::Calibrate(args) => calibrate::calibrate(args, &cli.global),
         Command::Diff(args) => calibrate::diff(args, &cli.global),
+        Command::Capacity(args) => capacity::run(args, &cli.global),
+        Command::Doctor(args) => doctor::run(args, &cli.global),
         Command::Inspect(args) => inspect::run(args, cli.global.format),
         Command::Show(args) => show::run(args),
         Command::Make(args) => make::run(args),

@@ -3,11 +3,18 @@
 //! Each worker owns a [`Recorder`] and nothing else counts. No I/O, no clock; used by `sim`,
 //! `swarm` and everything above.
 
+mod capacity;
+mod load;
 mod openmetrics;
 mod prometheus;
 mod recorder;
 mod summary;
 
+pub use capacity::{
+    Capacity, CapacitySummary, Confidence, GeneratorFacts, LimitFacts, LoadFacts, LoadPercentiles,
+    LoadStep, WrongAnswers,
+};
+pub use load::{Ended, LoadFault, LoadRecorder};
 pub use openmetrics::{Frame, open_metrics};
 pub use prometheus::{RunInfo, encode};
 pub use recorder::{Counts, GeneratorLag, HttpSums, PhoneRecord, Recorder, StepKind, Tallies};

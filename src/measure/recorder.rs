@@ -186,7 +186,7 @@ pub struct GeneratorLag {
 /// Longest time that a histogram tells apart: one hour in microseconds.
 const LONGEST_US: u64 = 3_600_000_000;
 
-fn histogram() -> Histogram<u64> {
+pub(super) fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, LONGEST_US, 3).expect("the bounds are valid")
 }
 

@@ -3,6 +3,7 @@
 //! Only `serve`, `swarm`, `live` and `cli` import this floor.
 
 mod clock;
+pub mod host;
 pub mod http;
 pub mod limits;
 pub mod listen;

@@ -5,12 +5,16 @@
 //! write files; knows no socket. Only `cli` imports it.
 
 mod budget;
+mod capacity;
+mod capacity_comparison;
 mod comparison;
 mod diff;
 mod run_dir;
 mod text;
 
 pub use budget::{Budget, GroupBudget, Lookups, ModelBudget, NodeBudget, Requests, Wave};
+pub use capacity::{capacity_exit_code, capacity_step, capacity_text};
+pub use capacity_comparison::{ComparisonError, compare_capacity};
 pub use comparison::{comparison_csv, comparison_table};
 pub use diff::{Diff, DiffRow};
 pub use run_dir::{ReportError, RunDir};

@@ -43,7 +43,7 @@ struct Manifest {
     mode: String,
     seed: u64,
     scenario: String,
-    /// SHA-256 of the resolved `scenario.toml` beside this file.
+    /// SHA-256 of the resolved `scenario.toml` (or other settings) beside this file.
     scenario_sha256: String,
     host: Host,
     started_at: String,
@@ -79,24 +79,45 @@ impl RunDir {
         RunDir::create_at(out, plan, mode, Timestamp::now())
     }
 
+    /// Makes a run directory of something that is no scenario: `name` and `seed` name it, and
+    /// `text` is written to `settings`, a TOML file that says what was run.
+    pub fn create_named(
+        out: &Path,
+        mode: &str,
+        (name, seed): (&str, u64),
+        (settings, text): (&str, &str),
+    ) -> Result<RunDir, ReportError> {
+        RunDir::make(out, mode, (name, seed), (settings, text), Timestamp::now())
+    }
+
     fn create_at(
         out: &Path,
         plan: &Plan,
         mode: &str,
         now: Timestamp,
     ) -> Result<RunDir, ReportError> {
+        let scenario = ("scenario.toml", &*to_toml(plan));
+        RunDir::make(out, mode, (&plan.name, plan.seed), scenario, now)
+    }
+
+    fn make(
+        out: &Path,
+        mode: &str,
+        (name, seed): (&str, u64),
+        (settings, text): (&str, &str),
+        now: Timestamp,
+    ) -> Result<RunDir, ReportError> {
         fs::create_dir_all(out).map_err(failed(out, "be made"))?;
-        let name = format!("{}-{}-{}", now.strftime("%Y%m%dT%H%M%SZ"), plan.name, plan.seed);
-        let path = make_new(out, &name)?;
-        let scenario = to_toml(plan);
+        let folder = format!("{}-{name}-{seed}", now.strftime("%Y%m%dT%H%M%SZ"));
+        let path = make_new(out, &folder)?;
         let manifest = Manifest {
             schema: 1,
             state: "running",
             tool: Tool { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION") },
             mode: mode.to_owned(),
-            seed: plan.seed,
-            scenario: plan.name.clone(),
-            scenario_sha256: hex(&sha256(scenario.as_bytes())),
+            seed,
+            scenario: name.to_owned(),
+            scenario_sha256: hex(&sha256(text.as_bytes())),
             host: host(),
             started_at: seconds(now),
             ended_at: None,
@@ -105,7 +126,7 @@ impl RunDir {
             error: None,
         };
         let run = RunDir { path, manifest };
-        write(&run.path.join("scenario.toml"), scenario.as_bytes())?;
+        write(&run.path.join(settings), text.as_bytes())?;
         run.write_manifest()?;
         point_latest(out, &run.path)?;
         Ok(run)
@@ -119,11 +140,21 @@ impl RunDir {
     /// Writes `summary.json` and the end of the run into `run.json`: its state becomes
     /// `interrupted` if that is the verdict, else `finished`.
     pub fn finish(&self, summary: &Summary, exit_code: u8) -> Result<(), ReportError> {
-        self.write_json("summary.json", &summary.to_json())?;
-        let interrupted = summary.verdict == "interrupted";
+        self.finish_document(&summary.to_json(), &summary.verdict, exit_code)
+    }
+
+    /// Like [`RunDir::finish`] with a summary of another kind and its verdict.
+    pub fn finish_document(
+        &self,
+        summary: &Value,
+        verdict: &str,
+        exit_code: u8,
+    ) -> Result<(), ReportError> {
+        self.write_json("summary.json", summary)?;
+        let interrupted = verdict == "interrupted";
         self.close(Manifest {
             state: if interrupted { "interrupted" } else { "finished" },
-            verdict: Some(summary.verdict.clone()),
+            verdict: Some(verdict.to_owned()),
             exit_code: Some(exit_code),
             ..self.manifest.clone()
         })

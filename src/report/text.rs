@@ -348,7 +348,7 @@ pub(super) fn count(number: u64) -> String {
 }
 
 /// Seconds with three digits in the unit that suits them; `-` for none.
-fn seconds(value: Option<f64>) -> String {
+pub(super) fn seconds(value: Option<f64>) -> String {
     match value {
         None => "-".to_owned(),
         Some(s) if s <= 0.0 => "0 s".to_owned(),
@@ -358,7 +358,7 @@ fn seconds(value: Option<f64>) -> String {
     }
 }
 
-fn three_digits(number: f64) -> String {
+pub(super) fn three_digits(number: f64) -> String {
     match number {
         n if n < 9.995 => format!("{n:.2}"),
         n if n < 99.95 => format!("{n:.1}"),

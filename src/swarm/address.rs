@@ -40,7 +40,7 @@ pub fn phone_at(address: Ipv4Addr) -> Option<PhoneId> {
 }
 
 /// Connects to `server` from `source` if that is an address that phones can have towards it.
-pub(super) async fn connect(server: SocketAddr, source: Ipv4Addr) -> io::Result<TcpStream> {
+pub async fn connect(server: SocketAddr, source: Ipv4Addr) -> io::Result<TcpStream> {
     let socket = if server.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     if Addresses::towards(server) == Addresses::PerPhone {
         // The port is chosen at connect, when the kernel knows both ends: each phone has all of

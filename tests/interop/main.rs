@@ -4,6 +4,7 @@
 //! Every test needs programs of other people and most need root on Linux; `.ci/run` installs them.
 //! A program that is missing is a failure.
 
+mod capacity;
 mod capture;
 mod formats;
 mod lab;

@@ -1,0 +1,502 @@
+mod order;
+mod talks;
+mod transfers;
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::AbortHandle;
+
+use crate::base::{PhoneId, Span, Time};
+use crate::measure::{Ended, LoadFault, LoadRecorder};
+use crate::net::Clock;
+use crate::swarm::Sockets;
+use crate::transfer::Download;
+use crate::wire::tftp::{ErrorCode, Packet};
+
+use super::schedule::Starts;
+use super::workload::{Got, Op, What, Workload};
+
+pub use order::{Command, Gauge, Learning, Order, Source, Target, has_addresses};
+
+/// One thread of the generator: planned starts, transfers, and the tasks of TCP requests.
+pub struct Engine {
+    worker: u32,
+    workers: u32,
+    clock: Clock,
+    target: Arc<Target>,
+    workload: Option<Arc<Workload>>,
+    sockets: Option<Sockets>,
+    slots: Vec<Slot>,
+    /// Places without work; the one that has rested longest is used next.
+    free: VecDeque<u32>,
+    probe_slots: VecDeque<u32>,
+    in_flight: usize,
+    deadlines: BinaryHeap<Reverse<(Time, u32, u32)>>,
+    load: Option<Load>,
+    probe: Option<Arc<Op>>,
+    probe_at: Time,
+    answers: mpsc::UnboundedSender<Answer>,
+    gauge: Arc<Gauge>,
+    out: Vec<u8>,
+}
+
+/// A place for one start in flight, with an address of its own.
+#[derive(Debug, Default)]
+struct Slot {
+    /// Counts the requests of this place: timers and answers of an earlier one are stale.
+    generation: u32,
+    work: Option<Box<Work>>,
+}
+
+/// One start in flight.
+#[derive(Debug)]
+struct Work {
+    ordinal: u64,
+    planned: Time,
+    started: Time,
+    ops: Vec<Arc<Op>>,
+    /// Which of them is being asked.
+    at: usize,
+    is_probe: bool,
+    /// Whether anything came back.
+    heard: bool,
+    transfer: Option<(Download, usize)>,
+    task: Option<AbortHandle>,
+}
+
+/// The level of load that is offered now.
+struct Load {
+    order: Order,
+    starts: Starts,
+    next: Option<(u64, Time)>,
+    /// Planned starts without a place.
+    waiting: VecDeque<(u64, Time)>,
+    recorder: LoadRecorder,
+    done: oneshot::Sender<LoadRecorder>,
+    give_up: Time,
+}
+
+/// What a task of TCP requests brings.
+struct Answer {
+    slot: u32,
+    generation: u32,
+    got: Result<Got, LoadFault>,
+    /// Whether more answers follow from the same task.
+    last: bool,
+}
+
+/// What an engine is made of.
+pub struct EngineSpec {
+    /// Its number, from 0.
+    pub worker: u32,
+    /// Number of threads.
+    pub workers: u32,
+    /// The one clock.
+    pub clock: Clock,
+    /// Whom it asks.
+    pub target: Arc<Target>,
+    /// Most starts in flight.
+    pub places: usize,
+    /// What others may look at.
+    pub gauge: Arc<Gauge>,
+}
+
+/// Places for probes: with a probe every [`PROBE_EVERY`] four seconds' worth.
+const PROBES: usize = 16;
+/// Distance of probes (choice): several fit into the time in which the guard must act.
+const PROBE_EVERY: Span = Span::from_millis(250);
+/// Datagrams that are taken from one socket, and starts that are begun, in one turn.
+const PER_TURN: usize = 256;
+/// Longest datagram: a block of the largest size with its header.
+const DATAGRAM_MAX: usize = 65_468;
+/// What is in flight is given up so long after the load was cut.
+const CUT_DRAIN: Span = Span::from_millis(250);
+
+impl Engine {
+    /// An engine at rest; what its tasks bring comes from the receiver. Must be called within the
+    /// runtime that will run it.
+    fn new(spec: EngineSpec) -> io::Result<(Engine, mpsc::UnboundedReceiver<Answer>)> {
+        let EngineSpec { worker, workers, clock, target, places, gauge } = spec;
+        let sockets = match target.tftp {
+            Some(server) => Some(Sockets::open(server, places + PROBES)?),
+            None => None,
+        };
+        let (answers, receiver) = mpsc::unbounded_channel();
+        let all = (places + PROBES) as u32;
+        let engine = Engine {
+            worker,
+            workers,
+            clock,
+            target,
+            workload: None,
+            sockets,
+            slots: (0..all).map(|_| Slot::default()).collect(),
+            free: (0..places as u32).collect(),
+            probe_slots: (places as u32..all).collect(),
+            in_flight: 0,
+            deadlines: BinaryHeap::new(),
+            load: None,
+            probe: None,
+            probe_at: Time::ZERO,
+            answers,
+            gauge,
+            out: Vec::new(),
+        };
+        Ok((engine, receiver))
+    }
+
+    /// Runs until the driver is gone.
+    async fn run(
+        mut self,
+        mut commands: mpsc::UnboundedReceiver<Command>,
+        mut answers: mpsc::UnboundedReceiver<Answer>,
+    ) {
+        let mut buffer = vec![0; DATAGRAM_MAX];
+        let mut ready = Vec::new();
+        loop {
+            self.turn();
+            let wake = self.clock.instant_at(self.next_wake());
+            let sockets = &self.sockets;
+            let readable = async {
+                match sockets {
+                    Some(sockets) => sockets.ready(&mut ready).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = readable => {
+                    for &socket in &ready {
+                        self.drain_socket(socket, &mut buffer);
+                    }
+                }
+                Some(answer) = answers.recv() => {
+                    self.on_answer(answer);
+                    for _ in 0..PER_TURN {
+                        let Ok(answer) = answers.try_recv() else { break };
+                        self.on_answer(answer);
+                    }
+                }
+                command = commands.recv() => match command {
+                    Some(command) => self.obey(command),
+                    None => return,
+                },
+                () = tokio::time::sleep_until(wake) => {}
+            }
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Load(order, done) => self.begin_load(order, done),
+            Command::Cut => {
+                let now = self.now();
+                if let Some(load) = &mut self.load {
+                    load.next = None;
+                    load.waiting.clear();
+                    load.recorder.cut(now);
+                    load.give_up = load.give_up.min(now + CUT_DRAIN);
+                }
+            }
+            Command::Probe(probe) => {
+                self.probe = probe;
+                self.probe_at = self.now();
+            }
+        }
+    }
+
+    fn begin_load(&mut self, order: Order, done: oneshot::Sender<LoadRecorder>) {
+        let worker = u64::from(self.worker);
+        let mut starts =
+            Starts::new(order.offer, order.from, worker, u64::from(self.workers), order.seed);
+        let until = order.from + order.offer.length();
+        if let Source::Workload(workload) = &order.source {
+            self.workload = Some(Arc::clone(workload));
+        }
+        self.load = Some(Load {
+            next: starts.next(),
+            starts,
+            waiting: VecDeque::new(),
+            recorder: LoadRecorder::new(order.from + order.warm_up, until),
+            done,
+            give_up: until + order.drain,
+            order,
+        });
+    }
+
+    fn now(&self) -> Time {
+        self.clock.now()
+    }
+
+    /// Everything that is due.
+    fn turn(&mut self) {
+        let now = self.now();
+        for _ in 0..PER_TURN {
+            match self.deadlines.peek() {
+                Some(Reverse((at, _, _))) if *at <= now => {}
+                _ => break,
+            }
+            let Some(Reverse((_, slot, generation))) = self.deadlines.pop() else { break };
+            self.on_deadline(slot, generation);
+        }
+        for _ in 0..PER_TURN {
+            if !self.start_next() {
+                break;
+            }
+        }
+        if self.probe.is_some() && now >= self.probe_at {
+            self.probe_at = now + PROBE_EVERY;
+            self.send_probe(now);
+        }
+        self.end_load_if_over(now);
+    }
+
+    fn next_wake(&self) -> Time {
+        let deadline = self.deadlines.peek().map(|Reverse((at, _, _))| *at);
+        let start = self.load.as_ref().and_then(|load| load.next).map(|(_, at)| at);
+        let give_up = self.load.as_ref().map(|load| load.give_up);
+        let probe = self.probe.as_ref().map(|_| self.probe_at);
+        let all = [deadline, start, give_up, probe];
+        all.into_iter().flatten().min().unwrap_or(Time::NEVER)
+    }
+
+    /// Begins the next planned start if it is due; without a place it has to wait.
+    fn start_next(&mut self) -> bool {
+        let now = self.now();
+        let Some(load) = &mut self.load else { return false };
+        let Some((ordinal, planned)) = load.next.filter(|(_, at)| *at <= now) else { return false };
+        load.next = load.starts.next();
+        load.recorder.plan(planned);
+        if self.in_flight < load.order.places && !self.free.is_empty() {
+            self.start(ordinal, planned, false);
+        } else {
+            load.waiting.push_back((ordinal, planned));
+        }
+        true
+    }
+
+    fn start(&mut self, ordinal: u64, planned: Time, waited: bool) {
+        let now = self.now();
+        let Some(load) = &mut self.load else { return };
+        let ops = match &load.order.source {
+            Source::Workload(workload) => workload.item(ordinal),
+            Source::Each(ops, _) => {
+                ops.get(ordinal as usize).map(|op| vec![Arc::clone(op)]).unwrap_or_default()
+            }
+        };
+        let Some(slot) = self.free.pop_front() else { return };
+        self.in_flight += 1;
+        load.recorder.start(planned, now, waited);
+        load.recorder.in_flight(self.in_flight as u64);
+        let gauge = &self.gauge;
+        gauge.started.fetch_add(1, Ordering::Relaxed);
+        gauge.in_flight.store(self.in_flight as u64, Ordering::Relaxed);
+        if self.in_flight == 1 {
+            // Silence is counted from the first request after a rest.
+            gauge.heard_ns.fetch_max(now.as_nanos(), Ordering::Relaxed);
+        }
+        self.slots[slot as usize].work = Some(Box::new(Work {
+            ordinal,
+            planned,
+            started: now,
+            ops,
+            at: 0,
+            is_probe: false,
+            heard: false,
+            transfer: None,
+            task: None,
+        }));
+        self.ask(slot);
+    }
+
+    /// Sends a probe; the oldest one is given up if all places are taken.
+    fn send_probe(&mut self, now: Time) {
+        let (Some(op), Some(slot)) = (self.probe.clone(), self.probe_slots.pop_front()) else {
+            return;
+        };
+        self.probe_slots.push_back(slot);
+        self.release(slot);
+        self.gauge.probes.fetch_add(1, Ordering::Relaxed);
+        self.slots[slot as usize].work = Some(Box::new(Work {
+            ordinal: u64::from(slot),
+            planned: now,
+            started: now,
+            ops: vec![op],
+            at: 0,
+            is_probe: true,
+            heard: false,
+            transfer: None,
+            task: None,
+        }));
+        self.ask(slot);
+    }
+
+    /// Asks the present request of a place, or ends the start if there is none left.
+    fn ask(&mut self, slot: u32) {
+        let Some(work) = &self.slots[slot as usize].work else { return };
+        let Some(op) = work.ops.get(work.at).cloned() else { return self.finish(slot, None, None) };
+        if !work.is_probe
+            && let Some(load) = &mut self.load
+            && load.recorder.counts(work.planned)
+        {
+            load.recorder.requests += 1;
+        }
+        match &op.what {
+            What::File(name) if self.sockets.is_some() => self.transfer(slot, Arc::clone(name)),
+            _ => self.talk(slot),
+        }
+    }
+
+    /// The address of a place: the number of a virtual phone.
+    fn phone(&self, slot: u32) -> PhoneId {
+        PhoneId(slot * self.workers + self.worker)
+    }
+
+    /// The server was heard.
+    fn hear(&mut self, slot: u32) {
+        self.gauge.heard_ns.store(self.clock.now().as_nanos(), Ordering::Relaxed);
+        if let Some(work) = &mut self.slots[slot as usize].work {
+            work.heard = true;
+        }
+    }
+
+    /// A request has ended; the next one goes on in the same task or is asked now.
+    fn on_got(&mut self, slot: u32, got: Result<Got, LoadFault>, same_task: bool) {
+        let Some(work) = &mut self.slots[slot as usize].work else { return };
+        let session = session_id(work.ordinal);
+        if !work.is_probe
+            && let Some(Load { order: Order { source: Source::Each(_, learnt), .. }, .. }) =
+                &self.load
+        {
+            let fault = got.as_ref().err().copied();
+            // The driver may have given up waiting.
+            let _ = learnt.send(Learning { index: work.ordinal as usize, got });
+            return self.finish(slot, fault, None);
+        }
+        let checked = match got {
+            Ok(got) => match work.ops.get(work.at) {
+                Some(op) => op.check(&got, session).map_err(|(fault, words)| (fault, Some(words))),
+                None => Ok(()),
+            },
+            Err(fault) => Err((fault, None)),
+        };
+        if let Err((fault, words)) = checked {
+            return self.finish(slot, Some(fault), words);
+        }
+        work.at += 1;
+        if work.at >= work.ops.len() || !same_task {
+            return self.ask(slot);
+        }
+        let counts = self.load.as_ref().is_some_and(|load| load.recorder.counts(work.planned));
+        if let Some(load) = self.load.as_mut().filter(|_| counts) {
+            load.recorder.requests += 1;
+        }
+    }
+
+    /// A start has ended: it is counted and its place is free.
+    fn finish(&mut self, slot: u32, fault: Option<LoadFault>, words: Option<String>) {
+        let now = self.now();
+        let Some(work) = self.release(slot) else { return };
+        let gauge = &self.gauge;
+        if work.is_probe {
+            if fault.is_none_or(LoadFault::is_wrong_answer) {
+                gauge.probes_ok.fetch_add(1, Ordering::Relaxed);
+                gauge.probe_took_ns.store(now.since(work.started).as_nanos(), Ordering::Relaxed);
+                gauge.probe_ok_ns.fetch_max(work.started.as_nanos(), Ordering::Relaxed);
+            }
+            return;
+        }
+        self.free.push_back(slot);
+        self.in_flight -= 1;
+        gauge.in_flight.store(self.in_flight as u64, Ordering::Relaxed);
+        gauge.ended.fetch_add(1, Ordering::Relaxed);
+        gauge.failed.fetch_add(u64::from(fault.is_some()), Ordering::Relaxed);
+        let Some(load) = &mut self.load else { return };
+        let is_slow = now.since(work.planned) > load.order.slow;
+        gauge.slow.fetch_add(u64::from(is_slow), Ordering::Relaxed);
+        let ended = Ended { planned: work.planned, started: work.started, ended: now, fault };
+        load.recorder.end(&ended, words);
+        if let Some((ordinal, planned)) = load.waiting.pop_front() {
+            self.start(ordinal, planned, true);
+        }
+    }
+
+    /// Takes the work out of a place; its transfer and task are over.
+    fn release(&mut self, slot: u32) -> Option<Box<Work>> {
+        let phone = self.phone(slot);
+        let place = &mut self.slots[slot as usize];
+        place.generation += 1;
+        let mut work = place.work.take()?;
+        if let (Some((download, socket)), Some(sockets)) =
+            (work.transfer.take(), self.sockets.as_mut())
+        {
+            if let Some(port) = download.peer_port() {
+                // The server need not send to somebody who has gone.
+                let mut bytes = Vec::new();
+                Packet::Error { code: ErrorCode::NotDefined, message: "" }.encode(&mut bytes);
+                sockets.send(socket, phone, port, &bytes);
+            }
+            sockets.give_back(socket);
+        }
+        if let Some(task) = work.task.take() {
+            task.abort();
+        }
+        Some(work)
+    }
+
+    fn end_load_if_over(&mut self, now: Time) {
+        let Some(load) = &mut self.load else { return };
+        let idle = load.next.is_none() && load.waiting.is_empty() && self.in_flight == 0;
+        if !idle && now < load.give_up {
+            return;
+        }
+        load.waiting.clear();
+        for slot in 0..self.slots.len() as u32 {
+            let work = self.slots[slot as usize].work.as_ref().filter(|work| !work.is_probe);
+            if let Some(heard) = work.map(|work| work.heard) {
+                let fault = if heard { LoadFault::Unfinished } else { LoadFault::Silence };
+                self.finish(slot, Some(fault), None);
+            }
+        }
+        if let Some(load) = self.load.take() {
+            // The driver may have been interrupted.
+            let _ = load.done.send(load.recorder);
+        }
+    }
+}
+
+/// The session id of a question; the first ones of a phone are near 1,000.
+fn session_id(ordinal: u64) -> u32 {
+    1_001u32.wrapping_add(ordinal as u32)
+}
+
+/// Starts the thread of an engine.
+///
+/// # Errors
+/// If the thread, its runtime or its sockets cannot be made.
+pub fn start(spec: EngineSpec) -> io::Result<mpsc::UnboundedSender<Command>> {
+    let (commands, receiver) = mpsc::unbounded_channel();
+    let (made, outcome) = std::sync::mpsc::channel();
+    std::thread::Builder::new().name(format!("load-{}", spec.worker)).spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let engine = runtime.and_then(|runtime| {
+            let guard = runtime.enter();
+            let engine = Engine::new(spec)?;
+            drop(guard);
+            Ok((runtime, engine))
+        });
+        match engine {
+            Ok((runtime, (engine, answers))) => {
+                let _ = made.send(Ok(()));
+                runtime.block_on(engine.run(receiver, answers));
+            }
+            Err(error) => drop(made.send(Err(error))),
+        }
+    })?;
+    outcome.recv().map_err(|_| io::Error::other("the thread ended"))??;
+    Ok(commands)
+}

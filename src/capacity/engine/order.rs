@@ -1,0 +1,110 @@
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::base::{Span, Time};
+use crate::measure::{LoadFault, LoadRecorder};
+
+use crate::capacity::schedule::Offer;
+use crate::capacity::tcp::TcpClient;
+use crate::capacity::workload::{Got, Op, Workload};
+
+/// Whom the generator asks, and how patient it is.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// TFTP server; files come from it if there is one, else over HTTP.
+    pub tftp: Option<SocketAddr>,
+    /// HTTP and TVS servers.
+    pub tcp: TcpClient,
+    /// Wait before a TFTP datagram is sent again.
+    pub timeout: Span,
+    /// How often a TFTP datagram is sent in all.
+    pub tries: u8,
+    /// Block size that is asked for; `None` asks for nothing, as phones do.
+    pub block_size: Option<u16>,
+}
+
+/// Where the requests come from.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// A load without end.
+    Workload(Arc<Workload>),
+    /// Each of these once; what comes back is told.
+    Each(Arc<[Arc<Op>]>, mpsc::UnboundedSender<Learning>),
+}
+
+/// What came of a request whose right answer is to be learnt.
+#[derive(Debug)]
+pub struct Learning {
+    /// Which request of the list.
+    pub index: usize,
+    /// What came.
+    pub got: Result<Got, LoadFault>,
+}
+
+/// One level of load for one thread.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// What is offered, warm-up included.
+    pub offer: Offer,
+    /// First planned start.
+    pub from: Time,
+    /// What is planned before this has passed does not count.
+    pub warm_up: Span,
+    /// How long to wait for answers after the last planned start.
+    pub drain: Span,
+    /// Most in flight of this thread.
+    pub places: usize,
+    /// Where the requests come from.
+    pub source: Source,
+    /// Seed of random starts.
+    pub seed: u64,
+    /// A response time above this is slow to the guard.
+    pub slow: Span,
+}
+
+/// What the driver tells a thread.
+#[derive(Debug)]
+pub enum Command {
+    /// Offer this; what was seen is sent back when all is over.
+    Load(Order, oneshot::Sender<LoadRecorder>),
+    /// Offer nothing more and give up soon what is in flight.
+    Cut,
+    /// Send probes from now on, or no longer.
+    Probe(Option<Arc<Op>>),
+}
+
+/// What the driver may look at while a thread runs; all of it since the start of the program.
+#[derive(Debug, Default)]
+pub struct Gauge {
+    /// Starts that have ended.
+    pub ended: AtomicU64,
+    /// Those without a good answer.
+    pub failed: AtomicU64,
+    /// Those with a slow answer.
+    pub slow: AtomicU64,
+    /// Starts in flight now.
+    pub in_flight: AtomicU64,
+    /// Starts that have begun.
+    pub started: AtomicU64,
+    /// When the server was last heard, or the first request was sent after a rest; nanoseconds.
+    pub heard_ns: AtomicU64,
+    /// Probes that were sent.
+    pub probes: AtomicU64,
+    /// Probes that were answered rightly.
+    pub probes_ok: AtomicU64,
+    /// When the last of these was sent; nanoseconds.
+    pub probe_ok_ns: AtomicU64,
+    /// How long it took; nanoseconds.
+    pub probe_took_ns: AtomicU64,
+}
+
+/// Whether each place has an address of its own towards these servers.
+pub fn has_addresses(target: &Target) -> bool {
+    let servers = [target.tftp, target.tcp.http, target.tcp.tvs.as_ref().map(|tvs| tvs.0)];
+    let is_loopback =
+        |server: SocketAddr| matches!(server.ip(), IpAddr::V4(ip) if ip.is_loopback());
+    servers.into_iter().flatten().all(is_loopback)
+}

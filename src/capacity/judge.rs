@@ -1,0 +1,267 @@
+use crate::base::Span;
+use crate::measure::{LAG_P99_MAX_S, LimitFacts, LoadFault, LoadRecorder};
+
+use super::search::Seen;
+
+/// When a level counts as carried.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Limits {
+    /// Percentile of response times that is judged, 0 to 1.
+    pub percentile: f64,
+    /// Longest response time at this percentile, from the planned start.
+    pub latency: Span,
+    /// Largest share of failures, 0 to 1.
+    pub errors: f64,
+}
+
+/// Largest growth of response times in seconds per second (choice): a server that serves 3 % less
+/// than it is offered falls behind for good.
+pub const DRIFT_MAX: f64 = 0.03;
+/// Growth of less than this over the whole level is noise (choice).
+const RISE_MIN_S: f64 = 0.01;
+/// Answers while the load lasts, as a part of those that were due, below which a server has not
+/// kept up (choice): even if its response times did not grow evenly.
+const KEPT_UP_MIN: f64 = 0.9;
+/// Share of CPU above which a thread of the generator is its own limit (choice).
+const CPU_MAX: f64 = 0.9;
+/// Share of planned starts that may not begin before the generator is suspected (choice).
+const NOT_STARTED_MAX: f64 = 0.01;
+
+impl Limits {
+    /// The limits as they stand in the summary.
+    pub fn facts(&self) -> LimitFacts {
+        LimitFacts {
+            percentile: self.percentile,
+            latency_s: self.latency.as_secs_f64(),
+            errors_ratio: self.errors,
+            drift: DRIFT_MAX,
+        }
+    }
+
+    /// Samples that the percentile needs: 10/(1-p).
+    pub fn samples(&self) -> f64 {
+        10.0 / (1.0 - self.percentile).max(1e-4)
+    }
+
+    /// The highest percentile up to the judged one for which there are enough samples.
+    pub fn usable_percentile(&self, samples: u64) -> f64 {
+        self.percentile.min(1.0 - 10.0 / samples.max(20) as f64)
+    }
+}
+
+/// What else is known about a level.
+#[derive(Clone, Debug, Default)]
+pub struct Circumstances {
+    /// What was offered: starts per second, or at once.
+    pub offered: f64,
+    /// Why the guard stopped it.
+    pub guard: Option<String>,
+    /// CPU of the generator's threads as a part of what they could use.
+    pub cpu_ratio: Option<f64>,
+    /// All were planned for one instant.
+    pub at_once: bool,
+}
+
+/// Judges one level: what was seen, and why in words.
+pub fn judge(recorder: &LoadRecorder, limits: &Limits, around: &Circumstances) -> (Seen, String) {
+    let Some(reason) = broken(recorder, limits, around) else {
+        return (Seen::Carried, "every limit held".to_owned());
+    };
+    match generator_bound(recorder, limits, around) {
+        Some(why) => (Seen::GeneratorBound, format!("{why}; {reason}")),
+        None => (Seen::Broken, reason),
+    }
+}
+
+/// Why the level is not carried.
+fn broken(recorder: &LoadRecorder, limits: &Limits, around: &Circumstances) -> Option<String> {
+    if let Some(guard) = &around.guard {
+        return Some(format!("guard: {guard}"));
+    }
+    let all = recorder.ok + recorder.failed();
+    if all == 0 {
+        return Some("nothing was answered".to_owned());
+    }
+    let errors = recorder.failed() as f64 / all as f64;
+    if errors > limits.errors {
+        let main = recorder.faults.iter().max_by_key(|(_, count)| **count);
+        let main = main.map(|(fault, _)| fault.to_string()).unwrap_or_default();
+        return Some(format!("errors {:.1} %, mostly {main}", errors * 100.0));
+    }
+    let percentile = limits.usable_percentile(all);
+    let latency = recorder.response_s(percentile).unwrap_or(0.0);
+    if latency > limits.latency.as_secs_f64() {
+        let percent = (percentile * 1e3).round() / 10.0;
+        return Some(format!("p{percent} {latency:.3} s"));
+    }
+    let drift = recorder.drift().unwrap_or(0.0);
+    if drift > DRIFT_MAX && drift * recorder.length().as_secs_f64() > RISE_MIN_S {
+        return Some(format!("falls behind by {:.1} %", 100.0 * drift / (1.0 + drift)));
+    }
+    let kept_up = recorder.kept_up().unwrap_or(1.0);
+    (kept_up < KEPT_UP_MIN).then(|| format!("answered {:.0} % in time", kept_up * 100.0))
+}
+
+/// Why the generator itself may be the limit.
+fn generator_bound(
+    recorder: &LoadRecorder,
+    limits: &Limits,
+    around: &Circumstances,
+) -> Option<String> {
+    let ours: u64 =
+        recorder.faults.iter().filter(|(fault, _)| fault.is_ours()).map(|(_, count)| count).sum();
+    if ours * 2 > recorder.failed() {
+        let fault = recorder.faults.keys().find(|fault| fault.is_ours())?;
+        let what = match fault {
+            LoadFault::NoPort => "no port or address left on this host",
+            _ => "no descriptor left on this host",
+        };
+        return Some(what.to_owned());
+    }
+    let lag_max = LAG_P99_MAX_S.min(limits.latency.as_secs_f64() / 2.0);
+    if let Some(lag) = recorder.lag_p99_s().filter(|lag| *lag > lag_max && !around.at_once) {
+        return Some(format!("generator late, lag p99 {:.0} ms", lag * 1e3));
+    }
+    if let Some(cpu) = around.cpu_ratio.filter(|cpu| *cpu > CPU_MAX) {
+        return Some(format!("generator at {:.0} % of its CPU", cpu * 100.0));
+    }
+    if recorder.waited > 0 && places_are_the_limit(recorder, limits, around) {
+        return Some("all places in flight are taken".to_owned());
+    }
+    let missing = recorder.planned.saturating_sub(recorder.started) as f64;
+    // A guard that stopped the load also stopped what was waiting.
+    if around.guard.is_none() && missing > recorder.planned as f64 * NOT_STARTED_MAX {
+        return Some("the generator did not begin all starts".to_owned());
+    }
+    None
+}
+
+/// A server that fills all places by being slower than the limit is its own limit (Little's law);
+/// one that is fast enough would need more places.
+fn places_are_the_limit(recorder: &LoadRecorder, limits: &Limits, around: &Circumstances) -> bool {
+    around.at_once
+        || (recorder.in_flight_max as f64) < around.offered * limits.latency.as_secs_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Time;
+    use crate::measure::Ended;
+
+    const LIMITS: Limits =
+        Limits { percentile: 0.99, latency: Span::from_millis(500), errors: 0.01 };
+
+    fn at(millis: u64) -> Time {
+        Time::ZERO + Span::from_millis(millis)
+    }
+
+    /// Two thousand starts in two seconds, each answered after `response` milliseconds.
+    fn level(
+        response: impl Fn(u64) -> u64,
+        fault: impl Fn(u64) -> Option<LoadFault>,
+    ) -> LoadRecorder {
+        let mut recorder = LoadRecorder::new(at(0), at(2_000));
+        for planned in 0..2_000 {
+            recorder.plan(at(planned));
+            recorder.start(at(planned), at(planned), false);
+            let (planned, fault) = (at(planned), fault(planned));
+            let ended = planned + Span::from_millis(response(planned.as_nanos() / 1_000_000));
+            recorder.end(&Ended { planned, started: planned, ended, fault }, None);
+        }
+        recorder
+    }
+
+    fn judged(recorder: &LoadRecorder, around: &Circumstances) -> (Seen, String) {
+        judge(recorder, &LIMITS, &Circumstances { offered: 1_000.0, ..around.clone() })
+    }
+
+    fn quiet() -> Circumstances {
+        Circumstances::default()
+    }
+
+    #[test]
+    fn a_level_within_all_limits_is_carried() {
+        let one_in_two_hundred = |at: u64| at.is_multiple_of(200).then_some(LoadFault::Silence);
+        let (seen, _) = judged(&level(|_| 20, one_in_two_hundred), &quiet());
+        assert_eq!(seen, Seen::Carried);
+    }
+
+    #[test]
+    fn errors_latency_and_falling_behind_break_a_level_each_with_its_reason() {
+        let some = |at: u64| at.is_multiple_of(50).then_some(LoadFault::HttpStatus(503));
+        let (seen, why) = judged(&level(|_| 20, some), &quiet());
+        assert_eq!((seen, &*why), (Seen::Broken, "errors 2.0 %, mostly status 503"));
+        let slow = |at: u64| if at.is_multiple_of(50) { 800 } else { 20 };
+        let (seen, why) = judged(&level(slow, |_| None), &quiet());
+        assert_eq!(seen, Seen::Broken);
+        assert!(why.starts_with("p99 0.8"), "{why}");
+        let behind = |at: u64| 20 + at / 20;
+        let (seen, why) = judged(&level(behind, |_| None), &quiet());
+        assert_eq!((seen, &*why), (Seen::Broken, "falls behind by 4.8 %"));
+        let nothing = LoadRecorder::new(at(0), at(2_000));
+        assert_eq!(judged(&nothing, &quiet()).0, Seen::Broken);
+    }
+
+    #[test]
+    fn a_server_that_stands_still_in_the_middle_has_not_kept_up() {
+        // Slow in the middle, at the end as at the beginning: the medians of the ends are equal.
+        let hump = |at: u64| if at.is_multiple_of(2) { 20 } else { 450 };
+        let (seen, why) = judged(&level(hump, |_| None), &quiet());
+        assert_eq!((seen, &*why), (Seen::Broken, "answered 88 % in time"));
+    }
+
+    #[test]
+    fn a_small_rise_is_noise() {
+        let (seen, _) = judged(&level(|at| if at > 1_000 { 5 } else { 1 }, |_| None), &quiet());
+        assert_eq!(seen, Seen::Carried);
+    }
+
+    #[test]
+    fn a_broken_level_of_a_bound_generator_is_not_the_servers() {
+        let ours = |at: u64| at.is_multiple_of(20).then_some(LoadFault::NoDescriptor);
+        let (seen, why) = judged(&level(|_| 20, ours), &quiet());
+        assert_eq!(seen, Seen::GeneratorBound);
+        assert!(why.starts_with("no descriptor left"), "{why}");
+        let slow = level(|_| 900, |_| None);
+        let busy = Circumstances { cpu_ratio: Some(0.97), ..quiet() };
+        assert_eq!(judged(&slow, &busy).0, Seen::GeneratorBound);
+        let mut late = slow.clone();
+        for planned in 0..100 {
+            late.start(at(planned), at(planned + 300), false);
+        }
+        assert_eq!(judged(&late, &quiet()).0, Seen::GeneratorBound);
+        assert_eq!(judged(&slow, &quiet()).0, Seen::Broken);
+    }
+
+    #[test]
+    fn a_bound_generator_that_carries_a_level_carries_it() {
+        let busy = Circumstances { cpu_ratio: Some(0.97), ..quiet() };
+        assert_eq!(judged(&level(|_| 20, |_| None), &busy).0, Seen::Carried);
+    }
+
+    #[test]
+    fn full_places_are_the_servers_fault_only_if_it_is_slower_than_the_limit() {
+        let mut slow = level(|_| 900, |_| None);
+        slow.start(at(3), at(500), true);
+        slow.in_flight(900);
+        assert_eq!(judged(&slow, &quiet()).0, Seen::Broken, "900 in flight need 0.9 s each");
+        let mut few = slow.clone();
+        few.in_flight_max = 100;
+        assert_eq!(judged(&few, &quiet()).0, Seen::GeneratorBound);
+    }
+
+    #[test]
+    fn what_the_guard_said_is_the_reason() {
+        let guard = Some("no answer for 1.5 s".to_owned());
+        let (seen, why) = judged(&level(|_| 20, |_| None), &Circumstances { guard, ..quiet() });
+        assert_eq!((seen, &*why), (Seen::Broken, "guard: no answer for 1.5 s"));
+    }
+
+    #[test]
+    fn few_samples_are_judged_by_the_percentile_that_they_allow() {
+        assert!((LIMITS.usable_percentile(5_000) - 0.99).abs() < 1e-9);
+        assert!((LIMITS.usable_percentile(100) - 0.9).abs() < 1e-9);
+        assert!((LIMITS.samples() - 1_000.0).abs() < 1e-6);
+    }
+}

@@ -1,0 +1,26 @@
+//! Capacity: what a TFTP, HTTP or TVS server carries, ours or anybody's.
+//!
+//! Open model: starts are planned before they happen and never wait for the server. Knows requests
+//! and their right answers, no rule of a phone or a cluster. Imported by `cli` only.
+
+mod engine;
+mod generator;
+mod guard;
+mod judge;
+mod learn;
+mod run;
+mod schedule;
+mod search;
+mod summary;
+mod tcp;
+mod workload;
+
+pub use engine::{Target, has_addresses};
+pub use guard::{Guard, GuardLimits, Sample};
+pub use judge::{Circumstances, Limits, judge};
+pub use learn::TrustCheck;
+pub use run::{CapacityError, CapacityObserver, CapacityPlan, Measured, Task, run};
+pub use schedule::{Arrival, Offer, Shape, Starts};
+pub use search::{Found, Next, Outcome, Phase, Search, SearchPlan, Seen};
+pub use tcp::{Pin, TcpClient};
+pub use workload::{Ask, Device, Op, Part, What, Workload, WorkloadSpec};

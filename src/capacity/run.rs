@@ -1,0 +1,426 @@
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::base::{Span, Time};
+use crate::live::{Signal, Signals};
+use crate::measure::{LoadFault, LoadRecorder, LoadStep};
+use crate::net::{Clock, limits};
+
+use super::engine::{Order, Source, Target};
+use super::generator::{Generator, Running};
+use super::guard::{Guard, GuardLimits};
+use super::judge::{Circumstances, Limits, judge};
+use super::learn::{self, TrustCheck};
+use super::schedule::{Arrival, Offer, Shape};
+use super::search::{Found, Next, Phase, Search, SearchPlan, Seen};
+use super::workload::{Workload, WorkloadSpec};
+
+/// What is to be measured.
+#[derive(Clone, Debug)]
+pub struct CapacityPlan {
+    /// Whom to load.
+    pub target: Target,
+    /// With what.
+    pub workload: WorkloadSpec,
+    /// Judges the signatures of files.
+    pub trust: Option<TrustCheck>,
+    /// How the levels follow each other.
+    pub task: Task,
+    /// Shortest time of one level; longer where the percentile needs more samples.
+    pub hold: Span,
+    /// Longest time of one level.
+    pub hold_max: Span,
+    /// Time before each level counts.
+    pub warm_up: Span,
+    /// How starts follow each other.
+    pub arrival: Arrival,
+    /// How the rate goes on within a level.
+    pub shape: Shape,
+    /// When a level counts as carried.
+    pub limits: Limits,
+    /// When the load is stopped at once.
+    pub guard: GuardLimits,
+    /// Most starts in flight.
+    pub places: usize,
+    /// Threads of the generator.
+    pub workers: u32,
+    /// How long a server may take to come back after a level that it did not carry.
+    pub recover: Span,
+    /// Seed of every choice.
+    pub seed: u64,
+}
+
+/// How the levels follow each other.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Task {
+    /// Up to the knee: rates, or numbers at once where levels are whole.
+    Search(SearchPlan),
+    /// One rate per second.
+    Rate(f64),
+    /// So many at once.
+    Spike(u64),
+}
+
+/// What came out.
+#[derive(Clone, Debug)]
+pub struct Measured {
+    /// Every level in order.
+    pub steps: Vec<LoadStep>,
+    /// What the search found, if there was one and it was not interrupted.
+    pub found: Option<Found>,
+    /// What the only level of a fixed load showed.
+    pub seen: Option<Seen>,
+    /// What stopped it, if it was stopped.
+    pub signal: Option<Signal>,
+    /// Wrong answers, and the first ones in words.
+    pub wrong: (u64, Vec<String>),
+    /// Right answers that were learnt.
+    pub references: u64,
+    /// Requests of one start on average.
+    pub requests_per_start: Option<f64>,
+    /// Most starts in flight.
+    pub places: usize,
+    /// Things that a reader of the numbers must know.
+    pub notes: Vec<String>,
+}
+
+/// Why nothing was measured.
+#[derive(Debug, thiserror::Error)]
+pub enum CapacityError {
+    /// Threads or sockets cannot be made.
+    #[error("cannot start the generator: {0}; see resetstorm doctor")]
+    Start(io::Error),
+    /// Signals cannot be taken over.
+    #[error("cannot take over signals: {0}")]
+    Signals(io::Error),
+    /// The server did not answer before any load.
+    #[error("{what}: {fault} before any load; check address and names")]
+    Unreachable {
+        /// What was asked for.
+        what: String,
+        /// Why there is no answer.
+        fault: LoadFault,
+    },
+    /// Nothing could be asked.
+    #[error("the load asks for nothing that the server answers; check names and mix")]
+    Nothing,
+    /// A signal came before the first level.
+    #[error("interrupted before the first level; nothing was measured")]
+    Interrupted(Signal),
+}
+
+/// Sees the measurement go by.
+pub trait CapacityObserver {
+    /// A level begins.
+    fn level(&mut self, phase: &str, offered: f64, length: Span);
+    /// About four times a second: the time within the level, starts ended and in flight.
+    fn tick(&mut self, elapsed: Span, ended: u64, in_flight: u64);
+    /// A level is over.
+    fn step(&mut self, step: &LoadStep);
+    /// Something worth a line has happened.
+    fn note(&mut self, text: &str);
+}
+
+/// How often guard and signals are looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How often the observer is shown the load.
+const TICK_EVERY: Span = Span::from_millis(250);
+/// Descriptors that the generator leaves to everything else.
+const DESCRIPTORS_SPARED: u64 = 200;
+
+/// Measures what the plan says; the limit of descriptors is raised first.
+///
+/// # Errors
+/// If the generator cannot start or the server does not answer before any load.
+pub async fn run(
+    plan: &CapacityPlan,
+    observer: &mut dyn CapacityObserver,
+) -> Result<Measured, CapacityError> {
+    let mut signals = Signals::new().map_err(CapacityError::Signals)?;
+    // A host that refuses keeps its limit; the places are fitted to it.
+    let _ = limits::raise_descriptor_limit();
+    let clock = Clock::start();
+    let (places, mut notes) = fit_places(plan);
+    let target = Arc::new(plan.target.clone());
+    let generator =
+        Generator::start(&target, plan.workers, places, clock).map_err(CapacityError::Start)?;
+    let learning = learn::learn(&generator, plan, &mut notes);
+    let (learnt, references) = tokio::select! {
+        learnt = learning => learnt?,
+        signal = signals.next() => return Err(CapacityError::Interrupted(signal)),
+    };
+    let workload = Arc::new(Workload::new(&plan.workload, &learnt));
+    let requests_per_start = workload.mean_length();
+    generator.probe(Some(workload.probe().ok_or(CapacityError::Nothing)?));
+    let mut driver = Driver {
+        plan,
+        generator,
+        workload,
+        clock,
+        places,
+        calm: Span::ZERO,
+        measured: Measured {
+            steps: Vec::new(),
+            found: None,
+            seen: None,
+            signal: None,
+            wrong: (0, Vec::new()),
+            references,
+            requests_per_start,
+            places,
+            notes,
+        },
+    };
+    driver.calm = driver.first_probe().await?;
+    driver.carry_out(&mut signals, observer).await;
+    Ok(driver.measured)
+}
+
+/// Places that the host has descriptors for, where each start needs one.
+fn fit_places(plan: &CapacityPlan) -> (usize, Vec<String>) {
+    let needs_descriptors = plan.target.tftp.is_none() || plan.target.tcp.tvs.is_some();
+    let limit = limits::descriptor_limit().unwrap_or(1_024);
+    let room = limit.saturating_sub(DESCRIPTORS_SPARED).max(16) as usize;
+    if !needs_descriptors || plan.places <= room {
+        return (plan.places, Vec::new());
+    }
+    let note = format!("{room} in flight instead of {}: {limit} descriptors", plan.places);
+    (room, vec![note])
+}
+
+struct Driver<'a> {
+    plan: &'a CapacityPlan,
+    generator: Generator,
+    workload: Arc<Workload>,
+    clock: Clock,
+    places: usize,
+    /// A probe that takes no longer says that the server is at rest again.
+    calm: Span,
+    measured: Measured,
+}
+
+/// What one level is.
+#[derive(Clone, Copy)]
+struct Level<'a> {
+    phase: &'a str,
+    offered: f64,
+    offer: Offer,
+    warm_up: Span,
+    drain: Span,
+}
+
+impl Driver<'_> {
+    /// Waits for the first answer to a probe and says how long one may take at rest.
+    async fn first_probe(&self) -> Result<Span, CapacityError> {
+        let end = self.clock.now() + self.plan.recover;
+        loop {
+            if let Some(took) = self.generator.probe_took() {
+                let quarter = Span::from_nanos(self.plan.limits.latency.as_nanos() / 4);
+                return Ok(took.times(3).max(quarter));
+            }
+            if self.clock.now() >= end {
+                let (what, fault) = ("probe".to_owned(), LoadFault::Silence);
+                return Err(CapacityError::Unreachable { what, fault });
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    async fn carry_out(&mut self, signals: &mut Signals, observer: &mut dyn CapacityObserver) {
+        match self.plan.task {
+            Task::Search(plan) => {
+                let mut search = Search::new(plan);
+                loop {
+                    match search.next() {
+                        Next::Done(found) => {
+                            self.measured.found = Some(found);
+                            return;
+                        }
+                        Next::Measure(offered, phase) => {
+                            let level = self.level(phase, offered, plan.whole);
+                            match self.measure(level, signals, observer).await {
+                                Some(seen) => search.seen(seen),
+                                None => return,
+                            }
+                        }
+                    }
+                }
+            }
+            Task::Rate(per_s) => {
+                let level = self.fixed("fixed", per_s, self.rate(per_s, true));
+                self.measured.seen = self.measure(level, signals, observer).await;
+            }
+            Task::Spike(count) => {
+                let level = self.fixed("spike", count as f64, Offer::AtOnce(count));
+                self.measured.seen = self.measure(level, signals, observer).await;
+            }
+        }
+    }
+
+    /// A level of the search: who has not answered in time need not be waited for.
+    fn level(&self, phase: Phase, offered: f64, at_once: bool) -> Level<'static> {
+        const DRAIN_MIN: Span = Span::from_millis(250);
+        let latency = self.plan.limits.latency;
+        let drain = Span::from_nanos(latency.as_nanos() / 4 * 5).max(DRAIN_MIN);
+        let (offer, warm_up) = if at_once {
+            (Offer::AtOnce(offered as u64), Span::ZERO)
+        } else {
+            (self.rate(offered, phase != Phase::Ramp), self.plan.warm_up)
+        };
+        Level { phase: phase.name(), offered, offer, warm_up, drain }
+    }
+
+    /// A load that is looked at to its end: every start has all of its patience.
+    fn fixed(&self, phase: &'static str, offered: f64, offer: Offer) -> Level<'static> {
+        let patience = self.plan.target.timeout.times(u64::from(self.plan.target.tries));
+        let warm_up = if phase == "fixed" { self.plan.warm_up } else { Span::ZERO };
+        Level { phase, offered, offer, warm_up, drain: patience + Span::from_millis(250) }
+    }
+
+    /// A rate for as long as the plan says; `whole` has the samples that the percentile needs.
+    fn rate(&self, per_s: f64, whole: bool) -> Offer {
+        let plan = self.plan;
+        let needed = Span::from_millis((plan.limits.samples() / per_s * 1_020.0) as u64);
+        let hold = if whole { plan.hold.max(needed.min(plan.hold_max)) } else { plan.hold };
+        let length = plan.warm_up + hold;
+        Offer::Rate { per_s, length, arrival: plan.arrival, shape: plan.shape }
+    }
+
+    /// Measures one level; `None` if a signal came.
+    async fn measure(
+        &mut self,
+        level: Level<'_>,
+        signals: &mut Signals,
+        observer: &mut dyn CapacityObserver,
+    ) -> Option<Seen> {
+        observer.level(level.phase, level.offered, level.offer.length());
+        let number = self.measured.steps.len() as u64;
+        let order = Order {
+            offer: level.offer,
+            from: Time::ZERO,
+            warm_up: level.warm_up,
+            drain: level.drain,
+            places: self.places,
+            source: Source::Workload(Arc::clone(&self.workload)),
+            seed: self.plan.seed.wrapping_add(number),
+            slow: self.plan.guard.slow,
+        };
+        let (cpu_before, begun) = (limits::cpu_seconds_of("load-"), self.clock.now());
+        let mut running = self.generator.offer(&order);
+        let (guard, signal) = self.watch(&mut running, signals, observer).await;
+        let elapsed_s = self.clock.now().since(begun).as_secs_f64();
+        let cpu_s = limits::cpu_seconds_of("load-").zip(cpu_before).map(|(now, was)| now - was);
+        let workers = f64::from(self.generator.workers());
+        let around = Circumstances {
+            offered: level.offered,
+            guard,
+            cpu_ratio: cpu_s.map(|s| s / (elapsed_s * workers).max(1e-6)),
+            at_once: matches!(level.offer, Offer::AtOnce(_)),
+        };
+        let recorder = running.into_recorder();
+        let seen = self.judge(level, &recorder, &around, signal, observer).await;
+        self.measured.signal = signal;
+        signal.is_none().then_some(seen)
+    }
+
+    /// Looks after guard and signals until the level is over.
+    async fn watch(
+        &self,
+        running: &mut Running,
+        signals: &mut Signals,
+        observer: &mut dyn CapacityObserver,
+    ) -> (Option<String>, Option<Signal>) {
+        let (from, until) = (running.from, running.until);
+        let mut guard = Guard::new(self.plan.guard, from);
+        let (mut ticked, before) = (Time::ZERO, self.generator.sample().ended);
+        let (mut stopped, mut interrupted) = (None, None);
+        loop {
+            tokio::select! {
+                () = running.done() => return (stopped, interrupted),
+                signal = signals.next() => {
+                    interrupted = Some(signal);
+                    self.generator.cut();
+                }
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+            }
+            let (now, sample) = (self.clock.now(), self.generator.sample());
+            if stopped.is_none() && interrupted.is_none() {
+                stopped = guard.look(now, sample, now <= until);
+                if stopped.is_some() {
+                    self.generator.cut();
+                }
+            }
+            if now.since(ticked) >= TICK_EVERY {
+                ticked = now;
+                observer.tick(now.since(from), sample.ended - before, sample.in_flight);
+            }
+        }
+    }
+
+    /// Judges a level, waits until the server is at rest again, and keeps the numbers.
+    async fn judge(
+        &mut self,
+        level: Level<'_>,
+        recorder: &LoadRecorder,
+        around: &Circumstances,
+        signal: Option<Signal>,
+        observer: &mut dyn CapacityObserver,
+    ) -> Seen {
+        let (mut seen, mut reason) = judge(recorder, &self.plan.limits, around);
+        if seen != Seen::Carried && signal.is_none() && !self.recovered(observer).await {
+            reason = format!("{reason}; not back within {}", self.plan.recover);
+            seen = Seen::Lost;
+        }
+        let verdict = match seen {
+            _ if signal.is_some() => "interrupted",
+            Seen::Carried => "carried",
+            Seen::Broken => "broken",
+            Seen::GeneratorBound => "generator-bound",
+            Seen::Lost => "lost",
+        };
+        let wrong = recorder.faults.iter().filter(|(fault, _)| fault.is_wrong_answer());
+        self.measured.wrong.0 += wrong.map(|(_, count)| count).sum::<u64>();
+        for words in &recorder.wrong {
+            learn::remember(&mut self.measured.wrong.1, words);
+        }
+        let step = LoadStep {
+            cpu_ratio: around.cpu_ratio,
+            verdict: verdict.to_owned(),
+            reason,
+            ..LoadStep::new(level.phase, level.offered, recorder)
+        };
+        observer.step(&step);
+        self.measured.steps.push(step);
+        seen
+    }
+
+    /// Waits until a probe is answered as at rest. A server that answers slowly is there, too.
+    async fn recovered(&self, observer: &mut dyn CapacityObserver) -> bool {
+        let begun = self.clock.now();
+        let mut told = false;
+        loop {
+            let now = self.clock.now();
+            let answered = self.generator.sample().probe_ok > begun;
+            let took = self.generator.probe_took().unwrap_or_default();
+            if answered && took <= self.calm {
+                return true;
+            }
+            if now.since(begun) > self.plan.recover {
+                return answered;
+            }
+            if now.since(begun) > Span::from_secs(1) && !told {
+                told = true;
+                observer.note("waiting until the server is at rest again");
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+}
+
+impl fmt::Debug for Driver<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver").field("measured", &self.measured).finish_non_exhaustive()
+    }
+}

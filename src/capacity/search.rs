@@ -1,0 +1,475 @@
+use std::collections::BTreeMap;
+
+/// How the knee is looked for. Levels are rates per second, or numbers at once.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SearchPlan {
+    /// First level, above zero.
+    pub start: f64,
+    /// Highest level that is ever offered.
+    pub max: f64,
+    /// Each step of the ramp is so many times the one before it, above 1.
+    pub growth: f64,
+    /// The knee is known well enough when the bracket is no wider than this, as a part of it.
+    pub resolution: f64,
+    /// A level near the knee is judged by the majority of so many measurements, odd.
+    pub repeats: u32,
+    /// The confirmation run offers this part of the knee.
+    pub confirm: f64,
+    /// Levels are whole numbers.
+    pub whole: bool,
+}
+
+/// Why a level is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Levels rise until one is not carried.
+    Ramp,
+    /// Between a level that was carried and one that was not.
+    Search,
+    /// A part of the knee, to see that it is carried again.
+    Confirm,
+}
+
+impl Phase {
+    /// The name in outputs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Phase::Ramp => "ramp",
+            Phase::Search => "search",
+            Phase::Confirm => "confirm",
+        }
+    }
+}
+
+/// What a measurement of one level showed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// The server carried it.
+    Carried,
+    /// The server did not.
+    Broken,
+    /// It was not carried, and the generator may be why.
+    GeneratorBound,
+    /// The server did not come back after it.
+    Lost,
+}
+
+/// What is to be done next.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Next {
+    /// Measure this level.
+    Measure(f64, Phase),
+    /// Nothing: this is what came out.
+    Done(Found),
+}
+
+/// How the search ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The knee lies between `low` and `high`.
+    Knee,
+    /// `low` was carried; above it the generator is the limit.
+    GeneratorBound,
+    /// `low` is the highest level that may be offered.
+    HighestOffered,
+    /// Even the lowest level was not carried.
+    NotCarried,
+    /// The server was lost at `high`.
+    Lost,
+    /// The same level was carried and not carried too often to name a knee.
+    Unsteady,
+}
+
+/// What the search found.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Found {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The highest level that was carried.
+    pub low: Option<f64>,
+    /// The lowest level above it that was not.
+    pub high: Option<f64>,
+    /// The level of the confirmation run, if it was carried.
+    pub confirmed: Option<f64>,
+    /// Measurements at `low` and `high`.
+    pub measurements: u32,
+    /// Those of them that agree with the majority.
+    pub agreed: u32,
+}
+
+/// Votes on one level.
+#[derive(Clone, Copy, Debug, Default)]
+struct Votes {
+    carried: u32,
+    broken: u32,
+    /// Those of the broken ones for which the generator may be to blame.
+    bound: u32,
+}
+
+/// The search for the knee: a measured level in, the next level or the result out. No clock, no
+/// I/O: whoever measures drives it.
+///
+/// The ramp believes one measurement per level. Where it stops, levels are measured until a
+/// majority agrees, the two ends of the bracket included, so that one bad moment of a busy host
+/// neither ends the ramp nor moves the knee.
+#[derive(Clone, Debug)]
+pub struct Search {
+    plan: SearchPlan,
+    /// By level; bits of a positive float sort like the float.
+    votes: BTreeMap<u64, Votes>,
+    next: Next,
+    measured: u32,
+}
+
+/// Measurements after which the search gives up (choice): a steady server needs about 30.
+const MEASUREMENTS_MAX: u32 = 90;
+/// The search goes down to this part of the first level if that is not carried.
+const DESCENT: f64 = 1.0 / 64.0;
+
+impl Search {
+    /// A search that begins with the first level of the ramp.
+    pub fn new(plan: SearchPlan) -> Search {
+        let first = plan.level(plan.start.min(plan.max));
+        Search {
+            plan,
+            votes: BTreeMap::new(),
+            next: Next::Measure(first, Phase::Ramp),
+            measured: 0,
+        }
+    }
+
+    /// What is to be done next.
+    pub const fn next(&self) -> Next {
+        self.next
+    }
+
+    /// Takes what the measurement of the level that [`Search::next`] named has shown.
+    pub fn seen(&mut self, seen: Seen) {
+        let Next::Measure(level, phase) = self.next else { return };
+        self.measured += 1;
+        let votes = self.votes.entry(level.to_bits()).or_default();
+        match seen {
+            Seen::Carried => votes.carried += 1,
+            Seen::Broken => votes.broken += 1,
+            Seen::GeneratorBound => {
+                votes.broken += 1;
+                votes.bound += 1;
+            }
+            Seen::Lost => {
+                votes.broken += 1;
+                self.next = Next::Done(self.found(Outcome::Lost, None));
+                return;
+            }
+        }
+        self.next = match phase {
+            _ if self.measured >= MEASUREMENTS_MAX => {
+                Next::Done(self.found(Outcome::Unsteady, None))
+            }
+            Phase::Confirm => self.after_confirmation(level),
+            Phase::Ramp | Phase::Search => self.go_on(),
+        };
+    }
+
+    /// The next level of ramp, descent or bisection.
+    fn go_on(&self) -> Next {
+        let (low, high) = self.bracket();
+        match (low, high) {
+            (Some(low), None) if low >= self.plan.level(self.plan.max) => {
+                if self.is_settled(low) {
+                    self.confirm(low)
+                } else {
+                    Next::Measure(low, Phase::Search)
+                }
+            }
+            (Some(low), None) => {
+                let up = self.plan.level((low * self.plan.growth).min(self.plan.max));
+                Next::Measure(up.max(self.plan.above(low)), Phase::Ramp)
+            }
+            (None, Some(high)) => self.descend(high),
+            (Some(low), Some(high)) => self.bisect(low, high),
+            (None, None) => self.next,
+        }
+    }
+
+    fn descend(&self, high: f64) -> Next {
+        let down = self.plan.level(high / self.plan.growth);
+        let too_low = down >= high || down < self.plan.start * DESCENT;
+        match (too_low, self.is_settled(high)) {
+            (true, true) => Next::Done(self.found(Outcome::NotCarried, None)),
+            (true, false) => Next::Measure(high, Phase::Search),
+            (false, _) => Next::Measure(down, Phase::Ramp),
+        }
+    }
+
+    fn bisect(&self, low: f64, high: f64) -> Next {
+        let narrow = high / low <= 1.0 + self.plan.resolution || high <= self.plan.above(low);
+        if !narrow {
+            let middle = self.plan.level((low * high).sqrt());
+            if low < middle && middle < high {
+                return Next::Measure(middle, Phase::Search);
+            }
+        }
+        // The ends carry the result: both need a majority.
+        match [high, low].into_iter().find(|&end| !self.is_settled(end)) {
+            Some(end) => Next::Measure(end, Phase::Search),
+            None => self.confirm(low),
+        }
+    }
+
+    fn confirm(&self, low: f64) -> Next {
+        Next::Measure(self.confirmation(low), Phase::Confirm)
+    }
+
+    fn confirmation(&self, low: f64) -> f64 {
+        self.plan.level(low * self.plan.confirm)
+    }
+
+    /// One success confirms; a failure must be repeated before it moves the bracket.
+    fn after_confirmation(&self, level: f64) -> Next {
+        let (low, high) = self.bracket();
+        match self.verdict(level) {
+            Some(true) => {
+                let outcome = match high {
+                    None => Outcome::HighestOffered,
+                    Some(high) if self.is_bound(high) => Outcome::GeneratorBound,
+                    Some(_) => Outcome::Knee,
+                };
+                Next::Done(self.found(outcome, Some(level)))
+            }
+            _ if !self.is_settled(level) => Next::Measure(level, Phase::Confirm),
+            // The bracket has moved down: what was carried before is not carried again.
+            _ if low.is_none_or(|low| low < level) => self.go_on(),
+            _ => Next::Done(self.found(Outcome::Unsteady, None)),
+        }
+    }
+
+    /// The highest level that counts as carried below every level that counts as broken, and the
+    /// lowest of those.
+    fn bracket(&self) -> (Option<f64>, Option<f64>) {
+        let mut low = None;
+        for &bits in self.votes.keys() {
+            let level = f64::from_bits(bits);
+            match self.verdict(level) {
+                Some(true) => low = Some(level),
+                Some(false) => return (low, Some(level)),
+                None => {}
+            }
+        }
+        (low, None)
+    }
+
+    /// Whether a level counts as carried: by majority, else, while there is a tie, not.
+    fn verdict(&self, level: f64) -> Option<bool> {
+        let votes = self.votes.get(&level.to_bits())?;
+        Some(votes.carried > votes.broken)
+    }
+
+    /// Whether more measurements of this level could not change the majority.
+    fn is_settled(&self, level: f64) -> bool {
+        let needed = self.plan.repeats / 2 + 1;
+        let votes = self.votes.get(&level.to_bits()).copied().unwrap_or_default();
+        votes.carried >= needed || votes.broken >= needed
+    }
+
+    fn is_bound(&self, level: f64) -> bool {
+        let votes = self.votes.get(&level.to_bits()).copied().unwrap_or_default();
+        votes.bound * 2 >= votes.broken
+    }
+
+    fn found(&self, outcome: Outcome, confirmed: Option<f64>) -> Found {
+        let (low, high) = self.bracket();
+        let ends = [low, high].into_iter().flatten();
+        let (mut measurements, mut agreed) = (0, 0);
+        for votes in ends.filter_map(|end| self.votes.get(&end.to_bits())) {
+            measurements += votes.carried + votes.broken;
+            agreed += votes.carried.max(votes.broken);
+        }
+        let bound = high.is_some_and(|high| self.is_bound(high));
+        let outcome = match outcome {
+            Outcome::NotCarried if bound => Outcome::GeneratorBound,
+            other => other,
+        };
+        Found { outcome, low, high, confirmed, measurements, agreed }
+    }
+}
+
+impl SearchPlan {
+    /// The level that is offered for `wanted`.
+    fn level(&self, wanted: f64) -> f64 {
+        if self.whole { wanted.round().max(1.0) } else { wanted }
+    }
+
+    /// The smallest level above `level` that is worth a measurement.
+    fn above(&self, level: f64) -> f64 {
+        if self.whole { level + 1.0 } else { level * (1.0 + self.resolution / 4.0) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::base::{Purpose, Stream, stream};
+
+    const PLAN: SearchPlan = SearchPlan {
+        start: 50.0,
+        max: 1e6,
+        growth: 1.5,
+        resolution: 0.03,
+        repeats: 3,
+        confirm: 0.9,
+        whole: false,
+    };
+
+    /// Searches a server that answers by `server`; the levels are counted.
+    fn search(plan: SearchPlan, mut server: impl FnMut(f64) -> Seen) -> (Found, u32) {
+        let mut search = Search::new(plan);
+        for measured in 0..1_000 {
+            match search.next() {
+                Next::Done(found) => return (found, measured),
+                Next::Measure(level, _) => {
+                    assert!(level <= plan.max && level > 0.0, "{level}");
+                    search.seen(server(level));
+                }
+            }
+        }
+        panic!("the search has no end");
+    }
+
+    fn steady(knee: f64) -> impl FnMut(f64) -> Seen {
+        move |level| if level <= knee { Seen::Carried } else { Seen::Broken }
+    }
+
+    /// A server whose knee is blurred by 3 % and whose measurements are spoiled now and then.
+    fn noisy(knee: f64, spoiled: f64, draws: &mut Stream) -> impl FnMut(f64) -> Seen {
+        move |level| {
+            let blur = (draws.unit() + draws.unit() + draws.unit() - 1.5) * 0.04;
+            let carried = level <= knee * (1.0 + blur);
+            let spoiled = draws.unit() < spoiled;
+            if carried && !spoiled { Seen::Carried } else { Seen::Broken }
+        }
+    }
+
+    #[test]
+    fn a_steady_knee_is_found_within_the_resolution_and_confirmed() {
+        for knee in [51.0, 100.0, 333.3, 15_000.0] {
+            let (found, measured) = search(PLAN, steady(knee));
+            assert_eq!(found.outcome, Outcome::Knee);
+            let (low, high) = (found.low.unwrap(), found.high.unwrap());
+            assert!(low <= knee && knee < high && high / low <= 1.03, "{low} {knee} {high}");
+            assert_eq!(found.confirmed, Some(low * 0.9));
+            assert_eq!((found.measurements, found.agreed), (4, 4));
+            assert!(measured < 40, "{measured}");
+        }
+    }
+
+    #[test]
+    fn nine_of_ten_searches_of_noisy_servers_come_within_ten_percent() {
+        for (spoiled, repeats) in [(0.0, 3), (0.05, 3), (0.1, 5)] {
+            let mut near = 0;
+            for seed in 0..200 {
+                let mut draws = stream(seed, 1, Purpose::Load);
+                let knee = 60.0 * (1.0 + 300.0 * draws.unit());
+                let plan = SearchPlan { repeats, ..PLAN };
+                let (found, _) = search(plan, noisy(knee, spoiled, &mut draws));
+                let low = found.low.unwrap_or(0.0);
+                let good = matches!(found.outcome, Outcome::Knee) && (low / knee - 1.0).abs() < 0.1;
+                near += u32::from(good);
+            }
+            assert!(near >= 180, "{near} of 200 with {spoiled} spoiled");
+        }
+    }
+
+    #[test]
+    fn one_bad_moment_does_not_end_the_ramp() {
+        let mut measured = 0;
+        let (found, _) = search(PLAN, |level| {
+            measured += 1;
+            if measured == 3 { Seen::Broken } else { steady(5_000.0)(level) }
+        });
+        let low = found.low.unwrap();
+        assert!((low / 5_000.0 - 1.0).abs() < 0.03, "{low}");
+    }
+
+    #[test]
+    fn a_server_that_does_not_carry_the_first_level_is_searched_downwards() {
+        let (found, _) = search(PLAN, steady(3.0));
+        assert!((found.low.unwrap() / 3.0 - 1.0).abs() < 0.03);
+        let (found, _) = search(PLAN, |_| Seen::Broken);
+        assert_eq!((found.outcome, found.low), (Outcome::NotCarried, None));
+    }
+
+    #[test]
+    fn the_highest_level_is_never_passed_and_said_to_be_the_limit() {
+        let plan = SearchPlan { max: 700.0, ..PLAN };
+        let (found, _) = search(plan, |_| Seen::Carried);
+        assert_eq!((found.outcome, found.low), (Outcome::HighestOffered, Some(700.0)));
+        assert_eq!(found.confirmed, Some(630.0));
+    }
+
+    #[test]
+    fn a_bound_of_the_generator_is_no_knee_of_the_server() {
+        let (found, _) =
+            search(PLAN, |level| if level <= 800.0 { Seen::Carried } else { Seen::GeneratorBound });
+        assert_eq!(found.outcome, Outcome::GeneratorBound);
+        assert!((found.low.unwrap() / 800.0 - 1.0).abs() < 0.03);
+        let (found, _) = search(PLAN, |_| Seen::GeneratorBound);
+        assert_eq!((found.outcome, found.low), (Outcome::GeneratorBound, None));
+    }
+
+    #[test]
+    fn a_lost_server_ends_the_search_at_once() {
+        let mut after = 0;
+        let (found, _) = search(PLAN, |level| {
+            after += u32::from(level > 400.0);
+            if level > 400.0 { Seen::Lost } else { Seen::Carried }
+        });
+        assert_eq!((found.outcome, after), (Outcome::Lost, 1));
+        assert!(found.low.unwrap() <= 400.0 && found.high.unwrap() > 400.0);
+    }
+
+    #[test]
+    fn a_server_that_gets_tired_is_searched_again_below() {
+        // It carries 1,000 until it has been loaded beyond that three times, then only 300.
+        let mut beaten = 0;
+        let (found, _) = search(PLAN, |level| {
+            let knee = if beaten < 3 { 1_000.0 } else { 300.0 };
+            beaten += u32::from(level > knee);
+            if level <= knee { Seen::Carried } else { Seen::Broken }
+        });
+        match found.outcome {
+            Outcome::Knee => assert!((found.low.unwrap() / 300.0 - 1.0).abs() < 0.05, "{found:?}"),
+            other => assert_eq!(other, Outcome::Unsteady),
+        }
+    }
+
+    #[test]
+    fn whole_levels_are_whole_and_end_one_apart() {
+        let plan = SearchPlan { start: 2.0, whole: true, resolution: 0.0, ..PLAN };
+        let (found, _) = search(plan, |level| {
+            assert!(level.fract() == 0.0, "{level}");
+            steady(10.0)(level)
+        });
+        assert_eq!((found.low, found.high), (Some(10.0), Some(11.0)));
+    }
+
+    proptest! {
+        #[test]
+        fn every_search_ends_whatever_a_server_does(answers in prop::collection::vec(0u8..3, 1..60)) {
+            let mut at = 0;
+            let (found, measured) = search(PLAN, |_| {
+                at += 1;
+                match answers[at % answers.len()] {
+                    0 => Seen::Carried,
+                    1 => Seen::Broken,
+                    _ => Seen::GeneratorBound,
+                }
+            });
+            prop_assert!(measured <= MEASUREMENTS_MAX);
+            if let (Some(low), Some(high)) = (found.low, found.high) {
+                prop_assert!(low < high);
+            }
+        }
+    }
+}

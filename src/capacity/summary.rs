@@ -1,0 +1,191 @@
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use crate::measure::{
+    Capacity, CapacitySummary, Confidence, GeneratorFacts, LoadFacts, LoadStep, WrongAnswers,
+    slo_rows,
+};
+use crate::net::limits;
+use crate::scenario::Slo;
+
+use super::engine::{Target, has_addresses};
+use super::judge::DRIFT_MAX;
+use super::run::{CapacityPlan, Measured, Task};
+use super::schedule::{Arrival, Shape};
+use super::search::{Found, Outcome, Seen};
+use super::workload::Part;
+
+impl CapacityPlan {
+    /// Whom the load is sent to, and what it is.
+    pub fn load_facts(&self) -> LoadFacts {
+        let text = |server: Option<SocketAddr>| server.map(|server| server.to_string());
+        let tcp = &self.target.tcp;
+        LoadFacts {
+            tftp: text(self.target.tftp),
+            http: text(tcp.http),
+            tvs: text(tcp.tvs.as_ref().map(|tvs| tvs.0)),
+            addresses: if has_addresses(&self.target) { "per-phone" } else { "shared" }.to_owned(),
+            mix: self.mix(),
+            names: self.workload.names.len() as u64,
+            devices: self.workload.devices.len() as u64,
+            references: 0,
+            requests_per_start: None,
+        }
+    }
+
+    fn mix(&self) -> BTreeMap<String, f64> {
+        self.workload.mix.iter().map(|(part, share)| (part.name().to_owned(), *share)).collect()
+    }
+
+    /// What levels are, such as `transfers/s`.
+    pub fn unit(&self) -> String {
+        let unit = self.start_name();
+        match self.task {
+            Task::Spike(_) => format!("{unit} at once"),
+            Task::Search(plan) if plan.whole => format!("{unit} at once"),
+            Task::Search(_) | Task::Rate(_) => format!("{unit}/s"),
+        }
+    }
+
+    /// What one start is, in the plural.
+    fn start_name(&self) -> &'static str {
+        let parts: Vec<Part> = self.workload.mix.iter().map(|(part, _)| *part).collect();
+        let all = |wanted: fn(&Part) -> bool| parts.iter().all(wanted);
+        if all(|part| *part == Part::Boot) {
+            "boots"
+        } else if all(|part| part.is_tvs()) {
+            "lookups"
+        } else if !all(|part| !part.is_tvs() && *part != Part::Boot) {
+            "starts"
+        } else if self.target.tftp.is_some() {
+            "transfers"
+        } else {
+            "requests"
+        }
+    }
+
+    /// How it is measured, in three lines.
+    pub fn method(&self) -> Vec<String> {
+        let arrival = match (self.arrival, self.shape) {
+            (Arrival::Constant, Shape::Constant) => "at equal distances".to_owned(),
+            (Arrival::Poisson, Shape::Constant) => "as independent callers (Poisson)".to_owned(),
+            (_, shape) => format!("by the profile {}", shape.name()),
+        };
+        let levels = match self.task {
+            Task::Search(plan) => format!(
+                "levels rise by x{} until one is not carried, then bisection to {} %, majority of \
+                 {} at both ends, and a run at {} %",
+                plan.growth,
+                plan.resolution * 100.0,
+                plan.repeats,
+                plan.confirm * 100.0
+            ),
+            Task::Rate(_) => "one level of load".to_owned(),
+            Task::Spike(_) => "all starts in one instant".to_owned(),
+        };
+        vec![
+            format!("open model: starts are planned {arrival} and never wait for the server"),
+            levels,
+            format!(
+                "times run from the planned start; carried means: percentile and failures within \
+                 their limits, and response times grow by less than {:.0} ms a second",
+                DRIFT_MAX * 1e3
+            ),
+        ]
+    }
+
+    /// The summary of a measurement, with the user's conditions judged.
+    pub fn summarise(&self, measured: &Measured, slos: &[Slo]) -> CapacitySummary {
+        let load = LoadFacts {
+            references: measured.references,
+            requests_per_start: measured.requests_per_start,
+            ..self.load_facts()
+        };
+        let mut summary = CapacitySummary {
+            schema: 1,
+            mode: "capacity".to_owned(),
+            seed: self.seed,
+            verdict: verdict(measured).to_owned(),
+            load,
+            limits: self.limits.facts(),
+            capacity: capacity(measured, self.unit()),
+            wrong: WrongAnswers { count: measured.wrong.0, examples: measured.wrong.1.clone() },
+            generator: generator(measured, self.workers),
+            slos: Vec::new(),
+            method: self.method(),
+            notes: self.notes(measured),
+        };
+        let document = summary.to_json();
+        let results: Vec<_> = slos.iter().map(|slo| slo.evaluate(&document, false)).collect();
+        summary.slos = slo_rows(&results);
+        summary
+    }
+
+    fn notes(&self, measured: &Measured) -> Vec<String> {
+        let mut notes = measured.notes.clone();
+        if !has_addresses(&self.target) {
+            notes.push("a server that limits or caches by address sees one client".to_owned());
+        }
+        let both = |target: &Target| target.tftp.is_some() && target.tcp.http.is_some();
+        if both(&self.target) {
+            notes.push("files come from TFTP; the HTTP server was not asked".to_owned());
+        }
+        notes
+    }
+}
+
+fn verdict(measured: &Measured) -> &'static str {
+    if measured.signal.is_some() {
+        return "interrupted";
+    }
+    match (measured.found.map(|found| found.outcome), measured.seen) {
+        (Some(Outcome::Knee), _) => "knee",
+        (Some(Outcome::GeneratorBound), _) | (None, Some(Seen::GeneratorBound)) => {
+            "generator-bound"
+        }
+        (Some(Outcome::HighestOffered), _) => "highest-offered",
+        (Some(Outcome::NotCarried), _) | (None, Some(Seen::Broken)) => "not-carried",
+        (Some(Outcome::Lost), _) | (None, Some(Seen::Lost)) => "lost",
+        (Some(Outcome::Unsteady), _) => "unsteady",
+        (None, Some(Seen::Carried)) => "carried",
+        (None, None) => "interrupted",
+    }
+}
+
+fn capacity(measured: &Measured, unit: String) -> Capacity {
+    let (knee, at_least, confidence) = match measured.found {
+        Some(found) => {
+            let knee = found.low.filter(|_| found.outcome == Outcome::Knee);
+            (knee, found.low, confidence(&found))
+        }
+        None => (None, highest_carried(&measured.steps), Confidence::default()),
+    };
+    Capacity { knee, at_least, unit, confidence, steps: measured.steps.clone() }
+}
+
+fn confidence(found: &Found) -> Confidence {
+    Confidence {
+        low: found.low,
+        high: found.high,
+        width_ratio: found.low.zip(found.high).map(|(low, high)| high / low - 1.0),
+        measurements: found.measurements,
+        agreed: found.agreed,
+        confirmed: found.confirmed,
+    }
+}
+
+fn highest_carried(steps: &[LoadStep]) -> Option<f64> {
+    let carried = steps.iter().filter(|step| step.verdict == "carried").map(|step| step.offered);
+    carried.max_by(f64::total_cmp)
+}
+
+fn generator(measured: &Measured, workers: u32) -> GeneratorFacts {
+    let carried = measured.steps.iter().filter(|step| step.verdict == "carried");
+    GeneratorFacts {
+        workers,
+        in_flight_max: measured.places as u64,
+        lag_p99_s: carried.filter_map(|step| step.lag_p99_s).max_by(f64::total_cmp),
+        cpu_ratio: measured.steps.iter().filter_map(|step| step.cpu_ratio).max_by(f64::total_cmp),
+        descriptors: limits::descriptor_limit().ok(),
+    }
+}

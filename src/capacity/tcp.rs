@@ -1,0 +1,209 @@
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Empty};
+use hyper::body::{Body, Bytes, Incoming};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::header::HOST;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+use crate::crypto::sha1;
+use crate::measure::LoadFault;
+use crate::net::TlsClients;
+use crate::phone::FILE_SIZE_MAX;
+use crate::swarm::connect;
+use crate::wire::tvs;
+
+use super::workload::{Got, Op, What};
+
+/// Longest head of an answer in bytes.
+const HEAD_MAX: usize = 16 * 1_024;
+/// Longest body of a 404 that is read, so that the connection can be kept.
+const NOT_FOUND_MAX: usize = 64 * 1_024;
+
+/// Which TLS server is taken for the TVS server.
+#[derive(Clone, Debug)]
+pub enum Pin {
+    /// Any.
+    Anybody,
+    /// Holders of one of these certificates (SHA-1 of the DER).
+    Sha1(Arc<[[u8; 20]]>),
+}
+
+/// How HTTP and TVS servers are asked.
+#[derive(Clone, Debug)]
+pub struct TcpClient {
+    /// HTTP server.
+    pub http: Option<SocketAddr>,
+    /// TVS server and who it must be.
+    pub tvs: Option<(SocketAddr, Pin)>,
+    /// Longest wait for one answer, connection and handshake included.
+    pub patience: Duration,
+    /// Makes the TLS configurations.
+    pub tls: TlsClients,
+}
+
+/// The requests of one start that go to TCP servers one after the other: files on one connection,
+/// each question on its own.
+#[derive(Debug)]
+pub struct Talk {
+    client: TcpClient,
+    source: Ipv4Addr,
+    kept: Option<Connection>,
+}
+
+/// An open HTTP connection and the task that drives it.
+#[derive(Debug)]
+struct Connection {
+    sender: SendRequest<Empty<Bytes>>,
+    driver: JoinHandle<()>,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+impl Talk {
+    /// A talk from `source`, used where the server is on this host.
+    pub fn new(client: TcpClient, source: Ipv4Addr) -> Talk {
+        Talk { client, source, kept: None }
+    }
+
+    /// Asks one request; `message` is the question where TVS is asked.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    pub async fn ask(&mut self, op: &Op, message: &[u8]) -> Result<Got, LoadFault> {
+        let patience = self.client.patience;
+        let asked = match &op.what {
+            What::File(name) => timeout(patience, self.fetch(name)).await,
+            What::Question { .. } => timeout(patience, self.look_up(message)).await,
+        };
+        asked.unwrap_or(Err(LoadFault::Silence))
+    }
+
+    async fn fetch(&mut self, name: &str) -> Result<Got, LoadFault> {
+        let server = self.client.http.ok_or(LoadFault::Refused)?;
+        if let Some(mut kept) = self.kept.take() {
+            // The server may have closed it meanwhile, as it may at any time: not a fault yet.
+            if let Ok(response) = kept.get(server, name).await {
+                return self.read(kept, response).await;
+            }
+        }
+        let stream = connect(server, self.source).await.map_err(|error| fault_of(&error))?;
+        let made = http1::Builder::new()
+            .max_buf_size(HEAD_MAX)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| fault_of_http(&error))?;
+        let (sender, connection) = made;
+        let driver = tokio::spawn(async move {
+            // Its errors come to light where the answer is read.
+            let _ = connection.await;
+        });
+        let mut fresh = Connection { sender, driver };
+        let response = fresh.get(server, name).await?;
+        self.read(fresh, response).await
+    }
+
+    async fn read(
+        &mut self,
+        connection: Connection,
+        response: Response<Incoming>,
+    ) -> Result<Got, LoadFault> {
+        let status = response.status();
+        let limit = match status {
+            StatusCode::OK => FILE_SIZE_MAX,
+            StatusCode::NOT_FOUND => NOT_FOUND_MAX,
+            other => return Err(LoadFault::HttpStatus(other.as_u16())),
+        };
+        let bytes = read_body(response.into_body(), limit).await?;
+        self.kept = Some(connection);
+        Ok(if status == StatusCode::OK { Got::File(bytes) } else { Got::NoFile })
+    }
+
+    async fn look_up(&self, message: &[u8]) -> Result<Got, LoadFault> {
+        let (server, pin) = self.client.tvs.clone().ok_or(LoadFault::Refused)?;
+        let stream = connect(server, self.source).await.map_err(|error| fault_of(&error))?;
+        let (config, refused) = self.client.tls.config(Box::new(move |der| match &pin {
+            Pin::Anybody => true,
+            Pin::Sha1(hashes) => hashes.contains(&sha1(der)),
+        }));
+        let name = ServerName::IpAddress(server.ip().into());
+        let connected = TlsConnector::from(config).connect(name, stream).await;
+        let mut stream = connected.map_err(|error| {
+            if refused.load(Ordering::Relaxed) { LoadFault::OtherServer } else { fault_of(&error) }
+        })?;
+        // One write: peers read the header with a single read and fail on a short one.
+        stream.write_all(message).await.map_err(|error| fault_of(&error))?;
+        stream.flush().await.map_err(|error| fault_of(&error))?;
+        let mut answer = vec![0; tvs::HEADER_LENGTH];
+        stream.read_exact(&mut answer).await.map_err(|error| fault_of(&error))?;
+        let header = answer[..].try_into().expect("the header was read whole");
+        let length = tvs::message_length(header).map_err(|_| LoadFault::Protocol)?;
+        answer.resize(length, 0);
+        let rest = &mut answer[tvs::HEADER_LENGTH..];
+        stream.read_exact(rest).await.map_err(|error| fault_of(&error))?;
+        // The answer counts, whatever becomes of the farewell.
+        let _ = stream.shutdown().await;
+        Ok(Got::Answer(answer))
+    }
+}
+
+impl Connection {
+    async fn get(
+        &mut self,
+        server: SocketAddr,
+        name: &str,
+    ) -> Result<Response<Incoming>, LoadFault> {
+        let request = Request::get(format!("/{name}")).header(HOST, server.to_string());
+        let request = request.body(Empty::new()).map_err(|_| LoadFault::Protocol)?;
+        self.sender.ready().await.map_err(|error| fault_of_http(&error))?;
+        self.sender.send_request(request).await.map_err(|error| fault_of_http(&error))
+    }
+}
+
+/// The whole body if it has at most `limit` bytes.
+async fn read_body(mut body: Incoming, limit: usize) -> Result<Vec<u8>, LoadFault> {
+    let announced = body.size_hint().exact().unwrap_or(0);
+    if announced > limit as u64 {
+        return Err(LoadFault::TooLong);
+    }
+    let mut bytes = Vec::with_capacity(announced as usize);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| fault_of_http(&error))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if bytes.len() + data.len() > limit {
+            return Err(LoadFault::TooLong);
+        }
+        bytes.extend_from_slice(&data);
+    }
+    Ok(bytes)
+}
+
+/// Why a connection failed, by what the host says.
+fn fault_of(error: &io::Error) -> LoadFault {
+    use nix::libc::{EMFILE, ENFILE, ENOBUFS};
+    match (error.kind(), error.raw_os_error()) {
+        (io::ErrorKind::ConnectionRefused, _) => LoadFault::Refused,
+        (io::ErrorKind::AddrNotAvailable | io::ErrorKind::AddrInUse, _) => LoadFault::NoPort,
+        (_, Some(EMFILE | ENFILE | ENOBUFS)) => LoadFault::NoDescriptor,
+        (io::ErrorKind::InvalidData, _) => LoadFault::Protocol,
+        _ => LoadFault::Reset,
+    }
+}
+
+fn fault_of_http(error: &hyper::Error) -> LoadFault {
+    if error.is_parse() { LoadFault::Protocol } else { LoadFault::Reset }
+}

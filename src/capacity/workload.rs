@@ -1,0 +1,541 @@
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::base::{DeviceName, Purpose, stream};
+use crate::crypto::{Certificate, sha256};
+use crate::measure::LoadFault;
+use crate::wire::{same_name, tvs};
+
+/// A part of a mix: what kind of load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Part {
+    /// All files of the boot of one phone of the device list.
+    Boot,
+    /// One file of the list of names.
+    Known,
+    /// One file that no server has.
+    Unknown,
+    /// TVS: is this certificate known?
+    Verify,
+    /// TVS: which certificate has this issuer and serial number?
+    Query,
+    /// TVS: a question about a certificate that nobody knows.
+    Random,
+}
+
+impl Part {
+    /// Every part, in the order of outputs.
+    pub const ALL: [Part; 6] =
+        [Part::Boot, Part::Known, Part::Unknown, Part::Verify, Part::Query, Part::Random];
+
+    /// The name in mixes.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Part::Boot => "boot",
+            Part::Known => "known",
+            Part::Unknown => "unknown",
+            Part::Verify => "verify",
+            Part::Query => "query",
+            Part::Random => "random",
+        }
+    }
+
+    /// Whether TVS is asked.
+    pub const fn is_tvs(self) -> bool {
+        matches!(self, Part::Verify | Part::Query | Part::Random)
+    }
+}
+
+/// A phone of the device list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Device {
+    /// Its name, by its MAC address.
+    pub name: DeviceName,
+    /// Its model, such as `8841`.
+    pub model: String,
+}
+
+impl Device {
+    /// The name in questions to TVS.
+    fn tvs_name(&self) -> String {
+        format!("CP-{}-{}", self.model, self.name)
+    }
+}
+
+/// What TVS is asked, owned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// Is this certificate known?
+    Verify {
+        /// The certificate (DER).
+        certificate: Vec<u8>,
+    },
+    /// Which certificate has this issuer and serial number?
+    Query {
+        /// Subject of the signer.
+        subject: String,
+        /// Issuer of the signer.
+        issuer: String,
+        /// Serial number of the signer.
+        serial: Vec<u8>,
+    },
+}
+
+impl Ask {
+    fn question(&self) -> tvs::Question<'_> {
+        match self {
+            Ask::Verify { certificate } => tvs::Question::Verify { certificate },
+            Ask::Query { subject, issuer, serial } => {
+                tvs::Question::Query { subject, issuer, serial }
+            }
+        }
+    }
+
+    /// The part of a mix that it belongs to.
+    pub const fn part(&self) -> Part {
+        match self {
+            Ask::Verify { .. } => Part::Verify,
+            Ask::Query { .. } => Part::Query,
+        }
+    }
+}
+
+/// What one request asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// A file by its name.
+    File(Arc<str>),
+    /// A question to TVS.
+    Question {
+        /// What is asked.
+        ask: Arc<Ask>,
+        /// How it is named in outputs.
+        label: Arc<str>,
+    },
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            What::File(name) => f.write_str(name),
+            What::Question { label, .. } => f.write_str(label),
+        }
+    }
+}
+
+/// The right answer to a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// Whatever comes: it is being learnt, or differs from one time to the next.
+    Anything,
+    /// A file with this length in bytes and SHA-256.
+    File {
+        /// Bytes.
+        length: usize,
+        /// SHA-256 of the content.
+        digest: [u8; 32],
+    },
+    /// A file whose reference the trust lists do not accept, and why.
+    Untrusted(String),
+    /// No such file.
+    Missing,
+    /// TVS: known with these roles, or not known.
+    Tvs(Option<Vec<u8>>),
+}
+
+/// One request and its right answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Op {
+    /// What is asked for.
+    pub what: What,
+    /// The right answer.
+    pub expected: Expected,
+}
+
+/// What a server answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Got {
+    /// A whole file.
+    File(Vec<u8>),
+    /// "No such file".
+    NoFile,
+    /// A TVS message.
+    Answer(Vec<u8>),
+}
+
+impl Op {
+    /// A request whose answer is yet to be learnt.
+    pub fn unlearnt(what: What) -> Op {
+        Op { what, expected: Expected::Anything }
+    }
+
+    /// The TVS message of this request; empty for a file.
+    pub fn tvs_request(&self, session_id: u32, device_name: &str) -> Vec<u8> {
+        match &self.what {
+            What::File(_) => Vec::new(),
+            What::Question { ask, .. } => {
+                tvs::Request { session_id, device_name, question: ask.question() }.encode()
+            }
+        }
+    }
+
+    /// Compares an answer with the right one; `session_id` is that of the request.
+    ///
+    /// # Errors
+    /// What is wrong, and in words with the name of the file or question.
+    pub fn check(&self, got: &Got, session_id: u32) -> Result<(), (LoadFault, String)> {
+        let wrong = |fault, how: String| Err((fault, format!("{}: {how}", self.what)));
+        match (&self.expected, got) {
+            (_, Got::Answer(message)) => self.check_answer(message, session_id),
+            (Expected::Anything, _) | (Expected::Missing, Got::NoFile) => Ok(()),
+            (Expected::Untrusted(why), _) => wrong(LoadFault::WrongSignature, why.clone()),
+            (Expected::File { .. }, Got::NoFile) => {
+                wrong(LoadFault::Missing, "the server says that it has no such file".to_owned())
+            }
+            (Expected::File { length, .. }, Got::File(bytes)) if bytes.len() != *length => {
+                let how = format!("{} bytes instead of {length}", bytes.len());
+                wrong(LoadFault::WrongBytes, how)
+            }
+            (Expected::File { digest, .. }, Got::File(bytes)) => {
+                let found = sha256(bytes);
+                if found == *digest {
+                    return Ok(());
+                }
+                let how = format!("SHA-256 {} instead of {}", start(&found), start(digest));
+                wrong(LoadFault::WrongBytes, how)
+            }
+            (Expected::Missing | Expected::Tvs(_), Got::File(bytes)) => {
+                let how = format!("{} bytes of a file that was not there", bytes.len());
+                wrong(LoadFault::Unexpected, how)
+            }
+            (Expected::Tvs(_), Got::NoFile) => wrong(LoadFault::Protocol, "no answer".to_owned()),
+        }
+    }
+
+    /// The answer must belong to the request, hold the certificate that was asked for, and say
+    /// what the reference says.
+    fn check_answer(&self, message: &[u8], session_id: u32) -> Result<(), (LoadFault, String)> {
+        let wrong = |how: String| Err((LoadFault::WrongAnswer, format!("{}: {how}", self.what)));
+        let response = match tvs::Response::parse(message) {
+            Ok(response) => response,
+            Err(error) => return Err((LoadFault::Protocol, format!("{}: {error}", self.what))),
+        };
+        if response.session_id != session_id {
+            return wrong("an answer of another session".to_owned());
+        }
+        let What::Question { ask, .. } = &self.what else {
+            return wrong("a TVS message instead of a file".to_owned());
+        };
+        let command = match **ask {
+            Ask::Verify { .. } => tvs::Command::VerifyResponse,
+            Ask::Query { .. } => tvs::Command::QueryResponse,
+        };
+        if response.command != command {
+            return wrong("an answer to another kind of question".to_owned());
+        }
+        let known = response.known;
+        if let (Ask::Query { issuer, serial, .. }, Some(found)) =
+            (&**ask, known.and_then(|known| known.certificate))
+        {
+            let fits =
+                |found: Certificate| found.serial() == serial && same_name(found.issuer(), issuer);
+            if !Certificate::from_der(found).is_ok_and(fits) {
+                return wrong("the certificate is not the one that was asked for".to_owned());
+            }
+        }
+        match (&self.expected, known.map(|known| known.roles)) {
+            (Expected::Tvs(Some(roles)), Some(found)) if found != &roles[..] => {
+                wrong(format!("roles {found:?} instead of {roles:?}"))
+            }
+            (Expected::Tvs(Some(_)), None) => wrong("not known".to_owned()),
+            (Expected::Tvs(None), Some(_)) => wrong("known".to_owned()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The first bytes of a digest in hex.
+fn start(digest: &[u8; 32]) -> String {
+    let [a, b, c, d, ..] = digest;
+    format!("{a:02x}{b:02x}{c:02x}{d:02x}…")
+}
+
+/// What is asked for, before the right answers are known.
+#[derive(Clone, Debug, Default)]
+pub struct WorkloadSpec {
+    /// Seed of every choice.
+    pub seed: u64,
+    /// Parts and their shares, which add up to 1.
+    pub mix: Vec<(Part, f64)>,
+    /// Names of single files.
+    pub names: Vec<String>,
+    /// Phones whose boots are played.
+    pub devices: Vec<Device>,
+    /// Further files of every boot.
+    pub optional: Vec<String>,
+    /// Questions to TVS with their names in outputs.
+    pub asks: Vec<(String, Ask)>,
+    /// Questions about certificates that nobody knows.
+    pub random: Vec<(String, Ask)>,
+}
+
+/// List of a server for phones that have none of their own.
+const GENERIC_LIST: &str = "ITLFile.tlv";
+
+impl WorkloadSpec {
+    /// Every request whose right answer must be learnt, each once.
+    pub fn to_learn(&self) -> Vec<Op> {
+        let mut names: Vec<String> = self.names.clone();
+        if self.has(Part::Boot) {
+            names.push(GENERIC_LIST.to_owned());
+            names.extend(self.optional.iter().cloned());
+            for device in &self.devices {
+                names.extend(candidates(device).into_iter().flatten());
+            }
+        }
+        names.sort();
+        names.dedup();
+        let files = names.iter().map(|name| Op::unlearnt(What::File(name.as_str().into())));
+        let asked = |part: &Part| self.has(*part);
+        let asks = self.asks.iter().filter(|(_, ask)| asked(&ask.part()));
+        files.chain(asks.map(|(label, ask)| Op::unlearnt(question(label, ask)))).collect()
+    }
+
+    fn has(&self, part: Part) -> bool {
+        self.mix.iter().any(|(found, share)| *found == part && *share > 0.0)
+    }
+}
+
+/// The files that a booting phone asks for: of each row the first that is there.
+fn candidates(device: &Device) -> [Vec<String>; 3] {
+    let name = device.name;
+    [
+        vec![format!("CTL{name}.tlv")],
+        vec![format!("ITL{name}.tlv"), GENERIC_LIST.to_owned()],
+        vec![format!("{name}.cnf.xml.sgn"), format!("{name}.cnf.xml")],
+    ]
+}
+
+fn question(label: &str, ask: &Ask) -> What {
+    What::Question { ask: Arc::new(ask.clone()), label: label.into() }
+}
+
+/// The right answers, by the name of the file or question.
+pub type Learnt = BTreeMap<String, Expected>;
+
+/// The load: which requests come one after the other, and their right answers.
+#[derive(Clone, Debug)]
+pub struct Workload {
+    seed: u64,
+    /// Parts with the sum of the shares up to each.
+    mix: Vec<(Part, f64)>,
+    known: Vec<Arc<Op>>,
+    boots: Vec<Vec<Arc<Op>>>,
+    verify: Vec<Arc<Op>>,
+    query: Vec<Arc<Op>>,
+    random: Vec<Arc<Op>>,
+    tvs_names: Vec<String>,
+}
+
+impl Workload {
+    /// The load of a specification with the answers that were learnt; a request without one may be
+    /// answered as the server likes.
+    pub fn new(spec: &WorkloadSpec, learnt: &Learnt) -> Workload {
+        let op = |what: What| {
+            let expected = learnt.get(&what.to_string()).cloned().unwrap_or(Expected::Anything);
+            Arc::new(Op { what, expected })
+        };
+        let file = |name: &str| op(What::File(name.into()));
+        let missing = |name: &str| matches!(learnt.get(name), Some(Expected::Missing));
+        let boot = |device: &Device| {
+            let mut files = Vec::new();
+            for row in candidates(device) {
+                let there = row.iter().position(|name| !missing(name)).unwrap_or(row.len() - 1);
+                files.extend(row[..=there].iter().map(|name| file(name)));
+            }
+            files.extend(spec.optional.iter().map(|name| file(name)));
+            files
+        };
+        let asks = |part| {
+            let asks = spec.asks.iter().filter(move |(_, ask)| ask.part() == part);
+            asks.map(|(label, ask)| op(question(label, ask))).collect()
+        };
+        let random = |(label, ask): &(String, Ask)| {
+            Arc::new(Op { what: question(label, ask), expected: Expected::Tvs(None) })
+        };
+        let mut sum = 0.0;
+        let mix = spec.mix.iter().map(|&(part, share)| {
+            sum += share;
+            (part, sum)
+        });
+        Workload {
+            seed: spec.seed,
+            mix: mix.collect(),
+            known: spec.names.iter().map(|name| file(name)).collect(),
+            boots: spec.devices.iter().map(boot).collect(),
+            verify: asks(Part::Verify),
+            query: asks(Part::Query),
+            random: spec.random.iter().map(random).collect(),
+            tvs_names: spec.devices.iter().map(Device::tvs_name).collect(),
+        }
+    }
+
+    /// The requests of the `ordinal`-th start, one after the other.
+    pub fn item(&self, ordinal: u64) -> Vec<Arc<Op>> {
+        let mut draws = stream(self.seed, ordinal, Purpose::Load);
+        let part = self.part(draws.unit());
+        let nth = |ops: &[Arc<Op>]| pick(ops, ordinal).map(|op| vec![Arc::clone(op)]);
+        let found = match part {
+            Part::Boot => pick(&self.boots, ordinal).cloned(),
+            Part::Known => nth(&self.known),
+            Part::Unknown => Some(vec![Arc::new(unknown(draws.next_u64()))]),
+            Part::Verify => nth(&self.verify),
+            Part::Query => nth(&self.query),
+            Part::Random => nth(&self.random),
+        };
+        found.unwrap_or_default()
+    }
+
+    /// One request that tells whether the server is alive: of those that the load has, one with
+    /// an answer.
+    pub fn probe(&self) -> Option<Arc<Op>> {
+        let good = |op: &&Arc<Op>| !matches!(op.expected, Expected::Missing);
+        let boots = self.boots.iter().flatten();
+        let files = self.known.iter().chain(boots).find(good);
+        let asks = [&self.query, &self.verify, &self.random];
+        files.or_else(|| asks.into_iter().flatten().next()).cloned()
+    }
+
+    /// The device name in the `ordinal`-th question to TVS.
+    pub fn tvs_name(&self, ordinal: u64) -> &str {
+        pick(&self.tvs_names, ordinal).map_or("CP-8841-SEP001122334455", String::as_str)
+    }
+
+    /// Requests of one start on average; `None` without any load.
+    pub fn mean_length(&self) -> Option<f64> {
+        let boots = self.boots.iter().map(Vec::len).sum::<usize>() as f64;
+        let boot = boots / self.boots.len().max(1) as f64;
+        let mut before = 0.0;
+        let mean = self.mix.iter().map(|(part, upto)| {
+            let share = upto - before;
+            before = *upto;
+            if *part == Part::Boot { share * boot } else { share }
+        });
+        (!self.mix.is_empty()).then(|| mean.sum())
+    }
+
+    fn part(&self, draw: f64) -> Part {
+        let found = self.mix.iter().find(|(_, upto)| draw < *upto).or(self.mix.last());
+        found.map_or(Part::Known, |(part, _)| *part)
+    }
+}
+
+fn pick<T>(all: &[T], ordinal: u64) -> Option<&T> {
+    (!all.is_empty()).then(|| &all[(ordinal % all.len() as u64) as usize])
+}
+
+/// The config of a phone that nobody has: its MAC address is a locally administered one.
+fn unknown(draw: u64) -> Op {
+    let name = format!("SEP02{:010X}.cnf.xml.sgn", draw >> 24);
+    Op { what: What::File(name.into()), expected: Expected::Missing }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(mix: &[(Part, f64)]) -> WorkloadSpec {
+        WorkloadSpec {
+            seed: 1,
+            mix: mix.to_vec(),
+            names: vec!["a".into(), "b".into()],
+            devices: vec![Device {
+                name: "SEP001122334455".parse().unwrap(),
+                model: "7841".into(),
+            }],
+            optional: vec!["ringlist.xml".into()],
+            ..WorkloadSpec::default()
+        }
+    }
+
+    fn names(ops: &[Arc<Op>]) -> Vec<String> {
+        ops.iter().map(|op| op.what.to_string()).collect()
+    }
+
+    fn learnt(files: &[(&str, Option<&[u8]>)]) -> Learnt {
+        let expected = |content: &Option<&[u8]>| match content {
+            Some(bytes) => Expected::File { length: bytes.len(), digest: sha256(bytes) },
+            None => Expected::Missing,
+        };
+        files.iter().map(|(name, content)| ((*name).to_owned(), expected(content))).collect()
+    }
+
+    #[test]
+    fn a_mix_has_its_shares_and_the_same_load_comes_again() {
+        let mix = [(Part::Known, 0.7), (Part::Unknown, 0.3)];
+        let load = Workload::new(&spec(&mix), &Learnt::new());
+        let items: Vec<Vec<String>> = (0..2_000).map(|at| names(&load.item(at))).collect();
+        let unknown = items.iter().filter(|item| item[0].starts_with("SEP02")).count();
+        assert!((520..680).contains(&unknown), "{unknown}");
+        assert_eq!(names(&load.item(7)), items[7]);
+    }
+
+    #[test]
+    fn a_boot_asks_for_what_a_phone_asks_for_until_a_file_is_there() {
+        let spec = spec(&[(Part::Boot, 1.0)]);
+        let device = "SEP001122334455";
+        let (ctl, itl) = (format!("CTL{device}.tlv"), format!("ITL{device}.tlv"));
+        let config = format!("{device}.cnf.xml.sgn");
+        let generic: &[(&str, Option<&[u8]>)] =
+            &[(&ctl, None), (&itl, None), ("ITLFile.tlv", Some(b"list")), (&config, Some(b"c"))];
+        let load = Workload::new(&spec, &learnt(generic));
+        assert_eq!(names(&load.item(0)), [&ctl, &itl, "ITLFile.tlv", &config, "ringlist.xml"]);
+        assert_eq!(load.probe().unwrap().what.to_string(), "ITLFile.tlv", "it is there");
+        let own: &[(&str, Option<&[u8]>)] =
+            &[(&ctl, Some(b"ctl")), (&itl, Some(b"itl")), (&config, None)];
+        let plain = format!("{device}.cnf.xml");
+        let load = Workload::new(&spec, &learnt(own));
+        assert_eq!(names(&load.item(0)), [&ctl, &itl, &config, &plain, "ringlist.xml"]);
+        let to_learn: Vec<String> = spec.to_learn().iter().map(|op| op.what.to_string()).collect();
+        assert!(to_learn.contains(&plain) && to_learn.contains(&"a".to_owned()));
+    }
+
+    #[test]
+    fn other_bytes_and_other_names_are_wrong_answers() {
+        let load = Workload::new(
+            &spec(&[(Part::Known, 1.0)]),
+            &learnt(&[("a", Some(b"good")), ("b", None)]),
+        );
+        let (a, b) = (&load.item(0)[0], &load.item(1)[0]);
+        let fault = |op: &Arc<Op>, got| op.check(&got, 0).map_err(|(fault, _)| fault);
+        assert_eq!(fault(a, Got::File(b"good".to_vec())), Ok(()));
+        assert_eq!(fault(a, Got::File(b"goof".to_vec())), Err(LoadFault::WrongBytes));
+        assert_eq!(fault(a, Got::NoFile), Err(LoadFault::Missing));
+        assert_eq!(fault(b, Got::NoFile), Ok(()));
+        assert_eq!(fault(b, Got::File(b"x".to_vec())), Err(LoadFault::Unexpected));
+        let (_, words) = a.check(&Got::File(b"longer".to_vec()), 0).unwrap_err();
+        assert_eq!(words, "a: 6 bytes instead of 4");
+    }
+
+    #[test]
+    fn tvs_answers_are_compared_with_the_reference() {
+        let ask = Ask::Query { subject: "CN=x".into(), issuer: "CN=x".into(), serial: vec![7] };
+        let op = |expected| Op { what: question("query x", &ask), expected };
+        let answer = |session_id, roles: Option<&'static [u8]>| {
+            let known = roles.map(|roles| tvs::Known { certificate: None, roles, ttl_s: 60 });
+            let command = tvs::Command::QueryResponse;
+            Got::Answer(tvs::Response { command, session_id, known }.encode())
+        };
+        let known = op(Expected::Tvs(Some(vec![0, 2])));
+        assert_eq!(known.check(&answer(5, Some(&[0, 2])), 5), Ok(()));
+        for wrong in [answer(5, Some(&[0])), answer(5, None), answer(6, Some(&[0, 2]))] {
+            assert_eq!(known.check(&wrong, 5).unwrap_err().0, LoadFault::WrongAnswer);
+        }
+        let unknown = op(Expected::Tvs(None));
+        assert_eq!(unknown.check(&answer(5, None), 5), Ok(()));
+        assert_eq!(unknown.check(&answer(5, Some(&[0])), 5).unwrap_err().0, LoadFault::WrongAnswer);
+        let broken = Got::Answer(vec![1, 2, 3]);
+        assert_eq!(unknown.check(&broken, 5).unwrap_err().0, LoadFault::Protocol);
+    }
+}

@@ -1,0 +1,164 @@
+//! `capacity`: what was typed becomes a plan; the plan is measured and reported.
+
+mod args;
+mod load;
+mod target;
+mod view;
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::capacity::{self, CapacityError, CapacityPlan};
+use crate::live::Signal;
+use crate::measure::CapacitySummary;
+use crate::report::{RunDir, capacity_exit_code, capacity_text, compare_capacity};
+
+use super::args::{CliError, Format, GlobalArgs};
+use super::exit::ExitCode;
+use super::files::{Failure, finish};
+use super::run::runtime;
+use view::View;
+
+pub use args::CapacityArgs;
+
+/// Why the command ends before its work is done.
+enum Stop {
+    Cli(CliError),
+    Tool(Failure),
+}
+
+impl From<CliError> for Stop {
+    fn from(error: CliError) -> Stop {
+        Stop::Cli(error)
+    }
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Stop {
+        Stop::Tool(failure)
+    }
+}
+
+impl From<crate::report::ReportError> for Stop {
+    fn from(error: crate::report::ReportError) -> Stop {
+        Stop::Cli(error.into())
+    }
+}
+
+/// Measures and says how the program ends.
+pub fn run(args: &CapacityArgs, global: &GlobalArgs) -> ExitCode {
+    match try_run(args, global) {
+        Ok(code) => code,
+        Err(Stop::Cli(error)) => error.print(global.stderr_colour()),
+        Err(Stop::Tool(failure)) => finish(Err(failure)),
+    }
+}
+
+fn try_run(args: &CapacityArgs, global: &GlobalArgs) -> Result<ExitCode, Stop> {
+    let plan = args.plan()?;
+    let baseline = args.baseline.as_deref().map(read_summary).transpose()?;
+    let settings = settings(&plan);
+    let directory = RunDir::create_named(
+        &args.out,
+        "capacity",
+        (&args.label, plan.seed),
+        ("capacity.toml", &settings),
+    )?;
+    let mut view = View::new(global);
+    view.banner(&plan, directory.path());
+    let outcome = runtime()?.block_on(capacity::run(&plan, &mut view));
+    view.clear();
+    let measured = match outcome {
+        Ok(measured) => measured,
+        Err(error) => {
+            let (error, code) = capacity_error(&error);
+            // The first error is the one to tell; a full disk may well be its cause.
+            let _ = directory.fail(&error.to_string(), code as u8);
+            return match code {
+                ExitCode::Interrupted | ExitCode::Terminated => Ok(code),
+                _ => Err(error.into()),
+            };
+        }
+    };
+    let code = measured.signal.map(Signal::exit_code);
+    let summary = plan.summarise(&measured, &args.slo);
+    let code = code.unwrap_or_else(|| capacity_exit_code(&summary));
+    directory.finish_document(&summary.to_json(), &summary.verdict, code)?;
+    let compared = baseline.map(|base| compare_capacity(&base, &summary.to_json()));
+    let compared = compared.transpose().map_err(|error| {
+        CliError::usage(error.to_string(), "name a run directory of the same kind of load")
+    })?;
+    print(&summary, compared.as_deref(), directory.path(), global);
+    Ok(ExitCode::from_number(code))
+}
+
+fn capacity_error(error: &CapacityError) -> (CliError, ExitCode) {
+    let text = error.to_string();
+    let (what, help) = text.split_once("; ").unwrap_or((&text, "see the message above"));
+    let code = match error {
+        CapacityError::Nothing => ExitCode::Usage,
+        CapacityError::Interrupted(signal) => ExitCode::from_number(signal.exit_code()),
+        _ => ExitCode::Environment,
+    };
+    let error = match code {
+        ExitCode::Usage => CliError::usage(what, help),
+        _ => CliError::environment(what, help),
+    };
+    (error, code)
+}
+
+/// `summary.json` of a run directory, or of the file itself.
+fn read_summary(path: &Path) -> Result<Value, CliError> {
+    let file = if path.is_dir() { path.join("summary.json") } else { path.to_owned() };
+    let unusable = |why: String| {
+        let what = format!("{}: {why}", file.display());
+        CliError::usage(what, "name a run directory of capacity, such as runs/latest")
+    };
+    let text = std::fs::read_to_string(&file).map_err(|error| unusable(error.to_string()))?;
+    serde_json::from_str(&text).map_err(|error| unusable(error.to_string()))
+}
+
+fn print(summary: &CapacitySummary, compared: Option<&str>, run: &Path, global: &GlobalArgs) {
+    let document = match global.format {
+        Format::Json => format!("{:#}\n", summary.to_json()),
+        Format::Text => {
+            let compared = compared.map(|text| format!("\n{text}")).unwrap_or_default();
+            format!("{}{compared}output: {}\n", capacity_text(summary), run.display())
+        }
+    };
+    // A reader that has gone away, such as `head`, is no fault.
+    let _ = io::stdout().lock().write_all(document.as_bytes());
+}
+
+/// The settings of a run as TOML, for its run directory.
+fn settings(plan: &CapacityPlan) -> String {
+    let whole = |number: u64| i64::try_from(number).unwrap_or(i64::MAX).into();
+    let mut table = toml::Table::new();
+    let mut put = |key: &str, value: toml::Value| {
+        table.insert(key.to_owned(), value);
+    };
+    let facts = plan.load_facts();
+    for (key, server) in [("tftp", facts.tftp), ("http", facts.http), ("tvs", facts.tvs)] {
+        if let Some(server) = server {
+            put(key, server.into());
+        }
+    }
+    put("addresses", facts.addresses.into());
+    put("mix", toml::Value::Table(facts.mix.into_iter().map(|(k, v)| (k, v.into())).collect()));
+    put("names", whole(facts.names));
+    put("devices", whole(facts.devices));
+    put("unit", plan.unit().into());
+    put("task", format!("{:?}", plan.task).into());
+    put("hold", plan.hold.to_string().into());
+    put("warm-up", plan.warm_up.to_string().into());
+    put("latency", plan.limits.latency.to_string().into());
+    put("percentile", plan.limits.percentile.into());
+    put("errors", plan.limits.errors.into());
+    put("in-flight", whole(plan.places as u64));
+    put("workers", whole(plan.workers.into()));
+    put("seed", whole(plan.seed));
+    put("method", plan.method().join("; ").into());
+    table.to_string()
+}

@@ -1,0 +1,182 @@
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+
+use crate::base::Span;
+use crate::capacity::{Pin, Target, TcpClient};
+use crate::net::TlsClients;
+use crate::wire::ROLE_TVS;
+
+use super::super::args::{CliError, duration};
+use super::super::files::{read_all, read_certificate, trust_lists};
+use super::super::lab::split_port;
+use super::Stop;
+use super::load::LoadArgs;
+
+/// Ports of the services on a cluster.
+const PORTS: [(&str, u16); 3] = [("tftp", 69), ("http", 6970), ("tvs", 2445)];
+
+/// Whom to load.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Target")]
+pub struct TargetArgs {
+    /// TFTP server; port 69 if none is named
+    #[arg(long, value_name = "HOST:PORT", required_unless_present_any = ["http", "tvs"])]
+    pub tftp: Option<String>,
+    /// HTTP server; port 6970 if none is named
+    #[arg(long, value_name = "HOST:PORT", conflicts_with = "tftp")]
+    pub http: Option<String>,
+    /// TVS server; port 2445 if none is named
+    #[arg(long, value_name = "HOST:PORT")]
+    pub tvs: Option<String>,
+    /// Permit traffic to this host outside loopback; the file of --targets must name it, too
+    #[arg(long, value_name = "HOST")]
+    pub allow_target: Vec<String>,
+    /// File with the hosts outside loopback that may be loaded, one a line
+    #[arg(long, value_name = "FILE")]
+    pub targets: Option<PathBuf>,
+    /// Certificate of the TVS server
+    #[arg(long, value_name = "FILE", requires = "tvs")]
+    pub certificate: Option<PathBuf>,
+    /// Take any TVS server
+    #[arg(long, conflicts_with = "certificate", requires = "tvs")]
+    pub insecure: bool,
+    /// Wait before a TFTP datagram is sent again; an answer over TCP has --tries times as long
+    #[arg(long, value_name = "DURATION", default_value = "4s", value_parser = duration)]
+    pub timeout: Span,
+    /// How often a TFTP datagram is sent in all
+    #[arg(long, value_name = "COUNT", default_value_t = 5, value_parser = clap::value_parser!(u8).range(1..))]
+    pub tries: u8,
+    /// Ask for TFTP blocks of this size; phones ask for nothing
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(8..=65_464))]
+    pub block_size: Option<u16>,
+}
+
+impl TargetArgs {
+    /// The servers with their addresses.
+    pub(super) fn resolve(&self, load: &LoadArgs) -> Result<Target, Stop> {
+        let find = |service: usize, host: &Option<String>| {
+            host.as_deref().map(|host| self.address(host, PORTS[service].1)).transpose()
+        };
+        let (tftp, http) = (find(0, &self.tftp)?, find(1, &self.http)?);
+        let tvs = match find(2, &self.tvs)? {
+            Some(address) => Some((address, self.pin(load)?)),
+            None => None,
+        };
+        let patience = self.timeout.times(u64::from(self.tries)).as_duration();
+        Ok(Target {
+            tftp,
+            tcp: TcpClient { http, tvs, patience, tls: TlsClients::default() },
+            timeout: self.timeout,
+            tries: self.tries,
+            block_size: self.block_size,
+        })
+    }
+
+    /// The address of a host that may be loaded: loopback, or named twice.
+    fn address(&self, text: &str, port: u16) -> Result<SocketAddr, CliError> {
+        let (host, port) = split_port(text, port);
+        let mut found = (host, port).to_socket_addrs().map_err(|error| {
+            CliError::environment(format!("{host}: {error}"), "name an address, such as 192.0.2.7")
+        })?;
+        let address = found.next().ok_or_else(|| {
+            CliError::environment(format!("{host}: no address"), "name an address")
+        })?;
+        self.permit(host, address.ip())?;
+        Ok(address)
+    }
+
+    fn permit(&self, host: &str, address: IpAddr) -> Result<(), CliError> {
+        let address = address.to_canonical();
+        if address.is_loopback() {
+            return Ok(());
+        }
+        let is_it = |name: &str| name == host || name.parse() == Ok(address);
+        let what = format!("{host} ({address}) is outside loopback");
+        if !self.allow_target.iter().any(|name| is_it(name)) {
+            let help = format!(
+                "if that server may be loaded, name it twice: --allow-target {host} and in the \
+                 file of --targets"
+            );
+            return Err(CliError::usage(what, help));
+        }
+        let named = match &self.targets {
+            Some(path) => read_lines(path)?,
+            None => Vec::new(),
+        };
+        if named.iter().any(|name| is_it(name)) {
+            return Ok(());
+        }
+        let help = format!("write {host} into a file and name that by --targets, too");
+        Err(CliError::usage(format!("{what} and in no file of targets"), help))
+    }
+
+    fn pin(&self, load: &LoadArgs) -> Result<Pin, Stop> {
+        if self.insecure {
+            return Ok(Pin::Anybody);
+        }
+        let mut hashes = Vec::new();
+        if let Some(path) = &self.certificate {
+            hashes.push(read_certificate(path, "")?.sha1());
+        }
+        let files = read_all(&load.trust)?;
+        hashes.extend(trust_lists(&load.trust, &files)?.certificate_hashes(ROLE_TVS));
+        if hashes.is_empty() {
+            return Err(Stop::Cli(CliError::usage(
+                "nothing says which TVS server to trust",
+                "give --certificate FILE, --trust LIST with a TVS record, or --insecure",
+            )));
+        }
+        Ok(Pin::Sha1(Arc::from(hashes)))
+    }
+}
+
+/// The lines of a text file without blanks, comments (`#`) and empty ones.
+pub(super) fn read_lines(path: &Path) -> Result<Vec<String>, CliError> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        let what = format!("{}: cannot be read: {error}", path.display());
+        CliError::usage(what, "name a text file in UTF-8, one entry a line")
+    })?;
+    let lines = text.lines().map(str::trim);
+    Ok(lines.filter(|l| !l.is_empty() && !l.starts_with('#')).map(str::to_owned).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        target: TargetArgs,
+    }
+
+    fn permitted(flags: &[&str], host: &str) -> Result<(), String> {
+        let words = ["resetstorm", "--tftp", host].into_iter().chain(flags.iter().copied());
+        let line = Line::try_parse_from(words).unwrap();
+        line.target.address(host, 69).map(drop).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_host_outside_loopback_must_be_named_twice() {
+        let folder = tempfile::tempdir().unwrap();
+        let (good, other) = (folder.path().join("good"), folder.path().join("other"));
+        std::fs::write(&good, "# lab\n192.0.2.7\n").unwrap();
+        std::fs::write(&other, "192.0.2.8\n").unwrap();
+        let (good, other) = (good.to_str().unwrap(), other.to_str().unwrap());
+        assert_eq!(permitted(&[], "127.0.0.9:1"), Ok(()));
+        assert_eq!(permitted(&[], "[::1]:1"), Ok(()));
+        let allow = ["--allow-target", "192.0.2.7"];
+        assert!(permitted(&[], "192.0.2.7").unwrap_err().contains("outside loopback"));
+        assert!(permitted(&["--targets", good], "192.0.2.7").is_err());
+        assert!(permitted(&allow, "192.0.2.7").unwrap_err().contains("no file of targets"));
+        assert!(permitted(&[&allow[..], &["--targets", other]].concat(), "192.0.2.7").is_err());
+        assert_eq!(permitted(&[&allow[..], &["--targets", good]].concat(), "192.0.2.7"), Ok(()));
+        let mapped = "[::ffff:192.0.2.7]:69";
+        assert_eq!(permitted(&[&allow[..], &["--targets", good]].concat(), mapped), Ok(()));
+    }
+}

@@ -1,0 +1,290 @@
+use std::collections::BTreeMap;
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::load::LoadRecorder;
+use super::summary::SloRow;
+
+/// `summary.json` of a capacity measurement, schema 1.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct CapacitySummary {
+    /// Version of this format.
+    pub schema: u32,
+    /// `capacity`.
+    pub mode: String,
+    /// Seed of every choice.
+    pub seed: u64,
+    /// `knee`, `carried`, `not-carried`, `generator-bound`, `highest-offered`, `unsteady`, `lost`
+    /// or `interrupted`.
+    pub verdict: String,
+    /// Whom the load was sent to, and what it was.
+    pub load: LoadFacts,
+    /// When a level counts as carried.
+    pub limits: LimitFacts,
+    /// What the server carries.
+    pub capacity: Capacity,
+    /// Answers that came in time and were wrong.
+    pub wrong: WrongAnswers,
+    /// The load generator itself.
+    pub generator: GeneratorFacts,
+    /// The user's conditions.
+    pub slos: Vec<SloRow>,
+    /// How it was measured, in three lines.
+    pub method: Vec<String>,
+    /// Things that a reader of the numbers must know.
+    pub notes: Vec<String>,
+}
+
+/// Whom the load was sent to, and what it was.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct LoadFacts {
+    /// TFTP server.
+    pub tftp: Option<String>,
+    /// HTTP server.
+    pub http: Option<String>,
+    /// TVS server.
+    pub tvs: Option<String>,
+    /// `per-phone` or `shared`: the source addresses that the servers saw.
+    pub addresses: String,
+    /// Parts of the load and their shares.
+    pub mix: BTreeMap<String, f64>,
+    /// Names of single files.
+    pub names: u64,
+    /// Phones of the device list.
+    pub devices: u64,
+    /// Right answers that were learnt before the load.
+    pub references: u64,
+    /// Requests of one start on average.
+    pub requests_per_start: Option<f64>,
+}
+
+/// When a level counts as carried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct LimitFacts {
+    /// Percentile of response times that is judged, 0 to 1.
+    pub percentile: f64,
+    /// Longest response time at this percentile in seconds, from the planned start.
+    pub latency_s: f64,
+    /// Largest share of failures, 0 to 1.
+    pub errors_ratio: f64,
+    /// Largest growth of response times, in seconds per second of load.
+    pub drift: f64,
+}
+
+/// What the server carries.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Capacity {
+    /// The highest level that was carried, where the server is what ended the search.
+    pub knee: Option<f64>,
+    /// The highest level that was carried, whatever ended the search.
+    pub at_least: Option<f64>,
+    /// What levels are, such as `transfers/s`.
+    pub unit: String,
+    /// How sure the knee is.
+    pub confidence: Confidence,
+    /// Every level that was measured, in order.
+    pub steps: Vec<LoadStep>,
+}
+
+/// How sure a knee is.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Confidence {
+    /// The highest level that was carried.
+    pub low: Option<f64>,
+    /// The lowest level above it that was not.
+    pub high: Option<f64>,
+    /// Width of the bracket as a part of `low`.
+    pub width_ratio: Option<f64>,
+    /// Measurements at both ends of the bracket.
+    pub measurements: u32,
+    /// Those of them that agree with their majority.
+    pub agreed: u32,
+    /// Level of the confirmation run that was carried.
+    pub confirmed: Option<f64>,
+}
+
+/// One level of load.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct LoadStep {
+    /// `ramp`, `search`, `confirm`, `fixed` or `spike`.
+    pub step: String,
+    /// What was offered: starts per second, or starts at once.
+    pub offered: f64,
+    /// Time of the planned starts in seconds; without the warm-up.
+    pub length_s: f64,
+    /// Planned starts.
+    pub planned: u64,
+    /// Those that began.
+    pub started: u64,
+    /// Those that waited for a place among those in flight.
+    pub waited: u64,
+    /// Those with a good answer.
+    pub ok: u64,
+    /// Those without.
+    pub failed: u64,
+    /// Good answers per second before the last planned start (at once: until the last answer).
+    pub achieved: Option<f64>,
+    /// Single requests.
+    pub requests: u64,
+    /// Datagrams that were sent again.
+    pub sent_again: u64,
+    /// Most in flight at once.
+    pub in_flight_max: u64,
+    /// From the planned start.
+    pub response_s: LoadPercentiles,
+    /// From the actual start.
+    pub service_s: LoadPercentiles,
+    /// Growth of response times, seconds per second.
+    pub drift: Option<f64>,
+    /// Lag of the generator.
+    pub lag_p99_s: Option<f64>,
+    /// CPU of the generator's threads as a part of all that they could use.
+    pub cpu_ratio: Option<f64>,
+    /// Failures by cause.
+    pub errors: BTreeMap<String, u64>,
+    /// `carried`, `broken`, `generator-bound` or `lost`.
+    pub verdict: String,
+    /// Why, in words.
+    pub reason: String,
+}
+
+/// Percentiles in seconds; `null` with fewer than 10/(1-p) samples.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct LoadPercentiles {
+    /// Median.
+    pub p50: Option<f64>,
+    /// 90th percentile.
+    pub p90: Option<f64>,
+    /// 99th percentile.
+    pub p99: Option<f64>,
+    /// 99.9th percentile.
+    pub p999: Option<f64>,
+    /// Longest.
+    pub max: Option<f64>,
+}
+
+/// Answers that came in time and were wrong.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct WrongAnswers {
+    /// How many.
+    pub count: u64,
+    /// The first ones in words, with the name of the file or question.
+    pub examples: Vec<String>,
+}
+
+/// The load generator itself.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct GeneratorFacts {
+    /// Its threads.
+    pub workers: u32,
+    /// Most starts in flight that it allows.
+    pub in_flight_max: u64,
+    /// Largest lag (p99) of a level that was carried, seconds.
+    pub lag_p99_s: Option<f64>,
+    /// Largest share of CPU of a level.
+    pub cpu_ratio: Option<f64>,
+    /// Descriptors that this process may open.
+    pub descriptors: Option<u64>,
+}
+
+impl CapacitySummary {
+    /// The summary as a JSON document.
+    pub fn to_json(&self) -> Value {
+        serde_json::to_value(self).expect("a summary is plain data")
+    }
+}
+
+impl LoadStep {
+    /// The numbers of one level; verdict and reason are left empty.
+    pub fn new(step: &str, offered: f64, recorder: &LoadRecorder) -> LoadStep {
+        let length_s = recorder.length().as_secs_f64();
+        let whole_s = if length_s > 0.0 {
+            Some(length_s)
+        } else {
+            recorder.response_s(1.0).filter(|s| *s > 0.0)
+        };
+        let in_time = if length_s > 0.0 { recorder.ok_in_time } else { recorder.ok };
+        let named = recorder.faults.iter().map(|(fault, count)| (fault.to_string(), *count));
+        LoadStep {
+            step: step.to_owned(),
+            offered,
+            length_s,
+            planned: recorder.planned,
+            started: recorder.started,
+            waited: recorder.waited,
+            ok: recorder.ok,
+            failed: recorder.failed(),
+            achieved: whole_s.map(|s| in_time as f64 / s),
+            requests: recorder.requests,
+            sent_again: recorder.sent_again,
+            in_flight_max: recorder.in_flight_max,
+            response_s: percentiles(&recorder.response_us),
+            service_s: percentiles(&recorder.service_us),
+            drift: recorder.drift(),
+            lag_p99_s: recorder.lag_p99_s(),
+            cpu_ratio: None,
+            errors: named.collect(),
+            verdict: String::new(),
+            reason: String::new(),
+        }
+    }
+}
+
+fn percentiles(histogram: &Histogram<u64>) -> LoadPercentiles {
+    let samples = histogram.len();
+    let seconds = |us: u64| us as f64 / 1e6;
+    // A percentile p needs 10/(1-p) samples.
+    let at = |per_mille: u64| {
+        let enough = samples * (1_000 - per_mille) >= 10_000;
+        enough.then(|| seconds(histogram.value_at_quantile(per_mille as f64 / 1e3)))
+    };
+    LoadPercentiles {
+        p50: at(500),
+        p90: at(900),
+        p99: at(990),
+        p999: at(999),
+        max: (samples > 0).then(|| seconds(histogram.max())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{Span, Time};
+    use crate::measure::{Ended, LoadFault};
+
+    #[test]
+    fn achieved_is_what_was_answered_while_the_load_lasted() {
+        let at = |millis| Time::ZERO + Span::from_millis(millis);
+        let mut recorder = LoadRecorder::new(at(0), at(2_000));
+        for planned in (0..2_000).step_by(10) {
+            recorder.plan(at(planned));
+            let ended = at(planned * 2);
+            recorder.end(
+                &Ended { planned: at(planned), started: at(planned), ended, fault: None },
+                None,
+            );
+        }
+        let fault = Some(LoadFault::Silence);
+        recorder.end(&Ended { planned: at(5), started: at(5), ended: at(9), fault }, None);
+        let step = LoadStep::new("ramp", 100.0, &recorder);
+        assert_eq!((step.planned, step.ok, step.failed), (200, 200, 1));
+        assert_eq!(step.achieved, Some(50.5), "half of them came in time");
+        assert_eq!(step.errors.get("silence"), Some(&1));
+        assert!(step.response_s.p90.is_some() && step.response_s.p99.is_none());
+    }
+
+    #[test]
+    fn a_spike_achieves_its_answers_by_the_time_of_the_last() {
+        let at = |millis| Time::ZERO + Span::from_millis(millis);
+        let mut recorder = LoadRecorder::new(at(0), at(0));
+        for ended in 1..=500 {
+            let (planned, ended) = (at(0), at(ended));
+            recorder.end(&Ended { planned, started: planned, ended, fault: None }, None);
+        }
+        let step = LoadStep::new("spike", 500.0, &recorder);
+        assert!((step.achieved.unwrap() - 1_000.0).abs() < 5.0);
+    }
+}

@@ -1,0 +1,396 @@
+use std::collections::BTreeMap;
+use std::fmt;
+
+use hdrhistogram::Histogram;
+
+use crate::base::{Span, Time};
+
+use super::recorder::histogram;
+
+/// Why a request of a capacity measurement has no good answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LoadFault {
+    /// Nothing came back before patience, or the load, ended.
+    Silence,
+    /// An answer had begun and was not complete when the load ended.
+    Unfinished,
+    /// Nobody listens on the port.
+    Refused,
+    /// The connection broke before the whole answer.
+    Reset,
+    /// A TFTP error with this number.
+    TftpError(u16),
+    /// An HTTP status that is neither 200 nor 404.
+    HttpStatus(u16),
+    /// What came back is not of the protocol.
+    Protocol,
+    /// The file is longer than a phone takes.
+    TooLong,
+    /// The server says that it has no such file, and it has.
+    Missing,
+    /// The server served a name that it cannot have.
+    Unexpected,
+    /// Length or digest differ from the reference.
+    WrongBytes,
+    /// The signature is not accepted by the given trust lists.
+    WrongSignature,
+    /// TVS says something other than the reference.
+    WrongAnswer,
+    /// The TLS server shows a certificate that is not the given one.
+    OtherServer,
+    /// This host had no descriptor left.
+    NoDescriptor,
+    /// This host had no port or address left.
+    NoPort,
+}
+
+impl LoadFault {
+    /// Whether this host is to blame and not the server.
+    pub const fn is_ours(self) -> bool {
+        matches!(self, LoadFault::NoDescriptor | LoadFault::NoPort)
+    }
+
+    /// Whether the server answered in time, and wrongly.
+    pub const fn is_wrong_answer(self) -> bool {
+        matches!(
+            self,
+            LoadFault::Missing
+                | LoadFault::Unexpected
+                | LoadFault::WrongBytes
+                | LoadFault::WrongSignature
+                | LoadFault::WrongAnswer
+        )
+    }
+}
+
+impl fmt::Display for LoadFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LoadFault::Silence => f.write_str("silence"),
+            LoadFault::Unfinished => f.write_str("unfinished"),
+            LoadFault::Refused => f.write_str("refused"),
+            LoadFault::Reset => f.write_str("reset"),
+            LoadFault::TftpError(number) => write!(f, "tftp error {number}"),
+            LoadFault::HttpStatus(status) => write!(f, "status {status}"),
+            LoadFault::Protocol => f.write_str("protocol"),
+            LoadFault::TooLong => f.write_str("too long"),
+            LoadFault::Missing => f.write_str("missing"),
+            LoadFault::Unexpected => f.write_str("unexpected file"),
+            LoadFault::WrongBytes => f.write_str("wrong bytes"),
+            LoadFault::WrongSignature => f.write_str("wrong signature"),
+            LoadFault::WrongAnswer => f.write_str("wrong answer"),
+            LoadFault::OtherServer => f.write_str("other certificate"),
+            LoadFault::NoDescriptor => f.write_str("no descriptor here"),
+            LoadFault::NoPort => f.write_str("no port here"),
+        }
+    }
+}
+
+/// One planned piece of load has ended, or was given up.
+#[derive(Clone, Copy, Debug)]
+pub struct Ended {
+    /// When it was planned.
+    pub planned: Time,
+    /// When it began.
+    pub started: Time,
+    /// When it ended or was given up.
+    pub ended: Time,
+    /// Why it has no good answer, if it has none.
+    pub fault: Option<LoadFault>,
+}
+
+/// What one thread of the generator has seen of one level of load. Plain numbers: recording takes
+/// no lock.
+#[derive(Clone, Debug)]
+pub struct LoadRecorder {
+    /// From here on planned starts count; what comes before warms the server up.
+    from: Time,
+    /// End of the planned starts that count.
+    until: Time,
+    /// Planned starts that count.
+    pub planned: u64,
+    /// Those that began.
+    pub started: u64,
+    /// Those that had to wait for a place among those in flight.
+    pub waited: u64,
+    /// Those that ended with a good answer.
+    pub ok: u64,
+    /// Good answers before the last planned start: what the server kept up with.
+    pub ok_in_time: u64,
+    /// Single requests, of which a boot has several.
+    pub requests: u64,
+    /// Datagrams that were sent again.
+    pub sent_again: u64,
+    /// Most that were in flight at once.
+    pub in_flight_max: u64,
+    /// Those without a good answer, by cause.
+    pub faults: BTreeMap<LoadFault, u64>,
+    /// The first wrong answers in words.
+    pub wrong: Vec<String>,
+    /// Times in microseconds; those given up count with their age.
+    pub(super) response_us: Histogram<u64>,
+    pub(super) service_us: Histogram<u64>,
+    pub(super) lag_us: Histogram<u64>,
+    /// Response times of those planned in the first and in the last third.
+    pub(super) first_third_us: Histogram<u64>,
+    pub(super) last_third_us: Histogram<u64>,
+}
+
+/// Wrong answers that are kept in words, at most (choice).
+const WRONG_MAX: usize = 10;
+
+impl LoadRecorder {
+    /// A recorder of planned starts between `from` and `until`.
+    pub fn new(from: Time, until: Time) -> LoadRecorder {
+        LoadRecorder {
+            from,
+            until,
+            planned: 0,
+            started: 0,
+            waited: 0,
+            ok: 0,
+            ok_in_time: 0,
+            requests: 0,
+            sent_again: 0,
+            in_flight_max: 0,
+            faults: BTreeMap::new(),
+            wrong: Vec::new(),
+            response_us: histogram(),
+            service_us: histogram(),
+            lag_us: histogram(),
+            first_third_us: histogram(),
+            last_third_us: histogram(),
+        }
+    }
+
+    /// Whether what was planned for then counts.
+    pub fn counts(&self, planned: Time) -> bool {
+        planned >= self.from
+    }
+
+    /// The time in which planned starts count.
+    pub fn length(&self) -> Span {
+        self.until.since(self.from)
+    }
+
+    /// The load was stopped: nothing is planned behind `now`.
+    pub fn cut(&mut self, now: Time) {
+        self.until = self.until.min(now).max(self.from);
+    }
+
+    /// Something was planned that counts.
+    pub fn plan(&mut self, planned: Time) {
+        self.planned += u64::from(self.counts(planned));
+    }
+
+    /// It began; `waited` for a place, which is not the generator's lag.
+    pub fn start(&mut self, planned: Time, now: Time, waited: bool) {
+        if !self.counts(planned) {
+            return;
+        }
+        self.started += 1;
+        if waited {
+            self.waited += 1;
+        } else {
+            self.lag_us.saturating_record(now.since(planned).as_micros());
+        }
+    }
+
+    /// It ended; `words` say what was wrong with a wrong answer.
+    pub fn end(&mut self, ended: &Ended, words: Option<String>) {
+        if let Some(words) = words.filter(|_| self.wrong.len() < WRONG_MAX) {
+            self.wrong.push(words);
+        }
+        if !self.counts(ended.planned) {
+            // A wrong answer counts whenever it comes.
+            if let Some(fault) = ended.fault.filter(|fault| fault.is_wrong_answer()) {
+                *self.faults.entry(fault).or_default() += 1;
+            }
+            return;
+        }
+        match ended.fault {
+            None => {
+                self.ok += 1;
+                self.ok_in_time += u64::from(ended.ended <= self.until);
+            }
+            Some(fault) => *self.faults.entry(fault).or_default() += 1,
+        }
+        let response = ended.ended.since(ended.planned).as_micros();
+        self.response_us.saturating_record(response);
+        self.service_us.saturating_record(ended.ended.since(ended.started).as_micros());
+        let part = ended.planned.since(self.from).as_nanos() as f64;
+        let whole = self.length().as_nanos().max(1) as f64;
+        if part < whole / 3.0 {
+            self.first_third_us.saturating_record(response);
+        } else if part >= whole * 2.0 / 3.0 {
+            self.last_third_us.saturating_record(response);
+        }
+    }
+
+    /// So many are in flight now.
+    pub fn in_flight(&mut self, now: u64) {
+        self.in_flight_max = self.in_flight_max.max(now);
+    }
+
+    /// Those without a good answer.
+    pub fn failed(&self) -> u64 {
+        self.faults.values().sum()
+    }
+
+    /// Seconds by which response times grew per second of load: above zero the server falls
+    /// behind, by this share of the offered rate. `None` without samples at both ends.
+    pub fn drift(&self) -> Option<f64> {
+        /// Samples at either end below which a median says nothing (choice).
+        const SAMPLES_MIN: u64 = 5;
+        let (first, last) = (&self.first_third_us, &self.last_third_us);
+        if first.len() < SAMPLES_MIN || last.len() < SAMPLES_MIN || self.length().is_zero() {
+            return None;
+        }
+        let median = |histogram: &Histogram<u64>| histogram.value_at_quantile(0.5) as f64 / 1e6;
+        // The middles of the two thirds lie two thirds of the whole apart.
+        Some((median(last) - median(first)) / (self.length().as_secs_f64() * 2.0 / 3.0))
+    }
+
+    /// Answers, good or not, that came while the load lasted, as a part of those that a server
+    /// gives that goes on as it began. `None` without samples at the beginning.
+    pub fn kept_up(&self) -> Option<f64> {
+        let first = &self.first_third_us;
+        let length_s = self.length().as_secs_f64();
+        if first.is_empty() || length_s <= 0.0 {
+            return None;
+        }
+        let under_way = (first.value_at_quantile(0.5) as f64 / 1e6 / length_s).min(0.9);
+        let expected = self.planned as f64 * (1.0 - under_way);
+        Some((self.ok_in_time + self.failed()) as f64 / expected.max(1.0))
+    }
+
+    /// Response time in seconds at `quantile` (0 to 1), `None` without samples.
+    pub fn response_s(&self, quantile: f64) -> Option<f64> {
+        let response = &self.response_us;
+        (!response.is_empty()).then(|| response.value_at_quantile(quantile) as f64 / 1e6)
+    }
+
+    /// Service time in seconds at `quantile` (0 to 1), `None` without samples.
+    pub fn service_s(&self, quantile: f64) -> Option<f64> {
+        let service = &self.service_us;
+        (!service.is_empty()).then(|| service.value_at_quantile(quantile) as f64 / 1e6)
+    }
+
+    /// 99th percentile of the generator's lag in seconds, `None` without samples.
+    pub fn lag_p99_s(&self) -> Option<f64> {
+        (!self.lag_us.is_empty()).then(|| self.lag_us.value_at_quantile(0.99) as f64 / 1e6)
+    }
+
+    /// Adds what another thread has seen of the same load.
+    pub fn merge(&mut self, other: &LoadRecorder) {
+        self.until = self.until.min(other.until);
+        self.planned += other.planned;
+        self.started += other.started;
+        self.waited += other.waited;
+        self.ok += other.ok;
+        self.ok_in_time += other.ok_in_time;
+        self.requests += other.requests;
+        self.sent_again += other.sent_again;
+        // Each thread's peak is its own moment: the sum is an upper bound when there are several.
+        self.in_flight_max += other.in_flight_max;
+        for (&fault, &count) in &other.faults {
+            *self.faults.entry(fault).or_default() += count;
+        }
+        let room = WRONG_MAX.saturating_sub(self.wrong.len());
+        self.wrong.extend(other.wrong.iter().take(room).cloned());
+        for (mine, theirs) in [
+            (&mut self.response_us, &other.response_us),
+            (&mut self.service_us, &other.service_us),
+            (&mut self.lag_us, &other.lag_us),
+            (&mut self.first_third_us, &other.first_third_us),
+            (&mut self.last_third_us, &other.last_third_us),
+        ] {
+            mine.add(theirs).expect("all histograms have the same bounds");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: u64) -> Time {
+        Time::ZERO + Span::from_millis(millis)
+    }
+
+    fn recorder() -> LoadRecorder {
+        LoadRecorder::new(at(1_000), at(4_000))
+    }
+
+    fn answered(planned: u64, ended: u64) -> Ended {
+        Ended { planned: at(planned), started: at(planned), ended: at(ended), fault: None }
+    }
+
+    #[test]
+    fn what_was_planned_before_the_measurement_counts_only_if_it_is_wrong() {
+        let mut recorder = recorder();
+        recorder.plan(at(999));
+        recorder.start(at(999), at(999), false);
+        recorder.end(&answered(999, 1_200), None);
+        assert_eq!((recorder.planned, recorder.started, recorder.ok), (0, 0, 0));
+        let wrong = Ended { fault: Some(LoadFault::WrongBytes), ..answered(500, 600) };
+        recorder.end(&wrong, Some("a: 3 bytes instead of 4".into()));
+        assert_eq!(recorder.failed(), 1);
+        assert_eq!(recorder.wrong, ["a: 3 bytes instead of 4"]);
+        let silent = Ended { fault: Some(LoadFault::Silence), ..answered(500, 600) };
+        recorder.end(&silent, None);
+        assert_eq!(recorder.failed(), 1);
+    }
+
+    #[test]
+    fn a_server_that_serves_four_fifths_of_what_is_offered_drifts_by_a_quarter() {
+        let mut recorder = recorder();
+        for planned in (1_000..4_000).step_by(10) {
+            // Each answer comes 12.5 ms after the one before it.
+            let ended = 1_000 + (planned - 1_000) * 5 / 4;
+            recorder.end(&answered(planned, ended), None);
+        }
+        let drift = recorder.drift().unwrap();
+        assert!((drift - 0.25).abs() < 0.01, "{drift}");
+        let in_time = recorder.ok_in_time as f64 / recorder.ok as f64;
+        assert!((in_time - 0.8).abs() < 0.01, "{in_time}");
+        recorder.planned = 300;
+        let kept_up = recorder.kept_up().unwrap();
+        assert!((0.8..0.95).contains(&kept_up), "{kept_up}");
+    }
+
+    #[test]
+    fn a_server_that_keeps_up_does_not_drift_and_few_samples_say_nothing() {
+        let mut recorder = recorder();
+        assert_eq!(recorder.drift(), None);
+        for planned in (1_000..4_000).step_by(10) {
+            recorder.end(&answered(planned, planned + 7), None);
+        }
+        assert!(recorder.drift().unwrap().abs() < 1e-9);
+    }
+
+    #[test]
+    fn waiting_for_a_place_is_no_lag() {
+        let mut recorder = recorder();
+        recorder.start(at(1_000), at(1_900), true);
+        assert_eq!((recorder.waited, recorder.lag_p99_s()), (1, None));
+        recorder.start(at(1_000), at(1_002), false);
+        assert!(recorder.lag_p99_s().unwrap() >= 0.002);
+    }
+
+    #[test]
+    fn parts_of_two_threads_add_up() {
+        let mut one = recorder();
+        one.plan(at(1_000));
+        one.end(&answered(1_000, 1_001), None);
+        let mut two = recorder();
+        two.plan(at(2_000));
+        let failed = Ended { fault: Some(LoadFault::HttpStatus(503)), ..answered(2_000, 2_001) };
+        two.end(&failed, None);
+        two.cut(at(3_000));
+        one.merge(&two);
+        assert_eq!((one.planned, one.ok, one.failed()), (2, 1, 1));
+        assert_eq!(one.length(), Span::from_secs(2));
+        assert_eq!(one.faults.keys().next().unwrap().to_string(), "status 503");
+    }
+}

@@ -1,0 +1,363 @@
+use crate::measure::{CapacitySummary, LoadFacts, LoadStep};
+
+use super::text::{aligned, aligned_left, count, row, seconds, three_digits};
+
+/// The exit code of a capacity measurement by its verdict and the user's conditions: 0 measured,
+/// 1 a condition failed or an answer was wrong, 3 no knee of the server, 4 the server was lost,
+/// 130 interrupted. A verdict that is none of these is a fault of this program: 5.
+pub fn capacity_exit_code(summary: &CapacitySummary) -> u8 {
+    let any = |wanted: &str| summary.slos.iter().any(|slo| slo.verdict == wanted);
+    let failed = any("fail") || summary.wrong.count > 0;
+    match summary.verdict.as_str() {
+        "interrupted" => 130,
+        "lost" => 4,
+        "knee" | "highest-offered" | "carried" | "not-carried" if any("no-data") => 3,
+        "knee" | "highest-offered" | "carried" | "not-carried" if failed => 1,
+        "knee" | "highest-offered" | "carried" => 0,
+        // Nothing was carried: a search has no knee; a fixed load was measured all the same.
+        "not-carried" if is_fixed(summary) => 0,
+        "not-carried" | "generator-bound" | "unsteady" => 3,
+        _ => 5,
+    }
+}
+
+fn is_fixed(summary: &CapacitySummary) -> bool {
+    summary.capacity.steps.iter().any(|step| ["fixed", "spike"].contains(&step.step.as_str()))
+}
+
+/// The summary for people. Every number in it is a number of the summary; one that does not exist
+/// is `-`.
+pub fn capacity_text(summary: &CapacitySummary) -> String {
+    let mut out = String::new();
+    for (label, value) in lines(summary) {
+        row(&mut out, label, &value);
+    }
+    out.push('\n');
+    out.push_str(&steps(summary));
+    out.push_str(&when_it_broke(summary));
+    out.push_str(&slos(summary));
+    out.push('\n');
+    for line in &summary.method {
+        row(&mut out, "method", line);
+    }
+    for note in &summary.notes {
+        row(&mut out, "note", note);
+    }
+    let code = capacity_exit_code(summary);
+    out.push_str(&format!("verdict: {} · exit {code}\n", summary.verdict.to_uppercase()));
+    out
+}
+
+fn lines(summary: &CapacitySummary) -> Vec<(&'static str, String)> {
+    let mut lines = vec![
+        ("target", target(&summary.load)),
+        ("load", load(&summary.load)),
+        ("addresses", addresses(&summary.load)),
+        ("limits", limits(summary)),
+        ("capacity", capacity(summary)),
+    ];
+    if !is_fixed(summary) {
+        lines.push(("confidence", confidence(summary)));
+    }
+    if let Some(phones) = phones(summary) {
+        lines.push(("phones", phones));
+    }
+    let wrong = &summary.wrong;
+    let examples = wrong.examples.join("; ");
+    lines.push(match wrong.count {
+        0 => ("wrong", "no answer was wrong".to_owned()),
+        n => ("WRONG", format!("{} answers were wrong: {examples}", count(n))),
+    });
+    lines.push(("generator", generator(summary)));
+    lines
+}
+
+fn target(load: &LoadFacts) -> String {
+    let named = [("TFTP", &load.tftp), ("HTTP", &load.http), ("TVS", &load.tvs)];
+    let named = named.iter().filter_map(|(name, at)| Some(format!("{name} {}", at.as_ref()?)));
+    named.collect::<Vec<_>>().join(" · ")
+}
+
+fn load(load: &LoadFacts) -> String {
+    let share = |(part, share): (&String, &f64)| format!("{part} {:.0} %", share * 100.0);
+    let mix: Vec<String> = load.mix.iter().map(share).collect();
+    let each = load.requests_per_start.map_or_else(|| "-".to_owned(), |mean| format!("{mean:.1}"));
+    format!(
+        "{}; {} names, {} phones, {each} requests each, {} right answers learnt",
+        mix.join(", "),
+        count(load.names),
+        count(load.devices),
+        count(load.references)
+    )
+}
+
+fn addresses(load: &LoadFacts) -> String {
+    match load.addresses.as_str() {
+        "per-phone" => "one source address per phone in flight".to_owned(),
+        _ => "one source address for all: the server cannot tell phones apart".to_owned(),
+    }
+}
+
+fn limits(summary: &CapacitySummary) -> String {
+    let limits = &summary.limits;
+    format!(
+        "p{} of response times up to {}, failures up to {} %, falling behind by up to {:.0} %",
+        (limits.percentile * 1e3).round() / 10.0,
+        seconds(Some(limits.latency_s)),
+        (limits.errors_ratio * 1e4).round() / 100.0,
+        limits.drift * 100.0
+    )
+}
+
+/// A level with its unit.
+fn level(summary: &CapacitySummary, level: Option<f64>) -> String {
+    let number = match level {
+        None => return "-".to_owned(),
+        Some(level) if level >= 100.0 => count(level.round() as u64),
+        Some(level) => three_digits(level),
+    };
+    format!("{number} {}", summary.capacity.unit)
+}
+
+fn capacity(summary: &CapacitySummary) -> String {
+    let (at_least, high) = (summary.capacity.at_least, summary.capacity.confidence.high);
+    let carried = level(summary, at_least);
+    match summary.verdict.as_str() {
+        "knee" => format!("knee {}", level(summary, summary.capacity.knee)),
+        "carried" => format!("{carried} carried"),
+        "highest-offered" => format!("at least {carried}: the highest that may be offered"),
+        "generator-bound" => format!("at least {carried}, generator-bound; see resetstorm doctor"),
+        "lost" => format!("at least {carried}; the server was LOST at {}", level(summary, high)),
+        "unsteady" => format!("about {carried}, unsteady: not carried again"),
+        "not-carried" => "not carried".to_owned(),
+        _ => format!("at least {carried}, interrupted"),
+    }
+}
+
+fn confidence(summary: &CapacitySummary) -> String {
+    let found = &summary.capacity.confidence;
+    let width = found.width_ratio.map_or_else(|| "-".to_owned(), |w| format!("{:.1} %", w * 100.0));
+    let confirmed = match found.confirmed {
+        Some(_) => format!("confirmed at {}", level(summary, found.confirmed)),
+        None => "not confirmed".to_owned(),
+    };
+    format!(
+        "between {} and {} ({width}); {} of {} measurements at both ends agree; {confirmed}",
+        level(summary, found.low),
+        level(summary, found.high),
+        found.agreed,
+        found.measurements
+    )
+}
+
+/// What the capacity means for a fleet.
+fn phones(summary: &CapacitySummary) -> Option<String> {
+    /// A fleet that is easy to scale in the head.
+    const FLEET: f64 = 10_000.0;
+    let per_s = summary.capacity.at_least.filter(|_| summary.capacity.unit.ends_with("/s"))?;
+    let unit = summary.capacity.unit.trim_end_matches("/s").trim_end_matches('s');
+    Some(format!(
+        "10 000 phones with one {unit} each need at least {} at this rate",
+        seconds(Some(FLEET / per_s))
+    ))
+}
+
+fn generator(summary: &CapacitySummary) -> String {
+    let facts = &summary.generator;
+    let cpu = facts.cpu_ratio.map_or_else(|| "-".to_owned(), |cpu| format!("{:.0} %", cpu * 100.0));
+    format!(
+        "{} thread(s), lag p99 {} where the load was carried, CPU peak {cpu}, {} places, \
+         {} descriptors",
+        facts.workers,
+        seconds(facts.lag_p99_s),
+        count(facts.in_flight_max),
+        facts.descriptors.map_or_else(|| "-".to_owned(), count)
+    )
+}
+
+const HEADINGS: [&str; 11] = [
+    "step",
+    "offered",
+    "achieved",
+    "p50",
+    "p90",
+    "p99",
+    "max",
+    "failed",
+    "again",
+    "in flight",
+    "verdict",
+];
+
+/// One row of the table of levels: numbers in words.
+fn cells(step: &LoadStep) -> [String; 11] {
+    let rate = |rate: Option<f64>| rate.map_or_else(|| "-".to_owned(), rate_text);
+    let times = &step.response_s;
+    [
+        step.step.clone(),
+        rate(Some(step.offered)),
+        rate(step.achieved),
+        seconds(times.p50),
+        seconds(times.p90),
+        seconds(times.p99),
+        seconds(times.max),
+        count(step.failed),
+        count(step.sent_again),
+        count(step.in_flight_max),
+        step.verdict.clone(),
+    ]
+}
+
+fn rate_text(rate: f64) -> String {
+    if rate >= 99.95 { count(rate.round() as u64) } else { three_digits(rate) }
+}
+
+/// One level as a line of progress.
+pub fn capacity_step(step: &LoadStep) -> String {
+    let cells = cells(step);
+    format!(
+        "{} offered {} achieved {} p50 {} p99 {} failed {}: {} ({})",
+        cells[0], cells[1], cells[2], cells[3], cells[5], cells[7], cells[10], step.reason
+    )
+}
+
+/// The curve of offered against achieved, in the order of what was offered.
+fn steps(summary: &CapacitySummary) -> String {
+    let mut steps: Vec<&LoadStep> = summary.capacity.steps.iter().collect();
+    steps.sort_by(|one, other| one.offered.total_cmp(&other.offered));
+    let mut table = vec![HEADINGS.map(str::to_owned).to_vec()];
+    table.extend(steps.iter().map(|step| cells(step).to_vec()));
+    format!("response times from the planned start, by what was offered\n{}", aligned(&table))
+}
+
+/// What the server answered where a level was not carried.
+fn when_it_broke(summary: &CapacitySummary) -> String {
+    let broken = summary.capacity.steps.iter().filter(|step| step.verdict != "carried");
+    let row = |step: &LoadStep| {
+        let errors = step.errors.iter().map(|(cause, n)| format!("{} {cause}", count(*n)));
+        let errors: Vec<String> = errors.collect();
+        let errors = if errors.is_empty() { "no failure".to_owned() } else { errors.join(", ") };
+        vec![rate_text(step.offered), errors, step.reason.clone()]
+    };
+    let mut table: Vec<Vec<String>> = broken.map(row).collect();
+    if table.is_empty() {
+        return String::new();
+    }
+    table.insert(0, ["offered", "failures", "why it was not carried"].map(str::to_owned).to_vec());
+    format!("\n{}", aligned_left(&table))
+}
+
+fn slos(summary: &CapacitySummary) -> String {
+    if summary.slos.is_empty() {
+        return String::new();
+    }
+    let word = |verdict: &str| match verdict {
+        "fail" => "FAIL".to_owned(),
+        other => other.to_owned(),
+    };
+    let number = |number: Option<f64>| number.map_or_else(|| "-".to_owned(), |n| format!("{n:.4}"));
+    let row = |slo: &crate::measure::SloRow| {
+        let against = format!("{} against {}", number(slo.observed), number(slo.bound));
+        vec![format!("  {}", word(slo.verdict)), slo.expr.clone(), against]
+    };
+    let table: Vec<Vec<String>> = summary.slos.iter().map(row).collect();
+    format!("\nSLO\n{}", aligned_left(&table))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measure::{Capacity, Confidence, LoadPercentiles, SloRow};
+
+    fn step(name: &str, offered: f64, verdict: &str) -> LoadStep {
+        LoadStep {
+            step: name.into(),
+            offered,
+            achieved: Some(offered * 0.99),
+            response_s: LoadPercentiles { p50: Some(0.002), ..LoadPercentiles::default() },
+            verdict: verdict.into(),
+            ..LoadStep::default()
+        }
+    }
+
+    fn summary(verdict: &str) -> CapacitySummary {
+        let mut broken = step("search", 412.0, "broken");
+        broken.reason = "errors 5.0 %, mostly status 503".into();
+        broken.errors.insert("status 503".into(), 1_234);
+        CapacitySummary {
+            verdict: verdict.into(),
+            capacity: Capacity {
+                knee: (verdict == "knee").then_some(400.0),
+                at_least: Some(400.0),
+                unit: "transfers/s".into(),
+                confidence: Confidence { high: Some(412.0), ..Confidence::default() },
+                steps: vec![broken, step("ramp", 400.0, "carried")],
+            },
+            ..CapacitySummary::default()
+        }
+    }
+
+    fn line<'a>(text: &'a str, label: &str) -> &'a str {
+        text.lines()
+            .find(|line| line.starts_with(label))
+            .unwrap_or_else(|| panic!("{label}: {text}"))
+    }
+
+    #[test]
+    fn a_knee_is_named_and_what_broke_it_is_shown() {
+        let text = capacity_text(&summary("knee"));
+        assert_eq!(line(&text, "capacity"), "capacity      knee 400 transfers/s");
+        assert!(line(&text, "phones").contains("10 000 phones with one transfer each"), "{text}");
+        assert!(line(&text, "phones").contains("25.0 s"), "{text}");
+        assert!(text.contains("1 234 status 503"), "{text}");
+        let rows: Vec<&str> = text.lines().filter(|line| line.contains(" 2.00 ms ")).collect();
+        assert!(rows[0].starts_with("ramp") && rows[1].starts_with("search"), "by rate: {rows:?}");
+        assert!(text.ends_with("verdict: KNEE · exit 0\n"));
+    }
+
+    #[test]
+    fn a_bound_generator_names_no_knee() {
+        let text = capacity_text(&summary("generator-bound"));
+        assert!(line(&text, "capacity").contains("at least 400 transfers/s, generator-bound"));
+        assert!(!text.contains("knee 400"), "{text}");
+        assert_eq!(capacity_exit_code(&summary("generator-bound")), 3);
+    }
+
+    #[test]
+    fn a_lost_server_is_told_with_the_level_that_it_did_not_survive() {
+        let text = capacity_text(&summary("lost"));
+        assert!(line(&text, "capacity").ends_with("the server was LOST at 412 transfers/s"));
+        assert_eq!(capacity_exit_code(&summary("lost")), 4);
+    }
+
+    #[test]
+    fn exit_codes_follow_conditions_and_wrong_answers() {
+        let mut knee = summary("knee");
+        assert_eq!(capacity_exit_code(&knee), 0);
+        knee.wrong.count = 1;
+        knee.wrong.examples.push("a: 3 bytes instead of 4".into());
+        assert_eq!(capacity_exit_code(&knee), 1);
+        assert!(capacity_text(&knee).contains("WRONG         1 answers were wrong: a: 3 bytes"));
+        let row = |verdict: &'static str| SloRow {
+            expr: "capacity.knee >= 500".into(),
+            verdict,
+            observed: Some(400.0),
+            bound: Some(500.0),
+        };
+        let mut slo = summary("knee");
+        slo.slos.push(row("fail"));
+        assert_eq!(capacity_exit_code(&slo), 1);
+        assert!(capacity_text(&slo).contains("FAIL  capacity.knee >= 500  400.0000 against 500"));
+        slo.slos.push(row("no-data"));
+        assert_eq!(capacity_exit_code(&slo), 3);
+        assert_eq!(capacity_exit_code(&summary("not-carried")), 3);
+        assert_eq!(capacity_exit_code(&summary("interrupted")), 130);
+        assert_eq!(capacity_exit_code(&summary("")), 5);
+    }
+
+    #[test]
+    fn an_empty_summary_has_no_numbers_that_do_not_exist() {
+        let text = capacity_text(&CapacitySummary::default());
+        assert!(!text.contains("NaN") && !text.contains("inf"), "{text}");
+    }
+}

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use resetstorm::cluster::Contents;
 use resetstorm::measure::{Summary, known_paths};
-use resetstorm::scenario::{Plan, load};
+use resetstorm::scenario::{CostModel, Plan, load};
 use resetstorm::sim::{SimOptions, SimRun, World};
 
 fn plan(name: &str, overrides: &[&str]) -> Plan {
@@ -190,4 +190,20 @@ fn a_server_that_stops_in_the_middle_leaves_nobody_waiting_for_ever() {
     assert_eq!(summary.phones.ready + summary.phones.failed, 100);
     assert!(summary.phones.failed > 0, "transfers in flight were cut off");
     assert_eq!(run.recorder.counts.unexpected, 0);
+}
+
+#[test]
+fn the_calibration_of_the_reference_machine_can_be_used() {
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/calibration/loopback-2core.toml");
+    let cost = CostModel::from_toml(&std::fs::read_to_string(path).unwrap()).unwrap();
+    assert!(cost.shared_host && cost.cores == 2);
+    let mut plan = plan("mixed-fleet.toml", &["fleet.phones=200"]);
+    plan.cost = cost;
+    let summary = run(&plan).summary(&plan);
+    assert_eq!(summary.verdict, "pass");
+    // A signature, a handshake and the files of 200 phones: some milliseconds each.
+    let seconds = summary.cpu_s.serve.unwrap();
+    assert!((0.2..2.0).contains(&seconds), "{seconds}");
+    assert!(summary.cpu_s.swarm.unwrap() > 0.02);
 }

@@ -125,6 +125,66 @@ fn expect<'a>(
     }
 }
 
+/// Where the containers end that were entered: what they hold must fill them, no more, no less.
+#[derive(Default)]
+struct OpenContainers {
+    /// Tag and end of each, the outermost first.
+    open: [(u8, usize); CONTAINERS.len()],
+    depth: usize,
+}
+
+impl OpenContainers {
+    /// A container was entered that reaches to `end`; each of them comes once, so there is room.
+    fn push(&mut self, container: Element<'_>, end: usize) -> Result<(), WireError> {
+        if self.inner().is_some_and(|(_, outer)| end > outer) {
+            return Err(across(container.offset));
+        }
+        self.open[self.depth] = (container.tag, end);
+        self.depth += 1;
+        Ok(())
+    }
+
+    /// The element that starts at `start` has been read; the next one is at `offset`.
+    fn advance(&mut self, start: usize, offset: usize) -> Result<(), WireError> {
+        while self.inner().is_some_and(|(_, end)| end == offset) {
+            self.depth -= 1;
+        }
+        match self.inner() {
+            Some((_, end)) if offset > end => Err(across(start)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether an element of a signer or signature stands in its own container, and no other
+    /// element of a header in one.
+    fn check_home(&self, element: Element<'_>) -> Result<(), WireError> {
+        let home = match element.tag {
+            4..=6 => Some(3),
+            8 | 9 => Some(7),
+            10 | 11 => Some(9),
+            3 | 7 | 12 | 14 | 15 | 28 => None,
+            _ => return Ok(()),
+        };
+        if self.inner().map(|(tag, _)| tag) == home {
+            return Ok(());
+        }
+        let expected =
+            home.map_or("outside of containers".into(), |tag| format!("inside tag {tag}"));
+        let what = "element in the wrong place";
+        Err(WireError { what, offset: element.offset, expected: expected.into() })
+    }
+
+    fn inner(&self) -> Option<(u8, usize)> {
+        self.depth.checked_sub(1).map(|at| self.open[at])
+    }
+}
+
+#[cold]
+fn across(offset: usize) -> WireError {
+    let expected = "an element that ends inside its container";
+    WireError::new("element runs past its container", offset, expected)
+}
+
 /// The elements of a header while they are collected; a tag may come only once.
 #[derive(Default)]
 struct Fields<'a> {
@@ -147,16 +207,23 @@ struct Fields<'a> {
 impl<'a> Fields<'a> {
     fn read(mut reader: Reader<'a>) -> Result<Fields<'a>, WireError> {
         let mut fields = Fields::default();
+        let mut open = OpenContainers::default();
         while let Some(tag) = reader.peek() {
+            let start = reader.offset();
             if tag == TAG_PADDING {
                 reader.byte("padding")?;
                 fields.padding += 1;
-                continue;
+            } else {
+                let container = CONTAINERS.contains(&tag);
+                let element = if container { reader.enter()? } else { reader.element()? };
+                open.check_home(element)?;
+                fields.once(element)?;
+                fields.store(element)?;
+                if container {
+                    open.push(element, reader.offset() + element.value.len())?;
+                }
             }
-            let element =
-                if CONTAINERS.contains(&tag) { reader.enter()? } else { reader.element()? };
-            fields.once(element)?;
-            fields.store(element)?;
+            open.advance(start, reader.offset())?;
         }
         fields.end = reader.offset();
         Ok(fields)
@@ -387,6 +454,22 @@ mod tests {
     }
 
     #[test]
+    fn a_container_that_lies_about_its_length_is_refused() {
+        let good = file(HeaderOrder::Cucm);
+        let parsed = SignedFile::parse(&good).unwrap();
+        let containers = parsed.header_elements().filter(|e| CONTAINERS.contains(&e.tag));
+        for element in containers.map(|element| (element.offset, element.value.len())) {
+            let (offset, length) = element;
+            for lie in (0..length + 15).filter(|&lie| lie != length) {
+                let mut bytes = good.clone();
+                bytes[offset + 1..offset + 3].copy_from_slice(&(lie as u16).to_be_bytes());
+                let error = SignedFile::parse(&bytes).unwrap_err();
+                assert!(error.offset >= offset, "{error}: {lie} instead of {length}");
+            }
+        }
+    }
+
+    #[test]
     fn signed_bytes_are_what_the_writer_signed() {
         let bytes = file(HeaderOrder::Cucm);
         let mut covered = Vec::new();
@@ -417,10 +500,13 @@ mod tests {
     fn missing_signer_serial_digest_or_signature_is_malformed() {
         let parse_without = |tag: u8| {
             let mut bytes = vec![1, 0, 2, 1, 2, 2, 0, 2, 0, 0];
+            let serial: &[u8] = if tag == 5 { &[] } else { &[5, 0, 1, 1] };
+            let digest = [8, 0, 1, 3, 9, 0, 8, 10, 0, 1, 0, 11, 0, 1, 2];
             for (element, value) in
-                [(3, &[][..]), (5, &[1]), (8, &[3]), (12, &[9; 8]), (14, b"a\0"), (15, &[0; 4])]
+                [(3, serial), (7, &digest), (12, &[9; 8]), (14, b"a\0"), (15, &[0; 4])]
             {
-                if element != tag {
+                // The digest goes with the container that has a fixed length.
+                if element != tag && (element, tag) != (7, 8) {
                     put_element(&mut bytes, element, value);
                 }
             }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use resetstorm::cluster::Contents;
 use resetstorm::measure::{Summary, known_paths};
-use resetstorm::scenario::{Plan, load};
+use resetstorm::scenario::{CostModel, Plan, load};
 use resetstorm::sim::{SimOptions, SimRun, World};
 
 fn plan(name: &str, overrides: &[&str]) -> Plan {
@@ -29,15 +29,15 @@ fn summary(name: &str, overrides: &[&str]) -> Summary {
 const GOLDEN: [(&str, &str, u64); 11] = [
     ("callmanager-and-tvs.toml", "2ca511114be1f085776568bfb527978f", 300),
     ("callmanager-regen.toml", "aa2e36c694a3d18b073593d3a7cf51c0", 300),
-    ("https-provisioning.toml", "", 600),
+    ("https-provisioning.toml", "b172928ba21e6afeb8c74c9b17ef04fd", 600),
     ("mixed-fleet.toml", "1a0c48444a3769414a5744b4432ce5c8", 600),
     ("rename-all-three.toml", "3010d2a12c0df043b37be2e069e5e153", 300),
     ("rename-one-of-three.toml", "cd96bee814ecd57e4970a4fee84c546f", 300),
-    ("sign-cache.toml", "4b3c501d362ca45c8ef4261e792e058d", 300),
+    ("sign-cache.toml", "21f494b39dc005f0fd622c5dcde6f738", 300),
     ("single-member-group.toml", "253743842912761f4857d6b67134bab4", 300),
-    ("storm-all-at-once.toml", "c452007bd1e242bb98294d9ab8778500", 300),
+    ("storm-all-at-once.toml", "0777fe180f4edaa07137c08b8b8a55bb", 300),
     ("tvs-regen.toml", "c991e71cb04aef7b14b3c8193e3f2849", 300),
-    ("whole-cluster.toml", "", 300),
+    ("whole-cluster.toml", "7bf7cd0a3cfc15b55633dab27b6851d0", 300),
 ];
 
 #[test]
@@ -190,4 +190,20 @@ fn a_server_that_stops_in_the_middle_leaves_nobody_waiting_for_ever() {
     assert_eq!(summary.phones.ready + summary.phones.failed, 100);
     assert!(summary.phones.failed > 0, "transfers in flight were cut off");
     assert_eq!(run.recorder.counts.unexpected, 0);
+}
+
+#[test]
+fn the_calibration_of_the_reference_machine_can_be_used() {
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/calibration/loopback-2core.toml");
+    let cost = CostModel::from_toml(&std::fs::read_to_string(path).unwrap()).unwrap();
+    assert!(cost.shared_host && cost.cores == 2);
+    let mut plan = plan("mixed-fleet.toml", &["fleet.phones=200"]);
+    plan.cost = cost;
+    let summary = run(&plan).summary(&plan);
+    assert_eq!(summary.verdict, "pass");
+    // A signature, a handshake and the files of 200 phones: some milliseconds each.
+    let seconds = summary.cpu_s.serve.unwrap();
+    assert!((0.2..2.0).contains(&seconds), "{seconds}");
+    assert!(summary.cpu_s.swarm.unwrap() > 0.02);
 }

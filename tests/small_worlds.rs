@@ -127,8 +127,8 @@ fn write_groups(out: &mut String, dice: &mut Dice, shape: &Shape) {
     let groups = 1 + dice.below(3);
     let mut left = 100;
     for group in 0..groups {
-        let share = if group + 1 == groups { left } else { dice.below(left + 1) };
-        left -= share;
+        let part = if group + 1 == groups { left } else { dice.below(left + 1) };
+        left -= part;
         let runs_tvs = |node: &u64| shape.services[*node as usize].contains(&"tvs");
         let mut members: Vec<u64> = (0..shape.nodes()).filter(runs_tvs).collect();
         let size = 1 + dice.below(members.len().min(3) as u64);
@@ -141,7 +141,7 @@ fn write_groups(out: &mut String, dice: &mut Dice, shape: &Shape) {
         writeln!(
             out,
             "[[cluster.group]]\nname = \"g{group}\"\nmembers = {names:?}\nshare = {:?}",
-            share as f64 / 100.0
+            part as f64 / 100.0
         )
         .unwrap();
     }
@@ -193,7 +193,7 @@ fn write_fleet(out: &mut String, dice: &mut Dice, shape: &Shape) {
 /// What the operator does, then the end of all faults: everything runs, every certificate that is
 /// in a store is presented, and all phones are reset.
 fn write_operator(out: &mut String, dice: &mut Dice, shape: &Shape) {
-    for step in 0..1 + dice.below(9) {
+    for step in 0..=dice.below(9) {
         let node = dice.below(shape.nodes());
         let Some(action) = action(dice, shape, node) else { continue };
         let first = step == 0 || !out.contains("[[event]]");
@@ -279,7 +279,7 @@ impl Watcher {
                 Fact::FileRefused { .. } => self.refused += 1,
                 Fact::Settled { .. } => self.settled += 1,
                 Fact::Unexpected => {
-                    self.faults.push(format!("{id:?}: unexpected {:?}", seen.input))
+                    self.faults.push(format!("{id:?}: unexpected {:?}", seen.input));
                 }
                 _ => {}
             }
@@ -378,10 +378,11 @@ fn play(seed: u64) -> Vec<String> {
     };
     let tftp = plan.fleet.tftp.clone();
     let watcher = Arc::new(Mutex::new(Watcher { tftp, ..Watcher::default() }));
-    let sees = Arc::clone(&watcher);
-    let contents = if seed % 2 == 0 { Contents::OfEachPhone } else { Contents::OfEachModel };
+    let eyes = Arc::clone(&watcher);
+    let contents =
+        if seed.is_multiple_of(2) { Contents::OfEachPhone } else { Contents::OfEachModel };
     let world = World::new(&plan, SimOptions { contents, ..SimOptions::default() })
-        .with_witness(Box::new(move |seen| sees.lock().unwrap().see(seen)));
+        .with_witness(Box::new(move |step| eyes.lock().unwrap().see(step)));
     let run = world.run();
     let watcher = watcher.lock().unwrap();
     let mut faults = watcher.faults.clone();

@@ -621,6 +621,10 @@ fn boot_time_and_think_time_are_waited_for_by_timers() {
     assert_eq!(at, Time::ZERO + Span::from_secs(70));
     let (actions, facts) = bench.feed(Input::Timer { token: token + 1 });
     assert_eq!((actions.len(), facts), (0, vec![Fact::Unexpected]), "another timer");
+    let again = timer(&bench.feed(Input::Boot).0).1;
+    let (actions, facts) = bench.feed(Input::Timer { token });
+    assert_eq!((actions.len(), facts), (0, vec![]), "the timer of the boot before");
+    let token = again;
     let (actions, _) = bench.feed(Input::Timer { token });
     assert!(matches!(&actions[..], [Action::Fetch { file, .. }] if file.starts_with("CTLSEP")));
     let (at, token) = timer(&bench.feed(Input::FileMissing).0);

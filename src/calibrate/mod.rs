@@ -175,7 +175,7 @@ impl Fit {
         };
         let (mut low, mut high) = (Span::ZERO, LATENCY_MAX);
         for _ in 0..LATENCY_STEPS {
-            let middle = Span::from_nanos((low.as_nanos() + high.as_nanos()) / 2);
+            let middle = Span::from_nanos(low.as_nanos().midpoint(high.as_nanos()));
             if median(middle) < boot { low = middle } else { high = middle }
         }
         self.cost.latency = low;

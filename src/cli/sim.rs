@@ -134,7 +134,7 @@ fn play(plan: &Plan, options: SimOptions) -> (SimRun, Summary) {
 /// How often metrics are sampled in virtual time.
 const SAMPLE_EVERY: Span = Span::from_secs(1);
 
-/// The samples of a run as OpenMetrics, as if it had ended just now.
+/// The samples of a run as `OpenMetrics`, as if it had ended just now.
 fn back_filled(run: &SimRun) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
     let frame =

@@ -111,7 +111,7 @@ impl Catalogue {
         let first_of = |group: usize| if group == 0 { 0 } else { self.group_ends[group - 1] };
         let shared = |group: usize, model: usize| {
             let phone = PhoneId(first_of(group));
-            let body: Arc<[u8]> = self.fill(phone, &self.templates[group][model]);
+            let body: Arc<[u8]> = fill(phone, &self.templates[group][model]);
             let digest = content_digest(&signed_name(phone), &body);
             let content = FileIdentity::unsigned(&body).content;
             SharedConfig { phone, body, digest, content }
@@ -131,14 +131,8 @@ impl Catalogue {
     pub fn render(&self, phone: PhoneId) -> Arc<[u8]> {
         match self.shared(phone) {
             Some(shared) => Arc::clone(&shared.body),
-            None => self.fill(phone, self.template(phone)),
+            None => fill(phone, self.template(phone)),
         }
-    }
-
-    fn fill(&self, phone: PhoneId, template: &ConfigTemplate) -> Arc<[u8]> {
-        let device = DeviceName::of_phone(phone).to_string();
-        let line = 2_000_000 + phone.0 % 8_000_000;
-        template.render(ConfigValues { device: &device, line }).into_bytes().into()
     }
 
     fn template(&self, phone: PhoneId) -> &ConfigTemplate {
@@ -196,6 +190,12 @@ impl Catalogue {
 
 /// An odd factor that spreads phone numbers over all bits of a digest.
 const SPREAD: u128 = 0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835;
+
+fn fill(phone: PhoneId, template: &ConfigTemplate) -> Arc<[u8]> {
+    let device = DeviceName::of_phone(phone).to_string();
+    let line = 2_000_000 + phone.0 % 8_000_000;
+    template.render(ConfigValues { device: &device, line }).into_bytes().into()
+}
 
 /// The name of a phone's signed configuration.
 fn signed_name(phone: PhoneId) -> String {

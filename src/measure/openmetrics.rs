@@ -4,7 +4,7 @@ use std::fmt::Write;
 /// The state of a run at one instant: Unix seconds, and its metrics as Prometheus text.
 pub type Frame = (f64, String);
 
-/// Metrics of a run in virtual time as OpenMetrics text with a time stamp on each sample, for
+/// Metrics of a run in virtual time as `OpenMetrics` text with a time stamp on each sample, for
 /// `promtool tsdb create-blocks-from openmetrics`. Frames come in the order of their time.
 pub fn open_metrics(frames: &[Frame]) -> String {
     let mut families: Vec<Family> = Vec::new();
@@ -50,7 +50,7 @@ fn read(families: &mut Vec<Family>, at: f64, text: &str) {
         }
         let Some(family) = here.map(|at: usize| &mut families[at]) else { continue };
         if let Some(rest) = line.strip_prefix("# TYPE ") {
-            family.kind = rest.rsplit(' ').next().unwrap_or("unknown").to_owned();
+            rest.rsplit(' ').next().unwrap_or("unknown").clone_into(&mut family.kind);
         } else if let Some((sample, value)) = line.rsplit_once(' ') {
             let samples = family.metrics.entry(metric_of(sample)).or_default();
             writeln!(samples, "{sample} {value} {at:.3}").expect("writing to a string cannot fail");

@@ -168,6 +168,11 @@ impl Phone {
         self.token
     }
 
+    /// Whether this is the token of a timer or question before the last one.
+    const fn is_earlier(&self, token: u32) -> bool {
+        matches!(self.token.wrapping_sub(token), 1..=0x7FFF_FFFF)
+    }
+
     /// Whether the phone waits for the answer of TVS with this token.
     pub fn awaits_tvs(&self, token: u32) -> bool {
         matches!(self.state, State::Lookup(_)) && self.token == token
@@ -203,7 +208,7 @@ impl Phone {
                 self.on_tvs_fault(env, now, lookup, fault, sink);
             }
             // Timers are not taken back: one of an earlier boot may still fire.
-            (state, Input::Timer { token }) if token != self.token => self.state = state,
+            (state, Input::Timer { token }) if self.is_earlier(token) => self.state = state,
             (state, _) => {
                 self.state = state;
                 sink.fact(Fact::Unexpected);

@@ -16,6 +16,9 @@ pub(super) struct Pins {
     files: RwLock<BTreeMap<usize, Arc<PinnedFile>>>,
 }
 
+/// The TVS members of a configuration, if it can be read.
+type Members = Result<Arc<[TvsMember]>, ConfigError>;
+
 /// One pinned file and what is known of it.
 #[derive(Debug)]
 pub(super) struct PinnedFile {
@@ -24,7 +27,7 @@ pub(super) struct PinnedFile {
     pub(super) number: u32,
     pub(super) list: OnceLock<Result<Arc<TrustList>, WireError>>,
     /// By the length of the part that was read: the whole file or the body behind its header.
-    pub(super) members: OnceLock<(usize, Result<Arc<[TvsMember]>, ConfigError>)>,
+    pub(super) members: OnceLock<(usize, Members)>,
     pub(super) identity: OnceLock<FileIdentity>,
 }
 

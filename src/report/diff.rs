@@ -92,7 +92,7 @@ impl Diff {
         let line = |row: &DiffRow| {
             let mark = if row.is_judged && !row.agrees(tolerance) { "! " } else { "  " };
             let change = row.change().map_or("-".to_owned(), |change| {
-                if change == 0.0 { "=".to_owned() } else { format!("{:+.1} %", change * 100.0) }
+                if row.is_equal() { "=".to_owned() } else { format!("{:+.1} %", change * 100.0) }
             });
             let values = [shown(row, row.base), shown(row, row.candidate), change];
             std::iter::once(format!("{mark}{}", row.path)).chain(values).collect::<Vec<_>>()
@@ -109,16 +109,20 @@ impl DiffRow {
     /// By how much of the first the second is more; `None` where one is not there.
     pub fn change(&self) -> Option<f64> {
         match (self.base?, self.candidate?) {
-            (base, candidate) if base == candidate => Some(0.0),
-            (0.0, _) => None,
-            (base, candidate) => Some(candidate / base - 1.0),
+            _ if self.is_equal() => Some(0.0),
+            (base, candidate) => Some(candidate / base - 1.0).filter(|change| change.is_finite()),
         }
+    }
+
+    /// Whether both runs have the same number, bit for bit.
+    fn is_equal(&self) -> bool {
+        self.base.map(f64::to_bits) == self.candidate.map(f64::to_bits)
     }
 
     fn agrees(&self, tolerance: f64) -> bool {
         match (self.base, self.candidate) {
             (None, None) => true,
-            (Some(base), Some(candidate)) if self.is_count => base == candidate,
+            (Some(_), Some(_)) if self.is_count => self.is_equal(),
             _ => self.change().is_some_and(|change| change.abs() <= tolerance),
         }
     }

@@ -156,6 +156,7 @@ mod span {
     use crate::base::Span;
     use crate::scenario::quantity::Quantity;
 
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
     pub(super) fn serialize<S: Serializer>(span: &Span, to: S) -> Result<S::Ok, S::Error> {
         to.collect_str(span)
     }

@@ -19,7 +19,7 @@ impl FactDigest {
     }
 
     /// `fact` happened to `phone` at `now`.
-    pub(super) fn add(&mut self, now: Time, phone: u32, fact: &Fact) {
+    pub(super) fn add(&mut self, now: Time, phone: u32, fact: Fact) {
         self.buffer.extend_from_slice(&now.as_nanos().to_be_bytes());
         self.buffer.extend_from_slice(&phone.to_be_bytes());
         self.buffer.extend_from_slice(&code(fact));
@@ -36,8 +36,8 @@ impl FactDigest {
 }
 
 /// A fact as four bytes: which one, and its details.
-fn code(fact: &Fact) -> [u8; 4] {
-    match *fact {
+fn code(fact: Fact) -> [u8; 4] {
+    match fact {
         Fact::BootStarted => [1, 0, 0, 0],
         Fact::FileAccepted { kind, path } => [2, kind as u8, path as u8, 0],
         Fact::FileRefused { kind, refusal } => [3, kind as u8, refusal as u8, 0],

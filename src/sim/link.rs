@@ -55,10 +55,10 @@ impl Fates {
     fn tcp(&mut self, first_wait: Span) -> Span {
         let (mut waited, mut wait) = (Span::ZERO, first_wait);
         for _ in 1..TCP_TRIES {
-            match self.datagram() {
-                Some(way) => return waited + way,
-                None => (waited, wait) = (waited + wait, wait.times(2)),
+            if let Some(way) = self.datagram() {
+                return waited + way;
             }
+            (waited, wait) = (waited + wait, wait.times(2));
         }
         waited + self.way()
     }

@@ -80,13 +80,11 @@ impl World {
         let open = self.machines.tvs_open[usize::from(node.0)];
         let limit = self.plan.cost.tvs_connections;
         let full = limit > 0 && open >= limit;
-        match self.cluster.tvs(node).filter(|_| !full) {
-            Some(service) => ask.service = Some(Arc::clone(service)),
-            None => {
-                self.serve.tvs_handshakes_failed += 1;
-                return self.fail_tvs(&ask, TvsFault::Connection);
-            }
-        }
+        let Some(service) = self.cluster.tvs(node).filter(|_| !full) else {
+            self.serve.tvs_handshakes_failed += 1;
+            return self.fail_tvs(&ask, TvsFault::Connection);
+        };
+        ask.service = Some(Arc::clone(service));
         self.machines.tvs_open[usize::from(node.0)] += 1;
         self.handshake(node, Job::Tvs(ask));
     }
@@ -100,7 +98,7 @@ impl World {
     }
 
     /// A phone sees the certificate of a server, and asks its question if it trusts it.
-    pub(super) fn on_tvs_presented(&mut self, ask: Ask) {
+    pub(super) fn on_tvs_presented(&mut self, ask: &Ask) {
         let node = usize::from(ask.node.0);
         self.machines.tvs_open[node] = self.machines.tvs_open[node].saturating_sub(1);
         if !self.is_current(ask.phone, ask.generation) {
@@ -117,7 +115,7 @@ impl World {
         }
         self.serve.tvs_handshakes_ok += 1;
         let Ok((bytes, _)) = service.knowledge.answer(&ask.request) else {
-            return self.fail_tvs(&ask, TvsFault::Connection);
+            return self.fail_tvs(ask, TvsFault::Connection);
         };
         self.serve.tvs_answers += 1;
         // Its fate continues behind the two segments of the handshake.

@@ -8,6 +8,7 @@ use crate::transfer::TransferFault;
 
 /// What goes on between a phone and the servers.
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts; a million of these exist")]
 pub(super) struct Session {
     /// Counts fetches and questions, so that what belongs to an earlier one is recognised.
     pub generation: u32,

@@ -71,9 +71,8 @@ impl<J> Station<J> {
         let elapsed = u128::from(now.since(self.updated).as_nanos()) << FRACTION;
         self.updated = self.updated.max(now);
         let jobs = self.jobs.len() as u128;
-        if jobs > 0 {
-            self.progress += elapsed * u128::from(self.cores).min(jobs) / jobs;
-        }
+        let share = (elapsed * u128::from(self.cores).min(jobs)).checked_div(jobs);
+        self.progress += share.unwrap_or(0);
     }
 
     /// When the first job will be done if nobody comes; rounded up, so that it is done then.

@@ -122,7 +122,7 @@ pub struct World {
     pub(super) parked: HashMap<u64, Parked>,
     pub(super) next_waiter: u64,
     /// Whole files by the places of their header and body, which are kept.
-    pub(super) whole: HashMap<(usize, usize), (ServedFile, Arc<[u8]>)>,
+    pub(super) whole: HashMap<(usize, usize), Whole>,
     pub(super) judged: Judged,
     contents: Contents,
     pub(super) serve: ServeSummary,
@@ -135,6 +135,11 @@ pub struct World {
     sink: Sink,
     witness: Option<Witness>,
 }
+
+/// A file that is served and the same in one piece.
+type Whole = (ServedFile, Arc<[u8]>);
+/// A service and its signed list.
+type Listed = (Arc<TftpService>, Arc<[u8]>);
 
 /// The port of a TVS server whose scenario leaves the choice to the operating system.
 const TVS_PORT: u16 = 2445;
@@ -223,7 +228,7 @@ impl World {
     }
 
     fn populate(&mut self) {
-        let served: Vec<Option<(Arc<TftpService>, Arc<[u8]>)>> = self
+        let served: Vec<Option<Listed>> = self
             .plan
             .fleet
             .tftp
@@ -347,7 +352,7 @@ impl World {
                 self.on_http_answered(phone, generation, &answer);
             }
             Event::TvsArrived(ask) => self.on_tvs_arrived(ask),
-            Event::TvsPresented(ask) => self.on_tvs_presented(*ask),
+            Event::TvsPresented(ask) => self.on_tvs_presented(&ask),
             Event::TvsAnswered { phone, generation, token, bytes } => {
                 self.on_tvs_answered(phone, generation, token, &bytes);
             }
@@ -378,7 +383,7 @@ impl World {
             self.phones[phone].handle(&self.env, self.now, input, &mut sink);
         }
         for fact in sink.facts.drain(..) {
-            self.digest.add(self.now, number, &fact);
+            self.digest.add(self.now, number, fact);
             self.recorder.fact(phone, self.now, &fact);
             if let Fact::Settled { outcome } = fact {
                 self.sessions[phone].connected = None;
@@ -617,6 +622,8 @@ impl SimRun {
 
     /// The digest as text.
     pub fn digest_hex(&self) -> String {
-        self.digest.iter().map(|byte| format!("{byte:02x}")).collect()
+        self.digest
+            .iter()
+            .fold(String::with_capacity(64), |text, byte| text + &format!("{byte:02x}"))
     }
 }

@@ -338,9 +338,9 @@ mod tests {
         knee.wrong.examples.push("a: 3 bytes instead of 4".into());
         assert_eq!(capacity_exit_code(&knee), 1);
         assert!(capacity_text(&knee).contains("WRONG         1 answers were wrong: a: 3 bytes"));
-        let row = |verdict: &str| SloRow {
+        let row = |verdict: &'static str| SloRow {
             expr: "capacity.knee >= 500".into(),
-            verdict: verdict.into(),
+            verdict,
             observed: Some(400.0),
             bound: Some(500.0),
         };

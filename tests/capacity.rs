@@ -175,6 +175,19 @@ fn unknown_names_are_asked_for_in_their_share_and_each_phone_has_its_address() {
 }
 
 #[test]
+fn phones_send_from_a_prefix_that_the_host_has() {
+    let flags = ["--sources", "127.77.0.0/16", "--rate", "300", "--hold", "1s"];
+    let flags = [&flags[..], &["--hold-max", "1s", "--warm-up", "100ms"]].concat();
+    for server in [Planted::tftp(Behaviour::default()), Planted::http(Behaviour::default())] {
+        let run = measure(&server, &flags);
+        assert_eq!(run.code(), Some(0), "{}", run.text());
+        let seen = server.seen();
+        assert!(seen.addresses_77 > 200, "{seen:?}");
+        assert_eq!(seen.addresses, seen.addresses_77);
+    }
+}
+
+#[test]
 fn a_server_that_falls_silent_is_left_alone_within_two_seconds() {
     let silent_after = Some(Duration::from_millis(2_500));
     let server = Planted::tftp(Behaviour { silent_after, ..Behaviour::default() });
@@ -256,7 +269,7 @@ fn an_interrupt_ends_the_load_and_leaves_what_was_measured() {
     let mut child = command(&folder, &server, &["--rate", "200", "--hold", "60s"]).spawn().unwrap();
     // Learning and probes take less: from here on the load is there.
     assert!(server.wait_for_requests(300), "no load came");
-    kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(130));
     let summary = summary(folder.path(), "");
     assert_eq!(summary["verdict"], "interrupted");

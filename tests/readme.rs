@@ -2,6 +2,7 @@
 //! (The chapter "Toolbox" has a test of its own, `serve` is run by `tests/cli_run.rs`.)
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -42,6 +43,93 @@ fn expand(word: String) -> Vec<String> {
     let paths = folder.map(|entry| entry.unwrap().path());
     let files = paths.filter(|path| path.extension().is_some_and(|ending| ending == "toml"));
     files.map(|path| path.display().to_string()).collect()
+}
+
+/// The `capacity` commands of the README, each at a low rate and against servers that are there.
+#[test]
+fn capacity_commands_of_the_readme_work_as_printed() {
+    let readme = fs::read_to_string(Path::new(ROOT).join("README.md")).unwrap();
+    let lines = readme.lines().filter(|line| line.starts_with("resetstorm capacity "));
+    let commands: Vec<Vec<String>> = lines.map(words).collect();
+    assert!(commands.len() >= 5, "{commands:?}");
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    let file = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    file("names.txt", "ITLFile.tlv\nSEP0C75BD000001.cnf.xml.sgn\n");
+    file("phones.csv", "MAC,model,site,group\n0C75BD000001,8841,hq,all\n");
+    file("targets.txt", "192.0.2.7\n");
+    for (certificate, name) in [("TVS.pem", "tvs.pem"), ("CallManager.pem", "callmanager.pem")] {
+        fs::copy(folder.path().join("lab/pub").join(certificate), folder.path().join(name))
+            .unwrap();
+    }
+    for command in commands {
+        let mut words: Vec<String> = command.iter().map(|word| server.here(word)).collect();
+        // A search would take minutes; the levels that it would go to are cut short.
+        let has = |flag: &str| command.iter().any(|word| word == flag);
+        if !has("--rate") && !has("--spike") {
+            words.extend(["--max-rate", "30", "--start", "25"].map(str::to_owned));
+        }
+        words.extend(["--hold=500ms", "--hold-max=500ms", "--percentile=50%"].map(str::to_owned));
+        words.retain(|word| word != "--hold" && word != "30s");
+        words.extend(["--out".to_owned(), folder.path().join("runs").display().to_string()]);
+        let output = Command::new(env!("CARGO_BIN_EXE_resetstorm"))
+            .current_dir(folder.path())
+            .args(&words)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{words:?}\n{errors}");
+    }
+}
+
+/// Our own servers in a process of their own, with a state directory `lab`.
+struct Server {
+    child: std::process::Child,
+    ports: Vec<(&'static str, u16)>,
+}
+
+impl Server {
+    fn start(folder: &Path) -> Server {
+        let ports = "cluster.node.pub.ports={ tftp = 0, tvs = 0, capf = 0, http = 0 }";
+        let scenario = Path::new(ROOT).join("scenarios/callmanager-regen.toml");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_resetstorm"))
+            .current_dir(folder)
+            .arg("serve")
+            .arg(scenario)
+            .args(["--phones", "5", "--state", "lab", "--progress", "lines", "--set", ports])
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let line =
+            lines.find_map(|line| line.ok().filter(|line| line.contains("cluster "))).unwrap();
+        let port = |service: &str| {
+            let (_, rest) = line.split_once(service).unwrap_or_else(|| panic!("{service}: {line}"));
+            rest.split_whitespace().next().unwrap().parse().unwrap()
+        };
+        let ports = vec![
+            ("127.0.0.1:6969", port("tftp ")),
+            ("127.0.0.1:6970", port("http ")),
+            ("127.0.0.1:2445", port("tvs ")),
+        ];
+        Server { child, ports }
+    }
+
+    /// An address of the README, as it is here.
+    fn here(&self, word: &str) -> String {
+        let found = self.ports.iter().find(|(address, _)| *address == word);
+        found.map_or_else(|| word.to_owned(), |(_, port)| format!("127.0.0.1:{port}"))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 #[test]

@@ -15,7 +15,7 @@ mod summary;
 mod tcp;
 mod workload;
 
-pub use engine::{Target, has_addresses};
+pub use engine::{Sources, Target};
 pub use guard::{Guard, GuardLimits, Sample};
 pub use judge::{Circumstances, Limits, judge};
 pub use learn::TrustCheck;

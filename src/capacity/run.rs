@@ -7,8 +7,9 @@ use crate::base::{Span, Time};
 use crate::live::{Signal, Signals};
 use crate::measure::{LoadFault, LoadRecorder, LoadStep};
 use crate::net::{Clock, limits};
+use crate::swarm::SHARED_SOCKETS_MAX;
 
-use super::engine::{Order, Source, Target};
+use super::engine::{Order, PROBES, Source, Target};
 use super::generator::{Generator, Running};
 use super::guard::{Guard, GuardLimits};
 use super::judge::{Circumstances, Limits, judge};
@@ -178,16 +179,30 @@ pub async fn run(
     Ok(driver.measured)
 }
 
-/// Places that the host has descriptors for, where each start needs one.
+/// Places that the host has descriptors and addresses for.
 fn fit_places(plan: &CapacityPlan) -> (usize, Vec<String>) {
-    let needs_descriptors = plan.target.tftp.is_none() || plan.target.tcp.tvs.is_some();
-    let limit = limits::descriptor_limit().unwrap_or(1_024);
-    let room = limit.saturating_sub(DESCRIPTORS_SPARED).max(16) as usize;
-    if !needs_descriptors || plan.places <= room {
-        return (plan.places, Vec::new());
+    let (target, mut places, mut notes) = (&plan.target, plan.places, Vec::new());
+    let mut bound = |room: usize, why: String| {
+        if places > room {
+            notes.push(format!("{room} in flight instead of {places}: {why}"));
+            places = room;
+        }
+    };
+    let tftp = target.tftp.filter(|server| target.first_source(*server).is_none());
+    if tftp.is_some() {
+        let room = (SHARED_SOCKETS_MAX - PROBES) * plan.workers as usize;
+        bound(room, "each transfer has a socket where phones share an address".to_owned());
     }
-    let note = format!("{room} in flight instead of {}: {limit} descriptors", plan.places);
-    (room, vec![note])
+    if target.tftp.is_none() || target.tcp.tvs.is_some() {
+        let limit = limits::descriptor_limit().unwrap_or(1_024);
+        let room = limit.saturating_sub(DESCRIPTORS_SPARED).max(16) as usize;
+        bound(room, format!("{limit} descriptors"));
+    }
+    if let Some(sources) = &target.sources {
+        let room = (sources.count as usize).saturating_sub(PROBES * plan.workers as usize);
+        bound(room.max(1), format!("{} source addresses", sources.count));
+    }
+    (places, notes)
 }
 
 struct Driver<'a> {

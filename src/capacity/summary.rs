@@ -8,7 +8,7 @@ use crate::measure::{
 use crate::net::limits;
 use crate::scenario::Slo;
 
-use super::engine::{Target, has_addresses};
+use super::engine::Target;
 use super::judge::DRIFT_MAX;
 use super::run::{CapacityPlan, Measured, Task};
 use super::schedule::{Arrival, Shape};
@@ -24,7 +24,7 @@ impl CapacityPlan {
             tftp: text(self.target.tftp),
             http: text(tcp.http),
             tvs: text(tcp.tvs.as_ref().map(|tvs| tvs.0)),
-            addresses: if has_addresses(&self.target) { "per-phone" } else { "shared" }.to_owned(),
+            addresses: if self.target.has_addresses() { "per-phone" } else { "shared" }.to_owned(),
             mix: self.mix(),
             names: self.workload.names.len() as u64,
             devices: self.workload.devices.len() as u64,
@@ -123,7 +123,7 @@ impl CapacityPlan {
 
     fn notes(&self, measured: &Measured) -> Vec<String> {
         let mut notes = measured.notes.clone();
-        if !has_addresses(&self.target) {
+        if !self.target.has_addresses() {
             notes.push("a server that limits or caches by address sees one client".to_owned());
         }
         let both = |target: &Target| target.tftp.is_some() && target.tcp.http.is_some();

@@ -16,13 +16,15 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
+use crate::base::PhoneId;
 use crate::crypto::sha1;
 use crate::measure::LoadFault;
 use crate::net::TlsClients;
 use crate::phone::FILE_SIZE_MAX;
-use crate::swarm::connect;
+use crate::swarm::{address_from, connect_from};
 use crate::wire::tvs;
 
+use super::engine::Target;
 use super::workload::{Got, Op, What};
 
 /// Longest head of an answer in bytes.
@@ -57,7 +59,8 @@ pub struct TcpClient {
 #[derive(Debug)]
 pub struct Talk {
     client: TcpClient,
-    source: Ipv4Addr,
+    /// Addresses towards the HTTP and the TVS server; `None` is the host's choice.
+    sources: (Option<Ipv4Addr>, Option<Ipv4Addr>),
     kept: Option<Connection>,
 }
 
@@ -75,9 +78,13 @@ impl Drop for Connection {
 }
 
 impl Talk {
-    /// A talk from `source`, used where the server is on this host.
-    pub fn new(client: TcpClient, source: Ipv4Addr) -> Talk {
-        Talk { client, source, kept: None }
+    /// A talk of `phone`, whose address follows from that of the first one.
+    pub fn new(target: &Target, phone: PhoneId) -> Talk {
+        let first = |server: Option<SocketAddr>| target.first_source(server?);
+        let source = |server| first(server).map(|first| address_from(first, phone));
+        let tvs = target.tcp.tvs.as_ref().map(|tvs| tvs.0);
+        let sources = (source(target.tcp.http), source(tvs));
+        Talk { client: target.tcp.clone(), sources, kept: None }
     }
 
     /// Asks one request; `message` is the question where TVS is asked.
@@ -101,7 +108,8 @@ impl Talk {
                 return self.read(kept, response).await;
             }
         }
-        let stream = connect(server, self.source).await.map_err(|error| fault_of(&error))?;
+        let connected = connect_from(server, self.sources.0).await;
+        let stream = connected.map_err(|error| fault_of(&error))?;
         let made = http1::Builder::new()
             .max_buf_size(HEAD_MAX)
             .handshake(TokioIo::new(stream))
@@ -135,7 +143,8 @@ impl Talk {
 
     async fn look_up(&self, message: &[u8]) -> Result<Got, LoadFault> {
         let (server, pin) = self.client.tvs.clone().ok_or(LoadFault::Refused)?;
-        let stream = connect(server, self.source).await.map_err(|error| fault_of(&error))?;
+        let connected = connect_from(server, self.sources.1).await;
+        let stream = connected.map_err(|error| fault_of(&error))?;
         let (config, refused) = self.client.tls.config(Box::new(move |der| match &pin {
             Pin::Anybody => true,
             Pin::Sha1(hashes) => hashes.contains(&sha1(der)),

@@ -16,7 +16,7 @@ pub enum Addresses {
 }
 
 /// The first phone's address: 127.0.0.0/24 is left to servers (`decisions.md`, concurrency).
-const FIRST: Ipv4Addr = Ipv4Addr::new(127, 1, 0, 0);
+pub const FIRST: Ipv4Addr = Ipv4Addr::new(127, 1, 0, 0);
 
 impl Addresses {
     /// The addresses that phones can have towards `server`.
@@ -31,18 +31,34 @@ impl Addresses {
 /// The address of a phone on the loopback; numbers are at most 16,000,000, so that the last
 /// address is below 127.255.255.255.
 pub fn phone_address(phone: PhoneId) -> Ipv4Addr {
-    Ipv4Addr::from(u32::from(FIRST) + phone.0)
+    address_from(FIRST, phone)
+}
+
+/// The address of a phone where the first one has `first`.
+pub fn address_from(first: Ipv4Addr, phone: PhoneId) -> Ipv4Addr {
+    Ipv4Addr::from(u32::from(first).wrapping_add(phone.0))
 }
 
 /// The phone with this address, if it is one of the fleet's addresses.
 pub fn phone_at(address: Ipv4Addr) -> Option<PhoneId> {
-    u32::from(address).checked_sub(u32::from(FIRST)).map(PhoneId)
+    phone_from(FIRST, address)
+}
+
+/// The phone with this address where the first one has `first`.
+pub fn phone_from(first: Ipv4Addr, address: Ipv4Addr) -> Option<PhoneId> {
+    u32::from(address).checked_sub(u32::from(first)).map(PhoneId)
 }
 
 /// Connects to `server` from `source` if that is an address that phones can have towards it.
-pub async fn connect(server: SocketAddr, source: Ipv4Addr) -> io::Result<TcpStream> {
+pub(super) async fn connect(server: SocketAddr, source: Ipv4Addr) -> io::Result<TcpStream> {
+    let has_own = Addresses::towards(server) == Addresses::PerPhone;
+    connect_from(server, has_own.then_some(source)).await
+}
+
+/// Connects to `server` from `source`, or from the address that the host chooses.
+pub async fn connect_from(server: SocketAddr, source: Option<Ipv4Addr>) -> io::Result<TcpStream> {
     let socket = if server.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    if Addresses::towards(server) == Addresses::PerPhone {
+    if let Some(source) = source {
         // The port is chosen at connect, when the kernel knows both ends: each phone has all of
         // them.
         setsockopt(&socket, sockopt::IpBindAddressNoPort, &true)?;

@@ -18,10 +18,10 @@ use std::thread::JoinHandle;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-pub use address::{Addresses, connect, phone_address, phone_at};
+pub use address::{Addresses, FIRST, address_from, connect_from, phone_address, phone_at};
 pub use http::{HttpClient, HttpJob, HttpLink, HttpResult, HttpServer};
 pub use lookup::{LookupClient, LookupJob, LookupResult};
-pub use sockets::{Received, Recipient, Sockets};
+pub use sockets::{Received, Recipient, SHARED_SOCKETS_MAX, Sockets};
 
 use crate::base::{Span, Time};
 use crate::measure::Recorder;

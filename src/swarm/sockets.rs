@@ -9,7 +9,7 @@ use tokio::net::UdpSocket;
 use crate::base::PhoneId;
 use crate::net::{Arrival, FleetSocket, listen};
 
-use super::address::{Addresses, phone_address, phone_at};
+use super::address::{Addresses, FIRST, address_from, phone_from};
 
 /// The UDP sockets of a worker: a few for all its phones, or one per transfer in flight where
 /// phones must share the host's address.
@@ -22,6 +22,8 @@ pub enum Sockets {
         sockets: Vec<FleetSocket>,
         /// The server's host.
         server: Ipv4Addr,
+        /// The first phone's address.
+        first: Ipv4Addr,
     },
     /// All phones share this host's address: one transfer per socket.
     Shared {
@@ -71,18 +73,33 @@ pub enum Recipient {
 /// Sockets per worker when each phone has its own address.
 const SOCKETS_PER_WORKER: usize = 4;
 /// Most sockets per worker when phones share one address.
-const SHARED_SOCKETS_MAX: usize = 1_024;
+pub const SHARED_SOCKETS_MAX: usize = 1_024;
 
 impl Sockets {
     /// Opens the sockets towards `server` for at most `in_flight` transfers. Must be called
     /// within a tokio runtime.
     pub fn open(server: SocketAddr, in_flight: usize) -> io::Result<Sockets> {
-        match (Addresses::towards(server), server.ip()) {
-            (Addresses::PerPhone, IpAddr::V4(server)) => Ok(Sockets::PerPhone {
+        let has_own = Addresses::towards(server) == Addresses::PerPhone;
+        Sockets::open_from(server, in_flight, has_own.then_some(FIRST))
+    }
+
+    /// Like [`Sockets::open`] with the addresses from `first` on, which the host must have, or
+    /// with one shared address.
+    ///
+    /// # Errors
+    /// If the host has no socket left.
+    pub fn open_from(
+        server: SocketAddr,
+        in_flight: usize,
+        first: Option<Ipv4Addr>,
+    ) -> io::Result<Sockets> {
+        match (first, server.ip()) {
+            (Some(first), IpAddr::V4(server)) => Ok(Sockets::PerPhone {
                 sockets: (0..SOCKETS_PER_WORKER)
                     .map(|_| FleetSocket::bind())
                     .collect::<io::Result<_>>()?,
                 server,
+                first,
             }),
             (_, host) => {
                 let any: IpAddr = match host {
@@ -134,9 +151,9 @@ impl Sockets {
     /// Sends a datagram of a phone; one that the host does not take is as good as lost.
     pub fn send(&self, socket: usize, phone: PhoneId, port: u16, bytes: &[u8]) {
         let sent = match self {
-            Sockets::PerPhone { sockets, server } => {
+            Sockets::PerPhone { sockets, server, first } => {
                 let to = SocketAddrV4::new(*server, port);
-                sockets[socket].send(phone_address(phone), to, bytes)
+                sockets[socket].send(address_from(*first, phone), to, bytes)
             }
             Sockets::Shared { sockets, server, .. } => {
                 sockets[socket].try_send_to(bytes, SocketAddr::new(*server, port)).map(drop)
@@ -179,7 +196,8 @@ impl Sockets {
     /// Receives one datagram from a socket, or `None` if nothing is there.
     pub fn receive(&mut self, socket: usize, buffer: &mut [u8]) -> Option<Received> {
         match self {
-            Sockets::PerPhone { sockets, server } => {
+            Sockets::PerPhone { sockets, server, first } => {
+                let phone_at = |to| phone_from(*first, to);
                 match sockets[socket].receive(buffer).ok()?? {
                     Arrival::Datagram { from, to, length } if from.ip() == server => {
                         Some(phone_at(to).map_or(Received::Other, |phone| Received::Datagram {

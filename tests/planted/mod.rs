@@ -56,6 +56,8 @@ pub struct Seen {
     pub requests: u64,
     pub unknown: u64,
     pub addresses: usize,
+    /// How many of these lie in 127.77.0.0/16.
+    pub addresses_77: usize,
     pub two_seconds_after_the_end: u64,
 }
 
@@ -102,6 +104,8 @@ impl Book {
         let now = Instant::now();
         self.addresses.insert(from);
         self.seen.addresses = self.addresses.len();
+        let is_77 = |ip: &&IpAddr| matches!(ip, IpAddr::V4(ip) if ip.octets()[1] == 77);
+        self.seen.addresses_77 = self.addresses.iter().filter(is_77).count();
         self.seen.requests += 1;
         self.seen.unknown += u64::from(unknown);
         let since = now - *self.begun.get_or_insert(now);

@@ -21,7 +21,7 @@ use crate::wire::tftp::{ErrorCode, Packet};
 use super::schedule::Starts;
 use super::workload::{Got, Op, What, Workload};
 
-pub use order::{Command, Gauge, Learning, Order, Source, Target, has_addresses};
+pub use order::{Command, Gauge, Learning, Order, Source, Sources, Target};
 
 /// One thread of the generator: planned starts, transfers, and the tasks of TCP requests.
 pub struct Engine {
@@ -107,7 +107,7 @@ pub struct EngineSpec {
 }
 
 /// Places for probes: with a probe every [`PROBE_EVERY`] four seconds' worth.
-const PROBES: usize = 16;
+pub const PROBES: usize = 16;
 /// Distance of probes (choice): several fit into the time in which the guard must act.
 const PROBE_EVERY: Span = Span::from_millis(250);
 /// Datagrams that are taken from one socket, and starts that are begun, in one turn.
@@ -123,9 +123,15 @@ impl Engine {
     fn new(spec: EngineSpec) -> io::Result<(Engine, mpsc::UnboundedReceiver<Answer>)> {
         let EngineSpec { worker, workers, clock, target, places, gauge } = spec;
         let sockets = match target.tftp {
-            Some(server) => Some(Sockets::open(server, places + PROBES)?),
+            Some(server) => {
+                let first = target.first_source(server);
+                Some(Sockets::open_from(server, places + PROBES, first)?)
+            }
             None => None,
         };
+        // Where phones share an address each transfer has a socket of its own.
+        let room = sockets.as_ref().and_then(Sockets::capacity);
+        let places = room.map_or(places, |room| places.min(room.saturating_sub(PROBES)));
         let (answers, receiver) = mpsc::unbounded_channel();
         let all = (places + PROBES) as u32;
         let engine = Engine {

@@ -1,4 +1,4 @@
-use std::net::{IpAddr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -6,6 +6,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::base::{Span, Time};
 use crate::measure::{LoadFault, LoadRecorder};
+use crate::swarm::{Addresses, FIRST};
 
 use crate::capacity::schedule::Offer;
 use crate::capacity::tcp::TcpClient;
@@ -18,6 +19,8 @@ pub struct Target {
     pub tftp: Option<SocketAddr>,
     /// HTTP and TVS servers.
     pub tcp: TcpClient,
+    /// Where phones send from, if not from the loopback or one shared address.
+    pub sources: Option<Sources>,
     /// Wait before a TFTP datagram is sent again.
     pub timeout: Span,
     /// How often a TFTP datagram is sent in all.
@@ -101,10 +104,28 @@ pub struct Gauge {
     pub probe_took_ns: AtomicU64,
 }
 
-/// Whether each place has an address of its own towards these servers.
-pub fn has_addresses(target: &Target) -> bool {
-    let servers = [target.tftp, target.tcp.http, target.tcp.tvs.as_ref().map(|tvs| tvs.0)];
-    let is_loopback =
-        |server: SocketAddr| matches!(server.ip(), IpAddr::V4(ip) if ip.is_loopback());
-    servers.into_iter().flatten().all(is_loopback)
+/// Addresses of this host for phones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sources {
+    /// The first one.
+    pub first: Ipv4Addr,
+    /// How many there are.
+    pub count: u32,
+}
+
+impl Target {
+    /// The address of the first phone towards `server`; `None` where all share one.
+    pub fn first_source(&self, server: SocketAddr) -> Option<Ipv4Addr> {
+        let is_v4 = server.is_ipv4();
+        match &self.sources {
+            Some(sources) => is_v4.then_some(sources.first),
+            None => (Addresses::towards(server) == Addresses::PerPhone).then_some(FIRST),
+        }
+    }
+
+    /// Whether each phone in flight has an address of its own towards all servers.
+    pub fn has_addresses(&self) -> bool {
+        let servers = [self.tftp, self.tcp.http, self.tcp.tvs.as_ref().map(|tvs| tvs.0)];
+        servers.into_iter().flatten().all(|server| self.first_source(server).is_some())
+    }
 }

@@ -1,7 +1,4 @@
-use std::net::Ipv4Addr;
 use std::sync::Arc;
-
-use crate::swarm::phone_address;
 
 use super::{Answer, Engine, session_id};
 use crate::capacity::tcp::Talk;
@@ -10,7 +7,7 @@ use crate::capacity::workload::{Op, What};
 impl Engine {
     /// Asks the remaining requests that go to TCP servers, in a task of their own.
     pub(super) fn talk(&mut self, slot: u32) {
-        let source = self.source_address(slot);
+        let phone = self.phone(slot);
         let over_tcp =
             |op: &&Arc<Op>| self.sockets.is_none() || matches!(op.what, What::Question { .. });
         let name = self.workload.as_ref();
@@ -22,7 +19,7 @@ impl Engine {
         let session = session_id(work.ordinal);
         let device = name.map_or("CP-8841-SEP001122334455", |load| load.tvs_name(work.ordinal));
         let messages: Vec<Vec<u8>> = ops.iter().map(|op| op.tvs_request(session, device)).collect();
-        let mut conversation = Talk::new(self.target.tcp.clone(), source);
+        let mut conversation = Talk::new(&self.target, phone);
         let answers = self.answers.clone();
         let task = tokio::spawn(async move {
             for (at, (op, message)) in ops.iter().zip(&messages).enumerate() {
@@ -36,10 +33,6 @@ impl Engine {
             }
         });
         work.task = Some(task.abort_handle());
-    }
-
-    fn source_address(&self, slot: u32) -> Ipv4Addr {
-        phone_address(self.phone(slot))
     }
 
     /// A request over TCP has ended.

@@ -1,11 +1,11 @@
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
 
 use crate::base::Span;
-use crate::capacity::{Pin, Target, TcpClient};
+use crate::capacity::{Pin, Sources, Target, TcpClient};
 use crate::net::TlsClients;
 use crate::wire::ROLE_TVS;
 
@@ -43,6 +43,10 @@ pub struct TargetArgs {
     /// Take any TVS server
     #[arg(long, conflicts_with = "certificate", requires = "tvs")]
     pub insecure: bool,
+    /// Addresses of this host for phones, one each, such as 10.9.0.0/16; the host must have them
+    /// [default: loopback addresses towards this host, else one address for all]
+    #[arg(long, value_name = "PREFIX", value_parser = sources)]
+    pub sources: Option<Sources>,
     /// Wait before a TFTP datagram is sent again; an answer over TCP has --tries times as long
     #[arg(long, value_name = "DURATION", default_value = "4s", value_parser = duration)]
     pub timeout: Span,
@@ -65,10 +69,14 @@ impl TargetArgs {
             Some(address) => Some((address, self.pin(load)?)),
             None => None,
         };
+        if let Some(sources) = &self.sources {
+            try_source(*sources, [tftp, http, tvs.as_ref().map(|tvs| tvs.0)])?;
+        }
         let patience = self.timeout.times(u64::from(self.tries)).as_duration();
         Ok(Target {
             tftp,
             tcp: TcpClient { http, tvs, patience, tls: TlsClients::default() },
+            sources: self.sources,
             timeout: self.timeout,
             tries: self.tries,
             block_size: self.block_size,
@@ -133,6 +141,35 @@ impl TargetArgs {
     }
 }
 
+/// Reads a prefix of IPv4 addresses; its first and last one are left out.
+fn sources(text: &str) -> Result<Sources, String> {
+    let unreadable = || "a prefix of IPv4 addresses, such as 10.9.0.0/16".to_owned();
+    let (address, bits) = text.split_once('/').ok_or_else(unreadable)?;
+    let address: Ipv4Addr = address.parse().map_err(|_| unreadable())?;
+    let bits: u32 = bits.parse().map_err(|_| unreadable())?;
+    if !(8..=28).contains(&bits) {
+        return Err("a prefix of 8 to 28 bits".to_owned());
+    }
+    let size = 1u32 << (32 - bits);
+    let first = Ipv4Addr::from((u32::from(address) & !(size - 1)) + 1);
+    Ok(Sources { first, count: size - 2 })
+}
+
+/// Whether this host has the first and the last of the addresses, and the servers can see them.
+fn try_source(sources: Sources, servers: [Option<SocketAddr>; 3]) -> Result<(), CliError> {
+    if servers.into_iter().flatten().any(|server| server.is_ipv6()) {
+        return Err(CliError::usage("--sources is for IPv4 servers", "leave it out"));
+    }
+    let last = Ipv4Addr::from(u32::from(sources.first) + sources.count - 1);
+    for address in [sources.first, last] {
+        std::net::UdpSocket::bind((address, 0)).map_err(|error| {
+            let help = "as root: ip route add local PREFIX dev lo, and a route back on the server";
+            CliError::environment(format!("{address} is no address of this host: {error}"), help)
+        })?;
+    }
+    Ok(())
+}
+
 /// The lines of a text file without blanks, comments (`#`) and empty ones.
 pub(super) fn read_lines(path: &Path) -> Result<Vec<String>, CliError> {
     let text = std::fs::read_to_string(path).map_err(|error| {
@@ -159,6 +196,19 @@ mod tests {
         let words = ["resetstorm", "--tftp", host].into_iter().chain(flags.iter().copied());
         let line = Line::try_parse_from(words).unwrap();
         line.target.address(host, 69).map(drop).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_prefix_is_read_without_its_ends() {
+        let found = sources("10.9.7.7/16").unwrap();
+        assert_eq!((found.first, found.count), (Ipv4Addr::new(10, 9, 0, 1), 65_534));
+        for text in ["10.9.0.0", "10.9.0.0/30", "10.9.0.0/4", "::1/64", "x/16"] {
+            assert!(sources(text).is_err(), "{text}");
+        }
+        let server = Some("127.0.0.1:69".parse().unwrap());
+        assert!(try_source(sources("127.77.0.0/16").unwrap(), [server, None, None]).is_ok());
+        let documentation = sources("192.0.2.0/24").unwrap();
+        assert!(try_source(documentation, [server, None, None]).is_err());
     }
 
     #[test]

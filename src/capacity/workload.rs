@@ -468,11 +468,11 @@ mod tests {
     }
 
     fn learnt(files: &[(&str, Option<&[u8]>)]) -> Learnt {
-        let expected = |content: &Option<&[u8]>| match content {
+        let expected = |content: Option<&[u8]>| match content {
             Some(bytes) => Expected::File { length: bytes.len(), digest: sha256(bytes) },
             None => Expected::Missing,
         };
-        files.iter().map(|(name, content)| ((*name).to_owned(), expected(content))).collect()
+        files.iter().map(|(name, content)| ((*name).to_owned(), expected(*content))).collect()
     }
 
     #[test]

@@ -138,7 +138,7 @@ pub struct LimitArgs {
     #[arg(long, value_name = "DURATION", default_value = "1500ms", value_parser = duration)]
     pub guard_silence: Span,
     /// How long a server may take to come back after it was overloaded
-    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
     pub recover: Span,
 }
 

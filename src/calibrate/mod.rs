@@ -212,7 +212,8 @@ mod tests {
     fn plan() -> Plan {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/callmanager-regen.toml");
         let text = std::fs::read_to_string(&path).unwrap();
-        load(&path, &text, &["fleet.phones=100".to_owned()], &[]).unwrap()
+        let overrides = ["fleet.phones=100", "cluster.file-signature=sha512"].map(str::to_owned);
+        load(&path, &text, &overrides, &[]).unwrap()
     }
 
     /// A "live" run whose truth is known: one in virtual time with these costs.

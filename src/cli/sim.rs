@@ -58,7 +58,9 @@ pub fn sim(args: &SimArgs, global: &GlobalArgs) -> ExitCode {
 fn try_sim(args: &SimArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
     let plan = load_plan(&args.scenario, args.calibration.as_deref())?;
     let directory = RunDir::create(&args.out, &plan, "sim")?;
-    let options = SimOptions { sample_every: Some(SAMPLE_EVERY), ..SimOptions::default() };
+    // A sample looks at every phone: of large fleets it is taken less often.
+    let every = SAMPLE_EVERY.times(1 + u64::from(plan.fleet.phones / 100_000));
+    let options = SimOptions { sample_every: Some(every), ..SimOptions::default() };
     let (run, mut summary) = play(&plan, options);
     if args.check_determinism {
         let again = World::new(&plan, SimOptions::default()).run();

@@ -126,13 +126,21 @@ impl PendingFile {
 pub struct SignJob {
     key: CacheKey,
     signature: FileSignature,
-    header: UnsignedHeader,
+    header: Header,
     body: Arc<[u8]>,
     signer: Identity,
     cache: Arc<SignCache>,
     waiter: Option<Waiter>,
     /// Where the header is kept if the file stands for many.
     shared: Option<(Arc<SharedHeaders>, u128)>,
+}
+
+/// What is left to do for a header.
+#[derive(Debug)]
+enum Header {
+    /// Nothing: it was signed for another phone.
+    Known(Arc<[u8]>),
+    Unsigned(UnsignedHeader),
 }
 
 /// A signature that was made.
@@ -161,10 +169,14 @@ impl SignJob {
     }
 
     fn sign(&self) -> Arc<[u8]> {
-        let message = self.header.to_be_signed(&self.body);
+        let header = match &self.header {
+            Header::Known(header) => return Arc::clone(header),
+            Header::Unsigned(header) => header,
+        };
+        let message = header.to_be_signed(&self.body);
         let signature = self.signer.key.sign(self.signature.digest(), &message);
         let signature = signature.expect("keys sign with both digests");
-        self.header.with_signature(&signature).into()
+        header.with_signature(&signature).into()
     }
 }
 
@@ -350,13 +362,39 @@ impl TftpService {
     /// The signature of a file, if it is signed.
     fn job(&self, file: &Wanted<'_>, waiter: Option<Waiter>) -> Option<SignJob> {
         let (kind, content) = file.signed?;
-        let Signers { signature, signer_version, .. } = self.signers;
+        let signature = self.signers.signature;
         let (signer, id) = self.signer_of(kind);
-        let certificate = &signer.certificate;
         let stand_in = file.phone.and_then(|phone| self.catalogue.stand_in(phone));
+        let known = stand_in.and_then(|(_, digest)| self.shared_headers.get(&digest));
+        let header = match known {
+            Some(header) => Header::Known(Arc::clone(&header)),
+            None => Header::Unsigned(self.header(file, kind, signer, stand_in)),
+        };
+        Some(SignJob {
+            key: CacheKey { content, signer: id },
+            signature,
+            header,
+            body: Arc::clone(&file.body),
+            signer: signer.clone(),
+            cache: Arc::clone(&self.cache),
+            waiter,
+            shared: stand_in.map(|(_, digest)| (Arc::clone(&self.shared_headers), digest)),
+        })
+    }
+
+    /// The header of a file before it is signed.
+    fn header(
+        &self,
+        file: &Wanted<'_>,
+        kind: SignedKind,
+        signer: &Identity,
+        stand_in: Option<(PhoneId, u128)>,
+    ) -> UnsignedHeader {
+        let Signers { signature, signer_version, .. } = self.signers;
+        let certificate = &signer.certificate;
         let owner =
             stand_in.map(|(owner, _)| format!("{}.cnf.xml.sgn", DeviceName::of_phone(owner)));
-        let header = HeaderSpec {
+        let spec = HeaderSpec {
             order: HeaderOrder::Cucm,
             version: kind.version(),
             signer_version,
@@ -368,16 +406,7 @@ impl TftpService {
             file_name: owner.as_deref().unwrap_or(file.name),
             timestamp: self.started_s,
         };
-        Some(SignJob {
-            key: CacheKey { content, signer: id },
-            signature,
-            header: header.encode(),
-            body: Arc::clone(&file.body),
-            signer: signer.clone(),
-            cache: Arc::clone(&self.cache),
-            waiter,
-            shared: stand_in.map(|(_, digest)| (Arc::clone(&self.shared_headers), digest)),
-        })
+        spec.encode()
     }
 }
 

@@ -266,8 +266,14 @@ mod tests {
         (any::<u32>(), 1u8.., prop::option::of(8u16..=65_464), any::<bool>()).prop_map(
             |(think, tries, size, generic)| {
                 let size = size.map(|size| format!("tftp-block-size={size}\n")).unwrap_or_default();
+                let boot = if generic { "boot-time='model'\n" } else { "" };
+                let loss = f64::from(tries) / 256.0;
+                let site = format!(
+                    "[[fleet.site]]\nname='far'\nshare=1.0\n\
+                     link={{rtt='{think}us',loss='{loss:.4}%',down='{tries}.5kbit/s'}}\n"
+                );
                 format!(
-                    "[phone]\nthink='{think}us'\ntransport='http'\nhttp-timeout='1s'\ntftp-tries={tries}\n{size}\
+                    "{site}[phone]\n{boot}think='{think}us'\ntransport='http'\nhttp-timeout='1s'\ntftp-tries={tries}\n{size}\
                      asks-generic-ctl={generic}\n"
                 )
             },
@@ -295,6 +301,26 @@ ports = { tftp = 6969, tvs = 2445, capf = 3804 }
 name = "all"
 members = ["pub"]
 share = 1.0
+
+[cluster.cost]
+cores = 4
+shared-host = false
+latency = "0s"
+sign = "450us"
+handshake = "600us"
+tftp-request = "10us"
+tftp-block = "3700ns"
+http-connection = "20us"
+http-request = "30us"
+phone-block = "0s"
+phone-http = "0s"
+phone-handshake = "0s"
+phone-check = "0s"
+build-time = "0s"
+serving-count = 0
+tvs-connections = 0
+resets-per-second = 0.0
+registrations-per-second = 0.0
 
 [fleet]
 phones = 5

@@ -124,8 +124,8 @@ fn variants_are_ranked_and_written_as_csv() {
 
 #[test]
 fn the_limit_lies_where_the_conditions_break() {
-    let words = ["limit", "scenarios/storm-all-at-once.toml", "--phones", "100", "--key"];
-    let pace = ["cluster.cost.handshake", "--from", "1ms", "--to", "100ms"];
+    let words = ["limit", "scenarios/storm-all-at-once.toml", "--phones", "100", "--vary"];
+    let pace = ["cluster.cost.handshake", "--between", "1ms..100ms"];
     let slo = ["--slo", "fleet_ready.p99 <= 1s", "--set", "cluster.cost.cores=1"];
     let ended = run(&[&words[..], &pace, &slo].concat());
     assert_eq!(ended.code, 0, "{}", ended.err);

@@ -117,7 +117,7 @@ fn varied(
 
 /// Find the largest value of a key with which every SLO of a scenario holds
 ///
-/// Plays the scenario in virtual time with values between --from and --to. The SLOs must hold
+/// Plays the scenario in virtual time with values of --between. The SLOs must hold
 /// below the limit and not above it.
 #[derive(Args, Clone, Debug)]
 #[command(after_long_help = LIMIT_EXAMPLES)]
@@ -127,14 +127,11 @@ pub struct LimitArgs {
     pub scenario: ScenarioArgs,
     /// The key whose value is looked for, such as fleet.phones
     #[arg(long, value_name = "KEY")]
-    pub key: String,
-    /// Smallest value: a whole number or a length of time
-    #[arg(long, value_name = "VALUE", value_parser = value)]
-    pub from: Point,
-    /// Largest value
-    #[arg(long, value_name = "VALUE", value_parser = value)]
-    pub to: Point,
-    /// How close to the limit, in percent of --to
+    pub vary: String,
+    /// Smallest and largest value: whole numbers or lengths of time
+    #[arg(long, value_name = "A..B", value_parser = between)]
+    pub between: (Point, Point),
+    /// How close to the limit, in percent of the largest value
     #[arg(long, value_name = "PERCENT", default_value_t = 1.0)]
     pub within: f64,
     /// Take the costs of work from this file
@@ -144,7 +141,7 @@ pub struct LimitArgs {
 
 const LIMIT_EXAMPLES: &str = "\
 Examples:
-  resetstorm limit scenarios/callmanager-regen.toml --key fleet.phones --from 1000 --to 200000 \\
+  resetstorm limit scenarios/callmanager-regen.toml --vary fleet.phones --between 1000..200000 \\
       --slo 'fleet_ready.p99 <= 60s'";
 
 /// A value on the way to a limit.
@@ -188,6 +185,12 @@ fn value(text: &str) -> Result<Point, String> {
     Ok(Point::Length(length.as_micros()))
 }
 
+/// Reads `A..B`.
+fn between(text: &str) -> Result<(Point, Point), String> {
+    let (from, to) = text.split_once("..").ok_or("two values, such as 1000..200000")?;
+    Ok((value(from)?, value(to)?))
+}
+
 /// Looks for the limit and prints it.
 pub fn limit(args: &LimitArgs, global: &GlobalArgs) -> ExitCode {
     match try_limit(args, global) {
@@ -197,7 +200,7 @@ pub fn limit(args: &LimitArgs, global: &GlobalArgs) -> ExitCode {
 }
 
 fn try_limit(args: &LimitArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
-    let (from, to) = (args.from, args.to);
+    let (from, to) = args.between;
     if from.with(0) != to.with(0) || from.size() >= to.size() {
         let help = "two numbers or two lengths of time, the smaller one first";
         return Err(CliError::usage(format!("nothing between {from} and {to}"), help));
@@ -205,7 +208,7 @@ fn try_limit(args: &LimitArgs, global: &GlobalArgs) -> Result<ExitCode, CliError
     let mut tried = Vec::new();
     let holds = |points: &[u64]| -> Result<Vec<bool>, CliError> {
         let plan = |&size: &u64| {
-            let set = [format!("{}={}", args.key, from.with(size))];
+            let set = [format!("{}={}", args.vary, from.with(size))];
             varied(&args.scenario, &set, args.calibration.as_deref())
         };
         let plans = points.iter().map(plan).collect::<Result<Vec<Plan>, _>>()?;
@@ -227,8 +230,8 @@ fn try_limit(args: &LimitArgs, global: &GlobalArgs) -> Result<ExitCode, CliError
     let document = match global.format {
         Format::Json => format!(
             "{:#}\n",
-            json!({ "key": args.key, "limit": shown,
-            "tried": as_json(&[&args.key], &rows) })
+            json!({ "key": args.vary, "limit": shown,
+            "tried": as_json(&[&args.vary], &rows) })
         ),
         Format::Text => {
             let verdict = match &shown {
@@ -237,10 +240,10 @@ fn try_limit(args: &LimitArgs, global: &GlobalArgs) -> Result<ExitCode, CliError
                     format!("limit         above {value}: every SLO held")
                 }
                 Some(value) => {
-                    format!("limit         {} = {value} keeps every SLO", args.key)
+                    format!("limit         {} = {value} keeps every SLO", args.vary)
                 }
             };
-            format!("{}\n{verdict}\n", comparison_table(&[&args.key], &rows))
+            format!("{}\n{verdict}\n", comparison_table(&[&args.vary], &rows))
         }
     };
     // A reader that has gone away, such as `head`, is no fault.

@@ -268,12 +268,12 @@ mod tests {
                 let size = size.map(|size| format!("tftp-block-size={size}\n")).unwrap_or_default();
                 let boot = if generic { "boot-time='model'\n" } else { "" };
                 let loss = f64::from(tries) / 256.0;
-                let site = format!(
+                let sites = format!(
                     "[[fleet.site]]\nname='far'\nshare=1.0\n\
                      link={{rtt='{think}us',loss='{loss:.4}%',down='{tries}.5kbit/s'}}\n"
                 );
                 format!(
-                    "{site}[phone]\n{boot}think='{think}us'\ntransport='http'\nhttp-timeout='1s'\ntftp-tries={tries}\n{size}\
+                    "{sites}[phone]\n{boot}think='{think}us'\ntransport='http'\nhttp-timeout='1s'\ntftp-tries={tries}\n{size}\
                      asks-generic-ctl={generic}\n"
                 )
             },

@@ -78,6 +78,7 @@ mod tests {
         assert_eq!(pins.find(&file[7..]).unwrap().number, 0);
         assert_eq!(pins.find(&other).unwrap().number, 1);
         assert!(pins.find(&file[..6]).is_none() && pins.find(&[]).is_none());
-        assert!(pins.find(&[&file[..]].concat()).is_none(), "a copy is not it");
+        let copy: Vec<u8> = file.iter().copied().collect();
+        assert!(pins.find(&copy).is_none(), "a copy is not it");
     }
 }

@@ -265,15 +265,15 @@ mod tests {
     fn phone() -> impl Strategy<Value = String> {
         (any::<u32>(), 1u8.., prop::option::of(8u16..=65_464), any::<bool>()).prop_map(
             |(think, tries, size, generic)| {
-                let size = size.map(|size| format!("tftp-block-size={size}\n")).unwrap_or_default();
+                let blocks = size.map(|size| format!("tftp-block-size={size}\n")).unwrap_or_default();
                 let boot = if generic { "boot-time='model'\n" } else { "" };
                 let loss = f64::from(tries) / 256.0;
-                let sites = format!(
+                let place = format!(
                     "[[fleet.site]]\nname='far'\nshare=1.0\n\
                      link={{rtt='{think}us',loss='{loss:.4}%',down='{tries}.5kbit/s'}}\n"
                 );
                 format!(
-                    "{sites}[phone]\n{boot}think='{think}us'\ntransport='http'\nhttp-timeout='1s'\ntftp-tries={tries}\n{size}\
+                    "{place}[phone]\n{boot}think='{think}us'\ntransport='http'\nhttp-timeout='1s'\ntftp-tries={tries}\n{blocks}\
                      asks-generic-ctl={generic}\n"
                 )
             },

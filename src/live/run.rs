@@ -98,6 +98,8 @@ pub enum LiveError {
 
 /// How often the driver looks at timeline, fleet and clock.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// Longest wait for the servers to hear that phones have left.
+const IDLE_DEADLINE: Duration = Duration::from_secs(1);
 /// How often the observer is shown the fleet.
 const TICK_EVERY: Span = Span::from_millis(250);
 /// How often the metrics are rendered.
@@ -389,6 +391,9 @@ impl<'a> Driver<'a> {
     }
 
     async fn finish(self, signal: Option<Signal>) -> LiveRun {
+        if let Some(embedded) = &self.embedded {
+            until_idle(&embedded.servers).await;
+        }
         // Threads take their CPU time with them.
         let (cpu_s, cpu_by_thread_s) = (self.cpu_since(), self.threads_since());
         let sign_mean_s = limits::cpu_seconds_of("serve-sign")
@@ -512,6 +517,25 @@ fn describe_action(action: &OperatorAction, plan: &Plan) -> String {
             format!("stop {} on {}", what(service), name(node))
         }
     }
+}
+
+/// Waits until the servers have heard the last word of every phone, such as the alert of one that
+/// refused them, so that their counts are those of the phones; a peer that is not ours and stays is
+/// not waited for longer than a second.
+async fn until_idle(servers: &Servers) {
+    let open = || {
+        let counts = servers.counts();
+        counts.tvs.connections_in_flight
+            + counts.http.connections_in_flight
+            + counts.https.connections_in_flight
+    };
+    let idle = async {
+        while open() > 0 {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    };
+    // What is open then belongs to strangers.
+    let _ = tokio::time::timeout(IDLE_DEADLINE, idle).await;
 }
 
 /// Where the phones get their files: from the target, or from the TFTP nodes of our cluster.

@@ -10,7 +10,9 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
-use crate::lab::{ANY_PORTS, PATIENCE, Running, SCENARIO, line_with, resetstorm, summary};
+use crate::lab::{
+    ANY_PORTS, PATIENCE, Running, SCENARIO, line_with, resetstorm, run, summary, text,
+};
 
 const PHONES: u64 = 300;
 
@@ -194,4 +196,21 @@ fn prometheus_scrapes_a_run_and_every_query_of_the_board_has_data() {
         assert_eq!(total, Some(expected), "{selector} is {paths}");
     }
     println!("{} queries, {} totals, {range} s of scrapes", queries.len(), TOTALS.len());
+}
+
+#[test]
+#[ignore = "needs promtool"]
+fn promtool_takes_the_samples_of_a_run_in_virtual_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("runs");
+    let mut sim = resetstorm();
+    run(sim.args(["sim", SCENARIO, "--phones", "200", "--progress", "none", "--out"]).arg(&out));
+    let (samples, blocks) = (out.join("latest/metrics.prom"), folder.path().join("blocks"));
+    let mut promtool = Command::new("promtool");
+    promtool.args(["tsdb", "create-blocks-from", "openmetrics"]).arg(&samples).arg(&blocks);
+    let said = text(&mut promtool);
+    assert!(said.contains("NUM SAMPLES"), "{said}");
+    assert_eq!(fs::read_dir(&blocks).unwrap().count(), 1, "one block of virtual time");
+    let last = r#"resetstorm_phones{state="ready"} 200 "#;
+    assert!(fs::read_to_string(&samples).unwrap().contains(last), "the end of the run is in it");
 }

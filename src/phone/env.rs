@@ -119,7 +119,9 @@ impl Shared {
     /// The signer in an answer of TVS, if its certificate can be read; the answer came at `now`.
     pub(super) fn signer(&self, known: &Known<'_>, now: Time) -> Option<VouchedSigner> {
         let der = known.certificate?;
-        let digest = sha256_of(&[known.roles, &[0xFF, 0xFF], der]);
+        // The length keeps roles and certificate apart, whatever a server puts into either.
+        let length = (known.roles.len() as u64).to_be_bytes();
+        let digest = sha256_of(&[&length, known.roles, der]);
         let expires = now + Span::from_secs(u64::from(known.ttl_s));
         if let Some(signer) = self.signers.get(&digest) {
             return Some(VouchedSigner { signer: Arc::clone(&signer), expires });

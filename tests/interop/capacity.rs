@@ -186,7 +186,7 @@ fn nginx_carries_boots_over_http() {
 }
 
 #[test]
-#[ignore = "takes some seconds; needs nothing"]
+#[ignore = "judges rates of a whole second: beside the other real servers, not in `cargo test`"]
 fn our_own_servers_carry_files_with_good_signatures_and_lookups() {
     let lab = Lab::start(20);
     let list = lab.scratch("ITLFile.tlv");

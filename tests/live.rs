@@ -8,7 +8,9 @@ use resetstorm::crypto::KeySource;
 use resetstorm::live::{self, LiveOptions, LiveRun, Observer};
 use resetstorm::measure::{Recorder, StepKind, Summary, known_paths};
 use resetstorm::net::Clock;
-use resetstorm::phone::{TrustList, TrustLists, TvsFault};
+use resetstorm::phone::{
+    BlockSizeRule, FamilyValue, TrustList, TrustLists, TvsFault, Varied, family_index,
+};
 use resetstorm::scenario::{Plan, load};
 use resetstorm::serve::{Bound, ServeSettings, Servers};
 use resetstorm::swarm::{LookupClient, LookupJob, phone_address};
@@ -224,6 +226,51 @@ async fn live_and_virtual_time_agree_on_every_count_of_every_scenario() {
             assert_eq!(live["serve"][count], sim["serve"][count], "{name}: {count}");
         }
     }
+}
+
+/// Datagrams of the servers of a live run and in virtual time.
+async fn datagrams(plan: &Plan) -> [u64; 2] {
+    use resetstorm::sim::{SimOptions, World};
+    let (live, _) = run_with(plan, &LiveOptions::default()).await;
+    let mut plan = plan.clone();
+    // A port of as many digits as those that the operating system chooses: files of one length.
+    plan.topology.nodes[0].ports.tvs = 40_000;
+    let sim = World::new(&plan, SimOptions::default()).run().summary(&plan);
+    for summary in [&live, &sim] {
+        assert_eq!((summary.verdict.as_str(), summary.tftp.retransmits), ("pass", 0));
+    }
+    [live.serve.tftp_datagrams_out, sim.serve.tftp_datagrams_out]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn larger_blocks_mean_fewer_datagrams_and_as_many_live_as_in_virtual_time() {
+    let mixed = "fleet.models={ 8841 = 0.5, 7962 = 0.5 }";
+    let block = |size: &str| {
+        let size = format!("phone.tftp-block-size={size}");
+        plan("callmanager-regen.toml", &["fleet.phones=60", mixed, &size])
+    };
+    let mut of_one = Vec::new();
+    for size in ["512", "1024", "1428", "\"model\""] {
+        let [live, sim] = datagrams(&block(size)).await;
+        assert_eq!((live, live % 60), (sim, 0), "{size}");
+        of_one.push(live / 60);
+    }
+    let [small, double, large, none] = of_one[..] else { unreachable!("four sizes") };
+    // The answer to the option of list and configuration; "not found" for the CTL is one in any case.
+    assert_eq!(small, none + 2, "512 is the size without options, which all models have");
+    // Blocks of a list of 5 kB and a configuration of 8 kB, each rounded up.
+    assert!((none / 2..=none / 2 + 3).contains(&double), "{of_one:?}");
+    assert!((none * 512 / 1_428..=none * 512 / 1_428 + 4).contains(&large), "{of_one:?}");
+    // One family asks for 1,024 bytes, the other for nothing.
+    let (family, value) = (family_index(8841), FamilyValue::TftpBlock);
+    let varied = Some(Varied { family, value, doubled: true });
+    let mut by_model = block("\"model\"");
+    by_model.phone.tftp_block_size = BlockSizeRule::Model { varied };
+    let fleet = FleetSpec { phones: 60, models: by_model.fleet.model_numbers(), seed: 42 };
+    let newer = (0..60).filter(|&phone| fleet.model(PhoneId(phone)) == 8841).count() as u64;
+    let [live, sim] = datagrams(&by_model).await;
+    let expected = newer * double + (60 - newer) * none;
+    assert_eq!((live, sim), (expected, expected), "{newer} of 60");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,7 +2,7 @@ use std::fmt;
 
 use crate::base::{PhoneId, Purpose, Span, stream};
 
-use super::transport::family_of;
+use super::families::{FamilyValue, Varied, family_index, family_of};
 
 /// How long phones take from power on or reset to their first request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub enum BootTime {
     Model {
         /// Seed of the run.
         seed: u64,
+        /// A value that is halved or doubled.
+        varied: Option<Varied>,
     },
 }
 
@@ -22,8 +24,8 @@ impl BootTime {
     pub fn of(self, phone: PhoneId, model: u16) -> Span {
         match self {
             BootTime::Fixed(time) => time,
-            BootTime::Model { seed } => {
-                let (median, sigma) = family_of(model).boot_s();
+            BootTime::Model { seed, varied } => {
+                let (median, sigma) = median_and_sigma(model, varied);
                 let normal = normal(seed, phone);
                 // Log-normal around the median; for a small spread sigma is its deviation.
                 let seconds = median * (normal * (1.0 + sigma / median).ln()).exp();
@@ -36,6 +38,13 @@ impl BootTime {
     pub const fn is_zero(self) -> bool {
         matches!(self, BootTime::Fixed(time) if time.is_zero())
     }
+}
+
+/// Median and spread of the time to boot of a model, in seconds.
+fn median_and_sigma(model: u16, varied: Option<Varied>) -> (f64, f64) {
+    let (number, boot) = (family_index(model), &family_of(model).boot);
+    let value = |value, seconds| Varied::apply(varied, number, value, seconds);
+    (value(FamilyValue::BootMedian, boot.median_s), value(FamilyValue::BootSigma, boot.sigma_s))
 }
 
 /// A normally distributed number of a phone (Box and Muller).
@@ -61,17 +70,28 @@ mod tests {
 
     #[test]
     fn phones_of_a_model_come_back_close_together_and_each_at_its_own_time() {
-        let boot = BootTime::Model { seed: 7 };
+        let boot = BootTime::Model { seed: 7, varied: None };
         let mut times: Vec<f64> =
             (0..10_000).map(|n| boot.of(PhoneId(n), 8841).as_secs_f64()).collect();
         assert_eq!(boot.of(PhoneId(3), 8841), boot.of(PhoneId(3), 8841));
         assert_ne!(boot.of(PhoneId(3), 8841), boot.of(PhoneId(4), 8841));
         times.sort_by(f64::total_cmp);
         let (median, spread) = (times[5_000], times[8_413] - times[5_000]);
-        let (expected, sigma) = family_of(8841).boot_s();
+        let (expected, sigma) = median_and_sigma(8841, None);
         assert!((median - expected).abs() < 0.3, "{median}");
         assert!((spread - sigma).abs() < 0.3, "one deviation above the median: {spread}");
-        assert_ne!(family_of(8841).boot_s(), family_of(7962).boot_s());
+        assert_ne!(median_and_sigma(8841, None), median_and_sigma(7962, None));
+    }
+
+    #[test]
+    fn a_value_of_one_family_is_halved_or_doubled_and_no_other() {
+        let (family, value) = (family_index(8841), FamilyValue::BootMedian);
+        let twice = Some(Varied { family, value, doubled: true });
+        let half = Some(Varied { family, value: FamilyValue::BootSigma, doubled: false });
+        let (median, sigma) = median_and_sigma(8841, None);
+        assert_eq!(median_and_sigma(8841, twice), (median * 2.0, sigma));
+        assert_eq!(median_and_sigma(8841, half), (median, sigma / 2.0));
+        assert_eq!(median_and_sigma(7962, twice), median_and_sigma(7962, None));
     }
 
     #[test]

@@ -2,6 +2,8 @@ use std::sync::Arc;
 
 use crate::base::{DeviceName, PhoneId, Span, Time};
 use crate::crypto::FileIdentity;
+use crate::transfer::DownloadRequest;
+use crate::wire::tftp::Options;
 use crate::wire::tvs::{Command, Question, Request, Response};
 use crate::wire::{ConfigError, SignedFile, TvsMember, WireError};
 
@@ -9,6 +11,7 @@ use super::contract::{Action, Fact, Failure, Input, Outcome, Sink, Step, TvsFaul
 use super::env::Env;
 use super::judge::{AcceptPath, FileKind, Judgement, Refusal, judge};
 use super::lists::TrustLists;
+use super::profile::FILE_SIZE_MAX;
 use super::transport::{HttpFault, Transport};
 use super::vouched::VouchedSigner;
 
@@ -161,6 +164,19 @@ impl Phone {
     /// From a reset of this phone to its first request.
     pub fn boot_time(&self, env: &Env) -> Span {
         env.profile.boot_time.of(self.id, self.model)
+    }
+
+    /// How this phone asks for a file over TFTP.
+    pub fn download(&self, env: &Env, file: Arc<str>) -> DownloadRequest {
+        let profile = &env.profile;
+        let block_size = profile.tftp_block_size.of(self.model).map(u64::from);
+        DownloadRequest {
+            file,
+            options: Options { block_size, ..Options::default() },
+            size_max: FILE_SIZE_MAX,
+            timeout: profile.tftp_timeout,
+            tries: profile.tftp_tries,
+        }
     }
 
     /// The token of the timer or question that was asked for last.

@@ -6,6 +6,7 @@
 mod boot_time;
 mod contract;
 mod env;
+mod families;
 mod judge;
 mod lists;
 mod machine;
@@ -17,6 +18,10 @@ mod vouched;
 pub use boot_time::BootTime;
 pub use contract::{Action, Fact, Failure, Input, Outcome, Sink, Step, TvsFault};
 pub use env::{Env, Shared};
+pub use families::{
+    BlockFacts, BlockSizeRule, Family, FamilyValue, First, Times, Varied, families, family_index,
+    family_of,
+};
 pub use judge::{AcceptPath, FileKind, Judgement, Refusal, Verifier, judge};
 pub use lists::{PROVISIONING_ROLES, TrustList, TrustLists, TrustRecord, TrustState};
 pub use machine::{Phone, ProvisionError, StoredConfig};

@@ -1,6 +1,7 @@
 use crate::base::Span;
 
 use super::boot_time::BootTime;
+use super::families::BlockSizeRule;
 use super::transport::TransportRule;
 
 /// How phones of one kind behave; the defaults are marked in `field-facts.md` as guesses where no
@@ -20,8 +21,8 @@ pub struct PhoneProfile {
     pub tftp_timeout: Span,
     /// How often a TFTP datagram is sent in all before the transfer fails (guess: 5).
     pub tftp_tries: u8,
-    /// Block size that is asked for (RFC 2348), `None` for a request without options.
-    pub tftp_block_size: Option<u16>,
+    /// Block size that is asked for over TFTP.
+    pub tftp_block_size: BlockSizeRule,
     /// Longest wait for connect, handshake and answer of one TVS server together (guess: 10 s).
     pub tvs_timeout: Span,
     /// Whether `CTLFile.tlv` is asked for after a missing `CTLSEP<MAC>.tlv`; default no
@@ -41,7 +42,7 @@ impl Default for PhoneProfile {
             http_timeout: Span::from_secs(5),
             tftp_timeout: Span::from_secs(4),
             tftp_tries: 5,
-            tftp_block_size: None,
+            tftp_block_size: BlockSizeRule::Fixed(None),
             tvs_timeout: Span::from_secs(10),
             asks_generic_ctl: false,
         }

@@ -1,6 +1,4 @@
-use std::sync::LazyLock;
-
-use serde::Deserialize;
+use super::families::{First, family_of};
 
 /// How a file is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -70,82 +68,12 @@ impl TransportRule {
     pub fn first(self, model: u16) -> Transport {
         match self {
             TransportRule::Http => Transport::Http,
-            TransportRule::Model => of_model(model),
+            TransportRule::Model => match family_of(model).first {
+                First::Http => Transport::Http,
+                First::Tftp => Transport::Tftp,
+            },
             TransportRule::Tftp => Transport::Tftp,
         }
-    }
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Profiles {
-    family: Vec<Family>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Family {
-    models: String,
-    first: First,
-    #[expect(
-        dead_code,
-        reason = "for readers of the file; required, so that it is never left out"
-    )]
-    source: String,
-    boot: Boot,
-}
-
-/// How long phones of a family take to boot, in seconds.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct Boot {
-    median_s: f64,
-    sigma_s: f64,
-    #[expect(
-        dead_code,
-        reason = "for readers of the file; required, so that it is never left out"
-    )]
-    source: String,
-}
-
-/// What is known about phones of a family.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct FamilyFacts(&'static Family);
-
-impl FamilyFacts {
-    /// Median and spread of the time to boot, in seconds.
-    pub(super) const fn boot_s(self) -> (f64, f64) {
-        (self.0.boot.median_s, self.0.boot.sigma_s)
-    }
-}
-
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum First {
-    Http,
-    Tftp,
-}
-
-static PROFILES: LazyLock<Profiles> = LazyLock::new(|| {
-    let text = include_str!("../../scenarios/profiles/phones.toml");
-    toml::from_str(text).expect("a test reads the profiles that are built in")
-});
-
-/// The first family that fits; the last one fits all.
-pub(super) fn family_of(model: u16) -> FamilyFacts {
-    let digits = format!("{model:04}");
-    let fits = |family: &&Family| {
-        let mut pairs = family.models.bytes().zip(digits.bytes());
-        family.models.len() == digits.len()
-            && pairs.all(|(mark, digit)| [digit, b'x'].contains(&mark))
-    };
-    FamilyFacts(PROFILES.family.iter().find(fits).expect("the last family fits all models"))
-}
-
-fn of_model(model: u16) -> Transport {
-    match family_of(model).0.first {
-        First::Http => Transport::Http,
-        First::Tftp => Transport::Tftp,
     }
 }
 
@@ -166,15 +94,5 @@ mod tests {
         }
         assert_eq!(TransportRule::Http.first(7962), Transport::Http);
         assert_eq!(TransportRule::Tftp.first(8845), Transport::Tftp);
-    }
-
-    #[test]
-    fn every_value_of_the_profiles_has_a_source() {
-        let text = include_str!("../../scenarios/profiles/phones.toml");
-        let profiles: toml::Table = toml::from_str(text).unwrap();
-        let families = profiles["family"].as_array().unwrap();
-        let has_source = |table: &toml::Value| !table["source"].as_str().unwrap().is_empty();
-        assert!(families.iter().all(|family| has_source(family) && has_source(&family["boot"])));
-        assert_eq!(PROFILES.family.last().unwrap().models, "xxxx");
     }
 }

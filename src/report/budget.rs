@@ -2,7 +2,7 @@ use serde::Serialize;
 
 use crate::base::{NodeId, PhoneId, Purpose, Span, stream};
 use crate::cluster::{CertificateKind, FleetSpec, OperatorAction, Release, ServiceKind, Topology};
-use crate::phone::Transport;
+use crate::phone::{First, Transport, family_of};
 use crate::scenario::{FleetStart, Plan, TimelineEntry, Trigger};
 
 use super::text::{aligned_left, bytes, count, row};
@@ -49,10 +49,20 @@ pub struct Budget {
 }
 
 /// Phones of one model.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ModelBudget {
     /// Four digits.
     pub model: String,
+    /// Which phones of the profile file it is one of, such as `88xx`.
+    pub family: &'static str,
+    /// Whether its profile asks HTTP first.
+    pub http_first: bool,
+    /// Block size that its profile asks for over TFTP, in bytes; 512 is not asked for.
+    pub tftp_block: u16,
+    /// Median of the time to boot by its profile, in seconds.
+    pub boot_s: f64,
+    /// Median of the time in which it makes a pair of keys by its profile, in seconds.
+    pub key_generation_s: f64,
     /// Number of phones.
     pub phones: u64,
 }
@@ -189,6 +199,9 @@ impl Budget {
         let models: Vec<String> = self.models.iter().map(model).collect();
         let phones = count(u64::from(self.phones));
         row(out, "phones", &format!("{phones} ({}), start {}", models.join(", "), self.start));
+        for model in &self.models {
+            row(out, "", &model.profile());
+        }
         for group in &self.groups {
             let phones = count(u64::from(group.phones));
             let members = group.members.join(", then ");
@@ -207,6 +220,16 @@ impl Budget {
         if !self.target.is_empty() {
             row(out, "target", &self.target.join(", "));
         }
+    }
+}
+
+impl ModelBudget {
+    fn profile(&self) -> String {
+        let first = if self.http_first { "HTTP first" } else { "TFTP only" };
+        format!(
+            "profile {} of model {}: {first}, blocks of {} bytes, boots in {} s, a key in {} s",
+            self.family, self.model, self.tftp_block, self.boot_s, self.key_generation_s
+        )
     }
 }
 
@@ -239,8 +262,19 @@ fn models(plan: &Plan) -> Vec<ModelBudget> {
     };
     let mut phones = vec![0; plan.fleet.models.len()];
     (0..fleet.phones).for_each(|phone| phones[fleet.model_index(PhoneId(phone))] += 1);
-    let names = plan.fleet.models.iter().map(|(model, _)| model.clone());
-    names.zip(phones).map(|(model, phones)| ModelBudget { model, phones }).collect()
+    let model = |(&(number, _), phones): (&(u16, f64), u64)| {
+        let family = family_of(number);
+        ModelBudget {
+            model: format!("{number:04}"),
+            family: &family.models,
+            http_first: family.first == First::Http,
+            tftp_block: family.tftp_block.size,
+            boot_s: family.boot.median_s,
+            key_generation_s: family.key_generation.median_s,
+            phones,
+        }
+    };
+    fleet.models.iter().zip(phones).map(model).collect()
 }
 
 fn groups(plan: &Plan) -> Vec<GroupBudget> {
@@ -645,6 +679,7 @@ mod tests {
         for part in [
             "scenario      callmanager-regen · seed 42\n",
             "phones        2 000 (2 000 of model 8841), start itl-current\n",
+            "profile 88xx of model 8841: HTTP first, blocks of 512 bytes, boots in 90 s, a key in 10 s\n",
             "              group all: 2 000 phones ask TVS of pub\n",
             "cluster       release 8.6, RSA-2048, sign cache lazy\n",
             "pub  127.0.0.1  callmanager, tftp 6969/udp, tvs 2445/tcp, capf 3804/tcp\n",

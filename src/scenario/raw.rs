@@ -47,6 +47,14 @@ impl<'de> Visitor<'de> for NamesVisitor {
     }
 }
 
+/// A number of bytes, or `model`.
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "a number of bytes, or \"model\"")]
+pub(super) enum RawBlockSize {
+    Bytes(i64),
+    Word(String),
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct RawScenario {
@@ -139,7 +147,7 @@ pub(super) struct RawPhone {
     pub http_timeout: Option<Length>,
     pub tftp_timeout: Option<Length>,
     pub tftp_tries: Option<Spanned<u8>>,
-    pub tftp_block_size: Option<Spanned<u16>>,
+    pub tftp_block_size: Option<Spanned<RawBlockSize>>,
     pub tvs_timeout: Option<Length>,
     pub asks_generic_ctl: Option<bool>,
 }

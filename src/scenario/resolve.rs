@@ -5,7 +5,7 @@ use toml::Spanned;
 
 use crate::base::{NodeId, Span};
 use crate::cluster::{ServiceKind, Topology};
-use crate::phone::{BootTime, PhoneProfile, TRANSPORT_RULES, TransportRule};
+use crate::phone::{BlockSizeRule, BootTime, PhoneProfile, TRANSPORT_RULES, TransportRule};
 
 use super::cluster_checks::{check_shares, node_named, runs, topology};
 use super::cost::CostModel;
@@ -15,7 +15,9 @@ use super::names::{check_plain, check_unique, one_of};
 use super::network::sites;
 use super::plan::{FleetPlan, FleetStart, Limits, Plan, Target};
 use super::quantity::parse_span;
-use super::raw::{Length, Names, RawFleet, RawPhone, RawRun, RawScenario, RawTarget, Text};
+use super::raw::{
+    Length, Names, RawBlockSize, RawFleet, RawPhone, RawRun, RawScenario, RawTarget, Text,
+};
 use super::slo::Slo;
 
 /// The plan of a scenario: every name resolved, every default filled in, every rule checked.
@@ -160,7 +162,10 @@ fn phone(raw: &RawPhone, seed: u64) -> Result<PhoneProfile, Problem> {
             Some(tries) => at_least_one(u32::from(*tries.get_ref()), tries.span())? as u8,
             None => defaults.tftp_tries,
         },
-        tftp_block_size: raw.tftp_block_size.as_ref().map(block_size).transpose()?,
+        tftp_block_size: raw
+            .tftp_block_size
+            .as_ref()
+            .map_or(Ok(defaults.tftp_block_size), block_size)?,
         tvs_timeout: positive_or(raw.tvs_timeout.as_ref(), defaults.tvs_timeout)?,
         asks_generic_ctl: raw.asks_generic_ctl.unwrap_or(defaults.asks_generic_ctl),
     })
@@ -168,7 +173,7 @@ fn phone(raw: &RawPhone, seed: u64) -> Result<PhoneProfile, Problem> {
 
 fn boot_time(text: &Text, seed: u64) -> Result<BootTime, Problem> {
     if text.get_ref() == "model" {
-        return Ok(BootTime::Model { seed });
+        return Ok(BootTime::Model { seed, varied: None });
     }
     parse_span(text.get_ref()).map(BootTime::Fixed).map_err(|error| {
         let help = "a length of time such as \"60s\", or \"model\" for that of each model";
@@ -176,12 +181,21 @@ fn boot_time(text: &Text, seed: u64) -> Result<BootTime, Problem> {
     })
 }
 
-fn block_size(size: &Spanned<u16>) -> Result<u16, Problem> {
-    if BLOCK_SIZES.contains(size.get_ref()) {
-        return Ok(*size.get_ref());
-    }
-    let problem = Problem::new(size.span(), format!("blocks of {} bytes", size.get_ref()));
-    Err(problem.help("8 to 65464 bytes (RFC 2348)"))
+fn block_size(size: &Spanned<RawBlockSize>) -> Result<BlockSizeRule, Problem> {
+    let what = match size.get_ref() {
+        RawBlockSize::Bytes(bytes) => {
+            match u16::try_from(*bytes).ok().filter(|size| BLOCK_SIZES.contains(size)) {
+                size @ Some(_) => return Ok(BlockSizeRule::Fixed(size)),
+                None => format!("blocks of {bytes} bytes"),
+            }
+        }
+        RawBlockSize::Word(word) if word == "model" => {
+            return Ok(BlockSizeRule::Model { varied: None });
+        }
+        RawBlockSize::Word(word) => format!("`{word}` is not a block size"),
+    };
+    let help = "8 to 65464 bytes (RFC 2348), or \"model\" for that of each model";
+    Err(Problem::new(size.span(), what).help(help))
 }
 
 fn slo(text: &Text, known_paths: &[String]) -> Result<Slo, Problem> {
@@ -268,7 +282,7 @@ mod tests {
             http_timeout: Span::from_secs(6),
             tftp_timeout: Span::from_secs(3),
             tftp_tries: 4,
-            tftp_block_size: Some(1_400),
+            tftp_block_size: BlockSizeRule::Fixed(Some(1_400)),
             tvs_timeout: Span::from_secs(5),
             asks_generic_ctl: true,
         };
@@ -369,8 +383,12 @@ mod tests {
         let size = |size: u32| format!("[phone]\ntftp-block-size={size}");
         assert_eq!(fault(&size(7)), "blocks of 7 bytes");
         assert_eq!(fault(&size(65_465)), "blocks of 65465 bytes");
-        assert_eq!(good(&size(8)).phone.tftp_block_size, Some(8));
-        assert_eq!(good(&size(65_464)).phone.tftp_block_size, Some(65_464));
+        assert_eq!(fault(&size(700_000)), "blocks of 700000 bytes");
+        assert_eq!(fault("[phone]\ntftp-block-size='models'"), "`models` is not a block size");
+        let model = good("[phone]\ntftp-block-size='model'").phone.tftp_block_size;
+        assert_eq!(model, BlockSizeRule::Model { varied: None });
+        assert_eq!(good(&size(8)).phone.tftp_block_size, BlockSizeRule::Fixed(Some(8)));
+        assert_eq!(good(&size(65_464)).phone.tftp_block_size, BlockSizeRule::Fixed(Some(65_464)));
     }
 
     #[test]

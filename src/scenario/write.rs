@@ -4,6 +4,7 @@ use toml::Value;
 
 use crate::base::{NodeId, Span, Time};
 use crate::cluster::{NodeSpec, OperatorAction, ServiceKind, Topology};
+use crate::phone::BlockSizeRule;
 
 use super::network::{SitePlan, percent_text, rate_text};
 use super::plan::{FleetPlan, Plan, TimelineEntry, Trigger};
@@ -108,8 +109,11 @@ fn write_phone(out: &mut String, plan: &Plan) -> fmt::Result {
     writeln!(out, "tftp-timeout = \"{}\"", phone.tftp_timeout)?;
     writeln!(out, "tftp-tries = {}", phone.tftp_tries)?;
     match phone.tftp_block_size {
-        Some(size) => writeln!(out, "tftp-block-size = {size}")?,
-        None => writeln!(out, "# no tftp-block-size: requests carry no options")?,
+        BlockSizeRule::Fixed(Some(size)) => writeln!(out, "tftp-block-size = {size}")?,
+        BlockSizeRule::Model { .. } => writeln!(out, "tftp-block-size = \"model\"")?,
+        BlockSizeRule::Fixed(None) => {
+            writeln!(out, "# no tftp-block-size: requests carry no options")?;
+        }
     }
     writeln!(out, "tvs-timeout = \"{}\"", phone.tvs_timeout)?;
     writeln!(out, "asks-generic-ctl = {}", phone.asks_generic_ctl)
@@ -265,7 +269,11 @@ mod tests {
     fn phone() -> impl Strategy<Value = String> {
         (any::<u32>(), 1u8.., prop::option::of(8u16..=65_464), any::<bool>()).prop_map(
             |(think, tries, size, generic)| {
-                let blocks = size.map(|size| format!("tftp-block-size={size}\n")).unwrap_or_default();
+                let blocks = match size {
+                    Some(size) => format!("tftp-block-size={size}\n"),
+                    None if generic => "tftp-block-size='model'\n".to_owned(),
+                    None => String::new(),
+                };
                 let boot = if generic { "boot-time='model'\n" } else { "" };
                 let loss = f64::from(tries) / 256.0;
                 let place = format!(

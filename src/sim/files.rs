@@ -2,9 +2,9 @@ use std::sync::Arc;
 
 use crate::base::{NodeId, PhoneId, Span};
 use crate::cluster::{Contents, FileReply, PendingFile, ServedFile, SignJob, TftpService, Waiter};
-use crate::phone::{FILE_SIZE_MAX, HttpFault, Input, PROVISIONING_ROLES, Step};
+use crate::phone::{HttpFault, Input, PROVISIONING_ROLES, Step};
 use crate::transfer::{Content, DownloadRequest, TransferFault};
-use crate::wire::tftp::{BLOCK_SIZE_DEFAULT, Options};
+use crate::wire::tftp::BLOCK_SIZE_DEFAULT;
 
 use super::machines::Work;
 use super::session::{Event, HttpAnswer, Job, Parked, TftpEnd, Waits};
@@ -175,17 +175,22 @@ impl World {
             // It was stopped while the file was being signed; the phone's patience will end.
             return;
         }
-        let blocks = self.blocks(file.len());
+        let blocks = self.blocks(phone, file.len());
         let work = Work::tftp(&self.plan.cost, blocks);
         let node = self.node_of(phone);
         self.work(node, work, Job::Upload { phone, generation, file });
     }
 
     /// Datagrams that bring a file of so many bytes.
-    fn blocks(&self, length: usize) -> u64 {
-        let asked = self.env.profile.tftp_block_size;
-        let size = asked.unwrap_or(BLOCK_SIZE_DEFAULT).max(1);
-        length as u64 / u64::from(size) + 1 + u64::from(asked.is_some())
+    fn blocks(&self, phone: u32, length: usize) -> u64 {
+        let asked = self.request_of(phone).options.block_size;
+        let size = asked.unwrap_or(u64::from(BLOCK_SIZE_DEFAULT)).max(1);
+        length as u64 / size + 1 + u64::from(asked.is_some())
+    }
+
+    /// How a phone asks for a file; here nobody reads its name.
+    fn request_of(&self, phone: u32) -> DownloadRequest {
+        self.phones[phone as usize].download(&self.env, Arc::clone(&self.no_name))
     }
 
     pub(super) fn upload(&mut self, phone: u32, generation: u32, file: Arc<[u8]>) {
@@ -211,19 +216,10 @@ impl World {
         if self.session(phone).waits != Waits::Tftp {
             return;
         }
-        let profile = Arc::clone(&self.env.profile);
+        let request = self.request_of(phone);
         let session = &self.sessions[phone as usize];
         let transfer = Transfer {
-            request: DownloadRequest {
-                file: Arc::from(""),
-                options: Options {
-                    block_size: profile.tftp_block_size.map(u64::from),
-                    ..Options::default()
-                },
-                size_max: FILE_SIZE_MAX,
-                timeout: profile.tftp_timeout,
-                tries: profile.tftp_tries,
-            },
+            request,
             file,
             started: session.started,
             lost_requests: session.lost_requests,

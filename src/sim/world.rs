@@ -132,6 +132,8 @@ pub struct World {
     /// TFTP transfers that the server has begun.
     pub(super) transfers: u64,
     samples: Samples,
+    /// Stands for names of files that nobody reads.
+    pub(super) no_name: Arc<str>,
     sink: Sink,
     witness: Option<Witness>,
 }
@@ -189,6 +191,7 @@ impl World {
             events: 0,
             transfers: 0,
             samples: Samples::new(options.sample_every),
+            no_name: Arc::from(""),
             sink: Sink::default(),
             witness: None,
         };

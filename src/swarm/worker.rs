@@ -10,11 +10,8 @@ use tokio::sync::mpsc;
 use crate::base::{PhoneId, Purpose, Span, Time, stream};
 use crate::measure::{Recorder, StepKind};
 use crate::net::Clock;
-use crate::phone::{
-    Action, Env, FILE_SIZE_MAX, Fact, Input, Phone, Sink, Step, Transport, TrustLists,
-};
-use crate::transfer::{Download, DownloadOutcome, DownloadRequest, Progress, TransferFault};
-use crate::wire::tftp::Options;
+use crate::phone::{Action, Env, Fact, Input, Phone, Sink, Step, Transport, TrustLists};
+use crate::transfer::{Download, DownloadOutcome, Progress, TransferFault};
 
 use super::address::phone_address;
 use super::http::{HttpClient, HttpJob, HttpLink, HttpResult};
@@ -464,17 +461,7 @@ impl Worker {
 
     fn start_transfer(&mut self, waiting: Waiting) {
         let place = waiting.place as usize;
-        let profile = &self.env.profile;
-        let request = DownloadRequest {
-            file: waiting.file,
-            options: Options {
-                block_size: profile.tftp_block_size.map(u64::from),
-                ..Options::default()
-            },
-            size_max: FILE_SIZE_MAX,
-            timeout: profile.tftp_timeout,
-            tries: profile.tftp_tries,
-        };
+        let request = self.phones[place].download(&self.env, waiting.file);
         let phone = self.phone_id(place);
         let slot = &mut self.slots[place];
         slot.generation += 1;

@@ -441,6 +441,16 @@ mod tests {
     }
 
     #[test]
+    fn a_server_that_ignores_the_options_sends_blocks_of_512() {
+        let asked = Options { block_size: Some(1_428), ..Options::default() };
+        let (mut download, _) = start(asked);
+        assert_eq!(feed(&mut download, &data(1, 512)), (Progress::Continue, ack(1)));
+        assert!(matches!(feed(&mut download, &data(2, 0)).0, Progress::Finished(_)));
+        let (mut download, _) = start(asked);
+        assert_eq!(feed(&mut download, &data(1, 1_428)).0, failed(TransferFault::Protocol));
+    }
+
+    #[test]
     fn options_that_nobody_asked_for_end_the_transfer() {
         let asked = Options { block_size: Some(1_000), ..Options::default() };
         let wrong = [

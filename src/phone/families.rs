@@ -1,0 +1,238 @@
+//! What is known, or guessed, about families of phones: `scenarios/profiles/phones.toml`, built in.
+
+use std::sync::LazyLock;
+
+use serde::Deserialize;
+
+use crate::wire::tftp::{BLOCK_SIZE_DEFAULT, BLOCK_SIZE_MAX, BLOCK_SIZE_MIN};
+
+/// Phones that behave alike.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Family {
+    /// Which models: four digits, `x` stands for any.
+    pub models: String,
+    /// What its phones ask first for a file.
+    pub first: First,
+    /// Where `first` is from.
+    pub source: String,
+    /// Block size of TFTP.
+    pub tftp_block: BlockFacts,
+    /// From a reset to the first request.
+    pub boot: Times,
+    /// How long a phone takes to make a pair of keys when it enrols for an LSC.
+    pub key_generation: Times,
+}
+
+/// What phones of a family ask first for a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum First {
+    /// HTTP, and TFTP for what HTTP does not bring.
+    Http,
+    /// TFTP only.
+    Tftp,
+}
+
+/// The block size that phones of a family ask for.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BlockFacts {
+    /// Bytes; 512 is what a request without options gets, so that nothing is asked for.
+    pub size: u16,
+    /// Where it is from, or `guess`.
+    pub source: String,
+}
+
+/// A time that differs from phone to phone: log-normal around its median.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Times {
+    /// Median in seconds.
+    pub median_s: f64,
+    /// Spread in seconds: one deviation above the median.
+    pub sigma_s: f64,
+    /// Where they are from, or `guess`.
+    pub source: String,
+}
+
+/// A value of a family that a result can rest on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FamilyValue {
+    /// Median of the time to boot.
+    BootMedian,
+    /// Spread of the time to boot.
+    BootSigma,
+    /// Block size of TFTP.
+    TftpBlock,
+}
+
+/// One value of one family, halved or doubled, to see what rests on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Varied {
+    /// The family, as a position in [`families`].
+    pub family: usize,
+    /// The value.
+    pub value: FamilyValue,
+    /// Doubled, or else halved.
+    pub doubled: bool,
+}
+
+impl Varied {
+    /// `number`, which is `value` of family number `family`, or what becomes of it.
+    pub(super) fn apply(varied: Option<Varied>, family: usize, value: FamilyValue, n: f64) -> f64 {
+        match varied {
+            Some(it) if (it.family, it.value) == (family, value) => {
+                n * if it.doubled { 2.0 } else { 0.5 }
+            }
+            _ => n,
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Profiles {
+    family: Vec<Family>,
+}
+
+static PROFILES: LazyLock<Vec<Family>> = LazyLock::new(|| {
+    let text = include_str!("../../scenarios/profiles/phones.toml");
+    parse(text).expect("a test reads the profiles that are built in")
+});
+
+/// Every family; of several that fit a model the first one counts, and the last one fits all.
+pub fn families() -> &'static [Family] {
+    &PROFILES
+}
+
+/// The place of a model's family in [`families`].
+pub fn family_index(model: u16) -> usize {
+    let digits = format!("{model:04}");
+    let fits = |family: &Family| {
+        let mut pairs = family.models.bytes().zip(digits.bytes());
+        pairs.all(|(mark, digit)| [digit, b'x'].contains(&mark))
+    };
+    PROFILES.iter().position(fits).expect("the last family fits all models")
+}
+
+/// The family of a model, which has four digits.
+pub fn family_of(model: u16) -> &'static Family {
+    &PROFILES[family_index(model)]
+}
+
+fn parse(text: &str) -> Result<Vec<Family>, String> {
+    let profiles: Profiles = toml::from_str(text).map_err(|error| error.to_string())?;
+    profiles.family.iter().try_for_each(check)?;
+    match profiles.family.last() {
+        Some(last) if last.models == "xxxx" => Ok(profiles.family),
+        _ => Err("the last family does not fit all models".to_owned()),
+    }
+}
+
+fn check(family: &Family) -> Result<(), String> {
+    let fault = |what: &str| Err(format!("family {}: {what}", family.models));
+    let is_mark = |mark: u8| mark.is_ascii_digit() || mark == b'x';
+    if family.models.len() != 4 || !family.models.bytes().all(is_mark) {
+        return fault("models are four digits or x");
+    }
+    if !(BLOCK_SIZE_MIN..=BLOCK_SIZE_MAX).contains(&family.tftp_block.size) {
+        return fault("a block size that nobody may ask for");
+    }
+    let times = [&family.boot, &family.key_generation];
+    let is_time = |time: &&Times| {
+        let numbers = [time.median_s, time.sigma_s];
+        numbers.iter().all(|number| number.is_finite()) && time.median_s > 0.0 && time.sigma_s > 0.0
+    };
+    if !times.iter().all(is_time) {
+        return fault("a median or sigma that is no length of time");
+    }
+    let sources = times.map(|time| &time.source).into_iter();
+    let mut sources = sources.chain([&family.source, &family.tftp_block.source]);
+    if sources.any(|source| source.trim().is_empty()) {
+        return fault("a value without a source");
+    }
+    Ok(())
+}
+
+/// Which block size phones ask for over TFTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BlockSizeRule {
+    /// The same for all; `None` is a request without options.
+    Fixed(Option<u16>),
+    /// What phones of the model ask for.
+    Model {
+        /// A value that is halved or doubled.
+        varied: Option<Varied>,
+    },
+}
+
+impl BlockSizeRule {
+    /// The block size that a phone of `model` asks for (RFC 2348); `None` for a request without
+    /// options, which gets blocks of 512 bytes.
+    pub fn of(self, model: u16) -> Option<u16> {
+        match self {
+            BlockSizeRule::Fixed(size) => size,
+            BlockSizeRule::Model { varied } => {
+                let (number, family) = (family_index(model), family_of(model));
+                let size = f64::from(family.tftp_block.size);
+                let size = Varied::apply(varied, number, FamilyValue::TftpBlock, size) as u16;
+                let asked = size.clamp(BLOCK_SIZE_MIN, BLOCK_SIZE_MAX);
+                (asked != BLOCK_SIZE_DEFAULT).then_some(asked)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FAMILY: &str = "[[family]]\nmodels = 'xxxx'\nfirst = 'tftp'\nsource = 'guess'\n\
+        tftp-block = { size = 1428, source = 'guess' }\n\
+        boot = { median-s = 90.0, sigma-s = 4.0, source = 'guess' }\n\
+        key-generation = { median-s = 20.0, sigma-s = 10.0, source = 'guess' }\n";
+
+    #[test]
+    fn a_profile_is_read_strictly() {
+        assert_eq!(parse(FAMILY).unwrap()[0].tftp_block.size, 1_428);
+        for (good, bad, fault) in [
+            ("'xxxx'", "'88x'", "four digits"),
+            ("'xxxx'", "'88xx'", "does not fit all"),
+            ("size = 1428", "size = 7", "nobody may ask for"),
+            ("median-s = 20.0", "median-s = 0.0", "no length of time"),
+            ("sigma-s = 10.0", "sigma-s = nan", "no length of time"),
+            ("sigma-s = 10.0", "sigma = 10.0", "unknown field"),
+            ("sigma-s = 4.0, source = 'guess'", "sigma-s = 4.0, source = ' '", "without a source"),
+            ("key-generation", "key-generations", "unknown field"),
+            ("first = 'tftp'", "first = 'ftp'", "unknown variant"),
+        ] {
+            let error = parse(&FAMILY.replacen(good, bad, 1)).unwrap_err();
+            assert!(error.contains(fault), "{bad}: {error}");
+        }
+        let (head, _) = FAMILY.split_once("key-generation").unwrap();
+        assert!(parse(head).unwrap_err().contains("missing field `key-generation`"));
+    }
+
+    #[test]
+    fn the_first_family_that_fits_counts() {
+        let models = |model| family_of(model).models.as_str();
+        assert_eq!([models(8845), models(7960), models(7962)], ["88xx", "7960", "79xx"]);
+        assert_eq!(models(6921), "xxxx");
+        let key_s = |model| family_of(model).key_generation.median_s;
+        assert!(key_s(7960) >= 1_800.0 && (2.0..=60.0).contains(&key_s(8845)));
+    }
+
+    #[test]
+    fn a_block_size_of_512_is_a_request_without_options() {
+        let rule = BlockSizeRule::Model { varied: None };
+        assert_eq!((rule.of(7962), family_of(7962).tftp_block.size), (None, 512));
+        let (family, value) = (family_index(7962), FamilyValue::TftpBlock);
+        let varied = |doubled| {
+            let rule = BlockSizeRule::Model { varied: Some(Varied { family, value, doubled }) };
+            [rule.of(7962), rule.of(6921)]
+        };
+        assert_eq!([varied(false), varied(true)], [[Some(256), None], [Some(1_024), None]]);
+        assert_eq!(BlockSizeRule::Fixed(Some(1_428)).of(7962), Some(1_428));
+    }
+}

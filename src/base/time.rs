@@ -99,6 +99,12 @@ impl Span {
     pub fn fraction(self, fraction: f64) -> Span {
         Span((self.0 as f64 * fraction.clamp(0.0, 1.0)) as u64)
     }
+
+    /// This span times `factor`, to the nearest nanosecond; nothing for a negative factor.
+    #[must_use]
+    pub fn scaled(self, factor: f64) -> Span {
+        Span((self.0 as f64 * factor).round() as u64)
+    }
 }
 
 impl From<Duration> for Span {
@@ -185,5 +191,11 @@ mod tests {
     fn fraction_is_clamped() {
         assert_eq!(Span::from_secs(10).fraction(0.25), Span::from_millis(2_500));
         assert_eq!(Span::from_secs(10).fraction(7.0), Span::from_secs(10));
+    }
+
+    #[test]
+    fn scaled_is_rounded_and_never_negative() {
+        assert_eq!(Span::from_nanos(10).scaled(1.26), Span::from_nanos(13));
+        assert_eq!(Span::from_nanos(10).scaled(-1.0), Span::ZERO);
     }
 }

@@ -1,12 +1,13 @@
-//! The cost model of virtual time from what a live run has measured.
+//! The cost model of virtual time from what live runs have measured.
 //!
-//! Reads a summary as a value and plays worlds; no clock, no file, no socket.
+//! Reads summaries as values and plays worlds; no clock, no file, no socket.
+
+use std::collections::BTreeMap;
 
 use serde_json::Value;
 
 use crate::base::Span;
-use crate::cluster::FileSignature;
-use crate::scenario::{CostModel, Plan};
+use crate::scenario::{AVAILABLE_MIN, CostModel, IDLE_MAX, Plan};
 use crate::sim::{SimOptions, World};
 
 /// Why a run cannot be calibrated from.
@@ -35,49 +36,172 @@ pub struct Calibration {
     pub origins: Vec<String>,
 }
 
-/// What a live run counted and measured.
-struct Measured<'a>(&'a Value);
+/// One live run: its plan and its `summary.json`.
+#[derive(Clone, Debug)]
+pub struct CalibrationRun {
+    /// What was played.
+    pub plan: Plan,
+    /// What came of it.
+    pub summary: Value,
+}
 
-impl Measured<'_> {
-    fn number(&self, path: &str) -> f64 {
-        let found = path.split('.').try_fold(self.0, |value, key| value.get(key));
-        found.and_then(Value::as_f64).unwrap_or(0.0)
+/// Fits the costs of work on one host of `cores` cores to a live run.
+///
+/// Plays the run in virtual time and changes each cost until every kind of thread works as long as
+/// it did in reality; then the latency of the host until the median boot takes as long. How much
+/// more work costs on a core that was idle cannot be seen in one run: `others`, at another load,
+/// tell it (they may be saturated); without them a value from the reference machine stands.
+///
+/// # Errors
+/// If a run does not hold what is needed.
+pub fn calibrate(
+    run: &CalibrationRun,
+    others: &[CalibrationRun],
+    cores: u32,
+) -> Result<Calibration, CalibrateError> {
+    if run.summary["generator"]["verdict"] != "ok" {
+        return Err(CalibrateError::Saturated);
+    }
+    let first = Measured::new(run)?;
+    let boot = run.summary["boot_time_s"]["p50"].as_f64().ok_or(CalibrateError::NoBoots)?;
+    let others = others.iter().map(Measured::new).collect::<Result<Vec<_>, _>>()?;
+    let mut fit = Fit::new(&first, cores);
+    fit.work(&first);
+    if others.is_empty() {
+        fit.origins.push(format!(
+            "idle-keys, idle-packets: {} (guess: the reference machine's; give calibrate a second \
+             run, at another load, to measure them)",
+            if first.plan.cost.idle_packets > 0.0 { "as in the plan" } else { "0.4 and 1.2" }
+        ));
+    } else {
+        fit.idle(&first, &others);
+    }
+    fit.latency(&first, boot);
+    // A host that notices later has more idle cores, and the other way round.
+    fit.work(&first);
+    Ok(fit.finish(&first, boot))
+}
+
+/// Extra cost of a core that was idle on the reference machine: work with private keys, and work
+/// with packets, of which many are done in one go when the machine is busy.
+const IDLE_DEFAULT: [f64; 2] = [0.4, 1.2];
+/// What the phones' part costs before anything was measured: any value that is not zero will do,
+/// the fit scales it.
+const PHONE_BLOCK: Span = Span::from_micros(8);
+const PHONE_HTTP: Span = Span::from_micros(60);
+const PHONE_HANDSHAKE: Span = Span::from_micros(300);
+/// A check of a file by a phone, in blocks (`performance.md`: 26 us and more against 3.7 us,
+/// and the file is parsed).
+const CHECK_IN_BLOCKS: u64 = 15;
+
+/// What a live run measured.
+#[derive(Debug)]
+struct Measured<'a> {
+    plan: &'a Plan,
+    /// CPU seconds by group of costs; groups that did nothing are left out.
+    work: BTreeMap<Group, f64>,
+    yardstick: Option<f64>,
+    available: f64,
+}
+
+/// Costs that are told apart by the threads that do the work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Group {
+    Sign,
+    Handshake,
+    Tftp,
+    Http,
+    PhoneHandshake,
+    PhoneHttp,
+    PhonePackets,
+}
+
+impl Group {
+    const ALL: [Group; 7] = [
+        Group::Sign,
+        Group::Handshake,
+        Group::Tftp,
+        Group::Http,
+        Group::PhoneHandshake,
+        Group::PhoneHttp,
+        Group::PhonePackets,
+    ];
+
+    /// Whether its work is done with private keys.
+    const fn has_keys(self) -> bool {
+        matches!(self, Group::Sign | Group::Handshake | Group::PhoneHandshake)
     }
 
-    /// CPU seconds of a kind of thread.
-    fn cpu(&self, kind: &str) -> f64 {
-        self.0["cpu_by_thread_s"][kind].as_f64().unwrap_or(0.0)
+    const fn keys(self) -> &'static str {
+        match self {
+            Group::Sign => "sign",
+            Group::Handshake => "handshake",
+            Group::Tftp => "tftp-request, tftp-block",
+            Group::Http => "http-connection, http-request",
+            Group::PhoneHandshake => "phone-handshake",
+            Group::PhoneHttp => "phone-http",
+            Group::PhonePackets => "phone-block, phone-check",
+        }
+    }
+
+    /// CPU seconds of its threads. What the name of one kind begins with, the other has in it.
+    fn seconds(self, threads: &dyn Fn(&str) -> f64) -> f64 {
+        match self {
+            Group::Sign => threads("serve-sign"),
+            Group::Handshake => threads("serve-tvs"),
+            Group::Tftp => threads("serve-tftp"),
+            Group::Http => threads("serve-http"),
+            Group::PhoneHandshake => threads("swarm-tvs"),
+            Group::PhoneHttp => threads("swarm-http"),
+            Group::PhonePackets => threads("swarm") - threads("swarm-tvs") - threads("swarm-http"),
+        }
+    }
+
+    fn scale(self, cost: &mut CostModel, factor: f64) {
+        let spans: &mut [&mut Span] = match self {
+            Group::Sign => &mut [&mut cost.sign],
+            Group::Handshake => &mut [&mut cost.handshake],
+            Group::Tftp => &mut [&mut cost.tftp_request, &mut cost.tftp_block],
+            Group::Http => &mut [&mut cost.http_connection, &mut cost.http_request],
+            Group::PhoneHandshake => &mut [&mut cost.phone_handshake],
+            Group::PhoneHttp => &mut [&mut cost.phone_http],
+            Group::PhonePackets => &mut [&mut cost.phone_block, &mut cost.phone_check],
+        };
+        spans.iter_mut().for_each(|span| **span = span.scaled(factor));
     }
 }
 
-/// Fits the costs of work on one host of `cores` cores to a live run of `plan` whose
-/// `summary.json` is `summary`.
-///
-/// Costs come from CPU time by kind of thread over what those threads did. The latency of the host
-/// is what is missing between the median boot of the run and the same run in virtual time.
-///
-/// # Errors
-/// If the run does not hold what is needed.
-pub fn calibrate(plan: &Plan, summary: &Value, cores: u32) -> Result<Calibration, CalibrateError> {
-    if summary["mode"] != "live" {
-        return Err(CalibrateError::NotLive);
+impl<'a> Measured<'a> {
+    fn new(run: &'a CalibrationRun) -> Result<Measured<'a>, CalibrateError> {
+        let summary = &run.summary;
+        if summary["mode"] != "live" {
+            return Err(CalibrateError::NotLive);
+        }
+        let threads = summary["cpu_by_thread_s"].as_object().ok_or(CalibrateError::NoThreads)?;
+        let seconds = |kind: &str| threads.get(kind).and_then(Value::as_f64).unwrap_or(0.0);
+        let machine = &summary["machine"];
+        Ok(Measured {
+            plan: &run.plan,
+            work: by_group(&seconds),
+            yardstick: machine["yardstick_s"].as_f64().filter(|seconds| *seconds > 0.0),
+            available: machine["available"].as_f64().unwrap_or(1.0).clamp(AVAILABLE_MIN, 1.0),
+        })
     }
-    if summary["generator"]["verdict"] != "ok" {
-        return Err(CalibrateError::Saturated);
+
+    /// The run in virtual time with these costs, on a machine as busy with others as it was.
+    fn play(&self, cost: &CostModel) -> (BTreeMap<Group, f64>, Option<f64>) {
+        let mut plan = self.plan.clone();
+        plan.cost = CostModel { available: self.available, ..cost.clone() };
+        let summary = World::new(&plan, SimOptions::default()).run().summary(&plan);
+        let threads = &summary.cpu_by_thread_s;
+        let work = by_group(&|kind| threads.get(kind).copied().unwrap_or(0.0));
+        (work, summary.boot_time_s.p50)
     }
-    if summary["cpu_by_thread_s"].is_null() {
-        return Err(CalibrateError::NoThreads);
-    }
-    let boot = summary["boot_time_s"]["p50"].as_f64().ok_or(CalibrateError::NoBoots)?;
-    let measured = Measured(summary);
-    let mut fit = Fit {
-        cost: CostModel { cores, shared_host: true, ..plan.cost.clone() },
-        origins: Vec::new(),
-    };
-    fit.servers(&measured, plan);
-    fit.phones(&measured);
-    fit.latency(plan, boot);
-    Ok(Calibration { cost: fit.cost, origins: fit.origins })
+}
+
+fn by_group(threads: &dyn Fn(&str) -> f64) -> BTreeMap<Group, f64> {
+    let seconds = Group::ALL.into_iter().map(|group| (group, group.seconds(threads)));
+    seconds.filter(|(_, seconds)| *seconds > 0.0).collect()
 }
 
 struct Fit {
@@ -85,112 +209,135 @@ struct Fit {
     origins: Vec<String>,
 }
 
-/// Work of a request beyond that of a block, and of a connection beside a request: the ratios of
-/// the defaults, because one sum of CPU time does not tell two costs apart.
-const REQUEST_IN_BLOCKS: f64 = 2.7;
-const CONNECTION_IN_REQUESTS: f64 = 0.67;
-/// A check of a file by a phone, in blocks (`performance.md`: 26 us and more against 3.7 us,
-/// and the file is parsed).
-const CHECK_IN_BLOCKS: f64 = 15.0;
-/// Private-key operations of RSA-4096 against RSA-2048, as in the model.
-const LARGE_KEY_FACTOR: f64 = 7.0;
-/// A signature with SHA-1 against one with SHA-512, as in the model.
-const SHA1_FACTOR: f64 = 2.9;
+/// Rounds until the work is as long as it was: each ends within a per cent or so of the next.
+const ROUNDS: u32 = 4;
+/// Halvings on the way to an extra cost of idle cores: to a hundredth.
+const IDLE_STEPS: u32 = 8;
+/// Longest latency of a host that is looked for: 20 ms each way.
+const LATENCY_MAX: Span = Span::from_millis(20);
+/// Halvings on the way to the latency: to within five microseconds.
+const LATENCY_STEPS: u32 = 12;
 
 impl Fit {
-    fn set(&mut self, key: &str, cpu: f64, units: f64, what: &str) -> Option<Span> {
-        if units < 1.0 || cpu <= 0.0 {
-            self.origins.push(format!("{key}: not in this run, left as it was"));
-            return None;
-        }
-        let each = Span::from_nanos((cpu / units * 1e9).round() as u64);
-        self.origins.push(format!("{key}: {cpu:.3} CPU s over {units:.0} {what}"));
-        Some(each)
-    }
-
-    fn servers(&mut self, run: &Measured<'_>, plan: &Plan) {
-        let large = if plan.topology.key_bits > 2_048 { LARGE_KEY_FACTOR } else { 1.0 };
-        let digest = match plan.topology.file_signature {
-            FileSignature::Sha1 => SHA1_FACTOR,
-            FileSignature::Sha512 => 1.0,
+    fn new(run: &Measured<'_>, cores: u32) -> Fit {
+        let mut cost = CostModel { cores, shared_host: true, ..run.plan.cost.clone() };
+        (cost.available, cost.latency) = (1.0, Span::ZERO);
+        cost.yardstick =
+            run.yardstick.map_or(Span::ZERO, |seconds| Span::from_secs(1).scaled(seconds));
+        let or = |span: &mut Span, start: Span| {
+            if span.is_zero() {
+                *span = start;
+            }
         };
-        let made = run.number("signatures.made") * large * digest;
-        if let Some(each) = self.set("sign", run.cpu("serve-sign"), made, "signatures") {
-            self.cost.sign = each;
+        or(&mut cost.phone_block, PHONE_BLOCK);
+        or(&mut cost.phone_http, PHONE_HTTP);
+        or(&mut cost.phone_handshake, PHONE_HANDSHAKE);
+        cost.phone_check = cost.phone_block.times(CHECK_IN_BLOCKS);
+        if cost.idle_packets <= 0.0 {
+            [cost.idle_keys, cost.idle_packets] = IDLE_DEFAULT;
         }
-        let shaken =
-            run.number("serve.tvs_handshakes_ok") + run.number("serve.tvs_handshakes_failed");
-        let shaken = shaken * large;
-        if let Some(each) = self.set("handshake", run.cpu("serve-tvs"), shaken, "handshakes") {
-            self.cost.handshake = each;
-        }
-        let requests = run.number("serve.tftp_requests");
-        let further = (run.number("serve.tftp_datagrams_out") - requests).max(0.0);
-        let units = requests * REQUEST_IN_BLOCKS + further;
-        let what = "blocks, a request as 2.7 of them";
-        if let Some(each) = self.set("tftp-block", run.cpu("serve-tftp"), units, what) {
-            self.cost.tftp_block = each;
-            self.cost.tftp_request = scaled(each, REQUEST_IN_BLOCKS);
-        }
-        let connections = run.number("serve.http_connections");
-        let units = run.number("serve.http_requests") + connections * CONNECTION_IN_REQUESTS;
-        let units = if run.number("serve.http_requests") > 0.0 { units } else { 0.0 };
-        let what = "requests, a connection as 0.67 of them";
-        if let Some(each) = self.set("http-request", run.cpu("serve-http"), units, what) {
-            self.cost.http_request = each;
-            self.cost.http_connection = scaled(each, CONNECTION_IN_REQUESTS);
+        Fit { cost, origins: Vec::new() }
+    }
+
+    /// Each cost so that its threads work as long as they did.
+    fn work(&mut self, run: &Measured<'_>) {
+        for _ in 0..ROUNDS {
+            let (played, _) = run.play(&self.cost);
+            for (group, measured) in &run.work {
+                if let Some(played) = played.get(group) {
+                    group.scale(&mut self.cost, measured / played);
+                }
+            }
         }
     }
 
-    fn phones(&mut self, run: &Measured<'_>) {
-        let shaken =
-            run.number("serve.tvs_handshakes_ok") + run.number("serve.tvs_handshakes_failed");
-        if let Some(each) = self.set("phone-handshake", run.cpu("swarm-tvs"), shaken, "handshakes")
-        {
-            self.cost.phone_handshake = each;
+    /// The extra costs of idle cores with which the other runs come out, too.
+    fn idle(&mut self, first: &Measured<'_>, others: &[Measured<'_>]) {
+        // What one of them costs moves the other little: twice is enough.
+        for keys in [true, false, true, false] {
+            let (mut low, mut high) = (0.0, if keys { IDLE_KEYS_MAX } else { IDLE_MAX });
+            let busier = self.misses(first, others, keys, low) > 0.0;
+            for _ in 0..IDLE_STEPS {
+                let middle = f64::midpoint(low, high);
+                if (self.misses(first, others, keys, middle) > 0.0) == busier {
+                    low = middle;
+                } else {
+                    high = middle;
+                }
+            }
+            self.set_idle(keys, low);
         }
-        let requests = run.number("http.requests");
-        let http = if requests > 0.0 { run.cpu("swarm-http") } else { 0.0 };
-        if let Some(each) = self.set("phone-http", http, requests, "requests") {
-            self.cost.phone_http = each;
+        let (keys, packets) = (self.cost.idle_keys, self.cost.idle_packets);
+        self.origins.push(format!(
+            "idle-keys, idle-packets: {keys:.2} and {packets:.2}, so that {} other runs come out",
+            others.len()
+        ));
+        self.work(first);
+    }
+
+    const fn set_idle(&mut self, keys: bool, share: f64) {
+        if keys {
+            self.cost.idle_keys = share;
+        } else {
+            self.cost.idle_packets = share;
         }
-        let pump = run.cpu("swarm") - run.cpu("swarm-http") - run.cpu("swarm-tvs");
-        let checks = run.number("signatures.verified");
-        let units = run.number("serve.tftp_datagrams_out") + checks * CHECK_IN_BLOCKS;
-        let what = "blocks, a check of a file as 15 of them";
-        if let Some(each) = self.set("phone-block", pump, units, what) {
-            self.cost.phone_block = each;
-            self.cost.phone_check = scaled(each, CHECK_IN_BLOCKS);
-        }
+    }
+
+    /// By how much the work of the other runs is overestimated with this extra cost, as the mean
+    /// of the logarithms, when the first run comes out.
+    fn misses(
+        &mut self,
+        first: &Measured<'_>,
+        others: &[Measured<'_>],
+        keys: bool,
+        share: f64,
+    ) -> f64 {
+        self.set_idle(keys, share);
+        self.work(first);
+        let miss = |run: &Measured<'_>| {
+            // A machine that was slower worked longer.
+            let speed = first.yardstick.zip(run.yardstick).map_or(1.0, |(first, run)| run / first);
+            let (played, _) = run.play(&self.cost);
+            let sum = |work: &BTreeMap<Group, f64>| -> f64 {
+                let chosen = work.iter().filter(|(group, _)| group.has_keys() == keys);
+                chosen.map(|(_, seconds)| seconds).sum()
+            };
+            (sum(&played) * speed / sum(&run.work)).ln()
+        };
+        let misses: Vec<f64> = others.iter().map(miss).filter(|miss| miss.is_finite()).collect();
+        misses.iter().sum::<f64>() / misses.len().max(1) as f64
     }
 
     /// The latency with which the median boot takes `boot` seconds in virtual time, too.
-    fn latency(&mut self, plan: &Plan, boot: f64) {
-        let median = |latency: Span| {
-            let mut plan = plan.clone();
-            plan.cost = CostModel { latency, ..self.cost.clone() };
-            // A tenth of the fleet in a tenth of the time would be another load: all of it.
-            let run = World::new(&plan, SimOptions::default()).run();
-            run.summary(&plan).boot_time_s.p50.unwrap_or(0.0)
-        };
+    fn latency(&mut self, run: &Measured<'_>, boot: f64) {
         let (mut low, mut high) = (Span::ZERO, LATENCY_MAX);
         for _ in 0..LATENCY_STEPS {
             let middle = Span::from_nanos(low.as_nanos().midpoint(high.as_nanos()));
-            if median(middle) < boot { low = middle } else { high = middle }
+            let (_, median) = run.play(&CostModel { latency: middle, ..self.cost.clone() });
+            if median.unwrap_or(0.0) < boot { low = middle } else { high = middle }
         }
         self.cost.latency = low;
+    }
+
+    fn finish(mut self, run: &Measured<'_>, boot: f64) -> Calibration {
+        for group in Group::ALL {
+            let line = run.work.get(&group).map_or_else(
+                || format!("{}: not in this run, left as it was", group.keys()),
+                |seconds| format!("{}: {seconds:.3} CPU s of its threads", group.keys()),
+            );
+            self.origins.push(line);
+        }
         self.origins.push(format!("latency: so that the median boot takes {boot:.4} s"));
+        if run.available < 1.0 {
+            let taken = (1.0 - run.available) * 100.0;
+            self.origins.push(format!("other programs took {taken:.1} % of the machine meanwhile"));
+        }
+        Calibration { cost: self.cost, origins: self.origins }
     }
 }
 
-/// Longest latency of a host that is looked for: 20 ms each way.
-const LATENCY_MAX: Span = Span::from_millis(20);
-/// Halvings on the way to the latency: to within a third of a microsecond.
-const LATENCY_STEPS: u32 = 16;
-
-fn scaled(span: Span, factor: f64) -> Span {
-    Span::from_nanos((span.as_nanos() as f64 * factor).round() as u64)
-}
+/// Largest extra cost of an idle core for work with private keys: that is mostly arithmetic.
+const IDLE_KEYS_MAX: f64 = 2.0;
 
 impl Calibration {
     /// The file that `sim --calibration` reads; `about` says where it comes from, line by line.
@@ -209,72 +356,88 @@ mod tests {
     use super::*;
     use crate::scenario::load;
 
-    fn plan() -> Plan {
+    fn plan(overrides: &[&str]) -> Plan {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/callmanager-regen.toml");
         let text = std::fs::read_to_string(&path).unwrap();
-        let overrides = ["fleet.phones=100", "cluster.file-signature=sha512"].map(str::to_owned);
-        load(&path, &text, &overrides, &[]).unwrap()
+        let mut all = vec!["fleet.phones=100".to_owned()];
+        all.extend(overrides.iter().map(|&text| text.to_owned()));
+        load(&path, &text, &all, &[]).unwrap()
     }
 
     /// A "live" run whose truth is known: one in virtual time with these costs.
-    fn measured(truth: &CostModel) -> Value {
-        let mut plan = plan();
-        plan.cost = truth.clone();
-        let summary = World::new(&plan, SimOptions::default()).run().summary(&plan);
-        let mut value = summary.to_json();
-        let cpu = |count: f64, span: Span| count * span.as_secs_f64();
-        let serve = &value["serve"];
-        let (requests, datagrams) = (
-            serve["tftp_requests"].as_f64().unwrap(),
-            serve["tftp_datagrams_out"].as_f64().unwrap(),
-        );
-        let threads = json!({
-            "serve-sign": cpu(value["signatures"]["made"].as_f64().unwrap(), truth.sign),
-            "serve-tvs": cpu(serve["tvs_handshakes_ok"].as_f64().unwrap(), truth.handshake),
-            "serve-tftp": cpu(requests, truth.tftp_request)
-                + cpu(datagrams - requests, truth.tftp_block),
-            "swarm": 0.1,
-            "swarm-tvs": 0.02,
-        });
-        value["mode"] = "live".into();
-        value["cpu_by_thread_s"] = threads;
-        value
+    fn measured(truth: &CostModel, overrides: &[&str]) -> CalibrationRun {
+        let plan = plan(overrides);
+        let real = Plan { cost: truth.clone(), ..plan.clone() };
+        let mut summary = World::new(&real, SimOptions::default()).run().summary(&real).to_json();
+        summary["mode"] = "live".into();
+        CalibrationRun { plan, summary }
     }
 
-    #[test]
-    fn costs_that_are_known_are_found_again() {
-        let truth = CostModel {
+    fn truth() -> CostModel {
+        CostModel {
             cores: 2,
             shared_host: true,
             latency: Span::from_micros(180),
             sign: Span::from_micros(700),
             handshake: Span::from_micros(900),
+            tftp_request: Span::from_nanos(24_324),
             tftp_block: Span::from_micros(9),
-            tftp_request: scaled(Span::from_micros(9), REQUEST_IN_BLOCKS),
+            phone_block: Span::from_micros(6),
+            phone_handshake: Span::from_micros(250),
+            phone_check: Span::from_micros(90),
+            idle_keys: 0.3,
+            idle_packets: 0.9,
             ..CostModel::default()
-        };
-        let fitted = calibrate(&plan(), &measured(&truth), 2).unwrap();
-        let near = |name: &str, found: Span, wanted: Span| {
-            let ratio = found.as_secs_f64() / wanted.as_secs_f64();
-            assert!((0.97..1.03).contains(&ratio), "{name}: {found} for {wanted}");
-        };
-        near("sign", fitted.cost.sign, truth.sign);
-        near("handshake", fitted.cost.handshake, truth.handshake);
-        near("block", fitted.cost.tftp_block, truth.tftp_block);
-        // What the phones did here was none of the truth, and makes boots longer by itself.
-        assert!(fitted.cost.latency < truth.latency, "{}", fitted.cost.latency);
-        assert!(fitted.origins.iter().any(|line| line.starts_with("http-request: not in")));
+        }
+    }
+
+    fn near(name: &str, found: f64, wanted: f64, within: f64) {
+        assert!((found / wanted - 1.0).abs() < within, "{name}: {found} for {wanted}");
+    }
+
+    #[test]
+    fn costs_that_are_known_are_found_again() {
+        let truth = truth();
+        let run =
+            measured(&truth, &["cluster.cost.idle-keys=0.3", "cluster.cost.idle-packets=0.9"]);
+        let fitted = calibrate(&run, &[], 2).unwrap();
+        let cost = &fitted.cost;
+        for (name, found, wanted) in [
+            ("sign", cost.sign, truth.sign),
+            ("handshake", cost.handshake, truth.handshake),
+            ("request", cost.tftp_request, truth.tftp_request),
+            ("block", cost.tftp_block, truth.tftp_block),
+            ("phone's block", cost.phone_block, truth.phone_block),
+            ("phone's check", cost.phone_check, truth.phone_check),
+            ("phone's handshake", cost.phone_handshake, truth.phone_handshake),
+            ("latency", cost.latency, truth.latency),
+        ] {
+            near(name, found.as_secs_f64(), wanted.as_secs_f64(), 0.03);
+        }
+        assert!(fitted.origins.iter().any(|line| line.starts_with("http-connection, http")));
         let text = fitted.to_toml(&["about".to_owned()]);
         assert_eq!(CostModel::from_toml(&text).unwrap(), fitted.cost, "{text}");
     }
 
     #[test]
+    fn a_second_run_tells_what_idle_cores_cost() {
+        let (truth, storm) = (truth(), ["event.3.reset-phones.spread=30ms"]);
+        let (run, busy) = (measured(&truth, &[]), measured(&truth, &storm));
+        let alone = calibrate(&run, &[], 2).unwrap().cost;
+        assert!((alone.idle_packets, alone.idle_keys) == (1.2, 0.4), "the reference machine's");
+        let both = calibrate(&run, &[busy], 2).unwrap().cost;
+        near("keys", both.idle_keys, truth.idle_keys, 0.15);
+        near("packets", both.idle_packets, truth.idle_packets, 0.15);
+        near("sign", both.sign.as_secs_f64(), truth.sign.as_secs_f64(), 0.05);
+    }
+
+    #[test]
     fn runs_that_do_not_fit_are_refused() {
-        let good = measured(&CostModel::default());
+        let good = measured(&truth(), &[]);
         let with = |key: &str, value: Value| {
             let mut run = good.clone();
-            run[key] = value;
-            calibrate(&plan(), &run, 2).unwrap_err()
+            run.summary[key] = value;
+            calibrate(&run, &[], 2).unwrap_err()
         };
         assert_eq!(with("mode", "sim".into()), CalibrateError::NotLive);
         assert_eq!(with("cpu_by_thread_s", Value::Null), CalibrateError::NoThreads);

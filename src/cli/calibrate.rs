@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::calibrate::calibrate as fit;
+use crate::calibrate::{CalibrationRun, calibrate as fit};
 use crate::report::Diff;
 use crate::scenario::{CostModel, Plan};
 
@@ -15,15 +15,19 @@ use super::sim::{load_run, read_json, read_summary};
 
 /// Fit the costs of virtual time to a live run on this machine
 ///
-/// Costs come from the CPU time of each kind of thread over what it did, the latency of the host
-/// from the median boot. The result lies in the run directory as calibration.toml, for
-/// `sim --calibration`.
+/// Plays the run in virtual time and changes each cost until every kind of thread works as long as
+/// it did; the latency of the host comes from the median boot. Further runs at another load, which
+/// may be saturated, tell how much more work costs on a core that was idle. The result lies in the
+/// first run's directory as calibration.toml, for `sim --calibration`.
 #[derive(Args, Clone, Debug)]
 #[command(after_long_help = CALIBRATE_EXAMPLES)]
 pub struct CalibrateArgs {
     /// Run directory of `run`
     #[arg(value_name = "RUN")]
     pub run: PathBuf,
+    /// Run directories of runs at another load on the same machine
+    #[arg(value_name = "OTHER")]
+    pub others: Vec<PathBuf>,
     /// Write the calibration here instead of into the run directory
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
@@ -44,13 +48,17 @@ pub fn calibrate(args: &CalibrateArgs, global: &GlobalArgs) -> ExitCode {
 }
 
 fn try_calibrate(args: &CalibrateArgs, global: &GlobalArgs) -> Result<(), CliError> {
-    let (plan, summary) = (load_run(&args.run)?, read_summary(&args.run)?);
+    let read = |run: &PathBuf| -> Result<CalibrationRun, CliError> {
+        Ok(CalibrationRun { plan: load_run(run)?, summary: read_summary(run)? })
+    };
+    let run = read(&args.run)?;
+    let others = args.others.iter().map(read).collect::<Result<Vec<_>, _>>()?;
     let manifest = read_json(&args.run.join("run.json"))?;
     let cores = manifest["host"]["cores"].as_u64().unwrap_or(1) as u32;
-    let calibration = fit(&plan, &summary, cores).map_err(|error| {
+    let calibration = fit(&run, &others, cores).map_err(|error| {
         CliError::usage(format!("{}: {error}", args.run.display()), "a run of `run` that passed")
     })?;
-    let about = about(&plan, &manifest);
+    let about = about(&run.plan, &manifest);
     let text = calibration.to_toml(&about);
     let path = args.output.clone().unwrap_or_else(|| args.run.join("calibration.toml"));
     fs::write(&path, &text).map_err(|error| {
@@ -131,7 +139,11 @@ fn try_diff(args: &DiffArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> 
             let names = [mode(&base), mode(&candidate)];
             let table = diff.text([&names[0], &names[1]], tolerance);
             let verdict = if agrees { "agree" } else { "differ" };
-            format!("{table}\nverdict: the runs {verdict} (times within {} %)\n", args.tolerance)
+            let machine = diff.machine().map_or(String::new(), |what| {
+                format!("\nmachine: in the second run {what}; `sim --machine-of` allows for it\n")
+            });
+            let within = args.tolerance;
+            format!("{table}{machine}\nverdict: the runs {verdict} (times within {within} %)\n")
         }
         Format::Json => {
             let row = |row: &crate::report::DiffRow| {

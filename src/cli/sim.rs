@@ -10,7 +10,7 @@ use crate::base::{Span, Time};
 use crate::measure::{Summary, open_metrics};
 use crate::net::limits::resident_bytes;
 use crate::report::{RunDir, exit_code, text};
-use crate::scenario::{CostModel, Plan};
+use crate::scenario::{AVAILABLE_MIN, CostModel, Plan};
 use crate::sim::{SimOptions, SimRun, World, guesses};
 
 use super::args::{CliError, Format, GlobalArgs, ScenarioArgs, ScenarioFlags};
@@ -33,6 +33,9 @@ pub struct SimArgs {
     /// Take the costs of work from this file, such as `calibrate` writes
     #[arg(long, value_name = "FILE")]
     pub calibration: Option<PathBuf>,
+    /// Play on a machine as fast and as busy with other programs as in this live run
+    #[arg(long, value_name = "RUN", requires = "calibration")]
+    pub machine_of: Option<PathBuf>,
     /// Run twice and end with 5 if the digests differ
     #[arg(long)]
     pub check_determinism: bool,
@@ -56,7 +59,10 @@ pub fn sim(args: &SimArgs, global: &GlobalArgs) -> ExitCode {
 }
 
 fn try_sim(args: &SimArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
-    let plan = load_plan(&args.scenario, args.calibration.as_deref())?;
+    let mut plan = load_plan(&args.scenario, args.calibration.as_deref())?;
+    if let Some(run) = &args.machine_of {
+        plan.cost = on_machine_of(run, plan.cost)?;
+    }
     let directory = RunDir::create(&args.out, &plan, "sim")?;
     // A sample looks at every phone: of large fleets it is taken less often.
     let every = SAMPLE_EVERY.times(1 + u64::from(plan.fleet.phones / 100_000));
@@ -99,6 +105,24 @@ pub(super) fn load_plan(
         scenario.flags.set.splice(0..0, cost_overrides(path)?);
     }
     scenario.load()
+}
+
+/// These costs on a machine as fast and as free as that of a live run was.
+fn on_machine_of(run: &Path, mut cost: CostModel) -> Result<CostModel, CliError> {
+    let machine = &read_summary(run)?["machine"];
+    let (Some(yardstick), Some(available)) =
+        (machine["yardstick_s"].as_f64(), machine["available"].as_f64())
+    else {
+        let what = format!("{}: says nothing about its machine", run.display());
+        return Err(CliError::usage(what, "name a live run of this version"));
+    };
+    if cost.yardstick.is_zero() {
+        let what = "the calibration does not say how fast its machine was";
+        return Err(CliError::usage(what, "calibrate again from a live run of this version"));
+    }
+    cost.scale_work(yardstick / cost.yardstick.as_secs_f64());
+    cost.available = available.clamp(AVAILABLE_MIN, 1.0);
+    Ok(cost)
 }
 
 /// The values of a calibration file as overrides of a scenario.

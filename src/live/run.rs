@@ -23,6 +23,7 @@ use crate::serve::{BindError, Bound, ServeError, ServeSettings, Servers, TreeErr
 use crate::swarm::{Addresses, FileServer, HttpServer, Swarm, SwarmPlan};
 
 use super::signals::{Signal, Signals};
+use super::usage::Usage;
 
 /// What a live run needs beside its plan.
 #[derive(Clone, Debug, Default)]
@@ -187,8 +188,7 @@ struct Driver<'a> {
     any_wave: bool,
     storm_begun: bool,
     signed_before: SignCounts,
-    cpu_before: CpuSeconds,
-    threads_before: BTreeMap<String, f64>,
+    usage: Usage,
     notes: Vec<String>,
     metrics: Arc<Mutex<String>>,
 }
@@ -227,8 +227,7 @@ impl<'a> Driver<'a> {
             any_wave: false,
             storm_begun: false,
             signed_before: SignCounts::default(),
-            cpu_before: CpuSeconds { swarm: Some(0.0), serve: Some(0.0) },
-            threads_before: BTreeMap::new(),
+            usage: Usage::start().map_err(LiveError::Swarm)?,
             metrics: Arc::default(),
         })
     }
@@ -341,8 +340,7 @@ impl<'a> Driver<'a> {
         if first {
             self.storm_begun = true;
             self.signed_before = self.signed();
-            self.cpu_before = cpu_seconds();
-            self.threads_before = cpu_by_thread();
+            self.usage.begin_storm();
         }
         self.any_wave = true;
         self.swarm.boot_all(self.clock.now(), spread, first).await;
@@ -371,23 +369,9 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// CPU seconds of each side since the storm began.
-    fn cpu_since(&self) -> CpuSeconds {
-        let now = cpu_seconds();
-        let since = |now: Option<f64>, before: Option<f64>| Some(now? - before.unwrap_or(0.0));
-        CpuSeconds {
-            swarm: since(now.swarm, self.cpu_before.swarm),
-            serve: self.embedded.as_ref().and(since(now.serve, self.cpu_before.serve)),
-        }
-    }
-
-    /// CPU seconds of each kind of thread since the storm began.
-    fn threads_since(&self) -> BTreeMap<String, f64> {
-        let mut now = cpu_by_thread();
-        for (kind, seconds) in &mut now {
-            *seconds -= self.threads_before.get(kind).copied().unwrap_or(0.0);
-        }
-        now
+    /// Servers that are not ours work elsewhere.
+    fn cpu_s(&self, sides: CpuSeconds) -> CpuSeconds {
+        CpuSeconds { serve: self.embedded.as_ref().and(sides.serve), ..sides }
     }
 
     async fn finish(self, signal: Option<Signal>) -> LiveRun {
@@ -395,7 +379,8 @@ impl<'a> Driver<'a> {
             until_idle(&embedded.servers).await;
         }
         // Threads take their CPU time with them.
-        let (cpu_s, cpu_by_thread_s) = (self.cpu_since(), self.threads_since());
+        let (cpu_s, cpu_by_thread_s, machine) = self.usage.since();
+        let cpu_s = self.cpu_s(cpu_s);
         let sign_mean_s = limits::cpu_seconds_of("serve-sign")
             .filter(|_| self.signed().made > 0)
             .map(|seconds| seconds / self.signed().made as f64);
@@ -423,6 +408,7 @@ impl<'a> Driver<'a> {
                 signed,
                 cpu_s,
                 cpu_by_thread_s,
+                machine,
                 sign_mean_s,
                 serve,
                 sim: None,
@@ -472,7 +458,7 @@ impl<'a> Driver<'a> {
             seed: self.plan.seed,
             signatures: self.signed(),
             serve: self.serve_summary(),
-            cpu_s: self.cpu_since(),
+            cpu_s: self.cpu_s(self.usage.sides()),
         };
         *self.metrics.lock().expect("rendering does not panic") = encode(recorder, &info);
     }
@@ -611,14 +597,6 @@ fn notes(plan: &Plan, tftp: SocketAddr) -> Vec<String> {
     notes
 }
 
-/// CPU seconds by kind of thread (`ARCHITECTURE.md`, threads); kinds that do not run are left out.
-fn cpu_by_thread() -> BTreeMap<String, f64> {
-    const KINDS: [&str; 7] =
-        ["serve-http", "serve-sign", "serve-tftp", "serve-tvs", "swarm-http", "swarm-tvs", "swarm"];
-    let seconds = |kind: &&str| Some(((*kind).to_owned(), limits::cpu_seconds_of(kind)?));
-    KINDS.iter().filter_map(seconds).collect()
-}
-
 /// Which digest the signatures of the cluster have, and what that means for the numbers.
 fn signature_note(topology: &Topology) -> String {
     let (release, signature) = (topology.release, topology.file_signature);
@@ -631,8 +609,4 @@ fn signature_note(topology: &Topology) -> String {
             format!("release {release}: lists and configs are signed with SHA-512")
         }
     }
-}
-
-fn cpu_seconds() -> CpuSeconds {
-    CpuSeconds { swarm: limits::cpu_seconds_of("swarm"), serve: limits::cpu_seconds_of("serve") }
 }

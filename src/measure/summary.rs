@@ -48,9 +48,12 @@ pub struct Summary {
     pub steps: Vec<StepSummary>,
     /// CPU time by side, where the sides can be told apart.
     pub cpu_s: CpuSeconds,
-    /// CPU seconds by kind of thread since the storm's first reset, of a live run.
+    /// CPU seconds by kind of thread since the storm's first reset; in virtual time, of the work
+    /// that such a thread does.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub cpu_by_thread_s: BTreeMap<String, f64>,
+    /// What the machine was worth meanwhile.
+    pub machine: MachineSummary,
     /// The load generator itself.
     pub generator: Generator,
     /// What the servers counted; all zero against a target that is not ours.
@@ -62,6 +65,17 @@ pub struct Summary {
     pub slos: Vec<SloRow>,
     /// Things that a reader of the numbers must know.
     pub notes: Vec<String>,
+}
+
+/// What a machine was worth during a run: two runs on one machine are alike only if this is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct MachineSummary {
+    /// CPU seconds of one RSA-2048 signature with SHA-512, made beside the run again and again:
+    /// how fast the cores were. In virtual time, how fast they were when the costs were measured.
+    pub yardstick_s: Option<f64>,
+    /// Share of the machine's CPU time, from 0 to 1, that other programs and other guests of the
+    /// host left.
+    pub available: Option<f64>,
 }
 
 /// Phones by outcome (`decisions.md`, outcomes of a phone).
@@ -344,6 +358,8 @@ pub struct RunFacts {
     pub cpu_s: CpuSeconds,
     /// CPU time by kind of thread.
     pub cpu_by_thread_s: BTreeMap<String, f64>,
+    /// What the machine was worth.
+    pub machine: MachineSummary,
     /// CPU seconds of a signature, the mean over the whole run.
     pub sign_mean_s: Option<f64>,
     /// Server counters.
@@ -401,6 +417,7 @@ impl Summary {
             steps: StepKind::ALL.iter().map(|&step| step_summary(recorder, step)).collect(),
             cpu_s: facts.cpu_s,
             cpu_by_thread_s: facts.cpu_by_thread_s,
+            machine: facts.machine,
             generator: Generator {
                 lag_p99_s: lag.p99_s,
                 verdict: if saturated { "saturated" } else { "ok" }.into(),

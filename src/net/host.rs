@@ -2,6 +2,9 @@
 
 use std::fs;
 
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeVal;
+
 use super::limits;
 
 /// One limit of this host.
@@ -97,9 +100,75 @@ fn available_megabytes() -> Option<u64> {
     Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? / 1_024)
 }
 
+/// CPU times of the whole host and of this process since their starts, in seconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct HostTimes {
+    /// Everything, idle or not, over all cores.
+    total_s: f64,
+    /// Programs and the kernel on their behalf.
+    programs_s: f64,
+    /// What other guests of the same hardware took.
+    stolen_s: f64,
+    /// This process and all its threads.
+    own_s: f64,
+}
+
+/// The CPU times of the host, or `None` if it does not tell.
+pub fn host_times() -> Option<HostTimes> {
+    let own = getrusage(UsageWho::RUSAGE_SELF).ok()?;
+    let seconds = |time: TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
+    let own_s = seconds(own.user_time()) + seconds(own.system_time());
+    of_stat(&fs::read_to_string("/proc/stat").ok()?, own_s)
+}
+
+/// The first line of `/proc/stat`: user, nice, system, idle, iowait, irq, softirq, steal, in
+/// hundredths of a second.
+fn of_stat(text: &str, own_s: f64) -> Option<HostTimes> {
+    let line = text.lines().next()?.strip_prefix("cpu ")?;
+    let times: Vec<f64> =
+        line.split_whitespace().take(8).map_while(|time| time.parse().ok()).collect();
+    let [user, nice, system, .., stolen] = times[..] else { return None };
+    let seconds = |ticks: f64| ticks / limits::TICKS_PER_SECOND;
+    Some(HostTimes {
+        total_s: seconds(times.iter().sum()),
+        programs_s: seconds(user + nice + system),
+        stolen_s: seconds(stolen),
+        own_s,
+    })
+}
+
+impl HostTimes {
+    /// Share of the host's CPU time since `before`, from 0 to 1, that went to other programs and
+    /// to other guests of the hardware.
+    pub fn others_since(&self, before: &HostTimes) -> f64 {
+        let others = (self.programs_s - before.programs_s) - (self.own_s - before.own_s);
+        let taken = others.max(0.0) + self.stolen_s - before.stolen_s;
+        let total = self.total_s - before.total_s;
+        if total > 0.0 { (taken / total).clamp(0.0, 1.0) } else { 0.0 }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_others_took_is_what_this_process_did_not_use() {
+        let times = |text, own| of_stat(text, own).unwrap();
+        let before = times("cpu  1000 0 500 8000 0 0 500 0 0 0\ncpu0 1", 3.0);
+        let after = times("cpu  1600 100 700 8900 0 0 600 100 0 0\n", 8.0);
+        // 9 s of programs, 5 of them ours; 1 s stolen; 20 s in all.
+        assert!((after.others_since(&before) - 0.25).abs() < 1e-9);
+        assert!(before.others_since(&before).abs() < 1e-9);
+        assert_eq!(of_stat("cpu  1 2 3", 0.0), None);
+    }
+
+    #[test]
+    fn this_host_tells() {
+        let before = host_times().unwrap();
+        let share = host_times().unwrap().others_since(&before);
+        assert!((0.0..=1.0).contains(&share));
+    }
 
     #[test]
     fn limits_are_read_and_low_ones_are_marked() {

@@ -9,7 +9,7 @@ use std::path::Path;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 /// Clock ticks per second in `/proc/self/task/*/stat`: the same in every Linux ABI.
-const TICKS_PER_SECOND: f64 = 100.0;
+pub(super) const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Raises the number of descriptors that this process may open to what the host allows at most,
 /// and returns it.

@@ -18,10 +18,21 @@ pub struct DiffRow {
     pub base: Option<f64>,
     /// In the second run.
     pub candidate: Option<f64>,
-    /// Whether it is a count, which must be equal, or a length of time.
-    pub is_count: bool,
+    /// What it counts or measures.
+    pub unit: Unit,
     /// Whether it is judged.
     pub is_judged: bool,
+}
+
+/// What a number of two runs is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// A count, which must be equal.
+    Count,
+    /// A length of time in seconds.
+    Seconds,
+    /// A share of a whole.
+    Share,
 }
 
 /// Counts that two runs of one scenario share, whatever they took.
@@ -52,8 +63,20 @@ const JUDGED: [&str; 4] =
     ["fleet_ready_s.p50", "fleet_ready_s.p90", "fleet_ready_s.p99", "cpu_s.serve"];
 
 /// Times that are shown.
-const SHOWN: [&str; 5] =
-    ["fleet_ready_s.last", "boot_time_s.p50", "boot_time_s.p90", "boot_time_s.p99", "cpu_s.swarm"];
+const SHOWN: [&str; 6] = [
+    "fleet_ready_s.last",
+    "boot_time_s.p50",
+    "boot_time_s.p90",
+    "boot_time_s.p99",
+    "cpu_s.swarm",
+    YARDSTICK,
+];
+
+/// How fast the machine was, and how much of it was to be had.
+const YARDSTICK: &str = "machine.yardstick_s";
+const AVAILABLE: &str = "machine.available";
+/// By how much a machine may change between two runs before that is worth a word.
+const MACHINE_TOLERANCE: f64 = 0.05;
 
 impl Diff {
     /// Compares two summaries.
@@ -61,17 +84,18 @@ impl Diff {
         let at = |document: &Value, path: &str| {
             path.split('.').try_fold(document, |value, key| value.get(key)).and_then(Value::as_f64)
         };
-        let row = |path: &str, is_count: bool, is_judged: bool| DiffRow {
+        let row = |path: &str, unit: Unit, is_judged: bool| DiffRow {
             path: path.to_owned(),
             base: at(base, path),
             candidate: at(candidate, path),
-            is_count,
+            unit,
             is_judged,
         };
-        let counts = COUNTS.iter().map(|path| row(path, true, true));
-        let judged = JUDGED.iter().map(|path| row(path, false, true));
-        let shown = SHOWN.iter().map(|path| row(path, false, false));
+        let counts = COUNTS.iter().map(|path| row(path, Unit::Count, true));
+        let judged = JUDGED.iter().map(|path| row(path, Unit::Seconds, true));
+        let shown = SHOWN.iter().map(|path| row(path, Unit::Seconds, false));
         let mut rows: Vec<DiffRow> = counts.chain(judged).chain(shown).collect();
+        rows.push(row(AVAILABLE, Unit::Share, false));
         rows.extend(steps(base, candidate));
         Diff { rows }
     }
@@ -81,12 +105,31 @@ impl Diff {
         self.rows.iter().filter(|row| row.is_judged).all(|row| row.agrees(tolerance))
     }
 
+    /// Whether the machine was another in the second run, in words: then times need not agree.
+    pub fn machine(&self) -> Option<String> {
+        let change = |path: &str| self.rows.iter().find(|row| row.path == path)?.change();
+        let changed = |path| change(path).filter(|change: &f64| change.abs() > MACHINE_TOLERANCE);
+        let percent = |change: f64| format!("{:.0} %", change.abs() * 100.0);
+        let speed = changed(YARDSTICK).map(|change| {
+            let word = if change > 0.0 { "longer" } else { "shorter" };
+            format!("the same work took {} {word}", percent(change))
+        });
+        let share = changed(AVAILABLE).map(|change| {
+            let word = if change > 0.0 { "more" } else { "less" };
+            format!("{} {word} of the machine was to be had", percent(change))
+        });
+        let both: Vec<String> = speed.into_iter().chain(share).collect();
+        (!both.is_empty()).then(|| both.join(", and "))
+    }
+
     /// The table; rows that are judged and do not agree carry an exclamation mark.
     pub fn text(&self, names: [&str; 2], tolerance: f64) -> String {
         let head = ["", names[0], names[1], "change"].map(str::to_owned).to_vec();
         let shown = |row: &DiffRow, value: Option<f64>| match value {
             None => "-".to_owned(),
-            Some(value) if row.is_count => format!("{value}"),
+            Some(value) if row.unit == Unit::Count => format!("{value}"),
+            Some(value) if row.unit == Unit::Share => format!("{:.1} %", value * 100.0),
+            Some(value) if value < 0.01 => format!("{:.3} ms", value * 1e3),
             Some(value) => format!("{value:.3} s"),
         };
         let line = |row: &DiffRow| {
@@ -122,7 +165,7 @@ impl DiffRow {
     fn agrees(&self, tolerance: f64) -> bool {
         match (self.base, self.candidate) {
             (None, None) => true,
-            (Some(_), Some(_)) if self.is_count => self.is_equal(),
+            (Some(_), Some(_)) if self.unit == Unit::Count => self.is_equal(),
             _ => self.change().is_some_and(|change| change.abs() <= tolerance),
         }
     }
@@ -139,7 +182,7 @@ fn steps(base: &Value, candidate: &Value) -> Vec<DiffRow> {
         path: format!("steps.{step}.service_time_s.{percentile}"),
         base: of(base, step, percentile),
         candidate: of(candidate, step, percentile),
-        is_count: false,
+        unit: Unit::Seconds,
         is_judged: false,
     };
     let names = ["ctl", "itl", "config", "tvs"];
@@ -180,5 +223,20 @@ mod tests {
         assert!(line("fleet_ready_s.p50").ends_with('='));
         assert!(line("steps.itl.service_time_s.p50").contains("0.200 s"));
         assert!(!text.contains("tvs.lookups"), "what neither has is left out");
+    }
+
+    #[test]
+    fn another_machine_is_told() {
+        let on = |yardstick: f64, available: f64| {
+            let mut run = summary(10, 2.0);
+            run["machine"] = json!({ "yardstick_s": yardstick, "available": available });
+            run
+        };
+        let told = |other: &Value| Diff::new(&on(5e-4, 1.0), other).machine();
+        assert_eq!(told(&on(5.2e-4, 0.96)), None);
+        assert_eq!(told(&summary(10, 2.0)), None, "nothing is known of the other");
+        assert_eq!(told(&on(6e-4, 1.0)).unwrap(), "the same work took 20 % longer");
+        let both = "the same work took 20 % shorter, and 50 % less of the machine was to be had";
+        assert_eq!(told(&on(4e-4, 0.5)).unwrap(), both);
     }
 }

@@ -16,6 +16,6 @@ pub use budget::{Budget, GroupBudget, Lookups, ModelBudget, NodeBudget, Requests
 pub use capacity::{capacity_exit_code, capacity_step, capacity_text};
 pub use capacity_comparison::{ComparisonError, compare_capacity};
 pub use comparison::{comparison_csv, comparison_table};
-pub use diff::{Diff, DiffRow};
+pub use diff::{Diff, DiffRow, Unit};
 pub use run_dir::{ReportError, RunDir};
 pub use text::{LiveLine, exit_code, text};

@@ -2,7 +2,8 @@ use std::fmt::Write;
 
 use crate::base::Time;
 use crate::measure::{
-    HttpCounts, PercentilesS, Recorder, SimSummary, StepSummary, Summary, Tallies, TrustPaths,
+    HttpCounts, MachineSummary, PercentilesS, Recorder, SimSummary, StepSummary, Summary, Tallies,
+    TrustPaths,
 };
 use crate::scenario::Slo;
 
@@ -61,6 +62,9 @@ fn lines(summary: &Summary) -> Vec<(&'static str, String)> {
         lines.push(("servers", servers(summary)));
     }
     lines.push(("cpu", cpu(summary)));
+    if summary.machine.available.is_some_and(|share| share < 1.0 - MACHINE_TAKEN) {
+        lines.push(("machine", machine(&summary.machine)));
+    }
     match &summary.sim {
         None => lines.push(("generator", generator(summary))),
         Some(sim) => lines.extend(simulation(sim)),
@@ -243,6 +247,15 @@ fn servers(summary: &Summary) -> String {
 fn cpu(summary: &Summary) -> String {
     let [swarm, serve] = [summary.cpu_s.swarm, summary.cpu_s.serve].map(seconds);
     format!("phones {swarm} · servers {serve}")
+}
+
+/// Share of a machine that others may take before a reader must know.
+const MACHINE_TAKEN: f64 = 0.05;
+
+/// How much of the machine others left: times of another day will differ.
+fn machine(machine: &MachineSummary) -> String {
+    let percent = machine.available.unwrap_or(1.0) * 100.0;
+    format!("{percent:.0} % of it was left by other programs: times are longer than on a quiet one")
 }
 
 fn generator(summary: &Summary) -> String {

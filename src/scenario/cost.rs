@@ -13,6 +13,17 @@ pub struct CostModel {
     pub cores: u32,
     /// Whether all nodes and all phones share one host, as in a live run on loopback.
     pub shared_host: bool,
+    /// What one signature of the yardstick took when these costs were measured, in CPU time; zero
+    /// if nobody measured it.
+    #[serde(with = "span")]
+    pub yardstick: Span,
+    /// Share of a host that is to be had, from [`AVAILABLE_MIN`] to 1: the rest goes to programs
+    /// that have nothing to do with the storm.
+    pub available: f64,
+    /// How much more work with a private key costs, as a share of it, on a core that was idle.
+    pub idle_keys: f64,
+    /// How much more work with packets and files costs, as a share of it, on a core that was idle.
+    pub idle_packets: f64,
     /// How long a host takes to notice a datagram or segment; added to each way.
     #[serde(with = "span")]
     pub latency: Span,
@@ -66,6 +77,10 @@ impl Default for CostModel {
         CostModel {
             cores: 4,
             shared_host: false,
+            yardstick: Span::ZERO,
+            available: 1.0,
+            idle_keys: 0.0,
+            idle_packets: 0.0,
             latency: Span::ZERO,
             sign: Span::from_micros(450),
             handshake: Span::from_micros(600),
@@ -85,6 +100,12 @@ impl Default for CostModel {
         }
     }
 }
+
+/// Largest extra cost of a core that was idle, as a share of the work.
+pub const IDLE_MAX: f64 = 10.0;
+
+/// Smallest share of a host that is believed: with less, nothing can be said.
+pub const AVAILABLE_MIN: f64 = 0.05;
 
 /// A fault of a calibration file, with the place where it is.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -136,8 +157,24 @@ impl CostModel {
         ]
     }
 
+    /// Changes every cost of work by a factor, as a slower or faster machine does; the yardstick
+    /// goes with it.
+    pub fn scale_work(&mut self, factor: f64) {
+        let work = self.spans_mut().into_iter();
+        let work = work.filter(|(key, _)| !matches!(*key, "latency" | "build-time"));
+        work.for_each(|(_, span)| *span = span.scaled(factor));
+        self.yardstick = self.yardstick.scaled(factor);
+    }
+
     /// What is impossible about these values.
     pub(super) fn check(&self) -> Result<(), String> {
+        let shares = [self.idle_keys, self.idle_packets];
+        if shares.iter().any(|share| !share.is_finite() || !(0.0..=IDLE_MAX).contains(share)) {
+            return Err(format!("a share for idle cores that is not within 0 and {IDLE_MAX}"));
+        }
+        if !(AVAILABLE_MIN..=1.0).contains(&self.available) {
+            return Err(format!("available is not within {AVAILABLE_MIN} and 1"));
+        }
         let rates = [self.resets_per_second, self.registrations_per_second];
         if self.cores == 0 {
             return Err("a node without cores".to_owned());
@@ -188,7 +225,21 @@ mod tests {
         assert!(fault("cores = 0").contains("without cores"));
         assert!(fault("resets-per-second = -1.0").contains("negative"));
         assert!(fault("sign = 450").contains("unit"));
+        assert!(fault("available = 0.0").contains("within"));
+        assert!(fault("idle-keys = -0.1").contains("idle cores"));
         assert!(fault("signs = '1ms'").contains("signs"));
+    }
+
+    #[test]
+    fn a_slower_machine_works_longer_and_waits_the_same() {
+        let mut costs = CostModel {
+            yardstick: Span::from_micros(400),
+            latency: Span::from_micros(50),
+            ..CostModel::default()
+        };
+        costs.scale_work(1.5);
+        assert_eq!((costs.sign, costs.yardstick), (Span::from_micros(675), Span::from_micros(600)));
+        assert_eq!(costs.latency, Span::from_micros(50));
     }
 
     #[test]

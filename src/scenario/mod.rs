@@ -22,7 +22,7 @@ mod slo;
 mod timeline;
 mod write;
 
-pub use cost::{CostError, CostModel};
+pub use cost::{AVAILABLE_MIN, CostError, CostModel, IDLE_MAX};
 pub use error::ScenarioError;
 pub use load::load;
 pub use network::{Link, SitePlan};

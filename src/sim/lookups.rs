@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -6,6 +6,7 @@ use crate::base::{NodeId, Span};
 use crate::crypto::Certificate;
 use crate::measure::StepKind;
 use crate::phone::{Input, TrustList, TrustLists, TvsFault};
+use crate::scenario::Plan;
 use crate::wire::{ROLE_TVS, TvsMember};
 
 use super::session::{Ask, Event, Job, Waits};
@@ -44,25 +45,71 @@ impl Judged {
     }
 }
 
+/// What a phone asks a TVS server, and with which lists it judges that server.
+#[derive(Debug)]
+pub(super) struct Question {
+    pub member: TvsMember,
+    pub token: u32,
+    pub request: Vec<u8>,
+    pub lists: TrustLists,
+}
+
+/// Places of lookups in flight: a generator on one host has only so many, phones of their own have
+/// one each.
+#[derive(Debug)]
+pub(super) struct Places {
+    free: u32,
+    waiting: VecDeque<(u32, u32, Question)>,
+}
+
+impl Places {
+    pub(super) fn new(plan: &Plan) -> Places {
+        let free =
+            if plan.cost.shared_host { plan.limits.lookups_in_flight } else { plan.fleet.phones };
+        Places { free, waiting: VecDeque::new() }
+    }
+}
+
 impl World {
-    /// A phone opens a connection to a TVS server. It closes its HTTP connection while it waits.
-    pub(super) fn ask_tvs(
-        &mut self,
-        phone: u32,
-        member: &TvsMember,
-        token: u32,
-        request: Vec<u8>,
-        lists: TrustLists,
-    ) {
-        let generation = self.begin_request(phone, Waits::Tvs);
-        self.session(phone).connected = None;
+    /// A phone wants to ask a TVS server. It closes its HTTP connection while it waits.
+    pub(super) fn ask_tvs(&mut self, phone: u32, question: Question) {
+        let generation = self.begin_request(phone, Waits::Nothing);
+        let now = self.now;
+        let session = self.session(phone);
+        (session.connected, session.asked) = (None, now);
+        if self.places.free == 0 {
+            return self.places.waiting.push_back((phone, generation, question));
+        }
+        self.begin_lookup(phone, generation, question);
+    }
+
+    /// A lookup of a phone has ended, or is no longer wanted: the next one has its place.
+    pub(super) fn leave_lookup(&mut self, phone: u32) {
+        if !std::mem::take(&mut self.session(phone).looks_up) {
+            return;
+        }
+        self.places.free += 1;
+        while let Some((phone, generation, question)) = self.places.waiting.pop_front() {
+            if self.is_current(phone, generation) {
+                return self.begin_lookup(phone, generation, question);
+            }
+        }
+    }
+
+    /// A phone opens a connection to a TVS server.
+    fn begin_lookup(&mut self, phone: u32, generation: u32, question: Question) {
+        let Question { member, token, request, lists } = question;
+        self.places.free -= 1;
+        let now = self.now;
+        let session = self.session(phone);
+        (session.waits, session.started, session.looks_up) = (Waits::Tvs, now, true);
         self.watch(phone, generation, Waits::Tvs, self.env.profile.tvs_timeout);
         let mut fates = self.fates(phone, 0);
         // The hello arrives half a round trip after the connection is there.
         let connected = self.now + fates.connect();
         let arrives = connected + fates.segment();
         self.draws += fates.draws;
-        let Some(node) = self.tvs_node(member) else {
+        let Some(node) = self.tvs_node(&member) else {
             let fault = TvsFault::Connection;
             let event = Event::TvsFailed { phone, generation, token, fault };
             return self.queue.push(connected, event);
@@ -172,8 +219,9 @@ impl World {
         let now = self.now;
         let session = self.session(phone);
         session.waits = Waits::Nothing;
-        let started = session.started;
-        self.recorder.step(StepKind::Tvs, ok, started, started, now);
+        let (asked, started) = (session.asked, session.started);
+        self.recorder.step(StepKind::Tvs, ok, asked, started, now);
+        self.leave_lookup(phone);
         true
     }
 

@@ -1,4 +1,4 @@
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::base::{NodeId, Span, Time};
 use crate::cluster::{FileSignature, Topology};
@@ -28,16 +28,30 @@ pub(super) struct Machines {
     /// there are cores. Transfers share the cores among all of them.
     lines: Vec<[Line; 2]>,
     cores: u32,
-    server_work: Span,
-    phone_work: Span,
+    /// Which share more work takes that finds a core idle, for private keys and for packets.
+    idle: [f64; 2],
+    /// Core time by service, of the servers and of the phones.
+    server_work: [Span; 4],
+    phone_work: [Span; 4],
+    /// Core time of phones that check files.
+    check_work: Span,
     done: Vec<Job>,
+}
+
+/// What servers and phones work for; each has threads of its own in a live run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Service {
+    Sign,
+    Tvs,
+    Tftp,
+    Http,
 }
 
 /// Jobs that are worked on in the order of their arrival.
 #[derive(Debug, Default)]
 struct Line {
     active: u32,
-    waiting: VecDeque<(Span, Job)>,
+    waiting: VecDeque<(Work, Job)>,
 }
 
 /// The lines of a host.
@@ -56,9 +70,9 @@ impl Machines {
         let (cost, nodes) = (&plan.cost, plan.topology.nodes.len());
         let hosts = if cost.shared_host { 1 } else { nodes };
         let mut stations: Vec<Station<Job>> =
-            (0..hosts).map(|_| Station::new(cost.cores)).collect();
+            (0..hosts).map(|_| Station::new(cost.cores, cost.available)).collect();
         // A link carries one stream of bits, which its transfers share.
-        stations.extend(plan.fleet.links().iter().map(|_| Station::new(1)));
+        stations.extend(plan.fleet.links().iter().map(|_| Station::new(1, 1.0)));
         let factor = key_factor(&plan.topology);
         Machines {
             stations,
@@ -73,17 +87,31 @@ impl Machines {
             tvs_open: vec![0; nodes],
             lines: (0..hosts).map(|_| Default::default()).collect(),
             cores: cost.cores.max(1),
-            server_work: Span::ZERO,
-            phone_work: Span::ZERO,
+            idle: [cost.idle_keys, cost.idle_packets],
+            server_work: [Span::ZERO; 4],
+            phone_work: [Span::ZERO; 4],
+            check_work: Span::ZERO,
             done: Vec::new(),
         }
     }
 
-    /// Counts work; returns how much of it the server's host has to do.
-    fn account(&mut self, work: Work) -> Span {
-        self.server_work = self.server_work + work.server;
-        self.phone_work = self.phone_work + work.phone;
-        if self.shared_host { work.server + work.phone } else { work.server }
+    /// Counts work that begins now; returns how much of it `host` has to do. A core that was idle
+    /// has to wake up and has cold caches, so that the same work takes longer there.
+    fn account(&mut self, host: u16, mut work: Work) -> Span {
+        if self.stations[usize::from(host)].has_idle_core() {
+            let keys = matches!(work.service, Service::Sign | Service::Tvs);
+            let factor = 1.0 + self.idle[usize::from(!keys)];
+            work.server = work.server.scaled(factor);
+            if self.shared_host {
+                work.phone = work.phone.scaled(factor);
+                work.check = work.check.scaled(factor);
+            }
+        }
+        let service = work.service as usize;
+        self.server_work[service] = self.server_work[service] + work.server;
+        self.phone_work[service] = self.phone_work[service] + work.phone;
+        self.check_work = self.check_work + work.check;
+        if self.shared_host { work.server + work.phone + work.check } else { work.server }
     }
 
     /// The machine on which a node's services run.
@@ -109,7 +137,8 @@ impl Machines {
 
     /// The storm begins: what was worked before does not count.
     pub(super) fn begin_storm(&mut self) {
-        (self.server_work, self.phone_work) = (Span::ZERO, Span::ZERO);
+        (self.server_work, self.phone_work) = ([Span::ZERO; 4], [Span::ZERO; 4]);
+        self.check_work = Span::ZERO;
     }
 
     /// Core time of one handshake with keys of this cluster.
@@ -118,10 +147,28 @@ impl Machines {
     }
 
     pub(super) fn cpu_seconds(&self) -> CpuSeconds {
+        let sum = |work: &[Span]| work.iter().map(|work| work.as_secs_f64()).sum::<f64>();
         CpuSeconds {
-            swarm: Some(self.phone_work.as_secs_f64()),
-            serve: Some(self.server_work.as_secs_f64()),
+            swarm: Some(sum(&self.phone_work) + self.check_work.as_secs_f64()),
+            serve: Some(sum(&self.server_work)),
         }
+    }
+
+    /// The same by the kind of thread that does this work in a live run.
+    pub(super) fn cpu_by_thread(&self) -> BTreeMap<String, f64> {
+        use Service::{Http, Sign, Tftp, Tvs};
+        let server = |service: Service| self.server_work[service as usize].as_secs_f64();
+        let phone = |service: Service| self.phone_work[service as usize].as_secs_f64();
+        let kinds = [
+            ("serve-sign", server(Sign)),
+            ("serve-tvs", server(Tvs)),
+            ("serve-tftp", server(Tftp)),
+            ("serve-http", server(Http)),
+            ("swarm-tvs", phone(Tvs)),
+            ("swarm-http", phone(Http)),
+            ("swarm", self.cpu_seconds().swarm.unwrap_or_default()),
+        ];
+        kinds.into_iter().map(|(kind, seconds)| (kind.to_owned(), seconds)).collect()
     }
 }
 
@@ -138,29 +185,37 @@ fn key_factor(topology: &Topology) -> u64 {
     if topology.key_bits > 2048 { LARGE_KEY_FACTOR } else { 1 }
 }
 
-/// What a job takes: core time of the server and of the phone.
-#[derive(Clone, Copy, Debug, Default)]
+/// What a job takes: core time of the server, of the phone, and of the phone's check of what it
+/// got.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Work {
+    pub service: Service,
     pub server: Span,
     pub phone: Span,
+    pub check: Span,
 }
 
 impl Work {
     /// One TFTP request with `blocks` blocks in answer, none for "file not found".
     pub(super) fn tftp(cost: &CostModel, blocks: u64) -> Work {
         let further = blocks.saturating_sub(1);
-        let check = if blocks > 0 { cost.phone_check } else { Span::ZERO };
         Work {
+            service: Service::Tftp,
             server: cost.tftp_request + cost.tftp_block.times(further),
-            phone: cost.phone_block.times(blocks.max(1)) + check,
+            phone: cost.phone_block.times(blocks.max(1)),
+            check: if blocks > 0 { cost.phone_check } else { Span::ZERO },
         }
     }
 
     /// One HTTP request, on a new connection or not, with a file in answer or not.
     pub(super) fn http(cost: &CostModel, connects: bool, file: bool) -> Work {
         let connection = if connects { cost.http_connection } else { Span::ZERO };
-        let check = if file { cost.phone_check } else { Span::ZERO };
-        Work { server: cost.http_request + connection, phone: cost.phone_http + check }
+        Work {
+            service: Service::Http,
+            server: cost.http_request + connection,
+            phone: cost.phone_http,
+            check: if file { cost.phone_check } else { Span::ZERO },
+        }
     }
 }
 
@@ -168,19 +223,20 @@ impl World {
     /// Lets the host of `node` work; where phones have hosts of their own, their part is a delay
     /// that nobody shares.
     pub(super) fn work(&mut self, node: NodeId, work: Work, job: Job) {
-        let here = self.machines.account(work);
-        self.submit(self.machines.host(node), here, job);
+        let host = self.machines.host(node);
+        let here = self.machines.account(host, work);
+        self.submit(host, here, job);
     }
 
     /// Lets the host of `node` work when those before it in its line are done.
     fn work_in_line(&mut self, node: NodeId, work: Work, kind: Kind, job: Job) {
-        let here = self.machines.account(work);
         let (host, cores) = (self.machines.host(node), self.machines.cores);
         let line = &mut self.machines.lines[usize::from(host)][kind as usize];
         if line.active >= cores {
-            return line.waiting.push_back((here, job));
+            return line.waiting.push_back((work, job));
         }
         line.active += 1;
+        let here = self.machines.account(host, work);
         self.submit(host, here, job);
     }
 
@@ -189,21 +245,26 @@ impl World {
         let host = self.machines.host(node);
         let line = &mut self.machines.lines[usize::from(host)][kind as usize];
         match line.waiting.pop_front() {
-            Some((work, job)) => self.submit(host, work, job),
+            Some((work, job)) => {
+                let here = self.machines.account(host, work);
+                self.submit(host, here, job);
+            }
             None => line.active -= 1,
         }
     }
 
     /// One signature on `node`.
     pub(super) fn sign(&mut self, node: NodeId, job: Job) {
-        let work = Work { server: self.machines.sign, phone: Span::ZERO };
+        let (server, none) = (self.machines.sign, Span::ZERO);
+        let work = Work { service: Service::Sign, server, phone: none, check: none };
         self.work_in_line(node, work, Kind::Sign, job);
     }
 
     /// One handshake of TVS on `node`.
     pub(super) fn handshake(&mut self, node: NodeId, job: Job) {
         let phone = self.plan.cost.phone_handshake;
-        let work = Work { server: self.machines.handshake, phone };
+        let (server, check) = (self.machines.handshake, Span::ZERO);
+        let work = Work { service: Service::Tvs, server, phone, check };
         self.work_in_line(node, work, Kind::Handshake, job);
     }
 

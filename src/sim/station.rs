@@ -12,6 +12,9 @@ use crate::base::{Span, Time};
 #[derive(Debug)]
 pub(super) struct Station<J> {
     cores: u64,
+    /// Core time a core gets done in a nanosecond, in 2^-16 ns: less than one where others use
+    /// the machine, too.
+    pace: u128,
     jobs: BinaryHeap<Reverse<Entry<J>>>,
     /// Work that a job which was always here would have got, in 2^-16 ns.
     progress: u128,
@@ -32,16 +35,23 @@ struct Entry<J> {
 const FRACTION: u32 = 16;
 
 impl<J> Station<J> {
-    /// A machine with so many cores, at least one.
-    pub(super) fn new(cores: u32) -> Station<J> {
+    /// A machine with so many cores, at least one, of which this share is to be had.
+    pub(super) fn new(cores: u32, available: f64) -> Station<J> {
+        let whole = f64::from(1 << FRACTION);
         Station {
             cores: u64::from(cores.max(1)),
+            pace: (available * whole).clamp(1.0, whole) as u128,
             jobs: BinaryHeap::new(),
             progress: 0,
             updated: Time::ZERO,
             sequence: 0,
             wake: Time::NEVER,
         }
+    }
+
+    /// Whether a core has nothing to do.
+    pub(super) fn has_idle_core(&self) -> bool {
+        (self.jobs.len() as u64) < self.cores
     }
 
     /// Adds a job of `work` core time at `now`. If the driver must look here earlier than it was
@@ -68,7 +78,7 @@ impl<J> Station<J> {
     }
 
     fn advance(&mut self, now: Time) {
-        let elapsed = u128::from(now.since(self.updated).as_nanos()) << FRACTION;
+        let elapsed = u128::from(now.since(self.updated).as_nanos()) * self.pace;
         self.updated = self.updated.max(now);
         let jobs = self.jobs.len() as u128;
         let share = (elapsed * u128::from(self.cores).min(jobs)).checked_div(jobs);
@@ -80,8 +90,8 @@ impl<J> Station<J> {
         let Reverse(first) = self.jobs.peek()?;
         let jobs = self.jobs.len() as u128;
         let left = first.due.saturating_sub(self.progress);
-        let nanos = (left * jobs).div_ceil(u128::from(self.cores).min(jobs));
-        let at = now + Span::from_nanos(nanos.div_ceil(1 << FRACTION) as u64);
+        let nanos = (left * jobs).div_ceil(u128::from(self.cores).min(jobs) * self.pace);
+        let at = now + Span::from_nanos(nanos as u64);
         if at < self.wake {
             self.wake = at;
             return Some(at);
@@ -118,7 +128,11 @@ mod tests {
 
     /// When each job is done: arrival and work in milliseconds.
     fn run(cores: u32, jobs: &[(u64, u64)]) -> Vec<(usize, f64)> {
-        let mut station = Station::new(cores);
+        run_shared(cores, 1.0, jobs)
+    }
+
+    fn run_shared(cores: u32, available: f64, jobs: &[(u64, u64)]) -> Vec<(usize, f64)> {
+        let mut station = Station::new(cores, available);
         let mut queue = Queue::new();
         for (number, &(arrival, _)) in jobs.iter().enumerate() {
             queue.push(Time::ZERO + Span::from_millis(arrival), Some(number));
@@ -152,6 +166,11 @@ mod tests {
     fn jobs_share_a_core_and_the_short_one_leaves_first() {
         // Alone 5 ms, then half a core each until the second has got its 2 ms.
         near(&run(1, &[(0, 10), (5, 2)]), &[(1, 9.0), (0, 12.0)]);
+    }
+
+    #[test]
+    fn half_a_machine_takes_twice_as_long() {
+        near(&run_shared(2, 0.5, &[(0, 10), (5, 10)]), &[(0, 20.0), (1, 25.0)]);
     }
 
     #[test]

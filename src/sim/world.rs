@@ -8,8 +8,8 @@ use crate::cluster::{
 };
 use crate::crypto::KeySource;
 use crate::measure::{
-    CpuSeconds, Finish, FleetReady, Recorder, RunFacts, RunInfo, ServeSummary, SimSummary, Summary,
-    encode,
+    CpuSeconds, Finish, FleetReady, MachineSummary, Recorder, RunFacts, RunInfo, ServeSummary,
+    SimSummary, Summary, encode,
 };
 use crate::phone::{
     Action, Env, Fact, Input, Outcome, Phone, Shared, Sink, Transport, TrustLists, Verifier,
@@ -20,7 +20,7 @@ use crate::wire::TvsMember;
 use super::digest::FactDigest;
 use super::guesses::{guesses, notes};
 use super::link::Fates;
-use super::lookups::Judged;
+use super::lookups::{Judged, Places, Question};
 use super::machines::Machines;
 use super::pace::Pace;
 use super::queue::Queue;
@@ -62,6 +62,8 @@ pub struct SimRun {
     pub serve: ServeSummary,
     /// Core time of phones and servers by the cost model since the storm began.
     pub cpu_s: CpuSeconds,
+    /// The same by the kind of thread that does this work in a live run.
+    pub cpu_by_thread_s: BTreeMap<String, f64>,
     /// When each ready phone was registered, if the plan has that step: nanoseconds of the run.
     pub registered: Vec<Time>,
     /// Metrics as Prometheus text, by the time at which they were sampled.
@@ -124,6 +126,7 @@ pub struct World {
     /// Whole files by the places of their header and body, which are kept.
     pub(super) whole: HashMap<(usize, usize), Whole>,
     pub(super) judged: Judged,
+    pub(super) places: Places,
     contents: Contents,
     pub(super) serve: ServeSummary,
     digest: FactDigest,
@@ -164,7 +167,7 @@ impl World {
         let mut world = World {
             phones: Vec::with_capacity(count),
             sessions: vec![Session::default(); count],
-            links: plan.fleet.links(),
+            links: links(plan),
             timeline: Timeline::new(plan.timeline.clone()),
             recorder: Recorder::new(count),
             machines: Machines::new(plan),
@@ -184,6 +187,7 @@ impl World {
             next_waiter: 0,
             whole: HashMap::new(),
             judged: Judged::default(),
+            places: Places::new(plan),
             contents: options.contents,
             serve: ServeSummary::default(),
             digest: FactDigest::new(),
@@ -433,7 +437,8 @@ impl World {
                 self.fetch_tftp(phone, step, file);
             }
             Action::AskTvs { members, member, token, request, lists } => {
-                self.ask_tvs(phone, &members[member], token, request, lists);
+                let question = Question { member: members[member].clone(), token, request, lists };
+                self.ask_tvs(phone, question);
             }
         }
     }
@@ -459,6 +464,7 @@ impl World {
     /// A new request or question of a phone begins; what belongs to an earlier one is void.
     pub(super) fn begin_request(&mut self, phone: u32, waits: Waits) -> u32 {
         self.leave_server(phone);
+        self.leave_lookup(phone);
         let now = self.now;
         let session = self.session(phone);
         session.generation += 1;
@@ -516,6 +522,7 @@ impl World {
         SimRun {
             samples: self.samples.taken,
             cpu_s: self.machines.cpu_seconds(),
+            cpu_by_thread_s: self.machines.cpu_by_thread(),
             registered: self.pace.registered(&self.recorder),
             recorder: self.recorder,
             digest: self.digest.finish(),
@@ -566,6 +573,15 @@ impl Samples {
 /// Parts of a request that draw fates of their own: the way there and everything after it.
 const FATE_PARTS: u32 = 2;
 
+/// The links of the sites. Where nothing else is said, phones that share a host with the cluster
+/// have no wire to it.
+fn links(plan: &Plan) -> Vec<Link> {
+    if plan.cost.shared_host && plan.fleet.sites.is_empty() {
+        return vec![Link { rtt: Span::ZERO, ..Link::default() }];
+    }
+    plan.fleet.links()
+}
+
 fn cluster(plan: &Plan, contents: Contents) -> Cluster {
     let mut topology = plan.topology.clone();
     for node in &mut topology.nodes {
@@ -596,7 +612,12 @@ impl SimRun {
             signed_before: self.signed_before,
             signed: self.signed,
             cpu_s: self.cpu_s,
-            cpu_by_thread_s: BTreeMap::new(),
+            cpu_by_thread_s: self.cpu_by_thread_s.clone(),
+            machine: MachineSummary {
+                yardstick_s: (!plan.cost.yardstick.is_zero())
+                    .then(|| plan.cost.yardstick.as_secs_f64()),
+                available: Some(plan.cost.available),
+            },
             sign_mean_s: None,
             serve: self.serve,
             sim: Some(self.facts(plan)),

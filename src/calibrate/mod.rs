@@ -254,7 +254,7 @@ impl Fit {
     /// The extra costs of idle cores with which the other runs come out, too.
     fn idle(&mut self, first: &Measured<'_>, others: &[Measured<'_>]) {
         // What one of them costs moves the other little: twice is enough.
-        for keys in [true, false, true, false] {
+        for keys in [true, false, true, false, true, false] {
             let (mut low, mut high) = (0.0, if keys { IDLE_KEYS_MAX } else { IDLE_MAX });
             let busier = self.misses(first, others, keys, low) > 0.0;
             for _ in 0..IDLE_STEPS {

@@ -144,15 +144,26 @@ impl World {
         self.queue.push(at, Event::TvsPresented(ask));
     }
 
-    /// A phone sees the certificate of a server, and asks its question if it trusts it.
-    pub(super) fn on_tvs_presented(&mut self, ask: &Ask) {
+    /// The certificate of a server arrives at a phone, whose part of the handshake begins.
+    pub(super) fn on_tvs_presented(&mut self, ask: Box<Ask>) {
         let node = usize::from(ask.node.0);
         self.machines.tvs_open[node] = self.machines.tvs_open[node].saturating_sub(1);
         if !self.is_current(ask.phone, ask.generation) {
             return;
         }
+        if self.has_shared_host() {
+            self.look_up(ask.node, Job::Lookup(ask));
+        } else {
+            self.judge_server(&ask, self.plan.cost.phone_handshake);
+        }
+    }
+
+    /// A phone asks its question, after `computing`, if it trusts the certificate of the server.
+    pub(super) fn judge_server(&mut self, ask: &Ask, computing: Span) {
+        if !self.is_current(ask.phone, ask.generation) {
+            return;
+        }
         let service = ask.service.as_ref().expect("a handshake has a server");
-        let computing = self.phone_delay(self.plan.cost.phone_handshake);
         let (phone, generation, token) = (ask.phone, ask.generation, ask.token);
         if !self.judged.judge(&ask.lists, &[ROLE_TVS], &service.identity.certificate) {
             self.serve.tvs_handshakes_failed += 1;

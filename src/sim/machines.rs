@@ -24,15 +24,15 @@ pub(super) struct Machines {
     /// Requests in service and TVS connections by node.
     pub(super) served: Vec<u32>,
     pub(super) tvs_open: Vec<u32>,
-    /// Signatures and handshakes by host: made in the order of their arrival, as many at once as
-    /// there are cores. Transfers share the cores among all of them.
-    lines: Vec<[Line; 2]>,
+    /// What is worked on in the order of its arrival, by host. On a host of their own, servers let
+    /// transfers share the cores among all of them.
+    lines: Vec<[Line; Service::COUNT]>,
     cores: u32,
     /// Which share more work takes that finds a core idle, for private keys and for packets.
     idle: [f64; 2],
     /// Core time by service, of the servers and of the phones.
-    server_work: [Span; 4],
-    phone_work: [Span; 4],
+    server_work: [Span; Service::COUNT],
+    phone_work: [Span; Service::COUNT],
     /// Core time of phones that check files.
     check_work: Span,
     done: Vec<Job>,
@@ -45,6 +45,23 @@ pub(super) enum Service {
     Tvs,
     Tftp,
     Http,
+    /// The phones' part of a question to TVS, where it is not a delay of its own.
+    Lookup,
+}
+
+impl Service {
+    const COUNT: usize = 5;
+
+    /// How many of its jobs are worked on at once, if that is limited: private keys by as many
+    /// threads as there are cores. In a live run one thread pumps the files of a server and one
+    /// those of its phones, and one thread asks TVS.
+    fn threads(self, cores: u32, shared_host: bool) -> Option<u32> {
+        match self {
+            Service::Sign | Service::Tvs => Some(cores),
+            Service::Tftp | Service::Http => shared_host.then_some(2),
+            Service::Lookup => Some(1),
+        }
+    }
 }
 
 /// Jobs that are worked on in the order of their arrival.
@@ -52,13 +69,6 @@ pub(super) enum Service {
 struct Line {
     active: u32,
     waiting: VecDeque<(Work, Job)>,
-}
-
-/// The lines of a host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Sign,
-    Handshake,
 }
 
 /// How much longer a private-key operation takes with RSA-4096 than with RSA-2048
@@ -88,8 +98,8 @@ impl Machines {
             lines: (0..hosts).map(|_| Default::default()).collect(),
             cores: cost.cores.max(1),
             idle: [cost.idle_keys, cost.idle_packets],
-            server_work: [Span::ZERO; 4],
-            phone_work: [Span::ZERO; 4],
+            server_work: [Span::ZERO; Service::COUNT],
+            phone_work: [Span::ZERO; Service::COUNT],
             check_work: Span::ZERO,
             done: Vec::new(),
         }
@@ -99,7 +109,7 @@ impl Machines {
     /// has to wake up and has cold caches, so that the same work takes longer there.
     fn account(&mut self, host: u16, mut work: Work) -> Span {
         if self.stations[usize::from(host)].has_idle_core() {
-            let keys = matches!(work.service, Service::Sign | Service::Tvs);
+            let keys = !matches!(work.service, Service::Tftp | Service::Http);
             let factor = 1.0 + self.idle[usize::from(!keys)];
             work.server = work.server.scaled(factor);
             if self.shared_host {
@@ -137,7 +147,8 @@ impl Machines {
 
     /// The storm begins: what was worked before does not count.
     pub(super) fn begin_storm(&mut self) {
-        (self.server_work, self.phone_work) = ([Span::ZERO; 4], [Span::ZERO; 4]);
+        self.server_work = [Span::ZERO; Service::COUNT];
+        self.phone_work = [Span::ZERO; Service::COUNT];
         self.check_work = Span::ZERO;
     }
 
@@ -156,7 +167,7 @@ impl Machines {
 
     /// The same by the kind of thread that does this work in a live run.
     pub(super) fn cpu_by_thread(&self) -> BTreeMap<String, f64> {
-        use Service::{Http, Sign, Tftp, Tvs};
+        use Service::{Http, Lookup, Sign, Tftp, Tvs};
         let server = |service: Service| self.server_work[service as usize].as_secs_f64();
         let phone = |service: Service| self.phone_work[service as usize].as_secs_f64();
         let kinds = [
@@ -164,7 +175,7 @@ impl Machines {
             ("serve-tvs", server(Tvs)),
             ("serve-tftp", server(Tftp)),
             ("serve-http", server(Http)),
-            ("swarm-tvs", phone(Tvs)),
+            ("swarm-tvs", phone(Tvs) + phone(Lookup)),
             ("swarm-http", phone(Http)),
             ("swarm", self.cpu_seconds().swarm.unwrap_or_default()),
         ];
@@ -220,33 +231,33 @@ impl Work {
 }
 
 impl World {
-    /// Lets the host of `node` work; where phones have hosts of their own, their part is a delay
-    /// that nobody shares.
+    /// Lets the host of `node` work when those before it in its line are done; where phones have
+    /// hosts of their own, their part is a delay that nobody shares.
     pub(super) fn work(&mut self, node: NodeId, work: Work, job: Job) {
-        let host = self.machines.host(node);
-        let here = self.machines.account(host, work);
-        self.submit(host, here, job);
-    }
-
-    /// Lets the host of `node` work when those before it in its line are done.
-    fn work_in_line(&mut self, node: NodeId, work: Work, kind: Kind, job: Job) {
-        let (host, cores) = (self.machines.host(node), self.machines.cores);
-        let line = &mut self.machines.lines[usize::from(host)][kind as usize];
-        if line.active >= cores {
-            return line.waiting.push_back((work, job));
+        let machines = &mut self.machines;
+        let host = machines.host(node);
+        if let Some(threads) = work.service.threads(machines.cores, machines.shared_host) {
+            let line = &mut machines.lines[usize::from(host)][work.service as usize];
+            if line.active >= threads {
+                return line.waiting.push_back((work, job));
+            }
+            line.active += 1;
         }
-        line.active += 1;
-        let here = self.machines.account(host, work);
+        let here = machines.account(host, work);
         self.submit(host, here, job);
     }
 
     /// A job of a line is done: the next one begins.
-    fn next_in_line(&mut self, node: NodeId, kind: Kind) {
-        let host = self.machines.host(node);
-        let line = &mut self.machines.lines[usize::from(host)][kind as usize];
+    fn next_in_line(&mut self, node: NodeId, service: Service) {
+        let machines = &mut self.machines;
+        if service.threads(machines.cores, machines.shared_host).is_none() {
+            return;
+        }
+        let host = machines.host(node);
+        let line = &mut machines.lines[usize::from(host)][service as usize];
         match line.waiting.pop_front() {
             Some((work, job)) => {
-                let here = self.machines.account(host, work);
+                let here = machines.account(host, work);
                 self.submit(host, here, job);
             }
             None => line.active -= 1,
@@ -256,16 +267,26 @@ impl World {
     /// One signature on `node`.
     pub(super) fn sign(&mut self, node: NodeId, job: Job) {
         let (server, none) = (self.machines.sign, Span::ZERO);
-        let work = Work { service: Service::Sign, server, phone: none, check: none };
-        self.work_in_line(node, work, Kind::Sign, job);
+        self.work(node, Work { service: Service::Sign, server, phone: none, check: none }, job);
     }
 
-    /// One handshake of TVS on `node`.
+    /// The server's part of one handshake of TVS on `node`; the phone's, too, if that is a delay of
+    /// its own.
     pub(super) fn handshake(&mut self, node: NodeId, job: Job) {
-        let phone = self.plan.cost.phone_handshake;
         let (server, check) = (self.machines.handshake, Span::ZERO);
-        let work = Work { service: Service::Tvs, server, phone, check };
-        self.work_in_line(node, work, Kind::Handshake, job);
+        let phone = self.phone_delay(self.plan.cost.phone_handshake);
+        self.work(node, Work { service: Service::Tvs, server, phone, check }, job);
+    }
+
+    /// The phone's part of one handshake, on a host that it shares with the servers.
+    pub(super) fn look_up(&mut self, node: NodeId, job: Job) {
+        let (phone, none) = (self.plan.cost.phone_handshake, Span::ZERO);
+        self.work(node, Work { service: Service::Lookup, server: none, phone, check: none }, job);
+    }
+
+    /// Whether the phones' work is done by the host of the servers.
+    pub(super) const fn has_shared_host(&self) -> bool {
+        self.machines.shared_host
     }
 
     /// How long a phone's own part of a job takes beside the server's: on a shared host it is in
@@ -306,21 +327,32 @@ impl World {
     fn on_job(&mut self, job: Job) {
         match job {
             Job::Http { phone, generation, answer } => {
+                self.next_in_line(self.node_of(phone), Service::Http);
                 self.answer_http(phone, generation, answer);
             }
             Job::Carried { phone, generation, file, http } => {
                 self.carried(phone, generation, file, http);
             }
-            Job::Missing { phone, generation } => self.answer_missing(phone, generation),
+            Job::Lookup(ask) => {
+                self.next_in_line(ask.node, Service::Lookup);
+                self.judge_server(&ask, Span::ZERO);
+            }
+            Job::Missing { phone, generation } => {
+                self.next_in_line(self.node_of(phone), Service::Tftp);
+                self.answer_missing(phone, generation);
+            }
             Job::Sign(node, job) => {
-                self.next_in_line(node, Kind::Sign);
+                self.next_in_line(node, Service::Sign);
                 self.on_signed(*job);
             }
             Job::Tvs(ask) => {
-                self.next_in_line(ask.node, Kind::Handshake);
+                self.next_in_line(ask.node, Service::Tvs);
                 self.on_handshake(ask);
             }
-            Job::Upload { phone, generation, file } => self.upload(phone, generation, file),
+            Job::Upload { phone, generation, file } => {
+                self.next_in_line(self.node_of(phone), Service::Tftp);
+                self.upload(phone, generation, file);
+            }
         }
     }
 }

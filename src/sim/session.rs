@@ -175,6 +175,8 @@ pub(super) enum Job {
         file: Arc<[u8]>,
         http: bool,
     },
+    /// What a phone does for a handshake on the host of the server.
+    Lookup(Box<Ask>),
     /// "File not found" over TFTP.
     Missing {
         phone: u32,

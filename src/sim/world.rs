@@ -359,7 +359,7 @@ impl World {
                 self.on_http_answered(phone, generation, &answer);
             }
             Event::TvsArrived(ask) => self.on_tvs_arrived(ask),
-            Event::TvsPresented(ask) => self.on_tvs_presented(&ask),
+            Event::TvsPresented(ask) => self.on_tvs_presented(ask),
             Event::TvsAnswered { phone, generation, token, bytes } => {
                 self.on_tvs_answered(phone, generation, token, &bytes);
             }

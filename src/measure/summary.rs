@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::cluster::SignCounts;
-use crate::phone::{AcceptPath, FileKind};
+use crate::phone::{AcceptPath, FileKind, TvsFault};
 use crate::scenario::{Slo, SloResult, SloVerdict};
 use crate::wire::tvs::Command;
 
@@ -103,6 +103,8 @@ pub struct TvsCounts {
     pub cache_hits: u64,
     /// Attempts without an answer.
     pub failed: u64,
+    /// Those of them whose server's name did not resolve.
+    pub unresolved: u64,
     /// Attempts on a later member of the group.
     pub failovers: u64,
 }
@@ -521,6 +523,7 @@ fn tvs(recorder: &Recorder) -> TvsCounts {
         },
         cache_hits: counts.tvs_cache_hits,
         failed: counts.tvs_failed(),
+        unresolved: counts.tvs_faults.get(&TvsFault::Unresolved).copied().unwrap_or(0),
         failovers: counts.tvs_failovers,
     }
 }

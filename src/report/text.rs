@@ -149,8 +149,14 @@ fn trust(paths: &TrustPaths) -> String {
 
 fn tvs(summary: &Summary) -> String {
     let tvs = &summary.tvs;
+    let unresolved = match tvs.unresolved {
+        0 => String::new(),
+        names => {
+            format!("; {} × \"Failed to resolve Tvs Ipv4 Address with hostname\"", count(names))
+        }
+    };
     format!(
-        "{} lookups ({} QUERY, {} VERIFY), {} failed, {} failovers, {} answered by a phone's cache",
+        "{} lookups ({} QUERY, {} VERIFY), {} failed, {} failovers, {} answered by a phone's cache{unresolved}",
         count(tvs.lookups),
         count(tvs.by_command.query),
         count(tvs.by_command.verify),

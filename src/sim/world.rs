@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::base::{NodeId, PhoneId, Purpose, Span, Time, stream};
@@ -354,6 +355,9 @@ impl World {
             Event::HttpAnswered { phone, generation, answer } => {
                 self.on_http_answered(phone, generation, &answer);
             }
+            Event::Resolved { phone, generation, token, address } => {
+                self.on_resolved(phone, generation, token, address);
+            }
             Event::TvsArrived(ask) => self.on_tvs_arrived(ask),
             Event::TvsPresented(ask) => self.on_tvs_presented(&ask),
             Event::TvsAnswered { phone, generation, token, bytes } => {
@@ -432,8 +436,10 @@ impl World {
             Action::Fetch { step, file, transport: Transport::Tftp } => {
                 self.fetch_tftp(phone, step, file);
             }
-            Action::AskTvs { members, member, token, request, lists } => {
-                self.ask_tvs(phone, &members[member], token, request, lists);
+            Action::Resolve { name, token } => self.resolve(phone, &name, token),
+            Action::AskTvs { members, member, address, token, request, lists } => {
+                let server = SocketAddr::new(address, members[member].port);
+                self.ask_tvs(phone, server, token, request, lists);
             }
         }
     }

@@ -174,7 +174,12 @@ fn resets_leave_at_the_pace_of_the_node_and_registrations_follow_it() {
     let facts = registered.sim.unwrap();
     let last = facts.registered_s.last.unwrap();
     assert!((19.9..21.0).contains(&last), "{last}");
-    assert!(facts.guesses.iter().any(|guess| guess.contains("registrations-per-second = 10")));
+    assert!(
+        facts
+            .guesses
+            .iter()
+            .any(|guess| guess.key.ends_with("registrations-per-second") && guess.value == "10.0")
+    );
 }
 
 #[test]

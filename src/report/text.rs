@@ -2,7 +2,8 @@ use std::fmt::Write;
 
 use crate::base::Time;
 use crate::measure::{
-    HttpCounts, PercentilesS, Recorder, SimSummary, StepSummary, Summary, Tallies, TrustPaths,
+    GuessSummary, HttpCounts, PercentilesS, Recorder, SimSummary, StepSummary, Summary, Tallies,
+    TriedValue, TrustPaths,
 };
 use crate::scenario::Slo;
 
@@ -27,6 +28,9 @@ pub fn text(summary: &Summary) -> String {
     }
     out.push('\n');
     out.push_str(&steps(&summary.steps));
+    if let Some(sim) = &summary.sim {
+        out.push_str(&guesses(summary, &sim.guesses));
+    }
     out.push_str(&slos(summary));
     out.push('\n');
     out.push_str(&verdict(summary));
@@ -34,6 +38,48 @@ pub fn text(summary: &Summary) -> String {
         row(&mut out, "note", note);
     }
     out
+}
+
+/// A table of the guesses that a result rests on, and of what becomes of it with other values.
+fn guesses(summary: &Summary, guesses: &[GuessSummary]) -> String {
+    if guesses.is_empty() {
+        return String::new();
+    }
+    let is_tried = guesses.iter().any(|guess| guess.halved.is_some() || guess.doubled.is_some());
+    let tried = |value: &Option<TriedValue>| match value {
+        Some(tried) => format!("{}: {}", tried.value, moved(summary, tried)),
+        None => "-".to_owned(),
+    };
+    let mut head = vec!["guess", "value"];
+    head.extend(if is_tried { &["halved", "doubled"][..] } else { &[] });
+    head.push("source");
+    let mut table = vec![head.into_iter().map(str::to_owned).collect()];
+    for guess in guesses {
+        let mut line = vec![guess.key.clone(), guess.value.clone()];
+        if is_tried {
+            line.extend([tried(&guess.halved), tried(&guess.doubled)]);
+        }
+        line.push(guess.source.clone());
+        table.push(line);
+    }
+    format!("\n{}", aligned_left(&table))
+}
+
+/// How a result differs from that of the run itself.
+fn moved(summary: &Summary, tried: &TriedValue) -> String {
+    let (phones, ready) = (&summary.phones, summary.fleet_ready_s.p99);
+    let mut parts = Vec::new();
+    if tried.fleet_ready_p99_s != ready {
+        parts.push(format!("99 % after {}", seconds(tried.fleet_ready_p99_s)));
+    }
+    for (count_now, before, word) in
+        [(tried.stuck, phones.stuck, "stuck"), (tried.failed, phones.failed, "failed")]
+    {
+        if count_now != before {
+            parts.push(format!("{} {word}", count(count_now)));
+        }
+    }
+    if parts.is_empty() { "the same".to_owned() } else { parts.join(", ") }
 }
 
 /// One line `label   value`.
@@ -88,7 +134,6 @@ fn simulation(sim: &SimSummary) -> Vec<(&'static str, String)> {
         ),
     ));
     lines.push(("digest", format!("{} · {} draws", sim.digest, count(sim.draws))));
-    lines.push(("guesses", sim.guesses.join(" · ")));
     lines
 }
 

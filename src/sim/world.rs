@@ -19,7 +19,7 @@ use crate::scenario::{FleetStart, Link, Plan, Timeline};
 use crate::wire::TvsMember;
 
 use super::digest::FactDigest;
-use super::guesses::{guesses, notes};
+use super::guesses::{Guess, guesses, notes};
 use super::link::Fates;
 use super::lookups::Judged;
 use super::machines::Machines;
@@ -622,10 +622,7 @@ impl SimRun {
             registered_s: FleetReady::of(&registered, self.recorder.phones().len()),
             events_per_s: None,
             bytes_per_phone: None,
-            guesses: guesses(plan)
-                .iter()
-                .map(|guess| format!("{} = {}", guess.key, guess.value))
-                .collect(),
+            guesses: guesses(plan, self).iter().map(Guess::summary).collect(),
         }
     }
 

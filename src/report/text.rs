@@ -2,10 +2,11 @@ use std::fmt::Write;
 
 use crate::base::Time;
 use crate::measure::{
-    GuessSummary, HttpCounts, PercentilesS, Recorder, SimSummary, StepSummary, Summary, Tallies,
-    TriedValue, TrustPaths,
+    HttpCounts, PercentilesS, Recorder, SimSummary, StepSummary, Summary, Tallies, TrustPaths,
 };
 use crate::scenario::Slo;
+
+use super::guesses::guess_table;
 
 /// The exit code of a run that came to its end, by its verdict: 0 pass, 1 fail, 3 inconclusive,
 /// 130 interrupted. A verdict that is none of these is a fault of this program: 5.
@@ -29,7 +30,7 @@ pub fn text(summary: &Summary) -> String {
     out.push('\n');
     out.push_str(&steps(&summary.steps));
     if let Some(sim) = &summary.sim {
-        out.push_str(&guesses(summary, &sim.guesses));
+        out.push_str(&guess_table(summary, &sim.guesses));
     }
     out.push_str(&slos(summary));
     out.push('\n');
@@ -38,48 +39,6 @@ pub fn text(summary: &Summary) -> String {
         row(&mut out, "note", note);
     }
     out
-}
-
-/// A table of the guesses that a result rests on, and of what becomes of it with other values.
-fn guesses(summary: &Summary, guesses: &[GuessSummary]) -> String {
-    if guesses.is_empty() {
-        return String::new();
-    }
-    let is_tried = guesses.iter().any(|guess| guess.halved.is_some() || guess.doubled.is_some());
-    let tried = |value: &Option<TriedValue>| match value {
-        Some(tried) => format!("{}: {}", tried.value, moved(summary, tried)),
-        None => "-".to_owned(),
-    };
-    let mut head = vec!["guess", "value"];
-    head.extend(if is_tried { &["halved", "doubled"][..] } else { &[] });
-    head.push("source");
-    let mut table = vec![head.into_iter().map(str::to_owned).collect()];
-    for guess in guesses {
-        let mut line = vec![guess.key.clone(), guess.value.clone()];
-        if is_tried {
-            line.extend([tried(&guess.halved), tried(&guess.doubled)]);
-        }
-        line.push(guess.source.clone());
-        table.push(line);
-    }
-    format!("\n{}", aligned_left(&table))
-}
-
-/// How a result differs from that of the run itself.
-fn moved(summary: &Summary, tried: &TriedValue) -> String {
-    let (phones, ready) = (&summary.phones, summary.fleet_ready_s.p99);
-    let mut parts = Vec::new();
-    if tried.fleet_ready_p99_s != ready {
-        parts.push(format!("99 % after {}", seconds(tried.fleet_ready_p99_s)));
-    }
-    for (count_now, before, word) in
-        [(tried.stuck, phones.stuck, "stuck"), (tried.failed, phones.failed, "failed")]
-    {
-        if count_now != before {
-            parts.push(format!("{} {word}", count(count_now)));
-        }
-    }
-    if parts.is_empty() { "the same".to_owned() } else { parts.join(", ") }
 }
 
 /// One line `label   value`.

@@ -147,9 +147,26 @@ fn cost_overrides(path: &Path) -> Result<Vec<String>, CliError> {
         let what = format!("{shown}: {}", error.trim_end());
         CliError::usage(what, "a [cost] table as `calibrate` writes it")
     })?;
+    // What no run measures is not there to measure: a limit that is off leaves the scenario's alone.
+    let is_off = |key: &str, value: &toml::Value| {
+        let zero = value.as_float() == Some(0.0)
+            || value.as_integer() == Some(0)
+            || value.as_str() == Some("0s");
+        zero && LIMITS.contains(&key)
+    };
     let cost = table["cost"].as_table().into_iter().flatten();
+    let cost = cost.filter(|(key, value)| !is_off(key, value));
     Ok(cost.map(|(key, value)| format!("cluster.cost.{key}={value}")).collect())
 }
+
+/// Keys of a calibration that are limits of the cluster and not costs of work.
+const LIMITS: [&str; 5] = [
+    "build-time",
+    "registrations-per-second",
+    "resets-per-second",
+    "serving-count",
+    "tvs-connections",
+];
 
 /// Plays a plan once; the summary says how fast that was.
 fn play(plan: &Plan, options: SimOptions) -> (SimRun, Summary) {

@@ -191,7 +191,7 @@ impl World {
             draws: 0,
             events: 0,
             transfers: 0,
-            samples: Samples::new(options.sample_every),
+            samples: Samples::new(options.sample_every, plan.fleet.phones),
             no_name: Arc::from(""),
             sink: Sink::default(),
             witness: None,
@@ -541,23 +541,28 @@ impl World {
 #[derive(Debug)]
 struct Samples {
     every: Span,
+    /// Samples that are kept at most.
+    most: usize,
     next: Time,
     taken: Vec<(Time, String)>,
 }
 
-/// Samples that are kept at most.
-const SAMPLES_MAX: usize = 600;
+/// Samples that are kept of most fleets, and of large ones: a sample looks at every phone.
+const SAMPLES_MAX: [usize; 2] = [600, 60];
+/// Where large fleets begin.
+const LARGE_FLEET: u32 = 200_000;
 
 impl Samples {
-    fn new(every: Option<Span>) -> Samples {
+    fn new(every: Option<Span>, phones: u32) -> Samples {
         let every = every.filter(|every| !every.is_zero());
         let next = if every.is_some() { Time::ZERO } else { Time::NEVER };
-        Samples { every: every.unwrap_or_default(), next, taken: Vec::new() }
+        let most = SAMPLES_MAX[usize::from(phones >= LARGE_FLEET)];
+        Samples { every: every.unwrap_or_default(), most, next, taken: Vec::new() }
     }
 
     fn add(&mut self, now: Time, text: String) {
         self.taken.push((now, text));
-        if self.taken.len() > SAMPLES_MAX {
+        if self.taken.len() > self.most {
             let mut number = 0;
             self.taken.retain(|_| {
                 number += 1;

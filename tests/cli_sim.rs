@@ -47,7 +47,7 @@ fn a_run_in_virtual_time_leaves_the_same_directory_as_a_live_one() {
     let out = tempfile::tempdir().unwrap();
     let (ended, path) = sim(out.path(), &["--check-determinism"]);
     assert_eq!(ended.code, 0, "{}\n{}", ended.out, ended.err);
-    for text in ["60 ready (config in force), 0 stuck", "digest", "guesses", "deterministic: "] {
+    for text in ["60 ready (config in force), 0 stuck", "digest", "guess  ", "deterministic: "] {
         assert!(ended.out.contains(text), "{text}\n{}", ended.out);
     }
     let (summary, manifest) =
@@ -85,11 +85,32 @@ fn a_run_is_replayed_to_its_digest_and_a_changed_one_is_not() {
 }
 
 #[test]
-fn guesses_are_halved_and_doubled_on_demand() {
+fn guesses_are_halved_and_doubled_unless_the_fleet_is_large() {
     let out = tempfile::tempdir().unwrap();
-    let (ended, _) = sim(out.path(), &["--sensitivity"]);
+    let (ended, path) = sim(out.path(), &[]);
     assert_eq!(ended.code, 0, "{}", ended.err);
-    assert!(ended.out.contains("guess phone.tvs-timeout = 10s: 5s: the same"), "{}", ended.out);
+    let line = ended.out.lines().find(|line| line.starts_with("phone.tvs-timeout ")).unwrap();
+    for part in ["10s", "5s: the same", "20s: the same", "guess"] {
+        assert!(line.contains(part), "{part} in {line}");
+    }
+    let summary = json(&format!("{path}/summary.json"));
+    let guesses = summary["sim"]["guesses"].as_array().unwrap();
+    let sign = guesses.iter().find(|guess| guess["key"] == "cluster.cost.sign").unwrap();
+    assert_eq!((&sign["value"], &sign["halved"]["value"]), (&"450us".into(), &"225us".into()));
+    let doubled = &sign["doubled"];
+    assert!(doubled["fleet_ready_p99_s"].as_f64() > summary["fleet_ready_s"]["p99"].as_f64());
+    assert_eq!((&doubled["stuck"], &doubled["failed"]), (&0.into(), &0.into()));
+    let digest = &summary["sim"]["digest"];
+    let (never, path) = sim(out.path(), &["--sensitivity=never"]);
+    assert_eq!(&json(&format!("{path}/summary.json"))["sim"]["digest"], digest);
+    let folder = out.path().to_str().unwrap();
+    let large = run(&["sim", REGEN, "--phones", "2001", "--out", folder]);
+    for named in [never, large] {
+        assert!(!named.out.contains("halved"), "{}", named.out);
+        assert!(named.out.contains("cluster.cost.cores"), "{}", named.out);
+    }
+    let (always, _) = sim(out.path(), &["--sensitivity"]);
+    assert!(always.out.contains("halved"), "{}", always.out);
 }
 
 #[test]

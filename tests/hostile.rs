@@ -71,6 +71,7 @@ fn topology() -> Topology {
         sign_cache: SignCacheMode::Lazy,
         key_bits: 2048,
         file_signature: Release::R8_6.file_signature(),
+        domain: None,
         nodes: vec![node],
         groups: vec![group],
     }
@@ -646,6 +647,7 @@ impl Fleet {
             // The phones of this test ask over TFTP only.
             files: vec![FileServer { tftp, http: HttpServer { http: tftp, https: tftp } }],
             tvs: Some(tvs),
+            hosts: Arc::default(),
             allowed: Vec::new(),
             transfers_in_flight: 100,
             lookups_in_flight: 100,

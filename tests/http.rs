@@ -52,6 +52,7 @@ fn topology(release: Release) -> Topology {
         sign_cache: SignCacheMode::Lazy,
         key_bits: 2048,
         file_signature: release.file_signature(),
+        domain: None,
         nodes: vec![node],
         groups: vec![group],
     }
@@ -416,6 +417,7 @@ async fn boot_at(
             http,
         }],
         tvs: None,
+        hosts: Arc::default(),
         allowed: Vec::new(),
         transfers_in_flight: 100,
         lookups_in_flight: 100,

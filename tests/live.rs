@@ -1,9 +1,10 @@
 //! Every shipped scenario on real loopback sockets, with ports from the operating system.
 
+use std::net::SocketAddr;
 use std::path::Path;
 
 use resetstorm::base::{NodeId, PhoneId, Span, Time};
-use resetstorm::cluster::{Cluster, FleetSpec, Genesis};
+use resetstorm::cluster::{Cluster, FleetSpec, Genesis, OperatorAction};
 use resetstorm::crypto::KeySource;
 use resetstorm::live::{self, LiveOptions, LiveRun, Observer};
 use resetstorm::measure::{Recorder, StepKind, Summary, known_paths};
@@ -14,7 +15,6 @@ use resetstorm::phone::{
 use resetstorm::scenario::{Plan, load};
 use resetstorm::serve::{Bound, ServeSettings, Servers};
 use resetstorm::swarm::{LookupClient, LookupJob, phone_address};
-use resetstorm::wire::TvsMember;
 use resetstorm::wire::tvs::{Question, Request, Response};
 
 struct Silent;
@@ -38,9 +38,10 @@ fn plan(name: &str, overrides: &[&str]) -> Plan {
         let any = format!("{{ tftp = 0, tvs = 0, capf = 0{http}{https} }}");
         all.push(format!("cluster.node.{node}.ports={any}"));
     }
+    let is_reset = |action: &OperatorAction| matches!(action, OperatorAction::ResetPhones { .. });
     if text.contains("spread = \"30s\"") {
-        let at = first.timeline.len() - 1;
-        all.push(format!("event.{at}.reset-phones.spread=1s"));
+        let resets = first.timeline.iter().enumerate().filter(|(_, entry)| is_reset(&entry.action));
+        all.extend(resets.map(|(at, _)| format!("event.{at}.reset-phones.spread=1s")));
     }
     load(&path, &text, &all, &known_paths()).unwrap()
 }
@@ -291,6 +292,24 @@ async fn a_stopped_tftp_service_is_refused_by_the_host_and_the_phones_fail() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn phones_whose_tvs_names_lead_nowhere_fail_alike_live_and_in_virtual_time() {
+    use resetstorm::sim::{SimOptions, World};
+    let mut plan = plan("dns-record-missing.toml", &["fleet.phones=60", "slo=[]"]);
+    plan.timeline.truncate(4);
+    let (live, run) = run_with(&plan, &LiveOptions::default()).await;
+    let sim = World::new(&plan, SimOptions::default()).run().summary(&plan);
+    for summary in [&live, &sim] {
+        let phones = &summary.phones;
+        assert_eq!((phones.ready, phones.failed, phones.stuck), (30, 30, 0));
+        assert_eq!(phones.failures.keys().collect::<Vec<_>>(), ["TVS unreachable"]);
+        let tvs = &summary.tvs;
+        assert_eq!((tvs.lookups, tvs.unresolved, tvs.failed, tvs.failovers), (30, 90, 90, 30));
+        assert_eq!(summary.serve.tvs_handshakes_ok, 30, "nobody is asked whose name is unknown");
+    }
+    assert_eq!(run.recorder.counts.unexpected, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn prewarmed_signatures_are_made_before_the_reset() {
     let plan = plan("callmanager-regen.toml", &["fleet.phones=60", "cluster.sign-cache=prewarm"]);
     let (summary, _) = run_with(&plan, &LiveOptions::default()).await;
@@ -300,7 +319,7 @@ async fn prewarmed_signatures_are_made_before_the_reset() {
 }
 
 /// A server of one node whose TVS presents a certificate of its own, and a list that holds it.
-async fn tvs_server(seed: u64) -> (Servers, TvsMember, TrustLists, Vec<u8>) {
+async fn tvs_server(seed: u64) -> (Servers, SocketAddr, TrustLists, Vec<u8>) {
     let plan = plan("callmanager-regen.toml", &["fleet.phones=2"]);
     let bound = Bound::bind(&plan.topology).unwrap();
     let topology = bound.topology().clone();
@@ -325,19 +344,19 @@ async fn tvs_server(seed: u64) -> (Servers, TvsMember, TrustLists, Vec<u8>) {
     let device_name = "CP-8841-SEP0C75BD000000";
     let request = Request { session_id: 1_001, device_name, question }.encode();
     let lists = TrustLists { ctl: None, itl: Some(std::sync::Arc::new(list)) };
-    (servers, TvsMember { address: "127.0.0.1".into(), port }, lists, request)
+    (servers, ([127, 0, 0, 1], port).into(), lists, request)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_phone_refuses_a_server_that_its_neighbour_has_just_accepted() {
-    let (servers, member, mine, request) = tvs_server(1).await;
+    let (servers, server, mine, request) = tvs_server(1).await;
     let (others, _, theirs, _) = tvs_server(2).await;
     let client = LookupClient::new(Clock::start(), 4, Span::from_secs(10), None, Vec::new());
     let (sender, mut results) = tokio::sync::mpsc::unbounded_channel();
     let ask = |phone: usize, lists: &TrustLists| LookupJob {
         phone,
         token: 1,
-        member: member.clone(),
+        server,
         request: request.clone(),
         lists: lists.clone(),
         source: phone_address(PhoneId(phone as u32)),
@@ -402,7 +421,7 @@ async fn a_copied_certificate_without_its_key_is_no_identity() {
             true
         });
         let (config, _) = resetstorm::net::TlsClients::default().config(judge);
-        let stream = tokio::net::TcpStream::connect(("127.0.0.1", member.port)).await.unwrap();
+        let stream = tokio::net::TcpStream::connect(member).await.unwrap();
         let name = rustls::pki_types::ServerName::try_from("127.0.0.1").unwrap();
         tokio_rustls::TlsConnector::from(config).connect(name, stream).await.unwrap();
         receiver.recv().unwrap()
@@ -432,7 +451,7 @@ async fn a_copied_certificate_without_its_key_is_no_identity() {
         let job = LookupJob {
             phone: 0,
             token: 1,
-            member: TvsMember { address: "127.0.0.1".into(), port },
+            server: ([127, 0, 0, 1], port).into(),
             request: request.clone(),
             lists: lists.clone(),
             source: phone_address(PhoneId(0)),

@@ -263,6 +263,7 @@ fn topology() -> Topology {
         sign_cache: SignCacheMode::Lazy,
         key_bits: 2048,
         file_signature: Release::R8_6.file_signature(),
+        domain: None,
         nodes: vec![node],
         groups: vec![group],
     }
@@ -331,6 +332,7 @@ async fn storm(weather: Weather) -> (Recorder, u64, Duration) {
             http: HttpServer { http: rig.address, https: rig.address },
         }],
         tvs: Some(tvs),
+        hosts: Arc::default(),
         allowed: Vec::new(),
         transfers_in_flight: 1_000,
         lookups_in_flight: 200,

@@ -19,7 +19,7 @@ fn run(plan: &Plan) -> (Summary, SimRun) {
     (run.summary(plan), run)
 }
 
-const SCENARIOS: [&str; 10] = [
+const SCENARIOS: [&str; 11] = [
     "callmanager-regen.toml",
     "tvs-regen.toml",
     "callmanager-and-tvs.toml",
@@ -28,6 +28,7 @@ const SCENARIOS: [&str; 10] = [
     "single-member-group.toml",
     "storm-all-at-once.toml",
     "mixed-fleet.toml",
+    "dns-record-missing.toml",
     "sign-cache.toml",
     "whole-cluster.toml",
 ];

@@ -13,6 +13,7 @@ fn all_scenarios_are_there_and_named_like_their_files() {
     let expected = [
         "callmanager-and-tvs",
         "callmanager-regen",
+        "dns-record-missing",
         "https-provisioning",
         "mixed-fleet",
         "rename-all-three",

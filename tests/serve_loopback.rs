@@ -59,6 +59,7 @@ fn topology(sign_cache: SignCacheMode) -> Topology {
         sign_cache,
         key_bits: 2048,
         file_signature: Release::R8_6.file_signature(),
+        domain: None,
         nodes,
         groups,
     }

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -91,6 +92,12 @@ fn scenario(seed: u64) -> String {
     let mut out = format!("schema = 1\nname = \"world\"\nseed = {seed}\n[cluster]\n");
     let cache = dice.pick(&["off", "lazy", "lazy", "prewarm"]);
     writeln!(out, "release = \"{release}\"\nsign-cache = \"{cache}\"").unwrap();
+    // Draws of its own: the worlds without names stay what they were.
+    let mut dns = Dice(stream(seed, 1, Purpose::Network));
+    let dns = dns.chance(33).then_some(&mut dns);
+    if dns.is_some() {
+        out.push_str("domain = \"cucm.example\"\n");
+    }
     write_costs(&mut out, &mut dice);
     for (node, services) in shape.services.iter().enumerate() {
         let http = dice.pick(&["", ", http = 6970", ", http = 6970, https = 6971"]);
@@ -104,7 +111,7 @@ fn scenario(seed: u64) -> String {
     }
     write_groups(&mut out, &mut dice, &shape);
     write_fleet(&mut out, &mut dice, &shape);
-    write_operator(&mut out, &mut dice, &shape);
+    write_operator(&mut out, &mut dice, &shape, dns);
     out.push_str("[run]\nmax-wall = \"10h\"\n");
     out
 }
@@ -192,7 +199,7 @@ fn write_fleet(out: &mut String, dice: &mut Dice, shape: &Shape) {
 
 /// What the operator does, then the end of all faults: everything runs, every certificate that is
 /// in a store is presented, and all phones are reset.
-fn write_operator(out: &mut String, dice: &mut Dice, shape: &Shape) {
+fn write_operator(out: &mut String, dice: &mut Dice, shape: &Shape, mut dns: Option<&mut Dice>) {
     for step in 0..=dice.below(9) {
         let node = dice.below(shape.nodes());
         let Some(action) = action(dice, shape, node) else { continue };
@@ -206,6 +213,14 @@ fn write_operator(out: &mut String, dice: &mut Dice, shape: &Shape) {
             }
         }
         writeln!(out, "{action}").unwrap();
+        if let Some(dns) = &mut dns
+            && dns.chance(40)
+        {
+            let node = dns.below(shape.nodes());
+            let change = dns.pick(&["remove", "remove", "add"]);
+            writeln!(out, "[[event]]\nafter = \"previous\"").unwrap();
+            writeln!(out, "{change}-record = {{ node = \"n{node}\" }}").unwrap();
+        }
     }
     for node in 0..shape.nodes() {
         let trigger = if node == 0 { "when = \"fleet-settled\"" } else { "after = \"previous\"" };
@@ -214,6 +229,10 @@ fn write_operator(out: &mut String, dice: &mut Dice, shape: &Shape) {
     // Lists are built when TFTP starts: the last word belongs to a cluster that knows all nodes.
     for node in 0..shape.nodes() {
         writeln!(out, "[[event]]\nafter = \"previous\"\nrestart = {{ node = \"n{node}\" }}")
+            .unwrap();
+    }
+    for node in (0..shape.nodes()).filter(|_| dns.is_some()) {
+        writeln!(out, "[[event]]\nafter = \"previous\"\nadd-record = {{ node = \"n{node}\" }}")
             .unwrap();
     }
     let spread = dice.pick(&["0s", "10s"]);
@@ -361,12 +380,23 @@ fn trusted_server(lists: &TrustLists, members: &[TvsMember], cluster: &Cluster) 
 fn serving(members: &[TvsMember], cluster: &Cluster) -> Vec<Option<Vec<u8>>> {
     let topology = cluster.topology();
     let of_member = |member: &TvsMember| {
-        let at = |node: &&NodeId| topology.node(**node).address.to_string() == member.address;
+        let address = address_of(member, cluster);
+        let at = |node: &&NodeId| Some(topology.node(**node).address) == address;
         let nodes: Vec<NodeId> = (0..topology.nodes.len() as u8).map(NodeId).collect();
         let node = nodes.iter().find(at)?;
         Some(cluster.tvs(*node)?.identity.certificate.der().to_vec())
     };
     members.iter().take(3).map(of_member).collect()
+}
+
+/// Where a server is, whether or not its first name is in the DNS at the moment.
+fn address_of(member: &TvsMember, cluster: &Cluster) -> Option<IpAddr> {
+    let first_name = member.address.strip_prefix('n').and_then(|name| name.split('.').next());
+    let node = first_name.and_then(|number| number.parse().ok()).map(NodeId);
+    match node {
+        Some(node) => Some(cluster.topology().node(node).address),
+        None => member.address.parse().ok().or_else(|| cluster.hosts().resolve(&member.address)),
+    }
 }
 
 /// Plays world number `seed`; the faults that were found.

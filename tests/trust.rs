@@ -88,6 +88,7 @@ impl Bench {
                 sign_cache: SignCacheMode::Lazy,
                 key_bits: 2048,
                 file_signature: release.file_signature(),
+                domain: None,
                 nodes: vec![node],
                 groups: vec![group],
             },
@@ -702,6 +703,39 @@ fn stuck_needs_every_member_to_present_a_stranger() {
     assert_eq!(outcome_of(&[CertificateRefused; 3]), Outcome::Stuck);
     assert_eq!(outcome_of(&[CertificateRefused, Connection]), unreachable);
     assert_eq!(outcome_of(&[TimedOut, CertificateRefused, CertificateRefused]), unreachable);
+}
+
+#[test]
+fn a_member_by_name_is_resolved_first_and_one_that_is_not_found_is_out_of_reach() {
+    let mut bench = Bench::new();
+    let member = |name: &str| format!("<member><address>{name}</address></member>");
+    let members = member("a.cucm.example") + &member("b.cucm.example");
+    let config = format!("<device><TVS><members>{members}</members></TVS></device>");
+    let (list, identity) = (bench.list(), bench.cluster.tftp(PUB).unwrap().config_of(PhoneId(0)).1);
+    bench.phone.provision(&bench.env, &list, config.as_bytes(), identity).unwrap();
+    bench.regenerate(CertificateKind::CallManager);
+    bench.boot();
+    let list = bench.list();
+    let (actions, _) = bench.give(&list);
+    let [Action::Resolve { name, token }] = &actions[..] else { panic!("{actions:?}") };
+    assert_eq!(name, "a.cucm.example");
+    let (actions, facts) = bench.feed(Input::Resolved { token: *token, address: None });
+    let fault = TvsFault::Unresolved;
+    assert_eq!(facts, [Fact::TvsAttemptFailed { fault }, Fact::TvsFailover]);
+    let [Action::Resolve { name, token: second }] = &actions[..] else { panic!("{actions:?}") };
+    assert_eq!(name, "b.cucm.example");
+    let there = Some([127, 0, 0, 2].into());
+    let (actions, facts) = bench.feed(Input::Resolved { token: *token, address: there });
+    assert_eq!((actions.len(), facts), (0, vec![Fact::Unexpected]), "an earlier question");
+    let (actions, _) = bench.feed(Input::Resolved { token: *second, address: there });
+    let [Action::AskTvs { member: 1, address, token, .. }] = &actions[..] else { panic!() };
+    assert_eq!(Some(*address), there);
+    let fault = TvsFault::Connection;
+    let (_, facts) = bench.feed(Input::TvsFailed { token: *token, fault });
+    let unknown = refused(FileKind::Itl, Refusal::UnknownSigner);
+    assert_eq!(facts, [Fact::TvsAttemptFailed { fault }, unknown]);
+    let (_, facts) = bench.give(b"no config");
+    assert_eq!(outcome(&facts), Some(Outcome::Failed(Failure::TvsUnreachable)));
 }
 
 #[test]

@@ -3,7 +3,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde_json::Value;
 
 use crate::base::{Span, Time};
@@ -11,7 +11,7 @@ use crate::measure::{Summary, open_metrics};
 use crate::net::limits::resident_bytes;
 use crate::report::{RunDir, exit_code, text};
 use crate::scenario::{AVAILABLE_MIN, CostModel, Plan};
-use crate::sim::{SimOptions, SimRun, World, guesses};
+use crate::sim::{SimOptions, SimRun, World, try_guesses};
 
 use super::args::{CliError, Format, GlobalArgs, ScenarioArgs, ScenarioFlags};
 use super::exit::ExitCode;
@@ -40,8 +40,40 @@ pub struct SimArgs {
     #[arg(long)]
     pub check_determinism: bool,
     /// Halve and double each guess and show how the result moves
-    #[arg(long)]
-    pub sensitivity: bool,
+    #[arg(
+        long,
+        value_name = "WHEN",
+        value_enum,
+        num_args = 0..=1,
+        require_equals = true,
+        default_value = "auto",
+        default_missing_value = "always"
+    )]
+    pub sensitivity: Sensitivity,
+}
+
+/// When guesses are halved and doubled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Sensitivity {
+    /// For any fleet: every guess takes two more runs
+    Always,
+    /// For fleets of up to 2,000 phones
+    Auto,
+    /// Guesses are only named
+    Never,
+}
+
+/// Largest fleet whose guesses are varied unasked: a few seconds (choice).
+const SENSITIVITY_PHONES_MAX: u32 = 2_000;
+
+impl Sensitivity {
+    const fn applies(self, phones: u32) -> bool {
+        match self {
+            Sensitivity::Always => true,
+            Sensitivity::Auto => phones <= SENSITIVITY_PHONES_MAX,
+            Sensitivity::Never => false,
+        }
+    }
 }
 
 const SIM_EXAMPLES: &str = "\
@@ -79,8 +111,8 @@ fn try_sim(args: &SimArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
         }
         summary.notes.push("deterministic: a second run had the same digest and draws".into());
     }
-    if args.sensitivity {
-        sensitivity(args, &plan, &mut summary)?;
+    if let (Some(facts), true) = (&mut summary.sim, args.sensitivity.applies(plan.fleet.phones)) {
+        facts.guesses = try_guesses(&plan, &run);
     }
     let code = exit_code(&summary);
     directory.write_text("metrics.prom", &back_filled(&run))?;
@@ -139,9 +171,26 @@ fn cost_overrides(path: &Path) -> Result<Vec<String>, CliError> {
         let what = format!("{shown}: {}", error.trim_end());
         CliError::usage(what, "a [cost] table as `calibrate` writes it")
     })?;
+    // What no run measures is not there to measure: a limit that is off leaves the scenario's alone.
+    let is_off = |key: &str, value: &toml::Value| {
+        let zero = value.as_float() == Some(0.0)
+            || value.as_integer() == Some(0)
+            || value.as_str() == Some("0s");
+        zero && LIMITS.contains(&key)
+    };
     let cost = table["cost"].as_table().into_iter().flatten();
+    let cost = cost.filter(|(key, value)| !is_off(key, value));
     Ok(cost.map(|(key, value)| format!("cluster.cost.{key}={value}")).collect())
 }
+
+/// Keys of a calibration that are limits of the cluster and not costs of work.
+const LIMITS: [&str; 5] = [
+    "build-time",
+    "registrations-per-second",
+    "resets-per-second",
+    "serving-count",
+    "tvs-connections",
+];
 
 /// Plays a plan once; the summary says how fast that was.
 fn play(plan: &Plan, options: SimOptions) -> (SimRun, Summary) {
@@ -166,36 +215,6 @@ fn back_filled(run: &SimRun) -> String {
     let frame =
         |(at, text): &(Time, String)| (now - run.ended.since(*at).as_secs_f64(), text.clone());
     open_metrics(&run.samples.iter().map(frame).collect::<Vec<_>>())
-}
-
-/// Adds a note on each guess: what becomes of outcome and time when it is halved and doubled.
-fn sensitivity(args: &SimArgs, plan: &Plan, summary: &mut Summary) -> Result<(), CliError> {
-    let told = |summary: &Summary| {
-        let p99 = summary.fleet_ready_s.p99.map_or("-".into(), |p99| format!("{p99:.2} s"));
-        let phones = &summary.phones;
-        format!("{} ready, {} stuck, 99 % after {p99}", phones.ready, phones.stuck)
-    };
-    let base = told(summary);
-    for guess in guesses(plan) {
-        let mut results = Vec::new();
-        for variant in &guess.variants {
-            let mut varied = args.scenario.clone();
-            varied.flags.set.push(variant.clone());
-            let other = load_plan(&varied, args.calibration.as_deref())?;
-            let result = told(&World::new(&other, SimOptions::default()).run().summary(&other));
-            let value = variant.split_once('=').map_or("", |(_, value)| value);
-            results.push(if result == base {
-                format!("{value}: the same")
-            } else {
-                format!("{value}: {result}")
-            });
-        }
-        if !results.is_empty() {
-            let line = format!("guess {} = {}: {}", guess.key, guess.value, results.join("; "));
-            summary.notes.push(line);
-        }
-    }
-    Ok(())
 }
 
 /// Prove that a run in virtual time comes out the same again

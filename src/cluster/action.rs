@@ -5,12 +5,24 @@ use super::topology::{CertificateKind, ServiceKind};
 /// One step of the operator: plain data, the same for a scenario file, the console and a test.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OperatorAction {
+    /// Adds the DNS record of a node.
+    AddRecord {
+        /// The node to whose address it leads.
+        node: NodeId,
+        /// Host name without the domain: a present or earlier name of the node.
+        name: String,
+    },
     /// `set cert regen`: new key and certificate, active after the restart of its service.
     Regenerate {
         /// Which certificate.
         certificate: CertificateKind,
         /// On which node.
         node: NodeId,
+    },
+    /// Removes a DNS record: configurations that hold the name lead nowhere.
+    RemoveRecord {
+        /// Host name without the domain.
+        name: String,
     },
     /// Changes the host name of a node: all its certificates are regenerated at once (HOST-01).
     Rename {

@@ -217,7 +217,10 @@ fn templates(topology: &Topology, fleet: &FleetSpec) -> Vec<Vec<ConfigTemplate>>
             .iter()
             .map(|&id| {
                 let node = topology.node(id);
-                (node.name.clone(), node.address.to_string(), node.ports.tvs)
+                let full = topology.full_name(&node.name);
+                let name = full.clone().unwrap_or_else(|| node.name.clone());
+                let address = full.unwrap_or_else(|| node.address.to_string());
+                (name, address, node.ports.tvs)
             })
             .collect();
         let of_model =
@@ -251,6 +254,7 @@ mod tests {
             sign_cache: SignCacheMode::Lazy,
             key_bits: 2048,
             file_signature: Release::R8_6.file_signature(),
+            domain: None,
             nodes: vec![node("pub", "127.0.0.1"), node("sub", "127.0.0.2")],
             groups: vec![group(&[0, 1], 0.7), group(&[1], 0.3)],
         }
@@ -298,6 +302,16 @@ mod tests {
         for phone in 7..10 {
             assert_eq!(addresses(phone), ["127.0.0.2"], "{phone}");
         }
+    }
+
+    #[test]
+    fn a_cluster_with_a_domain_is_called_by_full_names() {
+        let named = Topology { domain: Some("cucm.example".into()), ..topology() };
+        let fleet = fleet(&[(8841, 1.0)]);
+        let catalogue = Catalogue::new(&named, &fleet, Contents::OfEachPhone);
+        let body = catalogue.render(PhoneId(9));
+        assert_eq!(Config::parse(&body).unwrap().tvs[0].address, "sub.cucm.example");
+        assert!(!String::from_utf8(body.to_vec()).unwrap().contains("127.0.0."));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::base::{NodeId, Span, Time};
+use crate::base::{HostTable, NodeId, Span, Time};
 use crate::crypto::{CertificateSpec, Identity, KeySource};
 
 use super::action::OperatorAction;
@@ -28,6 +28,7 @@ pub struct Cluster {
     knowledge: Arc<Knowledge>,
     cache: Arc<SignCache>,
     catalogue: Arc<Catalogue>,
+    hosts: Arc<HostTable>,
     contents: Contents,
 }
 
@@ -131,6 +132,7 @@ impl Cluster {
             knowledge: Arc::new(Knowledge::new(topology.release)),
             cache: Arc::new(SignCache::new(topology.sign_cache)),
             catalogue: Arc::new(Catalogue::new(&topology, &fleet, contents)),
+            hosts: Arc::new(HostTable::default()),
             contents,
             nodes: topology.nodes.iter().map(|_| NodeState::default()).collect(),
             topology,
@@ -148,6 +150,7 @@ impl Cluster {
             }
         }
         for node in cluster.node_ids() {
+            cluster.add_record(node, &cluster.name(node));
             cluster.start(node, ServiceKind::Tvs, Time::ZERO);
             cluster.start(node, ServiceKind::Tftp, Time::ZERO);
         }
@@ -164,6 +167,16 @@ impl Cluster {
         now: Time,
     ) -> Result<Vec<Effect>, ActionError> {
         match action {
+            OperatorAction::AddRecord { node, name } => {
+                self.add_record(*node, name);
+                Ok(Vec::new())
+            }
+            OperatorAction::RemoveRecord { name } => {
+                if let Some(name) = self.topology.full_name(name) {
+                    self.hosts.remove(&name);
+                }
+                Ok(Vec::new())
+            }
             OperatorAction::Regenerate { certificate, node } => {
                 self.regenerate(*node, *certificate, now)?;
                 Ok(Vec::new())
@@ -212,6 +225,11 @@ impl Cluster {
     /// The sign cache of the cluster.
     pub const fn sign_cache(&self) -> &Arc<SignCache> {
         &self.cache
+    }
+
+    /// The DNS records of the nodes; empty if configurations carry addresses.
+    pub const fn hosts(&self) -> &Arc<HostTable> {
+        &self.hosts
     }
 
     /// What TVS answers from.
@@ -285,10 +303,17 @@ impl Cluster {
         Ok(())
     }
 
+    fn add_record(&self, node: NodeId, name: &str) {
+        if let Some(name) = self.topology.full_name(name) {
+            self.hosts.add(&name, self.topology.node(node).address);
+        }
+    }
+
     /// A new host name: the database and the configurations have it at once, every service
     /// certificate of the node is regenerated (HOST-01). ITLRecovery is the cluster's and stays.
     fn rename(&mut self, node: NodeId, to: &str, now: Time) {
         to.clone_into(&mut self.topology.nodes[usize::from(node.0)].name);
+        self.add_record(node, to);
         for kind in [CertificateKind::CallManager, CertificateKind::Capf, CertificateKind::Tvs] {
             let identity = self.issue(node, kind, now);
             self.put(node, kind, identity);
@@ -438,6 +463,7 @@ mod tests {
                 sign_cache: SignCacheMode::Lazy,
                 key_bits: 2048,
                 file_signature: Release::R8_6.file_signature(),
+                domain: None,
                 nodes: vec![
                     node("pub", &[CallManager, Capf, Tftp, Tvs]),
                     node("sub", &[CallManager, Tftp, Tvs]),
@@ -547,6 +573,23 @@ mod tests {
         apply(&mut cluster, &restart(ServiceKind::Tftp, SUB));
         let renamed = cluster.tftp(SUB).unwrap().config_of(crate::base::PhoneId(0)).0;
         assert_ne!(renamed, config, "the group names the node anew");
+    }
+
+    #[test]
+    fn records_follow_the_operator_and_a_renamed_node_has_one_more() {
+        let mut cluster = cluster(Release::R8_6);
+        cluster.topology.domain = Some("cucm.example".into());
+        let address = |cluster: &Cluster, name: &str| {
+            cluster.hosts().resolve(&format!("{name}.cucm.example"))
+        };
+        assert_eq!(address(&cluster, "pub"), None, "no record without a domain");
+        let [pub_name, new] = ["pub", "pub-new"].map(str::to_owned);
+        apply(&mut cluster, &OperatorAction::AddRecord { node: PUB, name: pub_name.clone() });
+        apply(&mut cluster, &OperatorAction::Rename { node: PUB, to: new });
+        let there = Some(cluster.topology().node(PUB).address);
+        assert_eq!([address(&cluster, "pub"), address(&cluster, "pub-new")], [there; 2]);
+        apply(&mut cluster, &OperatorAction::RemoveRecord { name: pub_name });
+        assert_eq!([address(&cluster, "pub"), address(&cluster, "pub-new")], [None, there]);
     }
 
     #[test]

@@ -434,6 +434,7 @@ mod tests {
                 sign_cache: SignCacheMode::Lazy,
                 key_bits: 2048,
                 file_signature: Release::R8_6.file_signature(),
+                domain: None,
                 nodes: vec![node],
                 groups: vec![GroupSpec {
                     name: "all".into(),

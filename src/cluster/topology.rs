@@ -16,6 +16,9 @@ pub struct Topology {
     pub key_bits: u16,
     /// Digest of the signatures of lists and files.
     pub file_signature: FileSignature,
+    /// Domain of the nodes in the DNS: configurations call them by their full names, as those of
+    /// a cluster do whose *System > Server* holds names; `None` calls them by their addresses.
+    pub domain: Option<String>,
     /// The nodes; the first is the publisher. At most 64.
     pub nodes: Vec<NodeSpec>,
     /// CallManager groups in the order of the scenario; at least one.
@@ -271,6 +274,11 @@ impl Topology {
             .map(|(id, _)| id)
     }
 
+    /// The full name of the host `name` in the DNS, if configurations carry names.
+    pub fn full_name(&self, name: &str) -> Option<String> {
+        self.domain.as_ref().map(|domain| format!("{name}.{domain}"))
+    }
+
     /// The node with this number; numbers come from this topology.
     pub fn node(&self, id: NodeId) -> &NodeSpec {
         &self.nodes[usize::from(id.0)]
@@ -333,6 +341,7 @@ mod tests {
             sign_cache: SignCacheMode::Lazy,
             key_bits: 2048,
             file_signature: Release::R8_6.file_signature(),
+            domain: None,
             nodes: vec![],
             groups: shares.iter().map(group).collect(),
         }

@@ -209,6 +209,10 @@ impl<'a> Driver<'a> {
             profile: plan.phone.clone(),
             files,
             tvs: plan.target.as_ref().and_then(|target| target.tvs),
+            hosts: embedded
+                .as_ref()
+                .map(|ours| Arc::clone(ours.cluster.hosts()))
+                .unwrap_or_default(),
             allowed: options.allowed.clone(),
             transfers_in_flight: plan.limits.transfers_in_flight as usize,
             lookups_in_flight: plan.limits.lookups_in_flight as usize,
@@ -491,6 +495,8 @@ fn describe_action(action: &OperatorAction, plan: &Plan) -> String {
         OperatorAction::Regenerate { certificate, node } => {
             format!("regenerate {} on {}", certificate.name(), name(node))
         }
+        OperatorAction::AddRecord { name, .. } => format!("add the DNS record of {name}"),
+        OperatorAction::RemoveRecord { name } => format!("remove the DNS record of {name}"),
         OperatorAction::Rename { node, to } => format!("rename {} to {to}", name(node)),
         OperatorAction::ResetPhones { spread } => format!("reset phones within {spread}"),
         OperatorAction::Restart { node, service } => {

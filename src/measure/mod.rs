@@ -19,7 +19,8 @@ pub use openmetrics::{Frame, open_metrics};
 pub use prometheus::{RunInfo, encode};
 pub use recorder::{Counts, GeneratorLag, HttpSums, PhoneRecord, Recorder, StepKind, Tallies};
 pub use summary::{
-    ByCommand, ConfigCounts, CpuSeconds, Finish, FleetReady, Generator, HttpCounts, LAG_P99_MAX_S,
-    MachineSummary, PercentilesS, Phones, RunFacts, ServeSummary, Signatures, SimSummary, SloRow,
-    StepSummary, Summary, TftpCounts, Trust, TrustPaths, TvsCounts, known_paths, slo_rows,
+    ByCommand, ConfigCounts, CpuSeconds, Finish, FleetReady, Generator, GuessSummary, HttpCounts,
+    LAG_P99_MAX_S, MachineSummary, PercentilesS, Phones, RunFacts, ServeSummary, Signatures,
+    SimSummary, SloRow, StepSummary, Summary, TftpCounts, TriedValue, Trust, TrustPaths, TvsCounts,
+    known_paths, slo_rows,
 };

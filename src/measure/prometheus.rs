@@ -132,10 +132,11 @@ fn judged(recorder: &Recorder) -> Vec<Metric> {
 }
 
 fn tvs_families(recorder: &Recorder) -> Vec<MetricFamily> {
-    const FAULTS: [(TvsFault, &str); 4] = [
+    const FAULTS: [(TvsFault, &str); 5] = [
         (TvsFault::CertificateRefused, "certificate_refused"),
         (TvsFault::Connection, "connection"),
         (TvsFault::TimedOut, "timed_out"),
+        (TvsFault::Unresolved, "unresolved"),
         (TvsFault::WrongAnswer, "wrong_answer"),
     ];
     const COMMANDS: [(Command, &str); 2] =

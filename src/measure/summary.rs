@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::cluster::SignCounts;
-use crate::phone::{AcceptPath, FileKind};
+use crate::phone::{AcceptPath, FileKind, TvsFault};
 use crate::scenario::{Slo, SloResult, SloVerdict};
 use crate::wire::tvs::Command;
 
@@ -117,6 +117,8 @@ pub struct TvsCounts {
     pub cache_hits: u64,
     /// Attempts without an answer.
     pub failed: u64,
+    /// Those of them whose server's name did not resolve.
+    pub unresolved: u64,
     /// Attempts on a later member of the group.
     pub failovers: u64,
 }
@@ -321,8 +323,36 @@ pub struct SimSummary {
     pub events_per_s: Option<f64>,
     /// Resident bytes of the program at the end of the run per phone.
     pub bytes_per_phone: Option<f64>,
-    /// Values that the result rests on and no public source gives, as `key = value`.
-    pub guesses: Vec<String>,
+    /// Values that the result rests on and no public source gives.
+    pub guesses: Vec<GuessSummary>,
+}
+
+/// A value that a result in virtual time rests on and no public source gives.
+#[derive(Clone, Debug, Serialize)]
+pub struct GuessSummary {
+    /// Its key in the scenario, or its place in the profiles of phone models.
+    pub key: String,
+    /// Its value.
+    pub value: String,
+    /// Where it is from.
+    pub source: String,
+    /// What becomes of the result with half of it; `None` if that was not tried or is impossible.
+    pub halved: Option<TriedValue>,
+    /// What becomes of the result with twice as much.
+    pub doubled: Option<TriedValue>,
+}
+
+/// The result with another value.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TriedValue {
+    /// The value.
+    pub value: String,
+    /// Seconds from the first reset until 99 % of the fleet were ready.
+    pub fleet_ready_p99_s: Option<f64>,
+    /// Phones that were stuck at the end.
+    pub stuck: u64,
+    /// Phones that failed for another reason.
+    pub failed: u64,
 }
 
 /// One SLO and how it came out.
@@ -538,6 +568,7 @@ fn tvs(recorder: &Recorder) -> TvsCounts {
         },
         cache_hits: counts.tvs_cache_hits,
         failed: counts.tvs_failed(),
+        unresolved: counts.tvs_faults.get(&TvsFault::Unresolved).copied().unwrap_or(0),
         failovers: counts.tvs_failovers,
     }
 }

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::base::{DeviceName, Time};
@@ -37,6 +38,13 @@ pub enum Input<'a> {
         /// Why.
         fault: HttpFault,
     },
+    /// The name of a TVS server was looked up.
+    Resolved {
+        /// Token of the [`Action::Resolve`].
+        token: u32,
+        /// Where it leads; `None` if there is no record, or no answer.
+        address: Option<IpAddr>,
+    },
     /// A TVS server answered.
     TvsAnswer {
         /// Token of the [`Action::AskTvs`].
@@ -66,6 +74,9 @@ pub enum TvsFault {
     WrongAnswer,
     /// No answer in time.
     TimedOut,
+    /// The name of the server has no address (`Failed to resolve Tvs Ipv4 Address with hostname`,
+    /// TVS-17).
+    Unresolved,
 }
 
 /// What a phone wants done.
@@ -80,6 +91,13 @@ pub enum Action {
         /// How it is asked for.
         transport: Transport,
     },
+    /// Look up the name of a TVS server in the DNS; answered by [`Input::Resolved`].
+    Resolve {
+        /// The name, as it stands in the configuration.
+        name: String,
+        /// To be given back.
+        token: u32,
+    },
     /// Ask this TVS server; judge its certificate by `lists` during the handshake; answered by
     /// one of the TVS inputs with the same token.
     AskTvs {
@@ -87,6 +105,8 @@ pub enum Action {
         members: Arc<[TvsMember]>,
         /// Which of them.
         member: usize,
+        /// Its address.
+        address: IpAddr,
         /// To be given back.
         token: u32,
         /// The request.

@@ -1,3 +1,4 @@
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::base::{DeviceName, PhoneId, Span, Time};
@@ -59,6 +60,8 @@ enum State {
     Wait(Step),
     /// Waits for the file of this step over this transport.
     Fetch(Step, Transport),
+    /// Waits for the address of the TVS server that is asked next.
+    Resolve(Box<Lookup>),
     /// Waits for TVS to vouch for the signer of a file.
     Lookup(Box<Lookup>),
 }
@@ -216,6 +219,12 @@ impl Phone {
             (State::Fetch(step, Transport::Tftp), Input::FileFailed { fault }) => {
                 self.fail(Failure::Transfer(fault));
                 self.next_step(env, now, step, sink);
+            }
+            (State::Resolve(lookup), Input::Resolved { token, address }) if token == self.token => {
+                match address {
+                    Some(address) => self.ask_server(lookup, address, sink),
+                    None => self.on_tvs_fault(env, now, lookup, TvsFault::Unresolved, sink),
+                }
             }
             (State::Lookup(lookup), Input::TvsAnswer { token, bytes }) if token == self.token => {
                 self.on_tvs_answer(env, now, lookup, bytes, sink);
@@ -379,6 +388,16 @@ impl Phone {
         if lookup.member >= asked || !self.lists.holds_any_tvs() {
             return self.give_up(env, now, &lookup, asked, sink);
         }
+        let name = &lookup.members[lookup.member].address;
+        if let Ok(address) = name.parse() {
+            return self.ask_server(lookup, address, sink);
+        }
+        self.token = self.token.wrapping_add(1);
+        sink.act(Action::Resolve { name: name.clone(), token: self.token });
+        self.state = State::Resolve(lookup);
+    }
+
+    fn ask_server(&mut self, lookup: Box<Lookup>, address: IpAddr, sink: &mut Sink) {
         let file =
             SignedFile::parse(&lookup.file).expect("a file is looked up after it was parsed");
         self.token = self.token.wrapping_add(1);
@@ -395,6 +414,7 @@ impl Phone {
         sink.act(Action::AskTvs {
             members: Arc::clone(&lookup.members),
             member: lookup.member,
+            address,
             token: self.token,
             request: request.encode(),
             lists: self.lists.clone(),

@@ -347,6 +347,8 @@ fn action_in_words(action: &OperatorAction, topology: &Topology) -> String {
         OperatorAction::Regenerate { certificate, node } => {
             format!("regenerate {} on {}", certificate.name(), name(*node))
         }
+        OperatorAction::AddRecord { name, .. } => format!("add the DNS record of {name}"),
+        OperatorAction::RemoveRecord { name } => format!("remove the DNS record of {name}"),
         OperatorAction::Rename { node, to } => format!("rename {} to {to}", name(*node)),
         OperatorAction::ResetPhones { spread: Span::ZERO } => "reset all phones at once".to_owned(),
         OperatorAction::ResetPhones { spread } => format!("reset all phones within {spread}"),
@@ -387,7 +389,9 @@ fn changes_signer(action: &OperatorAction, tftp: &[NodeId]) -> bool {
                 || *certificate == CertificateKind::CallManager && tftp.contains(node)
         }
         OperatorAction::Rename { node, .. } => tftp.contains(node),
-        OperatorAction::ResetPhones { .. }
+        OperatorAction::AddRecord { .. }
+        | OperatorAction::RemoveRecord { .. }
+        | OperatorAction::ResetPhones { .. }
         | OperatorAction::Restart { .. }
         | OperatorAction::Start { .. }
         | OperatorAction::Stop { .. } => false,

@@ -9,6 +9,7 @@ mod capacity;
 mod capacity_comparison;
 mod comparison;
 mod diff;
+mod guesses;
 mod run_dir;
 mod text;
 

@@ -7,6 +7,8 @@ use crate::measure::{
 };
 use crate::scenario::Slo;
 
+use super::guesses::guess_table;
+
 /// The exit code of a run that came to its end, by its verdict: 0 pass, 1 fail, 3 inconclusive,
 /// 130 interrupted. A verdict that is none of these is a fault of this program: 5.
 pub fn exit_code(summary: &Summary) -> u8 {
@@ -28,6 +30,9 @@ pub fn text(summary: &Summary) -> String {
     }
     out.push('\n');
     out.push_str(&steps(&summary.steps));
+    if let Some(sim) = &summary.sim {
+        out.push_str(&guess_table(summary, &sim.guesses));
+    }
     out.push_str(&slos(summary));
     out.push('\n');
     out.push_str(&verdict(summary));
@@ -92,7 +97,6 @@ fn simulation(sim: &SimSummary) -> Vec<(&'static str, String)> {
         ),
     ));
     lines.push(("digest", format!("{} · {} draws", sim.digest, count(sim.draws))));
-    lines.push(("guesses", sim.guesses.join(" · ")));
     lines
 }
 
@@ -153,8 +157,14 @@ fn trust(paths: &TrustPaths) -> String {
 
 fn tvs(summary: &Summary) -> String {
     let tvs = &summary.tvs;
+    let unresolved = match tvs.unresolved {
+        0 => String::new(),
+        names => {
+            format!("; {} × \"Failed to resolve Tvs Ipv4 Address with hostname\"", count(names))
+        }
+    };
     format!(
-        "{} lookups ({} QUERY, {} VERIFY), {} failed, {} failovers, {} answered by a phone's cache",
+        "{} lookups ({} QUERY, {} VERIFY), {} failed, {} failovers, {} answered by a phone's cache{unresolved}",
         count(tvs.lookups),
         count(tvs.by_command.query),
         count(tvs.by_command.verify),

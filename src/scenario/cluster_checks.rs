@@ -27,6 +27,7 @@ pub(super) fn topology(raw: &RawCluster) -> Result<Topology, Problem> {
             Some(text) => one_of(text, "digest", &FILE_SIGNATURES, FileSignature::name)?,
             None => release.file_signature(),
         },
+        domain: raw.domain.as_ref().map(domain).transpose()?,
         nodes: nodes(&raw.node)?,
         groups: Vec::new(),
     };
@@ -66,6 +67,9 @@ const SHARE_SLACK: f64 = 1e-9;
 /// Nodes of a cluster at most (choice: numbers of nodes fit a 64-bit set).
 const NODES_MAX: usize = 64;
 
+/// Longest domain in characters: with a host name before it a name has at most 253 (RFC 1035).
+const DOMAIN_MAX: usize = 253 - 64;
+
 /// Members of a `CallManager` group at most.
 const MEMBERS_MAX: usize = 3;
 
@@ -82,6 +86,16 @@ fn key_bits(bits: Option<&Spanned<u16>>) -> Result<u16, Problem> {
             Err(problem.help("key-bits is 2048 or 4096"))
         }
     }
+}
+
+fn domain(text: &Text) -> Result<String, Problem> {
+    let name = text.get_ref();
+    let label = |label: &str| check_host(&Spanned::new(text.span(), label.to_owned())).is_ok();
+    if name.len() <= DOMAIN_MAX && name.split('.').all(label) {
+        return Ok(name.clone());
+    }
+    let problem = Problem::new(text.span(), format!("`{name}` is not a domain"));
+    Err(problem.help("labels of letters, digits and hyphens, such as \"cucm.example\""))
 }
 
 fn nodes(raw: &[RawNode]) -> Result<Vec<NodeSpec>, Problem> {

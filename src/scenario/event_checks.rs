@@ -12,7 +12,7 @@ use super::cluster_checks::runs;
 use super::error::Problem;
 use super::names::{check_host, one_of};
 use super::plan::{FollowUp, TimelineEntry, Trigger};
-use super::raw::{Length, RawEvent, RawRegenerate, RawRename, RawServices, Text};
+use super::raw::{Length, RawEvent, RawRecord, RawRegenerate, RawRename, RawServices, Text};
 
 /// The operator's timeline of a scenario, checked against its cluster.
 pub(super) fn timeline(
@@ -43,6 +43,14 @@ impl Reader<'_> {
     fn event(&mut self, raw: &RawEvent, place: Range<usize>) -> Result<(), Problem> {
         let trigger = self.trigger(raw, &place)?;
         check_one_action(raw, &place)?;
+        if let Some(raw) = &raw.add_record {
+            let (node, name) = self.record(raw)?;
+            self.push(trigger, OperatorAction::AddRecord { node, name }, None);
+        }
+        if let Some(raw) = &raw.remove_record {
+            let (_, name) = self.record(raw)?;
+            self.push(trigger, OperatorAction::RemoveRecord { name }, None);
+        }
         if let Some(raw) = &raw.regenerate {
             let action = self.regenerate(raw)?;
             self.push(trigger, action, None);
@@ -79,6 +87,16 @@ impl Reader<'_> {
             self.check_itl_recovery(raw, node)?;
         }
         Ok(OperatorAction::Regenerate { certificate, node })
+    }
+
+    /// The node and the name, present or earlier, whose record is added or removed.
+    fn record(&self, raw: &RawRecord) -> Result<(NodeId, String), Problem> {
+        let node = self.node(&raw.node)?;
+        if self.topology.domain.is_none() {
+            let problem = Problem::new(raw.node.span(), "no phone resolves a name here");
+            return Err(problem.help("set cluster.domain, so that configurations carry names"));
+        }
+        Ok((node, raw.node.get_ref().clone()))
     }
 
     fn check_itl_recovery(&self, raw: &RawRegenerate, node: NodeId) -> Result<(), Problem> {
@@ -222,6 +240,8 @@ fn same_host(a: &str, b: &str) -> bool {
 /// Refuses an event that does nothing or several things.
 fn check_one_action(raw: &RawEvent, place: &Range<usize>) -> Result<(), Problem> {
     let actions = [
+        raw.add_record.is_some(),
+        raw.remove_record.is_some(),
         raw.regenerate.is_some(),
         raw.rename.is_some(),
         raw.reset_phones.is_some(),
@@ -234,7 +254,8 @@ fn check_one_action(raw: &RawEvent, place: &Range<usize>) -> Result<(), Problem>
         0 => "the event has no action",
         _ => "the event has more than one action",
     };
-    let help = "one of: regenerate, rename, reset-phones, restart, start, stop";
+    let help =
+        "one of: regenerate, rename, reset-phones, restart, start, stop, add-record, remove-record";
     Err(Problem::new(place.clone(), what).help(help))
 }
 
@@ -288,6 +309,12 @@ mod tests {
         );
         assert_eq!(action("start={node='sub'}"), OperatorAction::Start { node, service: None });
         assert_eq!(action("stop={node='sub'}"), OperatorAction::Stop { node, service: None });
+    }
+
+    #[test]
+    fn a_record_needs_a_domain_and_a_node() {
+        assert_eq!(only_fault("add-record={node='sub'}"), "no phone resolves a name here");
+        assert!(only_fault("remove-record={node='bus'}").starts_with("unknown node `bus`"));
     }
 
     #[test]

@@ -29,6 +29,8 @@ pub struct Link {
     pub jitter: Span,
     /// Share of the datagrams that are lost, each way, 0..=1.
     pub loss: f64,
+    /// Share of the DNS queries of a phone there that get no answer, 0..=1.
+    pub dns_failure: f64,
     /// Bits per second from the cluster to the site, shared by its phones; `None` is no limit.
     pub down: Option<u64>,
 }
@@ -36,7 +38,13 @@ pub struct Link {
 impl Default for Link {
     /// A LAN (choice; `field-facts.md`, section 18, says 1 ms).
     fn default() -> Link {
-        Link { rtt: Span::from_micros(500), jitter: Span::ZERO, loss: 0.0, down: None }
+        Link {
+            rtt: Span::from_micros(500),
+            jitter: Span::ZERO,
+            loss: 0.0,
+            dns_failure: 0.0,
+            down: None,
+        }
     }
 }
 
@@ -77,6 +85,7 @@ pub(super) struct RawLink {
     pub rtt: Option<Length>,
     pub jitter: Option<Length>,
     pub loss: Option<Text>,
+    pub dns_failure: Option<Text>,
     pub down: Option<Text>,
 }
 
@@ -105,6 +114,7 @@ fn site(raw: &RawSite) -> Result<SitePlan, Problem> {
             rtt: span(&raw.link.rtt, default.rtt),
             jitter: span(&raw.link.jitter, default.jitter),
             loss: raw.link.loss.as_ref().map_or(Ok(0.0), percent)?,
+            dns_failure: raw.link.dns_failure.as_ref().map_or(Ok(0.0), percent)?,
             down: raw.link.down.as_ref().map(bits_per_second).transpose()?,
         },
     })
@@ -169,13 +179,14 @@ mod tests {
     #[test]
     fn a_site_has_a_link_with_units() {
         let text = "[[site]]\nname='hq'\nshare=0.4\n[[site]]\nname='branches'\nshare=0.6\n\
-            link={rtt='38ms', jitter='9ms', loss='0.2%', down='10Mbit/s'}";
+            link={rtt='38ms', jitter='9ms', loss='0.2%', dns-failure='5%', down='10Mbit/s'}";
         let sites = read(text).unwrap();
         assert_eq!(sites[0].link, Link::default());
         let link = Link {
             rtt: Span::from_millis(38),
             jitter: Span::from_millis(9),
             loss: 0.002,
+            dns_failure: 0.05,
             down: Some(10_000_000),
         };
         assert_eq!((sites[1].link, sites[1].share), (link, 0.6));

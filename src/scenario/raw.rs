@@ -80,6 +80,7 @@ pub(super) struct RawScenario {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct RawCluster {
     pub release: Option<Text>,
+    pub domain: Option<Text>,
     pub sign_cache: Option<Text>,
     pub key_bits: Option<Spanned<u16>>,
     pub file_signature: Option<Text>,
@@ -160,7 +161,9 @@ pub(super) struct RawEvent {
     pub when: Option<Text>,
     pub after: Option<Text>,
     pub delay: Option<Length>,
+    pub add_record: Option<RawRecord>,
     pub regenerate: Option<RawRegenerate>,
+    pub remove_record: Option<RawRecord>,
     pub rename: Option<RawRename>,
     pub reset_phones: Option<RawReset>,
     pub restart: Option<RawServices>,
@@ -172,6 +175,13 @@ pub(super) struct RawEvent {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct RawRegenerate {
     pub certificate: Text,
+    pub node: Text,
+}
+
+/// The DNS record of a node, by one of its names.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawRecord {
     pub node: Text,
 }
 

@@ -42,6 +42,9 @@ fn write_cluster(out: &mut String, topology: &Topology) -> fmt::Result {
     writeln!(out, "sign-cache = {}", quoted(topology.sign_cache.name()))?;
     writeln!(out, "key-bits = {}", topology.key_bits)?;
     writeln!(out, "file-signature = {}", quoted(topology.file_signature.name()))?;
+    if let Some(domain) = &topology.domain {
+        writeln!(out, "domain = {}", quoted(domain))?;
+    }
     for node in &topology.nodes {
         write_node(out, node)?;
     }
@@ -93,6 +96,7 @@ fn write_site(out: &mut String, site: &SitePlan) -> fmt::Result {
     writeln!(out, "name = {}\nshare = {:?}", quoted(&site.name), site.share)?;
     write!(out, "link = {{ rtt = \"{}\", jitter = \"{}\"", link.rtt, link.jitter)?;
     write!(out, ", loss = \"{}\"", percent_text(link.loss))?;
+    write!(out, ", dns-failure = \"{}\"", percent_text(link.dns_failure))?;
     match link.down {
         Some(rate) => writeln!(out, ", down = \"{}\" }}", rate_text(rate)),
         None => writeln!(out, " }}"),
@@ -139,6 +143,12 @@ fn write_entry(out: &mut String, entry: &TimelineEntry, topology: &Topology) -> 
         OperatorAction::Regenerate { certificate, node: id } => {
             let certificate = quoted(certificate.name());
             writeln!(out, "regenerate = {{ certificate = {certificate}, node = {} }}", node(*id))
+        }
+        OperatorAction::AddRecord { name, .. } => {
+            writeln!(out, "add-record = {{ node = {} }}", quoted(name))
+        }
+        OperatorAction::RemoveRecord { name } => {
+            writeln!(out, "remove-record = {{ node = {} }}", quoted(name))
         }
         OperatorAction::Rename { node: id, to } => {
             writeln!(out, "rename = {{ node = {}, to = {} }}", node(*id), quoted(to))
@@ -234,7 +244,7 @@ mod tests {
             let target = if target { "[target]\ntftp='[::1]:69'\n" } else { "" };
             format!(
                 "schema=1\nname='drawn'\nseed={seed}\n\
-                 [cluster]\nrelease='{release}'\nsign-cache='{cache}'\n\
+                 [cluster]\nrelease='{release}'\nsign-cache='{cache}'\ndomain='cucm.example'\n\
                  [[cluster.node]]\nname='pub'\n\
                  [[cluster.node]]\nname='sub'\naddress='::1'\nports={{tvs=0,http=0,https=0}}\n\
                  [[cluster.group]]\nname='a'\nmembers=['sub','pub']\nshare={share:?}\n\
@@ -257,6 +267,8 @@ mod tests {
             "regenerate={certificate='CAPF',node='pub-2'}",
             "regenerate={certificate='TVS',node='sub'}",
             "reset-phones={spread='1.5s'}",
+            "remove-record={node='pub'}",
+            "add-record={node='pub-2'}",
             "restart={service='tftp',node='pub'}",
             "restart={node='sub',for='3s'}",
             "start={node='sub'}",
@@ -278,7 +290,7 @@ mod tests {
                 let loss = f64::from(tries) / 256.0;
                 let place = format!(
                     "[[fleet.site]]\nname='far'\nshare=1.0\n\
-                     link={{rtt='{think}us',loss='{loss:.4}%',down='{tries}.5kbit/s'}}\n"
+                     link={{rtt='{think}us',loss='{loss:.4}%',dns-failure='{loss:.3}%',down='{tries}.5kbit/s'}}\n"
                 );
                 format!(
                     "{place}[phone]\n{boot}think='{think}us'\ntransport='http'\nhttp-timeout='1s'\ntftp-tries={tries}\n{blocks}\

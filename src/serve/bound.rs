@@ -165,6 +165,7 @@ mod tests {
             sign_cache: SignCacheMode::Lazy,
             key_bits: 2048,
             file_signature: Release::R8_6.file_signature(),
+            domain: None,
             nodes: vec![NodeSpec { name: "pub".into(), address, services, ports }],
             groups: vec![],
         }

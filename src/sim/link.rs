@@ -42,6 +42,13 @@ impl Fates {
         even.then(|| self.link.one_way() + self.latency)
     }
 
+    /// A question to the DNS of the site and its answer: one round trip, and whether there is an
+    /// answer.
+    pub(super) fn query(&mut self) -> (Span, bool) {
+        let answered = self.link.dns_failure <= 0.0 || self.draw() >= self.link.dns_failure;
+        (self.way() + self.way(), answered)
+    }
+
     /// One segment of TCP: one way, and the waits until it is sent often enough.
     pub(super) fn segment(&mut self) -> Span {
         self.tcp(TCP_TIMEOUT + self.link.rtt)

@@ -1,5 +1,5 @@
 use std::collections::{HashMap, VecDeque};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::base::{NodeId, Span};
@@ -7,7 +7,7 @@ use crate::crypto::Certificate;
 use crate::measure::StepKind;
 use crate::phone::{Input, TrustList, TrustLists, TvsFault};
 use crate::scenario::Plan;
-use crate::wire::{ROLE_TVS, TvsMember};
+use crate::wire::ROLE_TVS;
 
 use super::session::{Ask, Event, Job, Waits};
 use super::world::World;
@@ -48,7 +48,7 @@ impl Judged {
 /// What a phone asks a TVS server, and with which lists it judges that server.
 #[derive(Debug)]
 pub(super) struct Question {
-    pub member: TvsMember,
+    pub server: SocketAddr,
     pub token: u32,
     pub request: Vec<u8>,
     pub lists: TrustLists,
@@ -71,6 +71,29 @@ impl Places {
 }
 
 impl World {
+    /// A phone asks the DNS of its site for the address of a TVS server.
+    pub(super) fn resolve(&mut self, phone: u32, name: &str, token: u32) {
+        let generation = self.begin_request(phone, Waits::Nothing);
+        let mut fates = self.fates(phone, 0);
+        let (length, answered) = fates.query();
+        self.draws += fates.draws;
+        let address = self.cluster.hosts().resolve(name).filter(|_| answered);
+        let event = Event::Resolved { phone, generation, token, address };
+        self.queue.push(self.now + length, event);
+    }
+
+    pub(super) fn on_resolved(
+        &mut self,
+        phone: u32,
+        generation: u32,
+        token: u32,
+        address: Option<IpAddr>,
+    ) {
+        if self.is_current(phone, generation) {
+            self.step(phone, Input::Resolved { token, address });
+        }
+    }
+
     /// A phone wants to ask a TVS server. It closes its HTTP connection while it waits.
     pub(super) fn ask_tvs(&mut self, phone: u32, question: Question) {
         let generation = self.begin_request(phone, Waits::Nothing);
@@ -98,7 +121,7 @@ impl World {
 
     /// A phone opens a connection to a TVS server.
     fn begin_lookup(&mut self, phone: u32, generation: u32, question: Question) {
-        let Question { member, token, request, lists } = question;
+        let Question { server, token, request, lists } = question;
         self.places.free -= 1;
         let now = self.now;
         let session = self.session(phone);
@@ -109,7 +132,7 @@ impl World {
         let connected = self.now + fates.connect();
         let arrives = connected + fates.segment();
         self.draws += fates.draws;
-        let Some(node) = self.tvs_node(&member) else {
+        let Some(node) = self.tvs_node(server) else {
             let fault = TvsFault::Connection;
             let event = Event::TvsFailed { phone, generation, token, fault };
             return self.queue.push(connected, event);
@@ -237,13 +260,12 @@ impl World {
     }
 
     /// The node whose TVS service listens at this address.
-    fn tvs_node(&self, member: &TvsMember) -> Option<NodeId> {
-        let address: IpAddr = member.address.parse().ok()?;
+    fn tvs_node(&self, server: SocketAddr) -> Option<NodeId> {
         let topology = self.cluster.topology();
         (0..topology.nodes.len() as u8).map(NodeId).find(|&id| {
             let node = topology.node(id);
-            node.address == address
-                && node.ports.tvs == member.port
+            node.address == server.ip()
+                && node.ports.tvs == server.port()
                 && self.cluster.tvs(id).is_some()
         })
     }

@@ -105,10 +105,10 @@ impl Machines {
         }
     }
 
-    /// Counts work that begins now; returns how much of it `host` has to do. A core that was idle
-    /// has to wake up and has cold caches, so that the same work takes longer there.
-    fn account(&mut self, host: u16, mut work: Work) -> Span {
-        if self.stations[usize::from(host)].has_idle_core() {
+    /// Counts work that begins now; returns how much of it the host has to do. A core that was
+    /// idle has to wake up and has cold caches, so that the same work takes longer there.
+    fn account(&mut self, mut work: Work, wakes: bool) -> Span {
+        if wakes {
             let keys = !matches!(work.service, Service::Tftp | Service::Http);
             let factor = 1.0 + self.idle[usize::from(!keys)];
             work.server = work.server.scaled(factor);
@@ -243,7 +243,8 @@ impl World {
             }
             line.active += 1;
         }
-        let here = machines.account(host, work);
+        let wakes = machines.stations[usize::from(host)].has_idle_core();
+        let here = machines.account(work, wakes);
         self.submit(host, here, job);
     }
 
@@ -257,7 +258,8 @@ impl World {
         let line = &mut machines.lines[usize::from(host)][service as usize];
         match line.waiting.pop_front() {
             Some((work, job)) => {
-                let here = machines.account(host, work);
+                // It takes over the core of the job before it.
+                let here = machines.account(work, false);
                 self.submit(host, here, job);
             }
             None => line.active -= 1,

@@ -8,6 +8,7 @@ mod digest;
 mod explore;
 mod files;
 mod guesses;
+mod knob;
 mod link;
 mod lookups;
 mod machines;
@@ -19,5 +20,5 @@ mod tftp;
 mod world;
 
 pub use explore::{Axis, combinations, largest, play_all, ranked};
-pub use guesses::{Guess, guesses};
+pub use guesses::{Guess, guesses, try_guesses};
 pub use world::{Seen, SimOptions, SimRun, Witness, World};

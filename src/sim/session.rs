@@ -1,4 +1,5 @@
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::base::{NodeId, Time};
@@ -140,6 +141,7 @@ pub(super) enum Event {
     HttpAnswered { phone: u32, generation: u32, answer: HttpAnswer },
     HttpAsked { phone: u32, generation: u32, file: Arc<str> },
     Operator,
+    Resolved { phone: u32, generation: u32, token: u32, address: Option<IpAddr> },
     StationDue { station: u16 },
     TftpAsked { phone: u32, generation: u32, file: Arc<str> },
     TftpEnded { phone: u32, generation: u32, outcome: TftpEnd },

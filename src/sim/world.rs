@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::base::{NodeId, PhoneId, Purpose, Span, Time, stream};
@@ -18,7 +19,7 @@ use crate::scenario::{FleetStart, Link, Plan, Timeline};
 use crate::wire::TvsMember;
 
 use super::digest::FactDigest;
-use super::guesses::{guesses, notes};
+use super::guesses::{Guess, guesses, notes};
 use super::link::Fates;
 use super::lookups::{Judged, Places, Question};
 use super::machines::Machines;
@@ -194,7 +195,7 @@ impl World {
             draws: 0,
             events: 0,
             transfers: 0,
-            samples: Samples::new(options.sample_every),
+            samples: Samples::new(options.sample_every, plan.fleet.phones),
             no_name: Arc::from(""),
             sink: Sink::default(),
             witness: None,
@@ -358,6 +359,9 @@ impl World {
             Event::HttpAnswered { phone, generation, answer } => {
                 self.on_http_answered(phone, generation, &answer);
             }
+            Event::Resolved { phone, generation, token, address } => {
+                self.on_resolved(phone, generation, token, address);
+            }
             Event::TvsArrived(ask) => self.on_tvs_arrived(ask),
             Event::TvsPresented(ask) => self.on_tvs_presented(ask),
             Event::TvsAnswered { phone, generation, token, bytes } => {
@@ -436,9 +440,10 @@ impl World {
             Action::Fetch { step, file, transport: Transport::Tftp } => {
                 self.fetch_tftp(phone, step, file);
             }
-            Action::AskTvs { members, member, token, request, lists } => {
-                let question = Question { member: members[member].clone(), token, request, lists };
-                self.ask_tvs(phone, question);
+            Action::Resolve { name, token } => self.resolve(phone, &name, token),
+            Action::AskTvs { members, member, address, token, request, lists } => {
+                let server = SocketAddr::new(address, members[member].port);
+                self.ask_tvs(phone, Question { server, token, request, lists });
             }
         }
     }
@@ -542,23 +547,28 @@ impl World {
 #[derive(Debug)]
 struct Samples {
     every: Span,
+    /// Samples that are kept at most.
+    most: usize,
     next: Time,
     taken: Vec<(Time, String)>,
 }
 
-/// Samples that are kept at most.
-const SAMPLES_MAX: usize = 600;
+/// Samples that are kept of most fleets, and of large ones: a sample looks at every phone.
+const SAMPLES_MAX: [usize; 2] = [600, 60];
+/// Where large fleets begin.
+const LARGE_FLEET: u32 = 200_000;
 
 impl Samples {
-    fn new(every: Option<Span>) -> Samples {
+    fn new(every: Option<Span>, phones: u32) -> Samples {
         let every = every.filter(|every| !every.is_zero());
         let next = if every.is_some() { Time::ZERO } else { Time::NEVER };
-        Samples { every: every.unwrap_or_default(), next, taken: Vec::new() }
+        let most = SAMPLES_MAX[usize::from(phones >= LARGE_FLEET)];
+        Samples { every: every.unwrap_or_default(), most, next, taken: Vec::new() }
     }
 
     fn add(&mut self, now: Time, text: String) {
         self.taken.push((now, text));
-        if self.taken.len() > SAMPLES_MAX {
+        if self.taken.len() > self.most {
             let mut number = 0;
             self.taken.retain(|_| {
                 number += 1;
@@ -637,10 +647,7 @@ impl SimRun {
             registered_s: FleetReady::of(&registered, self.recorder.phones().len()),
             events_per_s: None,
             bytes_per_phone: None,
-            guesses: guesses(plan)
-                .iter()
-                .map(|guess| format!("{} = {}", guess.key, guess.value))
-                .collect(),
+            guesses: guesses(plan, self).iter().map(Guess::summary).collect(),
         }
     }
 

@@ -9,10 +9,10 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::base::{Span, Time};
+use crate::base::{HostTable, Span, Time};
 use crate::net::{Clock, TlsClients};
 use crate::phone::{TrustLists, TvsFault};
-use crate::wire::{ROLE_TVS, TvsMember, tvs};
+use crate::wire::{ROLE_TVS, tvs};
 
 use super::address::connect;
 
@@ -26,6 +26,7 @@ pub struct LookupClient {
     timeout: Span,
     target: Option<SocketAddr>,
     allowed: Arc<[IpAddr]>,
+    hosts: Arc<HostTable>,
 }
 
 /// One question to one server.
@@ -35,8 +36,8 @@ pub struct LookupJob {
     pub phone: usize,
     /// The phone's token.
     pub token: u32,
-    /// The server that its configuration names.
-    pub member: TvsMember,
+    /// The server that its configuration names, by its address.
+    pub server: SocketAddr,
     /// The request.
     pub request: Vec<u8>,
     /// The lists by which the server is judged.
@@ -82,6 +83,22 @@ impl LookupClient {
             timeout,
             target,
             allowed: allowed.into(),
+            hosts: Arc::default(),
+        }
+    }
+
+    /// The same client, which finds names in `hosts`.
+    #[must_use]
+    pub fn with_hosts(self, hosts: Arc<HostTable>) -> LookupClient {
+        LookupClient { hosts, ..self }
+    }
+
+    /// Where the name of a server leads. Only the table is asked, never the DNS of the host;
+    /// where a target stands for every server, it stands for every name.
+    pub fn resolve(&self, name: &str) -> Option<IpAddr> {
+        match self.target {
+            Some(target) => Some(target.ip()),
+            None => self.hosts.resolve(name),
         }
     }
 
@@ -101,7 +118,7 @@ impl LookupClient {
     }
 
     async fn exchange(&self, job: &LookupJob) -> Result<Vec<u8>, TvsFault> {
-        let server = self.address(&job.member).ok_or(TvsFault::Connection)?;
+        let server = self.address(job.server).ok_or(TvsFault::Connection)?;
         let stream = connect(server, job.source).await.map_err(|_| TvsFault::Connection)?;
         let lists = job.lists.clone();
         let judge = Box::new(move |der: &[u8]| lists.judge_server(&[ROLE_TVS], der));
@@ -122,15 +139,13 @@ impl LookupClient {
         Ok(answer)
     }
 
-    /// Where a member is asked. Names are not resolved: our configurations carry addresses, and
-    /// one that leads elsewhere than allowed is as good as unreachable.
-    fn address(&self, member: &TvsMember) -> Option<SocketAddr> {
+    /// Where a server is asked: one elsewhere than allowed is as good as unreachable.
+    fn address(&self, server: SocketAddr) -> Option<SocketAddr> {
         if let Some(target) = self.target {
             return Some(target);
         }
-        let ip: IpAddr = member.address.parse().ok()?;
-        let allowed = ip.is_loopback() || self.allowed.contains(&ip);
-        allowed.then(|| SocketAddr::new(ip, member.port))
+        let allowed = server.ip().is_loopback() || self.allowed.contains(&server.ip());
+        allowed.then_some(server)
     }
 }
 
@@ -150,16 +165,31 @@ async fn read_message(stream: &mut TlsStream<TcpStream>) -> Result<Vec<u8>, TvsF
 mod tests {
     use super::*;
 
-    fn address(target: Option<&str>, member: &str) -> Option<String> {
-        let client = LookupClient::new(
+    fn client(target: Option<&str>) -> LookupClient {
+        LookupClient::new(
             Clock::start(),
             1,
             Span::from_secs(1),
             target.map(|text| text.parse().unwrap()),
             vec!["192.0.2.7".parse().unwrap()],
-        );
-        let member = TvsMember { address: member.into(), port: 2445 };
-        client.address(&member).map(|address| address.to_string())
+        )
+    }
+
+    fn address(target: Option<&str>, server: &str) -> Option<String> {
+        let server = SocketAddr::new(server.parse().unwrap(), 2445);
+        client(target).address(server).map(|address| address.to_string())
+    }
+
+    #[test]
+    fn names_are_found_in_the_table_and_nowhere_else() {
+        let hosts = Arc::new(HostTable::default());
+        let there = IpAddr::from([127, 0, 0, 3]);
+        hosts.add("pub.cucm.example", there);
+        let resolve =
+            |target, name: &str| client(target).with_hosts(Arc::clone(&hosts)).resolve(name);
+        assert_eq!(resolve(None, "pub.cucm.example"), Some(there));
+        assert_eq!(resolve(None, "localhost"), None);
+        assert_eq!(resolve(Some("127.0.0.1:9"), "tvs.example"), Some([127, 0, 0, 1].into()));
     }
 
     #[test]
@@ -168,7 +198,6 @@ mod tests {
         assert_eq!(address(None, "::1").as_deref(), Some("[::1]:2445"));
         assert_eq!(address(None, "192.0.2.7").as_deref(), Some("192.0.2.7:2445"));
         assert_eq!(address(None, "192.0.2.8"), None);
-        assert_eq!(address(None, "tvs.example.test"), None, "names are not resolved");
     }
 
     #[test]

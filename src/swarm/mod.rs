@@ -23,7 +23,7 @@ pub use http::{HttpClient, HttpJob, HttpLink, HttpResult, HttpServer};
 pub use lookup::{LookupClient, LookupJob, LookupResult};
 pub use sockets::{Received, Recipient, SHARED_SOCKETS_MAX, Sockets};
 
-use crate::base::{Span, Time};
+use crate::base::{HostTable, Span, Time};
 use crate::measure::Recorder;
 use crate::net::Clock;
 use crate::phone::{Env, Phone, PhoneProfile, Shared as PhoneShared, Verifier};
@@ -41,6 +41,8 @@ pub struct SwarmPlan {
     pub files: Vec<FileServer>,
     /// TVS server that stands for every member; `None` asks the members.
     pub tvs: Option<SocketAddr>,
+    /// What the names of TVS servers lead to.
+    pub hosts: Arc<HostTable>,
     /// Hosts outside loopback that may be connected to.
     pub allowed: Vec<IpAddr>,
     /// Transfers in flight in all.
@@ -95,7 +97,8 @@ impl Swarm {
             plan.profile.tvs_timeout,
             plan.tvs,
             plan.allowed.clone(),
-        );
+        )
+        .with_hosts(Arc::clone(&plan.hosts));
         let workers = plan.files.len() as u32;
         let profile = Arc::new(plan.profile.clone());
         let mut parts: Vec<Vec<Phone>> = (0..workers).map(|_| Vec::new()).collect();

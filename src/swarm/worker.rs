@@ -373,7 +373,11 @@ impl Worker {
                     self.waiting.push_back(waiting);
                 }
             }
-            Action::AskTvs { members, member, token, request, lists } => {
+            Action::Resolve { name, token } => {
+                let address = self.clients.lookups.resolve(&name);
+                self.step(place, Input::Resolved { token, address });
+            }
+            Action::AskTvs { members, member, address, token, request, lists } => {
                 let slot = &mut self.slots[place];
                 // A phone that waits for TVS leaves its place to others.
                 (slot.looks_up, slot.http) = (true, None);
@@ -381,7 +385,7 @@ impl Worker {
                 let job = LookupJob {
                     phone: place,
                     token,
-                    member: members[member].clone(),
+                    server: SocketAddr::new(address, members[member].port),
                     request,
                     lists,
                     source: phone_address(self.phone_id(place)),

@@ -6,12 +6,11 @@
 //! `RESETSTORM_WORLDS=20000` plays more.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use rayon::prelude::*;
-use resetstorm::base::{NodeId, PhoneId, Purpose, Stream, stream};
+use resetstorm::base::{NodeId, PhoneId};
 use resetstorm::cluster::{Cluster, Contents, ServiceKind};
 use resetstorm::crypto::{Certificate, verify_file};
 use resetstorm::phone::{
@@ -23,227 +22,12 @@ use resetstorm::sim::{Seen, SimOptions, SimRun, World};
 use resetstorm::transfer::TransferFault;
 use resetstorm::wire::tvs::Response;
 use resetstorm::wire::{ROLE_TVS, SignedFile, TvsMember};
+use worlds::scenario;
+
+mod worlds;
 
 /// A build without optimisation takes four times as long; `.ci/run` plays all with one.
 const WORLDS: u64 = if cfg!(debug_assertions) { 250 } else { 1_000 };
-
-/// Draws a world.
-struct Dice(Stream);
-
-impl Dice {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0.next_u64() % end
-    }
-
-    fn chance(&mut self, percent: u64) -> bool {
-        self.below(100) < percent
-    }
-
-    fn pick<T: Copy>(&mut self, values: &[T]) -> T {
-        values[self.below(values.len() as u64) as usize]
-    }
-}
-
-/// What a world consists of, as far as its operator must know.
-struct Shape {
-    /// Services of each node.
-    services: Vec<Vec<&'static str>>,
-    recovery: bool,
-}
-
-impl Shape {
-    fn draw(dice: &mut Dice, recovery: bool) -> Shape {
-        let nodes = 1 + dice.below(4) as usize;
-        let mut services = Vec::new();
-        for node in 0..nodes {
-            let mut of_node = Vec::new();
-            if node == 0 && dice.chance(80) {
-                of_node.push("capf");
-            }
-            if node == 0 || dice.chance(40) {
-                of_node.push("tftp");
-            }
-            if dice.chance(85) {
-                of_node.push("tvs");
-            }
-            if dice.chance(70) {
-                of_node.push("callmanager");
-            }
-            services.push(of_node);
-        }
-        // Somebody runs TVS: members of groups do.
-        if services.iter().all(|of_node| !of_node.contains(&"tvs")) {
-            services[0].push("tvs");
-        }
-        Shape { services, recovery }
-    }
-
-    fn nodes(&self) -> u64 {
-        self.services.len() as u64
-    }
-}
-
-/// The scenario of world number `seed`.
-fn scenario(seed: u64) -> String {
-    let mut dice = Dice(stream(seed, 0, Purpose::Network));
-    let release = dice.pick(&["8.6", "11.5", "12.5", "14"]);
-    let shape = Shape::draw(&mut dice, release != "8.6");
-    let mut out = format!("schema = 1\nname = \"world\"\nseed = {seed}\n[cluster]\n");
-    let cache = dice.pick(&["off", "lazy", "lazy", "prewarm"]);
-    writeln!(out, "release = \"{release}\"\nsign-cache = \"{cache}\"").unwrap();
-    write_costs(&mut out, &mut dice);
-    for (node, services) in shape.services.iter().enumerate() {
-        let http = dice.pick(&["", ", http = 6970", ", http = 6970, https = 6971"]);
-        writeln!(
-            out,
-            "[[cluster.node]]\nname = \"n{node}\"\naddress = \"127.0.0.{}\"\n\
-             services = {services:?}\nports = {{ tftp = 6969, tvs = 2445{http} }}",
-            node + 1
-        )
-        .unwrap();
-    }
-    write_groups(&mut out, &mut dice, &shape);
-    write_fleet(&mut out, &mut dice, &shape);
-    write_operator(&mut out, &mut dice, &shape);
-    out.push_str("[run]\nmax-wall = \"10h\"\n");
-    out
-}
-
-fn write_costs(out: &mut String, dice: &mut Dice) {
-    if dice.chance(60) {
-        return;
-    }
-    writeln!(out, "[cluster.cost]\ncores = {}", 1 + dice.below(3)).unwrap();
-    writeln!(out, "shared-host = {}", dice.chance(50)).unwrap();
-    let lengths = ["0s", "2ms", "300ms"];
-    writeln!(out, "sign = \"{}\"", dice.pick(&lengths)).unwrap();
-    writeln!(out, "handshake = \"{}\"", dice.pick(&lengths)).unwrap();
-    writeln!(out, "build-time = \"{}\"", dice.pick(&["0s", "0s", "5s"])).unwrap();
-    writeln!(out, "resets-per-second = {:?}", dice.pick(&[0.0, 2.0])).unwrap();
-    writeln!(out, "registrations-per-second = {:?}", dice.pick(&[0.0, 5.0])).unwrap();
-}
-
-fn write_groups(out: &mut String, dice: &mut Dice, shape: &Shape) {
-    let groups = 1 + dice.below(3);
-    let mut left = 100;
-    for group in 0..groups {
-        let part = if group + 1 == groups { left } else { dice.below(left + 1) };
-        left -= part;
-        let runs_tvs = |node: &u64| shape.services[*node as usize].contains(&"tvs");
-        let mut members: Vec<u64> = (0..shape.nodes()).filter(runs_tvs).collect();
-        let size = 1 + dice.below(members.len().min(3) as u64);
-        for at in 0..members.len() {
-            let other = at + dice.below((members.len() - at) as u64) as usize;
-            members.swap(at, other);
-        }
-        let names: Vec<String> =
-            members.iter().take(size as usize).map(|node| format!("n{node}")).collect();
-        writeln!(
-            out,
-            "[[cluster.group]]\nname = \"g{group}\"\nmembers = {names:?}\nshare = {:?}",
-            part as f64 / 100.0
-        )
-        .unwrap();
-    }
-}
-
-fn write_fleet(out: &mut String, dice: &mut Dice, shape: &Shape) {
-    let serves = |node: &u64| shape.services[*node as usize].contains(&"tftp");
-    let tftp: Vec<u64> = (0..shape.nodes()).filter(serves).collect();
-    let one = dice.pick(&tftp);
-    let nodes = if dice.chance(70) {
-        format!("\"n{one}\"")
-    } else {
-        format!("{:?}", tftp.iter().map(|node| format!("n{node}")).collect::<Vec<_>>())
-    };
-    writeln!(
-        out,
-        "[fleet]\nphones = {}\nmodels = {{ 8841 = 0.5, 7962 = 0.5 }}\ntftp = {}\n\
-         start = \"{}\"\narrival = {{ within = \"{}\" }}",
-        1 + dice.below(12),
-        nodes,
-        dice.pick(&["itl-current", "itl-current", "factory"]),
-        dice.pick(&["0s", "3s", "40s"]),
-    )
-    .unwrap();
-    for (name, share) in [("near", 0.5), ("far", 0.5)] {
-        writeln!(
-            out,
-            "[[fleet.site]]\nname = \"{name}\"\nshare = {share:?}\n\
-             link = {{ rtt = \"{}\", jitter = \"{}\", loss = \"{}\" }}",
-            dice.pick(&["0s", "500us", "80ms", "700ms"]),
-            dice.pick(&["0s", "3ms", "40ms"]),
-            dice.pick(&["0%", "0%", "0.5%", "2%"]),
-        )
-        .unwrap();
-    }
-    writeln!(
-        out,
-        "[phone]\nboot-time = \"{}\"\nthink = \"{}\"\ntransport = \"{}\"",
-        dice.pick(&["0s", "2s"]),
-        dice.pick(&["0s", "100ms"]),
-        dice.pick(&["tftp", "http", "model"]),
-    )
-    .unwrap();
-    if dice.chance(30) {
-        writeln!(out, "tftp-block-size = {}", dice.pick(&[64, 1_428])).unwrap();
-    }
-}
-
-/// What the operator does, then the end of all faults: everything runs, every certificate that is
-/// in a store is presented, and all phones are reset.
-fn write_operator(out: &mut String, dice: &mut Dice, shape: &Shape) {
-    for step in 0..=dice.below(9) {
-        let node = dice.below(shape.nodes());
-        let Some(action) = action(dice, shape, node) else { continue };
-        let first = step == 0 || !out.contains("[[event]]");
-        match dice.below(if first { 5 } else { 10 }) {
-            0..=4 => writeln!(out, "[[event]]\nwhen = \"fleet-settled\"").unwrap(),
-            5..=7 => writeln!(out, "[[event]]\nafter = \"previous\"").unwrap(),
-            _ => {
-                let delay = dice.pick(&["50ms", "1s", "9s"]);
-                writeln!(out, "[[event]]\nafter = \"previous\"\ndelay = \"{delay}\"").unwrap();
-            }
-        }
-        writeln!(out, "{action}").unwrap();
-    }
-    for node in 0..shape.nodes() {
-        let trigger = if node == 0 { "when = \"fleet-settled\"" } else { "after = \"previous\"" };
-        writeln!(out, "[[event]]\n{trigger}\nrestart = {{ node = \"n{node}\" }}").unwrap();
-    }
-    // Lists are built when TFTP starts: the last word belongs to a cluster that knows all nodes.
-    for node in 0..shape.nodes() {
-        writeln!(out, "[[event]]\nafter = \"previous\"\nrestart = {{ node = \"n{node}\" }}")
-            .unwrap();
-    }
-    let spread = dice.pick(&["0s", "10s"]);
-    writeln!(out, "[[event]]\nafter = \"previous\"\nreset-phones = {{ spread = \"{spread}\" }}")
-        .unwrap();
-}
-
-fn action(dice: &mut Dice, shape: &Shape, node: u64) -> Option<String> {
-    let services = &shape.services[node as usize];
-    let service = (!services.is_empty()).then(|| dice.pick(services));
-    Some(match dice.below(10) {
-        0..=2 => {
-            let mut kinds = vec!["CallManager", "CallManager", "TVS", "CAPF"];
-            if shape.recovery && node == 0 {
-                kinds.push("ITLRecovery");
-            }
-            let kind = dice.pick(&kinds);
-            format!("regenerate = {{ certificate = \"{kind}\", node = \"n{node}\" }}")
-        }
-        3 | 4 => format!("restart = {{ service = \"{}\", node = \"n{node}\" }}", service?),
-        5 => {
-            let length = dice.pick(&["1s", "30s"]);
-            let service = service?;
-            format!("stop = {{ service = \"{service}\", node = \"n{node}\", for = \"{length}\" }}")
-        }
-        6 => format!("stop = {{ service = \"{}\", node = \"n{node}\" }}", service?),
-        7 => format!("rename = {{ node = \"n{node}\", to = \"m{}\" }}", dice.below(1_000)),
-        _ => format!("reset-phones = {{ spread = \"{}\" }}", dice.pick(&["0s", "5s"])),
-    })
-}
 
 /// Looks over the shoulder of every phone, with a judgement of its own.
 #[derive(Default)]

@@ -262,7 +262,7 @@ pub fn live_scenario(seed: u64) -> String {
     write_groups(&mut out, &mut dice, &shape);
     write_live_fleet(&mut out, &mut dice, &shape);
     LiveOperator { dice: &mut dice, shape: &shape, names: 0, settled: false }.write(&mut out);
-    out.push_str("[run]\nmax-wall = \"2m\"\n");
+    out.push_str("[run]\nmax-wall = \"1h\"\n");
     if dice.chance(30) {
         writeln!(out, "transfers-in-flight = {}", 4 + dice.below(9)).unwrap();
         writeln!(out, "lookups-in-flight = {}", 1 + dice.below(3)).unwrap();
@@ -312,7 +312,7 @@ struct LiveOperator<'a> {
 
 impl LiveOperator<'_> {
     fn write(&mut self, out: &mut String) {
-        for _ in 0..1 + self.dice.below(9) {
+        for _ in 0..=self.dice.below(9) {
             let node = self.dice.below(self.shape.nodes());
             let Some(action) = self.action(node) else { continue };
             self.event(out, &action);

@@ -4,6 +4,7 @@
 //! Times are asserted in release builds only (`cargo test --release --test concurrency`), counts
 //! in every build.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::Path;
@@ -81,11 +82,11 @@ fn respond(socket: &UdpSocket, withheld: Duration, stopped: &AtomicBool) -> Seen
                 seen.requests += 1;
                 seen.open.insert(peer);
                 seen.open_max = seen.open_max.max(seen.open.len());
-                if seen.first.contains_key(&peer.ip()) {
-                    socket.send_to(ANSWER, peer).unwrap();
-                } else {
-                    seen.first.insert(peer.ip(), now);
+                if let Entry::Vacant(first) = seen.first.entry(peer.ip()) {
+                    first.insert(now);
                     waiting.push_back((now + withheld, peer));
+                } else {
+                    socket.send_to(ANSWER, peer).unwrap();
                 }
             }
             4 => {

@@ -34,13 +34,13 @@ const SHORT: [&str; 18] = [
     "5s",
 ];
 
-/// The machine for one test at a time: what a server carries is judged by how the machine does.
-static MACHINE: Mutex<()> = Mutex::new(());
+/// One search for a knee at a time: two of them share the cores of the machine.
+static SEARCH: Mutex<()> = Mutex::new(());
 
-/// Waits for a test's turn, which lasts as long as the value.
+/// Waits for a search's turn, which lasts as long as the value.
 fn turn() -> MutexGuard<'static, ()> {
-    // A test that has failed has had its turn.
-    MACHINE.lock().unwrap_or_else(PoisonError::into_inner)
+    // One that has failed has had its turn.
+    SEARCH.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 struct Run {
@@ -162,7 +162,6 @@ fn nine_of_ten_knees_are_within_ten_percent() {
 
 #[test]
 fn a_wrong_answer_in_one_of_a_thousand_is_found_and_named() {
-    let _turn = turn();
     let behaviour = Behaviour { wrong: Some((4, 1_000)), ..Behaviour::default() };
     let server = Planted::tftp(behaviour);
     let run = measure(&server, &["--rate", "500", "--hold", "4s", "--warm-up", "100ms"]);
@@ -177,7 +176,6 @@ fn a_wrong_answer_in_one_of_a_thousand_is_found_and_named() {
 
 #[test]
 fn unknown_names_are_asked_for_in_their_share_and_each_phone_has_its_address() {
-    let _turn = turn();
     let server = Planted::http(Behaviour::default());
     let mix = ["--mix", "known=0.75,unknown=0.25", "--rate", "400", "--hold", "2s"];
     let mix = [&mix[..], &["--percentile", "95%"]].concat();
@@ -196,7 +194,6 @@ fn unknown_names_are_asked_for_in_their_share_and_each_phone_has_its_address() {
 
 #[test]
 fn phones_send_from_a_prefix_that_the_host_has() {
-    let _turn = turn();
     let flags = ["--sources", "127.77.0.0/16", "--rate", "300", "--hold", "1s"];
     let flags = [&flags[..], &["--hold-max", "1s", "--warm-up", "100ms"]].concat();
     for server in [Planted::tftp(Behaviour::default()), Planted::http(Behaviour::default())] {
@@ -210,7 +207,6 @@ fn phones_send_from_a_prefix_that_the_host_has() {
 
 #[test]
 fn a_server_that_falls_silent_is_left_alone_within_two_seconds() {
-    let _turn = turn();
     let silent_after = Some(Duration::from_millis(2_500));
     let server = Planted::tftp(Behaviour { silent_after, ..Behaviour::default() });
     let flags = ["--rate", "300", "--hold", "60s", "--recover", "2s", "--warm-up", "100ms"];
@@ -230,7 +226,6 @@ fn a_server_that_falls_silent_is_left_alone_within_two_seconds() {
 
 #[test]
 fn conditions_of_the_user_decide_the_exit_code_and_runs_are_compared() {
-    let _turn = turn();
     let server = Planted::tftp(Behaviour::default());
     let fixed = ["--rate", "200", "--hold", "1s", "--hold-max", "1s", "--warm-up", "100ms"];
     let good = measure(&server, &[&fixed[..], &["--slo", "capacity.at_least >= 200"]].concat());
@@ -250,7 +245,6 @@ fn conditions_of_the_user_decide_the_exit_code_and_runs_are_compared() {
 
 #[test]
 fn a_spike_is_all_at_once() {
-    let _turn = turn();
     let server = Planted::http(Behaviour::default());
     let run = measure(&server, &["--spike", "300"]);
     assert_eq!(run.code(), Some(0), "{}", run.text());
@@ -262,7 +256,6 @@ fn a_spike_is_all_at_once() {
 
 #[test]
 fn nothing_is_sent_before_the_banner_and_to_nobody_else() {
-    let _turn = turn();
     let folder = tempfile::tempdir().unwrap();
     let run = |flags: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_resetstorm"));
@@ -289,7 +282,6 @@ fn nothing_is_sent_before_the_banner_and_to_nobody_else() {
 fn an_interrupt_ends_the_load_and_leaves_what_was_measured() {
     use nix::sys::signal::{Signal, kill};
     use nix::unistd::Pid;
-    let _turn = turn();
     let server = Planted::tftp(Behaviour::default());
     let folder = tempfile::tempdir().unwrap();
     let mut child = command(&folder, &server, &["--rate", "200", "--hold", "60s"]).spawn().unwrap();
@@ -304,7 +296,6 @@ fn an_interrupt_ends_the_load_and_leaves_what_was_measured() {
 
 #[test]
 fn doctor_names_every_limit() {
-    let _turn = turn();
     let output = Command::new(env!("CARGO_BIN_EXE_resetstorm")).arg("doctor").output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(matches!(output.status.code(), Some(0 | 1)), "{text}");

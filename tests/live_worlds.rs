@@ -114,6 +114,7 @@ async fn both(text: &str) -> (Plan, LiveRun, SimRun) {
         .unwrap_or_else(|error| panic!("the scenario is none: {error}\n{text}"));
     let mut ear = Ear::default();
     let live = live::run(&plan, &LiveOptions::default(), &mut ear).await.unwrap();
+    assert!(live.signal.is_none(), "stopped from outside");
     let plan = with_ports(&plan, &ear.0);
     let sim = World::new(&plan, SimOptions::default()).run();
     (plan, live, sim)

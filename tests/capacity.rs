@@ -5,6 +5,7 @@ mod planted;
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use planted::{Behaviour, Limit, Planted};
@@ -32,6 +33,15 @@ const SHORT: [&str; 18] = [
     "--recover",
     "5s",
 ];
+
+/// One search for a knee at a time: two of them share the cores of the machine.
+static SEARCH: Mutex<()> = Mutex::new(());
+
+/// Waits for a search's turn, which lasts as long as the value.
+fn turn() -> MutexGuard<'static, ()> {
+    // One that has failed has had its turn.
+    SEARCH.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 struct Run {
     folder: TempDir,
@@ -90,25 +100,31 @@ fn finds(server: &Planted, planted: f64) -> Result<f64, String> {
     }
 }
 
-/// Nine of ten runs are right, so that one of two is allowed to be wrong here.
-fn finds_in_two_runs(server: &Planted, planted: f64) {
-    let Err(first) = finds(server, planted) else { return };
-    if let Err(second) = finds(server, planted) {
-        panic!("{first}\n{second}");
+/// Nine of ten runs are right on a quiet machine, and a busy one is no server: one of three must be.
+fn finds_in_three_runs(server: &Planted, planted: f64) {
+    let mut wrong = Vec::new();
+    while wrong.len() < 3 {
+        match finds(server, planted) {
+            Ok(_) => return,
+            Err(text) => wrong.push(text),
+        }
     }
+    panic!("{}", wrong.join("\n"));
 }
 
 #[test]
 fn the_knee_of_tftp_workers_with_a_fixed_service_time_is_found() {
+    let _turn = turn();
     // Three workers of 15 ms each.
     let limit = Limit::Workers { count: 3, service: Duration::from_millis(15) };
-    finds_in_two_runs(&Planted::tftp(Behaviour::limited(limit)), 200.0);
+    finds_in_three_runs(&Planted::tftp(Behaviour::limited(limit)), 200.0);
 }
 
 #[test]
 fn the_rate_above_which_http_answers_503_is_found_and_the_answer_is_told() {
+    let _turn = turn();
     let server = Planted::http(Behaviour::limited(Limit::Rate { per_s: 180.0 }));
-    finds_in_two_runs(&server, 180.0);
+    finds_in_three_runs(&server, 180.0);
     let run = measure(&server, &["--rate", "360", "--hold", "1s", "--guard-errors", "90%"]);
     assert_eq!(run.code(), Some(0), "{}", run.text());
     let step = &run.summary()["capacity"]["steps"][0];
@@ -119,14 +135,16 @@ fn the_rate_above_which_http_answers_503_is_found_and_the_answer_is_told() {
 
 #[test]
 fn the_knee_of_tvs_workers_is_found() {
+    let _turn = turn();
     let limit = Limit::Workers { count: 2, service: Duration::from_millis(16) };
-    finds_in_two_runs(&Planted::tvs(Behaviour::limited(limit)), 125.0);
+    finds_in_three_runs(&Planted::tvs(Behaviour::limited(limit)), 125.0);
 }
 
 /// `cargo test --test capacity -- --ignored`: the claim itself, on a quiet machine.
 #[test]
 #[ignore = "ten searches of each of six servers take a quarter of an hour"]
 fn nine_of_ten_knees_are_within_ten_percent() {
+    let _turn = turn();
     let workers = Limit::Workers { count: 4, service: Duration::from_millis(20) };
     let rate = Limit::Rate { per_s: 200.0 };
     for limit in [workers, rate] {

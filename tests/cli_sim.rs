@@ -167,11 +167,20 @@ fn a_live_run_calibrates_and_is_compared() {
     let ports = "cluster.node.pub.ports={ tftp = 0, tvs = 0, capf = 0 }";
     let quick = "event.3.reset-phones.spread=2s";
     let words = ["run", REGEN, "--phones", "60", "--set", ports, "--set", quick, "--out", folder];
-    let live = run(&words);
-    assert_eq!(live.code, 0, "{}", live.err);
-    let live = fs::canonicalize(out.path().join("latest")).unwrap();
+    // Where others keep the cores, the generator is late and the run is refused, as it should be:
+    // one of three will do.
+    let mut attempts = 0;
+    let (live, calibrated) = loop {
+        attempts += 1;
+        let live = run(&words);
+        assert_eq!(live.code, 0, "{}", live.err);
+        let live = fs::canonicalize(out.path().join("latest")).unwrap();
+        let calibrated = run(&["calibrate", live.to_str().unwrap()]);
+        if attempts == 3 || !calibrated.err.contains("the generator was late") {
+            break (live, calibrated);
+        }
+    };
     let live = live.to_str().unwrap();
-    let calibrated = run(&["calibrate", live]);
     assert_eq!(calibrated.code, 0, "{}", calibrated.err);
     let calibration = format!("{live}/calibration.toml");
     assert!(calibrated.out.contains("# sign: "), "{}", calibrated.out);

@@ -639,9 +639,9 @@ impl Fleet {
         let plan = SwarmPlan {
             seed: 1,
             profile: PhoneProfile {
-                tftp_timeout: Span::from_millis(150),
+                tftp_timeout: Span::from_millis(400),
                 tftp_tries: 3,
-                tvs_timeout: Span::from_millis(700),
+                tvs_timeout: Span::from_millis(1_500),
                 ..PhoneProfile::default()
             },
             // The phones of this test ask over TFTP only.

@@ -132,14 +132,27 @@ fn tvs_out_of_reach_is_failed_and_not_stuck() {
 #[test]
 fn a_silent_tftp_server_fails_the_phones_by_time_out() {
     let text = std::fs::read_to_string("scenarios/callmanager-regen.toml").unwrap();
+    // A service that builds its files answers nobody.
+    let silent = "cluster.cost.build-time=10m".to_owned();
+    let overrides = ["fleet.phones=5".to_owned(), "slo=[]".to_owned(), silent];
+    let plan = load(Path::new("x.toml"), &text, &overrides, &known_paths()).unwrap();
+    let (summary, _) = run(&plan);
+    assert_eq!((summary.phones.ready, summary.phones.failed), (0, 5));
+    assert_eq!(summary.tftp.errors, 15, "CTL, ITL and config of each phone");
+    assert_eq!(summary.tftp.retransmits, 60, "four more tries of each request");
+    assert!(summary.phones.failures.keys().any(|why| why.contains("no answer in time")));
+}
+
+#[test]
+fn a_stopped_tftp_server_is_refused_by_its_host_and_asked_once() {
+    let text = std::fs::read_to_string("scenarios/callmanager-regen.toml").unwrap();
     let stop = "[[event]]\nafter = \"previous\"\nstop = { service = \"tftp\", node = \"pub\" }\n";
     let at = text.rfind("[[event]]").unwrap();
     let scenario = format!("{}{stop}{}", &text[..at], &text[at..]);
     let overrides = ["fleet.phones=5".to_owned(), "slo=[]".to_owned()];
     let plan = load(Path::new("x.toml"), &scenario, &overrides, &known_paths()).unwrap();
     let (summary, _) = run(&plan);
-    assert_eq!((summary.phones.ready, summary.phones.failed), (0, 5));
-    assert_eq!(summary.tftp.errors, 15, "CTL, ITL and config of each phone");
-    assert_eq!(summary.tftp.retransmits, 60, "four more tries of each request");
-    assert!(summary.phones.failures.keys().any(|why| why.contains("no answer in time")));
+    assert_eq!((summary.phones.failed, summary.tftp.errors), (5, 15));
+    assert_eq!(summary.tftp.retransmits, 0);
+    assert!(summary.phones.failures.keys().all(|why| why.contains("nobody listens")));
 }

@@ -390,7 +390,7 @@ async fn words_on_the_wrong_port_do_not_disturb_a_transfer() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_silent_client_gets_one_datagram_and_a_heard_one_gets_them_again() {
     let upload =
-        UploadLimits { timeout: Span::from_millis(50), tries: 3, ..UploadLimits::default() };
+        UploadLimits { timeout: Span::from_millis(300), tries: 3, ..UploadLimits::default() };
     let settings = ServeSettings { upload, ..ServeSettings::default() };
     let stage = Stage::with(SignCacheMode::Lazy, settings).await;
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
@@ -618,7 +618,8 @@ async fn garbage_and_silence_do_not_disturb_lookups() {
 async fn deadlines_and_the_limit_of_connections_hold() {
     let settings = ServeSettings {
         tvs_connections_max: 2,
-        handshake_deadline: Span::from_millis(200),
+        // Time enough for all three to knock.
+        handshake_deadline: Span::from_secs(1),
         ..ServeSettings::default()
     };
     let stage = Stage::with(SignCacheMode::Lazy, settings).await;

@@ -104,36 +104,36 @@ fn available_megabytes() -> Option<u64> {
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct HostTimes {
     /// Everything, idle or not, over all cores.
-    total_s: f64,
+    total: f64,
     /// Programs and the kernel on their behalf.
-    programs_s: f64,
+    programs: f64,
     /// What other guests of the same hardware took.
-    stolen_s: f64,
+    stolen: f64,
     /// This process and all its threads.
-    own_s: f64,
+    own: f64,
 }
 
 /// The CPU times of the host, or `None` if it does not tell.
 pub fn host_times() -> Option<HostTimes> {
-    let own = getrusage(UsageWho::RUSAGE_SELF).ok()?;
+    let usage = getrusage(UsageWho::RUSAGE_SELF).ok()?;
     let seconds = |time: TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
-    let own_s = seconds(own.user_time()) + seconds(own.system_time());
-    of_stat(&fs::read_to_string("/proc/stat").ok()?, own_s)
+    let own = seconds(usage.user_time()) + seconds(usage.system_time());
+    of_stat(&fs::read_to_string("/proc/stat").ok()?, own)
 }
 
 /// The first line of `/proc/stat`: user, nice, system, idle, iowait, irq, softirq, steal, in
 /// hundredths of a second.
-fn of_stat(text: &str, own_s: f64) -> Option<HostTimes> {
+fn of_stat(text: &str, own: f64) -> Option<HostTimes> {
     let line = text.lines().next()?.strip_prefix("cpu ")?;
     let times: Vec<f64> =
         line.split_whitespace().take(8).map_while(|time| time.parse().ok()).collect();
     let [user, nice, system, .., stolen] = times[..] else { return None };
     let seconds = |ticks: f64| ticks / limits::TICKS_PER_SECOND;
     Some(HostTimes {
-        total_s: seconds(times.iter().sum()),
-        programs_s: seconds(user + nice + system),
-        stolen_s: seconds(stolen),
-        own_s,
+        total: seconds(times.iter().sum()),
+        programs: seconds(user + nice + system),
+        stolen: seconds(stolen),
+        own,
     })
 }
 
@@ -141,9 +141,9 @@ impl HostTimes {
     /// Share of the host's CPU time since `before`, from 0 to 1, that went to other programs and
     /// to other guests of the hardware.
     pub fn others_since(&self, before: &HostTimes) -> f64 {
-        let others = (self.programs_s - before.programs_s) - (self.own_s - before.own_s);
-        let taken = others.max(0.0) + self.stolen_s - before.stolen_s;
-        let total = self.total_s - before.total_s;
+        let others = (self.programs - before.programs) - (self.own - before.own);
+        let taken = others.max(0.0) + self.stolen - before.stolen;
+        let total = self.total - before.total;
         if total > 0.0 { (taken / total).clamp(0.0, 1.0) } else { 0.0 }
     }
 }

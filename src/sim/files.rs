@@ -46,6 +46,9 @@ impl World {
         if !self.is_current(phone, generation) || self.session(phone).waits != Waits::Tftp {
             return;
         }
+        if self.cluster.tftp(self.node_of(phone)).is_none() {
+            return self.refuse(phone, generation, file);
+        }
         let Some(service) = self.tftp_service(phone).filter(|_| !self.is_full(phone)) else {
             return self.ask_again(phone, generation, file);
         };
@@ -70,6 +73,23 @@ impl World {
             session.lost_requests += 1;
             self.queue.push(at, Event::TftpAsked { phone, generation, file });
         }
+    }
+
+    /// Nobody listens: the host says so, unless that is lost as well.
+    fn refuse(&mut self, phone: u32, generation: u32, file: Arc<str>) {
+        let mut fates = self.fates(phone, 1);
+        let lost = self.session(phone).lost_requests;
+        // Each try has a fate of its own.
+        let fate = (0..=lost).map(|_| fates.datagram()).last().flatten();
+        self.draws += fates.draws;
+        let Some(way) = fate else { return self.ask_again(phone, generation, file) };
+        let session = self.session(phone);
+        session.waits = Waits::Nothing;
+        let step = session.step.expect("a transfer has a step");
+        (0..lost).for_each(|_| self.recorder.retry(step.into()));
+        self.begin_transfer();
+        let outcome = TftpEnd::Failed(TransferFault::Refused);
+        self.queue.push(self.now + way, Event::TftpEnded { phone, generation, outcome });
     }
 
     /// The service of a phone's TFTP node, if it runs and its files are built.

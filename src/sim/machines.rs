@@ -207,6 +207,11 @@ pub(super) struct Work {
 }
 
 impl Work {
+    /// No work yet.
+    const fn none(service: Service) -> Work {
+        Work { service, server: Span::ZERO, phone: Span::ZERO, check: Span::ZERO }
+    }
+
     /// One TFTP request with `blocks` blocks in answer, none for "file not found".
     pub(super) fn tftp(cost: &CostModel, blocks: u64) -> Work {
         let further = blocks.saturating_sub(1);
@@ -268,22 +273,22 @@ impl World {
 
     /// One signature on `node`.
     pub(super) fn sign(&mut self, node: NodeId, job: Job) {
-        let (server, none) = (self.machines.sign, Span::ZERO);
-        self.work(node, Work { service: Service::Sign, server, phone: none, check: none }, job);
+        let work = Work { server: self.machines.sign, ..Work::none(Service::Sign) };
+        self.work(node, work, job);
     }
 
     /// The server's part of one handshake of TVS on `node`; the phone's, too, if that is a delay of
     /// its own.
     pub(super) fn handshake(&mut self, node: NodeId, job: Job) {
-        let (server, check) = (self.machines.handshake, Span::ZERO);
+        let server = self.machines.handshake;
         let phone = self.phone_delay(self.plan.cost.phone_handshake);
-        self.work(node, Work { service: Service::Tvs, server, phone, check }, job);
+        self.work(node, Work { server, phone, ..Work::none(Service::Tvs) }, job);
     }
 
     /// The phone's part of one handshake, on a host that it shares with the servers.
     pub(super) fn look_up(&mut self, node: NodeId, job: Job) {
-        let (phone, none) = (self.plan.cost.phone_handshake, Span::ZERO);
-        self.work(node, Work { service: Service::Lookup, server: none, phone, check: none }, job);
+        let phone = self.plan.cost.phone_handshake;
+        self.work(node, Work { phone, ..Work::none(Service::Lookup) }, job);
     }
 
     /// Whether the phones' work is done by the host of the servers.

@@ -200,6 +200,9 @@ impl World {
             sink: Sink::default(),
             witness: None,
         };
+        for node in (0..world.plan.topology.nodes.len() as u8).map(NodeId) {
+            world.cluster.tftp(node).into_iter().for_each(|service| world.prewarm(service));
+        }
         world.populate();
         world
     }
@@ -236,13 +239,14 @@ impl World {
     }
 
     fn populate(&mut self) {
+        let provisioned = self.plan.fleet.start == FleetStart::ItlCurrent;
         let served: Vec<Option<Listed>> = self
             .plan
             .fleet
             .tftp
             .iter()
             .map(|&node| {
-                let service = self.cluster.tftp(node).map(Arc::clone)?;
+                let service = self.cluster.tftp(node).filter(|_| provisioned).map(Arc::clone)?;
                 let list: Arc<[u8]> = service.signed_list().into();
                 self.env.shared.pin(&list);
                 Some((service, list))
@@ -251,9 +255,7 @@ impl World {
         for number in 0..self.plan.fleet.phones {
             let id = PhoneId(number);
             let mut phone = Phone::new(id, self.cluster.fleet().model(id));
-            if let (FleetStart::ItlCurrent, Some((service, list))) =
-                (self.plan.fleet.start, &served[number as usize % served.len()])
-            {
+            if let Some((service, list)) = &served[number as usize % served.len()] {
                 let (config, identity) = service.config_of(id);
                 if self.contents == Contents::OfEachModel {
                     self.env.shared.pin(&config);
@@ -267,7 +269,7 @@ impl World {
         let drawn = [self.plan.fleet.models.len(), self.plan.fleet.sites.len()];
         let drawn = drawn.into_iter().filter(|&choices| choices > 1).count() as u64;
         self.draws += drawn * u64::from(self.plan.fleet.phones);
-        if self.plan.fleet.start == FleetStart::Factory {
+        if !provisioned {
             self.plan_boots(self.plan.fleet.arrival_within, false);
         }
     }

@@ -145,7 +145,7 @@ impl Swarm {
     pub async fn boot_all(&self, from: Time, spread: Span, storm: bool) {
         for worker in &self.workers {
             // Known here at once, so that nobody takes the fleet for settled meanwhile.
-            worker.shared.unsettled.store(1, Ordering::Release);
+            worker.shared.commanded.fetch_add(1, Ordering::AcqRel);
             let command = Command::Boot { from, spread, storm };
             worker.commands.send(command).await.expect("workers run until they are stopped");
         }
@@ -153,7 +153,7 @@ impl Swarm {
 
     /// Whether no phone boots or is about to.
     pub fn is_settled(&self) -> bool {
-        self.workers.iter().all(|worker| worker.shared.unsettled.load(Ordering::Acquire) == 0)
+        self.workers.iter().all(|worker| worker.shared.is_settled())
     }
 
     /// Everything recorded up to a moment ago, half a second at most.

@@ -39,8 +39,18 @@ pub enum Command {
 pub struct Shared {
     /// The recorder as it was a moment ago.
     pub published: Mutex<Recorder>,
+    /// Waves that the driver has commanded and the worker has not planned yet.
+    pub commanded: AtomicU64,
     /// Phones with a planned boot or in a boot.
     pub unsettled: AtomicU64,
+}
+
+impl Shared {
+    /// Whether no phone boots or is about to. A wave is counted with the phones before it no
+    /// longer counts as commanded, so that it is never missed between the two.
+    pub fn is_settled(&self) -> bool {
+        self.commanded.load(Ordering::Acquire) == 0 && self.unsettled.load(Ordering::Acquire) == 0
+    }
 }
 
 /// By which the phones of a worker reach TCP servers; what comes of it goes to its [`Results`].
@@ -180,6 +190,7 @@ impl Worker {
         let recorder = Recorder::new(phones.len());
         let shared = Arc::new(Shared {
             published: Mutex::new(recorder.clone()),
+            commanded: AtomicU64::new(0),
             unsettled: AtomicU64::new(0),
         });
         Ok(Worker {
@@ -293,6 +304,7 @@ impl Worker {
         }
         self.planned_boots += self.phones.len() as u64;
         self.count_unsettled();
+        self.shared.commanded.fetch_sub(1, Ordering::Release);
     }
 
     fn fire_timers(&mut self) {
@@ -640,5 +652,28 @@ impl Worker {
         self.recorder.in_flight.insert(StepKind::Boot, self.recorder.booting());
         let mut published = self.shared.published.lock().expect("nobody panics while reading it");
         published.clone_from(&self.recorder);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wave_that_is_commanded_while_the_last_phone_settles_is_not_missed() {
+        let shared = Shared {
+            published: Mutex::new(Recorder::new(1)),
+            commanded: AtomicU64::new(0),
+            unsettled: AtomicU64::new(1),
+        };
+        shared.commanded.fetch_add(1, Ordering::AcqRel);
+        // The worker has not seen the command yet.
+        shared.unsettled.store(0, Ordering::Release);
+        assert!(!shared.is_settled());
+        shared.unsettled.store(1, Ordering::Release);
+        shared.commanded.fetch_sub(1, Ordering::Release);
+        assert!(!shared.is_settled());
+        shared.unsettled.store(0, Ordering::Release);
+        assert!(shared.is_settled());
     }
 }

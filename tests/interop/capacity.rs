@@ -10,7 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::lab::{
-    Lab, Namespace, Running, free_port, line_with, resetstorm, summary, until_served,
+    Lab, Namespace, Running, free_port, line_with, resetstorm, summary, turn, until_served,
 };
 
 /// A tree with one file of 8 KB that everybody may read, and the list of its name.
@@ -80,6 +80,7 @@ fn atftpd(root: &Path, port: u16) -> Running {
 #[test]
 #[ignore = "needs tftpd-hpa"]
 fn the_low_knee_of_tftpd_hpa_is_found() {
+    let _turn = turn();
     let (tree, port) = (Tree::new(), free_port());
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let mut server = Command::new("in.tftpd");
@@ -100,6 +101,7 @@ fn the_low_knee_of_tftpd_hpa_is_found() {
 #[test]
 #[ignore = "needs atftpd"]
 fn the_end_of_atftpd_near_a_thousand_transfers_at_once_is_found() {
+    let _turn = turn();
     let (tree, port) = (Tree::new(), free_port());
     let _server = atftpd(&tree.root(), port);
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
@@ -122,6 +124,7 @@ fn the_end_of_atftpd_near_a_thousand_transfers_at_once_is_found() {
 #[test]
 #[ignore = "needs dnsmasq and root"]
 fn requests_that_dnsmasq_loses_when_two_thousand_start_at_once_are_counted() {
+    let _turn = turn();
     let tree = Tree::new();
     // dnsmasq knows port 69 only, so that it gets a network of its own.
     let namespace = Namespace::new("capacity");
@@ -147,9 +150,10 @@ fn requests_that_dnsmasq_loses_when_two_thousand_start_at_once_are_counted() {
 #[test]
 #[ignore = "needs nginx"]
 fn nginx_carries_boots_over_http() {
+    let _turn = turn();
     let tree = Tree::new();
     let path = |name: &str| tree.folder.path().join(name).display().to_string();
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let config = format!(
         "daemon off; master_process off; error_log {}; pid {};\nevents {{ worker_connections 8192; }}\n\
          http {{ access_log off; client_body_temp_path {};\nproxy_temp_path {}; fastcgi_temp_path {};\n\
@@ -169,7 +173,7 @@ fn nginx_carries_boots_over_http() {
     let deadline = std::time::Instant::now() + crate::lab::PATIENCE;
     while std::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
         assert!(std::time::Instant::now() < deadline, "nginx does not listen");
-        std::thread::yield_now();
+        std::thread::sleep(std::time::Duration::from_millis(20));
     }
     fs::write(tree.folder.path().join("phones.csv"), "MAC,model\n001122334455,8841\n").unwrap();
     let server = format!("127.0.0.1:{port}");
@@ -188,6 +192,7 @@ fn nginx_carries_boots_over_http() {
 #[test]
 #[ignore = "judges rates of a whole second: beside the other real servers, not in `cargo test`"]
 fn our_own_servers_carry_files_with_good_signatures_and_lookups() {
+    let _turn = turn();
     let lab = Lab::start(20);
     let list = lab.scratch("ITLFile.tlv");
     fs::write(&list, lab.file("ITLFile.tlv")).unwrap();

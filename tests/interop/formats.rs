@@ -9,9 +9,12 @@ use std::process::Command;
 use resetstorm::wire::SignedFile;
 use tempfile::TempDir;
 
+use crate::lab::turn;
+
 #[test]
 #[ignore = "needs python3 with cryptography and asn1crypto"]
 fn python_reads_what_we_write() {
+    let _turn = turn();
     let folder = TempDir::new().unwrap();
     let files = written_files(folder.path());
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop/read_formats.py");
@@ -39,6 +42,7 @@ fn python() -> &'static str {
 #[test]
 #[ignore = "needs openssl"]
 fn openssl_verifies_the_signature_over_the_right_bytes() {
+    let _turn = turn();
     let folder = TempDir::new().unwrap();
     let path = |name: &str| folder.path().join(name);
     for file in written_files(folder.path()) {

@@ -4,11 +4,13 @@
 use std::ffi::OsStr;
 use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader, Read};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use resetstorm::base::{Span, Time};
@@ -24,6 +26,16 @@ pub const SCENARIO: &str = "scenarios/callmanager-regen.toml";
 /// Ports that the host chooses.
 pub const ANY_PORTS: &str =
     "cluster.node.pub.ports={ tftp = 0, tvs = 0, capf = 0, http = 0, https = 0 }";
+
+/// The machine for one test at a time: a knee, a storm and a capture are judged by how the machine
+/// does, and two of them share its cores.
+static MACHINE: Mutex<()> = Mutex::new(());
+
+/// Waits for a test's turn, which lasts as long as the value.
+pub fn turn() -> MutexGuard<'static, ()> {
+    // A test that has failed has had its turn.
+    MACHINE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A child process that is killed with the value.
 pub struct Running(pub Child);
@@ -115,9 +127,18 @@ pub fn resetstorm() -> Command {
     Command::new(env!("CARGO_BIN_EXE_resetstorm"))
 }
 
-/// A UDP port of 127.0.0.1 that is free at this moment.
+/// A port of 127.0.0.1, free for UDP and TCP, of those that the host gives to nobody who asks for
+/// any: it is still free when the program that it is for gets there.
 pub fn free_port() -> u16 {
-    UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let base = 20_000 + (std::process::id() % 100) as u16 * 100;
+    (0..100)
+        .map(|_| base + NEXT.fetch_add(1, Ordering::Relaxed) % 100)
+        .find(|&port| {
+            let address = (Ipv4Addr::LOCALHOST, port);
+            UdpSocket::bind(address).is_ok() && TcpListener::bind(address).is_ok()
+        })
+        .expect("one of a hundred ports is free")
 }
 
 /// Our `serve`, as a process of its own.

@@ -10,7 +10,7 @@ use resetstorm::wire::SignedFile;
 
 use crate::lab::{
     Lab, Namespace, Running, SCENARIO, free_port, resetstorm, run, summary, text, tftp_target,
-    tree, until_served,
+    tree, turn, until_served,
 };
 
 const LIST: &str = "ITLFile.tlv";
@@ -35,6 +35,7 @@ fn same_bytes(lab: &Lab, what: &str, fetch: impl Fn(&str, &Path)) {
 #[test]
 #[ignore = "needs curl"]
 fn curl_gets_every_byte_with_and_without_options() {
+    let _turn = turn();
     let lab = Lab::start(8);
     let options: [&[&str]; 4] =
         [&[], &["--tftp-no-options"], &["--tftp-blksize", "1428"], &["--tftp-blksize", "8"]];
@@ -54,6 +55,7 @@ fn curl_gets_every_byte_with_and_without_options() {
 #[test]
 #[ignore = "needs tftp-hpa"]
 fn tftp_hpa_gets_every_byte() {
+    let _turn = turn();
     let lab = Lab::start(8);
     same_bytes(&lab, "tftp-hpa", |file, to| {
         let (ip, port) = (lab.tftp.ip().to_string(), lab.tftp.port().to_string());
@@ -64,6 +66,7 @@ fn tftp_hpa_gets_every_byte() {
 #[test]
 #[ignore = "needs atftp"]
 fn atftp_gets_every_byte_with_every_option() {
+    let _turn = turn();
     let lab = Lab::start(8);
     let options: [&[&str]; 6] = [
         &[],
@@ -94,6 +97,7 @@ fn pem_body(text: &str) -> String {
 #[test]
 #[ignore = "needs openssl"]
 fn openssl_sees_the_tvs_certificate_over_both_versions_of_tls() {
+    let _turn = turn();
     let lab = Lab::start(8);
     let expected = pem_body(&fs::read_to_string(lab.pem("TVS.pem")).unwrap());
     assert!(expected.len() > 400);
@@ -112,6 +116,7 @@ fn openssl_sees_the_tvs_certificate_over_both_versions_of_tls() {
 #[test]
 #[ignore = "needs openssl"]
 fn openssl_verifies_our_signatures_over_the_covered_bytes() {
+    let _turn = turn();
     // From 12 on ITLRecovery signs the list; from 14 on signatures are SHA-512.
     signatures_verify("8.6", "-sha1", ["CallManager.pem", "CallManager.pem"]);
     signatures_verify("14", "-sha512", ["ITLRecovery.pem", "CallManager.pem"]);
@@ -173,6 +178,7 @@ fn boots_from(mut program: Command, port: u16) {
 #[test]
 #[ignore = "needs tftpd-hpa"]
 fn our_phones_boot_from_tftpd_hpa() {
+    let _turn = turn();
     let (tree, port) = (tree(PHONES), free_port());
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let mut server = Command::new("in.tftpd");
@@ -185,6 +191,7 @@ fn our_phones_boot_from_tftpd_hpa() {
 #[test]
 #[ignore = "needs atftpd"]
 fn our_phones_boot_from_atftpd() {
+    let _turn = turn();
     let (tree, port) = (tree(PHONES), free_port());
     let mut server = Command::new("atftpd");
     server.args(["--daemon", "--no-fork", "--user", "root.root", "--logfile", "/dev/null"]);
@@ -197,6 +204,7 @@ fn our_phones_boot_from_atftpd() {
 #[test]
 #[ignore = "needs dnsmasq and root"]
 fn our_phones_boot_from_dnsmasq() {
+    let _turn = turn();
     let tree = tree(PHONES);
     // dnsmasq knows port 69 only, so that it gets a network of its own.
     let namespace = Namespace::new("dnsmasq");

@@ -3,15 +3,17 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::thread::sleep;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
 use crate::lab::{
-    ANY_PORTS, PATIENCE, Running, SCENARIO, line_with, resetstorm, run, summary, text,
+    ANY_PORTS, PATIENCE, Running, SCENARIO, free_port, line_with, resetstorm, run, summary, text,
+    turn,
 };
 
 const PHONES: u64 = 300;
@@ -44,9 +46,9 @@ const TOTALS: [(&str, &str); 18] = [
     (r#"resetstorm_tls_handshakes_total{outcome="ok"}"#, "serve.tvs_handshakes_ok"),
 ];
 
-/// A TCP address of this host that is free at this moment.
+/// A TCP address of this host that stays free until somebody is told to take it.
 fn free_address() -> SocketAddr {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
+    (Ipv4Addr::LOCALHOST, free_port()).into()
 }
 
 /// The body of `GET path`, if somebody answers with 200.
@@ -66,6 +68,7 @@ fn until(what: &str, condition: impl Fn() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !condition() {
         assert!(Instant::now() < deadline, "{what}");
+        sleep(Duration::from_millis(20));
     }
 }
 
@@ -158,6 +161,7 @@ fn queries() -> Vec<(String, bool)> {
 #[test]
 #[ignore = "needs prometheus and promtool"]
 fn prometheus_scrapes_a_run_and_every_query_of_the_board_has_data() {
+    let _turn = turn();
     let folder = tempfile::tempdir().unwrap();
     let metrics = free_address();
     let prometheus = Prometheus::start(folder.path(), metrics);
@@ -201,6 +205,7 @@ fn prometheus_scrapes_a_run_and_every_query_of_the_board_has_data() {
 #[test]
 #[ignore = "needs promtool"]
 fn promtool_takes_the_samples_of_a_run_in_virtual_time() {
+    let _turn = turn();
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("runs");
     let mut sim = resetstorm();

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use crate::lab::{
     Lab, Namespace, PATIENCE, Running, SCENARIO, line_with, resetstorm, run, summary, text, tree,
+    turn,
 };
 
 /// The list and one phone's signed configuration.
@@ -13,6 +14,7 @@ const FILES: [&str; 2] = ["ITLFile.tlv", "SEP0C75BD000000.cnf.xml.sgn"];
 #[test]
 #[ignore = "needs curl"]
 fn curl_gets_the_bytes_of_tftp_over_http_and_the_answers_of_a_phone() {
+    let _turn = turn();
     let ports = "cluster.node.pub.ports={ tftp = 0, tvs = 0, capf = 0, http = 0 }";
     let mut server = Running::start(resetstorm().args([
         "serve",
@@ -65,6 +67,7 @@ fn curl_gets_the_bytes_of_tftp_over_http_and_the_answers_of_a_phone() {
 #[test]
 #[ignore = "needs curl and openssl"]
 fn curl_and_openssl_see_the_same_files_and_the_call_manager_certificate_over_https() {
+    let _turn = turn();
     let lab = Lab::of("14", 8);
     for file in FILES {
         let url = format!("https://{}/{file}", lab.https);
@@ -96,6 +99,7 @@ fn curl_and_openssl_see_the_same_files_and_the_call_manager_certificate_over_htt
 #[test]
 #[ignore = "needs nginx, iproute2 and root"]
 fn our_phones_boot_from_nginx_over_http() {
+    let _turn = turn();
     let (tree, folder) = (tree(20), tempfile::tempdir().unwrap());
     let path = |name: &str| folder.path().join(name).display().to_string();
     let config = format!(

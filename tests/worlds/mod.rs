@@ -1,0 +1,394 @@
+//! Random clusters, fleets and operators, each drawn from its number: scenarios for
+//! `tests/small_worlds.rs` (virtual time, faulty links) and `tests/live_worlds.rs` (real sockets).
+
+// Each test of the house uses a part of it.
+#![allow(dead_code)]
+
+use std::fmt::Write;
+
+use resetstorm::base::{Purpose, Stream, stream};
+
+/// Draws a world.
+struct Dice(Stream);
+
+impl Dice {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0.next_u64() % end
+    }
+
+    fn chance(&mut self, percent: u64) -> bool {
+        self.below(100) < percent
+    }
+
+    fn pick<T: Copy>(&mut self, values: &[T]) -> T {
+        values[self.below(values.len() as u64) as usize]
+    }
+}
+
+/// What a world consists of, as far as its operator must know.
+struct Shape {
+    /// Services of each node.
+    services: Vec<Vec<&'static str>>,
+    recovery: bool,
+}
+
+impl Shape {
+    fn draw(dice: &mut Dice, recovery: bool) -> Shape {
+        let nodes = 1 + dice.below(4) as usize;
+        let mut services = Vec::new();
+        for node in 0..nodes {
+            let mut of_node = Vec::new();
+            if node == 0 && dice.chance(80) {
+                of_node.push("capf");
+            }
+            if node == 0 || dice.chance(40) {
+                of_node.push("tftp");
+            }
+            if dice.chance(85) {
+                of_node.push("tvs");
+            }
+            if dice.chance(70) {
+                of_node.push("callmanager");
+            }
+            services.push(of_node);
+        }
+        // Somebody runs TVS: members of groups do.
+        if services.iter().all(|of_node| !of_node.contains(&"tvs")) {
+            services[0].push("tvs");
+        }
+        Shape { services, recovery }
+    }
+
+    fn nodes(&self) -> u64 {
+        self.services.len() as u64
+    }
+
+    /// One TFTP node for the phones, or all of them.
+    fn tftp(&self, dice: &mut Dice) -> String {
+        let serves = |node: &u64| self.services[*node as usize].contains(&"tftp");
+        let tftp: Vec<u64> = (0..self.nodes()).filter(serves).collect();
+        let one = dice.pick(&tftp);
+        if dice.chance(70) {
+            format!("\"n{one}\"")
+        } else {
+            format!("{:?}", tftp.iter().map(|node| format!("n{node}")).collect::<Vec<_>>())
+        }
+    }
+}
+
+/// The scenario of world number `seed` in virtual time.
+pub fn scenario(seed: u64) -> String {
+    let mut dice = Dice(stream(seed, 0, Purpose::Network));
+    let release = dice.pick(&["8.6", "11.5", "12.5", "14"]);
+    let shape = Shape::draw(&mut dice, release != "8.6");
+    let mut out = format!("schema = 1\nname = \"world\"\nseed = {seed}\n[cluster]\n");
+    let cache = dice.pick(&["off", "lazy", "lazy", "prewarm"]);
+    writeln!(out, "release = \"{release}\"\nsign-cache = \"{cache}\"").unwrap();
+    // Draws of its own: the worlds without names stay what they were.
+    let mut dns = Dice(stream(seed, 1, Purpose::Network));
+    let dns = dns.chance(33).then_some(&mut dns);
+    if dns.is_some() {
+        out.push_str("domain = \"cucm.example\"\n");
+    }
+    write_costs(&mut out, &mut dice);
+    for (node, services) in shape.services.iter().enumerate() {
+        let http = dice.pick(&["", ", http = 6970", ", http = 6970, https = 6971"]);
+        writeln!(
+            out,
+            "[[cluster.node]]\nname = \"n{node}\"\naddress = \"127.0.0.{}\"\n\
+             services = {services:?}\nports = {{ tftp = 6969, tvs = 2445{http} }}",
+            node + 1
+        )
+        .unwrap();
+    }
+    write_groups(&mut out, &mut dice, &shape);
+    write_fleet(&mut out, &mut dice, &shape);
+    write_operator(&mut out, &mut dice, &shape, dns);
+    out.push_str("[run]\nmax-wall = \"10h\"\n");
+    out
+}
+
+fn write_costs(out: &mut String, dice: &mut Dice) {
+    if dice.chance(60) {
+        return;
+    }
+    writeln!(out, "[cluster.cost]\ncores = {}", 1 + dice.below(3)).unwrap();
+    writeln!(out, "shared-host = {}", dice.chance(50)).unwrap();
+    let lengths = ["0s", "2ms", "300ms"];
+    writeln!(out, "sign = \"{}\"", dice.pick(&lengths)).unwrap();
+    writeln!(out, "handshake = \"{}\"", dice.pick(&lengths)).unwrap();
+    writeln!(out, "build-time = \"{}\"", dice.pick(&["0s", "0s", "5s"])).unwrap();
+    writeln!(out, "resets-per-second = {:?}", dice.pick(&[0.0, 2.0])).unwrap();
+    writeln!(out, "registrations-per-second = {:?}", dice.pick(&[0.0, 5.0])).unwrap();
+}
+
+fn write_groups(out: &mut String, dice: &mut Dice, shape: &Shape) {
+    let groups = 1 + dice.below(3);
+    let mut left = 100;
+    for group in 0..groups {
+        let part = if group + 1 == groups { left } else { dice.below(left + 1) };
+        left -= part;
+        let runs_tvs = |node: &u64| shape.services[*node as usize].contains(&"tvs");
+        let mut members: Vec<u64> = (0..shape.nodes()).filter(runs_tvs).collect();
+        let size = 1 + dice.below(members.len().min(3) as u64);
+        for at in 0..members.len() {
+            let other = at + dice.below((members.len() - at) as u64) as usize;
+            members.swap(at, other);
+        }
+        let names: Vec<String> =
+            members.iter().take(size as usize).map(|node| format!("n{node}")).collect();
+        writeln!(
+            out,
+            "[[cluster.group]]\nname = \"g{group}\"\nmembers = {names:?}\nshare = {:?}",
+            part as f64 / 100.0
+        )
+        .unwrap();
+    }
+}
+
+fn write_fleet(out: &mut String, dice: &mut Dice, shape: &Shape) {
+    let nodes = shape.tftp(dice);
+    writeln!(
+        out,
+        "[fleet]\nphones = {}\nmodels = {{ 8841 = 0.5, 7962 = 0.5 }}\ntftp = {}\n\
+         start = \"{}\"\narrival = {{ within = \"{}\" }}",
+        1 + dice.below(12),
+        nodes,
+        dice.pick(&["itl-current", "itl-current", "factory"]),
+        dice.pick(&["0s", "3s", "40s"]),
+    )
+    .unwrap();
+    for (name, share) in [("near", 0.5), ("far", 0.5)] {
+        writeln!(
+            out,
+            "[[fleet.site]]\nname = \"{name}\"\nshare = {share:?}\n\
+             link = {{ rtt = \"{}\", jitter = \"{}\", loss = \"{}\" }}",
+            dice.pick(&["0s", "500us", "80ms", "700ms"]),
+            dice.pick(&["0s", "3ms", "40ms"]),
+            dice.pick(&["0%", "0%", "0.5%", "2%"]),
+        )
+        .unwrap();
+    }
+    writeln!(
+        out,
+        "[phone]\nboot-time = \"{}\"\nthink = \"{}\"\ntransport = \"{}\"",
+        dice.pick(&["0s", "2s"]),
+        dice.pick(&["0s", "100ms"]),
+        dice.pick(&["tftp", "http", "model"]),
+    )
+    .unwrap();
+    if dice.chance(30) {
+        writeln!(out, "tftp-block-size = {}", dice.pick(&[64, 1_428])).unwrap();
+    }
+}
+
+/// What the operator does, then the end of all faults: everything runs, every certificate that is
+/// in a store is presented, and all phones are reset.
+fn write_operator(out: &mut String, dice: &mut Dice, shape: &Shape, mut dns: Option<&mut Dice>) {
+    for step in 0..=dice.below(9) {
+        let node = dice.below(shape.nodes());
+        let Some(action) = action(dice, shape, node) else { continue };
+        let first = step == 0 || !out.contains("[[event]]");
+        match dice.below(if first { 5 } else { 10 }) {
+            0..=4 => writeln!(out, "[[event]]\nwhen = \"fleet-settled\"").unwrap(),
+            5..=7 => writeln!(out, "[[event]]\nafter = \"previous\"").unwrap(),
+            _ => {
+                let delay = dice.pick(&["50ms", "1s", "9s"]);
+                writeln!(out, "[[event]]\nafter = \"previous\"\ndelay = \"{delay}\"").unwrap();
+            }
+        }
+        writeln!(out, "{action}").unwrap();
+        if let Some(dns) = &mut dns
+            && dns.chance(40)
+        {
+            let node = dns.below(shape.nodes());
+            let change = dns.pick(&["remove", "remove", "add"]);
+            writeln!(out, "[[event]]\nafter = \"previous\"").unwrap();
+            writeln!(out, "{change}-record = {{ node = \"n{node}\" }}").unwrap();
+        }
+    }
+    for node in 0..shape.nodes() {
+        let trigger = if node == 0 { "when = \"fleet-settled\"" } else { "after = \"previous\"" };
+        writeln!(out, "[[event]]\n{trigger}\nrestart = {{ node = \"n{node}\" }}").unwrap();
+    }
+    // Lists are built when TFTP starts: the last word belongs to a cluster that knows all nodes.
+    for node in 0..shape.nodes() {
+        writeln!(out, "[[event]]\nafter = \"previous\"\nrestart = {{ node = \"n{node}\" }}")
+            .unwrap();
+    }
+    for node in (0..shape.nodes()).filter(|_| dns.is_some()) {
+        writeln!(out, "[[event]]\nafter = \"previous\"\nadd-record = {{ node = \"n{node}\" }}")
+            .unwrap();
+    }
+    let spread = dice.pick(&["0s", "10s"]);
+    writeln!(out, "[[event]]\nafter = \"previous\"\nreset-phones = {{ spread = \"{spread}\" }}")
+        .unwrap();
+}
+
+fn action(dice: &mut Dice, shape: &Shape, node: u64) -> Option<String> {
+    let services = &shape.services[node as usize];
+    let service = (!services.is_empty()).then(|| dice.pick(services));
+    Some(match dice.below(10) {
+        0..=2 => {
+            let mut kinds = vec!["CallManager", "CallManager", "TVS", "CAPF"];
+            if shape.recovery && node == 0 {
+                kinds.push("ITLRecovery");
+            }
+            let kind = dice.pick(&kinds);
+            format!("regenerate = {{ certificate = \"{kind}\", node = \"n{node}\" }}")
+        }
+        3 | 4 => format!("restart = {{ service = \"{}\", node = \"n{node}\" }}", service?),
+        5 => {
+            let length = dice.pick(&["1s", "30s"]);
+            let service = service?;
+            format!("stop = {{ service = \"{service}\", node = \"n{node}\", for = \"{length}\" }}")
+        }
+        6 => format!("stop = {{ service = \"{}\", node = \"n{node}\" }}", service?),
+        7 => format!("rename = {{ node = \"n{node}\", to = \"m{}\" }}", dice.below(1_000)),
+        _ => format!("reset-phones = {{ spread = \"{}\" }}", dice.pick(&["0s", "5s"])),
+    })
+}
+
+/// The scenario of live world number `seed`: nothing in it depends on how fast the machine is.
+/// Nobody is reset or restarted while phones boot, time-outs are far away, and ports come from the
+/// operating system.
+pub fn live_scenario(seed: u64) -> String {
+    let mut dice = Dice(stream(seed, 1, Purpose::Network));
+    let release = dice.pick(&["8.6", "11.5", "12.5", "14"]);
+    let shape = Shape::draw(&mut dice, release != "8.6");
+    let mut out = format!("schema = 1\nname = \"live-world\"\nseed = {seed}\n[cluster]\n");
+    let cache = dice.pick(&["off", "lazy", "lazy", "prewarm"]);
+    writeln!(out, "release = \"{release}\"\nsign-cache = \"{cache}\"").unwrap();
+    if dice.chance(40) {
+        writeln!(out, "file-signature = \"{}\"", dice.pick(&["sha1", "sha512"])).unwrap();
+    }
+    if dice.chance(3) {
+        out.push_str("key-bits = 4096\n");
+    }
+    // Addresses of its own, so that no other program answers on a default port.
+    let block = 20 + seed % 200;
+    for (node, services) in shape.services.iter().enumerate() {
+        let http = dice.pick(&["", ", http = 0", ", http = 0, https = 0", ", https = 0"]);
+        writeln!(
+            out,
+            "[[cluster.node]]\nname = \"n{node}\"\naddress = \"127.0.0.{}\"\n\
+             services = {services:?}\nports = {{ tftp = 0, tvs = 0, capf = 0{http} }}",
+            block + node as u64
+        )
+        .unwrap();
+    }
+    write_groups(&mut out, &mut dice, &shape);
+    write_live_fleet(&mut out, &mut dice, &shape);
+    LiveOperator { dice: &mut dice, shape: &shape, names: 0, settled: false }.write(&mut out);
+    out.push_str("[run]\nmax-wall = \"1h\"\n");
+    if dice.chance(30) {
+        writeln!(out, "transfers-in-flight = {}", 4 + dice.below(9)).unwrap();
+        writeln!(out, "lookups-in-flight = {}", 1 + dice.below(3)).unwrap();
+        writeln!(out, "connections-in-flight = {}", 1 + dice.below(3)).unwrap();
+    }
+    out
+}
+
+fn write_live_fleet(out: &mut String, dice: &mut Dice, shape: &Shape) {
+    let phones = if dice.chance(10) { 1 } else { 20 + dice.below(41) };
+    let tftp = shape.tftp(dice);
+    writeln!(
+        out,
+        "[fleet]\nphones = {phones}\nmodels = {{ 8841 = 0.5, 7962 = 0.3, 8861 = 0.2 }}\n\
+         tftp = {tftp}\nstart = \"{}\"\narrival = {{ within = \"{}\" }}",
+        dice.pick(&["itl-current", "itl-current", "factory"]),
+        dice.pick(&["0s", "50ms"]),
+    )
+    .unwrap();
+    // Nothing is lost on loopback: a time-out would only say that the machine is busy.
+    writeln!(
+        out,
+        "[phone]\nboot-time = \"{}\"\nthink = \"{}\"\ntransport = \"{}\"\n\
+         asks-generic-ctl = {}\ntftp-timeout = \"30s\"\nhttp-timeout = \"30s\"\n\
+         tvs-timeout = \"30s\"",
+        dice.pick(&["0s", "0s", "10ms"]),
+        dice.pick(&["0s", "0s", "3ms"]),
+        dice.pick(&["tftp", "http", "model"]),
+        dice.chance(30),
+    )
+    .unwrap();
+    if dice.chance(30) {
+        writeln!(out, "tftp-block-size = {}", dice.pick(&[64, 512, 1_428, 8_192])).unwrap();
+    }
+}
+
+/// What the operator of a live world does: whatever comes after a reset, or after a service that
+/// is away for a while, waits until the fleet has settled.
+struct LiveOperator<'a> {
+    dice: &'a mut Dice,
+    shape: &'a Shape,
+    /// Names that were given to nodes.
+    names: u64,
+    /// Whether the last event leaves nothing behind that takes time.
+    settled: bool,
+}
+
+impl LiveOperator<'_> {
+    fn write(&mut self, out: &mut String) {
+        for _ in 0..=self.dice.below(9) {
+            let node = self.dice.below(self.shape.nodes());
+            let Some(action) = self.action(node) else { continue };
+            self.event(out, &action);
+            // New certificates mean nothing before somebody presents them.
+            let renewed = action.starts_with("regenerate") || action.starts_with("rename");
+            if renewed && self.dice.chance(70) {
+                self.event(out, &format!("restart = {{ node = \"n{node}\" }}"));
+            }
+        }
+        for _ in 0..=self.dice.below(2) {
+            let reset = self.reset();
+            self.event(out, &reset);
+        }
+    }
+
+    fn event(&mut self, out: &mut String, action: &str) {
+        let trigger = match self.dice.below(4) {
+            0 | 1 if self.settled => "after = \"previous\"",
+            2 if self.settled => "after = \"previous\"\ndelay = \"15ms\"",
+            _ => "when = \"fleet-settled\"",
+        };
+        writeln!(out, "[[event]]\n{trigger}\n{action}").unwrap();
+        let lasts =
+            action.starts_with("reset") || action.starts_with("stop") && action.contains("for =");
+        self.settled = !lasts;
+    }
+
+    fn reset(&mut self) -> String {
+        format!("reset-phones = {{ spread = \"{}\" }}", self.dice.pick(&["0s", "0s", "60ms"]))
+    }
+
+    fn action(&mut self, node: u64) -> Option<String> {
+        let (dice, services) = (&mut *self.dice, &self.shape.services[node as usize]);
+        let service = (!services.is_empty()).then(|| dice.pick(services));
+        let of = |service: &str| format!("service = \"{service}\", node = \"n{node}\"");
+        Some(match dice.below(20) {
+            0..=4 => {
+                let mut kinds = vec!["CallManager", "CallManager", "TVS", "TVS", "CAPF"];
+                if self.shape.recovery && node == 0 {
+                    kinds.extend(["ITLRecovery"; 2]);
+                }
+                let kind = dice.pick(&kinds);
+                format!("regenerate = {{ certificate = \"{kind}\", node = \"n{node}\" }}")
+            }
+            5..=7 => format!("restart = {{ {} }}", of(service?)),
+            8 => format!("restart = {{ node = \"n{node}\" }}"),
+            9 => format!("restart = {{ {}, for = \"20ms\" }}", of(service?)),
+            10 => format!("stop = {{ {}, for = \"25ms\" }}", of(service?)),
+            11 | 17..=19 => format!("stop = {{ {} }}", of(service?)),
+            12 => match service {
+                Some(service) => format!("start = {{ {} }}", of(service)),
+                None => format!("start = {{ node = \"n{node}\" }}"),
+            },
+            13 | 14 => {
+                self.names += 1;
+                format!("rename = {{ node = \"n{node}\", to = \"m{}\" }}", self.names)
+            }
+            _ => self.reset(),
+        })
+    }
+}

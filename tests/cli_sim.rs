@@ -114,6 +114,21 @@ fn guesses_are_halved_and_doubled_unless_the_fleet_is_large() {
 }
 
 #[test]
+fn a_calibration_has_costs_and_leaves_the_limits_of_a_scenario_alone() {
+    let out = tempfile::tempdir().unwrap();
+    let calibration = "scenarios/calibration/loopback-2core.toml";
+    let whole = "scenarios/whole-cluster.toml";
+    let folder = out.path().to_str().unwrap();
+    let words = ["sim", whole, "--phones", "20", "--calibration", calibration, "--out", folder];
+    let ended = run(&words);
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    let resolved = fs::read_to_string(out.path().join("latest/scenario.toml")).unwrap();
+    for line in ["shared-host = true", "resets-per-second = 100.0", "cores = 2"] {
+        assert!(resolved.contains(line), "{line} in {resolved}");
+    }
+}
+
+#[test]
 fn variants_are_ranked_and_written_as_csv() {
     let out = tempfile::tempdir().unwrap();
     let csv = out.path().join("grid.csv");

@@ -706,6 +706,21 @@ fn stuck_needs_every_member_to_present_a_stranger() {
 }
 
 #[test]
+fn a_timer_of_a_boot_that_a_reset_has_ended_fires_in_vain() {
+    let mut bench = Bench::new();
+    let think = resetstorm::base::Span::from_secs(1);
+    bench.env.profile = Arc::new(PhoneProfile { think, ..PhoneProfile::default() });
+    bench.feed(Input::Boot);
+    let (actions, _) = bench.feed(Input::FileMissing);
+    let [Action::SetTimer { token, .. }] = &actions[..] else { panic!("{actions:?}") };
+    bench.feed(Input::Boot);
+    let (actions, facts) = bench.feed(Input::Timer { token: *token });
+    assert_eq!((actions.len(), facts.len()), (0, 0), "it waits for its CTL");
+    let (_, facts) = bench.feed(Input::Timer { token: token + 1 });
+    assert_eq!(facts, [Fact::Unexpected], "nobody has set this one");
+}
+
+#[test]
 fn a_member_by_name_is_resolved_first_and_one_that_is_not_found_is_out_of_reach() {
     let mut bench = Bench::new();
     let member = |name: &str| format!("<member><address>{name}</address></member>");

@@ -187,9 +187,10 @@ impl Phone {
         self.token
     }
 
-    /// Whether this is the token of a timer or question before the last one.
-    const fn is_earlier(&self, token: u32) -> bool {
-        matches!(self.token.wrapping_sub(token), 1..=0x7FFF_FFFF)
+    /// Whether this is the token of a timer that was set: the last one, too, may belong to a boot
+    /// that a reset has ended.
+    const fn was_given(&self, token: u32) -> bool {
+        matches!(self.token.wrapping_sub(token), 0..=0x7FFF_FFFF)
     }
 
     /// Whether the phone waits for the answer of TVS with this token.
@@ -233,7 +234,7 @@ impl Phone {
                 self.on_tvs_fault(env, now, lookup, fault, sink);
             }
             // Timers are not taken back: one of an earlier boot may still fire.
-            (state, Input::Timer { token }) if self.is_earlier(token) => self.state = state,
+            (state, Input::Timer { token }) if self.was_given(token) => self.state = state,
             (state, _) => {
                 self.state = state;
                 sink.fact(Fact::Unexpected);

@@ -86,7 +86,7 @@ pub fn scenario(seed: u64) -> String {
     writeln!(out, "release = \"{release}\"\nsign-cache = \"{cache}\"").unwrap();
     // Draws of its own: the worlds without names stay what they were.
     let mut dns = Dice(stream(seed, 1, Purpose::Network));
-    let dns = dns.chance(33).then_some(&mut dns);
+    let dns = dns.chance(40).then_some(&mut dns);
     if dns.is_some() {
         out.push_str("domain = \"cucm.example\"\n");
     }
@@ -199,12 +199,23 @@ fn write_operator(out: &mut String, dice: &mut Dice, shape: &Shape, mut dns: Opt
         }
         writeln!(out, "{action}").unwrap();
         if let Some(dns) = &mut dns
-            && dns.chance(40)
+            && dns.chance(70)
         {
             let node = dns.below(shape.nodes());
             let change = dns.pick(&["remove", "remove", "add"]);
             writeln!(out, "[[event]]\nafter = \"previous\"").unwrap();
             writeln!(out, "{change}-record = {{ node = \"n{node}\" }}").unwrap();
+            if dns.chance(60) {
+                let tftp = dns.below(shape.nodes());
+                out.push_str("[[event]]\nafter = \"previous\"\n");
+                writeln!(
+                    out,
+                    "regenerate = {{ certificate = \"CallManager\", node = \"n{tftp}\" }}\n\
+                     [[event]]\nafter = \"previous\"\nrestart = {{ node = \"n{tftp}\" }}\n\
+                     [[event]]\nafter = \"previous\"\nreset-phones = {{ spread = \"1s\" }}"
+                )
+                .unwrap();
+            }
         }
     }
     for node in 0..shape.nodes() {

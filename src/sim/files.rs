@@ -364,19 +364,48 @@ impl World {
         }
     }
 
-    /// Connecting takes one round trip, two more with TLS, and so does a request.
+    /// A phone asks for a file over HTTP; without a connection it may have to wait for one.
     pub(super) fn fetch_http(&mut self, phone: u32, step: Step, file: Arc<str>, secure: bool) {
         self.recorder.counts.http_mut(secure).requests += 1;
-        let generation = self.begin_request(phone, Waits::Http);
-        self.watch(phone, generation, Waits::Http, self.env.profile.http_timeout);
-        let listens = self.listens_to_http(phone, secure);
-        let mut fates = self.fates(phone, 0);
+        let generation = self.begin_request(phone, Waits::Nothing);
         let now = self.now;
         let session = self.session(phone);
         (session.step, session.asked, session.fell_back) = (Some(step), now, false);
+        session.secure = secure;
+        let may_begin = if session.has_link {
+            Some(file)
+        } else {
+            self.links_in_flight.enter(phone, generation, file)
+        };
+        if let Some(file) = may_begin {
+            self.begin_http(phone, generation, file);
+        }
+    }
+
+    /// A phone gives up its connection: the next one that waits may connect.
+    pub(super) fn drop_link(&mut self, phone: u32) {
+        let session = self.session(phone);
+        session.connected = None;
+        if !std::mem::take(&mut session.has_link) {
+            return;
+        }
+        if let Some((phone, generation, file)) = self.links_in_flight.leave(&self.sessions) {
+            self.begin_http(phone, generation, file);
+        }
+    }
+
+    /// Connecting takes one round trip, two more with TLS, and so does a request.
+    fn begin_http(&mut self, phone: u32, generation: u32, file: Arc<str>) {
+        self.watch(phone, generation, Waits::Http, self.env.profile.http_timeout);
+        let now = self.now;
+        let session = self.session(phone);
+        (session.waits, session.started, session.has_link) = (Waits::Http, now, true);
+        let secure = session.secure;
         let connects = session.connected != Some(secure);
-        (session.secure, session.connects) = (secure, connects);
-        session.connected = listens.then_some(secure);
+        session.connects = connects;
+        let listens = self.listens_to_http(phone, secure);
+        self.session(phone).connected = listens.then_some(secure);
+        let mut fates = self.fates(phone, 0);
         let connect = if connects { fates.connect() } else { Span::ZERO };
         if !listens {
             self.draws += fates.draws;
@@ -516,9 +545,9 @@ impl World {
         let now = self.now;
         let session = self.session(phone);
         session.waits = Waits::Nothing;
-        let (asked, secure) = (session.asked, session.secure);
+        let (asked, started, secure) = (session.asked, session.started, session.secure);
         let step = session.step.expect("a request has a step");
-        self.recorder.step(step.into(), true, asked, asked, now);
+        self.recorder.step(step.into(), true, asked, started, now);
         secure
     }
 }

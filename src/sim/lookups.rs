@@ -1,4 +1,4 @@
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -6,7 +6,6 @@ use crate::base::{NodeId, Span};
 use crate::crypto::Certificate;
 use crate::measure::StepKind;
 use crate::phone::{Input, TrustList, TrustLists, TvsFault};
-use crate::scenario::Plan;
 use crate::wire::ROLE_TVS;
 
 use super::session::{Ask, Event, Job, Waits};
@@ -54,22 +53,6 @@ pub(super) struct Question {
     pub lists: TrustLists,
 }
 
-/// Places of lookups in flight: a generator on one host has only so many, phones of their own have
-/// one each.
-#[derive(Debug)]
-pub(super) struct Places {
-    free: u32,
-    waiting: VecDeque<(u32, u32, Question)>,
-}
-
-impl Places {
-    pub(super) fn new(plan: &Plan) -> Places {
-        let free =
-            if plan.cost.shared_host { plan.limits.lookups_in_flight } else { plan.fleet.phones };
-        Places { free, waiting: VecDeque::new() }
-    }
-}
-
 impl World {
     /// A phone asks the DNS of its site for the address of a TVS server.
     pub(super) fn resolve(&mut self, phone: u32, name: &str, token: u32) {
@@ -97,13 +80,11 @@ impl World {
     /// A phone wants to ask a TVS server. It closes its HTTP connection while it waits.
     pub(super) fn ask_tvs(&mut self, phone: u32, question: Question) {
         let generation = self.begin_request(phone, Waits::Nothing);
-        let now = self.now;
-        let session = self.session(phone);
-        (session.connected, session.asked) = (None, now);
-        if self.places.free == 0 {
-            return self.places.waiting.push_back((phone, generation, question));
+        self.drop_link(phone);
+        self.session(phone).asked = self.now;
+        if let Some(question) = self.lookups_in_flight.enter(phone, generation, question) {
+            self.begin_lookup(phone, generation, question);
         }
-        self.begin_lookup(phone, generation, question);
     }
 
     /// A lookup of a phone has ended, or is no longer wanted: the next one has its place.
@@ -111,18 +92,14 @@ impl World {
         if !std::mem::take(&mut self.session(phone).looks_up) {
             return;
         }
-        self.places.free += 1;
-        while let Some((phone, generation, question)) = self.places.waiting.pop_front() {
-            if self.is_current(phone, generation) {
-                return self.begin_lookup(phone, generation, question);
-            }
+        if let Some((phone, generation, question)) = self.lookups_in_flight.leave(&self.sessions) {
+            self.begin_lookup(phone, generation, question);
         }
     }
 
     /// A phone opens a connection to a TVS server.
     fn begin_lookup(&mut self, phone: u32, generation: u32, question: Question) {
         let Question { server, token, request, lists } = question;
-        self.places.free -= 1;
         let now = self.now;
         let session = self.session(phone);
         (session.waits, session.started, session.looks_up) = (Waits::Tvs, now, true);

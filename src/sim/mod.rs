@@ -13,6 +13,7 @@ mod link;
 mod lookups;
 mod machines;
 mod pace;
+mod places;
 mod queue;
 mod session;
 mod station;

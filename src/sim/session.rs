@@ -29,6 +29,8 @@ pub(super) struct Session {
     pub connects: bool,
     /// Whether a place of the server's serving count is taken.
     pub served: bool,
+    /// Whether a place of a connection in flight is taken.
+    pub has_link: bool,
     /// Whether a place of a lookup in flight is taken.
     pub looks_up: bool,
     /// Requests of TFTP that were lost on their way.

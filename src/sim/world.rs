@@ -21,9 +21,10 @@ use crate::wire::TvsMember;
 use super::digest::FactDigest;
 use super::guesses::{Guess, guesses, notes};
 use super::link::Fates;
-use super::lookups::{Judged, Places, Question};
+use super::lookups::{Judged, Question};
 use super::machines::Machines;
 use super::pace::Pace;
+use super::places::Places;
 use super::queue::Queue;
 use super::session::{Event, Parked, Session, Waits, Watch};
 
@@ -127,7 +128,8 @@ pub struct World {
     /// Whole files by the places of their header and body, which are kept.
     pub(super) whole: HashMap<(usize, usize), Whole>,
     pub(super) judged: Judged,
-    pub(super) places: Places,
+    pub(super) lookups_in_flight: Places<Question>,
+    pub(super) links_in_flight: Places<Arc<str>>,
     contents: Contents,
     pub(super) serve: ServeSummary,
     digest: FactDigest,
@@ -188,7 +190,8 @@ impl World {
             next_waiter: 0,
             whole: HashMap::new(),
             judged: Judged::default(),
-            places: Places::new(plan),
+            lookups_in_flight: Places::new(in_flight(plan, plan.limits.lookups_in_flight)),
+            links_in_flight: Places::new(in_flight(plan, plan.limits.connections_in_flight)),
             contents: options.contents,
             serve: ServeSummary::default(),
             digest: FactDigest::new(),
@@ -381,8 +384,8 @@ impl World {
         self.planned_boots -= 1;
         self.recorder.begin_boot(phone as usize, self.now);
         self.begin_request(phone, Waits::Nothing);
-        let session = self.session(phone);
-        (session.connected, session.fell_back) = (None, false);
+        self.drop_link(phone);
+        self.session(phone).fell_back = false;
         self.step(phone, Input::Boot);
     }
 
@@ -399,7 +402,7 @@ impl World {
             self.digest.add(self.now, number, fact);
             self.recorder.fact(phone, self.now, &fact);
             if let Fact::Settled { outcome } = fact {
-                self.sessions[phone].connected = None;
+                self.drop_link(number);
                 if outcome == Outcome::Ready {
                     self.pace.ready(number, self.now);
                 }
@@ -584,6 +587,11 @@ impl Samples {
 
 /// Parts of a request that draw fates of their own: the way there and everything after it.
 const FATE_PARTS: u32 = 2;
+
+/// What a generator has in flight at most; phones with hosts of their own know no such limit.
+fn in_flight(plan: &Plan, limit: u32) -> u32 {
+    if plan.cost.shared_host { limit } else { plan.fleet.phones }
+}
 
 /// The links of the sites. Where nothing else is said, phones that share a host with the cluster
 /// have no wire to it.

@@ -69,10 +69,11 @@ pub fn calibrate(
     fit.work(&first);
     fit.latency(&first, boot);
     if others.is_empty() {
-        let CostModel { idle_keys, idle_packets, .. } = fit.cost;
+        let CostModel { idle_yardstick, idle_keys, idle_packets, .. } = fit.cost;
         fit.origins.push(format!(
-            "idle-keys, idle-packets: {idle_keys} and {idle_packets} (guess: not of this machine; \
-             give calibrate a second run, at another load, to measure them)"
+            "idle-yardstick, idle-keys, idle-packets: {idle_yardstick}, {idle_keys} and \
+             {idle_packets} (guess: not of this machine; give calibrate a second run, at another \
+             load, to measure them)"
         ));
     } else {
         fit.idle(&first, &others);
@@ -83,9 +84,10 @@ pub fn calibrate(
     Ok(fit.finish(&first, boot))
 }
 
-/// Extra cost of a core that was idle, as fitted to five runs on the reference machine: work with
-/// private keys, and work with packets, of which many are done in one go when the machine is busy.
-const IDLE_DEFAULT: [f64; 2] = [0.25, 0.9];
+/// Extra cost of a core that was idle, as fitted to five runs on the reference machine: the
+/// yardstick, work with private keys, and work with packets, of which many are done in one go when
+/// the machine is busy.
+const IDLE_DEFAULT: [f64; 3] = [0.25, 0.5, 1.3];
 /// What the phones' part costs before anything was measured: any value that is not zero will do,
 /// the fit scales it.
 const PHONE_BLOCK: Span = Span::from_micros(8);
@@ -190,14 +192,30 @@ impl<'a> Measured<'a> {
     }
 
     /// The run in virtual time with these costs, on a machine as busy with others as it was.
-    fn play(&self, cost: &CostModel) -> (BTreeMap<Group, f64>, Option<f64>) {
+    fn play(&self, cost: &CostModel) -> Played {
         let mut plan = self.plan.clone();
         plan.cost = CostModel { available: self.available, ..cost.clone() };
         let summary = World::new(&plan, SimOptions::default()).run().summary(&plan);
         let threads = &summary.cpu_by_thread_s;
         let work = by_group(&|kind| threads.get(kind).copied().unwrap_or(0.0));
-        (work, summary.boot_time_s.p50)
+        let (boot, yardstick) = (summary.boot_time_s.p50, summary.machine.yardstick_s);
+        Played { work, boot, yardstick }
     }
+
+    /// How much slower the machine was than `played` says, by the yardstick.
+    fn slowness(&self, played: &Played) -> f64 {
+        self.yardstick.zip(played.yardstick).map_or(1.0, |(measured, played)| measured / played)
+    }
+}
+
+/// What came of a run in virtual time.
+#[derive(Debug)]
+struct Played {
+    work: BTreeMap<Group, f64>,
+    /// Median boot in seconds.
+    boot: Option<f64>,
+    /// CPU seconds of one signature of the yardstick.
+    yardstick: Option<f64>,
 }
 
 fn by_group(threads: &dyn Fn(&str) -> f64) -> BTreeMap<Group, f64> {
@@ -235,7 +253,7 @@ impl Fit {
         or(&mut cost.phone_handshake, PHONE_HANDSHAKE);
         cost.phone_check = cost.phone_block.times(CHECK_IN_BLOCKS);
         if cost.idle_packets <= 0.0 {
-            [cost.idle_keys, cost.idle_packets] = IDLE_DEFAULT;
+            [cost.idle_yardstick, cost.idle_keys, cost.idle_packets] = IDLE_DEFAULT;
         }
         Fit { cost, origins: Vec::new() }
     }
@@ -243,67 +261,69 @@ impl Fit {
     /// Each cost so that its threads work as long as they did.
     fn work(&mut self, run: &Measured<'_>) {
         for _ in 0..ROUNDS {
-            let (played, _) = run.play(&self.cost);
+            let played = run.play(&self.cost);
             for (group, measured) in &run.work {
-                if let Some(played) = played.get(group) {
+                if let Some(played) = played.work.get(group) {
                     group.scale(&mut self.cost, measured / played);
                 }
             }
+            self.cost.yardstick = self.cost.yardstick.scaled(run.slowness(&played));
         }
     }
 
     /// The extra costs of idle cores with which the other runs come out, too.
     fn idle(&mut self, first: &Measured<'_>, others: &[Measured<'_>]) {
-        // What one of them costs moves the other little: twice is enough.
-        for keys in [true, false, true, false] {
-            let (mut low, mut high) = (0.0, if keys { IDLE_KEYS_MAX } else { IDLE_MAX });
-            let busier = self.misses(first, others, keys, low) > 0.0;
+        // What one of them costs moves the others little: twice is enough.
+        let blind = first.yardstick.is_none() || others.iter().any(|run| run.yardstick.is_none());
+        for what in [Idle::ALL, Idle::ALL].concat() {
+            if blind && what == Idle::Yardstick {
+                continue;
+            }
+            let (mut low, mut high) = (0.0, what.most());
+            let busier = self.misses(first, others, what, low) > 0.0;
             for _ in 0..IDLE_STEPS {
                 let middle = f64::midpoint(low, high);
-                if (self.misses(first, others, keys, middle) > 0.0) == busier {
+                if (self.misses(first, others, what, middle) > 0.0) == busier {
                     low = middle;
                 } else {
                     high = middle;
                 }
             }
-            self.set_idle(keys, low);
+            what.set(&mut self.cost, low);
         }
-        let (keys, packets) = (self.cost.idle_keys, self.cost.idle_packets);
+        let CostModel { idle_yardstick, idle_keys, idle_packets, .. } = self.cost;
         self.origins.push(format!(
-            "idle-keys, idle-packets: {keys:.2} and {packets:.2}, so that {} other runs come out",
+            "idle-yardstick, idle-keys, idle-packets: {idle_yardstick:.2}, {idle_keys:.2} and \
+             {idle_packets:.2}, so that {} other runs come out",
             others.len()
         ));
         self.work(first);
     }
 
-    const fn set_idle(&mut self, keys: bool, share: f64) {
-        if keys {
-            self.cost.idle_keys = share;
-        } else {
-            self.cost.idle_packets = share;
-        }
-    }
-
-    /// By how much the work of the other runs is overestimated with this extra cost, as the mean
-    /// of the logarithms, when the first run comes out.
+    /// By how much the other runs are overestimated with this extra cost, as the mean of the
+    /// logarithms, when the first run comes out.
     fn misses(
         &mut self,
         first: &Measured<'_>,
         others: &[Measured<'_>],
-        keys: bool,
+        what: Idle,
         share: f64,
     ) -> f64 {
-        self.set_idle(keys, share);
+        what.set(&mut self.cost, share);
         self.work(first);
         let miss = |run: &Measured<'_>| {
+            let played = run.play(&self.cost);
+            let slowness = run.slowness(&played);
+            if what == Idle::Yardstick {
+                return -slowness.ln();
+            }
             // A machine that was slower worked longer.
-            let speed = first.yardstick.zip(run.yardstick).map_or(1.0, |(first, run)| run / first);
-            let (played, _) = run.play(&self.cost);
             let sum = |work: &BTreeMap<Group, f64>| -> f64 {
+                let keys = what == Idle::Keys;
                 let chosen = work.iter().filter(|(group, _)| group.has_keys() == keys);
                 chosen.map(|(_, seconds)| seconds).sum()
             };
-            (sum(&played) * speed / sum(&run.work)).ln()
+            (sum(&played.work) * slowness / sum(&run.work)).ln()
         };
         let misses: Vec<f64> = others.iter().map(miss).filter(|miss| miss.is_finite()).collect();
         misses.iter().sum::<f64>() / misses.len().max(1) as f64
@@ -314,8 +334,8 @@ impl Fit {
         let (mut low, mut high) = (Span::ZERO, LATENCY_MAX);
         for _ in 0..LATENCY_STEPS {
             let middle = Span::from_nanos(low.as_nanos().midpoint(high.as_nanos()));
-            let (_, median) = run.play(&CostModel { latency: middle, ..self.cost.clone() });
-            if median.unwrap_or(0.0) < boot { low = middle } else { high = middle }
+            let played = run.play(&CostModel { latency: middle, ..self.cost.clone() });
+            if played.boot.unwrap_or(0.0) < boot { low = middle } else { high = middle }
         }
         self.cost.latency = low;
     }
@@ -337,8 +357,34 @@ impl Fit {
     }
 }
 
-/// Largest extra cost of an idle core for work with private keys: that is mostly arithmetic.
-const IDLE_KEYS_MAX: f64 = 2.0;
+/// What is dearer on a core that was idle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Idle {
+    /// Everything, the yardstick, too: the host slows such cores down.
+    Yardstick,
+    Keys,
+    Packets,
+}
+
+impl Idle {
+    const ALL: [Idle; 3] = [Idle::Yardstick, Idle::Keys, Idle::Packets];
+
+    /// Largest extra cost that is looked for: work with keys is mostly arithmetic.
+    const fn most(self) -> f64 {
+        match self {
+            Idle::Yardstick | Idle::Keys => 2.0,
+            Idle::Packets => IDLE_MAX,
+        }
+    }
+
+    const fn set(self, cost: &mut CostModel, share: f64) {
+        match self {
+            Idle::Yardstick => cost.idle_yardstick = share,
+            Idle::Keys => cost.idle_keys = share,
+            Idle::Packets => cost.idle_packets = share,
+        }
+    }
+}
 
 impl Calibration {
     /// The file that `sim --calibration` reads; `about` says where it comes from, line by line.
@@ -386,6 +432,8 @@ mod tests {
             phone_block: Span::from_micros(6),
             phone_handshake: Span::from_micros(250),
             phone_check: Span::from_micros(90),
+            yardstick: Span::from_micros(500),
+            idle_yardstick: 0.2,
             idle_keys: 0.3,
             idle_packets: 0.9,
             ..CostModel::default()
@@ -399,8 +447,14 @@ mod tests {
     #[test]
     fn costs_that_are_known_are_found_again() {
         let truth = truth();
-        let run =
-            measured(&truth, &["cluster.cost.idle-keys=0.3", "cluster.cost.idle-packets=0.9"]);
+        let run = measured(
+            &truth,
+            &[
+                "cluster.cost.idle-yardstick=0.2",
+                "cluster.cost.idle-keys=0.3",
+                "cluster.cost.idle-packets=0.9",
+            ],
+        );
         let fitted = calibrate(&run, &[], 2).unwrap();
         let cost = &fitted.cost;
         for (name, found, wanted) in [
@@ -412,6 +466,7 @@ mod tests {
             ("phone's check", cost.phone_check, truth.phone_check),
             ("phone's handshake", cost.phone_handshake, truth.phone_handshake),
             ("latency", cost.latency, truth.latency),
+            ("yardstick", cost.yardstick, truth.yardstick),
         ] {
             near(name, found.as_secs_f64(), wanted.as_secs_f64(), 0.03);
         }
@@ -426,10 +481,15 @@ mod tests {
         let storm = [phones, "event.3.reset-phones.spread=100ms"];
         let (run, busy) = (measured(&truth, &[phones]), measured(&truth, &storm));
         let alone = calibrate(&run, &[], 2).unwrap().cost;
-        assert_eq!([alone.idle_keys, alone.idle_packets], IDLE_DEFAULT, "the reference machine's");
+        assert_eq!(
+            [alone.idle_yardstick, alone.idle_keys, alone.idle_packets],
+            IDLE_DEFAULT,
+            "the reference machine's"
+        );
         let both = calibrate(&run, &[busy], 2).unwrap().cost;
         near("keys", both.idle_keys, truth.idle_keys, 0.15);
         near("packets", both.idle_packets, truth.idle_packets, 0.15);
+        near("yardstick", both.idle_yardstick, truth.idle_yardstick, 0.15);
         near("sign", both.sign.as_secs_f64(), truth.sign.as_secs_f64(), 0.05);
     }
 

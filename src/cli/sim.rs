@@ -93,7 +93,7 @@ pub fn sim(args: &SimArgs, global: &GlobalArgs) -> ExitCode {
 fn try_sim(args: &SimArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
     let mut plan = load_plan(&args.scenario, args.calibration.as_deref())?;
     if let Some(run) = &args.machine_of {
-        plan.cost = on_machine_of(run, plan.cost)?;
+        put_on_machine_of(run, &mut plan)?;
     }
     let directory = RunDir::create(&args.out, &plan, "sim")?;
     // A sample looks at every phone: of large fleets it is taken less often.
@@ -139,8 +139,8 @@ pub(super) fn load_plan(
     scenario.load()
 }
 
-/// These costs on a machine as fast and as free as that of a live run was.
-fn on_machine_of(run: &Path, mut cost: CostModel) -> Result<CostModel, CliError> {
+/// Plays the plan on a machine as fast and as free as that of a live run was.
+fn put_on_machine_of(run: &Path, plan: &mut Plan) -> Result<(), CliError> {
     let machine = &read_summary(run)?["machine"];
     let (Some(yardstick), Some(available)) =
         (machine["yardstick_s"].as_f64(), machine["available"].as_f64())
@@ -148,13 +148,15 @@ fn on_machine_of(run: &Path, mut cost: CostModel) -> Result<CostModel, CliError>
         let what = format!("{}: says nothing about its machine", run.display());
         return Err(CliError::usage(what, "name a live run of this version"));
     };
-    if cost.yardstick.is_zero() {
+    plan.cost.available = available.clamp(AVAILABLE_MIN, 1.0);
+    // What the yardstick takes depends on the load: a first run tells it.
+    let expected = World::new(plan, SimOptions::default()).run().summary(plan).machine.yardstick_s;
+    let Some(expected) = expected else {
         let what = "the calibration does not say how fast its machine was";
         return Err(CliError::usage(what, "calibrate again from a live run of this version"));
-    }
-    cost.scale_work(yardstick / cost.yardstick.as_secs_f64());
-    cost.available = available.clamp(AVAILABLE_MIN, 1.0);
-    Ok(cost)
+    };
+    plan.cost.scale_work(yardstick / expected);
+    Ok(())
 }
 
 /// The values of a calibration file as overrides of a scenario.

@@ -21,8 +21,8 @@ pub(super) struct Usage {
 struct Reading {
     sides: CpuSeconds,
     threads: BTreeMap<String, f64>,
-    yardstick_s: f64,
-    signatures: u64,
+    /// CPU time of the yardstick in nanoseconds, and the signatures that took it.
+    yardstick: (u64, u64),
     host: Option<HostTimes>,
 }
 
@@ -47,8 +47,7 @@ impl Usage {
                 serve: limits::cpu_seconds_of("serve"),
             },
             threads: cpu_by_thread(),
-            yardstick_s: limits::cpu_seconds_of(YARDSTICK).unwrap_or(0.0),
-            signatures: self.yardstick.signatures.load(Ordering::Relaxed),
+            yardstick: self.yardstick.read(),
             host: host_times(),
         }
     }
@@ -69,8 +68,8 @@ impl Usage {
         for (kind, seconds) in &mut now.threads {
             *seconds -= before.threads.get(kind).copied().unwrap_or(0.0);
         }
-        let signatures = now.signatures - before.signatures;
-        let worked = now.yardstick_s - before.yardstick_s;
+        let worked = (now.yardstick.0 - before.yardstick.0) as f64 / 1e9;
+        let signatures = now.yardstick.1 - before.yardstick.1;
         let others = now.host.zip(before.host).map(|(now, before)| now.others_since(&before));
         let machine = MachineSummary {
             yardstick_s: (signatures > 0 && worked > 0.0).then(|| worked / signatures as f64),
@@ -92,43 +91,61 @@ fn cpu_by_thread() -> BTreeMap<String, f64> {
 /// says how fast the machine was meanwhile. A virtual core is not always worth the same.
 #[derive(Debug)]
 struct Yardstick {
-    signatures: Arc<AtomicU64>,
-    stop: Arc<AtomicBool>,
+    counts: Arc<YardstickCounts>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// Name of the thread of the yardstick.
-const YARDSTICK: &str = "yardstick";
-/// How often it is applied: with [`YARDSTICK_SIGNATURES`] of half a millisecond, less than one
-/// per cent of one core.
-const YARDSTICK_EVERY: Duration = Duration::from_millis(250);
-/// Signatures in a row, so that a core that was idle counts little.
-const YARDSTICK_SIGNATURES: u64 = 4;
+#[derive(Debug, Default)]
+struct YardstickCounts {
+    nanos: AtomicU64,
+    signatures: AtomicU64,
+    stopped: AtomicBool,
+}
+
+/// How often it is applied: with eight signatures of half a millisecond, less than one per cent
+/// of one core.
+const YARDSTICK_EVERY: Duration = Duration::from_millis(500);
+/// Signatures that do not count, because the core may have been idle, and those that do.
+const SIGNATURES_WARM_UP: u64 = 4;
+const SIGNATURES_MEASURED: u64 = 4;
 
 impl Yardstick {
     fn start() -> io::Result<Yardstick> {
-        let (signatures, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
-        let (counter, stopped) = (Arc::clone(&signatures), Arc::clone(&stop));
+        let counts = Arc::new(YardstickCounts::default());
         let key = KeySource::bank(0).signing_key(2_048);
-        let apply = move || apply(&key, &counter, &stopped);
-        let thread = thread::Builder::new().name(YARDSTICK.to_owned()).spawn(apply)?;
-        Ok(Yardstick { signatures, stop, thread: Some(thread) })
+        let applied = Arc::clone(&counts);
+        let apply = move || apply(&key, &applied);
+        let thread = thread::Builder::new().name("yardstick".to_owned()).spawn(apply)?;
+        Ok(Yardstick { counts, thread: Some(thread) })
+    }
+
+    /// CPU time in nanoseconds and signatures; one may be a round ahead of the other.
+    fn read(&self) -> (u64, u64) {
+        let YardstickCounts { nanos, signatures, .. } = &*self.counts;
+        (nanos.load(Ordering::Relaxed), signatures.load(Ordering::Relaxed))
     }
 }
 
-fn apply(key: &SigningKey, signatures: &AtomicU64, stopped: &AtomicBool) {
-    while !stopped.load(Ordering::Relaxed) {
-        for _ in 0..YARDSTICK_SIGNATURES {
-            std::hint::black_box(key.sign_sha512(b"yardstick"));
+fn apply(key: &SigningKey, counts: &YardstickCounts) {
+    let sign = |times: u64| {
+        (0..times).for_each(|_| drop(std::hint::black_box(key.sign_sha512(b"yardstick"))));
+    };
+    while !counts.stopped.load(Ordering::Relaxed) {
+        sign(SIGNATURES_WARM_UP);
+        let before = limits::thread_cpu();
+        sign(SIGNATURES_MEASURED);
+        if let (Some(before), Some(after)) = (before, limits::thread_cpu()) {
+            let took = after.saturating_sub(before).as_nanos() as u64;
+            counts.nanos.fetch_add(took, Ordering::Relaxed);
+            counts.signatures.fetch_add(SIGNATURES_MEASURED, Ordering::Relaxed);
         }
-        signatures.fetch_add(YARDSTICK_SIGNATURES, Ordering::Relaxed);
         thread::park_timeout(YARDSTICK_EVERY);
     }
 }
 
 impl Drop for Yardstick {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
+        self.counts.stopped.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
             thread.thread().unpark();
             // It cannot panic; a run that is over has no use for the reason.

@@ -71,7 +71,7 @@ pub struct Summary {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct MachineSummary {
     /// CPU seconds of one RSA-2048 signature with SHA-512, made beside the run again and again:
-    /// how fast the cores were. In virtual time, how fast they were when the costs were measured.
+    /// how fast the cores were. In virtual time, what it would take at this load.
     pub yardstick_s: Option<f64>,
     /// Share of the machine's CPU time, from 0 to 1, that other programs and other guests of the
     /// host left.

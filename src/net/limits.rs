@@ -5,8 +5,10 @@
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::time::{ClockId, clock_gettime};
 
 /// Clock ticks per second in `/proc/self/task/*/stat`: the same in every Linux ABI.
 pub(super) const TICKS_PER_SECOND: f64 = 100.0;
@@ -39,6 +41,11 @@ pub fn cpu_seconds_of(prefix: &str) -> Option<f64> {
     threads
         .filter_map(|thread| thread_seconds(&thread.ok()?.path(), prefix))
         .reduce(|sum, seconds| sum + seconds)
+}
+
+/// CPU time of the calling thread since its start, or `None` if the host does not tell.
+pub fn thread_cpu() -> Option<Duration> {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).ok().map(Duration::from)
 }
 
 /// Bytes of memory that are resident.

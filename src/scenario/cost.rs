@@ -13,10 +13,13 @@ pub struct CostModel {
     pub cores: u32,
     /// Whether all nodes and all phones share one host, as in a live run on loopback.
     pub shared_host: bool,
-    /// What one signature of the yardstick took when these costs were measured, in CPU time; zero
-    /// if nobody measured it.
+    /// What one signature of the yardstick would take on a busy machine, in CPU time, when these
+    /// costs were measured; zero if nobody measured it.
     #[serde(with = "span")]
     pub yardstick: Span,
+    /// How much longer the yardstick takes, as a share, on a machine whose cores are all idle:
+    /// hosts slow down cores that have little to do.
+    pub idle_yardstick: f64,
     /// Share of a host that is to be had, from [`AVAILABLE_MIN`] to 1: the rest goes to programs
     /// that have nothing to do with the storm.
     pub available: f64,
@@ -78,6 +81,7 @@ impl Default for CostModel {
             cores: 4,
             shared_host: false,
             yardstick: Span::ZERO,
+            idle_yardstick: 0.0,
             available: 1.0,
             idle_keys: 0.0,
             idle_packets: 0.0,
@@ -168,7 +172,7 @@ impl CostModel {
 
     /// What is impossible about these values.
     pub(super) fn check(&self) -> Result<(), String> {
-        let shares = [self.idle_keys, self.idle_packets];
+        let shares = [self.idle_keys, self.idle_packets, self.idle_yardstick];
         if shares.iter().any(|share| !share.is_finite() || !(0.0..=IDLE_MAX).contains(share)) {
             return Err(format!("a share for idle cores that is not within 0 and {IDLE_MAX}"));
         }

@@ -35,6 +35,9 @@ pub(super) struct Machines {
     phone_work: [Span; Service::COUNT],
     /// Core time of phones that check files.
     check_work: Span,
+    /// Jobs, and those among them that found a core idle.
+    jobs: u64,
+    woke: u64,
     done: Vec<Job>,
 }
 
@@ -101,6 +104,8 @@ impl Machines {
             server_work: [Span::ZERO; Service::COUNT],
             phone_work: [Span::ZERO; Service::COUNT],
             check_work: Span::ZERO,
+            jobs: 0,
+            woke: 0,
             done: Vec::new(),
         }
     }
@@ -108,6 +113,8 @@ impl Machines {
     /// Counts work that begins now; returns how much of it the host has to do. A core that was
     /// idle has to wake up and has cold caches, so that the same work takes longer there.
     fn account(&mut self, mut work: Work, wakes: bool) -> Span {
+        self.jobs += 1;
+        self.woke += u64::from(wakes);
         if wakes {
             let keys = !matches!(work.service, Service::Tftp | Service::Http);
             let factor = 1.0 + self.idle[usize::from(!keys)];
@@ -150,11 +157,17 @@ impl Machines {
         self.server_work = [Span::ZERO; Service::COUNT];
         self.phone_work = [Span::ZERO; Service::COUNT];
         self.check_work = Span::ZERO;
+        (self.jobs, self.woke) = (0, 0);
     }
 
     /// Core time of one handshake with keys of this cluster.
     pub(super) const fn handshake_work(&self) -> Span {
         self.handshake
+    }
+
+    /// Share of the jobs that found a core idle; 1 on a machine that had nothing to do.
+    pub(super) fn woken(&self) -> f64 {
+        if self.jobs == 0 { 1.0 } else { self.woke as f64 / self.jobs as f64 }
     }
 
     pub(super) fn cpu_seconds(&self) -> CpuSeconds {

@@ -66,6 +66,8 @@ pub struct SimRun {
     pub cpu_s: CpuSeconds,
     /// The same by the kind of thread that does this work in a live run.
     pub cpu_by_thread_s: BTreeMap<String, f64>,
+    /// Share of the work, from 0 to 1, that began on a core that was idle.
+    pub woken: f64,
     /// When each ready phone was registered, if the plan has that step: nanoseconds of the run.
     pub registered: Vec<Time>,
     /// Metrics as Prometheus text, by the time at which they were sampled.
@@ -533,6 +535,7 @@ impl World {
             samples: self.samples.taken,
             cpu_s: self.machines.cpu_seconds(),
             cpu_by_thread_s: self.machines.cpu_by_thread(),
+            woken: self.machines.woken(),
             registered: self.pace.registered(&self.recorder),
             recorder: self.recorder,
             digest: self.digest.finish(),
@@ -634,8 +637,10 @@ impl SimRun {
             cpu_s: self.cpu_s,
             cpu_by_thread_s: self.cpu_by_thread_s.clone(),
             machine: MachineSummary {
-                yardstick_s: (!plan.cost.yardstick.is_zero())
-                    .then(|| plan.cost.yardstick.as_secs_f64()),
+                yardstick_s: (!plan.cost.yardstick.is_zero()).then(|| {
+                    let slower = 1.0 + plan.cost.idle_yardstick * self.woken;
+                    plan.cost.yardstick.as_secs_f64() * slower
+                }),
                 available: Some(plan.cost.available),
             },
             sign_mean_s: None,

@@ -23,7 +23,7 @@ use worlds::live_scenario;
 mod worlds;
 
 /// Worlds that `cargo test` plays; a build with optimisation takes half the time for each.
-const WORLDS: u64 = if cfg!(debug_assertions) { 12 } else { 60 };
+const WORLDS: u64 = if cfg!(debug_assertions) { 8 } else { 60 };
 
 /// Keeps what the servers say of themselves: their ports.
 #[derive(Default)]
@@ -334,7 +334,8 @@ fn live_worlds_differ_in_what_comes_of_them() {
     let outcomes: Vec<[bool; 5]> = (0..24)
         .into_par_iter()
         .map(|seed| {
-            let text = live_scenario(seed);
+            // Long keys change no outcome and take twenty seconds to make without optimisation.
+            let text = live_scenario(seed).replace("key-bits = 4096\n", "");
             let plan = load(Path::new("world.toml"), &text, &[], &known_paths()).unwrap();
             let recorder = World::new(&plan, SimOptions::default()).run().recorder;
             let tallies = recorder.tallies();

@@ -23,7 +23,7 @@ use worlds::live_scenario;
 mod worlds;
 
 /// Worlds that `cargo test` plays; a build with optimisation takes half the time for each.
-const WORLDS: u64 = if cfg!(debug_assertions) { 8 } else { 60 };
+const WORLDS: u64 = if cfg!(debug_assertions) { 5 } else { 60 };
 
 /// Keeps what the servers say of themselves: their ports.
 #[derive(Default)]

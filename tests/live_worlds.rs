@@ -7,12 +7,13 @@
 use std::fmt::Write;
 use std::ops::Range;
 use std::path::Path;
+use std::time::Instant;
 
 use rayon::prelude::*;
 use resetstorm::base::Time;
 use resetstorm::live::{self, LiveOptions, LiveRun, Observer};
 use resetstorm::measure::{Recorder, Summary, known_paths};
-use resetstorm::phone::{Failure, Outcome};
+use resetstorm::phone::{Failure, Outcome, TvsFault};
 use resetstorm::scenario::{Plan, load};
 use resetstorm::sim::{SimOptions, SimRun, World};
 use resetstorm::transfer::TransferFault;
@@ -22,7 +23,7 @@ use worlds::live_scenario;
 mod worlds;
 
 /// Worlds that `cargo test` plays; a build with optimisation takes half the time for each.
-const WORLDS: u64 = if cfg!(debug_assertions) { 12 } else { 60 };
+const WORLDS: u64 = if cfg!(debug_assertions) { 5 } else { 60 };
 
 /// Keeps what the servers say of themselves: their ports.
 #[derive(Default)]
@@ -70,7 +71,6 @@ fn counts(summary: &Summary) -> Vec<(String, Value)> {
         ("https", &["requests", "connections", "bytes", "not_found", "errors", "fallbacks"]),
         (
             "serve",
-            // Not datagrams: a server that waits for a busy phone sends a block again.
             &[
                 "tftp_requests",
                 "http_requests",
@@ -89,6 +89,10 @@ fn counts(summary: &Summary) -> Vec<(String, Value)> {
             keep(format!("{part}.{name}"), &whole[part][name]);
         }
     }
+    // What a server sends again, because it waits for a busy phone, is no part of it.
+    let sent = |name: &str| whole["serve"][name].as_u64().unwrap();
+    let first = Value::from(sent("tftp_datagrams_out") - sent("tftp_retransmits"));
+    keep("serve.tftp_datagrams_out but for retransmits".to_owned(), &first);
     for step in whole["steps"].as_array().unwrap() {
         for name in ["count", "ok", "retry", "failed"] {
             keep(format!("steps.{}.{name}", step["step"].as_str().unwrap()), &step[name]);
@@ -157,13 +161,18 @@ fn asked_for() -> (Range<u64>, bool) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn small_worlds_come_out_alike_on_sockets_and_in_virtual_time() {
     let (worlds, look) = asked_for();
+    let asked = worlds != (0..WORLDS);
     let mut differ = Vec::new();
     for seed in worlds.clone() {
         let text = live_scenario(seed);
         if look {
             println!("{text}");
         }
+        let begun = Instant::now();
         let found = differences(&text).await;
+        if asked {
+            println!("world {seed}: {:.2?}", begun.elapsed());
+        }
         if !found.is_empty() {
             let again = "cargo test --test live_worlds -- --nocapture";
             println!("RESETSTORM_WORLD={seed} {again}\n{found}");
@@ -322,16 +331,25 @@ async fn signatures_of_before_the_run_are_the_same_in_virtual_time() {
 
 #[test]
 fn live_worlds_differ_in_what_comes_of_them() {
-    let outcomes: Vec<[bool; 4]> = (0..24)
+    let outcomes: Vec<[bool; 5]> = (0..24)
         .into_par_iter()
         .map(|seed| {
-            let text = live_scenario(seed);
+            // Long keys change no outcome and take twenty seconds to make without optimisation.
+            let text = live_scenario(seed).replace("key-bits = 4096\n", "");
             let plan = load(Path::new("world.toml"), &text, &[], &known_paths()).unwrap();
-            let tallies = World::new(&plan, SimOptions::default()).run().recorder.tallies();
-            [tallies.ready > 0, tallies.stuck > 0, tallies.failed > 0, tallies.list_alarms > 0]
+            let recorder = World::new(&plan, SimOptions::default()).run().recorder;
+            let tallies = recorder.tallies();
+            let unresolved = recorder.counts.tvs_faults.contains_key(&TvsFault::Unresolved);
+            [
+                tallies.ready > 0,
+                tallies.stuck > 0,
+                tallies.failed > 0,
+                tallies.list_alarms > 0,
+                unresolved,
+            ]
         })
         .collect();
-    for (at, what) in ["ready", "stuck", "failed", "alarmed"].into_iter().enumerate() {
+    for (at, what) in ["ready", "stuck", "failed", "alarmed", "nameless"].into_iter().enumerate() {
         let count = outcomes.iter().filter(|outcome| outcome[at]).count();
         assert!((1..24).contains(&count), "{count} of 24 worlds have {what} phones");
     }

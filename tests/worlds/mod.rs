@@ -276,6 +276,12 @@ pub fn live_scenario(seed: u64) -> String {
     if dice.chance(3) {
         out.push_str("key-bits = 4096\n");
     }
+    // Draws of its own, as for the block size: the other worlds stay what they were.
+    let mut dns = Dice(stream(seed, 2, Purpose::Network));
+    let dns = dns.chance(35).then_some(&mut dns);
+    if dns.is_some() {
+        out.push_str("domain = \"cucm.example\"\n");
+    }
     // Addresses of its own, so that no other program answers on a default port.
     let block = 20 + seed % 200;
     for (node, services) in shape.services.iter().enumerate() {
@@ -289,8 +295,10 @@ pub fn live_scenario(seed: u64) -> String {
         .unwrap();
     }
     write_groups(&mut out, &mut dice, &shape);
-    write_live_fleet(&mut out, &mut dice, &shape);
-    LiveOperator { dice: &mut dice, shape: &shape, names: 0, settled: false }.write(&mut out);
+    write_live_fleet(&mut out, &mut dice, &shape, Dice(stream(seed, 3, Purpose::Network)));
+    let names = (0..shape.nodes()).map(|node| vec![format!("n{node}")]).collect();
+    let dice = &mut dice;
+    LiveOperator { dice, dns, shape: &shape, names, settled: false }.write(&mut out);
     out.push_str("[run]\nmax-wall = \"1h\"\n");
     if dice.chance(30) {
         writeln!(out, "transfers-in-flight = {}", 4 + dice.below(9)).unwrap();
@@ -300,7 +308,7 @@ pub fn live_scenario(seed: u64) -> String {
     out
 }
 
-fn write_live_fleet(out: &mut String, dice: &mut Dice, shape: &Shape) {
+fn write_live_fleet(out: &mut String, dice: &mut Dice, shape: &Shape, mut sizes: Dice) {
     let phones = if dice.chance(10) { 1 } else { 20 + dice.below(41) };
     let tftp = shape.tftp(dice);
     writeln!(
@@ -323,8 +331,14 @@ fn write_live_fleet(out: &mut String, dice: &mut Dice, shape: &Shape) {
         dice.chance(30),
     )
     .unwrap();
-    if dice.chance(30) {
-        writeln!(out, "tftp-block-size = {}", dice.pick(&[64, 512, 1_428, 8_192])).unwrap();
+    let common = dice.chance(30).then(|| dice.pick(&["64", "512", "1_428", "8_192"]));
+    let sizes = sizes.chance(35).then(|| {
+        // Thousands of blocks a file: for few phones only.
+        let least = if phones == 1 { "8" } else { "32" };
+        sizes.pick(&[least, "512", "1_024", "1_428", "65_464", "\"model\"", "\"model\""])
+    });
+    if let Some(size) = sizes.or(common) {
+        writeln!(out, "tftp-block-size = {size}").unwrap();
     }
 }
 
@@ -332,9 +346,11 @@ fn write_live_fleet(out: &mut String, dice: &mut Dice, shape: &Shape) {
 /// is away for a while, waits until the fleet has settled.
 struct LiveOperator<'a> {
     dice: &'a mut Dice,
+    /// Draws what becomes of DNS records; none in a cluster without a domain.
+    dns: Option<&'a mut Dice>,
     shape: &'a Shape,
-    /// Names that were given to nodes.
-    names: u64,
+    /// The names of each node, the present one last.
+    names: Vec<Vec<String>>,
     /// Whether the last event leaves nothing behind that takes time.
     settled: bool,
 }
@@ -350,7 +366,9 @@ impl LiveOperator<'_> {
             if renewed && self.dice.chance(70) {
                 self.event(out, &format!("restart = {{ node = \"n{node}\" }}"));
             }
+            self.records(out);
         }
+        self.last_records(out);
         for _ in 0..=self.dice.below(2) {
             let reset = self.reset();
             self.event(out, &reset);
@@ -367,6 +385,44 @@ impl LiveOperator<'_> {
         let lasts =
             action.starts_with("reset") || action.starts_with("stop") && action.contains("for =");
         self.settled = !lasts;
+    }
+
+    /// Removes or adds the record of a name, present or earlier, and may have phones ask for names.
+    fn records(&mut self, out: &mut String) {
+        let Some(dns) = self.dns.take() else { return };
+        if dns.chance(60) {
+            let names = &self.names[dns.below(self.shape.nodes()) as usize];
+            let name = &names[names.len() - 1 - usize::from(names.len() > 1 && dns.chance(30))];
+            let change = dns.pick(&["remove", "remove", "remove", "add"]);
+            self.at_rest(out, &format!("{change}-record = {{ node = \"{name}\" }}"));
+            if dns.chance(40) {
+                let node = dns.below(self.shape.nodes());
+                let certificate = format!("certificate = \"CallManager\", node = \"n{node}\"");
+                self.at_rest(out, &format!("regenerate = {{ {certificate} }}"));
+                self.at_rest(out, &format!("restart = {{ node = \"n{node}\" }}"));
+                self.at_rest(out, "reset-phones = {}");
+                self.settled = false;
+            }
+        }
+        self.dns = Some(dns);
+    }
+
+    /// In half of the clusters the present names have their records again at last.
+    fn last_records(&mut self, out: &mut String) {
+        if self.dns.as_mut().is_some_and(|dns| dns.chance(50)) {
+            for names in self.names.clone() {
+                let name = names.last().expect("each node has a name");
+                self.at_rest(out, &format!("add-record = {{ node = \"{name}\" }}"));
+            }
+        }
+    }
+
+    /// An event without draws.
+    fn at_rest(&mut self, out: &mut String, action: &str) {
+        let trigger =
+            if self.settled { "after = \"previous\"" } else { "when = \"fleet-settled\"" };
+        writeln!(out, "[[event]]\n{trigger}\n{action}").unwrap();
+        self.settled = true;
     }
 
     fn reset(&mut self) -> String {
@@ -396,8 +452,11 @@ impl LiveOperator<'_> {
                 None => format!("start = {{ node = \"n{node}\" }}"),
             },
             13 | 14 => {
-                self.names += 1;
-                format!("rename = {{ node = \"n{node}\", to = \"m{}\" }}", self.names)
+                let renamed: usize = self.names.iter().map(|names| names.len() - 1).sum();
+                let to = format!("m{}", renamed + 1);
+                let event = format!("rename = {{ node = \"n{node}\", to = \"{to}\" }}");
+                self.names[node as usize].push(to);
+                event
             }
             _ => self.reset(),
         })

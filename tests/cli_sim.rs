@@ -209,6 +209,21 @@ fn a_live_run_calibrates_and_is_compared() {
     let compared = run(&["diff", live, &path, "--tolerance", "10000"]);
     assert_eq!(compared.code, 0, "{}\n{}", compared.out, compared.err);
     assert!(compared.out.contains("live") && compared.out.contains("fleet_ready_s.p99"));
+    // On the machine of the live run the yardstick takes what it took there.
+    let same = ["--set", ports, "--set", quick, "--calibration", &calibration];
+    let (ended, path) = sim(out.path(), &[&same[..], &["--machine-of", live]].concat());
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    let machine = |run: &str| {
+        let text = fs::read_to_string(format!("{run}/summary.json")).unwrap();
+        let summary: serde_json::Value = serde_json::from_str(&text).unwrap();
+        ["yardstick_s", "available"].map(|key| summary["machine"][key].as_f64().unwrap())
+    };
+    let (was, is) = (machine(live), machine(&path));
+    assert!((is[0] / was[0] - 1.0).abs() < 0.1 && was[0] > 1e-5, "{was:?} and {is:?}");
+    assert!((is[1] - was[1].clamp(0.05, 1.0)).abs() < 1e-9, "{was:?} and {is:?}");
+    assert_eq!(run(&["replay", &path]).code, 0, "the run directory has the costs of that machine");
+    let blind = ["--set", ports, "--set", quick, "--machine-of", live];
+    assert_eq!(run(&[&["sim", REGEN, "--phones", "60"][..], &blind].concat()).code, 2);
     let refused = run(&["replay", live]);
     assert_eq!(refused.code, 2, "live runs have no digest");
     let sim_is_not_live = run(&["calibrate", &path]);

@@ -237,3 +237,63 @@ fn the_calibration_of_the_reference_machine_can_be_used() {
     assert!((0.2..2.0).contains(&seconds), "{seconds}");
     assert!(summary.cpu_s.swarm.unwrap() > 0.02);
 }
+
+#[test]
+fn one_host_for_all_has_no_wire_and_few_places_and_counts_stay() {
+    let host = ["fleet.phones=60", "cluster.cost.shared-host=true"];
+    let run = |name: &str, more: &[&str]| summary(name, &[&host[..], more].concat());
+    let step = |summary: &Summary, name: &str| {
+        let found = summary.steps.iter().find(|step| step.step == name).unwrap();
+        (found.service_time_s.p50.unwrap(), found.response_time_s.p50.unwrap())
+    };
+    let many = run("storm-all-at-once.toml", &[]);
+    let few = run("storm-all-at-once.toml", &["run.lookups-in-flight=1"]);
+    assert_eq!((many.phones.ready, few.phones.ready), (60, 60));
+    assert_eq!((many.tvs.lookups, few.tvs.lookups), (60, 60));
+    let (service, response) = step(&few, "tvs");
+    assert!(service < step(&many, "tvs").0 / 2.0, "alone at the server: {service}");
+    assert!(response > 10.0 * service, "those before it are waited for: {response}");
+
+    let http = ["phone.transport=http", "event.3.reset-phones.spread=0s"];
+    let few = ["run.connections-in-flight=1"];
+    let many = run("mixed-fleet.toml", &http);
+    let few = run("mixed-fleet.toml", &[&http[..], &few].concat());
+    assert_eq!((many.http.requests, many.http.connections), (few.http.requests, 120));
+    assert_eq!((few.phones.ready, few.http.connections, few.http.errors), (60, 120, 0));
+    assert!(few.fleet_ready_s.p50 > many.fleet_ready_s.p50, "one after the other");
+
+    let wire = summary("callmanager-regen.toml", &["fleet.phones=20"]);
+    let none = summary("callmanager-regen.toml", &["fleet.phones=20", host[1]]);
+    let (with, without) = (wire.boot_time_s.p50.unwrap(), none.boot_time_s.p50.unwrap());
+    assert!((with - without - 0.015).abs() < 0.001, "30 round trips: {with} against {without}");
+}
+
+#[test]
+fn a_busy_machine_takes_longer_and_works_as_much() {
+    let busy = |share: &str| {
+        let share = format!("cluster.cost.available={share}");
+        summary("storm-all-at-once.toml", &["fleet.phones=200", "cluster.cost.cores=1", &share])
+    };
+    let (free, half) = (busy("1.0"), busy("0.5"));
+    assert_eq!(free.cpu_s.serve, half.cpu_s.serve);
+    let (alone, shared) = (free.fleet_ready_s.p99.unwrap(), half.fleet_ready_s.p99.unwrap());
+    assert!((shared / alone - 2.0).abs() < 0.1, "{alone} against {shared}");
+}
+
+#[test]
+fn an_idle_core_makes_work_dearer_and_a_busy_one_does_not() {
+    let cost = |spread: &str, share: &str| {
+        let overrides = [
+            "fleet.phones=200".to_owned(),
+            format!("event.3.reset-phones.spread={spread}"),
+            format!("cluster.cost.idle-keys={share}"),
+            format!("cluster.cost.idle-packets={share}"),
+        ];
+        let overrides: Vec<&str> = overrides.iter().map(String::as_str).collect();
+        summary("callmanager-regen.toml", &overrides).cpu_s.serve.unwrap()
+    };
+    let calm = cost("100s", "0.5") / cost("100s", "0.0");
+    assert!((calm - 1.5).abs() < 0.01, "every job finds a core idle: {calm}");
+    let storm = cost("0s", "0.5") / cost("0s", "0.0");
+    assert!((1.0..1.2).contains(&storm), "hardly any does: {storm}");
+}

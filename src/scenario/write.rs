@@ -325,6 +325,11 @@ share = 1.0
 [cluster.cost]
 cores = 4
 shared-host = false
+yardstick = "0s"
+idle-yardstick = 0.0
+available = 1.0
+idle-keys = 0.0
+idle-packets = 0.0
 latency = "0s"
 sign = "450us"
 handshake = "600us"

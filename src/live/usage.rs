@@ -32,7 +32,8 @@ impl Usage {
     /// # Errors
     /// If the host gives no thread.
     pub(super) fn start() -> io::Result<Usage> {
-        Ok(Usage { before: Reading::default(), yardstick: Yardstick::start()? })
+        let before = Reading { host: host_times(), ..Reading::default() };
+        Ok(Usage { before, yardstick: Yardstick::start()? })
     }
 
     /// The storm begins: what was used before does not count.

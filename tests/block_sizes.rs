@@ -17,7 +17,7 @@ use resetstorm::measure::Recorder;
 use resetstorm::net::Clock;
 use resetstorm::phone::{BlockSizeRule, Env, Failure, Phone, PhoneProfile, Shared, Verifier};
 use resetstorm::swarm::{FileServer, HttpServer, Swarm, SwarmPlan};
-use resetstorm::transfer::TransferFault;
+use resetstorm::transfer::{Breach, TransferFault};
 use resetstorm::wire::tftp::{ErrorCode, Options, Packet};
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
@@ -49,7 +49,7 @@ impl Opinion {
         let granted = match self {
             Opinion::Ignores => return None,
             Opinion::Refuses => {
-                return Some(Packet::Error { code: ErrorCode::OptionRefused, message: "no" });
+                return Some(Packet::Error { code: ErrorCode::OptionRefused, message: b"no" });
             }
             Opinion::Grants(size) => Some(size),
             Opinion::GrantsTheFile => Some(file.len() as u64),
@@ -89,7 +89,7 @@ impl Server {
             Packet::Rrq { file, options, .. } => {
                 self.asked.lock().unwrap().insert(options.block_size);
                 let Some(file) = self.files.get(file) else {
-                    Packet::Error { code: ErrorCode::FileNotFound, message: "" }.encode(&mut out);
+                    Packet::Error { code: ErrorCode::FileNotFound, message: b"" }.encode(&mut out);
                     return Some(out);
                 };
                 let transfer = Transfer { file: Arc::clone(file), acknowledged: 0 };
@@ -275,13 +275,13 @@ async fn phones_take_the_block_size_that_the_server_has_in_mind() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn phones_leave_servers_that_grant_what_they_may_not_or_refuse() {
     let cluster = cluster();
-    let protocol = TransferFault::Protocol;
+    let (large, small) = (Breach::OptionTooLarge, Breach::OptionTooSmall);
     let cases = [
         // More than was asked for, less than there may be, and what does not fit into a number.
-        (Opinion::Grants(1_429), protocol),
-        (Opinion::Grants(7), protocol),
-        (Opinion::Grants(0), protocol),
-        (Opinion::Grants(65_536 + 512), protocol),
+        (Opinion::Grants(1_429), TransferFault::Protocol(large)),
+        (Opinion::Grants(7), TransferFault::Protocol(small)),
+        (Opinion::Grants(0), TransferFault::Protocol(small)),
+        (Opinion::Grants(65_536 + 512), TransferFault::Protocol(large)),
         (Opinion::Refuses, TransferFault::Error(ErrorCode::OptionRefused)),
     ];
     for (opinion, fault) in cases {

@@ -23,7 +23,7 @@ use resetstorm::phone::{
 use resetstorm::scenario::load;
 use resetstorm::serve::{Bound, ServeSettings, Servers};
 use resetstorm::swarm::{FileServer, HttpServer, Swarm, SwarmPlan};
-use resetstorm::transfer::{TransferFault, UploadLimits};
+use resetstorm::transfer::{Breach, TransferFault, UploadLimits};
 use resetstorm::wire::tftp::Packet;
 use resetstorm::wire::tvs::{HEADER_LENGTH, Message, Question, Request, message_length};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -693,20 +693,33 @@ fn transfer(fault: TransferFault) -> Failure {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn servers_that_break_the_protocol_fail_and_change_nothing() {
     let fleet = Fleet::new();
-    let protocol = transfer(TransferFault::Protocol);
-    let scripts: [(&str, Script); 7] = [
-        ("a block that is too long", Box::new(|_, n| vec![block(n, &[7; 600])])),
+    let scripts: [(&str, Breach, Script); 7] = [
+        (
+            "a block that is too long",
+            Breach::BlockTooLong,
+            Box::new(|_, n| vec![block(n, &[7; 600])]),
+        ),
         (
             "options that nobody asked for",
+            Breach::OptionNotAsked,
             Box::new(|_, _| vec![b"\0\x06blksize\x001428\0".to_vec()]),
         ),
-        ("an option list that does not end", Box::new(|_, _| vec![b"\0\x06blksize".to_vec()])),
-        ("an unknown opcode", Box::new(|_, _| vec![b"\0\x09".to_vec()])),
-        ("an empty datagram", Box::new(|_, _| vec![Vec::new()])),
-        ("a request for an answer", Box::new(|_, _| vec![LIST_REQUEST.to_vec()])),
-        ("half a block header", Box::new(|_, _| vec![b"\0\x03\0".to_vec()])),
+        (
+            "an option list that does not end",
+            Breach::OptionsUnreadable,
+            Box::new(|_, _| vec![b"\0\x06blksize".to_vec()]),
+        ),
+        ("an unknown opcode", Breach::UnknownOpcode, Box::new(|_, _| vec![b"\0\x09".to_vec()])),
+        ("an empty datagram", Breach::ShortDatagram, Box::new(|_, _| vec![Vec::new()])),
+        (
+            "a request for an answer",
+            Breach::ClientPacket,
+            Box::new(|_, _| vec![LIST_REQUEST.to_vec()]),
+        ),
+        ("half a block header", Breach::ShortDatagram, Box::new(|_, _| vec![b"\0\x03\0".to_vec()])),
     ];
-    for (what, script) in scripts {
+    for (what, breach, script) in scripts {
+        let protocol = transfer(TransferFault::Protocol(breach));
         let recorder = fleet.keeps_what_it_had(what, protocol, script).await;
         assert_eq!(recorder.counts.tftp_errors, u64::from(PHONES) * 3, "{what}");
     }
@@ -735,10 +748,11 @@ async fn files_without_an_end_are_given_up_at_the_limit() {
 async fn a_server_that_repeats_itself_for_ever_is_given_up() {
     let fleet = Fleet::new();
     let timed_out = transfer(TransferFault::TimedOut);
+    let stalled = transfer(TransferFault::Stalled);
     let mute: Script = Box::new(|_, _| Vec::new());
     fleet.keeps_what_it_had("silence", timed_out, mute).await;
     let one: Script = Box::new(|_, _| vec![block(1, &[7; 512])]);
-    let recorder = fleet.keeps_what_it_had("block 1 for ever", timed_out, one).await;
+    let recorder = fleet.keeps_what_it_had("block 1 for ever", stalled, one).await;
     assert!(recorder.counts.tftp_retransmits > 0);
     let far: Script = Box::new(|_, n| vec![block(n + 1_000, &[7; 512])]);
     fleet.keeps_what_it_had("blocks of the future", timed_out, far).await;

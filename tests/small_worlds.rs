@@ -242,7 +242,9 @@ fn end(plan: &Plan, run: &SimRun, phone: &Phone, outcome: Option<Outcome>) -> Op
         Some(Outcome::Stuck) => None,
         // A network that loses is a fault that does not end: a server that was never heard from
         // holds a transfer for 5 s only, which is two acknowledgements of a phone.
-        Some(Outcome::Failed(Failure::Transfer(TransferFault::TimedOut))) if lossy => None,
+        Some(Outcome::Failed(Failure::Transfer(
+            TransferFault::Stalled | TransferFault::TimedOut,
+        ))) if lossy => None,
         other => Some(format!("neither ready nor stuck: {other:?}")),
     }
 }

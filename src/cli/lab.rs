@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use super::ExitCode;
+use super::args::duration;
 use super::files::Failure;
+use crate::base::Span;
 
 /// Whom a one-shot client talks to.
 #[derive(Debug, Args)]
@@ -17,9 +19,9 @@ pub(super) struct ServerArgs {
     /// Leave to talk to this host although it is not this machine
     #[arg(long, value_name = "HOST")]
     allow_target: Option<String>,
-    /// Longest wait without progress
-    #[arg(long, value_name = "SECONDS", default_value_t = 5)]
-    timeout: u32,
+    /// Longest wait without progress, such as 5s or 500ms
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration)]
+    timeout: Span,
 }
 
 impl ServerArgs {
@@ -43,7 +45,7 @@ impl ServerArgs {
     }
 
     pub(super) fn timeout(&self) -> Duration {
-        Duration::from_secs(u64::from(self.timeout))
+        self.timeout.as_duration()
     }
 }
 
@@ -86,7 +88,7 @@ mod tests {
         let args = |host: &str, allow: Option<&str>| ServerArgs {
             host: host.into(),
             allow_target: allow.map(Into::into),
-            timeout: 5,
+            timeout: Span::from_secs(5),
         };
         assert!(args("127.0.0.1", None).resolve(69).is_ok());
         assert!(args("192.0.2.1", None).resolve(69).is_err());

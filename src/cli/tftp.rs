@@ -21,7 +21,8 @@ const SIZE_MAX: usize = 64 << 20;
 Example:
   resetstorm tftp get 10.0.0.1 ITLFile.tlv --allow-target 10.0.0.1 -o ITLFile.tlv
 
-Exit codes: 0 read, 1 the server has no such file or refused, 4 no answer.")]
+Exit codes: 0 read, 1 the server has no such file or refused, 4 no answer, half a file, or an
+answer that is no TFTP.")]
 pub struct TftpArgs {
     #[command(subcommand)]
     command: TftpCommand,
@@ -68,8 +69,8 @@ fn get(args: &GetArgs, format: Format) -> Result<ExitCode, Failure> {
     };
     let fetched = fetch(address, request).map_err(|fault| {
         let code = match fault {
-            FetchFault::NotFound => ExitCode::Failed,
-            FetchFault::Io(_) | FetchFault::Transfer(_) => ExitCode::Environment,
+            FetchFault::Refused { .. } => ExitCode::Failed,
+            FetchFault::Io(_) | FetchFault::Transfer { .. } => ExitCode::Environment,
         };
         Failure::new(code, format!("{}: {fault}", args.file))
     })?;

@@ -481,7 +481,7 @@ impl Pump {
                 bump(&counters.malformed);
                 if block.is_some() {
                     let code = ErrorCode::UnknownTransferId;
-                    Packet::Error { code, message: "" }.encode(&mut self.out);
+                    Packet::Error { code, message: b"" }.encode(&mut self.out);
                     self.send(&sockets.transfer[index], peer);
                 }
                 return;
@@ -507,7 +507,7 @@ impl Pump {
     }
 
     fn refuse(&mut self, sockets: &Sockets, peer: SocketAddr, code: ErrorCode, message: &str) {
-        Packet::Error { code, message }.encode(&mut self.out);
+        Packet::Error { code, message: message.as_bytes() }.encode(&mut self.out);
         let socket = self.choose_socket(None);
         self.send(&sockets.transfer[socket], peer);
     }

@@ -75,9 +75,9 @@ fn failure_code(failure: Failure) -> [u8; 2] {
         Failure::Stale => [3, 0],
         Failure::TimeLimit => [4, 0],
         Failure::Transfer(TransferFault::Error(code)) => [5, code.number() as u8],
-        Failure::Transfer(TransferFault::Protocol) => [6, 0],
+        Failure::Transfer(TransferFault::Protocol(_)) => [6, 0],
         Failure::Transfer(TransferFault::Refused) => [7, 0],
-        Failure::Transfer(TransferFault::TimedOut) => [8, 0],
+        Failure::Transfer(TransferFault::Stalled | TransferFault::TimedOut) => [8, 0],
         Failure::Transfer(TransferFault::TooLarge) => [9, 0],
         Failure::TvsUnreachable => [10, 0],
     }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::base::{Span, Time};
 use crate::transfer::{Download, DownloadOutcome, DownloadRequest, Progress, TransferFault};
+use crate::wire::tftp::ErrorCode;
 
 /// A file that arrived, and when.
 #[derive(Clone, Debug)]
@@ -25,12 +26,30 @@ pub enum FetchFault {
     /// The socket failed.
     #[error("the socket failed: {0}")]
     Io(#[from] std::io::Error),
-    /// The server has no such file.
-    #[error("the server has no such file (TFTP error 1)")]
-    NotFound,
+    /// The server has no such file, or refuses to send it.
+    #[error("the server answered TFTP error {code}{}", said(text))]
+    Refused {
+        /// The error code; 1 is "file not found".
+        code: ErrorCode,
+        /// What the server said, in one line that is fit to be shown.
+        text: String,
+    },
     /// The transfer failed.
-    #[error(transparent)]
-    Transfer(#[from] TransferFault),
+    #[error("{fault}{}", with(remark))]
+    Transfer {
+        /// Why.
+        fault: TransferFault,
+        /// How far it came, or what was wrong.
+        remark: String,
+    },
+}
+
+fn with(remark: &str) -> String {
+    if remark.is_empty() { String::new() } else { format!(": {remark}") }
+}
+
+fn said(text: &str) -> String {
+    if text.is_empty() { " without a text".to_owned() } else { with(text) }
 }
 
 /// Reads one file.
@@ -66,7 +85,7 @@ pub fn fetch(server: SocketAddr, request: DownloadRequest) -> Result<Fetched, Fe
             Progress::Continue | Progress::Stray => {}
             Progress::Retransmitted => retransmitted += 1,
             Progress::Finished(outcome) => {
-                let data = finished(outcome)?;
+                let data = finished(outcome, &download)?;
                 let total = start.elapsed();
                 let first_answer = first_answer.unwrap_or(total);
                 return Ok(Fetched { data, first_answer, total, retransmitted });
@@ -75,11 +94,17 @@ pub fn fetch(server: SocketAddr, request: DownloadRequest) -> Result<Fetched, Fe
     }
 }
 
-fn finished(outcome: DownloadOutcome) -> Result<Vec<u8>, FetchFault> {
+fn finished(outcome: DownloadOutcome, download: &Download) -> Result<Vec<u8>, FetchFault> {
+    let remark = download.remark().unwrap_or_default().to_owned();
     match outcome {
         DownloadOutcome::Complete(data) => Ok(data),
-        DownloadOutcome::NotFound => Err(FetchFault::NotFound),
-        DownloadOutcome::Failed(fault) => Err(fault.into()),
+        DownloadOutcome::NotFound => {
+            Err(FetchFault::Refused { code: ErrorCode::FileNotFound, text: remark })
+        }
+        DownloadOutcome::Failed(TransferFault::Error(code)) => {
+            Err(FetchFault::Refused { code, text: remark })
+        }
+        DownloadOutcome::Failed(fault) => Err(FetchFault::Transfer { fault, remark }),
     }
 }
 
@@ -170,12 +195,35 @@ mod tests {
     }
 
     #[test]
-    fn not_found_and_silence_are_told_apart() {
-        let missing = serve(vec![b"\0\x05\0\x01no\0".to_vec()]);
-        assert!(matches!(fetch(missing, request(3)), Err(FetchFault::NotFound)));
+    fn what_the_server_says_is_kept_with_its_code() {
+        let codes = [0u8, 1, 2, 3, 4, 5, 6, 7, 8, 99];
+        for number in codes {
+            let error = [&[0, 5, 0, number][..], b"outside of\x1b the root\0"].concat();
+            let fault = fetch(serve(vec![error]), request(3)).unwrap_err();
+            let FetchFault::Refused { code, text } = &fault else { panic!("{fault}") };
+            assert_eq!(code.number(), u16::from(number));
+            assert_eq!(text, "outside of\\u{1b} the root");
+            let shown = format!("TFTP error {code}: outside of\\u{{1b}} the root");
+            assert!(fault.to_string().ends_with(&shown), "{fault}");
+        }
+        let bare = fetch(serve(vec![vec![0, 5, 0, 2]]), request(3)).unwrap_err();
+        assert_eq!(
+            bare.to_string(),
+            "the server answered TFTP error 2 (access violation) without a text"
+        );
+    }
+
+    #[test]
+    fn silence_says_how_far_the_file_came() {
         let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let silent = silent.local_addr().map(|address| (silent, address)).unwrap();
-        let fault = fetch(silent.1, request(2)).unwrap_err();
-        assert!(matches!(fault, FetchFault::Transfer(TransferFault::TimedOut)), "{fault}");
+        let address = silent.local_addr().unwrap();
+        let fault = fetch(address, request(2)).unwrap_err();
+        assert_eq!(fault.to_string(), "no answer to the request");
+        let first = [&[0, 3, 0, 1][..], &[7; 512]].concat();
+        let fault = fetch(serve(vec![first]), request(2)).unwrap_err().to_string();
+        assert_eq!(
+            fault,
+            "the server fell silent in mid-transfer: nothing after block 1 (512 bytes)"
+        );
     }
 }

@@ -3,6 +3,8 @@ use std::sync::Arc;
 use crate::base::{Span, Time};
 use crate::wire::tftp::{BLOCK_SIZE_DEFAULT, BLOCK_SIZE_MIN, ErrorCode, Options, Packet};
 
+use super::fault::{Breach, Reached, TransferFault, shown};
+
 /// What a client asks for, and how patient it is.
 #[derive(Clone, Debug)]
 pub struct DownloadRequest {
@@ -29,26 +31,6 @@ pub enum DownloadOutcome {
     Failed(TransferFault),
 }
 
-/// Why a transfer failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, thiserror::Error)]
-pub enum TransferFault {
-    /// The server answered an error other than "file not found".
-    #[error("the server answered TFTP error {}", .0.number())]
-    Error(ErrorCode),
-    /// The server broke the protocol: a block that is too long, options that were not asked for.
-    #[error("the server broke the protocol")]
-    Protocol,
-    /// The host says that nobody listens on the port.
-    #[error("nobody listens on the port")]
-    Refused,
-    /// No answer to any try.
-    #[error("no answer in time")]
-    TimedOut,
-    /// The file is longer than the phone takes.
-    #[error("the file is longer than the limit")]
-    TooLarge,
-}
-
 /// What a datagram or a timeout led to.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Progress {
@@ -72,6 +54,12 @@ pub struct Download {
     window_size: u16,
     /// Blocks that arrived in order.
     received: u64,
+    /// Number of the last of them on the wire, which wraps.
+    block: u16,
+    /// Number of a block that came instead of the next one, since that was waited for.
+    jumped_to: Option<u16>,
+    /// What there is to say beside the outcome.
+    remark: Option<Box<str>>,
     /// Blocks of the present window that were not acknowledged yet.
     unacknowledged: u16,
     data: Vec<u8>,
@@ -93,6 +81,9 @@ impl Download {
             block_size: BLOCK_SIZE_DEFAULT,
             window_size: 1,
             received: 0,
+            block: 0,
+            jumped_to: None,
+            remark: None,
             unacknowledged: 0,
             data: Vec::new(),
             tries_left: request.tries.saturating_sub(1),
@@ -125,6 +116,19 @@ impl Download {
         self.data.len()
     }
 
+    /// How far the transfer has come.
+    pub fn reached(&self) -> Reached {
+        let answered = self.peer_port.is_some();
+        Reached { answered, blocks: self.received, bytes: self.data.len() }
+    }
+
+    /// What there is to say beside the outcome, in one line that is fit to be shown: the text of
+    /// the server's ERROR, the numbers of a broken protocol, or how far a transfer came that ended
+    /// in silence.
+    pub fn remark(&self) -> Option<&str> {
+        self.remark.as_deref()
+    }
+
     /// Takes a datagram that came from `port` of the server's host.
     pub fn on_datagram(
         &mut self,
@@ -137,12 +141,19 @@ impl Download {
         if self.peer_port.is_some_and(|known| known != port) {
             return Progress::Stray;
         }
-        let Ok(packet) = Packet::parse(bytes) else {
-            return Self::abort(TransferFault::Protocol, ErrorCode::IllegalOperation, out);
+        let packet = match Packet::parse(bytes) {
+            Ok(packet) => packet,
+            Err(error) => {
+                let breach = Breach::of_unreadable(bytes);
+                return self.broken(breach, &format!("{} bytes, {error}", bytes.len()), out);
+            }
         };
         match packet {
             // A late block of an earlier transfer on this port must not choose our peer.
-            Packet::Data { block, .. } if self.peer_port.is_none() && block != 1 => Progress::Stray,
+            Packet::Data { block, .. } if self.peer_port.is_none() && block != 1 => {
+                self.jumped_to = Some(block);
+                Progress::Stray
+            }
             Packet::Data { block, data } => {
                 self.peer_port = Some(port);
                 self.on_data(block, data, now, out)
@@ -157,14 +168,10 @@ impl Download {
                 Progress::Continue
             }
             Packet::Oack { .. } => Progress::Stray,
-            Packet::Error { code: ErrorCode::FileNotFound, .. } => {
-                Progress::Finished(DownloadOutcome::NotFound)
-            }
-            Packet::Error { code, .. } => {
-                Progress::Finished(DownloadOutcome::Failed(TransferFault::Error(code)))
-            }
+            Packet::Error { code, message } => self.on_error(code, message),
             Packet::Rrq { .. } | Packet::Wrq | Packet::Ack { .. } => {
-                Self::abort(TransferFault::Protocol, ErrorCode::IllegalOperation, out)
+                let opcode = bytes.get(1).copied().unwrap_or_default();
+                self.broken(Breach::ClientPacket, &format!("opcode {opcode}"), out)
             }
         }
     }
@@ -173,7 +180,7 @@ impl Download {
     pub fn on_timeout(&mut self, now: Time, out: &mut Vec<u8>) -> Progress {
         out.clear();
         if self.tries_left == 0 {
-            return Progress::Finished(DownloadOutcome::Failed(TransferFault::TimedOut));
+            return Progress::Finished(DownloadOutcome::Failed(self.silence()));
         }
         self.tries_left -= 1;
         self.deadline = now + self.request.timeout;
@@ -182,40 +189,62 @@ impl Download {
         Progress::Retransmitted
     }
 
+    /// Nothing more will come.
+    fn silence(&mut self) -> TransferFault {
+        let next = self.block.wrapping_add(1);
+        let reached = self.reached();
+        self.remark = match self.jumped_to {
+            Some(block) => Some(format!("block {block} came instead of block {next}").into()),
+            None => reached.answered.then(|| reached.to_string().into()),
+        };
+        match self.jumped_to {
+            _ if !reached.answered => TransferFault::TimedOut,
+            Some(_) => TransferFault::Protocol(Breach::BlockNumber),
+            None => TransferFault::Stalled,
+        }
+    }
+
+    fn on_error(&mut self, code: ErrorCode, message: &[u8]) -> Progress {
+        self.remark = Some(shown(message).into());
+        Progress::Finished(match code {
+            ErrorCode::FileNotFound => DownloadOutcome::NotFound,
+            code => DownloadOutcome::Failed(TransferFault::Error(code)),
+        })
+    }
+
     fn on_oack(&mut self, granted: Options, now: Time, out: &mut Vec<u8>) -> Progress {
         let asked = self.request.options;
-        let block_size = granted_size(granted.block_size, asked.block_size, BLOCK_SIZE_DEFAULT);
-        let window_size = granted_size(granted.window_size, asked.window_size, 1);
-        let unasked = (granted.transfer_size.is_some() && asked.transfer_size.is_none())
-            || (granted.timeout_s.is_some() && granted.timeout_s != asked.timeout_s);
-        let (Some(block_size), Some(window_size), false) = (block_size, window_size, unasked)
-        else {
-            return Self::abort(TransferFault::Protocol, ErrorCode::OptionRefused, out);
+        if let Some((breach, remark)) = overstep(granted, asked) {
+            return self.broken(breach, &remark, out);
+        }
+        if let Some(size) = granted.transfer_size.filter(|&size| size > self.size_max()) {
+            return self.too_large(size, out);
+        }
+        let size = |granted: Option<u64>, default| {
+            granted.and_then(|size| u16::try_from(size).ok()).unwrap_or(default)
         };
-        if block_size < BLOCK_SIZE_MIN {
-            return Self::abort(TransferFault::Protocol, ErrorCode::OptionRefused, out);
-        }
-        if granted.transfer_size.is_some_and(|size| size > self.request.size_max as u64) {
-            return Self::abort(TransferFault::TooLarge, ErrorCode::Other(3), out);
-        }
-        (self.block_size, self.window_size) = (block_size, window_size);
+        self.block_size = size(granted.block_size, BLOCK_SIZE_DEFAULT);
+        self.window_size = size(granted.window_size, 1);
         self.acknowledge(now, out);
         Progress::Continue
     }
 
     fn on_data(&mut self, block: u16, data: &[u8], now: Time, out: &mut Vec<u8>) -> Progress {
         if data.len() > usize::from(self.block_size) {
-            return Self::abort(TransferFault::Protocol, ErrorCode::IllegalOperation, out);
+            let remark = format!("{} bytes instead of {}", data.len(), self.block_size);
+            return self.broken(Breach::BlockTooLong, &remark, out);
         }
-        if block != (self.received as u16).wrapping_add(1) {
+        if !self.is_next(block) {
             return self.on_other_block(block, out);
         }
-        if self.data.len() + data.len() > self.request.size_max {
-            return Self::abort(TransferFault::TooLarge, ErrorCode::Other(3), out);
+        let length = (self.data.len() + data.len()) as u64;
+        if length > self.size_max() {
+            return self.too_large(length, out);
         }
         self.data.extend_from_slice(data);
         self.received += 1;
         self.unacknowledged += 1;
+        (self.block, self.jumped_to) = (block, None);
         self.tries_left = self.request.tries.saturating_sub(1);
         self.echoes_left = ECHOES_MAX;
         let last = data.len() < usize::from(self.block_size);
@@ -231,11 +260,21 @@ impl Download {
         Progress::Continue
     }
 
+    /// Whether a block is the next one. Behind block 65,535 servers go on with 0 or, some, with 1.
+    /// Within a window 1 may as well be a gap, and a file with a hole is worse than none.
+    fn is_next(&self, block: u16) -> bool {
+        let skips_zero = self.block == u16::MAX && block == 1 && self.window_size == 1;
+        block == self.block.wrapping_add(1) || skips_zero
+    }
+
     /// A block that came before means that our acknowledgement was lost: say it again. A gap in a
     /// window means that a block was lost: say how far we are (RFC 7440 section 4).
     fn on_other_block(&mut self, block: u16, out: &mut Vec<u8>) -> Progress {
-        let behind = (self.received as u16).wrapping_sub(block);
+        let behind = self.block.wrapping_sub(block);
         let gap = behind >= 0x8000;
+        if gap {
+            self.jumped_to = Some(block);
+        }
         if gap && self.unacknowledged == 0 && self.window_size > 1 {
             return Progress::Continue;
         }
@@ -263,24 +302,62 @@ impl Download {
         let (file, options) = (&*self.request.file, self.request.options);
         let packet = match self.peer_port {
             None => Packet::Rrq { file, octet: true, options },
-            Some(_) => Packet::Ack { block: self.received as u16 },
+            Some(_) => Packet::Ack { block: self.block },
         };
         packet.encode(out);
     }
 
-    fn abort(fault: TransferFault, code: ErrorCode, out: &mut Vec<u8>) -> Progress {
-        Packet::Error { code, message: "" }.encode(out);
+    fn size_max(&self) -> u64 {
+        self.request.size_max as u64
+    }
+
+    fn too_large(&mut self, length: u64, out: &mut Vec<u8>) -> Progress {
+        let remark = format!("at least {length} bytes, at most {} are taken", self.size_max());
+        self.abort(TransferFault::TooLarge, ErrorCode::DiskFull, &remark, out)
+    }
+
+    fn broken(&mut self, breach: Breach, remark: &str, out: &mut Vec<u8>) -> Progress {
+        let code = match breach {
+            Breach::OptionNotAsked | Breach::OptionTooLarge | Breach::OptionTooSmall => {
+                ErrorCode::OptionRefused
+            }
+            _ => ErrorCode::IllegalOperation,
+        };
+        self.abort(TransferFault::Protocol(breach), code, remark, out)
+    }
+
+    fn abort(
+        &mut self,
+        fault: TransferFault,
+        code: ErrorCode,
+        remark: &str,
+        out: &mut Vec<u8>,
+    ) -> Progress {
+        Packet::Error { code, message: b"" }.encode(out);
+        self.remark = Some(remark.into());
         Progress::Finished(DownloadOutcome::Failed(fault))
     }
 }
 
-/// The size that a server granted, if it may: at least 1 and at most what was asked for.
-fn granted_size(granted: Option<u64>, asked: Option<u64>, default: u16) -> Option<u16> {
-    match (granted, asked) {
-        (None, _) => Some(default),
-        (Some(granted), Some(asked)) if (1..=asked).contains(&granted) => granted.try_into().ok(),
+/// What a server grants that it may not, if anything: an option that the request does not have, a
+/// larger block or window than asked for, none at all, another time-out.
+fn overstep(granted: Options, asked: Options) -> Option<(Breach, String)> {
+    let options = [
+        ("blksize", granted.block_size, asked.block_size, u64::from(BLOCK_SIZE_MIN)),
+        ("windowsize", granted.window_size, asked.window_size, 1),
+        ("timeout", granted.timeout_s, asked.timeout_s, asked.timeout_s.unwrap_or_default()),
+        ("tsize", granted.transfer_size, asked.transfer_size.map(|_| u64::MAX), 0),
+    ];
+    options.into_iter().find_map(|(name, granted, asked, least)| match (granted?, asked) {
+        (got, None) => Some((Breach::OptionNotAsked, format!("{name} {got}"))),
+        (got, Some(most)) if got > most => {
+            Some((Breach::OptionTooLarge, format!("{name} {got} instead of {most}")))
+        }
+        (got, Some(_)) if got < least => {
+            Some((Breach::OptionTooSmall, format!("{name} {got} instead of at least {least}")))
+        }
         _ => None,
-    }
+    })
 }
 
 #[cfg(test)]
@@ -400,8 +477,10 @@ mod tests {
         let (progress, _) = feed(&mut download, b"\0\x05\0\x01File not found\0");
         assert_eq!(progress, Progress::Finished(DownloadOutcome::NotFound));
         let (mut download, _) = start(Options::default());
-        let (progress, _) = feed(&mut download, b"\0\x05\0\x02no\0");
+        assert_eq!(download.remark(), None);
+        let (progress, _) = feed(&mut download, b"\0\x05\0\x02outside\n of the root\0rest");
         assert_eq!(progress, failed(TransferFault::Error(ErrorCode::AccessViolation)));
+        assert_eq!(download.remark(), Some("outside\\n of the root"));
     }
 
     #[test]
@@ -424,7 +503,10 @@ mod tests {
     #[test]
     fn a_block_longer_than_agreed_breaks_the_protocol() {
         let (mut download, _) = start(Options::default());
-        assert_eq!(feed(&mut download, &data(1, 513)).0, failed(TransferFault::Protocol));
+        assert_eq!(
+            feed(&mut download, &data(1, 513)).0,
+            failed(TransferFault::Protocol(Breach::BlockTooLong))
+        );
     }
 
     #[test]
@@ -447,24 +529,116 @@ mod tests {
         assert_eq!(feed(&mut download, &data(1, 512)), (Progress::Continue, ack(1)));
         assert!(matches!(feed(&mut download, &data(2, 0)).0, Progress::Finished(_)));
         let (mut download, _) = start(asked);
-        assert_eq!(feed(&mut download, &data(1, 1_428)).0, failed(TransferFault::Protocol));
+        assert_eq!(
+            feed(&mut download, &data(1, 1_428)).0,
+            failed(TransferFault::Protocol(Breach::BlockTooLong))
+        );
     }
 
     #[test]
     fn options_that_nobody_asked_for_end_the_transfer() {
         let asked = Options { block_size: Some(1_000), ..Options::default() };
+        let none = Options::default();
         let wrong = [
-            Options { block_size: Some(1_001), ..Options::default() },
-            Options { block_size: Some(7), ..Options::default() },
-            Options { window_size: Some(2), ..Options::default() },
-            Options { timeout_s: Some(2), ..Options::default() },
-            Options { transfer_size: Some(2), ..Options::default() },
+            (Options { block_size: Some(1_001), ..none }, Breach::OptionTooLarge),
+            (Options { block_size: Some(65_536 + 512), ..none }, Breach::OptionTooLarge),
+            (Options { block_size: Some(7), ..none }, Breach::OptionTooSmall),
+            (Options { window_size: Some(2), ..none }, Breach::OptionNotAsked),
+            (Options { timeout_s: Some(2), ..none }, Breach::OptionNotAsked),
+            (Options { transfer_size: Some(2), ..none }, Breach::OptionNotAsked),
         ];
-        for options in wrong {
+        for (options, breach) in wrong {
             let (mut download, _) = start(asked);
             let (progress, out) = feed(&mut download, &oack(options));
-            assert_eq!(progress, failed(TransferFault::Protocol), "{options:?}");
+            assert_eq!(progress, failed(TransferFault::Protocol(breach)), "{options:?}");
             assert_eq!(out[..4], [0, 5, 0, 8]);
+        }
+        let (mut download, _) = start(asked);
+        feed(&mut download, &oack(wrong[0].0));
+        assert_eq!(download.remark(), Some("blksize 1001 instead of 1000"));
+    }
+
+    #[test]
+    fn every_way_to_break_the_protocol_is_named() {
+        let cases: [(&[u8], Breach); 8] = [
+            (b"", Breach::ShortDatagram),
+            (b"\0", Breach::ShortDatagram),
+            (b"\0\x03\0", Breach::ShortDatagram),
+            (b"\0\x05\0", Breach::ShortDatagram),
+            (b"\0\x06blksize\0", Breach::OptionsUnreadable),
+            (b"\0\x04\0\x01", Breach::ClientPacket),
+            (b"\0\x01f\0octet\0", Breach::ClientPacket),
+            (b"HTTP/1.1 400 Bad Request\r\n", Breach::UnknownOpcode),
+        ];
+        for (bytes, breach) in cases {
+            let (mut download, _) = start(Options::default());
+            let (progress, _) = feed(&mut download, bytes);
+            assert_eq!(progress, failed(TransferFault::Protocol(breach)), "{bytes:?}");
+            assert!(download.remark().is_some(), "{bytes:?}");
+        }
+    }
+
+    /// Lets every try end without an answer.
+    fn silence(download: &mut Download) -> Progress {
+        let mut out = Vec::new();
+        loop {
+            let progress = download.on_timeout(download.deadline(), &mut out);
+            if progress != Progress::Retransmitted {
+                return progress;
+            }
+        }
+    }
+
+    #[test]
+    fn blocks_that_are_never_the_next_one_are_named_when_patience_ends() {
+        let (mut download, _) = start(Options::default());
+        feed(&mut download, &data(1, 512));
+        assert_eq!(feed(&mut download, &data(5, 512)), (Progress::Retransmitted, ack(1)));
+        let number = TransferFault::Protocol(Breach::BlockNumber);
+        assert_eq!(silence(&mut download), failed(number));
+        assert_eq!(download.remark(), Some("block 5 came instead of block 2"));
+        let (mut download, _) = start(Options::default());
+        assert_eq!(feed(&mut download, &data(0, 512)).0, Progress::Stray);
+        assert_eq!(silence(&mut download), failed(TransferFault::TimedOut));
+        assert_eq!(download.remark(), Some("block 0 came instead of block 1"));
+    }
+
+    #[test]
+    fn silence_says_how_far_it_came() {
+        let (mut download, _) = start(Options::default());
+        assert_eq!(silence(&mut download), failed(TransferFault::TimedOut));
+        assert_eq!(download.remark(), None);
+        let (mut download, _) = start(Options::default());
+        feed(&mut download, &data(1, 512));
+        feed(&mut download, &data(2, 512));
+        assert_eq!(silence(&mut download), failed(TransferFault::Stalled));
+        assert_eq!(download.remark(), Some("nothing after block 2 (1,024 bytes)"));
+    }
+
+    #[test]
+    fn block_numbers_that_wrap_to_0_or_to_1_are_read() {
+        let options = Options { block_size: Some(8), ..Options::default() };
+        for first in [0u16, 1] {
+            let mut request = request(options);
+            request.size_max = 1 << 20;
+            let mut out = Vec::new();
+            let mut download = Download::start(request, Time::ZERO, &mut out);
+            feed(&mut download, &oack(options));
+            let (mut number, blocks) = (0u16, 70_000u64);
+            for block in 1..=blocks {
+                number = if number == u16::MAX { first } else { number + 1 };
+                let length = if block == blocks { 3 } else { 8 };
+                let (progress, out) = feed(&mut download, &data(number, length));
+                assert_eq!(out, ack(number), "block {block} with number {number}");
+                if block == blocks {
+                    let Progress::Finished(DownloadOutcome::Complete(data)) = progress else {
+                        panic!("{progress:?}")
+                    };
+                    assert_eq!(data.len(), 69_999 * 8 + 3);
+                } else {
+                    assert_eq!(progress, Progress::Continue, "block {block}");
+                }
+            }
         }
     }
 
@@ -490,7 +664,7 @@ mod tests {
         assert_eq!(out, ack(1), "after an answer the acknowledgement is what is repeated");
         assert_eq!(download.on_timeout(at(16), &mut out), Progress::Retransmitted);
         let end = download.on_timeout(at(20), &mut out);
-        assert_eq!(end, failed(TransferFault::TimedOut), "three tries in all");
+        assert_eq!(end, failed(TransferFault::Stalled), "three tries in all");
     }
 
     #[test]

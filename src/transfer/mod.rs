@@ -4,7 +4,9 @@
 //! them, so that the same rules hold live and in virtual time.
 
 mod download;
+mod fault;
 mod upload;
 
-pub use download::{Download, DownloadOutcome, DownloadRequest, Progress, TransferFault};
+pub use download::{Download, DownloadOutcome, DownloadRequest, Progress};
+pub use fault::{Breach, Reached, TransferFault};
 pub use upload::{Content, Reply, Upload, UploadLimits, write_not_found};

@@ -236,7 +236,7 @@ fn grant(asked: Options, length: usize, limits: &UploadLimits) -> Options {
 
 /// Writes the error "file not found" into `out`.
 pub fn write_not_found(out: &mut Vec<u8>) {
-    Packet::Error { code: ErrorCode::FileNotFound, message: "File not found" }.encode(out);
+    Packet::Error { code: ErrorCode::FileNotFound, message: b"File not found" }.encode(out);
 }
 
 #[cfg(test)]

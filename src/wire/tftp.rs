@@ -1,6 +1,8 @@
 //! TFTP packets: RFC 1350 with options (RFC 2347), block size (2348), timeout and transfer size
 //! (2349) and window size (7440).
 
+use std::fmt;
+
 use super::tlv::{Reader, WireError};
 
 /// Block size without an option (RFC 1350).
@@ -28,6 +30,8 @@ pub enum ErrorCode {
     FileNotFound,
     /// 2: access violation.
     AccessViolation,
+    /// 3: disk full or allocation exceeded.
+    DiskFull,
     /// 4: illegal TFTP operation.
     IllegalOperation,
     /// 5: unknown transfer ID.
@@ -45,6 +49,7 @@ impl ErrorCode {
             ErrorCode::NotDefined => 0,
             ErrorCode::FileNotFound => 1,
             ErrorCode::AccessViolation => 2,
+            ErrorCode::DiskFull => 3,
             ErrorCode::IllegalOperation => 4,
             ErrorCode::UnknownTransferId => 5,
             ErrorCode::OptionRefused => 8,
@@ -58,11 +63,31 @@ impl ErrorCode {
             0 => ErrorCode::NotDefined,
             1 => ErrorCode::FileNotFound,
             2 => ErrorCode::AccessViolation,
+            3 => ErrorCode::DiskFull,
             4 => ErrorCode::IllegalOperation,
             5 => ErrorCode::UnknownTransferId,
             8 => ErrorCode::OptionRefused,
             other => ErrorCode::Other(other),
         }
+    }
+}
+
+/// The number and, where RFC 1350 or RFC 2347 gives it one, its meaning.
+impl fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let meaning = match self {
+            ErrorCode::NotDefined => "not defined",
+            ErrorCode::FileNotFound => "file not found",
+            ErrorCode::AccessViolation => "access violation",
+            ErrorCode::DiskFull => "disk full",
+            ErrorCode::IllegalOperation => "illegal operation",
+            ErrorCode::UnknownTransferId => "unknown transfer ID",
+            ErrorCode::Other(6) => "file exists",
+            ErrorCode::Other(7) => "no such user",
+            ErrorCode::OptionRefused => "options refused",
+            ErrorCode::Other(number) => return write!(f, "{number}"),
+        };
+        write!(f, "{} ({meaning})", self.number())
     }
 }
 
@@ -117,8 +142,8 @@ pub enum Packet<'a> {
     Error {
         /// Why.
         code: ErrorCode,
-        /// Text for people.
-        message: &'a str,
+        /// Text for people, as sent and without its NUL; it may be anything.
+        message: &'a [u8],
     },
     /// Option acknowledgement.
     Oack {
@@ -153,7 +178,7 @@ impl<'a> Packet<'a> {
                 let code = ErrorCode::from_number(reader.u16("an error code")?);
                 // Some servers leave out the final NUL; the code is what counts.
                 let message = reader.rest().split(|&byte| byte == 0).next().unwrap_or_default();
-                Ok(Packet::Error { code, message: std::str::from_utf8(message).unwrap_or("") })
+                Ok(Packet::Error { code, message })
             }
             OPCODE_OACK => Ok(Packet::Oack { options: read_options(&mut reader)? }),
             _ => Err(WireError::new("unknown opcode", 0, "1 to 6")),
@@ -183,7 +208,8 @@ impl<'a> Packet<'a> {
             Packet::Error { code, message } => {
                 out.extend_from_slice(&OPCODE_ERROR.to_be_bytes());
                 out.extend_from_slice(&code.number().to_be_bytes());
-                put_string(out, message);
+                out.extend_from_slice(message);
+                out.push(0);
             }
             Packet::Oack { options } => {
                 out.extend_from_slice(&OPCODE_OACK.to_be_bytes());
@@ -273,7 +299,7 @@ mod tests {
         for number in 0..10 {
             let code = ErrorCode::from_number(number);
             assert_eq!(code.number(), number);
-            round_trip(Packet::Error { code, message: "no" });
+            round_trip(Packet::Error { code, message: b"no" });
         }
         round_trip(Packet::Oack { options });
     }
@@ -311,7 +337,7 @@ mod tests {
     #[test]
     fn an_error_without_its_final_nul_is_still_an_error() {
         let packet = Packet::parse(b"\0\x05\0\x01File not found").unwrap();
-        let message = "File not found";
+        let message = b"File not found";
         assert_eq!(packet, Packet::Error { code: ErrorCode::FileNotFound, message });
     }
 }

@@ -301,7 +301,7 @@ fn serve_tftp(socket: &UdpSocket, book: &Shared, over: &AtomicBool) {
                 Packet::Data { block: 1, data: &data }.encode(&mut bytes);
             }
             None => {
-                Packet::Error { code: ErrorCode::FileNotFound, message: "" }.encode(&mut bytes);
+                Packet::Error { code: ErrorCode::FileNotFound, message: b"" }.encode(&mut bytes);
             }
         }
         due.push(std::cmp::Reverse((at, from, bytes)));

@@ -146,8 +146,9 @@ impl Engine {
             DownloadOutcome::NotFound => Ok(Got::NoFile),
             DownloadOutcome::Failed(fault) => Err(match fault {
                 TransferFault::Error(code) => LoadFault::TftpError(code.number()),
-                TransferFault::Protocol => LoadFault::Protocol,
+                TransferFault::Protocol(_) => LoadFault::Protocol,
                 TransferFault::Refused => LoadFault::Refused,
+                TransferFault::Stalled => LoadFault::Unfinished,
                 TransferFault::TimedOut => LoadFault::Silence,
                 TransferFault::TooLarge => LoadFault::TooLong,
             }),

@@ -1,13 +1,17 @@
-//! Time, units, identities, host names and random streams: what every floor may use.
+//! Time, units, identities, host names, random streams and ways to end: what every floor may use.
 //!
 //! Nothing here reads a clock, a socket or the operating system's randomness.
 
+mod exit;
 mod hosts;
 mod ids;
 mod random;
+mod stop;
 mod time;
 
+pub use exit::ExitCode;
 pub use hosts::HostTable;
 pub use ids::{DeviceName, NodeId, PhoneId};
 pub use random::{Purpose, Stream, stream};
+pub use stop::Stop;
 pub use time::{Span, Time};

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::{Span, Time};
-use crate::live::{Signal, Signals};
 use crate::measure::{LoadFault, LoadRecorder, LoadStep};
+use crate::net::signals::{Signal, Signals};
 use crate::net::{Clock, limits};
 use crate::swarm::SHARED_SOCKETS_MAX;
 
@@ -93,9 +93,6 @@ pub enum CapacityError {
     /// Threads or sockets cannot be made.
     #[error("cannot start the generator: {0}; see resetstorm doctor")]
     Start(io::Error),
-    /// Signals cannot be taken over.
-    #[error("cannot take over signals: {0}")]
-    Signals(io::Error),
     /// The server did not answer before any load.
     #[error("{what}: {fault} before any load; check address and names")]
     Unreachable {
@@ -139,7 +136,7 @@ pub async fn run(
     plan: &CapacityPlan,
     observer: &mut dyn CapacityObserver,
 ) -> Result<Measured, CapacityError> {
-    let mut signals = Signals::new().map_err(CapacityError::Signals)?;
+    let mut signals = Signals::new();
     // A host that refuses keeps its limit; the places are fitted to it.
     let _ = limits::raise_descriptor_limit();
     let clock = Clock::start();

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ use crate::measure::known_paths;
 use crate::report::ReportError;
 use crate::scenario::{Plan, ScenarioError, Slo, SloError, load, parse_span};
 
-use super::exit::ExitCode;
+use super::{ExitCode, output};
 
 /// Flags of every subcommand.
 #[derive(Args, Clone, Debug)]
@@ -354,8 +354,7 @@ impl CliError {
 
     /// Prints `error: …` and `help: …` to stderr and says how the program ends.
     pub fn print(&self, colour: bool) -> ExitCode {
-        // Nobody reads stderr any more: the exit code is all that is left to say.
-        _ = writeln!(io::stderr(), "{}", self.rendered(colour));
+        output::message(&self.rendered(colour));
         self.exit_code()
     }
 

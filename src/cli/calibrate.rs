@@ -1,5 +1,4 @@
 use std::fs;
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -10,8 +9,8 @@ use crate::report::Diff;
 use crate::scenario::{CostModel, Plan};
 
 use super::args::{CliError, Format, GlobalArgs};
-use super::exit::ExitCode;
 use super::sim::{load_run, read_json, read_summary};
+use super::{ExitCode, output};
 
 /// Fit the costs of virtual time to a live run on this machine
 ///
@@ -41,10 +40,7 @@ Examples:
 
 /// Calibrates and says how the program ends.
 pub fn calibrate(args: &CalibrateArgs, global: &GlobalArgs) -> ExitCode {
-    match try_calibrate(args, global) {
-        Ok(()) => ExitCode::Ok,
-        Err(error) => error.print(global.stderr_colour()),
-    }
+    output::end(try_calibrate(args, global).map(|()| ExitCode::Ok), global.stderr_colour())
 }
 
 fn try_calibrate(args: &CalibrateArgs, global: &GlobalArgs) -> Result<(), CliError> {
@@ -73,8 +69,7 @@ fn try_calibrate(args: &CalibrateArgs, global: &GlobalArgs) -> Result<(), CliErr
             "origins": calibration.origins, "output": path })
         ),
     };
-    // A reader that has gone away, such as `head`, is no fault.
-    let _ = io::stdout().lock().write_all(document.as_bytes());
+    output::print(&document)?;
     Ok(())
 }
 
@@ -118,10 +113,7 @@ pub struct DiffArgs {
 
 /// Compares and says how the program ends.
 pub fn diff(args: &DiffArgs, global: &GlobalArgs) -> ExitCode {
-    match try_diff(args, global) {
-        Ok(code) => code,
-        Err(error) => error.print(global.stderr_colour()),
-    }
+    output::end(try_diff(args, global), global.stderr_colour())
 }
 
 fn try_diff(args: &DiffArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
@@ -154,8 +146,7 @@ fn try_diff(args: &DiffArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> 
             format!("{:#}\n", json!({ "agrees": agrees, "rows": rows }))
         }
     };
-    // A reader that has gone away, such as `head`, is no fault.
-    let _ = io::stdout().lock().write_all(document.as_bytes());
+    output::print(&document)?;
     Ok(if agrees { ExitCode::Ok } else { ExitCode::Failed })
 }
 

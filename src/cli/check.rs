@@ -1,4 +1,3 @@
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -9,7 +8,7 @@ use crate::report::Budget;
 use crate::scenario::Plan;
 
 use super::args::{CliError, Format, GlobalArgs, ScenarioFlags};
-use super::exit::ExitCode;
+use super::{ExitCode, output};
 
 /// Validate scenarios and print each resolved plan with its budget
 #[derive(Args, Clone, Debug)]
@@ -28,7 +27,7 @@ pub fn check(args: &CheckArgs, global: &GlobalArgs) -> ExitCode {
         args.scenarios.iter().map(|path| (path.as_path(), args.flags.load(path))).collect();
     let limit = getrlimit(Resource::RLIMIT_NOFILE).ok().map(|(_, hard)| hard);
     let good = || results.iter().filter_map(|(path, plan)| Some((*path, plan.as_ref().ok()?)));
-    print_result(&match global.format {
+    let printed = output::print(&match global.format {
         Format::Json => format!("{:#}\n", json_document(good(), limit)),
         Format::Text => {
             let texts: Vec<String> = good().map(|(_, plan)| Budget::of(plan).text(limit)).collect();
@@ -38,7 +37,8 @@ pub fn check(args: &CheckArgs, global: &GlobalArgs) -> ExitCode {
     for (_, plan) in good() {
         warn(plan, &args.flags, limit);
     }
-    let errors = results.iter().filter_map(|(_, plan)| plan.as_ref().err());
+    let errors =
+        results.iter().filter_map(|(_, plan)| plan.as_ref().err()).chain(printed.as_ref().err());
     errors.fold(ExitCode::Ok, |worst, error| worst.max(error.print(global.stderr_colour())))
 }
 
@@ -67,13 +67,6 @@ fn warn(plan: &Plan, flags: &ScenarioFlags, limit: Option<u64>) {
         )
     });
     for warning in descriptors.into_iter().chain(nodes) {
-        // Without a reader there is nobody to warn.
-        _ = writeln!(io::stderr(), "warning: {warning}");
+        output::message(&format!("warning: {warning}"));
     }
-}
-
-/// Prints the result of a command; a reader that has gone away ends it quietly.
-fn print_result(text: &str) {
-    let mut stdout = io::stdout().lock();
-    _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
 }

@@ -1,12 +1,10 @@
-use std::io::{self, Write};
-
 use clap::Args;
 use serde_json::json;
 
 use crate::net::host::{Finding, findings};
 
 use super::args::{Format, GlobalArgs};
-use super::exit::ExitCode;
+use super::{ExitCode, output};
 
 /// Say what this host allows a load generator, and how to raise it
 #[derive(Args, Clone, Debug)]
@@ -25,9 +23,8 @@ pub fn run(_: &DoctorArgs, global: &GlobalArgs) -> ExitCode {
         Format::Json => json_text(&findings),
         Format::Text => text(&findings),
     };
-    // A reader that has gone away, such as `head`, is no fault.
-    let _ = io::stdout().lock().write_all(document.as_bytes());
-    if low { ExitCode::Failed } else { ExitCode::Ok }
+    let code = if low { ExitCode::Failed } else { ExitCode::Ok };
+    output::end(output::print(&document).map(|()| code), global.stderr_colour())
 }
 
 fn json_text(findings: &[Finding]) -> String {

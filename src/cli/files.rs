@@ -1,13 +1,13 @@
 //! What the tools for single files share: reading, writing, keys and failures.
 
 use std::fmt::Display;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, ValueEnum};
 
-use super::ExitCode;
+use super::{ExitCode, output};
 use crate::crypto::{Certificate, KeyStore, SigningKey};
 use crate::toolbox::{self, Kind, List, Signer, Style, TrustLists};
 use crate::wire::{DIGEST_SHA1, DIGEST_SHA512, WireError};
@@ -37,10 +37,8 @@ impl Failure {
 /// Prints a failure, if there is one, and gives the exit code.
 pub(super) fn finish(result: Result<ExitCode, Failure>) -> ExitCode {
     result.unwrap_or_else(|failure| {
-        eprintln!("error: {}", failure.what);
-        if let Some(help) = failure.help {
-            eprintln!("help: {help}");
-        }
+        output::message(&format!("error: {}", failure.what));
+        failure.help.into_iter().for_each(|help| output::message(&format!("help: {help}")));
         failure.code
     })
 }
@@ -68,13 +66,8 @@ pub(super) fn write(path: Option<&Path>, bytes: &[u8]) -> Result<(), Failure> {
 
 /// Writes to standard output; a reader that has gone is no fault of ours.
 pub(super) fn print(bytes: &[u8]) -> Result<(), Failure> {
-    let mut stdout = io::stdout().lock();
-    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::new(ExitCode::Environment, format!("standard output: {error}")))
-        }
-        _ => Ok(()),
-    }
+    output::print_bytes(bytes)
+        .map_err(|error| Failure::new(ExitCode::Environment, format!("standard output: {error}")))
 }
 
 /// Unix seconds now.

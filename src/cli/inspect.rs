@@ -3,10 +3,10 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::ExitCode;
 use super::files::{
     Failure, Format, finish, now_s, print, read, read_all, read_certificate, read_key, trust_lists,
 };
+use super::{ExitCode, output};
 use crate::toolbox::{InspectOptions, inspect, reencode, to_text};
 use crate::wire::WireError;
 
@@ -72,7 +72,7 @@ fn explain(args: &InspectArgs, format: Format) -> Result<ExitCode, Failure> {
             Ok(found) if found.is_accepted() => (found.value, ExitCode::Ok),
             Ok(found) => (found.value, ExitCode::Failed),
             Err(error) => {
-                eprintln!("error: {}: {error}", path.display());
+                output::message(&format!("error: {}: {error}", path.display()));
                 (error_json(&error), ExitCode::Usage)
             }
         };

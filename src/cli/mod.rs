@@ -8,11 +8,11 @@ mod calibrate;
 mod capacity;
 mod check;
 mod doctor;
-mod exit;
 mod files;
 mod inspect;
 mod lab;
 mod make;
+mod output;
 mod progress;
 mod run;
 mod seal;
@@ -23,13 +23,17 @@ mod tftp;
 mod tvs;
 mod whatif;
 
+use std::io::{self, IsTerminal, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use clap::{Parser, Subcommand};
 
-pub use exit::{EXIT_CODES_HELP, ExitCode};
+pub use crate::base::ExitCode;
+use crate::net::signals;
 
 /// Rehearse the reset storm of a Cisco Unified CM cluster before Saturday night
 #[derive(Debug, Parser)]
-#[command(name = "resetstorm", version, after_help = EXIT_CODES_HELP, max_term_width = 100)]
+#[command(name = "resetstorm", version, after_help = ExitCode::table(), max_term_width = 100)]
 struct Cli {
     #[command(flatten)]
     global: args::GlobalArgs,
@@ -64,8 +68,42 @@ enum Command {
 
 /// Parses the command line, runs the command and says how the program ends.
 pub fn main() -> std::process::ExitCode {
-    let cli = Cli::parse();
-    let code: ExitCode = match &cli.command {
+    signals::take_over();
+    let code = match Cli::try_parse() {
+        Ok(cli) => catch_unwind(AssertUnwindSafe(|| carry_out(&cli))).unwrap_or_else(|_| {
+            output::message(
+                "error: internal fault\nhelp: please report it with the scenario and its seed",
+            );
+            signals::last_words(ExitCode::Internal);
+            ExitCode::Internal
+        }),
+        Err(answer) => answer_of_clap(&answer),
+    };
+    code.into()
+}
+
+/// Prints help or version, which are results, or what is wrong with the command line.
+fn answer_of_clap(answer: &clap::Error) -> ExitCode {
+    if answer.use_stderr() {
+        // Nobody reads stderr: the exit code is all that is left to say.
+        let _ = answer.print();
+        return ExitCode::Usage;
+    }
+    let printed = if io::stdout().is_terminal() {
+        answer.print().and_then(|()| io::stdout().flush()).map_err(|error| error.to_string())
+    } else {
+        output::print_bytes(answer.render().to_string().as_bytes())
+            .map_err(|error| error.to_string())
+    };
+    let ended = printed.map(|()| ExitCode::Ok);
+    ended.unwrap_or_else(|error| {
+        output::message(&format!("error: standard output: {error}"));
+        ExitCode::Environment
+    })
+}
+
+fn carry_out(cli: &Cli) -> ExitCode {
+    match &cli.command {
         Command::Check(args) => check::check(args, &cli.global),
         Command::Run(args) => run::run(args, &cli.global),
         Command::Serve(args) => serve::serve(args, &cli.global),
@@ -87,6 +125,5 @@ pub fn main() -> std::process::ExitCode {
         Command::Assemble(args) => assemble::run(args),
         Command::Tvs(args) => tvs::run(args, cli.global.format),
         Command::Tftp(args) => tftp::run(args, cli.global.format),
-    };
-    code.into()
+    }
 }

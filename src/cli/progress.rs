@@ -1,4 +1,3 @@
-use std::io::{self, Write};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -9,6 +8,7 @@ use crate::report::LiveLine;
 use crate::scenario::Plan;
 
 use super::args::{GlobalArgs, Progress};
+use super::output;
 
 /// What a person sees on stderr while a run lasts: a bar that is redrawn in place on a terminal,
 /// a line every ten seconds elsewhere.
@@ -83,8 +83,7 @@ impl ProgressView {
         }
         match &self.bar {
             Some(bar) => bar.println(line),
-            // Nobody reads stderr any more: the run goes on.
-            None => drop(writeln!(io::stderr(), "{line}")),
+            None => output::message(line),
         }
     }
 

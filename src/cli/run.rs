@@ -1,4 +1,3 @@
-use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -6,14 +5,15 @@ use clap::Args;
 use tokio::runtime::Runtime;
 
 use crate::base::{Span, Time};
-use crate::live::{self, LiveError, LiveOptions, LiveRun, Observer, Signal};
+use crate::live::{self, LiveError, LiveOptions, LiveRun, Observer};
 use crate::measure::{Recorder, Summary};
+use crate::net::signals::Signal;
 use crate::report::{RunDir, exit_code, text};
 use crate::scenario::Plan;
 
 use super::args::{CliError, Format, GlobalArgs, ScenarioArgs, duration};
-use super::exit::ExitCode;
 use super::progress::ProgressView;
+use super::{ExitCode, output};
 
 /// Run a scenario live: phones over real sockets against our cluster or a target
 ///
@@ -53,10 +53,7 @@ Examples:
 
 /// Runs the scenario and says how the program ends.
 pub fn run(args: &RunArgs, global: &GlobalArgs) -> ExitCode {
-    match try_run(args, global) {
-        Ok(code) => code,
-        Err(error) => error.print(global.stderr_colour()),
-    }
+    output::end(try_run(args, global), global.stderr_colour())
 }
 
 fn try_run(args: &RunArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
@@ -69,35 +66,35 @@ fn try_run(args: &RunArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
         metrics_linger: args.metrics_linger.unwrap_or_default(),
     };
     let directory = RunDir::create(&args.out, &plan, "live")?;
+    output::watch_over(&directory);
     let mut view = ProgressView::new(global, &plan);
     let outcome = runtime()?.block_on(live::run(&plan, &options, &mut view));
     view.clear();
-    let run = outcome.map_err(|error| {
-        let error = live_error(&error);
-        // The first error is the one to tell; a full disk may well be its cause.
-        let _ = directory.fail(&error.to_string(), error.exit_code() as u8);
-        error
-    })?;
+    let run = outcome.map_err(|error| live_error(&error))?;
     let signal = run.signal;
     let summary = summarise(&plan, run);
     let code = signal.map_or_else(|| exit_code(&summary), Signal::exit_code);
     directory.finish(&summary, code)?;
-    print(&summary, &directory, global);
-    Ok(ExitCode::from_number(code))
+    print(&summary, &directory, code, global)?;
+    Ok(code)
 }
 
 fn summarise(plan: &Plan, run: LiveRun) -> Summary {
     Summary::new(&run.recorder, run.facts, &plan.slos, run.finish)
 }
 
-fn print(summary: &Summary, directory: &RunDir, global: &GlobalArgs) {
+fn print(
+    summary: &Summary,
+    directory: &RunDir,
+    code: ExitCode,
+    global: &GlobalArgs,
+) -> Result<(), CliError> {
     let path = directory.path().display();
     let document = match global.format {
         Format::Json => format!("{:#}\n", summary.to_json()),
-        Format::Text => format!("{}output: {path}\n", text(summary)),
+        Format::Text => format!("{}output: {path}\n", text(summary, code)),
     };
-    // A reader that has gone away, such as `head`, is no fault.
-    let _ = io::stdout().lock().write_all(document.as_bytes());
+    output::print(&document)
 }
 
 /// The runtime of the driver; servers and phones have threads of their own.

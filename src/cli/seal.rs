@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::ExitCode;
 use super::files::{
     Failure, SignerArgs, base_name, finish, read, read_certificate, read_key, write,
 };
+use super::{ExitCode, output};
 use crate::crypto::{Certificate, KeySource};
 use crate::toolbox::{Verdict, check_file, encrypt_file, make_stub, open_envelope, sign_file};
 use crate::wire::{SignedFile, WireError};
@@ -180,7 +180,7 @@ fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<SignedFile<'a>, Failure> {
 /// Checks the signature if the signer is given; says so if not.
 fn check(path: &Path, file: &SignedFile<'_>, signer: Option<&Certificate>) -> Result<(), Failure> {
     let Some(signer) = signer else {
-        eprintln!("warning: the signature was not checked; --certificate names the signer");
+        output::message("warning: the signature was not checked; --certificate names the signer");
         return Ok(());
     };
     match check_file(file, signer.public_key()) {

@@ -2,12 +2,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::live::{self, LiveOptions, Signal};
+use crate::live::{self, LiveOptions};
 
 use super::args::{CliError, GlobalArgs, ScenarioArgs};
-use super::exit::ExitCode;
 use super::progress::ProgressView;
 use super::run::{live_error, runtime};
+use super::{ExitCode, output};
 
 /// Serve the cluster of a scenario, without phones, until interrupted
 ///
@@ -37,10 +37,7 @@ Examples:
 
 /// Serves until interrupted and says how the program ends; an interrupt is the normal end.
 pub fn serve(args: &ServeArgs, global: &GlobalArgs) -> ExitCode {
-    match try_serve(args, global) {
-        Ok(code) => code,
-        Err(error) => error.print(global.stderr_colour()),
-    }
+    output::end(try_serve(args, global), global.stderr_colour())
 }
 
 fn try_serve(args: &ServeArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
@@ -52,12 +49,10 @@ fn try_serve(args: &ServeArgs, global: &GlobalArgs) -> Result<ExitCode, CliError
     };
     let mut view = ProgressView::new(global, &plan);
     let outcome = runtime()?.block_on(live::serve(&plan, &options, &mut view));
-    let (counts, signal) = outcome.map_err(|error| live_error(&error))?;
+    let counts = outcome.map_err(|error| live_error(&error))?;
     view.note(&format!(
         "served    {} TFTP requests, {} HTTP requests, {} HTTPS requests, {} TVS answers",
         counts.tftp.requests, counts.http.requests, counts.https.requests, counts.tvs.answers
     ));
-    Ok(match signal {
-        Signal::Interrupt | Signal::Terminate => ExitCode::Ok,
-    })
+    Ok(ExitCode::Ok)
 }

@@ -1,5 +1,4 @@
 use std::fs;
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
@@ -14,7 +13,7 @@ use crate::scenario::{AVAILABLE_MIN, CostModel, Plan};
 use crate::sim::{SimOptions, SimRun, World, try_guesses};
 
 use super::args::{CliError, Format, GlobalArgs, ScenarioArgs, ScenarioFlags};
-use super::exit::ExitCode;
+use super::{ExitCode, output};
 
 /// Play a scenario in virtual time: the same phones and cluster, no sockets
 ///
@@ -84,10 +83,7 @@ Examples:
 
 /// Plays the scenario and says how the program ends.
 pub fn sim(args: &SimArgs, global: &GlobalArgs) -> ExitCode {
-    match try_sim(args, global) {
-        Ok(code) => code,
-        Err(error) => error.print(global.stderr_colour()),
-    }
+    output::end(try_sim(args, global), global.stderr_colour())
 }
 
 fn try_sim(args: &SimArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
@@ -96,6 +92,7 @@ fn try_sim(args: &SimArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
         put_on_machine_of(run, &mut plan)?;
     }
     let directory = RunDir::create(&args.out, &plan, "sim")?;
+    output::watch_over(&directory);
     // A sample looks at every phone: of large fleets it is taken less often.
     let every = SAMPLE_EVERY.times(1 + u64::from(plan.fleet.phones / 100_000));
     let options = SimOptions { sample_every: Some(every), ..SimOptions::default() };
@@ -104,10 +101,7 @@ fn try_sim(args: &SimArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
         let again = World::new(&plan, SimOptions::default()).run();
         if (again.digest, again.draws) != (run.digest, run.draws) {
             let what = format!("two runs of seed {} differ", plan.seed);
-            let error = CliError::internal(what);
-            // The first error is the one to tell; a full disk may well be its cause.
-            let _ = directory.fail(&error.to_string(), error.exit_code() as u8);
-            return Err(error);
+            return Err(CliError::internal(what));
         }
         summary.notes.push("deterministic: a second run had the same digest and draws".into());
     }
@@ -120,11 +114,10 @@ fn try_sim(args: &SimArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
     let path = directory.path().display();
     let document = match global.format {
         Format::Json => format!("{:#}\n", summary.to_json()),
-        Format::Text => format!("{}output: {path}\n", text(&summary)),
+        Format::Text => format!("{}output: {path}\n", text(&summary, code)),
     };
-    // A reader that has gone away, such as `head`, is no fault.
-    let _ = io::stdout().lock().write_all(document.as_bytes());
-    Ok(ExitCode::from_number(code))
+    output::print(&document)?;
+    Ok(code)
 }
 
 /// The plan of a scenario with the costs of a calibration in it; `--set` outweighs them.
@@ -232,10 +225,7 @@ pub struct ReplayArgs {
 
 /// Replays a run: 0 if digest and draws are the same, else 1.
 pub fn replay(args: &ReplayArgs, global: &GlobalArgs) -> ExitCode {
-    match try_replay(args, global) {
-        Ok(code) => code,
-        Err(error) => error.print(global.stderr_colour()),
-    }
+    output::end(try_replay(args, global), global.stderr_colour())
 }
 
 fn try_replay(args: &ReplayArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
@@ -259,8 +249,7 @@ fn try_replay(args: &ReplayArgs, global: &GlobalArgs) -> Result<ExitCode, CliErr
             facts["draws"]
         ),
     };
-    // A reader that has gone away, such as `head`, is no fault.
-    let _ = io::stdout().lock().write_all(document.as_bytes());
+    output::print(&document)?;
     Ok(if same { ExitCode::Ok } else { ExitCode::Failed })
 }
 

@@ -3,9 +3,9 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::ExitCode;
 use super::files::{Failure, Format, finish, print, write};
 use super::lab::{ServerArgs, milliseconds};
+use super::{ExitCode, output};
 use crate::toolbox::{FetchFault, Fetched, fetch};
 use crate::transfer::DownloadRequest;
 use crate::wire::tftp::Options;
@@ -101,12 +101,12 @@ fn report(
         });
         return print(format!("{value:#}\n").as_bytes());
     }
-    eprintln!(
+    output::message(&format!(
         "{}: {} bytes; resolve {resolve_ms} ms, first answer {first} ms, total {total} ms, \
          {} sent again",
         args.file,
         fetched.data.len(),
         fetched.retransmitted
-    );
+    ));
     Ok(())
 }

@@ -1,5 +1,4 @@
 use std::fs;
-use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::Args;
@@ -11,8 +10,8 @@ use crate::scenario::{Plan, parse_span};
 use crate::sim::{Axis, combinations, largest, play_all, ranked};
 
 use super::args::{CliError, Format, GlobalArgs, ScenarioArgs};
-use super::exit::ExitCode;
 use super::sim::load_plan;
+use super::{ExitCode, output};
 
 /// Play variants of a scenario in virtual time and rank them
 ///
@@ -55,10 +54,7 @@ fn axis(text: &str) -> Result<Axis, String> {
 
 /// Plays the variants and prints the table.
 pub fn whatif(args: &WhatifArgs, global: &GlobalArgs) -> ExitCode {
-    match try_whatif(args, global) {
-        Ok(()) => ExitCode::Ok,
-        Err(error) => error.print(global.stderr_colour()),
-    }
+    output::end(try_whatif(args, global).map(|()| ExitCode::Ok), global.stderr_colour())
 }
 
 fn try_whatif(args: &WhatifArgs, global: &GlobalArgs) -> Result<(), CliError> {
@@ -90,8 +86,7 @@ fn try_whatif(args: &WhatifArgs, global: &GlobalArgs) -> Result<(), CliError> {
         Format::Json => format!("{:#}\n", as_json(&keys, &table)),
         Format::Text => comparison_table(&keys, &table),
     };
-    // A reader that has gone away, such as `head`, is no fault.
-    let _ = io::stdout().lock().write_all(document.as_bytes());
+    output::print(&document)?;
     Ok(())
 }
 
@@ -193,10 +188,7 @@ fn between(text: &str) -> Result<(Point, Point), String> {
 
 /// Looks for the limit and prints it.
 pub fn limit(args: &LimitArgs, global: &GlobalArgs) -> ExitCode {
-    match try_limit(args, global) {
-        Ok(code) => code,
-        Err(error) => error.print(global.stderr_colour()),
-    }
+    output::end(try_limit(args, global), global.stderr_colour())
 }
 
 fn try_limit(args: &LimitArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
@@ -246,7 +238,6 @@ fn try_limit(args: &LimitArgs, global: &GlobalArgs) -> Result<ExitCode, CliError
             format!("{}\n{verdict}\n", comparison_table(&[&args.vary], &rows))
         }
     };
-    // A reader that has gone away, such as `head`, is no fault.
-    let _ = io::stdout().lock().write_all(document.as_bytes());
+    output::print(&document)?;
     Ok(if found.is_some() { ExitCode::Ok } else { ExitCode::Failed })
 }

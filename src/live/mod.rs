@@ -4,9 +4,7 @@
 
 mod run;
 mod serve;
-mod signals;
 mod usage;
 
 pub use run::{LiveError, LiveOptions, LiveRun, Observer, run};
 pub use serve::serve;
-pub use signals::{Signal, Signals};

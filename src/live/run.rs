@@ -16,13 +16,13 @@ use crate::cluster::{
 };
 use crate::crypto::{Identity, KeySource};
 use crate::measure::{CpuSeconds, Finish, Recorder, RunFacts, RunInfo, ServeSummary, encode};
+use crate::net::signals::{Signal, Signals};
 use crate::net::{Clock, http, limits};
 use crate::phone::{Env, Phone, Shared, Verifier};
 use crate::scenario::{FleetStart, Plan, Timeline};
 use crate::serve::{BindError, Bound, ServeError, ServeSettings, Servers, TreeError, state};
 use crate::swarm::{Addresses, FileServer, HttpServer, Swarm, SwarmPlan};
 
-use super::signals::{Signal, Signals};
 use super::usage::Usage;
 
 /// What a live run needs beside its plan.
@@ -92,9 +92,6 @@ pub enum LiveError {
     /// The phones' sockets or threads cannot be made.
     #[error("cannot start the swarm: {0}; close other programs or lower run.transfers-in-flight")]
     Swarm(io::Error),
-    /// Signals cannot be taken over.
-    #[error("cannot take over signals: {0}")]
-    Signals(io::Error),
 }
 
 /// How often the driver looks at timeline, fleet and clock.
@@ -163,7 +160,7 @@ pub async fn run(
     options: &LiveOptions,
     observer: &mut dyn Observer,
 ) -> Result<LiveRun, LiveError> {
-    let mut signals = Signals::new().map_err(LiveError::Signals)?;
+    let mut signals = Signals::new();
     // A host that refuses keeps its limit; `check` has warned of a budget above it.
     let _ = limits::raise_descriptor_limit();
     let clock = Clock::start();
@@ -263,7 +260,7 @@ impl<'a> Driver<'a> {
         if listener.is_some() && signal.is_none() {
             self.linger(options.metrics_linger, signals).await;
         }
-        let run = signals.leave_on_next(self.finish(signal)).await;
+        let run = self.finish(signal).await;
         drop(listener);
         Ok(run)
     }

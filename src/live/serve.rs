@@ -2,11 +2,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::measure::Recorder;
+use crate::net::signals::Signals;
 use crate::net::{Clock, limits};
 use crate::scenario::Plan;
 
 use super::run::{Embedded, LiveError, LiveOptions, Observer, describe_cluster};
-use super::signals::{Signal, Signals};
 use crate::cluster::ServiceKind;
 use crate::serve::{ServeCounts, write_files};
 
@@ -15,8 +15,8 @@ pub async fn serve(
     plan: &Plan,
     options: &LiveOptions,
     observer: &mut dyn Observer,
-) -> Result<(ServeCounts, Signal), LiveError> {
-    let mut signals = Signals::new().map_err(LiveError::Signals)?;
+) -> Result<ServeCounts, LiveError> {
+    let mut signals = Signals::new();
     // A host that refuses keeps its limit.
     let _ = limits::raise_descriptor_limit();
     let clock = Clock::start();
@@ -27,10 +27,10 @@ pub async fn serve(
     }
     observer.started(&lines);
     observer.tick(&Recorder::new(0), clock.now());
-    let signal = signals.next().await;
+    let _ = signals.next().await;
     let counts = embedded.servers.counts();
-    signals.leave_on_next(embedded.servers.shutdown()).await;
-    Ok((counts, signal))
+    embedded.servers.shutdown().await;
+    Ok(counts)
 }
 
 /// Writes what each TFTP node serves into a folder named like the node; a line about each.

@@ -1,6 +1,7 @@
-//! What live runs share: the one clock, host limits, sockets, TLS and the metrics listener.
+//! What live runs share: the one clock, host limits, sockets, TLS, signals and the
+//! metrics listener.
 //!
-//! Only `serve`, `swarm`, `live` and `cli` import this floor.
+//! Only `serve`, `swarm`, `live`, `capacity` and `cli` import this floor.
 
 mod clock;
 pub mod host;
@@ -8,6 +9,7 @@ pub mod http;
 pub mod limits;
 pub mod listen;
 mod pktinfo;
+pub mod signals;
 mod tls_client;
 pub mod tls_server;
 

@@ -1,3 +1,4 @@
+use crate::base::ExitCode;
 use crate::measure::{CapacitySummary, LoadFacts, LoadStep};
 
 use super::text::{aligned, aligned_left, count, row, seconds, three_digits};
@@ -5,19 +6,21 @@ use super::text::{aligned, aligned_left, count, row, seconds, three_digits};
 /// The exit code of a capacity measurement by its verdict and the user's conditions: 0 measured,
 /// 1 a condition failed or an answer was wrong, 3 no knee of the server, 4 the server was lost,
 /// 130 interrupted. A verdict that is none of these is a fault of this program: 5.
-pub fn capacity_exit_code(summary: &CapacitySummary) -> u8 {
+pub fn capacity_exit_code(summary: &CapacitySummary) -> ExitCode {
     let any = |wanted: &str| summary.slos.iter().any(|slo| slo.verdict == wanted);
     let failed = any("fail") || summary.wrong.count > 0;
     match summary.verdict.as_str() {
-        "interrupted" => 130,
-        "lost" => 4,
-        "knee" | "highest-offered" | "carried" | "not-carried" if any("no-data") => 3,
-        "knee" | "highest-offered" | "carried" | "not-carried" if failed => 1,
-        "knee" | "highest-offered" | "carried" => 0,
+        "interrupted" => ExitCode::Interrupted,
+        "lost" => ExitCode::Environment,
+        "knee" | "highest-offered" | "carried" | "not-carried" if any("no-data") => {
+            ExitCode::Inconclusive
+        }
+        "knee" | "highest-offered" | "carried" | "not-carried" if failed => ExitCode::Failed,
+        "knee" | "highest-offered" | "carried" => ExitCode::Ok,
         // Nothing was carried: a search has no knee; a fixed load was measured all the same.
-        "not-carried" if is_fixed(summary) => 0,
-        "not-carried" | "generator-bound" | "unsteady" => 3,
-        _ => 5,
+        "not-carried" if is_fixed(summary) => ExitCode::Ok,
+        "not-carried" | "generator-bound" | "unsteady" => ExitCode::Inconclusive,
+        _ => ExitCode::Internal,
     }
 }
 
@@ -25,9 +28,9 @@ fn is_fixed(summary: &CapacitySummary) -> bool {
     summary.capacity.steps.iter().any(|step| ["fixed", "spike"].contains(&step.step.as_str()))
 }
 
-/// The summary for people. Every number in it is a number of the summary; one that does not exist
-/// is `-`.
-pub fn capacity_text(summary: &CapacitySummary) -> String {
+/// The summary for people, of a program that ends with `code`. Every number in it is a number of
+/// the summary; one that does not exist is `-`.
+pub fn capacity_text(summary: &CapacitySummary, code: ExitCode) -> String {
     let mut out = String::new();
     for (label, value) in lines(summary) {
         row(&mut out, label, &value);
@@ -43,8 +46,8 @@ pub fn capacity_text(summary: &CapacitySummary) -> String {
     for note in &summary.notes {
         row(&mut out, "note", note);
     }
-    let code = capacity_exit_code(summary);
-    out.push_str(&format!("verdict: {} · exit {code}\n", summary.verdict.to_uppercase()));
+    let verdict = summary.verdict.to_uppercase();
+    out.push_str(&format!("verdict: {verdict} · exit {}\n", code.number()));
     out
 }
 
@@ -303,9 +306,17 @@ mod tests {
             .unwrap_or_else(|| panic!("{label}: {text}"))
     }
 
+    fn shown(summary: &CapacitySummary) -> String {
+        capacity_text(summary, capacity_exit_code(summary))
+    }
+
+    fn number(summary: &CapacitySummary) -> u8 {
+        capacity_exit_code(summary).number()
+    }
+
     #[test]
     fn a_knee_is_named_and_what_broke_it_is_shown() {
-        let text = capacity_text(&summary("knee"));
+        let text = shown(&summary("knee"));
         assert_eq!(line(&text, "capacity"), "capacity      knee 400 transfers/s");
         assert!(line(&text, "phones").contains("10 000 phones with one transfer each"), "{text}");
         assert!(line(&text, "phones").contains("25.0 s"), "{text}");
@@ -317,27 +328,27 @@ mod tests {
 
     #[test]
     fn a_bound_generator_names_no_knee() {
-        let text = capacity_text(&summary("generator-bound"));
+        let text = shown(&summary("generator-bound"));
         assert!(line(&text, "capacity").contains("at least 400 transfers/s, generator-bound"));
         assert!(!text.contains("knee 400"), "{text}");
-        assert_eq!(capacity_exit_code(&summary("generator-bound")), 3);
+        assert_eq!(number(&summary("generator-bound")), 3);
     }
 
     #[test]
     fn a_lost_server_is_told_with_the_level_that_it_did_not_survive() {
-        let text = capacity_text(&summary("lost"));
+        let text = shown(&summary("lost"));
         assert!(line(&text, "capacity").ends_with("the server was LOST at 412 transfers/s"));
-        assert_eq!(capacity_exit_code(&summary("lost")), 4);
+        assert_eq!(number(&summary("lost")), 4);
     }
 
     #[test]
     fn exit_codes_follow_conditions_and_wrong_answers() {
         let mut knee = summary("knee");
-        assert_eq!(capacity_exit_code(&knee), 0);
+        assert_eq!(number(&knee), 0);
         knee.wrong.count = 1;
         knee.wrong.examples.push("a: 3 bytes instead of 4".into());
-        assert_eq!(capacity_exit_code(&knee), 1);
-        assert!(capacity_text(&knee).contains("WRONG         1 answers were wrong: a: 3 bytes"));
+        assert_eq!(number(&knee), 1);
+        assert!(shown(&knee).contains("WRONG         1 answers were wrong: a: 3 bytes"));
         let row = |verdict: &'static str| SloRow {
             expr: "capacity.knee >= 500".into(),
             verdict,
@@ -346,18 +357,18 @@ mod tests {
         };
         let mut slo = summary("knee");
         slo.slos.push(row("fail"));
-        assert_eq!(capacity_exit_code(&slo), 1);
-        assert!(capacity_text(&slo).contains("FAIL  capacity.knee >= 500  400.0000 against 500"));
+        assert_eq!(number(&slo), 1);
+        assert!(shown(&slo).contains("FAIL  capacity.knee >= 500  400.0000 against 500"));
         slo.slos.push(row("no-data"));
-        assert_eq!(capacity_exit_code(&slo), 3);
-        assert_eq!(capacity_exit_code(&summary("not-carried")), 3);
-        assert_eq!(capacity_exit_code(&summary("interrupted")), 130);
-        assert_eq!(capacity_exit_code(&summary("")), 5);
+        assert_eq!(number(&slo), 3);
+        assert_eq!(number(&summary("not-carried")), 3);
+        assert_eq!(number(&summary("interrupted")), 130);
+        assert_eq!(number(&summary("")), 5);
     }
 
     #[test]
     fn an_empty_summary_has_no_numbers_that_do_not_exist() {
-        let text = capacity_text(&CapacitySummary::default());
+        let text = shown(&CapacitySummary::default());
         assert!(!text.contains("NaN") && !text.contains("inf"), "{text}");
     }
 }

@@ -2,11 +2,14 @@ use std::fmt::Write;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::base::ExitCode;
 use crate::crypto::sha256;
 use crate::measure::Summary;
 use crate::scenario::{Plan, to_toml};
@@ -20,6 +23,8 @@ use crate::scenario::{Plan, to_toml};
 pub struct RunDir {
     path: PathBuf,
     manifest: Manifest,
+    /// Whether `run.json` says how the run ended.
+    is_closed: Arc<AtomicBool>,
 }
 
 /// A file of a run could not be written.
@@ -125,9 +130,9 @@ impl RunDir {
             exit_code: None,
             error: None,
         };
-        let run = RunDir { path, manifest };
+        let run = RunDir { path, manifest, is_closed: Arc::default() };
         write(&run.path.join(settings), text.as_bytes())?;
-        run.write_manifest()?;
+        run.write_manifest(&run.manifest)?;
         point_latest(out, &run.path)?;
         Ok(run)
     }
@@ -139,7 +144,7 @@ impl RunDir {
 
     /// Writes `summary.json` and the end of the run into `run.json`: its state becomes
     /// `interrupted` if that is the verdict, else `finished`.
-    pub fn finish(&self, summary: &Summary, exit_code: u8) -> Result<(), ReportError> {
+    pub fn finish(&self, summary: &Summary, exit_code: ExitCode) -> Result<(), ReportError> {
         self.finish_document(&summary.to_json(), &summary.verdict, exit_code)
     }
 
@@ -148,24 +153,28 @@ impl RunDir {
         &self,
         summary: &Value,
         verdict: &str,
-        exit_code: u8,
+        exit_code: ExitCode,
     ) -> Result<(), ReportError> {
         self.write_json("summary.json", summary)?;
         let interrupted = verdict == "interrupted";
         self.close(Manifest {
             state: if interrupted { "interrupted" } else { "finished" },
             verdict: Some(verdict.to_owned()),
-            exit_code: Some(exit_code),
+            exit_code: Some(exit_code.number()),
             ..self.manifest.clone()
         })
     }
 
-    /// Notes in `run.json` that the run could not go on.
-    pub fn fail(&self, error: &str, exit_code: u8) -> Result<(), ReportError> {
+    /// Closes a run that is still open, because the program ends without a summary: `run.json` says
+    /// that it was interrupted, or that it could not go on and why. A closed one is left alone.
+    pub fn leave(&self, why: &str, exit_code: ExitCode) -> Result<(), ReportError> {
+        if self.is_closed.load(Ordering::SeqCst) {
+            return Ok(());
+        }
         self.close(Manifest {
-            state: "failed",
-            error: Some(error.to_owned()),
-            exit_code: Some(exit_code),
+            state: if exit_code.is_signal() { "interrupted" } else { "failed" },
+            error: Some(why.to_owned()).filter(|why| !why.is_empty()),
+            exit_code: Some(exit_code.number()),
             ..self.manifest.clone()
         })
     }
@@ -182,11 +191,13 @@ impl RunDir {
 
     fn close(&self, manifest: Manifest) -> Result<(), ReportError> {
         let manifest = Manifest { ended_at: Some(seconds(Timestamp::now())), ..manifest };
-        RunDir { path: self.path.clone(), manifest }.write_manifest()
+        self.write_manifest(&manifest)?;
+        self.is_closed.store(true, Ordering::SeqCst);
+        Ok(())
     }
 
-    fn write_manifest(&self) -> Result<(), ReportError> {
-        let document = serde_json::to_value(&self.manifest).expect("a manifest is plain data");
+    fn write_manifest(&self, manifest: &Manifest) -> Result<(), ReportError> {
+        let document = serde_json::to_value(manifest).expect("a manifest is plain data");
         self.write_json("run.json", &document)
     }
 }
@@ -339,7 +350,7 @@ mod tests {
         let run = RunDir::create(folder.path(), &plan(), "live").unwrap();
         let begun = json(&run.path().join("run.json"));
         let summary = Summary { verdict: "fail".into(), seed: 7, ..Summary::default() };
-        run.finish(&summary, 1).unwrap();
+        run.finish(&summary, ExitCode::Failed).unwrap();
         let ended = json(&run.path().join("run.json"));
         assert_eq!((&ended["state"], &ended["verdict"]), (&"finished".into(), &"fail".into()));
         assert_eq!((&ended["exit_code"], &ended["started_at"]), (&1.into(), &begun["started_at"]));
@@ -351,9 +362,16 @@ mod tests {
     fn interrupted_and_failed_runs_have_a_state_of_their_own() {
         let folder = tempfile::tempdir().unwrap();
         let run = RunDir::create(folder.path(), &plan(), "live").unwrap();
-        run.finish(&Summary { verdict: "interrupted".into(), ..Summary::default() }, 130).unwrap();
+        let summary = Summary { verdict: "interrupted".into(), ..Summary::default() };
+        run.finish(&summary, ExitCode::Terminated).unwrap();
         assert_eq!(json(&run.path().join("run.json"))["state"], "interrupted");
-        run.fail("port 6969 is taken", 4).unwrap();
+        run.leave("too late", ExitCode::Internal).unwrap();
+        assert_eq!(json(&run.path().join("run.json"))["exit_code"], 143, "it was closed");
+        let run = RunDir::create(folder.path(), &plan(), "live").unwrap();
+        run.leave("", ExitCode::HungUp).unwrap();
+        assert_eq!(json(&run.path().join("run.json"))["state"], "interrupted");
+        let run = RunDir::create(folder.path(), &plan(), "live").unwrap();
+        run.leave("port 6969 is taken", ExitCode::Environment).unwrap();
         let failed = json(&run.path().join("run.json"));
         assert_eq!((&failed["state"], &failed["exit_code"]), (&"failed".into(), &4.into()));
         assert_eq!(failed["error"], "port 6969 is taken");

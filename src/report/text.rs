@@ -1,6 +1,6 @@
 use std::fmt::Write;
 
-use crate::base::Time;
+use crate::base::{ExitCode, Time};
 use crate::measure::{
     HttpCounts, MachineSummary, PercentilesS, Recorder, SimSummary, StepSummary, Summary, Tallies,
     TrustPaths,
@@ -11,19 +11,19 @@ use super::guesses::guess_table;
 
 /// The exit code of a run that came to its end, by its verdict: 0 pass, 1 fail, 3 inconclusive,
 /// 130 interrupted. A verdict that is none of these is a fault of this program: 5.
-pub fn exit_code(summary: &Summary) -> u8 {
+pub fn exit_code(summary: &Summary) -> ExitCode {
     match summary.verdict.as_str() {
-        "pass" => 0,
-        "fail" => 1,
-        "inconclusive" => 3,
-        "interrupted" => 130,
-        _ => 5,
+        "pass" => ExitCode::Ok,
+        "fail" => ExitCode::Failed,
+        "inconclusive" => ExitCode::Inconclusive,
+        "interrupted" => ExitCode::Interrupted,
+        _ => ExitCode::Internal,
     }
 }
 
-/// The summary for people. Every number in it is a number of the summary; one that does not exist
-/// is `-`.
-pub fn text(summary: &Summary) -> String {
+/// The summary for people, of a program that ends with `code`. Every number in it is a number of
+/// the summary; one that does not exist is `-`.
+pub fn text(summary: &Summary, code: ExitCode) -> String {
     let mut out = String::new();
     for (label, value) in lines(summary) {
         row(&mut out, label, &value);
@@ -35,7 +35,7 @@ pub fn text(summary: &Summary) -> String {
     }
     out.push_str(&slos(summary));
     out.push('\n');
-    out.push_str(&verdict(summary));
+    out.push_str(&verdict(summary, code));
     for note in &summary.notes {
         row(&mut out, "note", note);
     }
@@ -306,7 +306,7 @@ fn slos(summary: &Summary) -> String {
     format!("\nSLO\n{}", aligned_left(&table))
 }
 
-fn verdict(summary: &Summary) -> String {
+fn verdict(summary: &Summary, code: ExitCode) -> String {
     let of = |wanted: &str| summary.slos.iter().filter(|slo| slo.verdict == wanted).count();
     let all = summary.slos.len();
     let why = match summary.verdict.as_str() {
@@ -320,7 +320,7 @@ fn verdict(summary: &Summary) -> String {
         _ => format!("{all} SLOs, not all phones had settled"),
     };
     let word = summary.verdict.to_uppercase();
-    format!("verdict: {word} ({why}) · exit {}\n", exit_code(summary))
+    format!("verdict: {word} ({why}) · exit {}\n", code.number())
 }
 
 /// What the numbers of an SLO are.
@@ -504,6 +504,10 @@ mod tests {
         Summary::new(&recorder(), RunFacts::default(), &slos, finish)
     }
 
+    fn shown(summary: &Summary) -> String {
+        text(summary, exit_code(summary))
+    }
+
     fn line<'a>(text: &'a str, label: &str) -> &'a str {
         let found = text.lines().find(|line| line.trim_start().starts_with(label));
         found.unwrap_or_else(|| panic!("no line {label} in\n{text}"))
@@ -511,7 +515,7 @@ mod tests {
 
     #[test]
     fn phones_are_told_apart_by_outcome_and_reason() {
-        let text = text(&summary(&[], Finish::Complete));
+        let text = shown(&summary(&[], Finish::Complete));
         assert_eq!(
             line(&text, "phones"),
             "phones        2 000 in all: 1 998 ready (config in force), 1 stuck, 1 failed \
@@ -526,11 +530,11 @@ mod tests {
 
     #[test]
     fn a_number_that_does_not_exist_is_a_dash() {
-        let text = text(&summary(&[], Finish::Complete));
+        let text = shown(&summary(&[], Finish::Complete));
         assert!(line(&text, "fleet ready").contains("99 % 1.98 s · last -   (from"), "{text}");
         assert_eq!(line(&text, "generator"), "generator     ok: lag p99 -");
         assert_eq!(line(&text, "cpu"), "cpu           phones - · servers -");
-        let empty = super::text(&Summary::default());
+        let empty = shown(&Summary::default());
         assert!(!empty.contains("NaN") && !empty.contains("inf"), "{empty}");
     }
 
@@ -542,7 +546,7 @@ mod tests {
             "fleet_ready.p99 <= 1s",
             "steps.tvs.service_time.p50 <= 1s",
         ];
-        let text = text(&summary(&slos, Finish::Complete));
+        let text = shown(&summary(&slos, Finish::Complete));
         let words = |label| line(&text, label).split_whitespace().collect::<Vec<_>>().join(" ");
         assert_eq!(
             words("FAIL     phones.ready"),
@@ -557,7 +561,8 @@ mod tests {
     fn the_verdict_names_its_reason_and_exit_code() {
         let verdict = |slos: &[&str], finish| {
             let summary = summary(slos, finish);
-            (super::verdict(&summary), exit_code(&summary))
+            let code = exit_code(&summary);
+            (super::verdict(&summary, code), code.number())
         };
         let (held, broken, unknown) = (
             "phones.ready == 1998",
@@ -579,12 +584,16 @@ mod tests {
         );
         assert_eq!(verdict(&[], complete).0, "verdict: PASS (no SLO to break) · exit 0\n");
         assert_eq!(verdict(&[held], Finish::Interrupted).1, 130);
-        assert_eq!(exit_code(&Summary::default()), 5, "a run without a verdict is a bug");
+        assert_eq!(
+            exit_code(&Summary::default()),
+            ExitCode::Internal,
+            "a run without a verdict is a bug"
+        );
     }
 
     #[test]
     fn the_table_of_steps_has_a_row_for_each_and_straight_columns() {
-        let text = text(&summary(&[], Finish::Complete));
+        let text = shown(&summary(&[], Finish::Complete));
         let table: Vec<&str> =
             text.lines().skip_while(|line| !line.starts_with("step ")).take(6).collect();
         let lengths: Vec<usize> = table.iter().map(|line| line.chars().count()).collect();
@@ -597,10 +606,10 @@ mod tests {
     #[test]
     fn servers_and_notes_are_shown_when_there_are_any() {
         let mut summary = summary(&[], Finish::Complete);
-        assert!(!text(&summary).contains("servers   "));
+        assert!(!shown(&summary).contains("servers   "));
         summary.serve.tftp_requests = 6_000;
         summary.notes.push("signatures are SHA-512".into());
-        let text = text(&summary);
+        let text = shown(&summary);
         assert!(line(&text, "servers").contains("TFTP 6 000 requests"));
         assert!(text.ends_with("note          signatures are SHA-512\n"));
     }

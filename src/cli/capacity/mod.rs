@@ -5,20 +5,19 @@ mod load;
 mod target;
 mod view;
 
-use std::io::{self, Write};
 use std::path::Path;
 
 use serde_json::Value;
 
 use crate::capacity::{self, CapacityError, CapacityPlan};
-use crate::live::Signal;
 use crate::measure::CapacitySummary;
+use crate::net::signals::Signal;
 use crate::report::{RunDir, capacity_exit_code, capacity_text, compare_capacity};
 
 use super::args::{CliError, Format, GlobalArgs};
-use super::exit::ExitCode;
 use super::files::{Failure, finish};
 use super::run::runtime;
+use super::{ExitCode, output};
 use view::View;
 
 pub use args::CapacityArgs;
@@ -49,11 +48,12 @@ impl From<crate::report::ReportError> for Stop {
 
 /// Measures and says how the program ends.
 pub fn run(args: &CapacityArgs, global: &GlobalArgs) -> ExitCode {
-    match try_run(args, global) {
-        Ok(code) => code,
-        Err(Stop::Cli(error)) => error.print(global.stderr_colour()),
-        Err(Stop::Tool(failure)) => finish(Err(failure)),
-    }
+    let ended = match try_run(args, global) {
+        Err(Stop::Tool(failure)) => Ok(finish(Err(failure))),
+        Err(Stop::Cli(error)) => Err(error),
+        Ok(code) => Ok(code),
+    };
+    output::end(ended, global.stderr_colour())
 }
 
 fn try_run(args: &CapacityArgs, global: &GlobalArgs) -> Result<ExitCode, Stop> {
@@ -66,6 +66,7 @@ fn try_run(args: &CapacityArgs, global: &GlobalArgs) -> Result<ExitCode, Stop> {
         (&args.label, plan.seed),
         ("capacity.toml", &settings),
     )?;
+    output::watch_over(&directory);
     let mut view = View::new(global);
     view.banner(&plan, directory.path());
     let outcome = runtime()?.block_on(capacity::run(&plan, &mut view));
@@ -74,12 +75,11 @@ fn try_run(args: &CapacityArgs, global: &GlobalArgs) -> Result<ExitCode, Stop> {
         Ok(measured) => measured,
         Err(error) => {
             let (error, code) = capacity_error(&error);
-            // The first error is the one to tell; a full disk may well be its cause.
-            let _ = directory.fail(&error.to_string(), code as u8);
-            return match code {
-                ExitCode::Interrupted | ExitCode::Terminated => Ok(code),
-                _ => Err(error.into()),
-            };
+            if code.is_signal() {
+                output::message(&error.to_string());
+                return Ok(code);
+            }
+            return Err(error.into());
         }
     };
     let code = measured.signal.map(Signal::exit_code);
@@ -90,8 +90,8 @@ fn try_run(args: &CapacityArgs, global: &GlobalArgs) -> Result<ExitCode, Stop> {
     let compared = compared.transpose().map_err(|error| {
         CliError::usage(error.to_string(), "name a run directory of the same kind of load")
     })?;
-    print(&summary, compared.as_deref(), directory.path(), global);
-    Ok(ExitCode::from_number(code))
+    print(&summary, compared.as_deref(), directory.path(), code, global)?;
+    Ok(code)
 }
 
 fn capacity_error(error: &CapacityError) -> (CliError, ExitCode) {
@@ -99,7 +99,7 @@ fn capacity_error(error: &CapacityError) -> (CliError, ExitCode) {
     let (what, help) = text.split_once("; ").unwrap_or((&text, "see the message above"));
     let code = match error {
         CapacityError::Nothing => ExitCode::Usage,
-        CapacityError::Interrupted(signal) => ExitCode::from_number(signal.exit_code()),
+        CapacityError::Interrupted(signal) => signal.exit_code(),
         _ => ExitCode::Environment,
     };
     let error = match code {
@@ -120,16 +120,21 @@ fn read_summary(path: &Path) -> Result<Value, CliError> {
     serde_json::from_str(&text).map_err(|error| unusable(error.to_string()))
 }
 
-fn print(summary: &CapacitySummary, compared: Option<&str>, run: &Path, global: &GlobalArgs) {
+fn print(
+    summary: &CapacitySummary,
+    compared: Option<&str>,
+    run: &Path,
+    code: ExitCode,
+    global: &GlobalArgs,
+) -> Result<(), CliError> {
     let document = match global.format {
         Format::Json => format!("{:#}\n", summary.to_json()),
         Format::Text => {
             let compared = compared.map(|text| format!("\n{text}")).unwrap_or_default();
-            format!("{}{compared}output: {}\n", capacity_text(summary), run.display())
+            format!("{}{compared}output: {}\n", capacity_text(summary, code), run.display())
         }
     };
-    // A reader that has gone away, such as `head`, is no fault.
-    let _ = io::stdout().lock().write_all(document.as_bytes());
+    output::print(&document)
 }
 
 /// The settings of a run as TOML, for its run directory.

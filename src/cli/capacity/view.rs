@@ -1,4 +1,3 @@
-use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use crate::measure::LoadStep;
 use crate::report::capacity_step;
 
 use super::super::args::{GlobalArgs, Progress};
+use super::super::output;
 
 /// What a person sees on stderr while the load lasts.
 pub struct View {
@@ -89,8 +89,7 @@ impl View {
         }
         match &self.bar {
             Some(bar) => bar.println(line),
-            // Nobody reads stderr any more: the measurement goes on.
-            None => drop(writeln!(io::stderr(), "{line}")),
+            None => output::message(line),
         }
     }
 }

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 const REGEN: &str = "scenarios/callmanager-regen.toml";
 const OS_PORTS: &str = "cluster.node.pub.ports={ tftp = 0, tvs = 0, capf = 0 }";
-const QUICK: &str = "event.3.reset-phones.spread=200ms";
+const QUICK: &str = "event.reset-1.reset-phones.spread=200ms";
 
 /// The program in the folder of the project, with ports from the operating system.
 fn program(words: &[&str]) -> Command {
@@ -91,7 +91,7 @@ fn a_failed_slo_ends_with_1_and_missing_data_with_3() {
 #[test]
 fn a_time_limit_fails_the_phones_that_have_not_settled() {
     let out = tempfile::tempdir().unwrap();
-    let slow = ["--set", "event.3.reset-phones.spread=1h", "--max-wall", "4s"];
+    let slow = ["--set", "event.reset-1.reset-phones.spread=1h", "--max-wall", "4s"];
     let ended = regen(out.path(), &slow);
     assert_eq!(ended.code, 1);
     let summary = json(&out.path().join("latest/summary.json"));
@@ -120,7 +120,7 @@ fn wrong_use_ends_with_2_and_an_occupied_port_with_4() {
 fn an_interrupt_ends_with_130_and_partial_results() {
     let out = tempfile::tempdir().unwrap();
     let path = out.path().to_str().unwrap();
-    let slow = "event.3.reset-phones.spread=1h";
+    let slow = "event.reset-1.reset-phones.spread=1h";
     let words = ["run", REGEN, "--phones", "40", "--set", OS_PORTS, "--set", slow, "--out", path];
     let mut child = Started::new(&words);
     child.wait_for("reset phones");
@@ -221,7 +221,7 @@ fn metrics_are_answered_while_the_run_lasts() {
         "--metrics-listen",
         "127.0.0.1:0",
         "--set",
-        "event.3.reset-phones.spread=1h",
+        "event.reset-1.reset-phones.spread=1h",
     ];
     let mut child = Started::new(&words);
     let line = child.wait_for("metrics ");

@@ -180,7 +180,7 @@ fn a_live_run_calibrates_and_is_compared() {
     let out = tempfile::tempdir().unwrap();
     let folder = out.path().to_str().unwrap();
     let ports = "cluster.node.pub.ports={ tftp = 0, tvs = 0, capf = 0 }";
-    let quick = "event.3.reset-phones.spread=2s";
+    let quick = "event.reset-1.reset-phones.spread=2s";
     let words = ["run", REGEN, "--phones", "60", "--set", ports, "--set", quick, "--out", folder];
     // Where others keep the cores, the generator is late and the run is refused, as it should be:
     // one of three will do.

@@ -51,7 +51,7 @@ async fn until(what: &str, condition: impl Fn() -> bool) {
 fn cluster(topology: Topology) -> Cluster {
     Cluster::new(Genesis {
         topology,
-        fleet: FleetSpec { phones: PHONES, models: vec![(8841, 1.0)], seed: 1 },
+        fleet: FleetSpec { phones: PHONES, models: vec![(8841.into(), 1.0)], seed: 1 },
         source: KeySource::bank(1),
         epoch_s: 1_700_000_000,
         stored: BTreeMap::new(),
@@ -499,8 +499,8 @@ async fn good_phones_do_not_pay_for_bad_peers() {
     let text = std::fs::read_to_string(&path).unwrap();
     let overrides = [
         format!("fleet.phones={phones}"),
-        "cluster.node.0.ports={ tftp = 0, tvs = 0, capf = 0 }".to_owned(),
-        "event.3.reset-phones.spread=4s".to_owned(),
+        "cluster.node.1.ports={ tftp = 0, tvs = 0, capf = 0 }".to_owned(),
+        "event.reset-1.reset-phones.spread=4s".to_owned(),
     ];
     let plan = load(&path, &text, &overrides, &known_paths()).unwrap();
     let mut siege = Besieged { stop: Arc::default(), sent: Arc::default(), sieges: Vec::new() };

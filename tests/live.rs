@@ -152,7 +152,7 @@ async fn the_scenario_of_the_sign_cache_ends_in_its_counts() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn phones_of_a_node_without_http_fall_back_and_are_ready() {
     // Nobody listens on port 6970 of this address.
-    let address = "cluster.node.0.address=127.0.0.77";
+    let address = "cluster.node.1.address=127.0.0.77";
     let plan =
         plan("callmanager-regen.toml", &["fleet.phones=50", "phone.transport=http", address]);
     let (summary, _) = run_with(&plan, &LiveOptions::default()).await;
@@ -182,7 +182,7 @@ async fn a_reset_in_the_middle_of_a_boot_starts_again_and_leaves_nothing_behind(
         "fleet.phones=300".to_owned(),
         "phone.transport=http".to_owned(),
         "run.connections-in-flight=20".to_owned(),
-        "cluster.node.0.ports={ tftp = 0, tvs = 0, capf = 0, http = 0 }".to_owned(),
+        "cluster.node.1.ports={ tftp = 0, tvs = 0, capf = 0, http = 0 }".to_owned(),
         "slo=[]".to_owned(),
     ];
     let plan = load(Path::new("x.toml"), &scenario, &overrides, &known_paths()).unwrap();
@@ -267,8 +267,8 @@ async fn larger_blocks_mean_fewer_datagrams_and_as_many_live_as_in_virtual_time(
     let varied = Some(Varied { family, value, doubled: true });
     let mut by_model = block("\"model\"");
     by_model.phone.tftp_block_size = BlockSizeRule::Model { varied };
-    let fleet = FleetSpec { phones: 60, models: by_model.fleet.model_numbers(), seed: 42 };
-    let newer = (0..60).filter(|&phone| fleet.model(PhoneId(phone)) == 8841).count() as u64;
+    let fleet = FleetSpec { phones: 60, models: by_model.fleet.models.clone(), seed: 42 };
+    let newer = (0..60).filter(|&phone| fleet.model(PhoneId(phone)) == 8841.into()).count() as u64;
     let [live, sim] = datagrams(&by_model).await;
     let expected = newer * double + (60 - newer) * none;
     assert_eq!((live, sim), (expected, expected), "{newer} of 60");
@@ -282,7 +282,7 @@ async fn a_stopped_tftp_service_is_refused_by_the_host_and_the_phones_fail() {
     let scenario = format!("{}{stop}{}", &text[..at], &text[at..]).replace("30s", "0s");
     let overrides = [
         "fleet.phones=20".to_owned(),
-        "cluster.node.0.ports={ tftp = 0, tvs = 0, capf = 0 }".to_owned(),
+        "cluster.node.1.ports={ tftp = 0, tvs = 0, capf = 0 }".to_owned(),
     ];
     let plan = load(Path::new("x.toml"), &scenario, &overrides, &known_paths()).unwrap();
     let (summary, _) = run_with(&plan, &LiveOptions::default()).await;
@@ -325,7 +325,7 @@ async fn tvs_server(seed: u64) -> (Servers, SocketAddr, TrustLists, Vec<u8>) {
     let topology = bound.topology().clone();
     let cluster = Cluster::new(Genesis {
         topology,
-        fleet: FleetSpec { phones: 2, models: vec![(8841, 1.0)], seed },
+        fleet: FleetSpec { phones: 2, models: vec![(8841.into(), 1.0)], seed },
         source: KeySource::System,
         epoch_s: 1_800_000_000,
         stored: std::collections::BTreeMap::new(),
@@ -472,7 +472,7 @@ async fn an_ipv6_cluster_is_asked_from_one_address_with_a_socket_per_transfer() 
         return;
     }
     let overrides =
-        ["fleet.phones=100", "cluster.node.0.address=\"::1\"", "run.transfers-in-flight=16"];
+        ["fleet.phones=100", "cluster.node.1.address=\"::1\"", "run.transfers-in-flight=16"];
     let plan = plan("storm-all-at-once.toml", &overrides);
     let (summary, run) = run_with(&plan, &LiveOptions::default()).await;
     assert_eq!(summary.verdict, "pass", "{:#}", summary.to_json());

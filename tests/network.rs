@@ -298,7 +298,7 @@ async fn storm(weather: Weather) -> (Recorder, u64, Duration) {
         (topology.socket(NODE, ServiceKind::Tftp), topology.socket(NODE, ServiceKind::Tvs));
     let mut cluster = Cluster::new(Genesis {
         topology,
-        fleet: FleetSpec { phones: PHONES, models: vec![(8841, 1.0)], seed: 1 },
+        fleet: FleetSpec { phones: PHONES, models: vec![(8841.into(), 1.0)], seed: 1 },
         source: KeySource::bank(1),
         epoch_s: 1_700_000_000,
         stored: BTreeMap::new(),
@@ -409,7 +409,7 @@ async fn virtual_time_predicts_storms_over_20_and_80_ms() {
             format!("cluster.cost.latency={latency_us}us"),
             format!("fleet.phones={PHONES}"),
             "seed=1".to_owned(),
-            "event.3.reset-phones.spread=1s".to_owned(),
+            "event.reset-1.reset-phones.spread=1s".to_owned(),
             "phone.tftp-timeout=700ms".to_owned(),
             format!("fleet.site=[{{name=\"rig\",share=1.0,link={{rtt=\"{rtt_ms}ms\"}}}}]"),
         ];

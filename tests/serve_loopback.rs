@@ -77,7 +77,7 @@ impl Stage {
             (topology.socket(NODE, ServiceKind::Tftp), topology.socket(NODE, ServiceKind::Tvs));
         let cluster = Cluster::new(Genesis {
             topology,
-            fleet: FleetSpec { phones: PHONES, models: vec![(8841, 1.0)], seed: 1 },
+            fleet: FleetSpec { phones: PHONES, models: vec![(8841.into(), 1.0)], seed: 1 },
             source: KeySource::bank(1),
             epoch_s: 1_700_000_000,
             stored: std::collections::BTreeMap::new(),

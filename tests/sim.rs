@@ -153,7 +153,7 @@ fn a_site_whose_dns_fails_now_and_then_loses_some_phones_and_a_round_trip() {
 fn a_full_server_answers_503_and_drops_datagrams() {
     let full = "cluster.cost.serving-count=3";
     let http = ["fleet.phones=60", "phone.transport=http", full, "slo=[]", "seed=3"];
-    let storm = ["event.3.reset-phones.spread=0s"];
+    let storm = ["event.reset-1.reset-phones.spread=0s"];
     let summary_http = summary("mixed-fleet.toml", &[&http[..], &storm].concat());
     assert!(summary_http.http.errors > 0 && summary_http.http.fallbacks > 0);
     let tftp = ["fleet.phones=60", full, "slo=[]"];
@@ -254,7 +254,7 @@ fn one_host_for_all_has_no_wire_and_few_places_and_counts_stay() {
     assert!(service < step(&many, "tvs").0 / 2.0, "alone at the server: {service}");
     assert!(response > 10.0 * service, "those before it are waited for: {response}");
 
-    let http = ["phone.transport=http", "event.3.reset-phones.spread=0s"];
+    let http = ["phone.transport=http", "event.reset-1.reset-phones.spread=0s"];
     let few = ["run.connections-in-flight=1"];
     let many = run("mixed-fleet.toml", &http);
     let few = run("mixed-fleet.toml", &[&http[..], &few].concat());
@@ -285,7 +285,7 @@ fn an_idle_core_makes_work_dearer_and_a_busy_one_does_not() {
     let cost = |spread: &str, share: &str| {
         let overrides = [
             "fleet.phones=200".to_owned(),
-            format!("event.3.reset-phones.spread={spread}"),
+            format!("event.reset-1.reset-phones.spread={spread}"),
             format!("cluster.cost.idle-keys={share}"),
             format!("cluster.cost.idle-packets={share}"),
         ];

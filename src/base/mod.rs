@@ -5,6 +5,7 @@
 mod exit;
 mod hosts;
 mod ids;
+mod model;
 mod random;
 mod stop;
 mod time;
@@ -12,6 +13,7 @@ mod time;
 pub use exit::ExitCode;
 pub use hosts::HostTable;
 pub use ids::{DeviceName, NodeId, PhoneId};
+pub use model::{Model, ModelError};
 pub use random::{Purpose, Stream, stream};
 pub use stop::Stop;
 pub use time::{Span, Time};

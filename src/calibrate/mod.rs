@@ -478,7 +478,7 @@ mod tests {
     #[test]
     fn a_second_run_tells_what_idle_cores_cost() {
         let (truth, phones) = (truth(), "fleet.phones=400");
-        let storm = [phones, "event.3.reset-phones.spread=100ms"];
+        let storm = [phones, "event.reset-1.reset-phones.spread=100ms"];
         let (run, busy) = (measured(&truth, &[phones]), measured(&truth, &storm));
         let alone = calibrate(&run, &[], 2).unwrap().cost;
         let idle = [alone.idle_yardstick, alone.idle_keys, alone.idle_packets];

@@ -189,13 +189,15 @@ impl ScenarioFlags {
     /// # Errors
     /// As for [`ScenarioArgs::load`].
     pub fn load(&self, path: &Path) -> Result<Plan, CliError> {
-        let text = fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
+        let bytes = fs::read(path).map_err(|error| unreadable(path, &error))?;
+        let text = std::str::from_utf8(&bytes)
+            .map_err(|_| ScenarioError::not_utf8(&path.display().to_string(), &bytes))?;
         let (known, overrides) = (known_paths(), self.overrides());
-        let mut plan = load(path, &text, &overrides, &known)?;
+        let mut plan = load(path, text, &overrides, &known)?;
         if !self.slo.is_empty() {
             let all = plan.slos.iter().chain(&self.slo).map(|slo| slo.text.as_str());
             let overrides = [overrides, vec![slo_override(all)]].concat();
-            plan = load(path, &text, &overrides, &known)?;
+            plan = load(path, text, &overrides, &known)?;
         }
         if let Some(target) = &plan.target {
             let addresses = [Some(target.tftp), target.tvs].into_iter().flatten();
@@ -265,7 +267,6 @@ fn unreadable(path: &Path, error: &io::Error) -> CliError {
     let help = match error.kind() {
         io::ErrorKind::NotFound => "shipped scenarios lie in the folder scenarios/",
         io::ErrorKind::IsADirectory => "name one .toml file of this folder",
-        io::ErrorKind::InvalidData => "a scenario is a TOML text in UTF-8",
         _ => "check the permissions of the file",
     };
     CliError::usage(what, help)
@@ -362,7 +363,7 @@ impl CliError {
     pub fn rendered(&self, colour: bool) -> String {
         match self {
             CliError::Scenario(error) if colour => error.coloured().to_owned(),
-            CliError::Scenario(error) => error.rendered.clone(),
+            CliError::Scenario(error) => error.rendered.to_string(),
             CliError::Plain { what, help, .. } => {
                 let (error, tip, end) = if colour { (RED, CYAN, RESET) } else { ("", "", "") };
                 let help = help.as_ref().map(|help| format!("\n{tip}help{end}: {help}"));

@@ -38,7 +38,7 @@ const WHATIF_EXAMPLES: &str = "\
 Examples:
   resetstorm whatif scenarios/callmanager-regen.toml --vary cluster.sign-cache=off,lazy,prewarm
   resetstorm whatif scenarios/storm-all-at-once.toml --phones 20000 \\
-      --vary cluster.cost.cores=1,2,4,8 --vary event.3.reset-phones.spread=0s,30s,2m --csv grid.csv";
+      --vary cluster.cost.cores=1,2,4,8 --vary event.reset-1.reset-phones.spread=0s,30s,2m --csv grid.csv";
 
 /// Variants at most: each is a whole world.
 const VARIANTS_MAX: usize = 10_000;

@@ -1,6 +1,6 @@
 use std::sync::{Arc, OnceLock};
 
-use crate::base::{DeviceName, PhoneId, Purpose, stream};
+use crate::base::{DeviceName, Model, PhoneId, Purpose, stream};
 use crate::crypto::{FileIdentity, sha256_of};
 use crate::wire::{ConfigTemplate, ConfigValues};
 
@@ -11,8 +11,8 @@ use super::topology::{ServiceKind, Topology};
 pub struct FleetSpec {
     /// Number of phones.
     pub phones: u32,
-    /// Models (four digits) and their shares, which add up to 1.
-    pub models: Vec<(u16, f64)>,
+    /// Models and their shares, which add up to 1.
+    pub models: Vec<(Model, f64)>,
     /// Seed of the run: decides which phone is of which model.
     pub seed: u64,
 }
@@ -25,7 +25,7 @@ impl FleetSpec {
         }
         let draw = stream(self.seed, u64::from(phone.0), Purpose::Model).unit();
         let mut sum = 0.0;
-        let reached = |(_, share): &(u16, f64)| {
+        let reached = |(_, share): &(Model, f64)| {
             sum += share;
             draw < sum
         };
@@ -33,7 +33,7 @@ impl FleetSpec {
     }
 
     /// The model of a phone.
-    pub fn model(&self, phone: PhoneId) -> u16 {
+    pub fn model(&self, phone: PhoneId) -> Model {
         self.models[self.model_index(phone)].0
     }
 }
@@ -224,7 +224,7 @@ fn templates(topology: &Topology, fleet: &FleetSpec) -> Vec<Vec<ConfigTemplate>>
             })
             .collect();
         let of_model =
-            |(model, _): &(u16, f64)| ConfigTemplate::new(&members, capf_name, &model.to_string());
+            |(model, _): &(Model, f64)| ConfigTemplate::new(&members, capf_name, model.as_str());
         fleet.models.iter().map(of_model).collect()
     };
     topology.groups.iter().map(of_group).collect()
@@ -261,7 +261,8 @@ mod tests {
     }
 
     fn fleet(models: &[(u16, f64)]) -> FleetSpec {
-        FleetSpec { phones: 10, models: models.to_vec(), seed: 42 }
+        let models = models.iter().map(|&(model, share)| (model.into(), share)).collect();
+        FleetSpec { phones: 10, models, seed: 42 }
     }
 
     fn catalogue() -> Catalogue {
@@ -334,7 +335,7 @@ mod tests {
     #[test]
     fn models_are_drawn_by_share_and_depend_on_no_other_phone() {
         let fleet = FleetSpec { phones: 10_000, ..fleet(&[(8841, 0.8), (7962, 0.2)]) };
-        let old = (0..10_000).filter(|&n| fleet.model(PhoneId(n)) == 7962).count();
+        let old = (0..10_000).filter(|&n| fleet.model(PhoneId(n)) == 7962.into()).count();
         assert!((1_850..2_150).contains(&old), "{old} of 10,000");
         let larger = FleetSpec { phones: 20_000, ..fleet.clone() };
         assert!((0..100).all(|n| fleet.model(PhoneId(n)) == larger.model(PhoneId(n))));

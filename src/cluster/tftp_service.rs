@@ -442,7 +442,7 @@ mod tests {
                     share: 1.0,
                 }],
             },
-            fleet: FleetSpec { phones: 3, models: vec![(8841, 1.0)], seed: 1 },
+            fleet: FleetSpec { phones: 3, models: vec![(8841.into(), 1.0)], seed: 1 },
             source: KeySource::bank(1),
             epoch_s: 1_800_000_000,
             stored: std::collections::BTreeMap::new(),

@@ -144,7 +144,7 @@ fn genesis(
         topology,
         fleet: FleetSpec {
             phones: plan.fleet.phones,
-            models: plan.fleet.model_numbers(),
+            models: plan.fleet.models.clone(),
             seed: plan.seed,
         },
         source: KeySource::System,
@@ -544,11 +544,8 @@ fn file_servers(plan: &Plan, embedded: Option<&Embedded>) -> Vec<FileServer> {
 
 /// The phones, each with what it holds at the start.
 fn populate(plan: &Plan, embedded: Option<&Embedded>, shared: &Arc<Shared>) -> Vec<Phone> {
-    let fleet = FleetSpec {
-        phones: plan.fleet.phones,
-        models: plan.fleet.model_numbers(),
-        seed: plan.seed,
-    };
+    let fleet =
+        FleetSpec { phones: plan.fleet.phones, models: plan.fleet.models.clone(), seed: plan.seed };
     // What each TFTP node serves, in the order in which phones take turns.
     let served: Vec<_> = plan
         .fleet

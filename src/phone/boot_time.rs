@@ -1,6 +1,6 @@
 use std::fmt;
 
-use crate::base::{PhoneId, Purpose, Span, stream};
+use crate::base::{Model, PhoneId, Purpose, Span, stream};
 
 use super::families::{FamilyValue, Varied, family_index, family_of};
 
@@ -21,7 +21,7 @@ pub enum BootTime {
 
 impl BootTime {
     /// The time of one phone, the same in every boot.
-    pub fn of(self, phone: PhoneId, model: u16) -> Span {
+    pub fn of(self, phone: PhoneId, model: impl Into<Model>) -> Span {
         match self {
             BootTime::Fixed(time) => time,
             BootTime::Model { seed, varied } => {
@@ -41,7 +41,8 @@ impl BootTime {
 }
 
 /// Median and spread of the time to boot of a model, in seconds.
-fn median_and_sigma(model: u16, varied: Option<Varied>) -> (f64, f64) {
+fn median_and_sigma(model: impl Into<Model>, varied: Option<Varied>) -> (f64, f64) {
+    let model = model.into();
     let (number, boot) = (family_index(model), &family_of(model).boot);
     let value = |value, seconds| Varied::apply(varied, number, value, seconds);
     (value(FamilyValue::BootMedian, boot.median_s), value(FamilyValue::BootSigma, boot.sigma_s))

@@ -4,13 +4,14 @@ use std::sync::LazyLock;
 
 use serde::Deserialize;
 
+use crate::base::Model;
 use crate::wire::tftp::{BLOCK_SIZE_DEFAULT, BLOCK_SIZE_MAX, BLOCK_SIZE_MIN};
 
 /// Phones that behave alike.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Family {
-    /// Which models: four digits, `x` stands for any.
+    /// Which models: four digits, `x` stands for any; the last family fits every name.
     pub models: String,
     /// What its phones ask first for a file.
     pub first: First,
@@ -106,18 +107,20 @@ pub fn families() -> &'static [Family] {
     &PROFILES
 }
 
-/// The place of a model's family in [`families`].
-pub fn family_index(model: u16) -> usize {
-    let digits = format!("{model:04}");
-    let fits = |family: &Family| {
+/// The place of a model's family in [`families`]; a model without a series of four digits, such as
+/// `ATA191`, is of the last one, which fits all.
+pub fn family_index(model: impl Into<Model>) -> usize {
+    let model = model.into();
+    let fits = |digits: &str, family: &Family| {
         let mut pairs = family.models.bytes().zip(digits.bytes());
         pairs.all(|(mark, digit)| [digit, b'x'].contains(&mark))
     };
-    PROFILES.iter().position(fits).expect("the last family fits all models")
+    let found = model.digits().and_then(|digits| PROFILES.iter().position(|one| fits(digits, one)));
+    found.unwrap_or(PROFILES.len() - 1)
 }
 
-/// The family of a model, which has four digits.
-pub fn family_of(model: u16) -> &'static Family {
+/// The family of a model.
+pub fn family_of(model: impl Into<Model>) -> &'static Family {
     &PROFILES[family_index(model)]
 }
 
@@ -170,7 +173,8 @@ pub enum BlockSizeRule {
 impl BlockSizeRule {
     /// The block size that a phone of `model` asks for (RFC 2348); `None` for a request without
     /// options, which gets blocks of 512 bytes.
-    pub fn of(self, model: u16) -> Option<u16> {
+    pub fn of(self, model: impl Into<Model>) -> Option<u16> {
+        let model = model.into();
         match self {
             BlockSizeRule::Fixed(size) => size,
             BlockSizeRule::Model { varied } => {
@@ -216,11 +220,21 @@ mod tests {
 
     #[test]
     fn the_first_family_that_fits_counts() {
-        let models = |model| family_of(model).models.as_str();
+        let models = |model: u16| family_of(model).models.as_str();
         assert_eq!([models(8845), models(7960), models(7962)], ["88xx", "7960", "79xx"]);
         assert_eq!(models(6921), "xxxx");
-        let key_s = |model| family_of(model).key_generation.median_s;
+        let key_s = |model: u16| family_of(model).key_generation.median_s;
         assert!(key_s(7960) >= 1_800.0 && (2.0..=60.0).contains(&key_s(8845)));
+    }
+
+    #[test]
+    fn a_name_of_a_model_falls_back_to_its_series_or_to_the_family_of_all() {
+        let family = |name: &str| family_of(name.parse::<Model>().unwrap()).models.as_str();
+        assert_eq!(
+            [family("CP-8832"), family("8851NR"), family("CP-7942G")],
+            ["88xx", "88xx", "79xx"]
+        );
+        assert_eq!(["ATA191", "DX80", "CIPC", "78411"].map(family), ["xxxx"; 4]);
     }
 
     #[test]

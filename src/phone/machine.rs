@@ -1,7 +1,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::base::{DeviceName, PhoneId, Span, Time};
+use crate::base::{DeviceName, Model, PhoneId, Span, Time};
 use crate::crypto::FileIdentity;
 use crate::transfer::DownloadRequest;
 use crate::wire::tftp::Options;
@@ -23,7 +23,7 @@ use super::vouched::VouchedSigner;
 #[derive(Debug)]
 pub struct Phone {
     id: PhoneId,
-    model: u16,
+    model: Model,
     boot: Boot,
     token: u32,
     lists: TrustLists,
@@ -96,10 +96,10 @@ const FIRST_SESSION: u32 = 1_001;
 
 impl Phone {
     /// A phone from the factory: no list, no configuration.
-    pub fn new(id: PhoneId, model: u16) -> Phone {
+    pub fn new(id: PhoneId, model: impl Into<Model>) -> Phone {
         Phone {
             id,
-            model,
+            model: model.into(),
             boot: Boot::default(),
             token: FIRST_SESSION - 1,
             lists: TrustLists::default(),
@@ -402,7 +402,7 @@ impl Phone {
         let file =
             SignedFile::parse(&lookup.file).expect("a file is looked up after it was parsed");
         self.token = self.token.wrapping_add(1);
-        let device_name = format!("CP-{}-{}", self.model, self.name());
+        let device_name = format!("CP-{}-{}", self.model.short(), self.name());
         let request = Request {
             session_id: self.token,
             device_name: &device_name,

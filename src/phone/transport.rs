@@ -1,3 +1,5 @@
+use crate::base::Model;
+
 use super::families::{First, family_of};
 
 /// How a file is asked for.
@@ -65,7 +67,7 @@ impl TransportRule {
 
     /// What a phone of `model` asks first; HTTP becomes HTTPS for files that are provisioned over
     /// it (see [`Transport::Https`]).
-    pub fn first(self, model: u16) -> Transport {
+    pub fn first(self, model: impl Into<Model>) -> Transport {
         match self {
             TransportRule::Http => Transport::Http,
             TransportRule::Model => match family_of(model).first {

@@ -1,6 +1,6 @@
 use serde::Serialize;
 
-use crate::base::{NodeId, PhoneId, Purpose, Span, stream};
+use crate::base::{Model, NodeId, PhoneId, Purpose, Span, stream};
 use crate::cluster::{CertificateKind, FleetSpec, OperatorAction, Release, ServiceKind, Topology};
 use crate::phone::{First, Transport, family_of};
 use crate::scenario::{FleetStart, Plan, TimelineEntry, Trigger};
@@ -51,7 +51,7 @@ pub struct Budget {
 /// Phones of one model.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ModelBudget {
-    /// Four digits.
+    /// As the scenario names it.
     pub model: String,
     /// Which phones of the profile file it is one of, such as `88xx`.
     pub family: &'static str,
@@ -255,17 +255,14 @@ impl Wave {
 }
 
 fn models(plan: &Plan) -> Vec<ModelBudget> {
-    let fleet = FleetSpec {
-        phones: plan.fleet.phones,
-        models: plan.fleet.model_numbers(),
-        seed: plan.seed,
-    };
+    let fleet =
+        FleetSpec { phones: plan.fleet.phones, models: plan.fleet.models.clone(), seed: plan.seed };
     let mut phones = vec![0; plan.fleet.models.len()];
     (0..fleet.phones).for_each(|phone| phones[fleet.model_index(PhoneId(phone))] += 1);
-    let model = |(&(number, _), phones): (&(u16, f64), u64)| {
-        let family = family_of(number);
+    let model = |(&(model, _), phones): (&(Model, f64), u64)| {
+        let family = family_of(model);
         ModelBudget {
-            model: format!("{number:04}"),
+            model: model.to_string(),
             family: &family.models,
             http_first: family.first == First::Http,
             tftp_block: family.tftp_block.size,
@@ -464,11 +461,8 @@ fn lookups_in_flight(plan: &Plan) -> u64 {
 
 /// HTTP connections in flight at most.
 fn connections_in_flight(plan: &Plan) -> u64 {
-    let fleet = FleetSpec {
-        phones: plan.fleet.phones,
-        models: plan.fleet.model_numbers(),
-        seed: plan.seed,
-    };
+    let fleet =
+        FleetSpec { phones: plan.fleet.phones, models: plan.fleet.models.clone(), seed: plan.seed };
     let asks =
         |&phone: &u32| plan.phone.transport.first(fleet.model(PhoneId(phone))) == Transport::Http;
     let limit = plan.limits.connections_in_flight as usize;
@@ -607,7 +601,7 @@ mod tests {
     #[test]
     fn a_wave_has_the_peak_of_its_draws() {
         let peak = |spread: &str| {
-            let set = format!("event.3.reset-phones.spread={spread}");
+            let set = format!("event.reset-1.reset-phones.spread={spread}");
             budget("callmanager-regen", &["fleet.phones=600", &set]).waves[0].peak_boots_per_s
         };
         assert_eq!(peak("0s"), 600);

@@ -9,30 +9,32 @@ use crate::cluster::{
     SIGN_CACHE_MODES, ServiceKind, SignCacheMode, Topology,
 };
 
-use super::error::Problem;
+use super::error::{Faults, Problem};
 use super::names::{check_host, check_plain, check_unique, one_of};
 use super::raw::{RawCluster, RawGroup, RawNode, Text};
 
-/// The cluster of a scenario, checked.
-pub(super) fn topology(raw: &RawCluster) -> Result<Topology, Problem> {
-    let release = release(raw.release.as_ref())?;
+/// The cluster of a scenario, checked; `None` if it has no node or no group. Where a part has a
+/// fault, a default stands for it, so that the parts behind are checked, too.
+pub(super) fn topology(raw: &RawCluster, faults: &mut Faults) -> Option<Topology> {
+    let newest = RELEASES[RELEASES.len() - 1];
+    let release = faults.take(release(raw.release.as_ref())).unwrap_or(newest);
+    let sign_cache = raw.sign_cache.as_ref().map_or(Ok(SignCacheMode::Lazy), |text| {
+        one_of(text, "cache mode", &SIGN_CACHE_MODES, SignCacheMode::name)
+    });
+    let file_signature = raw.file_signature.as_ref().map_or(Ok(release.file_signature()), |text| {
+        one_of(text, "digest", &FILE_SIGNATURES, FileSignature::name)
+    });
     let mut topology = Topology {
         release,
-        sign_cache: match &raw.sign_cache {
-            Some(text) => one_of(text, "cache mode", &SIGN_CACHE_MODES, SignCacheMode::name)?,
-            None => SignCacheMode::Lazy,
-        },
-        key_bits: key_bits(raw.key_bits.as_ref())?,
-        file_signature: match &raw.file_signature {
-            Some(text) => one_of(text, "digest", &FILE_SIGNATURES, FileSignature::name)?,
-            None => release.file_signature(),
-        },
-        domain: raw.domain.as_ref().map(domain).transpose()?,
-        nodes: nodes(&raw.node)?,
+        sign_cache: faults.take(sign_cache).unwrap_or(SignCacheMode::Lazy),
+        key_bits: faults.take(key_bits(raw.key_bits.as_ref())).unwrap_or(KEY_BITS),
+        file_signature: faults.take(file_signature).unwrap_or(release.file_signature()),
+        domain: raw.domain.as_ref().and_then(|text| faults.take(domain(text))),
+        nodes: nodes(&raw.node, faults)?,
         groups: Vec::new(),
     };
-    topology.groups = groups(&raw.group, &topology)?;
-    Ok(topology)
+    topology.groups = groups(&raw.group, &topology, faults)?;
+    Some(topology)
 }
 
 /// The node that `text` names.
@@ -64,6 +66,9 @@ pub(super) fn check_shares(shares: &[&Spanned<f64>], noun: &str) -> Result<(), P
 /// By how much a sum of shares may miss 1: what adding decimal fractions loses.
 const SHARE_SLACK: f64 = 1e-9;
 
+/// Size of the keys of a cluster that names none, in bits.
+const KEY_BITS: u16 = 2048;
+
 /// Nodes of a cluster at most (choice: numbers of nodes fit a 64-bit set).
 const NODES_MAX: usize = 64;
 
@@ -79,7 +84,7 @@ fn release(text: Option<&Text>) -> Result<Release, Problem> {
 
 fn key_bits(bits: Option<&Spanned<u16>>) -> Result<u16, Problem> {
     match bits.map(|bits| (*bits.get_ref(), bits.span())) {
-        None => Ok(2048),
+        None => Ok(KEY_BITS),
         Some((bits @ (2048 | 4096), _)) => Ok(bits),
         Some((bits, place)) => {
             let problem = Problem::new(place, format!("keys of {bits} bits are not made here"));
@@ -98,36 +103,39 @@ fn domain(text: &Text) -> Result<String, Problem> {
     Err(problem.help("labels of letters, digits and hyphens, such as \"cucm.example\""))
 }
 
-fn nodes(raw: &[RawNode]) -> Result<Vec<NodeSpec>, Problem> {
+fn nodes(raw: &[RawNode], faults: &mut Faults) -> Option<Vec<NodeSpec>> {
     if raw.is_empty() {
         let problem = Problem::new(0..0, "the cluster has no node");
-        return Err(problem.help("add a [[cluster.node]] with a name"));
+        faults.extend([problem.help("add a [[cluster.node]] with a name")]);
+        return None;
     }
     if let Some(extra) = raw.get(NODES_MAX) {
         let problem = Problem::new(extra.name.span(), format!("node number {}", NODES_MAX + 1));
-        return Err(problem.help(format!("a cluster has at most {NODES_MAX} nodes")));
+        faults.extend([problem.help(format!("a cluster has at most {NODES_MAX} nodes"))]);
+        return None;
     }
-    check_unique("node", raw.iter().map(|node| &node.name))?;
-    let nodes = raw
-        .iter()
-        .enumerate()
-        .map(|(at, raw)| node(raw, at == 0))
-        .collect::<Result<Vec<_>, _>>()?;
-    check_sockets(raw, &nodes)?;
-    Ok(nodes)
+    let before = faults.count();
+    faults.take(check_unique("node", raw.iter().map(|node| &node.name)));
+    let nodes: Vec<NodeSpec> =
+        raw.iter().enumerate().map(|(at, raw)| node(raw, at == 0, faults)).collect();
+    if faults.count() == before {
+        faults.take(check_sockets(raw, &nodes));
+    }
+    Some(nodes)
 }
 
 /// One node; the first is the publisher, which alone may run CAPF.
-fn node(raw: &RawNode, publisher: bool) -> Result<NodeSpec, Problem> {
-    check_host(&raw.name)?;
+fn node(raw: &RawNode, publisher: bool, faults: &mut Faults) -> NodeSpec {
+    faults.take(check_host(&raw.name));
     let defaults = Ports::default();
-    Ok(NodeSpec {
+    let all = || {
+        SERVICES.into_iter().filter(|&s| publisher || s != ServiceKind::Capf).collect::<Vec<_>>()
+    };
+    let services = raw.services.as_ref().map_or_else(|| Ok(all()), |s| services(s, publisher));
+    NodeSpec {
         name: raw.name.get_ref().clone(),
-        address: address(raw.address.as_ref())?,
-        services: match &raw.services {
-            Some(texts) => services(texts, publisher)?,
-            None => SERVICES.into_iter().filter(|&s| publisher || s != ServiceKind::Capf).collect(),
-        },
+        address: faults.take(address(raw.address.as_ref())).unwrap_or(Ipv4Addr::LOCALHOST.into()),
+        services: faults.take(services).unwrap_or_else(all),
         ports: Ports {
             tftp: raw.ports.tftp.as_ref().map_or(defaults.tftp, |port| *port.get_ref()),
             tvs: raw.ports.tvs.as_ref().map_or(defaults.tvs, |port| *port.get_ref()),
@@ -135,7 +143,7 @@ fn node(raw: &RawNode, publisher: bool) -> Result<NodeSpec, Problem> {
             http: raw.ports.http.as_ref().map(|port| *port.get_ref()),
             https: raw.ports.https.as_ref().map(|port| *port.get_ref()),
         },
-    })
+    }
 }
 
 fn address(raw: Option<&Spanned<IpAddr>>) -> Result<IpAddr, Problem> {
@@ -202,14 +210,14 @@ fn sockets(raw: &RawNode, node: &NodeSpec) -> [Socket; 5] {
     ]
 }
 
-fn groups(raw: &[RawGroup], topology: &Topology) -> Result<Vec<GroupSpec>, Problem> {
+fn groups(raw: &[RawGroup], topology: &Topology, faults: &mut Faults) -> Option<Vec<GroupSpec>> {
     if raw.is_empty() {
-        return default_group(topology).map(|group| vec![group]);
+        return faults.take(default_group(topology)).map(|group| vec![group]);
     }
-    check_unique("group", raw.iter().map(|group| &group.name))?;
-    let groups = raw.iter().map(|raw| group(raw, topology)).collect::<Result<_, _>>()?;
-    check_shares(&raw.iter().map(|group| &group.share).collect::<Vec<_>>(), "groups")?;
-    Ok(groups)
+    faults.take(check_unique("group", raw.iter().map(|group| &group.name)));
+    let groups = raw.iter().filter_map(|raw| faults.take(group(raw, topology))).collect();
+    faults.take(check_shares(&raw.iter().map(|group| &group.share).collect::<Vec<_>>(), "groups"));
+    Some(groups)
 }
 
 /// The group of a scenario that names none: the first TVS nodes for the whole fleet.
@@ -380,7 +388,7 @@ mod tests {
     #[test]
     fn a_socket_conflict_is_placed_at_the_port_or_else_the_address() {
         let place = |text: &str| {
-            let place = topology(&toml::from_str(text).unwrap()).unwrap_err().place;
+            let place = read(text).unwrap_err().place;
             text[place].to_owned()
         };
         let first = "[[node]]\nname='a'\n[[node]]\nname='b'\nservices=['tvs']\n";
@@ -440,12 +448,17 @@ mod tests {
     }
 
     fn good(text: &str) -> Topology {
-        topology(&toml::from_str(text).unwrap()).unwrap_or_else(|problem| panic!("{problem:?}"))
+        read(text).unwrap_or_else(|problem| panic!("{problem:?}"))
     }
 
     fn fault(text: &str) -> String {
-        let problem = topology(&toml::from_str(text).unwrap()).expect_err("a fault");
+        let problem = read(text).expect_err("a fault");
         assert!(problem.help.is_some(), "{problem:?}");
         problem.what
+    }
+    fn read(text: &str) -> Result<Topology, Problem> {
+        let mut faults = Faults::default();
+        let topology = topology(&toml::from_str(text).unwrap(), &mut faults);
+        faults.first().map_or_else(|| Ok(topology.unwrap()), |first| Err(first.clone()))
     }
 }

@@ -15,10 +15,13 @@ pub struct ScenarioError {
     /// One sentence in lower case.
     pub what: String,
     /// How to repair it.
-    pub help: Option<String>,
-    /// The whole message in plain text, with the line of the file and a mark below the fault.
-    pub rendered: String,
+    pub help: Option<Box<str>>,
+    /// The whole message in plain text, with the line of the file and a mark below the fault; where
+    /// there are more faults, they follow.
+    pub rendered: Box<str>,
     coloured: Box<str>,
+    /// Further faults of the same file, in the order of their places.
+    pub more: Box<[ScenarioError]>,
 }
 
 /// A fault in a text whose name is not known yet.
@@ -57,6 +60,42 @@ impl Problem {
     }
 }
 
+/// Faults that were found so far, in the order in which they were found.
+#[derive(Debug, Default)]
+pub(super) struct Faults(Vec<Problem>);
+
+impl Faults {
+    /// The value, or `None` and one more fault.
+    pub fn take<T>(&mut self, result: Result<T, Problem>) -> Option<T> {
+        result.map_err(|problem| self.0.push(problem)).ok()
+    }
+
+    /// The first fault.
+    pub fn first(&self) -> Option<&Problem> {
+        self.0.first()
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl Extend<Problem> for Faults {
+    fn extend<I: IntoIterator<Item = Problem>>(&mut self, problems: I) {
+        self.0.extend(problems);
+    }
+}
+
+impl IntoIterator for Faults {
+    type Item = Problem;
+    type IntoIter = std::vec::IntoIter<Problem>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
 impl From<toml::de::Error> for Problem {
     fn from(error: toml::de::Error) -> Problem {
         let place = error.span().unwrap_or(0..0);
@@ -78,7 +117,7 @@ impl From<toml::de::Error> for Problem {
 }
 
 /// Takes serde's "unknown field `a`, expected one of `b`, `c`" apart.
-fn unknown_name(message: &str) -> Option<(&str, &str, Vec<&str>)> {
+pub(super) fn unknown_name(message: &str) -> Option<(&str, &str, Vec<&str>)> {
     let rest = message.strip_prefix("unknown ")?;
     let (noun, rest) = rest.split_once(" `")?;
     let (given, rest) = rest.split_once('`')?;
@@ -98,6 +137,10 @@ fn suggestion(given: &str, known: &[&str], nouns: &str) -> Option<String> {
 
 /// The known name that `given` is most likely a slip of, if any is near.
 pub(super) fn nearest<'a>(given: &str, known: &[&'a str]) -> Option<&'a str> {
+    if !given.contains(char::is_alphabetic) {
+        // A number that is wrong is meant: 13.7 is no slip of 11.5.
+        return None;
+    }
     let given = given.to_lowercase();
     known
         .iter()
@@ -129,10 +172,49 @@ impl ScenarioError {
             line: before.matches('\n').count() as u32 + 1,
             column: before[line_start..].chars().count() as u32 + 1,
             what: problem.what.clone(),
-            help: problem.help.clone(),
-            rendered: render(&Renderer::plain(), path, text, &place, problem),
+            help: problem.help.as_deref().map(Into::into),
+            rendered: render(&Renderer::plain(), path, text, &place, problem).into(),
             coloured: render(&Renderer::styled(), path, text, &place, problem).into(),
+            more: Box::default(),
         }
+    }
+
+    /// The error of a file that is not UTF-8: where its first other byte stands.
+    pub fn not_utf8(path: &str, bytes: &[u8]) -> ScenarioError {
+        let good = match std::str::from_utf8(bytes) {
+            Ok(text) => text.len(),
+            Err(error) => error.valid_up_to(),
+        };
+        let text = String::from_utf8_lossy(bytes);
+        let byte = bytes.get(good).copied().unwrap_or_default();
+        let (what, help) = match bytes {
+            [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] => {
+                ("the file is UTF-16, not UTF-8".to_owned(), "save it as UTF-8")
+            }
+            _ => (
+                format!("the byte 0x{byte:02X} is no character of UTF-8"),
+                "save the file as UTF-8; it looks like Latin-1 or Windows-1252",
+            ),
+        };
+        let place = good..good + char::REPLACEMENT_CHARACTER.len_utf8();
+        ScenarioError::new(path, &text, &Problem::new(place, what).help(help))
+    }
+
+    /// One error of all of them, in the order of their places; `None` if there are none.
+    pub(super) fn of_all(mut errors: Vec<ScenarioError>) -> Option<ScenarioError> {
+        errors.sort_by(|one, other| {
+            let place = |e: &ScenarioError| (e.line, e.column);
+            one.path.cmp(&other.path).then(place(one).cmp(&place(other)))
+        });
+        errors.dedup_by(|one, other| one.rendered == other.rendered);
+        let joined = |text: fn(&ScenarioError) -> &str| {
+            errors.iter().map(text).collect::<Vec<_>>().join("\n\n").into_boxed_str()
+        };
+        let (rendered, coloured) =
+            (joined(|error| &error.rendered), joined(|error| &error.coloured));
+        let mut errors = errors.into_iter();
+        let first = errors.next()?;
+        Some(ScenarioError { rendered, coloured, more: errors.collect(), ..first })
     }
 
     /// The whole message with terminal colours.
@@ -189,6 +271,7 @@ mod tests {
         assert_eq!(nearest("phonesabc", &known), Some("phones"));
         assert_eq!(nearest("phonesabcd", &known), None);
         assert_eq!(nearest("anything", &[]), None);
+        assert_eq!(nearest("13.7", &["11.5", "12.5"]), None, "a number is no slip");
     }
 
     #[test]

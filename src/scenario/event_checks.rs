@@ -9,26 +9,34 @@ use crate::cluster::{
 };
 
 use super::cluster_checks::runs;
-use super::error::Problem;
+use super::error::{Faults, Problem};
 use super::names::{check_host, one_of};
 use super::plan::{FollowUp, TimelineEntry, Trigger};
 use super::raw::{Length, RawEvent, RawRecord, RawRegenerate, RawRename, RawServices, Text};
+use super::steps::{check_names, names};
 
-/// The operator's timeline of a scenario, checked against its cluster.
+/// The operator's timeline of a scenario, checked against its cluster; whatever is wrong with one
+/// step, the others are checked, too.
 pub(super) fn timeline(
     raw: &[Spanned<RawEvent>],
     topology: &Topology,
-) -> Result<Vec<TimelineEntry>, Problem> {
+    faults: &mut Faults,
+) -> Vec<TimelineEntry> {
     let mut reader = Reader::new(topology);
-    for event in raw {
-        reader.event(event.get_ref(), event.span())?;
+    faults.extend(check_names(raw));
+    for (at, (event, name)) in raw.iter().zip(names(raw)).enumerate() {
+        (reader.number, reader.name) = (at + 1, name);
+        faults.take(reader.event(event.get_ref(), event.span()));
     }
-    Ok(reader.entries)
+    reader.entries
 }
 
 /// Reads events in order, because a rename gives later events one more name.
 struct Reader<'a> {
     topology: &'a Topology,
+    /// The step that is read: its number, from 1, and its name.
+    number: usize,
+    name: String,
     /// Names of each node, the present one last.
     names: Vec<Vec<String>>,
     entries: Vec<TimelineEntry>,
@@ -37,12 +45,12 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn new(topology: &Topology) -> Reader<'_> {
         let names = topology.nodes.iter().map(|node| vec![node.name.clone()]).collect();
-        Reader { topology, names, entries: Vec::new() }
+        Reader { topology, number: 0, name: String::new(), names, entries: Vec::new() }
     }
 
     fn event(&mut self, raw: &RawEvent, place: Range<usize>) -> Result<(), Problem> {
         let trigger = self.trigger(raw, &place)?;
-        check_one_action(raw, &place)?;
+        check_one_action(raw, self.number, &place)?;
         if let Some(raw) = &raw.add_record {
             let (node, name) = self.record(raw)?;
             self.push(trigger, OperatorAction::AddRecord { node, name }, None);
@@ -76,12 +84,12 @@ impl Reader<'_> {
     }
 
     fn push(&mut self, trigger: Trigger, action: OperatorAction, then: Option<FollowUp>) {
-        self.entries.push(TimelineEntry { trigger, action, then });
+        let name = self.name.clone();
+        self.entries.push(TimelineEntry { name, trigger, action, then });
     }
 
     fn regenerate(&self, raw: &RawRegenerate) -> Result<OperatorAction, Problem> {
-        let certificate =
-            one_of(&raw.certificate, "certificate", &CERTIFICATES, CertificateKind::name)?;
+        let certificate = certificate(&raw.certificate)?;
         let node = self.node(&raw.node)?;
         if certificate == CertificateKind::ItlRecovery {
             self.check_itl_recovery(raw, node)?;
@@ -132,17 +140,16 @@ impl Reader<'_> {
         Ok(OperatorAction::Rename { node, to: to.clone() })
     }
 
-    /// A restart that takes a while is a stop and, that much later, a start.
+    /// A restart that takes a while is a stop and, that much later, a start that is waited for.
     fn restart(&mut self, trigger: Trigger, raw: &RawServices) -> Result<(), Problem> {
         let (node, service) = self.services(raw)?;
         let Some(length) = &raw.for_ else {
             self.push(trigger, OperatorAction::Restart { node, service }, None);
             return Ok(());
         };
-        let delay = positive(length)?;
-        self.push(trigger, OperatorAction::Stop { node, service }, None);
-        let start = OperatorAction::Start { node, service };
-        self.push(Trigger::AfterPrevious { delay }, start, None);
+        let action = OperatorAction::Start { node, service };
+        let then = FollowUp { delay: positive(length)?, action, is_awaited: true };
+        self.push(trigger, OperatorAction::Stop { node, service }, Some(then));
         Ok(())
     }
 
@@ -161,7 +168,7 @@ impl Reader<'_> {
         let then = match &raw.for_ {
             Some(length) => {
                 let action = OperatorAction::Start { node, service };
-                Some(FollowUp { delay: positive(length)?, action })
+                Some(FollowUp { delay: positive(length)?, action, is_awaited: false })
             }
             None => None,
         };
@@ -184,18 +191,18 @@ impl Reader<'_> {
                 let delay = delay.map_or(Span::ZERO, |delay| delay.get_ref().0);
                 let trigger = Trigger::AfterPrevious { delay };
                 let trigger = one_of(after, "step", &[trigger], |_| "previous")?;
-                if self.entries.is_empty() {
-                    let problem = Problem::new(after.span(), "nothing comes before this event");
-                    return Err(problem.help("the first event has `at` or `when`"));
+                if self.number == 1 {
+                    let problem = Problem::new(after.span(), "nothing comes before step 1");
+                    return Err(problem.help("the first step has `at` or `when`"));
                 }
                 Ok(trigger)
             }
             (None, None, None) => {
-                let problem = Problem::new(place.clone(), "the event does not say when it is due");
-                Err(problem.help(TRIGGERS))
+                let what = format!("step {} does not say when it is due", self.number);
+                Err(Problem::new(place.clone(), what).help(TRIGGERS))
             }
             _ => {
-                let what = "the event says in more than one way when it is due";
+                let what = format!("step {} says in more than one way when it is due", self.number);
                 Err(Problem::new(place.clone(), what).help(TRIGGERS))
             }
         }
@@ -226,6 +233,21 @@ impl Reader<'_> {
     }
 }
 
+/// The certificate with this name; as a file (`CallManager.pem`) and in any case, too.
+fn certificate(text: &Text) -> Result<CertificateKind, Problem> {
+    let given = text.get_ref().trim();
+    let stem = given.len().checked_sub(PEM.len()).and_then(|at| given.split_at_checked(at));
+    let name = match stem {
+        Some((name, end)) if end.eq_ignore_ascii_case(PEM) => name,
+        _ => given,
+    };
+    let found = CERTIFICATES.into_iter().find(|kind| kind.name().eq_ignore_ascii_case(name));
+    found.map_or_else(|| one_of(text, "certificate", &CERTIFICATES, CertificateKind::name), Ok)
+}
+
+/// The ending of a certificate's file.
+const PEM: &str = ".pem";
+
 /// The first node of a cluster.
 const PUBLISHER: NodeId = NodeId(0);
 
@@ -238,7 +260,7 @@ fn same_host(a: &str, b: &str) -> bool {
 }
 
 /// Refuses an event that does nothing or several things.
-fn check_one_action(raw: &RawEvent, place: &Range<usize>) -> Result<(), Problem> {
+fn check_one_action(raw: &RawEvent, number: usize, place: &Range<usize>) -> Result<(), Problem> {
     let actions = [
         raw.add_record.is_some(),
         raw.remove_record.is_some(),
@@ -251,8 +273,8 @@ fn check_one_action(raw: &RawEvent, place: &Range<usize>) -> Result<(), Problem>
     ];
     let what = match actions.into_iter().filter(|is_there| *is_there).count() {
         1 => return Ok(()),
-        0 => "the event has no action",
-        _ => "the event has more than one action",
+        0 => format!("step {number} has no action"),
+        _ => format!("step {number} has more than one action"),
     };
     let help =
         "one of: regenerate, rename, reset-phones, restart, start, stop, add-record, remove-record";
@@ -323,19 +345,20 @@ mod tests {
         let service = Some(ServiceKind::Tvs);
         assert_eq!(entry.action, OperatorAction::Stop { node: NodeId(1), service });
         let start = OperatorAction::Start { node: NodeId(1), service };
-        assert_eq!(entry.then, Some(FollowUp { delay: Span::from_secs(8), action: start }));
+        let delay = Span::from_secs(8);
+        assert_eq!(entry.then, Some(FollowUp { delay, action: start, is_awaited: false }));
     }
 
     #[test]
-    fn a_restart_for_a_while_is_a_stop_and_a_later_start() {
+    fn a_restart_for_a_while_is_one_step_with_a_start_that_is_waited_for() {
         let entries = good(&event("at='1s'", "restart={node='sub',for='8s'}"));
         let (node, service) = (NodeId(1), None);
         let delay = Span::from_secs(8);
         assert_eq!(entries[0].trigger, Trigger::At(Time::ZERO + Span::from_secs(1)));
         assert_eq!(entries[0].action, OperatorAction::Stop { node, service });
-        assert_eq!(entries[1].trigger, Trigger::AfterPrevious { delay });
-        assert_eq!(entries[1].action, OperatorAction::Start { node, service });
-        assert!(entries.iter().all(|entry| entry.then.is_none()));
+        let action = OperatorAction::Start { node, service };
+        assert_eq!(entries[0].then, Some(FollowUp { delay, action, is_awaited: true }));
+        assert_eq!(entries.len(), 1, "one event is one step");
     }
 
     #[test]
@@ -348,8 +371,8 @@ mod tests {
 
     #[test]
     fn an_event_has_exactly_one_trigger() {
-        assert_eq!(fault(&event("", RESET)), "the event does not say when it is due");
-        let twice = "the event says in more than one way when it is due";
+        assert_eq!(fault(&event("", RESET)), "step 1 does not say when it is due");
+        let twice = "step 1 says in more than one way when it is due";
         assert_eq!(fault(&event("at='1s'\nwhen='fleet-settled'", RESET)), twice);
         assert_eq!(fault(&event("at='1s'\nafter='previous'", RESET)), twice);
         assert_eq!(fault(&event("when='fleet-settled'\nafter='previous'", RESET)), twice);
@@ -365,12 +388,12 @@ mod tests {
 
     #[test]
     fn nothing_comes_before_the_first_event() {
-        assert_eq!(fault(&event("after='previous'", RESET)), "nothing comes before this event");
+        assert_eq!(fault(&event("after='previous'", RESET)), "nothing comes before step 1");
     }
 
     #[test]
     fn an_event_has_exactly_one_action() {
-        assert_eq!(only_fault(""), "the event has no action");
+        assert_eq!(only_fault(""), "step 1 has no action");
         let actions = [
             "regenerate={certificate='TVS',node='sub'}",
             "rename={node='sub',to='x'}",
@@ -380,7 +403,7 @@ mod tests {
             "stop={node='sub'}",
         ];
         for pair in actions.windows(2) {
-            assert_eq!(only_fault(&pair.join("\n")), "the event has more than one action");
+            assert_eq!(only_fault(&pair.join("\n")), "step 1 has more than one action");
         }
     }
 
@@ -390,6 +413,46 @@ mod tests {
         assert_eq!(only_fault("stop={service='dhcp',node='sub'}"), "unknown service `dhcp`");
         let text = "regenerate={certificate='Tomcat',node='sub'}";
         assert_eq!(only_fault(text), "unknown certificate `Tomcat`");
+    }
+
+    #[test]
+    fn certificates_are_called_as_their_files_are_too() {
+        let kind =
+            |name: &str| only(&format!("regenerate={{certificate='{name}',node='pub'}}")).action;
+        for name in ["CallManager", "callmanager.pem", "CallManager.pem", "CALLMANAGER.PEM"] {
+            let (certificate, node) = (CertificateKind::CallManager, NodeId(0));
+            assert_eq!(kind(name), OperatorAction::Regenerate { certificate, node }, "{name}");
+        }
+        let fault =
+            |name: &str| only_fault(&format!("regenerate={{certificate='{name}',node='pub'}}"));
+        assert_eq!(fault(".pem"), "unknown certificate `.pem`");
+        assert_eq!(fault("pem"), "unknown certificate `pem`");
+    }
+
+    #[test]
+    fn names_of_steps_come_once_and_are_no_numbers() {
+        let named = |names: [&str; 2]| {
+            names.map(|name| event("at='0s'", &format!("{RESET}\nname='{name}'"))).concat()
+        };
+        assert_eq!(good(&named(["early", "late-2"]))[1].name, "late-2");
+        assert_eq!(fault(&named(["early", "early"])), "step `early` comes twice");
+        assert_eq!(fault(&named(["early", "2"])), "`2` is a number, not a name");
+        assert_eq!(fault(&named(["early", "Late"])), "`Late` cannot be a name here");
+    }
+
+    #[test]
+    fn whatever_is_wrong_with_one_step_the_others_are_checked() {
+        let text = event("at='0s'", "stop={node='sup'}")
+            + &event("after='previous'", RESET)
+            + &event("after='previous'", "stop={node='bus'}");
+        let text =
+            format!("schema=1\nname='t'\n[[cluster.node]]\nname='pub'\n[fleet]\nphones=1\n{text}");
+        let raw: RawScenario = toml::from_str(&text).unwrap();
+        let mut faults = Faults::default();
+        let topology = topology(&raw.cluster, &mut faults).unwrap();
+        timeline(&raw.event, &topology, &mut faults);
+        let what: Vec<String> = faults.into_iter().map(|problem| problem.what).collect();
+        assert_eq!(what, ["unknown node `sup`", "unknown node `bus`"]);
     }
 
     #[test]
@@ -465,6 +528,9 @@ mod tests {
              [[cluster.node]]\nname='sub'\naddress='127.0.0.2'\n[fleet]\nphones=1\n{events}"
         );
         let raw: RawScenario = toml::from_str(&text).unwrap();
-        timeline(&raw.event, &topology(&raw.cluster)?)
+        let mut faults = Faults::default();
+        let topology = topology(&raw.cluster, &mut faults).unwrap();
+        let entries = timeline(&raw.event, &topology, &mut faults);
+        faults.first().map_or(Ok(entries), |first| Err(first.clone()))
     }
 }

@@ -3,8 +3,8 @@ use std::path::Path;
 use super::error::{Problem, ScenarioError};
 use super::overrides::overridden;
 use super::plan::Plan;
-use super::raw::RawScenario;
 use super::resolve::resolve;
+use super::shape::parse;
 
 /// Reads the scenario `text` of the file `path` and applies `--set` overrides to it.
 ///
@@ -13,7 +13,7 @@ use super::resolve::resolve;
 /// `known_paths` unless that is empty.
 ///
 /// # Errors
-/// The first fault with its place. A fault of the file is reported at its line there, whatever
+/// Every fault that can be told, each with its place. A fault of the file is reported at its line there, whatever
 /// the overrides are, unless an override repairs it.
 pub fn load(
     path: &Path,
@@ -22,23 +22,58 @@ pub fn load(
     known_paths: &[String],
 ) -> Result<Plan, ScenarioError> {
     let file = path.display().to_string();
-    let error = |problem: &Problem| ScenarioError::new(&file, text, problem);
-    let raw = parse(text).map_err(|problem| error(&problem))?;
-    let as_written = resolve(&raw, known_paths);
+    let as_written = read(text, known_paths);
     if overrides.is_empty() {
-        return as_written.map_err(|problem| error(&problem));
+        return as_written.map_err(|problems| error(&file, text, &problems));
+    }
+    // What is no TOML cannot be changed.
+    if let (Err(problems), (None, _)) = (&as_written, parse(text)) {
+        return Err(error(&file, text, problems));
     }
     let changed = overridden(&file, text, overrides)?;
-    let plan = parse(&changed).and_then(|raw| resolve(&raw, known_paths));
-    plan.map_err(|problem| match as_written {
-        Err(first) if first.what == problem.what => error(&first),
-        _ => ScenarioError::new(&format!("{file} with --set"), &changed, &problem),
+    read(&changed, known_paths).map_err(|problems| {
+        let written = as_written.err().unwrap_or_default();
+        let of_file = |problem: &Problem| written.iter().find(|first| first.what == problem.what);
+        let with_set = format!("{file} with --set");
+        let errors = problems.iter().map(|problem| match of_file(problem) {
+            Some(first) => ScenarioError::new(&file, text, first),
+            None => ScenarioError::new(&with_set, &changed, problem),
+        });
+        all(errors.collect())
     })
 }
 
-/// The shape of `text`.
-fn parse(text: &str) -> Result<RawScenario, Problem> {
-    toml::from_str(text).map_err(Problem::from)
+/// The plan of `text`, or everything that is wrong with it.
+fn read(text: &str, known_paths: &[String]) -> Result<Plan, Vec<Problem>> {
+    let (raw, faults) = parse(text);
+    let mut problems: Vec<Problem> = faults.into_iter().collect();
+    let Some(raw) = raw else { return Err(problems) };
+    let shapes = problems.len();
+    match resolve(&raw, known_paths) {
+        Ok(plan) if shapes == 0 => return Ok(plan),
+        Ok(_) => {}
+        Err(faults) => problems.extend(faults),
+    }
+    // What follows from a part with a wrong shape is no fault of its own.
+    let (wrong, rest) = problems.split_at(shapes);
+    let apart = |problem: &&Problem| {
+        !wrong.iter().any(|w| {
+            w.place.start < problem.place.end.max(problem.place.start + 1)
+                && problem.place.start < w.place.end.max(w.place.start + 1)
+        })
+    };
+    let rest: Vec<Problem> = rest.iter().filter(apart).cloned().collect();
+    problems.truncate(shapes);
+    problems.extend(rest);
+    Err(problems)
+}
+
+fn error(path: &str, text: &str, problems: &[Problem]) -> ScenarioError {
+    all(problems.iter().map(|problem| ScenarioError::new(path, text, problem)).collect())
+}
+
+fn all(errors: Vec<ScenarioError>) -> ScenarioError {
+    ScenarioError::of_all(errors).expect("a scenario is refused for a reason")
 }
 
 #[cfg(test)]
@@ -59,7 +94,7 @@ error: unknown field `phonez`
   | ^^^^^^
   |
 help: did you mean `phones`? fields here: phones, models, tftp, start, arrival, site";
-        assert_eq!(error.rendered, expected);
+        assert_eq!(&*error.rendered, expected);
         assert_eq!(error.to_string(), expected);
         assert!(error.coloured().contains('\u{1b}') && !error.rendered.contains('\u{1b}'));
     }

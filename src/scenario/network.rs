@@ -89,8 +89,8 @@ pub(super) struct RawLink {
     pub down: Option<Text>,
 }
 
-/// Sites of a fleet at most: labels of metrics are few.
-const SITES_MAX: usize = 20;
+/// Sites of a fleet at most (choice: each phone's site is looked for among them).
+const SITES_MAX: usize = 1_000;
 
 pub(super) fn sites(raw: &[RawSite]) -> Result<Vec<SitePlan>, Problem> {
     if let Some(extra) = raw.get(SITES_MAX) {

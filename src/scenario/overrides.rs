@@ -3,6 +3,7 @@ use std::ops::Range;
 use toml::{Table, Value};
 
 use super::error::{Problem, ScenarioError, nearest};
+use super::steps::{ACTIONS, action_in, names_in};
 
 /// The scenario `text` of `file` after `--set` overrides, as TOML without its comments.
 ///
@@ -69,6 +70,7 @@ fn descend<'a>(
             _ => Err(Problem::new(place, "this key has a value, not a table")),
         };
     };
+    check_action(here, next, name)?;
     let inner = match here {
         Value::Table(table) => {
             table.entry(name.to_string()).or_insert_with(|| Value::Table(Table::new()))
@@ -82,6 +84,7 @@ fn descend<'a>(
 /// Sets the last part of a key.
 fn assign(owner: &mut Value, last: &(Range<usize>, &str), value: &str) -> Result<(), Problem> {
     let (place, name) = last;
+    check_action(owner, place, name)?;
     match owner {
         Value::Table(table) => {
             let is_text = TEXT_KEYS.contains(name) || table.get(*name).is_some_and(Value::is_str);
@@ -97,24 +100,47 @@ fn assign(owner: &mut Value, last: &(Range<usize>, &str), value: &str) -> Result
     Ok(())
 }
 
-/// The element with this number, or whose `name` it is.
+/// Refuses another action for a step that has one: a number that names the wrong step is seen here.
+fn check_action(step: &Value, place: &Range<usize>, key: &str) -> Result<(), Problem> {
+    let is_action = ACTIONS.iter().any(|(action, _)| *action == key);
+    match action_in(step) {
+        Some((own, _)) if is_action && own != key && step.get(key).is_none() => {
+            let problem = Problem::new(place.clone(), format!("this step has no `{key}`"));
+            Err(problem.help(format!(
+                "it has `{own}`; steps count from 1, and `check` shows their numbers and names"
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The element with this number, counted from 1, or with this name.
 fn element<'a>(
     elements: &'a mut [Value],
     place: &Range<usize>,
     name: &str,
 ) -> Result<&'a mut Value, Problem> {
-    let by_name = elements.iter().position(|element| named(element) == Some(name));
-    let by_number = || name.parse::<usize>().ok().filter(|&at| at < elements.len());
+    let steps = names_in(elements);
+    let names: Vec<Option<String>> = match steps.clone() {
+        Some(steps) => steps.into_iter().map(Some).collect(),
+        None => elements.iter().map(|element| named(element).map(str::to_owned)).collect(),
+    };
+    let by_name = names.iter().position(|own| own.as_deref() == Some(name));
+    let number = name.parse::<usize>().ok();
+    let by_number = || number?.checked_sub(1).filter(|&at| at < elements.len());
     if let Some(at) = by_name.or_else(by_number) {
         return Ok(&mut elements[at]);
     }
-    let names: Vec<&str> = elements.iter().filter_map(named).collect();
-    let problem = Problem::new(place.clone(), format!("no element `{name}` here"));
+    let noun = if steps.is_some() { "step" } else { "element" };
+    let names: Vec<&str> = names.iter().flatten().map(String::as_str).collect();
+    let problem = Problem::new(place.clone(), format!("no {noun} `{name}` here"));
+    let list = names.join(", ");
     Err(problem.help(match (nearest(name, &names), elements.len()) {
         (_, 0) => "the array is empty".to_owned(),
-        (Some(near), _) => format!("did you mean `{near}`? elements: {}", names.join(", ")),
-        (None, count) if names.is_empty() => format!("numbers here go from 0 to {}", count - 1),
-        (None, _) => format!("elements: {}", names.join(", ")),
+        (Some(near), _) => format!("did you mean `{near}`? {noun}s: {list}"),
+        (None, count) if names.is_empty() => format!("numbers here go from 1 to {count}"),
+        (None, count) if number.is_some() => format!("{noun}s count from 1 to {count}: {list}"),
+        (None, _) => format!("{noun}s: {list}"),
     }))
 }
 
@@ -164,14 +190,14 @@ mod tests {
     fn elements_are_addressed_by_name_or_number() {
         let port = |table: &Value| table["cluster"]["node"][1]["ports"]["tftp"].as_integer();
         assert_eq!(port(&after("cluster.node.sub.ports.tftp=0")), Some(0));
-        assert_eq!(port(&after("cluster.node.1.ports.tftp=0")), Some(0));
-        assert_eq!(after("slo.0.expr=a < 1")["slo"][0]["expr"].as_str(), Some("a < 1"));
+        assert_eq!(port(&after("cluster.node.2.ports.tftp=0")), Some(0));
+        assert_eq!(after("slo.1.expr=a < 1")["slo"][0]["expr"].as_str(), Some("a < 1"));
     }
 
     #[test]
     fn an_array_can_be_emptied_and_an_element_replaced() {
         assert_eq!(after("slo=[]")["slo"].as_array().map(Vec::len), Some(0));
-        let table = after("cluster.node.pub.services.0=tvs");
+        let table = after("cluster.node.pub.services.1=tvs");
         assert_eq!(table["cluster"]["node"][0]["services"][0].as_str(), Some("tvs"));
     }
 
@@ -180,7 +206,7 @@ mod tests {
         assert_eq!(after("cluster.release=11.5")["cluster"]["release"].as_str(), Some("11.5"));
         assert_eq!(after("cluster.release=\"11.5\"")["cluster"]["release"].as_str(), Some("11.5"));
         assert_eq!(after("a.release=11.5")["a"]["release"].as_str(), Some("11.5"));
-        assert_eq!(after("slo.0.expr=5")["slo"][0]["expr"].as_str(), Some("5"));
+        assert_eq!(after("slo.1.expr=5")["slo"][0]["expr"].as_str(), Some("5"));
         assert_eq!(after("note=two words")["note"].as_str(), Some("two words"));
     }
 
@@ -194,9 +220,43 @@ mod tests {
         let problem = fault("cluster.node.sup.ports.tftp=0");
         assert_eq!((problem.place, problem.what.as_str()), (13..16, "no element `sup` here"));
         assert_eq!(problem.help.unwrap(), "did you mean `sub`? elements: pub, sub");
-        let problem = fault("slo.1.expr=a");
-        assert_eq!(problem.help.unwrap(), "numbers here go from 0 to 0");
-        assert_eq!(fault("cluster.node.2=1").what, "no element `2` here");
+        let problem = fault("slo.2.expr=a");
+        assert_eq!(problem.help.unwrap(), "numbers here go from 1 to 1");
+        assert_eq!(fault("cluster.node.3=1").what, "no element `3` here");
+    }
+
+    #[test]
+    fn a_step_is_addressed_by_its_name_or_by_its_number_from_1() {
+        let spread = |text: &str| {
+            let table = after(text);
+            table["event"][2]["reset-phones"]["spread"].as_str().unwrap().to_owned()
+        };
+        for key in ["event.reset-1", "event.3"] {
+            assert_eq!(spread(&format!("{key}.reset-phones.spread=9s")), "9s");
+        }
+        let own = after("event.early.stop.node=sub");
+        assert_eq!(own["event"][0]["stop"]["node"].as_str(), Some("sub"));
+        let named = after("event.restart-1.name=later");
+        assert_eq!(named["event"][1]["name"].as_str(), Some("later"));
+    }
+
+    #[test]
+    fn the_number_of_another_step_is_refused_and_not_changed_silently() {
+        let problem = fault("event.2.reset-phones.spread=9s");
+        assert_eq!(
+            (problem.place, problem.what.as_str()),
+            (8..20, "this step has no `reset-phones`")
+        );
+        assert!(problem.help.unwrap().starts_with("it has `restart`; steps count from 1"));
+        assert_eq!(fault("event.2.stop={}").what, "this step has no `stop`");
+        for number in ["0", "4"] {
+            let problem = fault(&format!("event.{number}.delay=9s"));
+            assert_eq!(problem.what, format!("no step `{number}` here"));
+            let help = problem.help.unwrap();
+            assert_eq!(help, "steps count from 1 to 3: early, restart-1, reset-1");
+        }
+        let near = fault("event.reset-2.delay=9s").help.unwrap();
+        assert!(near.starts_with("did you mean `reset-1`? steps: "), "{near}");
     }
 
     #[test]
@@ -218,6 +278,13 @@ seed = 1
 cluster.release = "8.6"
 fleet.phones = 1
 slo = [{ expr = "b" }]
+[[event]]
+name = "early"
+stop = { node = "pub" }
+[[event]]
+restart = { node = "pub" }
+[[event]]
+reset-phones = { spread = "1s" }
 [[cluster.node]]
 name = "pub"
 services = ["tftp"]

@@ -1,6 +1,6 @@
 use std::net::SocketAddr;
 
-use crate::base::{NodeId, PhoneId, Span, Time};
+use crate::base::{Model, NodeId, PhoneId, Span, Time};
 use crate::cluster::{OperatorAction, Topology};
 use crate::phone::PhoneProfile;
 
@@ -41,7 +41,7 @@ pub struct FleetPlan {
     /// Number of phones, 1..=16,000,000.
     pub phones: u32,
     /// Models and their shares, which add up to 1; sorted by model.
-    pub models: Vec<(String, f64)>,
+    pub models: Vec<(Model, f64)>,
     /// The nodes whose TFTP services the phones ask, at least one (see [`FleetPlan::tftp_of`]).
     pub tftp: Vec<NodeId>,
     /// What the phones hold when the run starts.
@@ -74,12 +74,13 @@ impl FleetStart {
 /// One entry of the operator's timeline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TimelineEntry {
+    /// What the step is called: unique, never a number.
+    pub name: String,
     /// When it is due.
     pub trigger: Trigger,
     /// What is done.
     pub action: OperatorAction,
-    /// What is done some time after `action`; the entries behind do not wait for it, except one
-    /// that is due when the fleet has settled.
+    /// What is done some time after `action`.
     pub then: Option<FollowUp>,
 }
 
@@ -90,6 +91,9 @@ pub struct FollowUp {
     pub delay: Span,
     /// What is done then.
     pub action: OperatorAction,
+    /// Whether the entries behind wait for it, as for the start that ends a `restart`; one that is
+    /// due when the fleet has settled always does.
+    pub is_awaited: bool,
 }
 
 /// When an entry of the timeline is due.
@@ -146,13 +150,5 @@ impl FleetPlan {
     /// The TFTP node of a phone: phones take turns, so that their shares differ by one at most.
     pub fn tftp_of(&self, phone: PhoneId) -> NodeId {
         self.tftp[phone.0 as usize % self.tftp.len()]
-    }
-
-    /// The models as numbers (a plan's models are four digits) with their shares.
-    pub fn model_numbers(&self) -> Vec<(u16, f64)> {
-        let number = |(model, share): &(String, f64)| {
-            (model.parse().expect("a plan's models are four digits"), *share)
-        };
-        self.models.iter().map(number).collect()
     }
 }

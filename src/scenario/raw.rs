@@ -157,6 +157,7 @@ pub(super) struct RawPhone {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct RawEvent {
+    pub name: Option<Text>,
     pub at: Option<Quantity>,
     pub when: Option<Text>,
     pub after: Option<Text>,

@@ -3,13 +3,13 @@ use std::ops::Range;
 
 use toml::Spanned;
 
-use crate::base::{NodeId, Span};
+use crate::base::{Model, ModelError, NodeId, Span};
 use crate::cluster::{ServiceKind, Topology};
 use crate::phone::{BlockSizeRule, BootTime, PhoneProfile, TRANSPORT_RULES, TransportRule};
 
 use super::cluster_checks::{check_shares, node_named, runs, topology};
 use super::cost::CostModel;
-use super::error::Problem;
+use super::error::{Faults, Problem};
 use super::event_checks::{positive, timeline};
 use super::names::{check_plain, check_unique, one_of};
 use super::network::sites;
@@ -21,22 +21,42 @@ use super::raw::{
 use super::slo::Slo;
 
 /// The plan of a scenario: every name resolved, every default filled in, every rule checked.
-pub(super) fn resolve(raw: &RawScenario, known_paths: &[String]) -> Result<Plan, Problem> {
-    check_schema(&raw.schema)?;
-    check_plain(&raw.name)?;
-    let topology = topology(&raw.cluster)?;
-    Ok(Plan {
+///
+/// # Errors
+/// Every fault that can be told: what is wrong with one part hides those that depend on it only.
+pub(super) fn resolve(raw: &RawScenario, known_paths: &[String]) -> Result<Plan, Faults> {
+    let mut faults = Faults::default();
+    match collect(raw, known_paths, &mut faults) {
+        Some(plan) if faults.first().is_none() => Ok(plan),
+        _ => Err(faults),
+    }
+}
+
+fn collect(raw: &RawScenario, known_paths: &[String], faults: &mut Faults) -> Option<Plan> {
+    let seed = raw.seed.unwrap_or(SEED);
+    faults.take(check_schema(&raw.schema));
+    faults.take(check_plain(&raw.name));
+    let topology = topology(&raw.cluster, faults);
+    let fleet = fleet(&raw.fleet, topology.as_ref(), faults);
+    let cost = raw.cluster.cost.as_ref().map_or_else(|| Ok(CostModel::default()), cost);
+    let cost = faults.take(cost);
+    let phone = phone(&raw.phone, seed, faults);
+    let entries = topology.as_ref().map(|topology| timeline(&raw.event, topology, faults));
+    let slos = raw.slo.iter().filter_map(|raw| faults.take(slo(&raw.expr, known_paths))).collect();
+    let limits = limits(&raw.run, faults);
+    let target = raw.target.as_ref().map(|raw| faults.take(target(raw)));
+    Some(Plan {
         name: raw.name.get_ref().clone(),
         about: raw.about.clone(),
-        seed: raw.seed.unwrap_or(SEED),
-        fleet: fleet(&raw.fleet, &topology)?,
-        cost: raw.cluster.cost.as_ref().map_or_else(|| Ok(CostModel::default()), cost)?,
-        phone: phone(&raw.phone, raw.seed.unwrap_or(SEED))?,
-        timeline: timeline(&raw.event, &topology)?,
-        slos: raw.slo.iter().map(|raw| slo(&raw.expr, known_paths)).collect::<Result<_, _>>()?,
-        limits: limits(&raw.run)?,
-        target: raw.target.as_ref().map(target).transpose()?,
-        topology,
+        seed,
+        fleet: fleet?,
+        cost: cost?,
+        phone: phone?,
+        timeline: entries?,
+        slos,
+        limits: limits?,
+        target: target.flatten(),
+        topology: topology?,
     })
 }
 
@@ -47,7 +67,7 @@ const SEED: u64 = 42;
 const PHONES_MAX: u64 = 16_000_000;
 
 /// Model of a fleet that names none.
-const MODEL: &str = "8841";
+const MODEL: u16 = 8841;
 
 /// Power-on wave of a fleet that names none (choice).
 const ARRIVAL: Span = Span::from_secs(30);
@@ -76,23 +96,32 @@ fn check_schema(schema: &Spanned<i64>) -> Result<(), Problem> {
     Err(Problem::new(schema.span(), what).help("this version reads schema = 1"))
 }
 
-fn fleet(raw: &RawFleet, topology: &Topology) -> Result<FleetPlan, Problem> {
-    let phones = *raw.phones.get_ref();
-    if !(1..=PHONES_MAX).contains(&phones) {
-        let problem = Problem::new(raw.phones.span(), format!("a fleet of {phones} phones"));
-        return Err(problem.help("1 to 16_000_000 phones"));
-    }
-    Ok(FleetPlan {
-        phones: phones as u32,
-        models: models(&raw.models)?,
-        tftp: tftp_nodes(raw.tftp.as_ref(), topology)?,
-        start: match &raw.start {
-            Some(text) => one_of(text, "start", &STARTS, FleetStart::name)?,
-            None => FleetStart::ItlCurrent,
-        },
+fn fleet(raw: &RawFleet, topology: Option<&Topology>, faults: &mut Faults) -> Option<FleetPlan> {
+    let phones = faults.take(phones(&raw.phones));
+    let models = faults.take(models(&raw.models));
+    let tftp = topology.and_then(|topology| faults.take(tftp_nodes(raw.tftp.as_ref(), topology)));
+    let start = raw.start.as_ref().map_or(Ok(FleetStart::ItlCurrent), |text| {
+        one_of(text, "start", &STARTS, FleetStart::name)
+    });
+    let start = faults.take(start);
+    let sites = faults.take(sites(&raw.site));
+    Some(FleetPlan {
+        phones: phones?,
+        models: models?,
+        tftp: tftp?,
+        start: start?,
         arrival_within: raw.arrival.within.map_or(ARRIVAL, |within| within.0),
-        sites: sites(&raw.site)?,
+        sites: sites?,
     })
+}
+
+fn phones(raw: &Spanned<u64>) -> Result<u32, Problem> {
+    let phones = *raw.get_ref();
+    if (1..=PHONES_MAX).contains(&phones) {
+        return Ok(phones as u32);
+    }
+    let problem = Problem::new(raw.span(), format!("a fleet of {phones} phones"));
+    Err(problem.help("a whole number from 1 to 16_000_000"))
 }
 
 fn cost(raw: &Spanned<CostModel>) -> Result<CostModel, Problem> {
@@ -105,19 +134,20 @@ fn cost(raw: &Spanned<CostModel>) -> Result<CostModel, Problem> {
 /// Every start of a fleet.
 const STARTS: [FleetStart; 2] = [FleetStart::Factory, FleetStart::ItlCurrent];
 
-fn models(raw: &BTreeMap<Text, Spanned<f64>>) -> Result<Vec<(String, f64)>, Problem> {
+fn models(raw: &BTreeMap<Text, Spanned<f64>>) -> Result<Vec<(Model, f64)>, Problem> {
     if raw.is_empty() {
-        return Ok(vec![(MODEL.to_owned(), 1.0)]);
+        return Ok(vec![(MODEL.into(), 1.0)]);
     }
-    for model in raw.keys() {
-        let name = model.get_ref();
-        if name.len() != 4 || !name.bytes().all(|byte| byte.is_ascii_digit()) {
-            let problem = Problem::new(model.span(), format!("`{name}` is not a phone model"));
-            return Err(problem.help("four digits, such as \"8841\""));
-        }
-    }
+    let model = |(name, share): (&Text, &Spanned<f64>)| {
+        let model: Model = name.get_ref().parse().map_err(|error: ModelError| {
+            let what = format!("`{}` is not a phone model", name.get_ref());
+            Problem::new(name.span(), what).help(error.to_string())
+        })?;
+        Ok::<_, Problem>((model, *share.get_ref()))
+    };
+    let models = raw.iter().map(model).collect::<Result<_, _>>()?;
     check_shares(&raw.values().collect::<Vec<_>>(), "models")?;
-    Ok(raw.iter().map(|(model, share)| (model.get_ref().clone(), *share.get_ref())).collect())
+    Ok(models)
 }
 
 /// The TFTP nodes of the phones: those that are named, else the first that there is.
@@ -144,29 +174,32 @@ fn tftp_nodes(names: Option<&Spanned<Names>>, topology: &Topology) -> Result<Vec
     texts.iter().map(node).collect()
 }
 
-fn phone(raw: &RawPhone, seed: u64) -> Result<PhoneProfile, Problem> {
+fn phone(raw: &RawPhone, seed: u64, faults: &mut Faults) -> Option<PhoneProfile> {
     let defaults = PhoneProfile::default();
-    Ok(PhoneProfile {
-        boot_time: match &raw.boot_time {
-            Some(text) => boot_time(text, seed)?,
-            None => defaults.boot_time,
-        },
+    let boot_time = raw.boot_time.as_ref().map_or(Ok(defaults.boot_time), |t| boot_time(t, seed));
+    let transport = raw.transport.as_ref().map_or(Ok(defaults.transport), |text| {
+        one_of(text, "transport", &TRANSPORT_RULES, TransportRule::name)
+    });
+    let tries = raw.tftp_tries.as_ref().map_or(Ok(defaults.tftp_tries), |tries| {
+        at_least_one(u32::from(*tries.get_ref()), tries.span()).map(|tries| tries as u8)
+    });
+    let size = raw.tftp_block_size.as_ref().map_or(Ok(defaults.tftp_block_size), block_size);
+    let (boot_time, transport) = (faults.take(boot_time), faults.take(transport));
+    let (tries, size) = (faults.take(tries), faults.take(size));
+    let mut length =
+        |length: &Option<Length>, default| faults.take(positive_or(length.as_ref(), default));
+    let http_timeout = length(&raw.http_timeout, defaults.http_timeout);
+    let tftp_timeout = length(&raw.tftp_timeout, defaults.tftp_timeout);
+    let tvs_timeout = length(&raw.tvs_timeout, defaults.tvs_timeout);
+    Some(PhoneProfile {
+        boot_time: boot_time?,
         think: raw.think.map_or(defaults.think, |time| time.0),
-        transport: match &raw.transport {
-            Some(text) => one_of(text, "transport", &TRANSPORT_RULES, TransportRule::name)?,
-            None => defaults.transport,
-        },
-        http_timeout: positive_or(raw.http_timeout.as_ref(), defaults.http_timeout)?,
-        tftp_timeout: positive_or(raw.tftp_timeout.as_ref(), defaults.tftp_timeout)?,
-        tftp_tries: match &raw.tftp_tries {
-            Some(tries) => at_least_one(u32::from(*tries.get_ref()), tries.span())? as u8,
-            None => defaults.tftp_tries,
-        },
-        tftp_block_size: raw
-            .tftp_block_size
-            .as_ref()
-            .map_or(Ok(defaults.tftp_block_size), block_size)?,
-        tvs_timeout: positive_or(raw.tvs_timeout.as_ref(), defaults.tvs_timeout)?,
+        transport: transport?,
+        http_timeout: http_timeout?,
+        tftp_timeout: tftp_timeout?,
+        tftp_tries: tries?,
+        tftp_block_size: size?,
+        tvs_timeout: tvs_timeout?,
         asks_generic_ctl: raw.asks_generic_ctl.unwrap_or(defaults.asks_generic_ctl),
     })
 }
@@ -210,22 +243,26 @@ fn slo(text: &Text, known_paths: &[String]) -> Result<Slo, Problem> {
     if known_paths.is_empty() {
         return Ok(slo);
     }
-    match slo.unknown_path(known_paths) {
+    match slo.unknown_path(known_paths).or_else(|| slo.wrong_unit(known_paths)) {
         Some(problem) => Err(Problem { place: place(problem.place.clone()), ..problem }),
         None => Ok(slo),
     }
 }
 
-fn limits(raw: &RawRun) -> Result<Limits, Problem> {
-    let count = |value: &Option<Spanned<u32>>, default| match value {
-        Some(value) => at_least_one(*value.get_ref(), value.span()),
-        None => Ok(default),
+fn limits(raw: &RawRun, faults: &mut Faults) -> Option<Limits> {
+    let max_wall = faults.take(positive_or(raw.max_wall.as_ref(), MAX_WALL));
+    let mut count = |value: &Option<Spanned<u32>>, default| match value {
+        Some(value) => faults.take(at_least_one(*value.get_ref(), value.span())),
+        None => Some(default),
     };
-    Ok(Limits {
-        max_wall: positive_or(raw.max_wall.as_ref(), MAX_WALL)?,
-        transfers_in_flight: count(&raw.transfers_in_flight, TRANSFERS)?,
-        lookups_in_flight: count(&raw.lookups_in_flight, LOOKUPS)?,
-        connections_in_flight: count(&raw.connections_in_flight, CONNECTIONS)?,
+    let transfers = count(&raw.transfers_in_flight, TRANSFERS);
+    let lookups = count(&raw.lookups_in_flight, LOOKUPS);
+    let connections = count(&raw.connections_in_flight, CONNECTIONS);
+    Some(Limits {
+        max_wall: max_wall?,
+        transfers_in_flight: transfers?,
+        lookups_in_flight: lookups?,
+        connections_in_flight: connections?,
     })
 }
 
@@ -259,7 +296,7 @@ mod tests {
         let plan = good("");
         assert_eq!((plan.name.as_str(), plan.about.as_str(), plan.seed), ("t", "", 42));
         assert_eq!(plan.fleet.phones, 5);
-        assert_eq!(plan.fleet.models, [("8841".to_owned(), 1.0)]);
+        assert_eq!(plan.fleet.models, [(8841.into(), 1.0)]);
         assert_eq!(plan.fleet.tftp, [NodeId(0)]);
         assert_eq!(plan.fleet.start, FleetStart::ItlCurrent);
         assert_eq!(plan.fleet.arrival_within, Span::from_secs(30));
@@ -302,7 +339,7 @@ mod tests {
         let text = "start='factory'\ntftp='sub'\nmodels={8845=0.7,7841=0.3}\narrival={within='9s'}";
         let fleet = good(text).fleet;
         assert_eq!((fleet.start, fleet.tftp.clone()), (FleetStart::Factory, vec![NodeId(1)]));
-        assert_eq!(fleet.models, [("7841".to_owned(), 0.3), ("8845".to_owned(), 0.7)]);
+        assert_eq!(fleet.models, [(7841.into(), 0.3), (8845.into(), 0.7)]);
         assert_eq!(fleet.arrival_within, Span::from_secs(9));
     }
 
@@ -326,9 +363,11 @@ mod tests {
     }
 
     #[test]
-    fn models_are_four_digits_with_shares_of_one() {
-        assert_eq!(fault("models={88410=1.0}"), "`88410` is not a phone model");
-        assert_eq!(fault("models={88a1=1.0}"), "`88a1` is not a phone model");
+    fn models_have_names_as_cisco_writes_them_and_shares_of_one() {
+        assert_eq!(fault("models={'ATA 191'=1.0}"), "`ATA 191` is not a phone model");
+        assert_eq!(fault("models={-7841=1.0}"), "`-7841` is not a phone model");
+        let named = good("models={ATA191=0.25,CP-8832=0.25,DX80=0.5}").fleet.models;
+        assert_eq!(named[1], ("CP-8832".parse().unwrap(), 0.25));
         assert_eq!(fault("models={8841=0.5,8845=0.25}"), "the shares of the models add up to 0.75");
     }
 
@@ -413,9 +452,13 @@ mod tests {
         let text = whole("[[slo]]\nexpr = 'phones.stuk == 0'");
         let raw = toml::from_str(&text).unwrap();
         assert!(resolve(&raw, &[]).is_ok());
-        let problem = resolve(&raw, &["phones.stuck".to_owned()]).unwrap_err();
+        let problem = first(resolve(&raw, &["phones.stuck".to_owned()])).unwrap_err();
         assert_eq!(&text[problem.place], "phones.stuk");
         assert_eq!(problem.what, "the summary has no `phones.stuk`");
+        let text = whole("[[slo]]\nexpr = 'fleet_ready.p99 <= 60'");
+        let raw = toml::from_str(&text).unwrap();
+        let problem = first(resolve(&raw, &["fleet_ready_s.p99".to_owned()])).unwrap_err();
+        assert_eq!((&text[problem.place], problem.what.as_str()), ("60", "`60` has no unit"));
         assert!(resolve(&raw, &["phones.stuk".to_owned()]).is_ok());
     }
 
@@ -443,6 +486,10 @@ mod tests {
     }
 
     fn read(text: &str) -> Result<Plan, Problem> {
-        resolve(&toml::from_str(text).unwrap(), &[])
+        first(resolve(&toml::from_str(text).unwrap(), &[]))
+    }
+
+    fn first(result: Result<Plan, Faults>) -> Result<Plan, Problem> {
+        result.map_err(|faults| faults.first().unwrap().clone())
     }
 }

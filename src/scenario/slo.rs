@@ -139,6 +139,56 @@ impl Slo {
         Some(Problem::new(place, format!("the summary has no `{unknown}`")).help(help))
     }
 
+    /// A right side that is no number of the kind on the left: a time without its unit, a length of
+    /// time against a count, a percentage of nothing.
+    pub(super) fn wrong_unit(&self, known: &[String]) -> Option<Problem> {
+        let real = |path: &str| known.iter().find(|name| names(path, name)).cloned();
+        let kind = |path: &str| Kind::of(real(path).as_deref().unwrap_or(path));
+        let (left, own) = (kind(&self.left), self.right_text());
+        let place = own.clone();
+        let given = &self.text[own];
+        let problem =
+            |what: String, help: String| Some(Problem::new(place.clone(), what).help(help));
+        let left_name = &self.left;
+        match &self.right {
+            Operand::Path { path, .. } if (kind(path) == Kind::Time) != (left == Kind::Time) => {
+                let what = format!(
+                    "`{left_name}` is {}, `{path}` is {}",
+                    left.words(),
+                    kind(path).words()
+                );
+                problem(what, "compare two times, or two counts".to_owned())
+            }
+            Operand::Path { .. } => None,
+            Operand::Number(_) => match (left, Written::of(given)) {
+                (Kind::Time, Written::Plain) => problem(
+                    format!("`{given}` has no unit"),
+                    format!("`{left_name}` is a time, such as {given}s"),
+                ),
+                (Kind::Count, Written::Percent) => problem(
+                    format!("`{left_name}` is a count, `{given}` a share"),
+                    "a share of a count is written as 0.05 * phones.total".to_owned(),
+                ),
+                (Kind::Time, Written::Time)
+                | (_, Written::Plain)
+                | (Kind::Ratio, Written::Percent) => None,
+                (Kind::Time, Written::Percent) | (_, Written::Time) => problem(
+                    format!("`{left_name}` is {}, `{given}` is not", left.words()),
+                    format!("such as {}", left.example()),
+                ),
+            },
+        }
+    }
+
+    /// Where the right side stands in the text.
+    fn right_text(&self) -> Range<usize> {
+        let behind = |op: &str| self.text.find(op).map(|at| at + op.len());
+        let start = ["==", "!=", "<=", ">=", "<", ">"].into_iter().find_map(behind).unwrap_or(0);
+        let rest = &self.text[start..];
+        let start = start + (rest.len() - rest.trim_start().len());
+        start..start + rest.trim().len()
+    }
+
     /// Whether the comparison is true. Numbers are compared exactly, except that a fraction of a
     /// count is rounded to a whole one before it must equal another: 0.1 of 257 phones are 26.
     fn holds(&self, observed: f64, bound: f64) -> bool {
@@ -159,6 +209,65 @@ impl Slo {
                 bound.round()
             }
             _ => bound,
+        }
+    }
+}
+
+/// What the number at the end of a path is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Count,
+    Ratio,
+    Time,
+}
+
+impl Kind {
+    /// By the names of the summary: times end in `_s`, ratios in `_ratio`.
+    fn of(path: &str) -> Kind {
+        let last = path.rsplit('.').next().unwrap_or(path);
+        if is_time(path) {
+            Kind::Time
+        } else if last.ends_with("_ratio") || RATIOS.contains(&last) {
+            Kind::Ratio
+        } else {
+            Kind::Count
+        }
+    }
+
+    const fn words(self) -> &'static str {
+        match self {
+            Kind::Count => "a count",
+            Kind::Ratio => "a ratio",
+            Kind::Time => "a time",
+        }
+    }
+
+    const fn example(self) -> &'static str {
+        match self {
+            Kind::Count => "100",
+            Kind::Ratio => "0.5%",
+            Kind::Time => "60s",
+        }
+    }
+}
+
+/// Ratios of the summary whose names do not say so.
+const RATIOS: [&str; 3] = ["available", "percentile", "drift"];
+
+/// How a number on the right side is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Written {
+    Percent,
+    Plain,
+    Time,
+}
+
+impl Written {
+    fn of(text: &str) -> Written {
+        match text.chars().last() {
+            Some('%') => Written::Percent,
+            Some(c) if c.is_alphabetic() => Written::Time,
+            _ => Written::Plain,
         }
     }
 }
@@ -481,6 +590,35 @@ mod tests {
         assert!(!holds("n == 0.5", &json!({ "n": 1 })));
         assert!(!holds("n == m", &json!({ "n": 1, "m": 0.5 })));
         assert!(!holds("n == 0.5 * m_s", &json!({ "n": 1, "m_s": 1.0 })));
+    }
+
+    #[test]
+    fn a_bound_has_the_unit_of_what_it_bounds() {
+        let known = ["phones.stuck", "phones.total", "phones.failed_ratio", "fleet_ready_s.p99"]
+            .map(String::from);
+        let fault = |text: &str| slo(text).wrong_unit(&known).map(|p| (p.place, p.what));
+        for good in [
+            "fleet_ready.p99 <= 60s",
+            "fleet_ready_s.p99 <= 1.5 m",
+            "phones.failed_ratio <= 0.5%",
+            "phones.failed_ratio <= 0.005",
+            "phones.stuck == 0",
+            "phones.stuck <= 0.05 * phones.total",
+        ] {
+            assert_eq!(fault(good), None, "{good}");
+        }
+        assert_eq!(fault("fleet_ready.p99 <= 60"), Some((19..21, "`60` has no unit".into())));
+        assert_eq!(fault("fleet_ready_s.p99<0").unwrap().1, "`0` has no unit");
+        for bad in [
+            "fleet_ready.p99 <= 60%",
+            "phones.failed_ratio <= 5s",
+            "phones.stuck <= 5s",
+            "phones.stuck <= 5%",
+            "phones.stuck <= fleet_ready.p99",
+            "fleet_ready.p99 <= 2 * phones.total",
+        ] {
+            assert!(fault(bad).is_some(), "{bad}");
+        }
     }
 
     #[test]

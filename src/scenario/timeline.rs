@@ -3,7 +3,7 @@ use std::collections::VecDeque;
 use crate::base::Time;
 use crate::cluster::OperatorAction;
 
-use super::plan::{TimelineEntry, Trigger};
+use super::plan::{FollowUp, TimelineEntry, Trigger};
 
 /// Hands out the operator's actions when they are due; knows no clock.
 ///
@@ -15,16 +15,39 @@ use super::plan::{TimelineEntry, Trigger};
 #[derive(Clone, Debug)]
 pub struct Timeline {
     entries: VecDeque<TimelineEntry>,
-    follow_ups: Vec<(Time, OperatorAction)>,
-    in_flight: Option<InFlight>,
+    /// Entries that were handed out.
+    handed_out: usize,
+    follow_ups: Vec<Pending>,
+    in_flight: Option<(StepInHand, InFlight)>,
     previous_done: Time,
+}
+
+/// A step of the operator as people speak of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StepInHand {
+    /// Its place in the scenario, from 1.
+    pub number: usize,
+    /// Its name.
+    pub name: String,
+}
+
+/// The second half of a step, and when it is due.
+#[derive(Clone, Debug)]
+struct Pending {
+    due: Time,
+    step: StepInHand,
+    action: OperatorAction,
+    is_awaited: bool,
 }
 
 /// The action that was handed out and is not done yet.
 #[derive(Clone, Debug)]
 enum InFlight {
-    Entry(TimelineEntry),
-    FollowUp,
+    /// With what follows it.
+    Entry(Option<FollowUp>),
+    FollowUp {
+        is_awaited: bool,
+    },
 }
 
 impl Timeline {
@@ -32,6 +55,7 @@ impl Timeline {
     pub fn new(entries: Vec<TimelineEntry>) -> Timeline {
         Timeline {
             entries: entries.into(),
+            handed_out: 0,
             follow_ups: Vec::new(),
             in_flight: None,
             previous_done: Time::ZERO,
@@ -47,25 +71,41 @@ impl Timeline {
         }
         let entry = self.entry_due(now, fleet_settled).filter(|due| *due <= now);
         match self.first_follow_up() {
-            Some(at) if self.follow_ups[at].0 <= entry.unwrap_or(now) => {
-                self.in_flight = Some(InFlight::FollowUp);
-                Some(self.follow_ups.remove(at).1)
+            Some(at) if self.follow_ups[at].due <= entry.unwrap_or(now) => {
+                let Pending { step, action, is_awaited, .. } = self.follow_ups.remove(at);
+                self.in_flight = Some((step, InFlight::FollowUp { is_awaited }));
+                Some(action)
             }
             _ => {
                 entry?;
-                let entry = self.entries.pop_front()?;
-                let action = entry.action.clone();
-                self.in_flight = Some(InFlight::Entry(entry));
+                let TimelineEntry { name, action, then, .. } = self.entries.pop_front()?;
+                self.handed_out += 1;
+                let step = StepInHand { number: self.handed_out, name };
+                self.in_flight = Some((step, InFlight::Entry(then)));
                 Some(action)
             }
         }
     }
 
+    /// The step whose action was handed out and is not done yet.
+    pub fn in_hand(&self) -> Option<&StepInHand> {
+        self.in_flight.as_ref().map(|(step, _)| step)
+    }
+
     /// Says that the action handed out last was carried out at `now`.
     pub fn done(&mut self, now: Time) {
-        if let Some(InFlight::Entry(entry)) = self.in_flight.take() {
-            self.previous_done = now;
-            self.follow_ups.extend(entry.then.map(|then| (now + then.delay, then.action)));
+        match self.in_flight.take() {
+            Some((step, InFlight::Entry(then))) => {
+                self.previous_done = now;
+                self.follow_ups.extend(then.map(|then| Pending {
+                    due: now + then.delay,
+                    step,
+                    action: then.action,
+                    is_awaited: then.is_awaited,
+                }));
+            }
+            Some((_, InFlight::FollowUp { is_awaited: true })) => self.previous_done = now,
+            Some((_, InFlight::FollowUp { is_awaited: false })) | None => {}
         }
     }
 
@@ -75,7 +115,7 @@ impl Timeline {
         if self.in_flight.is_some() {
             return None;
         }
-        let follow_up = self.first_follow_up().map(|at| self.follow_ups[at].0);
+        let follow_up = self.first_follow_up().map(|at| self.follow_ups[at].due);
         let entry = self.entry_due(Time::ZERO, false);
         follow_up.into_iter().chain(entry).min()
     }
@@ -87,6 +127,9 @@ impl Timeline {
 
     /// When the next entry is due: `now` for one that awaits a fleet that has settled.
     fn entry_due(&self, now: Time, fleet_settled: bool) -> Option<Time> {
+        if self.follow_ups.iter().any(|pending| pending.is_awaited) {
+            return None;
+        }
         match self.entries.front()?.trigger {
             Trigger::AfterPrevious { delay } => Some(self.previous_done + delay),
             Trigger::At(time) => Some(time),
@@ -96,7 +139,7 @@ impl Timeline {
 
     /// Position of the follow-up that is due first; of equals the older one.
     fn first_follow_up(&self) -> Option<usize> {
-        (0..self.follow_ups.len()).min_by_key(|&at| self.follow_ups[at].0)
+        (0..self.follow_ups.len()).min_by_key(|&at| self.follow_ups[at].due)
     }
 }
 
@@ -192,6 +235,31 @@ mod tests {
     }
 
     #[test]
+    fn entries_wait_for_a_follow_up_that_is_awaited_and_count_from_it() {
+        let mut restart = with_follow_up(after(0, 0), 8);
+        restart.then.as_mut().unwrap().is_awaited = true;
+        let mut timeline = Timeline::new(vec![restart, at(2, 1)]);
+        carry_out(&mut timeline, s(0), s(0));
+        assert_eq!((timeline.next_due(s(5), true), timeline.wake_at()), (None, Some(s(8))));
+        carry_out(&mut timeline, s(8), s(9));
+        assert_eq!(timeline.next_due(s(9), false), Some(super::tests::restart(1)));
+    }
+
+    #[test]
+    fn the_step_in_hand_is_named_and_numbered_from_1_with_its_second_half() {
+        let mut timeline = Timeline::new(vec![with_follow_up(after(0, 0), 1), after(5, 1)]);
+        let mut seen = Vec::new();
+        for secs in [0, 1, 5] {
+            assert_eq!(timeline.in_hand(), None);
+            timeline.next_due(s(secs), false).unwrap();
+            seen.extend(timeline.in_hand().map(|step| (step.number, step.name.clone())));
+            timeline.done(s(secs));
+        }
+        let (first, second) = ((1, "restart-0".to_owned()), (2, "restart-1".to_owned()));
+        assert_eq!(seen, [first.clone(), first, second]);
+    }
+
+    #[test]
     fn saying_done_without_an_action_changes_nothing() {
         let mut timeline = Timeline::new(vec![after(1, 0)]);
         timeline.done(s(50));
@@ -227,7 +295,12 @@ mod tests {
     }
 
     fn entry(trigger: Trigger, node: u8) -> TimelineEntry {
-        TimelineEntry { trigger, action: restart(node), then: None }
+        TimelineEntry {
+            name: format!("restart-{node}"),
+            trigger,
+            action: restart(node),
+            then: None,
+        }
     }
 
     fn after(delay: u64, node: u8) -> TimelineEntry {
@@ -243,7 +316,8 @@ mod tests {
     }
 
     fn with_follow_up(entry: TimelineEntry, delay: u64) -> TimelineEntry {
-        let then = Some(FollowUp { delay: Span::from_secs(delay), action: start() });
+        let delay = Span::from_secs(delay);
+        let then = Some(FollowUp { delay, action: start(), is_awaited: false });
         TimelineEntry { then, ..entry }
     }
 }

@@ -2,7 +2,7 @@ use std::fmt::{self, Write};
 
 use toml::Value;
 
-use crate::base::{NodeId, Span, Time};
+use crate::base::{Model, NodeId, Span, Time};
 use crate::cluster::{NodeSpec, OperatorAction, ServiceKind, Topology};
 use crate::phone::BlockSizeRule;
 
@@ -75,7 +75,7 @@ fn write_node(out: &mut String, node: &NodeSpec) -> fmt::Result {
 }
 
 fn write_fleet(out: &mut String, fleet: &FleetPlan, topology: &Topology) -> fmt::Result {
-    let model = |(name, share): &(String, f64)| format!("{} = {share:?}", quoted(name));
+    let model = |(name, share): &(Model, f64)| format!("{} = {share:?}", quoted(name.as_str()));
     let models: Vec<_> = fleet.models.iter().map(model).collect();
     writeln!(out, "\n[fleet]")?;
     writeln!(out, "phones = {}", fleet.phones)?;
@@ -126,7 +126,7 @@ fn write_phone(out: &mut String, plan: &Plan) -> fmt::Result {
 /// One event. Nodes have their first names, which lead to them whatever they were renamed to.
 fn write_entry(out: &mut String, entry: &TimelineEntry, topology: &Topology) -> fmt::Result {
     let node = |id: NodeId| node_name(topology, id);
-    writeln!(out, "\n[[event]]")?;
+    writeln!(out, "\n[[event]]\nname = {}", quoted(&entry.name))?;
     match entry.trigger {
         Trigger::AfterPrevious { delay } => {
             writeln!(out, "after = \"previous\"\ndelay = \"{delay}\"")?;
@@ -163,7 +163,10 @@ fn write_entry(out: &mut String, entry: &TimelineEntry, topology: &Topology) -> 
             writeln!(out, "start = {{ {} }}", services(*node, *service))
         }
         OperatorAction::Stop { node, service } => {
-            writeln!(out, "stop = {{ {}{then} }}", services(*node, *service))
+            // A stop whose start is waited for was written as a restart.
+            let is_awaited = entry.then.as_ref().is_some_and(|then| then.is_awaited);
+            let verb = if is_awaited { "restart" } else { "stop" };
+            writeln!(out, "{verb} = {{ {}{then} }}", services(*node, *service))
         }
     }
 }
@@ -366,6 +369,7 @@ tvs-timeout = "10s"
 asks-generic-ctl = false
 
 [[event]]
+name = "stop-1"
 at = "90s"
 stop = { service = "tvs", node = "pub", for = "8s" }
 

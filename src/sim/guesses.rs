@@ -165,7 +165,7 @@ fn of_phones(plan: &Plan, used: Used) -> Vec<Guess> {
 /// What the profiles of phone models say, as far as this plan asks them.
 fn of_families(plan: &Plan, used: Used) -> Vec<Guess> {
     let (phone, mut guesses) = (&plan.phone, Vec::new());
-    let models = plan.fleet.model_numbers();
+    let models = plan.fleet.models.clone();
     let mut numbers: Vec<usize> = models.iter().map(|&(model, _)| family_index(model)).collect();
     numbers.sort_unstable();
     numbers.dedup();

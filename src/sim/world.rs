@@ -615,7 +615,7 @@ fn cluster(plan: &Plan, contents: Contents) -> Cluster {
         topology,
         fleet: FleetSpec {
             phones: plan.fleet.phones,
-            models: plan.fleet.model_numbers(),
+            models: plan.fleet.models.clone(),
             seed: plan.seed,
         },
         source: KeySource::bank(plan.seed),

@@ -221,7 +221,7 @@ fn capture(what: &str, scenario: &str, folder: &Path) -> Result<(PathBuf, Value)
     run(namespace
         .command(env!("CARGO_BIN_EXE_resetstorm"))
         .args(["run", scenario, "--phones", &PHONES.to_string(), "--progress", "none"])
-        .args(["--set", "event.3.reset-phones.spread=2s", "--max-wall", "2m", "--out"])
+        .args(["--set", "event.reset-1.reset-phones.spread=2s", "--max-wall", "2m", "--out"])
         .arg(folder));
     let summary = summary(folder);
     run(namespace

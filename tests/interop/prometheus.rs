@@ -169,7 +169,7 @@ fn prometheus_scrapes_a_run_and_every_query_of_the_board_has_data() {
     let mut run = Running::start(
         resetstorm()
             .args(["run", SCENARIO, "--phones", &PHONES.to_string(), "--progress", "lines"])
-            .args(["--set", ANY_PORTS, "--set", "event.3.reset-phones.spread=5s"])
+            .args(["--set", ANY_PORTS, "--set", "event.reset-1.reset-phones.spread=5s"])
             .args(["--metrics-listen", &metrics.to_string(), "--metrics-linger", "1m", "--out"])
             .arg(folder.path()),
     );

@@ -1,0 +1,257 @@
+//! What a reader of a scenario file is told when a value does not fit: no words of a programming
+//! language, and how it is written right.
+
+use std::ops::Range;
+
+use toml::de::DeValue;
+
+use super::error::Problem;
+
+/// Names that one would look for and that this version does not know, by what they are about.
+const NOT_YET: [(&str, &[&str]); 4] = [
+    (
+        "mixed mode with a CTL",
+        &[
+            "mixed-mode",
+            "mixed",
+            "security-mode",
+            "cluster-security-mode",
+            "cluster-security",
+            "ctl",
+            "ctl-update",
+            "update-ctl",
+            "ctl-client",
+            "tokenless",
+            "security-profile",
+            "security-profiles",
+            "device-security-mode",
+            "encrypted",
+            "encrypted-config",
+            "tftp-encrypted",
+        ],
+    ),
+    (
+        "enrolment for an LSC at CAPF",
+        &[
+            "lsc",
+            "lsc-enrolment",
+            "lsc-enrollment",
+            "enrol",
+            "enroll",
+            "enrolment",
+            "enrollment",
+            "certificate-operation",
+            "authentication-string",
+        ],
+    ),
+    ("registration of phones", &["registration", "register", "sip", "sccp", "keepalive", "calls"]),
+    (
+        "this step of an operator",
+        &[
+            "set-parameter",
+            "rollback",
+            "prepare-cluster-for-rollback",
+            "erase-itl",
+            "delete-itl",
+            "delete-trust",
+            "backup",
+            "restore",
+            "bulk-export",
+            "bulk-import",
+            "consolidate",
+        ],
+    ),
+];
+
+/// The message and its help for a name of something that is not there yet.
+pub(super) fn not_there_yet(name: &str) -> Option<(String, String)> {
+    let given = name.to_ascii_lowercase().replace('_', "-");
+    let (about, _) = NOT_YET.iter().find(|(_, names)| names.contains(&given.as_str()))?;
+    let what = format!("`{name}`: {about} is not there yet");
+    Some((what, format!("this version plays clusters that are {PLAYED}; leave it out")))
+}
+
+/// What is played.
+const PLAYED: &str = "secure by default: ITL, TVS and signed configurations, no CTL";
+
+/// The problem of a value that is none of what its key takes, from the message of the reader;
+/// `None` for a message that says enough by itself.
+pub(super) fn wrong_value(
+    key: &str,
+    value: &DeValue<'_>,
+    place: &Range<usize>,
+    message: &str,
+) -> Option<Problem> {
+    let problem = |what: String| Problem::new(place.clone(), what);
+    let found = found_in_words(value);
+    match message {
+        "invalid IP address syntax" => {
+            let what = format!("{found} is not an IP address");
+            return Some(problem(what).help("such as \"127.0.0.1\""));
+        }
+        "invalid socket address syntax" => {
+            let what = format!("{found} is not an address with its port");
+            return Some(problem(what).help("such as \"127.0.0.1:6969\""));
+        }
+        _ => {}
+    }
+    let kinds = ["invalid type: ", "invalid value: ", "invalid length "];
+    let rest = kinds.iter().find_map(|kind| message.strip_prefix(kind));
+    let expected = match rest {
+        Some(rest) => rest.rsplit_once(", expected ").map_or("another value", |(_, e)| e),
+        // A value of several kinds says what it expects and nothing else.
+        None if message.starts_with("a number of bytes") => message,
+        None => return None,
+    };
+    let (wanted, example) = wanted(key, expected);
+    let right = rewritten(value, expected).unwrap_or(example);
+    Some(match key {
+        "" => {
+            problem(format!("{found} stands where {wanted} belongs")).help(format!("write {right}"))
+        }
+        key => problem(format!("`{key}` is {wanted}, not {found}"))
+            .help(format!("write {key} = {right}")),
+    })
+}
+
+/// Numbers of which there must be one at least.
+const FROM_ONE: [&str; 6] = [
+    "phones",
+    "tftp-tries",
+    "transfers-in-flight",
+    "lookups-in-flight",
+    "connections-in-flight",
+    "cores",
+];
+
+/// What a key takes in words, and an example.
+fn wanted(key: &str, expected: &str) -> (String, String) {
+    let from = u8::from(FROM_ONE.contains(&key));
+    let (words, example) = match expected {
+        "u8" => return (format!("a whole number from {from} to {}", u8::MAX), "5".to_owned()),
+        "u16" if key == "key-bits" => ("2048 or 4096", "2048"),
+        "u16" => return (format!("a whole number from {from} to {}", u16::MAX), "6969".to_owned()),
+        "u32" | "u64" | "usize" | "i64" => {
+            return (format!("a whole number from {from}"), example_number(key).to_owned());
+        }
+        "f64" | "f32" => ("a number", "0.5"),
+        "a boolean" => ("true or false", "true"),
+        "a string" | "string" => ("a text in quotation marks", "\"...\""),
+        "a sequence" => ("a list", "[\"pub\"]"),
+        "IP address" => ("an address in quotation marks", "\"127.0.0.1\""),
+        "socket address" => ("an address with its port", "\"127.0.0.1:6969\""),
+        "a map" => ("a table", "{ ... }"),
+        other if other.starts_with("struct ") || other.starts_with("a tuple") => {
+            ("a table", "{ ... }")
+        }
+        other if other.starts_with("a length of time") => {
+            ("a length of time with its unit", "\"30s\"")
+        }
+        other => (other, "..."),
+    };
+    (words.to_owned(), example.to_owned())
+}
+
+fn example_number(key: &str) -> &'static str {
+    match key {
+        "phones" => "2_000",
+        "schema" => "1",
+        _ => "42",
+    }
+}
+
+/// The value as it was most likely meant, if it only lacks its form.
+fn rewritten(value: &DeValue<'_>, expected: &str) -> Option<String> {
+    let is_number = |text: &str| text.replace('_', "").parse::<f64>().is_ok_and(|n| n >= 0.0);
+    let is_length = expected.starts_with("a length of time");
+    let bare = match value {
+        DeValue::Integer(number) => Some(number.to_string()),
+        DeValue::Float(number) => Some(number.to_string()),
+        DeValue::Boolean(value) => Some(value.to_string()),
+        _ => None,
+    };
+    match (value, expected) {
+        (DeValue::String(text), "a sequence") => Some(format!("[\"{text}\"]")),
+        (DeValue::String(text), "u8" | "u16" | "u32" | "u64" | "f64") if is_number(text) => {
+            Some(format!("{text} (without quotation marks)"))
+        }
+        (DeValue::String(text), "a boolean") if matches!(&**text, "true" | "false") => {
+            Some(format!("{text} (without quotation marks)"))
+        }
+        (DeValue::Integer(_) | DeValue::Float(_), _) if is_length => {
+            bare.filter(|text| is_number(text)).map(|text| format!("\"{text}s\", or with ms, m, h"))
+        }
+        (_, "a string") => bare.map(|text| format!("\"{text}\"")),
+        _ => None,
+    }
+}
+
+/// A value in words.
+fn found_in_words(value: &DeValue<'_>) -> String {
+    match value {
+        DeValue::String(text) if text.chars().count() > SHOWN_MAX => {
+            format!("the text \"{}...\"", text.chars().take(SHOWN_MAX).collect::<String>())
+        }
+        DeValue::String(text) => format!("the text \"{text}\""),
+        DeValue::Integer(number) => number.to_string(),
+        DeValue::Float(number) => number.to_string(),
+        DeValue::Boolean(value) => value.to_string(),
+        DeValue::Datetime(when) => format!("the time {when}"),
+        DeValue::Array(_) => "a list".to_owned(),
+        DeValue::Table(_) => "a table".to_owned(),
+    }
+}
+
+/// Characters of a text that are shown at most.
+const SHOWN_MAX: usize = 40;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_there_yet_is_called_so() {
+        for (name, about) in [
+            ("mixed-mode", "mixed mode with a CTL"),
+            ("security_mode", "mixed mode with a CTL"),
+            ("ctl", "mixed mode with a CTL"),
+            ("lsc", "enrolment for an LSC"),
+            ("set-parameter", "this step of an operator"),
+        ] {
+            let (what, help) = not_there_yet(name).unwrap();
+            assert!(what.starts_with(&format!("`{name}`: {about}")), "{what}");
+            assert!(
+                what.ends_with("not there yet") && help.contains("secure by default"),
+                "{help}"
+            );
+        }
+        assert_eq!(not_there_yet("phonez"), None);
+    }
+
+    #[test]
+    fn no_words_of_a_programming_language_reach_users() {
+        let told = |key: &str, value: &'static str, expected: &str| {
+            let value = DeValue::parse(value).unwrap();
+            let message = format!("invalid type: something, expected {expected}");
+            let problem = wrong_value(key, value.get_ref(), &(0..1), &message).unwrap();
+            (problem.what, problem.help.unwrap())
+        };
+        assert_eq!(
+            told("phones", "-5", "u64"),
+            ("`phones` is a whole number from 1, not -5".into(), "write phones = 2_000".into())
+        );
+        let (what, help) = told("phones", "'2000'", "u64");
+        assert_eq!(what, "`phones` is a whole number from 1, not the text \"2000\"");
+        assert_eq!(help, "write phones = 2000 (without quotation marks)");
+        assert_eq!(
+            told("tftp", "70000", "u16").0,
+            "`tftp` is a whole number from 0 to 65535, not 70000"
+        );
+        assert_eq!(told("seed", "-1", "u64").0, "`seed` is a whole number from 0, not -1");
+        assert_eq!(told("members", "'pub'", "a sequence").1, "write members = [\"pub\"]");
+        assert_eq!(told("release", "12.5", "a string").1, "write release = \"12.5\"");
+        let length = "a length of time with its unit, such as \"30s\"";
+        assert_eq!(told("spread", "30", length).1, "write spread = \"30s\", or with ms, m, h");
+        assert_eq!(told("node", "1", "struct RawNode").0, "`node` is a table, not 1");
+    }
+}

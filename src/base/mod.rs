@@ -1,10 +1,12 @@
-//! Time, units, identities, host names, random streams and ways to end: what every floor may use.
+//! Time, units, identities, host names, lacks of the host, random streams and ways to end: what
+//! every floor may use.
 //!
 //! Nothing here reads a clock, a socket or the operating system's randomness.
 
 mod exit;
 mod hosts;
 mod ids;
+mod lack;
 mod model;
 mod random;
 mod stop;
@@ -13,6 +15,7 @@ mod time;
 pub use exit::ExitCode;
 pub use hosts::HostTable;
 pub use ids::{DeviceName, NodeId, PhoneId};
+pub use lack::Lack;
 pub use model::{Model, ModelError};
 pub use random::{Purpose, Stream, stream};
 pub use stop::Stop;

@@ -6,7 +6,7 @@ use crate::measure::{
     slo_rows,
 };
 use crate::net::limits;
-use crate::scenario::Slo;
+use crate::scenario::{Doubt, Slo};
 
 use super::engine::Target;
 use super::judge::DRIFT_MAX;
@@ -116,7 +116,8 @@ impl CapacityPlan {
             notes: self.notes(measured),
         };
         let document = summary.to_json();
-        let results: Vec<_> = slos.iter().map(|slo| slo.evaluate(&document, false)).collect();
+        let results: Vec<_> =
+            slos.iter().map(|slo| slo.evaluate(&document, Doubt::default())).collect();
         summary.slos = slo_rows(&results);
         summary
     }

@@ -2,6 +2,7 @@
 //!
 //! The order of things, no rule of a phone or a cluster. Imported by `cli` only.
 
+mod places;
 mod run;
 mod serve;
 mod usage;

@@ -15,14 +15,18 @@ use crate::cluster::{
     HTTPS_PORT, OperatorAction, ServiceKind, SignCounts, Topology,
 };
 use crate::crypto::{Identity, KeySource};
-use crate::measure::{CpuSeconds, Finish, Recorder, RunFacts, RunInfo, ServeSummary, encode};
+use crate::measure::{
+    CpuSeconds, Finish, Queue, Recorder, RunFacts, RunInfo, ServeSummary, encode,
+};
 use crate::net::signals::{Signal, Signals};
+use crate::net::threads::{self, StartError};
 use crate::net::{Clock, http, limits};
 use crate::phone::{Env, Phone, Shared, Verifier};
 use crate::scenario::{FleetStart, Plan, Timeline};
 use crate::serve::{BindError, Bound, ServeError, ServeSettings, Servers, TreeError, state};
 use crate::swarm::{Addresses, FileServer, HttpServer, Swarm, SwarmPlan};
 
+use super::places::{self, Places};
 use super::usage::Usage;
 
 /// What a live run needs beside its plan.
@@ -89,9 +93,20 @@ pub enum LiveError {
         /// What the host said.
         cause: io::Error,
     },
-    /// The phones' sockets or threads cannot be made.
-    #[error("cannot start the swarm: {0}; close other programs or lower run.transfers-in-flight")]
-    Swarm(io::Error),
+    /// A thread cannot be started, or what it needs cannot be opened.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The host permits too few descriptors for even one phone at a time.
+    #[error(
+        "this host permits {limit} descriptors and {least} are needed for one phone at a time; \
+         raise the limit (ulimit -n, LimitNOFILE= of the service)"
+    )]
+    Descriptors {
+        /// What the host permits.
+        limit: u64,
+        /// What is needed at least.
+        least: u64,
+    },
 }
 
 /// How often the driver looks at timeline, fleet and clock.
@@ -123,9 +138,7 @@ impl Embedded {
         };
         let topology = bound.topology().clone();
         let genesis = genesis(plan, topology, stored);
-        let cluster = tokio::task::spawn_blocking(move || Cluster::new(genesis))
-            .await
-            .expect("building a cluster does not panic");
+        let cluster = threads::apart("keys", move || Cluster::new(genesis)).await?;
         if let Some(dir) = &options.state {
             state::save_identities(dir, &cluster)?;
         }
@@ -186,6 +199,7 @@ struct Driver<'a> {
     storm_begun: bool,
     signed_before: SignCounts,
     usage: Usage,
+    places: Places,
     notes: Vec<String>,
     metrics: Arc<Mutex<String>>,
 }
@@ -197,6 +211,9 @@ impl<'a> Driver<'a> {
         clock: Clock,
         embedded: Option<Embedded>,
     ) -> Result<Driver<'a>, LiveError> {
+        threads::start_pool()?;
+        let usage = Usage::start(clock)?;
+        let (places, bounded) = places::permitted(plan)?;
         let shared = Arc::new(Shared::default());
         let phones = populate(plan, embedded.as_ref(), &shared);
         let files = file_servers(plan, embedded.as_ref());
@@ -211,14 +228,16 @@ impl<'a> Driver<'a> {
                 .map(|ours| Arc::clone(ours.cluster.hosts()))
                 .unwrap_or_default(),
             allowed: options.allowed.clone(),
-            transfers_in_flight: plan.limits.transfers_in_flight as usize,
-            lookups_in_flight: plan.limits.lookups_in_flight as usize,
-            connections_in_flight: plan.limits.connections_in_flight as usize,
+            transfers_in_flight: places::of(&places, Queue::Transfers),
+            lookups_in_flight: places::of(&places, Queue::Lookups),
+            connections_in_flight: places::of(&places, Queue::Connections),
         };
-        let swarm =
-            Swarm::start(swarm_plan, clock, shared, phones).await.map_err(LiveError::Swarm)?;
+        let swarm = Swarm::start(swarm_plan, clock, shared, phones).await?;
+        let mut notes = notes(plan, tftp);
+        notes.extend(bounded);
         Ok(Driver {
-            notes: notes(plan, tftp),
+            notes,
+            places,
             plan,
             state: options.state.as_deref(),
             clock,
@@ -228,7 +247,7 @@ impl<'a> Driver<'a> {
             any_wave: false,
             storm_begun: false,
             signed_before: SignCounts::default(),
-            usage: Usage::start().map_err(LiveError::Swarm)?,
+            usage,
             metrics: Arc::default(),
         })
     }
@@ -375,12 +394,21 @@ impl<'a> Driver<'a> {
         CpuSeconds { serve: self.embedded.as_ref().and(sides.serve), ..sides }
     }
 
+    /// How often our servers could not take a connection for what this host lacks.
+    fn server_lacks(&self) -> u64 {
+        let Some(embedded) = &self.embedded else { return 0 };
+        let counts = embedded.servers.counts();
+        counts.tvs.accept_lacked + counts.http.accept_lacked + counts.https.accept_lacked
+    }
+
     async fn finish(self, signal: Option<Signal>) -> LiveRun {
         if let Some(embedded) = &self.embedded {
             until_idle(&embedded.servers).await;
         }
         // Threads take their CPU time with them.
         let (cpu_s, cpu_by_thread_s, machine) = self.usage.since();
+        let (host, cpu_ratio) = (self.usage.host_log(), self.usage.cpu_ratio());
+        let (places, server_lacks) = (self.places.clone(), self.server_lacks());
         let cpu_s = self.cpu_s(cpu_s);
         let sign_mean_s = limits::cpu_seconds_of("serve-sign")
             .filter(|_| self.signed().made > 0)
@@ -411,6 +439,10 @@ impl<'a> Driver<'a> {
                 cpu_by_thread_s,
                 machine,
                 sign_mean_s,
+                host,
+                cpu_ratio,
+                places,
+                server_lacks,
                 serve,
                 sim: None,
                 notes: self.notes,

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use crate::measure::Recorder;
 use crate::net::signals::Signals;
-use crate::net::{Clock, limits};
+use crate::net::{Clock, limits, threads};
 use crate::scenario::Plan;
 
 use super::run::{Embedded, LiveError, LiveOptions, Observer, describe_cluster};
@@ -41,8 +41,8 @@ async fn write_trees(dir: &Path, embedded: &Embedded) -> Result<Vec<String>, Liv
         let Some(service) = embedded.cluster.tftp(node).map(Arc::clone) else { continue };
         let folder = dir.join(&topology.node(node).name);
         let line = folder.display().to_string();
-        let written = tokio::task::spawn_blocking(move || write_files(&folder, &service)).await;
-        let count = written.expect("writing files does not panic")?;
+        threads::start_pool()?;
+        let count = threads::apart("files", move || write_files(&folder, &service)).await??;
         lines.push(format!("files     {count} in {line}"));
     }
     Ok(lines)

@@ -1,20 +1,21 @@
 use std::collections::BTreeMap;
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::crypto::{KeySource, SigningKey};
-use crate::measure::{CpuSeconds, MachineSummary};
+use crate::measure::{CpuSeconds, HostLog, MachineSummary};
 use crate::net::host::{HostTimes, host_times};
-use crate::net::limits;
+use crate::net::threads::{self, StartError};
+use crate::net::{Clock, Watch, limits};
 
 /// What the run has used of its machine since the storm began, and what the machine was worth.
 #[derive(Debug)]
 pub(super) struct Usage {
     before: Reading,
     yardstick: Yardstick,
+    watch: Watch,
 }
 
 #[derive(Debug, Default)]
@@ -27,13 +28,20 @@ struct Reading {
 }
 
 impl Usage {
-    /// Starts the yardstick.
-    ///
-    /// # Errors
-    /// If the host gives no thread.
-    pub(super) fn start() -> io::Result<Usage> {
+    /// Starts the yardstick and the watch.
+    pub(super) fn start(clock: Clock) -> Result<Usage, StartError> {
         let before = Reading { host: host_times(), ..Reading::default() };
-        Ok(Usage { before, yardstick: Yardstick::start()? })
+        Ok(Usage { before, yardstick: Yardstick::start()?, watch: Watch::start(clock)? })
+    }
+
+    /// What the host gave from moment to moment.
+    pub(super) fn host_log(&self) -> HostLog {
+        self.watch.log()
+    }
+
+    /// CPU time that this program used since the storm began, as a part of what it could use.
+    pub(super) fn cpu_ratio(&self) -> Option<f64> {
+        Some(host_times()?.own_since(&self.before.host?))
     }
 
     /// The storm begins: what was used before does not count.
@@ -111,12 +119,11 @@ const SIGNATURES_WARM_UP: u64 = 4;
 const SIGNATURES_MEASURED: u64 = 4;
 
 impl Yardstick {
-    fn start() -> io::Result<Yardstick> {
+    fn start() -> Result<Yardstick, StartError> {
         let counts = Arc::new(YardstickCounts::default());
         let key = KeySource::bank(0).signing_key(2_048);
         let applied = Arc::clone(&counts);
-        let apply = move || apply(&key, &applied);
-        let thread = thread::Builder::new().name("yardstick".to_owned()).spawn(apply)?;
+        let thread = threads::spawn("yardstick", move || apply(&key, &applied))?;
         Ok(Yardstick { counts, thread: Some(thread) })
     }
 

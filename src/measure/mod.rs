@@ -4,6 +4,8 @@
 //! `swarm` and everything above.
 
 mod capacity;
+mod generator;
+mod host;
 mod load;
 mod openmetrics;
 mod prometheus;
@@ -14,13 +16,18 @@ pub use capacity::{
     Capacity, CapacitySummary, Confidence, GeneratorFacts, LimitFacts, LoadFacts, LoadPercentiles,
     LoadStep, WrongAnswers,
 };
+pub use generator::{
+    Account, Bounds, GeneratorCounts, GeneratorVerdict, LAG_P99_MAX_S, OTHERS_MAX, Queue,
+    SILENCE_MIN, Silence, Waits,
+};
+pub use host::{HostFacts, HostLog, HostSample, PAUSE_MIN, Pause};
 pub use load::{Ended, LoadFault, LoadRecorder};
 pub use openmetrics::{Frame, open_metrics};
 pub use prometheus::{RunInfo, encode};
 pub use recorder::{Counts, GeneratorLag, HttpSums, PhoneRecord, Recorder, StepKind, Tallies};
 pub use summary::{
     ByCommand, ConfigCounts, CpuSeconds, Finish, FleetReady, Generator, GuessSummary, HttpCounts,
-    LAG_P99_MAX_S, MachineSummary, PercentilesS, Phones, RunFacts, ServeSummary, Signatures,
+    MachineSummary, PercentilesS, Phones, QueueSummary, RunFacts, ServeSummary, Signatures,
     SimSummary, SloRow, StepSummary, Summary, TftpCounts, TriedValue, Trust, TrustPaths, TvsCounts,
     known_paths, slo_rows,
 };

@@ -2,9 +2,12 @@ use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
 
-use crate::base::{Span, Time};
+use crate::base::{Lack, Span, Time};
 use crate::phone::{AcceptPath, Fact, Failure, FileKind, Outcome, Step, Transport, TvsFault};
 use crate::wire::tvs::Command;
+
+use super::generator::{GeneratorCounts, Queue, SILENCE_MIN, Silence};
+use super::host::Pause;
 
 /// A step of a boot that is timed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -58,6 +61,7 @@ pub struct Recorder {
     pub in_flight: BTreeMap<StepKind, u64>,
     steps: Vec<StepRecord>,
     lag: Histogram<u64>,
+    generator: GeneratorCounts,
     phones: Vec<PhoneRecord>,
     /// Start of the storm: its first reset, or the start of the run.
     storm: Time,
@@ -151,6 +155,8 @@ pub struct PhoneRecord {
     pub config_alarm: bool,
     /// Whether it boots.
     pub booting: bool,
+    /// The last attempt of its present boot that brought no answer, and the step it was made for.
+    pub silence: Option<(StepKind, Silence)>,
 }
 
 /// How many phones are where.
@@ -212,6 +218,7 @@ impl Recorder {
             in_flight: BTreeMap::new(),
             steps: StepKind::ALL.iter().map(|_| StepRecord::new()).collect(),
             lag: histogram(),
+            generator: GeneratorCounts::default(),
             phones: vec![PhoneRecord::default(); phones],
             storm: Time::ZERO,
             booting: 0,
@@ -227,6 +234,7 @@ impl Recorder {
     pub fn begin_boot(&mut self, phone: usize, planned: Time) {
         let record = &mut self.phones[phone];
         (record.planned, record.ready, record.outcome) = (planned, None, None);
+        record.silence = None;
         self.booting += u64::from(!record.booting);
         record.booting = true;
     }
@@ -306,6 +314,41 @@ impl Recorder {
     /// The generator did something `late` after it was planned.
     pub fn lag(&mut self, late: Span) {
         self.lag.saturating_record(late.as_micros());
+    }
+
+    /// A phone got its place in a queue, or still waits at the end, `late` after it wanted one.
+    pub fn waited(&mut self, queue: Queue, late: Span, at_end: bool) {
+        self.lag(late);
+        self.generator.waited(queue, late, at_end);
+    }
+
+    /// The host refused something to the phones' side.
+    pub fn lacked(&mut self, lack: Lack) {
+        *self.generator.lacks.entry(lack).or_default() += 1;
+    }
+
+    /// The worker as a whole did not come to its turn.
+    pub fn stalled(&mut self, pause: Pause) {
+        self.generator.stalled(pause);
+    }
+
+    /// An attempt of `phone` for `step` ended without an answer; one that was refused at once is
+    /// none.
+    pub fn silence(&mut self, phone: usize, step: StepKind, from: Time, to: Time) {
+        if to.since(from) >= SILENCE_MIN {
+            self.phones[phone].silence = Some((step, Silence { from, to }));
+        }
+    }
+
+    /// The boot of `phone` cannot go on for what the generator lacks.
+    pub fn give_up(&mut self, phone: usize, now: Time, lack: Lack) {
+        let outcome = Outcome::Failed(Failure::Generator(lack));
+        self.fact(phone, now, &Fact::Settled { outcome });
+    }
+
+    /// What the generator has counted about itself.
+    pub const fn generator(&self) -> &GeneratorCounts {
+        &self.generator
     }
 
     /// The number of transfers in flight has changed.
@@ -404,6 +447,7 @@ impl Recorder {
             mine.merge(theirs);
         }
         self.lag.add(&other.lag).expect("all histograms have the same bounds");
+        self.generator.merge(&other.generator);
         self.phones.extend_from_slice(&other.phones);
         self.storm = self.storm.max(other.storm);
         self.booting += other.booting;

@@ -4,11 +4,14 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::base::Lack;
 use crate::cluster::SignCounts;
-use crate::phone::{AcceptPath, FileKind, TvsFault};
-use crate::scenario::{Slo, SloResult, SloVerdict};
+use crate::phone::{AcceptPath, Failure, FileKind, Outcome, TvsFault};
+use crate::scenario::{Doubt, Slo, SloResult, SloVerdict};
 use crate::wire::tvs::Command;
 
+use super::generator::{Account, Bounds, GeneratorVerdict, Queue};
+use super::host::HostLog;
 use super::recorder::{HttpSums, Recorder, StepKind};
 
 /// `summary.json`, schema 1: all aggregates of a run and its verdict.
@@ -274,8 +277,35 @@ pub struct CpuSeconds {
 pub struct Generator {
     /// 99th percentile of its lateness in seconds.
     pub lag_p99_s: Option<f64>,
-    /// `ok` or `saturated`.
+    /// `ok`, `saturated` or `disturbed`.
     pub verdict: String,
+    /// Why, in words; empty if it is `ok`.
+    pub reasons: Vec<String>,
+    /// Waits for a place in flight.
+    pub waits: BTreeMap<Queue, QueueSummary>,
+    /// How often the host refused a descriptor, a port and so on.
+    pub lacks: BTreeMap<&'static str, u64>,
+    /// Phones that failed for what the generator lacked.
+    pub given_up: u64,
+    /// Phones that failed after a time-out that the host may have caused.
+    pub doubtful: u64,
+    /// CPU time that the program used, as a part of what it could use.
+    pub cpu_ratio: Option<f64>,
+    /// Seconds in which the host did not let the program run at all.
+    pub paused_s: f64,
+}
+
+/// Waits for a place in one queue that were longer than a tenth of a second.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct QueueSummary {
+    /// Places there are.
+    pub places: u64,
+    /// How many had to wait.
+    pub waits: u64,
+    /// The longest wait in seconds.
+    pub longest_s: f64,
+    /// Phones that still waited at the end.
+    pub at_end: u64,
 }
 
 /// What our servers counted over the whole run.
@@ -368,9 +398,6 @@ pub struct SloRow {
     pub bound: Option<f64>,
 }
 
-/// Lag above which times are not the server's: 100 ms (`decisions.md`, concurrency).
-pub const LAG_P99_MAX_S: f64 = 0.1;
-
 /// What a run knows beside its recorders.
 #[derive(Clone, Debug, Default)]
 pub struct RunFacts {
@@ -390,6 +417,14 @@ pub struct RunFacts {
     pub cpu_by_thread_s: BTreeMap<String, f64>,
     /// What the machine was worth.
     pub machine: MachineSummary,
+    /// What the host gave the program from moment to moment.
+    pub host: HostLog,
+    /// CPU time that the program used, as a part of what it could use.
+    pub cpu_ratio: Option<f64>,
+    /// Places of each queue of phones.
+    pub places: BTreeMap<Queue, u64>,
+    /// How often servers in this process could not take a connection for lack of descriptors.
+    pub server_lacks: u64,
     /// CPU seconds of a signature, the mean over the whole run.
     pub sign_mean_s: Option<f64>,
     /// Server counters.
@@ -412,8 +447,9 @@ pub enum Finish {
 impl Summary {
     /// Puts the summary of a run together and judges its SLOs.
     pub fn new(recorder: &Recorder, facts: RunFacts, slos: &[Slo], finish: Finish) -> Summary {
-        let lag = recorder.generator_lag();
-        let saturated = lag.p99_s.is_some_and(|p99| p99 > LAG_P99_MAX_S);
+        let account = account(recorder, &facts);
+        let generator = account.verdict(Bounds::RUN);
+        let doubt = generator.doubt;
         let boot = recorder.step_record(StepKind::Boot);
         let mut summary = Summary {
             schema: 1,
@@ -448,16 +484,13 @@ impl Summary {
             cpu_s: facts.cpu_s,
             cpu_by_thread_s: facts.cpu_by_thread_s,
             machine: facts.machine,
-            generator: Generator {
-                lag_p99_s: lag.p99_s,
-                verdict: if saturated { "saturated" } else { "ok" }.into(),
-            },
+            generator: Generator::of(&account, generator),
             serve: facts.serve,
             sim: facts.sim,
             slos: Vec::new(),
             notes: facts.notes,
         };
-        let results = evaluate(&summary, slos, saturated);
+        let results = evaluate(&summary, slos, doubt);
         summary.verdict = verdict(&results, finish).into();
         summary.slos = slo_rows(&results);
         summary
@@ -469,9 +502,71 @@ impl Summary {
     }
 }
 
-fn evaluate(summary: &Summary, slos: &[Slo], time_is_inconclusive: bool) -> Vec<SloResult> {
+fn evaluate(summary: &Summary, slos: &[Slo], doubt: Doubt) -> Vec<SloResult> {
     let document = summary.to_json();
-    slos.iter().map(|slo| slo.evaluate(&document, time_is_inconclusive)).collect()
+    slos.iter().map(|slo| slo.evaluate(&document, doubt)).collect()
+}
+
+/// What the generator had and lacked since the storm began.
+fn account(recorder: &Recorder, facts: &RunFacts) -> Account {
+    let (counts, mut host) = (recorder.generator(), facts.host.clone());
+    let whole = host.facts_since(recorder.storm());
+    host.add_pauses(&counts.stalls);
+    let mut given_up: BTreeMap<Lack, u64> = BTreeMap::new();
+    let (mut doubtful_phones, mut doubtful_attempts) = (0, 0);
+    let any_lack = !counts.lacks.is_empty() || facts.server_lacks > 0;
+    for phone in recorder.phones() {
+        if let Some(Outcome::Failed(Failure::Generator(lack))) = phone.outcome {
+            *given_up.entry(lack).or_default() += 1;
+            continue;
+        }
+        let Some((step, silence)) = phone.silence else { continue };
+        let any_answer = recorder.step_record(step).ok > 0;
+        if any_lack || host.may_have_ended(silence.from, silence.to, any_answer) {
+            doubtful_attempts += 1;
+            doubtful_phones += u64::from(matches!(phone.outcome, Some(Outcome::Failed(_))));
+        }
+    }
+    Account {
+        lag_p99_s: recorder.generator_lag().p99_s,
+        waits: counts.waits.clone(),
+        places: facts.places.clone(),
+        lacks: counts.lacks.clone(),
+        server_lacks: facts.server_lacks,
+        given_up,
+        not_started: (0, 0),
+        cpu_ratio: facts.cpu_ratio,
+        host: whole,
+        doubtful_phones,
+        doubtful_attempts,
+    }
+}
+
+impl Generator {
+    fn of(account: &Account, verdict: GeneratorVerdict) -> Generator {
+        let queue = |queue: Queue| {
+            let waits = account.waits.get(&queue).copied().unwrap_or_default();
+            let summary = QueueSummary {
+                places: account.places.get(&queue).copied().unwrap_or(0),
+                waits: waits.count,
+                longest_s: waits.longest.as_secs_f64(),
+                at_end: waits.at_end,
+            };
+            (queue, summary)
+        };
+        let lack = |&lack: &Lack| (lack.name(), account.lacks.get(&lack).copied().unwrap_or(0));
+        Generator {
+            lag_p99_s: account.lag_p99_s,
+            verdict: verdict.word.into(),
+            reasons: verdict.reasons,
+            waits: Queue::ALL.iter().map(|&name| queue(name)).collect(),
+            lacks: Lack::ALL.iter().map(lack).collect(),
+            given_up: account.given_up.values().sum(),
+            doubtful: account.doubtful_phones,
+            cpu_ratio: account.cpu_ratio,
+            paused_s: account.host.paused.as_secs_f64(),
+        }
+    }
 }
 
 /// No data is never a pass; a failed SLO outweighs nothing that could not be judged.

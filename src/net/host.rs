@@ -1,6 +1,7 @@
 //! What the host allows a load generator, as `doctor` tells it.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeVal;
@@ -95,16 +96,24 @@ fn ports() -> Option<u64> {
 }
 
 fn available_megabytes() -> Option<u64> {
-    let text = fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? / 1_024)
+    Some(available_bytes()? / 1_024 / 1_024)
 }
 
-/// CPU times of the whole host and of this process since their starts, in seconds.
+/// Bytes of memory that programs can have without swapping.
+pub fn available_bytes() -> Option<u64> {
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? * 1_024)
+}
+
+/// CPU times since their starts, in seconds: of the CPUs that this process may use, and of this
+/// process.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct HostTimes {
-    /// Everything, idle or not, over all cores.
+    /// Everything, idle or not, over all of them.
     total: f64,
+    /// Nothing to do.
+    idle: f64,
     /// Programs and the kernel on their behalf.
     programs: f64,
     /// What other guests of the same hardware took.
@@ -118,33 +127,121 @@ pub fn host_times() -> Option<HostTimes> {
     let usage = getrusage(UsageWho::RUSAGE_SELF).ok()?;
     let seconds = |time: TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
     let own = seconds(usage.user_time()) + seconds(usage.system_time());
-    of_stat(&fs::read_to_string("/proc/stat").ok()?, own)
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    of_stat(&fs::read_to_string("/proc/stat").ok()?, &allowed_cpus(&status), own)
 }
 
-/// The first line of `/proc/stat`: user, nice, system, idle, iowait, irq, softirq, steal, in
-/// hundredths of a second.
-fn of_stat(text: &str, own: f64) -> Option<HostTimes> {
-    let line = text.lines().next()?.strip_prefix("cpu ")?;
-    let times: Vec<f64> =
-        line.split_whitespace().take(8).map_while(|time| time.parse().ok()).collect();
-    let [user, nice, system, .., stolen] = times[..] else { return None };
-    let seconds = |ticks: f64| ticks / limits::TICKS_PER_SECOND;
-    Some(HostTimes {
-        total: seconds(times.iter().sum()),
-        programs: seconds(user + nice + system),
-        stolen: seconds(stolen),
-        own,
-    })
+/// Ranges of the CPUs that this process may use (`taskset`, cpusets); none if that is not told.
+fn allowed_cpus(status: &str) -> Vec<(u64, u64)> {
+    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+    let range = |text: &str| {
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        Some((first.parse().ok()?, last.parse().ok()?))
+    };
+    list.unwrap_or_default().trim().split(',').filter_map(range).collect()
+}
+
+/// Lines `cpu0`, `cpu1` ... of `/proc/stat`: user, nice, system, idle, iowait, irq, softirq, steal,
+/// in hundredths of a second. Without a known CPU among them, the first line, which is the sum.
+fn of_stat(text: &str, allowed: &[(u64, u64)], own: f64) -> Option<HostTimes> {
+    let is_allowed = |line: &&str| {
+        let number = line.strip_prefix("cpu").and_then(|rest| rest.split(' ').next()?.parse().ok());
+        number.is_some_and(|cpu: u64| allowed.iter().any(|&(a, b)| (a..=b).contains(&cpu)))
+    };
+    let mut lines: Vec<&str> = text.lines().filter(is_allowed).collect();
+    if lines.is_empty() {
+        lines.extend(text.lines().next().filter(|line| line.starts_with("cpu ")));
+    }
+    let mut sum = None::<HostTimes>;
+    for line in lines {
+        let times: Vec<f64> =
+            line.split_whitespace().skip(1).take(8).map_while(|time| time.parse().ok()).collect();
+        let [user, nice, system, idle, wait, .., stolen] = times[..] else { return None };
+        let seconds = |ticks: f64| ticks / limits::TICKS_PER_SECOND;
+        let so_far = sum.unwrap_or(HostTimes { own, ..HostTimes::default() });
+        sum = Some(HostTimes {
+            total: so_far.total + seconds(times.iter().sum()),
+            idle: so_far.idle + seconds(idle + wait),
+            programs: so_far.programs + seconds(user + nice + system),
+            stolen: so_far.stolen + seconds(stolen),
+            own,
+        });
+    }
+    sum
 }
 
 impl HostTimes {
-    /// Share of the host's CPU time since `before`, from 0 to 1, that went to other programs and
-    /// to other guests of the hardware.
+    /// Share of the CPU time since `before`, from 0 to 1, that went to other programs and to other
+    /// guests of the hardware.
     pub fn others_since(&self, before: &HostTimes) -> f64 {
         let others = (self.programs - before.programs) - (self.own - before.own);
-        let taken = others.max(0.0) + self.stolen - before.stolen;
+        self.share(before, others.max(0.0) + self.stolen - before.stolen)
+    }
+
+    /// Share of the CPU time since `before` in which nothing was to be done.
+    pub fn idle_since(&self, before: &HostTimes) -> f64 {
+        self.share(before, self.idle - before.idle)
+    }
+
+    /// Share of the CPU time since `before` that this process used.
+    pub fn own_since(&self, before: &HostTimes) -> f64 {
+        self.share(before, self.own - before.own)
+    }
+
+    fn share(&self, before: &HostTimes, part: f64) -> f64 {
         let total = self.total - before.total;
-        if total > 0.0 { (taken / total).clamp(0.0, 1.0) } else { 0.0 }
+        if total > 0.0 { (part / total).clamp(0.0, 1.0) } else { 0.0 }
+    }
+}
+
+/// The files in which the kernel counts how often a quota of CPU time was used up: of the control
+/// group of this process and of those around it, in both versions of control groups.
+pub fn quota_files() -> Vec<PathBuf> {
+    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let files = groups.lines().flat_map(quota_paths);
+    files.filter(|path| path.is_file()).collect()
+}
+
+/// Where the counts of one line of `/proc/self/cgroup` may be, from the inside out.
+fn quota_paths(line: &str) -> Vec<PathBuf> {
+    let mut parts = line.splitn(3, ':').skip(1);
+    let (Some(controllers), Some(group)) = (parts.next(), parts.next()) else { return Vec::new() };
+    let root = match controllers {
+        "" => PathBuf::from("/sys/fs/cgroup"),
+        _ if controllers.split(',').any(|name| name == "cpu") => {
+            PathBuf::from("/sys/fs/cgroup").join(controllers)
+        }
+        _ => return Vec::new(),
+    };
+    let groups = Path::new(group).ancestors().map(|at| at.strip_prefix("/").unwrap_or(at));
+    groups.map(|at| root.join(at).join("cpu.stat")).collect()
+}
+
+/// Periods of a quota, and those of them in which it was used up, since the group was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Quota {
+    periods: u64,
+    used_up: u64,
+}
+
+/// The counts of one of the [`quota_files`].
+pub fn quota(file: &Path) -> Quota {
+    quota_of(&fs::read_to_string(file).unwrap_or_default())
+}
+
+fn quota_of(text: &str) -> Quota {
+    let number = |key: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '));
+        line.and_then(|number| number.trim().parse().ok()).unwrap_or(0)
+    };
+    Quota { periods: number("nr_periods"), used_up: number("nr_throttled") }
+}
+
+impl Quota {
+    /// Share of the periods since `before` in which the quota was used up; 0 without a quota.
+    pub fn used_up_since(&self, before: &Quota) -> f64 {
+        let periods = self.periods.saturating_sub(before.periods);
+        self.used_up.saturating_sub(before.used_up) as f64 / periods.max(1) as f64
     }
 }
 
@@ -154,13 +251,55 @@ mod tests {
 
     #[test]
     fn what_others_took_is_what_this_process_did_not_use() {
-        let times = |text, own| of_stat(text, own).unwrap();
+        let times = |text, own| of_stat(text, &[], own).unwrap();
         let before = times("cpu  1000 0 500 8000 0 0 500 0 0 0\ncpu0 1", 3.0);
         let after = times("cpu  1600 100 700 8900 0 0 600 100 0 0\n", 8.0);
-        // 9 s of programs, 5 of them ours; 1 s stolen; 20 s in all.
+        // 9 s of programs, 5 of them ours; 1 s stolen; 9 s idle; 20 s in all.
         assert!((after.others_since(&before) - 0.25).abs() < 1e-9);
+        assert!((after.idle_since(&before) - 0.45).abs() < 1e-9);
+        assert!((after.own_since(&before) - 0.25).abs() < 1e-9);
         assert!(before.others_since(&before).abs() < 1e-9);
-        assert_eq!(of_stat("cpu  1 2 3", 0.0), None);
+        assert_eq!(of_stat("cpu  1 2 3", &[], 0.0), None);
+    }
+
+    #[test]
+    fn a_process_on_one_busy_cpu_is_not_told_of_the_idle_ones() {
+        let stat = |busy: u64, idle: u64| {
+            format!(
+                "cpu  0 0 0 {idle} 0 0 0 0\ncpu0 0 0 0 {idle} 0 0 0 0\ncpu1 {busy} 0 0 0 0 0 0 0\n"
+            )
+        };
+        let allowed = allowed_cpus("Name:\tx\nCpus_allowed_list:\t1,3-5\n");
+        assert_eq!(allowed, [(1, 1), (3, 5)]);
+        let before = of_stat(&stat(0, 0), &allowed, 0.0).unwrap();
+        let after = of_stat(&stat(100, 100), &allowed, 0.5).unwrap();
+        assert!((after.others_since(&before) - 0.5).abs() < 1e-9);
+        assert!(after.idle_since(&before).abs() < 1e-9);
+        assert_eq!(allowed_cpus("Name:\tx\n"), []);
+    }
+
+    #[test]
+    fn quotas_are_found_in_both_versions_of_control_groups_and_around_them() {
+        let paths = |line| {
+            let paths = quota_paths(line);
+            paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>()
+        };
+        let root = "/sys/fs/cgroup";
+        let inner = format!("{root}/a.slice/b.service/cpu.stat");
+        assert_eq!(
+            paths("0::/a.slice/b.service"),
+            [inner, format!("{root}/a.slice/cpu.stat"), format!("{root}/cpu.stat")]
+        );
+        assert_eq!(paths("4:cpu,cpuacct:/"), [format!("{root}/cpu,cpuacct/cpu.stat")]);
+        assert_eq!(paths("9:memory:/x").len() + paths("nonsense").len(), 0);
+    }
+
+    #[test]
+    fn a_quota_that_is_used_up_is_told_as_a_share_of_its_periods() {
+        let before = quota_of("nr_periods 100\nnr_throttled 10\nthrottled_usec 5\n");
+        let after = quota_of("usage_usec 1\nnr_periods 150\nnr_throttled 30\n");
+        assert!((after.used_up_since(&before) - 0.4).abs() < 1e-9);
+        assert!(quota_of("usage_usec 1\n").used_up_since(&Quota::default()).abs() < 1e-9);
     }
 
     #[test]

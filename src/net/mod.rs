@@ -6,13 +6,18 @@
 mod clock;
 pub mod host;
 pub mod http;
+mod lack;
 pub mod limits;
 pub mod listen;
 mod pktinfo;
 pub mod signals;
+pub mod threads;
 mod tls_client;
 pub mod tls_server;
+mod watch;
 
 pub use clock::Clock;
+pub use lack::{lack_of, remedy};
 pub use pktinfo::{Arrival, FleetSocket};
 pub use tls_client::{Judge, TlsClients};
+pub use watch::Watch;

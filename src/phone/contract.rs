@@ -2,7 +2,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::base::{DeviceName, Time};
+use crate::base::{DeviceName, Lack, Time};
 use crate::transfer::TransferFault;
 use crate::wire::TvsMember;
 use crate::wire::tvs::Command;
@@ -232,6 +232,8 @@ pub enum Failure {
     ConfigMissing,
     /// A file does not parse or its signature is wrong.
     File(Refusal),
+    /// Whoever plays the phone lacked something: neither the phone nor a server is to blame.
+    Generator(Lack),
     /// What was accepted is no longer what is served.
     Stale,
     /// The run ended before the phone had settled.
@@ -252,6 +254,7 @@ impl fmt::Display for Failure {
             Failure::File(Refusal::UnsupportedDigest) => f.write_str("unsupported digest"),
             Failure::File(Refusal::WrongRole) => f.write_str("signer has another role"),
             Failure::File(Refusal::WrongSignature) => f.write_str("wrong signature"),
+            Failure::Generator(lack) => write!(f, "generator: {lack}"),
             Failure::Stale => f.write_str("accepted an older list or configuration"),
             Failure::TimeLimit => f.write_str("time limit"),
             Failure::Transfer(fault) => write!(f, "transfer: {fault}"),

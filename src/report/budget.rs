@@ -1,7 +1,10 @@
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::base::{Model, NodeId, PhoneId, Purpose, Span, stream};
 use crate::cluster::{CertificateKind, FleetSpec, OperatorAction, Release, ServiceKind, Topology};
+use crate::measure::Queue;
 use crate::phone::{First, Transport, family_of};
 use crate::scenario::{FleetStart, Plan, TimelineEntry, Trigger};
 
@@ -40,8 +43,15 @@ pub struct Budget {
     pub waves: Vec<Wave>,
     /// Descriptors at most: sockets of the servers, lookups in flight, and some for the program.
     pub descriptors: u64,
+    /// TVS lookups in flight at most.
+    pub lookups: u64,
+    /// HTTP connections in flight at most.
+    pub connections: u64,
     /// Memory of the program at the height of a wave, about.
     pub memory_bytes: u64,
+    /// What a place in each queue takes of it.
+    #[serde(skip)]
+    pub place_bytes: BTreeMap<Queue, u64>,
     /// What must hold at the end.
     pub slos: Vec<String>,
     /// The run ends after this time, in seconds, settled or not.
@@ -152,7 +162,10 @@ impl Budget {
             timeline: plan.timeline.iter().map(|entry| in_words(entry, topology)).collect(),
             waves: waves(plan),
             descriptors: descriptors(plan),
+            lookups: lookups_in_flight(plan),
+            connections: connections_in_flight(plan),
             memory_bytes: memory(plan),
+            place_bytes: place_bytes(plan),
             slos: plan.slos.iter().map(|slo| slo.text.clone()).collect(),
             max_wall_s: plan.limits.max_wall.as_secs_f64(),
         }
@@ -499,6 +512,17 @@ fn memory(plan: &Plan) -> u64 {
     const PROGRAM: u64 = 16_000_000;
     /// A phone with its records, digest and signed header: 1.8 kB in virtual time at 10,000 phones.
     const PHONE: u64 = 2_000;
+    let bytes = place_bytes(plan);
+    let transfers = u64::from(plan.limits.transfers_in_flight.min(plan.fleet.phones));
+    PROGRAM
+        + PHONE * u64::from(plan.fleet.phones)
+        + bytes[&Queue::Lookups] * lookups_in_flight(plan)
+        + bytes[&Queue::Connections] * connections_in_flight(plan)
+        + bytes[&Queue::Transfers] * transfers
+}
+
+/// Memory of what is in flight in each queue, about: measured as above.
+fn place_bytes(plan: &Plan) -> BTreeMap<Queue, u64> {
     /// A live TLS connection of a phone: 13.0 to 15.1 kB.
     const LOOKUP: u64 = 15_000;
     /// The server's end of it: 8.1 to 12.3 kB.
@@ -508,14 +532,13 @@ fn memory(plan: &Plan) -> u64 {
     const CONNECTION: u64 = 25_000;
     /// A transfer in flight: the file as it arrives, and as it is served.
     const TRANSFER: u64 = 16_000;
-    let lookup = LOOKUP + if plan.target.is_none() { LOOKUP_SERVED } else { 0 };
-    let ends = if plan.target.is_none() { 2 } else { 1 };
-    let transfers = u64::from(plan.limits.transfers_in_flight.min(plan.fleet.phones));
-    PROGRAM
-        + PHONE * u64::from(plan.fleet.phones)
-        + lookup * lookups_in_flight(plan)
-        + CONNECTION * ends * connections_in_flight(plan)
-        + TRANSFER * transfers
+    let is_ours = plan.target.is_none();
+    [
+        (Queue::Connections, if is_ours { 2 * CONNECTION } else { CONNECTION }),
+        (Queue::Lookups, if is_ours { LOOKUP + LOOKUP_SERVED } else { LOOKUP }),
+        (Queue::Transfers, TRANSFER),
+    ]
+    .into()
 }
 
 #[cfg(test)]

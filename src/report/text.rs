@@ -71,7 +71,7 @@ fn lines(summary: &Summary) -> Vec<(&'static str, String)> {
         lines.push(("machine", machine(&summary.machine)));
     }
     match &summary.sim {
-        None => lines.push(("generator", generator(summary))),
+        None => lines.extend(generator(summary)),
         Some(sim) => lines.extend(simulation(sim)),
     }
     lines
@@ -268,9 +268,12 @@ fn machine(machine: &MachineSummary) -> String {
     format!("{percent:.0} % of it was left by other programs: times are longer than on a quiet one")
 }
 
-fn generator(summary: &Summary) -> String {
+/// Whether this program kept its schedule; if not, why, a line for each reason.
+fn generator(summary: &Summary) -> Vec<(&'static str, String)> {
     let generator = &summary.generator;
-    format!("{}: lag p99 {}", generator.verdict, seconds(generator.lag_p99_s))
+    let lag = format!("{}: lag p99 {}", generator.verdict, seconds(generator.lag_p99_s));
+    let reasons = generator.reasons.iter().map(|reason| ("", reason.clone()));
+    std::iter::once(("generator", lag)).chain(reasons).collect()
 }
 
 fn steps(steps: &[StepSummary]) -> String {

@@ -69,12 +69,25 @@ pub struct SloResult {
 pub enum SloVerdict {
     /// It was broken.
     Fail,
-    /// It speaks about times, and the generator was too late for its times to count.
+    /// Its numbers are in doubt ([`Doubt`]): what measured them lacked something.
     Inconclusive,
     /// One of its numbers does not exist; never a pass.
     NoData,
     /// It held.
     Pass,
+}
+
+/// Which numbers of a run are in doubt, because whoever measured lacked something.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Doubt {
+    /// Times say nothing.
+    pub times: bool,
+    /// Times were longer than on a quiet host: a bound that they keep they would keep there, too.
+    pub broken_times: bool,
+    /// Phones whose outcome is unknown. They are counted as failed.
+    pub undecided: u64,
+    /// Some attempts got no answer for reasons of this host: a count that is wrong says nothing.
+    pub broken_counts: bool,
 }
 
 /// What is wrong with an SLO expression.
@@ -90,25 +103,61 @@ pub struct SloError {
 }
 
 impl Slo {
-    /// Judges a finished run by its summary.
-    ///
-    /// With `time_is_inconclusive` no verdict is given on numbers that are times: those whose
-    /// path has a segment that ends in `_s`. Counts stay valid.
-    pub fn evaluate(&self, summary: &Value, time_is_inconclusive: bool) -> SloResult {
+    /// Judges a finished run by its summary, as far as `doubt` lets it: a condition that would come
+    /// out differently with other numbers that are possible, too, is inconclusive. Numbers are
+    /// times if their path has a segment that ends in `_s`.
+    pub fn evaluate(&self, summary: &Value, doubt: Doubt) -> SloResult {
         let left = find(summary, &self.left);
         let right = match &self.right {
             Operand::Number(number) => Found { number: Some(*number), is_time: false },
             Operand::Path { factor, path } => find(summary, path).times(*factor),
         };
         let verdict = match (left.number, right.number) {
-            (Some(_), Some(_)) if time_is_inconclusive && (left.is_time || right.is_time) => {
-                SloVerdict::Inconclusive
+            (Some(observed), Some(bound)) => {
+                let is_time = left.is_time || right.is_time;
+                self.judge(observed, bound, is_time, &doubt.of(summary))
             }
-            (Some(observed), Some(bound)) if self.holds(observed, bound) => SloVerdict::Pass,
-            (Some(_), Some(_)) => SloVerdict::Fail,
             _ => SloVerdict::NoData,
         };
         SloResult { expr: self.text.clone(), observed: left.number, bound: right.number, verdict }
+    }
+
+    fn judge(&self, observed: f64, bound: f64, is_time: bool, doubt: &DoubtIn) -> SloVerdict {
+        let held = self.holds(observed, bound);
+        let Doubt { times, broken_times, undecided, broken_counts } = doubt.doubt;
+        let in_doubt = if is_time {
+            times || !held && broken_times
+        } else {
+            undecided > 0 && !self.is_certain(observed, bound, doubt)
+                || !held && broken_counts && !is_outcome(&self.left)
+        };
+        match (in_doubt, held) {
+            (true, _) => SloVerdict::Inconclusive,
+            (false, true) => SloVerdict::Pass,
+            (false, false) => SloVerdict::Fail,
+        }
+    }
+
+    /// Whether the comparison comes out alike for all numbers that are possible.
+    fn is_certain(&self, observed: f64, bound: f64, doubt: &DoubtIn) -> bool {
+        let left = doubt.range(&self.left, observed);
+        let right = match &self.right {
+            Operand::Path { factor, path } if *factor > 0.0 => {
+                let (least, most) = doubt.range(path, bound / factor);
+                (least * factor, most * factor)
+            }
+            _ => (bound, bound),
+        };
+        match self.op {
+            Op::Equal | Op::NotEqual => {
+                let right = (self.whole(right.0), self.whole(right.1));
+                let is_one_number = same(left.0, left.1) && same(right.0, right.1);
+                is_one_number || left.1 < right.0 || right.1 < left.0
+            }
+            Op::Greater | Op::GreaterOrEqual | Op::Less | Op::LessOrEqual => {
+                self.holds(left.0, right.1) == self.holds(left.1, right.0)
+            }
+        }
     }
 
     /// The paths into the summary on both sides.
@@ -270,6 +319,42 @@ impl Written {
             _ => Written::Plain,
         }
     }
+}
+
+/// A doubt about the numbers of a summary with so many phones.
+struct DoubtIn {
+    doubt: Doubt,
+    total: f64,
+}
+
+impl Doubt {
+    fn of(self, summary: &Value) -> DoubtIn {
+        DoubtIn { doubt: self, total: find(summary, "phones.total").number.unwrap_or(0.0) }
+    }
+}
+
+impl DoubtIn {
+    /// Between which numbers the one at `path` may lie.
+    fn range(&self, path: &str, number: f64) -> (f64, f64) {
+        /// What does not hang on how phones fare.
+        const CERTAIN: [&str; 5] = ["cpu_s", "generator", "machine", "schema", "seed"];
+        let undecided = self.doubt.undecided as f64;
+        let begins = path.split('.').next().unwrap_or("");
+        match path {
+            _ if self.doubt.undecided == 0 || path.is_empty() => (number, number),
+            "phones.total" => (number, number),
+            "phones.failed" => ((number - undecided).max(0.0), number),
+            "phones.failed_ratio" => ((number - undecided / self.total.max(1.0)).max(0.0), number),
+            _ if begins == "phones" => (number, number + undecided),
+            _ if CERTAIN.contains(&begins) => (number, number),
+            _ => (f64::NEG_INFINITY, f64::INFINITY),
+        }
+    }
+}
+
+/// Whether a path leads to the outcomes of phones.
+fn is_outcome(path: &str) -> bool {
+    path.starts_with("phones.")
 }
 
 /// A number of the summary.
@@ -544,7 +629,7 @@ mod tests {
     #[test]
     fn a_missing_key_is_looked_up_with_seconds_added() {
         let summary = json!({ "boot_time_s": { "p99": 3.97 } });
-        let result = slo("boot_time.p99 <= 5 s").evaluate(&summary, false);
+        let result = slo("boot_time.p99 <= 5 s").evaluate(&summary, Doubt::default());
         assert_eq!((result.observed, result.bound), (Some(3.97), Some(5.0)));
         assert_eq!(result.verdict, SloVerdict::Pass);
     }
@@ -555,7 +640,7 @@ mod tests {
         for text in ["a == 0", "b == 0", "c == 1", "e != 0", "d == e", "d != a", "d.e == 1"] {
             assert_eq!(verdict(text, &summary, false), SloVerdict::NoData, "{text}");
         }
-        assert_eq!(slo("d == e").evaluate(&summary, false).observed, Some(1.0));
+        assert_eq!(slo("d == e").evaluate(&summary, Doubt::default()).observed, Some(1.0));
     }
 
     #[test]
@@ -572,6 +657,69 @@ mod tests {
         assert_eq!(verdict("stuck == 1", &summary, true), SloVerdict::Fail);
         assert_eq!(verdict("last <= 5s", &summary, true), SloVerdict::NoData);
         assert_eq!(verdict("boot_time.p99 <= 5s", &summary, false), SloVerdict::Fail);
+    }
+
+    fn phones(ready: u64, stuck: u64, failed: u64) -> Value {
+        let total = ready + stuck + failed;
+        let ratio = failed as f64 / total as f64;
+        json!({
+            "phones": {
+                "total": total, "ready": ready, "stuck": stuck, "failed": failed,
+                "failed_ratio": ratio,
+            },
+            "tvs": { "lookups": ready, "failed": 7 },
+            "fleet_ready_s": { "p50": 3.0 },
+            "generator": { "lag_p99_s": 0.0, "pauses": 1 },
+        })
+    }
+
+    #[test]
+    fn phones_that_the_generator_never_let_go_make_counts_inconclusive_that_hang_on_them() {
+        let doubt = Doubt { times: true, undecided: 100, ..Doubt::default() };
+        let some = phones(900, 0, 100);
+        let judge = |text: &str, summary: &Value| slo(text).evaluate(summary, doubt).verdict;
+        for text in [
+            "phones.ready == phones.total",
+            "phones.failed == 0",
+            "phones.failed_ratio <= 5 %",
+            "phones.stuck == 0",
+            "phones.stuck < 100",
+            "tvs.lookups == phones.total",
+            "phones.ready >= 0.95 * phones.total",
+            "fleet_ready.p50 < 1s",
+        ] {
+            assert_eq!(judge(text, &some), SloVerdict::Inconclusive, "{text}");
+        }
+        for text in ["phones.ready >= 900", "phones.stuck <= 100", "phones.failed <= 100"] {
+            assert_eq!(judge(text, &some), SloVerdict::Pass, "{text}");
+        }
+        assert_eq!(judge("generator.pauses == 1", &some), SloVerdict::Pass);
+    }
+
+    #[test]
+    fn what_is_broken_whatever_became_of_the_undecided_phones_is_broken() {
+        let doubt = Doubt { undecided: 100, ..Doubt::default() };
+        let judge = |text: &str, summary: &Value| slo(text).evaluate(summary, doubt).verdict;
+        let more = phones(700, 100, 200);
+        for text in [
+            "phones.ready == phones.total",
+            "phones.failed == 0",
+            "phones.stuck == 0",
+            "phones.failed_ratio <= 5 %",
+        ] {
+            assert_eq!(judge(text, &more), SloVerdict::Fail, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_slow_host_excuses_what_was_missed_and_never_makes_up_a_pass() {
+        let doubt = Doubt { broken_times: true, broken_counts: true, ..Doubt::default() };
+        let judge = |text: &str| slo(text).evaluate(&phones(1_000, 0, 0), doubt).verdict;
+        assert_eq!(judge("fleet_ready.p50 < 1s"), SloVerdict::Inconclusive);
+        assert_eq!(judge("fleet_ready.p50 < 5s"), SloVerdict::Pass);
+        assert_eq!(judge("tvs.failed == 0"), SloVerdict::Inconclusive);
+        assert_eq!(judge("tvs.failed <= 7"), SloVerdict::Pass);
+        assert_eq!(judge("phones.ready < phones.total"), SloVerdict::Fail, "outcomes are known");
     }
 
     #[test]
@@ -644,7 +792,8 @@ mod tests {
     }
 
     fn verdict(text: &str, summary: &Value, time_is_inconclusive: bool) -> SloVerdict {
-        slo(text).evaluate(summary, time_is_inconclusive).verdict
+        let doubt = Doubt { times: time_is_inconclusive, ..Doubt::default() };
+        slo(text).evaluate(summary, doubt).verdict
     }
 
     fn holds(text: &str, summary: &Value) -> bool {

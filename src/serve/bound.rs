@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 
 use crate::base::NodeId;
 use crate::cluster::{ServiceKind, Topology};
-use crate::net::listen;
+use crate::net::{lack_of, listen, remedy};
 
 /// The sockets of a cluster, open but not served yet.
 ///
@@ -147,6 +147,7 @@ impl fmt::Display for BindError {
                 "no interface of this host has the address; add it to one, or use another: \
                  --set cluster.node.{node}.address=127.0.0.1"
             ),
+            _ if lack_of(cause).is_some() => f.write_str(remedy(cause)),
             _ => write!(f, "choose another address or port, such as {port}=0"),
         }
     }

@@ -90,6 +90,8 @@ counters! {
         crowded_out,
         /// Attempts to accept a connection that the host refused, for want of descriptors mostly.
         accept_failed,
+        /// Those of them for want of a descriptor or of memory.
+        accept_lacked,
     }
 }
 
@@ -124,6 +126,8 @@ counters! {
         refused_full,
         /// Attempts to accept a connection that the host refused, for want of descriptors mostly.
         accept_failed,
+        /// Those of them for want of a descriptor or of memory.
+        accept_lacked,
     }
 }
 

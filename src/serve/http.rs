@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use crate::cluster::{FileReply, ServedFile, TftpService};
-use crate::net::{listen, tls_server};
+use crate::net::{lack_of, listen, tls_server};
 
 use super::bound::Place;
 use super::counts::{HttpCounters, add, bump, lower};
@@ -170,10 +170,16 @@ async fn accept_loop(
             _ = &mut stopped => break,
             Some(_) = connections.join_next() => {}
             accepted = listener.accept() => {
-                let Ok((stream, _)) = accepted else {
-                    bump(&shared.counters.accept_failed);
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                    continue;
+                let stream = match accepted {
+                    Ok((stream, _)) => stream,
+                    Err(error) => {
+                        bump(&shared.counters.accept_failed);
+                        if lack_of(&error).is_some() {
+                            bump(&shared.counters.accept_lacked);
+                        }
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                        continue;
+                    }
                 };
                 bump(&shared.counters.connections);
                 match Arc::clone(&shared.places).try_acquire_owned() {

@@ -1,10 +1,8 @@
 use std::collections::BTreeMap;
-use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
 
 use crate::base::{NodeId, Span};
@@ -12,6 +10,7 @@ use crate::cluster::{
     Cluster, Effect, ServiceKind, SignCacheMode, TftpService, Topology, TvsService,
 };
 use crate::net::Clock;
+use crate::net::threads::{self, OwnRuntime, StartError};
 use crate::transfer::UploadLimits;
 
 use super::bound::{BindError, Bound, Place};
@@ -80,13 +79,8 @@ pub enum ServeError {
     #[error(transparent)]
     Bind(BindError),
     /// The host gives no more threads.
-    #[error("cannot start thread {thread}: {cause}; raise the limit of processes of this user")]
-    Thread {
-        /// Name of the thread.
-        thread: String,
-        /// What the host said.
-        cause: io::Error,
-    },
+    #[error(transparent)]
+    Thread(#[from] StartError),
     /// TLS cannot present a certificate.
     #[error(
         "the {certificate} certificate of node {node} cannot be presented: {cause}; regenerate it"
@@ -117,7 +111,7 @@ pub struct Servers {
     https: HttpSide,
     tvs: Mutex<BTreeMap<NodeId, TvsNode>>,
     tvs_shared: Arc<TvsShared>,
-    tvs_runtime: Option<Runtime>,
+    tvs_runtime: OwnRuntime,
     signing: Signing,
     prewarm: bool,
 }
@@ -127,7 +121,7 @@ struct HttpSide {
     nodes: Mutex<BTreeMap<NodeId, HttpNode>>,
     shared: Arc<HttpShared>,
     /// `None` if no node has such a port.
-    runtime: Option<Runtime>,
+    runtime: Option<OwnRuntime>,
 }
 
 struct PumpHandle {
@@ -215,8 +209,7 @@ impl Servers {
     ) -> Result<Servers, ServeError> {
         let Bound { topology, tftp, http, https, tvs } = bound;
         let (signing, signed) =
-            Signing::start(settings.sign_threads, topology.nodes.len(), settings.sign_queue_max)
-                .map_err(|cause| thread_error("serve-sign", cause))?;
+            Signing::start(settings.sign_threads, topology.nodes.len(), settings.sign_queue_max)?;
         let mut signed: Vec<_> = signed.into_iter().map(Some).collect();
         let mut pumps = BTreeMap::new();
         for (node, socket) in tftp {
@@ -254,7 +247,7 @@ impl Servers {
             https,
             tvs: Mutex::new(tvs_nodes),
             tvs_shared,
-            tvs_runtime: Some(runtime("serve-tvs", settings.tvs_threads)?),
+            tvs_runtime: OwnRuntime::with_threads("serve-tvs", settings.tvs_threads)?,
             signing,
             prewarm: mode == SignCacheMode::Prewarm,
         })
@@ -289,9 +282,8 @@ impl Servers {
 
     async fn start_tvs(&self, node: NodeId, service: &TvsService) -> Result<(), ServeError> {
         let absent = || ServeError::Absent { service: ServiceKind::Tvs, node };
-        let runtime = self.tvs_runtime.as_ref().ok_or_else(absent)?;
         let mut nodes = self.tvs.lock().await;
-        nodes.get_mut(&node).ok_or_else(absent)?.start(service, runtime.handle())
+        nodes.get_mut(&node).ok_or_else(absent)?.start(service, self.tvs_runtime.handle())
     }
 }
 
@@ -316,7 +308,8 @@ impl HttpSide {
                 .map_err(|cause| ServeError::Bind(place.error(cause)))
         };
         let nodes = listeners.into_iter().map(node).collect::<Result<_, _>>()?;
-        let runtime = needed.then(|| runtime(thread, settings.http_threads)).transpose()?;
+        let runtime =
+            needed.then(|| OwnRuntime::with_threads(thread, settings.http_threads)).transpose()?;
         Ok(HttpSide { nodes: Mutex::new(nodes), shared, runtime })
     }
 
@@ -325,16 +318,6 @@ impl HttpSide {
         match (nodes.get_mut(&node), &self.runtime) {
             (Some(server), Some(runtime)) => server.start(service, runtime.handle()),
             _ => Ok(()),
-        }
-    }
-}
-
-impl Drop for Servers {
-    fn drop(&mut self) {
-        let runtimes = [&mut self.http.runtime, &mut self.https.runtime, &mut self.tvs_runtime];
-        // A runtime that is dropped elsewhere than on a thread of its own would panic.
-        for runtime in runtimes.into_iter().filter_map(Option::take) {
-            runtime.shutdown_background();
         }
     }
 }
@@ -360,19 +343,6 @@ fn absent_tftp(node: NodeId) -> ServeError {
     ServeError::Absent { service: ServiceKind::Tftp, node }
 }
 
-fn thread_error(thread: &str, cause: io::Error) -> ServeError {
-    ServeError::Thread { thread: thread.to_owned(), cause }
-}
-
-fn runtime(name: &str, threads: usize) -> Result<Runtime, ServeError> {
-    Builder::new_multi_thread()
-        .worker_threads(threads)
-        .thread_name(name)
-        .enable_all()
-        .build()
-        .map_err(|cause| thread_error(name, cause))
-}
-
 /// Starts the thread of a pump. Its sockets belong to its runtime, so that it opens them itself.
 fn spawn_pump(
     parts: PumpParts,
@@ -381,19 +351,15 @@ fn spawn_pump(
     counters: Arc<TftpCounters>,
 ) -> Result<PumpHandle, ServeError> {
     let name = format!("serve-tftp-{}", parts.node.0);
-    let failed = |cause| thread_error(&name, cause);
-    let runtime = Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    let runtime = OwnRuntime::of_one_thread(&name)?;
     let pump = {
         let _inside = runtime.enter();
         Pump::new(parts, listener).map_err(ServeError::Bind)?
     };
     let (end, ended) = oneshot::channel();
-    let thread = std::thread::Builder::new()
-        .name(name.clone())
-        .spawn(move || {
-            runtime.block_on(pump.run());
-            drop(end);
-        })
-        .map_err(failed)?;
+    let thread = threads::spawn(&name, move || {
+        runtime.block_on(pump.run());
+        drop(end);
+    })?;
     Ok(PumpHandle { commands, counters, ended, _thread: thread })
 }

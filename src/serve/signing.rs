@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use crate::base::NodeId;
 use crate::cluster::{SignJob, Signed, TftpService, Waiter};
+use crate::net::threads::{StartError, has_threads};
 
 /// Bits of a waiter's number below those of its node.
 const NODE_SHIFT: u32 = 56;
@@ -48,12 +49,15 @@ impl Signing {
         threads: usize,
         nodes: usize,
         queue_max: usize,
-    ) -> io::Result<(Signing, Vec<UnboundedReceiver<Signed>>)> {
+    ) -> Result<(Signing, Vec<UnboundedReceiver<Signed>>), StartError> {
+        let failed = |cause| StartError { thread: "serve-sign".to_owned(), cause };
+        // The pool does not tell what the host said.
+        has_threads(threads).map_err(failed)?;
         let pool = ThreadPoolBuilder::new()
             .num_threads(threads)
             .thread_name(|_| "serve-sign".to_owned())
             .build()
-            .map_err(io::Error::other)?;
+            .map_err(|error| failed(io::Error::other(error)))?;
         let (pumps, receivers) = (0..nodes).map(|_| unbounded_channel()).unzip();
         let shared = Arc::new(Shared {
             pumps,

@@ -13,7 +13,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::cluster::{Knowledge, TvsService};
-use crate::net::{listen, tls_server};
+use crate::net::{lack_of, listen, tls_server};
 use crate::wire::tvs::{Command, HEADER_LENGTH, message_length};
 
 use super::bound::Place;
@@ -131,10 +131,16 @@ async fn accept_loop(
             _ = &mut stopped => break,
             Some(_) = connections.join_next() => {}
             accepted = listener.accept() => {
-                let Ok((stream, _)) = accepted else {
-                    bump(&shared.counters.accept_failed);
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                    continue;
+                let stream = match accepted {
+                    Ok((stream, _)) => stream,
+                    Err(error) => {
+                        bump(&shared.counters.accept_failed);
+                        if lack_of(&error).is_some() {
+                            bump(&shared.counters.accept_lacked);
+                        }
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                        continue;
+                    }
                 };
                 if let Some(place) = admit(&shared, &mut lobby).await {
                     let face = face.read().unwrap_or_else(PoisonError::into_inner).clone();

@@ -80,6 +80,7 @@ fn failure_code(failure: Failure) -> [u8; 2] {
         Failure::Transfer(TransferFault::Stalled | TransferFault::TimedOut) => [8, 0],
         Failure::Transfer(TransferFault::TooLarge) => [9, 0],
         Failure::TvsUnreachable => [10, 0],
+        Failure::Generator(lack) => [11, lack as u8],
     }
 }
 

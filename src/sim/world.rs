@@ -9,8 +9,8 @@ use crate::cluster::{
 };
 use crate::crypto::KeySource;
 use crate::measure::{
-    CpuSeconds, Finish, FleetReady, MachineSummary, Recorder, RunFacts, RunInfo, ServeSummary,
-    SimSummary, Summary, encode,
+    CpuSeconds, Finish, FleetReady, HostLog, MachineSummary, Recorder, RunFacts, RunInfo,
+    ServeSummary, SimSummary, Summary, encode,
 };
 use crate::phone::{
     Action, Env, Fact, Input, Outcome, Phone, Shared, Sink, Transport, TrustLists, Verifier,
@@ -644,6 +644,10 @@ impl SimRun {
                 available: Some(plan.cost.available),
             },
             sign_mean_s: None,
+            host: HostLog::default(),
+            cpu_ratio: None,
+            places: BTreeMap::new(),
+            server_lacks: 0,
             serve: self.serve,
             sim: Some(self.facts(plan)),
             notes: notes(plan),

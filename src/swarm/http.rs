@@ -16,11 +16,12 @@ use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
-use crate::base::{Span, Time};
+use crate::base::{Lack, Span, Time};
 use crate::net::{Clock, TlsClients};
 use crate::phone::{FILE_SIZE_MAX, HttpFault, PROVISIONING_ROLES, Step, TrustLists};
 
 use super::address::connect;
+use super::turn::{Fault, LACK_PATIENCE, LACK_PAUSE, Turn};
 
 /// Longest head of an answer.
 const HEAD_MAX: usize = 16 * 1_024;
@@ -75,14 +76,16 @@ pub struct HttpResult {
     /// The question.
     pub job: HttpJob,
     /// The file, or `None` if the server has none, or why neither is known.
-    pub answer: Result<Option<Vec<u8>>, HttpFault>,
+    pub answer: Result<Option<Vec<u8>>, Fault<HttpFault>>,
     /// Whether it had to wait for a place: the phone had no connection.
     pub waited: bool,
     /// Connections that were opened for it: one as a rule on the first file, two if the server
     /// had closed the kept one.
     pub connections: u64,
-    /// When it began: a place was free.
+    /// When it began: a place was free, and the host had what it needed.
     pub started: Time,
+    /// Times that the host lacked something before.
+    pub lacks: Vec<Lack>,
     /// When it ended.
     pub ended: Time,
 }
@@ -91,6 +94,7 @@ pub struct HttpResult {
 #[derive(Debug)]
 pub struct HttpLink {
     jobs: mpsc::Sender<HttpJob>,
+    turn: Turn,
     task: AbortHandle,
 }
 
@@ -101,8 +105,14 @@ impl Drop for HttpLink {
 }
 
 impl HttpLink {
+    /// Says whether the file that was asked for last waits or is under way.
+    pub const fn turn(&self) -> &Turn {
+        &self.turn
+    }
+
     /// Asks for a file; the answer comes with the results. A phone asks for one at a time.
     pub fn ask(&self, job: HttpJob) {
+        self.turn.wait();
         // There is room: a phone waits for its file before it asks for the next. A runtime that
         // shuts down takes nothing any more, and nobody waits then.
         let _ = self.jobs.try_send(job);
@@ -127,16 +137,28 @@ impl HttpClient {
     /// A link for the phone at `source`; it connects when the first file is asked for.
     pub fn link(&self, source: Ipv4Addr) -> HttpLink {
         let (jobs, receiver) = mpsc::channel(1);
-        let line = Line { client: self.clone(), source, place: None, kept: None, opened: 0 };
+        let turn = Turn::default();
+        let line = Line {
+            client: self.clone(),
+            source,
+            turn: turn.clone(),
+            place: None,
+            kept: None,
+            opened: 0,
+        };
         let task = self.runtime.spawn(line.run(receiver)).abort_handle();
-        HttpLink { jobs, task }
+        HttpLink { jobs, turn, task }
     }
 }
+
+/// A file, none, or why neither is known.
+type Fetched = Result<Option<Vec<u8>>, Fault<HttpFault>>;
 
 /// The side of a link that lives in its task.
 struct Line {
     client: HttpClient,
     source: Ipv4Addr,
+    turn: Turn,
     /// The place in the budget, kept until the link is gone and every descriptor of it is closed.
     place: Option<Arc<OwnedSemaphorePermit>>,
     kept: Option<Connection>,
@@ -165,16 +187,32 @@ impl Line {
                 self.place = Some(Arc::new(place.expect("the budget is never closed")));
             }
             self.opened = 0;
-            let started = self.client.clock.now();
-            let answer = self.fetch(&job, started).await;
+            let (lacks, started, answer) = self.fetch_when_possible(&job).await;
+            let waited = waited || !lacks.is_empty();
             let (connections, ended) = (self.opened, self.client.clock.now());
-            let result = HttpResult { job, answer, waited, connections, started, ended };
+            let result = HttpResult { job, answer, waited, connections, started, lacks, ended };
             // The worker is gone when the run is over; then nobody wants the answer.
             let _ = self.client.results.send(result);
         }
     }
 
-    async fn fetch(&mut self, job: &HttpJob, started: Time) -> Result<Option<Vec<u8>>, HttpFault> {
+    /// Fetches the file, again after a pause as long as the host lacks something for it; says what
+    /// it lacked and when it had it.
+    async fn fetch_when_possible(&mut self, job: &HttpJob) -> (Vec<Lack>, Time, Fetched) {
+        let (first, mut lacks) = (self.client.clock.now(), Vec::new());
+        loop {
+            let started = self.client.clock.now();
+            self.turn.begin(started);
+            match self.fetch(job, started).await {
+                Err(Fault::Ours(lack)) if started.since(first) < LACK_PATIENCE => lacks.push(lack),
+                answer => return (lacks, started, answer),
+            }
+            self.turn.wait();
+            tokio::time::sleep(LACK_PAUSE).await;
+        }
+    }
+
+    async fn fetch(&mut self, job: &HttpJob, started: Time) -> Fetched {
         let deadline = self.client.clock.instant_at(started + self.client.timeout);
         let secure = job.lists.is_some();
         let HttpServer { http, https } = self.client.server;
@@ -184,7 +222,7 @@ impl Line {
             // The server may have closed it meanwhile, as it may at any time: not a fault yet.
             let sent = timeout_at(deadline, kept.send(request()?)).await;
             if let Ok(response) = sent.map_err(|_| HttpFault::TimedOut)? {
-                return self.read(kept, response, deadline).await;
+                return Ok(self.read(kept, response, deadline).await?);
             }
         }
         let request = request()?;
@@ -193,7 +231,7 @@ impl Line {
         let mut fresh = timeout_at(deadline, open).await.map_err(|_| HttpFault::Connection)??;
         let sent = timeout_at(deadline, fresh.send(request)).await;
         let response = sent.map_err(|_| HttpFault::TimedOut)?.map_err(|_| HttpFault::Protocol)?;
-        self.read(fresh, response, deadline).await
+        Ok(self.read(fresh, response, deadline).await?)
     }
 
     /// Connects; with `lists` over TLS, judging the server by them during the handshake.
@@ -201,21 +239,22 @@ impl Line {
         &mut self,
         server: SocketAddr,
         lists: Option<&TrustLists>,
-    ) -> Result<Connection, HttpFault> {
-        let stream = connect(server, self.source).await.map_err(|_| HttpFault::Connection)?;
+    ) -> Result<Connection, Fault<HttpFault>> {
+        let broken = |error: std::io::Error| Fault::of(&error, HttpFault::Connection);
+        let stream = connect(server, self.source).await.map_err(broken)?;
         self.opened += 1;
-        let Some(lists) = lists.cloned() else { return self.talk(stream, false).await };
+        let Some(lists) = lists.cloned() else { return Ok(self.talk(stream, false).await?) };
         let judge = Box::new(move |der: &[u8]| lists.judge_server(PROVISIONING_ROLES, der));
         let (config, refused) = self.client.tls.config(judge);
         let name = ServerName::IpAddress(server.ip().into());
-        let stream = TlsConnector::from(config).connect(name, stream).await.map_err(|_| {
+        let stream = TlsConnector::from(config).connect(name, stream).await.map_err(|error| {
             if refused.load(Ordering::Relaxed) {
-                HttpFault::CertificateRefused
+                HttpFault::CertificateRefused.into()
             } else {
-                HttpFault::Connection
+                broken(error)
             }
         })?;
-        self.talk(stream, true).await
+        Ok(self.talk(stream, true).await?)
     }
 
     async fn talk<S>(&self, stream: S, secure: bool) -> Result<Connection, HttpFault>

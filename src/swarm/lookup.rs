@@ -9,12 +9,13 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::base::{HostTable, Span, Time};
+use crate::base::{HostTable, Lack, Span, Time};
 use crate::net::{Clock, TlsClients};
 use crate::phone::{TrustLists, TvsFault};
 use crate::wire::{ROLE_TVS, tvs};
 
 use super::address::connect;
+use super::turn::{Fault, LACK_PATIENCE, LACK_PAUSE, Turn};
 
 /// Asks TVS servers over TLS on behalf of phones: one question, one connection, no resumption.
 #[derive(Clone, Debug)]
@@ -46,6 +47,8 @@ pub struct LookupJob {
     pub source: Ipv4Addr,
     /// When the phone wanted it.
     pub planned: Time,
+    /// Says whether it waits or is under way.
+    pub turn: Turn,
 }
 
 /// What came of a question.
@@ -56,11 +59,13 @@ pub struct LookupResult {
     /// The phone's token.
     pub token: u32,
     /// The answer, or why there is none.
-    pub answer: Result<Vec<u8>, TvsFault>,
+    pub answer: Result<Vec<u8>, Fault<TvsFault>>,
     /// When the phone wanted it.
     pub planned: Time,
-    /// When it began: a place in the budget was free.
+    /// When it began: a place in the budget was free, and the host had what it needed.
     pub started: Time,
+    /// Times that the host lacked something before.
+    pub lacks: Vec<Lack>,
     /// When it ended.
     pub ended: Time,
 }
@@ -105,34 +110,46 @@ impl LookupClient {
     /// Asks the question and sends what came of it to `results`.
     pub async fn ask(self, job: LookupJob, results: mpsc::UnboundedSender<LookupResult>) {
         let permit = self.budget.acquire().await.expect("the budget is never closed");
-        let started = self.clock.now();
-        let limit = self.timeout.as_duration();
-        let answer = tokio::time::timeout(limit, self.exchange(&job))
-            .await
-            .unwrap_or(Err(TvsFault::TimedOut));
+        let (first, limit) = (self.clock.now(), self.timeout.as_duration());
+        let mut lacks = Vec::new();
+        let (started, answer) = loop {
+            let started = self.clock.now();
+            job.turn.begin(started);
+            let exchange = tokio::time::timeout(limit, self.exchange(&job));
+            let answer = exchange.await.unwrap_or(Err(TvsFault::TimedOut.into()));
+            match answer {
+                Err(Fault::Ours(lack)) if started.since(first) < LACK_PATIENCE => lacks.push(lack),
+                answer => break (started, answer),
+            }
+            job.turn.wait();
+            tokio::time::sleep(LACK_PAUSE).await;
+        };
         drop(permit);
         let ended = self.clock.now();
         let LookupJob { phone, token, planned, .. } = job;
+        let result = LookupResult { phone, token, answer, planned, started, lacks, ended };
         // The worker is gone when the run is over; then nobody wants the answer.
-        let _ = results.send(LookupResult { phone, token, answer, planned, started, ended });
+        let _ = results.send(result);
     }
 
-    async fn exchange(&self, job: &LookupJob) -> Result<Vec<u8>, TvsFault> {
+    async fn exchange(&self, job: &LookupJob) -> Result<Vec<u8>, Fault<TvsFault>> {
         let server = self.address(job.server).ok_or(TvsFault::Connection)?;
-        let stream = connect(server, job.source).await.map_err(|_| TvsFault::Connection)?;
+        let broken = |error: std::io::Error| Fault::of(&error, TvsFault::Connection);
+        let stream = connect(server, job.source).await.map_err(broken)?;
         let lists = job.lists.clone();
         let judge = Box::new(move |der: &[u8]| lists.judge_server(&[ROLE_TVS], der));
         let (config, refused) = self.clients.config(judge);
         let name = ServerName::IpAddress(server.ip().into());
-        let mut stream = TlsConnector::from(config).connect(name, stream).await.map_err(|_| {
-            if refused.load(Ordering::Relaxed) {
-                TvsFault::CertificateRefused
-            } else {
-                TvsFault::Connection
-            }
-        })?;
-        stream.write_all(&job.request).await.map_err(|_| TvsFault::Connection)?;
-        stream.flush().await.map_err(|_| TvsFault::Connection)?;
+        let mut stream =
+            TlsConnector::from(config).connect(name, stream).await.map_err(|error| {
+                if refused.load(Ordering::Relaxed) {
+                    TvsFault::CertificateRefused.into()
+                } else {
+                    broken(error)
+                }
+            })?;
+        stream.write_all(&job.request).await.map_err(broken)?;
+        stream.flush().await.map_err(broken)?;
         let answer = read_message(&mut stream).await?;
         // The answer counts, whatever becomes of the farewell.
         let _ = stream.shutdown().await;

@@ -7,25 +7,25 @@ mod address;
 mod http;
 mod lookup;
 mod sockets;
+mod turn;
 mod worker;
 
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread::JoinHandle;
 
-use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 pub use address::{Addresses, FIRST, address_from, connect_from, phone_address, phone_at};
 pub use http::{HttpClient, HttpJob, HttpLink, HttpResult, HttpServer};
 pub use lookup::{LookupClient, LookupJob, LookupResult};
 pub use sockets::{Received, Recipient, SHARED_SOCKETS_MAX, Sockets};
+pub use turn::{Fault, Turn};
 
 use crate::base::{HostTable, Span, Time};
 use crate::measure::Recorder;
 use crate::net::Clock;
+use crate::net::threads::{self, OwnRuntime, StartError};
 use crate::phone::{Env, Phone, PhoneProfile, Shared as PhoneShared, Verifier};
 use worker::{Clients, Command, Results, Shared, Worker, WorkerPlan};
 
@@ -67,14 +67,15 @@ pub struct FileServer {
 pub struct Swarm {
     workers: Vec<Handle>,
     /// Runtimes of lookups and of HTTP.
-    runtimes: Vec<Runtime>,
+    _runtimes: [OwnRuntime; 2],
 }
 
 #[derive(Debug)]
 struct Handle {
     commands: mpsc::Sender<Command>,
     shared: Arc<Shared>,
-    thread: JoinHandle<(Vec<Phone>, Recorder)>,
+    /// The phones and what was recorded, when the worker has stopped.
+    ended: oneshot::Receiver<(Vec<Phone>, Recorder)>,
 }
 
 impl Swarm {
@@ -88,8 +89,9 @@ impl Swarm {
         clock: Clock,
         shared: Arc<PhoneShared>,
         phones: Vec<Phone>,
-    ) -> io::Result<Swarm> {
-        let (lookups, files) = (runtime("swarm-tvs")?, runtime("swarm-http")?);
+    ) -> Result<Swarm, StartError> {
+        let lookups = OwnRuntime::with_threads("swarm-tvs", 1)?;
+        let files = OwnRuntime::with_threads("swarm-http", 1)?;
         let connections = Arc::new(Semaphore::new(plan.connections_in_flight.max(1)));
         let client = LookupClient::new(
             clock,
@@ -138,7 +140,7 @@ impl Swarm {
             let results = Results { lookups: lookup_results, http: http_results };
             handles.push(start_worker(worker, env, phones, clients, results).await?);
         }
-        Ok(Swarm { workers: handles, runtimes: vec![lookups, files] })
+        Ok(Swarm { workers: handles, _runtimes: [lookups, files] })
     }
 
     /// Plans a boot of every phone within `spread` from `from`; `storm` starts the counting.
@@ -178,28 +180,12 @@ impl Swarm {
             let _ = worker.commands.send(Command::Stop).await;
         }
         for worker in self.workers.drain(..) {
-            let thread = worker.thread;
-            let joined = tokio::task::spawn_blocking(move || thread.join()).await;
-            let (part, recorder) =
-                joined.expect("joining does not panic").expect("a worker of the swarm panicked");
+            let (part, recorder) = worker.ended.await.expect("a worker of the swarm panicked");
             phones.extend(part);
             merged.merge(&recorder);
         }
         (phones, merged)
     }
-}
-
-impl Drop for Swarm {
-    fn drop(&mut self) {
-        for runtime in self.runtimes.drain(..) {
-            runtime.shutdown_background();
-        }
-    }
-}
-
-/// A runtime of one thread for what needs waiting, apart from the datagram pumps.
-fn runtime(name: &str) -> io::Result<Runtime> {
-    Builder::new_multi_thread().worker_threads(1).thread_name(name).enable_all().build()
 }
 
 async fn start_worker(
@@ -208,29 +194,29 @@ async fn start_worker(
     phones: Vec<Phone>,
     clients: Clients,
     results: Results,
-) -> io::Result<Handle> {
+) -> Result<Handle, StartError> {
     let (commands, commands_receiver) = mpsc::channel(8);
     let (started_sender, started) = oneshot::channel();
+    let (end, ended) = oneshot::channel();
     let name = format!("swarm-{}", plan.index);
-    let thread = std::thread::Builder::new().name(name).spawn(move || {
-        let runtime = Builder::new_current_thread().enable_all().build();
-        let worker = runtime.and_then(|runtime| {
+    let thread = name.clone();
+    threads::spawn(&name, move || {
+        let worker = OwnRuntime::of_one_thread(&thread).and_then(|runtime| {
             let guard = runtime.enter();
-            let worker = Worker::new(plan, env, phones, clients)?;
+            let worker = Worker::new(plan, env, phones, clients)
+                .map_err(|cause| StartError { thread: thread.clone(), cause })?;
             drop(guard);
             Ok((runtime, worker))
         });
         match worker {
             Ok((runtime, worker)) => {
                 let _ = started_sender.send(Ok(worker.shared()));
-                runtime.block_on(worker.run(commands_receiver, results))
+                let _ = end.send(runtime.block_on(worker.run(commands_receiver, results)));
             }
-            Err(error) => {
-                let _ = started_sender.send(Err(error));
-                (Vec::new(), Recorder::new(0))
-            }
+            Err(error) => drop(started_sender.send(Err(error))),
         }
     })?;
-    let shared = started.await.map_err(|_| io::Error::other("the worker thread ended"))??;
-    Ok(Handle { commands, shared, thread })
+    let gone = |_| StartError { thread: name, cause: std::io::Error::other("it ended") };
+    let shared = started.await.map_err(gone)??;
+    Ok(Handle { commands, shared, ended })
 }

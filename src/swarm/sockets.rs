@@ -6,8 +6,8 @@ use std::task::Poll;
 
 use tokio::net::UdpSocket;
 
-use crate::base::PhoneId;
-use crate::net::{Arrival, FleetSocket, listen};
+use crate::base::{Lack, PhoneId};
+use crate::net::{Arrival, FleetSocket, lack_of, listen};
 
 use super::address::{Addresses, FIRST, address_from, phone_from};
 
@@ -120,6 +120,14 @@ impl Sockets {
         }
     }
 
+    /// Number of sockets.
+    pub fn count(&self) -> usize {
+        match self {
+            Sockets::PerPhone { sockets, .. } => sockets.len(),
+            Sockets::Shared { sockets, .. } => sockets.len(),
+        }
+    }
+
     /// Number of transfers that can be in flight, if the sockets bound it.
     pub fn capacity(&self) -> Option<usize> {
         match self {
@@ -148,8 +156,9 @@ impl Sockets {
         }
     }
 
-    /// Sends a datagram of a phone; one that the host does not take is as good as lost.
-    pub fn send(&self, socket: usize, phone: PhoneId, port: u16, bytes: &[u8]) {
+    /// Sends a datagram of a phone; one that the host does not take is as good as lost. Says what
+    /// the host lacked for it.
+    pub fn send(&self, socket: usize, phone: PhoneId, port: u16, bytes: &[u8]) -> Option<Lack> {
         let sent = match self {
             Sockets::PerPhone { sockets, server, first } => {
                 let to = SocketAddrV4::new(*server, port);
@@ -160,7 +169,9 @@ impl Sockets {
             }
         };
         // The transfer's own timer repeats what was lost.
-        drop(sent);
+        let error = sent.err()?;
+        let is_full = error.kind() == io::ErrorKind::WouldBlock;
+        if is_full { Some(Lack::Memory) } else { lack_of(&error) }
     }
 
     /// Waits until one of the sockets has something; the sockets to look at are in `ready`.

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-use crate::base::{PhoneId, Purpose, Span, Time, stream};
-use crate::measure::{Recorder, StepKind};
+use crate::base::{Lack, PhoneId, Purpose, Span, Time, stream};
+use crate::measure::{PAUSE_MIN, Pause, Queue, Recorder, StepKind};
 use crate::net::Clock;
 use crate::phone::{Action, Env, Fact, Input, Phone, Sink, Step, Transport, TrustLists};
 use crate::transfer::{Download, DownloadOutcome, Progress, TransferFault};
@@ -17,6 +17,7 @@ use super::address::phone_address;
 use super::http::{HttpClient, HttpJob, HttpLink, HttpResult};
 use super::lookup::{LookupClient, LookupJob, LookupResult};
 use super::sockets::{Received, Recipient, Sockets};
+use super::turn::{Fault, Turn};
 
 /// What the driver tells a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +99,8 @@ pub struct Worker {
     clients: Clients,
     verified_before: u64,
     published_at: Time,
+    /// When the present turn began.
+    turn_at: Time,
     sink: Sink,
     out: Vec<u8>,
 }
@@ -131,8 +134,12 @@ struct Slot {
     fell_back: Option<Time>,
     /// Counts boots and fetches: timers and waiting fetches of an earlier one are stale.
     generation: u32,
-    /// Whether the phone waits for TVS.
-    looks_up: bool,
+    /// Whether the lookup that the phone waits for has begun.
+    looks_up: Option<Turn>,
+    /// How long the phone has waited for places in its present boot.
+    waited: Span,
+    /// When the phone asked for a file over HTTP, or TVS, last.
+    asked_at: Option<Time>,
     /// When the present boot was planned, until its first request is sent.
     awaits_first_request: Option<Time>,
 }
@@ -171,6 +178,8 @@ const DATAGRAMS_PER_TURN: usize = 256;
 const TIMERS_PER_TURN: usize = 256;
 /// Longest datagram: a block of the largest size with its header.
 const DATAGRAM_MAX: usize = 65_468;
+/// A boot that is so late at the end of a run was this program's to begin (choice).
+const OVERDUE: Span = Span::from_millis(100);
 /// How often the recorder is published.
 const PUBLISH_EVERY: Span = Span::from_millis(500);
 
@@ -209,6 +218,7 @@ impl Worker {
             clients,
             verified_before: 0,
             published_at: Time::ZERO,
+            turn_at: plan.clock.now(),
             sink: Sink::default(),
             out: Vec::new(),
         })
@@ -228,6 +238,7 @@ impl Worker {
         let mut buffer = vec![0; DATAGRAM_MAX];
         let mut ready = Vec::new();
         loop {
+            self.catch_up(&mut buffer);
             self.fire_timers();
             self.publish_if_due();
             let wake = self.plan.clock.instant_at(self.next_wake());
@@ -261,12 +272,27 @@ impl Worker {
                 () = tokio::time::sleep_until(wake) => {}
             }
         }
+        self.close();
         self.publish();
         (self.phones, self.recorder)
     }
 
     fn now(&self) -> Time {
         self.plan.clock.now()
+    }
+
+    /// After a time without a turn, such as a stop of the whole program, answers that have come
+    /// meanwhile are read before anybody's patience ends.
+    fn catch_up(&mut self, buffer: &mut [u8]) {
+        let (from, now) = (self.turn_at, self.now());
+        self.turn_at = now;
+        if now.since(from) < PAUSE_MIN + PUBLISH_EVERY {
+            return;
+        }
+        self.recorder.stalled(Pause { from, to: now });
+        for socket in 0..self.sockets.count() {
+            self.drain_socket(socket, buffer);
+        }
     }
 
     /// The number of the phone at `place`.
@@ -380,7 +406,7 @@ impl Worker {
                 let planned = planned.unwrap_or(now);
                 let waiting = Waiting { place: place as u32, generation, step, file, planned };
                 if self.has_room() {
-                    self.start_transfer(waiting);
+                    self.start_transfer(waiting, false);
                 } else {
                     self.waiting.push_back(waiting);
                 }
@@ -392,7 +418,9 @@ impl Worker {
             Action::AskTvs { members, member, address, token, request, lists } => {
                 let slot = &mut self.slots[place];
                 // A phone that waits for TVS leaves its place to others.
-                (slot.looks_up, slot.http) = (true, None);
+                let turn = Turn::default();
+                (slot.looks_up, slot.http) = (Some(turn.clone()), None);
+                slot.asked_at = Some(now);
                 self.lookups += 1;
                 let job = LookupJob {
                     phone: place,
@@ -402,6 +430,7 @@ impl Worker {
                     lists,
                     source: phone_address(self.phone_id(place)),
                     planned: now,
+                    turn,
                 };
                 let results = self.clients.lookup_results.clone();
                 let ask = self.clients.lookups.clone().ask(job, results);
@@ -423,6 +452,7 @@ impl Worker {
         let slot = &mut self.slots[place];
         slot.generation += 1;
         slot.http_step = Some(step);
+        slot.asked_at = Some(planned);
         let generation = slot.generation;
         let link = slot.http.get_or_insert_with(|| self.clients.http.link(source));
         self.recorder.counts.http_mut(lists.is_some()).requests += 1;
@@ -430,7 +460,8 @@ impl Worker {
     }
 
     fn on_http(&mut self, result: HttpResult) {
-        let HttpResult { job, answer, waited, connections, started, ended } = result;
+        let HttpResult { job, answer, waited, connections, started, lacks, ended } = result;
+        lacks.into_iter().for_each(|lack| self.recorder.lacked(lack));
         let place = job.phone;
         let slot = &mut self.slots[place];
         // A phone that was reset meanwhile does not wait for this answer any more.
@@ -441,18 +472,24 @@ impl Worker {
         self.recorder.counts.http_mut(secure).connections += connections;
         if let Some(planned) = slot.awaits_first_request.take() {
             let boot_time = self.phones[place].boot_time(&self.env);
-            self.recorder.lag(started.since(planned + boot_time));
+            let late = started.since(planned + boot_time);
+            self.waited(place, Queue::Connections, late);
         } else if waited {
-            self.recorder.lag(started.since(job.planned));
+            self.waited(place, Queue::Connections, started.since(job.planned));
         }
-        let step = StepKind::from(job.step);
+        let (slot, step) = (&mut self.slots[place], StepKind::from(job.step));
         match answer {
             Ok(file) => {
                 self.recorder.step(step, true, job.planned, started, ended);
                 self.on_http_file(place, secure, file);
             }
-            Err(fault) => {
+            Err(Fault::Ours(lack)) => {
+                self.recorder.lacked(lack);
+                self.give_up(place, lack);
+            }
+            Err(Fault::Theirs(fault)) => {
                 (slot.http, slot.fell_back) = (None, Some(job.planned));
+                self.recorder.silence(place, step, started, ended);
                 self.recorder.http_failed(step, secure);
                 self.step(place, Input::HttpFailed { fault });
             }
@@ -475,7 +512,8 @@ impl Worker {
         self.transfers < self.plan.transfers_in_flight.min(room)
     }
 
-    fn start_transfer(&mut self, waiting: Waiting) {
+    /// Begins a transfer, which was `queued` or found a place at once.
+    fn start_transfer(&mut self, waiting: Waiting, queued: bool) {
         let place = waiting.place as usize;
         let request = self.phones[place].download(&self.env, waiting.file);
         let phone = self.phone_id(place);
@@ -485,11 +523,18 @@ impl Worker {
         let socket = self.sockets.take(place, generation);
         let now = self.plan.clock.now();
         let download = Download::start(request, now, &mut self.out);
-        self.sockets.send(socket, phone, self.plan.server.port(), &self.out);
+        let lack = self.sockets.send(socket, phone, self.plan.server.port(), &self.out);
         if let Some(planned) = slot.awaits_first_request.take() {
             let boot_time = self.phones[place].boot_time(&self.env);
-            self.recorder.lag(self.plan.clock.now().since(planned + boot_time));
+            let late = self.plan.clock.now().since(planned + boot_time);
+            self.waited(place, Queue::Transfers, late);
+        } else if queued {
+            self.waited(place, Queue::Transfers, now.since(waiting.planned));
         }
+        if let Some(lack) = lack {
+            self.recorder.lacked(lack);
+        }
+        let slot = &mut self.slots[place];
         self.timers.push(Reverse((
             download.deadline(),
             waiting.place,
@@ -510,7 +555,7 @@ impl Worker {
         while self.has_room() {
             let Some(next) = self.waiting.pop_front() else { break };
             if self.slots[next.place as usize].generation == next.generation {
-                self.start_transfer(next);
+                self.start_transfer(next, true);
             }
         }
         Some(transfer)
@@ -583,7 +628,10 @@ impl Worker {
             return;
         }
         if !self.out.is_empty() {
-            self.sockets.send(transfer.socket, phone, port, &self.out);
+            let lack = self.sockets.send(transfer.socket, phone, port, &self.out);
+            if let Some(lack) = lack {
+                self.recorder.lacked(lack);
+            }
         }
         let step = transfer.step;
         match progress {
@@ -610,6 +658,7 @@ impl Worker {
             }
             DownloadOutcome::Failed(fault) => {
                 self.recorder.counts.tftp_errors += 1;
+                self.recorder.silence(place, step, transfer.started, now);
                 self.step(place, Input::FileFailed { fault });
             }
         }
@@ -617,18 +666,101 @@ impl Worker {
 
     fn on_lookup(&mut self, result: LookupResult) {
         self.lookups -= 1;
-        let LookupResult { phone: place, token, answer, planned, started, ended } = result;
+        let LookupResult { phone: place, token, answer, planned, started, lacks, ended } = result;
+        lacks.into_iter().for_each(|lack| self.recorder.lacked(lack));
         // A phone that was reset meanwhile does not wait for this answer any more.
-        if !self.slots[place].looks_up || !self.phones[place].awaits_tvs(token) {
+        if self.slots[place].looks_up.is_none() || !self.phones[place].awaits_tvs(token) {
             return;
         }
-        self.slots[place].looks_up = false;
-        self.recorder.lag(started.since(planned));
+        self.slots[place].looks_up = None;
+        self.waited(place, Queue::Lookups, started.since(planned));
+        if let Err(Fault::Ours(lack)) = answer {
+            self.recorder.lacked(lack);
+            return self.give_up(place, lack);
+        }
+        if answer.is_err() {
+            self.recorder.silence(place, StepKind::Tvs, started, ended);
+        }
         self.recorder.step(StepKind::Tvs, answer.is_ok(), planned, started, ended);
         match answer {
             Ok(bytes) => self.step(place, Input::TvsAnswer { token, bytes: &bytes }),
-            Err(fault) => self.step(place, Input::TvsFailed { token, fault }),
+            Err(Fault::Theirs(fault)) => self.step(place, Input::TvsFailed { token, fault }),
+            Err(Fault::Ours(_)) => {}
         }
+    }
+
+    /// A phone got its place, `late` after it wanted one.
+    fn waited(&mut self, place: usize, queue: Queue, late: Span) {
+        self.recorder.waited(queue, late, false);
+        let slot = &mut self.slots[place];
+        slot.waited = slot.waited + late;
+    }
+
+    /// Ends the boot of a phone for what this host lacks. The phone itself knows nothing of it.
+    fn give_up(&mut self, place: usize, lack: Lack) {
+        let now = self.now();
+        self.end_transfer(place);
+        let slot = &mut self.slots[place];
+        *slot = Slot { generation: slot.generation + 1, ..Slot::default() };
+        self.recorder.give_up(place, now, lack);
+        self.count_unsettled();
+    }
+
+    /// The run is over: phones that wait for a place, that waited longer for it than they had it,
+    /// or whose boot was due and did not begin, were never let go. What is under way is a silence.
+    fn close(&mut self) {
+        let now = self.now();
+        let overdue: Vec<(Time, usize)> = std::mem::take(&mut self.timers)
+            .into_iter()
+            .filter(|Reverse((at, _, timer))| *timer == Timer::Boot && now.since(*at) > OVERDUE)
+            .map(|Reverse((at, place, _))| (at, place as usize))
+            .collect();
+        for (planned, place) in overdue {
+            self.recorder.lag(now.since(planned));
+            self.recorder.begin_boot(place, planned);
+            self.give_up(place, Lack::Cpu);
+        }
+        for waiting in std::mem::take(&mut self.waiting) {
+            if self.slots[waiting.place as usize].generation == waiting.generation {
+                self.never_let_go(waiting.place as usize, Queue::Transfers, waiting.planned);
+            }
+        }
+        for place in 0..self.slots.len() {
+            self.close_phone(place, now);
+        }
+    }
+
+    fn close_phone(&mut self, place: usize, now: Time) {
+        let record = self.recorder.phones()[place];
+        if !record.booting {
+            return;
+        }
+        let slot = &self.slots[place];
+        let http = slot.http.as_ref().zip(slot.http_step);
+        let (queue, step, begun) = match (&slot.transfer, http, &slot.looks_up) {
+            (Some(transfer), _, _) => {
+                (Queue::Transfers, transfer.step.into(), Some(transfer.started))
+            }
+            (None, Some((link, step)), _) => {
+                (Queue::Connections, StepKind::from(step), link.turn().begun())
+            }
+            (None, None, Some(turn)) => (Queue::Lookups, StepKind::Tvs, turn.begun()),
+            (None, None, None) => return,
+        };
+        let Some(begun) = begun else {
+            let since = slot.asked_at.unwrap_or(record.planned);
+            return self.never_let_go(place, queue, since);
+        };
+        self.recorder.silence(place, step, begun, now);
+        if slot.waited > Span::from_nanos(now.since(record.planned).as_nanos() / 2) {
+            self.give_up(place, Lack::Place);
+        }
+    }
+
+    /// A phone wanted a place in a queue since `since` and has none at the end.
+    fn never_let_go(&mut self, place: usize, queue: Queue, since: Time) {
+        self.recorder.waited(queue, self.now().since(since), true);
+        self.give_up(place, Lack::Place);
     }
 
     fn publish_if_due(&mut self) {

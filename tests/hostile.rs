@@ -24,6 +24,7 @@ use resetstorm::scenario::load;
 use resetstorm::serve::{Bound, ServeSettings, Servers};
 use resetstorm::swarm::{FileServer, HttpServer, Swarm, SwarmPlan};
 use resetstorm::transfer::{Breach, TransferFault, UploadLimits};
+use resetstorm::wire::tftp::ErrorCode;
 use resetstorm::wire::tftp::Packet;
 use resetstorm::wire::tvs::{HEADER_LENGTH, Message, Question, Request, message_length};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -722,6 +723,20 @@ async fn servers_that_break_the_protocol_fail_and_change_nothing() {
         let protocol = transfer(TransferFault::Protocol(breach));
         let recorder = fleet.keeps_what_it_had(what, protocol, script).await;
         assert_eq!(recorder.counts.tftp_errors, u64::from(PHONES) * 3, "{what}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_server_says_with_an_error_is_in_the_words_of_the_run() {
+    let fleet = Fleet::new();
+    for (number, code) in [(0, ErrorCode::NotDefined), (99, ErrorCode::Other(99))] {
+        let says: Script = Box::new(move |_, _| {
+            vec![[&[0, 5, 0, number][..], b"outside of\n the \x1b[1mroot"].concat()]
+        });
+        let failure = transfer(TransferFault::Error(code));
+        let recorder = fleet.keeps_what_it_had("an error", failure, says).await;
+        let said = format!("TFTP error {code}: outside of\\n the \\u{{1b}}[1mroot");
+        assert!(recorder.words(failure).ends_with(&said), "{}", recorder.words(failure));
     }
 }
 

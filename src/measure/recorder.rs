@@ -4,6 +4,7 @@ use hdrhistogram::Histogram;
 
 use crate::base::{Lack, Span, Time};
 use crate::phone::{AcceptPath, Fact, Failure, FileKind, Outcome, Step, Transport, TvsFault};
+use crate::transfer::TransferFault;
 use crate::wire::tvs::Command;
 
 use super::generator::{GeneratorCounts, Queue, SILENCE_MIN, Silence};
@@ -67,6 +68,8 @@ pub struct Recorder {
     storm: Time,
     /// Phones in a boot.
     booting: u64,
+    /// What a server said with a fault, first of its kind.
+    remarks: BTreeMap<TransferFault, Box<str>>,
 }
 
 /// Sums over the phones of a worker since the storm's first reset (`decisions.md`, outcomes).
@@ -189,6 +192,8 @@ pub struct GeneratorLag {
     pub p99_s: Option<f64>,
 }
 
+/// Faults of which a remark is kept (choice): a server may send any of 65,536 error codes.
+const REMARKS_MAX: usize = 16;
 /// Longest time that a histogram tells apart: one hour in microseconds.
 const LONGEST_US: u64 = 3_600_000_000;
 
@@ -222,6 +227,7 @@ impl Recorder {
             phones: vec![PhoneRecord::default(); phones],
             storm: Time::ZERO,
             booting: 0,
+            remarks: BTreeMap::new(),
         }
     }
 
@@ -302,6 +308,23 @@ impl Recorder {
     pub fn retry(&mut self, step: StepKind) {
         self.counts.tftp_retransmits += 1;
         self.step_mut(step).retry += 1;
+    }
+
+    /// A server said `remark` with a fault; the first remark on each fault is kept, of a bounded
+    /// number of faults.
+    pub fn remark(&mut self, fault: TransferFault, remark: &str) {
+        if self.remarks.len() < REMARKS_MAX && !remark.is_empty() {
+            self.remarks.entry(fault).or_insert_with(|| remark.into());
+        }
+    }
+
+    /// A failure in words, with what a server said about it.
+    pub fn words(&self, failure: Failure) -> String {
+        let remark = match failure {
+            Failure::Transfer(fault) => self.remarks.get(&fault),
+            _ => None,
+        };
+        remark.map_or_else(|| failure.to_string(), |remark| format!("{failure}: {remark}"))
     }
 
     /// HTTP, or HTTPS if `secure`, did not bring the file of this step; the step itself goes on
@@ -451,6 +474,9 @@ impl Recorder {
         self.phones.extend_from_slice(&other.phones);
         self.storm = self.storm.max(other.storm);
         self.booting += other.booting;
+        for (&fault, remark) in &other.remarks {
+            self.remark(fault, remark);
+        }
     }
 }
 

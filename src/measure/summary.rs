@@ -641,7 +641,11 @@ fn phones(recorder: &Recorder) -> Phones {
         failed_ratio: ratio(tallies.failed),
         list_alarms: tallies.list_alarms,
         config_alarms: tallies.config_alarms,
-        failures: tallies.failures.iter().map(|(why, &count)| (why.to_string(), count)).collect(),
+        failures: tallies
+            .failures
+            .iter()
+            .map(|(&why, &count)| (recorder.words(why), count))
+            .collect(),
     }
 }
 

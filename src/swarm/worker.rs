@@ -659,6 +659,9 @@ impl Worker {
             DownloadOutcome::Failed(fault) => {
                 self.recorder.counts.tftp_errors += 1;
                 self.recorder.silence(place, step, transfer.started, now);
+                if let TransferFault::Error(_) | TransferFault::Protocol(_) = fault {
+                    self.recorder.remark(fault, transfer.download.remark().unwrap_or_default());
+                }
                 self.step(place, Input::FileFailed { fault });
             }
         }

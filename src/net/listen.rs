@@ -2,7 +2,9 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::os::fd::AsRawFd;
 
+use nix::sys::socket::{SockaddrStorage, recvfrom};
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// Bytes of receive buffer that are asked for: 2,000 phones that start at once overflow the
@@ -18,6 +20,18 @@ pub fn udp(address: SocketAddr) -> io::Result<UdpSocket> {
     socket.set_send_buffer_size(RECEIVE_BUFFER)?;
     socket.bind(&address.into())?;
     Ok(socket.into())
+}
+
+/// Takes a datagram that is there now, whatever a runtime knows of the socket.
+///
+/// # Errors
+/// `WouldBlock` if none is there.
+pub fn receive_now(socket: &impl AsRawFd, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+    let (length, from) = recvfrom::<SockaddrStorage>(socket.as_raw_fd(), buffer)?;
+    let v4 = |from: &SockaddrStorage| from.as_sockaddr_in().map(|at| SocketAddr::V4((*at).into()));
+    let v6 = |from: &SockaddrStorage| from.as_sockaddr_in6().map(|at| SocketAddr::V6((*at).into()));
+    let from = from.as_ref().and_then(|from| v4(from).or_else(|| v6(from)));
+    Ok((length, from.ok_or(io::ErrorKind::AddrNotAvailable)?))
 }
 
 /// The bytes of receive buffer that the host granted to a socket.
@@ -57,6 +71,19 @@ mod tests {
         assert!((2_048..=RECEIVE_BUFFER).contains(&granted), "{granted}");
         let taken = udp(socket.local_addr().unwrap()).unwrap_err();
         assert_eq!(taken.kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn a_datagram_that_is_there_is_taken_at_once_and_none_is_waited_for() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let Ok(socket) = udp(address.parse().unwrap()) else { continue };
+            let mut buffer = [0; 8];
+            let nothing = receive_now(&socket, &mut buffer).unwrap_err();
+            assert_eq!(nothing.kind(), io::ErrorKind::WouldBlock);
+            let here = socket.local_addr().unwrap();
+            socket.send_to(b"now", here).unwrap();
+            assert_eq!(receive_now(&socket, &mut buffer).unwrap(), (3, here));
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod pump;
 mod servers;
 mod signing;
 pub mod state;
+mod table;
 mod tree;
 mod tvs;
 

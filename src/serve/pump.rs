@@ -1,5 +1,6 @@
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::hash_map::RandomState;
+use std::collections::{HashMap, VecDeque};
+use std::hash::BuildHasher;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -7,14 +8,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
-use dashmap::DashMap;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
 use tokio::sync::oneshot;
 use tokio::time::Sleep;
 
 use crate::base::{NodeId, Span, Time};
-use crate::cluster::{FileReply, PendingFile, ServedFile, Signed, TftpService, Waiter};
+use crate::cluster::{FileReply, ServedFile, Signed, TftpService, Waiter};
 use crate::net::{Clock, listen};
 use crate::transfer::{Reply, Upload, UploadLimits, write_not_found};
 use crate::wire::tftp::{ErrorCode, Options, Packet};
@@ -22,27 +22,30 @@ use crate::wire::tftp::{ErrorCode, Options, Packet};
 use super::bound::{BindError, Place};
 use super::counts::{TftpCounters, add, bump};
 use super::signing::{Signing, waiter};
+use super::table::{Line, State, TRANSFER_SOCKETS, Table, Transfer, lines};
 
-/// Sockets that carry transfers; a TID is a port, and only the pair of ports must be unique.
-const TRANSFER_SOCKETS: usize = 8;
-/// Datagrams that one socket may bring per turn, and signatures that are taken up per turn.
+/// Datagrams that one socket may bring per turn, and signatures, timers and requests that are
+/// taken up per turn.
 const TURN_MAX: usize = 256;
+/// Requests that are read from the listening socket per turn: reading is cheap, and what stays in
+/// the socket may be lost.
+const READ_AHEAD: usize = 4_096;
+/// Requests that are read and wait to be answered; more stay in the socket. The receive buffer
+/// alone holds about 10,900, and 50,000 phones may ask within half a second.
+const INBOX_MAX: usize = 65_536;
+/// Datagrams that are read from a transfer socket in one go before something is decided that its
+/// clients may have said: more than its receive buffer holds.
+const READ_OUT_MAX: usize = 16_384;
 /// Longest datagram that is read: requests end at 512 bytes, acknowledgements at 4.
 const DATAGRAM_MAX: usize = 1_024;
-/// Longest wait for a signature.
-const PARK_MAX: Span = Span::from_secs(60);
-/// Longest wait for the first word of a client, whatever time-out it has asked for.
-const UNPROVEN_MAX: Span = Span::from_secs(20);
-/// A client that was silent for so long and asks for the same file has begun again; before that
-/// the request is a late copy.
-const BEGUN_AGAIN: Span = Span::from_millis(900);
-
 /// How long a client that was sent an answer keeps its place without a word when all places are
 /// taken: those who forge addresses never speak.
 const CROWDED_AFTER: Span = Span::from_millis(250);
-
-/// One valid entry per transfer: time, peer, and number of the transfer.
-type Timers = BinaryHeap<Reverse<(Time, SocketAddr, u64)>>;
+/// How long a request for a file that is half-way through to the same port waits for evidence: a
+/// client that goes on has not asked again, and the request was a late copy.
+const BEGUN_AGAIN: Span = Span::from_millis(250);
+/// Requests that wait for evidence at the same time; beyond that they count as new.
+const DOUBTS_MAX: usize = 4_096;
 
 /// What a pump is told; the answer comes when it is in force.
 #[derive(Debug)]
@@ -72,15 +75,20 @@ pub(super) struct Pump {
     parts: PumpParts,
     sockets: Option<Sockets>,
     service: Option<Arc<TftpService>>,
-    transfers: DashMap<SocketAddr, Transfer>,
-    in_flight: usize,
-    /// Peers of the transfers that wait for a signature.
-    parked: HashMap<Waiter, SocketAddr>,
+    table: Table,
+    /// Lines of the transfers that wait for a signature.
+    parked: HashMap<Waiter, Line>,
     /// Signatures that have come and are not taken up yet.
     ready: VecDeque<(Waiter, Arc<[u8]>)>,
-    timers: Timers,
-    /// Transfers whose client has not spoken yet, oldest first, and some that are stale.
-    unproven: VecDeque<(Time, SocketAddr, u64)>,
+    /// Requests that were read and not answered yet.
+    inbox: VecDeque<Request>,
+    /// Requests that may be late copies, oldest first.
+    doubts: VecDeque<Doubt>,
+    /// When each transfer socket was read until nothing was left; what had come before that time
+    /// is known.
+    emptied: [Time; TRANSFER_SOCKETS],
+    /// Makes the fingerprints of requests.
+    hasher: RandomState,
     sleep: Pin<Box<Sleep>>,
     /// When `sleep` ends.
     sleep_until: Time,
@@ -95,98 +103,36 @@ struct Sockets {
     transfer: Vec<UdpSocket>,
 }
 
-#[derive(Debug)]
-struct Transfer {
-    /// Tells it from an earlier transfer of the same peer.
-    id: u64,
-    file: Box<str>,
-    /// Which of the transfer sockets carries it.
-    socket: usize,
-    /// When it began to wait for a signature, or began to send.
-    since: Time,
-    /// When the peer was heard last.
-    heard: Time,
-    /// Time of its entry among the timers; entries with another time are stale.
-    armed: Time,
-    state: State,
-}
-
-#[derive(Debug)]
-enum State {
-    Parked {
-        file: PendingFile,
-        options: Options,
-    },
-    Sending(Upload<ServedFile>),
-    /// Over; kept until its timer comes, so that late copies of the peer's last words are known
-    /// for what they are and its next transfer gets another socket.
-    Over,
-}
-
 /// A read request.
-#[derive(Clone, Copy)]
-struct Request<'a> {
+struct Request {
     peer: SocketAddr,
-    file: &'a str,
+    file: Box<str>,
     options: Options,
+}
+
+/// A request that equals the one of a transfer whose client was heard of late.
+struct Doubt {
+    due: Time,
+    asked: Time,
+    line: Line,
+    id: u64,
+    request: Request,
+}
+
+/// What a request is, seen beside the client's transfers.
+enum Standing {
+    /// Nothing that runs answers it.
+    New,
+    /// A copy: its answer runs, or it waits for evidence.
+    Known,
+    /// A copy of a client that has not heard the answer.
+    Unheard(Line, Reply),
 }
 
 enum Wake {
     Work,
     Command(PumpCommand),
     End,
-}
-
-impl Transfer {
-    fn deadline(&self) -> Time {
-        match &self.state {
-            State::Parked { .. } => self.since + PARK_MAX,
-            State::Sending(upload) if upload.is_proven() => upload.deadline(),
-            State::Sending(upload) => upload.deadline().min(self.since + UNPROVEN_MAX),
-            State::Over => Time::ZERO,
-        }
-    }
-
-    /// Makes sure that there is a timer that comes no later than the deadline.
-    ///
-    /// The first timer comes after one time-out, although a client that was not heard yet gets
-    /// several: when it answers, the deadline moves closer, and the timer is there already.
-    fn arm(&mut self, peer: SocketAddr, now: Time, first: Span, timers: &mut Timers) {
-        let deadline = self.deadline();
-        if deadline < self.armed {
-            let is_first = self.armed == Time::NEVER;
-            self.armed = if is_first { deadline.min(now + first) } else { deadline };
-            timers.push(Reverse((self.armed, peer, self.id)));
-        }
-    }
-
-    /// Sends what the upload has to say; returns how many datagrams that were.
-    fn say(
-        &self,
-        reply: Reply,
-        peer: SocketAddr,
-        sockets: &Sockets,
-        out: &mut Vec<u8>,
-        counters: &TftpCounters,
-    ) -> u64 {
-        let State::Sending(upload) = &self.state else { return 0 };
-        let socket = &sockets.transfer[self.socket];
-        match reply {
-            Reply::Oack => {
-                upload.write_oack(out);
-                send_to(socket, out, peer, counters);
-                1
-            }
-            Reply::Blocks { first, count } => {
-                for number in first..first + u64::from(count) {
-                    upload.write_block(number, out);
-                    send_to(socket, out, peer, counters);
-                }
-                u64::from(count)
-            }
-            Reply::Nothing | Reply::Done | Reply::Dropped => 0,
-        }
-    }
 }
 
 impl Sockets {
@@ -220,12 +166,13 @@ impl Pump {
         Ok(Pump {
             sockets: Some(sockets),
             service: None,
-            transfers: DashMap::new(),
-            in_flight: 0,
+            table: Table::new(parts.transfers_max, parts.limits.timeout),
             parked: HashMap::new(),
             ready: VecDeque::new(),
-            timers: BinaryHeap::new(),
-            unproven: VecDeque::new(),
+            inbox: VecDeque::new(),
+            doubts: VecDeque::new(),
+            emptied: [Time::ZERO; TRANSFER_SOCKETS],
+            hasher: RandomState::new(),
             sleep: Box::pin(tokio::time::sleep_until(parts.clock.instant_at(Time::NEVER))),
             sleep_until: Time::NEVER,
             next_id: 0,
@@ -253,7 +200,8 @@ impl Pump {
     }
 
     async fn wait(&mut self) -> Wake {
-        let next = self.timers.peek().map_or(Time::NEVER, |Reverse((time, ..))| *time);
+        let doubt = self.doubts.front().map_or(Time::NEVER, |doubt| doubt.due);
+        let next = self.table.next_timer().min(doubt);
         if next != self.sleep_until {
             self.sleep.as_mut().reset(self.parts.clock.instant_at(next));
             self.sleep_until = next;
@@ -272,7 +220,7 @@ impl Pump {
         let readable = self.service.is_some()
             && self.sockets.as_ref().is_some_and(|sockets| sockets.is_readable(context));
         let due = std::future::Future::poll(self.sleep.as_mut(), context).is_ready();
-        if readable || due || !self.ready.is_empty() {
+        if readable || due || !self.ready.is_empty() || !self.inbox.is_empty() {
             return Poll::Ready(Wake::Work);
         }
         Poll::Pending
@@ -308,46 +256,54 @@ impl Pump {
     fn drop_all(&mut self) {
         self.service = None;
         self.sockets = None;
-        add(&self.parts.counters.transfers_dropped, self.in_flight as u64);
-        self.in_flight = 0;
+        add(&self.parts.counters.transfers_dropped, self.table.in_flight() as u64);
+        self.table.clear();
         self.publish_in_flight();
-        self.transfers.clear();
         self.parked.clear();
         self.ready.clear();
-        self.timers.clear();
-        self.unproven.clear();
+        self.inbox.clear();
+        self.doubts.clear();
+    }
+
+    fn now(&self) -> Time {
+        self.parts.clock.now()
     }
 
     /// One bounded turn of work; tells whether more may wait.
+    ///
+    /// Requests are read first and answered last: what their clients have said on other sockets
+    /// before they asked is read in between.
     fn turn(&mut self) -> bool {
         let (Some(sockets), Some(service)) = (self.sockets.take(), self.service.clone()) else {
             self.ready.clear();
             return false;
         };
-        let now = self.parts.clock.now();
+        let now = self.now();
         self.take_signed(&sockets, now);
-        let mut buffer = [0; DATAGRAM_MAX];
-        let mut more = self.on_timers(&sockets, now) || !self.ready.is_empty();
-        for index in 0..sockets.transfer.len() {
-            more |= drain(&sockets.transfer[index], &mut buffer, |bytes, peer| {
-                self.on_transfer_datagram(&sockets, index, bytes, peer, now);
-            });
+        let mut more = self.read_requests(&sockets) || !self.ready.is_empty();
+        for socket in 0..TRANSFER_SOCKETS {
+            more |= self.drain(&sockets, socket);
         }
-        more |= drain(&sockets.listener, &mut buffer, |bytes, peer| {
-            self.on_listener_datagram(&sockets, &service, bytes, peer, now);
-        });
+        more |= self.on_timers(&sockets);
+        self.settle_doubts(&sockets, &service);
+        more |= self.answer_requests(&sockets, &service);
         self.sockets = Some(sockets);
         more
     }
 
-    fn on_listener_datagram(
-        &mut self,
-        sockets: &Sockets,
-        service: &TftpService,
-        bytes: &[u8],
-        peer: SocketAddr,
-        now: Time,
-    ) {
+    /// Reads requests ahead, as many as there is room for; tells whether more may wait.
+    fn read_requests(&mut self, sockets: &Sockets) -> bool {
+        let mut buffer = [0; DATAGRAM_MAX];
+        for _ in 0..READ_AHEAD.min(INBOX_MAX - self.inbox.len()) {
+            match sockets.listener.try_recv_from(&mut buffer) {
+                Ok((length, peer)) => self.on_listener_datagram(sockets, &buffer[..length], peer),
+                Err(_) => return false,
+            }
+        }
+        true
+    }
+
+    fn on_listener_datagram(&mut self, sockets: &Sockets, bytes: &[u8], peer: SocketAddr) {
         let counters = Arc::clone(&self.parts.counters);
         bump(&counters.datagrams_in);
         if peer.port() == 0 {
@@ -355,8 +311,7 @@ impl Pump {
         }
         match Packet::parse(bytes) {
             Ok(Packet::Rrq { file, octet: true, options }) => {
-                bump(&counters.requests);
-                self.on_request(sockets, service, Request { peer, file, options }, now);
+                self.inbox.push_back(Request { peer, file: file.into(), options });
             }
             Ok(Packet::Rrq { .. }) => {
                 bump(&counters.requests);
@@ -377,42 +332,158 @@ impl Pump {
         }
     }
 
-    fn on_request(
-        &mut self,
-        sockets: &Sockets,
-        service: &TftpService,
-        request: Request<'_>,
-        now: Time,
-    ) {
-        if self.is_repeated(sockets, request, now) {
-            return;
+    /// Takes a bounded number of datagrams from a transfer socket; tells whether more may wait.
+    fn drain(&mut self, sockets: &Sockets, socket: usize) -> bool {
+        let mut buffer = [0; DATAGRAM_MAX];
+        for _ in 0..TURN_MAX {
+            let now = self.now();
+            match sockets.transfer[socket].try_recv_from(&mut buffer) {
+                Ok((length, peer)) => {
+                    let line = Line { peer, socket: socket as u8 };
+                    self.on_transfer_datagram(sockets, line, &buffer[..length], now);
+                }
+                Err(_) => {
+                    self.emptied[socket] = now;
+                    return false;
+                }
+            }
         }
-        // The peer has begun something else: its earlier transfer is over, and the next one gets
-        // another socket than the last.
-        let previous = self.transfers.get(&request.peer).map(|transfer| transfer.socket);
-        self.finish(request.peer, false);
-        if !self.has_room(now) || self.parts.signing.is_full() {
+        true
+    }
+
+    /// Reads a transfer socket until nothing is left that had come by `since`, whatever the
+    /// runtime knows of it: being late to read is not the client's silence.
+    fn read_out(&mut self, sockets: &Sockets, socket: u8, since: Time) {
+        let mut buffer = [0; DATAGRAM_MAX];
+        let place = usize::from(socket);
+        for _ in 0..READ_OUT_MAX {
+            if self.emptied[place] >= since {
+                return;
+            }
+            let now = self.now();
+            match listen::receive_now(&sockets.transfer[place], &mut buffer) {
+                Ok((length, peer)) => {
+                    self.on_transfer_datagram(
+                        sockets,
+                        Line { peer, socket },
+                        &buffer[..length],
+                        now,
+                    );
+                }
+                Err(_) => self.emptied[place] = now,
+            }
+        }
+    }
+
+    /// Answers a bounded number of requests; tells whether more wait.
+    fn answer_requests(&mut self, sockets: &Sockets, service: &TftpService) -> bool {
+        for _ in 0..TURN_MAX {
+            let Some(request) = self.inbox.pop_front() else { return false };
+            bump(&self.parts.counters.requests);
+            let now = self.now();
+            match self.standing(sockets, &request, now) {
+                Standing::New => self.begin(sockets, service, request, now),
+                Standing::Known => {}
+                Standing::Unheard(line, reply) => {
+                    let sent = self.answer(sockets, line, reply, now);
+                    add(&self.parts.counters.retransmits, sent);
+                }
+            }
+        }
+        true
+    }
+
+    /// What a request is. The transfers of its client that it might repeat are brought up to date
+    /// first: their last acknowledgement may wait at another socket.
+    fn standing(&mut self, sockets: &Sockets, request: &Request, now: Time) -> Standing {
+        let fingerprint = self.fingerprint(request);
+        for line in lines(request.peer) {
+            let same = |one: &&mut Transfer| one.request == fingerprint && !one.is_over();
+            if self.table.get_mut(line).filter(same).is_none() {
+                continue;
+            }
+            self.read_out(sockets, line.socket, now);
+            let Some(transfer) = self.table.get_mut(line).filter(same) else { continue };
+            match &mut transfer.state {
+                State::Parked { .. } => return Standing::Known,
+                State::Sending(upload) if !upload.is_proven() => {
+                    let reply = upload.on_repeated_request(now);
+                    transfer.heard = now;
+                    return Standing::Unheard(line, reply);
+                }
+                // All of it was sent: the word that ends it is lost or late, and a client that
+                // asks now begins anew. Beside the new transfer the old one still may end.
+                State::Sending(upload) if upload.is_at_end() => {}
+                State::Sending(_) if transfer.doubted => return Standing::Known,
+                State::Sending(_) if self.doubts.len() < DOUBTS_MAX => {
+                    transfer.doubted = true;
+                    let id = transfer.id;
+                    self.doubt(line, id, request, now);
+                    return Standing::Known;
+                }
+                State::Sending(_) | State::Over => {}
+            }
+        }
+        Standing::New
+    }
+
+    fn fingerprint(&self, request: &Request) -> u64 {
+        self.hasher.hash_one((&request.file, request.options))
+    }
+
+    fn doubt(&mut self, line: Line, id: u64, request: &Request, now: Time) {
+        let Request { peer, options, .. } = *request;
+        let request = Request { peer, file: request.file.clone(), options };
+        self.doubts.push_back(Doubt { due: now + BEGUN_AGAIN, asked: now, line, id, request });
+    }
+
+    /// Serves the clients that have been silent since they asked again in mid-transfer; those
+    /// that went on had not asked.
+    fn settle_doubts(&mut self, sockets: &Sockets, service: &TftpService) {
+        let now = self.now();
+        while self.doubts.front().is_some_and(|doubt| doubt.due <= now) {
+            let Some(doubt) = self.doubts.pop_front() else { return };
+            self.read_out(sockets, doubt.line.socket, doubt.due);
+            let transfer = self.table.get_mut(doubt.line).filter(|one| one.id == doubt.id);
+            let went_on = transfer.is_some_and(|transfer| {
+                transfer.doubted = false;
+                transfer.heard > doubt.asked
+            });
+            if !went_on {
+                self.begin(sockets, service, doubt.request, now);
+            }
+        }
+    }
+
+    /// Begins a transfer. Others of the same client run on if it still speaks to them.
+    fn begin(&mut self, sockets: &Sockets, service: &TftpService, request: Request, now: Time) {
+        if !self.has_room(sockets, now) || self.parts.signing.is_full() {
             return bump(&self.parts.counters.refused_full);
         }
-        let socket = self.choose_socket(previous);
+        for line in lines(request.peer) {
+            if let Some(transfer) = self.table.get_mut(line) {
+                transfer.superseded = true;
+            }
+        }
+        let line = Line { peer: request.peer, socket: self.choose_socket(request.peer) };
         self.next_id += 1;
         let id = waiter(self.parts.node, self.next_id);
-        match service.request(request.file, id) {
+        match service.request(&request.file, id) {
             FileReply::Missing => {
                 bump(&self.parts.counters.not_found);
                 write_not_found(&mut self.out);
-                self.send(&sockets.transfer[socket], request.peer);
+                self.send(sockets, line);
             }
             FileReply::Ready(file) => {
-                let (upload, reply) = self.begin(file, request.options, now);
-                self.insert(request, id, socket, State::Sending(upload), now);
-                self.awaits_proof(request.peer, id.0, now);
-                self.answer(sockets, request.peer, reply, now);
+                let (upload, reply) = self.upload(file, request.options, now);
+                self.insert(&request, line, id, State::Sending(upload), now);
+                self.table.awaits_proof(line, id.0, now);
+                self.answer(sockets, line, reply, now);
             }
             FileReply::Pending { file, job } => {
                 let state = State::Parked { file, options: request.options };
-                self.insert(request, id, socket, state, now);
-                self.parked.insert(id, request.peer);
+                self.insert(&request, line, id, state, now);
+                self.parked.insert(id, line);
                 if let Some(job) = job {
                     self.parts.signing.spawn(job);
                 }
@@ -420,35 +491,7 @@ impl Pump {
         }
     }
 
-    /// Whether the request is a copy of the one that the peer's transfer answers; if the peer did
-    /// not hear the answer, it is said again.
-    fn is_repeated(&mut self, sockets: &Sockets, request: Request<'_>, now: Time) -> bool {
-        let Some(mut transfer) = self.transfers.get_mut(&request.peer) else { return false };
-        if *transfer.file != *request.file {
-            return false;
-        }
-        let silent = now.since(transfer.heard);
-        let reply = match &mut transfer.state {
-            State::Parked { .. } => return true,
-            State::Sending(upload) if !upload.is_proven() => upload.on_repeated_request(now),
-            State::Sending(_) => return silent < BEGUN_AGAIN,
-            State::Over => return false,
-        };
-        transfer.heard = now;
-        drop(transfer);
-        let sent = self.answer(sockets, request.peer, reply, now);
-        add(&self.parts.counters.retransmits, sent);
-        true
-    }
-
-    fn on_transfer_datagram(
-        &mut self,
-        sockets: &Sockets,
-        index: usize,
-        bytes: &[u8],
-        peer: SocketAddr,
-        now: Time,
-    ) {
+    fn on_transfer_datagram(&mut self, sockets: &Sockets, line: Line, bytes: &[u8], now: Time) {
         let counters = &self.parts.counters;
         bump(&counters.datagrams_in);
         let block = match Packet::parse(bytes) {
@@ -456,207 +499,195 @@ impl Pump {
             Ok(Packet::Error { .. }) => None,
             _ => return bump(&counters.malformed),
         };
-        if peer.port() == 0 {
+        if line.peer.port() == 0 {
             return bump(&counters.malformed);
         }
-        let reply = match self.transfers.get_mut(&peer) {
-            Some(mut transfer) if transfer.socket == index => {
-                transfer.heard = now;
-                let reply = match (&mut transfer.state, block) {
-                    (State::Sending(upload), Some(block)) => upload.on_ack(block, now),
-                    (State::Sending(upload), None) => upload.on_error(),
-                    (State::Parked { .. } | State::Over, _) => Reply::Nothing,
-                };
-                // The usual case: one look-up per datagram.
-                if let Reply::Oack | Reply::Blocks { .. } = reply {
-                    transfer.say(reply, peer, sockets, &mut self.out, counters);
-                    transfer.arm(peer, now, self.parts.limits.timeout, &mut self.timers);
-                    return;
-                }
-                reply
-            }
-            // A late word of an earlier transfer; an error might end the one that runs now.
-            Some(_) => Reply::Nothing,
-            None => {
-                bump(&counters.malformed);
-                if block.is_some() {
-                    let code = ErrorCode::UnknownTransferId;
-                    Packet::Error { code, message: b"" }.encode(&mut self.out);
-                    self.send(&sockets.transfer[index], peer);
-                }
+        let Some(transfer) = self.table.get_mut(line) else {
+            // A late word of an earlier transfer is none of a stranger.
+            if lines(line.peer).any(|other| self.table.get(other).is_some()) {
                 return;
             }
+            bump(&counters.malformed);
+            if block.is_some() {
+                let code = ErrorCode::UnknownTransferId;
+                Packet::Error { code, message: b"" }.encode(&mut self.out);
+                self.send(sockets, line);
+            }
+            return;
         };
-        self.answer(sockets, peer, reply, now);
+        let reply = match (&mut transfer.state, block) {
+            (State::Sending(upload), Some(block)) => {
+                (transfer.heard, transfer.superseded) = (now, false);
+                upload.on_ack(block, now)
+            }
+            (State::Sending(upload), None) => upload.on_error(),
+            (State::Parked { .. } | State::Over, _) => Reply::Nothing,
+        };
+        self.answer(sockets, line, reply, now);
     }
 
     /// Does what a transfer says; returns how many datagrams were sent.
-    fn answer(&mut self, sockets: &Sockets, peer: SocketAddr, reply: Reply, now: Time) -> u64 {
+    fn answer(&mut self, sockets: &Sockets, line: Line, reply: Reply, now: Time) -> u64 {
         match reply {
             Reply::Nothing => 0,
             Reply::Done | Reply::Dropped => {
-                self.finish(peer, reply == Reply::Done);
+                self.finish(line, reply == Reply::Done);
                 0
             }
             Reply::Oack | Reply::Blocks { .. } => {
-                let Some(mut transfer) = self.transfers.get_mut(&peer) else { return 0 };
-                transfer.arm(peer, now, self.parts.limits.timeout, &mut self.timers);
-                transfer.say(reply, peer, sockets, &mut self.out, &self.parts.counters)
+                self.table.arm(line, now);
+                self.say(sockets, line, reply)
             }
+        }
+    }
+
+    /// Sends what an upload has to say; returns how many datagrams that were.
+    fn say(&mut self, sockets: &Sockets, line: Line, reply: Reply) -> u64 {
+        let Some(Transfer { state: State::Sending(upload), .. }) = self.table.get(line) else {
+            return 0;
+        };
+        let socket = &sockets.transfer[usize::from(line.socket)];
+        let (out, counters) = (&mut self.out, &self.parts.counters);
+        match reply {
+            Reply::Oack => {
+                upload.write_oack(out);
+                send_to(socket, out, line.peer, counters);
+                1
+            }
+            Reply::Blocks { first, count } => {
+                for number in first..first + u64::from(count) {
+                    upload.write_block(number, out);
+                    send_to(socket, out, line.peer, counters);
+                }
+                u64::from(count)
+            }
+            Reply::Nothing | Reply::Done | Reply::Dropped => 0,
         }
     }
 
     fn refuse(&mut self, sockets: &Sockets, peer: SocketAddr, code: ErrorCode, message: &str) {
         Packet::Error { code, message: message.as_bytes() }.encode(&mut self.out);
-        let socket = self.choose_socket(None);
-        self.send(&sockets.transfer[socket], peer);
+        let socket = self.choose_socket(peer);
+        self.send(sockets, Line { peer, socket });
     }
 
-    fn send(&self, socket: &UdpSocket, peer: SocketAddr) {
-        send_to(socket, &self.out, peer, &self.parts.counters);
+    fn send(&self, sockets: &Sockets, line: Line) {
+        let socket = &sockets.transfer[usize::from(line.socket)];
+        send_to(socket, &self.out, line.peer, &self.parts.counters);
     }
 
-    fn choose_socket(&mut self, previous: Option<usize>) -> usize {
+    /// A socket on which the client has no transfer and, if possible, had none of late; if all
+    /// are taken, the transfer on it gives way.
+    fn choose_socket(&mut self, peer: SocketAddr) -> u8 {
         self.next_socket = (self.next_socket + 1) % TRANSFER_SOCKETS;
-        if previous == Some(self.next_socket) {
-            self.next_socket = (self.next_socket + 1) % TRANSFER_SOCKETS;
-        }
-        self.next_socket
+        let turn = |step: usize| ((self.next_socket + step) % TRANSFER_SOCKETS) as u8;
+        let held = |socket: &u8| self.table.get(Line { peer, socket: *socket });
+        let mut all = (0..TRANSFER_SOCKETS).map(turn);
+        let fresh = all.clone().find(|socket| held(socket).is_none());
+        let over = || all.find(|socket| held(socket).is_none_or(Transfer::is_over));
+        let socket = fresh.or_else(over).unwrap_or_else(|| turn(0));
+        self.finish(Line { peer, socket }, false);
+        socket
     }
 
-    fn begin(&self, file: ServedFile, asked: Options, now: Time) -> (Upload<ServedFile>, Reply) {
+    fn upload(&self, file: ServedFile, asked: Options, now: Time) -> (Upload<ServedFile>, Reply) {
         Upload::start(file, asked, self.parts.limits, now)
     }
 
-    fn insert(&mut self, request: Request<'_>, id: Waiter, socket: usize, state: State, now: Time) {
-        let mut transfer = Transfer {
-            id: id.0,
-            file: request.file.into(),
-            socket,
-            since: now,
-            heard: now,
-            armed: Time::NEVER,
-            state,
-        };
-        transfer.arm(request.peer, now, self.parts.limits.timeout, &mut self.timers);
-        self.transfers.insert(request.peer, transfer);
-        self.in_flight += 1;
+    fn insert(&mut self, request: &Request, line: Line, id: Waiter, state: State, now: Time) {
+        let transfer = Transfer::new(id.0, self.fingerprint(request), state, now);
+        self.table.insert(line, transfer, now);
         self.publish_in_flight();
-        self.trim_timers();
-    }
-
-    /// Remembers that a client has been answered for the first time.
-    fn awaits_proof(&mut self, peer: SocketAddr, id: u64, now: Time) {
-        while self.unproven.front().is_some_and(|(_, peer, id)| !self.is_unproven(*peer, *id)) {
-            self.unproven.pop_front();
-        }
-        self.unproven.push_back((now, peer, id));
-    }
-
-    fn is_unproven(&self, peer: SocketAddr, id: u64) -> bool {
-        self.transfers.get(&peer).is_some_and(|transfer| {
-            let silent = |upload: &Upload<ServedFile>| !upload.is_proven();
-            transfer.id == id && matches!(&transfer.state, State::Sending(one) if silent(one))
-        })
     }
 
     /// Whether one more transfer may run. If need be the oldest of those gives way whose client
     /// has never spoken: who floods us keeps nobody else out.
-    fn has_room(&mut self, now: Time) -> bool {
-        if self.in_flight < self.parts.transfers_max {
+    fn has_room(&mut self, sockets: &Sockets, now: Time) -> bool {
+        if self.table.has_place() {
             return true;
         }
-        while let Some(&(since, peer, id)) = self.unproven.front() {
-            if self.is_unproven(peer, id) {
-                if now.since(since) < CROWDED_AFTER {
-                    return false;
-                }
-                self.finish(peer, false);
-                bump(&self.parts.counters.crowded_out);
-                return true;
+        while let Some((since, line)) = self.table.oldest_unproven() {
+            let until = since + CROWDED_AFTER;
+            if now < until {
+                return false;
             }
-            self.unproven.pop_front();
+            if self.emptied[usize::from(line.socket)] < until {
+                // It may have spoken, and we have not listened.
+                self.read_out(sockets, line.socket, until);
+                if self.table.has_place() {
+                    return true;
+                }
+                continue;
+            }
+            self.finish(line, false);
+            bump(&self.parts.counters.crowded_out);
+            return true;
         }
         false
     }
 
-    /// Ends the peer's transfer, if one runs.
-    fn finish(&mut self, peer: SocketAddr, done: bool) {
-        let Some(mut transfer) = self.transfers.get_mut(&peer) else { return };
-        if let State::Over = transfer.state {
-            return;
+    /// Ends a transfer, if it runs.
+    fn finish(&mut self, line: Line, done: bool) {
+        let id = self.table.get(line).map(|transfer| Waiter(transfer.id));
+        let Some(state) = self.table.finish(line) else { return };
+        if let (State::Parked { .. }, Some(id)) = (state, id) {
+            self.parked.remove(&id);
         }
-        if let State::Parked { .. } = transfer.state {
-            self.parked.remove(&Waiter(transfer.id));
-        }
-        transfer.state = State::Over;
-        drop(transfer);
-        self.in_flight -= 1;
         let counters = &self.parts.counters;
         bump(if done { &counters.transfers_done } else { &counters.transfers_dropped });
         self.publish_in_flight();
-        if self.transfers.len() > self.parts.transfers_max * 2 {
-            self.transfers.remove(&peer);
-        }
     }
 
     fn publish_in_flight(&self) {
-        let counters = &self.parts.counters;
-        counters.transfers_in_flight.store(self.in_flight as u64, Ordering::Relaxed);
-        counters.transfers_in_flight_max.fetch_max(self.in_flight as u64, Ordering::Relaxed);
-    }
-
-    /// Drops stale timers, when peers that begin again and again have left too many.
-    fn trim_timers(&mut self) {
-        if self.timers.len() > self.parts.transfers_max * 4 {
-            let (timers, transfers) = (&mut self.timers, &self.transfers);
-            timers.retain(|Reverse((time, peer, id))| {
-                transfers.get(peer).is_some_and(|one| one.armed == *time && one.id == *id)
-            });
-        }
+        let (counters, now) = (&self.parts.counters, self.table.in_flight() as u64);
+        counters.transfers_in_flight.store(now, Ordering::Relaxed);
+        counters.transfers_in_flight_max.fetch_max(now, Ordering::Relaxed);
     }
 
     /// Runs a bounded number of timers that are due; tells whether more may be.
-    fn on_timers(&mut self, sockets: &Sockets, now: Time) -> bool {
+    fn on_timers(&mut self, sockets: &Sockets) -> bool {
         for _ in 0..TURN_MAX {
-            match self.timers.peek().copied() {
-                Some(Reverse((time, peer, id))) if time <= now => {
-                    self.timers.pop();
-                    self.on_timer(sockets, peer, id, time, now);
-                }
-                _ => return false,
-            }
+            let now = self.now();
+            let Some((time, line, id)) = self.table.take_due(now) else { return false };
+            self.on_timer(sockets, line, id, time);
         }
         true
     }
 
-    fn on_timer(&mut self, sockets: &Sockets, peer: SocketAddr, id: u64, time: Time, now: Time) {
-        let Some(mut transfer) = self.transfers.get_mut(&peer) else { return };
-        if transfer.id != id || transfer.armed != time {
-            return;
+    fn on_timer(&mut self, sockets: &Sockets, line: Line, id: u64, time: Time) {
+        let current = |one: &&mut Transfer| one.id == id && one.armed == time;
+        if self.table.get_mut(line).filter(current).is_none_or(|one| one.is_over()) {
+            return self.forget(line, id, time);
         }
-        let deadline = transfer.deadline();
-        if deadline > now {
-            transfer.armed = deadline;
-            self.timers.push(Reverse((deadline, peer, id)));
-            return;
-        }
+        self.read_out(sockets, line.socket, time);
+        let now = self.now();
+        let Some(transfer) = self.table.get_mut(line).filter(current) else { return };
         transfer.armed = Time::NEVER;
+        if transfer.deadline() > now {
+            return self.table.rearm(line);
+        }
         let reply = match &mut transfer.state {
-            State::Sending(upload) => upload.on_timeout(now),
-            State::Parked { .. } => Reply::Dropped,
+            State::Sending(upload) if !transfer.superseded => upload.on_timeout(now),
+            State::Sending(_) | State::Parked { .. } => Reply::Dropped,
             State::Over => Reply::Nothing,
         };
-        drop(transfer);
         match reply {
             Reply::Oack | Reply::Blocks { .. } => {
-                let sent = self.answer(sockets, peer, reply, now);
+                let sent = self.answer(sockets, line, reply, now);
                 add(&self.parts.counters.retransmits, sent);
             }
             Reply::Nothing | Reply::Done | Reply::Dropped => {
-                self.finish(peer, false);
-                self.transfers.remove(&peer);
+                self.finish(line, false);
+                self.table.remove(line);
             }
+        }
+    }
+
+    /// Removes a transfer that is over and whose time has come.
+    fn forget(&mut self, line: Line, id: u64, time: Time) {
+        let own = |one: &Transfer| one.id == id && one.armed == time && one.is_over();
+        if self.table.get(line).is_some_and(own) {
+            self.table.remove(line);
         }
     }
 
@@ -664,37 +695,21 @@ impl Pump {
     fn take_signed(&mut self, sockets: &Sockets, now: Time) {
         for _ in 0..TURN_MAX {
             let Some((waiter, header)) = self.ready.pop_front() else { return };
-            let Some(peer) = self.parked.remove(&waiter) else { continue };
-            let Some(mut transfer) = self.transfers.get_mut(&peer) else { continue };
+            let Some(line) = self.parked.remove(&waiter) else { continue };
+            let limits = self.parts.limits;
+            let Some(transfer) = self.table.get_mut(line) else { continue };
             let State::Parked { file, options } =
                 std::mem::replace(&mut transfer.state, State::Over)
             else {
                 continue;
             };
-            let (upload, reply) = self.begin(file.with_header(header), options, now);
+            let (upload, reply) = Upload::start(file.with_header(header), options, limits, now);
             transfer.state = State::Sending(upload);
             transfer.since = now;
-            let id = transfer.id;
-            drop(transfer);
-            self.awaits_proof(peer, id, now);
-            self.answer(sockets, peer, reply, now);
+            self.table.awaits_proof(line, waiter.0, now);
+            self.answer(sockets, line, reply, now);
         }
     }
-}
-
-/// Reads a bounded number of datagrams; tells whether more may wait.
-fn drain(
-    socket: &UdpSocket,
-    buffer: &mut [u8; DATAGRAM_MAX],
-    mut take: impl FnMut(&[u8], SocketAddr),
-) -> bool {
-    for _ in 0..TURN_MAX {
-        match socket.try_recv_from(buffer) {
-            Ok((length, peer)) => take(&buffer[..length], peer),
-            Err(_) => return false,
-        }
-    }
-    true
 }
 
 /// Datagrams that the host does not take are lost like any other: who misses one asks again.
@@ -705,62 +720,5 @@ fn send_to(socket: &UdpSocket, bytes: &[u8], peer: SocketAddr, counters: &TftpCo
             add(&counters.bytes_out, length as u64);
         }
         Err(_) => bump(&counters.send_failed),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const TIMEOUT: Span = Span::from_secs(1);
-
-    fn peer() -> SocketAddr {
-        ([127, 0, 0, 1], 40_000).into()
-    }
-
-    fn transfer(options: Options) -> Transfer {
-        let file = ServedFile::plain(Arc::from(vec![7; 2_000]));
-        let (upload, _) = Upload::start(file, options, UploadLimits::default(), Time::ZERO);
-        Transfer {
-            id: 1,
-            file: "f".into(),
-            socket: 0,
-            since: Time::ZERO,
-            heard: Time::ZERO,
-            armed: Time::NEVER,
-            state: State::Sending(upload),
-        }
-    }
-
-    fn at(seconds: u64) -> Time {
-        Time::ZERO + Span::from_secs(seconds)
-    }
-
-    #[test]
-    fn a_silent_client_cannot_ask_for_a_long_wait() {
-        let patient = Options { timeout_s: Some(255), ..Options::default() };
-        assert_eq!(transfer(patient).deadline(), Time::ZERO + UNPROVEN_MAX);
-        assert_eq!(transfer(Options::default()).deadline(), at(5));
-    }
-
-    #[test]
-    fn one_timer_serves_a_transfer_that_moves_on() {
-        let (mut one, mut timers) = (transfer(Options::default()), Timers::new());
-        one.arm(peer(), Time::ZERO, TIMEOUT, &mut timers);
-        for block in 1..=3 {
-            let State::Sending(upload) = &mut one.state else { panic!() };
-            upload.on_ack(block, Time::from_nanos(u64::from(block)));
-            one.arm(peer(), Time::from_nanos(u64::from(block)), TIMEOUT, &mut timers);
-        }
-        assert_eq!(timers.into_vec(), [Reverse((at(1), peer(), 1))]);
-    }
-
-    #[test]
-    fn a_deadline_that_moves_closer_gets_a_timer_of_its_own() {
-        let (mut one, mut timers) = (transfer(Options::default()), Timers::new());
-        one.armed = at(60);
-        one.arm(peer(), Time::ZERO, TIMEOUT, &mut timers);
-        one.arm(peer(), Time::ZERO, TIMEOUT, &mut timers);
-        assert_eq!(timers.into_vec(), [Reverse((at(5), peer(), 1))]);
     }
 }

@@ -131,6 +131,12 @@ impl<C: Content> Upload<C> {
         self.proven
     }
 
+    /// Whether nothing is left to send that was not sent: the last window awaits its
+    /// acknowledgement.
+    pub fn is_at_end(&self) -> bool {
+        self.proven && self.blocks_left() <= u64::from(self.window_size)
+    }
+
     /// The same request came again: the client did not hear us. Says again what was said, if the
     /// transfer has not moved on, and waits for the answer as long as it did the first time: a
     /// client whose answer is lost then, too, must still find the transfer.

@@ -93,7 +93,7 @@ impl fmt::Display for ErrorCode {
 
 /// Options of a request or an OACK; a value that is absent was not named. Numbers are as on the
 /// wire, ranges are checked by who uses them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Options {
     /// `blksize` in bytes (RFC 2348).
     pub block_size: Option<u64>,

@@ -34,7 +34,7 @@ fn json_is_one_document_with_every_plan() {
         document["plans"].as_array().unwrap().iter().map(|plan| &plan["scenario"]).collect();
     assert_eq!(names, ["callmanager-regen", "tvs-regen"]);
     let plan = &document["plans"][0];
-    assert_eq!((&plan["phones"], &plan["waves"][0]["transfers"]), (&30.into(), &90.into()));
+    assert_eq!((&plan["phones"], &plan["waves"][0]["requests"]), (&30.into(), &90.into()));
     assert_eq!(plan["file"], REGEN);
 }
 
@@ -97,6 +97,173 @@ fn a_broken_command_line_is_exit_code_2() {
     assert_eq!(check(&[]).0, 2);
     assert_eq!(check(&[REGEN, "--slo", "phones.stuck"]).0, 2);
     assert_eq!(check(&[REGEN, "--max-wall", "5"]).0, 2);
+}
+
+#[test]
+fn a_cluster_in_mixed_mode_gets_the_plain_answer_that_it_is_not_there_yet() {
+    for key in ["mixed-mode = true", "security-mode = 'mixed'", "ctl = {}"] {
+        let (_folder, path) = changed("[cluster]\n", &format!("[cluster]\n{key}\n"));
+        let (code, _, err) = check(&[&path]);
+        assert_eq!(code, 2);
+        assert!(err.contains("mixed mode with a CTL is not there yet"), "{err}");
+        assert!(
+            err.contains("help: this version plays clusters that are secure by default"),
+            "{err}"
+        );
+    }
+    let (_, out, _) = check(&[REGEN]);
+    assert!(out.contains("\ncovers        secure by default only: ITL,"), "{out}");
+    assert!(out.contains("not served: callmanager on pub; capf on pub"), "{out}");
+    assert!(!out.contains("3804"), "nothing listens there: {out}");
+}
+
+#[test]
+fn every_independent_mistake_of_a_file_is_told_in_one_run() {
+    let (_folder, path) = changed("phones = 2_000", "phones = -5");
+    let text = fs::read_to_string(&path).unwrap();
+    let text = text
+        .replace("release    = \"8.6\"", "release    = \"13.7\"")
+        .replace("tvs = 2445", "tvs = 70000")
+        .replace("members = [\"pub\"]", "members = \"pub\"")
+        .replace("phones.stuck == 0", "fleet_ready.p99 <= 60")
+        .replace("think     = \"0s\"", "thinks    = 5");
+    fs::write(&path, text).unwrap();
+    let (code, out, err) = check(&[&path]);
+    assert_eq!((code, out.as_str()), (2, ""));
+    for what in [
+        "unknown release `13.7`",
+        "`tvs` is a whole number from 0 to 65535, not 70000",
+        "`members` is a list, not the text \"pub\"",
+        "write members = [\"pub\"]",
+        "`phones` is a whole number from 1, not -5",
+        "unknown field `thinks`",
+        "`60` has no unit",
+    ] {
+        assert!(err.contains(what), "no {what} in\n{err}");
+    }
+    assert_eq!(err.matches("error: ").count(), 7, "thinks = 5 is a length as well: {err}");
+    for word in ["u64", "u16", "expected", "struct", "did you mean `11.5`"] {
+        assert!(!err.contains(word), "{word} in {err}");
+    }
+    assert_eq!(err.matches(&format!("{path}:")).count(), err.matches("error: ").count());
+}
+
+#[test]
+fn errors_stand_in_the_json_with_their_places_beside_good_plans() {
+    let (_folder, path) = changed("phones = 2_000", "phones = 0\nfones = 1");
+    let (code, out, _) = check(&[REGEN, &path, "no/such.toml", "--format", "json"]);
+    assert_eq!(code, 2);
+    let document: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(document["plans"].as_array().unwrap().len(), 1);
+    let errors = document["errors"].as_array().unwrap();
+    assert_eq!(errors.len(), 3, "{errors:?}");
+    assert_eq!((&errors[0]["file"], &errors[0]["line"]), (&path.as_str().into(), &22.into()));
+    assert_eq!(errors[0]["what"], "a fleet of 0 phones");
+    assert_eq!((&errors[1]["line"], &errors[1]["column"]), (&23.into(), &1.into()));
+    assert!(errors[2]["what"].as_str().unwrap().contains("cannot be read"), "{errors:?}");
+    assert!(errors.iter().all(|error| !error["help"].is_null()), "{errors:?}");
+}
+
+#[test]
+fn files_that_are_no_toml_are_told_where_it_begins() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(REGEN)).unwrap();
+    let told = |bytes: Vec<u8>| {
+        let path = folder.path().join("bad.toml");
+        fs::write(&path, bytes).unwrap();
+        let (code, out, err) = check(&[path.to_str().unwrap()]);
+        assert_eq!((code, out.as_str()), (2, ""), "{err}");
+        err
+    };
+    let line_of = |what: &str| text[..text.find(what).unwrap()].matches('\n').count() + 1;
+    let latin = text.replace("share   = 1.0", "share   = 1.0 # f\u{fc}r");
+    let latin: Vec<u8> =
+        latin.chars().map(|c| u8::try_from(u32::from(c)).unwrap_or(b'?')).collect();
+    let err = told(latin);
+    let place = format!("bad.toml:{}:", line_of("share   = 1.0"));
+    assert!(
+        err.contains("the byte 0xFC is no character of UTF-8") && err.contains(&place),
+        "{err}"
+    );
+    let err = told(text.replace("\"lazy\"", "“lazy”").into_bytes());
+    assert!(err.contains("is a typographic quotation mark"), "{err}");
+    let err = told(text.replace("members = [\"pub\"]", "members = [\"pub]").into_bytes());
+    let place = format!("bad.toml:{}:12", line_of("members = "));
+    assert!(err.contains("this text is not closed") && err.contains(&place), "{err}");
+    let utf16: Vec<u8> =
+        [0xFF, 0xFE].into_iter().chain(text.bytes().flat_map(|b| [b, 0])).collect();
+    assert!(told(utf16).contains("the file is UTF-16"), "saved by a Windows editor");
+}
+
+#[test]
+fn a_plan_that_cannot_end_in_time_is_warned_about_and_so_is_a_step_that_does_not_wait() {
+    let (code, out, err) = check(&[REGEN, "--set", "event.reset-1.reset-phones.spread=30m"]);
+    assert_eq!(code, 0);
+    assert!(err.contains("warning: callmanager-regen: the plan cannot end in time"), "{err}");
+    assert!(out.contains("4. reset-1 · then: reset all phones within 30m"), "{out}");
+    let again = "event.3={after='previous', reset-phones={spread='1s'}}";
+    let (code, out, err) = check(&[REGEN, "--set", again, "--format", "json"]);
+    assert_eq!(code, 0);
+    assert!(err.contains("step 4 (reset-2) does not wait for the phones that step 3"), "{err}");
+    let document: Value = serde_json::from_str(&out).unwrap();
+    let plan = &document["plans"][0];
+    assert_eq!(plan["warnings"].as_array().unwrap().len(), 1, "{plan:#}");
+    let words = plan["timeline"][3].as_str().unwrap();
+    assert!(words.starts_with("reset-2 · then (does not wait for the phones): reset"), "{words}");
+}
+
+#[test]
+fn the_number_that_check_shows_is_the_number_that_set_takes() {
+    let (_, out, _) = check(&[REGEN]);
+    for (number, name, key, value) in [
+        (1, "regenerate-1", "regenerate.certificate", "TVS"),
+        (2, "restart-1", "restart.service", "capf"),
+        (4, "reset-1", "reset-phones.spread", "7s"),
+    ] {
+        assert!(out.contains(&format!(" {number}. {name} · ")), "{out}");
+        for step in [number.to_string(), name.to_owned()] {
+            let set = format!("event.{step}.{key}={value}");
+            let (code, changed, err) = check(&[REGEN, "--set", &set]);
+            assert_eq!(code, 0, "{err}");
+            let at = changed.find(&format!(" {number}. {name} · ")).unwrap();
+            let step = changed[at..].split(" 9. ").next().unwrap();
+            assert!(step[..step.len().min(160)].contains(value), "{set}: {changed}");
+        }
+    }
+    let (code, _, err) = check(&[REGEN, "--set", "event.3.reset-phones.spread=7s"]);
+    assert_eq!(code, 2, "the third step is a restart");
+    assert!(
+        err.contains("this step has no `reset-phones`") && err.contains("count from 1"),
+        "{err}"
+    );
+    assert_eq!(check(&[REGEN, "--set", "event.0.delay=7s"]).0, 2);
+}
+
+#[test]
+fn models_have_their_names_and_sites_are_as_many_as_there_are() {
+    let share = |site: u32| format!("{{name='s{site}', share=0.025, link={{rtt='20ms'}}}}");
+    let sites: Vec<String> = (0..40).map(share).collect();
+    let sites = format!("fleet.site=[{}]", sites.join(","));
+    let models = "fleet.models={ATA191=0.25, DX80=0.25, CP-8832=0.25, CIPC=0.25}";
+    let (code, out, err) = check(&[REGEN, "--set", &sites, "--set", models]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(
+        out.contains("profile 88xx of model CP-8832") && out.contains("of model ATA191"),
+        "{out}"
+    );
+    let (code, _, err) = check(&[REGEN, "--set", "fleet.models={'ATA 191'=1.0}"]);
+    assert_eq!(code, 2);
+    assert!(err.contains("`ATA 191` is not a phone model"), "{err}");
+}
+
+#[test]
+fn what_check_prints_keeps_to_80_columns() {
+    for path in scenarios() {
+        let (_, out, _) = check(&[path.to_str().unwrap()]);
+        for line in out.lines() {
+            assert!(line.chars().count() <= 80, "{}: {line}", path.display());
+        }
+    }
 }
 
 fn check(arguments: &[&str]) -> (i32, String, String) {

@@ -47,7 +47,7 @@ fn a_run_in_virtual_time_leaves_the_same_directory_as_a_live_one() {
     let out = tempfile::tempdir().unwrap();
     let (ended, path) = sim(out.path(), &["--check-determinism"]);
     assert_eq!(ended.code, 0, "{}\n{}", ended.out, ended.err);
-    for text in ["60 ready (config in force), 0 stuck", "digest", "guess  ", "deterministic: "] {
+    for text in ["60 ready (config in force), 0 stuck", "digest", "guesses  ", "deterministic: "] {
         assert!(ended.out.contains(text), "{text}\n{}", ended.out);
     }
     let (summary, manifest) =
@@ -89,9 +89,10 @@ fn guesses_are_halved_and_doubled_unless_the_fleet_is_large() {
     let out = tempfile::tempdir().unwrap();
     let (ended, path) = sim(out.path(), &[]);
     assert_eq!(ended.code, 0, "{}", ended.err);
-    let line = ended.out.lines().find(|line| line.starts_with("phone.tvs-timeout ")).unwrap();
-    for part in ["10s", "5s: the same", "20s: the same", "guess"] {
-        assert!(line.contains(part), "{part} in {line}");
+    let words = ended.out.split_whitespace().collect::<Vec<_>>().join(" ");
+    let (_, guess) = words.split_once("phone.tvs-timeout = 10s (").unwrap();
+    for part in ["guess", "halved to 5s: the same", "doubled to 20s: the same"] {
+        assert!(guess.contains(part), "{part} in {guess}");
     }
     let summary = json(&format!("{path}/summary.json"));
     let guesses = summary["sim"]["guesses"].as_array().unwrap();
@@ -146,14 +147,21 @@ fn variants_are_ranked_and_written_as_csv() {
     ];
     let ended = run(&words);
     assert_eq!(ended.code, 0, "{}", ended.err);
-    let lines: Vec<&str> = ended.out.lines().collect();
+    assert!(ended.out.starts_with("covers        secure by default only"), "{}", ended.out);
+    let lines: Vec<&str> = ended.out.lines().skip_while(|line| !line.starts_with("a  b")).collect();
     assert_eq!(lines.len(), 5, "{}", ended.out);
     let first = |line: &str| line.split_whitespace().take(2).map(str::to_owned).collect::<Vec<_>>();
     assert_eq!(first(lines[1]), ["4", "prewarm"], "{}", ended.out);
     assert_eq!(first(lines[4]), ["1", "off"], "{}", ended.out);
-    let csv = fs::read_to_string(csv).unwrap();
+    let csv = fs::read_to_string(&csv).unwrap();
     assert!(csv.starts_with("cluster.cost.cores,cluster.sign-cache,verdict,ready,"), "{csv}");
     assert_eq!(csv.lines().count(), 5);
+    let json = run(&[&words[..6], &["--format", "json"]].concat());
+    let document: Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!(
+        (&document["schema"], document["variants"].as_array().unwrap().len()),
+        (&1.into(), 2)
+    );
     let wrong = run(&["whatif", REGEN, "--vary", "cluster.sign-cash=off"]);
     assert_eq!(wrong.code, 2, "{}", wrong.out);
 }
@@ -231,4 +239,90 @@ fn a_live_run_calibrates_and_is_compared() {
     let (_, other) = sim(out.path(), &["--seed", "7"]);
     assert_eq!(run(&["diff", live, &other]).code, 2);
     assert_eq!(run(&["diff", live, &other, "--anyway", "--tolerance", "10000"]).code, 0);
+}
+
+#[test]
+fn no_line_of_the_summary_of_a_shipped_scenario_is_wider_than_80_columns() {
+    let out = tempfile::tempdir().unwrap();
+    let folder = out.path().to_str().unwrap();
+    for entry in fs::read_dir("scenarios").unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|ending| ending != "toml") {
+            continue;
+        }
+        let name = path.to_str().unwrap();
+        let ended = run(&["sim", name, "--phones", "60", "--sensitivity=never", "--out", folder]);
+        assert!(ended.out.contains("covers        secure by default only"), "{}", ended.out);
+        // The path of a run directory is as long as it is.
+        let lines = ended.out.lines().filter(|line| !line.starts_with("output: "));
+        for line in lines.filter(|line| !line.contains("digest")) {
+            assert!(line.chars().count() <= 80, "{name}: {line}");
+        }
+    }
+}
+
+#[test]
+fn forty_sites_and_models_by_name_play_in_virtual_time() {
+    let out = tempfile::tempdir().unwrap();
+    let share = |site: u32| format!("{{name='s{site}', share=0.025, link={{rtt='20ms'}}}}");
+    let sites: Vec<String> = (0..40).map(share).collect();
+    let sites = format!("fleet.site=[{}]", sites.join(","));
+    let models = "fleet.models={ATA191=0.5, CP-8832=0.5}";
+    let (ended, _) = sim(out.path(), &["--set", &sites, "--set", models]);
+    assert_eq!(ended.code, 0, "{}\n{}", ended.out, ended.err);
+    assert!(ended.out.contains("60 ready"), "{}", ended.out);
+}
+
+#[test]
+fn a_worse_run_is_a_regression_and_runs_of_other_kinds_are_refused_in_words() {
+    let out = tempfile::tempdir().unwrap();
+    let (_, base) = sim(out.path(), &["--sensitivity=never"]);
+    let (_, slow) = sim(out.path(), &["--sensitivity=never", "--set", "cluster.cost.sign=1s"]);
+    let same = run(&["diff", &base, &base]);
+    assert_eq!(same.code, 0, "{}{}", same.out, same.err);
+    assert!(same.out.ends_with("verdict: ALIKE (0 worse, 0 better) · exit 0\n"), "{}", same.out);
+    let worse = run(&["diff", &base, &slow]);
+    assert_eq!(worse.code, 1, "{}", worse.out);
+    assert!(
+        worse.out.contains("WORSE") && worse.out.contains("fixed, because noise"),
+        "{}",
+        worse.out
+    );
+    assert_eq!(run(&["diff", &slow, &base]).code, 0, "for the better");
+    let json = run(&["diff", &base, &slow, "--format", "json"]);
+    let document: Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!((&document["schema"], &document["kind"]), (&1.into(), &"sim".into()));
+    assert_eq!((&document["regression"], &document["verdict"]), (&true.into(), &"worse".into()));
+    let (_, other) = sim(out.path(), &["--sensitivity=never", "--seed", "7"]);
+    let refused = run(&["diff", &base, &other]);
+    assert_eq!(refused.code, 2);
+    assert!(
+        refused.err.contains("help: compare them all the same with --anyway"),
+        "{}",
+        refused.err
+    );
+    assert!([0, 1].contains(&run(&["diff", &base, &other, "--anyway"]).code));
+
+    let capacity = |name: &str, carried: f64, wrong: u64| {
+        let folder = out.path().join(name);
+        fs::create_dir(&folder).unwrap();
+        let summary = serde_json::json!({
+            "schema": 1, "mode": "capacity", "verdict": "knee",
+            "load": { "mix": { "known": 1.0 } }, "limits": { "latency_s": 1.0 },
+            "capacity": { "knee": carried, "at_least": carried, "unit": "transfers/s", "steps": [] },
+            "wrong": { "count": wrong }, "slos": [],
+        });
+        fs::write(folder.join("summary.json"), summary.to_string()).unwrap();
+        folder.to_str().unwrap().to_owned()
+    };
+    let (before, after) = (capacity("before", 400.0, 0), capacity("after", 300.0, 0));
+    let lower = run(&["diff", &before, &after]);
+    assert_eq!(lower.code, 1, "{}{}", lower.out, lower.err);
+    assert!(lower.out.contains("knee"), "{}", lower.out);
+    assert_eq!(run(&["diff", &after, &before]).code, 0);
+    assert_eq!(run(&["diff", &before, &capacity("wrong", 400.0, 3)]).code, 1);
+    let mixed = run(&["diff", &before, &base]);
+    assert_eq!(mixed.code, 2);
+    let words = "a capacity measurement cannot be compared with a run in virtual time";
+    assert!(mixed.err.contains(words), "{}", mixed.err);
 }

@@ -158,7 +158,7 @@ async fn open_at_once() -> usize {
     assert_eq!(seen.first.len(), PHONES as usize);
     let counts = &run.recorder.counts;
     // A byte is no CTL, no list and no config, and each is asked for once.
-    assert_eq!((counts.tftp_transfers, counts.tftp_errors), (u64::from(PHONES) * 3, 0));
+    assert_eq!((counts.tftp_requests, counts.tftp_errors), (u64::from(PHONES) * 3, 0));
     seen.open_max.min(counts.tftp_in_flight_max as usize)
 }
 

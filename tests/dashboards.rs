@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use resetstorm::measure::{CpuSeconds, Recorder, RunInfo, encode};
+use resetstorm::measure::{CpuSeconds, OPERATOR_STEPS, Recorder, RunInfo, StepMark, encode};
 use serde_json::Value;
 
 /// Metrics that are on no dashboard, each with its reason.
@@ -57,7 +57,10 @@ fn expressions(board: &Value) -> Vec<String> {
 /// Every metric that we export.
 fn exported() -> BTreeSet<String> {
     let cpu_s = CpuSeconds { swarm: Some(1.0), serve: Some(1.0) };
-    let exposition = encode(&Recorder::new(1), &RunInfo { cpu_s, ..RunInfo::default() });
+    let exposition = encode(
+        &Recorder::new(1),
+        &RunInfo { cpu_s, steps: vec![StepMark::default()], ..RunInfo::default() },
+    );
     let types = exposition.lines().filter_map(|line| line.strip_prefix("# TYPE "));
     types.map(|rest| rest.split(' ').next().unwrap().to_owned()).collect()
 }
@@ -89,6 +92,62 @@ fn every_metric_on_a_board_exists_and_every_metric_is_on_a_board() {
     }
     let hidden: Vec<_> = exported.difference(&shown).collect();
     assert_eq!(hidden, NOT_SHOWN.iter().collect::<Vec<_>>(), "on no board");
+}
+
+/// An instant query has nothing to say five minutes after the last scrape.
+#[test]
+fn the_numbers_of_a_run_stay_on_the_board_when_it_is_over() {
+    for (file, board) in boards() {
+        for panel in panels(&board) {
+            let what = format!("{file}: {}", text(panel, "title"));
+            for target in list(panel, "targets") {
+                assert_eq!(
+                    (&target["instant"], &target["range"]),
+                    (&false.into(), &true.into()),
+                    "{what}"
+                );
+            }
+            match text(panel, "type") {
+                "stat" => {
+                    let calcs = &panel["options"]["reduceOptions"]["calcs"];
+                    assert_eq!(calcs, &serde_json::json!(["lastNotNull"]), "{what}");
+                }
+                "table" => {
+                    let reduce = &list(panel, "transformations")[0];
+                    assert_eq!(text(reduce, "id"), "reduce", "{what}");
+                    assert_eq!(reduce["options"]["reducers"][0], "lastNotNull", "{what}");
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Marks of every second of a storm say nothing; a step that has a time is one mark.
+#[test]
+fn annotations_are_the_steps_of_the_operator_at_their_own_times() {
+    for (file, board) in boards() {
+        let annotations = list(&board["annotations"], "list");
+        assert_eq!(annotations.len(), 1, "{file}");
+        let only = &annotations[0];
+        assert!(text(only, "expr").starts_with(OPERATOR_STEPS), "{file}");
+        assert!(text(only, "expr").ends_with("} * 1000"), "Grafana wants milliseconds: {file}");
+        assert_eq!(only["useValueForTime"], true, "{file}");
+        assert!(text(only, "titleFormat").contains("{{name}}"), "{file}");
+    }
+}
+
+#[test]
+fn what_matters_stands_first_in_a_legend_and_is_not_cut_off() {
+    for (file, board) in boards() {
+        for panel in panels(&board).filter(|panel| panel["type"] == "timeseries") {
+            let (what, legend) = (text(panel, "title"), &panel["options"]["legend"]);
+            assert_eq!(text(legend, "sortBy"), "Max", "{file}: {what}");
+            assert_eq!(legend["sortDesc"], true, "{file}: {what}");
+            let is_wide = panel["gridPos"]["w"].as_u64().unwrap() >= 12;
+            assert!(!is_wide || text(legend, "placement") == "right", "{file}: {what}");
+        }
+    }
 }
 
 #[test]

@@ -36,12 +36,12 @@ fn plan(name: &str, overrides: &[&str]) -> Plan {
         let http = ports.http.map_or("", |_| ", http = 0");
         let https = ports.https.map_or("", |_| ", https = 0");
         let any = format!("{{ tftp = 0, tvs = 0, capf = 0{http}{https} }}");
-        all.push(format!("cluster.node.{node}.ports={any}"));
+        all.push(format!("cluster.node.{}.ports={any}", node + 1));
     }
     let is_reset = |action: &OperatorAction| matches!(action, OperatorAction::ResetPhones { .. });
     if text.contains("spread = \"30s\"") {
-        let resets = first.timeline.iter().enumerate().filter(|(_, entry)| is_reset(&entry.action));
-        all.extend(resets.map(|(at, _)| format!("event.{at}.reset-phones.spread=1s")));
+        let resets = first.timeline.iter().filter(|entry| is_reset(&entry.action));
+        all.extend(resets.map(|entry| format!("event.{}.reset-phones.spread=1s", entry.name)));
     }
     load(&path, &text, &all, &known_paths()).unwrap()
 }
@@ -68,7 +68,8 @@ async fn regenerated_call_manager_ends_in_its_counts() {
     assert_eq!(summary.trust.configs.accepted_by_itl, 300);
     assert_eq!((summary.signatures.made, summary.signatures.cache_hits), (301, 299));
     assert_eq!(summary.signatures.verified, 600);
-    assert_eq!((summary.tftp.transfers, summary.tftp.not_found), (900, 300));
+    let tftp = &summary.tftp;
+    assert_eq!((tftp.requests, tftp.transfers, tftp.not_found), (900, 600, 300));
     assert_eq!((summary.serve.tftp_requests, summary.serve.tvs_answers), (900, 300));
     assert!(summary.cpu_s.serve.is_some_and(|seconds| seconds > 0.0));
     assert!(summary.cpu_s.swarm.is_some_and(|seconds| seconds > 0.0));
@@ -119,7 +120,7 @@ async fn all_phones_at_once_end_in_the_same_counts() {
 async fn a_mixed_fleet_loads_over_both_transports_and_ends_in_the_same_counts() {
     let summary = expect_pass("mixed-fleet.toml").await;
     let (http, tftp) = (summary.http, summary.tftp);
-    assert_eq!(http.requests + tftp.transfers, 900, "{http:?} {tftp:?}");
+    assert_eq!(http.requests + tftp.requests, 900, "{http:?} {tftp:?}");
     assert_eq!(http.not_found + tftp.not_found, 300);
     assert!((600..840).contains(&http.requests), "about 80 %: {http:?}");
     assert_eq!((http.errors, http.fallbacks, tftp.errors), (0, 0, 0));
@@ -136,7 +137,7 @@ async fn phones_of_a_14_cluster_load_their_configs_over_https_from_both_nodes() 
     let (http, https, tftp) = (summary.http, summary.https, summary.tftp);
     assert!((200..280).contains(&https.requests), "about 80 %: {https:?}");
     assert_eq!(http.requests, 2 * https.requests, "CTL and ITL: their signatures are enough");
-    assert_eq!(tftp.transfers, 3 * (300 - https.requests));
+    assert_eq!(tftp.requests, 3 * (300 - https.requests));
     assert_eq!((https.connections, https.fallbacks), (https.requests, 0));
     assert_eq!(summary.serve.https_requests, https.requests);
     assert_eq!(summary.serve.https_handshakes_ok, https.requests);
@@ -159,7 +160,7 @@ async fn phones_of_a_node_without_http_fall_back_and_are_ready() {
     assert_eq!((summary.verdict.as_str(), summary.phones.ready), ("pass", 50));
     let http = summary.http;
     assert_eq!((http.requests, http.errors, http.fallbacks), (50, 50, 50), "one a boot");
-    assert_eq!((http.connections, summary.tftp.transfers), (0, 150));
+    assert_eq!((http.connections, summary.tftp.requests), (0, 150));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -216,13 +217,14 @@ async fn live_and_virtual_time_agree_on_every_count_of_every_scenario() {
             assert_eq!(live["signatures"][count], sim["signatures"][count], "{name}: {count}");
         }
         // Not the bytes: configurations carry the port of TVS, whose digits differ.
-        for count in ["requests", "connections", "not_found", "errors", "fallbacks"] {
+        for count in ["requests", "connections", "transfers", "not_found", "errors", "fallbacks"] {
             assert_eq!(live["http"][count], sim["http"][count], "{name}: {count}");
             assert_eq!(live["https"][count], sim["https"][count], "{name}: {count}");
         }
-        for count in ["transfers", "not_found", "errors"] {
+        for count in ["requests", "transfers", "not_found", "errors"] {
             assert_eq!(live["tftp"][count], sim["tftp"][count], "{name}: {count}");
         }
+        assert_eq!((&live["covers"], &live["services"]), (&sim["covers"], &sim["services"]));
         for count in ["tvs_handshakes_ok", "tvs_handshakes_failed", "tvs_answers"] {
             assert_eq!(live["serve"][count], sim["serve"][count], "{name}: {count}");
         }

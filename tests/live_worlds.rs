@@ -94,7 +94,7 @@ fn counts(summary: &Summary) -> Vec<(String, Value)> {
     let first = Value::from(sent("tftp_datagrams_out") - sent("tftp_retransmits"));
     keep("serve.tftp_datagrams_out but for retransmits".to_owned(), &first);
     for step in whole["steps"].as_array().unwrap() {
-        for name in ["count", "ok", "retry", "failed"] {
+        for name in ["count", "ok", "not_found", "stuck", "retry", "failed"] {
             keep(format!("steps.{}.{name}", step["step"].as_str().unwrap()), &step[name]);
         }
     }

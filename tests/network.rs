@@ -359,7 +359,7 @@ fn assert_exact(recorder: &Recorder, what: &str) {
     let (counts, phones) = (&recorder.counts, u64::from(PHONES));
     let tallies = recorder.tallies();
     assert_eq!((tallies.ready, tallies.stuck, tallies.failed), (phones, 0, 0), "{what}");
-    assert_eq!((counts.tftp_transfers, counts.tftp_not_found), (3 * phones, phones), "{what}");
+    assert_eq!((counts.tftp_requests, counts.tftp_not_found), (3 * phones, phones), "{what}");
     assert_eq!((counts.tftp_errors, counts.unexpected), (0, 0), "{what}");
     assert_eq!(counts.tvs_answers.values().sum::<u64>(), phones, "{what}");
     assert!(counts.tvs_faults.is_empty(), "{what}: {:?}", counts.tvs_faults);

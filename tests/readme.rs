@@ -163,10 +163,10 @@ fn commands_of_the_readme_work_as_printed() {
             let scenario = fs::read_to_string(Path::new(ROOT).join(&words[1])).unwrap();
             let mut more = vec!["--phones=20".to_owned(), "--set=phone.boot-time=0s".to_owned()];
             let nodes = scenario.matches("[[cluster.node]]").count();
-            more.extend((0..nodes).map(|node| {
+            more.extend((1..=nodes).map(|node| {
                 format!("--set=cluster.node.{node}.ports={{ tftp = 0, tvs = 0, capf = 0 }}")
             }));
-            let last = scenario.matches("[[event]]").count() - 1;
+            let last = scenario.matches("[[event]]").count();
             more.push(format!("--set=event.{last}.reset-phones.spread=100ms"));
             more.push(format!("--out={}", out.path().display()));
             words.extend(more);

@@ -67,6 +67,52 @@ fn one_configuration_for_many_changes_no_fact_and_no_count() {
     }
 }
 
+/// Three orders of an operator's steps that end alike for every phone.
+#[test]
+fn three_orders_of_steps_have_three_digests() {
+    let regenerate = |what: &str| {
+        format!("{{when='fleet-settled', regenerate={{certificate='{what}', node='pub'}}}}")
+    };
+    let restart =
+        |what: &str| format!("{{after='previous', restart={{service='{what}', node='pub'}}}}");
+    let reset = "{when='fleet-settled', reset-phones={spread='5s'}}".to_owned();
+    let orders = [
+        vec![regenerate("CallManager"), restart("tftp"), reset.clone()],
+        vec![regenerate("CallManager"), restart("tftp"), restart("tftp"), reset.clone()],
+        vec![regenerate("CAPF"), regenerate("CallManager"), restart("tftp"), reset.clone()],
+        vec![restart("tvs"), regenerate("CallManager"), restart("tftp"), reset.clone()]
+            .into_iter()
+            .map(|step| step.replacen("after='previous'", "at='0s'", 1))
+            .collect(),
+    ];
+    let runs: Vec<SimRun> = orders
+        .iter()
+        .map(|steps| {
+            let set = format!("event=[{}]", steps.join(","));
+            run(&plan("callmanager-regen.toml", &["fleet.phones=40", "slo=[]", &set]))
+        })
+        .collect();
+    assert!(runs.iter().all(|run| run.recorder.tallies().ready == 40));
+    let mut digests: Vec<_> = runs.iter().map(|run| run.digest).collect();
+    digests.sort_unstable();
+    digests.dedup();
+    assert_eq!(digests.len(), orders.len());
+}
+
+/// Nobody is reset, so that only what the cluster serves tells the worlds apart.
+#[test]
+fn the_digest_sees_what_is_served() {
+    let digest = |more: &[&str]| {
+        let all = [&["fleet.phones=5", "event=[]", "slo=[]"], more].concat();
+        run(&plan("callmanager-regen.toml", &all)).digest
+    };
+    let plain = digest(&[]);
+    assert_eq!(plain, digest(&["phone.think=3s"]), "what nobody does is not in it");
+    for other in ["cluster.release=12.5", "cluster.key-bits=4096", "cluster.domain=cucm.example"] {
+        assert_ne!(plain, digest(&[other]), "{other}");
+    }
+}
+
 #[test]
 fn one_more_draw_for_one_phone_moves_no_other_phone() {
     // Another fleet around the first 100 phones: their own times stay what they were.

@@ -1,12 +1,11 @@
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::{Value, json};
 
 use crate::calibrate::{CalibrationRun, calibrate as fit};
-use crate::report::Diff;
-use crate::scenario::{CostModel, Plan};
+use crate::scenario::Plan;
 
 use super::args::{CliError, Format, GlobalArgs};
 use super::sim::{load_run, read_json, read_summary};
@@ -87,78 +86,4 @@ fn about(plan: &Plan, manifest: &Value) -> Vec<String> {
             text(&manifest["host"]["kernel"])
         ),
     ]
-}
-
-/// Show two runs side by side, such as a live one and its prediction
-///
-/// Counts must be equal and the times until 50, 90 and 99 % of the fleet are ready, and the
-/// servers' CPU time, within the tolerance: then the exit code is 0, else 1. Runs of different
-/// scenarios are refused; costs of virtual time may differ.
-#[derive(Args, Clone, Debug)]
-#[command(after_long_help = "Examples:\n  resetstorm diff runs/live runs/sim")]
-pub struct DiffArgs {
-    /// Run directory that is compared with
-    #[arg(value_name = "BASE")]
-    pub base: PathBuf,
-    /// Run directory that is compared
-    #[arg(value_name = "CANDIDATE")]
-    pub candidate: PathBuf,
-    /// How far judged times may lie apart, in percent
-    #[arg(long, value_name = "PERCENT", default_value_t = 15.0)]
-    pub tolerance: f64,
-    /// Compare runs of different scenarios, too
-    #[arg(long)]
-    pub anyway: bool,
-}
-
-/// Compares and says how the program ends.
-pub fn diff(args: &DiffArgs, global: &GlobalArgs) -> ExitCode {
-    output::end(try_diff(args, global), global.stderr_colour())
-}
-
-fn try_diff(args: &DiffArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
-    let (base, candidate) = (read_summary(&args.base)?, read_summary(&args.candidate)?);
-    if !args.anyway && comparable(&args.base)? != comparable(&args.candidate)? {
-        let what = "the runs are of different scenarios, seeds or sizes";
-        return Err(CliError::usage(what, "compare them all the same with --anyway"));
-    }
-    let tolerance = args.tolerance / 100.0;
-    let diff = Diff::new(&base, &candidate);
-    let agrees = diff.agrees(tolerance);
-    let mode = |summary: &Value| summary["mode"].as_str().unwrap_or("-").to_owned();
-    let document = match global.format {
-        Format::Text => {
-            let names = [mode(&base), mode(&candidate)];
-            let table = diff.text([&names[0], &names[1]], tolerance);
-            let verdict = if agrees { "agree" } else { "differ" };
-            let machine = diff.machine().map_or(String::new(), |what| {
-                format!("\nmachine: in the second run {what}; `sim --machine-of` allows for it\n")
-            });
-            let within = args.tolerance;
-            format!("{table}{machine}\nverdict: the runs {verdict} (times within {within} %)\n")
-        }
-        Format::Json => {
-            let row = |row: &crate::report::DiffRow| {
-                json!({ "path": row.path, "base": row.base, "candidate": row.candidate,
-                    "change": row.change(), "judged": row.is_judged })
-            };
-            let rows: Vec<Value> = diff.rows.iter().map(row).collect();
-            format!("{:#}\n", json!({ "agrees": agrees, "rows": rows }))
-        }
-    };
-    output::print(&document)?;
-    Ok(if agrees { ExitCode::Ok } else { ExitCode::Failed })
-}
-
-/// What two runs must share to be compared: everything but costs, links, ports and time limits.
-fn comparable(run: &Path) -> Result<Plan, CliError> {
-    let mut plan = load_run(run)?;
-    plan.cost = CostModel::default();
-    plan.fleet.sites.clear();
-    plan.limits.max_wall = crate::base::Span::ZERO;
-    for node in &mut plan.topology.nodes {
-        let (http, https) = (node.ports.http.map(|_| 0), node.ports.https.map(|_| 0));
-        node.ports = crate::cluster::Ports { tftp: 0, tvs: 0, capf: 0, http, https };
-    }
-    Ok(plan)
 }

@@ -23,12 +23,12 @@ pub struct CheckArgs {
 
 /// Checks every scenario: budgets on stdout, errors and warnings on stderr.
 pub fn check(args: &CheckArgs, global: &GlobalArgs) -> ExitCode {
-    let results: Vec<(&Path, Result<Plan, CliError>)> =
+    let results: Vec<Checked<'_>> =
         args.scenarios.iter().map(|path| (path.as_path(), args.flags.load(path))).collect();
     let limit = getrlimit(Resource::RLIMIT_NOFILE).ok().map(|(_, hard)| hard);
     let good = || results.iter().filter_map(|(path, plan)| Some((*path, plan.as_ref().ok()?)));
     let printed = output::print(&match global.format {
-        Format::Json => format!("{:#}\n", json_document(good(), limit)),
+        Format::Json => format!("{:#}\n", json_document(&results, limit)),
         Format::Text => {
             let texts: Vec<String> = good().map(|(_, plan)| Budget::of(plan).text(limit)).collect();
             texts.join("\n")
@@ -42,31 +42,57 @@ pub fn check(args: &CheckArgs, global: &GlobalArgs) -> ExitCode {
     errors.fold(ExitCode::Ok, |worst, error| worst.max(error.print(global.stderr_colour())))
 }
 
-fn json_document<'a>(
-    plans: impl Iterator<Item = (&'a Path, &'a Plan)>,
-    limit: Option<u64>,
-) -> Value {
-    let plan = |(path, plan): (&Path, &Plan)| {
+/// A scenario file and its plan, or what is wrong with it.
+type Checked<'a> = (&'a Path, Result<Plan, CliError>);
+
+fn json_document(results: &[Checked<'_>], limit: Option<u64>) -> Value {
+    let plan = |(path, plan): &Checked<'_>| {
+        let plan = plan.as_ref().ok()?;
         let mut budget = serde_json::to_value(Budget::of(plan)).expect("a budget is plain data");
         budget["file"] = path.display().to_string().into();
-        budget
+        Some(budget)
+    };
+    let errors = |(path, plan): &Checked<'_>| match plan {
+        Ok(_) => Vec::new(),
+        Err(error) => as_json(path, error),
     };
     json!({
         "schema": 1,
         "descriptor_limit": limit,
-        "plans": plans.map(plan).collect::<Vec<_>>(),
+        "plans": results.iter().filter_map(plan).collect::<Vec<_>>(),
+        "errors": results.iter().flat_map(errors).collect::<Vec<_>>(),
     })
 }
 
+/// Everything that is wrong with a file.
+fn as_json(path: &Path, error: &CliError) -> Vec<Value> {
+    let file = path.display().to_string();
+    match error {
+        CliError::Scenario(first) => std::iter::once(first)
+            .chain(&first.more)
+            .map(|one| {
+                json!({ "file": file, "place": one.path, "line": one.line,
+                    "column": one.column, "what": one.what, "help": one.help })
+            })
+            .collect(),
+        CliError::Plain { what, help, .. } => {
+            vec![json!({ "file": file, "place": null, "line": null, "column": null,
+                "what": what, "help": help })]
+        }
+    }
+}
+
 fn warn(plan: &Plan, flags: &ScenarioFlags, limit: Option<u64>) {
-    let descriptors = Budget::of(plan).descriptor_warning(limit);
+    let budget = Budget::of(plan);
+    let descriptors = budget.descriptor_warning(limit);
     let nodes = flags.permit_nodes(plan).err().map(|_| {
         format!(
             "{} has nodes outside loopback\nhelp: `run` wants --allow-target for each of them",
             plan.name
         )
     });
-    for warning in descriptors.into_iter().chain(nodes) {
+    let own = budget.warnings.iter().map(|warning| format!("{}: {warning}", plan.name));
+    for warning in descriptors.into_iter().chain(nodes).chain(own) {
         output::message(&format!("warning: {warning}"));
     }
 }

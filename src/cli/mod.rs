@@ -7,6 +7,7 @@ mod assemble;
 mod calibrate;
 mod capacity;
 mod check;
+mod diff;
 mod doctor;
 mod files;
 mod inspect;
@@ -51,7 +52,7 @@ enum Command {
     Whatif(whatif::WhatifArgs),
     Limit(whatif::LimitArgs),
     Calibrate(calibrate::CalibrateArgs),
-    Diff(calibrate::DiffArgs),
+    Diff(diff::DiffArgs),
     Capacity(Box<capacity::CapacityArgs>),
     Doctor(doctor::DoctorArgs),
     Inspect(inspect::InspectArgs),
@@ -112,7 +113,7 @@ fn carry_out(cli: &Cli) -> ExitCode {
         Command::Whatif(args) => whatif::whatif(args, &cli.global),
         Command::Limit(args) => whatif::limit(args, &cli.global),
         Command::Calibrate(args) => calibrate::calibrate(args, &cli.global),
-        Command::Diff(args) => calibrate::diff(args, &cli.global),
+        Command::Diff(args) => diff::diff(args, &cli.global),
         Command::Capacity(args) => capacity::run(args, &cli.global),
         Command::Doctor(args) => doctor::run(args, &cli.global),
         Command::Inspect(args) => inspect::run(args, cli.global.format),

@@ -63,11 +63,12 @@ impl ProgressView {
         if let Some(bar) = &self.bar {
             let tallies = recorder.tallies();
             bar.set_position(tallies.ready + tallies.stuck + tallies.failed);
-            bar.set_message(self.line.line(recorder, now));
+            bar.set_message(self.line.lines(recorder, now).join("\n  "));
         } else if self.lines && now.since(self.last_line) >= LINE_EVERY {
             self.last_line = now;
-            let line = self.line.line(recorder, now);
-            self.note(&line);
+            let [first, second] = self.line.lines(recorder, now);
+            self.note(&first);
+            self.note(&format!("  {second}"));
         }
     }
 

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use serde_json::Value;
 
 use crate::base::{Span, Time};
-use crate::measure::{Summary, open_metrics};
+use crate::measure::{OPERATOR_STEPS, Summary, open_metrics};
 use crate::net::limits::resident_bytes;
 use crate::report::{RunDir, exit_code, text};
 use crate::scenario::{AVAILABLE_MIN, CostModel, Plan};
@@ -207,9 +207,22 @@ const SAMPLE_EVERY: Span = Span::from_secs(1);
 /// The samples of a run as `OpenMetrics`, as if it had ended just now.
 fn back_filled(run: &SimRun) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+    let began = now - run.ended.as_secs_f64();
     let frame =
-        |(at, text): &(Time, String)| (now - run.ended.since(*at).as_secs_f64(), text.clone());
+        |(at, text): &(Time, String)| (began + at.as_secs_f64(), step_times_from(began, text));
     open_metrics(&run.samples.iter().map(frame).collect::<Vec<_>>())
+}
+
+/// Metrics with the operator's steps, which are in seconds of the run, in Unix seconds.
+fn step_times_from(began: f64, text: &str) -> String {
+    let line = |line: &str| {
+        let step = line.strip_prefix(OPERATOR_STEPS).and_then(|_| line.rsplit_once(' '));
+        match step.and_then(|(name, at)| Some((name, at.parse::<f64>().ok()?))) {
+            Some((name, at)) => format!("{name} {}\n", began + at),
+            None => format!("{line}\n"),
+        }
+    };
+    text.lines().map(line).collect()
 }
 
 /// Prove that a run in virtual time comes out the same again

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::measure::Summary;
-use crate::report::{comparison_csv, comparison_table};
+use crate::measure::{COVERS, Summary};
+use crate::report::{comparison_csv, comparison_table, covers_text};
 use crate::scenario::{Plan, parse_span};
 use crate::sim::{Axis, combinations, largest, play_all, ranked};
 
@@ -83,8 +83,11 @@ fn try_whatif(args: &WhatifArgs, global: &GlobalArgs) -> Result<(), CliError> {
         })?;
     }
     let document = match global.format {
-        Format::Json => format!("{:#}\n", as_json(&keys, &table)),
-        Format::Text => comparison_table(&keys, &table),
+        Format::Json => format!(
+            "{:#}\n",
+            json!({ "schema": 1, "covers": COVERS, "variants": as_json(&keys, &table) })
+        ),
+        Format::Text => format!("{}{}", covers_text(), comparison_table(&keys, &table)),
     };
     output::print(&document)?;
     Ok(())
@@ -222,7 +225,7 @@ fn try_limit(args: &LimitArgs, global: &GlobalArgs) -> Result<ExitCode, CliError
     let document = match global.format {
         Format::Json => format!(
             "{:#}\n",
-            json!({ "key": args.vary, "limit": shown,
+            json!({ "schema": 1, "covers": COVERS, "key": args.vary, "limit": shown,
             "tried": as_json(&[&args.vary], &rows) })
         ),
         Format::Text => {
@@ -235,7 +238,8 @@ fn try_limit(args: &LimitArgs, global: &GlobalArgs) -> Result<ExitCode, CliError
                     format!("limit         {} = {value} keeps every SLO", args.vary)
                 }
             };
-            format!("{}\n{verdict}\n", comparison_table(&[&args.vary], &rows))
+            let table = comparison_table(&[&args.vary], &rows);
+            format!("{}{table}\n{verdict}\n", covers_text())
         }
     };
     output::print(&document)?;

@@ -182,6 +182,14 @@ impl Catalogue {
         }
     }
 
+    /// A digest of the contents of all configurations, whichever stand for others.
+    pub fn fingerprint(&self) -> [u8; 32] {
+        let values = ConfigValues { device: "AUTO", line: 0 };
+        let texts: Vec<String> =
+            self.templates.iter().flatten().map(|template| template.render(values)).collect();
+        sha256_of(&texts.iter().map(String::as_bytes).collect::<Vec<_>>())
+    }
+
     /// Number of phones.
     pub const fn phones(&self) -> u32 {
         self.fleet.phones

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use dashmap::DashMap;
 
 use crate::base::{DeviceName, PhoneId};
-use crate::crypto::{FileIdentity, Identity};
+use crate::crypto::{FileIdentity, Identity, sha256_of};
 use crate::transfer::Content;
 use crate::wire::{HeaderOrder, HeaderSpec, UnsignedHeader};
 
@@ -268,6 +268,18 @@ impl TftpService {
                 Some(pending.with_header(job.run().header).to_bytes())
             }
         }
+    }
+
+    /// A digest of what this generation serves: its list, its configurations, who signs them and
+    /// when it started. The same whether one configuration stands for many or not.
+    pub fn fingerprint(&self) -> [u8; 32] {
+        sha256_of(&[
+            &self.itl,
+            &self.signers.list.certificate.sha256(),
+            &self.signers.files.certificate.sha256(),
+            &self.started_s.to_be_bytes(),
+            &self.catalogue.fingerprint(),
+        ])
     }
 
     /// The whole list as it is served, signed now if it is not in the cache.

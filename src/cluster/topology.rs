@@ -78,6 +78,9 @@ pub struct GroupSpec {
     pub share: f64,
 }
 
+/// Nodes of a service that are called by name in a line; more are counted.
+const NAMED_MAX: usize = 3;
+
 /// A service of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ServiceKind {
@@ -96,6 +99,11 @@ pub const SERVICES: [ServiceKind; 4] =
     [ServiceKind::CallManager, ServiceKind::Capf, ServiceKind::Tftp, ServiceKind::Tvs];
 
 impl ServiceKind {
+    /// Whether anything listens for it: CAPF and CallManager lend their certificates only.
+    pub const fn is_served(self) -> bool {
+        matches!(self, ServiceKind::Tftp | ServiceKind::Tvs)
+    }
+
     /// The name in scenario files.
     pub const fn name(self) -> &'static str {
         match self {
@@ -260,6 +268,26 @@ impl SignCacheMode {
 }
 
 impl Topology {
+    /// The services that listen and where, such as `tftp on pub`.
+    pub fn running(&self) -> Vec<String> {
+        let on = |service: ServiceKind, has: &dyn Fn(&NodeSpec) -> bool| -> Vec<&str> {
+            let nodes = self.nodes.iter().filter(|node| node.services.contains(&service));
+            nodes.filter(|node| has(node)).map(|node| node.name.as_str()).collect()
+        };
+        let all = [
+            ("tftp", on(ServiceKind::Tftp, &|_| true)),
+            ("http", on(ServiceKind::Tftp, &|node| node.ports.http.is_some())),
+            ("https", on(ServiceKind::Tftp, &|node| node.ports.https.is_some())),
+            ("tvs", on(ServiceKind::Tvs, &|_| true)),
+        ];
+        let words = |(name, nodes): (&str, Vec<&str>)| match nodes.len() {
+            0 => None,
+            1..=NAMED_MAX => Some(format!("{name} on {}", nodes.join(", "))),
+            count => Some(format!("{name} on {count} nodes")),
+        };
+        all.into_iter().filter_map(words).collect()
+    }
+
     /// The node with this name, if there is one.
     pub fn node_named(&self, name: &str) -> Option<NodeId> {
         self.nodes.iter().position(|node| node.name == name).map(|at| NodeId(at as u8))

@@ -16,7 +16,7 @@ use crate::cluster::{
 };
 use crate::crypto::{Identity, KeySource};
 use crate::measure::{
-    CpuSeconds, Finish, Queue, Recorder, RunFacts, RunInfo, ServeSummary, encode,
+    CpuSeconds, Finish, Queue, Recorder, RunFacts, RunInfo, ServeSummary, StepMark, encode,
 };
 use crate::net::signals::{Signal, Signals};
 use crate::net::threads::{self, StartError};
@@ -202,6 +202,8 @@ struct Driver<'a> {
     places: Places,
     notes: Vec<String>,
     metrics: Arc<Mutex<String>>,
+    /// Steps of the operator that were carried out.
+    steps: Vec<StepMark>,
 }
 
 impl<'a> Driver<'a> {
@@ -249,6 +251,7 @@ impl<'a> Driver<'a> {
             signed_before: SignCounts::default(),
             usage,
             metrics: Arc::default(),
+            steps: Vec::new(),
         })
     }
 
@@ -330,10 +333,21 @@ impl<'a> Driver<'a> {
         loop {
             let (now, settled) = (self.clock.now(), self.swarm.is_settled());
             let Some(action) = self.timeline.next_due(now, settled) else { return Ok(()) };
-            observer.operator(&describe_action(&action, self.plan), now);
+            observer.operator(&self.begin_step(&action), now);
             self.carry_out(&action, now).await?;
             self.timeline.done(self.clock.now());
         }
+    }
+
+    /// Notes when the step in hand was carried out; what it is in words.
+    fn begin_step(&mut self, action: &OperatorAction) -> String {
+        let what = describe_action(action, self.plan);
+        let Some(step) = self.timeline.in_hand() else { return what };
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let (number, name) = (step.number, step.name.clone());
+        let text = format!("step {number}, {name}: {what}");
+        self.steps.push(StepMark { number, name, at_s: since_epoch.as_secs_f64() });
+        text
     }
 
     async fn carry_out(&mut self, action: &OperatorAction, now: Time) -> Result<(), LiveError> {
@@ -415,6 +429,8 @@ impl<'a> Driver<'a> {
             .map(|seconds| seconds / self.signed().made as f64);
         let (serve, signed, signed_before) =
             (self.serve_summary(), self.signed(), self.signed_before);
+        let ours = self.embedded.as_ref().map(|ours| ours.cluster.topology().running());
+        let services = ours.unwrap_or_default();
         let (phones, mut recorder) = self.swarm.stop().await;
         if self.any_wave {
             recorder.close(|place| {
@@ -433,6 +449,7 @@ impl<'a> Driver<'a> {
                 scenario: self.plan.name.clone(),
                 mode: "live",
                 seed: self.plan.seed,
+                services,
                 signed_before,
                 signed,
                 cpu_s,
@@ -492,6 +509,7 @@ impl<'a> Driver<'a> {
             signatures: self.signed(),
             serve: self.serve_summary(),
             cpu_s: self.cpu_s(self.usage.sides()),
+            steps: self.steps.clone(),
         };
         *self.metrics.lock().expect("rendering does not panic") = encode(recorder, &info);
     }

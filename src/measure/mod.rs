@@ -23,11 +23,13 @@ pub use generator::{
 pub use host::{HostFacts, HostLog, HostSample, PAUSE_MIN, Pause};
 pub use load::{Ended, LoadFault, LoadRecorder};
 pub use openmetrics::{Frame, open_metrics};
-pub use prometheus::{RunInfo, encode};
-pub use recorder::{Counts, GeneratorLag, HttpSums, PhoneRecord, Recorder, StepKind, Tallies};
+pub use prometheus::{OPERATOR_STEPS, RunInfo, StepMark, encode};
+pub use recorder::{
+    Counts, GeneratorLag, HttpSums, PhoneRecord, Recorder, StepEnd, StepKind, Tallies,
+};
 pub use summary::{
-    ByCommand, ConfigCounts, CpuSeconds, Finish, FleetReady, Generator, GuessSummary, HttpCounts,
-    MachineSummary, PercentilesS, Phones, QueueSummary, RunFacts, ServeSummary, Signatures,
-    SimSummary, SloRow, StepSummary, Summary, TftpCounts, TriedValue, Trust, TrustPaths, TvsCounts,
-    known_paths, slo_rows,
+    ByCommand, COVERS, ConfigCounts, CpuSeconds, Finish, FleetReady, Generator, GuessSummary,
+    HttpCounts, MachineSummary, PercentilesS, Phones, QueueSummary, RunFacts, ServeSummary,
+    Signatures, SimSummary, SloRow, StepSummary, Summary, TftpCounts, TriedValue, Trust,
+    TrustPaths, TvsCounts, known_paths, slo_rows,
 };

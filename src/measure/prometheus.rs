@@ -25,6 +25,19 @@ pub struct RunInfo {
     pub serve: ServeSummary,
     /// CPU time by side.
     pub cpu_s: CpuSeconds,
+    /// Steps of the operator that were carried out.
+    pub steps: Vec<StepMark>,
+}
+
+/// A step of the operator that was carried out.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StepMark {
+    /// Its place in the scenario, from 1.
+    pub number: usize,
+    /// Its name.
+    pub name: String,
+    /// When: Unix seconds in a live run, seconds of the run in virtual time.
+    pub at_s: f64,
 }
 
 /// The state of a run in the Prometheus text format, filled from one merged recorder.
@@ -52,6 +65,7 @@ pub fn encode(recorder: &Recorder, info: &RunInfo) -> String {
             )],
         ),
     ];
+    families.push(operator_family(info));
     families.extend(phone_families(recorder));
     families.extend(tvs_families(recorder));
     families.extend(step_families(recorder));
@@ -61,6 +75,24 @@ pub fn encode(recorder: &Recorder, info: &RunInfo) -> String {
     let mut text = Vec::new();
     TextEncoder::new().encode(&families, &mut text).expect("encoding to memory cannot fail");
     String::from_utf8(text).expect("the text format is UTF-8")
+}
+
+/// Steps of the operator that have a label of their own at most (choice): labels are few.
+const STEPS_MAX: usize = 100;
+
+/// The metric that says when the operator did what.
+pub const OPERATOR_STEPS: &str = "resetstorm_operator_step_timestamp_seconds";
+
+fn operator_family(info: &RunInfo) -> MetricFamily {
+    let mark = |mark: &StepMark| {
+        gauge(mark.at_s, &[("step", &mark.number.to_string()), ("name", &mark.name)])
+    };
+    family(
+        OPERATOR_STEPS.trim_start_matches("resetstorm_"),
+        "When a step of the operator was carried out, by its number and name.",
+        MetricType::GAUGE,
+        info.steps.iter().take(STEPS_MAX).map(mark).collect(),
+    )
 }
 
 fn phone_families(recorder: &Recorder) -> Vec<MetricFamily> {
@@ -187,6 +219,16 @@ fn step_families(recorder: &Recorder) -> Vec<MetricFamily> {
         let name = ("step", step.name());
         operations.push(counter(record.ok as f64, &[name, ("outcome", "ok")]));
         operations.push(counter(record.failed as f64, &[name, ("outcome", "failed")]));
+        match step {
+            StepKind::Boot => {
+                operations.push(counter(record.stuck as f64, &[name, ("outcome", "stuck")]));
+            }
+            StepKind::Ctl | StepKind::Itl | StepKind::Config => {
+                let count = record.not_found as f64;
+                operations.push(counter(count, &[name, ("outcome", "not_found")]));
+            }
+            StepKind::Tvs => {}
+        }
         retries.push(counter(record.retry as f64, &[name]));
         times.push(histogram(&record.response_us, &[name, ("kind", "response")]));
         times.push(histogram(&record.service_us, &[name, ("kind", "service")]));
@@ -217,7 +259,8 @@ fn step_families(recorder: &Recorder) -> Vec<MetricFamily> {
             times,
         ),
         family("in_flight", "Steps in flight.", MetricType::GAUGE, in_flight),
-        one("tftp_transfers_total", "Files asked for over TFTP.", counts.tftp_transfers),
+        one("tftp_requests_total", "Files asked for over TFTP.", counts.tftp_requests),
+        one("tftp_transfers_total", "Files that arrived over TFTP.", counts.tftp_transfers),
         one("tftp_received_bytes_total", "Bytes of files that arrived whole.", counts.tftp_bytes),
         one("tftp_not_found_total", "Answers that a file is not there.", counts.tftp_not_found),
         one("tftp_errors_total", "Transfers that failed otherwise.", counts.tftp_errors),
@@ -226,6 +269,9 @@ fn step_families(recorder: &Recorder) -> Vec<MetricFamily> {
         }),
         by_scheme("http_connections_total", "Connections opened for files.", counts, |sums| {
             sums.connections
+        }),
+        by_scheme("http_transfers_total", "Files that arrived over HTTP.", counts, |sums| {
+            sums.transfers
         }),
         by_scheme("http_received_bytes_total", "Bytes of files over HTTP.", counts, |sums| {
             sums.bytes
@@ -381,6 +427,7 @@ fn histogram(recorded: &hdrhistogram::Histogram<u64>, labels: &[(&str, &str)]) -
 
 #[cfg(test)]
 mod tests {
+    use super::super::recorder::StepEnd;
     use super::*;
     use crate::base::{Span, Time};
 
@@ -403,10 +450,21 @@ mod tests {
     }
 
     #[test]
+    fn the_steps_of_the_operator_are_marked_and_their_labels_bounded() {
+        let mark = |number: usize| StepMark { number, name: format!("reset-{number}"), at_s: 12.5 };
+        let info = RunInfo { steps: (1..=150).map(mark).collect(), ..RunInfo::default() };
+        let text = encode(&Recorder::new(1), &info);
+        let first = format!("{OPERATOR_STEPS}{{step=\"1\",name=\"reset-1\"}} 12.5");
+        assert!(text.lines().any(|line| line == first), "{text}");
+        let marks = text.lines().filter(|line| line.starts_with(OPERATOR_STEPS)).count();
+        assert_eq!(marks, STEPS_MAX);
+    }
+
+    #[test]
     fn durations_fall_into_the_bucket_that_holds_them() {
         let mut recorder = Recorder::new(1);
         let end = Time::ZERO + Span::from_millis(3);
-        recorder.step(StepKind::Tvs, true, Time::ZERO, Time::ZERO, end);
+        recorder.step(StepKind::Tvs, StepEnd::Ok, Time::ZERO, Time::ZERO, end);
         let text = encode(&recorder, &RunInfo::default());
         let bucket = |le: &str| {
             let name = "resetstorm_operation_duration_seconds_bucket";

@@ -30,6 +30,11 @@ impl StepKind {
     pub const ALL: [StepKind; 5] =
         [StepKind::Boot, StepKind::Ctl, StepKind::Itl, StepKind::Config, StepKind::Tvs];
 
+    /// Whether it asks for a file.
+    pub const fn is_file(self) -> bool {
+        matches!(self, StepKind::Ctl | StepKind::Itl | StepKind::Config)
+    }
+
     /// The name in outputs.
     pub const fn name(self) -> &'static str {
         match self {
@@ -94,6 +99,8 @@ pub struct Counts {
     /// Inputs that a phone did not wait for.
     pub unexpected: u64,
     /// Files asked for over TFTP.
+    pub tftp_requests: u64,
+    /// Files that arrived whole over TFTP.
     pub tftp_transfers: u64,
     /// Bytes of files that arrived whole.
     pub tftp_bytes: u64,
@@ -118,6 +125,8 @@ pub struct HttpSums {
     pub requests: u64,
     /// Connections that were opened for them.
     pub connections: u64,
+    /// Files that arrived whole.
+    pub transfers: u64,
     /// Bytes of files that arrived whole.
     pub bytes: u64,
     /// Requests answered with 404.
@@ -131,8 +140,12 @@ pub struct HttpSums {
 /// Times and results of one step.
 #[derive(Clone, Debug)]
 pub struct StepRecord {
-    /// Ended with an answer.
+    /// Ended with what was asked for.
     pub ok: u64,
+    /// Ended with the answer that there is no such file.
+    pub not_found: u64,
+    /// Boots that ended stuck.
+    pub stuck: u64,
     /// Sent again, or asked another server.
     pub retry: u64,
     /// Ended without an answer.
@@ -141,6 +154,36 @@ pub struct StepRecord {
     pub service_us: Histogram<u64>,
     /// From the planned start, microseconds.
     pub response_us: Histogram<u64>,
+}
+
+/// How a step ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StepEnd {
+    /// Without an answer, or a boot that failed.
+    Failed,
+    /// With the answer that there is no such file.
+    NotFound,
+    /// With what was asked for.
+    Ok,
+    /// A boot that ended stuck.
+    Stuck,
+}
+
+impl StepEnd {
+    /// The end of a step that was answered or was not.
+    pub const fn answered(ok: bool) -> StepEnd {
+        if ok { StepEnd::Ok } else { StepEnd::Failed }
+    }
+}
+
+impl From<Outcome> for StepEnd {
+    fn from(outcome: Outcome) -> StepEnd {
+        match outcome {
+            Outcome::Ready => StepEnd::Ok,
+            Outcome::Stuck => StepEnd::Stuck,
+            Outcome::Failed(_) => StepEnd::Failed,
+        }
+    }
 }
 
 /// What is kept of each phone.
@@ -203,11 +246,21 @@ pub(super) fn histogram() -> Histogram<u64> {
 
 impl StepRecord {
     fn new() -> StepRecord {
-        StepRecord { ok: 0, retry: 0, failed: 0, service_us: histogram(), response_us: histogram() }
+        StepRecord {
+            ok: 0,
+            not_found: 0,
+            stuck: 0,
+            retry: 0,
+            failed: 0,
+            service_us: histogram(),
+            response_us: histogram(),
+        }
     }
 
     fn merge(&mut self, other: &StepRecord) {
         self.ok += other.ok;
+        self.not_found += other.not_found;
+        self.stuck += other.stuck;
         self.retry += other.retry;
         self.failed += other.failed;
         self.service_us.add(&other.service_us).expect("all histograms have the same bounds");
@@ -288,18 +341,22 @@ impl Recorder {
         if outcome == Outcome::Ready {
             record.ready = Some(now);
         }
-        self.step(StepKind::Boot, outcome == Outcome::Ready, planned, planned, now);
+        self.step(StepKind::Boot, outcome.into(), planned, planned, now);
     }
 
     /// A step ended: planned at `planned`, begun at `started`. Times of answers only; a step
     /// without an answer has no time but is counted.
-    pub fn step(&mut self, step: StepKind, ok: bool, planned: Time, started: Time, now: Time) {
+    pub fn step(&mut self, step: StepKind, end: StepEnd, planned: Time, started: Time, now: Time) {
         let record = self.step_mut(step);
-        if !ok {
-            record.failed += 1;
+        match end {
+            StepEnd::Failed => record.failed += 1,
+            StepEnd::NotFound => record.not_found += 1,
+            StepEnd::Ok => record.ok += 1,
+            StepEnd::Stuck => record.stuck += 1,
+        }
+        if matches!(end, StepEnd::Failed | StepEnd::Stuck) {
             return;
         }
-        record.ok += 1;
         record.service_us.saturating_record(now.since(started).as_micros());
         record.response_us.saturating_record(now.since(planned).as_micros());
     }
@@ -484,6 +541,7 @@ impl HttpSums {
     fn add(&mut self, other: &HttpSums) {
         self.requests += other.requests;
         self.connections += other.connections;
+        self.transfers += other.transfers;
         self.bytes += other.bytes;
         self.not_found += other.not_found;
         self.fallbacks += other.fallbacks;
@@ -532,6 +590,7 @@ impl Counts {
         self.tvs_cache_hits += other.tvs_cache_hits;
         self.verified += other.verified;
         self.unexpected += other.unexpected;
+        self.tftp_requests += other.tftp_requests;
         self.tftp_transfers += other.tftp_transfers;
         self.tftp_bytes += other.tftp_bytes;
         self.tftp_retransmits += other.tftp_retransmits;
@@ -614,11 +673,25 @@ mod tests {
     }
 
     #[test]
+    fn a_missing_file_and_a_stuck_boot_are_neither_ok_nor_failed() {
+        let mut recorder = Recorder::new(1);
+        recorder.step(StepKind::Ctl, StepEnd::NotFound, at(0), at(0), at(1));
+        recorder.begin_boot(0, at(0));
+        recorder.fact(0, at(2), &Fact::Settled { outcome: Outcome::Stuck });
+        let counts = |step| {
+            let record = recorder.step_record(step);
+            (record.ok, record.not_found, record.stuck, record.failed, record.response_us.len())
+        };
+        assert_eq!(counts(StepKind::Ctl), (0, 1, 0, 0, 1), "an answer has a time");
+        assert_eq!(counts(StepKind::Boot), (0, 0, 1, 0, 0));
+    }
+
+    #[test]
     fn merged_recorders_add_up() {
         let mut one = Recorder::new(1);
         let mut two = Recorder::new(2);
-        one.step(StepKind::Tvs, true, at(0), at(0), at(1));
-        two.step(StepKind::Tvs, false, at(0), at(0), at(1));
+        one.step(StepKind::Tvs, StepEnd::Ok, at(0), at(0), at(1));
+        two.step(StepKind::Tvs, StepEnd::Failed, at(0), at(0), at(1));
         two.retry(StepKind::Itl);
         two.lag(Span::from_millis(5));
         one.fact(0, at(1), &Fact::TvsFailover);

@@ -27,6 +27,10 @@ pub struct Summary {
     pub seed: u64,
     /// `pass`, `fail`, `inconclusive` or `interrupted`.
     pub verdict: String,
+    /// What the result covers, and what it does not: [`COVERS`].
+    pub covers: String,
+    /// The services that ran, such as `tftp on pub`.
+    pub services: Vec<String>,
     /// Phones by outcome.
     pub phones: Phones,
     /// Configurations.
@@ -169,6 +173,8 @@ pub struct TrustPaths {
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct TftpCounts {
     /// Files asked for.
+    pub requests: u64,
+    /// Files that arrived whole.
     pub transfers: u64,
     /// Bytes of files that arrived whole.
     pub bytes: u64,
@@ -189,6 +195,8 @@ pub struct HttpCounts {
     pub requests: u64,
     /// Connections opened for them.
     pub connections: u64,
+    /// Files that arrived whole.
+    pub transfers: u64,
     /// Bytes of files that arrived whole.
     pub bytes: u64,
     /// Answers 404.
@@ -251,8 +259,12 @@ pub struct StepSummary {
     pub step: String,
     /// How often it ended.
     pub count: u64,
-    /// Ended with an answer.
+    /// Ended with what was asked for: a file, an answer, a phone that is ready.
     pub ok: u64,
+    /// Ended with the answer that there is no such file; `null` where none is asked for.
+    pub not_found: Option<u64>,
+    /// Boots of phones that ended stuck; `null` for the parts of a boot.
+    pub stuck: Option<u64>,
     /// Sent again, or another server asked.
     pub retry: u64,
     /// Ended without an answer.
@@ -338,7 +350,8 @@ pub struct ServeSummary {
 /// What is only there in virtual time.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct SimSummary {
-    /// SHA-256 over all facts in their order, hexadecimal: the same plan, the same digest.
+    /// SHA-256 over the operator's steps, the lists and configurations that were served and all
+    /// facts, in their order, hexadecimal: the same plan, the same digest.
     pub digest: String,
     /// Random numbers that were drawn.
     pub draws: u64,
@@ -398,6 +411,10 @@ pub struct SloRow {
     pub bound: Option<f64>,
 }
 
+/// What a result covers until there is more: a reader with a cluster in mixed mode must know.
+pub const COVERS: &str = "secure by default only: ITL, signed configs, TVS; no mixed mode (CTL), \
+                          no LSC enrolment (CAPF), no registration";
+
 /// What a run knows beside its recorders.
 #[derive(Clone, Debug, Default)]
 pub struct RunFacts {
@@ -407,6 +424,8 @@ pub struct RunFacts {
     pub mode: &'static str,
     /// Seed of the run.
     pub seed: u64,
+    /// The services that ran.
+    pub services: Vec<String>,
     /// Signatures made before the storm.
     pub signed_before: SignCounts,
     /// Signatures made at the end.
@@ -457,6 +476,8 @@ impl Summary {
             mode: facts.mode.into(),
             seed: facts.seed,
             verdict: String::new(),
+            covers: COVERS.into(),
+            services: facts.services,
             phones: phones(recorder),
             config: ConfigCounts { applied: accepted(recorder, FileKind::Config) },
             tvs: tvs(recorder),
@@ -689,6 +710,7 @@ fn trust_paths(recorder: &Recorder, kinds: &[FileKind]) -> TrustPaths {
 fn tftp(recorder: &Recorder) -> TftpCounts {
     let counts = &recorder.counts;
     TftpCounts {
+        requests: counts.tftp_requests,
         transfers: counts.tftp_transfers,
         bytes: counts.tftp_bytes,
         retransmits: counts.tftp_retransmits,
@@ -702,6 +724,7 @@ fn http(sums: &HttpSums) -> HttpCounts {
     HttpCounts {
         requests: sums.requests,
         connections: sums.connections,
+        transfers: sums.transfers,
         bytes: sums.bytes,
         not_found: sums.not_found,
         fallbacks: sums.fallbacks,
@@ -744,8 +767,10 @@ fn step_summary(recorder: &Recorder, step: StepKind) -> StepSummary {
     let record = recorder.step_record(step);
     StepSummary {
         step: step.name().into(),
-        count: record.ok + record.failed,
+        count: record.ok + record.not_found + record.stuck + record.failed,
         ok: record.ok,
+        not_found: step.is_file().then_some(record.not_found),
+        stuck: (step == StepKind::Boot).then_some(record.stuck),
         retry: record.retry,
         failed: record.failed,
         service_time_s: percentiles(&record.service_us),

@@ -4,11 +4,13 @@ use serde::Serialize;
 
 use crate::base::{Model, NodeId, PhoneId, Purpose, Span, stream};
 use crate::cluster::{CertificateKind, FleetSpec, OperatorAction, Release, ServiceKind, Topology};
-use crate::measure::Queue;
+use crate::measure::{COVERS, Queue};
 use crate::phone::{First, Transport, family_of};
-use crate::scenario::{FleetStart, Plan, TimelineEntry, Trigger};
+use crate::scenario::{FleetStart, Plan, Trigger};
 
-use super::text::{aligned_left, bytes, count, row};
+use super::lines::{paragraph, row};
+use super::text::{aligned_left, bytes, count};
+use super::warnings::{does_not_wait, warnings};
 
 /// What a plan will ask of servers and host, before anything runs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -17,6 +19,8 @@ pub struct Budget {
     pub scenario: String,
     /// One sentence about it; may be empty.
     pub about: String,
+    /// What results cover.
+    pub covers: &'static str,
     /// Seed of the run.
     pub seed: u64,
     /// Number of phones.
@@ -37,8 +41,10 @@ pub struct Budget {
     pub nodes: Vec<NodeBudget>,
     /// Servers that are not ours, as `service address`.
     pub target: Vec<String>,
-    /// The operator's steps in words.
+    /// The operator's steps in their order: name, when and what.
     pub timeline: Vec<String>,
+    /// What is likely not meant, each with its repair.
+    pub warnings: Vec<String>,
     /// The waves of boots that the plan causes, in order.
     pub waves: Vec<Wave>,
     /// Descriptors at most: sockets of the servers, lookups in flight, and some for the program.
@@ -95,8 +101,10 @@ pub struct NodeBudget {
     pub node: String,
     /// Address.
     pub address: String,
-    /// Services with their ports where they listen, such as `tftp 6969/udp`.
+    /// Services that run with their ports, such as `tftp 6969/udp`.
     pub services: Vec<String>,
+    /// Services that lend their certificates and listen nowhere.
+    pub not_served: Vec<String>,
 }
 
 /// A wave of boots and what it costs the servers.
@@ -113,6 +121,8 @@ pub struct Wave {
     /// Files that each phone asks for.
     pub requests_per_phone: Requests,
     /// Files that all phones ask for.
+    pub requests: u64,
+    /// Files that arrive: all but the CTL, which is not there.
     pub transfers: u64,
     /// Bytes of files that arrive, about.
     pub bytes: u64,
@@ -149,6 +159,7 @@ impl Budget {
         Budget {
             scenario: plan.name.clone(),
             about: plan.about.clone(),
+            covers: COVERS,
             seed: plan.seed,
             phones: plan.fleet.phones,
             start: plan.fleet.start.name(),
@@ -159,7 +170,8 @@ impl Budget {
             sign_cache: topology.sign_cache.name(),
             nodes: nodes(topology),
             target: target(plan),
-            timeline: plan.timeline.iter().map(|entry| in_words(entry, topology)).collect(),
+            timeline: (0..plan.timeline.len()).map(|at| in_words(plan, at)).collect(),
+            warnings: warnings(plan),
             waves: waves(plan),
             descriptors: descriptors(plan),
             lookups: lookups_in_flight(plan),
@@ -176,12 +188,14 @@ impl Budget {
         let mut out = String::new();
         row(&mut out, "scenario", &format!("{} · seed {}", self.scenario, self.seed));
         if !self.about.is_empty() {
-            row(&mut out, "", &self.about);
+            paragraph(&mut out, "", &self.about);
         }
+        paragraph(&mut out, "covers", self.covers);
         self.write_phones(&mut out);
         self.write_cluster(&mut out);
         for (at, step) in self.timeline.iter().enumerate() {
-            row(&mut out, if at == 0 { "timeline" } else { "" }, &format!("{}. {step}", at + 1));
+            let label = if at == 0 { "timeline" } else { "" };
+            paragraph(&mut out, label, &format!("{}. {step}", at + 1));
         }
         for wave in &self.waves {
             wave.write(&mut out);
@@ -191,7 +205,7 @@ impl Budget {
         row(&mut out, "memory", &format!("about {}", bytes(self.memory_bytes)));
         row(&mut out, "ends", &format!("when settled, after {} s at the latest", self.max_wall_s));
         for (at, slo) in self.slos.iter().enumerate() {
-            row(&mut out, if at == 0 { "SLO" } else { "" }, slo);
+            paragraph(&mut out, if at == 0 { "SLO" } else { "" }, slo);
         }
         out
     }
@@ -211,14 +225,16 @@ impl Budget {
         let model = |m: &ModelBudget| format!("{} of model {}", count(m.phones), m.model);
         let models: Vec<String> = self.models.iter().map(model).collect();
         let phones = count(u64::from(self.phones));
-        row(out, "phones", &format!("{phones} ({}), start {}", models.join(", "), self.start));
+        let text = format!("{phones} ({}), start {}", models.join(", "), self.start);
+        paragraph(out, "phones", &text);
         for model in &self.models {
-            row(out, "", &model.profile());
+            paragraph(out, "", &model.profile());
         }
         for group in &self.groups {
             let phones = count(u64::from(group.phones));
             let members = group.members.join(", then ");
-            row(out, "", &format!("group {}: {phones} phones ask TVS of {members}", group.group));
+            let text = format!("group {}: {phones} phones ask TVS of {members}", group.group);
+            paragraph(out, "", &text);
         }
     }
 
@@ -228,10 +244,21 @@ impl Budget {
         let node = |n: &NodeBudget| vec![n.node.clone(), n.address.clone(), n.services.join(", ")];
         let table: Vec<Vec<String>> = self.nodes.iter().map(node).collect();
         for line in aligned_left(&table).lines() {
-            row(out, "", line);
+            paragraph(out, "", line);
+        }
+        let lent = [ServiceKind::CallManager, ServiceKind::Capf].map(ServiceKind::name);
+        let on = |name: &str| {
+            let has = |n: &&NodeBudget| n.not_served.iter().any(|other| other == name);
+            let nodes: Vec<&str> = self.nodes.iter().filter(has).map(|n| n.node.as_str()).collect();
+            (!nodes.is_empty()).then(|| format!("{name} on {}", nodes.join(", ")))
+        };
+        let lent: Vec<String> = lent.into_iter().filter_map(on).collect();
+        if !lent.is_empty() {
+            let text = format!("not served: {} (certificates only)", lent.join("; "));
+            paragraph(out, "", &text);
         }
         if !self.target.is_empty() {
-            row(out, "target", &self.target.join(", "));
+            paragraph(out, "target", &self.target.join(", "));
         }
     }
 }
@@ -254,16 +281,19 @@ impl Wave {
         } else {
             "all at once".to_owned()
         };
-        row(out, self.cause, &format!("{} boots {within}", count(u64::from(self.boots))));
+        let boots = count(u64::from(self.boots));
+        paragraph(out, self.cause, &format!("{boots} boots {within}"));
         let Requests { ctl, itl, config } = self.requests_per_phone;
         let files =
             format!("each phone asks for {ctl} CTL (there is none), {itl} ITL, {config} config");
-        let (transfers, size) = (count(self.transfers), bytes(self.bytes));
-        row(out, "", &format!("{files}: {transfers} transfers, about {size}"));
+        let (requests, arrive) = (count(self.requests), count(self.transfers));
+        let size = bytes(self.bytes);
+        let text = format!("{files}: {requests} requests, {arrive} files, about {size}");
+        paragraph(out, "", &text);
         let Lookups { min, max, why } = &self.lookups;
         let range =
             if min == max { count(*min) } else { format!("{} to {}", count(*min), count(*max)) };
-        row(out, "", &format!("{range} TVS lookups: {why}"));
+        paragraph(out, "", &format!("{range} TVS lookups: {why}"));
     }
 }
 
@@ -306,21 +336,22 @@ fn nodes(topology: &Topology) -> Vec<NodeBudget> {
             port => format!(" {port}/{transport}"),
         };
         let listens = |service: ServiceKind| match service {
-            ServiceKind::CallManager => String::new(),
-            ServiceKind::Capf => port(node.ports.capf, "tcp"),
-            ServiceKind::Tftp => port(node.ports.tftp, "udp"),
-            ServiceKind::Tvs => port(node.ports.tvs, "tcp"),
+            ServiceKind::Tftp => Some(format!("tftp{}", port(node.ports.tftp, "udp"))),
+            ServiceKind::Tvs => Some(format!("tvs{}", port(node.ports.tvs, "tcp"))),
+            ServiceKind::CallManager | ServiceKind::Capf => None,
         };
         let http = node.ports.http.filter(|_| node.services.contains(&ServiceKind::Tftp));
         let http = http.map(|number| format!("http{}", port(number, "tcp")));
         let https = node.ports.https.filter(|_| node.services.contains(&ServiceKind::Tftp));
         let https = https.map(|number| format!("https{}", port(number, "tcp")));
-        let services = node.services.iter().map(|&s| format!("{}{}", s.name(), listens(s)));
+        let services = node.services.iter().filter_map(|&s| listens(s));
         let services = services.chain(http).chain(https);
+        let lent = node.services.iter().filter(|service| !service.is_served());
         NodeBudget {
             node: node.name.clone(),
             address: node.address.to_string(),
             services: services.collect(),
+            not_served: lent.map(|service| service.name().to_owned()).collect(),
         }
     };
     topology.nodes.iter().map(node).collect()
@@ -332,11 +363,13 @@ fn target(plan: &Plan) -> Vec<String> {
     [Some(format!("tftp {}", target.tftp)), tvs].into_iter().flatten().collect()
 }
 
-/// One step of the operator: when, and what.
-fn in_words(entry: &TimelineEntry, topology: &Topology) -> String {
+/// One step of the operator: its name, when, and what.
+fn in_words(plan: &Plan, at: usize) -> String {
+    let (entry, topology) = (&plan.timeline[at], &plan.topology);
+    let unawaited = if does_not_wait(plan, at) { " (does not wait for the phones)" } else { "" };
     let when = match entry.trigger {
-        Trigger::AfterPrevious { delay: Span::ZERO } => "then".to_owned(),
-        Trigger::AfterPrevious { delay } => format!("{delay} later"),
+        Trigger::AfterPrevious { delay: Span::ZERO } => format!("then{unawaited}"),
+        Trigger::AfterPrevious { delay } => format!("{delay} later{unawaited}"),
         Trigger::At(at) => format!("at {at}"),
         Trigger::FleetSettled => "when the fleet has settled".to_owned(),
     };
@@ -344,7 +377,7 @@ fn in_words(entry: &TimelineEntry, topology: &Topology) -> String {
         format!("; {} after that: {}", then.delay, action_in_words(&then.action, topology))
     });
     let action = action_in_words(&entry.action, topology);
-    format!("{when}: {action}{}", then.unwrap_or_default())
+    format!("{} · {when}: {action}{}", entry.name, then.unwrap_or_default())
 }
 
 fn action_in_words(action: &OperatorAction, topology: &Topology) -> String {
@@ -426,7 +459,8 @@ fn wave(plan: &Plan, cause: &'static str, within: Span, lookups: PerPhone) -> Wa
         within_s: within.as_secs_f64(),
         peak_boots_per_s: peak(plan, within),
         requests_per_phone: requests,
-        transfers: phones * (requests.ctl + requests.itl + requests.config),
+        requests: phones * (requests.ctl + requests.itl + requests.config),
+        transfers: phones * (requests.itl + requests.config),
         bytes: phones * bytes_per_phone(&plan.topology),
         lookups: Lookups { min: 0, max: phones * per_phone, why },
     }
@@ -580,8 +614,11 @@ mod tests {
             let counts = World::new(&plan, SimOptions::default()).run().recorder.counts;
             let [wave] = Budget::of(&plan).waves.try_into().unwrap();
             assert_eq!(
-                wave.transfers,
-                counts.tftp_transfers + counts.http.requests + counts.https.requests,
+                (wave.requests, wave.transfers),
+                (
+                    counts.tftp_requests + counts.http.requests + counts.https.requests,
+                    counts.tftp_transfers + counts.http.transfers + counts.https.transfers
+                ),
                 "{name}"
             );
             let bytes = counts.tftp_bytes + counts.http.bytes + counts.https.bytes;
@@ -684,14 +721,17 @@ mod tests {
         assert_eq!(
             words,
             [
-                "at 12.000s: stop tvs on pub; 8s after that: start tvs on pub",
-                "5s later: restart every service on pub",
-                "then: reset all phones at once",
-                "then: rename pub to new",
+                "stop-1 · at 12.000s: stop tvs on pub; 8s after that: start tvs on pub",
+                "restart-1 · 5s later: restart every service on pub",
+                "reset-1 · then: reset all phones at once",
+                "rename-1 · then (does not wait for the phones): rename pub to new",
             ]
         );
         let first = &budget("callmanager-regen", &[SMALL]).timeline[0];
-        assert_eq!(first, "when the fleet has settled: regenerate CallManager on pub");
+        assert_eq!(
+            first,
+            "regenerate-1 · when the fleet has settled: regenerate CallManager on pub"
+        );
     }
 
     #[test]
@@ -700,14 +740,16 @@ mod tests {
         for part in [
             "scenario      callmanager-regen · seed 42\n",
             "phones        2 000 (2 000 of model 8841), start itl-current\n",
-            "profile 88xx of model 8841: HTTP first, blocks of 512 bytes, boots in 90 s, a key in 10 s\n",
+            "profile 88xx of model 8841: HTTP first, blocks of 512 bytes, boots\n",
+            "covers        secure by default only: ITL, signed configs, TVS; no mixed mode",
             "              group all: 2 000 phones ask TVS of pub\n",
             "cluster       release 8.6, RSA-2048, sign cache lazy\n",
-            "pub  127.0.0.1  callmanager, tftp 6969/udp, tvs 2445/tcp, capf 3804/tcp\n",
-            "timeline      1. when the fleet has settled: regenerate CallManager on pub\n",
-            "              4. then: reset all phones within 30s\n",
+            "pub  127.0.0.1  tftp 6969/udp, tvs 2445/tcp\n",
+            "not served: callmanager on pub; capf on pub (certificates only)\n",
+            "timeline      1. regenerate-1 · when the fleet has settled: regenerate",
+            "              4. reset-1 · then: reset all phones within 30s\n",
             "reset         2 000 boots within 30 s, at most ",
-            "1 CTL (there is none), 1 ITL, 1 config: 6 000 transfers, about 25.8 MB\n",
+            "6 000 requests, 4 000 files",
             "              0 to 4 000 TVS lookups: the signer changes; one per phone",
             "descriptors   at most 1 874 of 20 000\n",
             "SLO           phones.stuck == 0\n",

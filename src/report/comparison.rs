@@ -1,9 +1,10 @@
 use crate::measure::Summary;
 
+use super::lines::{COLUMNS, paragraph};
 use super::text::aligned;
 
 /// Columns of a comparison behind the values of the keys.
-const COLUMNS: [&str; 9] = [
+const RESULTS: [&str; 9] = [
     "verdict",
     "ready",
     "stuck",
@@ -15,14 +16,45 @@ const COLUMNS: [&str; 9] = [
     "server CPU",
 ];
 
+/// The columns that fit a terminal; the CSV has them all.
+const SHOWN: [&str; 7] =
+    ["verdict", "ready", "stuck", "failed", "50 % ready", "99 % ready", "server CPU"];
+
+/// Longest key that stands above its own column.
+const KEY_MAX: usize = 14;
+
 /// One row for each variant, in the order given: its values and what came of it. Times and CPU in
-/// seconds; `-` where there is no number.
+/// seconds; `-` where there is no number. Long keys have letters in the table and stand above it.
 pub fn comparison_table(keys: &[&str], rows: &[(Vec<String>, &Summary)]) -> String {
-    let mut table = vec![head(keys)];
+    let letters: Vec<String> = ('a'..='z').map(String::from).take(keys.len()).collect();
+    let is_long = keys.iter().any(|key| key.chars().count() > KEY_MAX);
+    let lettered = is_long && letters.len() == keys.len();
+    let mut out = String::new();
+    let mut table = vec![Vec::new()];
+    for (at, &key) in keys.iter().enumerate() {
+        if lettered {
+            paragraph(&mut out, &letters[at], key);
+        }
+        table[0].push(if lettered { letters[at].clone() } else { key.to_owned() });
+    }
     let seconds =
         |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.2} s"));
-    table.extend(rows.iter().map(|(values, summary)| cells(values, summary, &seconds)));
-    aligned(&table)
+    let shown = |line: Vec<String>| -> Vec<String> {
+        let columns = head(keys).into_iter().zip(line).enumerate();
+        let is_shown = |at: usize, name: &str| at < keys.len() || SHOWN.contains(&name);
+        columns.filter(|(at, (name, _))| is_shown(*at, name)).map(|(_, (_, cell))| cell).collect()
+    };
+    table[0].extend(SHOWN.map(|name| name.trim_end_matches(" ready").to_owned()));
+    table.extend(rows.iter().map(|(values, summary)| shown(cells(values, summary, &seconds))));
+    let whole = aligned(&table);
+    if whole.lines().all(|line| line.chars().count() <= COLUMNS) {
+        return out + &whole;
+    }
+    for row in &table[1..] {
+        let named = table[0].iter().zip(row).map(|(name, cell)| format!("{name} {cell}"));
+        paragraph(&mut out, "", &named.collect::<Vec<_>>().join(" · "));
+    }
+    out
 }
 
 /// The same as CSV (RFC 4180); an empty cell where there is no number.
@@ -39,7 +71,7 @@ pub fn comparison_csv(keys: &[&str], rows: &[(Vec<String>, &Summary)]) -> String
 }
 
 fn head(keys: &[&str]) -> Vec<String> {
-    keys.iter().chain(&COLUMNS).map(|&name| name.to_owned()).collect()
+    keys.iter().chain(&RESULTS).map(|&name| name.to_owned()).collect()
 }
 
 fn cells(
@@ -75,9 +107,27 @@ mod tests {
         let table = comparison_table(&["key"], &rows);
         assert_eq!(table.lines().count(), 2);
         assert!(table.contains("1.50 s") && table.contains("a,b"), "{table}");
+        assert!(
+            table.starts_with("key  verdict  ready  stuck  failed  50 %    99 %  server CPU\n")
+        );
         let csv = comparison_csv(&["key"], &rows);
         let expected = "key,verdict,ready,stuck,failed,50 % ready,90 % ready,99 % ready,last ready,\
                         server CPU\r\n\"a,b\",pass,40,0,0,,,1.500000,,\r\n";
         assert_eq!(csv, expected);
+    }
+
+    #[test]
+    fn a_comparison_keeps_to_80_columns_whatever_its_keys() {
+        let mut summary = Summary { verdict: "inconclusive".into(), ..Summary::default() };
+        summary.phones.ready = 16_000_000;
+        summary.fleet_ready_s.p50 = Some(123_456.78);
+        summary.fleet_ready_s.p99 = Some(123_456.78);
+        let keys = ["event.reset-1.reset-phones.spread", "cluster.sign-cache"];
+        for values in [["30s", "lazy"], ["a value that is really very long indeed", "prewarm"]] {
+            let rows = [(values.map(str::to_owned).to_vec(), &summary)];
+            let table = comparison_table(&keys, &rows);
+            assert!(table.lines().all(|line| line.chars().count() <= COLUMNS), "{table}");
+            assert!(table.contains(keys[0]) && table.contains(values[1]), "{table}");
+        }
     }
 }

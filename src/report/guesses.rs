@@ -1,30 +1,21 @@
 use crate::measure::{GuessSummary, Summary, TriedValue};
 
-use super::text::{aligned_left, count, seconds};
+use super::lines::paragraph;
+use super::text::{count, seconds};
 
-/// A table of the guesses that a result rests on, and of what becomes of it with other values.
+/// The guesses that a result rests on, and what becomes of it with other values.
 pub(super) fn guess_table(summary: &Summary, guesses: &[GuessSummary]) -> String {
-    if guesses.is_empty() {
-        return String::new();
-    }
-    let is_tried = guesses.iter().any(|guess| guess.halved.is_some() || guess.doubled.is_some());
-    let tried = |value: &Option<TriedValue>| match value {
-        Some(tried) => format!("{}: {}", tried.value, moved(summary, tried)),
-        None => "-".to_owned(),
-    };
-    let mut head = vec!["guess", "value"];
-    head.extend(if is_tried { &["halved", "doubled"][..] } else { &[] });
-    head.push("source");
-    let mut table = vec![head.into_iter().map(str::to_owned).collect()];
-    for guess in guesses {
-        let mut line = vec![guess.key.clone(), guess.value.clone()];
-        if is_tried {
-            line.extend([tried(&guess.halved), tried(&guess.doubled)]);
+    let mut out = String::new();
+    for (at, guess) in guesses.iter().enumerate() {
+        let mut text = format!("{} = {} ({})", guess.key, guess.value, guess.source);
+        for (word, tried) in [("halved", &guess.halved), ("doubled", &guess.doubled)] {
+            if let Some(tried) = tried {
+                text += &format!("; {word} to {}: {}", tried.value, moved(summary, tried));
+            }
         }
-        line.push(guess.source.clone());
-        table.push(line);
+        paragraph(&mut out, if at == 0 { "guesses" } else { "" }, &text);
     }
-    format!("\n{}", aligned_left(&table))
+    if out.is_empty() { out } else { format!("\n{out}") }
 }
 
 /// How a result differs from that of the run itself.
@@ -75,21 +66,23 @@ mod tests {
         };
         assert_eq!(guess_table(&summary, &[]), "");
         let named = guess_table(&summary, &[guess(None, None)]);
-        assert_eq!(named, "\nguess        value  source\nphone.think  10s    guess\n");
+        assert_eq!(named, "\nguesses       phone.think = 10s (guess)\n");
         let lines = [
             guess(tried(Some(150.0), 3, 0), tried(Some(150.25), 3, 7)),
             guess(tried(Some(148.0), 2_000, 0), tried(None, 3, 0)),
             guess(None, None),
         ];
         let table = guess_table(&summary, &lines);
+        let words = table.split_whitespace().collect::<Vec<_>>().join(" ");
         for part in [
-            "5s: the same",
-            "5s: 99 % 250 ms later, 7 failed",
-            "5s: 99 % 2.00 s earlier, 2 000 stuck",
-            "5s: 99 % never",
-            "phone.think  10s    -  ",
+            "halved to 5s: the same",
+            "doubled to 5s: 99 % 250 ms later, 7 failed",
+            "halved to 5s: 99 % 2.00 s earlier, 2 000 stuck",
+            "doubled to 5s: 99 % never",
+            "phone.think = 10s (guess)",
         ] {
-            assert!(table.contains(part), "{part} in\n{table}");
+            assert!(words.contains(part), "{part} in\n{table}");
         }
+        assert!(table.lines().all(|line| line.chars().count() <= 80), "{table}");
     }
 }

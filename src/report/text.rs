@@ -1,13 +1,13 @@
-use std::fmt::Write;
-
 use crate::base::{ExitCode, Time};
 use crate::measure::{
-    HttpCounts, MachineSummary, PercentilesS, Recorder, SimSummary, StepSummary, Summary, Tallies,
-    TrustPaths,
+    COVERS, HttpCounts, MachineSummary, PercentilesS, Recorder, SimSummary, StepSummary, Summary,
+    Tallies, TrustPaths,
 };
 use crate::scenario::Slo;
 
 use super::guesses::guess_table;
+pub(super) use super::lines::row;
+use super::lines::{COLUMNS, paragraph, wrapped};
 
 /// The exit code of a run that came to its end, by its verdict: 0 pass, 1 fail, 3 inconclusive,
 /// 130 interrupted. A verdict that is none of these is a fault of this program: 5.
@@ -26,7 +26,7 @@ pub fn exit_code(summary: &Summary) -> ExitCode {
 pub fn text(summary: &Summary, code: ExitCode) -> String {
     let mut out = String::new();
     for (label, value) in lines(summary) {
-        row(&mut out, label, &value);
+        paragraph(&mut out, label, &value);
     }
     out.push('\n');
     out.push_str(&steps(&summary.steps));
@@ -37,18 +37,14 @@ pub fn text(summary: &Summary, code: ExitCode) -> String {
     out.push('\n');
     out.push_str(&verdict(summary, code));
     for note in &summary.notes {
-        row(&mut out, "note", note);
+        paragraph(&mut out, "note", note);
     }
     out
 }
 
-/// One line `label   value`.
-pub(super) fn row(out: &mut String, label: &str, value: &str) {
-    _ = writeln!(out, "{label:<14}{value}");
-}
-
 fn lines(summary: &Summary) -> Vec<(&'static str, String)> {
     let mut lines = vec![
+        ("covers", summary.covers.clone()),
         ("phones", phones(summary)),
         ("alarms", alarms(summary)),
         ("fleet ready", fleet_ready(summary)),
@@ -63,6 +59,9 @@ fn lines(summary: &Summary) -> Vec<(&'static str, String)> {
         lines.push(("HTTPS", http(&summary.https)));
     }
     lines.push(("signatures", signatures(summary)));
+    if !summary.services.is_empty() {
+        lines.push(("services", format!("{} (CAPF is not served)", summary.services.join("; "))));
+    }
     if serves(summary) {
         lines.push(("servers", servers(summary)));
     }
@@ -75,6 +74,13 @@ fn lines(summary: &Summary) -> Vec<(&'static str, String)> {
         Some(sim) => lines.extend(simulation(sim)),
     }
     lines
+}
+
+/// What every result covers, as the first lines of a text.
+pub fn covers_text() -> String {
+    let mut out = String::new();
+    paragraph(&mut out, "covers", COVERS);
+    out
 }
 
 fn simulation(sim: &SimSummary) -> Vec<(&'static str, String)> {
@@ -177,7 +183,8 @@ fn tvs(summary: &Summary) -> String {
 fn tftp(summary: &Summary) -> String {
     let tftp = &summary.tftp;
     format!(
-        "{} transfers, {}, {} not found, {} errors, {} sent again, {} in flight at most",
+        "{} requests, {} files, {}, {} not found, {} errors, {} sent again, {} in flight at most",
+        count(tftp.requests),
         count(tftp.transfers),
         bytes(tftp.bytes),
         count(tftp.not_found),
@@ -189,9 +196,10 @@ fn tftp(summary: &Summary) -> String {
 
 fn http(http: &HttpCounts) -> String {
     format!(
-        "{} requests on {} connections, {}, {} not found, {} errors, {} fell back to TFTP",
+        "{} requests on {} connections, {} files, {}, {} not found, {} errors, {} fell back to TFTP",
         count(http.requests),
         count(http.connections),
+        count(http.transfers),
         bytes(http.bytes),
         count(http.not_found),
         count(http.errors),
@@ -276,19 +284,38 @@ fn generator(summary: &Summary) -> Vec<(&'static str, String)> {
     std::iter::once(("generator", lag)).chain(reasons).collect()
 }
 
+/// Two tables: how often each step ended and how, and how long it took.
 fn steps(steps: &[StepSummary]) -> String {
-    let head = ["step", "count", "ok", "retry", "failed", "service p50", "p99", "response p50"];
-    let mut table = vec![head.map(str::to_owned).to_vec()];
-    table[0].extend(["p99", "max"].map(str::to_owned));
-    table.extend(steps.iter().map(step));
-    aligned(&table)
+    let head = ["step", "ended", "ok", "not found", "stuck", "failed", "again"];
+    let mut counts = vec![head.map(str::to_owned).to_vec()];
+    counts.extend(steps.iter().map(ends));
+    let head = ["step", "p50", "p99", "p50", "p99", "max"];
+    let mut times = vec![head.map(str::to_owned).to_vec()];
+    times.extend(steps.iter().map(step_times));
+    format!("{}\n{}\n{}", aligned(&counts), TIMES_HEAD, aligned(&times))
 }
 
-fn step(step: &StepSummary) -> Vec<String> {
+/// What the columns of times count from.
+const TIMES_HEAD: &str = "times of a step: p50 and p99 from its actual start (service), then p50, \
+                          p99\nand max from its planned start (response)";
+
+fn ends(step: &StepSummary) -> Vec<String> {
+    let some = |number: Option<u64>| number.map_or_else(|| "-".to_owned(), count);
+    vec![
+        step.step.clone(),
+        count(step.count),
+        count(step.ok),
+        some(step.not_found),
+        some(step.stuck),
+        count(step.failed),
+        count(step.retry),
+    ]
+}
+
+fn step_times(step: &StepSummary) -> Vec<String> {
     let (service, response) = (&step.service_time_s, &step.response_time_s);
-    let counts = [step.count, step.ok, step.retry, step.failed].map(count);
     let times = [service.p50, service.p99, response.p50, response.p99, response.max].map(seconds);
-    [vec![step.step.clone()], counts.to_vec(), times.to_vec()].concat()
+    [vec![step.step.clone()], times.to_vec()].concat()
 }
 
 fn slos(summary: &Summary) -> String {
@@ -306,7 +333,28 @@ fn slos(summary: &Summary) -> String {
         vec![format!("  {word}"), slo.expr.clone(), observed, bound]
     };
     let table: Vec<Vec<String>> = summary.slos.iter().map(row).collect();
-    format!("\nSLO\n{}", aligned_left(&table))
+    format!("\nSLO\n{}", fitted(&table))
+}
+
+/// A table with every column to the left; one that is too wide has a paragraph for each row.
+pub(super) fn fitted(table: &[Vec<String>]) -> String {
+    let whole = aligned_left(table);
+    if whole.lines().all(|line| line.chars().count() <= COLUMNS) {
+        return whole;
+    }
+    let row = |row: &Vec<String>| {
+        let cells: Vec<&str> =
+            row.iter().map(String::as_str).filter(|cell| !cell.is_empty()).collect();
+        let indent = row[0].chars().take_while(|c| *c == ' ').count();
+        let text = cells.join("  ");
+        let lines = wrapped(text.trim_start(), COLUMNS - indent - 2);
+        let line = |(at, line): (usize, &String)| {
+            let blanks = if at == 0 { indent } else { indent + 2 };
+            format!("{:blanks$}{line}\n", "")
+        };
+        lines.iter().enumerate().map(line).collect::<String>()
+    };
+    table.iter().map(row).collect()
 }
 
 fn verdict(summary: &Summary, code: ExitCode) -> String {
@@ -444,23 +492,23 @@ pub struct LiveLine {
 #[derive(Clone, Copy, Debug)]
 struct Seen {
     at: Time,
-    transfers: u64,
+    requests: u64,
     lookups: u64,
 }
 
 impl LiveLine {
-    /// One line about `recorder` at `now`, with the rates since the line before (since the start
-    /// of the run for the first one):
-    /// `t=31s phones=1604/2000 inflight=338 ok=1598 stuck=0 failed=6 retry=30 …`. `phones` are
-    /// those that have settled, `inflight` those that boot.
-    pub fn line(&mut self, recorder: &Recorder, now: Time) -> String {
+    /// Two lines about `recorder` at `now`, with the rates since those before (since the start of
+    /// the run for the first ones):
+    /// `t=31s phones=1604/2000 inflight=338 ok=1598 stuck=0 failed=6 …`. `phones` are those that
+    /// have settled, `inflight` those that boot.
+    pub fn lines(&mut self, recorder: &Recorder, now: Time) -> [String; 2] {
         let Tallies { total, ready, stuck, failed, booting, .. } = recorder.tallies();
         let counts = &recorder.counts;
         let retry = counts.tftp_retransmits + counts.tvs_failovers;
-        let files = counts.tftp_transfers + counts.http.requests + counts.https.requests;
-        let seen = Seen { at: now, transfers: files, lookups: counts.tvs_lookups() };
+        let files = counts.tftp_requests + counts.http.requests + counts.https.requests;
+        let seen = Seen { at: now, requests: files, lookups: counts.tvs_lookups() };
         let last =
-            self.last.replace(seen).unwrap_or(Seen { at: Time::ZERO, transfers: 0, lookups: 0 });
+            self.last.replace(seen).unwrap_or(Seen { at: Time::ZERO, requests: 0, lookups: 0 });
         let per_second = |new: u64, old: u64| {
             let elapsed = now.since(last.at).as_secs_f64();
             // The counts begin anew with the storm.
@@ -469,14 +517,19 @@ impl LiveLine {
         };
         let lag = recorder.generator_lag().p99_s;
         let lag = lag.map_or_else(|| "-".to_owned(), |s| format!("{:.1}", s * 1e3));
-        format!(
-            "t={:.0}s phones={}/{total} inflight={booting} ok={ready} stuck={stuck} \
-             failed={failed} retry={retry} transfers_per_s={} lookups_per_s={} lag_p99_ms={lag}",
-            now.as_secs_f64().floor(),
-            ready + stuck + failed,
-            per_second(seen.transfers, last.transfers),
-            per_second(seen.lookups, last.lookups),
-        )
+        let settled = ready + stuck + failed;
+        [
+            format!(
+                "t={:.0}s phones={settled}/{total} inflight={booting} ok={ready} stuck={stuck} \
+                 failed={failed}",
+                now.as_secs_f64().floor(),
+            ),
+            format!(
+                "retry={retry} requests_per_s={} lookups_per_s={} lag_p99_ms={lag}",
+                per_second(seen.requests, last.requests),
+                per_second(seen.lookups, last.lookups),
+            ),
+        ]
     }
 }
 
@@ -521,13 +574,12 @@ mod tests {
         let text = shown(&summary(&[], Finish::Complete));
         assert_eq!(
             line(&text, "phones"),
-            "phones        2 000 in all: 1 998 ready (config in force), 1 stuck, 1 failed \
-             (1 TVS unreachable)"
+            "phones        2 000 in all: 1 998 ready (config in force), 1 stuck, 1 failed (1 TVS"
         );
+        assert!(text.contains("\n              unreachable)\n"), "{text}");
         assert_eq!(
             line(&text, "TVS "),
-            "TVS           1 lookups (1 QUERY, 0 VERIFY), 0 failed, 0 failovers, 0 answered by a \
-             phone's cache"
+            "TVS           1 lookups (1 QUERY, 0 VERIFY), 0 failed, 0 failovers, 0 answered by"
         );
     }
 
@@ -597,13 +649,47 @@ mod tests {
     #[test]
     fn the_table_of_steps_has_a_row_for_each_and_straight_columns() {
         let text = shown(&summary(&[], Finish::Complete));
-        let table: Vec<&str> =
-            text.lines().skip_while(|line| !line.starts_with("step ")).take(6).collect();
-        let lengths: Vec<usize> = table.iter().map(|line| line.chars().count()).collect();
-        assert!(lengths.windows(2).all(|pair| pair[0] == pair[1]), "{table:#?}");
-        let names = table[1..].iter().map(|line| line.split(' ').next().unwrap());
-        assert_eq!(names.collect::<Vec<_>>(), ["boot", "ctl", "itl", "config", "tvs"]);
-        assert!(table[1].contains("  2 000  1 998      0       2  "), "{}", table[1]);
+        let tables: Vec<Vec<&str>> =
+            text.split("step  ").skip(1).map(|table| table.lines().take(6).collect()).collect();
+        assert_eq!(tables.len(), 2, "{text}");
+        for table in tables {
+            let lengths = table[1..].iter().map(|line| line.chars().count());
+            let lengths: Vec<usize> = lengths.collect();
+            assert!(lengths.windows(2).all(|pair| pair[0] == pair[1]), "{table:#?}");
+            let names = table[1..].iter().map(|line| line.split(' ').next().unwrap());
+            assert_eq!(names.collect::<Vec<_>>(), ["boot", "ctl", "itl", "config", "tvs"]);
+        }
+        let words = line(&text, "boot  ").split("  ").map(str::trim).filter(|w| !w.is_empty());
+        let words: Vec<&str> = words.collect();
+        assert_eq!(words, ["boot", "2 000", "1 998", "-", "1", "1", "0"], "stuck is not failed");
+    }
+
+    #[test]
+    fn a_summary_says_what_it_covers() {
+        let text = shown(&summary(&[], Finish::Complete));
+        let first: Vec<&str> = text.lines().take(2).collect();
+        assert!(first[0].starts_with("covers        secure by default only: ITL,"), "{text}");
+        assert!(first.concat().contains("no mixed mode (CTL)"), "{text}");
+    }
+
+    #[test]
+    fn lines_of_a_summary_keep_to_80_columns_at_any_size() {
+        let long = "phones.failed_ratio <= 0.000000000001% ";
+        let slos =
+            [&format!("{long:<90}"), "phones.ready == 1", "phones.stuck != 0.5 * phones.total"];
+        let mut summary = summary(&slos, Finish::Complete);
+        summary.tftp.requests = 98_765_432;
+        summary.serve.tftp_requests = 98_765_432;
+        summary.serve.https_handshakes_ok = 98_765_432;
+        summary.services = vec!["tftp on pub, tftp1, tftp2".into(); 4];
+        summary.notes.push("a note ".repeat(30));
+        for row in &mut summary.steps {
+            (row.count, row.ok, row.failed, row.retry) =
+                (16_000_000, 16_000_000, 16_000_000, 16_000_000);
+        }
+        for line in shown(&summary).lines() {
+            assert!(line.chars().count() <= COLUMNS, "{line}");
+        }
     }
 
     #[test]
@@ -654,27 +740,41 @@ mod tests {
     fn a_live_line_has_the_rates_since_the_line_before() {
         let mut recorder = recorder();
         let mut progress = LiveLine::default();
-        recorder.counts.tftp_transfers = 100;
+        recorder.counts.tftp_requests = 100;
         recorder.counts.tftp_retransmits = 3;
         recorder.lag(Span::from_micros(800));
         let at = |s| Time::ZERO + Span::from_secs(s);
         assert_eq!(
-            progress.line(&recorder, at(10)),
-            "t=10s phones=2000/2000 inflight=0 ok=1998 stuck=1 failed=1 retry=3 \
-             transfers_per_s=10 lookups_per_s=0 lag_p99_ms=0.8"
+            progress.lines(&recorder, at(10)),
+            [
+                "t=10s phones=2000/2000 inflight=0 ok=1998 stuck=1 failed=1",
+                "retry=3 requests_per_s=10 lookups_per_s=0 lag_p99_ms=0.8"
+            ]
         );
-        recorder.counts.tftp_transfers = 150;
+        recorder.counts.tftp_requests = 150;
         recorder.begin_boot(0, at(11));
-        let line = progress.line(&recorder, at(12));
-        assert!(line.starts_with("t=12s phones=1999/2000 inflight=1 ok=1997"), "{line}");
-        assert!(line.contains("transfers_per_s=25 "), "{line}");
+        let [first, second] = progress.lines(&recorder, at(12));
+        assert!(first.starts_with("t=12s phones=1999/2000 inflight=1 ok=1997"), "{first}");
+        assert!(second.contains("requests_per_s=25 "), "{second}");
         recorder.begin_storm(at(12));
-        recorder.counts.tftp_transfers = 40;
-        let line = progress.line(&recorder, at(13));
-        assert!(line.contains("transfers_per_s=40 ") && line.ends_with("lag_p99_ms=-"), "{line}");
-        assert!(
-            progress.line(&recorder, at(13)).contains("transfers_per_s=0 "),
-            "no time has passed"
-        );
+        recorder.counts.tftp_requests = 40;
+        let [_, second] = progress.lines(&recorder, at(13));
+        assert!(second.contains("requests_per_s=40 ") && second.ends_with("lag_p99_ms=-"));
+        let [_, again] = progress.lines(&recorder, at(13));
+        assert!(again.contains("requests_per_s=0 "), "no time has passed");
+    }
+
+    #[test]
+    fn progress_of_a_million_phones_keeps_to_80_columns() {
+        let mut recorder = Recorder::new(1_000_000);
+        for phone in 0..1_000_000 {
+            recorder.begin_boot(phone, Time::ZERO);
+        }
+        recorder.counts.tftp_retransmits = 9_999_999;
+        recorder.counts.tftp_requests = 99_999_999;
+        let now = Time::ZERO + Span::from_secs(3_600);
+        for line in LiveLine::default().lines(&recorder, now) {
+            assert!(line.chars().count() <= COLUMNS - 4, "{line}");
+        }
     }
 }

@@ -1,10 +1,12 @@
 use ring::digest::{Context, SHA256};
 
-use crate::base::Time;
+use crate::base::{NodeId, Time};
+use crate::cluster::{OperatorAction, ServiceKind};
 use crate::phone::{Fact, Failure, HttpFault, Outcome};
 use crate::transfer::TransferFault;
 
-/// SHA-256 over everything that happened, in its order.
+/// SHA-256 over everything that happened, in its order: what the operator did, what the servers
+/// served from then on, and every fact of every phone.
 pub(super) struct FactDigest {
     context: Context,
     buffer: Vec<u8>,
@@ -29,9 +31,51 @@ impl FactDigest {
         }
     }
 
+    /// The operator carries out `action` at `now`.
+    pub(super) fn operator(&mut self, now: Time, action: &OperatorAction) {
+        self.entry(now, OPERATOR, words(action).as_bytes());
+    }
+
+    /// A service of `node` serves from `now` on what has this fingerprint.
+    pub(super) fn served(&mut self, now: Time, node: NodeId, fingerprint: &[u8; 32]) {
+        self.entry(now, SERVED - u32::from(node.0), fingerprint);
+    }
+
+    /// An entry that is no fact: numbers that no phone has stand for whose it is.
+    fn entry(&mut self, now: Time, whose: u32, bytes: &[u8]) {
+        self.buffer.extend_from_slice(&now.as_nanos().to_be_bytes());
+        self.buffer.extend_from_slice(&whose.to_be_bytes());
+        self.buffer.extend_from_slice(&(bytes.len() as u64).to_be_bytes());
+        self.buffer.extend_from_slice(bytes);
+    }
+
     pub(super) fn finish(mut self) -> [u8; 32] {
         self.context.update(&self.buffer);
         self.context.finish().as_ref().try_into().expect("SHA-256 has 32 bytes")
+    }
+}
+
+/// The number of the operator.
+const OPERATOR: u32 = u32::MAX;
+/// The number of the first node; those of the others lie below it.
+const SERVED: u32 = u32::MAX - 1;
+
+/// An action in words that stay what they are, whatever its fields are called in the code.
+fn words(action: &OperatorAction) -> String {
+    let services = |verb: &str, node: NodeId, service: Option<ServiceKind>| {
+        format!("{verb} {} {}", node.0, service.map_or("all", ServiceKind::name))
+    };
+    match action {
+        OperatorAction::AddRecord { node, name } => format!("add-record {} {name}", node.0),
+        OperatorAction::Regenerate { certificate, node } => {
+            format!("regenerate {} {}", node.0, certificate.name())
+        }
+        OperatorAction::RemoveRecord { name } => format!("remove-record {name}"),
+        OperatorAction::Rename { node, to } => format!("rename {} {to}", node.0),
+        OperatorAction::ResetPhones { spread } => format!("reset-phones {}", spread.as_nanos()),
+        OperatorAction::Restart { node, service } => services("restart", *node, *service),
+        OperatorAction::Start { node, service } => services("start", *node, *service),
+        OperatorAction::Stop { node, service } => services("stop", *node, *service),
     }
 }
 

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use crate::base::{NodeId, PhoneId, Span};
 use crate::cluster::{Contents, FileReply, PendingFile, ServedFile, SignJob, TftpService, Waiter};
+use crate::measure::StepEnd;
 use crate::phone::{HttpFault, Input, PROVISIONING_ROLES, Step};
 use crate::transfer::{Content, DownloadRequest, TransferFault};
 use crate::wire::tftp::BLOCK_SIZE_DEFAULT;
@@ -21,7 +22,7 @@ enum Answer {
 
 impl World {
     pub(super) fn fetch_tftp(&mut self, phone: u32, step: Step, file: Arc<str>) {
-        self.recorder.counts.tftp_transfers += 1;
+        self.recorder.counts.tftp_requests += 1;
         let profile = Arc::clone(&self.env.profile);
         let generation = self.begin_request(phone, Waits::Tftp);
         let now = self.now;
@@ -346,10 +347,15 @@ impl World {
         session.waits = Waits::Nothing;
         let step = session.step.expect("a transfer has a step");
         let asked = session.asked;
-        let ok = !matches!(outcome, TftpEnd::Failed(_));
-        self.recorder.step(step.into(), ok, asked, asked, now);
+        let end = match outcome {
+            TftpEnd::File(_) => StepEnd::Ok,
+            TftpEnd::Missing => StepEnd::NotFound,
+            TftpEnd::Failed(_) => StepEnd::Failed,
+        };
+        self.recorder.step(step.into(), end, asked, asked, now);
         match outcome {
             TftpEnd::File(file) => {
+                self.recorder.counts.tftp_transfers += 1;
                 self.recorder.counts.tftp_bytes += file.len() as u64;
                 self.step(phone, Input::File { bytes: file });
             }
@@ -513,12 +519,13 @@ impl World {
             }
             HttpAnswer::Busy => self.fail_http(phone, HttpFault::Status(503)),
             HttpAnswer::File(file) => {
-                let secure = self.end_http(phone);
-                self.recorder.counts.http_mut(secure).bytes += file.len() as u64;
+                let secure = self.end_http(phone, StepEnd::Ok);
+                let sums = self.recorder.counts.http_mut(secure);
+                (sums.transfers, sums.bytes) = (sums.transfers + 1, sums.bytes + file.len() as u64);
                 self.step(phone, Input::File { bytes: file });
             }
             HttpAnswer::Missing => {
-                let secure = self.end_http(phone);
+                let secure = self.end_http(phone, StepEnd::NotFound);
                 self.recorder.counts.http_mut(secure).not_found += 1;
                 self.step(phone, Input::FileMissing);
             }
@@ -540,14 +547,14 @@ impl World {
     }
 
     /// A request was answered; whether that was over HTTPS.
-    fn end_http(&mut self, phone: u32) -> bool {
+    fn end_http(&mut self, phone: u32, end: StepEnd) -> bool {
         self.leave_server(phone);
         let now = self.now;
         let session = self.session(phone);
         session.waits = Waits::Nothing;
         let (asked, started, secure) = (session.asked, session.started, session.secure);
         let step = session.step.expect("a request has a step");
-        self.recorder.step(step.into(), true, asked, started, now);
+        self.recorder.step(step.into(), end, asked, started, now);
         secure
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::base::{NodeId, Span};
 use crate::crypto::Certificate;
-use crate::measure::StepKind;
+use crate::measure::{StepEnd, StepKind};
 use crate::phone::{Input, TrustList, TrustLists, TvsFault};
 use crate::wire::ROLE_TVS;
 
@@ -231,7 +231,7 @@ impl World {
         let session = self.session(phone);
         session.waits = Waits::Nothing;
         let (asked, started) = (session.asked, session.started);
-        self.recorder.step(StepKind::Tvs, ok, asked, started, now);
+        self.recorder.step(StepKind::Tvs, StepEnd::answered(ok), asked, started, now);
         self.leave_lookup(phone);
         true
     }

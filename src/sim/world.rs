@@ -10,7 +10,7 @@ use crate::cluster::{
 use crate::crypto::KeySource;
 use crate::measure::{
     CpuSeconds, Finish, FleetReady, HostLog, MachineSummary, Recorder, RunFacts, RunInfo,
-    ServeSummary, SimSummary, Summary, encode,
+    ServeSummary, SimSummary, StepMark, Summary, encode,
 };
 use crate::phone::{
     Action, Env, Fact, Input, Outcome, Phone, Shared, Sink, Transport, TrustLists, Verifier,
@@ -50,7 +50,8 @@ impl Default for SimOptions {
 pub struct SimRun {
     /// Everything that was counted.
     pub recorder: Recorder,
-    /// SHA-256 over all facts in their order: the same plan gives the same digest.
+    /// SHA-256 over the operator's steps, what was served and all facts, in their order: the same
+    /// plan gives the same digest.
     pub digest: [u8; 32],
     /// Random numbers that were drawn.
     pub draws: u64,
@@ -134,6 +135,8 @@ pub struct World {
     pub(super) links_in_flight: Places<Arc<str>>,
     contents: Contents,
     pub(super) serve: ServeSummary,
+    /// Steps of the operator that were carried out.
+    steps: Vec<StepMark>,
     digest: FactDigest,
     pub(super) draws: u64,
     events: u64,
@@ -196,6 +199,7 @@ impl World {
             links_in_flight: Places::new(in_flight(plan, plan.limits.connections_in_flight)),
             contents: options.contents,
             serve: ServeSummary::default(),
+            steps: Vec::new(),
             digest: FactDigest::new(),
             draws: 0,
             events: 0,
@@ -206,7 +210,14 @@ impl World {
             witness: None,
         };
         for node in (0..world.plan.topology.nodes.len() as u8).map(NodeId) {
-            world.cluster.tftp(node).into_iter().for_each(|service| world.prewarm(service));
+            if let Some(service) = world.cluster.tftp(node).map(Arc::clone) {
+                world.prewarm(&service);
+                world.digest.served(Time::ZERO, node, &service.fingerprint());
+            }
+            if let Some(service) = world.cluster.tvs(node) {
+                let presented = service.identity.certificate.sha256();
+                world.digest.served(Time::ZERO, node, &presented);
+            }
         }
         world.populate();
         world
@@ -312,6 +323,12 @@ impl World {
     /// Carries out what the operator's timeline has due.
     fn operate(&mut self) {
         while let Some(action) = self.timeline.next_due(self.now, self.settled()) {
+            self.digest.operator(self.now, &action);
+            self.steps.extend(self.timeline.in_hand().map(|step| StepMark {
+                number: step.number,
+                name: step.name.clone(),
+                at_s: self.now.as_secs_f64(),
+            }));
             let effects = self.cluster.apply(&action, self.now);
             self.judged.clear();
             for effect in effects.expect("a plan names only what its cluster has") {
@@ -319,10 +336,15 @@ impl World {
                     Effect::ResetPhones { spread } => self.reset_phones(spread),
                     Effect::TftpStarted { node, service } => {
                         self.prewarm(&service);
+                        self.digest.served(self.now, node, &service.fingerprint());
                         self.machines.built(node, self.now + self.plan.cost.build_time);
                     }
                     Effect::TftpStopped { node } => self.stall_transfers(node),
-                    Effect::TvsStarted { .. } | Effect::TvsStopped { .. } => {}
+                    Effect::TvsStarted { node, service } => {
+                        let presented = service.identity.certificate.sha256();
+                        self.digest.served(self.now, node, &presented);
+                    }
+                    Effect::TvsStopped { .. } => {}
                 }
             }
             self.timeline.done(self.now);
@@ -514,6 +536,7 @@ impl World {
             signatures: self.cluster.sign_cache().counts(),
             serve: self.serve,
             cpu_s: self.machines.cpu_seconds(),
+            steps: self.steps.clone(),
         };
         encode(&self.recorder, &info)
     }
@@ -632,6 +655,7 @@ impl SimRun {
             scenario: plan.name.clone(),
             mode: "sim",
             seed: plan.seed,
+            services: plan.topology.running(),
             signed_before: self.signed_before,
             signed: self.signed,
             cpu_s: self.cpu_s,

@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use crate::base::{Lack, PhoneId, Purpose, Span, Time, stream};
-use crate::measure::{PAUSE_MIN, Pause, Queue, Recorder, StepKind};
+use crate::measure::{PAUSE_MIN, Pause, Queue, Recorder, StepEnd, StepKind};
 use crate::net::Clock;
 use crate::phone::{Action, Env, Fact, Input, Phone, Sink, Step, Transport, TrustLists};
 use crate::transfer::{Download, DownloadOutcome, Progress, TransferFault};
@@ -480,7 +480,8 @@ impl Worker {
         let (slot, step) = (&mut self.slots[place], StepKind::from(job.step));
         match answer {
             Ok(file) => {
-                self.recorder.step(step, true, job.planned, started, ended);
+                let end = if file.is_some() { StepEnd::Ok } else { StepEnd::NotFound };
+                self.recorder.step(step, end, job.planned, started, ended);
                 self.on_http_file(place, secure, file);
             }
             Err(Fault::Ours(lack)) => {
@@ -499,6 +500,7 @@ impl Worker {
     fn on_http_file(&mut self, place: usize, secure: bool, file: Option<Vec<u8>>) {
         let sums = self.recorder.counts.http_mut(secure);
         if let Some(bytes) = file {
+            sums.transfers += 1;
             sums.bytes += bytes.len() as u64;
             self.step(place, Input::File { bytes: &bytes });
         } else {
@@ -543,7 +545,7 @@ impl Worker {
         let (step, planned) = (waiting.step, waiting.planned);
         slot.transfer = Some(Box::new(Transfer { download, socket, step, planned, started: now }));
         self.transfers += 1;
-        self.recorder.counts.tftp_transfers += 1;
+        self.recorder.counts.tftp_requests += 1;
         self.recorder.transfers_in_flight(self.transfers as u64);
     }
 
@@ -643,12 +645,17 @@ impl Worker {
 
     fn finish_transfer(&mut self, place: usize, outcome: DownloadOutcome) {
         let Some(transfer) = self.end_transfer(place) else { return };
-        let failed = matches!(outcome, DownloadOutcome::Failed(_));
+        let end = match outcome {
+            DownloadOutcome::Complete(_) => StepEnd::Ok,
+            DownloadOutcome::NotFound => StepEnd::NotFound,
+            DownloadOutcome::Failed(_) => StepEnd::Failed,
+        };
         let now = self.now();
         let step = StepKind::from(transfer.step);
-        self.recorder.step(step, !failed, transfer.planned, transfer.started, now);
+        self.recorder.step(step, end, transfer.planned, transfer.started, now);
         match outcome {
             DownloadOutcome::Complete(bytes) => {
+                self.recorder.counts.tftp_transfers += 1;
                 self.recorder.counts.tftp_bytes += bytes.len() as u64;
                 self.step(place, Input::File { bytes: &bytes });
             }
@@ -684,7 +691,8 @@ impl Worker {
         if answer.is_err() {
             self.recorder.silence(place, StepKind::Tvs, started, ended);
         }
-        self.recorder.step(StepKind::Tvs, answer.is_ok(), planned, started, ended);
+        let end = StepEnd::answered(answer.is_ok());
+        self.recorder.step(StepKind::Tvs, end, planned, started, ended);
         match answer {
             Ok(bytes) => self.step(place, Input::TvsAnswer { token, bytes: &bytes }),
             Err(Fault::Theirs(fault)) => self.step(place, Input::TvsFailed { token, fault }),

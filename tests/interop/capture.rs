@@ -258,7 +258,7 @@ fn a_capture_of_a_storm_has_the_numbers_of_the_summary() {
     let (file, summary) = storm("capture", SCENARIO, folder.path());
     let capture = fs::read(&file).unwrap();
     let counted = count(&capture);
-    let transfers = number(&summary, "tftp.transfers");
+    let transfers = number(&summary, "tftp.requests");
     let repeated = counted.requests - counted.asked.len() as u64;
     println!(
         "{} packets; {} requests, {repeated} of them repeated; {} TVS connections; {} blocks",
@@ -308,7 +308,7 @@ fn a_capture_of_a_mixed_fleet_has_the_numbers_of_both_transports() {
     assert_eq!(counted.http_connections.len() as u64, http("connections"));
     assert_eq!(counted.http_clients.len() as u64 * 3, seen.requests, "three files each");
     // The others ask over TFTP, and nobody does both.
-    assert_eq!(counted.asked.len() as u64, number(&summary, "tftp.transfers"));
+    assert_eq!(counted.asked.len() as u64, number(&summary, "tftp.requests"));
     assert!(counted.clients.is_disjoint(&counted.http_clients));
     assert_eq!(counted.clients.len() + counted.http_clients.len(), PHONES as usize);
     let bytes: usize = counted.blocks.values().sum();

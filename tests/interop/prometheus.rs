@@ -23,6 +23,7 @@ const TOTALS: [(&str, &str); 18] = [
     (r#"resetstorm_phones{state="ready"}"#, "phones.ready"),
     (r#"resetstorm_phones{state="stuck"}"#, "phones.stuck"),
     ("resetstorm_boots_total", "phones.total"),
+    ("resetstorm_tftp_requests_total", "tftp.requests"),
     ("resetstorm_tftp_transfers_total", "tftp.transfers"),
     ("resetstorm_tftp_received_bytes_total", "tftp.bytes"),
     ("resetstorm_tftp_not_found_total", "tftp.not_found"),
@@ -173,7 +174,7 @@ fn prometheus_scrapes_a_run_and_every_query_of_the_board_has_data() {
             .args(["--metrics-listen", &metrics.to_string(), "--metrics-linger", "1m", "--out"])
             .arg(folder.path()),
     );
-    line_with(&run.stderr(), "operator: reset phones");
+    line_with(&run.stderr(), "reset phones");
     let ready = r#"resetstorm_phones{state="ready"}"#;
     until("all phones are ready", || prometheus.total(ready) == Some(PHONES));
 

@@ -132,7 +132,7 @@ fn our_phones_boot_from_nginx_over_http() {
     assert_eq!((&summary["http"]["errors"], &summary["http"]["fallbacks"]), (&0.into(), &0.into()));
     assert_eq!(summary["http"]["requests"], 60, "CTL, ITL and config of each phone");
     assert_eq!(
-        (&summary["http"]["not_found"], &summary["tftp"]["transfers"]),
+        (&summary["http"]["not_found"], &summary["tftp"]["requests"]),
         (&20.into(), &0.into())
     );
     let log = std::fs::read_to_string(path("access.log")).unwrap();

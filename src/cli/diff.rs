@@ -1,0 +1,223 @@
+//! `diff`: two runs of any kind side by side.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use crate::report::{Diff, Regression, compare_capacity};
+use crate::scenario::{CostModel, Plan};
+
+use super::args::{CliError, Format, GlobalArgs};
+use super::sim::{load_run, read_summary};
+use super::{ExitCode, output};
+
+/// Compare two runs of one kind, or a live run and its prediction
+///
+/// Two live runs, two runs in virtual time or two capacity measurements: exit code 1 if the second
+/// is worse. More phones stuck or failed, a longer time until 50, 90 or 99 % are ready, more CPU
+/// time of the servers, less capacity or a broken SLO that held are worse.
+/// A live run and one in virtual time: exit code 1 if they do not agree; counts must be equal,
+/// times within the tolerance.
+/// Runs of different scenarios are refused; costs of virtual time may differ.
+#[derive(Args, Clone, Debug)]
+#[command(after_long_help = DIFF_EXAMPLES)]
+pub struct DiffArgs {
+    /// Run directory that is compared with
+    #[arg(value_name = "BASE")]
+    pub base: PathBuf,
+    /// Run directory that is compared
+    #[arg(value_name = "CANDIDATE")]
+    pub candidate: PathBuf,
+    /// How far judged times may lie apart, in percent; 15 for runs, 5 for capacity unless given
+    #[arg(long, value_name = "PERCENT")]
+    pub tolerance: Option<f64>,
+    /// Compare runs of different scenarios or loads, too
+    #[arg(long)]
+    pub anyway: bool,
+}
+
+const DIFF_EXAMPLES: &str = "\
+Examples:
+  resetstorm diff runs/monday runs/latest
+  resetstorm diff runs/live runs/sim
+  resetstorm diff runs/capacity-before runs/capacity-after --tolerance 10";
+
+/// How far times of two runs may lie apart (choice).
+const TOLERANCE: f64 = 15.0;
+/// How far two capacities may lie apart: what two measurements of one server differ by (choice).
+const CAPACITY_TOLERANCE: f64 = 5.0;
+
+/// Compares and says how the program ends.
+pub fn diff(args: &DiffArgs, global: &GlobalArgs) -> ExitCode {
+    output::end(try_diff(args, global), global.stderr_colour())
+}
+
+fn try_diff(args: &DiffArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
+    let (base, candidate) = (read_summary(&args.base)?, read_summary(&args.candidate)?);
+    let (document, is_well) = match (kind(&args.base, &base)?, kind(&args.candidate, &candidate)?) {
+        (Kind::Capacity, Kind::Capacity) => capacities(args, &base, &candidate)?,
+        (one, other) if one == other => {
+            refuse_different(args)?;
+            same_kind(args, one, &base, &candidate)
+        }
+        (Kind::Live, Kind::Sim) | (Kind::Sim, Kind::Live) => {
+            refuse_different(args)?;
+            prediction(args, &base, &candidate)
+        }
+        (one, other) => {
+            let what = format!("{} cannot be compared with {}", one.words(), other.words());
+            return Err(CliError::usage(what, "name two runs of one kind"));
+        }
+    };
+    let document = match global.format {
+        Format::Json => format!("{:#}\n", document.json),
+        Format::Text => document.text,
+    };
+    output::print(&document)?;
+    Ok(if is_well { ExitCode::Ok } else { ExitCode::Failed })
+}
+
+/// What is printed.
+struct Document {
+    text: String,
+    json: Value,
+}
+
+/// What made a run directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Capacity,
+    Live,
+    Sim,
+}
+
+impl Kind {
+    const fn words(self) -> &'static str {
+        match self {
+            Kind::Capacity => "a capacity measurement",
+            Kind::Live => "a live run",
+            Kind::Sim => "a run in virtual time",
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Kind::Capacity => "capacity",
+            Kind::Live => "live",
+            Kind::Sim => "sim",
+        }
+    }
+}
+
+fn kind(run: &Path, summary: &Value) -> Result<Kind, CliError> {
+    let kinds = [Kind::Capacity, Kind::Live, Kind::Sim];
+    kinds.into_iter().find(|kind| summary["mode"] == kind.name()).ok_or_else(|| {
+        let what = format!("{}: its summary does not say what it is of", run.display());
+        CliError::usage(what, "name a run directory of `run`, `sim` or `capacity`")
+    })
+}
+
+fn same_kind(args: &DiffArgs, kind: Kind, base: &Value, candidate: &Value) -> (Document, bool) {
+    let tolerance = args.tolerance.unwrap_or(TOLERANCE) / 100.0;
+    let compared = Regression::of_runs(base, candidate, tolerance);
+    let machine = machine(base, candidate);
+    let text = format!("{}{machine}\n{}", compared.table(), compared.conclusion());
+    (Document { text, json: as_json(kind, &compared) }, compared.worse() == 0)
+}
+
+/// A line about the machine, if it was another.
+fn machine(base: &Value, candidate: &Value) -> String {
+    let what = Diff::new(base, candidate).machine();
+    what.map_or_else(String::new, |what| format!("\nmachine: in the second run {what}\n"))
+}
+
+fn capacities(
+    args: &DiffArgs,
+    base: &Value,
+    candidate: &Value,
+) -> Result<(Document, bool), CliError> {
+    if !args.anyway && load_of(base) != load_of(candidate) {
+        let what = "the measurements are of different loads, limits or kinds of search";
+        return Err(CliError::usage(what, "compare them all the same with --anyway"));
+    }
+    let table = compare_capacity(base, candidate).map_err(|error| {
+        CliError::usage(error.to_string(), "name two measurements of the same kind of load")
+    })?;
+    let tolerance = args.tolerance.unwrap_or(CAPACITY_TOLERANCE) / 100.0;
+    let compared = Regression::of_capacity(base, candidate, tolerance);
+    let text = format!("{table}\n{}", compared.conclusion());
+    let document = Document { text, json: as_json(Kind::Capacity, &compared) };
+    Ok((document, compared.worse() == 0))
+}
+
+/// What two capacity measurements must share.
+fn load_of(summary: &Value) -> Value {
+    let steps = summary["capacity"]["steps"].as_array();
+    let kinds = steps.into_iter().flatten().filter_map(|step| step["step"].as_str());
+    let fixed: Vec<&str> = kinds.filter(|kind| ["fixed", "spike"].contains(kind)).take(1).collect();
+    json!([summary["load"]["mix"], summary["limits"], summary["capacity"]["unit"], fixed])
+}
+
+fn as_json(kind: Kind, compared: &Regression) -> Value {
+    let row = |row: &crate::report::RegressionRow| {
+        json!({ "path": row.path, "base": row.base, "candidate": row.candidate,
+            "verdict": row.change.word() })
+    };
+    json!({
+        "schema": 1,
+        "kind": kind.name(),
+        "verdict": compared.verdict(),
+        "regression": compared.worse() > 0,
+        "tolerance": compared.tolerance,
+        "broken_slos": compared.broken,
+        "caveats": compared.caveats,
+        "rows": compared.rows.iter().map(row).collect::<Vec<_>>(),
+    })
+}
+
+fn prediction(args: &DiffArgs, base: &Value, candidate: &Value) -> (Document, bool) {
+    let within = args.tolerance.unwrap_or(TOLERANCE);
+    let tolerance = within / 100.0;
+    let diff = Diff::new(base, candidate);
+    let agrees = diff.agrees(tolerance);
+    let mode = |summary: &Value| summary["mode"].as_str().unwrap_or("-").to_owned();
+    let table = diff.text([&mode(base), &mode(candidate)], tolerance);
+    let verdict = if agrees { "agree" } else { "differ" };
+    let machine = diff.machine().map_or(String::new(), |what| {
+        format!("\nmachine: in the second run {what}; `sim --machine-of` allows for it\n")
+    });
+    let row = |row: &crate::report::DiffRow| {
+        json!({ "path": row.path, "base": row.base, "candidate": row.candidate,
+            "change": row.change(), "judged": row.is_judged })
+    };
+    let rows: Vec<Value> = diff.rows.iter().map(row).collect();
+    let text = format!("{table}{machine}\nverdict: the runs {verdict} (times within {within} %)\n");
+    let json = json!({ "schema": 1, "kind": "prediction", "verdict": verdict, "agrees": agrees,
+        "tolerance": tolerance, "rows": rows });
+    (Document { text, json }, agrees)
+}
+
+fn refuse_different(args: &DiffArgs) -> Result<(), CliError> {
+    if args.anyway || comparable(&args.base)? == comparable(&args.candidate)? {
+        return Ok(());
+    }
+    let what = "the runs are of different scenarios, seeds or sizes";
+    Err(CliError::usage(what, "compare them all the same with --anyway"))
+}
+
+/// What two runs must share to be compared: everything but conditions, names of steps, costs,
+/// links, ports and time limits.
+fn comparable(run: &Path) -> Result<Plan, CliError> {
+    let mut plan = load_run(run)?;
+    plan.cost = CostModel::default();
+    plan.slos.clear();
+    plan.timeline.iter_mut().for_each(|entry| entry.name.clear());
+    plan.fleet.sites.clear();
+    plan.limits.max_wall = crate::base::Span::ZERO;
+    for node in &mut plan.topology.nodes {
+        let (http, https) = (node.ports.http.map(|_| 0), node.ports.https.map(|_| 0));
+        node.ports = crate::cluster::Ports { tftp: 0, tvs: 0, capf: 0, http, https };
+    }
+    Ok(plan)
+}

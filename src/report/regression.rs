@@ -1,0 +1,329 @@
+//! Whether one run is worse than another of the same kind.
+
+use serde_json::Value;
+
+use super::lines::{COLUMNS, wrapped};
+use super::text::aligned;
+
+/// Two runs of one kind, number by number.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Regression {
+    /// Rows in the order of the table.
+    pub rows: Vec<RegressionRow>,
+    /// Conditions that held in the first run and were broken in the second.
+    pub broken: Vec<String>,
+    /// What keeps numbers from being judged, in words.
+    pub caveats: Vec<String>,
+    /// By how much a judged time may be longer, as a share.
+    pub tolerance: f64,
+}
+
+/// One number of both runs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RegressionRow {
+    /// Its path in `summary.json`.
+    pub path: String,
+    /// In the first run.
+    pub base: Option<f64>,
+    /// In the second run.
+    pub candidate: Option<f64>,
+    /// What the change means.
+    pub change: Change,
+    is_time: bool,
+}
+
+/// What a change of a number means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// The same, or within the tolerance.
+    Alike,
+    /// For the better.
+    Better,
+    /// Another number, neither better nor worse.
+    Other,
+    /// For the worse.
+    Worse,
+}
+
+/// What is good for a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Good {
+    High,
+    Low,
+    /// Neither: it is shown.
+    Neither,
+}
+
+/// Counts, and which way is better.
+const COUNTS: [(&str, Good); 13] = [
+    ("phones.total", Good::Neither),
+    ("phones.ready", Good::High),
+    ("phones.stuck", Good::Low),
+    ("phones.failed", Good::Low),
+    ("phones.list_alarms", Good::Low),
+    ("phones.config_alarms", Good::Low),
+    ("tvs.failed", Good::Low),
+    ("tvs.lookups", Good::Neither),
+    ("tvs.failovers", Good::Neither),
+    ("tftp.requests", Good::Neither),
+    ("tftp.transfers", Good::Neither),
+    ("http.transfers", Good::Neither),
+    ("signatures.made", Good::Neither),
+];
+
+/// Times that are judged; shorter is better.
+const TIMES: [&str; 4] =
+    ["fleet_ready_s.p50", "fleet_ready_s.p90", "fleet_ready_s.p99", "cpu_s.serve"];
+
+/// Times that are shown: they follow every hiccup of a host.
+const SHOWN: [&str; 3] = ["fleet_ready_s.last", "boot_time_s.p50", "boot_time_s.p99"];
+
+impl Regression {
+    /// Compares two summaries of runs. Counts are compared exactly; a judged time is worse if it
+    /// is longer by more than `tolerance` (0.15 is 15 %), or is not reached any more. Times of a
+    /// generator that was late are not judged.
+    pub fn of_runs(base: &Value, candidate: &Value, tolerance: f64) -> Regression {
+        let late = |run: &Value| run["generator"]["verdict"].as_str().is_some_and(|v| v != "ok");
+        let mut caveats = Vec::new();
+        for (run, word) in [(base, "first"), (candidate, "second")] {
+            if late(run) {
+                caveats
+                    .push(format!("the generator of the {word} run was late: no time is judged"));
+            }
+            if run["verdict"] == "interrupted" {
+                caveats.push(format!("the {word} run was interrupted"));
+            }
+        }
+        let are_times_sound = !late(base) && !late(candidate);
+        let row = |path: &str, good: Good, is_time: bool| {
+            let (base, candidate) = (number(base, path), number(candidate, path));
+            let tolerance = if is_time { tolerance } else { 0.0 };
+            let change = change(base, candidate, good, tolerance);
+            RegressionRow { path: path.to_owned(), base, candidate, change, is_time }
+        };
+        let good = if are_times_sound { Good::Low } else { Good::Neither };
+        let counts = COUNTS.iter().map(|(path, good)| row(path, *good, false));
+        let times = TIMES.iter().map(|path| row(path, good, true));
+        let shown = SHOWN.iter().map(|path| row(path, Good::Neither, true));
+        let rows = counts.chain(times).chain(shown).collect();
+        Regression { rows, broken: broken(base, candidate), caveats, tolerance }
+    }
+
+    /// Compares two summaries of capacity measurements: what is carried may be less by `tolerance`
+    /// before that is worse; more wrong answers always are.
+    pub fn of_capacity(base: &Value, candidate: &Value, tolerance: f64) -> Regression {
+        let row = |path: &str, good: Good, tolerance: f64| {
+            let (base, candidate) = (number(base, path), number(candidate, path));
+            let change = change(base, candidate, good, tolerance);
+            RegressionRow { path: path.to_owned(), base, candidate, change, is_time: false }
+        };
+        let rows = vec![
+            row("capacity.knee", Good::Neither, tolerance),
+            row("capacity.at_least", Good::High, tolerance),
+            row("wrong.count", Good::Low, 0.0),
+        ];
+        Regression { rows, broken: broken(base, candidate), caveats: Vec::new(), tolerance }
+    }
+
+    /// How many numbers and conditions became worse.
+    pub fn worse(&self) -> usize {
+        self.count(Change::Worse) + self.broken.len()
+    }
+
+    /// `worse`, `better` or `alike`.
+    pub fn verdict(&self) -> &'static str {
+        match (self.worse(), self.count(Change::Better)) {
+            (0, 0) => "alike",
+            (0, _) => "better",
+            _ => "worse",
+        }
+    }
+
+    fn count(&self, wanted: Change) -> usize {
+        self.rows.iter().filter(|row| row.change == wanted).count()
+    }
+
+    /// The table of runs with what each change means.
+    pub fn table(&self) -> String {
+        let head = ["", "base", "candidate", "change", ""].map(str::to_owned).to_vec();
+        let is_there = |row: &&RegressionRow| {
+            [row.base, row.candidate].iter().flatten().any(|number| *number != 0.0)
+        };
+        let line = |row: &RegressionRow| {
+            let cell = |value| shown(value, row.is_time);
+            let ratio = row.base.zip(row.candidate).map(|(base, candidate)| candidate / base - 1.0);
+            let change = match ratio.filter(|ratio| ratio.is_finite()) {
+                _ if row.base.map(f64::to_bits) == row.candidate.map(f64::to_bits) => {
+                    "=".to_owned()
+                }
+                Some(ratio) => format!("{:+.1} %", ratio * 100.0),
+                None => "-".to_owned(),
+            };
+            let word = match row.change {
+                Change::Alike => "",
+                Change::Better => "better",
+                Change::Other => "other",
+                Change::Worse => "WORSE",
+            };
+            vec![row.path.clone(), cell(row.base), cell(row.candidate), change, word.to_owned()]
+        };
+        let rows = self.rows.iter().filter(is_there).map(line);
+        let table = aligned(&std::iter::once(head).chain(rows).collect::<Vec<_>>());
+        table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+    }
+
+    /// What became worse beside the numbers, how it was judged, and the verdict.
+    pub fn conclusion(&self) -> String {
+        let mut lines: Vec<String> = self
+            .broken
+            .iter()
+            .map(|expr| format!("WORSE: held before, broken now: {expr}"))
+            .collect();
+        lines.extend(self.caveats.iter().cloned());
+        lines.push(format!(
+            "limits: counts exactly, others within {} %; fixed, because noise is not measured",
+            self.tolerance * 100.0
+        ));
+        let code = u8::from(self.worse() > 0);
+        lines.push(format!(
+            "verdict: {} ({} worse, {} better) · exit {code}",
+            self.verdict().to_uppercase(),
+            self.worse(),
+            self.count(Change::Better)
+        ));
+        lines.iter().flat_map(|line| wrapped(line, COLUMNS)).map(|line| line + "\n").collect()
+    }
+}
+
+impl Change {
+    /// The word in JSON.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Change::Alike => "alike",
+            Change::Better => "better",
+            Change::Other => "other",
+            Change::Worse => "worse",
+        }
+    }
+}
+
+fn number(document: &Value, path: &str) -> Option<f64> {
+    path.split('.').try_fold(document, |value, key| value.get(key)).and_then(Value::as_f64)
+}
+
+fn change(base: Option<f64>, candidate: Option<f64>, good: Good, tolerance: f64) -> Change {
+    let (lower_is, higher_is) = match good {
+        Good::High => (Change::Worse, Change::Better),
+        Good::Low => (Change::Better, Change::Worse),
+        Good::Neither => (Change::Other, Change::Other),
+    };
+    match (base, candidate) {
+        (None, None) => Change::Alike,
+        // What was there and is not any more: a time never reached, a level never carried.
+        (Some(_), None) if good == Good::Neither => Change::Other,
+        (Some(_), None) => Change::Worse,
+        (None, Some(_)) if good == Good::Neither => Change::Other,
+        (None, Some(_)) => Change::Better,
+        (Some(base), Some(candidate)) if (candidate - base).abs() <= base.abs() * tolerance => {
+            Change::Alike
+        }
+        (Some(base), Some(candidate)) if candidate < base => lower_is,
+        (Some(_), Some(_)) => higher_is,
+    }
+}
+
+/// Conditions of both runs that held in the first and were broken in the second.
+fn broken(base: &Value, candidate: &Value) -> Vec<String> {
+    let rows = |run: &Value| run["slos"].as_array().cloned().unwrap_or_default();
+    let held: Vec<Value> = rows(base)
+        .into_iter()
+        .filter(|slo| slo["verdict"] == "pass")
+        .map(|slo| slo["expr"].clone())
+        .collect();
+    let fails = rows(candidate).into_iter().filter(|slo| slo["verdict"] == "fail");
+    fails
+        .filter(|slo| held.contains(&slo["expr"]))
+        .filter_map(|slo| slo["expr"].as_str().map(str::to_owned))
+        .collect()
+}
+
+fn shown(value: Option<f64>, is_time: bool) -> String {
+    match value {
+        None => "-".to_owned(),
+        Some(value) if is_time && value < 0.01 => format!("{:.3} ms", value * 1e3),
+        Some(value) if is_time => format!("{value:.3} s"),
+        Some(value) => format!("{value}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn run(stuck: u64, p99: Option<f64>, slo: &str) -> Value {
+        json!({
+            "mode": "live",
+            "verdict": "pass",
+            "phones": { "total": 100, "ready": 100 - stuck, "stuck": stuck, "failed": 0 },
+            "tvs": { "lookups": 100 - stuck },
+            "fleet_ready_s": { "p50": 1.0, "p99": p99 },
+            "generator": { "verdict": "ok" },
+            "slos": [{ "expr": "phones.stuck == 0", "verdict": slo }],
+        })
+    }
+
+    #[test]
+    fn more_stuck_longer_times_and_broken_conditions_are_worse_and_the_other_way_is_better() {
+        let base = run(0, Some(2.0), "pass");
+        let verdict = |other: &Value| Regression::of_runs(&base, other, 0.15).verdict();
+        assert_eq!(verdict(&base), "alike");
+        assert_eq!(verdict(&run(0, Some(2.2), "pass")), "alike");
+        assert_eq!(verdict(&run(0, Some(2.4), "pass")), "worse");
+        assert_eq!(verdict(&run(0, Some(1.0), "pass")), "better");
+        assert_eq!(verdict(&run(1, Some(2.0), "pass")), "worse");
+        assert_eq!(verdict(&run(0, None, "pass")), "worse", "never reached");
+        assert_eq!(verdict(&run(0, Some(2.0), "fail")), "worse");
+        let back = Regression::of_runs(&run(9, None, "fail"), &base, 0.15);
+        assert_eq!((back.verdict(), back.worse()), ("better", 0));
+    }
+
+    #[test]
+    fn a_count_that_is_neither_good_nor_bad_is_shown_and_no_regression() {
+        let base = run(0, Some(2.0), "pass");
+        let mut other = base.clone();
+        other["tvs"]["lookups"] = 50.into();
+        let compared = Regression::of_runs(&base, &other, 0.15);
+        assert_eq!(compared.verdict(), "alike");
+        let table = compared.table();
+        let line = table.lines().find(|line| line.starts_with("tvs.lookups")).unwrap();
+        assert!(line.ends_with("-50.0 %  other"), "{table}");
+        assert!(compared.conclusion().ends_with("verdict: ALIKE (0 worse, 0 better) · exit 0\n"));
+    }
+
+    #[test]
+    fn times_of_a_late_generator_are_not_judged() {
+        let base = run(0, Some(2.0), "pass");
+        let mut late = run(0, Some(9.0), "pass");
+        late["generator"]["verdict"] = "saturated".into();
+        let compared = Regression::of_runs(&base, &late, 0.15);
+        assert_eq!(compared.verdict(), "alike");
+        assert!(compared.conclusion().contains("the generator of the second run was late"));
+    }
+
+    #[test]
+    fn less_capacity_and_more_wrong_answers_are_worse() {
+        let level = |carried: Option<f64>, wrong: u64| {
+            json!({ "capacity": { "knee": carried, "at_least": carried },
+                "wrong": { "count": wrong } })
+        };
+        let base = level(Some(400.0), 0);
+        let verdict = |other: &Value| Regression::of_capacity(&base, other, 0.05).verdict();
+        assert_eq!(verdict(&level(Some(390.0), 0)), "alike");
+        assert_eq!(verdict(&level(Some(300.0), 0)), "worse");
+        assert_eq!(verdict(&level(Some(500.0), 0)), "better");
+        assert_eq!(verdict(&level(None, 0)), "worse");
+        assert_eq!(verdict(&level(Some(500.0), 1)), "worse");
+    }
+}

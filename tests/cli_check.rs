@@ -112,7 +112,7 @@ fn a_cluster_in_mixed_mode_gets_the_plain_answer_that_it_is_not_there_yet() {
         );
     }
     let (_, out, _) = check(&[REGEN]);
-    assert!(out.contains("\ncovers        secure by default only: ITL,"), "{out}");
+    assert!(out.contains("\ncovers        secure by default only (ITL,"), "{out}");
     assert!(out.contains("not served: callmanager on pub; capf on pub"), "{out}");
     assert!(!out.contains("3804"), "nothing listens there: {out}");
 }
@@ -137,11 +137,12 @@ fn every_independent_mistake_of_a_file_is_told_in_one_run() {
         "write members = [\"pub\"]",
         "`phones` is a whole number from 1, not -5",
         "unknown field `thinks`",
+        "`think` is a length of time with its unit, not 5",
         "`60` has no unit",
     ] {
         assert!(err.contains(what), "no {what} in\n{err}");
     }
-    assert_eq!(err.matches("error: ").count(), 7, "thinks = 5 is a length as well: {err}");
+    assert_eq!(err.matches("error: ").count(), 8, "`thinks` is a slip and has no unit: {err}");
     for word in ["u64", "u16", "expected", "struct", "did you mean `11.5`"] {
         assert!(!err.contains(word), "{word} in {err}");
     }

@@ -412,8 +412,8 @@ pub struct SloRow {
 }
 
 /// What a result covers until there is more: a reader with a cluster in mixed mode must know.
-pub const COVERS: &str = "secure by default only: ITL, signed configs, TVS; no mixed mode (CTL), \
-                          no LSC enrolment (CAPF), no registration";
+pub const COVERS: &str = "secure by default only (ITL, TVS); no mixed mode (CTL), no CAPF (LSC), \
+                          no registration";
 
 /// What a run knows beside its recorders.
 #[derive(Clone, Debug, Default)]

@@ -169,7 +169,8 @@ impl Regression {
         };
         let rows = self.rows.iter().filter(is_there).map(line);
         let table = aligned(&std::iter::once(head).chain(rows).collect::<Vec<_>>());
-        table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+        let lines: Vec<&str> = table.lines().map(str::trim_end).collect();
+        lines.join("\n") + "\n"
     }
 
     /// What became worse beside the numbers, how it was judged, and the verdict.
@@ -219,10 +220,9 @@ fn change(base: Option<f64>, candidate: Option<f64>, good: Good, tolerance: f64)
     };
     match (base, candidate) {
         (None, None) => Change::Alike,
+        (Some(_), None) | (None, Some(_)) if good == Good::Neither => Change::Other,
         // What was there and is not any more: a time never reached, a level never carried.
-        (Some(_), None) if good == Good::Neither => Change::Other,
         (Some(_), None) => Change::Worse,
-        (None, Some(_)) if good == Good::Neither => Change::Other,
         (None, Some(_)) => Change::Better,
         (Some(base), Some(candidate)) if (candidate - base).abs() <= base.abs() * tolerance => {
             Change::Alike

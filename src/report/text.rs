@@ -572,11 +572,9 @@ mod tests {
     #[test]
     fn phones_are_told_apart_by_outcome_and_reason() {
         let text = shown(&summary(&[], Finish::Complete));
-        assert_eq!(
-            line(&text, "phones"),
-            "phones        2 000 in all: 1 998 ready (config in force), 1 stuck, 1 failed (1 TVS"
-        );
-        assert!(text.contains("\n              unreachable)\n"), "{text}");
+        let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let phones = "phones 2 000 in all: 1 998 ready (config in force), 1 stuck, 1 failed";
+        assert!(words.contains(phones) && words.contains("(1 TVS unreachable)"), "{text}");
         assert_eq!(
             line(&text, "TVS "),
             "TVS           1 lookups (1 QUERY, 0 VERIFY), 0 failed, 0 failovers, 0 answered by"
@@ -668,8 +666,8 @@ mod tests {
     fn a_summary_says_what_it_covers() {
         let text = shown(&summary(&[], Finish::Complete));
         let first: Vec<&str> = text.lines().take(2).collect();
-        assert!(first[0].starts_with("covers        secure by default only: ITL,"), "{text}");
-        assert!(first.concat().contains("no mixed mode (CTL)"), "{text}");
+        assert!(first[0].starts_with("covers        secure by default only (ITL, TVS);"), "{text}");
+        assert!(first[0].contains("no mixed mode (CTL)"), "{text}");
     }
 
     #[test]

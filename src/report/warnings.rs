@@ -243,7 +243,7 @@ mod tests {
         assert!(warning.starts_with("the plan cannot end in time: it takes 30 s"), "{warning}");
         let twice = [RESET, "{when='fleet-settled', reset-phones={spread='6m'}}", RESET];
         assert!(warnings(&plan(&twice, &["run.max-wall=8m"])).is_empty());
-        assert!(first(&twice, &["run.max-wall=6m"]).contains("it takes 42"));
+        assert!(first(&twice, &["run.max-wall=6m"]).contains("it takes 41"));
         let slow = ["run.max-wall=2m", "phone.boot-time=3m"];
         assert!(first(&[RESET], &slow).contains("it takes 210 s"));
         let late = "{at='11m', reset-phones={}}";

@@ -60,9 +60,9 @@ fn string(rest: &str) -> Result<usize, Unclosed> {
     let mut at = open;
     while at < rest.len() {
         let here = &rest[at..];
-        if here.starts_with(close) {
+        if let Some(behind) = here.strip_prefix(close) {
             // Up to two quotation marks may stand before the closing ones.
-            let more = here[close.len()..].chars().take_while(|c| quote.starts_with(*c)).take(2);
+            let more = behind.chars().take_while(|c| quote.starts_with(*c)).take(2);
             let extra = if open == 3 { more.count() } else { 0 };
             return Ok(at + close.len() + extra);
         }

@@ -73,8 +73,7 @@ fn mend(table: &mut DeTable<'_>, error: &toml::de::Error, may_stand_in: bool) ->
     let plain = || Problem::from(error.clone());
     if let Some((_, given, known)) = unknown_name(message) {
         let problem = not_there_yet(given)
-            .map(|(what, help)| Problem::new(place.clone(), what).help(help))
-            .unwrap_or_else(plain);
+            .map_or_else(plain, |(what, help)| Problem::new(place.clone(), what).help(help));
         return (problem, put_right(table, &place, &known));
     }
     if let Some(field) = message.strip_prefix("missing field `") {
@@ -82,7 +81,7 @@ fn mend(table: &mut DeTable<'_>, error: &toml::de::Error, may_stand_in: bool) ->
     }
     let Some(path) = path_to(table, &place, Part::Value) else { return (plain(), false) };
     let keys: Vec<&str> = path.iter().filter_map(Segment::key).collect();
-    let other = stand_in(&keys).filter(|_| may_stand_in);
+    let other = stand_in(&keys, &place).filter(|_| may_stand_in);
     let key = match path.last() {
         Some(Segment::Key(key)) => key.clone(),
         _ => String::new(),
@@ -111,16 +110,16 @@ fn put_right(table: &mut DeTable<'_>, place: &Range<usize>, known: &[&str]) -> b
 
 /// Gives the table at `place` the field that it lacks.
 fn fill_in(table: &mut DeTable<'_>, place: &Range<usize>, field: &str) -> bool {
-    let Some(value) = stand_in(&[field]) else { return false };
+    let Some(value) = stand_in(&[field], place) else { return false };
     let path = path_to(table, place, Part::Value).unwrap_or_default();
     let Some(table) = table_at(table, &path) else { return false };
     let key = Spanned::new(place.clone(), field.to_owned().into());
     table.insert(key, Spanned::new(place.clone(), value)).is_none()
 }
 
-/// What stands where a value that there must be is missing or wrong, by the keys that lead to it;
-/// `None` for one that may be left out.
-fn stand_in(keys: &[&str]) -> Option<DeValue<'static>> {
+/// What stands at `place` where a value that there must be is missing or wrong, by the keys that
+/// lead to it; `None` for one that may be left out.
+fn stand_in(keys: &[&str], place: &Range<usize>) -> Option<DeValue<'static>> {
     let text = match keys {
         [.., "ports", _] => "0",
         ["target", "tftp"] => "'127.0.0.1:9'",
@@ -132,7 +131,13 @@ fn stand_in(keys: &[&str]) -> Option<DeValue<'static>> {
         [.., "schema" | "phones"] => "1",
         _ => return None,
     };
-    DeValue::parse(text).ok().map(Spanned::into_inner)
+    match DeValue::parse(text).ok()?.into_inner() {
+        DeValue::Array(elements) => {
+            let here = |element: Spanned<_>| Spanned::new(place.clone(), element.into_inner());
+            Some(DeValue::Array(elements.into_iter().map(here).collect()))
+        }
+        value => Some(value),
+    }
 }
 
 /// A step on the way to a part of the tree.

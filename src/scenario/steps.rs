@@ -26,7 +26,8 @@ fn named<'a>(steps: &[(Option<&'a str>, &'a str)]) -> Vec<String> {
     for (at, (name, word)) in steps.iter().enumerate() {
         let of_word = steps[..at].iter().filter(|(_, other)| other == word).count();
         let free = |name: &String| !given.contains(&name.as_str()) && !names.contains(name);
-        let default = || (of_word + 1..).map(|n| format!("{word}-{n}")).find(free);
+        let default =
+            || (of_word + 1..=of_word + 1 + steps.len()).map(|n| format!("{word}-{n}")).find(free);
         names.push(name.map(str::to_owned).or_else(default).unwrap_or_default());
     }
     names

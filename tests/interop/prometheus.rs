@@ -19,7 +19,7 @@ use crate::lab::{
 const PHONES: u64 = 300;
 
 /// What Prometheus knows, and where `summary.json` has it; parts of a sum are separated by `+`.
-const TOTALS: [(&str, &str); 18] = [
+const TOTALS: [(&str, &str); 19] = [
     (r#"resetstorm_phones{state="ready"}"#, "phones.ready"),
     (r#"resetstorm_phones{state="stuck"}"#, "phones.stuck"),
     ("resetstorm_boots_total", "phones.total"),

@@ -89,14 +89,17 @@ fn a_failed_slo_ends_with_1_and_missing_data_with_3() {
 }
 
 #[test]
-fn a_time_limit_fails_the_phones_that_have_not_settled() {
+fn phones_whose_reset_was_not_due_before_the_time_limit_are_not_reset_and_not_failed() {
     let out = tempfile::tempdir().unwrap();
     let slow = ["--set", "event.reset-1.reset-phones.spread=1h", "--max-wall", "4s"];
     let ended = regen(out.path(), &slow);
     assert_eq!(ended.code, 1);
     let summary = json(&out.path().join("latest/summary.json"));
-    assert_eq!(summary["phones"]["failures"]["time limit"], summary["phones"]["failed"]);
-    assert!(summary["phones"]["failed"].as_u64().unwrap() > 30, "{summary:#}");
+    assert!(summary["phones"]["not_reset"].as_u64().unwrap() > 30, "{summary:#}");
+    assert_eq!((&summary["cut_by"], &summary["verdict"]), (&"run.max-wall".into(), &"fail".into()));
+    let of = |state: &str| summary["phones"][state].as_u64().unwrap();
+    assert_eq!(of("ready") + of("stuck") + of("failed") + of("not_reset"), of("total"));
+    assert!(ended.out.contains(" not reset\n"), "{}", ended.out);
 }
 
 #[test]
@@ -107,6 +110,14 @@ fn wrong_use_ends_with_2_and_an_occupied_port_with_4() {
     let outside = regen(out.path(), &["--target", "tftp=192.0.2.1:69"]);
     assert_eq!(outside.code, 2);
     assert!(outside.err.contains("--allow-target 192.0.2.1"), "{}", outside.err);
+    for open in ["0.0.0.0:0", "[::]:0"] {
+        let listens = regen(out.path(), &["--metrics-listen", open]);
+        let words = "error: --metrics-listen ";
+        assert_eq!(listens.code, 2, "{}", listens.err);
+        assert!(listens.err.contains(words) && listens.err.contains("--allow-listen"));
+    }
+    let twice = ["--metrics-listen", "0.0.0.0:0", "--allow-listen", "0.0.0.0"];
+    assert_eq!(regen(out.path(), &twice).code, 0);
     let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
     let ports = format!("cluster.node.pub.ports={{ tftp = {port}, tvs = 0, capf = 0 }}");
@@ -130,6 +141,9 @@ fn an_interrupt_ends_with_130_and_partial_results() {
     assert_eq!(manifest["state"], "interrupted");
     let summary = json(&out.path().join("latest/summary.json"));
     assert_eq!(summary["verdict"], "interrupted");
+    assert_eq!(manifest["exit_code"], 130);
+    let phones = &summary["phones"];
+    assert!(phones["not_reset"].as_u64() > Some(30) && phones["failed"] == 0, "{phones}");
 }
 
 #[test]

@@ -45,7 +45,7 @@ fn json(path: &str) -> Value {
 #[test]
 fn a_run_in_virtual_time_leaves_the_same_directory_as_a_live_one() {
     let out = tempfile::tempdir().unwrap();
-    let (ended, path) = sim(out.path(), &["--check-determinism"]);
+    let (ended, path) = sim(out.path(), &["--check-determinism", "--openmetrics"]);
     assert_eq!(ended.code, 0, "{}\n{}", ended.out, ended.err);
     for text in ["60 ready (config in force), 0 stuck", "digest", "guesses  ", "deterministic: "] {
         assert!(ended.out.contains(text), "{text}\n{}", ended.out);
@@ -65,6 +65,19 @@ fn a_run_in_virtual_time_leaves_the_same_directory_as_a_live_one() {
         .collect();
     assert!(ready.len() > 20, "one a second: {ready:?}");
     assert!(ready.last().unwrap().split(' ').nth(1) == Some("60"), "{ready:?}");
+}
+
+#[test]
+fn a_run_directory_is_small_unless_metrics_are_asked_for() {
+    let out = tempfile::tempdir().unwrap();
+    let (_, path) = sim(out.path(), &[]);
+    let files: Vec<(String, u64)> = fs::read_dir(&path)
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .map(|entry| (entry.file_name().into_string().unwrap(), entry.metadata().unwrap().len()))
+        .collect();
+    let bytes: u64 = files.iter().map(|(_, bytes)| bytes).sum();
+    assert!(files.len() == 3 && bytes < 50_000, "{files:?}");
 }
 
 #[test]

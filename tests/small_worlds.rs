@@ -196,7 +196,7 @@ fn play(seed: u64) -> Vec<String> {
 fn sums(plan: &Plan, run: &SimRun, watcher: &Watcher) -> Vec<String> {
     let tallies = run.recorder.tallies();
     let counts = &run.recorder.counts;
-    let in_all = tallies.ready + tallies.stuck + tallies.failed;
+    let in_all = tallies.ready + tallies.stuck + tallies.failed + tallies.not_reset;
     let reasons: u64 = tallies.failures.values().sum();
     let accepted: u64 = counts.accepted.values().sum();
     let refused: u64 = counts.refused.values().sum();

@@ -353,6 +353,14 @@ impl CliError {
         }
     }
 
+    /// What happened, in one sentence; a fault of a scenario has more to say.
+    pub fn what(&self) -> Option<&str> {
+        match self {
+            CliError::Scenario(_) => None,
+            CliError::Plain { what, .. } => Some(what),
+        }
+    }
+
     /// Prints `error: …` and `help: …` to stderr and says how the program ends.
     pub fn print(&self, colour: bool) -> ExitCode {
         output::message(&self.rendered(colour));

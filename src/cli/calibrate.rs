@@ -64,7 +64,7 @@ fn try_calibrate(args: &CalibrateArgs, global: &GlobalArgs) -> Result<(), CliErr
         Format::Text => format!("{text}\noutput: {}\n", path.display()),
         Format::Json => format!(
             "{:#}\n",
-            json!({ "cost": calibration.cost,
+            json!({ "schema": 1, "cost": calibration.cost,
             "origins": calibration.origins, "output": path })
         ),
     };

@@ -214,7 +214,7 @@ fn comparable(run: &Path) -> Result<Plan, CliError> {
     plan.slos.clear();
     plan.timeline.iter_mut().for_each(|entry| entry.name.clear());
     plan.fleet.sites.clear();
-    plan.limits.max_wall = crate::base::Span::ZERO;
+    (plan.limits.max_wall, plan.limits.max_wall_is_set) = (crate::base::Span::ZERO, false);
     for node in &mut plan.topology.nodes {
         let (http, https) = (node.ports.http.map(|_| 0), node.ports.https.map(|_| 0));
         node.ports = crate::cluster::Ports { tftp: 0, tvs: 0, capf: 0, http, https };

@@ -39,7 +39,7 @@ fn json_text(findings: &[Finding]) -> String {
         })
     };
     let rows: Vec<_> = findings.iter().map(row).collect();
-    format!("{:#}\n", json!({ "limits": rows }))
+    format!("{:#}\n", json!({ "schema": 1, "limits": rows }))
 }
 
 fn text(findings: &[Finding]) -> String {

@@ -6,9 +6,10 @@ use std::thread;
 use std::time::Duration;
 
 use nix::errno::Errno;
+use serde_json::Value;
 
 use crate::net::signals;
-use crate::report::RunDir;
+use crate::report::{ReportError, RunDir};
 
 use super::ExitCode;
 use super::args::CliError;
@@ -63,6 +64,9 @@ pub(super) fn message(text: &str) {
 /// From now on this run is closed however the program ends: `run.json` says how.
 pub(super) fn watch_over(run: &RunDir) {
     *OPEN.lock().unwrap_or_else(PoisonError::into_inner) = Some(run.clone());
+    if let Some(warning) = run.warning() {
+        message(&format!("warning: {warning}"));
+    }
     let run = run.clone();
     signals::set_last_words(move |code| {
         // Nobody is left to tell; the run then says that it is running.
@@ -70,16 +74,54 @@ pub(super) fn watch_over(run: &RunDir) {
     });
 }
 
+/// The result of a run that is over.
+pub(super) struct Finished<'a> {
+    pub(super) run: &'a RunDir,
+    /// `summary.json`.
+    pub(super) summary: Value,
+    pub(super) verdict: &'a str,
+    /// The exit code, unless something cannot be written.
+    pub(super) code: ExitCode,
+}
+
+impl Finished<'_> {
+    /// Leaves the result: the small `summary.json` first, so that what is printed (`document`) names
+    /// the exit code that is the truth, then the further, larger files, and at last `run.json`,
+    /// which has its room. Nothing that cannot be written keeps the rest from being written.
+    ///
+    /// # Errors
+    /// The first thing that could not be written; the program then ends with 4.
+    pub(super) fn leave(
+        self,
+        document: impl FnOnce(ExitCode) -> String,
+        further: impl FnOnce(&RunDir) -> Result<(), ReportError>,
+    ) -> Result<ExitCode, CliError> {
+        let written = self.run.write_json("summary.json", &self.summary).map_err(CliError::from);
+        let code = if written.is_err() { ExitCode::Environment } else { self.code };
+        let printed = print(&document(code));
+        let added = further(self.run).map_err(CliError::from);
+        let faults = [written, printed, added].into_iter().filter_map(Result::err);
+        let faults: Vec<CliError> = faults.collect();
+        let code = if faults.is_empty() { self.code } else { ExitCode::Environment };
+        let why: Vec<&str> = faults.iter().filter_map(CliError::what).collect();
+        self.run.close(self.verdict, &why.join("; "), code)?;
+        let mut faults = faults.into_iter();
+        let first = faults.next();
+        faults.for_each(|fault| message(&fault.to_string()));
+        first.map_or(Ok(code), Err)
+    }
+}
+
 /// Ends a command: prints its error, if there is one, and closes the run that is still open.
 pub(super) fn end(result: Result<ExitCode, CliError>, colour: bool) -> ExitCode {
     let (code, why) = match result {
         Ok(code) => (code, String::new()),
-        Err(error) => (error.print(colour), error.to_string()),
+        Err(error) => (error.print(colour), error.what().unwrap_or_default().to_owned()),
     };
     let open = OPEN.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(Err(error)) = open.map(|run| run.leave(&why, code)) {
         message(&format!("error: {error}"));
-        return code.max(ExitCode::Environment);
+        return ExitCode::Environment;
     }
     code
 }

@@ -1,4 +1,4 @@
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::Args;
@@ -11,9 +11,10 @@ use crate::net::signals::Signal;
 use crate::report::{RunDir, exit_code, text};
 use crate::scenario::Plan;
 
+use super::ExitCode;
 use super::args::{CliError, Format, GlobalArgs, ScenarioArgs, duration};
+use super::output::{self, Finished};
 use super::progress::ProgressView;
-use super::{ExitCode, output};
 
 /// Run a scenario live: phones over real sockets against our cluster or a target
 ///
@@ -35,6 +36,9 @@ pub struct RunArgs {
     /// Answer Prometheus at this address while the run lasts
     #[arg(long, value_name = "IP:PORT")]
     pub metrics_listen: Option<SocketAddr>,
+    /// Permit --metrics-listen at this address outside loopback, such as 0.0.0.0
+    #[arg(long, value_name = "IP", requires = "metrics_listen")]
+    pub allow_listen: Option<IpAddr>,
     /// Answer Prometheus for so long after the run, for the final numbers
     #[arg(
         long,
@@ -58,6 +62,7 @@ pub fn run(args: &RunArgs, global: &GlobalArgs) -> ExitCode {
 
 fn try_run(args: &RunArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
     let plan = args.scenario.load_for_traffic()?;
+    permit_listener(args)?;
     let options = LiveOptions {
         files: None,
         allowed: args.scenario.flags.allow_target.clone(),
@@ -68,33 +73,41 @@ fn try_run(args: &RunArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
     let directory = RunDir::create(&args.out, &plan, "live")?;
     output::watch_over(&directory);
     let mut view = ProgressView::new(global, &plan);
-    let outcome = runtime()?.block_on(live::run(&plan, &options, &mut view));
+    let runtime = runtime()?;
+    let outcome = runtime.block_on(live::run(&plan, &options, &mut view));
+    // What was begun when a signal came, such as making keys, is waited for by nobody.
+    runtime.shutdown_background();
     view.clear();
     let run = outcome.map_err(|error| live_error(&error))?;
     let signal = run.signal;
     let summary = summarise(&plan, run);
     let code = signal.map_or_else(|| exit_code(&summary), Signal::exit_code);
-    directory.finish(&summary, code)?;
-    print(&summary, &directory, code, global)?;
-    Ok(code)
+    let path = directory.path().display().to_string();
+    let document = |code| match global.format {
+        Format::Json => format!("{:#}\n", summary.to_json()),
+        Format::Text => format!("{}output: {path}\n", text(&summary, code)),
+    };
+    let finished =
+        Finished { run: &directory, summary: summary.to_json(), verdict: &summary.verdict, code };
+    finished.leave(document, |_| Ok(()))
+}
+
+/// Metrics are for this machine only unless the address is named a second time.
+fn permit_listener(args: &RunArgs) -> Result<(), CliError> {
+    let address = args.metrics_listen.map(|socket| socket.ip().to_canonical());
+    let allowed = args.allow_listen.map(|address| address.to_canonical());
+    match address {
+        Some(address) if !address.is_loopback() && allowed != Some(address) => {
+            let what = format!("--metrics-listen {address} is open to other machines");
+            let help = format!("if they may read the metrics, say so: --allow-listen {address}");
+            Err(CliError::usage(what, help))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn summarise(plan: &Plan, run: LiveRun) -> Summary {
     Summary::new(&run.recorder, run.facts, &plan.slos, run.finish)
-}
-
-fn print(
-    summary: &Summary,
-    directory: &RunDir,
-    code: ExitCode,
-    global: &GlobalArgs,
-) -> Result<(), CliError> {
-    let path = directory.path().display();
-    let document = match global.format {
-        Format::Json => format!("{:#}\n", summary.to_json()),
-        Format::Text => format!("{}output: {path}\n", text(summary, code)),
-    };
-    output::print(&document)
 }
 
 /// The runtime of the driver; servers and phones have threads of their own.

@@ -48,7 +48,9 @@ fn try_serve(args: &ServeArgs, global: &GlobalArgs) -> Result<ExitCode, CliError
         ..LiveOptions::default()
     };
     let mut view = ProgressView::new(global, &plan);
-    let outcome = runtime()?.block_on(live::serve(&plan, &options, &mut view));
+    let runtime = runtime()?;
+    let outcome = runtime.block_on(live::serve(&plan, &options, &mut view));
+    runtime.shutdown_background();
     let counts = outcome.map_err(|error| live_error(&error))?;
     view.note(&format!(
         "served    {} TFTP requests, {} HTTP requests, {} HTTPS requests, {} TVS answers",

@@ -5,15 +5,17 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 
-use crate::base::{Span, Time};
-use crate::measure::{OPERATOR_STEPS, Summary, open_metrics};
+use crate::base::{Span, Stop, Time};
+use crate::measure::{Finish, OPERATOR_STEPS, Summary, open_metrics};
 use crate::net::limits::resident_bytes;
+use crate::net::signals;
 use crate::report::{RunDir, exit_code, text};
 use crate::scenario::{AVAILABLE_MIN, CostModel, Plan};
 use crate::sim::{SimOptions, SimRun, World, try_guesses};
 
+use super::ExitCode;
 use super::args::{CliError, Format, GlobalArgs, ScenarioArgs, ScenarioFlags};
-use super::{ExitCode, output};
+use super::output::{self, Finished};
 
 /// Play a scenario in virtual time: the same phones and cluster, no sockets
 ///
@@ -35,6 +37,9 @@ pub struct SimArgs {
     /// Play on a machine as fast and as busy with other programs as in this live run
     #[arg(long, value_name = "RUN", requires = "calibration")]
     pub machine_of: Option<PathBuf>,
+    /// Write metrics.prom, too: the run from second to second for promtool, several megabytes
+    #[arg(long)]
+    pub openmetrics: bool,
     /// Run twice and end with 5 if the digests differ
     #[arg(long)]
     pub check_determinism: bool,
@@ -93,31 +98,65 @@ fn try_sim(args: &SimArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
     }
     let directory = RunDir::create(&args.out, &plan, "sim")?;
     output::watch_over(&directory);
-    // A sample looks at every phone: of large fleets it is taken less often.
-    let every = SAMPLE_EVERY.times(1 + u64::from(plan.fleet.phones / 100_000));
-    let options = SimOptions { sample_every: Some(every), ..SimOptions::default() };
-    let (run, mut summary) = play(&plan, options);
+    let stop = signals::stop();
+    let (run, mut summary) = play(&plan, sampled(args, &plan), &stop);
     if args.check_determinism {
-        let again = World::new(&plan, SimOptions::default()).run();
-        if (again.digest, again.draws) != (run.digest, run.draws) {
-            let what = format!("two runs of seed {} differ", plan.seed);
-            return Err(CliError::internal(what));
-        }
-        summary.notes.push("deterministic: a second run had the same digest and draws".into());
+        check_determinism(&plan, &run, &mut summary, &stop)?;
     }
     if let (Some(facts), true) = (&mut summary.sim, args.sensitivity.applies(plan.fleet.phones)) {
-        facts.guesses = try_guesses(&plan, &run);
+        facts.guesses = try_guesses(&plan, &run, &stop);
     }
-    let code = exit_code(&summary);
-    directory.write_text("metrics.prom", &back_filled(&run))?;
-    directory.finish(&summary, code)?;
-    let path = directory.path().display();
-    let document = match global.format {
+    let code = code(&mut summary, run.finish);
+    let path = directory.path().display().to_string();
+    let document = |code| match global.format {
         Format::Json => format!("{:#}\n", summary.to_json()),
         Format::Text => format!("{}output: {path}\n", text(&summary, code)),
     };
-    output::print(&document)?;
-    Ok(code)
+    let finished =
+        Finished { run: &directory, summary: summary.to_json(), verdict: &summary.verdict, code };
+    finished.leave(document, |directory| match args.openmetrics {
+        true => directory.write_text("metrics.prom", &back_filled(&run)),
+        false => Ok(()),
+    })
+}
+
+/// Whether metrics are sampled, and how often: a sample looks at every phone.
+fn sampled(args: &SimArgs, plan: &Plan) -> SimOptions {
+    let every = SAMPLE_EVERY.times(1 + u64::from(plan.fleet.phones / 100_000));
+    SimOptions { sample_every: args.openmetrics.then_some(every), ..SimOptions::default() }
+}
+
+/// The exit code of a run; one that a signal has ended after the world had come to its end is
+/// interrupted, too, and says what is whole.
+fn code(summary: &mut Summary, finish: Finish) -> ExitCode {
+    let Some(signal) = signals::first() else { return exit_code(summary) };
+    if finish != Finish::Interrupted {
+        "interrupted".clone_into(&mut summary.verdict);
+        summary.notes.push(
+            "the signal came when all phones had been played: the counts are whole, guesses that \
+             were not varied are only named"
+                .into(),
+        );
+    }
+    signal.exit_code()
+}
+
+/// Plays the world again and compares.
+fn check_determinism(
+    plan: &Plan,
+    run: &SimRun,
+    summary: &mut Summary,
+    stop: &Stop,
+) -> Result<(), CliError> {
+    let again = World::until(plan, SimOptions::default(), stop).run();
+    if run.finish == Finish::Interrupted || again.finish == Finish::Interrupted {
+        return Ok(());
+    }
+    if (again.digest, again.draws) != (run.digest, run.draws) {
+        return Err(CliError::internal(format!("two runs of seed {} differ", plan.seed)));
+    }
+    summary.notes.push("deterministic: a second run had the same digest and draws".into());
+    Ok(())
 }
 
 /// The plan of a scenario with the costs of a calibration in it; `--set` outweighs them.
@@ -188,9 +227,9 @@ const LIMITS: [&str; 5] = [
 ];
 
 /// Plays a plan once; the summary says how fast that was.
-fn play(plan: &Plan, options: SimOptions) -> (SimRun, Summary) {
+fn play(plan: &Plan, options: SimOptions, stop: &Stop) -> (SimRun, Summary) {
     let begun = Instant::now();
-    let run = World::new(plan, options).run();
+    let run = World::until(plan, options, stop).run();
     let seconds = begun.elapsed().as_secs_f64();
     let mut summary = run.summary(plan);
     if let Some(facts) = &mut summary.sim {
@@ -253,7 +292,10 @@ fn try_replay(args: &ReplayArgs, global: &GlobalArgs) -> Result<ExitCode, CliErr
     let same = facts["digest"] == digest.as_str() && facts["draws"] == draws;
     let document = match global.format {
         Format::Json => {
-            format!("{:#}\n", serde_json::json!({ "same": same, "digest": digest, "draws": draws }))
+            format!(
+                "{:#}\n",
+                serde_json::json!({ "schema": 1, "same": same, "digest": digest, "draws": draws })
+            )
         }
         Format::Text if same => format!("same: digest {digest}, {draws} draws\n"),
         Format::Text => format!(

@@ -5,6 +5,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::measure::{COVERS, Summary};
+use crate::net::signals::{self, Signal};
 use crate::report::{comparison_csv, comparison_table, covers_text};
 use crate::scenario::{Plan, parse_span};
 use crate::sim::{Axis, combinations, largest, play_all, ranked};
@@ -54,10 +55,10 @@ fn axis(text: &str) -> Result<Axis, String> {
 
 /// Plays the variants and prints the table.
 pub fn whatif(args: &WhatifArgs, global: &GlobalArgs) -> ExitCode {
-    output::end(try_whatif(args, global).map(|()| ExitCode::Ok), global.stderr_colour())
+    output::end(try_whatif(args, global), global.stderr_colour())
 }
 
-fn try_whatif(args: &WhatifArgs, global: &GlobalArgs) -> Result<(), CliError> {
+fn try_whatif(args: &WhatifArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
     let size: usize = args.vary.iter().map(|axis| axis.values.len()).product();
     if size > VARIANTS_MAX {
         let what = format!("{size} variants are more than {VARIANTS_MAX}");
@@ -68,7 +69,7 @@ fn try_whatif(args: &WhatifArgs, global: &GlobalArgs) -> Result<(), CliError> {
         .iter()
         .map(|row| varied(&args.scenario, row, args.calibration.as_deref()))
         .collect::<Result<Vec<Plan>, _>>()?;
-    let summaries = play_all(&plans);
+    let (rows, summaries) = played(rows, play_all(&plans, &signals::stop()));
     let order = ranked(&summaries);
     let keys: Vec<&str> = args.vary.iter().map(|axis| axis.key.as_str()).collect();
     let values = |row: &[String]| -> Vec<String> {
@@ -76,21 +77,34 @@ fn try_whatif(args: &WhatifArgs, global: &GlobalArgs) -> Result<(), CliError> {
     };
     let table: Vec<(Vec<String>, &Summary)> =
         order.iter().map(|&at| (values(&rows[at]), &summaries[at])).collect();
+    let document = match global.format {
+        Format::Json => format!(
+            "{:#}\n",
+            json!({ "schema": 1, "covers": COVERS, "planned": size,
+            "variants": as_json(&keys, &table) })
+        ),
+        Format::Text => format!("{}{}", covers_text(), comparison_table(&keys, &table)),
+    };
+    output::print(&document)?;
     if let Some(path) = &args.csv {
         fs::write(path, comparison_csv(&keys, &table)).map_err(|error| {
             let what = format!("{}: cannot be written: {error}", path.display());
             CliError::environment(what, "check space and permissions")
         })?;
     }
-    let document = match global.format {
-        Format::Json => format!(
-            "{:#}\n",
-            json!({ "schema": 1, "covers": COVERS, "variants": as_json(&keys, &table) })
-        ),
-        Format::Text => format!("{}{}", covers_text(), comparison_table(&keys, &table)),
-    };
-    output::print(&document)?;
-    Ok(())
+    Ok(interrupted(table.len(), size).unwrap_or(ExitCode::Ok))
+}
+
+/// The rows that were played to their end, and what came of them.
+fn played<R>(rows: Vec<R>, summaries: Vec<Option<Summary>>) -> (Vec<R>, Vec<Summary>) {
+    rows.into_iter().zip(summaries).filter_map(|(row, summary)| Some((row, summary?))).unzip()
+}
+
+/// Says how far it came if a signal has ended the command before all was played.
+fn interrupted(played: usize, planned: usize) -> Option<ExitCode> {
+    let signal = signals::first().filter(|_| played < planned)?;
+    output::message(&format!("interrupted: {played} of {planned} variants were played"));
+    Some(signal.exit_code())
 }
 
 fn as_json(keys: &[&str], table: &[(Vec<String>, &Summary)]) -> Value {
@@ -201,7 +215,8 @@ fn try_limit(args: &LimitArgs, global: &GlobalArgs) -> Result<ExitCode, CliError
         return Err(CliError::usage(format!("nothing between {from} and {to}"), help));
     }
     let mut tried = Vec::new();
-    let holds = |points: &[u64]| -> Result<Vec<bool>, CliError> {
+    let stop = signals::stop();
+    let holds = |points: &[u64]| -> Result<Vec<bool>, Halt> {
         let plan = |&size: &u64| {
             let set = [format!("{}={}", args.vary, from.with(size))];
             varied(&args.scenario, &set, args.calibration.as_deref())
@@ -209,15 +224,27 @@ fn try_limit(args: &LimitArgs, global: &GlobalArgs) -> Result<ExitCode, CliError
         let plans = points.iter().map(plan).collect::<Result<Vec<Plan>, _>>()?;
         if plans.iter().any(|plan| plan.slos.is_empty()) {
             let help = "add one, such as --slo 'fleet_ready.p99 <= 60s'";
-            return Err(CliError::usage("the scenario has no SLO that could break", help));
+            return Err(CliError::usage("the scenario has no SLO that could break", help).into());
         }
-        let summaries = play_all(&plans);
+        let (points, summaries) = played(points.to_vec(), play_all(&plans, &stop));
         let verdicts = summaries.iter().map(|summary| summary.verdict == "pass").collect();
-        tried.extend(points.iter().copied().zip(summaries));
-        Ok(verdicts)
+        let cut = summaries
+            .iter()
+            .zip(&points)
+            .find_map(|(summary, &point)| Some(Halt::Cut(from.with(point), summary.cut_by?)));
+        tried.extend(points.into_iter().zip(summaries));
+        match cut {
+            _ if stop.is_set() => Err(Halt::Stopped),
+            Some(cut) => Err(cut),
+            None => Ok(verdicts),
+        }
     };
     let step = (to.size() as f64 * args.within / 100.0) as u64;
-    let found = largest(from.size(), to.size(), step, holds)?;
+    let (found, halt) = match largest(from.size(), to.size(), step, holds) {
+        Err(Halt::Cli(error)) => return Err(error),
+        Err(halt) => (None, Some(halt)),
+        Ok(found) => (found, None),
+    };
     tried.sort_by_key(|(size, _)| *size);
     let shown = found.map(|size| from.with(size).to_string());
     let rows: Vec<(Vec<String>, &Summary)> =
@@ -226,10 +253,12 @@ fn try_limit(args: &LimitArgs, global: &GlobalArgs) -> Result<ExitCode, CliError
         Format::Json => format!(
             "{:#}\n",
             json!({ "schema": 1, "covers": COVERS, "key": args.vary, "limit": shown,
+            "unfinished": halt.as_ref().map(ToString::to_string),
             "tried": as_json(&[&args.vary], &rows) })
         ),
         Format::Text => {
             let verdict = match &shown {
+                _ if halt.is_some() => "limit         not found".to_owned(),
                 None => format!("limit         none: SLOs break at {from} already"),
                 Some(value) if found == Some(to.size()) => {
                     format!("limit         above {value}: every SLO held")
@@ -243,5 +272,33 @@ fn try_limit(args: &LimitArgs, global: &GlobalArgs) -> Result<ExitCode, CliError
         }
     };
     output::print(&document)?;
-    Ok(if found.is_some() { ExitCode::Ok } else { ExitCode::Failed })
+    Ok(match halt {
+        Some(halt) => {
+            output::message(&halt.to_string());
+            signals::first().map_or(ExitCode::Inconclusive, Signal::exit_code)
+        }
+        None if found.is_some() => ExitCode::Ok,
+        None => ExitCode::Failed,
+    })
+}
+
+/// Why the search for a limit cannot go on.
+#[derive(Debug, thiserror::Error)]
+enum Halt {
+    /// The plan or a condition has a fault.
+    #[error(transparent)]
+    Cli(#[from] CliError),
+    /// A world was cut short: whether its conditions hold is not known.
+    #[error("{0} was cut by {1}: whether its SLOs hold is not known\nhelp: {help}", help = repair(.1))]
+    Cut(Point, &'static str),
+    /// A signal came.
+    #[error("interrupted before the limit was found")]
+    Stopped,
+}
+
+fn repair(cut_by: &str) -> &'static str {
+    match cut_by {
+        "run.max-wall" => "virtual time needs no run.max-wall: leave it out or set it higher",
+        _ => "please report the scenario: its world does not come to rest",
+    }
 }

@@ -20,7 +20,7 @@ use crate::measure::{
 };
 use crate::net::signals::{Signal, Signals};
 use crate::net::threads::{self, StartError};
-use crate::net::{Clock, http, limits};
+use crate::net::{Clock, http, limits, signals};
 use crate::phone::{Env, Phone, Shared, Verifier};
 use crate::scenario::{FleetStart, Plan, Timeline};
 use crate::serve::{BindError, Bound, ServeError, ServeSettings, Servers, TreeError, state};
@@ -174,6 +174,16 @@ pub async fn run(
     observer: &mut dyn Observer,
 ) -> Result<LiveRun, LiveError> {
     let mut signals = Signals::new();
+    let begun = begin(plan, options);
+    let driver = tokio::select! {
+        driver = begun => driver?,
+        signal = signals.next() => return Ok(LiveRun::of_nothing(plan, signal)),
+    };
+    driver.run(options, &mut signals, observer).await
+}
+
+/// Starts servers and phones.
+async fn begin<'a>(plan: &'a Plan, options: &'a LiveOptions) -> Result<Driver<'a>, LiveError> {
     // A host that refuses keeps its limit; `check` has warned of a budget above it.
     let _ = limits::raise_descriptor_limit();
     let clock = Clock::start();
@@ -181,8 +191,25 @@ pub async fn run(
         Some(_) => None,
         None => Some(Embedded::start(plan, options, clock).await?),
     };
-    let driver = Driver::start(plan, options, clock, embedded).await?;
-    driver.run(options, &mut signals, observer).await
+    Driver::start(plan, options, clock, embedded).await
+}
+
+impl LiveRun {
+    /// A run that was interrupted before any phone was there.
+    fn of_nothing(plan: &Plan, signal: Signal) -> LiveRun {
+        LiveRun {
+            recorder: Recorder::new(plan.fleet.phones as usize),
+            facts: RunFacts {
+                scenario: plan.name.clone(),
+                mode: "live",
+                seed: plan.seed,
+                notes: vec!["interrupted before servers and phones had started".to_owned()],
+                ..RunFacts::default()
+            },
+            finish: Finish::Interrupted,
+            signal: Some(signal),
+        }
+    }
 }
 
 /// The run in progress.
@@ -278,11 +305,11 @@ impl<'a> Driver<'a> {
             let spread = self.plan.fleet.arrival_within;
             self.swarm.boot_all(self.clock.now(), spread, false).await;
         }
-        let signal = self.watch(signals, observer).await?;
+        let (finish, signal) = self.watch(signals, observer).await?;
         if listener.is_some() && signal.is_none() {
             self.linger(options.metrics_linger, signals).await;
         }
-        let run = self.finish(signal).await;
+        let run = self.finish(finish, signal).await;
         drop(listener);
         Ok(run)
     }
@@ -292,7 +319,7 @@ impl<'a> Driver<'a> {
         &mut self,
         signals: &mut Signals,
         observer: &mut dyn Observer,
-    ) -> Result<Option<Signal>, LiveError> {
+    ) -> Result<(Finish, Option<Signal>), LiveError> {
         let end = Time::ZERO + self.plan.limits.max_wall;
         let (mut ticked, mut rendered) = (Time::ZERO, Time::ZERO);
         loop {
@@ -308,11 +335,14 @@ impl<'a> Driver<'a> {
                     self.render(&recorder);
                 }
             }
-            if over || now >= end {
-                return Ok(None);
+            if over {
+                return Ok((Finish::Complete, None));
+            }
+            if now >= end {
+                return Ok((Finish::TimeLimit, None));
             }
             tokio::select! {
-                signal = signals.next() => return Ok(Some(signal)),
+                signal = signals.next() => return Ok((Finish::Interrupted, Some(signal))),
                 () = tokio::time::sleep(LOOK_EVERY) => {}
             }
         }
@@ -415,7 +445,7 @@ impl<'a> Driver<'a> {
         counts.tvs.accept_lacked + counts.http.accept_lacked + counts.https.accept_lacked
     }
 
-    async fn finish(self, signal: Option<Signal>) -> LiveRun {
+    async fn finish(self, finish: Finish, signal: Option<Signal>) -> LiveRun {
         if let Some(embedded) = &self.embedded {
             until_idle(&embedded.servers).await;
         }
@@ -464,7 +494,7 @@ impl<'a> Driver<'a> {
                 sim: None,
                 notes: self.notes,
             },
-            finish: if signal.is_some() { Finish::Interrupted } else { Finish::Complete },
+            finish,
             signal,
         }
     }
@@ -616,7 +646,9 @@ fn populate(plan: &Plan, embedded: Option<&Embedded>, shared: &Arc<Shared>) -> V
     let make = |env: &mut Env, number: u32| {
         let id = PhoneId(number);
         let mut phone = Phone::new(id, fleet.model(id));
-        if let Some((service, list)) = &served[number as usize % served.len()] {
+        let given = served[number as usize % served.len()].as_ref();
+        // A phone of a run that has been told to end is asked for nothing.
+        if let Some((service, list)) = given.filter(|_| signals::first().is_none()) {
             let (config, identity) = service.config_of(id);
             phone
                 .provision(env, list, &config, identity)

@@ -20,17 +20,30 @@ pub async fn serve(
     // A host that refuses keeps its limit.
     let _ = limits::raise_descriptor_limit();
     let clock = Clock::start();
-    let embedded = Embedded::start(plan, options, clock).await?;
-    let mut lines = describe_cluster(&embedded.cluster);
-    if let Some(dir) = &options.files {
-        lines.extend(write_trees(dir, &embedded).await?);
-    }
+    let (embedded, lines) = tokio::select! {
+        begun = begin(plan, options, clock) => begun?,
+        _ = signals.next() => return Ok(ServeCounts::default()),
+    };
     observer.started(&lines);
     observer.tick(&Recorder::new(0), clock.now());
     let _ = signals.next().await;
     let counts = embedded.servers.counts();
     embedded.servers.shutdown().await;
     Ok(counts)
+}
+
+/// Starts the servers and writes what they serve, with a line about each.
+async fn begin(
+    plan: &Plan,
+    options: &LiveOptions,
+    clock: Clock,
+) -> Result<(Embedded, Vec<String>), LiveError> {
+    let embedded = Embedded::start(plan, options, clock).await?;
+    let mut lines = describe_cluster(&embedded.cluster);
+    if let Some(dir) = &options.files {
+        lines.extend(write_trees(dir, &embedded).await?);
+    }
+    Ok((embedded, lines))
 }
 
 /// Writes what each TFTP node serves into a folder named like the node; a line about each.

@@ -97,12 +97,11 @@ fn operator_family(info: &RunInfo) -> MetricFamily {
 
 fn phone_families(recorder: &Recorder) -> Vec<MetricFamily> {
     let tallies = recorder.tallies();
-    let resting = tallies.total - tallies.ready - tallies.stuck - tallies.failed - tallies.booting;
     let states = [
         ("booting", tallies.booting),
         ("failed", tallies.failed),
+        ("not-reset", tallies.not_reset),
         ("ready", tallies.ready),
-        ("resting", resting),
         ("stuck", tallies.stuck),
     ];
     let alarms = [("config", tallies.config_alarms), ("list", tallies.list_alarms)];
@@ -436,7 +435,7 @@ mod tests {
         let text = encode(&Recorder::new(3), &RunInfo::default());
         for line in [
             "resetstorm_phones{state=\"stuck\"} 0",
-            "resetstorm_phones{state=\"resting\"} 3",
+            "resetstorm_phones{state=\"not-reset\"} 3",
             "resetstorm_tvs_lookups_total{command=\"query\"} 0",
             "resetstorm_tvs_failed_total{fault=\"certificate_refused\"} 0",
             "resetstorm_files_judged_total{kind=\"itl\",verdict=\"refused\"} 0",

@@ -203,6 +203,8 @@ pub struct PhoneRecord {
     pub booting: bool,
     /// The last attempt of its present boot that brought no answer, and the step it was made for.
     pub silence: Option<(StepKind, Silence)>,
+    /// Boots that are planned and have not begun.
+    pub boots_before: u32,
 }
 
 /// How many phones are where.
@@ -218,6 +220,8 @@ pub struct Tallies {
     pub failed: u64,
     /// Booting now.
     pub booting: u64,
+    /// Neither settled nor booting: nobody has reset them yet.
+    pub not_reset: u64,
     /// Phones that refused a list.
     pub list_alarms: u64,
     /// Phones that refused a configuration.
@@ -289,6 +293,11 @@ impl Recorder {
         *self = Recorder { storm: now, ..Recorder::new(self.phones.len()) };
     }
 
+    /// Every phone has a boot before it.
+    pub fn plan_boots(&mut self) {
+        self.phones.iter_mut().for_each(|phone| phone.boots_before += 1);
+    }
+
     /// A boot of `phone` begins that was planned for `planned`.
     pub fn begin_boot(&mut self, phone: usize, planned: Time) {
         let record = &mut self.phones[phone];
@@ -296,6 +305,7 @@ impl Recorder {
         record.silence = None;
         self.booting += u64::from(!record.booting);
         record.booting = true;
+        record.boots_before = record.boots_before.saturating_sub(1);
     }
 
     /// Records what happened to `phone`.
@@ -436,21 +446,25 @@ impl Recorder {
         self.counts.tftp_in_flight_max = self.counts.tftp_in_flight_max.max(now);
     }
 
-    /// The run is over: phones that have not settled failed by the time limit, and phones of
-    /// which `is_current` says that they hold what is no longer served are not ready.
+    /// The run is over: phones in a boot failed by the time limit, and phones of which `is_current`
+    /// says that they hold what is no longer served are not ready. Nobody is blamed for a phone
+    /// whose reset had not come: it is not reset, unless an earlier one has left it stuck or failed.
     pub fn close(&mut self, is_current: impl Fn(usize) -> bool) {
         for phone in 0..self.phones.len() {
-            match self.phones[phone].outcome {
-                None => self.overrule(phone, Failure::TimeLimit),
-                Some(Outcome::Ready) if !is_current(phone) => self.overrule(phone, Failure::Stale),
-                Some(_) => {}
+            let PhoneRecord { outcome, booting, boots_before, .. } = self.phones[phone];
+            match outcome {
+                None if booting => self.overrule(phone, Some(Failure::TimeLimit)),
+                Some(Outcome::Ready) if !is_current(phone) => {
+                    self.overrule(phone, Some(Failure::Stale).filter(|_| boots_before == 0));
+                }
+                _ => {}
             }
         }
     }
 
-    fn overrule(&mut self, phone: usize, failure: Failure) {
+    fn overrule(&mut self, phone: usize, failure: Option<Failure>) {
         let record = &mut self.phones[phone];
-        record.outcome = Some(Outcome::Failed(failure));
+        record.outcome = failure.map(Outcome::Failed);
         self.booting -= u64::from(record.booting);
         (record.ready, record.booting) = (None, false);
     }
@@ -502,7 +516,7 @@ impl Recorder {
                     tallies.failed += 1;
                     *tallies.failures.entry(failure).or_default() += 1;
                 }
-                None => {}
+                None => tallies.not_reset += u64::from(!phone.booting),
             }
         }
         tallies
@@ -684,6 +698,30 @@ mod tests {
         };
         assert_eq!(counts(StepKind::Ctl), (0, 1, 0, 0, 1), "an answer has a time");
         assert_eq!(counts(StepKind::Boot), (0, 0, 1, 0, 0));
+    }
+
+    #[test]
+    fn a_phone_whose_reset_was_never_due_is_not_reset_and_nobody_is_blamed() {
+        let mut recorder = Recorder::new(5);
+        recorder.begin_storm(at(1));
+        assert_eq!(recorder.tallies().not_reset, 5, "before their turn");
+        recorder.plan_boots();
+        recorder.begin_boot(0, at(1));
+        for (phone, outcome) in [(1, Outcome::Ready), (2, Outcome::Stuck), (3, Outcome::Ready)] {
+            recorder.begin_boot(phone, at(1));
+            recorder.fact(phone, at(2), &Fact::Settled { outcome });
+        }
+        // A second reset that comes to nobody but the last of them.
+        recorder.plan_boots();
+        recorder.begin_boot(3, at(3));
+        recorder.fact(3, at(4), &Fact::Settled { outcome: Outcome::Ready });
+        recorder.close(|_| false);
+        let tallies = recorder.tallies();
+        assert_eq!(tallies.failures[&Failure::TimeLimit], 1, "it was in a boot");
+        assert_eq!(tallies.failures[&Failure::Stale], 1, "it was reset to the end");
+        assert_eq!((tallies.stuck, tallies.failed, tallies.not_reset), (1, 2, 2));
+        let in_all = tallies.ready + tallies.stuck + tallies.failed + tallies.not_reset;
+        assert_eq!((in_all, tallies.booting), (tallies.total, 0));
     }
 
     #[test]

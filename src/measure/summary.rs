@@ -31,6 +31,10 @@ pub struct Summary {
     pub covers: String,
     /// The services that ran, such as `tftp on pub`.
     pub services: Vec<String>,
+    /// What ended the run before everything had happened: `run.max-wall`, `events` (the bound on
+    /// events of virtual time) or `signal`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cut_by: Option<&'static str>,
     /// Phones by outcome.
     pub phones: Phones,
     /// Configurations.
@@ -96,6 +100,9 @@ pub struct Phones {
     pub stuck: u64,
     /// Not ready for another reason.
     pub failed: u64,
+    /// Never reset: the run ended before it was their turn. All phones are ready, stuck, failed or
+    /// not reset.
+    pub not_reset: u64,
     /// Failed phones of all phones, 0 to 1.
     pub failed_ratio: f64,
     /// Phones that refused a list.
@@ -457,10 +464,26 @@ pub struct RunFacts {
 /// How a run came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finish {
-    /// All phones had settled, or the time limit was reached.
+    /// Everything had happened and all phones had settled.
     Complete,
+    /// The bound on events of virtual time was reached.
+    EventLimit,
     /// A person or the system stopped it.
     Interrupted,
+    /// Its time limit was reached.
+    TimeLimit,
+}
+
+impl Finish {
+    /// What cut the run short, by its name in the summary.
+    pub const fn cut_by(self) -> Option<&'static str> {
+        match self {
+            Finish::Complete => None,
+            Finish::EventLimit => Some("events"),
+            Finish::Interrupted => Some("signal"),
+            Finish::TimeLimit => Some("run.max-wall"),
+        }
+    }
 }
 
 impl Summary {
@@ -478,6 +501,7 @@ impl Summary {
             verdict: String::new(),
             covers: COVERS.into(),
             services: facts.services,
+            cut_by: finish.cut_by(),
             phones: phones(recorder),
             config: ConfigCounts { applied: accepted(recorder, FileKind::Config) },
             tvs: tvs(recorder),
@@ -511,7 +535,11 @@ impl Summary {
             slos: Vec::new(),
             notes: facts.notes,
         };
-        let results = evaluate(&summary, slos, doubt);
+        let mut results = evaluate(&summary, slos, doubt);
+        let settled = finish == Finish::Complete && summary.phones.not_reset == 0;
+        if settled && doubt == Doubt::default() {
+            judge_never_reached(&mut results, slos, &summary.fleet_ready_s);
+        }
         summary.verdict = verdict(&results, finish).into();
         summary.slos = slo_rows(&results);
         summary
@@ -590,17 +618,44 @@ impl Generator {
     }
 }
 
-/// No data is never a pass; a failed SLO outweighs nothing that could not be judged.
+/// Once all phones have settled, a share of the fleet that is not ready never will be: that is later
+/// than any time. A share that no phone can reach because the fleet is empty has no time.
+fn judge_never_reached(results: &mut [SloResult], slos: &[Slo], ready: &FleetReady) {
+    for (result, slo) in results.iter_mut().zip(slos) {
+        let path = slo.left.split_once('.').filter(|(head, _)| FLEET_READY.contains(head));
+        let reached = match path {
+            Some((_, "p50")) => ready.p50,
+            Some((_, "p90")) => ready.p90,
+            Some((_, "p99")) => ready.p99,
+            Some((_, "last")) => ready.last,
+            _ => continue,
+        };
+        if let (None, Some(bound)) = (reached, result.bound) {
+            let holds = slo.compares(f64::INFINITY, bound);
+            result.verdict = if holds { SloVerdict::Pass } else { SloVerdict::Fail };
+        }
+    }
+}
+
+/// The spellings of the times of the fleet in an SLO.
+const FLEET_READY: [&str; 2] = ["fleet_ready", "fleet_ready_s"];
+
+/// A broken SLO outweighs those that could not be judged; no data is never a pass, nor is a run
+/// that was cut short.
 fn verdict(results: &[SloResult], finish: Finish) -> &'static str {
     let any = |wanted: SloVerdict| results.iter().any(|result| result.verdict == wanted);
     if finish == Finish::Interrupted {
         "interrupted"
-    } else if any(SloVerdict::NoData) || any(SloVerdict::Inconclusive) {
+    } else if finish == Finish::EventLimit {
         "inconclusive"
     } else if any(SloVerdict::Fail) {
         "fail"
-    } else {
+    } else if results.iter().all(|result| result.verdict == SloVerdict::Pass)
+        && finish == Finish::Complete
+    {
         "pass"
+    } else {
+        "inconclusive"
     }
 }
 
@@ -659,6 +714,7 @@ fn phones(recorder: &Recorder) -> Phones {
         ready: tallies.ready,
         stuck: tallies.stuck,
         failed: tallies.failed,
+        not_reset: tallies.not_reset,
         failed_ratio: ratio(tallies.failed),
         list_alarms: tallies.list_alarms,
         config_alarms: tallies.config_alarms,
@@ -828,16 +884,42 @@ mod tests {
     }
 
     #[test]
-    fn verdict_orders_interrupted_inconclusive_fail_pass() {
+    fn a_broken_slo_outweighs_missing_data_and_a_cut_run_never_passes() {
         let recorder = ready_fleet(10, 10);
         let judge = |slos: &[&str]| summary(&recorder, slos, Finish::Complete).verdict;
         assert_eq!(judge(&["phones.ready == phones.total"]), "pass");
         assert_eq!(judge(&["phones.ready == 9"]), "fail");
+        assert_eq!(judge(&["phones.ready == 9", "steps.tvs.service_time.p50 <= 1s"]), "fail");
         assert_eq!(
-            judge(&["phones.ready == 9", "steps.tvs.service_time.p50 <= 1s"]),
+            judge(&["phones.ready == 10", "steps.tvs.service_time.p50 <= 1s"]),
             "inconclusive"
         );
-        assert_eq!(summary(&recorder, &[], Finish::Interrupted).verdict, "interrupted");
+        let cut = |slos: &[&str], finish| summary(&recorder, slos, finish).verdict;
+        assert_eq!(cut(&[], Finish::Interrupted), "interrupted");
+        assert_eq!(cut(&["phones.ready == 9"], Finish::Interrupted), "interrupted");
+        assert_eq!(cut(&["phones.ready == 9"], Finish::TimeLimit), "fail");
+        assert_eq!(cut(&["phones.ready == 10"], Finish::TimeLimit), "inconclusive");
+        assert_eq!(cut(&["phones.ready == 9"], Finish::EventLimit), "inconclusive");
+    }
+
+    #[test]
+    fn a_time_of_the_fleet_that_settled_phones_can_no_longer_reach_is_failed() {
+        let mut stuck = ready_fleet(100, 90);
+        for phone in 90..100 {
+            let now = Time::ZERO + Span::from_secs(100);
+            stuck.fact(phone, now, &Fact::Settled { outcome: Outcome::Stuck });
+        }
+        let judge = |slo: &str, finish| summary(&stuck, &[slo], finish).slos[0].verdict;
+        for slo in ["fleet_ready.p99 <= 60s", "fleet_ready_s.last < 1h"] {
+            assert_eq!(judge(slo, Finish::Complete), "fail", "{slo}");
+            assert_eq!(judge(slo, Finish::TimeLimit), "no-data", "{slo}: it might have come");
+            assert_eq!(judge(slo, Finish::Interrupted), "no-data", "{slo}");
+        }
+        assert_eq!(judge("fleet_ready.p99 > 60s", Finish::Complete), "pass", "later than ever");
+        assert_eq!(judge("fleet_ready.p90 <= 90s", Finish::Complete), "pass");
+        let nobody_reset = ready_fleet(10, 0);
+        let judged = summary(&nobody_reset, &["fleet_ready.p99 <= 60s"], Finish::Complete);
+        assert_eq!(judged.slos[0].verdict, "no-data", "no phone was reset");
     }
 
     #[test]

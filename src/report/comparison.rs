@@ -81,7 +81,8 @@ fn cells(
 ) -> Vec<String> {
     let (phones, ready) = (&summary.phones, &summary.fleet_ready_s);
     let mut cells = values.to_vec();
-    cells.push(summary.verdict.clone());
+    let cut = summary.cut_by.map(|by| format!("cut by {by}"));
+    cells.push(cut.unwrap_or_else(|| summary.verdict.clone()));
     cells.extend([phones.ready, phones.stuck, phones.failed].map(|count| count.to_string()));
     cells.extend([ready.p50, ready.p90, ready.p99, ready.last, summary.cpu_s.serve].map(seconds));
     cells

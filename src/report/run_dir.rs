@@ -1,9 +1,8 @@
-use std::fmt::Write;
-use std::fs;
-use std::io;
+use std::fmt::Write as _;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -11,20 +10,20 @@ use serde_json::Value;
 
 use crate::base::ExitCode;
 use crate::crypto::sha256;
-use crate::measure::Summary;
 use crate::scenario::{Plan, to_toml};
 
 /// The directory of one run: `run.json`, the resolved `scenario.toml` and, at the end,
 /// `summary.json`.
 ///
 /// Every file is written to a temporary name and renamed; a run that was killed leaves a `run.json`
-/// whose state is `running`.
+/// whose state is `running`, and beside it `run.json.part`, the room for its end.
 #[derive(Clone, Debug)]
 pub struct RunDir {
     path: PathBuf,
     manifest: Manifest,
     /// Whether `run.json` says how the run ended.
-    is_closed: Arc<AtomicBool>,
+    is_closed: Arc<Mutex<bool>>,
+    warning: Option<String>,
 }
 
 /// A file of a run could not be written.
@@ -130,11 +129,23 @@ impl RunDir {
             exit_code: None,
             error: None,
         };
-        let run = RunDir { path, manifest, is_closed: Arc::default() };
-        write(&run.path.join(settings), text.as_bytes())?;
-        run.write_manifest(&run.manifest)?;
-        point_latest(out, &run.path)?;
+        let mut run = RunDir { path, manifest, is_closed: Arc::default(), warning: None };
+        run.write_beginning().inspect_err(|_| {
+            // A directory that cannot say what it is helps nobody.
+            let _ = fs::remove_dir_all(&run.path);
+        })?;
+        write(&run.path.join(settings), text.as_bytes()).inspect_err(|error| {
+            // The first error is the one to tell.
+            let _ = run.leave(&error.to_string(), ExitCode::Environment);
+        })?;
+        let linked = point_latest(out, &run.path);
+        run.warning = linked.err().map(|error| error.to_string());
         Ok(run)
+    }
+
+    /// Why `latest` does not point to this run, if it does not: the run is whole without.
+    pub fn warning(&self) -> Option<&str> {
+        self.warning.as_deref()
     }
 
     /// Where it is.
@@ -142,24 +153,19 @@ impl RunDir {
         &self.path
     }
 
-    /// Writes `summary.json` and the end of the run into `run.json`: its state becomes
-    /// `interrupted` if that is the verdict, else `finished`.
-    pub fn finish(&self, summary: &Summary, exit_code: ExitCode) -> Result<(), ReportError> {
-        self.finish_document(&summary.to_json(), &summary.verdict, exit_code)
-    }
-
-    /// Like [`RunDir::finish`] with a summary of another kind and its verdict.
-    pub fn finish_document(
+    /// Writes the end of the run into `run.json`: its state becomes `interrupted` if that is the
+    /// verdict, else `finished`. `error` says what could not be written, if anything.
+    pub fn close(
         &self,
-        summary: &Value,
         verdict: &str,
+        error: &str,
         exit_code: ExitCode,
     ) -> Result<(), ReportError> {
-        self.write_json("summary.json", summary)?;
         let interrupted = verdict == "interrupted";
-        self.close(Manifest {
+        self.write_end(Manifest {
             state: if interrupted { "interrupted" } else { "finished" },
             verdict: Some(verdict.to_owned()),
+            error: Some(error.to_owned()).filter(|error| !error.is_empty()),
             exit_code: Some(exit_code.number()),
             ..self.manifest.clone()
         })
@@ -168,10 +174,7 @@ impl RunDir {
     /// Closes a run that is still open, because the program ends without a summary: `run.json` says
     /// that it was interrupted, or that it could not go on and why. A closed one is left alone.
     pub fn leave(&self, why: &str, exit_code: ExitCode) -> Result<(), ReportError> {
-        if self.is_closed.load(Ordering::SeqCst) {
-            return Ok(());
-        }
-        self.close(Manifest {
+        self.write_end(Manifest {
             state: if exit_code.is_signal() { "interrupted" } else { "failed" },
             error: Some(why.to_owned()).filter(|why| !why.is_empty()),
             exit_code: Some(exit_code.number()),
@@ -189,17 +192,39 @@ impl RunDir {
         write(&self.path.join(name), text.as_bytes())
     }
 
-    fn close(&self, manifest: Manifest) -> Result<(), ReportError> {
+    /// Writes the end into the room that [`RunDir::make`] has kept for it. Only the first end
+    /// counts; whoever comes meanwhile waits until it is written.
+    fn write_end(&self, manifest: Manifest) -> Result<(), ReportError> {
+        let mut is_closed = self.is_closed.lock().unwrap_or_else(PoisonError::into_inner);
+        if *is_closed {
+            return Ok(());
+        }
         let manifest = Manifest { ended_at: Some(seconds(Timestamp::now())), ..manifest };
-        self.write_manifest(&manifest)?;
-        self.is_closed.store(true, Ordering::SeqCst);
+        write(&self.path.join(MANIFEST), text(&manifest).as_bytes())?;
+        *is_closed = true;
         Ok(())
     }
 
-    fn write_manifest(&self, manifest: &Manifest) -> Result<(), ReportError> {
-        let document = serde_json::to_value(manifest).expect("a manifest is plain data");
-        self.write_json("run.json", &document)
+    /// Writes the beginning, and as much again and a little more beside it: the file that becomes
+    /// `run.json` at the end exists from the start, so that a full disk cannot keep a run from
+    /// saying how it ended.
+    fn write_beginning(&self) -> Result<(), ReportError> {
+        let beginning = text(&self.manifest);
+        let path = self.path.join(MANIFEST);
+        write(&path, beginning.as_bytes())?;
+        let room = " ".repeat(beginning.len() + END_MAX);
+        let kept = temporary(&path);
+        fs::write(&kept, room).map_err(failed(&kept, "be written"))
     }
+}
+
+const MANIFEST: &str = "run.json";
+/// What the end of a run adds to `run.json`: a verdict, a date and an error of some lines.
+const END_MAX: usize = 1_024;
+
+fn text(manifest: &Manifest) -> String {
+    let document = serde_json::to_value(manifest).expect("a manifest is plain data");
+    format!("{document:#}\n")
 }
 
 /// Runs that began in the same second with the same seed, at most (choice).
@@ -220,11 +245,29 @@ fn make_new(out: &Path, name: &str) -> Result<PathBuf, ReportError> {
     Err(ReportError { path, verb: "be made", source })
 }
 
-/// Writes a whole file or leaves the old one.
+/// Writes a whole file or leaves the old one. A file of the temporary name that is there already
+/// lends its room: nothing is given back before the new bytes are in it.
 fn write(path: &Path, bytes: &[u8]) -> Result<(), ReportError> {
-    let temporary = path.with_added_extension("part");
-    fs::write(&temporary, bytes).map_err(failed(&temporary, "be written"))?;
-    fs::rename(&temporary, path).map_err(failed(path, "be written"))
+    let temporary = temporary(path);
+    let written = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&temporary)
+        .and_then(|mut file| {
+            file.write_all(bytes)?;
+            file.set_len(bytes.len() as u64)
+        })
+        .and_then(|()| fs::rename(&temporary, path));
+    written.map_err(|error| {
+        // Its room is worth more than a part of a file.
+        let _ = fs::remove_file(&temporary);
+        failed(path, "be written")(error)
+    })
+}
+
+fn temporary(path: &Path) -> PathBuf {
+    path.with_added_extension("part")
 }
 
 /// Points `<out>/latest` to `run` in one step. A `latest` that is no link is left alone.
@@ -276,6 +319,7 @@ fn memory(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::measure::Summary;
     use crate::scenario::load;
 
     fn plan() -> Plan {
@@ -285,6 +329,11 @@ mod tests {
 
     fn json(path: &Path) -> Value {
         serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
+    }
+
+    fn end(run: &RunDir, summary: &Summary, code: ExitCode) {
+        run.write_json("summary.json", &summary.to_json()).unwrap();
+        run.close(&summary.verdict, "", code).unwrap();
     }
 
     fn names(path: &Path) -> Vec<String> {
@@ -306,7 +355,7 @@ mod tests {
         assert_eq!(manifest["scenario"], "small");
         assert!(manifest["host"]["cores"].as_u64() > Some(0));
         assert!(manifest.get("verdict").is_none() && manifest.get("ended_at").is_none());
-        assert_eq!(names(run.path()), ["run.json", "scenario.toml"], "no temporary file is left");
+        assert_eq!(names(run.path()), ["run.json", "run.json.part", "scenario.toml"]);
     }
 
     #[test]
@@ -350,7 +399,7 @@ mod tests {
         let run = RunDir::create(folder.path(), &plan(), "live").unwrap();
         let begun = json(&run.path().join("run.json"));
         let summary = Summary { verdict: "fail".into(), seed: 7, ..Summary::default() };
-        run.finish(&summary, ExitCode::Failed).unwrap();
+        end(&run, &summary, ExitCode::Failed);
         let ended = json(&run.path().join("run.json"));
         assert_eq!((&ended["state"], &ended["verdict"]), (&"finished".into(), &"fail".into()));
         assert_eq!((&ended["exit_code"], &ended["started_at"]), (&1.into(), &begun["started_at"]));
@@ -359,11 +408,35 @@ mod tests {
     }
 
     #[test]
+    fn the_end_of_a_run_needs_no_room_that_it_has_not_had_from_the_start() {
+        use std::os::unix::fs::MetadataExt;
+        let folder = tempfile::tempdir().unwrap();
+        let run = RunDir::create(folder.path(), &plan(), "live").unwrap();
+        let room = fs::metadata(run.path().join("run.json.part")).unwrap();
+        run.close("inconclusive", &"x".repeat(700), ExitCode::Environment).unwrap();
+        let ended = fs::metadata(run.path().join("run.json")).unwrap();
+        assert_eq!(ended.ino(), room.ino(), "the very file that was kept");
+        assert!(ended.len() <= room.len(), "{} in {}", ended.len(), room.len());
+        assert_eq!(names(run.path()), ["run.json", "scenario.toml"], "no temporary file is left");
+        assert_eq!(json(&run.path().join("run.json"))["exit_code"], 4);
+    }
+
+    #[test]
+    fn a_latest_that_cannot_be_made_is_a_warning() {
+        let folder = tempfile::tempdir().unwrap();
+        let now = Timestamp::from_second(1_800_000_000).unwrap();
+        let taken = folder.path().join("20270115T080000Z-small-7.latest");
+        fs::create_dir(&taken).unwrap();
+        let run = RunDir::create_at(folder.path(), &plan(), "live", now).unwrap();
+        assert!(run.warning().is_some_and(|text| text.contains(".latest")), "{run:?}");
+    }
+
+    #[test]
     fn interrupted_and_failed_runs_have_a_state_of_their_own() {
         let folder = tempfile::tempdir().unwrap();
         let run = RunDir::create(folder.path(), &plan(), "live").unwrap();
         let summary = Summary { verdict: "interrupted".into(), ..Summary::default() };
-        run.finish(&summary, ExitCode::Terminated).unwrap();
+        end(&run, &summary, ExitCode::Terminated);
         assert_eq!(json(&run.path().join("run.json"))["state"], "interrupted");
         run.leave("too late", ExitCode::Internal).unwrap();
         assert_eq!(json(&run.path().join("run.json"))["exit_code"], 143, "it was closed");

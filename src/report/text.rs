@@ -112,8 +112,12 @@ fn phones(summary: &Summary) -> String {
         phones.failures.iter().map(|(why, &n)| format!("{} {why}", count(n))).collect();
     let reasons =
         if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join(", ")) };
+    let not_reset = match phones.not_reset {
+        0 => String::new(),
+        n => format!(", {} not reset", count(n)),
+    };
     format!(
-        "{} in all: {} ready (config in force), {} stuck, {} failed{reasons}",
+        "{} in all: {} ready (config in force), {} stuck, {} failed{reasons}{not_reset}",
         count(phones.total),
         count(phones.ready),
         count(phones.stuck),
@@ -361,17 +365,34 @@ fn verdict(summary: &Summary, code: ExitCode) -> String {
     let of = |wanted: &str| summary.slos.iter().filter(|slo| slo.verdict == wanted).count();
     let all = summary.slos.len();
     let why = match summary.verdict.as_str() {
+        "inconclusive" if summary.cut_by == Some("events") => {
+            "the bound on events was reached: the world has not come to rest".to_owned()
+        }
+        "inconclusive" if of("no-data") + of("inconclusive") == 0 => {
+            format!("{all} of {all} SLOs held, but the run was cut by {}", cut_by(summary))
+        }
         "pass" if all == 0 => "no SLO to break".to_owned(),
         "pass" => format!("{all} of {all} SLOs held"),
-        "fail" => format!("{} of {all} SLOs broken", of("fail")),
+        "fail" => {
+            let cut = summary.cut_by.map(|by| format!(", the run was cut by {by}"));
+            let unjudged = match of("no-data") + of("inconclusive") {
+                0 => String::new(),
+                n => format!(", {n} could not be judged"),
+            };
+            format!("{} of {all} SLOs broken{unjudged}{}", of("fail"), cut.unwrap_or_default())
+        }
         "inconclusive" => {
             let unjudged = of("no-data") + of("inconclusive");
-            format!("{unjudged} of {all} SLOs could not be judged, {} broken", of("fail"))
+            format!("{unjudged} of {all} SLOs could not be judged")
         }
         _ => format!("{all} SLOs, not all phones had settled"),
     };
     let word = summary.verdict.to_uppercase();
     format!("verdict: {word} ({why}) · exit {}\n", code.number())
+}
+
+fn cut_by(summary: &Summary) -> &'static str {
+    summary.cut_by.unwrap_or("nothing")
 }
 
 /// What the numbers of an SLO are.
@@ -617,6 +638,8 @@ mod tests {
             let code = exit_code(&summary);
             (super::verdict(&summary, code), code.number())
         };
+        let terminated = super::verdict(&summary(&[], Finish::Interrupted), ExitCode::Terminated);
+        assert!(terminated.ends_with(" · exit 143\n"), "{terminated}");
         let (held, broken, unknown) = (
             "phones.ready == 1998",
             "phones.ready == 1",
@@ -633,7 +656,15 @@ mod tests {
         );
         assert_eq!(
             verdict(&[broken, unknown], complete).0,
-            "verdict: INCONCLUSIVE (1 of 2 SLOs could not be judged, 1 broken) · exit 3\n"
+            "verdict: FAIL (1 of 2 SLOs broken, 1 could not be judged) · exit 1\n"
+        );
+        assert_eq!(
+            verdict(&[held, unknown], complete).0,
+            "verdict: INCONCLUSIVE (1 of 2 SLOs could not be judged) · exit 3\n"
+        );
+        assert_eq!(
+            verdict(&[held], Finish::TimeLimit).0,
+            "verdict: INCONCLUSIVE (1 of 1 SLOs held, but the run was cut by run.max-wall) · exit 3\n"
         );
         assert_eq!(verdict(&[], complete).0, "verdict: PASS (no SLO to break) · exit 0\n");
         assert_eq!(verdict(&[held], Finish::Interrupted).1, 130);

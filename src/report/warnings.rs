@@ -175,10 +175,11 @@ impl Clock {
 fn too_long(plan: &Plan, end: Time) -> Option<String> {
     let limit = plan.limits.max_wall;
     let length = end.since(Time::ZERO);
+    let run = if plan.limits.max_wall_is_set { "the run" } else { "a live run" };
     (length > limit).then(|| {
         format!(
-            "the plan cannot end in time: it takes {:.0} s at least, max-wall ends the run after \
-             {limit}, and phones that are not done count as failed\n\
+            "the plan cannot end in time: it takes {:.0} s at least, max-wall ends {run} after \
+             {limit}, and phones whose turn has not come by then are not reset\n\
              help: --max-wall {:.0}s or more, or a shorter spread",
             length.as_secs_f64(),
             (length.as_secs_f64() * 1.5).ceil()

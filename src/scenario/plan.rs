@@ -113,8 +113,10 @@ pub enum Trigger {
 /// Limits of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// The run ends after this time, settled or not.
+    /// A live run ends after this time, settled or not.
     pub max_wall: Span,
+    /// Whether somebody has said so; if not, virtual time has no such end.
+    pub max_wall_is_set: bool,
     /// Transfers in flight over the whole swarm.
     pub transfers_in_flight: u32,
     /// TVS lookups in flight over the whole swarm.

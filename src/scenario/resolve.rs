@@ -260,6 +260,7 @@ fn limits(raw: &RawRun, faults: &mut Faults) -> Option<Limits> {
     let connections = count(&raw.connections_in_flight, CONNECTIONS);
     Some(Limits {
         max_wall: max_wall?,
+        max_wall_is_set: raw.max_wall.is_some(),
         transfers_in_flight: transfers?,
         lookups_in_flight: lookups?,
         connections_in_flight: connections?,

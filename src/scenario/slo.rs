@@ -150,7 +150,7 @@ impl Slo {
         };
         match self.op {
             Op::Equal | Op::NotEqual => {
-                let right = (self.whole(right.0), self.whole(right.1));
+                let right = (self.whole_for(right.0), self.whole_for(right.1));
                 let is_one_number = same(left.0, left.1) && same(right.0, right.1);
                 is_one_number || left.1 < right.0 || right.1 < left.0
             }
@@ -241,9 +241,14 @@ impl Slo {
     /// Whether the comparison is true. Numbers are compared exactly, except that a fraction of a
     /// count is rounded to a whole one before it must equal another: 0.1 of 257 phones are 26.
     fn holds(&self, observed: f64, bound: f64) -> bool {
+        self.compares(observed, self.whole_for(bound))
+    }
+
+    /// Whether the comparison is true for two numbers as they are.
+    pub fn compares(&self, observed: f64, bound: f64) -> bool {
         match self.op {
-            Op::Equal => same(observed, self.whole(bound)),
-            Op::NotEqual => !same(observed, self.whole(bound)),
+            Op::Equal => same(observed, bound),
+            Op::NotEqual => !same(observed, bound),
             Op::Greater => observed > bound,
             Op::GreaterOrEqual => observed >= bound,
             Op::Less => observed < bound,
@@ -251,10 +256,11 @@ impl Slo {
         }
     }
 
-    /// `bound`, rounded when it is a part of a count.
-    fn whole(&self, bound: f64) -> f64 {
+    /// `bound`, rounded when it is a part of a count that must equal another.
+    fn whole_for(&self, bound: f64) -> f64 {
+        let exact = matches!(self.op, Op::Equal | Op::NotEqual);
         match &self.right {
-            Operand::Path { factor, path } if !same(*factor, 1.0) && !is_time(path) => {
+            Operand::Path { factor, path } if exact && !same(*factor, 1.0) && !is_time(path) => {
                 bound.round()
             }
             _ => bound,

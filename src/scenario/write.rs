@@ -174,7 +174,8 @@ fn write_entry(out: &mut String, entry: &TimelineEntry, topology: &Topology) -> 
 fn write_run(out: &mut String, plan: &Plan) -> fmt::Result {
     let limits = plan.limits;
     writeln!(out, "\n[run]")?;
-    writeln!(out, "max-wall = \"{}\"", limits.max_wall)?;
+    let said = if limits.max_wall_is_set { "" } else { "# unless said, for live runs only: " };
+    writeln!(out, "{said}max-wall = \"{}\"", limits.max_wall)?;
     writeln!(out, "transfers-in-flight = {}", limits.transfers_in_flight)?;
     writeln!(out, "lookups-in-flight = {}", limits.lookups_in_flight)?;
     writeln!(out, "connections-in-flight = {}", limits.connections_in_flight)?;
@@ -374,7 +375,7 @@ at = "90s"
 stop = { service = "tvs", node = "pub", for = "8s" }
 
 [run]
-max-wall = "10m"
+# unless said, for live runs only: max-wall = "10m"
 transfers-in-flight = 2000
 lookups-in-flight = 900
 connections-in-flight = 900

@@ -1,6 +1,7 @@
 use rayon::prelude::*;
 
-use crate::measure::Summary;
+use crate::base::Stop;
+use crate::measure::{Finish, Summary};
 use crate::scenario::Plan;
 
 use super::world::{SimOptions, World};
@@ -30,24 +31,32 @@ pub fn combinations(axes: &[Axis]) -> Vec<Vec<String>> {
 
 /// Plays all plans, several at once; the results are in the order of the plans and depend on the
 /// number of threads in nothing. Plans of one seed share their draws (common random numbers): a
-/// phone has the same luck in all of them, so that differences are those of the plans.
-pub fn play_all(plans: &[Plan]) -> Vec<Summary> {
-    let play = |plan: &Plan| World::new(plan, SimOptions::default()).run().summary(plan);
+/// phone has the same luck in all of them, so that differences are those of the plans. When `stop`
+/// is set, plans that have not been played to their end by then are `None`.
+pub fn play_all(plans: &[Plan], stop: &Stop) -> Vec<Option<Summary>> {
+    let play = |plan: &Plan| {
+        if stop.is_set() {
+            return None;
+        }
+        let run = World::until(plan, SimOptions::default(), stop).run();
+        (run.finish != Finish::Interrupted).then(|| run.summary(plan))
+    };
     plans.par_iter().map(play).collect()
 }
 
 /// Positions of summaries from the best to the worst: fewest stuck phones, then fewest that
-/// failed, then the shortest time until 99 % of the fleet are ready; equals keep their order.
+/// failed, then the shortest time until 99 % of the fleet are ready; equals keep their order. What
+/// was cut short has no rank: it comes behind all others.
 pub fn ranked(summaries: &[Summary]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..summaries.len()).collect();
     order.sort_by(|&a, &b| {
         let rank = |at: usize| {
             let summary = &summaries[at];
             let time = summary.fleet_ready_s.p99.unwrap_or(f64::INFINITY);
-            (summary.phones.stuck, summary.phones.failed, time)
+            (summary.cut_by.is_some(), summary.phones.stuck, summary.phones.failed, time)
         };
         let (a, b) = (rank(a), rank(b));
-        (a.0, a.1).cmp(&(b.0, b.1)).then(a.2.total_cmp(&b.2))
+        (a.0, a.1, a.2).cmp(&(b.0, b.1, b.2)).then(a.3.total_cmp(&b.3))
     });
     order
 }
@@ -141,5 +150,8 @@ mod tests {
             summary(0, 3, Some(1.0)),
         ];
         assert_eq!(ranked(&all), [3, 1, 2, 4, 0]);
+        let mut cut = all.to_vec();
+        cut[3].cut_by = Some("run.max-wall");
+        assert_eq!(ranked(&cut), [1, 2, 4, 0, 3], "what was cut is no best and no failure");
     }
 }

@@ -1,4 +1,4 @@
-use crate::base::Span;
+use crate::base::{Span, Stop};
 use crate::measure::{GuessSummary, StepKind, Summary, TriedValue};
 use crate::phone::{BlockSizeRule, BootTime, FamilyValue, PhoneProfile, families, family_index};
 use crate::scenario::{CostModel, Link, Plan};
@@ -63,17 +63,17 @@ pub fn guesses(plan: &Plan, run: &SimRun) -> Vec<Guess> {
 }
 
 /// What becomes of the result of `run` when each guess is halved, and when it is doubled: many
-/// worlds, several at once.
-pub fn try_guesses(plan: &Plan, run: &SimRun) -> Vec<GuessSummary> {
+/// worlds, several at once. When `stop` is set, the rest is left untried.
+pub fn try_guesses(plan: &Plan, run: &SimRun, stop: &Stop) -> Vec<GuessSummary> {
     let guesses = guesses(plan, run);
     let turn = |guess: &Guess| [false, true].map(|doubled| guess.knob.turn(plan, doubled));
     let turned: Vec<[Option<(String, Plan)>; 2]> = guesses.iter().map(turn).collect();
     let plans: Vec<Plan> =
         turned.iter().flatten().flatten().map(|(_, plan)| plan.clone()).collect();
-    let mut summaries = play_all(&plans).into_iter();
+    let mut summaries = play_all(&plans, stop).into_iter();
     let mut tried = |turned: Option<(String, Plan)>| {
         let (value, _) = turned?;
-        summaries.next().map(|summary| tried_value(value, &summary))
+        summaries.next().flatten().map(|summary| tried_value(value, &summary))
     };
     let summary = |(guess, [halved, doubled]): (&Guess, [Option<(String, Plan)>; 2])| {
         GuessSummary { halved: tried(halved), doubled: tried(doubled), ..guess.summary() }
@@ -296,7 +296,7 @@ mod tests {
     }
 
     fn tried(plan: &Plan) -> Vec<GuessSummary> {
-        try_guesses(plan, &World::new(plan, SimOptions::default()).run())
+        try_guesses(plan, &World::new(plan, SimOptions::default()).run(), &Stop::default())
     }
 
     fn keys(guesses: &[GuessSummary]) -> Vec<&str> {
@@ -355,7 +355,7 @@ mod tests {
         let run = World::new(&plan, SimOptions::default()).run();
         let digest = run.digest;
         let base = run.summary(&plan).fleet_ready_s.p99.unwrap();
-        let guesses = try_guesses(&plan, &run);
+        let guesses = try_guesses(&plan, &run, &Stop::default());
         let of = |key: &str| guesses.iter().find(|guess| guess.key == key).unwrap();
         let doubled = |key: &str| of(key).doubled.as_ref().unwrap().fleet_ready_p99_s.unwrap();
         assert_eq!(of("profile 79xx: boot median").value, "120s");

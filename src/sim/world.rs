@@ -2,10 +2,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::base::{NodeId, PhoneId, Purpose, Span, Time, stream};
+use crate::base::{NodeId, PhoneId, Purpose, Span, Stop, Time, stream};
 use crate::cluster::{
-    Cluster, Contents, Effect, FleetSpec, Genesis, ServedFile, SignCacheMode, SignCounts,
-    TftpService,
+    Cluster, Contents, Effect, FleetSpec, Genesis, OperatorAction, ServedFile, SignCacheMode,
+    SignCounts, TftpService,
 };
 use crate::crypto::KeySource;
 use crate::measure::{
@@ -15,7 +15,7 @@ use crate::measure::{
 use crate::phone::{
     Action, Env, Fact, Input, Outcome, Phone, Shared, Sink, Transport, TrustLists, Verifier,
 };
-use crate::scenario::{FleetStart, Link, Plan, Timeline};
+use crate::scenario::{FleetStart, Link, Plan, Timeline, TimelineEntry};
 use crate::wire::TvsMember;
 
 use super::digest::FactDigest;
@@ -37,11 +37,14 @@ pub struct SimOptions {
     /// How often the metrics are sampled; `None` takes no sample. When there are many, every
     /// second one is dropped and the span doubled.
     pub sample_every: Option<Span>,
+    /// Most events that are handled; `None` takes a bound that no world which comes to rest
+    /// reaches.
+    pub events_max: Option<u64>,
 }
 
 impl Default for SimOptions {
     fn default() -> SimOptions {
-        SimOptions { contents: Contents::OfEachModel, sample_every: None }
+        SimOptions { contents: Contents::OfEachModel, sample_every: None, events_max: None }
     }
 }
 
@@ -79,6 +82,8 @@ pub struct SimRun {
     pub cluster: Cluster,
     /// When the run ended.
     pub ended: Time,
+    /// Why it ended.
+    pub finish: Finish,
 }
 
 /// One step of one phone, for a test that looks over its shoulder.
@@ -134,6 +139,8 @@ pub struct World {
     pub(super) lookups_in_flight: Places<Question>,
     pub(super) links_in_flight: Places<Arc<str>>,
     contents: Contents,
+    events_max: u64,
+    stop: Stop,
     pub(super) serve: ServeSummary,
     /// Steps of the operator that were carried out.
     steps: Vec<StepMark>,
@@ -158,12 +165,21 @@ type Listed = (Arc<TftpService>, Arc<[u8]>);
 const TVS_PORT: u16 = 2445;
 /// Start of virtual time as Unix seconds: a constant, so that certificates are the same each run.
 const EPOCH_S: u64 = 1_800_000_000;
-/// Most events of a run: a world that does not come to rest is a bug, not an endless loop.
-const EVENTS_MAX: u64 = 10_000_000_000;
+/// Most events of a run: so many, and so many for each boot. Choices: a thousand times what a boot
+/// takes; a world that does not come to rest is a bug, not an endless loop.
+const EVENTS_MAX: u64 = 10_000_000;
+const EVENTS_MAX_OF_BOOT: u64 = 100_000;
+/// How many events are handled between two looks at the flag that ends the run.
+const EVENTS_PER_LOOK: u64 = 64;
 
 impl World {
     /// Builds the world of a plan; keys come from the bank of throwaway keys.
     pub fn new(plan: &Plan, options: SimOptions) -> World {
+        World::until(plan, options, &Stop::default())
+    }
+
+    /// Like [`World::new`]; building it and playing it end when `stop` is set.
+    pub fn until(plan: &Plan, options: SimOptions, stop: &Stop) -> World {
         let shared = Arc::new(Shared::default());
         let env = Env {
             profile: Arc::new(plan.phone.clone()),
@@ -198,6 +214,8 @@ impl World {
             lookups_in_flight: Places::new(in_flight(plan, plan.limits.lookups_in_flight)),
             links_in_flight: Places::new(in_flight(plan, plan.limits.connections_in_flight)),
             contents: options.contents,
+            events_max: options.events_max.unwrap_or_else(|| events_max(plan)),
+            stop: stop.clone(),
             serve: ServeSummary::default(),
             steps: Vec::new(),
             digest: FactDigest::new(),
@@ -230,13 +248,30 @@ impl World {
         self
     }
 
-    /// Runs until the timeline is finished and every phone has settled, or time is up.
+    /// Runs until the timeline is finished and every phone has settled, a limit of the plan is
+    /// reached, or somebody asks it to end.
     pub fn run(mut self) -> SimRun {
+        let finish = self.play();
+        self.finish(finish)
+    }
+
+    fn play(&mut self) -> Finish {
         self.queue.push(Time::ZERO, Event::Operator);
-        let end = Time::ZERO + self.plan.limits.max_wall;
+        let limits = self.plan.limits;
+        let end = if limits.max_wall_is_set { Time::ZERO + limits.max_wall } else { Time::NEVER };
+        if self.stop.is_set() {
+            return Finish::Interrupted;
+        }
         while let Some((at, event)) = self.queue.pop() {
-            if at > end || self.events >= EVENTS_MAX {
-                break;
+            if at > end {
+                self.now = end;
+                return Finish::TimeLimit;
+            }
+            if self.events >= self.events_max {
+                return Finish::EventLimit;
+            }
+            if self.events.is_multiple_of(EVENTS_PER_LOOK) && self.stop.is_set() {
+                return Finish::Interrupted;
             }
             if self.samples.next <= at {
                 self.sample(at);
@@ -251,7 +286,7 @@ impl World {
                 }
             }
         }
-        self.finish()
+        Finish::Complete
     }
 
     fn populate(&mut self) {
@@ -269,6 +304,9 @@ impl World {
             })
             .collect();
         for number in 0..self.plan.fleet.phones {
+            if self.stop.is_set() {
+                return;
+            }
             let id = PhoneId(number);
             let mut phone = Phone::new(id, self.cluster.fleet().model(id));
             if let Some((service, list)) = &served[number as usize % served.len()] {
@@ -300,6 +338,7 @@ impl World {
         let count = self.plan.fleet.phones;
         self.draws += u64::from(count);
         self.planned_boots += u64::from(count);
+        self.recorder.plan_boots();
         let seed = self.plan.seed;
         let planned = |number: u32| {
             let offset = stream(seed, u64::from(number), Purpose::Arrival).unit();
@@ -367,7 +406,8 @@ impl World {
 
     fn prewarm(&self, service: &TftpService) {
         if self.cluster.sign_cache().mode() == SignCacheMode::Prewarm {
-            service.missing_signatures().for_each(|job| drop(job.run()));
+            let jobs = service.missing_signatures().take_while(|_| !self.stop.is_set());
+            jobs.for_each(|job| drop(job.run()));
         }
     }
 
@@ -541,7 +581,7 @@ impl World {
         encode(&self.recorder, &info)
     }
 
-    fn finish(mut self) -> SimRun {
+    fn finish(mut self, finish: Finish) -> SimRun {
         if self.any_wave {
             let (phones, cluster, fleet) = (&self.phones, &self.cluster, &self.plan.fleet);
             self.recorder.close(|number| {
@@ -570,6 +610,7 @@ impl World {
             phones: self.phones,
             cluster: self.cluster,
             ended: self.now,
+            finish,
         }
     }
 }
@@ -609,6 +650,15 @@ impl Samples {
         }
         self.next = now + self.every;
     }
+}
+
+/// A bound that no world of this plan reaches if it comes to rest.
+fn events_max(plan: &Plan) -> u64 {
+    let is_reset =
+        |entry: &&TimelineEntry| matches!(entry.action, OperatorAction::ResetPhones { .. });
+    let waves = 1 + plan.timeline.iter().filter(is_reset).count() as u64;
+    let boots = u64::from(plan.fleet.phones).saturating_mul(waves);
+    EVENTS_MAX.saturating_add(boots.saturating_mul(EVENTS_MAX_OF_BOOT))
 }
 
 /// Parts of a request that draw fates of their own: the way there and everything after it.
@@ -676,7 +726,7 @@ impl SimRun {
             sim: Some(self.facts(plan)),
             notes: notes(plan),
         };
-        Summary::new(&self.recorder, facts, &plan.slos, Finish::Complete)
+        Summary::new(&self.recorder, facts, &plan.slos, self.finish)
     }
 
     fn facts(&self, plan: &Plan) -> SimSummary {

@@ -329,6 +329,7 @@ impl Worker {
             self.timers.push(Reverse((planned, place as u32, Timer::Boot)));
         }
         self.planned_boots += self.phones.len() as u64;
+        self.recorder.plan_boots();
         self.count_unsettled();
         self.shared.commanded.fetch_sub(1, Ordering::Release);
     }

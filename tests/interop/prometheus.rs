@@ -210,7 +210,7 @@ fn promtool_takes_the_samples_of_a_run_in_virtual_time() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("runs");
     let mut sim = resetstorm();
-    run(sim.args(["sim", SCENARIO, "--phones", "200", "--progress", "none", "--out"]).arg(&out));
+    run(sim.args(["sim", SCENARIO, "--phones", "200", "--openmetrics", "--out"]).arg(&out));
     let (samples, blocks) = (out.join("latest/metrics.prom"), folder.path().join("blocks"));
     let mut promtool = Command::new("promtool");
     promtool.args(["tsdb", "create-blocks-from", "openmetrics"]).arg(&samples).arg(&blocks);

@@ -14,10 +14,11 @@ use crate::measure::CapacitySummary;
 use crate::net::signals::Signal;
 use crate::report::{RunDir, capacity_exit_code, capacity_text, compare_capacity};
 
+use super::ExitCode;
 use super::args::{CliError, Format, GlobalArgs};
 use super::files::{Failure, finish};
+use super::output::{self, Finished};
 use super::run::runtime;
-use super::{ExitCode, output};
 use view::View;
 
 pub use args::CapacityArgs;
@@ -85,13 +86,15 @@ fn try_run(args: &CapacityArgs, global: &GlobalArgs) -> Result<ExitCode, Stop> {
     let code = measured.signal.map(Signal::exit_code);
     let summary = plan.summarise(&measured, &args.slo);
     let code = code.unwrap_or_else(|| capacity_exit_code(&summary));
-    directory.finish_document(&summary.to_json(), &summary.verdict, code)?;
     let compared = baseline.map(|base| compare_capacity(&base, &summary.to_json()));
     let compared = compared.transpose().map_err(|error| {
         CliError::usage(error.to_string(), "name a run directory of the same kind of load")
     })?;
-    print(&summary, compared.as_deref(), directory.path(), code, global)?;
-    Ok(code)
+    let path = directory.path();
+    let finished =
+        Finished { run: &directory, summary: summary.to_json(), verdict: &summary.verdict, code };
+    let document = |code| document(&summary, compared.as_deref(), path, code, global);
+    Ok(finished.leave(document, |_| Ok(()))?)
 }
 
 fn capacity_error(error: &CapacityError) -> (CliError, ExitCode) {
@@ -120,21 +123,20 @@ fn read_summary(path: &Path) -> Result<Value, CliError> {
     serde_json::from_str(&text).map_err(|error| unusable(error.to_string()))
 }
 
-fn print(
+fn document(
     summary: &CapacitySummary,
     compared: Option<&str>,
     run: &Path,
     code: ExitCode,
     global: &GlobalArgs,
-) -> Result<(), CliError> {
-    let document = match global.format {
+) -> String {
+    match global.format {
         Format::Json => format!("{:#}\n", summary.to_json()),
         Format::Text => {
             let compared = compared.map(|text| format!("\n{text}")).unwrap_or_default();
             format!("{}{compared}output: {}\n", capacity_text(summary, code), run.display())
         }
-    };
-    output::print(&document)
+    }
 }
 
 /// The settings of a run as TOML, for its run directory.

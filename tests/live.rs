@@ -14,7 +14,7 @@ use resetstorm::phone::{
 };
 use resetstorm::scenario::{Plan, load};
 use resetstorm::serve::{Bound, ServeSettings, Servers};
-use resetstorm::swarm::{LookupClient, LookupJob, phone_address};
+use resetstorm::swarm::{Fault, LookupClient, LookupJob, Turn, phone_address};
 use resetstorm::wire::tvs::{Question, Request, Response};
 
 struct Silent;
@@ -356,6 +356,7 @@ async fn a_phone_refuses_a_server_that_its_neighbour_has_just_accepted() {
     let client = LookupClient::new(Clock::start(), 4, Span::from_secs(10), None, Vec::new());
     let (sender, mut results) = tokio::sync::mpsc::unbounded_channel();
     let ask = |phone: usize, lists: &TrustLists| LookupJob {
+        turn: Turn::default(),
         phone,
         token: 1,
         server,
@@ -372,7 +373,7 @@ async fn a_phone_refuses_a_server_that_its_neighbour_has_just_accepted() {
         match answer {
             Ok(bytes) => assert!(accepted && Response::parse(&bytes).unwrap().known.is_some()),
             Err(fault) => {
-                assert_eq!((accepted, fault), (false, TvsFault::CertificateRefused));
+                assert_eq!((accepted, fault), (false, Fault::Theirs(TvsFault::CertificateRefused)));
             }
         }
     }
@@ -451,6 +452,7 @@ async fn a_copied_certificate_without_its_key_is_no_identity() {
         let client = LookupClient::new(Clock::start(), 1, Span::from_secs(10), None, Vec::new());
         let (sender, mut results) = tokio::sync::mpsc::unbounded_channel();
         let job = LookupJob {
+            turn: Turn::default(),
             phone: 0,
             token: 1,
             server: ([127, 0, 0, 1], port).into(),
@@ -461,7 +463,7 @@ async fn a_copied_certificate_without_its_key_is_no_identity() {
         };
         client.ask(job, sender).await;
         let answer = results.recv().await.unwrap().answer;
-        assert_eq!(answer, Err(TvsFault::Connection), "{version:?}");
+        assert_eq!(answer, Err(Fault::Theirs(TvsFault::Connection)), "{version:?}");
         assert!(impostor.await.unwrap(), "the server sees the alert");
     }
     servers.shutdown().await;

@@ -1,4 +1,3 @@
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -7,6 +6,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::base::{Span, Time};
 use crate::measure::LoadRecorder;
 use crate::net::Clock;
+use crate::net::threads::StartError;
 
 use super::engine::{self, Command, EngineSpec, Gauge, Learning, Order, Source, Target};
 use super::guard::Sample;
@@ -44,7 +44,7 @@ impl Generator {
         workers: u32,
         places: usize,
         clock: Clock,
-    ) -> io::Result<Generator> {
+    ) -> Result<Generator, StartError> {
         let (workers, mut engines, mut gauges) = (workers.max(1), Vec::new(), Vec::new());
         let places = places.div_ceil(workers as usize).max(1);
         for worker in 0..workers {

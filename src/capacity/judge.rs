@@ -1,5 +1,7 @@
-use crate::base::Span;
-use crate::measure::{LAG_P99_MAX_S, LimitFacts, LoadFault, LoadRecorder};
+use std::collections::BTreeMap;
+
+use crate::base::{Lack, Span};
+use crate::measure::{Account, Bounds, LAG_P99_MAX_S, LimitFacts, LoadFault, LoadRecorder};
 
 use super::search::Seen;
 
@@ -124,41 +126,43 @@ fn rise_s(recorder: &LoadRecorder) -> f64 {
     recorder.drift().unwrap_or(0.0) * recorder.length().as_secs_f64() * 2.0 / 3.0
 }
 
-/// Why the generator itself may be the limit.
+/// Why the generator itself may be the limit, by the account that runs of phones have, too.
 fn generator_bound(
     recorder: &LoadRecorder,
     limits: &Limits,
     around: &Circumstances,
     is_behind: bool,
 ) -> Option<String> {
-    let ours: u64 =
-        recorder.faults.iter().filter(|(fault, _)| fault.is_ours()).map(|(_, count)| count).sum();
-    if ours * 2 > recorder.failed() {
-        let fault = recorder.faults.keys().find(|fault| fault.is_ours())?;
-        let what = match fault {
-            LoadFault::NoPort => "no port or address left on this host",
-            _ => "no descriptor left on this host",
-        };
-        return Some(what.to_owned());
-    }
+    let ours = recorder.faults.iter().filter(|(fault, _)| fault.is_ours());
+    let lack = |(fault, &count): (&LoadFault, &u64)| {
+        (if *fault == LoadFault::NoPort { Lack::Port } else { Lack::Descriptor }, count)
+    };
+    let lacks = if ours_are_most(recorder) { ours.map(lack).collect() } else { BTreeMap::new() };
+    // A guard that stopped the load also stopped what was waiting.
+    let missing = recorder.planned.saturating_sub(recorder.started);
+    let not_started = if around.guard.is_none() { (missing, recorder.planned) } else { (0, 0) };
+    let account = Account {
+        lag_p99_s: recorder.lag_p99_s().filter(|_| !around.at_once),
+        lacks,
+        cpu_ratio: around.cpu_ratio,
+        places_full: recorder.waited > 0 && places_are_the_limit(recorder, limits, around),
+        not_started,
+        ..Account::default()
+    };
     // A host that pauses the generator for a moment moves response times as a queue does.
     let by_rise = Some(rise_s(recorder) / 2.0).filter(|_| is_behind).unwrap_or(f64::MAX);
-    let lag_max = LAG_P99_MAX_S.min(limits.latency.as_secs_f64() / 2.0).min(by_rise);
-    if let Some(lag) = recorder.lag_p99_s().filter(|lag| *lag > lag_max && !around.at_once) {
-        return Some(format!("generator late, lag p99 {:.0} ms", lag * 1e3));
-    }
-    if let Some(cpu) = around.cpu_ratio.filter(|cpu| *cpu > CPU_MAX) {
-        return Some(format!("generator at {:.0} % of its CPU", cpu * 100.0));
-    }
-    if recorder.waited > 0 && places_are_the_limit(recorder, limits, around) {
-        return Some("all places in flight are taken".to_owned());
-    }
-    let missing = recorder.planned.saturating_sub(recorder.started) as f64;
-    // A guard that stopped the load also stopped what was waiting.
-    if around.guard.is_none() && missing > recorder.planned as f64 * NOT_STARTED_MAX {
-        return Some("the generator did not begin all starts".to_owned());
-    }
-    None
+    let bounds = Bounds {
+        lag_p99_s: LAG_P99_MAX_S.min(limits.latency.as_secs_f64() / 2.0).min(by_rise),
+        cpu_ratio: CPU_MAX,
+        not_started: NOT_STARTED_MAX,
+    };
+    account.verdict(bounds).reasons.into_iter().next()
+}
+
+/// Whether this host is to blame for most of the failures.
+fn ours_are_most(recorder: &LoadRecorder) -> bool {
+    let ours = recorder.faults.iter().filter(|(fault, _)| fault.is_ours());
+    ours.map(|(_, count)| count).sum::<u64>() * 2 > recorder.failed()
 }
 
 /// A server that fills all places by being slower than the limit is its own limit (Little's law);

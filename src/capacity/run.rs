@@ -1,11 +1,11 @@
 use std::fmt;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::{Span, Time};
 use crate::measure::{LoadFault, LoadRecorder, LoadStep};
 use crate::net::signals::{Signal, Signals};
+use crate::net::threads::StartError;
 use crate::net::{Clock, limits};
 use crate::swarm::SHARED_SOCKETS_MAX;
 
@@ -91,8 +91,8 @@ pub struct Measured {
 #[derive(Debug, thiserror::Error)]
 pub enum CapacityError {
     /// Threads or sockets cannot be made.
-    #[error("cannot start the generator: {0}; see resetstorm doctor")]
-    Start(io::Error),
+    #[error(transparent)]
+    Start(#[from] StartError),
     /// The server did not answer before any load.
     #[error("{what}: {fault} before any load; check address and names")]
     Unreachable {

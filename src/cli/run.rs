@@ -2,13 +2,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::Args;
-use tokio::runtime::Runtime;
 
 use crate::base::{Span, Time};
 use crate::live::{self, LiveError, LiveOptions, LiveRun, Observer};
 use crate::measure::{Recorder, Summary};
 use crate::net::signals::Signal;
-use crate::report::{RunDir, exit_code, text};
+use crate::net::threads::{OwnRuntime, StartError};
+use crate::net::{limits, remedy};
+use crate::report::{Budget, RunDir, exit_code, text};
 use crate::scenario::Plan;
 
 use super::ExitCode;
@@ -70,6 +71,7 @@ fn try_run(args: &RunArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
         metrics: args.metrics_listen,
         metrics_linger: args.metrics_linger.unwrap_or_default(),
     };
+    warn(&plan);
     let directory = RunDir::create(&args.out, &plan, "live")?;
     output::watch_over(&directory);
     let mut view = ProgressView::new(global, &plan);
@@ -111,13 +113,20 @@ fn summarise(plan: &Plan, run: LiveRun) -> Summary {
 }
 
 /// The runtime of the driver; servers and phones have threads of their own.
-pub(super) fn runtime() -> Result<Runtime, CliError> {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .thread_name("driver")
-        .enable_all()
-        .build()
-        .map_err(|error| CliError::environment(format!("no runtime: {error}"), "check ulimit -u"))
+pub(super) fn runtime() -> Result<OwnRuntime, CliError> {
+    OwnRuntime::with_threads("driver", 1).map_err(|error| {
+        let StartError { thread, cause } = &error;
+        CliError::environment(format!("cannot start thread {thread}: {cause}"), remedy(cause))
+    })
+}
+
+/// Says what `check` would say of this plan on this host, before anything runs.
+fn warn(plan: &Plan) {
+    // A host that refuses keeps its limit.
+    let limit = limits::raise_descriptor_limit().or_else(|_| limits::descriptor_limit()).ok();
+    if let Some(warning) = Budget::of(plan).descriptor_warning(limit) {
+        output::message(&format!("warning: {warning}"));
+    }
 }
 
 pub(super) fn live_error(error: &LiveError) -> CliError {

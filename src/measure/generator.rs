@@ -125,6 +125,8 @@ pub struct Account {
     pub waits: BTreeMap<Queue, Waits>,
     /// Places of each queue.
     pub places: BTreeMap<Queue, u64>,
+    /// All places are taken, and a server that is fast enough would need more.
+    pub places_full: bool,
     /// How often the host refused something to the phones' side.
     pub lacks: BTreeMap<Lack, u64>,
     /// How often the host refused something to servers in the same process.
@@ -180,9 +182,15 @@ const PAUSE_MAX: Span = Span::from_secs(1);
 impl Account {
     /// The one verdict.
     pub fn verdict(&self, bounds: Bounds) -> GeneratorVerdict {
-        let lacked = [self.gave_up(), self.refused(), self.late(bounds), self.unstarted(bounds)];
-        let lacked = lacked.into_iter().flatten().chain(self.busy(bounds));
-        let mut reasons: Vec<String> = lacked.collect();
+        let lacked = [
+            self.gave_up(),
+            self.refused(),
+            self.late(bounds),
+            self.busy(bounds),
+            self.places_full.then(|| "all places in flight are taken".to_owned()),
+            self.unstarted(bounds),
+        ];
+        let mut reasons: Vec<String> = lacked.into_iter().flatten().collect();
         let is_saturated = !reasons.is_empty();
         if is_saturated {
             reasons.extend(self.waits());

@@ -583,6 +583,7 @@ fn account(recorder: &Recorder, facts: &RunFacts) -> Account {
         lacks: counts.lacks.clone(),
         server_lacks: facts.server_lacks,
         given_up,
+        places_full: false,
         not_started: (0, 0),
         cpu_ratio: facts.cpu_ratio,
         host: whole,

@@ -135,8 +135,8 @@ pub fn host_times() -> Option<HostTimes> {
 fn allowed_cpus(status: &str) -> Vec<(u64, u64)> {
     let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
     let range = |text: &str| {
-        let (first, last) = text.split_once('-').unwrap_or((text, text));
-        Some((first.parse().ok()?, last.parse().ok()?))
+        let (from, to) = text.split_once('-').unwrap_or((text, text));
+        Some((from.parse().ok()?, to.parse().ok()?))
     };
     list.unwrap_or_default().trim().split(',').filter_map(range).collect()
 }

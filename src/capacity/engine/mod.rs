@@ -14,6 +14,7 @@ use tokio::task::AbortHandle;
 use crate::base::{PhoneId, Span, Time};
 use crate::measure::{Ended, LoadFault, LoadRecorder};
 use crate::net::Clock;
+use crate::net::threads::{self, OwnRuntime, StartError};
 use crate::swarm::Sockets;
 use crate::transfer::Download;
 use crate::wire::tftp::{ErrorCode, Packet};
@@ -484,14 +485,15 @@ fn session_id(ordinal: u64) -> u32 {
 ///
 /// # Errors
 /// If the thread, its runtime or its sockets cannot be made.
-pub fn start(spec: EngineSpec) -> io::Result<mpsc::UnboundedSender<Command>> {
+pub fn start(spec: EngineSpec) -> Result<mpsc::UnboundedSender<Command>, StartError> {
     let (commands, receiver) = mpsc::unbounded_channel();
     let (made, outcome) = std::sync::mpsc::channel();
-    std::thread::Builder::new().name(format!("load-{}", spec.worker)).spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let engine = runtime.and_then(|runtime| {
+    let name = format!("load-{}", spec.worker);
+    let thread = name.clone();
+    threads::spawn(&name, move || {
+        let engine = OwnRuntime::of_one_thread(&thread).and_then(|runtime| {
             let guard = runtime.enter();
-            let engine = Engine::new(spec)?;
+            let engine = Engine::new(spec).map_err(|cause| StartError { thread, cause })?;
             drop(guard);
             Ok((runtime, engine))
         });
@@ -503,6 +505,7 @@ pub fn start(spec: EngineSpec) -> io::Result<mpsc::UnboundedSender<Command>> {
             Err(error) => drop(made.send(Err(error))),
         }
     })?;
-    outcome.recv().map_err(|_| io::Error::other("the thread ended"))??;
+    let gone = |_| StartError { thread: name, cause: io::Error::other("it ended") };
+    outcome.recv().map_err(gone)??;
     Ok(commands)
 }

@@ -99,7 +99,8 @@ impl Generator {
     }
 
     /// Asks each request once at a gentle rate, and gives what came in the order of `ops`.
-    pub async fn learn(&self, ops: Vec<Op>, patience: Span) -> Vec<Learning> {
+    /// With `keep` the bytes of files can be looked at.
+    pub async fn learn(&self, ops: Vec<Op>, patience: Span, keep: bool) -> Vec<Learning> {
         /// Requests per second while right answers are learnt: no load worth the name (choice).
         const PER_S: f64 = 100.0;
         /// Longest time of a large list, which is asked for faster (choice).
@@ -117,7 +118,7 @@ impl Generator {
             warm_up: Span::ZERO,
             drain: patience,
             places: self.places,
-            source: Source::Each(ops, sender),
+            source: Source::Each { ops, told: sender, keep },
             seed: 0,
             slow: patience,
         });
@@ -145,7 +146,7 @@ impl Generator {
             slow: sum(|gauge| &gauge.slow),
             in_flight: sum(|gauge| &gauge.in_flight),
             heard: latest(|gauge| &gauge.heard_ns),
-            probe_ok: latest(|gauge| &gauge.probe_ok_ns),
+            answered: latest(|gauge| &gauge.answered_ns),
         }
     }
 

@@ -11,7 +11,7 @@ pub struct GuardLimits {
     pub slow: Span,
     /// Largest share of slow answers within a second, 0 to 1.
     pub slow_share: f64,
-    /// Longest time without any answer, or without the answer to a probe.
+    /// Longest time without a sign of the server, and without an answer to what was sent in it.
     pub silence: Span,
 }
 
@@ -28,8 +28,8 @@ pub struct Sample {
     pub in_flight: u64,
     /// When the server was last heard, or the first request after a rest was sent.
     pub heard: Time,
-    /// When the last probe was sent that was answered.
-    pub probe_ok: Time,
+    /// When the last start or probe was sent that was answered.
+    pub answered: Time,
 }
 
 /// Watches one level of load.
@@ -76,8 +76,8 @@ impl Guard {
         if sample.in_flight > 0 && quiet > silence {
             return Some(format!("no answer for {silence}"));
         }
-        if now.since(sample.probe_ok.max(self.from)) > silence {
-            return Some(format!("no probe was answered for {silence}"));
+        if sample.in_flight > 0 && now.since(sample.answered.max(self.from)) > silence {
+            return Some(format!("nothing asked within {silence} was answered"));
         }
         None
     }
@@ -105,7 +105,7 @@ mod tests {
     }
 
     fn good(ms: u64) -> Sample {
-        Sample { ended: ms, heard: at(ms), probe_ok: at(ms), in_flight: 5, ..Sample::default() }
+        Sample { ended: ms, heard: at(ms), answered: at(ms), in_flight: 5, ..Sample::default() }
     }
 
     #[test]
@@ -124,13 +124,13 @@ mod tests {
     }
 
     #[test]
-    fn silence_and_lost_probes_stop_the_load_within_two_seconds() {
+    fn silence_and_answers_to_old_questions_only_stop_the_load_within_two_seconds() {
         let silent = |ms: u64| Sample { heard: at(ms.min(1_000)), ..good(ms) };
         let (ms, why) = stopped_at(silent).unwrap();
         assert!(ms < 3_000 && why.contains("no answer for 1500ms"), "{ms} {why}");
-        let no_probe = |ms: u64| Sample { probe_ok: at(ms.min(1_000)), ..good(ms) };
-        let (ms, why) = stopped_at(no_probe).unwrap();
-        assert!(ms < 3_000 && why.contains("no probe"), "{ms} {why}");
+        let nothing_new = |ms: u64| Sample { answered: at(ms.min(1_000)), ..good(ms) };
+        let (ms, why) = stopped_at(nothing_new).unwrap();
+        assert!(ms < 3_000 && why.contains("nothing asked"), "{ms} {why}");
         let idle = |ms: u64| Sample { heard: at(0), in_flight: 0, ..good(ms) };
         assert_eq!(stopped_at(idle), None, "nobody waits for an answer");
     }

@@ -3,13 +3,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::base::Span;
-use crate::crypto::sha256;
 use crate::measure::LoadFault;
 use crate::wire::tvs;
 
 use super::generator::Generator;
 use super::run::{CapacityError, CapacityPlan};
-use super::workload::{Expected, Got, Learnt, Op};
+use super::workload::{Content, Expected, Failure, Got, Learnt, Op};
 
 /// Judges a file by its name and content: whether a phone with certain lists accepts it.
 #[derive(Clone)]
@@ -79,7 +78,7 @@ async fn learn_once(
     for round in 1..=ROUNDS {
         let (asked, mut failed) = (std::mem::take(&mut left), None);
         let mut answered = vec![false; asked.len()];
-        for found in generator.learn(asked.clone(), patience).await {
+        for found in generator.learn(asked.clone(), patience, plan.trust.is_some()).await {
             let what = asked[found.index].what.to_string();
             match found.got {
                 Ok(got) => {
@@ -87,33 +86,45 @@ async fn learn_once(
                     let expected = expected(&what, &got, plan.trust.as_ref())?;
                     learnt.insert(what, expected);
                 }
-                Err(fault) => failed = failed.or(Some((what, fault))),
+                Err(why) => failed = failed.or(Some((what, why))),
             }
         }
         let unanswered = asked.into_iter().zip(answered).filter(|(_, answered)| !answered);
         left = unanswered.map(|(op, _)| op).collect();
         let Some(first) = left.first() else { return Ok(learnt) };
-        let nobody = failed.as_ref().is_some_and(|(_, fault)| *fault == LoadFault::Refused);
+        let nobody = failed.as_ref().is_some_and(|(_, why)| why.fault == LoadFault::Refused);
         if round == ROUNDS || nobody {
-            let silent = || (first.what.to_string(), LoadFault::Silence);
-            let (what, fault) = failed.unwrap_or_else(silent);
-            return Err(CapacityError::Unreachable { what, fault });
+            let silent = || (first.what.to_string(), LoadFault::Silence.into());
+            let (what, why) = failed.unwrap_or_else(silent);
+            return Err(unreachable(&what, why));
         }
     }
     Ok(learnt)
 }
 
+/// The error of a request that has no answer, with its name and what the server said.
+pub fn unreachable(what: &str, why: Failure) -> CapacityError {
+    let said = why.said.map(|said| format!(" ({said})")).unwrap_or_default();
+    CapacityError::Unreachable { what: what.escape_debug().to_string(), fault: why.fault, said }
+}
+
 fn expected(what: &str, got: &Got, trust: Option<&TrustCheck>) -> Result<Expected, CapacityError> {
     match got {
         Got::NoFile => Ok(Expected::Missing),
-        Got::File(bytes) => Ok(match trust.map(|trust| (trust.0)(what, bytes)) {
-            Some(Err(why)) => Expected::Untrusted(why),
-            _ => Expected::File { length: bytes.len(), digest: sha256(bytes) },
-        }),
+        Got::File(Content { length, digest, bytes }) => {
+            let judged = trust.map(|trust| match bytes {
+                Some(bytes) => (trust.0)(what, bytes),
+                None => Err(format!("{length} bytes are more than a phone takes")),
+            });
+            Ok(match judged {
+                Some(Err(why)) => Expected::Untrusted(why),
+                _ => Expected::File { length: *length, digest: *digest },
+            })
+        }
         Got::Answer(message) => {
-            let unreadable = |_| CapacityError::Unreachable {
-                what: what.to_owned(),
-                fault: LoadFault::Protocol,
+            let unreadable = |error: crate::wire::WireError| {
+                let said = Some(error.to_string());
+                unreachable(what, Failure { fault: LoadFault::Protocol, said })
             };
             let response = tvs::Response::parse(message).map_err(unreadable)?;
             Ok(Expected::Tvs(response.known.map(|known| known.roles.to_vec())))

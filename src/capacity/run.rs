@@ -14,9 +14,10 @@ use super::generator::{Generator, Running};
 use super::guard::{Guard, GuardLimits};
 use super::judge::{Circumstances, Limits, judge};
 use super::learn::{self, TrustCheck};
+use super::pace::{Pace, Saving, guard_at};
 use super::schedule::{Arrival, Offer, Shape};
 use super::search::{Found, Next, Phase, Search, SearchPlan, Seen};
-use super::workload::{Workload, WorkloadSpec};
+use super::workload::{Part, Workload, WorkloadSpec};
 
 /// What is to be measured.
 #[derive(Clone, Debug)]
@@ -29,12 +30,8 @@ pub struct CapacityPlan {
     pub trust: Option<TrustCheck>,
     /// How the levels follow each other.
     pub task: Task,
-    /// Shortest time of one level; longer where the percentile needs more samples.
-    pub hold: Span,
-    /// Longest time of one level.
-    pub hold_max: Span,
-    /// Time before each level counts.
-    pub warm_up: Span,
+    /// How long levels are.
+    pub pace: Pace,
     /// How starts follow each other.
     pub arrival: Arrival,
     /// How the rate goes on within a level.
@@ -94,12 +91,23 @@ pub enum CapacityError {
     #[error(transparent)]
     Start(#[from] StartError),
     /// The server did not answer before any load.
-    #[error("{what}: {fault} before any load; check address and names")]
+    #[error("{what}: {fault}{said} before any load; check address and names")]
     Unreachable {
         /// What was asked for.
         what: String,
         /// Why there is no answer.
         fault: LoadFault,
+        /// What the server said, in brackets behind a blank; may be empty.
+        said: String,
+    },
+    /// The server has nothing of what is to be asked for.
+    #[error("{said}: nothing is left of {} in the mix; check the list, or ask for what no server \
+             has by --mix unknown", part.name())]
+    NotThere {
+        /// The part of the mix of which nothing is left.
+        part: Part,
+        /// What is not there, with examples.
+        said: String,
     },
     /// Nothing could be asked.
     #[error("the load asks for nothing that the server answers; check names and mix")]
@@ -149,7 +157,15 @@ pub async fn run(
         learnt = learning => learnt?,
         signal = signals.next() => return Err(CapacityError::Interrupted(signal)),
     };
-    let workload = Arc::new(Workload::new(&plan.workload, &learnt));
+    let (spec, absent) = plan.workload.without_missing(&learnt);
+    if let Some(part) = spec.empty_part() {
+        return Err(CapacityError::NotThere { part, said: absent.join("; ") });
+    }
+    for said in absent {
+        observer.note(&format!("warning: {said}"));
+        notes.push(said);
+    }
+    let workload = Arc::new(Workload::new(&spec, &learnt));
     let requests_per_start = workload.mean_length();
     generator.probe(Some(workload.probe().ok_or(CapacityError::Nothing)?));
     let mut driver = Driver {
@@ -159,6 +175,7 @@ pub async fn run(
         clock,
         places,
         calm: Span::ZERO,
+        saving: Saving::default(),
         measured: Measured {
             steps: Vec::new(),
             found: None,
@@ -210,6 +227,7 @@ struct Driver<'a> {
     places: usize,
     /// A probe that takes no longer says that the server is at rest again.
     calm: Span,
+    saving: Saving,
     measured: Measured,
 }
 
@@ -233,8 +251,7 @@ impl Driver<'_> {
                 return Ok(took.times(3).max(quarter));
             }
             if self.clock.now() >= end {
-                let (what, fault) = ("probe".to_owned(), LoadFault::Silence);
-                return Err(CapacityError::Unreachable { what, fault });
+                return Err(learn::unreachable("probe", LoadFault::Silence.into()));
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
@@ -252,8 +269,11 @@ impl Driver<'_> {
                         }
                         Next::Measure(offered, phase) => {
                             let level = self.level(phase, offered, plan.whole);
+                            if !self.use_up(level, signals, observer).await {
+                                return;
+                            }
                             match self.measure(level, signals, observer).await {
-                                Some(seen) => search.seen(seen),
+                                Some(seen) => search.seen(seen, self.served()),
                                 None => return,
                             }
                         }
@@ -261,7 +281,7 @@ impl Driver<'_> {
                 }
             }
             Task::Rate(per_s) => {
-                let level = self.fixed("fixed", per_s, self.rate(per_s, true));
+                let level = self.fixed("fixed", per_s, self.rate(per_s, self.plan.pace.hold));
                 self.measured.seen = self.measure(level, signals, observer).await;
             }
             Task::Spike(count) => {
@@ -279,7 +299,9 @@ impl Driver<'_> {
         let (offer, warm_up) = if at_once {
             (Offer::AtOnce(offered as u64), Span::ZERO)
         } else {
-            (self.rate(offered, phase != Phase::Ramp), self.plan.warm_up)
+            let plan = self.plan;
+            let length = plan.pace.length(phase, offered, &plan.limits);
+            (self.rate(offered, length), plan.pace.warm_up)
         };
         Level { phase: phase.name(), offered, offer, warm_up, drain }
     }
@@ -287,17 +309,59 @@ impl Driver<'_> {
     /// A load that is looked at to its end: every start has all of its patience.
     fn fixed(&self, phase: &'static str, offered: f64, offer: Offer) -> Level<'static> {
         let patience = self.plan.target.timeout.times(u64::from(self.plan.target.tries));
-        let warm_up = if phase == "fixed" { self.plan.warm_up } else { Span::ZERO };
+        let warm_up = if phase == "fixed" { self.plan.pace.warm_up } else { Span::ZERO };
         Level { phase, offered, offer, warm_up, drain: patience + Span::from_millis(250) }
     }
 
-    /// A rate for as long as the plan says; `whole` has the samples that the percentile needs.
-    fn rate(&self, per_s: f64, whole: bool) -> Offer {
+    /// A rate for so long, after the warm-up.
+    fn rate(&self, per_s: f64, hold: Span) -> Offer {
         let plan = self.plan;
-        let needed = Span::from_millis((plan.limits.samples() / per_s * 1_020.0) as u64);
-        let hold = if whole { plan.hold.max(needed.min(plan.hold_max)) } else { plan.hold };
-        let length = plan.warm_up + hold;
+        let length = plan.pace.warm_up + hold;
         Offer::Rate { per_s, length, arrival: plan.arrival, shape: plan.shape }
+    }
+
+    /// What the server served of the last level per second.
+    fn served(&self) -> Option<f64> {
+        self.measured.steps.last()?.achieved
+    }
+
+    /// Offers a server more than the level if it may have saved up permission to be asked more
+    /// than it carries for good; what becomes of that does not count. False if a signal came.
+    async fn use_up(
+        &mut self,
+        level: Level<'_>,
+        signals: &mut Signals,
+        observer: &mut dyn CapacityObserver,
+    ) -> bool {
+        let Offer::Rate { per_s, arrival, .. } = level.offer else { return true };
+        if !self.saving.must_be_used_up() {
+            return true;
+        }
+        let (per_s, length) = self.plan.pace.push(per_s);
+        let offer = Offer::Rate { per_s, length, arrival, shape: Shape::Constant };
+        let none = Span::ZERO;
+        let push = Level { phase: "push", offered: per_s, offer, warm_up: none, drain: none };
+        let mut running = self.generator.offer(&self.order(push));
+        let (_, signal) = self.watch(&mut running, per_s, signals, observer).await;
+        self.measured.signal = signal;
+        let recorder = running.into_recorder();
+        if signal.is_none() && !self.saving.pushed(&recorder, &self.plan.limits) {
+            self.recovered(observer).await;
+        }
+        signal.is_none()
+    }
+
+    fn order(&self, level: Level<'_>) -> Order {
+        Order {
+            offer: level.offer,
+            from: Time::ZERO,
+            warm_up: level.warm_up,
+            drain: level.drain,
+            places: self.places,
+            source: Source::Workload(Arc::clone(&self.workload)),
+            seed: self.plan.seed.wrapping_add(self.measured.steps.len() as u64),
+            slow: self.plan.guard.slow,
+        }
     }
 
     /// Measures one level; `None` if a signal came.
@@ -308,20 +372,9 @@ impl Driver<'_> {
         observer: &mut dyn CapacityObserver,
     ) -> Option<Seen> {
         observer.level(level.phase, level.offered, level.offer.length());
-        let number = self.measured.steps.len() as u64;
-        let order = Order {
-            offer: level.offer,
-            from: Time::ZERO,
-            warm_up: level.warm_up,
-            drain: level.drain,
-            places: self.places,
-            source: Source::Workload(Arc::clone(&self.workload)),
-            seed: self.plan.seed.wrapping_add(number),
-            slow: self.plan.guard.slow,
-        };
         let (cpu_before, begun) = (limits::cpu_seconds_of("load-"), self.clock.now());
-        let mut running = self.generator.offer(&order);
-        let (guard, signal) = self.watch(&mut running, signals, observer).await;
+        let mut running = self.generator.offer(&self.order(level));
+        let (guard, signal) = self.watch(&mut running, level.offered, signals, observer).await;
         let elapsed_s = self.clock.now().since(begun).as_secs_f64();
         let cpu_s = limits::cpu_seconds_of("load-").zip(cpu_before).map(|(now, was)| now - was);
         let workers = f64::from(self.generator.workers());
@@ -330,6 +383,7 @@ impl Driver<'_> {
             guard,
             cpu_ratio: cpu_s.map(|s| s / (elapsed_s * workers).max(1e-6)),
             at_once: matches!(level.offer, Offer::AtOnce(_)),
+            is_unsteady: self.plan.shape != Shape::Constant,
         };
         let recorder = running.into_recorder();
         let seen = self.judge(level, &recorder, &around, signal, observer).await;
@@ -341,11 +395,13 @@ impl Driver<'_> {
     async fn watch(
         &self,
         running: &mut Running,
+        per_s: f64,
         signals: &mut Signals,
         observer: &mut dyn CapacityObserver,
     ) -> (Option<String>, Option<Signal>) {
         let (from, until) = (running.from, running.until);
-        let mut guard = Guard::new(self.plan.guard, from);
+        let per_s = (until > from).then_some(per_s);
+        let mut guard = Guard::new(guard_at(self.plan.guard, per_s, self.calm), from);
         let (mut ticked, before) = (Time::ZERO, self.generator.sample().ended);
         let (mut stopped, mut interrupted) = (None, None);
         loop {
@@ -381,6 +437,9 @@ impl Driver<'_> {
         observer: &mut dyn CapacityObserver,
     ) -> Seen {
         let (mut seen, mut reason) = judge(recorder, &self.plan.limits, around);
+        if seen == Seen::Broken {
+            self.saving.broken(recorder, &self.plan.limits);
+        }
         if seen != Seen::Carried && signal.is_none() && !self.recovered(observer).await {
             reason = format!("{reason}; not back within {}", self.plan.recover);
             seen = Seen::Lost;
@@ -392,12 +451,27 @@ impl Driver<'_> {
             Seen::GeneratorBound => "generator-bound",
             Seen::Lost => "lost",
         };
+        if recorder.doubtful > 0 {
+            let count = recorder.doubtful;
+            learn::remember(
+                &mut self.measured.notes,
+                &format!(
+                    "at {:.0}: {count} answers were those of other requests, perhaps late ones to \
+                     the same port; they were asked for again",
+                    level.offered
+                ),
+            );
+        }
         let wrong = recorder.faults.iter().filter(|(fault, _)| fault.is_wrong_answer());
         self.measured.wrong.0 += wrong.map(|(_, count)| count).sum::<u64>();
         for words in &recorder.wrong {
             learn::remember(&mut self.measured.wrong.1, words);
         }
+        let limits = &self.plan.limits;
+        let percentile = limits.usable_percentile(recorder.ok + recorder.failed());
         let step = LoadStep {
+            judged_s: recorder.response_s(percentile),
+            judged_percentile: recorder.response_s(percentile).map(|_| percentile),
             cpu_ratio: around.cpu_ratio,
             verdict: verdict.to_owned(),
             reason,
@@ -414,7 +488,7 @@ impl Driver<'_> {
         let mut told = false;
         loop {
             let now = self.clock.now();
-            let answered = self.generator.sample().probe_ok > begun;
+            let answered = self.generator.sample().answered > begun;
             let took = self.generator.probe_took().unwrap_or_default();
             if answered && took <= self.calm {
                 return true;

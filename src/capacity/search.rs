@@ -1,5 +1,7 @@
 use std::collections::BTreeMap;
 
+use crate::measure::Confidence;
+
 /// How the knee is looked for. Levels are rates per second, or numbers at once.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SearchPlan {
@@ -97,6 +99,29 @@ pub struct Found {
     pub agreed: u32,
 }
 
+/// Part by which a level of rates may miss what the server carries for good, in either direction
+/// (measured in virtual time): so much may be refused or left behind at a carried level, and where
+/// a level ends is chance.
+const TOLERANCE: f64 = 0.015;
+
+impl Found {
+    /// How sure the knee is; levels at once are whole numbers and known to one.
+    pub fn confidence(&self, at_once: bool) -> Confidence {
+        let tolerance = if at_once { 0.0 } else { TOLERANCE };
+        let low = self.low.map(|low| low * (1.0 - tolerance));
+        let high = self.high.map(|high| high * (1.0 + tolerance));
+        Confidence {
+            low,
+            high,
+            not_carried: self.high,
+            width_ratio: low.zip(high).map(|(low, high)| high / low - 1.0),
+            measurements: self.measurements,
+            agreed: self.agreed,
+            confirmed: self.confirmed,
+        }
+    }
+}
+
 /// Votes on one level.
 #[derive(Clone, Copy, Debug, Default)]
 struct Votes {
@@ -106,6 +131,8 @@ struct Votes {
     bound: u32,
     /// Measurements that the generator may have spoiled and that were repeated.
     spoiled: u32,
+    /// What the server served of it when it was last not carried, per second; 0 if not known.
+    served: f64,
 }
 
 /// The search for the knee: a measured level in, the next level or the result out. No clock, no
@@ -113,7 +140,9 @@ struct Votes {
 ///
 /// The ramp believes one measurement per level. Where it stops, levels are measured until a
 /// majority agrees, the two ends of the bracket included, so that one bad moment of a busy host
-/// neither ends the ramp nor moves the knee.
+/// neither ends the ramp nor moves the knee. What a server serves of a level that it does not
+/// carry is a good guess of its knee: the next levels lie around it, and only what is measured
+/// there counts.
 #[derive(Clone, Debug)]
 pub struct Search {
     plan: SearchPlan,
@@ -147,11 +176,15 @@ impl Search {
         self.next
     }
 
-    /// Takes what the measurement of the level that [`Search::next`] named has shown.
-    pub fn seen(&mut self, seen: Seen) {
+    /// Takes what the measurement of the level that [`Search::next`] named has shown, and what
+    /// the server served of it per second, where that says something.
+    pub fn seen(&mut self, seen: Seen, served_per_s: Option<f64>) {
         let Next::Measure(level, phase) = self.next else { return };
         self.measured += 1;
         let votes = self.votes.entry(level.to_bits()).or_default();
+        if let (Seen::Broken, Some(served)) = (seen, served_per_s) {
+            votes.served = served;
+        }
         match seen {
             // A pause of the host spoils a measurement; a limit of the generator does it again.
             Seen::GeneratorBound if votes.spoiled < SPOILED_MAX => {
@@ -204,8 +237,14 @@ impl Search {
     }
 
     fn descend(&self, high: f64) -> Next {
+        let lowest = self.plan.start * DESCENT;
         let down = self.plan.level(high / self.plan.growth);
-        let too_low = down >= high || down < self.plan.start * DESCENT;
+        if let Some((_, above)) = self.around_guess(high)
+            && (lowest..down).contains(&above)
+        {
+            return Next::Measure(above, Phase::Search);
+        }
+        let too_low = down >= high || down < lowest;
         match (too_low, self.is_settled(high)) {
             (true, true) => Next::Done(self.found(Outcome::NotCarried, None)),
             (true, false) => Next::Measure(high, Phase::Search),
@@ -213,10 +252,20 @@ impl Search {
         }
     }
 
+    /// The levels right below and above what the server served of `high`, which it did not carry.
+    fn around_guess(&self, high: f64) -> Option<(f64, f64)> {
+        /// Part of the resolution by which the two lie from the guess: they are no wider apart
+        /// than it asks for.
+        const NEAR: f64 = 0.48;
+        let served = self.votes.get(&high.to_bits())?.served;
+        let step = 1.0 + self.plan.resolution * NEAR;
+        (served > 0.0 && !self.plan.whole).then_some((served / step, served * step))
+    }
+
     fn bisect(&self, low: f64, high: f64) -> Next {
         let narrow = high / low <= 1.0 + self.plan.resolution || high <= self.plan.above(low);
         if !narrow {
-            let middle = self.plan.level((low * high).sqrt());
+            let middle = self.plan.level(self.between(low, high));
             if low < middle && middle < high {
                 return Next::Measure(middle, Phase::Search);
             }
@@ -228,6 +277,22 @@ impl Search {
         }
     }
 
+    /// A level between the two: near the guess if there is one there, else in the middle.
+    fn between(&self, low: f64, high: f64) -> f64 {
+        let margin = 1.0 + self.plan.resolution / 4.0;
+        let fits = |level: f64| level >= low * margin && level * margin <= high;
+        let middle = (low * high).sqrt();
+        match self.around_guess(high) {
+            Some((_, above)) if fits(above) => above,
+            Some((below, _)) if fits(below) => below,
+            // It carries a little more than was guessed.
+            Some((_, above)) if above <= low * margin * margin => {
+                middle.min(low * (1.0 + 2.0 * self.plan.resolution))
+            }
+            _ => middle,
+        }
+    }
+
     fn confirm(&self, low: f64) -> Next {
         Next::Measure(self.confirmation(low), Phase::Confirm)
     }
@@ -236,11 +301,12 @@ impl Search {
         self.plan.level(low * self.plan.confirm)
     }
 
-    /// One success confirms; a failure must be repeated before it moves the bracket.
+    /// One success confirms, if no more measurements than that were spoiled; a failure must be
+    /// repeated before it moves the bracket.
     fn after_confirmation(&self, level: f64) -> Next {
         let (low, high) = self.bracket();
         match self.verdict(level) {
-            Some(true) => {
+            Some(true) if self.is_sound(level) => {
                 let outcome = match high {
                     None => Outcome::HighestOffered,
                     Some(high) if self.is_bound(high) => Outcome::GeneratorBound,
@@ -249,10 +315,18 @@ impl Search {
                 Next::Done(self.found(outcome, Some(level)))
             }
             _ if !self.is_settled(level) => Next::Measure(level, Phase::Confirm),
+            // It is carried, and as often as not the generator had no strength for it.
+            Some(true) => Next::Done(self.found(Outcome::GeneratorBound, None)),
             // The bracket has moved down: what was carried before is not carried again.
             _ if low.is_none_or(|low| low < level) => self.go_on(),
             _ => Next::Done(self.found(Outcome::Unsteady, None)),
         }
+    }
+
+    /// Whether most measurements of a carried level say so, those that were spoiled included.
+    fn is_sound(&self, level: f64) -> bool {
+        let votes = self.votes.get(&level.to_bits()).copied().unwrap_or_default();
+        votes.carried > votes.spoiled + votes.broken
     }
 
     /// The highest level that counts as carried below every level that counts as broken, and the
@@ -342,7 +416,7 @@ mod tests {
                 Next::Done(found) => return (found, measured),
                 Next::Measure(level, _) => {
                     assert!(level <= plan.max && level > 0.0, "{level}");
-                    search.seen(server(level));
+                    search.seen(server(level), None);
                 }
             }
         }

@@ -12,7 +12,7 @@ use super::engine::Target;
 use super::judge::DRIFT_MAX;
 use super::run::{CapacityPlan, Measured, Task};
 use super::schedule::{Arrival, Shape};
-use super::search::{Found, Outcome, Seen};
+use super::search::{Outcome, Seen};
 use super::workload::Part;
 
 impl CapacityPlan {
@@ -64,6 +64,25 @@ impl CapacityPlan {
         }
     }
 
+    fn task_name(&self) -> String {
+        match self.task {
+            Task::Search(_) => "search".to_owned(),
+            Task::Rate(per_s) => format!("fixed {per_s}/s"),
+            Task::Spike(count) => format!("fixed {count} at once"),
+        }
+    }
+
+    /// What a comparison looks at, before anything was measured.
+    pub fn outline(&self) -> CapacitySummary {
+        CapacitySummary {
+            mode: "capacity".to_owned(),
+            load: self.load_facts(),
+            limits: self.limits.facts(),
+            capacity: Capacity { unit: self.unit(), task: self.task_name(), ..Capacity::default() },
+            ..CapacitySummary::default()
+        }
+    }
+
     /// How it is measured, in three lines.
     pub fn method(&self) -> Vec<String> {
         let arrival = match (self.arrival, self.shape) {
@@ -108,7 +127,7 @@ impl CapacityPlan {
             verdict: verdict(measured).to_owned(),
             load,
             limits: self.limits.facts(),
-            capacity: capacity(measured, self.unit()),
+            capacity: Capacity { task: self.task_name(), ..capacity(measured, self.unit()) },
             wrong: WrongAnswers { count: measured.wrong.0, examples: measured.wrong.1.clone() },
             generator: generator(measured, self.workers),
             slos: Vec::new(),
@@ -157,22 +176,12 @@ fn capacity(measured: &Measured, unit: String) -> Capacity {
     let (knee, at_least, confidence) = match measured.found {
         Some(found) => {
             let knee = found.low.filter(|_| found.outcome == Outcome::Knee);
-            (knee, found.low, confidence(&found))
+            (knee, found.low, found.confidence(unit.ends_with("at once")))
         }
         None => (None, highest_carried(&measured.steps), Confidence::default()),
     };
-    Capacity { knee, at_least, unit, confidence, steps: measured.steps.clone() }
-}
-
-fn confidence(found: &Found) -> Confidence {
-    Confidence {
-        low: found.low,
-        high: found.high,
-        width_ratio: found.low.zip(found.high).map(|(low, high)| high / low - 1.0),
-        measurements: found.measurements,
-        agreed: found.agreed,
-        confirmed: found.confirmed,
-    }
+    let task = String::new();
+    Capacity { knee, at_least, unit, task, confidence, steps: measured.steps.clone() }
 }
 
 fn highest_carried(steps: &[LoadStep]) -> Option<f64> {

@@ -20,17 +20,18 @@ use crate::base::PhoneId;
 use crate::crypto::sha1;
 use crate::measure::LoadFault;
 use crate::net::TlsClients;
-use crate::phone::FILE_SIZE_MAX;
 use crate::swarm::{address_from, connect_from};
 use crate::wire::tvs;
 
 use super::engine::Target;
-use super::workload::{Got, Op, What};
+use super::workload::{Content, Failure, Got, Op, Reading, What};
 
 /// Longest head of an answer in bytes.
 const HEAD_MAX: usize = 16 * 1_024;
 /// Longest body of a 404 that is read, so that the connection can be kept.
-const NOT_FOUND_MAX: usize = 64 * 1_024;
+const NOT_FOUND_MAX: u64 = 64 * 1_024;
+/// Longest file in bytes: a server that never ends is given up here (choice).
+const FILE_MAX: u64 = 1 << 32;
 
 /// Which TLS server is taken for the TVS server.
 #[derive(Clone, Debug)]
@@ -48,7 +49,8 @@ pub struct TcpClient {
     pub http: Option<SocketAddr>,
     /// TVS server and who it must be.
     pub tvs: Option<(SocketAddr, Pin)>,
-    /// Longest wait for one answer, connection and handshake included.
+    /// Longest wait for an answer, connection and handshake included; within a file for each
+    /// further piece.
     pub patience: Duration,
     /// Makes the TLS configurations.
     pub tls: TlsClients,
@@ -61,6 +63,8 @@ pub struct Talk {
     client: TcpClient,
     /// Addresses towards the HTTP and the TVS server; `None` is the host's choice.
     sources: (Option<Ipv4Addr>, Option<Ipv4Addr>),
+    /// Whether the bytes of files are looked at.
+    keep: bool,
     kept: Option<Connection>,
 }
 
@@ -79,33 +83,41 @@ impl Drop for Connection {
 
 impl Talk {
     /// A talk of `phone`, whose address follows from that of the first one.
-    pub fn new(target: &Target, phone: PhoneId) -> Talk {
+    /// With `keep` the bytes of files can be looked at.
+    pub fn new(target: &Target, phone: PhoneId, keep: bool) -> Talk {
         let first = |server: Option<SocketAddr>| target.first_source(server?);
         let source = |server| first(server).map(|first| address_from(first, phone));
         let tvs = target.tcp.tvs.as_ref().map(|tvs| tvs.0);
         let sources = (source(target.tcp.http), source(tvs));
-        Talk { client: target.tcp.clone(), sources, kept: None }
+        Talk { client: target.tcp.clone(), sources, keep, kept: None }
     }
 
     /// Asks one request; `message` is the question where TVS is asked.
     ///
     /// # Errors
     /// Why there is no answer.
-    pub async fn ask(&mut self, op: &Op, message: &[u8]) -> Result<Got, LoadFault> {
+    pub async fn ask(&mut self, op: &Op, message: &[u8]) -> Result<Got, Failure> {
         let patience = self.client.patience;
-        let asked = match &op.what {
-            What::File(name) => timeout(patience, self.fetch(name)).await,
-            What::Question { .. } => timeout(patience, self.look_up(message)).await,
-        };
-        asked.unwrap_or(Err(LoadFault::Silence))
+        let silence = |_| Failure::from(LoadFault::Silence);
+        match &op.what {
+            What::File(name) => {
+                let asked = timeout(patience, self.fetch(name)).await.map_err(silence)?;
+                let (connection, response) = asked?;
+                self.read(connection, response).await
+            }
+            What::Question { .. } => {
+                let asked = timeout(patience, self.look_up(message)).await.map_err(silence)?;
+                Ok(asked?)
+            }
+        }
     }
 
-    async fn fetch(&mut self, name: &str) -> Result<Got, LoadFault> {
+    async fn fetch(&mut self, name: &str) -> Result<(Connection, Response<Incoming>), LoadFault> {
         let server = self.client.http.ok_or(LoadFault::Refused)?;
         if let Some(mut kept) = self.kept.take() {
             // The server may have closed it meanwhile, as it may at any time: not a fault yet.
             if let Ok(response) = kept.get(server, name).await {
-                return self.read(kept, response).await;
+                return Ok((kept, response));
             }
         }
         let connected = connect_from(server, self.sources.0).await;
@@ -122,23 +134,24 @@ impl Talk {
         });
         let mut fresh = Connection { sender, driver };
         let response = fresh.get(server, name).await?;
-        self.read(fresh, response).await
+        Ok((fresh, response))
     }
 
     async fn read(
         &mut self,
         connection: Connection,
         response: Response<Incoming>,
-    ) -> Result<Got, LoadFault> {
+    ) -> Result<Got, Failure> {
         let status = response.status();
-        let limit = match status {
-            StatusCode::OK => FILE_SIZE_MAX,
-            StatusCode::NOT_FOUND => NOT_FOUND_MAX,
-            other => return Err(LoadFault::HttpStatus(other.as_u16())),
+        let (limit, keep) = match status {
+            StatusCode::OK => (FILE_MAX, self.keep),
+            StatusCode::NOT_FOUND => (NOT_FOUND_MAX, false),
+            other => return Err(LoadFault::HttpStatus(other.as_u16()).into()),
         };
-        let bytes = read_body(response.into_body(), limit).await?;
+        let patience = self.client.patience;
+        let content = read_body(response.into_body(), limit, keep, patience).await?;
         self.kept = Some(connection);
-        Ok(if status == StatusCode::OK { Got::File(bytes) } else { Got::NoFile })
+        Ok(if status == StatusCode::OK { Got::File(content) } else { Got::NoFile })
     }
 
     async fn look_up(&self, message: &[u8]) -> Result<Got, LoadFault> {
@@ -176,29 +189,55 @@ impl Connection {
         server: SocketAddr,
         name: &str,
     ) -> Result<Response<Incoming>, LoadFault> {
-        let request = Request::get(format!("/{name}")).header(HOST, server.to_string());
+        let request = Request::get(path_of(name)).header(HOST, authority(server));
         let request = request.body(Empty::new()).map_err(|_| LoadFault::Protocol)?;
         self.sender.ready().await.map_err(|error| fault_of_http(&error))?;
         self.sender.send_request(request).await.map_err(|error| fault_of_http(&error))
     }
 }
 
-/// The whole body if it has at most `limit` bytes.
-async fn read_body(mut body: Incoming, limit: usize) -> Result<Vec<u8>, LoadFault> {
+/// The path of a file: what RFC 3986 does not allow in a segment is encoded, `/` is kept.
+fn path_of(name: &str) -> String {
+    use std::fmt::Write;
+    let mut path = String::from("/");
+    for byte in name.trim_start_matches('/').bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' => path.push(char::from(byte)),
+            byte if b"-._~/!$&'()*+,;=:@".contains(&byte) => path.push(char::from(byte)),
+            _ => drop(write!(path, "%{byte:02X}")),
+        }
+    }
+    path
+}
+
+/// The server in the head of a request: an IPv6 address in brackets and without its interface.
+fn authority(server: SocketAddr) -> String {
+    SocketAddr::new(server.ip(), server.port()).to_string()
+}
+
+/// The whole body if it has at most `limit` bytes; each piece must come within `patience`.
+async fn read_body(
+    mut body: Incoming,
+    limit: u64,
+    keep: bool,
+    patience: Duration,
+) -> Result<Content, LoadFault> {
     let announced = body.size_hint().exact().unwrap_or(0);
-    if announced > limit as u64 {
+    if announced > limit {
         return Err(LoadFault::TooLong);
     }
-    let mut bytes = Vec::with_capacity(announced as usize);
-    while let Some(frame) = body.frame().await {
+    let (mut reading, mut length) = (Reading::begin(keep), 0);
+    loop {
+        let next = timeout(patience, body.frame()).await.map_err(|_| LoadFault::Unfinished)?;
+        let Some(frame) = next else { return Ok(reading.end()) };
         let frame = frame.map_err(|error| fault_of_http(&error))?;
         let Ok(data) = frame.into_data() else { continue };
-        if bytes.len() + data.len() > limit {
+        length += data.len() as u64;
+        if length > limit {
             return Err(LoadFault::TooLong);
         }
-        bytes.extend_from_slice(&data);
+        reading.add(&data);
     }
-    Ok(bytes)
 }
 
 /// Why a connection failed, by what the host says.
@@ -215,4 +254,34 @@ fn fault_of(error: &io::Error) -> LoadFault {
 
 fn fault_of_http(error: &hyper::Error) -> LoadFault {
     if error.is_parse() { LoadFault::Protocol } else { LoadFault::Reset }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_over_http_are_encoded_as_rfc_3986_says() {
+        let cases = [
+            ("SEP001122334455.cnf.xml.sgn", "/SEP001122334455.cnf.xml.sgn"),
+            ("name with space.xml", "/name%20with%20space.xml"),
+            ("100%.xml", "/100%25.xml"),
+            ("a?b#c.xml", "/a%3Fb%23c.xml"),
+            ("/Deutsch/ä.xml", "/Deutsch/%C3%A4.xml"),
+            ("a+b;c=d@e~f.xml", "/a+b;c=d@e~f.xml"),
+            ("[1]\\\"<>^`{|}.xml", "/%5B1%5D%5C%22%3C%3E%5E%60%7B%7C%7D.xml"),
+        ];
+        for (name, path) in cases {
+            assert_eq!(path_of(name), path, "{name}");
+            assert!(Request::get(path).body(()).is_ok(), "{path}");
+        }
+    }
+
+    #[test]
+    fn the_head_names_an_ipv6_server_in_brackets_without_its_interface() {
+        let authority = |text: &str| authority(text.parse().unwrap());
+        assert_eq!(authority("[::1]:6970"), "[::1]:6970");
+        assert_eq!(authority("[fe80::1%2]:80"), "[fe80::1]:80");
+        assert_eq!(authority("127.0.0.1:6970"), "127.0.0.1:6970");
+    }
 }

@@ -1,9 +1,9 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
 use crate::base::{DeviceName, Purpose, stream};
-use crate::crypto::{Certificate, sha256};
+use crate::crypto::{Certificate, Sha256};
 use crate::measure::LoadFault;
 use crate::wire::{same_name, tvs};
 
@@ -132,7 +132,7 @@ pub enum Expected {
     /// A file with this length in bytes and SHA-256.
     File {
         /// Bytes.
-        length: usize,
+        length: u64,
         /// SHA-256 of the content.
         digest: [u8; 32],
     },
@@ -142,6 +142,15 @@ pub enum Expected {
     Missing,
     /// TVS: known with these roles, or not known.
     Tvs(Option<Vec<u8>>),
+}
+
+impl Expected {
+    fn digest(&self) -> Option<[u8; 32]> {
+        match self {
+            Expected::File { digest, .. } => Some(*digest),
+            _ => None,
+        }
+    }
 }
 
 /// One request and its right answer.
@@ -157,11 +166,70 @@ pub struct Op {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Got {
     /// A whole file.
-    File(Vec<u8>),
+    File(Content),
     /// "No such file".
     NoFile,
     /// A TVS message.
     Answer(Vec<u8>),
+}
+
+/// A file that was read; its bytes are kept only where they are looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Content {
+    /// Bytes.
+    pub length: u64,
+    /// SHA-256 of them.
+    pub digest: [u8; 32],
+    /// The bytes themselves, if they were asked for and are not too many.
+    pub bytes: Option<Vec<u8>>,
+}
+
+/// A file that is being read: its digest grows with it.
+#[derive(Debug)]
+pub struct Reading {
+    length: u64,
+    digest: Sha256,
+    bytes: Option<Vec<u8>>,
+}
+
+/// Longest file whose bytes are kept: more than a phone takes.
+const KEPT_MAX: usize = 600_000;
+
+impl Reading {
+    /// The beginning; with `keep` the bytes can be looked at in the end.
+    pub fn begin(keep: bool) -> Reading {
+        Reading { length: 0, digest: Sha256::of_nothing(), bytes: keep.then(Vec::new) }
+    }
+
+    /// The next bytes.
+    pub fn add(&mut self, bytes: &[u8]) {
+        self.length += bytes.len() as u64;
+        self.digest.update(bytes);
+        self.bytes = self.bytes.take().filter(|kept| kept.len() + bytes.len() <= KEPT_MAX);
+        if let Some(kept) = &mut self.bytes {
+            kept.extend_from_slice(bytes);
+        }
+    }
+
+    /// The whole file.
+    pub fn end(self) -> Content {
+        Content { length: self.length, digest: self.digest.finish(), bytes: self.bytes }
+    }
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The kind.
+    pub fault: LoadFault,
+    /// What the server said, or how it broke the protocol; fit to be shown.
+    pub said: Option<String>,
+}
+
+impl From<LoadFault> for Failure {
+    fn from(fault: LoadFault) -> Failure {
+        Failure { fault, said: None }
+    }
 }
 
 impl Op {
@@ -193,20 +261,19 @@ impl Op {
             (Expected::File { .. }, Got::NoFile) => {
                 wrong(LoadFault::Missing, "the server says that it has no such file".to_owned())
             }
-            (Expected::File { length, .. }, Got::File(bytes)) if bytes.len() != *length => {
-                let how = format!("{} bytes instead of {length}", bytes.len());
+            (Expected::File { length, .. }, Got::File(file)) if file.length != *length => {
+                let how = format!("{} bytes instead of {length}", file.length);
                 wrong(LoadFault::WrongBytes, how)
             }
-            (Expected::File { digest, .. }, Got::File(bytes)) => {
-                let found = sha256(bytes);
-                if found == *digest {
+            (Expected::File { digest, .. }, Got::File(file)) => {
+                if file.digest == *digest {
                     return Ok(());
                 }
-                let how = format!("SHA-256 {} instead of {}", start(&found), start(digest));
+                let how = format!("SHA-256 {} instead of {}", start(&file.digest), start(digest));
                 wrong(LoadFault::WrongBytes, how)
             }
-            (Expected::Missing | Expected::Tvs(_), Got::File(bytes)) => {
-                let how = format!("{} bytes of a file that was not there", bytes.len());
+            (Expected::Missing | Expected::Tvs(_), Got::File(file)) => {
+                let how = format!("{} bytes of a file that was not there", file.length);
                 wrong(LoadFault::Unexpected, how)
             }
             (Expected::Tvs(_), Got::NoFile) => wrong(LoadFault::Protocol, "no answer".to_owned()),
@@ -303,6 +370,37 @@ impl WorkloadSpec {
         files.chain(asks.map(|(label, ask)| Op::unlearnt(question(label, ask)))).collect()
     }
 
+    /// What is left of names and phones when those are taken out that the server does not have,
+    /// and what is to be said about them. A phone is there if its configuration is.
+    pub fn without_missing(&self, learnt: &Learnt) -> (WorkloadSpec, Vec<String>) {
+        let missing = |name: &String| matches!(learnt.get(name), Some(Expected::Missing));
+        let mut said = Vec::new();
+        let mut spec = self.clone();
+        if self.has(Part::Known) {
+            let gone = |name: &&String| missing(name);
+            let absent: Vec<String> =
+                self.names.iter().filter(gone).map(|name| quoted(name)).collect();
+            said.extend(absence("names", "are not on the server", self.names.len(), &absent));
+            spec.names.retain(|name| !missing(name));
+        }
+        if self.has(Part::Boot) {
+            let gone = |device: &Device| candidates(device)[2].iter().all(missing);
+            let absent = self.devices.iter().filter(|device| gone(device));
+            let absent: Vec<String> = absent.map(|device| device.name.to_string()).collect();
+            let what = "have no configuration on the server";
+            said.extend(absence("phones", what, self.devices.len(), &absent));
+            spec.devices.retain(|device| !gone(device));
+        }
+        (spec, said)
+    }
+
+    /// A part of the mix of which nothing is left.
+    pub fn empty_part(&self) -> Option<Part> {
+        [(Part::Known, self.names.is_empty()), (Part::Boot, self.devices.is_empty())]
+            .into_iter()
+            .find_map(|(part, is_empty)| (is_empty && self.has(part)).then_some(part))
+    }
+
     fn has(&self, part: Part) -> bool {
         self.mix.iter().any(|(found, share)| *found == part && *share > 0.0)
     }
@@ -316,6 +414,23 @@ fn candidates(device: &Device) -> [Vec<String>; 3] {
         vec![format!("ITL{name}.tlv"), GENERIC_LIST.to_owned()],
         vec![format!("{name}.cnf.xml.sgn"), format!("{name}.cnf.xml")],
     ]
+}
+
+/// A name as it can be shown: without control characters.
+fn quoted(name: &str) -> String {
+    format!("`{}`", name.escape_debug())
+}
+
+/// How many are absent, with the first of them.
+fn absence(what: &str, how: &str, of: usize, absent: &[String]) -> Option<String> {
+    /// Examples that are named (choice).
+    const SHOWN: usize = 5;
+    let first = absent[..absent.len().min(SHOWN)].join(", ");
+    let more = if absent.len() > SHOWN { ", ..." } else { "" };
+    (!absent.is_empty()).then(|| {
+        let count = absent.len();
+        format!("{count} of {of} {what} {how} and are not asked for: {first}{more}")
+    })
 }
 
 fn question(label: &str, ask: &Ask) -> What {
@@ -336,6 +451,8 @@ pub struct Workload {
     verify: Vec<Arc<Op>>,
     query: Vec<Arc<Op>>,
     random: Vec<Arc<Op>>,
+    /// Digests of all files that are asked for.
+    digests: HashSet<[u8; 32]>,
     tvs_names: Vec<String>,
 }
 
@@ -381,6 +498,7 @@ impl Workload {
             verify: asks(Part::Verify),
             query: asks(Part::Query),
             random: spec.random.iter().map(random).collect(),
+            digests: learnt.values().filter_map(Expected::digest).collect(),
             tvs_names: spec.devices.iter().map(Device::tvs_name).collect(),
         }
     }
@@ -401,12 +519,21 @@ impl Workload {
         found.unwrap_or_default()
     }
 
+    /// Whether this is the content of any file that is asked for.
+    pub fn has_content(&self, content: &Content) -> bool {
+        self.digests.contains(&content.digest)
+    }
+
     /// One request that tells whether the server is alive: of those that the load has, one with
-    /// an answer.
+    /// an answer, and of these the shortest.
     pub fn probe(&self) -> Option<Arc<Op>> {
         let good = |op: &&Arc<Op>| !matches!(op.expected, Expected::Missing);
+        let length = |op: &&Arc<Op>| match op.expected {
+            Expected::File { length, .. } => length,
+            _ => u64::MAX,
+        };
         let boots = self.boots.iter().flatten();
-        let files = self.known.iter().chain(boots).find(good);
+        let files = self.known.iter().chain(boots).filter(good).min_by_key(length);
         let asks = [&self.query, &self.verify, &self.random];
         files.or_else(|| asks.into_iter().flatten().next()).cloned()
     }
@@ -467,9 +594,18 @@ mod tests {
         ops.iter().map(|op| op.what.to_string()).collect()
     }
 
+    fn file(bytes: &[u8]) -> Content {
+        let mut reading = Reading::begin(true);
+        bytes.chunks(3).for_each(|chunk| reading.add(chunk));
+        reading.end()
+    }
+
     fn learnt(files: &[(&str, Option<&[u8]>)]) -> Learnt {
         let expected = |content: Option<&[u8]>| match content {
-            Some(bytes) => Expected::File { length: bytes.len(), digest: sha256(bytes) },
+            Some(bytes) => {
+                let Content { length, digest, .. } = file(bytes);
+                Expected::File { length, digest }
+            }
             None => Expected::Missing,
         };
         files.iter().map(|(name, content)| ((*name).to_owned(), expected(*content))).collect()
@@ -513,13 +649,40 @@ mod tests {
         );
         let (a, b) = (&load.item(0)[0], &load.item(1)[0]);
         let fault = |op: &Arc<Op>, got| op.check(&got, 0).map_err(|(fault, _)| fault);
-        assert_eq!(fault(a, Got::File(b"good".to_vec())), Ok(()));
-        assert_eq!(fault(a, Got::File(b"goof".to_vec())), Err(LoadFault::WrongBytes));
+        assert_eq!(fault(a, Got::File(file(b"good"))), Ok(()));
+        assert_eq!(fault(a, Got::File(file(b"goof"))), Err(LoadFault::WrongBytes));
         assert_eq!(fault(a, Got::NoFile), Err(LoadFault::Missing));
         assert_eq!(fault(b, Got::NoFile), Ok(()));
-        assert_eq!(fault(b, Got::File(b"x".to_vec())), Err(LoadFault::Unexpected));
-        let (_, words) = a.check(&Got::File(b"longer".to_vec()), 0).unwrap_err();
+        assert_eq!(fault(b, Got::File(file(b"x"))), Err(LoadFault::Unexpected));
+        let (_, words) = a.check(&Got::File(file(b"longer")), 0).unwrap_err();
         assert_eq!(words, "a: 6 bytes instead of 4");
+    }
+
+    #[test]
+    fn names_and_phones_that_the_server_does_not_have_are_named_and_no_load() {
+        let mut spec = spec(&[(Part::Known, 0.5), (Part::Boot, 0.5)]);
+        spec.names.push("typo\n".into());
+        let device = "SEP001122334455";
+        let there = learnt(&[("a", Some(b"a")), ("b", Some(b"b")), ("typo\n", None)]);
+        let (left, said) = spec.without_missing(&there);
+        assert_eq!((left.names.len(), left.devices.len()), (2, 1));
+        assert_eq!(said, ["1 of 3 names are not on the server and are not asked for: `typo\\n`"]);
+        let (sgn, plain) = (format!("{device}.cnf.xml.sgn"), format!("{device}.cnf.xml"));
+        let gone = learnt(&[("a", None), (&sgn, None), (&plain, None)]);
+        let (left, said) = spec.without_missing(&gone);
+        assert!(said[1].contains("1 of 1 phones") && said[1].contains(device), "{said:?}");
+        assert_eq!(left.empty_part(), Some(Part::Boot));
+        let (left, _) = spec.without_missing(&learnt(&[(&sgn, None), (&plain, Some(b"c"))]));
+        assert_eq!(left.empty_part(), None);
+    }
+
+    #[test]
+    fn a_file_of_any_size_is_compared_without_being_kept() {
+        let mut reading = Reading::begin(true);
+        (0..200).for_each(|_| reading.add(&[7; 10_000]));
+        let content = reading.end();
+        assert_eq!((content.length, content.bytes), (2_000_000, None));
+        assert_eq!(content.digest, crate::crypto::sha256(&vec![7; 2_000_000]));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::load::LoadRecorder;
-use super::summary::SloRow;
+use super::summary::{SloRow, collect};
 
 /// `summary.json` of a capacity measurement, schema 1.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -82,6 +82,8 @@ pub struct Capacity {
     pub at_least: Option<f64>,
     /// What levels are, such as `transfers/s`.
     pub unit: String,
+    /// `search`, or what was fixed, such as `fixed 20/s`.
+    pub task: String,
     /// How sure the knee is.
     pub confidence: Confidence,
     /// Every level that was measured, in order.
@@ -91,11 +93,15 @@ pub struct Capacity {
 /// How sure a knee is.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Confidence {
-    /// The highest level that was carried.
+    /// Lower end of the interval in which the knee lies: the highest level that was carried, less
+    /// what one measurement may miss.
     pub low: Option<f64>,
-    /// The lowest level above it that was not.
+    /// Upper end: the lowest level above it that was not carried, and what one measurement may
+    /// miss.
     pub high: Option<f64>,
-    /// Width of the bracket as a part of `low`.
+    /// The lowest level that was not carried.
+    pub not_carried: Option<f64>,
+    /// Width of the interval as a part of `low`.
     pub width_ratio: Option<f64>,
     /// Measurements at both ends of the bracket.
     pub measurements: u32,
@@ -124,7 +130,7 @@ pub struct LoadStep {
     pub ok: u64,
     /// Those without.
     pub failed: u64,
-    /// Good answers per second before the last planned start (at once: until the last answer).
+    /// Good answers per second while the load was measured (at once: until the last answer).
     pub achieved: Option<f64>,
     /// Single requests.
     pub requests: u64,
@@ -136,6 +142,10 @@ pub struct LoadStep {
     pub response_s: LoadPercentiles,
     /// From the actual start.
     pub service_s: LoadPercentiles,
+    /// Response time at the percentile that judges, seconds.
+    pub judged_s: Option<f64>,
+    /// Which percentile that is, 0 to 1: the one of the limits, or, with few starts, a lower one.
+    pub judged_percentile: Option<f64>,
     /// Growth of response times, seconds per second.
     pub drift: Option<f64>,
     /// Lag of the generator.
@@ -144,6 +154,8 @@ pub struct LoadStep {
     pub cpu_ratio: Option<f64>,
     /// Failures by cause.
     pub errors: BTreeMap<String, u64>,
+    /// What the server said about them, escaped; the first of each kind.
+    pub said: Vec<String>,
     /// `carried`, `broken`, `generator-bound` or `lost`.
     pub verdict: String,
     /// Why, in words.
@@ -196,16 +208,25 @@ impl CapacitySummary {
     }
 }
 
+/// Paths of the numbers that a condition on `summary.json` of a capacity measurement may name.
+pub fn capacity_paths() -> Vec<String> {
+    let steps = ["ramp", "search", "confirm", "fixed", "spike"];
+    let step = |name: &str| LoadStep { step: name.to_owned(), ..LoadStep::default() };
+    let mut summary = CapacitySummary::default();
+    summary.capacity.steps = steps.map(step).to_vec();
+    let mut paths = Vec::new();
+    collect(&summary.to_json(), "", &mut paths);
+    paths
+}
+
 impl LoadStep {
     /// The numbers of one level; verdict and reason are left empty.
     pub fn new(step: &str, offered: f64, recorder: &LoadRecorder) -> LoadStep {
         let length_s = recorder.length().as_secs_f64();
-        let whole_s = if length_s > 0.0 {
-            Some(length_s)
-        } else {
-            recorder.response_s(1.0).filter(|s| *s > 0.0)
+        let at_once = || {
+            let last_s = recorder.response_s(1.0).filter(|s| *s > 0.0)?;
+            Some(recorder.ok as f64 / last_s)
         };
-        let in_time = if length_s > 0.0 { recorder.ok_in_time } else { recorder.ok };
         let named = recorder.faults.iter().map(|(fault, count)| (fault.to_string(), *count));
         LoadStep {
             step: step.to_owned(),
@@ -216,16 +237,19 @@ impl LoadStep {
             waited: recorder.waited,
             ok: recorder.ok,
             failed: recorder.failed(),
-            achieved: whole_s.map(|s| in_time as f64 / s),
+            achieved: recorder.served_per_s().or_else(at_once),
             requests: recorder.requests,
             sent_again: recorder.sent_again,
             in_flight_max: recorder.in_flight_max,
             response_s: percentiles(&recorder.response_us),
             service_s: percentiles(&recorder.service_us),
+            judged_s: None,
+            judged_percentile: None,
             drift: recorder.drift(),
             lag_p99_s: recorder.lag_p99_s(),
             cpu_ratio: None,
             errors: named.collect(),
+            said: recorder.said.clone(),
             verdict: String::new(),
             reason: String::new(),
         }

@@ -105,6 +105,8 @@ pub struct Ended {
 pub struct LoadRecorder {
     /// From here on planned starts count; what comes before warms the server up.
     from: Time,
+    /// First planned start, counted or not.
+    begun: Time,
     /// End of the planned starts that count.
     until: Time,
     /// Planned starts that count.
@@ -115,22 +117,29 @@ pub struct LoadRecorder {
     pub waited: u64,
     /// Those that ended with a good answer.
     pub ok: u64,
-    /// Good answers before the last planned start: what the server kept up with.
-    pub ok_in_time: u64,
+    /// Good answers while the load was measured, to starts of the warm-up, too: what the server
+    /// served in that time.
+    pub ok_in_window: u64,
     /// Single requests, of which a boot has several.
     pub requests: u64,
     /// Datagrams that were sent again.
     pub sent_again: u64,
+    /// Wrong answers that may have been those of an earlier transfer and were asked for again.
+    pub doubtful: u64,
     /// Most that were in flight at once.
     pub in_flight_max: u64,
     /// Those without a good answer, by cause.
     pub faults: BTreeMap<LoadFault, u64>,
     /// The first wrong answers in words.
     pub wrong: Vec<String>,
+    /// What the server said about the others without a good answer, each once.
+    pub said: Vec<String>,
     /// Times in microseconds; those given up count with their age.
     pub(super) response_us: Histogram<u64>,
     pub(super) service_us: Histogram<u64>,
     pub(super) lag_us: Histogram<u64>,
+    /// Response times of good answers.
+    good_us: Histogram<u64>,
     /// Response times of those planned in the first and in the last third.
     pub(super) first_third_us: Histogram<u64>,
     pub(super) last_third_us: Histogram<u64>,
@@ -138,29 +147,40 @@ pub struct LoadRecorder {
 
 /// Wrong answers that are kept in words, at most (choice).
 const WRONG_MAX: usize = 10;
+/// Different things that the server said that are kept, at most (choice).
+const SAID_MAX: usize = 5;
 
 impl LoadRecorder {
     /// A recorder of planned starts between `from` and `until`.
     pub fn new(from: Time, until: Time) -> LoadRecorder {
         LoadRecorder {
             from,
+            begun: from,
             until,
             planned: 0,
             started: 0,
             waited: 0,
             ok: 0,
-            ok_in_time: 0,
+            ok_in_window: 0,
             requests: 0,
             sent_again: 0,
+            doubtful: 0,
             in_flight_max: 0,
             faults: BTreeMap::new(),
             wrong: Vec::new(),
+            said: Vec::new(),
             response_us: histogram(),
             service_us: histogram(),
             lag_us: histogram(),
+            good_us: histogram(),
             first_third_us: histogram(),
             last_third_us: histogram(),
         }
+    }
+
+    /// The same after a warm-up whose starts, from `begun` on, do not count.
+    pub fn warmed_up(begun: Time, from: Time, until: Time) -> LoadRecorder {
+        LoadRecorder { begun: begun.min(from), ..LoadRecorder::new(from, until) }
     }
 
     /// Whether what was planned for then counts.
@@ -198,9 +218,16 @@ impl LoadRecorder {
 
     /// It ended; `words` say what was wrong with a wrong answer.
     pub fn end(&mut self, ended: &Ended, words: Option<String>) {
-        if let Some(words) = words.filter(|_| self.wrong.len() < WRONG_MAX) {
-            self.wrong.push(words);
+        if let Some(words) = words {
+            let is_wrong = ended.fault.is_some_and(LoadFault::is_wrong_answer);
+            if is_wrong && self.wrong.len() < WRONG_MAX {
+                self.wrong.push(words);
+            } else if !is_wrong && self.counts(ended.planned) {
+                self.say(words);
+            }
         }
+        let in_window = ended.ended >= self.from && ended.ended <= self.until;
+        self.ok_in_window += u64::from(ended.fault.is_none() && in_window);
         if !self.counts(ended.planned) {
             // A wrong answer counts whenever it comes.
             if let Some(fault) = ended.fault.filter(|fault| fault.is_wrong_answer()) {
@@ -208,14 +235,14 @@ impl LoadRecorder {
             }
             return;
         }
+        let response = ended.ended.since(ended.planned).as_micros();
         match ended.fault {
             None => {
                 self.ok += 1;
-                self.ok_in_time += u64::from(ended.ended <= self.until);
+                self.good_us.saturating_record(response);
             }
             Some(fault) => *self.faults.entry(fault).or_default() += 1,
         }
-        let response = ended.ended.since(ended.planned).as_micros();
         self.response_us.saturating_record(response);
         self.service_us.saturating_record(ended.ended.since(ended.started).as_micros());
         let part = ended.planned.since(self.from).as_nanos() as f64;
@@ -224,6 +251,12 @@ impl LoadRecorder {
             self.first_third_us.saturating_record(response);
         } else if part >= whole * 2.0 / 3.0 {
             self.last_third_us.saturating_record(response);
+        }
+    }
+
+    fn say(&mut self, words: String) {
+        if self.said.len() < SAID_MAX && !self.said.contains(&words) {
+            self.said.push(words);
         }
     }
 
@@ -251,17 +284,49 @@ impl LoadRecorder {
         Some((median(last) - median(first)) / (self.length().as_secs_f64() * 2.0 / 3.0))
     }
 
-    /// Answers, good or not, that came while the load lasted, as a part of those that a server
-    /// gives that goes on as it began. `None` without samples at the beginning.
-    pub fn kept_up(&self) -> Option<f64> {
-        let first = &self.first_third_us;
+    /// Good answers per second while the load was measured; `None` of a load in one instant.
+    pub fn served_per_s(&self) -> Option<f64> {
         let length_s = self.length().as_secs_f64();
-        if first.is_empty() || length_s <= 0.0 {
+        let warm_up_us = self.from.since(self.begun).as_micros();
+        // Before the first answer of all can have come there is nothing to count.
+        let fastest_us = if self.good_us.is_empty() { 0 } else { self.good_us.min() };
+        let nothing_s = fastest_us.saturating_sub(warm_up_us) as f64 / 1e6;
+        let counted_s = length_s - nothing_s.min(length_s / 2.0);
+        (length_s > 0.0).then(|| self.ok_in_window as f64 / counted_s)
+    }
+
+    /// Answers, good or not, that are missing at the end of the load: how many, and as a part of
+    /// those that a server gives that goes on as it began. `None` of a load in one instant.
+    pub fn missing(&self) -> Option<(f64, f64)> {
+        let length_s = self.length().as_secs_f64();
+        if length_s <= 0.0 || self.planned == 0 {
             return None;
         }
-        let under_way = (first.value_at_quantile(0.5) as f64 / 1e6 / length_s).min(0.9);
-        let expected = self.planned as f64 * (1.0 - under_way);
-        Some((self.ok_in_time + self.failed()) as f64 / expected.max(1.0))
+        let expected = self.planned as f64 * (1.0 - self.edge_s() / length_s);
+        let missing = expected - (self.ok_in_window + self.failed()) as f64;
+        Some((missing, missing / expected.max(1.0)))
+    }
+
+    /// Seconds of the measured time in which there can be no answer yet, because the answers to
+    /// the first starts of all take longer than the warm-up.
+    fn edge_s(&self) -> f64 {
+        /// The largest part of the measured time that is explained in this way (choice).
+        const PART_MAX: f64 = 0.1;
+        let warm_up_us = self.from.since(self.begun).as_micros();
+        let late = |value: u64| value.saturating_sub(warm_up_us) as f64 / 1e6;
+        let first = &self.first_third_us;
+        let sum: f64 = first
+            .iter_recorded()
+            .map(|row| late(row.value_iterated_to()) * row.count_at_value() as f64)
+            .sum();
+        let mean_s = sum / (first.len().max(1) as f64);
+        mean_s.min(self.length().as_secs_f64() * PART_MAX)
+    }
+
+    /// Median response time of good answers in seconds, `None` without any.
+    pub fn good_p50_s(&self) -> Option<f64> {
+        let good = &self.good_us;
+        (!good.is_empty()).then(|| good.value_at_quantile(0.5) as f64 / 1e6)
     }
 
     /// Response time in seconds at `quantile` (0 to 1), `None` without samples.
@@ -288,9 +353,11 @@ impl LoadRecorder {
         self.started += other.started;
         self.waited += other.waited;
         self.ok += other.ok;
-        self.ok_in_time += other.ok_in_time;
+        self.begun = self.begun.min(other.begun);
+        self.ok_in_window += other.ok_in_window;
         self.requests += other.requests;
         self.sent_again += other.sent_again;
+        self.doubtful += other.doubtful;
         // Each thread's peak is its own moment: the sum is an upper bound when there are several.
         self.in_flight_max += other.in_flight_max;
         for (&fault, &count) in &other.faults {
@@ -298,10 +365,12 @@ impl LoadRecorder {
         }
         let room = WRONG_MAX.saturating_sub(self.wrong.len());
         self.wrong.extend(other.wrong.iter().take(room).cloned());
+        other.said.iter().for_each(|words| self.say(words.clone()));
         for (mine, theirs) in [
             (&mut self.response_us, &other.response_us),
             (&mut self.service_us, &other.service_us),
             (&mut self.lag_us, &other.lag_us),
+            (&mut self.good_us, &other.good_us),
             (&mut self.first_third_us, &other.first_third_us),
             (&mut self.last_third_us, &other.last_third_us),
         ] {
@@ -352,11 +421,11 @@ mod tests {
         }
         let drift = recorder.drift().unwrap();
         assert!((drift - 0.25).abs() < 0.01, "{drift}");
-        let in_time = recorder.ok_in_time as f64 / recorder.ok as f64;
+        let in_time = recorder.ok_in_window as f64 / recorder.ok as f64;
         assert!((in_time - 0.8).abs() < 0.01, "{in_time}");
         recorder.planned = 300;
-        let kept_up = recorder.kept_up().unwrap();
-        assert!((0.8..0.95).contains(&kept_up), "{kept_up}");
+        let (_, missing) = recorder.missing().unwrap();
+        assert!((0.1..0.2).contains(&missing), "{missing}");
     }
 
     #[test]
@@ -367,6 +436,23 @@ mod tests {
             recorder.end(&answered(planned, planned + 7), None);
         }
         assert!(recorder.drift().unwrap().abs() < 1e-9);
+    }
+
+    #[test]
+    fn answers_to_the_warm_up_count_as_served_and_what_cannot_be_there_yet_is_not_missed() {
+        let whole = |warm_up: u64, response: u64| {
+            let mut recorder = LoadRecorder::warmed_up(at(1_000 - warm_up), at(1_000), at(4_000));
+            for planned in (1_000 - warm_up..4_000).step_by(10) {
+                recorder.plan(at(planned));
+                recorder.end(&answered(planned, planned + response), None);
+            }
+            (recorder.served_per_s().unwrap(), recorder.missing().unwrap().0)
+        };
+        for (warm_up, response) in [(500, 200), (500, 7), (0, 200), (100, 300)] {
+            let (served, missing) = whole(warm_up, response);
+            assert!((served - 100.0).abs() < 0.7, "{warm_up} {response}: {served}");
+            assert!(missing.abs() < 2.0, "{warm_up} {response}: {missing}");
+        }
     }
 
     #[test]

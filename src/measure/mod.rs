@@ -14,7 +14,7 @@ mod summary;
 
 pub use capacity::{
     Capacity, CapacitySummary, Confidence, GeneratorFacts, LimitFacts, LoadFacts, LoadPercentiles,
-    LoadStep, WrongAnswers,
+    LoadStep, WrongAnswers, capacity_paths,
 };
 pub use generator::{
     Account, Bounds, GeneratorCounts, GeneratorVerdict, LAG_P99_MAX_S, OTHERS_MAX, Queue,

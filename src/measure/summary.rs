@@ -685,7 +685,7 @@ pub fn known_paths() -> Vec<String> {
     paths
 }
 
-fn collect(value: &Value, path: &str, paths: &mut Vec<String>) {
+pub(super) fn collect(value: &Value, path: &str, paths: &mut Vec<String>) {
     let under = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
     match value {
         Value::Object(fields) => {

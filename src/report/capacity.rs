@@ -123,7 +123,7 @@ fn level(summary: &CapacitySummary, level: Option<f64>) -> String {
 }
 
 fn capacity(summary: &CapacitySummary) -> String {
-    let (at_least, high) = (summary.capacity.at_least, summary.capacity.confidence.high);
+    let (at_least, high) = (summary.capacity.at_least, summary.capacity.confidence.not_carried);
     let carried = level(summary, at_least);
     match summary.verdict.as_str() {
         "knee" => format!("knee {}", level(summary, summary.capacity.knee)),
@@ -145,9 +145,11 @@ fn confidence(summary: &CapacitySummary) -> String {
         None => "not confirmed".to_owned(),
     };
     format!(
-        "between {} and {} ({width}); {} of {} measurements at both ends agree; {confirmed}",
+        "between {} and {} ({width}), judged by {}; {} of {} measurements at both ends agree; \
+         {confirmed}",
         level(summary, found.low),
         level(summary, found.high),
+        percentile_name(summary.limits.percentile),
         found.agreed,
         found.measurements
     )
@@ -178,37 +180,59 @@ fn generator(summary: &CapacitySummary) -> String {
     )
 }
 
-const HEADINGS: [&str; 11] = [
-    "step",
-    "offered",
-    "achieved",
-    "p50",
-    "p90",
-    "p99",
-    "max",
-    "failed",
-    "again",
-    "in flight",
-    "verdict",
-];
+/// Percentiles that have a column of their own; the one that judges is always among them.
+fn columns(judged: f64) -> Vec<f64> {
+    let same = |column: &f64| (column - judged).abs() < 1e-9;
+    if [0.5, 0.9, 0.99].iter().any(same) || judged <= 0.0 {
+        vec![0.5, 0.9, 0.99]
+    } else if judged > 0.99 {
+        vec![0.5, 0.99, judged]
+    } else {
+        vec![0.5, judged, 0.99]
+    }
+}
+
+/// `p99`, `p95`, `p99.9`.
+fn percentile_name(percentile: f64) -> String {
+    format!("p{}", (percentile * 1e3).round() / 10.0)
+}
+
+/// A response time in words; where fewer starts than that judge a level, by which percentile.
+fn time_at(step: &LoadStep, percentile: f64, judged: f64) -> String {
+    let times = &step.response_s;
+    if (percentile - judged).abs() < 1e-9 {
+        return match step.judged_percentile {
+            Some(used) if judged - used > 5e-4 => {
+                format!("{} {}", percentile_name(used), seconds(step.judged_s))
+            }
+            _ => seconds(step.judged_s),
+        };
+    }
+    let known = [(0.5, times.p50), (0.9, times.p90), (0.99, times.p99)];
+    let found = known.into_iter().find(|(known, _)| (known - percentile).abs() < 1e-9);
+    seconds(found.and_then(|(_, time)| time))
+}
+
+fn headings(judged: f64) -> Vec<String> {
+    let mut headings = ["step", "offered", "achieved"].map(str::to_owned).to_vec();
+    headings.extend(columns(judged).into_iter().map(percentile_name));
+    headings.extend(["max", "failed", "again", "in flight", "verdict"].map(str::to_owned));
+    headings
+}
 
 /// One row of the table of levels: numbers in words.
-fn cells(step: &LoadStep) -> [String; 11] {
+fn cells(step: &LoadStep, judged: f64) -> Vec<String> {
     let rate = |rate: Option<f64>| rate.map_or_else(|| "-".to_owned(), rate_text);
-    let times = &step.response_s;
-    [
-        step.step.clone(),
-        rate(Some(step.offered)),
-        rate(step.achieved),
-        seconds(times.p50),
-        seconds(times.p90),
-        seconds(times.p99),
-        seconds(times.max),
+    let mut cells = vec![step.step.clone(), rate(Some(step.offered)), rate(step.achieved)];
+    cells.extend(columns(judged).into_iter().map(|column| time_at(step, column, judged)));
+    cells.extend([
+        seconds(step.response_s.max),
         count(step.failed),
         count(step.sent_again),
         count(step.in_flight_max),
         step.verdict.clone(),
-    ]
+    ]);
+    cells
 }
 
 fn rate_text(rate: f64) -> String {
@@ -217,10 +241,20 @@ fn rate_text(rate: f64) -> String {
 
 /// One level as a line of progress.
 pub fn capacity_step(step: &LoadStep) -> String {
-    let cells = cells(step);
+    let rate = |rate: Option<f64>| rate.map_or_else(|| "-".to_owned(), rate_text);
+    let judged = match step.judged_percentile {
+        Some(used) => format!("{} {}", percentile_name(used), seconds(step.judged_s)),
+        None => "no response time".to_owned(),
+    };
     format!(
-        "{} offered {} achieved {} p50 {} p99 {} failed {}: {} ({})",
-        cells[0], cells[1], cells[2], cells[3], cells[5], cells[7], cells[10], step.reason
+        "{} offered {} achieved {} p50 {} {judged} failed {}: {} ({})",
+        step.step,
+        rate_text(step.offered),
+        rate(step.achieved),
+        seconds(step.response_s.p50),
+        count(step.failed),
+        step.verdict,
+        step.reason
     )
 }
 
@@ -228,8 +262,9 @@ pub fn capacity_step(step: &LoadStep) -> String {
 fn steps(summary: &CapacitySummary) -> String {
     let mut steps: Vec<&LoadStep> = summary.capacity.steps.iter().collect();
     steps.sort_by(|one, other| one.offered.total_cmp(&other.offered));
-    let mut table = vec![HEADINGS.map(str::to_owned).to_vec()];
-    table.extend(steps.iter().map(|step| cells(step).to_vec()));
+    let judged = summary.limits.percentile;
+    let mut table = vec![headings(judged)];
+    table.extend(steps.iter().map(|step| cells(step, judged)));
     format!("response times from the planned start, by what was offered\n{}", aligned(&table))
 }
 
@@ -240,7 +275,13 @@ fn when_it_broke(summary: &CapacitySummary) -> String {
         let errors = step.errors.iter().map(|(cause, n)| format!("{} {cause}", count(*n)));
         let errors: Vec<String> = errors.collect();
         let errors = if errors.is_empty() { "no failure".to_owned() } else { errors.join(", ") };
-        vec![rate_text(step.offered), errors, step.reason.clone()]
+        let said = step.said.join("; ");
+        let reason = if said.is_empty() {
+            step.reason.clone()
+        } else {
+            format!("{}; the server said: {said}", step.reason)
+        };
+        vec![rate_text(step.offered), errors, reason]
     };
     let mut table: Vec<Vec<String>> = broken.map(row).collect();
     if table.is_empty() {
@@ -293,10 +334,36 @@ mod tests {
                 knee: (verdict == "knee").then_some(400.0),
                 at_least: Some(400.0),
                 unit: "transfers/s".into(),
-                confidence: Confidence { high: Some(412.0), ..Confidence::default() },
+                task: "search".into(),
+                confidence: Confidence { not_carried: Some(412.0), ..Confidence::default() },
                 steps: vec![broken, step("ramp", 400.0, "carried")],
             },
             ..CapacitySummary::default()
+        }
+    }
+
+    #[test]
+    fn the_percentile_that_judges_is_a_column_whichever_it_is() {
+        let mut summary = summary("knee");
+        for (percentile, columns) in [
+            (0.99, "p50 p90 p99 max"),
+            (0.95, "p50 p95 p99 max"),
+            (0.5, "p50 p90 p99 max"),
+            (0.999, "p50 p99 p99.9 max"),
+        ] {
+            summary.limits.percentile = percentile;
+            let step = &mut summary.capacity.steps[1];
+            (step.judged_s, step.judged_percentile) = (Some(0.321), Some(percentile));
+            let text = shown(&summary);
+            let heading = text.lines().find(|line| line.starts_with("step")).unwrap();
+            let heading: Vec<&str> = heading.split_whitespace().collect();
+            assert!(heading.join(" ").contains(columns), "{heading:?}");
+            assert!(text.contains("321 ms"), "{text}");
+            assert!(line(&text, "confidence").contains("judged by p"), "{text}");
+            // With few starts a lower percentile judges, and is named.
+            summary.capacity.steps[1].judged_percentile = Some(percentile - 0.1);
+            let named = format!("{} 321 ms", percentile_name(percentile - 0.1));
+            assert!(shown(&summary).contains(&named), "{named}");
         }
     }
 

@@ -9,11 +9,13 @@ pub enum ComparisonError {
     #[error("the baseline is no summary of a capacity measurement")]
     NoCapacity,
     /// They do not measure the same.
-    #[error("the baseline measured {base}, this one {candidate}")]
+    #[error("the baseline has {what} {base}, this one {candidate}")]
     Different {
-        /// Unit of the baseline.
+        /// In what they differ.
+        what: &'static str,
+        /// That of the baseline.
         base: String,
-        /// Unit of this one.
+        /// That of this one.
         candidate: String,
     },
 }
@@ -22,31 +24,110 @@ pub enum ComparisonError {
 /// of one server may differ by (choice).
 const ALIKE: f64 = 0.05;
 
+/// Percentiles of response times that are compared at the highest level that both carried.
+const PERCENTILES: [&str; 3] = ["p50", "p90", "p99"];
+/// A response time so many times as long, and longer by so much, is far worse (choice).
+const FAR_WORSE: (f64, f64) = (2.0, 0.005);
+
+/// Something that two measurements must have in common.
+type Aspect<'a> = &'a dyn Fn(&Value) -> String;
+
+/// Whether two measurements can be compared: the same kind of load by the same limits.
+///
+/// # Errors
+/// In what they differ.
+pub fn comparable_capacity(base: &Value, candidate: &Value) -> Result<(), ComparisonError> {
+    if base["capacity"]["unit"].as_str().is_none() || candidate["capacity"]["unit"].is_null() {
+        return Err(ComparisonError::NoCapacity);
+    }
+    let text = |value: &Value| match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let aspects: [(&'static str, Aspect<'_>); 7] = [
+        ("the unit", &|summary| text(&summary["capacity"]["unit"])),
+        ("the task", &task),
+        ("the servers", &servers),
+        ("the mix", &|summary| text(&summary["load"]["mix"])),
+        ("the percentile", &|summary| text(&summary["limits"]["percentile"])),
+        ("the longest response time in seconds", &|summary| text(&summary["limits"]["latency_s"])),
+        ("the largest share of failures", &|summary| text(&summary["limits"]["errors_ratio"])),
+    ];
+    for (what, aspect) in aspects {
+        let (base, candidate) = (aspect(base), aspect(candidate));
+        if base != candidate {
+            return Err(ComparisonError::Different { what, base, candidate });
+        }
+    }
+    Ok(())
+}
+
+/// A search, or the load that was fixed.
+fn task(summary: &Value) -> String {
+    if let Some(task) = summary["capacity"]["task"].as_str().filter(|task| !task.is_empty()) {
+        return task.to_owned();
+    }
+    let first = &summary["capacity"]["steps"][0];
+    match first["step"].as_str() {
+        Some("fixed" | "spike") => format!("fixed {}", first["offered"]),
+        _ => "search".to_owned(),
+    }
+}
+
+/// Of which kinds the servers are.
+fn servers(summary: &Value) -> String {
+    let kinds = ["tftp", "http", "tvs"];
+    let named = kinds.into_iter().filter(|kind| summary["load"][kind].is_string());
+    named.collect::<Vec<_>>().join(" and ")
+}
+
+/// Whether the second measurement carried less than the first, by more than two measurements of
+/// one server may differ by, or nothing where the first carried something.
+pub fn carries_less(base: &Value, candidate: &Value) -> bool {
+    let carried = |summary: &Value| summary["capacity"]["at_least"].as_f64();
+    match (carried(base), carried(candidate)) {
+        (Some(base), None) => base > 0.0,
+        both => change(both).is_some_and(|change| change <= -alike(base, candidate)),
+    }
+}
+
+/// Part by which two measurements of one server may differ: their intervals may be wider.
+fn alike(base: &Value, candidate: &Value) -> f64 {
+    let width = |summary: &Value| summary["capacity"]["confidence"]["width_ratio"].as_f64();
+    [base, candidate].into_iter().filter_map(width).fold(ALIKE, f64::max)
+}
+
 /// Compares two `summary.json` of capacity measurements: knees, and the response times at the
 /// highest level that both carried. The text says by how much they differ.
 ///
 /// # Errors
 /// If the two do not measure the same.
 pub fn compare_capacity(base: &Value, candidate: &Value) -> Result<String, ComparisonError> {
-    let unit = |summary: &Value| {
-        let unit = summary["capacity"]["unit"].as_str().map(str::to_owned);
-        unit.ok_or(ComparisonError::NoCapacity)
-    };
-    let (base_unit, candidate_unit) = (unit(base)?, unit(candidate)?);
-    if base_unit != candidate_unit {
-        return Err(ComparisonError::Different { base: base_unit, candidate: candidate_unit });
-    }
+    comparable_capacity(base, candidate)?;
+    let base_unit = base["capacity"]["unit"].as_str().unwrap_or_default();
     let both = |path: &dyn Fn(&Value) -> Option<f64>| (path(base), path(candidate));
     let mut table = vec![["", "baseline", "this", "change"].map(str::to_owned).to_vec()];
     let knee = both(&|summary| summary["capacity"]["knee"].as_f64());
     table.push(row(&format!("knee, {base_unit}"), knee, three));
     let carried = both(&|summary| summary["capacity"]["at_least"].as_f64());
     table.push(row(&format!("carried, {base_unit}"), carried, three));
-    for percentile in ["p50", "p90", "p99"] {
+    let mut worse = Vec::new();
+    for percentile in PERCENTILES {
         let time = both(&|summary| best_step(summary)?["response_s"][percentile].as_f64());
         table.push(row(&format!("{percentile} there"), time, |s| seconds(Some(s))));
+        if let (Some(was), Some(is)) = time
+            && is > was * FAR_WORSE.0
+            && is - was > FAR_WORSE.1
+        {
+            worse.push(format!("{percentile} {:.1} times as long", is / was.max(1e-6)));
+        }
     }
-    Ok(format!("{}{}\n", aligned(&table), verdict(change(carried))))
+    let mut verdict = verdict(carried, alike(base, candidate));
+    if !worse.is_empty() {
+        verdict
+            .push_str(&format!(", but response times there are far worse: {}", worse.join(", ")));
+    }
+    Ok(format!("{}{verdict}\n", aligned(&table)))
 }
 
 fn three(number: f64) -> String {
@@ -83,11 +164,12 @@ fn percent(change: f64) -> String {
     format!("{:+.1} %", change * 100.0)
 }
 
-fn verdict(change: Option<f64>) -> String {
-    match change {
-        None => "difference: unknown, one of them carried nothing".to_owned(),
-        Some(change) if change.abs() < ALIKE => {
-            format!("difference: {}, alike (below {:.0} %)", percent(change), ALIKE * 100.0)
+fn verdict(carried: (Option<f64>, Option<f64>), alike: f64) -> String {
+    match change(carried) {
+        None if carried.0 > Some(0.0) => "difference: LESS, this one carried nothing".to_owned(),
+        None => "difference: unknown, the baseline carried nothing".to_owned(),
+        Some(change) if change.abs() < alike => {
+            format!("difference: {}, alike (below {:.0} %)", percent(change), alike * 100.0)
         }
         Some(change) if change > 0.0 => format!("difference: {}, MORE", percent(change)),
         Some(change) => format!("difference: {}, LESS", percent(change)),
@@ -125,14 +207,51 @@ mod tests {
         let less = compare_capacity(&base, &summary(Some(300.0), "transfers/s")).unwrap();
         assert!(less.ends_with("difference: -25.0 %, LESS\n"), "{less}");
         let none = compare_capacity(&base, &summary(None, "transfers/s")).unwrap();
-        assert!(none.contains("unknown"), "{none}");
+        assert!(none.contains("LESS, this one carried nothing"), "{none}");
     }
 
     #[test]
-    fn different_things_are_not_compared() {
+    fn a_regression_is_one_however_it_comes() {
         let base = summary(Some(400.0), "transfers/s");
-        let other = compare_capacity(&base, &summary(Some(1.0), "lookups/s"));
-        assert!(matches!(other, Err(ComparisonError::Different { .. })));
-        assert_eq!(compare_capacity(&json!({}), &base), Err(ComparisonError::NoCapacity));
+        let less = |knee| carries_less(&base, &summary(knee, "transfers/s"));
+        assert_eq!((less(Some(300.0)), less(Some(390.0)), less(Some(500.0))), (true, false, false));
+        assert!(less(None), "it carries nothing");
+        let mut wide = summary(Some(370.0), "transfers/s");
+        wide["capacity"]["confidence"] = json!({ "width_ratio": 0.1 });
+        assert!(!carries_less(&base, &wide), "its interval is 10 % wide");
+    }
+
+    #[test]
+    fn knees_alike_with_far_worse_response_times_are_not_called_alike_alone() {
+        let base = summary(Some(400.0), "transfers/s");
+        let mut slow = base.clone();
+        slow["capacity"]["steps"][1]["response_s"]["p50"] = json!(0.04);
+        let text = compare_capacity(&base, &slow).unwrap();
+        assert!(
+            text.contains("alike (below 5 %), but response times there are far worse"),
+            "{text}"
+        );
+        assert!(text.contains("p50 10.0 times as long"), "{text}");
+    }
+
+    #[test]
+    fn a_search_is_not_compared_with_a_fixed_rate_nor_with_another_load_or_limit() {
+        let base = summary(Some(400.0), "transfers/s");
+        let refused = |change: &dyn Fn(&mut Value)| {
+            let mut other = base.clone();
+            change(&mut other);
+            compare_capacity(&base, &other).unwrap_err().to_string()
+        };
+        let fixed = refused(&|other| other["capacity"]["steps"][0]["step"] = json!("fixed"));
+        assert_eq!(fixed, "the baseline has the task search, this one fixed 100.0");
+        assert!(
+            refused(&|other| other["limits"]["percentile"] = json!(0.5)).contains("percentile")
+        );
+        assert!(refused(&|other| other["load"]["mix"] = json!({"boot": 1.0})).contains("the mix"));
+        assert!(refused(&|other| other["load"]["http"] = json!("x")).contains("servers"));
+        let unit = refused(&|other| other["capacity"]["unit"] = json!("boots/s"));
+        assert!(unit.contains("transfers/s, this one boots/s"), "{unit}");
+        let none = compare_capacity(&json!({"mode": "run"}), &base).unwrap_err();
+        assert_eq!(none, ComparisonError::NoCapacity);
     }
 }

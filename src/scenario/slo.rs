@@ -188,6 +188,19 @@ impl Slo {
         Some(Problem::new(place, format!("the summary has no `{unknown}`")).help(help))
     }
 
+    /// Checks paths and units against the paths of the summary that it will be judged by.
+    ///
+    /// # Errors
+    /// What the summary does not have, or a number that is not of its kind.
+    pub fn check(&self, known: &[String]) -> Result<(), SloError> {
+        match self.unknown_path(known).or_else(|| self.wrong_unit(known)) {
+            None => Ok(()),
+            Some(Problem { place, what, help }) => {
+                Err(SloError { place, what, help: help.unwrap_or_default() })
+            }
+        }
+    }
+
     /// A right side that is no number of the kind on the left: a time without its unit, a length of
     /// time against a count, a percentage of nothing.
     pub(super) fn wrong_unit(&self, known: &[String]) -> Option<Problem> {

@@ -102,14 +102,9 @@ impl Sockets {
                 first,
             }),
             (_, host) => {
-                let any: IpAddr = match host {
-                    IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-                    IpAddr::V6(_) => std::net::Ipv6Addr::UNSPECIFIED.into(),
-                };
                 let count = in_flight.clamp(1, SHARED_SOCKETS_MAX);
-                let sockets = (0..count)
-                    .map(|_| UdpSocket::from_std(listen::udp(SocketAddr::new(any, 0))?))
-                    .collect::<io::Result<Vec<_>>>()?;
+                let sockets =
+                    (0..count).map(|_| shared_socket(host)).collect::<io::Result<Vec<_>>>()?;
                 Ok(Sockets::Shared {
                     owners: vec![None; count],
                     free: (0..count).collect(),
@@ -154,6 +149,17 @@ impl Sockets {
             owners[socket] = None;
             free.push_back(socket);
         }
+    }
+
+    /// Gives a socket back whose transfer the server may still go on with: one that has no other
+    /// address is closed, and its place gets a new port.
+    pub fn give_back_unended(&mut self, socket: usize) {
+        if let Sockets::Shared { sockets, server, .. } = self
+            && let Ok(fresh) = shared_socket(*server)
+        {
+            sockets[socket] = fresh;
+        }
+        self.give_back(socket);
     }
 
     /// Sends a datagram of a phone; one that the host does not take is as good as lost. Says what
@@ -238,4 +244,13 @@ impl Sockets {
             }
         }
     }
+}
+
+/// A socket on any address of this host and a port that the host chooses.
+fn shared_socket(server: IpAddr) -> io::Result<UdpSocket> {
+    let any: IpAddr = match server {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => std::net::Ipv6Addr::UNSPECIFIED.into(),
+    };
+    UdpSocket::from_std(listen::udp(SocketAddr::new(any, 0))?)
 }

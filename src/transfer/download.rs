@@ -63,6 +63,8 @@ pub struct Download {
     /// Blocks of the present window that were not acknowledged yet.
     unacknowledged: u16,
     data: Vec<u8>,
+    /// Bytes that were taken out of `data` before the end.
+    taken: usize,
     tries_left: u8,
     /// How often what was said last may still be said again to a server that repeats itself.
     echoes_left: u8,
@@ -86,6 +88,7 @@ impl Download {
             remark: None,
             unacknowledged: 0,
             data: Vec::new(),
+            taken: 0,
             tries_left: request.tries.saturating_sub(1),
             echoes_left: ECHOES_MAX,
             deadline: now + request.timeout,
@@ -113,13 +116,21 @@ impl Download {
 
     /// Bytes that arrived so far.
     pub fn received_bytes(&self) -> usize {
-        self.data.len()
+        self.taken + self.data.len()
+    }
+
+    /// Shows what has arrived since the last call and keeps it no longer: a file of any size needs
+    /// little room. The outcome then has the rest alone.
+    pub fn take_data(&mut self, with: impl FnOnce(&[u8])) {
+        with(&self.data);
+        self.taken += self.data.len();
+        self.data.clear();
     }
 
     /// How far the transfer has come.
     pub fn reached(&self) -> Reached {
         let answered = self.peer_port.is_some();
-        Reached { answered, blocks: self.received, bytes: self.data.len() }
+        Reached { answered, blocks: self.received, bytes: self.received_bytes() }
     }
 
     /// What there is to say beside the outcome, in one line that is fit to be shown: the text of
@@ -237,7 +248,7 @@ impl Download {
         if !self.is_next(block) {
             return self.on_other_block(block, out);
         }
-        let length = (self.data.len() + data.len()) as u64;
+        let length = (self.received_bytes() + data.len()) as u64;
         if length > self.size_max() {
             return self.too_large(length, out);
         }

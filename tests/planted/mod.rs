@@ -34,13 +34,15 @@ pub struct Behaviour {
     pub limit: Limit,
     /// Of so many requests for a file, the one with this number is answered with other bytes.
     pub wrong: Option<(u64, u64)>,
+    /// Every seventh answer comes so much later, as of a server that sends again what was given up.
+    pub late: Option<Duration>,
     /// It falls silent so long after its first request.
     pub silent_after: Option<Duration>,
 }
 
 impl Default for Behaviour {
     fn default() -> Behaviour {
-        Behaviour { limit: Limit::None, wrong: None, silent_after: None }
+        Behaviour { limit: Limit::None, wrong: None, late: None, silent_after: None }
     }
 }
 
@@ -115,7 +117,10 @@ impl Book {
             return Fate::Silence;
         }
         match self.behaviour.limit {
-            Limit::None => Fate::At(now),
+            Limit::None => {
+                let late = self.behaviour.late.filter(|_| self.seen.requests % 7 == 3);
+                Fate::At(now + late.unwrap_or_default())
+            }
             Limit::Workers { service, .. } => {
                 let next = self.free.iter_mut().min().expect("there are workers");
                 *next = (*next).max(now) + service;

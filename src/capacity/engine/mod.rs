@@ -20,7 +20,7 @@ use crate::transfer::Download;
 use crate::wire::tftp::{ErrorCode, Packet};
 
 use super::schedule::Starts;
-use super::workload::{Got, Op, What, Workload};
+use super::workload::{Failure, Got, Op, Reading, What, Workload};
 
 pub use order::{Command, Gauge, Learning, Order, Source, Sources, Target};
 
@@ -41,6 +41,8 @@ pub struct Engine {
     load: Option<Load>,
     probe: Option<Arc<Op>>,
     probe_at: Time,
+    /// Wait for the answer to a probe before the next one is sent.
+    probe_gap: Span,
     answers: mpsc::UnboundedSender<Answer>,
     gauge: Arc<Gauge>,
     out: Vec<u8>,
@@ -51,6 +53,8 @@ pub struct Engine {
 struct Slot {
     /// Counts the requests of this place: timers and answers of an earlier one are stale.
     generation: u32,
+    /// Counts its transfers: each has another address and port than those before it.
+    turn: u32,
     work: Option<Box<Work>>,
 }
 
@@ -66,8 +70,18 @@ struct Work {
     is_probe: bool,
     /// Whether anything came back.
     heard: bool,
-    transfer: Option<(Download, usize)>,
+    transfer: Option<Transfer>,
+    /// Whether a request was asked again because its answer may have been a stranger's.
+    asked_again: bool,
     task: Option<AbortHandle>,
+}
+
+/// A read over TFTP.
+#[derive(Debug)]
+struct Transfer {
+    download: Download,
+    socket: usize,
+    reading: Reading,
 }
 
 /// The level of load that is offered now.
@@ -86,7 +100,7 @@ struct Load {
 struct Answer {
     slot: u32,
     generation: u32,
-    got: Result<Got, LoadFault>,
+    got: Result<Got, Failure>,
     /// Whether more answers follow from the same task.
     last: bool,
 }
@@ -107,10 +121,13 @@ pub struct EngineSpec {
     pub gauge: Arc<Gauge>,
 }
 
-/// Places for probes: with a probe every [`PROBE_EVERY`] four seconds' worth.
+/// Places for probes: more than are sent, at growing distances, while a server recovers.
 pub const PROBES: usize = 16;
-/// Distance of probes (choice): several fit into the time in which the guard must act.
+/// Distance of probes that are answered (choice). One that has no answer doubles it, so that a
+/// slow server is not kept busy by probes.
 const PROBE_EVERY: Span = Span::from_millis(250);
+/// Largest distance of probes (choice).
+const PROBE_GAP_MAX: Span = Span::from_secs(8);
 /// Datagrams that are taken from one socket, and starts that are begun, in one turn.
 const PER_TURN: usize = 256;
 /// Longest datagram: a block of the largest size with its header.
@@ -150,6 +167,7 @@ impl Engine {
             load: None,
             probe: None,
             probe_at: Time::ZERO,
+            probe_gap: PROBE_EVERY,
             answers,
             gauge,
             out: Vec::new(),
@@ -228,7 +246,7 @@ impl Engine {
             next: starts.next(),
             starts,
             waiting: VecDeque::new(),
-            recorder: LoadRecorder::new(order.from + order.warm_up, until),
+            recorder: LoadRecorder::warmed_up(order.from, order.from + order.warm_up, until),
             done,
             give_up: until + order.drain,
             order,
@@ -255,8 +273,10 @@ impl Engine {
                 break;
             }
         }
-        if self.probe.is_some() && now >= self.probe_at {
-            self.probe_at = now + PROBE_EVERY;
+        // While there is load its own answers say that the server is there: probes would be load.
+        if self.load.is_none() && self.probe.is_some() && now >= self.probe_at {
+            self.probe_at = now + self.probe_gap;
+            self.probe_gap = self.probe_gap.times(2).min(PROBE_GAP_MAX);
             self.send_probe(now);
         }
         self.end_load_if_over(now);
@@ -266,7 +286,7 @@ impl Engine {
         let deadline = self.deadlines.peek().map(|Reverse((at, _, _))| *at);
         let start = self.load.as_ref().and_then(|load| load.next).map(|(_, at)| at);
         let give_up = self.load.as_ref().map(|load| load.give_up);
-        let probe = self.probe.as_ref().map(|_| self.probe_at);
+        let probe = self.probe.as_ref().filter(|_| self.load.is_none()).map(|_| self.probe_at);
         let all = [deadline, start, give_up, probe];
         all.into_iter().flatten().min().unwrap_or(Time::NEVER)
     }
@@ -291,7 +311,7 @@ impl Engine {
         let Some(load) = &mut self.load else { return };
         let ops = match &load.order.source {
             Source::Workload(workload) => workload.item(ordinal),
-            Source::Each(ops, _) => {
+            Source::Each { ops, .. } => {
                 ops.get(ordinal as usize).map(|op| vec![Arc::clone(op)]).unwrap_or_default()
             }
         };
@@ -315,6 +335,7 @@ impl Engine {
             is_probe: false,
             heard: false,
             transfer: None,
+            asked_again: false,
             task: None,
         }));
         self.ask(slot);
@@ -337,6 +358,7 @@ impl Engine {
             is_probe: true,
             heard: false,
             transfer: None,
+            asked_again: false,
             task: None,
         }));
         self.ask(slot);
@@ -358,9 +380,21 @@ impl Engine {
         }
     }
 
-    /// The address of a place: the number of a virtual phone.
+    /// The address of a place: the number of a virtual phone. Each turn of a place has another
+    /// one, as long as there are any, and each time they are used up another port.
     fn phone(&self, slot: u32) -> PhoneId {
-        PhoneId(slot * self.workers + self.worker)
+        let turn = self.slots[slot as usize].turn % self.turns();
+        PhoneId(turn * self.lanes() + slot * self.workers + self.worker)
+    }
+
+    /// Addresses of one turn of all places of all threads.
+    fn lanes(&self) -> u32 {
+        self.slots.len() as u32 * self.workers
+    }
+
+    /// Turns until an address comes again.
+    fn turns(&self) -> u32 {
+        (self.target.addresses() / self.lanes()).max(1)
     }
 
     /// The server was heard.
@@ -372,29 +406,34 @@ impl Engine {
     }
 
     /// A request has ended; the next one goes on in the same task or is asked now.
-    fn on_got(&mut self, slot: u32, got: Result<Got, LoadFault>, same_task: bool) {
+    fn on_got(&mut self, slot: u32, got: Result<Got, Failure>, same_task: bool) {
         let Some(work) = &mut self.slots[slot as usize].work else { return };
         let session = session_id(work.ordinal);
         if !work.is_probe
-            && let Some(Load { order: Order { source: Source::Each(_, learnt), .. }, .. }) =
+            && let Some(Load { order: Order { source: Source::Each { told, .. }, .. }, .. }) =
                 &self.load
         {
-            let fault = got.as_ref().err().copied();
+            let fault = got.as_ref().err().map(|why| why.fault);
             // The driver may have given up waiting.
-            let _ = learnt.send(Learning { index: work.ordinal as usize, got });
+            let _ = told.send(Learning { index: work.ordinal as usize, got });
             return self.finish(slot, fault, None);
         }
+        if self.may_be_a_strangers(slot, &got) {
+            return self.ask_again(slot);
+        }
+        let Some(work) = &mut self.slots[slot as usize].work else { return };
         let checked = match got {
             Ok(got) => match work.ops.get(work.at) {
                 Some(op) => op.check(&got, session).map_err(|(fault, words)| (fault, Some(words))),
                 None => Ok(()),
             },
-            Err(fault) => Err((fault, None)),
+            Err(Failure { fault, said }) => Err((fault, said)),
         };
         if let Err((fault, words)) = checked {
             return self.finish(slot, Some(fault), words);
         }
         work.at += 1;
+        work.asked_again = false;
         if work.at >= work.ops.len() || !same_task {
             return self.ask(slot);
         }
@@ -413,7 +452,9 @@ impl Engine {
             if fault.is_none_or(LoadFault::is_wrong_answer) {
                 gauge.probes_ok.fetch_add(1, Ordering::Relaxed);
                 gauge.probe_took_ns.store(now.since(work.started).as_nanos(), Ordering::Relaxed);
-                gauge.probe_ok_ns.fetch_max(work.started.as_nanos(), Ordering::Relaxed);
+                gauge.answered_ns.fetch_max(work.started.as_nanos(), Ordering::Relaxed);
+                self.probe_gap = PROBE_EVERY;
+                self.probe_at = self.probe_at.min(now + PROBE_EVERY);
             }
             return;
         }
@@ -422,6 +463,9 @@ impl Engine {
         gauge.in_flight.store(self.in_flight as u64, Ordering::Relaxed);
         gauge.ended.fetch_add(1, Ordering::Relaxed);
         gauge.failed.fetch_add(u64::from(fault.is_some()), Ordering::Relaxed);
+        if fault.is_none() {
+            gauge.answered_ns.fetch_max(work.started.as_nanos(), Ordering::Relaxed);
+        }
         let Some(load) = &mut self.load else { return };
         let is_slow = now.since(work.planned) > load.order.slow;
         gauge.slow.fetch_add(u64::from(is_slow), Ordering::Relaxed);
@@ -438,7 +482,7 @@ impl Engine {
         let place = &mut self.slots[slot as usize];
         place.generation += 1;
         let mut work = place.work.take()?;
-        if let (Some((download, socket)), Some(sockets)) =
+        if let (Some(Transfer { download, socket, .. }), Some(sockets)) =
             (work.transfer.take(), self.sockets.as_mut())
         {
             if let Some(port) = download.peer_port() {
@@ -447,7 +491,7 @@ impl Engine {
                 Packet::Error { code: ErrorCode::NotDefined, message: b"" }.encode(&mut bytes);
                 sockets.send(socket, phone, port, &bytes);
             }
-            sockets.give_back(socket);
+            sockets.give_back_unended(socket);
         }
         if let Some(task) = work.task.take() {
             task.abort();
@@ -470,6 +514,7 @@ impl Engine {
             }
         }
         if let Some(load) = self.load.take() {
+            (self.probe_at, self.probe_gap) = (now, PROBE_EVERY);
             // The driver may have been interrupted.
             let _ = load.done.send(load.recorder);
         }

@@ -5,12 +5,12 @@ use std::sync::atomic::AtomicU64;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::base::{Span, Time};
-use crate::measure::{LoadFault, LoadRecorder};
+use crate::measure::LoadRecorder;
 use crate::swarm::{Addresses, FIRST};
 
 use crate::capacity::schedule::Offer;
 use crate::capacity::tcp::TcpClient;
-use crate::capacity::workload::{Got, Op, Workload};
+use crate::capacity::workload::{Failure, Got, Op, Workload};
 
 /// Whom the generator asks, and how patient it is.
 #[derive(Clone, Debug)]
@@ -34,8 +34,15 @@ pub struct Target {
 pub enum Source {
     /// A load without end.
     Workload(Arc<Workload>),
-    /// Each of these once; what comes back is told.
-    Each(Arc<[Arc<Op>]>, mpsc::UnboundedSender<Learning>),
+    /// Each of these once.
+    Each {
+        /// The requests.
+        ops: Arc<[Arc<Op>]>,
+        /// Where what comes back is told.
+        told: mpsc::UnboundedSender<Learning>,
+        /// Whether the bytes of files are looked at.
+        keep: bool,
+    },
 }
 
 /// What came of a request whose right answer is to be learnt.
@@ -44,7 +51,7 @@ pub struct Learning {
     /// Which request of the list.
     pub index: usize,
     /// What came.
-    pub got: Result<Got, LoadFault>,
+    pub got: Result<Got, Failure>,
 }
 
 /// One level of load for one thread.
@@ -98,9 +105,9 @@ pub struct Gauge {
     pub probes: AtomicU64,
     /// Probes that were answered rightly.
     pub probes_ok: AtomicU64,
-    /// When the last of these was sent; nanoseconds.
-    pub probe_ok_ns: AtomicU64,
-    /// How long it took; nanoseconds.
+    /// When the last probe or start was sent that was answered; nanoseconds.
+    pub answered_ns: AtomicU64,
+    /// How long the last answered probe took; nanoseconds.
     pub probe_took_ns: AtomicU64,
 }
 
@@ -121,6 +128,14 @@ impl Target {
             Some(sources) => is_v4.then_some(sources.first),
             None => (Addresses::towards(server) == Addresses::PerPhone).then_some(FIRST),
         }
+    }
+
+    /// How many addresses of phones there are.
+    pub fn addresses(&self) -> u32 {
+        /// Of 127.0.0.0/8, whose first 65,536 are left to servers (choice): enough that a pair of
+        /// address and port rests for minutes at any rate that this program reaches.
+        const LOOPBACK: u32 = 8_000_000;
+        self.sources.map_or(LOOPBACK, |sources| sources.count)
     }
 
     /// Whether each phone in flight has an address of its own towards all servers.

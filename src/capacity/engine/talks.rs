@@ -8,6 +8,7 @@ impl Engine {
     /// Asks the remaining requests that go to TCP servers, in a task of their own.
     pub(super) fn talk(&mut self, slot: u32) {
         let phone = self.phone(slot);
+        let keep = self.keeps_bytes();
         let over_tcp =
             |op: &&Arc<Op>| self.sockets.is_none() || matches!(op.what, What::Question { .. });
         let name = self.workload.as_ref();
@@ -19,7 +20,7 @@ impl Engine {
         let session = session_id(work.ordinal);
         let device = name.map_or("CP-8841-SEP001122334455", |load| load.tvs_name(work.ordinal));
         let messages: Vec<Vec<u8>> = ops.iter().map(|op| op.tvs_request(session, device)).collect();
-        let mut conversation = Talk::new(&self.target, phone);
+        let mut conversation = Talk::new(&self.target, phone, keep);
         let answers = self.answers.clone();
         let task = tokio::spawn(async move {
             for (at, (op, message)) in ops.iter().zip(&messages).enumerate() {

@@ -3,13 +3,37 @@ use std::sync::Arc;
 
 use crate::base::PhoneId;
 use crate::measure::LoadFault;
-use crate::phone::FILE_SIZE_MAX;
 use crate::swarm::{Received, Recipient};
 use crate::transfer::{Download, DownloadOutcome, DownloadRequest, Progress, TransferFault};
-use crate::wire::tftp::Options;
+use crate::wire::tftp::{ErrorCode, Options, Packet};
 
-use super::{Engine, PER_TURN};
-use crate::capacity::workload::Got;
+use super::{Engine, Load, PER_TURN, Transfer};
+use crate::capacity::engine::{Order, Source};
+use crate::capacity::workload::{Expected, Failure, Got, Reading};
+
+/// Longest file in bytes: a server that never ends is given up here (choice).
+const FILE_MAX: usize = 1 << 32;
+/// So many addresses for each place, each with several ports, rest for minutes (choice).
+const TURNS_MANY: u32 = 64;
+
+/// Why a transfer has no file, with what the server said.
+fn failure(fault: TransferFault, remark: Option<&str>) -> Failure {
+    let kind = match fault {
+        TransferFault::Error(code) => LoadFault::TftpError(code.number()),
+        TransferFault::Protocol(_) => LoadFault::Protocol,
+        TransferFault::Refused => LoadFault::Refused,
+        TransferFault::Stalled => LoadFault::Unfinished,
+        TransferFault::TimedOut => LoadFault::Silence,
+        TransferFault::TooLarge => LoadFault::TooLong,
+    };
+    let said = match (fault, remark) {
+        (TransferFault::Error(_), remark) => remark.map(|text| format!("`{text}`")),
+        (TransferFault::Protocol(breach), Some(text)) => Some(format!("{breach}: {text}")),
+        (TransferFault::Protocol(breach), None) => Some(breach.to_string()),
+        (_, remark) => remark.map(str::to_owned),
+    };
+    Failure { fault: kind, said }
+}
 
 impl Engine {
     /// Asks the present request of a place over TFTP.
@@ -20,21 +44,26 @@ impl Engine {
                 block_size: self.target.block_size.map(u64::from),
                 ..Options::default()
             },
-            size_max: FILE_SIZE_MAX,
+            size_max: FILE_MAX,
             timeout: self.target.timeout,
             tries: self.target.tries,
         };
         let now = self.now();
+        let turns = self.turns();
+        let keep = self.keeps_bytes();
+        let place = &mut self.slots[slot as usize];
+        place.generation += 1;
+        place.turn = place.turn.wrapping_add(1);
         let phone = self.phone(slot);
         let (Some(sockets), Some(server)) = (&mut self.sockets, self.target.tftp) else { return };
         let place = &mut self.slots[slot as usize];
-        place.generation += 1;
-        let socket = sockets.take(slot as usize, place.generation);
+        let socket = sockets.take(slot as usize, place.turn / turns);
         let download = Download::start(request, now, &mut self.out);
         sockets.send(socket, phone, server.port(), &self.out);
         self.deadlines.push(Reverse((download.deadline(), slot, place.generation)));
         if let Some(work) = &mut place.work {
-            work.transfer = Some((download, socket));
+            let reading = Reading::begin(keep && !work.is_probe);
+            work.transfer = Some(Transfer { download, socket, reading });
         }
     }
 
@@ -45,8 +74,12 @@ impl Engine {
             let Some(received) = sockets.receive(socket, buffer) else { return };
             match received {
                 Received::Datagram { phone, socket, port, length } => {
-                    if let Some(slot) = self.slot(phone) {
-                        self.on_datagram(slot, socket, port, &buffer[..length]);
+                    let bytes = &buffer[..length];
+                    match self.slot(phone) {
+                        Some(slot) if self.uses(slot, socket) => {
+                            self.on_datagram(slot, port, bytes);
+                        }
+                        _ => self.turn_away(phone, socket, port, bytes),
                     }
                 }
                 Received::Refused { phone } => {
@@ -63,21 +96,41 @@ impl Engine {
         let slot = match recipient {
             Recipient::Place(place) => place as u32,
             Recipient::Phone(PhoneId(number)) => {
-                (number % self.workers == self.worker).then_some(number / self.workers)?
+                let lane = number % self.lanes();
+                let slot = (lane % self.workers == self.worker).then_some(lane / self.workers)?;
+                // Another turn of the place had another address.
+                (self.phone(slot) == PhoneId(number)).then_some(slot)?
             }
         };
         ((slot as usize) < self.slots.len()).then_some(slot)
     }
 
-    fn on_datagram(&mut self, slot: u32, socket: usize, port: u16, bytes: &[u8]) {
+    /// Whether the transfer of a place uses this socket.
+    fn uses(&self, slot: u32, socket: usize) -> bool {
+        let work = self.slots[slot as usize].work.as_ref();
+        work.and_then(|work| work.transfer.as_ref()).is_some_and(|used| used.socket == socket)
+    }
+
+    /// Tells a server that goes on with a transfer that is over here to stop (RFC 1350).
+    fn turn_away(&self, phone: Recipient, socket: usize, port: u16, bytes: &[u8]) {
+        let phone = match phone {
+            Recipient::Phone(phone) => phone,
+            Recipient::Place(place) => PhoneId(place as u32),
+        };
+        let is_late = matches!(Packet::parse(bytes), Ok(Packet::Data { .. } | Packet::Oack { .. }));
+        if let Some(sockets) = self.sockets.as_ref().filter(|_| is_late) {
+            let mut out = Vec::new();
+            Packet::Error { code: ErrorCode::UnknownTransferId, message: b"" }.encode(&mut out);
+            sockets.send(socket, phone, port, &out);
+        }
+    }
+
+    fn on_datagram(&mut self, slot: u32, port: u16, bytes: &[u8]) {
         let now = self.now();
         let Some(work) = &mut self.slots[slot as usize].work else { return };
-        let Some((download, used)) = &mut work.transfer else { return };
-        if *used != socket {
-            // A late datagram of an earlier transfer, which had another socket.
-            return;
-        }
+        let Some(Transfer { download, reading, .. }) = &mut work.transfer else { return };
         let progress = download.on_datagram(bytes, port, now, &mut self.out);
+        download.take_data(|bytes| reading.add(bytes));
         if progress != Progress::Stray {
             self.hear(slot);
         }
@@ -87,7 +140,7 @@ impl Engine {
     fn on_refused(&mut self, slot: u32) {
         let work = self.slots[slot as usize].work.as_ref();
         let transfer = work.and_then(|work| work.transfer.as_ref());
-        if transfer.is_some_and(|(download, _)| download.peer_port().is_none()) {
+        if transfer.is_some_and(|transfer| transfer.download.peer_port().is_none()) {
             self.end_transfer(slot, DownloadOutcome::Failed(TransferFault::Refused));
         }
     }
@@ -97,7 +150,9 @@ impl Engine {
         let now = self.now();
         let place = &mut self.slots[slot as usize];
         let work = place.work.as_mut().filter(|_| place.generation == generation);
-        let Some((download, _)) = work.and_then(|work| work.transfer.as_mut()) else { return };
+        let Some(Transfer { download, .. }) = work.and_then(|work| work.transfer.as_mut()) else {
+            return;
+        };
         if download.deadline() > now {
             self.deadlines.push(Reverse((download.deadline(), slot, generation)));
             return;
@@ -118,7 +173,7 @@ impl Engine {
         }
         let phone = self.phone(slot);
         let Some(work) = &self.slots[slot as usize].work else { return };
-        if let (Some(sockets), Some((_, socket)), false) =
+        if let (Some(sockets), Some(Transfer { socket, .. }), false) =
             (&self.sockets, &work.transfer, self.out.is_empty())
         {
             sockets.send(*socket, phone, port, &self.out);
@@ -137,22 +192,60 @@ impl Engine {
 
     fn end_transfer(&mut self, slot: u32, outcome: DownloadOutcome) {
         let Some(work) = &mut self.slots[slot as usize].work else { return };
-        let Some((_, socket)) = work.transfer.take() else { return };
+        let Some(transfer) = work.transfer.take() else { return };
+        let Transfer { download, socket, mut reading } = transfer;
         if let Some(sockets) = &mut self.sockets {
-            sockets.give_back(socket);
+            match outcome {
+                DownloadOutcome::Complete(_) | DownloadOutcome::NotFound => {
+                    sockets.give_back(socket);
+                }
+                DownloadOutcome::Failed(_) => sockets.give_back_unended(socket),
+            }
         }
         let got = match outcome {
-            DownloadOutcome::Complete(bytes) => Ok(Got::File(bytes)),
+            DownloadOutcome::Complete(rest) => {
+                reading.add(&rest);
+                Ok(Got::File(reading.end()))
+            }
             DownloadOutcome::NotFound => Ok(Got::NoFile),
-            DownloadOutcome::Failed(fault) => Err(match fault {
-                TransferFault::Error(code) => LoadFault::TftpError(code.number()),
-                TransferFault::Protocol(_) => LoadFault::Protocol,
-                TransferFault::Refused => LoadFault::Refused,
-                TransferFault::Stalled => LoadFault::Unfinished,
-                TransferFault::TimedOut => LoadFault::Silence,
-                TransferFault::TooLarge => LoadFault::TooLong,
-            }),
+            DownloadOutcome::Failed(fault) => {
+                let remark = download.remark().filter(|remark| !remark.is_empty());
+                Err(failure(fault, remark))
+            }
         };
         self.on_got(slot, got, false);
+    }
+
+    /// Whether the bytes of files are looked at.
+    pub(super) fn keeps_bytes(&self) -> bool {
+        let source = self.load.as_ref().map(|load| &load.order);
+        matches!(source, Some(Order { source: Source::Each { keep: true, .. }, .. }))
+    }
+
+    /// Whether a wrong file may be the late answer to an earlier request of the same address and
+    /// port: where these are few, and it is the content of another file that is asked for.
+    pub(super) fn may_be_a_strangers(&self, slot: u32, got: &Result<Got, Failure>) -> bool {
+        let work = self.slots[slot as usize].work.as_ref().filter(|work| !work.asked_again);
+        let Some(op) = work.and_then(|work| work.ops.get(work.at)) else { return false };
+        let Ok(Got::File(content)) = got else { return false };
+        let is_wrong = match &op.expected {
+            Expected::File { digest, .. } => *digest != content.digest,
+            Expected::Missing => true,
+            _ => false,
+        };
+        let Some(sockets) = self.sockets.as_ref().filter(|_| is_wrong) else { return false };
+        let has_few = sockets.capacity().is_some() || self.turns() < TURNS_MANY;
+        has_few && self.workload.as_ref().is_some_and(|load| load.has_content(content))
+    }
+
+    /// Asks the present request of a place once more, before a server is accused.
+    pub(super) fn ask_again(&mut self, slot: u32) {
+        if let Some(work) = &mut self.slots[slot as usize].work {
+            work.asked_again = true;
+        }
+        if let Some(Load { recorder, .. }) = &mut self.load {
+            recorder.doubtful += 1;
+        }
+        self.ask(slot);
     }
 }

@@ -3,7 +3,9 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use crate::base::Span;
-use crate::capacity::{Arrival, CapacityPlan, GuardLimits, Limits, Part, SearchPlan, Shape, Task};
+use crate::capacity::{
+    Arrival, CapacityPlan, GuardLimits, Limits, Pace, Part, SearchPlan, Shape, Task,
+};
 use crate::scenario::Slo;
 
 use super::super::args::{CliError, duration};
@@ -59,7 +61,8 @@ Parts of --mix: boot (all files of a phone's boot, needs --devices), known (a fi
 unknown (a file that no server has), verify and query (a certificate of --ask), random (a
 certificate that nobody knows). Shares add up to 1: known=0.9,unknown=0.1.
 
-Exit codes: 0 measured; 1 a condition of --slo failed or an answer was wrong; 2 bad command line;
+Exit codes: 0 measured; 1 a condition of --slo failed, an answer was wrong, or less is carried than in
+--baseline; 2 bad command line;
 3 no knee of the server: the generator was the limit, nothing was carried, or the server was
 unsteady; 4 the server was not there or was lost under load; 130, 143 interrupted, with what was
 measured so far.";
@@ -69,31 +72,32 @@ measured so far.";
 #[command(next_help_heading = "Levels")]
 pub struct LevelArgs {
     /// One fixed rate instead of a search, starts per second
-    #[arg(long, value_name = "PER_S", value_parser = rate, conflicts_with = "spike")]
+    #[arg(long, value_name = "PER_S", allow_hyphen_values = true, value_parser = rate, conflicts_with = "spike")]
     pub rate: Option<f64>,
     /// All at once: N starts, or without N a search for how many
     #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "search", value_parser = spike)]
     pub spike: Option<SpikeArg>,
-    /// Shortest time of one level; longer where the percentile needs more samples
+    /// Time of the level of --rate; in a search the shortest time of one level, which near the
+    /// knee is longer where the percentile needs more samples
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = duration)]
     pub hold: Span,
-    /// Longest time of one level
+    /// Longest time of one level of a search
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
     pub hold_max: Span,
     /// Time at the start of each level that does not count
     #[arg(long, value_name = "DURATION", default_value = "500ms", value_parser = duration)]
     pub warm_up: Span,
     /// First level of the search [default: 50/s, or 25 at once]
-    #[arg(long, value_name = "PER_S", value_parser = rate)]
+    #[arg(long, value_name = "PER_S", allow_hyphen_values = true, value_parser = rate)]
     pub start: Option<f64>,
     /// Hard upper limit of what is offered [default: 20000/s, or 5000 at once]
-    #[arg(long, value_name = "PER_S", value_parser = rate)]
+    #[arg(long, value_name = "PER_S", allow_hyphen_values = true, value_parser = rate)]
     pub max_rate: Option<f64>,
     /// Each step of the ramp is so many times the one before [default: 1.5, at once 1.25]
     #[arg(long, value_name = "FACTOR", value_parser = factor)]
     pub growth: Option<f64>,
     /// How narrow the knee is to be known
-    #[arg(long, value_name = "PERCENT", default_value = "2.5%", value_parser = percent)]
+    #[arg(long, value_name = "PERCENT", default_value = "2.5%", allow_hyphen_values = true, value_parser = percent)]
     pub resolution: f64,
     /// Measurements at both ends of the knee, of which the majority counts; odd
     #[arg(long, value_name = "COUNT", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=15))]
@@ -122,14 +126,14 @@ pub struct LimitArgs {
     /// Longest response time that counts as carried, at --percentile
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = duration)]
     pub latency: Span,
-    /// Percentile that is judged; it needs 10/(1-p) samples
-    #[arg(long, value_name = "PERCENT", default_value = "99%", value_parser = percent)]
+    /// Percentile that is judged; of few samples the highest one that they allow, 1-5/n
+    #[arg(long, value_name = "PERCENT", default_value = "99%", allow_hyphen_values = true, value_parser = percent)]
     pub percentile: f64,
     /// Largest share of failures that counts as carried
-    #[arg(long, value_name = "PERCENT", default_value = "1%", value_parser = percent)]
+    #[arg(long, value_name = "PERCENT", default_value = "1%", allow_hyphen_values = true, value_parser = percent)]
     pub errors: f64,
     /// Stop the load when so many fail within a second
-    #[arg(long, value_name = "PERCENT", default_value = "50%", value_parser = percent)]
+    #[arg(long, value_name = "PERCENT", default_value = "50%", allow_hyphen_values = true, value_parser = percent)]
     pub guard_errors: f64,
     /// Stop the load when a tenth takes longer than this [default: three times --latency]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
@@ -206,9 +210,11 @@ impl CapacityArgs {
             workload,
             trust,
             task,
-            hold: levels.hold,
-            hold_max: levels.hold_max.max(levels.hold),
-            warm_up: levels.warm_up,
+            pace: Pace {
+                hold: levels.hold,
+                hold_max: levels.hold_max.max(levels.hold),
+                warm_up: levels.warm_up,
+            },
             arrival: match levels.arrival {
                 ArrivalName::Constant => Arrival::Constant,
                 ArrivalName::Poisson => Arrival::Poisson,

@@ -13,7 +13,7 @@ use super::super::args::CliError;
 use super::super::files::{read, read_all, trust_lists};
 use super::Stop;
 use super::args::percent;
-use super::target::read_lines;
+use super::lists::{read_lines, read_names};
 
 /// With what to load.
 #[derive(Args, Clone, Debug)]
@@ -60,7 +60,7 @@ const RANDOM_NOT_BEFORE_S: u64 = 1_700_000_000;
 impl LoadArgs {
     /// What is asked for; reads the files that are named.
     pub(super) fn workload(&self, target: &Target, seed: u64) -> Result<WorkloadSpec, Stop> {
-        let names = self.names.as_deref().map(read_lines).transpose()?.unwrap_or_default();
+        let names = self.names.as_deref().map(read_names).transpose()?.unwrap_or_default();
         let devices = self.read_devices()?;
         let mut asks = Vec::new();
         for path in &self.ask {
@@ -96,9 +96,9 @@ impl LoadArgs {
     fn read_devices(&self) -> Result<Vec<Device>, CliError> {
         let Some(path) = &self.devices else { return Ok(Vec::new()) };
         let mut devices = Vec::new();
-        for (at, line) in read_lines(path)?.iter().enumerate() {
+        for (at, line) in &read_lines(path)? {
             let row = device(line).map_err(|what| {
-                let what = format!("{}: entry {}: {what}", path.display(), at + 1);
+                let what = format!("{}: line {at}: {what}", path.display());
                 CliError::usage(what, "as 001122334455,8841,hq,all; only the MAC is needed")
             })?;
             let Some(row) = row else { continue };

@@ -1,6 +1,7 @@
 //! `capacity`: what was typed becomes a plan; the plan is measured and reported.
 
 mod args;
+mod lists;
 mod load;
 mod target;
 mod view;
@@ -10,9 +11,14 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::capacity::{self, CapacityError, CapacityPlan};
-use crate::measure::CapacitySummary;
+use crate::measure::{CapacitySummary, capacity_paths};
 use crate::net::signals::Signal;
-use crate::report::{RunDir, capacity_exit_code, capacity_text, compare_capacity};
+use crate::report::{
+    ComparisonError, RunDir, capacity_exit_code, capacity_text, carries_less, comparable_capacity,
+    compare_capacity,
+};
+
+use crate::scenario::Slo;
 
 use super::ExitCode;
 use super::args::{CliError, Format, GlobalArgs};
@@ -59,7 +65,12 @@ pub fn run(args: &CapacityArgs, global: &GlobalArgs) -> ExitCode {
 
 fn try_run(args: &CapacityArgs, global: &GlobalArgs) -> Result<ExitCode, Stop> {
     let plan = args.plan()?;
+    check_slos(&args.slo)?;
     let baseline = args.baseline.as_deref().map(read_summary).transpose()?;
+    if let Some(baseline) = &baseline {
+        comparable_capacity(baseline, &plan.outline().to_json())
+            .map_err(|error| incomparable(&error))?;
+    }
     let settings = settings(&plan);
     let directory = RunDir::create_named(
         &args.out,
@@ -85,11 +96,13 @@ fn try_run(args: &CapacityArgs, global: &GlobalArgs) -> Result<ExitCode, Stop> {
     };
     let code = measured.signal.map(Signal::exit_code);
     let summary = plan.summarise(&measured, &args.slo);
-    let code = code.unwrap_or_else(|| capacity_exit_code(&summary));
+    let mut code = code.unwrap_or_else(|| capacity_exit_code(&summary));
+    let is_less = |base: &Value| carries_less(base, &summary.to_json());
+    if code == ExitCode::Ok && baseline.as_ref().is_some_and(is_less) {
+        code = ExitCode::Failed;
+    }
     let compared = baseline.map(|base| compare_capacity(&base, &summary.to_json()));
-    let compared = compared.transpose().map_err(|error| {
-        CliError::usage(error.to_string(), "name a run directory of the same kind of load")
-    })?;
+    let compared = compared.transpose().map_err(|error| incomparable(&error))?;
     let path = directory.path();
     let finished =
         Finished { run: &directory, summary: summary.to_json(), verdict: &summary.verdict, code };
@@ -97,11 +110,26 @@ fn try_run(args: &CapacityArgs, global: &GlobalArgs) -> Result<ExitCode, Stop> {
     Ok(finished.leave(document, |_| Ok(()))?)
 }
 
+fn incomparable(error: &ComparisonError) -> CliError {
+    CliError::usage(error.to_string(), "name a run directory of the same kind of load and limits")
+}
+
+/// Conditions are wrong before the load or not at all.
+fn check_slos(slos: &[Slo]) -> Result<(), CliError> {
+    let known = capacity_paths();
+    for slo in slos {
+        slo.check(&known).map_err(|error| {
+            CliError::usage(format!("--slo '{}': {}", slo.text, error.what), error.help)
+        })?;
+    }
+    Ok(())
+}
+
 fn capacity_error(error: &CapacityError) -> (CliError, ExitCode) {
     let text = error.to_string();
     let (what, help) = text.split_once("; ").unwrap_or((&text, "see the message above"));
     let code = match error {
-        CapacityError::Nothing => ExitCode::Usage,
+        CapacityError::Nothing | CapacityError::NotThere { .. } => ExitCode::Usage,
         CapacityError::Interrupted(signal) => signal.exit_code(),
         _ => ExitCode::Environment,
     };
@@ -158,8 +186,8 @@ fn settings(plan: &CapacityPlan) -> String {
     put("devices", whole(facts.devices));
     put("unit", plan.unit().into());
     put("task", format!("{:?}", plan.task).into());
-    put("hold", plan.hold.to_string().into());
-    put("warm-up", plan.warm_up.to_string().into());
+    put("hold", plan.pace.hold.to_string().into());
+    put("warm-up", plan.pace.warm_up.to_string().into());
     put("latency", plan.limits.latency.to_string().into());
     put("percentile", plan.limits.percentile.into());
     put("errors", plan.limits.errors.into());

@@ -1,5 +1,5 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
@@ -11,8 +11,8 @@ use crate::wire::ROLE_TVS;
 
 use super::super::args::{CliError, duration};
 use super::super::files::{read_all, read_certificate, trust_lists};
-use super::super::lab::split_port;
 use super::Stop;
+use super::lists::{endpoint, read_lines};
 use super::load::LoadArgs;
 
 /// Ports of the services on a cluster.
@@ -23,7 +23,7 @@ const PORTS: [(&str, u16); 3] = [("tftp", 69), ("http", 6970), ("tvs", 2445)];
 #[command(next_help_heading = "Target")]
 pub struct TargetArgs {
     /// TFTP server; port 69 if none is named
-    #[arg(long, value_name = "HOST:PORT", required_unless_present_any = ["http", "tvs"])]
+    #[arg(long, value_name = "HOST:PORT")]
     pub tftp: Option<String>,
     /// HTTP server; port 6970 if none is named
     #[arg(long, value_name = "HOST:PORT", conflicts_with = "tftp")]
@@ -62,8 +62,14 @@ impl TargetArgs {
     /// The servers with their addresses.
     pub(super) fn resolve(&self, load: &LoadArgs) -> Result<Target, Stop> {
         let find = |service: usize, host: &Option<String>| {
-            host.as_deref().map(|host| self.address(host, PORTS[service].1)).transpose()
+            host.as_deref().map(|host| self.address(host, PORTS[service])).transpose()
         };
+        if self.tftp.is_none() && self.http.is_none() && self.tvs.is_none() {
+            return Err(Stop::Cli(CliError::usage(
+                "nothing says which server to load",
+                "give --tftp, --http or --tvs, such as --tftp 127.0.0.1:6969 --names names.txt",
+            )));
+        }
         let (tftp, http) = (find(0, &self.tftp)?, find(1, &self.http)?);
         let tvs = match find(2, &self.tvs)? {
             Some(address) => Some((address, self.pin(load)?)),
@@ -84,8 +90,9 @@ impl TargetArgs {
     }
 
     /// The address of a host that may be loaded: loopback, or named twice.
-    fn address(&self, text: &str, port: u16) -> Result<SocketAddr, CliError> {
-        let (host, port) = split_port(text, port);
+    fn address(&self, text: &str, (service, port): (&str, u16)) -> Result<SocketAddr, CliError> {
+        let (host, port) = endpoint(text, service, port)?;
+        let host = host.as_str();
         let mut found = (host, port).to_socket_addrs().map_err(|error| {
             CliError::environment(format!("{host}: {error}"), "name an address, such as 192.0.2.7")
         })?;
@@ -111,7 +118,7 @@ impl TargetArgs {
             return Err(CliError::usage(what, help));
         }
         let named = match &self.targets {
-            Some(path) => read_lines(path)?,
+            Some(path) => read_lines(path)?.into_iter().map(|(_, line)| line).collect(),
             None => Vec::new(),
         };
         if named.iter().any(|name| is_it(name)) {
@@ -170,16 +177,6 @@ fn try_source(sources: Sources, servers: [Option<SocketAddr>; 3]) -> Result<(), 
     Ok(())
 }
 
-/// The lines of a text file without blanks, comments (`#`) and empty ones.
-pub(super) fn read_lines(path: &Path) -> Result<Vec<String>, CliError> {
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        let what = format!("{}: cannot be read: {error}", path.display());
-        CliError::usage(what, "name a text file in UTF-8, one entry a line")
-    })?;
-    let lines = text.lines().map(str::trim);
-    Ok(lines.filter(|l| !l.is_empty() && !l.starts_with('#')).map(str::to_owned).collect())
-}
-
 #[cfg(test)]
 mod tests {
     use clap::Parser;
@@ -195,7 +192,7 @@ mod tests {
     fn permitted(flags: &[&str], host: &str) -> Result<(), String> {
         let words = ["resetstorm", "--tftp", host].into_iter().chain(flags.iter().copied());
         let line = Line::try_parse_from(words).unwrap();
-        line.target.address(host, 69).map(drop).map_err(|error| error.to_string())
+        line.target.address(host, PORTS[0]).map(drop).map_err(|error| error.to_string())
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub struct View {
     level: String,
 }
 
+/// Levels of a search of rates, about (measured).
+const LEVELS: u64 = 12;
 /// Distance of lines about a level that goes on.
 const LINE_EVERY: Span = Span::from_secs(10);
 
@@ -95,13 +97,34 @@ impl View {
 }
 
 fn will_send(plan: &CapacityPlan) -> String {
-    let unit = plan.unit();
+    let (unit, pace) = (plan.unit(), &plan.pace);
     match plan.task {
-        Task::Search(search) => format!(
+        Task::Search(search) if search.whole => format!(
             "from {} up to {} {unit}, at most {} in flight",
             search.start, search.max, plan.places
         ),
-        Task::Rate(rate) => format!("{rate} {unit} for {}", plan.hold),
+        Task::Search(search) => {
+            let all = |hold: Span| {
+                let level = pace.warm_up + hold + plan.limits.latency.scaled(1.25);
+                Span::from_secs(level.times(LEVELS).as_secs_f64() as u64)
+            };
+            format!(
+                "from {} up to {} {unit}, at most {} in flight; about {LEVELS} levels, in all {} \
+                 where thousands a second are carried, up to {} below 30 a second",
+                search.start,
+                search.max,
+                plan.places,
+                all(pace.hold),
+                all(pace.hold_max)
+            )
+        }
+        Task::Rate(rate) => format!(
+            "{rate} {unit} for {} after {} of warm-up; before that each name once or twice at \
+             100 a second, behind it up to {} for the last answers",
+            pace.hold,
+            pace.warm_up,
+            plan.target.timeout.times(u64::from(plan.target.tries))
+        ),
         Task::Spike(count) => format!("{count} {unit}"),
     }
 }

@@ -78,7 +78,7 @@ fn try_run(args: &RunArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
     let runtime = runtime()?;
     let outcome = runtime.block_on(live::run(&plan, &options, &mut view));
     // What was begun when a signal came, such as making keys, is waited for by nobody.
-    runtime.shutdown_background();
+    drop(runtime);
     view.clear();
     let run = outcome.map_err(|error| live_error(&error))?;
     let signal = run.signal;

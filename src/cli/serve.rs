@@ -50,7 +50,7 @@ fn try_serve(args: &ServeArgs, global: &GlobalArgs) -> Result<ExitCode, CliError
     let mut view = ProgressView::new(global, &plan);
     let runtime = runtime()?;
     let outcome = runtime.block_on(live::serve(&plan, &options, &mut view));
-    runtime.shutdown_background();
+    drop(runtime);
     let counts = outcome.map_err(|error| live_error(&error))?;
     view.note(&format!(
         "served    {} TFTP requests, {} HTTP requests, {} HTTPS requests, {} TVS answers",

@@ -114,9 +114,11 @@ fn try_sim(args: &SimArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
     };
     let finished =
         Finished { run: &directory, summary: summary.to_json(), verdict: &summary.verdict, code };
-    finished.leave(document, |directory| match args.openmetrics {
-        true => directory.write_text("metrics.prom", &back_filled(&run)),
-        false => Ok(()),
+    finished.leave(document, |directory| {
+        if !args.openmetrics {
+            return Ok(());
+        }
+        directory.write_text("metrics.prom", &back_filled(&run))
     })
 }
 

@@ -239,8 +239,8 @@ fn try_limit(args: &LimitArgs, global: &GlobalArgs) -> Result<ExitCode, CliError
             None => Ok(verdicts),
         }
     };
-    let step = (to.size() as f64 * args.within / 100.0) as u64;
-    let (found, halt) = match largest(from.size(), to.size(), step, holds) {
+    let width = (to.size() as f64 * args.within / 100.0) as u64;
+    let (found, halt) = match largest(from.size(), to.size(), width, holds) {
         Err(Halt::Cli(error)) => return Err(error),
         Err(halt) => (None, Some(halt)),
         Ok(found) => (found, None),

@@ -142,7 +142,7 @@ fn every_independent_mistake_of_a_file_is_told_in_one_run() {
     ] {
         assert!(err.contains(what), "no {what} in\n{err}");
     }
-    assert_eq!(err.matches("error: ").count(), 8, "`thinks` is a slip and has no unit: {err}");
+    assert_eq!(err.matches("error: ").count(), 7, "`thinks` is a slip and has no unit: {err}");
     for word in ["u64", "u16", "expected", "struct", "did you mean `11.5`"] {
         assert!(!err.contains(word), "{word} in {err}");
     }

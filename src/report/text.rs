@@ -596,10 +596,9 @@ mod tests {
         let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
         let phones = "phones 2 000 in all: 1 998 ready (config in force), 1 stuck, 1 failed";
         assert!(words.contains(phones) && words.contains("(1 TVS unreachable)"), "{text}");
-        assert_eq!(
-            line(&text, "TVS "),
-            "TVS           1 lookups (1 QUERY, 0 VERIFY), 0 failed, 0 failovers, 0 answered by"
-        );
+        let tvs =
+            "TVS 1 lookups (1 QUERY, 0 VERIFY), 0 failed, 0 failovers, 0 answered by a phone's";
+        assert!(words.contains(tvs), "{text}");
     }
 
     #[test]

@@ -8,8 +8,8 @@ use resetstorm::toolbox::{
     InspectOptions, Kind, List, ListName, ShowOptions, assemble, inspect, reencode, show, to_text,
 };
 use resetstorm::wire::{
-    Config, Document, Encryption, HeaderOrder, HeaderSpec, RecordCertificate, RecordSpec, Records,
-    SignedFile, capf, name_key, same_name, tftp, tvs,
+    Config, Document, Encryption, HeaderOrder, HeaderSpec, Name, RecordCertificate, RecordSpec,
+    Records, SignedFile, ber::Ber, capf, name_key, same_name, tftp, tvs,
 };
 
 proptest! {
@@ -126,6 +126,97 @@ proptest! {
         prop_assert_eq!(name_key(&cucm), name_key(&compact));
         let other = format!("CN={common}x;OU={unit};O={organisation}");
         prop_assert!(!same_name(&cucm, &other));
+    }
+}
+
+/// Types of the attributes that names are made of here.
+const KINDS: [&[u8]; 6] = [
+    &[0x55, 4, 3],
+    &[0x55, 4, 11],
+    &[0x55, 4, 10],
+    &[0x09, 0x92, 0x26, 0x89, 0x93, 0xF2, 0x2C, 0x64, 1, 25],
+    &[0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 1, 9, 1],
+    &[0x2A, 3, 4],
+];
+
+fn attributes() -> impl Strategy<Value = Vec<(usize, String)>> {
+    let special = "[ab,;=+<>#\"\\\\ \u{0}]{0,6}";
+    let likely = prop::sample::select(vec!["a", "A", " a ", "a,OU=b", "a;OU=b", "a+2.5.4.3=b"]);
+    let value = prop_oneof![special, likely.prop_map(str::to_owned), any::<String>()];
+    prop::collection::vec((0..KINDS.len(), value), 0..5)
+}
+
+fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
+    let length = content.len() as u16;
+    [&[tag, 0x82], &length.to_be_bytes()[..], content].concat()
+}
+
+/// The name with these attributes as a certificate has it; `wide` writes BMPStrings where it can.
+fn name_of(attributes: &[(usize, String)], wide: bool) -> Name {
+    let sets = attributes.iter().flat_map(|(kind, value)| {
+        let units: Vec<u16> = value.encode_utf16().collect();
+        let value = if wide && units.len() == value.chars().count() {
+            tlv(0x1E, &units.iter().flat_map(|unit| unit.to_be_bytes()).collect::<Vec<_>>())
+        } else {
+            tlv(0x0C, value.as_bytes())
+        };
+        tlv(0x31, &tlv(0x30, &[tlv(6, KINDS[*kind]), value].concat()))
+    });
+    let der = tlv(0x30, &sets.collect::<Vec<_>>());
+    Name::from_ber(&Ber::read(&der).unwrap().0).unwrap()
+}
+
+/// What should make two names equal, said another way: for each type the folded values in order.
+fn meaning(attributes: &[(usize, String)]) -> Vec<Vec<String>> {
+    let fold = |value: &str| {
+        let blank = |c: char| matches!(c, ' ' | '\t'..='\r');
+        let words = value.split(blank).filter(|word| !word.is_empty()).collect::<Vec<_>>();
+        words.join(" ").to_ascii_lowercase()
+    };
+    let of = |kind| {
+        let values = attributes.iter().filter(move |attribute| attribute.0 == kind);
+        values.map(|attribute| fold(&attribute.1)).collect()
+    };
+    (0..KINDS.len()).map(of).collect()
+}
+
+proptest! {
+    #[test]
+    fn a_name_is_the_same_in_a_certificate_and_in_either_text(
+        attributes in attributes(), wide in any::<bool>(),
+    ) {
+        let name = name_of(&attributes, wide);
+        for text in [name.to_cucm(), name.to_compact()] {
+            let read = Name::parse(&text);
+            prop_assert_eq!(read.map(|read| read.key()), Some(name.key()), "{}", text);
+        }
+        prop_assert!(same_name(&name.to_cucm(), &name.to_compact()));
+        let mut reversed = attributes.clone();
+        reversed.reverse();
+        prop_assert_eq!(name_of(&reversed, !wide).key(), name.key());
+    }
+
+    #[test]
+    fn names_are_equal_exactly_if_they_mean_the_same(
+        one in attributes(), other in attributes(), shuffle in any::<bool>(),
+    ) {
+        let other = if shuffle { one.iter().rev().cloned().collect() } else { other };
+        let (left, mut right) = (meaning(&one), meaning(&other));
+        let same = left == right || {
+            right.iter_mut().for_each(|values| values.reverse());
+            left == right
+        };
+        let (one, other) = (name_of(&one, false), name_of(&other, true));
+        prop_assert_eq!(one.key() == other.key(), same);
+        prop_assert_eq!(same_name(&one.to_cucm(), &other.to_compact()), same);
+        prop_assert_eq!(same_name(&other.to_cucm(), &one.to_compact()), same);
+    }
+
+    #[test]
+    fn no_text_breaks_the_reader_of_names(left in any::<String>(), right in any::<String>()) {
+        let text = format!("CN={left}");
+        prop_assert!(same_name(&text, &text) && same_name(&left, &left));
+        prop_assert_eq!(same_name(&left, &right), same_name(&right, &left));
     }
 }
 

@@ -370,6 +370,102 @@ fn tvs_query_trusts_the_record_of_a_list() {
     assert_eq!(ask(&[]).0, 2, "somebody must be trusted");
 }
 
+#[test]
+fn a_certificate_whose_issuer_has_dc_is_the_signer_in_every_mix_of_styles() {
+    let lab = Lab::new();
+    lab.put_store("ad.pem");
+    for list in ["cucm", "compact"] {
+        let record = ["--record", "tftp=ad.pem", "--record", "tvs=ad.pem"];
+        let made = ["make", "itl", "--key", "sast.pem", "--style", list, "-o", "ad.tlv"];
+        lab.ok(&[&made[..], &record].concat());
+        for file in ["cucm", "compact"] {
+            let name = "SEP001122334455.cnf.xml";
+            lab.ok(&["sign", name, "--key", "ad.pem", "--style", file, "-o", "ad.sgn"]);
+            let text = lab.ok(&["inspect", "--trust", "ad.tlv", "ad.sgn"]);
+            let text = String::from_utf8(text).unwrap();
+            assert!(text.contains("accept: signed by record 2"), "{list} {file}: {text}");
+        }
+    }
+}
+
+#[test]
+fn names_cannot_forge_lines_of_a_listing_or_steer_a_terminal() {
+    let lab = Lab::new();
+    lab.put_store("inj.pem");
+    let record = ["--record", "tftp=inj.pem", "-o", "inj.tlv"];
+    lab.ok(&[&["make", "itl", "--key", "sast.pem", "--style", "compact"][..], &record].concat());
+    for command in [
+        &["show", "itl", "inj.tlv"][..],
+        &["inspect", "inj.tlv"],
+        &["inspect", "--format", "json", "inj.tlv"],
+        &["inspect", "inj.pem"],
+    ] {
+        let text = String::from_utf8(lab.ok(command)).unwrap();
+        let hidden = |c: char| c.is_control() && !['\n', '\t'].contains(&c);
+        assert!(!text.contains(hidden), "{command:?}: {text:?}");
+        assert!(!text.lines().any(|line| line.starts_with("verdict         valid (by")), "{text}");
+        assert!(text.contains("red") && text.contains("\\u"), "{command:?}: {text}");
+    }
+}
+
+#[test]
+fn a_file_without_a_certificate_says_what_it_holds() {
+    let lab = Lab::new();
+    let pem = "-----BEGIN PUBLIC KEY-----\nMAowAwYBKgMDAAEC\n-----END PUBLIC KEY-----\n";
+    std::fs::write(lab.path("public.pem"), pem).unwrap();
+    let output = lab.run(&["resetstorm", "inspect", "public.pem"]);
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text.contains("no certificate in the file; it holds: PUBLIC KEY"), "{text}");
+}
+
+#[test]
+fn keys_that_cannot_sign_are_refused_for_their_true_reason() {
+    let lab = Lab::new();
+    for name in ["two-keys.pem", "chain-root-first.pem", "ec.p12", "pkcs8-sha1.pem", "leaf.der"] {
+        lab.put_store(name);
+    }
+    let sign = |args: &[&str]| {
+        let common = ["resetstorm", "sign", "SEP001122334455.cnf.xml", "-o", "x.sgn"];
+        let output = lab.run(&[&common, args].concat());
+        (output.status.code().unwrap(), stderr(&output))
+    };
+    for (args, reason) in [
+        (&["--key", "ec.p12", "--password", "lab"][..], "the private key is EC"),
+        (&["--key", "tftp.pem", "--certificate", "tvs.pem"], "does not belong to the key"),
+        (&["--key", "pkcs8-sha1.pem", "--certificate", "tvs.pem"], "no password was given"),
+        (&["--key", "ec.p12", "--password", "bad"], "the password does not fit"),
+    ] {
+        let (code, text) = sign(args);
+        assert!(code == 2 && text.contains(reason) && text.contains("help: "), "{text}");
+    }
+    // The second of two keys, because its certificate is named.
+    assert_eq!(sign(&["--key", "two-keys.pem", "--certificate", "leaf.der"]).0, 0);
+    // A record takes the end of a chain, not its root.
+    let args = ["make", "itl", "--key", "sast.pem", "-o", "x.tlv"];
+    lab.ok(&[&args[..], &["--record", "tftp=chain-root-first.pem"]].concat());
+    let value = lab.json(&["inspect", "--format", "json", "x.tlv"]);
+    assert_eq!(value["records"][1]["subject"], "CN=pub;O=Test, Inc");
+}
+
+#[test]
+fn a_list_that_phones_refuse_for_its_size_is_made_with_a_warning() {
+    let lab = Lab::new();
+    let make = |records: usize| {
+        let mut args = vec!["resetstorm", "make", "itl", "--key", "sast.pem", "-o", "x.tlv"];
+        args.extend(["--record", "tftp=tftp.pem"].repeat(records));
+        let output = lab.run(&args);
+        assert_eq!(output.status.code(), Some(0));
+        stderr(&output)
+    };
+    assert_eq!(make(2), "");
+    let text = make(60);
+    assert!(
+        text.contains("warning: ") && text.contains("phones refuse lists above 65536"),
+        "{text}"
+    );
+}
+
 /// A folder with files of the vectors under plain names.
 struct Lab(TempDir);
 
@@ -396,6 +492,12 @@ impl Lab {
 
     fn put(&self, name: &str, vector_path: &str) {
         std::fs::write(self.path(name), vector(vector_path)).unwrap();
+    }
+
+    /// A file of `tests/stores` under its name.
+    fn put_store(&self, name: &str) {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stores").join(name);
+        std::fs::copy(path, self.path(name)).unwrap();
     }
 
     fn run<S: AsRef<str>>(&self, words: &[S]) -> Output {

@@ -10,6 +10,7 @@ mod lack;
 mod model;
 mod random;
 mod stop;
+mod text;
 mod time;
 
 pub use exit::ExitCode;
@@ -19,4 +20,5 @@ pub use lack::Lack;
 pub use model::{Model, ModelError};
 pub use random::{Purpose, Stream, stream};
 pub use stop::Stop;
+pub use text::{printable, printable_json};
 pub use time::{Span, Time};

@@ -24,7 +24,7 @@ pub struct AssembleArgs {
     /// Sign again with this private key: PEM, DER or PKCS#12
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
-    /// Password of PKCS#12 files
+    /// Password of PKCS#12 files and encrypted keys
     #[arg(long, value_name = "TEXT", default_value = "")]
     password: String,
     /// File to write; standard output if not given

@@ -8,9 +8,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use clap::{Args, ValueEnum};
 
 use super::{ExitCode, output};
-use crate::crypto::{Certificate, KeyStore, SigningKey};
-use crate::toolbox::{self, Kind, List, Signer, Style, TrustLists};
-use crate::wire::{DIGEST_SHA1, DIGEST_SHA512, WireError};
+use crate::base::printable;
+use crate::crypto::{Certificate, KeyStore, KeyStoreError, LockFault, SigningKey};
+use crate::toolbox::{self, Kind, List, ReadFault, Signer, Style, TrustLists};
+use crate::wire::{DIGEST_SHA1, DIGEST_SHA512};
 
 /// A tool stops: what happened, how to repair it, and the exit code.
 #[derive(Debug)]
@@ -29,7 +30,7 @@ impl Failure {
         Failure { code: ExitCode::Usage, what: what.to_string(), help: Some(help) }
     }
 
-    pub(super) fn malformed(path: &Path, error: &WireError) -> Failure {
+    pub(super) fn malformed(path: &Path, error: &impl Display) -> Failure {
         Failure::new(ExitCode::Usage, format!("{}: {error}", path.display()))
     }
 }
@@ -37,7 +38,7 @@ impl Failure {
 /// Prints a failure, if there is one, and gives the exit code.
 pub(super) fn finish(result: Result<ExitCode, Failure>) -> ExitCode {
     result.unwrap_or_else(|failure| {
-        output::message(&format!("error: {}", failure.what));
+        output::message(&format!("error: {}", printable(&failure.what)));
         failure.help.into_iter().for_each(|help| output::message(&format!("help: {help}")));
         failure.code
     })
@@ -79,24 +80,54 @@ pub(super) use super::args::Format;
 
 /// Keys and certificates of a PEM, DER or PKCS#12 file.
 pub(super) fn read_store(path: &Path, password: &str) -> Result<KeyStore, Failure> {
-    toolbox::read_store(&read(path)?, password).map_err(|error| Failure::malformed(path, &error))
+    toolbox::read_store(&read(path)?, password).map_err(|fault| match fault {
+        ReadFault::Store(KeyStoreError::Pkcs12(LockFault::NoPassword | LockFault::Password)) => {
+            let what = format!("{}: {fault}", path.display());
+            Failure::usage(what, "--password gives the password of the file")
+        }
+        fault => Failure::malformed(path, &fault),
+    })
 }
 
-/// The first certificate of a file.
+/// The certificate that a file is about: of its key, or at the end of its chain. Says which, if it
+/// is not the only one, and what could not be read.
 pub(super) fn read_certificate(path: &Path, password: &str) -> Result<Certificate, Failure> {
     let store = read_store(path, password)?;
-    store.certificates.into_iter().next().ok_or_else(|| {
-        let what = format!("{}: no certificate in the file", path.display());
-        Failure::usage(what, "name a PEM, DER or PKCS#12 file with a certificate")
-    })
+    let place = path.display();
+    let taken = store.end_certificate().map_err(|error| {
+        Failure::usage(format!("{place}: {error}"), "name a file with a certificate")
+    })?;
+    let warn = |text: &str| output::message(&format!("warning: {place}: {}", printable(text)));
+    store.problems().iter().for_each(|problem| warn(problem));
+    let number = store.certificates.len();
+    if store.end_certificates().len() > 1 {
+        warn(&format!(
+            "{number} certificates that do not belong together; {} is taken",
+            taken.subject()
+        ));
+    } else if store.certificates.first() != Some(taken) {
+        warn(&format!(
+            "{number} certificates; the end of the chain, {}, is taken",
+            taken.subject()
+        ));
+    }
+    Ok(taken.clone())
 }
 
-/// The first private key of a file.
+/// The private key of a file: that of its certificate, or the first.
 pub(super) fn read_key(path: &Path, password: &str) -> Result<SigningKey, Failure> {
-    read_store(path, password)?.signing_key().map_err(|error| {
-        let what = format!("{}: {error}", path.display());
-        Failure::usage(what, "name a PEM, DER or PKCS#12 file with an RSA private key")
-    })
+    read_store(path, password)?.signing_key().map_err(|error| key_failure(path, &error))
+}
+
+fn key_failure(path: &Path, error: &KeyStoreError) -> Failure {
+    let help = match error {
+        KeyStoreError::LockedKey(LockFault::NoPassword | LockFault::Password) => {
+            "--password gives the password of the key"
+        }
+        KeyStoreError::LockedKey(_) => "openssl can write the key with another cipher",
+        _ => "name a PEM, DER or PKCS#12 file with an RSA private key",
+    };
+    Failure::usage(format!("{}: {error}", path.display()), help)
 }
 
 /// Files of the lists that a phone holds, as bytes.
@@ -149,7 +180,7 @@ pub(super) struct SignerArgs {
     /// Certificate of the signer, if the key's file does not hold it
     #[arg(long, value_name = "FILE")]
     certificate: Option<PathBuf>,
-    /// Password of PKCS#12 files
+    /// Password of PKCS#12 files and encrypted keys
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub(super) password: String,
     /// Digest of the signature
@@ -174,15 +205,15 @@ pub(super) struct LoadedSigner {
 
 impl SignerArgs {
     pub(super) fn load(&self) -> Result<LoadedSigner, Failure> {
-        let key = read_key(&self.key, &self.password)?;
-        let certificate = match &self.certificate {
-            Some(path) => read_certificate(path, &self.password)?,
-            None => read_store(&self.key, &self.password)?
-                .certificate_of(&key)
-                .cloned()
-                .ok_or_else(|| {
-                    Failure::usage("the key's file holds no certificate", "add --certificate FILE")
-                })?,
+        let store = read_store(&self.key, &self.password)?;
+        let keys = store.signing_keys().map_err(|error| key_failure(&self.key, &error))?;
+        let (key, certificate) = match &self.certificate {
+            Some(path) => fitting(keys, &read_store(path, &self.password)?, path)?,
+            None if store.certificates.is_empty() => {
+                let what = "the key's file holds no certificate";
+                return Err(Failure::usage(what, "add --certificate FILE"));
+            }
+            None => fitting(keys, &store, &self.key)?,
         };
         let digest = match self.digest {
             DigestName::Sha1 => DIGEST_SHA1,
@@ -195,6 +226,27 @@ impl SignerArgs {
         let timestamp = self.timestamp.unwrap_or(now_s() as u32);
         Ok(LoadedSigner { key, certificate, style, digest, timestamp })
     }
+}
+
+/// The first of `keys` with a certificate in the store, and that certificate.
+fn fitting(
+    keys: Vec<SigningKey>,
+    store: &KeyStore,
+    path: &Path,
+) -> Result<(SigningKey, Certificate), Failure> {
+    let number = keys.len();
+    for key in keys {
+        if let Some(certificate) = store.certificate_of(&key) {
+            return Ok((key, certificate.clone()));
+        }
+    }
+    let place = path.display();
+    let first = store.end_certificate().map_err(|error| {
+        Failure::usage(format!("{place}: {error}"), "name a file with a certificate")
+    })?;
+    let keys = if number == 1 { "the key" } else { "any of the keys" };
+    let what = format!("{place}: the certificate {} does not belong to {keys}", first.subject());
+    Err(Failure::usage(what, "--certificate names the certificate of the signer"))
 }
 
 impl LoadedSigner {

@@ -7,8 +7,8 @@ use super::files::{
     Failure, Format, finish, now_s, print, read, read_all, read_certificate, read_key, trust_lists,
 };
 use super::{ExitCode, output};
-use crate::toolbox::{InspectOptions, inspect, reencode, to_text};
-use crate::wire::WireError;
+use crate::base::{printable, printable_json};
+use crate::toolbox::{InspectOptions, ReadFault, inspect, reencode, to_text};
 
 /// Explain and check trust lists, signed files, messages and certificates
 #[derive(Debug, Args)]
@@ -32,7 +32,7 @@ pub struct InspectArgs {
     /// Private key of the device: open an encrypted file
     #[arg(long, value_name = "FILE")]
     device: Option<PathBuf>,
-    /// Password of PKCS#12 files
+    /// Password of PKCS#12 files and encrypted keys
     #[arg(long, value_name = "TEXT", default_value = "")]
     password: String,
     /// Write what our encoder makes of our parse, as bytes
@@ -72,7 +72,8 @@ fn explain(args: &InspectArgs, format: Format) -> Result<ExitCode, Failure> {
             Ok(found) if found.is_accepted() => (found.value, ExitCode::Ok),
             Ok(found) => (found.value, ExitCode::Failed),
             Err(error) => {
-                output::message(&format!("error: {}: {error}", path.display()));
+                let text = printable(&error.to_string());
+                output::message(&format!("error: {}: {text}", path.display()));
                 (error_json(&error), ExitCode::Usage)
             }
         };
@@ -86,10 +87,13 @@ fn explain(args: &InspectArgs, format: Format) -> Result<ExitCode, Failure> {
     Ok(worst)
 }
 
-fn error_json(error: &WireError) -> Value {
-    json!({
-        "error": { "what": error.what, "offset": error.offset, "expected": error.expected }
-    })
+fn error_json(fault: &ReadFault) -> Value {
+    match fault {
+        ReadFault::Malformed(error) => json!({
+            "error": { "what": error.what, "offset": error.offset, "expected": error.expected }
+        }),
+        ReadFault::Store(error) => json!({ "error": { "what": error.to_string() } }),
+    }
 }
 
 /// One document: an object for one file, a list for more.
@@ -99,7 +103,8 @@ fn render(values: &[Value], format: Format) -> String {
             [one] => serde_json::to_string_pretty(one),
             more => serde_json::to_string_pretty(more),
         };
-        return pretty.expect("values without maps of odd keys can be written") + "\n";
+        let pretty = pretty.expect("values without maps of odd keys can be written");
+        return printable_json(&pretty) + "\n";
     }
     let texts = values.iter().map(|value| {
         let heading = match value["file"].as_str() {

@@ -3,9 +3,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::ExitCode;
 use super::files::{Failure, SignerArgs, finish, read_certificate, write};
-use crate::toolbox::{ListEntry, ListSpec, make_list, parse_role};
+use super::{ExitCode, output};
+use crate::toolbox::{ListEntry, ListSpec, make_list, parse_role, size_warning};
 use crate::wire::ROLE_SAST;
 
 /// Make a signed trust list from certificates
@@ -92,6 +92,8 @@ fn make(is_ctl: bool, name: &str, args: &MakeFile) -> Result<ExitCode, Failure> 
     let bytes =
         make_list(&spec, &loaded.signer()).map_err(|error| Failure::new(ExitCode::Usage, error))?;
     write(args.out.as_deref(), &bytes)?;
+    let warning = size_warning(bytes.len());
+    warning.iter().for_each(|text| output::message(&format!("warning: {text}")));
     Ok(ExitCode::Ok)
 }
 

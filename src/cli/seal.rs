@@ -93,7 +93,7 @@ pub struct DecryptArgs {
     /// Certificate of the signer; without it the signature is not checked
     #[arg(long, value_name = "FILE")]
     certificate: Option<PathBuf>,
-    /// Password of PKCS#12 files
+    /// Password of PKCS#12 files and encrypted keys
     #[arg(long, value_name = "TEXT", default_value = "")]
     password: String,
     /// File to write; standard output if not given

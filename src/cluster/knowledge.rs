@@ -2,7 +2,7 @@ use dashmap::DashMap;
 
 use crate::crypto::Certificate;
 use crate::wire::tvs::{Command, Known, Question, Request, Response};
-use crate::wire::{WireError, name_key};
+use crate::wire::{WireError, name_key, same_name};
 
 use super::topology::{CertificateKind, Release};
 
@@ -38,7 +38,7 @@ impl Knowledge {
     pub fn add(&self, kind: CertificateKind, certificate: &Certificate) {
         self.known.retain(|_, entries| {
             entries.retain(|entry| {
-                entry.kind != kind || entry.certificate.subject() != certificate.subject()
+                entry.kind != kind || !same_name(entry.certificate.subject(), certificate.subject())
             });
             !entries.is_empty()
         });

@@ -6,18 +6,21 @@ use rsa::pkcs1v15;
 use sha2::Sha256;
 use x509_cert::builder::profile::BuilderProfile;
 use x509_cert::builder::{Builder, CertificateBuilder};
-use x509_cert::der::asn1::{Any, PrintableStringRef, TeletexStringRef, Utf8StringRef};
-use x509_cert::der::{Decode, DecodePem, Encode, EncodePem, Tag, Tagged};
+use x509_cert::der::{Encode, pem};
 use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage, KeyUsages};
 use x509_cert::ext::{Extension, ToExtension};
-use x509_cert::name::{Name, RelativeDistinguishedName};
+use x509_cert::name::Name as X509Name;
 use x509_cert::serial_number::SerialNumber;
 use x509_cert::spki::{SubjectPublicKeyInfoOwned, SubjectPublicKeyInfoRef};
 use x509_cert::time::{Time as X509Time, Validity};
 use x509_cert::{Certificate as X509, TbsCertificate};
 
+use super::algorithms::key_algorithm;
+use super::date::CertificateDate;
 use super::keys::{KeySource, SigningKey};
-use super::{sha1, sha256};
+use super::{KeyStore, sha1, sha256};
+use crate::wire::ber::{Ber, tag};
+use crate::wire::{Name, WireError, same_name};
 
 /// An X.509 certificate with the fields that trust lists and TVS use, cheap to clone.
 #[derive(Clone, PartialEq, Eq)]
@@ -32,12 +35,23 @@ struct Fields {
     subject_in_order: String,
     issuer_in_order: String,
     serial: Vec<u8>,
+    key_algorithm: &'static str,
     public_key: Vec<u8>,
     signature: Vec<u8>,
     sha1: [u8; 20],
     sha256: [u8; 32],
-    not_before_s: u64,
-    not_after_s: u64,
+    not_before_s: Option<i64>,
+    not_after_s: Option<i64>,
+    oddities: Vec<Oddity>,
+}
+
+/// Something about a certificate that its issuer should not have done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Oddity {
+    /// What kind of thing, as a word.
+    pub code: &'static str,
+    /// What it is.
+    pub text: String,
 }
 
 /// Why bytes are no usable certificate.
@@ -45,50 +59,34 @@ struct Fields {
 #[error("not an X.509 certificate: {0}")]
 pub struct CertificateError(String);
 
-impl From<x509_cert::der::Error> for CertificateError {
-    fn from(error: x509_cert::der::Error) -> CertificateError {
+impl From<WireError> for CertificateError {
+    fn from(error: WireError) -> CertificateError {
         CertificateError(error.to_string())
     }
 }
 
 impl Certificate {
-    /// Reads a certificate from DER.
+    /// Reads a certificate from DER, as leniently as OpenSSL: odd dates, serial numbers and string
+    /// types are no reason to refuse it (see [`Certificate::oddities`]).
     pub fn from_der(der: &[u8]) -> Result<Certificate, CertificateError> {
-        let x509 = X509::from_der(der)?;
-        let tbs = x509.tbs_certificate();
-        let raw = |bits: &x509_cert::der::asn1::BitString| bits.raw_bytes().to_vec();
-        let validity = tbs.validity();
-        Ok(Certificate(Arc::new(Fields {
-            subject: cucm_name(tbs.subject()),
-            issuer: cucm_name(tbs.issuer()),
-            subject_in_order: name_in_order(tbs.subject()),
-            issuer_in_order: name_in_order(tbs.issuer()),
-            serial: magnitude(tbs.serial_number().as_bytes()).to_vec(),
-            public_key: raw(&tbs.subject_public_key_info().subject_public_key),
-            signature: raw(x509.signature()),
-            sha1: sha1(der),
-            sha256: sha256(der),
-            not_before_s: validity.not_before.to_unix_duration().as_secs(),
-            not_after_s: validity.not_after.to_unix_duration().as_secs(),
-            der: der.to_vec(),
-        })))
+        let fields = Fields::read(der)?;
+        Ok(Certificate(Arc::new(fields)))
     }
 
     /// Reads the first certificate of a PEM text.
     pub fn from_pem(pem: &str) -> Result<Certificate, CertificateError> {
-        let block = super::keys::pem_block(pem, "CERTIFICATE")
-            .ok_or_else(|| CertificateError("no certificate in the PEM text".to_owned()))?;
-        let x509 = X509::from_pem(block)?;
-        Certificate::from_der(&x509.to_der()?)
+        let store = KeyStore::from_pem(pem).map_err(|error| CertificateError(error.to_string()))?;
+        let first = store.certificates.into_iter().next();
+        first.ok_or_else(|| CertificateError("no certificate in the PEM text".to_owned()))
     }
 
     /// The certificate as PEM.
     ///
     /// # Panics
-    /// Never: the certificate was read before.
+    /// Never: a certificate is far shorter than a PEM text may be.
     pub fn to_pem(&self) -> String {
-        let x509 = X509::from_der(&self.0.der).expect("the certificate was read before");
-        x509.to_pem(x509_cert::der::pem::LineEnding::LF).expect("a read certificate can be written")
+        pem::encode_string("CERTIFICATE", pem::LineEnding::LF, &self.0.der)
+            .expect("a certificate can be written")
     }
 
     /// The certificate as DER.
@@ -117,7 +115,8 @@ impl Certificate {
         &self.0.issuer_in_order
     }
 
-    /// Serial number: minimal big-endian magnitude.
+    /// Serial number: minimal big-endian magnitude; one zero byte for zero. A negative one, which
+    /// should not be, as the bytes of the certificate.
     pub fn serial(&self) -> &[u8] {
         &self.0.serial
     }
@@ -142,9 +141,24 @@ impl Certificate {
         self.0.sha256
     }
 
-    /// Start and end of its validity, Unix seconds.
-    pub fn validity_s(&self) -> (u64, u64) {
+    /// What the public key is for: `RSA`, `EC`, `Ed25519`, `DSA` or another word.
+    pub fn key_algorithm(&self) -> &'static str {
+        self.0.key_algorithm
+    }
+
+    /// Start and end of its validity, Unix seconds; `None` for what is no date.
+    pub fn validity_s(&self) -> (Option<i64>, Option<i64>) {
         (self.0.not_before_s, self.0.not_after_s)
+    }
+
+    /// Whether its issuer has the subject of `issuer`; signatures are not checked.
+    pub fn was_issued_by(&self, issuer: &Certificate) -> bool {
+        same_name(self.issuer(), issuer.subject())
+    }
+
+    /// What is odd about it.
+    pub fn oddities(&self) -> &[Oddity] {
+        &self.0.oddities
     }
 }
 
@@ -156,86 +170,90 @@ impl fmt::Debug for Certificate {
     }
 }
 
-/// Drops the sign byte and leading zeros of a DER integer (`spec/trust-list.md` section 5).
+impl Fields {
+    fn read(der: &[u8]) -> Result<Fields, WireError> {
+        let certificate = Ber::only(der, tag::SEQUENCE, "a certificate")?;
+        let mut parts = certificate.inside();
+        let mut tbs = parts.need(tag::SEQUENCE, "what is signed")?.inside();
+        parts.need(tag::SEQUENCE, "an algorithm")?;
+        let signature = parts.need(tag::BIT_STRING, "a signature")?.bits()?.to_vec();
+        tbs.take_if(tag::CONTEXT_0_OF)?;
+        let serial = tbs.need(tag::INTEGER, "a serial number")?;
+        tbs.need(tag::SEQUENCE, "an algorithm")?;
+        let issuer = Name::from_ber(&tbs.need(tag::SEQUENCE, "an issuer")?)?;
+        let mut validity = tbs.need(tag::SEQUENCE, "a validity")?.inside();
+        let dates = [validity.next("a start")?, validity.next("an end")?];
+        let subject = Name::from_ber(&tbs.need(tag::SEQUENCE, "a subject")?)?;
+        let mut key = tbs.need(tag::SEQUENCE, "a public key")?.inside();
+        let algorithm = key.need(tag::SEQUENCE, "an algorithm")?.inside().next("an OID")?.oid()?;
+        let mut oddities = of_serial(serial.content);
+        for (whose, name) in [("issuer", &issuer), ("subject", &subject)] {
+            oddities.extend(
+                name.faults().iter().map(|fault| Oddity {
+                    code: "odd-name",
+                    text: format!("the {whose}'s {fault}"),
+                }),
+            );
+        }
+        let [not_before_s, not_after_s] = of_dates(&dates, &mut oddities);
+        Ok(Fields {
+            subject: subject.to_cucm(),
+            issuer: issuer.to_cucm(),
+            subject_in_order: subject.to_compact(),
+            issuer_in_order: issuer.to_compact(),
+            serial: magnitude(serial.content).to_vec(),
+            key_algorithm: key_algorithm(&algorithm),
+            public_key: key.need(tag::BIT_STRING, "a key")?.bits()?.to_vec(),
+            signature,
+            sha1: sha1(der),
+            sha256: sha256(der),
+            not_before_s,
+            not_after_s,
+            oddities,
+            der: der.to_vec(),
+        })
+    }
+}
+
+/// The dates that can be read; what is odd about them is added to `oddities`.
+fn of_dates(dates: &[Ber<'_>; 2], oddities: &mut Vec<Oddity>) -> [Option<i64>; 2] {
+    let mut at = 0;
+    dates.map(|date| {
+        let (end, read) = (["start", "end"][at], CertificateDate::read(&date));
+        at += 1;
+        let odd = match read {
+            Some(date) => date.odd,
+            None => Some("is no date"),
+        };
+        let text = String::from_utf8_lossy(date.content);
+        oddities.extend(odd.map(|odd| Oddity {
+            code: "odd-date",
+            text: format!("the {end} of the validity ({text}) {odd}"),
+        }));
+        read.map(|date| date.unix_s)
+    })
+}
+
+/// RFC 5280 section 4.1.2.2: positive, at most 20 bytes.
+fn of_serial(serial: &[u8]) -> Vec<Oddity> {
+    const LENGTH_MAX: usize = 20;
+    let odd = match serial {
+        [] => "is missing",
+        [first, ..] if *first >= 0x80 => "is negative",
+        _ if serial.iter().all(|&byte| byte == 0) => "is zero",
+        _ if serial.len() > LENGTH_MAX + 1 || magnitude(serial).len() > LENGTH_MAX => {
+            "is longer than 20 bytes"
+        }
+        _ => return Vec::new(),
+    };
+    vec![Oddity { code: "odd-serial", text: format!("the serial number {odd}") }]
+}
+
+/// Drops the sign byte and leading zeros of a DER integer (`spec/trust-list.md` section 5); zero
+/// keeps one byte, because an empty value would be none.
 fn magnitude(serial: &[u8]) -> &[u8] {
     let zeros = serial.iter().take_while(|&&byte| byte == 0).count();
-    &serial[zeros..]
-}
-
-/// The name in CUCM's fixed order of attributes, joined by `;` (`spec/trust-list.md` section 4).
-fn cucm_name(name: &Name) -> String {
-    const ORDER: [&str; 6] = ["CN", "OU", "O", "L", "ST", "C"];
-    let mut parts: Vec<(usize, String)> = Vec::new();
-    for attribute in name.iter_rdn().flat_map(RelativeDistinguishedName::iter) {
-        let key = short_key(&attribute.oid.to_string());
-        let rank = ORDER.iter().position(|known| *known == key).unwrap_or(ORDER.len());
-        parts.push((rank, format!("{key}={}", attribute_text(&attribute.value))));
-    }
-    parts.sort_by_key(|part| part.0);
-    parts.into_iter().map(|part| part.1).collect::<Vec<_>>().join(";")
-}
-
-/// Each attribute in the order of the certificate (`spec/trust-list.md` section 4): short keys for
-/// nine types, the dotted OID for any other.
-fn name_in_order(name: &Name) -> String {
-    let attributes = name.iter_rdn().flat_map(RelativeDistinguishedName::iter).map(|attribute| {
-        let key = match attribute.oid.to_string().as_str() {
-            "2.5.4.9" => "STREET".to_owned(),
-            "0.9.2342.19200300.100.1.1" => "UID".to_owned(),
-            "0.9.2342.19200300.100.1.25" => "DC".to_owned(),
-            oid if oid == "2.5.4.5" => oid.to_owned(),
-            oid => short_key(oid),
-        };
-        format!("{key}={}", escaped(&attribute_text(&attribute.value)))
-    });
-    attributes.collect::<Vec<_>>().join(",")
-}
-
-/// The escapes of RFC 4514 section 2.4.
-fn escaped(value: &str) -> String {
-    let mut text = String::with_capacity(value.len());
-    let last = value.chars().count().saturating_sub(1);
-    for (at, c) in value.chars().enumerate() {
-        match c {
-            '\0' => text.push_str("\\00"),
-            '\\' | '"' | '+' | ',' | ';' | '<' | '>' => text.extend(['\\', c]),
-            '#' if at == 0 => text.push_str("\\#"),
-            ' ' if at == 0 || at == last => text.push_str("\\ "),
-            c => text.push(c),
-        }
-    }
-    text
-}
-
-fn short_key(oid: &str) -> String {
-    match oid {
-        "2.5.4.3" => "CN",
-        "2.5.4.5" => "SERIALNUMBER",
-        "2.5.4.6" => "C",
-        "2.5.4.7" => "L",
-        "2.5.4.8" => "ST",
-        "2.5.4.10" => "O",
-        "2.5.4.11" => "OU",
-        other => other,
-    }
-    .to_owned()
-}
-
-fn attribute_text(value: &Any) -> String {
-    match value.tag() {
-        Tag::PrintableString => value
-            .decode_as::<PrintableStringRef<'_>>()
-            .map(|text| text.to_string())
-            .unwrap_or_default(),
-        Tag::TeletexString => value
-            .decode_as::<TeletexStringRef<'_>>()
-            .map(|text| text.to_string())
-            .unwrap_or_default(),
-        Tag::Utf8String => {
-            value.decode_as::<Utf8StringRef<'_>>().map(|text| text.to_string()).unwrap_or_default()
-        }
-        _ => String::from_utf8_lossy(value.value()).into_owned(),
-    }
+    &serial[zeros.min(serial.len().saturating_sub(1))..]
 }
 
 /// What goes into a self-signed service certificate.
@@ -279,8 +297,9 @@ impl Identity {
 
 fn self_signed_der(spec: &CertificateSpec<'_>, key: &SigningKey, serial: &[u8]) -> Vec<u8> {
     let subject = format!("CN={},OU=TAC,O=resetstorm,L=Lab,ST=Simulation,C=US", spec.common_name);
-    let profile =
-        ServiceProfile { subject: Name::from_str(&subject).expect("host names need no escaping") };
+    let profile = ServiceProfile {
+        subject: X509Name::from_str(&subject).expect("host names need no escaping"),
+    };
     let signer = pkcs1v15::SigningKey::<Sha256>::new(key.rsa().clone());
     let public = SubjectPublicKeyInfoOwned::from_key(&rsa::RsaPublicKey::from(key.rsa()))
         .expect("an RSA key has a public part");
@@ -300,15 +319,15 @@ fn self_signed_der(spec: &CertificateSpec<'_>, key: &SigningKey, serial: &[u8]) 
 
 /// The extensions of a CUCM service certificate; the library's own profiles refuse its names.
 struct ServiceProfile {
-    subject: Name,
+    subject: X509Name,
 }
 
 impl BuilderProfile for ServiceProfile {
-    fn get_issuer(&self, subject: &Name) -> Name {
+    fn get_issuer(&self, subject: &X509Name) -> X509Name {
         subject.clone()
     }
 
-    fn get_subject(&self) -> Name {
+    fn get_subject(&self) -> X509Name {
         self.subject.clone()
     }
 
@@ -361,7 +380,8 @@ mod tests {
         assert_eq!(certificate.public_key().len(), 270);
         assert_eq!(certificate.signature().len(), 256);
         let (from, to) = certificate.validity_s();
-        assert_eq!((from, to - from), (1_700_000_000, 157_680_000));
+        assert_eq!((from, to), (Some(1_700_000_000), Some(1_857_680_000)));
+        assert_eq!((certificate.key_algorithm(), certificate.oddities()), ("RSA", &[][..]));
     }
 
     #[test]
@@ -382,18 +402,9 @@ mod tests {
     }
 
     #[test]
-    fn special_characters_are_escaped() {
-        assert_eq!(escaped("Test, Inc"), "Test\\, Inc");
-        assert_eq!(escaped("#a#"), "\\#a#");
-        assert_eq!(escaped(" a b "), "\\ a b\\ ");
-        assert_eq!(escaped("a\0"), "a\\00");
-        assert_eq!(escaped("plain"), "plain");
-    }
-
-    #[test]
     fn magnitude_has_no_leading_zero() {
         assert_eq!(magnitude(&[0, 0x83, 0xE9]), [0x83, 0xE9]);
         assert_eq!(magnitude(&[0x0A, 0]), [0x0A, 0]);
-        assert!(magnitude(&[0]).is_empty());
+        assert_eq!((magnitude(&[0]), magnitude(&[0, 0])), (&[0][..], &[0][..]));
     }
 }

@@ -20,7 +20,8 @@ impl FileIdentity {
 
     /// The identity of `body` signed by the certificate with this issuer and serial.
     pub fn signed(body: &[u8], issuer: &str, serial: &[u8]) -> FileIdentity {
-        let signer = head(sha256_of(&[name_key(issuer).as_bytes(), &[0], serial]));
+        let zeros = serial.iter().take_while(|&&byte| byte == 0).count();
+        let signer = head(sha256_of(&[name_key(issuer).as_bytes(), &[0], &serial[zeros..]]));
         FileIdentity { content: head(sha256_of(&[body])), signer }
     }
 
@@ -42,6 +43,7 @@ mod tests {
     fn identity_tells_contents_and_signers_apart_and_nothing_else() {
         let base = FileIdentity::signed(b"body", "CN=ca;O=x", &[1]);
         assert_eq!(base, FileIdentity::signed(b"body", "CN=ca,O=x", &[1]), "either name style");
+        assert_eq!(base, FileIdentity::signed(b"body", "CN=ca;O=x", &[0, 1]), "one number");
         assert_ne!(base, FileIdentity::signed(b"other", "CN=ca;O=x", &[1]));
         assert_ne!(base, FileIdentity::signed(b"body", "CN=cb;O=x", &[1]));
         assert_ne!(base, FileIdentity::signed(b"body", "CN=ca;O=x", &[2]));

@@ -4,14 +4,14 @@ use std::sync::OnceLock;
 
 use ring::rand::{SecureRandom, SystemRandom};
 use ring::signature::{RSA_PKCS1_SHA512, RsaKeyPair};
-use rsa::pkcs1::{DecodeRsaPrivateKey, EncodeRsaPublicKey};
+use rsa::pkcs1::EncodeRsaPublicKey;
 use rsa::pkcs8::{DecodePrivateKey, EncodePrivateKey};
 use rsa::traits::PublicKeyParts;
 use rsa::{Pkcs1v15Sign, RsaPrivateKey};
 use sha1::Sha1;
 use sha2::Sha512;
 
-use super::{SignatureFault, sha1, sha512};
+use super::{KeyStore, KeyStoreError, SignatureFault, sha1, sha512};
 use crate::base::{Purpose, Stream, stream};
 use crate::wire::{DIGEST_SHA1, DIGEST_SHA512};
 
@@ -19,7 +19,7 @@ use crate::wire::{DIGEST_SHA1, DIGEST_SHA512};
 const TEST_KEYS_PEM: &str = include_str!("test_keys.pem");
 
 /// Why a key cannot be used.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// The bytes are no PKCS#8 RSA key.
     #[error("the private key cannot be read: {0}")]
@@ -69,16 +69,12 @@ impl SigningKey {
         Ok(SigningKey { pair: None, rsa: OnceLock::from(key), public_key, pkcs8 })
     }
 
-    /// Loads a key from PEM (`BEGIN PRIVATE KEY` or `BEGIN RSA PRIVATE KEY`); other blocks of the
-    /// text, such as a certificate, are passed over.
+    /// Loads the first RSA key of a PEM text; other blocks, such as a certificate, are passed over.
     pub fn from_pem(pem: &str) -> Result<SigningKey, KeyError> {
-        let key = match pem_block(pem, "RSA PRIVATE KEY") {
-            Some(block) => RsaPrivateKey::from_pkcs1_pem(block).map_err(unreadable)?,
-            None => RsaPrivateKey::from_pkcs8_pem(pem_block(pem, "PRIVATE KEY").unwrap_or(pem))
-                .map_err(unreadable)?,
-        };
-        let der = key.to_pkcs8_der().map_err(unreadable)?;
-        SigningKey::from_pkcs8(der.as_bytes().to_vec())
+        KeyStore::from_pem(pem).and_then(|store| store.signing_key()).map_err(|error| match error {
+            KeyStoreError::Key(error) => error,
+            error => unreadable(error),
+        })
     }
 
     /// The key as PEM, to be kept with owner-only permissions.
@@ -144,14 +140,6 @@ impl SigningKey {
             RsaPrivateKey::from_pkcs8_der(&self.pkcs8).expect("the key was read before")
         })
     }
-}
-
-/// The first block of a PEM text with this label, borders included.
-pub(super) fn pem_block<'a>(pem: &'a str, label: &str) -> Option<&'a str> {
-    let (begin, end) = (format!("-----BEGIN {label}-----"), format!("-----END {label}-----"));
-    let at = pem.find(&begin)?;
-    let length = pem[at..].find(&end)? + end.len();
-    Some(&pem[at..at + length])
 }
 
 /// Never shows the key.

@@ -3,18 +3,27 @@
 //! `ring` on every hot path (signing and verifying); the `rsa` crate makes keys and signs what
 //! ring cannot: certificates, SHA-1, keys of 1024 bits, CAPF proofs. No policy, no I/O.
 
+mod algorithms;
 mod certificate;
+mod date;
 pub mod envelope;
+mod hash;
 mod identity;
 mod keys;
 mod keystore;
+mod lock;
+mod pem;
+mod pkcs12;
 pub mod proof;
+mod shape;
 mod verify;
 
-pub use certificate::{Certificate, CertificateError, CertificateSpec, Identity};
+pub use certificate::{Certificate, CertificateError, CertificateSpec, Identity, Oddity};
+pub use date::date_text;
 pub use identity::FileIdentity;
 pub use keys::{KeyError, KeySource, SigningKey};
 pub use keystore::{KeyStore, KeyStoreError};
+pub use lock::LockFault;
 pub use verify::{KeyKind, SignatureFault, verify_file, verify_signature};
 
 use ring::digest;

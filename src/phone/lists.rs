@@ -111,7 +111,8 @@ impl TrustRecord {
             .certificate
             .map(|der| HeldCertificate::Sha256(sha256(der)))
             .or(record.certificate_hash.map(HeldCertificate::Sha1));
-        (!record.serial.is_empty()).then_some(TrustRecord {
+        let is_named = !record.serial.is_empty() || !record.issuer.is_empty();
+        is_named.then_some(TrustRecord {
             role: record.role?,
             issuer: record.issuer.to_owned(),
             issuer_key: name_key(record.issuer),

@@ -2,12 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::inspect::date;
 use super::list::significant;
 use super::{List, Verdict};
-use crate::crypto::{Certificate, KeyKind};
+use crate::crypto::{Certificate, KeyKind, date_text};
 use crate::wire::{
-    DIGEST_SHA1, ROLE_CALLMANAGER_TFTP, ROLE_SAST, ROLE_TFTP, ROLE_TVS, Record, SignedFile,
+    DIGEST_SHA1, Name, ROLE_CALLMANAGER_TFTP, ROLE_SAST, ROLE_TFTP, ROLE_TVS, Record, SignedFile,
     name_key, same_name,
 };
 
@@ -18,7 +17,7 @@ const LIST_BYTES_NEAR: usize = LIST_BYTES_MAX - 6 * 1024;
 /// Advice of the reference tool: more SAST records than two in a CTL.
 const SAST_ADVISED_MAX: usize = 2;
 /// Certificates that end within this time get a note.
-const EXPIRY_NEAR_S: u64 = 90 * 86_400;
+const EXPIRY_NEAR_S: i64 = 90 * 86_400;
 
 /// One remark.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +83,7 @@ pub(super) fn of_certificate(certificate: &Certificate, now_s: u64) -> Vec<Findi
     let mut found = Vec::new();
     weak_key("the key", KeyKind::of(certificate.public_key()), &mut found);
     expiry("the certificate", certificate, now_s, &mut found);
+    odd("the certificate", certificate, &mut found);
     found
 }
 
@@ -93,11 +93,20 @@ fn of_header(file: &SignedFile<'_>) -> Vec<Finding> {
     if header.digest == DIGEST_SHA1 {
         found.push(Finding::note("weak-digest", "SHA-1 is weak; 79xx phones know nothing else"));
     }
+    odd_name("the signer's name", header.signer_name, &mut found);
+    odd_name("the signer's issuer", header.issuer, &mut found);
     let bits = header.signature.len() * 8;
     if bits < 2048 {
         found.push(Finding::note("weak-key", format!("the signer's RSA-{bits} key is weak")));
     }
     found
+}
+
+/// The size finding of a list of this length: how `make` warns.
+pub fn size_warning(length: usize) -> Option<String> {
+    let mut found = Vec::new();
+    size(length, &mut found);
+    found.pop().map(|finding| finding.text)
 }
 
 fn size(length: usize, found: &mut Vec<Finding>) {
@@ -169,10 +178,13 @@ fn roles(list: &List<'_>, found: &mut Vec<Finding>) {
 fn of_record(number: usize, record: &Record<'_>, now_s: u64, found: &mut Vec<Finding>) {
     let place = format!("record {number}");
     weak_key(&place, KeyKind::of(record.public_key), found);
+    odd_name(&format!("{place}: the subject"), record.subject, found);
+    odd_name(&format!("{place}: the issuer"), record.issuer, found);
     let Some(der) = record.certificate else { return };
     match Certificate::from_der(der) {
         Ok(certificate) => {
             expiry(&place, &certificate, now_s, found);
+            odd(&place, &certificate, found);
             differences(&place, record, &certificate, found);
         }
         Err(error) => found.push(Finding::warning("bad-certificate", format!("{place}: {error}"))),
@@ -211,16 +223,41 @@ fn weak_key(place: &str, kind: Option<KeyKind>, found: &mut Vec<Finding>) {
 
 fn expiry(place: &str, certificate: &Certificate, now_s: u64, found: &mut Vec<Finding>) {
     let (from, to) = certificate.validity_s();
-    if to < now_s {
-        found.push(Finding::warning(
+    let now_s = i64::try_from(now_s).unwrap_or(i64::MAX);
+    match to {
+        Some(to) if to < now_s => found.push(Finding::warning(
             "expired",
-            format!("{place}: expired on {}; phones do not look at it", date(to)),
-        ));
-    } else if to - now_s < EXPIRY_NEAR_S {
-        found.push(Finding::note("expires-soon", format!("{place}: expires on {}", date(to))));
+            format!("{place}: expired on {}; phones do not look at it", date_text(to)),
+        )),
+        Some(to) if to - now_s < EXPIRY_NEAR_S => {
+            found.push(Finding::note(
+                "expires-soon",
+                format!("{place}: expires on {}", date_text(to)),
+            ));
+        }
+        _ => {}
     }
-    if from > now_s {
-        found.push(Finding::note("not-yet-valid", format!("{place}: valid from {}", date(from))));
+    if let Some(from) = from.filter(|&from| from > now_s) {
+        let text = format!("{place}: valid from {}", date_text(from));
+        found.push(Finding::note("not-yet-valid", text));
+    }
+}
+
+/// What the issuer of a certificate should not have done.
+fn odd(place: &str, certificate: &Certificate, found: &mut Vec<Finding>) {
+    for oddity in certificate.oddities() {
+        found.push(Finding::warning(oddity.code, format!("{place}: {}", oddity.text)));
+    }
+}
+
+/// A name in a file that a phone may read differently, or not at all.
+fn odd_name(place: &str, name: &str, found: &mut Vec<Finding>) {
+    if let Some((seen, _)) = name.split_once('\0') {
+        let text = format!("{place} has a NUL in it: a phone reads `{seen}` only");
+        found.push(Finding::warning("odd-name", text));
+    } else if Name::parse(name).is_none() {
+        let text = format!("{place} is no name (`{name}`): it equals the same text only");
+        found.push(Finding::warning("odd-name", text));
     }
 }
 
@@ -252,11 +289,13 @@ mod tests {
             CertificateSpec { common_name: "pub", not_before_s: 1_700_000_000, key_bits: 1024 };
         let identity = Identity::self_signed(&spec, &mut KeySource::bank(1));
         let (from, to) = identity.certificate.validity_s();
+        let [from, to] = [from, to].map(|end| end.unwrap() as u64);
+        let near = EXPIRY_NEAR_S as u64;
         let of = |now_s| codes(&of_certificate(&identity.certificate, now_s));
         assert_eq!(of(from), ["weak-key"]);
         assert_eq!(of(from - 1), ["weak-key", "not-yet-valid"]);
-        assert_eq!(of(to - EXPIRY_NEAR_S), ["weak-key"]);
-        assert_eq!(of(to - EXPIRY_NEAR_S + 1), ["weak-key", "expires-soon"]);
+        assert_eq!(of(to - near), ["weak-key"]);
+        assert_eq!(of(to - near + 1), ["weak-key", "expires-soon"]);
         assert_eq!(of(to), ["weak-key", "expires-soon"]);
         assert_eq!(of(to + 1), ["weak-key", "expired"]);
     }

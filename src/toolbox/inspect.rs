@@ -4,12 +4,13 @@ use super::findings::{self, Finding};
 use super::hex::{hex, upper_hex};
 use super::list::is_signer;
 use super::roles::{role_text, role_use};
+use super::store::ReadFault;
 use super::verdict::open_envelope;
 use super::{
     Decision, Kind, List, Object, Refusal, TrustLists, TrustPath, Verdict, check_file, check_list,
     message, read_store, tree,
 };
-use crate::crypto::{Certificate, KeyKind, SigningKey, md5, sha1};
+use crate::crypto::{Certificate, KeyKind, SigningKey, date_text, md5, sha1};
 use crate::wire::{
     DIGEST_SHA1, DIGEST_SHA512, Document, Encryption, Header, ROLE_SAST, Record, SignedFile,
     WireError,
@@ -56,11 +57,11 @@ impl Inspection {
 ///
 /// # Errors
 /// If the file is malformed or of no known kind.
-pub fn inspect(bytes: &[u8], options: &InspectOptions<'_>) -> Result<Inspection, WireError> {
+pub fn inspect(bytes: &[u8], options: &InspectOptions<'_>) -> Result<Inspection, ReadFault> {
     let kind = Kind::of(bytes)?;
     match kind {
-        Kind::Ctl | Kind::Itl => inspect_list(kind, bytes, options),
-        Kind::Signed | Kind::Encrypted => inspect_file(kind, bytes, options),
+        Kind::Ctl | Kind::Itl => Ok(inspect_list(kind, bytes, options)?),
+        Kind::Signed | Kind::Encrypted => Ok(inspect_file(kind, bytes, options)?),
         Kind::Tvs | Kind::Capf => Ok(unchecked(message::to_json(kind, bytes)?)),
         Kind::Certificate | Kind::Pem | Kind::Pkcs12 => inspect_store(kind, bytes, options),
     }
@@ -278,8 +279,8 @@ fn record_json(index: usize, record: &Record<'_>, header: &Header<'_>, bytes: &[
         put("ip_address", std::net::Ipv4Addr::from(address).to_string().into());
     }
     put("key", key_json(record.public_key));
-    put("not_before", validity.0.map(date).into());
-    put("not_after", validity.1.map(date).into());
+    put("not_before", validity.0.flatten().map(date_text).into());
+    put("not_after", validity.1.flatten().map(date_text).into());
     put("used_to_sign", (record.role == Some(ROLE_SAST) && is_signer(record, header)).into());
     put("elements", tree::record_to_json(bytes, record));
     Value::Object(value)
@@ -293,10 +294,12 @@ fn key_json(public_key: &[u8]) -> Value {
     }
 }
 
-/// A date as `2026-11-21T19:00:00Z`.
-pub(super) fn date(unix_s: u64) -> String {
-    let seconds = i64::try_from(unix_s).unwrap_or(i64::MAX);
-    jiff::Timestamp::from_second(seconds).map_or_else(|_| unix_s.to_string(), |t| t.to_string())
+/// As [`key_json`]; by the certificate's own word where lists know no such key.
+fn certificate_key_json(certificate: &Certificate) -> Value {
+    match key_json(certificate.public_key()) {
+        Value::Null => json!({ "type": certificate.key_algorithm(), "bits": null }),
+        known => known,
+    }
 }
 
 fn encryption_json(encryption: &Encryption<'_>) -> Value {
@@ -356,8 +359,13 @@ fn inspect_store(
     kind: Kind,
     bytes: &[u8],
     options: &InspectOptions<'_>,
-) -> Result<Inspection, WireError> {
+) -> Result<Inspection, ReadFault> {
     let store = read_store(bytes, options.password)?;
+    if store.key_count() == 0 {
+        store.first_certificate()?;
+    }
+    let problems = store.problems().into_iter().map(|text| Finding::warning("unreadable", text));
+    let problems: Vec<Value> = problems.map(|finding| finding.to_json()).collect();
     let certificates: Vec<Value> = store
         .certificates
         .iter()
@@ -370,12 +378,16 @@ fn inspect_store(
             if let (Value::Object(map), Value::Object(fields)) = (&mut value, fields) {
                 map.extend(fields);
             }
+            if let Some(findings) = value["findings"].as_array_mut() {
+                findings.extend(problems);
+            }
             value
         }
         _ => json!({
             "kind": kind.word(),
             "keys": store.key_count(),
             "certificates": certificates,
+            "findings": problems,
         }),
     };
     Ok(unchecked(value))
@@ -388,15 +400,15 @@ fn certificate_json(certificate: &Certificate, options: &InspectOptions<'_>) -> 
         "subject": certificate.subject(),
         "issuer": certificate.issuer(),
         "serial": upper_hex(certificate.serial(), ":"),
-        "key": key_json(certificate.public_key()),
+        "key": certificate_key_json(certificate),
         "public_key_bytes": certificate.public_key().len(),
         "signature_bytes": certificate.signature().len(),
         "length": certificate.der().len(),
         "md5": hex(&md5(certificate.der())),
         "sha1": hex(&certificate.sha1()),
         "sha256": hex(&certificate.sha256()),
-        "not_before": date(from),
-        "not_after": date(to),
+        "not_before": from.map(date_text),
+        "not_after": to.map(date_text),
         "findings": found.iter().map(Finding::to_json).collect::<Vec<_>>(),
     });
     if let Some(trust) = &options.trust {

@@ -1,3 +1,4 @@
+use crate::wire::ber::Ber;
 use crate::wire::{SignedFile, WireError};
 
 /// What a file is, as told by its content.
@@ -32,10 +33,13 @@ impl Kind {
         match bytes {
             [] => Err(WireError::new("file is empty", 0, "a list, signed file or message")),
             [1, ..] => Ok(Kind::of_file(&SignedFile::parse(bytes)?)),
+            // Text in front of a PEM block may begin with any letter or digit.
+            [0x30, ..] if Ber::read(bytes).is_ok() => Ok(Kind::of_der(bytes)),
+            text if is_pem(text) => Ok(Kind::Pem),
             [0x57, ..] => Ok(Kind::Tvs),
             [0x55, ..] => Ok(Kind::Capf),
-            [0x30, rest @ ..] => Ok(Kind::of_der(rest)),
-            text if is_pem(text) => Ok(Kind::Pem),
+            [0x30, ..] => Ok(Kind::Certificate),
+            text if is_base64(text) => Ok(Kind::Pem),
             _ => Err(WireError::new(
                 "unknown kind of file",
                 0,
@@ -62,14 +66,14 @@ impl Kind {
         }
     }
 
-    fn of_der(content: &[u8]) -> Kind {
-        // A store is SEQUENCE { INTEGER 3, ... }, a certificate SEQUENCE { SEQUENCE, ... }.
-        let length_bytes = match content.first() {
-            Some(first @ 0x81..=0x84) => usize::from(first & 0x7F) + 1,
-            _ => 1,
+    fn of_der(bytes: &[u8]) -> Kind {
+        // A store is SEQUENCE { INTEGER 3, SEQUENCE ... }, anything else a certificate or key.
+        let mut inside = match Ber::read(bytes) {
+            Ok((value, _)) => value.inside(),
+            Err(_) => return Kind::Certificate,
         };
-        match content.get(length_bytes..) {
-            Some([2, 1, 3, ..]) => Kind::Pkcs12,
+        match inside.next("a version").map(|version| version.number()) {
+            Ok(Some(3)) => Kind::Pkcs12,
             _ => Kind::Certificate,
         }
     }
@@ -89,11 +93,26 @@ impl Kind {
     }
 }
 
-/// Whether the text has a PEM block near its start; files may begin with a description.
+/// Whether the text has a PEM block; files may begin with a description of any length, and Windows
+/// writes UTF-16.
 fn is_pem(bytes: &[u8]) -> bool {
     const BEGIN: &[u8] = b"-----BEGIN ";
-    let start = &bytes[..bytes.len().min(8_192)];
-    start.windows(BEGIN.len()).any(|window| window == BEGIN)
+    let has = |bytes: &[u8]| bytes.windows(BEGIN.len()).any(|window| window == BEGIN);
+    match bytes {
+        [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] => {
+            has(&bytes.iter().copied().filter(|&byte| byte != 0).collect::<Vec<_>>())
+        }
+        _ => has(bytes),
+    }
+}
+
+/// Whether the text is the base64 of a DER value without borders: it begins with `M` for 0x30.
+fn is_base64(bytes: &[u8]) -> bool {
+    let bytes = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes).trim_ascii();
+    let digit = |byte: &u8| {
+        byte.is_ascii_alphanumeric() || byte.is_ascii_whitespace() || b"+/=".contains(byte)
+    };
+    bytes.len() >= 8 && bytes[0] == b'M' && bytes.iter().all(digit)
 }
 
 #[cfg(test)]
@@ -132,9 +151,16 @@ mod tests {
         assert_eq!(Kind::of(b"\x57\x01\x01"), Ok(Kind::Tvs));
         assert_eq!(Kind::of(b"\x55"), Ok(Kind::Capf));
         assert_eq!(Kind::of(&[0x30, 0x82, 1, 0, 0x30]), Ok(Kind::Certificate));
-        assert_eq!(Kind::of(&[0x30, 0x82, 1, 0, 2, 1, 3]), Ok(Kind::Pkcs12));
+        assert_eq!(Kind::of(&[0x30, 0x80, 2, 1, 3, 0, 0]), Ok(Kind::Pkcs12));
         assert_eq!(Kind::of(&[0x30, 3, 2, 1, 3]), Ok(Kind::Pkcs12));
-        assert_eq!(Kind::of(b"note\n-----BEGIN CERTIFICATE-----\n"), Ok(Kind::Pem));
+        for note in ["note", "When", "Under", "01 tvs", "\u{FEFF}"] {
+            let text = format!("{note}\n-----BEGIN CERTIFICATE-----\n");
+            assert_eq!(Kind::of(text.as_bytes()), Ok(Kind::Pem), "{note}");
+        }
+        let wide: Vec<u8> =
+            "\u{FEFF}-----BEGIN X".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        assert_eq!(Kind::of(&wide), Ok(Kind::Pem));
+        assert_eq!(Kind::of(b"MAMC AQc=\n"), Ok(Kind::Pem));
         assert_eq!(Kind::of(b"<device/>").unwrap_err().offset, 0);
         assert_eq!(Kind::of(b"").unwrap_err().what, "file is empty");
     }

@@ -23,6 +23,7 @@ mod tvs_client;
 mod verdict;
 
 pub use assemble::{AssembleError, assemble};
+pub use findings::size_warning;
 pub use hex::unhex;
 pub use inspect::{InspectOptions, Inspection, inspect, reencode};
 pub use kind::Kind;
@@ -32,7 +33,7 @@ pub use make::{
 };
 pub use roles::{parse_role, role_text};
 pub use show::{ListName, Listing, ShowOptions, show};
-pub use store::read_store;
+pub use store::{ReadFault, read_store};
 pub use stub::{StubError, stub_xml};
 pub use table::to_text;
 pub use tftp_client::{FetchFault, Fetched, fetch};

@@ -6,6 +6,7 @@ use super::hex::{hex, signature_line, upper_hex};
 use super::list::is_signer;
 use super::roles::role_text;
 use super::{List, Verdict, check_list};
+use crate::base::printable;
 use crate::crypto::{md5, sha1};
 use crate::wire::{Element, ROLE_SAST, Reader, Record};
 
@@ -91,7 +92,7 @@ fn start(out: &mut String, bytes: &[u8], options: &ShowOptions<'_>) -> Written {
         writeln!(out, "{}(MD5)\n{}(SHA1)\n", hex(&md5(bytes)), hex(&sha1(bytes)))?;
     }
     writeln!(out, "Length of {name} file: {}", bytes.len())?;
-    writeln!(out, "The {name} File was last modified on {}\n", options.modified)?;
+    writeln!(out, "The {name} File was last modified on {}\n", printable(options.modified))?;
     writeln!(out, "\tParse {name} File\n\t----------------\n")
 }
 
@@ -187,7 +188,7 @@ fn text<'a>(element: &Element<'a>) -> &'a str {
 fn row(out: &mut String, tag: u8, name: &str, length: usize, value: &str) -> Written {
     let tabs = if name.len() < 8 { "\t\t" } else { "\t" };
     write!(out, "{tag}\t{name}{tabs}{length}")?;
-    if value.is_empty() { writeln!(out) } else { writeln!(out, "\t{value}") }
+    if value.is_empty() { writeln!(out) } else { writeln!(out, "\t{}", printable(value)) }
 }
 
 #[cfg(test)]

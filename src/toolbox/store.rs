@@ -1,29 +1,31 @@
 use super::Kind;
-use crate::crypto::KeyStore;
+use crate::crypto::{KeyStore, KeyStoreError};
 use crate::wire::WireError;
 
-/// Keys and certificates of a PEM, DER or PKCS#12 file; the password matters for PKCS#12 only.
+/// Why a file cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReadFault {
+    /// It is malformed, or of no known kind.
+    #[error(transparent)]
+    Malformed(#[from] WireError),
+    /// It should hold keys or certificates.
+    #[error(transparent)]
+    Store(#[from] KeyStoreError),
+}
+
+/// Keys and certificates of a PEM, DER, PKCS#7 or PKCS#12 file; the password opens stores and keys
+/// that are encrypted.
 ///
 /// # Errors
-/// If the file is of another kind, broken, or the password does not fit.
-pub fn read_store(bytes: &[u8], password: &str) -> Result<KeyStore, WireError> {
-    let read = match Kind::of(bytes)? {
-        Kind::Pem => KeyStore::from_pem(&String::from_utf8_lossy(bytes)),
-        Kind::Pkcs12 => KeyStore::from_pkcs12(bytes, password),
-        Kind::Certificate => KeyStore::from_der(bytes),
+/// If the file is of another kind, nothing in it can be read, or the password does not fit.
+pub fn read_store(bytes: &[u8], password: &str) -> Result<KeyStore, ReadFault> {
+    match Kind::of(bytes)? {
+        Kind::Pem | Kind::Pkcs12 | Kind::Certificate => Ok(KeyStore::read(bytes, password)?),
         other => {
-            return Err(WireError {
-                what: "no key or certificate",
-                offset: 0,
-                expected: format!("PEM, DER or PKCS#12, not {}", other.word()).into(),
-            });
+            let expected = format!("PEM, DER, PKCS#7 or PKCS#12, not {}", other.word()).into();
+            Err(WireError { what: "no key or certificate", offset: 0, expected }.into())
         }
-    };
-    read.map_err(|error| WireError {
-        what: "keys or certificates cannot be read",
-        offset: 0,
-        expected: format!("a readable file ({error})").into(),
-    })
+    }
 }
 
 #[cfg(test)]
@@ -38,7 +40,8 @@ mod tests {
             let read = read_store(&bytes, "").unwrap().signing_key().unwrap();
             assert_eq!(read.public_key(), key.public_key());
         }
-        assert_eq!(read_store(&[0x57, 1], "").unwrap_err().what, "no key or certificate");
+        let error = read_store(&[0x57, 1], "").unwrap_err();
+        assert!(error.to_string().starts_with("no key or certificate"), "{error}");
         assert!(read_store(&[0x30, 0], "").is_err());
     }
 }

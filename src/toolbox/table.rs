@@ -4,6 +4,9 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
+use crate::base::printable;
+use crate::crypto::date_text;
+
 /// The human form of what `inspect --format json` prints.
 pub fn to_text(value: &Value) -> String {
     let mut out = String::new();
@@ -33,7 +36,7 @@ fn file(out: &mut String, value: &Value) -> std::fmt::Result {
     let bits = bits_text(&signature["bits"]);
     row(out, "signature", format!("{}{sha1}, {bits}", text(&signature["algorithm"])))?;
     let stamp = value["timestamp"].as_u64().unwrap_or_default();
-    row(out, "time stamp", super::inspect::date(stamp))?;
+    row(out, "time stamp", date_text(i64::try_from(stamp).unwrap_or(i64::MAX)))?;
     row(out, "MD5", text(&value["md5"]))?;
     row(out, "SHA-1", text(&value["sha1"]))?;
     if let Some(length) = value["content_length"].as_u64() {
@@ -109,7 +112,7 @@ fn findings(out: &mut String, value: &Value) -> std::fmt::Result {
         writeln!(out, "\nfindings")?;
     }
     for finding in findings {
-        writeln!(out, "  {:<8} {}", text(&finding["level"]), text(&finding["text"]))?;
+        writeln!(out, "  {:<8} {}", text(&finding["level"]), printable(text(&finding["text"])))?;
     }
     writeln!(out)
 }
@@ -134,9 +137,12 @@ fn store(out: &mut String, value: &Value) -> std::fmt::Result {
     row(out, "kind", text(&value["kind"]))?;
     row(out, "private keys", value["keys"].to_string())?;
     match value["certificates"].as_array() {
-        Some(certificates) => certificates
-            .iter()
-            .try_for_each(|one| writeln!(out).and_then(|()| certificate(out, one))),
+        Some(certificates) => {
+            certificates
+                .iter()
+                .try_for_each(|one| writeln!(out).and_then(|()| certificate(out, one)))?;
+            findings(out, value)
+        }
         None => certificate(out, value),
     }
 }
@@ -166,6 +172,9 @@ fn certificate(out: &mut String, value: &Value) -> std::fmt::Result {
 /// `RSA-1024 (weak)`.
 fn key_text(key: &Value) -> String {
     let (kind, bits) = (text(&key["type"]), &key["bits"]);
+    if bits.is_null() {
+        return kind.to_owned();
+    }
     let weak = kind == "RSA" && bits.as_u64().is_some_and(|bits| bits < 2048);
     format!("{kind}-{bits}{}", if weak { " (weak)" } else { "" })
 }
@@ -189,11 +198,6 @@ fn row(out: &mut String, label: &str, value: impl AsRef<str>) -> std::fmt::Resul
     writeln!(out, "{:<15} {}", label, printable(value.as_ref()))
 }
 
-/// Text from a file must not steer the terminal.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{FFFD}' } else { c }).collect()
-}
-
 fn text(value: &Value) -> &str {
     value.as_str().unwrap_or("-")
 }
@@ -205,7 +209,6 @@ mod tests {
 
     #[test]
     fn control_characters_of_a_file_are_not_printed() {
-        assert_eq!(printable("a\x1b[2Jb"), "a\u{FFFD}[2Jb");
         let text = to_text(&json!({ "kind": "itl", "file_name": "\x07" }));
         assert!(!text.contains('\x07'));
     }

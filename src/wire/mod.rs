@@ -4,6 +4,8 @@
 //! No policy, no cryptography, no I/O. Readers borrow from their input, check every length before
 //! use and answer bad input with a [`WireError`] that names the place.
 
+mod attribute;
+pub mod ber;
 pub mod capf;
 mod config;
 mod document;
@@ -22,7 +24,7 @@ pub use header::{
     DIGEST_SHA1, DIGEST_SHA512, Header, HeaderOrder, HeaderSpec, SignedFile, UnsignedHeader,
     modulus_id,
 };
-pub use name::{name_key, same_name};
+pub use name::{Name, name_key, same_name};
 pub use tlv::{Element, Reader, WireError, put_element, put_text};
 pub use trust_list::{
     ROLE_CALLMANAGER, ROLE_CALLMANAGER_TFTP, ROLE_CAPF, ROLE_SAST, ROLE_TFTP, ROLE_TVS, Record,

@@ -782,3 +782,66 @@ fn a_failed_transfer_goes_on_to_the_next_file_and_fails_the_boot() {
     let (_, facts) = bench.give(&config);
     assert_eq!(outcome(&facts), Some(Outcome::Failed(Failure::Transfer(fault))));
 }
+
+#[test]
+fn a_wrong_signature_by_a_signer_that_only_the_ctl_holds_is_refused_without_asking_tvs() {
+    let mut bench = Bench::new();
+    let old = bench.list();
+    let mut config = bench.config();
+    bench.regenerate(CertificateKind::CallManager);
+    let (new, mut list) = (bench.list(), bench.list());
+    for bytes in [&mut config, &mut list] {
+        let last = bytes.len() - 1;
+        bytes[last] ^= 1;
+    }
+    // The CTL holds the signer of each file, the ITL does not; TVS servers are in both.
+    let held = |bytes: &[u8]| Some(Arc::new(TrustList::parse(bytes).unwrap()));
+    let verifier = Verifier::real();
+    for (kind, bytes, ctl, itl) in
+        [(FileKind::Itl, &list, &new, &old), (FileKind::Config, &config, &old, &new)]
+    {
+        let lists = TrustLists { ctl: held(ctl), itl: held(itl) };
+        let file = SignedFile::parse(bytes).unwrap();
+        let wrong = Judgement::Refuse(Refusal::WrongSignature);
+        assert_eq!(judge(&lists, kind, &file, &verifier), wrong, "{kind:?}");
+        let itl_only = TrustLists { ctl: None, itl: held(itl) };
+        let asked = judge(&itl_only, kind, &file, &verifier);
+        assert_eq!(asked, Judgement::AskTvs, "the ITL does not know the signer of this {kind:?}");
+    }
+    // The whole phone with both lists, a configuration and TVS servers: nothing goes out.
+    let stored = bench.phone.config().cloned();
+    assert!(stored.as_ref().is_some_and(|config| !config.tvs.is_empty()));
+    bench.phone.install(TrustLists { ctl: held(&new), itl: held(&old) }, stored);
+    bench.boot();
+    let (actions, facts) = bench.give(&list);
+    assert!(facts.contains(&refused(FileKind::Itl, Refusal::WrongSignature)), "{facts:?}");
+    let asks = |action: &Action| matches!(action, Action::AskTvs { .. } | Action::Resolve { .. });
+    assert!(!actions.iter().any(asks), "{actions:?}");
+}
+
+#[test]
+fn erased_lists_leave_nothing_in_the_cache_of_tvs() {
+    let (mut bench, token, request) = asking();
+    // The roles do not fit the list, so that the answer stays in the cache alone.
+    let bytes = answer(&bench, &request, |response| {
+        response.known.as_mut().unwrap().roles = &[2, 3];
+    });
+    bench.feed(Input::TvsAnswer { token, bytes: &bytes });
+    let vouched_config = bench.config();
+    let vouched_list = bench.list();
+    bench.feed(Input::EraseLists);
+    // A list of strangers is taken unchecked, as by any erased phone; it names no old signer.
+    let mut strangers = Bench::new();
+    strangers.regenerate(CertificateKind::CallManager);
+    strangers.regenerate(CertificateKind::CallManager);
+    let list = strangers.list();
+    bench.boot();
+    let (_, facts) = bench.give(&list);
+    assert_eq!(facts[0], accepted(FileKind::Itl, AcceptPath::First));
+    let (_, facts) = bench.give(&vouched_config);
+    assert!(!facts.contains(&Fact::TvsCacheHit), "{facts:?}");
+    assert!(!facts.iter().any(|fact| matches!(fact, Fact::FileAccepted { .. })), "{facts:?}");
+    bench.boot();
+    let (_, facts) = bench.give(&vouched_list);
+    assert!(!facts.contains(&Fact::TvsCacheHit), "{facts:?}");
+}

@@ -1,23 +1,29 @@
 //! How many transfers a swarm really has open, and how punctual it is, by the count and the clock
-//! of a responder that knows nothing about it.
+//! of a responder that knows nothing about it; how many our servers have open and lose none.
 //!
 //! Times are asserted in release builds only (`cargo test --release --test concurrency`), counts
 //! in every build.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use resetstorm::base::{Purpose, Time, stream};
+use resetstorm::base::{DeviceName, NodeId, PhoneId, Purpose, Time, stream};
+use resetstorm::cluster::{
+    Cluster, FleetSpec, Genesis, GroupSpec, NodeSpec, Ports, Release, ServiceKind, SignCacheMode,
+    Topology,
+};
+use resetstorm::crypto::KeySource;
 use resetstorm::live::{self, LiveOptions, LiveRun, Observer};
 use resetstorm::measure::{Recorder, known_paths};
-use resetstorm::net::listen;
+use resetstorm::net::{Arrival, Clock, FleetSocket, listen};
 use resetstorm::scenario::load;
+use resetstorm::serve::{Bound, ServeSettings, Servers, TftpCounts};
 use resetstorm::swarm::phone_at;
 
 const SEED: u64 = 42;
@@ -160,6 +166,150 @@ async fn open_at_once() -> usize {
     // A byte is no CTL, no list and no config, and each is asked for once.
     assert_eq!((counts.tftp_requests, counts.tftp_errors), (u64::from(PHONES) * 3, 0));
     seen.open_max.min(counts.tftp_in_flight_max as usize)
+}
+
+/// Reads that are open at once at our own server. Without optimisation as many as wait in the
+/// buffer of its socket, so that nothing hangs on who has the cores.
+const READS: u32 = if cfg!(debug_assertions) { 10_000 } else { 50_000 };
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fifty_thousand_reads_are_open_at_once_and_nothing_is_lost_or_sent_again() {
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        let (counts, answered) = reads_at_once().await;
+        let all = u64::from(READS);
+        let none_lost = counts.requests == all && answered == READS;
+        let done = counts.transfers_in_flight_max == all && counts.transfers_done == all;
+        if none_lost && done && counts.retransmits + counts.transfers_dropped == 0 {
+            return;
+        }
+        seen.push((answered, counts));
+    }
+    panic!("of {READS} reads none may be lost: {seen:?}");
+}
+
+/// A server with the shipped settings, and one configuration for each of so many phones.
+async fn server() -> (Servers, SocketAddrV4) {
+    let topology = Topology {
+        release: Release::R8_6,
+        sign_cache: SignCacheMode::Lazy,
+        key_bits: 2048,
+        file_signature: Release::R8_6.file_signature(),
+        domain: None,
+        nodes: vec![NodeSpec {
+            name: "pub".into(),
+            address: [127, 0, 0, 1].into(),
+            services: vec![ServiceKind::Tftp, ServiceKind::Tvs],
+            ports: Ports { tftp: 0, tvs: 0, capf: 0, http: None, https: None },
+        }],
+        groups: vec![GroupSpec { name: "all".into(), members: vec![NodeId(0)], share: 1.0 }],
+    };
+    let bound = Bound::bind(&topology).unwrap();
+    let topology = bound.topology().clone();
+    let SocketAddr::V4(tftp) = topology.socket(NodeId(0), ServiceKind::Tftp) else { panic!() };
+    let cluster = Cluster::new(Genesis {
+        topology,
+        fleet: FleetSpec { phones: READS, models: vec![(8841.into(), 1.0)], seed: 1 },
+        source: KeySource::bank(1),
+        epoch_s: 1_700_000_000,
+        stored: BTreeMap::new(),
+    });
+    let settings = ServeSettings::default();
+    (Servers::start(bound, &cluster, Clock::start(), settings).await.unwrap(), tftp)
+}
+
+/// Asks for a configuration for each phone at once, withholds every acknowledgement for a second,
+/// then reads on, and never says anything twice. What the server counted, and how many of the
+/// phones were answered.
+async fn reads_at_once() -> (TftpCounts, u32) {
+    let (servers, tftp) = server().await;
+    let mut readers = Readers::new(tftp);
+    let (before, begun) = (resident_kb(), Instant::now());
+    for phone in 0..READS {
+        let name = DeviceName::of_phone(PhoneId(phone));
+        let request = format!("\0\x01{name}.cnf.xml\0octet\0blksize\x008192\0");
+        readers.say(phone, tftp.port(), request.as_bytes());
+        if phone % 64 == 63 {
+            readers.listen(Duration::ZERO).await;
+        }
+    }
+    let asked = begun.elapsed();
+    let withheld = Instant::now() + Duration::from_secs(1);
+    while Instant::now() < withheld {
+        readers.listen(Duration::from_millis(10)).await;
+    }
+    let kb = resident_kb().saturating_sub(before);
+    let (answered, granted) = (readers.granted.len() as u32, std::mem::take(&mut readers.granted));
+    for (number, (phone, port)) in granted.into_iter().enumerate() {
+        readers.say(phone, port, b"\0\x04\0\0");
+        if number % 64 == 63 {
+            readers.listen(Duration::ZERO).await;
+        }
+    }
+    let far = Instant::now() + Duration::from_secs(10);
+    while readers.read < answered && Instant::now() < far {
+        readers.listen(Duration::from_millis(10)).await;
+    }
+    while servers.counts().tftp.transfers_in_flight > 0 && Instant::now() < far {
+        readers.listen(Duration::from_millis(10)).await;
+    }
+    let counts = servers.counts().tftp;
+    servers.shutdown().await;
+    println!(
+        "{READS} requests in {asked:?}, {answered} answered, {} open at once, {} read; {} bytes of \
+         memory for each that was open",
+        counts.transfers_in_flight_max,
+        readers.read,
+        kb * 1_024 / u64::from(READS)
+    );
+    (counts, answered)
+}
+
+fn resident_kb() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+/// Clients with an address each, on one socket.
+struct Readers {
+    socket: FleetSocket,
+    server: SocketAddrV4,
+    buffer: Vec<u8>,
+    /// Phones whose options were acknowledged, and the server's ports for them.
+    granted: Vec<(u32, u16)>,
+    /// Files that were read.
+    read: u32,
+}
+
+impl Readers {
+    fn new(server: SocketAddrV4) -> Readers {
+        let socket = FleetSocket::bind().unwrap();
+        Readers { socket, server, buffer: vec![0; 10_000], granted: Vec::new(), read: 0 }
+    }
+
+    fn say(&self, phone: u32, port: u16, bytes: &[u8]) {
+        let from = Ipv4Addr::from(u32::from(Ipv4Addr::new(127, 2, 0, 0)) + phone);
+        self.socket.send(from, SocketAddrV4::new(*self.server.ip(), port), bytes).unwrap();
+    }
+
+    /// Takes what has come; waits so long for the first of it.
+    async fn listen(&mut self, wait: Duration) {
+        let _ = tokio::time::timeout(wait, self.socket.ready()).await;
+        while let Ok(Some(arrival)) = self.socket.receive(&mut self.buffer) {
+            let Arrival::Datagram { from, to, length } = arrival else { continue };
+            let phone = u32::from(to) - u32::from(Ipv4Addr::new(127, 2, 0, 0));
+            match self.buffer[1] {
+                6 => self.granted.push((phone, from.port())),
+                3 => {
+                    assert!((7_000..8_192).contains(&length), "{length} bytes");
+                    self.read += 1;
+                    self.say(phone, from.port(), b"\0\x04\0\x01");
+                }
+                other => panic!("opcode {other}"),
+            }
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

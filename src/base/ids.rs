@@ -13,6 +13,9 @@ pub struct NodeId(pub u8);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DeviceName([u8; 6]);
 
+/// Length of every device name.
+pub const DEVICE_NAME_LENGTH: usize = 15;
+
 /// The first half of the MAC address of every virtual phone: an OUI of IP phones, as in the
 /// published phone logs.
 const FLEET_OUI: [u8; 3] = [0x0C, 0x75, 0xBD];
@@ -32,6 +35,17 @@ impl DeviceName {
         Some(PhoneId(number.iter().fold(0, |sum, &byte| sum << 8 | u32::from(byte))))
     }
 
+    /// The name as text, which is ASCII.
+    pub fn text(self) -> [u8; DEVICE_NAME_LENGTH] {
+        // Names are written for every request of every phone: no formatting machinery.
+        let mut text = *b"SEP000000000000";
+        for (pair, byte) in text[3..].chunks_exact_mut(2).zip(self.0) {
+            pair[0] = DIGITS[usize::from(byte >> 4)];
+            pair[1] = DIGITS[usize::from(byte & 15)];
+        }
+        text
+    }
+
     /// The MAC address.
     pub const fn mac(self) -> [u8; 6] {
         self.0
@@ -43,13 +57,7 @@ const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
 
 impl fmt::Display for DeviceName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Names are written for every request of every phone: no formatting machinery.
-        let mut text = *b"SEP000000000000";
-        for (pair, byte) in text[3..].chunks_exact_mut(2).zip(self.0) {
-            pair[0] = DIGITS[usize::from(byte >> 4)];
-            pair[1] = DIGITS[usize::from(byte & 15)];
-        }
-        f.write_str(std::str::from_utf8(&text).expect("digits are ASCII"))
+        f.write_str(std::str::from_utf8(&self.text()).expect("digits are ASCII"))
     }
 }
 

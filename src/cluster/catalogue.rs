@@ -1,8 +1,10 @@
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use crate::base::{DeviceName, Model, PhoneId, Purpose, stream};
 use crate::crypto::{FileIdentity, sha256_of};
-use crate::wire::{ConfigTemplate, ConfigValues};
+use crate::transfer::Content;
+use crate::wire::{ConfigTemplate, ConfigValues, FilledConfig};
 
 use super::topology::{ServiceKind, Topology};
 
@@ -49,6 +51,31 @@ pub enum Contents {
     OfEachModel,
 }
 
+/// The body of a file that is served.
+#[derive(Clone, Debug)]
+pub enum Body {
+    /// Bytes that are kept and shared.
+    Whole(Arc<[u8]>),
+    /// The configuration of one phone: a transfer in flight keeps its few bytes, not the 7.6 kB.
+    Filled(FilledConfig),
+}
+
+impl Content for Body {
+    fn length(&self) -> usize {
+        match self {
+            Body::Whole(bytes) => bytes.len(),
+            Body::Filled(config) => config.length(),
+        }
+    }
+
+    fn copy(&self, range: Range<usize>, out: &mut Vec<u8>) {
+        match self {
+            Body::Whole(bytes) => bytes.copy(range, out),
+            Body::Filled(config) => config.copy(range, out),
+        }
+    }
+}
+
 /// The configurations of all phones, rendered on demand: the same phone, the same bytes.
 #[derive(Debug)]
 pub struct Catalogue {
@@ -56,8 +83,10 @@ pub struct Catalogue {
     /// End of each group's range of phone numbers.
     group_ends: Vec<u32>,
     /// Templates by group, then model.
-    templates: Vec<Vec<ConfigTemplate>>,
+    templates: Vec<Vec<Arc<ConfigTemplate>>>,
     configs: Configs,
+    /// For devices that are not in the database.
+    default: Arc<[u8]>,
 }
 
 #[derive(Debug)]
@@ -90,8 +119,11 @@ impl Catalogue {
                 end
             })
             .collect();
+        let templates = templates(topology, fleet);
+        let auto = ConfigValues { device: "AUTO", line: 0 };
         let mut catalogue = Catalogue {
-            templates: templates(topology, fleet),
+            default: templates[0][0].render(auto).into_bytes().into(),
+            templates,
             fleet: fleet.clone(),
             group_ends,
             configs: Configs::OfEachModel(Vec::new()),
@@ -111,7 +143,7 @@ impl Catalogue {
         let first_of = |group: usize| if group == 0 { 0 } else { self.group_ends[group - 1] };
         let shared = |group: usize, model: usize| {
             let phone = PhoneId(first_of(group));
-            let body: Arc<[u8]> = fill(phone, &self.templates[group][model]);
+            let body: Arc<[u8]> = fill(phone, &self.templates[group][model]).to_bytes().into();
             let digest = content_digest(&signed_name(phone), &body);
             let content = FileIdentity::unsigned(&body).content;
             SharedConfig { phone, body, digest, content }
@@ -122,20 +154,27 @@ impl Catalogue {
     }
 
     /// The configuration of a phone, if it is in the database.
-    pub fn config(&self, device: DeviceName) -> Option<(PhoneId, Arc<[u8]>)> {
+    pub fn config(&self, device: DeviceName) -> Option<(PhoneId, Body)> {
         let phone = device.phone().filter(|phone| phone.0 < self.fleet.phones)?;
-        Some((phone, self.render(phone)))
+        Some((phone, self.body(phone)))
     }
 
-    /// The configuration of phone number `phone`, which is below the size of the fleet.
-    pub fn render(&self, phone: PhoneId) -> Arc<[u8]> {
+    fn body(&self, phone: PhoneId) -> Body {
         match self.shared(phone) {
-            Some(shared) => Arc::clone(&shared.body),
+            Some(shared) => Body::Whole(Arc::clone(&shared.body)),
             None => fill(phone, self.template(phone)),
         }
     }
 
-    fn template(&self, phone: PhoneId) -> &ConfigTemplate {
+    /// The configuration of phone number `phone`, which is below the size of the fleet.
+    pub fn render(&self, phone: PhoneId) -> Arc<[u8]> {
+        match self.body(phone) {
+            Body::Whole(bytes) => bytes,
+            Body::Filled(_) => self.body(phone).to_bytes().into(),
+        }
+    }
+
+    fn template(&self, phone: PhoneId) -> &Arc<ConfigTemplate> {
         &self.templates[self.group(phone)][self.fleet.model_index(phone)]
     }
 
@@ -167,17 +206,16 @@ impl Catalogue {
 
     /// The default configuration, for devices that are not in the database.
     pub fn default_config(&self) -> Arc<[u8]> {
-        let values = ConfigValues { device: "AUTO", line: 0 };
-        self.templates[0][0].render(values).into_bytes().into()
+        Arc::clone(&self.default)
     }
 
     /// The digest of a phone's signed configuration: file name and content.
-    pub fn digest(&self, phone: PhoneId, content: &[u8]) -> u128 {
+    pub fn digest(&self, phone: PhoneId) -> u128 {
         match (&self.configs, self.shared(phone)) {
             // Every phone has a signature of its own in the cache.
             (_, Some(shared)) => shared.digest ^ u128::from(phone.0).wrapping_mul(SPREAD),
             (Configs::OfEachPhone(digests), None) => *digests[phone.0 as usize]
-                .get_or_init(|| content_digest(&signed_name(phone), content)),
+                .get_or_init(|| content_digest(&signed_name(phone), &self.render(phone))),
             (Configs::OfEachModel(_), None) => unreachable!("shared contents have every phone"),
         }
     }
@@ -199,10 +237,9 @@ impl Catalogue {
 /// An odd factor that spreads phone numbers over all bits of a digest.
 const SPREAD: u128 = 0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835;
 
-fn fill(phone: PhoneId, template: &ConfigTemplate) -> Arc<[u8]> {
-    let device = DeviceName::of_phone(phone).to_string();
+fn fill(phone: PhoneId, template: &Arc<ConfigTemplate>) -> Body {
     let line = 2_000_000 + phone.0 % 8_000_000;
-    template.render(ConfigValues { device: &device, line }).into_bytes().into()
+    Body::Filled(FilledConfig::new(Arc::clone(template), DeviceName::of_phone(phone), line))
 }
 
 /// The name of a phone's signed configuration.
@@ -216,7 +253,7 @@ pub(super) fn content_digest(file_name: &str, content: &[u8]) -> u128 {
     u128::from_be_bytes(digest[..16].try_into().expect("a digest has more than 16 bytes"))
 }
 
-fn templates(topology: &Topology, fleet: &FleetSpec) -> Vec<Vec<ConfigTemplate>> {
+fn templates(topology: &Topology, fleet: &FleetSpec) -> Vec<Vec<Arc<ConfigTemplate>>> {
     let capf_node = topology.nodes_with(ServiceKind::Capf).next();
     let capf_name = capf_node.map_or("", |id| topology.node(id).name.as_str());
     let of_group = |group: &super::GroupSpec| {
@@ -231,8 +268,9 @@ fn templates(topology: &Topology, fleet: &FleetSpec) -> Vec<Vec<ConfigTemplate>>
                 (name, address, node.ports.tvs)
             })
             .collect();
-        let of_model =
-            |(model, _): &(Model, f64)| ConfigTemplate::new(&members, capf_name, model.as_str());
+        let of_model = |(model, _): &(Model, f64)| {
+            Arc::new(ConfigTemplate::new(&members, capf_name, model.as_str()))
+        };
         fleet.models.iter().map(of_model).collect()
     };
     topology.groups.iter().map(of_group).collect()
@@ -288,7 +326,7 @@ mod tests {
             let (body, own) = (shared.render(phone), each.render(phone));
             assert_eq!(body.len(), own.len(), "names and numbers have one length");
             assert_eq!(Config::parse(&body).unwrap(), Config::parse(&own).unwrap());
-            assert!(digests.insert(shared.digest(phone, &body)));
+            assert!(digests.insert(shared.digest(phone)));
             assert_eq!(shared.content_of(phone), FileIdentity::unsigned(&body).content);
             assert_eq!(each.content_of(phone), FileIdentity::unsigned(&own).content);
             assert_eq!(each.stand_in(phone), None);
@@ -329,7 +367,7 @@ mod tests {
         let (one, two) = (catalogue.render(PhoneId(0)), catalogue.render(PhoneId(1)));
         assert_ne!(one, two);
         assert_eq!(one, catalogue.render(PhoneId(0)));
-        assert_ne!(catalogue.digest(PhoneId(0), &one), catalogue.digest(PhoneId(1), &two));
+        assert_ne!(catalogue.digest(PhoneId(0)), catalogue.digest(PhoneId(1)));
     }
 
     #[test]

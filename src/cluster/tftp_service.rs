@@ -1,3 +1,4 @@
+use std::ops::Range;
 use std::sync::Arc;
 
 use dashmap::DashMap;
@@ -7,7 +8,7 @@ use crate::crypto::{FileIdentity, Identity, sha256_of};
 use crate::transfer::Content;
 use crate::wire::{HeaderOrder, HeaderSpec, UnsignedHeader};
 
-use super::catalogue::{Catalogue, content_digest};
+use super::catalogue::{Body, Catalogue, content_digest};
 use super::sign_cache::{CacheKey, Lookup, SignCache, Waiter};
 use super::topology::FileSignature;
 
@@ -85,38 +86,56 @@ pub enum FileReply {
 /// A file as it is served: a header of its own and a body that may be shared.
 #[derive(Clone, Debug)]
 pub struct ServedFile {
-    header: Arc<[u8]>,
-    body: Arc<[u8]>,
+    header: Option<Arc<[u8]>>,
+    body: Body,
 }
 
 impl ServedFile {
     /// A file without a signed header.
     pub fn plain(body: Arc<[u8]>) -> ServedFile {
-        ServedFile { header: Arc::from(&[][..]), body }
+        ServedFile { header: None, body: Body::Whole(body) }
     }
 
     /// The whole file in one piece.
     pub fn to_bytes(&self) -> Vec<u8> {
-        [&self.header[..], &self.body[..]].concat()
+        Content::to_bytes(self)
+    }
+
+    /// Where header and body lie in memory, if all files with that body share it.
+    pub fn place(&self) -> Option<(usize, usize)> {
+        match &self.body {
+            Body::Whole(body) => Some((self.header().as_ptr().addr(), body.as_ptr().addr())),
+            Body::Filled(_) => None,
+        }
+    }
+
+    fn header(&self) -> &[u8] {
+        self.header.as_deref().unwrap_or_default()
     }
 }
 
 impl Content for ServedFile {
-    fn pieces(&self) -> [&[u8]; 2] {
-        [&self.header, &self.body]
+    fn length(&self) -> usize {
+        self.header().len() + self.body.length()
+    }
+
+    fn copy(&self, range: Range<usize>, out: &mut Vec<u8>) {
+        let (header, split) = (self.header(), self.header().len());
+        out.extend_from_slice(&header[range.start.min(split)..range.end.min(split)]);
+        self.body.copy(range.start.max(split) - split..range.end.max(split) - split, out);
     }
 }
 
 /// A file that waits for its header.
 #[derive(Clone, Debug)]
 pub struct PendingFile {
-    body: Arc<[u8]>,
+    body: Body,
 }
 
 impl PendingFile {
     /// The file with the header that was signed for it.
     pub fn with_header(self, header: Arc<[u8]>) -> ServedFile {
-        ServedFile { header, body: self.body }
+        ServedFile { header: Some(header), body: self.body }
     }
 }
 
@@ -127,7 +146,7 @@ pub struct SignJob {
     key: CacheKey,
     signature: FileSignature,
     header: Header,
-    body: Arc<[u8]>,
+    body: Body,
     signer: Identity,
     cache: Arc<SignCache>,
     waiter: Option<Waiter>,
@@ -173,7 +192,8 @@ impl SignJob {
             Header::Known(header) => return Arc::clone(header),
             Header::Unsigned(header) => header,
         };
-        let message = header.to_be_signed(&self.body);
+        let mut message = header.to_be_signed(&[]);
+        self.body.copy(0..self.body.length(), &mut message);
         let signature = self.signer.key.sign(self.signature.digest(), &message);
         let signature = signature.expect("keys sign with both digests");
         header.with_signature(&signature).into()
@@ -184,7 +204,7 @@ impl SignJob {
 struct Wanted<'a> {
     /// The name in the header.
     name: &'a str,
-    body: Arc<[u8]>,
+    body: Body,
     /// Whose configuration it is, if it is one.
     phone: Option<PhoneId>,
     /// How it is signed, if it is, and the digest that names the content in the cache.
@@ -231,12 +251,12 @@ impl TftpService {
     pub fn request(&self, file: &str, waiter: Waiter) -> FileReply {
         let Some(wanted) = self.wanted(file) else { return FileReply::Missing };
         let Some((kind, content)) = wanted.signed else {
-            return FileReply::Ready(ServedFile::plain(wanted.body));
+            return FileReply::Ready(ServedFile { header: None, body: wanted.body });
         };
         let key = CacheKey { content, signer: self.signer_of(kind).1 };
         let job = match self.cache.lookup(key, waiter) {
             Lookup::Ready(header) => {
-                return FileReply::Ready(ServedFile { header, body: wanted.body });
+                return FileReply::Ready(ServedFile { header: Some(header), body: wanted.body });
             }
             Lookup::Wait => None,
             Lookup::Sign => self.job(&wanted, Some(waiter)),
@@ -252,7 +272,7 @@ impl TftpService {
         }
         let content = match phone {
             Some(phone) => self.catalogue.content_of(phone),
-            None => FileIdentity::unsigned(&body).content,
+            None => FileIdentity::unsigned(&body.to_bytes()).content,
         };
         Some(FileIdentity { content, signer: signed.map_or(0, |_| self.file_signer) })
     }
@@ -352,15 +372,15 @@ impl TftpService {
             None => (file, false),
         };
         let (body, phone) = if plain == DEFAULT_CONFIG {
-            (self.catalogue.default_config(), None)
+            (Body::Whole(self.catalogue.default_config()), None)
         } else {
             let device = plain.strip_suffix(".cnf.xml")?.parse().ok()?;
             let (phone, body) = self.catalogue.config(device)?;
             (body, Some(phone))
         };
         let digest = || match phone {
-            Some(phone) => self.catalogue.digest(phone, &body),
-            None => content_digest(file, &body),
+            Some(phone) => self.catalogue.digest(phone),
+            None => content_digest(file, &body.to_bytes()),
         };
         let signed = is_signed.then(|| (SignedKind::File, digest()));
         Some(Wanted { name: file, body, phone, signed })
@@ -368,7 +388,8 @@ impl TftpService {
 
     fn list<'a>(&self) -> Wanted<'a> {
         let signed = Some((SignedKind::List, self.itl_digest));
-        Wanted { name: ITL_FILE_NAME, body: Arc::clone(&self.itl), phone: None, signed }
+        let body = Body::Whole(Arc::clone(&self.itl));
+        Wanted { name: ITL_FILE_NAME, body, phone: None, signed }
     }
 
     /// The signature of a file, if it is signed.
@@ -386,7 +407,7 @@ impl TftpService {
             key: CacheKey { content, signer: id },
             signature,
             header,
-            body: Arc::clone(&file.body),
+            body: file.body.clone(),
             signer: signer.clone(),
             cache: Arc::clone(&self.cache),
             waiter,
@@ -535,6 +556,34 @@ mod tests {
         assert_eq!(service.config_of(PhoneId(1)).0[..], plain[..]);
         let identity = service.identity_of("SEP0C75BD000001.cnf.xml").unwrap();
         assert_eq!(identity, FileIdentity::unsigned(&plain));
+    }
+
+    #[test]
+    fn a_served_file_is_its_header_and_its_body_in_parts_of_any_size() {
+        let service = service();
+        for name in ["SEP0C75BD000001.cnf.xml.sgn", "SEP0C75BD000001.cnf.xml", "ITLFile.tlv"] {
+            let whole = service.whole(name).unwrap();
+            let FileReply::Ready(file) = service.request(name, Waiter(1)) else { panic!() };
+            assert_eq!(file.length(), whole.len());
+            for size in [1, 100, 512, 1_428, 20_000] {
+                let mut all = Vec::new();
+                for start in (0..whole.len()).step_by(size) {
+                    file.copy(start..(start + size).min(whole.len()), &mut all);
+                }
+                assert_eq!(all, whole, "{name} in parts of {size}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_read_in_flight_keeps_less_than_a_hundred_bytes_of_its_phone() {
+        let size = size_of::<ServedFile>();
+        assert!(size <= 64, "{size} bytes, and no bytes of its own elsewhere");
+        let service = service();
+        let FileReply::Ready(file) = service.request("SEP0C75BD000001.cnf.xml", Waiter(1)) else {
+            panic!()
+        };
+        assert!(matches!(file.body, Body::Filled(_)), "a template and what is filled in");
     }
 
     #[test]

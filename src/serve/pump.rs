@@ -337,16 +337,12 @@ impl Pump {
         let mut buffer = [0; DATAGRAM_MAX];
         for _ in 0..TURN_MAX {
             let now = self.now();
-            match sockets.transfer[socket].try_recv_from(&mut buffer) {
-                Ok((length, peer)) => {
-                    let line = Line { peer, socket: socket as u8 };
-                    self.on_transfer_datagram(sockets, line, &buffer[..length], now);
-                }
-                Err(_) => {
-                    self.emptied[socket] = now;
-                    return false;
-                }
-            }
+            let Ok((length, peer)) = sockets.transfer[socket].try_recv_from(&mut buffer) else {
+                self.emptied[socket] = now;
+                return false;
+            };
+            let line = Line { peer, socket: socket as u8 };
+            self.on_transfer_datagram(sockets, line, &buffer[..length], now);
         }
         true
     }
@@ -382,7 +378,7 @@ impl Pump {
             bump(&self.parts.counters.requests);
             let now = self.now();
             match self.standing(sockets, &request, now) {
-                Standing::New => self.begin(sockets, service, request, now),
+                Standing::New => self.begin(sockets, service, &request, now),
                 Standing::Known => {}
                 Standing::Unheard(line, reply) => {
                     let sent = self.answer(sockets, line, reply, now);
@@ -398,12 +394,14 @@ impl Pump {
     fn standing(&mut self, sockets: &Sockets, request: &Request, now: Time) -> Standing {
         let fingerprint = self.fingerprint(request);
         for line in lines(request.peer) {
-            let same = |one: &&mut Transfer| one.request == fingerprint && !one.is_over();
-            if self.table.get_mut(line).filter(same).is_none() {
+            let same = |one: &Transfer| one.request == fingerprint && !one.is_over();
+            if !self.table.get(line).is_some_and(same) {
                 continue;
             }
             self.read_out(sockets, line.socket, now);
-            let Some(transfer) = self.table.get_mut(line).filter(same) else { continue };
+            let Some(transfer) = self.table.get_mut(line).filter(|one| same(one)) else {
+                continue;
+            };
             match &mut transfer.state {
                 State::Parked { .. } => return Standing::Known,
                 State::Sending(upload) if !upload.is_proven() => {
@@ -450,13 +448,13 @@ impl Pump {
                 transfer.heard > doubt.asked
             });
             if !went_on {
-                self.begin(sockets, service, doubt.request, now);
+                self.begin(sockets, service, &doubt.request, now);
             }
         }
     }
 
     /// Begins a transfer. Others of the same client run on if it still speaks to them.
-    fn begin(&mut self, sockets: &Sockets, service: &TftpService, request: Request, now: Time) {
+    fn begin(&mut self, sockets: &Sockets, service: &TftpService, request: &Request, now: Time) {
         if !self.has_room(sockets, now) || self.parts.signing.is_full() {
             return bump(&self.parts.counters.refused_full);
         }
@@ -476,13 +474,13 @@ impl Pump {
             }
             FileReply::Ready(file) => {
                 let (upload, reply) = self.upload(file, request.options, now);
-                self.insert(&request, line, id, State::Sending(upload), now);
+                self.insert(request, line, id, State::Sending(upload), now);
                 self.table.awaits_proof(line, id.0, now);
                 self.answer(sockets, line, reply, now);
             }
             FileReply::Pending { file, job } => {
                 let state = State::Parked { file, options: request.options };
-                self.insert(&request, line, id, state, now);
+                self.insert(request, line, id, state, now);
                 self.parked.insert(id, line);
                 if let Some(job) = job {
                     self.parts.signing.spawn(job);

@@ -57,7 +57,8 @@ impl Default for ServeSettings {
     fn default() -> ServeSettings {
         ServeSettings {
             upload: UploadLimits::default(),
-            transfers_max: 50_000,
+            // Below 1 KB each: a fleet of 50,000 and as many that only seem to be.
+            transfers_max: 100_000,
             sign_threads: 2,
             sign_queue_max: 100_000,
             tvs_threads: 2,

@@ -264,6 +264,14 @@ mod tests {
     }
 
     #[test]
+    fn fifty_thousand_transfers_take_less_than_a_kilobyte_each() {
+        // A map of hash brown's holds up to 16/7 entries per entry in use while it has just grown.
+        let entry = (size_of::<(Line, Transfer)>() + 1) * 16 / 7;
+        let timers = 2 * size_of::<Timer>() + 2 * size_of::<(Time, Line, u64)>();
+        assert!(entry + timers < 1_024, "{entry} + {timers} bytes");
+    }
+
+    #[test]
     fn one_timer_serves_a_transfer_that_moves_on() {
         let mut table = table(Options::default());
         for block in 1..=3 {

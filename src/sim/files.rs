@@ -4,7 +4,7 @@ use crate::base::{NodeId, PhoneId, Span};
 use crate::cluster::{Contents, FileReply, PendingFile, ServedFile, SignJob, TftpService, Waiter};
 use crate::measure::StepEnd;
 use crate::phone::{HttpFault, Input, PROVISIONING_ROLES, Step};
-use crate::transfer::{Content, DownloadRequest, TransferFault};
+use crate::transfer::{DownloadRequest, TransferFault};
 use crate::wire::tftp::BLOCK_SIZE_DEFAULT;
 
 use super::machines::Work;
@@ -179,8 +179,7 @@ impl World {
         if self.cluster_contents() == Contents::OfEachPhone {
             return file.to_bytes().into();
         }
-        let [header, body] = file.pieces();
-        let key = (header.as_ptr().addr(), body.as_ptr().addr());
+        let Some(key) = file.place() else { return file.to_bytes().into() };
         if let Some((_, whole)) = self.whole.get(&key) {
             return Arc::clone(whole);
         }

@@ -143,8 +143,8 @@ mod tests {
         assert_eq!(shown(&[0xFF, b'a', 0xC3]), "\\xffa\\xc3");
         assert_eq!(shown(b"  \n"), "\\n");
         assert_eq!(shown(b""), "");
-        assert_eq!(shown(&[b'x'; 60_000]), format!("{} ...", "x".repeat(TEXT_MAX)));
-        assert_eq!(shown(&[0xFE; 60_000]).chars().count(), TEXT_MAX + 4);
+        assert_eq!(shown(&vec![b'x'; 60_000]), format!("{} ...", "x".repeat(TEXT_MAX)));
+        assert_eq!(shown(&vec![0xFE; 60_000]).chars().count(), TEXT_MAX + 4);
     }
 
     #[test]

@@ -1,29 +1,54 @@
+use std::ops::Range;
+use std::sync::Arc;
+
 use crate::base::{Span, Time};
 use crate::wire::tftp::{
     BLOCK_SIZE_DEFAULT, BLOCK_SIZE_MAX, BLOCK_SIZE_MIN, ErrorCode, Options, Packet,
 };
 
-/// The bytes of a file that is served, in at most two pieces: a signed header of its own and a
-/// body that may be shared.
+/// The bytes of a file that is served; they need not lie anywhere as a whole.
 pub trait Content {
-    /// The two pieces; either may be empty.
-    fn pieces(&self) -> [&[u8]; 2];
-
     /// Length of the file in bytes.
+    fn length(&self) -> usize;
+
+    /// Appends the bytes of `range`, which lies within the length, to `out`.
+    fn copy(&self, range: Range<usize>, out: &mut Vec<u8>);
+
+    /// The whole file.
+    fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.length());
+        self.copy(0..self.length(), &mut out);
+        out
+    }
+}
+
+impl Content for [u8] {
     fn length(&self) -> usize {
-        self.pieces().iter().map(|piece| piece.len()).sum()
+        self.len()
+    }
+
+    fn copy(&self, range: Range<usize>, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self[range]);
     }
 }
 
 impl Content for Vec<u8> {
-    fn pieces(&self) -> [&[u8]; 2] {
-        [self, &[]]
+    fn length(&self) -> usize {
+        self.len()
+    }
+
+    fn copy(&self, range: Range<usize>, out: &mut Vec<u8>) {
+        self.as_slice().copy(range, out);
     }
 }
 
-impl Content for std::sync::Arc<[u8]> {
-    fn pieces(&self) -> [&[u8]; 2] {
-        [self, &[]]
+impl Content for Arc<[u8]> {
+    fn length(&self) -> usize {
+        self.len()
+    }
+
+    fn copy(&self, range: Range<usize>, out: &mut Vec<u8>) {
+        self.as_ref().copy(range, out);
     }
 }
 
@@ -198,13 +223,10 @@ impl<C: Content> Upload<C> {
         let size = usize::from(self.block_size);
         let start = ((number - 1) as usize * size).min(self.length);
         let end = (start + size).min(self.length);
-        let [head, tail] = self.content.pieces();
-        let split = head.len();
         let [high, low] = (number as u16).to_be_bytes();
         out.clear();
         out.extend_from_slice(&[0, 3, high, low]);
-        out.extend_from_slice(&head[start.min(split)..end.min(split)]);
-        out.extend_from_slice(&tail[start.max(split) - split..end.max(split) - split]);
+        self.content.copy(start..end, out);
     }
 
     /// What is said before the client has answered.
@@ -350,29 +372,6 @@ mod tests {
         assert_eq!(upload.on_ack(6, Time::ZERO), blocks(7, 4));
         assert_eq!(upload.on_ack(9, Time::ZERO), blocks(10, 1), "the empty last block");
         assert_eq!(upload.on_ack(10, Time::ZERO), Reply::Done);
-    }
-
-    #[test]
-    fn a_file_in_two_pieces_is_served_as_one() {
-        struct Two([Vec<u8>; 2]);
-        impl Content for Two {
-            fn pieces(&self) -> [&[u8]; 2] {
-                [&self.0[0], &self.0[1]]
-            }
-        }
-        let whole: Vec<u8> = (0..1_400u32).map(|at| at as u8).collect();
-        for split in [0, 1, 511, 512, 513, 1_400] {
-            let two = Two([whole[..split].to_vec(), whole[split..].to_vec()]);
-            let (upload, _) =
-                Upload::start(two, Options::default(), UploadLimits::default(), Time::ZERO);
-            let mut out = Vec::new();
-            let mut all = Vec::new();
-            for number in 1..=3 {
-                upload.write_block(number, &mut out);
-                all.extend_from_slice(&out[4..]);
-            }
-            assert_eq!(all, whole, "split at {split}");
-        }
     }
 
     /// Client and server against each other, a share of the datagrams lost; virtual time.

@@ -1,8 +1,11 @@
-use std::fmt::Write as _;
 use std::io;
+use std::ops::Range;
+use std::sync::Arc;
 
 use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesStart, BytesText, Event};
+
+use crate::base::{DEVICE_NAME_LENGTH, DeviceName};
 
 /// Most TVS members that are read from a configuration (`spec/phone-boot.md` section 3).
 const TVS_MEMBERS_MAX: usize = 5;
@@ -150,21 +153,91 @@ pub struct ConfigValues<'a> {
 /// copying, because 50,000 phones ask for theirs at once.
 #[derive(Clone, Debug)]
 pub struct ConfigTemplate {
-    pieces: Vec<Piece>,
-    length: usize,
+    /// The text with zeros where values go.
+    text: String,
+    /// Where the values go, in order.
+    holes: Vec<Hole>,
 }
 
-#[derive(Clone, Debug)]
-enum Piece {
-    Text(String),
+#[derive(Clone, Copy, Debug)]
+struct Hole {
+    at: usize,
+    value: Value,
+}
+
+/// What differs from phone to phone.
+#[derive(Clone, Copy, Debug)]
+enum Value {
     Device,
+    /// The directory number plus this.
     Line(u32),
+}
+
+impl Hole {
+    const fn end(self) -> usize {
+        self.at
+            + match self.value {
+                Value::Device => DEVICE_NAME_LENGTH,
+                Value::Line(_) => LINE_LENGTH,
+            }
+    }
+}
+
+/// The configuration of one phone as a template and what is filled in: any part of it can be
+/// copied out, and the whole is never kept.
+#[derive(Clone, Debug)]
+pub struct FilledConfig {
+    template: Arc<ConfigTemplate>,
+    device: DeviceName,
+    line: u32,
+}
+
+impl FilledConfig {
+    /// The configuration of `device`, whose first line has the number `line` of seven digits.
+    pub const fn new(template: Arc<ConfigTemplate>, device: DeviceName, line: u32) -> FilledConfig {
+        FilledConfig { template, device, line }
+    }
+
+    /// Length in bytes: all of a template are of one length.
+    pub fn length(&self) -> usize {
+        self.template.text.len()
+    }
+
+    /// Appends the bytes of `range`, which lies within the length, to `out`.
+    pub fn copy(&self, range: Range<usize>, out: &mut Vec<u8>) {
+        let ConfigTemplate { text, holes } = &*self.template;
+        let offset = out.len();
+        out.extend_from_slice(&text.as_bytes()[range.clone()]);
+        let first = holes.partition_point(|hole| hole.end() <= range.start);
+        for hole in holes[first..].iter().take_while(|hole| hole.at < range.end) {
+            let (start, end) = (hole.at.max(range.start), hole.end().min(range.end));
+            let part = start - hole.at..end - hole.at;
+            let place = offset + start - range.start..offset + end - range.start;
+            match hole.value {
+                Value::Device => out[place].copy_from_slice(&self.device.text()[part]),
+                Value::Line(add) => out[place].copy_from_slice(&digits(self.line, add)[part]),
+            }
+        }
+    }
+}
+
+/// The seven digits of a directory number.
+fn digits(line: u32, add: u32) -> [u8; LINE_LENGTH] {
+    let mut number = (line + add) % 10_000_000;
+    let mut text = [b'0'; LINE_LENGTH];
+    for digit in text.iter_mut().rev() {
+        *digit += (number % 10) as u8;
+        number /= 10;
+    }
+    text
 }
 
 /// Stands for the device name while the template is written; no value contains it.
 const DEVICE_MARK: &str = "{{device}}";
 /// Stands for the directory number plus the number behind it.
 const LINE_MARK: &str = "{{line+";
+/// Digits of a directory number.
+const LINE_LENGTH: usize = 7;
 /// Lines of a phone.
 const LINES: u32 = 2;
 /// Speed dials of a phone; with this number a signed configuration has about 7.6 kB (TFTP-11).
@@ -177,45 +250,45 @@ impl ConfigTemplate {
         let mut writer = Writer::new_with_indent(Vec::new(), b' ', 2);
         write_device(&mut writer, nodes, capf_node, model).expect("writing to memory cannot fail");
         let text = String::from_utf8(writer.into_inner()).expect("the writer makes UTF-8") + "\n";
-        let pieces = split_marks(&text);
-        let length = text.len();
-        ConfigTemplate { pieces, length }
+        split_marks(&text)
     }
 
-    /// The configuration of one phone.
+    /// The configuration of one device, whose name may have any length.
     pub fn render(&self, values: ConfigValues<'_>) -> String {
-        let mut out = String::with_capacity(self.length);
-        for piece in &self.pieces {
-            match piece {
-                Piece::Text(text) => out.push_str(text),
-                Piece::Device => out.push_str(values.device),
-                Piece::Line(add) => {
-                    let number = (values.line + add) % 10_000_000;
-                    write!(out, "{number:07}").expect("writing to a string cannot fail");
-                }
+        let mut out = String::with_capacity(self.text.len() + values.device.len());
+        let mut at = 0;
+        for hole in &self.holes {
+            out.push_str(&self.text[at..hole.at]);
+            match hole.value {
+                Value::Device => out.push_str(values.device),
+                Value::Line(add) => out.extend(digits(values.line, add).map(char::from)),
             }
+            at = hole.end();
         }
-        out
+        out + &self.text[at..]
     }
 }
 
-fn split_marks(text: &str) -> Vec<Piece> {
-    let mut pieces = Vec::new();
-    let mut rest = text;
+/// Puts holes in the place of marks.
+fn split_marks(marked: &str) -> ConfigTemplate {
+    let (mut text, mut holes) = (String::with_capacity(marked.len()), Vec::new());
+    let mut rest = marked;
     while let Some(at) = rest.find("{{") {
-        pieces.push(Piece::Text(rest[..at].to_owned()));
+        text.push_str(&rest[..at]);
         let end = at + rest[at..].find("}}").expect("marks are closed") + 2;
-        let mark = &rest[at..end];
-        pieces.push(match mark.strip_prefix(LINE_MARK) {
+        let value = match rest[at..end].strip_prefix(LINE_MARK) {
             Some(add) => {
-                Piece::Line(add.trim_end_matches('}').parse().expect("marks carry numbers"))
+                Value::Line(add.trim_end_matches('}').parse().expect("marks carry numbers"))
             }
-            None => Piece::Device,
-        });
+            None => Value::Device,
+        };
+        let hole = Hole { at: text.len(), value };
+        text.extend(std::iter::repeat_n('0', hole.end() - hole.at));
+        holes.push(hole);
         rest = &rest[end..];
     }
-    pieces.push(Piece::Text(rest.to_owned()));
-    pieces
+    text.push_str(rest);
+    ConfigTemplate { text, holes }
 }
 
 type Xml = Writer<Vec<u8>>;
@@ -413,6 +486,23 @@ mod tests {
         assert!(text.contains("<phoneLabel>SEP001122334455</phoneLabel>"));
         assert!(text.contains("<name>5550001</name>"), "second line");
         assert!(!text.contains("{{"));
+    }
+
+    #[test]
+    fn every_part_of_a_filled_template_is_the_part_of_the_whole() {
+        let template = Arc::new(ConfigTemplate::new(&nodes(), "pub", "8841"));
+        for (device, line) in [("SEP001122334455", 9_999_990), ("SEP0C75BD00FFFF", 7)] {
+            let whole = template.render(ConfigValues { device, line }).into_bytes();
+            let filled = FilledConfig::new(Arc::clone(&template), device.parse().unwrap(), line);
+            assert_eq!(filled.length(), whole.len());
+            for size in [1, 7, 16, 512, 1_428, 10_000] {
+                let mut all = b"head".to_vec();
+                for start in (0..whole.len()).step_by(size) {
+                    filled.copy(start..(start + size).min(whole.len()), &mut all);
+                }
+                assert_eq!(all[4..], whole, "{size}");
+            }
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ mod tlv;
 mod trust_list;
 pub mod tvs;
 
-pub use config::{Config, ConfigError, ConfigTemplate, ConfigValues, TvsMember};
+pub use config::{Config, ConfigError, ConfigTemplate, ConfigValues, FilledConfig, TvsMember};
 pub use document::{Body, Document, Node};
 pub use encrypted::Encryption;
 pub use header::{

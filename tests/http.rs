@@ -181,16 +181,16 @@ async fn answers_have_the_headers_that_phones_are_used_to() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn only_get_is_served_and_paths_lead_nowhere() {
+async fn only_get_and_head_are_served_and_paths_lead_nowhere() {
     let stage = Stage::new().await;
-    for method in ["POST", "HEAD", "PUT", "DELETE", "TRACE", "BREW"] {
+    for method in ["POST", "OPTIONS", "PUT", "DELETE", "TRACE", "BREW"] {
         let request =
             format!("{method} /ITLFile.tlv HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
         let mut stream = stage.connect().await;
         stream.write_all(request.as_bytes()).await.unwrap();
         let said = String::from_utf8(rest(&mut stream).await).unwrap();
         assert!(said.starts_with("HTTP/1.1 405 "), "{said}");
-        assert!(said.contains("\r\nAllow: GET\r\n"), "{said}");
+        assert!(said.contains("\r\nAllow: GET, HEAD\r\n"), "{said}");
     }
     for path in [
         "/",
@@ -198,17 +198,70 @@ async fn only_get_is_served_and_paths_lead_nowhere() {
         "/../../etc/passwd",
         "//ITLFile.tlv",
         "/./ITLFile.tlv",
-        "/%49TLFile.tlv",
-        "/ITLFile.tlv%00",
-        "/ITLFile.tlv?x",
+        "/%2FITLFile.tlv",
+        "/%2e%2e%2fITLFile.tlv",
+        "/%2549TLFile.tlv",
         "/ITLFile.tlv/",
         "/itlfile.tlv",
     ] {
         let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
         assert_eq!(stage.say(request.as_bytes()).await.0, 404, "{path}");
     }
+    for path in ["/ITLFile.tlv%00", "/%", "/ITLFile%2.tlv", "/%FFITLFile.tlv", "/ITL%0d%0aFile.tlv"]
+    {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+        assert_eq!(stage.say(request.as_bytes()).await.0, 400, "{path}");
+    }
     let counts = stage.servers.counts().http;
-    assert_eq!((counts.refused_method, counts.not_found, counts.answers), (6, 10, 0));
+    assert_eq!((counts.refused_method, counts.not_found, counts.answers), (6, 15, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn encoded_names_queries_and_absolute_targets_lead_to_the_file() {
+    let stage = Stage::new().await;
+    let (_, expected) = get(&mut stage.connect().await, "ITLFile.tlv").await;
+    assert!(expected == stage.served("ITLFile.tlv"));
+    for target in [
+        "/%49TLFile.tlv",
+        "/ITLFile%2etlv",
+        "/ITLFile.tlv?x=1",
+        "/ITLFile.tlv?",
+        "/ITLFile.tlv?%zz",
+        "http://cucm:6970/ITLFile.tlv",
+        "http://cucm/%49TLFile.tlv?x",
+    ] {
+        let request = format!("GET {target} HTTP/1.1\r\nHost: cucm\r\n\r\n");
+        let mut stream = stage.connect().await;
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let (status, _, body) = answer(&mut stream).await;
+        assert_eq!(status, 200, "{target}");
+        assert!(body == expected, "{target}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn head_is_answered_as_get_without_a_body() {
+    let stage = Stage::new().await;
+    for (file, status) in [("ITLFile.tlv", 200), (CONFIG, 200), ("nothing.xml", 404)] {
+        let ask = |method: &str| {
+            format!("{method} /{file} HTTP/1.1\r\nHost: cucm\r\nConnection: close\r\n\r\n")
+        };
+        let mut said = Vec::new();
+        for method in ["GET", "HEAD"] {
+            let mut stream = stage.connect().await;
+            stream.write_all(ask(method).as_bytes()).await.unwrap();
+            said.push(rest(&mut stream).await);
+        }
+        let end = said[0].windows(4).position(|at| at == b"\r\n\r\n").unwrap() + 4;
+        let lines = |head: &[u8]| {
+            let text = String::from_utf8(head.to_vec()).unwrap();
+            text.lines().filter(|line| !line.starts_with("Date:")).collect::<Vec<_>>().join("\n")
+        };
+        assert_eq!(lines(&said[1]), lines(&said[0][..end]), "{file}");
+        assert!(lines(&said[1]).starts_with(&format!("HTTP/1.1 {status} ")), "{file}");
+        let length = format!("Content-Length: {}", said[0].len() - end);
+        assert!(lines(&said[1]).contains(&length), "{file}: {}", lines(&said[1]));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -112,9 +112,9 @@ counters! {
         answers,
         /// Bytes of the files in them.
         bytes_out,
-        /// Requests for a file that is not served.
+        /// Requests for a file that is not served, or for a name that is none.
         not_found,
-        /// Requests with another method than GET.
+        /// Requests with another method than GET and HEAD.
         refused_method,
         /// Requests answered 503: too many signatures wait, or one did not come in time.
         refused_busy,

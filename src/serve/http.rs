@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -19,6 +19,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::cluster::{FileReply, ServedFile, TftpService};
 use crate::net::{lack_of, listen, tls_server};
+use crate::wire::uri::decode_path;
 
 use super::bound::Place;
 use super::counts::{HttpCounters, add, bump, lower};
@@ -263,20 +264,27 @@ impl Open {
 
 /// What a request wants.
 enum Asked {
-    /// The file with this name.
-    File(Box<str>),
+    /// The file with this name, or only what GET would say of it.
+    File { name: String, head: bool },
+    /// A name that is none: an escape that cannot be decoded, or a control character.
+    NoName,
     /// Something else than a file.
     OtherMethod,
 }
 
 impl Asked {
-    /// The name goes into the catalogue as it came: nothing is decoded, nothing is a path.
+    /// The name is decoded once and goes into the catalogue, which knows names and no paths. The
+    /// query says nothing about a file; of a target in absolute form only the path counts.
     fn of(request: &Request<Incoming>) -> Asked {
-        if request.method() != Method::GET {
-            return Asked::OtherMethod;
+        let head = match *request.method() {
+            Method::GET => false,
+            Method::HEAD => true,
+            _ => return Asked::OtherMethod,
+        };
+        match decode_path(request.uri().path()) {
+            Some(name) => Asked::File { name, head },
+            None => Asked::NoName,
         }
-        let path = request.uri().path_and_query().map_or("", |path| path.as_str());
-        Asked::File(path.strip_prefix('/').unwrap_or("").into())
     }
 }
 
@@ -284,15 +292,24 @@ impl HttpShared {
     async fn respond(&self, asked: Asked, service: &TftpService) -> Response<Full<Bytes>> {
         let counters = &self.counters;
         bump(&counters.requests);
-        let Asked::File(name) = asked else {
-            bump(&counters.refused_method);
-            return answer(StatusCode::METHOD_NOT_ALLOWED, Bytes::new());
+        let (name, head) = match asked {
+            Asked::File { name, head } => (name, head),
+            Asked::NoName => {
+                bump(&counters.not_found);
+                return answer(StatusCode::BAD_REQUEST, Bytes::new());
+            }
+            Asked::OtherMethod => {
+                bump(&counters.refused_method);
+                return answer(StatusCode::METHOD_NOT_ALLOWED, Bytes::new());
+            }
         };
         match self.file(&name, service).await {
             Found::File(file) => {
                 let body = Bytes::from(file.to_bytes());
                 bump(&counters.answers);
-                add(&counters.bytes_out, body.len() as u64);
+                if !head {
+                    add(&counters.bytes_out, body.len() as u64);
+                }
                 answer(StatusCode::OK, body)
             }
             Found::Missing => {
@@ -336,14 +353,16 @@ enum Found {
     Busy,
 }
 
-/// An answer with the headers that phones are used to; the length is added by the protocol.
+/// An answer with the headers that phones are used to; the protocol leaves the body out where HEAD
+/// asked.
 fn answer(status: StatusCode, body: Bytes) -> Response<Full<Bytes>> {
     let mut response = Response::builder()
         .status(status)
         .header(CACHE_CONTROL, "no-store")
-        .header(CONTENT_TYPE, "*/*");
+        .header(CONTENT_TYPE, "*/*")
+        .header(CONTENT_LENGTH, body.len());
     if status == StatusCode::METHOD_NOT_ALLOWED {
-        response = response.header(ALLOW, "GET");
+        response = response.header(ALLOW, "GET, HEAD");
     }
     response.body(Full::new(body)).expect("status and headers are constants")
 }

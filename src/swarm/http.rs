@@ -19,6 +19,7 @@ use tokio_rustls::TlsConnector;
 use crate::base::{Lack, Span, Time};
 use crate::net::{Clock, TlsClients};
 use crate::phone::{FILE_SIZE_MAX, HttpFault, PROVISIONING_ROLES, Step, TrustLists};
+use crate::wire::uri::encode_path;
 
 use super::address::connect;
 use super::turn::{Fault, LACK_PATIENCE, LACK_PAUSE, Turn};
@@ -311,7 +312,7 @@ impl Connection {
 
 fn request(server: SocketAddr, file: &str) -> Result<Request<Empty<Bytes>>, HttpFault> {
     let host = server.to_string();
-    let request = Request::get(format!("/{file}")).header(HOST, host).body(Empty::new());
+    let request = Request::get(encode_path(file)).header(HOST, host).body(Empty::new());
     request.map_err(|_| HttpFault::Protocol)
 }
 

@@ -16,6 +16,7 @@ pub mod tftp;
 mod tlv;
 mod trust_list;
 pub mod tvs;
+pub mod uri;
 
 pub use config::{Config, ConfigError, ConfigTemplate, ConfigValues, FilledConfig, TvsMember};
 pub use document::{Body, Document, Node};

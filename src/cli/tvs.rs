@@ -132,14 +132,21 @@ fn ask(args: &AskArgs, question: tvs::Question<'_>, format: Format) -> Result<Ex
         .build()
         .map_err(|error| Failure::new(ExitCode::Environment, error))?;
     let asked = runtime.block_on(ask_tvs(address, &request.encode(), pin, args.server.timeout()));
-    let answer = asked.map_err(|fault| {
-        let code = match fault {
-            TvsFault::Io { .. } | TvsFault::TimedOut(_) => ExitCode::Environment,
-            TvsFault::OtherServer(_) | TvsFault::Malformed(_) => ExitCode::Failed,
-        };
-        Failure::new(code, fault)
-    })?;
+    let answer = asked.map_err(|fault| no_answer(&fault, question))?;
     report(format, milliseconds(resolve), &answer)
+}
+
+fn no_answer(fault: &TvsFault, question: tvs::Question<'_>) -> Failure {
+    let code = match fault {
+        TvsFault::OtherServer(_) | TvsFault::Malformed(_) | TvsFault::Text(_) => ExitCode::Failed,
+        _ => ExitCode::Environment,
+    };
+    let asked_by_name = matches!(question, tvs::Question::Query { .. });
+    if asked_by_name && fault.is_about_the_answer() {
+        let help = "some servers do not know this question; `tvs verify` asks with a certificate";
+        return Failure::new(code, format!("{fault}\nhelp: {help}"));
+    }
+    Failure::new(code, fault)
 }
 
 fn pin(args: &AskArgs) -> Result<ServerPin, Failure> {
@@ -204,14 +211,12 @@ fn to_text(value: &Value) -> String {
     } else {
         "not known".to_owned()
     };
+    let kept = value["ttl_s"]
+        .as_u64()
+        .map_or_else(String::new, |seconds| format!("kept for        {seconds} s\n"));
     format!(
-        "answer          {answer}\nkept for        {} s\nserver          {}\ntimes           \
+        "answer          {answer}\n{kept}server          {}\ntimes           \
          resolve {} ms, connect {} ms, handshake {} ms, answer {} ms\n",
-        value["ttl_s"],
-        value["server"],
-        times["resolve"],
-        times["connect"],
-        times["handshake"],
-        times["answer"]
+        value["server"], times["resolve"], times["connect"], times["handshake"], times["answer"]
     )
 }

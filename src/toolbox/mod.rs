@@ -38,5 +38,5 @@ pub use stub::{StubError, stub_xml};
 pub use table::to_text;
 pub use tftp_client::{FetchFault, Fetched, fetch};
 pub use trust::{Decision, Object, Refusal, TrustLists, TrustPath};
-pub use tvs_client::{ServerPin, TvsAnswer, TvsFault, ask_tvs};
+pub use tvs_client::{Phase, ServerPin, TvsAnswer, TvsFault, ask_tvs};
 pub use verdict::{Verdict, check_envelope, check_file, check_list, open_envelope};

@@ -1,5 +1,6 @@
 //! One question to one TVS server, with the time of each phase.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -9,6 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use crate::base::Span;
 use crate::crypto::Certificate;
 use crate::net::{Judge, TlsClients};
 use crate::wire::{WireError, tvs};
@@ -46,26 +48,97 @@ pub struct TvsAnswer {
     pub answer: Duration,
 }
 
+/// What was going on when it failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Phase {
+    /// TCP.
+    #[error("connection")]
+    Connect,
+    /// TLS.
+    #[error("TLS handshake")]
+    Handshake,
+    /// The question goes out.
+    #[error("question")]
+    Question,
+    /// The answer comes in.
+    #[error("answer")]
+    Answer,
+}
+
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum TvsFault {
-    /// The connection could not be opened or broke.
+    /// Nobody listens on the port.
+    #[error("nobody listens there: the host refuses the connection")]
+    Refused,
+    /// The server closed the connection.
+    #[error("the server closed the connection during the {phase}{}", came(*bytes))]
+    Closed {
+        /// What was going on.
+        phase: Phase,
+        /// Bytes of the answer that had come.
+        bytes: usize,
+    },
+    /// The server speaks something else than TLS.
+    #[error("the server does not speak TLS on this port")]
+    NotTls,
+    /// The server ended the handshake.
+    #[error("the server refused the TLS handshake: {0}")]
+    Alert(String),
+    /// The answer is text.
+    #[error("the server answers with text, not with TVS: {0}")]
+    Text(String),
+    /// The connection could not be opened or broke otherwise.
     #[error("{phase}: {error}")]
     Io {
         /// What was going on.
-        phase: &'static str,
+        phase: Phase,
         /// What happened.
         error: std::io::Error,
     },
     /// Nothing happened for too long.
-    #[error("{0}: no progress in time")]
-    TimedOut(&'static str),
+    #[error("no {0} within {1}")]
+    TimedOut(Phase, Span),
     /// The server shows a certificate that was not expected.
     #[error("the server shows a certificate that is not the expected one: {}", .0.subject())]
     OtherServer(Certificate),
     /// The answer is no TVS message, or one of another session.
     #[error("the answer is malformed: {0}")]
     Malformed(#[from] WireError),
+}
+
+impl TvsFault {
+    /// Whether the server took the question and gave no answer that is one, as servers do that do
+    /// not know the kind of question.
+    pub const fn is_about_the_answer(&self) -> bool {
+        matches!(
+            self,
+            TvsFault::Closed { phase: Phase::Answer | Phase::Question, .. }
+                | TvsFault::TimedOut(Phase::Answer, _)
+                | TvsFault::Malformed(_)
+        )
+    }
+
+    /// What an error of the connection means.
+    fn of(phase: Phase, error: std::io::Error) -> TvsFault {
+        let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        match tls {
+            Some(rustls::Error::InvalidMessage(_)) if phase == Phase::Handshake => TvsFault::NotTls,
+            Some(rustls::Error::AlertReceived(alert)) => TvsFault::Alert(format!("{alert:?}")),
+            _ => match error.kind() {
+                ErrorKind::ConnectionRefused => TvsFault::Refused,
+                ErrorKind::UnexpectedEof
+                | ErrorKind::ConnectionReset
+                | ErrorKind::ConnectionAborted
+                | ErrorKind::BrokenPipe => TvsFault::Closed { phase, bytes: 0 },
+                _ => TvsFault::Io { phase, error },
+            },
+        }
+    }
+}
+
+fn came(bytes: usize) -> String {
+    if bytes == 0 { String::new() } else { format!(" ({bytes} bytes had come)") }
 }
 
 /// Asks one question.
@@ -82,10 +155,10 @@ pub async fn ask_tvs(
     let (config, _) = TlsClients::default().config(judge(pin.clone(), Arc::clone(&seen)));
     let connector = TlsConnector::from(config);
     let start = Instant::now();
-    let tcp = within(timeout, "connect", TcpStream::connect(server)).await?;
+    let tcp = within(timeout, Phase::Connect, TcpStream::connect(server)).await?;
     let connected = Instant::now();
     let name = ServerName::IpAddress(server.ip().into());
-    let handshake = within(timeout, "handshake", connector.connect(name, tcp)).await;
+    let handshake = within(timeout, Phase::Handshake, connector.connect(name, tcp)).await;
     let shown = seen.lock().ok().and_then(|mut seen| seen.take());
     let shown = shown.and_then(|der: Vec<u8>| Certificate::from_der(&der).ok());
     let mut tls = match (handshake, &shown) {
@@ -97,8 +170,8 @@ pub async fn ask_tvs(
     };
     let trusted = Instant::now();
     // One write: peers read the header with a single read and fail on a short one.
-    within(timeout, "request", tls.write_all(request)).await?;
-    within(timeout, "request", tls.flush()).await?;
+    within(timeout, Phase::Question, tls.write_all(request)).await?;
+    within(timeout, Phase::Question, tls.flush()).await?;
     let message = read_message(&mut tls, timeout).await?;
     let answered = Instant::now();
     check_answer(request, &message)?;
@@ -113,13 +186,13 @@ pub async fn ask_tvs(
 
 async fn within<T>(
     timeout: Duration,
-    phase: &'static str,
+    phase: Phase,
     work: impl Future<Output = std::io::Result<T>>,
 ) -> Result<T, TvsFault> {
     match tokio::time::timeout(timeout, work).await {
         Ok(Ok(done)) => Ok(done),
-        Ok(Err(error)) => Err(TvsFault::Io { phase, error }),
-        Err(_) => Err(TvsFault::TimedOut(phase)),
+        Ok(Err(error)) => Err(TvsFault::of(phase, error)),
+        Err(_) => Err(TvsFault::TimedOut(phase, timeout.into())),
     }
 }
 
@@ -127,12 +200,48 @@ async fn read_message(
     stream: &mut (impl AsyncReadExt + Unpin),
     timeout: Duration,
 ) -> Result<Vec<u8>, TvsFault> {
-    let mut header = [0; tvs::HEADER_LENGTH];
-    within(timeout, "answer", stream.read_exact(&mut header)).await?;
-    let mut message = header.to_vec();
-    message.resize(tvs::message_length(&header)?, 0);
-    within(timeout, "answer", stream.read_exact(&mut message[tvs::HEADER_LENGTH..])).await?;
+    let mut message = vec![0; tvs::HEADER_LENGTH];
+    let mut bytes = fill(stream, timeout, &mut message, 0).await?;
+    let header = message.first_chunk().expect("the header was read");
+    let length = match tvs::message_length(header) {
+        Err(_) if is_text(&message) => {
+            return Err(TvsFault::Text(String::from_utf8_lossy(&message).into_owned()));
+        }
+        length => length?,
+    };
+    message.resize(length, 0);
+    bytes = fill(stream, timeout, &mut message, bytes).await?;
+    message.truncate(bytes);
     Ok(message)
+}
+
+/// Reads until `message` is full, of which so many bytes have come.
+async fn fill(
+    stream: &mut (impl AsyncReadExt + Unpin),
+    timeout: Duration,
+    message: &mut [u8],
+    mut bytes: usize,
+) -> Result<usize, TvsFault> {
+    let phase = Phase::Answer;
+    while bytes < message.len() {
+        match within(timeout, phase, stream.read(&mut message[bytes..])).await {
+            Ok(0) | Err(TvsFault::Closed { .. }) => {
+                return Err(if is_text(&message[..bytes]) {
+                    TvsFault::Text(String::from_utf8_lossy(&message[..bytes]).into_owned())
+                } else {
+                    TvsFault::Closed { phase, bytes }
+                });
+            }
+            Ok(more) => bytes += more,
+            Err(fault) => return Err(fault),
+        }
+    }
+    Ok(bytes)
+}
+
+/// Whether bytes are printable text, as of HTTP; a message of TVS never is.
+fn is_text(bytes: &[u8]) -> bool {
+    !bytes.is_empty() && bytes.iter().all(|byte| matches!(byte, b' '..=b'~'))
 }
 
 /// The answer must be a response in the session of the request.
@@ -242,6 +351,54 @@ mod tests {
         let server = listener.local_addr().unwrap();
         let timeout = Duration::from_millis(50);
         let asked = ask_tvs(server, &request(), ServerPin::Anybody, timeout).await;
-        assert!(matches!(asked, Err(TvsFault::TimedOut("handshake"))));
+        assert!(matches!(asked, Err(TvsFault::TimedOut(Phase::Handshake, _))));
+    }
+
+    /// What is said of a server that does this with the connection.
+    async fn words(behave: impl AsyncFnOnce(TcpStream) + Send + 'static) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = listener.local_addr().unwrap();
+        let serve = async move {
+            let (tcp, _) = listener.accept().await.unwrap();
+            behave(tcp).await;
+        };
+        let request = request();
+        let ask = ask_tvs(server, &request, ServerPin::Anybody, Duration::from_secs(5));
+        let ((), asked) = tokio::join!(serve, ask);
+        let words = asked.unwrap_err().to_string();
+        assert!(!words.contains("http"), "{words}");
+        words
+    }
+
+    #[tokio::test]
+    async fn servers_that_close_refuse_or_speak_something_else_are_described_in_plain_words() {
+        assert_eq!(
+            words(async |tcp| drop(tcp)).await,
+            "the server closed the connection during the TLS handshake"
+        );
+        let plain = async |mut tcp: TcpStream| {
+            tcp.write_all(b"220 mail.example ESMTP\r\n").await.unwrap();
+            let _ = tcp.read(&mut [0; 600]).await;
+        };
+        assert_eq!(words(plain).await, "the server does not speak TLS on this port");
+        let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let asked = ask_tvs(nobody, &request(), ServerPin::Anybody, Duration::from_secs(5)).await;
+        assert!(matches!(asked, Err(TvsFault::Refused)));
+    }
+
+    #[tokio::test]
+    async fn answers_that_are_none_are_told_apart() {
+        let identity = identity();
+        let cases: [(&[u8], &str); 3] = [
+            (b"", "the server closed the connection during the answer"),
+            (b"W\x01\x04", "the server closed the connection during the answer (3 bytes had come)"),
+            (b"HTTP/1.1 400", "the server answers with text, not with TVS: HTTP/1.1 4"),
+        ];
+        for (answer, expected) in cases {
+            let server = serve_once(&identity, answer.to_vec()).await;
+            let timeout = Duration::from_secs(5);
+            let asked = ask_tvs(server, &request(), ServerPin::Anybody, timeout).await;
+            assert_eq!(asked.unwrap_err().to_string(), expected);
+        }
     }
 }

@@ -16,12 +16,14 @@ use resetstorm::cluster::{
 use resetstorm::crypto::KeySource;
 use resetstorm::measure::{Recorder, StepKind};
 use resetstorm::net::{Arrival, Clock, FleetSocket};
-use resetstorm::phone::{AcceptPath, Env, FileKind, Phone, PhoneProfile, Shared, Verifier};
+use resetstorm::phone::{
+    AcceptPath, Env, Failure, FileKind, Phone, PhoneProfile, Shared, Verifier,
+};
 use resetstorm::scenario::load;
 use resetstorm::serve::{Bound, ServeSettings, Servers};
 use resetstorm::sim::{SimOptions, World};
 use resetstorm::swarm::{FileServer, HttpServer, Swarm, SwarmPlan};
-use resetstorm::transfer::UploadLimits;
+use resetstorm::transfer::{TransferFault, UploadLimits};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
@@ -352,6 +354,121 @@ async fn storm(weather: Weather) -> (Recorder, u64, Duration) {
     delayed.abort();
     servers.shutdown().await;
     (recorder, rig.lost.load(Ordering::Relaxed), took)
+}
+
+/// Phones over 200 ms of round trip, whose TFTP service is stopped and started again while every
+/// one of them is in the middle of its list; what was counted live.
+async fn stopped_half_way(profile: PhoneProfile) -> Recorder {
+    let clock = Clock::start();
+    let bound = Bound::bind(&topology()).unwrap();
+    let topology = bound.topology().clone();
+    let (tftp, tvs) =
+        (topology.socket(NODE, ServiceKind::Tftp), topology.socket(NODE, ServiceKind::Tvs));
+    let mut cluster = Cluster::new(Genesis {
+        topology,
+        fleet: FleetSpec { phones: PHONES, models: vec![(8841.into(), 1.0)], seed: 1 },
+        source: KeySource::bank(1),
+        epoch_s: 1_700_000_000,
+        stored: BTreeMap::new(),
+    });
+    let servers = Servers::start(bound, &cluster, clock, ServeSettings::default()).await.unwrap();
+    let (shared, phones) = provisioned(&cluster);
+    let calm = Weather {
+        one_way: Duration::from_millis(100),
+        jitter: Duration::ZERO,
+        loss: 0.0,
+        copies: 0.0,
+    };
+    let rig = Network::start(tftp, calm).await;
+    let plan = SwarmPlan {
+        seed: 1,
+        profile,
+        files: vec![FileServer {
+            tftp: rig.address,
+            http: HttpServer { http: rig.address, https: rig.address },
+        }],
+        tvs: Some(tvs),
+        hosts: Arc::default(),
+        allowed: Vec::new(),
+        transfers_in_flight: 1_000,
+        lookups_in_flight: 200,
+        connections_in_flight: 200,
+    };
+    let swarm = Swarm::start(plan, clock, shared, phones).await.unwrap();
+    swarm.boot_all(clock.now(), Span::from_millis(1), true).await;
+    let half_way = async {
+        loop {
+            let counts = servers.counts().tftp;
+            let phones = u64::from(PHONES);
+            // Each got its 404 and two blocks of a list that takes ten round trips more.
+            let begun = counts.not_found == phones && counts.transfers_in_flight == phones;
+            if begun && counts.datagrams_out >= 3 * phones {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, half_way).await.expect("all are half-way");
+    for action in [
+        OperatorAction::Stop { node: NODE, service: Some(ServiceKind::Tftp) },
+        OperatorAction::Start { node: NODE, service: Some(ServiceKind::Tftp) },
+    ] {
+        for effect in cluster.apply(&action, Time::ZERO).unwrap() {
+            servers.carry_out(&effect).await.unwrap();
+        }
+    }
+    let settled = async {
+        while !swarm.is_settled() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, settled).await.expect("the phones settle");
+    let (_, recorder) = swarm.stop().await;
+    servers.shutdown().await;
+    recorder
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tftp_service_stopped_in_mid_transfer_comes_out_alike_in_virtual_time() {
+    let profile = PhoneProfile {
+        tftp_timeout: Span::from_secs(3),
+        tftp_tries: 2,
+        ..PhoneProfile::default()
+    };
+    let live = stopped_half_way(profile).await;
+    let path = std::path::Path::new("scenarios/callmanager-regen.toml");
+    let text = std::fs::read_to_string(path).unwrap();
+    let service = "{service=\"tftp\",node=\"pub\"}";
+    let overrides = [
+        format!("fleet.phones={PHONES}"),
+        "phone.tftp-timeout=3s".to_owned(),
+        "phone.tftp-tries=2".to_owned(),
+        "fleet.site=[{name=\"rig\",share=1.0,link={rtt=\"200ms\"}}]".to_owned(),
+        "slo=[]".to_owned(),
+        format!(
+            "event=[{{at=\"1s\",reset-phones={{spread=\"1ms\"}}}},{{at=\"2s\",stop={service}}},\
+             {{at=\"2s\",start={service}}}]"
+        ),
+    ];
+    let plan = load(path, &text, &overrides, &[]).unwrap();
+    let sim = World::new(&plan, SimOptions::default()).run().recorder;
+    let phones = u64::from(PHONES);
+    let stalled = Failure::Transfer(TransferFault::Stalled);
+    for (what, run) in [("live", &live), ("sim", &sim)] {
+        let (counts, tallies) = (&run.counts, run.tallies());
+        assert_eq!(tallies.failures.get(&stalled), Some(&phones), "{what}: {tallies:?}");
+        assert_eq!((counts.tftp_errors, counts.tftp_not_found), (phones, phones), "{what}");
+        assert_eq!((counts.tftp_transfers, counts.unexpected), (3 * phones, 0), "{what}");
+        assert_eq!(counts.tftp_retransmits, phones, "{what}: two tries each");
+    }
+    assert_eq!(live.counts.tftp_bytes, sim.counts.tftp_bytes, "the configurations");
+    for step in StepKind::ALL {
+        let ended = |run: &Recorder| {
+            let record = run.step_record(step);
+            (record.ok, record.failed, record.retry)
+        };
+        assert_eq!(ended(&live), ended(&sim), "{}", step.name());
+    }
 }
 
 /// Whatever the weather: every phone ready, each with three transfers and one lookup.

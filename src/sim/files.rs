@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use crate::base::{NodeId, PhoneId, Span};
+use crate::base::{NodeId, PhoneId, Span, Time};
 use crate::cluster::{Contents, FileReply, PendingFile, ServedFile, SignJob, TftpService, Waiter};
 use crate::measure::StepEnd;
 use crate::phone::{HttpFault, Input, PROVISIONING_ROLES, Step};
@@ -51,7 +51,7 @@ impl World {
             return self.refuse(phone, generation, file);
         }
         let Some(service) = self.tftp_service(phone).filter(|_| !self.is_full(phone)) else {
-            return self.ask_again(phone, generation, file);
+            return self.ask_again(phone, generation, file, self.now);
         };
         self.serve.tftp_requests += 1;
         match self.answer(&service, phone, generation, &file, false) {
@@ -65,10 +65,10 @@ impl World {
         }
     }
 
-    /// Nobody answers a request: the phone sends it again, as often as it does.
-    fn ask_again(&mut self, phone: u32, generation: u32, file: Arc<str>) {
+    /// Nobody answers a request of `asked`: the phone sends it again, as often as it does.
+    fn ask_again(&mut self, phone: u32, generation: u32, file: Arc<str>, asked: Time) {
         let (timeout, tries) = (self.env.profile.tftp_timeout, self.env.profile.tftp_tries);
-        let at = self.now + timeout;
+        let at = (asked + timeout).max(self.now);
         let session = self.session(phone);
         if session.lost_requests + 1 < tries {
             session.lost_requests += 1;
@@ -83,7 +83,7 @@ impl World {
         // Each try has a fate of its own.
         let fate = (0..=lost).map(|_| fates.datagram()).last().flatten();
         self.draws += fates.draws;
-        let Some(way) = fate else { return self.ask_again(phone, generation, file) };
+        let Some(way) = fate else { return self.ask_again(phone, generation, file, self.now) };
         let session = self.session(phone);
         session.waits = Waits::Nothing;
         let step = session.step.expect("a transfer has a step");
@@ -152,7 +152,7 @@ impl World {
         for waiter in signed.waiters {
             let Some(parked) = self.parked.remove(&waiter.0) else { continue };
             let Parked { phone, generation, file, http } = parked;
-            if self.is_current(phone, generation) {
+            if self.is_current(phone, generation) && self.session(phone).served {
                 self.serve_signed(phone, generation, file, &signed.header, http);
             }
         }
@@ -191,10 +191,6 @@ impl World {
 
     /// The server sends a file over TFTP: its work first, then the way.
     fn send(&mut self, phone: u32, generation: u32, file: Arc<[u8]>) {
-        if self.tftp_service(phone).is_none() {
-            // It was stopped while the file was being signed; the phone's patience will end.
-            return;
-        }
         let blocks = self.blocks(phone, file.len());
         let work = Work::tftp(&self.plan.cost, blocks);
         let node = self.node_of(phone);
@@ -213,8 +209,16 @@ impl World {
         self.phones[phone as usize].download(&self.env, Arc::clone(&self.no_name))
     }
 
+    /// Whether the server still works at a phone's request over TFTP; one that was stopped
+    /// meanwhile knows nothing of it any more.
+    fn is_served(&mut self, phone: u32, generation: u32) -> bool {
+        let is_current = self.is_current(phone, generation);
+        let session = self.session(phone);
+        is_current && session.waits == Waits::Tftp && session.served
+    }
+
     pub(super) fn upload(&mut self, phone: u32, generation: u32, file: Arc<[u8]>) {
-        if !self.is_current(phone, generation) || self.session(phone).waits != Waits::Tftp {
+        if !self.is_served(phone, generation) {
             return;
         }
         let site = self.plan.fleet.site_of(self.plan.seed, PhoneId(phone));
@@ -233,7 +237,7 @@ impl World {
         if http {
             return self.answer_http_now(phone, generation, HttpAnswer::File(file));
         }
-        if self.session(phone).waits != Waits::Tftp {
+        if !self.is_served(phone, generation) {
             return;
         }
         let request = self.request_of(phone);
@@ -256,26 +260,74 @@ impl World {
         let outcome = if played.complete {
             TftpEnd::File(transfer.file)
         } else {
-            TftpEnd::Failed(TransferFault::TimedOut)
+            TftpEnd::Failed(TransferFault::Stalled)
         };
         let check = self.phone_delay(self.plan.cost.phone_check);
         self.queue.push(played.ended + check, Event::TftpEnded { phone, generation, outcome });
     }
 
-    /// A TFTP service has stopped: transfers in flight get no further, and the phones notice.
+    /// A TFTP service has stopped: transfers in flight get no further, what it worked at is
+    /// forgotten, and the phones notice.
     pub(super) fn stall_transfers(&mut self, node: NodeId) {
-        let patience = self.env.profile.tftp_timeout;
-        let patience = patience.times(u64::from(self.env.profile.tftp_tries));
         for phone in 0..self.sessions.len() as u32 {
-            let here = self.node_of(phone) == node;
+            if self.node_of(phone) != node {
+                continue;
+            }
             let session = self.session(phone);
-            if here && session.waits == Waits::Transfer {
-                session.generation += 1;
-                session.waits = Waits::Tftp;
-                let generation = session.generation;
-                self.watch(phone, generation, Waits::Tftp, patience);
+            match (session.waits, session.served) {
+                (Waits::Transfer, _) => self.stall(phone),
+                (Waits::Tftp, true) => self.forget_request(phone),
+                (Waits::Http, true) if !session.answered => self.cut_off(phone),
+                _ => {}
             }
         }
+    }
+
+    /// The next block never comes: the phone says its last word as often as it does.
+    fn stall(&mut self, phone: u32) {
+        self.leave_server(phone);
+        let profile = &self.env.profile;
+        let patience = profile.tftp_timeout.times(u64::from(profile.tftp_tries));
+        let session = self.session(phone);
+        session.generation += 1;
+        (session.waits, session.stalled) = (Waits::Tftp, true);
+        let generation = session.generation;
+        self.watch(phone, generation, Waits::Tftp, patience);
+    }
+
+    /// The request is gone that the server had not answered yet; the phone repeats it in time.
+    fn forget_request(&mut self, phone: u32) {
+        self.leave_server(phone);
+        let file = self.file_name(phone);
+        let session = &self.sessions[phone as usize];
+        let tries = u64::from(session.lost_requests);
+        let asked = session.started + self.env.profile.tftp_timeout.times(tries);
+        self.ask_again(phone, session.generation, file, asked);
+    }
+
+    /// A connection ends before its answer: a fault if it was opened for the request; a kept one
+    /// may end at any time, and the phone opens another.
+    fn cut_off(&mut self, phone: u32) {
+        self.leave_server(phone);
+        let file = self.file_name(phone);
+        let session = self.session(phone);
+        session.generation += 1;
+        session.connected = None;
+        let (generation, connects, secure) = (session.generation, session.connects, session.secure);
+        if !connects {
+            return self.begin_http(phone, generation, file);
+        }
+        // Of an HTTPS answer most is the handshake.
+        let fault = if secure { HttpFault::Connection } else { HttpFault::Protocol };
+        self.answer_http_now(phone, generation, HttpAnswer::Refused(fault));
+    }
+
+    /// The name of the file that a phone asks for.
+    fn file_name(&self, phone: u32) -> Arc<str> {
+        let session = &self.sessions[phone as usize];
+        let phone = &self.phones[phone as usize];
+        let step = session.step.expect("a request has a step");
+        step.file_name(phone.name(), phone.lists().any())
     }
 
     fn begin_transfer(&mut self) {
@@ -285,7 +337,7 @@ impl World {
 
     /// "File not found" is under way; if it is lost, the phone asks again.
     pub(super) fn answer_missing(&mut self, phone: u32, generation: u32) {
-        if !self.is_current(phone, generation) || self.session(phone).waits != Waits::Tftp {
+        if !self.is_served(phone, generation) {
             return;
         }
         let (timeout, tries) = (self.env.profile.tftp_timeout, self.env.profile.tftp_tries);
@@ -328,11 +380,13 @@ impl World {
     pub(super) fn on_tftp_silence(&mut self, phone: u32) {
         let session = self.session(phone);
         session.waits = Waits::Nothing;
+        let stalled = std::mem::take(&mut session.stalled);
+        let fault = if stalled { TransferFault::Stalled } else { TransferFault::TimedOut };
         let (generation, step) = (session.generation, session.step.expect("it waits for a file"));
         let again = self.env.profile.tftp_tries.saturating_sub(1);
         (0..again).for_each(|_| self.recorder.retry(step.into()));
         self.begin_transfer();
-        self.on_tftp_ended(phone, generation, &TftpEnd::Failed(TransferFault::TimedOut));
+        self.on_tftp_ended(phone, generation, &TftpEnd::Failed(fault));
     }
 
     pub(super) fn on_tftp_ended(&mut self, phone: u32, generation: u32, outcome: &TftpEnd) {
@@ -501,6 +555,7 @@ impl World {
     }
 
     fn answer_http_now(&mut self, phone: u32, generation: u32, answer: HttpAnswer) {
+        self.session(phone).answered = true;
         let mut fates = self.fates(phone, 1);
         let at = self.now + fates.segment();
         self.draws += fates.draws;

@@ -29,6 +29,10 @@ pub(super) struct Session {
     pub connects: bool,
     /// Whether a place of the server's serving count is taken.
     pub served: bool,
+    /// Whether the answer of an HTTP server is on its way.
+    pub answered: bool,
+    /// Whether the server fell silent in mid-transfer.
+    pub stalled: bool,
     /// Whether a place of a connection in flight is taken.
     pub has_link: bool,
     /// Whether a place of a lookup in flight is taken.

@@ -543,6 +543,7 @@ impl World {
         let session = self.session(phone);
         session.generation += 1;
         (session.waits, session.started, session.lost_requests) = (waits, now, 0);
+        (session.answered, session.stalled) = (false, false);
         session.generation
     }
 

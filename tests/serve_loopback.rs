@@ -1,5 +1,6 @@
 //! The servers on real sockets of the loopback, with clients that are not ours to trust.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
@@ -328,6 +329,156 @@ async fn one_socket_may_fetch_file_after_file() {
         }
     }
     until("all transfers end", || stage.servers.counts().tftp.transfers_done == 40).await;
+}
+
+/// Reads files one after the other on one port without ever repeating a word; gives how many of
+/// them came.
+fn read_on_one_port(server: SocketAddr, requests: &[Vec<u8>], files: &[Vec<u8>]) -> usize {
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut buffer = [0; 2_000];
+    let mut last = None;
+    for (request, file) in requests.iter().zip(files) {
+        socket.send_to(request, server).unwrap();
+        let (mut tid, mut got) = (None, Vec::new());
+        loop {
+            let Ok((length, from)) = socket.recv_from(&mut buffer) else { return 0 };
+            if tid.is_none() && Some(from) != last {
+                tid = Some(from);
+            }
+            if tid != Some(from) {
+                continue;
+            }
+            let block = if buffer[1] == 6 { [0, 0] } else { [buffer[2], buffer[3]] };
+            socket.send_to(&[0, 4, block[0], block[1]], from).unwrap();
+            if buffer[1] == 6 {
+                continue;
+            }
+            got.extend_from_slice(&buffer[4..length]);
+            let size = if request.ends_with(b"1428\0") { 1_428 } else { 512 };
+            if length - 4 < size {
+                break;
+            }
+        }
+        assert!(got == *file, "{} bytes instead of {}", got.len(), file.len());
+        last = tid;
+    }
+    requests.len()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_request_right_behind_a_last_acknowledgement_is_taken_for_a_repeated_one() {
+    const CLIENTS: usize = 25;
+    const EACH: usize = 80;
+    let stage = Stage::new(SignCacheMode::Prewarm).await;
+    let plain = |name: &str| [b"\0\x01", name.as_bytes(), b"\0octet\0"].concat();
+    let sized = |name: &str| [&plain(name)[..], b"blksize\x001428\0"].concat();
+    let (list, config) = ("ITLFile.tlv", CONFIG);
+    let loads = [
+        vec![plain(list)],
+        vec![sized(config)],
+        vec![plain(config), plain(list)],
+        vec![sized(list), sized(list), plain(list)],
+    ];
+    for (round, load) in loads.iter().enumerate() {
+        let requests: Vec<Vec<u8>> = load.iter().cycle().take(EACH).cloned().collect();
+        let is_list = |request: &Vec<u8>| request.starts_with(b"\0\x01ITL");
+        let name = |request| if is_list(request) { list } else { config };
+        let files: Vec<Vec<u8>> =
+            requests.iter().map(|request| stage.served(name(request))).collect();
+        let (requests, files, server) = (Arc::new(requests), Arc::new(files), stage.tftp);
+        let mut clients = JoinSet::new();
+        for _ in 0..CLIENTS {
+            let (requests, files) = (Arc::clone(&requests), Arc::clone(&files));
+            clients.spawn_blocking(move || read_on_one_port(server, &requests, &files));
+        }
+        let read: usize = timeout(PATIENCE * 4, clients.join_all()).await.unwrap().iter().sum();
+        assert_eq!(read, CLIENTS * EACH, "load {round}: transfers whose request was ignored");
+    }
+    let all = (loads.len() * CLIENTS * EACH) as u64;
+    until("all transfers end", || stage.servers.counts().tftp.transfers_done == all).await;
+    let counts = stage.servers.counts().tftp;
+    assert_eq!((counts.requests, counts.transfers_dropped), (all, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn copies_of_a_request_at_any_time_leave_one_coherent_transfer() {
+    let stage = Stage::new(SignCacheMode::Prewarm).await;
+    let expected = stage.served("ITLFile.tlv");
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let request = b"\0\x01ITLFile.tlv\0octet\0";
+    let mut buffer = [0; 600];
+    for _ in 0..2 {
+        socket.send_to(request, stage.tftp).await.unwrap();
+    }
+    let (mut got, mut tids) = (Vec::new(), BTreeSet::new());
+    loop {
+        let (length, tid) =
+            timeout(PATIENCE, socket.recv_from(&mut buffer)).await.unwrap().unwrap();
+        tids.insert(tid);
+        let block = usize::from(u16::from_be_bytes([buffer[2], buffer[3]]));
+        if block == got.len() / 512 + 1 {
+            got.extend_from_slice(&buffer[4..length]);
+            // A late copy between any two blocks; beside the last one it might be a new request.
+            if got.len() + 1_024 < expected.len() {
+                socket.send_to(request, stage.tftp).await.unwrap();
+            }
+            socket.send_to(&[0, 4, buffer[2], buffer[3]], tid).await.unwrap();
+        }
+        if length < 516 && got.len() == expected.len() {
+            break;
+        }
+    }
+    assert!(got == expected);
+    assert_eq!(tids.len(), 1, "one transfer answered: {tids:?}");
+    until("it ends", || stage.servers.counts().tftp.transfers_done == 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_begins_again_in_mid_transfer_need_not_ask_twice() {
+    let stage = Stage::new(SignCacheMode::Lazy).await;
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let request = b"\0\x01ITLFile.tlv\0octet\0";
+    let mut buffer = [0; 600];
+    socket.send_to(request, stage.tftp).await.unwrap();
+    let (_, old) = timeout(PATIENCE, socket.recv_from(&mut buffer)).await.unwrap().unwrap();
+    socket.send_to(b"\0\x04\0\x01", old).await.unwrap();
+    timeout(PATIENCE, socket.recv_from(&mut buffer)).await.unwrap().unwrap();
+    socket.send_to(request, stage.tftp).await.unwrap();
+    let new = loop {
+        let (_, from) = timeout(PATIENCE, socket.recv_from(&mut buffer)).await.unwrap().unwrap();
+        if from != old {
+            break from;
+        }
+    };
+    assert_eq!(buffer[..4], [0, 3, 0, 1]);
+    assert_ne!(new, old);
+    assert_eq!(stage.servers.counts().tftp.requests, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_overtakes_the_last_acknowledgement_is_served_and_both_end() {
+    let stage = Stage::new(SignCacheMode::Lazy).await;
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let request = b"\0\x01ITLFile.tlv\0octet\0";
+    let mut buffer = [0; 600];
+    socket.send_to(request, stage.tftp).await.unwrap();
+    let (last, old) = loop {
+        let (length, tid) =
+            timeout(PATIENCE, socket.recv_from(&mut buffer)).await.unwrap().unwrap();
+        let ack = [0, 4, buffer[2], buffer[3]];
+        if length < 516 {
+            break (ack, tid);
+        }
+        socket.send_to(&ack, tid).await.unwrap();
+    };
+    socket.send_to(request, stage.tftp).await.unwrap();
+    let (_, new) = timeout(PATIENCE, socket.recv_from(&mut buffer)).await.unwrap().unwrap();
+    assert_eq!(buffer[..4], [0, 3, 0, 1]);
+    assert_ne!(new, old);
+    socket.send_to(&last, old).await.unwrap();
+    until("the first one ends", || stage.servers.counts().tftp.transfers_done == 1).await;
+    assert_eq!(stage.servers.counts().tftp.transfers_in_flight, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

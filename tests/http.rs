@@ -255,10 +255,13 @@ async fn head_is_answered_as_get_without_a_body() {
         let end = said[0].windows(4).position(|at| at == b"\r\n\r\n").unwrap() + 4;
         let lines = |head: &[u8]| {
             let text = String::from_utf8(head.to_vec()).unwrap();
-            text.lines().filter(|line| !line.starts_with("Date:")).collect::<Vec<_>>().join("\n")
+            let mut lines: Vec<_> =
+                text.lines().filter(|line| !line.starts_with("Date:")).collect();
+            lines.sort_unstable();
+            lines.join("\n")
         };
         assert_eq!(lines(&said[1]), lines(&said[0][..end]), "{file}");
-        assert!(lines(&said[1]).starts_with(&format!("HTTP/1.1 {status} ")), "{file}");
+        assert!(said[1].starts_with(format!("HTTP/1.1 {status} ").as_bytes()), "{file}");
         let length = format!("Content-Length: {}", said[0].len() - end);
         assert!(lines(&said[1]).contains(&length), "{file}: {}", lines(&said[1]));
     }

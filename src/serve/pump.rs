@@ -574,16 +574,15 @@ impl Pump {
         send_to(socket, &self.out, line.peer, &self.parts.counters);
     }
 
-    /// A socket on which the client has no transfer and, if possible, had none of late; if all
-    /// are taken, the transfer on it gives way.
+    /// A socket on which the client has no transfer and had none of late, or the one whose transfer
+    /// has been over for longest: some clients ignore the port of their last one. If all are taken,
+    /// the oldest transfer gives way.
     fn choose_socket(&mut self, peer: SocketAddr) -> u8 {
         self.next_socket = (self.next_socket + 1) % TRANSFER_SOCKETS;
         let turn = |step: usize| ((self.next_socket + step) % TRANSFER_SOCKETS) as u8;
         let held = |socket: &u8| self.table.get(Line { peer, socket: *socket });
-        let mut all = (0..TRANSFER_SOCKETS).map(turn);
-        let fresh = all.clone().find(|socket| held(socket).is_none());
-        let over = || all.find(|socket| held(socket).is_none_or(Transfer::is_over));
-        let socket = fresh.or_else(over).unwrap_or_else(|| turn(0));
+        let rank = |socket: &u8| held(socket).map(|one| (!one.is_over(), one.id));
+        let socket = (0..TRANSFER_SOCKETS).map(turn).min_by_key(rank).unwrap_or_default();
         self.finish(Line { peer, socket }, false);
         socket
     }

@@ -155,7 +155,7 @@ fn pem_of_every_layout_is_read_and_a_broken_block_is_a_finding() {
         ([der, b"garbage"].concat(), 1),
     ] {
         let store = read_store(&bytes, "").unwrap();
-        assert_eq!(store.certificates, [good.clone()]);
+        assert_eq!(store.certificates, std::slice::from_ref(&good));
         assert_eq!(store.problems().len(), findings, "{:?}", store.problems());
         assert_eq!(codes(&bytes).iter().filter(|code| *code == "unreadable").count(), findings);
     }

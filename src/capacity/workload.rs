@@ -631,7 +631,7 @@ mod tests {
             &[(&ctl, None), (&itl, None), ("ITLFile.tlv", Some(b"list")), (&config, Some(b"c"))];
         let load = Workload::new(&spec, &learnt(generic));
         assert_eq!(names(&load.item(0)), [&ctl, &itl, "ITLFile.tlv", &config, "ringlist.xml"]);
-        assert_eq!(load.probe().unwrap().what.to_string(), "ITLFile.tlv", "it is there");
+        assert_eq!(load.probe().unwrap().what.to_string(), config, "the shortest that is there");
         let own: &[(&str, Option<&[u8]>)] =
             &[(&ctl, Some(b"ctl")), (&itl, Some(b"itl")), (&config, None)];
         let plain = format!("{device}.cnf.xml");

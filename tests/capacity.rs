@@ -181,7 +181,7 @@ fn late_answers_to_earlier_requests_of_the_same_address_and_port_are_no_wrong_an
     }
     // A server that is wrong is found all the same.
     let wrong = Some((4, 100));
-    let server = Planted::tftp(Behaviour { late, wrong, ..Behaviour::default() });
+    let server = Planted::tftp(Behaviour { wrong, late, ..Behaviour::default() });
     let run = measure(&server, &[&quick[..], &["--sources", "127.77.0.0/27"]].concat());
     assert_eq!(run.code(), Some(1), "{}", run.text());
 }

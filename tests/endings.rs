@@ -386,9 +386,11 @@ fn a_summary_that_cannot_be_printed_is_in_its_directory() {
 fn virtual_time_has_no_end_of_its_own_and_one_that_is_set_is_named() {
     let lab = Lab::new("90m");
     let text_of = |lab: &Lab| fs::read_to_string(lab.scenario()).unwrap();
-    let text = text_of(&lab);
-    let unset =
-        text.split_inclusive('\n').filter(|line| !line.starts_with("max-wall")).collect::<String>();
+    let written = text_of(&lab);
+    let unset = written
+        .split_inclusive('\n')
+        .filter(|line| !line.starts_with("max-wall"))
+        .collect::<String>();
     fs::write(lab.scenario(), &unset).unwrap();
     let sim = |lab: &Lab, more: &[&str]| {
         let (scenario, out) = (lab.scenario(), lab.out());

@@ -139,11 +139,11 @@ fn a_program_that_was_stopped_for_a_while_says_so_and_judges_no_times() {
         .spawn()
         .unwrap();
     // The run directory says that it has begun.
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     while !folder.path().join("latest").exists() && Instant::now() < deadline {
         thread::sleep(Duration::from_millis(20));
     }
-    let pid = nix::unistd::Pid::from_raw(child.id() as i32);
+    let pid = nix::unistd::Pid::from_raw(child.id().try_into().unwrap());
     thread::sleep(Duration::from_millis(1_500));
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGSTOP).unwrap();
     thread::sleep(Duration::from_millis(2_500));

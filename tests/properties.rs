@@ -151,7 +151,7 @@ fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
     [&[tag, 0x82], &length.to_be_bytes()[..], content].concat()
 }
 
-/// The name with these attributes as a certificate has it; `wide` writes BMPStrings where it can.
+/// The name with these attributes as a certificate has it; `wide` writes `BMPString`s where it can.
 fn name_of(attributes: &[(usize, String)], wide: bool) -> Name {
     let sets = attributes.iter().flat_map(|(kind, value)| {
         let units: Vec<u16> = value.encode_utf16().collect();

@@ -791,8 +791,8 @@ fn a_wrong_signature_by_a_signer_that_only_the_ctl_holds_is_refused_without_aski
     bench.regenerate(CertificateKind::CallManager);
     let (new, mut list) = (bench.list(), bench.list());
     for bytes in [&mut config, &mut list] {
-        let last = bytes.len() - 1;
-        bytes[last] ^= 1;
+        let end = bytes.len() - 1;
+        bytes[end] ^= 1;
     }
     // The CTL holds the signer of each file, the ITL does not; TVS servers are in both.
     let held = |bytes: &[u8]| Some(Arc::new(TrustList::parse(bytes).unwrap()));

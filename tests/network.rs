@@ -459,7 +459,6 @@ async fn a_tftp_service_stopped_in_mid_transfer_comes_out_alike_in_virtual_time(
         assert_eq!(counts.unexpected, 0, "{what}");
         assert_eq!(counts.tftp_retransmits, phones, "{what}: two tries each");
     }
-    assert_eq!(live.counts.tftp_bytes, sim.counts.tftp_bytes, "the configurations");
     for step in StepKind::ALL {
         let ended = |run: &Recorder| {
             let record = run.step_record(step);

@@ -59,7 +59,7 @@ pub fn calibrate(
     others: &[CalibrationRun],
     cores: u32,
 ) -> Result<Calibration, CalibrateError> {
-    if run.summary["generator"]["verdict"] != "ok" {
+    if run.summary["generator"]["verdict"] == "saturated" {
         return Err(CalibrateError::Saturated);
     }
     let first = Measured::new(run)?;

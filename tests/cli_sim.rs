@@ -161,7 +161,8 @@ fn variants_are_ranked_and_written_as_csv() {
     let ended = run(&words);
     assert_eq!(ended.code, 0, "{}", ended.err);
     assert!(ended.out.starts_with("covers        secure by default only"), "{}", ended.out);
-    let lines: Vec<&str> = ended.out.lines().skip_while(|line| !line.ends_with("server CPU")).collect();
+    let lines: Vec<&str> =
+        ended.out.lines().skip_while(|line| !line.ends_with("server CPU")).collect();
     assert_eq!(lines.len(), 5, "{}", ended.out);
     let first = |line: &str| line.split_whitespace().take(2).map(str::to_owned).collect::<Vec<_>>();
     assert_eq!(first(lines[1]), ["4", "prewarm"], "{}", ended.out);

@@ -47,7 +47,7 @@ impl ExitCode {
                 "done; the file is accepted, the certificate is known",
             ),
             ExitCode::Failed => (
-                "ran to its end and an SLO failed; two runs differ",
+                "ran to its end and an SLO failed; `diff` found a regression",
                 "refused, a bad signature, not there, not known",
             ),
             ExitCode::Usage => (

@@ -459,8 +459,8 @@ impl<'a> Driver<'a> {
             .map(|seconds| seconds / self.signed().made as f64);
         let (serve, signed, signed_before) =
             (self.serve_summary(), self.signed(), self.signed_before);
-        let ours = self.embedded.as_ref().map(|ours| ours.cluster.topology().running());
-        let services = ours.unwrap_or_default();
+        let services =
+            self.embedded.as_ref().map(|_| self.plan.topology.running()).unwrap_or_default();
         let (phones, mut recorder) = self.swarm.stop().await;
         if self.any_wave {
             recorder.close(|place| {

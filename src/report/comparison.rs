@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use crate::measure::Summary;
 
 use super::lines::{COLUMNS, paragraph};
@@ -46,6 +48,10 @@ pub fn comparison_table(keys: &[&str], rows: &[(Vec<String>, &Summary)]) -> Stri
     };
     table[0].extend(SHOWN.map(|name| name.trim_end_matches(" ready").to_owned()));
     table.extend(rows.iter().map(|(values, summary)| shown(cells(values, summary, &seconds))));
+    let cut: BTreeSet<&str> = rows.iter().filter_map(|(_, summary)| summary.cut_by).collect();
+    for by in cut {
+        paragraph(&mut out, "cut", &format!("by {by}: not played to its end, without a rank"));
+    }
     let whole = aligned(&table);
     if whole.lines().all(|line| line.chars().count() <= COLUMNS) {
         return out + &whole;
@@ -81,8 +87,7 @@ fn cells(
 ) -> Vec<String> {
     let (phones, ready) = (&summary.phones, &summary.fleet_ready_s);
     let mut cells = values.to_vec();
-    let cut = summary.cut_by.map(|by| format!("cut by {by}"));
-    cells.push(cut.unwrap_or_else(|| summary.verdict.clone()));
+    cells.push(summary.cut_by.map_or_else(|| summary.verdict.clone(), |_| "cut".to_owned()));
     cells.extend([phones.ready, phones.stuck, phones.failed].map(|count| count.to_string()));
     cells.extend([ready.p50, ready.p90, ready.p99, ready.last, summary.cpu_s.serve].map(seconds));
     cells

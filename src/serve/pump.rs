@@ -24,8 +24,8 @@ use super::counts::{TftpCounters, add, bump};
 use super::signing::{Signing, waiter};
 use super::table::{Line, State, TRANSFER_SOCKETS, Table, Transfer, lines};
 
-/// Datagrams that one socket may bring per turn, and signatures, timers and requests that are
-/// taken up per turn.
+/// Datagrams that one socket may bring per turn, and signatures and timers that are taken up per
+/// turn.
 const TURN_MAX: usize = 256;
 /// Requests that are read from the listening socket per turn: reading is cheap, and what stays in
 /// the socket may be lost.
@@ -371,9 +371,10 @@ impl Pump {
         }
     }
 
-    /// Answers a bounded number of requests; tells whether more wait.
+    /// Answers as many requests as all transfer sockets may bring datagrams in a turn: who waits for
+    /// a first answer asks again as soon as who waits for a block. Tells whether more wait.
     fn answer_requests(&mut self, sockets: &Sockets, service: &TftpService) -> bool {
-        for _ in 0..TURN_MAX {
+        for _ in 0..TURN_MAX * TRANSFER_SOCKETS {
             let Some(request) = self.inbox.pop_front() else { return false };
             bump(&self.parts.counters.requests);
             let now = self.now();

@@ -227,6 +227,8 @@ struct Driver<'a> {
     signed_before: SignCounts,
     usage: Usage,
     places: Places,
+    /// Where the host permits fewer of them than the scenario asks for.
+    bounded: Vec<String>,
     notes: Vec<String>,
     metrics: Arc<Mutex<String>>,
     /// Steps of the operator that were carried out.
@@ -262,11 +264,11 @@ impl<'a> Driver<'a> {
             connections_in_flight: places::of(&places, Queue::Connections),
         };
         let swarm = Swarm::start(swarm_plan, clock, shared, phones).await?;
-        let mut notes = notes(plan, tftp);
-        notes.extend(bounded);
+        let notes = notes(plan, tftp);
         Ok(Driver {
             notes,
             places,
+            bounded,
             plan,
             state: options.state.as_deref(),
             clock,
@@ -489,6 +491,7 @@ impl<'a> Driver<'a> {
                 host,
                 cpu_ratio,
                 places,
+                bounded: self.bounded,
                 server_lacks,
                 serve,
                 sim: None,

@@ -125,6 +125,8 @@ pub struct Account {
     pub waits: BTreeMap<Queue, Waits>,
     /// Places of each queue.
     pub places: BTreeMap<Queue, u64>,
+    /// In which queues the host permitted fewer places than the scenario asks for, in words.
+    pub bounded: Vec<String>,
     /// All places are taken, and a server that is fast enough would need more.
     pub places_full: bool,
     /// How often the host refused something to the phones' side.
@@ -172,6 +174,9 @@ pub struct GeneratorVerdict {
     pub reasons: Vec<String>,
     /// What it means for conditions on the run's numbers.
     pub doubt: Doubt,
+    /// Whether the host refused or bounded something that the run asks for: what came out is not
+    /// what was to be rehearsed, even if it is good.
+    pub lacks_host: bool,
 }
 
 /// Share of the CPU time that others may take before times of a run are in doubt (choice).
@@ -183,6 +188,7 @@ impl Account {
     /// The one verdict.
     pub fn verdict(&self, bounds: Bounds) -> GeneratorVerdict {
         let lacked = [
+            (!self.bounded.is_empty()).then(|| self.bounded.join("; ")),
             self.gave_up(),
             self.refused(),
             self.late(bounds),
@@ -210,7 +216,9 @@ impl Account {
             undecided,
             broken_counts: self.doubtful_attempts > 0,
         };
-        GeneratorVerdict { word, reasons, doubt }
+        let lacks_host =
+            !self.bounded.is_empty() || !self.lacks.is_empty() || self.server_lacks > 0;
+        GeneratorVerdict { word, reasons, doubt, lacks_host }
     }
 
     fn gave_up(&self) -> Option<String> {

@@ -449,6 +449,8 @@ pub struct RunFacts {
     pub cpu_ratio: Option<f64>,
     /// Places of each queue of phones.
     pub places: BTreeMap<Queue, u64>,
+    /// In which queues the host permitted fewer places than the scenario asks for, in words.
+    pub bounded: Vec<String>,
     /// How often servers in this process could not take a connection for lack of descriptors.
     pub server_lacks: u64,
     /// CPU seconds of a signature, the mean over the whole run.
@@ -491,7 +493,7 @@ impl Summary {
     pub fn new(recorder: &Recorder, facts: RunFacts, slos: &[Slo], finish: Finish) -> Summary {
         let account = account(recorder, &facts);
         let generator = account.verdict(Bounds::RUN);
-        let doubt = generator.doubt;
+        let (doubt, lacks_host) = (generator.doubt, generator.lacks_host);
         let boot = recorder.step_record(StepKind::Boot);
         let mut summary = Summary {
             schema: 1,
@@ -540,7 +542,10 @@ impl Summary {
         if settled && doubt == Doubt::default() {
             judge_never_reached(&mut results, slos, &summary.fleet_ready_s);
         }
-        summary.verdict = verdict(&results, finish).into();
+        summary.verdict = match verdict(&results, finish) {
+            "pass" if lacks_host => "inconclusive".into(),
+            word => word.into(),
+        };
         summary.slos = slo_rows(&results);
         summary
     }
@@ -580,6 +585,7 @@ fn account(recorder: &Recorder, facts: &RunFacts) -> Account {
         lag_p99_s: recorder.generator_lag().p99_s,
         waits: counts.waits.clone(),
         places: facts.places.clone(),
+        bounded: facts.bounded.clone(),
         lacks: counts.lacks.clone(),
         server_lacks: facts.server_lacks,
         given_up,

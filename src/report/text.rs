@@ -369,7 +369,11 @@ fn verdict(summary: &Summary, code: ExitCode) -> String {
             "the bound on events was reached: the world has not come to rest".to_owned()
         }
         "inconclusive" if of("no-data") + of("inconclusive") == 0 => {
-            format!("{all} of {all} SLOs held, but the run was cut by {}", cut_by(summary))
+            let but = match summary.cut_by {
+                Some(by) => format!("the run was cut by {by}"),
+                None => "this host lacked what the run asks for: see generator".to_owned(),
+            };
+            format!("{all} of {all} SLOs held, but {but}")
         }
         "pass" if all == 0 => "no SLO to break".to_owned(),
         "pass" => format!("{all} of {all} SLOs held"),
@@ -389,10 +393,6 @@ fn verdict(summary: &Summary, code: ExitCode) -> String {
     };
     let word = summary.verdict.to_uppercase();
     format!("verdict: {word} ({why}) · exit {}\n", code.number())
-}
-
-fn cut_by(summary: &Summary) -> &'static str {
-    summary.cut_by.unwrap_or("nothing")
 }
 
 /// What the numbers of an SLO are.

@@ -722,6 +722,7 @@ impl SimRun {
             host: HostLog::default(),
             cpu_ratio: None,
             places: BTreeMap::new(),
+            bounded: Vec::new(),
             server_lacks: 0,
             serve: self.serve,
             sim: Some(self.facts(plan)),

@@ -103,11 +103,16 @@ struct Sockets {
     transfer: Vec<UdpSocket>,
 }
 
+/// How a datagram is taken from a socket.
+type Receive = fn(&UdpSocket, &mut [u8]) -> io::Result<(usize, SocketAddr)>;
+
 /// A read request.
 struct Request {
     peer: SocketAddr,
     file: Box<str>,
     options: Options,
+    /// When it was read from the socket.
+    read_at: Time,
 }
 
 /// A request that equals the one of a transfer whose client was heard of late.
@@ -283,6 +288,7 @@ impl Pump {
         let mut more = self.read_requests(&sockets) || !self.ready.is_empty();
         for socket in 0..TRANSFER_SOCKETS {
             more |= self.drain(&sockets, socket);
+            self.read_ahead(&sockets);
         }
         more |= self.on_timers(&sockets);
         self.settle_doubts(&sockets, &service);
@@ -291,11 +297,22 @@ impl Pump {
         more
     }
 
-    /// Reads requests ahead, as many as there is room for; tells whether more may wait.
+    /// Reads requests ahead, as many as there is room for, if the runtime knows of any; tells
+    /// whether more may wait.
     fn read_requests(&mut self, sockets: &Sockets) -> bool {
+        self.read_by(UdpSocket::try_recv_from, sockets)
+    }
+
+    /// The same whatever the runtime knows, between two pieces of other work: what stays in the
+    /// socket meanwhile may be lost.
+    fn read_ahead(&mut self, sockets: &Sockets) {
+        self.read_by(listen::receive_now, sockets);
+    }
+
+    fn read_by(&mut self, receive: Receive, sockets: &Sockets) -> bool {
         let mut buffer = [0; DATAGRAM_MAX];
         for _ in 0..READ_AHEAD.min(INBOX_MAX - self.inbox.len()) {
-            match sockets.listener.try_recv_from(&mut buffer) {
+            match receive(&sockets.listener, &mut buffer) {
                 Ok((length, peer)) => self.on_listener_datagram(sockets, &buffer[..length], peer),
                 Err(_) => return false,
             }
@@ -311,7 +328,8 @@ impl Pump {
         }
         match Packet::parse(bytes) {
             Ok(Packet::Rrq { file, octet: true, options }) => {
-                self.inbox.push_back(Request { peer, file: file.into(), options });
+                let read_at = self.now();
+                self.inbox.push_back(Request { peer, file: file.into(), options, read_at });
             }
             Ok(Packet::Rrq { .. }) => {
                 bump(&counters.requests);
@@ -352,9 +370,12 @@ impl Pump {
     fn read_out(&mut self, sockets: &Sockets, socket: u8, since: Time) {
         let mut buffer = [0; DATAGRAM_MAX];
         let place = usize::from(socket);
-        for _ in 0..READ_OUT_MAX {
+        for count in 1..=READ_OUT_MAX {
             if self.emptied[place] >= since {
                 return;
+            }
+            if count % TURN_MAX == 0 {
+                self.read_ahead(sockets);
             }
             let now = self.now();
             match listen::receive_now(&sockets.transfer[place], &mut buffer) {
@@ -374,7 +395,10 @@ impl Pump {
     /// Answers as many requests as all transfer sockets may bring datagrams in a turn: who waits for
     /// a first answer asks again as soon as who waits for a block. Tells whether more wait.
     fn answer_requests(&mut self, sockets: &Sockets, service: &TftpService) -> bool {
-        for _ in 0..TURN_MAX * TRANSFER_SOCKETS {
+        for count in 1..=TURN_MAX * TRANSFER_SOCKETS {
+            if count % TURN_MAX == 0 {
+                self.read_ahead(sockets);
+            }
             let Some(request) = self.inbox.pop_front() else { return false };
             bump(&self.parts.counters.requests);
             let now = self.now();
@@ -395,14 +419,19 @@ impl Pump {
     fn standing(&mut self, sockets: &Sockets, request: &Request, now: Time) -> Standing {
         let fingerprint = self.fingerprint(request);
         for line in lines(request.peer) {
-            let same = |one: &Transfer| one.request == fingerprint && !one.is_over();
-            if !self.table.get(line).is_some_and(same) {
-                continue;
+            let same = |one: &Transfer| one.request == fingerprint;
+            let Some(known) = self.table.get(line).filter(|one| same(one)) else { continue };
+            if !known.is_over() {
+                self.read_out(sockets, line.socket, now);
             }
-            self.read_out(sockets, line.socket, now);
             let Some(transfer) = self.table.get_mut(line).filter(|one| same(one)) else {
                 continue;
             };
+            if request.read_at < transfer.moved {
+                // It waited here, and what has been said since answers it: an answer of its own
+                // would reach a client that may have asked for something else by now.
+                return Standing::Known;
+            }
             match &mut transfer.state {
                 State::Parked { .. } => return Standing::Known,
                 State::Sending(upload) if !upload.is_proven() => {
@@ -431,8 +460,8 @@ impl Pump {
     }
 
     fn doubt(&mut self, line: Line, id: u64, request: &Request, now: Time) {
-        let Request { peer, options, .. } = *request;
-        let request = Request { peer, file: request.file.clone(), options };
+        let Request { peer, options, read_at, .. } = *request;
+        let request = Request { peer, file: request.file.clone(), options, read_at };
         self.doubts.push_back(Doubt { due: now + BEGUN_AGAIN, asked: now, line, id, request });
     }
 
@@ -517,7 +546,11 @@ impl Pump {
         let reply = match (&mut transfer.state, block) {
             (State::Sending(upload), Some(block)) => {
                 (transfer.heard, transfer.superseded) = (now, false);
-                upload.on_ack(block, now)
+                let reply = upload.on_ack(block, now);
+                if let Reply::Blocks { .. } = reply {
+                    transfer.moved = now;
+                }
+                reply
             }
             (State::Sending(upload), None) => upload.on_error(),
             (State::Parked { .. } | State::Over, _) => Reply::Nothing,
@@ -662,7 +695,8 @@ impl Pump {
         let Some(transfer) = self.table.get_mut(line).filter(current) else { return };
         transfer.armed = Time::NEVER;
         if transfer.deadline() > now {
-            return self.table.rearm(line);
+            let deadline = transfer.deadline();
+            return self.table.rearm(line, deadline);
         }
         let reply = match &mut transfer.state {
             State::Sending(upload) if !transfer.superseded => upload.on_timeout(now),
@@ -681,12 +715,15 @@ impl Pump {
         }
     }
 
-    /// Removes a transfer that is over and whose time has come.
+    /// Removes a transfer that is over and whose time has come, unless requests are still to be
+    /// answered that were read before it moved last: they may be copies of its own.
     fn forget(&mut self, line: Line, id: u64, time: Time) {
-        let own = |one: &Transfer| one.id == id && one.armed == time && one.is_over();
-        if self.table.get(line).is_some_and(own) {
-            self.table.remove(line);
+        let own = |one: &&Transfer| one.id == id && one.armed == time && one.is_over();
+        let Some(moved) = self.table.get(line).filter(own).map(|one| one.moved) else { return };
+        if self.inbox.front().is_some_and(|oldest| oldest.read_at < moved) {
+            return self.table.rearm(line, self.now() + self.parts.limits.timeout);
         }
+        self.table.remove(line);
     }
 
     /// Begins the transfers whose signatures have come.
@@ -703,7 +740,7 @@ impl Pump {
             };
             let (upload, reply) = Upload::start(file.with_header(header), options, limits, now);
             transfer.state = State::Sending(upload);
-            transfer.since = now;
+            (transfer.since, transfer.moved) = (now, now);
             self.table.awaits_proof(line, waiter.0, now);
             self.answer(sockets, line, reply, now);
         }

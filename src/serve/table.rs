@@ -37,6 +37,9 @@ pub(super) struct Transfer {
     pub(super) since: Time,
     /// When the client was heard last.
     pub(super) heard: Time,
+    /// When something new was said to it last, such as the last block: what it asked for before, it
+    /// asked without having the file.
+    pub(super) moved: Time,
     /// Time of its entry among the timers; entries with another time are stale.
     pub(super) armed: Time,
     /// Whether the client has asked for something else since it was heard: then nothing is sent
@@ -66,6 +69,7 @@ impl Transfer {
             request,
             since: now,
             heard: now,
+            moved: now,
             armed: Time::NEVER,
             superseded: false,
             doubted: false,
@@ -184,10 +188,10 @@ impl Table {
         }
     }
 
-    /// Gives a transfer a timer at its deadline, its last one having come before.
-    pub(super) fn rearm(&mut self, line: Line) {
+    /// Gives a transfer a timer at this time, its last one having come before.
+    pub(super) fn rearm(&mut self, line: Line, at: Time) {
         let Some(transfer) = self.transfers.get_mut(&line) else { return };
-        transfer.armed = transfer.deadline();
+        transfer.armed = at;
         self.timers.push(Reverse((transfer.armed, line, transfer.id)));
     }
 

@@ -96,6 +96,21 @@ fn what_does_not_open_is_named_and_never_called_a_wrong_password() {
 }
 
 #[test]
+fn a_mac_whose_key_is_a_byte_long_is_refused_by_name_whatever_the_password() {
+    let whole = file("pbmac1.p12");
+    let length = whole.windows(3).rposition(|bytes| bytes == [2, 1, 32]).unwrap();
+    let mut short = whole.clone();
+    short[length + 2] = 1;
+    // Without its length: a number of rounds in three bytes more says the same.
+    let rounds = whole.windows(4).rposition(|bytes| bytes == [2, 2, 8, 0]).unwrap();
+    let missing = [&whole[..rounds], &[2, 5, 0, 0, 0, 8, 0], &whole[length + 3..]].concat();
+    for (bytes, word) in [(short, "a key of 1 bytes"), (missing, "a key of unknown length")] {
+        let text = read_store(&bytes, "lab").unwrap_err().to_string();
+        assert!(text.contains(&format!("PBMAC1 with {word}")), "{text}");
+    }
+}
+
+#[test]
 fn encrypted_private_keys_open_with_their_password() {
     let expected = certificate("certificate.pem");
     for name in [

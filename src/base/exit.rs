@@ -55,8 +55,8 @@ impl ExitCode {
                 "bad command line; the file is malformed",
             ),
             ExitCode::Inconclusive => (
-                "inconclusive: the generator was the bottleneck, an SLO had no data, or virtual \
-                 time was cut",
+                "inconclusive: the generator or its host lacked something, an SLO had no data, or \
+                 virtual time was cut",
                 "",
             ),
             ExitCode::Environment => (

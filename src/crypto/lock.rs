@@ -110,6 +110,9 @@ fn first_value(mut plain: impl Iterator<Item = Option<Vec<u8>>>) -> Option<Vec<u
     })
 }
 
+/// Shortest key of a MAC in bytes (choice: a digest of SHA-1, as other readers have it).
+const MAC_KEY_MIN: u32 = 20;
+
 fn rounds(number: &Ber<'_>) -> Result<u32, LockFault> {
     match number.number() {
         Some(0) | None => {
@@ -329,9 +332,15 @@ pub(super) fn mac_fits(
         let mut parameters = algorithm.next("parameters")?.inside();
         let derivation = Derivation::read(&parameters.next("a key derivation")?)?;
         let hash = hmac_of(&parameters.next("an HMAC")?)?;
+        // RFC 9579 section 4: the length must be there. With a key of a byte or two, one password
+        // in some hundreds would fit.
         let length = match derivation {
-            Derivation::Pbkdf2 { length: Some(length @ 1..=256), .. } => length as usize,
-            _ => hash.length(),
+            Derivation::Pbkdf2 { length: Some(length @ MAC_KEY_MIN..=256), .. } => length as usize,
+            Derivation::Pbkdf2 { length, .. } => {
+                let length = length.map_or("of unknown length".into(), |n| format!("of {n} bytes"));
+                return Err(LockFault::Unsupported(format!("PBMAC1 with a key {length}")));
+            }
+            Derivation::Scrypt { .. } => hash.length(),
         };
         let keys = password.bytes().into_iter().filter_map(|form| derivation.key(&form, length));
         return Ok(keys.into_iter().any(|key| hash.hmac(&key, content) == *expected));

@@ -183,6 +183,8 @@ fn prometheus_scrapes_a_run_and_every_query_of_the_board_has_data() {
     let queries = queries();
     assert!(queries.len() > 30);
     for (query, instant) in &queries {
+        // Some panels leave out what is zero: without that there are series.
+        let query = query.strip_suffix(" > 0").unwrap_or(query);
         let result = prometheus.query(query, (!instant).then_some(range));
         assert!(!result.is_empty(), "no data in {range} s: {query}");
     }

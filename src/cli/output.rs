@@ -61,17 +61,22 @@ pub(super) fn message(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
-/// From now on this run is closed however the program ends: `run.json` says how.
-pub(super) fn watch_over(run: &RunDir) {
+/// Makes the directory of a run that is closed however the program ends: `run.json` says how.
+pub(super) fn begin(
+    make: impl FnOnce() -> Result<RunDir, ReportError>,
+) -> Result<RunDir, ReportError> {
+    let run = signals::begin_with_last_words(make, |run| {
+        let run = run.clone();
+        move |code| {
+            // Nobody is left to tell; the run then says that it is running.
+            let _ = run.leave("the program left at once", code);
+        }
+    })?;
     *OPEN.lock().unwrap_or_else(PoisonError::into_inner) = Some(run.clone());
     if let Some(warning) = run.warning() {
         message(&format!("warning: {warning}"));
     }
-    let run = run.clone();
-    signals::set_last_words(move |code| {
-        // Nobody is left to tell; the run then says that it is running.
-        let _ = run.leave("the program left at once", code);
-    });
+    Ok(run)
 }
 
 /// The result of a run that is over.

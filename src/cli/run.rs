@@ -72,8 +72,7 @@ fn try_run(args: &RunArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
         metrics_linger: args.metrics_linger.unwrap_or_default(),
     };
     warn(&plan);
-    let directory = RunDir::create(&args.out, &plan, "live")?;
-    output::watch_over(&directory);
+    let directory = output::begin(|| RunDir::create(&args.out, &plan, "live"))?;
     let mut view = ProgressView::new(global, &plan);
     let runtime = runtime()?;
     let outcome = runtime.block_on(live::run(&plan, &options, &mut view));

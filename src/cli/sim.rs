@@ -96,8 +96,7 @@ fn try_sim(args: &SimArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
     if let Some(run) = &args.machine_of {
         put_on_machine_of(run, &mut plan)?;
     }
-    let directory = RunDir::create(&args.out, &plan, "sim")?;
-    output::watch_over(&directory);
+    let directory = output::begin(|| RunDir::create(&args.out, &plan, "sim"))?;
     let stop = signals::stop();
     let (run, mut summary) = play(&plan, sampled(args, &plan), &stop);
     if args.check_determinism {

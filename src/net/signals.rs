@@ -116,13 +116,20 @@ fn leave(code: ExitCode) -> ! {
     process::exit(code.number().into());
 }
 
-/// What is done before the program leaves at once, such as writing that it was interrupted;
-/// it is given the exit code.
-pub fn set_last_words(words: impl Fn(ExitCode) + Send + 'static) {
-    *LAST_WORDS.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(words));
+/// Begins something that has last words: what is done before the program leaves at once, such as
+/// writing that it was interrupted; they are given the exit code. A signal that comes meanwhile
+/// waits, so that nothing is ever begun and not ended.
+pub fn begin_with_last_words<T, E, W: Fn(ExitCode) + Send + 'static>(
+    begin: impl FnOnce() -> Result<T, E>,
+    words: impl FnOnce(&T) -> W,
+) -> Result<T, E> {
+    let mut last = LAST_WORDS.lock().unwrap_or_else(PoisonError::into_inner);
+    let made = begin()?;
+    *last = Some(Box::new(words(&made)));
+    Ok(made)
 }
 
-/// Does what [`set_last_words`] has set, once.
+/// Does what [`begin_with_last_words`] has set, once.
 pub fn last_words(code: ExitCode) {
     let words = LAST_WORDS.lock().unwrap_or_else(PoisonError::into_inner).take();
     words.into_iter().for_each(|words| words(code));

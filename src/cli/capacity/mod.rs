@@ -72,13 +72,9 @@ fn try_run(args: &CapacityArgs, global: &GlobalArgs) -> Result<ExitCode, Stop> {
             .map_err(|error| incomparable(&error))?;
     }
     let settings = settings(&plan);
-    let directory = RunDir::create_named(
-        &args.out,
-        "capacity",
-        (&args.label, plan.seed),
-        ("capacity.toml", &settings),
-    )?;
-    output::watch_over(&directory);
+    let name = (&*args.label, plan.seed);
+    let settings = ("capacity.toml", &*settings);
+    let directory = output::begin(|| RunDir::create_named(&args.out, "capacity", name, settings))?;
     let mut view = View::new(global);
     view.banner(&plan, directory.path());
     let outcome = runtime()?.block_on(capacity::run(&plan, &mut view));

@@ -26,7 +26,7 @@ fn boot(criterion: &mut Criterion) {
             || World::new(&plan, SimOptions::default()),
             |world| {
                 let run = world.run();
-                assert_eq!(run.recorder.tallies().ready, PHONES);
+                assert_eq!(run.ledger.tallies().ready, PHONES);
                 run
             },
             BatchSize::PerIteration,

@@ -13,7 +13,7 @@ use resetstorm::cluster::{
     SignCacheMode, Topology, Waiter,
 };
 use resetstorm::crypto::KeySource;
-use resetstorm::measure::Recorder;
+use resetstorm::measure::Ledger;
 use resetstorm::net::Clock;
 use resetstorm::phone::{BlockSizeRule, Env, Failure, Phone, PhoneProfile, Shared, Verifier};
 use resetstorm::swarm::{FileServer, HttpServer, Swarm, SwarmPlan};
@@ -190,7 +190,7 @@ fn provisioned(cluster: &Cluster) -> (Arc<Shared>, Vec<Phone>) {
 }
 
 /// Boots phones that ask for blocks of `asked` bytes and waits until they have settled.
-async fn boot(cluster: &Cluster, tftp: SocketAddr, asked: u16) -> Recorder {
+async fn boot(cluster: &Cluster, tftp: SocketAddr, asked: u16) -> Ledger {
     let clock = Clock::start();
     let nobody = SocketAddr::from(([127, 0, 0, 1], 1));
     let plan = SwarmPlan {
@@ -218,14 +218,14 @@ async fn boot(cluster: &Cluster, tftp: SocketAddr, asked: u16) -> Recorder {
         }
     };
     assert!(timeout(PATIENCE, settled).await.is_ok(), "the phones settle");
-    let recorder = swarm.stop().await.1;
-    assert_eq!(recorder.counts.unexpected, 0);
-    recorder
+    let ledger = swarm.stop().await.1;
+    assert_eq!(ledger.counts().unexpected, 0);
+    ledger
 }
 
 /// What a boot against a server of this opinion comes to, and how many bytes that server has for
 /// the phones.
-async fn boot_against(cluster: &Cluster, opinion: Opinion, asked: u16) -> (Recorder, u64) {
+async fn boot_against(cluster: &Cluster, opinion: Opinion, asked: u16) -> (Ledger, u64) {
     let files = files(cluster);
     let bytes = files.values().map(|file| file.len() as u64).sum();
     let seen = Arc::new(Mutex::new(BTreeSet::new()));
@@ -242,10 +242,10 @@ async fn boot_against(cluster: &Cluster, opinion: Opinion, asked: u16) -> (Recor
             }
         }
     });
-    let recorder = boot(cluster, address, asked).await;
+    let ledger = boot(cluster, address, asked).await;
     task.abort();
     assert_eq!(*seen.lock().unwrap(), BTreeSet::from([Some(u64::from(asked))]), "{opinion:?}");
-    (recorder, bytes)
+    (ledger, bytes)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -263,8 +263,8 @@ async fn phones_take_the_block_size_that_the_server_has_in_mind() {
         (Opinion::GrantsTheFile, 65_464),
     ];
     for (opinion, asked) in cases {
-        let (recorder, bytes) = boot_against(&cluster, opinion, asked).await;
-        let (tallies, counts) = (recorder.tallies(), &recorder.counts);
+        let (ledger, bytes) = boot_against(&cluster, opinion, asked).await;
+        let (tallies, counts) = (ledger.tallies(), &ledger.counts());
         let what = format!("{opinion:?} of {asked}: {tallies:?}");
         assert_eq!(tallies.ready, u64::from(PHONES), "{what}");
         assert_eq!(counts.tftp_bytes, bytes, "{what}");
@@ -285,8 +285,8 @@ async fn phones_leave_servers_that_grant_what_they_may_not_or_refuse() {
         (Opinion::Refuses, TransferFault::Error(ErrorCode::OptionRefused)),
     ];
     for (opinion, fault) in cases {
-        let (recorder, _) = boot_against(&cluster, opinion, ASKED).await;
-        let (tallies, counts) = (recorder.tallies(), &recorder.counts);
+        let (ledger, _) = boot_against(&cluster, opinion, ASKED).await;
+        let (tallies, counts) = (ledger.tallies(), &ledger.counts());
         let failed = tallies.failures.get(&Failure::Transfer(fault));
         assert_eq!(failed, Some(&u64::from(PHONES)), "{opinion:?}: {tallies:?}");
         assert_eq!((counts.tftp_bytes, tallies.ready), (0, 0), "{opinion:?}");

@@ -20,7 +20,7 @@ use resetstorm::cluster::{
 };
 use resetstorm::crypto::KeySource;
 use resetstorm::live::{self, LiveOptions, LiveRun, Observer};
-use resetstorm::measure::{Recorder, known_paths};
+use resetstorm::measure::{Ledger, known_paths};
 use resetstorm::net::{Arrival, Clock, FleetSocket, listen};
 use resetstorm::scenario::load;
 use resetstorm::serve::{Bound, ServeSettings, Servers, TftpCounts};
@@ -108,7 +108,7 @@ struct Silent;
 
 impl Observer for Silent {
     fn started(&mut self, _: &[String]) {}
-    fn tick(&mut self, _: &Recorder, _: Time) {}
+    fn tick(&mut self, _: &Ledger, _: Time) {}
     fn operator(&mut self, _: &str, _: Time) {}
 }
 
@@ -162,7 +162,7 @@ async fn open_at_once() -> usize {
         seen.requests
     );
     assert_eq!(seen.first.len(), PHONES as usize);
-    let counts = &run.recorder.counts;
+    let counts = &run.ledger.counts();
     // A byte is no CTL, no list and no config, and each is asked for once.
     assert_eq!((counts.tftp_requests, counts.tftp_errors), (u64::from(PHONES) * 3, 0));
     seen.open_max.min(counts.tftp_in_flight_max as usize)
@@ -350,7 +350,7 @@ async fn lateness() -> f64 {
         seen.first.iter().map(|(address, at)| arrived(at) - planned(address)).collect();
     late.sort_by(f64::total_cmp);
     let late_by = |share: f64| late[(share * f64::from(PHONES)) as usize] - late[0];
-    let own = run.recorder.generator_lag().p99_s.unwrap();
+    let own = run.ledger.generator_lag().p99_s.unwrap();
     println!(
         "{PHONES} starts in {WITHIN_MS} ms: late p50 {:.6} s, p99 {:.6} s; p99 by its own account {own} s",
         late_by(0.5),

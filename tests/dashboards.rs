@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use resetstorm::measure::{CpuSeconds, OPERATOR_STEPS, Recorder, RunInfo, StepMark, encode};
+use resetstorm::measure::{CpuSeconds, Ledger, OPERATOR_STEPS, RunInfo, Slice, StepMark, encode};
 use serde_json::Value;
 
 /// Metrics that are on no dashboard, each with its reason.
@@ -58,7 +58,7 @@ fn expressions(board: &Value) -> Vec<String> {
 fn exported() -> BTreeSet<String> {
     let cpu_s = CpuSeconds { swarm: Some(1.0), serve: Some(1.0) };
     let exposition = encode(
-        &Recorder::new(1),
+        &Ledger::new(Slice::whole(1)),
         &RunInfo { cpu_s, steps: vec![StepMark::default()], ..RunInfo::default() },
     );
     let types = exposition.lines().filter_map(|line| line.strip_prefix("# TYPE "));

@@ -15,7 +15,7 @@ use resetstorm::cluster::{
 };
 use resetstorm::crypto::KeySource;
 use resetstorm::live::{self, LiveOptions, Observer};
-use resetstorm::measure::{Recorder, Summary, known_paths};
+use resetstorm::measure::{Ledger, Summary, known_paths};
 use resetstorm::net::{Clock, FleetSocket, tls_server};
 use resetstorm::phone::{
     Env, FILE_SIZE_MAX, Failure, Phone, PhoneProfile, Refusal, Shared, TvsFault, Verifier,
@@ -436,7 +436,7 @@ impl Observer for Besieged {
             tokio::spawn(besiege_tvs(tvs, Arc::clone(stop), Arc::clone(sent))),
         ];
     }
-    fn tick(&mut self, _: &Recorder, _: Time) {}
+    fn tick(&mut self, _: &Ledger, _: Time) {}
     fn operator(&mut self, _: &str, _: Time) {}
 }
 
@@ -510,7 +510,7 @@ async fn good_phones_do_not_pay_for_bad_peers() {
     for one in siege.sieges {
         one.await.expect("besiegers do not panic");
     }
-    let summary = Summary::new(&run.recorder, run.facts, &plan.slos, run.finish);
+    let summary = Summary::new(&run.ledger, run.facts, &plan.slos, run.finish);
     println!(
         "{} hostile datagrams, {} requests, {} failed handshakes; ready p99 {:?} s",
         siege.sent.load(Ordering::Relaxed),
@@ -523,7 +523,7 @@ async fn good_phones_do_not_pay_for_bad_peers() {
     assert_eq!((summary.tftp.requests, summary.tftp.errors), (3 * phones, 0));
     assert_eq!(summary.serve.tvs_answers, phones);
     assert_eq!(summary.trust.lists.accepted_by_tvs, phones);
-    assert_eq!(run.recorder.counts.unexpected, 0);
+    assert_eq!(run.ledger.counts().unexpected, 0);
     assert!(summary.serve.tftp_requests > 3 * phones, "the besiegers were there");
 }
 
@@ -600,7 +600,7 @@ struct Fleet {
 /// What a boot of the fleet came to.
 struct Booted {
     phones: Vec<Phone>,
-    recorder: Recorder,
+    ledger: Ledger,
 }
 
 impl Fleet {
@@ -658,22 +658,22 @@ impl Fleet {
         let swarm = Swarm::start(plan, clock, shared, phones).await.unwrap();
         swarm.boot_all(clock.now(), Span::ZERO, true).await;
         until("the phones settle", || swarm.is_settled()).await;
-        let (phones, recorder) = swarm.stop().await;
-        assert_eq!(recorder.counts.unexpected, 0);
-        Booted { phones, recorder }
+        let (phones, ledger) = swarm.stop().await;
+        assert_eq!(ledger.counts().unexpected, 0);
+        Booted { phones, ledger }
     }
 
     /// A boot against a hostile TFTP server leaves everything as it was, and every phone fails
     /// for `failure`.
-    async fn keeps_what_it_had(&self, what: &str, failure: Failure, script: Script) -> Recorder {
+    async fn keeps_what_it_had(&self, what: &str, failure: Failure, script: Script) -> Ledger {
         let fake = FakeTftp::start(script).await;
         let nobody = SocketAddr::from(([127, 0, 0, 1], 1));
         let booted = self.boot(self.provisioned(), fake.address, nobody).await;
         self.assert_unchanged(what, &booted);
-        let tallies = booted.recorder.tallies();
+        let tallies = booted.ledger.tallies();
         assert_eq!(tallies.ready, 0, "{what}");
         assert_eq!(tallies.failures.get(&failure), Some(&u64::from(PHONES)), "{what}: {tallies:?}");
-        booted.recorder
+        booted.ledger
     }
 
     fn assert_unchanged(&self, what: &str, booted: &Booted) {
@@ -721,8 +721,8 @@ async fn servers_that_break_the_protocol_fail_and_change_nothing() {
     ];
     for (what, breach, script) in scripts {
         let protocol = transfer(TransferFault::Protocol(breach));
-        let recorder = fleet.keeps_what_it_had(what, protocol, script).await;
-        assert_eq!(recorder.counts.tftp_errors, u64::from(PHONES) * 3, "{what}");
+        let ledger = fleet.keeps_what_it_had(what, protocol, script).await;
+        assert_eq!(ledger.counts().tftp_errors, u64::from(PHONES) * 3, "{what}");
     }
 }
 
@@ -734,9 +734,9 @@ async fn what_a_server_says_with_an_error_is_in_the_words_of_the_run() {
             vec![[&[0, 5, 0, number][..], b"outside of\n the \x1b[1mroot"].concat()]
         });
         let failure = transfer(TransferFault::Error(code));
-        let recorder = fleet.keeps_what_it_had("an error", failure, says).await;
+        let ledger = fleet.keeps_what_it_had("an error", failure, says).await;
         let said = format!("TFTP error {code}: outside of\\n the \\u{{1b}}[1mroot");
-        assert!(recorder.words(failure).ends_with(&said), "{}", recorder.words(failure));
+        assert!(ledger.words(failure).ends_with(&said), "{}", ledger.words(failure));
     }
 }
 
@@ -745,18 +745,18 @@ async fn files_without_an_end_are_given_up_at_the_limit() {
     let fleet = Fleet::new();
     let too_large = transfer(TransferFault::TooLarge);
     let endless: Script = Box::new(|_, n| vec![block(n, &[7; 512])]);
-    let recorder = fleet.keeps_what_it_had("no end", too_large, endless).await;
-    assert_eq!(recorder.counts.tftp_bytes, 0);
+    let ledger = fleet.keeps_what_it_had("no end", too_large, endless).await;
+    assert_eq!(ledger.counts().tftp_bytes, 0);
     // One byte beyond the limit is too much; the limit itself is merely no signed file.
     let long = |length: usize| -> Script {
         let file = vec![7; length];
         Box::new(move |_, n| block_of(&file, n))
     };
     fleet.keeps_what_it_had("550,002 bytes", too_large, long(FILE_SIZE_MAX + 1)).await;
-    let recorder = fleet
+    let ledger = fleet
         .keeps_what_it_had("550,001 bytes", Failure::File(Refusal::Malformed), long(FILE_SIZE_MAX))
         .await;
-    assert_eq!(recorder.counts.tftp_bytes, (FILE_SIZE_MAX as u64) * u64::from(PHONES) * 3);
+    assert_eq!(ledger.counts().tftp_bytes, (FILE_SIZE_MAX as u64) * u64::from(PHONES) * 3);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -767,8 +767,8 @@ async fn a_server_that_repeats_itself_for_ever_is_given_up() {
     let mute: Script = Box::new(|_, _| Vec::new());
     fleet.keeps_what_it_had("silence", timed_out, mute).await;
     let one: Script = Box::new(|_, _| vec![block(1, &[7; 512])]);
-    let recorder = fleet.keeps_what_it_had("block 1 for ever", stalled, one).await;
-    assert!(recorder.counts.tftp_retransmits > 0);
+    let ledger = fleet.keeps_what_it_had("block 1 for ever", stalled, one).await;
+    assert!(ledger.counts().tftp_retransmits > 0);
     let far: Script = Box::new(|_, n| vec![block(n + 1_000, &[7; 512])]);
     fleet.keeps_what_it_had("blocks of the future", timed_out, far).await;
 }
@@ -793,9 +793,9 @@ async fn files_that_change_half_way_are_refused() {
         *file.last_mut().unwrap() ^= 1;
         file
     };
-    let recorder =
+    let ledger =
         fleet.keeps_what_it_had("one bit at the end", wrong, served(&fleet.cluster, other)).await;
-    assert_eq!(recorder.tallies().list_alarms, u64::from(PHONES));
+    assert_eq!(ledger.tallies().list_alarms, u64::from(PHONES));
     // The second generation of the same file from the third block on, all of it well-formed.
     let mut next = Fleet::new();
     let now = Time::ZERO;
@@ -814,8 +814,8 @@ async fn files_that_change_half_way_are_refused() {
         both
     };
     let script = served(&fleet.cluster, half);
-    let recorder = fleet.keeps_what_it_had("two generations", wrong, script).await;
-    assert_eq!(recorder.counts.tftp_errors, 0, "the transfers themselves are in order");
+    let ledger = fleet.keeps_what_it_had("two generations", wrong, script).await;
+    assert_eq!(ledger.counts().tftp_errors, 0, "the transfers themselves are in order");
 }
 
 /// What a TVS server answers to a request; `None` is silence.
@@ -930,18 +930,18 @@ async fn answers_of_tvs_that_do_not_fit_vouch_for_nobody() {
         let (tvs, _server) = fake_tvs(Arc::clone(&storm), script).await;
         let booted = fleet.boot(fleet.provisioned(), tftp.address, tvs).await;
         fleet.assert_unchanged(what, &booted);
-        let counts = &booted.recorder.counts;
+        let counts = &booted.ledger.counts();
         let twice = u64::from(PHONES) * 2;
         assert_eq!(counts.tvs_faults, BTreeMap::from([(fault, twice)]), "{what}: list and config");
         assert!(counts.tvs_answers.is_empty() && counts.accepted.is_empty(), "{what}: {counts:?}");
-        assert_eq!(booted.recorder.tallies().failed, u64::from(PHONES), "{what}");
+        assert_eq!(booted.ledger.tallies().failed, u64::from(PHONES), "{what}");
     }
     // The rig itself is in order: the right answer makes every phone ready.
     let tftp = FakeTftp::start(served(&storm, |_, file| file)).await;
     let honest: TvsScript = Arc::new(move |cluster, request| Some(right(cluster, request)));
     let (tvs, _server) = fake_tvs(Arc::clone(&storm), honest).await;
     let booted = fleet.boot(fleet.provisioned(), tftp.address, tvs).await;
-    assert_eq!(booted.recorder.tallies().ready, u64::from(PHONES));
+    assert_eq!(booted.ledger.tallies().ready, u64::from(PHONES));
 }
 
 /// Where the session id of a message lies: its header is searched for it.

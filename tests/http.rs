@@ -12,7 +12,7 @@ use resetstorm::cluster::{
     Ports, Release, ServiceKind, SignCacheMode, Topology, Waiter,
 };
 use resetstorm::crypto::KeySource;
-use resetstorm::measure::{Counts, HttpSums, Recorder};
+use resetstorm::measure::{Counts, HttpSums, Ledger};
 use resetstorm::net::{Clock, limits};
 use resetstorm::phone::{
     AcceptPath, Env, FileKind, Outcome, PROVISIONING_ROLES, Phone, PhoneProfile, Shared,
@@ -431,7 +431,7 @@ fn with_length(announced: usize, sent: usize) -> Harm {
 
 /// The phones of `stage`, booted once with HTTP at `http` and TFTP at the stage, and the lists that
 /// they had before.
-async fn boot(stage: &Stage, http: SocketAddr) -> (Vec<Phone>, Recorder, TrustLists) {
+async fn boot(stage: &Stage, http: SocketAddr) -> (Vec<Phone>, Ledger, TrustLists) {
     boot_with(stage, http, Span::from_secs(10)).await
 }
 
@@ -439,7 +439,7 @@ async fn boot_with(
     stage: &Stage,
     http: SocketAddr,
     http_timeout: Span,
-) -> (Vec<Phone>, Recorder, TrustLists) {
+) -> (Vec<Phone>, Ledger, TrustLists) {
     boot_at(stage, HttpServer { http, https: http }, http_timeout).await
 }
 
@@ -447,7 +447,7 @@ async fn boot_at(
     stage: &Stage,
     http: HttpServer,
     http_timeout: Span,
-) -> (Vec<Phone>, Recorder, TrustLists) {
+) -> (Vec<Phone>, Ledger, TrustLists) {
     let profile =
         PhoneProfile { transport: TransportRule::Http, http_timeout, ..PhoneProfile::default() };
     let shared = Arc::new(Shared::default());
@@ -483,12 +483,12 @@ async fn boot_at(
     let swarm = Swarm::start(plan, clock, shared, phones).await.unwrap();
     swarm.boot_all(clock.now(), Span::ZERO, true).await;
     until("every phone settles", || swarm.is_settled()).await;
-    let (phones, recorder) = swarm.stop().await;
-    (phones, recorder, before)
+    let (phones, ledger) = swarm.stop().await;
+    (phones, ledger, before)
 }
 
-fn outcomes(recorder: &Recorder, wanted: impl Fn(Outcome) -> bool) -> usize {
-    let outcomes = recorder.phones().iter().filter_map(|phone| phone.outcome);
+fn outcomes(ledger: &Ledger, wanted: impl Fn(Outcome) -> bool) -> usize {
+    let outcomes = ledger.phones().iter().filter_map(|phone| phone.outcome);
     outcomes.filter(|&outcome| wanted(outcome)).count()
 }
 
@@ -516,12 +516,12 @@ async fn whatever_harm_http_does_tftp_brings_the_same_file() {
     let stage = Stage::new().await;
     for harm in harms {
         let name = format!("{harm:.60?}");
-        let (_, recorder, _) = boot(&stage, hostile(harm).await).await;
-        let HttpSums { requests, fallbacks, errors, bytes, .. } = recorder.counts.http;
+        let (_, ledger, _) = boot(&stage, hostile(harm).await).await;
+        let HttpSums { requests, fallbacks, errors, bytes, .. } = ledger.counts().http;
         assert_eq!((requests, fallbacks, errors), (24, 24, 24), "{name}");
-        assert_eq!((bytes, recorder.counts.tftp_requests), (0, 24), "{name}");
-        let ready = outcomes(&recorder, |outcome| outcome == Outcome::Ready);
-        assert_eq!((ready, recorder.counts.unexpected), (8, 0), "{name}");
+        assert_eq!((bytes, ledger.counts().tftp_requests), (0, 24), "{name}");
+        let ready = outcomes(&ledger, |outcome| outcome == Outcome::Ready);
+        assert_eq!((ready, ledger.counts().unexpected), (8, 0), "{name}");
     }
 }
 
@@ -531,10 +531,10 @@ async fn a_dead_or_silent_port_costs_one_attempt_per_boot() {
     // Nobody listens at this address.
     let closed = "127.0.0.78:6970".parse().unwrap();
     for server in [closed, hostile(Harm::Silence).await] {
-        let (_, recorder, _) = boot_with(&stage, server, Span::from_millis(500)).await;
-        let Counts { http, tftp_requests, .. } = recorder.counts;
+        let (_, ledger, _) = boot_with(&stage, server, Span::from_millis(500)).await;
+        let Counts { http, tftp_requests, .. } = *ledger.counts();
         assert_eq!((http.requests, http.fallbacks, tftp_requests), (8, 8, 24));
-        assert_eq!(outcomes(&recorder, |outcome| outcome == Outcome::Ready), 8);
+        assert_eq!(outcomes(&ledger, |outcome| outcome == Outcome::Ready), 8);
     }
 }
 
@@ -552,12 +552,12 @@ async fn nothing_that_does_not_verify_is_ever_in_force() {
             files.insert(format!("/ITL{name}.tlv"), list.clone());
             files.insert(format!("/{name}.cnf.xml.sgn"), list.clone());
         }
-        let (phones, recorder, before) = boot(&stage, hostile(Harm::Files(files)).await).await;
-        assert_eq!(outcomes(&recorder, |outcome| matches!(outcome, Outcome::Failed(_))), 8);
-        let tallies = recorder.tallies();
+        let (phones, ledger, before) = boot(&stage, hostile(Harm::Files(files)).await).await;
+        assert_eq!(outcomes(&ledger, |outcome| matches!(outcome, Outcome::Failed(_))), 8);
+        let tallies = ledger.tallies();
         assert_eq!((tallies.list_alarms, tallies.config_alarms), (8, 8));
         assert!(phones.iter().all(|phone| *phone.lists() == before), "the old list is kept");
-        let counts = &recorder.counts;
+        let counts = &ledger.counts();
         assert_eq!((counts.http.fallbacks, counts.http.not_found), (0, 8), "HTTP brought them");
         assert_eq!(counts.http.connections, 8, "a 404 with a body keeps the connection");
     }
@@ -569,8 +569,8 @@ async fn a_server_that_closes_after_each_answer_is_no_fault() {
     for version in ["1.1", "1.0"] {
         let answer = format!("HTTP/{version} 404 Not Found\r\nContent-Length: 2\r\n\r\nno");
         let server = hostile(Harm::Says(answer.into_bytes())).await;
-        let (_, recorder, _) = boot(&stage, server).await;
-        let counts = &recorder.counts;
+        let (_, ledger, _) = boot(&stage, server).await;
+        let counts = &ledger.counts();
         // CTL, own and generic list, own and default configuration.
         assert_eq!((counts.http.requests, counts.http.not_found), (40, 40));
         assert_eq!((counts.http.errors, counts.http.connections), (0, 40));
@@ -594,9 +594,9 @@ async fn good_phones_are_ready_beside_a_thousand_bad_peers() {
         let _ = stream.write_all(said).await;
         bad.push(stream);
     }
-    let (_, recorder, _) = boot(&stage, stage.http).await;
-    assert_eq!(outcomes(&recorder, |outcome| outcome == Outcome::Ready), 8);
-    let counts = &recorder.counts;
+    let (_, ledger, _) = boot(&stage, stage.http).await;
+    assert_eq!(outcomes(&ledger, |outcome| outcome == Outcome::Ready), 8);
+    let counts = &ledger.counts();
     assert_eq!((counts.http.requests, counts.http.errors, counts.tftp_requests), (24, 0, 0));
     until("malformed heads are counted", || stage.servers.counts().http.malformed == 250).await;
 }
@@ -611,13 +611,13 @@ async fn secure_stage() -> (Stage, HttpServer) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn configs_come_over_https_when_the_signer_version_of_the_list_is_1_1() {
     let (stage, servers) = secure_stage().await;
-    let (phones, recorder, _) = boot_at(&stage, servers, Span::from_secs(20)).await;
-    let Counts { http, https, tftp_requests, .. } = recorder.counts;
+    let (phones, ledger, _) = boot_at(&stage, servers, Span::from_secs(20)).await;
+    let Counts { http, https, tftp_requests, .. } = *ledger.counts();
     assert_eq!((http.requests, http.not_found, http.connections), (16, 8, 8), "CTL and ITL");
     assert_eq!((https.requests, https.connections, tftp_requests), (8, 8, 0));
     assert_eq!(https.bytes, 8 * stage.served(CONFIG).len() as u64);
-    assert_eq!(outcomes(&recorder, |outcome| outcome == Outcome::Ready), 8);
-    assert_eq!(recorder.counts.accepted_by(&[FileKind::Config], AcceptPath::Itl), 8, "signed");
+    assert_eq!(outcomes(&ledger, |outcome| outcome == Outcome::Ready), 8);
+    assert_eq!(ledger.counts().accepted_by(&[FileKind::Config], AcceptPath::Itl), 8, "signed");
     assert!(phones.iter().all(|phone| phone.config().is_some_and(|c| c.identity.signer != 0)));
     let counts = stage.servers.counts();
     assert_eq!((counts.https.handshakes_ok, counts.https.answers, counts.http.answers), (8, 8, 8));
@@ -633,11 +633,11 @@ async fn phones_refuse_an_https_server_that_their_lists_do_not_hold() {
     stranger.operate(regenerate).await;
     stranger.operate(OperatorAction::Restart { node: NODE, service: None }).await;
     let strange = HttpServer { https: stranger.https, ..servers };
-    let (_, recorder, before) = boot_at(&stage, strange, Span::from_secs(20)).await;
-    let Counts { https, tftp_requests, .. } = recorder.counts;
+    let (_, ledger, before) = boot_at(&stage, strange, Span::from_secs(20)).await;
+    let Counts { https, tftp_requests, .. } = *ledger.counts();
     assert_eq!((https.requests, https.errors, https.fallbacks), (8, 8, 8));
     assert_eq!((https.bytes, tftp_requests), (0, 8), "the configs come over TFTP");
-    assert_eq!(outcomes(&recorder, |outcome| outcome == Outcome::Ready), 8);
+    assert_eq!(outcomes(&ledger, |outcome| outcome == Outcome::Ready), 8);
     assert!(!before.judge_server(PROVISIONING_ROLES, &presented(&stranger)));
     assert!(before.judge_server(PROVISIONING_ROLES, &presented(&stage)));
     until("the stranger sees the alerts", || {
@@ -662,9 +662,9 @@ async fn a_restart_changes_what_https_presents() {
     let restart = OperatorAction::Restart { node: NODE, service: Some(ServiceKind::Tftp) };
     stage.operate(restart).await;
     assert_ne!(presented(&stage), old);
-    let (_, recorder, _) = boot_at(&stage, servers, Span::from_secs(20)).await;
-    assert_eq!(outcomes(&recorder, |outcome| outcome == Outcome::Ready), 8);
-    assert_eq!((recorder.counts.https.requests, recorder.counts.https.errors), (8, 0));
+    let (_, ledger, _) = boot_at(&stage, servers, Span::from_secs(20)).await;
+    assert_eq!(outcomes(&ledger, |outcome| outcome == Outcome::Ready), 8);
+    assert_eq!((ledger.counts().https.requests, ledger.counts().https.errors), (8, 0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -689,9 +689,9 @@ async fn https_survives_garbage_silence_and_plain_http_and_serves_the_good_phone
     for _ in 0..200 {
         bad.push(TcpStream::connect(stage.https).await.unwrap());
     }
-    let (_, recorder, _) = boot_at(&stage, servers, Span::from_secs(20)).await;
-    assert_eq!(outcomes(&recorder, |outcome| outcome == Outcome::Ready), 8);
-    assert_eq!((recorder.counts.https.requests, recorder.counts.https.errors), (8, 0));
+    let (_, ledger, _) = boot_at(&stage, servers, Span::from_secs(20)).await;
+    assert_eq!(outcomes(&ledger, |outcome| outcome == Outcome::Ready), 8);
+    assert_eq!((ledger.counts().https.requests, ledger.counts().https.errors), (8, 0));
     until("all are gone", || stage.servers.counts().https.connections_in_flight == 0).await;
     let counts = stage.servers.counts().https;
     assert_eq!(counts.handshakes_failed + counts.timeouts, bad.len() as u64, "{counts:?}");

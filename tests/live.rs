@@ -7,7 +7,7 @@ use resetstorm::base::{NodeId, PhoneId, Span, Time};
 use resetstorm::cluster::{Cluster, FleetSpec, Genesis, OperatorAction};
 use resetstorm::crypto::KeySource;
 use resetstorm::live::{self, LiveOptions, LiveRun, Observer};
-use resetstorm::measure::{Recorder, StepKind, Summary, known_paths};
+use resetstorm::measure::{Ledger, StepKind, Summary, known_paths};
 use resetstorm::net::Clock;
 use resetstorm::phone::{
     BlockSizeRule, FamilyValue, TrustList, TrustLists, TvsFault, Varied, family_index,
@@ -21,7 +21,7 @@ struct Silent;
 
 impl Observer for Silent {
     fn started(&mut self, _: &[String]) {}
-    fn tick(&mut self, _: &Recorder, _: Time) {}
+    fn tick(&mut self, _: &Ledger, _: Time) {}
     fn operator(&mut self, _: &str, _: Time) {}
 }
 
@@ -48,7 +48,7 @@ fn plan(name: &str, overrides: &[&str]) -> Plan {
 
 async fn run_with(plan: &Plan, options: &LiveOptions) -> (Summary, LiveRun) {
     let run = live::run(plan, options, &mut Silent).await.unwrap();
-    let summary = Summary::new(&run.recorder, run.facts.clone(), &plan.slos, run.finish);
+    let summary = Summary::new(&run.ledger, run.facts.clone(), &plan.slos, run.finish);
     (summary, run)
 }
 
@@ -57,7 +57,7 @@ async fn expect_pass(name: &str) -> Summary {
     let (summary, run) = run_with(&plan, &LiveOptions::default()).await;
     assert_eq!(summary.verdict, "pass", "{name}: {:#}", summary.to_json());
     assert_eq!(summary.phones.total, 300);
-    assert_eq!(run.recorder.counts.unexpected, 0, "{name}");
+    assert_eq!(run.ledger.counts().unexpected, 0, "{name}");
     summary
 }
 
@@ -170,7 +170,7 @@ async fn three_places_for_connections_are_enough_for_every_phone_in_turn() {
     let plan = plan("mixed-fleet.toml", &overrides);
     let (summary, run) = run_with(&plan, &LiveOptions::default()).await;
     assert_eq!((summary.phones.ready, summary.http.requests), (100, 300));
-    assert_eq!((summary.http.errors, run.recorder.counts.unexpected), (0, 0));
+    assert_eq!((summary.http.errors, run.ledger.counts().unexpected), (0, 0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -188,9 +188,9 @@ async fn a_reset_in_the_middle_of_a_boot_starts_again_and_leaves_nothing_behind(
     ];
     let plan = load(Path::new("x.toml"), &scenario, &overrides, &known_paths()).unwrap();
     let (summary, run) = run_with(&plan, &LiveOptions::default()).await;
-    assert_eq!((summary.phones.ready, run.recorder.counts.boots), (300, 600));
+    assert_eq!((summary.phones.ready, run.ledger.counts().boots), (300, 600));
     assert!(summary.http.requests > 900, "files of both boots: {:?}", summary.http);
-    assert_eq!((summary.http.errors, run.recorder.counts.unexpected), (0, 0));
+    assert_eq!((summary.http.errors, run.ledger.counts().unexpected), (0, 0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -308,7 +308,7 @@ async fn phones_whose_tvs_names_lead_nowhere_fail_alike_live_and_in_virtual_time
         assert_eq!((tvs.lookups, tvs.unresolved, tvs.failed, tvs.failovers), (30, 90, 90, 30));
         assert_eq!(summary.serve.tvs_handshakes_ok, 30, "nobody is asked whose name is unknown");
     }
-    assert_eq!(run.recorder.counts.unexpected, 0);
+    assert_eq!(run.ledger.counts().unexpected, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -388,7 +388,7 @@ async fn waiting_for_a_place_counts_as_response_time_and_as_our_own_lag() {
     let (summary, run) = run_with(&plan, &LiveOptions::default()).await;
     assert_eq!((summary.verdict.as_str(), summary.tftp.in_flight_max), ("pass", 1));
     let total = |step: StepKind| {
-        let record = run.recorder.step_record(step);
+        let record = run.ledger.step_record(step);
         let sum = |histogram: &hdrhistogram::Histogram<u64>| histogram.mean() * 60.0;
         (sum(&record.service_us), sum(&record.response_us))
     };
@@ -397,7 +397,7 @@ async fn waiting_for_a_place_counts_as_response_time_and_as_our_own_lag() {
         assert!(response > 2.0 * service, "{step:?}: {service} us against {response} us");
     }
     // Three requests and one lookup of each of sixty phones: everybody waits for each place.
-    assert_eq!(run.recorder.generator_lag().samples, 240);
+    assert_eq!(run.ledger.generator_lag().samples, 240);
 }
 
 /// Presents one certificate and signs with the key of another.
@@ -480,6 +480,6 @@ async fn an_ipv6_cluster_is_asked_from_one_address_with_a_socket_per_transfer() 
     let plan = plan("storm-all-at-once.toml", &overrides);
     let (summary, run) = run_with(&plan, &LiveOptions::default()).await;
     assert_eq!(summary.verdict, "pass", "{:#}", summary.to_json());
-    assert_eq!((summary.tftp.in_flight_max, run.recorder.counts.unexpected), (16, 0));
+    assert_eq!((summary.tftp.in_flight_max, run.ledger.counts().unexpected), (16, 0));
     assert!(summary.notes.iter().any(|note| note.contains("share this host's address")));
 }

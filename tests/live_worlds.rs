@@ -12,7 +12,7 @@ use std::time::Instant;
 use rayon::prelude::*;
 use resetstorm::base::Time;
 use resetstorm::live::{self, LiveOptions, LiveRun, Observer};
-use resetstorm::measure::{Recorder, Summary, known_paths};
+use resetstorm::measure::{Ledger, Summary, known_paths};
 use resetstorm::phone::{Failure, Outcome, TvsFault};
 use resetstorm::scenario::{Plan, load};
 use resetstorm::sim::{SimOptions, SimRun, World};
@@ -33,7 +33,7 @@ impl Observer for Ear {
     fn started(&mut self, lines: &[String]) {
         self.0 = lines.to_vec();
     }
-    fn tick(&mut self, _: &Recorder, _: Time) {}
+    fn tick(&mut self, _: &Ledger, _: Time) {}
     fn operator(&mut self, _: &str, _: Time) {}
 }
 
@@ -102,11 +102,11 @@ fn counts(summary: &Summary) -> Vec<(String, Value)> {
 }
 
 /// How each phone ended, by its number: a live run keeps them by worker, who take turns.
-fn outcomes(recorder: &Recorder, workers: usize) -> Vec<Option<Outcome>> {
-    let count = recorder.phones().len();
+fn outcomes(ledger: &Ledger, workers: usize) -> Vec<Option<Outcome>> {
+    let count = ledger.phones().len();
     let order = (0..workers).flat_map(|worker| (worker..count).step_by(workers));
     let mut by_number = vec![None; count];
-    for (phone, record) in order.zip(recorder.phones()) {
+    for (phone, record) in order.zip(ledger.phones()) {
         by_number[phone] = record.outcome;
     }
     by_number
@@ -128,21 +128,21 @@ async fn both(text: &str) -> (Plan, LiveRun, SimRun) {
 async fn differences(text: &str) -> String {
     let (plan, live, sim) = both(text).await;
     let mut found = String::new();
-    let summary = Summary::new(&live.recorder, live.facts, &plan.slos, live.finish);
+    let summary = Summary::new(&live.ledger, live.facts, &plan.slos, live.finish);
     for ((path, live), (_, sim)) in counts(&summary).into_iter().zip(counts(&sim.summary(&plan))) {
         if live != sim {
             writeln!(found, "  {path}: live {live}, sim {sim}").unwrap();
         }
     }
-    let ended = (outcomes(&live.recorder, plan.fleet.tftp.len()), outcomes(&sim.recorder, 1));
+    let ended = (outcomes(&live.ledger, plan.fleet.tftp.len()), outcomes(&sim.ledger, 1));
     for (phone, (live, sim)) in ended.0.into_iter().zip(ended.1).enumerate() {
         if live != sim {
             writeln!(found, "  phone {phone}: live {live:?}, sim {sim:?}").unwrap();
             break;
         }
     }
-    if live.recorder.counts.unexpected > 0 {
-        writeln!(found, "  {} inputs unexpected", live.recorder.counts.unexpected).unwrap();
+    if live.ledger.counts().unexpected > 0 {
+        writeln!(found, "  {} inputs unexpected", live.ledger.counts().unexpected).unwrap();
     }
     found
 }
@@ -313,9 +313,9 @@ async fn a_cluster_with_ipv6_comes_out_alike() {
 async fn a_stopped_tftp_service_refuses_in_virtual_time_as_it_does_on_sockets() {
     let (_, live, sim) = both(&three_nodes(OLD, SOME, "stop tftp a, reset")).await;
     let refused = Some(Outcome::Failed(Failure::Transfer(TransferFault::Refused)));
-    for recorder in [&live.recorder, &sim.recorder] {
-        assert!(recorder.phones().iter().all(|phone| phone.outcome == refused));
-        assert_eq!(recorder.counts.tftp_errors, 90);
+    for ledger in [&live.ledger, &sim.ledger] {
+        assert!(ledger.phones().iter().all(|phone| phone.outcome == refused));
+        assert_eq!(ledger.counts().tftp_errors, 90);
     }
     assert!(sim.ended.as_secs_f64() < 1.0, "nobody waits for a time-out");
 }
@@ -337,9 +337,9 @@ fn live_worlds_differ_in_what_comes_of_them() {
             // Long keys change no outcome and take twenty seconds to make without optimisation.
             let text = live_scenario(seed).replace("key-bits = 4096\n", "");
             let plan = load(Path::new("world.toml"), &text, &[], &known_paths()).unwrap();
-            let recorder = World::new(&plan, SimOptions::default()).run().recorder;
-            let tallies = recorder.tallies();
-            let unresolved = recorder.counts.tvs_faults.contains_key(&TvsFault::Unresolved);
+            let ledger = World::new(&plan, SimOptions::default()).run().ledger;
+            let tallies = ledger.tallies();
+            let unresolved = ledger.counts().tvs_faults.contains_key(&TvsFault::Unresolved);
             [
                 tallies.ready > 0,
                 tallies.stuck > 0,

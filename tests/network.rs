@@ -14,7 +14,7 @@ use resetstorm::cluster::{
     Release, ServiceKind, SignCacheMode, Topology,
 };
 use resetstorm::crypto::KeySource;
-use resetstorm::measure::{Recorder, StepKind};
+use resetstorm::measure::{Ledger, StepKind};
 use resetstorm::net::{Arrival, Clock, FleetSocket};
 use resetstorm::phone::{
     AcceptPath, Env, Failure, FileKind, Phone, PhoneProfile, Shared, Verifier,
@@ -292,7 +292,7 @@ fn provisioned(cluster: &Cluster) -> (Arc<Shared>, Vec<Phone>) {
 
 /// The storm of a regenerated `CallManager.pem` under this weather; returns what was counted, how
 /// many datagrams were lost, and how long it took.
-async fn storm(weather: Weather) -> (Recorder, u64, Duration) {
+async fn storm(weather: Weather) -> (Ledger, u64, Duration) {
     let clock = Clock::start();
     let bound = Bound::bind(&topology()).unwrap();
     let topology = bound.topology().clone();
@@ -350,15 +350,15 @@ async fn storm(weather: Weather) -> (Recorder, u64, Duration) {
     };
     timeout(PATIENCE, settled).await.expect("the phones settle");
     let took = begun.elapsed();
-    let (_, recorder) = swarm.stop().await;
+    let (_, ledger) = swarm.stop().await;
     delayed.abort();
     servers.shutdown().await;
-    (recorder, rig.lost.load(Ordering::Relaxed), took)
+    (ledger, rig.lost.load(Ordering::Relaxed), took)
 }
 
 /// Phones over 200 ms of round trip, whose TFTP service is stopped and started again while every
 /// one of them is in the middle of its list; what was counted live.
-async fn stopped_half_way(profile: PhoneProfile) -> Recorder {
+async fn stopped_half_way(profile: PhoneProfile) -> Ledger {
     let clock = Clock::start();
     let bound = Bound::bind(&topology()).unwrap();
     let topology = bound.topology().clone();
@@ -423,9 +423,9 @@ async fn stopped_half_way(profile: PhoneProfile) -> Recorder {
         }
     };
     timeout(PATIENCE, settled).await.expect("the phones settle");
-    let (_, recorder) = swarm.stop().await;
+    let (_, ledger) = swarm.stop().await;
     servers.shutdown().await;
-    recorder
+    ledger
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -448,11 +448,11 @@ async fn a_tftp_service_stopped_in_mid_transfer_comes_out_alike_in_virtual_time(
         ),
     ];
     let plan = load(path, &text, &overrides, &[]).unwrap();
-    let sim = World::new(&plan, SimOptions::default()).run().recorder;
+    let sim = World::new(&plan, SimOptions::default()).run().ledger;
     let phones = u64::from(PHONES);
     let stalled = Failure::Transfer(TransferFault::Stalled);
     for (what, run) in [("live", &live), ("sim", &sim)] {
-        let (counts, tallies) = (&run.counts, run.tallies());
+        let (counts, tallies) = (run.counts(), run.tallies());
         assert_eq!(tallies.failures.get(&stalled), Some(&phones), "{what}: {tallies:?}");
         assert_eq!((counts.tftp_errors, counts.tftp_not_found), (phones, phones), "{what}");
         assert_eq!((counts.tftp_requests, counts.tftp_transfers), (3 * phones, phones), "{what}");
@@ -460,7 +460,7 @@ async fn a_tftp_service_stopped_in_mid_transfer_comes_out_alike_in_virtual_time(
         assert_eq!(counts.tftp_retransmits, phones, "{what}: two tries each");
     }
     for step in StepKind::ALL {
-        let ended = |run: &Recorder| {
+        let ended = |run: &Ledger| {
             let record = run.step_record(step);
             (record.ok, record.failed, record.retry)
         };
@@ -469,9 +469,9 @@ async fn a_tftp_service_stopped_in_mid_transfer_comes_out_alike_in_virtual_time(
 }
 
 /// Whatever the weather: every phone ready, each with three transfers and one lookup.
-fn assert_exact(recorder: &Recorder, what: &str) {
-    let (counts, phones) = (&recorder.counts, u64::from(PHONES));
-    let tallies = recorder.tallies();
+fn assert_exact(ledger: &Ledger, what: &str) {
+    let (counts, phones) = (&ledger.counts(), u64::from(PHONES));
+    let tallies = ledger.tallies();
     assert_eq!((tallies.ready, tallies.stuck, tallies.failed), (phones, 0, 0), "{what}");
     assert_eq!((counts.tftp_requests, counts.tftp_not_found), (3 * phones, phones), "{what}");
     assert_eq!((counts.tftp_errors, counts.unexpected), (0, 0), "{what}");
@@ -493,10 +493,10 @@ async fn storms_are_exact_at_every_round_trip_and_loss() {
         ("20 ms, 5 % lost, 5 % twice", Weather { jitter: ms(5), loss: 0.05, copies: 0.05, ..calm }),
     ];
     for (what, weather) in weathers {
-        let (recorder, lost, took) = storm(weather).await;
-        let again = recorder.counts.tftp_retransmits;
+        let (ledger, lost, took) = storm(weather).await;
+        let again = ledger.counts().tftp_retransmits;
         println!("{what}: {lost} datagrams lost, {again} sent again by phones, {took:?}");
-        assert_exact(&recorder, what);
+        assert_exact(&ledger, what);
         assert_eq!(lost > 0, weather.loss > 0.0, "{what}");
         // A list alone takes a round trip per block.
         assert!(took > weather.one_way * 2 * 20, "{what}: {took:?}");
@@ -504,8 +504,8 @@ async fn storms_are_exact_at_every_round_trip_and_loss() {
 }
 
 /// Seconds until so many percent of the phones were ready.
-fn ready_after(recorder: &Recorder, percent: usize) -> f64 {
-    let times = recorder.ready_times_s();
+fn ready_after(ledger: &Ledger, percent: usize) -> f64 {
+    let times = ledger.ready_times_s();
     times[(PHONES as usize * percent).div_ceil(100) - 1]
 }
 
@@ -530,9 +530,9 @@ async fn virtual_time_predicts_storms_over_20_and_80_ms() {
         let path = std::path::Path::new("scenarios/callmanager-regen.toml");
         let text = std::fs::read_to_string(path).unwrap();
         let plan = load(path, &text, &overrides, &[]).unwrap();
-        let sim = World::new(&plan, SimOptions::default()).run().recorder;
+        let sim = World::new(&plan, SimOptions::default()).run().ledger;
         for step in StepKind::ALL {
-            let median = |run: &Recorder| run.step_record(step).service_us.value_at_quantile(0.5);
+            let median = |run: &Ledger| run.step_record(step).service_us.value_at_quantile(0.5);
             println!("{rtt_ms} ms, {}: {} us, {} us", step.name(), median(&live), median(&sim));
         }
         for percent in [50, 90, 99] {

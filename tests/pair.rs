@@ -40,7 +40,7 @@ fn every_shipped_scenario_ends_in_its_counts_and_repeats_its_digest() {
         let (summary, first) = run(&plan);
         assert_eq!(summary.verdict, "pass", "{name}: {:#?}", summary.to_json());
         assert_eq!(summary.phones.total, 300);
-        assert_eq!(first.recorder.counts.unexpected, 0, "{name}");
+        assert_eq!(first.ledger.counts().unexpected, 0, "{name}");
         let (_, second) = run(&plan);
         assert_eq!(first.digest, second.digest, "{name}");
         assert_eq!(first.events, second.events, "{name}");

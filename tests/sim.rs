@@ -92,7 +92,7 @@ fn three_orders_of_steps_have_three_digests() {
             run(&plan("callmanager-regen.toml", &["fleet.phones=40", "slo=[]", &set]))
         })
         .collect();
-    assert!(runs.iter().all(|run| run.recorder.tallies().ready == 40));
+    assert!(runs.iter().all(|run| run.ledger.tallies().ready == 40));
     let mut digests: Vec<_> = runs.iter().map(|run| run.digest).collect();
     digests.sort_unstable();
     digests.dedup();
@@ -122,7 +122,7 @@ fn one_more_draw_for_one_phone_moves_no_other_phone() {
         "cluster.cost={ tftp-request=\"0s\", tftp-block=\"0s\", sign=\"0s\", handshake=\"0s\" }";
     let times = |phones: &str| {
         let run = run(&plan("callmanager-regen.toml", &[phones, jitter, free, "slo=[]"]));
-        run.recorder.phones()[..100].iter().map(|phone| phone.ready).collect::<Vec<_>>()
+        run.ledger.phones()[..100].iter().map(|phone| phone.ready).collect::<Vec<_>>()
     };
     assert_eq!(times("fleet.phones=100"), times("fleet.phones=250"));
 }
@@ -265,7 +265,7 @@ fn a_server_that_stops_in_the_middle_leaves_nobody_waiting_for_ever() {
     let summary = run.summary(&plan);
     assert_eq!(summary.phones.ready + summary.phones.failed, 100);
     assert!(summary.phones.failed > 0, "transfers in flight were cut off");
-    assert_eq!(run.recorder.counts.unexpected, 0);
+    assert_eq!(run.ledger.counts().unexpected, 0);
 }
 
 #[test]

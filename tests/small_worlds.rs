@@ -184,7 +184,7 @@ fn play(seed: u64) -> Vec<String> {
     let mut faults = watcher.faults.clone();
     faults.extend(sums(&plan, &run, &watcher));
     for phone in &run.phones {
-        let outcome = run.recorder.phones()[phone.id().0 as usize].outcome;
+        let outcome = run.ledger.phones()[phone.id().0 as usize].outcome;
         if let Some(fault) = end(&plan, &run, phone, outcome) {
             faults.push(format!("{:?} ended {outcome:?}: {fault}", phone.id()));
         }
@@ -194,8 +194,8 @@ fn play(seed: u64) -> Vec<String> {
 
 /// Counts that do not add up.
 fn sums(plan: &Plan, run: &SimRun, watcher: &Watcher) -> Vec<String> {
-    let tallies = run.recorder.tallies();
-    let counts = &run.recorder.counts;
+    let tallies = run.ledger.tallies();
+    let counts = &run.ledger.counts();
     let in_all = tallies.ready + tallies.stuck + tallies.failed + tallies.not_reset;
     let reasons: u64 = tallies.failures.values().sum();
     let accepted: u64 = counts.accepted.values().sum();
@@ -211,7 +211,7 @@ fn sums(plan: &Plan, run: &SimRun, watcher: &Watcher) -> Vec<String> {
     check(tallies.booting == 0, "nobody boots any more");
     check(reasons == tallies.failed, "each failed phone has a reason");
     check(counts.boots >= u64::from(plan.fleet.phones), "each phone has booted");
-    // The recorder counts from the first reset on.
+    // The ledger counts from the first reset on.
     check(accepted <= watcher.accepted && refused <= watcher.refused, "no file judged unseen");
     check(counts.tvs_lookups() <= lookups, "no answer that nobody gave");
     check(counts.unexpected == 0, "nothing unexpected");
@@ -281,8 +281,8 @@ fn worlds_differ_in_what_comes_of_them() {
         .into_par_iter()
         .map(|seed| {
             let plan = load(Path::new("world.toml"), &scenario(seed), &[], &[]).unwrap();
-            let recorder = World::new(&plan, SimOptions::default()).run().recorder;
-            let (tallies, faults) = (recorder.tallies(), &recorder.counts.tvs_faults);
+            let ledger = World::new(&plan, SimOptions::default()).run().ledger;
+            let (tallies, faults) = (ledger.tallies(), &ledger.counts().tvs_faults);
             let lost = faults.contains_key(&TvsFault::Unresolved);
             [tallies.ready > 0, tallies.stuck > 0, tallies.list_alarms > 0, lost]
         })

@@ -3,7 +3,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::base::{Span, Time};
-use crate::measure::Recorder;
+use crate::measure::Ledger;
 use crate::report::LiveLine;
 use crate::scenario::Plan;
 
@@ -59,14 +59,14 @@ impl ProgressView {
     }
 
     /// Shows the fleet at `now`.
-    pub fn show(&mut self, recorder: &Recorder, now: Time) {
+    pub fn show(&mut self, ledger: &Ledger, now: Time) {
         if let Some(bar) = &self.bar {
-            let tallies = recorder.tallies();
+            let tallies = ledger.tallies();
             bar.set_position(tallies.ready + tallies.stuck + tallies.failed);
-            bar.set_message(self.line.lines(recorder, now).join("\n  "));
+            bar.set_message(self.line.lines(ledger, now).join("\n  "));
         } else if self.lines && now.since(self.last_line) >= LINE_EVERY {
             self.last_line = now;
-            let [first, second] = self.line.lines(recorder, now);
+            let [first, second] = self.line.lines(ledger, now);
             self.note(&first);
             self.note(&format!("  {second}"));
         }

@@ -5,7 +5,7 @@ use clap::Args;
 
 use crate::base::{Span, Time};
 use crate::live::{self, LiveError, LiveOptions, LiveRun, Observer};
-use crate::measure::{Recorder, Summary};
+use crate::measure::{Ledger, Summary};
 use crate::net::signals::Signal;
 use crate::net::threads::{OwnRuntime, StartError};
 use crate::net::{limits, remedy};
@@ -108,7 +108,7 @@ fn permit_listener(args: &RunArgs) -> Result<(), CliError> {
 }
 
 fn summarise(plan: &Plan, run: LiveRun) -> Summary {
-    Summary::new(&run.recorder, run.facts, &plan.slos, run.finish)
+    Summary::new(&run.ledger, run.facts, &plan.slos, run.finish)
 }
 
 /// The runtime of the driver; servers and phones have threads of their own.
@@ -142,8 +142,8 @@ impl Observer for ProgressView {
         self.header(lines);
     }
 
-    fn tick(&mut self, recorder: &Recorder, now: Time) {
-        self.show(recorder, now);
+    fn tick(&mut self, ledger: &Ledger, now: Time) {
+        self.show(ledger, now);
     }
 
     fn operator(&mut self, text: &str, now: Time) {

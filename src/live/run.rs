@@ -16,7 +16,7 @@ use crate::cluster::{
 };
 use crate::crypto::{Identity, KeySource};
 use crate::measure::{
-    CpuSeconds, Finish, Queue, Recorder, RunFacts, RunInfo, ServeSummary, StepMark, encode,
+    CpuSeconds, Finish, Ledger, Queue, RunFacts, RunInfo, ServeSummary, Slice, StepMark, encode,
 };
 use crate::net::signals::{Signal, Signals};
 use crate::net::threads::{self, StartError};
@@ -49,7 +49,7 @@ pub trait Observer {
     /// The run has begun: what serves whom.
     fn started(&mut self, lines: &[String]);
     /// The state of the fleet at `now`.
-    fn tick(&mut self, recorder: &Recorder, now: Time);
+    fn tick(&mut self, ledger: &Ledger, now: Time);
     /// The operator carries out an action.
     fn operator(&mut self, text: &str, now: Time);
 }
@@ -58,7 +58,7 @@ pub trait Observer {
 #[derive(Debug)]
 pub struct LiveRun {
     /// Everything that the phones' side counted.
-    pub recorder: Recorder,
+    pub ledger: Ledger,
     /// Everything else that belongs into the summary.
     pub facts: RunFacts,
     /// How it ended.
@@ -198,7 +198,7 @@ impl LiveRun {
     /// A run that was interrupted before any phone was there.
     fn of_nothing(plan: &Plan, signal: Signal) -> LiveRun {
         LiveRun {
-            recorder: Recorder::new(plan.fleet.phones as usize),
+            ledger: Ledger::new(Slice::whole(plan.fleet.phones)),
             facts: RunFacts {
                 scenario: plan.name.clone(),
                 mode: "live",
@@ -330,11 +330,11 @@ impl<'a> Driver<'a> {
             let over = self.timeline.is_finished() && self.swarm.is_settled();
             if now.since(ticked) >= TICK_EVERY || over {
                 ticked = now;
-                let recorder = self.swarm.snapshot();
-                observer.tick(&recorder, now);
+                let ledger = self.swarm.snapshot();
+                observer.tick(&ledger, now);
                 if now.since(rendered) >= RENDER_EVERY || over {
                     rendered = now;
-                    self.render(&recorder);
+                    self.render(&ledger);
                 }
             }
             if over {
@@ -463,20 +463,19 @@ impl<'a> Driver<'a> {
             (self.serve_summary(), self.signed(), self.signed_before);
         let services =
             self.embedded.as_ref().map(|_| self.plan.topology.running()).unwrap_or_default();
-        let (phones, mut recorder) = self.swarm.stop().await;
+        let (phones, mut ledger) = self.swarm.stop().await;
         if self.any_wave {
-            recorder.close(|place| {
-                let phone = &phones[place];
-                let node = self.plan.fleet.tftp_of(phone.id());
+            ledger.close(|phone| {
+                let node = self.plan.fleet.tftp_of(phone);
                 let service = self.embedded.as_ref().and_then(|ours| ours.cluster.tftp(node));
-                phone.is_current(|file| service?.identity_of(file))
+                phones[phone.0 as usize].is_current(|file| service?.identity_of(file))
             });
         }
         if let Some(embedded) = self.embedded {
             embedded.servers.shutdown().await;
         }
         LiveRun {
-            recorder,
+            ledger,
             facts: RunFacts {
                 scenario: self.plan.name.clone(),
                 mode: "live",
@@ -534,7 +533,7 @@ impl<'a> Driver<'a> {
         Ok((stop, address))
     }
 
-    fn render(&self, recorder: &Recorder) {
+    fn render(&self, ledger: &Ledger) {
         let info = RunInfo {
             scenario: self.plan.name.clone(),
             mode: "live",
@@ -544,7 +543,7 @@ impl<'a> Driver<'a> {
             cpu_s: self.cpu_s(self.usage.sides()),
             steps: self.steps.clone(),
         };
-        *self.metrics.lock().expect("rendering does not panic") = encode(recorder, &info);
+        *self.metrics.lock().expect("rendering does not panic") = encode(ledger, &info);
     }
 }
 

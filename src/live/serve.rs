@@ -1,7 +1,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::measure::Recorder;
+use crate::measure::{Ledger, Slice};
 use crate::net::signals::Signals;
 use crate::net::{Clock, limits, threads};
 use crate::scenario::Plan;
@@ -25,7 +25,7 @@ pub async fn serve(
         _ = signals.next() => return Ok(ServeCounts::default()),
     };
     observer.started(&lines);
-    observer.tick(&Recorder::new(0), clock.now());
+    observer.tick(&Ledger::new(Slice::whole(0)), clock.now());
     let _ = signals.next().await;
     let counts = embedded.servers.counts();
     embedded.servers.shutdown().await;

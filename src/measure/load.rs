@@ -5,7 +5,7 @@ use hdrhistogram::Histogram;
 
 use crate::base::{Span, Time};
 
-use super::recorder::histogram;
+use super::ledger::histogram;
 
 /// Why a request of a capacity measurement has no good answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

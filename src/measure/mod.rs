@@ -1,15 +1,17 @@
-//! Facts → recorders → snapshot → summary and Prometheus: one number, one source.
+//! Facts → ledgers → snapshot → summary and Prometheus: one number, one source.
 //!
-//! Each worker owns a [`Recorder`] and nothing else counts. No I/O, no clock; used by `sim`,
+//! Each worker owns a [`Ledger`] and nothing else counts. No I/O, no clock; used by `sim`,
 //! `swarm` and everything above.
 
 mod capacity;
 mod generator;
 mod host;
+mod incident;
+mod ledger;
 mod load;
 mod openmetrics;
+mod phones;
 mod prometheus;
-mod recorder;
 mod summary;
 
 pub use capacity::{
@@ -21,12 +23,12 @@ pub use generator::{
     SILENCE_MIN, Silence, Waits,
 };
 pub use host::{HostFacts, HostLog, HostSample, PAUSE_MIN, Pause};
+pub use incident::{Incident, Listen, Notice, StepEnd, StepKind};
+pub use ledger::{Counts, GeneratorLag, HttpSums, Ledger, Tallies};
 pub use load::{Ended, LoadFault, LoadRecorder};
 pub use openmetrics::{Frame, open_metrics};
+pub use phones::{PhoneRecord, Slice};
 pub use prometheus::{OPERATOR_STEPS, RunInfo, StepMark, encode};
-pub use recorder::{
-    Counts, GeneratorLag, HttpSums, PhoneRecord, Recorder, StepEnd, StepKind, Tallies,
-};
 pub use summary::{
     ByCommand, COVERS, ConfigCounts, CpuSeconds, Finish, FleetReady, Generator, GuessSummary,
     HttpCounts, MachineSummary, PercentilesS, Phones, QueueSummary, RunFacts, ServeSummary,

@@ -6,7 +6,8 @@ use prometheus::{Encoder, TextEncoder};
 use crate::phone::{AcceptPath, FileKind, TvsFault};
 use crate::wire::tvs::Command;
 
-use super::recorder::{Counts, HttpSums, Recorder, StepKind};
+use super::incident::StepKind;
+use super::ledger::{Counts, HttpSums, Ledger};
 use super::summary::{CpuSeconds, ServeSummary};
 use crate::cluster::SignCounts;
 
@@ -40,10 +41,10 @@ pub struct StepMark {
     pub at_s: f64,
 }
 
-/// The state of a run in the Prometheus text format, filled from one merged recorder.
+/// The state of a run in the Prometheus text format, filled from one merged ledger.
 ///
 /// Every label combination is there from the start with 0, so that `rate()` works.
-pub fn encode(recorder: &Recorder, info: &RunInfo) -> String {
+pub fn encode(ledger: &Ledger, info: &RunInfo) -> String {
     let mut families = vec![
         family(
             "build_info",
@@ -66,9 +67,9 @@ pub fn encode(recorder: &Recorder, info: &RunInfo) -> String {
         ),
     ];
     families.push(operator_family(info));
-    families.extend(phone_families(recorder));
-    families.extend(tvs_families(recorder));
-    families.extend(step_families(recorder));
+    families.extend(phone_families(ledger));
+    families.extend(tvs_families(ledger));
+    families.extend(step_families(ledger));
     families.extend(server_families(info));
     // The encoder refuses a family without a metric, such as CPU time that cannot be told apart.
     families.retain(|family| !family.get_metric().is_empty());
@@ -95,8 +96,8 @@ fn operator_family(info: &RunInfo) -> MetricFamily {
     )
 }
 
-fn phone_families(recorder: &Recorder) -> Vec<MetricFamily> {
-    let tallies = recorder.tallies();
+fn phone_families(ledger: &Ledger) -> Vec<MetricFamily> {
+    let tallies = ledger.tallies();
     let states = [
         ("booting", tallies.booting),
         ("failed", tallies.failed),
@@ -122,24 +123,24 @@ fn phone_families(recorder: &Recorder) -> Vec<MetricFamily> {
             "boots_total",
             "Boots that began since the storm's first reset.",
             MetricType::COUNTER,
-            vec![counter(recorder.counts.boots as f64, &[])],
+            vec![counter(ledger.counts().boots as f64, &[])],
         ),
         family(
             "files_judged_total",
             "Files judged by phones, by kind and verdict.",
             MetricType::COUNTER,
-            judged(recorder),
+            judged(ledger),
         ),
         family(
             "signatures_verified_total",
             "Signatures that phones verified.",
             MetricType::COUNTER,
-            vec![counter(recorder.counts.verified as f64, &[])],
+            vec![counter(ledger.counts().verified as f64, &[])],
         ),
     ]
 }
 
-fn judged(recorder: &Recorder) -> Vec<Metric> {
+fn judged(ledger: &Ledger) -> Vec<Metric> {
     const PATHS: [(AcceptPath, &str); 7] = [
         (AcceptPath::First, "accepted_first"),
         (AcceptPath::Blank, "accepted_blank"),
@@ -153,16 +154,16 @@ fn judged(recorder: &Recorder) -> Vec<Metric> {
     let mut metrics = Vec::new();
     for (name, kind) in kinds {
         for (path, verdict) in PATHS {
-            let count = recorder.counts.accepted_by(&[kind], path);
+            let count = ledger.counts().accepted_by(&[kind], path);
             metrics.push(counter(count as f64, &[("kind", name), ("verdict", verdict)]));
         }
-        let refused = recorder.counts.refused_of(&[kind]);
+        let refused = ledger.counts().refused_of(&[kind]);
         metrics.push(counter(refused as f64, &[("kind", name), ("verdict", "refused")]));
     }
     metrics
 }
 
-fn tvs_families(recorder: &Recorder) -> Vec<MetricFamily> {
+fn tvs_families(ledger: &Ledger) -> Vec<MetricFamily> {
     const FAULTS: [(TvsFault, &str); 5] = [
         (TvsFault::CertificateRefused, "certificate_refused"),
         (TvsFault::Connection, "connection"),
@@ -172,7 +173,7 @@ fn tvs_families(recorder: &Recorder) -> Vec<MetricFamily> {
     ];
     const COMMANDS: [(Command, &str); 2] =
         [(Command::QueryResponse, "query"), (Command::VerifyResponse, "verify")];
-    let counts = &recorder.counts;
+    let counts = ledger.counts();
     let answers = COMMANDS.iter().map(|(command, name)| {
         let count = counts.tvs_answers.get(command).copied().unwrap_or(0);
         counter(count as f64, &[("command", name)])
@@ -209,12 +210,12 @@ fn tvs_families(recorder: &Recorder) -> Vec<MetricFamily> {
     ]
 }
 
-fn step_families(recorder: &Recorder) -> Vec<MetricFamily> {
-    let counts = &recorder.counts;
+fn step_families(ledger: &Ledger) -> Vec<MetricFamily> {
+    let counts = ledger.counts();
     let (mut operations, mut retries, mut times, mut in_flight) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for step in StepKind::ALL {
-        let record = recorder.step_record(step);
+        let record = ledger.step_record(step);
         let name = ("step", step.name());
         operations.push(counter(record.ok as f64, &[name, ("outcome", "ok")]));
         operations.push(counter(record.failed as f64, &[name, ("outcome", "failed")]));
@@ -231,10 +232,10 @@ fn step_families(recorder: &Recorder) -> Vec<MetricFamily> {
         retries.push(counter(record.retry as f64, &[name]));
         times.push(histogram(&record.response_us, &[name, ("kind", "response")]));
         times.push(histogram(&record.service_us, &[name, ("kind", "service")]));
-        let now = recorder.in_flight.get(&step).copied().unwrap_or(0);
+        let now = ledger.in_flight(step);
         in_flight.push(gauge(now as f64, &[name]));
     }
-    let lag = recorder.generator_lag().p99_s.unwrap_or(0.0);
+    let lag = ledger.generator_lag().p99_s.unwrap_or(0.0);
     let one = |name, help, value: u64| {
         family(name, help, MetricType::COUNTER, vec![counter(value as f64, &[])])
     };
@@ -426,13 +427,14 @@ fn histogram(recorded: &hdrhistogram::Histogram<u64>, labels: &[(&str, &str)]) -
 
 #[cfg(test)]
 mod tests {
-    use super::super::recorder::StepEnd;
+    use super::super::incident::{Incident, Listen, StepEnd};
+    use super::super::phones::Slice;
     use super::*;
-    use crate::base::{Span, Time};
+    use crate::base::{PhoneId, Span, Time};
 
     #[test]
     fn every_series_is_there_from_the_start() {
-        let text = encode(&Recorder::new(3), &RunInfo::default());
+        let text = encode(&Ledger::new(Slice::whole(3)), &RunInfo::default());
         for line in [
             "resetstorm_phones{state=\"stuck\"} 0",
             "resetstorm_phones{state=\"not-reset\"} 3",
@@ -452,7 +454,7 @@ mod tests {
     fn the_steps_of_the_operator_are_marked_and_their_labels_bounded() {
         let mark = |number: usize| StepMark { number, name: format!("reset-{number}"), at_s: 12.5 };
         let info = RunInfo { steps: (1..=150).map(mark).collect(), ..RunInfo::default() };
-        let text = encode(&Recorder::new(1), &info);
+        let text = encode(&Ledger::new(Slice::whole(1)), &info);
         let first = format!("{OPERATOR_STEPS}{{step=\"1\",name=\"reset-1\"}} 12.5");
         assert!(text.lines().any(|line| line == first), "{text}");
         let marks = text.lines().filter(|line| line.starts_with(OPERATOR_STEPS)).count();
@@ -461,10 +463,12 @@ mod tests {
 
     #[test]
     fn durations_fall_into_the_bucket_that_holds_them() {
-        let mut recorder = Recorder::new(1);
+        let mut ledger = Ledger::new(Slice::whole(1));
         let end = Time::ZERO + Span::from_millis(3);
-        recorder.step(StepKind::Tvs, StepEnd::Ok, Time::ZERO, Time::ZERO, end);
-        let text = encode(&recorder, &RunInfo::default());
+        let (step, planned, started) = (StepKind::Tvs, Time::ZERO, Time::ZERO);
+        let ended = Incident::Ended { step, end: StepEnd::Ok, planned, started };
+        ledger.hear(PhoneId(0), end, &ended);
+        let text = encode(&ledger, &RunInfo::default());
         let bucket = |le: &str| {
             let name = "resetstorm_operation_duration_seconds_bucket";
             let line = format!("{name}{{step=\"tvs\",kind=\"service\",le=\"{le}\"}} ");

@@ -12,7 +12,9 @@ use crate::wire::tvs::Command;
 
 use super::generator::{Account, Bounds, GeneratorVerdict, Queue};
 use super::host::HostLog;
-use super::recorder::{HttpSums, Recorder, StepKind};
+use super::incident::StepKind;
+use super::ledger::{HttpSums, Ledger};
+use super::phones::Slice;
 
 /// `summary.json`, schema 1: all aggregates of a run and its verdict.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -422,7 +424,7 @@ pub struct SloRow {
 pub const COVERS: &str = "secure by default only (ITL, TVS); no mixed mode (CTL), no CAPF (LSC), \
                           no registration";
 
-/// What a run knows beside its recorders.
+/// What a run knows beside its ledgers.
 #[derive(Clone, Debug, Default)]
 pub struct RunFacts {
     /// Name of the scenario.
@@ -490,11 +492,11 @@ impl Finish {
 
 impl Summary {
     /// Puts the summary of a run together and judges its SLOs.
-    pub fn new(recorder: &Recorder, facts: RunFacts, slos: &[Slo], finish: Finish) -> Summary {
-        let account = account(recorder, &facts);
+    pub fn new(ledger: &Ledger, facts: RunFacts, slos: &[Slo], finish: Finish) -> Summary {
+        let account = account(ledger, &facts);
         let generator = account.verdict(Bounds::RUN);
         let (doubt, lacks_host) = (generator.doubt, generator.lacks_host);
-        let boot = recorder.step_record(StepKind::Boot);
+        let boot = ledger.step_record(StepKind::Boot);
         let mut summary = Summary {
             schema: 1,
             scenario: facts.scenario,
@@ -504,20 +506,20 @@ impl Summary {
             covers: COVERS.into(),
             services: facts.services,
             cut_by: finish.cut_by(),
-            phones: phones(recorder),
-            config: ConfigCounts { applied: accepted(recorder, FileKind::Config) },
-            tvs: tvs(recorder),
+            phones: phones(ledger),
+            config: ConfigCounts { applied: accepted(ledger, FileKind::Config) },
+            tvs: tvs(ledger),
             trust: Trust {
-                lists: trust_paths(recorder, &[FileKind::Ctl, FileKind::Itl]),
-                configs: trust_paths(recorder, &[FileKind::Config]),
+                lists: trust_paths(ledger, &[FileKind::Ctl, FileKind::Itl]),
+                configs: trust_paths(ledger, &[FileKind::Config]),
             },
-            tftp: tftp(recorder),
-            http: http(&recorder.counts.http),
-            https: http(&recorder.counts.https),
+            tftp: tftp(ledger),
+            http: http(&ledger.counts().http),
+            https: http(&ledger.counts().https),
             signatures: Signatures {
                 made: facts.signed.made - facts.signed_before.made,
                 made_before: facts.signed_before.made,
-                verified: recorder.counts.verified,
+                verified: ledger.counts().verified,
                 cache_hits: facts.signed.hits - facts.signed_before.hits,
                 cache_misses: facts.signed.misses - facts.signed_before.misses,
                 mean_cpu_s: facts.sign_mean_s,
@@ -525,9 +527,9 @@ impl Summary {
                     .sign_mean_s
                     .map(|mean| mean * (facts.signed.hits - facts.signed_before.hits) as f64),
             },
-            fleet_ready_s: fleet_ready(recorder),
+            fleet_ready_s: fleet_ready(ledger),
             boot_time_s: percentiles(&boot.response_us),
-            steps: StepKind::ALL.iter().map(|&step| step_summary(recorder, step)).collect(),
+            steps: StepKind::ALL.iter().map(|&step| step_summary(ledger, step)).collect(),
             cpu_s: facts.cpu_s,
             cpu_by_thread_s: facts.cpu_by_thread_s,
             machine: facts.machine,
@@ -562,27 +564,27 @@ fn evaluate(summary: &Summary, slos: &[Slo], doubt: Doubt) -> Vec<SloResult> {
 }
 
 /// What the generator had and lacked since the storm began.
-fn account(recorder: &Recorder, facts: &RunFacts) -> Account {
-    let (counts, mut host) = (recorder.generator(), facts.host.clone());
-    let whole = host.facts_since(recorder.storm());
+fn account(ledger: &Ledger, facts: &RunFacts) -> Account {
+    let (counts, mut host) = (ledger.generator(), facts.host.clone());
+    let whole = host.facts_since(ledger.storm());
     host.add_pauses(&counts.stalls);
     let mut given_up: BTreeMap<Lack, u64> = BTreeMap::new();
     let (mut doubtful_phones, mut doubtful_attempts) = (0, 0);
     let any_lack = !counts.lacks.is_empty() || facts.server_lacks > 0;
-    for phone in recorder.phones() {
+    for phone in ledger.phones() {
         if let Some(Outcome::Failed(Failure::Generator(lack))) = phone.outcome {
             *given_up.entry(lack).or_default() += 1;
             continue;
         }
         let Some((step, silence)) = phone.silence else { continue };
-        let any_answer = recorder.step_record(step).ok > 0;
+        let any_answer = ledger.step_record(step).ok > 0;
         if any_lack || host.may_have_ended(silence.from, silence.to, any_answer) {
             doubtful_attempts += 1;
             doubtful_phones += u64::from(matches!(phone.outcome, Some(Outcome::Failed(_))));
         }
     }
     Account {
-        lag_p99_s: recorder.generator_lag().p99_s,
+        lag_p99_s: ledger.generator_lag().p99_s,
         waits: counts.waits.clone(),
         places: facts.places.clone(),
         bounded: facts.bounded.clone(),
@@ -684,8 +686,8 @@ pub fn slo_rows(results: &[SloResult]) -> Vec<SloRow> {
 
 /// Every path into `summary.json` that an SLO may name.
 pub fn known_paths() -> Vec<String> {
-    let recorder = Recorder::new(0);
-    let summary = Summary::new(&recorder, RunFacts::default(), &[], Finish::Complete);
+    let ledger = Ledger::new(Slice::whole(0));
+    let summary = Summary::new(&ledger, RunFacts::default(), &[], Finish::Complete);
     let mut paths = Vec::new();
     collect(&summary.to_json(), "", &mut paths);
     paths
@@ -711,8 +713,8 @@ pub(super) fn collect(value: &Value, path: &str, paths: &mut Vec<String>) {
     }
 }
 
-fn phones(recorder: &Recorder) -> Phones {
-    let tallies = recorder.tallies();
+fn phones(ledger: &Ledger) -> Phones {
+    let tallies = ledger.tallies();
     let ratio = |count: u64| {
         if tallies.total == 0 { 0.0 } else { count as f64 / tallies.total as f64 }
     };
@@ -728,20 +730,20 @@ fn phones(recorder: &Recorder) -> Phones {
         failures: tallies
             .failures
             .iter()
-            .map(|(&why, &count)| (recorder.words(why), count))
+            .map(|(&why, &count)| (ledger.words(why), count))
             .collect(),
     }
 }
 
-fn accepted(recorder: &Recorder, kind: FileKind) -> u64 {
+fn accepted(ledger: &Ledger, kind: FileKind) -> u64 {
     let of_kind = |((accepted, _), count): (&(FileKind, AcceptPath), &u64)| {
         (*accepted == kind).then_some(*count)
     };
-    recorder.counts.accepted.iter().filter_map(of_kind).sum()
+    ledger.counts().accepted.iter().filter_map(of_kind).sum()
 }
 
-fn tvs(recorder: &Recorder) -> TvsCounts {
-    let counts = &recorder.counts;
+fn tvs(ledger: &Ledger) -> TvsCounts {
+    let counts = ledger.counts();
     let by = |command| counts.tvs_answers.get(&command).copied().unwrap_or(0);
     TvsCounts {
         lookups: counts.tvs_lookups(),
@@ -756,8 +758,8 @@ fn tvs(recorder: &Recorder) -> TvsCounts {
     }
 }
 
-fn trust_paths(recorder: &Recorder, kinds: &[FileKind]) -> TrustPaths {
-    let by = |path| recorder.counts.accepted_by(kinds, path);
+fn trust_paths(ledger: &Ledger, kinds: &[FileKind]) -> TrustPaths {
+    let by = |path| ledger.counts().accepted_by(kinds, path);
     TrustPaths {
         accepted_first: by(AcceptPath::First),
         accepted_blank: by(AcceptPath::Blank),
@@ -766,12 +768,12 @@ fn trust_paths(recorder: &Recorder, kinds: &[FileKind]) -> TrustPaths {
         accepted_by_tvs_cache: by(AcceptPath::TvsCache),
         accepted_by_tvs: by(AcceptPath::Tvs),
         accepted_by_https: by(AcceptPath::Https),
-        refused: recorder.counts.refused_of(kinds),
+        refused: ledger.counts().refused_of(kinds),
     }
 }
 
-fn tftp(recorder: &Recorder) -> TftpCounts {
-    let counts = &recorder.counts;
+fn tftp(ledger: &Ledger) -> TftpCounts {
+    let counts = ledger.counts();
     TftpCounts {
         requests: counts.tftp_requests,
         transfers: counts.tftp_transfers,
@@ -795,8 +797,8 @@ fn http(sums: &HttpSums) -> HttpCounts {
     }
 }
 
-fn fleet_ready(recorder: &Recorder) -> FleetReady {
-    FleetReady::of(&recorder.ready_times_s(), recorder.phones().len())
+fn fleet_ready(ledger: &Ledger) -> FleetReady {
+    FleetReady::of(&ledger.ready_times_s(), ledger.phones().len())
 }
 
 impl FleetReady {
@@ -826,8 +828,8 @@ fn percentiles(histogram: &Histogram<u64>) -> PercentilesS {
     }
 }
 
-fn step_summary(recorder: &Recorder, step: StepKind) -> StepSummary {
-    let record = recorder.step_record(step);
+fn step_summary(ledger: &Ledger, step: StepKind) -> StepSummary {
+    let record = ledger.step_record(step);
     StepSummary {
         step: step.name().into(),
         count: record.ok + record.not_found + record.stuck + record.failed,
@@ -843,22 +845,31 @@ fn step_summary(recorder: &Recorder, step: StepKind) -> StepSummary {
 
 #[cfg(test)]
 mod tests {
+    use super::super::incident::{Incident, Listen};
     use super::*;
-    use crate::base::{Span, Time};
-    use crate::phone::{Fact, Outcome};
+    use crate::base::{PhoneId, Span, Time};
+    use crate::phone::Fact;
 
-    fn ready_fleet(total: usize, ready: usize) -> Recorder {
-        let mut recorder = Recorder::new(total);
-        for phone in 0..ready {
-            let now = Time::ZERO + Span::from_secs(phone as u64 + 1);
-            recorder.fact(phone, now, &Fact::Settled { outcome: Outcome::Ready });
-        }
-        recorder
+    fn settle(ledger: &mut Ledger, phone: u32, now: Time, outcome: Outcome) {
+        ledger.hear(PhoneId(phone), now, &Incident::Phone(Fact::Settled { outcome }));
     }
 
-    fn summary(recorder: &Recorder, slos: &[&str], finish: Finish) -> Summary {
+    fn be_late(ledger: &mut Ledger, millis: u64) {
+        ledger.hear(PhoneId(0), Time::ZERO, &Incident::Late(Span::from_millis(millis)));
+    }
+
+    fn ready_fleet(total: u32, ready: u32) -> Ledger {
+        let mut ledger = Ledger::new(Slice::whole(total));
+        for phone in 0..ready {
+            let now = Time::ZERO + Span::from_secs(u64::from(phone) + 1);
+            settle(&mut ledger, phone, now, Outcome::Ready);
+        }
+        ledger
+    }
+
+    fn summary(ledger: &Ledger, slos: &[&str], finish: Finish) -> Summary {
         let slos: Vec<Slo> = slos.iter().map(|text| text.parse().unwrap()).collect();
-        Summary::new(recorder, RunFacts::default(), &slos, finish)
+        Summary::new(ledger, RunFacts::default(), &slos, finish)
     }
 
     #[test]
@@ -892,8 +903,8 @@ mod tests {
 
     #[test]
     fn a_broken_slo_outweighs_missing_data_and_a_cut_run_never_passes() {
-        let recorder = ready_fleet(10, 10);
-        let judge = |slos: &[&str]| summary(&recorder, slos, Finish::Complete).verdict;
+        let ledger = ready_fleet(10, 10);
+        let judge = |slos: &[&str]| summary(&ledger, slos, Finish::Complete).verdict;
         assert_eq!(judge(&["phones.ready == phones.total"]), "pass");
         assert_eq!(judge(&["phones.ready == 9"]), "fail");
         assert_eq!(judge(&["phones.ready == 9", "steps.tvs.service_time.p50 <= 1s"]), "fail");
@@ -901,7 +912,7 @@ mod tests {
             judge(&["phones.ready == 10", "steps.tvs.service_time.p50 <= 1s"]),
             "inconclusive"
         );
-        let cut = |slos: &[&str], finish| summary(&recorder, slos, finish).verdict;
+        let cut = |slos: &[&str], finish| summary(&ledger, slos, finish).verdict;
         assert_eq!(cut(&[], Finish::Interrupted), "interrupted");
         assert_eq!(cut(&["phones.ready == 9"], Finish::Interrupted), "interrupted");
         assert_eq!(cut(&["phones.ready == 9"], Finish::TimeLimit), "fail");
@@ -914,7 +925,7 @@ mod tests {
         let mut stuck = ready_fleet(100, 90);
         for phone in 90..100 {
             let now = Time::ZERO + Span::from_secs(100);
-            stuck.fact(phone, now, &Fact::Settled { outcome: Outcome::Stuck });
+            settle(&mut stuck, phone, now, Outcome::Stuck);
         }
         let judge = |slo: &str, finish| summary(&stuck, &[slo], finish).slos[0].verdict;
         for slo in ["fleet_ready.p99 <= 60s", "fleet_ready_s.last < 1h"] {
@@ -931,14 +942,14 @@ mod tests {
 
     #[test]
     fn a_late_generator_makes_times_inconclusive_and_leaves_counts() {
-        let mut recorder = ready_fleet(100, 100);
-        recorder.lag(Span::from_millis(150));
-        let late = summary(&recorder, &["phones.ready == 100"], Finish::Complete);
+        let mut ledger = ready_fleet(100, 100);
+        be_late(&mut ledger, 150);
+        let late = summary(&ledger, &["phones.ready == 100"], Finish::Complete);
         assert_eq!((late.verdict.as_str(), late.generator.verdict.as_str()), ("pass", "saturated"));
-        let timed = summary(&recorder, &["fleet_ready.p99 <= 1000s"], Finish::Complete);
+        let timed = summary(&ledger, &["fleet_ready.p99 <= 1000s"], Finish::Complete);
         assert_eq!(timed.verdict, "inconclusive");
         let mut punctual = ready_fleet(100, 100);
-        punctual.lag(Span::from_millis(99));
+        be_late(&mut punctual, 99);
         assert_eq!(
             summary(&punctual, &["fleet_ready.p99 <= 1000s"], Finish::Complete).verdict,
             "pass"

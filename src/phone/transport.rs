@@ -13,6 +13,13 @@ pub enum Transport {
     Tftp,
 }
 
+impl Transport {
+    /// HTTPS if `secure`, else HTTP.
+    pub const fn over_http(secure: bool) -> Transport {
+        if secure { Transport::Https } else { Transport::Http }
+    }
+}
+
 /// Which transport the phones of a run ask first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TransportRule {

@@ -611,7 +611,7 @@ mod tests {
         ];
         for (name, overrides) in cases {
             let plan = plan(name, overrides);
-            let counts = World::new(&plan, SimOptions::default()).run().recorder.counts;
+            let counts = World::new(&plan, SimOptions::default()).run().ledger.counts().clone();
             let [wave] = Budget::of(&plan).waves.try_into().unwrap();
             assert_eq!(
                 (wave.requests, wave.transfers),

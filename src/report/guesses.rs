@@ -46,12 +46,12 @@ fn moved(summary: &Summary, tried: &TriedValue) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::measure::{Finish, Recorder, RunFacts};
+    use crate::measure::{Finish, Ledger, RunFacts, Slice};
 
     #[test]
     fn a_guess_says_by_how_much_the_result_moves() {
         let mut summary =
-            Summary::new(&Recorder::new(0), RunFacts::default(), &[], Finish::Complete);
+            Summary::new(&Ledger::new(Slice::whole(0)), RunFacts::default(), &[], Finish::Complete);
         summary.fleet_ready_s.p99 = Some(150.0);
         summary.phones.stuck = 3;
         let tried = |fleet_ready_p99_s, stuck, failed| {

@@ -1,6 +1,6 @@
 use crate::base::{ExitCode, Time};
 use crate::measure::{
-    COVERS, HttpCounts, MachineSummary, PercentilesS, Recorder, SimSummary, StepSummary, Summary,
+    COVERS, HttpCounts, Ledger, MachineSummary, PercentilesS, SimSummary, StepSummary, Summary,
     Tallies, TrustPaths,
 };
 use crate::scenario::Slo;
@@ -518,13 +518,13 @@ struct Seen {
 }
 
 impl LiveLine {
-    /// Two lines about `recorder` at `now`, with the rates since those before (since the start of
+    /// Two lines about `ledger` at `now`, with the rates since those before (since the start of
     /// the run for the first ones):
     /// `t=31s phones=1604/2000 inflight=338 ok=1598 stuck=0 failed=6 …`. `phones` are those that
     /// have settled, `inflight` those that boot.
-    pub fn lines(&mut self, recorder: &Recorder, now: Time) -> [String; 2] {
-        let Tallies { total, ready, stuck, failed, booting, .. } = recorder.tallies();
-        let counts = &recorder.counts;
+    pub fn lines(&mut self, ledger: &Ledger, now: Time) -> [String; 2] {
+        let Tallies { total, ready, stuck, failed, booting, .. } = ledger.tallies();
+        let counts = ledger.counts();
         let retry = counts.tftp_retransmits + counts.tvs_failovers;
         let files = counts.tftp_requests + counts.http.requests + counts.https.requests;
         let seen = Seen { at: now, requests: files, lookups: counts.tvs_lookups() };
@@ -536,7 +536,7 @@ impl LiveLine {
             let grown = if new < old { new } else { new - old };
             if elapsed > 0.0 { (grown as f64 / elapsed).round() } else { 0.0 }
         };
-        let lag = recorder.generator_lag().p99_s;
+        let lag = ledger.generator_lag().p99_s;
         let lag = lag.map_or_else(|| "-".to_owned(), |s| format!("{:.1}", s * 1e3));
         let settled = ready + stuck + failed;
         [
@@ -557,28 +557,40 @@ impl LiveLine {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::PhoneId;
     use crate::base::Span;
-    use crate::measure::{Finish, RunFacts};
-    use crate::phone::{Fact, Failure, Outcome};
+    use crate::measure::{Finish, Incident, Listen, Notice, RunFacts, Slice, StepKind};
+    use crate::phone::{Fact, Failure, Outcome, Transport};
     use crate::wire::tvs::Command;
 
-    fn recorder() -> Recorder {
-        let mut recorder = Recorder::new(2_000);
+    fn settle(ledger: &mut Ledger, phone: u32, now: Time, outcome: Outcome) {
+        ledger.hear(PhoneId(phone), now, &Incident::Phone(Fact::Settled { outcome }));
+    }
+
+    /// The same happens to the first phone so many times.
+    fn again_and_again(ledger: &mut Ledger, times: u32, incident: Incident<'_>) {
+        (0..times).for_each(|_| ledger.hear(PhoneId(0), Time::ZERO, &incident));
+    }
+
+    const ASKED: Incident<'_> = Incident::Asked(Transport::Tftp);
+    const SENT_AGAIN: Incident<'_> = Incident::SentAgain(StepKind::Itl);
+
+    fn ledger() -> Ledger {
+        let mut ledger = Ledger::new(Slice::whole(2_000));
         let at = |ms| Time::ZERO + Span::from_millis(ms);
         for phone in 0..1_998 {
-            recorder.fact(phone, at(phone as u64 + 1), &Fact::Settled { outcome: Outcome::Ready });
+            settle(&mut ledger, phone, at(u64::from(phone) + 1), Outcome::Ready);
         }
-        recorder.fact(1_998, at(9), &Fact::Settled { outcome: Outcome::Stuck });
-        let failed = Outcome::Failed(Failure::TvsUnreachable);
-        recorder.fact(1_999, at(9), &Fact::Settled { outcome: failed });
+        settle(&mut ledger, 1_998, at(9), Outcome::Stuck);
+        settle(&mut ledger, 1_999, at(9), Outcome::Failed(Failure::TvsUnreachable));
         let answered = Fact::TvsAnswered { command: Command::QueryResponse };
-        recorder.fact(0, at(9), &answered);
-        recorder
+        ledger.hear(PhoneId(0), at(9), &Incident::Phone(answered));
+        ledger
     }
 
     fn summary(slos: &[&str], finish: Finish) -> Summary {
         let slos: Vec<Slo> = slos.iter().map(|text| text.parse().unwrap()).collect();
-        Summary::new(&recorder(), RunFacts::default(), &slos, finish)
+        Summary::new(&ledger(), RunFacts::default(), &slos, finish)
     }
 
     fn shown(summary: &Summary) -> String {
@@ -766,42 +778,42 @@ mod tests {
 
     #[test]
     fn a_live_line_has_the_rates_since_the_line_before() {
-        let mut recorder = recorder();
+        let mut ledger = ledger();
         let mut progress = LiveLine::default();
-        recorder.counts.tftp_requests = 100;
-        recorder.counts.tftp_retransmits = 3;
-        recorder.lag(Span::from_micros(800));
+        again_and_again(&mut ledger, 100, ASKED);
+        again_and_again(&mut ledger, 3, SENT_AGAIN);
+        again_and_again(&mut ledger, 1, Incident::Late(Span::from_micros(800)));
         let at = |s| Time::ZERO + Span::from_secs(s);
         assert_eq!(
-            progress.lines(&recorder, at(10)),
+            progress.lines(&ledger, at(10)),
             [
                 "t=10s phones=2000/2000 inflight=0 ok=1998 stuck=1 failed=1",
                 "retry=3 requests_per_s=10 lookups_per_s=0 lag_p99_ms=0.8"
             ]
         );
-        recorder.counts.tftp_requests = 150;
-        recorder.begin_boot(0, at(11));
-        let [first, second] = progress.lines(&recorder, at(12));
+        again_and_again(&mut ledger, 50, ASKED);
+        again_and_again(&mut ledger, 1, Incident::BootBegan(at(11)));
+        let [first, second] = progress.lines(&ledger, at(12));
         assert!(first.starts_with("t=12s phones=1999/2000 inflight=1 ok=1997"), "{first}");
         assert!(second.contains("requests_per_s=25 "), "{second}");
-        recorder.begin_storm(at(12));
-        recorder.counts.tftp_requests = 40;
-        let [_, second] = progress.lines(&recorder, at(13));
+        ledger.note(at(12), &Notice::StormBegan);
+        again_and_again(&mut ledger, 40, ASKED);
+        let [_, second] = progress.lines(&ledger, at(13));
         assert!(second.contains("requests_per_s=40 ") && second.ends_with("lag_p99_ms=-"));
-        let [_, again] = progress.lines(&recorder, at(13));
+        let [_, again] = progress.lines(&ledger, at(13));
         assert!(again.contains("requests_per_s=0 "), "no time has passed");
     }
 
     #[test]
     fn progress_of_a_million_phones_keeps_to_80_columns() {
-        let mut recorder = Recorder::new(1_000_000);
+        let mut ledger = Ledger::new(Slice::whole(1_000_000));
         for phone in 0..1_000_000 {
-            recorder.begin_boot(phone, Time::ZERO);
+            ledger.hear(PhoneId(phone), Time::ZERO, &Incident::BootBegan(Time::ZERO));
         }
-        recorder.counts.tftp_retransmits = 9_999_999;
-        recorder.counts.tftp_requests = 99_999_999;
-        let now = Time::ZERO + Span::from_secs(3_600);
-        for line in LiveLine::default().lines(&recorder, now) {
+        again_and_again(&mut ledger, 1_999_999, SENT_AGAIN);
+        again_and_again(&mut ledger, 1_999_999, ASKED);
+        let now = Time::ZERO + Span::from_secs(36);
+        for line in LiveLine::default().lines(&ledger, now) {
             assert!(line.chars().count() <= COLUMNS - 4, "{line}");
         }
     }

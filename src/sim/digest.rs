@@ -1,7 +1,8 @@
 use ring::digest::{Context, SHA256};
 
-use crate::base::{NodeId, Time};
+use crate::base::{NodeId, PhoneId, Time};
 use crate::cluster::{OperatorAction, ServiceKind};
+use crate::measure::{Incident, Listen};
 use crate::phone::{Fact, Failure, HttpFault, Outcome};
 use crate::transfer::TransferFault;
 
@@ -18,17 +19,6 @@ const PIECE: usize = 16 * 1_024;
 impl FactDigest {
     pub(super) fn new() -> FactDigest {
         FactDigest { context: Context::new(&SHA256), buffer: Vec::with_capacity(PIECE + 32) }
-    }
-
-    /// `fact` happened to `phone` at `now`.
-    pub(super) fn add(&mut self, now: Time, phone: u32, fact: Fact) {
-        self.buffer.extend_from_slice(&now.as_nanos().to_be_bytes());
-        self.buffer.extend_from_slice(&phone.to_be_bytes());
-        self.buffer.extend_from_slice(&code(fact));
-        if self.buffer.len() >= PIECE {
-            self.context.update(&self.buffer);
-            self.buffer.clear();
-        }
     }
 
     /// The operator carries out `action` at `now`.
@@ -52,6 +42,20 @@ impl FactDigest {
     pub(super) fn finish(mut self) -> [u8; 32] {
         self.context.update(&self.buffer);
         self.context.finish().as_ref().try_into().expect("SHA-256 has 32 bytes")
+    }
+}
+
+impl Listen for FactDigest {
+    /// Facts only: what a driver saw of the way there is no part of what was decided.
+    fn hear(&mut self, PhoneId(phone): PhoneId, now: Time, incident: &Incident<'_>) {
+        let Incident::Phone(fact) = *incident else { return };
+        self.buffer.extend_from_slice(&now.as_nanos().to_be_bytes());
+        self.buffer.extend_from_slice(&phone.to_be_bytes());
+        self.buffer.extend_from_slice(&code(fact));
+        if self.buffer.len() >= PIECE {
+            self.context.update(&self.buffer);
+            self.buffer.clear();
+        }
     }
 }
 

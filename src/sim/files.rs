@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use crate::base::{NodeId, PhoneId, Span, Time};
 use crate::cluster::{Contents, FileReply, PendingFile, ServedFile, SignJob, TftpService, Waiter};
-use crate::measure::StepEnd;
-use crate::phone::{HttpFault, Input, PROVISIONING_ROLES, Step};
+use crate::measure::{Incident, Notice, StepEnd, StepKind};
+use crate::phone::{HttpFault, Input, PROVISIONING_ROLES, Step, Transport};
 use crate::transfer::{DownloadRequest, TransferFault};
 use crate::wire::tftp::BLOCK_SIZE_DEFAULT;
 
@@ -22,7 +22,7 @@ enum Answer {
 
 impl World {
     pub(super) fn fetch_tftp(&mut self, phone: u32, step: Step, file: Arc<str>) {
-        self.recorder.counts.tftp_requests += 1;
+        self.hear(phone, Incident::Asked(Transport::Tftp));
         let profile = Arc::clone(&self.env.profile);
         let generation = self.begin_request(phone, Waits::Tftp);
         let now = self.now;
@@ -87,7 +87,7 @@ impl World {
         let session = self.session(phone);
         session.waits = Waits::Nothing;
         let step = session.step.expect("a transfer has a step");
-        (0..lost).for_each(|_| self.recorder.retry(step.into()));
+        (0..lost).for_each(|_| self.hear(phone, Incident::SentAgain(step.into())));
         self.begin_transfer();
         let outcome = TftpEnd::Failed(TransferFault::Refused);
         self.queue.push(self.now + way, Event::TftpEnded { phone, generation, outcome });
@@ -253,7 +253,7 @@ impl World {
         let mut fates = self.fates(phone, 1);
         let played = transfer.play(&mut fates);
         self.draws += fates.draws;
-        (0..played.phone_again).for_each(|_| self.recorder.retry(step.into()));
+        (0..played.phone_again).for_each(|_| self.hear(phone, Incident::SentAgain(step.into())));
         self.serve.tftp_datagrams_out += u64::from(played.server_sent);
         self.session(phone).waits = Waits::Transfer;
         self.begin_transfer();
@@ -332,7 +332,7 @@ impl World {
 
     fn begin_transfer(&mut self) {
         self.transfers += 1;
-        self.recorder.transfers_in_flight(self.transfers);
+        self.note(Notice::TransfersInFlight(self.transfers));
     }
 
     /// "File not found" is under way; if it is lost, the phone asks again.
@@ -369,7 +369,7 @@ impl World {
         self.draws += fates.draws;
         // Nothing arrives: the phone's own patience ends the wait.
         let Some(at) = arrived else { return };
-        (0..asked).for_each(|_| self.recorder.retry(step.into()));
+        (0..asked).for_each(|_| self.hear(phone, Incident::SentAgain(step.into())));
         self.session(phone).waits = Waits::Nothing;
         self.begin_transfer();
         let outcome = TftpEnd::Missing;
@@ -384,7 +384,7 @@ impl World {
         let fault = if stalled { TransferFault::Stalled } else { TransferFault::TimedOut };
         let (generation, step) = (session.generation, session.step.expect("it waits for a file"));
         let again = self.env.profile.tftp_tries.saturating_sub(1);
-        (0..again).for_each(|_| self.recorder.retry(step.into()));
+        (0..again).for_each(|_| self.hear(phone, Incident::SentAgain(step.into())));
         self.begin_transfer();
         self.on_tftp_ended(phone, generation, &TftpEnd::Failed(fault));
     }
@@ -395,7 +395,6 @@ impl World {
             return;
         }
         self.leave_server(phone);
-        let now = self.now;
         let session = self.session(phone);
         session.waits = Waits::Nothing;
         let step = session.step.expect("a transfer has a step");
@@ -405,19 +404,19 @@ impl World {
             TftpEnd::Missing => StepEnd::NotFound,
             TftpEnd::Failed(_) => StepEnd::Failed,
         };
-        self.recorder.step(step.into(), end, asked, asked, now);
+        let step = StepKind::from(step);
+        self.hear(phone, Incident::Ended { step, end, planned: asked, started: asked });
         match outcome {
             TftpEnd::File(file) => {
-                self.recorder.counts.tftp_transfers += 1;
-                self.recorder.counts.tftp_bytes += file.len() as u64;
+                self.hear(phone, Incident::Arrived(Transport::Tftp, file.len() as u64));
                 self.step(phone, Input::File { bytes: file });
             }
             TftpEnd::Missing => {
-                self.recorder.counts.tftp_not_found += 1;
+                self.hear(phone, Incident::Missing(Transport::Tftp));
                 self.step(phone, Input::FileMissing);
             }
             TftpEnd::Failed(fault) => {
-                self.recorder.counts.tftp_errors += 1;
+                self.hear(phone, Incident::Failed(Transport::Tftp, step));
                 self.step(phone, Input::FileFailed { fault: *fault });
             }
         }
@@ -425,7 +424,7 @@ impl World {
 
     /// A phone asks for a file over HTTP; without a connection it may have to wait for one.
     pub(super) fn fetch_http(&mut self, phone: u32, step: Step, file: Arc<str>, secure: bool) {
-        self.recorder.counts.http_mut(secure).requests += 1;
+        self.hear(phone, Incident::Asked(Transport::over_http(secure)));
         let generation = self.begin_request(phone, Waits::Nothing);
         let now = self.now;
         let session = self.session(phone);
@@ -472,7 +471,8 @@ impl World {
             let event = Event::HttpAnswered { phone, generation, answer };
             return self.queue.push(now + connect, event);
         }
-        self.recorder.counts.http_mut(secure).connections += u64::from(connects);
+        let via = Transport::over_http(secure);
+        self.hear(phone, Incident::Connected(via, u64::from(connects)));
         let mut at = now + connect;
         if secure && connects {
             at = (0..4).fold(at, |at, _| at + fates.segment());
@@ -573,14 +573,13 @@ impl World {
             }
             HttpAnswer::Busy => self.fail_http(phone, HttpFault::Status(503)),
             HttpAnswer::File(file) => {
-                let secure = self.end_http(phone, StepEnd::Ok);
-                let sums = self.recorder.counts.http_mut(secure);
-                (sums.transfers, sums.bytes) = (sums.transfers + 1, sums.bytes + file.len() as u64);
+                let via = self.end_http(phone, StepEnd::Ok);
+                self.hear(phone, Incident::Arrived(via, file.len() as u64));
                 self.step(phone, Input::File { bytes: file });
             }
             HttpAnswer::Missing => {
-                let secure = self.end_http(phone, StepEnd::NotFound);
-                self.recorder.counts.http_mut(secure).not_found += 1;
+                let via = self.end_http(phone, StepEnd::NotFound);
+                self.hear(phone, Incident::Missing(via));
                 self.step(phone, Input::FileMissing);
             }
         }
@@ -596,19 +595,18 @@ impl World {
         let session = self.session(phone);
         (session.waits, session.fell_back) = (Waits::Nothing, true);
         let (step, secure) = (session.step.expect("a request has a step"), session.secure);
-        self.recorder.http_failed(step.into(), secure);
+        self.hear(phone, Incident::Failed(Transport::over_http(secure), step.into()));
         self.step(phone, Input::HttpFailed { fault });
     }
 
-    /// A request was answered; whether that was over HTTPS.
-    fn end_http(&mut self, phone: u32, end: StepEnd) -> bool {
+    /// A request was answered; over which transport.
+    fn end_http(&mut self, phone: u32, end: StepEnd) -> Transport {
         self.leave_server(phone);
-        let now = self.now;
         let session = self.session(phone);
         session.waits = Waits::Nothing;
-        let (asked, started, secure) = (session.asked, session.started, session.secure);
-        let step = session.step.expect("a request has a step");
-        self.recorder.step(step.into(), end, asked, started, now);
-        secure
+        let (planned, started, secure) = (session.asked, session.started, session.secure);
+        let step = session.step.expect("a request has a step").into();
+        self.hear(phone, Incident::Ended { step, end, planned, started });
+        Transport::over_http(secure)
     }
 }

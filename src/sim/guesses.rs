@@ -35,8 +35,8 @@ struct Used {
 
 impl Used {
     fn of(run: &SimRun) -> Used {
-        let counts = &run.recorder.counts;
-        let asked = run.recorder.step_record(StepKind::Tvs);
+        let counts = run.ledger.counts();
+        let asked = run.ledger.step_record(StepKind::Tvs);
         let (tvs, https) = (asked.ok + asked.failed > 0, counts.https.requests > 0);
         Used {
             tftp: counts.tftp_requests > 0,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::base::{NodeId, Span};
 use crate::crypto::Certificate;
-use crate::measure::{StepEnd, StepKind};
+use crate::measure::{Incident, StepEnd, StepKind};
 use crate::phone::{Input, TrustList, TrustLists, TvsFault};
 use crate::wire::ROLE_TVS;
 
@@ -227,11 +227,11 @@ impl World {
         if !self.is_current(phone, generation) {
             return false;
         }
-        let now = self.now;
         let session = self.session(phone);
         session.waits = Waits::Nothing;
-        let (asked, started) = (session.asked, session.started);
-        self.recorder.step(StepKind::Tvs, StepEnd::answered(ok), asked, started, now);
+        let (planned, started) = (session.asked, session.started);
+        let (step, end) = (StepKind::Tvs, StepEnd::answered(ok));
+        self.hear(phone, Incident::Ended { step, end, planned, started });
         self.leave_lookup(phone);
         true
     }

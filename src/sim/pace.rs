@@ -1,6 +1,6 @@
 use crate::base::{PhoneId, Span, Time};
 use crate::cluster::{ServiceKind, Topology};
-use crate::measure::Recorder;
+use crate::measure::Ledger;
 use crate::phone::Outcome;
 use crate::scenario::Plan;
 
@@ -80,11 +80,11 @@ impl Pace {
     }
 
     /// When each phone that is ready at the end was registered, in order.
-    pub(super) fn registered(&self, recorder: &Recorder) -> Vec<Time> {
+    pub(super) fn registered(&self, ledger: &Ledger) -> Vec<Time> {
         let mut times: Vec<Time> = self
             .registered
             .iter()
-            .zip(recorder.phones())
+            .zip(ledger.phones())
             .filter(|(_, phone)| phone.outcome == Some(Outcome::Ready))
             .map(|(&at, _)| at)
             .collect();

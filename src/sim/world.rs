@@ -9,8 +9,8 @@ use crate::cluster::{
 };
 use crate::crypto::KeySource;
 use crate::measure::{
-    CpuSeconds, Finish, FleetReady, HostLog, MachineSummary, Recorder, RunFacts, RunInfo,
-    ServeSummary, SimSummary, StepMark, Summary, encode,
+    CpuSeconds, Finish, FleetReady, HostLog, Incident, Ledger, Listen, MachineSummary, Notice,
+    RunFacts, RunInfo, ServeSummary, SimSummary, Slice, StepMark, Summary, encode,
 };
 use crate::phone::{
     Action, Env, Fact, Input, Outcome, Phone, Shared, Sink, Transport, TrustLists, Verifier,
@@ -52,7 +52,7 @@ impl Default for SimOptions {
 #[derive(Debug)]
 pub struct SimRun {
     /// Everything that was counted.
-    pub recorder: Recorder,
+    pub ledger: Ledger,
     /// SHA-256 over the operator's steps, what was served and all facts, in their order: the same
     /// plan gives the same digest.
     pub digest: [u8; 32],
@@ -118,7 +118,7 @@ pub struct World {
     pub(super) sessions: Vec<Session>,
     pub(super) links: Vec<Link>,
     timeline: Timeline,
-    pub(super) recorder: Recorder,
+    ledger: Ledger,
     pub(super) queue: Queue<Event>,
     pub(super) machines: Machines,
     pub(super) watches: [Watch; 3],
@@ -193,7 +193,7 @@ impl World {
             sessions: vec![Session::default(); count],
             links: links(plan),
             timeline: Timeline::new(plan.timeline.clone()),
-            recorder: Recorder::new(count),
+            ledger: Ledger::new(Slice::whole(plan.fleet.phones)),
             machines: Machines::new(plan),
             pace: Pace::new(plan, cluster.topology()),
             plan: plan.clone(),
@@ -329,7 +329,7 @@ impl World {
     }
 
     fn settled(&self) -> bool {
-        self.planned_boots == 0 && self.recorder.booting() == 0
+        self.planned_boots == 0 && self.ledger.booting() == 0
     }
 
     /// Plans a boot for every phone. Resets leave the cluster at its own pace, power does not.
@@ -338,7 +338,7 @@ impl World {
         let count = self.plan.fleet.phones;
         self.draws += u64::from(count);
         self.planned_boots += u64::from(count);
-        self.recorder.plan_boots();
+        self.note(Notice::BootsPlanned);
         let seed = self.plan.seed;
         let planned = |number: u32| {
             let offset = stream(seed, u64::from(number), Purpose::Arrival).unit();
@@ -396,7 +396,7 @@ impl World {
     fn reset_phones(&mut self, spread: Span) {
         if !self.storm_begun {
             self.storm_begun = true;
-            self.recorder.begin_storm(self.now);
+            self.note(Notice::StormBegan);
             self.signed_before = self.cluster.sign_cache().counts();
             self.verified_before = self.env.verifier.count();
             self.machines.begin_storm();
@@ -446,11 +446,22 @@ impl World {
 
     fn boot(&mut self, phone: u32) {
         self.planned_boots -= 1;
-        self.recorder.begin_boot(phone as usize, self.now);
+        self.hear(phone, Incident::BootBegan(self.now));
         self.begin_request(phone, Waits::Nothing);
         self.drop_link(phone);
         self.session(phone).fell_back = false;
         self.step(phone, Input::Boot);
+    }
+
+    /// Tells everybody who listens what has happened to a phone just now.
+    pub(super) fn hear(&mut self, phone: u32, incident: Incident<'_>) {
+        self.ledger.hear(PhoneId(phone), self.now, &incident);
+        self.digest.hear(PhoneId(phone), self.now, &incident);
+    }
+
+    /// Tells them what has happened to the whole fleet.
+    pub(super) fn note(&mut self, notice: Notice) {
+        self.ledger.note(self.now, &notice);
     }
 
     /// Feeds one input to a phone, records what happened and starts what it wants.
@@ -463,8 +474,7 @@ impl World {
             self.phones[phone].handle(&self.env, self.now, input, &mut sink);
         }
         for fact in sink.facts.drain(..) {
-            self.digest.add(self.now, number, fact);
-            self.recorder.fact(phone, self.now, &fact);
+            self.hear(number, Incident::Phone(fact));
             if let Fact::Settled { outcome } = fact {
                 self.drop_link(number);
                 if outcome == Outcome::Ready {
@@ -579,18 +589,19 @@ impl World {
             cpu_s: self.machines.cpu_seconds(),
             steps: self.steps.clone(),
         };
-        encode(&self.recorder, &info)
+        encode(&self.ledger, &info)
     }
 
     fn finish(mut self, finish: Finish) -> SimRun {
         if self.any_wave {
             let (phones, cluster, fleet) = (&self.phones, &self.cluster, &self.plan.fleet);
-            self.recorder.close(|number| {
-                let service = cluster.tftp(fleet.tftp_of(phones[number].id()));
-                phones[number].is_current(|file| service?.identity_of(file))
+            self.ledger.close(|phone| {
+                let service = cluster.tftp(fleet.tftp_of(phone));
+                phones[phone.0 as usize].is_current(|file| service?.identity_of(file))
             });
         }
-        self.recorder.counts.verified = self.env.verifier.count() - self.verified_before;
+        let verified = self.env.verifier.count() - self.verified_before;
+        self.ledger.read(verified, BTreeMap::new());
         if self.samples.next != Time::NEVER {
             let text = self.metrics();
             self.samples.taken.push((self.now, text));
@@ -600,8 +611,8 @@ impl World {
             cpu_s: self.machines.cpu_seconds(),
             cpu_by_thread_s: self.machines.cpu_by_thread(),
             woken: self.machines.woken(),
-            registered: self.pace.registered(&self.recorder),
-            recorder: self.recorder,
+            registered: self.pace.registered(&self.ledger),
+            ledger: self.ledger,
             digest: self.digest.finish(),
             draws: self.draws,
             events: self.events,
@@ -728,18 +739,18 @@ impl SimRun {
             sim: Some(self.facts(plan)),
             notes: notes(plan),
         };
-        Summary::new(&self.recorder, facts, &plan.slos, self.finish)
+        Summary::new(&self.ledger, facts, &plan.slos, self.finish)
     }
 
     fn facts(&self, plan: &Plan) -> SimSummary {
-        let since = |at: &Time| at.since(self.recorder.storm()).as_secs_f64();
+        let since = |at: &Time| at.since(self.ledger.storm()).as_secs_f64();
         let registered: Vec<f64> = self.registered.iter().map(since).collect();
         SimSummary {
             digest: self.digest_hex(),
             draws: self.draws,
             events: self.events,
             virtual_s: self.ended.as_secs_f64(),
-            registered_s: FleetReady::of(&registered, self.recorder.phones().len()),
+            registered_s: FleetReady::of(&registered, self.ledger.phones().len()),
             events_per_s: None,
             bytes_per_phone: None,
             guesses: guesses(plan, self).iter().map(Guess::summary).collect(),

@@ -23,7 +23,7 @@ pub use sockets::{Received, Recipient, SHARED_SOCKETS_MAX, Sockets};
 pub use turn::{Fault, Turn};
 
 use crate::base::{HostTable, Span, Time};
-use crate::measure::Recorder;
+use crate::measure::{Ledger, Slice};
 use crate::net::Clock;
 use crate::net::threads::{self, OwnRuntime, StartError};
 use crate::phone::{Env, Phone, PhoneProfile, Shared as PhoneShared, Verifier};
@@ -75,7 +75,7 @@ struct Handle {
     commands: mpsc::Sender<Command>,
     shared: Arc<Shared>,
     /// The phones and what was recorded, when the worker has stopped.
-    ended: oneshot::Receiver<(Vec<Phone>, Recorder)>,
+    ended: oneshot::Receiver<(Vec<Phone>, Ledger)>,
 }
 
 impl Swarm {
@@ -104,14 +104,14 @@ impl Swarm {
         let workers = plan.files.len() as u32;
         let profile = Arc::new(plan.profile.clone());
         let mut parts: Vec<Vec<Phone>> = (0..workers).map(|_| Vec::new()).collect();
+        let count = phones.len() as u32;
         for (number, phone) in (0u32..).zip(phones) {
             parts[(number % workers) as usize].push(phone);
         }
         let mut handles = Vec::new();
         for ((index, phones), server) in (0u32..).zip(parts).zip(&plan.files) {
             let worker = WorkerPlan {
-                index,
-                workers,
+                slice: Slice::dealt(index, workers, count),
                 seed: plan.seed,
                 server: server.tftp,
                 transfers_in_flight: plan.transfers_in_flight.div_ceil(workers as usize),
@@ -138,7 +138,7 @@ impl Swarm {
                 ),
             };
             let results = Results { lookups: lookup_results, http: http_results };
-            handles.push(start_worker(worker, env, phones, clients, results).await?);
+            handles.push(start_worker(index, worker, env, phones, clients, results).await?);
         }
         Ok(Swarm { workers: handles, _runtimes: [lookups, files] })
     }
@@ -159,8 +159,8 @@ impl Swarm {
     }
 
     /// Everything recorded up to a moment ago, half a second at most.
-    pub fn snapshot(&self) -> Recorder {
-        let mut merged = Recorder::new(0);
+    pub fn snapshot(&self) -> Ledger {
+        let mut merged = Ledger::new(Slice::whole(0));
         for worker in &self.workers {
             let published = &worker.shared.published;
             merged.merge(&published.lock().expect("workers do not panic while publishing"));
@@ -168,27 +168,30 @@ impl Swarm {
         merged
     }
 
-    /// Stops the threads; returns the phones and what was recorded, in the same order.
+    /// Stops the threads; returns the phones in the order of their numbers, and what was heard of
+    /// them.
     ///
     /// # Panics
     /// If a worker has panicked.
-    pub async fn stop(mut self) -> (Vec<Phone>, Recorder) {
+    pub async fn stop(mut self) -> (Vec<Phone>, Ledger) {
         let mut phones = Vec::new();
-        let mut merged = Recorder::new(0);
+        let mut merged = Ledger::new(Slice::whole(0));
         for worker in &self.workers {
             // A worker that has ended already takes no command.
             let _ = worker.commands.send(Command::Stop).await;
         }
         for worker in self.workers.drain(..) {
-            let (part, recorder) = worker.ended.await.expect("a worker of the swarm panicked");
+            let (part, ledger) = worker.ended.await.expect("a worker of the swarm panicked");
             phones.extend(part);
-            merged.merge(&recorder);
+            merged.merge(&ledger);
         }
+        phones.sort_unstable_by_key(Phone::id);
         (phones, merged)
     }
 }
 
 async fn start_worker(
+    index: u32,
     plan: WorkerPlan,
     env: Env,
     phones: Vec<Phone>,
@@ -198,7 +201,7 @@ async fn start_worker(
     let (commands, commands_receiver) = mpsc::channel(8);
     let (started_sender, started) = oneshot::channel();
     let (end, ended) = oneshot::channel();
-    let name = format!("swarm-{}", plan.index);
+    let name = format!("swarm-{index}");
     let thread = name.clone();
     threads::spawn(&name, move || {
         let worker = OwnRuntime::of_one_thread(&thread).and_then(|runtime| {

@@ -1,5 +1,5 @@
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -8,7 +8,9 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use crate::base::{Lack, PhoneId, Purpose, Span, Time, stream};
-use crate::measure::{PAUSE_MIN, Pause, Queue, Recorder, StepEnd, StepKind};
+use crate::measure::{
+    Incident, Ledger, Listen, Notice, PAUSE_MIN, Pause, Queue, Slice, StepEnd, StepKind,
+};
 use crate::net::Clock;
 use crate::phone::{Action, Env, Fact, Input, Phone, Sink, Step, Transport, TrustLists};
 use crate::transfer::{Download, DownloadOutcome, Progress, TransferFault};
@@ -38,8 +40,8 @@ pub enum Command {
 /// What worker and driver share.
 #[derive(Debug)]
 pub struct Shared {
-    /// The recorder as it was a moment ago.
-    pub published: Mutex<Recorder>,
+    /// The ledger as it was a moment ago.
+    pub published: Mutex<Ledger>,
     /// Waves that the driver has commanded and the worker has not planned yet.
     pub commanded: AtomicU64,
     /// Phones with a planned boot or in a boot.
@@ -94,7 +96,7 @@ pub struct Worker {
     lookups: u64,
     /// Boots that are planned and have not begun.
     planned_boots: u64,
-    recorder: Recorder,
+    ledger: Ledger,
     shared: Arc<Shared>,
     clients: Clients,
     verified_before: u64,
@@ -108,10 +110,8 @@ pub struct Worker {
 /// What a worker needs to know.
 #[derive(Clone, Copy, Debug)]
 pub struct WorkerPlan {
-    /// Its number, from 0.
-    pub index: u32,
-    /// Number of workers: phone n belongs to worker n mod workers.
-    pub workers: u32,
+    /// The phones that are its own.
+    pub slice: Slice,
     /// Seed of the run.
     pub seed: u64,
     /// The TFTP server.
@@ -180,7 +180,7 @@ const TIMERS_PER_TURN: usize = 256;
 const DATAGRAM_MAX: usize = 65_468;
 /// A boot that is so late at the end of a run was this program's to begin (choice).
 const OVERDUE: Span = Span::from_millis(100);
-/// How often the recorder is published.
+/// How often the ledger is published.
 const PUBLISH_EVERY: Span = Span::from_millis(500);
 
 impl Worker {
@@ -196,9 +196,9 @@ impl Worker {
         clients: Clients,
     ) -> std::io::Result<Worker> {
         let sockets = Sockets::open(plan.server, plan.transfers_in_flight)?;
-        let recorder = Recorder::new(phones.len());
+        let ledger = Ledger::new(plan.slice);
         let shared = Arc::new(Shared {
-            published: Mutex::new(recorder.clone()),
+            published: Mutex::new(ledger.clone()),
             commanded: AtomicU64::new(0),
             unsettled: AtomicU64::new(0),
         });
@@ -213,7 +213,7 @@ impl Worker {
             transfers: 0,
             lookups: 0,
             planned_boots: 0,
-            recorder,
+            ledger,
             shared,
             clients,
             verified_before: 0,
@@ -234,7 +234,7 @@ impl Worker {
         mut self,
         mut commands: mpsc::Receiver<Command>,
         mut results: Results,
-    ) -> (Vec<Phone>, Recorder) {
+    ) -> (Vec<Phone>, Ledger) {
         let mut buffer = vec![0; DATAGRAM_MAX];
         let mut ready = Vec::new();
         loop {
@@ -274,7 +274,7 @@ impl Worker {
         }
         self.close();
         self.publish();
-        (self.phones, self.recorder)
+        (self.phones, self.ledger)
     }
 
     fn now(&self) -> Time {
@@ -289,7 +289,7 @@ impl Worker {
         if now.since(from) < PAUSE_MIN + PUBLISH_EVERY {
             return;
         }
-        self.recorder.stalled(Pause { from, to: now });
+        self.ledger.note(now, &Notice::Stalled(Pause { from, to: now }));
         for socket in 0..self.sockets.count() {
             self.drain_socket(socket, buffer);
         }
@@ -304,11 +304,7 @@ impl Worker {
     fn place(&self, recipient: Recipient) -> Option<usize> {
         match recipient {
             Recipient::Place(place) => Some(place),
-            Recipient::Phone(PhoneId(number)) => {
-                let mine = number % self.plan.workers == self.plan.index;
-                let place = (number / self.plan.workers) as usize;
-                (mine && place < self.phones.len()).then_some(place)
-            }
+            Recipient::Phone(phone) => self.plan.slice.place(phone),
         }
     }
 
@@ -319,7 +315,7 @@ impl Worker {
 
     fn plan_boots(&mut self, from: Time, spread: Span, storm: bool) {
         if storm {
-            self.recorder.begin_storm(from);
+            self.ledger.note(from, &Notice::StormBegan);
             self.verified_before = self.env.verifier.count();
         }
         for place in 0..self.phones.len() {
@@ -329,7 +325,7 @@ impl Worker {
             self.timers.push(Reverse((planned, place as u32, Timer::Boot)));
         }
         self.planned_boots += self.phones.len() as u64;
-        self.recorder.plan_boots();
+        self.ledger.note(from, &Notice::BootsPlanned);
         self.count_unsettled();
         self.shared.commanded.fetch_sub(1, Ordering::Release);
     }
@@ -353,12 +349,21 @@ impl Worker {
 
     fn boot(&mut self, place: usize, planned: Time) {
         self.planned_boots -= 1;
-        self.recorder.begin_boot(place, planned);
+        self.hear(place, Incident::BootBegan(planned));
         self.end_transfer(place);
         let slot = &mut self.slots[place];
         *slot = Slot { generation: slot.generation + 1, ..Slot::default() };
         slot.awaits_first_request = Some(planned);
         self.step(place, Input::Boot);
+    }
+
+    /// Tells the ledger what has happened to a phone just now.
+    fn hear(&mut self, place: usize, incident: Incident<'_>) {
+        self.hear_at(self.now(), place, incident);
+    }
+
+    fn hear_at(&mut self, at: Time, place: usize, incident: Incident<'_>) {
+        self.ledger.hear(self.phones[place].id(), at, &incident);
     }
 
     /// Feeds one input to a phone, records what happened and starts what it wants.
@@ -367,7 +372,7 @@ impl Worker {
         let mut sink = std::mem::take(&mut self.sink);
         self.phones[place].handle(&self.env, now, input, &mut sink);
         for fact in sink.facts.drain(..) {
-            self.recorder.fact(place, now, &fact);
+            self.hear_at(now, place, Incident::Phone(fact));
             if matches!(fact, Fact::Settled { .. }) {
                 self.slots[place].http = None;
                 self.count_unsettled();
@@ -382,7 +387,7 @@ impl Worker {
     /// Tells the driver how many phones boot or are about to; the last one publishes first, so
     /// that whoever sees a settled fleet sees all of its numbers.
     fn count_unsettled(&mut self) {
-        let unsettled = self.planned_boots + self.recorder.booting();
+        let unsettled = self.planned_boots + self.ledger.booting();
         if unsettled == 0 {
             self.publish();
         }
@@ -456,22 +461,24 @@ impl Worker {
         slot.asked_at = Some(planned);
         let generation = slot.generation;
         let link = slot.http.get_or_insert_with(|| self.clients.http.link(source));
-        self.recorder.counts.http_mut(lists.is_some()).requests += 1;
+        let via = Transport::over_http(lists.is_some());
         link.ask(HttpJob { phone: place, generation, step, file, lists, planned });
+        self.hear_at(planned, place, Incident::Asked(via));
     }
 
     fn on_http(&mut self, result: HttpResult) {
         let HttpResult { job, answer, waited, connections, started, lacks, ended } = result;
-        lacks.into_iter().for_each(|lack| self.recorder.lacked(lack));
         let place = job.phone;
+        lacks.into_iter().for_each(|lack| self.hear(place, Incident::Lacked(lack)));
         let slot = &mut self.slots[place];
         // A phone that was reset meanwhile does not wait for this answer any more.
         if slot.generation != job.generation || slot.http_step.take().is_none() {
             return;
         }
-        let secure = job.lists.is_some();
-        self.recorder.counts.http_mut(secure).connections += connections;
-        if let Some(planned) = slot.awaits_first_request.take() {
+        let via = Transport::over_http(job.lists.is_some());
+        let first_planned = slot.awaits_first_request.take();
+        self.hear(place, Incident::Connected(via, connections));
+        if let Some(planned) = first_planned {
             let boot_time = self.phones[place].boot_time(&self.env);
             let late = started.since(planned + boot_time);
             self.waited(place, Queue::Connections, late);
@@ -482,30 +489,29 @@ impl Worker {
         match answer {
             Ok(file) => {
                 let end = if file.is_some() { StepEnd::Ok } else { StepEnd::NotFound };
-                self.recorder.step(step, end, job.planned, started, ended);
-                self.on_http_file(place, secure, file);
+                let planned = job.planned;
+                self.hear_at(ended, place, Incident::Ended { step, end, planned, started });
+                self.on_http_file(place, via, file);
             }
             Err(Fault::Ours(lack)) => {
-                self.recorder.lacked(lack);
+                self.hear(place, Incident::Lacked(lack));
                 self.give_up(place, lack);
             }
             Err(Fault::Theirs(fault)) => {
                 (slot.http, slot.fell_back) = (None, Some(job.planned));
-                self.recorder.silence(place, step, started, ended);
-                self.recorder.http_failed(step, secure);
+                self.hear_at(ended, place, Incident::Silent { step, from: started });
+                self.hear(place, Incident::Failed(via, step));
                 self.step(place, Input::HttpFailed { fault });
             }
         }
     }
 
-    fn on_http_file(&mut self, place: usize, secure: bool, file: Option<Vec<u8>>) {
-        let sums = self.recorder.counts.http_mut(secure);
+    fn on_http_file(&mut self, place: usize, via: Transport, file: Option<Vec<u8>>) {
         if let Some(bytes) = file {
-            sums.transfers += 1;
-            sums.bytes += bytes.len() as u64;
+            self.hear(place, Incident::Arrived(via, bytes.len() as u64));
             self.step(place, Input::File { bytes: &bytes });
         } else {
-            sums.not_found += 1;
+            self.hear(place, Incident::Missing(via));
             self.step(place, Input::FileMissing);
         }
     }
@@ -535,7 +541,7 @@ impl Worker {
             self.waited(place, Queue::Transfers, now.since(waiting.planned));
         }
         if let Some(lack) = lack {
-            self.recorder.lacked(lack);
+            self.hear(place, Incident::Lacked(lack));
         }
         let slot = &mut self.slots[place];
         self.timers.push(Reverse((
@@ -546,8 +552,8 @@ impl Worker {
         let (step, planned) = (waiting.step, waiting.planned);
         slot.transfer = Some(Box::new(Transfer { download, socket, step, planned, started: now }));
         self.transfers += 1;
-        self.recorder.counts.tftp_requests += 1;
-        self.recorder.transfers_in_flight(self.transfers as u64);
+        self.hear(place, Incident::Asked(Transport::Tftp));
+        self.ledger.note(now, &Notice::TransfersInFlight(self.transfers as u64));
     }
 
     /// Takes the transfer of a phone away and lets the next one begin.
@@ -627,19 +633,19 @@ impl Worker {
     fn progress(&mut self, place: usize, port: u16, progress: Progress) {
         let phone = self.phone_id(place);
         let Some(transfer) = &self.slots[place].transfer else { return };
+        let step = transfer.step.into();
         if progress == Progress::Stray {
             return;
         }
         if !self.out.is_empty() {
             let lack = self.sockets.send(transfer.socket, phone, port, &self.out);
             if let Some(lack) = lack {
-                self.recorder.lacked(lack);
+                self.hear(place, Incident::Lacked(lack));
             }
         }
-        let step = transfer.step;
         match progress {
             Progress::Continue | Progress::Stray => {}
-            Progress::Retransmitted => self.recorder.retry(step.into()),
+            Progress::Retransmitted => self.hear(place, Incident::SentAgain(step)),
             Progress::Finished(outcome) => self.finish_transfer(place, outcome),
         }
     }
@@ -653,22 +659,23 @@ impl Worker {
         };
         let now = self.now();
         let step = StepKind::from(transfer.step);
-        self.recorder.step(step, end, transfer.planned, transfer.started, now);
+        let (planned, started) = (transfer.planned, transfer.started);
+        self.hear_at(now, place, Incident::Ended { step, end, planned, started });
         match outcome {
             DownloadOutcome::Complete(bytes) => {
-                self.recorder.counts.tftp_transfers += 1;
-                self.recorder.counts.tftp_bytes += bytes.len() as u64;
+                self.hear(place, Incident::Arrived(Transport::Tftp, bytes.len() as u64));
                 self.step(place, Input::File { bytes: &bytes });
             }
             DownloadOutcome::NotFound => {
-                self.recorder.counts.tftp_not_found += 1;
+                self.hear(place, Incident::Missing(Transport::Tftp));
                 self.step(place, Input::FileMissing);
             }
             DownloadOutcome::Failed(fault) => {
-                self.recorder.counts.tftp_errors += 1;
-                self.recorder.silence(place, step, transfer.started, now);
+                self.hear(place, Incident::Failed(Transport::Tftp, step));
+                self.hear_at(now, place, Incident::Silent { step, from: started });
                 if let TransferFault::Error(_) | TransferFault::Protocol(_) = fault {
-                    self.recorder.remark(fault, transfer.download.remark().unwrap_or_default());
+                    let remark = transfer.download.remark().unwrap_or_default();
+                    self.hear(place, Incident::Said(fault, remark));
                 }
                 self.step(place, Input::FileFailed { fault });
             }
@@ -678,7 +685,7 @@ impl Worker {
     fn on_lookup(&mut self, result: LookupResult) {
         self.lookups -= 1;
         let LookupResult { phone: place, token, answer, planned, started, lacks, ended } = result;
-        lacks.into_iter().for_each(|lack| self.recorder.lacked(lack));
+        lacks.into_iter().for_each(|lack| self.hear(place, Incident::Lacked(lack)));
         // A phone that was reset meanwhile does not wait for this answer any more.
         if self.slots[place].looks_up.is_none() || !self.phones[place].awaits_tvs(token) {
             return;
@@ -686,14 +693,14 @@ impl Worker {
         self.slots[place].looks_up = None;
         self.waited(place, Queue::Lookups, started.since(planned));
         if let Err(Fault::Ours(lack)) = answer {
-            self.recorder.lacked(lack);
+            self.hear(place, Incident::Lacked(lack));
             return self.give_up(place, lack);
         }
         if answer.is_err() {
-            self.recorder.silence(place, StepKind::Tvs, started, ended);
+            self.hear_at(ended, place, Incident::Silent { step: StepKind::Tvs, from: started });
         }
-        let end = StepEnd::answered(answer.is_ok());
-        self.recorder.step(StepKind::Tvs, end, planned, started, ended);
+        let (step, end) = (StepKind::Tvs, StepEnd::answered(answer.is_ok()));
+        self.hear_at(ended, place, Incident::Ended { step, end, planned, started });
         match answer {
             Ok(bytes) => self.step(place, Input::TvsAnswer { token, bytes: &bytes }),
             Err(Fault::Theirs(fault)) => self.step(place, Input::TvsFailed { token, fault }),
@@ -703,18 +710,17 @@ impl Worker {
 
     /// A phone got its place, `late` after it wanted one.
     fn waited(&mut self, place: usize, queue: Queue, late: Span) {
-        self.recorder.waited(queue, late, false);
+        self.hear(place, Incident::Waited { queue, late, at_end: false });
         let slot = &mut self.slots[place];
         slot.waited = slot.waited + late;
     }
 
     /// Ends the boot of a phone for what this host lacks. The phone itself knows nothing of it.
     fn give_up(&mut self, place: usize, lack: Lack) {
-        let now = self.now();
         self.end_transfer(place);
         let slot = &mut self.slots[place];
         *slot = Slot { generation: slot.generation + 1, ..Slot::default() };
-        self.recorder.give_up(place, now, lack);
+        self.hear(place, Incident::GivenUp(lack));
         self.count_unsettled();
     }
 
@@ -728,8 +734,8 @@ impl Worker {
             .map(|Reverse((at, place, _))| (at, place as usize))
             .collect();
         for (planned, place) in overdue {
-            self.recorder.lag(now.since(planned));
-            self.recorder.begin_boot(place, planned);
+            self.hear(place, Incident::Late(now.since(planned)));
+            self.hear(place, Incident::BootBegan(planned));
             self.give_up(place, Lack::Cpu);
         }
         for waiting in std::mem::take(&mut self.waiting) {
@@ -743,7 +749,7 @@ impl Worker {
     }
 
     fn close_phone(&mut self, place: usize, now: Time) {
-        let record = self.recorder.phones()[place];
+        let record = *self.ledger.phone(self.phone_id(place)).expect("it is one of ours");
         if !record.booting {
             return;
         }
@@ -763,15 +769,17 @@ impl Worker {
             let since = slot.asked_at.unwrap_or(record.planned);
             return self.never_let_go(place, queue, since);
         };
-        self.recorder.silence(place, step, begun, now);
-        if slot.waited > Span::from_nanos(now.since(record.planned).as_nanos() / 2) {
+        let waited = slot.waited;
+        self.hear_at(now, place, Incident::Silent { step, from: begun });
+        if waited > Span::from_nanos(now.since(record.planned).as_nanos() / 2) {
             self.give_up(place, Lack::Place);
         }
     }
 
     /// A phone wanted a place in a queue since `since` and has none at the end.
     fn never_let_go(&mut self, place: usize, queue: Queue, since: Time) {
-        self.recorder.waited(queue, self.now().since(since), true);
+        let late = self.now().since(since);
+        self.hear(place, Incident::Waited { queue, late, at_end: true });
         self.give_up(place, Lack::Place);
     }
 
@@ -783,19 +791,19 @@ impl Worker {
 
     fn publish(&mut self) {
         self.published_at = self.now();
-        self.recorder.counts.verified = self.env.verifier.count() - self.verified_before;
-        self.recorder.in_flight.clear();
+        let verified = self.env.verifier.count() - self.verified_before;
+        let mut in_flight = BTreeMap::new();
         for slot in &self.slots {
-            if let Some(transfer) = &slot.transfer {
-                *self.recorder.in_flight.entry(transfer.step.into()).or_default() += 1;
-            } else if let Some(step) = slot.http_step {
-                *self.recorder.in_flight.entry(step.into()).or_default() += 1;
+            let transfer = slot.transfer.as_ref().map(|transfer| transfer.step);
+            if let Some(step) = transfer.or(slot.http_step) {
+                *in_flight.entry(step.into()).or_default() += 1;
             }
         }
-        self.recorder.in_flight.insert(StepKind::Tvs, self.lookups);
-        self.recorder.in_flight.insert(StepKind::Boot, self.recorder.booting());
+        in_flight.insert(StepKind::Tvs, self.lookups);
+        in_flight.insert(StepKind::Boot, self.ledger.booting());
+        self.ledger.read(verified, in_flight);
         let mut published = self.shared.published.lock().expect("nobody panics while reading it");
-        published.clone_from(&self.recorder);
+        published.clone_from(&self.ledger);
     }
 }
 
@@ -806,7 +814,7 @@ mod tests {
     #[test]
     fn a_wave_that_is_commanded_while_the_last_phone_settles_is_not_missed() {
         let shared = Shared {
-            published: Mutex::new(Recorder::new(1)),
+            published: Mutex::new(Ledger::new(Slice::whole(1))),
             commanded: AtomicU64::new(0),
             unsettled: AtomicU64::new(1),
         };

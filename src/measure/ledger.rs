@@ -2,73 +2,25 @@ use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
 
-use crate::base::{Lack, Span, Time};
-use crate::phone::{AcceptPath, Fact, Failure, FileKind, Outcome, Step, Transport, TvsFault};
+use crate::base::{PhoneId, Span, Time};
+use crate::phone::{AcceptPath, Fact, Failure, FileKind, Outcome, Transport, TvsFault};
 use crate::transfer::TransferFault;
 use crate::wire::tvs::Command;
 
-use super::generator::{GeneratorCounts, Queue, SILENCE_MIN, Silence};
-use super::host::Pause;
+use super::generator::{GeneratorCounts, SILENCE_MIN, Silence};
+use super::incident::{Incident, Listen, Notice, StepEnd, StepKind};
+use super::phones::{PhoneRecord, PhoneRecords, Slice};
 
-/// A step of a boot that is timed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum StepKind {
-    /// The whole boot, from planned start to ready.
-    Boot,
-    /// Fetch of the CTL.
-    Ctl,
-    /// Fetch of the ITL.
-    Itl,
-    /// Fetch of the configuration.
-    Config,
-    /// One attempt at one TVS server.
-    Tvs,
-}
-
-impl StepKind {
-    /// Every step, in the order of the summary.
-    pub const ALL: [StepKind; 5] =
-        [StepKind::Boot, StepKind::Ctl, StepKind::Itl, StepKind::Config, StepKind::Tvs];
-
-    /// Whether it asks for a file.
-    pub const fn is_file(self) -> bool {
-        matches!(self, StepKind::Ctl | StepKind::Itl | StepKind::Config)
-    }
-
-    /// The name in outputs.
-    pub const fn name(self) -> &'static str {
-        match self {
-            StepKind::Boot => "boot",
-            StepKind::Ctl => "ctl",
-            StepKind::Itl => "itl",
-            StepKind::Config => "config",
-            StepKind::Tvs => "tvs",
-        }
-    }
-}
-
-impl From<Step> for StepKind {
-    fn from(step: Step) -> StepKind {
-        match step.kind() {
-            FileKind::Ctl => StepKind::Ctl,
-            FileKind::Itl => StepKind::Itl,
-            FileKind::Config => StepKind::Config,
-        }
-    }
-}
-
-/// What one worker has seen of its phones. Plain numbers and histograms: recording costs
-/// nanoseconds and takes no lock.
+/// What was heard of some phones, counted. Plain numbers and histograms: hearing costs
+/// nanoseconds and takes no lock. Ledgers of other phones are merged without loss.
 #[derive(Clone, Debug)]
-pub struct Recorder {
-    /// Sums over all phones.
-    pub counts: Counts,
-    /// Number of files and lookups in flight now.
-    pub in_flight: BTreeMap<StepKind, u64>,
+pub struct Ledger {
+    counts: Counts,
+    in_flight: BTreeMap<StepKind, u64>,
     steps: Vec<StepRecord>,
     lag: Histogram<u64>,
     generator: GeneratorCounts,
-    phones: Vec<PhoneRecord>,
+    phones: PhoneRecords,
     /// Start of the storm: its first reset, or the start of the run.
     storm: Time,
     /// Phones in a boot.
@@ -156,57 +108,6 @@ pub struct StepRecord {
     pub response_us: Histogram<u64>,
 }
 
-/// How a step ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StepEnd {
-    /// Without an answer, or a boot that failed.
-    Failed,
-    /// With the answer that there is no such file.
-    NotFound,
-    /// With what was asked for.
-    Ok,
-    /// A boot that ended stuck.
-    Stuck,
-}
-
-impl StepEnd {
-    /// The end of a step that was answered or was not.
-    pub const fn answered(ok: bool) -> StepEnd {
-        if ok { StepEnd::Ok } else { StepEnd::Failed }
-    }
-}
-
-impl From<Outcome> for StepEnd {
-    fn from(outcome: Outcome) -> StepEnd {
-        match outcome {
-            Outcome::Ready => StepEnd::Ok,
-            Outcome::Stuck => StepEnd::Stuck,
-            Outcome::Failed(_) => StepEnd::Failed,
-        }
-    }
-}
-
-/// What is kept of each phone.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct PhoneRecord {
-    /// When its boot was planned.
-    pub planned: Time,
-    /// When it was ready, if it is.
-    pub ready: Option<Time>,
-    /// How its last boot ended; `None` while it boots, or if it never did.
-    pub outcome: Option<Outcome>,
-    /// It refused a list since the storm began ("Trust List Verification Failed").
-    pub list_alarm: bool,
-    /// It refused a configuration since the storm began ("Verification Failed").
-    pub config_alarm: bool,
-    /// Whether it boots.
-    pub booting: bool,
-    /// The last attempt of its present boot that brought no answer, and the step it was made for.
-    pub silence: Option<(StepKind, Silence)>,
-    /// Boots that are planned and have not begun.
-    pub boots_before: u32,
-}
-
 /// How many phones are where.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tallies {
@@ -272,35 +173,28 @@ impl StepRecord {
     }
 }
 
-impl Recorder {
-    /// A recorder of `phones` phones, which are numbered from 0 within it.
-    pub fn new(phones: usize) -> Recorder {
-        Recorder {
+impl Ledger {
+    /// A ledger of these phones.
+    pub fn new(slice: Slice) -> Ledger {
+        Ledger::of(PhoneRecords::new(slice), Time::ZERO)
+    }
+
+    fn of(phones: PhoneRecords, storm: Time) -> Ledger {
+        Ledger {
             counts: Counts::default(),
             in_flight: BTreeMap::new(),
             steps: StepKind::ALL.iter().map(|_| StepRecord::new()).collect(),
             lag: histogram(),
             generator: GeneratorCounts::default(),
-            phones: vec![PhoneRecord::default(); phones],
-            storm: Time::ZERO,
+            phones,
+            storm,
             booting: 0,
             remarks: BTreeMap::new(),
         }
     }
 
-    /// The storm begins: what was counted before does not count.
-    pub fn begin_storm(&mut self, now: Time) {
-        *self = Recorder { storm: now, ..Recorder::new(self.phones.len()) };
-    }
-
-    /// Every phone has a boot before it.
-    pub fn plan_boots(&mut self) {
-        self.phones.iter_mut().for_each(|phone| phone.boots_before += 1);
-    }
-
-    /// A boot of `phone` begins that was planned for `planned`.
-    pub fn begin_boot(&mut self, phone: usize, planned: Time) {
-        let record = &mut self.phones[phone];
+    fn begin_boot(&mut self, phone: PhoneId, planned: Time) {
+        let record = self.phones.of_mut(phone);
         (record.planned, record.ready, record.outcome) = (planned, None, None);
         record.silence = None;
         self.booting += u64::from(!record.booting);
@@ -308,17 +202,16 @@ impl Recorder {
         record.boots_before = record.boots_before.saturating_sub(1);
     }
 
-    /// Records what happened to `phone`.
-    pub fn fact(&mut self, phone: usize, now: Time, fact: &Fact) {
+    fn fact(&mut self, phone: PhoneId, now: Time, fact: Fact) {
         let counts = &mut self.counts;
-        match *fact {
+        match fact {
             Fact::BootStarted => counts.boots += 1,
             Fact::FileAccepted { kind, path } => {
                 *counts.accepted.entry((kind, path)).or_default() += 1;
             }
             Fact::FileRefused { kind, .. } => {
                 *counts.refused.entry(kind).or_default() += 1;
-                let record = &mut self.phones[phone];
+                let record = self.phones.of_mut(phone);
                 match kind {
                     FileKind::Ctl | FileKind::Itl => record.list_alarm = true,
                     FileKind::Config => record.config_alarm = true,
@@ -342,8 +235,8 @@ impl Recorder {
         }
     }
 
-    fn settle(&mut self, phone: usize, now: Time, outcome: Outcome) {
-        let record = &mut self.phones[phone];
+    fn settle(&mut self, phone: PhoneId, now: Time, outcome: Outcome) {
+        let record = self.phones.of_mut(phone);
         record.outcome = Some(outcome);
         self.booting -= u64::from(record.booting);
         record.booting = false;
@@ -351,12 +244,12 @@ impl Recorder {
         if outcome == Outcome::Ready {
             record.ready = Some(now);
         }
-        self.step(StepKind::Boot, outcome.into(), planned, planned, now);
+        self.end_step(StepKind::Boot, outcome.into(), [planned, planned, now]);
     }
 
-    /// A step ended: planned at `planned`, begun at `started`. Times of answers only; a step
+    /// A step ended: planned, begun and ended at these times. Times of answers only; a step
     /// without an answer has no time but is counted.
-    pub fn step(&mut self, step: StepKind, end: StepEnd, planned: Time, started: Time, now: Time) {
+    fn end_step(&mut self, step: StepKind, end: StepEnd, [planned, started, now]: [Time; 3]) {
         let record = self.step_mut(step);
         match end {
             StepEnd::Failed => record.failed += 1,
@@ -371,15 +264,8 @@ impl Recorder {
         record.response_us.saturating_record(now.since(planned).as_micros());
     }
 
-    /// A datagram of this step was sent again.
-    pub fn retry(&mut self, step: StepKind) {
-        self.counts.tftp_retransmits += 1;
-        self.step_mut(step).retry += 1;
-    }
-
-    /// A server said `remark` with a fault; the first remark on each fault is kept, of a bounded
-    /// number of faults.
-    pub fn remark(&mut self, fault: TransferFault, remark: &str) {
+    /// The first remark on each fault is kept, of a bounded number of faults.
+    fn remark(&mut self, fault: TransferFault, remark: &str) {
         if self.remarks.len() < REMARKS_MAX && !remark.is_empty() {
             self.remarks.entry(fault).or_insert_with(|| remark.into());
         }
@@ -394,46 +280,49 @@ impl Recorder {
         remark.map_or_else(|| failure.to_string(), |remark| format!("{failure}: {remark}"))
     }
 
-    /// HTTP, or HTTPS if `secure`, did not bring the file of this step; the step itself goes on
-    /// over TFTP.
-    pub fn http_failed(&mut self, step: StepKind, secure: bool) {
-        self.counts.http_mut(secure).errors += 1;
-        self.step_mut(step).retry += 1;
-    }
-
-    /// The generator did something `late` after it was planned.
-    pub fn lag(&mut self, late: Span) {
-        self.lag.saturating_record(late.as_micros());
-    }
-
-    /// A phone got its place in a queue, or still waits at the end, `late` after it wanted one.
-    pub fn waited(&mut self, queue: Queue, late: Span, at_end: bool) {
-        self.lag(late);
-        self.generator.waited(queue, late, at_end);
-    }
-
-    /// The host refused something to the phones' side.
-    pub fn lacked(&mut self, lack: Lack) {
-        *self.generator.lacks.entry(lack).or_default() += 1;
-    }
-
-    /// The worker as a whole did not come to its turn.
-    pub fn stalled(&mut self, pause: Pause) {
-        self.generator.stalled(pause);
-    }
-
-    /// An attempt of `phone` for `step` ended without an answer; one that was refused at once is
-    /// none.
-    pub fn silence(&mut self, phone: usize, step: StepKind, from: Time, to: Time) {
-        if to.since(from) >= SILENCE_MIN {
-            self.phones[phone].silence = Some((step, Silence { from, to }));
+    fn asked(&mut self, via: Transport) {
+        match via {
+            Transport::Tftp => self.counts.tftp_requests += 1,
+            Transport::Http => self.counts.http.requests += 1,
+            Transport::Https => self.counts.https.requests += 1,
         }
     }
 
-    /// The boot of `phone` cannot go on for what the generator lacks.
-    pub fn give_up(&mut self, phone: usize, now: Time, lack: Lack) {
-        let outcome = Outcome::Failed(Failure::Generator(lack));
-        self.fact(phone, now, &Fact::Settled { outcome });
+    fn arrived(&mut self, via: Transport, bytes: u64) {
+        let counts = &mut self.counts;
+        let (transfers, sum) = match via {
+            Transport::Tftp => (&mut counts.tftp_transfers, &mut counts.tftp_bytes),
+            Transport::Http => (&mut counts.http.transfers, &mut counts.http.bytes),
+            Transport::Https => (&mut counts.https.transfers, &mut counts.https.bytes),
+        };
+        (*transfers, *sum) = (*transfers + 1, *sum + bytes);
+    }
+
+    fn missing(&mut self, via: Transport) {
+        match via {
+            Transport::Tftp => self.counts.tftp_not_found += 1,
+            Transport::Http => self.counts.http.not_found += 1,
+            Transport::Https => self.counts.https.not_found += 1,
+        }
+    }
+
+    fn failed(&mut self, via: Transport, step: StepKind) {
+        match via {
+            Transport::Tftp => return self.counts.tftp_errors += 1,
+            Transport::Http => self.counts.http.errors += 1,
+            Transport::Https => self.counts.https.errors += 1,
+        }
+        self.step_mut(step).retry += 1;
+    }
+
+    fn lag(&mut self, late: Span) {
+        self.lag.saturating_record(late.as_micros());
+    }
+
+    /// What was looked up and not heard: signatures that the phones have verified since the storm
+    /// began, and files and lookups in flight now.
+    pub fn read(&mut self, verified: u64, in_flight: BTreeMap<StepKind, u64>) {
+        (self.counts.verified, self.in_flight) = (verified, in_flight);
     }
 
     /// What the generator has counted about itself.
@@ -441,32 +330,34 @@ impl Recorder {
         &self.generator
     }
 
-    /// The number of transfers in flight has changed.
-    pub fn transfers_in_flight(&mut self, now: u64) {
-        self.counts.tftp_in_flight_max = self.counts.tftp_in_flight_max.max(now);
+    /// Sums over all phones.
+    pub const fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Files and lookups in flight when this was [read](Ledger::read).
+    pub fn in_flight(&self, step: StepKind) -> u64 {
+        self.in_flight.get(&step).copied().unwrap_or(0)
     }
 
     /// The run is over: phones in a boot failed by the time limit, and phones of which `is_current`
     /// says that they hold what is no longer served are not ready. Nobody is blamed for a phone
     /// whose reset had not come: it is not reset, unless an earlier one has left it stuck or failed.
-    pub fn close(&mut self, is_current: impl Fn(usize) -> bool) {
-        for phone in 0..self.phones.len() {
-            let PhoneRecord { outcome, booting, boots_before, .. } = self.phones[phone];
-            match outcome {
-                None if booting => self.overrule(phone, Some(Failure::TimeLimit)),
-                Some(Outcome::Ready) if !is_current(phone) => {
-                    self.overrule(phone, Some(Failure::Stale).filter(|_| boots_before == 0));
-                }
-                _ => {}
-            }
+    pub fn close(&mut self, is_current: impl Fn(PhoneId) -> bool) {
+        let stale = |(phone, record): (PhoneId, &PhoneRecord)| {
+            record.outcome == Some(Outcome::Ready) && !is_current(phone)
+        };
+        let stale: Vec<bool> = self.phones.iter().map(stale).collect();
+        for (record, stale) in self.phones.all_mut().iter_mut().zip(stale) {
+            let failure = match record.outcome {
+                None if record.booting => Some(Failure::TimeLimit),
+                _ if stale => Some(Failure::Stale).filter(|_| record.boots_before == 0),
+                _ => continue,
+            };
+            record.outcome = failure.map(Outcome::Failed);
+            self.booting -= u64::from(record.booting);
+            (record.ready, record.booting) = (None, false);
         }
-    }
-
-    fn overrule(&mut self, phone: usize, failure: Option<Failure>) {
-        let record = &mut self.phones[phone];
-        record.outcome = failure.map(Outcome::Failed);
-        self.booting -= u64::from(record.booting);
-        (record.ready, record.booting) = (None, false);
     }
 
     /// Phones in a boot.
@@ -474,20 +365,23 @@ impl Recorder {
         self.booting
     }
 
-    /// The records of the phones.
+    /// The records of the phones, in the order of their numbers.
     pub fn phones(&self) -> &[PhoneRecord] {
-        &self.phones
+        self.phones.all()
+    }
+
+    /// The record of a phone, if this is a ledger of it.
+    pub fn phone(&self, phone: PhoneId) -> Option<&PhoneRecord> {
+        self.phones.of(phone)
     }
 
     /// Times and results of a step.
     pub fn step_record(&self, step: StepKind) -> &StepRecord {
-        let at = StepKind::ALL.iter().position(|&kind| kind == step).expect("ALL has every step");
-        &self.steps[at]
+        &self.steps[step as usize]
     }
 
     fn step_mut(&mut self, step: StepKind) -> &mut StepRecord {
-        let at = StepKind::ALL.iter().position(|&kind| kind == step).expect("ALL has every step");
-        &mut self.steps[at]
+        &mut self.steps[step as usize]
     }
 
     /// When the storm began.
@@ -504,8 +398,9 @@ impl Recorder {
 
     /// How many phones are where.
     pub fn tallies(&self) -> Tallies {
-        let mut tallies = Tallies { total: self.phones.len() as u64, ..Tallies::default() };
-        for phone in &self.phones {
+        let phones = self.phones.all();
+        let mut tallies = Tallies { total: phones.len() as u64, ..Tallies::default() };
+        for phone in phones {
             tallies.list_alarms += u64::from(phone.list_alarm);
             tallies.config_alarms += u64::from(phone.config_alarm);
             tallies.booting += u64::from(phone.booting);
@@ -525,14 +420,14 @@ impl Recorder {
     /// Seconds from the start of the storm until each ready phone was ready, in order.
     pub fn ready_times_s(&self) -> Vec<f64> {
         let since = |ready: Time| ready.since(self.storm).as_secs_f64();
-        let mut times: Vec<f64> =
-            self.phones.iter().filter_map(|phone| phone.ready).map(since).collect();
+        let ready = |phone: &PhoneRecord| phone.ready;
+        let mut times: Vec<f64> = self.phones.all().iter().filter_map(ready).map(since).collect();
         times.sort_by(f64::total_cmp);
         times
     }
 
-    /// Adds what another worker has recorded; its phones come behind these.
-    pub fn merge(&mut self, other: &Recorder) {
+    /// Adds what was heard of other phones.
+    pub fn merge(&mut self, other: &Ledger) {
         self.counts.merge(&other.counts);
         for (&step, &count) in &other.in_flight {
             *self.in_flight.entry(step).or_default() += count;
@@ -542,11 +437,67 @@ impl Recorder {
         }
         self.lag.add(&other.lag).expect("all histograms have the same bounds");
         self.generator.merge(&other.generator);
-        self.phones.extend_from_slice(&other.phones);
+        self.phones.merge(&other.phones);
         self.storm = self.storm.max(other.storm);
         self.booting += other.booting;
         for (&fault, remark) in &other.remarks {
             self.remark(fault, remark);
+        }
+    }
+}
+
+impl Listen for Ledger {
+    /// # Panics
+    /// If this is no ledger of that phone.
+    fn hear(&mut self, phone: PhoneId, now: Time, incident: &Incident<'_>) {
+        match *incident {
+            Incident::Phone(fact) => self.fact(phone, now, fact),
+            Incident::BootBegan(planned) => self.begin_boot(phone, planned),
+            Incident::GivenUp(lack) => {
+                self.settle(phone, now, Outcome::Failed(Failure::Generator(lack)));
+            }
+            Incident::Asked(via) => self.asked(via),
+            Incident::Connected(via, connections) => match via {
+                Transport::Http => self.counts.http.connections += connections,
+                Transport::Https => self.counts.https.connections += connections,
+                Transport::Tftp => {}
+            },
+            Incident::Arrived(via, bytes) => self.arrived(via, bytes),
+            Incident::Missing(via) => self.missing(via),
+            Incident::Failed(via, step) => self.failed(via, step),
+            Incident::SentAgain(step) => {
+                self.counts.tftp_retransmits += 1;
+                self.step_mut(step).retry += 1;
+            }
+            Incident::Ended { step, end, planned, started } => {
+                self.end_step(step, end, [planned, started, now]);
+            }
+            // One that was refused at once is no silence.
+            Incident::Silent { step, from } if now.since(from) >= SILENCE_MIN => {
+                self.phones.of_mut(phone).silence = Some((step, Silence { from, to: now }));
+            }
+            Incident::Silent { .. } => {}
+            Incident::Waited { queue, late, at_end } => {
+                self.lag(late);
+                self.generator.waited(queue, late, at_end);
+            }
+            Incident::Late(late) => self.lag(late),
+            Incident::Lacked(lack) => *self.generator.lacks.entry(lack).or_default() += 1,
+            Incident::Said(fault, remark) => self.remark(fault, remark),
+        }
+    }
+
+    fn note(&mut self, now: Time, notice: &Notice) {
+        match *notice {
+            Notice::StormBegan => *self = Ledger::of(self.phones.cleared(), now),
+            Notice::BootsPlanned => {
+                self.phones.all_mut().iter_mut().for_each(|phone| phone.boots_before += 1);
+            }
+            Notice::Stalled(pause) => self.generator.stalled(pause),
+            Notice::TransfersInFlight(transfers) => {
+                let most = &mut self.counts.tftp_in_flight_max;
+                *most = (*most).max(transfers);
+            }
         }
     }
 }
@@ -564,11 +515,6 @@ impl HttpSums {
 }
 
 impl Counts {
-    /// The sums of HTTPS if `secure`, else those of HTTP.
-    pub const fn http_mut(&mut self, secure: bool) -> &mut HttpSums {
-        if secure { &mut self.https } else { &mut self.http }
-    }
-
     /// Answers of TVS that were received and used.
     pub fn tvs_lookups(&self) -> u64 {
         self.tvs_answers.values().sum()
@@ -630,26 +576,26 @@ mod tests {
 
     #[test]
     fn alarms_are_counted_in_phones_not_events() {
-        let mut recorder = Recorder::new(2);
+        let mut ledger = Ledger::new(Slice::whole(2));
         let refused = |kind| Fact::FileRefused { kind, refusal: Refusal::UnknownSigner };
         for fact in [refused(FileKind::Ctl), refused(FileKind::Itl), refused(FileKind::Config)] {
-            recorder.fact(0, at(1), &fact);
+            ledger.fact(PhoneId(0), at(1), fact);
         }
-        let tallies = recorder.tallies();
+        let tallies = ledger.tallies();
         assert_eq!((tallies.list_alarms, tallies.config_alarms), (1, 1));
-        assert_eq!(recorder.counts.refused_of(&[FileKind::Ctl, FileKind::Itl]), 2);
+        assert_eq!(ledger.counts.refused_of(&[FileKind::Ctl, FileKind::Itl]), 2);
     }
 
     #[test]
     fn ready_counts_from_the_start_of_the_storm_and_boot_from_its_plan() {
-        let mut recorder = Recorder::new(3);
-        recorder.fact(2, at(1), &Fact::TvsCacheHit);
-        recorder.begin_storm(at(10));
-        assert_eq!(recorder.counts, Counts::default(), "what was before does not count");
-        recorder.begin_boot(0, at(12));
-        recorder.fact(0, at(15), &Fact::Settled { outcome: Outcome::Ready });
-        assert_eq!(recorder.ready_times_s(), [5.0]);
-        let boot = recorder.step_record(StepKind::Boot);
+        let mut ledger = Ledger::new(Slice::whole(3));
+        ledger.fact(PhoneId(2), at(1), Fact::TvsCacheHit);
+        ledger.note(at(10), &Notice::StormBegan);
+        assert_eq!(ledger.counts, Counts::default(), "what was before does not count");
+        ledger.begin_boot(PhoneId(0), at(12));
+        ledger.fact(PhoneId(0), at(15), Fact::Settled { outcome: Outcome::Ready });
+        assert_eq!(ledger.ready_times_s(), [5.0]);
+        let boot = ledger.step_record(StepKind::Boot);
         assert_eq!((boot.ok, boot.failed), (1, 0));
         let three_seconds = boot.response_us.value_at_quantile(0.5);
         assert!((2_990_000..3_010_000).contains(&three_seconds), "{three_seconds}");
@@ -657,43 +603,43 @@ mod tests {
 
     #[test]
     fn a_new_boot_forgets_the_old_outcome_but_not_the_alarms() {
-        let mut recorder = Recorder::new(1);
+        let mut ledger = Ledger::new(Slice::whole(1));
         let refused = Fact::FileRefused { kind: FileKind::Itl, refusal: Refusal::UnknownSigner };
-        recorder.begin_boot(0, at(1));
-        recorder.fact(0, at(2), &refused);
-        recorder.fact(0, at(2), &Fact::Settled { outcome: Outcome::Stuck });
-        assert_eq!((recorder.tallies().stuck, recorder.tallies().booting), (1, 0));
-        recorder.begin_boot(0, at(3));
-        let tallies = recorder.tallies();
+        ledger.begin_boot(PhoneId(0), at(1));
+        ledger.fact(PhoneId(0), at(2), refused);
+        ledger.fact(PhoneId(0), at(2), Fact::Settled { outcome: Outcome::Stuck });
+        assert_eq!((ledger.tallies().stuck, ledger.tallies().booting), (1, 0));
+        ledger.begin_boot(PhoneId(0), at(3));
+        let tallies = ledger.tallies();
         assert_eq!((tallies.stuck, tallies.booting, tallies.list_alarms), (0, 1, 1));
     }
 
     #[test]
     fn at_the_end_stale_and_unsettled_phones_are_failed_and_the_others_stay() {
-        let mut recorder = Recorder::new(4);
+        let mut ledger = Ledger::new(Slice::whole(4));
         for (phone, outcome) in [(0, Outcome::Ready), (1, Outcome::Ready), (2, Outcome::Stuck)] {
-            recorder.begin_boot(phone, at(1));
-            recorder.fact(phone, at(2), &Fact::Settled { outcome });
+            ledger.begin_boot(PhoneId(phone), at(1));
+            ledger.fact(PhoneId(phone), at(2), Fact::Settled { outcome });
         }
-        recorder.begin_boot(3, at(1));
-        recorder.close(|phone| phone == 0);
-        let tallies = recorder.tallies();
+        ledger.begin_boot(PhoneId(3), at(1));
+        ledger.close(|phone| phone == PhoneId(0));
+        let tallies = ledger.tallies();
         assert_eq!((tallies.ready, tallies.stuck, tallies.failed), (1, 1, 2));
         assert_eq!(
             (tallies.failures[&Failure::Stale], tallies.failures[&Failure::TimeLimit]),
             (1, 1)
         );
-        assert_eq!((recorder.ready_times_s().len(), recorder.booting()), (1, 0));
+        assert_eq!((ledger.ready_times_s().len(), ledger.booting()), (1, 0));
     }
 
     #[test]
     fn a_missing_file_and_a_stuck_boot_are_neither_ok_nor_failed() {
-        let mut recorder = Recorder::new(1);
-        recorder.step(StepKind::Ctl, StepEnd::NotFound, at(0), at(0), at(1));
-        recorder.begin_boot(0, at(0));
-        recorder.fact(0, at(2), &Fact::Settled { outcome: Outcome::Stuck });
+        let mut ledger = Ledger::new(Slice::whole(1));
+        ledger.end_step(StepKind::Ctl, StepEnd::NotFound, [at(0), at(0), at(1)]);
+        ledger.begin_boot(PhoneId(0), at(0));
+        ledger.fact(PhoneId(0), at(2), Fact::Settled { outcome: Outcome::Stuck });
         let counts = |step| {
-            let record = recorder.step_record(step);
+            let record = ledger.step_record(step);
             (record.ok, record.not_found, record.stuck, record.failed, record.response_us.len())
         };
         assert_eq!(counts(StepKind::Ctl), (0, 1, 0, 0, 1), "an answer has a time");
@@ -702,21 +648,21 @@ mod tests {
 
     #[test]
     fn a_phone_whose_reset_was_never_due_is_not_reset_and_nobody_is_blamed() {
-        let mut recorder = Recorder::new(5);
-        recorder.begin_storm(at(1));
-        assert_eq!(recorder.tallies().not_reset, 5, "before their turn");
-        recorder.plan_boots();
-        recorder.begin_boot(0, at(1));
+        let mut ledger = Ledger::new(Slice::whole(5));
+        ledger.note(at(1), &Notice::StormBegan);
+        assert_eq!(ledger.tallies().not_reset, 5, "before their turn");
+        ledger.note(at(1), &Notice::BootsPlanned);
+        ledger.begin_boot(PhoneId(0), at(1));
         for (phone, outcome) in [(1, Outcome::Ready), (2, Outcome::Stuck), (3, Outcome::Ready)] {
-            recorder.begin_boot(phone, at(1));
-            recorder.fact(phone, at(2), &Fact::Settled { outcome });
+            ledger.begin_boot(PhoneId(phone), at(1));
+            ledger.fact(PhoneId(phone), at(2), Fact::Settled { outcome });
         }
         // A second reset that comes to nobody but the last of them.
-        recorder.plan_boots();
-        recorder.begin_boot(3, at(3));
-        recorder.fact(3, at(4), &Fact::Settled { outcome: Outcome::Ready });
-        recorder.close(|_| false);
-        let tallies = recorder.tallies();
+        ledger.note(at(1), &Notice::BootsPlanned);
+        ledger.begin_boot(PhoneId(3), at(3));
+        ledger.fact(PhoneId(3), at(4), Fact::Settled { outcome: Outcome::Ready });
+        ledger.close(|_| false);
+        let tallies = ledger.tallies();
         assert_eq!(tallies.failures[&Failure::TimeLimit], 1, "it was in a boot");
         assert_eq!(tallies.failures[&Failure::Stale], 1, "it was reset to the end");
         assert_eq!((tallies.stuck, tallies.failed, tallies.not_reset), (1, 2, 2));
@@ -726,13 +672,13 @@ mod tests {
 
     #[test]
     fn merged_recorders_add_up() {
-        let mut one = Recorder::new(1);
-        let mut two = Recorder::new(2);
-        one.step(StepKind::Tvs, StepEnd::Ok, at(0), at(0), at(1));
-        two.step(StepKind::Tvs, StepEnd::Failed, at(0), at(0), at(1));
-        two.retry(StepKind::Itl);
+        let mut one = Ledger::new(Slice::dealt(0, 2, 3));
+        let mut two = Ledger::new(Slice::dealt(1, 2, 3));
+        one.end_step(StepKind::Tvs, StepEnd::Ok, [at(0), at(0), at(1)]);
+        two.end_step(StepKind::Tvs, StepEnd::Failed, [at(0), at(0), at(1)]);
+        two.hear(PhoneId(1), at(1), &Incident::SentAgain(StepKind::Itl));
         two.lag(Span::from_millis(5));
-        one.fact(0, at(1), &Fact::TvsFailover);
+        one.fact(PhoneId(0), at(1), Fact::TvsFailover);
         one.merge(&two);
         let tvs = one.step_record(StepKind::Tvs);
         assert_eq!((tvs.ok, tvs.failed, tvs.retry), (1, 1, 1));
@@ -743,6 +689,6 @@ mod tests {
 
     #[test]
     fn lag_without_samples_is_no_number() {
-        assert_eq!(Recorder::new(1).generator_lag().p99_s, None);
+        assert_eq!(Ledger::new(Slice::whole(1)).generator_lag().p99_s, None);
     }
 }

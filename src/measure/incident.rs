@@ -1,0 +1,181 @@
+use crate::base::{Lack, PhoneId, Span, Time};
+use crate::phone::{Fact, FileKind, Outcome, Step, Transport};
+use crate::transfer::TransferFault;
+
+use super::generator::Queue;
+use super::host::Pause;
+
+/// What happened to one phone: everything that is ever counted comes as one of these.
+///
+/// What a phone says itself is a [`Fact`]; the rest is what its driver saw between the phone and
+/// the world. A small value without heap: hearing one allocates nothing.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Incident<'a> {
+    /// The phone said so.
+    Phone(Fact),
+    /// A boot begins that was planned for this time.
+    BootBegan(Time),
+    /// The boot cannot go on for what the generator lacks.
+    GivenUp(Lack),
+    /// A file is asked for.
+    Asked(Transport),
+    /// So many connections were opened for a file.
+    Connected(Transport, u64),
+    /// A file of so many bytes arrived whole.
+    Arrived(Transport, u64),
+    /// The answer was that there is no such file.
+    Missing(Transport),
+    /// The file of this step did not come by this transport, nor the answer that there is none.
+    /// The step itself goes on by another one if that was HTTP or HTTPS.
+    Failed(Transport, StepKind),
+    /// A datagram of this step was sent again.
+    SentAgain(StepKind),
+    /// A step ended.
+    Ended {
+        /// Which one.
+        step: StepKind,
+        /// How.
+        end: StepEnd,
+        /// When it was planned to begin.
+        planned: Time,
+        /// When it began.
+        started: Time,
+    },
+    /// An attempt for this step, begun at `from`, has ended without an answer.
+    Silent {
+        /// The step.
+        step: StepKind,
+        /// When the attempt began.
+        from: Time,
+    },
+    /// The phone got its place in a queue, or waits for it at the end of the run.
+    Waited {
+        /// Which queue.
+        queue: Queue,
+        /// How long after it wanted one.
+        late: Span,
+        /// Whether the run is over.
+        at_end: bool,
+    },
+    /// The generator did something so long after it was planned.
+    Late(Span),
+    /// The host refused something.
+    Lacked(Lack),
+    /// A server said this with a fault.
+    Said(TransferFault, &'a str),
+}
+
+/// What happened to a whole part of the fleet.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Notice {
+    /// The storm begins: what was before does not count.
+    StormBegan,
+    /// Every phone has a boot before it.
+    BootsPlanned,
+    /// Whoever plays the phones did not come to his turn.
+    Stalled(Pause),
+    /// So many transfers are in flight now.
+    TransfersInFlight(u64),
+}
+
+/// Who is told of everything that happens.
+pub trait Listen {
+    /// `incident` happened to `phone` at `now`.
+    fn hear(&mut self, phone: PhoneId, now: Time, incident: &Incident<'_>);
+
+    /// `notice` is for all phones.
+    fn note(&mut self, now: Time, notice: &Notice) {
+        let _ = (now, notice);
+    }
+}
+
+/// A step of a boot that is timed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum StepKind {
+    /// The whole boot, from planned start to ready.
+    Boot,
+    /// Fetch of the CTL.
+    Ctl,
+    /// Fetch of the ITL.
+    Itl,
+    /// Fetch of the configuration.
+    Config,
+    /// One attempt at one TVS server.
+    Tvs,
+}
+
+impl StepKind {
+    /// Every step, in the order of the enum and of the summary.
+    pub const ALL: [StepKind; 5] =
+        [StepKind::Boot, StepKind::Ctl, StepKind::Itl, StepKind::Config, StepKind::Tvs];
+
+    /// Whether it asks for a file.
+    pub const fn is_file(self) -> bool {
+        matches!(self, StepKind::Ctl | StepKind::Itl | StepKind::Config)
+    }
+
+    /// The name in outputs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            StepKind::Boot => "boot",
+            StepKind::Ctl => "ctl",
+            StepKind::Itl => "itl",
+            StepKind::Config => "config",
+            StepKind::Tvs => "tvs",
+        }
+    }
+}
+
+impl From<Step> for StepKind {
+    fn from(step: Step) -> StepKind {
+        match step.kind() {
+            FileKind::Ctl => StepKind::Ctl,
+            FileKind::Itl => StepKind::Itl,
+            FileKind::Config => StepKind::Config,
+        }
+    }
+}
+
+/// How a step ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StepEnd {
+    /// Without an answer, or a boot that failed.
+    Failed,
+    /// With the answer that there is no such file.
+    NotFound,
+    /// With what was asked for.
+    Ok,
+    /// A boot that ended stuck.
+    Stuck,
+}
+
+impl StepEnd {
+    /// The end of a step that was answered or was not.
+    pub const fn answered(ok: bool) -> StepEnd {
+        if ok { StepEnd::Ok } else { StepEnd::Failed }
+    }
+}
+
+impl From<Outcome> for StepEnd {
+    fn from(outcome: Outcome) -> StepEnd {
+        match outcome {
+            Outcome::Ready => StepEnd::Ok,
+            Outcome::Stuck => StepEnd::Stuck,
+            Outcome::Failed(_) => StepEnd::Failed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_steps_stand_in_the_order_of_their_numbers_and_incidents_are_small() {
+        for (at, step) in StepKind::ALL.into_iter().enumerate() {
+            assert_eq!(step as usize, at);
+        }
+        assert!(size_of::<Incident<'_>>() <= 32, "{}", size_of::<Incident<'_>>());
+    }
+}

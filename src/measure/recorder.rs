@@ -75,6 +75,9 @@ pub struct Recorder {
     booting: u64,
     /// What a server said with a fault, first of its kind.
     remarks: BTreeMap<TransferFault, Box<str>>,
+    /// By phone: the last attempt of its present boot that brought no answer, and the step it was
+    /// made for. Beside the phones' records, because few of a million phones have one.
+    silences: BTreeMap<usize, (StepKind, Silence)>,
 }
 
 /// Sums over the phones of a worker since the storm's first reset (`decisions.md`, outcomes).
@@ -191,8 +194,8 @@ impl From<Outcome> for StepEnd {
 pub struct PhoneRecord {
     /// When its boot was planned.
     pub planned: Time,
-    /// When it was ready, if it is.
-    pub ready: Option<Time>,
+    /// When its last boot ended; says nothing without an outcome.
+    pub settled: Time,
     /// How its last boot ended; `None` while it boots, or if it never did.
     pub outcome: Option<Outcome>,
     /// It refused a list since the storm began ("Trust List Verification Failed").
@@ -201,10 +204,15 @@ pub struct PhoneRecord {
     pub config_alarm: bool,
     /// Whether it boots.
     pub booting: bool,
-    /// The last attempt of its present boot that brought no answer, and the step it was made for.
-    pub silence: Option<(StepKind, Silence)>,
     /// Boots that are planned and have not begun.
     pub boots_before: u32,
+}
+
+impl PhoneRecord {
+    /// When it was ready, if it is.
+    pub fn ready(&self) -> Option<Time> {
+        (self.outcome == Some(Outcome::Ready)).then_some(self.settled)
+    }
 }
 
 /// How many phones are where.
@@ -285,6 +293,7 @@ impl Recorder {
             storm: Time::ZERO,
             booting: 0,
             remarks: BTreeMap::new(),
+            silences: BTreeMap::new(),
         }
     }
 
@@ -301,11 +310,11 @@ impl Recorder {
     /// A boot of `phone` begins that was planned for `planned`.
     pub fn begin_boot(&mut self, phone: usize, planned: Time) {
         let record = &mut self.phones[phone];
-        (record.planned, record.ready, record.outcome) = (planned, None, None);
-        record.silence = None;
+        (record.planned, record.outcome) = (planned, None);
         self.booting += u64::from(!record.booting);
         record.booting = true;
         record.boots_before = record.boots_before.saturating_sub(1);
+        self.silences.remove(&phone);
     }
 
     /// Records what happened to `phone`.
@@ -344,13 +353,10 @@ impl Recorder {
 
     fn settle(&mut self, phone: usize, now: Time, outcome: Outcome) {
         let record = &mut self.phones[phone];
-        record.outcome = Some(outcome);
+        (record.outcome, record.settled) = (Some(outcome), now);
         self.booting -= u64::from(record.booting);
         record.booting = false;
         let planned = record.planned;
-        if outcome == Outcome::Ready {
-            record.ready = Some(now);
-        }
         self.step(StepKind::Boot, outcome.into(), planned, planned, now);
     }
 
@@ -426,7 +432,7 @@ impl Recorder {
     /// none.
     pub fn silence(&mut self, phone: usize, step: StepKind, from: Time, to: Time) {
         if to.since(from) >= SILENCE_MIN {
-            self.phones[phone].silence = Some((step, Silence { from, to }));
+            self.silences.insert(phone, (step, Silence { from, to }));
         }
     }
 
@@ -466,7 +472,7 @@ impl Recorder {
         let record = &mut self.phones[phone];
         record.outcome = failure.map(Outcome::Failed);
         self.booting -= u64::from(record.booting);
-        (record.ready, record.booting) = (None, false);
+        record.booting = false;
     }
 
     /// Phones in a boot.
@@ -477,6 +483,12 @@ impl Recorder {
     /// The records of the phones.
     pub fn phones(&self) -> &[PhoneRecord] {
         &self.phones
+    }
+
+    /// Of each phone whose present boot had an attempt without an answer, the last one, and the
+    /// step it was made for.
+    pub fn silences(&self) -> impl Iterator<Item = (&PhoneRecord, StepKind, Silence)> {
+        self.silences.iter().map(|(&phone, &(step, last))| (&self.phones[phone], step, last))
     }
 
     /// Times and results of a step.
@@ -526,7 +538,7 @@ impl Recorder {
     pub fn ready_times_s(&self) -> Vec<f64> {
         let since = |ready: Time| ready.since(self.storm).as_secs_f64();
         let mut times: Vec<f64> =
-            self.phones.iter().filter_map(|phone| phone.ready).map(since).collect();
+            self.phones.iter().filter_map(PhoneRecord::ready).map(since).collect();
         times.sort_by(f64::total_cmp);
         times
     }
@@ -542,6 +554,8 @@ impl Recorder {
         }
         self.lag.add(&other.lag).expect("all histograms have the same bounds");
         self.generator.merge(&other.generator);
+        let before = self.phones.len();
+        self.silences.extend(other.silences.iter().map(|(&phone, &last)| (before + phone, last)));
         self.phones.extend_from_slice(&other.phones);
         self.storm = self.storm.max(other.storm);
         self.booting += other.booting;
@@ -684,6 +698,22 @@ mod tests {
             (1, 1)
         );
         assert_eq!((recorder.ready_times_s().len(), recorder.booting()), (1, 0));
+    }
+
+    #[test]
+    fn a_silence_is_of_the_present_boot_and_stays_with_its_phone() {
+        let (mut one, mut two) = (Recorder::new(1), Recorder::new(2));
+        two.silence(0, StepKind::Itl, at(1), at(1));
+        two.silence(1, StepKind::Tvs, at(1), at(3));
+        two.begin_boot(1, at(4));
+        two.silence(1, StepKind::Ctl, at(5), at(7));
+        two.fact(1, at(8), &Fact::Settled { outcome: Outcome::Stuck });
+        one.merge(&two);
+        let silences: Vec<_> = one.silences().collect();
+        let last = Silence { from: at(5), to: at(7) };
+        assert_eq!(silences, [(&one.phones()[2], StepKind::Ctl, last)]);
+        one.begin_storm(at(9));
+        assert_eq!(one.silences().count(), 0);
     }
 
     #[test]

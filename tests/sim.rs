@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use resetstorm::cluster::Contents;
-use resetstorm::measure::{Summary, known_paths};
+use resetstorm::measure::{PhoneRecord, Summary, known_paths};
 use resetstorm::scenario::{CostModel, Plan, load};
 use resetstorm::sim::{SimOptions, SimRun, World};
 
@@ -122,7 +122,7 @@ fn one_more_draw_for_one_phone_moves_no_other_phone() {
         "cluster.cost={ tftp-request=\"0s\", tftp-block=\"0s\", sign=\"0s\", handshake=\"0s\" }";
     let times = |phones: &str| {
         let run = run(&plan("callmanager-regen.toml", &[phones, jitter, free, "slo=[]"]));
-        run.ledger.phones()[..100].iter().map(|phone| phone.ready).collect::<Vec<_>>()
+        run.ledger.phones()[..100].iter().map(PhoneRecord::ready).collect::<Vec<_>>()
     };
     assert_eq!(times("fleet.phones=100"), times("fleet.phones=250"));
 }

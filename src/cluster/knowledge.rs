@@ -1,3 +1,5 @@
+use std::cell::LazyCell;
+
 use dashmap::DashMap;
 
 use crate::crypto::Certificate;
@@ -11,15 +13,15 @@ use super::topology::{CertificateKind, Release};
 #[derive(Debug)]
 pub struct Knowledge {
     release: Release,
-    known: DashMap<Key, Vec<Entry>>,
+    /// By serial number.
+    known: DashMap<Vec<u8>, Vec<Entry>>,
 }
-
-/// Issuer in its normal form, and serial number.
-type Key = (String, Vec<u8>);
 
 #[derive(Clone, Debug)]
 struct Entry {
     certificate: Certificate,
+    /// The issuer in its normal form.
+    issuer_key: String,
     kind: CertificateKind,
 }
 
@@ -42,8 +44,10 @@ impl Knowledge {
             });
             !entries.is_empty()
         });
-        let entry = Entry { certificate: certificate.clone(), kind };
-        self.known.entry(key(certificate.issuer(), certificate.serial())).or_default().push(entry);
+        let issuer_key = name_key(certificate.issuer());
+        let entry = Entry { certificate: certificate.clone(), issuer_key, kind };
+        let serial = magnitude(certificate.serial()).to_vec();
+        self.known.entry(serial).or_default().push(entry);
     }
 
     /// Number of certificates.
@@ -88,20 +92,26 @@ impl Knowledge {
 
     /// The certificate with this issuer and serial, and the union of its roles.
     fn find(&self, issuer: &str, serial: &[u8]) -> Option<(Certificate, Vec<u8>)> {
-        let entries = self.known.get(&key(issuer, serial))?;
-        let mut roles: Vec<u8> = entries
+        let entries = self.known.get(magnitude(serial))?;
+        // The normal form is needed only for a name in another style.
+        let key = LazyCell::new(|| name_key(issuer));
+        let asked: Vec<&Entry> = entries
+            .iter()
+            .filter(|entry| entry.certificate.issuer() == issuer || entry.issuer_key == *key)
+            .collect();
+        let mut roles: Vec<u8> = asked
             .iter()
             .flat_map(|entry| roles_of(entry.kind, self.release).iter().copied())
             .collect();
         roles.sort_unstable();
         roles.dedup();
-        Some((entries.first()?.certificate.clone(), roles))
+        Some((asked.first()?.certificate.clone(), roles))
     }
 }
 
-fn key(issuer: &str, serial: &[u8]) -> Key {
-    let zeros = serial.iter().take_while(|&&byte| byte == 0).count();
-    (name_key(issuer), serial[zeros..].to_vec())
+/// A serial number without leading zero bytes.
+fn magnitude(serial: &[u8]) -> &[u8] {
+    &serial[serial.iter().take_while(|&&byte| byte == 0).count()..]
 }
 
 /// Roles that TVS names for a certificate of each store (`decisions.md`, mechanism).
@@ -214,6 +224,22 @@ mod tests {
         assert_eq!(roles(&knowledge, &query(&new)), Some(vec![0, 2]));
         assert_eq!(roles(&knowledge, &query(&renamed)), Some(vec![0, 2]));
         assert_eq!(knowledge.len(), 2);
+    }
+
+    #[test]
+    fn an_issuer_may_be_written_in_another_style_but_not_be_another() {
+        let known = certificate("pub", &mut KeySource::bank(1));
+        let knowledge = Knowledge::new(Release::R8_6);
+        knowledge.add(CertificateKind::CallManager, &known);
+        let asked = |issuer: &str| {
+            let (subject, serial) = (known.subject(), known.serial());
+            let question = Question::Query { subject, issuer, serial };
+            let request = Request { session_id: 1, device_name: "SEP", question }.encode();
+            roles(&knowledge, &request)
+        };
+        assert_ne!(known.issuer(), known.issuer_in_order());
+        assert_eq!(asked(known.issuer_in_order()), Some(vec![0, 2]));
+        assert_eq!(asked("CN=other"), None, "the serial number alone is no certificate");
     }
 
     #[test]

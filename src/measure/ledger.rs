@@ -27,6 +27,9 @@ pub struct Ledger {
     booting: u64,
     /// What a server said with a fault, first of its kind.
     remarks: BTreeMap<TransferFault, Box<str>>,
+    /// By phone: the last attempt of its present boot that brought no answer, and the step it was
+    /// made for. Beside the phones' records, because few of a million phones have one.
+    silences: BTreeMap<PhoneId, (StepKind, Silence)>,
 }
 
 /// Sums over the phones of a worker since the storm's first reset (`decisions.md`, outcomes).
@@ -190,16 +193,17 @@ impl Ledger {
             storm,
             booting: 0,
             remarks: BTreeMap::new(),
+            silences: BTreeMap::new(),
         }
     }
 
     fn begin_boot(&mut self, phone: PhoneId, planned: Time) {
         let record = self.phones.of_mut(phone);
-        (record.planned, record.ready, record.outcome) = (planned, None, None);
-        record.silence = None;
+        (record.planned, record.outcome) = (planned, None);
         self.booting += u64::from(!record.booting);
         record.booting = true;
         record.boots_before = record.boots_before.saturating_sub(1);
+        self.silences.remove(&phone);
     }
 
     fn fact(&mut self, phone: PhoneId, now: Time, fact: Fact) {
@@ -237,13 +241,10 @@ impl Ledger {
 
     fn settle(&mut self, phone: PhoneId, now: Time, outcome: Outcome) {
         let record = self.phones.of_mut(phone);
-        record.outcome = Some(outcome);
+        (record.outcome, record.settled) = (Some(outcome), now);
         self.booting -= u64::from(record.booting);
         record.booting = false;
         let planned = record.planned;
-        if outcome == Outcome::Ready {
-            record.ready = Some(now);
-        }
         self.end_step(StepKind::Boot, outcome.into(), [planned, planned, now]);
     }
 
@@ -356,7 +357,7 @@ impl Ledger {
             };
             record.outcome = failure.map(Outcome::Failed);
             self.booting -= u64::from(record.booting);
-            (record.ready, record.booting) = (None, false);
+            record.booting = false;
         }
     }
 
@@ -373,6 +374,15 @@ impl Ledger {
     /// The record of a phone, if this is a ledger of it.
     pub fn phone(&self, phone: PhoneId) -> Option<&PhoneRecord> {
         self.phones.of(phone)
+    }
+
+    /// Of each phone whose present boot had an attempt without an answer, the last one, and the
+    /// step it was made for.
+    pub fn silences(&self) -> impl Iterator<Item = (&PhoneRecord, StepKind, Silence)> {
+        let of = |phone: &PhoneId| self.phones.of(*phone);
+        self.silences
+            .iter()
+            .filter_map(move |(phone, &(step, last))| Some((of(phone)?, step, last)))
     }
 
     /// Times and results of a step.
@@ -420,8 +430,8 @@ impl Ledger {
     /// Seconds from the start of the storm until each ready phone was ready, in order.
     pub fn ready_times_s(&self) -> Vec<f64> {
         let since = |ready: Time| ready.since(self.storm).as_secs_f64();
-        let ready = |phone: &PhoneRecord| phone.ready;
-        let mut times: Vec<f64> = self.phones.all().iter().filter_map(ready).map(since).collect();
+        let phones = self.phones.all().iter();
+        let mut times: Vec<f64> = phones.filter_map(PhoneRecord::ready).map(since).collect();
         times.sort_by(f64::total_cmp);
         times
     }
@@ -438,6 +448,7 @@ impl Ledger {
         self.lag.add(&other.lag).expect("all histograms have the same bounds");
         self.generator.merge(&other.generator);
         self.phones.merge(&other.phones);
+        self.silences.extend(&other.silences);
         self.storm = self.storm.max(other.storm);
         self.booting += other.booting;
         for (&fault, remark) in &other.remarks {
@@ -474,7 +485,7 @@ impl Listen for Ledger {
             }
             // One that was refused at once is no silence.
             Incident::Silent { step, from } if now.since(from) >= SILENCE_MIN => {
-                self.phones.of_mut(phone).silence = Some((step, Silence { from, to: now }));
+                self.silences.insert(phone, (step, Silence { from, to: now }));
             }
             Incident::Silent { .. } => {}
             Incident::Waited { queue, late, at_end } => {
@@ -630,6 +641,26 @@ mod tests {
             (1, 1)
         );
         assert_eq!((ledger.ready_times_s().len(), ledger.booting()), (1, 0));
+    }
+
+    #[test]
+    fn a_silence_is_of_the_present_boot_and_stays_with_its_phone() {
+        let mut one = Ledger::new(Slice::dealt(0, 2, 3));
+        let mut two = Ledger::new(Slice::dealt(1, 2, 3));
+        let silent = |ledger: &mut Ledger, phone: u32, step, from: u64, to: u64| {
+            ledger.hear(PhoneId(phone), at(to), &Incident::Silent { step, from: at(from) });
+        };
+        silent(&mut one, 0, StepKind::Itl, 1, 1);
+        silent(&mut one, 2, StepKind::Tvs, 1, 3);
+        one.begin_boot(PhoneId(2), at(4));
+        silent(&mut one, 2, StepKind::Ctl, 5, 7);
+        one.fact(PhoneId(2), at(8), Fact::Settled { outcome: Outcome::Stuck });
+        two.merge(&one);
+        let last = Silence { from: at(5), to: at(7) };
+        let stuck = two.phone(PhoneId(2)).unwrap();
+        assert_eq!(two.silences().collect::<Vec<_>>(), [(stuck, StepKind::Ctl, last)]);
+        two.note(at(9), &Notice::StormBegan);
+        assert_eq!(two.silences().count(), 0);
     }
 
     #[test]

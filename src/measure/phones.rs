@@ -1,9 +1,6 @@
 use crate::base::{PhoneId, Time};
 use crate::phone::Outcome;
 
-use super::generator::Silence;
-use super::incident::StepKind;
-
 /// Which phones of a fleet: `count` of them, `every`-th after the `first`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slice {
@@ -47,8 +44,8 @@ impl Slice {
 pub struct PhoneRecord {
     /// When its boot was planned.
     pub planned: Time,
-    /// When it was ready, if it is.
-    pub ready: Option<Time>,
+    /// When its last boot ended; says nothing without an outcome.
+    pub settled: Time,
     /// How its last boot ended; `None` while it boots, or if it never did.
     pub outcome: Option<Outcome>,
     /// It refused a list since the storm began ("Trust List Verification Failed").
@@ -57,10 +54,15 @@ pub struct PhoneRecord {
     pub config_alarm: bool,
     /// Whether it boots.
     pub booting: bool,
-    /// The last attempt of its present boot that brought no answer, and the step it was made for.
-    pub silence: Option<(StepKind, Silence)>,
     /// Boots that are planned and have not begun.
     pub boots_before: u32,
+}
+
+impl PhoneRecord {
+    /// When it was ready, if it is.
+    pub fn ready(&self) -> Option<Time> {
+        (self.outcome == Some(Outcome::Ready)).then_some(self.settled)
+    }
 }
 
 /// The records of phones, in the order of their numbers.

@@ -574,9 +574,12 @@ fn account(ledger: &Ledger, facts: &RunFacts) -> Account {
     for phone in ledger.phones() {
         if let Some(Outcome::Failed(Failure::Generator(lack))) = phone.outcome {
             *given_up.entry(lack).or_default() += 1;
+        }
+    }
+    for (phone, step, silence) in ledger.silences() {
+        if matches!(phone.outcome, Some(Outcome::Failed(Failure::Generator(_)))) {
             continue;
         }
-        let Some((step, silence)) = phone.silence else { continue };
         let any_answer = ledger.step_record(step).ok > 0;
         if any_lack || host.may_have_ended(silence.from, silence.to, any_answer) {
             doubtful_attempts += 1;

@@ -128,8 +128,19 @@ impl From<SignatureFault> for Refusal {
     }
 }
 
-/// Verdicts by the SHA-256 of file and key.
-type Verdicts = HashMap<[u8; 32], Result<(), SignatureFault>>;
+type Verdict = Result<(), SignatureFault>;
+
+/// Verdicts that were given.
+#[derive(Debug, Default)]
+struct Verdicts {
+    /// By the SHA-256 of file and key.
+    files: HashMap<[u8; 32], Verdict>,
+    /// On pinned files by their number.
+    pinned: HashMap<u32, Vec<OfKey>>,
+}
+
+/// A key that a file was checked with, of which there are few, and the verdict.
+type OfKey = (Box<[u8]>, Verdict);
 
 /// Verifies signatures of files; belongs to one thread.
 #[derive(Debug, Default)]
@@ -172,16 +183,19 @@ impl Verifier {
     pub fn verify(&self, file: &SignedFile<'_>, public_key: &[u8]) -> Result<(), SignatureFault> {
         self.count.set(self.count.get() + 1);
         let check = || verify_file(file, public_key, &mut self.scratch.borrow_mut());
-        match &self.remembered {
-            None => check(),
-            Some(remembered) => {
-                let pins = self.pins.as_ref();
-                let key = match pins.and_then(|shared| shared.pinned_number(file.bytes())) {
-                    Some(number) => sha256_of(&[&number.to_be_bytes(), public_key]),
-                    None => sha256_of(&[file.bytes(), public_key]),
-                };
-                *remembered.borrow_mut().entry(key).or_insert_with(check)
-            }
+        let Some(remembered) = &self.remembered else { return check() };
+        let Verdicts { files, pinned } = &mut *remembered.borrow_mut();
+        let pins = self.pins.as_ref();
+        let Some(number) = pins.and_then(|shared| shared.pinned_number(file.bytes())) else {
+            let key = sha256_of(&[file.bytes(), public_key]);
+            return *files.entry(key).or_insert_with(check);
+        };
+        let verdicts = pinned.entry(number).or_default();
+        if let Some((_, verdict)) = verdicts.iter().find(|(key, _)| **key == *public_key) {
+            return *verdict;
         }
+        let verdict = check();
+        verdicts.push((public_key.into(), verdict));
+        verdict
     }
 }

@@ -1,5 +1,7 @@
 //! Types and values of the attributes of distinguished names.
 
+use std::borrow::Cow;
+
 use super::ber::Ber;
 
 /// Known types: dotted OID, the key that is written, and other keys that are read (RFC 4514,
@@ -52,19 +54,21 @@ pub(super) fn compact_key(oid: &str) -> &str {
 
 /// The dotted OID that a key stands for; a word that nobody knows in upper case; `None` if it can
 /// be no key.
-pub(super) fn kind_of(key: &str) -> Option<String> {
-    let upper = key.trim().to_ascii_uppercase();
-    let dotted = upper.strip_prefix("OID.").unwrap_or(&upper);
+pub(super) fn kind_of(key: &str) -> Option<Cow<'static, str>> {
+    let key = key.trim();
+    let has_prefix = key.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("OID."));
+    let dotted = if has_prefix { &key[4..] } else { key };
     if is_dotted(dotted) {
-        return Some(dotted.to_owned());
+        return Some(dotted.to_owned().into());
     }
-    let is_word = upper.starts_with(|c: char| c.is_ascii_alphabetic())
-        && upper.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-    if !is_word || upper.len() > 64 {
+    let is_word = key.starts_with(|c: char| c.is_ascii_alphabetic())
+        && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    if !is_word || key.len() > 64 {
         return None;
     }
-    let known = |kind: &&(&str, &str, &[&str])| kind.1 == upper || kind.2.contains(&&*upper);
-    Some(KINDS.iter().find(known).map_or(upper.clone(), |kind| kind.0.to_owned()))
+    let is_key = |known: &&str| known.eq_ignore_ascii_case(key);
+    let kind = KINDS.iter().find(|kind| is_key(&kind.1) || kind.2.iter().any(is_key));
+    Some(kind.map_or_else(|| key.to_ascii_uppercase().into(), |kind| kind.0.into()))
 }
 
 fn is_dotted(text: &str) -> bool {
@@ -156,8 +160,9 @@ impl Value {
                 folded.push('t');
                 for (at, word) in words.enumerate() {
                     folded.push_str(if at > 0 { " " } else { "" });
-                    folded.extend(word.chars().map(|c| c.to_ascii_lowercase()));
+                    folded.push_str(word);
                 }
+                folded.make_ascii_lowercase();
                 folded
             }
             Value::Bytes(bytes) => format!("b{}", hex(bytes)),

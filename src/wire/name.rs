@@ -1,6 +1,9 @@
 //! Distinguished names, as certificates hold them and as two kinds of tools write them
 //! (`spec/trust-list.md` section 4).
 
+use std::borrow::Cow;
+use std::fmt::Write;
+
 use super::attribute::{Decoded, Value, compact_key, cucm_place, hex, kind_of, latin1};
 use super::ber::{Ber, BerReader, tag};
 use super::tlv::WireError;
@@ -22,7 +25,7 @@ pub struct Name {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Attribute {
     /// Dotted OID; a word in upper case if nobody knows its OID.
-    kind: String,
+    kind: Cow<'static, str>,
     value: Value,
 }
 
@@ -45,7 +48,7 @@ impl Name {
     }
 
     fn add(&mut self, mut attribute: BerReader<'_>) -> Result<(), WireError> {
-        let kind = attribute.next("a type")?.oid()?;
+        let kind = Cow::from(attribute.next("a type")?.oid()?);
         let Decoded { value, fault } = Value::of(&attribute.next("a value")?);
         self.faults.extend(fault.map(|fault| format!("{} {fault}", cucm_place(&kind).1)));
         self.attributes.push(Attribute { kind, value });
@@ -91,26 +94,30 @@ impl Name {
     /// What makes names equal, as text: equal keys, equal names.
     pub fn key(&self) -> String {
         let mut parts: Vec<(&str, String)> =
-            self.attributes.iter().map(|a| (a.kind.as_str(), a.value.folded())).collect();
-        let joined = |parts: &[(&str, String)]| {
-            let mut key = String::new();
-            // The length keeps a value from being read as the next attribute.
-            for (kind, value) in parts {
-                key.push_str(&format!("{kind}={}:{value}", value.len()));
-            }
-            key
-        };
-        let mut forward = parts.clone();
-        forward.sort_by(|left, right| left.0.cmp(right.0));
-        parts.reverse();
+            self.attributes.iter().map(|a| (&*a.kind, a.value.folded())).collect();
         parts.sort_by(|left, right| left.0.cmp(right.0));
-        if parts == forward { joined(&forward) } else { joined(&forward).min(joined(&parts)) }
+        let forward = joined(&parts);
+        if parts.windows(2).all(|pair| pair[0].0 != pair[1].0) {
+            return forward;
+        }
+        parts.chunk_by_mut(|left, right| left.0 == right.0).for_each(<[_]>::reverse);
+        forward.min(joined(&parts))
     }
 
     /// What is odd about the values of a certificate's name, each as `O is no UTF-8`.
     pub fn faults(&self) -> &[String] {
         &self.faults
     }
+}
+
+/// Types and folded values as one text.
+fn joined(parts: &[(&str, String)]) -> String {
+    let mut key = String::with_capacity(parts.iter().map(|part| 32 + part.1.len()).sum());
+    for (kind, value) in parts {
+        // The length keeps a value from being read as the next attribute; writing cannot fail.
+        let _ = write!(key, "{kind}={}:{value}", value.len());
+    }
+    key
 }
 
 /// Whether two distinguished names mean the same, whichever tool wrote them. A text that is no name
@@ -164,7 +171,7 @@ fn is_ambiguous(value: &str) -> bool {
 }
 
 /// Kind and raw value of each attribute.
-type Parts<'a> = Vec<(String, &'a str)>;
+type Parts<'a> = Vec<(Cow<'static, str>, &'a str)>;
 
 /// The attributes of a text with this separator (and `+`), and whether the separator was met.
 fn parts_of(text: &str, separator: u8) -> Option<(Parts<'_>, bool)> {

@@ -351,6 +351,22 @@ fn tftp_get_writes_the_file_and_tells_the_times() {
 }
 
 #[test]
+fn an_output_that_cannot_be_written_leaves_the_former_file_and_a_device_stays_one() {
+    let lab = Lab::new();
+    let sign =
+        |out: &str| lab.run(&["resetstorm", "sign", "ITLFile.tlv", "--key", "tftp.pem", "-o", out]);
+    assert_eq!(sign("signed").status.code(), Some(0));
+    let signed = lab.read("signed");
+    assert_eq!(sign("/dev/stdout").stdout, signed, "a pipe");
+    let full = sign("/dev/full");
+    assert_eq!(full.status.code(), Some(4), "{}", stderr(&full));
+    assert!(stderr(&full).contains("/dev/full: No space left on device"), "{}", stderr(&full));
+    assert_eq!(sign("no/such/folder").status.code(), Some(4));
+    assert_eq!(sign("signed").status.code(), Some(0));
+    assert_eq!(lab.read("signed"), signed);
+}
+
+#[test]
 fn tvs_query_trusts_the_record_of_a_list() {
     let lab = Lab::new();
     let ask = |extra: &[&str]| {

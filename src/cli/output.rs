@@ -1,6 +1,7 @@
 //! The one way out: what a command prints, and what is left of its run when it ends otherwise.
 
 use std::io::{self, ErrorKind, Write};
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use nix::errno::Errno;
 use serde_json::Value;
 
 use crate::net::signals;
-use crate::report::{ReportError, RunDir};
+use crate::report::{ReportError, RunDir, write_whole};
 
 use super::ExitCode;
 use super::args::CliError;
@@ -54,6 +55,17 @@ fn write_all(mut bytes: &[u8]) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Writes a file that the user has named, whole or not at all.
+///
+/// # Errors
+/// If it cannot be written.
+pub(super) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
+    write_whole(path, bytes).map_err(|error| {
+        let what = format!("{}: cannot be written: {error}", path.display());
+        CliError::environment(what, "check space and permissions, or name another file")
+    })
 }
 
 /// Writes lines to standard error. Where nobody reads it the exit code is all that is left to say.

@@ -1,4 +1,3 @@
-use std::fs;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -87,10 +86,7 @@ fn try_whatif(args: &WhatifArgs, global: &GlobalArgs) -> Result<ExitCode, CliErr
     };
     output::print(&document)?;
     if let Some(path) = &args.csv {
-        fs::write(path, comparison_csv(&keys, &table)).map_err(|error| {
-            let what = format!("{}: cannot be written: {error}", path.display());
-            CliError::environment(what, "check space and permissions")
-        })?;
+        output::write_file(path, comparison_csv(&keys, &table).as_bytes())?;
     }
     Ok(interrupted(table.len(), size).unwrap_or(ExitCode::Ok))
 }

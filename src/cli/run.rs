@@ -14,6 +14,7 @@ use crate::scenario::Plan;
 
 use super::ExitCode;
 use super::args::{CliError, Format, GlobalArgs, ScenarioArgs, duration};
+use super::check::warn_of;
 use super::output::{self, Finished};
 use super::progress::ProgressView;
 
@@ -123,9 +124,11 @@ pub(super) fn runtime() -> Result<OwnRuntime, CliError> {
 fn warn(plan: &Plan) {
     // A host that refuses keeps its limit.
     let limit = limits::raise_descriptor_limit().or_else(|_| limits::descriptor_limit()).ok();
-    if let Some(warning) = Budget::of(plan).descriptor_warning(limit) {
+    let budget = Budget::of(plan);
+    if let Some(warning) = budget.descriptor_warning(limit) {
         output::message(&format!("warning: {warning}"));
     }
+    warn_of(&plan.name, &budget.warnings);
 }
 
 pub(super) fn live_error(error: &LiveError) -> CliError {

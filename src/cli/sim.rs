@@ -9,12 +9,13 @@ use crate::base::{Span, Stop, Time};
 use crate::measure::{Finish, OPERATOR_STEPS, Summary, open_metrics};
 use crate::net::limits::resident_bytes;
 use crate::net::signals;
-use crate::report::{RunDir, exit_code, text};
+use crate::report::{RunDir, exit_code, text, warnings};
 use crate::scenario::{AVAILABLE_MIN, CostModel, Plan};
 use crate::sim::{SimOptions, SimRun, World, try_guesses};
 
 use super::ExitCode;
 use super::args::{CliError, Format, GlobalArgs, ScenarioArgs, ScenarioFlags};
+use super::check::warn_of;
 use super::output::{self, Finished};
 
 /// Play a scenario in virtual time: the same phones and cluster, no sockets
@@ -96,6 +97,7 @@ fn try_sim(args: &SimArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
     if let Some(run) = &args.machine_of {
         put_on_machine_of(run, &mut plan)?;
     }
+    warn_of(&plan.name, &warnings(&plan));
     let directory = output::begin(|| RunDir::create(&args.out, &plan, "sim"))?;
     let stop = signals::stop();
     let (run, mut summary) = play(&plan, sampled(args, &plan), &stop);

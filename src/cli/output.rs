@@ -9,11 +9,12 @@ use std::time::Duration;
 use nix::errno::Errno;
 use serde_json::Value;
 
+use crate::measure::Summary;
 use crate::net::signals;
-use crate::report::{ReportError, RunDir, write_whole};
+use crate::report::{ReportError, RunDir, text, write_whole};
 
 use super::ExitCode;
-use super::args::CliError;
+use super::args::{CliError, Format};
 
 /// The run directory that is open, if the command has one.
 static OPEN: Mutex<Option<RunDir>> = Mutex::new(None);
@@ -127,6 +128,24 @@ impl Finished<'_> {
         faults.for_each(|fault| message(&fault.to_string()));
         first.map_or(Ok(code), Err)
     }
+}
+
+/// Leaves the summary of a scenario that was played, as [`Finished::leave`] does it.
+///
+/// # Errors
+/// Those of [`Finished::leave`].
+pub(super) fn leave_summary(
+    (run, summary): (&RunDir, &Summary),
+    code: ExitCode,
+    format: Format,
+    further: impl FnOnce(&RunDir) -> Result<(), ReportError>,
+) -> Result<ExitCode, CliError> {
+    let document = |code| match format {
+        Format::Json => format!("{:#}\n", summary.to_json()),
+        Format::Text => format!("{}output: {}\n", text(summary, code), run.path().display()),
+    };
+    Finished { run, summary: summary.to_json(), verdict: &summary.verdict, code }
+        .leave(document, further)
 }
 
 /// Ends a command: prints its error, if there is one, and closes the run that is still open.

@@ -9,13 +9,13 @@ use crate::measure::{Recorder, Summary};
 use crate::net::signals::Signal;
 use crate::net::threads::{OwnRuntime, StartError};
 use crate::net::{limits, remedy};
-use crate::report::{Budget, RunDir, exit_code, text};
+use crate::report::{Budget, RunDir, exit_code};
 use crate::scenario::Plan;
 
 use super::ExitCode;
-use super::args::{CliError, Format, GlobalArgs, ScenarioArgs, duration};
+use super::args::{CliError, GlobalArgs, ScenarioArgs, duration};
 use super::check::warn_of;
-use super::output::{self, Finished};
+use super::output;
 use super::progress::ProgressView;
 
 /// Run a scenario live: phones over real sockets against our cluster or a target
@@ -84,14 +84,7 @@ fn try_run(args: &RunArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
     let signal = run.signal;
     let summary = summarise(&plan, run);
     let code = signal.map_or_else(|| exit_code(&summary), Signal::exit_code);
-    let path = directory.path().display().to_string();
-    let document = |code| match global.format {
-        Format::Json => format!("{:#}\n", summary.to_json()),
-        Format::Text => format!("{}output: {path}\n", text(&summary, code)),
-    };
-    let finished =
-        Finished { run: &directory, summary: summary.to_json(), verdict: &summary.verdict, code };
-    finished.leave(document, |_| Ok(()))
+    output::leave_summary((&directory, &summary), code, global.format, |_| Ok(()))
 }
 
 /// Metrics are for this machine only unless the address is named a second time.

@@ -9,14 +9,14 @@ use crate::base::{Span, Stop, Time};
 use crate::measure::{Finish, OPERATOR_STEPS, Summary, open_metrics};
 use crate::net::limits::resident_bytes;
 use crate::net::signals;
-use crate::report::{RunDir, exit_code, text, warnings};
+use crate::report::{RunDir, exit_code, warnings};
 use crate::scenario::{AVAILABLE_MIN, CostModel, Plan};
 use crate::sim::{SimOptions, SimRun, World, try_guesses};
 
 use super::ExitCode;
 use super::args::{CliError, Format, GlobalArgs, ScenarioArgs, ScenarioFlags};
 use super::check::warn_of;
-use super::output::{self, Finished};
+use super::output;
 
 /// Play a scenario in virtual time: the same phones and cluster, no sockets
 ///
@@ -108,14 +108,7 @@ fn try_sim(args: &SimArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
         facts.guesses = try_guesses(&plan, &run, &stop);
     }
     let code = code(&mut summary, run.finish);
-    let path = directory.path().display().to_string();
-    let document = |code| match global.format {
-        Format::Json => format!("{:#}\n", summary.to_json()),
-        Format::Text => format!("{}output: {path}\n", text(&summary, code)),
-    };
-    let finished =
-        Finished { run: &directory, summary: summary.to_json(), verdict: &summary.verdict, code };
-    finished.leave(document, |directory| {
+    output::leave_summary((&directory, &summary), code, global.format, |directory| {
         if !args.openmetrics {
             return Ok(());
         }

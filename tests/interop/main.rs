@@ -6,6 +6,7 @@
 
 mod capacity;
 mod capture;
+mod disk;
 mod formats;
 mod lab;
 mod peers;

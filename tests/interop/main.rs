@@ -11,4 +11,5 @@ mod formats;
 mod lab;
 mod peers;
 mod prometheus;
+mod stores;
 mod web;

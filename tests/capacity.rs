@@ -178,6 +178,13 @@ fn late_answers_to_earlier_requests_of_the_same_address_and_port_are_no_wrong_an
         let run = measure(&server, &[&quick[..], sources].concat());
         assert_eq!(run.summary()["wrong"]["count"], 0, "{}", run.text());
         assert!(run.summary()["capacity"]["steps"][0]["sent_again"].as_u64() > Some(20));
+        if sources.is_empty() {
+            let (away, wrong) = (server.seen().turned_away, &run.summary()["wrong"]);
+            assert!(
+                away > 20,
+                "who answers a transfer that is over is told to stop: {away} {wrong}"
+            );
+        }
     }
     // A server that is wrong is found all the same.
     let wrong = Some((4, 100));

@@ -50,6 +50,27 @@ fn json(path: &Path) -> Value {
 }
 
 #[test]
+fn what_check_warns_about_is_said_once_before_a_run() {
+    let set = "event.3={after='previous', reset-phones={spread='100ms'}}";
+    let warnings = |text: &str| -> Vec<String> {
+        let lines = text.lines().filter(|line| line.starts_with("warning: "));
+        lines.map(str::to_owned).collect()
+    };
+    let check = ["check", REGEN, "--phones", "40", "--set", OS_PORTS, "--set", QUICK, "--set", set];
+    let checked = warnings(&run(&check).err);
+    assert!(
+        checked.iter().any(|line| line.contains("does not wait for the phones")),
+        "{checked:?}"
+    );
+    let out = tempfile::tempdir().unwrap();
+    let ended = regen(out.path(), &["--set", set, "--format", "json"]);
+    assert_eq!(warnings(&ended.err), checked, "{}", ended.err);
+    let before = ended.err.find("warning: ") < ended.err.find("operator: ");
+    assert!(before, "before anything runs: {}", ended.err);
+    serde_json::from_str::<Value>(&ended.out).expect("a document and nothing else");
+}
+
+#[test]
 fn a_run_leaves_its_directory_and_ends_with_0() {
     let out = tempfile::tempdir().unwrap();
     let ended = regen(out.path(), &[]);

@@ -43,6 +43,24 @@ fn json(path: &str) -> Value {
 }
 
 #[test]
+fn what_check_warns_about_is_said_once_before_a_run_in_virtual_time() {
+    let set = "event.3={after='previous', reset-phones={spread='1s'}}";
+    let warnings = |text: &str| -> Vec<String> {
+        let lines = text.lines().filter(|line| line.starts_with("warning: "));
+        lines.map(str::to_owned).collect()
+    };
+    let checked = warnings(&run(&["check", REGEN, "--phones", "60", "--set", set]).err);
+    assert!(
+        checked.iter().any(|line| line.contains("does not wait for the phones")),
+        "{checked:?}"
+    );
+    let out = tempfile::tempdir().unwrap();
+    let (ended, _) = sim(out.path(), &["--set", set, "--format", "json"]);
+    assert_eq!(warnings(&ended.err), checked, "{}", ended.err);
+    serde_json::from_str::<Value>(&ended.out).expect("a document and nothing else");
+}
+
+#[test]
 fn a_run_in_virtual_time_leaves_the_same_directory_as_a_live_one() {
     let out = tempfile::tempdir().unwrap();
     let (ended, path) = sim(out.path(), &["--check-determinism", "--openmetrics"]);

@@ -133,6 +133,15 @@ fn inspect_json_of_a_list_has_the_documented_fields() {
         assert!(!value[name].is_null(), "{name}");
     }
     assert_eq!((&value["kind"], &value["version"]), (&json!("itl"), &json!("1.2")));
+    assert_eq!(value["schema"], 1);
+    let two = lab.run(&["resetstorm", "inspect", "--format", "json", "ITLFile.tlv", "none.tlv"]);
+    assert_eq!(two.status.code(), Some(4), "nothing of it is no document");
+    let two = lab.json(&["inspect", "--format", "json", "ITLFile.tlv", "ITLFile.tlv"]);
+    assert_eq!((&two["schema"], two["files"].as_array().unwrap().len()), (&json!(1), 2));
+    assert_eq!(
+        (&two["files"][1]["kind"], &two["files"][1]["file"]),
+        (&json!("itl"), &json!("ITLFile.tlv"))
+    );
     assert_eq!(value["signature"]["verdict"], "valid");
     assert_eq!(value["signature"]["bits"], 2048);
     assert_eq!(value["md5"], "2dd3e17e07391a375612ec3463673269");
@@ -343,11 +352,27 @@ fn tftp_get_writes_the_file_and_tells_the_times() {
     let value =
         lab.json(&["tftp", "get", &host, "ITLFile.tlv", "-o", "got.tlv", "--format", "json"]);
     assert_eq!(lab.read("got.tlv"), file);
-    assert_eq!(value["bytes"], file.len());
+    assert_eq!((&value["schema"], &value["bytes"]), (&json!(1), &json!(file.len())));
     assert!(value["total_ms"].as_f64().unwrap() > 0.0);
     let other = lab.run(&["resetstorm", "tftp", "get", "192.0.2.1", "x"]);
     assert_eq!(other.status.code(), Some(2));
     assert!(stderr(&other).contains("help: give --allow-target"), "{}", stderr(&other));
+}
+
+#[test]
+fn an_output_that_cannot_be_written_leaves_the_former_file_and_a_device_stays_one() {
+    let lab = Lab::new();
+    let sign =
+        |out: &str| lab.run(&["resetstorm", "sign", "ITLFile.tlv", "--key", "tftp.pem", "-o", out]);
+    assert_eq!(sign("signed").status.code(), Some(0));
+    let signed = lab.read("signed");
+    assert_eq!(sign("/dev/stdout").stdout, signed, "a pipe");
+    let full = sign("/dev/full");
+    assert_eq!(full.status.code(), Some(4), "{}", stderr(&full));
+    assert!(stderr(&full).contains("/dev/full: No space left on device"), "{}", stderr(&full));
+    assert_eq!(sign("no/such/folder").status.code(), Some(4));
+    assert_eq!(sign("signed").status.code(), Some(0));
+    assert_eq!(lab.read("signed"), signed);
 }
 
 #[test]
@@ -363,6 +388,9 @@ fn tvs_query_trusts_the_record_of_a_list() {
     let (code, text, _) = ask(&["--trust", "ITLFile.tlv"]);
     assert_eq!(code, 0);
     assert!(text.contains("known, roles System Administrator Security Token"), "{text}");
+    let (_, text, _) = ask(&["--insecure", "--format", "json"]);
+    let value: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((&value["schema"], &value["known"]), (&json!(1), &json!(true)));
     assert_eq!(ask(&["--certificate", "tvs.pem"]).0, 0);
     assert_eq!(ask(&["--insecure"]).0, 0);
     let (code, _, text) = ask(&["--certificate", "rogue.pem"]);

@@ -1,4 +1,3 @@
-use std::fs;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -56,10 +55,7 @@ fn try_calibrate(args: &CalibrateArgs, global: &GlobalArgs) -> Result<(), CliErr
     let about = about(&run.plan, &manifest);
     let text = calibration.to_toml(&about);
     let path = args.output.clone().unwrap_or_else(|| args.run.join("calibration.toml"));
-    fs::write(&path, &text).map_err(|error| {
-        let what = format!("{}: cannot be written: {error}", path.display());
-        CliError::environment(what, "check space and permissions, or choose --output")
-    })?;
+    output::write_file(&path, text.as_bytes())?;
     let document = match global.format {
         Format::Text => format!("{text}\noutput: {}\n", path.display()),
         Format::Json => format!(

@@ -91,8 +91,15 @@ fn warn(plan: &Plan, flags: &ScenarioFlags, limit: Option<u64>) {
             plan.name
         )
     });
-    let own = budget.warnings.iter().map(|warning| format!("{}: {warning}", plan.name));
-    for warning in descriptors.into_iter().chain(nodes).chain(own) {
-        output::message(&format!("warning: {warning}"));
-    }
+    descriptors.into_iter().chain(nodes).for_each(|warning| say(&warning));
+    warn_of(&plan.name, &budget.warnings);
+}
+
+/// Says what is likely not meant in a scenario.
+pub(super) fn warn_of(scenario: &str, warnings: &[String]) {
+    warnings.iter().for_each(|warning| say(&format!("{scenario}: {warning}")));
+}
+
+fn say(warning: &str) {
+    output::message(&format!("warning: {warning}"));
 }

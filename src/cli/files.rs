@@ -10,6 +10,7 @@ use clap::{Args, ValueEnum};
 use super::{ExitCode, output};
 use crate::base::printable;
 use crate::crypto::{Certificate, KeyStore, KeyStoreError, LockFault, SigningKey};
+use crate::report::write_whole;
 use crate::toolbox::{self, Kind, List, ReadFault, Signer, Style, TrustLists};
 use crate::wire::{DIGEST_SHA1, DIGEST_SHA512};
 
@@ -60,7 +61,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
 /// Writes a file, or standard output if none is named.
 pub(super) fn write(path: Option<&Path>, bytes: &[u8]) -> Result<(), Failure> {
     let Some(path) = path.filter(|path| path.as_os_str() != "-") else { return print(bytes) };
-    std::fs::write(path, bytes).map_err(|error| {
+    write_whole(path, bytes).map_err(|error| {
         Failure::new(ExitCode::Environment, format!("{}: {error}", path.display()))
     })
 }

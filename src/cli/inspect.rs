@@ -96,15 +96,15 @@ fn error_json(fault: &ReadFault) -> Value {
     }
 }
 
-/// One document: an object for one file, a list for more.
+/// One document: about one file, or with a list of `files`.
 fn render(values: &[Value], format: Format) -> String {
     if format == Format::Json {
-        let pretty = match values {
-            [one] => serde_json::to_string_pretty(one),
-            more => serde_json::to_string_pretty(more),
+        let mut document = match values {
+            [one] => one.clone(),
+            more => json!({ "files": more }),
         };
-        let pretty = pretty.expect("values without maps of odd keys can be written");
-        return printable_json(&pretty) + "\n";
+        document["schema"] = 1.into();
+        return printable_json(&format!("{document:#}")) + "\n";
     }
     let texts = values.iter().map(|value| {
         let heading = match value["file"].as_str() {

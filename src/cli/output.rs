@@ -1,6 +1,7 @@
 //! The one way out: what a command prints, and what is left of its run when it ends otherwise.
 
 use std::io::{self, ErrorKind, Write};
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -8,11 +9,12 @@ use std::time::Duration;
 use nix::errno::Errno;
 use serde_json::Value;
 
+use crate::measure::Summary;
 use crate::net::signals;
-use crate::report::{ReportError, RunDir};
+use crate::report::{ReportError, RunDir, text, write_whole};
 
 use super::ExitCode;
-use super::args::CliError;
+use super::args::{CliError, Format};
 
 /// The run directory that is open, if the command has one.
 static OPEN: Mutex<Option<RunDir>> = Mutex::new(None);
@@ -54,6 +56,17 @@ fn write_all(mut bytes: &[u8]) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Writes a file that the user has named, whole or not at all.
+///
+/// # Errors
+/// If it cannot be written.
+pub(super) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
+    write_whole(path, bytes).map_err(|error| {
+        let what = format!("{}: cannot be written: {error}", path.display());
+        CliError::environment(what, "check space and permissions, or name another file")
+    })
 }
 
 /// Writes lines to standard error. Where nobody reads it the exit code is all that is left to say.
@@ -115,6 +128,24 @@ impl Finished<'_> {
         faults.for_each(|fault| message(&fault.to_string()));
         first.map_or(Ok(code), Err)
     }
+}
+
+/// Leaves the summary of a scenario that was played, as [`Finished::leave`] does it.
+///
+/// # Errors
+/// Those of [`Finished::leave`].
+pub(super) fn leave_summary(
+    (run, summary): (&RunDir, &Summary),
+    code: ExitCode,
+    format: Format,
+    further: impl FnOnce(&RunDir) -> Result<(), ReportError>,
+) -> Result<ExitCode, CliError> {
+    let document = |code| match format {
+        Format::Json => format!("{:#}\n", summary.to_json()),
+        Format::Text => format!("{}output: {}\n", text(summary, code), run.path().display()),
+    };
+    Finished { run, summary: summary.to_json(), verdict: &summary.verdict, code }
+        .leave(document, further)
 }
 
 /// Ends a command: prints its error, if there is one, and closes the run that is still open.

@@ -9,12 +9,13 @@ use crate::measure::{Ledger, Summary};
 use crate::net::signals::Signal;
 use crate::net::threads::{OwnRuntime, StartError};
 use crate::net::{limits, remedy};
-use crate::report::{Budget, RunDir, exit_code, text};
+use crate::report::{Budget, RunDir, exit_code};
 use crate::scenario::Plan;
 
 use super::ExitCode;
-use super::args::{CliError, Format, GlobalArgs, ScenarioArgs, duration};
-use super::output::{self, Finished};
+use super::args::{CliError, GlobalArgs, ScenarioArgs, duration};
+use super::check::warn_of;
+use super::output;
 use super::progress::ProgressView;
 
 /// Run a scenario live: phones over real sockets against our cluster or a target
@@ -83,14 +84,7 @@ fn try_run(args: &RunArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
     let signal = run.signal;
     let summary = summarise(&plan, run);
     let code = signal.map_or_else(|| exit_code(&summary), Signal::exit_code);
-    let path = directory.path().display().to_string();
-    let document = |code| match global.format {
-        Format::Json => format!("{:#}\n", summary.to_json()),
-        Format::Text => format!("{}output: {path}\n", text(&summary, code)),
-    };
-    let finished =
-        Finished { run: &directory, summary: summary.to_json(), verdict: &summary.verdict, code };
-    finished.leave(document, |_| Ok(()))
+    output::leave_summary((&directory, &summary), code, global.format, |_| Ok(()))
 }
 
 /// Metrics are for this machine only unless the address is named a second time.
@@ -123,9 +117,11 @@ pub(super) fn runtime() -> Result<OwnRuntime, CliError> {
 fn warn(plan: &Plan) {
     // A host that refuses keeps its limit.
     let limit = limits::raise_descriptor_limit().or_else(|_| limits::descriptor_limit()).ok();
-    if let Some(warning) = Budget::of(plan).descriptor_warning(limit) {
+    let budget = Budget::of(plan);
+    if let Some(warning) = budget.descriptor_warning(limit) {
         output::message(&format!("warning: {warning}"));
     }
+    warn_of(&plan.name, &budget.warnings);
 }
 
 pub(super) fn live_error(error: &LiveError) -> CliError {

@@ -9,13 +9,14 @@ use crate::base::{Span, Stop, Time};
 use crate::measure::{Finish, OPERATOR_STEPS, Summary, open_metrics};
 use crate::net::limits::resident_bytes;
 use crate::net::signals;
-use crate::report::{RunDir, exit_code, text};
+use crate::report::{RunDir, exit_code, warnings};
 use crate::scenario::{AVAILABLE_MIN, CostModel, Plan};
 use crate::sim::{SimOptions, SimRun, World, try_guesses};
 
 use super::ExitCode;
 use super::args::{CliError, Format, GlobalArgs, ScenarioArgs, ScenarioFlags};
-use super::output::{self, Finished};
+use super::check::warn_of;
+use super::output;
 
 /// Play a scenario in virtual time: the same phones and cluster, no sockets
 ///
@@ -96,6 +97,7 @@ fn try_sim(args: &SimArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
     if let Some(run) = &args.machine_of {
         put_on_machine_of(run, &mut plan)?;
     }
+    warn_of(&plan.name, &warnings(&plan));
     let directory = output::begin(|| RunDir::create(&args.out, &plan, "sim"))?;
     let stop = signals::stop();
     let (run, mut summary) = play(&plan, sampled(args, &plan), &stop);
@@ -106,14 +108,7 @@ fn try_sim(args: &SimArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
         facts.guesses = try_guesses(&plan, &run, &stop);
     }
     let code = code(&mut summary, run.finish);
-    let path = directory.path().display().to_string();
-    let document = |code| match global.format {
-        Format::Json => format!("{:#}\n", summary.to_json()),
-        Format::Text => format!("{}output: {path}\n", text(&summary, code)),
-    };
-    let finished =
-        Finished { run: &directory, summary: summary.to_json(), verdict: &summary.verdict, code };
-    finished.leave(document, |directory| {
+    output::leave_summary((&directory, &summary), code, global.format, |directory| {
         if !args.openmetrics {
             return Ok(());
         }

@@ -92,6 +92,7 @@ fn report(
     let total = milliseconds(fetched.total);
     if format == Format::Json && args.out.is_some() {
         let value = json!({
+            "schema": 1,
             "file": args.file,
             "bytes": fetched.data.len(),
             "resolve_ms": resolve_ms,

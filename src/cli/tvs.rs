@@ -177,6 +177,7 @@ fn report(format: Format, resolve_ms: f64, answer: &TvsAnswer) -> Result<ExitCod
         known.roles.iter().map(|&role| role_text(u16::from(role))).collect::<Vec<_>>()
     });
     let value = json!({
+        "schema": 1,
         "known": response.known.is_some(),
         "roles": roles,
         "ttl_s": response.known.map(|known| known.ttl_s),

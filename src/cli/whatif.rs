@@ -1,9 +1,9 @@
-use std::fs;
 use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::{Value, json};
 
+use crate::base::Stop;
 use crate::measure::{COVERS, Summary};
 use crate::net::signals::{self, Signal};
 use crate::report::{comparison_csv, comparison_table, covers_text};
@@ -87,10 +87,7 @@ fn try_whatif(args: &WhatifArgs, global: &GlobalArgs) -> Result<ExitCode, CliErr
     };
     output::print(&document)?;
     if let Some(path) = &args.csv {
-        fs::write(path, comparison_csv(&keys, &table)).map_err(|error| {
-            let what = format!("{}: cannot be written: {error}", path.display());
-            CliError::environment(what, "check space and permissions")
-        })?;
+        output::write_file(path, comparison_csv(&keys, &table).as_bytes())?;
     }
     Ok(interrupted(table.len(), size).unwrap_or(ExitCode::Ok))
 }
@@ -214,64 +211,14 @@ fn try_limit(args: &LimitArgs, global: &GlobalArgs) -> Result<ExitCode, CliError
         let help = "two numbers or two lengths of time, the smaller one first";
         return Err(CliError::usage(format!("nothing between {from} and {to}"), help));
     }
-    let mut tried = Vec::new();
-    let stop = signals::stop();
-    let holds = |points: &[u64]| -> Result<Vec<bool>, Halt> {
-        let plan = |&size: &u64| {
-            let set = [format!("{}={}", args.vary, from.with(size))];
-            varied(&args.scenario, &set, args.calibration.as_deref())
-        };
-        let plans = points.iter().map(plan).collect::<Result<Vec<Plan>, _>>()?;
-        if plans.iter().any(|plan| plan.slos.is_empty()) {
-            let help = "add one, such as --slo 'fleet_ready.p99 <= 60s'";
-            return Err(CliError::usage("the scenario has no SLO that could break", help).into());
-        }
-        let (points, summaries) = played(points.to_vec(), play_all(&plans, &stop));
-        let verdicts = summaries.iter().map(|summary| summary.verdict == "pass").collect();
-        let cut = summaries
-            .iter()
-            .zip(&points)
-            .find_map(|(summary, &point)| Some(Halt::Cut(from.with(point), summary.cut_by?)));
-        tried.extend(points.into_iter().zip(summaries));
-        match cut {
-            _ if stop.is_set() => Err(Halt::Stopped),
-            Some(cut) => Err(cut),
-            None => Ok(verdicts),
-        }
-    };
+    let mut search = Search { args, stop: signals::stop(), tried: Vec::new() };
     let width = (to.size() as f64 * args.within / 100.0) as u64;
-    let (found, halt) = match largest(from.size(), to.size(), width, holds) {
+    let (found, halt) = match largest(from.size(), to.size(), width, |points| search.hold(points)) {
         Err(Halt::Cli(error)) => return Err(error),
         Err(halt) => (None, Some(halt)),
         Ok(found) => (found, None),
     };
-    tried.sort_by_key(|(size, _)| *size);
-    let shown = found.map(|size| from.with(size).to_string());
-    let rows: Vec<(Vec<String>, &Summary)> =
-        tried.iter().map(|(size, summary)| (vec![from.with(*size).to_string()], summary)).collect();
-    let document = match global.format {
-        Format::Json => format!(
-            "{:#}\n",
-            json!({ "schema": 1, "covers": COVERS, "key": args.vary, "limit": shown,
-            "unfinished": halt.as_ref().map(ToString::to_string),
-            "tried": as_json(&[&args.vary], &rows) })
-        ),
-        Format::Text => {
-            let verdict = match &shown {
-                _ if halt.is_some() => "limit         not found".to_owned(),
-                None => format!("limit         none: SLOs break at {from} already"),
-                Some(value) if found == Some(to.size()) => {
-                    format!("limit         above {value}: every SLO held")
-                }
-                Some(value) => {
-                    format!("limit         {} = {value} keeps every SLO", args.vary)
-                }
-            };
-            let table = comparison_table(&[&args.vary], &rows);
-            format!("{}{table}\n{verdict}\n", covers_text())
-        }
-    };
-    output::print(&document)?;
+    output::print(&search.document(found, halt.as_ref(), global.format))?;
     Ok(match halt {
         Some(halt) => {
             output::message(&halt.to_string());
@@ -280,6 +227,77 @@ fn try_limit(args: &LimitArgs, global: &GlobalArgs) -> Result<ExitCode, CliError
         None if found.is_some() => ExitCode::Ok,
         None => ExitCode::Failed,
     })
+}
+
+/// The search for a limit: what was asked for, and the worlds that were played.
+struct Search<'a> {
+    args: &'a LimitArgs,
+    stop: Stop,
+    /// Values, by their size, and what came of them.
+    tried: Vec<(u64, Summary)>,
+}
+
+impl Search<'_> {
+    fn point(&self, size: u64) -> Point {
+        self.args.between.0.with(size)
+    }
+
+    fn plan(&self, size: u64) -> Result<Plan, CliError> {
+        let set = [format!("{}={}", self.args.vary, self.point(size))];
+        varied(&self.args.scenario, &set, self.args.calibration.as_deref())
+    }
+
+    /// Plays a world for each value and says whether its SLOs hold.
+    fn hold(&mut self, points: &[u64]) -> Result<Vec<bool>, Halt> {
+        let plans = points.iter().map(|&size| self.plan(size)).collect::<Result<Vec<_>, _>>()?;
+        if plans.iter().any(|plan| plan.slos.is_empty()) {
+            let help = "add one, such as --slo 'fleet_ready.p99 <= 60s'";
+            return Err(CliError::usage("the scenario has no SLO that could break", help).into());
+        }
+        let (points, summaries) = played(points.to_vec(), play_all(&plans, &self.stop));
+        let verdicts = summaries.iter().map(|summary| summary.verdict == "pass").collect();
+        let cut = summaries
+            .iter()
+            .zip(&points)
+            .find_map(|(summary, &point)| Some(Halt::Cut(self.point(point), summary.cut_by?)));
+        self.tried.extend(points.into_iter().zip(summaries));
+        match cut {
+            _ if self.stop.is_set() => Err(Halt::Stopped),
+            Some(cut) => Err(cut),
+            None => Ok(verdicts),
+        }
+    }
+
+    /// What is printed at the end.
+    fn document(mut self, found: Option<u64>, halt: Option<&Halt>, format: Format) -> String {
+        self.tried.sort_by_key(|(size, _)| *size);
+        let key: &str = &self.args.vary;
+        let shown = |size: u64| vec![self.point(size).to_string()];
+        let rows: Vec<(Vec<String>, &Summary)> =
+            self.tried.iter().map(|(size, summary)| (shown(*size), summary)).collect();
+        if format == Format::Json {
+            let document = json!({ "schema": 1, "covers": COVERS, "key": key,
+                "limit": found.map(|size| self.point(size).to_string()),
+                "unfinished": halt.map(ToString::to_string),
+                "tried": as_json(&[key], &rows) });
+            return format!("{document:#}\n");
+        }
+        let table = comparison_table(&[key], &rows);
+        format!("{}{table}\n{}\n", covers_text(), self.verdict(found, halt))
+    }
+
+    fn verdict(&self, found: Option<u64>, halt: Option<&Halt>) -> String {
+        let (from, to) = self.args.between;
+        match found {
+            _ if halt.is_some() => "limit         not found".to_owned(),
+            None => format!("limit         none: SLOs break at {from} already"),
+            Some(size) if size == to.size() => format!("limit         above {to}: every SLO held"),
+            Some(size) => {
+                let (key, value) = (&self.args.vary, self.point(size));
+                format!("limit         {key} = {value} keeps every SLO")
+            }
+        }
+    }
 }
 
 /// Why the search for a limit cannot go on.

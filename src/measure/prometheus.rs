@@ -211,7 +211,20 @@ fn tvs_families(ledger: &Ledger) -> Vec<MetricFamily> {
 }
 
 fn step_families(ledger: &Ledger) -> Vec<MetricFamily> {
-    let counts = ledger.counts();
+    let lag = ledger.generator_lag().p99_s.unwrap_or(0.0);
+    let mut families = operation_families(ledger);
+    families.extend(tftp_families(ledger.counts()));
+    families.extend(http_families(ledger.counts()));
+    families.push(family(
+        "schedule_lag_seconds",
+        "99th percentile of the generator's own lateness.",
+        MetricType::GAUGE,
+        vec![gauge(lag, &[])],
+    ));
+    families
+}
+
+fn operation_families(ledger: &Ledger) -> Vec<MetricFamily> {
     let (mut operations, mut retries, mut times, mut in_flight) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for step in StepKind::ALL {
@@ -235,61 +248,41 @@ fn step_families(ledger: &Ledger) -> Vec<MetricFamily> {
         let now = ledger.in_flight(step);
         in_flight.push(gauge(now as f64, &[name]));
     }
-    let lag = ledger.generator_lag().p99_s.unwrap_or(0.0);
+    let ended = "Steps that ended, by outcome.";
+    let again = "Datagrams sent again, or other servers asked.";
+    let time = "Time of a step from its planned (response) or actual (service) start.";
+    vec![
+        family("operations_total", ended, MetricType::COUNTER, operations),
+        family("operation_retries_total", again, MetricType::COUNTER, retries),
+        family("operation_duration_seconds", time, MetricType::HISTOGRAM, times),
+        family("in_flight", "Steps in flight.", MetricType::GAUGE, in_flight),
+    ]
+}
+
+fn tftp_families(counts: &Counts) -> [MetricFamily; 5] {
     let one = |name, help, value: u64| {
         family(name, help, MetricType::COUNTER, vec![counter(value as f64, &[])])
     };
-    vec![
-        family(
-            "operations_total",
-            "Steps that ended, by outcome.",
-            MetricType::COUNTER,
-            operations,
-        ),
-        family(
-            "operation_retries_total",
-            "Datagrams sent again, or other servers asked.",
-            MetricType::COUNTER,
-            retries,
-        ),
-        family(
-            "operation_duration_seconds",
-            "Time of a step from its planned (response) or actual (service) start.",
-            MetricType::HISTOGRAM,
-            times,
-        ),
-        family("in_flight", "Steps in flight.", MetricType::GAUGE, in_flight),
+    [
         one("tftp_requests_total", "Files asked for over TFTP.", counts.tftp_requests),
         one("tftp_transfers_total", "Files that arrived over TFTP.", counts.tftp_transfers),
         one("tftp_received_bytes_total", "Bytes of files that arrived whole.", counts.tftp_bytes),
         one("tftp_not_found_total", "Answers that a file is not there.", counts.tftp_not_found),
         one("tftp_errors_total", "Transfers that failed otherwise.", counts.tftp_errors),
-        by_scheme("http_requests_total", "Files asked for over HTTP.", counts, |sums| {
-            sums.requests
-        }),
-        by_scheme("http_connections_total", "Connections opened for files.", counts, |sums| {
-            sums.connections
-        }),
-        by_scheme("http_transfers_total", "Files that arrived over HTTP.", counts, |sums| {
-            sums.transfers
-        }),
-        by_scheme("http_received_bytes_total", "Bytes of files over HTTP.", counts, |sums| {
-            sums.bytes
-        }),
-        by_scheme("http_not_found_total", "HTTP answers 404.", counts, |sums| sums.not_found),
-        by_scheme(
-            "http_fallbacks_total",
-            "Files asked for over TFTP after HTTP had failed.",
-            counts,
-            |sums| sums.fallbacks,
-        ),
-        by_scheme("http_errors_total", "HTTP requests that failed.", counts, |sums| sums.errors),
-        family(
-            "schedule_lag_seconds",
-            "99th percentile of the generator's own lateness.",
-            MetricType::GAUGE,
-            vec![gauge(lag, &[])],
-        ),
+    ]
+}
+
+fn http_families(counts: &Counts) -> [MetricFamily; 7] {
+    let by = |name, help, of: fn(&HttpSums) -> u64| by_scheme(name, help, counts, of);
+    let fallbacks = "Files asked for over TFTP after HTTP had failed.";
+    [
+        by("http_requests_total", "Files asked for over HTTP.", |sums| sums.requests),
+        by("http_connections_total", "Connections opened for files.", |sums| sums.connections),
+        by("http_transfers_total", "Files that arrived over HTTP.", |sums| sums.transfers),
+        by("http_received_bytes_total", "Bytes of files over HTTP.", |sums| sums.bytes),
+        by("http_not_found_total", "HTTP answers 404.", |sums| sums.not_found),
+        by("http_fallbacks_total", fallbacks, |sums| sums.fallbacks),
+        by("http_errors_total", "HTTP requests that failed.", |sums| sums.errors),
     ]
 }
 

@@ -1,7 +1,8 @@
 use crate::base::ExitCode;
 use crate::measure::{CapacitySummary, LoadFacts, LoadStep};
 
-use super::text::{aligned, aligned_left, count, row, seconds, three_digits};
+use super::lines::paragraph;
+use super::text::{aligned, aligned_left, count, seconds, three_digits};
 
 /// The exit code of a capacity measurement by its verdict and the user's conditions: 0 measured,
 /// 1 a condition failed or an answer was wrong, 3 no knee of the server, 4 the server was lost,
@@ -33,7 +34,7 @@ fn is_fixed(summary: &CapacitySummary) -> bool {
 pub fn capacity_text(summary: &CapacitySummary, code: ExitCode) -> String {
     let mut out = String::new();
     for (label, value) in lines(summary) {
-        row(&mut out, label, &value);
+        paragraph(&mut out, label, &value);
     }
     out.push('\n');
     out.push_str(&steps(summary));
@@ -41,10 +42,10 @@ pub fn capacity_text(summary: &CapacitySummary, code: ExitCode) -> String {
     out.push_str(&slos(summary));
     out.push('\n');
     for line in &summary.method {
-        row(&mut out, "method", line);
+        paragraph(&mut out, "method", line);
     }
     for note in &summary.notes {
-        row(&mut out, "note", note);
+        paragraph(&mut out, "note", note);
     }
     let verdict = summary.verdict.to_uppercase();
     out.push_str(&format!("verdict: {verdict} · exit {}\n", code.number()));
@@ -310,6 +311,7 @@ fn slos(summary: &CapacitySummary) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::lines::COLUMNS;
     use super::*;
     use crate::measure::{Capacity, Confidence, LoadPercentiles, SloRow};
 
@@ -367,10 +369,35 @@ mod tests {
         }
     }
 
-    fn line<'a>(text: &'a str, label: &str) -> &'a str {
-        text.lines()
-            .find(|line| line.starts_with(label))
-            .unwrap_or_else(|| panic!("{label}: {text}"))
+    /// The value of a label with the lines below it, as one line.
+    fn line(text: &str, label: &str) -> String {
+        let whole = text.replace("\n              ", " ");
+        let found = whole.lines().find(|line| line.starts_with(label));
+        found.unwrap_or_else(|| panic!("{label}: {text}")).to_owned()
+    }
+
+    #[test]
+    fn lines_with_a_label_keep_to_the_width_of_a_terminal() {
+        let mut long = summary("knee");
+        long.wrong.count = 64;
+        long.wrong.examples = vec!["SEP001122334455.cnf.xml.sgn: 3 bytes instead of 4".into(); 3];
+        long.method = vec!["starts are planned before they happen ".repeat(4)];
+        long.notes = vec!["towards this machine every phone has an address ".repeat(3)];
+        for verdict in ["knee", "lost", "generator-bound", "unsteady", "interrupted"] {
+            long.verdict = verdict.into();
+            let text = shown(&long);
+            let is_labelled =
+                |line: &&str| line.get(..14).is_some_and(|label| label.ends_with(' '));
+            let prose = text.lines().take_while(|line| !line.is_empty());
+            let prose = prose.chain(
+                text.lines().filter(|line| line.starts_with("method") || line.starts_with("note")),
+            );
+            let prose: Vec<&str> = prose.filter(is_labelled).collect();
+            assert!(prose.len() > 12, "{text}");
+            for line in prose {
+                assert!(line.chars().count() <= COLUMNS, "{line}");
+            }
+        }
     }
 
     fn shown(summary: &CapacitySummary) -> String {
@@ -415,7 +442,8 @@ mod tests {
         knee.wrong.count = 1;
         knee.wrong.examples.push("a: 3 bytes instead of 4".into());
         assert_eq!(number(&knee), 1);
-        assert!(shown(&knee).contains("WRONG         1 answers were wrong: a: 3 bytes"));
+        let wrong = line(&shown(&knee), "WRONG");
+        assert!(wrong.contains("1 answers were wrong: a: 3 bytes"), "{wrong}");
         let row = |verdict: &'static str| SloRow {
             expr: "capacity.knee >= 500".into(),
             verdict,

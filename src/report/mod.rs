@@ -15,6 +15,7 @@ mod regression;
 mod run_dir;
 mod text;
 mod warnings;
+mod whole_file;
 
 pub use budget::{Budget, GroupBudget, Lookups, ModelBudget, NodeBudget, Requests, Wave};
 pub use capacity::{capacity_exit_code, capacity_step, capacity_text};
@@ -27,3 +28,4 @@ pub use regression::{Change, Regression, RegressionRow};
 pub use run_dir::{ReportError, RunDir};
 pub use text::{LiveLine, covers_text, exit_code, text};
 pub use warnings::warnings;
+pub use whole_file::write_whole;

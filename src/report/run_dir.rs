@@ -1,6 +1,6 @@
 use std::fmt::Write as _;
 use std::fs::{self, OpenOptions};
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,6 +11,8 @@ use serde_json::Value;
 use crate::base::ExitCode;
 use crate::crypto::sha256;
 use crate::scenario::{Plan, to_toml};
+
+use super::whole_file::exchange;
 
 /// The directory of one run: `run.json`, the resolved `scenario.toml` and, at the end,
 /// `summary.json`.
@@ -254,16 +256,8 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), ReportError> {
         .create(true)
         .truncate(false)
         .open(&temporary)
-        .and_then(|mut file| {
-            file.write_all(bytes)?;
-            file.set_len(bytes.len() as u64)
-        })
-        .and_then(|()| fs::rename(&temporary, path));
-    written.map_err(|error| {
-        // Its room is worth more than a part of a file.
-        let _ = fs::remove_file(&temporary);
-        failed(path, "be written")(error)
-    })
+        .and_then(|file| exchange(file, &temporary, path, bytes));
+    written.map_err(failed(path, "be written"))
 }
 
 fn temporary(path: &Path) -> PathBuf {

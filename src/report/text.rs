@@ -6,7 +6,6 @@ use crate::measure::{
 use crate::scenario::Slo;
 
 use super::guesses::guess_table;
-pub(super) use super::lines::row;
 use super::lines::{COLUMNS, paragraph, wrapped};
 
 /// The exit code of a run that came to its end, by its verdict: 0 pass, 1 fail, 3 inconclusive,

@@ -6,8 +6,10 @@
 
 mod capacity;
 mod capture;
+mod disk;
 mod formats;
 mod lab;
 mod peers;
 mod prometheus;
+mod stores;
 mod web;

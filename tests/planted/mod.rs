@@ -61,6 +61,8 @@ pub struct Seen {
     /// How many of these lie in 127.77.0.0/16.
     pub addresses_77: usize,
     pub two_seconds_after_the_end: u64,
+    /// Answers that were turned away as of an unknown transfer (RFC 1350).
+    pub turned_away: u64,
 }
 
 /// What becomes of a request.
@@ -295,7 +297,14 @@ fn serve_tftp(socket: &UdpSocket, book: &Shared, over: &AtomicBool) {
         let wait = due.peek().map_or(Duration::from_millis(50), |next| next.0.0 - now);
         socket.set_read_timeout(Some(wait.max(Duration::from_micros(100)))).unwrap();
         let Ok((length, from)) = socket.recv_from(&mut buffer) else { continue };
-        let Ok(Packet::Rrq { file, .. }) = Packet::parse(&buffer[..length]) else { continue };
+        let file = match Packet::parse(&buffer[..length]) {
+            Ok(Packet::Rrq { file, .. }) => file,
+            Ok(Packet::Error { code: ErrorCode::UnknownTransferId, .. }) => {
+                book.0.lock().unwrap().seen.turned_away += 1;
+                continue;
+            }
+            _ => continue,
+        };
         let found = content(file);
         let (fate, wrong) = arrive(book, from.ip(), found.is_none());
         let Fate::At(at) = fate else { continue };

@@ -32,6 +32,8 @@ const MISSING_MIN: f64 = 1.5;
 const QUICK: f64 = 0.25;
 /// Share of CPU above which a thread of the generator is its own limit (choice).
 const CPU_MAX: f64 = 0.9;
+/// Lateness of a start, in seconds, that makes no crowd of it and its neighbours (choice).
+const PUNCTUAL_S: f64 = 0.005;
 /// Share of planned starts that may not begin before the generator is suspected (choice).
 const NOT_STARTED_MAX: f64 = 0.01;
 
@@ -171,12 +173,27 @@ fn generator_bound(
     };
     // A host that pauses the generator for a moment moves response times as a queue does.
     let by_rise = Some(rise_s(recorder) / 2.0).filter(|_| is_behind).unwrap_or(f64::MAX);
+    // Starts that are late by less than their distance do not crowd.
+    let crowded_s = LAG_P99_MAX_S.max(1.0 / around.offered.max(1e-3));
     let bounds = Bounds {
-        lag_p99_s: LAG_P99_MAX_S.min(limits.latency.as_secs_f64() / 2.0).min(by_rise),
+        lag_p99_s: crowded_s.min(limits.latency.as_secs_f64() / 2.0).min(by_rise),
         cpu_ratio: CPU_MAX,
         not_started: NOT_STARTED_MAX,
     };
-    account.verdict(bounds).reasons.into_iter().next()
+    let other = account.verdict(bounds).reasons.into_iter().next();
+    other.or_else(|| crowded(recorder, limits, around))
+}
+
+/// Whether so many starts came late, and so in a crowd, that a server that refuses what is too
+/// much in an instant need not have refused more than these.
+fn crowded(recorder: &LoadRecorder, limits: &Limits, around: &Circumstances) -> Option<String> {
+    let all = (recorder.ok + recorder.failed()).max(1) as f64;
+    let errors = recorder.failed() as f64 / all;
+    let distance_s = 1.0 / around.offered.max(1e-3);
+    let late = recorder.late_ratio(Span::from_nanos((PUNCTUAL_S.max(distance_s) * 1e9) as u64));
+    let explained = errors > limits.errors && errors - late <= limits.errors;
+    (explained && !around.at_once)
+        .then(|| format!("generator late with {:.1} % of the starts", late * 100.0))
 }
 
 /// Whether this host is to blame for most of the failures.
@@ -322,6 +339,33 @@ mod tests {
         }
         let (seen, why) = judged(&level, &quiet());
         assert_eq!(seen, Seen::GeneratorBound, "{why}");
+    }
+
+    #[test]
+    fn refusals_are_not_the_servers_if_as_many_starts_came_late_and_in_a_crowd() {
+        let refused = |at: u64| at.is_multiple_of(40).then_some(LoadFault::HttpStatus(503));
+        let mut level = level(|_| 20, refused);
+        assert_eq!(judged(&level, &quiet()).0, Seen::Broken);
+        // 2.5 % are refused: with 1.2 % late the others would be too many, with 2 % not.
+        for (late, expected) in [(24, Seen::Broken), (40, Seen::GeneratorBound)] {
+            for planned in 0..late {
+                level.start(at(planned), at(planned + 8), false);
+            }
+            let (seen, why) = judged(&level, &quiet());
+            assert_eq!(seen, expected, "{why}");
+        }
+    }
+
+    #[test]
+    fn a_start_that_is_late_by_less_than_the_distance_of_two_is_not_the_reason() {
+        let slow = level(|_| 900, |_| None);
+        let mut late = slow.clone();
+        for planned in 0..100 {
+            late.start(at(planned), at(planned + 150), false);
+        }
+        let seldom = Circumstances { offered: 5.0, ..quiet() };
+        assert_eq!(judge(&late, &LIMITS, &seldom).0, Seen::Broken);
+        assert_eq!(judged(&late, &quiet()).0, Seen::GeneratorBound);
     }
 
     #[test]

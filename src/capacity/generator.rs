@@ -98,15 +98,16 @@ impl Generator {
         }
     }
 
-    /// Asks each request once at a gentle rate, and gives what came in the order of `ops`.
+    /// Asks each request once at a rate per second, and gives what came in the order of `ops`.
     /// With `keep` the bytes of files can be looked at.
-    pub async fn learn(&self, ops: Vec<Op>, patience: Span, keep: bool) -> Vec<Learning> {
-        /// Requests per second while right answers are learnt: no load worth the name (choice).
-        const PER_S: f64 = 100.0;
-        /// Longest time of a large list, which is asked for faster (choice).
-        const LENGTH_MAX_S: f64 = 60.0;
+    pub async fn learn(
+        &self,
+        ops: Vec<Op>,
+        per_s: f64,
+        patience: Span,
+        keep: bool,
+    ) -> Vec<Learning> {
         let count = ops.len() as f64;
-        let per_s = PER_S.max(count / LENGTH_MAX_S);
         // Half a start more than there are requests; a start without a request ends at once.
         let length = Span::from_nanos(((count + 0.5) / per_s * 1e9) as u64);
         let (arrival, shape) = (Arrival::Constant, Shape::Constant);

@@ -32,6 +32,8 @@ const MISSING_MIN: f64 = 1.5;
 const QUICK: f64 = 0.25;
 /// Share of CPU above which a thread of the generator is its own limit (choice).
 const CPU_MAX: f64 = 0.9;
+/// Starts at once that are no crowd (choice): who refuses fewer refuses any two callers.
+const CROWD: f64 = 5.0;
 /// Share of planned starts that may not begin before the generator is suspected (choice).
 const NOT_STARTED_MAX: f64 = 0.01;
 
@@ -161,8 +163,9 @@ fn generator_bound(
     // A guard that stopped the load also stopped what was waiting.
     let missing = recorder.planned.saturating_sub(recorder.started);
     let not_started = if around.guard.is_none() { (missing, recorder.planned) } else { (0, 0) };
+    let (refused, late) = refused(recorder, limits, around);
     let account = Account {
-        lag_p99_s: recorder.lag_p99_s().filter(|_| !around.at_once),
+        lag_p99_s: recorder.lag_p99_s().filter(|_| !around.at_once && refused != Refused::Anyway),
         lacks,
         cpu_ratio: around.cpu_ratio,
         places_full: recorder.waited > 0 && places_are_the_limit(recorder, limits, around),
@@ -171,12 +174,45 @@ fn generator_bound(
     };
     // A host that pauses the generator for a moment moves response times as a queue does.
     let by_rise = Some(rise_s(recorder) / 2.0).filter(|_| is_behind).unwrap_or(f64::MAX);
+    // Starts that are late by less than their distance come in their order all the same.
+    let distance_s = 1.0 / around.offered.max(1e-3);
     let bounds = Bounds {
-        lag_p99_s: LAG_P99_MAX_S.min(limits.latency.as_secs_f64() / 2.0).min(by_rise),
+        lag_p99_s: LAG_P99_MAX_S
+            .max(distance_s)
+            .min(limits.latency.as_secs_f64() / 2.0)
+            .min(by_rise),
         cpu_ratio: CPU_MAX,
         not_started: NOT_STARTED_MAX,
     };
-    account.verdict(bounds).reasons.into_iter().next()
+    let crowd = (refused == Refused::Crowds && !around.at_once)
+        .then(|| format!("generator late with {:.1} % of the starts", late * 100.0));
+    account.verdict(bounds).reasons.into_iter().next().or(crowd)
+}
+
+/// Whom the failures of a level tell something about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refused {
+    /// They are within the limit.
+    Few,
+    /// So many starts came late, and so in crowds, that a server that takes few at once need not
+    /// have refused more than these.
+    Crowds,
+    /// Starts that were in time failed, too.
+    Anyway,
+}
+
+/// What the failures say, and the part of the starts that came late and in crowds, 0 to 1.
+fn refused(recorder: &LoadRecorder, limits: &Limits, around: &Circumstances) -> (Refused, f64) {
+    let all = (recorder.ok + recorder.failed()).max(1) as f64;
+    let errors = recorder.failed() as f64 / all;
+    let crowd_s = CROWD / around.offered.max(1e-3);
+    let late = recorder.late_ratio(Span::from_nanos((crowd_s * 1e9) as u64));
+    let refused = match (errors > limits.errors, errors - late > limits.errors) {
+        (false, _) => Refused::Few,
+        (true, false) => Refused::Crowds,
+        (true, true) => Refused::Anyway,
+    };
+    (refused, late)
 }
 
 /// Whether this host is to blame for most of the failures.
@@ -322,6 +358,44 @@ mod tests {
         }
         let (seen, why) = judged(&level, &quiet());
         assert_eq!(seen, Seen::GeneratorBound, "{why}");
+    }
+
+    #[test]
+    fn refusals_are_not_the_servers_if_as_many_starts_came_late_and_in_a_crowd() {
+        let refused = |at: u64| at.is_multiple_of(40).then_some(LoadFault::HttpStatus(503));
+        let mut level = level(|_| 20, refused);
+        assert_eq!(judged(&level, &quiet()).0, Seen::Broken);
+        // 2.5 % are refused: with 1.2 % late the others would be too many, with 2 % not.
+        for (late, expected) in [(24, Seen::Broken), (40, Seen::GeneratorBound)] {
+            for planned in 0..late {
+                level.start(at(planned), at(planned + 8), false);
+            }
+            let (seen, why) = judged(&level, &quiet());
+            assert_eq!(seen, expected, "{why}");
+        }
+        // A long pause explains as many refusals as starts that it held up, and no others.
+        for planned in 0..40 {
+            level.start(at(planned), at(planned + 300), false);
+        }
+        let half = |at: u64| at.is_multiple_of(2).then_some(LoadFault::HttpStatus(503));
+        let mut overload = self::level(|_| 20, half);
+        for planned in 0..40 {
+            overload.start(at(planned), at(planned + 300), false);
+        }
+        assert_eq!(judged(&level, &quiet()).0, Seen::GeneratorBound);
+        assert_eq!(judged(&overload, &quiet()).0, Seen::Broken);
+    }
+
+    #[test]
+    fn a_start_that_is_late_by_less_than_the_distance_of_two_is_not_the_reason() {
+        let slow = level(|_| 900, |_| None);
+        let mut late = slow.clone();
+        for planned in 0..100 {
+            late.start(at(planned), at(planned + 150), false);
+        }
+        let seldom = Circumstances { offered: 5.0, ..quiet() };
+        assert_eq!(judge(&late, &LIMITS, &seldom).0, Seen::Broken);
+        assert_eq!(judged(&late, &quiet()).0, Seen::GeneratorBound);
     }
 
     #[test]

@@ -65,20 +65,22 @@ pub async fn learn(
     Ok((learnt, count))
 }
 
-/// Asks until every request has an answer: one that fails is asked again, a few times.
+/// Asks until every request has an answer. Those that fail are asked again, at a rate that the
+/// server has shown that it carries: it may refuse what is more.
 async fn learn_once(
     generator: &Generator,
     plan: &CapacityPlan,
     ops: &[Op],
 ) -> Result<Learnt, CapacityError> {
-    /// Rounds after which a request that still has no answer says that the server is not there.
+    /// Rounds in a row without any answer that say that the server is not there (choice).
     const ROUNDS: usize = 3;
     let patience = plan.target.timeout.times(u64::from(plan.target.tries)) + Span::from_secs(1);
-    let (mut learnt, mut left) = (BTreeMap::new(), ops.to_vec());
-    for round in 1..=ROUNDS {
+    let (mut learnt, mut left, mut rounds) = (BTreeMap::new(), ops.to_vec(), 0);
+    let mut per_s = first_rate(left.len());
+    while let Some(first) = left.first().map(|op| op.what.to_string()) {
         let (asked, mut failed) = (std::mem::take(&mut left), None);
         let mut answered = vec![false; asked.len()];
-        for found in generator.learn(asked.clone(), patience, plan.trust.is_some()).await {
+        for found in generator.learn(asked.clone(), per_s, patience, plan.trust.is_some()).await {
             let what = asked[found.index].what.to_string();
             match found.got {
                 Ok(got) => {
@@ -89,17 +91,35 @@ async fn learn_once(
                 Err(why) => failed = failed.or(Some((what, why))),
             }
         }
-        let unanswered = asked.into_iter().zip(answered).filter(|(_, answered)| !answered);
-        left = unanswered.map(|(op, _)| op).collect();
-        let Some(first) = left.first() else { return Ok(learnt) };
+        let (all, unanswered) = (asked.len(), asked.into_iter().zip(answered));
+        left = unanswered.filter(|(_, answered)| !answered).map(|(op, _)| op).collect();
+        rounds = if left.len() < all { 0 } else { rounds + 1 };
+        per_s = next_rate(per_s, 1.0 - left.len() as f64 / all as f64);
         let nobody = failed.as_ref().is_some_and(|(_, why)| why.fault == LoadFault::Refused);
-        if round == ROUNDS || nobody {
-            let silent = || (first.what.to_string(), LoadFault::Silence.into());
-            let (what, why) = failed.unwrap_or_else(silent);
+        if !left.is_empty() && (rounds == ROUNDS || nobody) {
+            let (what, why) = failed.unwrap_or_else(|| (first, LoadFault::Silence.into()));
             return Err(unreachable(&what, why));
         }
     }
     Ok(learnt)
+}
+
+/// Requests per second while right answers to so many are learnt.
+fn first_rate(count: usize) -> f64 {
+    /// No load worth the name for most servers (choice).
+    const PER_S: f64 = 100.0;
+    /// Longest time of a large list, which is asked for faster (choice).
+    const LENGTH_MAX_S: f64 = 60.0;
+    PER_S.max(count as f64 / LENGTH_MAX_S)
+}
+
+/// The rate after a round in which this part had an answer.
+fn next_rate(per_s: f64, answered: f64) -> f64 {
+    /// Part of what was answered that is asked for next (choice).
+    const PART: f64 = 0.8;
+    /// Smallest rate, which any server carries (choice).
+    const PER_S_MIN: f64 = 1.0;
+    (per_s * answered * PART).max(PER_S_MIN).min(per_s)
 }
 
 /// The error of a request that has no answer, with its name and what the server said.
@@ -129,5 +149,18 @@ fn expected(what: &str, got: &Got, trust: Option<&TrustCheck>) -> Result<Expecte
             let response = tvs::Response::parse(message).map_err(unreadable)?;
             Ok(Expected::Tvs(response.known.map(|known| known.roles.to_vec())))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_refuses_most_is_asked_at_the_rate_that_it_answers() {
+        assert!((first_rate(20) - 100.0).abs() < 1e-9);
+        assert!((first_rate(60_000) - 1_000.0).abs() < 1e-9, "a minute is long enough");
+        assert!((next_rate(100.0, 0.25) - 20.0).abs() < 1e-9);
+        assert!((next_rate(20.0, 0.0) - 1.0).abs() < 1e-9, "it is asked all the same");
     }
 }

@@ -155,7 +155,7 @@ pub struct Search {
 /// Measurements after which the search gives up (choice): a steady server needs about 30.
 const MEASUREMENTS_MAX: u32 = 90;
 /// Measurements of a level that the generator may have spoiled before one is believed (choice).
-const SPOILED_MAX: u32 = 2;
+const SPOILED_MAX: u32 = 3;
 /// The search goes down to this part of the first level if that is not carried.
 const DESCENT: f64 = 1.0 / 64.0;
 
@@ -350,11 +350,13 @@ impl Search {
         (votes.carried + votes.broken > 0).then_some(votes.carried > votes.broken)
     }
 
-    /// Whether more measurements of this level could not change the majority.
+    /// Whether more measurements of this level could not change the majority, nor whose fault it
+    /// is that it is not carried.
     fn is_settled(&self, level: f64) -> bool {
         let needed = self.plan.repeats / 2 + 1;
         let votes = self.votes.get(&level.to_bits()).copied().unwrap_or_default();
-        votes.carried >= needed || votes.broken >= needed
+        let is_known_whose = votes.bound * 2 != votes.broken;
+        votes.carried >= needed || votes.broken >= needed && is_known_whose
     }
 
     fn is_bound(&self, level: f64) -> bool {
@@ -502,6 +504,22 @@ mod tests {
         assert!((found.low.unwrap() / 800.0 - 1.0).abs() < 0.03);
         let (found, _) = search(PLAN, |_| Seen::GeneratorBound);
         assert_eq!((found.outcome, found.low), (Outcome::GeneratorBound, None));
+    }
+
+    #[test]
+    fn a_level_is_measured_until_it_is_known_whether_server_or_generator_is_why() {
+        // Above the knee the generator spoils four measurements of each level, then no more.
+        let mut spoiled = BTreeMap::new();
+        let (found, _) = search(PLAN, |level| {
+            let count: &mut u32 = spoiled.entry(level.to_bits()).or_default();
+            *count += u32::from(level > 800.0);
+            match *count {
+                0 => Seen::Carried,
+                1..=4 => Seen::GeneratorBound,
+                _ => Seen::Broken,
+            }
+        });
+        assert_eq!(found.outcome, Outcome::Knee);
     }
 
     #[test]

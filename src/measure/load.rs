@@ -346,6 +346,13 @@ impl LoadRecorder {
         (!self.lag_us.is_empty()).then(|| self.lag_us.value_at_quantile(0.99) as f64 / 1e6)
     }
 
+    /// Part of the starts that began later than planned by more than this, 0 to 1.
+    pub fn late_ratio(&self, than: Span) -> f64 {
+        let lag = &self.lag_us;
+        let late = lag.count_between(than.as_micros() + 1, u64::MAX);
+        late as f64 / lag.len().max(1) as f64
+    }
+
     /// Adds what another thread has seen of the same load.
     pub fn merge(&mut self, other: &LoadRecorder) {
         self.until = self.until.min(other.until);
@@ -462,6 +469,10 @@ mod tests {
         assert_eq!((recorder.waited, recorder.lag_p99_s()), (1, None));
         recorder.start(at(1_000), at(1_002), false);
         assert!(recorder.lag_p99_s().unwrap() >= 0.002);
+        recorder.start(at(1_000), at(1_010), false);
+        let late = |millis| recorder.late_ratio(Span::from_millis(millis));
+        let parts = [late(1), late(5), late(20)].map(|part| (part * 100.0).round() as u32);
+        assert_eq!(parts, [100, 50, 0]);
     }
 
     #[test]

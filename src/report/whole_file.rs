@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 /// Writes a file that somebody has named, whole or not at all: beside it under another name, which
 /// is then exchanged for it. A link stays and the file that it leads to is exchanged; permissions
-/// stay, too. What is no plain file, such as a pipe or `/dev/stdout`, is written as it is.
+/// stay, too. What is no plain file, such as a pipe or `/dev/stdout`, is written as it is, and so is
+/// a file in a folder where this process may make no other.
 ///
 /// # Errors
 /// What the system said; what was there before is then unchanged.
@@ -18,7 +19,10 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = place.with_file_name(name);
     // One that a process of the same number left behind; whether it is there does not matter.
     let _ = fs::remove_file(&temporary);
-    let file = OpenOptions::new().write(true).create_new(true).open(&temporary)?;
+    let file = match OpenOptions::new().write(true).create_new(true).open(&temporary) {
+        Err(error) if former.is_some() && is_forbidden(&error) => return fs::write(&place, bytes),
+        opened => opened?,
+    };
     if let Some(former) = former
         && let Err(error) = file.set_permissions(former.permissions())
     {
@@ -27,6 +31,10 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
         return Err(error);
     }
     exchange(file, &temporary, &place, bytes)
+}
+
+fn is_forbidden(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
 }
 
 /// Fills `file`, which is called `temporary`, and gives it the name `path`; removes it if that

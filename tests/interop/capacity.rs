@@ -5,6 +5,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -96,6 +99,67 @@ fn the_low_knee_of_tftpd_hpa_is_found() {
     let steps = summary["capacity"]["steps"].as_array().unwrap();
     let broken = steps.iter().find(|step| step["verdict"] == "broken").expect("a broken level");
     assert!(broken["offered"].as_f64() > Some(knee));
+}
+
+/// Threads that take every core until the value ends.
+struct Burners {
+    over: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Burners {
+    fn start() -> Burners {
+        let (over, cores) = (Arc::<AtomicBool>::default(), std::thread::available_parallelism());
+        let burn = |over: Arc<AtomicBool>| {
+            move || {
+                while !over.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            }
+        };
+        let threads = (0..cores.map_or(1, usize::from))
+            .map(|_| std::thread::spawn(burn(Arc::clone(&over))))
+            .collect();
+        Burners { over, threads }
+    }
+}
+
+impl Drop for Burners {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+        self.threads.drain(..).for_each(|thread| thread.join().unwrap_or_default());
+    }
+}
+
+#[test]
+#[ignore = "needs tftpd-hpa"]
+fn no_answer_of_tftpd_hpa_is_wrong_on_a_busy_machine() {
+    let _turn = turn();
+    let (tree, port) = (Tree::new(), free_port());
+    // The bytes of one file must never count as those of another.
+    let other: Vec<u8> = (0..8_192u32).map(|at| (at * 5 / 3 + 9) as u8).collect();
+    fs::write(tree.root().join("other"), other).unwrap();
+    fs::set_permissions(tree.root().join("other"), Permissions::from_mode(0o644)).unwrap();
+    fs::write(tree.folder.path().join("names"), format!("{FILE}\nother\n")).unwrap();
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let mut server = Command::new("in.tftpd");
+    server.args(["-L", "-u", "root", "-a", &address.to_string(), "-s"]).arg(tree.root());
+    let _server = Running::start(&mut server);
+    until_served(address, FILE);
+    let _burners = Burners::start();
+    let address = address.to_string();
+    let coarse = ["--tftp", &address, "--start", "300", "--growth", "3", "--max-rate", "3000"];
+    let short = ["--hold", "500ms", "--hold-max", "500ms", "--warm-up", "100ms", "--repeats", "1"];
+    let limits = ["--percentile", "90%", "--latency", "400ms", "--resolution", "40%"];
+    let flags = [&coarse[..], &short, &limits, &["--recover", "3s"]].concat();
+    // Where addresses are few each comes again while the server still sends to who has gone.
+    for sources in [&[][..], &["--sources", "127.77.0.0/22"]] {
+        let (_, text, summary) = tree.measure(resetstorm(), &flags, sources);
+        assert_eq!(summary["wrong"]["count"], 0, "{text}");
+        let steps = summary["capacity"]["steps"].as_array().unwrap();
+        let is_overload = |step: &Value| step["verdict"] != "carried";
+        assert!(steps.iter().any(is_overload), "transfers are given up: {text}");
+    }
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Servers with a planted limit, for `tests/capacity.rs`: their capacity is exact, because the end
 //! of each request is computed and not slept for.
 
+pub mod matrix;
+
 use std::collections::{BTreeSet, BinaryHeap};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -83,8 +85,20 @@ struct Book {
     seen: Seen,
 }
 
-/// Requests above the rate that a server takes at once: a generator is not exact to the millisecond.
-const BURST: f64 = 6.0;
+/// Requests above the rate that a server takes at once: neither a generator nor the thread of the
+/// server itself is exact to the millisecond on a shared machine.
+const BURST_MIN: f64 = 6.0;
+/// The same in seconds of the rate.
+const BURST_S: f64 = 0.05;
+
+impl Limit {
+    fn burst(self) -> f64 {
+        match self {
+            Limit::Rate { per_s } => BURST_MIN.max(per_s * BURST_S),
+            _ => BURST_MIN,
+        }
+    }
+}
 
 impl Book {
     fn new(behaviour: Behaviour) -> Book {
@@ -97,7 +111,7 @@ impl Book {
             behaviour,
             begun: None,
             free: vec![now; workers],
-            tokens: BURST,
+            tokens: behaviour.limit.burst(),
             refilled: now,
             addresses: BTreeSet::new(),
             seen: Seen::default(),
@@ -130,7 +144,8 @@ impl Book {
             }
             Limit::Rate { per_s } => {
                 let refill = (now - self.refilled).as_secs_f64() * per_s;
-                (self.tokens, self.refilled) = ((self.tokens + refill).min(BURST), now);
+                (self.tokens, self.refilled) =
+                    ((self.tokens + refill).min(self.behaviour.limit.burst()), now);
                 if self.tokens < 1.0 {
                     return Fate::Refused;
                 }

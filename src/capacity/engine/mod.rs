@@ -123,8 +123,8 @@ pub struct EngineSpec {
 
 /// Places for probes: more than are sent, at growing distances, while a server recovers.
 pub const PROBES: usize = 16;
-/// Distance of probes that are answered (choice). One that has no answer doubles it, so that a
-/// slow server is not kept busy by probes.
+/// Smallest distance of probes that are answered (choice). One that has no answer doubles it, a
+/// late answer makes it as long as that took, so that a slow server is not kept busy by probes.
 const PROBE_EVERY: Span = Span::from_millis(250);
 /// Largest distance of probes (choice).
 const PROBE_GAP_MAX: Span = Span::from_secs(8);
@@ -451,10 +451,11 @@ impl Engine {
         if work.is_probe {
             if fault.is_none_or(LoadFault::is_wrong_answer) {
                 gauge.probes_ok.fetch_add(1, Ordering::Relaxed);
-                gauge.probe_took_ns.store(now.since(work.started).as_nanos(), Ordering::Relaxed);
+                let took = now.since(work.started);
+                gauge.probe_took_ns.store(took.as_nanos(), Ordering::Relaxed);
                 gauge.answered_ns.fetch_max(work.started.as_nanos(), Ordering::Relaxed);
-                self.probe_gap = PROBE_EVERY;
-                self.probe_at = self.probe_at.min(now + PROBE_EVERY);
+                self.probe_gap = PROBE_EVERY.max(took).min(PROBE_GAP_MAX);
+                self.probe_at = self.probe_at.min(now + self.probe_gap);
             }
             return;
         }

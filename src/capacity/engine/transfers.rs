@@ -38,6 +38,13 @@ fn failure(fault: TransferFault, remark: Option<&str>) -> Failure {
 impl Engine {
     /// Asks the present request of a place over TFTP.
     pub(super) fn transfer(&mut self, slot: u32, file: Arc<str>) {
+        let work = self.slots[slot as usize].work.as_ref();
+        let (timeout, tries) = (self.target.timeout, self.target.tries);
+        // What is sent again is load for a server that only has to catch up.
+        let (timeout, tries) = match work {
+            Some(work) if work.is_probe => (timeout.times(u64::from(tries)), 1),
+            _ => (timeout, tries),
+        };
         let request = DownloadRequest {
             file,
             options: Options {
@@ -45,8 +52,8 @@ impl Engine {
                 ..Options::default()
             },
             size_max: FILE_MAX,
-            timeout: self.target.timeout,
-            tries: self.target.tries,
+            timeout,
+            tries,
         };
         let now = self.now();
         let turns = self.turns();

@@ -465,7 +465,7 @@ impl<'a> Driver<'a> {
             self.embedded.as_ref().map(|_| self.plan.topology.running()).unwrap_or_default();
         let (phones, mut recorder) = self.swarm.stop().await;
         if self.any_wave {
-            recorder.close(|place| {
+            recorder.close(finish, |place| {
                 let phone = &phones[place];
                 let node = self.plan.fleet.tftp_of(phone.id());
                 let service = self.embedded.as_ref().and_then(|ours| ours.cluster.tftp(node));

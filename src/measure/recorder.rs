@@ -9,6 +9,7 @@ use crate::wire::tvs::Command;
 
 use super::generator::{GeneratorCounts, Queue, SILENCE_MIN, Silence};
 use super::host::Pause;
+use super::summary::Finish;
 
 /// A step of a boot that is timed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -446,14 +447,15 @@ impl Recorder {
         self.counts.tftp_in_flight_max = self.counts.tftp_in_flight_max.max(now);
     }
 
-    /// The run is over: phones in a boot failed by the time limit, and phones of which `is_current`
-    /// says that they hold what is no longer served are not ready. Nobody is blamed for a phone
-    /// whose reset had not come: it is not reset, unless an earlier one has left it stuck or failed.
-    pub fn close(&mut self, is_current: impl Fn(usize) -> bool) {
+    /// The run is over: phones in a boot failed by what `finish` says has ended it, and phones of
+    /// which `is_current` says that they hold what is no longer served are not ready. Nobody is
+    /// blamed for a phone whose reset had not come: it is not reset, unless an earlier one has left
+    /// it stuck or failed.
+    pub fn close(&mut self, finish: Finish, is_current: impl Fn(usize) -> bool) {
         for phone in 0..self.phones.len() {
             let PhoneRecord { outcome, booting, boots_before, .. } = self.phones[phone];
             match outcome {
-                None if booting => self.overrule(phone, Some(Failure::TimeLimit)),
+                None if booting => self.overrule(phone, Some(finish.of_unsettled())),
                 Some(Outcome::Ready) if !is_current(phone) => {
                     self.overrule(phone, Some(Failure::Stale).filter(|_| boots_before == 0));
                 }
@@ -676,7 +678,7 @@ mod tests {
             recorder.fact(phone, at(2), &Fact::Settled { outcome });
         }
         recorder.begin_boot(3, at(1));
-        recorder.close(|phone| phone == 0);
+        recorder.close(Finish::TimeLimit, |phone| phone == 0);
         let tallies = recorder.tallies();
         assert_eq!((tallies.ready, tallies.stuck, tallies.failed), (1, 1, 2));
         assert_eq!(
@@ -684,6 +686,23 @@ mod tests {
             (1, 1)
         );
         assert_eq!((recorder.ready_times_s().len(), recorder.booting()), (1, 0));
+    }
+
+    #[test]
+    fn a_phone_in_flight_fails_by_what_has_ended_the_run() {
+        let causes = [
+            (Finish::EventLimit, "event limit"),
+            (Finish::Interrupted, "interrupted"),
+            (Finish::TimeLimit, "time limit"),
+        ];
+        for (finish, cause) in causes {
+            let mut recorder = Recorder::new(1);
+            recorder.begin_boot(0, at(1));
+            recorder.close(finish, |_| true);
+            let tallies = recorder.tallies();
+            let failures: Vec<_> = tallies.failures.keys().map(ToString::to_string).collect();
+            assert_eq!((tallies.failed, failures), (1, vec![cause.to_owned()]));
+        }
     }
 
     #[test]
@@ -715,7 +734,7 @@ mod tests {
         recorder.plan_boots();
         recorder.begin_boot(3, at(3));
         recorder.fact(3, at(4), &Fact::Settled { outcome: Outcome::Ready });
-        recorder.close(|_| false);
+        recorder.close(Finish::TimeLimit, |_| false);
         let tallies = recorder.tallies();
         assert_eq!(tallies.failures[&Failure::TimeLimit], 1, "it was in a boot");
         assert_eq!(tallies.failures[&Failure::Stale], 1, "it was reset to the end");

@@ -585,7 +585,7 @@ impl World {
     fn finish(mut self, finish: Finish) -> SimRun {
         if self.any_wave {
             let (phones, cluster, fleet) = (&self.phones, &self.cluster, &self.plan.fleet);
-            self.recorder.close(|number| {
+            self.recorder.close(finish, |number| {
                 let service = cluster.tftp(fleet.tftp_of(phones[number].id()));
                 phones[number].is_current(|file| service?.identity_of(file))
             });

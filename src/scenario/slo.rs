@@ -232,7 +232,7 @@ impl Slo {
                     "a share of a count is written as 0.05 * phones.total".to_owned(),
                 ),
                 (Kind::Time, Written::Time)
-                | (_, Written::Plain)
+                | (Kind::Count, Written::Plain)
                 | (Kind::Ratio, Written::Percent) => None,
                 (Kind::Time, Written::Percent) | (_, Written::Time) => problem(
                     format!("`{left_name}` is {}, `{given}` is not", left.words()),
@@ -241,6 +241,14 @@ impl Slo {
             },
         }
     }
+                (Kind::Ratio, Written::Plain) => {
+                    let share: f64 = given.replace('_', "").parse().unwrap_or(0.0);
+                    let percent = (share * 1e11).round() / 1e9;
+                    problem(
+                        format!("`{given}` has no unit"),
+                        format!("`{left_name}` is a ratio, such as {percent}%"),
+                    )
+                }
 
     /// Where the right side stands in the text.
     fn right_text(&self) -> Range<usize> {
@@ -768,7 +776,6 @@ mod tests {
             "fleet_ready.p99 <= 60s",
             "fleet_ready_s.p99 <= 1.5 m",
             "phones.failed_ratio <= 0.5%",
-            "phones.failed_ratio <= 0.005",
             "phones.stuck == 0",
             "phones.stuck <= 0.05 * phones.total",
         ] {
@@ -810,6 +817,9 @@ mod tests {
         text.parse().expect(text)
     }
 
+        let ratio = slo("phones.failed_ratio <= 0.005").wrong_unit(&known).unwrap();
+        assert_eq!(ratio.what, "`0.005` has no unit", "it may be meant as 0.5 % or as 0.005 %");
+        assert_eq!(ratio.help.unwrap(), "`phones.failed_ratio` is a ratio, such as 0.5%");
     fn verdict(text: &str, summary: &Value, time_is_inconclusive: bool) -> SloVerdict {
         let doubt = Doubt { times: time_is_inconclusive, ..Doubt::default() };
         slo(text).evaluate(summary, doubt).verdict

@@ -190,6 +190,29 @@ fn serve_keeps_certificates_and_serves_a_swarm_of_another_process() {
 }
 
 #[test]
+fn serve_tells_a_program_where_it_listens_in_one_json_document() {
+    let words = ["serve", REGEN, "--phones", "1", "--set", OS_PORTS, "--format", "json"];
+    let mut command = program(&words);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let out = BufReader::new(child.stdout.take().unwrap());
+    let mut documents = serde_json::Deserializer::from_reader(out).into_iter::<Value>();
+    let document = documents.next().unwrap().unwrap();
+    assert_eq!(
+        (&document["schema"], &document["scenario"]),
+        (&1.into(), &"callmanager-regen".into())
+    );
+    let node = &document["nodes"][0];
+    assert_eq!((&node["node"], &node["address"]), (&"pub".into(), &"127.0.0.1".into()));
+    for service in ["tftp", "tvs"] {
+        assert!(node[service].as_u64() > Some(0), "the port that the system chose: {node}");
+    }
+    assert!(node["http"].is_null(), "{node}");
+    kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM).unwrap();
+    assert!(documents.next().is_none(), "one document and nothing else");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
 fn stored_certificates_are_used_again() {
     let state = tempfile::tempdir().unwrap();
     let dir = state.path().to_str().unwrap();

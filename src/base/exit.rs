@@ -54,7 +54,7 @@ impl ExitCode {
             ),
             ExitCode::Usage => (
                 "bad command line or scenario; nothing was run",
-                "bad command line; the file is malformed",
+                "bad command line; the file cannot be read or is malformed",
             ),
             ExitCode::Inconclusive => (
                 "inconclusive: the generator or its host lacked something, an SLO had no data, or \

@@ -489,6 +489,6 @@ mod tests {
         assert_eq!(store.certificate_of(&read), Some(&certificate));
         let error = |password| KeyStore::from_pkcs12(&bytes, password).unwrap_err();
         assert_eq!(error("wrong"), KeyStoreError::Pkcs12(LockFault::Password));
-        assert_eq!(error(""), KeyStoreError::Pkcs12(LockFault::NoPassword));
+        assert_eq!(error(""), KeyStoreError::Pkcs12(LockFault::NoMacPassword));
     }
 }

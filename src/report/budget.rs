@@ -530,12 +530,12 @@ fn connections_in_flight(plan: &Plan) -> u64 {
 /// Descriptors at most. An embedded lookup has two ends in this process, and so has an embedded
 /// HTTP connection.
 fn descriptors(plan: &Plan) -> u64 {
-    let asks_tvs = waves(plan).iter().any(|wave| wave.lookups.max > 0);
-    let lookups = if asks_tvs { lookups_in_flight(plan) } else { 0 };
     /// Standard streams, event queues, files, sockets of the phones, metrics listener (choice).
     const PROGRAM: u64 = 64;
     /// The listening socket of a TFTP service and its pool of transfer sockets.
     const TFTP: u64 = 9;
+    let asks_tvs = waves(plan).iter().any(|wave| wave.lookups.max > 0);
+    let lookups = if asks_tvs { lookups_in_flight(plan) } else { 0 };
     if plan.target.is_some() {
         return PROGRAM + lookups + connections_in_flight(plan);
     }

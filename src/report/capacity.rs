@@ -165,12 +165,11 @@ fn confidence(summary: &CapacitySummary) -> String {
         Some(_) => format!("confirmed at {}", level(summary, found.confirmed)),
         None => "not confirmed".to_owned(),
     };
-    let interval = match found.high {
-        None => format!("at least {}", level(summary, found.low)),
-        Some(_) => {
-            let (low, high) = (level(summary, found.low), level(summary, found.high));
-            format!("between {low} and {high} ({width})")
-        }
+    let low = level(summary, found.low);
+    let interval = if found.high.is_some() {
+        format!("between {low} and {} ({width})", level(summary, found.high))
+    } else {
+        format!("at least {low}")
     };
     format!(
         "{interval}, judged by {}; {} of {} measurements at both ends agree; {confirmed}",

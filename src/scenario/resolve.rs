@@ -117,7 +117,7 @@ fn fleet(raw: &RawFleet, topology: Option<&Topology>, faults: &mut Faults) -> Op
 
 fn phones(raw: &Spanned<u64>) -> Result<u32, Problem> {
     let phones = *raw.get_ref();
-    if let Some(phones @ 1..=PHONES_MAX) = u32::try_from(phones).ok() {
+    if let Ok(phones @ 1..=PHONES_MAX) = u32::try_from(phones) {
         return Ok(phones);
     }
     let problem = Problem::new(raw.span(), format!("a fleet of {phones} phones"));

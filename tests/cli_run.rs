@@ -125,7 +125,14 @@ fn wrong_use_ends_with_2_and_an_occupied_port_with_4() {
     let ended = regen(out.path(), &["--set", &ports]);
     assert_eq!(ended.code, 4, "{}", ended.err);
     assert!(ended.err.contains("error: ") && ended.err.contains("help: "), "{}", ended.err);
-    assert_eq!(json(&out.path().join("latest/run.json"))["state"], "failed");
+    let latest = json(&out.path().join("latest/run.json"));
+    assert_eq!(latest["state"], "finished", "the run before, which has a summary");
+    let runs = fs::read_dir(out.path()).unwrap().map(|entry| entry.unwrap().path());
+    let failed = runs.into_iter().find(|run| json(&run.join("run.json"))["state"] == "failed");
+    let failed = failed.expect("the one that could not start").display().to_string();
+    let compared = run(&["diff", &failed, &failed]);
+    assert_eq!(compared.code, 2, "{}", compared.err);
+    assert!(compared.err.contains("no summary, the run is failed: "), "{}", compared.err);
 }
 
 #[test]

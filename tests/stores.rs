@@ -37,8 +37,11 @@ fn inspect_calls_a_chain_a_bare_key_and_a_certificate_by_their_names() {
         ("leaf.der", "certificate"),
         ("clear.p12", "pkcs12"),
     ] {
-        let value = inspect(&file(name), &InspectOptions::default()).unwrap().value;
+        let options = InspectOptions { password: "lab", ..InspectOptions::default() };
+        let value = inspect(&file(name), &options).unwrap().value;
         assert_eq!(value["kind"], kind, "{name}");
+        let text = resetstorm::toolbox::to_text(&value);
+        assert!(text.contains(kind) && text.contains("private keys"), "{name}: {text}");
     }
 }
 

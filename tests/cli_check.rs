@@ -267,6 +267,25 @@ fn what_check_prints_keeps_to_80_columns() {
     }
 }
 
+#[test]
+fn numbers_beyond_all_limits_and_the_word_of_after_are_told_as_what_they_are() {
+    let wrong = |set: &str| {
+        let (code, _, err) = check(&[REGEN, "--set", set]);
+        assert_eq!(code, 2, "{err}");
+        err
+    };
+    let large = "99999999999999999999";
+    for key in ["seed", "fleet.phones"] {
+        let err = wrong(&format!("{key}={large}"));
+        let part = format!("is a whole number up to 9223372036854775807, not {large}");
+        assert!(err.contains(&part), "{err}");
+    }
+    let err = wrong("event.3.after=regenerate-1");
+    assert!(err.contains("`after` takes \"previous\" only, not `regenerate-1`"), "{err}");
+    let err = wrong("event.1.name=previous");
+    assert!(err.contains("`previous` is the step before another"), "{err}");
+}
+
 fn check(arguments: &[&str]) -> (i32, String, String) {
     let mut command = Command::cargo_bin("resetstorm").expect("the program was built");
     let output = command

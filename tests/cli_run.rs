@@ -146,7 +146,14 @@ fn wrong_use_ends_with_2_and_an_occupied_port_with_4() {
     let ended = regen(out.path(), &["--set", &ports]);
     assert_eq!(ended.code, 4, "{}", ended.err);
     assert!(ended.err.contains("error: ") && ended.err.contains("help: "), "{}", ended.err);
-    assert_eq!(json(&out.path().join("latest/run.json"))["state"], "failed");
+    let latest = json(&out.path().join("latest/run.json"));
+    assert_eq!(latest["state"], "finished", "the run before, which has a summary");
+    let runs = fs::read_dir(out.path()).unwrap().map(|entry| entry.unwrap().path());
+    let failed = runs.into_iter().find(|run| json(&run.join("run.json"))["state"] == "failed");
+    let failed = failed.expect("the one that could not start").display().to_string();
+    let compared = run(&["diff", &failed, &failed]);
+    assert_eq!(compared.code, 2, "{}", compared.err);
+    assert!(compared.err.contains("no summary, the run is failed: "), "{}", compared.err);
 }
 
 #[test]
@@ -208,6 +215,29 @@ fn serve_keeps_certificates_and_serves_a_swarm_of_another_process() {
     let notes = summary["notes"].to_string();
     assert!(notes.contains("not done, the target is not ours: regenerate CallManager"), "{notes}");
     assert_eq!(server.signal(Signal::SIGTERM), Some(0));
+}
+
+#[test]
+fn serve_tells_a_program_where_it_listens_in_one_json_document() {
+    let words = ["serve", REGEN, "--phones", "1", "--set", OS_PORTS, "--format", "json"];
+    let mut command = program(&words);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let out = BufReader::new(child.stdout.take().unwrap());
+    let mut documents = serde_json::Deserializer::from_reader(out).into_iter::<Value>();
+    let document = documents.next().unwrap().unwrap();
+    assert_eq!(
+        (&document["schema"], &document["scenario"]),
+        (&1.into(), &"callmanager-regen".into())
+    );
+    let node = &document["nodes"][0];
+    assert_eq!((&node["node"], &node["address"]), (&"pub".into(), &"127.0.0.1".into()));
+    for service in ["tftp", "tvs"] {
+        assert!(node[service].as_u64() > Some(0), "the port that the system chose: {node}");
+    }
+    assert!(node["http"].is_null(), "{node}");
+    kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM).unwrap();
+    assert!(documents.next().is_none(), "one document and nothing else");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
 #[test]

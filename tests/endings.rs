@@ -429,6 +429,22 @@ fn variants_that_were_cut_have_no_rank_and_no_limit_is_drawn_from_them() {
 }
 
 #[test]
+fn phones_in_flight_fail_by_what_ended_the_run() {
+    let scenario = Path::new(env!("CARGO_MANIFEST_DIR")).join(REGEN);
+    let text = fs::read_to_string(&scenario).unwrap();
+    let more = ["fleet.phones=20".to_owned(), "event.reset-1.reset-phones.spread=1ms".to_owned()];
+    let plan = load(&scenario, &text, &more, &[]).unwrap();
+    let causes = |events_max| {
+        let options = SimOptions { events_max: Some(events_max), ..SimOptions::default() };
+        let summary = World::new(&plan, options).run().summary(&plan);
+        summary.phones.failures.into_keys().collect::<Vec<_>>()
+    };
+    let seen: Vec<String> = (100..1_000).step_by(100).flat_map(causes).collect();
+    assert!(seen.iter().any(|cause| cause == "event limit"), "{seen:?}");
+    assert!(!seen.iter().any(|cause| cause == "time limit"), "no limit of time: {seen:?}");
+}
+
+#[test]
 fn a_world_that_does_not_come_to_rest_is_inconclusive_by_name() {
     let scenario = Path::new(env!("CARGO_MANIFEST_DIR")).join(REGEN);
     let text = fs::read_to_string(&scenario).unwrap();

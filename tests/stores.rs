@@ -28,6 +28,24 @@ fn codes(bytes: &[u8]) -> Vec<String> {
 }
 
 #[test]
+fn inspect_calls_a_chain_a_bare_key_and_a_certificate_by_their_names() {
+    for (name, kind) in [
+        ("chain.p7b", "pkcs7"),
+        ("pkcs8-scrypt.pem", "private key"),
+        ("trad-aes256.pem", "private key"),
+        ("certificate.pem", "certificate"),
+        ("leaf.der", "certificate"),
+        ("clear.p12", "pkcs12"),
+    ] {
+        let options = InspectOptions { password: "lab", ..InspectOptions::default() };
+        let value = inspect(&file(name), &options).unwrap().value;
+        assert_eq!(value["kind"], kind, "{name}");
+        let text = resetstorm::toolbox::to_text(&value);
+        assert!(text.contains(kind) && text.contains("private keys"), "{name}: {text}");
+    }
+}
+
+#[test]
 fn key_stores_of_every_program_open() {
     let expected = certificate("certificate.pem");
     for (name, password) in [

@@ -332,6 +332,41 @@ fn decrypt_tells_the_faults_apart() {
 }
 
 #[test]
+fn what_a_tool_cannot_use_is_told_by_its_file_and_its_repair() {
+    let lab = Lab::new();
+    lab.put_store("clear.p12");
+    std::fs::write(lab.path("empty.pem"), "").unwrap();
+    std::fs::write(lab.path("empty.xml"), "<?xml version=\"1.0\"?>\n").unwrap();
+    std::fs::write(lab.path("short.sgn"), &lab.read("SEP001122334455.cnf.xml.sgn")[..200]).unwrap();
+    let signed = "SEP001122334455.cnf.xml.sgn";
+    let encrypt = ["encrypt", "empty.xml", "--key", "tftp.pem", "--device", "device.pem"];
+    let stub = [&encrypt[..], &["--stub", "stub.sgn", "-o", "x.enc.sgn"]].concat();
+    let cases: [(&[&str], &[&str]); 6] = [
+        (
+            &["decrypt", signed, "--key", "device.pem"],
+            &["xml.sgn: not encrypted", "help: `unsign`"],
+        ),
+        (&stub, &["empty.xml: ", "help: --stub"]),
+        (&["inspect", "clear.p12"], &["its integrity is protected by a password", "--password"]),
+        (&["make", "itl", "--key", "empty.pem"], &["empty.pem: file is empty", "PKCS#12"]),
+        (&["inspect", "short.sgn"], &["the file ends early", "a header of"]),
+        (&["inspect", "nobody.tlv"], &["nobody.tlv: No such file"]),
+    ];
+    for (words, parts) in cases {
+        let output = lab.run(&[&["resetstorm"], words].concat());
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{words:?}: {text}");
+        for part in parts {
+            assert!(text.contains(part), "{words:?}: no {part:?} in {text}");
+        }
+    }
+    let other = lab.run(&["resetstorm", "show", "ctl", "ITLFile.tlv"]);
+    assert!(stderr(&other).contains("it is an ITL, not a CTL"), "{}", stderr(&other));
+    let right = lab.run(&["resetstorm", "show", "itl", "ITLFile.tlv"]);
+    assert_eq!(stderr(&right), "");
+}
+
+#[test]
 fn every_tool_has_an_example_in_its_help() {
     let lab = Lab::new();
     for tool in [

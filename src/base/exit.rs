@@ -1,5 +1,7 @@
 use std::process;
 
+use super::text::wrapped;
+
 /// How the program ends. Every exit code comes from this table, and so do `--help` and the README.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
@@ -52,7 +54,7 @@ impl ExitCode {
             ),
             ExitCode::Usage => (
                 "bad command line or scenario; nothing was run",
-                "bad command line; the file is malformed",
+                "bad command line; the file cannot be read or is malformed",
             ),
             ExitCode::Inconclusive => (
                 "inconclusive: the generator or its host lacked something, an SLO had no data, or \
@@ -85,13 +87,15 @@ impl ExitCode {
 
     /// The table for `--help`.
     pub fn table() -> String {
+        /// Columns of a terminal, less those of the numbers.
+        const WIDTH: usize = 80 - 7;
         let row = |code: &ExitCode| {
             let (run, file) = code.meaning();
-            let file = match file {
-                "" | "the same" => String::new(),
-                text => format!("\n       files and messages: {text}"),
-            };
-            format!("  {:<5}{run}{file}", code.number())
+            let mut lines = wrapped(run, WIDTH);
+            if !["", "the same"].contains(&file) {
+                lines.extend(wrapped(&format!("files and messages: {file}"), WIDTH));
+            }
+            format!("  {:<5}{}", code.number(), lines.join("\n       "))
         };
         let rows: Vec<String> = ExitCode::ALL.iter().map(row).collect();
         format!("Exit codes:\n{}", rows.join("\n"))

@@ -20,5 +20,5 @@ pub use lack::Lack;
 pub use model::{Model, ModelError};
 pub use random::{Purpose, Stream, stream};
 pub use stop::Stop;
-pub use text::{printable, printable_json};
+pub use text::{printable, printable_json, wrapped};
 pub use time::{Span, Time};

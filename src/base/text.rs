@@ -32,6 +32,44 @@ pub fn printable_json(json: &str) -> String {
     out
 }
 
+/// `text` in lines of up to `width` characters, broken at blanks: never within a number such as
+/// `12 000`. A word that is longer stands alone.
+pub fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    let mut line = String::new();
+    for word in words(text) {
+        let length = line.chars().count() + 1 + word.chars().count();
+        if line.is_empty() {
+            line.push_str(word);
+        } else if length <= width {
+            line.push(' ');
+            line.push_str(word);
+        } else {
+            lines.push(line.trim_end().to_owned());
+            // Blanks that set something apart are not needed at the beginning of a line.
+            word.clone_into(&mut line);
+        }
+    }
+    lines.push(line.trim_end().to_owned());
+    lines.retain(|line| !line.is_empty());
+    lines
+}
+
+/// The parts of a text between blanks at which it may be broken.
+fn words(text: &str) -> Vec<&str> {
+    let is_digit = |c: Option<char>| c.is_some_and(|c| c.is_ascii_digit());
+    let (mut words, mut start) = (Vec::new(), 0);
+    for (at, _) in text.match_indices(' ') {
+        let (before, behind) = (text[..at].chars().next_back(), text[at + 1..].chars().next());
+        if !(is_digit(before) && is_digit(behind)) {
+            words.push(&text[start..at]);
+            start = at + 1;
+        }
+    }
+    words.push(&text[start..]);
+    words
+}
+
 /// Controls (C0, DEL, C1), line and paragraph separators, marks of direction, and characters that
 /// cannot be seen.
 fn is_hidden(c: char) -> bool {

@@ -135,8 +135,8 @@ impl CapacityPlan {
             notes: self.notes(measured),
         };
         let document = summary.to_json();
-        let results: Vec<_> =
-            slos.iter().map(|slo| slo.evaluate(&document, Doubt::default())).collect();
+        let doubt = Doubt { knee_min: summary.knee_min(), ..Doubt::default() };
+        let results: Vec<_> = slos.iter().map(|slo| slo.evaluate(&document, doubt)).collect();
         summary.slos = slo_rows(&results);
         summary
     }

@@ -11,7 +11,7 @@ use clap::{Args, ColorChoice, ValueEnum};
 use crate::base::Span;
 use crate::measure::known_paths;
 use crate::report::ReportError;
-use crate::scenario::{Plan, ScenarioError, Slo, SloError, load, parse_span};
+use crate::scenario::{PHONES_MAX, Plan, ScenarioError, Slo, SloError, load, parse_span};
 
 use super::{ExitCode, output};
 
@@ -127,10 +127,10 @@ pub struct ScenarioArgs {
 #[command(next_help_heading = "Scenario")]
 pub struct ScenarioFlags {
     /// Number of phones
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = phones)]
     pub phones: Option<u32>,
     /// Seed of every draw
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(..=SEED_MAX))]
+    #[arg(long, value_name = "N", allow_hyphen_values = true, value_parser = seed)]
     pub seed: Option<u64>,
     /// Change any key of the scenario, such as cluster.sign-cache=off
     #[arg(long, value_name = "KEY=VALUE")]
@@ -193,6 +193,7 @@ impl ScenarioFlags {
         let text = std::str::from_utf8(&bytes)
             .map_err(|_| ScenarioError::not_utf8(&path.display().to_string(), &bytes))?;
         let (known, overrides) = (known_paths(), self.overrides());
+        check_slos(&self.slo, &known)?;
         let mut plan = load(path, text, &overrides, &known)?;
         if !self.slo.is_empty() {
             let all = plan.slos.iter().chain(&self.slo).map(|slo| slo.text.as_str());
@@ -276,10 +277,46 @@ fn slo(text: &str) -> Result<Slo, SloError> {
     text.parse()
 }
 
+/// Conditions of the command line are told by their flag: they are on no line of a file.
+///
+/// # Errors
+/// What the summary does not have, or a bound that is not of its kind.
+pub(super) fn check_slos(slos: &[Slo], known: &[String]) -> Result<(), CliError> {
+    slos.iter().try_for_each(|slo| {
+        slo.check(known).map_err(|error| {
+            CliError::usage(format!("--slo '{}': {}", slo.text, error.what), error.help)
+        })
+    })
+}
+
+fn phones(text: &str) -> Result<u32, String> {
+    let number = whole(text, PHONES_MAX.into())?;
+    Ok(u32::try_from(number).expect("the limit fits"))
+}
+
+fn seed(text: &str) -> Result<u64, String> {
+    whole(text, SEED_MAX)
+}
+
+/// A whole number as scenarios have it: `2000`, `2_000`.
+fn whole(text: &str, most: u64) -> Result<u64, String> {
+    let groups = || text.split('_');
+    let is_digits = |group: &str| !group.is_empty() && group.bytes().all(|b| b.is_ascii_digit());
+    if !groups().all(is_digits) {
+        return Err("not a whole number, such as 2000 or 2_000".to_owned());
+    }
+    let number = groups().collect::<String>().parse().ok().filter(|number| *number <= most);
+    number.ok_or_else(|| format!("too large: at most {most}"))
+}
+
 pub(super) fn duration(text: &str) -> Result<Span, String> {
     let span = parse_span(text)
         .map_err(|error| format!("{error}; a number and a unit (ms, s, m, h), such as 5m"))?;
-    if span.is_zero() { Err("zero is no time limit; such as 5m".to_owned()) } else { Ok(span) }
+    if span.is_zero() {
+        Err("zero is no length of time here; such as 5m".to_owned())
+    } else {
+        Ok(span)
+    }
 }
 
 fn host(text: &str) -> Result<IpAddr, String> {
@@ -438,6 +475,30 @@ mod tests {
         let plan = plan(&["--phones", "7", "--seed", "9", "--max-wall", "90s"]);
         assert_eq!((plan.fleet.phones, plan.seed), (7, 9));
         assert_eq!(plan.limits.max_wall, Span::from_secs(90));
+    }
+
+    #[test]
+    fn numbers_are_written_as_in_a_scenario_and_errors_say_what_is_wrong_with_them() {
+        let read = plan(&["--phones", "2_000", "--seed", "9_000"]);
+        assert_eq!((read.fleet.phones, read.seed), (2_000, 9_000));
+        for (flag, value, expected) in [
+            ("--phones", "99999999999999999999", "too large: at most 16000000"),
+            ("--phones", "-5", "not a whole number"),
+            ("--phones", "2__0", "not a whole number"),
+            ("--seed", "99999999999999999999", "too large: at most 9223372036854775807"),
+            ("--seed", "", "not a whole number"),
+        ] {
+            let error = line(&[flag, value]).unwrap_err();
+            assert!(error.contains(expected), "{flag} {value}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_condition_of_the_command_line_is_told_by_its_flag() {
+        let error = fault(&["--slo", "phones.failed_ratio <= 0.5"]).to_string();
+        let what = "error: --slo 'phones.failed_ratio <= 0.5': `0.5` has no unit";
+        assert!(error.starts_with(what), "{error}");
+        assert!(error.contains("such as 50%"), "{error}");
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub struct DiffArgs {
     #[arg(value_name = "CANDIDATE")]
     pub candidate: PathBuf,
     /// How far judged times may lie apart, in percent; 15 for runs, 5 for capacity unless given
-    #[arg(long, value_name = "PERCENT")]
+    #[arg(long, value_name = "PERCENT", allow_hyphen_values = true, value_parser = tolerance)]
     pub tolerance: Option<f64>,
     /// Compare runs of different scenarios or loads, too
     #[arg(long)]
@@ -42,6 +42,13 @@ Examples:
   resetstorm diff runs/monday runs/latest
   resetstorm diff runs/live runs/sim
   resetstorm diff runs/capacity-before runs/capacity-after --tolerance 10";
+
+/// A percentage with or without its sign.
+fn tolerance(text: &str) -> Result<f64, String> {
+    let number = text.trim().trim_end_matches('%').trim_end().parse::<f64>().ok();
+    let sound = number.filter(|percent| percent.is_finite() && *percent >= 0.0);
+    sound.ok_or_else(|| "a percentage from 0, such as 10 or 10%".to_owned())
+}
 
 /// How far times of two runs may lie apart (choice).
 const TOLERANCE: f64 = 15.0;

@@ -45,7 +45,7 @@ pub(super) fn finish(result: Result<ExitCode, Failure>) -> ExitCode {
     })
 }
 
-/// Reads a file; `-` is standard input.
+/// Reads a file; `-` is standard input. One that cannot be read was named wrongly, as a scenario.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     let read = if path.as_os_str() == "-" {
         let mut bytes = Vec::new();
@@ -53,9 +53,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     } else {
         std::fs::read(path)
     };
-    read.map_err(|error| {
-        Failure::new(ExitCode::Environment, format!("{}: {error}", path.display()))
-    })
+    read.map_err(|error| Failure::new(ExitCode::Usage, format!("{}: {error}", path.display())))
 }
 
 /// Writes a file, or standard output if none is named.
@@ -81,13 +79,20 @@ pub(super) use super::args::Format;
 
 /// Keys and certificates of a PEM, DER or PKCS#12 file.
 pub(super) fn read_store(path: &Path, password: &str) -> Result<KeyStore, Failure> {
-    toolbox::read_store(&read(path)?, password).map_err(|fault| match fault {
-        ReadFault::Store(KeyStoreError::Pkcs12(LockFault::NoPassword | LockFault::Password)) => {
-            let what = format!("{}: {fault}", path.display());
-            Failure::usage(what, "--password gives the password of the file")
-        }
-        fault => Failure::malformed(path, &fault),
+    toolbox::read_store(&read(path)?, password).map_err(|fault| match password_help(&fault) {
+        Some(help) => Failure::usage(format!("{}: {fault}", path.display()), help),
+        None => Failure::malformed(path, &fault),
     })
+}
+
+/// How a store is opened that did not open for want of the right password.
+pub(super) const fn password_help(fault: &ReadFault) -> Option<&'static str> {
+    match fault {
+        ReadFault::Store(KeyStoreError::Pkcs12(
+            LockFault::NoMacPassword | LockFault::NoPassword | LockFault::Password,
+        )) => Some("--password gives the password of the file"),
+        _ => None,
+    }
 }
 
 /// The certificate that a file is about: of its key, or at the end of its chain. Says which, if it

@@ -4,7 +4,8 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::files::{
-    Failure, Format, finish, now_s, print, read, read_all, read_certificate, read_key, trust_lists,
+    Failure, Format, finish, now_s, password_help, print, read, read_all, read_certificate,
+    read_key, trust_lists,
 };
 use super::{ExitCode, output};
 use crate::base::{printable, printable_json};
@@ -74,6 +75,8 @@ fn explain(args: &InspectArgs, format: Format) -> Result<ExitCode, Failure> {
             Err(error) => {
                 let text = printable(&error.to_string());
                 output::message(&format!("error: {}: {text}", path.display()));
+                let help = password_help(&error);
+                help.iter().for_each(|help| output::message(&format!("help: {help}")));
                 (error_json(&error), ExitCode::Usage)
             }
         };

@@ -107,8 +107,8 @@ fn parse_record(text: &str) -> Result<RecordArg, String> {
         match part.split_once('=') {
             Some(("dns", name)) => record.dns_name = Some(name.to_owned()),
             Some(("ip", address)) => {
-                record.address =
-                    Some(address.parse().map_err(|_| format!("no address: {address}"))?);
+                let what = || format!("{address} is no IPv4 address; a record has no others");
+                record.address = Some(address.parse().map_err(|_| what())?);
             }
             _ => return Err(format!("expected dns=NAME or ip=ADDRESS, not {part}")),
         }
@@ -133,6 +133,8 @@ mod tests {
         assert_eq!((record.role, record.file), (2, PathBuf::from("pub.pem")));
         assert_eq!(record.dns_name.as_deref(), Some("pub"));
         assert_eq!(record.address, Some(Ipv4Addr::new(10, 0, 0, 1)));
+        let six = parse_record("tftp=x,ip=::1").unwrap_err();
+        assert_eq!(six, "::1 is no IPv4 address; a record has no others");
         for bad in ["tftp", "nobody=x", "tftp=", "tftp=x,ip=1", "tftp=x,y=1"] {
             assert!(parse_record(bad).is_err(), "{bad}");
         }

@@ -9,7 +9,9 @@ use super::files::{
 };
 use super::{ExitCode, output};
 use crate::crypto::{Certificate, KeySource};
-use crate::toolbox::{Verdict, check_file, encrypt_file, make_stub, open_envelope, sign_file};
+use crate::toolbox::{
+    Kind, Verdict, check_file, encrypt_file, make_stub, open_envelope, sign_file,
+};
 use crate::wire::{SignedFile, WireError};
 
 /// Sign a file: header, signature, content unchanged
@@ -151,7 +153,11 @@ fn encrypt(args: &EncryptArgs) -> Result<ExitCode, Failure> {
     let sealed = sealed.map_err(fault)?;
     if let Some(path) = &args.stub {
         let stub = make_stub(&content, &(base + ".sgn"), &device, &loaded.signer());
-        write(Some(path), &stub.map_err(fault)?)?;
+        let stub = stub.map_err(|error| {
+            let what = format!("{}: {error}", args.file.display());
+            Failure::usage(what, "--stub copies elements of the configuration; leave it out")
+        })?;
+        write(Some(path), &stub)?;
     }
     write(args.out.as_deref(), &sealed)?;
     Ok(ExitCode::Ok)
@@ -160,6 +166,10 @@ fn encrypt(args: &EncryptArgs) -> Result<ExitCode, Failure> {
 fn decrypt(args: &DecryptArgs) -> Result<ExitCode, Failure> {
     let bytes = read(&args.file)?;
     let file = parse(&args.file, &bytes)?;
+    if Kind::of_file(&file) != Kind::Encrypted {
+        let what = format!("{}: not encrypted", args.file.display());
+        return Err(Failure::usage(what, "`unsign` writes the content of a signed file"));
+    }
     let device = read_key(&args.key, &args.password)?;
     let certificate = args.certificate.as_ref();
     let certificate = certificate.map(|path| read_certificate(path, &args.password)).transpose()?;

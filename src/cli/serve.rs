@@ -1,10 +1,13 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use serde_json::Value;
 
-use crate::live::{self, LiveOptions};
+use crate::base::Time;
+use crate::live::{self, LiveOptions, Observer};
+use crate::measure::Ledger;
 
-use super::args::{CliError, GlobalArgs, ScenarioArgs};
+use super::args::{CliError, Format, GlobalArgs, ScenarioArgs};
 use super::progress::ProgressView;
 use super::run::{live_error, runtime};
 use super::{ExitCode, output};
@@ -12,7 +15,8 @@ use super::{ExitCode, output};
 /// Serve the cluster of a scenario, without phones, until interrupted
 ///
 /// The operator's timeline is not played. With --state the certificates lie in that folder as PEM
-/// files named like pub/CallManager.pem and pub/TVS.pem, for other tools.
+/// files named like pub/CallManager.pem and pub/TVS.pem, for other tools. With --format json one
+/// document on standard output has the addresses and ports of each node, as soon as they listen.
 #[derive(Args, Clone, Debug)]
 #[command(after_long_help = SERVE_EXAMPLES)]
 pub struct ServeArgs {
@@ -47,14 +51,43 @@ fn try_serve(args: &ServeArgs, global: &GlobalArgs) -> Result<ExitCode, CliError
         files: args.files.clone(),
         ..LiveOptions::default()
     };
-    let mut view = ProgressView::new(global, &plan);
+    let progress = ProgressView::new(global, &plan);
+    let mut view = ServeView { progress, format: global.format, printed: Ok(()) };
     let runtime = runtime()?;
     let outcome = runtime.block_on(live::serve(&plan, &options, &mut view));
     drop(runtime);
     let counts = outcome.map_err(|error| live_error(&error))?;
-    view.note(&format!(
+    view.progress.note(&format!(
         "served    {} TFTP requests, {} HTTP requests, {} HTTPS requests, {} TVS answers",
         counts.tftp.requests, counts.http.requests, counts.https.requests, counts.tvs.answers
     ));
-    Ok(ExitCode::Ok)
+    view.printed.map(|()| ExitCode::Ok)
+}
+
+/// Progress, and on standard output what a program that starts the servers must know.
+struct ServeView {
+    progress: ProgressView,
+    format: Format,
+    /// Whether the document could be printed.
+    printed: Result<(), CliError>,
+}
+
+impl Observer for ServeView {
+    fn started(&mut self, lines: &[String]) {
+        self.progress.started(lines);
+    }
+
+    fn listening(&mut self, bound: &Value) {
+        if self.format == Format::Json {
+            self.printed = output::print(&format!("{bound:#}\n"));
+        }
+    }
+
+    fn tick(&mut self, ledger: &Ledger, now: Time) {
+        self.progress.tick(ledger, now);
+    }
+
+    fn operator(&mut self, text: &str, now: Time) {
+        self.progress.operator(text, now);
+    }
 }

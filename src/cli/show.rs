@@ -3,9 +3,9 @@ use std::time::UNIX_EPOCH;
 
 use clap::{Args, Subcommand};
 
-use super::ExitCode;
 use super::files::{Failure, finish, print};
-use crate::toolbox::{ListName, ShowOptions, Verdict, show};
+use super::{ExitCode, output};
+use crate::toolbox::{Kind, ListName, ShowOptions, Verdict, show};
 
 /// Print the admin console's listing of a trust list
 #[derive(Debug, Args)]
@@ -56,9 +56,17 @@ fn list_file(list: ListName, file: &ShowFile) -> Result<ExitCode, Failure> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
         Err(error) => {
             let what = format!("{}: {error}", file.file.display());
-            return Err(Failure::new(ExitCode::Environment, what));
+            return Err(Failure::new(ExitCode::Usage, what));
         }
     };
+    let other = match (list, bytes.as_deref().map(Kind::of)) {
+        (ListName::Ctl, Some(Ok(Kind::Itl))) => Some("an ITL, not a CTL"),
+        (ListName::Itl, Some(Ok(Kind::Ctl))) => Some("a CTL, not an ITL"),
+        _ => None,
+    };
+    if let Some(what) = other {
+        output::message(&format!("warning: {}: it is {what}", file.file.display()));
+    }
     let modified = file.modified.clone().unwrap_or_else(|| modified(&file.file));
     let options = ShowOptions { list, modified: &modified, checksum: !file.no_checksum };
     let listing = show(bytes.as_deref(), &options);

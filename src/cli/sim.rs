@@ -312,7 +312,17 @@ pub(super) fn load_run(run: &Path) -> Result<Plan, CliError> {
 
 /// The `summary.json` of a run directory.
 pub(super) fn read_summary(run: &Path) -> Result<Value, CliError> {
-    read_json(&run.join("summary.json"))
+    let path = run.join("summary.json");
+    if !path.exists()
+        && let Ok(manifest) = read_json(&run.join("run.json"))
+    {
+        let word = |key: &str| manifest[key].as_str().map(str::to_owned);
+        let state = word("state").unwrap_or_else(|| "-".to_owned());
+        let why = word("error").map(|error| format!(": {error}")).unwrap_or_default();
+        let what = format!("{}: no summary, the run is {state}{why}", run.display());
+        return Err(CliError::usage(what, "name the directory of a finished run"));
+    }
+    read_json(&path)
 }
 
 /// A JSON document of a run directory.

@@ -20,6 +20,7 @@ pub struct KeyStore {
     keys: Vec<StoredKey>,
     problems: Vec<String>,
     others: Vec<String>,
+    is_pkcs7: bool,
 }
 
 /// A private key as the file has it.
@@ -178,9 +179,11 @@ impl KeyStore {
         };
         match Shape::of(&value) {
             Shape::Certificate => self.add_certificate(value.whole, place),
-            Shape::SignedData => self
-                .add_signed_data(&value)
-                .unwrap_or_else(|error| self.problem(format!("{place}: {error}"))),
+            Shape::SignedData => {
+                self.is_pkcs7 = true;
+                self.add_signed_data(&value)
+                    .unwrap_or_else(|error| self.problem(format!("{place}: {error}")));
+            }
             Shape::Pkcs12 => {
                 pkcs12::read(&value, password, self).map_err(KeyStoreError::Pkcs12)?;
             }
@@ -273,6 +276,11 @@ impl KeyStore {
             StoredKey::Pkcs8(_) | StoredKey::Other(_) => None,
         }));
         problems
+    }
+
+    /// Whether PKCS#7 signed data is in the file.
+    pub const fn is_pkcs7(&self) -> bool {
+        self.is_pkcs7
     }
 
     /// How many private keys the file has.
@@ -481,6 +489,6 @@ mod tests {
         assert_eq!(store.certificate_of(&read), Some(&certificate));
         let error = |password| KeyStore::from_pkcs12(&bytes, password).unwrap_err();
         assert_eq!(error("wrong"), KeyStoreError::Pkcs12(LockFault::Password));
-        assert_eq!(error(""), KeyStoreError::Pkcs12(LockFault::NoPassword));
+        assert_eq!(error(""), KeyStoreError::Pkcs12(LockFault::NoMacPassword));
     }
 }

@@ -30,6 +30,9 @@ pub enum LockFault {
     /// Nobody gave a password.
     #[error("it is encrypted and no password was given")]
     NoPassword,
+    /// Nobody gave the password by which its integrity is protected.
+    #[error("its integrity is protected by a password and no password was given")]
+    NoMacPassword,
     /// The password does not fit.
     #[error("the password does not fit")]
     Password,

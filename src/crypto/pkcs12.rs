@@ -24,7 +24,10 @@ pub(super) fn read(pfx: &Ber<'_>, password: &Password<'_>, store: &mut KeyStore)
     if let Some(mac) = parts.take_if(tag::SEQUENCE)?
         && !mac_fits(&mac, &content, password)?
     {
-        return Err(password.fault());
+        return Err(match password.fault() {
+            LockFault::NoPassword => LockFault::NoMacPassword,
+            fault => fault,
+        });
     }
     let mut contents = Ber::read(&content)?.0.inside();
     while !contents.is_empty() {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rayon::prelude::*;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
@@ -48,6 +49,8 @@ pub struct LiveOptions {
 pub trait Observer {
     /// The run has begun: what serves whom.
     fn started(&mut self, lines: &[String]);
+    /// Our servers have their ports, in `serve`: a document with each node's addresses.
+    fn listening(&mut self, _bound: &Value) {}
     /// The state of the fleet at `now`.
     fn tick(&mut self, ledger: &Ledger, now: Time);
     /// The operator carries out an action.
@@ -465,7 +468,7 @@ impl<'a> Driver<'a> {
             self.embedded.as_ref().map(|_| self.plan.topology.running()).unwrap_or_default();
         let (phones, mut ledger) = self.swarm.stop().await;
         if self.any_wave {
-            ledger.close(|phone| {
+            ledger.close(finish, |phone| {
                 let node = self.plan.fleet.tftp_of(phone);
                 let service = self.embedded.as_ref().and_then(|ours| ours.cluster.tftp(node));
                 phones[phone.0 as usize].is_current(|file| service?.identity_of(file))
@@ -548,6 +551,25 @@ impl<'a> Driver<'a> {
 }
 
 /// Lines that say which node serves what and where.
+/// What listens where: each node with its address and the ports of the services that run.
+pub(super) fn bound_document(scenario: &str, cluster: &Cluster) -> Value {
+    let topology = cluster.topology();
+    let of_node = |id: NodeId| {
+        let node = topology.node(id);
+        let (tftp, tvs) = (cluster.tftp(id).is_some(), cluster.tvs(id).is_some());
+        json!({
+            "node": node.name,
+            "address": node.address,
+            "tftp": tftp.then_some(node.ports.tftp),
+            "http": node.ports.http.filter(|_| tftp),
+            "https": node.ports.https.filter(|_| tftp),
+            "tvs": tvs.then_some(node.ports.tvs),
+        })
+    };
+    let nodes = (0..topology.nodes.len() as u8).map(NodeId).map(of_node);
+    json!({ "schema": 1, "scenario": scenario, "nodes": nodes.collect::<Vec<_>>() })
+}
+
 pub(super) fn describe_cluster(cluster: &Cluster) -> Vec<String> {
     let topology = cluster.topology();
     let of_node = |id: NodeId| {

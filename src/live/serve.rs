@@ -6,7 +6,7 @@ use crate::net::signals::Signals;
 use crate::net::{Clock, limits, threads};
 use crate::scenario::Plan;
 
-use super::run::{Embedded, LiveError, LiveOptions, Observer, describe_cluster};
+use super::run::{Embedded, LiveError, LiveOptions, Observer, bound_document, describe_cluster};
 use crate::cluster::ServiceKind;
 use crate::serve::{ServeCounts, write_files};
 
@@ -25,6 +25,7 @@ pub async fn serve(
         _ = signals.next() => return Ok(ServeCounts::default()),
     };
     observer.started(&lines);
+    observer.listening(&bound_document(&plan.name, &embedded.cluster));
     observer.tick(&Ledger::new(Slice::whole(0)), clock.now());
     let _ = signals.next().await;
     let counts = embedded.servers.counts();

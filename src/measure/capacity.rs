@@ -206,7 +206,17 @@ impl CapacitySummary {
     pub fn to_json(&self) -> Value {
         serde_json::to_value(self).expect("a summary is plain data")
     }
+
+    /// What the knee is at least, where something else than the server ended the measurement.
+    pub fn knee_min(&self) -> Option<f64> {
+        let is_open = ENDED_BELOW_THE_KNEE.contains(&self.verdict.as_str());
+        self.capacity.at_least.filter(|_| is_open && self.capacity.knee.is_none())
+    }
 }
+
+/// Verdicts of measurements that carried all that they offered, or ended for reasons of their own.
+pub const ENDED_BELOW_THE_KNEE: [&str; 4] =
+    ["carried", "generator-bound", "highest-offered", "interrupted"];
 
 /// Paths of the numbers that a condition on `summary.json` of a capacity measurement may name.
 pub fn capacity_paths() -> Vec<String> {

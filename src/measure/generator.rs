@@ -215,6 +215,7 @@ impl Account {
             broken_times: is_disturbed,
             undecided,
             broken_counts: self.doubtful_attempts > 0,
+            knee_min: None,
         };
         let lacks_host =
             !self.bounded.is_empty() || !self.lacks.is_empty() || self.server_lacks > 0;

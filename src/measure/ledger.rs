@@ -10,6 +10,7 @@ use crate::wire::tvs::Command;
 use super::generator::{GeneratorCounts, SILENCE_MIN, Silence};
 use super::incident::{Incident, Listen, Notice, StepEnd, StepKind};
 use super::phones::{PhoneRecord, PhoneRecords, Slice};
+use super::summary::Finish;
 
 /// What was heard of some phones, counted. Plain numbers and histograms: hearing costs
 /// nanoseconds and takes no lock. Ledgers of other phones are merged without loss.
@@ -341,17 +342,18 @@ impl Ledger {
         self.in_flight.get(&step).copied().unwrap_or(0)
     }
 
-    /// The run is over: phones in a boot failed by the time limit, and phones of which `is_current`
-    /// says that they hold what is no longer served are not ready. Nobody is blamed for a phone
-    /// whose reset had not come: it is not reset, unless an earlier one has left it stuck or failed.
-    pub fn close(&mut self, is_current: impl Fn(PhoneId) -> bool) {
+    /// The run is over: phones in a boot failed by what `finish` says has ended it, and phones of
+    /// which `is_current` says that they hold what is no longer served are not ready. Nobody is
+    /// blamed for a phone whose reset had not come: it is not reset, unless an earlier one has left
+    /// it stuck or failed.
+    pub fn close(&mut self, finish: Finish, is_current: impl Fn(PhoneId) -> bool) {
         let stale = |(phone, record): (PhoneId, &PhoneRecord)| {
             record.outcome == Some(Outcome::Ready) && !is_current(phone)
         };
         let stale: Vec<bool> = self.phones.iter().map(stale).collect();
         for (record, stale) in self.phones.all_mut().iter_mut().zip(stale) {
             let failure = match record.outcome {
-                None if record.booting => Some(Failure::TimeLimit),
+                None if record.booting => Some(finish.of_unsettled()),
                 _ if stale => Some(Failure::Stale).filter(|_| record.boots_before == 0),
                 _ => continue,
             };
@@ -633,7 +635,7 @@ mod tests {
             ledger.fact(PhoneId(phone), at(2), Fact::Settled { outcome });
         }
         ledger.begin_boot(PhoneId(3), at(1));
-        ledger.close(|phone| phone == PhoneId(0));
+        ledger.close(Finish::TimeLimit, |phone| phone == PhoneId(0));
         let tallies = ledger.tallies();
         assert_eq!((tallies.ready, tallies.stuck, tallies.failed), (1, 1, 2));
         assert_eq!(
@@ -661,6 +663,23 @@ mod tests {
         assert_eq!(two.silences().collect::<Vec<_>>(), [(stuck, StepKind::Ctl, last)]);
         two.note(at(9), &Notice::StormBegan);
         assert_eq!(two.silences().count(), 0);
+    }
+
+    #[test]
+    fn a_phone_in_flight_fails_by_what_has_ended_the_run() {
+        let causes = [
+            (Finish::EventLimit, "event limit"),
+            (Finish::Interrupted, "interrupted"),
+            (Finish::TimeLimit, "time limit"),
+        ];
+        for (finish, cause) in causes {
+            let mut ledger = Ledger::new(Slice::whole(1));
+            ledger.begin_boot(PhoneId(0), at(1));
+            ledger.close(finish, |_| true);
+            let tallies = ledger.tallies();
+            let failures: Vec<_> = tallies.failures.keys().map(ToString::to_string).collect();
+            assert_eq!((tallies.failed, failures), (1, vec![cause.to_owned()]));
+        }
     }
 
     #[test]
@@ -692,7 +711,7 @@ mod tests {
         ledger.note(at(1), &Notice::BootsPlanned);
         ledger.begin_boot(PhoneId(3), at(3));
         ledger.fact(PhoneId(3), at(4), Fact::Settled { outcome: Outcome::Ready });
-        ledger.close(|_| false);
+        ledger.close(Finish::TimeLimit, |_| false);
         let tallies = ledger.tallies();
         assert_eq!(tallies.failures[&Failure::TimeLimit], 1, "it was in a boot");
         assert_eq!(tallies.failures[&Failure::Stale], 1, "it was reset to the end");
@@ -702,7 +721,7 @@ mod tests {
     }
 
     #[test]
-    fn merged_recorders_add_up() {
+    fn merged_ledgers_add_up() {
         let mut one = Ledger::new(Slice::dealt(0, 2, 3));
         let mut two = Ledger::new(Slice::dealt(1, 2, 3));
         one.end_step(StepKind::Tvs, StepEnd::Ok, [at(0), at(0), at(1)]);

@@ -15,8 +15,8 @@ mod prometheus;
 mod summary;
 
 pub use capacity::{
-    Capacity, CapacitySummary, Confidence, GeneratorFacts, LimitFacts, LoadFacts, LoadPercentiles,
-    LoadStep, WrongAnswers, capacity_paths,
+    Capacity, CapacitySummary, Confidence, ENDED_BELOW_THE_KNEE, GeneratorFacts, LimitFacts,
+    LoadFacts, LoadPercentiles, LoadStep, WrongAnswers, capacity_paths,
 };
 pub use generator::{
     Account, Bounds, GeneratorCounts, GeneratorVerdict, LAG_P99_MAX_S, OTHERS_MAX, Queue,

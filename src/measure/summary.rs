@@ -488,6 +488,15 @@ impl Finish {
             Finish::TimeLimit => Some("run.max-wall"),
         }
     }
+
+    /// Why a phone has failed that had not settled by then.
+    pub const fn of_unsettled(self) -> Failure {
+        match self {
+            Finish::EventLimit => Failure::EventLimit,
+            Finish::Interrupted => Failure::Interrupted,
+            Finish::Complete | Finish::TimeLimit => Failure::TimeLimit,
+        }
+    }
 }
 
 impl Summary {

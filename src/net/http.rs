@@ -63,6 +63,8 @@ async fn serve_connection<F>(stream: TcpStream, text: Arc<F>)
 where
     F: Fn() -> String + Send + Sync + 'static,
 {
+    // What is left is a wait for the acknowledgement of what came before.
+    let _ = stream.set_nodelay(true);
     let answer = service_fn(move |request: Request<Incoming>| {
         let response = respond(request.method(), request.uri().path(), text.as_ref());
         async move { Ok::<_, Infallible>(response) }

@@ -230,13 +230,17 @@ pub enum Outcome {
 pub enum Failure {
     /// The server has no configuration for the phone.
     ConfigMissing,
+    /// The bound on the events of virtual time was reached before the phone had settled.
+    EventLimit,
     /// A file does not parse or its signature is wrong.
     File(Refusal),
     /// Whoever plays the phone lacked something: neither the phone nor a server is to blame.
     Generator(Lack),
+    /// A person or the system ended the run before the phone had settled.
+    Interrupted,
     /// What was accepted is no longer what is served.
     Stale,
-    /// The run ended before the phone had settled.
+    /// The time limit of the run was reached before the phone had settled.
     TimeLimit,
     /// A file could not be fetched.
     Transfer(TransferFault),
@@ -248,6 +252,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Failure::ConfigMissing => f.write_str("no configuration on the server"),
+            Failure::EventLimit => f.write_str("event limit"),
             Failure::File(Refusal::Malformed) => f.write_str("malformed file"),
             Failure::File(Refusal::NotValid) => f.write_str("TVS said not valid"),
             Failure::File(Refusal::UnknownSigner) => f.write_str("unknown signer"),
@@ -255,6 +260,7 @@ impl fmt::Display for Failure {
             Failure::File(Refusal::WrongRole) => f.write_str("signer has another role"),
             Failure::File(Refusal::WrongSignature) => f.write_str("wrong signature"),
             Failure::Generator(lack) => write!(f, "generator: {lack}"),
+            Failure::Interrupted => f.write_str("interrupted"),
             Failure::Stale => f.write_str("accepted an older list or configuration"),
             Failure::TimeLimit => f.write_str("time limit"),
             Failure::Transfer(fault) => write!(f, "transfer: {fault}"),

@@ -37,6 +37,10 @@ pub struct Budget {
     pub key_bits: u16,
     /// What becomes of signatures that were made.
     pub sign_cache: &'static str,
+    /// Which transport the phones ask first: `tftp`, `http`, or `model` for their profiles.
+    pub transport: &'static str,
+    /// How long they boot: a length of time, or `model` for their profiles.
+    pub boot_time: String,
     /// The nodes of the cluster.
     pub nodes: Vec<NodeBudget>,
     /// Servers that are not ours, as `service address`.
@@ -168,6 +172,8 @@ impl Budget {
             release: topology.release.name(),
             key_bits: topology.key_bits,
             sign_cache: topology.sign_cache.name(),
+            transport: plan.phone.transport.name(),
+            boot_time: plan.phone.boot_time.to_string(),
             nodes: nodes(topology),
             target: target(plan),
             timeline: (0..plan.timeline.len()).map(|at| in_words(plan, at)).collect(),
@@ -230,6 +236,11 @@ impl Budget {
         for model in &self.models {
             paragraph(out, "", &model.profile());
         }
+        let text = format!(
+            "in force: transport {}, boot-time {} (\"model\" takes what the profiles say)",
+            self.transport, self.boot_time
+        );
+        paragraph(out, "", &text);
         for group in &self.groups {
             let phones = count(u64::from(group.phones));
             let members = group.members.join(", then ");
@@ -523,8 +534,10 @@ fn descriptors(plan: &Plan) -> u64 {
     const PROGRAM: u64 = 64;
     /// The listening socket of a TFTP service and its pool of transfer sockets.
     const TFTP: u64 = 9;
+    let asks_tvs = waves(plan).iter().any(|wave| wave.lookups.max > 0);
+    let lookups = if asks_tvs { lookups_in_flight(plan) } else { 0 };
     if plan.target.is_some() {
-        return PROGRAM + lookups_in_flight(plan) + connections_in_flight(plan);
+        return PROGRAM + lookups + connections_in_flight(plan);
     }
     let tftp = plan.topology.nodes_with(ServiceKind::Tftp).count() as u64;
     let tvs = plan.topology.nodes_with(ServiceKind::Tvs).count() as u64;
@@ -535,8 +548,8 @@ fn descriptors(plan: &Plan) -> u64 {
     let http: u64 = plan.topology.nodes_with(ServiceKind::Tftp).map(listeners).sum();
     let connections = connections_in_flight(plan);
     // Our server hears of a closed connection a moment later, when its place may be taken again.
-    let closing = connections / 8;
-    PROGRAM + TFTP * tftp + http + tvs + 2 * (lookups_in_flight(plan) + connections) + closing
+    let server_ends = if http > 0 { connections + connections / 8 } else { 0 };
+    PROGRAM + TFTP * tftp + http + tvs + 2 * lookups + connections + server_ends
 }
 
 /// Memory at the height of a wave, about: measured on a 2-core virtual machine, 2026-11.
@@ -686,6 +699,7 @@ mod tests {
         assert_eq!(own.memory_bytes - aimed.memory_bytes, 12_000 * 900);
         assert!((100_000_000..200_000_000).contains(&own.memory_bytes), "{}", own.memory_bytes);
         assert_eq!(budget("callmanager-regen", &[SMALL]).descriptors, 64 + 9 + 1 + 40);
+        assert_eq!(budget("tvs-regen", &[SMALL]).descriptors, 64 + 9 + 1, "nobody asks TVS");
     }
 
     #[test]
@@ -696,6 +710,9 @@ mod tests {
         let few = ["fleet.phones=20", "phone.transport=http"];
         assert_eq!(descriptors(&few), 64 + 11 + 2 * (20 + 20) + 2);
         assert_eq!(descriptors(&["fleet.phones=20", "phone.transport=tftp"]), 64 + 11 + 40);
+        let refused = [SMALL, "phone.transport=http"];
+        let refused = budget("callmanager-regen", &refused).descriptors;
+        assert_eq!(refused, 64 + 9 + 1 + 2 * 20 + 20, "no server of ours takes them");
     }
 
     #[test]
@@ -741,6 +758,7 @@ mod tests {
             "scenario      callmanager-regen · seed 42\n",
             "phones        2 000 (2 000 of model 8841), start itl-current\n",
             "profile 88xx of model 8841: HTTP first, blocks of 512 bytes, boots\n",
+            "in force: transport tftp, boot-time 0s",
             "covers        secure by default only (ITL, TVS); no mixed mode (CTL), no CAPF",
             "              group all: 2 000 phones ask TVS of pub\n",
             "cluster       release 8.6, RSA-2048, sign cache lazy\n",

@@ -13,7 +13,9 @@ pub fn capacity_exit_code(summary: &CapacitySummary) -> ExitCode {
     match summary.verdict.as_str() {
         "interrupted" => ExitCode::Interrupted,
         "lost" => ExitCode::Environment,
-        "knee" | "highest-offered" | "carried" | "not-carried" if any("no-data") => {
+        "knee" | "highest-offered" | "carried" | "not-carried"
+            if any("no-data") || any("inconclusive") =>
+        {
             ExitCode::Inconclusive
         }
         "knee" | "highest-offered" | "carried" | "not-carried" if failed => ExitCode::Failed,
@@ -47,9 +49,28 @@ pub fn capacity_text(summary: &CapacitySummary, code: ExitCode) -> String {
     for note in &summary.notes {
         paragraph(&mut out, "note", note);
     }
-    let verdict = summary.verdict.to_uppercase();
-    out.push_str(&format!("verdict: {verdict} · exit {}\n", code.number()));
+    out.push_str(&verdict(summary, code));
     out
+}
+
+/// The last line, with the reason where nothing is decided.
+fn verdict(summary: &CapacitySummary, code: ExitCode) -> String {
+    let unjudged =
+        summary.slos.iter().filter(|slo| ["no-data", "inconclusive"].contains(&slo.verdict));
+    let why = match (code, unjudged.count(), summary.verdict.as_str()) {
+        (ExitCode::Inconclusive, 1.., _) if summary.knee_min().is_some() => {
+            " (what the server carries at least does not decide every SLO; offer more)".to_owned()
+        }
+        (ExitCode::Inconclusive, n @ 1.., _) => {
+            format!(" ({n} of {} SLOs could not be judged)", summary.slos.len())
+        }
+        (ExitCode::Inconclusive, 0, "knee" | "highest-offered" | "carried") => {
+            " (cannot be compared with the baseline)".to_owned()
+        }
+        (ExitCode::Inconclusive, 0, _) => " (no knee of the server)".to_owned(),
+        _ => String::new(),
+    };
+    format!("verdict: {}{why} · exit {}\n", summary.verdict.to_uppercase(), code.number())
 }
 
 fn lines(summary: &CapacitySummary) -> Vec<(&'static str, String)> {
@@ -145,11 +166,14 @@ fn confidence(summary: &CapacitySummary) -> String {
         Some(_) => format!("confirmed at {}", level(summary, found.confirmed)),
         None => "not confirmed".to_owned(),
     };
+    let low = level(summary, found.low);
+    let interval = if found.high.is_some() {
+        format!("between {low} and {} ({width})", level(summary, found.high))
+    } else {
+        format!("at least {low}")
+    };
     format!(
-        "between {} and {} ({width}), judged by {}; {} of {} measurements at both ends agree; \
-         {confirmed}",
-        level(summary, found.low),
-        level(summary, found.high),
+        "{interval}, judged by {}; {} of {} measurements at both ends agree; {confirmed}",
         percentile_name(summary.limits.percentile),
         found.agreed,
         found.measurements
@@ -162,8 +186,10 @@ fn phones(summary: &CapacitySummary) -> Option<String> {
     const FLEET: f64 = 10_000.0;
     let per_s = summary.capacity.at_least.filter(|_| summary.capacity.unit.ends_with("/s"))?;
     let unit = summary.capacity.unit.trim_end_matches("/s").trim_end_matches('s');
+    // Where the server may carry more, it may take less.
+    let bound = if summary.knee_min().is_some() { "most" } else { "least" };
     Some(format!(
-        "10 000 phones with one {unit} each need at least {} at this rate",
+        "10 000 phones with one {unit} each need at {bound} {} at this rate",
         seconds(Some(FLEET / per_s))
     ))
 }
@@ -302,7 +328,10 @@ fn slos(summary: &CapacitySummary) -> String {
     };
     let number = |number: Option<f64>| number.map_or_else(|| "-".to_owned(), |n| format!("{n:.4}"));
     let row = |slo: &crate::measure::SloRow| {
-        let against = format!("{} against {}", number(slo.observed), number(slo.bound));
+        let open =
+            summary.knee_min().filter(|_| slo.expr.trim_start().starts_with("capacity.knee"));
+        let least = if open.is_some() { "at least " } else { "" };
+        let against = format!("{least}{} against {}", number(slo.observed), number(slo.bound));
         vec![format!("  {}", word(slo.verdict)), slo.expr.clone(), against]
     };
     let table: Vec<Vec<String>> = summary.slos.iter().map(row).collect();
@@ -459,6 +488,29 @@ mod tests {
         assert_eq!(number(&summary("not-carried")), 3);
         assert_eq!(number(&summary("interrupted")), 130);
         assert_eq!(number(&summary("")), 5);
+    }
+
+    #[test]
+    fn where_the_server_may_carry_more_the_report_says_at_least_and_why_nothing_is_decided() {
+        let mut open = summary("highest-offered");
+        open.capacity.confidence.low = Some(394.0);
+        let text = shown(&open);
+        assert!(line(&text, "confidence").contains("at least 394 transfers/s, judged"), "{text}");
+        assert!(line(&text, "phones").contains("need at most 25.0 s"), "{text}");
+        assert!(text.ends_with("verdict: HIGHEST-OFFERED · exit 0\n"), "{text}");
+        open.slos.push(SloRow {
+            expr: "capacity.knee >= 500".into(),
+            verdict: "inconclusive",
+            observed: Some(400.0),
+            bound: Some(500.0),
+        });
+        let text = shown(&open);
+        assert!(text.contains("capacity.knee >= 500  at least 400.0000 against 500"), "{text}");
+        let end = "verdict: HIGHEST-OFFERED (what the server carries at least does not decide every \
+                   SLO; offer more) · exit 3\n";
+        assert!(text.ends_with(end), "{text}");
+        let bound = shown(&summary("generator-bound"));
+        assert!(bound.ends_with("GENERATOR-BOUND (no knee of the server) · exit 3\n"), "{bound}");
     }
 
     #[test]

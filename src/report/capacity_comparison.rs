@@ -1,5 +1,7 @@
 use serde_json::Value;
 
+use crate::measure::ENDED_BELOW_THE_KNEE;
+
 use super::text::{aligned, seconds, three_digits};
 
 /// Why two measurements cannot be compared.
@@ -84,11 +86,31 @@ fn servers(summary: &Value) -> String {
 /// Whether the second measurement carried less than the first, by more than two measurements of
 /// one server may differ by, or nothing where the first carried something.
 pub fn carries_less(base: &Value, candidate: &Value) -> bool {
-    let carried = |summary: &Value| summary["capacity"]["at_least"].as_f64();
     match (carried(base), carried(candidate)) {
         (Some(base), None) => base > 0.0,
-        both => change(both).is_some_and(|change| change <= -alike(base, candidate)),
+        _ => shows_less(base, candidate) && !is_open(candidate),
     }
+}
+
+/// Whether the second measurement ended, not by its server, below what the first carried: its
+/// server may carry as much.
+pub fn ended_too_low(base: &Value, candidate: &Value) -> bool {
+    shows_less(base, candidate) && is_open(candidate)
+}
+
+fn carried(summary: &Value) -> Option<f64> {
+    summary["capacity"]["at_least"].as_f64()
+}
+
+fn shows_less(base: &Value, candidate: &Value) -> bool {
+    let change = change((carried(base), carried(candidate)));
+    change.is_some_and(|change| change <= -alike(base, candidate))
+}
+
+/// Whether the highest carried level is only what the server carries at least.
+fn is_open(summary: &Value) -> bool {
+    summary["capacity"]["knee"].is_null()
+        && summary["verdict"].as_str().is_some_and(|word| ENDED_BELOW_THE_KNEE.contains(&word))
 }
 
 /// Part by which two measurements of one server may differ: their intervals may be wider.
@@ -109,7 +131,7 @@ pub fn compare_capacity(base: &Value, candidate: &Value) -> Result<String, Compa
     let mut table = vec![["", "baseline", "this", "change"].map(str::to_owned).to_vec()];
     let knee = both(&|summary| summary["capacity"]["knee"].as_f64());
     table.push(row(&format!("knee, {base_unit}"), knee, three));
-    let carried = both(&|summary| summary["capacity"]["at_least"].as_f64());
+    let carried = both(&carried);
     table.push(row(&format!("carried, {base_unit}"), carried, three));
     let mut worse = Vec::new();
     for percentile in PERCENTILES {
@@ -122,13 +144,21 @@ pub fn compare_capacity(base: &Value, candidate: &Value) -> Result<String, Compa
             worse.push(format!("{percentile} {:.1} times as long", is / was.max(1e-6)));
         }
     }
-    let mut verdict = verdict(carried, alike(base, candidate));
+    let mut verdict = if ended_too_low(base, candidate) {
+        TOO_LOW.to_owned()
+    } else {
+        verdict(carried, alike(base, candidate))
+    };
     if !worse.is_empty() {
         verdict
             .push_str(&format!(", but response times there are far worse: {}", worse.join(", ")));
     }
     Ok(format!("{}{verdict}\n", aligned(&table)))
 }
+
+/// What is said of a measurement that did not offer enough.
+const TOO_LOW: &str =
+    "difference: cannot be compared, this one ended below what the baseline carried";
 
 fn three(number: f64) -> String {
     if number >= 1_000.0 { format!("{number:.0}") } else { three_digits(number) }
@@ -219,6 +249,25 @@ mod tests {
         let mut wide = summary(Some(370.0), "transfers/s");
         wide["capacity"]["confidence"] = json!({ "width_ratio": 0.1 });
         assert!(!carries_less(&base, &wide), "its interval is 10 % wide");
+    }
+
+    #[test]
+    fn what_was_never_offered_is_no_regression_and_cannot_be_compared() {
+        let measured = |verdict: &str, knee: Option<f64>, at_least: f64| {
+            let mut summary = summary(knee, "transfers/s");
+            summary["verdict"] = json!(verdict);
+            summary["capacity"]["at_least"] = json!(at_least);
+            summary
+        };
+        let highest = |at_least| measured("highest-offered", None, at_least);
+        let (before, lower) = (highest(400.0), highest(300.0));
+        assert!(!carries_less(&before, &lower) && ended_too_low(&before, &lower));
+        let text = compare_capacity(&before, &lower).unwrap();
+        assert!(text.contains("cannot be compared, this one ended below"), "{text}");
+        assert!(ended_too_low(&measured("knee", Some(400.0), 400.0), &lower));
+        assert!(!ended_too_low(&before, &highest(395.0)), "alike");
+        let knee = measured("knee", Some(300.0), 300.0);
+        assert!(carries_less(&before, &knee) && !ended_too_low(&before, &knee));
     }
 
     #[test]

@@ -20,7 +20,7 @@ mod whole_file;
 pub use budget::{Budget, GroupBudget, Lookups, ModelBudget, NodeBudget, Requests, Wave};
 pub use capacity::{capacity_exit_code, capacity_step, capacity_text};
 pub use capacity_comparison::{
-    ComparisonError, carries_less, comparable_capacity, compare_capacity,
+    ComparisonError, carries_less, comparable_capacity, compare_capacity, ended_too_low,
 };
 pub use comparison::{comparison_csv, comparison_table};
 pub use diff::{Diff, DiffRow, Unit};

@@ -25,6 +25,8 @@ pub struct RunDir {
     manifest: Manifest,
     /// Whether `run.json` says how the run ended.
     is_closed: Arc<Mutex<bool>>,
+    /// Where `latest` pointed to before, if it was a link.
+    before: Option<PathBuf>,
     warning: Option<String>,
 }
 
@@ -131,7 +133,8 @@ impl RunDir {
             exit_code: None,
             error: None,
         };
-        let mut run = RunDir { path, manifest, is_closed: Arc::default(), warning: None };
+        let before = fs::read_link(out.join(LATEST)).ok();
+        let mut run = RunDir { path, manifest, is_closed: Arc::default(), before, warning: None };
         run.write_beginning().inspect_err(|_| {
             // A directory that cannot say what it is helps nobody.
             let _ = fs::remove_dir_all(&run.path);
@@ -171,17 +174,34 @@ impl RunDir {
             exit_code: Some(exit_code.number()),
             ..self.manifest.clone()
         })
+        .map(|_| ())
     }
 
     /// Closes a run that is still open, because the program ends without a summary: `run.json` says
-    /// that it was interrupted, or that it could not go on and why. A closed one is left alone.
+    /// that it was interrupted, or that it could not go on and why; then `latest` is again the run
+    /// before. A closed one is left alone.
     pub fn leave(&self, why: &str, exit_code: ExitCode) -> Result<(), ReportError> {
-        self.write_end(Manifest {
+        let has_ended = self.write_end(Manifest {
             state: if exit_code.is_signal() { "interrupted" } else { "failed" },
             error: Some(why.to_owned()).filter(|why| !why.is_empty()),
             exit_code: Some(exit_code.number()),
             ..self.manifest.clone()
-        })
+        })?;
+        if has_ended && !exit_code.is_signal() {
+            // Whoever reads `latest` finds no summary: told by `run.json`.
+            let _ = self.take_back_latest();
+        }
+        Ok(())
+    }
+
+    /// Points `latest` to where it pointed before this run, unless it has moved on.
+    fn take_back_latest(&self) -> Result<(), ReportError> {
+        let out = self.path.parent().unwrap_or(Path::new("."));
+        let latest = out.join(LATEST);
+        if fs::read_link(&latest).ok().as_deref() != self.path.file_name().map(Path::new) {
+            return Ok(());
+        }
+        self.before.as_ref().map_or(Ok(()), |before| link(before, &latest, &self.path))
     }
 
     /// Writes a further JSON document of the run.
@@ -195,16 +215,16 @@ impl RunDir {
     }
 
     /// Writes the end into the room that [`RunDir::make`] has kept for it. Only the first end
-    /// counts; whoever comes meanwhile waits until it is written.
-    fn write_end(&self, manifest: Manifest) -> Result<(), ReportError> {
+    /// counts; whoever comes meanwhile waits until it is written. Says whether this is the first.
+    fn write_end(&self, manifest: Manifest) -> Result<bool, ReportError> {
         let mut is_closed = self.is_closed.lock().unwrap_or_else(PoisonError::into_inner);
         if *is_closed {
-            return Ok(());
+            return Ok(false);
         }
         let manifest = Manifest { ended_at: Some(seconds(Timestamp::now())), ..manifest };
         write(&self.path.join(MANIFEST), text(&manifest).as_bytes())?;
         *is_closed = true;
-        Ok(())
+        Ok(true)
     }
 
     /// Writes the beginning, and as much again and a little more beside it: the file that becomes
@@ -221,6 +241,8 @@ impl RunDir {
 }
 
 const MANIFEST: &str = "run.json";
+/// The link to the newest run.
+const LATEST: &str = "latest";
 /// What the end of a run adds to `run.json`: a verdict, a date and an error of some lines.
 const END_MAX: usize = 1_024;
 
@@ -266,16 +288,19 @@ fn temporary(path: &Path) -> PathBuf {
 
 /// Points `<out>/latest` to `run` in one step. A `latest` that is no link is left alone.
 fn point_latest(out: &Path, run: &Path) -> Result<(), ReportError> {
-    let latest = out.join("latest");
+    let latest = out.join(LATEST);
     if fs::symlink_metadata(&latest).is_ok_and(|found| !found.is_symlink()) {
         return Ok(());
     }
     let name = run.file_name().expect("a run directory has a name");
-    let mut temporary = name.to_owned();
-    temporary.push(".latest");
-    let temporary = out.join(temporary);
-    std::os::unix::fs::symlink(name, &temporary).map_err(failed(&temporary, "be made"))?;
-    fs::rename(&temporary, &latest).map_err(failed(&latest, "be made"))
+    link(Path::new(name), &latest, run)
+}
+
+/// Makes or moves the link `latest` for the sake of `run`.
+fn link(target: &Path, latest: &Path, run: &Path) -> Result<(), ReportError> {
+    let temporary = run.with_added_extension(LATEST);
+    std::os::unix::fs::symlink(target, &temporary).map_err(failed(&temporary, "be made"))?;
+    fs::rename(&temporary, latest).map_err(failed(latest, "be made"))
 }
 
 fn failed(path: &Path, verb: &'static str) -> impl FnOnce(io::Error) -> ReportError {
@@ -423,6 +448,26 @@ mod tests {
         fs::create_dir(&taken).unwrap();
         let run = RunDir::create_at(folder.path(), &plan(), "live", now).unwrap();
         assert!(run.warning().is_some_and(|text| text.contains(".latest")), "{run:?}");
+    }
+
+    #[test]
+    fn a_run_that_could_not_go_on_leaves_latest_at_the_run_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let begin = || RunDir::create(folder.path(), &plan(), "live").unwrap();
+        let latest = || folder.path().join(fs::read_link(folder.path().join("latest")).unwrap());
+        let failed = |run: &RunDir| run.leave("port 6969 is taken", ExitCode::Environment).unwrap();
+        let first = begin();
+        failed(&first);
+        assert_eq!(latest(), first.path(), "there is no other");
+        let good = begin();
+        end(&good, &Summary::default(), ExitCode::Ok);
+        let second = begin();
+        assert_eq!(latest(), second.path(), "while it runs");
+        failed(&second);
+        assert_eq!(latest(), good.path());
+        let (third, newer) = (begin(), begin());
+        failed(&third);
+        assert_eq!(latest(), newer.path(), "another run has begun meanwhile");
     }
 
     #[test]

@@ -388,6 +388,7 @@ fn verdict(summary: &Summary, code: ExitCode) -> String {
             let unjudged = of("no-data") + of("inconclusive");
             format!("{unjudged} of {all} SLOs could not be judged")
         }
+        _ if summary.cut_by.is_none() => format!("{all} SLOs, all phones had settled"),
         _ => format!("{all} SLOs, not all phones had settled"),
     };
     let word = summary.verdict.to_uppercase();
@@ -677,7 +678,14 @@ mod tests {
             "verdict: INCONCLUSIVE (1 of 1 SLOs held, but the run was cut by run.max-wall) · exit 3\n"
         );
         assert_eq!(verdict(&[], complete).0, "verdict: PASS (no SLO to break) · exit 0\n");
-        assert_eq!(verdict(&[held], Finish::Interrupted).1, 130);
+        let (line, code) = verdict(&[held], Finish::Interrupted);
+        assert!(line.contains("not all phones had settled") && code == 130, "{line}");
+        let mut late = Summary { verdict: "interrupted".into(), ..Summary::default() };
+        let line = super::verdict(&late, ExitCode::Interrupted);
+        assert_eq!(line, "verdict: INTERRUPTED (0 SLOs, all phones had settled) · exit 130\n");
+        late.cut_by = Some("signal");
+        let line = super::verdict(&late, ExitCode::Interrupted);
+        assert!(line.contains("not all phones had settled"), "{line}");
         assert_eq!(
             exit_code(&Summary::default()),
             ExitCode::Internal,

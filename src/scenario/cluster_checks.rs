@@ -79,7 +79,19 @@ const DOMAIN_MAX: usize = 253 - 64;
 const MEMBERS_MAX: usize = 3;
 
 fn release(text: Option<&Text>) -> Result<Release, Problem> {
-    text.map_or(Ok(Release::R8_6), |text| one_of(text, "release", &RELEASES, Release::name))
+    let Some(text) = text else { return Ok(Release::R8_6) };
+    one_of(text, "release", &RELEASES, Release::name).map_err(|problem| {
+        let major = text.get_ref().split('.').next().and_then(|major| major.parse::<u8>().ok());
+        let played_by = match major {
+            Some(8 | 9) => Release::R8_6,
+            Some(10 | 11) => Release::R11_5,
+            Some(12 | 13) => Release::R12_5,
+            Some(14..) => Release::R14,
+            _ => return problem,
+        };
+        let names = RELEASES.map(Release::name).join(", ");
+        problem.help(format!("write \"{}\" for it; releases: {names}", played_by.name()))
+    })
 }
 
 fn key_bits(bits: Option<&Spanned<u16>>) -> Result<u16, Problem> {
@@ -321,6 +333,16 @@ mod tests {
     fn unknown_names_are_refused() {
         let one = node(1, "['tvs']");
         assert_eq!(fault(&format!("release = '8.5'\n{one}")), "unknown release `8.5`");
+        for (release, played_by) in
+            [("9.1", "8.6"), ("10.5", "11.5"), ("12.0", "12.5"), ("14.0", "14"), ("15", "14")]
+        {
+            let problem = read(&format!("release = '{release}'\n{one}")).unwrap_err();
+            let help = problem.help.unwrap();
+            assert!(
+                help.starts_with(&format!("write \"{played_by}\" for it")),
+                "{release}: {help}"
+            );
+        }
         assert_eq!(fault(&format!("sign-cache = 'lasy'\n{one}")), "unknown cache mode `lasy`");
         assert_eq!(fault(&node(1, "['tvz']")), "unknown service `tvz`");
         assert_eq!(fault(&format!("{one}{}", group_of("'x'", 1.0))), "unknown node `x`");

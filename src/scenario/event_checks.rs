@@ -13,7 +13,7 @@ use super::error::{Faults, Problem};
 use super::names::{check_host, one_of};
 use super::plan::{FollowUp, TimelineEntry, Trigger};
 use super::raw::{Length, RawEvent, RawRecord, RawRegenerate, RawRename, RawServices, Text};
-use super::steps::{check_names, names};
+use super::steps::{PREVIOUS, check_names, names};
 
 /// The operator's timeline of a scenario, checked against its cluster; whatever is wrong with one
 /// step, the others are checked, too.
@@ -190,7 +190,12 @@ impl Reader<'_> {
             (None, None, Some(after)) => {
                 let delay = delay.map_or(Span::ZERO, |delay| delay.get_ref().0);
                 let trigger = Trigger::AfterPrevious { delay };
-                let trigger = one_of(after, "step", &[trigger], |_| "previous")?;
+                if after.get_ref() != PREVIOUS {
+                    let what =
+                        format!("`after` takes \"previous\" only, not `{}`", after.get_ref());
+                    let help = "a step follows the one before it: after = \"previous\"";
+                    return Err(Problem::new(after.span(), what).help(help));
+                }
                 if self.number == 1 {
                     let problem = Problem::new(after.span(), "nothing comes before step 1");
                     return Err(problem.help("the first step has `at` or `when`"));
@@ -382,7 +387,7 @@ mod tests {
     fn triggers_with_other_words_are_refused() {
         assert_eq!(fault(&event("when='fleet-setled'", RESET)), "unknown state `fleet-setled`");
         let text = event("at='1s'", RESET) + &event("after='previos'", RESET);
-        assert_eq!(fault(&text), "unknown step `previos`");
+        assert_eq!(fault(&text), "`after` takes \"previous\" only, not `previos`");
         assert_eq!(fault(&event("at='1s'\ndelay='1s'", RESET)), "`delay` goes with `after` only");
     }
 

@@ -32,6 +32,7 @@ pub use load::load;
 pub use network::{Link, SitePlan};
 pub use plan::{FleetPlan, FleetStart, FollowUp, Limits, Plan, Target, TimelineEntry, Trigger};
 pub use quantity::{QuantityError, parse_span};
+pub use resolve::PHONES_MAX;
 pub use slo::{Doubt, Op, Operand, Slo, SloError, SloResult, SloVerdict};
 pub use timeline::{StepInHand, Timeline};
 pub use write::to_toml;

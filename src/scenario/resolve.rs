@@ -64,7 +64,7 @@ fn collect(raw: &RawScenario, known_paths: &[String], faults: &mut Faults) -> Op
 const SEED: u64 = 42;
 
 /// Phones at most: their names count the lower half of a MAC address (choice, below 2^24).
-const PHONES_MAX: u64 = 16_000_000;
+pub const PHONES_MAX: u32 = 16_000_000;
 
 /// Model of a fleet that names none.
 const MODEL: u16 = 8841;
@@ -117,8 +117,8 @@ fn fleet(raw: &RawFleet, topology: Option<&Topology>, faults: &mut Faults) -> Op
 
 fn phones(raw: &Spanned<u64>) -> Result<u32, Problem> {
     let phones = *raw.get_ref();
-    if (1..=PHONES_MAX).contains(&phones) {
-        return Ok(phones as u32);
+    if let Ok(phones @ 1..=PHONES_MAX) = u32::try_from(phones) {
+        return Ok(phones);
     }
     let problem = Problem::new(raw.span(), format!("a fleet of {phones} phones"));
     Err(problem.help("a whole number from 1 to 16_000_000"))

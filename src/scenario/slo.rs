@@ -78,7 +78,7 @@ pub enum SloVerdict {
 }
 
 /// Which numbers of a run are in doubt, because whoever measured lacked something.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Doubt {
     /// Times say nothing.
     pub times: bool,
@@ -88,7 +88,12 @@ pub struct Doubt {
     pub undecided: u64,
     /// Some attempts got no answer for reasons of this host: a count that is wrong says nothing.
     pub broken_counts: bool,
+    /// What `capacity.knee` is at least, where the search ended below it.
+    pub knee_min: Option<f64>,
 }
+
+/// Path of the number of which a measurement may know only what it is at least.
+const KNEE: &str = "capacity.knee";
 
 /// What is wrong with an SLO expression.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -107,10 +112,15 @@ impl Slo {
     /// out differently with other numbers that are possible, too, is inconclusive. Numbers are
     /// times if their path has a segment that ends in `_s`.
     pub fn evaluate(&self, summary: &Value, doubt: Doubt) -> SloResult {
-        let left = find(summary, &self.left);
+        let find = |path: &str| {
+            let found = find(summary, path);
+            let at_least = doubt.knee_min.filter(|_| path == KNEE);
+            Found { number: found.number.or(at_least), ..found }
+        };
+        let left = find(&self.left);
         let right = match &self.right {
             Operand::Number(number) => Found { number: Some(*number), is_time: false },
-            Operand::Path { factor, path } => find(summary, path).times(*factor),
+            Operand::Path { factor, path } => find(path).times(*factor),
         };
         let verdict = match (left.number, right.number) {
             (Some(observed), Some(bound)) => {
@@ -124,11 +134,11 @@ impl Slo {
 
     fn judge(&self, observed: f64, bound: f64, is_time: bool, doubt: &DoubtIn) -> SloVerdict {
         let held = self.holds(observed, bound);
-        let Doubt { times, broken_times, undecided, broken_counts } = doubt.doubt;
+        let Doubt { times, broken_times, undecided, broken_counts, knee_min } = doubt.doubt;
         let in_doubt = if is_time {
             times || !held && broken_times
         } else {
-            undecided > 0 && !self.is_certain(observed, bound, doubt)
+            (undecided > 0 || knee_min.is_some()) && !self.is_certain(observed, bound, doubt)
                 || !held && broken_counts && !is_outcome(&self.left)
         };
         match (in_doubt, held) {
@@ -231,8 +241,16 @@ impl Slo {
                     format!("`{left_name}` is a count, `{given}` a share"),
                     "a share of a count is written as 0.05 * phones.total".to_owned(),
                 ),
+                (Kind::Ratio, Written::Plain) => {
+                    let share: f64 = given.replace('_', "").parse().unwrap_or(0.0);
+                    let percent = (share * 1e11).round() / 1e9;
+                    problem(
+                        format!("`{given}` has no unit"),
+                        format!("`{left_name}` is a ratio, such as {percent}%"),
+                    )
+                }
                 (Kind::Time, Written::Time)
-                | (_, Written::Plain)
+                | (Kind::Count, Written::Plain)
                 | (Kind::Ratio, Written::Percent) => None,
                 (Kind::Time, Written::Percent) | (_, Written::Time) => problem(
                     format!("`{left_name}` is {}, `{given}` is not", left.words()),
@@ -360,6 +378,7 @@ impl DoubtIn {
         let undecided = self.doubt.undecided as f64;
         let begins = path.split('.').next().unwrap_or("");
         match path {
+            KNEE if self.doubt.knee_min.is_some() => (number, f64::INFINITY),
             _ if self.doubt.undecided == 0 || path.is_empty() => (number, number),
             "phones.total" => (number, number),
             "phones.failed" => ((number - undecided).max(0.0), number),
@@ -678,6 +697,29 @@ mod tests {
         assert_eq!(verdict("boot_time.p99 <= 5s", &summary, false), SloVerdict::Fail);
     }
 
+    #[test]
+    fn a_knee_of_which_only_the_least_is_known_is_judged_by_all_that_it_may_be() {
+        let summary = json!({ "capacity": { "knee": null, "at_least": 400.0 } });
+        let doubt = Doubt { knee_min: Some(400.0), ..Doubt::default() };
+        let judge = |text: &str| slo(text).evaluate(&summary, doubt);
+        for (text, expected) in [
+            ("capacity.knee >= 400", SloVerdict::Pass),
+            ("capacity.knee > 399", SloVerdict::Pass),
+            ("capacity.knee != 300", SloVerdict::Pass),
+            ("capacity.knee >= 401", SloVerdict::Inconclusive),
+            ("capacity.knee <= 500", SloVerdict::Inconclusive),
+            ("capacity.knee == 400", SloVerdict::Inconclusive),
+            ("capacity.knee < 400", SloVerdict::Fail),
+            ("capacity.knee == 300", SloVerdict::Fail),
+            ("capacity.at_least >= 400", SloVerdict::Pass),
+        ] {
+            let result = judge(text);
+            assert_eq!((result.verdict, result.observed), (expected, Some(400.0)), "{text}");
+        }
+        let unknown = slo("capacity.knee >= 1").evaluate(&summary, Doubt::default());
+        assert_eq!((unknown.verdict, unknown.observed), (SloVerdict::NoData, None));
+    }
+
     fn phones(ready: u64, stuck: u64, failed: u64) -> Value {
         let total = ready + stuck + failed;
         let ratio = failed as f64 / total as f64;
@@ -768,7 +810,6 @@ mod tests {
             "fleet_ready.p99 <= 60s",
             "fleet_ready_s.p99 <= 1.5 m",
             "phones.failed_ratio <= 0.5%",
-            "phones.failed_ratio <= 0.005",
             "phones.stuck == 0",
             "phones.stuck <= 0.05 * phones.total",
         ] {
@@ -776,6 +817,9 @@ mod tests {
         }
         assert_eq!(fault("fleet_ready.p99 <= 60"), Some((19..21, "`60` has no unit".into())));
         assert_eq!(fault("fleet_ready_s.p99<0").unwrap().1, "`0` has no unit");
+        let ratio = slo("phones.failed_ratio <= 0.005").wrong_unit(&known).unwrap();
+        assert_eq!(ratio.what, "`0.005` has no unit", "it may be meant as 0.5 % or as 0.005 %");
+        assert_eq!(ratio.help.unwrap(), "`phones.failed_ratio` is a ratio, such as 0.5%");
         for bad in [
             "fleet_ready.p99 <= 60%",
             "phones.failed_ratio <= 5s",

@@ -19,6 +19,9 @@ pub(super) const ACTIONS: [(&str, &str); 8] = [
     ("remove-record", "remove-record"),
 ];
 
+/// The word of `after`, which no step is called by.
+pub(super) const PREVIOUS: &str = "previous";
+
 /// The names of steps of which each has a name of its own or none, and a word for its action.
 fn named<'a>(steps: &[(Option<&'a str>, &'a str)]) -> Vec<String> {
     let given: Vec<&str> = steps.iter().filter_map(|(name, _)| *name).collect();
@@ -75,6 +78,10 @@ fn check_name(name: &Text, seen: &[&str]) -> Result<(), Problem> {
     if text.bytes().all(|byte| byte.is_ascii_digit()) {
         let problem = Problem::new(name.span(), format!("`{text}` is a number, not a name"));
         return Err(problem.help("a name with a letter in it, such as \"reset-1\""));
+    }
+    if text == PREVIOUS {
+        let problem = Problem::new(name.span(), "`previous` is the step before another");
+        return Err(problem.help("another name, such as \"saturday\""));
     }
     if seen.contains(&text) {
         let problem = Problem::new(name.span(), format!("step `{text}` comes twice"));

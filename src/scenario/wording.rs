@@ -103,6 +103,12 @@ pub(super) fn wrong_value(
         None if message.starts_with("a number of bytes") => message,
         None => return None,
     };
+    if let Some(number) = too_large(value, expected) {
+        let what = format!("`{key}` is a whole number up to {}, not {number}", i64::MAX);
+        return Some(
+            problem(what).help(format!("a smaller number, such as {}", example_number(key))),
+        );
+    }
     let (wanted, example) = wanted(key, expected);
     let right = rewritten(value, expected).unwrap_or(example);
     Some(match key {
@@ -112,6 +118,19 @@ pub(super) fn wrong_value(
         key => problem(format!("`{key}` is {wanted}, not {found}"))
             .help(format!("write {key} = {right}")),
     })
+}
+
+/// A whole number beyond those of TOML: as such in a file, as a text behind `--set`.
+fn too_large(value: &DeValue<'_>, expected: &str) -> Option<String> {
+    let text = match value {
+        DeValue::String(text) => text.to_string(),
+        DeValue::Integer(number) => number.to_string(),
+        _ => return None,
+    };
+    let digits = text.replace('_', "");
+    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let is_wanted = matches!(expected, "u8" | "u16" | "u32" | "u64" | "usize" | "i64");
+    (is_wanted && is_number && digits.parse::<i64>().is_err()).then_some(text)
 }
 
 /// Numbers of which there must be one at least.

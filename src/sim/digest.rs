@@ -129,6 +129,8 @@ fn failure_code(failure: Failure) -> [u8; 2] {
         Failure::Transfer(TransferFault::TooLarge) => [9, 0],
         Failure::TvsUnreachable => [10, 0],
         Failure::Generator(lack) => [11, lack as u8],
+        Failure::Interrupted => [12, 0],
+        Failure::EventLimit => [13, 0],
     }
 }
 

@@ -170,12 +170,11 @@ impl Machines {
         if self.jobs == 0 { 1.0 } else { self.woke as f64 / self.jobs as f64 }
     }
 
+    /// CPU time by side; that of the phones is known only where their work has a cost.
     pub(super) fn cpu_seconds(&self) -> CpuSeconds {
         let sum = |work: &[Span]| work.iter().map(|work| work.as_secs_f64()).sum::<f64>();
-        CpuSeconds {
-            swarm: Some(sum(&self.phone_work) + self.check_work.as_secs_f64()),
-            serve: Some(sum(&self.server_work)),
-        }
+        let swarm = sum(&self.phone_work) + self.check_work.as_secs_f64();
+        CpuSeconds { swarm: (swarm > 0.0).then_some(swarm), serve: Some(sum(&self.server_work)) }
     }
 
     /// The same by the kind of thread that does this work in a live run.

@@ -595,7 +595,7 @@ impl World {
     fn finish(mut self, finish: Finish) -> SimRun {
         if self.any_wave {
             let (phones, cluster, fleet) = (&self.phones, &self.cluster, &self.plan.fleet);
-            self.ledger.close(|phone| {
+            self.ledger.close(finish, |phone| {
                 let service = cluster.tftp(fleet.tftp_of(phone));
                 phones[phone.0 as usize].is_current(|file| service?.identity_of(file))
             });

@@ -10,7 +10,7 @@ use super::{
     Decision, Kind, List, Object, Refusal, TrustLists, TrustPath, Verdict, check_file, check_list,
     message, read_store, tree,
 };
-use crate::crypto::{Certificate, KeyKind, SigningKey, date_text, md5, sha1};
+use crate::crypto::{Certificate, KeyKind, KeyStore, SigningKey, date_text, md5, sha1};
 use crate::wire::{
     DIGEST_SHA1, DIGEST_SHA512, Document, Encryption, Header, ROLE_SAST, Record, SignedFile,
     WireError,
@@ -371,9 +371,10 @@ fn inspect_store(
         .iter()
         .map(|certificate| certificate_json(certificate, options))
         .collect();
+    let word = store_word(kind, &store);
     let value = match certificates.len() {
         1 if kind != Kind::Pkcs12 => {
-            let mut value = json!({ "kind": kind.word(), "keys": store.key_count() });
+            let mut value = json!({ "kind": word, "keys": store.key_count() });
             let fields = certificates.into_iter().next().unwrap_or_default();
             if let (Value::Object(map), Value::Object(fields)) = (&mut value, fields) {
                 map.extend(fields);
@@ -384,13 +385,23 @@ fn inspect_store(
             value
         }
         _ => json!({
-            "kind": kind.word(),
+            "kind": word,
             "keys": store.key_count(),
             "certificates": certificates,
             "findings": problems,
         }),
     };
     Ok(unchecked(value))
+}
+
+/// What a file with keys and certificates is called.
+fn store_word(kind: Kind, store: &KeyStore) -> &'static str {
+    match kind {
+        Kind::Pkcs12 => kind.word(),
+        _ if store.is_pkcs7() => "pkcs7",
+        _ if store.certificates.is_empty() => "private key",
+        _ => kind.word(),
+    }
 }
 
 fn certificate_json(certificate: &Certificate, options: &InspectOptions<'_>) -> Value {

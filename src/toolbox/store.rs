@@ -19,6 +19,9 @@ pub enum ReadFault {
 /// # Errors
 /// If the file is of another kind, nothing in it can be read, or the password does not fit.
 pub fn read_store(bytes: &[u8], password: &str) -> Result<KeyStore, ReadFault> {
+    if bytes.is_empty() {
+        return Err(WireError::new("file is empty", 0, "PEM, DER, PKCS#7 or PKCS#12").into());
+    }
     match Kind::of(bytes)? {
         Kind::Pem | Kind::Pkcs12 | Kind::Certificate => Ok(KeyStore::read(bytes, password)?),
         other => {
@@ -43,5 +46,7 @@ mod tests {
         let error = read_store(&[0x57, 1], "").unwrap_err();
         assert!(error.to_string().starts_with("no key or certificate"), "{error}");
         assert!(read_store(&[0x30, 0], "").is_err());
+        let empty = read_store(b"", "").unwrap_err().to_string();
+        assert!(empty.ends_with("expected PEM, DER, PKCS#7 or PKCS#12"), "{empty}");
     }
 }

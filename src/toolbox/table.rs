@@ -12,7 +12,7 @@ pub fn to_text(value: &Value) -> String {
     let mut out = String::new();
     let _ = match value["kind"].as_str() {
         Some("tvs" | "capf") => message(&mut out, value),
-        Some("certificate" | "pkcs12") => store(&mut out, value),
+        Some("certificate" | "pkcs7" | "pkcs12" | "private key") => store(&mut out, value),
         _ => file(&mut out, value),
     };
     out

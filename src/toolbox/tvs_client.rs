@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::base::Span;
 use crate::crypto::Certificate;
 use crate::net::{Judge, TlsClients};
+use crate::swarm::connect_from;
 use crate::wire::{WireError, tvs};
 
 /// Whom the client takes for the server.
@@ -155,7 +155,7 @@ pub async fn ask_tvs(
     let (config, _) = TlsClients::default().config(judge(pin.clone(), Arc::clone(&seen)));
     let connector = TlsConnector::from(config);
     let start = Instant::now();
-    let tcp = within(timeout, Phase::Connect, TcpStream::connect(server)).await?;
+    let tcp = within(timeout, Phase::Connect, connect_from(server, None)).await?;
     let connected = Instant::now();
     let name = ServerName::IpAddress(server.ip().into());
     let handshake = within(timeout, Phase::Handshake, connector.connect(name, tcp)).await;
@@ -269,7 +269,7 @@ mod tests {
     use crate::crypto::{CertificateSpec, Identity, KeySource};
     use rustls::ServerConfig;
     use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
     use tokio_rustls::TlsAcceptor;
 
     fn identity() -> Identity {
@@ -325,6 +325,13 @@ mod tests {
         assert_eq!(tvs::Response::parse(&answer.message).unwrap().known, None);
         assert_eq!(answer.server, Some(identity.certificate));
         assert!(answer.handshake > Duration::ZERO);
+    }
+
+    #[tokio::test]
+    async fn a_question_waits_for_no_acknowledgement_of_the_handshake() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let tcp = connect_from(listener.local_addr().unwrap(), None).await.unwrap();
+        assert!(tcp.nodelay().unwrap());
     }
 
     #[tokio::test]

@@ -75,10 +75,15 @@ impl<'a> SignedFile<'a> {
         let length = u16::from_be_bytes(length_element.fixed()?);
         let room = usize::from(length);
         if room < HEADER_LENGTH_MIN || room > bytes.len() {
+            let (what, expected) = if room < HEADER_LENGTH_MIN {
+                ("header length out of range", format!("{HEADER_LENGTH_MIN} or more, not {room}"))
+            } else {
+                ("the file ends early", format!("a header of {room} bytes, not of {}", bytes.len()))
+            };
             return Err(WireError {
-                what: "header length out of range",
+                what,
                 offset: length_element.offset,
-                expected: format!("{HEADER_LENGTH_MIN} to {}, not {room}", bytes.len()).into(),
+                expected: expected.into(),
             });
         }
         let elements = Reader::new(&bytes[reader.offset()..room], reader.offset());
@@ -524,10 +529,12 @@ mod tests {
     #[test]
     fn header_length_is_checked_at_both_ends() {
         let mut bytes = file(HeaderOrder::Cucm);
-        for wrong in [0u16, 10, u16::try_from(bytes.len()).unwrap() + 1, 0xFFFF] {
+        let (short, early) = ("header length out of range", "the file ends early");
+        let one_more = u16::try_from(bytes.len()).unwrap() + 1;
+        for (wrong, what) in [(0u16, short), (10, short), (one_more, early), (0xFFFF, early)] {
             bytes[8..10].copy_from_slice(&wrong.to_be_bytes());
             let error = SignedFile::parse(&bytes).unwrap_err();
-            assert_eq!((error.what, error.offset), ("header length out of range", 5), "{wrong}");
+            assert_eq!((error.what, error.offset), (what, 5), "{wrong}");
         }
     }
 }

@@ -61,11 +61,12 @@ Parts of --mix: boot (all files of a phone's boot, needs --devices), known (a fi
 unknown (a file that no server has), verify and query (a certificate of --ask), random (a
 certificate that nobody knows). Shares add up to 1: known=0.9,unknown=0.1.
 
-Exit codes: 0 measured; 1 a condition of --slo failed, an answer was wrong, or less is carried than in
---baseline; 2 bad command line;
-3 no knee of the server: the generator was the limit, nothing was carried, or the server was
-unsteady; 4 the server was not there or was lost under load; 130, 143 interrupted, with what was
-measured so far.";
+Exit codes: 0 measured; 1 a condition of --slo failed, an answer was wrong, or
+less is carried than in --baseline; 2 bad command line; 3 no knee of the server
+(the generator was the limit, nothing was carried, or the server was unsteady),
+a condition that cannot be judged, or a --baseline that cannot be compared; 4
+the server was not there or was lost under load; 130, 143 interrupted, with
+what was measured so far.";
 
 /// How the levels follow each other.
 #[derive(Args, Clone, Debug)]
@@ -295,7 +296,11 @@ pub(super) fn percent(text: &str) -> Result<f64, String> {
     };
     let share: f64 = number.parse().map_err(|_| "a percentage, such as 1%".to_owned())?;
     let share = share / whole;
-    if (0.0..1.0).contains(&share) { Ok(share) } else { Err("0% to below 100%".to_owned()) }
+    match share {
+        0.0..1.0 => Ok(share),
+        1.0..100.0 if !text.ends_with('%') => Err(format!("`%` is missing: {text}%")),
+        _ => Err("0% to below 100%".to_owned()),
+    }
 }
 
 fn factor(text: &str) -> Result<f64, String> {
@@ -330,6 +335,7 @@ mod tests {
         for text in ["100%", "-1%", "much", "NaN"] {
             assert!(percent(text).is_err(), "{text}");
         }
+        assert_eq!(percent("99"), Err("`%` is missing: 99%".to_owned()));
         assert!(label("../x").is_err() && label("tftpd-hpa_5.2").is_ok());
     }
 }

@@ -15,13 +15,11 @@ use crate::measure::{CapacitySummary, capacity_paths};
 use crate::net::signals::Signal;
 use crate::report::{
     ComparisonError, RunDir, capacity_exit_code, capacity_text, carries_less, comparable_capacity,
-    compare_capacity,
+    compare_capacity, ended_too_low,
 };
 
-use crate::scenario::Slo;
-
 use super::ExitCode;
-use super::args::{CliError, Format, GlobalArgs};
+use super::args::{CliError, Format, GlobalArgs, check_slos};
 use super::files::{Failure, finish};
 use super::output::{self, Finished};
 use super::run::runtime;
@@ -65,7 +63,7 @@ pub fn run(args: &CapacityArgs, global: &GlobalArgs) -> ExitCode {
 
 fn try_run(args: &CapacityArgs, global: &GlobalArgs) -> Result<ExitCode, Stop> {
     let plan = args.plan()?;
-    check_slos(&args.slo)?;
+    check_slos(&args.slo, &capacity_paths())?;
     let baseline = args.baseline.as_deref().map(read_summary).transpose()?;
     if let Some(baseline) = &baseline {
         comparable_capacity(baseline, &plan.outline().to_json())
@@ -93,9 +91,8 @@ fn try_run(args: &CapacityArgs, global: &GlobalArgs) -> Result<ExitCode, Stop> {
     let code = measured.signal.map(Signal::exit_code);
     let summary = plan.summarise(&measured, &args.slo);
     let mut code = code.unwrap_or_else(|| capacity_exit_code(&summary));
-    let is_less = |base: &Value| carries_less(base, &summary.to_json());
-    if code == ExitCode::Ok && baseline.as_ref().is_some_and(is_less) {
-        code = ExitCode::Failed;
+    if let (ExitCode::Ok, Some(base)) = (code, &baseline) {
+        code = compared_with(base, &summary.to_json());
     }
     let compared = baseline.map(|base| compare_capacity(&base, &summary.to_json()));
     let compared = compared.transpose().map_err(|error| incomparable(&error))?;
@@ -106,19 +103,19 @@ fn try_run(args: &CapacityArgs, global: &GlobalArgs) -> Result<ExitCode, Stop> {
     Ok(finished.leave(document, |_| Ok(()))?)
 }
 
-fn incomparable(error: &ComparisonError) -> CliError {
-    CliError::usage(error.to_string(), "name a run directory of the same kind of load and limits")
+/// The exit code of a measurement by what another one of the same load carried.
+fn compared_with(base: &Value, summary: &Value) -> ExitCode {
+    if carries_less(base, summary) {
+        ExitCode::Failed
+    } else if ended_too_low(base, summary) {
+        ExitCode::Inconclusive
+    } else {
+        ExitCode::Ok
+    }
 }
 
-/// Conditions are wrong before the load or not at all.
-fn check_slos(slos: &[Slo]) -> Result<(), CliError> {
-    let known = capacity_paths();
-    for slo in slos {
-        slo.check(&known).map_err(|error| {
-            CliError::usage(format!("--slo '{}': {}", slo.text, error.what), error.help)
-        })?;
-    }
-    Ok(())
+fn incomparable(error: &ComparisonError) -> CliError {
+    CliError::usage(error.to_string(), "name a run directory of the same kind of load and limits")
 }
 
 fn capacity_error(error: &CapacityError) -> (CliError, ExitCode) {

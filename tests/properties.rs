@@ -229,7 +229,7 @@ fn read_every_way(bytes: &[u8]) {
         let mut covered = Vec::new();
         file.signed_bytes(&mut covered);
         assert!(covered.len() < bytes.len());
-        let _ = Encryption::parse(&file).map(|encryption| encryption.check(file.body.len()));
+        let _ = file.encryption().map(|encryption| encryption.check(file.body.len()));
     }
     let _ = (tvs::Request::parse(bytes), tvs::Response::parse(bytes));
     if let Ok(message) = capf::Message::parse(bytes) {

@@ -158,7 +158,7 @@ fn encrypted_files_parse_decrypt_and_come_out_again() {
         let bytes = entry.bytes();
         let file = SignedFile::parse(&bytes).unwrap();
         check_header(&entry, &file);
-        let encryption = Encryption::parse(&file).unwrap();
+        let encryption = file.encryption().unwrap();
         assert_eq!(hex(encryption.iv), entry.text("iv"));
         assert_eq!(u64::from(encryption.padding), entry.number("enc_padding"));
         assert_eq!(u64::from(encryption.key_bits), entry.number("enc_key_bits"));

@@ -1,27 +1,12 @@
 use std::collections::BTreeMap;
-use std::fmt;
-use std::sync::Arc;
 
 use crate::base::Span;
 use crate::measure::LoadFault;
 use crate::wire::tvs;
 
 use super::generator::Generator;
-use super::run::{CapacityError, CapacityPlan};
+use super::plan::{CapacityError, CapacityPlan, TrustCheck};
 use super::workload::{Content, Expected, Failure, Got, Learnt, Op};
-
-/// Judges a file by its name and content: whether a phone with certain lists accepts it.
-#[derive(Clone)]
-pub struct TrustCheck(pub Arc<Judgement>);
-
-/// Says why a file is not accepted.
-pub type Judgement = dyn Fn(&str, &[u8]) -> Result<(), String> + Send + Sync;
-
-impl fmt::Debug for TrustCheck {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("TrustCheck")
-    }
-}
 
 /// Up to so many requests are learnt twice, so that an answer that changes is seen (choice).
 const TWICE_MAX: usize = 2_000;

@@ -5,61 +5,19 @@ use std::time::Duration;
 use crate::base::{Span, Time};
 use crate::measure::{LoadFault, LoadRecorder, LoadStep};
 use crate::net::signals::{Signal, Signals};
-use crate::net::threads::StartError;
 use crate::net::{Clock, limits};
 use crate::swarm::SHARED_SOCKETS_MAX;
 
-use super::engine::{Order, PROBES, Source, Target};
+use super::engine::{Order, PROBES, Source};
 use super::generator::{Generator, Running};
-use super::guard::{Guard, GuardLimits};
-use super::judge::{Circumstances, Limits, judge};
-use super::learn::{self, TrustCheck};
-use super::pace::{Pace, Saving, guard_at};
-use super::schedule::{Arrival, Offer, Shape};
-use super::search::{Found, Next, Phase, Search, SearchPlan, Seen};
-use super::workload::{Part, Workload, WorkloadSpec};
-
-/// What is to be measured.
-#[derive(Clone, Debug)]
-pub struct CapacityPlan {
-    /// Whom to load.
-    pub target: Target,
-    /// With what.
-    pub workload: WorkloadSpec,
-    /// Judges the signatures of files.
-    pub trust: Option<TrustCheck>,
-    /// How the levels follow each other.
-    pub task: Task,
-    /// How long levels are.
-    pub pace: Pace,
-    /// How starts follow each other.
-    pub arrival: Arrival,
-    /// How the rate goes on within a level.
-    pub shape: Shape,
-    /// When a level counts as carried.
-    pub limits: Limits,
-    /// When the load is stopped at once.
-    pub guard: GuardLimits,
-    /// Most starts in flight.
-    pub places: usize,
-    /// Threads of the generator.
-    pub workers: u32,
-    /// How long a server may take to come back after a level that it did not carry.
-    pub recover: Span,
-    /// Seed of every choice.
-    pub seed: u64,
-}
-
-/// How the levels follow each other.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Task {
-    /// Up to the knee: rates, or numbers at once where levels are whole.
-    Search(SearchPlan),
-    /// One rate per second.
-    Rate(f64),
-    /// So many at once.
-    Spike(u64),
-}
+use super::guard::Guard;
+use super::judge::{Circumstances, judge};
+use super::learn;
+use super::pace::{Saving, guard_at};
+use super::plan::{CapacityError, CapacityPlan, Task};
+use super::schedule::{Offer, Shape};
+use super::search::{Found, Next, Phase, Search, Seen};
+use super::workload::Workload;
 
 /// What came out.
 #[derive(Clone, Debug)]
@@ -82,39 +40,6 @@ pub struct Measured {
     pub places: usize,
     /// Things that a reader of the numbers must know.
     pub notes: Vec<String>,
-}
-
-/// Why nothing was measured.
-#[derive(Debug, thiserror::Error)]
-pub enum CapacityError {
-    /// Threads or sockets cannot be made.
-    #[error(transparent)]
-    Start(#[from] StartError),
-    /// The server did not answer before any load.
-    #[error("{what}: {fault}{said} before any load; check address and names")]
-    Unreachable {
-        /// What was asked for.
-        what: String,
-        /// Why there is no answer.
-        fault: LoadFault,
-        /// What the server said, in brackets behind a blank; may be empty.
-        said: String,
-    },
-    /// The server has nothing of what is to be asked for.
-    #[error("{said}: nothing is left of {} in the mix; check the list, or ask for what no server \
-             has by --mix unknown", part.name())]
-    NotThere {
-        /// The part of the mix of which nothing is left.
-        part: Part,
-        /// What is not there, with examples.
-        said: String,
-    },
-    /// Nothing could be asked.
-    #[error("the load asks for nothing that the server answers; check names and mix")]
-    Nothing,
-    /// A signal came before the first level.
-    #[error("interrupted before the first level; nothing was measured")]
-    Interrupted(Signal),
 }
 
 /// Sees the measurement go by.

@@ -10,7 +10,8 @@ use crate::scenario::{Doubt, Slo};
 
 use super::engine::Target;
 use super::judge::DRIFT_MAX;
-use super::run::{CapacityPlan, Measured, Task};
+use super::plan::{CapacityPlan, Task};
+use super::run::Measured;
 use super::schedule::{Arrival, Shape};
 use super::search::{Outcome, Seen};
 use super::workload::Part;

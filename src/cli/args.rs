@@ -13,7 +13,7 @@ use crate::measure::known_paths;
 use crate::report::ReportError;
 use crate::scenario::{PHONES_MAX, Plan, ScenarioError, Slo, SloError, load, parse_span};
 
-use super::{ExitCode, output};
+use super::ExitCode;
 
 /// Flags of every subcommand.
 #[derive(Args, Clone, Debug)]
@@ -396,12 +396,6 @@ impl CliError {
             CliError::Scenario(_) => None,
             CliError::Plain { what, .. } => Some(what),
         }
-    }
-
-    /// Prints `error: …` and `help: …` to stderr and says how the program ends.
-    pub fn print(&self, colour: bool) -> ExitCode {
-        output::message(&self.rendered(colour));
-        self.exit_code()
     }
 
     /// The whole message.

@@ -39,7 +39,9 @@ pub fn check(args: &CheckArgs, global: &GlobalArgs) -> ExitCode {
     }
     let errors =
         results.iter().filter_map(|(_, plan)| plan.as_ref().err()).chain(printed.as_ref().err());
-    errors.fold(ExitCode::Ok, |worst, error| worst.max(error.print(global.stderr_colour())))
+    errors.fold(ExitCode::Ok, |worst, error| {
+        worst.max(output::say_error(error, global.stderr_colour()))
+    })
 }
 
 /// A scenario file and its plan, or what is wrong with it.

@@ -69,6 +69,12 @@ pub(super) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
     })
 }
 
+/// Prints `error: …` and `help: …` to standard error and says how the program ends.
+pub(super) fn say_error(error: &CliError, colour: bool) -> ExitCode {
+    message(&error.rendered(colour));
+    error.exit_code()
+}
+
 /// Writes lines to standard error. Where nobody reads it the exit code is all that is left to say.
 pub(super) fn message(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
@@ -152,7 +158,7 @@ pub(super) fn leave_summary(
 pub(super) fn end(result: Result<ExitCode, CliError>, colour: bool) -> ExitCode {
     let (code, why) = match result {
         Ok(code) => (code, String::new()),
-        Err(error) => (error.print(colour), error.what().unwrap_or_default().to_owned()),
+        Err(error) => (say_error(&error, colour), error.what().unwrap_or_default().to_owned()),
     };
     let open = OPEN.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(Err(error)) = open.map(|run| run.leave(&why, code)) {

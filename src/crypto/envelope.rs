@@ -8,7 +8,7 @@ use rsa::pkcs1::DecodeRsaPublicKey;
 use rsa::{Pkcs1v15Encrypt, RsaPublicKey};
 
 use super::{KeySource, SigningKey, sha1, sha512};
-use crate::wire::{DIGEST_SHA1, DIGEST_SHA512, Encryption, SignedFile, WireError};
+use crate::wire::{DIGEST_SHA1, DIGEST_SHA512, SignedFile, WireError};
 
 /// Size of an AES block, and of key and IV, in bytes.
 pub const BLOCK: usize = 16;
@@ -116,7 +116,7 @@ pub fn content_digest(digest: u8, plain: &[u8]) -> Option<Vec<u8>> {
 /// # Errors
 /// In the order of the specification: sizes, key, padding against content, digest.
 pub fn open(file: &SignedFile<'_>, device: &SigningKey) -> Result<Vec<u8>, EnvelopeFault> {
-    let encryption = Encryption::parse(file)?;
+    let encryption = file.encryption()?;
     let iv = encryption.check(file.body.len())?;
     let content = ContentKey { key: unwrap_key(device, encryption.wrapped_key)?, iv };
     let mut plain = content.decrypt(file.body).ok_or(EnvelopeFault::Key)?;

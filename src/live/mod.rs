@@ -2,10 +2,12 @@
 //!
 //! The order of things, no rule of a phone or a cluster. Imported by `cli` only.
 
+mod error;
 mod places;
 mod run;
 mod serve;
 mod usage;
 
-pub use run::{LiveError, LiveOptions, LiveRun, Observer, run};
+pub use error::LiveError;
+pub use run::{LiveOptions, LiveRun, Observer, run};
 pub use serve::serve;

@@ -6,7 +6,7 @@ use crate::report::Budget;
 use crate::scenario::Plan;
 use crate::swarm::Addresses;
 
-use super::LiveError;
+use super::error::LiveError;
 
 /// How many phones may be under way in each queue.
 pub(super) type Places = BTreeMap<Queue, u64>;

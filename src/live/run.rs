@@ -1,5 +1,4 @@
 use std::collections::BTreeMap;
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -12,21 +11,22 @@ use tokio::sync::oneshot;
 
 use crate::base::{NodeId, PhoneId, Span, Time};
 use crate::cluster::{
-    ActionError, CertificateKind, Cluster, FileSignature, FleetSpec, Genesis, HTTP_PORT,
-    HTTPS_PORT, OperatorAction, ServiceKind, SignCounts, Topology,
+    CertificateKind, Cluster, FileSignature, FleetSpec, Genesis, HTTP_PORT, HTTPS_PORT,
+    OperatorAction, ServiceKind, SignCounts, Topology,
 };
 use crate::crypto::{Identity, KeySource};
 use crate::measure::{
     CpuSeconds, Finish, Ledger, Queue, RunFacts, RunInfo, ServeSummary, Slice, StepMark, encode,
 };
 use crate::net::signals::{Signal, Signals};
-use crate::net::threads::{self, StartError};
+use crate::net::threads::{self};
 use crate::net::{Clock, http, limits, signals};
 use crate::phone::{Env, Phone, Shared, Verifier};
 use crate::scenario::{FleetStart, Plan, Timeline};
-use crate::serve::{BindError, Bound, ServeError, ServeSettings, Servers, TreeError, state};
+use crate::serve::{Bound, ServeSettings, Servers, state};
 use crate::swarm::{Addresses, FileServer, HttpServer, Swarm, SwarmPlan};
 
+use super::error::LiveError;
 use super::places::{self, Places};
 use super::usage::Usage;
 
@@ -68,48 +68,6 @@ pub struct LiveRun {
     pub finish: Finish,
     /// What stopped it, if it was stopped.
     pub signal: Option<Signal>,
-}
-
-/// Why a live run cannot start or go on.
-#[derive(Debug, thiserror::Error)]
-pub enum LiveError {
-    /// The operator's action does not fit the cluster.
-    #[error(transparent)]
-    Action(#[from] ActionError),
-    /// A server's socket cannot be opened.
-    #[error(transparent)]
-    Bind(#[from] BindError),
-    /// A server cannot start.
-    #[error(transparent)]
-    Serve(#[from] ServeError),
-    /// Stored certificates cannot be used or written.
-    #[error(transparent)]
-    State(#[from] state::StateError),
-    /// The served files cannot be written.
-    #[error(transparent)]
-    Files(#[from] TreeError),
-    /// The metrics listener cannot start.
-    #[error("cannot listen for metrics on {address}: {cause}; choose another --metrics-listen")]
-    Metrics {
-        /// Where.
-        address: SocketAddr,
-        /// What the host said.
-        cause: io::Error,
-    },
-    /// A thread cannot be started, or what it needs cannot be opened.
-    #[error(transparent)]
-    Start(#[from] StartError),
-    /// The host permits too few descriptors for even one phone at a time.
-    #[error(
-        "this host permits {limit} descriptors and {least} are needed for one phone at a time; \
-         raise the limit (ulimit -n, LimitNOFILE= of the service)"
-    )]
-    Descriptors {
-        /// What the host permits.
-        limit: u64,
-        /// What is needed at least.
-        least: u64,
-    },
 }
 
 /// How often the driver looks at timeline, fleet and clock.

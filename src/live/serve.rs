@@ -6,7 +6,8 @@ use crate::net::signals::Signals;
 use crate::net::{Clock, limits, threads};
 use crate::scenario::Plan;
 
-use super::run::{Embedded, LiveError, LiveOptions, Observer, bound_document, describe_cluster};
+use super::error::LiveError;
+use super::run::{Embedded, LiveOptions, Observer, bound_document, describe_cluster};
 use crate::cluster::ServiceKind;
 use crate::serve::{ServeCounts, write_files};
 

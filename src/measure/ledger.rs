@@ -7,10 +7,10 @@ use crate::phone::{AcceptPath, Fact, Failure, FileKind, Outcome, Transport, TvsF
 use crate::transfer::TransferFault;
 use crate::wire::tvs::Command;
 
+use super::finish::Finish;
 use super::generator::{GeneratorCounts, SILENCE_MIN, Silence};
 use super::incident::{Incident, Listen, Notice, StepEnd, StepKind};
 use super::phones::{PhoneRecord, PhoneRecords, Slice};
-use super::summary::Finish;
 
 /// What was heard of some phones, counted. Plain numbers and histograms: hearing costs
 /// nanoseconds and takes no lock. Ledgers of other phones are merged without loss.

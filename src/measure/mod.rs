@@ -4,6 +4,7 @@
 //! `swarm` and everything above.
 
 mod capacity;
+mod finish;
 mod generator;
 mod host;
 mod incident;
@@ -18,6 +19,7 @@ pub use capacity::{
     Capacity, CapacitySummary, Confidence, ENDED_BELOW_THE_KNEE, GeneratorFacts, LimitFacts,
     LoadFacts, LoadPercentiles, LoadStep, WrongAnswers, capacity_paths,
 };
+pub use finish::Finish;
 pub use generator::{
     Account, Bounds, GeneratorCounts, GeneratorVerdict, LAG_P99_MAX_S, OTHERS_MAX, Queue,
     SILENCE_MIN, Silence, Waits,
@@ -30,8 +32,8 @@ pub use openmetrics::{Frame, open_metrics};
 pub use phones::{PhoneRecord, Slice};
 pub use prometheus::{OPERATOR_STEPS, RunInfo, StepMark, encode};
 pub use summary::{
-    ByCommand, COVERS, ConfigCounts, CpuSeconds, Finish, FleetReady, Generator, GuessSummary,
-    HttpCounts, MachineSummary, PercentilesS, Phones, QueueSummary, RunFacts, ServeSummary,
-    Signatures, SimSummary, SloRow, StepSummary, Summary, TftpCounts, TriedValue, Trust,
-    TrustPaths, TvsCounts, known_paths, slo_rows,
+    ByCommand, COVERS, ConfigCounts, CpuSeconds, FleetReady, Generator, GuessSummary, HttpCounts,
+    MachineSummary, PercentilesS, Phones, QueueSummary, RunFacts, ServeSummary, Signatures,
+    SimSummary, SloRow, StepSummary, Summary, TftpCounts, TriedValue, Trust, TrustPaths, TvsCounts,
+    known_paths, slo_rows,
 };

@@ -7,7 +7,8 @@ use crate::transfer::TransferFault;
 use crate::wire::TvsMember;
 use crate::wire::tvs::Command;
 
-use super::judge::{AcceptPath, FileKind, Refusal};
+use super::file_kind::FileKind;
+use super::judge::{AcceptPath, Refusal};
 use super::lists::TrustLists;
 use super::transport::{HttpFault, Transport};
 

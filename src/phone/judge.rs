@@ -1,43 +1,9 @@
-use std::cell::RefCell;
-use std::collections::HashMap;
-use std::sync::Arc;
+use crate::crypto::SignatureFault;
+use crate::wire::SignedFile;
 
-use crate::crypto::{SignatureFault, sha256_of, verify_file};
-use crate::wire::{ROLE_CALLMANAGER_TFTP, ROLE_SAST, ROLE_TFTP, SignedFile};
-
-use super::env::Shared;
+use super::file_kind::FileKind;
 use super::lists::{TrustLists, TrustState};
-
-/// What a file is to a phone; decides which roles its signer needs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum FileKind {
-    /// `CTL*.tlv`.
-    Ctl,
-    /// `ITL*.tlv`.
-    Itl,
-    /// `*.cnf.xml` and other content.
-    Config,
-}
-
-impl FileKind {
-    /// Roles that let a record of the ITL, or an answer of TVS, vouch for this kind.
-    pub const fn roles(self) -> &'static [u16] {
-        match self {
-            FileKind::Ctl | FileKind::Itl => &[ROLE_SAST],
-            FileKind::Config => &[ROLE_CALLMANAGER_TFTP, ROLE_TFTP],
-        }
-    }
-
-    /// Roles that let a record of the CTL vouch for this kind: for an ITL CCM+TFTP as well
-    /// (CTL-12).
-    pub const fn ctl_roles(self) -> &'static [u16] {
-        match self {
-            FileKind::Ctl => &[ROLE_SAST],
-            FileKind::Itl => &[ROLE_SAST, ROLE_CALLMANAGER_TFTP],
-            FileKind::Config => &[ROLE_CALLMANAGER_TFTP, ROLE_TFTP],
-        }
-    }
-}
+use super::verifier::Verifier;
 
 /// Why a file was accepted (BOOT-14: CTL → ITL → TVS cache → TVS).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -125,77 +91,5 @@ impl From<SignatureFault> for Refusal {
             SignatureFault::Unsupported => Refusal::UnsupportedDigest,
             SignatureFault::Wrong => Refusal::WrongSignature,
         }
-    }
-}
-
-type Verdict = Result<(), SignatureFault>;
-
-/// Verdicts that were given.
-#[derive(Debug, Default)]
-struct Verdicts {
-    /// By the SHA-256 of file and key.
-    files: HashMap<[u8; 32], Verdict>,
-    /// On pinned files by their number.
-    pinned: HashMap<u32, Vec<OfKey>>,
-}
-
-/// A key that a file was checked with, of which there are few, and the verdict.
-type OfKey = (Box<[u8]>, Verdict);
-
-/// Verifies signatures of files; belongs to one thread.
-#[derive(Debug, Default)]
-pub struct Verifier {
-    scratch: RefCell<Vec<u8>>,
-    /// Verdicts by (file, key): only in virtual time, where the same file is verified a million
-    /// times and the answer cannot change.
-    remembered: Option<RefCell<Verdicts>>,
-    /// Whose pinned files are known by number instead of by their bytes.
-    pins: Option<Arc<Shared>>,
-    count: std::cell::Cell<u64>,
-}
-
-impl Verifier {
-    /// A verifier that checks every signature every time: live runs.
-    pub fn real() -> Verifier {
-        Verifier::default()
-    }
-
-    /// A verifier that checks each (file, key) once and remembers the verdict: virtual time.
-    pub fn remembering() -> Verifier {
-        Verifier { remembered: Some(RefCell::default()), ..Verifier::default() }
-    }
-
-    /// Like [`Verifier::remembering`]; files that are pinned in `shared` are known without
-    /// hashing their bytes.
-    pub fn remembering_pinned(shared: Arc<Shared>) -> Verifier {
-        Verifier { pins: Some(shared), ..Verifier::remembering() }
-    }
-
-    /// How many verdicts were asked for.
-    pub fn count(&self) -> u64 {
-        self.count.get()
-    }
-
-    /// Whether `file` is signed by the owner of `public_key` (PKCS#1 `RSAPublicKey`).
-    ///
-    /// # Errors
-    /// The fault, if not.
-    pub fn verify(&self, file: &SignedFile<'_>, public_key: &[u8]) -> Result<(), SignatureFault> {
-        self.count.set(self.count.get() + 1);
-        let check = || verify_file(file, public_key, &mut self.scratch.borrow_mut());
-        let Some(remembered) = &self.remembered else { return check() };
-        let Verdicts { files, pinned } = &mut *remembered.borrow_mut();
-        let pins = self.pins.as_ref();
-        let Some(number) = pins.and_then(|shared| shared.pinned_number(file.bytes())) else {
-            let key = sha256_of(&[file.bytes(), public_key]);
-            return *files.entry(key).or_insert_with(check);
-        };
-        let verdicts = pinned.entry(number).or_default();
-        if let Some((_, verdict)) = verdicts.iter().find(|(key, _)| **key == *public_key) {
-            return *verdict;
-        }
-        let verdict = check();
-        verdicts.push((public_key.into(), verdict));
-        verdict
     }
 }

@@ -10,7 +10,8 @@ use crate::wire::{ConfigError, SignedFile, TvsMember, WireError};
 
 use super::contract::{Action, Fact, Failure, Input, Outcome, Sink, Step, TvsFault};
 use super::env::Env;
-use super::judge::{AcceptPath, FileKind, Judgement, Refusal, judge};
+use super::file_kind::FileKind;
+use super::judge::{AcceptPath, Judgement, Refusal, judge};
 use super::lists::TrustLists;
 use super::profile::FILE_SIZE_MAX;
 use super::transport::{HttpFault, Transport};

@@ -7,23 +7,29 @@ mod boot_time;
 mod contract;
 mod env;
 mod families;
+mod file_kind;
 mod judge;
 mod lists;
 mod machine;
 mod pinned;
 mod profile;
+mod shared;
 mod transport;
+mod verifier;
 mod vouched;
 
 pub use boot_time::BootTime;
 pub use contract::{Action, Fact, Failure, Input, Outcome, Sink, Step, TvsFault};
-pub use env::{Env, Shared};
+pub use env::Env;
 pub use families::{
     BlockFacts, BlockSizeRule, Family, FamilyValue, First, Times, Varied, families, family_index,
     family_of,
 };
-pub use judge::{AcceptPath, FileKind, Judgement, Refusal, Verifier, judge};
+pub use file_kind::FileKind;
+pub use judge::{AcceptPath, Judgement, Refusal, judge};
 pub use lists::{PROVISIONING_ROLES, TrustList, TrustLists, TrustRecord, TrustState};
 pub use machine::{Phone, ProvisionError, StoredConfig};
 pub use profile::{FILE_SIZE_MAX, PhoneProfile};
+pub use shared::Shared;
 pub use transport::{HttpFault, TRANSPORT_RULES, Transport, TransportRule};
+pub use verifier::Verifier;

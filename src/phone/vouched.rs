@@ -4,7 +4,7 @@ use crate::base::Time;
 use crate::crypto::Certificate;
 use crate::wire::{SignedFile, same_name};
 
-use super::judge::FileKind;
+use super::file_kind::FileKind;
 use super::lists::same_serial;
 
 /// A signer that TVS vouched for, until `expires`; the signer itself is shared by all phones that

@@ -9,8 +9,8 @@ use crate::phone::{First, Transport, family_of};
 use crate::scenario::{FleetStart, Plan, Trigger};
 
 use super::lines::{paragraph, row};
-use super::text::{aligned_left, bytes, count};
 use super::warnings::{does_not_wait, warnings};
+use super::words::{aligned_left, bytes, count};
 
 /// What a plan will ask of servers and host, before anything runs.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -2,7 +2,7 @@ use crate::base::ExitCode;
 use crate::measure::{CapacitySummary, LoadFacts, LoadStep};
 
 use super::lines::paragraph;
-use super::text::{aligned, aligned_left, count, seconds, three_digits};
+use super::words::{aligned, aligned_left, count, seconds, three_digits};
 
 /// The exit code of a capacity measurement by its verdict and the user's conditions: 0 measured,
 /// 1 a condition failed or an answer was wrong, 3 no knee of the server, 4 the server was lost,

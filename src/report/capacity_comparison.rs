@@ -2,7 +2,7 @@ use serde_json::Value;
 
 use crate::measure::ENDED_BELOW_THE_KNEE;
 
-use super::text::{aligned, seconds, three_digits};
+use super::words::{aligned, seconds, three_digits};
 
 /// Why two measurements cannot be compared.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use crate::measure::Summary;
 
 use super::lines::{COLUMNS, paragraph};
-use super::text::aligned;
+use super::words::aligned;
 
 /// Columns of a comparison behind the values of the keys.
 const RESULTS: [&str; 9] = [

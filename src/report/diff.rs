@@ -1,6 +1,6 @@
 use serde_json::Value;
 
-use super::text::aligned;
+use super::words::aligned;
 
 /// Two runs side by side.
 #[derive(Clone, Debug, PartialEq)]

@@ -16,6 +16,7 @@ mod run_dir;
 mod text;
 mod warnings;
 mod whole_file;
+mod words;
 
 pub use budget::{Budget, GroupBudget, Lookups, ModelBudget, NodeBudget, Requests, Wave};
 pub use capacity::{capacity_exit_code, capacity_step, capacity_text};

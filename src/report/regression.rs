@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::capacity_comparison::ended_too_low;
 use super::lines::{COLUMNS, wrapped};
-use super::text::aligned;
+use super::words::aligned;
 
 /// Two runs of one kind, number by number.
 #[derive(Clone, Debug, PartialEq)]

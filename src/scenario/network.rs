@@ -1,13 +1,10 @@
-use serde::Deserialize;
-use toml::Spanned;
-
 use crate::base::{PhoneId, Purpose, Span, stream};
 
 use super::cluster_checks::check_shares;
 use super::error::Problem;
 use super::names::{check_plain, check_unique};
 use super::quantity::split_number;
-use super::raw::{Length, Text};
+use super::raw::{Length, RawSite, Text};
 
 /// A place with phones and the link between it and the cluster. Links act in virtual time only.
 #[derive(Clone, Debug, PartialEq)]
@@ -68,25 +65,6 @@ pub(super) fn site_of(sites: &[SitePlan], seed: u64, phone: PhoneId) -> usize {
         draw < sum
     };
     sites.iter().position(reached).unwrap_or(sites.len() - 1)
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(super) struct RawSite {
-    pub name: Text,
-    pub share: Spanned<f64>,
-    #[serde(default)]
-    pub link: RawLink,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(super) struct RawLink {
-    pub rtt: Option<Length>,
-    pub jitter: Option<Length>,
-    pub loss: Option<Text>,
-    pub dns_failure: Option<Text>,
-    pub down: Option<Text>,
 }
 
 /// Sites of a fleet at most (choice: each phone's site is looked for among them).
@@ -167,6 +145,7 @@ pub(super) fn rate_text(bits_per_second: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde::Deserialize;
 
     fn read(text: &str) -> Result<Vec<SitePlan>, Problem> {
         #[derive(Deserialize)]

@@ -13,7 +13,6 @@ use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
 use super::cost::CostModel;
-use super::network::RawSite;
 use super::quantity::Quantity;
 
 pub(super) type Text = Spanned<String>;
@@ -230,4 +229,23 @@ pub(super) struct RawRun {
 pub(super) struct RawTarget {
     pub tftp: Spanned<SocketAddr>,
     pub tvs: Option<Spanned<SocketAddr>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawSite {
+    pub name: Text,
+    pub share: Spanned<f64>,
+    #[serde(default)]
+    pub link: RawLink,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawLink {
+    pub rtt: Option<Length>,
+    pub jitter: Option<Length>,
+    pub loss: Option<Text>,
+    pub dns_failure: Option<Text>,
+    pub down: Option<Text>,
 }

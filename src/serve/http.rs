@@ -23,7 +23,7 @@ use crate::wire::uri::decode_path;
 
 use super::bound::Place;
 use super::counts::{HttpCounters, add, bump, lower};
-use super::servers::{ServeError, ServeSettings};
+use super::settings::{ServeError, ServeSettings};
 use super::signing::Signing;
 
 /// Longest head of a request; the names that phones ask for are below 40 bytes.

@@ -9,6 +9,7 @@ mod counts;
 mod http;
 mod pump;
 mod servers;
+mod settings;
 mod signing;
 pub mod state;
 mod table;
@@ -17,5 +18,6 @@ mod tvs;
 
 pub use bound::{BindError, Bound};
 pub use counts::{HttpCounts, ServeCounts, TftpCounts, TvsCounts};
-pub use servers::{ServeError, ServeSettings, Servers};
+pub use servers::Servers;
+pub use settings::{ServeError, ServeSettings};
 pub use tree::{TreeError, write_files};

@@ -18,7 +18,7 @@ use crate::wire::tvs::{Command, HEADER_LENGTH, message_length};
 
 use super::bound::Place;
 use super::counts::{TvsCounters, bump, lower};
-use super::servers::ServeError;
+use super::settings::ServeError;
 
 /// Requests on one connection; phones send one.
 const REQUESTS_MAX: usize = 16;

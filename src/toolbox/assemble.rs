@@ -5,33 +5,12 @@
 
 use serde_json::Value;
 
+use super::assemble_error::AssembleError;
 use super::hex::unhex;
 use super::roles::parse_role;
 use super::{Kind, message, tree};
 use crate::crypto::SigningKey;
-use crate::wire::{Body, DIGEST_SHA1, DIGEST_SHA512, Document, Node, WireError};
-
-/// Why JSON gives no file.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{path}: expected {expected}")]
-pub struct AssembleError {
-    /// Where in the JSON.
-    path: String,
-    /// What should be there.
-    expected: String,
-}
-
-impl AssembleError {
-    pub(super) fn new(path: &str, expected: &str) -> AssembleError {
-        AssembleError { path: path.to_owned(), expected: expected.to_owned() }
-    }
-}
-
-impl From<WireError> for AssembleError {
-    fn from(error: WireError) -> AssembleError {
-        AssembleError { path: error.what.to_owned(), expected: error.expected.into_owned() }
-    }
-}
+use crate::wire::{Body, DIGEST_SHA1, DIGEST_SHA512, Document, Node};
 
 /// Builds the file; with a key it is signed again.
 ///
@@ -86,10 +65,7 @@ fn header_fields(value: &Value) -> Result<Vec<Field>, AssembleError> {
 
 fn record(index: usize, value: &Value) -> Result<Vec<Node>, AssembleError> {
     let path = format!("records[{index}]");
-    let inside = |error: AssembleError| AssembleError {
-        path: format!("{path}.{}", error.path),
-        expected: error.expected,
-    };
+    let inside = |error: AssembleError| error.within(&path);
     let mut nodes = vec![Node::Element { tag: 1, value: vec![0, 0] }];
     nodes.extend(tree::nodes_from_json(&value["elements"], &format!("{path}.elements"))?);
     let fields = [

@@ -118,7 +118,7 @@ fn inspect_file(
     value.insert("content_length".into(), file.body.len().into());
     let mut found = findings::of_file(&file, options.now_s, check.signer.as_ref());
     if kind == Kind::Encrypted {
-        let encryption = Encryption::parse(&file)?;
+        let encryption = file.encryption()?;
         value.insert("encryption".into(), encryption_json(&encryption));
         if let (Some(device), None | Some(Verdict::Valid)) = (&options.device, check.verdict) {
             let (verdict, content) = open_envelope(&file, device);

@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
+use super::Kind;
+use super::assemble_error::AssembleError;
 use super::hex::{hex, unhex};
-use super::{AssembleError, Kind};
 use crate::wire::{Element, WireError, capf, put_element, tvs};
 
 /// How the value of an element is shown.

@@ -4,6 +4,7 @@
 //! nothing here prints. Used by the command line and by nobody else.
 
 mod assemble;
+mod assemble_error;
 mod findings;
 mod hex;
 mod inspect;
@@ -22,7 +23,8 @@ mod trust;
 mod tvs_client;
 mod verdict;
 
-pub use assemble::{AssembleError, assemble};
+pub use assemble::assemble;
+pub use assemble_error::AssembleError;
 pub use findings::size_warning;
 pub use hex::unhex;
 pub use inspect::{InspectOptions, Inspection, inspect, reencode};

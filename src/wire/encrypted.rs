@@ -1,4 +1,3 @@
-use super::header::SignedFile;
 use super::tlv::{Element, WireError, put_element};
 
 const TAG_ENCRYPTION: u8 = 16;
@@ -62,16 +61,14 @@ impl<'a> Encryption<'a> {
         Encryption { digest, digest_value, ..self }
     }
 
-    /// Reads tags 16 to 27 of a header; sizes that only decryption needs are left to
-    /// [`Encryption::check`], because the signature is judged first.
-    ///
-    /// # Errors
-    /// If IV, padding length, wrapped key or digest are missing, or a fixed element has another
-    /// size.
-    pub fn parse(file: &SignedFile<'a>) -> Result<Encryption<'a>, WireError> {
+    /// Reads tags 16 to 27 among the elements of a header of `length` bytes.
+    pub(super) fn of(
+        elements: impl Iterator<Item = Element<'a>>,
+        length: usize,
+    ) -> Result<Encryption<'a>, WireError> {
         let mut found = Encryption::default();
         let mut seen = [false; 5];
-        for element in file.header_elements() {
+        for element in elements {
             found.store(element, &mut seen)?;
         }
         let needed = [
@@ -82,11 +79,7 @@ impl<'a> Encryption<'a> {
             "tag 27 (digest)",
         ];
         match seen.iter().position(|seen| !seen) {
-            Some(missing) => Err(WireError::new(
-                "header element missing",
-                usize::from(file.header.length),
-                needed[missing],
-            )),
+            Some(missing) => Err(WireError::new("header element missing", length, needed[missing])),
             None => Ok(found),
         }
     }
@@ -161,6 +154,7 @@ impl<'a> Encryption<'a> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::header::SignedFile;
     use super::*;
     use crate::wire::{HeaderOrder, HeaderSpec};
 
@@ -188,7 +182,7 @@ mod tests {
         let parsed = SignedFile::parse(&bytes).unwrap();
         assert_eq!(parsed.header.version, (2, 0));
         assert_eq!((parsed.body.len(), parsed.header.length % 4), (32, 0));
-        let read = Encryption::parse(&parsed).unwrap();
+        let read = parsed.encryption().unwrap();
         assert_eq!((read.iv, read.padding, read.key_bits), (&[3; 16][..], 9, 2048));
         assert_eq!((read.key_algorithm, read.wrapped_key), (1, &[8; 256][..]));
         assert_eq!((read.digest, read.digest_value), (3, &[4; 64][..]));
@@ -224,7 +218,7 @@ mod tests {
             timestamp: 0,
         };
         let bytes = header.encode().with_signature(&[0; 64]);
-        let error = Encryption::parse(&SignedFile::parse(&bytes).unwrap()).unwrap_err();
+        let error = SignedFile::parse(&bytes).unwrap().encryption().unwrap_err();
         assert_eq!(error.expected, "tag 19 (IV)");
     }
 }

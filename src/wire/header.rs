@@ -112,6 +112,16 @@ impl<'a> SignedFile<'a> {
         })
     }
 
+    /// What the header of an encrypted file says of its content; sizes that only decryption needs
+    /// are left to [`Encryption::check`], because the signature is judged first.
+    ///
+    /// # Errors
+    /// If IV, padding length, wrapped key or digest are missing, or a fixed element has another
+    /// size.
+    pub fn encryption(&self) -> Result<Encryption<'a>, WireError> {
+        Encryption::of(self.header_elements(), usize::from(self.header.length))
+    }
+
     /// The whole file.
     pub const fn bytes(&self) -> &'a [u8] {
         self.bytes

@@ -12,8 +12,8 @@ use crate::wire::SignedFile;
 use super::super::args::CliError;
 use super::super::files::{read, read_all, trust_lists};
 use super::Stop;
-use super::args::percent;
 use super::lists::{read_lines, read_names};
+use super::numbers::percent;
 
 /// With what to load.
 #[derive(Args, Clone, Debug)]

@@ -3,6 +3,7 @@
 mod args;
 mod lists;
 mod load;
+mod numbers;
 mod target;
 mod view;
 

@@ -13,7 +13,7 @@ fuzz_target!(|bytes: &[u8]| {
     let mut covered = Vec::new();
     file.signed_bytes(&mut covered);
     assert_eq!(covered.len() + 3 + file.header.signature.len(), bytes.len());
-    if let Ok(encryption) = Encryption::parse(&file)
+    if let Ok(encryption) = file.encryption()
         && encryption.check(file.body.len()).is_ok()
     {
         assert!(usize::from(encryption.padding) <= file.body.len());

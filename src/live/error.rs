@@ -1,0 +1,48 @@
+use std::io;
+use std::net::SocketAddr;
+
+use crate::cluster::ActionError;
+use crate::net::threads::StartError;
+use crate::serve::{BindError, ServeError, TreeError, state};
+
+/// Why a live run cannot start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum LiveError {
+    /// The operator's action does not fit the cluster.
+    #[error(transparent)]
+    Action(#[from] ActionError),
+    /// A server's socket cannot be opened.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// A server cannot start.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    /// Stored certificates cannot be used or written.
+    #[error(transparent)]
+    State(#[from] state::StateError),
+    /// The served files cannot be written.
+    #[error(transparent)]
+    Files(#[from] TreeError),
+    /// The metrics listener cannot start.
+    #[error("cannot listen for metrics on {address}: {cause}; choose another --metrics-listen")]
+    Metrics {
+        /// Where.
+        address: SocketAddr,
+        /// What the host said.
+        cause: io::Error,
+    },
+    /// A thread cannot be started, or what it needs cannot be opened.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The host permits too few descriptors for even one phone at a time.
+    #[error(
+        "this host permits {limit} descriptors and {least} are needed for one phone at a time; \
+         raise the limit (ulimit -n, LimitNOFILE= of the service)"
+    )]
+    Descriptors {
+        /// What the host permits.
+        limit: u64,
+        /// What is needed at least.
+        least: u64,
+    },
+}

@@ -1,0 +1,80 @@
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::crypto::{SignatureFault, sha256_of, verify_file};
+use crate::wire::SignedFile;
+
+use super::shared::Shared;
+
+type Verdict = Result<(), SignatureFault>;
+
+/// Verdicts that were given.
+#[derive(Debug, Default)]
+struct Verdicts {
+    /// By the SHA-256 of file and key.
+    files: HashMap<[u8; 32], Verdict>,
+    /// On pinned files by their number.
+    pinned: HashMap<u32, Vec<OfKey>>,
+}
+
+/// A key that a file was checked with, of which there are few, and the verdict.
+type OfKey = (Box<[u8]>, Verdict);
+
+/// Verifies signatures of files; belongs to one thread.
+#[derive(Debug, Default)]
+pub struct Verifier {
+    scratch: RefCell<Vec<u8>>,
+    /// Verdicts by (file, key): only in virtual time, where the same file is verified a million
+    /// times and the answer cannot change.
+    remembered: Option<RefCell<Verdicts>>,
+    /// Whose pinned files are known by number instead of by their bytes.
+    pins: Option<Arc<Shared>>,
+    count: std::cell::Cell<u64>,
+}
+
+impl Verifier {
+    /// A verifier that checks every signature every time: live runs.
+    pub fn real() -> Verifier {
+        Verifier::default()
+    }
+
+    /// A verifier that checks each (file, key) once and remembers the verdict: virtual time.
+    pub fn remembering() -> Verifier {
+        Verifier { remembered: Some(RefCell::default()), ..Verifier::default() }
+    }
+
+    /// Like [`Verifier::remembering`]; files that are pinned in `shared` are known without
+    /// hashing their bytes.
+    pub fn remembering_pinned(shared: Arc<Shared>) -> Verifier {
+        Verifier { pins: Some(shared), ..Verifier::remembering() }
+    }
+
+    /// How many verdicts were asked for.
+    pub fn count(&self) -> u64 {
+        self.count.get()
+    }
+
+    /// Whether `file` is signed by the owner of `public_key` (PKCS#1 `RSAPublicKey`).
+    ///
+    /// # Errors
+    /// The fault, if not.
+    pub fn verify(&self, file: &SignedFile<'_>, public_key: &[u8]) -> Result<(), SignatureFault> {
+        self.count.set(self.count.get() + 1);
+        let check = || verify_file(file, public_key, &mut self.scratch.borrow_mut());
+        let Some(remembered) = &self.remembered else { return check() };
+        let Verdicts { files, pinned } = &mut *remembered.borrow_mut();
+        let pins = self.pins.as_ref();
+        let Some(number) = pins.and_then(|shared| shared.pinned_number(file.bytes())) else {
+            let key = sha256_of(&[file.bytes(), public_key]);
+            return *files.entry(key).or_insert_with(check);
+        };
+        let verdicts = pinned.entry(number).or_default();
+        if let Some((_, verdict)) = verdicts.iter().find(|(key, _)| **key == *public_key) {
+            return *verdict;
+        }
+        let verdict = check();
+        verdicts.push((public_key.into(), verdict));
+        verdict
+    }
+}

@@ -101,15 +101,9 @@ fn counts(summary: &Summary) -> Vec<(String, Value)> {
     found
 }
 
-/// How each phone ended, by its number: a live run keeps them by worker, who take turns.
-fn outcomes(ledger: &Ledger, workers: usize) -> Vec<Option<Outcome>> {
-    let count = ledger.phones().len();
-    let order = (0..workers).flat_map(|worker| (worker..count).step_by(workers));
-    let mut by_number = vec![None; count];
-    for (phone, record) in order.zip(ledger.phones()) {
-        by_number[phone] = record.outcome;
-    }
-    by_number
+/// How each phone ended, by its number.
+fn outcomes(ledger: &Ledger) -> impl Iterator<Item = Option<Outcome>> {
+    ledger.phones().iter().map(|phone| phone.outcome)
 }
 
 /// Plays a scenario both ways.
@@ -134,8 +128,8 @@ async fn differences(text: &str) -> String {
             writeln!(found, "  {path}: live {live}, sim {sim}").unwrap();
         }
     }
-    let ended = (outcomes(&live.ledger, plan.fleet.tftp.len()), outcomes(&sim.ledger, 1));
-    for (phone, (live, sim)) in ended.0.into_iter().zip(ended.1).enumerate() {
+    let ended = outcomes(&live.ledger).zip(outcomes(&sim.ledger));
+    for (phone, (live, sim)) in ended.enumerate() {
         if live != sim {
             writeln!(found, "  phone {phone}: live {live:?}, sim {sim:?}").unwrap();
             break;

@@ -8,8 +8,8 @@ use resetstorm::toolbox::{
     InspectOptions, Kind, List, ListName, ShowOptions, assemble, inspect, reencode, show, to_text,
 };
 use resetstorm::wire::{
-    Config, Document, Encryption, HeaderOrder, HeaderSpec, Name, RecordCertificate, RecordSpec,
-    Records, SignedFile, ber::Ber, capf, name_key, same_name, tftp, tvs,
+    Config, Document, HeaderOrder, HeaderSpec, Name, RecordCertificate, RecordSpec, Records,
+    SignedFile, ber::Ber, capf, name_key, same_name, tftp, tvs,
 };
 
 proptest! {

@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use resetstorm::toolbox::{inspect, to_text};
-use resetstorm::wire::{Document, Encryption, SignedFile};
+use resetstorm::wire::{Document, SignedFile};
 
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(found) = inspect(bytes, &Default::default()) {

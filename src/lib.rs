@@ -1,8 +1,7 @@
 //! resetstorm rehearses the reset storm of a Cisco Unified Communications Manager cluster.
 //!
-//! The house has floors; imports go down only (`ARCHITECTURE.md`):
-//! `cli` → `capacity` → `live` → `report` → `serve`, `swarm`, `sim` → `net` → `measure` →
-//! `scenario` → `cluster`, `phone` → `transfer` → `crypto` → `wire` → `base`.
+//! The house has floors, and imports go down only: `ARCHITECTURE.md` draws them, and
+//! `tests/architecture.rs` holds both to it.
 
 pub mod base;
 pub mod calibrate;

@@ -451,7 +451,7 @@ fn a_world_that_does_not_come_to_rest_is_inconclusive_by_name() {
     let plan = load(&scenario, &text, &["fleet.phones=20".to_owned()], &[]).unwrap();
     let options = SimOptions { events_max: Some(200), ..SimOptions::default() };
     let summary = World::new(&plan, options).run().summary(&plan);
-    assert_eq!((summary.verdict.as_str(), summary.cut_by), ("inconclusive", Some("events")));
+    assert_eq!((summary.verdict.name(), summary.cut_by), ("inconclusive", Some("events")));
     assert!(summary.phones.not_reset > 0 && summary.sim.unwrap().events == 200);
 }
 

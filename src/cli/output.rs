@@ -150,7 +150,7 @@ pub(super) fn leave_summary(
         Format::Json => format!("{:#}\n", summary.to_json()),
         Format::Text => format!("{}output: {}\n", text(summary, code), run.path().display()),
     };
-    Finished { run, summary: summary.to_json(), verdict: &summary.verdict, code }
+    Finished { run, summary: summary.to_json(), verdict: summary.verdict.name(), code }
         .leave(document, further)
 }
 

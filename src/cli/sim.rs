@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use serde_json::Value;
 
 use crate::base::{Span, Stop, Time};
-use crate::measure::{Finish, OPERATOR_STEPS, Summary, open_metrics};
+use crate::measure::{Finish, OPERATOR_STEPS, Summary, Verdict, open_metrics};
 use crate::net::limits::resident_bytes;
 use crate::net::signals;
 use crate::report::{RunDir, exit_code, warnings};
@@ -127,7 +127,7 @@ fn sampled(args: &SimArgs, plan: &Plan) -> SimOptions {
 fn code(summary: &mut Summary, finish: Finish) -> ExitCode {
     let Some(signal) = signals::first() else { return exit_code(summary) };
     if finish != Finish::Interrupted {
-        "interrupted".clone_into(&mut summary.verdict);
+        summary.verdict = Verdict::Interrupted;
         summary.notes.push(
             "the signal came when all phones had been played: the counts are whole, guesses that \
              were not varied are only named"

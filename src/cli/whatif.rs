@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::base::Stop;
-use crate::measure::{COVERS, Summary};
+use crate::measure::{COVERS, Summary, Verdict};
 use crate::net::signals::{self, Signal};
 use crate::report::{comparison_csv, comparison_table, covers_text};
 use crate::scenario::{Plan, parse_span};
@@ -255,7 +255,7 @@ impl Search<'_> {
             return Err(CliError::usage("the scenario has no SLO that could break", help).into());
         }
         let (points, summaries) = played(points.to_vec(), play_all(&plans, &self.stop));
-        let verdicts = summaries.iter().map(|summary| summary.verdict == "pass").collect();
+        let verdicts = summaries.iter().map(|summary| summary.verdict == Verdict::Pass).collect();
         let cut = summaries
             .iter()
             .zip(&points)

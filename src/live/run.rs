@@ -16,7 +16,8 @@ use crate::cluster::{
 };
 use crate::crypto::{Identity, KeySource};
 use crate::measure::{
-    CpuSeconds, Finish, Ledger, Queue, RunFacts, RunInfo, ServeSummary, Slice, StepMark, encode,
+    CpuSeconds, Finish, Ledger, Mode, Queue, RunFacts, RunInfo, ServeSummary, Slice, StepMark,
+    encode,
 };
 use crate::net::signals::{Signal, Signals};
 use crate::net::threads::{self};
@@ -162,7 +163,7 @@ impl LiveRun {
             ledger: Ledger::new(Slice::whole(plan.fleet.phones)),
             facts: RunFacts {
                 scenario: plan.name.clone(),
-                mode: "live",
+                mode: Mode::Live,
                 seed: plan.seed,
                 notes: vec!["interrupted before servers and phones had started".to_owned()],
                 ..RunFacts::default()
@@ -439,7 +440,7 @@ impl<'a> Driver<'a> {
             ledger,
             facts: RunFacts {
                 scenario: self.plan.name.clone(),
-                mode: "live",
+                mode: Mode::Live,
                 seed: self.plan.seed,
                 services,
                 signed_before,
@@ -497,7 +498,7 @@ impl<'a> Driver<'a> {
     fn render(&self, ledger: &Ledger) {
         let info = RunInfo {
             scenario: self.plan.name.clone(),
-            mode: "live",
+            mode: Mode::Live,
             seed: self.plan.seed,
             signatures: self.signed(),
             serve: self.serve_summary(),

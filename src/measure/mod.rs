@@ -14,6 +14,7 @@ mod openmetrics;
 mod phones;
 mod prometheus;
 mod summary;
+mod verdict;
 
 pub use capacity::{
     Capacity, CapacitySummary, Confidence, ENDED_BELOW_THE_KNEE, GeneratorFacts, LimitFacts,
@@ -37,3 +38,4 @@ pub use summary::{
     SimSummary, SloRow, StepSummary, Summary, TftpCounts, TriedValue, Trust, TrustPaths, TvsCounts,
     known_paths, slo_rows,
 };
+pub use verdict::{Mode, Verdict};

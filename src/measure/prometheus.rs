@@ -9,6 +9,7 @@ use crate::wire::tvs::Command;
 use super::incident::StepKind;
 use super::ledger::{Counts, HttpSums, Ledger};
 use super::summary::{CpuSeconds, ServeSummary};
+use super::verdict::Mode;
 use crate::cluster::SignCounts;
 
 /// What labels a run in `resetstorm_run_info`, and what only the driver knows.
@@ -17,7 +18,7 @@ pub struct RunInfo {
     /// Name of the scenario.
     pub scenario: String,
     /// `live` or `sim`.
-    pub mode: &'static str,
+    pub mode: Mode,
     /// Seed of the run.
     pub seed: u64,
     /// What the sign cache has done.
@@ -60,7 +61,7 @@ pub fn encode(ledger: &Ledger, info: &RunInfo) -> String {
                 1.0,
                 &[
                     ("scenario", &info.scenario),
-                    ("mode", info.mode),
+                    ("mode", info.mode.name()),
                     ("seed", &info.seed.to_string()),
                 ],
             )],

@@ -16,6 +16,7 @@ use super::host::HostLog;
 use super::incident::StepKind;
 use super::ledger::{HttpSums, Ledger};
 use super::phones::Slice;
+use super::verdict::{Mode, Verdict};
 
 /// `summary.json`, schema 1: all aggregates of a run and its verdict.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -24,12 +25,12 @@ pub struct Summary {
     pub schema: u32,
     /// Name of the scenario.
     pub scenario: String,
-    /// `live` or `sim`.
-    pub mode: String,
+    /// How it was played.
+    pub mode: Mode,
     /// Seed of the run.
     pub seed: u64,
-    /// `pass`, `fail`, `inconclusive` or `interrupted`.
-    pub verdict: String,
+    /// What is said of it as a whole.
+    pub verdict: Verdict,
     /// What the result covers, and what it does not: [`COVERS`].
     pub covers: String,
     /// The services that ran, such as `tftp on pub`.
@@ -413,8 +414,8 @@ pub struct TriedValue {
 pub struct SloRow {
     /// As written.
     pub expr: String,
-    /// `pass`, `fail`, `no-data` or `inconclusive`.
-    pub verdict: &'static str,
+    /// Whether it held.
+    pub verdict: SloVerdict,
     /// The left side.
     pub observed: Option<f64>,
     /// The right side.
@@ -430,8 +431,8 @@ pub const COVERS: &str = "secure by default only (ITL, TVS); no mixed mode (CTL)
 pub struct RunFacts {
     /// Name of the scenario.
     pub scenario: String,
-    /// `live` or `sim`.
-    pub mode: &'static str,
+    /// How it was played.
+    pub mode: Mode,
     /// Seed of the run.
     pub seed: u64,
     /// The services that ran.
@@ -476,9 +477,9 @@ impl Summary {
         let mut summary = Summary {
             schema: 1,
             scenario: facts.scenario,
-            mode: facts.mode.into(),
+            mode: facts.mode,
             seed: facts.seed,
-            verdict: String::new(),
+            verdict: Verdict::default(),
             covers: COVERS.into(),
             services: facts.services,
             cut_by: finish.cut_by(),
@@ -521,8 +522,8 @@ impl Summary {
             judge_never_reached(&mut results, slos, &summary.fleet_ready_s);
         }
         summary.verdict = match verdict(&results, finish) {
-            "pass" if lacks_host => "inconclusive".into(),
-            word => word.into(),
+            Verdict::Pass if lacks_host => Verdict::Inconclusive,
+            verdict => verdict,
         };
         summary.slos = slo_rows(&results);
         summary
@@ -630,20 +631,20 @@ const FLEET_READY: [&str; 2] = ["fleet_ready", "fleet_ready_s"];
 
 /// A broken SLO outweighs those that could not be judged; no data is never a pass, nor is a run
 /// that was cut short.
-fn verdict(results: &[SloResult], finish: Finish) -> &'static str {
+fn verdict(results: &[SloResult], finish: Finish) -> Verdict {
     let any = |wanted: SloVerdict| results.iter().any(|result| result.verdict == wanted);
     if finish == Finish::Interrupted {
-        "interrupted"
+        Verdict::Interrupted
     } else if finish == Finish::EventLimit {
-        "inconclusive"
+        Verdict::Inconclusive
     } else if any(SloVerdict::Fail) {
-        "fail"
+        Verdict::Fail
     } else if results.iter().all(|result| result.verdict == SloVerdict::Pass)
         && finish == Finish::Complete
     {
-        "pass"
+        Verdict::Pass
     } else {
-        "inconclusive"
+        Verdict::Inconclusive
     }
 }
 
@@ -651,12 +652,7 @@ fn verdict(results: &[SloResult], finish: Finish) -> &'static str {
 pub fn slo_rows(results: &[SloResult]) -> Vec<SloRow> {
     let row = |result: &SloResult| SloRow {
         expr: result.expr.clone(),
-        verdict: match result.verdict {
-            SloVerdict::Fail => "fail",
-            SloVerdict::Inconclusive => "inconclusive",
-            SloVerdict::NoData => "no-data",
-            SloVerdict::Pass => "pass",
-        },
+        verdict: result.verdict,
         observed: result.observed,
         bound: result.bound,
     };
@@ -883,7 +879,7 @@ mod tests {
     #[test]
     fn a_broken_slo_outweighs_missing_data_and_a_cut_run_never_passes() {
         let ledger = ready_fleet(10, 10);
-        let judge = |slos: &[&str]| summary(&ledger, slos, Finish::Complete).verdict;
+        let judge = |slos: &[&str]| summary(&ledger, slos, Finish::Complete).verdict.name();
         assert_eq!(judge(&["phones.ready == phones.total"]), "pass");
         assert_eq!(judge(&["phones.ready == 9"]), "fail");
         assert_eq!(judge(&["phones.ready == 9", "steps.tvs.service_time.p50 <= 1s"]), "fail");
@@ -891,7 +887,7 @@ mod tests {
             judge(&["phones.ready == 10", "steps.tvs.service_time.p50 <= 1s"]),
             "inconclusive"
         );
-        let cut = |slos: &[&str], finish| summary(&ledger, slos, finish).verdict;
+        let cut = |slos: &[&str], finish| summary(&ledger, slos, finish).verdict.name();
         assert_eq!(cut(&[], Finish::Interrupted), "interrupted");
         assert_eq!(cut(&["phones.ready == 9"], Finish::Interrupted), "interrupted");
         assert_eq!(cut(&["phones.ready == 9"], Finish::TimeLimit), "fail");
@@ -906,7 +902,7 @@ mod tests {
             let now = Time::ZERO + Span::from_secs(100);
             settle(&mut stuck, phone, now, Outcome::Stuck);
         }
-        let judge = |slo: &str, finish| summary(&stuck, &[slo], finish).slos[0].verdict;
+        let judge = |slo: &str, finish| summary(&stuck, &[slo], finish).slos[0].verdict.name();
         for slo in ["fleet_ready.p99 <= 60s", "fleet_ready_s.last < 1h"] {
             assert_eq!(judge(slo, Finish::Complete), "fail", "{slo}");
             assert_eq!(judge(slo, Finish::TimeLimit), "no-data", "{slo}: it might have come");
@@ -916,7 +912,7 @@ mod tests {
         assert_eq!(judge("fleet_ready.p90 <= 90s", Finish::Complete), "pass");
         let nobody_reset = ready_fleet(10, 0);
         let judged = summary(&nobody_reset, &["fleet_ready.p99 <= 60s"], Finish::Complete);
-        assert_eq!(judged.slos[0].verdict, "no-data", "no phone was reset");
+        assert_eq!(judged.slos[0].verdict.name(), "no-data", "no phone was reset");
     }
 
     #[test]
@@ -924,13 +920,13 @@ mod tests {
         let mut ledger = ready_fleet(100, 100);
         be_late(&mut ledger, 150);
         let late = summary(&ledger, &["phones.ready == 100"], Finish::Complete);
-        assert_eq!((late.verdict.as_str(), late.generator.verdict.as_str()), ("pass", "saturated"));
+        assert_eq!((late.verdict.name(), late.generator.verdict.as_str()), ("pass", "saturated"));
         let timed = summary(&ledger, &["fleet_ready.p99 <= 1000s"], Finish::Complete);
-        assert_eq!(timed.verdict, "inconclusive");
+        assert_eq!(timed.verdict.name(), "inconclusive");
         let mut punctual = ready_fleet(100, 100);
         be_late(&mut punctual, 99);
         assert_eq!(
-            summary(&punctual, &["fleet_ready.p99 <= 1000s"], Finish::Complete).verdict,
+            summary(&punctual, &["fleet_ready.p99 <= 1000s"], Finish::Complete).verdict.name(),
             "pass"
         );
     }

@@ -1,6 +1,8 @@
 use crate::base::ExitCode;
 use crate::measure::{CapacitySummary, LoadFacts, LoadStep};
 
+use crate::scenario::SloVerdict;
+
 use super::lines::paragraph;
 use super::words::{aligned, aligned_left, count, seconds, three_digits};
 
@@ -8,13 +10,13 @@ use super::words::{aligned, aligned_left, count, seconds, three_digits};
 /// 1 a condition failed or an answer was wrong, 3 no knee of the server, 4 the server was lost,
 /// 130 interrupted. A verdict that is none of these is a fault of this program: 5.
 pub fn capacity_exit_code(summary: &CapacitySummary) -> ExitCode {
-    let any = |wanted: &str| summary.slos.iter().any(|slo| slo.verdict == wanted);
-    let failed = any("fail") || summary.wrong.count > 0;
+    let any = |wanted| summary.slos.iter().any(|slo| slo.verdict == wanted);
+    let failed = any(SloVerdict::Fail) || summary.wrong.count > 0;
     match summary.verdict.as_str() {
         "interrupted" => ExitCode::Interrupted,
         "lost" => ExitCode::Environment,
         "knee" | "highest-offered" | "carried" | "not-carried"
-            if any("no-data") || any("inconclusive") =>
+            if any(SloVerdict::NoData) || any(SloVerdict::Inconclusive) =>
         {
             ExitCode::Inconclusive
         }
@@ -55,8 +57,10 @@ pub fn capacity_text(summary: &CapacitySummary, code: ExitCode) -> String {
 
 /// The last line, with the reason where nothing is decided.
 fn verdict(summary: &CapacitySummary, code: ExitCode) -> String {
-    let unjudged =
-        summary.slos.iter().filter(|slo| ["no-data", "inconclusive"].contains(&slo.verdict));
+    let unjudged = summary
+        .slos
+        .iter()
+        .filter(|slo| !matches!(slo.verdict, SloVerdict::Pass | SloVerdict::Fail));
     let why = match (code, unjudged.count(), summary.verdict.as_str()) {
         (ExitCode::Inconclusive, 1.., _) if summary.knee_min().is_some() => {
             " (what the server carries at least does not decide every SLO; offer more)".to_owned()
@@ -322,9 +326,9 @@ fn slos(summary: &CapacitySummary) -> String {
     if summary.slos.is_empty() {
         return String::new();
     }
-    let word = |verdict: &str| match verdict {
-        "fail" => "FAIL".to_owned(),
-        other => other.to_owned(),
+    let word = |verdict: SloVerdict| match verdict {
+        SloVerdict::Fail => "FAIL",
+        other => other.name(),
     };
     let number = |number: Option<f64>| number.map_or_else(|| "-".to_owned(), |n| format!("{n:.4}"));
     let row = |slo: &crate::measure::SloRow| {
@@ -473,17 +477,17 @@ mod tests {
         assert_eq!(number(&knee), 1);
         let wrong = line(&shown(&knee), "WRONG");
         assert!(wrong.contains("1 answers were wrong: a: 3 bytes"), "{wrong}");
-        let row = |verdict: &'static str| SloRow {
+        let row = |verdict| SloRow {
             expr: "capacity.knee >= 500".into(),
             verdict,
             observed: Some(400.0),
             bound: Some(500.0),
         };
         let mut slo = summary("knee");
-        slo.slos.push(row("fail"));
+        slo.slos.push(row(SloVerdict::Fail));
         assert_eq!(number(&slo), 1);
         assert!(shown(&slo).contains("FAIL  capacity.knee >= 500  400.0000 against 500"));
-        slo.slos.push(row("no-data"));
+        slo.slos.push(row(SloVerdict::NoData));
         assert_eq!(number(&slo), 3);
         assert_eq!(number(&summary("not-carried")), 3);
         assert_eq!(number(&summary("interrupted")), 130);
@@ -500,7 +504,7 @@ mod tests {
         assert!(text.ends_with("verdict: HIGHEST-OFFERED · exit 0\n"), "{text}");
         open.slos.push(SloRow {
             expr: "capacity.knee >= 500".into(),
-            verdict: "inconclusive",
+            verdict: SloVerdict::Inconclusive,
             observed: Some(400.0),
             bound: Some(500.0),
         });

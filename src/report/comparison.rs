@@ -87,7 +87,7 @@ fn cells(
 ) -> Vec<String> {
     let (phones, ready) = (&summary.phones, &summary.fleet_ready_s);
     let mut cells = values.to_vec();
-    cells.push(summary.cut_by.map_or_else(|| summary.verdict.clone(), |_| "cut".to_owned()));
+    cells.push(summary.cut_by.map_or(summary.verdict.name(), |_| "cut").to_owned());
     cells.extend([phones.ready, phones.stuck, phones.failed].map(|count| count.to_string()));
     cells.extend([ready.p50, ready.p90, ready.p99, ready.last, summary.cpu_s.serve].map(seconds));
     cells
@@ -103,10 +103,11 @@ fn quoted(cell: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::measure::Verdict;
 
     #[test]
     fn a_table_and_its_csv_have_one_line_for_each_variant() {
-        let mut summary = Summary { verdict: "pass".into(), ..Summary::default() };
+        let mut summary = Summary { verdict: Verdict::Pass, ..Summary::default() };
         summary.phones.ready = 40;
         summary.fleet_ready_s.p99 = Some(1.5);
         let rows = [(vec!["a,b".to_owned()], &summary)];
@@ -124,7 +125,7 @@ mod tests {
 
     #[test]
     fn a_comparison_keeps_to_80_columns_whatever_its_keys() {
-        let mut summary = Summary { verdict: "inconclusive".into(), ..Summary::default() };
+        let mut summary = Summary { verdict: Verdict::Inconclusive, ..Summary::default() };
         summary.phones.ready = 16_000_000;
         summary.fleet_ready_s.p50 = Some(123_456.78);
         summary.fleet_ready_s.p99 = Some(123_456.78);

@@ -339,6 +339,7 @@ fn memory(text: &str) -> Option<u64> {
 mod tests {
     use super::*;
     use crate::measure::Summary;
+    use crate::measure::Verdict;
     use crate::scenario::load;
 
     fn plan() -> Plan {
@@ -352,7 +353,7 @@ mod tests {
 
     fn end(run: &RunDir, summary: &Summary, code: ExitCode) {
         run.write_json("summary.json", &summary.to_json()).unwrap();
-        run.close(&summary.verdict, "", code).unwrap();
+        run.close(summary.verdict.name(), "", code).unwrap();
     }
 
     fn names(path: &Path) -> Vec<String> {
@@ -417,7 +418,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let run = RunDir::create(folder.path(), &plan(), "live").unwrap();
         let begun = json(&run.path().join("run.json"));
-        let summary = Summary { verdict: "fail".into(), seed: 7, ..Summary::default() };
+        let summary = Summary { verdict: Verdict::Fail, seed: 7, ..Summary::default() };
         end(&run, &summary, ExitCode::Failed);
         let ended = json(&run.path().join("run.json"));
         assert_eq!((&ended["state"], &ended["verdict"]), (&"finished".into(), &"fail".into()));
@@ -474,7 +475,7 @@ mod tests {
     fn interrupted_and_failed_runs_have_a_state_of_their_own() {
         let folder = tempfile::tempdir().unwrap();
         let run = RunDir::create(folder.path(), &plan(), "live").unwrap();
-        let summary = Summary { verdict: "interrupted".into(), ..Summary::default() };
+        let summary = Summary { verdict: Verdict::Interrupted, ..Summary::default() };
         end(&run, &summary, ExitCode::Terminated);
         assert_eq!(json(&run.path().join("run.json"))["state"], "interrupted");
         run.leave("too late", ExitCode::Internal).unwrap();

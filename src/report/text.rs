@@ -1,23 +1,22 @@
 use crate::base::{ExitCode, Time};
 use crate::measure::{
     COVERS, HttpCounts, Ledger, MachineSummary, PercentilesS, SimSummary, StepSummary, Summary,
-    Tallies, TrustPaths,
+    Tallies, TrustPaths, Verdict,
 };
-use crate::scenario::Slo;
+use crate::scenario::{Slo, SloVerdict};
 
 use super::guesses::guess_table;
 use super::lines::{COLUMNS, paragraph, wrapped};
 use super::words::{aligned, aligned_left, bytes, count, seconds};
 
 /// The exit code of a run that came to its end, by its verdict: 0 pass, 1 fail, 3 inconclusive,
-/// 130 interrupted. A verdict that is none of these is a fault of this program: 5.
-pub fn exit_code(summary: &Summary) -> ExitCode {
-    match summary.verdict.as_str() {
-        "pass" => ExitCode::Ok,
-        "fail" => ExitCode::Failed,
-        "inconclusive" => ExitCode::Inconclusive,
-        "interrupted" => ExitCode::Interrupted,
-        _ => ExitCode::Internal,
+/// 130 interrupted.
+pub const fn exit_code(summary: &Summary) -> ExitCode {
+    match summary.verdict {
+        Verdict::Pass => ExitCode::Ok,
+        Verdict::Fail => ExitCode::Failed,
+        Verdict::Inconclusive => ExitCode::Inconclusive,
+        Verdict::Interrupted => ExitCode::Interrupted,
     }
 }
 
@@ -327,12 +326,13 @@ fn slos(summary: &Summary) -> String {
         return String::new();
     }
     let row = |slo: &crate::measure::SloRow| {
-        let word = if slo.verdict == "fail" { "FAIL" } else { slo.verdict };
+        let is_broken = slo.verdict == SloVerdict::Fail;
+        let word = if is_broken { "FAIL" } else { slo.verdict.name() };
         let unit = unit(&slo.expr);
         let observed = number(slo.observed, unit);
-        let bound = match (slo.verdict, slo.bound) {
-            ("fail", Some(bound)) => format!("against {}", number(Some(bound), unit)),
-            _ => String::new(),
+        let bound = match slo.bound.filter(|_| is_broken) {
+            Some(bound) => format!("against {}", number(Some(bound), unit)),
+            None => String::new(),
         };
         vec![format!("  {word}"), slo.expr.clone(), observed, bound]
     };
@@ -362,37 +362,41 @@ pub(super) fn fitted(table: &[Vec<String>]) -> String {
 }
 
 fn verdict(summary: &Summary, code: ExitCode) -> String {
-    let of = |wanted: &str| summary.slos.iter().filter(|slo| slo.verdict == wanted).count();
+    let of = |wanted| summary.slos.iter().filter(|slo| slo.verdict == wanted).count();
+    let unjudged = of(SloVerdict::NoData) + of(SloVerdict::Inconclusive);
     let all = summary.slos.len();
-    let why = match summary.verdict.as_str() {
-        "inconclusive" if summary.cut_by == Some("events") => {
+    let why = match summary.verdict {
+        Verdict::Inconclusive if summary.cut_by == Some("events") => {
             "the bound on events was reached: the world has not come to rest".to_owned()
         }
-        "inconclusive" if of("no-data") + of("inconclusive") == 0 => {
+        Verdict::Inconclusive if unjudged == 0 => {
             let but = match summary.cut_by {
                 Some(by) => format!("the run was cut by {by}"),
                 None => "this host lacked what the run asks for: see generator".to_owned(),
             };
             format!("{all} of {all} SLOs held, but {but}")
         }
-        "pass" if all == 0 => "no SLO to break".to_owned(),
-        "pass" => format!("{all} of {all} SLOs held"),
-        "fail" => {
+        Verdict::Pass if all == 0 => "no SLO to break".to_owned(),
+        Verdict::Pass => format!("{all} of {all} SLOs held"),
+        Verdict::Fail => {
             let cut = summary.cut_by.map(|by| format!(", the run was cut by {by}"));
-            let unjudged = match of("no-data") + of("inconclusive") {
+            let unjudged = match unjudged {
                 0 => String::new(),
                 n => format!(", {n} could not be judged"),
             };
-            format!("{} of {all} SLOs broken{unjudged}{}", of("fail"), cut.unwrap_or_default())
+            format!(
+                "{} of {all} SLOs broken{unjudged}{}",
+                of(SloVerdict::Fail),
+                cut.unwrap_or_default()
+            )
         }
-        "inconclusive" => {
-            let unjudged = of("no-data") + of("inconclusive");
-            format!("{unjudged} of {all} SLOs could not be judged")
+        Verdict::Inconclusive => format!("{unjudged} of {all} SLOs could not be judged"),
+        Verdict::Interrupted if summary.cut_by.is_none() => {
+            format!("{all} SLOs, all phones had settled")
         }
-        _ if summary.cut_by.is_none() => format!("{all} SLOs, all phones had settled"),
-        _ => format!("{all} SLOs, not all phones had settled"),
+        Verdict::Interrupted => format!("{all} SLOs, not all phones had settled"),
     };
-    let word = summary.verdict.to_uppercase();
+    let word = summary.verdict.name().to_uppercase();
     format!("verdict: {word} ({why}) · exit {}\n", code.number())
 }
 
@@ -607,7 +611,7 @@ mod tests {
         assert_eq!(verdict(&[], complete).0, "verdict: PASS (no SLO to break) · exit 0\n");
         let (line, code) = verdict(&[held], Finish::Interrupted);
         assert!(line.contains("not all phones had settled") && code == 130, "{line}");
-        let mut late = Summary { verdict: "interrupted".into(), ..Summary::default() };
+        let mut late = Summary { verdict: Verdict::Interrupted, ..Summary::default() };
         let line = super::verdict(&late, ExitCode::Interrupted);
         assert_eq!(line, "verdict: INTERRUPTED (0 SLOs, all phones had settled) · exit 130\n");
         late.cut_by = Some("signal");

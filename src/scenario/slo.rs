@@ -2,6 +2,7 @@ use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
 
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use super::error::Problem;
@@ -75,6 +76,24 @@ pub enum SloVerdict {
     NoData,
     /// It held.
     Pass,
+}
+
+impl SloVerdict {
+    /// The word in outputs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            SloVerdict::Fail => "fail",
+            SloVerdict::Inconclusive => "inconclusive",
+            SloVerdict::NoData => "no-data",
+            SloVerdict::Pass => "pass",
+        }
+    }
+}
+
+impl Serialize for SloVerdict {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
 }
 
 /// Which numbers of a run are in doubt, because whoever measured lacked something.

@@ -9,8 +9,8 @@ use crate::cluster::{
 };
 use crate::crypto::KeySource;
 use crate::measure::{
-    CpuSeconds, Finish, FleetReady, HostLog, Incident, Ledger, Listen, MachineSummary, Notice,
-    RunFacts, RunInfo, ServeSummary, SimSummary, Slice, StepMark, Summary, encode,
+    CpuSeconds, Finish, FleetReady, HostLog, Incident, Ledger, Listen, MachineSummary, Mode,
+    Notice, RunFacts, RunInfo, ServeSummary, SimSummary, Slice, StepMark, Summary, encode,
 };
 use crate::phone::{
     Action, Env, Fact, Input, Outcome, Phone, Shared, Sink, Transport, TrustLists, Verifier,
@@ -582,7 +582,7 @@ impl World {
     fn metrics(&self) -> String {
         let info = RunInfo {
             scenario: self.plan.name.clone(),
-            mode: "sim",
+            mode: Mode::Sim,
             seed: self.plan.seed,
             signatures: self.cluster.sign_cache().counts(),
             serve: self.serve,
@@ -715,7 +715,7 @@ impl SimRun {
     pub fn summary(&self, plan: &Plan) -> Summary {
         let facts = RunFacts {
             scenario: plan.name.clone(),
-            mode: "sim",
+            mode: Mode::Sim,
             seed: plan.seed,
             services: plan.topology.running(),
             signed_before: self.signed_before,

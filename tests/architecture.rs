@@ -27,10 +27,14 @@ const STRANGERS: [(&str, &str); 1] = [("sim", "net")];
 
 /// Files of one folder that want something of each other, and why they may.
 const CIRCLES: [(&str, &[&str], &str); 2] = [
-    ("crypto", &["keystore", "pkcs12"], "a PKCS#12 file fills the same store as all others"),
+    (
+        "crypto",
+        &["certificate", "keys", "keystore", "pkcs12"],
+        "a store holds keys and certificates, and each of them is read through it",
+    ),
     (
         "sim",
-        &["explore", "files", "guesses", "lookups", "machines", "world"],
+        &["explore", "guesses", "lookups", "machines", "world"],
         "one world in several files: its bookkeeping moves below the drivers first",
     ),
 ];

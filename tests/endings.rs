@@ -220,6 +220,11 @@ fn end_at(command: &str, blow: Blow, after: Duration) {
     let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
     let what = format!("{command} {blow:?} after {after:?}\n{}\n{}", text(&stdout), text(&stderr));
     assert!(begun.elapsed() < Duration::from_mins(1), "{what}");
+    if status.code().is_none() && stdout.is_empty() && stderr.is_empty() && lab.manifest().is_none()
+    {
+        // On a busy machine a program may be hit before its first line has run.
+        return;
+    }
     let code = status.code().unwrap_or_else(|| panic!("killed by a signal: {what}"));
     assert!(blow.codes().contains(&code) || [0, 1].contains(&code), "{code}: {what}");
     if let Some(manifest) = lab.manifest() {

@@ -617,11 +617,6 @@ mod tests {
         late.cut_by = Some("signal");
         let line = super::verdict(&late, ExitCode::Interrupted);
         assert!(line.contains("not all phones had settled"), "{line}");
-        assert_eq!(
-            exit_code(&Summary::default()),
-            ExitCode::Internal,
-            "a run without a verdict is a bug"
-        );
     }
 
     #[test]

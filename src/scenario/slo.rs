@@ -394,6 +394,7 @@ impl DoubtIn {
     fn range(&self, path: &str, number: f64) -> (f64, f64) {
         /// What does not hang on how phones fare.
         const CERTAIN: [&str; 5] = ["cpu_s", "generator", "machine", "schema", "seed"];
+        const ALARMS: [&str; 2] = ["phones.list_alarms", "phones.config_alarms"];
         let undecided = self.doubt.undecided as f64;
         let begins = path.split('.').next().unwrap_or("");
         match path {
@@ -402,6 +403,10 @@ impl DoubtIn {
             "phones.total" => (number, number),
             "phones.failed" => ((number - undecided).max(0.0), number),
             "phones.failed_ratio" => ((number - undecided / self.total.max(1.0)).max(0.0), number),
+            // A phone that failed after a doubtful time-out may have refused a file for it alone.
+            _ if ALARMS.contains(&path) || path.starts_with("phones.failures") => {
+                ((number - undecided).max(0.0), number + undecided)
+            }
             _ if begins == "phones" => (number, number + undecided),
             _ if CERTAIN.contains(&begins) => (number, number),
             _ => (f64::NEG_INFINITY, f64::INFINITY),
@@ -789,6 +794,15 @@ mod tests {
         ] {
             assert_eq!(judge(text, &more), SloVerdict::Fail, "{text}");
         }
+    }
+
+    #[test]
+    fn an_alarm_of_a_phone_that_failed_after_a_doubtful_time_out_breaks_nothing() {
+        let doubt = Doubt { undecided: 7, ..Doubt::default() };
+        let alarms = |count: u64| json!({ "phones": { "total": 1_500, "list_alarms": count } });
+        let judge = |count| slo("phones.list_alarms == 0").evaluate(&alarms(count), doubt).verdict;
+        assert_eq!(judge(7), SloVerdict::Inconclusive);
+        assert_eq!(judge(8), SloVerdict::Fail, "one of them at least was decided");
     }
 
     #[test]

@@ -180,8 +180,9 @@ fn the_end_of_atftpd_near_a_thousand_transfers_at_once_is_found() {
     let steps = summary["capacity"]["steps"].as_array().unwrap();
     let (last, before) = steps.split_last().expect("levels");
     assert!(before.iter().any(|step| step["verdict"] == "carried"), "{text}");
-    let in_flight = last["in_flight_max"].as_u64().unwrap();
-    assert!((200..4_096).contains(&in_flight), "{in_flight}");
+    // It may end just after a level: then the next one finds nobody and has little in flight.
+    let in_flight = steps.iter().filter_map(|step| step["in_flight_max"].as_u64()).max();
+    assert!((200..4_096).contains(&in_flight.unwrap()), "{in_flight:?}");
     assert!(last["errors"]["refused"].as_u64() > Some(0), "nobody listens any more: {last:#}");
 }
 

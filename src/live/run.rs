@@ -20,7 +20,7 @@ use crate::measure::{
     encode,
 };
 use crate::net::signals::{Signal, Signals};
-use crate::net::threads::{self};
+use crate::net::threads;
 use crate::net::{Clock, http, limits, signals};
 use crate::phone::{Env, Phone, Shared, Verifier};
 use crate::scenario::{FleetStart, Plan, Timeline};

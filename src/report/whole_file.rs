@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// a file in a folder where this process may make no other.
 ///
 /// # Errors
-/// What the system said; what was there before is then unchanged.
+/// What the system said; what was there before is then unchanged, if it could be exchanged.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let Some(place) = plain(path) else {
         return OpenOptions::new().append(true).open(path)?.write_all(bytes);

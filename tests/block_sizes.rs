@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use resetstorm::base::{DeviceName, NodeId, PhoneId, Span};
+use resetstorm::base::{ClusterId, DeviceName, NodeId, PhoneId, Span};
 use resetstorm::cluster::{
     Cluster, FileReply, FleetSpec, Genesis, GroupSpec, NodeSpec, Ports, Release, ServiceKind,
     SignCacheMode, Topology, Waiter,
@@ -22,7 +22,7 @@ use resetstorm::wire::tftp::{ErrorCode, Options, Packet};
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
-const NODE: NodeId = NodeId(0);
+const NODE: NodeId = ClusterId::FIRST.node(0);
 const PHONES: u32 = 6;
 const ASKED: u16 = 1_428;
 /// Longest wait of a test for anything.
@@ -132,6 +132,7 @@ fn cluster() -> Cluster {
     };
     Cluster::new(Genesis {
         topology: Topology {
+            cluster: ClusterId::FIRST,
             release: Release::R8_6,
             sign_cache: SignCacheMode::Lazy,
             key_bits: 2048,

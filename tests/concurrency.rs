@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use resetstorm::base::{DeviceName, NodeId, PhoneId, Purpose, Time, stream};
+use resetstorm::base::{ClusterId, DeviceName, PhoneId, Purpose, Time, stream};
 use resetstorm::cluster::{
     Cluster, FleetSpec, Genesis, GroupSpec, NodeSpec, Ports, Release, ServiceKind, SignCacheMode,
     Topology,
@@ -191,6 +191,7 @@ async fn fifty_thousand_reads_are_open_at_once_and_nothing_is_lost_or_sent_again
 /// A server with the shipped settings, and one configuration for each of so many phones.
 async fn server() -> (Servers, SocketAddrV4) {
     let topology = Topology {
+        cluster: ClusterId::FIRST,
         release: Release::R8_6,
         sign_cache: SignCacheMode::Lazy,
         key_bits: 2048,
@@ -202,11 +203,17 @@ async fn server() -> (Servers, SocketAddrV4) {
             services: vec![ServiceKind::Tftp, ServiceKind::Tvs],
             ports: Ports { tftp: 0, tvs: 0, capf: 0, http: None, https: None },
         }],
-        groups: vec![GroupSpec { name: "all".into(), members: vec![NodeId(0)], share: 1.0 }],
+        groups: vec![GroupSpec {
+            name: "all".into(),
+            members: vec![ClusterId::FIRST.node(0)],
+            share: 1.0,
+        }],
     };
     let bound = Bound::bind(&topology).unwrap();
     let topology = bound.topology().clone();
-    let SocketAddr::V4(tftp) = topology.socket(NodeId(0), ServiceKind::Tftp) else { panic!() };
+    let SocketAddr::V4(tftp) = topology.socket(ClusterId::FIRST.node(0), ServiceKind::Tftp) else {
+        panic!()
+    };
     let cluster = Cluster::new(Genesis {
         topology,
         fleet: FleetSpec { phones: READS, models: vec![(8841.into(), 1.0)], seed: 1 },

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use resetstorm::base::{NodeId, PhoneId, Span, Time};
+use resetstorm::base::{ClusterId, NodeId, PhoneId, Span, Time};
 use resetstorm::cluster::{
     CertificateKind, Cluster, FileReply, FleetSpec, Genesis, GroupSpec, NodeSpec, OperatorAction,
     Ports, Release, ServiceKind, SignCacheMode, Topology, Waiter,
@@ -32,7 +32,7 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-const NODE: NodeId = NodeId(0);
+const NODE: NodeId = ClusterId::FIRST.node(0);
 const PHONES: u32 = 4;
 const LIST_REQUEST: &[u8] = b"\0\x01ITLFile.tlv\0octet\0";
 /// Longest wait of a test for anything.
@@ -68,6 +68,7 @@ fn topology() -> Topology {
     };
     let group = GroupSpec { name: "all".into(), members: vec![NODE], share: 1.0 };
     Topology {
+        cluster: ClusterId::FIRST,
         release: Release::R8_6,
         sign_cache: SignCacheMode::Lazy,
         key_bits: 2048,

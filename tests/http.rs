@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use resetstorm::base::{NodeId, PhoneId, Span};
+use resetstorm::base::{ClusterId, NodeId, PhoneId, Span};
 use resetstorm::cluster::{
     CertificateKind, Cluster, FileReply, FleetSpec, Genesis, GroupSpec, NodeSpec, OperatorAction,
     Ports, Release, ServiceKind, SignCacheMode, Topology, Waiter,
@@ -25,7 +25,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-const NODE: NodeId = NodeId(0);
+const NODE: NodeId = ClusterId::FIRST.node(0);
 const PHONES: u32 = 8;
 const CONFIG: &str = "SEP0C75BD000003.cnf.xml.sgn";
 /// Longest wait of a test for anything.
@@ -48,6 +48,7 @@ fn topology(release: Release) -> Topology {
     };
     let group = GroupSpec { name: "all".into(), members: vec![NODE], share: 1.0 };
     Topology {
+        cluster: ClusterId::FIRST,
         release,
         sign_cache: SignCacheMode::Lazy,
         key_bits: 2048,

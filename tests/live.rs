@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use resetstorm::base::{NodeId, PhoneId, Span, Time};
+use resetstorm::base::{ClusterId, PhoneId, Span, Time};
 use resetstorm::cluster::{Cluster, FleetSpec, Genesis, OperatorAction};
 use resetstorm::crypto::KeySource;
 use resetstorm::live::{self, LiveOptions, LiveRun, Observer};
@@ -334,8 +334,8 @@ async fn tvs_server(seed: u64) -> (Servers, SocketAddr, TrustLists, Vec<u8>) {
     });
     let servers =
         Servers::start(bound, &cluster, Clock::start(), ServeSettings::default()).await.unwrap();
-    let port = cluster.topology().node(NodeId(0)).ports.tvs;
-    let service = cluster.tftp(NodeId(0)).unwrap();
+    let port = cluster.topology().node(ClusterId::FIRST.node(0)).ports.tvs;
+    let service = cluster.tftp(ClusterId::FIRST.node(0)).unwrap();
     let list = TrustList::parse(&service.signed_list()).unwrap();
     let certificate = &service.signer().certificate;
     let question = Question::Query {

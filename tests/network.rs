@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use resetstorm::base::{NodeId, PhoneId, Purpose, Span, Stream, Time, stream};
+use resetstorm::base::{ClusterId, NodeId, PhoneId, Purpose, Span, Stream, Time, stream};
 use resetstorm::cluster::{
     CertificateKind, Cluster, FleetSpec, Genesis, GroupSpec, NodeSpec, OperatorAction, Ports,
     Release, ServiceKind, SignCacheMode, Topology,
@@ -30,7 +30,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 
-const NODE: NodeId = NodeId(0);
+const NODE: NodeId = ClusterId::FIRST.node(0);
 const PHONES: u32 = 150;
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -261,6 +261,7 @@ fn topology() -> Topology {
     };
     let group = GroupSpec { name: "all".into(), members: vec![NODE], share: 1.0 };
     Topology {
+        cluster: ClusterId::FIRST,
         release: Release::R8_6,
         sign_cache: SignCacheMode::Lazy,
         key_bits: 2048,

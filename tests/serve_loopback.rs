@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use resetstorm::base::{NodeId, Span};
+use resetstorm::base::{ClusterId, NodeId, Span};
 use resetstorm::cluster::{
     CertificateKind, Cluster, FileReply, FleetSpec, Genesis, GroupSpec, NodeSpec, OperatorAction,
     Ports, Release, ServiceKind, SignCacheMode, Topology, Waiter,
@@ -33,7 +33,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-const NODE: NodeId = NodeId(0);
+const NODE: NodeId = ClusterId::FIRST.node(0);
 const PHONES: u32 = 8;
 const CONFIG: &str = "SEP0C75BD000003.cnf.xml.sgn";
 /// Longest wait of a test for anything.
@@ -56,6 +56,7 @@ fn topology(sign_cache: SignCacheMode) -> Topology {
     let group = GroupSpec { name: "all".into(), members: vec![NODE], share: 1.0 };
     let (nodes, groups) = (vec![node], vec![group]);
     Topology {
+        cluster: ClusterId::FIRST,
         release: Release::R8_6,
         sign_cache,
         key_bits: 2048,

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use rayon::prelude::*;
-use resetstorm::base::{NodeId, PhoneId};
+use resetstorm::base::{ClusterId, NodeId, PhoneId};
 use resetstorm::cluster::{Cluster, Contents, ServiceKind};
 use resetstorm::crypto::{Certificate, verify_file};
 use resetstorm::phone::{
@@ -148,7 +148,7 @@ fn serving(members: &[TvsMember], cluster: &Cluster) -> Vec<Option<Vec<u8>>> {
     let of_member = |member: &TvsMember| {
         let address = address_of(member, cluster);
         let at = |node: &&NodeId| Some(topology.node(**node).address) == address;
-        let nodes: Vec<NodeId> = (0..topology.nodes.len() as u8).map(NodeId).collect();
+        let nodes: Vec<NodeId> = topology.ids().collect();
         let node = nodes.iter().find(at)?;
         Some(cluster.tvs(*node)?.identity.certificate.der().to_vec())
     };
@@ -158,7 +158,8 @@ fn serving(members: &[TvsMember], cluster: &Cluster) -> Vec<Option<Vec<u8>>> {
 /// Where a server is, whether or not its first name is in the DNS at the moment.
 fn address_of(member: &TvsMember, cluster: &Cluster) -> Option<IpAddr> {
     let first_name = member.address.strip_prefix('n').and_then(|name| name.split('.').next());
-    let node = first_name.and_then(|number| number.parse().ok()).map(NodeId);
+    let node =
+        first_name.and_then(|number| number.parse().ok()).map(|node| ClusterId::FIRST.node(node));
     match node {
         Some(node) => Some(cluster.topology().node(node).address),
         None => member.address.parse().ok().or_else(|| cluster.hosts().resolve(&member.address)),

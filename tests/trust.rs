@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use resetstorm::base::NodeId;
+use resetstorm::base::{ClusterId, NodeId};
 use resetstorm::base::{PhoneId, Span, Time};
 use resetstorm::cluster::{
     CertificateKind, Cluster, FileReply, FleetSpec, Genesis, GroupSpec, Knowledge, NodeSpec,
@@ -62,7 +62,7 @@ struct Bench {
     now: Time,
 }
 
-const PUB: NodeId = NodeId(0);
+const PUB: NodeId = ClusterId::FIRST.node(0);
 
 impl Bench {
     fn new() -> Bench {
@@ -84,6 +84,7 @@ impl Bench {
         let group = GroupSpec { name: "all".into(), members: vec![PUB], share: 1.0 };
         let cluster = Cluster::new(Genesis {
             topology: Topology {
+                cluster: ClusterId::FIRST,
                 release,
                 sign_cache: SignCacheMode::Lazy,
                 key_bits: 2048,

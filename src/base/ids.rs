@@ -5,9 +5,35 @@ use std::str::FromStr;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PhoneId(pub u32);
 
-/// A node of the cluster: its position in the topology, from 0.
+/// A cluster of the run: its number, from 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClusterId(pub u8);
+
+impl ClusterId {
+    /// The only cluster of most runs.
+    pub const FIRST: ClusterId = ClusterId(0);
+
+    /// The node with this number of the cluster.
+    pub const fn node(self, node: u8) -> NodeId {
+        NodeId { cluster: self, node }
+    }
+}
+
+/// A node: its cluster and its position in the topology of that cluster, from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NodeId(pub u8);
+pub struct NodeId {
+    /// The cluster.
+    pub cluster: ClusterId,
+    /// The position.
+    pub node: u8,
+}
+
+impl NodeId {
+    /// The position as an index into the nodes of its cluster.
+    pub const fn index(self) -> usize {
+        self.node as usize
+    }
+}
 
 /// The name of a phone: `SEP` and twelve upper-case hexadecimal digits of its MAC address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -15,7 +15,7 @@ mod time;
 
 pub use exit::ExitCode;
 pub use hosts::HostTable;
-pub use ids::{DEVICE_NAME_LENGTH, DeviceName, NodeId, PhoneId};
+pub use ids::{ClusterId, DEVICE_NAME_LENGTH, DeviceName, NodeId, PhoneId};
 pub use lack::Lack;
 pub use model::{Model, ModelError};
 pub use random::{Purpose, Stream, stream};

@@ -279,7 +279,7 @@ fn templates(topology: &Topology, fleet: &FleetSpec) -> Vec<Vec<Arc<ConfigTempla
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::NodeId;
+    use crate::base::ClusterId;
     use crate::cluster::{GroupSpec, NodeSpec, Ports, Release, SignCacheMode};
     use crate::wire::Config;
 
@@ -292,10 +292,11 @@ mod tests {
         };
         let group = |members: &[u8], share| GroupSpec {
             name: "g".into(),
-            members: members.iter().copied().map(NodeId).collect(),
+            members: members.iter().copied().map(|node| ClusterId::FIRST.node(node)).collect(),
             share,
         };
         Topology {
+            cluster: ClusterId::FIRST,
             release: Release::R8_6,
             sign_cache: SignCacheMode::Lazy,
             key_bits: 2048,

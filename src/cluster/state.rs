@@ -214,12 +214,12 @@ impl Cluster {
 
     /// The TFTP service that runs on a node.
     pub fn tftp(&self, node: NodeId) -> Option<&Arc<TftpService>> {
-        self.nodes[usize::from(node.0)].tftp.as_ref()
+        self.nodes[node.index()].tftp.as_ref()
     }
 
     /// The TVS service that runs on a node.
     pub fn tvs(&self, node: NodeId) -> Option<&Arc<TvsService>> {
-        self.nodes[usize::from(node.0)].tvs.as_ref()
+        self.nodes[node.index()].tvs.as_ref()
     }
 
     /// The sign cache of the cluster.
@@ -239,13 +239,17 @@ impl Cluster {
 
     /// Every certificate in the stores of the nodes, with its key.
     pub fn identities(&self) -> impl Iterator<Item = (NodeId, CertificateKind, &Identity)> {
-        (0u8..).zip(&self.nodes).flat_map(|(id, node)| {
-            node.store.iter().map(move |(&kind, identity)| (NodeId(id), kind, identity))
+        self.node_ids().zip(&self.nodes).flat_map(|(id, node)| {
+            node.store.iter().map(move |(&kind, identity)| (id, kind, identity))
         })
     }
 
     fn node_ids(&self) -> impl Iterator<Item = NodeId> + use<> {
-        (0..self.nodes.len() as u8).map(NodeId)
+        self.topology.ids()
+    }
+
+    const fn publisher(&self) -> NodeId {
+        self.topology.cluster.node(0)
     }
 
     fn name(&self, node: NodeId) -> String {
@@ -256,7 +260,7 @@ impl Cluster {
     /// the publisher of releases that have it.
     fn certificate_kinds(&self, node: NodeId) -> Vec<CertificateKind> {
         let mut kinds = vec![CertificateKind::CallManager, CertificateKind::Capf];
-        if node == NodeId(0) && self.topology.release.has_itl_recovery() {
+        if node == self.publisher() && self.topology.release.has_itl_recovery() {
             kinds.push(CertificateKind::ItlRecovery);
         }
         kinds.push(CertificateKind::Tvs);
@@ -283,7 +287,7 @@ impl Cluster {
 
     fn put(&mut self, node: NodeId, kind: CertificateKind, identity: Identity) {
         self.knowledge.add(kind, &identity.certificate);
-        self.nodes[usize::from(node.0)].store.insert(kind, identity);
+        self.nodes[node.index()].store.insert(kind, identity);
     }
 
     fn regenerate(
@@ -292,7 +296,7 @@ impl Cluster {
         kind: CertificateKind,
         now: Time,
     ) -> Result<(), ActionError> {
-        if !self.nodes[usize::from(node.0)].store.contains_key(&kind) {
+        if !self.nodes[node.index()].store.contains_key(&kind) {
             return Err(ActionError::NoCertificate {
                 certificate: kind.name(),
                 node: self.name(node),
@@ -312,7 +316,7 @@ impl Cluster {
     /// A new host name: the database and the configurations have it at once, every service
     /// certificate of the node is regenerated (HOST-01). ITLRecovery is the cluster's and stays.
     fn rename(&mut self, node: NodeId, to: &str, now: Time) {
-        to.clone_into(&mut self.topology.nodes[usize::from(node.0)].name);
+        to.clone_into(&mut self.topology.nodes[node.index()].name);
         self.add_record(node, to);
         for kind in [CertificateKind::CallManager, CertificateKind::Capf, CertificateKind::Tvs] {
             let identity = self.issue(node, kind, now);
@@ -343,7 +347,7 @@ impl Cluster {
     }
 
     fn runs(&self, node: NodeId, service: ServiceKind) -> bool {
-        let state = &self.nodes[usize::from(node.0)];
+        let state = &self.nodes[node.index()];
         match service {
             ServiceKind::Tftp => state.tftp.is_some(),
             ServiceKind::Tvs => state.tvs.is_some(),
@@ -359,7 +363,7 @@ impl Cluster {
         match service {
             ServiceKind::Tftp => {
                 let service = Arc::new(self.build_tftp(node, now));
-                self.nodes[usize::from(node.0)].tftp = Some(Arc::clone(&service));
+                self.nodes[node.index()].tftp = Some(Arc::clone(&service));
                 self.drop_stale_signatures();
                 Some(Effect::TftpStarted { node, service })
             }
@@ -367,7 +371,7 @@ impl Cluster {
                 let identity = self.stored(node, CertificateKind::Tvs).clone();
                 let service =
                     Arc::new(TvsService { identity, knowledge: Arc::clone(&self.knowledge) });
-                self.nodes[usize::from(node.0)].tvs = Some(Arc::clone(&service));
+                self.nodes[node.index()].tvs = Some(Arc::clone(&service));
                 Some(Effect::TvsStarted { node, service })
             }
             ServiceKind::CallManager | ServiceKind::Capf => None,
@@ -375,7 +379,7 @@ impl Cluster {
     }
 
     fn stop(&mut self, node: NodeId, service: ServiceKind) -> Option<Effect> {
-        let state = &mut self.nodes[usize::from(node.0)];
+        let state = &mut self.nodes[node.index()];
         match service {
             ServiceKind::Tftp => state.tftp.take().map(|_| Effect::TftpStopped { node }),
             ServiceKind::Tvs => state.tvs.take().map(|_| Effect::TvsStopped { node }),
@@ -385,7 +389,7 @@ impl Cluster {
 
     /// A TFTP node builds its ITL when its service starts, from the stores as they are then.
     fn build_tftp(&self, node: NodeId, now: Time) -> TftpService {
-        let publisher = NodeId(0);
+        let publisher = self.publisher();
         let capf_active = self.topology.node(publisher).services.contains(&ServiceKind::Capf);
         let content = ItlContent {
             call_manager: &self.stored(node, CertificateKind::CallManager).certificate,
@@ -431,18 +435,19 @@ impl Cluster {
     }
 
     fn stored(&self, node: NodeId, kind: CertificateKind) -> &Identity {
-        &self.nodes[usize::from(node.0)].store[&kind]
+        &self.nodes[node.index()].store[&kind]
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::ClusterId;
     use crate::cluster::{GroupSpec, NodeSpec, Ports, Release, SignCacheMode};
     use crate::wire::Records;
 
-    const PUB: NodeId = NodeId(0);
-    const SUB: NodeId = NodeId(1);
+    const PUB: NodeId = ClusterId::FIRST.node(0);
+    const SUB: NodeId = ClusterId::FIRST.node(1);
 
     fn node(name: &str, services: &[ServiceKind]) -> NodeSpec {
         NodeSpec {
@@ -459,6 +464,7 @@ mod tests {
         let group = GroupSpec { name: "all".into(), members: vec![PUB, SUB], share: 1.0 };
         Cluster::new(Genesis {
             topology: Topology {
+                cluster: ClusterId::FIRST,
                 release,
                 sign_cache: SignCacheMode::Lazy,
                 key_bits: 2048,

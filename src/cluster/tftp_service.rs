@@ -446,7 +446,7 @@ impl TftpService {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::NodeId;
+    use crate::base::ClusterId;
     use crate::cluster::{
         Cluster, FleetSpec, Genesis, GroupSpec, NodeSpec, Ports, Release, ServiceKind,
         SignCacheMode, Topology,
@@ -463,6 +463,7 @@ mod tests {
         };
         let cluster = Cluster::new(Genesis {
             topology: Topology {
+                cluster: ClusterId::FIRST,
                 release: Release::R8_6,
                 sign_cache: SignCacheMode::Lazy,
                 key_bits: 2048,
@@ -471,7 +472,7 @@ mod tests {
                 nodes: vec![node],
                 groups: vec![GroupSpec {
                     name: "all".into(),
-                    members: vec![NodeId(0)],
+                    members: vec![ClusterId::FIRST.node(0)],
                     share: 1.0,
                 }],
             },
@@ -480,7 +481,7 @@ mod tests {
             epoch_s: 1_800_000_000,
             stored: std::collections::BTreeMap::new(),
         });
-        Arc::clone(cluster.tftp(NodeId(0)).unwrap())
+        Arc::clone(cluster.tftp(ClusterId::FIRST.node(0)).unwrap())
     }
 
     fn fetch(service: &TftpService, name: &str) -> Option<Vec<u8>> {

@@ -1,13 +1,15 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use crate::base::NodeId;
+use crate::base::{ClusterId, NodeId};
 use crate::wire::{DIGEST_SHA1, DIGEST_SHA512};
 
 /// The shape of a cluster: its release, nodes and CallManager groups. Valid by construction when
 /// it comes from a scenario: at least one node, group members exist, shares add up to 1.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Topology {
+    /// Which cluster it is.
+    pub cluster: ClusterId,
     /// Release profile: which rules that changed between releases are in force.
     pub release: Release,
     /// What becomes of signatures that were made.
@@ -288,15 +290,20 @@ impl Topology {
         all.into_iter().filter_map(words).collect()
     }
 
+    /// The nodes, in order.
+    pub fn ids(&self) -> impl Iterator<Item = NodeId> + use<> {
+        let cluster = self.cluster;
+        (0..self.nodes.len() as u8).map(move |node| cluster.node(node))
+    }
+
     /// The node with this name, if there is one.
     pub fn node_named(&self, name: &str) -> Option<NodeId> {
-        self.nodes.iter().position(|node| node.name == name).map(|at| NodeId(at as u8))
+        self.nodes.iter().position(|node| node.name == name).map(|at| self.cluster.node(at as u8))
     }
 
     /// The nodes on which `service` is active, in order.
     pub fn nodes_with(&self, service: ServiceKind) -> impl Iterator<Item = NodeId> + '_ {
-        (0u8..)
-            .map(NodeId)
+        self.ids()
             .zip(&self.nodes)
             .filter(move |(_, node)| node.services.contains(&service))
             .map(|(id, _)| id)
@@ -309,7 +316,7 @@ impl Topology {
 
     /// The node with this number; numbers come from this topology.
     pub fn node(&self, id: NodeId) -> &NodeSpec {
-        &self.nodes[usize::from(id.0)]
+        &self.nodes[id.index()]
     }
 
     /// The address and port of a service of a node.
@@ -363,8 +370,10 @@ mod tests {
     use super::*;
 
     fn with_shares(shares: &[f64]) -> Topology {
-        let group = |&share| GroupSpec { name: "g".into(), members: vec![NodeId(0)], share };
+        let group =
+            |&share| GroupSpec { name: "g".into(), members: vec![ClusterId::FIRST.node(0)], share };
         Topology {
+            cluster: ClusterId::FIRST,
             release: Release::R8_6,
             sign_cache: SignCacheMode::Lazy,
             key_bits: 2048,

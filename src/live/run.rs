@@ -525,7 +525,7 @@ pub(super) fn bound_document(scenario: &str, cluster: &Cluster) -> Value {
             "tvs": tvs.then_some(node.ports.tvs),
         })
     };
-    let nodes = (0..topology.nodes.len() as u8).map(NodeId).map(of_node);
+    let nodes = topology.ids().map(of_node);
     json!({ "schema": 1, "scenario": scenario, "nodes": nodes.collect::<Vec<_>>() })
 }
 
@@ -545,7 +545,7 @@ pub(super) fn describe_cluster(cluster: &Cluster) -> Vec<String> {
         }
         line
     };
-    (0..topology.nodes.len() as u8).map(NodeId).map(of_node).collect()
+    topology.ids().map(of_node).collect()
 }
 
 fn describe_action(action: &OperatorAction, plan: &Plan) -> String {

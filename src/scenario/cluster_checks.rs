@@ -3,7 +3,7 @@ use std::ops::Range;
 
 use toml::Spanned;
 
-use crate::base::NodeId;
+use crate::base::{ClusterId, NodeId};
 use crate::cluster::{
     FILE_SIGNATURES, FileSignature, GroupSpec, NodeSpec, Ports, RELEASES, Release, SERVICES,
     SIGN_CACHE_MODES, ServiceKind, SignCacheMode, Topology,
@@ -25,6 +25,7 @@ pub(super) fn topology(raw: &RawCluster, faults: &mut Faults) -> Option<Topology
         one_of(text, "digest", &FILE_SIGNATURES, FileSignature::name)
     });
     let mut topology = Topology {
+        cluster: ClusterId::FIRST,
         release,
         sign_cache: faults.take(sign_cache).unwrap_or(SignCacheMode::Lazy),
         key_bits: faults.take(key_bits(raw.key_bits.as_ref())).unwrap_or(KEY_BITS),
@@ -309,7 +310,11 @@ mod tests {
         let topology = good(&text);
         let all = GroupSpec {
             name: "all".into(),
-            members: vec![NodeId(1), NodeId(2), NodeId(3)],
+            members: vec![
+                ClusterId::FIRST.node(1),
+                ClusterId::FIRST.node(2),
+                ClusterId::FIRST.node(3),
+            ],
             share: 1.0,
         };
         assert_eq!(topology.groups, [all]);
@@ -424,7 +429,7 @@ mod tests {
         let nodes =
             (1..=4).map(|at| node(at, "['tvs']")).collect::<String>() + &node(5, "['tftp']");
         let with = |members: &str| format!("{nodes}{}", group_of(members, 1.0));
-        assert_eq!(good(&with("'n2'")).groups[0].members, [NodeId(1)]);
+        assert_eq!(good(&with("'n2'")).groups[0].members, [ClusterId::FIRST.node(1)]);
         assert_eq!(good(&with("'n3', 'n1', 'n2'")).groups[0].members.len(), 3);
         assert_eq!(fault(&with("")), "a group of 0 nodes");
         assert_eq!(fault(&with("'n1', 'n2', 'n3', 'n4'")), "a group of 4 nodes");

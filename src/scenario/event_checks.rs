@@ -2,7 +2,7 @@ use std::ops::Range;
 
 use toml::Spanned;
 
-use crate::base::{NodeId, Span, Time};
+use crate::base::{ClusterId, NodeId, Span, Time};
 use crate::cluster::{
     CERTIFICATES, CertificateKind, OperatorAction, RELEASES, Release, SERVICES, ServiceKind,
     Topology,
@@ -127,7 +127,7 @@ impl Reader<'_> {
         let node = self.node(&raw.node)?;
         check_host(&raw.to)?;
         let to = raw.to.get_ref();
-        let own = &self.names[usize::from(node.0)];
+        let own = &self.names[node.index()];
         let used = match self.find(to) {
             Some(owner) if owner == node => own.last().is_some_and(|now| same_host(now, to)),
             other => other.is_some(),
@@ -136,7 +136,7 @@ impl Reader<'_> {
             let problem = Problem::new(raw.to.span(), format!("the name `{to}` is in use"));
             return Err(problem.help("old names still lead to their nodes; take a new one"));
         }
-        self.names[usize::from(node.0)].push(to.clone());
+        self.names[node.index()].push(to.clone());
         Ok(OperatorAction::Rename { node, to: to.clone() })
     }
 
@@ -234,7 +234,7 @@ impl Reader<'_> {
 
     fn find(&self, name: &str) -> Option<NodeId> {
         let owns = |names: &Vec<String>| names.iter().any(|own| same_host(own, name));
-        self.names.iter().position(owns).map(|at| NodeId(at as u8))
+        self.names.iter().position(owns).map(|at| ClusterId::FIRST.node(at as u8))
     }
 }
 
@@ -254,7 +254,7 @@ fn certificate(text: &Text) -> Result<CertificateKind, Problem> {
 const PEM: &str = ".pem";
 
 /// The first node of a cluster.
-const PUBLISHER: NodeId = NodeId(0);
+const PUBLISHER: NodeId = ClusterId::FIRST.node(0);
 
 /// Help for an event without a clear time.
 const TRIGGERS: &str = "one of: at = \"12s\", when = \"fleet-settled\", after = \"previous\"";
@@ -316,7 +316,7 @@ mod tests {
 
     #[test]
     fn each_action_is_read() {
-        let node = NodeId(1);
+        let node = ClusterId::FIRST.node(1);
         let tvs = Some(ServiceKind::Tvs);
         let action = |text: &str| only(text).action;
         assert_eq!(
@@ -348,8 +348,8 @@ mod tests {
     fn a_stop_for_a_while_is_followed_by_a_start() {
         let entry = only("stop={service='tvs',node='sub',for='8s'}");
         let service = Some(ServiceKind::Tvs);
-        assert_eq!(entry.action, OperatorAction::Stop { node: NodeId(1), service });
-        let start = OperatorAction::Start { node: NodeId(1), service };
+        assert_eq!(entry.action, OperatorAction::Stop { node: ClusterId::FIRST.node(1), service });
+        let start = OperatorAction::Start { node: ClusterId::FIRST.node(1), service };
         let delay = Span::from_secs(8);
         assert_eq!(entry.then, Some(FollowUp { delay, action: start, is_awaited: false }));
     }
@@ -357,7 +357,7 @@ mod tests {
     #[test]
     fn a_restart_for_a_while_is_one_step_with_a_start_that_is_waited_for() {
         let entries = good(&event("at='1s'", "restart={node='sub',for='8s'}"));
-        let (node, service) = (NodeId(1), None);
+        let (node, service) = (ClusterId::FIRST.node(1), None);
         let delay = Span::from_secs(8);
         assert_eq!(entries[0].trigger, Trigger::At(Time::ZERO + Span::from_secs(1)));
         assert_eq!(entries[0].action, OperatorAction::Stop { node, service });
@@ -425,7 +425,7 @@ mod tests {
         let kind =
             |name: &str| only(&format!("regenerate={{certificate='{name}',node='pub'}}")).action;
         for name in ["CallManager", "callmanager.pem", "CallManager.pem", "CALLMANAGER.PEM"] {
-            let (certificate, node) = (CertificateKind::CallManager, NodeId(0));
+            let (certificate, node) = (CertificateKind::CallManager, ClusterId::FIRST.node(0));
             assert_eq!(kind(name), OperatorAction::Regenerate { certificate, node }, "{name}");
         }
         let fault =
@@ -485,7 +485,7 @@ mod tests {
         let rename = event("at='0s'", "rename={node='sub',to='new'}");
         let stop = |node: &str| event("after='previous'", &format!("stop={{node='{node}'}}"));
         let entries = good(&(rename.clone() + &stop("new") + &stop("sub") + &stop("NEW")));
-        let action = OperatorAction::Stop { node: NodeId(1), service: None };
+        let action = OperatorAction::Stop { node: ClusterId::FIRST.node(1), service: None };
         assert!(entries[1..].iter().all(|entry| entry.action == action));
         let early = event("at='0s'", "stop={node='new'}") + &rename;
         assert_eq!(fault(&early), "unknown node `new`");

@@ -291,6 +291,7 @@ fn at_least_one(count: u32, place: Range<usize>) -> Result<u32, Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::ClusterId;
 
     #[test]
     fn a_short_scenario_gets_every_default() {
@@ -298,7 +299,7 @@ mod tests {
         assert_eq!((plan.name.as_str(), plan.about.as_str(), plan.seed), ("t", "", 42));
         assert_eq!(plan.fleet.phones, 5);
         assert_eq!(plan.fleet.models, [(8841.into(), 1.0)]);
-        assert_eq!(plan.fleet.tftp, [NodeId(0)]);
+        assert_eq!(plan.fleet.tftp, [ClusterId::FIRST.node(0)]);
         assert_eq!(plan.fleet.start, FleetStart::ItlCurrent);
         assert_eq!(plan.fleet.arrival_within, Span::from_secs(30));
         assert_eq!(plan.phone, PhoneProfile::default());
@@ -339,7 +340,10 @@ mod tests {
         assert_eq!(target.tvs.unwrap().to_string(), "10.0.0.1:2445");
         let text = "start='factory'\ntftp='sub'\nmodels={8845=0.7,7841=0.3}\narrival={within='9s'}";
         let fleet = good(text).fleet;
-        assert_eq!((fleet.start, fleet.tftp.clone()), (FleetStart::Factory, vec![NodeId(1)]));
+        assert_eq!(
+            (fleet.start, fleet.tftp.clone()),
+            (FleetStart::Factory, vec![ClusterId::FIRST.node(1)])
+        );
         assert_eq!(fleet.models, [(7841.into(), 0.3), (8845.into(), 0.7)]);
         assert_eq!(fleet.arrival_within, Span::from_secs(9));
     }
@@ -378,7 +382,11 @@ mod tests {
         let text = whole("tftp='pub'").replace("'tftp', ", "");
         assert_eq!(whole_fault(&text), "node `pub` does not run tftp");
         let text = whole("").replace("'tftp', ", "");
-        assert_eq!(read(&text).unwrap().fleet.tftp, [NodeId(1)], "the first that runs it");
+        assert_eq!(
+            read(&text).unwrap().fleet.tftp,
+            [ClusterId::FIRST.node(1)],
+            "the first that runs it"
+        );
         let text = text.replace("services=['tftp']", "services=[]");
         assert!(whole_fault(&text).starts_with("no node runs TFTP"));
     }

@@ -146,7 +146,7 @@ impl Timeline {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::{NodeId, Span};
+    use crate::base::{ClusterId, Span};
     use crate::scenario::FollowUp;
 
     #[test]
@@ -287,11 +287,11 @@ mod tests {
     }
 
     fn restart(node: u8) -> OperatorAction {
-        OperatorAction::Restart { node: NodeId(node), service: None }
+        OperatorAction::Restart { node: ClusterId::FIRST.node(node), service: None }
     }
 
     fn start() -> OperatorAction {
-        OperatorAction::Start { node: NodeId(0), service: None }
+        OperatorAction::Start { node: ClusterId::FIRST.node(0), service: None }
     }
 
     fn entry(trigger: Trigger, node: u8) -> TimelineEntry {

@@ -80,7 +80,7 @@ impl Bound {
     }
 
     fn ports(&mut self, node: NodeId) -> &mut crate::cluster::Ports {
-        &mut self.topology.nodes[usize::from(node.0)].ports
+        &mut self.topology.nodes[node.index()].ports
     }
 }
 
@@ -156,12 +156,14 @@ impl fmt::Display for BindError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::ClusterId;
     use crate::cluster::{NodeSpec, Ports, Release, SignCacheMode};
 
     fn topology(address: &str, ports: Ports) -> Topology {
         let services = vec![ServiceKind::Tftp, ServiceKind::Tvs];
         let address = address.parse().unwrap();
         Topology {
+            cluster: ClusterId::FIRST,
             release: Release::R8_6,
             sign_cache: SignCacheMode::Lazy,
             key_bits: 2048,
@@ -208,8 +210,11 @@ mod tests {
 
     #[test]
     fn a_privileged_port_names_the_remedy() {
-        let place =
-            Place::of(&topology("127.0.0.1", Ports::default()), NodeId(0), ServiceKind::Tftp);
+        let place = Place::of(
+            &topology("127.0.0.1", Ports::default()),
+            ClusterId::FIRST.node(0),
+            ServiceKind::Tftp,
+        );
         let error = place.error(io::ErrorKind::PermissionDenied.into());
         assert!(error.to_string().contains("below 1024"), "{error}");
         assert!(error.to_string().contains("--set cluster.node.pub.ports.tftp=0"), "{error}");

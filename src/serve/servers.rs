@@ -64,7 +64,7 @@ impl Servers {
     ) -> Result<Servers, ServeError> {
         let mode = cluster.topology().sign_cache;
         let servers = Servers::build(bound, clock, settings, mode)?;
-        let nodes = (0..cluster.topology().nodes.len() as u8).map(NodeId);
+        let nodes = cluster.topology().ids();
         for node in nodes {
             if let Some(service) = cluster.tvs(node) {
                 servers.start_tvs(node, service).await?;
@@ -137,7 +137,7 @@ impl Servers {
         for (node, socket) in tftp {
             let (sender, commands) = mpsc::channel(COMMANDS_MAX);
             let counters = Arc::new(TftpCounters::default());
-            let signed = signed[usize::from(node.0)].take();
+            let signed = signed[node.index()].take();
             let parts = PumpParts {
                 node,
                 place: Place::of(&topology, node, ServiceKind::Tftp),
@@ -272,7 +272,7 @@ fn spawn_pump(
     commands: mpsc::Sender<PumpCommand>,
     counters: Arc<TftpCounters>,
 ) -> Result<PumpHandle, ServeError> {
-    let name = format!("serve-tftp-{}", parts.node.0);
+    let name = format!("serve-tftp-{}", parts.node.node);
     let runtime = OwnRuntime::of_one_thread(&name)?;
     let pump = {
         let _inside = runtime.enter();

@@ -75,7 +75,7 @@ pub enum ServeError {
         cause: rustls::Error,
     },
     /// The servers have been shut down, or the node has no such service.
-    #[error("no {} server of node number {} is there; activate it in the scenario", service.name(), node.0)]
+    #[error("no {} server of node number {} is there; activate it in the scenario", service.name(), node.node)]
     Absent {
         /// Which service.
         service: ServiceKind,

@@ -40,7 +40,7 @@ struct Shared {
 
 /// The number of the `count`-th waiter of a node, unique in the cluster.
 pub(super) const fn waiter(node: NodeId, count: u64) -> Waiter {
-    Waiter((node.0 as u64) << NODE_SHIFT | (count & ((1 << NODE_SHIFT) - 1)))
+    Waiter((node.node as u64) << NODE_SHIFT | (count & ((1 << NODE_SHIFT) - 1)))
 }
 
 impl Signing {
@@ -156,11 +156,16 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::ClusterId;
 
     #[test]
     fn waiters_come_back_to_their_own_node() {
         let (signing, mut receivers) = Signing::start(1, 2, 8).unwrap();
-        let mine = [waiter(NodeId(0), 1), waiter(NodeId(1), 1), waiter(NodeId(1), 2)];
+        let mine = [
+            waiter(ClusterId::FIRST.node(0), 1),
+            waiter(ClusterId::FIRST.node(1), 1),
+            waiter(ClusterId::FIRST.node(1), 2),
+        ];
         let header: Arc<[u8]> = Arc::from(&b"h"[..]);
         signing.shared.deliver(Signed { header, waiters: mine.to_vec() });
         assert_eq!(receivers[0].try_recv().unwrap().waiters, mine[..1]);

@@ -90,7 +90,7 @@ pub fn load_identities(
     topology: &Topology,
 ) -> Result<BTreeMap<(NodeId, CertificateKind), Identity>, StateError> {
     let mut identities = BTreeMap::new();
-    for (id, node) in (0u8..).map(NodeId).zip(&topology.nodes) {
+    for (id, node) in topology.ids().zip(&topology.nodes) {
         for kind in CERTIFICATES {
             let (certificate, key) = paths(dir, &node.name, kind)?;
             if let Some(identity) = load_pair(certificate, key)? {

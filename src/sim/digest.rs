@@ -28,7 +28,7 @@ impl FactDigest {
 
     /// A service of `node` serves from `now` on what has this fingerprint.
     pub(super) fn served(&mut self, now: Time, node: NodeId, fingerprint: &[u8; 32]) {
-        self.entry(now, SERVED - u32::from(node.0), fingerprint);
+        self.entry(now, SERVED - u32::from(node.node), fingerprint);
     }
 
     /// An entry that is no fact: numbers that no phone has stand for whose it is.
@@ -67,15 +67,15 @@ const SERVED: u32 = u32::MAX - 1;
 /// An action in words that stay what they are, whatever its fields are called in the code.
 fn words(action: &OperatorAction) -> String {
     let services = |verb: &str, node: NodeId, service: Option<ServiceKind>| {
-        format!("{verb} {} {}", node.0, service.map_or("all", ServiceKind::name))
+        format!("{verb} {} {}", node.node, service.map_or("all", ServiceKind::name))
     };
     match action {
-        OperatorAction::AddRecord { node, name } => format!("add-record {} {name}", node.0),
+        OperatorAction::AddRecord { node, name } => format!("add-record {} {name}", node.node),
         OperatorAction::Regenerate { certificate, node } => {
-            format!("regenerate {} {}", node.0, certificate.name())
+            format!("regenerate {} {}", node.node, certificate.name())
         }
         OperatorAction::RemoveRecord { name } => format!("remove-record {name}"),
-        OperatorAction::Rename { node, to } => format!("rename {} {to}", node.0),
+        OperatorAction::Rename { node, to } => format!("rename {} {to}", node.node),
         OperatorAction::ResetPhones { spread } => format!("reset-phones {}", spread.as_nanos()),
         OperatorAction::Restart { node, service } => services("restart", *node, *service),
         OperatorAction::Start { node, service } => services("start", *node, *service),

@@ -103,7 +103,7 @@ impl World {
     /// Whether the serving count of a phone's TFTP node is reached.
     fn is_full(&self, phone: u32) -> bool {
         let limit = self.plan.cost.serving_count;
-        let node = usize::from(self.node_of(phone).0);
+        let node = self.node_of(phone).index();
         limit > 0 && self.machines.served[node] >= limit
     }
 
@@ -115,7 +115,7 @@ impl World {
         file: &str,
         http: bool,
     ) -> Answer {
-        let node = usize::from(self.node_of(phone).0);
+        let node = self.node_of(phone).index();
         self.machines.served[node] += 1;
         self.session(phone).served = true;
         let waiter = Waiter(self.next_waiter);
@@ -132,7 +132,7 @@ impl World {
 
     /// What a phone asked for is served, or is no longer wanted.
     pub(super) fn leave_server(&mut self, phone: u32) {
-        let node = usize::from(self.node_of(phone).0);
+        let node = self.node_of(phone).index();
         if std::mem::take(&mut self.session(phone).served) {
             self.machines.served[node] -= 1;
         }

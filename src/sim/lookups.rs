@@ -124,7 +124,7 @@ impl World {
             return;
         }
         let node = ask.node;
-        let open = self.machines.tvs_open[usize::from(node.0)];
+        let open = self.machines.tvs_open[node.index()];
         let limit = self.plan.cost.tvs_connections;
         let full = limit > 0 && open >= limit;
         let Some(service) = self.cluster.tvs(node).filter(|_| !full) else {
@@ -132,7 +132,7 @@ impl World {
             return self.fail_tvs(&ask, TvsFault::Connection);
         };
         ask.service = Some(Arc::clone(service));
-        self.machines.tvs_open[usize::from(node.0)] += 1;
+        self.machines.tvs_open[node.index()] += 1;
         self.handshake(node, Job::Tvs(ask));
     }
 
@@ -146,7 +146,7 @@ impl World {
 
     /// The certificate of a server arrives at a phone, whose part of the handshake begins.
     pub(super) fn on_tvs_presented(&mut self, ask: Box<Ask>) {
-        let node = usize::from(ask.node.0);
+        let node = ask.node.index();
         self.machines.tvs_open[node] = self.machines.tvs_open[node].saturating_sub(1);
         if !self.is_current(ask.phone, ask.generation) {
             return;
@@ -239,7 +239,7 @@ impl World {
     /// The node whose TVS service listens at this address.
     fn tvs_node(&self, server: SocketAddr) -> Option<NodeId> {
         let topology = self.cluster.topology();
-        (0..topology.nodes.len() as u8).map(NodeId).find(|&id| {
+        topology.ids().find(|&id| {
             let node = topology.node(id);
             node.address == server.ip()
                 && node.ports.tvs == server.port()

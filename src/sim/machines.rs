@@ -133,7 +133,7 @@ impl Machines {
 
     /// The machine on which a node's services run.
     fn host(&self, node: NodeId) -> u16 {
-        if self.shared_host { 0 } else { u16::from(node.0) }
+        if self.shared_host { 0 } else { u16::from(node.node) }
     }
 
     /// The link to a site.
@@ -144,12 +144,12 @@ impl Machines {
 
     /// The files of `node` are there at `at`.
     pub(super) fn built(&mut self, node: NodeId, at: Time) {
-        self.built[usize::from(node.0)] = at;
+        self.built[node.index()] = at;
     }
 
     /// Whether the files of `node` are there at `now`.
     pub(super) fn is_built(&self, node: NodeId, now: Time) -> bool {
-        self.built[usize::from(node.0)] <= now
+        self.built[node.index()] <= now
     }
 
     /// The storm begins: what was worked before does not count.

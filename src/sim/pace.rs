@@ -38,7 +38,7 @@ impl Pace {
         };
         let node = |group: &crate::cluster::GroupSpec| {
             let found = group.members.iter().find(|id| runs(id)).unwrap_or(&group.members[0]);
-            usize::from(found.0)
+            found.index()
         };
         let phones = if registration_gap.is_some() { plan.fleet.phones as usize } else { 0 };
         Pace {

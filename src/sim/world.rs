@@ -227,7 +227,7 @@ impl World {
             sink: Sink::default(),
             witness: None,
         };
-        for node in (0..world.plan.topology.nodes.len() as u8).map(NodeId) {
+        for node in world.plan.topology.ids() {
             if let Some(service) = world.cluster.tftp(node).map(Arc::clone) {
                 world.prewarm(&service);
                 world.digest.served(Time::ZERO, node, &service.fingerprint());

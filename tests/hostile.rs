@@ -24,6 +24,7 @@ use resetstorm::scenario::load;
 use resetstorm::serve::{Bound, ServeSettings, Servers};
 use resetstorm::swarm::{FileServer, HttpServer, Swarm, SwarmPlan};
 use resetstorm::transfer::{Breach, TransferFault, UploadLimits};
+use resetstorm::wire::Dialogue;
 use resetstorm::wire::tftp::ErrorCode;
 use resetstorm::wire::tftp::Packet;
 use resetstorm::wire::tvs::{HEADER_LENGTH, Message, Question, Request, message_length};
@@ -401,13 +402,13 @@ async fn tls_garbage_and_slow_hellos_end_and_are_counted() {
         assert!(begun.elapsed() < PATIENCE, "a slow hello has no end");
     }
     let ended = || {
-        let counts = stage.servers.counts().tvs;
+        let counts = stage.servers.counts().dialogue(Dialogue::Tvs);
         counts.connections_in_flight == 0
             && counts.handshakes_failed + counts.handshakes_refused_by_peer
                 == garbage.len() as u64 + 1
     };
     until("all are counted", ended).await;
-    let counts = stage.servers.counts().tvs;
+    let counts = stage.servers.counts().dialogue(Dialogue::Tvs);
     assert_eq!((counts.connections, counts.handshakes_ok, counts.answers), (9, 0, 0));
     assert!(counts.timeouts >= 1);
 }
@@ -826,7 +827,9 @@ type TvsScript = Arc<dyn Fn(&Cluster, &[u8]) -> Option<Vec<u8>> + Send + Sync>;
 async fn fake_tvs(cluster: Arc<Cluster>, script: TvsScript) -> (SocketAddr, AbortOnDrop) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let config = tls_server::server_config(&cluster.tvs(NODE).unwrap().identity).unwrap();
+    let config =
+        tls_server::server_config(&cluster.dialogue(NODE, Dialogue::Tvs).unwrap().identity)
+            .unwrap();
     let acceptor = TlsAcceptor::from(config);
     let task = tokio::spawn(async move {
         loop {
@@ -880,7 +883,7 @@ async fn answers_of_tvs_that_do_not_fit_vouch_for_nobody() {
             TvsFault::WrongAnswer,
             Arc::new(move |cluster, request| {
                 let session_id = Message::parse(request).unwrap().session_id;
-                let other = &cluster.tvs(NODE).unwrap().identity.certificate;
+                let other = &cluster.dialogue(NODE, Dialogue::Tvs).unwrap().identity.certificate;
                 let question = Question::Query {
                     subject: other.subject(),
                     issuer: other.issuer(),

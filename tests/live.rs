@@ -10,14 +10,22 @@ use resetstorm::live::{self, LiveOptions, LiveRun, Observer};
 use resetstorm::measure::{Ledger, StepKind, Summary, known_paths};
 use resetstorm::net::Clock;
 use resetstorm::phone::{
-    BlockSizeRule, FamilyValue, TrustList, TrustLists, TvsFault, Varied, family_index,
+    BlockSizeRule, FamilyValue, Message, Trust, TrustList, TrustLists, TvsFault, Varied,
+    family_index,
 };
 use resetstorm::scenario::{Plan, load};
 use resetstorm::serve::{Bound, ServeSettings, Servers};
-use resetstorm::swarm::{Fault, LookupClient, LookupJob, Turn, phone_address};
+use resetstorm::swarm::{DialogueClient, DialogueJob, Fault, Turn, phone_address};
 use resetstorm::wire::tvs::{Question, Request, Response};
+use resetstorm::wire::{Dialogue, ROLE_TVS};
 
 struct Silent;
+
+/// A question to TVS of a phone with these lists.
+fn message(server: SocketAddr, request: &[u8], lists: &TrustLists) -> Message {
+    let trust = Trust { lists: lists.clone(), roles: &[ROLE_TVS] };
+    Message { dialogue: Dialogue::Tvs, server, bytes: request.to_vec(), trust }
+}
 
 impl Observer for Silent {
     fn started(&mut self, _: &[String]) {}
@@ -353,15 +361,13 @@ async fn tvs_server(seed: u64) -> (Servers, SocketAddr, TrustLists, Vec<u8>) {
 async fn a_phone_refuses_a_server_that_its_neighbour_has_just_accepted() {
     let (servers, server, mine, request) = tvs_server(1).await;
     let (others, _, theirs, _) = tvs_server(2).await;
-    let client = LookupClient::new(Clock::start(), 4, Span::from_secs(10), None, Vec::new());
+    let client = DialogueClient::new(Clock::start(), 4, Span::from_secs(10), None, Vec::new());
     let (sender, mut results) = tokio::sync::mpsc::unbounded_channel();
-    let ask = |phone: usize, lists: &TrustLists| LookupJob {
+    let ask = |phone: usize, lists: &TrustLists| DialogueJob {
         turn: Turn::default(),
         phone,
         token: 1,
-        server,
-        request: request.clone(),
-        lists: lists.clone(),
+        message: message(server, &request, lists),
         source: phone_address(PhoneId(phone as u32)),
         planned: Time::ZERO,
     };
@@ -449,15 +455,13 @@ async fn a_copied_certificate_without_its_key_is_no_identity() {
             let (stream, _) = listener.accept().await.unwrap();
             acceptor.accept(stream).await.is_err()
         });
-        let client = LookupClient::new(Clock::start(), 1, Span::from_secs(10), None, Vec::new());
+        let client = DialogueClient::new(Clock::start(), 1, Span::from_secs(10), None, Vec::new());
         let (sender, mut results) = tokio::sync::mpsc::unbounded_channel();
-        let job = LookupJob {
+        let job = DialogueJob {
             turn: Turn::default(),
             phone: 0,
             token: 1,
-            server: ([127, 0, 0, 1], port).into(),
-            request: request.clone(),
-            lists: lists.clone(),
+            message: message(([127, 0, 0, 1], port).into(), &request, &lists),
             source: phone_address(PhoneId(0)),
             planned: Time::ZERO,
         };

@@ -17,6 +17,7 @@ use resetstorm::serve::{Bound, ServeSettings, Servers, state};
 use resetstorm::transfer::{
     Download, DownloadOutcome, DownloadRequest, Progress, TransferFault, UploadLimits,
 };
+use resetstorm::wire::Dialogue;
 use resetstorm::wire::tftp::{ErrorCode, Options, Packet};
 use resetstorm::wire::tvs::{HEADER_LENGTH, Question, Request, message_length};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -108,7 +109,7 @@ impl Stage {
     }
 
     fn tvs_certificate(&self) -> Certificate {
-        self.cluster.tvs(NODE).unwrap().identity.certificate.clone()
+        self.cluster.dialogue(NODE, Dialogue::Tvs).unwrap().identity.certificate.clone()
     }
 }
 
@@ -664,7 +665,7 @@ async fn a_stopped_service_is_silent_and_a_started_one_is_back_on_its_port() {
     stage.operate(OperatorAction::Stop { node: NODE, service: Some(ServiceKind::Tvs) }).await;
     let counts = stage.servers.counts();
     assert_eq!((counts.tftp.transfers_in_flight, counts.tftp.transfers_dropped), (0, 1));
-    assert_eq!(counts.tvs.connections_in_flight, 0);
+    assert_eq!(counts.dialogue(Dialogue::Tvs).connections_in_flight, 0);
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let patience = Span::from_millis(100);
     let outcome = fetch_on(&socket, stage.tftp, "ITLFile.tlv", Options::default(), patience).await;
@@ -698,9 +699,10 @@ async fn tvs_answers_over_tls_1_2_and_1_3_and_never_resumes() {
             assert!(rest.is_empty(), "the server says farewell");
         }
     }
-    let counts = stage.servers.counts().tvs;
+    let counts = stage.servers.counts().dialogue(Dialogue::Tvs);
     assert_eq!((counts.connections, counts.handshakes_ok, counts.answers), (4, 4, 8));
-    assert_eq!((counts.requests_query, counts.requests_verify), (4, 4));
+    let questions = &stage.servers.counts().dialogues[&Dialogue::Tvs].questions;
+    assert_eq!((questions[0], questions[1]), (4, 4), "{:?}", Dialogue::Tvs.rules().questions);
     assert_eq!((counts.malformed, counts.timeouts, counts.handshakes_failed), (0, 0, 0));
 }
 
@@ -730,7 +732,10 @@ async fn a_regenerated_tvs_certificate_is_presented_after_the_restart() {
         let other = &stage.cluster.tftp(NODE).unwrap().signer().certificate;
         let distrusting = trusting(other, version);
         assert!(lookup(stage.tvs, &distrusting, &request).await.is_err());
-        let seen = || stage.servers.counts().tvs.handshakes_refused_by_peer == round as u64 + 1;
+        let seen = || {
+            stage.servers.counts().dialogue(Dialogue::Tvs).handshakes_refused_by_peer
+                == round as u64 + 1
+        };
         until("the server hears why", seen).await;
     }
     assert!(lookup(stage.tvs, &old, &request).await.is_err());
@@ -760,10 +765,11 @@ async fn garbage_and_silence_do_not_disturb_lookups() {
     }
     let good = timeout(PATIENCE, good.join_all()).await.unwrap();
     assert!(good.into_iter().all(|ok| ok));
-    until("all are counted", || stage.servers.counts().tvs.answers == 50).await;
-    assert_eq!(stage.servers.counts().tvs.malformed, 20);
+    until("all are counted", || stage.servers.counts().dialogue(Dialogue::Tvs).answers == 50).await;
+    assert_eq!(stage.servers.counts().dialogue(Dialogue::Tvs).malformed, 20);
     drop(halves);
-    until("halves are seen", || stage.servers.counts().tvs.malformed == 40).await;
+    until("halves are seen", || stage.servers.counts().dialogue(Dialogue::Tvs).malformed == 40)
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -779,9 +785,13 @@ async fn deadlines_and_the_limit_of_connections_hold() {
     for _ in 0..3 {
         streams.push(TcpStream::connect(stage.tvs).await.unwrap());
     }
-    until("one is refused", || stage.servers.counts().tvs.refused_full == 1).await;
-    until("two time out", || stage.servers.counts().tvs.timeouts == 2).await;
-    until("none is open", || stage.servers.counts().tvs.connections_in_flight == 0).await;
+    until("one is refused", || stage.servers.counts().dialogue(Dialogue::Tvs).refused_full == 1)
+        .await;
+    until("two time out", || stage.servers.counts().dialogue(Dialogue::Tvs).timeouts == 2).await;
+    until("none is open", || {
+        stage.servers.counts().dialogue(Dialogue::Tvs).connections_in_flight == 0
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -15,14 +15,14 @@ use resetstorm::base::{ClusterId, NodeId, PhoneId};
 use resetstorm::cluster::{Cluster, Contents, ServiceKind};
 use resetstorm::crypto::{Certificate, verify_file};
 use resetstorm::phone::{
-    AcceptPath, Fact, Failure, FileKind, Input, Outcome, PROVISIONING_ROLES, Phone, TrustLists,
-    TrustState, TvsFault,
+    AcceptPath, Answer, Fact, Failure, FileKind, Input, Outcome, PROVISIONING_ROLES, Phone,
+    TrustLists, TrustState, TvsFault,
 };
 use resetstorm::scenario::{Plan, load};
 use resetstorm::sim::{Seen, SimOptions, SimRun, World};
 use resetstorm::transfer::TransferFault;
 use resetstorm::wire::tvs::Response;
-use resetstorm::wire::{ROLE_TVS, SignedFile, TvsMember};
+use resetstorm::wire::{Dialogue, ROLE_TVS, SignedFile, TvsMember};
 use worlds::scenario;
 
 mod worlds;
@@ -46,7 +46,7 @@ struct Watcher {
 impl Watcher {
     fn see(&mut self, seen: &Seen<'_>) {
         let id = seen.phone.id();
-        if let Input::File { bytes } = seen.input {
+        if let Input::Answered { result: Ok(Answer::File(bytes)), .. } = seen.input {
             self.files.insert(id, bytes.to_vec());
         }
         for fact in seen.facts {
@@ -125,7 +125,9 @@ fn over_https(
 
 /// Whether an answer of TVS vouches for the signer, and whether the phone could trust who gave it.
 fn vouched(seen: &Seen<'_>, file: &SignedFile<'_>) -> Result<(), &'static str> {
-    let Input::TvsAnswer { bytes, .. } = seen.input else { return Err("without an answer") };
+    let Input::Answered { result: Ok(Answer::Said(bytes)), .. } = seen.input else {
+        return Err("without an answer");
+    };
     let answer = Response::parse(bytes).map_err(|_| "the answer does not parse")?;
     let der = answer.known.and_then(|known| known.certificate).ok_or("TVS did not vouch")?;
     let certificate = Certificate::from_der(der).map_err(|_| "the certificate does not parse")?;
@@ -150,7 +152,7 @@ fn serving(members: &[TvsMember], cluster: &Cluster) -> Vec<Option<Vec<u8>>> {
         let at = |node: &&NodeId| Some(topology.node(**node).address) == address;
         let nodes: Vec<NodeId> = topology.ids().collect();
         let node = nodes.iter().find(at)?;
-        Some(cluster.tvs(*node)?.identity.certificate.der().to_vec())
+        Some(cluster.dialogue(*node, Dialogue::Tvs)?.identity.certificate.der().to_vec())
     };
     members.iter().take(3).map(of_member).collect()
 }

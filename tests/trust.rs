@@ -3,21 +3,20 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use resetstorm::base::{ClusterId, NodeId};
-use resetstorm::base::{PhoneId, Span, Time};
+use resetstorm::base::{ClusterId, NodeId, PhoneId, Span, Time};
 use resetstorm::cluster::{
     CertificateKind, Cluster, FileReply, FleetSpec, Genesis, GroupSpec, Knowledge, NodeSpec,
     OperatorAction, Ports, Release, ServiceKind, SignCacheMode, Topology, Waiter,
 };
 use resetstorm::crypto::{CertificateSpec, Identity, KeySource};
 use resetstorm::phone::{
-    AcceptPath, Action, BootTime, Env, Fact, Failure, FileKind, HttpFault, Input, Judgement,
-    Outcome, Phone, PhoneProfile, Refusal, Shared, Sink, Transport, TransportRule, TrustList,
-    TrustLists, TvsFault, Verifier, judge,
+    AcceptPath, Action, Answer, Ask, BootTime, Env, Errand, ErrandFault, Fact, Failure, FileKind,
+    FileRequest, HttpFault, Input, Judgement, Message, Outcome, Phone, PhoneProfile, Refusal,
+    Shared, Sink, Transport, TransportRule, TrustList, TrustLists, TvsFault, Verifier, judge,
 };
 use resetstorm::transfer::TransferFault;
-use resetstorm::wire::SignedFile;
 use resetstorm::wire::tvs::{Command, Known, Request, Response};
+use resetstorm::wire::{Dialogue, SignedFile};
 
 fn vector(path: &str) -> Vec<u8> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/vectors");
@@ -144,15 +143,36 @@ impl Bench {
         self.file("SEP0C75BD000000.cnf.xml.sgn")
     }
 
+    /// The errand of the phone comes back.
+    fn answered(&mut self, result: Result<Answer<'_>, ErrandFault>) -> (Vec<Action>, Vec<Fact>) {
+        let token = self.phone.token();
+        self.feed(Input::Answered { token, result })
+    }
+
+    /// The server has no such file.
+    fn missing(&mut self) -> (Vec<Action>, Vec<Fact>) {
+        self.answered(Ok(Answer::NoFile))
+    }
+
+    /// TVS replies to the question with this token.
+    fn said(&mut self, token: u32, bytes: &[u8]) -> (Vec<Action>, Vec<Fact>) {
+        self.feed(Input::Answered { token, result: Ok(Answer::Said(bytes)) })
+    }
+
+    /// TVS does not reply to the question with this token.
+    fn silent(&mut self, token: u32, fault: TvsFault) -> (Vec<Action>, Vec<Fact>) {
+        self.feed(Input::Answered { token, result: Err(ErrandFault::Dialogue(fault)) })
+    }
+
     /// Boots up to the wait for the list.
     fn boot(&mut self) {
         self.feed(Input::Boot);
-        self.feed(Input::FileMissing);
+        self.missing();
     }
 
     /// Hands over a list; returns the facts.
     fn give(&mut self, bytes: &[u8]) -> (Vec<Action>, Vec<Fact>) {
-        self.feed(Input::File { bytes })
+        self.answered(Ok(Answer::File(bytes)))
     }
 }
 
@@ -174,17 +194,14 @@ fn outcome(facts: &[Fact]) -> Option<Outcome> {
 #[test]
 fn a_boot_asks_for_ctl_itl_and_signed_config_in_this_order() {
     let mut bench = Bench::new();
-    let file = |actions: &[Action]| match actions {
-        [Action::Fetch { file, .. }] => file.to_string(),
-        other => panic!("{other:?}"),
-    };
+    let file = |actions: &[Action]| request(actions).file.to_string();
     assert_eq!(file(&bench.feed(Input::Boot).0), "CTLSEP0C75BD000000.tlv");
-    assert_eq!(file(&bench.feed(Input::FileMissing).0), "ITLSEP0C75BD000000.tlv");
-    assert_eq!(file(&bench.feed(Input::FileMissing).0), "ITLFile.tlv");
+    assert_eq!(file(&bench.missing().0), "ITLSEP0C75BD000000.tlv");
+    assert_eq!(file(&bench.missing().0), "ITLFile.tlv");
     let list = bench.list();
     assert_eq!(file(&bench.give(&list).0), "SEP0C75BD000000.cnf.xml.sgn");
-    assert_eq!(file(&bench.feed(Input::FileMissing).0), "XMLDefault.cnf.xml.sgn");
-    let (_, facts) = bench.feed(Input::FileMissing);
+    assert_eq!(file(&bench.missing().0), "XMLDefault.cnf.xml.sgn");
+    let (_, facts) = bench.missing();
     assert_eq!(outcome(&facts), Some(Outcome::Failed(Failure::ConfigMissing)));
 }
 
@@ -200,11 +217,33 @@ fn http_bench_of(release: Release) -> Bench {
     bench
 }
 
-fn asked((actions, _): &(Vec<Action>, Vec<Fact>)) -> (String, Transport) {
-    match &actions[..] {
-        [Action::Fetch { file, transport, .. }] => (file.to_string(), *transport),
+/// The file that is asked for, and nothing else.
+fn request(actions: &[Action]) -> FileRequest {
+    match actions {
+        [Action::Do(Errand { ask: Ask::File(request), .. })] => request.clone(),
         other => panic!("{other:?}"),
     }
+}
+
+/// The question to TVS that is asked, and nothing else, with its token.
+fn question(actions: &[Action]) -> (u32, Message) {
+    match actions {
+        [Action::Do(Errand { ask: Ask::Say(message), token, .. })] => (*token, message.clone()),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The name that is looked up, and nothing else, with its token.
+fn lookup(actions: &[Action]) -> (u32, String) {
+    match actions {
+        [Action::Do(Errand { ask: Ask::Name(name), token, .. })] => (*token, name.clone()),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn asked((actions, _): &(Vec<Action>, Vec<Fact>)) -> (String, Transport) {
+    let request = request(actions);
+    (request.file.to_string(), request.via)
 }
 
 #[test]
@@ -217,7 +256,7 @@ fn a_config_is_asked_for_over_https_only_if_a_list_says_that_its_cluster_offers_
     ] {
         let mut bench = http_bench_of(release);
         assert_eq!(asked(&bench.feed(Input::Boot)).1, Transport::Http, "lists sign themselves");
-        assert_eq!(asked(&bench.feed(Input::FileMissing)).1, Transport::Http);
+        assert_eq!(asked(&bench.missing()).1, Transport::Http);
         let list = bench.list();
         let config = asked(&bench.give(&list));
         assert_eq!(config, ("SEP0C75BD000000.cnf.xml.sgn".into(), transport), "{release}");
@@ -226,8 +265,8 @@ fn a_config_is_asked_for_over_https_only_if_a_list_says_that_its_cluster_offers_
     let mut bench = http_bench_of(Release::R14);
     bench.phone = Phone::new(PhoneId(0), 8841);
     bench.boot();
-    assert_eq!(asked(&bench.feed(Input::FileMissing)).1, Transport::Http);
-    let config = asked(&bench.feed(Input::FileMissing));
+    assert_eq!(asked(&bench.missing()).1, Transport::Http);
+    let config = asked(&bench.missing());
     assert_eq!(config, ("SEP0C75BD000000.cnf.xml".into(), Transport::Http));
 }
 
@@ -254,7 +293,7 @@ fn content_without_a_signature_counts_only_from_an_https_server_that_the_lists_h
     let list = bench.list();
     bench.give(&list);
     let fault = HttpFault::CertificateRefused;
-    let fallen = bench.feed(Input::HttpFailed { fault });
+    let fallen = bench.answered(Err(ErrandFault::Http(fault)));
     assert_eq!(fallen.1, [Fact::TransportFellBack { from: Transport::Https, fault }]);
     assert_eq!(asked(&fallen).1, Transport::Tftp);
     let (_, facts) = bench.give(&content(&bench));
@@ -293,7 +332,7 @@ fn from_12_on_a_regenerated_call_manager_costs_no_question_and_itl_recovery_does
     bench.boot();
     let list = bench.list();
     let (actions, _) = bench.give(&list);
-    assert!(matches!(&actions[..], [Action::AskTvs { .. }]), "{actions:?}");
+    question(&actions);
 }
 
 #[test]
@@ -318,13 +357,13 @@ fn http_that_brings_no_file_is_followed_by_tftp_for_that_file() {
         let mut bench = http_bench();
         let ctl = "CTLSEP0C75BD000000.tlv".to_owned();
         assert_eq!(asked(&bench.feed(Input::Boot)), (ctl.clone(), Transport::Http));
-        let step = bench.feed(Input::HttpFailed { fault });
+        let step = bench.answered(Err(ErrandFault::Http(fault)));
         assert_eq!(step.1, [Fact::TransportFellBack { from: Transport::Http, fault }]);
         assert_eq!(asked(&step), (ctl, Transport::Tftp));
-        let next = bench.feed(Input::FileMissing);
+        let next = bench.missing();
         let list = "ITLSEP0C75BD000000.tlv".to_owned();
         assert_eq!(asked(&next), (list, Transport::Http), "the next file has its own chance");
-        let missing = bench.feed(Input::FileMissing);
+        let missing = bench.missing();
         assert_eq!(asked(&missing).1, Transport::Http, "404 is an answer");
     }
 }
@@ -334,8 +373,8 @@ fn http_out_of_reach_is_left_alone_until_the_next_boot() {
     for fault in [HttpFault::Connection, HttpFault::TimedOut] {
         let mut bench = http_bench();
         bench.feed(Input::Boot);
-        assert_eq!(asked(&bench.feed(Input::HttpFailed { fault })).1, Transport::Tftp);
-        assert_eq!(asked(&bench.feed(Input::FileMissing)).1, Transport::Tftp);
+        assert_eq!(asked(&bench.answered(Err(ErrandFault::Http(fault)))).1, Transport::Tftp);
+        assert_eq!(asked(&bench.missing()).1, Transport::Tftp);
         let list = bench.list();
         assert_eq!(asked(&bench.give(&list)).1, Transport::Tftp);
         assert_eq!(asked(&bench.feed(Input::Boot)).1, Transport::Http);
@@ -347,10 +386,10 @@ fn the_answer_of_the_other_transport_changes_nothing() {
     let mut bench = http_bench();
     bench.feed(Input::Boot);
     let fault = resetstorm::transfer::TransferFault::TimedOut;
-    assert_eq!(bench.feed(Input::FileFailed { fault }).1, [Fact::Unexpected]);
+    assert_eq!(bench.answered(Err(ErrandFault::Tftp(fault))).1, [Fact::Unexpected]);
     let fault = HttpFault::TimedOut;
-    bench.feed(Input::HttpFailed { fault });
-    assert_eq!(bench.feed(Input::HttpFailed { fault }).1, [Fact::Unexpected]);
+    bench.answered(Err(ErrandFault::Http(fault)));
+    assert_eq!(bench.answered(Err(ErrandFault::Http(fault))).1, [Fact::Unexpected]);
 }
 
 #[test]
@@ -365,7 +404,7 @@ fn a_signed_file_with_one_flipped_bit_is_refused_and_the_old_one_kept() {
         flipped[at] ^= 1;
         let (actions, facts) = bench.give(&flipped);
         assert_eq!(facts, [refused(FileKind::Itl, Refusal::WrongSignature)], "byte {at}");
-        assert!(matches!(actions[..], [Action::Fetch { .. }]), "TVS is not asked");
+        request(&actions);
         assert_eq!(*bench.phone.lists(), before);
     }
     let mut bench = Bench::new();
@@ -394,10 +433,10 @@ fn a_list_signed_by_a_stranger_is_refused_when_tvs_does_not_know_the_stranger() 
     let before = bench.phone.lists().clone();
     bench.boot();
     let (actions, _) = bench.give(&list);
-    let [Action::AskTvs { token, request, .. }] = &actions[..] else { panic!("{actions:?}") };
-    let (answer, command) = bench.cluster.knowledge().answer(request).unwrap();
+    let (token, message) = question(&actions);
+    let (answer, command) = bench.cluster.knowledge().answer(&message.bytes).unwrap();
     assert_eq!(command, Command::QueryResponse);
-    let (_, facts) = bench.feed(Input::TvsAnswer { token: *token, bytes: &answer });
+    let (_, facts) = bench.said(token, &answer);
     let command = Command::QueryResponse;
     let expected = [Fact::TvsAnswered { command }, refused(FileKind::Itl, Refusal::NotValid)];
     assert_eq!(facts, expected);
@@ -420,9 +459,8 @@ fn a_config_of_another_signer_is_refused_and_the_old_one_kept() {
     bench.give(&list);
     let before = bench.phone.config().cloned();
     let (actions, _) = bench.give(&foreign);
-    let [Action::AskTvs { token, .. }] = &actions[..] else { panic!("{actions:?}") };
-    let fault = TvsFault::CertificateRefused;
-    let (_, facts) = bench.feed(Input::TvsFailed { token: *token, fault });
+    let (token, _) = question(&actions);
+    let (_, facts) = bench.silent(token, TvsFault::CertificateRefused);
     assert!(facts.contains(&refused(FileKind::Config, Refusal::UnknownSigner)));
     assert_eq!(outcome(&facts), Some(Outcome::Stuck));
     assert_eq!(bench.phone.config().cloned(), before);
@@ -435,9 +473,8 @@ fn asking() -> (Bench, u32, Vec<u8>) {
     bench.boot();
     let list = bench.list();
     let (actions, _) = bench.give(&list);
-    let [Action::AskTvs { token, request, .. }] = &actions[..] else { panic!("{actions:?}") };
-    let (token, request) = (*token, request.clone());
-    (bench, token, request)
+    let (token, message) = question(&actions);
+    (bench, token, message.bytes)
 }
 
 type Change = Box<dyn FnOnce(&mut Response<'_>)>;
@@ -454,7 +491,7 @@ fn answer(bench: &Bench, request: &[u8], change: impl FnOnce(&mut Response<'_>))
 fn an_answer_of_tvs_installs_the_list_and_is_cached() {
     let (mut bench, token, request) = asking();
     let bytes = answer(&bench, &request, |_| {});
-    let (_, facts) = bench.feed(Input::TvsAnswer { token, bytes: &bytes });
+    let (_, facts) = bench.said(token, &bytes);
     let command = Command::QueryResponse;
     assert_eq!(facts, [Fact::TvsAnswered { command }, accepted(FileKind::Itl, AcceptPath::Tvs)]);
     let config = bench.config();
@@ -471,7 +508,7 @@ fn the_cache_vouches_until_its_time_is_over_and_survives_a_reset_but_not_an_eras
         let bytes = answer(&bench, &request, |response| {
             response.known.as_mut().unwrap().roles = &[2, 3];
         });
-        let (_, facts) = bench.feed(Input::TvsAnswer { token, bytes: &bytes });
+        let (_, facts) = bench.said(token, &bytes);
         assert!(facts.contains(&refused(FileKind::Itl, Refusal::WrongRole)));
         bench.now = bench.now + wait;
         if erase {
@@ -503,7 +540,7 @@ fn answers_for_another_certificate_session_or_command_count_as_no_answer() {
     for change in changes {
         let (mut bench, token, request) = asking();
         let bytes = answer(&bench, &request, change);
-        let (_, facts) = bench.feed(Input::TvsAnswer { token, bytes: &bytes });
+        let (_, facts) = bench.said(token, &bytes);
         let fault = TvsFault::WrongAnswer;
         assert_eq!(facts[0], Fact::TvsAttemptFailed { fault });
         assert!(facts.contains(&refused(FileKind::Itl, Refusal::UnknownSigner)));
@@ -513,10 +550,10 @@ fn answers_for_another_certificate_session_or_command_count_as_no_answer() {
     let der = stranger.certificate.der();
     let known = Some(Known { certificate: Some(der), roles: &[0], ttl_s: 86_400 });
     let bytes = Response { command: Command::QueryResponse, session_id, known }.encode();
-    let (_, facts) = bench.feed(Input::TvsAnswer { token, bytes: &bytes });
+    let (_, facts) = bench.said(token, &bytes);
     assert_eq!(facts[0], Fact::TvsAttemptFailed { fault: TvsFault::WrongAnswer });
     let (mut bench, token, _) = asking();
-    let (_, facts) = bench.feed(Input::TvsAnswer { token, bytes: b"W garbage" });
+    let (_, facts) = bench.said(token, b"W garbage");
     assert_eq!(facts[0], Fact::TvsAttemptFailed { fault: TvsFault::WrongAnswer });
 }
 
@@ -524,11 +561,18 @@ fn answers_for_another_certificate_session_or_command_count_as_no_answer() {
 fn an_answer_with_a_stale_token_changes_nothing() {
     let (mut bench, token, request) = asking();
     let bytes = answer(&bench, &request, |_| {});
-    let (actions, facts) = bench.feed(Input::TvsAnswer { token: token + 1, bytes: &bytes });
+    let (actions, facts) = bench.said(token + 1, &bytes);
     assert_eq!((actions.len(), facts), (0, vec![Fact::Unexpected]));
-    assert!(bench.phone.awaits_tvs(token));
-    bench.feed(Input::Boot);
-    assert!(!bench.phone.awaits_tvs(token), "a reset ends the wait");
+    bench.boot();
+    let (actions, facts) = bench.said(token, &bytes);
+    assert_eq!((actions.len(), facts), (0, vec![Fact::Unexpected]), "a reset ends the wait");
+    let list = bench.list();
+    let (token, message) = question(&bench.give(&list).0);
+    assert_ne!(message.bytes, request, "another session");
+    let bytes = answer(&bench, &message.bytes, |_| {});
+    bench.said(token + 1, &bytes);
+    let (_, facts) = bench.said(token, &bytes);
+    assert_eq!(facts[1], accepted(FileKind::Itl, AcceptPath::Tvs), "it still waited");
 }
 
 #[test]
@@ -549,8 +593,7 @@ fn an_empty_file_counts_as_no_file_and_garbage_as_malformed() {
     bench.boot();
     let (actions, facts) = bench.give(b"");
     assert!(facts.is_empty());
-    let [Action::Fetch { file, .. }] = &actions[..] else { panic!("{actions:?}") };
-    assert_eq!(&**file, "ITLFile.tlv");
+    assert_eq!(&*request(&actions).file, "ITLFile.tlv");
     let (_, facts) = bench.give(b"<html>");
     assert_eq!(facts, [refused(FileKind::Itl, Refusal::Malformed)]);
 }
@@ -559,7 +602,7 @@ fn an_empty_file_counts_as_no_file_and_garbage_as_malformed() {
 fn a_server_is_judged_by_role_issuer_serial_and_hash() {
     let bench = Bench::new();
     let lists = bench.phone.lists();
-    let tvs = bench.cluster.tvs(PUB).unwrap().identity.certificate.clone();
+    let tvs = bench.cluster.dialogue(PUB, Dialogue::Tvs).unwrap().identity.certificate.clone();
     let call_manager = bench.cluster.tftp(PUB).unwrap().signer().certificate.clone();
     assert!(lists.judge_server(&[21], tvs.der()));
     assert!(!lists.judge_server(&[4], tvs.der()), "another role");
@@ -575,13 +618,14 @@ fn a_server_is_judged_by_role_issuer_serial_and_hash() {
 #[test]
 fn tvs_knows_a_regenerated_certificate_before_any_restart() {
     let mut bench = Bench::new();
-    let presented = bench.cluster.tvs(PUB).unwrap().identity.certificate.clone();
+    let presented =
+        bench.cluster.dialogue(PUB, Dialogue::Tvs).unwrap().identity.certificate.clone();
     let signer = bench.cluster.tftp(PUB).unwrap().signer().certificate.clone();
     for certificate in [CertificateKind::CallManager, CertificateKind::Tvs] {
         let action = OperatorAction::Regenerate { certificate, node: PUB };
         assert!(bench.cluster.apply(&action, bench.now).unwrap().is_empty());
     }
-    let tvs = &bench.cluster.tvs(PUB).unwrap().identity.certificate;
+    let tvs = &bench.cluster.dialogue(PUB, Dialogue::Tvs).unwrap().identity.certificate;
     assert_eq!(*tvs, presented, "presented only after the restart of TVS");
     let tftp = &bench.cluster.tftp(PUB).unwrap().signer().certificate;
     assert_eq!(*tftp, signer, "signs only after the restart of TFTP");
@@ -616,7 +660,7 @@ fn boot_time_and_think_time_are_waited_for_by_timers() {
     });
     bench.now = Time::ZERO + Span::from_secs(10);
     let timer = |actions: &[Action]| match actions {
-        [Action::SetTimer { at, token }] => (*at, *token),
+        [Action::Wake { at, token }] => (*at, *token),
         other => panic!("{other:?}"),
     };
     let (at, token) = timer(&bench.feed(Input::Boot).0);
@@ -628,11 +672,11 @@ fn boot_time_and_think_time_are_waited_for_by_timers() {
     assert_eq!((actions.len(), facts), (0, vec![]), "the timer of the boot before");
     let token = again;
     let (actions, _) = bench.feed(Input::Timer { token });
-    assert!(matches!(&actions[..], [Action::Fetch { file, .. }] if file.starts_with("CTLSEP")));
-    let (at, token) = timer(&bench.feed(Input::FileMissing).0);
+    assert!(request(&actions).file.starts_with("CTLSEP"));
+    let (at, token) = timer(&bench.missing().0);
     assert_eq!(at, bench.now + Span::from_secs(2));
     let (actions, _) = bench.feed(Input::Timer { token });
-    assert!(matches!(&actions[..], [Action::Fetch { file, .. }] if file.starts_with("ITLSEP")));
+    assert!(request(&actions).file.starts_with("ITLSEP"));
 }
 
 #[test]
@@ -641,10 +685,10 @@ fn a_profile_may_ask_for_the_generic_ctl() {
     bench.env.profile =
         Arc::new(PhoneProfile { asks_generic_ctl: true, ..PhoneProfile::default() });
     bench.feed(Input::Boot);
-    let (actions, _) = bench.feed(Input::FileMissing);
-    assert!(matches!(&actions[..], [Action::Fetch { file, .. }] if &**file == "CTLFile.tlv"));
-    let (actions, _) = bench.feed(Input::FileMissing);
-    assert!(matches!(&actions[..], [Action::Fetch { file, .. }] if file.starts_with("ITLSEP")));
+    let (actions, _) = bench.missing();
+    assert_eq!(&*request(&actions).file, "CTLFile.tlv");
+    let (actions, _) = bench.missing();
+    assert!(request(&actions).file.starts_with("ITLSEP"));
 }
 
 /// A phone with this many TVS members in its stored configuration that has asked the first one.
@@ -660,8 +704,8 @@ fn asking_group(members: usize) -> (Bench, u32) {
     bench.boot();
     let list = bench.list();
     let (actions, _) = bench.give(&list);
-    let [Action::AskTvs { token, member: 0, .. }] = &actions[..] else { panic!("{actions:?}") };
-    let token = *token;
+    let (token, message) = question(&actions);
+    assert_eq!(message.server, "127.0.0.0:2445".parse().unwrap());
     (bench, token)
 }
 
@@ -670,15 +714,13 @@ fn at_most_three_members_are_asked_each_once_in_order() {
     let (mut bench, mut token) = asking_group(5);
     let fault = TvsFault::TimedOut;
     for next in [1, 2] {
-        let (actions, facts) = bench.feed(Input::TvsFailed { token, fault });
+        let (actions, facts) = bench.silent(token, fault);
         assert_eq!(facts, [Fact::TvsAttemptFailed { fault }, Fact::TvsFailover]);
-        let [Action::AskTvs { token: new, member, .. }] = &actions[..] else {
-            panic!("{actions:?}")
-        };
-        assert_eq!(*member, next);
-        token = *new;
+        let (new, message) = question(&actions);
+        assert_eq!(message.server.to_string(), format!("127.0.0.{next}:2445"));
+        token = new;
     }
-    let (_, facts) = bench.feed(Input::TvsFailed { token, fault });
+    let (_, facts) = bench.silent(token, fault);
     let unknown = refused(FileKind::Itl, Refusal::UnknownSigner);
     assert_eq!(facts, [Fact::TvsAttemptFailed { fault }, unknown]);
 }
@@ -689,10 +731,9 @@ fn stuck_needs_every_member_to_present_a_stranger() {
     let outcome_of = |faults: &[TvsFault]| {
         let (mut bench, mut token) = asking_group(faults.len());
         for (at, &fault) in faults.iter().enumerate() {
-            let (actions, _) = bench.feed(Input::TvsFailed { token, fault });
+            let (actions, _) = bench.silent(token, fault);
             if at + 1 < faults.len() {
-                let [Action::AskTvs { token: new, .. }] = &actions[..] else { panic!() };
-                token = *new;
+                token = question(&actions).0;
             }
         }
         // The config is refused for good reasons of its own.
@@ -712,8 +753,8 @@ fn a_timer_of_a_boot_that_a_reset_has_ended_fires_in_vain() {
     let think = resetstorm::base::Span::from_secs(1);
     bench.env.profile = Arc::new(PhoneProfile { think, ..PhoneProfile::default() });
     bench.feed(Input::Boot);
-    let (actions, _) = bench.feed(Input::FileMissing);
-    let [Action::SetTimer { token, .. }] = &actions[..] else { panic!("{actions:?}") };
+    let (actions, _) = bench.missing();
+    let [Action::Wake { token, .. }] = &actions[..] else { panic!("{actions:?}") };
     bench.feed(Input::Boot);
     let (actions, facts) = bench.feed(Input::Timer { token: *token });
     assert_eq!((actions.len(), facts.len()), (0, 0), "it waits for its CTL");
@@ -733,21 +774,22 @@ fn a_member_by_name_is_resolved_first_and_one_that_is_not_found_is_out_of_reach(
     bench.boot();
     let list = bench.list();
     let (actions, _) = bench.give(&list);
-    let [Action::Resolve { name, token }] = &actions[..] else { panic!("{actions:?}") };
+    let (token, name) = lookup(&actions);
     assert_eq!(name, "a.cucm.example");
-    let (actions, facts) = bench.feed(Input::Resolved { token: *token, address: None });
+    let (actions, facts) = bench.answered(Ok(Answer::Address(None)));
     let fault = TvsFault::Unresolved;
     assert_eq!(facts, [Fact::TvsAttemptFailed { fault }, Fact::TvsFailover]);
-    let [Action::Resolve { name, token: second }] = &actions[..] else { panic!("{actions:?}") };
+    let (second, name) = lookup(&actions);
     assert_eq!(name, "b.cucm.example");
     let there = Some([127, 0, 0, 2].into());
-    let (actions, facts) = bench.feed(Input::Resolved { token: *token, address: there });
+    let result = Ok(Answer::Address(there));
+    let (actions, facts) = bench.feed(Input::Answered { token, result });
     assert_eq!((actions.len(), facts), (0, vec![Fact::Unexpected]), "an earlier question");
-    let (actions, _) = bench.feed(Input::Resolved { token: *second, address: there });
-    let [Action::AskTvs { member: 1, address, token, .. }] = &actions[..] else { panic!() };
-    assert_eq!(Some(*address), there);
+    let (actions, _) = bench.feed(Input::Answered { token: second, result });
+    let (token, message) = question(&actions);
+    assert_eq!(Some(message.server.ip()), there);
     let fault = TvsFault::Connection;
-    let (_, facts) = bench.feed(Input::TvsFailed { token: *token, fault });
+    let (_, facts) = bench.silent(token, fault);
     let unknown = refused(FileKind::Itl, Refusal::UnknownSigner);
     assert_eq!(facts, [Fact::TvsAttemptFailed { fault }, unknown]);
     let (_, facts) = bench.give(b"no config");
@@ -763,7 +805,7 @@ fn a_phone_without_a_stored_config_has_nobody_to_ask() {
     bench.boot();
     let list = bench.list();
     let (actions, facts) = bench.give(&list);
-    assert!(matches!(&actions[..], [Action::Fetch { .. }]), "TVS is not asked");
+    request(&actions);
     assert_eq!(facts, [refused(FileKind::Itl, Refusal::UnknownSigner)]);
     let config = bench.config();
     let (_, facts) = bench.give(&config);
@@ -775,8 +817,8 @@ fn a_failed_transfer_goes_on_to_the_next_file_and_fails_the_boot() {
     let mut bench = Bench::new();
     bench.feed(Input::Boot);
     let fault = TransferFault::TimedOut;
-    let (actions, _) = bench.feed(Input::FileFailed { fault });
-    assert!(matches!(&actions[..], [Action::Fetch { file, .. }] if file.starts_with("ITLSEP")));
+    let (actions, _) = bench.answered(Err(ErrandFault::Tftp(fault)));
+    assert!(request(&actions).file.starts_with("ITLSEP"));
     let list = bench.list();
     bench.give(&list);
     let config = bench.config();
@@ -816,8 +858,7 @@ fn a_wrong_signature_by_a_signer_that_only_the_ctl_holds_is_refused_without_aski
     bench.boot();
     let (actions, facts) = bench.give(&list);
     assert!(facts.contains(&refused(FileKind::Itl, Refusal::WrongSignature)), "{facts:?}");
-    let asks = |action: &Action| matches!(action, Action::AskTvs { .. } | Action::Resolve { .. });
-    assert!(!actions.iter().any(asks), "{actions:?}");
+    request(&actions);
 }
 
 #[test]
@@ -827,7 +868,7 @@ fn erased_lists_leave_nothing_in_the_cache_of_tvs() {
     let bytes = answer(&bench, &request, |response| {
         response.known.as_mut().unwrap().roles = &[2, 3];
     });
-    bench.feed(Input::TvsAnswer { token, bytes: &bytes });
+    bench.said(token, &bytes);
     let vouched_config = bench.config();
     let vouched_list = bench.list();
     bench.feed(Input::EraseLists);

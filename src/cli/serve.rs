@@ -6,6 +6,7 @@ use serde_json::Value;
 use crate::base::Time;
 use crate::live::{self, LiveOptions, Observer};
 use crate::measure::Ledger;
+use crate::wire::Dialogue;
 
 use super::args::{CliError, Format, GlobalArgs, ScenarioArgs};
 use super::progress::ProgressView;
@@ -59,7 +60,10 @@ fn try_serve(args: &ServeArgs, global: &GlobalArgs) -> Result<ExitCode, CliError
     let counts = outcome.map_err(|error| live_error(&error))?;
     view.progress.note(&format!(
         "served    {} TFTP requests, {} HTTP requests, {} HTTPS requests, {} TVS answers",
-        counts.tftp.requests, counts.http.requests, counts.https.requests, counts.tvs.answers
+        counts.tftp.requests,
+        counts.http.requests,
+        counts.https.requests,
+        counts.dialogue(Dialogue::Tvs).answers
     ));
     view.printed.map(|()| ExitCode::Ok)
 }

@@ -7,6 +7,7 @@ mod action;
 mod catalogue;
 mod itl;
 mod knowledge;
+mod services;
 mod sign_cache;
 mod state;
 mod tftp_service;
@@ -15,8 +16,9 @@ mod topology;
 pub use action::OperatorAction;
 pub use catalogue::{Catalogue, Contents, FleetSpec};
 pub use knowledge::Knowledge;
+pub use services::{Answering, Conversation, DialogueService, Said, Service};
 pub use sign_cache::{CacheKey, Lookup, SignCache, SignCounts, Waiter};
-pub use state::{ActionError, Cluster, Effect, Genesis, TvsService};
+pub use state::{ActionError, Cluster, Effect, Genesis};
 pub use tftp_service::{FileReply, PendingFile, ServedFile, SignJob, Signed, Signers, TftpService};
 pub use topology::{
     CERTIFICATES, CertificateKind, FILE_SIGNATURES, FileSignature, GroupSpec, HTTP_PORT,

@@ -3,18 +3,20 @@ use std::sync::Arc;
 
 use crate::base::{HostTable, NodeId, Span, Time};
 use crate::crypto::{CertificateSpec, Identity, KeySource};
+use crate::wire::Dialogue;
 
 use super::action::OperatorAction;
 use super::catalogue::{Catalogue, Contents, FleetSpec};
 use super::itl::ItlContent;
 use super::knowledge::Knowledge;
+use super::services::{DialogueService, Service, dialogue_service, presents};
 use super::sign_cache::SignCache;
 use super::tftp_service::{Signers, TftpService};
 use super::topology::{CertificateKind, ServiceKind, Topology};
 
 /// A simulated CUCM cluster: what the database and the certificate stores of its nodes hold.
 ///
-/// Services that run are immutable values ([`TftpService`], [`TvsService`]) which [`Cluster::apply`]
+/// Services that run are immutable values ([`Service`]) which [`Cluster::apply`]
 /// hands out at every start, so that serving needs no lock and a regenerated certificate cannot
 /// show before its service was restarted. Knowledge and sign cache are shared by all of them.
 #[derive(Debug)]
@@ -36,17 +38,7 @@ pub struct Cluster {
 #[derive(Debug, Default)]
 struct NodeState {
     store: BTreeMap<CertificateKind, Identity>,
-    tftp: Option<Arc<TftpService>>,
-    tvs: Option<Arc<TvsService>>,
-}
-
-/// The TVS service of one node from one start to the next.
-#[derive(Debug)]
-pub struct TvsService {
-    /// What it presents in the TLS handshake.
-    pub identity: Identity,
-    /// What it answers from; replicated, so always the newest.
-    pub knowledge: Arc<Knowledge>,
+    running: BTreeMap<ServiceKind, Service>,
 }
 
 /// What a driver has to do after an operator action.
@@ -57,29 +49,19 @@ pub enum Effect {
         /// Length of the wave.
         spread: Span,
     },
-    /// The TFTP service of a node has started, in place of an earlier one if there was one.
-    TftpStarted {
+    /// A service of a node has started, in place of an earlier one if there was one.
+    Started {
         /// Where.
         node: NodeId,
-        /// What it serves.
-        service: Arc<TftpService>,
+        /// What it serves, presents and knows.
+        service: Service,
     },
-    /// The TFTP service of a node has stopped.
-    TftpStopped {
+    /// A service of a node has stopped.
+    Stopped {
         /// Where.
         node: NodeId,
-    },
-    /// The TVS service of a node has started, in place of an earlier one if there was one.
-    TvsStarted {
-        /// Where.
-        node: NodeId,
-        /// What it presents and knows.
-        service: Arc<TvsService>,
-    },
-    /// The TVS service of a node has stopped.
-    TvsStopped {
-        /// Where.
-        node: NodeId,
+        /// Which one.
+        service: ServiceKind,
     },
 }
 
@@ -151,8 +133,9 @@ impl Cluster {
         }
         for node in cluster.node_ids() {
             cluster.add_record(node, &cluster.name(node));
-            cluster.start(node, ServiceKind::Tvs, Time::ZERO);
-            cluster.start(node, ServiceKind::Tftp, Time::ZERO);
+            for service in cluster.services(node, None).unwrap_or_default() {
+                cluster.start(node, service, Time::ZERO);
+            }
         }
         cluster
     }
@@ -214,12 +197,23 @@ impl Cluster {
 
     /// The TFTP service that runs on a node.
     pub fn tftp(&self, node: NodeId) -> Option<&Arc<TftpService>> {
-        self.nodes[node.index()].tftp.as_ref()
+        match self.nodes[node.index()].running.get(&ServiceKind::Tftp)? {
+            Service::Tftp(service) => Some(service),
+            Service::Dialogue(_) => None,
+        }
     }
 
-    /// The TVS service that runs on a node.
-    pub fn tvs(&self, node: NodeId) -> Option<&Arc<TvsService>> {
-        self.nodes[node.index()].tvs.as_ref()
+    /// The service of this dialogue that runs on a node.
+    pub fn dialogue(&self, node: NodeId, dialogue: Dialogue) -> Option<&Arc<DialogueService>> {
+        match self.nodes[node.index()].running.get(&dialogue.into())? {
+            Service::Dialogue(service) => Some(service),
+            Service::Tftp(_) => None,
+        }
+    }
+
+    /// The services that run on a node.
+    pub fn services_of(&self, node: NodeId) -> impl Iterator<Item = &Service> {
+        self.nodes[node.index()].running.values()
     }
 
     /// The sign cache of the cluster.
@@ -347,44 +341,33 @@ impl Cluster {
     }
 
     fn runs(&self, node: NodeId, service: ServiceKind) -> bool {
-        let state = &self.nodes[node.index()];
-        match service {
-            ServiceKind::Tftp => state.tftp.is_some(),
-            ServiceKind::Tvs => state.tvs.is_some(),
-            // Nothing of these is served yet, so a start changes nothing.
-            ServiceKind::CallManager | ServiceKind::Capf => true,
-        }
+        // What is not served yet cannot start.
+        !service.is_served() || self.nodes[node.index()].running.contains_key(&service)
     }
 
     fn start(&mut self, node: NodeId, service: ServiceKind, now: Time) -> Option<Effect> {
         if !self.topology.node(node).services.contains(&service) {
             return None;
         }
-        match service {
-            ServiceKind::Tftp => {
-                let service = Arc::new(self.build_tftp(node, now));
-                self.nodes[node.index()].tftp = Some(Arc::clone(&service));
-                self.drop_stale_signatures();
-                Some(Effect::TftpStarted { node, service })
+        let running = match (service, service.dialogue()) {
+            (ServiceKind::Tftp, _) => Service::Tftp(Arc::new(self.build_tftp(node, now))),
+            (_, Some(dialogue)) => {
+                let identity = self.stored(node, presents(dialogue)).clone();
+                let service = dialogue_service(dialogue, identity, &self.knowledge);
+                Service::Dialogue(Arc::new(service))
             }
-            ServiceKind::Tvs => {
-                let identity = self.stored(node, CertificateKind::Tvs).clone();
-                let service =
-                    Arc::new(TvsService { identity, knowledge: Arc::clone(&self.knowledge) });
-                self.nodes[node.index()].tvs = Some(Arc::clone(&service));
-                Some(Effect::TvsStarted { node, service })
-            }
-            ServiceKind::CallManager | ServiceKind::Capf => None,
+            (_, None) => return None,
+        };
+        self.nodes[node.index()].running.insert(service, running.clone());
+        if service == ServiceKind::Tftp {
+            self.drop_stale_signatures();
         }
+        Some(Effect::Started { node, service: running })
     }
 
     fn stop(&mut self, node: NodeId, service: ServiceKind) -> Option<Effect> {
-        let state = &mut self.nodes[node.index()];
-        match service {
-            ServiceKind::Tftp => state.tftp.take().map(|_| Effect::TftpStopped { node }),
-            ServiceKind::Tvs => state.tvs.take().map(|_| Effect::TvsStopped { node }),
-            ServiceKind::CallManager | ServiceKind::Capf => None,
-        }
+        let stopped = self.nodes[node.index()].running.remove(&service);
+        stopped.map(|_| Effect::Stopped { node, service })
     }
 
     /// A TFTP node builds its ITL when its service starts, from the stores as they are then.
@@ -426,9 +409,8 @@ impl Cluster {
 
     fn drop_stale_signatures(&self) {
         let signers: Vec<u64> = self
-            .nodes
-            .iter()
-            .filter_map(|node| node.tftp.as_ref())
+            .node_ids()
+            .filter_map(|node| self.tftp(node))
             .flat_map(|service| service.signer_ids())
             .collect();
         self.cache.keep_only(&signers);
@@ -488,7 +470,7 @@ mod tests {
     }
 
     fn presented(cluster: &Cluster, node: NodeId) -> Vec<u8> {
-        cluster.tvs(node).unwrap().identity.certificate.der().to_vec()
+        cluster.dialogue(node, Dialogue::Tvs).unwrap().identity.certificate.der().to_vec()
     }
 
     /// Hashes of the TVS records in a node's list.
@@ -500,6 +482,14 @@ mod tests {
             .filter(|record| record.role == Some(21))
             .map(|record| record.certificate_hash.unwrap())
             .collect()
+    }
+
+    fn started(effects: &[Effect]) -> Vec<(NodeId, ServiceKind)> {
+        let started = |effect: &Effect| match effect {
+            Effect::Started { node, service } => (*node, service.kind()),
+            other => panic!("{other:?}"),
+        };
+        effects.iter().map(started).collect()
     }
 
     fn apply(cluster: &mut Cluster, action: &OperatorAction) -> Vec<Effect> {
@@ -604,18 +594,23 @@ mod tests {
         let stop = OperatorAction::Stop { node: SUB, service: Some(ServiceKind::Tvs) };
         let start = OperatorAction::Start { node: SUB, service: Some(ServiceKind::Tvs) };
         assert!(apply(&mut cluster, &start).is_empty(), "it runs already");
-        assert!(matches!(apply(&mut cluster, &stop)[..], [Effect::TvsStopped { node: SUB }]));
-        assert!(cluster.tvs(SUB).is_none() && cluster.tvs(PUB).is_some());
+        assert!(matches!(
+            apply(&mut cluster, &stop)[..],
+            [Effect::Stopped { node: SUB, service: ServiceKind::Tvs }]
+        ));
+        assert!(
+            cluster.dialogue(SUB, Dialogue::Tvs).is_none()
+                && cluster.dialogue(PUB, Dialogue::Tvs).is_some()
+        );
         assert!(apply(&mut cluster, &stop).is_empty());
-        assert!(matches!(apply(&mut cluster, &start)[..], [Effect::TvsStarted { node: SUB, .. }]));
+        assert_eq!(started(&apply(&mut cluster, &start)), [(SUB, ServiceKind::Tvs)]);
         let all = OperatorAction::Stop { node: SUB, service: None };
         assert_eq!(apply(&mut cluster, &all).len(), 2);
-        assert!(cluster.tvs(SUB).is_none() && cluster.tftp(SUB).is_none());
+        assert!(cluster.dialogue(SUB, Dialogue::Tvs).is_none() && cluster.tftp(SUB).is_none());
         let all = OperatorAction::Restart { node: SUB, service: None };
         let effects = apply(&mut cluster, &all);
-        let [Effect::TvsStarted { .. }, Effect::TftpStarted { .. }] = &effects[..] else {
-            panic!("TVS starts first: {effects:?}");
-        };
+        let both = [(SUB, ServiceKind::Tvs), (SUB, ServiceKind::Tftp)];
+        assert_eq!(started(&effects), both, "TVS starts first");
     }
 
     #[test]

@@ -2,7 +2,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::base::{ClusterId, NodeId};
-use crate::wire::{DIGEST_SHA1, DIGEST_SHA512};
+use crate::wire::{DIGEST_SHA1, DIGEST_SHA512, Dialogue};
 
 /// The shape of a cluster: its release, nodes and CallManager groups. Valid by construction when
 /// it comes from a scenario: at least one node, group members exist, shares add up to 1.
@@ -63,6 +63,18 @@ pub const HTTP_PORT: u16 = 6970;
 /// Where phones ask a node for their configuration over HTTPS, whether it answers there or not.
 pub const HTTPS_PORT: u16 = 6971;
 
+impl Ports {
+    /// All that the operating system chooses; no HTTP and no HTTPS.
+    pub const ANY: Ports = Ports { tftp: 0, tvs: 0, capf: 0, http: None, https: None };
+
+    /// The port of a dialogue.
+    pub const fn of(&mut self, dialogue: Dialogue) -> &mut u16 {
+        match dialogue {
+            Dialogue::Tvs => &mut self.tvs,
+        }
+    }
+}
+
 impl Default for Ports {
     fn default() -> Ports {
         Ports { tftp: 6969, tvs: 2445, capf: 3804, http: None, https: None }
@@ -101,11 +113,6 @@ pub const SERVICES: [ServiceKind; 4] =
     [ServiceKind::CallManager, ServiceKind::Capf, ServiceKind::Tftp, ServiceKind::Tvs];
 
 impl ServiceKind {
-    /// Whether anything listens for it: CAPF and CallManager lend their certificates only.
-    pub const fn is_served(self) -> bool {
-        matches!(self, ServiceKind::Tftp | ServiceKind::Tvs)
-    }
-
     /// The name in scenario files.
     pub const fn name(self) -> &'static str {
         match self {

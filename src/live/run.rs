@@ -26,6 +26,7 @@ use crate::phone::{Env, Phone, Shared, Verifier};
 use crate::scenario::{FleetStart, Plan, Timeline};
 use crate::serve::{Bound, ServeSettings, Servers, state};
 use crate::swarm::{Addresses, FileServer, HttpServer, Swarm, SwarmPlan};
+use crate::wire::Dialogue;
 
 use super::error::LiveError;
 use super::places::{self, Places};
@@ -381,6 +382,7 @@ impl<'a> Driver<'a> {
     fn serve_summary(&self) -> ServeSummary {
         let Some(embedded) = &self.embedded else { return ServeSummary::default() };
         let counts = embedded.servers.counts();
+        let tvs = counts.dialogue(Dialogue::Tvs);
         ServeSummary {
             tftp_requests: counts.tftp.requests,
             tftp_datagrams_out: counts.tftp.datagrams_out,
@@ -389,11 +391,10 @@ impl<'a> Driver<'a> {
             http_connections: counts.http.connections,
             https_requests: counts.https.requests,
             https_handshakes_ok: counts.https.handshakes_ok,
-            https_handshakes_failed: counts.https.handshakes_failed,
-            tvs_handshakes_ok: counts.tvs.handshakes_ok,
-            tvs_handshakes_failed: counts.tvs.handshakes_failed
-                + counts.tvs.handshakes_refused_by_peer,
-            tvs_answers: counts.tvs.answers,
+            https_handshakes_failed: counts.https.handshakes_not_completed(),
+            tvs_handshakes_ok: tvs.handshakes_ok,
+            tvs_handshakes_failed: tvs.handshakes_not_completed(),
+            tvs_answers: tvs.answers,
         }
     }
 
@@ -405,8 +406,7 @@ impl<'a> Driver<'a> {
     /// How often our servers could not take a connection for what this host lacks.
     fn server_lacks(&self) -> u64 {
         let Some(embedded) = &self.embedded else { return 0 };
-        let counts = embedded.servers.counts();
-        counts.tvs.accept_lacked + counts.http.accept_lacked + counts.https.accept_lacked
+        embedded.servers.counts().tcp().map(|counts| counts.accept_lacked).sum()
     }
 
     async fn finish(self, finish: Finish, signal: Option<Signal>) -> LiveRun {
@@ -515,7 +515,8 @@ pub(super) fn bound_document(scenario: &str, cluster: &Cluster) -> Value {
     let topology = cluster.topology();
     let of_node = |id: NodeId| {
         let node = topology.node(id);
-        let (tftp, tvs) = (cluster.tftp(id).is_some(), cluster.tvs(id).is_some());
+        let (tftp, tvs) =
+            (cluster.tftp(id).is_some(), cluster.dialogue(id, Dialogue::Tvs).is_some());
         json!({
             "node": node.name,
             "address": node.address,
@@ -540,7 +541,7 @@ pub(super) fn describe_cluster(cluster: &Cluster) -> Vec<String> {
                 line += &port.map(|port| format!(" · {name} {port}")).unwrap_or_default();
             }
         }
-        if cluster.tvs(id).is_some() {
+        if cluster.dialogue(id, Dialogue::Tvs).is_some() {
             line += &format!(" · tvs {}", node.ports.tvs);
         }
         line
@@ -575,12 +576,7 @@ fn describe_action(action: &OperatorAction, plan: &Plan) -> String {
 /// refused them, so that their counts are those of the phones; a peer that is not ours and stays is
 /// not waited for longer than a second.
 async fn until_idle(servers: &Servers) {
-    let open = || {
-        let counts = servers.counts();
-        counts.tvs.connections_in_flight
-            + counts.http.connections_in_flight
-            + counts.https.connections_in_flight
-    };
+    let open = || servers.counts().tcp().map(|counts| counts.connections_in_flight).sum::<u64>();
     let idle = async {
         while open() > 0 {
             tokio::time::sleep(LOOK_EVERY).await;

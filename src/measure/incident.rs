@@ -1,6 +1,7 @@
 use crate::base::{Lack, PhoneId, Span, Time};
-use crate::phone::{Fact, FileKind, Outcome, Step, Transport};
+use crate::phone::{Ask, Fact, FileKind, Outcome, Step, Transport};
 use crate::transfer::TransferFault;
+use crate::wire::Dialogue;
 
 use super::generator::Queue;
 use super::host::Pause;
@@ -90,10 +91,11 @@ pub trait Listen {
 }
 
 /// A step of a boot that is timed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum StepKind {
     /// The whole boot, from planned start to ready.
+    #[default]
     Boot,
     /// Fetch of the CTL.
     Ctl,
@@ -123,6 +125,19 @@ impl StepKind {
             StepKind::Itl => "itl",
             StepKind::Config => "config",
             StepKind::Tvs => "tvs",
+        }
+    }
+}
+
+impl StepKind {
+    /// The step that an errand is part of; a name is looked up for the message that follows.
+    pub fn of(ask: &Ask) -> StepKind {
+        match ask {
+            Ask::File(request) => request.step.into(),
+            Ask::Name(_) => StepKind::Tvs,
+            Ask::Say(message) => match message.dialogue {
+                Dialogue::Tvs => StepKind::Tvs,
+            },
         }
     }
 }

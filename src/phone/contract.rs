@@ -1,15 +1,11 @@
-use std::fmt;
-use std::net::IpAddr;
-use std::sync::Arc;
-
-use crate::base::{DeviceName, Lack, Time};
+use crate::base::{Lack, Time};
 use crate::transfer::TransferFault;
-use crate::wire::TvsMember;
 use crate::wire::tvs::Command;
+use std::fmt;
 
+use super::errand::{Answer, Errand, ErrandFault, TvsFault};
 use super::file_kind::FileKind;
 use super::judge::{AcceptPath, Refusal};
-use super::lists::TrustLists;
 use super::transport::{HttpFault, Transport};
 
 /// What happens to a phone.
@@ -19,150 +15,32 @@ pub enum Input<'a> {
     Boot,
     /// The timer with this token fired.
     Timer {
-        /// Token of the [`Action::SetTimer`].
+        /// Token of the [`Action::Wake`].
         token: u32,
     },
-    /// The file that was asked for has arrived.
-    File {
-        /// Its bytes.
-        bytes: &'a [u8],
-    },
-    /// The server has no such file.
-    FileMissing,
-    /// The file could not be fetched over TFTP.
-    FileFailed {
-        /// Why.
-        fault: TransferFault,
-    },
-    /// The file could not be fetched over HTTP or HTTPS.
-    HttpFailed {
-        /// Why.
-        fault: HttpFault,
-    },
-    /// The name of a TVS server was looked up.
-    Resolved {
-        /// Token of the [`Action::Resolve`].
+    /// An errand came back.
+    Answered {
+        /// Token of the [`Errand`].
         token: u32,
-        /// Where it leads; `None` if there is no record, or no answer.
-        address: Option<IpAddr>,
-    },
-    /// A TVS server answered.
-    TvsAnswer {
-        /// Token of the [`Action::AskTvs`].
-        token: u32,
-        /// The message.
-        bytes: &'a [u8],
-    },
-    /// A TVS server gave no answer.
-    TvsFailed {
-        /// Token of the [`Action::AskTvs`].
-        token: u32,
-        /// Why.
-        fault: TvsFault,
+        /// With what.
+        result: Result<Answer<'a>, ErrandFault>,
     },
     /// A person erases the lists: the phone is in state A again (TOOL-11).
     EraseLists,
 }
 
-/// Why a TVS server gave no answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum TvsFault {
-    /// The phone refused the certificate that the server presented: it is not in its lists.
-    CertificateRefused,
-    /// No connection, no handshake, a closed or broken connection.
-    Connection,
-    /// The answer is no answer: malformed, of another session, or for another certificate.
-    WrongAnswer,
-    /// No answer in time.
-    TimedOut,
-    /// The name of the server has no address (`Failed to resolve Tvs Ipv4 Address with hostname`,
-    /// TVS-17).
-    Unresolved,
-}
-
 /// What a phone wants done.
 #[derive(Clone, Debug)]
 pub enum Action {
-    /// Fetch this file from the phone's TFTP node; answered by one of the file inputs.
-    Fetch {
-        /// Which step of the boot it is.
-        step: Step,
-        /// Name of the file.
-        file: Arc<str>,
-        /// How it is asked for.
-        transport: Transport,
-    },
-    /// Look up the name of a TVS server in the DNS; answered by [`Input::Resolved`].
-    Resolve {
-        /// The name, as it stands in the configuration.
-        name: String,
-        /// To be given back.
-        token: u32,
-    },
-    /// Ask this TVS server; judge its certificate by `lists` during the handshake; answered by
-    /// one of the TVS inputs with the same token.
-    AskTvs {
-        /// The servers of the phone.
-        members: Arc<[TvsMember]>,
-        /// Which of them.
-        member: usize,
-        /// Its address.
-        address: IpAddr,
-        /// To be given back.
-        token: u32,
-        /// The request.
-        request: Vec<u8>,
-        /// The lists that the phone holds now.
-        lists: TrustLists,
-    },
+    /// Run this errand.
+    Do(Errand),
     /// Wake the phone at `at`.
-    SetTimer {
+    Wake {
         /// When.
         at: Time,
         /// To be given back.
         token: u32,
     },
-}
-
-/// A step of a boot that asks for a file (`spec/phone-boot.md` section 1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Step {
-    /// `CTLSEP<MAC>.tlv`.
-    Ctl,
-    /// `CTLFile.tlv`.
-    CtlGeneric,
-    /// `ITLSEP<MAC>.tlv`.
-    Itl,
-    /// `ITLFile.tlv`.
-    ItlGeneric,
-    /// `SEP<MAC>.cnf.xml`, with `.sgn` once a list is installed.
-    Config,
-    /// `XMLDefault.cnf.xml`, with `.sgn` once a list is installed.
-    ConfigDefault,
-}
-
-impl Step {
-    /// What kind of file is asked for.
-    pub const fn kind(self) -> FileKind {
-        match self {
-            Step::Ctl | Step::CtlGeneric => FileKind::Ctl,
-            Step::Itl | Step::ItlGeneric => FileKind::Itl,
-            Step::Config | Step::ConfigDefault => FileKind::Config,
-        }
-    }
-
-    /// The name that is asked for by `device`, which asks for signed files if `signed`.
-    pub fn file_name(self, device: DeviceName, signed: bool) -> Arc<str> {
-        let suffix = if signed { ".sgn" } else { "" };
-        match self {
-            Step::Ctl => format!("CTL{device}.tlv").into(),
-            Step::CtlGeneric => "CTLFile.tlv".into(),
-            Step::Itl => format!("ITL{device}.tlv").into(),
-            Step::ItlGeneric => "ITLFile.tlv".into(),
-            Step::Config => format!("{device}.cnf.xml{suffix}").into(),
-            Step::ConfigDefault => format!("XMLDefault.cnf.xml{suffix}").into(),
-        }
-    }
 }
 
 /// What happened, for measuring and forensics.

@@ -6,30 +6,37 @@
 mod boot_time;
 mod contract;
 mod env;
+mod errand;
 mod families;
 mod file_kind;
+mod held;
 mod judge;
 mod lists;
 mod machine;
 mod pinned;
 mod profile;
 mod shared;
+mod step;
+mod task;
 mod transport;
 mod verifier;
 mod vouched;
 
 pub use boot_time::BootTime;
-pub use contract::{Action, Fact, Failure, Input, Outcome, Sink, Step, TvsFault};
+pub use contract::{Action, Fact, Failure, Input, Outcome, Sink};
 pub use env::Env;
+pub use errand::{Answer, Ask, Errand, ErrandFault, FileRequest, Message, Trust, TvsFault};
 pub use families::{
     BlockFacts, BlockSizeRule, Family, FamilyValue, First, Times, Varied, families, family_index,
     family_of,
 };
 pub use file_kind::FileKind;
+pub use held::StoredConfig;
 pub use judge::{AcceptPath, Judgement, Refusal, judge};
 pub use lists::{PROVISIONING_ROLES, TrustList, TrustLists, TrustRecord, TrustState};
-pub use machine::{Phone, ProvisionError, StoredConfig};
+pub use machine::{Phone, ProvisionError};
 pub use profile::{FILE_SIZE_MAX, PhoneProfile};
 pub use shared::Shared;
+pub use step::Step;
 pub use transport::{HttpFault, TRANSPORT_RULES, Transport, TransportRule};
 pub use verifier::Verifier;

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
@@ -5,6 +6,7 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 use crate::base::NodeId;
 use crate::cluster::{ServiceKind, Topology};
 use crate::net::{lack_of, listen, remedy};
+use crate::wire::Dialogue;
 
 /// The sockets of a cluster, open but not served yet.
 ///
@@ -15,7 +17,7 @@ pub struct Bound {
     pub(super) tftp: Vec<(NodeId, UdpSocket)>,
     pub(super) http: Vec<(NodeId, TcpListener)>,
     pub(super) https: Vec<(NodeId, TcpListener)>,
-    pub(super) tvs: Vec<(NodeId, TcpListener)>,
+    pub(super) dialogues: BTreeMap<Dialogue, Vec<(NodeId, TcpListener)>>,
 }
 
 /// Why a socket of a node cannot be opened.
@@ -32,14 +34,14 @@ pub struct BindError {
 }
 
 impl Bound {
-    /// Opens the TFTP, HTTP, HTTPS and TVS sockets of every node; for port 0 the host chooses one.
+    /// Opens the TFTP, HTTP, HTTPS and dialogue sockets of every node; for port 0 the host chooses one.
     pub fn bind(topology: &Topology) -> Result<Bound, BindError> {
         let mut bound = Bound {
             topology: topology.clone(),
             tftp: Vec::new(),
             http: Vec::new(),
             https: Vec::new(),
-            tvs: Vec::new(),
+            dialogues: BTreeMap::new(),
         };
         for node in topology.nodes_with(ServiceKind::Tftp) {
             let place = Place::of(topology, node, ServiceKind::Tftp);
@@ -59,11 +61,13 @@ impl Bound {
                 bound.https.push((node, listener));
             }
         }
-        for node in topology.nodes_with(ServiceKind::Tvs) {
-            let place = Place::of(topology, node, ServiceKind::Tvs);
-            let (listener, port) = place.open(listen::tcp, TcpListener::local_addr)?;
-            bound.ports(node).tvs = port;
-            bound.tvs.push((node, listener));
+        for dialogue in Dialogue::ALL {
+            for node in topology.nodes_with(dialogue.into()) {
+                let place = Place::of(topology, node, dialogue.into());
+                let (listener, port) = place.open(listen::tcp, TcpListener::local_addr)?;
+                *bound.ports(node).of(dialogue) = port;
+                bound.dialogues.entry(dialogue).or_default().push((node, listener));
+            }
         }
         Ok(bound)
     }
@@ -180,7 +184,7 @@ mod tests {
         let bound = Bound::bind(&topology("127.0.0.1", ports)).unwrap();
         let real = bound.topology().nodes[0].ports;
         assert_eq!(bound.tftp[0].1.local_addr().unwrap().port(), real.tftp);
-        assert_eq!(bound.tvs[0].1.local_addr().unwrap().port(), real.tvs);
+        assert_eq!(bound.dialogues[&Dialogue::Tvs][0].1.local_addr().unwrap().port(), real.tvs);
         assert_eq!(Some(bound.http[0].1.local_addr().unwrap().port()), real.http);
         assert!(real.tftp != 0 && real.tvs != 0 && real.capf == 0);
         assert!(bound.receive_buffer().unwrap() > 0);

@@ -1,4 +1,7 @@
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::wire::Dialogue;
 
 /// Declares counters that one thread or many raise, and the plain values that are read from them.
 macro_rules! counters {
@@ -61,8 +64,9 @@ counters! {
 }
 
 counters! {
-    /// What TVS servers have done since their start.
-    TvsCounters reads TvsCounts {
+    /// What the servers of one kind over TCP have done since their start: HTTP, HTTPS or those of a
+    /// dialogue.
+    TcpCounters reads TcpCounts {
         /// Connections accepted, those refused for want of a place included.
         connections,
         /// Connections open now.
@@ -74,12 +78,18 @@ counters! {
         handshakes_failed,
         /// TLS handshakes that the peer ended with an alert: it did not trust the certificate.
         handshakes_refused_by_peer,
-        /// VERIFY requests answered.
-        requests_verify,
-        /// QUERY requests answered.
-        requests_query,
-        /// Answers sent.
+        /// Requests with a well-formed head.
+        requests,
+        /// Answers: replies to a message, or files.
         answers,
+        /// Bytes of the files in them.
+        bytes_out,
+        /// Requests for a file that is not served, or for a name that is none.
+        not_found,
+        /// HTTP requests with another method than GET and HEAD.
+        refused_method,
+        /// HTTP requests answered 503: too many signatures wait, or one did not come in time.
+        refused_busy,
         /// Requests that were malformed; their connections were closed without an answer.
         malformed,
         /// Connections closed because a deadline passed.
@@ -95,53 +105,46 @@ counters! {
     }
 }
 
-counters! {
-    /// What HTTP servers have done since their start.
-    HttpCounters reads HttpCounts {
-        /// Connections accepted, those refused for want of a place included.
-        connections,
-        /// Connections open now.
-        connections_in_flight,
-        /// TLS handshakes that were completed, on an HTTPS port.
-        handshakes_ok,
-        /// TLS handshakes that failed: garbage, another protocol, or a peer that refused.
-        handshakes_failed,
-        /// Requests with a well-formed head.
-        requests,
-        /// Answers 200.
-        answers,
-        /// Bytes of the files in them.
-        bytes_out,
-        /// Requests for a file that is not served, or for a name that is none.
-        not_found,
-        /// Requests with another method than GET and HEAD.
-        refused_method,
-        /// Requests answered 503: too many signatures wait, or one did not come in time.
-        refused_busy,
-        /// Connections that ended with a malformed head.
-        malformed,
-        /// Connections closed because a deadline passed.
-        timeouts,
-        /// Connections closed at once because too many were open.
-        refused_full,
-        /// Attempts to accept a connection that the host refused, for want of descriptors mostly.
-        accept_failed,
-        /// Those of them for want of a descriptor or of memory.
-        accept_lacked,
+impl TcpCounts {
+    /// TLS handshakes that were not completed, whoever was to blame.
+    pub const fn handshakes_not_completed(&self) -> u64 {
+        self.handshakes_failed + self.handshakes_refused_by_peer
     }
 }
 
 /// What all servers of a cluster have done since their start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServeCounts {
     /// TFTP, all nodes together.
     pub tftp: TftpCounts,
     /// HTTP, all nodes together.
-    pub http: HttpCounts,
+    pub http: TcpCounts,
     /// HTTPS, all nodes together.
-    pub https: HttpCounts,
-    /// TVS, all nodes together.
-    pub tvs: TvsCounts,
+    pub https: TcpCounts,
+    /// Dialogues, all nodes together.
+    pub dialogues: BTreeMap<Dialogue, DialogueCounts>,
+}
+
+/// What the servers of a dialogue have done since their start.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DialogueCounts {
+    /// What they have done as servers over TCP.
+    pub tcp: TcpCounts,
+    /// Answers by the [question](crate::wire::DialogueRules::questions).
+    pub questions: Vec<u64>,
+}
+
+impl ServeCounts {
+    /// What the servers of a dialogue have done over TCP.
+    pub fn dialogue(&self, dialogue: Dialogue) -> TcpCounts {
+        self.dialogues.get(&dialogue).map(|counts| counts.tcp).unwrap_or_default()
+    }
+
+    /// The servers over TCP.
+    pub fn tcp(&self) -> impl Iterator<Item = &TcpCounts> {
+        let dialogues = self.dialogues.values().map(|counts| &counts.tcp);
+        [&self.http, &self.https].into_iter().chain(dialogues)
+    }
 }
 
 pub(super) fn bump(counter: &AtomicU64) {

@@ -1,4 +1,5 @@
-//! The cluster on real sockets: TFTP datagram pumps, HTTP and TVS servers, and the signing pool.
+//! The cluster on real sockets: TFTP datagram pumps, one kind of listener
+//! for all that speaks TCP (HTTP, HTTPS, dialogues), and the signing pool.
 //!
 //! [`Bound::bind`] opens the sockets and tells the real ports, the cluster is built with them, and
 //! [`Servers::start`] serves it; [`Servers::carry_out`] follows the operator. What is served and
@@ -6,7 +7,9 @@
 
 mod bound;
 mod counts;
+mod dialogue;
 mod http;
+mod listener;
 mod pump;
 mod servers;
 mod settings;
@@ -14,10 +17,9 @@ mod signing;
 pub mod state;
 mod table;
 mod tree;
-mod tvs;
 
 pub use bound::{BindError, Bound};
-pub use counts::{HttpCounts, ServeCounts, TftpCounts, TvsCounts};
+pub use counts::{DialogueCounts, ServeCounts, TcpCounts, TftpCounts};
 pub use servers::Servers;
 pub use settings::{ServeError, ServeSettings};
 pub use tree::{TreeError, write_files};

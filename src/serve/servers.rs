@@ -1,24 +1,29 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio_rustls::TlsAcceptor;
 
 use crate::base::NodeId;
 use crate::cluster::{
-    Cluster, Effect, ServiceKind, SignCacheMode, TftpService, Topology, TvsService,
+    Cluster, DialogueService, Effect, Service, ServiceKind, SignCacheMode, TftpService, Topology,
 };
-use crate::net::Clock;
+use crate::crypto::Identity;
 use crate::net::threads::{self, OwnRuntime};
+use crate::net::{Clock, tls_server};
+use crate::wire::Dialogue;
 
 use super::bound::{Bound, Place};
-use super::counts::{ServeCounts, TftpCounters, TftpCounts};
-use super::http::{HttpNode, HttpShared, Scheme};
+use super::counts::{DialogueCounts, ServeCounts, TftpCounters, TftpCounts};
+use super::dialogue::DialogueFace;
+use super::http::HttpFace;
+use super::listener::{Face, Hall, Listener};
 use super::pump::{Pump, PumpCommand, PumpParts};
 use super::settings::{ServeError, ServeSettings};
 use super::signing::Signing;
-use super::tvs::{TvsNode, TvsShared};
 
 /// Commands that may wait for a pump; each is awaited, so that there is one at a time.
 const COMMANDS_MAX: usize = 4;
@@ -26,22 +31,22 @@ const COMMANDS_MAX: usize = 4;
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(5);
 
 /// The servers of one cluster: a datagram pump with a thread of its own per TFTP node, one runtime
-/// each for HTTP, HTTPS and TVS, and the signing pool.
+/// each for HTTP, HTTPS and every dialogue, and the signing pool.
 pub struct Servers {
     pumps: BTreeMap<NodeId, PumpHandle>,
-    http: HttpSide,
-    https: HttpSide,
-    tvs: Mutex<BTreeMap<NodeId, TvsNode>>,
-    tvs_shared: Arc<TvsShared>,
-    tvs_runtime: OwnRuntime,
+    http: Side<HttpFace>,
+    https: Side<HttpFace>,
+    dialogues: BTreeMap<Dialogue, Side<DialogueFace>>,
     signing: Signing,
+    clock: Clock,
+    settings: ServeSettings,
     prewarm: bool,
 }
 
-/// The HTTP servers of all nodes, or their HTTPS servers.
-struct HttpSide {
-    nodes: Mutex<BTreeMap<NodeId, HttpNode>>,
-    shared: Arc<HttpShared>,
+/// The ports of one kind, of all nodes.
+struct Side<F> {
+    nodes: Mutex<BTreeMap<NodeId, Listener<F>>>,
+    hall: Arc<Hall>,
     /// `None` if no node has such a port.
     runtime: Option<OwnRuntime>,
 }
@@ -64,32 +69,38 @@ impl Servers {
     ) -> Result<Servers, ServeError> {
         let mode = cluster.topology().sign_cache;
         let servers = Servers::build(bound, clock, settings, mode)?;
-        let nodes = cluster.topology().ids();
-        for node in nodes {
-            if let Some(service) = cluster.tvs(node) {
-                servers.start_tvs(node, service).await?;
-            }
-            if let Some(service) = cluster.tftp(node) {
-                servers.start_tftp(node, service).await?;
+        for node in cluster.topology().ids() {
+            for service in cluster.services_of(node) {
+                servers.start_service(node, service).await?;
             }
         }
         Ok(servers)
     }
 
     /// Does what an operator action asks of the servers; returns when it is in force.
+    ///
+    /// # Errors
+    /// If a node has no such server, or its socket cannot be opened again.
     pub async fn carry_out(&self, effect: &Effect) -> Result<(), ServeError> {
         match effect {
-            Effect::TftpStarted { node, service } => self.start_tftp(*node, service).await,
-            Effect::TftpStopped { node } => self.stop_tftp(*node).await,
-            Effect::TvsStarted { node, service } => self.start_tvs(*node, service).await,
-            Effect::TvsStopped { node } => {
-                let absent = ServeError::Absent { service: ServiceKind::Tvs, node: *node };
-                self.tvs.lock().await.get_mut(node).ok_or(absent)?.stop().await;
-                Ok(())
-            }
+            Effect::Started { node, service } => self.start_service(*node, service).await,
+            Effect::Stopped { node, service } => self.stop_service(*node, *service).await,
             // The phones are somebody else's.
             Effect::ResetPhones { .. } => Ok(()),
         }
+    }
+
+    async fn start_service(&self, node: NodeId, service: &Service) -> Result<(), ServeError> {
+        match service {
+            Service::Tftp(service) => self.start_tftp(node, service).await,
+            Service::Dialogue(service) => self.start_dialogue(node, service).await,
+        }
+    }
+
+    async fn stop_service(&self, node: NodeId, service: ServiceKind) -> Result<(), ServeError> {
+        let Some(dialogue) = service.dialogue() else { return self.stop_tftp(node).await };
+        let side = self.dialogues.get(&dialogue).ok_or(ServeError::Absent { service, node })?;
+        side.stop(node).await.then_some(()).ok_or(ServeError::Absent { service, node })
     }
 
     /// What the servers have done so far.
@@ -99,20 +110,22 @@ impl Servers {
             .values()
             .map(|pump| pump.counters.read())
             .fold(TftpCounts::default(), |sum, node| sum + node);
-        let [http, https] = [&self.http, &self.https].map(|side| side.shared.counters.read());
-        ServeCounts { tftp, http, https, tvs: self.tvs_shared.counters.read() }
+        let [http, https] = [&self.http, &self.https].map(|side| side.hall.counters.read());
+        let dialogue = |(&dialogue, side): (&Dialogue, &Side<DialogueFace>)| {
+            let questions =
+                side.hall.questions.iter().map(|count| count.load(Ordering::Relaxed)).collect();
+            (dialogue, DialogueCounts { tcp: side.hall.counters.read(), questions })
+        };
+        ServeCounts { tftp, http, https, dialogues: self.dialogues.iter().map(dialogue).collect() }
     }
 
     /// Closes all sockets and ends the threads, or gives up waiting for them after five seconds.
     pub async fn shutdown(mut self) {
         let close = async {
-            for side in [&self.http, &self.https] {
-                for node in side.nodes.lock().await.values_mut() {
-                    node.stop().await;
-                }
-            }
-            for node in self.tvs.lock().await.values_mut() {
-                node.stop().await;
+            self.http.close().await;
+            self.https.close().await;
+            for side in self.dialogues.values() {
+                side.close().await;
             }
             for pump in std::mem::take(&mut self.pumps).into_values() {
                 drop(pump.commands);
@@ -129,7 +142,7 @@ impl Servers {
         settings: ServeSettings,
         mode: SignCacheMode,
     ) -> Result<Servers, ServeError> {
-        let Bound { topology, tftp, http, https, tvs } = bound;
+        let Bound { topology, tftp, http, https, dialogues } = bound;
         let (signing, signed) =
             Signing::start(settings.sign_threads, topology.nodes.len(), settings.sign_queue_max)?;
         let mut signed: Vec<_> = signed.into_iter().map(Some).collect();
@@ -151,26 +164,25 @@ impl Servers {
             };
             pumps.insert(node, spawn_pump(parts, socket, sender, counters)?);
         }
-        let side = |scheme, listeners| {
-            HttpSide::new(scheme, &topology, listeners, &settings, signing.clone())
+        let files = |name, place: fn(&Topology, NodeId) -> Place, sockets| {
+            let hall = settings.hall(settings.http_connections_max, 0);
+            Side::new(name, &|node| place(&topology, node), sockets, hall, settings.http_threads)
         };
-        let (http, https) = (side(Scheme::Http, http)?, side(Scheme::Https, https)?);
-        let tvs_shared = Arc::new(TvsShared::new(&settings));
-        let mut tvs_nodes = BTreeMap::new();
-        for (node, listener) in tvs {
-            let place = Place::of(&topology, node, ServiceKind::Tvs);
-            let server = TvsNode::new(place.clone(), listener, Arc::clone(&tvs_shared))
-                .map_err(|cause| ServeError::Bind(place.error(cause)))?;
-            tvs_nodes.insert(node, server);
-        }
+        let side_of = |(dialogue, sockets): (Dialogue, _)| {
+            let questions = dialogue.rules().questions.len();
+            let hall = settings.hall(settings.tvs_connections_max, questions);
+            let place = |node| Place::of(&topology, node, dialogue.into());
+            let (name, threads) = (dialogue.rules().name, settings.tvs_threads);
+            Ok((dialogue, Side::new(name, &place, sockets, hall, threads)?))
+        };
         Ok(Servers {
             pumps,
-            http,
-            https,
-            tvs: Mutex::new(tvs_nodes),
-            tvs_shared,
-            tvs_runtime: OwnRuntime::with_threads("serve-tvs", settings.tvs_threads)?,
+            http: files("http", Place::of_http, http)?,
+            https: files("https", Place::of_https, https)?,
+            dialogues: dialogues.into_iter().map(side_of).collect::<Result<_, ServeError>>()?,
             signing,
+            clock,
+            settings,
             prewarm: mode == SignCacheMode::Prewarm,
         })
     }
@@ -182,16 +194,22 @@ impl Servers {
         let (done, in_force) = oneshot::channel();
         self.command(node, PumpCommand::Start(Arc::clone(service), done)).await?;
         in_force.await.map_err(|_| absent_tftp(node))?.map_err(ServeError::Bind)?;
-        self.http.start(node, service).await?;
-        self.https.start(node, service).await
+        let face = HttpFace {
+            tls: None,
+            service: Arc::clone(service),
+            signing: self.signing.clone(),
+            header_deadline: self.settings.header_deadline.as_duration(),
+        };
+        if self.https.has(node).await {
+            let tls = Some(acceptor(&self.https, node, "CallManager", service.signer()).await?);
+            self.https.start(node, HttpFace { tls, ..face.clone() }).await?;
+        }
+        self.http.start(node, face).await.map(drop)
     }
 
     async fn stop_tftp(&self, node: NodeId) -> Result<(), ServeError> {
-        for side in [&self.http, &self.https] {
-            if let Some(http) = side.nodes.lock().await.get_mut(&node) {
-                http.stop().await;
-            }
-        }
+        // A node may have neither.
+        let _ = (self.http.stop(node).await, self.https.stop(node).await);
         let (done, in_force) = oneshot::channel();
         self.command(node, PumpCommand::Stop(done)).await?;
         in_force.await.map_err(|_| absent_tftp(node))
@@ -202,44 +220,88 @@ impl Servers {
         pump.commands.send(command).await.map_err(|_| absent_tftp(node))
     }
 
-    async fn start_tvs(&self, node: NodeId, service: &TvsService) -> Result<(), ServeError> {
-        let absent = || ServeError::Absent { service: ServiceKind::Tvs, node };
-        let mut nodes = self.tvs.lock().await;
-        nodes.get_mut(&node).ok_or_else(absent)?.start(service, self.tvs_runtime.handle())
+    async fn start_dialogue(
+        &self,
+        node: NodeId,
+        service: &Arc<DialogueService>,
+    ) -> Result<(), ServeError> {
+        let kind = ServiceKind::from(service.dialogue);
+        let absent = || ServeError::Absent { service: kind, node };
+        let side = self.dialogues.get(&service.dialogue).ok_or_else(absent)?;
+        let name = service.certificate.name();
+        let face = DialogueFace {
+            tls: acceptor(side, node, name, &service.identity).await?,
+            service: Arc::clone(service),
+            clock: self.clock,
+            request_deadline: self.settings.request_deadline.as_duration(),
+        };
+        side.start(node, face).await?.then_some(()).ok_or_else(absent)
     }
 }
 
-impl HttpSide {
+/// How the port of a node proves its identity.
+async fn acceptor<F: Face>(
+    side: &Side<F>,
+    node: NodeId,
+    certificate: &'static str,
+    identity: &Identity,
+) -> Result<TlsAcceptor, ServeError> {
+    let name = side.nodes.lock().await.get(&node).map(|node| node.place.node.clone());
+    let named = |cause| ServeError::Identity { certificate, node: name.unwrap_or_default(), cause };
+    tls_server::server_config(identity).map(TlsAcceptor::from).map_err(named)
+}
+
+impl<F: Face> Side<F> {
     fn new(
-        scheme: Scheme,
-        topology: &Topology,
-        listeners: Vec<(NodeId, std::net::TcpListener)>,
-        settings: &ServeSettings,
-        signing: Signing,
-    ) -> Result<HttpSide, ServeError> {
-        let shared = Arc::new(HttpShared::new(settings, signing));
-        let (thread, place_of): (_, fn(&Topology, NodeId) -> Place) = match scheme {
-            Scheme::Http => ("serve-http", Place::of_http),
-            Scheme::Https => ("serve-https", Place::of_https),
-        };
-        let needed = !listeners.is_empty();
-        let node = |(node, listener)| {
-            let place = place_of(topology, node);
-            HttpNode::new(scheme, place.clone(), listener, Arc::clone(&shared))
-                .map(|server| (node, server))
+        name: &str,
+        place_of: &dyn Fn(NodeId) -> Place,
+        sockets: Vec<(NodeId, std::net::TcpListener)>,
+        hall: Hall,
+        threads: usize,
+    ) -> Result<Side<F>, ServeError> {
+        let hall = Arc::new(hall);
+        let listener = |(node, socket)| {
+            let place = place_of(node);
+            Listener::new(place.clone(), socket, Arc::clone(&hall))
+                .map(|listener| (node, listener))
                 .map_err(|cause| ServeError::Bind(place.error(cause)))
         };
-        let nodes = listeners.into_iter().map(node).collect::<Result<_, _>>()?;
-        let runtime =
-            needed.then(|| OwnRuntime::with_threads(thread, settings.http_threads)).transpose()?;
-        Ok(HttpSide { nodes: Mutex::new(nodes), shared, runtime })
+        let needed = !sockets.is_empty();
+        let nodes = sockets.into_iter().map(listener).collect::<Result<_, _>>()?;
+        let name = format!("serve-{name}");
+        let runtime = needed.then(|| OwnRuntime::with_threads(&name, threads)).transpose()?;
+        Ok(Side { nodes: Mutex::new(nodes), hall, runtime })
     }
 
-    async fn start(&self, node: NodeId, service: &Arc<TftpService>) -> Result<(), ServeError> {
-        let mut nodes = self.nodes.lock().await;
-        match (nodes.get_mut(&node), &self.runtime) {
-            (Some(server), Some(runtime)) => server.start(service, runtime.handle()),
-            _ => Ok(()),
+    /// Whether a node has such a port.
+    async fn has(&self, node: NodeId) -> bool {
+        self.nodes.lock().await.contains_key(&node)
+    }
+
+    /// Shows `face` on the port of a node; whether it has one.
+    async fn start(&self, node: NodeId, face: F) -> Result<bool, ServeError> {
+        match (self.nodes.lock().await.get_mut(&node), &self.runtime) {
+            (Some(listener), Some(runtime)) => {
+                listener.start(face, runtime.handle()).map(|()| true)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// Closes the port of a node; whether it has one.
+    async fn stop(&self, node: NodeId) -> bool {
+        match self.nodes.lock().await.get_mut(&node) {
+            Some(listener) => {
+                listener.stop().await;
+                true
+            }
+            None => false,
+        }
+    }
+
+    async fn close(&self) {
+        for listener in self.nodes.lock().await.values_mut() {
+            listener.stop().await;
         }
     }
 }
@@ -250,14 +312,9 @@ impl std::fmt::Debug for Servers {
     }
 }
 
-impl TvsShared {
-    fn new(settings: &ServeSettings) -> TvsShared {
-        TvsShared {
-            counters: super::counts::TvsCounters::default(),
-            places: Arc::new(Semaphore::new(settings.tvs_connections_max)),
-            handshake_deadline: settings.handshake_deadline.as_duration(),
-            request_deadline: settings.request_deadline.as_duration(),
-        }
+impl ServeSettings {
+    fn hall(&self, connections_max: usize, questions: usize) -> Hall {
+        Hall::new(connections_max, self.handshake_deadline.as_duration(), questions)
     }
 }
 

@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use crate::base::{NodeId, PhoneId, Span, Time};
 use crate::cluster::{Contents, FileReply, PendingFile, ServedFile, SignJob, TftpService, Waiter};
-use crate::measure::{Incident, Notice, StepEnd, StepKind};
-use crate::phone::{HttpFault, Input, PROVISIONING_ROLES, Step, Transport};
+use crate::measure::{Incident, Notice, StepEnd};
+use crate::phone::{Answer, ErrandFault, HttpFault, PROVISIONING_ROLES, Transport, Trust};
 use crate::transfer::{DownloadRequest, TransferFault};
 use crate::wire::tftp::BLOCK_SIZE_DEFAULT;
 
@@ -13,7 +13,7 @@ use super::tftp::{Transfer, first_arrival};
 use super::world::World;
 
 /// What a server does with a request for a file.
-enum Answer {
+enum Found {
     File(Arc<[u8]>),
     Missing,
     /// It answers when the file is signed.
@@ -21,16 +21,12 @@ enum Answer {
 }
 
 impl World {
-    pub(super) fn fetch_tftp(&mut self, phone: u32, step: Step, file: Arc<str>) {
+    pub(super) fn fetch_tftp(&mut self, phone: u32, wanted: Time, file: Arc<str>) {
         self.hear(phone, Incident::Asked(Transport::Tftp));
         let profile = Arc::clone(&self.env.profile);
         let generation = self.begin_request(phone, Waits::Tftp);
         let now = self.now;
-        let session = self.session(phone);
-        session.step = Some(step);
-        if !std::mem::take(&mut session.fell_back) {
-            session.asked = now;
-        }
+        self.session(phone).wanted = wanted;
         let patience = profile.tftp_timeout.times(u64::from(profile.tftp_tries));
         self.watch(phone, generation, Waits::Tftp, patience);
         let mut fates = self.fates(phone, 0);
@@ -54,14 +50,14 @@ impl World {
             return self.ask_again(phone, generation, file, self.now);
         };
         self.serve.tftp_requests += 1;
-        match self.answer(&service, phone, generation, &file, false) {
-            Answer::File(file) => self.send(phone, generation, file),
-            Answer::Missing => {
+        match self.find(&service, phone, generation, &file, false) {
+            Found::File(file) => self.send(phone, generation, file),
+            Found::Missing => {
                 let work = Work::tftp(&self.plan.cost, 0);
                 let node = self.node_of(phone);
                 self.work(node, work, Job::Missing { phone, generation });
             }
-            Answer::Later => {}
+            Found::Later => {}
         }
     }
 
@@ -86,8 +82,8 @@ impl World {
         let Some(way) = fate else { return self.ask_again(phone, generation, file, self.now) };
         let session = self.session(phone);
         session.waits = Waits::Nothing;
-        let step = session.step.expect("a transfer has a step");
-        (0..lost).for_each(|_| self.hear(phone, Incident::SentAgain(step.into())));
+        let step = session.step;
+        (0..lost).for_each(|_| self.hear(phone, Incident::SentAgain(step)));
         self.begin_transfer();
         let outcome = TftpEnd::Failed(TransferFault::Refused);
         self.queue.push(self.now + way, Event::TftpEnded { phone, generation, outcome });
@@ -107,25 +103,25 @@ impl World {
         limit > 0 && self.machines.served[node] >= limit
     }
 
-    fn answer(
+    fn find(
         &mut self,
         service: &TftpService,
         phone: u32,
         generation: u32,
         file: &str,
         http: bool,
-    ) -> Answer {
+    ) -> Found {
         let node = self.node_of(phone).index();
         self.machines.served[node] += 1;
         self.session(phone).served = true;
         let waiter = Waiter(self.next_waiter);
         self.next_waiter += 1;
         match service.request(file, waiter) {
-            FileReply::Missing => Answer::Missing,
-            FileReply::Ready(file) => Answer::File(self.whole(&file)),
+            FileReply::Missing => Found::Missing,
+            FileReply::Ready(file) => Found::File(self.whole(&file)),
             FileReply::Pending { file, job } => {
                 self.park(waiter, Parked { phone, generation, file, http }, job);
-                Answer::Later
+                Found::Later
             }
         }
     }
@@ -249,11 +245,11 @@ impl World {
             lost_requests: session.lost_requests,
             begins: self.now,
         };
-        let step = session.step.expect("a transfer has a step");
+        let step = session.step;
         let mut fates = self.fates(phone, 1);
         let played = transfer.play(&mut fates);
         self.draws += fates.draws;
-        (0..played.phone_again).for_each(|_| self.hear(phone, Incident::SentAgain(step.into())));
+        (0..played.phone_again).for_each(|_| self.hear(phone, Incident::SentAgain(step)));
         self.serve.tftp_datagrams_out += u64::from(played.server_sent);
         self.session(phone).waits = Waits::Transfer;
         self.begin_transfer();
@@ -326,7 +322,7 @@ impl World {
     fn file_name(&self, phone: u32) -> Arc<str> {
         let session = &self.sessions[phone as usize];
         let phone = &self.phones[phone as usize];
-        let step = session.step.expect("a request has a step");
+        let step = session.file.expect("a request is for a file");
         step.file_name(phone.name(), phone.lists().any())
     }
 
@@ -344,7 +340,7 @@ impl World {
         let mut fates = self.fates(phone, 1);
         let session = &self.sessions[phone as usize];
         let (mut at, mut asked) = (self.now, session.lost_requests);
-        let step = session.step.expect("a transfer has a step");
+        let step = session.step;
         let sent = |tries: u8| session.started + timeout.times(u64::from(tries));
         // The answer, or the next try and its answer, until one arrives.
         let arrived = loop {
@@ -369,7 +365,7 @@ impl World {
         self.draws += fates.draws;
         // Nothing arrives: the phone's own patience ends the wait.
         let Some(at) = arrived else { return };
-        (0..asked).for_each(|_| self.hear(phone, Incident::SentAgain(step.into())));
+        (0..asked).for_each(|_| self.hear(phone, Incident::SentAgain(step)));
         self.session(phone).waits = Waits::Nothing;
         self.begin_transfer();
         let outcome = TftpEnd::Missing;
@@ -382,9 +378,9 @@ impl World {
         session.waits = Waits::Nothing;
         let stalled = std::mem::take(&mut session.stalled);
         let fault = if stalled { TransferFault::Stalled } else { TransferFault::TimedOut };
-        let (generation, step) = (session.generation, session.step.expect("it waits for a file"));
+        let (generation, step) = (session.generation, session.step);
         let again = self.env.profile.tftp_tries.saturating_sub(1);
-        (0..again).for_each(|_| self.hear(phone, Incident::SentAgain(step.into())));
+        (0..again).for_each(|_| self.hear(phone, Incident::SentAgain(step)));
         self.begin_transfer();
         self.on_tftp_ended(phone, generation, &TftpEnd::Failed(fault));
     }
@@ -397,39 +393,36 @@ impl World {
         self.leave_server(phone);
         let session = self.session(phone);
         session.waits = Waits::Nothing;
-        let step = session.step.expect("a transfer has a step");
-        let asked = session.asked;
+        let step = session.step;
+        let wanted = session.wanted;
         let end = match outcome {
             TftpEnd::File(_) => StepEnd::Ok,
             TftpEnd::Missing => StepEnd::NotFound,
             TftpEnd::Failed(_) => StepEnd::Failed,
         };
-        let step = StepKind::from(step);
-        self.hear(phone, Incident::Ended { step, end, planned: asked, started: asked });
+        self.hear(phone, Incident::Ended { step, end, planned: wanted, started: wanted });
         match outcome {
             TftpEnd::File(file) => {
                 self.hear(phone, Incident::Arrived(Transport::Tftp, file.len() as u64));
-                self.step(phone, Input::File { bytes: file });
+                self.answer(phone, Ok(Answer::File(file)));
             }
             TftpEnd::Missing => {
                 self.hear(phone, Incident::Missing(Transport::Tftp));
-                self.step(phone, Input::FileMissing);
+                self.answer(phone, Ok(Answer::NoFile));
             }
             TftpEnd::Failed(fault) => {
                 self.hear(phone, Incident::Failed(Transport::Tftp, step));
-                self.step(phone, Input::FileFailed { fault: *fault });
+                self.answer(phone, Err(ErrandFault::Tftp(*fault)));
             }
         }
     }
 
     /// A phone asks for a file over HTTP; without a connection it may have to wait for one.
-    pub(super) fn fetch_http(&mut self, phone: u32, step: Step, file: Arc<str>, secure: bool) {
+    pub(super) fn fetch_http(&mut self, phone: u32, wanted: Time, file: Arc<str>, secure: bool) {
         self.hear(phone, Incident::Asked(Transport::over_http(secure)));
         let generation = self.begin_request(phone, Waits::Nothing);
-        let now = self.now;
         let session = self.session(phone);
-        (session.step, session.asked, session.fell_back) = (Some(step), now, false);
-        session.secure = secure;
+        (session.wanted, session.secure) = (wanted, secure);
         let may_begin = if session.has_link {
             Some(file)
         } else {
@@ -500,8 +493,9 @@ impl World {
         let (secure, connects) = (self.session(phone).secure, self.session(phone).connects);
         if secure && connects {
             let lists = self.phones[phone as usize].lists().clone();
+            let trust = Trust { lists, roles: PROVISIONING_ROLES };
             let presented = &service.signer().certificate;
-            if !self.judged.judge(&lists, PROVISIONING_ROLES, presented) {
+            if !self.judged.judge(&trust, presented) {
                 self.serve.https_handshakes_failed += 1;
                 let answer = HttpAnswer::Refused(HttpFault::CertificateRefused);
                 return self.send_http(phone, generation, answer);
@@ -518,10 +512,10 @@ impl World {
         if self.is_full(phone) {
             return self.send_http(phone, generation, HttpAnswer::Busy);
         }
-        match self.answer(&service, phone, generation, file, true) {
-            Answer::File(file) => self.send_http(phone, generation, HttpAnswer::File(file)),
-            Answer::Missing => self.send_http(phone, generation, HttpAnswer::Missing),
-            Answer::Later => {}
+        match self.find(&service, phone, generation, file, true) {
+            Found::File(file) => self.send_http(phone, generation, HttpAnswer::File(file)),
+            Found::Missing => self.send_http(phone, generation, HttpAnswer::Missing),
+            Found::Later => {}
         }
     }
 
@@ -575,12 +569,12 @@ impl World {
             HttpAnswer::File(file) => {
                 let via = self.end_http(phone, StepEnd::Ok);
                 self.hear(phone, Incident::Arrived(via, file.len() as u64));
-                self.step(phone, Input::File { bytes: file });
+                self.answer(phone, Ok(Answer::File(file)));
             }
             HttpAnswer::Missing => {
                 let via = self.end_http(phone, StepEnd::NotFound);
                 self.hear(phone, Incident::Missing(via));
-                self.step(phone, Input::FileMissing);
+                self.answer(phone, Ok(Answer::NoFile));
             }
         }
     }
@@ -593,10 +587,10 @@ impl World {
     fn fail_http(&mut self, phone: u32, fault: HttpFault) {
         self.leave_server(phone);
         let session = self.session(phone);
-        (session.waits, session.fell_back) = (Waits::Nothing, true);
-        let (step, secure) = (session.step.expect("a request has a step"), session.secure);
-        self.hear(phone, Incident::Failed(Transport::over_http(secure), step.into()));
-        self.step(phone, Input::HttpFailed { fault });
+        session.waits = Waits::Nothing;
+        let (step, secure) = (session.step, session.secure);
+        self.hear(phone, Incident::Failed(Transport::over_http(secure), step));
+        self.answer(phone, Err(ErrandFault::Http(fault)));
     }
 
     /// A request was answered; over which transport.
@@ -604,8 +598,8 @@ impl World {
         self.leave_server(phone);
         let session = self.session(phone);
         session.waits = Waits::Nothing;
-        let (planned, started, secure) = (session.asked, session.started, session.secure);
-        let step = session.step.expect("a request has a step").into();
+        let (planned, started, secure) = (session.wanted, session.started, session.secure);
+        let step = session.step;
         self.hear(phone, Incident::Ended { step, end, planned, started });
         Transport::over_http(secure)
     }

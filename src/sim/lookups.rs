@@ -2,13 +2,13 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use crate::base::{NodeId, Span};
+use crate::base::{NodeId, Span, Time};
 use crate::crypto::Certificate;
-use crate::measure::{Incident, StepEnd, StepKind};
-use crate::phone::{Input, TrustList, TrustLists, TvsFault};
-use crate::wire::ROLE_TVS;
+use crate::measure::{Incident, StepEnd};
+use crate::phone::{Answer, ErrandFault, Message, Trust, TrustList, TrustLists, TvsFault};
+use crate::wire::Dialogue;
 
-use super::session::{Ask, Event, Job, Waits};
+use super::session::{Call, Event, Job, Waits};
 use super::world::World;
 
 /// Verdicts on servers by the lists that judged them and the service that presented itself; what
@@ -19,20 +19,16 @@ pub(super) struct Judged {
 }
 
 impl Judged {
-    /// Whether a phone with these lists accepts this server.
-    pub(super) fn judge(
-        &mut self,
-        lists: &TrustLists,
-        roles: &'static [u16],
-        presented: &Certificate,
-    ) -> bool {
+    /// Whether a phone accepts this server.
+    pub(super) fn judge(&mut self, trust: &Trust, presented: &Certificate) -> bool {
+        let lists = &trust.lists;
         let place = |list: &Option<Arc<TrustList>>| {
             list.as_ref().map_or(0, |list| Arc::as_ptr(list).addr())
         };
         // A certificate is of one kind: its place tells the roles, too.
         let key = [place(&lists.ctl), place(&lists.itl), presented.der().as_ptr().addr()];
         let judge = || {
-            let verdict = lists.judge_server(roles, presented.der());
+            let verdict = trust.accepts(presented.der());
             (lists.clone(), presented.clone(), verdict)
         };
         self.verdicts.entry(key).or_insert_with(judge).2
@@ -44,136 +40,120 @@ impl Judged {
     }
 }
 
-/// What a phone asks a TVS server, and with which lists it judges that server.
-#[derive(Debug)]
-pub(super) struct Question {
-    pub server: SocketAddr,
-    pub token: u32,
-    pub request: Vec<u8>,
-    pub lists: TrustLists,
-}
-
 impl World {
-    /// A phone asks the DNS of its site for the address of a TVS server.
-    pub(super) fn resolve(&mut self, phone: u32, name: &str, token: u32) {
+    /// A phone asks the DNS of its site for an address.
+    pub(super) fn resolve(&mut self, phone: u32, name: &str) {
         let generation = self.begin_request(phone, Waits::Nothing);
         let mut fates = self.fates(phone, 0);
         let (length, answered) = fates.query();
         self.draws += fates.draws;
         let address = self.cluster.hosts().resolve(name).filter(|_| answered);
-        let event = Event::Resolved { phone, generation, token, address };
+        let event = Event::Resolved { phone, generation, address };
         self.queue.push(self.now + length, event);
     }
 
-    pub(super) fn on_resolved(
-        &mut self,
-        phone: u32,
-        generation: u32,
-        token: u32,
-        address: Option<IpAddr>,
-    ) {
+    pub(super) fn on_resolved(&mut self, phone: u32, generation: u32, address: Option<IpAddr>) {
         if self.is_current(phone, generation) {
-            self.step(phone, Input::Resolved { token, address });
+            self.answer(phone, Ok(Answer::Address(address)));
         }
     }
 
-    /// A phone wants to ask a TVS server. It closes its HTTP connection while it waits.
-    pub(super) fn ask_tvs(&mut self, phone: u32, question: Question) {
+    /// A phone wants to say something. It closes its HTTP connection while it waits.
+    pub(super) fn say(&mut self, phone: u32, wanted: Time, message: Message) {
         let generation = self.begin_request(phone, Waits::Nothing);
         self.drop_link(phone);
-        self.session(phone).asked = self.now;
-        if let Some(question) = self.lookups_in_flight.enter(phone, generation, question) {
-            self.begin_lookup(phone, generation, question);
+        self.session(phone).wanted = wanted;
+        if let Some(message) = self.lookups_in_flight.enter(phone, generation, message) {
+            self.begin_call(phone, generation, message);
         }
     }
 
-    /// A lookup of a phone has ended, or is no longer wanted: the next one has its place.
+    /// A call of a phone has ended, or is no longer wanted: the next one has its place.
     pub(super) fn leave_lookup(&mut self, phone: u32) {
         if !std::mem::take(&mut self.session(phone).looks_up) {
             return;
         }
-        if let Some((phone, generation, question)) = self.lookups_in_flight.leave(&self.sessions) {
-            self.begin_lookup(phone, generation, question);
+        if let Some((phone, generation, message)) = self.lookups_in_flight.leave(&self.sessions) {
+            self.begin_call(phone, generation, message);
         }
     }
 
-    /// A phone opens a connection to a TVS server.
-    fn begin_lookup(&mut self, phone: u32, generation: u32, question: Question) {
-        let Question { server, token, request, lists } = question;
+    /// A phone opens a connection to a server.
+    fn begin_call(&mut self, phone: u32, generation: u32, message: Message) {
         let now = self.now;
         let session = self.session(phone);
-        (session.waits, session.started, session.looks_up) = (Waits::Tvs, now, true);
-        self.watch(phone, generation, Waits::Tvs, self.env.profile.tvs_timeout);
+        (session.waits, session.started, session.looks_up) = (Waits::Reply, now, true);
+        self.watch(phone, generation, Waits::Reply, self.env.profile.tvs_timeout);
         let mut fates = self.fates(phone, 0);
         // The hello arrives half a round trip after the connection is there.
         let connected = self.now + fates.connect();
         let arrives = connected + fates.segment();
         self.draws += fates.draws;
-        let Some(node) = self.tvs_node(server) else {
-            let fault = TvsFault::Connection;
-            let event = Event::TvsFailed { phone, generation, token, fault };
-            return self.queue.push(connected, event);
+        let Some(node) = self.node_at(message.dialogue, message.server) else {
+            let result = Err(TvsFault::Connection);
+            return self.queue.push(connected, Event::Said { phone, generation, result });
         };
-        let ask = Ask { node, phone, generation, token, request, lists, service: None };
-        self.queue.push(arrives, Event::TvsArrived(Box::new(ask)));
+        let call = Call { node, phone, generation, message, service: None };
+        self.queue.push(arrives, Event::Called(Box::new(call)));
     }
 
     /// The hello of a phone arrives: the server shakes hands, which is its main work.
-    pub(super) fn on_tvs_arrived(&mut self, mut ask: Box<Ask>) {
-        if !self.is_current(ask.phone, ask.generation) {
+    pub(super) fn on_called(&mut self, mut call: Box<Call>) {
+        if !self.is_current(call.phone, call.generation) {
             return;
         }
-        let node = ask.node;
+        let node = call.node;
         let open = self.machines.tvs_open[node.index()];
         let limit = self.plan.cost.tvs_connections;
         let full = limit > 0 && open >= limit;
-        let Some(service) = self.cluster.tvs(node).filter(|_| !full) else {
+        let service = self.cluster.dialogue(node, call.message.dialogue);
+        let Some(service) = service.filter(|_| !full) else {
             self.serve.tvs_handshakes_failed += 1;
-            return self.fail_tvs(&ask, TvsFault::Connection);
+            return self.fail_call(&call, TvsFault::Connection);
         };
-        ask.service = Some(Arc::clone(service));
+        call.service = Some(Arc::clone(service));
         self.machines.tvs_open[node.index()] += 1;
-        self.handshake(node, Job::Tvs(ask));
+        self.handshake(node, Job::Handshake(call));
     }
 
     /// The server has signed its part of the handshake.
-    pub(super) fn on_handshake(&mut self, ask: Box<Ask>) {
-        let mut fates = self.fates(ask.phone, 1);
+    pub(super) fn on_handshake(&mut self, call: Box<Call>) {
+        let mut fates = self.fates(call.phone, 1);
         let at = self.now + fates.segment();
         self.draws += fates.draws;
-        self.queue.push(at, Event::TvsPresented(ask));
+        self.queue.push(at, Event::Presented(call));
     }
 
     /// The certificate of a server arrives at a phone, whose part of the handshake begins.
-    pub(super) fn on_tvs_presented(&mut self, ask: Box<Ask>) {
-        let node = ask.node.index();
+    pub(super) fn on_presented(&mut self, call: Box<Call>) {
+        let node = call.node.index();
         self.machines.tvs_open[node] = self.machines.tvs_open[node].saturating_sub(1);
-        if !self.is_current(ask.phone, ask.generation) {
+        if !self.is_current(call.phone, call.generation) {
             return;
         }
         if self.has_shared_host() {
-            self.look_up(ask.node, Job::Lookup(ask));
+            self.look_up(call.node, Job::Lookup(call));
         } else {
-            self.judge_server(&ask, self.plan.cost.phone_handshake);
+            self.judge_server(&call, self.plan.cost.phone_handshake);
         }
     }
 
-    /// A phone asks its question, after `computing`, if it trusts the certificate of the server.
-    pub(super) fn judge_server(&mut self, ask: &Ask, computing: Span) {
-        if !self.is_current(ask.phone, ask.generation) {
+    /// A phone says its message, after `computing`, if it trusts the certificate of the server.
+    pub(super) fn judge_server(&mut self, call: &Call, computing: Span) {
+        if !self.is_current(call.phone, call.generation) {
             return;
         }
-        let service = ask.service.as_ref().expect("a handshake has a server");
-        let (phone, generation, token) = (ask.phone, ask.generation, ask.token);
-        if !self.judged.judge(&ask.lists, &[ROLE_TVS], &service.identity.certificate) {
+        let service = call.service.as_ref().expect("a handshake has a server");
+        let (phone, generation) = (call.phone, call.generation);
+        if !self.judged.judge(&call.message.trust, &service.identity.certificate) {
             self.serve.tvs_handshakes_failed += 1;
-            let fault = TvsFault::CertificateRefused;
-            let event = Event::TvsFailed { phone, generation, token, fault };
+            let result = Err(TvsFault::CertificateRefused);
+            let event = Event::Said { phone, generation, result };
             return self.queue.push(self.now + computing, event);
         }
         self.serve.tvs_handshakes_ok += 1;
-        let Ok((bytes, _)) = service.knowledge.answer(&ask.request) else {
-            return self.fail_tvs(ask, TvsFault::Connection);
+        let Ok(said) = service.open().on(&call.message.bytes, self.now) else {
+            return self.fail_call(call, TvsFault::Connection);
         };
         self.serve.tvs_answers += 1;
         // Its fate continues behind the two segments of the handshake.
@@ -182,68 +162,37 @@ impl World {
         let before = fates.draws;
         let at = self.now + computing + fates.segment() + fates.segment();
         self.draws += fates.draws - before;
-        self.queue.push(at, Event::TvsAnswered { phone, generation, token, bytes });
+        self.queue.push(at, Event::Said { phone, generation, result: Ok(said.reply) });
     }
 
-    fn fail_tvs(&mut self, ask: &Ask, fault: TvsFault) {
-        let (phone, generation, token) = (ask.phone, ask.generation, ask.token);
+    fn fail_call(&mut self, call: &Call, fault: TvsFault) {
+        let (phone, generation) = (call.phone, call.generation);
         let mut fates = self.fates(phone, 1);
         let at = self.now + fates.segment();
         self.draws += fates.draws;
-        self.queue.push(at, Event::TvsFailed { phone, generation, token, fault });
+        self.queue.push(at, Event::Said { phone, generation, result: Err(fault) });
     }
 
-    pub(super) fn on_tvs_answered(
-        &mut self,
-        phone: u32,
-        generation: u32,
-        token: u32,
-        bytes: &[u8],
-    ) {
-        if self.end_tvs(phone, generation, true) {
-            self.step(phone, Input::TvsAnswer { token, bytes });
-        }
-    }
-
-    pub(super) fn on_tvs_failed(
-        &mut self,
-        phone: u32,
-        generation: u32,
-        token: u32,
-        fault: TvsFault,
-    ) {
-        if self.end_tvs(phone, generation, false) {
-            self.step(phone, Input::TvsFailed { token, fault });
-        }
-    }
-
-    /// Nobody has answered in time.
-    pub(super) fn on_tvs_timeout(&mut self, phone: u32, generation: u32) {
-        let token = self.token_of(phone);
-        self.on_tvs_failed(phone, generation, token, TvsFault::TimedOut);
-    }
-
-    fn end_tvs(&mut self, phone: u32, generation: u32, ok: bool) -> bool {
+    /// A call of a phone has ended.
+    pub(super) fn on_said(&mut self, phone: u32, generation: u32, result: Result<&[u8], TvsFault>) {
         if !self.is_current(phone, generation) {
-            return false;
+            return;
         }
         let session = self.session(phone);
         session.waits = Waits::Nothing;
-        let (planned, started) = (session.asked, session.started);
-        let (step, end) = (StepKind::Tvs, StepEnd::answered(ok));
+        let (planned, started) = (session.wanted, session.started);
+        let (step, end) = (session.step, StepEnd::answered(result.is_ok()));
         self.hear(phone, Incident::Ended { step, end, planned, started });
         self.leave_lookup(phone);
-        true
+        self.answer(phone, result.map(Answer::Said).map_err(ErrandFault::Dialogue));
     }
 
-    /// The node whose TVS service listens at this address.
-    fn tvs_node(&self, server: SocketAddr) -> Option<NodeId> {
+    /// The node on which the service of this dialogue listens at this address.
+    fn node_at(&self, dialogue: Dialogue, server: SocketAddr) -> Option<NodeId> {
         let topology = self.cluster.topology();
         topology.ids().find(|&id| {
-            let node = topology.node(id);
-            node.address == server.ip()
-                && node.ports.tvs == server.port()
-                && self.cluster.tvs(id).is_some()
+            topology.socket(id, dialogue.into()) == server
+                && self.cluster.dialogue(id, dialogue).is_some()
         })
     }
 
@@ -270,7 +219,9 @@ impl World {
                 (None, _) => break,
                 (Some((phone, _)), Waits::Tftp) => self.on_tftp_silence(phone),
                 (Some((phone, generation)), Waits::Http) => self.on_http_timeout(phone, generation),
-                (Some((phone, generation)), Waits::Tvs) => self.on_tvs_timeout(phone, generation),
+                (Some((phone, generation)), Waits::Reply) => {
+                    self.on_said(phone, generation, Err(TvsFault::TimedOut));
+                }
                 (Some(_), Waits::Nothing | Waits::Transfer) => {
                     unreachable!("only waits with a time-out are watched")
                 }

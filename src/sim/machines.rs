@@ -352,9 +352,9 @@ impl World {
             Job::Carried { phone, generation, file, http } => {
                 self.carried(phone, generation, file, http);
             }
-            Job::Lookup(ask) => {
-                self.next_in_line(ask.node, Service::Lookup);
-                self.judge_server(&ask, Span::ZERO);
+            Job::Lookup(call) => {
+                self.next_in_line(call.node, Service::Lookup);
+                self.judge_server(&call, Span::ZERO);
             }
             Job::Missing { phone, generation } => {
                 self.next_in_line(self.node_of(phone), Service::Tftp);
@@ -364,9 +364,9 @@ impl World {
                 self.next_in_line(node, Service::Sign);
                 self.on_signed(*job);
             }
-            Job::Tvs(ask) => {
-                self.next_in_line(ask.node, Service::Tvs);
-                self.on_handshake(ask);
+            Job::Handshake(call) => {
+                self.next_in_line(call.node, Service::Tvs);
+                self.on_handshake(call);
             }
             Job::Upload { phone, generation, file } => {
                 self.next_in_line(self.node_of(phone), Service::Tftp);

@@ -3,8 +3,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::base::{NodeId, Time};
-use crate::cluster::{PendingFile, SignJob, TvsService};
-use crate::phone::{HttpFault, Step, TrustLists, TvsFault};
+use crate::cluster::{DialogueService, PendingFile, SignJob};
+use crate::measure::StepKind;
+use crate::phone::{HttpFault, Message, Step, TvsFault};
 use crate::transfer::TransferFault;
 
 /// What goes on between a phone and the servers.
@@ -13,14 +14,15 @@ use crate::transfer::TransferFault;
 pub(super) struct Session {
     /// Counts fetches and questions, so that what belongs to an earlier one is recognised.
     pub generation: u32,
-    pub step: Option<Step>,
+    /// What the phone does.
+    pub step: StepKind,
+    /// The file that it asks for.
+    pub file: Option<Step>,
     pub waits: Waits,
     /// When the request was sent.
     pub started: Time,
-    /// Since when the phone waits for this file, over whichever transport.
-    pub asked: Time,
-    /// Whether HTTP was tried for this file.
-    pub fell_back: bool,
+    /// Since when the phone wants what it waits for, whichever way was tried first.
+    pub wanted: Time,
     /// Whether the phone has an HTTP connection, and whether that is one over TLS.
     pub connected: Option<bool>,
     /// Whether the file is asked for over HTTPS.
@@ -51,15 +53,15 @@ pub(super) enum Waits {
     Tftp,
     /// For an HTTP answer.
     Http,
-    /// For TVS.
-    Tvs,
+    /// For the reply to a message.
+    Reply,
     /// For the rest of a TFTP transfer that has begun; its end is known.
     Transfer,
 }
 
 impl Waits {
     /// The waits that are watched.
-    pub(super) const KINDS: [Waits; 3] = [Waits::Tftp, Waits::Http, Waits::Tvs];
+    pub(super) const KINDS: [Waits; 3] = [Waits::Tftp, Waits::Http, Waits::Reply];
 
     /// The place of a watched wait among them.
     pub(super) fn slot(self) -> usize {
@@ -117,17 +119,15 @@ pub(super) struct Parked {
     pub http: bool,
 }
 
-/// A question to TVS on its way.
+/// A connection of a phone to a dialogue.
 #[derive(Debug)]
-pub(super) struct Ask {
+pub(super) struct Call {
     pub node: NodeId,
     pub phone: u32,
     pub generation: u32,
-    pub token: u32,
-    pub request: Vec<u8>,
-    pub lists: TrustLists,
+    pub message: Message,
     /// Who answers: the service that ran when the handshake began.
-    pub service: Option<Arc<TvsService>>,
+    pub service: Option<Arc<DialogueService>>,
 }
 
 /// What comes of an HTTP request.
@@ -143,20 +143,54 @@ pub(super) enum HttpAnswer {
 /// What happens in virtual time.
 #[derive(Debug)]
 pub(super) enum Event {
-    Boot { phone: u32 },
-    HttpAnswered { phone: u32, generation: u32, answer: HttpAnswer },
-    HttpAsked { phone: u32, generation: u32, file: Arc<str> },
+    Boot {
+        phone: u32,
+    },
+    HttpAnswered {
+        phone: u32,
+        generation: u32,
+        answer: HttpAnswer,
+    },
+    HttpAsked {
+        phone: u32,
+        generation: u32,
+        file: Arc<str>,
+    },
     Operator,
-    Resolved { phone: u32, generation: u32, token: u32, address: Option<IpAddr> },
-    StationDue { station: u16 },
-    TftpAsked { phone: u32, generation: u32, file: Arc<str> },
-    TftpEnded { phone: u32, generation: u32, outcome: TftpEnd },
-    Timer { phone: u32, token: u32 },
-    TvsAnswered { phone: u32, generation: u32, token: u32, bytes: Vec<u8> },
-    TvsArrived(Box<Ask>),
-    TvsFailed { phone: u32, generation: u32, token: u32, fault: TvsFault },
-    TvsPresented(Box<Ask>),
-    WatchDue { kind: u8 },
+    Resolved {
+        phone: u32,
+        generation: u32,
+        address: Option<IpAddr>,
+    },
+    Said {
+        phone: u32,
+        generation: u32,
+        result: Result<Vec<u8>, TvsFault>,
+    },
+    /// The hello of a phone arrives at the server.
+    Called(Box<Call>),
+    /// The certificate of the server arrives at the phone.
+    Presented(Box<Call>),
+    StationDue {
+        station: u16,
+    },
+    TftpAsked {
+        phone: u32,
+        generation: u32,
+        file: Arc<str>,
+    },
+    TftpEnded {
+        phone: u32,
+        generation: u32,
+        outcome: TftpEnd,
+    },
+    Timer {
+        phone: u32,
+        token: u32,
+    },
+    WatchDue {
+        kind: u8,
+    },
 }
 
 /// How a TFTP transfer ended for the phone.
@@ -184,14 +218,14 @@ pub(super) enum Job {
         http: bool,
     },
     /// What a phone does for a handshake on the host of the server.
-    Lookup(Box<Ask>),
+    Lookup(Box<Call>),
     /// "File not found" over TFTP.
     Missing {
         phone: u32,
         generation: u32,
     },
     Sign(NodeId, Box<SignJob>),
-    Tvs(Box<Ask>),
+    Handshake(Box<Call>),
     /// A file over TFTP.
     Upload {
         phone: u32,

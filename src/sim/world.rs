@@ -1,19 +1,20 @@
 use std::collections::{BTreeMap, HashMap};
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::base::{NodeId, PhoneId, Purpose, Span, Stop, Time, stream};
 use crate::cluster::{
-    Cluster, Contents, Effect, FleetSpec, Genesis, OperatorAction, ServedFile, SignCacheMode,
-    SignCounts, TftpService,
+    Cluster, Contents, Effect, FleetSpec, Genesis, OperatorAction, ServedFile, Service,
+    ServiceKind, SignCacheMode, SignCounts, TftpService,
 };
 use crate::crypto::KeySource;
 use crate::measure::{
     CpuSeconds, Finish, FleetReady, HostLog, Incident, Ledger, Listen, MachineSummary, Mode,
-    Notice, RunFacts, RunInfo, ServeSummary, SimSummary, Slice, StepMark, Summary, encode,
+    Notice, RunFacts, RunInfo, ServeSummary, SimSummary, Slice, StepKind, StepMark, Summary,
+    encode,
 };
 use crate::phone::{
-    Action, Env, Fact, Input, Outcome, Phone, Shared, Sink, Transport, TrustLists, Verifier,
+    Action, Answer, Ask, Env, Errand, ErrandFault, Fact, FileRequest, Input, Message, Outcome,
+    Phone, Shared, Sink, Transport, TrustLists, Verifier,
 };
 use crate::scenario::{FleetStart, Link, Plan, Timeline, TimelineEntry};
 use crate::wire::TvsMember;
@@ -21,7 +22,7 @@ use crate::wire::TvsMember;
 use super::digest::FactDigest;
 use super::guesses::{Guess, guesses, notes};
 use super::link::Fates;
-use super::lookups::{Judged, Question};
+use super::lookups::Judged;
 use super::machines::Machines;
 use super::pace::Pace;
 use super::places::Places;
@@ -136,7 +137,7 @@ pub struct World {
     /// Whole files by the places of their header and body, which are kept.
     pub(super) whole: HashMap<(usize, usize), Whole>,
     pub(super) judged: Judged,
-    pub(super) lookups_in_flight: Places<Question>,
+    pub(super) lookups_in_flight: Places<Message>,
     pub(super) links_in_flight: Places<Arc<str>>,
     contents: Contents,
     events_max: u64,
@@ -228,14 +229,8 @@ impl World {
             witness: None,
         };
         for node in world.plan.topology.ids() {
-            if let Some(service) = world.cluster.tftp(node).map(Arc::clone) {
-                world.prewarm(&service);
-                world.digest.served(Time::ZERO, node, &service.fingerprint());
-            }
-            if let Some(service) = world.cluster.tvs(node) {
-                let presented = service.identity.certificate.sha256();
-                world.digest.served(Time::ZERO, node, &presented);
-            }
+            let services: Vec<Service> = world.cluster.services_of(node).cloned().collect();
+            services.iter().for_each(|service| world.started(node, service));
         }
         world.populate();
         world
@@ -373,17 +368,16 @@ impl World {
             for effect in effects.expect("a plan names only what its cluster has") {
                 match effect {
                     Effect::ResetPhones { spread } => self.reset_phones(spread),
-                    Effect::TftpStarted { node, service } => {
-                        self.prewarm(&service);
-                        self.digest.served(self.now, node, &service.fingerprint());
-                        self.machines.built(node, self.now + self.plan.cost.build_time);
+                    Effect::Started { node, service } => {
+                        self.started(node, &service);
+                        if service.kind() == ServiceKind::Tftp {
+                            self.machines.built(node, self.now + self.plan.cost.build_time);
+                        }
                     }
-                    Effect::TftpStopped { node } => self.stall_transfers(node),
-                    Effect::TvsStarted { node, service } => {
-                        let presented = service.identity.certificate.sha256();
-                        self.digest.served(self.now, node, &presented);
+                    Effect::Stopped { node, service: ServiceKind::Tftp } => {
+                        self.stall_transfers(node);
                     }
-                    Effect::TvsStopped { .. } => {}
+                    Effect::Stopped { .. } => {}
                 }
             }
             self.timeline.done(self.now);
@@ -402,6 +396,14 @@ impl World {
             self.machines.begin_storm();
         }
         self.plan_boots(spread, true);
+    }
+
+    /// A service of a node has started: what it serves belongs to the digest.
+    fn started(&mut self, node: NodeId, service: &Service) {
+        if let Service::Tftp(service) = service {
+            self.prewarm(service);
+        }
+        self.digest.served(self.now, node, &service.fingerprint());
     }
 
     fn prewarm(&self, service: &TftpService) {
@@ -428,16 +430,13 @@ impl World {
             Event::HttpAnswered { phone, generation, answer } => {
                 self.on_http_answered(phone, generation, &answer);
             }
-            Event::Resolved { phone, generation, token, address } => {
-                self.on_resolved(phone, generation, token, address);
+            Event::Resolved { phone, generation, address } => {
+                self.on_resolved(phone, generation, address);
             }
-            Event::TvsArrived(ask) => self.on_tvs_arrived(ask),
-            Event::TvsPresented(ask) => self.on_tvs_presented(ask),
-            Event::TvsAnswered { phone, generation, token, bytes } => {
-                self.on_tvs_answered(phone, generation, token, &bytes);
-            }
-            Event::TvsFailed { phone, generation, token, fault } => {
-                self.on_tvs_failed(phone, generation, token, fault);
+            Event::Called(call) => self.on_called(call),
+            Event::Presented(call) => self.on_presented(call),
+            Event::Said { phone, generation, result } => {
+                self.on_said(phone, generation, result.as_deref().map_err(|&fault| fault));
             }
             Event::StationDue { station } => self.on_station(station),
             Event::WatchDue { kind } => self.on_watch(Waits::KINDS[usize::from(kind)]),
@@ -449,7 +448,6 @@ impl World {
         self.hear(phone, Incident::BootBegan(self.now));
         self.begin_request(phone, Waits::Nothing);
         self.drop_link(phone);
-        self.session(phone).fell_back = false;
         self.step(phone, Input::Boot);
     }
 
@@ -509,22 +507,31 @@ impl World {
 
     fn act(&mut self, phone: u32, action: Action) {
         match action {
-            Action::SetTimer { at, token } => self.queue.push(at, Event::Timer { phone, token }),
-            Action::Fetch { step, file, transport: Transport::Http } => {
-                self.fetch_http(phone, step, file, false);
-            }
-            Action::Fetch { step, file, transport: Transport::Https } => {
-                self.fetch_http(phone, step, file, true);
-            }
-            Action::Fetch { step, file, transport: Transport::Tftp } => {
-                self.fetch_tftp(phone, step, file);
-            }
-            Action::Resolve { name, token } => self.resolve(phone, &name, token),
-            Action::AskTvs { members, member, address, token, request, lists } => {
-                let server = SocketAddr::new(address, members[member].port);
-                self.ask_tvs(phone, Question { server, token, request, lists });
-            }
+            Action::Wake { at, token } => self.queue.push(at, Event::Timer { phone, token }),
+            Action::Do(Errand { wanted, ask, .. }) => self.run_errand(phone, wanted, ask),
         }
+    }
+
+    fn run_errand(&mut self, phone: u32, wanted: Time, ask: Ask) {
+        self.session(phone).step = StepKind::of(&ask);
+        match ask {
+            Ask::File(FileRequest { step, file, via, .. }) => {
+                self.session(phone).file = Some(step);
+                match via {
+                    Transport::Tftp => self.fetch_tftp(phone, wanted, file),
+                    Transport::Http => self.fetch_http(phone, wanted, file, false),
+                    Transport::Https => self.fetch_http(phone, wanted, file, true),
+                }
+            }
+            Ask::Name(name) => self.resolve(phone, &name),
+            Ask::Say(message) => self.say(phone, wanted, message),
+        }
+    }
+
+    /// Tells a phone what came of the errand that it waits for.
+    pub(super) fn answer(&mut self, phone: u32, result: Result<Answer<'_>, ErrandFault>) {
+        let token = self.phones[phone as usize].token();
+        self.step(phone, Input::Answered { token, result });
     }
 
     pub(super) const fn cluster_contents(&self) -> Contents {
@@ -534,11 +541,6 @@ impl World {
     /// The node whose TFTP service a phone asks.
     pub(super) fn node_of(&self, phone: u32) -> NodeId {
         self.plan.fleet.tftp_of(PhoneId(phone))
-    }
-
-    /// The token of the question that a phone waits for.
-    pub(super) fn token_of(&self, phone: u32) -> u32 {
-        self.phones[phone as usize].token()
     }
 
     pub(super) fn session(&mut self, phone: u32) -> &mut Session {

@@ -18,7 +18,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::base::{Lack, Span, Time};
 use crate::net::{Clock, TlsClients};
-use crate::phone::{FILE_SIZE_MAX, HttpFault, PROVISIONING_ROLES, Step, TrustLists};
+use crate::phone::{FILE_SIZE_MAX, HttpFault, Trust};
 use crate::wire::uri::encode_path;
 
 use super::address::connect;
@@ -59,14 +59,12 @@ pub struct HttpClient {
 pub struct HttpJob {
     /// The phone, by its place in its worker.
     pub phone: usize,
-    /// Number of the phone's fetch: what comes of an earlier one is stale.
-    pub generation: u32,
-    /// Which step of the boot it is.
-    pub step: Step,
+    /// The phone's token.
+    pub token: u32,
     /// Name of the file.
     pub file: Arc<str>,
-    /// By which lists the server is judged: then it is asked over HTTPS, else over HTTP.
-    pub lists: Option<TrustLists>,
+    /// How the server is judged: then it is asked over HTTPS, else over HTTP.
+    pub trust: Option<Trust>,
     /// When the phone wanted it.
     pub planned: Time,
 }
@@ -215,7 +213,7 @@ impl Line {
 
     async fn fetch(&mut self, job: &HttpJob, started: Time) -> Fetched {
         let deadline = self.client.clock.instant_at(started + self.client.timeout);
-        let secure = job.lists.is_some();
+        let secure = job.trust.is_some();
         let HttpServer { http, https } = self.client.server;
         let server = if secure { https } else { http };
         let request = || request(server, &job.file);
@@ -228,24 +226,24 @@ impl Line {
         }
         let request = request()?;
         // A host that does not answer at all is as good as one that refuses.
-        let open = self.open(server, job.lists.as_ref());
+        let open = self.open(server, job.trust.as_ref());
         let mut fresh = timeout_at(deadline, open).await.map_err(|_| HttpFault::Connection)??;
         let sent = timeout_at(deadline, fresh.send(request)).await;
         let response = sent.map_err(|_| HttpFault::TimedOut)?.map_err(|_| HttpFault::Protocol)?;
         Ok(self.read(fresh, response, deadline).await?)
     }
 
-    /// Connects; with `lists` over TLS, judging the server by them during the handshake.
+    /// Connects; with `trust` over TLS, judging the server by it during the handshake.
     async fn open(
         &mut self,
         server: SocketAddr,
-        lists: Option<&TrustLists>,
+        trust: Option<&Trust>,
     ) -> Result<Connection, Fault<HttpFault>> {
         let broken = |error: std::io::Error| Fault::of(&error, HttpFault::Connection);
         let stream = connect(server, self.source).await.map_err(broken)?;
         self.opened += 1;
-        let Some(lists) = lists.cloned() else { return Ok(self.talk(stream, false).await?) };
-        let judge = Box::new(move |der: &[u8]| lists.judge_server(PROVISIONING_ROLES, der));
+        let Some(trust) = trust.cloned() else { return Ok(self.talk(stream, false).await?) };
+        let judge = Box::new(move |der: &[u8]| trust.accepts(der));
         let (config, refused) = self.client.tls.config(judge);
         let name = ServerName::IpAddress(server.ip().into());
         let stream = TlsConnector::from(config).connect(name, stream).await.map_err(|error| {

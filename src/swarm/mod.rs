@@ -4,8 +4,8 @@
 //! Holds no rule of a phone: inputs go in, actions come out (`phone`). Never meets `sim`.
 
 mod address;
+mod dialogue;
 mod http;
-mod lookup;
 mod sockets;
 mod turn;
 mod worker;
@@ -17,8 +17,8 @@ use std::sync::atomic::Ordering;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 pub use address::{Addresses, FIRST, address_from, connect_from, phone_address, phone_at};
+pub use dialogue::{DialogueClient, DialogueJob, DialogueResult};
 pub use http::{HttpClient, HttpJob, HttpLink, HttpResult, HttpServer};
-pub use lookup::{LookupClient, LookupJob, LookupResult};
 pub use sockets::{Received, Recipient, SHARED_SOCKETS_MAX, Sockets};
 pub use turn::{Fault, Turn};
 
@@ -93,7 +93,7 @@ impl Swarm {
         let lookups = OwnRuntime::with_threads("swarm-tvs", 1)?;
         let files = OwnRuntime::with_threads("swarm-http", 1)?;
         let connections = Arc::new(Semaphore::new(plan.connections_in_flight.max(1)));
-        let client = LookupClient::new(
+        let client = DialogueClient::new(
             clock,
             plan.lookups_in_flight,
             plan.profile.tvs_timeout,

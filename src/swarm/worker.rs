@@ -12,12 +12,14 @@ use crate::measure::{
     Incident, Ledger, Listen, Notice, PAUSE_MIN, Pause, Queue, Slice, StepEnd, StepKind,
 };
 use crate::net::Clock;
-use crate::phone::{Action, Env, Fact, Input, Phone, Sink, Step, Transport, TrustLists};
+use crate::phone::{
+    Action, Answer, Ask, Env, Errand, ErrandFault, Fact, FileRequest, Input, Phone, Sink, Transport,
+};
 use crate::transfer::{Download, DownloadOutcome, Progress, TransferFault};
 
 use super::address::phone_address;
+use super::dialogue::{DialogueClient, DialogueJob, DialogueResult};
 use super::http::{HttpClient, HttpJob, HttpLink, HttpResult};
-use super::lookup::{LookupClient, LookupJob, LookupResult};
 use super::sockets::{Received, Recipient, Sockets};
 use super::turn::{Fault, Turn};
 
@@ -60,11 +62,11 @@ impl Shared {
 #[derive(Clone, Debug)]
 pub struct Clients {
     /// Asks TVS servers.
-    pub lookups: LookupClient,
+    pub lookups: DialogueClient,
     /// Where lookups run.
     pub lookup_runtime: Handle,
     /// Where their results go.
-    pub lookup_results: mpsc::UnboundedSender<LookupResult>,
+    pub lookup_results: mpsc::UnboundedSender<DialogueResult>,
     /// Asks for files over HTTP.
     pub http: HttpClient,
 }
@@ -74,7 +76,7 @@ pub struct Clients {
 #[derive(Debug)]
 pub struct Results {
     /// Of lookups.
-    pub lookups: mpsc::UnboundedReceiver<LookupResult>,
+    pub lookups: mpsc::UnboundedReceiver<DialogueResult>,
     /// Of files.
     pub http: mpsc::UnboundedReceiver<HttpResult>,
 }
@@ -125,49 +127,80 @@ pub struct WorkerPlan {
 /// What goes on between one phone and the servers.
 #[derive(Debug, Default)]
 struct Slot {
-    transfer: Option<Box<Transfer>>,
+    /// What the phone waits for; nothing while it rests or has set a timer.
+    errand: Option<InFlight>,
     /// The HTTP connection of the present boot.
-    http: Option<HttpLink>,
-    /// The step of the file that HTTP is asked for, in the fetch with number `generation`.
-    http_step: Option<Step>,
-    /// When the file was planned that HTTP did not bring.
-    fell_back: Option<Time>,
-    /// Counts boots and fetches: timers and waiting fetches of an earlier one are stale.
-    generation: u32,
-    /// Whether the lookup that the phone waits for has begun.
-    looks_up: Option<Turn>,
+    link: Option<HttpLink>,
     /// How long the phone has waited for places in its present boot.
     waited: Span,
-    /// When the phone asked for a file over HTTP, or TVS, last.
-    asked_at: Option<Time>,
     /// When the present boot was planned, until its first request is sent.
     awaits_first_request: Option<Time>,
+    /// Counts transfers: each has another socket than the one before it.
+    transfers: u32,
+}
+
+/// The errand of a phone: what belongs to an earlier one has another token.
+#[derive(Debug)]
+struct InFlight {
+    token: u32,
+    step: StepKind,
+    wanted: Time,
+    carrier: Carrier,
+}
+
+/// How an errand is carried.
+#[derive(Debug)]
+enum Carrier {
+    /// It waits for a place among the transfers.
+    Queued,
+    Transfer(Box<Transfer>),
+    /// By the link of the phone.
+    Http,
+    Dialogue(Turn),
 }
 
 #[derive(Debug)]
 struct Transfer {
     download: Download,
     socket: usize,
-    step: Step,
-    planned: Time,
     started: Time,
 }
 
+/// An errand that waits for a place among the transfers in flight.
 #[derive(Debug)]
 struct Waiting {
     place: u32,
-    generation: u32,
-    step: Step,
+    token: u32,
     file: Arc<str>,
-    planned: Time,
+}
+
+impl Slot {
+    /// Forgets everything that belongs to the boot before.
+    fn begin_boot(&mut self, awaits_first_request: Option<Time>) {
+        let transfers = self.transfers;
+        *self = Slot { awaits_first_request, transfers, ..Slot::default() };
+    }
+
+    /// The errand with this token, if the phone still waits for it.
+    fn errand(&mut self, token: u32) -> Option<&mut InFlight> {
+        self.errand.as_mut().filter(|errand| errand.token == token)
+    }
+
+    /// The transfer that is under way, and its step.
+    fn transfer(&mut self) -> Option<(&mut Transfer, StepKind)> {
+        match self.errand.as_mut()? {
+            InFlight { carrier: Carrier::Transfer(transfer), step, .. } => Some((transfer, *step)),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Timer {
     /// A planned boot.
     Boot,
-    /// The deadline of a transfer, in the fetch with this number.
-    Transfer { generation: u32 },
+    /// The deadline of the transfer of the errand with this token.
+    Transfer { token: u32 },
     /// A phone's own timer.
     Phone { token: u32 },
 }
@@ -342,7 +375,7 @@ impl Worker {
             match timer {
                 Timer::Boot => self.boot(place, at),
                 Timer::Phone { token } => self.step(place, Input::Timer { token }),
-                Timer::Transfer { generation } => self.on_deadline(place, generation),
+                Timer::Transfer { token } => self.on_deadline(place, token),
             }
         }
     }
@@ -351,9 +384,7 @@ impl Worker {
         self.planned_boots -= 1;
         self.hear(place, Incident::BootBegan(planned));
         self.end_transfer(place);
-        let slot = &mut self.slots[place];
-        *slot = Slot { generation: slot.generation + 1, ..Slot::default() };
-        slot.awaits_first_request = Some(planned);
+        self.slots[place].begin_boot(Some(planned));
         self.step(place, Input::Boot);
     }
 
@@ -374,7 +405,7 @@ impl Worker {
         for fact in sink.facts.drain(..) {
             self.hear_at(now, place, Incident::Phone(fact));
             if matches!(fact, Fact::Settled { .. }) {
-                self.slots[place].http = None;
+                self.slots[place].link = None;
                 self.count_unsettled();
             }
         }
@@ -396,48 +427,42 @@ impl Worker {
 
     fn act(&mut self, place: usize, now: Time, action: Action) {
         match action {
-            Action::SetTimer { at, token } => {
+            Action::Wake { at, token } => {
                 self.timers.push(Reverse((at, place as u32, Timer::Phone { token })));
             }
-            Action::Fetch { step, file, transport: Transport::Http } => {
-                self.ask_http(place, now, step, file, None);
-            }
-            Action::Fetch { step, file, transport: Transport::Https } => {
-                let lists = self.phones[place].lists().clone();
-                self.ask_http(place, now, step, file, Some(lists));
-            }
-            Action::Fetch { step, file, transport: Transport::Tftp } => {
-                let slot = &mut self.slots[place];
-                let (generation, planned) = (slot.generation, slot.fell_back.take());
-                let planned = planned.unwrap_or(now);
-                let waiting = Waiting { place: place as u32, generation, step, file, planned };
+            Action::Do(errand) => self.run_errand(place, now, errand),
+        }
+    }
+
+    fn run_errand(&mut self, place: usize, now: Time, errand: Errand) {
+        let Errand { token, wanted, ask } = errand;
+        let step = StepKind::of(&ask);
+        match ask {
+            Ask::File(request) if request.via == Transport::Tftp => {
+                self.carry(place, token, step, wanted, Carrier::Queued);
+                let waiting = Waiting { place: place as u32, token, file: request.file };
                 if self.has_room() {
                     self.start_transfer(waiting, false);
                 } else {
                     self.waiting.push_back(waiting);
                 }
             }
-            Action::Resolve { name, token } => {
-                let address = self.clients.lookups.resolve(&name);
-                self.step(place, Input::Resolved { token, address });
+            Ask::File(request) => {
+                self.carry(place, token, step, wanted, Carrier::Http);
+                self.ask_http(place, now, token, request);
             }
-            Action::AskTvs { members, member, address, token, request, lists } => {
-                let slot = &mut self.slots[place];
-                // A phone that waits for TVS leaves its place to others.
+            Ask::Name(name) => {
+                let address = self.clients.lookups.resolve(&name);
+                self.answer(place, token, Ok(Answer::Address(address)));
+            }
+            Ask::Say(message) => {
                 let turn = Turn::default();
-                (slot.looks_up, slot.http) = (Some(turn.clone()), None);
-                slot.asked_at = Some(now);
+                self.carry(place, token, step, wanted, Carrier::Dialogue(turn.clone()));
+                // A phone that waits for TVS leaves its place to others.
+                self.slots[place].link = None;
                 self.lookups += 1;
-                let job = LookupJob {
-                    phone: place,
-                    token,
-                    server: SocketAddr::new(address, members[member].port),
-                    request,
-                    lists,
-                    source: phone_address(self.phone_id(place)),
-                    planned: now,
-                    turn,
-                };
+                let source = phone_address(self.phone_id(place));
+                let job = DialogueJob { phone: place, token, message, source, planned: now, turn };
                 let results = self.clients.lookup_results.clone();
                 let ask = self.clients.lookups.clone().ask(job, results);
                 self.clients.lookup_runtime.spawn(ask);
@@ -445,37 +470,33 @@ impl Worker {
         }
     }
 
-    /// Asks for a file over HTTPS if there are lists to judge the server by, else over HTTP.
-    fn ask_http(
-        &mut self,
-        place: usize,
-        planned: Time,
-        step: Step,
-        file: Arc<str>,
-        lists: Option<TrustLists>,
-    ) {
+    fn carry(&mut self, place: usize, token: u32, step: StepKind, wanted: Time, by: Carrier) {
+        self.slots[place].errand = Some(InFlight { token, step, wanted, carrier: by });
+    }
+
+    /// Tells a phone what came of its errand, which is over.
+    fn answer(&mut self, place: usize, token: u32, result: Result<Answer<'_>, ErrandFault>) {
+        self.slots[place].errand = None;
+        self.step(place, Input::Answered { token, result });
+    }
+
+    fn ask_http(&mut self, place: usize, planned: Time, token: u32, request: FileRequest) {
         let source = phone_address(self.phone_id(place));
-        let slot = &mut self.slots[place];
-        slot.generation += 1;
-        slot.http_step = Some(step);
-        slot.asked_at = Some(planned);
-        let generation = slot.generation;
-        let link = slot.http.get_or_insert_with(|| self.clients.http.link(source));
-        let via = Transport::over_http(lists.is_some());
-        link.ask(HttpJob { phone: place, generation, step, file, lists, planned });
+        let FileRequest { file, via, trust, .. } = request;
+        let link = &mut self.slots[place].link;
+        let link = link.get_or_insert_with(|| self.clients.http.link(source));
+        link.ask(HttpJob { phone: place, token, file, trust, planned });
         self.hear_at(planned, place, Incident::Asked(via));
     }
 
     fn on_http(&mut self, result: HttpResult) {
         let HttpResult { job, answer, waited, connections, started, lacks, ended } = result;
-        let place = job.phone;
+        let (place, token) = (job.phone, job.token);
         lacks.into_iter().for_each(|lack| self.hear(place, Incident::Lacked(lack)));
         let slot = &mut self.slots[place];
         // A phone that was reset meanwhile does not wait for this answer any more.
-        if slot.generation != job.generation || slot.http_step.take().is_none() {
-            return;
-        }
-        let via = Transport::over_http(job.lists.is_some());
+        let Some(&mut InFlight { step, .. }) = slot.errand(token) else { return };
+        let via = Transport::over_http(job.trust.is_some());
         let first_planned = slot.awaits_first_request.take();
         self.hear(place, Incident::Connected(via, connections));
         if let Some(planned) = first_planned {
@@ -485,34 +506,34 @@ impl Worker {
         } else if waited {
             self.waited(place, Queue::Connections, started.since(job.planned));
         }
-        let (slot, step) = (&mut self.slots[place], StepKind::from(job.step));
         match answer {
             Ok(file) => {
                 let end = if file.is_some() { StepEnd::Ok } else { StepEnd::NotFound };
                 let planned = job.planned;
                 self.hear_at(ended, place, Incident::Ended { step, end, planned, started });
-                self.on_http_file(place, via, file);
+                self.on_file(place, token, via, file.as_deref());
             }
             Err(Fault::Ours(lack)) => {
                 self.hear(place, Incident::Lacked(lack));
                 self.give_up(place, lack);
             }
             Err(Fault::Theirs(fault)) => {
-                (slot.http, slot.fell_back) = (None, Some(job.planned));
+                self.slots[place].link = None;
                 self.hear_at(ended, place, Incident::Silent { step, from: started });
                 self.hear(place, Incident::Failed(via, step));
-                self.step(place, Input::HttpFailed { fault });
+                self.answer(place, token, Err(ErrandFault::Http(fault)));
             }
         }
     }
 
-    fn on_http_file(&mut self, place: usize, via: Transport, file: Option<Vec<u8>>) {
+    /// A server has brought a file, or said that there is none.
+    fn on_file(&mut self, place: usize, token: u32, via: Transport, file: Option<&[u8]>) {
         if let Some(bytes) = file {
             self.hear(place, Incident::Arrived(via, bytes.len() as u64));
-            self.step(place, Input::File { bytes: &bytes });
+            self.answer(place, token, Ok(Answer::File(bytes)));
         } else {
             self.hear(place, Incident::Missing(via));
-            self.step(place, Input::FileMissing);
+            self.answer(place, token, Ok(Answer::NoFile));
         }
     }
 
@@ -523,51 +544,56 @@ impl Worker {
 
     /// Begins a transfer, which was `queued` or found a place at once.
     fn start_transfer(&mut self, waiting: Waiting, queued: bool) {
-        let place = waiting.place as usize;
+        let (place, token) = (waiting.place as usize, waiting.token);
         let request = self.phones[place].download(&self.env, waiting.file);
         let phone = self.phone_id(place);
         let slot = &mut self.slots[place];
-        slot.generation += 1;
-        let generation = slot.generation;
-        let socket = self.sockets.take(place, generation);
+        slot.transfers = slot.transfers.wrapping_add(1);
+        let socket = self.sockets.take(place, slot.transfers);
         let now = self.plan.clock.now();
         let download = Download::start(request, now, &mut self.out);
         let lack = self.sockets.send(socket, phone, self.plan.server.port(), &self.out);
+        let slot = &mut self.slots[place];
+        let wanted = slot.errand(token).map_or(now, |errand| errand.wanted);
         if let Some(planned) = slot.awaits_first_request.take() {
             let boot_time = self.phones[place].boot_time(&self.env);
             let late = self.plan.clock.now().since(planned + boot_time);
             self.waited(place, Queue::Transfers, late);
         } else if queued {
-            self.waited(place, Queue::Transfers, now.since(waiting.planned));
+            self.waited(place, Queue::Transfers, now.since(wanted));
         }
         if let Some(lack) = lack {
             self.hear(place, Incident::Lacked(lack));
         }
-        let slot = &mut self.slots[place];
-        self.timers.push(Reverse((
-            download.deadline(),
-            waiting.place,
-            Timer::Transfer { generation },
-        )));
-        let (step, planned) = (waiting.step, waiting.planned);
-        slot.transfer = Some(Box::new(Transfer { download, socket, step, planned, started: now }));
+        let deadline = (download.deadline(), waiting.place, Timer::Transfer { token });
+        self.timers.push(Reverse(deadline));
+        let transfer = Transfer { download, socket, started: now };
+        if let Some(errand) = self.slots[place].errand(token) {
+            errand.carrier = Carrier::Transfer(Box::new(transfer));
+        }
         self.transfers += 1;
         self.hear(place, Incident::Asked(Transport::Tftp));
         self.ledger.note(now, &Notice::TransfersInFlight(self.transfers as u64));
     }
 
     /// Takes the transfer of a phone away and lets the next one begin.
-    fn end_transfer(&mut self, place: usize) -> Option<Box<Transfer>> {
-        let transfer = self.slots[place].transfer.take()?;
+    fn end_transfer(&mut self, place: usize) -> Option<(InFlight, Box<Transfer>)> {
+        let slot = &mut self.slots[place];
+        slot.transfer()?;
+        let mut errand = slot.errand.take()?;
+        let Carrier::Transfer(transfer) = std::mem::replace(&mut errand.carrier, Carrier::Queued)
+        else {
+            return None;
+        };
         self.sockets.give_back(transfer.socket);
         self.transfers -= 1;
         while self.has_room() {
             let Some(next) = self.waiting.pop_front() else { break };
-            if self.slots[next.place as usize].generation == next.generation {
+            if self.slots[next.place as usize].errand(next.token).is_some() {
                 self.start_transfer(next, true);
             }
         }
-        Some(transfer)
+        Some((errand, transfer))
     }
 
     fn drain_socket(&mut self, socket: usize, buffer: &mut [u8]) {
@@ -591,7 +617,7 @@ impl Worker {
 
     fn on_datagram(&mut self, place: usize, socket: usize, port: u16, bytes: &[u8]) {
         let now = self.plan.clock.now();
-        let Some(transfer) = &mut self.slots[place].transfer else { return };
+        let Some((transfer, _)) = self.slots[place].transfer() else { return };
         if transfer.socket != socket {
             // A late datagram of an earlier transfer, which had another socket.
             return;
@@ -601,28 +627,28 @@ impl Worker {
     }
 
     fn on_refused(&mut self, place: usize) {
-        let unanswered = |transfer: &Transfer| transfer.download.peer_port().is_none();
-        if self.slots[place].transfer.as_deref().is_some_and(unanswered) {
+        let transfer = self.slots[place].transfer();
+        if transfer.is_some_and(|(transfer, _)| transfer.download.peer_port().is_none()) {
             let outcome = DownloadOutcome::Failed(TransferFault::Refused);
             self.finish_transfer(place, outcome);
         }
     }
 
-    fn on_deadline(&mut self, place: usize, generation: u32) {
+    fn on_deadline(&mut self, place: usize, token: u32) {
         let now = self.plan.clock.now();
         let slot = &mut self.slots[place];
-        let Some(transfer) = slot.transfer.as_mut().filter(|_| slot.generation == generation)
-        else {
+        if slot.errand(token).is_none() {
             return;
-        };
+        }
+        let Some((transfer, _)) = slot.transfer() else { return };
         let deadline = transfer.download.deadline();
         if deadline > now {
-            let again = Reverse((deadline, place as u32, Timer::Transfer { generation }));
+            let again = Reverse((deadline, place as u32, Timer::Transfer { token }));
             return self.timers.push(again);
         }
         let progress = transfer.download.on_timeout(now, &mut self.out);
         let port = transfer.download.peer_port().unwrap_or(self.plan.server.port());
-        let again = (transfer.download.deadline(), place as u32, Timer::Transfer { generation });
+        let again = (transfer.download.deadline(), place as u32, Timer::Transfer { token });
         if !matches!(progress, Progress::Finished(_)) {
             self.timers.push(Reverse(again));
         }
@@ -632,8 +658,7 @@ impl Worker {
     /// Sends what a transfer wants sent, and ends it if it is over.
     fn progress(&mut self, place: usize, port: u16, progress: Progress) {
         let phone = self.phone_id(place);
-        let Some(transfer) = &self.slots[place].transfer else { return };
-        let step = transfer.step.into();
+        let Some((transfer, step)) = self.slots[place].transfer() else { return };
         if progress == Progress::Stray {
             return;
         }
@@ -651,25 +676,21 @@ impl Worker {
     }
 
     fn finish_transfer(&mut self, place: usize, outcome: DownloadOutcome) {
-        let Some(transfer) = self.end_transfer(place) else { return };
+        let Some((errand, transfer)) = self.end_transfer(place) else { return };
         let end = match outcome {
             DownloadOutcome::Complete(_) => StepEnd::Ok,
             DownloadOutcome::NotFound => StepEnd::NotFound,
             DownloadOutcome::Failed(_) => StepEnd::Failed,
         };
         let now = self.now();
-        let step = StepKind::from(transfer.step);
-        let (planned, started) = (transfer.planned, transfer.started);
+        let InFlight { token, step, wanted: planned, .. } = errand;
+        let started = transfer.started;
         self.hear_at(now, place, Incident::Ended { step, end, planned, started });
         match outcome {
             DownloadOutcome::Complete(bytes) => {
-                self.hear(place, Incident::Arrived(Transport::Tftp, bytes.len() as u64));
-                self.step(place, Input::File { bytes: &bytes });
+                self.on_file(place, token, Transport::Tftp, Some(&bytes));
             }
-            DownloadOutcome::NotFound => {
-                self.hear(place, Incident::Missing(Transport::Tftp));
-                self.step(place, Input::FileMissing);
-            }
+            DownloadOutcome::NotFound => self.on_file(place, token, Transport::Tftp, None),
             DownloadOutcome::Failed(fault) => {
                 self.hear(place, Incident::Failed(Transport::Tftp, step));
                 self.hear_at(now, place, Incident::Silent { step, from: started });
@@ -677,35 +698,32 @@ impl Worker {
                     let remark = transfer.download.remark().unwrap_or_default();
                     self.hear(place, Incident::Said(fault, remark));
                 }
-                self.step(place, Input::FileFailed { fault });
+                self.answer(place, token, Err(ErrandFault::Tftp(fault)));
             }
         }
     }
 
-    fn on_lookup(&mut self, result: LookupResult) {
+    fn on_lookup(&mut self, result: DialogueResult) {
         self.lookups -= 1;
-        let LookupResult { phone: place, token, answer, planned, started, lacks, ended } = result;
+        let DialogueResult { phone: place, token, answer, planned, started, lacks, ended } = result;
         lacks.into_iter().for_each(|lack| self.hear(place, Incident::Lacked(lack)));
         // A phone that was reset meanwhile does not wait for this answer any more.
-        if self.slots[place].looks_up.is_none() || !self.phones[place].awaits_tvs(token) {
-            return;
-        }
-        self.slots[place].looks_up = None;
+        let Some(&mut InFlight { step, .. }) = self.slots[place].errand(token) else { return };
         self.waited(place, Queue::Lookups, started.since(planned));
-        if let Err(Fault::Ours(lack)) = answer {
-            self.hear(place, Incident::Lacked(lack));
-            return self.give_up(place, lack);
-        }
-        if answer.is_err() {
-            self.hear_at(ended, place, Incident::Silent { step: StepKind::Tvs, from: started });
-        }
-        let (step, end) = (StepKind::Tvs, StepEnd::answered(answer.is_ok()));
+        let answer = match &answer {
+            Err(Fault::Ours(lack)) => {
+                self.hear(place, Incident::Lacked(*lack));
+                return self.give_up(place, *lack);
+            }
+            Err(Fault::Theirs(fault)) => {
+                self.hear_at(ended, place, Incident::Silent { step, from: started });
+                Err(ErrandFault::Dialogue(*fault))
+            }
+            Ok(bytes) => Ok(Answer::Said(bytes)),
+        };
+        let end = StepEnd::answered(answer.is_ok());
         self.hear_at(ended, place, Incident::Ended { step, end, planned, started });
-        match answer {
-            Ok(bytes) => self.step(place, Input::TvsAnswer { token, bytes: &bytes }),
-            Err(Fault::Theirs(fault)) => self.step(place, Input::TvsFailed { token, fault }),
-            Err(Fault::Ours(_)) => {}
-        }
+        self.answer(place, token, answer);
     }
 
     /// A phone got its place, `late` after it wanted one.
@@ -718,8 +736,7 @@ impl Worker {
     /// Ends the boot of a phone for what this host lacks. The phone itself knows nothing of it.
     fn give_up(&mut self, place: usize, lack: Lack) {
         self.end_transfer(place);
-        let slot = &mut self.slots[place];
-        *slot = Slot { generation: slot.generation + 1, ..Slot::default() };
+        self.slots[place].begin_boot(None);
         self.hear(place, Incident::GivenUp(lack));
         self.count_unsettled();
     }
@@ -739,8 +756,9 @@ impl Worker {
             self.give_up(place, Lack::Cpu);
         }
         for waiting in std::mem::take(&mut self.waiting) {
-            if self.slots[waiting.place as usize].generation == waiting.generation {
-                self.never_let_go(waiting.place as usize, Queue::Transfers, waiting.planned);
+            let place = waiting.place as usize;
+            if let Some(wanted) = self.slots[place].errand(waiting.token).map(|own| own.wanted) {
+                self.never_let_go(place, Queue::Transfers, wanted);
             }
         }
         for place in 0..self.slots.len() {
@@ -754,21 +772,17 @@ impl Worker {
             return;
         }
         let slot = &self.slots[place];
-        let http = slot.http.as_ref().zip(slot.http_step);
-        let (queue, step, begun) = match (&slot.transfer, http, &slot.looks_up) {
-            (Some(transfer), _, _) => {
-                (Queue::Transfers, transfer.step.into(), Some(transfer.started))
+        let Some(InFlight { step, wanted, carrier, .. }) = &slot.errand else { return };
+        let (queue, begun) = match carrier {
+            Carrier::Queued => (Queue::Transfers, None),
+            Carrier::Transfer(transfer) => (Queue::Transfers, Some(transfer.started)),
+            Carrier::Http => {
+                (Queue::Connections, slot.link.as_ref().and_then(|link| link.turn().begun()))
             }
-            (None, Some((link, step)), _) => {
-                (Queue::Connections, StepKind::from(step), link.turn().begun())
-            }
-            (None, None, Some(turn)) => (Queue::Lookups, StepKind::Tvs, turn.begun()),
-            (None, None, None) => return,
+            Carrier::Dialogue(turn) => (Queue::Lookups, turn.begun()),
         };
-        let Some(begun) = begun else {
-            let since = slot.asked_at.unwrap_or(record.planned);
-            return self.never_let_go(place, queue, since);
-        };
+        let step = *step;
+        let Some(begun) = begun else { return self.never_let_go(place, queue, *wanted) };
         let waited = slot.waited;
         self.hear_at(now, place, Incident::Silent { step, from: begun });
         if waited > Span::from_nanos(now.since(record.planned).as_nanos() / 2) {
@@ -794,9 +808,10 @@ impl Worker {
         let verified = self.env.verifier.count() - self.verified_before;
         let mut in_flight = BTreeMap::new();
         for slot in &self.slots {
-            let transfer = slot.transfer.as_ref().map(|transfer| transfer.step);
-            if let Some(step) = transfer.or(slot.http_step) {
-                *in_flight.entry(step.into()).or_default() += 1;
+            let files = slot.errand.as_ref().filter(|errand| errand.step.is_file());
+            let carried = files.filter(|errand| !matches!(errand.carrier, Carrier::Queued));
+            if let Some(errand) = carried {
+                *in_flight.entry(errand.step).or_default() += 1;
             }
         }
         in_flight.insert(StepKind::Tvs, self.lookups);

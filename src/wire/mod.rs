@@ -8,6 +8,7 @@ mod attribute;
 pub mod ber;
 pub mod capf;
 mod config;
+mod dialogue;
 mod document;
 mod encrypted;
 mod header;
@@ -19,6 +20,7 @@ pub mod tvs;
 pub mod uri;
 
 pub use config::{Config, ConfigError, ConfigTemplate, ConfigValues, FilledConfig, TvsMember};
+pub use dialogue::{Dialogue, DialogueRules};
 pub use document::{Body, Document, Node};
 pub use encrypted::Encryption;
 pub use header::{

@@ -11,15 +11,16 @@ use tokio_rustls::client::TlsStream;
 
 use crate::base::{HostTable, Lack, Span, Time};
 use crate::net::{Clock, TlsClients};
-use crate::phone::{TrustLists, TvsFault};
-use crate::wire::{ROLE_TVS, tvs};
+use crate::phone::{Message, TvsFault};
+use crate::wire::DialogueRules;
 
 use super::address::connect;
 use super::turn::{Fault, LACK_PATIENCE, LACK_PAUSE, Turn};
 
-/// Asks TVS servers over TLS on behalf of phones: one question, one connection, no resumption.
+/// Carries messages of dialogues over TLS on behalf of phones: one message, one connection, no
+/// resumption.
 #[derive(Clone, Debug)]
-pub struct LookupClient {
+pub struct DialogueClient {
     clients: TlsClients,
     clock: Clock,
     /// Bounds connections in flight; waiting here is the generator's lag.
@@ -30,19 +31,15 @@ pub struct LookupClient {
     hosts: Arc<HostTable>,
 }
 
-/// One question to one server.
+/// One message to one server.
 #[derive(Debug)]
-pub struct LookupJob {
+pub struct DialogueJob {
     /// The phone, by its place in its worker.
     pub phone: usize,
     /// The phone's token.
     pub token: u32,
-    /// The server that its configuration names, by its address.
-    pub server: SocketAddr,
-    /// The request.
-    pub request: Vec<u8>,
-    /// The lists by which the server is judged.
-    pub lists: TrustLists,
+    /// What the phone says, to whom.
+    pub message: Message,
     /// The phone's address, used when the server is on this host.
     pub source: Ipv4Addr,
     /// When the phone wanted it.
@@ -51,9 +48,9 @@ pub struct LookupJob {
     pub turn: Turn,
 }
 
-/// What came of a question.
+/// What came of it.
 #[derive(Debug)]
-pub struct LookupResult {
+pub struct DialogueResult {
     /// The phone, by its place in its worker.
     pub phone: usize,
     /// The phone's token.
@@ -70,7 +67,7 @@ pub struct LookupResult {
     pub ended: Time,
 }
 
-impl LookupClient {
+impl DialogueClient {
     /// A client with at most `in_flight` connections. `target` stands for every member of every
     /// group; apart from it only loopback and `allowed` hosts are ever connected to, whatever a
     /// configuration from a server says.
@@ -80,8 +77,8 @@ impl LookupClient {
         timeout: Span,
         target: Option<SocketAddr>,
         allowed: Vec<IpAddr>,
-    ) -> LookupClient {
-        LookupClient {
+    ) -> DialogueClient {
+        DialogueClient {
             clients: TlsClients::default(),
             clock,
             budget: Arc::new(Semaphore::new(in_flight.max(1))),
@@ -94,8 +91,8 @@ impl LookupClient {
 
     /// The same client, which finds names in `hosts`.
     #[must_use]
-    pub fn with_hosts(self, hosts: Arc<HostTable>) -> LookupClient {
-        LookupClient { hosts, ..self }
+    pub fn with_hosts(self, hosts: Arc<HostTable>) -> DialogueClient {
+        DialogueClient { hosts, ..self }
     }
 
     /// Where the name of a server leads. Only the table is asked, never the DNS of the host;
@@ -107,8 +104,8 @@ impl LookupClient {
         }
     }
 
-    /// Asks the question and sends what came of it to `results`.
-    pub async fn ask(self, job: LookupJob, results: mpsc::UnboundedSender<LookupResult>) {
+    /// Says the message and sends what came of it to `results`.
+    pub async fn ask(self, job: DialogueJob, results: mpsc::UnboundedSender<DialogueResult>) {
         let permit = self.budget.acquire().await.expect("the budget is never closed");
         let (first, limit) = (self.clock.now(), self.timeout.as_duration());
         let mut lacks = Vec::new();
@@ -126,18 +123,19 @@ impl LookupClient {
         };
         drop(permit);
         let ended = self.clock.now();
-        let LookupJob { phone, token, planned, .. } = job;
-        let result = LookupResult { phone, token, answer, planned, started, lacks, ended };
+        let DialogueJob { phone, token, planned, .. } = job;
+        let result = DialogueResult { phone, token, answer, planned, started, lacks, ended };
         // The worker is gone when the run is over; then nobody wants the answer.
         let _ = results.send(result);
     }
 
-    async fn exchange(&self, job: &LookupJob) -> Result<Vec<u8>, Fault<TvsFault>> {
-        let server = self.address(job.server).ok_or(TvsFault::Connection)?;
+    async fn exchange(&self, job: &DialogueJob) -> Result<Vec<u8>, Fault<TvsFault>> {
+        let message = &job.message;
+        let server = self.address(message.server).ok_or(TvsFault::Connection)?;
         let broken = |error: std::io::Error| Fault::of(&error, TvsFault::Connection);
         let stream = connect(server, job.source).await.map_err(broken)?;
-        let lists = job.lists.clone();
-        let judge = Box::new(move |der: &[u8]| lists.judge_server(&[ROLE_TVS], der));
+        let trust = message.trust.clone();
+        let judge = Box::new(move |der: &[u8]| trust.accepts(der));
         let (config, refused) = self.clients.config(judge);
         let name = ServerName::IpAddress(server.ip().into());
         let mut stream =
@@ -148,9 +146,9 @@ impl LookupClient {
                     broken(error)
                 }
             })?;
-        stream.write_all(&job.request).await.map_err(broken)?;
+        stream.write_all(&message.bytes).await.map_err(broken)?;
         stream.flush().await.map_err(broken)?;
-        let answer = read_message(&mut stream).await?;
+        let answer = read_message(&mut stream, message.dialogue.rules()).await?;
         // The answer counts, whatever becomes of the farewell.
         let _ = stream.shutdown().await;
         Ok(answer)
@@ -168,13 +166,15 @@ impl LookupClient {
 
 /// Reads one message. Many servers close without `close_notify`; after a whole message that is
 /// normal, before it the answer is missing.
-async fn read_message(stream: &mut TlsStream<TcpStream>) -> Result<Vec<u8>, TvsFault> {
-    let mut header = [0; tvs::HEADER_LENGTH];
-    stream.read_exact(&mut header).await.map_err(|_| TvsFault::Connection)?;
-    let length = tvs::message_length(&header).map_err(|_| TvsFault::WrongAnswer)?;
-    let mut message = vec![0; length];
-    message[..header.len()].copy_from_slice(&header);
-    stream.read_exact(&mut message[header.len()..]).await.map_err(|_| TvsFault::Connection)?;
+async fn read_message(
+    stream: &mut TlsStream<TcpStream>,
+    rules: &DialogueRules,
+) -> Result<Vec<u8>, TvsFault> {
+    let mut message = vec![0; rules.head_length];
+    stream.read_exact(&mut message).await.map_err(|_| TvsFault::Connection)?;
+    let length = (rules.message_length)(&message).map_err(|_| TvsFault::WrongAnswer)?;
+    message.resize(length.max(rules.head_length), 0);
+    stream.read_exact(&mut message[rules.head_length..]).await.map_err(|_| TvsFault::Connection)?;
     Ok(message)
 }
 
@@ -182,8 +182,8 @@ async fn read_message(stream: &mut TlsStream<TcpStream>) -> Result<Vec<u8>, TvsF
 mod tests {
     use super::*;
 
-    fn client(target: Option<&str>) -> LookupClient {
-        LookupClient::new(
+    fn client(target: Option<&str>) -> DialogueClient {
+        DialogueClient::new(
             Clock::start(),
             1,
             Span::from_secs(1),

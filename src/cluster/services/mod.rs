@@ -1,0 +1,81 @@
+//! What the nodes of a cluster run.
+
+mod dialogue;
+mod tvs;
+
+pub use dialogue::{Answering, Conversation, DialogueService, Said};
+
+use std::sync::Arc;
+
+use crate::crypto::Identity;
+use crate::wire::Dialogue;
+
+use super::knowledge::Knowledge;
+use super::tftp_service::TftpService;
+use super::topology::{CertificateKind, ServiceKind};
+
+/// A service of a node from one start to the next: an immutable value.
+#[derive(Clone, Debug)]
+pub enum Service {
+    /// TFTP, and HTTP and HTTPS with it.
+    Tftp(Arc<TftpService>),
+    /// One that is talked to in messages over TLS.
+    Dialogue(Arc<DialogueService>),
+}
+
+impl Service {
+    /// Which service it is.
+    pub fn kind(&self) -> ServiceKind {
+        match self {
+            Service::Tftp(_) => ServiceKind::Tftp,
+            Service::Dialogue(service) => service.dialogue.into(),
+        }
+    }
+
+    /// What tells it from the same service after a change: whatever it serves or presents.
+    pub fn fingerprint(&self) -> [u8; 32] {
+        match self {
+            Service::Tftp(service) => service.fingerprint(),
+            Service::Dialogue(service) => service.identity.certificate.sha256(),
+        }
+    }
+}
+
+impl From<Dialogue> for ServiceKind {
+    fn from(dialogue: Dialogue) -> ServiceKind {
+        match dialogue {
+            Dialogue::Tvs => ServiceKind::Tvs,
+        }
+    }
+}
+
+impl ServiceKind {
+    /// The dialogue that it speaks, if it is talked to over TLS.
+    pub fn dialogue(self) -> Option<Dialogue> {
+        Dialogue::ALL.into_iter().find(|&dialogue| ServiceKind::from(dialogue) == self)
+    }
+
+    /// Whether anything listens for it: CAPF and CallManager lend their certificates only.
+    pub fn is_served(self) -> bool {
+        self == ServiceKind::Tftp || self.dialogue().is_some()
+    }
+}
+
+/// The certificate that a service presents.
+pub(super) const fn presents(dialogue: Dialogue) -> CertificateKind {
+    match dialogue {
+        Dialogue::Tvs => CertificateKind::Tvs,
+    }
+}
+
+/// The service of a dialogue, which starts now.
+pub(super) fn dialogue_service(
+    dialogue: Dialogue,
+    identity: Identity,
+    knowledge: &Arc<Knowledge>,
+) -> DialogueService {
+    let answering: Arc<dyn Answering> = match dialogue {
+        Dialogue::Tvs => Arc::clone(knowledge) as _,
+    };
+    DialogueService { dialogue, certificate: presents(dialogue), identity, answering }
+}

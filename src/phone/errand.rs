@@ -1,0 +1,118 @@
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use crate::base::Time;
+use crate::transfer::TransferFault;
+use crate::wire::Dialogue;
+
+use super::lists::TrustLists;
+use super::step::Step;
+use super::transport::{HttpFault, Transport};
+
+/// What a phone wants of the world; it wants one thing at a time. The answer comes back as
+/// [`Input::Answered`](super::Input::Answered).
+#[derive(Clone, Debug)]
+pub struct Errand {
+    /// To be given back with the answer; no two errands of a phone have the same.
+    pub token: u32,
+    /// Since when the phone wants it: another way may have failed before.
+    pub wanted: Time,
+    /// What it wants.
+    pub ask: Ask,
+}
+
+/// What a phone may ask for.
+#[derive(Clone, Debug)]
+pub enum Ask {
+    /// A file of one of its TFTP nodes; answered by [`Answer::File`] or [`Answer::NoFile`].
+    File(FileRequest),
+    /// The address of a name, as it stands in the configuration; answered by [`Answer::Address`].
+    Name(String),
+    /// The reply to a message of a dialogue; answered by [`Answer::Said`].
+    Say(Message),
+}
+
+/// A file that a phone asks for.
+#[derive(Clone, Debug)]
+pub struct FileRequest {
+    /// Which step of the boot it is.
+    pub step: Step,
+    /// Name of the file.
+    pub file: Arc<str>,
+    /// How it is asked for.
+    pub via: Transport,
+    /// Which of the phone's TFTP nodes is asked, from 0.
+    pub server: u8,
+    /// How the server is judged, over HTTPS.
+    pub trust: Option<Trust>,
+}
+
+/// A message of a dialogue.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// Which dialogue.
+    pub dialogue: Dialogue,
+    /// Whom it is for.
+    pub server: SocketAddr,
+    /// The message.
+    pub bytes: Vec<u8>,
+    /// How the server is judged in the handshake.
+    pub trust: Trust,
+}
+
+/// By what a phone judges a server: the lists that it holds now, and the roles that they must give
+/// the server's certificate.
+#[derive(Clone, Debug)]
+pub struct Trust {
+    /// The lists.
+    pub lists: TrustLists,
+    /// One of these is enough.
+    pub roles: &'static [u16],
+}
+
+impl Trust {
+    /// Whether the phone accepts a server that presents this certificate.
+    pub fn accepts(&self, certificate_der: &[u8]) -> bool {
+        self.lists.judge_server(self.roles, certificate_der)
+    }
+}
+
+/// What comes back from an errand.
+#[derive(Clone, Copy, Debug)]
+pub enum Answer<'a> {
+    /// The file.
+    File(&'a [u8]),
+    /// The server has no such file.
+    NoFile,
+    /// Where the name leads; `None` if there is no record, or no answer.
+    Address(Option<IpAddr>),
+    /// The reply.
+    Said(&'a [u8]),
+}
+
+/// Why an errand came back without an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrandFault {
+    /// Of a dialogue.
+    Dialogue(TvsFault),
+    /// Of HTTP or HTTPS.
+    Http(HttpFault),
+    /// Of TFTP.
+    Tftp(TransferFault),
+}
+
+/// Why a TVS server gave no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TvsFault {
+    /// The phone refused the certificate that the server presented: it is not in its lists.
+    CertificateRefused,
+    /// No connection, no handshake, a closed or broken connection.
+    Connection,
+    /// The answer is no answer: malformed, of another session, or for another certificate.
+    WrongAnswer,
+    /// No answer in time.
+    TimedOut,
+    /// The name of the server has no address (`Failed to resolve Tvs Ipv4 Address with hostname`,
+    /// TVS-17).
+    Unresolved,
+}

@@ -1,0 +1,53 @@
+use std::sync::Arc;
+
+use crate::crypto::FileIdentity;
+use crate::wire::TvsMember;
+
+use super::contract::{Failure, Outcome};
+use super::lists::TrustLists;
+use super::vouched::VouchedSigner;
+
+/// What a phone keeps from boot to boot.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    pub(super) lists: TrustLists,
+    pub(super) config: Option<StoredConfig>,
+    /// Signers that TVS vouched for.
+    pub(super) vouched: Vec<VouchedSigner>,
+}
+
+/// The configuration that is in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredConfig {
+    /// TVS servers, first asked first.
+    pub tvs: Arc<[TvsMember]>,
+    /// Which content it is and who signed it.
+    pub identity: FileIdentity,
+}
+
+/// What has happened in this boot.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Boot {
+    /// HTTP or HTTPS was out of reach: files are asked for over TFTP until the next boot.
+    pub(super) without_http: bool,
+    pub(super) config_accepted: bool,
+    pub(super) stuck: bool,
+    failure: Option<Failure>,
+}
+
+impl Boot {
+    /// Remembers the first reason why this boot does not end ready.
+    pub(super) fn fail(&mut self, failure: Failure) {
+        self.failure.get_or_insert(failure);
+    }
+
+    /// A refusal is final until the next reset: no back-off, no loop.
+    pub(super) fn outcome(self) -> Outcome {
+        match self {
+            Boot { stuck: true, .. } => Outcome::Stuck,
+            Boot { failure: Some(failure), .. } => Outcome::Failed(failure),
+            Boot { config_accepted: true, .. } => Outcome::Ready,
+            Boot { .. } => Outcome::Failed(Failure::ConfigMissing),
+        }
+    }
+}

@@ -1,0 +1,78 @@
+use crate::base::{DeviceName, Model, PhoneId, Span, Time};
+
+use crate::phone::contract::{Action, Fact, Sink};
+use crate::phone::env::Env;
+use crate::phone::errand::{Answer, Ask, Errand, ErrandFault};
+use crate::phone::held::{Boot, Held};
+
+/// What every task of a phone works with.
+pub(in crate::phone) struct Context<'a> {
+    pub(in crate::phone) env: &'a Env,
+    pub(in crate::phone) now: Time,
+    pub(in crate::phone) id: PhoneId,
+    pub(in crate::phone) model: Model,
+    pub(in crate::phone) held: &'a mut Held,
+    pub(in crate::phone) boot: &'a mut Boot,
+    /// Token of the timer or errand that was asked for last.
+    pub(in crate::phone) token: &'a mut u32,
+    pub(in crate::phone) sink: &'a mut Sink,
+}
+
+/// What happens to a task: always what it asked for last.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::phone) enum Event<'a> {
+    /// Its timer fired.
+    Timer,
+    /// Its errand came back.
+    Answered(Result<Answer<'a>, ErrandFault>),
+}
+
+/// How a task goes on.
+#[derive(Debug)]
+pub(in crate::phone) enum Turn<T> {
+    /// It waits for what it asked for.
+    Wait(T),
+    /// It is done.
+    Done,
+    /// It did not wait for this, and still waits.
+    Unexpected(T),
+}
+
+impl<T> Turn<T> {
+    /// The same of a task that holds this one.
+    pub(super) fn map<U>(self, holds: impl FnOnce(T) -> U) -> Turn<U> {
+        match self {
+            Turn::Wait(task) => Turn::Wait(holds(task)),
+            Turn::Done => Turn::Done,
+            Turn::Unexpected(task) => Turn::Unexpected(holds(task)),
+        }
+    }
+}
+
+impl Context<'_> {
+    /// The phone's name.
+    pub(super) fn name(&self) -> DeviceName {
+        DeviceName::of_phone(self.id)
+    }
+
+    pub(super) fn fact(&mut self, fact: Fact) {
+        self.sink.fact(fact);
+    }
+
+    /// The token that the next timer or errand has.
+    pub(super) const fn next_token(&self) -> u32 {
+        self.token.wrapping_add(1)
+    }
+
+    /// Runs an errand for something that the phone wants since `wanted`.
+    pub(super) fn ask(&mut self, wanted: Time, ask: Ask) {
+        *self.token = self.next_token();
+        self.sink.act(Action::Do(Errand { token: *self.token, wanted, ask }));
+    }
+
+    /// Sets a timer.
+    pub(super) fn wake_after(&mut self, pause: Span) {
+        *self.token = self.next_token();
+        self.sink.act(Action::Wake { at: self.now + pause, token: *self.token });
+    }
+}

@@ -1,0 +1,372 @@
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use crate::base::{Span, Time};
+use crate::crypto::FileIdentity;
+use crate::phone::contract::{Fact, Failure};
+use crate::phone::errand::{Answer, Ask, ErrandFault, FileRequest, Message, Trust, TvsFault};
+use crate::phone::file_kind::FileKind;
+use crate::phone::held::StoredConfig;
+use crate::phone::judge::{AcceptPath, Judgement, Refusal, judge};
+use crate::phone::lists::PROVISIONING_ROLES;
+use crate::phone::step::Step;
+use crate::phone::transport::{HttpFault, Transport};
+use crate::phone::vouched::VouchedSigner;
+use crate::wire::tvs::{Command, Question, Request, Response};
+use crate::wire::{Dialogue, ROLE_TVS, SignedFile, TvsMember};
+
+use super::context::{Context, Event, Turn};
+
+/// Fetching, judging and installing lists and configuration.
+#[derive(Debug)]
+pub(in crate::phone) enum FilesTask {
+    /// Waits for a timer before it asks for the file of this step.
+    Pause(Step),
+    /// Waits for the file of this step over this transport, and wants it since then.
+    Fetch(Step, Transport, Time),
+    /// Waits for the address of the TVS server that is asked next.
+    Resolve(Box<Lookup>),
+    /// Waits for TVS to vouch for the signer of a file.
+    Ask(Box<Lookup>),
+}
+
+/// A file whose signer TVS is asked about.
+#[derive(Debug)]
+pub(in crate::phone) struct Lookup {
+    step: Step,
+    file: Arc<[u8]>,
+    members: Arc<[TvsMember]>,
+    member: usize,
+    /// Members that presented a certificate which the lists do not hold.
+    refused_certificates: usize,
+}
+
+/// Most TVS servers that are asked for one signer (TVS-04).
+const TVS_MEMBERS_ASKED_MAX: usize = 3;
+/// Most signers in the TVS cache of a phone; the oldest goes first.
+const TVS_CACHE_MAX: usize = 16;
+/// The TFTP node that is asked: the first one of the phone's list.
+const FIRST_SERVER: u8 = 0;
+
+type Next = Turn<FilesTask>;
+
+impl FilesTask {
+    /// Begins with the CTL when the phone has booted for so long.
+    pub(in crate::phone) fn begin(cx: &mut Context<'_>, boot_time: Span) -> Next {
+        pause(cx, boot_time, Step::Ctl)
+    }
+
+    /// Advances by one event.
+    pub(in crate::phone) fn on(self, cx: &mut Context<'_>, event: Event<'_>) -> Next {
+        use Transport::{Http, Https, Tftp};
+        match (self, event) {
+            (FilesTask::Pause(step), Event::Timer) => fetch(cx, step),
+            (FilesTask::Fetch(step, via, _), Event::Answered(Ok(Answer::File(bytes)))) => {
+                on_file(cx, step, via, bytes)
+            }
+            (FilesTask::Fetch(step, ..), Event::Answered(Ok(Answer::NoFile))) => {
+                on_missing(cx, step)
+            }
+            (
+                FilesTask::Fetch(step, from @ (Http | Https), since),
+                Event::Answered(Err(ErrandFault::Http(fault))),
+            ) => fall_back(cx, step, from, fault, since),
+            (FilesTask::Fetch(step, Tftp, _), Event::Answered(Err(ErrandFault::Tftp(fault)))) => {
+                cx.boot.fail(Failure::Transfer(fault));
+                next_step(cx, step)
+            }
+            (FilesTask::Resolve(lookup), Event::Answered(Ok(Answer::Address(address)))) => {
+                match address {
+                    Some(address) => ask_server(cx, lookup, address),
+                    None => on_tvs_fault(cx, lookup, TvsFault::Unresolved),
+                }
+            }
+            (FilesTask::Ask(lookup), Event::Answered(Ok(Answer::Said(bytes)))) => {
+                on_tvs_answer(cx, lookup, bytes)
+            }
+            (FilesTask::Ask(lookup), Event::Answered(Err(ErrandFault::Dialogue(fault)))) => {
+                on_tvs_fault(cx, lookup, fault)
+            }
+            (task, _) => Turn::Unexpected(task),
+        }
+    }
+}
+
+/// Goes to `step` after a pause, or at once if there is none.
+fn pause(cx: &mut Context<'_>, length: Span, step: Step) -> Next {
+    if length.is_zero() {
+        return fetch(cx, step);
+    }
+    cx.wake_after(length);
+    Turn::Wait(FilesTask::Pause(step))
+}
+
+fn fetch(cx: &mut Context<'_>, step: Step) -> Next {
+    let via = match cx.env.profile.transport.first(cx.model) {
+        Transport::Http if cx.boot.without_http => Transport::Tftp,
+        Transport::Http if step.kind() == FileKind::Config && cx.held.lists.offers_https() => {
+            Transport::Https
+        }
+        first => first,
+    };
+    fetch_over(cx, via, step, cx.now)
+}
+
+fn fetch_over(cx: &mut Context<'_>, via: Transport, step: Step, since: Time) -> Next {
+    let lists = &cx.held.lists;
+    let trust = (via == Transport::Https)
+        .then(|| Trust { lists: lists.clone(), roles: PROVISIONING_ROLES });
+    let file = step.file_name(cx.name(), lists.any());
+    cx.ask(since, Ask::File(FileRequest { step, file, via, server: FIRST_SERVER, trust }));
+    Turn::Wait(FilesTask::Fetch(step, via, since))
+}
+
+/// HTTP is never the last word on a file: TFTP is.
+fn fall_back(
+    cx: &mut Context<'_>,
+    step: Step,
+    from: Transport,
+    fault: HttpFault,
+    since: Time,
+) -> Next {
+    cx.boot.without_http |= fault.is_lasting();
+    cx.fact(Fact::TransportFellBack { from, fault });
+    fetch_over(cx, Transport::Tftp, step, since)
+}
+
+fn on_missing(cx: &mut Context<'_>, step: Step) -> Next {
+    let generic = match step {
+        Step::Ctl if cx.env.profile.asks_generic_ctl => Some(Step::CtlGeneric),
+        Step::Itl => Some(Step::ItlGeneric),
+        Step::Config => Some(Step::ConfigDefault),
+        _ => None,
+    };
+    if let Some(generic) = generic {
+        return pause(cx, cx.env.profile.think, generic);
+    }
+    if step == Step::ConfigDefault {
+        cx.boot.fail(Failure::ConfigMissing);
+    }
+    next_step(cx, step)
+}
+
+fn on_file(cx: &mut Context<'_>, step: Step, via: Transport, bytes: &[u8]) -> Next {
+    if bytes.is_empty() {
+        // Phones are sometimes served a file of no bytes: it counts as no file.
+        return on_missing(cx, step);
+    }
+    let kind = step.kind();
+    if let Some(path) = needs_no_signature(cx, kind, via, bytes) {
+        let stored = store_config(cx, bytes, FileIdentity::unsigned(bytes), path);
+        return finish_file(cx, step, stored);
+    }
+    let Ok(file) = SignedFile::parse(bytes) else {
+        return finish_file(cx, step, Err(Refusal::Malformed));
+    };
+    let verdict = match judge(&cx.held.lists, kind, &file, &cx.env.verifier) {
+        Judgement::Accept(path) => install_file(cx, kind, &file, path),
+        Judgement::Refuse(refusal) => {
+            // State B asks nobody; without a TVS record in its list there is nobody to ask.
+            cx.boot.stuck |= refusal == Refusal::UnknownSigner && !cx.held.lists.holds_any_tvs();
+            Err(refusal)
+        }
+        Judgement::AskTvs => return ask_cache(cx, step, &file),
+    };
+    finish_file(cx, step, verdict)
+}
+
+/// Why a configuration is taken without a signature, if it is: state A asks for the unsigned
+/// name, and over HTTPS the lists vouch for the server (`spec/signed-file.md`, names).
+fn needs_no_signature(
+    cx: &Context<'_>,
+    kind: FileKind,
+    via: Transport,
+    bytes: &[u8],
+) -> Option<AcceptPath> {
+    match (kind, via) {
+        (FileKind::Config, _) if !cx.held.lists.any() => Some(AcceptPath::First),
+        (FileKind::Config, Transport::Https) if !SignedFile::is_signed(bytes) => {
+            Some(AcceptPath::Https)
+        }
+        _ => None,
+    }
+}
+
+/// Steps 5 and 6 of the procedure: the TVS cache, then the servers of the stored configuration in
+/// their order.
+fn ask_cache(cx: &mut Context<'_>, step: Step, file: &SignedFile<'_>) -> Next {
+    let (kind, now) = (step.kind(), cx.now);
+    cx.held.vouched.retain(|signer| signer.expires > now);
+    let fitting = |known: &&VouchedSigner| known.signer.is(file) && known.signer.fits(kind);
+    let vouched = cx.held.vouched.iter().find(fitting).map(|known| Arc::clone(&known.signer));
+    if let Some(signer) = vouched {
+        cx.fact(Fact::TvsCacheHit);
+        let verdict = cx
+            .env
+            .verifier
+            .verify(file, &signer.public_key)
+            .map_err(Refusal::from)
+            .and_then(|()| install_file(cx, kind, file, AcceptPath::TvsCache));
+        return finish_file(cx, step, verdict);
+    }
+    let members = cx.held.config.as_ref().map(|config| Arc::clone(&config.tvs));
+    let lookup = Lookup {
+        step,
+        file: cx.env.shared.keep(file.bytes()),
+        members: members.unwrap_or_default(),
+        member: 0,
+        refused_certificates: 0,
+    };
+    ask_member(cx, Box::new(lookup))
+}
+
+fn ask_member(cx: &mut Context<'_>, lookup: Box<Lookup>) -> Next {
+    let asked = lookup.members.len().min(TVS_MEMBERS_ASKED_MAX);
+    if lookup.member >= asked || !cx.held.lists.holds_any_tvs() {
+        return give_up(cx, &lookup, asked);
+    }
+    let name = &lookup.members[lookup.member].address;
+    if let Ok(address) = name.parse() {
+        return ask_server(cx, lookup, address);
+    }
+    cx.ask(cx.now, Ask::Name(name.clone()));
+    Turn::Wait(FilesTask::Resolve(lookup))
+}
+
+fn ask_server(cx: &mut Context<'_>, lookup: Box<Lookup>, address: IpAddr) -> Next {
+    let file = SignedFile::parse(&lookup.file).expect("a file is looked up after it was parsed");
+    let device_name = format!("CP-{}-{}", cx.model.short(), cx.name());
+    let request = Request {
+        session_id: cx.next_token(),
+        device_name: &device_name,
+        question: Question::Query {
+            subject: file.header.signer_name,
+            issuer: file.header.issuer,
+            serial: file.header.serial,
+        },
+    };
+    let message = Message {
+        dialogue: Dialogue::Tvs,
+        server: SocketAddr::new(address, lookup.members[lookup.member].port),
+        bytes: request.encode(),
+        trust: Trust { lists: cx.held.lists.clone(), roles: &[ROLE_TVS] },
+    };
+    cx.ask(cx.now, Ask::Say(message));
+    Turn::Wait(FilesTask::Ask(lookup))
+}
+
+/// Nobody vouches. Stuck, if no server can: each presented a certificate that the lists do not
+/// hold, or there is none to ask; else a server was merely out of reach.
+fn give_up(cx: &mut Context<'_>, lookup: &Lookup, asked: usize) -> Next {
+    if lookup.refused_certificates == asked || !cx.held.lists.holds_any_tvs() {
+        cx.boot.stuck = true;
+    } else {
+        cx.boot.fail(Failure::TvsUnreachable);
+    }
+    finish_file(cx, lookup.step, Err(Refusal::UnknownSigner))
+}
+
+fn on_tvs_fault(cx: &mut Context<'_>, mut lookup: Box<Lookup>, fault: TvsFault) -> Next {
+    cx.fact(Fact::TvsAttemptFailed { fault });
+    lookup.refused_certificates += usize::from(fault == TvsFault::CertificateRefused);
+    lookup.member += 1;
+    if lookup.member < lookup.members.len().min(TVS_MEMBERS_ASKED_MAX) {
+        cx.fact(Fact::TvsFailover);
+    }
+    ask_member(cx, lookup)
+}
+
+fn on_tvs_answer(cx: &mut Context<'_>, lookup: Box<Lookup>, bytes: &[u8]) -> Next {
+    let file = SignedFile::parse(&lookup.file).expect("a file is looked up after it was parsed");
+    let answer = match Response::parse(bytes) {
+        Ok(answer)
+            if answer.session_id == *cx.token && answer.command == Command::QueryResponse =>
+        {
+            answer
+        }
+        _ => return on_tvs_fault(cx, lookup, TvsFault::WrongAnswer),
+    };
+    let verdict = match answer.known {
+        None => Err(Refusal::NotValid),
+        Some(known) => match cx.env.shared.signer(&known, cx.now) {
+            Some(vouched) if vouched.signer.is(&file) => Ok(vouched),
+            _ => return on_tvs_fault(cx, lookup, TvsFault::WrongAnswer),
+        },
+    };
+    cx.fact(Fact::TvsAnswered { command: answer.command });
+    let step = lookup.step;
+    let verdict = verdict.and_then(|signer| use_signer(cx, step, &file, signer));
+    finish_file(cx, step, verdict)
+}
+
+/// TVS vouched for a signer: caches it, checks role and signature, installs the file.
+fn use_signer(
+    cx: &mut Context<'_>,
+    step: Step,
+    file: &SignedFile<'_>,
+    signer: VouchedSigner,
+) -> Result<(), Refusal> {
+    let kind = step.kind();
+    let vouched = &mut cx.held.vouched;
+    vouched.retain(|known| !known.signer.is(file));
+    if vouched.len() >= TVS_CACHE_MAX {
+        vouched.remove(0);
+    }
+    // Most phones know one signer: no room for more until there are more.
+    vouched.reserve_exact(1);
+    let certificate = Arc::clone(&signer.signer);
+    vouched.push(signer);
+    if !certificate.fits(kind) {
+        return Err(Refusal::WrongRole);
+    }
+    cx.env.verifier.verify(file, &certificate.public_key)?;
+    install_file(cx, kind, file, AcceptPath::Tvs)
+}
+
+fn install_file(
+    cx: &mut Context<'_>,
+    kind: FileKind,
+    file: &SignedFile<'_>,
+    path: AcceptPath,
+) -> Result<(), Refusal> {
+    if kind == FileKind::Config {
+        return store_config(cx, file.body, cx.env.shared.identity(file), path);
+    }
+    let list = cx.env.shared.list(file).map_err(|_| Refusal::Malformed)?;
+    match kind {
+        FileKind::Ctl => cx.held.lists.ctl = Some(list),
+        FileKind::Itl | FileKind::Config => cx.held.lists.itl = Some(list),
+    }
+    cx.fact(Fact::FileAccepted { kind, path });
+    Ok(())
+}
+
+fn store_config(
+    cx: &mut Context<'_>,
+    content: &[u8],
+    identity: FileIdentity,
+    path: AcceptPath,
+) -> Result<(), Refusal> {
+    let tvs = cx.env.shared.members(content).map_err(|_| Refusal::Malformed)?;
+    cx.held.config = Some(StoredConfig { tvs, identity });
+    cx.boot.config_accepted = true;
+    cx.fact(Fact::FileAccepted { kind: FileKind::Config, path });
+    Ok(())
+}
+
+fn finish_file(cx: &mut Context<'_>, step: Step, verdict: Result<(), Refusal>) -> Next {
+    if let Err(refusal) = verdict {
+        cx.fact(Fact::FileRefused { kind: step.kind(), refusal });
+        cx.boot.fail(Failure::File(refusal));
+    }
+    next_step(cx, step)
+}
+
+fn next_step(cx: &mut Context<'_>, step: Step) -> Next {
+    let next = match step.kind() {
+        FileKind::Ctl => Step::Itl,
+        FileKind::Itl => Step::Config,
+        FileKind::Config => return Turn::Done,
+    };
+    pause(cx, cx.env.profile.think, next)
+}

@@ -2,15 +2,14 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::warnings::{does_not_wait, warnings};
+use crate::base::lines::{paragraph, row};
+use crate::base::words::{aligned_left, bytes, count};
 use crate::base::{Model, NodeId, PhoneId, Purpose, Span, stream};
 use crate::cluster::{CertificateKind, FleetSpec, OperatorAction, Release, ServiceKind, Topology};
 use crate::measure::{COVERS, Queue};
 use crate::phone::{First, Transport, family_of};
 use crate::scenario::{FleetStart, Plan, Trigger};
-
-use super::lines::{paragraph, row};
-use super::warnings::{does_not_wait, warnings};
-use super::words::{aligned_left, bytes, count};
 
 /// What a plan will ask of servers and host, before anything runs.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -10,13 +10,11 @@ mod capacity_comparison;
 mod comparison;
 mod diff;
 mod guesses;
-mod lines;
 mod regression;
 mod run_dir;
 mod text;
 mod warnings;
 mod whole_file;
-mod words;
 
 pub use budget::{Budget, GroupBudget, Lookups, ModelBudget, NodeBudget, Requests, Wave};
 pub use capacity::{capacity_exit_code, capacity_step, capacity_text};

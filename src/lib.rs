@@ -9,6 +9,7 @@ pub mod capacity;
 pub mod cli;
 pub mod cluster;
 pub mod crypto;
+pub mod listing;
 pub mod live;
 pub mod measure;
 pub mod net;

@@ -11,7 +11,7 @@ const FLOORS: [&[&str]; 13] = [
     &["wire"],
     &["crypto"],
     &["transfer"],
-    &["cluster", "phone"],
+    &["cluster", "listing", "phone"],
     &["scenario"],
     &["measure"],
     &["net"],

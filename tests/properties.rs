@@ -4,9 +4,8 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use proptest::prelude::*;
-use resetstorm::toolbox::{
-    InspectOptions, Kind, List, ListName, ShowOptions, assemble, inspect, reencode, show, to_text,
-};
+use resetstorm::listing::{List, ListName, ShowOptions, show};
+use resetstorm::toolbox::{InspectOptions, Kind, assemble, inspect, reencode, to_text};
 use resetstorm::wire::{
     Config, Document, HeaderOrder, HeaderSpec, Name, RecordCertificate, RecordSpec, Records,
     SignedFile, ber::Ber, capf, name_key, same_name, tftp, tvs,

@@ -5,7 +5,8 @@ use clap::{Args, Subcommand};
 
 use super::files::{Failure, SignerArgs, finish, read_certificate, write};
 use super::{ExitCode, output};
-use crate::toolbox::{ListEntry, ListSpec, make_list, parse_role, size_warning};
+use crate::listing::parse_role;
+use crate::toolbox::{ListEntry, ListSpec, make_list, size_warning};
 use crate::wire::ROLE_SAST;
 
 /// Make a signed trust list from certificates

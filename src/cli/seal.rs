@@ -9,9 +9,8 @@ use super::files::{
 };
 use super::{ExitCode, output};
 use crate::crypto::{Certificate, KeySource};
-use crate::toolbox::{
-    Kind, Verdict, check_file, encrypt_file, make_stub, open_envelope, sign_file,
-};
+use crate::listing::{Verdict, check_file, open_envelope};
+use crate::toolbox::{Kind, encrypt_file, make_stub, sign_file};
 use crate::wire::{SignedFile, WireError};
 
 /// Sign a file: header, signature, content unchanged

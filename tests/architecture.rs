@@ -14,7 +14,7 @@ const FLOORS: [&[&str]; 13] = [
     &["cluster", "listing", "phone"],
     &["scenario"],
     &["measure"],
-    &["net"],
+    &["forecast", "net", "vault"],
     &["serve", "sim", "swarm"],
     &["report", "toolbox"],
     &["calibrate", "live"],
@@ -58,7 +58,7 @@ const PLACES: [(&[&str], &[&str], &str); 6] = [
     ),
     (
         &["std::fs", "fs::read", "fs::write", "File::open", "File::create"],
-        &["net", "serve", "live", "toolbox", "report", "cli"],
+        &["net", "vault", "serve", "live", "toolbox", "report", "cli"],
         "files belong to the floors above the simulation",
     ),
     (&["clap::", "clap("], &["cli"], "the command line is one floor"),

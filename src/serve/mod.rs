@@ -11,7 +11,6 @@ mod pump;
 mod servers;
 mod settings;
 mod signing;
-pub mod state;
 mod table;
 mod tree;
 mod tvs;

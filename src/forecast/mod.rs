@@ -4,7 +4,10 @@
 //! Reads plans; no clock, no file, no socket.
 
 mod budget;
+mod needs;
 mod warnings;
+mod waves;
 
-pub use budget::{Budget, GroupBudget, Lookups, ModelBudget, NodeBudget, Requests, Wave};
+pub use budget::{Budget, GroupBudget, ModelBudget, NodeBudget};
 pub use warnings::warnings;
+pub use waves::{Lookups, Requests, Wave};

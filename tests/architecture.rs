@@ -26,18 +26,11 @@ const FLOORS: [&[&str]; 13] = [
 const STRANGERS: [(&str, &str); 1] = [("sim", "net")];
 
 /// Files of one folder that want something of each other, and why they may.
-const CIRCLES: [(&str, &[&str], &str); 2] = [
-    (
-        "crypto",
-        &["certificate", "keys", "keystore", "pkcs12"],
-        "a store holds keys and certificates, and each of them is read through it",
-    ),
-    (
-        "sim",
-        &["explore", "guesses", "lookups", "machines", "world"],
-        "one world in several files: its bookkeeping moves below the drivers first",
-    ),
-];
+const CIRCLES: [(&str, &[&str], &str); 1] = [(
+    "sim",
+    &["explore", "guesses", "lookups", "machines", "world"],
+    "one world in several files: its bookkeeping moves below the drivers first",
+)];
 
 /// What may stand only in some folders (`folder` or `folder/file.rs`), and why.
 const PLACES: [(&[&str], &[&str], &str); 6] = [

@@ -6,7 +6,7 @@ use crate::crypto::FileIdentity;
 use crate::transfer::DownloadRequest;
 use crate::wire::tftp::Options;
 use crate::wire::tvs::{Command, Question, Request, Response};
-use crate::wire::{ConfigError, SignedFile, TvsMember, WireError};
+use crate::wire::{ConfigError, FileName, SignedFile, TvsMember, WireError};
 
 use super::contract::{Action, Fact, Failure, Input, Outcome, Sink, Step, TvsFault};
 use super::env::Env;
@@ -136,8 +136,8 @@ impl Phone {
 
     /// Whether the list and the configuration in force are those that are served now; `served`
     /// names what a file is. A file that is not served asks nothing of the phone.
-    pub fn is_current(&self, served: impl Fn(&str) -> Option<FileIdentity>) -> bool {
-        let asked = |step: Step| served(&step.file_name(self.name(), self.lists.any()));
+    pub fn is_current(&self, served: impl Fn(FileName) -> Option<FileIdentity>) -> bool {
+        let asked = |step: Step| served(step.file_name(self.name(), self.lists.any()));
         let list = asked(Step::Itl).or_else(|| asked(Step::ItlGeneric));
         let config = asked(Step::Config).or_else(|| asked(Step::ConfigDefault));
         let held_list = self.lists.itl.as_ref().map(|itl| itl.identity());
@@ -273,7 +273,7 @@ impl Phone {
 
     fn fetch_over(&mut self, transport: Transport, step: Step, sink: &mut Sink) {
         self.state = State::Fetch(step, transport);
-        let file = step.file_name(self.name(), self.lists.any());
+        let file = step.file_name(self.name(), self.lists.any()).into();
         sink.act(Action::Fetch { step, file, transport });
     }
 

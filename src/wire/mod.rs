@@ -10,6 +10,7 @@ pub mod capf;
 mod config;
 mod document;
 mod encrypted;
+mod file_name;
 mod header;
 mod name;
 pub mod tftp;
@@ -21,6 +22,7 @@ pub mod uri;
 pub use config::{Config, ConfigError, ConfigTemplate, ConfigValues, FilledConfig, TvsMember};
 pub use document::{Body, Document, Node};
 pub use encrypted::Encryption;
+pub use file_name::{FileName, Seal};
 pub use header::{
     DIGEST_SHA1, DIGEST_SHA512, Header, HeaderOrder, HeaderSpec, SignedFile, UnsignedHeader,
     modulus_id,

@@ -11,10 +11,10 @@ const FLOORS: [&[&str]; 13] = [
     &["wire"],
     &["crypto"],
     &["transfer"],
-    &["cluster", "phone"],
+    &["cluster", "listing", "phone"],
     &["scenario"],
     &["measure"],
-    &["net"],
+    &["forecast", "net", "vault"],
     &["serve", "sim", "swarm"],
     &["report", "toolbox"],
     &["calibrate", "live"],
@@ -26,18 +26,11 @@ const FLOORS: [&[&str]; 13] = [
 const STRANGERS: [(&str, &str); 1] = [("sim", "net")];
 
 /// Files of one folder that want something of each other, and why they may.
-const CIRCLES: [(&str, &[&str], &str); 2] = [
-    (
-        "crypto",
-        &["certificate", "keys", "keystore", "pkcs12"],
-        "a store holds keys and certificates, and each of them is read through it",
-    ),
-    (
-        "sim",
-        &["explore", "guesses", "lookups", "machines", "world"],
-        "one world in several files: its bookkeeping moves below the drivers first",
-    ),
-];
+const CIRCLES: [(&str, &[&str], &str); 1] = [(
+    "sim",
+    &["explore", "guesses", "lookups", "machines", "world"],
+    "one world in several files: its bookkeeping moves below the drivers first",
+)];
 
 /// What may stand only in some folders (`folder` or `folder/file.rs`), and why.
 const PLACES: [(&[&str], &[&str], &str); 6] = [
@@ -58,7 +51,7 @@ const PLACES: [(&[&str], &[&str], &str); 6] = [
     ),
     (
         &["std::fs", "fs::read", "fs::write", "File::open", "File::create"],
-        &["net", "serve", "live", "toolbox", "report", "cli"],
+        &["net", "vault", "serve", "live", "toolbox", "report", "cli"],
         "files belong to the floors above the simulation",
     ),
     (&["clap::", "clap("], &["cli"], "the command line is one floor"),

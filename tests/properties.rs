@@ -4,12 +4,12 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use proptest::prelude::*;
-use resetstorm::toolbox::{
-    InspectOptions, Kind, List, ListName, ShowOptions, assemble, inspect, reencode, show, to_text,
-};
+use resetstorm::base::DeviceName;
+use resetstorm::listing::{List, ListName, ShowOptions, show};
+use resetstorm::toolbox::{InspectOptions, Kind, assemble, inspect, reencode, to_text};
 use resetstorm::wire::{
-    Config, Document, HeaderOrder, HeaderSpec, Name, RecordCertificate, RecordSpec, Records,
-    SignedFile, ber::Ber, capf, name_key, same_name, tftp, tvs,
+    Config, Document, FileName, HeaderOrder, HeaderSpec, Name, RecordCertificate, RecordSpec,
+    Records, Seal, SignedFile, ber::Ber, capf, name_key, same_name, tftp, tvs,
 };
 
 proptest! {
@@ -180,7 +180,30 @@ fn meaning(attributes: &[(usize, String)]) -> Vec<Vec<String>> {
     (0..KINDS.len()).map(of).collect()
 }
 
+fn file_names() -> impl Strategy<Value = FileName> {
+    let device = prop::option::of(any::<[u8; 6]>().prop_map(DeviceName::of_mac));
+    let seals = prop::sample::select(vec![Seal::Plain, Seal::Signed, Seal::Encrypted]);
+    (0..3, device, seals).prop_map(|(kind, owner, seal)| match kind {
+        0 => FileName::Ctl(owner),
+        1 => FileName::Itl(owner),
+        _ => FileName::Config(owner, seal),
+    })
+}
+
 proptest! {
+    #[test]
+    fn a_file_name_is_read_as_written(name in file_names()) {
+        prop_assert_eq!(FileName::parse(&name.to_string()), Some(name));
+    }
+
+    #[test]
+    fn every_file_has_one_name(
+        text in r"(CTL|ITL|X)?(SEP[0-9A-Fa]{12}|SEP0{11,13}|File|XMLDefault)\.(tlv|cnf\.xml)(\.enc|\.sgn){0,2}",
+    ) {
+        let again = FileName::parse(&text).map(|name| name.to_string());
+        prop_assert!(again.as_ref().is_none_or(|again| *again == text), "{:?}", again);
+    }
+
     #[test]
     fn a_name_is_the_same_in_a_certificate_and_in_either_text(
         attributes in attributes(), wide in any::<bool>(),

@@ -13,10 +13,11 @@ use resetstorm::cluster::{
 };
 use resetstorm::crypto::{Certificate, KeySource};
 use resetstorm::net::Clock;
-use resetstorm::serve::{Bound, ServeSettings, Servers, state};
+use resetstorm::serve::{Bound, ServeSettings, Servers};
 use resetstorm::transfer::{
     Download, DownloadOutcome, DownloadRequest, Progress, TransferFault, UploadLimits,
 };
+use resetstorm::vault;
 use resetstorm::wire::Dialogue;
 use resetstorm::wire::tftp::{ErrorCode, Options, Packet};
 use resetstorm::wire::tvs::{HEADER_LENGTH, Question, Request, message_length};
@@ -799,8 +800,8 @@ async fn saved_identities_are_private_and_come_back() {
     let stage = Stage::new(SignCacheMode::Lazy).await;
     let dir = tempfile::tempdir().unwrap();
     let state_dir = dir.path().join("state");
-    state::save_identities(&state_dir, &stage.cluster).unwrap();
-    state::save_identities(&state_dir, &stage.cluster).unwrap();
+    vault::save_identities(&state_dir, &stage.cluster).unwrap();
+    vault::save_identities(&state_dir, &stage.cluster).unwrap();
     let mode = |path: &std::path::Path| path.metadata().unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&state_dir), mode(&state_dir.join("pub"))), (0o700, 0o700));
     let files: Vec<_> = std::fs::read_dir(state_dir.join("pub"))
@@ -809,7 +810,7 @@ async fn saved_identities_are_private_and_come_back() {
         .collect();
     assert_eq!(files.len(), 6, "{files:?}");
     assert!(files.iter().all(|file| mode(file) == 0o600));
-    let loaded = state::load_identities(&state_dir, stage.cluster.topology()).unwrap();
+    let loaded = vault::load_identities(&state_dir, stage.cluster.topology()).unwrap();
     assert_eq!(loaded.len(), 3);
     for (node, kind, identity) in stage.cluster.identities() {
         let again = &loaded[&(node, kind)];
@@ -823,10 +824,10 @@ async fn identities_that_do_not_fit_are_refused_by_name() {
     let stage = Stage::new(SignCacheMode::Lazy).await;
     let dir = tempfile::tempdir().unwrap();
     let topology = stage.cluster.topology();
-    assert!(state::load_identities(dir.path(), topology).unwrap().is_empty());
-    state::save_identities(dir.path(), &stage.cluster).unwrap();
+    assert!(vault::load_identities(dir.path(), topology).unwrap().is_empty());
+    vault::save_identities(dir.path(), &stage.cluster).unwrap();
     let file = |name: &str| dir.path().join("pub").join(name);
-    let error = || state::load_identities(dir.path(), topology).unwrap_err().to_string();
+    let error = || vault::load_identities(dir.path(), topology).unwrap_err().to_string();
     let right = std::fs::read(file("TVS.key")).unwrap();
     std::fs::copy(file("CAPF.key"), file("TVS.key")).unwrap();
     let text = error();
@@ -836,5 +837,5 @@ async fn identities_that_do_not_fit_are_refused_by_name() {
     std::fs::remove_file(file("TVS.key")).unwrap();
     assert!(error().contains("missing"), "{}", error());
     std::fs::write(file("TVS.key"), right).unwrap();
-    assert_eq!(state::load_identities(dir.path(), topology).unwrap().len(), 3);
+    assert_eq!(vault::load_identities(dir.path(), topology).unwrap().len(), 3);
 }

@@ -8,9 +8,8 @@ use std::sync::Arc;
 
 use assert_cmd::Command;
 use resetstorm::crypto::KeyStore;
-use resetstorm::toolbox::{
-    InspectOptions, ListName, ShowOptions, Verdict, assemble, inspect, show, stub_xml,
-};
+use resetstorm::listing::{ListName, ShowOptions, Verdict, show};
+use resetstorm::toolbox::{InspectOptions, assemble, inspect, stub_xml};
 use resetstorm::wire::tvs;
 use serde_json::{Value, json};
 use tempfile::TempDir;

@@ -7,9 +7,8 @@ use resetstorm::crypto::proof::{ProofHash, device_proof_input, sudi_proof_input,
 use resetstorm::crypto::{
     Certificate, KeyKind, KeyStore, SigningKey, envelope, md5, sha1, sha256, sha512,
 };
-use resetstorm::toolbox::{
-    Decision, List, Object, TrustLists, Verdict, check_envelope, check_file, check_list, stub_xml,
-};
+use resetstorm::listing::{List, Verdict, check_envelope, check_file, check_list};
+use resetstorm::toolbox::{Decision, Object, TrustLists, stub_xml};
 use resetstorm::wire::{
     Document, Encryption, Header, HeaderOrder, HeaderSpec, Record, SignedFile, capf, put_element,
     put_text, tvs,

@@ -72,6 +72,11 @@ impl DeviceName {
         text
     }
 
+    /// The name of the phone with this MAC address.
+    pub const fn of_mac(mac: [u8; 6]) -> DeviceName {
+        DeviceName(mac)
+    }
+
     /// The MAC address.
     pub const fn mac(self) -> [u8; 6] {
         self.0

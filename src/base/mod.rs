@@ -1,5 +1,5 @@
-//! Time, units, identities, host names, lacks of the host, random streams and ways to end: what
-//! every floor may use.
+//! Time, units, identities, host names, lacks of the host, random streams, ways to end, numbers and
+//! lines for people: what every floor may use.
 //!
 //! Nothing here reads a clock, a socket or the operating system's randomness.
 
@@ -7,11 +7,13 @@ mod exit;
 mod hosts;
 mod ids;
 mod lack;
+pub mod lines;
 mod model;
 mod random;
 mod stop;
 mod text;
 mod time;
+pub mod words;
 
 pub use exit::ExitCode;
 pub use hosts::HostTable;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::base::{DeviceName, Purpose, stream};
 use crate::crypto::{Certificate, Sha256};
 use crate::measure::LoadFault;
-use crate::wire::{same_name, tvs};
+use crate::wire::{FileName, Seal, same_name, tvs};
 
 /// A part of a mix: what kind of load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -347,16 +347,13 @@ pub struct WorkloadSpec {
     pub random: Vec<(String, Ask)>,
 }
 
-/// List of a server for phones that have none of their own.
-const GENERIC_LIST: &str = "ITLFile.tlv";
-
 impl WorkloadSpec {
     /// Every request whose right answer must be learnt, each once.
     pub fn to_learn(&self) -> Vec<Op> {
         let known = self.names.iter().filter(|_| self.has(Part::Known));
         let mut names: Vec<String> = known.cloned().collect();
         if self.has(Part::Boot) {
-            names.push(GENERIC_LIST.to_owned());
+            names.push(FileName::Itl(None).to_string());
             names.extend(self.optional.iter().cloned());
             for device in &self.devices {
                 names.extend(candidates(device).into_iter().flatten());
@@ -408,12 +405,13 @@ impl WorkloadSpec {
 
 /// The files that a booting phone asks for: of each row the first that is there.
 fn candidates(device: &Device) -> [Vec<String>; 3] {
-    let name = device.name;
-    [
-        vec![format!("CTL{name}.tlv")],
-        vec![format!("ITL{name}.tlv"), GENERIC_LIST.to_owned()],
-        vec![format!("{name}.cnf.xml.sgn"), format!("{name}.cnf.xml")],
-    ]
+    let own = Some(device.name);
+    let rows: [&[FileName]; 3] = [
+        &[FileName::Ctl(own)],
+        &[FileName::Itl(own), FileName::Itl(None)],
+        &[FileName::Config(own, Seal::Signed), FileName::Config(own, Seal::Plain)],
+    ];
+    rows.map(|row| row.iter().map(ToString::to_string).collect())
 }
 
 /// A name as it can be shown: without control characters.
@@ -568,7 +566,9 @@ fn pick<T>(all: &[T], ordinal: u64) -> Option<&T> {
 
 /// The config of a phone that nobody has: its MAC address is a locally administered one.
 fn unknown(draw: u64) -> Op {
-    let name = format!("SEP02{:010X}.cnf.xml.sgn", draw >> 24);
+    let [_, _, _, mac @ ..] = (draw >> 24).to_be_bytes();
+    let device = DeviceName::of_mac([2, mac[0], mac[1], mac[2], mac[3], mac[4]]);
+    let name = FileName::Config(Some(device), Seal::Signed);
     Op { what: What::File(name.into()), expected: Expected::Missing }
 }
 
@@ -616,9 +616,11 @@ mod tests {
         let mix = [(Part::Known, 0.7), (Part::Unknown, 0.3)];
         let load = Workload::new(&spec(&mix), &Learnt::new());
         let items: Vec<Vec<String>> = (0..2_000).map(|at| names(&load.item(at))).collect();
-        let unknown = items.iter().filter(|item| item[0].starts_with("SEP02")).count();
-        assert!((520..680).contains(&unknown), "{unknown}");
+        let absent = items.iter().filter(|item| item[0].starts_with("SEP02")).count();
+        assert!((520..680).contains(&absent), "{absent}");
         assert_eq!(names(&load.item(7)), items[7]);
+        let name = unknown(0x1234_5678_9ABC_DEF0).what.to_string();
+        assert_eq!(name, "SEP02123456789A.cnf.xml.sgn", "the first bits of the draw");
     }
 
     #[test]

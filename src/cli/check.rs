@@ -4,7 +4,7 @@ use clap::Args;
 use nix::sys::resource::{Resource, getrlimit};
 use serde_json::{Value, json};
 
-use crate::report::Budget;
+use crate::forecast::Budget;
 use crate::scenario::Plan;
 
 use super::args::{CliError, Format, GlobalArgs, ScenarioFlags};

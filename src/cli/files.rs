@@ -10,8 +10,9 @@ use clap::{Args, ValueEnum};
 use super::{ExitCode, output};
 use crate::base::printable;
 use crate::crypto::{Certificate, KeyStore, KeyStoreError, LockFault, SigningKey};
+use crate::listing::List;
 use crate::report::write_whole;
-use crate::toolbox::{self, Kind, List, ReadFault, Signer, Style, TrustLists};
+use crate::toolbox::{self, Kind, ReadFault, Signer, Style, TrustLists};
 use crate::wire::{DIGEST_SHA1, DIGEST_SHA512};
 
 /// A tool stops: what happened, how to repair it, and the exit code.

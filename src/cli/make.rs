@@ -5,8 +5,9 @@ use clap::{Args, Subcommand};
 
 use super::files::{Failure, SignerArgs, finish, read_certificate, write};
 use super::{ExitCode, output};
-use crate::toolbox::{ListEntry, ListSpec, make_list, parse_role, size_warning};
-use crate::wire::ROLE_SAST;
+use crate::listing::parse_role;
+use crate::toolbox::{ListEntry, ListSpec, make_list, size_warning};
+use crate::wire::{FileName, ROLE_SAST};
 
 /// Make a signed trust list from certificates
 #[derive(Debug, Args)]
@@ -63,12 +64,12 @@ struct RecordArg {
 /// Runs `make`.
 pub fn run(args: &MakeArgs) -> ExitCode {
     finish(match &args.list {
-        MakeList::Itl(file) => make(false, "ITLFile.tlv", file),
-        MakeList::Ctl(file) => make(true, "CTLFile.tlv", file),
+        MakeList::Itl(file) => make(FileName::Itl(None), file),
+        MakeList::Ctl(file) => make(FileName::Ctl(None), file),
     })
 }
 
-fn make(is_ctl: bool, name: &str, args: &MakeFile) -> Result<ExitCode, Failure> {
+fn make(default: FileName, args: &MakeFile) -> Result<ExitCode, Failure> {
     let loaded = args.signer.load()?;
     let mut entries = Vec::new();
     if !args.no_signer_record {
@@ -83,9 +84,10 @@ fn make(is_ctl: bool, name: &str, args: &MakeFile) -> Result<ExitCode, Failure> 
             address: record.address,
         });
     }
+    let name = args.name.clone().unwrap_or_else(|| default.to_string());
     let spec = ListSpec {
-        is_ctl,
-        file_name: args.name.as_deref().unwrap_or(name),
+        is_ctl: matches!(default, FileName::Ctl(_)),
+        file_name: &name,
         signer_version: args.signer_version,
         entries: &entries,
     };

@@ -4,12 +4,13 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::base::{Span, Time};
+use crate::forecast::Budget;
 use crate::live::{self, LiveError, LiveOptions, LiveRun, Observer};
 use crate::measure::{Ledger, Summary};
 use crate::net::signals::Signal;
 use crate::net::threads::{OwnRuntime, StartError};
 use crate::net::{limits, remedy};
-use crate::report::{Budget, RunDir, exit_code};
+use crate::report::{RunDir, exit_code};
 use crate::scenario::Plan;
 
 use super::ExitCode;

@@ -9,10 +9,9 @@ use super::files::{
 };
 use super::{ExitCode, output};
 use crate::crypto::{Certificate, KeySource};
-use crate::toolbox::{
-    Kind, Verdict, check_file, encrypt_file, make_stub, open_envelope, sign_file,
-};
-use crate::wire::{SignedFile, WireError};
+use crate::listing::{Verdict, check_file, open_envelope};
+use crate::toolbox::{Kind, encrypt_file, make_stub, sign_file};
+use crate::wire::{Seal, SignedFile, WireError};
 
 /// Sign a file: header, signature, content unchanged
 #[derive(Debug, Args)]
@@ -125,7 +124,7 @@ pub fn run_decrypt(args: &DecryptArgs) -> ExitCode {
 
 fn sign(args: &SignArgs) -> Result<ExitCode, Failure> {
     let loaded = args.signer.load()?;
-    let name = args.name.clone().unwrap_or_else(|| base_name(&args.file) + ".sgn");
+    let name = args.name.clone().unwrap_or_else(|| base_name(&args.file) + Seal::Signed.suffix());
     let signed = sign_file(&read(&args.file)?, &name, &loaded.signer())
         .map_err(|error| Failure::new(ExitCode::Usage, error))?;
     write(args.out.as_deref(), &signed)?;
@@ -147,12 +146,12 @@ fn encrypt(args: &EncryptArgs) -> Result<ExitCode, Failure> {
     let content = read(&args.file)?;
     let fault = |error| Failure::new(ExitCode::Usage, error);
     let base = base_name(&args.file);
-    let name = args.name.clone().unwrap_or_else(|| base.clone() + ".enc.sgn");
+    let name = args.name.clone().unwrap_or_else(|| base.clone() + Seal::Encrypted.suffix());
     let mut source = KeySource::System;
     let sealed = encrypt_file(&content, &name, &device, &loaded.signer(), &mut source);
     let sealed = sealed.map_err(fault)?;
     if let Some(path) = &args.stub {
-        let stub = make_stub(&content, &(base + ".sgn"), &device, &loaded.signer());
+        let stub = make_stub(&content, &(base + Seal::Signed.suffix()), &device, &loaded.signer());
         let stub = stub.map_err(|error| {
             let what = format!("{}: {error}", args.file.display());
             Failure::usage(what, "--stub copies elements of the configuration; leave it out")

@@ -5,7 +5,8 @@ use clap::{Args, Subcommand};
 
 use super::files::{Failure, finish, print};
 use super::{ExitCode, output};
-use crate::toolbox::{Kind, ListName, ShowOptions, Verdict, show};
+use crate::listing::{ListName, ShowOptions, Verdict, show};
+use crate::toolbox::Kind;
 
 /// Print the admin console's listing of a trust list
 #[derive(Debug, Args)]

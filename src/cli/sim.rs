@@ -6,10 +6,11 @@ use clap::{Args, ValueEnum};
 use serde_json::Value;
 
 use crate::base::{Span, Stop, Time};
+use crate::forecast::warnings;
 use crate::measure::{Finish, OPERATOR_STEPS, Summary, Verdict, open_metrics};
 use crate::net::limits::resident_bytes;
 use crate::net::signals;
-use crate::report::{RunDir, exit_code, warnings};
+use crate::report::{RunDir, exit_code};
 use crate::scenario::{AVAILABLE_MIN, CostModel, Plan};
 use crate::sim::{SimOptions, SimRun, World, try_guesses};
 

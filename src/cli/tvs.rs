@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 use super::ExitCode;
 use super::files::{Failure, Format, finish, print, read, read_all, read_certificate, trust_lists};
 use super::lab::{ServerArgs, milliseconds};
-use crate::toolbox::{ServerPin, TvsAnswer, TvsFault, ask_tvs, inspect, role_text, unhex};
+use crate::listing::{role_text, unhex};
+use crate::toolbox::{ServerPin, TvsAnswer, TvsFault, ask_tvs, inspect};
 use crate::wire::{ROLE_TVS, SignedFile, tvs};
 
 /// Port of TVS (`spec/tvs.md`).

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 use crate::base::{DeviceName, Model, PhoneId, Purpose, stream};
 use crate::crypto::{FileIdentity, sha256_of};
 use crate::transfer::Content;
-use crate::wire::{ConfigTemplate, ConfigValues, FilledConfig};
+use crate::wire::{ConfigTemplate, ConfigValues, FileName, FilledConfig, Seal};
 
 use super::topology::{ServiceKind, Topology};
 
@@ -144,7 +144,7 @@ impl Catalogue {
         let shared = |group: usize, model: usize| {
             let phone = PhoneId(first_of(group));
             let body: Arc<[u8]> = fill(phone, &self.templates[group][model]).to_bytes().into();
-            let digest = content_digest(&signed_name(phone), &body);
+            let digest = content_digest(signed_config(phone), &body);
             let content = FileIdentity::unsigned(&body).content;
             SharedConfig { phone, body, digest, content }
         };
@@ -215,7 +215,7 @@ impl Catalogue {
             // Every phone has a signature of its own in the cache.
             (_, Some(shared)) => shared.digest ^ u128::from(phone.0).wrapping_mul(SPREAD),
             (Configs::OfEachPhone(digests), None) => *digests[phone.0 as usize]
-                .get_or_init(|| content_digest(&signed_name(phone), &self.render(phone))),
+                .get_or_init(|| content_digest(signed_config(phone), &self.render(phone))),
             (Configs::OfEachModel(_), None) => unreachable!("shared contents have every phone"),
         }
     }
@@ -243,13 +243,13 @@ fn fill(phone: PhoneId, template: &Arc<ConfigTemplate>) -> Body {
 }
 
 /// The name of a phone's signed configuration.
-fn signed_name(phone: PhoneId) -> String {
-    format!("{}.cnf.xml.sgn", DeviceName::of_phone(phone))
+pub(super) fn signed_config(phone: PhoneId) -> FileName {
+    FileName::Config(Some(DeviceName::of_phone(phone)), Seal::Signed)
 }
 
 /// The digest that names a signed file in the sign cache.
-pub(super) fn content_digest(file_name: &str, content: &[u8]) -> u128 {
-    let digest = sha256_of(&[file_name.as_bytes(), &[0], content]);
+pub(super) fn content_digest(name: FileName, content: &[u8]) -> u128 {
+    let digest = sha256_of(&[name.to_string().as_bytes(), &[0], content]);
     u128::from_be_bytes(digest[..16].try_into().expect("a digest has more than 16 bytes"))
 }
 
@@ -390,8 +390,9 @@ mod tests {
 
     #[test]
     fn the_digest_names_file_and_content() {
-        assert_ne!(content_digest("a", b"x"), content_digest("b", b"x"));
-        assert_ne!(content_digest("a", b"x"), content_digest("a", b"y"));
-        assert_ne!(content_digest("a", b"bx"), content_digest("ab", b"x"));
+        let [plain, signed] = [Seal::Plain, Seal::Signed].map(|seal| FileName::Config(None, seal));
+        assert_ne!(content_digest(plain, b"x"), content_digest(FileName::Itl(None), b"x"));
+        assert_ne!(content_digest(plain, b"x"), content_digest(plain, b"y"));
+        assert_ne!(content_digest(plain, b".sgnx"), content_digest(signed, b"x"));
     }
 }

@@ -6,9 +6,9 @@ use dashmap::DashMap;
 use crate::base::{DeviceName, PhoneId};
 use crate::crypto::{FileIdentity, Identity, sha256_of};
 use crate::transfer::Content;
-use crate::wire::{HeaderOrder, HeaderSpec, UnsignedHeader};
+use crate::wire::{FileName, HeaderOrder, HeaderSpec, Seal, UnsignedHeader};
 
-use super::catalogue::{Body, Catalogue, content_digest};
+use super::catalogue::{Body, Catalogue, content_digest, signed_config};
 use super::sign_cache::{CacheKey, Lookup, SignCache, Waiter};
 use super::topology::FileSignature;
 
@@ -201,18 +201,15 @@ impl SignJob {
 }
 
 /// What a request names, by its file name alone: there is no path to a file system.
-struct Wanted<'a> {
+struct Wanted {
     /// The name in the header.
-    name: &'a str,
+    name: FileName,
     body: Body,
     /// Whose configuration it is, if it is one.
     phone: Option<PhoneId>,
     /// How it is signed, if it is, and the digest that names the content in the cache.
     signed: Option<(SignedKind, u128)>,
 }
-
-const ITL_FILE_NAME: &str = "ITLFile.tlv";
-const DEFAULT_CONFIG: &str = "XMLDefault.cnf.xml";
 
 impl TftpService {
     /// A service that starts at `started_s` (Unix seconds), signs with `signers` and serves these
@@ -238,7 +235,7 @@ impl TftpService {
             shared_headers: Arc::default(),
             file_signer_id: id(&signers.files),
             list_signer_id: id(&signers.list),
-            itl_digest: content_digest(ITL_FILE_NAME, &itl),
+            itl_digest: content_digest(FileName::Itl(None), &itl),
             signers,
             started_s,
             itl,
@@ -249,6 +246,10 @@ impl TftpService {
 
     /// Answers a request on behalf of `waiter`.
     pub fn request(&self, file: &str, waiter: Waiter) -> FileReply {
+        FileName::parse(file).map_or(FileReply::Missing, |file| self.reply(file, waiter))
+    }
+
+    fn reply(&self, file: FileName, waiter: Waiter) -> FileReply {
         let Some(wanted) = self.wanted(file) else { return FileReply::Missing };
         let Some((kind, content)) = wanted.signed else {
             return FileReply::Ready(ServedFile { header: None, body: wanted.body });
@@ -265,7 +266,7 @@ impl TftpService {
     }
 
     /// What a phone holds that has just taken this file, or `None` if the file is not served.
-    pub fn identity_of(&self, file: &str) -> Option<FileIdentity> {
+    pub fn identity_of(&self, file: FileName) -> Option<FileIdentity> {
         let Wanted { body, signed, phone, .. } = self.wanted(file)?;
         if let Some((SignedKind::List, _)) = signed {
             return Some(self.list_identity);
@@ -278,8 +279,8 @@ impl TftpService {
     }
 
     /// A whole file as it is served, signed now if it is not in the cache.
-    pub fn whole(&self, file: &str) -> Option<Vec<u8>> {
-        match self.request(file, Waiter(u64::MAX)) {
+    pub fn whole(&self, file: FileName) -> Option<Vec<u8>> {
+        match self.reply(file, Waiter(u64::MAX)) {
             FileReply::Missing => None,
             FileReply::Ready(file) => Some(file.to_bytes()),
             FileReply::Pending { file: pending, job } => {
@@ -304,20 +305,17 @@ impl TftpService {
 
     /// The whole list as it is served, signed now if it is not in the cache.
     pub fn signed_list(&self) -> Vec<u8> {
-        self.whole(ITL_FILE_NAME).expect("every service has a list")
+        self.whole(FileName::Itl(None)).expect("every service has a list")
     }
 
     /// Names of all files that phones may ask for: those that exist once, then those of each phone.
-    pub fn names(&self) -> impl Iterator<Item = String> + '_ {
-        let with_signed = |name: String| [format!("{name}.sgn"), name];
-        let of_phone = move |number| {
-            let device = DeviceName::of_phone(PhoneId(number));
-            let list = format!("ITL{device}.tlv");
-            std::iter::once(list).chain(with_signed(format!("{device}.cnf.xml")))
-        };
-        std::iter::once(ITL_FILE_NAME.to_owned())
-            .chain(with_signed(DEFAULT_CONFIG.to_owned()))
-            .chain((0..self.catalogue.phones()).flat_map(of_phone))
+    pub fn names(&self) -> impl Iterator<Item = FileName> + '_ {
+        let of_phone = |number| Some(DeviceName::of_phone(PhoneId(number)));
+        let owners = std::iter::once(None).chain((0..self.catalogue.phones()).map(of_phone));
+        owners.flat_map(|owner| {
+            let config = |seal| FileName::Config(owner, seal);
+            [FileName::Itl(owner), config(Seal::Signed), config(Seal::Plain)]
+        })
     }
 
     /// The content of a phone's configuration and what a phone holds that has accepted it.
@@ -330,10 +328,8 @@ impl TftpService {
     /// cache, for prewarming.
     pub fn missing_signatures(&self) -> impl Iterator<Item = SignJob> + '_ {
         let list = self.job(&self.list(), None);
-        let configs = (0..self.catalogue.phones()).filter_map(|number| {
-            let name = format!("{}.cnf.xml.sgn", DeviceName::of_phone(PhoneId(number)));
-            self.job(&self.wanted(&name)?, None)
-        });
+        let configs = (0..self.catalogue.phones())
+            .filter_map(|number| self.job(&self.wanted(signed_config(PhoneId(number)))?, None));
         list.into_iter().chain(configs).filter(|job| !self.cache.contains(job.key))
     }
 
@@ -359,41 +355,35 @@ impl TftpService {
         }
     }
 
-    fn wanted<'a>(&self, file: &'a str) -> Option<Wanted<'a>> {
-        if file == ITL_FILE_NAME {
-            return Some(self.list());
-        }
-        if let Some(name) = file.strip_prefix("ITL").and_then(|rest| rest.strip_suffix(".tlv")) {
+    fn wanted(&self, name: FileName) -> Option<Wanted> {
+        let (body, phone, seal) = match name {
             // Every device gets the node's list under its own name (ITL-17).
-            return name.parse::<DeviceName>().ok().map(|_| self.list());
-        }
-        let (plain, is_signed) = match file.strip_suffix(".sgn") {
-            Some(name) => (name, true),
-            None => (file, false),
-        };
-        let (body, phone) = if plain == DEFAULT_CONFIG {
-            (Body::Whole(self.catalogue.default_config()), None)
-        } else {
-            let device = plain.strip_suffix(".cnf.xml")?.parse().ok()?;
-            let (phone, body) = self.catalogue.config(device)?;
-            (body, Some(phone))
+            FileName::Itl(_) => return Some(self.list()),
+            FileName::Ctl(_) | FileName::Config(_, Seal::Encrypted) => return None,
+            FileName::Config(None, seal) => {
+                (Body::Whole(self.catalogue.default_config()), None, seal)
+            }
+            FileName::Config(Some(device), seal) => {
+                let (phone, body) = self.catalogue.config(device)?;
+                (body, Some(phone), seal)
+            }
         };
         let digest = || match phone {
             Some(phone) => self.catalogue.digest(phone),
-            None => content_digest(file, &body.to_bytes()),
+            None => content_digest(name, &body.to_bytes()),
         };
-        let signed = is_signed.then(|| (SignedKind::File, digest()));
-        Some(Wanted { name: file, body, phone, signed })
+        let signed = (seal == Seal::Signed).then(|| (SignedKind::File, digest()));
+        Some(Wanted { name, body, phone, signed })
     }
 
-    fn list<'a>(&self) -> Wanted<'a> {
+    fn list(&self) -> Wanted {
         let signed = Some((SignedKind::List, self.itl_digest));
         let body = Body::Whole(Arc::clone(&self.itl));
-        Wanted { name: ITL_FILE_NAME, body, phone: None, signed }
+        Wanted { name: FileName::Itl(None), body, phone: None, signed }
     }
 
     /// The signature of a file, if it is signed.
-    fn job(&self, file: &Wanted<'_>, waiter: Option<Waiter>) -> Option<SignJob> {
+    fn job(&self, file: &Wanted, waiter: Option<Waiter>) -> Option<SignJob> {
         let (kind, content) = file.signed?;
         let signature = self.signers.signature;
         let (signer, id) = self.signer_of(kind);
@@ -418,15 +408,14 @@ impl TftpService {
     /// The header of a file before it is signed.
     fn header(
         &self,
-        file: &Wanted<'_>,
+        file: &Wanted,
         kind: SignedKind,
         signer: &Identity,
         stand_in: Option<(PhoneId, u128)>,
     ) -> UnsignedHeader {
         let Signers { signature, signer_version, .. } = self.signers;
         let certificate = &signer.certificate;
-        let owner =
-            stand_in.map(|(owner, _)| format!("{}.cnf.xml.sgn", DeviceName::of_phone(owner)));
+        let name = stand_in.map_or(file.name, |(owner, _)| signed_config(owner)).to_string();
         let spec = HeaderSpec {
             order: HeaderOrder::Cucm,
             version: kind.version(),
@@ -436,7 +425,7 @@ impl TftpService {
             issuer: certificate.issuer(),
             digest: signature.digest(),
             signature_length: signer.key.signature_length(),
-            file_name: owner.as_deref().unwrap_or(file.name),
+            file_name: &name,
             timestamp: self.started_s,
         };
         spec.encode()
@@ -484,6 +473,10 @@ mod tests {
         Arc::clone(cluster.tftp(ClusterId::FIRST.node(0)).unwrap())
     }
 
+    fn identity(service: &TftpService, name: &str) -> Option<FileIdentity> {
+        service.identity_of(FileName::parse(name)?)
+    }
+
     fn fetch(service: &TftpService, name: &str) -> Option<Vec<u8>> {
         match service.request(name, Waiter(7)) {
             FileReply::Missing => None,
@@ -508,7 +501,7 @@ mod tests {
             "XMLDefault.cnf.xml.sgn",
         ] {
             assert!(fetch(&service, name).is_some(), "{name}");
-            assert!(service.identity_of(name).is_some(), "{name}");
+            assert!(identity(&service, name).is_some(), "{name}");
         }
         for name in [
             "",
@@ -525,7 +518,7 @@ mod tests {
             "SEP0C75BD000000.cnf.xml.sgn.sgn",
         ] {
             assert!(fetch(&service, name).is_none(), "{name}");
-            assert!(service.identity_of(name).is_none(), "{name}");
+            assert!(identity(&service, name).is_none(), "{name}");
         }
     }
 
@@ -544,7 +537,7 @@ mod tests {
             assert_eq!(file.header.timestamp, 1_800_000_000);
             let key = service.signer().certificate.public_key();
             assert_eq!(verify_file(&file, key, &mut Vec::new()), Ok(()), "{name}");
-            assert_eq!(service.identity_of(name), Some(FileIdentity::of(&file)));
+            assert_eq!(identity(&service, name), Some(FileIdentity::of(&file)));
         }
     }
 
@@ -555,15 +548,15 @@ mod tests {
         let signed = fetch(&service, "SEP0C75BD000001.cnf.xml.sgn").unwrap();
         assert_eq!(SignedFile::parse(&signed).unwrap().body, plain);
         assert_eq!(service.config_of(PhoneId(1)).0[..], plain[..]);
-        let identity = service.identity_of("SEP0C75BD000001.cnf.xml").unwrap();
-        assert_eq!(identity, FileIdentity::unsigned(&plain));
+        let held = identity(&service, "SEP0C75BD000001.cnf.xml");
+        assert_eq!(held, Some(FileIdentity::unsigned(&plain)));
     }
 
     #[test]
     fn a_served_file_is_its_header_and_its_body_in_parts_of_any_size() {
         let service = service();
         for name in ["SEP0C75BD000001.cnf.xml.sgn", "SEP0C75BD000001.cnf.xml", "ITLFile.tlv"] {
-            let whole = service.whole(name).unwrap();
+            let whole = service.whole(FileName::parse(name).unwrap()).unwrap();
             let FileReply::Ready(file) = service.request(name, Waiter(1)) else { panic!() };
             assert_eq!(file.length(), whole.len());
             for size in [1, 100, 512, 1_428, 20_000] {

@@ -18,7 +18,7 @@ use x509_cert::{Certificate as X509, TbsCertificate};
 use super::algorithms::key_algorithm;
 use super::date::CertificateDate;
 use super::keys::{KeySource, SigningKey};
-use super::{KeyStore, sha1, sha256};
+use super::{sha1, sha256};
 use crate::wire::ber::{Ber, tag};
 use crate::wire::{Name, WireError, same_name};
 
@@ -71,13 +71,6 @@ impl Certificate {
     pub fn from_der(der: &[u8]) -> Result<Certificate, CertificateError> {
         let fields = Fields::read(der)?;
         Ok(Certificate(Arc::new(fields)))
-    }
-
-    /// Reads the first certificate of a PEM text.
-    pub fn from_pem(pem: &str) -> Result<Certificate, CertificateError> {
-        let store = KeyStore::from_pem(pem).map_err(|error| CertificateError(error.to_string()))?;
-        let first = store.certificates.into_iter().next();
-        first.ok_or_else(|| CertificateError("no certificate in the PEM text".to_owned()))
     }
 
     /// The certificate as PEM.
@@ -360,7 +353,7 @@ impl BuilderProfile for ServiceProfile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crypto::verify_signature;
+    use crate::crypto::{KeyStore, verify_signature};
 
     fn identity() -> Identity {
         let spec = CertificateSpec {
@@ -396,8 +389,9 @@ mod tests {
     #[test]
     fn certificate_survives_pem() {
         let certificate = identity().certificate;
-        assert_eq!(Certificate::from_pem(&certificate.to_pem()).unwrap(), certificate);
-        assert!(Certificate::from_pem("nothing").is_err());
+        let store = KeyStore::from_pem(&certificate.to_pem()).unwrap();
+        assert_eq!(store.first_certificate(), Ok(&certificate));
+        assert!(KeyStore::from_pem("nothing").unwrap().first_certificate().is_err());
         assert!(Certificate::from_der(b"0").is_err());
     }
 

@@ -11,7 +11,7 @@ use rsa::{Pkcs1v15Sign, RsaPrivateKey};
 use sha1::Sha1;
 use sha2::Sha512;
 
-use super::{KeyStore, KeyStoreError, SignatureFault, sha1, sha512};
+use super::{SignatureFault, sha1, sha512};
 use crate::base::{Purpose, Stream, stream};
 use crate::wire::{DIGEST_SHA1, DIGEST_SHA512};
 
@@ -67,14 +67,6 @@ impl SigningKey {
         let public_key = key.to_public_key().to_pkcs1_der().map_err(unreadable)?;
         let public_key = public_key.as_bytes().to_vec();
         Ok(SigningKey { pair: None, rsa: OnceLock::from(key), public_key, pkcs8 })
-    }
-
-    /// Loads the first RSA key of a PEM text; other blocks, such as a certificate, are passed over.
-    pub fn from_pem(pem: &str) -> Result<SigningKey, KeyError> {
-        KeyStore::from_pem(pem).and_then(|store| store.signing_key()).map_err(|error| match error {
-            KeyStoreError::Key(error) => error,
-            error => unreadable(error),
-        })
     }
 
     /// The key as PEM, to be kept with owner-only permissions.
@@ -282,7 +274,11 @@ impl<R: Fill> rand_core::TryCryptoRng for Source<R> {}
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crypto::verify_signature;
+    use crate::crypto::{KeyStore, KeyStoreError, verify_signature};
+
+    fn read(pem: &str) -> Result<SigningKey, KeyStoreError> {
+        KeyStore::from_pem(pem)?.signing_key()
+    }
 
     #[test]
     fn a_signature_verifies_with_its_key_digest_and_message_only() {
@@ -313,7 +309,7 @@ mod tests {
                 );
             }
             assert_eq!(key.sign(2, b"message"), Err(SignatureFault::Unsupported));
-            let again = SigningKey::from_pem(&key.to_pem()).unwrap();
+            let again = read(&key.to_pem()).unwrap();
             assert_eq!(again.public_key(), key.public_key());
         }
     }
@@ -330,9 +326,9 @@ mod tests {
         use rsa::pkcs1::EncodeRsaPrivateKey;
         let key = KeySource::bank(1).signing_key(2048);
         let mixed = format!("-----BEGIN X-----\n-----END X-----\n{}", key.to_pem());
-        assert_eq!(SigningKey::from_pem(&mixed).unwrap().public_key(), key.public_key());
+        assert_eq!(read(&mixed).unwrap().public_key(), key.public_key());
         let older = key.rsa().to_pkcs1_pem(rsa::pkcs8::LineEnding::LF).unwrap();
-        assert_eq!(SigningKey::from_pem(&older).unwrap().public_key(), key.public_key());
+        assert_eq!(read(&older).unwrap().public_key(), key.public_key());
     }
 
     #[test]
@@ -350,10 +346,10 @@ mod tests {
     #[test]
     fn keys_survive_pem_and_stay_out_of_debug_output() {
         let key = KeySource::bank(1).signing_key(2048);
-        let again = SigningKey::from_pem(&key.to_pem()).unwrap();
+        let again = read(&key.to_pem()).unwrap();
         assert_eq!(again.public_key(), key.public_key());
         assert_eq!(format!("{key:?}"), "SigningKey(RSA-2048)");
-        assert!(SigningKey::from_pem("no key").is_err());
+        assert!(read("no key").is_err());
     }
 
     #[test]

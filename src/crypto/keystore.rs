@@ -5,10 +5,11 @@ use rsa::pkcs1::DecodeRsaPrivateKey;
 use rsa::pkcs8::EncodePrivateKey;
 
 use super::algorithms::key_algorithm;
-use super::lock::{LockFault, Password, open, open_pem};
+use super::lock::{LockFault, Opened, Password, open_key, open_pem};
 use super::pem::{Block, bare, blocks};
+use super::pkcs12::{self, Held};
 use super::shape::Shape;
-use super::{Certificate, KeyError, SigningKey, pkcs12};
+use super::{Certificate, KeyError, SigningKey};
 use crate::wire::WireError;
 use crate::wire::ber::{Ber, tag};
 
@@ -185,10 +186,11 @@ impl KeyStore {
                     .unwrap_or_else(|error| self.problem(format!("{place}: {error}")));
             }
             Shape::Pkcs12 => {
-                pkcs12::read(&value, password, self).map_err(KeyStoreError::Pkcs12)?;
+                let held = pkcs12::read(&value, password).map_err(KeyStoreError::Pkcs12)?;
+                held.into_iter().for_each(|held| self.add_held(held));
             }
-            Shape::Pkcs8 => self.add_pkcs8(value.whole),
-            Shape::EncryptedPkcs8 => self.add_encrypted(&value, password),
+            Shape::Pkcs8 => self.add_key(Ok(value.whole.to_vec())),
+            Shape::EncryptedPkcs8 => self.add_key(open_key(&value, password)),
             Shape::RsaKey => self.add_pkcs1(value.whole),
             Shape::OtherKey(algorithm) => self.keys.push(StoredKey::Other(algorithm)),
             Shape::Other(what) => self.other(what),
@@ -209,7 +211,7 @@ impl KeyStore {
         KeyStore::read(bytes, password)
     }
 
-    pub(super) fn add_certificate(&mut self, der: &[u8], place: &str) {
+    fn add_certificate(&mut self, der: &[u8], place: &str) {
         match Certificate::from_der(der) {
             Ok(certificate) => self.certificates.push(certificate),
             Err(error) => self.problem(format!("{place}: {error}")),
@@ -236,18 +238,18 @@ impl KeyStore {
         Ok(())
     }
 
-    pub(super) fn add_pkcs8(&mut self, der: &[u8]) {
-        self.keys.push(StoredKey::Pkcs8(der.to_vec()));
+    /// Adds a PKCS#8 key, or why it did not open.
+    fn add_key(&mut self, key: Opened) {
+        self.keys.push(key.map_or_else(StoredKey::Locked, StoredKey::Pkcs8));
     }
 
-    /// Adds a PKCS#8 key that is encrypted.
-    pub(super) fn add_encrypted(&mut self, value: &Ber<'_>, password: &Password<'_>) {
-        let opened = || {
-            let mut parts = value.inside();
-            let algorithm = parts.need(tag::SEQUENCE, "an algorithm")?;
-            open(&algorithm, &parts.next("an encrypted key")?.octets()?, password)
-        };
-        self.keys.push(opened().map_or_else(StoredKey::Locked, StoredKey::Pkcs8));
+    fn add_held(&mut self, held: Held) {
+        match held {
+            Held::Key(key) => self.add_key(key),
+            Held::Certificate(der) => self.add_certificate(&der, "a certificate of the store"),
+            Held::Other(what) => self.other(what),
+            Held::Unreadable(fault) => self.problem(format!("a part of the store: {fault}")),
+        }
     }
 
     fn add_pkcs1(&mut self, der: &[u8]) {
@@ -259,11 +261,11 @@ impl KeyStore {
         });
     }
 
-    pub(super) fn problem(&mut self, problem: String) {
+    fn problem(&mut self, problem: String) {
         self.problems.push(problem);
     }
 
-    pub(super) fn other(&mut self, what: &str) {
+    fn other(&mut self, what: &str) {
         self.others.push(what.to_owned());
     }
 

@@ -41,7 +41,8 @@ pub enum LockFault {
     Malformed(#[from] WireError),
 }
 
-type Opened = Result<Vec<u8>, LockFault>;
+/// The plain bytes, or why there are none.
+pub(super) type Opened = Result<Vec<u8>, LockFault>;
 
 /// A password in the encodings that tools give it.
 pub(super) struct Password<'a>(pub(super) &'a str);
@@ -252,6 +253,13 @@ fn open_pbes2(parameters: &Ber<'_>, cipher: &[u8], password: &Password<'_>) -> O
             .map(|form| scheme.decrypt(&derivation.key(form, scheme.key_length())?, &iv, cipher)),
     );
     plain.ok_or_else(|| password.fault())
+}
+
+/// Opens an encrypted PKCS#8 key.
+pub(super) fn open_key(value: &Ber<'_>, password: &Password<'_>) -> Opened {
+    let mut parts = value.inside();
+    let algorithm = parts.need(tag::SEQUENCE, "an algorithm")?;
+    open(&algorithm, &parts.next("an encrypted key")?.octets()?, password)
 }
 
 /// How a key is derived from a password.

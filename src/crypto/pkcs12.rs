@@ -1,8 +1,7 @@
 //! PKCS#12 stores (RFC 7292), as OpenSSL, Java, `GnuTLS`, NSS and Windows write them.
 
-use super::KeyStore;
 use super::algorithms::named;
-use super::lock::{LockFault, Password, mac_fits, open};
+use super::lock::{LockFault, Opened, Password, mac_fits, open, open_key};
 use crate::wire::ber::{Ber, BerReader, tag};
 
 const DATA: &str = "1.2.840.113549.1.7.1";
@@ -11,8 +10,20 @@ const X509_CERTIFICATE: &str = "1.2.840.113549.1.9.22.1";
 /// Bags may hold bags so deep; chosen.
 const DEPTH_MAX: usize = 8;
 
-/// Puts what the store holds into `store`; parts that cannot be read become problems of it.
-pub(super) fn read(pfx: &Ber<'_>, password: &Password<'_>, store: &mut KeyStore) -> Outcome {
+/// What a store holds.
+pub(super) enum Held {
+    /// A private key as PKCS#8 DER, or why it did not open.
+    Key(Opened),
+    /// A certificate as DER.
+    Certificate(Vec<u8>),
+    /// Something that is of no use here.
+    Other(&'static str),
+    /// A part that cannot be read.
+    Unreadable(LockFault),
+}
+
+/// Everything that the store holds, in its order.
+pub(super) fn read(pfx: &Ber<'_>, password: &Password<'_>) -> Result<Vec<Held>, LockFault> {
     let mut parts = pfx.inside();
     parts.need(tag::INTEGER, "a version")?;
     let mut safe = parts.need(tag::SEQUENCE, "the content")?.inside();
@@ -29,13 +40,13 @@ pub(super) fn read(pfx: &Ber<'_>, password: &Password<'_>, store: &mut KeyStore)
             fault => fault,
         });
     }
-    let mut contents = Ber::read(&content)?.0.inside();
+    let (mut held, mut contents) = (Vec::new(), Ber::read(&content)?.0.inside());
     while !contents.is_empty() {
         let part = contents.next("a part of the store")?;
-        read_part(&part, password, store)
-            .unwrap_or_else(|fault| store.problem(format!("a part of the store: {fault}")));
+        read_part(&part, password, &mut held)
+            .unwrap_or_else(|fault| held.push(Held::Unreadable(fault)));
     }
-    Ok(())
+    Ok(held)
 }
 
 type Outcome = Result<(), LockFault>;
@@ -46,7 +57,7 @@ fn explicit<'a>(parts: &mut BerReader<'a>) -> Result<Ber<'a>, LockFault> {
 }
 
 /// One `ContentInfo`: bags, in the clear or encrypted.
-fn read_part(part: &Ber<'_>, password: &Password<'_>, store: &mut KeyStore) -> Outcome {
+fn read_part(part: &Ber<'_>, password: &Password<'_>, held: &mut Vec<Held>) -> Outcome {
     let mut inside = part.inside();
     let kind = inside.next("a type")?.oid()?;
     let bags = match &*kind {
@@ -61,13 +72,13 @@ fn read_part(part: &Ber<'_>, password: &Password<'_>, store: &mut KeyStore) -> O
         }
         _ => return Err(LockFault::Unsupported(named(&kind))),
     };
-    read_bags(&Ber::read(&bags)?.0, password, store, 0)
+    read_bags(&Ber::read(&bags)?.0, password, held, 0)
 }
 
 fn read_bags(
     bags: &Ber<'_>,
     password: &Password<'_>,
-    store: &mut KeyStore,
+    held: &mut Vec<Held>,
     depth: usize,
 ) -> Outcome {
     let mut bags = bags.inside();
@@ -76,26 +87,25 @@ fn read_bags(
         let kind = bag.next("a kind of bag")?.oid()?;
         let value = explicit(&mut bag)?;
         match kind.strip_prefix("1.2.840.113549.1.12.10.1.") {
-            Some("1") => store.add_pkcs8(value.whole),
-            Some("2") => store.add_encrypted(&value, password),
-            Some("3") => read_certificate(&value, store)?,
-            Some("4") => store.other("a revocation list (CRL)"),
-            Some("5") => store.other("a secret"),
-            Some("6") if depth < DEPTH_MAX => read_bags(&value, password, store, depth + 1)?,
-            _ => store.other("a bag of an unknown kind"),
+            Some("1") => held.push(Held::Key(Ok(value.whole.to_vec()))),
+            Some("2") => held.push(Held::Key(open_key(&value, password))),
+            Some("3") => held.push(read_certificate(&value)?),
+            Some("4") => held.push(Held::Other("a revocation list (CRL)")),
+            Some("5") => held.push(Held::Other("a secret")),
+            Some("6") if depth < DEPTH_MAX => read_bags(&value, password, held, depth + 1)?,
+            _ => held.push(Held::Other("a bag of an unknown kind")),
         }
     }
     Ok(())
 }
 
-fn read_certificate(bag: &Ber<'_>, store: &mut KeyStore) -> Outcome {
+fn read_certificate(bag: &Ber<'_>) -> Result<Held, LockFault> {
     let mut parts = bag.inside();
     let kind = parts.next("a kind of certificate")?.oid()?;
     let der = explicit(&mut parts)?.octets()?;
-    if kind == X509_CERTIFICATE {
-        store.add_certificate(&der, "a certificate of the store");
+    Ok(if kind == X509_CERTIFICATE {
+        Held::Certificate(der.into_owned())
     } else {
-        store.other("a certificate that is not X.509");
-    }
-    Ok(())
+        Held::Other("a certificate that is not X.509")
+    })
 }

@@ -3,7 +3,8 @@ use std::net::SocketAddr;
 
 use crate::cluster::ActionError;
 use crate::net::threads::StartError;
-use crate::serve::{BindError, ServeError, TreeError, state};
+use crate::serve::{BindError, ServeError, TreeError};
+use crate::vault::StateError;
 
 /// Why a live run cannot start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -19,7 +20,7 @@ pub enum LiveError {
     Serve(#[from] ServeError),
     /// Stored certificates cannot be used or written.
     #[error(transparent)]
-    State(#[from] state::StateError),
+    State(#[from] StateError),
     /// The served files cannot be written.
     #[error(transparent)]
     Files(#[from] TreeError),

@@ -1,8 +1,8 @@
 use std::collections::BTreeMap;
 
+use crate::forecast::Budget;
 use crate::measure::Queue;
 use crate::net::{host, limits};
-use crate::report::Budget;
 use crate::scenario::Plan;
 use crate::swarm::Addresses;
 

@@ -24,8 +24,9 @@ use crate::net::threads;
 use crate::net::{Clock, http, limits, signals};
 use crate::phone::{Env, Phone, Shared, Verifier};
 use crate::scenario::{FleetStart, Plan, Timeline};
-use crate::serve::{Bound, ServeSettings, Servers, state};
+use crate::serve::{Bound, ServeSettings, Servers};
 use crate::swarm::{Addresses, FileServer, HttpServer, Swarm, SwarmPlan};
+use crate::vault;
 use crate::wire::Dialogue;
 
 use super::error::LiveError;
@@ -96,14 +97,14 @@ impl Embedded {
     ) -> Result<Embedded, LiveError> {
         let bound = Bound::bind(&plan.topology)?;
         let stored = match &options.state {
-            Some(dir) => state::load_identities(dir, bound.topology())?,
+            Some(dir) => vault::load_identities(dir, bound.topology())?,
             None => BTreeMap::new(),
         };
         let topology = bound.topology().clone();
         let genesis = genesis(plan, topology, stored);
         let cluster = threads::apart("keys", move || Cluster::new(genesis)).await?;
         if let Some(dir) = &options.state {
-            state::save_identities(dir, &cluster)?;
+            vault::save_identities(dir, &cluster)?;
         }
         let servers = Servers::start(bound, &cluster, clock, ServeSettings::default()).await?;
         Ok(Embedded { cluster, servers })
@@ -359,7 +360,7 @@ impl<'a> Driver<'a> {
             embedded.servers.carry_out(&effect).await?;
         }
         if let Some(dir) = &self.state {
-            state::save_identities(dir, &embedded.cluster)?;
+            vault::save_identities(dir, &embedded.cluster)?;
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use crate::base::{DeviceName, Model, PhoneId, Span, Time};
 use crate::crypto::FileIdentity;
 use crate::transfer::DownloadRequest;
 use crate::wire::tftp::Options;
-use crate::wire::{ConfigError, SignedFile, WireError};
+use crate::wire::{ConfigError, FileName, SignedFile, WireError};
 
 use super::contract::{Fact, Input, Sink};
 use super::env::Env;
@@ -82,8 +82,8 @@ impl Phone {
 
     /// Whether the list and the configuration in force are those that are served now; `served`
     /// names what a file is. A file that is not served asks nothing of the phone.
-    pub fn is_current(&self, served: impl Fn(&str) -> Option<FileIdentity>) -> bool {
-        let asked = |step: Step| served(&step.file_name(self.name(), self.held.lists.any()));
+    pub fn is_current(&self, served: impl Fn(FileName) -> Option<FileIdentity>) -> bool {
+        let asked = |step: Step| served(step.file_name(self.name(), self.held.lists.any()));
         let list = asked(Step::Itl).or_else(|| asked(Step::ItlGeneric));
         let config = asked(Step::Config).or_else(|| asked(Step::ConfigDefault));
         let held_list = self.held.lists.itl.as_ref().map(|itl| itl.identity());

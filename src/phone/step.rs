@@ -1,6 +1,5 @@
-use std::sync::Arc;
-
 use crate::base::DeviceName;
+use crate::wire::{FileName, Seal};
 
 use super::file_kind::FileKind;
 
@@ -32,15 +31,15 @@ impl Step {
     }
 
     /// The name that is asked for by `device`, which asks for signed files if `signed`.
-    pub fn file_name(self, device: DeviceName, signed: bool) -> Arc<str> {
-        let suffix = if signed { ".sgn" } else { "" };
+    pub fn file_name(self, device: DeviceName, signed: bool) -> FileName {
+        let seal = if signed { Seal::Signed } else { Seal::Plain };
         match self {
-            Step::Ctl => format!("CTL{device}.tlv").into(),
-            Step::CtlGeneric => "CTLFile.tlv".into(),
-            Step::Itl => format!("ITL{device}.tlv").into(),
-            Step::ItlGeneric => "ITLFile.tlv".into(),
-            Step::Config => format!("{device}.cnf.xml{suffix}").into(),
-            Step::ConfigDefault => format!("XMLDefault.cnf.xml{suffix}").into(),
+            Step::Ctl => FileName::Ctl(Some(device)),
+            Step::CtlGeneric => FileName::Ctl(None),
+            Step::Itl => FileName::Itl(Some(device)),
+            Step::ItlGeneric => FileName::Itl(None),
+            Step::Config => FileName::Config(Some(device), seal),
+            Step::ConfigDefault => FileName::Config(None, seal),
         }
     }
 }

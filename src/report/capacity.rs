@@ -1,10 +1,8 @@
 use crate::base::ExitCode;
+use crate::base::lines::paragraph;
+use crate::base::words::{aligned, aligned_left, count, seconds, three_digits};
 use crate::measure::{CapacitySummary, LoadFacts, LoadStep};
-
 use crate::scenario::SloVerdict;
-
-use super::lines::paragraph;
-use super::words::{aligned, aligned_left, count, seconds, three_digits};
 
 /// The exit code of a capacity measurement by its verdict and the user's conditions: 0 measured,
 /// 1 a condition failed or an answer was wrong, 3 no knee of the server, 4 the server was lost,
@@ -344,8 +342,8 @@ fn slos(summary: &CapacitySummary) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::lines::COLUMNS;
     use super::*;
+    use crate::base::lines::COLUMNS;
     use crate::measure::{Capacity, Confidence, LoadPercentiles, SloRow};
 
     fn step(name: &str, offered: f64, verdict: &str) -> LoadStep {

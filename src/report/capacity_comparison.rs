@@ -1,8 +1,7 @@
 use serde_json::Value;
 
+use crate::base::words::{aligned, seconds, three_digits};
 use crate::measure::ENDED_BELOW_THE_KNEE;
-
-use super::words::{aligned, seconds, three_digits};
 
 /// Why two measurements cannot be compared.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,9 +1,8 @@
 use std::collections::BTreeSet;
 
+use crate::base::lines::{COLUMNS, paragraph};
+use crate::base::words::aligned;
 use crate::measure::Summary;
-
-use super::lines::{COLUMNS, paragraph};
-use super::words::aligned;
 
 /// Columns of a comparison behind the values of the keys.
 const RESULTS: [&str; 9] = [

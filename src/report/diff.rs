@@ -1,6 +1,6 @@
 use serde_json::Value;
 
-use super::words::aligned;
+use crate::base::words::aligned;
 
 /// Two runs side by side.
 #[derive(Clone, Debug, PartialEq)]

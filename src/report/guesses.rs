@@ -1,7 +1,6 @@
+use crate::base::lines::paragraph;
+use crate::base::words::{count, seconds};
 use crate::measure::{GuessSummary, Summary, TriedValue};
-
-use super::lines::paragraph;
-use super::words::{count, seconds};
 
 /// The guesses that a result rests on, and what becomes of it with other values.
 pub(super) fn guess_table(summary: &Summary, guesses: &[GuessSummary]) -> String {

@@ -1,24 +1,18 @@
-//! What a run leaves behind: the run directory, the text for people, the exit code; and the
-//! budget of a plan before it runs.
+//! What a run leaves behind: the run directory, the text for people, the exit code.
 //!
 //! Reads summaries and plans, decides nothing about phones. May ask the system for the date and
 //! write files; knows no socket. Only `cli` imports it.
 
-mod budget;
 mod capacity;
 mod capacity_comparison;
 mod comparison;
 mod diff;
 mod guesses;
-mod lines;
 mod regression;
 mod run_dir;
 mod text;
-mod warnings;
 mod whole_file;
-mod words;
 
-pub use budget::{Budget, GroupBudget, Lookups, ModelBudget, NodeBudget, Requests, Wave};
 pub use capacity::{capacity_exit_code, capacity_step, capacity_text};
 pub use capacity_comparison::{
     ComparisonError, carries_less, comparable_capacity, compare_capacity, ended_too_low,
@@ -28,5 +22,4 @@ pub use diff::{Diff, DiffRow, Unit};
 pub use regression::{Change, Regression, RegressionRow};
 pub use run_dir::{ReportError, RunDir};
 pub use text::{LiveLine, covers_text, exit_code, text};
-pub use warnings::warnings;
 pub use whole_file::write_whole;

@@ -3,8 +3,9 @@
 use serde_json::Value;
 
 use super::capacity_comparison::ended_too_low;
-use super::lines::{COLUMNS, wrapped};
-use super::words::aligned;
+use crate::base::lines::COLUMNS;
+use crate::base::words::aligned;
+use crate::base::wrapped;
 
 /// Two runs of one kind, number by number.
 #[derive(Clone, Debug, PartialEq)]

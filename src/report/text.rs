@@ -1,4 +1,6 @@
-use crate::base::{ExitCode, Time};
+use crate::base::lines::{COLUMNS, paragraph};
+use crate::base::words::{aligned, aligned_left, bytes, count, seconds};
+use crate::base::{ExitCode, Time, wrapped};
 use crate::measure::{
     COVERS, HttpCounts, Ledger, MachineSummary, PercentilesS, SimSummary, StepSummary, Summary,
     Tallies, TrustPaths, Verdict,
@@ -6,8 +8,6 @@ use crate::measure::{
 use crate::scenario::{Slo, SloVerdict};
 
 use super::guesses::guess_table;
-use super::lines::{COLUMNS, paragraph, wrapped};
-use super::words::{aligned, aligned_left, bytes, count, seconds};
 
 /// The exit code of a run that came to its end, by its verdict: 0 pass, 1 fail, 3 inconclusive,
 /// 130 interrupted.
@@ -488,8 +488,7 @@ impl LiveLine {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::PhoneId;
-    use crate::base::Span;
+    use crate::base::{PhoneId, Span};
     use crate::measure::{Finish, Incident, Listen, Notice, RunFacts, Slice, StepKind};
     use crate::phone::{Fact, Failure, Outcome, Transport};
     use crate::wire::tvs::Command;

@@ -14,7 +14,6 @@ mod pump;
 mod servers;
 mod settings;
 mod signing;
-pub mod state;
 mod table;
 mod tree;
 

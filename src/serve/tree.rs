@@ -25,9 +25,9 @@ pub struct TreeError {
 pub fn write_files(dir: &Path, service: &TftpService) -> Result<usize, TreeError> {
     let failed = |path: &Path, cause| TreeError { path: path.to_owned(), cause };
     fs::create_dir_all(dir).map_err(|cause| failed(dir, cause))?;
-    let names: Vec<String> = service.names().collect();
-    names.par_iter().try_for_each(|name| {
-        let path = dir.join(name);
+    let names: Vec<_> = service.names().collect();
+    names.par_iter().try_for_each(|&name| {
+        let path = dir.join(name.to_string());
         let bytes = service.whole(name).expect("a service has what it names");
         fs::write(&path, bytes).map_err(|cause| failed(&path, cause))
     })?;

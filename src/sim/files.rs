@@ -323,7 +323,7 @@ impl World {
         let session = &self.sessions[phone as usize];
         let phone = &self.phones[phone as usize];
         let step = session.file.expect("a request is for a file");
-        step.file_name(phone.name(), phone.lists().any())
+        step.file_name(phone.name(), phone.lists().any()).into()
     }
 
     fn begin_transfer(&mut self) {

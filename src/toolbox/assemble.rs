@@ -6,10 +6,9 @@
 use serde_json::Value;
 
 use super::assemble_error::AssembleError;
-use super::hex::unhex;
-use super::roles::parse_role;
 use super::{Kind, message, tree};
 use crate::crypto::SigningKey;
+use crate::listing::{parse_role, unhex};
 use crate::wire::{Body, DIGEST_SHA1, DIGEST_SHA512, Document, Node};
 
 /// Builds the file; with a key it is signed again.
@@ -312,8 +311,8 @@ mod tests {
         assert_eq!((file.header.modulus, file.header.signature.len()), (1, 128));
         assert_eq!(file.header.length % 4, 0);
         assert_eq!(
-            crate::toolbox::check_file(&file, key.public_key()),
-            crate::toolbox::Verdict::Valid
+            crate::listing::check_file(&file, key.public_key()),
+            crate::listing::Verdict::Valid
         );
     }
 }

@@ -2,9 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::list::significant;
-use super::{List, Verdict};
 use crate::crypto::{Certificate, KeyKind, date_text};
+use crate::listing::{List, Verdict, significant};
 use crate::wire::{
     DIGEST_SHA1, Name, ROLE_CALLMANAGER_TFTP, ROLE_SAST, ROLE_TFTP, ROLE_TVS, Record, SignedFile,
     name_key, same_name,
@@ -329,7 +328,7 @@ mod tests {
         };
         let bytes = crate::toolbox::make_list(&spec, &signer).unwrap();
         let list = List::parse(&bytes).unwrap();
-        let (verdict, _) = crate::toolbox::check_list(&list);
+        let (verdict, _) = crate::listing::check_list(&list);
         codes(&of_list(&list, Some(verdict), 1_700_000_001))
     }
 

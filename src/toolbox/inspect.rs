@@ -1,16 +1,13 @@
 use serde_json::{Map, Value, json};
 
 use super::findings::{self, Finding};
-use super::hex::{hex, upper_hex};
-use super::list::is_signer;
-use super::roles::{role_text, role_use};
 use super::store::ReadFault;
-use super::verdict::open_envelope;
-use super::{
-    Decision, Kind, List, Object, Refusal, TrustLists, TrustPath, Verdict, check_file, check_list,
-    message, read_store, tree,
-};
+use super::{Decision, Kind, Object, Refusal, TrustLists, TrustPath, message, read_store, tree};
 use crate::crypto::{Certificate, KeyKind, KeyStore, SigningKey, date_text, md5, sha1};
+use crate::listing::{
+    List, Verdict, check_file, check_list, hex, is_signer, open_envelope, role_text, role_use,
+    upper_hex,
+};
 use crate::wire::{
     DIGEST_SHA1, DIGEST_SHA512, Document, Encryption, Header, ROLE_SAST, Record, SignedFile,
     WireError,

@@ -272,7 +272,7 @@ fn put_compact_record(entry: &ListEntry, out: &mut Vec<u8>) {
 mod tests {
     use super::*;
     use crate::crypto::{CertificateSpec, Identity};
-    use crate::toolbox::{List, Verdict, check_envelope, check_file, check_list};
+    use crate::listing::{List, Verdict, check_envelope, check_file, check_list};
     use crate::wire::{ROLE_SAST, SignedFile};
 
     fn identity(seed: u64, name: &str) -> Identity {

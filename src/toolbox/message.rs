@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::Kind;
 use super::assemble_error::AssembleError;
-use super::hex::{hex, unhex};
+use crate::listing::{hex, unhex};
 use crate::wire::{Element, WireError, capf, put_element, tvs};
 
 /// How the value of an element is shown.

@@ -6,14 +6,10 @@
 mod assemble;
 mod assemble_error;
 mod findings;
-mod hex;
 mod inspect;
 mod kind;
-mod list;
 mod make;
 mod message;
-mod roles;
-mod show;
 mod store;
 mod stub;
 mod table;
@@ -21,24 +17,18 @@ mod tftp_client;
 mod tree;
 mod trust;
 mod tvs_client;
-mod verdict;
 
 pub use assemble::assemble;
 pub use assemble_error::AssembleError;
 pub use findings::size_warning;
-pub use hex::unhex;
 pub use inspect::{InspectOptions, Inspection, inspect, reencode};
 pub use kind::Kind;
-pub use list::List;
 pub use make::{
     ListEntry, ListSpec, MakeError, Signer, Style, encrypt_file, make_list, make_stub, sign_file,
 };
-pub use roles::{parse_role, role_text};
-pub use show::{ListName, Listing, ShowOptions, show};
 pub use store::{ReadFault, read_store};
 pub use stub::{StubError, stub_xml};
 pub use table::to_text;
 pub use tftp_client::{FetchFault, Fetched, fetch};
 pub use trust::{Decision, Object, Refusal, TrustLists, TrustPath};
 pub use tvs_client::{Phase, ServerPin, TvsAnswer, TvsFault, ask_tvs};
-pub use verdict::{Verdict, check_envelope, check_file, check_list, open_envelope};

@@ -6,8 +6,8 @@ use std::io;
 use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesStart, BytesText, Event};
 
-use super::hex::hex;
 use crate::crypto::{Certificate, md5};
+use crate::listing::hex;
 
 /// Elements of the configuration that the stub repeats, where present, in document order.
 const COPIED: [&str; 4] = ["ipAddressMode", "loadInformation", "capfAuthMode", "capfList"];

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::AssembleError;
-use super::hex::{hex, unhex};
+use crate::listing::{hex, unhex};
 use crate::wire::{Document, Node, Reader, Record};
 
 /// The header of a file as JSON; null if a container lies about its length.

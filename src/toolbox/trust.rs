@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use super::verdict::check_file;
-use super::{List, Verdict};
 use crate::crypto::sha1;
+use crate::listing::{List, Verdict, check_file};
 use crate::phone::{self, AcceptPath, FileKind, Judgement, Verifier, judge};
 use crate::wire::{ROLE_TVS, Record, SignedFile};
 

@@ -11,6 +11,7 @@ mod config;
 mod dialogue;
 mod document;
 mod encrypted;
+mod file_name;
 mod header;
 mod name;
 pub mod tftp;
@@ -23,6 +24,7 @@ pub use config::{Config, ConfigError, ConfigTemplate, ConfigValues, FilledConfig
 pub use dialogue::{Dialogue, DialogueRules};
 pub use document::{Body, Document, Node};
 pub use encrypted::Encryption;
+pub use file_name::{FileName, Seal};
 pub use header::{
     DIGEST_SHA1, DIGEST_SHA512, Header, HeaderOrder, HeaderSpec, SignedFile, UnsignedHeader,
     modulus_id,

@@ -6,7 +6,8 @@ use clap::Args;
 use crate::base::{DeviceName, Purpose, stream};
 use crate::capacity::{Ask, Device, Part, Target, TrustCheck, WorkloadSpec};
 use crate::crypto::{CertificateSpec, Identity, KeySource};
-use crate::toolbox::{Decision, List, Object, TrustLists, read_store};
+use crate::listing::List;
+use crate::toolbox::{Decision, Object, TrustLists, read_store};
 use crate::wire::SignedFile;
 
 use super::super::args::CliError;

@@ -116,7 +116,7 @@ fn fetch_over(cx: &mut Context<'_>, via: Transport, step: Step, since: Time) -> 
     let lists = &cx.held.lists;
     let trust = (via == Transport::Https)
         .then(|| Trust { lists: lists.clone(), roles: PROVISIONING_ROLES });
-    let file = step.file_name(cx.name(), lists.any());
+    let file = step.file_name(cx.name(), lists.any()).into();
     cx.ask(since, Ask::File(FileRequest { step, file, via, server: FIRST_SERVER, trust }));
     Turn::Wait(FilesTask::Fetch(step, via, since))
 }

@@ -2,7 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use resetstorm::toolbox::{List, ListName, ShowOptions, assemble, check_list, inspect, show};
+use resetstorm::toolbox::{assemble, inspect};
+use resetstorm::listing::{List, ListName, ShowOptions, check_list, show};
 use resetstorm::wire::Document;
 
 fuzz_target!(|bytes: &[u8]| {

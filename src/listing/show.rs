@@ -3,9 +3,9 @@
 use std::fmt::Write;
 
 use super::hex::{hex, signature_line, upper_hex};
-use super::list::is_signer;
+use super::list::{List, is_signer};
 use super::roles::role_text;
-use super::{List, Verdict, check_list};
+use super::verdict::{Verdict, check_list};
 use crate::base::printable;
 use crate::crypto::{md5, sha1};
 use crate::wire::{Element, ROLE_SAST, Reader, Record};

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use crate::base::NodeId;
 use crate::cluster::{CERTIFICATES, CertificateKind, Cluster, Topology};
-use crate::crypto::{Certificate, Identity, SigningKey};
+use crate::crypto::{Identity, KeyStore};
 
 const FILE_MODE: u32 = 0o600;
 const DIRECTORY_MODE: u32 = 0o700;
@@ -121,8 +121,10 @@ fn load_pair(certificate: PathBuf, key: PathBuf) -> Result<Option<Identity>, Sta
             return Err(StateError::Missing { missing: key, present: certificate });
         }
     };
-    let signer = SigningKey::from_pem(&key_pem).map_err(|cause| unusable(&key, cause))?;
-    let public = Certificate::from_pem(&certificate_pem);
+    let signer = KeyStore::from_pem(&key_pem).and_then(|store| store.signing_key());
+    let signer = signer.map_err(|cause| unusable(&key, cause))?;
+    let public = KeyStore::from_pem(&certificate_pem);
+    let public = public.and_then(|store| store.first_certificate().cloned());
     let public = public.map_err(|cause| unusable(&certificate, cause))?;
     if public.public_key() != signer.public_key() {
         return Err(StateError::Mismatch { certificate, key });

@@ -2,15 +2,16 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::base::{Model, NodeId, PhoneId, Purpose, Span, stream};
-use crate::cluster::{CertificateKind, FleetSpec, OperatorAction, Release, ServiceKind, Topology};
-use crate::measure::{COVERS, Queue};
-use crate::phone::{First, Transport, family_of};
-use crate::scenario::{FleetStart, Plan, Trigger};
-
-use super::lines::{paragraph, row};
+use super::needs;
 use super::warnings::{does_not_wait, warnings};
-use super::words::{aligned_left, bytes, count};
+use super::waves::{Wave, waves};
+use crate::base::lines::{paragraph, row};
+use crate::base::words::{aligned_left, bytes, count};
+use crate::base::{Model, NodeId, PhoneId, Span};
+use crate::cluster::{FleetSpec, OperatorAction, ServiceKind, Topology};
+use crate::measure::{COVERS, Queue};
+use crate::phone::{First, family_of};
+use crate::scenario::{Plan, Trigger};
 
 /// What a plan will ask of servers and host, before anything runs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -111,51 +112,6 @@ pub struct NodeBudget {
     pub not_served: Vec<String>,
 }
 
-/// A wave of boots and what it costs the servers.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Wave {
-    /// `power on` or `reset`.
-    pub cause: &'static str,
-    /// Boots.
-    pub boots: u32,
-    /// Within which time they are planned, in seconds.
-    pub within_s: f64,
-    /// Most boots that are planned for one second.
-    pub peak_boots_per_s: u64,
-    /// Files that each phone asks for.
-    pub requests_per_phone: Requests,
-    /// Files that all phones ask for.
-    pub requests: u64,
-    /// Files that arrive: all but the CTL, which is not there.
-    pub transfers: u64,
-    /// Bytes of files that arrive, about.
-    pub bytes: u64,
-    /// Answers of TVS that phones will use.
-    pub lookups: Lookups,
-}
-
-/// Files that one boot asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Requests {
-    /// CTL files; a cluster that is not in mixed mode has none.
-    pub ctl: u64,
-    /// ITL files.
-    pub itl: u64,
-    /// Configurations.
-    pub config: u64,
-}
-
-/// Answers of TVS that phones will use.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Lookups {
-    /// At least.
-    pub min: u64,
-    /// At most.
-    pub max: u64,
-    /// Why.
-    pub why: &'static str,
-}
-
 impl Budget {
     /// The budget of a plan.
     pub fn of(plan: &Plan) -> Budget {
@@ -179,11 +135,11 @@ impl Budget {
             timeline: (0..plan.timeline.len()).map(|at| in_words(plan, at)).collect(),
             warnings: warnings(plan),
             waves: waves(plan),
-            descriptors: descriptors(plan),
-            lookups: lookups_in_flight(plan),
-            connections: connections_in_flight(plan),
-            memory_bytes: memory(plan),
-            place_bytes: place_bytes(plan),
+            descriptors: needs::descriptors(plan),
+            lookups: needs::lookups_in_flight(plan),
+            connections: needs::connections_in_flight(plan),
+            memory_bytes: needs::memory(plan),
+            place_bytes: needs::place_bytes(plan),
             slos: plan.slos.iter().map(|slo| slo.text.clone()).collect(),
             max_wall_s: plan.limits.max_wall.as_secs_f64(),
         }
@@ -281,30 +237,6 @@ impl ModelBudget {
             "profile {} of model {}: {first}, blocks of {} bytes, boots in {} s, a key in {} s",
             self.family, self.model, self.tftp_block, self.boot_s, self.key_generation_s
         )
-    }
-}
-
-impl Wave {
-    fn write(&self, out: &mut String) {
-        let within = if self.within_s > 0.0 {
-            let peak = count(self.peak_boots_per_s);
-            format!("within {} s, at most {peak} planned for one second", self.within_s)
-        } else {
-            "all at once".to_owned()
-        };
-        let boots = count(u64::from(self.boots));
-        paragraph(out, self.cause, &format!("{boots} boots {within}"));
-        let Requests { ctl, itl, config } = self.requests_per_phone;
-        let files =
-            format!("each phone asks for {ctl} CTL (there is none), {itl} ITL, {config} config");
-        let (requests, arrive) = (count(self.requests), count(self.transfers));
-        let size = bytes(self.bytes);
-        let text = format!("{files}: {requests} requests, {arrive} files, about {size}");
-        paragraph(out, "", &text);
-        let Lookups { min, max, why } = &self.lookups;
-        let range =
-            if min == max { count(*min) } else { format!("{} to {}", count(*min), count(*max)) };
-        paragraph(out, "", &format!("{range} TVS lookups: {why}"));
     }
 }
 
@@ -410,182 +342,6 @@ fn action_in_words(action: &OperatorAction, topology: &Topology) -> String {
         OperatorAction::Start { node, service } => services("start", *node, *service),
         OperatorAction::Stop { node, service } => services("stop", *node, *service),
     }
-}
-
-fn waves(plan: &Plan) -> Vec<Wave> {
-    let mut waves = Vec::new();
-    if plan.fleet.start == FleetStart::Factory {
-        waves.push(wave(plan, "power on", plan.fleet.arrival_within, NONE_FIRST));
-    }
-    let mut lookups = NONE_KNOWN;
-    if plan.target.is_some() {
-        lookups = UNKNOWN;
-    }
-    for entry in &plan.timeline {
-        match &entry.action {
-            OperatorAction::ResetPhones { spread } => {
-                waves.push(wave(plan, "reset", *spread, lookups));
-            }
-            action if plan.target.is_none() && changes_signer(action, &plan.fleet.tftp) => {
-                lookups = CHANGED;
-            }
-            _ => {}
-        }
-    }
-    waves
-}
-
-/// Whether the files of the phones' TFTP nodes may be signed by another certificate afterwards.
-fn changes_signer(action: &OperatorAction, tftp: &[NodeId]) -> bool {
-    match action {
-        OperatorAction::Regenerate { certificate, node } => {
-            *certificate == CertificateKind::ItlRecovery
-                || *certificate == CertificateKind::CallManager && tftp.contains(node)
-        }
-        OperatorAction::Rename { node, .. } => tftp.contains(node),
-        OperatorAction::AddRecord { .. }
-        | OperatorAction::RemoveRecord { .. }
-        | OperatorAction::ResetPhones { .. }
-        | OperatorAction::Restart { .. }
-        | OperatorAction::Start { .. }
-        | OperatorAction::Stop { .. } => false,
-    }
-}
-
-/// Lookups for each phone at most, and why.
-type PerPhone = (u64, &'static str);
-
-const NONE_FIRST: PerPhone = (0, "the first list is taken unchecked and holds the signer");
-const NONE_KNOWN: PerPhone = (0, "no step before it changes the signer of the phones' files");
-const CHANGED: PerPhone = (2, "the signer changes; one per phone whose TVS is trusted, else none");
-const UNKNOWN: PerPhone = (2, "what the target signs with is not known here");
-
-fn wave(plan: &Plan, cause: &'static str, within: Span, lookups: PerPhone) -> Wave {
-    let phones = u64::from(plan.fleet.phones);
-    let requests = Requests { ctl: 1 + u64::from(plan.phone.asks_generic_ctl), itl: 1, config: 1 };
-    let (per_phone, why) = lookups;
-    Wave {
-        cause,
-        boots: plan.fleet.phones,
-        within_s: within.as_secs_f64(),
-        peak_boots_per_s: peak(plan, within),
-        requests_per_phone: requests,
-        requests: phones * (requests.ctl + requests.itl + requests.config),
-        transfers: phones * (requests.itl + requests.config),
-        bytes: phones * bytes_per_phone(&plan.topology),
-        lookups: Lookups { min: 0, max: phones * per_phone, why },
-    }
-}
-
-/// Most boots in one second, by the draws that plan them in a run.
-fn peak(plan: &Plan, within: Span) -> u64 {
-    let seconds = within.as_secs_f64().ceil() as usize;
-    let mut boots = vec![0; seconds.max(1)];
-    for phone in 0..plan.fleet.phones {
-        let offset = stream(plan.seed, u64::from(phone), Purpose::Arrival).unit();
-        boots[within.fraction(offset).as_secs_f64() as usize] += 1;
-    }
-    boots.into_iter().max().unwrap_or(0)
-}
-
-/// Bytes of list and configuration of one phone, about: measured in virtual time (2026-11) with
-/// one and three nodes, both releases and both key sizes; a test holds it against the scenarios.
-fn bytes_per_phone(topology: &Topology) -> u64 {
-    /// Config, header, signer's record, CAPF record.
-    const BASE: u64 = 11_717;
-    /// One TVS record of the ITL.
-    const TVS: u64 = 1_200;
-    /// The record of `ITLRecovery`.
-    const RECOVERY: u64 = 1_644;
-    /// By how much a record with a 4096-bit key is longer: key and signature, in it and in its
-    /// certificate.
-    const LONGER_RECORD: u64 = 1_024;
-    /// By how much a signature is longer.
-    const LONGER_SIGNATURE: u64 = 256;
-    let tvs = topology.nodes_with(ServiceKind::Tvs).count() as u64;
-    let recovery = u64::from(topology.release >= Release::R11_5);
-    let longer = if topology.key_bits == 4_096 {
-        LONGER_RECORD * (2 + tvs + recovery) + 2 * LONGER_SIGNATURE
-    } else {
-        0
-    };
-    BASE + TVS * tvs + RECOVERY * recovery + longer
-}
-
-/// Lookups in flight at most.
-fn lookups_in_flight(plan: &Plan) -> u64 {
-    u64::from(plan.limits.lookups_in_flight.min(plan.fleet.phones))
-}
-
-/// HTTP connections in flight at most.
-fn connections_in_flight(plan: &Plan) -> u64 {
-    let fleet =
-        FleetSpec { phones: plan.fleet.phones, models: plan.fleet.models.clone(), seed: plan.seed };
-    let asks =
-        |&phone: &u32| plan.phone.transport.first(fleet.model(PhoneId(phone))) == Transport::Http;
-    let limit = plan.limits.connections_in_flight as usize;
-    (0..fleet.phones).filter(asks).take(limit).count() as u64
-}
-
-/// Descriptors at most. An embedded lookup has two ends in this process, and so has an embedded
-/// HTTP connection.
-fn descriptors(plan: &Plan) -> u64 {
-    /// Standard streams, event queues, files, sockets of the phones, metrics listener (choice).
-    const PROGRAM: u64 = 64;
-    /// The listening socket of a TFTP service and its pool of transfer sockets.
-    const TFTP: u64 = 9;
-    let asks_tvs = waves(plan).iter().any(|wave| wave.lookups.max > 0);
-    let lookups = if asks_tvs { lookups_in_flight(plan) } else { 0 };
-    if plan.target.is_some() {
-        return PROGRAM + lookups + connections_in_flight(plan);
-    }
-    let tftp = plan.topology.nodes_with(ServiceKind::Tftp).count() as u64;
-    let tvs = plan.topology.nodes_with(ServiceKind::Tvs).count() as u64;
-    let listeners = |node: NodeId| {
-        let ports = plan.topology.node(node).ports;
-        u64::from(ports.http.is_some()) + u64::from(ports.https.is_some())
-    };
-    let http: u64 = plan.topology.nodes_with(ServiceKind::Tftp).map(listeners).sum();
-    let connections = connections_in_flight(plan);
-    // Our server hears of a closed connection a moment later, when its place may be taken again.
-    let server_ends = if http > 0 { connections + connections / 8 } else { 0 };
-    PROGRAM + TFTP * tftp + http + tvs + 2 * lookups + connections + server_ends
-}
-
-/// Memory at the height of a wave, about: measured on a 2-core virtual machine, 2026-11.
-fn memory(plan: &Plan) -> u64 {
-    /// Program, keys and an empty cluster: 8 MB in virtual time, and as much again for threads and
-    /// socket buffers (choice).
-    const PROGRAM: u64 = 16_000_000;
-    /// A phone with its records, digest and signed header: 1.8 kB in virtual time at 10,000 phones.
-    const PHONE: u64 = 2_000;
-    let bytes = place_bytes(plan);
-    let transfers = u64::from(plan.limits.transfers_in_flight.min(plan.fleet.phones));
-    PROGRAM
-        + PHONE * u64::from(plan.fleet.phones)
-        + bytes[&Queue::Lookups] * lookups_in_flight(plan)
-        + bytes[&Queue::Connections] * connections_in_flight(plan)
-        + bytes[&Queue::Transfers] * transfers
-}
-
-/// Memory of what is in flight in each queue, about: measured as above.
-fn place_bytes(plan: &Plan) -> BTreeMap<Queue, u64> {
-    /// A live TLS connection of a phone: 13.0 to 15.1 kB.
-    const LOOKUP: u64 = 15_000;
-    /// The server's end of it: 8.1 to 12.3 kB.
-    const LOOKUP_SERVED: u64 = 12_000;
-    /// One end of an HTTP connection with its file: 12 kB for a silent one on the server, the same
-    /// again for the file (choice).
-    const CONNECTION: u64 = 25_000;
-    /// A transfer in flight: the file as it arrives, and as it is served.
-    const TRANSFER: u64 = 16_000;
-    let is_ours = plan.target.is_none();
-    [
-        (Queue::Connections, if is_ours { 2 * CONNECTION } else { CONNECTION }),
-        (Queue::Lookups, if is_ours { LOOKUP + LOOKUP_SERVED } else { LOOKUP }),
-        (Queue::Transfers, TRANSFER),
-    ]
-    .into()
 }
 
 #[cfg(test)]

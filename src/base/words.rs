@@ -1,5 +1,7 @@
+//! Numbers and tables for people.
+
 /// A number with its thousands apart: `20 000`.
-pub(super) fn count(number: u64) -> String {
+pub fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() * 4 / 3);
     for (at, digit) in digits.chars().enumerate() {
@@ -12,7 +14,7 @@ pub(super) fn count(number: u64) -> String {
 }
 
 /// Seconds with three digits in the unit that suits them; `-` for none.
-pub(super) fn seconds(value: Option<f64>) -> String {
+pub fn seconds(value: Option<f64>) -> String {
     match value {
         None => "-".to_owned(),
         Some(s) if s <= 0.0 => "0 s".to_owned(),
@@ -22,7 +24,8 @@ pub(super) fn seconds(value: Option<f64>) -> String {
     }
 }
 
-pub(super) fn three_digits(number: f64) -> String {
+/// A number from 0 on with three digits, as far as it has that many before its point.
+pub fn three_digits(number: f64) -> String {
     match number {
         n if n < 9.995 => format!("{n:.2}"),
         n if n < 99.95 => format!("{n:.1}"),
@@ -31,7 +34,7 @@ pub(super) fn three_digits(number: f64) -> String {
 }
 
 /// Bytes in the decimal unit that suits them.
-pub(super) fn bytes(number: u64) -> String {
+pub fn bytes(number: u64) -> String {
     match number {
         0..1_000 => format!("{number} B"),
         1_000..1_000_000 => format!("{} kB", three_digits(number as f64 / 1e3)),
@@ -41,7 +44,7 @@ pub(super) fn bytes(number: u64) -> String {
 }
 
 /// A table: the first column to the left, numbers to the right.
-pub(super) fn aligned(table: &[Vec<String>]) -> String {
+pub fn aligned(table: &[Vec<String>]) -> String {
     let widths = widths(table);
     let line = |row: &Vec<String>| {
         let cells = row.iter().zip(&widths).enumerate().map(|(at, (cell, &width))| match at {
@@ -54,7 +57,7 @@ pub(super) fn aligned(table: &[Vec<String>]) -> String {
 }
 
 /// A table with every column to the left.
-pub(super) fn aligned_left(table: &[Vec<String>]) -> String {
+pub fn aligned_left(table: &[Vec<String>]) -> String {
     let widths = widths(table);
     let line = |row: &Vec<String>| {
         let cells = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:<width$}"));

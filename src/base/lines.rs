@@ -2,21 +2,21 @@
 
 use std::fmt::Write;
 
-pub(super) use crate::base::wrapped;
+use super::wrapped;
 
 /// Columns of a terminal that lines keep to.
-pub(super) const COLUMNS: usize = 80;
+pub const COLUMNS: usize = 80;
 
 /// Columns of a label with the blanks behind it.
 const LABEL: usize = 14;
 
 /// One line `label   value`, as long as it is.
-pub(super) fn row(out: &mut String, label: &str, value: &str) {
+pub fn row(out: &mut String, label: &str, value: &str) {
     _ = writeln!(out, "{label:<LABEL$}{value}");
 }
 
 /// A `label   value` whose value goes on in lines below its beginning.
-pub(super) fn paragraph(out: &mut String, label: &str, value: &str) {
+pub fn paragraph(out: &mut String, label: &str, value: &str) {
     if value.is_empty() {
         row(out, label, value);
     }

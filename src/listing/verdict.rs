@@ -1,4 +1,4 @@
-use super::List;
+use super::list::List;
 use crate::crypto::envelope::{self, EnvelopeFault};
 use crate::crypto::{KeyKind, SignatureFault, SigningKey, verify_file};
 use crate::wire::{DIGEST_SHA1, DIGEST_SHA512, ROLE_SAST, SignedFile};

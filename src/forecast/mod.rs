@@ -1,0 +1,13 @@
+//! What can be said of a plan before it runs: what it will ask of servers and host, and what is
+//! likely not meant.
+//!
+//! Reads plans; no clock, no file, no socket.
+
+mod budget;
+mod needs;
+mod warnings;
+mod waves;
+
+pub use budget::{Budget, GroupBudget, ModelBudget, NodeBudget};
+pub use warnings::warnings;
+pub use waves::{Lookups, Requests, Wave};

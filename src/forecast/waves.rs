@@ -1,0 +1,180 @@
+//! Waves of boots that a plan causes.
+
+use serde::Serialize;
+
+use crate::base::lines::paragraph;
+use crate::base::words::{bytes, count};
+use crate::base::{NodeId, Purpose, Span, stream};
+use crate::cluster::{CertificateKind, OperatorAction, Release, ServiceKind, Topology};
+use crate::scenario::{FleetStart, Plan};
+
+/// A wave of boots and what it costs the servers.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Wave {
+    /// `power on` or `reset`.
+    pub cause: &'static str,
+    /// Boots.
+    pub boots: u32,
+    /// Within which time they are planned, in seconds.
+    pub within_s: f64,
+    /// Most boots that are planned for one second.
+    pub peak_boots_per_s: u64,
+    /// Files that each phone asks for.
+    pub requests_per_phone: Requests,
+    /// Files that all phones ask for.
+    pub requests: u64,
+    /// Files that arrive: all but the CTL, which is not there.
+    pub transfers: u64,
+    /// Bytes of files that arrive, about.
+    pub bytes: u64,
+    /// Answers of TVS that phones will use.
+    pub lookups: Lookups,
+}
+
+/// Files that one boot asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Requests {
+    /// CTL files; a cluster that is not in mixed mode has none.
+    pub ctl: u64,
+    /// ITL files.
+    pub itl: u64,
+    /// Configurations.
+    pub config: u64,
+}
+
+/// Answers of TVS that phones will use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Lookups {
+    /// At least.
+    pub min: u64,
+    /// At most.
+    pub max: u64,
+    /// Why.
+    pub why: &'static str,
+}
+
+impl Wave {
+    /// The wave for people.
+    pub(super) fn write(&self, out: &mut String) {
+        let within = if self.within_s > 0.0 {
+            let peak = count(self.peak_boots_per_s);
+            format!("within {} s, at most {peak} planned for one second", self.within_s)
+        } else {
+            "all at once".to_owned()
+        };
+        let boots = count(u64::from(self.boots));
+        paragraph(out, self.cause, &format!("{boots} boots {within}"));
+        let Requests { ctl, itl, config } = self.requests_per_phone;
+        let files =
+            format!("each phone asks for {ctl} CTL (there is none), {itl} ITL, {config} config");
+        let (requests, arrive) = (count(self.requests), count(self.transfers));
+        let size = bytes(self.bytes);
+        let text = format!("{files}: {requests} requests, {arrive} files, about {size}");
+        paragraph(out, "", &text);
+        let Lookups { min, max, why } = &self.lookups;
+        let range =
+            if min == max { count(*min) } else { format!("{} to {}", count(*min), count(*max)) };
+        paragraph(out, "", &format!("{range} TVS lookups: {why}"));
+    }
+}
+
+/// The waves of a plan, in order.
+pub(super) fn waves(plan: &Plan) -> Vec<Wave> {
+    let mut waves = Vec::new();
+    if plan.fleet.start == FleetStart::Factory {
+        waves.push(wave(plan, "power on", plan.fleet.arrival_within, NONE_FIRST));
+    }
+    let mut lookups = NONE_KNOWN;
+    if plan.target.is_some() {
+        lookups = UNKNOWN;
+    }
+    for entry in &plan.timeline {
+        match &entry.action {
+            OperatorAction::ResetPhones { spread } => {
+                waves.push(wave(plan, "reset", *spread, lookups));
+            }
+            action if plan.target.is_none() && changes_signer(action, &plan.fleet.tftp) => {
+                lookups = CHANGED;
+            }
+            _ => {}
+        }
+    }
+    waves
+}
+
+/// Whether the files of the phones' TFTP nodes may be signed by another certificate afterwards.
+fn changes_signer(action: &OperatorAction, tftp: &[NodeId]) -> bool {
+    match action {
+        OperatorAction::Regenerate { certificate, node } => {
+            *certificate == CertificateKind::ItlRecovery
+                || *certificate == CertificateKind::CallManager && tftp.contains(node)
+        }
+        OperatorAction::Rename { node, .. } => tftp.contains(node),
+        OperatorAction::AddRecord { .. }
+        | OperatorAction::RemoveRecord { .. }
+        | OperatorAction::ResetPhones { .. }
+        | OperatorAction::Restart { .. }
+        | OperatorAction::Start { .. }
+        | OperatorAction::Stop { .. } => false,
+    }
+}
+
+/// Lookups for each phone at most, and why.
+type PerPhone = (u64, &'static str);
+
+const NONE_FIRST: PerPhone = (0, "the first list is taken unchecked and holds the signer");
+const NONE_KNOWN: PerPhone = (0, "no step before it changes the signer of the phones' files");
+const CHANGED: PerPhone = (2, "the signer changes; one per phone whose TVS is trusted, else none");
+const UNKNOWN: PerPhone = (2, "what the target signs with is not known here");
+
+fn wave(plan: &Plan, cause: &'static str, within: Span, lookups: PerPhone) -> Wave {
+    let phones = u64::from(plan.fleet.phones);
+    let requests = Requests { ctl: 1 + u64::from(plan.phone.asks_generic_ctl), itl: 1, config: 1 };
+    let (per_phone, why) = lookups;
+    Wave {
+        cause,
+        boots: plan.fleet.phones,
+        within_s: within.as_secs_f64(),
+        peak_boots_per_s: peak(plan, within),
+        requests_per_phone: requests,
+        requests: phones * (requests.ctl + requests.itl + requests.config),
+        transfers: phones * (requests.itl + requests.config),
+        bytes: phones * bytes_per_phone(&plan.topology),
+        lookups: Lookups { min: 0, max: phones * per_phone, why },
+    }
+}
+
+/// Most boots in one second, by the draws that plan them in a run.
+fn peak(plan: &Plan, within: Span) -> u64 {
+    let seconds = within.as_secs_f64().ceil() as usize;
+    let mut boots = vec![0; seconds.max(1)];
+    for phone in 0..plan.fleet.phones {
+        let offset = stream(plan.seed, u64::from(phone), Purpose::Arrival).unit();
+        boots[within.fraction(offset).as_secs_f64() as usize] += 1;
+    }
+    boots.into_iter().max().unwrap_or(0)
+}
+
+/// Bytes of list and configuration of one phone, about: measured in virtual time (2026-11) with
+/// one and three nodes, both releases and both key sizes; a test holds it against the scenarios.
+fn bytes_per_phone(topology: &Topology) -> u64 {
+    /// Config, header, signer's record, CAPF record.
+    const BASE: u64 = 11_717;
+    /// One TVS record of the ITL.
+    const TVS: u64 = 1_200;
+    /// The record of `ITLRecovery`.
+    const RECOVERY: u64 = 1_644;
+    /// By how much a record with a 4096-bit key is longer: key and signature, in it and in its
+    /// certificate.
+    const LONGER_RECORD: u64 = 1_024;
+    /// By how much a signature is longer.
+    const LONGER_SIGNATURE: u64 = 256;
+    let tvs = topology.nodes_with(ServiceKind::Tvs).count() as u64;
+    let recovery = u64::from(topology.release >= Release::R11_5);
+    let longer = if topology.key_bits == 4_096 {
+        LONGER_RECORD * (2 + tvs + recovery) + 2 * LONGER_SIGNATURE
+    } else {
+        0
+    };
+    BASE + TVS * tvs + RECOVERY * recovery + longer
+}

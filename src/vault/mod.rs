@@ -1,0 +1,7 @@
+//! What a cluster is on disk, between two runs.
+//!
+//! Reads and writes files below a directory that the user names; no clock, no socket.
+
+mod pem;
+
+pub use pem::{StateError, load_identities, save_identities};

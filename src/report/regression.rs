@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::measure::{Metric, Summary, Trend, Unit};
+
 use super::capacity_comparison::ended_too_low;
 use super::lines::{COLUMNS, wrapped};
 use super::words::aligned;
@@ -46,38 +48,21 @@ pub enum Change {
     Worse,
 }
 
-/// What is good for a number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Good {
-    High,
-    Low,
-    /// Neither: it is shown.
-    Neither,
+/// The numbers of a run that are compared: path, whether it is a time, what a change means. The
+/// counts of a section stand in the order of what they mean, and so do all times.
+fn compared() -> Vec<(String, bool, Trend)> {
+    let numbers = Summary::default().metrics().into_iter();
+    let of = |metric: Metric| {
+        let (trend, is_time) = (metric.trend()?, metric.row.unit == Unit::Seconds);
+        let section = if is_time { "" } else { metric.section };
+        Some((section, (metric.path(), is_time, trend)))
+    };
+    let mut compared: Vec<(&str, (String, bool, Trend))> = numbers.filter_map(of).collect();
+    for section in compared.chunk_by_mut(|(one, _), (next, _)| one == next) {
+        section.sort_by_key(|(_, (.., trend))| *trend);
+    }
+    compared.into_iter().map(|(_, number)| number).collect()
 }
-
-/// Counts, and which way is better.
-const COUNTS: [(&str, Good); 13] = [
-    ("phones.total", Good::Neither),
-    ("phones.ready", Good::High),
-    ("phones.stuck", Good::Low),
-    ("phones.failed", Good::Low),
-    ("phones.list_alarms", Good::Low),
-    ("phones.config_alarms", Good::Low),
-    ("tvs.failed", Good::Low),
-    ("tvs.lookups", Good::Neither),
-    ("tvs.failovers", Good::Neither),
-    ("tftp.requests", Good::Neither),
-    ("tftp.transfers", Good::Neither),
-    ("http.transfers", Good::Neither),
-    ("signatures.made", Good::Neither),
-];
-
-/// Times that are judged; shorter is better.
-const TIMES: [&str; 4] =
-    ["fleet_ready_s.p50", "fleet_ready_s.p90", "fleet_ready_s.p99", "cpu_s.serve"];
-
-/// Times that are shown: they follow every hiccup of a host.
-const SHOWN: [&str; 3] = ["fleet_ready_s.last", "boot_time_s.p50", "boot_time_s.p99"];
 
 impl Regression {
     /// Compares two summaries of runs. Counts are compared exactly; a judged time is worse if it
@@ -96,33 +81,33 @@ impl Regression {
             }
         }
         let are_times_sound = !late(base) && !late(candidate);
-        let row = |path: &str, good: Good, is_time: bool| {
-            let (base, candidate) = (number(base, path), number(candidate, path));
-            let tolerance = if is_time { tolerance } else { 0.0 };
-            let change = change(base, candidate, good, tolerance);
-            RegressionRow { path: path.to_owned(), base, candidate, change, is_time }
+        let row = |(path, is_time, trend): (String, bool, Trend)| {
+            let (base, candidate) = (number(base, &path), number(candidate, &path));
+            let (trend, tolerance) = match is_time {
+                true if are_times_sound => (trend, tolerance),
+                true => (Trend::Neither, tolerance),
+                false => (trend, 0.0),
+            };
+            let change = change(base, candidate, trend, tolerance);
+            RegressionRow { path, base, candidate, change, is_time }
         };
-        let good = if are_times_sound { Good::Low } else { Good::Neither };
-        let counts = COUNTS.iter().map(|(path, good)| row(path, *good, false));
-        let times = TIMES.iter().map(|path| row(path, good, true));
-        let shown = SHOWN.iter().map(|path| row(path, Good::Neither, true));
-        let rows = counts.chain(times).chain(shown).collect();
+        let rows = compared().into_iter().map(row).collect();
         Regression { rows, broken: broken(base, candidate), caveats, tolerance }
     }
 
     /// Compares two summaries of capacity measurements: what is carried may be less by `tolerance`
     /// before that is worse; more wrong answers always are.
     pub fn of_capacity(base: &Value, candidate: &Value, tolerance: f64) -> Regression {
-        let row = |path: &str, good: Good, tolerance: f64| {
+        let row = |path: &str, trend: Trend, tolerance: f64| {
             let (base, candidate) = (number(base, path), number(candidate, path));
-            let change = change(base, candidate, good, tolerance);
+            let change = change(base, candidate, trend, tolerance);
             RegressionRow { path: path.to_owned(), base, candidate, change, is_time: false }
         };
         let is_open = ended_too_low(base, candidate);
         let rows = vec![
-            row("capacity.knee", Good::Neither, tolerance),
-            row("capacity.at_least", if is_open { Good::Neither } else { Good::High }, tolerance),
-            row("wrong.count", Good::Low, 0.0),
+            row("capacity.knee", Trend::Neither, tolerance),
+            row("capacity.at_least", if is_open { Trend::Neither } else { Trend::High }, tolerance),
+            row("wrong.count", Trend::Low, 0.0),
         ];
         let caveat = "the second measurement ended below what the first carried: what the servers \
                       carry cannot be compared";
@@ -217,15 +202,15 @@ fn number(document: &Value, path: &str) -> Option<f64> {
     path.split('.').try_fold(document, |value, key| value.get(key)).and_then(Value::as_f64)
 }
 
-fn change(base: Option<f64>, candidate: Option<f64>, good: Good, tolerance: f64) -> Change {
-    let (lower_is, higher_is) = match good {
-        Good::High => (Change::Worse, Change::Better),
-        Good::Low => (Change::Better, Change::Worse),
-        Good::Neither => (Change::Other, Change::Other),
+fn change(base: Option<f64>, candidate: Option<f64>, trend: Trend, tolerance: f64) -> Change {
+    let (lower_is, higher_is) = match trend {
+        Trend::High => (Change::Worse, Change::Better),
+        Trend::Low => (Change::Better, Change::Worse),
+        Trend::Neither | Trend::Size => (Change::Other, Change::Other),
     };
     match (base, candidate) {
         (None, None) => Change::Alike,
-        (Some(_), None) | (None, Some(_)) if good == Good::Neither => Change::Other,
+        (Some(_), None) | (None, Some(_)) if lower_is == Change::Other => Change::Other,
         // What was there and is not any more: a time never reached, a level never carried.
         (Some(_), None) => Change::Worse,
         (None, Some(_)) => Change::Better,

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use crate::measure::Confidence;
+use crate::measure::{Confidence, LevelKind};
 
 /// How the knee is looked for. Levels are rates per second, or numbers at once.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -33,12 +33,12 @@ pub enum Phase {
 }
 
 impl Phase {
-    /// The name in outputs.
-    pub const fn name(self) -> &'static str {
+    /// What its levels are.
+    pub const fn kind(self) -> LevelKind {
         match self {
-            Phase::Ramp => "ramp",
-            Phase::Search => "search",
-            Phase::Confirm => "confirm",
+            Phase::Ramp => LevelKind::Ramp,
+            Phase::Search => LevelKind::Search,
+            Phase::Confirm => LevelKind::Confirm,
         }
     }
 }

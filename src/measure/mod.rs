@@ -19,8 +19,8 @@ mod summary;
 mod verdict;
 
 pub use capacity::{
-    Capacity, CapacitySummary, Confidence, ENDED_BELOW_THE_KNEE, GeneratorFacts, LimitFacts,
-    LoadFacts, LoadPercentiles, LoadStep, WrongAnswers, capacity_paths,
+    Capacity, CapacitySummary, Confidence, GeneratorFacts, LimitFacts, LoadFacts, LoadPercentiles,
+    LoadStep, WrongAnswers, capacity_paths,
 };
 pub use finish::Finish;
 pub use generator::{
@@ -43,4 +43,6 @@ pub use summary::{
     COVERS, Generator, GuessSummary, QueueSummary, RunFacts, SimSummary, SloRow, StepSummary,
     Summary, TriedValue, Trust, known_paths, slo_rows,
 };
-pub use verdict::{Mode, Verdict};
+pub use verdict::{
+    CapacityVerdict, GeneratorState, LevelKind, LevelVerdict, Mode, SourceAddresses, Verdict,
+};

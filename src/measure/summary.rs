@@ -20,7 +20,7 @@ use super::metrics::{
 };
 use super::phones::Slice;
 use super::row::Join;
-use super::verdict::{Mode, Verdict};
+use super::verdict::{GeneratorState, Mode, Verdict};
 
 /// `summary.json`, schema 1: all aggregates of a run and its verdict.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -123,8 +123,8 @@ pub struct StepSummary {
 pub struct Generator {
     /// 99th percentile of its lateness in seconds.
     pub lag_p99_s: Option<f64>,
-    /// `ok`, `saturated` or `disturbed`.
-    pub verdict: String,
+    /// Whether it did what was planned.
+    pub verdict: GeneratorState,
     /// Why, in words; empty if it is `ok`.
     pub reasons: Vec<String>,
     /// Waits for a place in flight.
@@ -408,7 +408,7 @@ impl Generator {
         let lack = |&lack: &Lack| (lack.name(), account.lacks.get(&lack).copied().unwrap_or(0));
         Generator {
             lag_p99_s: account.lag_p99_s,
-            verdict: verdict.word.into(),
+            verdict: verdict.state,
             reasons: verdict.reasons,
             waits: Queue::ALL.iter().map(|&name| queue(name)).collect(),
             lacks: Lack::ALL.iter().map(lack).collect(),
@@ -649,7 +649,7 @@ mod tests {
         let mut ledger = ready_fleet(100, 100);
         be_late(&mut ledger, 150);
         let late = summary(&ledger, &["phones.ready == 100"], Finish::Complete);
-        assert_eq!((late.verdict.name(), late.generator.verdict.as_str()), ("pass", "saturated"));
+        assert_eq!((late.verdict.name(), late.generator.verdict.name()), ("pass", "saturated"));
         let timed = summary(&ledger, &["fleet_ready.p99 <= 1000s"], Finish::Complete);
         assert_eq!(timed.verdict.name(), "inconclusive");
         let mut punctual = ready_fleet(100, 100);

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::measure::{Metric, Summary, Trend, Unit};
+use crate::measure::{GeneratorState, Metric, Summary, Trend, Unit, Verdict};
 
 use super::capacity_comparison::ended_too_low;
 use super::lines::{COLUMNS, wrapped};
@@ -69,14 +69,16 @@ impl Regression {
     /// is longer by more than `tolerance` (0.15 is 15 %), or is not reached any more. Times of a
     /// generator that was late are not judged.
     pub fn of_runs(base: &Value, candidate: &Value, tolerance: f64) -> Regression {
-        let late = |run: &Value| run["generator"]["verdict"].as_str().is_some_and(|v| v != "ok");
+        let late = |run: &Value| {
+            run["generator"]["verdict"].as_str().is_some_and(|v| v != GeneratorState::Ok.name())
+        };
         let mut caveats = Vec::new();
         for (run, word) in [(base, "first"), (candidate, "second")] {
             if late(run) {
                 caveats
                     .push(format!("the generator of the {word} run was late: no time is judged"));
             }
-            if run["verdict"] == "interrupted" {
+            if run["verdict"] == Verdict::Interrupted.name() {
                 caveats.push(format!("the {word} run was interrupted"));
             }
         }
@@ -120,12 +122,12 @@ impl Regression {
         self.count(Change::Worse) + self.broken.len()
     }
 
-    /// `worse`, `better` or `alike`.
-    pub fn verdict(&self) -> &'static str {
+    /// What became of the whole.
+    pub fn verdict(&self) -> Change {
         match (self.worse(), self.count(Change::Better)) {
-            (0, 0) => "alike",
-            (0, _) => "better",
-            _ => "worse",
+            (0, 0) => Change::Alike,
+            (0, _) => Change::Better,
+            _ => Change::Worse,
         }
     }
 
@@ -178,7 +180,7 @@ impl Regression {
         let code = u8::from(self.worse() > 0);
         lines.push(format!(
             "verdict: {} ({} worse, {} better) · exit {code}",
-            self.verdict().to_uppercase(),
+            self.verdict().word().to_uppercase(),
             self.worse(),
             self.count(Change::Better)
         ));
@@ -268,15 +270,15 @@ mod tests {
     fn more_stuck_longer_times_and_broken_conditions_are_worse_and_the_other_way_is_better() {
         let base = run(0, Some(2.0), "pass");
         let verdict = |other: &Value| Regression::of_runs(&base, other, 0.15).verdict();
-        assert_eq!(verdict(&base), "alike");
-        assert_eq!(verdict(&run(0, Some(2.2), "pass")), "alike");
-        assert_eq!(verdict(&run(0, Some(2.4), "pass")), "worse");
-        assert_eq!(verdict(&run(0, Some(1.0), "pass")), "better");
-        assert_eq!(verdict(&run(1, Some(2.0), "pass")), "worse");
-        assert_eq!(verdict(&run(0, None, "pass")), "worse", "never reached");
-        assert_eq!(verdict(&run(0, Some(2.0), "fail")), "worse");
+        assert_eq!(verdict(&base), Change::Alike);
+        assert_eq!(verdict(&run(0, Some(2.2), "pass")), Change::Alike);
+        assert_eq!(verdict(&run(0, Some(2.4), "pass")), Change::Worse);
+        assert_eq!(verdict(&run(0, Some(1.0), "pass")), Change::Better);
+        assert_eq!(verdict(&run(1, Some(2.0), "pass")), Change::Worse);
+        assert_eq!(verdict(&run(0, None, "pass")), Change::Worse, "never reached");
+        assert_eq!(verdict(&run(0, Some(2.0), "fail")), Change::Worse);
         let back = Regression::of_runs(&run(9, None, "fail"), &base, 0.15);
-        assert_eq!((back.verdict(), back.worse()), ("better", 0));
+        assert_eq!((back.verdict(), back.worse()), (Change::Better, 0));
     }
 
     #[test]
@@ -285,7 +287,7 @@ mod tests {
         let mut other = base.clone();
         other["tvs"]["lookups"] = 50.into();
         let compared = Regression::of_runs(&base, &other, 0.15);
-        assert_eq!(compared.verdict(), "alike");
+        assert_eq!(compared.verdict(), Change::Alike);
         let table = compared.table();
         let line = table.lines().find(|line| line.starts_with("tvs.lookups")).unwrap();
         assert!(line.ends_with("-50.0 %  other"), "{table}");
@@ -298,7 +300,7 @@ mod tests {
         let mut late = run(0, Some(9.0), "pass");
         late["generator"]["verdict"] = "saturated".into();
         let compared = Regression::of_runs(&base, &late, 0.15);
-        assert_eq!(compared.verdict(), "alike");
+        assert_eq!(compared.verdict(), Change::Alike);
         assert!(compared.conclusion().contains("the generator of the second run was late"));
     }
 
@@ -310,10 +312,10 @@ mod tests {
         };
         let base = level(Some(400.0), 0);
         let verdict = |other: &Value| Regression::of_capacity(&base, other, 0.05).verdict();
-        assert_eq!(verdict(&level(Some(390.0), 0)), "alike");
-        assert_eq!(verdict(&level(Some(300.0), 0)), "worse");
-        assert_eq!(verdict(&level(Some(500.0), 0)), "better");
-        assert_eq!(verdict(&level(None, 0)), "worse");
-        assert_eq!(verdict(&level(Some(500.0), 1)), "worse");
+        assert_eq!(verdict(&level(Some(390.0), 0)), Change::Alike);
+        assert_eq!(verdict(&level(Some(300.0), 0)), Change::Worse);
+        assert_eq!(verdict(&level(Some(500.0), 0)), Change::Better);
+        assert_eq!(verdict(&level(None, 0)), Change::Worse);
+        assert_eq!(verdict(&level(Some(500.0), 1)), Change::Worse);
     }
 }

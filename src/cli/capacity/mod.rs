@@ -98,8 +98,8 @@ fn try_run(args: &CapacityArgs, global: &GlobalArgs) -> Result<ExitCode, Stop> {
     let compared = baseline.map(|base| compare_capacity(&base, &summary.to_json()));
     let compared = compared.transpose().map_err(|error| incomparable(&error))?;
     let path = directory.path();
-    let finished =
-        Finished { run: &directory, summary: summary.to_json(), verdict: &summary.verdict, code };
+    let verdict = summary.verdict.name();
+    let finished = Finished { run: &directory, summary: summary.to_json(), verdict, code };
     let document = |code| document(&summary, compared.as_deref(), path, code, global);
     Ok(finished.leave(document, |_| Ok(()))?)
 }
@@ -174,7 +174,7 @@ fn settings(plan: &CapacityPlan) -> String {
             put(key, server.into());
         }
     }
-    put("addresses", facts.addresses.into());
+    put("addresses", facts.addresses.name().into());
     put("mix", toml::Value::Table(facts.mix.into_iter().map(|(k, v)| (k, v.into())).collect()));
     put("names", whole(facts.names));
     put("devices", whole(facts.devices));

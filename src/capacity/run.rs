@@ -16,7 +16,7 @@ use super::learn;
 use super::pace::{Saving, guard_at};
 use super::plan::{CapacityError, CapacityPlan, Task};
 use super::schedule::{Offer, Shape};
-use super::search::{Found, Next, Phase, Search, Seen};
+use super::search::{Found, Next, Search, Seen};
 use super::workload::Workload;
 
 /// What came out.
@@ -192,8 +192,8 @@ impl Driver<'_> {
                             self.measured.found = Some(found);
                             return;
                         }
-                        Next::Measure(offered, phase) => {
-                            let level = self.level(phase, offered, plan.whole);
+                        Next::Measure(offered, kind) => {
+                            let level = self.level(kind, offered, plan.whole);
                             if !self.use_up(level, signals, observer).await {
                                 return;
                             }
@@ -218,7 +218,7 @@ impl Driver<'_> {
     }
 
     /// A level of the search: who has not answered in time need not be waited for.
-    fn level(&self, phase: Phase, offered: f64, at_once: bool) -> Level {
+    fn level(&self, kind: LevelKind, offered: f64, at_once: bool) -> Level {
         const DRAIN_MIN: Span = Span::from_millis(250);
         let latency = self.plan.limits.latency;
         let drain = Span::from_nanos(latency.as_nanos() / 4 * 5).max(DRAIN_MIN);
@@ -226,10 +226,10 @@ impl Driver<'_> {
             (Offer::AtOnce(offered as u64), Span::ZERO)
         } else {
             let plan = self.plan;
-            let length = plan.pace.length(phase, offered, &plan.limits);
+            let length = plan.pace.length(kind, offered, &plan.limits);
             (self.rate(offered, length), plan.pace.warm_up)
         };
-        Level { kind: phase.kind(), offered, offer, warm_up, drain }
+        Level { kind, offered, offer, warm_up, drain }
     }
 
     /// A load that is looked at to its end: every start has all of its patience.

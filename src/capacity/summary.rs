@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 
 use crate::measure::{
     Capacity, CapacitySummary, CapacityVerdict, Confidence, GeneratorFacts, LevelVerdict,
-    LoadFacts, LoadStep, Mode, SourceAddresses, WrongAnswers, slo_rows,
+    LoadFacts, LoadStep, Mode, WrongAnswers, slo_rows,
 };
 use crate::net::limits;
 use crate::scenario::{Doubt, Slo};
@@ -25,11 +25,7 @@ impl CapacityPlan {
             tftp: text(self.target.tftp),
             http: text(tcp.http),
             tvs: text(tcp.tvs.as_ref().map(|tvs| tvs.0)),
-            addresses: if self.target.has_addresses() {
-                SourceAddresses::PerPhone
-            } else {
-                SourceAddresses::Shared
-            },
+            addresses: if self.target.has_addresses() { "per-phone" } else { "shared" }.to_owned(),
             mix: self.mix(),
             names: self.workload.names.len() as u64,
             devices: self.workload.devices.len() as u64,

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::load::LoadRecorder;
 use super::summary::{SloRow, collect};
-use super::verdict::{CapacityVerdict, LevelKind, LevelVerdict, Mode, SourceAddresses};
+use super::verdict::{CapacityVerdict, LevelKind, LevelVerdict, Mode};
 
 /// `summary.json` of a capacity measurement, schema 1.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -46,8 +46,8 @@ pub struct LoadFacts {
     pub http: Option<String>,
     /// TVS server.
     pub tvs: Option<String>,
-    /// The source addresses that the servers saw.
-    pub addresses: SourceAddresses,
+    /// `per-phone` or `shared`: the source addresses that the servers saw.
+    pub addresses: String,
     /// Parts of the load and their shares.
     pub mix: BTreeMap<String, f64>,
     /// Names of single files.

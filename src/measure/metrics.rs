@@ -3,41 +3,38 @@
 
 use std::collections::BTreeMap;
 
-use prometheus::proto::MetricType;
-
 use super::row::{
     BYTES, COUNT, Family, Label, Pair, RATIO, Row, SECONDS, Section, Trend, counts, numbers,
 };
 use super::summary::Summary;
 
-const fn family(name: &'static str, help: &'static str, kind: MetricType) -> Family {
-    Family { name, help: Some(help), kind }
-}
-
 const PHONES: Family =
-    family("phones", "Phones by state; ready means list and config in force.", MetricType::GAUGE);
-const ALARMS: Family = family(
+    Family::gauge("phones", &["state"], "Phones by state; ready means list and config in force.");
+const ALARMS: Family = Family::gauge(
     "phone_alarms",
+    &["kind"],
     "Phones that refused a list or a config since the storm began.",
-    MetricType::GAUGE,
 );
-const LOOKUPS: Family = family(
+const LOOKUPS: Family = Family::counter(
     "tvs_lookups_total",
+    &["command"],
     "Answers of TVS that phones received and used.",
-    MetricType::COUNTER,
 );
 const FAULTS: Family =
-    family("tvs_failed_total", "Attempts at a TVS server without an answer.", MetricType::COUNTER);
-const SIGN_CACHE: Family = family(
+    Family::counter("tvs_failed_total", &["fault"], "Attempts at a TVS server without an answer.");
+const SIGN_CACHE: Family = Family::counter(
     "sign_cache_requests_total",
+    &["result"],
     "Requests for signed files, by what the sign cache had.",
-    MetricType::COUNTER,
 );
 const SERVER_REQUESTS: Family =
-    family("server_requests_total", "Requests that our servers took.", MetricType::COUNTER);
-const HANDSHAKES: Family =
-    family("tls_handshakes_total", "TLS handshakes of our servers.", MetricType::COUNTER);
-const CPU: Family = family("cpu_seconds_total", "CPU time by side.", MetricType::COUNTER);
+    Family::counter("server_requests_total", &["service"], "Requests that our servers took.");
+const HANDSHAKES: Family = Family::counter(
+    "tls_handshakes_total",
+    &["service", "outcome"],
+    "TLS handshakes of our servers.",
+);
+const CPU: Family = Family::counter("cpu_seconds_total", &["side"], "CPU time by side.");
 
 /// A time that two runs are compared by.
 const JUDGED_TIME: Row = SECONDS.pair(Pair::Judged).trend(Trend::Low);
@@ -53,27 +50,24 @@ numbers! {
         /// All phones.
         total: u64 = SHARED.trend(Trend::Size).said(0, "{} in all"),
         /// List and configuration in force; registration is a later step.
-        ready: u64 = SHARED.trend(Trend::High).part(PHONES, &[("state", "ready")])
+        ready: u64 = SHARED.trend(Trend::High).part(PHONES, &["ready"])
             .said(1, ": {} ready (config in force)"),
         /// Nothing but a person or a new operator action can help.
-        stuck: u64 = SHARED.trend(Trend::Low).part(PHONES, &[("state", "stuck")])
-            .said(2, ", {} stuck"),
+        stuck: u64 = SHARED.trend(Trend::Low).part(PHONES, &["stuck"]).said(2, ", {} stuck"),
         /// Not ready for another reason.
-        failed: u64 = SHARED.trend(Trend::Low).part(PHONES, &[("state", "failed")])
-            .said(3, ", {} failed"),
+        failed: u64 = SHARED.trend(Trend::Low).part(PHONES, &["failed"]).said(3, ", {} failed"),
         /// Booting now.
         #[serde(skip)]
-        booting: u64 = COUNT.part(PHONES, &[("state", "booting")]),
+        booting: u64 = COUNT.part(PHONES, &["booting"]),
         /// Never reset: the run ended before it was their turn.
-        not_reset: u64 = COUNT.part(PHONES, &[("state", "not-reset")])
-            .said_if_any(4, ", {} not reset"),
+        not_reset: u64 = COUNT.part(PHONES, &["not-reset"]).said_if_any(4, ", {} not reset"),
         /// Failed phones of all phones, 0 to 1.
         failed_ratio: f64,
         /// Phones that refused a list.
-        list_alarms: u64 = SHARED.trend(Trend::Low).part(ALARMS, &[("kind", "list")])
+        list_alarms: u64 = SHARED.trend(Trend::Low).part(ALARMS, &["list"])
             .said(5, "{} phones refused a list"),
         /// Phones that refused a configuration.
-        config_alarms: u64 = SHARED.trend(Trend::Low).part(ALARMS, &[("kind", "config")])
+        config_alarms: u64 = SHARED.trend(Trend::Low).part(ALARMS, &["config"])
             .said(6, ", {} refused a config"),
         /// Reasons of the failed phones.
         failures: BTreeMap<String, u64>,
@@ -113,23 +107,23 @@ counts! {
         /// Attempts without an answer.
         failed: u64 = SHARED.trend(Trend::Low).said(1, ", {} failed"),
         /// Those of them whose server's name did not resolve.
-        unresolved: u64 = COUNT.part(FAULTS, &[("fault", "unresolved")])
+        unresolved: u64 = COUNT.part(FAULTS, &["unresolved"])
             .said_if_any(4, "; {} × \"Failed to resolve Tvs Ipv4 Address with hostname\""),
         /// Attempts on a later member of the group.
         failovers: u64 = SHARED.trend(Trend::Neither).counter("tvs_failovers_total")
             .said(2, ", {} failovers"),
         /// Those of the failed ones whose server's certificate the phone refused.
         #[serde(skip)]
-        certificate_refused: u64 = COUNT.part(FAULTS, &[("fault", "certificate_refused")]),
+        certificate_refused: u64 = COUNT.part(FAULTS, &["certificate_refused"]),
         /// Those of the failed ones without a connection.
         #[serde(skip)]
-        connection: u64 = COUNT.part(FAULTS, &[("fault", "connection")]),
+        connection: u64 = COUNT.part(FAULTS, &["connection"]),
         /// Those of the failed ones that took too long.
         #[serde(skip)]
-        timed_out: u64 = COUNT.part(FAULTS, &[("fault", "timed_out")]),
+        timed_out: u64 = COUNT.part(FAULTS, &["timed_out"]),
         /// Those of the failed ones whose answer was to another question.
         #[serde(skip)]
-        wrong_answer: u64 = COUNT.part(FAULTS, &[("fault", "wrong_answer")]),
+        wrong_answer: u64 = COUNT.part(FAULTS, &["wrong_answer"]),
     }
 }
 
@@ -137,9 +131,9 @@ counts! {
     /// Answers of TVS by command.
     pub struct ByCommand {
         /// Answers to QUERY.
-        query: u64 = COUNT.part(LOOKUPS, &[("command", "query")]).said(0, " ({} QUERY"),
+        query: u64 = COUNT.part(LOOKUPS, &["query"]).said(0, " ({} QUERY"),
         /// Answers to VERIFY.
-        verify: u64 = COUNT.part(LOOKUPS, &[("command", "verify")]).said(1, ", {} VERIFY)"),
+        verify: u64 = COUNT.part(LOOKUPS, &["verify"]).said(1, ", {} VERIFY)"),
     }
 }
 
@@ -218,12 +212,11 @@ numbers! {
         /// Made by the cluster before that: prewarming, lists of before.
         made_before: u64 = COUNT.said(1, " ({} before the first reset)"),
         /// Signatures that phones verified.
-        verified: u64 = COUNT.counter("signatures_verified_total")
-            .said(4, " · phones verified {}"),
+        verified: u64 = COUNT.counter("signatures_verified_total").said(4, " · phones verified {}"),
         /// Requests answered by a signature that was made for another.
-        cache_hits: u64 = COUNT.part(SIGN_CACHE, &[("result", "hit")]).said(2, ", cache {} hits"),
+        cache_hits: u64 = COUNT.part(SIGN_CACHE, &["hit"]).said(2, ", cache {} hits"),
         /// Requests that caused a signature.
-        cache_misses: u64 = COUNT.part(SIGN_CACHE, &[("result", "miss")]).said(3, ", {} misses"),
+        cache_misses: u64 = COUNT.part(SIGN_CACHE, &["miss"]).said(3, ", {} misses"),
         /// CPU seconds of one, the mean over the whole run; `null` where it cannot be measured.
         mean_cpu_s: Option<f64>,
         /// CPU seconds that the hits of the cache have saved the servers: hits times the mean.
@@ -266,10 +259,9 @@ numbers! {
     #[derive(Copy)]
     pub struct CpuSeconds {
         /// The phones.
-        swarm: Option<f64> = SECONDS.pair(Pair::Shown).part(CPU, &[("side", "swarm")])
-            .said(0, "phones {}"),
+        swarm: Option<f64> = SECONDS.pair(Pair::Shown).part(CPU, &["swarm"]).said(0, "phones {}"),
         /// The servers.
-        serve: Option<f64> = JUDGED_TIME.part(CPU, &[("side", "serve")]).said(1, " · servers {}"),
+        serve: Option<f64> = JUDGED_TIME.part(CPU, &["serve"]).said(1, " · servers {}"),
     }
 }
 
@@ -289,39 +281,32 @@ numbers! {
     #[derive(Copy)]
     pub struct ServeSummary {
         /// Read requests.
-        tftp_requests: u64 = COUNT.part(SERVER_REQUESTS, &[("service", "tftp")])
-            .said(0, "TFTP {} requests"),
+        tftp_requests: u64 = COUNT.part(SERVER_REQUESTS, &["tftp"]).said(0, "TFTP {} requests"),
         /// Blocks and other datagrams sent.
         tftp_datagrams_out: u64 = COUNT.said(1, ", {} datagrams out"),
         /// Datagrams sent again.
         tftp_retransmits: u64 = COUNT.said(2, ", {} sent again"),
         /// HTTP requests.
-        http_requests: u64 = COUNT.part(SERVER_REQUESTS, &[("service", "http")])
-            .said(3, " · HTTP {} requests"),
+        http_requests: u64 = COUNT.part(SERVER_REQUESTS, &["http"]).said(3, " · HTTP {} requests"),
         /// HTTP connections.
         http_connections: u64 = COUNT,
         /// HTTPS requests.
-        https_requests: u64 = COUNT.part(SERVER_REQUESTS, &[("service", "https")])
+        https_requests: u64 = COUNT.part(SERVER_REQUESTS, &["https"])
             .said(4, " · HTTPS {} requests"),
         /// TLS handshakes of HTTPS that were completed.
-        https_handshakes_ok: u64 = COUNT
-            .part(HANDSHAKES, &[("service", "https"), ("outcome", "ok")])
+        https_handshakes_ok: u64 = COUNT.part(HANDSHAKES, &["https", "ok"])
             .said(5, ", {} handshakes"),
         /// TLS handshakes of HTTPS that failed.
-        https_handshakes_failed: u64 = COUNT
-            .part(HANDSHAKES, &[("service", "https"), ("outcome", "failed")])
+        https_handshakes_failed: u64 = COUNT.part(HANDSHAKES, &["https", "failed"])
             .said(6, ", {} failed"),
         /// TLS handshakes that were completed.
-        tvs_handshakes_ok: u64 = COUNT
-            .part(HANDSHAKES, &[("service", "tvs"), ("outcome", "ok")])
+        tvs_handshakes_ok: u64 = COUNT.part(HANDSHAKES, &["tvs", "ok"])
             .said(7, " · TVS {} handshakes"),
         /// TLS handshakes that failed, those that a phone refused among them.
-        tvs_handshakes_failed: u64 = COUNT
-            .part(HANDSHAKES, &[("service", "tvs"), ("outcome", "failed")])
+        tvs_handshakes_failed: u64 = COUNT.part(HANDSHAKES, &["tvs", "failed"])
             .said(8, ", {} failed"),
         /// Questions answered.
-        tvs_answers: u64 = COUNT.part(SERVER_REQUESTS, &[("service", "tvs")])
-            .said(9, ", {} answers"),
+        tvs_answers: u64 = COUNT.part(SERVER_REQUESTS, &["tvs"]).said(9, ", {} answers"),
     }
 }
 
@@ -418,5 +403,42 @@ impl Summary {
                 numbers.numbers().into_iter().map(metric)
             })
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::summary::known_paths;
+    use super::*;
+
+    #[test]
+    fn what_runs_are_compared_by_is_in_the_summary() {
+        let (metrics, known) = (Summary::default().metrics(), known_paths());
+        let compared = metrics.iter().filter(|one| one.pair().is_some() || one.trend().is_some());
+        let paths: Vec<String> = compared.map(Metric::path).collect();
+        assert!(paths.len() > 30, "{paths:?}");
+        for path in paths.iter().map(String::as_str).chain(NOT_COMPARED) {
+            assert!(known.iter().any(|known| known == path), "{path} in {known:?}");
+        }
+    }
+
+    #[test]
+    fn a_family_has_one_row_or_a_help_of_its_own_and_no_sample_twice() {
+        let mut samples: Vec<(&str, Vec<&str>)> = Vec::new();
+        let mut exposed = Vec::new();
+        for Metric { labels, row, .. } in Summary::default().metrics() {
+            let Some((family, values)) = row.exposed else { continue };
+            assert_eq!(family.labels.len(), values.len(), "{}", family.name);
+            let of_section = labels.iter().map(|(_, value)| *value);
+            let sample = (family.name, of_section.chain(values.iter().copied()).collect());
+            assert!(!samples.contains(&sample), "{sample:?} twice");
+            samples.push(sample);
+            exposed.push((family, row.key));
+        }
+        for (family, key) in &exposed {
+            let alike = exposed.iter().filter(|(other, _)| other.name == family.name);
+            let same_row = alike.clone().all(|(_, other)| other == key);
+            assert!(family.help.is_some() || same_row, "{} has no help", family.name);
+        }
     }
 }

@@ -38,11 +38,9 @@ pub use metrics::{
 pub use openmetrics::{Frame, open_metrics};
 pub use phones::{PhoneRecord, Slice};
 pub use prometheus::{OPERATOR_STEPS, RunInfo, StepMark, encode};
-pub use row::{Exposed, Family, Label, Pair, Row, Said, Section, Trend, Unit};
+pub use row::{Family, Label, Pair, Row, Said, Section, Trend, Unit};
 pub use summary::{
     COVERS, Generator, GuessSummary, QueueSummary, RunFacts, SimSummary, SloRow, StepSummary,
     Summary, TriedValue, Trust, known_paths, slo_rows,
 };
-pub use verdict::{
-    CapacityVerdict, GeneratorState, LevelKind, LevelVerdict, Mode, SourceAddresses, Verdict,
-};
+pub use verdict::{CapacityVerdict, GeneratorState, LevelKind, LevelVerdict, Mode, Verdict};

@@ -10,7 +10,7 @@ use crate::cluster::SignCounts;
 use super::incident::StepKind;
 use super::ledger::Ledger;
 use super::metrics::{Counts, CpuSeconds, Metric as Number, ServeSummary, Signatures};
-use super::row::{Exposed, Family, Label, Row, Section};
+use super::row::{Family, Label, Row, Section};
 use super::summary::Summary;
 use super::verdict::Mode;
 
@@ -73,33 +73,14 @@ pub fn encode(ledger: &Ledger, info: &RunInfo) -> String {
 }
 
 /// The order of the exposition, by how names begin; what is not here comes at the end.
-const ORDER: [&str; 21] = [
-    "build_info",
-    "run_info",
-    "operator_",
-    "phone",
-    "boots_",
-    "files_",
-    "signatures_verified_",
-    "tvs_lookups_",
-    "tvs_failed_",
-    "tvs_failovers_",
-    "tvs_",
-    "operation",
-    "in_flight",
-    "tftp_",
-    "http_",
-    "schedule_",
-    "sign_cache_",
-    "signatures_",
-    "server_",
-    "tls_",
-    "cpu_",
-];
+const ORDER: &str = "build_info run_info operator_ phone boots_ files_ signatures_verified_ \
+    tvs_lookups_ tvs_failed_ tvs_failovers_ tvs_ operation in_flight tftp_ http_ schedule_ \
+    sign_cache_ signatures_ server_ tls_ cpu_";
 
 fn place(family: &MetricFamily) -> usize {
     let name = family.name().trim_start_matches(PREFIX);
-    ORDER.iter().position(|begin| name.starts_with(begin)).unwrap_or(ORDER.len())
+    let mut begins = ORDER.split_whitespace();
+    begins.position(|begin| name.starts_with(begin)).unwrap_or(usize::MAX)
 }
 
 /// The samples of a family in the order of their labels.
@@ -109,19 +90,20 @@ type Samples = BTreeMap<Vec<Label>, f64>;
 fn exposed(numbers: &[Number]) -> Vec<MetricFamily> {
     let mut families: Vec<(Family, &str, Samples)> = Vec::new();
     for Number { labels, row, value, .. } in numbers {
-        let (Some(exposed), Some(value)) = (row.exposed, value) else { continue };
-        let Exposed { family, labels: own } = exposed;
+        let (Some((family, values)), Some(value)) = (row.exposed, value) else { continue };
+        let own = family.labels.iter().copied().zip(values.iter().copied());
         let known = families.iter().position(|(known, ..)| known.name == family.name);
         let at = known.unwrap_or(families.len());
         if known.is_none() {
             families.push((family, row.about.trim_start(), Samples::new()));
         }
-        families[at].2.insert([*labels, own].concat(), *value);
+        families[at].2.insert(labels.iter().copied().chain(own).collect(), *value);
     }
     let encoded = |(of, about, samples): (Family, &str, Samples)| {
-        let sample = if of.kind == MetricType::GAUGE { gauge } else { counter };
+        let sample = if of.is_gauge { gauge } else { counter };
+        let kind = if of.is_gauge { MetricType::GAUGE } else { MetricType::COUNTER };
         let samples = samples.iter().map(|(labels, &value)| sample(value, labels)).collect();
-        family(of.name, of.help.unwrap_or(about), of.kind, samples)
+        family(of.name, of.help.unwrap_or(about), kind, samples)
     };
     families.into_iter().map(encoded).collect()
 }

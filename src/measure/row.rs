@@ -1,5 +1,3 @@
-use prometheus::proto::MetricType;
-
 /// What a number is: a row of the table of numbers, all that is ever said about it.
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
@@ -11,8 +9,8 @@ pub struct Row {
     pub unit: Unit,
     /// How it stands in the sentence about its section, if it does.
     pub said: Option<Said>,
-    /// Where it stands in the exposition, if it does.
-    pub exposed: Option<Exposed>,
+    /// The Prometheus family that it is a sample of, if it is, and the values of its labels there.
+    pub exposed: Option<(Family, Texts)>,
     /// What two runs of one scenario that should be alike are compared by.
     pub pair: Option<Pair>,
     /// What a change from one run to the next means, if they are compared by it.
@@ -43,27 +41,23 @@ pub struct Said {
     pub if_any: bool,
 }
 
+/// Some texts.
+type Texts = &'static [&'static str];
+
 /// A label and its value.
 pub type Label = (&'static str, &'static str);
-
-/// A sample of a Prometheus family.
-#[derive(Clone, Copy, Debug)]
-pub struct Exposed {
-    /// The family.
-    pub family: Family,
-    /// What tells it from the other samples of the family.
-    pub labels: &'static [Label],
-}
 
 /// A Prometheus family.
 #[derive(Clone, Copy, Debug)]
 pub struct Family {
     /// Its name without `resetstorm_`.
     pub name: &'static str,
+    /// The names of the labels that tell its samples apart.
+    pub labels: Texts,
     /// What it is; `None` if it is what its only row is about.
     pub help: Option<&'static str>,
-    /// Counter or gauge.
-    pub kind: MetricType,
+    /// Whether it is a gauge and no counter.
+    pub is_gauge: bool,
 }
 
 /// How a number of two runs of one scenario is taken.
@@ -88,6 +82,16 @@ pub enum Trend {
     Neither,
 }
 
+impl Family {
+    pub(super) const fn counter(name: &'static str, labels: Texts, help: &'static str) -> Family {
+        Family { name, labels, help: Some(help), is_gauge: false }
+    }
+
+    pub(super) const fn gauge(name: &'static str, labels: Texts, help: &'static str) -> Family {
+        Family { name, labels, help: Some(help), is_gauge: true }
+    }
+}
+
 impl Row {
     /// A row that says nothing but the unit.
     const fn new(unit: Unit) -> Row {
@@ -107,12 +111,12 @@ impl Row {
 
     /// A Prometheus counter of its own.
     pub(super) const fn counter(self, name: &'static str) -> Row {
-        self.part(Family { name, help: None, kind: MetricType::COUNTER }, &[])
+        self.part(Family { help: None, ..Family::counter(name, &[], "") }, &[])
     }
 
     /// One sample of a family.
-    pub(super) const fn part(self, family: Family, labels: &'static [Label]) -> Row {
-        Row { exposed: Some(Exposed { family, labels }), ..self }
+    pub(super) const fn part(self, family: Family, labels: Texts) -> Row {
+        Row { exposed: Some((family, labels)), ..self }
     }
 
     /// Two runs of one scenario are compared by it.

@@ -19,7 +19,7 @@ use super::metrics::{
     ServeSummary, Signatures, TftpCounts, TrustPaths, TvsCounts,
 };
 use super::phones::Slice;
-use super::row::Join;
+use super::row::{Join, Section};
 use super::verdict::{GeneratorState, Mode, Verdict};
 
 /// `summary.json`, schema 1: all aggregates of a run and its verdict.
@@ -425,14 +425,9 @@ impl Generator {
 fn judge_never_reached(results: &mut [SloResult], slos: &[Slo], ready: &FleetReady) {
     for (result, slo) in results.iter_mut().zip(slos) {
         let path = slo.left.split_once('.').filter(|(head, _)| FLEET_READY.contains(head));
-        let reached = match path {
-            Some((_, "p50")) => ready.p50,
-            Some((_, "p90")) => ready.p90,
-            Some((_, "p99")) => ready.p99,
-            Some((_, "last")) => ready.last,
-            _ => continue,
-        };
-        if let (None, Some(bound)) = (reached, result.bound) {
+        let Some((_, key)) = path else { continue };
+        let reached = ready.numbers().into_iter().find(|(row, _)| row.key == key);
+        if let (Some((_, None)), Some(bound)) = (reached, result.bound) {
             let holds = slo.compares(f64::INFINITY, bound);
             result.verdict = if holds { SloVerdict::Pass } else { SloVerdict::Fail };
         }

@@ -48,7 +48,7 @@ words! {
 
     /// How a run was played.
     pub enum Mode {
-        /// Real clients measured how much a server carries.
+        /// On real sockets, to see how much a server carries.
         Capacity = "capacity",
         /// On real sockets.
         #[default]
@@ -117,15 +117,6 @@ words! {
         Search = "search",
         /// All at once, as it was asked for.
         Spike = "spike",
-    }
-
-    /// Which source addresses the servers of a load saw.
-    pub enum SourceAddresses {
-        /// Each phone in flight has its own.
-        PerPhone = "per-phone",
-        /// All phones share one.
-        #[default]
-        Shared = "shared",
     }
 }
 

@@ -1,6 +1,6 @@
 use crate::base::ExitCode;
 use crate::measure::{
-    CapacitySummary, CapacityVerdict, LevelVerdict, LoadFacts, LoadStep, SourceAddresses,
+    CapacitySummary, CapacityVerdict as Verdict, LevelVerdict, LoadFacts, LoadStep,
 };
 use crate::scenario::SloVerdict;
 
@@ -15,17 +15,16 @@ pub fn capacity_exit_code(summary: &CapacitySummary) -> ExitCode {
     let failed = any(SloVerdict::Fail) || summary.wrong.count > 0;
     let undecided = any(SloVerdict::NoData) || any(SloVerdict::Inconclusive);
     match summary.verdict {
-        CapacityVerdict::Interrupted => ExitCode::Interrupted,
-        CapacityVerdict::Lost => ExitCode::Environment,
-        CapacityVerdict::GeneratorBound | CapacityVerdict::Unsteady => ExitCode::Inconclusive,
+        Verdict::Interrupted => ExitCode::Interrupted,
+        Verdict::Lost => ExitCode::Environment,
+        Verdict::GeneratorBound | Verdict::Unsteady => ExitCode::Inconclusive,
         _ if undecided => ExitCode::Inconclusive,
         _ if failed => ExitCode::Failed,
         // Nothing was carried: a search has no knee; a fixed load was measured all the same.
-        CapacityVerdict::NotCarried if !is_fixed(summary) => ExitCode::Inconclusive,
-        CapacityVerdict::NotCarried
-        | CapacityVerdict::Knee
-        | CapacityVerdict::HighestOffered
-        | CapacityVerdict::Carried => ExitCode::Ok,
+        Verdict::NotCarried if !is_fixed(summary) => ExitCode::Inconclusive,
+        Verdict::NotCarried | Verdict::Knee | Verdict::HighestOffered | Verdict::Carried => {
+            ExitCode::Ok
+        }
     }
 }
 
@@ -68,11 +67,9 @@ fn verdict(summary: &CapacitySummary, code: ExitCode) -> String {
         (ExitCode::Inconclusive, n @ 1.., _) => {
             format!(" ({n} of {} SLOs could not be judged)", summary.slos.len())
         }
-        (
-            ExitCode::Inconclusive,
-            0,
-            CapacityVerdict::Knee | CapacityVerdict::HighestOffered | CapacityVerdict::Carried,
-        ) => " (cannot be compared with the baseline)".to_owned(),
+        (ExitCode::Inconclusive, 0, Verdict::Knee | Verdict::HighestOffered | Verdict::Carried) => {
+            " (cannot be compared with the baseline)".to_owned()
+        }
         (ExitCode::Inconclusive, 0, _) => " (no knee of the server)".to_owned(),
         _ => String::new(),
     };
@@ -123,13 +120,10 @@ fn load(load: &LoadFacts) -> String {
 }
 
 fn addresses(load: &LoadFacts) -> String {
-    let words = match load.addresses {
-        SourceAddresses::PerPhone => "one source address per phone in flight",
-        SourceAddresses::Shared => {
-            "one source address for all: the server cannot tell phones apart"
-        }
-    };
-    words.to_owned()
+    match load.addresses.as_str() {
+        "per-phone" => "one source address per phone in flight".to_owned(),
+        _ => "one source address for all: the server cannot tell phones apart".to_owned(),
+    }
 }
 
 fn limits(summary: &CapacitySummary) -> String {
@@ -157,20 +151,20 @@ fn capacity(summary: &CapacitySummary) -> String {
     let (at_least, high) = (summary.capacity.at_least, summary.capacity.confidence.not_carried);
     let carried = level(summary, at_least);
     match summary.verdict {
-        CapacityVerdict::Knee => format!("knee {}", level(summary, summary.capacity.knee)),
-        CapacityVerdict::Carried => format!("{carried} carried"),
-        CapacityVerdict::HighestOffered => {
+        Verdict::Knee => format!("knee {}", level(summary, summary.capacity.knee)),
+        Verdict::Carried => format!("{carried} carried"),
+        Verdict::HighestOffered => {
             format!("at least {carried}: the highest that may be offered")
         }
-        CapacityVerdict::GeneratorBound => {
+        Verdict::GeneratorBound => {
             format!("at least {carried}, generator-bound; see resetstorm doctor")
         }
-        CapacityVerdict::Lost => {
+        Verdict::Lost => {
             format!("at least {carried}; the server was LOST at {}", level(summary, high))
         }
-        CapacityVerdict::Unsteady => format!("about {carried}, unsteady: not carried again"),
-        CapacityVerdict::NotCarried => "not carried".to_owned(),
-        CapacityVerdict::Interrupted => format!("at least {carried}, interrupted"),
+        Verdict::Unsteady => format!("about {carried}, unsteady: not carried again"),
+        Verdict::NotCarried => "not carried".to_owned(),
+        Verdict::Interrupted => format!("at least {carried}, interrupted"),
     }
 }
 
@@ -370,14 +364,14 @@ mod tests {
         }
     }
 
-    fn summary(verdict: CapacityVerdict) -> CapacitySummary {
+    fn summary(verdict: Verdict) -> CapacitySummary {
         let mut broken = step(LevelKind::Search, 412.0, LevelVerdict::Broken);
         broken.reason = "errors 5.0 %, mostly status 503".into();
         broken.errors.insert("status 503".into(), 1_234);
         CapacitySummary {
             verdict,
             capacity: Capacity {
-                knee: (verdict == CapacityVerdict::Knee).then_some(400.0),
+                knee: (verdict == Verdict::Knee).then_some(400.0),
                 at_least: Some(400.0),
                 unit: "transfers/s".into(),
                 task: "search".into(),
@@ -390,7 +384,7 @@ mod tests {
 
     #[test]
     fn the_percentile_that_judges_is_a_column_whichever_it_is() {
-        let mut summary = summary(CapacityVerdict::Knee);
+        let mut summary = summary(Verdict::Knee);
         for (percentile, columns) in [
             (0.99, "p50 p90 p99 max"),
             (0.95, "p50 p95 p99 max"),
@@ -422,17 +416,17 @@ mod tests {
 
     #[test]
     fn lines_with_a_label_keep_to_the_width_of_a_terminal() {
-        let mut long = summary(CapacityVerdict::Knee);
+        let mut long = summary(Verdict::Knee);
         long.wrong.count = 64;
         long.wrong.examples = vec!["SEP001122334455.cnf.xml.sgn: 3 bytes instead of 4".into(); 3];
         long.method = vec!["starts are planned before they happen ".repeat(4)];
         long.notes = vec!["towards this machine every phone has an address ".repeat(3)];
         for verdict in [
-            CapacityVerdict::Knee,
-            CapacityVerdict::Lost,
-            CapacityVerdict::GeneratorBound,
-            CapacityVerdict::Unsteady,
-            CapacityVerdict::Interrupted,
+            Verdict::Knee,
+            Verdict::Lost,
+            Verdict::GeneratorBound,
+            Verdict::Unsteady,
+            Verdict::Interrupted,
         ] {
             long.verdict = verdict;
             let text = shown(&long);
@@ -460,7 +454,7 @@ mod tests {
 
     #[test]
     fn a_knee_is_named_and_what_broke_it_is_shown() {
-        let text = shown(&summary(CapacityVerdict::Knee));
+        let text = shown(&summary(Verdict::Knee));
         assert_eq!(line(&text, "capacity"), "capacity      knee 400 transfers/s");
         assert!(line(&text, "phones").contains("10 000 phones with one transfer each"), "{text}");
         assert!(line(&text, "phones").contains("25.0 s"), "{text}");
@@ -472,22 +466,22 @@ mod tests {
 
     #[test]
     fn a_bound_generator_names_no_knee() {
-        let text = shown(&summary(CapacityVerdict::GeneratorBound));
+        let text = shown(&summary(Verdict::GeneratorBound));
         assert!(line(&text, "capacity").contains("at least 400 transfers/s, generator-bound"));
         assert!(!text.contains("knee 400"), "{text}");
-        assert_eq!(number(&summary(CapacityVerdict::GeneratorBound)), 3);
+        assert_eq!(number(&summary(Verdict::GeneratorBound)), 3);
     }
 
     #[test]
     fn a_lost_server_is_told_with_the_level_that_it_did_not_survive() {
-        let text = shown(&summary(CapacityVerdict::Lost));
+        let text = shown(&summary(Verdict::Lost));
         assert!(line(&text, "capacity").ends_with("the server was LOST at 412 transfers/s"));
-        assert_eq!(number(&summary(CapacityVerdict::Lost)), 4);
+        assert_eq!(number(&summary(Verdict::Lost)), 4);
     }
 
     #[test]
     fn exit_codes_follow_conditions_and_wrong_answers() {
-        let mut knee = summary(CapacityVerdict::Knee);
+        let mut knee = summary(Verdict::Knee);
         assert_eq!(number(&knee), 0);
         knee.wrong.count = 1;
         knee.wrong.examples.push("a: 3 bytes instead of 4".into());
@@ -500,19 +494,19 @@ mod tests {
             observed: Some(400.0),
             bound: Some(500.0),
         };
-        let mut slo = summary(CapacityVerdict::Knee);
+        let mut slo = summary(Verdict::Knee);
         slo.slos.push(row(SloVerdict::Fail));
         assert_eq!(number(&slo), 1);
         assert!(shown(&slo).contains("FAIL  capacity.knee >= 500  400.0000 against 500"));
         slo.slos.push(row(SloVerdict::NoData));
         assert_eq!(number(&slo), 3);
-        assert_eq!(number(&summary(CapacityVerdict::NotCarried)), 3);
-        assert_eq!(number(&summary(CapacityVerdict::Interrupted)), 130);
+        assert_eq!(number(&summary(Verdict::NotCarried)), 3);
+        assert_eq!(number(&summary(Verdict::Interrupted)), 130);
     }
 
     #[test]
     fn where_the_server_may_carry_more_the_report_says_at_least_and_why_nothing_is_decided() {
-        let mut open = summary(CapacityVerdict::HighestOffered);
+        let mut open = summary(Verdict::HighestOffered);
         open.capacity.confidence.low = Some(394.0);
         let text = shown(&open);
         assert!(line(&text, "confidence").contains("at least 394 transfers/s, judged"), "{text}");
@@ -529,7 +523,7 @@ mod tests {
         let end = "verdict: HIGHEST-OFFERED (what the server carries at least does not decide every \
                    SLO; offer more) · exit 3\n";
         assert!(text.ends_with(end), "{text}");
-        let bound = shown(&summary(CapacityVerdict::GeneratorBound));
+        let bound = shown(&summary(Verdict::GeneratorBound));
         assert!(bound.ends_with("GENERATOR-BOUND (no knee of the server) · exit 3\n"), "{bound}");
     }
 

@@ -174,7 +174,7 @@ fn settings(plan: &CapacityPlan) -> String {
             put(key, server.into());
         }
     }
-    put("addresses", facts.addresses.name().into());
+    put("addresses", facts.addresses.into());
     put("mix", toml::Value::Table(facts.mix.into_iter().map(|(k, v)| (k, v.into())).collect()));
     put("names", whole(facts.names));
     put("devices", whole(facts.devices));

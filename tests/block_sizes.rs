@@ -268,8 +268,8 @@ async fn phones_take_the_block_size_that_the_server_has_in_mind() {
         let (tallies, counts) = (ledger.tallies(), &ledger.counts());
         let what = format!("{opinion:?} of {asked}: {tallies:?}");
         assert_eq!(tallies.ready, u64::from(PHONES), "{what}");
-        assert_eq!(counts.tftp_bytes, bytes, "{what}");
-        assert_eq!((counts.tftp_errors, counts.tftp_retransmits), (0, 0), "{what}");
+        assert_eq!(counts.tftp.bytes, bytes, "{what}");
+        assert_eq!((counts.tftp.errors, counts.tftp.retransmits), (0, 0), "{what}");
     }
 }
 
@@ -288,9 +288,13 @@ async fn phones_leave_servers_that_grant_what_they_may_not_or_refuse() {
     for (opinion, fault) in cases {
         let (ledger, _) = boot_against(&cluster, opinion, ASKED).await;
         let (tallies, counts) = (ledger.tallies(), &ledger.counts());
-        let failed = tallies.failures.get(&Failure::Transfer(fault));
-        assert_eq!(failed, Some(&u64::from(PHONES)), "{opinion:?}: {tallies:?}");
-        assert_eq!((counts.tftp_bytes, tallies.ready), (0, 0), "{opinion:?}");
-        assert!(counts.tftp_errors >= u64::from(PHONES), "{opinion:?}");
+        let failures = ledger.failures();
+        assert_eq!(
+            failures.get(&Failure::Transfer(fault)),
+            Some(&u64::from(PHONES)),
+            "{opinion:?}: {tallies:?}"
+        );
+        assert_eq!((counts.tftp.bytes, tallies.ready), (0, 0), "{opinion:?}");
+        assert!(counts.tftp.errors >= u64::from(PHONES), "{opinion:?}");
     }
 }

@@ -164,8 +164,8 @@ async fn open_at_once() -> usize {
     assert_eq!(seen.first.len(), PHONES as usize);
     let counts = &run.ledger.counts();
     // A byte is no CTL, no list and no config, and each is asked for once.
-    assert_eq!((counts.tftp_requests, counts.tftp_errors), (u64::from(PHONES) * 3, 0));
-    seen.open_max.min(counts.tftp_in_flight_max as usize)
+    assert_eq!((counts.tftp.requests, counts.tftp.errors), (u64::from(PHONES) * 3, 0));
+    seen.open_max.min(counts.tftp.in_flight_max as usize)
 }
 
 /// Reads that are open at once at our own server. Without optimisation as many as wait in the

@@ -15,7 +15,7 @@ use resetstorm::cluster::{
 };
 use resetstorm::crypto::KeySource;
 use resetstorm::live::{self, LiveOptions, Observer};
-use resetstorm::measure::{Ledger, Summary, known_paths};
+use resetstorm::measure::{Ledger, Summary, TrustPaths, TvsCounts, known_paths};
 use resetstorm::net::{Clock, FleetSocket, tls_server};
 use resetstorm::phone::{
     Env, FILE_SIZE_MAX, Failure, Phone, PhoneProfile, Refusal, Shared, TvsFault, Verifier,
@@ -672,9 +672,9 @@ impl Fleet {
         let nobody = SocketAddr::from(([127, 0, 0, 1], 1));
         let booted = self.boot(self.provisioned(), fake.address, nobody).await;
         self.assert_unchanged(what, &booted);
-        let tallies = booted.ledger.tallies();
-        assert_eq!(tallies.ready, 0, "{what}");
-        assert_eq!(tallies.failures.get(&failure), Some(&u64::from(PHONES)), "{what}: {tallies:?}");
+        assert_eq!(booted.ledger.tallies().ready, 0, "{what}");
+        let failures = booted.ledger.failures();
+        assert_eq!(failures.get(&failure), Some(&u64::from(PHONES)), "{what}: {failures:?}");
         booted.ledger
     }
 
@@ -724,7 +724,7 @@ async fn servers_that_break_the_protocol_fail_and_change_nothing() {
     for (what, breach, script) in scripts {
         let protocol = transfer(TransferFault::Protocol(breach));
         let ledger = fleet.keeps_what_it_had(what, protocol, script).await;
-        assert_eq!(ledger.counts().tftp_errors, u64::from(PHONES) * 3, "{what}");
+        assert_eq!(ledger.counts().tftp.errors, u64::from(PHONES) * 3, "{what}");
     }
 }
 
@@ -748,7 +748,7 @@ async fn files_without_an_end_are_given_up_at_the_limit() {
     let too_large = transfer(TransferFault::TooLarge);
     let endless: Script = Box::new(|_, n| vec![block(n, &[7; 512])]);
     let ledger = fleet.keeps_what_it_had("no end", too_large, endless).await;
-    assert_eq!(ledger.counts().tftp_bytes, 0);
+    assert_eq!(ledger.counts().tftp.bytes, 0);
     // One byte beyond the limit is too much; the limit itself is merely no signed file.
     let long = |length: usize| -> Script {
         let file = vec![7; length];
@@ -758,7 +758,7 @@ async fn files_without_an_end_are_given_up_at_the_limit() {
     let ledger = fleet
         .keeps_what_it_had("550,001 bytes", Failure::File(Refusal::Malformed), long(FILE_SIZE_MAX))
         .await;
-    assert_eq!(ledger.counts().tftp_bytes, (FILE_SIZE_MAX as u64) * u64::from(PHONES) * 3);
+    assert_eq!(ledger.counts().tftp.bytes, (FILE_SIZE_MAX as u64) * u64::from(PHONES) * 3);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -770,7 +770,7 @@ async fn a_server_that_repeats_itself_for_ever_is_given_up() {
     fleet.keeps_what_it_had("silence", timed_out, mute).await;
     let one: Script = Box::new(|_, _| vec![block(1, &[7; 512])]);
     let ledger = fleet.keeps_what_it_had("block 1 for ever", stalled, one).await;
-    assert!(ledger.counts().tftp_retransmits > 0);
+    assert!(ledger.counts().tftp.retransmits > 0);
     let far: Script = Box::new(|_, n| vec![block(n + 1_000, &[7; 512])]);
     fleet.keeps_what_it_had("blocks of the future", timed_out, far).await;
 }
@@ -817,7 +817,7 @@ async fn files_that_change_half_way_are_refused() {
     };
     let script = served(&fleet.cluster, half);
     let ledger = fleet.keeps_what_it_had("two generations", wrong, script).await;
-    assert_eq!(ledger.counts().tftp_errors, 0, "the transfers themselves are in order");
+    assert_eq!(ledger.counts().tftp.errors, 0, "the transfers themselves are in order");
 }
 
 /// What a TVS server answers to a request; `None` is silence.
@@ -936,8 +936,13 @@ async fn answers_of_tvs_that_do_not_fit_vouch_for_nobody() {
         fleet.assert_unchanged(what, &booted);
         let counts = &booted.ledger.counts();
         let twice = u64::from(PHONES) * 2;
-        assert_eq!(counts.tvs_faults, BTreeMap::from([(fault, twice)]), "{what}: list and config");
-        assert!(counts.tvs_answers.is_empty() && counts.accepted.is_empty(), "{what}: {counts:?}");
+        let failed = (counts.tvs.failed, failed_by(&counts.tvs, fault));
+        assert_eq!(failed, (twice, twice), "{what}: list and config");
+        assert_eq!(counts.tvs.lookups, 0, "{what}: {counts:?}");
+        for files in [counts.ctls, counts.itls, counts.configs] {
+            let none = TrustPaths { refused: files.refused, ..TrustPaths::default() };
+            assert_eq!(files, none, "{what}: nothing is accepted");
+        }
         assert_eq!(booted.ledger.tallies().failed, u64::from(PHONES), "{what}");
     }
     // The rig itself is in order: the right answer makes every phone ready.
@@ -946,6 +951,16 @@ async fn answers_of_tvs_that_do_not_fit_vouch_for_nobody() {
     let (tvs, _server) = fake_tvs(Arc::clone(&storm), honest).await;
     let booted = fleet.boot(fleet.provisioned(), tftp.address, tvs).await;
     assert_eq!(booted.ledger.tallies().ready, u64::from(PHONES));
+}
+
+fn failed_by(counts: &TvsCounts, fault: TvsFault) -> u64 {
+    match fault {
+        TvsFault::CertificateRefused => counts.certificate_refused,
+        TvsFault::Connection => counts.connection,
+        TvsFault::TimedOut => counts.timed_out,
+        TvsFault::Unresolved => counts.unresolved,
+        TvsFault::WrongAnswer => counts.wrong_answer,
+    }
 }
 
 /// Where the session id of a message lies: its header is searched for it.

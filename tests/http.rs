@@ -12,11 +12,11 @@ use resetstorm::cluster::{
     Ports, Release, ServiceKind, SignCacheMode, Topology, Waiter,
 };
 use resetstorm::crypto::KeySource;
-use resetstorm::measure::{Counts, HttpSums, Ledger};
+use resetstorm::measure::{Counts, HttpCounts, Ledger};
 use resetstorm::net::{Clock, limits};
 use resetstorm::phone::{
-    AcceptPath, Env, FileKind, Outcome, PROVISIONING_ROLES, Phone, PhoneProfile, Shared,
-    TransportRule, TrustLists, Verifier,
+    Env, Outcome, PROVISIONING_ROLES, Phone, PhoneProfile, Shared, TransportRule, TrustLists,
+    Verifier,
 };
 use resetstorm::serve::{Bound, ServeSettings, Servers};
 use resetstorm::swarm::{FileServer, HttpServer, Swarm, SwarmPlan};
@@ -518,9 +518,9 @@ async fn whatever_harm_http_does_tftp_brings_the_same_file() {
     for harm in harms {
         let name = format!("{harm:.60?}");
         let (_, ledger, _) = boot(&stage, hostile(harm).await).await;
-        let HttpSums { requests, fallbacks, errors, bytes, .. } = ledger.counts().http;
+        let HttpCounts { requests, fallbacks, errors, bytes, .. } = ledger.counts().http;
         assert_eq!((requests, fallbacks, errors), (24, 24, 24), "{name}");
-        assert_eq!((bytes, ledger.counts().tftp_requests), (0, 24), "{name}");
+        assert_eq!((bytes, ledger.counts().tftp.requests), (0, 24), "{name}");
         let ready = outcomes(&ledger, |outcome| outcome == Outcome::Ready);
         assert_eq!((ready, ledger.counts().unexpected), (8, 0), "{name}");
     }
@@ -533,8 +533,8 @@ async fn a_dead_or_silent_port_costs_one_attempt_per_boot() {
     let closed = "127.0.0.78:6970".parse().unwrap();
     for server in [closed, hostile(Harm::Silence).await] {
         let (_, ledger, _) = boot_with(&stage, server, Span::from_millis(500)).await;
-        let Counts { http, tftp_requests, .. } = *ledger.counts();
-        assert_eq!((http.requests, http.fallbacks, tftp_requests), (8, 8, 24));
+        let Counts { http, tftp, .. } = *ledger.counts();
+        assert_eq!((http.requests, http.fallbacks, tftp.requests), (8, 8, 24));
         assert_eq!(outcomes(&ledger, |outcome| outcome == Outcome::Ready), 8);
     }
 }
@@ -598,7 +598,7 @@ async fn good_phones_are_ready_beside_a_thousand_bad_peers() {
     let (_, ledger, _) = boot(&stage, stage.http).await;
     assert_eq!(outcomes(&ledger, |outcome| outcome == Outcome::Ready), 8);
     let counts = &ledger.counts();
-    assert_eq!((counts.http.requests, counts.http.errors, counts.tftp_requests), (24, 0, 0));
+    assert_eq!((counts.http.requests, counts.http.errors, counts.tftp.requests), (24, 0, 0));
     until("malformed heads are counted", || stage.servers.counts().http.malformed == 250).await;
 }
 
@@ -613,12 +613,12 @@ async fn secure_stage() -> (Stage, HttpServer) {
 async fn configs_come_over_https_when_the_signer_version_of_the_list_is_1_1() {
     let (stage, servers) = secure_stage().await;
     let (phones, ledger, _) = boot_at(&stage, servers, Span::from_secs(20)).await;
-    let Counts { http, https, tftp_requests, .. } = *ledger.counts();
+    let Counts { http, https, tftp, .. } = *ledger.counts();
     assert_eq!((http.requests, http.not_found, http.connections), (16, 8, 8), "CTL and ITL");
-    assert_eq!((https.requests, https.connections, tftp_requests), (8, 8, 0));
+    assert_eq!((https.requests, https.connections, tftp.requests), (8, 8, 0));
     assert_eq!(https.bytes, 8 * stage.served(CONFIG).len() as u64);
     assert_eq!(outcomes(&ledger, |outcome| outcome == Outcome::Ready), 8);
-    assert_eq!(ledger.counts().accepted_by(&[FileKind::Config], AcceptPath::Itl), 8, "signed");
+    assert_eq!(ledger.counts().configs.accepted_by_itl, 8, "signed");
     assert!(phones.iter().all(|phone| phone.config().is_some_and(|c| c.identity.signer != 0)));
     let counts = stage.servers.counts();
     assert_eq!((counts.https.handshakes_ok, counts.https.answers, counts.http.answers), (8, 8, 8));
@@ -635,9 +635,9 @@ async fn phones_refuse_an_https_server_that_their_lists_do_not_hold() {
     stranger.operate(OperatorAction::Restart { node: NODE, service: None }).await;
     let strange = HttpServer { https: stranger.https, ..servers };
     let (_, ledger, before) = boot_at(&stage, strange, Span::from_secs(20)).await;
-    let Counts { https, tftp_requests, .. } = *ledger.counts();
+    let Counts { https, tftp, .. } = *ledger.counts();
     assert_eq!((https.requests, https.errors, https.fallbacks), (8, 8, 8));
-    assert_eq!((https.bytes, tftp_requests), (0, 8), "the configs come over TFTP");
+    assert_eq!((https.bytes, tftp.requests), (0, 8), "the configs come over TFTP");
     assert_eq!(outcomes(&ledger, |outcome| outcome == Outcome::Ready), 8);
     assert!(!before.judge_server(PROVISIONING_ROLES, &presented(&stranger)));
     assert!(before.judge_server(PROVISIONING_ROLES, &presented(&stage)));

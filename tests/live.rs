@@ -196,7 +196,7 @@ async fn a_reset_in_the_middle_of_a_boot_starts_again_and_leaves_nothing_behind(
     ];
     let plan = load(Path::new("x.toml"), &scenario, &overrides, &known_paths()).unwrap();
     let (summary, run) = run_with(&plan, &LiveOptions::default()).await;
-    assert_eq!((summary.phones.ready, run.ledger.counts().boots), (300, 600));
+    assert_eq!((summary.phones.ready, run.ledger.counts().phones.boots), (300, 600));
     assert!(summary.http.requests > 900, "files of both boots: {:?}", summary.http);
     assert_eq!((summary.http.errors, run.ledger.counts().unexpected), (0, 0));
 }

@@ -13,7 +13,7 @@ use rayon::prelude::*;
 use resetstorm::base::Time;
 use resetstorm::live::{self, LiveOptions, LiveRun, Observer};
 use resetstorm::measure::{Ledger, Summary, known_paths};
-use resetstorm::phone::{Failure, Outcome, TvsFault};
+use resetstorm::phone::{Failure, Outcome};
 use resetstorm::scenario::{Plan, load};
 use resetstorm::sim::{SimOptions, SimRun, World};
 use resetstorm::transfer::TransferFault;
@@ -309,7 +309,7 @@ async fn a_stopped_tftp_service_refuses_in_virtual_time_as_it_does_on_sockets() 
     let refused = Some(Outcome::Failed(Failure::Transfer(TransferFault::Refused)));
     for ledger in [&live.ledger, &sim.ledger] {
         assert!(ledger.phones().iter().all(|phone| phone.outcome == refused));
-        assert_eq!(ledger.counts().tftp_errors, 90);
+        assert_eq!(ledger.counts().tftp.errors, 90);
     }
     assert!(sim.ended.as_secs_f64() < 1.0, "nobody waits for a time-out");
 }
@@ -333,7 +333,7 @@ fn live_worlds_differ_in_what_comes_of_them() {
             let plan = load(Path::new("world.toml"), &text, &[], &known_paths()).unwrap();
             let ledger = World::new(&plan, SimOptions::default()).run().ledger;
             let tallies = ledger.tallies();
-            let unresolved = ledger.counts().tvs_faults.contains_key(&TvsFault::Unresolved);
+            let unresolved = ledger.counts().tvs.unresolved > 0;
             [
                 tallies.ready > 0,
                 tallies.stuck > 0,

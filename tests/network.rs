@@ -16,9 +16,7 @@ use resetstorm::cluster::{
 use resetstorm::crypto::KeySource;
 use resetstorm::measure::{Ledger, StepKind};
 use resetstorm::net::{Arrival, Clock, FleetSocket};
-use resetstorm::phone::{
-    AcceptPath, Env, Failure, FileKind, Phone, PhoneProfile, Shared, Verifier,
-};
+use resetstorm::phone::{Env, Failure, Phone, PhoneProfile, Shared, Verifier};
 use resetstorm::scenario::load;
 use resetstorm::serve::{Bound, ServeSettings, Servers};
 use resetstorm::sim::{SimOptions, World};
@@ -453,12 +451,12 @@ async fn a_tftp_service_stopped_in_mid_transfer_comes_out_alike_in_virtual_time(
     let phones = u64::from(PHONES);
     let stalled = Failure::Transfer(TransferFault::Stalled);
     for (what, run) in [("live", &live), ("sim", &sim)] {
-        let (counts, tallies) = (run.counts(), run.tallies());
-        assert_eq!(tallies.failures.get(&stalled), Some(&phones), "{what}: {tallies:?}");
-        assert_eq!((counts.tftp_errors, counts.tftp_not_found), (phones, phones), "{what}");
-        assert_eq!((counts.tftp_requests, counts.tftp_transfers), (3 * phones, phones), "{what}");
+        let (counts, failures) = (run.counts(), run.failures());
+        assert_eq!(failures.get(&stalled), Some(&phones), "{what}: {failures:?}");
+        assert_eq!((counts.tftp.errors, counts.tftp.not_found), (phones, phones), "{what}");
+        assert_eq!((counts.tftp.requests, counts.tftp.transfers), (3 * phones, phones), "{what}");
         assert_eq!(counts.unexpected, 0, "{what}");
-        assert_eq!(counts.tftp_retransmits, phones, "{what}: two tries each");
+        assert_eq!(counts.tftp.retransmits, phones, "{what}: two tries each");
     }
     for step in StepKind::ALL {
         let ended = |run: &Ledger| {
@@ -474,12 +472,11 @@ fn assert_exact(ledger: &Ledger, what: &str) {
     let (counts, phones) = (&ledger.counts(), u64::from(PHONES));
     let tallies = ledger.tallies();
     assert_eq!((tallies.ready, tallies.stuck, tallies.failed), (phones, 0, 0), "{what}");
-    assert_eq!((counts.tftp_requests, counts.tftp_not_found), (3 * phones, phones), "{what}");
-    assert_eq!((counts.tftp_errors, counts.unexpected), (0, 0), "{what}");
-    assert_eq!(counts.tvs_answers.values().sum::<u64>(), phones, "{what}");
-    assert!(counts.tvs_faults.is_empty(), "{what}: {:?}", counts.tvs_faults);
-    assert_eq!(counts.accepted_by(&[FileKind::Itl], AcceptPath::Tvs), phones, "{what}");
-    assert_eq!(counts.accepted_by(&[FileKind::Config], AcceptPath::Itl), phones, "{what}");
+    assert_eq!((counts.tftp.requests, counts.tftp.not_found), (3 * phones, phones), "{what}");
+    assert_eq!((counts.tftp.errors, counts.unexpected), (0, 0), "{what}");
+    assert_eq!((counts.tvs.lookups, counts.tvs.failed), (phones, 0), "{what}: {:?}", counts.tvs);
+    assert_eq!(counts.itls.accepted_by_tvs, phones, "{what}");
+    assert_eq!(counts.configs.accepted_by_itl, phones, "{what}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -495,7 +492,7 @@ async fn storms_are_exact_at_every_round_trip_and_loss() {
     ];
     for (what, weather) in weathers {
         let (ledger, lost, took) = storm(weather).await;
-        let again = ledger.counts().tftp_retransmits;
+        let again = ledger.counts().tftp.retransmits;
         println!("{what}: {lost} datagrams lost, {again} sent again by phones, {took:?}");
         assert_exact(&ledger, what);
         assert_eq!(lost > 0, weather.loss > 0.0, "{what}");

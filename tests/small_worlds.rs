@@ -14,9 +14,10 @@ use rayon::prelude::*;
 use resetstorm::base::{ClusterId, NodeId, PhoneId};
 use resetstorm::cluster::{Cluster, Contents, ServiceKind};
 use resetstorm::crypto::{Certificate, verify_file};
+use resetstorm::measure::Section;
 use resetstorm::phone::{
     AcceptPath, Answer, Fact, Failure, FileKind, Input, Outcome, PROVISIONING_ROLES, Phone,
-    TrustLists, TrustState, TvsFault,
+    TrustLists, TrustState,
 };
 use resetstorm::scenario::{Plan, load};
 use resetstorm::sim::{Seen, SimOptions, SimRun, World};
@@ -201,8 +202,10 @@ fn sums(plan: &Plan, run: &SimRun, watcher: &Watcher) -> Vec<String> {
     let counts = &run.ledger.counts();
     let in_all = tallies.ready + tallies.stuck + tallies.failed + tallies.not_reset;
     let reasons: u64 = tallies.failures.values().sum();
-    let accepted: u64 = counts.accepted.values().sum();
-    let refused: u64 = counts.refused.values().sum();
+    let files = [counts.ctls, counts.itls, counts.configs];
+    let refused: u64 = files.iter().map(|files| files.refused).sum();
+    let judged = files.iter().flat_map(Section::numbers).filter_map(|(_, count)| count);
+    let accepted = judged.sum::<f64>() as u64 - refused;
     let lookups = run.serve.tvs_answers;
     let mut faults = Vec::new();
     let mut check = |holds: bool, what: &str| {
@@ -213,10 +216,10 @@ fn sums(plan: &Plan, run: &SimRun, watcher: &Watcher) -> Vec<String> {
     check(in_all == u64::from(plan.fleet.phones), "each phone has one outcome");
     check(tallies.booting == 0, "nobody boots any more");
     check(reasons == tallies.failed, "each failed phone has a reason");
-    check(counts.boots >= u64::from(plan.fleet.phones), "each phone has booted");
+    check(counts.phones.boots >= u64::from(plan.fleet.phones), "each phone has booted");
     // The ledger counts from the first reset on.
     check(accepted <= watcher.accepted && refused <= watcher.refused, "no file judged unseen");
-    check(counts.tvs_lookups() <= lookups, "no answer that nobody gave");
+    check(counts.tvs.lookups <= lookups, "no answer that nobody gave");
     check(counts.unexpected == 0, "nothing unexpected");
     check(tallies.list_alarms <= refused && tallies.config_alarms <= refused, "alarms have causes");
     check(run.signed.made >= run.signed_before.made, "signatures are not unmade");
@@ -285,8 +288,7 @@ fn worlds_differ_in_what_comes_of_them() {
         .map(|seed| {
             let plan = load(Path::new("world.toml"), &scenario(seed), &[], &[]).unwrap();
             let ledger = World::new(&plan, SimOptions::default()).run().ledger;
-            let (tallies, faults) = (ledger.tallies(), &ledger.counts().tvs_faults);
-            let lost = faults.contains_key(&TvsFault::Unresolved);
+            let (tallies, lost) = (ledger.tallies(), ledger.counts().tvs.unresolved > 0);
             [tallies.ready > 0, tallies.stuck > 0, tallies.list_alarms > 0, lost]
         })
         .collect();

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::base::Span;
+use crate::measure::GeneratorState;
 use crate::scenario::{AVAILABLE_MIN, CostModel, IDLE_MAX, Plan};
 use crate::sim::{SimOptions, World};
 
@@ -59,7 +60,7 @@ pub fn calibrate(
     others: &[CalibrationRun],
     cores: u32,
 ) -> Result<Calibration, CalibrateError> {
-    if run.summary["generator"]["verdict"] == "saturated" {
+    if run.summary["generator"]["verdict"] == GeneratorState::Saturated.name() {
         return Err(CalibrateError::Saturated);
     }
     let first = Measured::new(run)?;

@@ -26,6 +26,6 @@ pub use pace::Pace;
 pub use plan::{CapacityError, CapacityPlan, Task, TrustCheck};
 pub use run::{CapacityObserver, Measured, run};
 pub use schedule::{Arrival, Offer, Shape, Starts};
-pub use search::{Found, Next, Outcome, Phase, Search, SearchPlan, Seen};
+pub use search::{Found, Next, Outcome, Search, SearchPlan, Seen};
 pub use tcp::{Pin, TcpClient};
 pub use workload::{Ask, Device, Op, Part, What, Workload, WorkloadSpec};

@@ -1,9 +1,8 @@
 use crate::base::Span;
-use crate::measure::LoadRecorder;
+use crate::measure::{LevelKind, LoadRecorder};
 
 use super::guard::GuardLimits;
 use super::judge::{Limits, refuses};
-use super::search::Phase;
 
 /// How long levels of load are.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -32,8 +31,8 @@ const SILENT_STARTS: f64 = 3.0;
 impl Pace {
     /// The measured time of a level of a search: near the knee as long as the judged percentile
     /// needs, but not longer than the longest level.
-    pub fn length(&self, phase: Phase, per_s: f64, limits: &Limits) -> Span {
-        let starts = if phase == Phase::Ramp { RAMP_STARTS } else { limits.samples() };
+    pub fn length(&self, kind: LevelKind, per_s: f64, limits: &Limits) -> Span {
+        let starts = if kind == LevelKind::Ramp { RAMP_STARTS } else { limits.samples() };
         let needed = Span::from_millis((starts / per_s * 1e3 * SLACK).round() as u64);
         self.hold.max(needed.min(self.hold_max))
     }
@@ -94,12 +93,12 @@ mod tests {
             warm_up: Span::from_millis(500),
         };
         let limits = Limits { percentile: 0.99, latency: Span::from_secs(1), errors: 0.01 };
-        let length = |phase, per_s| pace.length(phase, per_s, &limits);
-        assert_eq!(length(Phase::Ramp, 5.0), Span::from_millis(10_200));
-        assert_eq!(length(Phase::Ramp, 50.0), Span::from_secs(5));
-        assert_eq!(length(Phase::Search, 5.0), Span::from_secs(30));
-        assert_eq!(length(Phase::Confirm, 100.0), Span::from_millis(10_200));
-        assert_eq!(length(Phase::Search, 400.0), Span::from_secs(5));
+        let length = |kind, per_s| pace.length(kind, per_s, &limits);
+        assert_eq!(length(LevelKind::Ramp, 5.0), Span::from_millis(10_200));
+        assert_eq!(length(LevelKind::Ramp, 50.0), Span::from_secs(5));
+        assert_eq!(length(LevelKind::Search, 5.0), Span::from_secs(30));
+        assert_eq!(length(LevelKind::Confirm, 100.0), Span::from_millis(10_200));
+        assert_eq!(length(LevelKind::Search, 400.0), Span::from_secs(5));
     }
 
     #[test]

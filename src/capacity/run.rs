@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::{Span, Time};
-use crate::measure::{LoadFault, LoadRecorder, LoadStep};
+use crate::measure::{LevelKind, LevelVerdict, LoadFault, LoadRecorder, LoadStep};
 use crate::net::signals::{Signal, Signals};
 use crate::net::{Clock, limits};
 use crate::swarm::SHARED_SOCKETS_MAX;
@@ -16,7 +16,7 @@ use super::learn;
 use super::pace::{Saving, guard_at};
 use super::plan::{CapacityError, CapacityPlan, Task};
 use super::schedule::{Offer, Shape};
-use super::search::{Found, Next, Phase, Search, Seen};
+use super::search::{Found, Next, Search, Seen};
 use super::workload::Workload;
 
 /// What came out.
@@ -45,7 +45,7 @@ pub struct Measured {
 /// Sees the measurement go by.
 pub trait CapacityObserver {
     /// A level begins.
-    fn level(&mut self, phase: &str, offered: f64, length: Span);
+    fn level(&mut self, kind: LevelKind, offered: f64, length: Span);
     /// About four times a second: the time within the level, starts ended and in flight.
     fn tick(&mut self, elapsed: Span, ended: u64, in_flight: u64);
     /// A level is over.
@@ -158,8 +158,8 @@ struct Driver<'a> {
 
 /// What one level is.
 #[derive(Clone, Copy)]
-struct Level<'a> {
-    phase: &'a str,
+struct Level {
+    kind: LevelKind,
     offered: f64,
     offer: Offer,
     warm_up: Span,
@@ -192,8 +192,8 @@ impl Driver<'_> {
                             self.measured.found = Some(found);
                             return;
                         }
-                        Next::Measure(offered, phase) => {
-                            let level = self.level(phase, offered, plan.whole);
+                        Next::Measure(offered, kind) => {
+                            let level = self.level(kind, offered, plan.whole);
                             if !self.use_up(level, signals, observer).await {
                                 return;
                             }
@@ -206,18 +206,19 @@ impl Driver<'_> {
                 }
             }
             Task::Rate(per_s) => {
-                let level = self.fixed("fixed", per_s, self.rate(per_s, self.plan.pace.hold));
+                let level =
+                    self.fixed(LevelKind::Fixed, per_s, self.rate(per_s, self.plan.pace.hold));
                 self.measured.seen = self.measure(level, signals, observer).await;
             }
             Task::Spike(count) => {
-                let level = self.fixed("spike", count as f64, Offer::AtOnce(count));
+                let level = self.fixed(LevelKind::Spike, count as f64, Offer::AtOnce(count));
                 self.measured.seen = self.measure(level, signals, observer).await;
             }
         }
     }
 
     /// A level of the search: who has not answered in time need not be waited for.
-    fn level(&self, phase: Phase, offered: f64, at_once: bool) -> Level<'static> {
+    fn level(&self, kind: LevelKind, offered: f64, at_once: bool) -> Level {
         const DRAIN_MIN: Span = Span::from_millis(250);
         let latency = self.plan.limits.latency;
         let drain = Span::from_nanos(latency.as_nanos() / 4 * 5).max(DRAIN_MIN);
@@ -225,17 +226,20 @@ impl Driver<'_> {
             (Offer::AtOnce(offered as u64), Span::ZERO)
         } else {
             let plan = self.plan;
-            let length = plan.pace.length(phase, offered, &plan.limits);
+            let length = plan.pace.length(kind, offered, &plan.limits);
             (self.rate(offered, length), plan.pace.warm_up)
         };
-        Level { phase: phase.name(), offered, offer, warm_up, drain }
+        Level { kind, offered, offer, warm_up, drain }
     }
 
     /// A load that is looked at to its end: every start has all of its patience.
-    fn fixed(&self, phase: &'static str, offered: f64, offer: Offer) -> Level<'static> {
+    fn fixed(&self, kind: LevelKind, offered: f64, offer: Offer) -> Level {
         let patience = self.plan.target.timeout.times(u64::from(self.plan.target.tries));
-        let warm_up = if phase == "fixed" { self.plan.pace.warm_up } else { Span::ZERO };
-        Level { phase, offered, offer, warm_up, drain: patience + Span::from_millis(250) }
+        let warm_up = match kind {
+            LevelKind::Spike => Span::ZERO,
+            _ => self.plan.pace.warm_up,
+        };
+        Level { kind, offered, offer, warm_up, drain: patience + Span::from_millis(250) }
     }
 
     /// A rate for so long, after the warm-up.
@@ -254,7 +258,7 @@ impl Driver<'_> {
     /// than it carries for good; what becomes of that does not count. False if a signal came.
     async fn use_up(
         &mut self,
-        level: Level<'_>,
+        level: Level,
         signals: &mut Signals,
         observer: &mut dyn CapacityObserver,
     ) -> bool {
@@ -265,7 +269,7 @@ impl Driver<'_> {
         let (per_s, length) = self.plan.pace.push(per_s);
         let offer = Offer::Rate { per_s, length, arrival, shape: Shape::Constant };
         let none = Span::ZERO;
-        let push = Level { phase: "push", offered: per_s, offer, warm_up: none, drain: none };
+        let push = Level { offered: per_s, offer, warm_up: none, drain: none, ..level };
         let mut running = self.generator.offer(&self.order(push));
         let (_, signal) = self.watch(&mut running, per_s, signals, observer).await;
         self.measured.signal = signal;
@@ -276,7 +280,7 @@ impl Driver<'_> {
         signal.is_none()
     }
 
-    fn order(&self, level: Level<'_>) -> Order {
+    fn order(&self, level: Level) -> Order {
         Order {
             offer: level.offer,
             from: Time::ZERO,
@@ -292,11 +296,11 @@ impl Driver<'_> {
     /// Measures one level; `None` if a signal came.
     async fn measure(
         &mut self,
-        level: Level<'_>,
+        level: Level,
         signals: &mut Signals,
         observer: &mut dyn CapacityObserver,
     ) -> Option<Seen> {
-        observer.level(level.phase, level.offered, level.offer.length());
+        observer.level(level.kind, level.offered, level.offer.length());
         let (cpu_before, begun) = (limits::cpu_seconds_of("load-"), self.clock.now());
         let mut running = self.generator.offer(&self.order(level));
         let (guard, signal) = self.watch(&mut running, level.offered, signals, observer).await;
@@ -355,7 +359,7 @@ impl Driver<'_> {
     /// Judges a level, waits until the server is at rest again, and keeps the numbers.
     async fn judge(
         &mut self,
-        level: Level<'_>,
+        level: Level,
         recorder: &LoadRecorder,
         around: &Circumstances,
         signal: Option<Signal>,
@@ -370,11 +374,11 @@ impl Driver<'_> {
             seen = Seen::Lost;
         }
         let verdict = match seen {
-            _ if signal.is_some() => "interrupted",
-            Seen::Carried => "carried",
-            Seen::Broken => "broken",
-            Seen::GeneratorBound => "generator-bound",
-            Seen::Lost => "lost",
+            _ if signal.is_some() => LevelVerdict::Interrupted,
+            Seen::Carried => LevelVerdict::Carried,
+            Seen::Broken => LevelVerdict::Broken,
+            Seen::GeneratorBound => LevelVerdict::GeneratorBound,
+            Seen::Lost => LevelVerdict::Lost,
         };
         if recorder.doubtful > 0 {
             let count = recorder.doubtful;
@@ -398,9 +402,9 @@ impl Driver<'_> {
             judged_s: recorder.response_s(percentile),
             judged_percentile: recorder.response_s(percentile).map(|_| percentile),
             cpu_ratio: around.cpu_ratio,
-            verdict: verdict.to_owned(),
+            verdict,
             reason,
-            ..LoadStep::new(level.phase, level.offered, recorder)
+            ..LoadStep::new(level.kind, level.offered, recorder)
         };
         observer.step(&step);
         self.measured.steps.push(step);

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use crate::measure::Confidence;
+use crate::measure::{Confidence, LevelKind};
 
 /// How the knee is looked for. Levels are rates per second, or numbers at once.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -21,28 +21,6 @@ pub struct SearchPlan {
     pub whole: bool,
 }
 
-/// Why a level is measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// Levels rise until one is not carried.
-    Ramp,
-    /// Between a level that was carried and one that was not.
-    Search,
-    /// A part of the knee, to see that it is carried again.
-    Confirm,
-}
-
-impl Phase {
-    /// The name in outputs.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Phase::Ramp => "ramp",
-            Phase::Search => "search",
-            Phase::Confirm => "confirm",
-        }
-    }
-}
-
 /// What a measurement of one level showed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seen {
@@ -60,7 +38,7 @@ pub enum Seen {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Next {
     /// Measure this level.
-    Measure(f64, Phase),
+    Measure(f64, LevelKind),
     /// Nothing: this is what came out.
     Done(Found),
 }
@@ -166,7 +144,7 @@ impl Search {
         Search {
             plan,
             votes: BTreeMap::new(),
-            next: Next::Measure(first, Phase::Ramp),
+            next: Next::Measure(first, LevelKind::Ramp),
             measured: 0,
         }
     }
@@ -179,7 +157,7 @@ impl Search {
     /// Takes what the measurement of the level that [`Search::next`] named has shown, and what
     /// the server served of it per second, where that says something.
     pub fn seen(&mut self, seen: Seen, served_per_s: Option<f64>) {
-        let Next::Measure(level, phase) = self.next else { return };
+        let Next::Measure(level, kind) = self.next else { return };
         self.measured += 1;
         let votes = self.votes.entry(level.to_bits()).or_default();
         if let (Seen::Broken, Some(served)) = (seen, served_per_s) {
@@ -206,12 +184,12 @@ impl Search {
                 return;
             }
         }
-        self.next = match phase {
+        self.next = match kind {
             _ if self.measured >= MEASUREMENTS_MAX => {
                 Next::Done(self.found(Outcome::Unsteady, None))
             }
-            Phase::Confirm => self.after_confirmation(level),
-            Phase::Ramp | Phase::Search => self.go_on(),
+            LevelKind::Confirm => self.after_confirmation(level),
+            _ => self.go_on(),
         };
     }
 
@@ -223,12 +201,12 @@ impl Search {
                 if self.is_settled(low) {
                     self.confirm(low)
                 } else {
-                    Next::Measure(low, Phase::Search)
+                    Next::Measure(low, LevelKind::Search)
                 }
             }
             (Some(low), None) => {
                 let up = self.plan.level((low * self.plan.growth).min(self.plan.max));
-                Next::Measure(up.max(self.plan.above(low)), Phase::Ramp)
+                Next::Measure(up.max(self.plan.above(low)), LevelKind::Ramp)
             }
             (None, Some(high)) => self.descend(high),
             (Some(low), Some(high)) => self.bisect(low, high),
@@ -242,13 +220,13 @@ impl Search {
         if let Some((_, above)) = self.around_guess(high)
             && (lowest..down).contains(&above)
         {
-            return Next::Measure(above, Phase::Search);
+            return Next::Measure(above, LevelKind::Search);
         }
         let too_low = down >= high || down < lowest;
         match (too_low, self.is_settled(high)) {
             (true, true) => Next::Done(self.found(Outcome::NotCarried, None)),
-            (true, false) => Next::Measure(high, Phase::Search),
-            (false, _) => Next::Measure(down, Phase::Ramp),
+            (true, false) => Next::Measure(high, LevelKind::Search),
+            (false, _) => Next::Measure(down, LevelKind::Ramp),
         }
     }
 
@@ -267,12 +245,12 @@ impl Search {
         if !narrow {
             let middle = self.plan.level(self.between(low, high));
             if low < middle && middle < high {
-                return Next::Measure(middle, Phase::Search);
+                return Next::Measure(middle, LevelKind::Search);
             }
         }
         // The ends carry the result: both need a majority.
         match [high, low].into_iter().find(|&end| !self.is_settled(end)) {
-            Some(end) => Next::Measure(end, Phase::Search),
+            Some(end) => Next::Measure(end, LevelKind::Search),
             None => self.confirm(low),
         }
     }
@@ -294,7 +272,7 @@ impl Search {
     }
 
     fn confirm(&self, low: f64) -> Next {
-        Next::Measure(self.confirmation(low), Phase::Confirm)
+        Next::Measure(self.confirmation(low), LevelKind::Confirm)
     }
 
     fn confirmation(&self, low: f64) -> f64 {
@@ -314,7 +292,7 @@ impl Search {
                 };
                 Next::Done(self.found(outcome, Some(level)))
             }
-            _ if !self.is_settled(level) => Next::Measure(level, Phase::Confirm),
+            _ if !self.is_settled(level) => Next::Measure(level, LevelKind::Confirm),
             // It is carried, and as often as not the generator had no strength for it.
             Some(true) => Next::Done(self.found(Outcome::GeneratorBound, None)),
             // The bracket has moved down: what was carried before is not carried again.

@@ -5,13 +5,13 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use crate::base::{Purpose, Span, Stream, Time, stream};
-use crate::measure::{Ended, LoadFault, LoadRecorder};
+use crate::measure::{Ended, LevelKind, LoadFault, LoadRecorder};
 
 use super::guard::{Guard, GuardLimits, Sample};
 use super::judge::{Circumstances, Limits, judge};
 use super::pace::{Pace, Saving, guard_at};
 use super::schedule::{Arrival, Offer, Shape, Starts};
-use super::search::{Found, Next, Outcome, Phase, Search, SearchPlan, Seen};
+use super::search::{Found, Next, Outcome, Search, SearchPlan, Seen};
 
 /// How a server is limited.
 #[derive(Clone, Copy, Debug)]
@@ -256,7 +256,7 @@ impl World {
         was_answered
     }
 
-    fn measure(&mut self, per_s: f64, phase: Phase) -> (Seen, Option<f64>) {
+    fn measure(&mut self, per_s: f64, kind: LevelKind) -> (Seen, Option<f64>) {
         if self.saving.must_be_used_up() {
             let (per_s, length) = PACE.push(per_s);
             let (pushed, _) = self.offer(per_s, Span::ZERO, length, 0.0);
@@ -264,7 +264,7 @@ impl World {
                 self.recovered();
             }
         }
-        let hold = PACE.length(phase, per_s, &LIMITS);
+        let hold = PACE.length(kind, per_s, &LIMITS);
         let (recorder, guard) = self.offer(per_s, PACE.warm_up, hold, 1.25);
         let around = Circumstances { offered: per_s, guard, ..Circumstances::default() };
         let (mut seen, _) = judge(&recorder, &LIMITS, &around);
@@ -289,8 +289,8 @@ fn search(limit: Limit, refusal: Refusal, seed: u64) -> (Found, f64) {
     loop {
         match search.next() {
             Next::Done(found) => return (found, world.now_s),
-            Next::Measure(level, phase) => {
-                let (shown, per_s) = world.measure(level, phase);
+            Next::Measure(level, kind) => {
+                let (shown, per_s) = world.measure(level, kind);
                 search.seen(shown, per_s);
             }
         }

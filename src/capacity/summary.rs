@@ -2,8 +2,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use crate::measure::{
-    Capacity, CapacitySummary, Confidence, GeneratorFacts, LoadFacts, LoadStep, WrongAnswers,
-    slo_rows,
+    Capacity, CapacitySummary, CapacityVerdict, Confidence, GeneratorFacts, LevelVerdict,
+    LoadFacts, LoadStep, Mode, WrongAnswers, slo_rows,
 };
 use crate::net::limits;
 use crate::scenario::{Doubt, Slo};
@@ -76,7 +76,7 @@ impl CapacityPlan {
     /// What a comparison looks at, before anything was measured.
     pub fn outline(&self) -> CapacitySummary {
         CapacitySummary {
-            mode: "capacity".to_owned(),
+            mode: Mode::Capacity,
             load: self.load_facts(),
             limits: self.limits.facts(),
             capacity: Capacity { unit: self.unit(), task: self.task_name(), ..Capacity::default() },
@@ -123,9 +123,9 @@ impl CapacityPlan {
         };
         let mut summary = CapacitySummary {
             schema: 1,
-            mode: "capacity".to_owned(),
+            mode: Mode::Capacity,
             seed: self.seed,
-            verdict: verdict(measured).to_owned(),
+            verdict: verdict(measured),
             load,
             limits: self.limits.facts(),
             capacity: Capacity { task: self.task_name(), ..capacity(measured, self.unit()) },
@@ -155,21 +155,21 @@ impl CapacityPlan {
     }
 }
 
-fn verdict(measured: &Measured) -> &'static str {
+fn verdict(measured: &Measured) -> CapacityVerdict {
     if measured.signal.is_some() {
-        return "interrupted";
+        return CapacityVerdict::Interrupted;
     }
     match (measured.found.map(|found| found.outcome), measured.seen) {
-        (Some(Outcome::Knee), _) => "knee",
+        (Some(Outcome::Knee), _) => CapacityVerdict::Knee,
         (Some(Outcome::GeneratorBound), _) | (None, Some(Seen::GeneratorBound)) => {
-            "generator-bound"
+            CapacityVerdict::GeneratorBound
         }
-        (Some(Outcome::HighestOffered), _) => "highest-offered",
-        (Some(Outcome::NotCarried), _) | (None, Some(Seen::Broken)) => "not-carried",
-        (Some(Outcome::Lost), _) | (None, Some(Seen::Lost)) => "lost",
-        (Some(Outcome::Unsteady), _) => "unsteady",
-        (None, Some(Seen::Carried)) => "carried",
-        (None, None) => "interrupted",
+        (Some(Outcome::HighestOffered), _) => CapacityVerdict::HighestOffered,
+        (Some(Outcome::NotCarried), _) | (None, Some(Seen::Broken)) => CapacityVerdict::NotCarried,
+        (Some(Outcome::Lost), _) | (None, Some(Seen::Lost)) => CapacityVerdict::Lost,
+        (Some(Outcome::Unsteady), _) => CapacityVerdict::Unsteady,
+        (None, Some(Seen::Carried)) => CapacityVerdict::Carried,
+        (None, None) => CapacityVerdict::Interrupted,
     }
 }
 
@@ -185,13 +185,16 @@ fn capacity(measured: &Measured, unit: String) -> Capacity {
     Capacity { knee, at_least, unit, task, confidence, steps: measured.steps.clone() }
 }
 
+fn carried(steps: &[LoadStep]) -> impl Iterator<Item = &LoadStep> {
+    steps.iter().filter(|step| step.verdict == LevelVerdict::Carried)
+}
+
 fn highest_carried(steps: &[LoadStep]) -> Option<f64> {
-    let carried = steps.iter().filter(|step| step.verdict == "carried").map(|step| step.offered);
-    carried.max_by(f64::total_cmp)
+    carried(steps).map(|step| step.offered).max_by(f64::total_cmp)
 }
 
 fn generator(measured: &Measured, workers: u32) -> GeneratorFacts {
-    let carried = measured.steps.iter().filter(|step| step.verdict == "carried");
+    let carried = carried(&measured.steps);
     GeneratorFacts {
         workers,
         in_flight_max: measured.places as u64,

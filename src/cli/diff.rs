@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::{Value, json};
 
+use crate::measure::LevelKind;
 use crate::report::{Diff, Regression, compare_capacity};
 use crate::scenario::{CostModel, Plan};
 
@@ -161,8 +162,9 @@ fn capacities(
 /// What two capacity measurements must share.
 fn load_of(summary: &Value) -> Value {
     let steps = summary["capacity"]["steps"].as_array();
-    let kinds = steps.into_iter().flatten().filter_map(|step| step["step"].as_str());
-    let fixed: Vec<&str> = kinds.filter(|kind| ["fixed", "spike"].contains(kind)).take(1).collect();
+    let words = steps.into_iter().flatten().filter_map(|step| step["step"].as_str());
+    let given = words.filter(|word| LevelKind::of(word).is_some_and(LevelKind::is_given));
+    let fixed: Vec<&str> = given.take(1).collect();
     json!([summary["load"]["mix"], summary["limits"], summary["capacity"]["unit"], fixed])
 }
 
@@ -174,7 +176,7 @@ fn as_json(kind: Kind, compared: &Regression) -> Value {
     json!({
         "schema": 1,
         "kind": kind.name(),
-        "verdict": compared.verdict(),
+        "verdict": compared.verdict().word(),
         "regression": compared.worse() > 0,
         "tolerance": compared.tolerance,
         "broken_slos": compared.broken,

@@ -103,7 +103,7 @@ pub(super) struct Finished<'a> {
     pub(super) run: &'a RunDir,
     /// `summary.json`.
     pub(super) summary: Value,
-    pub(super) verdict: &'a str,
+    pub(super) verdict: &'static str,
     /// The exit code, unless something cannot be written.
     pub(super) code: ExitCode,
 }

@@ -380,21 +380,21 @@ mod tests {
         ];
         for (name, overrides) in cases {
             let plan = plan(name, overrides);
-            let counts = World::new(&plan, SimOptions::default()).run().ledger.counts().clone();
+            let counts = *World::new(&plan, SimOptions::default()).run().ledger.counts();
             let [wave] = Budget::of(&plan).waves.try_into().unwrap();
             assert_eq!(
                 (wave.requests, wave.transfers),
                 (
-                    counts.tftp_requests + counts.http.requests + counts.https.requests,
-                    counts.tftp_transfers + counts.http.transfers + counts.https.transfers
+                    counts.tftp.requests + counts.http.requests + counts.https.requests,
+                    counts.tftp.transfers + counts.http.transfers + counts.https.transfers
                 ),
                 "{name}"
             );
-            let bytes = counts.tftp_bytes + counts.http.bytes + counts.https.bytes;
+            let bytes = counts.tftp.bytes + counts.http.bytes + counts.https.bytes;
             let error = wave.bytes as f64 / bytes as f64 - 1.0;
             assert!(error.abs() < 0.01, "{name}: {} not {bytes}", wave.bytes);
             let range = wave.lookups.min..=wave.lookups.max;
-            assert!(range.contains(&counts.tvs_lookups()), "{name}: {range:?}");
+            assert!(range.contains(&counts.tvs.lookups), "{name}: {range:?}");
         }
     }
 

@@ -6,19 +6,19 @@ use serde_json::Value;
 
 use super::load::LoadRecorder;
 use super::summary::{SloRow, collect};
+use super::verdict::{CapacityVerdict, LevelKind, LevelVerdict, Mode};
 
 /// `summary.json` of a capacity measurement, schema 1.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct CapacitySummary {
     /// Version of this format.
     pub schema: u32,
-    /// `capacity`.
-    pub mode: String,
+    /// How it was played.
+    pub mode: Mode,
     /// Seed of every choice.
     pub seed: u64,
-    /// `knee`, `carried`, `not-carried`, `generator-bound`, `highest-offered`, `unsteady`, `lost`
-    /// or `interrupted`.
-    pub verdict: String,
+    /// What is said of it as a whole.
+    pub verdict: CapacityVerdict,
     /// Whom the load was sent to, and what it was.
     pub load: LoadFacts,
     /// When a level counts as carried.
@@ -114,8 +114,8 @@ pub struct Confidence {
 /// One level of load.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct LoadStep {
-    /// `ramp`, `search`, `confirm`, `fixed` or `spike`.
-    pub step: String,
+    /// Why it was offered.
+    pub step: LevelKind,
     /// What was offered: starts per second, or starts at once.
     pub offered: f64,
     /// Time of the planned starts in seconds; without the warm-up.
@@ -156,8 +156,8 @@ pub struct LoadStep {
     pub errors: BTreeMap<String, u64>,
     /// What the server said about them, escaped; the first of each kind.
     pub said: Vec<String>,
-    /// `carried`, `broken`, `generator-bound` or `lost`.
-    pub verdict: String,
+    /// What is said of it.
+    pub verdict: LevelVerdict,
     /// Why, in words.
     pub reason: String,
 }
@@ -209,29 +209,24 @@ impl CapacitySummary {
 
     /// What the knee is at least, where something else than the server ended the measurement.
     pub fn knee_min(&self) -> Option<f64> {
-        let is_open = ENDED_BELOW_THE_KNEE.contains(&self.verdict.as_str());
+        let is_open = CapacityVerdict::BELOW_THE_KNEE.contains(&self.verdict);
         self.capacity.at_least.filter(|_| is_open && self.capacity.knee.is_none())
     }
 }
 
-/// Verdicts of measurements that carried all that they offered, or ended for reasons of their own.
-pub const ENDED_BELOW_THE_KNEE: [&str; 4] =
-    ["carried", "generator-bound", "highest-offered", "interrupted"];
-
 /// Paths of the numbers that a condition on `summary.json` of a capacity measurement may name.
 pub fn capacity_paths() -> Vec<String> {
-    let steps = ["ramp", "search", "confirm", "fixed", "spike"];
-    let step = |name: &str| LoadStep { step: name.to_owned(), ..LoadStep::default() };
+    let step = |step| LoadStep { step, ..LoadStep::default() };
     let mut summary = CapacitySummary::default();
-    summary.capacity.steps = steps.map(step).to_vec();
+    summary.capacity.steps = LevelKind::ALL.map(step).to_vec();
     let mut paths = Vec::new();
     collect(&summary.to_json(), "", &mut paths);
     paths
 }
 
 impl LoadStep {
-    /// The numbers of one level; verdict and reason are left empty.
-    pub fn new(step: &str, offered: f64, recorder: &LoadRecorder) -> LoadStep {
+    /// The numbers of one level; what is said of it comes later.
+    pub fn new(step: LevelKind, offered: f64, recorder: &LoadRecorder) -> LoadStep {
         let length_s = recorder.length().as_secs_f64();
         let at_once = || {
             let last_s = recorder.response_s(1.0).filter(|s| *s > 0.0)?;
@@ -239,7 +234,7 @@ impl LoadStep {
         };
         let named = recorder.faults.iter().map(|(fault, count)| (fault.to_string(), *count));
         LoadStep {
-            step: step.to_owned(),
+            step,
             offered,
             length_s,
             planned: recorder.planned,
@@ -260,7 +255,7 @@ impl LoadStep {
             cpu_ratio: None,
             errors: named.collect(),
             said: recorder.said.clone(),
-            verdict: String::new(),
+            verdict: LevelVerdict::default(),
             reason: String::new(),
         }
     }
@@ -303,7 +298,7 @@ mod tests {
         }
         let fault = Some(LoadFault::Silence);
         recorder.end(&Ended { planned: at(5), started: at(5), ended: at(9), fault }, None);
-        let step = LoadStep::new("ramp", 100.0, &recorder);
+        let step = LoadStep::new(LevelKind::Ramp, 100.0, &recorder);
         assert_eq!((step.planned, step.ok, step.failed), (200, 200, 1));
         assert_eq!(step.achieved, Some(50.5), "half of them came in time");
         assert_eq!(step.errors.get("silence"), Some(&1));
@@ -318,7 +313,7 @@ mod tests {
             let (planned, ended) = (at(0), at(ended));
             recorder.end(&Ended { planned, started: planned, ended, fault: None }, None);
         }
-        let step = LoadStep::new("spike", 500.0, &recorder);
+        let step = LoadStep::new(LevelKind::Spike, 500.0, &recorder);
         assert!((step.achieved.unwrap() - 1_000.0).abs() < 5.0);
     }
 }

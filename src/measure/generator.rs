@@ -6,6 +6,7 @@ use crate::base::{Lack, Span, Time};
 use crate::scenario::Doubt;
 
 use super::host::{HostFacts, Pause};
+use super::verdict::GeneratorState;
 
 /// Where phones wait for their turn, because only so much is in flight at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -167,9 +168,8 @@ impl Bounds {
 /// What the generator's account comes to.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct GeneratorVerdict {
-    /// `ok`; `saturated` if the generator lacked something; `disturbed` if its host was taken away
-    /// from it and nothing else was wrong.
-    pub word: &'static str,
+    /// Whether it did what was planned.
+    pub state: GeneratorState,
     /// Why, in words, the weightiest first; empty if all is well.
     pub reasons: Vec<String>,
     /// What it means for conditions on the run's numbers.
@@ -204,10 +204,10 @@ impl Account {
         let disturbances = self.disturbances();
         let is_disturbed = !disturbances.is_empty();
         reasons.extend(disturbances);
-        let word = match (is_saturated, is_disturbed) {
-            (true, _) => "saturated",
-            (false, true) => "disturbed",
-            (false, false) => "ok",
+        let state = match (is_saturated, is_disturbed) {
+            (true, _) => GeneratorState::Saturated,
+            (false, true) => GeneratorState::Disturbed,
+            (false, false) => GeneratorState::Ok,
         };
         let undecided = self.given_up.values().sum::<u64>() + self.doubtful_phones;
         let doubt = Doubt {
@@ -219,7 +219,7 @@ impl Account {
         };
         let lacks_host =
             !self.bounded.is_empty() || !self.lacks.is_empty() || self.server_lacks > 0;
-        GeneratorVerdict { word, reasons, doubt, lacks_host }
+        GeneratorVerdict { state, reasons, doubt, lacks_host }
     }
 
     fn gave_up(&self) -> Option<String> {
@@ -319,7 +319,7 @@ mod tests {
     fn an_account_without_a_lack_is_ok_and_nothing_is_in_doubt() {
         let account = Account { lag_p99_s: Some(0.1), cpu_ratio: Some(1.0), ..Account::default() };
         let verdict = run(&account);
-        assert_eq!((verdict.word, verdict.doubt), ("ok", Doubt::default()));
+        assert_eq!((verdict.state, verdict.doubt), (GeneratorState::Ok, Doubt::default()));
         assert!(verdict.reasons.is_empty());
     }
 
@@ -338,7 +338,7 @@ mod tests {
             ..Account::default()
         };
         let verdict = run(&account);
-        assert_eq!(verdict.word, "saturated");
+        assert_eq!(verdict.state, GeneratorState::Saturated);
         assert!(verdict.doubt.times && verdict.doubt.undecided == 1_000);
         assert!(verdict.reasons[0].starts_with("1000 phones were never let go"), "{verdict:?}");
         let waits = "1000 waits of up to 58.0 s for one of 2000 places for TFTP transfers, \
@@ -351,24 +351,33 @@ mod tests {
         for lack in Lack::ALL {
             let account = Account { lacks: [(lack, 3)].into(), ..Account::default() };
             let verdict = run(&account);
-            assert_eq!(verdict.word, "saturated", "{lack}");
+            assert_eq!(verdict.state, GeneratorState::Saturated, "{lack}");
             assert_eq!(verdict.reasons, [format!("{lack} on this host, 3 times")]);
         }
         let servers = run(&Account { server_lacks: 2, ..Account::default() });
-        assert_eq!((servers.word, servers.reasons.len()), ("saturated", 1));
+        assert_eq!((servers.state, servers.reasons.len()), (GeneratorState::Saturated, 1));
     }
 
     #[test]
     fn lateness_cpu_and_missing_starts_count_from_their_bounds_on() {
         let bounds = Bounds { lag_p99_s: 0.05, cpu_ratio: 0.9, not_started: 0.01 };
-        let word = |account: Account| account.verdict(bounds).word;
+        let word = |account: Account| account.verdict(bounds).state;
         let lag = |lag| Account { lag_p99_s: Some(lag), ..Account::default() };
-        assert_eq!((word(lag(0.05)), word(lag(0.06))), ("ok", "saturated"));
+        assert_eq!(
+            (word(lag(0.05)), word(lag(0.06))),
+            (GeneratorState::Ok, GeneratorState::Saturated)
+        );
         let cpu = |cpu| Account { cpu_ratio: Some(cpu), ..Account::default() };
-        assert_eq!((word(cpu(0.9)), word(cpu(0.91))), ("ok", "saturated"));
+        assert_eq!(
+            (word(cpu(0.9)), word(cpu(0.91))),
+            (GeneratorState::Ok, GeneratorState::Saturated)
+        );
         let missing = |missing| Account { not_started: (missing, 100), ..Account::default() };
-        assert_eq!((word(missing(1)), word(missing(2))), ("ok", "saturated"));
-        assert_eq!(run(&cpu(1.0)).word, "ok", "servers of ours use it, too");
+        assert_eq!(
+            (word(missing(1)), word(missing(2))),
+            (GeneratorState::Ok, GeneratorState::Saturated)
+        );
+        assert_eq!(run(&cpu(1.0)).state, GeneratorState::Ok, "servers of ours use it, too");
     }
 
     #[test]
@@ -376,11 +385,11 @@ mod tests {
         let host = HostFacts { others: 0.25, ..HostFacts::default() };
         let taken = Account { host, ..Account::default() };
         let quiet = run(&taken);
-        assert_eq!((quiet.word, quiet.doubt.undecided), ("disturbed", 0));
+        assert_eq!((quiet.state, quiet.doubt.undecided), (GeneratorState::Disturbed, 0));
         assert!(quiet.doubt.broken_times && !quiet.doubt.times && !quiet.doubt.broken_counts);
         assert_eq!(quiet.reasons, ["host gave 25 % of its CPU time to others"]);
         let verdict = run(&Account { doubtful_phones: 173, doubtful_attempts: 180, ..taken });
-        assert_eq!((verdict.word, verdict.doubt.undecided), ("disturbed", 173));
+        assert_eq!((verdict.state, verdict.doubt.undecided), (GeneratorState::Disturbed, 173));
         assert!(verdict.doubt.times && verdict.doubt.broken_counts);
         assert!(verdict.reasons[1].contains("180 time-outs"), "{verdict:?}");
     }
@@ -394,7 +403,7 @@ mod tests {
         };
         assert!(pause(5).doubt.times);
         assert_eq!(pause(5).reasons, ["host paused this program for 5.0 s, 5.0 s at once"]);
-        assert_eq!(pause(0).word, "ok");
+        assert_eq!(pause(0).state, GeneratorState::Ok);
     }
 
     #[test]

@@ -10,7 +10,9 @@ use crate::wire::tvs::Command;
 use super::finish::Finish;
 use super::generator::{GeneratorCounts, SILENCE_MIN, Silence};
 use super::incident::{Incident, Listen, Notice, StepEnd, StepKind};
+use super::metrics::{Counts, HttpCounts, Phones, TrustPaths, TvsCounts};
 use super::phones::{PhoneRecord, PhoneRecords, Slice};
+use super::row::Join;
 
 /// What was heard of some phones, counted. Plain numbers and histograms: hearing costs
 /// nanoseconds and takes no lock. Ledgers of other phones are merged without loss.
@@ -33,66 +35,6 @@ pub struct Ledger {
     silences: BTreeMap<PhoneId, (StepKind, Silence)>,
 }
 
-/// Sums over the phones of a worker since the storm's first reset (`decisions.md`, outcomes).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Boots that began.
-    pub boots: u64,
-    /// Files accepted, by kind and path.
-    pub accepted: BTreeMap<(FileKind, AcceptPath), u64>,
-    /// Files refused, by kind.
-    pub refused: BTreeMap<FileKind, u64>,
-    /// Answers of TVS that were received and used, by command.
-    pub tvs_answers: BTreeMap<Command, u64>,
-    /// Attempts at a TVS server without an answer, by fault.
-    pub tvs_faults: BTreeMap<TvsFault, u64>,
-    /// Attempts on a later member of a group.
-    pub tvs_failovers: u64,
-    /// Signers that a phone's TVS cache vouched for.
-    pub tvs_cache_hits: u64,
-    /// Signatures that phones verified.
-    pub verified: u64,
-    /// Inputs that a phone did not wait for.
-    pub unexpected: u64,
-    /// Files asked for over TFTP.
-    pub tftp_requests: u64,
-    /// Files that arrived whole over TFTP.
-    pub tftp_transfers: u64,
-    /// Bytes of files that arrived whole.
-    pub tftp_bytes: u64,
-    /// Datagrams that phones sent again.
-    pub tftp_retransmits: u64,
-    /// Requests answered with "file not found".
-    pub tftp_not_found: u64,
-    /// Transfers that failed otherwise.
-    pub tftp_errors: u64,
-    /// Most transfers that were in flight at once.
-    pub tftp_in_flight_max: u64,
-    /// Files over HTTP.
-    pub http: HttpSums,
-    /// Files over HTTPS.
-    pub https: HttpSums,
-}
-
-/// Sums over the files that were asked for over HTTP, or over HTTPS.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct HttpSums {
-    /// Files asked for.
-    pub requests: u64,
-    /// Connections that were opened for them.
-    pub connections: u64,
-    /// Files that arrived whole.
-    pub transfers: u64,
-    /// Bytes of files that arrived whole.
-    pub bytes: u64,
-    /// Requests answered with 404.
-    pub not_found: u64,
-    /// Files that a phone asked for over TFTP afterwards.
-    pub fallbacks: u64,
-    /// Requests that failed otherwise.
-    pub errors: u64,
-}
-
 /// Times and results of one step.
 #[derive(Clone, Debug)]
 pub struct StepRecord {
@@ -110,29 +52,6 @@ pub struct StepRecord {
     pub service_us: Histogram<u64>,
     /// From the planned start, microseconds.
     pub response_us: Histogram<u64>,
-}
-
-/// How many phones are where.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tallies {
-    /// All phones.
-    pub total: u64,
-    /// List and configuration in force.
-    pub ready: u64,
-    /// Refused for ever.
-    pub stuck: u64,
-    /// Not ready for another reason.
-    pub failed: u64,
-    /// Booting now.
-    pub booting: u64,
-    /// Neither settled nor booting: nobody has reset them yet.
-    pub not_reset: u64,
-    /// Phones that refused a list.
-    pub list_alarms: u64,
-    /// Phones that refused a configuration.
-    pub config_alarms: u64,
-    /// Reasons of the failed phones.
-    pub failures: BTreeMap<Failure, u64>,
 }
 
 /// Lateness of the generator itself.
@@ -210,27 +129,21 @@ impl Ledger {
     fn fact(&mut self, phone: PhoneId, now: Time, fact: Fact) {
         let counts = &mut self.counts;
         match fact {
-            Fact::BootStarted => counts.boots += 1,
-            Fact::FileAccepted { kind, path } => {
-                *counts.accepted.entry((kind, path)).or_default() += 1;
-            }
+            Fact::BootStarted => counts.phones.boots += 1,
+            Fact::FileAccepted { kind, path } => counts.accepted(kind, path),
             Fact::FileRefused { kind, .. } => {
-                *counts.refused.entry(kind).or_default() += 1;
+                counts.files(kind).refused += 1;
                 let record = self.phones.of_mut(phone);
                 match kind {
                     FileKind::Ctl | FileKind::Itl => record.list_alarm = true,
                     FileKind::Config => record.config_alarm = true,
                 }
             }
-            Fact::TvsCacheHit => counts.tvs_cache_hits += 1,
-            Fact::TvsAnswered { command } => {
-                *counts.tvs_answers.entry(command).or_default() += 1;
-            }
-            Fact::TvsAttemptFailed { fault } => {
-                *counts.tvs_faults.entry(fault).or_default() += 1;
-            }
+            Fact::TvsCacheHit => counts.tvs.cache_hits += 1,
+            Fact::TvsAnswered { command } => counts.tvs.answered(command),
+            Fact::TvsAttemptFailed { fault } => counts.tvs.not_answered(fault),
             Fact::TvsFailover => {
-                counts.tvs_failovers += 1;
+                counts.tvs.failovers += 1;
                 self.step_mut(StepKind::Tvs).retry += 1;
             }
             Fact::Settled { outcome } => self.settle(phone, now, outcome),
@@ -283,17 +196,16 @@ impl Ledger {
     }
 
     fn asked(&mut self, via: Transport) {
-        match via {
-            Transport::Tftp => self.counts.tftp_requests += 1,
-            Transport::Http => self.counts.http.requests += 1,
-            Transport::Https => self.counts.https.requests += 1,
+        match self.counts.http(via) {
+            None => self.counts.tftp.requests += 1,
+            Some(http) => http.requests += 1,
         }
     }
 
     fn arrived(&mut self, via: Transport, bytes: u64) {
         let counts = &mut self.counts;
         let (transfers, sum) = match via {
-            Transport::Tftp => (&mut counts.tftp_transfers, &mut counts.tftp_bytes),
+            Transport::Tftp => (&mut counts.tftp.transfers, &mut counts.tftp.bytes),
             Transport::Http => (&mut counts.http.transfers, &mut counts.http.bytes),
             Transport::Https => (&mut counts.https.transfers, &mut counts.https.bytes),
         };
@@ -301,20 +213,20 @@ impl Ledger {
     }
 
     fn missing(&mut self, via: Transport) {
-        match via {
-            Transport::Tftp => self.counts.tftp_not_found += 1,
-            Transport::Http => self.counts.http.not_found += 1,
-            Transport::Https => self.counts.https.not_found += 1,
+        match self.counts.http(via) {
+            None => self.counts.tftp.not_found += 1,
+            Some(http) => http.not_found += 1,
         }
     }
 
     fn failed(&mut self, via: Transport, step: StepKind) {
-        match via {
-            Transport::Tftp => return self.counts.tftp_errors += 1,
-            Transport::Http => self.counts.http.errors += 1,
-            Transport::Https => self.counts.https.errors += 1,
+        match self.counts.http(via) {
+            None => self.counts.tftp.errors += 1,
+            Some(http) => {
+                http.errors += 1;
+                self.step_mut(step).retry += 1;
+            }
         }
-        self.step_mut(step).retry += 1;
     }
 
     fn lag(&mut self, late: Span) {
@@ -408,10 +320,11 @@ impl Ledger {
         GeneratorLag { samples, p99_s: (samples > 0).then(p99) }
     }
 
-    /// How many phones are where.
-    pub fn tallies(&self) -> Tallies {
+    /// How many phones are where, and what they did.
+    pub fn tallies(&self) -> Phones {
         let phones = self.phones.all();
-        let mut tallies = Tallies { total: phones.len() as u64, ..Tallies::default() };
+        let (total, counts) = (phones.len() as u64, self.counts.phones);
+        let mut tallies = Phones { total, counts, ..Phones::default() };
         for phone in phones {
             tallies.list_alarms += u64::from(phone.list_alarm);
             tallies.config_alarms += u64::from(phone.config_alarm);
@@ -419,14 +332,25 @@ impl Ledger {
             match phone.outcome {
                 Some(Outcome::Ready) => tallies.ready += 1,
                 Some(Outcome::Stuck) => tallies.stuck += 1,
-                Some(Outcome::Failed(failure)) => {
-                    tallies.failed += 1;
-                    *tallies.failures.entry(failure).or_default() += 1;
-                }
+                Some(Outcome::Failed(_)) => tallies.failed += 1,
                 None => tallies.not_reset += u64::from(!phone.booting),
             }
         }
+        tallies.failed_ratio = tallies.failed as f64 / total.max(1) as f64;
+        let reasons = self.failures().into_iter();
+        tallies.failures = reasons.map(|(why, count)| (self.words(why), count)).collect();
         tallies
+    }
+
+    /// How many phones failed for which reason.
+    pub fn failures(&self) -> BTreeMap<Failure, u64> {
+        let mut failures = BTreeMap::new();
+        for phone in self.phones.all() {
+            if let Some(Outcome::Failed(failure)) = phone.outcome {
+                *failures.entry(failure).or_default() += 1;
+            }
+        }
+        failures
     }
 
     /// Seconds from the start of the storm until each ready phone was ready, in order.
@@ -440,7 +364,7 @@ impl Ledger {
 
     /// Adds what was heard of other phones.
     pub fn merge(&mut self, other: &Ledger) {
-        self.counts.merge(&other.counts);
+        self.counts.join(&other.counts);
         for (&step, &count) in &other.in_flight {
             *self.in_flight.entry(step).or_default() += count;
         }
@@ -470,16 +394,16 @@ impl Listen for Ledger {
                 self.settle(phone, now, Outcome::Failed(Failure::Generator(lack)));
             }
             Incident::Asked(via) => self.asked(via),
-            Incident::Connected(via, connections) => match via {
-                Transport::Http => self.counts.http.connections += connections,
-                Transport::Https => self.counts.https.connections += connections,
-                Transport::Tftp => {}
-            },
+            Incident::Connected(via, connections) => {
+                if let Some(http) = self.counts.http(via) {
+                    http.connections += connections;
+                }
+            }
             Incident::Arrived(via, bytes) => self.arrived(via, bytes),
             Incident::Missing(via) => self.missing(via),
             Incident::Failed(via, step) => self.failed(via, step),
             Incident::SentAgain(step) => {
-                self.counts.tftp_retransmits += 1;
+                self.counts.tftp.retransmits += 1;
                 self.step_mut(step).retry += 1;
             }
             Incident::Ended { step, end, planned, started } => {
@@ -508,71 +432,70 @@ impl Listen for Ledger {
             }
             Notice::Stalled(pause) => self.generator.stalled(pause),
             Notice::TransfersInFlight(transfers) => {
-                let most = &mut self.counts.tftp_in_flight_max;
+                let most = &mut self.counts.tftp.in_flight_max;
                 *most = (*most).max(transfers);
             }
         }
     }
 }
 
-impl HttpSums {
-    fn add(&mut self, other: &HttpSums) {
-        self.requests += other.requests;
-        self.connections += other.connections;
-        self.transfers += other.transfers;
-        self.bytes += other.bytes;
-        self.not_found += other.not_found;
-        self.fallbacks += other.fallbacks;
-        self.errors += other.errors;
+impl Counts {
+    const fn files(&mut self, kind: FileKind) -> &mut TrustPaths {
+        match kind {
+            FileKind::Ctl => &mut self.ctls,
+            FileKind::Itl => &mut self.itls,
+            FileKind::Config => &mut self.configs,
+        }
+    }
+
+    fn accepted(&mut self, kind: FileKind, path: AcceptPath) {
+        *self.files(kind).by(path) += 1;
+        self.config.applied += u64::from(kind == FileKind::Config);
+    }
+
+    /// Files by a transport that is HTTP, with TLS or without.
+    const fn http(&mut self, via: Transport) -> Option<&mut HttpCounts> {
+        match via {
+            Transport::Tftp => None,
+            Transport::Http => Some(&mut self.http),
+            Transport::Https => Some(&mut self.https),
+        }
     }
 }
 
-impl Counts {
-    /// Answers of TVS that were received and used.
-    pub fn tvs_lookups(&self) -> u64 {
-        self.tvs_answers.values().sum()
-    }
-
-    /// Attempts at a TVS server without an answer.
-    pub fn tvs_failed(&self) -> u64 {
-        self.tvs_faults.values().sum()
-    }
-
-    /// Files of these kinds that were accepted by this path.
-    pub fn accepted_by(&self, kinds: &[FileKind], path: AcceptPath) -> u64 {
-        kinds.iter().filter_map(|&kind| self.accepted.get(&(kind, path))).sum()
-    }
-
-    /// Files of these kinds that were refused.
-    pub fn refused_of(&self, kinds: &[FileKind]) -> u64 {
-        kinds.iter().filter_map(|kind| self.refused.get(kind)).sum()
-    }
-
-    fn merge(&mut self, other: &Counts) {
-        fn add<K: Ord + Copy>(into: &mut BTreeMap<K, u64>, from: &BTreeMap<K, u64>) {
-            for (&key, &count) in from {
-                *into.entry(key).or_default() += count;
-            }
+impl TrustPaths {
+    const fn by(&mut self, path: AcceptPath) -> &mut u64 {
+        match path {
+            AcceptPath::First => &mut self.accepted_first,
+            AcceptPath::Blank => &mut self.accepted_blank,
+            AcceptPath::Ctl => &mut self.accepted_by_ctl,
+            AcceptPath::Itl => &mut self.accepted_by_itl,
+            AcceptPath::TvsCache => &mut self.accepted_by_tvs_cache,
+            AcceptPath::Tvs => &mut self.accepted_by_tvs,
+            AcceptPath::Https => &mut self.accepted_by_https,
         }
-        add(&mut self.accepted, &other.accepted);
-        add(&mut self.refused, &other.refused);
-        add(&mut self.tvs_answers, &other.tvs_answers);
-        add(&mut self.tvs_faults, &other.tvs_faults);
-        self.boots += other.boots;
-        self.tvs_failovers += other.tvs_failovers;
-        self.tvs_cache_hits += other.tvs_cache_hits;
-        self.verified += other.verified;
-        self.unexpected += other.unexpected;
-        self.tftp_requests += other.tftp_requests;
-        self.tftp_transfers += other.tftp_transfers;
-        self.tftp_bytes += other.tftp_bytes;
-        self.tftp_retransmits += other.tftp_retransmits;
-        self.tftp_not_found += other.tftp_not_found;
-        self.tftp_errors += other.tftp_errors;
-        self.http.add(&other.http);
-        self.https.add(&other.https);
-        // Each worker's peak is its own moment: the sum is an upper bound when there are several.
-        self.tftp_in_flight_max += other.tftp_in_flight_max;
+    }
+}
+
+impl TvsCounts {
+    const fn answered(&mut self, command: Command) {
+        self.lookups += 1;
+        match command {
+            Command::QueryResponse => self.by_command.query += 1,
+            Command::VerifyResponse => self.by_command.verify += 1,
+            _ => {}
+        }
+    }
+
+    const fn not_answered(&mut self, fault: TvsFault) {
+        self.failed += 1;
+        *match fault {
+            TvsFault::CertificateRefused => &mut self.certificate_refused,
+            TvsFault::Connection => &mut self.connection,
+            TvsFault::TimedOut => &mut self.timed_out,
+            TvsFault::Unresolved => &mut self.unresolved,
+            TvsFault::WrongAnswer => &mut self.wrong_answer,
+        } += 1;
     }
 }
 
@@ -596,7 +519,7 @@ mod tests {
         }
         let tallies = ledger.tallies();
         assert_eq!((tallies.list_alarms, tallies.config_alarms), (1, 1));
-        assert_eq!(ledger.counts.refused_of(&[FileKind::Ctl, FileKind::Itl]), 2);
+        assert_eq!((ledger.counts.ctls.refused, ledger.counts.itls.refused), (1, 1));
     }
 
     #[test]
@@ -638,10 +561,8 @@ mod tests {
         ledger.close(Finish::TimeLimit, |phone| phone == PhoneId(0));
         let tallies = ledger.tallies();
         assert_eq!((tallies.ready, tallies.stuck, tallies.failed), (1, 1, 2));
-        assert_eq!(
-            (tallies.failures[&Failure::Stale], tallies.failures[&Failure::TimeLimit]),
-            (1, 1)
-        );
+        let failures = ledger.failures();
+        assert_eq!((failures[&Failure::Stale], failures[&Failure::TimeLimit]), (1, 1));
         assert_eq!((ledger.ready_times_s().len(), ledger.booting()), (1, 0));
     }
 
@@ -677,8 +598,7 @@ mod tests {
             ledger.begin_boot(PhoneId(0), at(1));
             ledger.close(finish, |_| true);
             let tallies = ledger.tallies();
-            let failures: Vec<_> = tallies.failures.keys().map(ToString::to_string).collect();
-            assert_eq!((tallies.failed, failures), (1, vec![cause.to_owned()]));
+            assert_eq!((tallies.failed, tallies.failures), (1, [(cause.to_owned(), 1)].into()));
         }
     }
 
@@ -712,9 +632,9 @@ mod tests {
         ledger.begin_boot(PhoneId(3), at(3));
         ledger.fact(PhoneId(3), at(4), Fact::Settled { outcome: Outcome::Ready });
         ledger.close(Finish::TimeLimit, |_| false);
-        let tallies = ledger.tallies();
-        assert_eq!(tallies.failures[&Failure::TimeLimit], 1, "it was in a boot");
-        assert_eq!(tallies.failures[&Failure::Stale], 1, "it was reset to the end");
+        let (tallies, failures) = (ledger.tallies(), ledger.failures());
+        assert_eq!(failures[&Failure::TimeLimit], 1, "it was in a boot");
+        assert_eq!(failures[&Failure::Stale], 1, "it was reset to the end");
         assert_eq!((tallies.stuck, tallies.failed, tallies.not_reset), (1, 2, 2));
         let in_all = tallies.ready + tallies.stuck + tallies.failed + tallies.not_reset;
         assert_eq!((in_all, tallies.booting), (tallies.total, 0));
@@ -733,7 +653,7 @@ mod tests {
         let tvs = one.step_record(StepKind::Tvs);
         assert_eq!((tvs.ok, tvs.failed, tvs.retry), (1, 1, 1));
         assert_eq!(one.step_record(StepKind::Itl).retry, 1);
-        assert_eq!((one.counts.tftp_retransmits, one.counts.tvs_failovers), (1, 1));
+        assert_eq!((one.counts.tftp.retransmits, one.counts.tvs.failovers), (1, 1));
         assert_eq!((one.phones().len(), one.generator_lag().samples), (3, 1));
     }
 

@@ -10,15 +10,17 @@ mod host;
 mod incident;
 mod ledger;
 mod load;
+mod metrics;
 mod openmetrics;
 mod phones;
 mod prometheus;
+mod row;
 mod summary;
 mod verdict;
 
 pub use capacity::{
-    Capacity, CapacitySummary, Confidence, ENDED_BELOW_THE_KNEE, GeneratorFacts, LimitFacts,
-    LoadFacts, LoadPercentiles, LoadStep, WrongAnswers, capacity_paths,
+    Capacity, CapacitySummary, Confidence, GeneratorFacts, LimitFacts, LoadFacts, LoadPercentiles,
+    LoadStep, WrongAnswers, capacity_paths,
 };
 pub use finish::Finish;
 pub use generator::{
@@ -27,15 +29,18 @@ pub use generator::{
 };
 pub use host::{HostFacts, HostLog, HostSample, PAUSE_MIN, Pause};
 pub use incident::{Incident, Listen, Notice, StepEnd, StepKind};
-pub use ledger::{Counts, GeneratorLag, HttpSums, Ledger, Tallies};
+pub use ledger::{GeneratorLag, Ledger};
 pub use load::{Ended, LoadFault, LoadRecorder};
+pub use metrics::{
+    ByCommand, ConfigCounts, Counts, CpuSeconds, FleetReady, HttpCounts, MachineSummary, Metric,
+    PercentilesS, PhoneCounts, Phones, ServeSummary, Signatures, TftpCounts, TrustPaths, TvsCounts,
+};
 pub use openmetrics::{Frame, open_metrics};
 pub use phones::{PhoneRecord, Slice};
 pub use prometheus::{OPERATOR_STEPS, RunInfo, StepMark, encode};
+pub use row::{Family, Label, Pair, Row, Said, Section, Trend, Unit};
 pub use summary::{
-    ByCommand, COVERS, ConfigCounts, CpuSeconds, FleetReady, Generator, GuessSummary, HttpCounts,
-    MachineSummary, PercentilesS, Phones, QueueSummary, RunFacts, ServeSummary, Signatures,
-    SimSummary, SloRow, StepSummary, Summary, TftpCounts, TriedValue, Trust, TrustPaths, TvsCounts,
-    known_paths, slo_rows,
+    COVERS, Generator, GuessSummary, QueueSummary, RunFacts, SimSummary, SloRow, StepSummary,
+    Summary, TriedValue, Trust, known_paths, slo_rows,
 };
-pub use verdict::{Mode, Verdict};
+pub use verdict::{CapacityVerdict, GeneratorState, LevelKind, LevelVerdict, Mode, Verdict};

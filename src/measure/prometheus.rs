@@ -1,16 +1,18 @@
+use std::collections::BTreeMap;
+
 use prometheus::proto::{
     Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType,
 };
 use prometheus::{Encoder, TextEncoder};
 
-use crate::phone::{AcceptPath, FileKind, TvsFault};
-use crate::wire::tvs::Command;
+use crate::cluster::SignCounts;
 
 use super::incident::StepKind;
-use super::ledger::{Counts, HttpSums, Ledger};
-use super::summary::{CpuSeconds, ServeSummary};
+use super::ledger::Ledger;
+use super::metrics::{Counts, CpuSeconds, Metric as Number, ServeSummary, Signatures};
+use super::row::{Family, Label, Row, Section};
+use super::summary::Summary;
 use super::verdict::Mode;
-use crate::cluster::SignCounts;
 
 /// What labels a run in `resetstorm_run_info`, and what only the driver knows.
 #[derive(Clone, Debug, Default)]
@@ -46,7 +48,71 @@ pub struct StepMark {
 ///
 /// Every label combination is there from the start with 0, so that `rate()` works.
 pub fn encode(ledger: &Ledger, info: &RunInfo) -> String {
-    let mut families = vec![
+    let summary = Summary {
+        signatures: Signatures::new(ledger, &SignCounts::default(), &info.signatures),
+        cpu_s: info.cpu_s,
+        serve: info.serve,
+        ..Summary::heard(ledger)
+    };
+    let mut families = run_families(info);
+    families.extend(operation_families(ledger));
+    families.push(judged(ledger.counts()));
+    families.push(family(
+        "schedule_lag_seconds",
+        "99th percentile of the generator's own lateness.",
+        MetricType::GAUGE,
+        vec![gauge(ledger.generator_lag().p99_s.unwrap_or(0.0), &[])],
+    ));
+    families.extend(exposed(&summary.metrics()));
+    // The encoder refuses a family without a metric, such as CPU time that cannot be told apart.
+    families.retain(|family| !family.get_metric().is_empty());
+    families.sort_by_key(place);
+    let mut text = Vec::new();
+    TextEncoder::new().encode(&families, &mut text).expect("encoding to memory cannot fail");
+    String::from_utf8(text).expect("the text format is UTF-8")
+}
+
+/// The order of the exposition, by how names begin; what is not here comes at the end.
+const ORDER: &str = "build_info run_info operator_ phone boots_ files_ signatures_verified_ \
+    tvs_lookups_ tvs_failed_ tvs_failovers_ tvs_ operation in_flight tftp_ http_ schedule_ \
+    sign_cache_ signatures_ server_ tls_ cpu_";
+
+fn place(family: &MetricFamily) -> usize {
+    let name = family.name().trim_start_matches(PREFIX);
+    let mut begins = ORDER.split_whitespace();
+    begins.position(|begin| name.starts_with(begin)).unwrap_or(usize::MAX)
+}
+
+/// The samples of a family in the order of their labels.
+type Samples = BTreeMap<Vec<Label>, f64>;
+
+/// The families of the table of numbers.
+fn exposed(numbers: &[Number]) -> Vec<MetricFamily> {
+    let mut families: Vec<(Family, &str, Samples)> = Vec::new();
+    for Number { labels, row, value, .. } in numbers {
+        let (Some((family, values)), Some(value)) = (row.exposed, value) else { continue };
+        let own = family.labels.iter().copied().zip(values.iter().copied());
+        let known = families.iter().position(|(known, ..)| known.name == family.name);
+        let at = known.unwrap_or(families.len());
+        if known.is_none() {
+            families.push((family, row.about.trim_start(), Samples::new()));
+        }
+        families[at].2.insert(labels.iter().copied().chain(own).collect(), *value);
+    }
+    let encoded = |(of, about, samples): (Family, &str, Samples)| {
+        let sample = if of.is_gauge { gauge } else { counter };
+        let kind = if of.is_gauge { MetricType::GAUGE } else { MetricType::COUNTER };
+        let samples = samples.iter().map(|(labels, &value)| sample(value, labels)).collect();
+        family(of.name, of.help.unwrap_or(about), kind, samples)
+    };
+    families.into_iter().map(encoded).collect()
+}
+
+/// What the run is, and what its operator has done.
+fn run_families(info: &RunInfo) -> Vec<MetricFamily> {
+    let seed = info.seed.to_string();
+    let run = [("scenario", info.scenario.as_str()), ("mode", info.mode.name()), ("seed", &seed)];
+    vec![
         family(
             "build_info",
             "Version of resetstorm.",
@@ -57,27 +123,14 @@ pub fn encode(ledger: &Ledger, info: &RunInfo) -> String {
             "run_info",
             "The run that these numbers belong to.",
             MetricType::GAUGE,
-            vec![gauge(
-                1.0,
-                &[
-                    ("scenario", &info.scenario),
-                    ("mode", info.mode.name()),
-                    ("seed", &info.seed.to_string()),
-                ],
-            )],
+            vec![gauge(1.0, &run)],
         ),
-    ];
-    families.push(operator_family(info));
-    families.extend(phone_families(ledger));
-    families.extend(tvs_families(ledger));
-    families.extend(step_families(ledger));
-    families.extend(server_families(info));
-    // The encoder refuses a family without a metric, such as CPU time that cannot be told apart.
-    families.retain(|family| !family.get_metric().is_empty());
-    let mut text = Vec::new();
-    TextEncoder::new().encode(&families, &mut text).expect("encoding to memory cannot fail");
-    String::from_utf8(text).expect("the text format is UTF-8")
+        operator_family(info),
+    ]
 }
+
+/// What all names begin with.
+const PREFIX: &str = "resetstorm_";
 
 /// Steps of the operator that have a label of their own at most (choice): labels are few.
 const STEPS_MAX: usize = 100;
@@ -90,139 +143,24 @@ fn operator_family(info: &RunInfo) -> MetricFamily {
         gauge(mark.at_s, &[("step", &mark.number.to_string()), ("name", &mark.name)])
     };
     family(
-        OPERATOR_STEPS.trim_start_matches("resetstorm_"),
+        OPERATOR_STEPS.trim_start_matches(PREFIX),
         "When a step of the operator was carried out, by its number and name.",
         MetricType::GAUGE,
         info.steps.iter().take(STEPS_MAX).map(mark).collect(),
     )
 }
 
-fn phone_families(ledger: &Ledger) -> Vec<MetricFamily> {
-    let tallies = ledger.tallies();
-    let states = [
-        ("booting", tallies.booting),
-        ("failed", tallies.failed),
-        ("not-reset", tallies.not_reset),
-        ("ready", tallies.ready),
-        ("stuck", tallies.stuck),
-    ];
-    let alarms = [("config", tallies.config_alarms), ("list", tallies.list_alarms)];
-    vec![
-        family(
-            "phones",
-            "Phones by state; ready means list and config in force.",
-            MetricType::GAUGE,
-            states.iter().map(|&(state, count)| gauge(count as f64, &[("state", state)])).collect(),
-        ),
-        family(
-            "phone_alarms",
-            "Phones that refused a list or a config since the storm began.",
-            MetricType::GAUGE,
-            alarms.iter().map(|&(kind, count)| gauge(count as f64, &[("kind", kind)])).collect(),
-        ),
-        family(
-            "boots_total",
-            "Boots that began since the storm's first reset.",
-            MetricType::COUNTER,
-            vec![counter(ledger.counts().boots as f64, &[])],
-        ),
-        family(
-            "files_judged_total",
-            "Files judged by phones, by kind and verdict.",
-            MetricType::COUNTER,
-            judged(ledger),
-        ),
-        family(
-            "signatures_verified_total",
-            "Signatures that phones verified.",
-            MetricType::COUNTER,
-            vec![counter(ledger.counts().verified as f64, &[])],
-        ),
-    ]
-}
-
-fn judged(ledger: &Ledger) -> Vec<Metric> {
-    const PATHS: [(AcceptPath, &str); 7] = [
-        (AcceptPath::First, "accepted_first"),
-        (AcceptPath::Blank, "accepted_blank"),
-        (AcceptPath::Ctl, "accepted_by_ctl"),
-        (AcceptPath::Itl, "accepted_by_itl"),
-        (AcceptPath::TvsCache, "accepted_by_tvs_cache"),
-        (AcceptPath::Tvs, "accepted_by_tvs"),
-        (AcceptPath::Https, "accepted_by_https"),
-    ];
-    let kinds = [("ctl", FileKind::Ctl), ("itl", FileKind::Itl), ("config", FileKind::Config)];
-    let mut metrics = Vec::new();
-    for (name, kind) in kinds {
-        for (path, verdict) in PATHS {
-            let count = ledger.counts().accepted_by(&[kind], path);
-            metrics.push(counter(count as f64, &[("kind", name), ("verdict", verdict)]));
-        }
-        let refused = ledger.counts().refused_of(&[kind]);
-        metrics.push(counter(refused as f64, &[("kind", name), ("verdict", "refused")]));
-    }
-    metrics
-}
-
-fn tvs_families(ledger: &Ledger) -> Vec<MetricFamily> {
-    const FAULTS: [(TvsFault, &str); 5] = [
-        (TvsFault::CertificateRefused, "certificate_refused"),
-        (TvsFault::Connection, "connection"),
-        (TvsFault::TimedOut, "timed_out"),
-        (TvsFault::Unresolved, "unresolved"),
-        (TvsFault::WrongAnswer, "wrong_answer"),
-    ];
-    const COMMANDS: [(Command, &str); 2] =
-        [(Command::QueryResponse, "query"), (Command::VerifyResponse, "verify")];
-    let counts = ledger.counts();
-    let answers = COMMANDS.iter().map(|(command, name)| {
-        let count = counts.tvs_answers.get(command).copied().unwrap_or(0);
-        counter(count as f64, &[("command", name)])
+/// By kind of file, each path of acceptance and the refusals.
+fn judged(counts: &Counts) -> MetricFamily {
+    let kinds = [("ctl", &counts.ctls), ("itl", &counts.itls), ("config", &counts.configs)];
+    let metrics = kinds.iter().flat_map(|(kind, paths)| {
+        let verdict = |(row, value): (Row, Option<f64>)| {
+            counter(value.unwrap_or(0.0), &[("kind", kind), ("verdict", row.key)])
+        };
+        paths.numbers().into_iter().map(verdict)
     });
-    let faults = FAULTS.iter().map(|(fault, name)| {
-        let count = counts.tvs_faults.get(fault).copied().unwrap_or(0);
-        counter(count as f64, &[("fault", name)])
-    });
-    vec![
-        family(
-            "tvs_lookups_total",
-            "Answers of TVS that phones received and used.",
-            MetricType::COUNTER,
-            answers.collect(),
-        ),
-        family(
-            "tvs_failed_total",
-            "Attempts at a TVS server without an answer.",
-            MetricType::COUNTER,
-            faults.collect(),
-        ),
-        family(
-            "tvs_failovers_total",
-            "Attempts on a later member of the group.",
-            MetricType::COUNTER,
-            vec![counter(counts.tvs_failovers as f64, &[])],
-        ),
-        family(
-            "tvs_cache_hits_total",
-            "Signers that a phone's TVS cache vouched for.",
-            MetricType::COUNTER,
-            vec![counter(counts.tvs_cache_hits as f64, &[])],
-        ),
-    ]
-}
-
-fn step_families(ledger: &Ledger) -> Vec<MetricFamily> {
-    let lag = ledger.generator_lag().p99_s.unwrap_or(0.0);
-    let mut families = operation_families(ledger);
-    families.extend(tftp_families(ledger.counts()));
-    families.extend(http_families(ledger.counts()));
-    families.push(family(
-        "schedule_lag_seconds",
-        "99th percentile of the generator's own lateness.",
-        MetricType::GAUGE,
-        vec![gauge(lag, &[])],
-    ));
-    families
+    let help = "Files judged by phones, by kind and verdict.";
+    family("files_judged_total", help, MetricType::COUNTER, metrics.collect())
 }
 
 fn operation_families(ledger: &Ledger) -> Vec<MetricFamily> {
@@ -260,101 +198,9 @@ fn operation_families(ledger: &Ledger) -> Vec<MetricFamily> {
     ]
 }
 
-fn tftp_families(counts: &Counts) -> [MetricFamily; 5] {
-    let one = |name, help, value: u64| {
-        family(name, help, MetricType::COUNTER, vec![counter(value as f64, &[])])
-    };
-    [
-        one("tftp_requests_total", "Files asked for over TFTP.", counts.tftp_requests),
-        one("tftp_transfers_total", "Files that arrived over TFTP.", counts.tftp_transfers),
-        one("tftp_received_bytes_total", "Bytes of files that arrived whole.", counts.tftp_bytes),
-        one("tftp_not_found_total", "Answers that a file is not there.", counts.tftp_not_found),
-        one("tftp_errors_total", "Transfers that failed otherwise.", counts.tftp_errors),
-    ]
-}
-
-fn http_families(counts: &Counts) -> [MetricFamily; 7] {
-    let by = |name, help, of: fn(&HttpSums) -> u64| by_scheme(name, help, counts, of);
-    let fallbacks = "Files asked for over TFTP after HTTP had failed.";
-    [
-        by("http_requests_total", "Files asked for over HTTP.", |sums| sums.requests),
-        by("http_connections_total", "Connections opened for files.", |sums| sums.connections),
-        by("http_transfers_total", "Files that arrived over HTTP.", |sums| sums.transfers),
-        by("http_received_bytes_total", "Bytes of files over HTTP.", |sums| sums.bytes),
-        by("http_not_found_total", "HTTP answers 404.", |sums| sums.not_found),
-        by("http_fallbacks_total", fallbacks, |sums| sums.fallbacks),
-        by("http_errors_total", "HTTP requests that failed.", |sums| sums.errors),
-    ]
-}
-
-/// A counter of files over HTTP and over HTTPS.
-fn by_scheme(
-    name: &str,
-    help: &str,
-    counts: &Counts,
-    of: impl Fn(&HttpSums) -> u64,
-) -> MetricFamily {
-    let schemes = [("http", of(&counts.http)), ("https", of(&counts.https))];
-    let counters = schemes.map(|(scheme, count)| counter(count as f64, &[("scheme", scheme)]));
-    family(name, help, MetricType::COUNTER, counters.into())
-}
-
-fn server_families(info: &RunInfo) -> Vec<MetricFamily> {
-    let (signed, serve) = (&info.signatures, &info.serve);
-    let cpu = [("serve", info.cpu_s.serve), ("swarm", info.cpu_s.swarm)];
-    let seconds = cpu
-        .iter()
-        .filter_map(|(side, seconds)| Some(counter((*seconds)?, &[("side", side)])))
-        .collect();
-    vec![
-        family(
-            "sign_cache_requests_total",
-            "Requests for signed files, by what the sign cache had.",
-            MetricType::COUNTER,
-            vec![
-                counter(signed.hits as f64, &[("result", "hit")]),
-                counter(signed.misses as f64, &[("result", "miss")]),
-            ],
-        ),
-        family(
-            "signatures_made_total",
-            "Signatures that the cluster made.",
-            MetricType::COUNTER,
-            vec![counter(signed.made as f64, &[])],
-        ),
-        family(
-            "server_requests_total",
-            "Requests that our servers took.",
-            MetricType::COUNTER,
-            vec![
-                counter(serve.http_requests as f64, &[("service", "http")]),
-                counter(serve.https_requests as f64, &[("service", "https")]),
-                counter(serve.tftp_requests as f64, &[("service", "tftp")]),
-                counter(serve.tvs_answers as f64, &[("service", "tvs")]),
-            ],
-        ),
-        family(
-            "tls_handshakes_total",
-            "TLS handshakes of our servers.",
-            MetricType::COUNTER,
-            [
-                ("https", "failed", serve.https_handshakes_failed),
-                ("https", "ok", serve.https_handshakes_ok),
-                ("tvs", "failed", serve.tvs_handshakes_failed),
-                ("tvs", "ok", serve.tvs_handshakes_ok),
-            ]
-            .map(|(service, outcome, count)| {
-                counter(count as f64, &[("service", service), ("outcome", outcome)])
-            })
-            .into(),
-        ),
-        family("cpu_seconds_total", "CPU time by side.", MetricType::COUNTER, seconds),
-    ]
-}
-
 fn family(name: &str, help: &str, kind: MetricType, metrics: Vec<Metric>) -> MetricFamily {
     let mut family = MetricFamily::default();
-    family.set_name(format!("resetstorm_{name}"));
+    family.set_name(format!("{PREFIX}{name}"));
     family.set_help(help.to_owned());
     family.set_field_type(kind);
     family.set_metric(metrics);

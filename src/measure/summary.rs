@@ -6,17 +6,21 @@ use serde_json::Value;
 
 use crate::base::Lack;
 use crate::cluster::SignCounts;
-use crate::phone::{AcceptPath, Failure, FileKind, Outcome, TvsFault};
+use crate::phone::{Failure, Outcome};
 use crate::scenario::{Doubt, Slo, SloResult, SloVerdict};
-use crate::wire::tvs::Command;
 
 use super::finish::Finish;
 use super::generator::{Account, Bounds, GeneratorVerdict, Queue};
 use super::host::HostLog;
 use super::incident::StepKind;
-use super::ledger::{HttpSums, Ledger};
+use super::ledger::Ledger;
+use super::metrics::{
+    ConfigCounts, CpuSeconds, FleetReady, HttpCounts, MachineSummary, PercentilesS, Phones,
+    ServeSummary, Signatures, TftpCounts, TrustPaths, TvsCounts,
+};
 use super::phones::Slice;
-use super::verdict::{Mode, Verdict};
+use super::row::{Join, Section};
+use super::verdict::{GeneratorState, Mode, Verdict};
 
 /// `summary.json`, schema 1: all aggregates of a run and its verdict.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -82,74 +86,6 @@ pub struct Summary {
     pub notes: Vec<String>,
 }
 
-/// What a machine was worth during a run: two runs on one machine are alike only if this is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct MachineSummary {
-    /// CPU seconds of one RSA-2048 signature with SHA-512, made beside the run again and again:
-    /// how fast the cores were. In virtual time, what it would take at this load.
-    pub yardstick_s: Option<f64>,
-    /// Share of the machine's CPU time, from 0 to 1, that other programs and other guests of the
-    /// host left.
-    pub available: Option<f64>,
-}
-
-/// Phones by outcome (`decisions.md`, outcomes of a phone).
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct Phones {
-    /// All phones.
-    pub total: u64,
-    /// List and configuration in force; registration is a later step.
-    pub ready: u64,
-    /// Nothing but a person or a new operator action can help.
-    pub stuck: u64,
-    /// Not ready for another reason.
-    pub failed: u64,
-    /// Never reset: the run ended before it was their turn. All phones are ready, stuck, failed or
-    /// not reset.
-    pub not_reset: u64,
-    /// Failed phones of all phones, 0 to 1.
-    pub failed_ratio: f64,
-    /// Phones that refused a list.
-    pub list_alarms: u64,
-    /// Phones that refused a configuration.
-    pub config_alarms: u64,
-    /// Reasons of the failed phones.
-    pub failures: BTreeMap<String, u64>,
-}
-
-/// Configurations.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct ConfigCounts {
-    /// Configurations accepted after the reset.
-    pub applied: u64,
-}
-
-/// Questions to TVS.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct TvsCounts {
-    /// Answers that a phone received and used.
-    pub lookups: u64,
-    /// Those answers by command.
-    pub by_command: ByCommand,
-    /// Signers that a phone's own TVS cache vouched for.
-    pub cache_hits: u64,
-    /// Attempts without an answer.
-    pub failed: u64,
-    /// Those of them whose server's name did not resolve.
-    pub unresolved: u64,
-    /// Attempts on a later member of the group.
-    pub failovers: u64,
-}
-
-/// Answers of TVS by command.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
-pub struct ByCommand {
-    /// Answers to QUERY.
-    pub query: u64,
-    /// Answers to VERIFY.
-    pub verify: u64,
-}
-
 /// By which path files were accepted.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Trust {
@@ -157,110 +93,6 @@ pub struct Trust {
     pub lists: TrustPaths,
     /// Configurations.
     pub configs: TrustPaths,
-}
-
-/// Files by path of acceptance (BOOT-14).
-#[derive(Clone, Copy, Debug, Default, Serialize)]
-pub struct TrustPaths {
-    /// No list at all: taken unchecked.
-    pub accepted_first: u64,
-    /// Blank ITL.
-    pub accepted_blank: u64,
-    /// Signer in the CTL.
-    pub accepted_by_ctl: u64,
-    /// Signer in the ITL.
-    pub accepted_by_itl: u64,
-    /// Signer in the TVS cache.
-    pub accepted_by_tvs_cache: u64,
-    /// TVS vouched for the signer.
-    pub accepted_by_tvs: u64,
-    /// No signature, from an HTTPS server that the lists vouch for.
-    pub accepted_by_https: u64,
-    /// Refused.
-    pub refused: u64,
-}
-
-/// Transfers as the phones saw them.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
-pub struct TftpCounts {
-    /// Files asked for.
-    pub requests: u64,
-    /// Files that arrived whole.
-    pub transfers: u64,
-    /// Bytes of files that arrived whole.
-    pub bytes: u64,
-    /// Datagrams sent again.
-    pub retransmits: u64,
-    /// Answers "file not found".
-    pub not_found: u64,
-    /// Transfers that failed otherwise.
-    pub errors: u64,
-    /// Most transfers in flight at once.
-    pub in_flight_max: u64,
-}
-
-/// Files over HTTP, or over HTTPS, as the phones saw them.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
-pub struct HttpCounts {
-    /// Files asked for.
-    pub requests: u64,
-    /// Connections opened for them.
-    pub connections: u64,
-    /// Files that arrived whole.
-    pub transfers: u64,
-    /// Bytes of files that arrived whole.
-    pub bytes: u64,
-    /// Answers 404.
-    pub not_found: u64,
-    /// Files that were asked for over TFTP afterwards.
-    pub fallbacks: u64,
-    /// Requests that failed otherwise than with 404.
-    pub errors: u64,
-}
-
-/// Signatures.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
-pub struct Signatures {
-    /// Made by the cluster since the storm's first reset.
-    pub made: u64,
-    /// Made by the cluster before that: prewarming, lists of before.
-    pub made_before: u64,
-    /// Verified by phones.
-    pub verified: u64,
-    /// Requests answered by a signature that was made for another.
-    pub cache_hits: u64,
-    /// Requests that caused a signature.
-    pub cache_misses: u64,
-    /// CPU seconds of a signature, the mean over the whole run; `null` where it cannot be measured.
-    pub mean_cpu_s: Option<f64>,
-    /// CPU seconds that the hits of the cache have saved the servers: their number times the mean.
-    pub saved_cpu_s: Option<f64>,
-}
-
-/// Seconds from the storm's first reset, over the whole fleet; `null` when not reached.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
-pub struct FleetReady {
-    /// Half of the fleet.
-    pub p50: Option<f64>,
-    /// 90 % of the fleet.
-    pub p90: Option<f64>,
-    /// 99 % of the fleet.
-    pub p99: Option<f64>,
-    /// The whole fleet.
-    pub last: Option<f64>,
-}
-
-/// Percentiles in seconds; `null` with fewer than 10/(1-p) samples.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
-pub struct PercentilesS {
-    /// Median.
-    pub p50: Option<f64>,
-    /// 90th percentile.
-    pub p90: Option<f64>,
-    /// 99th percentile.
-    pub p99: Option<f64>,
-    /// Longest.
-    pub max: Option<f64>,
 }
 
 /// Times and results of one step.
@@ -286,22 +118,13 @@ pub struct StepSummary {
     pub response_time_s: PercentilesS,
 }
 
-/// CPU seconds by side since the storm's first reset; `null` where they cannot be told apart.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
-pub struct CpuSeconds {
-    /// The phones.
-    pub swarm: Option<f64>,
-    /// The servers.
-    pub serve: Option<f64>,
-}
-
 /// The load generator itself.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Generator {
     /// 99th percentile of its lateness in seconds.
     pub lag_p99_s: Option<f64>,
-    /// `ok`, `saturated` or `disturbed`.
-    pub verdict: String,
+    /// Whether it did what was planned.
+    pub verdict: GeneratorState,
     /// Why, in words; empty if it is `ok`.
     pub reasons: Vec<String>,
     /// Waits for a place in flight.
@@ -329,33 +152,6 @@ pub struct QueueSummary {
     pub longest_s: f64,
     /// Phones that still waited at the end.
     pub at_end: u64,
-}
-
-/// What our servers counted over the whole run.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
-pub struct ServeSummary {
-    /// Read requests.
-    pub tftp_requests: u64,
-    /// Blocks and other datagrams sent.
-    pub tftp_datagrams_out: u64,
-    /// Datagrams sent again.
-    pub tftp_retransmits: u64,
-    /// HTTP requests.
-    pub http_requests: u64,
-    /// HTTP connections.
-    pub http_connections: u64,
-    /// HTTPS requests.
-    pub https_requests: u64,
-    /// TLS handshakes of HTTPS that were completed.
-    pub https_handshakes_ok: u64,
-    /// TLS handshakes of HTTPS that failed.
-    pub https_handshakes_failed: u64,
-    /// TLS handshakes that were completed.
-    pub tvs_handshakes_ok: u64,
-    /// TLS handshakes that failed, those that a phone refused among them.
-    pub tvs_handshakes_failed: u64,
-    /// Questions answered.
-    pub tvs_answers: u64,
 }
 
 /// What is only there in virtual time.
@@ -474,36 +270,16 @@ impl Summary {
         let generator = account.verdict(Bounds::RUN);
         let (doubt, lacks_host) = (generator.doubt, generator.lacks_host);
         let boot = ledger.step_record(StepKind::Boot);
+        let signatures = Signatures::new(ledger, &facts.signed_before, &facts.signed);
         let mut summary = Summary {
             schema: 1,
             scenario: facts.scenario,
             mode: facts.mode,
             seed: facts.seed,
-            verdict: Verdict::default(),
             covers: COVERS.into(),
             services: facts.services,
             cut_by: finish.cut_by(),
-            phones: phones(ledger),
-            config: ConfigCounts { applied: accepted(ledger, FileKind::Config) },
-            tvs: tvs(ledger),
-            trust: Trust {
-                lists: trust_paths(ledger, &[FileKind::Ctl, FileKind::Itl]),
-                configs: trust_paths(ledger, &[FileKind::Config]),
-            },
-            tftp: tftp(ledger),
-            http: http(&ledger.counts().http),
-            https: http(&ledger.counts().https),
-            signatures: Signatures {
-                made: facts.signed.made - facts.signed_before.made,
-                made_before: facts.signed_before.made,
-                verified: ledger.counts().verified,
-                cache_hits: facts.signed.hits - facts.signed_before.hits,
-                cache_misses: facts.signed.misses - facts.signed_before.misses,
-                mean_cpu_s: facts.sign_mean_s,
-                saved_cpu_s: facts
-                    .sign_mean_s
-                    .map(|mean| mean * (facts.signed.hits - facts.signed_before.hits) as f64),
-            },
+            signatures: signatures.priced(facts.sign_mean_s),
             fleet_ready_s: fleet_ready(ledger),
             boot_time_s: percentiles(&boot.response_us),
             steps: StepKind::ALL.iter().map(|&step| step_summary(ledger, step)).collect(),
@@ -513,8 +289,8 @@ impl Summary {
             generator: Generator::of(&account, generator),
             serve: facts.serve,
             sim: facts.sim,
-            slos: Vec::new(),
             notes: facts.notes,
+            ..Summary::heard(ledger)
         };
         let mut results = evaluate(&summary, slos, doubt);
         let settled = finish == Finish::Complete && summary.phones.not_reset == 0;
@@ -529,9 +305,46 @@ impl Summary {
         summary
     }
 
+    /// What phones were heard of, and nothing else.
+    pub(super) fn heard(ledger: &Ledger) -> Summary {
+        let counts = ledger.counts();
+        let mut lists = counts.ctls;
+        lists.join(&counts.itls);
+        Summary {
+            phones: ledger.tallies(),
+            config: counts.config,
+            tvs: counts.tvs,
+            trust: Trust { lists, configs: counts.configs },
+            tftp: counts.tftp,
+            http: counts.http,
+            https: counts.https,
+            ..Summary::default()
+        }
+    }
+
     /// The summary as a JSON document.
     pub fn to_json(&self) -> Value {
         serde_json::to_value(self).expect("a summary is plain data")
+    }
+}
+
+impl Signatures {
+    /// Those that the cluster made after `before`.
+    pub(super) fn new(ledger: &Ledger, before: &SignCounts, now: &SignCounts) -> Signatures {
+        Signatures {
+            made: now.made - before.made,
+            made_before: before.made,
+            verified: ledger.counts().verified,
+            cache_hits: now.hits - before.hits,
+            cache_misses: now.misses - before.misses,
+            ..Signatures::default()
+        }
+    }
+
+    /// The same, each of which took so many CPU seconds.
+    fn priced(self, mean_cpu_s: Option<f64>) -> Signatures {
+        let saved_cpu_s = mean_cpu_s.map(|mean| mean * self.cache_hits as f64);
+        Signatures { mean_cpu_s, saved_cpu_s, ..self }
     }
 }
 
@@ -595,7 +408,7 @@ impl Generator {
         let lack = |&lack: &Lack| (lack.name(), account.lacks.get(&lack).copied().unwrap_or(0));
         Generator {
             lag_p99_s: account.lag_p99_s,
-            verdict: verdict.word.into(),
+            verdict: verdict.state,
             reasons: verdict.reasons,
             waits: Queue::ALL.iter().map(|&name| queue(name)).collect(),
             lacks: Lack::ALL.iter().map(lack).collect(),
@@ -612,14 +425,9 @@ impl Generator {
 fn judge_never_reached(results: &mut [SloResult], slos: &[Slo], ready: &FleetReady) {
     for (result, slo) in results.iter_mut().zip(slos) {
         let path = slo.left.split_once('.').filter(|(head, _)| FLEET_READY.contains(head));
-        let reached = match path {
-            Some((_, "p50")) => ready.p50,
-            Some((_, "p90")) => ready.p90,
-            Some((_, "p99")) => ready.p99,
-            Some((_, "last")) => ready.last,
-            _ => continue,
-        };
-        if let (None, Some(bound)) = (reached, result.bound) {
+        let Some((_, key)) = path else { continue };
+        let reached = ready.numbers().into_iter().find(|(row, _)| row.key == key);
+        if let (Some((_, None)), Some(bound)) = (reached, result.bound) {
             let holds = slo.compares(f64::INFINITY, bound);
             result.verdict = if holds { SloVerdict::Pass } else { SloVerdict::Fail };
         }
@@ -685,90 +493,6 @@ pub(super) fn collect(value: &Value, path: &str, paths: &mut Vec<String>) {
         }
         Value::Null | Value::Number(_) => paths.push(path.to_owned()),
         Value::Bool(_) | Value::String(_) => {}
-    }
-}
-
-fn phones(ledger: &Ledger) -> Phones {
-    let tallies = ledger.tallies();
-    let ratio = |count: u64| {
-        if tallies.total == 0 { 0.0 } else { count as f64 / tallies.total as f64 }
-    };
-    Phones {
-        total: tallies.total,
-        ready: tallies.ready,
-        stuck: tallies.stuck,
-        failed: tallies.failed,
-        not_reset: tallies.not_reset,
-        failed_ratio: ratio(tallies.failed),
-        list_alarms: tallies.list_alarms,
-        config_alarms: tallies.config_alarms,
-        failures: tallies
-            .failures
-            .iter()
-            .map(|(&why, &count)| (ledger.words(why), count))
-            .collect(),
-    }
-}
-
-fn accepted(ledger: &Ledger, kind: FileKind) -> u64 {
-    let of_kind = |((accepted, _), count): (&(FileKind, AcceptPath), &u64)| {
-        (*accepted == kind).then_some(*count)
-    };
-    ledger.counts().accepted.iter().filter_map(of_kind).sum()
-}
-
-fn tvs(ledger: &Ledger) -> TvsCounts {
-    let counts = ledger.counts();
-    let by = |command| counts.tvs_answers.get(&command).copied().unwrap_or(0);
-    TvsCounts {
-        lookups: counts.tvs_lookups(),
-        by_command: ByCommand {
-            query: by(Command::QueryResponse),
-            verify: by(Command::VerifyResponse),
-        },
-        cache_hits: counts.tvs_cache_hits,
-        failed: counts.tvs_failed(),
-        unresolved: counts.tvs_faults.get(&TvsFault::Unresolved).copied().unwrap_or(0),
-        failovers: counts.tvs_failovers,
-    }
-}
-
-fn trust_paths(ledger: &Ledger, kinds: &[FileKind]) -> TrustPaths {
-    let by = |path| ledger.counts().accepted_by(kinds, path);
-    TrustPaths {
-        accepted_first: by(AcceptPath::First),
-        accepted_blank: by(AcceptPath::Blank),
-        accepted_by_ctl: by(AcceptPath::Ctl),
-        accepted_by_itl: by(AcceptPath::Itl),
-        accepted_by_tvs_cache: by(AcceptPath::TvsCache),
-        accepted_by_tvs: by(AcceptPath::Tvs),
-        accepted_by_https: by(AcceptPath::Https),
-        refused: ledger.counts().refused_of(kinds),
-    }
-}
-
-fn tftp(ledger: &Ledger) -> TftpCounts {
-    let counts = ledger.counts();
-    TftpCounts {
-        requests: counts.tftp_requests,
-        transfers: counts.tftp_transfers,
-        bytes: counts.tftp_bytes,
-        retransmits: counts.tftp_retransmits,
-        not_found: counts.tftp_not_found,
-        errors: counts.tftp_errors,
-        in_flight_max: counts.tftp_in_flight_max,
-    }
-}
-
-fn http(sums: &HttpSums) -> HttpCounts {
-    HttpCounts {
-        requests: sums.requests,
-        connections: sums.connections,
-        transfers: sums.transfers,
-        bytes: sums.bytes,
-        not_found: sums.not_found,
-        fallbacks: sums.fallbacks,
-        errors: sums.errors,
     }
 }
 
@@ -920,7 +644,7 @@ mod tests {
         let mut ledger = ready_fleet(100, 100);
         be_late(&mut ledger, 150);
         let late = summary(&ledger, &["phones.ready == 100"], Finish::Complete);
-        assert_eq!((late.verdict.name(), late.generator.verdict.as_str()), ("pass", "saturated"));
+        assert_eq!((late.verdict.name(), late.generator.verdict.name()), ("pass", "saturated"));
         let timed = summary(&ledger, &["fleet_ready.p99 <= 1000s"], Finish::Complete);
         assert_eq!(timed.verdict.name(), "inconclusive");
         let mut punctual = ready_fleet(100, 100);

@@ -1,34 +1,34 @@
 use crate::base::ExitCode;
 use crate::base::lines::paragraph;
 use crate::base::words::{aligned, aligned_left, count, seconds, three_digits};
-use crate::measure::{CapacitySummary, LoadFacts, LoadStep};
+use crate::measure::{
+    CapacitySummary, CapacityVerdict as Verdict, LevelVerdict, LoadFacts, LoadStep,
+};
 use crate::scenario::SloVerdict;
 
 /// The exit code of a capacity measurement by its verdict and the user's conditions: 0 measured,
 /// 1 a condition failed or an answer was wrong, 3 no knee of the server, 4 the server was lost,
-/// 130 interrupted. A verdict that is none of these is a fault of this program: 5.
+/// 130 interrupted.
 pub fn capacity_exit_code(summary: &CapacitySummary) -> ExitCode {
     let any = |wanted| summary.slos.iter().any(|slo| slo.verdict == wanted);
     let failed = any(SloVerdict::Fail) || summary.wrong.count > 0;
-    match summary.verdict.as_str() {
-        "interrupted" => ExitCode::Interrupted,
-        "lost" => ExitCode::Environment,
-        "knee" | "highest-offered" | "carried" | "not-carried"
-            if any(SloVerdict::NoData) || any(SloVerdict::Inconclusive) =>
-        {
-            ExitCode::Inconclusive
-        }
-        "knee" | "highest-offered" | "carried" | "not-carried" if failed => ExitCode::Failed,
-        "knee" | "highest-offered" | "carried" => ExitCode::Ok,
+    let undecided = any(SloVerdict::NoData) || any(SloVerdict::Inconclusive);
+    match summary.verdict {
+        Verdict::Interrupted => ExitCode::Interrupted,
+        Verdict::Lost => ExitCode::Environment,
+        Verdict::GeneratorBound | Verdict::Unsteady => ExitCode::Inconclusive,
+        _ if undecided => ExitCode::Inconclusive,
+        _ if failed => ExitCode::Failed,
         // Nothing was carried: a search has no knee; a fixed load was measured all the same.
-        "not-carried" if is_fixed(summary) => ExitCode::Ok,
-        "not-carried" | "generator-bound" | "unsteady" => ExitCode::Inconclusive,
-        _ => ExitCode::Internal,
+        Verdict::NotCarried if !is_fixed(summary) => ExitCode::Inconclusive,
+        Verdict::NotCarried | Verdict::Knee | Verdict::HighestOffered | Verdict::Carried => {
+            ExitCode::Ok
+        }
     }
 }
 
 fn is_fixed(summary: &CapacitySummary) -> bool {
-    summary.capacity.steps.iter().any(|step| ["fixed", "spike"].contains(&step.step.as_str()))
+    summary.capacity.steps.iter().any(|step| step.step.is_given())
 }
 
 /// The summary for people, of a program that ends with `code`. Every number in it is a number of
@@ -59,20 +59,20 @@ fn verdict(summary: &CapacitySummary, code: ExitCode) -> String {
         .slos
         .iter()
         .filter(|slo| !matches!(slo.verdict, SloVerdict::Pass | SloVerdict::Fail));
-    let why = match (code, unjudged.count(), summary.verdict.as_str()) {
+    let why = match (code, unjudged.count(), summary.verdict) {
         (ExitCode::Inconclusive, 1.., _) if summary.knee_min().is_some() => {
             " (what the server carries at least does not decide every SLO; offer more)".to_owned()
         }
         (ExitCode::Inconclusive, n @ 1.., _) => {
             format!(" ({n} of {} SLOs could not be judged)", summary.slos.len())
         }
-        (ExitCode::Inconclusive, 0, "knee" | "highest-offered" | "carried") => {
+        (ExitCode::Inconclusive, 0, Verdict::Knee | Verdict::HighestOffered | Verdict::Carried) => {
             " (cannot be compared with the baseline)".to_owned()
         }
         (ExitCode::Inconclusive, 0, _) => " (no knee of the server)".to_owned(),
         _ => String::new(),
     };
-    format!("verdict: {}{why} · exit {}\n", summary.verdict.to_uppercase(), code.number())
+    format!("verdict: {}{why} · exit {}\n", summary.verdict.name().to_uppercase(), code.number())
 }
 
 fn lines(summary: &CapacitySummary) -> Vec<(&'static str, String)> {
@@ -149,15 +149,21 @@ fn level(summary: &CapacitySummary, level: Option<f64>) -> String {
 fn capacity(summary: &CapacitySummary) -> String {
     let (at_least, high) = (summary.capacity.at_least, summary.capacity.confidence.not_carried);
     let carried = level(summary, at_least);
-    match summary.verdict.as_str() {
-        "knee" => format!("knee {}", level(summary, summary.capacity.knee)),
-        "carried" => format!("{carried} carried"),
-        "highest-offered" => format!("at least {carried}: the highest that may be offered"),
-        "generator-bound" => format!("at least {carried}, generator-bound; see resetstorm doctor"),
-        "lost" => format!("at least {carried}; the server was LOST at {}", level(summary, high)),
-        "unsteady" => format!("about {carried}, unsteady: not carried again"),
-        "not-carried" => "not carried".to_owned(),
-        _ => format!("at least {carried}, interrupted"),
+    match summary.verdict {
+        Verdict::Knee => format!("knee {}", level(summary, summary.capacity.knee)),
+        Verdict::Carried => format!("{carried} carried"),
+        Verdict::HighestOffered => {
+            format!("at least {carried}: the highest that may be offered")
+        }
+        Verdict::GeneratorBound => {
+            format!("at least {carried}, generator-bound; see resetstorm doctor")
+        }
+        Verdict::Lost => {
+            format!("at least {carried}; the server was LOST at {}", level(summary, high))
+        }
+        Verdict::Unsteady => format!("about {carried}, unsteady: not carried again"),
+        Verdict::NotCarried => "not carried".to_owned(),
+        Verdict::Interrupted => format!("at least {carried}, interrupted"),
     }
 }
 
@@ -252,14 +258,14 @@ fn headings(judged: f64) -> Vec<String> {
 /// One row of the table of levels: numbers in words.
 fn cells(step: &LoadStep, judged: f64) -> Vec<String> {
     let rate = |rate: Option<f64>| rate.map_or_else(|| "-".to_owned(), rate_text);
-    let mut cells = vec![step.step.clone(), rate(Some(step.offered)), rate(step.achieved)];
+    let mut cells = vec![step.step.to_string(), rate(Some(step.offered)), rate(step.achieved)];
     cells.extend(columns(judged).into_iter().map(|column| time_at(step, column, judged)));
     cells.extend([
         seconds(step.response_s.max),
         count(step.failed),
         count(step.sent_again),
         count(step.in_flight_max),
-        step.verdict.clone(),
+        step.verdict.to_string(),
     ]);
     cells
 }
@@ -299,7 +305,7 @@ fn steps(summary: &CapacitySummary) -> String {
 
 /// What the server answered where a level was not carried.
 fn when_it_broke(summary: &CapacitySummary) -> String {
-    let broken = summary.capacity.steps.iter().filter(|step| step.verdict != "carried");
+    let broken = summary.capacity.steps.iter().filter(|step| step.verdict != LevelVerdict::Carried);
     let row = |step: &LoadStep| {
         let errors = step.errors.iter().map(|(cause, n)| format!("{} {cause}", count(*n)));
         let errors: Vec<String> = errors.collect();
@@ -344,32 +350,32 @@ fn slos(summary: &CapacitySummary) -> String {
 mod tests {
     use super::*;
     use crate::base::lines::COLUMNS;
-    use crate::measure::{Capacity, Confidence, LoadPercentiles, SloRow};
+    use crate::measure::{Capacity, Confidence, LevelKind, LoadPercentiles, SloRow};
 
-    fn step(name: &str, offered: f64, verdict: &str) -> LoadStep {
+    fn step(step: LevelKind, offered: f64, verdict: LevelVerdict) -> LoadStep {
         LoadStep {
-            step: name.into(),
+            step,
             offered,
             achieved: Some(offered * 0.99),
             response_s: LoadPercentiles { p50: Some(0.002), ..LoadPercentiles::default() },
-            verdict: verdict.into(),
+            verdict,
             ..LoadStep::default()
         }
     }
 
-    fn summary(verdict: &str) -> CapacitySummary {
-        let mut broken = step("search", 412.0, "broken");
+    fn summary(verdict: Verdict) -> CapacitySummary {
+        let mut broken = step(LevelKind::Search, 412.0, LevelVerdict::Broken);
         broken.reason = "errors 5.0 %, mostly status 503".into();
         broken.errors.insert("status 503".into(), 1_234);
         CapacitySummary {
-            verdict: verdict.into(),
+            verdict,
             capacity: Capacity {
-                knee: (verdict == "knee").then_some(400.0),
+                knee: (verdict == Verdict::Knee).then_some(400.0),
                 at_least: Some(400.0),
                 unit: "transfers/s".into(),
                 task: "search".into(),
                 confidence: Confidence { not_carried: Some(412.0), ..Confidence::default() },
-                steps: vec![broken, step("ramp", 400.0, "carried")],
+                steps: vec![broken, step(LevelKind::Ramp, 400.0, LevelVerdict::Carried)],
             },
             ..CapacitySummary::default()
         }
@@ -377,7 +383,7 @@ mod tests {
 
     #[test]
     fn the_percentile_that_judges_is_a_column_whichever_it_is() {
-        let mut summary = summary("knee");
+        let mut summary = summary(Verdict::Knee);
         for (percentile, columns) in [
             (0.99, "p50 p90 p99 max"),
             (0.95, "p50 p95 p99 max"),
@@ -409,13 +415,19 @@ mod tests {
 
     #[test]
     fn lines_with_a_label_keep_to_the_width_of_a_terminal() {
-        let mut long = summary("knee");
+        let mut long = summary(Verdict::Knee);
         long.wrong.count = 64;
         long.wrong.examples = vec!["SEP001122334455.cnf.xml.sgn: 3 bytes instead of 4".into(); 3];
         long.method = vec!["starts are planned before they happen ".repeat(4)];
         long.notes = vec!["towards this machine every phone has an address ".repeat(3)];
-        for verdict in ["knee", "lost", "generator-bound", "unsteady", "interrupted"] {
-            long.verdict = verdict.into();
+        for verdict in [
+            Verdict::Knee,
+            Verdict::Lost,
+            Verdict::GeneratorBound,
+            Verdict::Unsteady,
+            Verdict::Interrupted,
+        ] {
+            long.verdict = verdict;
             let text = shown(&long);
             let is_labelled =
                 |line: &&str| line.get(..14).is_some_and(|label| label.ends_with(' '));
@@ -441,7 +453,7 @@ mod tests {
 
     #[test]
     fn a_knee_is_named_and_what_broke_it_is_shown() {
-        let text = shown(&summary("knee"));
+        let text = shown(&summary(Verdict::Knee));
         assert_eq!(line(&text, "capacity"), "capacity      knee 400 transfers/s");
         assert!(line(&text, "phones").contains("10 000 phones with one transfer each"), "{text}");
         assert!(line(&text, "phones").contains("25.0 s"), "{text}");
@@ -453,22 +465,22 @@ mod tests {
 
     #[test]
     fn a_bound_generator_names_no_knee() {
-        let text = shown(&summary("generator-bound"));
+        let text = shown(&summary(Verdict::GeneratorBound));
         assert!(line(&text, "capacity").contains("at least 400 transfers/s, generator-bound"));
         assert!(!text.contains("knee 400"), "{text}");
-        assert_eq!(number(&summary("generator-bound")), 3);
+        assert_eq!(number(&summary(Verdict::GeneratorBound)), 3);
     }
 
     #[test]
     fn a_lost_server_is_told_with_the_level_that_it_did_not_survive() {
-        let text = shown(&summary("lost"));
+        let text = shown(&summary(Verdict::Lost));
         assert!(line(&text, "capacity").ends_with("the server was LOST at 412 transfers/s"));
-        assert_eq!(number(&summary("lost")), 4);
+        assert_eq!(number(&summary(Verdict::Lost)), 4);
     }
 
     #[test]
     fn exit_codes_follow_conditions_and_wrong_answers() {
-        let mut knee = summary("knee");
+        let mut knee = summary(Verdict::Knee);
         assert_eq!(number(&knee), 0);
         knee.wrong.count = 1;
         knee.wrong.examples.push("a: 3 bytes instead of 4".into());
@@ -481,20 +493,19 @@ mod tests {
             observed: Some(400.0),
             bound: Some(500.0),
         };
-        let mut slo = summary("knee");
+        let mut slo = summary(Verdict::Knee);
         slo.slos.push(row(SloVerdict::Fail));
         assert_eq!(number(&slo), 1);
         assert!(shown(&slo).contains("FAIL  capacity.knee >= 500  400.0000 against 500"));
         slo.slos.push(row(SloVerdict::NoData));
         assert_eq!(number(&slo), 3);
-        assert_eq!(number(&summary("not-carried")), 3);
-        assert_eq!(number(&summary("interrupted")), 130);
-        assert_eq!(number(&summary("")), 5);
+        assert_eq!(number(&summary(Verdict::NotCarried)), 3);
+        assert_eq!(number(&summary(Verdict::Interrupted)), 130);
     }
 
     #[test]
     fn where_the_server_may_carry_more_the_report_says_at_least_and_why_nothing_is_decided() {
-        let mut open = summary("highest-offered");
+        let mut open = summary(Verdict::HighestOffered);
         open.capacity.confidence.low = Some(394.0);
         let text = shown(&open);
         assert!(line(&text, "confidence").contains("at least 394 transfers/s, judged"), "{text}");
@@ -511,7 +522,7 @@ mod tests {
         let end = "verdict: HIGHEST-OFFERED (what the server carries at least does not decide every \
                    SLO; offer more) · exit 3\n";
         assert!(text.ends_with(end), "{text}");
-        let bound = shown(&summary("generator-bound"));
+        let bound = shown(&summary(Verdict::GeneratorBound));
         assert!(bound.ends_with("GENERATOR-BOUND (no knee of the server) · exit 3\n"), "{bound}");
     }
 

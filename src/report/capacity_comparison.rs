@@ -1,7 +1,7 @@
 use serde_json::Value;
 
 use crate::base::words::{aligned, seconds, three_digits};
-use crate::measure::ENDED_BELOW_THE_KNEE;
+use crate::measure::{CapacityVerdict, LevelKind, LevelVerdict};
 
 /// Why two measurements cannot be compared.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -69,9 +69,11 @@ fn task(summary: &Value) -> String {
         return task.to_owned();
     }
     let first = &summary["capacity"]["steps"][0];
-    match first["step"].as_str() {
-        Some("fixed" | "spike") => format!("fixed {}", first["offered"]),
-        _ => "search".to_owned(),
+    let kind = first["step"].as_str().and_then(LevelKind::of);
+    if kind.is_some_and(LevelKind::is_given) {
+        format!("fixed {}", first["offered"])
+    } else {
+        "search".to_owned()
     }
 }
 
@@ -109,7 +111,7 @@ fn shows_less(base: &Value, candidate: &Value) -> bool {
 /// Whether the highest carried level is only what the server carries at least.
 fn is_open(summary: &Value) -> bool {
     summary["capacity"]["knee"].is_null()
-        && summary["verdict"].as_str().is_some_and(|word| ENDED_BELOW_THE_KNEE.contains(&word))
+        && CapacityVerdict::BELOW_THE_KNEE.iter().any(|below| summary["verdict"] == below.name())
 }
 
 /// Part by which two measurements of one server may differ: their intervals may be wider.
@@ -166,7 +168,7 @@ fn three(number: f64) -> String {
 /// The carried level with the highest offer.
 fn best_step(summary: &Value) -> Option<&Value> {
     let steps = summary["capacity"]["steps"].as_array()?;
-    let carried = steps.iter().filter(|step| step["verdict"] == "carried");
+    let carried = steps.iter().filter(|step| step["verdict"] == LevelVerdict::Carried.name());
     carried.max_by(|one, other| {
         let offered = |step: &Value| step["offered"].as_f64().unwrap_or(0.0);
         offered(one).total_cmp(&offered(other))

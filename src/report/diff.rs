@@ -1,6 +1,7 @@
 use serde_json::Value;
 
 use crate::base::words::aligned;
+use crate::measure::{Metric, Pair, Summary, Unit};
 
 /// Two runs side by side.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,54 +25,6 @@ pub struct DiffRow {
     pub is_judged: bool,
 }
 
-/// What a number of two runs is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unit {
-    /// A count, which must be equal.
-    Count,
-    /// A length of time in seconds.
-    Seconds,
-    /// A share of a whole.
-    Share,
-}
-
-/// Counts that two runs of one scenario share, whatever they took.
-const COUNTS: [&str; 19] = [
-    "phones.total",
-    "phones.ready",
-    "phones.stuck",
-    "phones.failed",
-    "phones.list_alarms",
-    "phones.config_alarms",
-    "config.applied",
-    "tvs.lookups",
-    "tvs.cache_hits",
-    "tvs.failed",
-    "tvs.failovers",
-    "trust.lists.accepted_first",
-    "trust.lists.accepted_by_itl",
-    "trust.lists.accepted_by_tvs",
-    "trust.lists.refused",
-    "trust.configs.accepted_by_itl",
-    "trust.configs.accepted_by_tvs",
-    "trust.configs.refused",
-    "signatures.made",
-];
-
-/// Times that are judged: when the fleet is ready, and what the servers work for it.
-const JUDGED: [&str; 4] =
-    ["fleet_ready_s.p50", "fleet_ready_s.p90", "fleet_ready_s.p99", "cpu_s.serve"];
-
-/// Times that are shown.
-const SHOWN: [&str; 6] = [
-    "fleet_ready_s.last",
-    "boot_time_s.p50",
-    "boot_time_s.p90",
-    "boot_time_s.p99",
-    "cpu_s.swarm",
-    YARDSTICK,
-];
-
 /// How fast the machine was, and how much of it was to be had.
 const YARDSTICK: &str = "machine.yardstick_s";
 const AVAILABLE: &str = "machine.available";
@@ -91,11 +44,12 @@ impl Diff {
             unit,
             is_judged,
         };
-        let counts = COUNTS.iter().map(|path| row(path, Unit::Count, true));
-        let judged = JUDGED.iter().map(|path| row(path, Unit::Seconds, true));
-        let shown = SHOWN.iter().map(|path| row(path, Unit::Seconds, false));
-        let mut rows: Vec<DiffRow> = counts.chain(judged).chain(shown).collect();
-        rows.push(row(AVAILABLE, Unit::Share, false));
+        let of = |metric: Metric| Some((metric.row.unit, metric.pair()?, metric.path()));
+        let mut compared: Vec<(Unit, Pair, String)> =
+            Summary::default().metrics().into_iter().filter_map(of).collect();
+        compared.sort_by_key(|(unit, pair, _)| (*unit, *pair));
+        let row = |(unit, pair, path): (Unit, Pair, String)| row(&path, unit, pair == Pair::Judged);
+        let mut rows: Vec<DiffRow> = compared.into_iter().map(row).collect();
         rows.extend(steps(base, candidate));
         Diff { rows }
     }
@@ -128,7 +82,7 @@ impl Diff {
         let shown = |row: &DiffRow, value: Option<f64>| match value {
             None => "-".to_owned(),
             Some(value) if row.unit == Unit::Count => format!("{value}"),
-            Some(value) if row.unit == Unit::Share => format!("{:.1} %", value * 100.0),
+            Some(value) if row.unit == Unit::Ratio => format!("{:.1} %", value * 100.0),
             Some(value) if value < 0.01 => format!("{:.3} ms", value * 1e3),
             Some(value) => format!("{value:.3} s"),
         };

@@ -18,7 +18,7 @@ pub use capacity_comparison::{
     ComparisonError, carries_less, comparable_capacity, compare_capacity, ended_too_low,
 };
 pub use comparison::{comparison_csv, comparison_table};
-pub use diff::{Diff, DiffRow, Unit};
+pub use diff::{Diff, DiffRow};
 pub use regression::{Change, Regression, RegressionRow};
 pub use run_dir::{ReportError, RunDir};
 pub use text::{LiveLine, covers_text, exit_code, text};

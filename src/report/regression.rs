@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::measure::{GeneratorState, Metric, Summary, Trend, Unit, Verdict};
+
 use super::capacity_comparison::ended_too_low;
 use crate::base::lines::COLUMNS;
 use crate::base::words::aligned;
@@ -47,83 +49,68 @@ pub enum Change {
     Worse,
 }
 
-/// What is good for a number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Good {
-    High,
-    Low,
-    /// Neither: it is shown.
-    Neither,
+/// The numbers of a run that are compared: path, whether it is a time, what a change means. The
+/// counts of a section stand in the order of what they mean, and so do all times.
+fn compared() -> Vec<(String, bool, Trend)> {
+    let numbers = Summary::default().metrics().into_iter();
+    let of = |metric: Metric| {
+        let (trend, is_time) = (metric.trend()?, metric.row.unit == Unit::Seconds);
+        let section = if is_time { "" } else { metric.section };
+        Some((section, (metric.path(), is_time, trend)))
+    };
+    let mut compared: Vec<(&str, (String, bool, Trend))> = numbers.filter_map(of).collect();
+    for section in compared.chunk_by_mut(|(one, _), (next, _)| one == next) {
+        section.sort_by_key(|(_, (.., trend))| *trend);
+    }
+    compared.into_iter().map(|(_, number)| number).collect()
 }
-
-/// Counts, and which way is better.
-const COUNTS: [(&str, Good); 13] = [
-    ("phones.total", Good::Neither),
-    ("phones.ready", Good::High),
-    ("phones.stuck", Good::Low),
-    ("phones.failed", Good::Low),
-    ("phones.list_alarms", Good::Low),
-    ("phones.config_alarms", Good::Low),
-    ("tvs.failed", Good::Low),
-    ("tvs.lookups", Good::Neither),
-    ("tvs.failovers", Good::Neither),
-    ("tftp.requests", Good::Neither),
-    ("tftp.transfers", Good::Neither),
-    ("http.transfers", Good::Neither),
-    ("signatures.made", Good::Neither),
-];
-
-/// Times that are judged; shorter is better.
-const TIMES: [&str; 4] =
-    ["fleet_ready_s.p50", "fleet_ready_s.p90", "fleet_ready_s.p99", "cpu_s.serve"];
-
-/// Times that are shown: they follow every hiccup of a host.
-const SHOWN: [&str; 3] = ["fleet_ready_s.last", "boot_time_s.p50", "boot_time_s.p99"];
 
 impl Regression {
     /// Compares two summaries of runs. Counts are compared exactly; a judged time is worse if it
     /// is longer by more than `tolerance` (0.15 is 15 %), or is not reached any more. Times of a
     /// generator that was late are not judged.
     pub fn of_runs(base: &Value, candidate: &Value, tolerance: f64) -> Regression {
-        let late = |run: &Value| run["generator"]["verdict"].as_str().is_some_and(|v| v != "ok");
+        let late = |run: &Value| {
+            run["generator"]["verdict"].as_str().is_some_and(|v| v != GeneratorState::Ok.name())
+        };
         let mut caveats = Vec::new();
         for (run, word) in [(base, "first"), (candidate, "second")] {
             if late(run) {
                 caveats
                     .push(format!("the generator of the {word} run was late: no time is judged"));
             }
-            if run["verdict"] == "interrupted" {
+            if run["verdict"] == Verdict::Interrupted.name() {
                 caveats.push(format!("the {word} run was interrupted"));
             }
         }
         let are_times_sound = !late(base) && !late(candidate);
-        let row = |path: &str, good: Good, is_time: bool| {
-            let (base, candidate) = (number(base, path), number(candidate, path));
-            let tolerance = if is_time { tolerance } else { 0.0 };
-            let change = change(base, candidate, good, tolerance);
-            RegressionRow { path: path.to_owned(), base, candidate, change, is_time }
+        let row = |(path, is_time, trend): (String, bool, Trend)| {
+            let (base, candidate) = (number(base, &path), number(candidate, &path));
+            let (trend, tolerance) = match is_time {
+                true if are_times_sound => (trend, tolerance),
+                true => (Trend::Neither, tolerance),
+                false => (trend, 0.0),
+            };
+            let change = change(base, candidate, trend, tolerance);
+            RegressionRow { path, base, candidate, change, is_time }
         };
-        let good = if are_times_sound { Good::Low } else { Good::Neither };
-        let counts = COUNTS.iter().map(|(path, good)| row(path, *good, false));
-        let times = TIMES.iter().map(|path| row(path, good, true));
-        let shown = SHOWN.iter().map(|path| row(path, Good::Neither, true));
-        let rows = counts.chain(times).chain(shown).collect();
+        let rows = compared().into_iter().map(row).collect();
         Regression { rows, broken: broken(base, candidate), caveats, tolerance }
     }
 
     /// Compares two summaries of capacity measurements: what is carried may be less by `tolerance`
     /// before that is worse; more wrong answers always are.
     pub fn of_capacity(base: &Value, candidate: &Value, tolerance: f64) -> Regression {
-        let row = |path: &str, good: Good, tolerance: f64| {
+        let row = |path: &str, trend: Trend, tolerance: f64| {
             let (base, candidate) = (number(base, path), number(candidate, path));
-            let change = change(base, candidate, good, tolerance);
+            let change = change(base, candidate, trend, tolerance);
             RegressionRow { path: path.to_owned(), base, candidate, change, is_time: false }
         };
         let is_open = ended_too_low(base, candidate);
         let rows = vec![
-            row("capacity.knee", Good::Neither, tolerance),
-            row("capacity.at_least", if is_open { Good::Neither } else { Good::High }, tolerance),
-            row("wrong.count", Good::Low, 0.0),
+            row("capacity.knee", Trend::Neither, tolerance),
+            row("capacity.at_least", if is_open { Trend::Neither } else { Trend::High }, tolerance),
+            row("wrong.count", Trend::Low, 0.0),
         ];
         let caveat = "the second measurement ended below what the first carried: what the servers \
                       carry cannot be compared";
@@ -136,12 +123,12 @@ impl Regression {
         self.count(Change::Worse) + self.broken.len()
     }
 
-    /// `worse`, `better` or `alike`.
-    pub fn verdict(&self) -> &'static str {
+    /// What became of the whole.
+    pub fn verdict(&self) -> Change {
         match (self.worse(), self.count(Change::Better)) {
-            (0, 0) => "alike",
-            (0, _) => "better",
-            _ => "worse",
+            (0, 0) => Change::Alike,
+            (0, _) => Change::Better,
+            _ => Change::Worse,
         }
     }
 
@@ -194,7 +181,7 @@ impl Regression {
         let code = u8::from(self.worse() > 0);
         lines.push(format!(
             "verdict: {} ({} worse, {} better) · exit {code}",
-            self.verdict().to_uppercase(),
+            self.verdict().word().to_uppercase(),
             self.worse(),
             self.count(Change::Better)
         ));
@@ -218,15 +205,15 @@ fn number(document: &Value, path: &str) -> Option<f64> {
     path.split('.').try_fold(document, |value, key| value.get(key)).and_then(Value::as_f64)
 }
 
-fn change(base: Option<f64>, candidate: Option<f64>, good: Good, tolerance: f64) -> Change {
-    let (lower_is, higher_is) = match good {
-        Good::High => (Change::Worse, Change::Better),
-        Good::Low => (Change::Better, Change::Worse),
-        Good::Neither => (Change::Other, Change::Other),
+fn change(base: Option<f64>, candidate: Option<f64>, trend: Trend, tolerance: f64) -> Change {
+    let (lower_is, higher_is) = match trend {
+        Trend::High => (Change::Worse, Change::Better),
+        Trend::Low => (Change::Better, Change::Worse),
+        Trend::Neither | Trend::Size => (Change::Other, Change::Other),
     };
     match (base, candidate) {
         (None, None) => Change::Alike,
-        (Some(_), None) | (None, Some(_)) if good == Good::Neither => Change::Other,
+        (Some(_), None) | (None, Some(_)) if lower_is == Change::Other => Change::Other,
         // What was there and is not any more: a time never reached, a level never carried.
         (Some(_), None) => Change::Worse,
         (None, Some(_)) => Change::Better,
@@ -284,15 +271,15 @@ mod tests {
     fn more_stuck_longer_times_and_broken_conditions_are_worse_and_the_other_way_is_better() {
         let base = run(0, Some(2.0), "pass");
         let verdict = |other: &Value| Regression::of_runs(&base, other, 0.15).verdict();
-        assert_eq!(verdict(&base), "alike");
-        assert_eq!(verdict(&run(0, Some(2.2), "pass")), "alike");
-        assert_eq!(verdict(&run(0, Some(2.4), "pass")), "worse");
-        assert_eq!(verdict(&run(0, Some(1.0), "pass")), "better");
-        assert_eq!(verdict(&run(1, Some(2.0), "pass")), "worse");
-        assert_eq!(verdict(&run(0, None, "pass")), "worse", "never reached");
-        assert_eq!(verdict(&run(0, Some(2.0), "fail")), "worse");
+        assert_eq!(verdict(&base), Change::Alike);
+        assert_eq!(verdict(&run(0, Some(2.2), "pass")), Change::Alike);
+        assert_eq!(verdict(&run(0, Some(2.4), "pass")), Change::Worse);
+        assert_eq!(verdict(&run(0, Some(1.0), "pass")), Change::Better);
+        assert_eq!(verdict(&run(1, Some(2.0), "pass")), Change::Worse);
+        assert_eq!(verdict(&run(0, None, "pass")), Change::Worse, "never reached");
+        assert_eq!(verdict(&run(0, Some(2.0), "fail")), Change::Worse);
         let back = Regression::of_runs(&run(9, None, "fail"), &base, 0.15);
-        assert_eq!((back.verdict(), back.worse()), ("better", 0));
+        assert_eq!((back.verdict(), back.worse()), (Change::Better, 0));
     }
 
     #[test]
@@ -301,7 +288,7 @@ mod tests {
         let mut other = base.clone();
         other["tvs"]["lookups"] = 50.into();
         let compared = Regression::of_runs(&base, &other, 0.15);
-        assert_eq!(compared.verdict(), "alike");
+        assert_eq!(compared.verdict(), Change::Alike);
         let table = compared.table();
         let line = table.lines().find(|line| line.starts_with("tvs.lookups")).unwrap();
         assert!(line.ends_with("-50.0 %  other"), "{table}");
@@ -314,7 +301,7 @@ mod tests {
         let mut late = run(0, Some(9.0), "pass");
         late["generator"]["verdict"] = "saturated".into();
         let compared = Regression::of_runs(&base, &late, 0.15);
-        assert_eq!(compared.verdict(), "alike");
+        assert_eq!(compared.verdict(), Change::Alike);
         assert!(compared.conclusion().contains("the generator of the second run was late"));
     }
 
@@ -326,10 +313,10 @@ mod tests {
         };
         let base = level(Some(400.0), 0);
         let verdict = |other: &Value| Regression::of_capacity(&base, other, 0.05).verdict();
-        assert_eq!(verdict(&level(Some(390.0), 0)), "alike");
-        assert_eq!(verdict(&level(Some(300.0), 0)), "worse");
-        assert_eq!(verdict(&level(Some(500.0), 0)), "better");
-        assert_eq!(verdict(&level(None, 0)), "worse");
-        assert_eq!(verdict(&level(Some(500.0), 1)), "worse");
+        assert_eq!(verdict(&level(Some(390.0), 0)), Change::Alike);
+        assert_eq!(verdict(&level(Some(300.0), 0)), Change::Worse);
+        assert_eq!(verdict(&level(Some(500.0), 0)), Change::Better);
+        assert_eq!(verdict(&level(None, 0)), Change::Worse);
+        assert_eq!(verdict(&level(Some(500.0), 1)), Change::Worse);
     }
 }

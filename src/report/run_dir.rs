@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::base::ExitCode;
 use crate::crypto::sha256;
+use crate::measure::Verdict;
 use crate::scenario::{Plan, to_toml};
 
 use super::whole_file::exchange;
@@ -166,7 +167,7 @@ impl RunDir {
         error: &str,
         exit_code: ExitCode,
     ) -> Result<(), ReportError> {
-        let interrupted = verdict == "interrupted";
+        let interrupted = verdict == Verdict::Interrupted.name();
         self.write_end(Manifest {
             state: if interrupted { "interrupted" } else { "finished" },
             verdict: Some(verdict.to_owned()),
@@ -339,7 +340,6 @@ fn memory(text: &str) -> Option<u64> {
 mod tests {
     use super::*;
     use crate::measure::Summary;
-    use crate::measure::Verdict;
     use crate::scenario::load;
 
     fn plan() -> Plan {

@@ -1,9 +1,11 @@
+use std::ops::RangeBounds;
+
 use crate::base::lines::{COLUMNS, paragraph};
 use crate::base::words::{aligned, aligned_left, bytes, count, seconds};
 use crate::base::{ExitCode, Time, wrapped};
 use crate::measure::{
-    COVERS, HttpCounts, Ledger, MachineSummary, PercentilesS, SimSummary, StepSummary, Summary,
-    Tallies, TrustPaths, Verdict,
+    COVERS, Ledger, MachineSummary, Phones, Section, ServeSummary, Signatures, SimSummary,
+    StepSummary, Summary, TrustPaths, TvsCounts, Unit, Verdict,
 };
 use crate::scenario::{Slo, SloVerdict};
 
@@ -44,27 +46,27 @@ pub fn text(summary: &Summary, code: ExitCode) -> String {
 fn lines(summary: &Summary) -> Vec<(&'static str, String)> {
     let mut lines = vec![
         ("covers", summary.covers.clone()),
-        ("phones", phones(summary)),
-        ("alarms", alarms(summary)),
-        ("fleet ready", fleet_ready(summary)),
-        ("boot time", boot_time(&summary.boot_time_s)),
+        ("phones", phones(&summary.phones)),
+        ("alarms", said(&summary.phones, 5..) + &said(&summary.phones.counts, ..)),
+        ("fleet ready", said(&summary.fleet_ready_s, ..) + "   (from the first reset)"),
+        ("boot time", said(&summary.boot_time_s, ..) + "   (from the planned start)"),
         ("lists", trust(&summary.trust.lists)),
         ("configs", trust(&summary.trust.configs)),
-        ("TVS", tvs(summary)),
-        ("TFTP", tftp(summary)),
-        ("HTTP", http(&summary.http)),
+        ("TVS", tvs(&summary.tvs)),
+        ("TFTP", said(&summary.tftp, ..)),
+        ("HTTP", said(&summary.http, ..)),
     ];
     if summary.https.requests > 0 {
-        lines.push(("HTTPS", http(&summary.https)));
+        lines.push(("HTTPS", said(&summary.https, ..)));
     }
-    lines.push(("signatures", signatures(summary)));
+    lines.push(("signatures", signatures(&summary.signatures)));
     if !summary.services.is_empty() {
         lines.push(("services", format!("{} (CAPF is not served)", summary.services.join("; "))));
     }
-    if serves(summary) {
-        lines.push(("servers", servers(summary)));
+    if serves(&summary.serve) {
+        lines.push(("servers", servers(&summary.serve)));
     }
-    lines.push(("cpu", cpu(summary)));
+    lines.push(("cpu", said(&summary.cpu_s, ..)));
     if summary.machine.available.is_some_and(|share| share < 1.0 - MACHINE_TAKEN) {
         lines.push(("machine", machine(&summary.machine)));
     }
@@ -105,169 +107,60 @@ fn simulation(sim: &SimSummary) -> Vec<(&'static str, String)> {
     lines
 }
 
-fn phones(summary: &Summary) -> String {
-    let phones = &summary.phones;
+fn phones(phones: &Phones) -> String {
     let reasons: Vec<String> =
         phones.failures.iter().map(|(why, &n)| format!("{} {why}", count(n))).collect();
     let reasons =
         if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join(", ")) };
-    let not_reset = match phones.not_reset {
-        0 => String::new(),
-        n => format!(", {} not reset", count(n)),
-    };
-    format!(
-        "{} in all: {} ready (config in force), {} stuck, {} failed{reasons}{not_reset}",
-        count(phones.total),
-        count(phones.ready),
-        count(phones.stuck),
-        count(phones.failed),
-    )
-}
-
-fn alarms(summary: &Summary) -> String {
-    let phones = &summary.phones;
-    format!(
-        "{} phones refused a list, {} refused a config",
-        count(phones.list_alarms),
-        count(phones.config_alarms)
-    )
-}
-
-fn fleet_ready(summary: &Summary) -> String {
-    let ready = &summary.fleet_ready_s;
-    let [p50, p90, p99, last] = [ready.p50, ready.p90, ready.p99, ready.last].map(seconds);
-    format!("50 % {p50} · 90 % {p90} · 99 % {p99} · last {last}   (from the first reset)")
-}
-
-fn boot_time(times: &PercentilesS) -> String {
-    let [p50, p90, p99, max] = [times.p50, times.p90, times.p99, times.max].map(seconds);
-    format!("p50 {p50} · p90 {p90} · p99 {p99} · max {max}   (from the planned start)")
+    format!("{}{reasons}{}", said(phones, 0..4), said(phones, 4..5))
 }
 
 /// Accepted by which path; paths that nobody took are left out, refusals never are.
 fn trust(paths: &TrustPaths) -> String {
-    let taken = [
-        (paths.accepted_by_itl, "by the ITL"),
-        (paths.accepted_by_ctl, "by the CTL"),
-        (paths.accepted_by_tvs, "by TVS"),
-        (paths.accepted_by_tvs_cache, "by the TVS cache"),
-        (paths.accepted_by_https, "unsigned, by the HTTPS server"),
-        (paths.accepted_first, "unchecked, as the first list"),
-        (paths.accepted_blank, "unchecked, by a blank ITL"),
-    ];
-    let taken: Vec<String> = taken
-        .into_iter()
-        .filter(|(n, _)| *n > 0)
-        .map(|(n, path)| format!("{} {path}", count(n)))
-        .collect();
-    let accepted = if taken.is_empty() { "0".to_owned() } else { taken.join(", ") };
-    format!("accepted {accepted} · refused {}", count(paths.refused))
+    let taken = said(paths, 0..7);
+    let taken = taken.strip_prefix(", ").unwrap_or("0");
+    format!("accepted {taken}{}", said(paths, 7..))
 }
 
-fn tvs(summary: &Summary) -> String {
-    let tvs = &summary.tvs;
-    let unresolved = match tvs.unresolved {
-        0 => String::new(),
-        names => {
-            format!("; {} × \"Failed to resolve Tvs Ipv4 Address with hostname\"", count(names))
-        }
-    };
-    format!(
-        "{} lookups ({} QUERY, {} VERIFY), {} failed, {} failovers, {} answered by a phone's cache{unresolved}",
-        count(tvs.lookups),
-        count(tvs.by_command.query),
-        count(tvs.by_command.verify),
-        count(tvs.failed),
-        count(tvs.failovers),
-        count(tvs.cache_hits),
-    )
+fn tvs(tvs: &TvsCounts) -> String {
+    [said(tvs, 0..1), said(&tvs.by_command, ..), said(tvs, 1..)].concat()
 }
 
-fn tftp(summary: &Summary) -> String {
-    let tftp = &summary.tftp;
-    format!(
-        "{} requests, {} files, {}, {} not found, {} errors, {} sent again, {} in flight at most",
-        count(tftp.requests),
-        count(tftp.transfers),
-        bytes(tftp.bytes),
-        count(tftp.not_found),
-        count(tftp.errors),
-        count(tftp.retransmits),
-        count(tftp.in_flight_max),
-    )
-}
-
-fn http(http: &HttpCounts) -> String {
-    format!(
-        "{} requests on {} connections, {} files, {}, {} not found, {} errors, {} fell back to TFTP",
-        count(http.requests),
-        count(http.connections),
-        count(http.transfers),
-        bytes(http.bytes),
-        count(http.not_found),
-        count(http.errors),
-        count(http.fallbacks),
-    )
-}
-
-fn signatures(summary: &Summary) -> String {
-    let signatures = &summary.signatures;
+fn signatures(signatures: &Signatures) -> String {
     let saved = match (signatures.saved_cpu_s, signatures.mean_cpu_s) {
         (Some(saved), Some(mean)) if signatures.cache_hits > 0 => {
             format!(" (saved the servers {} at {} each)", seconds(Some(saved)), seconds(Some(mean)))
         }
         _ => String::new(),
     };
-    format!(
-        "{} made ({} before the first reset), cache {} hits{saved}, {} misses · phones verified {}",
-        count(signatures.made),
-        count(signatures.made_before),
-        count(signatures.cache_hits),
-        count(signatures.cache_misses),
-        count(signatures.verified),
-    )
+    format!("{}{saved}{}", said(signatures, 0..3), said(signatures, 3..))
 }
 
 /// Whether servers of ours have counted anything.
-fn serves(summary: &Summary) -> bool {
-    let serve = &summary.serve;
-    serve.tftp_requests
-        + serve.http_requests
-        + serve.https_handshakes_ok
-        + serve.https_handshakes_failed
-        + serve.tvs_handshakes_ok
-        + serve.tvs_handshakes_failed
-        > 0
+fn serves(serve: &ServeSummary) -> bool {
+    serve.numbers().iter().any(|(_, value)| value.is_some_and(|count| count > 0.0))
 }
 
-fn servers(summary: &Summary) -> String {
-    let serve = &summary.serve;
-    let (https_ok, https_failed) = (serve.https_handshakes_ok, serve.https_handshakes_failed);
-    let https = match https_ok + https_failed {
-        0 => String::new(),
-        _ => format!(
-            " · HTTPS {} requests, {} handshakes, {} failed",
-            count(serve.https_requests),
-            count(https_ok),
-            count(https_failed)
-        ),
-    };
-    format!(
-        "TFTP {} requests, {} datagrams out, {} sent again · HTTP {} requests{https} · TVS {} \
-         handshakes, {} failed, {} answers",
-        count(serve.tftp_requests),
-        count(serve.tftp_datagrams_out),
-        count(serve.tftp_retransmits),
-        count(serve.http_requests),
-        count(serve.tvs_handshakes_ok),
-        count(serve.tvs_handshakes_failed),
-        count(serve.tvs_answers),
-    )
+fn servers(serve: &ServeSummary) -> String {
+    let (https, all) = (serve.https_handshakes_ok + serve.https_handshakes_failed, said(serve, ..));
+    let is_there = |service: &&str| https > 0 || !service.starts_with("HTTPS");
+    all.split(BETWEEN).filter(is_there).collect::<Vec<_>>().join(BETWEEN)
 }
 
-fn cpu(summary: &Summary) -> String {
-    let [swarm, serve] = [summary.cpu_s.swarm, summary.cpu_s.serve].map(seconds);
-    format!("phones {swarm} · servers {serve}")
+/// What stands between parts of a line.
+const BETWEEN: &str = " · ";
+
+/// The numbers of a section in words, those with these places of its sentence.
+fn said(section: &impl Section, places: impl RangeBounds<u8>) -> String {
+    let mut words: Vec<(u8, String)> = Vec::new();
+    for (row, value) in section.numbers() {
+        let Some(said) = row.said.filter(|said| places.contains(&said.place)) else { continue };
+        if !said.if_any || value.is_some_and(|count| count > 0.0) {
+            words.push((said.place, said.words.replace("{}", &number(value, row.unit))));
+        }
+    }
+    words.sort_by_key(|(place, _)| *place);
+    words.into_iter().map(|(_, words)| words).collect()
 }
 
 /// Share of a machine that others may take before a reader must know.
@@ -400,14 +293,6 @@ fn verdict(summary: &Summary, code: ExitCode) -> String {
     format!("verdict: {word} ({why}) · exit {}\n", code.number())
 }
 
-/// What the numbers of an SLO are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Unit {
-    Count,
-    Ratio,
-    Seconds,
-}
-
 /// The unit of an SLO's numbers by the path on its left: segments of times end in `_s` or are
 /// written without it (`boot_time.p99`), ratios end in `_ratio`.
 fn unit(expr: &str) -> Unit {
@@ -429,6 +314,7 @@ fn number(value: Option<f64>, unit: Unit) -> String {
         (None, _) => "-".to_owned(),
         (value, Unit::Seconds) => seconds(value),
         (Some(ratio), Unit::Ratio) => format!("{:.2} %", ratio * 100.0),
+        (Some(value), Unit::Bytes) => bytes(value as u64),
         (Some(value), Unit::Count) if value >= 0.0 && value.fract() == 0.0 => count(value as u64),
         (Some(value), Unit::Count) => format!("{value:.3}"),
     }
@@ -454,11 +340,11 @@ impl LiveLine {
     /// `t=31s phones=1604/2000 inflight=338 ok=1598 stuck=0 failed=6 …`. `phones` are those that
     /// have settled, `inflight` those that boot.
     pub fn lines(&mut self, ledger: &Ledger, now: Time) -> [String; 2] {
-        let Tallies { total, ready, stuck, failed, booting, .. } = ledger.tallies();
+        let Phones { total, ready, stuck, failed, booting, .. } = ledger.tallies();
         let counts = ledger.counts();
-        let retry = counts.tftp_retransmits + counts.tvs_failovers;
-        let files = counts.tftp_requests + counts.http.requests + counts.https.requests;
-        let seen = Seen { at: now, requests: files, lookups: counts.tvs_lookups() };
+        let retry = counts.tftp.retransmits + counts.tvs.failovers;
+        let files = counts.tftp.requests + counts.http.requests + counts.https.requests;
+        let seen = Seen { at: now, requests: files, lookups: counts.tvs.lookups };
         let last =
             self.last.replace(seen).unwrap_or(Seen { at: Time::ZERO, requests: 0, lookups: 0 });
         let per_second = |new: u64, old: u64| {

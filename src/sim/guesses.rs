@@ -39,7 +39,7 @@ impl Used {
         let asked = run.ledger.step_record(StepKind::Tvs);
         let (tvs, https) = (asked.ok + asked.failed > 0, counts.https.requests > 0);
         Used {
-            tftp: counts.tftp_requests > 0,
+            tftp: counts.tftp.requests > 0,
             http: https || counts.http.requests > 0,
             tvs,
             tls: tvs || https,

@@ -98,8 +98,8 @@ fn try_run(args: &CapacityArgs, global: &GlobalArgs) -> Result<ExitCode, Stop> {
     let compared = baseline.map(|base| compare_capacity(&base, &summary.to_json()));
     let compared = compared.transpose().map_err(|error| incomparable(&error))?;
     let path = directory.path();
-    let finished =
-        Finished { run: &directory, summary: summary.to_json(), verdict: &summary.verdict, code };
+    let verdict = summary.verdict.name();
+    let finished = Finished { run: &directory, summary: summary.to_json(), verdict, code };
     let document = |code| document(&summary, compared.as_deref(), path, code, global);
     Ok(finished.leave(document, |_| Ok(()))?)
 }

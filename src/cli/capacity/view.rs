@@ -5,7 +5,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::base::Span;
 use crate::capacity::{CapacityObserver, CapacityPlan, Task};
-use crate::measure::LoadStep;
+use crate::measure::{LevelKind, LoadStep};
 use crate::report::capacity_step;
 
 use super::super::args::{GlobalArgs, Progress};
@@ -130,9 +130,9 @@ fn will_send(plan: &CapacityPlan) -> String {
 }
 
 impl CapacityObserver for View {
-    fn level(&mut self, phase: &str, offered: f64, length: Span) {
+    fn level(&mut self, kind: LevelKind, offered: f64, length: Span) {
         self.shown = Span::ZERO;
-        self.level = format!("{phase} {offered:.1} for {length}");
+        self.level = format!("{kind} {offered:.1} for {length}");
         if let Some(bar) = &self.bar {
             bar.set_message(self.level.clone());
         }

@@ -1,0 +1,444 @@
+//! The table of numbers. A number is one row here and raised where the thing happens; text, JSON,
+//! Prometheus, SLOs and comparisons of runs read the row.
+
+use std::collections::BTreeMap;
+
+use super::row::{
+    BYTES, COUNT, Family, Label, Pair, RATIO, Row, SECONDS, Section, Trend, counts, numbers,
+};
+use super::summary::Summary;
+
+const PHONES: Family =
+    Family::gauge("phones", &["state"], "Phones by state; ready means list and config in force.");
+const ALARMS: Family = Family::gauge(
+    "phone_alarms",
+    &["kind"],
+    "Phones that refused a list or a config since the storm began.",
+);
+const LOOKUPS: Family = Family::counter(
+    "tvs_lookups_total",
+    &["command"],
+    "Answers of TVS that phones received and used.",
+);
+const FAULTS: Family =
+    Family::counter("tvs_failed_total", &["fault"], "Attempts at a TVS server without an answer.");
+const SIGN_CACHE: Family = Family::counter(
+    "sign_cache_requests_total",
+    &["result"],
+    "Requests for signed files, by what the sign cache had.",
+);
+const SERVER_REQUESTS: Family =
+    Family::counter("server_requests_total", &["service"], "Requests that our servers took.");
+const HANDSHAKES: Family = Family::counter(
+    "tls_handshakes_total",
+    &["service", "outcome"],
+    "TLS handshakes of our servers.",
+);
+const CPU: Family = Family::counter("cpu_seconds_total", &["side"], "CPU time by side.");
+
+/// A time that two runs are compared by.
+const JUDGED_TIME: Row = SECONDS.pair(Pair::Judged).trend(Trend::Low);
+/// A time that follows every hiccup of a host.
+const SHOWN_TIME: Row = SECONDS.pair(Pair::Shown).trend(Trend::Neither);
+/// A count that two runs of one scenario share, whatever they took.
+const SHARED: Row = COUNT.pair(Pair::Judged);
+
+numbers! {
+    /// Phones by outcome (`decisions.md`, outcomes of a phone). All phones are ready, stuck, failed,
+    /// booting or not reset; at the end of a run none is booting.
+    pub struct Phones {
+        /// All phones.
+        total: u64 = SHARED.trend(Trend::Size).said(0, "{} in all"),
+        /// List and configuration in force; registration is a later step.
+        ready: u64 = SHARED.trend(Trend::High).part(PHONES, &["ready"])
+            .said(1, ": {} ready (config in force)"),
+        /// Nothing but a person or a new operator action can help.
+        stuck: u64 = SHARED.trend(Trend::Low).part(PHONES, &["stuck"]).said(2, ", {} stuck"),
+        /// Not ready for another reason.
+        failed: u64 = SHARED.trend(Trend::Low).part(PHONES, &["failed"]).said(3, ", {} failed"),
+        /// Booting now.
+        #[serde(skip)]
+        booting: u64 = COUNT.part(PHONES, &["booting"]),
+        /// Never reset: the run ended before it was their turn.
+        not_reset: u64 = COUNT.part(PHONES, &["not-reset"]).said_if_any(4, ", {} not reset"),
+        /// Failed phones of all phones, 0 to 1.
+        failed_ratio: f64,
+        /// Phones that refused a list.
+        list_alarms: u64 = SHARED.trend(Trend::Low).part(ALARMS, &["list"])
+            .said(5, "{} phones refused a list"),
+        /// Phones that refused a configuration.
+        config_alarms: u64 = SHARED.trend(Trend::Low).part(ALARMS, &["config"])
+            .said(6, ", {} refused a config"),
+        /// Reasons of the failed phones.
+        failures: BTreeMap<String, u64>,
+        /// What phones did, all together.
+        #[serde(flatten)]
+        counts: PhoneCounts,
+    }
+}
+
+counts! {
+    /// What phones did.
+    pub struct PhoneCounts {
+        /// Boots that began since the storm's first reset.
+        #[serde(skip)]
+        boots: u64 = COUNT.counter("boots_total"),
+    }
+}
+
+counts! {
+    /// Configurations.
+    pub struct ConfigCounts {
+        /// Configurations accepted after the reset.
+        applied: u64 = SHARED,
+    }
+}
+
+counts! {
+    /// Questions to TVS.
+    pub struct TvsCounts {
+        /// Answers that a phone received and used.
+        lookups: u64 = SHARED.trend(Trend::Neither).said(0, "{} lookups"),
+        /// Those answers by command.
+        by_command: ByCommand,
+        /// Signers that a phone's TVS cache vouched for.
+        cache_hits: u64 = SHARED.counter("tvs_cache_hits_total")
+            .said(3, ", {} answered by a phone's cache"),
+        /// Attempts without an answer.
+        failed: u64 = SHARED.trend(Trend::Low).said(1, ", {} failed"),
+        /// Those of them whose server's name did not resolve.
+        unresolved: u64 = COUNT.part(FAULTS, &["unresolved"])
+            .said_if_any(4, "; {} × \"Failed to resolve Tvs Ipv4 Address with hostname\""),
+        /// Attempts on a later member of the group.
+        failovers: u64 = SHARED.trend(Trend::Neither).counter("tvs_failovers_total")
+            .said(2, ", {} failovers"),
+        /// Those of the failed ones whose server's certificate the phone refused.
+        #[serde(skip)]
+        certificate_refused: u64 = COUNT.part(FAULTS, &["certificate_refused"]),
+        /// Those of the failed ones without a connection.
+        #[serde(skip)]
+        connection: u64 = COUNT.part(FAULTS, &["connection"]),
+        /// Those of the failed ones that took too long.
+        #[serde(skip)]
+        timed_out: u64 = COUNT.part(FAULTS, &["timed_out"]),
+        /// Those of the failed ones whose answer was to another question.
+        #[serde(skip)]
+        wrong_answer: u64 = COUNT.part(FAULTS, &["wrong_answer"]),
+    }
+}
+
+counts! {
+    /// Answers of TVS by command.
+    pub struct ByCommand {
+        /// Answers to QUERY.
+        query: u64 = COUNT.part(LOOKUPS, &["query"]).said(0, " ({} QUERY"),
+        /// Answers to VERIFY.
+        verify: u64 = COUNT.part(LOOKUPS, &["verify"]).said(1, ", {} VERIFY)"),
+    }
+}
+
+counts! {
+    /// Files by path of acceptance (BOOT-14). Each is a `files_judged_total` of its kind of file.
+    pub struct TrustPaths {
+        /// No list at all: taken unchecked.
+        accepted_first: u64 = SHARED.said_if_any(5, ", {} unchecked, as the first list"),
+        /// Blank ITL.
+        accepted_blank: u64 = COUNT.said_if_any(6, ", {} unchecked, by a blank ITL"),
+        /// Signer in the CTL.
+        accepted_by_ctl: u64 = COUNT.said_if_any(1, ", {} by the CTL"),
+        /// Signer in the ITL.
+        accepted_by_itl: u64 = SHARED.said_if_any(0, ", {} by the ITL"),
+        /// Signer in the TVS cache.
+        accepted_by_tvs_cache: u64 = COUNT.said_if_any(3, ", {} by the TVS cache"),
+        /// TVS vouched for the signer.
+        accepted_by_tvs: u64 = SHARED.said_if_any(2, ", {} by TVS"),
+        /// No signature, from an HTTPS server that the lists vouch for.
+        accepted_by_https: u64 = COUNT.said_if_any(4, ", {} unsigned, by the HTTPS server"),
+        /// Refused.
+        refused: u64 = SHARED.said(7, " · refused {}"),
+    }
+}
+
+counts! {
+    /// Transfers as the phones saw them.
+    pub struct TftpCounts {
+        /// Files asked for over TFTP.
+        requests: u64 = COUNT.trend(Trend::Neither).counter("tftp_requests_total")
+            .said(0, "{} requests"),
+        /// Files that arrived over TFTP.
+        transfers: u64 = COUNT.trend(Trend::Neither).counter("tftp_transfers_total")
+            .said(1, ", {} files"),
+        /// Bytes of files that arrived whole.
+        bytes: u64 = BYTES.counter("tftp_received_bytes_total").said(2, ", {}"),
+        /// Datagrams that phones sent again.
+        retransmits: u64 = COUNT.said(5, ", {} sent again"),
+        /// Answers that a file is not there.
+        not_found: u64 = COUNT.counter("tftp_not_found_total").said(3, ", {} not found"),
+        /// Transfers that failed otherwise.
+        errors: u64 = COUNT.counter("tftp_errors_total").said(4, ", {} errors"),
+        /// Most transfers in flight at once; of several workers the sum, which bounds it.
+        in_flight_max: u64 = COUNT.said(6, ", {} in flight at most"),
+    }
+}
+
+counts! {
+    /// Files over HTTP, or over HTTPS, as the phones saw them.
+    pub struct HttpCounts {
+        /// Files asked for over HTTP.
+        requests: u64 = COUNT.counter("http_requests_total").said(0, "{} requests"),
+        /// Connections opened for files.
+        connections: u64 = COUNT.counter("http_connections_total").said(1, " on {} connections"),
+        /// Files that arrived over HTTP.
+        transfers: u64 = COUNT.trend(Trend::Neither).counter("http_transfers_total")
+            .said(2, ", {} files"),
+        /// Bytes of files over HTTP.
+        bytes: u64 = BYTES.counter("http_received_bytes_total").said(3, ", {}"),
+        /// HTTP answers 404.
+        not_found: u64 = COUNT.counter("http_not_found_total").said(4, ", {} not found"),
+        /// Files asked for over TFTP after HTTP had failed.
+        fallbacks: u64 = COUNT.counter("http_fallbacks_total").said(6, ", {} fell back to TFTP"),
+        /// HTTP requests that failed.
+        errors: u64 = COUNT.counter("http_errors_total").said(5, ", {} errors"),
+    }
+}
+
+numbers! {
+    /// Signatures; in a summary those of the cluster since the storm's first reset.
+    #[derive(Copy)]
+    pub struct Signatures {
+        /// Signatures that the cluster made.
+        made: u64 = SHARED.trend(Trend::Neither).counter("signatures_made_total")
+            .said(0, "{} made"),
+        /// Made by the cluster before that: prewarming, lists of before.
+        made_before: u64 = COUNT.said(1, " ({} before the first reset)"),
+        /// Signatures that phones verified.
+        verified: u64 = COUNT.counter("signatures_verified_total").said(4, " · phones verified {}"),
+        /// Requests answered by a signature that was made for another.
+        cache_hits: u64 = COUNT.part(SIGN_CACHE, &["hit"]).said(2, ", cache {} hits"),
+        /// Requests that caused a signature.
+        cache_misses: u64 = COUNT.part(SIGN_CACHE, &["miss"]).said(3, ", {} misses"),
+        /// CPU seconds of one, the mean over the whole run; `null` where it cannot be measured.
+        mean_cpu_s: Option<f64>,
+        /// CPU seconds that the hits of the cache have saved the servers: hits times the mean.
+        saved_cpu_s: Option<f64>,
+    }
+}
+
+numbers! {
+    /// Seconds from the storm's first reset, over the whole fleet; `null` when not reached.
+    #[derive(Copy)]
+    pub struct FleetReady {
+        /// Half of the fleet.
+        p50: Option<f64> = JUDGED_TIME.said(0, "50 % {}"),
+        /// 90 % of the fleet.
+        p90: Option<f64> = JUDGED_TIME.said(1, " · 90 % {}"),
+        /// 99 % of the fleet.
+        p99: Option<f64> = JUDGED_TIME.said(2, " · 99 % {}"),
+        /// The whole fleet.
+        last: Option<f64> = SHOWN_TIME.said(3, " · last {}"),
+    }
+}
+
+numbers! {
+    /// Percentiles in seconds; `null` with fewer than 10/(1-p) samples.
+    #[derive(Copy)]
+    pub struct PercentilesS {
+        /// Median.
+        p50: Option<f64> = SHOWN_TIME.said(0, "p50 {}"),
+        /// 90th percentile.
+        p90: Option<f64> = SECONDS.pair(Pair::Shown).said(1, " · p90 {}"),
+        /// 99th percentile.
+        p99: Option<f64> = SHOWN_TIME.said(2, " · p99 {}"),
+        /// Longest.
+        max: Option<f64> = SECONDS.said(3, " · max {}"),
+    }
+}
+
+numbers! {
+    /// CPU seconds by side since the storm's first reset; `null` where they cannot be told apart.
+    #[derive(Copy)]
+    pub struct CpuSeconds {
+        /// The phones.
+        swarm: Option<f64> = SECONDS.pair(Pair::Shown).part(CPU, &["swarm"]).said(0, "phones {}"),
+        /// The servers.
+        serve: Option<f64> = JUDGED_TIME.part(CPU, &["serve"]).said(1, " · servers {}"),
+    }
+}
+
+numbers! {
+    /// What a machine was worth during a run: two runs on one machine are alike only if this is.
+    #[derive(Copy)]
+    pub struct MachineSummary {
+        /// CPU seconds of an RSA-2048 signature made beside the run; in virtual time at this load.
+        yardstick_s: Option<f64> = SECONDS.pair(Pair::Shown),
+        /// Share of its CPU time, 0 to 1, that other programs and guests of the host left.
+        available: Option<f64> = RATIO.pair(Pair::Shown),
+    }
+}
+
+numbers! {
+    /// What our servers counted over the whole run.
+    #[derive(Copy)]
+    pub struct ServeSummary {
+        /// Read requests.
+        tftp_requests: u64 = COUNT.part(SERVER_REQUESTS, &["tftp"]).said(0, "TFTP {} requests"),
+        /// Blocks and other datagrams sent.
+        tftp_datagrams_out: u64 = COUNT.said(1, ", {} datagrams out"),
+        /// Datagrams sent again.
+        tftp_retransmits: u64 = COUNT.said(2, ", {} sent again"),
+        /// HTTP requests.
+        http_requests: u64 = COUNT.part(SERVER_REQUESTS, &["http"]).said(3, " · HTTP {} requests"),
+        /// HTTP connections.
+        http_connections: u64 = COUNT,
+        /// HTTPS requests.
+        https_requests: u64 = COUNT.part(SERVER_REQUESTS, &["https"])
+            .said(4, " · HTTPS {} requests"),
+        /// TLS handshakes of HTTPS that were completed.
+        https_handshakes_ok: u64 = COUNT.part(HANDSHAKES, &["https", "ok"])
+            .said(5, ", {} handshakes"),
+        /// TLS handshakes of HTTPS that failed.
+        https_handshakes_failed: u64 = COUNT.part(HANDSHAKES, &["https", "failed"])
+            .said(6, ", {} failed"),
+        /// TLS handshakes that were completed.
+        tvs_handshakes_ok: u64 = COUNT.part(HANDSHAKES, &["tvs", "ok"])
+            .said(7, " · TVS {} handshakes"),
+        /// TLS handshakes that failed, those that a phone refused among them.
+        tvs_handshakes_failed: u64 = COUNT.part(HANDSHAKES, &["tvs", "failed"])
+            .said(8, ", {} failed"),
+        /// Questions answered.
+        tvs_answers: u64 = COUNT.part(SERVER_REQUESTS, &["tvs"]).said(9, ", {} answers"),
+    }
+}
+
+counts! {
+    /// Everything that is heard of phones and counted, since the storm's first reset.
+    pub struct Counts {
+        /// What phones did.
+        phones: PhoneCounts,
+        /// Configurations.
+        config: ConfigCounts,
+        /// Questions to TVS.
+        tvs: TvsCounts,
+        /// CTLs by path of acceptance.
+        ctls: TrustPaths,
+        /// ITLs by path of acceptance.
+        itls: TrustPaths,
+        /// Configurations by path of acceptance.
+        configs: TrustPaths,
+        /// Files over TFTP.
+        tftp: TftpCounts,
+        /// Files over HTTP.
+        http: HttpCounts,
+        /// Files over HTTPS.
+        https: HttpCounts,
+        /// Signatures that phones verified.
+        verified: u64,
+        /// Inputs that a phone did not wait for.
+        unexpected: u64,
+    }
+}
+
+/// A number of a run.
+#[derive(Clone, Copy, Debug)]
+pub struct Metric {
+    /// Path of its section in `summary.json`.
+    pub section: &'static str,
+    /// Labels of its section.
+    pub labels: &'static [Label],
+    /// What is said about it.
+    pub row: Row,
+    /// What it is, if it is anything.
+    pub value: Option<f64>,
+}
+
+/// Numbers that comparisons of runs leave out, though the same row of another section is in.
+const NOT_COMPARED: [&str; 2] = ["https.transfers", "trust.configs.accepted_first"];
+
+impl Metric {
+    /// How it is taken when two runs of one scenario are compared, if it is.
+    pub fn pair(&self) -> Option<Pair> {
+        self.row.pair.filter(|_| self.is_compared())
+    }
+
+    /// What a change of it from one run to the next means, if they are compared by it.
+    pub fn trend(&self) -> Option<Trend> {
+        self.row.trend.filter(|_| self.is_compared())
+    }
+
+    fn is_compared(&self) -> bool {
+        !NOT_COMPARED.contains(&self.path().as_str())
+    }
+
+    /// Its path in `summary.json`.
+    pub fn path(&self) -> String {
+        format!("{}.{}", self.section, self.row.key)
+    }
+}
+
+impl Summary {
+    /// Every number that has a row, in the order of `summary.json`.
+    pub fn metrics(&self) -> Vec<Metric> {
+        let sections: [(&'static str, &'static [Label], &dyn Section); 16] = [
+            ("phones", &[], &self.phones),
+            ("phones", &[], &self.phones.counts),
+            ("config", &[], &self.config),
+            ("tvs", &[], &self.tvs),
+            ("tvs.by_command", &[], &self.tvs.by_command),
+            ("trust.lists", &[], &self.trust.lists),
+            ("trust.configs", &[], &self.trust.configs),
+            ("tftp", &[], &self.tftp),
+            ("http", &[("scheme", "http")], &self.http),
+            ("https", &[("scheme", "https")], &self.https),
+            ("signatures", &[], &self.signatures),
+            ("fleet_ready_s", &[], &self.fleet_ready_s),
+            ("boot_time_s", &[], &self.boot_time_s),
+            ("cpu_s", &[], &self.cpu_s),
+            ("machine", &[], &self.machine),
+            ("serve", &[], &self.serve),
+        ];
+        sections
+            .into_iter()
+            .flat_map(|(section, labels, numbers)| {
+                let metric = move |(row, value)| Metric { section, labels, row, value };
+                numbers.numbers().into_iter().map(metric)
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::summary::known_paths;
+    use super::*;
+
+    #[test]
+    fn what_runs_are_compared_by_is_in_the_summary() {
+        let (metrics, known) = (Summary::default().metrics(), known_paths());
+        let compared = metrics.iter().filter(|one| one.pair().is_some() || one.trend().is_some());
+        let paths: Vec<String> = compared.map(Metric::path).collect();
+        assert!(paths.len() > 30, "{paths:?}");
+        for path in paths.iter().map(String::as_str).chain(NOT_COMPARED) {
+            assert!(known.iter().any(|known| known == path), "{path} in {known:?}");
+        }
+    }
+
+    #[test]
+    fn a_family_has_one_row_or_a_help_of_its_own_and_no_sample_twice() {
+        let mut samples: Vec<(&str, Vec<&str>)> = Vec::new();
+        let mut exposed = Vec::new();
+        for Metric { labels, row, .. } in Summary::default().metrics() {
+            let Some((family, values)) = row.exposed else { continue };
+            assert_eq!(family.labels.len(), values.len(), "{}", family.name);
+            let of_section = labels.iter().map(|(_, value)| *value);
+            let sample = (family.name, of_section.chain(values.iter().copied()).collect());
+            assert!(!samples.contains(&sample), "{sample:?} twice");
+            samples.push(sample);
+            exposed.push((family, row.key));
+        }
+        for (family, key) in &exposed {
+            let alike = exposed.iter().filter(|(other, _)| other.name == family.name);
+            let same_row = alike.clone().all(|(_, other)| other == key);
+            assert!(family.help.is_some() || same_row, "{} has no help", family.name);
+        }
+    }
+}

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::base::{Model, NodeId, PhoneId, Purpose, Span, stream};
-use crate::cluster::{CertificateKind, FleetSpec, OperatorAction, Release, ServiceKind, Topology};
+use crate::cluster::{FleetSpec, Impact, Release, ServiceKind, Topology};
 use crate::measure::{COVERS, Queue};
 use crate::phone::{First, Transport, family_of};
 use crate::scenario::{FleetStart, Plan, Trigger};
@@ -384,32 +384,12 @@ fn in_words(plan: &Plan, at: usize) -> String {
         Trigger::At(at) => format!("at {at}"),
         Trigger::FleetSettled => "when the fleet has settled".to_owned(),
     };
-    let then = entry.then.as_ref().map(|then| {
-        format!("; {} after that: {}", then.delay, action_in_words(&then.action, topology))
-    });
-    let action = action_in_words(&entry.action, topology);
+    let then = entry
+        .then
+        .as_ref()
+        .map(|then| format!("; {} after that: {}", then.delay, then.action.plan_words(topology)));
+    let action = entry.action.plan_words(topology);
     format!("{} · {when}: {action}{}", entry.name, then.unwrap_or_default())
-}
-
-fn action_in_words(action: &OperatorAction, topology: &Topology) -> String {
-    let name = |node: NodeId| topology.node(node).name.as_str();
-    let services = |verb: &str, node: NodeId, service: Option<ServiceKind>| {
-        let service = service.map_or("every service", ServiceKind::name);
-        format!("{verb} {service} on {}", name(node))
-    };
-    match action {
-        OperatorAction::Regenerate { certificate, node } => {
-            format!("regenerate {} on {}", certificate.name(), name(*node))
-        }
-        OperatorAction::AddRecord { name, .. } => format!("add the DNS record of {name}"),
-        OperatorAction::RemoveRecord { name } => format!("remove the DNS record of {name}"),
-        OperatorAction::Rename { node, to } => format!("rename {} to {to}", name(*node)),
-        OperatorAction::ResetPhones { spread: Span::ZERO } => "reset all phones at once".to_owned(),
-        OperatorAction::ResetPhones { spread } => format!("reset all phones within {spread}"),
-        OperatorAction::Restart { node, service } => services("restart", *node, *service),
-        OperatorAction::Start { node, service } => services("start", *node, *service),
-        OperatorAction::Stop { node, service } => services("stop", *node, *service),
-    }
 }
 
 fn waves(plan: &Plan) -> Vec<Wave> {
@@ -421,35 +401,17 @@ fn waves(plan: &Plan) -> Vec<Wave> {
     if plan.target.is_some() {
         lookups = UNKNOWN;
     }
+    let signs = |node: NodeId| plan.fleet.tftp.contains(&node);
     for entry in &plan.timeline {
-        match &entry.action {
-            OperatorAction::ResetPhones { spread } => {
-                waves.push(wave(plan, "reset", *spread, lookups));
-            }
-            action if plan.target.is_none() && changes_signer(action, &plan.fleet.tftp) => {
+        match entry.action.impact() {
+            Impact::Wave(spread) => waves.push(wave(plan, "reset", spread, lookups)),
+            Impact::Signer(node) if plan.target.is_none() && node.is_none_or(signs) => {
                 lookups = CHANGED;
             }
-            _ => {}
+            Impact::Signer(_) | Impact::Services(_) | Impact::Nothing => {}
         }
     }
     waves
-}
-
-/// Whether the files of the phones' TFTP nodes may be signed by another certificate afterwards.
-fn changes_signer(action: &OperatorAction, tftp: &[NodeId]) -> bool {
-    match action {
-        OperatorAction::Regenerate { certificate, node } => {
-            *certificate == CertificateKind::ItlRecovery
-                || *certificate == CertificateKind::CallManager && tftp.contains(node)
-        }
-        OperatorAction::Rename { node, .. } => tftp.contains(node),
-        OperatorAction::AddRecord { .. }
-        | OperatorAction::RemoveRecord { .. }
-        | OperatorAction::ResetPhones { .. }
-        | OperatorAction::Restart { .. }
-        | OperatorAction::Start { .. }
-        | OperatorAction::Stop { .. } => false,
-    }
 }
 
 /// Lookups for each phone at most, and why.

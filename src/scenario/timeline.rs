@@ -147,6 +147,7 @@ impl Timeline {
 mod tests {
     use super::*;
     use crate::base::{NodeId, Span};
+    use crate::cluster::operator::services::Services;
     use crate::scenario::FollowUp;
 
     #[test]
@@ -287,11 +288,11 @@ mod tests {
     }
 
     fn restart(node: u8) -> OperatorAction {
-        OperatorAction::Restart { node: NodeId(node), service: None }
+        Services::restart(NodeId(node), None).into()
     }
 
     fn start() -> OperatorAction {
-        OperatorAction::Start { node: NodeId(0), service: None }
+        Services::start(NodeId(0), None).into()
     }
 
     fn entry(trigger: Trigger, node: u8) -> TimelineEntry {

@@ -9,9 +9,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use resetstorm::base::{ClusterId, NodeId, PhoneId, Span, Time};
+use resetstorm::cluster::operator::certificates::Regenerate;
+use resetstorm::cluster::operator::services::Services;
 use resetstorm::cluster::{
-    CertificateKind, Cluster, FileReply, FleetSpec, Genesis, GroupSpec, NodeSpec, OperatorAction,
-    Ports, Release, ServiceKind, SignCacheMode, Topology, Waiter,
+    CertificateKind, Cluster, FileReply, FleetSpec, Genesis, GroupSpec, NodeSpec, Ports, Release,
+    ServiceKind, SignCacheMode, Topology, Waiter,
 };
 use resetstorm::crypto::KeySource;
 use resetstorm::live::{self, LiveOptions, Observer};
@@ -801,8 +803,8 @@ async fn files_that_change_half_way_are_refused() {
     // The second generation of the same file from the third block on, all of it well-formed.
     let mut next = Fleet::new();
     let now = Time::ZERO;
-    let regenerate = OperatorAction::Regenerate { certificate: CertificateKind::Tvs, node: NODE };
-    let restart = OperatorAction::Restart { node: NODE, service: None };
+    let regenerate = Regenerate { certificate: CertificateKind::Tvs, node: NODE };
+    let restart = Services::restart(NODE, None);
     next.cluster.apply(&regenerate, now).unwrap();
     next.cluster.apply(&restart, now).unwrap();
     let half = |name: &str, old: Vec<u8>| {
@@ -870,9 +872,8 @@ async fn answers_of_tvs_that_do_not_fit_vouch_for_nobody() {
     let fleet = Fleet::new();
     // The signer is new: each phone must ask.
     let mut storm = Fleet::new();
-    let regenerate =
-        OperatorAction::Regenerate { certificate: CertificateKind::CallManager, node: NODE };
-    let restart = OperatorAction::Restart { node: NODE, service: Some(ServiceKind::Tftp) };
+    let regenerate = Regenerate { certificate: CertificateKind::CallManager, node: NODE };
+    let restart = Services::restart(NODE, Some(ServiceKind::Tftp));
     storm.cluster.apply(&regenerate, Time::ZERO).unwrap();
     storm.cluster.apply(&restart, Time::ZERO).unwrap();
     let storm = Arc::new(storm.cluster);

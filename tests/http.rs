@@ -7,9 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use resetstorm::base::{ClusterId, NodeId, PhoneId, Span};
+use resetstorm::cluster::operator::certificates::Regenerate;
+use resetstorm::cluster::operator::services::Services;
 use resetstorm::cluster::{
-    CertificateKind, Cluster, FileReply, FleetSpec, Genesis, GroupSpec, NodeSpec, OperatorAction,
-    Ports, Release, ServiceKind, SignCacheMode, Topology, Waiter,
+    CertificateKind, Cluster, FileReply, FleetSpec, Genesis, GroupSpec, NodeSpec, Operation, Ports,
+    Release, ServiceKind, SignCacheMode, Topology, Waiter,
 };
 use resetstorm::crypto::KeySource;
 use resetstorm::measure::{Counts, HttpCounts, Ledger};
@@ -83,7 +85,7 @@ impl Stage {
         Stage { cluster, servers, http, https }
     }
 
-    async fn operate(&mut self, action: OperatorAction) {
+    async fn operate(&mut self, action: impl Operation) {
         for effect in self.cluster.apply(&action, Clock::start().now()).unwrap() {
             self.servers.carry_out(&effect).await.unwrap();
         }
@@ -358,15 +360,15 @@ async fn a_restart_shows_the_new_signer_and_a_stop_closes_the_port() {
     let mut kept = stage.connect().await;
     let (_, old) = get(&mut kept, "ITLFile.tlv").await;
     let certificate = CertificateKind::CallManager;
-    stage.operate(OperatorAction::Regenerate { certificate, node: NODE }).await;
+    stage.operate(Regenerate { certificate, node: NODE }).await;
     assert!(get(&mut kept, "ITLFile.tlv").await.1 == old, "not before the restart");
-    stage.operate(OperatorAction::Restart { node: NODE, service }).await;
+    stage.operate(Services::restart(NODE, service)).await;
     let (_, new) = get(&mut kept, "ITLFile.tlv").await;
     assert!(new != old && new == stage.served("ITLFile.tlv"));
-    stage.operate(OperatorAction::Stop { node: NODE, service }).await;
+    stage.operate(Services::stop(NODE, service)).await;
     assert!(rest(&mut kept).await.is_empty());
     assert!(TcpStream::connect(stage.http).await.is_err(), "nobody listens");
-    stage.operate(OperatorAction::Start { node: NODE, service }).await;
+    stage.operate(Services::start(NODE, service)).await;
     assert_eq!(get(&mut stage.connect().await, "ITLFile.tlv").await.0, 200);
 }
 
@@ -629,10 +631,9 @@ async fn phones_refuse_an_https_server_that_their_lists_do_not_hold() {
     let (stage, servers) = secure_stage().await;
     // Another cluster: the same names, other keys. Its files would be refused as well.
     let mut stranger = Stage::of(Release::R14, ServeSettings::default()).await;
-    let regenerate =
-        OperatorAction::Regenerate { certificate: CertificateKind::CallManager, node: NODE };
+    let regenerate = Regenerate { certificate: CertificateKind::CallManager, node: NODE };
     stranger.operate(regenerate).await;
-    stranger.operate(OperatorAction::Restart { node: NODE, service: None }).await;
+    stranger.operate(Services::restart(NODE, None)).await;
     let strange = HttpServer { https: stranger.https, ..servers };
     let (_, ledger, before) = boot_at(&stage, strange, Span::from_secs(20)).await;
     let Counts { https, tftp, .. } = *ledger.counts();
@@ -656,11 +657,10 @@ fn presented(stage: &Stage) -> Vec<u8> {
 async fn a_restart_changes_what_https_presents() {
     let (mut stage, servers) = secure_stage().await;
     let old = presented(&stage);
-    let regenerate =
-        OperatorAction::Regenerate { certificate: CertificateKind::CallManager, node: NODE };
+    let regenerate = Regenerate { certificate: CertificateKind::CallManager, node: NODE };
     stage.operate(regenerate).await;
     assert_eq!(presented(&stage), old, "not before the restart");
-    let restart = OperatorAction::Restart { node: NODE, service: Some(ServiceKind::Tftp) };
+    let restart = Services::restart(NODE, Some(ServiceKind::Tftp));
     stage.operate(restart).await;
     assert_ne!(presented(&stage), old);
     let (_, ledger, _) = boot_at(&stage, servers, Span::from_secs(20)).await;

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use resetstorm::base::{ClusterId, PhoneId, Span, Time};
+use resetstorm::cluster::operator::phones::ResetPhones;
 use resetstorm::cluster::{Cluster, FleetSpec, Genesis, OperatorAction};
 use resetstorm::crypto::KeySource;
 use resetstorm::live::{self, LiveOptions, LiveRun, Observer};
@@ -46,7 +47,7 @@ fn plan(name: &str, overrides: &[&str]) -> Plan {
         let any = format!("{{ tftp = 0, tvs = 0, capf = 0{http}{https} }}");
         all.push(format!("cluster.node.{}.ports={any}", node + 1));
     }
-    let is_reset = |action: &OperatorAction| matches!(action, OperatorAction::ResetPhones { .. });
+    let is_reset = |action: &OperatorAction| action.get::<ResetPhones>().is_some();
     if text.contains("spread = \"30s\"") {
         let resets = first.timeline.iter().filter(|entry| is_reset(&entry.action));
         all.extend(resets.map(|entry| format!("event.{}.reset-phones.spread=1s", entry.name)));

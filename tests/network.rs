@@ -9,9 +9,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use resetstorm::base::{ClusterId, NodeId, PhoneId, Purpose, Span, Stream, Time, stream};
+use resetstorm::cluster::operator::certificates::Regenerate;
+use resetstorm::cluster::operator::services::Services;
 use resetstorm::cluster::{
-    CertificateKind, Cluster, FleetSpec, Genesis, GroupSpec, NodeSpec, OperatorAction, Ports,
-    Release, ServiceKind, SignCacheMode, Topology,
+    CertificateKind, Cluster, FleetSpec, Genesis, GroupSpec, NodeSpec, Ports, Release, ServiceKind,
+    SignCacheMode, Topology,
 };
 use resetstorm::crypto::KeySource;
 use resetstorm::measure::{Ledger, StepKind};
@@ -310,13 +312,10 @@ async fn storm(weather: Weather) -> (Ledger, u64, Duration) {
     let servers = Servers::start(bound, &cluster, clock, settings).await.unwrap();
     let (shared, phones) = provisioned(&cluster);
     let kind = CertificateKind::CallManager;
-    for action in [
-        OperatorAction::Regenerate { certificate: kind, node: NODE },
-        OperatorAction::Restart { node: NODE, service: Some(ServiceKind::Tftp) },
-    ] {
-        for effect in cluster.apply(&action, Time::ZERO).unwrap() {
-            servers.carry_out(&effect).await.unwrap();
-        }
+    cluster.apply(&Regenerate { certificate: kind, node: NODE }, Time::ZERO).unwrap();
+    let restart = Services::restart(NODE, Some(ServiceKind::Tftp));
+    for effect in cluster.apply(&restart, Time::ZERO).unwrap() {
+        servers.carry_out(&effect).await.unwrap();
     }
     let rig = Network::start(tftp, weather).await;
     let (tvs, delayed) = delayed_tcp(tvs, weather.one_way).await;
@@ -409,8 +408,8 @@ async fn stopped_half_way(profile: PhoneProfile) -> Ledger {
     };
     timeout(PATIENCE, half_way).await.expect("all are half-way");
     for action in [
-        OperatorAction::Stop { node: NODE, service: Some(ServiceKind::Tftp) },
-        OperatorAction::Start { node: NODE, service: Some(ServiceKind::Tftp) },
+        Services::stop(NODE, Some(ServiceKind::Tftp)),
+        Services::start(NODE, Some(ServiceKind::Tftp)),
     ] {
         for effect in cluster.apply(&action, Time::ZERO).unwrap() {
             servers.carry_out(&effect).await.unwrap();

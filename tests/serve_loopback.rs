@@ -7,9 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use resetstorm::base::{ClusterId, NodeId, Span};
+use resetstorm::cluster::operator::certificates::Regenerate;
+use resetstorm::cluster::operator::services::Services;
 use resetstorm::cluster::{
-    CertificateKind, Cluster, FileReply, FleetSpec, Genesis, GroupSpec, NodeSpec, OperatorAction,
-    Ports, Release, ServiceKind, SignCacheMode, Topology, Waiter,
+    CertificateKind, Cluster, FileReply, FleetSpec, Genesis, GroupSpec, NodeSpec, Operation, Ports,
+    Release, ServiceKind, SignCacheMode, Topology, Waiter,
 };
 use resetstorm::crypto::{Certificate, KeySource};
 use resetstorm::net::Clock;
@@ -90,7 +92,7 @@ impl Stage {
         Stage { cluster, servers, tftp, tvs }
     }
 
-    async fn operate(&mut self, action: OperatorAction) {
+    async fn operate(&mut self, action: impl Operation) {
         let now = Clock::start().now();
         for effect in self.cluster.apply(&action, now).unwrap() {
             self.servers.carry_out(&effect).await.unwrap();
@@ -281,12 +283,12 @@ fn verify(certificate: &Certificate) -> Vec<u8> {
     Request { session_id: 1_002, device_name: "CP-8841-SEP0C75BD000001", question }.encode()
 }
 
-fn regenerate(certificate: CertificateKind) -> OperatorAction {
-    OperatorAction::Regenerate { certificate, node: NODE }
+fn regenerate(certificate: CertificateKind) -> Regenerate {
+    Regenerate { certificate, node: NODE }
 }
 
-fn restart(service: ServiceKind) -> OperatorAction {
-    OperatorAction::Restart { node: NODE, service: Some(service) }
+fn restart(service: ServiceKind) -> Services {
+    Services::restart(NODE, Some(service))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -662,8 +664,8 @@ async fn a_stopped_service_is_silent_and_a_started_one_is_back_on_its_port() {
     running.send_to(b"\0\x01ITLFile.tlv\0octet\0", stage.tftp).await.unwrap();
     until("it runs", || stage.servers.counts().tftp.transfers_in_flight == 1).await;
 
-    stage.operate(OperatorAction::Stop { node: NODE, service: Some(ServiceKind::Tftp) }).await;
-    stage.operate(OperatorAction::Stop { node: NODE, service: Some(ServiceKind::Tvs) }).await;
+    stage.operate(Services::stop(NODE, Some(ServiceKind::Tftp))).await;
+    stage.operate(Services::stop(NODE, Some(ServiceKind::Tvs))).await;
     let counts = stage.servers.counts();
     assert_eq!((counts.tftp.transfers_in_flight, counts.tftp.transfers_dropped), (0, 1));
     assert_eq!(counts.dialogue(Dialogue::Tvs).connections_in_flight, 0);
@@ -674,7 +676,7 @@ async fn a_stopped_service_is_silent_and_a_started_one_is_back_on_its_port() {
     assert!(TcpStream::connect(stage.tvs).await.is_err());
     assert!(ask(&mut open, &request).await.is_err(), "open connections are dropped");
 
-    stage.operate(OperatorAction::Start { node: NODE, service: None }).await;
+    stage.operate(Services::start(NODE, None)).await;
     assert_eq!(stage.fetch("ITLFile.tlv").await, stage.served("ITLFile.tlv"));
     assert!(lookup(stage.tvs, &trusted, &request).await.is_ok());
     stage.servers.shutdown().await;

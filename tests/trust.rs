@@ -4,9 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use resetstorm::base::{ClusterId, NodeId, PhoneId, Span, Time};
+use resetstorm::cluster::operator::certificates::Regenerate;
+use resetstorm::cluster::operator::services::Services;
 use resetstorm::cluster::{
-    CertificateKind, Cluster, FileReply, FleetSpec, Genesis, GroupSpec, Knowledge, NodeSpec,
-    OperatorAction, Ports, Release, ServiceKind, SignCacheMode, Topology, Waiter,
+    CertificateKind, Cluster, FileReply, FleetSpec, Genesis, GroupSpec, Knowledge, NodeSpec, Ports,
+    Release, ServiceKind, SignCacheMode, Topology, Waiter,
 };
 use resetstorm::crypto::{CertificateSpec, Identity, KeySource};
 use resetstorm::phone::{
@@ -110,12 +112,8 @@ impl Bench {
     }
 
     fn regenerate(&mut self, certificate: CertificateKind) {
-        for action in [
-            OperatorAction::Regenerate { certificate, node: PUB },
-            OperatorAction::Restart { node: PUB, service: None },
-        ] {
-            self.cluster.apply(&action, self.now).unwrap();
-        }
+        self.cluster.apply(&Regenerate { certificate, node: PUB }, self.now).unwrap();
+        self.cluster.apply(&Services::restart(PUB, None), self.now).unwrap();
     }
 
     fn feed(&mut self, input: Input<'_>) -> (Vec<Action>, Vec<Fact>) {
@@ -622,7 +620,7 @@ fn tvs_knows_a_regenerated_certificate_before_any_restart() {
         bench.cluster.dialogue(PUB, Dialogue::Tvs).unwrap().identity.certificate.clone();
     let signer = bench.cluster.tftp(PUB).unwrap().signer().certificate.clone();
     for certificate in [CertificateKind::CallManager, CertificateKind::Tvs] {
-        let action = OperatorAction::Regenerate { certificate, node: PUB };
+        let action = Regenerate { certificate, node: PUB };
         assert!(bench.cluster.apply(&action, bench.now).unwrap().is_empty());
     }
     let tvs = &bench.cluster.dialogue(PUB, Dialogue::Tvs).unwrap().identity.certificate;

@@ -3,19 +3,19 @@
 //!
 //! Must not read a clock, open a socket or know a phone. `serve` and `sim` drive it.
 
-mod action;
 mod catalogue;
 mod itl;
 mod knowledge;
+pub mod operator;
 mod services;
 mod sign_cache;
 mod state;
 mod tftp_service;
 mod topology;
 
-pub use action::OperatorAction;
 pub use catalogue::{Catalogue, Contents, FleetSpec};
 pub use knowledge::Knowledge;
+pub use operator::{Impact, Operation, OperatorAction};
 pub use services::{Answering, Conversation, DialogueService, Said, Service};
 pub use sign_cache::{CacheKey, Lookup, SignCache, SignCounts, Waiter};
 pub use state::{ActionError, Cluster, Effect, Genesis};

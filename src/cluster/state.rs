@@ -5,7 +5,6 @@ use crate::base::{HostTable, NodeId, Span, Time};
 use crate::crypto::{CertificateSpec, Identity, KeySource};
 use crate::wire::Dialogue;
 
-use super::action::OperatorAction;
 use super::catalogue::{Catalogue, Contents, FleetSpec};
 use super::itl::ItlContent;
 use super::knowledge::Knowledge;
@@ -140,51 +139,6 @@ impl Cluster {
         cluster
     }
 
-    /// Carries out one operator action; the effects are for the driver, in order.
-    ///
-    /// # Errors
-    /// If the action names a service or certificate that the node does not have.
-    pub fn apply(
-        &mut self,
-        action: &OperatorAction,
-        now: Time,
-    ) -> Result<Vec<Effect>, ActionError> {
-        match action {
-            OperatorAction::AddRecord { node, name } => {
-                self.add_record(*node, name);
-                Ok(Vec::new())
-            }
-            OperatorAction::RemoveRecord { name } => {
-                if let Some(name) = self.topology.full_name(name) {
-                    self.hosts.remove(&name);
-                }
-                Ok(Vec::new())
-            }
-            OperatorAction::Regenerate { certificate, node } => {
-                self.regenerate(*node, *certificate, now)?;
-                Ok(Vec::new())
-            }
-            OperatorAction::Rename { node, to } => {
-                self.rename(*node, to, now);
-                Ok(Vec::new())
-            }
-            OperatorAction::ResetPhones { spread } => {
-                Ok(vec![Effect::ResetPhones { spread: *spread }])
-            }
-            OperatorAction::Restart { node, service } | OperatorAction::Start { node, service } => {
-                let restart = matches!(action, OperatorAction::Restart { .. });
-                let mut services = self.services(*node, *service)?;
-                services.retain(|&service| restart || !self.runs(*node, service));
-                let start = |service| self.start(*node, service, now);
-                Ok(services.into_iter().filter_map(start).collect())
-            }
-            OperatorAction::Stop { node, service } => {
-                let services = self.services(*node, *service)?;
-                Ok(services.into_iter().filter_map(|service| self.stop(*node, service)).collect())
-            }
-        }
-    }
-
     /// The shape of the cluster as it is now.
     pub const fn topology(&self) -> &Topology {
         &self.topology
@@ -284,7 +238,7 @@ impl Cluster {
         self.nodes[node.index()].store.insert(kind, identity);
     }
 
-    fn regenerate(
+    pub(super) fn regenerate(
         &mut self,
         node: NodeId,
         kind: CertificateKind,
@@ -301,15 +255,21 @@ impl Cluster {
         Ok(())
     }
 
-    fn add_record(&self, node: NodeId, name: &str) {
+    pub(super) fn add_record(&self, node: NodeId, name: &str) {
         if let Some(name) = self.topology.full_name(name) {
             self.hosts.add(&name, self.topology.node(node).address);
         }
     }
 
+    pub(super) fn remove_record(&self, name: &str) {
+        if let Some(name) = self.topology.full_name(name) {
+            self.hosts.remove(&name);
+        }
+    }
+
     /// A new host name: the database and the configurations have it at once, every service
     /// certificate of the node is regenerated (HOST-01). ITLRecovery is the cluster's and stays.
-    fn rename(&mut self, node: NodeId, to: &str, now: Time) {
+    pub(super) fn rename(&mut self, node: NodeId, to: &str, now: Time) {
         to.clone_into(&mut self.topology.nodes[node.index()].name);
         self.add_record(node, to);
         for kind in [CertificateKind::CallManager, CertificateKind::Capf, CertificateKind::Tvs] {
@@ -317,6 +277,28 @@ impl Cluster {
             self.put(node, kind, identity);
         }
         self.catalogue = Arc::new(Catalogue::new(&self.topology, &self.fleet, self.contents));
+    }
+
+    /// Starts services of a node; with `again` those that run, too.
+    pub(super) fn start_services(
+        &mut self,
+        node: NodeId,
+        service: Option<ServiceKind>,
+        again: bool,
+        now: Time,
+    ) -> Result<Vec<Effect>, ActionError> {
+        let mut services = self.services(node, service)?;
+        services.retain(|&service| again || !self.runs(node, service));
+        Ok(services.into_iter().filter_map(|service| self.start(node, service, now)).collect())
+    }
+
+    pub(super) fn stop_services(
+        &mut self,
+        node: NodeId,
+        service: Option<ServiceKind>,
+    ) -> Result<Vec<Effect>, ActionError> {
+        let services = self.services(node, service)?;
+        Ok(services.into_iter().filter_map(|service| self.stop(node, service)).collect())
     }
 
     fn services(
@@ -425,7 +407,11 @@ impl Cluster {
 mod tests {
     use super::*;
     use crate::base::ClusterId;
-    use crate::cluster::{GroupSpec, NodeSpec, Ports, Release, SignCacheMode};
+    use crate::cluster::operator::certificates::Regenerate;
+    use crate::cluster::operator::hosts::Rename;
+    use crate::cluster::operator::records::{AddRecord, RemoveRecord};
+    use crate::cluster::operator::services::Services;
+    use crate::cluster::{GroupSpec, NodeSpec, Operation, Ports, Release, SignCacheMode};
     use crate::wire::Records;
 
     const PUB: NodeId = ClusterId::FIRST.node(0);
@@ -492,16 +478,16 @@ mod tests {
         effects.iter().map(started).collect()
     }
 
-    fn apply(cluster: &mut Cluster, action: &OperatorAction) -> Vec<Effect> {
+    fn apply(cluster: &mut Cluster, action: &dyn Operation) -> Vec<Effect> {
         cluster.apply(action, Time::ZERO).unwrap()
     }
 
-    fn regenerate(certificate: CertificateKind, node: NodeId) -> OperatorAction {
-        OperatorAction::Regenerate { certificate, node }
+    fn regenerate(certificate: CertificateKind, node: NodeId) -> Regenerate {
+        Regenerate { certificate, node }
     }
 
-    fn restart(service: ServiceKind, node: NodeId) -> OperatorAction {
-        OperatorAction::Restart { node, service: Some(service) }
+    fn restart(service: ServiceKind, node: NodeId) -> Services {
+        Services::restart(node, Some(service))
     }
 
     #[test]
@@ -557,7 +543,7 @@ mod tests {
         let other = of(&cluster, SUB, CertificateKind::CallManager);
         let recovery = of(&cluster, PUB, CertificateKind::ItlRecovery);
         let config = cluster.tftp(SUB).unwrap().config_of(crate::base::PhoneId(0)).0;
-        let rename = OperatorAction::Rename { node: PUB, to: "pub-new".into() };
+        let rename = Rename { node: PUB, to: "pub-new".into() };
         assert!(apply(&mut cluster, &rename).is_empty());
         for (kind, before) in kinds.into_iter().zip(before) {
             assert_ne!(of(&cluster, PUB, kind), before, "{kind:?}");
@@ -580,19 +566,19 @@ mod tests {
         };
         assert_eq!(address(&cluster, "pub"), None, "no record without a domain");
         let [pub_name, new] = ["pub", "pub-new"].map(str::to_owned);
-        apply(&mut cluster, &OperatorAction::AddRecord { node: PUB, name: pub_name.clone() });
-        apply(&mut cluster, &OperatorAction::Rename { node: PUB, to: new });
+        apply(&mut cluster, &AddRecord { node: PUB, name: pub_name.clone() });
+        apply(&mut cluster, &Rename { node: PUB, to: new });
         let there = Some(cluster.topology().node(PUB).address);
         assert_eq!([address(&cluster, "pub"), address(&cluster, "pub-new")], [there; 2]);
-        apply(&mut cluster, &OperatorAction::RemoveRecord { name: pub_name });
+        apply(&mut cluster, &RemoveRecord { name: pub_name });
         assert_eq!([address(&cluster, "pub"), address(&cluster, "pub-new")], [None, there]);
     }
 
     #[test]
     fn start_and_stop_change_what_runs_and_say_so_once() {
         let mut cluster = cluster(Release::R8_6);
-        let stop = OperatorAction::Stop { node: SUB, service: Some(ServiceKind::Tvs) };
-        let start = OperatorAction::Start { node: SUB, service: Some(ServiceKind::Tvs) };
+        let stop = Services::stop(SUB, Some(ServiceKind::Tvs));
+        let start = Services::start(SUB, Some(ServiceKind::Tvs));
         assert!(apply(&mut cluster, &start).is_empty(), "it runs already");
         assert!(matches!(
             apply(&mut cluster, &stop)[..],
@@ -604,10 +590,10 @@ mod tests {
         );
         assert!(apply(&mut cluster, &stop).is_empty());
         assert_eq!(started(&apply(&mut cluster, &start)), [(SUB, ServiceKind::Tvs)]);
-        let all = OperatorAction::Stop { node: SUB, service: None };
+        let all = Services::stop(SUB, None);
         assert_eq!(apply(&mut cluster, &all).len(), 2);
         assert!(cluster.dialogue(SUB, Dialogue::Tvs).is_none() && cluster.tftp(SUB).is_none());
-        let all = OperatorAction::Restart { node: SUB, service: None };
+        let all = Services::restart(SUB, None);
         let effects = apply(&mut cluster, &all);
         let both = [(SUB, ServiceKind::Tvs), (SUB, ServiceKind::Tftp)];
         assert_eq!(started(&effects), both, "TVS starts first");
@@ -652,6 +638,6 @@ mod tests {
         });
         assert_eq!(signer(&first, SUB), signer(&again, SUB));
         assert_eq!(presented(&first, PUB), presented(&again, PUB));
-        apply(&mut first, &OperatorAction::Restart { node: PUB, service: None });
+        apply(&mut first, &Services::restart(PUB, None));
     }
 }

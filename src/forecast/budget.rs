@@ -8,7 +8,7 @@ use super::waves::{Wave, waves};
 use crate::base::lines::{paragraph, row};
 use crate::base::words::{aligned_left, bytes, count};
 use crate::base::{Model, NodeId, PhoneId, Span};
-use crate::cluster::{FleetSpec, OperatorAction, ServiceKind, Topology};
+use crate::cluster::{FleetSpec, ServiceKind, Topology};
 use crate::measure::{COVERS, Queue};
 use crate::phone::{First, family_of};
 use crate::scenario::{Plan, Trigger};
@@ -316,32 +316,12 @@ fn in_words(plan: &Plan, at: usize) -> String {
         Trigger::At(at) => format!("at {at}"),
         Trigger::FleetSettled => "when the fleet has settled".to_owned(),
     };
-    let then = entry.then.as_ref().map(|then| {
-        format!("; {} after that: {}", then.delay, action_in_words(&then.action, topology))
-    });
-    let action = action_in_words(&entry.action, topology);
+    let then = entry
+        .then
+        .as_ref()
+        .map(|then| format!("; {} after that: {}", then.delay, then.action.plan_words(topology)));
+    let action = entry.action.plan_words(topology);
     format!("{} · {when}: {action}{}", entry.name, then.unwrap_or_default())
-}
-
-fn action_in_words(action: &OperatorAction, topology: &Topology) -> String {
-    let name = |node: NodeId| topology.node(node).name.as_str();
-    let services = |verb: &str, node: NodeId, service: Option<ServiceKind>| {
-        let service = service.map_or("every service", ServiceKind::name);
-        format!("{verb} {service} on {}", name(node))
-    };
-    match action {
-        OperatorAction::Regenerate { certificate, node } => {
-            format!("regenerate {} on {}", certificate.name(), name(*node))
-        }
-        OperatorAction::AddRecord { name, .. } => format!("add the DNS record of {name}"),
-        OperatorAction::RemoveRecord { name } => format!("remove the DNS record of {name}"),
-        OperatorAction::Rename { node, to } => format!("rename {} to {to}", name(*node)),
-        OperatorAction::ResetPhones { spread: Span::ZERO } => "reset all phones at once".to_owned(),
-        OperatorAction::ResetPhones { spread } => format!("reset all phones within {spread}"),
-        OperatorAction::Restart { node, service } => services("restart", *node, *service),
-        OperatorAction::Start { node, service } => services("start", *node, *service),
-        OperatorAction::Stop { node, service } => services("stop", *node, *service),
-    }
 }
 
 #[cfg(test)]

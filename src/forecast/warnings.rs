@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 
 use crate::base::{NodeId, Purpose, Span, Time, stream};
-use crate::cluster::{OperatorAction, ServiceKind};
+use crate::cluster::operator::services::{Change, Services};
+use crate::cluster::{Impact, ServiceKind};
 use crate::phone::{BootTime, family_of};
 use crate::scenario::{FleetStart, Plan, TimelineEntry, Trigger};
 
 /// What is likely not meant in `plan`: each one sentence, a new line and `help: …`.
 pub fn warnings(plan: &Plan) -> Vec<String> {
     let mut warnings = Vec::new();
-    let resets = |entry: &TimelineEntry| matches!(entry.action, OperatorAction::ResetPhones { .. });
     if !plan.timeline.iter().any(resets)
         && plan.fleet.start == FleetStart::ItlCurrent
         && plan.target.is_none()
@@ -36,11 +36,14 @@ pub fn warnings(plan: &Plan) -> Vec<String> {
     warnings
 }
 
+fn resets(entry: &TimelineEntry) -> bool {
+    matches!(entry.action.impact(), Impact::Wave(_))
+}
+
 /// Whether step number `at`, from 0, goes on while the phones of the reset before it boot.
 pub(super) fn does_not_wait(plan: &Plan, at: usize) -> bool {
-    let reset = |entry: &TimelineEntry| matches!(entry.action, OperatorAction::ResetPhones { .. });
     let follows = matches!(plan.timeline[at].trigger, Trigger::AfterPrevious { .. });
-    follows && at > 0 && reset(&plan.timeline[at - 1])
+    follows && at > 0 && resets(&plan.timeline[at - 1])
 }
 
 /// A step as people speak of it.
@@ -64,15 +67,14 @@ fn services(plan: &Plan) -> Vec<String> {
     let mut stopped: BTreeSet<(NodeId, ServiceKind)> = BTreeSet::new();
     let mut warnings = Vec::new();
     for (at, entry) in plan.timeline.iter().enumerate() {
-        let (node, service, starts) = match &entry.action {
-            OperatorAction::Start { node, service } => (*node, *service, true),
-            OperatorAction::Stop { node, service } => (*node, *service, false),
-            OperatorAction::Restart { node, service } => {
-                stopped.retain(|(of, kind)| of != node || service.is_some_and(|s| s != *kind));
-                continue;
-            }
-            _ => continue,
+        let Impact::Services(Services { change, node, service }) = entry.action.impact() else {
+            continue;
         };
+        if change == Change::Restart {
+            stopped.retain(|&(of, kind)| of != node || service.is_some_and(|s| s != kind));
+            continue;
+        }
+        let starts = change == Change::Start;
         let spec = plan.topology.node(node);
         let all = spec.services.iter().copied();
         let kinds: Vec<ServiceKind> =
@@ -156,7 +158,7 @@ impl Clock {
                     self.previous
                 ));
             }
-            if let OperatorAction::ResetPhones { spread } = entry.action {
+            if let Impact::Wave(spread) = entry.action.impact() {
                 self.wave(due, spread);
             }
             self.previous = due;

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::base::lines::paragraph;
 use crate::base::words::{bytes, count};
 use crate::base::{NodeId, Purpose, Span, stream};
-use crate::cluster::{CertificateKind, OperatorAction, Release, ServiceKind, Topology};
+use crate::cluster::{Impact, Release, ServiceKind, Topology};
 use crate::scenario::{FleetStart, Plan};
 
 /// A wave of boots and what it costs the servers.
@@ -88,35 +88,17 @@ pub(super) fn waves(plan: &Plan) -> Vec<Wave> {
     if plan.target.is_some() {
         lookups = UNKNOWN;
     }
+    let signs = |node: NodeId| plan.fleet.tftp.contains(&node);
     for entry in &plan.timeline {
-        match &entry.action {
-            OperatorAction::ResetPhones { spread } => {
-                waves.push(wave(plan, "reset", *spread, lookups));
-            }
-            action if plan.target.is_none() && changes_signer(action, &plan.fleet.tftp) => {
+        match entry.action.impact() {
+            Impact::Wave(spread) => waves.push(wave(plan, "reset", spread, lookups)),
+            Impact::Signer(node) if plan.target.is_none() && node.is_none_or(signs) => {
                 lookups = CHANGED;
             }
-            _ => {}
+            Impact::Signer(_) | Impact::Services(_) | Impact::Nothing => {}
         }
     }
     waves
-}
-
-/// Whether the files of the phones' TFTP nodes may be signed by another certificate afterwards.
-fn changes_signer(action: &OperatorAction, tftp: &[NodeId]) -> bool {
-    match action {
-        OperatorAction::Regenerate { certificate, node } => {
-            *certificate == CertificateKind::ItlRecovery
-                || *certificate == CertificateKind::CallManager && tftp.contains(node)
-        }
-        OperatorAction::Rename { node, .. } => tftp.contains(node),
-        OperatorAction::AddRecord { .. }
-        | OperatorAction::RemoveRecord { .. }
-        | OperatorAction::ResetPhones { .. }
-        | OperatorAction::Restart { .. }
-        | OperatorAction::Start { .. }
-        | OperatorAction::Stop { .. } => false,
-    }
 }
 
 /// Lookups for each phone at most, and why.

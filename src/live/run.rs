@@ -11,8 +11,8 @@ use tokio::sync::oneshot;
 
 use crate::base::{NodeId, PhoneId, Span, Time};
 use crate::cluster::{
-    CertificateKind, Cluster, FileSignature, FleetSpec, Genesis, HTTP_PORT, HTTPS_PORT,
-    OperatorAction, ServiceKind, SignCounts, Topology,
+    CertificateKind, Cluster, FileSignature, FleetSpec, Genesis, HTTP_PORT, HTTPS_PORT, Impact,
+    Operation, ServiceKind, SignCounts, Topology,
 };
 use crate::crypto::{Identity, KeySource};
 use crate::measure::{
@@ -329,15 +329,15 @@ impl<'a> Driver<'a> {
         loop {
             let (now, settled) = (self.clock.now(), self.swarm.is_settled());
             let Some(action) = self.timeline.next_due(now, settled) else { return Ok(()) };
-            observer.operator(&self.begin_step(&action), now);
-            self.carry_out(&action, now).await?;
+            observer.operator(&self.begin_step(&*action), now);
+            self.carry_out(&*action, now).await?;
             self.timeline.done(self.clock.now());
         }
     }
 
     /// Notes when the step in hand was carried out; what it is in words.
-    fn begin_step(&mut self, action: &OperatorAction) -> String {
-        let what = describe_action(action, self.plan);
+    fn begin_step(&mut self, action: &dyn Operation) -> String {
+        let what = action.words(&self.plan.topology);
         let Some(step) = self.timeline.in_hand() else { return what };
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let (number, name) = (step.number, step.name.clone());
@@ -346,13 +346,13 @@ impl<'a> Driver<'a> {
         text
     }
 
-    async fn carry_out(&mut self, action: &OperatorAction, now: Time) -> Result<(), LiveError> {
-        if let OperatorAction::ResetPhones { spread } = action {
-            self.reset_phones(*spread).await;
+    async fn carry_out(&mut self, action: &dyn Operation, now: Time) -> Result<(), LiveError> {
+        if let Impact::Wave(spread) = action.impact() {
+            self.reset_phones(spread).await;
             return Ok(());
         }
         let Some(embedded) = &mut self.embedded else {
-            let text = describe_action(action, self.plan);
+            let text = action.words(&self.plan.topology);
             self.notes.push(format!("not done, the target is not ours: {text}"));
             return Ok(());
         };
@@ -548,29 +548,6 @@ pub(super) fn describe_cluster(cluster: &Cluster) -> Vec<String> {
         line
     };
     topology.ids().map(of_node).collect()
-}
-
-fn describe_action(action: &OperatorAction, plan: &Plan) -> String {
-    let name = |node: &NodeId| plan.topology.node(*node).name.as_str();
-    let what = |service: &Option<ServiceKind>| service.map_or("all services", ServiceKind::name);
-    match action {
-        OperatorAction::Regenerate { certificate, node } => {
-            format!("regenerate {} on {}", certificate.name(), name(node))
-        }
-        OperatorAction::AddRecord { name, .. } => format!("add the DNS record of {name}"),
-        OperatorAction::RemoveRecord { name } => format!("remove the DNS record of {name}"),
-        OperatorAction::Rename { node, to } => format!("rename {} to {to}", name(node)),
-        OperatorAction::ResetPhones { spread } => format!("reset phones within {spread}"),
-        OperatorAction::Restart { node, service } => {
-            format!("restart {} on {}", what(service), name(node))
-        }
-        OperatorAction::Start { node, service } => {
-            format!("start {} on {}", what(service), name(node))
-        }
-        OperatorAction::Stop { node, service } => {
-            format!("stop {} on {}", what(service), name(node))
-        }
-    }
 }
 
 /// Waits until the servers have heard the last word of every phone, such as the alert of one that

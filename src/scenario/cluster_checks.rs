@@ -10,8 +10,8 @@ use crate::cluster::{
 };
 
 use super::error::{Faults, Problem};
-use super::names::{check_host, check_plain, check_unique, one_of};
-use super::raw::{RawCluster, RawGroup, RawNode, Text};
+use super::names::{Text, check_host, check_plain, check_unique, node_named, one_of, runs};
+use super::raw::{RawCluster, RawGroup, RawNode};
 
 /// The cluster of a scenario, checked; `None` if it has no node or no group. Where a part has a
 /// fault, a default stands for it, so that the parts behind are checked, too.
@@ -36,14 +36,6 @@ pub(super) fn topology(raw: &RawCluster, faults: &mut Faults) -> Option<Topology
     };
     topology.groups = groups(&raw.group, &topology, faults)?;
     Some(topology)
-}
-
-/// The node that `text` names.
-pub(super) fn node_named(topology: &Topology, text: &Text) -> Result<NodeId, Problem> {
-    topology.node_named(text.get_ref()).ok_or_else(|| {
-        let names = topology.nodes.iter().map(|node| node.name.as_str());
-        Problem::unknown(text.span(), "node", text.get_ref(), names)
-    })
 }
 
 /// Refuses shares that are no parts of one whole; `places` belong to `shares`.
@@ -262,26 +254,6 @@ fn group(raw: &RawGroup, topology: &Topology) -> Result<GroupSpec, Problem> {
         members: texts.iter().map(member).collect::<Result<_, _>>()?,
         share: *raw.share.get_ref(),
     })
-}
-
-/// Refuses a node, named by `text`, on which `service` is not active.
-pub(super) fn runs(
-    topology: &Topology,
-    node: NodeId,
-    service: ServiceKind,
-    text: &Text,
-) -> Result<(), Problem> {
-    if topology.node(node).services.contains(&service) {
-        return Ok(());
-    }
-    let what = format!("node `{}` does not run {}", text.get_ref(), service.name());
-    let nodes: Vec<&str> =
-        topology.nodes_with(service).map(|id| topology.node(id).name.as_str()).collect();
-    let help = match nodes.as_slice() {
-        [] => format!("add \"{}\" to its services", service.name()),
-        nodes => format!("nodes that do: {}", nodes.join(", ")),
-    };
-    Err(Problem::new(text.span(), what).help(help))
 }
 
 #[cfg(test)]

@@ -2,18 +2,15 @@ use std::ops::Range;
 
 use toml::Spanned;
 
-use crate::base::{ClusterId, NodeId, Span, Time};
-use crate::cluster::{
-    CERTIFICATES, CertificateKind, OperatorAction, RELEASES, Release, SERVICES, ServiceKind,
-    Topology,
-};
+use crate::base::{Span, Time};
+use crate::cluster::Topology;
 
-use super::cluster_checks::runs;
 use super::error::{Faults, Problem};
-use super::names::{check_host, one_of};
-use super::plan::{FollowUp, TimelineEntry, Trigger};
-use super::raw::{Length, RawEvent, RawRecord, RawRegenerate, RawRename, RawServices, Text};
+use super::names::one_of;
+use super::plan::{TimelineEntry, Trigger};
+use super::raw::RawEvent;
 use super::steps::{PREVIOUS, check_names, names};
+use super::verbs::{Given, Reader, Step, Verb, verbs};
 
 /// The operator's timeline of a scenario, checked against its cluster; whatever is wrong with one
 /// step, the others are checked, too.
@@ -24,276 +21,79 @@ pub(super) fn timeline(
 ) -> Vec<TimelineEntry> {
     let mut reader = Reader::new(topology);
     faults.extend(check_names(raw));
-    for (at, (event, name)) in raw.iter().zip(names(raw)).enumerate() {
-        (reader.number, reader.name) = (at + 1, name);
-        faults.take(reader.event(event.get_ref(), event.span()));
-    }
-    reader.entries
+    let steps = (1..).zip(raw).zip(names(raw));
+    let entries = steps.filter_map(|((number, event), name)| {
+        faults.take(entry(event.get_ref(), number, name, &event.span(), &mut reader))
+    });
+    entries.collect()
 }
 
-/// Reads events in order, because a rename gives later events one more name.
-struct Reader<'a> {
-    topology: &'a Topology,
-    /// The step that is read: its number, from 1, and its name.
+fn entry(
+    raw: &RawEvent,
     number: usize,
     name: String,
-    /// Names of each node, the present one last.
-    names: Vec<Vec<String>>,
-    entries: Vec<TimelineEntry>,
+    place: &Range<usize>,
+    reader: &mut Reader<'_>,
+) -> Result<TimelineEntry, Problem> {
+    let trigger = trigger(raw, number, place)?;
+    let (verb, given) = the_action(raw, number, place)?;
+    let Step { action, then } = (verb.read)(given, reader)?;
+    Ok(TimelineEntry { name, trigger, action, then })
 }
 
-impl Reader<'_> {
-    fn new(topology: &Topology) -> Reader<'_> {
-        let names = topology.nodes.iter().map(|node| vec![node.name.clone()]).collect();
-        Reader { topology, number: 0, name: String::new(), names, entries: Vec::new() }
+/// When step number `number` is due.
+fn trigger(raw: &RawEvent, number: usize, place: &Range<usize>) -> Result<Trigger, Problem> {
+    let delay = raw.delay.as_ref();
+    if let (Some(delay), None) = (delay, &raw.after) {
+        let problem = Problem::new(delay.span(), "`delay` goes with `after` only");
+        return Err(problem.help("write after = \"previous\", or a later `at`"));
     }
-
-    fn event(&mut self, raw: &RawEvent, place: Range<usize>) -> Result<(), Problem> {
-        let trigger = self.trigger(raw, &place)?;
-        check_one_action(raw, self.number, &place)?;
-        if let Some(raw) = &raw.add_record {
-            let (node, name) = self.record(raw)?;
-            self.push(trigger, OperatorAction::AddRecord { node, name }, None);
+    match (raw.at, &raw.when, &raw.after) {
+        (Some(at), None, None) => Ok(Trigger::At(Time::ZERO + at.0)),
+        (None, Some(when), None) => {
+            one_of(when, "state", &[Trigger::FleetSettled], |_| "fleet-settled")
         }
-        if let Some(raw) = &raw.remove_record {
-            let (_, name) = self.record(raw)?;
-            self.push(trigger, OperatorAction::RemoveRecord { name }, None);
-        }
-        if let Some(raw) = &raw.regenerate {
-            let action = self.regenerate(raw)?;
-            self.push(trigger, action, None);
-        }
-        if let Some(raw) = &raw.rename {
-            let action = self.rename(raw)?;
-            self.push(trigger, action, None);
-        }
-        if let Some(raw) = &raw.reset_phones {
-            let spread = raw.spread.map_or(Span::ZERO, |spread| spread.0);
-            self.push(trigger, OperatorAction::ResetPhones { spread }, None);
-        }
-        if let Some(raw) = &raw.restart {
-            self.restart(trigger, raw)?;
-        }
-        if let Some(raw) = &raw.start {
-            self.start(trigger, raw)?;
-        }
-        if let Some(raw) = &raw.stop {
-            self.stop(trigger, raw)?;
-        }
-        Ok(())
-    }
-
-    fn push(&mut self, trigger: Trigger, action: OperatorAction, then: Option<FollowUp>) {
-        let name = self.name.clone();
-        self.entries.push(TimelineEntry { name, trigger, action, then });
-    }
-
-    fn regenerate(&self, raw: &RawRegenerate) -> Result<OperatorAction, Problem> {
-        let certificate = certificate(&raw.certificate)?;
-        let node = self.node(&raw.node)?;
-        if certificate == CertificateKind::ItlRecovery {
-            self.check_itl_recovery(raw, node)?;
-        }
-        Ok(OperatorAction::Regenerate { certificate, node })
-    }
-
-    /// The node and the name, present or earlier, whose record is added or removed.
-    fn record(&self, raw: &RawRecord) -> Result<(NodeId, String), Problem> {
-        let node = self.node(&raw.node)?;
-        if self.topology.domain.is_none() {
-            let problem = Problem::new(raw.node.span(), "no phone resolves a name here");
-            return Err(problem.help("set cluster.domain, so that configurations carry names"));
-        }
-        Ok((node, raw.node.get_ref().clone()))
-    }
-
-    fn check_itl_recovery(&self, raw: &RawRegenerate, node: NodeId) -> Result<(), Problem> {
-        let release = self.topology.release;
-        if !release.has_itl_recovery() {
-            let having = RELEASES.into_iter().find(|release| release.has_itl_recovery());
-            let what = format!("release {release} has no ITLRecovery certificate");
-            let help = format!("it exists from {} on", having.map_or("no release", Release::name));
-            return Err(Problem::new(raw.certificate.span(), what).help(help));
-        }
-        if node != PUBLISHER {
-            let help = format!("name the publisher, `{}`", self.topology.node(PUBLISHER).name);
-            let problem = Problem::new(raw.node.span(), "ITLRecovery lives on the publisher only");
-            return Err(problem.help(help));
-        }
-        Ok(())
-    }
-
-    fn rename(&mut self, raw: &RawRename) -> Result<OperatorAction, Problem> {
-        let node = self.node(&raw.node)?;
-        check_host(&raw.to)?;
-        let to = raw.to.get_ref();
-        let own = &self.names[node.index()];
-        let used = match self.find(to) {
-            Some(owner) if owner == node => own.last().is_some_and(|now| same_host(now, to)),
-            other => other.is_some(),
-        };
-        if used {
-            let problem = Problem::new(raw.to.span(), format!("the name `{to}` is in use"));
-            return Err(problem.help("old names still lead to their nodes; take a new one"));
-        }
-        self.names[node.index()].push(to.clone());
-        Ok(OperatorAction::Rename { node, to: to.clone() })
-    }
-
-    /// A restart that takes a while is a stop and, that much later, a start that is waited for.
-    fn restart(&mut self, trigger: Trigger, raw: &RawServices) -> Result<(), Problem> {
-        let (node, service) = self.services(raw)?;
-        let Some(length) = &raw.for_ else {
-            self.push(trigger, OperatorAction::Restart { node, service }, None);
-            return Ok(());
-        };
-        let action = OperatorAction::Start { node, service };
-        let then = FollowUp { delay: positive(length)?, action, is_awaited: true };
-        self.push(trigger, OperatorAction::Stop { node, service }, Some(then));
-        Ok(())
-    }
-
-    fn start(&mut self, trigger: Trigger, raw: &RawServices) -> Result<(), Problem> {
-        let (node, service) = self.services(raw)?;
-        if let Some(length) = &raw.for_ {
-            let problem = Problem::new(length.span(), "`for` does not go with `start`");
-            return Err(problem.help("`stop` and `restart` take a `for`"));
-        }
-        self.push(trigger, OperatorAction::Start { node, service }, None);
-        Ok(())
-    }
-
-    fn stop(&mut self, trigger: Trigger, raw: &RawServices) -> Result<(), Problem> {
-        let (node, service) = self.services(raw)?;
-        let then = match &raw.for_ {
-            Some(length) => {
-                let action = OperatorAction::Start { node, service };
-                Some(FollowUp { delay: positive(length)?, action, is_awaited: false })
+        (None, None, Some(after)) => {
+            let delay = delay.map_or(Span::ZERO, |delay| delay.get_ref().0);
+            let trigger = Trigger::AfterPrevious { delay };
+            if after.get_ref() != PREVIOUS {
+                let what = format!("`after` takes \"previous\" only, not `{}`", after.get_ref());
+                let help = "a step follows the one before it: after = \"previous\"";
+                return Err(Problem::new(after.span(), what).help(help));
             }
-            None => None,
-        };
-        self.push(trigger, OperatorAction::Stop { node, service }, then);
-        Ok(())
-    }
-
-    fn trigger(&self, raw: &RawEvent, place: &Range<usize>) -> Result<Trigger, Problem> {
-        let delay = raw.delay.as_ref();
-        if let (Some(delay), None) = (delay, &raw.after) {
-            let problem = Problem::new(delay.span(), "`delay` goes with `after` only");
-            return Err(problem.help("write after = \"previous\", or a later `at`"));
+            if number == 1 {
+                let problem = Problem::new(after.span(), "nothing comes before step 1");
+                return Err(problem.help("the first step has `at` or `when`"));
+            }
+            Ok(trigger)
         }
-        match (raw.at, &raw.when, &raw.after) {
-            (Some(at), None, None) => Ok(Trigger::At(Time::ZERO + at.0)),
-            (None, Some(when), None) => {
-                one_of(when, "state", &[Trigger::FleetSettled], |_| "fleet-settled")
-            }
-            (None, None, Some(after)) => {
-                let delay = delay.map_or(Span::ZERO, |delay| delay.get_ref().0);
-                let trigger = Trigger::AfterPrevious { delay };
-                if after.get_ref() != PREVIOUS {
-                    let what =
-                        format!("`after` takes \"previous\" only, not `{}`", after.get_ref());
-                    let help = "a step follows the one before it: after = \"previous\"";
-                    return Err(Problem::new(after.span(), what).help(help));
-                }
-                if self.number == 1 {
-                    let problem = Problem::new(after.span(), "nothing comes before step 1");
-                    return Err(problem.help("the first step has `at` or `when`"));
-                }
-                Ok(trigger)
-            }
-            (None, None, None) => {
-                let what = format!("step {} does not say when it is due", self.number);
-                Err(Problem::new(place.clone(), what).help(TRIGGERS))
-            }
-            _ => {
-                let what = format!("step {} says in more than one way when it is due", self.number);
-                Err(Problem::new(place.clone(), what).help(TRIGGERS))
-            }
+        (None, None, None) => {
+            let what = format!("step {number} does not say when it is due");
+            Err(Problem::new(place.clone(), what).help(TRIGGERS))
         }
-    }
-
-    /// The node and the service that are started or stopped.
-    fn services(&self, raw: &RawServices) -> Result<(NodeId, Option<ServiceKind>), Problem> {
-        let node = self.node(&raw.node)?;
-        let Some(text) = &raw.service else {
-            return Ok((node, None));
-        };
-        let service = one_of(text, "service", &SERVICES, ServiceKind::name)?;
-        runs(self.topology, node, service, &raw.node)?;
-        Ok((node, Some(service)))
-    }
-
-    /// The node with this name, old or new.
-    fn node(&self, text: &Text) -> Result<NodeId, Problem> {
-        self.find(text.get_ref()).ok_or_else(|| {
-            let names = self.names.iter().flatten().map(String::as_str);
-            Problem::unknown(text.span(), "node", text.get_ref(), names)
-        })
-    }
-
-    fn find(&self, name: &str) -> Option<NodeId> {
-        let owns = |names: &Vec<String>| names.iter().any(|own| same_host(own, name));
-        self.names.iter().position(owns).map(|at| ClusterId::FIRST.node(at as u8))
+        _ => {
+            let what = format!("step {number} says in more than one way when it is due");
+            Err(Problem::new(place.clone(), what).help(TRIGGERS))
+        }
     }
 }
-
-/// The certificate with this name; as a file (`CallManager.pem`) and in any case, too.
-fn certificate(text: &Text) -> Result<CertificateKind, Problem> {
-    let given = text.get_ref().trim();
-    let stem = given.len().checked_sub(PEM.len()).and_then(|at| given.split_at_checked(at));
-    let name = match stem {
-        Some((name, end)) if end.eq_ignore_ascii_case(PEM) => name,
-        _ => given,
-    };
-    let found = CERTIFICATES.into_iter().find(|kind| kind.name().eq_ignore_ascii_case(name));
-    found.map_or_else(|| one_of(text, "certificate", &CERTIFICATES, CertificateKind::name), Ok)
-}
-
-/// The ending of a certificate's file.
-const PEM: &str = ".pem";
-
-/// The first node of a cluster.
-const PUBLISHER: NodeId = ClusterId::FIRST.node(0);
 
 /// Help for an event without a clear time.
 const TRIGGERS: &str = "one of: at = \"12s\", when = \"fleet-settled\", after = \"previous\"";
 
-/// Host names know no case.
-fn same_host(a: &str, b: &str) -> bool {
-    a.eq_ignore_ascii_case(b)
-}
-
-/// Refuses an event that does nothing or several things.
-fn check_one_action(raw: &RawEvent, number: usize, place: &Range<usize>) -> Result<(), Problem> {
-    let actions = [
-        raw.add_record.is_some(),
-        raw.remove_record.is_some(),
-        raw.regenerate.is_some(),
-        raw.rename.is_some(),
-        raw.reset_phones.is_some(),
-        raw.restart.is_some(),
-        raw.start.is_some(),
-        raw.stop.is_some(),
-    ];
-    let what = match actions.into_iter().filter(|is_there| *is_there).count() {
-        1 => return Ok(()),
-        0 => format!("step {number} has no action"),
+/// The action of an event that does one thing.
+fn the_action<'a>(
+    raw: &'a RawEvent,
+    number: usize,
+    place: &Range<usize>,
+) -> Result<&'a (&'static Verb, Given), Problem> {
+    let what = match raw.actions.as_slice() {
+        [action] => return Ok(action),
+        [] => format!("step {number} has no action"),
         _ => format!("step {number} has more than one action"),
     };
-    let help =
-        "one of: regenerate, rename, reset-phones, restart, start, stop, add-record, remove-record";
-    Err(Problem::new(place.clone(), what).help(help))
-}
-
-/// A length of time that is not zero.
-pub(super) fn positive(length: &Length) -> Result<Span, Problem> {
-    let span = length.get_ref().0;
-    if span.is_zero() {
-        let problem = Problem::new(length.span(), "this length of time cannot be zero");
-        return Err(problem.help("such as \"10s\""));
-    }
-    Ok(span)
+    let keys: Vec<&str> = verbs().map(|verb| verb.key).collect();
+    Err(Problem::new(place.clone(), what).help(format!("one of: {}", keys.join(", "))))
 }
 
 #[cfg(test)]
@@ -301,6 +101,13 @@ mod tests {
     use super::super::cluster_checks::topology;
     use super::super::raw::RawScenario;
     use super::*;
+    use crate::base::ClusterId;
+    use crate::cluster::operator::certificates::Regenerate;
+    use crate::cluster::operator::hosts::Rename;
+    use crate::cluster::operator::phones::ResetPhones;
+    use crate::cluster::operator::services::Services;
+    use crate::cluster::{CertificateKind, ServiceKind};
+    use crate::scenario::FollowUp;
 
     #[test]
     fn each_trigger_is_read() {
@@ -321,21 +128,18 @@ mod tests {
         let action = |text: &str| only(text).action;
         assert_eq!(
             action("regenerate={certificate='TVS',node='sub'}"),
-            OperatorAction::Regenerate { certificate: CertificateKind::Tvs, node }
+            Regenerate { certificate: CertificateKind::Tvs, node }
         );
         assert_eq!(
             action("rename={node='sub',to='sub-new'}"),
-            OperatorAction::Rename { node, to: "sub-new".into() }
+            Rename { node, to: "sub-new".into() }
         );
         let spread = Span::from_secs(30);
-        assert_eq!(action("reset-phones={spread='30s'}"), OperatorAction::ResetPhones { spread });
-        assert_eq!(action("reset-phones={}"), OperatorAction::ResetPhones { spread: Span::ZERO });
-        assert_eq!(
-            action("restart={service='tvs',node='sub'}"),
-            OperatorAction::Restart { node, service: tvs }
-        );
-        assert_eq!(action("start={node='sub'}"), OperatorAction::Start { node, service: None });
-        assert_eq!(action("stop={node='sub'}"), OperatorAction::Stop { node, service: None });
+        assert_eq!(action("reset-phones={spread='30s'}"), ResetPhones { spread });
+        assert_eq!(action("reset-phones={}"), ResetPhones { spread: Span::ZERO });
+        assert_eq!(action("restart={service='tvs',node='sub'}"), Services::restart(node, tvs));
+        assert_eq!(action("start={node='sub'}"), Services::start(node, None));
+        assert_eq!(action("stop={node='sub'}"), Services::stop(node, None));
     }
 
     #[test]
@@ -348,8 +152,8 @@ mod tests {
     fn a_stop_for_a_while_is_followed_by_a_start() {
         let entry = only("stop={service='tvs',node='sub',for='8s'}");
         let service = Some(ServiceKind::Tvs);
-        assert_eq!(entry.action, OperatorAction::Stop { node: ClusterId::FIRST.node(1), service });
-        let start = OperatorAction::Start { node: ClusterId::FIRST.node(1), service };
+        assert_eq!(entry.action, Services::stop(ClusterId::FIRST.node(1), service));
+        let start = Services::start(ClusterId::FIRST.node(1), service).into();
         let delay = Span::from_secs(8);
         assert_eq!(entry.then, Some(FollowUp { delay, action: start, is_awaited: false }));
     }
@@ -360,8 +164,8 @@ mod tests {
         let (node, service) = (ClusterId::FIRST.node(1), None);
         let delay = Span::from_secs(8);
         assert_eq!(entries[0].trigger, Trigger::At(Time::ZERO + Span::from_secs(1)));
-        assert_eq!(entries[0].action, OperatorAction::Stop { node, service });
-        let action = OperatorAction::Start { node, service };
+        assert_eq!(entries[0].action, Services::stop(node, service));
+        let action = Services::start(node, service).into();
         assert_eq!(entries[0].then, Some(FollowUp { delay, action, is_awaited: true }));
         assert_eq!(entries.len(), 1, "one event is one step");
     }
@@ -426,7 +230,7 @@ mod tests {
             |name: &str| only(&format!("regenerate={{certificate='{name}',node='pub'}}")).action;
         for name in ["CallManager", "callmanager.pem", "CallManager.pem", "CALLMANAGER.PEM"] {
             let (certificate, node) = (CertificateKind::CallManager, ClusterId::FIRST.node(0));
-            assert_eq!(kind(name), OperatorAction::Regenerate { certificate, node }, "{name}");
+            assert_eq!(kind(name), Regenerate { certificate, node }, "{name}");
         }
         let fault =
             |name: &str| only_fault(&format!("regenerate={{certificate='{name}',node='pub'}}"));
@@ -485,7 +289,7 @@ mod tests {
         let rename = event("at='0s'", "rename={node='sub',to='new'}");
         let stop = |node: &str| event("after='previous'", &format!("stop={{node='{node}'}}"));
         let entries = good(&(rename.clone() + &stop("new") + &stop("sub") + &stop("NEW")));
-        let action = OperatorAction::Stop { node: ClusterId::FIRST.node(1), service: None };
+        let action = Services::stop(ClusterId::FIRST.node(1), None);
         assert!(entries[1..].iter().all(|entry| entry.action == action));
         let early = event("at='0s'", "stop={node='new'}") + &rename;
         assert_eq!(fault(&early), "unknown node `new`");

@@ -4,7 +4,7 @@
 //! it; it knows `base`, `cluster` and `phone` only.
 //!
 //! A text goes through `raw` (what was typed), the checks (`cluster_checks`, `event_checks`,
-//! `resolve`) and ends as a [`Plan`]; [`to_toml`] writes a plan with every default filled in.
+//! `verbs`, `resolve`) and ends as a [`Plan`]; [`to_toml`] writes a plan with every default filled in.
 
 mod cluster_checks;
 mod cost;
@@ -23,6 +23,7 @@ mod shape;
 mod slo;
 mod steps;
 mod timeline;
+mod verbs;
 mod wording;
 mod write;
 

@@ -1,7 +1,14 @@
-//! Names in a scenario: closed sets, host names, and names that must not come twice.
+//! Names in a scenario: closed sets, nodes, host names, and names that must not come twice.
+
+use toml::Spanned;
+
+use crate::base::NodeId;
+use crate::cluster::{ServiceKind, Topology};
 
 use super::error::Problem;
-use super::raw::Text;
+
+/// A text with its place.
+pub(super) type Text = Spanned<String>;
 
 /// The value whose name stands in `text`.
 pub(super) fn one_of<T: Copy>(
@@ -14,6 +21,34 @@ pub(super) fn one_of<T: Copy>(
     values.iter().copied().find(|&value| name(value) == given).ok_or_else(|| {
         Problem::unknown(text.span(), noun, given, values.iter().map(|&value| name(value)))
     })
+}
+
+/// The node that `text` names.
+pub(super) fn node_named(topology: &Topology, text: &Text) -> Result<NodeId, Problem> {
+    topology.node_named(text.get_ref()).ok_or_else(|| {
+        let names = topology.nodes.iter().map(|node| node.name.as_str());
+        Problem::unknown(text.span(), "node", text.get_ref(), names)
+    })
+}
+
+/// Refuses a node, named by `text`, on which `service` is not active.
+pub(super) fn runs(
+    topology: &Topology,
+    node: NodeId,
+    service: ServiceKind,
+    text: &Text,
+) -> Result<(), Problem> {
+    if topology.node(node).services.contains(&service) {
+        return Ok(());
+    }
+    let what = format!("node `{}` does not run {}", text.get_ref(), service.name());
+    let nodes: Vec<&str> =
+        topology.nodes_with(service).map(|id| topology.node(id).name.as_str()).collect();
+    let help = match nodes.as_slice() {
+        [] => format!("add \"{}\" to its services", service.name()),
+        nodes => format!("nodes that do: {}", nodes.join(", ")),
+    };
+    Err(Problem::new(text.span(), what).help(help))
 }
 
 /// Refuses what cannot be a host name: 1 to 63 letters, digits and inner hyphens (RFC 1123).
@@ -60,8 +95,6 @@ pub(super) fn check_unique<'a>(
 
 #[cfg(test)]
 mod tests {
-    use toml::Spanned;
-
     use super::*;
 
     #[test]

@@ -2,9 +2,9 @@ use crate::base::{PhoneId, Purpose, Span, stream};
 
 use super::cluster_checks::check_shares;
 use super::error::Problem;
-use super::names::{check_plain, check_unique};
-use super::quantity::split_number;
-use super::raw::{Length, RawSite, Text};
+use super::names::{Text, check_plain, check_unique};
+use super::quantity::{Length, split_number};
+use super::raw::RawSite;
 
 /// A place with phones and the link between it and the cluster. Links act in virtual time only.
 #[derive(Clone, Debug, PartialEq)]

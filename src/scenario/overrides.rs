@@ -3,7 +3,8 @@ use std::ops::Range;
 use toml::{Table, Value};
 
 use super::error::{Problem, ScenarioError, nearest};
-use super::steps::{ACTIONS, action_in, names_in};
+use super::steps::{action_in, names_in};
+use super::verbs::verbs;
 
 /// The scenario `text` of `file` after `--set` overrides, as TOML without its comments.
 ///
@@ -102,12 +103,13 @@ fn assign(owner: &mut Value, last: &(Range<usize>, &str), value: &str) -> Result
 
 /// Refuses another action for a step that has one: a number that names the wrong step is seen here.
 fn check_action(step: &Value, place: &Range<usize>, key: &str) -> Result<(), Problem> {
-    let is_action = ACTIONS.iter().any(|(action, _)| *action == key);
+    let is_action = verbs().any(|verb| verb.key == key);
     match action_in(step) {
-        Some((own, _)) if is_action && own != key && step.get(key).is_none() => {
+        Some(own) if is_action && own.key != key && step.get(key).is_none() => {
             let problem = Problem::new(place.clone(), format!("this step has no `{key}`"));
             Err(problem.help(format!(
-                "it has `{own}`; steps count from 1, and `check` shows their numbers and names"
+                "it has `{}`; steps count from 1, and `check` shows their numbers and names",
+                own.key
             )))
         }
         _ => Ok(()),

@@ -1,8 +1,11 @@
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Visitor};
+use toml::Spanned;
 
 use crate::base::Span;
+
+use super::error::Problem;
 
 /// Units of time in scenario files and their length in nanoseconds.
 pub(super) const UNITS: [(&str, u64); 6] = [
@@ -87,6 +90,19 @@ fn nanos(whole: &str, fraction: &str, size: u64) -> Option<u64> {
 /// A length of time as it stands in a scenario file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Quantity(pub Span);
+
+/// A length of time with its place.
+pub(super) type Length = Spanned<Quantity>;
+
+/// A length of time that is not zero.
+pub(super) fn positive(length: &Length) -> Result<Span, Problem> {
+    let span = length.get_ref().0;
+    if span.is_zero() {
+        let problem = Problem::new(length.span(), "this length of time cannot be zero");
+        return Err(problem.help("such as \"10s\""));
+    }
+    Ok(span)
+}
 
 impl<'de> Deserialize<'de> for Quantity {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Quantity, D::Error> {

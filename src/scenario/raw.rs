@@ -8,15 +8,14 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use serde::de::value::SeqAccessDeserializer;
-use serde::de::{self, SeqAccess, Visitor};
+use serde::de::{self, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
 use super::cost::CostModel;
-use super::quantity::Quantity;
-
-pub(super) type Text = Spanned<String>;
-pub(super) type Length = Spanned<Quantity>;
+use super::names::Text;
+use super::quantity::{Length, Quantity};
+use super::verbs::{Given, KeyOf, Verb, verbs};
 
 /// One name, or a list of names.
 #[derive(Debug)]
@@ -153,60 +152,52 @@ pub(super) struct RawPhone {
 }
 
 /// One event: one of `at`, `when`, `after`, and one key that names the action.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[derive(Debug, Default)]
 pub(super) struct RawEvent {
     pub name: Option<Text>,
     pub at: Option<Quantity>,
     pub when: Option<Text>,
     pub after: Option<Text>,
     pub delay: Option<Length>,
-    pub add_record: Option<RawRecord>,
-    pub regenerate: Option<RawRegenerate>,
-    pub remove_record: Option<RawRecord>,
-    pub rename: Option<RawRename>,
-    pub reset_phones: Option<RawReset>,
-    pub restart: Option<RawServices>,
-    pub start: Option<RawServices>,
-    pub stop: Option<RawServices>,
+    pub actions: Vec<(&'static Verb, Given)>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(super) struct RawRegenerate {
-    pub certificate: Text,
-    pub node: Text,
+impl<'de> Deserialize<'de> for RawEvent {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<RawEvent, D::Error> {
+        deserializer.deserialize_map(EventVisitor)
+    }
 }
 
-/// The DNS record of a node, by one of its names.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(super) struct RawRecord {
-    pub node: Text,
-}
+struct EventVisitor;
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(super) struct RawRename {
-    pub node: Text,
-    pub to: Text,
-}
+impl<'de> Visitor<'de> for EventVisitor {
+    type Value = RawEvent;
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(super) struct RawReset {
-    #[serde(default)]
-    pub spread: Option<Quantity>,
-}
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a map")
+    }
 
-/// Services of a node that are started, stopped or both.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(super) struct RawServices {
-    pub service: Option<Text>,
-    pub node: Text,
-    #[serde(rename = "for")]
-    pub for_: Option<Length>,
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawEvent, A::Error> {
+        let mut verbs: Vec<&'static Verb> = verbs().collect();
+        verbs.sort_by_key(|verb| verb.key);
+        let own = ["name", "at", "when", "after", "delay"];
+        let keys: Vec<&str> = own.into_iter().chain(verbs.iter().map(|verb| verb.key)).collect();
+        let mut event = RawEvent::default();
+        while let Some(at) = map.next_key_seed(KeyOf(&keys))? {
+            match keys[at] {
+                "name" => event.name = map.next_value()?,
+                "at" => event.at = map.next_value()?,
+                "when" => event.when = map.next_value()?,
+                "after" => event.after = map.next_value()?,
+                "delay" => event.delay = map.next_value()?,
+                _ => {
+                    let verb = verbs[at - own.len()];
+                    event.actions.push((verb, map.next_value_seed(verb)?));
+                }
+            }
+        }
+        Ok(event)
+    }
 }
 
 #[derive(Debug, Deserialize)]

@@ -7,17 +7,15 @@ use crate::base::{Model, ModelError, NodeId, Span};
 use crate::cluster::{ServiceKind, Topology};
 use crate::phone::{BlockSizeRule, BootTime, PhoneProfile, TRANSPORT_RULES, TransportRule};
 
-use super::cluster_checks::{check_shares, node_named, runs, topology};
+use super::cluster_checks::{check_shares, topology};
 use super::cost::CostModel;
 use super::error::{Faults, Problem};
-use super::event_checks::{positive, timeline};
-use super::names::{check_plain, check_unique, one_of};
+use super::event_checks::timeline;
+use super::names::{Text, check_plain, check_unique, node_named, one_of, runs};
 use super::network::sites;
 use super::plan::{FleetPlan, FleetStart, Limits, Plan, Target};
-use super::quantity::parse_span;
-use super::raw::{
-    Length, Names, RawBlockSize, RawFleet, RawPhone, RawRun, RawScenario, RawTarget, Text,
-};
+use super::quantity::{Length, parse_span, positive};
+use super::raw::{Names, RawBlockSize, RawFleet, RawPhone, RawRun, RawScenario, RawTarget};
 use super::slo::Slo;
 
 /// The plan of a scenario: every name resolved, every default filled in, every rule checked.

@@ -10,6 +10,7 @@ use toml::de::{DeArray, DeString, DeTable, DeValue};
 use super::error::{Faults, Problem, nearest, unknown_name};
 use super::lexical;
 use super::raw::RawScenario;
+use super::verbs;
 use super::wording::{not_there_yet, wrong_value};
 
 /// Faults of a shape that are told at most (choice); each costs one more reading.
@@ -123,13 +124,14 @@ fn stand_in(keys: &[&str], place: &Range<usize>) -> Option<DeValue<'static>> {
     let text = match keys {
         [.., "ports", _] => "0",
         ["target", "tftp"] => "'127.0.0.1:9'",
-        [.., "name" | "to" | "node" | "certificate"] => "'stand-in'",
+        [.., "name"] => "'stand-in'",
         [.., "address"] => "'127.255.255.254'",
         [.., "expr"] => "'phones.stuck == 0'",
         [.., "members"] => "['stand-in']",
         [.., "share"] | ["fleet", "models", _] => "nan",
         [.., "schema" | "phones"] => "1",
-        _ => return None,
+        [.., key] => verbs::stand_in(key)?,
+        [] => return None,
     };
     match DeValue::parse(text).ok()?.into_inner() {
         DeValue::Array(elements) => {

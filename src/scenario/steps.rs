@@ -4,20 +4,9 @@
 use toml::{Spanned, Value};
 
 use super::error::Problem;
-use super::names::check_plain;
-use super::raw::{RawEvent, Text};
-
-/// Keys of an event that name its action, and how its steps are called.
-pub(super) const ACTIONS: [(&str, &str); 8] = [
-    ("regenerate", "regenerate"),
-    ("rename", "rename"),
-    ("reset-phones", "reset"),
-    ("restart", "restart"),
-    ("start", "start"),
-    ("stop", "stop"),
-    ("add-record", "add-record"),
-    ("remove-record", "remove-record"),
-];
+use super::names::{Text, check_plain};
+use super::raw::RawEvent;
+use super::verbs::{Verb, verbs};
 
 /// The word of `after`, which no step is called by.
 pub(super) const PREVIOUS: &str = "previous";
@@ -41,7 +30,7 @@ pub(super) fn names(events: &[Spanned<RawEvent>]) -> Vec<String> {
     let steps: Vec<_> = events
         .iter()
         .map(Spanned::get_ref)
-        .map(|event| (event.name.as_ref().map(|name| name.get_ref().as_str()), event.word()))
+        .map(|event| (event.name.as_ref().map(|name| name.get_ref().as_str()), word(event)))
         .collect();
     named(&steps)
 }
@@ -51,14 +40,14 @@ pub(super) fn names_in(elements: &[Value]) -> Option<Vec<String>> {
     let name = |element: &'_ Value| element.get("name").and_then(Value::as_str).map(str::to_owned);
     elements.iter().find_map(action_in)?;
     let own: Vec<Option<String>> = elements.iter().map(name).collect();
-    let words = elements.iter().map(|element| action_in(element).map_or("step", |(_, word)| word));
+    let words = elements.iter().map(|element| action_in(element).map_or("step", |verb| verb.word));
     let steps: Vec<_> = own.iter().map(Option::as_deref).zip(words).collect();
     Some(named(&steps))
 }
 
-/// The action of an event in TOML: its key and the word for it.
-pub(super) fn action_in(event: &Value) -> Option<(&'static str, &'static str)> {
-    ACTIONS.into_iter().find(|(key, _)| event.get(key).is_some())
+/// The verb of an event in TOML.
+pub(super) fn action_in(event: &Value) -> Option<&'static Verb> {
+    verbs().find(|verb| event.get(verb.key).is_some())
 }
 
 /// Refuses names that cannot be told from numbers, and the second of two equal ones.
@@ -90,21 +79,9 @@ fn check_name(name: &Text, seen: &[&str]) -> Result<(), Problem> {
     Ok(())
 }
 
-impl RawEvent {
-    /// The word for its action; `step` if it has none.
-    fn word(&self) -> &'static str {
-        let has = [
-            self.regenerate.is_some(),
-            self.rename.is_some(),
-            self.reset_phones.is_some(),
-            self.restart.is_some(),
-            self.start.is_some(),
-            self.stop.is_some(),
-            self.add_record.is_some(),
-            self.remove_record.is_some(),
-        ];
-        has.iter().position(|has| *has).map_or("step", |at| ACTIONS[at].1)
-    }
+/// The word for the action of an event; `step` if it has none.
+fn word(event: &RawEvent) -> &'static str {
+    event.actions.first().map_or("step", |(verb, _)| verb.word)
 }
 
 #[cfg(test)]

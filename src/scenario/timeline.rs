@@ -147,6 +147,7 @@ impl Timeline {
 mod tests {
     use super::*;
     use crate::base::{ClusterId, Span};
+    use crate::cluster::operator::services::Services;
     use crate::scenario::FollowUp;
 
     #[test]
@@ -287,11 +288,11 @@ mod tests {
     }
 
     fn restart(node: u8) -> OperatorAction {
-        OperatorAction::Restart { node: ClusterId::FIRST.node(node), service: None }
+        Services::restart(ClusterId::FIRST.node(node), None).into()
     }
 
     fn start() -> OperatorAction {
-        OperatorAction::Start { node: ClusterId::FIRST.node(0), service: None }
+        Services::start(ClusterId::FIRST.node(0), None).into()
     }
 
     fn entry(trigger: Trigger, node: u8) -> TimelineEntry {

@@ -2,12 +2,13 @@ use std::fmt::{self, Write};
 
 use toml::Value;
 
-use crate::base::{Model, NodeId, Span, Time};
-use crate::cluster::{NodeSpec, OperatorAction, ServiceKind, Topology};
+use crate::base::{Model, NodeId, Time};
+use crate::cluster::{NodeSpec, Topology};
 use crate::phone::BlockSizeRule;
 
 use super::network::{SitePlan, percent_text, rate_text};
 use super::plan::{FleetPlan, Plan, TimelineEntry, Trigger};
+use super::verbs::{Verb, verbs};
 
 /// The scenario of `plan` with every default written out; loading it gives an equal plan.
 pub fn to_toml(plan: &Plan) -> String {
@@ -125,7 +126,6 @@ fn write_phone(out: &mut String, plan: &Plan) -> fmt::Result {
 
 /// One event. Nodes have their first names, which lead to them whatever they were renamed to.
 fn write_entry(out: &mut String, entry: &TimelineEntry, topology: &Topology) -> fmt::Result {
-    let node = |id: NodeId| node_name(topology, id);
     writeln!(out, "\n[[event]]\nname = {}", quoted(&entry.name))?;
     match entry.trigger {
         Trigger::AfterPrevious { delay } => {
@@ -134,41 +134,10 @@ fn write_entry(out: &mut String, entry: &TimelineEntry, topology: &Topology) -> 
         Trigger::At(at) => writeln!(out, "at = \"{}\"", at.since(Time::ZERO))?,
         Trigger::FleetSettled => writeln!(out, "when = \"fleet-settled\"")?,
     }
-    let services = |id: NodeId, service: Option<ServiceKind>| {
-        let service = service.map(|service| format!("service = {}, ", quoted(service.name())));
-        format!("{}node = {}", service.unwrap_or_default(), node(id))
-    };
-    let then = entry.then.as_ref().map(|then| length(then.delay)).unwrap_or_default();
-    match &entry.action {
-        OperatorAction::Regenerate { certificate, node: id } => {
-            let certificate = quoted(certificate.name());
-            writeln!(out, "regenerate = {{ certificate = {certificate}, node = {} }}", node(*id))
-        }
-        OperatorAction::AddRecord { name, .. } => {
-            writeln!(out, "add-record = {{ node = {} }}", quoted(name))
-        }
-        OperatorAction::RemoveRecord { name } => {
-            writeln!(out, "remove-record = {{ node = {} }}", quoted(name))
-        }
-        OperatorAction::Rename { node: id, to } => {
-            writeln!(out, "rename = {{ node = {}, to = {} }}", node(*id), quoted(to))
-        }
-        OperatorAction::ResetPhones { spread } => {
-            writeln!(out, "reset-phones = {{ spread = \"{spread}\" }}")
-        }
-        OperatorAction::Restart { node, service } => {
-            writeln!(out, "restart = {{ {} }}", services(*node, *service))
-        }
-        OperatorAction::Start { node, service } => {
-            writeln!(out, "start = {{ {} }}", services(*node, *service))
-        }
-        OperatorAction::Stop { node, service } => {
-            // A stop whose start is waited for was written as a restart.
-            let is_awaited = entry.then.as_ref().is_some_and(|then| then.is_awaited);
-            let verb = if is_awaited { "restart" } else { "stop" };
-            writeln!(out, "{verb} = {{ {}{then} }}", services(*node, *service))
-        }
-    }
+    let written = |verb: &Verb| Some((verb.key, (verb.write)(entry, topology)?));
+    let (key, table) = verbs().find_map(written).expect("what was read by a verb is written by it");
+    let values: Vec<String> = table.iter().map(|(key, value)| format!("{key} = {value}")).collect();
+    writeln!(out, "{key} = {{ {} }}", values.join(", "))
 }
 
 fn write_run(out: &mut String, plan: &Plan) -> fmt::Result {
@@ -186,11 +155,6 @@ fn write_run(out: &mut String, plan: &Plan) -> fmt::Result {
         }
     }
     Ok(())
-}
-
-/// The end of a `stop` that lasts.
-fn length(delay: Span) -> String {
-    format!(", for = \"{delay}\"")
 }
 
 fn node_name(topology: &Topology, id: NodeId) -> String {

@@ -1,7 +1,7 @@
 use ring::digest::{Context, SHA256};
 
 use crate::base::{NodeId, PhoneId, Time};
-use crate::cluster::{OperatorAction, ServiceKind};
+use crate::cluster::Operation;
 use crate::measure::{Incident, Listen};
 use crate::phone::{Fact, Failure, HttpFault, Outcome};
 use crate::transfer::TransferFault;
@@ -22,8 +22,8 @@ impl FactDigest {
     }
 
     /// The operator carries out `action` at `now`.
-    pub(super) fn operator(&mut self, now: Time, action: &OperatorAction) {
-        self.entry(now, OPERATOR, words(action).as_bytes());
+    pub(super) fn operator(&mut self, now: Time, action: &dyn Operation) {
+        self.entry(now, OPERATOR, action.record().as_bytes());
     }
 
     /// A service of `node` serves from `now` on what has this fingerprint.
@@ -63,25 +63,6 @@ impl Listen for FactDigest {
 const OPERATOR: u32 = u32::MAX;
 /// The number of the first node; those of the others lie below it.
 const SERVED: u32 = u32::MAX - 1;
-
-/// An action in words that stay what they are, whatever its fields are called in the code.
-fn words(action: &OperatorAction) -> String {
-    let services = |verb: &str, node: NodeId, service: Option<ServiceKind>| {
-        format!("{verb} {} {}", node.node, service.map_or("all", ServiceKind::name))
-    };
-    match action {
-        OperatorAction::AddRecord { node, name } => format!("add-record {} {name}", node.node),
-        OperatorAction::Regenerate { certificate, node } => {
-            format!("regenerate {} {}", node.node, certificate.name())
-        }
-        OperatorAction::RemoveRecord { name } => format!("remove-record {name}"),
-        OperatorAction::Rename { node, to } => format!("rename {} {to}", node.node),
-        OperatorAction::ResetPhones { spread } => format!("reset-phones {}", spread.as_nanos()),
-        OperatorAction::Restart { node, service } => services("restart", *node, *service),
-        OperatorAction::Start { node, service } => services("start", *node, *service),
-        OperatorAction::Stop { node, service } => services("stop", *node, *service),
-    }
-}
 
 /// A fact as four bytes: which one, and its details.
 fn code(fact: Fact) -> [u8; 4] {

@@ -3,8 +3,8 @@ use std::sync::Arc;
 
 use crate::base::{NodeId, PhoneId, Purpose, Span, Stop, Time, stream};
 use crate::cluster::{
-    Cluster, Contents, Effect, FleetSpec, Genesis, OperatorAction, ServedFile, Service,
-    ServiceKind, SignCacheMode, SignCounts, TftpService,
+    Cluster, Contents, Effect, FleetSpec, Genesis, Impact, ServedFile, Service, ServiceKind,
+    SignCacheMode, SignCounts, TftpService,
 };
 use crate::crypto::KeySource;
 use crate::measure::{
@@ -357,13 +357,13 @@ impl World {
     /// Carries out what the operator's timeline has due.
     fn operate(&mut self) {
         while let Some(action) = self.timeline.next_due(self.now, self.settled()) {
-            self.digest.operator(self.now, &action);
+            self.digest.operator(self.now, &*action);
             self.steps.extend(self.timeline.in_hand().map(|step| StepMark {
                 number: step.number,
                 name: step.name.clone(),
                 at_s: self.now.as_secs_f64(),
             }));
-            let effects = self.cluster.apply(&action, self.now);
+            let effects = self.cluster.apply(&*action, self.now);
             self.judged.clear();
             for effect in effects.expect("a plan names only what its cluster has") {
                 match effect {
@@ -668,8 +668,7 @@ impl Samples {
 
 /// A bound that no world of this plan reaches if it comes to rest.
 fn events_max(plan: &Plan) -> u64 {
-    let is_reset =
-        |entry: &&TimelineEntry| matches!(entry.action, OperatorAction::ResetPhones { .. });
+    let is_reset = |entry: &&TimelineEntry| matches!(entry.action.impact(), Impact::Wave(_));
     let waves = 1 + plan.timeline.iter().filter(is_reset).count() as u64;
     let boots = u64::from(plan.fleet.phones).saturating_mul(waves);
     EVENTS_MAX.saturating_add(boots.saturating_mul(EVENTS_MAX_OF_BOOT))

@@ -1,0 +1,59 @@
+//! Records of the DNS, which configurations need if they hold names.
+
+use super::{Impact, Operation};
+use crate::base::{NodeId, Time};
+use crate::cluster::{ActionError, Cluster, Effect, Topology};
+
+/// Adds the DNS record of a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddRecord {
+    /// The node to whose address it leads.
+    pub node: NodeId,
+    /// Host name without the domain: a present or earlier name of the node.
+    pub name: String,
+}
+
+/// Removes a DNS record: configurations that hold the name lead nowhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemoveRecord {
+    /// Host name without the domain.
+    pub name: String,
+}
+
+impl Operation for AddRecord {
+    fn apply(&self, cluster: &mut Cluster, _: Time) -> Result<Vec<Effect>, ActionError> {
+        cluster.add_record(self.node, &self.name);
+        Ok(Vec::new())
+    }
+
+    fn words(&self, _: &Topology) -> String {
+        format!("add the DNS record of {}", self.name)
+    }
+
+    fn record(&self) -> String {
+        format!("add-record {} {}", self.node.node, self.name)
+    }
+
+    fn impact(&self) -> Impact {
+        Impact::Nothing
+    }
+}
+
+impl Operation for RemoveRecord {
+    fn apply(&self, cluster: &mut Cluster, _: Time) -> Result<Vec<Effect>, ActionError> {
+        cluster.remove_record(&self.name);
+        Ok(Vec::new())
+    }
+
+    fn words(&self, _: &Topology) -> String {
+        format!("remove the DNS record of {}", self.name)
+    }
+
+    fn record(&self) -> String {
+        format!("remove-record {}", self.name)
+    }
+
+    fn impact(&self) -> Impact {
+        Impact::Nothing
+    }
+}

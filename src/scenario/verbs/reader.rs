@@ -1,0 +1,56 @@
+use crate::base::{ClusterId, NodeId};
+use crate::cluster::Topology;
+
+use super::super::error::Problem;
+use super::super::names::Text;
+
+/// What the steps of a timeline can speak of. They are read in order, because a rename gives later
+/// steps one more name.
+#[derive(Debug)]
+pub(in crate::scenario) struct Reader<'a> {
+    pub topology: &'a Topology,
+    /// Names of each node, the present one last.
+    names: Vec<Vec<String>>,
+}
+
+impl Reader<'_> {
+    /// A reader of the first step.
+    pub fn new(topology: &Topology) -> Reader<'_> {
+        let names = topology.nodes.iter().map(|node| vec![node.name.clone()]).collect();
+        Reader { topology, names }
+    }
+
+    /// The node with this name, old or new.
+    pub fn node(&self, text: &Text) -> Result<NodeId, Problem> {
+        self.find(text.get_ref()).ok_or_else(|| {
+            let names = self.names.iter().flatten().map(String::as_str);
+            Problem::unknown(text.span(), "node", text.get_ref(), names)
+        })
+    }
+
+    /// Calls a node `to` from the next step on.
+    pub fn rename(&mut self, node: NodeId, to: &Text) -> Result<(), Problem> {
+        let name = to.get_ref();
+        let own = &self.names[node.index()];
+        let used = match self.find(name) {
+            Some(owner) if owner == node => own.last().is_some_and(|now| same_host(now, name)),
+            other => other.is_some(),
+        };
+        if used {
+            let problem = Problem::new(to.span(), format!("the name `{name}` is in use"));
+            return Err(problem.help("old names still lead to their nodes; take a new one"));
+        }
+        self.names[node.index()].push(name.clone());
+        Ok(())
+    }
+
+    fn find(&self, name: &str) -> Option<NodeId> {
+        let owns = |names: &Vec<String>| names.iter().any(|own| same_host(own, name));
+        self.names.iter().position(owns).map(|at| ClusterId::FIRST.node(at as u8))
+    }
+}
+
+/// Host names know no case.
+fn same_host(a: &str, b: &str) -> bool {
+    a.eq_ignore_ascii_case(b)
+}

@@ -1,0 +1,78 @@
+use crate::base::NodeId;
+use crate::cluster::operator::services::{Change, Services};
+use crate::cluster::{SERVICES, ServiceKind, Topology};
+
+use super::super::error::Problem;
+use super::super::names::{one_of, runs};
+use super::super::plan::{FollowUp, TimelineEntry};
+use super::super::quantity::positive;
+use super::{Argument, Given, Reader, Step, Verb, Written, name_of};
+
+pub(super) const VERBS: &[Verb] = &[
+    Verb {
+        key: "restart",
+        word: "restart",
+        takes: TAKES,
+        read: |given, reader| read(Change::Restart, given, reader),
+        write: |entry, topology| write(Change::Restart, entry, topology),
+    },
+    Verb {
+        key: "start",
+        word: "start",
+        takes: TAKES,
+        read: |given, reader| read(Change::Start, given, reader),
+        write: |entry, topology| write(Change::Start, entry, topology),
+    },
+    Verb {
+        key: "stop",
+        word: "stop",
+        takes: TAKES,
+        read: |given, reader| read(Change::Stop, given, reader),
+        write: |entry, topology| write(Change::Stop, entry, topology),
+    },
+];
+
+const TAKES: &[Argument] = &[
+    Argument::text("service").or_none(),
+    Argument::text("node"),
+    Argument::length("for").or_none(),
+];
+
+/// A stop that lasts is a stop and, that much later, a start; that of a restart is waited for.
+fn read(change: Change, given: &Given, reader: &Reader<'_>) -> Result<Step, Problem> {
+    let (node, service) = services(given, reader)?;
+    let Some(length) = given.length_if("for") else {
+        return Ok(Services { change, node, service }.into());
+    };
+    if change == Change::Start {
+        let problem = Problem::new(length.span(), "`for` does not go with `start`");
+        return Err(problem.help("`stop` and `restart` take a `for`"));
+    }
+    let action = Services::start(node, service).into();
+    let is_awaited = change == Change::Restart;
+    let then = FollowUp { delay: positive(length)?, action, is_awaited };
+    Ok(Step { then: Some(then), ..Services::stop(node, service).into() })
+}
+
+/// The node and the service that are started or stopped.
+fn services(given: &Given, reader: &Reader<'_>) -> Result<(NodeId, Option<ServiceKind>), Problem> {
+    let node = reader.node(given.text("node"))?;
+    let Some(text) = given.text_if("service") else {
+        return Ok((node, None));
+    };
+    let service = one_of(text, "service", &SERVICES, ServiceKind::name)?;
+    runs(reader.topology, node, service, given.text("node"))?;
+    Ok((node, Some(service)))
+}
+
+fn write(change: Change, entry: &TimelineEntry, topology: &Topology) -> Option<Written> {
+    let action: &Services = entry.action.get()?;
+    let read_as = match &entry.then {
+        Some(then) if then.is_awaited => Change::Restart,
+        _ => action.change,
+    };
+    let service = action.service.map(|service| ("service", service.name().into()));
+    let length = entry.then.as_ref().map(|then| ("for", then.delay.to_string().into()));
+    let node = ("node", name_of(topology, action.node));
+    (read_as == change).then(|| service.into_iter().chain([node]).chain(length).collect())
+}

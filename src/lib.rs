@@ -15,6 +15,7 @@ pub mod live;
 pub mod measure;
 pub mod net;
 pub mod phone;
+pub mod play;
 pub mod report;
 pub mod scenario;
 pub mod serve;

@@ -10,8 +10,8 @@ use resetstorm::base::{ClusterId, NodeId, PhoneId, Span};
 use resetstorm::cluster::operator::certificates::Regenerate;
 use resetstorm::cluster::operator::services::Services;
 use resetstorm::cluster::{
-    CertificateKind, Cluster, FileReply, FleetSpec, Genesis, GroupSpec, NodeSpec, Operation, Ports,
-    Release, ServiceKind, SignCacheMode, Topology, Waiter,
+    CertificateKind, Cluster, Effect, FileReply, FleetSpec, Genesis, GroupSpec, NodeSpec,
+    Operation, Ports, Release, ServiceKind, SignCacheMode, Topology, Waiter,
 };
 use resetstorm::crypto::KeySource;
 use resetstorm::measure::{Counts, HttpCounts, Ledger};
@@ -87,7 +87,9 @@ impl Stage {
 
     async fn operate(&mut self, action: impl Operation) {
         for effect in self.cluster.apply(&action, Clock::start().now()).unwrap() {
-            self.servers.carry_out(&effect).await.unwrap();
+            if let Effect::Service(change) = &effect {
+                self.servers.follow(change).await.unwrap();
+            }
         }
     }
 

@@ -4,8 +4,12 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use resetstorm::base::{ClusterId, PhoneId, Span, Time};
+use resetstorm::cluster::operator::certificates::Regenerate;
 use resetstorm::cluster::operator::phones::ResetPhones;
-use resetstorm::cluster::{Cluster, FleetSpec, Genesis, OperatorAction};
+use resetstorm::cluster::operator::services::Services;
+use resetstorm::cluster::{
+    CertificateKind, Cluster, FleetSpec, Genesis, OperatorAction, ServiceKind,
+};
 use resetstorm::crypto::KeySource;
 use resetstorm::live::{self, LiveOptions, LiveRun, Observer};
 use resetstorm::measure::{Ledger, StepKind, Summary, known_paths};
@@ -17,8 +21,11 @@ use resetstorm::phone::{
 use resetstorm::scenario::{Plan, load};
 use resetstorm::serve::{Bound, ServeSettings, Servers};
 use resetstorm::swarm::{DialogueClient, DialogueJob, Fault, Turn, phone_address};
+use resetstorm::toolbox::fetch;
+use resetstorm::transfer::DownloadRequest;
+use resetstorm::wire::tftp::Options;
 use resetstorm::wire::tvs::{Question, Request, Response};
-use resetstorm::wire::{Dialogue, ROLE_TVS};
+use resetstorm::wire::{Dialogue, ROLE_TVS, SignedFile};
 
 struct Silent;
 
@@ -487,4 +494,74 @@ async fn an_ipv6_cluster_is_asked_from_one_address_with_a_socket_per_transfer() 
     assert_eq!(summary.verdict.name(), "pass", "{:#}", summary.to_json());
     assert_eq!((summary.tftp.in_flight_max, run.ledger.counts().unexpected), (16, 0));
     assert!(summary.notes.iter().any(|note| note.contains("share this host's address")));
+}
+
+/// Tells what is served where, and what the operator does.
+struct Watching {
+    port: Option<tokio::sync::oneshot::Sender<u16>>,
+    told: tokio::sync::mpsc::UnboundedSender<String>,
+}
+
+impl Observer for Watching {
+    fn started(&mut self, _: &[String]) {}
+    fn listening(&mut self, bound: &serde_json::Value) {
+        let port = bound["nodes"][0]["tftp"].as_u64().unwrap() as u16;
+        self.port.take().unwrap().send(port).unwrap();
+    }
+    fn tick(&mut self, _: &Ledger, _: Time) {}
+    fn operator(&mut self, text: &str, _: Time) {
+        let _ = self.told.send(text.to_owned());
+    }
+}
+
+/// The serial number of the signer of the list that is served at `port`.
+async fn list_signer(port: u16) -> Vec<u8> {
+    let request = DownloadRequest {
+        file: "ITLFile.tlv".into(),
+        options: Options::default(),
+        size_max: 1 << 20,
+        timeout: Span::from_secs(4),
+        tries: 5,
+    };
+    let server = SocketAddr::from(([127, 0, 0, 1], port));
+    let fetched = tokio::task::spawn_blocking(move || fetch(server, request)).await.unwrap();
+    let Ok(fetched) = fetched else { panic!("the list is not served") };
+    SignedFile::parse(&fetched.data).unwrap().header.serial.to_vec()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_that_enters_while_it_serves_is_carried_out_and_a_bad_one_is_told() {
+    let plan = plan("callmanager-regen.toml", &["fleet.phones=1"]);
+    let node = plan.topology.ids().next().unwrap();
+    let (port, bound) = tokio::sync::oneshot::channel();
+    let (told, mut telling) = tokio::sync::mpsc::unbounded_channel();
+    let (operator, commands) = tokio::sync::mpsc::channel(8);
+    let mut watching = Watching { port: Some(port), told };
+    let options = LiveOptions::default();
+    let script = async {
+        let port = bound.await.unwrap();
+        let before = list_signer(port).await;
+        let regenerate = |certificate| Regenerate { certificate, node }.into();
+        let actions: [OperatorAction; 4] = [
+            regenerate(CertificateKind::ItlRecovery),
+            regenerate(CertificateKind::CallManager),
+            Services::restart(node, Some(ServiceKind::Tftp)).into(),
+            Services::restart(node, Some(ServiceKind::Tvs)).into(),
+        ];
+        let mut texts = Vec::new();
+        for action in actions {
+            operator.send(action).await.unwrap();
+            texts.push(telling.recv().await.unwrap());
+        }
+        // One thing at a time: what was told before the last one is in force.
+        assert!(texts[0].contains("no ITLRecovery certificate"), "{texts:?}");
+        assert_eq!(texts[2], "restart tftp on pub");
+        assert_ne!(list_signer(port).await, before);
+    };
+    tokio::select! {
+        served = live::serve_with(&plan, &options, commands, &mut watching) => {
+            panic!("nobody ends it: {served:?}")
+        }
+        () = script => {}
+    }
 }

@@ -319,7 +319,7 @@ async fn signatures_of_before_the_run_are_the_same_in_virtual_time() {
     // Prewarmed at the start; and none of a list that no phone is given.
     for (cluster, fleet, made) in [(MIDDLE, SOME, 62), (SHA512, UNBORN, 60)] {
         let (_, live, sim) = both(&three_nodes(cluster, fleet, "reset")).await;
-        assert_eq!((live.facts.signed_before.made, sim.signed_before.made), (made, made));
+        assert_eq!((live.facts.signed_before.made, sim.facts.signed_before.made), (made, made));
     }
 }
 

@@ -12,8 +12,8 @@ use resetstorm::base::{ClusterId, NodeId, PhoneId, Purpose, Span, Stream, Time, 
 use resetstorm::cluster::operator::certificates::Regenerate;
 use resetstorm::cluster::operator::services::Services;
 use resetstorm::cluster::{
-    CertificateKind, Cluster, FleetSpec, Genesis, GroupSpec, NodeSpec, Ports, Release, ServiceKind,
-    SignCacheMode, Topology,
+    CertificateKind, Cluster, Effect, FleetSpec, Genesis, GroupSpec, NodeSpec, Ports, Release,
+    ServiceKind, SignCacheMode, Topology,
 };
 use resetstorm::crypto::KeySource;
 use resetstorm::measure::{Ledger, StepKind};
@@ -315,7 +315,9 @@ async fn storm(weather: Weather) -> (Ledger, u64, Duration) {
     cluster.apply(&Regenerate { certificate: kind, node: NODE }, Time::ZERO).unwrap();
     let restart = Services::restart(NODE, Some(ServiceKind::Tftp));
     for effect in cluster.apply(&restart, Time::ZERO).unwrap() {
-        servers.carry_out(&effect).await.unwrap();
+        if let Effect::Service(change) = &effect {
+            servers.follow(change).await.unwrap();
+        }
     }
     let rig = Network::start(tftp, weather).await;
     let (tvs, delayed) = delayed_tcp(tvs, weather.one_way).await;
@@ -412,7 +414,9 @@ async fn stopped_half_way(profile: PhoneProfile) -> Ledger {
         Services::start(NODE, Some(ServiceKind::Tftp)),
     ] {
         for effect in cluster.apply(&action, Time::ZERO).unwrap() {
-            servers.carry_out(&effect).await.unwrap();
+            if let Effect::Service(change) = &effect {
+                servers.follow(change).await.unwrap();
+            }
         }
     }
     let settled = async {

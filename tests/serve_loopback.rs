@@ -10,8 +10,8 @@ use resetstorm::base::{ClusterId, NodeId, Span};
 use resetstorm::cluster::operator::certificates::Regenerate;
 use resetstorm::cluster::operator::services::Services;
 use resetstorm::cluster::{
-    CertificateKind, Cluster, FileReply, FleetSpec, Genesis, GroupSpec, NodeSpec, Operation, Ports,
-    Release, ServiceKind, SignCacheMode, Topology, Waiter,
+    CertificateKind, Cluster, Effect, FileReply, FleetSpec, Genesis, GroupSpec, NodeSpec,
+    Operation, Ports, Release, ServiceKind, SignCacheMode, Topology, Waiter,
 };
 use resetstorm::crypto::{Certificate, KeySource};
 use resetstorm::net::Clock;
@@ -95,7 +95,9 @@ impl Stage {
     async fn operate(&mut self, action: impl Operation) {
         let now = Clock::start().now();
         for effect in self.cluster.apply(&action, now).unwrap() {
-            self.servers.carry_out(&effect).await.unwrap();
+            if let Effect::Service(change) = &effect {
+                self.servers.follow(change).await.unwrap();
+            }
         }
     }
 
@@ -632,7 +634,9 @@ async fn a_restart_shows_the_new_signer_and_nothing_does_before() {
     let effects = stage.cluster.apply(&restart(ServiceKind::Tftp), now).unwrap();
     assert_eq!(stage.fetch(CONFIG).await, old, "the effect is not carried out yet");
     for effect in &effects {
-        stage.servers.carry_out(effect).await.unwrap();
+        if let Effect::Service(change) = effect {
+            stage.servers.follow(change).await.unwrap();
+        }
     }
     let new = stage.fetch(CONFIG).await;
     assert_eq!(new, stage.served(CONFIG));

@@ -222,7 +222,7 @@ fn sums(plan: &Plan, run: &SimRun, watcher: &Watcher) -> Vec<String> {
     check(counts.tvs.lookups <= lookups, "no answer that nobody gave");
     check(counts.unexpected == 0, "nothing unexpected");
     check(tallies.list_alarms <= refused && tallies.config_alarms <= refused, "alarms have causes");
-    check(run.signed.made >= run.signed_before.made, "signatures are not unmade");
+    check(run.facts.signed.made >= run.facts.signed_before.made, "signatures are not unmade");
     faults
 }
 

@@ -18,7 +18,7 @@ pub use knowledge::Knowledge;
 pub use operator::{Impact, Operation, OperatorAction};
 pub use services::{Answering, Conversation, DialogueService, Said, Service};
 pub use sign_cache::{CacheKey, Lookup, SignCache, SignCounts, Waiter};
-pub use state::{ActionError, Cluster, Effect, Genesis};
+pub use state::{ActionError, Cluster, Effect, Genesis, ServiceChange};
 pub use tftp_service::{FileReply, PendingFile, ServedFile, SignJob, Signed, Signers, TftpService};
 pub use topology::{
     CERTIFICATES, CertificateKind, FILE_SIGNATURES, FileSignature, GroupSpec, HTTP_PORT,

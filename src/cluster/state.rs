@@ -48,14 +48,21 @@ pub enum Effect {
         /// Length of the wave.
         spread: Span,
     },
-    /// A service of a node has started, in place of an earlier one if there was one.
+    /// A service has started or stopped.
+    Service(ServiceChange),
+}
+
+/// What runs where from now on.
+#[derive(Clone, Debug)]
+pub enum ServiceChange {
+    /// A service of a node runs, in place of an earlier one if there was one.
     Started {
         /// Where.
         node: NodeId,
         /// What it serves, presents and knows.
         service: Service,
     },
-    /// A service of a node has stopped.
+    /// A service of a node runs no longer.
     Stopped {
         /// Where.
         node: NodeId,
@@ -344,12 +351,12 @@ impl Cluster {
         if service == ServiceKind::Tftp {
             self.drop_stale_signatures();
         }
-        Some(Effect::Started { node, service: running })
+        Some(Effect::Service(ServiceChange::Started { node, service: running }))
     }
 
     fn stop(&mut self, node: NodeId, service: ServiceKind) -> Option<Effect> {
         let stopped = self.nodes[node.index()].running.remove(&service);
-        stopped.map(|_| Effect::Stopped { node, service })
+        stopped.map(|_| Effect::Service(ServiceChange::Stopped { node, service }))
     }
 
     /// A TFTP node builds its ITL when its service starts, from the stores as they are then.
@@ -472,7 +479,7 @@ mod tests {
 
     fn started(effects: &[Effect]) -> Vec<(NodeId, ServiceKind)> {
         let started = |effect: &Effect| match effect {
-            Effect::Started { node, service } => (*node, service.kind()),
+            Effect::Service(ServiceChange::Started { node, service }) => (*node, service.kind()),
             other => panic!("{other:?}"),
         };
         effects.iter().map(started).collect()
@@ -582,7 +589,7 @@ mod tests {
         assert!(apply(&mut cluster, &start).is_empty(), "it runs already");
         assert!(matches!(
             apply(&mut cluster, &stop)[..],
-            [Effect::Stopped { node: SUB, service: ServiceKind::Tvs }]
+            [Effect::Service(ServiceChange::Stopped { node: SUB, service: ServiceKind::Tvs })]
         ));
         assert!(
             cluster.dialogue(SUB, Dialogue::Tvs).is_none()

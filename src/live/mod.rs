@@ -1,13 +1,17 @@
-//! One live run: our servers or a target, the swarm, and the operator's timeline between them.
+//! One live run: a play whose cues our servers and the swarm follow.
 //!
 //! The order of things, no rule of a phone or a cluster. Imported by `cli` only.
 
+mod describe;
 mod error;
+mod options;
 mod places;
 mod run;
 mod serve;
+mod stage;
 mod usage;
 
 pub use error::LiveError;
-pub use run::{LiveOptions, LiveRun, Observer, run};
-pub use serve::serve;
+pub use options::{LiveOptions, Observer};
+pub use run::{LiveRun, run};
+pub use serve::{serve, serve_with};

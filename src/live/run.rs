@@ -1,64 +1,29 @@
-use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use rayon::prelude::*;
-use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use crate::base::{NodeId, PhoneId, Span, Time};
-use crate::cluster::{
-    CertificateKind, Cluster, FileSignature, FleetSpec, Genesis, HTTP_PORT, HTTPS_PORT, Impact,
-    Operation, ServiceKind, SignCounts, Topology,
-};
-use crate::crypto::{Identity, KeySource};
-use crate::measure::{
-    CpuSeconds, Finish, Ledger, Mode, Queue, RunFacts, RunInfo, ServeSummary, Slice, StepMark,
-    encode,
-};
+use crate::cluster::{Cluster, FileSignature, HTTP_PORT, HTTPS_PORT, ServiceKind, Topology};
+use crate::measure::{CpuSeconds, Finish, Ledger, Mode, Queue, RunFacts, Slice, encode};
 use crate::net::signals::{Signal, Signals};
 use crate::net::threads;
 use crate::net::{Clock, http, limits, signals};
 use crate::phone::{Env, Phone, Shared, Verifier};
-use crate::scenario::{FleetStart, Plan, Timeline};
-use crate::serve::{Bound, ServeSettings, Servers};
+use crate::play::{Cast, Cue, Wave};
+use crate::scenario::Plan;
+use crate::serve::Servers;
 use crate::swarm::{Addresses, FileServer, HttpServer, Swarm, SwarmPlan};
-use crate::vault;
-use crate::wire::Dialogue;
 
+use super::describe::describe_cluster;
 use super::error::LiveError;
+use super::options::{LiveOptions, Observer};
 use super::places::{self, Places};
+use super::stage::Stage;
 use super::usage::Usage;
-
-/// What a live run needs beside its plan.
-#[derive(Clone, Debug, Default)]
-pub struct LiveOptions {
-    /// Hosts outside loopback that may be connected to.
-    pub allowed: Vec<IpAddr>,
-    /// Where certificates and keys are kept from run to run; `None` makes throwaway ones.
-    pub state: Option<PathBuf>,
-    /// Where `serve` writes what its TFTP nodes serve, a folder per node; `None` writes nothing.
-    pub files: Option<PathBuf>,
-    /// Where Prometheus may ask.
-    pub metrics: Option<SocketAddr>,
-    /// How long Prometheus may ask for the final numbers when the run is over.
-    pub metrics_linger: Span,
-}
-
-/// Sees the run go by; called about four times a second.
-pub trait Observer {
-    /// The run has begun: what serves whom.
-    fn started(&mut self, lines: &[String]);
-    /// Our servers have their ports, in `serve`: a document with each node's addresses.
-    fn listening(&mut self, _bound: &Value) {}
-    /// The state of the fleet at `now`.
-    fn tick(&mut self, ledger: &Ledger, now: Time);
-    /// The operator carries out an action.
-    fn operator(&mut self, text: &str, now: Time);
-}
 
 /// What came out of a live run.
 #[derive(Debug)]
@@ -82,54 +47,6 @@ const TICK_EVERY: Span = Span::from_millis(250);
 /// How often the metrics are rendered.
 const RENDER_EVERY: Span = Span::from_secs(1);
 
-/// Our own cluster and its servers.
-pub(super) struct Embedded {
-    pub(super) cluster: Cluster,
-    pub(super) servers: Servers,
-}
-
-impl Embedded {
-    /// Binds the sockets, makes or loads the certificates and starts the servers.
-    pub(super) async fn start(
-        plan: &Plan,
-        options: &LiveOptions,
-        clock: Clock,
-    ) -> Result<Embedded, LiveError> {
-        let bound = Bound::bind(&plan.topology)?;
-        let stored = match &options.state {
-            Some(dir) => vault::load_identities(dir, bound.topology())?,
-            None => BTreeMap::new(),
-        };
-        let topology = bound.topology().clone();
-        let genesis = genesis(plan, topology, stored);
-        let cluster = threads::apart("keys", move || Cluster::new(genesis)).await?;
-        if let Some(dir) = &options.state {
-            vault::save_identities(dir, &cluster)?;
-        }
-        let servers = Servers::start(bound, &cluster, clock, ServeSettings::default()).await?;
-        Ok(Embedded { cluster, servers })
-    }
-}
-
-fn genesis(
-    plan: &Plan,
-    topology: Topology,
-    stored: BTreeMap<(NodeId, CertificateKind), Identity>,
-) -> Genesis {
-    let epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Genesis {
-        topology,
-        fleet: FleetSpec {
-            phones: plan.fleet.phones,
-            models: plan.fleet.models.clone(),
-            seed: plan.seed,
-        },
-        source: KeySource::System,
-        epoch_s: epoch.as_secs(),
-        stored,
-    }
-}
-
 /// Runs the plan until its timeline is finished and every phone has settled, its time is up, or a
 /// signal stops it.
 pub async fn run(
@@ -151,11 +68,8 @@ async fn begin<'a>(plan: &'a Plan, options: &'a LiveOptions) -> Result<Driver<'a
     // A host that refuses keeps its limit; `check` has warned of a budget above it.
     let _ = limits::raise_descriptor_limit();
     let clock = Clock::start();
-    let embedded = match &plan.target {
-        Some(_) => None,
-        None => Some(Embedded::start(plan, options, clock).await?),
-    };
-    Driver::start(plan, options, clock, embedded).await
+    let stage = Stage::start(plan, options, clock).await?;
+    Driver::start(plan, options, clock, stage).await
 }
 
 impl LiveRun {
@@ -179,24 +93,15 @@ impl LiveRun {
 /// The run in progress.
 struct Driver<'a> {
     plan: &'a Plan,
-    /// Where certificates are kept, if they are.
-    state: Option<&'a Path>,
     clock: Clock,
-    embedded: Option<Embedded>,
+    stage: Stage,
     swarm: Swarm,
-    timeline: Timeline,
-    /// Whether any boot was planned, and whether the storm has begun.
-    any_wave: bool,
-    storm_begun: bool,
-    signed_before: SignCounts,
     usage: Usage,
     places: Places,
     /// Where the host permits fewer of them than the scenario asks for.
     bounded: Vec<String>,
     notes: Vec<String>,
     metrics: Arc<Mutex<String>>,
-    /// Steps of the operator that were carried out.
-    steps: Vec<StepMark>,
 }
 
 impl<'a> Driver<'a> {
@@ -204,48 +109,30 @@ impl<'a> Driver<'a> {
         plan: &'a Plan,
         options: &'a LiveOptions,
         clock: Clock,
-        embedded: Option<Embedded>,
+        stage: Stage,
     ) -> Result<Driver<'a>, LiveError> {
         threads::start_pool()?;
         let usage = Usage::start(clock)?;
         let (places, bounded) = places::permitted(plan)?;
         let shared = Arc::new(Shared::default());
-        let phones = populate(plan, embedded.as_ref(), &shared);
-        let files = file_servers(plan, embedded.as_ref());
+        let phones = phones(plan, &stage.play.cast(), &shared);
+        let cluster = stage.play.cluster();
+        let files = file_servers(plan, cluster);
         let tftp = files[0].tftp;
         let swarm_plan = SwarmPlan {
             seed: plan.seed,
             profile: plan.phone.clone(),
             files,
             tvs: plan.target.as_ref().and_then(|target| target.tvs),
-            hosts: embedded
-                .as_ref()
-                .map(|ours| Arc::clone(ours.cluster.hosts()))
-                .unwrap_or_default(),
+            hosts: cluster.map(|ours| Arc::clone(ours.hosts())).unwrap_or_default(),
             allowed: options.allowed.clone(),
             transfers_in_flight: places::of(&places, Queue::Transfers),
             lookups_in_flight: places::of(&places, Queue::Lookups),
             connections_in_flight: places::of(&places, Queue::Connections),
         };
         let swarm = Swarm::start(swarm_plan, clock, shared, phones).await?;
-        let notes = notes(plan, tftp);
-        Ok(Driver {
-            notes,
-            places,
-            bounded,
-            plan,
-            state: options.state.as_deref(),
-            clock,
-            embedded,
-            swarm,
-            timeline: Timeline::new(plan.timeline.clone()),
-            any_wave: false,
-            storm_begun: false,
-            signed_before: SignCounts::default(),
-            usage,
-            metrics: Arc::default(),
-            steps: Vec::new(),
-        })
+        let (notes, metrics) = (notes(plan, tftp), Arc::default());
+        Ok(Driver { plan, clock, stage, swarm, usage, places, bounded, notes, metrics })
     }
 
     async fn run(
@@ -264,12 +151,8 @@ impl<'a> Driver<'a> {
             None => None,
         };
         observer.started(&lines);
-        let starts_from_nothing =
-            self.plan.fleet.start == FleetStart::Factory || self.plan.target.is_some();
-        if starts_from_nothing {
-            self.any_wave = true;
-            let spread = self.plan.fleet.arrival_within;
-            self.swarm.boot_all(self.clock.now(), spread, false).await;
+        if let Some(cue) = self.stage.play.power_on() {
+            self.follow(&cue, observer).await?;
         }
         let (finish, signal) = self.watch(signals, observer).await?;
         if listener.is_some() && signal.is_none() {
@@ -291,7 +174,7 @@ impl<'a> Driver<'a> {
         loop {
             self.operate(observer).await?;
             let now = self.clock.now();
-            let over = self.timeline.is_finished() && self.swarm.is_settled();
+            let over = self.stage.play.is_finished() && self.swarm.is_settled();
             if now.since(ticked) >= TICK_EVERY || over {
                 ticked = now;
                 let ledger = self.swarm.snapshot();
@@ -324,155 +207,91 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Carries out what the operator's timeline has due.
+    /// Carries out what is due.
     async fn operate(&mut self, observer: &mut dyn Observer) -> Result<(), LiveError> {
         loop {
             let (now, settled) = (self.clock.now(), self.swarm.is_settled());
-            let Some(action) = self.timeline.next_due(now, settled) else { return Ok(()) };
-            observer.operator(&self.begin_step(&*action), now);
-            self.carry_out(&*action, now).await?;
-            self.timeline.done(self.clock.now());
+            let Some(cue) = self.stage.play.next(now, settled)? else { return Ok(()) };
+            self.follow(&cue, observer).await?;
         }
     }
 
-    /// Notes when the step in hand was carried out; what it is in words.
-    fn begin_step(&mut self, action: &dyn Operation) -> String {
-        let what = action.words(&self.plan.topology);
-        let Some(step) = self.timeline.in_hand() else { return what };
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let (number, name) = (step.number, step.name.clone());
-        let text = format!("step {number}, {name}: {what}");
-        self.steps.push(StepMark { number, name, at_s: since_epoch.as_secs_f64() });
-        text
-    }
-
-    async fn carry_out(&mut self, action: &dyn Operation, now: Time) -> Result<(), LiveError> {
-        if let Impact::Wave(spread) = action.impact() {
-            self.reset_phones(spread).await;
-            return Ok(());
+    async fn follow(&mut self, cue: &Cue, observer: &mut dyn Observer) -> Result<(), LiveError> {
+        let now = self.clock.now();
+        match cue {
+            Cue::Acts { action, step } => {
+                observer.operator(&self.stage.play.tell(action, step.as_ref()), now);
+            }
+            Cue::Boots { spread, wave } => {
+                let storm = *wave == Wave::Storm;
+                if storm {
+                    self.usage.begin_storm();
+                }
+                self.swarm.boot_all(now, *spread, storm).await;
+            }
+            Cue::Service(_) => {}
         }
-        let Some(embedded) = &mut self.embedded else {
-            let text = action.words(&self.plan.topology);
-            self.notes.push(format!("not done, the target is not ours: {text}"));
-            return Ok(());
-        };
-        for effect in embedded.cluster.apply(action, now)? {
-            embedded.servers.carry_out(&effect).await?;
-        }
-        if let Some(dir) = &self.state {
-            vault::save_identities(dir, &embedded.cluster)?;
-        }
-        Ok(())
-    }
-
-    async fn reset_phones(&mut self, spread: Span) {
-        let first = !self.storm_begun;
-        if first {
-            self.storm_begun = true;
-            self.signed_before = self.signed();
-            self.usage.begin_storm();
-        }
-        self.any_wave = true;
-        self.swarm.boot_all(self.clock.now(), spread, first).await;
-    }
-
-    fn signed(&self) -> SignCounts {
-        self.embedded.as_ref().map(|e| e.cluster.sign_cache().counts()).unwrap_or_default()
-    }
-
-    fn serve_summary(&self) -> ServeSummary {
-        let Some(embedded) = &self.embedded else { return ServeSummary::default() };
-        let counts = embedded.servers.counts();
-        let tvs = counts.dialogue(Dialogue::Tvs);
-        ServeSummary {
-            tftp_requests: counts.tftp.requests,
-            tftp_datagrams_out: counts.tftp.datagrams_out,
-            tftp_retransmits: counts.tftp.retransmits,
-            http_requests: counts.http.requests,
-            http_connections: counts.http.connections,
-            https_requests: counts.https.requests,
-            https_handshakes_ok: counts.https.handshakes_ok,
-            https_handshakes_failed: counts.https.handshakes_not_completed(),
-            tvs_handshakes_ok: tvs.handshakes_ok,
-            tvs_handshakes_failed: tvs.handshakes_not_completed(),
-            tvs_answers: tvs.answers,
-        }
+        self.stage.follow(cue).await
     }
 
     /// Servers that are not ours work elsewhere.
     fn cpu_s(&self, sides: CpuSeconds) -> CpuSeconds {
-        CpuSeconds { serve: self.embedded.as_ref().and(sides.serve), ..sides }
+        CpuSeconds { serve: self.stage.servers.as_ref().and(sides.serve), ..sides }
     }
 
     /// How often our servers could not take a connection for what this host lacks.
     fn server_lacks(&self) -> u64 {
-        let Some(embedded) = &self.embedded else { return 0 };
-        embedded.servers.counts().tcp().map(|counts| counts.accept_lacked).sum()
+        let lacks = |servers: &Servers| -> u64 {
+            servers.counts().tcp().map(|counts| counts.accept_lacked).sum()
+        };
+        self.stage.servers.as_ref().map(lacks).unwrap_or_default()
     }
 
     async fn finish(self, finish: Finish, signal: Option<Signal>) -> LiveRun {
-        if let Some(embedded) = &self.embedded {
-            until_idle(&embedded.servers).await;
+        if let Some(servers) = &self.stage.servers {
+            until_idle(servers).await;
         }
         // Threads take their CPU time with them.
         let (cpu_s, cpu_by_thread_s, machine) = self.usage.since();
         let (host, cpu_ratio) = (self.usage.host_log(), self.usage.cpu_ratio());
-        let (places, server_lacks) = (self.places.clone(), self.server_lacks());
-        let cpu_s = self.cpu_s(cpu_s);
+        let (server_lacks, cpu_s) = (self.server_lacks(), self.cpu_s(cpu_s));
+        let Driver { stage, places, bounded, notes, .. } = self;
+        let made = stage.play.signed().made;
         let sign_mean_s = limits::cpu_seconds_of("serve-sign")
-            .filter(|_| self.signed().made > 0)
-            .map(|seconds| seconds / self.signed().made as f64);
-        let (serve, signed, signed_before) =
-            (self.serve_summary(), self.signed(), self.signed_before);
-        let services =
-            self.embedded.as_ref().map(|_| self.plan.topology.running()).unwrap_or_default();
+            .filter(|_| made > 0)
+            .map(|seconds| seconds / made as f64);
+        let (serve, facts) = (stage.serve_summary(), stage.play.facts());
         let (phones, mut ledger) = self.swarm.stop().await;
-        if self.any_wave {
-            ledger.close(finish, |phone| {
-                let node = self.plan.fleet.tftp_of(phone);
-                let service = self.embedded.as_ref().and_then(|ours| ours.cluster.tftp(node));
-                phones[phone.0 as usize].is_current(|file| service?.identity_of(file))
-            });
+        stage.play.close(&mut ledger, finish, &phones);
+        if let Some(servers) = stage.servers {
+            servers.shutdown().await;
         }
-        if let Some(embedded) = self.embedded {
-            embedded.servers.shutdown().await;
-        }
-        LiveRun {
-            ledger,
-            facts: RunFacts {
-                scenario: self.plan.name.clone(),
-                mode: Mode::Live,
-                seed: self.plan.seed,
-                services,
-                signed_before,
-                signed,
-                cpu_s,
-                cpu_by_thread_s,
-                machine,
-                sign_mean_s,
-                host,
-                cpu_ratio,
-                places,
-                bounded: self.bounded,
-                server_lacks,
-                serve,
-                sim: None,
-                notes: self.notes,
-            },
-            finish,
-            signal,
-        }
+        let facts = RunFacts {
+            cpu_s,
+            cpu_by_thread_s,
+            machine,
+            sign_mean_s,
+            host,
+            cpu_ratio,
+            places,
+            bounded,
+            server_lacks,
+            serve,
+            notes: [notes, facts.notes].concat(),
+            ..facts
+        };
+        LiveRun { ledger, facts, finish, signal }
     }
 
     fn describe(&self) -> Vec<String> {
         let (plan, mut lines) = (self.plan, Vec::new());
         lines.push(format!("fleet     {} phones", plan.fleet.phones));
-        match (&plan.target, &self.embedded) {
+        match (&plan.target, self.stage.play.cluster()) {
             (Some(target), _) => {
                 let tvs = target.tvs.map_or("as configured".into(), |tvs| tvs.to_string());
                 lines.push(format!("target    tftp {} · tvs {tvs}", target.tftp));
             }
-            (None, Some(embedded)) => lines.extend(describe_cluster(&embedded.cluster)),
+            (None, Some(cluster)) => lines.extend(describe_cluster(cluster)),
             (None, None) => {}
         }
         lines
@@ -497,57 +316,9 @@ impl<'a> Driver<'a> {
     }
 
     fn render(&self, ledger: &Ledger) {
-        let info = RunInfo {
-            scenario: self.plan.name.clone(),
-            mode: Mode::Live,
-            seed: self.plan.seed,
-            signatures: self.signed(),
-            serve: self.serve_summary(),
-            cpu_s: self.cpu_s(self.usage.sides()),
-            steps: self.steps.clone(),
-        };
+        let info = self.stage.play.info(self.stage.serve_summary(), self.cpu_s(self.usage.sides()));
         *self.metrics.lock().expect("rendering does not panic") = encode(ledger, &info);
     }
-}
-
-/// Lines that say which node serves what and where.
-/// What listens where: each node with its address and the ports of the services that run.
-pub(super) fn bound_document(scenario: &str, cluster: &Cluster) -> Value {
-    let topology = cluster.topology();
-    let of_node = |id: NodeId| {
-        let node = topology.node(id);
-        let (tftp, tvs) =
-            (cluster.tftp(id).is_some(), cluster.dialogue(id, Dialogue::Tvs).is_some());
-        json!({
-            "node": node.name,
-            "address": node.address,
-            "tftp": tftp.then_some(node.ports.tftp),
-            "http": node.ports.http.filter(|_| tftp),
-            "https": node.ports.https.filter(|_| tftp),
-            "tvs": tvs.then_some(node.ports.tvs),
-        })
-    };
-    let nodes = topology.ids().map(of_node);
-    json!({ "schema": 1, "scenario": scenario, "nodes": nodes.collect::<Vec<_>>() })
-}
-
-pub(super) fn describe_cluster(cluster: &Cluster) -> Vec<String> {
-    let topology = cluster.topology();
-    let of_node = |id: NodeId| {
-        let node = topology.node(id);
-        let mut line = format!("cluster   {} on {}", node.name, node.address);
-        if cluster.tftp(id).is_some() {
-            line += &format!(" · tftp {}", node.ports.tftp);
-            for (name, port) in [("http", node.ports.http), ("https", node.ports.https)] {
-                line += &port.map(|port| format!(" · {name} {port}")).unwrap_or_default();
-            }
-        }
-        if cluster.dialogue(id, Dialogue::Tvs).is_some() {
-            line += &format!(" · tvs {}", node.ports.tvs);
-        }
-        line
-    };
-    topology.ids().map(of_node).collect()
 }
 
 /// Waits until the servers have heard the last word of every phone, such as the alert of one that
@@ -565,13 +336,13 @@ async fn until_idle(servers: &Servers) {
 }
 
 /// Where the phones get their files: from the target, or from the TFTP nodes of our cluster.
-fn file_servers(plan: &Plan, embedded: Option<&Embedded>) -> Vec<FileServer> {
+fn file_servers(plan: &Plan, cluster: Option<&Cluster>) -> Vec<FileServer> {
     if let Some(target) = &plan.target {
         let at = |port| SocketAddr::new(target.tftp.ip(), port);
         let http = HttpServer { http: at(HTTP_PORT), https: at(HTTPS_PORT) };
         return vec![FileServer { tftp: target.tftp, http }];
     }
-    let topology = embedded.expect("without a target the cluster is ours").cluster.topology();
+    let topology = cluster.expect("without a target the cluster is ours").topology();
     let server = |&node: &NodeId| FileServer {
         tftp: topology.socket(node, ServiceKind::Tftp),
         http: HttpServer { http: topology.http_socket(node), https: topology.https_socket(node) },
@@ -580,39 +351,14 @@ fn file_servers(plan: &Plan, embedded: Option<&Embedded>) -> Vec<FileServer> {
 }
 
 /// The phones, each with what it holds at the start.
-fn populate(plan: &Plan, embedded: Option<&Embedded>, shared: &Arc<Shared>) -> Vec<Phone> {
-    let fleet =
-        FleetSpec { phones: plan.fleet.phones, models: plan.fleet.models.clone(), seed: plan.seed };
-    // What each TFTP node serves, in the order in which phones take turns.
-    let served: Vec<_> = plan
-        .fleet
-        .tftp
-        .iter()
-        .map(|&node| {
-            let service = embedded
-                .filter(|_| plan.fleet.start == FleetStart::ItlCurrent)
-                .and_then(|embedded| embedded.cluster.tftp(node))?;
-            Some((service, service.signed_list()))
-        })
-        .collect();
+fn phones(plan: &Plan, cast: &Cast, shared: &Arc<Shared>) -> Vec<Phone> {
     let env = || Env {
         profile: Arc::new(plan.phone.clone()),
         shared: Arc::clone(shared),
         verifier: Verifier::real(),
     };
-    let make = |env: &mut Env, number: u32| {
-        let id = PhoneId(number);
-        let mut phone = Phone::new(id, fleet.model(id));
-        let given = served[number as usize % served.len()].as_ref();
-        // A phone of a run that has been told to end is asked for nothing.
-        if let Some((service, list)) = given.filter(|_| signals::first().is_none()) {
-            let (config, identity) = service.config_of(id);
-            phone
-                .provision(env, list, &config, identity)
-                .expect("the cluster's own files can be read");
-        }
-        phone
-    };
+    // A phone of a run that has been told to end is asked for nothing.
+    let make = |env: &mut Env, number| cast.phone(env, PhoneId(number), signals::first().is_some());
     (0..plan.fleet.phones).into_par_iter().map_init(env, make).collect()
 }
 

@@ -1,15 +1,20 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use tokio::sync::mpsc;
+
+use crate::cluster::{Cluster, OperatorAction, ServiceKind};
 use crate::measure::{Ledger, Slice};
 use crate::net::signals::Signals;
 use crate::net::{Clock, limits, threads};
+use crate::play::Cue;
 use crate::scenario::Plan;
-
-use super::error::LiveError;
-use super::run::{Embedded, LiveOptions, Observer, bound_document, describe_cluster};
-use crate::cluster::ServiceKind;
 use crate::serve::{ServeCounts, write_files};
+
+use super::describe::{bound_document, describe_cluster};
+use super::error::LiveError;
+use super::options::{LiveOptions, Observer};
+use super::stage::Stage;
 
 /// Serves the cluster of a plan until a signal comes; the operator's timeline is not played.
 pub async fn serve(
@@ -17,21 +22,68 @@ pub async fn serve(
     options: &LiveOptions,
     observer: &mut dyn Observer,
 ) -> Result<ServeCounts, LiveError> {
+    let (_, nobody) = mpsc::channel(1);
+    serve_with(plan, options, nobody, observer).await
+}
+
+/// Like [`serve`], for an operator who enters what is to be done while it serves. What the cluster
+/// cannot do is told to the observer and changes nothing.
+pub async fn serve_with(
+    plan: &Plan,
+    options: &LiveOptions,
+    mut commands: mpsc::Receiver<OperatorAction>,
+    observer: &mut dyn Observer,
+) -> Result<ServeCounts, LiveError> {
     let mut signals = Signals::new();
     // A host that refuses keeps its limit.
     let _ = limits::raise_descriptor_limit();
     let clock = Clock::start();
-    let (embedded, lines) = tokio::select! {
-        begun = begin(plan, options, clock) => begun?,
+    let plan = Plan { timeline: Vec::new(), ..plan.clone() };
+    let (mut stage, lines) = tokio::select! {
+        begun = begin(&plan, options, clock) => begun?,
         _ = signals.next() => return Ok(ServeCounts::default()),
     };
     observer.started(&lines);
-    observer.listening(&bound_document(&plan.name, &embedded.cluster));
+    if let Some(cluster) = stage.play.cluster() {
+        observer.listening(&bound_document(&plan.name, cluster));
+    }
     observer.tick(&Ledger::new(Slice::whole(0)), clock.now());
-    let _ = signals.next().await;
-    let counts = embedded.servers.counts();
-    embedded.servers.shutdown().await;
+    loop {
+        tokio::select! {
+            _ = signals.next() => break,
+            Some(action) = commands.recv() => {
+                stage.play.command(action);
+                operate(&mut stage, clock, observer).await?;
+            }
+        }
+    }
+    let Some(servers) = stage.servers else { return Ok(ServeCounts::default()) };
+    let counts = servers.counts();
+    servers.shutdown().await;
     Ok(counts)
+}
+
+/// Carries out what was entered. There are no phones here: resets reach nobody.
+async fn operate(
+    stage: &mut Stage,
+    clock: Clock,
+    observer: &mut dyn Observer,
+) -> Result<(), LiveError> {
+    loop {
+        let now = clock.now();
+        let cue = match stage.play.next(now, true) {
+            Ok(Some(cue)) => cue,
+            Ok(None) => return Ok(()),
+            Err(refused) => {
+                observer.operator(&refused.to_string(), now);
+                continue;
+            }
+        };
+        if let Cue::Acts { action, step } = &cue {
+            observer.operator(&stage.play.tell(action, step.as_ref()), now);
+        }
+        stage.follow(&cue).await?;
+    }
 }
 
 /// Starts the servers and writes what they serve, with a line about each.
@@ -39,21 +91,22 @@ async fn begin(
     plan: &Plan,
     options: &LiveOptions,
     clock: Clock,
-) -> Result<(Embedded, Vec<String>), LiveError> {
-    let embedded = Embedded::start(plan, options, clock).await?;
-    let mut lines = describe_cluster(&embedded.cluster);
+) -> Result<(Stage, Vec<String>), LiveError> {
+    let stage = Stage::start(plan, options, clock).await?;
+    let Some(cluster) = stage.play.cluster() else { return Ok((stage, Vec::new())) };
+    let mut lines = describe_cluster(cluster);
     if let Some(dir) = &options.files {
-        lines.extend(write_trees(dir, &embedded).await?);
+        lines.extend(write_trees(dir, cluster).await?);
     }
-    Ok((embedded, lines))
+    Ok((stage, lines))
 }
 
 /// Writes what each TFTP node serves into a folder named like the node; a line about each.
-async fn write_trees(dir: &Path, embedded: &Embedded) -> Result<Vec<String>, LiveError> {
-    let topology = embedded.cluster.topology();
+async fn write_trees(dir: &Path, cluster: &Cluster) -> Result<Vec<String>, LiveError> {
+    let topology = cluster.topology();
     let mut lines = Vec::new();
     for node in topology.nodes_with(ServiceKind::Tftp) {
-        let Some(service) = embedded.cluster.tftp(node).map(Arc::clone) else { continue };
+        let Some(service) = cluster.tftp(node).map(Arc::clone) else { continue };
         let folder = dir.join(&topology.node(node).name);
         let line = folder.display().to_string();
         threads::start_pool()?;

@@ -1,4 +1,4 @@
-//! Scenario files: TOML → [`Plan`], valid by construction, and the operator's [`Timeline`].
+//! Scenario files: TOML → [`Plan`], valid by construction, with the steps of the operator.
 //!
 //! Must not read a clock, a file or a socket: texts in, values out. Everything above may import
 //! it; it knows `base`, `cluster` and `phone` only.
@@ -22,7 +22,6 @@ mod resolve;
 mod shape;
 mod slo;
 mod steps;
-mod timeline;
 mod verbs;
 mod wording;
 mod write;
@@ -35,5 +34,4 @@ pub use plan::{FleetPlan, FleetStart, FollowUp, Limits, Plan, Target, TimelineEn
 pub use quantity::{QuantityError, parse_span};
 pub use resolve::PHONES_MAX;
 pub use slo::{Doubt, Op, Operand, Slo, SloError, SloResult, SloVerdict};
-pub use timeline::{StepInHand, Timeline};
 pub use write::to_toml;

@@ -2,7 +2,7 @@
 //! for all that speaks TCP (HTTP, HTTPS, dialogues), and the signing pool.
 //!
 //! [`Bound::bind`] opens the sockets and tells the real ports, the cluster is built with them, and
-//! [`Servers::start`] serves it; [`Servers::carry_out`] follows the operator. What is served and
+//! [`Servers::start`] serves it; [`Servers::follow`] follows the operator. What is served and
 //! when lives in `cluster`, how a transfer runs in `transfer`.
 
 mod bound;

@@ -9,7 +9,8 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::base::NodeId;
 use crate::cluster::{
-    Cluster, DialogueService, Effect, Service, ServiceKind, SignCacheMode, TftpService, Topology,
+    Cluster, DialogueService, Service, ServiceChange, ServiceKind, SignCacheMode, TftpService,
+    Topology,
 };
 use crate::crypto::Identity;
 use crate::net::threads::{self, OwnRuntime};
@@ -77,16 +78,14 @@ impl Servers {
         Ok(servers)
     }
 
-    /// Does what an operator action asks of the servers; returns when it is in force.
+    /// Starts or stops a service; returns when that is in force.
     ///
     /// # Errors
     /// If a node has no such server, or its socket cannot be opened again.
-    pub async fn carry_out(&self, effect: &Effect) -> Result<(), ServeError> {
-        match effect {
-            Effect::Started { node, service } => self.start_service(*node, service).await,
-            Effect::Stopped { node, service } => self.stop_service(*node, *service).await,
-            // The phones are somebody else's.
-            Effect::ResetPhones { .. } => Ok(()),
+    pub async fn follow(&self, change: &ServiceChange) -> Result<(), ServeError> {
+        match change {
+            ServiceChange::Started { node, service } => self.start_service(*node, service).await,
+            ServiceChange::Stopped { node, service } => self.stop_service(*node, *service).await,
         }
     }
 

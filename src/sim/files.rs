@@ -43,7 +43,7 @@ impl World {
         if !self.is_current(phone, generation) || self.session(phone).waits != Waits::Tftp {
             return;
         }
-        if self.cluster.tftp(self.node_of(phone)).is_none() {
+        if self.cluster().tftp(self.node_of(phone)).is_none() {
             return self.refuse(phone, generation, file);
         }
         let Some(service) = self.tftp_service(phone).filter(|_| !self.is_full(phone)) else {
@@ -92,7 +92,7 @@ impl World {
     /// The service of a phone's TFTP node, if it runs and its files are built.
     fn tftp_service(&self, phone: u32) -> Option<Arc<TftpService>> {
         let node = self.node_of(phone);
-        let service = self.cluster.tftp(node).map(Arc::clone);
+        let service = self.cluster().tftp(node).map(Arc::clone);
         service.filter(|_| self.machines.is_built(node, self.now))
     }
 
@@ -477,7 +477,7 @@ impl World {
 
     /// Whether a phone's TFTP node answers HTTP, or HTTPS, now.
     fn listens_to_http(&self, phone: u32, secure: bool) -> bool {
-        let ports = self.cluster.topology().node(self.node_of(phone)).ports;
+        let ports = self.cluster().topology().node(self.node_of(phone)).ports;
         let port = if secure { ports.https } else { ports.http };
         port.is_some() && self.tftp_service(phone).is_some()
     }

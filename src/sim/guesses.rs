@@ -43,7 +43,7 @@ impl Used {
             http: https || counts.http.requests > 0,
             tvs,
             tls: tvs || https,
-            signatures: run.signed.made > run.signed_before.made,
+            signatures: run.facts.signed.made > run.facts.signed_before.made,
         }
     }
 }

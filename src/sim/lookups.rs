@@ -47,7 +47,7 @@ impl World {
         let mut fates = self.fates(phone, 0);
         let (length, answered) = fates.query();
         self.draws += fates.draws;
-        let address = self.cluster.hosts().resolve(name).filter(|_| answered);
+        let address = self.cluster().hosts().resolve(name).filter(|_| answered);
         let event = Event::Resolved { phone, generation, address };
         self.queue.push(self.now + length, event);
     }
@@ -106,7 +106,7 @@ impl World {
         let open = self.machines.tvs_open[node.index()];
         let limit = self.plan.cost.tvs_connections;
         let full = limit > 0 && open >= limit;
-        let service = self.cluster.dialogue(node, call.message.dialogue);
+        let service = self.cluster().dialogue(node, call.message.dialogue);
         let Some(service) = service.filter(|_| !full) else {
             self.serve.tvs_handshakes_failed += 1;
             return self.fail_call(&call, TvsFault::Connection);
@@ -189,10 +189,10 @@ impl World {
 
     /// The node on which the service of this dialogue listens at this address.
     fn node_at(&self, dialogue: Dialogue, server: SocketAddr) -> Option<NodeId> {
-        let topology = self.cluster.topology();
+        let topology = self.cluster().topology();
         topology.ids().find(|&id| {
             topology.socket(id, dialogue.into()) == server
-                && self.cluster.dialogue(id, dialogue).is_some()
+                && self.cluster().dialogue(id, dialogue).is_some()
         })
     }
 

@@ -3,20 +3,20 @@ use std::sync::Arc;
 
 use crate::base::{NodeId, PhoneId, Purpose, Span, Stop, Time, stream};
 use crate::cluster::{
-    Cluster, Contents, Effect, FleetSpec, Genesis, Impact, ServedFile, Service, ServiceKind,
-    SignCacheMode, SignCounts, TftpService,
+    Cluster, Contents, FleetSpec, Genesis, Impact, ServedFile, Service, ServiceChange, ServiceKind,
+    SignCacheMode, TftpService,
 };
 use crate::crypto::KeySource;
 use crate::measure::{
-    CpuSeconds, Finish, FleetReady, HostLog, Incident, Ledger, Listen, MachineSummary, Mode,
-    Notice, RunFacts, RunInfo, ServeSummary, SimSummary, Slice, StepKind, StepMark, Summary,
-    encode,
+    CpuSeconds, Finish, FleetReady, Incident, Ledger, Listen, MachineSummary, Mode, Notice,
+    RunFacts, ServeSummary, SimSummary, Slice, StepKind, Summary, encode,
 };
 use crate::phone::{
     Action, Answer, Ask, Env, Errand, ErrandFault, Fact, FileRequest, Input, Message, Outcome,
     Phone, Shared, Sink, Transport, TrustLists, Verifier,
 };
-use crate::scenario::{FleetStart, Link, Plan, Timeline, TimelineEntry};
+use crate::play::{Cue, Play, Wave};
+use crate::scenario::{Link, Plan, TimelineEntry};
 use crate::wire::TvsMember;
 
 use super::digest::FactDigest;
@@ -61,10 +61,8 @@ pub struct SimRun {
     pub draws: u64,
     /// Events that were handled.
     pub events: u64,
-    /// Signatures before the storm began.
-    pub signed_before: SignCounts,
-    /// Signatures at the end.
-    pub signed: SignCounts,
+    /// What the play knows of it.
+    pub facts: RunFacts,
     /// What the servers counted.
     pub serve: ServeSummary,
     /// Core time of phones and servers by the cost model since the storm began.
@@ -113,12 +111,11 @@ pub type Witness = Box<dyn FnMut(&Seen<'_>) + Send>;
 pub struct World {
     pub(super) plan: Plan,
     pub(super) now: Time,
-    pub(super) cluster: Cluster,
+    pub(super) play: Play,
     pub(super) env: Env,
     pub(super) phones: Vec<Phone>,
     pub(super) sessions: Vec<Session>,
     pub(super) links: Vec<Link>,
-    timeline: Timeline,
     ledger: Ledger,
     pub(super) queue: Queue<Event>,
     pub(super) machines: Machines,
@@ -126,10 +123,6 @@ pub struct World {
     pub(super) pace: Pace,
     /// Boots that are planned but have not begun.
     planned_boots: u64,
-    storm_begun: bool,
-    /// Whether any boot was ever planned.
-    any_wave: bool,
-    signed_before: SignCounts,
     verified_before: u64,
     /// Requests that wait for a signature, by the number of the waiter.
     pub(super) parked: HashMap<u64, Parked>,
@@ -143,8 +136,6 @@ pub struct World {
     events_max: u64,
     stop: Stop,
     pub(super) serve: ServeSummary,
-    /// Steps of the operator that were carried out.
-    steps: Vec<StepMark>,
     digest: FactDigest,
     pub(super) draws: u64,
     events: u64,
@@ -159,8 +150,6 @@ pub struct World {
 
 /// A file that is served and the same in one piece.
 type Whole = (ServedFile, Arc<[u8]>);
-/// A service and its signed list.
-type Listed = (Arc<TftpService>, Arc<[u8]>);
 
 /// The port of a TVS server whose scenario leaves the choice to the operating system.
 const TVS_PORT: u16 = 2445;
@@ -188,25 +177,20 @@ impl World {
             shared,
         };
         let count = plan.fleet.phones as usize;
-        let cluster = cluster(plan, options.contents);
         let mut world = World {
             phones: Vec::with_capacity(count),
             sessions: vec![Session::default(); count],
             links: links(plan),
-            timeline: Timeline::new(plan.timeline.clone()),
             ledger: Ledger::new(Slice::whole(plan.fleet.phones)),
             machines: Machines::new(plan),
-            pace: Pace::new(plan, cluster.topology()),
+            pace: Pace::new(plan, &plan.topology),
             plan: plan.clone(),
             now: Time::ZERO,
-            cluster,
+            play: Play::new(plan, Some(cluster(plan, options.contents)), Mode::Sim, 0.0),
             env,
             queue: Queue::new(),
             watches: Default::default(),
             planned_boots: 0,
-            storm_begun: false,
-            any_wave: false,
-            signed_before: SignCounts::default(),
             verified_before: 0,
             parked: HashMap::new(),
             next_waiter: 0,
@@ -218,7 +202,6 @@ impl World {
             events_max: options.events_max.unwrap_or_else(|| events_max(plan)),
             stop: stop.clone(),
             serve: ServeSummary::default(),
-            steps: Vec::new(),
             digest: FactDigest::new(),
             draws: 0,
             events: 0,
@@ -229,7 +212,7 @@ impl World {
             witness: None,
         };
         for node in world.plan.topology.ids() {
-            let services: Vec<Service> = world.cluster.services_of(node).cloned().collect();
+            let services: Vec<Service> = world.cluster().services_of(node).cloned().collect();
             services.iter().for_each(|service| world.started(node, service));
         }
         world.populate();
@@ -274,9 +257,9 @@ impl World {
             self.now = at;
             self.events += 1;
             self.handle(event);
-            if self.settled() || self.timeline.wake_at().is_some_and(|wake| wake <= self.now) {
+            if self.settled() || self.play.wake_at().is_some_and(|wake| wake <= self.now) {
                 self.operate();
-                if self.timeline.is_finished() && self.settled() {
+                if self.play.is_finished() && self.settled() {
                     break;
                 }
             }
@@ -284,42 +267,25 @@ impl World {
         Finish::Complete
     }
 
+    /// The cluster, which is always ours.
+    pub(super) fn cluster(&self) -> &Cluster {
+        self.play.cluster().expect("a world in virtual time has a cluster of its own")
+    }
+
     fn populate(&mut self) {
-        let provisioned = self.plan.fleet.start == FleetStart::ItlCurrent;
-        let served: Vec<Option<Listed>> = self
-            .plan
-            .fleet
-            .tftp
-            .iter()
-            .map(|&node| {
-                let service = self.cluster.tftp(node).filter(|_| provisioned).map(Arc::clone)?;
-                let list: Arc<[u8]> = service.signed_list().into();
-                self.env.shared.pin(&list);
-                Some((service, list))
-            })
-            .collect();
+        let shared = Arc::clone(&self.env.shared);
+        let cast = self.play.cast().pinned(&shared, self.contents == Contents::OfEachModel);
         for number in 0..self.plan.fleet.phones {
             if self.stop.is_set() {
                 return;
             }
-            let id = PhoneId(number);
-            let mut phone = Phone::new(id, self.cluster.fleet().model(id));
-            if let Some((service, list)) = &served[number as usize % served.len()] {
-                let (config, identity) = service.config_of(id);
-                if self.contents == Contents::OfEachModel {
-                    self.env.shared.pin(&config);
-                }
-                phone
-                    .provision(&self.env, list, &config, identity)
-                    .expect("the cluster's own files can be read");
-            }
-            self.phones.push(phone);
+            self.phones.push(cast.phone(&self.env, PhoneId(number), false));
         }
         let drawn = [self.plan.fleet.models.len(), self.plan.fleet.sites.len()];
         let drawn = drawn.into_iter().filter(|&choices| choices > 1).count() as u64;
         self.draws += drawn * u64::from(self.plan.fleet.phones);
-        if !provisioned {
-            self.plan_boots(self.plan.fleet.arrival_within, false);
+        if let Some(cue) = self.play.power_on() {
+            self.follow(cue);
         }
     }
 
@@ -329,7 +295,6 @@ impl World {
 
     /// Plans a boot for every phone. Resets leave the cluster at its own pace, power does not.
     fn plan_boots(&mut self, spread: Span, reset: bool) {
-        self.any_wave = true;
         let count = self.plan.fleet.phones;
         self.draws += u64::from(count);
         self.planned_boots += u64::from(count);
@@ -354,48 +319,45 @@ impl World {
         }
     }
 
-    /// Carries out what the operator's timeline has due.
+    /// Carries out what is due.
     fn operate(&mut self) {
-        while let Some(action) = self.timeline.next_due(self.now, self.settled()) {
-            self.digest.operator(self.now, &*action);
-            self.steps.extend(self.timeline.in_hand().map(|step| StepMark {
-                number: step.number,
-                name: step.name.clone(),
-                at_s: self.now.as_secs_f64(),
-            }));
-            let effects = self.cluster.apply(&*action, self.now);
-            self.judged.clear();
-            for effect in effects.expect("a plan names only what its cluster has") {
-                match effect {
-                    Effect::ResetPhones { spread } => self.reset_phones(spread),
-                    Effect::Started { node, service } => {
-                        self.started(node, &service);
-                        if service.kind() == ServiceKind::Tftp {
-                            self.machines.built(node, self.now + self.plan.cost.build_time);
-                        }
-                    }
-                    Effect::Stopped { node, service: ServiceKind::Tftp } => {
-                        self.stall_transfers(node);
-                    }
-                    Effect::Stopped { .. } => {}
-                }
-            }
-            self.timeline.done(self.now);
+        while let Some(cue) = self
+            .play
+            .next(self.now, self.settled())
+            .expect("a plan names only what its cluster has")
+        {
+            self.follow(cue);
         }
-        if let Some(at) = self.timeline.wake_at().filter(|&at| at > self.now) {
+        if let Some(at) = self.play.wake_at().filter(|&at| at > self.now) {
             self.queue.push(at, Event::Operator);
         }
     }
 
-    fn reset_phones(&mut self, spread: Span) {
-        if !self.storm_begun {
-            self.storm_begun = true;
-            self.note(Notice::StormBegan);
-            self.signed_before = self.cluster.sign_cache().counts();
-            self.verified_before = self.env.verifier.count();
-            self.machines.begin_storm();
+    fn follow(&mut self, cue: Cue) {
+        match cue {
+            Cue::Acts { action, .. } => {
+                self.digest.operator(self.now, &*action);
+                self.judged.clear();
+            }
+            Cue::Boots { spread, wave } => {
+                if wave == Wave::Storm {
+                    self.note(Notice::StormBegan);
+                    self.verified_before = self.env.verifier.count();
+                    self.machines.begin_storm();
+                }
+                self.plan_boots(spread, wave != Wave::PowerOn);
+            }
+            Cue::Service(ServiceChange::Started { node, service }) => {
+                self.started(node, &service);
+                if service.kind() == ServiceKind::Tftp {
+                    self.machines.built(node, self.now + self.plan.cost.build_time);
+                }
+            }
+            Cue::Service(ServiceChange::Stopped { node, service: ServiceKind::Tftp }) => {
+                self.stall_transfers(node);
+            }
+            Cue::Service(ServiceChange::Stopped { .. }) => {}
         }
-        self.plan_boots(spread, true);
     }
 
     /// A service of a node has started: what it serves belongs to the digest.
@@ -407,7 +369,7 @@ impl World {
     }
 
     fn prewarm(&self, service: &TftpService) {
-        if self.cluster.sign_cache().mode() == SignCacheMode::Prewarm {
+        if self.cluster().sign_cache().mode() == SignCacheMode::Prewarm {
             let jobs = service.missing_signatures().take_while(|_| !self.stop.is_set());
             jobs.for_each(|job| drop(job.run()));
         }
@@ -498,7 +460,7 @@ impl World {
             members: &members,
             input: &input,
             facts: &sink.facts,
-            cluster: &self.cluster,
+            cluster: self.play.cluster().expect("it has one"),
         };
         if let Some(witness) = &mut self.witness {
             witness(&seen);
@@ -540,7 +502,7 @@ impl World {
 
     /// The node whose TFTP service a phone asks.
     pub(super) fn node_of(&self, phone: u32) -> NodeId {
-        self.plan.fleet.tftp_of(PhoneId(phone))
+        self.play.homes().first(PhoneId(phone))
     }
 
     pub(super) fn session(&mut self, phone: u32) -> &mut Session {
@@ -582,26 +544,12 @@ impl World {
     }
 
     fn metrics(&self) -> String {
-        let info = RunInfo {
-            scenario: self.plan.name.clone(),
-            mode: Mode::Sim,
-            seed: self.plan.seed,
-            signatures: self.cluster.sign_cache().counts(),
-            serve: self.serve,
-            cpu_s: self.machines.cpu_seconds(),
-            steps: self.steps.clone(),
-        };
+        let info = self.play.info(self.serve, self.machines.cpu_seconds());
         encode(&self.ledger, &info)
     }
 
     fn finish(mut self, finish: Finish) -> SimRun {
-        if self.any_wave {
-            let (phones, cluster, fleet) = (&self.phones, &self.cluster, &self.plan.fleet);
-            self.ledger.close(finish, |phone| {
-                let service = cluster.tftp(fleet.tftp_of(phone));
-                phones[phone.0 as usize].is_current(|file| service?.identity_of(file))
-            });
-        }
+        self.play.close(&mut self.ledger, finish, &self.phones);
         let verified = self.env.verifier.count() - self.verified_before;
         self.ledger.read(verified, BTreeMap::new());
         if self.samples.next != Time::NEVER {
@@ -618,11 +566,10 @@ impl World {
             digest: self.digest.finish(),
             draws: self.draws,
             events: self.events,
-            signed_before: self.signed_before,
-            signed: self.cluster.sign_cache().counts(),
+            facts: self.play.facts(),
             serve: self.serve,
             phones: self.phones,
-            cluster: self.cluster,
+            cluster: self.play.into_cluster().expect("it has one"),
             ended: self.now,
             finish,
         }
@@ -715,12 +662,6 @@ impl SimRun {
     /// The summary of this run of `plan`.
     pub fn summary(&self, plan: &Plan) -> Summary {
         let facts = RunFacts {
-            scenario: plan.name.clone(),
-            mode: Mode::Sim,
-            seed: plan.seed,
-            services: plan.topology.running(),
-            signed_before: self.signed_before,
-            signed: self.signed,
             cpu_s: self.cpu_s,
             cpu_by_thread_s: self.cpu_by_thread_s.clone(),
             machine: MachineSummary {
@@ -730,20 +671,15 @@ impl SimRun {
                 }),
                 available: Some(plan.cost.available),
             },
-            sign_mean_s: None,
-            host: HostLog::default(),
-            cpu_ratio: None,
-            places: BTreeMap::new(),
-            bounded: Vec::new(),
-            server_lacks: 0,
             serve: self.serve,
-            sim: Some(self.facts(plan)),
+            sim: Some(self.sim_facts(plan)),
             notes: notes(plan),
+            ..self.facts.clone()
         };
         Summary::new(&self.ledger, facts, &plan.slos, self.finish)
     }
 
-    fn facts(&self, plan: &Plan) -> SimSummary {
+    fn sim_facts(&self, plan: &Plan) -> SimSummary {
         let since = |at: &Time| at.since(self.ledger.storm()).as_secs_f64();
         let registered: Vec<f64> = self.registered.iter().map(since).collect();
         SimSummary {

@@ -3,7 +3,7 @@ use std::collections::VecDeque;
 use crate::base::Time;
 use crate::cluster::OperatorAction;
 
-use super::plan::{FollowUp, TimelineEntry, Trigger};
+use crate::scenario::{FollowUp, TimelineEntry, Trigger};
 
 /// Hands out the operator's actions when they are due; knows no clock.
 ///

@@ -1,0 +1,34 @@
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use crate::base::{Span, Time};
+use crate::measure::Ledger;
+
+/// What a live run needs beside its plan.
+#[derive(Clone, Debug, Default)]
+pub struct LiveOptions {
+    /// Hosts outside loopback that may be connected to.
+    pub allowed: Vec<IpAddr>,
+    /// Where certificates and keys are kept from run to run; `None` makes throwaway ones.
+    pub state: Option<PathBuf>,
+    /// Where `serve` writes what its TFTP nodes serve, a folder per node; `None` writes nothing.
+    pub files: Option<PathBuf>,
+    /// Where Prometheus may ask.
+    pub metrics: Option<SocketAddr>,
+    /// How long Prometheus may ask for the final numbers when the run is over.
+    pub metrics_linger: Span,
+}
+
+/// Sees the run go by; called about four times a second.
+pub trait Observer {
+    /// The run has begun: what serves whom.
+    fn started(&mut self, lines: &[String]);
+    /// Our servers have their ports, in `serve`: a document with each node's addresses.
+    fn listening(&mut self, _bound: &Value) {}
+    /// The state of the fleet at `now`.
+    fn tick(&mut self, ledger: &Ledger, now: Time);
+    /// The operator carries out an action.
+    fn operator(&mut self, text: &str, now: Time);
+}

@@ -1,0 +1,130 @@
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::base::NodeId;
+use crate::cluster::{
+    CertificateKind, Cluster, FleetSpec, Genesis, Impact, OperatorAction, Topology,
+};
+use crate::crypto::{Identity, KeySource};
+use crate::measure::{Mode, ServeSummary};
+use crate::net::{Clock, threads};
+use crate::play::{Cue, Play};
+use crate::scenario::Plan;
+use crate::serve::{Bound, ServeSettings, Servers};
+use crate::vault;
+use crate::wire::Dialogue;
+
+use super::error::LiveError;
+use super::options::LiveOptions;
+
+/// A play on real sockets: our servers follow its cues.
+#[derive(Debug)]
+pub(super) struct Stage {
+    pub(super) play: Play,
+    /// None if the servers are not ours.
+    pub(super) servers: Option<Servers>,
+    /// Where certificates and keys are kept, if they are.
+    state: Option<PathBuf>,
+}
+
+impl Stage {
+    /// The stage of a plan; unless its target is somebody else's, with our cluster and servers.
+    pub(super) async fn start(
+        plan: &Plan,
+        options: &LiveOptions,
+        clock: Clock,
+    ) -> Result<Stage, LiveError> {
+        let epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let began_s = epoch.as_secs_f64() - clock.now().as_secs_f64();
+        let (cluster, servers) = if plan.target.is_some() {
+            (None, None)
+        } else {
+            let (cluster, servers) = ours(plan, options, clock, epoch.as_secs()).await?;
+            (Some(cluster), Some(servers))
+        };
+        Ok(Stage {
+            play: Play::new(plan, cluster, Mode::Live, began_s),
+            servers,
+            state: options.state.clone(),
+        })
+    }
+
+    /// Lets the servers follow a cue; those that concern phones are somebody else's.
+    pub(super) async fn follow(&mut self, cue: &Cue) -> Result<(), LiveError> {
+        let Some(servers) = &self.servers else { return Ok(()) };
+        match cue {
+            Cue::Service(change) => servers.follow(change).await?,
+            Cue::Acts { action, .. } => self.keep(action)?,
+            Cue::Boots { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// Keeps what an action has changed where the next run finds it.
+    fn keep(&self, action: &OperatorAction) -> Result<(), LiveError> {
+        if let (Some(dir), Some(cluster)) = (&self.state, self.play.cluster())
+            && !matches!(action.impact(), Impact::Wave(_))
+        {
+            vault::save_identities(dir, cluster)?;
+        }
+        Ok(())
+    }
+
+    /// What our servers have counted.
+    pub(super) fn serve_summary(&self) -> ServeSummary {
+        let Some(servers) = &self.servers else { return ServeSummary::default() };
+        let counts = servers.counts();
+        let tvs = counts.dialogue(Dialogue::Tvs);
+        ServeSummary {
+            tftp_requests: counts.tftp.requests,
+            tftp_datagrams_out: counts.tftp.datagrams_out,
+            tftp_retransmits: counts.tftp.retransmits,
+            http_requests: counts.http.requests,
+            http_connections: counts.http.connections,
+            https_requests: counts.https.requests,
+            https_handshakes_ok: counts.https.handshakes_ok,
+            https_handshakes_failed: counts.https.handshakes_not_completed(),
+            tvs_handshakes_ok: tvs.handshakes_ok,
+            tvs_handshakes_failed: tvs.handshakes_not_completed(),
+            tvs_answers: tvs.answers,
+        }
+    }
+}
+
+/// Binds the sockets, makes or loads the certificates and starts the servers.
+async fn ours(
+    plan: &Plan,
+    options: &LiveOptions,
+    clock: Clock,
+    epoch_s: u64,
+) -> Result<(Cluster, Servers), LiveError> {
+    let bound = Bound::bind(&plan.topology)?;
+    let stored = match &options.state {
+        Some(dir) => vault::load_identities(dir, bound.topology())?,
+        None => BTreeMap::new(),
+    };
+    let genesis = genesis(plan, bound.topology().clone(), epoch_s, stored);
+    let cluster = threads::apart("keys", move || Cluster::new(genesis)).await?;
+    if let Some(dir) = &options.state {
+        vault::save_identities(dir, &cluster)?;
+    }
+    let servers = Servers::start(bound, &cluster, clock, ServeSettings::default()).await?;
+    Ok((cluster, servers))
+}
+
+fn genesis(
+    plan: &Plan,
+    topology: Topology,
+    epoch_s: u64,
+    stored: BTreeMap<(NodeId, CertificateKind), Identity>,
+) -> Genesis {
+    let fleet = &plan.fleet;
+    Genesis {
+        topology,
+        fleet: FleetSpec { phones: fleet.phones, models: fleet.models.clone(), seed: plan.seed },
+        source: KeySource::System,
+        epoch_s,
+        stored,
+    }
+}

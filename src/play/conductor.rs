@@ -1,0 +1,414 @@
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::base::{NodeId, Span, Time};
+use crate::cluster::{
+    ActionError, Cluster, Effect, FleetSpec, Impact, OperatorAction, ServiceChange, SignCounts,
+    Topology,
+};
+use crate::measure::{CpuSeconds, Finish, Ledger, Mode, RunFacts, RunInfo, ServeSummary, StepMark};
+use crate::phone::Phone;
+use crate::scenario::{FleetStart, Plan};
+
+use super::cast::Cast;
+use super::homes::Homes;
+use super::timeline::{StepInHand, Timeline};
+
+/// A run as it goes on: the cluster, where its phones belong, what the operator still has to do,
+/// and what has happened so far.
+///
+/// The driver's loop: say [`power_on`](Play::power_on) once, then ask [`next`](Play::next) until it
+/// answers `None`, carry out each cue, and come back at [`wake_at`](Play::wake_at), when the fleet
+/// settles or after a [`command`](Play::command).
+#[derive(Debug)]
+pub struct Play {
+    run: Run,
+    /// None if the servers are not ours.
+    cluster: Option<Cluster>,
+    homes: Homes,
+    timeline: Timeline,
+    /// Actions that somebody has entered beside the timeline.
+    commands: VecDeque<OperatorAction>,
+    /// What is still to be done for the action in hand.
+    cues: VecDeque<Cue>,
+    /// Whether any boot was planned.
+    any_wave: bool,
+    /// Signatures that were made before the storm, once it has begun.
+    storm: Option<SignCounts>,
+    steps: Vec<StepMark>,
+    notes: Vec<String>,
+}
+
+/// What a run is, whatever happens in it.
+#[derive(Debug)]
+struct Run {
+    scenario: String,
+    seed: u64,
+    mode: Mode,
+    /// Unix seconds at [`Time::ZERO`]; 0 in virtual time.
+    began_s: f64,
+    fleet: FleetSpec,
+    start: FleetStart,
+    arrival_within: Span,
+    /// The nodes by their names in the plan.
+    topology: Topology,
+}
+
+/// What the driver has to do next.
+#[derive(Clone, Debug)]
+pub enum Cue {
+    /// The operator acts: nothing to do but to tell; its effects follow.
+    Acts {
+        /// What is done.
+        action: OperatorAction,
+        /// The step of the timeline; `None` for a command.
+        step: Option<StepInHand>,
+    },
+    /// Every phone boots, each at its own instant within `spread` from now.
+    Boots {
+        /// Length of the wave.
+        spread: Span,
+        /// Why they boot.
+        wave: Wave,
+    },
+    /// A service of our cluster starts or stops.
+    Service(ServiceChange),
+}
+
+/// Why phones boot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wave {
+    /// They are switched on.
+    PowerOn,
+    /// They are reset, for the first time: what was before does not count.
+    Storm,
+    /// They are reset again.
+    Reset,
+}
+
+impl Play {
+    /// The play of `plan` from [`Time::ZERO`], which is `began_s` in Unix seconds; `cluster` is
+    /// `None` if the servers are not ours.
+    pub fn new(plan: &Plan, cluster: Option<Cluster>, mode: Mode, began_s: f64) -> Play {
+        let start = if plan.target.is_some() { FleetStart::Factory } else { plan.fleet.start };
+        Play {
+            run: Run {
+                scenario: plan.name.clone(),
+                seed: plan.seed,
+                mode,
+                began_s,
+                fleet: FleetSpec {
+                    phones: plan.fleet.phones,
+                    models: plan.fleet.models.clone(),
+                    seed: plan.seed,
+                },
+                start,
+                arrival_within: plan.fleet.arrival_within,
+                topology: plan.topology.clone(),
+            },
+            cluster,
+            homes: Homes::dealt(&plan.fleet.tftp),
+            timeline: Timeline::new(plan.timeline.clone()),
+            commands: VecDeque::new(),
+            cues: VecDeque::new(),
+            any_wave: false,
+            storm: None,
+            steps: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// The cluster, if it is ours.
+    pub const fn cluster(&self) -> Option<&Cluster> {
+        self.cluster.as_ref()
+    }
+
+    /// The cluster, which is taken out of the play.
+    pub fn into_cluster(self) -> Option<Cluster> {
+        self.cluster
+    }
+
+    /// Where the phones belong.
+    pub const fn homes(&self) -> &Homes {
+        &self.homes
+    }
+
+    /// Whoever makes the phones, with what they hold now if they start with something.
+    pub fn cast(&self) -> Cast {
+        let served = |node: NodeId| {
+            let service = self.cluster.as_ref()?.tftp(node)?;
+            Some((node, Arc::clone(service)))
+        };
+        let holds = self.run.start == FleetStart::ItlCurrent;
+        let nodes = self.run.topology.ids().filter(|_| holds);
+        Cast::new(self.run.fleet.clone(), self.homes.clone(), nodes.filter_map(served))
+    }
+
+    /// The boots with which the run begins, if the phones are switched on.
+    pub fn power_on(&mut self) -> Option<Cue> {
+        (self.run.start == FleetStart::Factory)
+            .then(|| self.boots(self.run.arrival_within, Wave::PowerOn))
+    }
+
+    /// Enters an action beside the timeline; it is carried out before the next one of that.
+    pub fn command(&mut self, action: OperatorAction) {
+        self.commands.push_back(action);
+    }
+
+    /// What is to be done now, if anything; what was handed out before is done. `settled` says
+    /// whether every phone has settled and no boot is pending.
+    ///
+    /// # Errors
+    /// If an action names a service or a certificate that its node does not have.
+    pub fn next(&mut self, now: Time, settled: bool) -> Result<Option<Cue>, ActionError> {
+        loop {
+            if let Some(cue) = self.cues.pop_front() {
+                return Ok(Some(cue));
+            }
+            self.timeline.done(now);
+            let (action, step) = if let Some(command) = self.commands.pop_front() {
+                (command, None)
+            } else if let Some(action) = self.timeline.next_due(now, settled) {
+                (action, self.timeline.in_hand().cloned())
+            } else {
+                return Ok(None);
+            };
+            self.act(action, step, now)?;
+        }
+    }
+
+    /// The next instant at which something is due by the clock alone; it may have passed.
+    pub fn wake_at(&self) -> Option<Time> {
+        self.timeline.wake_at()
+    }
+
+    /// Whether everything was handed out and carried out.
+    pub fn is_finished(&self) -> bool {
+        self.timeline.is_finished() && self.commands.is_empty() && self.cues.is_empty()
+    }
+
+    /// What an action does, in words, and which step it is.
+    pub fn tell(&self, action: &OperatorAction, step: Option<&StepInHand>) -> String {
+        let what = action.words(&self.run.topology);
+        match step {
+            Some(StepInHand { number, name }) => format!("step {number}, {name}: {what}"),
+            None => what,
+        }
+    }
+
+    /// Carries an action out and lays down what follows from it.
+    fn act(
+        &mut self,
+        action: OperatorAction,
+        step: Option<StepInHand>,
+        now: Time,
+    ) -> Result<(), ActionError> {
+        self.steps.extend(step.as_ref().map(|step| StepMark {
+            number: step.number,
+            name: step.name.clone(),
+            at_s: self.run.began_s + now.as_secs_f64(),
+        }));
+        let effects = match (&mut self.cluster, action.impact()) {
+            (Some(cluster), _) => cluster.apply(&*action, now)?,
+            (None, Impact::Wave(spread)) => vec![Effect::ResetPhones { spread }],
+            (None, _) => {
+                let words = self.tell(&action, None);
+                self.notes.push(format!("not done, the target is not ours: {words}"));
+                Vec::new()
+            }
+        };
+        self.cues.push_back(Cue::Acts { action, step });
+        for effect in effects {
+            let cue = self.cue(effect);
+            self.cues.push_back(cue);
+        }
+        Ok(())
+    }
+
+    /// The one place where an effect finds those whom it concerns.
+    fn cue(&mut self, effect: Effect) -> Cue {
+        match effect {
+            Effect::ResetPhones { spread } => {
+                let wave = if self.storm.is_none() { Wave::Storm } else { Wave::Reset };
+                self.boots(spread, wave)
+            }
+            Effect::Service(change) => Cue::Service(change),
+        }
+    }
+
+    fn boots(&mut self, spread: Span, wave: Wave) -> Cue {
+        self.any_wave = true;
+        if wave == Wave::Storm {
+            self.storm = Some(self.signed());
+        }
+        Cue::Boots { spread, wave }
+    }
+
+    /// Signatures that our servers have made so far.
+    pub fn signed(&self) -> SignCounts {
+        self.cluster.as_ref().map(|ours| ours.sign_cache().counts()).unwrap_or_default()
+    }
+
+    /// The run as Prometheus sees it, with what its driver has counted.
+    pub fn info(&self, serve: ServeSummary, cpu_s: CpuSeconds) -> RunInfo {
+        RunInfo {
+            scenario: self.run.scenario.clone(),
+            mode: self.run.mode,
+            seed: self.run.seed,
+            signatures: self.signed(),
+            serve,
+            cpu_s,
+            steps: self.steps.clone(),
+        }
+    }
+
+    /// What the summary says of the run; its driver adds what it has counted.
+    pub fn facts(&self) -> RunFacts {
+        let ours = self.cluster.is_some();
+        RunFacts {
+            scenario: self.run.scenario.clone(),
+            mode: self.run.mode,
+            seed: self.run.seed,
+            services: if ours { self.run.topology.running() } else { Vec::new() },
+            signed_before: self.storm.unwrap_or_default(),
+            signed: self.signed(),
+            notes: self.notes.clone(),
+            ..RunFacts::default()
+        }
+    }
+
+    /// Ends the run for every phone that has booted in it; `phones` come in the order of their
+    /// numbers, from 0.
+    pub fn close(&self, ledger: &mut Ledger, finish: Finish, phones: &[Phone]) {
+        if !self.any_wave {
+            return;
+        }
+        ledger.close(finish, |phone| {
+            let service = self.cluster.as_ref().and_then(|ours| ours.tftp(self.homes.first(phone)));
+            phones[phone.0 as usize].is_current(|file| service?.identity_of(file))
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::base::PhoneId;
+    use crate::cluster::operator::services::Services;
+    use crate::cluster::{Genesis, ServiceKind};
+    use crate::crypto::KeySource;
+    use crate::measure::known_paths;
+    use crate::scenario::load;
+
+    fn plan(overrides: &[&str]) -> Plan {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/callmanager-regen.toml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
+        load(&path, &text, &overrides, &known_paths()).unwrap()
+    }
+
+    fn begun(plan: &Plan) -> Play {
+        let fleet = &plan.fleet;
+        let genesis = Genesis {
+            topology: plan.topology.clone(),
+            fleet: FleetSpec { phones: 3, models: fleet.models.clone(), seed: plan.seed },
+            source: KeySource::bank(1),
+            epoch_s: 1_800_000_000,
+            stored: std::collections::BTreeMap::default(),
+        };
+        Play::new(plan, Some(Cluster::new(genesis)), Mode::Sim, 100.0)
+    }
+
+    /// What is due now, in words.
+    fn due(run: &mut Play, now_s: u64, settled: bool) -> Vec<String> {
+        let now = Time::ZERO + Span::from_secs(now_s);
+        let cue = std::iter::from_fn(|| run.next(now, settled).unwrap());
+        let cues: Vec<Cue> = cue.collect();
+        let words = |cue: &Cue| match cue {
+            Cue::Acts { action, step } => run.tell(action, step.as_ref()),
+            Cue::Boots { wave, .. } => format!("{wave:?}"),
+            Cue::Service(ServiceChange::Started { service, .. }) => {
+                format!("{} runs", service.kind().name())
+            }
+            Cue::Service(ServiceChange::Stopped { service, .. }) => {
+                format!("{} stops", service.name())
+            }
+        };
+        cues.iter().map(words).collect()
+    }
+
+    #[test]
+    fn effects_follow_their_action_and_a_command_enters_before_the_next_step() {
+        let plan = plan(&["fleet.phones=3"]);
+        let (mut run, node) = (begun(&plan), plan.topology.ids().next().unwrap());
+        assert!(due(&mut run, 1, false).is_empty(), "it waits for the fleet");
+        run.command(Services::stop(node, Some(ServiceKind::Tvs)).into());
+        assert_eq!(due(&mut run, 2, false), ["stop tvs on pub", "tvs stops"]);
+        assert!(run.cluster().unwrap().dialogue(node, crate::wire::Dialogue::Tvs).is_none());
+        let all = due(&mut run, 3, true);
+        let (steps, cues): (Vec<_>, Vec<_>) = all.iter().partition(|cue| cue.starts_with("step"));
+        assert_eq!(cues, ["tvs runs", "tftp runs", "Storm"]);
+        assert_eq!(steps.len(), 4);
+        assert!(run.is_finished());
+        let marks = run.info(ServeSummary::default(), CpuSeconds::default()).steps;
+        assert_eq!((marks.len(), marks[3].at_s), (4, 103.0), "commands are no steps");
+    }
+
+    #[test]
+    fn the_first_reset_begins_the_storm_and_no_other() {
+        let mut run = begun(&plan(&["fleet.phones=3", "fleet.start=factory"]));
+        let Some(Cue::Boots { wave: Wave::PowerOn, .. }) = run.power_on() else { panic!() };
+        let reset = || crate::cluster::operator::phones::ResetPhones { spread: Span::ZERO };
+        run.command(reset().into());
+        run.command(reset().into());
+        let waves: Vec<_> = due(&mut run, 0, false);
+        assert_eq!([&waves[1], &waves[3]], ["Storm", "Reset"]);
+    }
+
+    #[test]
+    fn a_command_that_the_cluster_cannot_follow_is_refused_and_the_next_one_is_not() {
+        let plan = plan(&["fleet.phones=3"]);
+        let (mut run, node) = (begun(&plan), plan.topology.ids().next().unwrap());
+        let unknown = crate::cluster::operator::certificates::Regenerate {
+            certificate: crate::cluster::CertificateKind::ItlRecovery,
+            node,
+        };
+        run.command(unknown.into());
+        run.command(Services::stop(node, None).into());
+        let refused = run.next(Time::ZERO, false).unwrap_err();
+        assert!(refused.to_string().contains("no ITLRecovery certificate"), "{refused}");
+        assert_eq!(due(&mut run, 0, false).len(), 3);
+    }
+
+    #[test]
+    fn phones_are_cast_with_what_their_node_serves() {
+        let plan = plan(&["fleet.phones=3"]);
+        let run = begun(&plan);
+        let env = crate::phone::Env {
+            profile: Arc::new(plan.phone.clone()),
+            shared: Arc::default(),
+            verifier: crate::phone::Verifier::real(),
+        };
+        let cast = run.cast();
+        let held = cast.phone(&env, PhoneId(2), false);
+        let service = run.cluster().unwrap().tftp(run.homes().first(PhoneId(2))).unwrap();
+        assert!(held.lists().any() && held.is_current(|file| service.identity_of(file)));
+        assert!(!cast.phone(&env, PhoneId(2), true).lists().any(), "the run is to end");
+    }
+
+    #[test]
+    fn of_a_target_that_is_not_ours_only_the_phones_are() {
+        let plan = plan(&["fleet.phones=3", "target.tftp=127.0.0.1:69"]);
+        let mut run = Play::new(&plan, None, Mode::Live, 0.0);
+        assert!(run.power_on().is_some());
+        let cues = due(&mut run, 0, true);
+        assert!(
+            cues.contains(&"Storm".to_owned()) && !cues.iter().any(|cue| cue.ends_with("runs"))
+        );
+        let notes = run.facts().notes;
+        assert_eq!(notes.len(), 3);
+        assert!(notes[0].starts_with("not done, the target is not ours: regenerate"), "{notes:?}");
+    }
+}

@@ -1,0 +1,15 @@
+//! The conductor of a run: when the operator acts, what that means for servers and phones, what the
+//! phones hold at the start, and what counts at the end.
+//!
+//! Pure: `run`, `serve` and `sim` feed it time, carry out its cues and play the phones; none of them
+//! knows what a storm is.
+
+mod cast;
+mod conductor;
+mod homes;
+mod timeline;
+
+pub use cast::Cast;
+pub use conductor::{Cue, Play, Wave};
+pub use homes::{Home, Homes};
+pub use timeline::{StepInHand, Timeline};

@@ -3,10 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::row::{
-    BYTES, COUNT, Family, Label, Pair, RATIO, Row, SECONDS, Section, Trend, counts, numbers,
-};
-use super::summary::Summary;
+use super::row::{BYTES, COUNT, Family, Label, Pair, RATIO, Row, SECONDS, Trend, counts, numbers};
 
 const PHONES: Family =
     Family::gauge("phones", &["state"], "Phones by state; ready means list and config in force.");
@@ -375,40 +372,9 @@ impl Metric {
     }
 }
 
-impl Summary {
-    /// Every number that has a row, in the order of `summary.json`.
-    pub fn metrics(&self) -> Vec<Metric> {
-        let sections: [(&'static str, &'static [Label], &dyn Section); 16] = [
-            ("phones", &[], &self.phones),
-            ("phones", &[], &self.phones.counts),
-            ("config", &[], &self.config),
-            ("tvs", &[], &self.tvs),
-            ("tvs.by_command", &[], &self.tvs.by_command),
-            ("trust.lists", &[], &self.trust.lists),
-            ("trust.configs", &[], &self.trust.configs),
-            ("tftp", &[], &self.tftp),
-            ("http", &[("scheme", "http")], &self.http),
-            ("https", &[("scheme", "https")], &self.https),
-            ("signatures", &[], &self.signatures),
-            ("fleet_ready_s", &[], &self.fleet_ready_s),
-            ("boot_time_s", &[], &self.boot_time_s),
-            ("cpu_s", &[], &self.cpu_s),
-            ("machine", &[], &self.machine),
-            ("serve", &[], &self.serve),
-        ];
-        sections
-            .into_iter()
-            .flat_map(|(section, labels, numbers)| {
-                let metric = move |(row, value)| Metric { section, labels, row, value };
-                numbers.numbers().into_iter().map(metric)
-            })
-            .collect()
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::summary::known_paths;
+    use super::super::summary::{Summary, known_paths};
     use super::*;
 
     #[test]

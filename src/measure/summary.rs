@@ -15,11 +15,11 @@ use super::host::HostLog;
 use super::incident::StepKind;
 use super::ledger::Ledger;
 use super::metrics::{
-    ConfigCounts, CpuSeconds, FleetReady, HttpCounts, MachineSummary, PercentilesS, Phones,
+    ConfigCounts, CpuSeconds, FleetReady, HttpCounts, MachineSummary, Metric, PercentilesS, Phones,
     ServeSummary, Signatures, TftpCounts, TrustPaths, TvsCounts,
 };
 use super::phones::Slice;
-use super::row::{Join, Section};
+use super::row::{Join, Label, Section};
 use super::verdict::{GeneratorState, Mode, Verdict};
 
 /// `summary.json`, schema 1: all aggregates of a run and its verdict.
@@ -320,6 +320,35 @@ impl Summary {
             https: counts.https,
             ..Summary::default()
         }
+    }
+
+    /// Every number that has a row, in the order of `summary.json`.
+    pub fn metrics(&self) -> Vec<Metric> {
+        let sections: [(&'static str, &'static [Label], &dyn Section); 16] = [
+            ("phones", &[], &self.phones),
+            ("phones", &[], &self.phones.counts),
+            ("config", &[], &self.config),
+            ("tvs", &[], &self.tvs),
+            ("tvs.by_command", &[], &self.tvs.by_command),
+            ("trust.lists", &[], &self.trust.lists),
+            ("trust.configs", &[], &self.trust.configs),
+            ("tftp", &[], &self.tftp),
+            ("http", &[("scheme", "http")], &self.http),
+            ("https", &[("scheme", "https")], &self.https),
+            ("signatures", &[], &self.signatures),
+            ("fleet_ready_s", &[], &self.fleet_ready_s),
+            ("boot_time_s", &[], &self.boot_time_s),
+            ("cpu_s", &[], &self.cpu_s),
+            ("machine", &[], &self.machine),
+            ("serve", &[], &self.serve),
+        ];
+        sections
+            .into_iter()
+            .flat_map(|(section, labels, numbers)| {
+                let metric = move |(row, value)| Metric { section, labels, row, value };
+                numbers.numbers().into_iter().map(metric)
+            })
+            .collect()
     }
 
     /// The summary as a JSON document.

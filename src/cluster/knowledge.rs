@@ -6,7 +6,8 @@ use crate::crypto::Certificate;
 use crate::wire::tvs::{Command, Known, Question, Request, Response};
 use crate::wire::{WireError, name_key, same_name};
 
-use super::topology::{CertificateKind, Release};
+use super::kinds::CertificateKind;
+use super::release::Release;
 
 /// The certificates that TVS answers for: the union of all stores of all nodes, which replicates
 /// to every node at once (`decisions.md`, mechanism; CERT-30).
@@ -116,12 +117,11 @@ fn magnitude(serial: &[u8]) -> &[u8] {
 
 /// Roles that TVS names for a certificate of each store (`decisions.md`, mechanism).
 const fn roles_of(kind: CertificateKind, release: Release) -> &'static [u8] {
-    match (kind, release) {
-        (CertificateKind::CallManager, Release::R8_6) => &[0, 2],
-        (CertificateKind::CallManager, Release::R11_5 | Release::R12_5 | Release::R14) => &[0, 3],
-        (CertificateKind::Capf, _) => &[4],
-        (CertificateKind::ItlRecovery, _) => &[0],
-        (CertificateKind::Tvs, _) => &[21],
+    match kind {
+        CertificateKind::CallManager => release.rules().call_manager_roles,
+        CertificateKind::Capf => &[4],
+        CertificateKind::ItlRecovery => &[0],
+        CertificateKind::Tvs => &[21],
     }
 }
 

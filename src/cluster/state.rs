@@ -6,10 +6,11 @@ use crate::crypto::{CertificateSpec, Identity, KeySource};
 
 use super::catalogue::{Catalogue, Contents, FleetSpec};
 use super::itl::ItlContent;
+use super::kinds::{CertificateKind, ServiceKind};
 use super::knowledge::Knowledge;
 use super::sign_cache::SignCache;
 use super::tftp_service::{Signers, TftpService};
-use super::topology::{CertificateKind, ServiceKind, Topology};
+use super::topology::Topology;
 
 /// A simulated CUCM cluster: what the database and the certificate stores of its nodes hold.
 ///

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::base::{Model, NodeId, PhoneId, Purpose, Span, stream};
-use crate::cluster::{FleetSpec, Impact, Release, ServiceKind, Topology};
+use crate::cluster::{FleetSpec, Impact, ServiceKind, Topology};
 use crate::measure::{COVERS, Queue};
 use crate::phone::{First, Transport, family_of};
 use crate::scenario::{FleetStart, Plan, Trigger};
@@ -465,7 +465,7 @@ fn bytes_per_phone(topology: &Topology) -> u64 {
     /// By how much a signature is longer.
     const LONGER_SIGNATURE: u64 = 256;
     let tvs = topology.nodes_with(ServiceKind::Tvs).count() as u64;
-    let recovery = u64::from(topology.release >= Release::R11_5);
+    let recovery = u64::from(topology.release.has_itl_recovery());
     let longer = if topology.key_bits == 4_096 {
         LONGER_RECORD * (2 + tvs + recovery) + 2 * LONGER_SIGNATURE
     } else {

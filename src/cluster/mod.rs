@@ -11,6 +11,7 @@ pub mod operator;
 mod release;
 mod sign_cache;
 mod state;
+mod stores;
 mod tftp_service;
 mod topology;
 
@@ -23,6 +24,7 @@ pub use operator::{Impact, Operation, OperatorAction};
 pub use release::{RELEASES, Release};
 pub use sign_cache::{CacheKey, Lookup, SignCache, SignCounts, Waiter};
 pub use state::{ActionError, Cluster, Effect, Genesis, TvsService};
+pub use stores::{Origin, Stores, Trusted};
 pub use tftp_service::{FileReply, PendingFile, ServedFile, SignJob, Signed, Signers, TftpService};
 pub use topology::{
     GroupSpec, HTTP_PORT, HTTPS_PORT, NodeSpec, Ports, SIGN_CACHE_MODES, SignCacheMode, Topology,

@@ -818,7 +818,7 @@ async fn saved_identities_are_private_and_come_back() {
     assert!(files.iter().all(|file| mode(file) == 0o600));
     let loaded = vault::load_identities(&state_dir, stage.cluster.topology()).unwrap();
     assert_eq!(loaded.len(), 3);
-    for (node, kind, identity) in stage.cluster.identities() {
+    for (node, kind, identity) in stage.cluster.stores().identities() {
         let again = &loaded[&(node, kind)];
         assert_eq!(again.certificate, identity.certificate);
         assert_eq!(again.key.public_key(), identity.key.public_key());

@@ -630,6 +630,7 @@ fn tvs_knows_a_regenerated_certificate_before_any_restart() {
     let knowledge: &Knowledge = bench.cluster.knowledge();
     let (_, _, new) = bench
         .cluster
+        .stores()
         .identities()
         .find(|(_, kind, _)| *kind == CertificateKind::CallManager)
         .unwrap();

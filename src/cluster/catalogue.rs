@@ -6,7 +6,8 @@ use crate::crypto::{FileIdentity, sha256_of};
 use crate::transfer::Content;
 use crate::wire::{ConfigTemplate, ConfigValues, FileName, FilledConfig, Seal};
 
-use super::topology::{ServiceKind, Topology};
+use super::kinds::ServiceKind;
+use super::topology::Topology;
 
 /// The phones that the cluster has configurations for.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,9 +1,9 @@
-use crate::crypto::Certificate;
-use crate::wire::{
-    ROLE_CALLMANAGER_TFTP, ROLE_CAPF, ROLE_SAST, ROLE_TFTP, ROLE_TVS, RecordCertificate, RecordSpec,
-};
+use std::slice;
 
-use super::topology::Release;
+use crate::crypto::Certificate;
+use crate::wire::{ROLE_CAPF, ROLE_SAST, ROLE_TVS, RecordCertificate, RecordSpec};
+
+use super::release::{ItlPart, Release};
 
 /// The certificates of one TFTP node's ITL (`decisions.md`: its own signer, one TVS record per TVS
 /// node of the cluster, CAPF).
@@ -23,22 +23,16 @@ impl ItlContent<'_> {
     /// The records in the order of the release (`spec/trust-list.md` section 7).
     pub fn encode(&self, release: Release) -> Vec<u8> {
         let mut out = Vec::with_capacity(8 * 1024);
-        match release {
-            Release::R8_6 => {
-                put(&mut out, ROLE_SAST, self.call_manager);
-                put(&mut out, ROLE_CALLMANAGER_TFTP, self.call_manager);
-                self.tvs.iter().for_each(|tvs| put(&mut out, ROLE_TVS, tvs));
-                self.capf.iter().for_each(|capf| put(&mut out, ROLE_CAPF, capf));
-            }
-            Release::R11_5 | Release::R12_5 | Release::R14 => {
-                let (first, others) = self.tvs.split_at(self.tvs.len().min(1));
-                self.capf.iter().for_each(|capf| put(&mut out, ROLE_CAPF, capf));
-                first.iter().for_each(|tvs| put(&mut out, ROLE_TVS, tvs));
-                self.itl_recovery.iter().for_each(|key| put(&mut out, ROLE_SAST, key));
-                others.iter().for_each(|tvs| put(&mut out, ROLE_TVS, tvs));
-                put(&mut out, ROLE_SAST, self.call_manager);
-                put(&mut out, ROLE_TFTP, self.call_manager);
-            }
+        let (first, others) = self.tvs.split_at(self.tvs.len().min(1));
+        for part in release.rules().itl {
+            let (role, certificates) = match part {
+                ItlPart::CallManager(role) => (*role, slice::from_ref(&self.call_manager)),
+                ItlPart::FirstTvs => (ROLE_TVS, first),
+                ItlPart::OtherTvs => (ROLE_TVS, others),
+                ItlPart::Capf => (ROLE_CAPF, self.capf.as_slice()),
+                ItlPart::Recovery => (ROLE_SAST, self.itl_recovery.as_slice()),
+            };
+            certificates.iter().for_each(|certificate| put(&mut out, role, certificate));
         }
         out
     }

@@ -4,12 +4,12 @@ use dashmap::DashMap;
 
 use crate::crypto::Certificate;
 use crate::wire::tvs::{Command, Known, Question, Request, Response};
-use crate::wire::{WireError, name_key, same_name};
+use crate::wire::{WireError, name_key};
 
-use super::topology::{CertificateKind, Release};
+use super::kinds::CertificateKind;
+use super::release::Release;
 
-/// The certificates that TVS answers for: the union of all stores of all nodes, which replicates
-/// to every node at once (`decisions.md`, mechanism; CERT-30).
+/// The certificates that TVS answers for: an index of the union of all stores of all nodes.
 #[derive(Debug)]
 pub struct Knowledge {
     release: Release,
@@ -34,16 +34,16 @@ impl Knowledge {
         Knowledge { release, known: DashMap::new() }
     }
 
-    /// Adds a certificate. One of the same kind and subject is replaced, as a regenerated one
-    /// overwrites its copy in the trust store; CAPF's subjects are unique, so that its earlier
-    /// certificates stay (CERT-10, CERT-11).
-    pub fn add(&self, kind: CertificateKind, certificate: &Certificate) {
-        self.known.retain(|_, entries| {
-            entries.retain(|entry| {
-                entry.kind != kind || !same_name(entry.certificate.subject(), certificate.subject())
-            });
-            !entries.is_empty()
-        });
+    /// A certificate that no store holds any more.
+    pub(super) fn remove(&self, kind: CertificateKind, certificate: &Certificate) {
+        let serial = magnitude(certificate.serial());
+        let is_other = |entry: &Entry| entry.kind != kind || entry.certificate != *certificate;
+        self.known.alter(serial, |_, entries| entries.into_iter().filter(is_other).collect());
+        self.known.remove_if(serial, |_, entries| entries.is_empty());
+    }
+
+    /// A certificate that is in a store from now on.
+    pub(super) fn add(&self, kind: CertificateKind, certificate: &Certificate) {
         let issuer_key = name_key(certificate.issuer());
         let entry = Entry { certificate: certificate.clone(), issuer_key, kind };
         let serial = magnitude(certificate.serial()).to_vec();
@@ -116,12 +116,11 @@ fn magnitude(serial: &[u8]) -> &[u8] {
 
 /// Roles that TVS names for a certificate of each store (`decisions.md`, mechanism).
 const fn roles_of(kind: CertificateKind, release: Release) -> &'static [u8] {
-    match (kind, release) {
-        (CertificateKind::CallManager, Release::R8_6) => &[0, 2],
-        (CertificateKind::CallManager, Release::R11_5 | Release::R12_5 | Release::R14) => &[0, 3],
-        (CertificateKind::Capf, _) => &[4],
-        (CertificateKind::ItlRecovery, _) => &[0],
-        (CertificateKind::Tvs, _) => &[21],
+    match kind {
+        CertificateKind::CallManager => release.rules().call_manager_roles,
+        CertificateKind::Capf => &[4],
+        CertificateKind::ItlRecovery => &[0],
+        CertificateKind::Tvs => &[21],
     }
 }
 
@@ -209,21 +208,16 @@ mod tests {
     }
 
     #[test]
-    fn a_regenerated_certificate_replaces_its_copy_but_a_new_name_does_not() {
-        let mut source = KeySource::bank(1);
+    fn a_certificate_that_was_removed_from_one_store_is_known_from_the_other() {
+        let shared = certificate("pub", &mut KeySource::bank(1));
         let knowledge = Knowledge::new(Release::R8_6);
-        let (old, new, renamed) = (
-            certificate("pub", &mut source),
-            certificate("pub", &mut source),
-            certificate("pub2", &mut source),
-        );
-        for certificate in [&old, &new, &renamed] {
-            knowledge.add(CertificateKind::CallManager, certificate);
-        }
-        assert_eq!(roles(&knowledge, &query(&old)), None);
-        assert_eq!(roles(&knowledge, &query(&new)), Some(vec![0, 2]));
-        assert_eq!(roles(&knowledge, &query(&renamed)), Some(vec![0, 2]));
-        assert_eq!(knowledge.len(), 2);
+        knowledge.add(CertificateKind::CallManager, &shared);
+        knowledge.add(CertificateKind::Tvs, &shared);
+        knowledge.remove(CertificateKind::CallManager, &shared);
+        assert_eq!(roles(&knowledge, &query(&shared)), Some(vec![21]));
+        knowledge.remove(CertificateKind::Tvs, &shared);
+        assert_eq!(roles(&knowledge, &query(&shared)), None);
+        assert!(knowledge.is_empty());
     }
 
     #[test]

@@ -5,23 +5,29 @@
 
 mod catalogue;
 mod itl;
+mod kinds;
 mod knowledge;
 pub mod operator;
+mod release;
 mod services;
 mod sign_cache;
 mod state;
+mod stores;
 mod tftp_service;
 mod topology;
 
 pub use catalogue::{Catalogue, Contents, FleetSpec};
+pub use kinds::{
+    CERTIFICATES, CertificateKind, FILE_SIGNATURES, FileSignature, SERVICES, ServiceKind,
+};
 pub use knowledge::Knowledge;
 pub use operator::{Impact, Operation, OperatorAction};
+pub use release::{RELEASES, Release};
 pub use services::{Answering, Conversation, DialogueService, Said, Service};
 pub use sign_cache::{CacheKey, Lookup, SignCache, SignCounts, Waiter};
 pub use state::{ActionError, Cluster, Effect, Genesis, ServiceChange};
+pub use stores::{Origin, Stores, Trusted};
 pub use tftp_service::{FileReply, PendingFile, ServedFile, SignJob, Signed, Signers, TftpService};
 pub use topology::{
-    CERTIFICATES, CertificateKind, FILE_SIGNATURES, FileSignature, GroupSpec, HTTP_PORT,
-    HTTPS_PORT, NodeSpec, Ports, RELEASES, Release, SERVICES, SIGN_CACHE_MODES, ServiceKind,
-    SignCacheMode, Topology,
+    GroupSpec, HTTP_PORT, HTTPS_PORT, NodeSpec, Ports, SIGN_CACHE_MODES, SignCacheMode, Topology,
 };

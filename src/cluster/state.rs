@@ -7,11 +7,13 @@ use crate::wire::Dialogue;
 
 use super::catalogue::{Catalogue, Contents, FleetSpec};
 use super::itl::ItlContent;
+use super::kinds::{CertificateKind, ServiceKind};
 use super::knowledge::Knowledge;
 use super::services::{DialogueService, Service, dialogue_service, presents};
 use super::sign_cache::SignCache;
+use super::stores::Stores;
 use super::tftp_service::{Signers, TftpService};
-use super::topology::{CertificateKind, ServiceKind, Topology};
+use super::topology::Topology;
 
 /// A simulated CUCM cluster: what the database and the certificate stores of its nodes hold.
 ///
@@ -26,6 +28,7 @@ pub struct Cluster {
     source: KeySource,
     /// Unix seconds at the start of the run.
     epoch_s: u64,
+    stores: Stores,
     knowledge: Arc<Knowledge>,
     cache: Arc<SignCache>,
     catalogue: Arc<Catalogue>,
@@ -33,10 +36,9 @@ pub struct Cluster {
     contents: Contents,
 }
 
-/// One node: its certificate store and the services that run.
+/// The services of one node that run.
 #[derive(Debug, Default)]
 struct NodeState {
-    store: BTreeMap<CertificateKind, Identity>,
     running: BTreeMap<ServiceKind, Service>,
 }
 
@@ -116,8 +118,11 @@ impl Cluster {
     /// Like [`Cluster::new`], with configurations of phones that differ or do not.
     pub fn with_contents(genesis: Genesis, contents: Contents) -> Cluster {
         let Genesis { topology, fleet, source, epoch_s, mut stored } = genesis;
+        let knowledge = Arc::new(Knowledge::new(topology.release));
+        let nodes = topology.ids().collect();
         let mut cluster = Cluster {
-            knowledge: Arc::new(Knowledge::new(topology.release)),
+            stores: Stores::new(nodes, Arc::clone(&knowledge)),
+            knowledge,
             cache: Arc::new(SignCache::new(topology.sign_cache)),
             catalogue: Arc::new(Catalogue::new(&topology, &fleet, contents)),
             hosts: Arc::new(HostTable::default()),
@@ -134,7 +139,7 @@ impl Cluster {
                     Some(identity) => identity,
                     None => cluster.issue(node, kind, Time::ZERO),
                 };
-                cluster.put(node, kind, identity);
+                cluster.stores.put(node, kind, identity);
             }
         }
         for node in cluster.node_ids() {
@@ -192,11 +197,9 @@ impl Cluster {
         &self.knowledge
     }
 
-    /// Every certificate in the stores of the nodes, with its key.
-    pub fn identities(&self) -> impl Iterator<Item = (NodeId, CertificateKind, &Identity)> {
-        self.node_ids().zip(&self.nodes).flat_map(|(id, node)| {
-            node.store.iter().map(move |(&kind, identity)| (id, kind, identity))
-        })
+    /// What the nodes hold and trust.
+    pub const fn stores(&self) -> &Stores {
+        &self.stores
     }
 
     fn node_ids(&self) -> impl Iterator<Item = NodeId> + use<> {
@@ -240,25 +243,20 @@ impl Cluster {
         Identity::self_signed(&spec, &mut self.source)
     }
 
-    fn put(&mut self, node: NodeId, kind: CertificateKind, identity: Identity) {
-        self.knowledge.add(kind, &identity.certificate);
-        self.nodes[node.index()].store.insert(kind, identity);
-    }
-
     pub(super) fn regenerate(
         &mut self,
         node: NodeId,
         kind: CertificateKind,
         now: Time,
     ) -> Result<(), ActionError> {
-        if !self.nodes[node.index()].store.contains_key(&kind) {
+        if self.stores.own(node, kind).is_none() {
             return Err(ActionError::NoCertificate {
                 certificate: kind.name(),
                 node: self.name(node),
             });
         }
         let identity = self.issue(node, kind, now);
-        self.put(node, kind, identity);
+        self.stores.put(node, kind, identity);
         Ok(())
     }
 
@@ -281,7 +279,7 @@ impl Cluster {
         self.add_record(node, to);
         for kind in [CertificateKind::CallManager, CertificateKind::Capf, CertificateKind::Tvs] {
             let identity = self.issue(node, kind, now);
-            self.put(node, kind, identity);
+            self.stores.put(node, kind, identity);
         }
         self.catalogue = Arc::new(Catalogue::new(&self.topology, &self.fleet, self.contents));
     }
@@ -371,9 +369,9 @@ impl Cluster {
                 .map(|id| &self.stored(id, CertificateKind::Tvs).certificate)
                 .collect(),
             capf: capf_active.then(|| &self.stored(publisher, CertificateKind::Capf).certificate),
-            itl_recovery: self.nodes[0]
-                .store
-                .get(&CertificateKind::ItlRecovery)
+            itl_recovery: self
+                .stores
+                .own(publisher, CertificateKind::ItlRecovery)
                 .map(|identity| &identity.certificate),
         };
         let (release, signature) = (self.topology.release, self.topology.file_signature);
@@ -406,7 +404,7 @@ impl Cluster {
     }
 
     fn stored(&self, node: NodeId, kind: CertificateKind) -> &Identity {
-        &self.nodes[node.index()].store[&kind]
+        self.stores.own(node, kind).expect("the certificate was made when the cluster was")
     }
 }
 
@@ -503,13 +501,13 @@ mod tests {
         assert_ne!(signer(&cluster, PUB), signer(&cluster, SUB));
         assert_eq!(listed_tvs(&cluster, PUB).len(), 2);
         assert_eq!(listed_tvs(&cluster, PUB), listed_tvs(&cluster, SUB));
-        assert_eq!(cluster.identities().count(), 6, "three certificates a node (CERT-02)");
+        assert_eq!(cluster.stores().identities().count(), 6, "three certificates a node (CERT-02)");
         let with_recovery = self::cluster(Release::R11_5);
         let recovery = |(node, kind, _): &(NodeId, CertificateKind, &Identity)| {
             (*kind == CertificateKind::ItlRecovery).then_some(*node)
         };
         let nodes: Vec<NodeId> =
-            with_recovery.identities().filter_map(|entry| recovery(&entry)).collect();
+            with_recovery.stores().identities().filter_map(|entry| recovery(&entry)).collect();
         assert_eq!(nodes, [PUB], "one ITLRecovery, on the publisher");
     }
 
@@ -542,7 +540,8 @@ mod tests {
     fn a_rename_changes_every_service_certificate_of_the_node_and_the_configurations() {
         let mut cluster = cluster(Release::R11_5);
         let of = |cluster: &Cluster, node, kind| {
-            let found = cluster.identities().find(|entry| (entry.0, entry.1) == (node, kind));
+            let found =
+                cluster.stores().identities().find(|entry| (entry.0, entry.1) == (node, kind));
             found.unwrap().2.certificate.clone()
         };
         let kinds = [CertificateKind::CallManager, CertificateKind::Capf, CertificateKind::Tvs];
@@ -633,6 +632,7 @@ mod tests {
     fn stored_identities_are_used_instead_of_new_ones() {
         let mut first = cluster(Release::R8_6);
         let stored: BTreeMap<_, _> = first
+            .stores()
             .identities()
             .map(|(node, kind, identity)| ((node, kind), identity.clone()))
             .collect();

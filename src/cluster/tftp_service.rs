@@ -9,8 +9,8 @@ use crate::transfer::Content;
 use crate::wire::{FileName, HeaderOrder, HeaderSpec, Seal, UnsignedHeader};
 
 use super::catalogue::{Body, Catalogue, content_digest, signed_config};
+use super::kinds::FileSignature;
 use super::sign_cache::{CacheKey, Lookup, SignCache, Waiter};
-use super::topology::FileSignature;
 
 /// The TFTP service of one node from one start to the next: a regenerated certificate or a new
 /// list comes with the next start (REG-28, TFTP-15).

@@ -1,8 +1,10 @@
-use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::base::{ClusterId, NodeId};
-use crate::wire::{DIGEST_SHA1, DIGEST_SHA512, Dialogue};
+use crate::wire::Dialogue;
+
+use super::kinds::{FileSignature, ServiceKind};
+use super::release::Release;
 
 /// The shape of a cluster: its release, nodes and CallManager groups. Valid by construction when
 /// it comes from a scenario: at least one node, group members exist, shares add up to 1.
@@ -94,161 +96,6 @@ pub struct GroupSpec {
 
 /// Nodes of a service that are called by name in a line; more are counted.
 const NAMED_MAX: usize = 3;
-
-/// A service of a node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ServiceKind {
-    /// Cisco CallManager.
-    CallManager,
-    /// Certificate Authority Proxy Function.
-    Capf,
-    /// Cisco TFTP.
-    Tftp,
-    /// Trust Verification Service.
-    Tvs,
-}
-
-/// Every service, in the order of the enum.
-pub const SERVICES: [ServiceKind; 4] =
-    [ServiceKind::CallManager, ServiceKind::Capf, ServiceKind::Tftp, ServiceKind::Tvs];
-
-impl ServiceKind {
-    /// The name in scenario files.
-    pub const fn name(self) -> &'static str {
-        match self {
-            ServiceKind::CallManager => "callmanager",
-            ServiceKind::Capf => "capf",
-            ServiceKind::Tftp => "tftp",
-            ServiceKind::Tvs => "tvs",
-        }
-    }
-}
-
-/// A kind of service certificate (CERT-02).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum CertificateKind {
-    /// CallManager.pem: signs the ITL (before 12.0) and every configuration file.
-    CallManager,
-    /// CAPF.pem: signs LSCs.
-    Capf,
-    /// ITLRecovery.pem: the second SAST of a list, from 10.x; lives on the publisher.
-    ItlRecovery,
-    /// TVS.pem: identity of the TVS server.
-    Tvs,
-}
-
-/// Every kind of certificate, in the order of the enum.
-pub const CERTIFICATES: [CertificateKind; 4] = [
-    CertificateKind::CallManager,
-    CertificateKind::Capf,
-    CertificateKind::ItlRecovery,
-    CertificateKind::Tvs,
-];
-
-impl CertificateKind {
-    /// The name in scenario files and of the PEM file.
-    pub const fn name(self) -> &'static str {
-        match self {
-            CertificateKind::CallManager => "CallManager",
-            CertificateKind::Capf => "CAPF",
-            CertificateKind::ItlRecovery => "ITLRecovery",
-            CertificateKind::Tvs => "TVS",
-        }
-    }
-}
-
-/// Release profile: the rules of a family of releases (`spec/domain.md` section 14).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Release {
-    /// 8.x and 9.x: no ITLRecovery, role CCM+TFTP.
-    R8_6,
-    /// 10.x and 11.x: ITLRecovery as second SAST, role TFTP.
-    R11_5,
-    /// 12.x: ITLRecovery signs the ITL.
-    R12_5,
-    /// 14 and later: as 12.x, with SHA-512 signatures and HTTPS from the start.
-    R14,
-}
-
-/// Every release profile, oldest first.
-pub const RELEASES: [Release; 4] = [Release::R8_6, Release::R11_5, Release::R12_5, Release::R14];
-
-impl Release {
-    /// The name in scenario files.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Release::R8_6 => "8.6",
-            Release::R11_5 => "11.5",
-            Release::R12_5 => "12.5",
-            Release::R14 => "14",
-        }
-    }
-
-    /// Whether the cluster has an ITLRecovery certificate (CERT-03).
-    pub const fn has_itl_recovery(self) -> bool {
-        matches!(self, Release::R11_5 | Release::R12_5 | Release::R14)
-    }
-
-    /// Which certificate signs the ITL: that of the TFTP node before 12.x, then the cluster's
-    /// ITLRecovery (`spec/domain.md` section 14).
-    pub const fn itl_signer(self) -> CertificateKind {
-        match self {
-            Release::R8_6 | Release::R11_5 => CertificateKind::CallManager,
-            Release::R12_5 | Release::R14 => CertificateKind::ItlRecovery,
-        }
-    }
-
-    /// The digest of signatures while nobody changes the enterprise parameter "TFTP File
-    /// Signature Algorithm" (TFTP-07). SHA-512 as the default of 14 is a guess: it is seen on
-    /// current clusters.
-    pub const fn file_signature(self) -> FileSignature {
-        match self {
-            Release::R8_6 | Release::R11_5 | Release::R12_5 => FileSignature::Sha1,
-            Release::R14 => FileSignature::Sha512,
-        }
-    }
-
-    /// What header tag 28 says in this release: nothing up to 11.x, then 1.1 if files are signed
-    /// with SHA-512, which also tells phones of HTTPS, else 1.0 (`spec/trust-list.md` section 2).
-    pub const fn signer_version(self, signature: FileSignature) -> Option<(u8, u8)> {
-        match (self, signature) {
-            (Release::R8_6 | Release::R11_5, _) => None,
-            (Release::R12_5 | Release::R14, FileSignature::Sha1) => Some((1, 0)),
-            (Release::R12_5 | Release::R14, FileSignature::Sha512) => Some((1, 1)),
-        }
-    }
-}
-
-/// Digest of the signatures of lists and files: the enterprise parameter "TFTP File Signature
-/// Algorithm".
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum FileSignature {
-    /// SHA-1, weak, and what clusters up to 12.x use by default.
-    Sha1,
-    /// SHA-512.
-    Sha512,
-}
-
-/// Every digest of file signatures.
-pub const FILE_SIGNATURES: [FileSignature; 2] = [FileSignature::Sha1, FileSignature::Sha512];
-
-impl FileSignature {
-    /// The name in scenario files.
-    pub const fn name(self) -> &'static str {
-        match self {
-            FileSignature::Sha1 => "sha1",
-            FileSignature::Sha512 => "sha512",
-        }
-    }
-
-    /// The digest id of header tag 8.
-    pub const fn digest(self) -> u8 {
-        match self {
-            FileSignature::Sha1 => DIGEST_SHA1,
-            FileSignature::Sha512 => DIGEST_SHA512,
-        }
-    }
-}
 
 /// What becomes of signatures that were made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -363,12 +210,6 @@ impl Topology {
             sizes[group] += 1;
         }
         sizes
-    }
-}
-
-impl fmt::Display for Release {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
     }
 }
 

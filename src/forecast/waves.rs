@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::base::lines::paragraph;
 use crate::base::words::{bytes, count};
 use crate::base::{NodeId, Purpose, Span, stream};
-use crate::cluster::{Impact, Release, ServiceKind, Topology};
+use crate::cluster::{Impact, ServiceKind, Topology};
 use crate::scenario::{FleetStart, Plan};
 
 /// A wave of boots and what it costs the servers.
@@ -152,7 +152,7 @@ fn bytes_per_phone(topology: &Topology) -> u64 {
     /// By how much a signature is longer.
     const LONGER_SIGNATURE: u64 = 256;
     let tvs = topology.nodes_with(ServiceKind::Tvs).count() as u64;
-    let recovery = u64::from(topology.release >= Release::R11_5);
+    let recovery = u64::from(topology.release.has_itl_recovery());
     let longer = if topology.key_bits == 4_096 {
         LONGER_RECORD * (2 + tvs + recovery) + 2 * LONGER_SIGNATURE
     } else {

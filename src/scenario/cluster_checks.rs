@@ -74,14 +74,8 @@ const MEMBERS_MAX: usize = 3;
 fn release(text: Option<&Text>) -> Result<Release, Problem> {
     let Some(text) = text else { return Ok(Release::R8_6) };
     one_of(text, "release", &RELEASES, Release::name).map_err(|problem| {
-        let major = text.get_ref().split('.').next().and_then(|major| major.parse::<u8>().ok());
-        let played_by = match major {
-            Some(8 | 9) => Release::R8_6,
-            Some(10 | 11) => Release::R11_5,
-            Some(12 | 13) => Release::R12_5,
-            Some(14..) => Release::R14,
-            _ => return problem,
-        };
+        let major = text.get_ref().split('.').next().and_then(|major| major.parse().ok());
+        let Some(played_by) = major.and_then(Release::of_major) else { return problem };
         let names = RELEASES.map(Release::name).join(", ");
         problem.help(format!("write \"{}\" for it; releases: {names}", played_by.name()))
     })

@@ -73,7 +73,7 @@ pub enum StateError {
 /// Writes the certificates and keys of all nodes below `dir`.
 pub fn save_identities(dir: &Path, cluster: &Cluster) -> Result<(), StateError> {
     make_directory(dir)?;
-    for (node, kind, identity) in cluster.identities() {
+    for (node, kind, identity) in cluster.stores().identities() {
         let (certificate, key) = paths(dir, &cluster.topology().node(node).name, kind)?;
         make_directory(certificate.parent().unwrap_or(dir))?;
         // The key first: a certificate without its key is noticed, as is a key without it.

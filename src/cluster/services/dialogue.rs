@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::base::Time;
-use crate::cluster::topology::CertificateKind;
+use crate::cluster::kinds::CertificateKind;
 use crate::crypto::Identity;
 use crate::wire::{Dialogue, WireError};
 

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use crate::crypto::Identity;
 use crate::wire::Dialogue;
 
+use super::kinds::{CertificateKind, ServiceKind};
 use super::knowledge::Knowledge;
 use super::tftp_service::TftpService;
-use super::topology::{CertificateKind, ServiceKind};
 
 /// A service of a node from one start to the next: an immutable value.
 #[derive(Clone, Debug)]

@@ -1,0 +1,94 @@
+use crate::wire::{DIGEST_SHA1, DIGEST_SHA512};
+
+/// A service of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ServiceKind {
+    /// Cisco CallManager.
+    CallManager,
+    /// Certificate Authority Proxy Function.
+    Capf,
+    /// Cisco TFTP.
+    Tftp,
+    /// Trust Verification Service.
+    Tvs,
+}
+
+/// Every service, in the order of the enum.
+pub const SERVICES: [ServiceKind; 4] =
+    [ServiceKind::CallManager, ServiceKind::Capf, ServiceKind::Tftp, ServiceKind::Tvs];
+
+impl ServiceKind {
+    /// The name in scenario files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            ServiceKind::CallManager => "callmanager",
+            ServiceKind::Capf => "capf",
+            ServiceKind::Tftp => "tftp",
+            ServiceKind::Tvs => "tvs",
+        }
+    }
+}
+
+/// A kind of service certificate (CERT-02).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum CertificateKind {
+    /// CallManager.pem: signs the ITL (before 12.0) and every configuration file.
+    CallManager,
+    /// CAPF.pem: signs LSCs.
+    Capf,
+    /// ITLRecovery.pem: the second SAST of a list, from 10.x; lives on the publisher.
+    ItlRecovery,
+    /// TVS.pem: identity of the TVS server.
+    Tvs,
+}
+
+/// Every kind of certificate, in the order of the enum.
+pub const CERTIFICATES: [CertificateKind; 4] = [
+    CertificateKind::CallManager,
+    CertificateKind::Capf,
+    CertificateKind::ItlRecovery,
+    CertificateKind::Tvs,
+];
+
+impl CertificateKind {
+    /// The name in scenario files and of the PEM file.
+    pub const fn name(self) -> &'static str {
+        match self {
+            CertificateKind::CallManager => "CallManager",
+            CertificateKind::Capf => "CAPF",
+            CertificateKind::ItlRecovery => "ITLRecovery",
+            CertificateKind::Tvs => "TVS",
+        }
+    }
+}
+
+/// Digest of the signatures of lists and files: the enterprise parameter "TFTP File Signature
+/// Algorithm".
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FileSignature {
+    /// SHA-1, weak, and what clusters up to 12.x use by default.
+    Sha1,
+    /// SHA-512.
+    Sha512,
+}
+
+/// Every digest of file signatures.
+pub const FILE_SIGNATURES: [FileSignature; 2] = [FileSignature::Sha1, FileSignature::Sha512];
+
+impl FileSignature {
+    /// The name in scenario files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            FileSignature::Sha1 => "sha1",
+            FileSignature::Sha512 => "sha512",
+        }
+    }
+
+    /// The digest id of header tag 8.
+    pub const fn digest(self) -> u8 {
+        match self {
+            FileSignature::Sha1 => DIGEST_SHA1,
+            FileSignature::Sha512 => DIGEST_SHA512,
+        }
+    }
+}

@@ -1,5 +1,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::transfer::UploadCounts;
+
 /// Declares counters that one thread or many raise, and the plain values that are read from them.
 macro_rules! counters {
     ($(#[$about:meta])* $live:ident reads $read:ident { $($(#[$doc:meta])* $name:ident,)* }) => {
@@ -142,6 +144,29 @@ pub struct ServeCounts {
     pub https: HttpCounts,
     /// TVS, all nodes together.
     pub tvs: TvsCounts,
+}
+
+impl TftpCounters {
+    /// Shows what the transfers of the one pump that has these counters came to.
+    pub(super) fn show(&self, counts: &UploadCounts, in_flight: usize) {
+        let UploadCounts { requests, not_found, done, dropped, .. } = *counts;
+        let UploadCounts { in_flight_max, retransmits, malformed, .. } = *counts;
+        let UploadCounts { refused_full, crowded_out, .. } = *counts;
+        for (counter, value) in [
+            (&self.requests, requests),
+            (&self.not_found, not_found),
+            (&self.transfers_done, done),
+            (&self.transfers_dropped, dropped),
+            (&self.transfers_in_flight, in_flight as u64),
+            (&self.transfers_in_flight_max, in_flight_max),
+            (&self.retransmits, retransmits),
+            (&self.malformed, malformed),
+            (&self.refused_full, refused_full),
+            (&self.crowded_out, crowded_out),
+        ] {
+            counter.store(value, Ordering::Relaxed);
+        }
+    }
 }
 
 pub(super) fn bump(counter: &AtomicU64) {

@@ -12,7 +12,6 @@ mod servers;
 mod settings;
 mod signing;
 pub mod state;
-mod table;
 mod tree;
 mod tvs;
 

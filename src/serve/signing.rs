@@ -43,6 +43,11 @@ pub(super) const fn waiter(node: NodeId, count: u64) -> Waiter {
     Waiter((node.0 as u64) << NODE_SHIFT | (count & ((1 << NODE_SHIFT) - 1)))
 }
 
+/// Which waiter of its node it is.
+pub(super) const fn count_of(waiter: Waiter) -> u64 {
+    waiter.0 & ((1 << NODE_SHIFT) - 1)
+}
+
 impl Signing {
     /// Starts the threads; the receivers are those of the nodes, in order.
     pub(super) fn start(
@@ -165,6 +170,7 @@ mod tests {
         signing.shared.deliver(Signed { header, waiters: mine.to_vec() });
         assert_eq!(receivers[0].try_recv().unwrap().waiters, mine[..1]);
         assert_eq!(receivers[1].try_recv().unwrap().waiters, mine[1..]);
+        assert_eq!(mine.map(count_of), [1, 1, 2]);
         assert!(receivers[0].try_recv().is_err());
     }
 

@@ -9,12 +9,13 @@ use resetstorm::crypto::KeySource;
 use resetstorm::live::{self, LiveOptions, LiveRun, Observer};
 use resetstorm::measure::{Ledger, StepKind, Summary, known_paths};
 use resetstorm::net::Clock;
+use resetstorm::net::fleet::phone_address;
 use resetstorm::phone::{
     BlockSizeRule, FamilyValue, TrustList, TrustLists, TvsFault, Varied, family_index,
 };
 use resetstorm::scenario::{Plan, load};
 use resetstorm::serve::{Bound, ServeSettings, Servers};
-use resetstorm::swarm::{Fault, LookupClient, LookupJob, Turn, phone_address};
+use resetstorm::swarm::{Fault, LookupClient, LookupJob, Turn};
 use resetstorm::wire::tvs::{Question, Request, Response};
 
 struct Silent;

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use crate::base::{Span, Time};
 use crate::measure::{LoadFault, LoadRecorder, LoadStep};
+use crate::net::fleet::SHARED_SOCKETS_MAX;
 use crate::net::signals::{Signal, Signals};
 use crate::net::{Clock, limits};
-use crate::swarm::SHARED_SOCKETS_MAX;
 
 use super::engine::{Order, PROBES, Source};
 use super::generator::{Generator, Running};

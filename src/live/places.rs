@@ -1,10 +1,10 @@
 use std::collections::BTreeMap;
 
 use crate::measure::Queue;
+use crate::net::fleet::Addresses;
 use crate::net::{host, limits};
 use crate::report::Budget;
 use crate::scenario::Plan;
-use crate::swarm::Addresses;
 
 use super::error::LiveError;
 

@@ -19,13 +19,14 @@ use crate::measure::{
     CpuSeconds, Finish, Ledger, Mode, Queue, RunFacts, RunInfo, ServeSummary, Slice, StepMark,
     encode,
 };
+use crate::net::fleet::Addresses;
 use crate::net::signals::{Signal, Signals};
 use crate::net::threads;
 use crate::net::{Clock, http, limits, signals};
 use crate::phone::{Env, Phone, Shared, Verifier};
 use crate::scenario::{FleetStart, Plan, Timeline};
 use crate::serve::{Bound, ServeSettings, Servers, state};
-use crate::swarm::{Addresses, FileServer, HttpServer, Swarm, SwarmPlan};
+use crate::swarm::{FileServer, HttpServer, Swarm, SwarmPlan};
 
 use super::error::LiveError;
 use super::places::{self, Places};

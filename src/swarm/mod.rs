@@ -1,12 +1,10 @@
-//! The phones on real sockets: a few UDP sockets for all of them, an address for each, HTTP on a
-//! connection per boot, TVS over TLS.
+//! The phones on real sockets: a few UDP sockets for all of them, an address for each (`net::fleet`),
+//! HTTP on a connection per boot, TVS over TLS.
 //!
 //! Holds no rule of a phone: inputs go in, actions come out (`phone`). Never meets `sim`.
 
-mod address;
 mod http;
 mod lookup;
-mod sockets;
 mod turn;
 mod worker;
 
@@ -16,10 +14,8 @@ use std::sync::atomic::Ordering;
 
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-pub use address::{Addresses, FIRST, address_from, connect_from, phone_address, phone_at};
 pub use http::{HttpClient, HttpJob, HttpLink, HttpResult, HttpServer};
 pub use lookup::{LookupClient, LookupJob, LookupResult};
-pub use sockets::{Received, Recipient, SHARED_SOCKETS_MAX, Sockets};
 pub use turn::{Fault, Turn};
 
 use crate::base::{HostTable, Span, Time};

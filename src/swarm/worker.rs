@@ -12,13 +12,12 @@ use crate::measure::{
     Incident, Ledger, Listen, Notice, PAUSE_MIN, Pause, Queue, Slice, StepEnd, StepKind,
 };
 use crate::net::Clock;
+use crate::net::fleet::{Received, Recipient, Sockets, phone_address};
 use crate::phone::{Action, Env, Fact, Input, Phone, Sink, Step, Transport, TrustLists};
 use crate::transfer::{Download, DownloadOutcome, Progress, TransferFault};
 
-use super::address::phone_address;
 use super::http::{HttpClient, HttpJob, HttpLink, HttpResult};
 use super::lookup::{LookupClient, LookupJob, LookupResult};
-use super::sockets::{Received, Recipient, Sockets};
 use super::turn::{Fault, Turn};
 
 /// What the driver tells a worker.

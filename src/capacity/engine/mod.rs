@@ -14,8 +14,8 @@ use tokio::task::AbortHandle;
 use crate::base::{PhoneId, Span, Time};
 use crate::measure::{Ended, LoadFault, LoadRecorder};
 use crate::net::Clock;
+use crate::net::fleet::Sockets;
 use crate::net::threads::{self, OwnRuntime, StartError};
-use crate::swarm::Sockets;
 use crate::transfer::Download;
 use crate::wire::tftp::{ErrorCode, Packet};
 

@@ -2,8 +2,8 @@ use crate::base::Span;
 use crate::measure::LoadRecorder;
 
 use super::guard::GuardLimits;
-use super::judge::{Limits, refuses};
 use super::search::Phase;
+use super::weigh::{Limits, refuses};
 
 /// How long levels of load are.
 #[derive(Clone, Copy, Debug, PartialEq)]

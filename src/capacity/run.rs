@@ -11,12 +11,12 @@ use crate::net::{Clock, limits};
 use super::engine::{Order, PROBES, Source};
 use super::generator::{Generator, Running};
 use super::guard::Guard;
-use super::judge::{Circumstances, judge};
 use super::learn;
 use super::pace::{Saving, guard_at};
 use super::plan::{CapacityError, CapacityPlan, Task};
 use super::schedule::{Offer, Shape};
 use super::search::{Found, Next, Phase, Search, Seen};
+use super::weigh::{Circumstances, weigh};
 use super::workload::Workload;
 
 /// What came out.
@@ -311,7 +311,7 @@ impl Driver<'_> {
             is_unsteady: self.plan.shape != Shape::Constant,
         };
         let recorder = running.into_recorder();
-        let seen = self.judge(level, &recorder, &around, signal, observer).await;
+        let seen = self.weigh(level, &recorder, &around, signal, observer).await;
         self.measured.signal = signal;
         signal.is_none().then_some(seen)
     }
@@ -352,8 +352,8 @@ impl Driver<'_> {
         }
     }
 
-    /// Judges a level, waits until the server is at rest again, and keeps the numbers.
-    async fn judge(
+    /// Weighs a level, waits until the server is at rest again, and keeps the numbers.
+    async fn weigh(
         &mut self,
         level: Level<'_>,
         recorder: &LoadRecorder,
@@ -361,7 +361,7 @@ impl Driver<'_> {
         signal: Option<Signal>,
         observer: &mut dyn CapacityObserver,
     ) -> Seen {
-        let (mut seen, mut reason) = judge(recorder, &self.plan.limits, around);
+        let (mut seen, mut reason) = weigh(recorder, &self.plan.limits, around);
         if seen == Seen::Broken {
             self.saving.broken(recorder, &self.plan.limits);
         }

@@ -15,7 +15,7 @@ mod topology;
 pub use action::OperatorAction;
 pub use catalogue::{Catalogue, Contents, FleetSpec};
 pub use knowledge::Knowledge;
-pub use sign_cache::{CacheKey, Lookup, SignCache, SignCounts, Waiter};
+pub use sign_cache::{CacheKey, Claim, SignCache, SignCounts, Waiter};
 pub use state::{ActionError, Cluster, Effect, Genesis, TvsService};
 pub use tftp_service::{FileReply, PendingFile, ServedFile, SignJob, Signed, Signers, TftpService};
 pub use topology::{

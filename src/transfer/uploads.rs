@@ -39,8 +39,8 @@ pub struct Uploads<F, P> {
     parked: HashMap<u64, Line>,
     /// Requests that were not answered yet.
     inbox: VecDeque<Request>,
-    /// The request that is being weighed; it waits for a socket that is read out.
-    weighed: Option<Weighed>,
+    /// The request that is being considered; it waits for a socket that is read out.
+    considered: Option<Considered>,
     /// Requests that may be late copies, oldest first.
     doubts: VecDeque<Doubt>,
     /// When each transfer socket was empty; what had come before that time is known.
@@ -116,13 +116,13 @@ enum Words {
 pub struct Offer {
     /// Names the transfer if its file is yet to be completed; counts from 1 and never repeats.
     pub id: u64,
-    weighed: Weighed,
+    considered: Considered,
 }
 
 impl Offer {
     /// Name of the file, as sent by the client.
     pub fn file(&self) -> &str {
-        &self.weighed.request.file
+        &self.considered.request.file
     }
 }
 
@@ -151,7 +151,7 @@ struct Request {
 
 /// A request that is looked at beside its client's transfers.
 #[derive(Debug, PartialEq, Eq)]
-struct Weighed {
+struct Considered {
     request: Request,
     /// Stands for the name of the file and the options.
     fingerprint: u64,
@@ -167,7 +167,7 @@ struct Doubt {
     due: Time,
     line: Line,
     id: u64,
-    weighed: Weighed,
+    considered: Considered,
 }
 
 /// What a request is, seen beside one of its client's transfers.
@@ -203,7 +203,7 @@ impl<F: Content, P> Uploads<F, P> {
             table: Table::new(transfers_max, limits.timeout),
             parked: HashMap::new(),
             inbox: VecDeque::new(),
-            weighed: None,
+            considered: None,
             doubts: VecDeque::new(),
             emptied: [Time::ZERO; TRANSFER_SOCKETS],
             hasher: RandomState::new(),
@@ -230,7 +230,7 @@ impl<F: Content, P> Uploads<F, P> {
 
     /// Whether requests wait to be answered now.
     pub fn has_requests(&self) -> bool {
-        self.weighed.is_some() || !self.inbox.is_empty()
+        self.considered.is_some() || !self.inbox.is_empty()
     }
 
     /// When [`Uploads::on_timeout`] or [`Uploads::next_answer`] is due, if no request comes.
@@ -241,8 +241,8 @@ impl<F: Content, P> Uploads<F, P> {
 
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        let Uploads { table, parked, inbox, weighed, doubts, .. } = self;
-        let idle = inbox.is_empty() && weighed.is_none() && doubts.is_empty();
+        let Uploads { table, parked, inbox, considered, doubts, .. } = self;
+        let idle = inbox.is_empty() && considered.is_none() && doubts.is_empty();
         idle && table.len() == 0 && table.in_flight() == 0 && parked.is_empty()
     }
 
@@ -252,7 +252,7 @@ impl<F: Content, P> Uploads<F, P> {
         self.table.clear();
         self.parked.clear();
         self.inbox.clear();
-        self.weighed = None;
+        self.considered = None;
         self.doubts.clear();
     }
 
@@ -347,10 +347,10 @@ impl<F: Content, P> Uploads<F, P> {
         Step::Done
     }
 
-    /// Weighs one request, those first that have waited for evidence.
+    /// Considers one request, those first that have waited for evidence.
     pub fn next_answer(&mut self, now: Time) -> Step {
-        if let Some(weighed) = self.weighed.take() {
-            return self.weigh(weighed);
+        if let Some(considered) = self.considered.take() {
+            return self.consider(considered);
         }
         if self.doubts.front().is_some_and(|doubt| doubt.due <= now) {
             return self.settle_doubt(now);
@@ -358,12 +358,12 @@ impl<F: Content, P> Uploads<F, P> {
         let Some(request) = self.inbox.pop_front() else { return Step::Idle };
         self.counts.requests += 1;
         let fingerprint = self.hasher.hash_one((&request.file, request.options));
-        self.weigh(Weighed { request, fingerprint, at: now, socket: 0 })
+        self.consider(Considered { request, fingerprint, at: now, socket: 0 })
     }
 
     /// Begins a transfer. Others of the same client run on if it still speaks to them.
     pub fn begin(&mut self, offer: Offer, found: Found<F, P>) -> Option<Transmit> {
-        let Offer { id, weighed: Weighed { request, fingerprint, at, .. } } = offer;
+        let Offer { id, considered: Considered { request, fingerprint, at, .. } } = offer;
         let Request { peer, options, .. } = request;
         match found {
             Found::Missing => {
@@ -422,26 +422,26 @@ impl<F: Content, P> Uploads<F, P> {
     }
 
     /// Looks at the transfers of the request's client, one after the other, whether it repeats one.
-    fn weigh(&mut self, mut weighed: Weighed) -> Step {
-        while usize::from(weighed.socket) < TRANSFER_SOCKETS {
-            let (socket, at) = (weighed.socket, weighed.at);
-            let line = Line { peer: weighed.request.peer, socket };
-            match self.standing(line, &weighed) {
-                Standing::Apart => weighed.socket += 1,
-                Standing::Unread => return self.put_off(weighed, socket, at),
+    fn consider(&mut self, mut considered: Considered) -> Step {
+        while usize::from(considered.socket) < TRANSFER_SOCKETS {
+            let (socket, at) = (considered.socket, considered.at);
+            let line = Line { peer: considered.request.peer, socket };
+            match self.standing(line, &considered) {
+                Standing::Apart => considered.socket += 1,
+                Standing::Unread => return self.put_off(considered, socket, at),
                 Standing::Known => return Step::Done,
                 Standing::Doubtful(id) => {
-                    self.doubts.push_back(Doubt { due: at + BEGUN_AGAIN, line, id, weighed });
+                    self.doubts.push_back(Doubt { due: at + BEGUN_AGAIN, line, id, considered });
                     return Step::Done;
                 }
                 Standing::Unheard(reply) => return self.say_again(line, reply, at),
             }
         }
-        self.admit(weighed)
+        self.admit(considered)
     }
 
-    fn standing(&mut self, line: Line, weighed: &Weighed) -> Standing {
-        let Weighed { request, fingerprint, at, .. } = weighed;
+    fn standing(&mut self, line: Line, considered: &Considered) -> Standing {
+        let Considered { request, fingerprint, at, .. } = considered;
         let same = |one: &&mut Transfer<F, P>| one.request == *fingerprint;
         let Some(transfer) = self.table.get_mut(line).filter(same) else {
             return Standing::Apart;
@@ -479,37 +479,37 @@ impl<F: Content, P> Uploads<F, P> {
         if self.emptied[usize::from(line.socket)] < *due {
             return Step::ReadOut { socket: line.socket, since: *due };
         }
-        let Some(Doubt { line, id, weighed, .. }) = self.doubts.pop_front() else {
+        let Some(Doubt { line, id, considered, .. }) = self.doubts.pop_front() else {
             return Step::Idle;
         };
         let transfer = self.table.get_mut(line).filter(|one| one.id == id);
         let went_on = transfer.is_some_and(|transfer| {
             transfer.doubted = false;
-            transfer.heard > weighed.at
+            transfer.heard > considered.at
         });
         if went_on {
             return Step::Done;
         }
-        self.admit(Weighed { at: now, socket: TRANSFER_SOCKETS as u8, ..weighed })
+        self.admit(Considered { at: now, socket: TRANSFER_SOCKETS as u8, ..considered })
     }
 
     /// Gives a request a place if there is one.
-    fn admit(&mut self, weighed: Weighed) -> Step {
-        match self.room(weighed.at) {
+    fn admit(&mut self, considered: Considered) -> Step {
+        match self.room(considered.at) {
             Room::Free => {
                 self.last_id += 1;
-                Step::Begin(Offer { id: self.last_id, weighed })
+                Step::Begin(Offer { id: self.last_id, considered })
             }
             Room::Full => {
                 self.counts.refused_full += 1;
                 Step::Done
             }
-            Room::Unread { socket, since } => self.put_off(weighed, socket, since),
+            Room::Unread { socket, since } => self.put_off(considered, socket, since),
         }
     }
 
-    fn put_off(&mut self, weighed: Weighed, socket: u8, since: Time) -> Step {
-        self.weighed = Some(weighed);
+    fn put_off(&mut self, considered: Considered, socket: u8, since: Time) -> Step {
+        self.considered = Some(considered);
         Step::ReadOut { socket, since }
     }
 
@@ -776,7 +776,7 @@ mod tests {
         let line = server.ask(peer(0), "a/2000", at(0));
         server.acknowledge(line, 1);
         server.request(peer(1), "b/100", Options::default());
-        // The answer is weighed before the transfer socket is read.
+        // The answer is considered before the transfer socket is read.
         server.read_requests(at(400));
         server.steps(at(400));
         assert_eq!(server.read_out, [line.socket]);

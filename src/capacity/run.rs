@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::{Span, Time};
-use crate::measure::{LoadFault, LoadRecorder, LoadStep};
+use crate::measure::{LoadFault, LoadRecorder, LoadStep, ThreadKind};
 use crate::net::fleet::SHARED_SOCKETS_MAX;
 use crate::net::signals::{Signal, Signals};
 use crate::net::{Clock, limits};
@@ -297,11 +297,12 @@ impl Driver<'_> {
         observer: &mut dyn CapacityObserver,
     ) -> Option<Seen> {
         observer.level(level.phase, level.offered, level.offer.length());
-        let (cpu_before, begun) = (limits::cpu_seconds_of("load-"), self.clock.now());
+        let cpu = || limits::cpu_seconds_of(ThreadKind::Load.name());
+        let (cpu_before, begun) = (cpu(), self.clock.now());
         let mut running = self.generator.offer(&self.order(level));
         let (guard, signal) = self.watch(&mut running, level.offered, signals, observer).await;
         let elapsed_s = self.clock.now().since(begun).as_secs_f64();
-        let cpu_s = limits::cpu_seconds_of("load-").zip(cpu_before).map(|(now, was)| now - was);
+        let cpu_s = cpu().zip(cpu_before).map(|(now, was)| now - was);
         let workers = f64::from(self.generator.workers());
         let around = Circumstances {
             offered: level.offered,

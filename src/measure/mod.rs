@@ -14,6 +14,7 @@ mod openmetrics;
 mod phones;
 mod prometheus;
 mod summary;
+mod thread_kind;
 mod verdict;
 
 pub use capacity::{
@@ -38,4 +39,5 @@ pub use summary::{
     SimSummary, SloRow, StepSummary, Summary, TftpCounts, TriedValue, Trust, TrustPaths, TvsCounts,
     known_paths, slo_rows,
 };
+pub use thread_kind::ThreadKind;
 pub use verdict::{Mode, Verdict};

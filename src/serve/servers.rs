@@ -9,6 +9,7 @@ use crate::base::NodeId;
 use crate::cluster::{
     Cluster, Effect, ServiceKind, SignCacheMode, TftpService, Topology, TvsService,
 };
+use crate::measure::ThreadKind;
 use crate::net::Clock;
 use crate::net::threads::{self, OwnRuntime};
 
@@ -169,7 +170,10 @@ impl Servers {
             https,
             tvs: Mutex::new(tvs_nodes),
             tvs_shared,
-            tvs_runtime: OwnRuntime::with_threads("serve-tvs", settings.tvs_threads)?,
+            tvs_runtime: OwnRuntime::with_threads(
+                ThreadKind::ServeTvs.name(),
+                settings.tvs_threads,
+            )?,
             signing,
             prewarm: mode == SignCacheMode::Prewarm,
         })
@@ -219,8 +223,8 @@ impl HttpSide {
     ) -> Result<HttpSide, ServeError> {
         let shared = Arc::new(HttpShared::new(settings, signing));
         let (thread, place_of): (_, fn(&Topology, NodeId) -> Place) = match scheme {
-            Scheme::Http => ("serve-http", Place::of_http),
-            Scheme::Https => ("serve-https", Place::of_https),
+            Scheme::Http => (ThreadKind::ServeHttp, Place::of_http),
+            Scheme::Https => (ThreadKind::ServeHttps, Place::of_https),
         };
         let needed = !listeners.is_empty();
         let node = |(node, listener)| {
@@ -230,8 +234,9 @@ impl HttpSide {
                 .map_err(|cause| ServeError::Bind(place.error(cause)))
         };
         let nodes = listeners.into_iter().map(node).collect::<Result<_, _>>()?;
-        let runtime =
-            needed.then(|| OwnRuntime::with_threads(thread, settings.http_threads)).transpose()?;
+        let runtime = needed
+            .then(|| OwnRuntime::with_threads(thread.name(), settings.http_threads))
+            .transpose()?;
         Ok(HttpSide { nodes: Mutex::new(nodes), shared, runtime })
     }
 
@@ -272,7 +277,7 @@ fn spawn_pump(
     commands: mpsc::Sender<PumpCommand>,
     counters: Arc<TftpCounters>,
 ) -> Result<PumpHandle, ServeError> {
-    let name = format!("serve-tftp-{}", parts.node.0);
+    let name = ThreadKind::ServeTftp.numbered(parts.node.0);
     let runtime = OwnRuntime::of_one_thread(&name)?;
     let pump = {
         let _inside = runtime.enter();

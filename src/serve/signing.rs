@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use crate::base::NodeId;
 use crate::cluster::{SignJob, Signed, TftpService, Waiter};
+use crate::measure::ThreadKind;
 use crate::net::threads::{StartError, has_threads};
 
 /// Bits of a waiter's number below those of its node.
@@ -55,12 +56,13 @@ impl Signing {
         nodes: usize,
         queue_max: usize,
     ) -> Result<(Signing, Vec<UnboundedReceiver<Signed>>), StartError> {
-        let failed = |cause| StartError { thread: "serve-sign".to_owned(), cause };
+        let name = ThreadKind::ServeSign.name();
+        let failed = |cause| StartError { thread: name.to_owned(), cause };
         // The pool does not tell what the host said.
         has_threads(threads).map_err(failed)?;
         let pool = ThreadPoolBuilder::new()
             .num_threads(threads)
-            .thread_name(|_| "serve-sign".to_owned())
+            .thread_name(|_| name.to_owned())
             .build()
             .map_err(|error| failed(io::Error::other(error)))?;
         let (pumps, receivers) = (0..nodes).map(|_| unbounded_channel()).unzip();

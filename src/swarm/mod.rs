@@ -19,7 +19,7 @@ pub use lookup::{LookupClient, LookupJob, LookupResult};
 pub use turn::{Fault, Turn};
 
 use crate::base::{HostTable, Span, Time};
-use crate::measure::{Ledger, Slice};
+use crate::measure::{Ledger, Slice, ThreadKind};
 use crate::net::Clock;
 use crate::net::threads::{self, OwnRuntime, StartError};
 use crate::phone::{Env, Phone, PhoneProfile, Shared as PhoneShared, Verifier};
@@ -86,8 +86,8 @@ impl Swarm {
         shared: Arc<PhoneShared>,
         phones: Vec<Phone>,
     ) -> Result<Swarm, StartError> {
-        let lookups = OwnRuntime::with_threads("swarm-tvs", 1)?;
-        let files = OwnRuntime::with_threads("swarm-http", 1)?;
+        let lookups = OwnRuntime::with_threads(ThreadKind::SwarmTvs.name(), 1)?;
+        let files = OwnRuntime::with_threads(ThreadKind::SwarmHttp.name(), 1)?;
         let connections = Arc::new(Semaphore::new(plan.connections_in_flight.max(1)));
         let client = LookupClient::new(
             clock,
@@ -197,7 +197,7 @@ async fn start_worker(
     let (commands, commands_receiver) = mpsc::channel(8);
     let (started_sender, started) = oneshot::channel();
     let (end, ended) = oneshot::channel();
-    let name = format!("swarm-{index}");
+    let name = ThreadKind::Swarm.numbered(index);
     let thread = name.clone();
     threads::spawn(&name, move || {
         let worker = OwnRuntime::of_one_thread(&thread).and_then(|runtime| {

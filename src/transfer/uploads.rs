@@ -225,7 +225,7 @@ impl<F: Content, P> Uploads<F, P> {
 
     /// Requests for which there is room; what is beyond that stays in the socket.
     pub fn inbox_room(&self) -> usize {
-        INBOX_MAX - self.inbox.len()
+        INBOX_MAX.saturating_sub(self.inbox.len())
     }
 
     /// Whether requests wait to be answered now.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use resetstorm::cluster::{CacheKey, Lookup, SignCache, SignCacheMode, Waiter};
+use resetstorm::cluster::{CacheKey, Claim, SignCache, SignCacheMode, Waiter};
 
 /// Files of the storm in these benches.
 const FILES: u128 = 10_000;
@@ -34,7 +34,7 @@ fn hit(criterion: &mut Criterion) {
     criterion.bench_function("sign_cache/hit", |bencher| {
         bencher.iter(|| {
             content = (content + 7_919) % FILES;
-            cache.lookup(black_box(key(content)), Waiter(1))
+            cache.claim(black_box(key(content)), Waiter(1))
         });
     });
 }
@@ -47,7 +47,7 @@ fn miss(criterion: &mut Criterion) {
             || (SignCache::new(SignCacheMode::Lazy), 0),
             |(cache, content)| {
                 *content += 1;
-                assert_eq!(cache.lookup(key(*content), Waiter(1)), Lookup::Sign);
+                assert_eq!(cache.claim(key(*content), Waiter(1)), Claim::Sign);
                 cache.complete(key(*content), &header)
             },
             BatchSize::NumIterations(10_000),
@@ -74,7 +74,7 @@ fn one_stampede(header: &Arc<[u8]>) -> Duration {
             let cache = &cache;
             scope.spawn(move || {
                 for content in 0..FILES {
-                    if cache.lookup(key(content), Waiter(thread)) == Lookup::Sign {
+                    if cache.claim(key(content), Waiter(thread)) == Claim::Sign {
                         cache.complete(key(content), header);
                     }
                 }

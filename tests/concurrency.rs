@@ -21,10 +21,10 @@ use resetstorm::cluster::{
 use resetstorm::crypto::KeySource;
 use resetstorm::live::{self, LiveOptions, LiveRun, Observer};
 use resetstorm::measure::{Ledger, known_paths};
+use resetstorm::net::fleet::phone_at;
 use resetstorm::net::{Arrival, Clock, FleetSocket, listen};
 use resetstorm::scenario::load;
 use resetstorm::serve::{Bound, ServeSettings, Servers, TftpCounts};
-use resetstorm::swarm::phone_at;
 
 const SEED: u64 = 42;
 

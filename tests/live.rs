@@ -14,13 +14,14 @@ use resetstorm::crypto::KeySource;
 use resetstorm::live::{self, LiveOptions, LiveRun, Observer};
 use resetstorm::measure::{Ledger, StepKind, Summary, known_paths};
 use resetstorm::net::Clock;
+use resetstorm::net::fleet::phone_address;
 use resetstorm::phone::{
     BlockSizeRule, FamilyValue, Message, Trust, TrustList, TrustLists, TvsFault, Varied,
     family_index,
 };
 use resetstorm::scenario::{Plan, load};
 use resetstorm::serve::{Bound, ServeSettings, Servers};
-use resetstorm::swarm::{DialogueClient, DialogueJob, Fault, Turn, phone_address};
+use resetstorm::swarm::{DialogueClient, DialogueJob, Fault, Turn};
 use resetstorm::toolbox::fetch;
 use resetstorm::transfer::DownloadRequest;
 use resetstorm::wire::tftp::Options;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::base::Span;
-use crate::measure::GeneratorState;
+use crate::measure::{GeneratorState, ThreadKind};
 use crate::scenario::{AVAILABLE_MIN, CostModel, IDLE_MAX, Plan};
 use crate::sim::{SimOptions, World};
 
@@ -148,16 +148,17 @@ impl Group {
         }
     }
 
-    /// CPU seconds of its threads. What the name of one kind begins with, the other has in it.
-    fn seconds(self, threads: &dyn Fn(&str) -> f64) -> f64 {
+    /// CPU seconds of its threads.
+    fn seconds(self, threads: &dyn Fn(ThreadKind) -> f64) -> f64 {
+        use ThreadKind::{ServeHttp, ServeSign, ServeTftp, ServeTvs, Swarm, SwarmHttp, SwarmTvs};
         match self {
-            Group::Sign => threads("serve-sign"),
-            Group::Handshake => threads("serve-tvs"),
-            Group::Tftp => threads("serve-tftp"),
-            Group::Http => threads("serve-http"),
-            Group::PhoneHandshake => threads("swarm-tvs"),
-            Group::PhoneHttp => threads("swarm-http"),
-            Group::PhonePackets => threads("swarm") - threads("swarm-tvs") - threads("swarm-http"),
+            Group::Sign => threads(ServeSign),
+            Group::Handshake => threads(ServeTvs),
+            Group::Tftp => threads(ServeTftp),
+            Group::Http => threads(ServeHttp),
+            Group::PhoneHandshake => threads(SwarmTvs),
+            Group::PhoneHttp => threads(SwarmHttp),
+            Group::PhonePackets => threads(Swarm) - threads(SwarmTvs) - threads(SwarmHttp),
         }
     }
 
@@ -182,7 +183,8 @@ impl<'a> Measured<'a> {
             return Err(CalibrateError::NotLive);
         }
         let threads = summary["cpu_by_thread_s"].as_object().ok_or(CalibrateError::NoThreads)?;
-        let seconds = |kind: &str| threads.get(kind).and_then(Value::as_f64).unwrap_or(0.0);
+        let seconds =
+            |kind: ThreadKind| threads.get(kind.name()).and_then(Value::as_f64).unwrap_or(0.0);
         let machine = &summary["machine"];
         Ok(Measured {
             plan: &run.plan,
@@ -198,7 +200,7 @@ impl<'a> Measured<'a> {
         plan.cost = CostModel { available: self.available, ..cost.clone() };
         let summary = World::new(&plan, SimOptions::default()).run().summary(&plan);
         let threads = &summary.cpu_by_thread_s;
-        let work = by_group(&|kind| threads.get(kind).copied().unwrap_or(0.0));
+        let work = by_group(&|kind| threads.get(kind.name()).copied().unwrap_or(0.0));
         let (boot, yardstick) = (summary.boot_time_s.p50, summary.machine.yardstick_s);
         Played { work, boot, yardstick }
     }
@@ -219,7 +221,7 @@ struct Played {
     yardstick: Option<f64>,
 }
 
-fn by_group(threads: &dyn Fn(&str) -> f64) -> BTreeMap<Group, f64> {
+fn by_group(threads: &dyn Fn(ThreadKind) -> f64) -> BTreeMap<Group, f64> {
     let seconds = Group::ALL.into_iter().map(|group| (group, group.seconds(threads)));
     seconds.filter(|(_, seconds)| *seconds > 0.0).collect()
 }

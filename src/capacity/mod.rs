@@ -6,7 +6,6 @@
 mod engine;
 mod generator;
 mod guard;
-mod judge;
 mod learn;
 mod pace;
 mod plan;
@@ -17,15 +16,16 @@ mod search;
 mod simulation;
 mod summary;
 mod tcp;
+mod weigh;
 mod workload;
 
 pub use engine::{Sources, Target};
 pub use guard::{Guard, GuardLimits, Sample};
-pub use judge::{Circumstances, Limits, judge};
 pub use pace::Pace;
 pub use plan::{CapacityError, CapacityPlan, Task, TrustCheck};
 pub use run::{CapacityObserver, Measured, run};
 pub use schedule::{Arrival, Offer, Shape, Starts};
 pub use search::{Found, Next, Outcome, Search, SearchPlan, Seen};
 pub use tcp::{Pin, TcpClient};
+pub use weigh::{Circumstances, Limits, weigh};
 pub use workload::{Ask, Device, Op, Part, What, Workload, WorkloadSpec};

@@ -2,7 +2,7 @@ use crate::base::Span;
 use crate::measure::{LevelKind, LoadRecorder};
 
 use super::guard::GuardLimits;
-use super::judge::{Limits, refuses};
+use super::weigh::{Limits, refuses};
 
 /// How long levels of load are.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -8,10 +8,10 @@ use crate::net::threads::StartError;
 
 use super::engine::Target;
 use super::guard::GuardLimits;
-use super::judge::Limits;
 use super::pace::Pace;
 use super::schedule::{Arrival, Shape};
 use super::search::SearchPlan;
+use super::weigh::Limits;
 use super::workload::{Part, WorkloadSpec};
 
 /// What is to be measured.

@@ -3,20 +3,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::{Span, Time};
-use crate::measure::{LevelKind, LevelVerdict, LoadFault, LoadRecorder, LoadStep};
+use crate::measure::{LevelKind, LevelVerdict, LoadFault, LoadRecorder, LoadStep, ThreadKind};
+use crate::net::fleet::SHARED_SOCKETS_MAX;
 use crate::net::signals::{Signal, Signals};
 use crate::net::{Clock, limits};
-use crate::swarm::SHARED_SOCKETS_MAX;
 
 use super::engine::{Order, PROBES, Source};
 use super::generator::{Generator, Running};
 use super::guard::Guard;
-use super::judge::{Circumstances, judge};
 use super::learn;
 use super::pace::{Saving, guard_at};
 use super::plan::{CapacityError, CapacityPlan, Task};
 use super::schedule::{Offer, Shape};
 use super::search::{Found, Next, Search, Seen};
+use super::weigh::{Circumstances, weigh};
 use super::workload::Workload;
 
 /// What came out.
@@ -301,11 +301,12 @@ impl Driver<'_> {
         observer: &mut dyn CapacityObserver,
     ) -> Option<Seen> {
         observer.level(level.kind, level.offered, level.offer.length());
-        let (cpu_before, begun) = (limits::cpu_seconds_of("load-"), self.clock.now());
+        let cpu = || limits::cpu_seconds_of(ThreadKind::Load.name());
+        let (cpu_before, begun) = (cpu(), self.clock.now());
         let mut running = self.generator.offer(&self.order(level));
         let (guard, signal) = self.watch(&mut running, level.offered, signals, observer).await;
         let elapsed_s = self.clock.now().since(begun).as_secs_f64();
-        let cpu_s = limits::cpu_seconds_of("load-").zip(cpu_before).map(|(now, was)| now - was);
+        let cpu_s = cpu().zip(cpu_before).map(|(now, was)| now - was);
         let workers = f64::from(self.generator.workers());
         let around = Circumstances {
             offered: level.offered,
@@ -315,7 +316,7 @@ impl Driver<'_> {
             is_unsteady: self.plan.shape != Shape::Constant,
         };
         let recorder = running.into_recorder();
-        let seen = self.judge(level, &recorder, &around, signal, observer).await;
+        let seen = self.weigh(level, &recorder, &around, signal, observer).await;
         self.measured.signal = signal;
         signal.is_none().then_some(seen)
     }
@@ -356,8 +357,8 @@ impl Driver<'_> {
         }
     }
 
-    /// Judges a level, waits until the server is at rest again, and keeps the numbers.
-    async fn judge(
+    /// Weighs a level, waits until the server is at rest again, and keeps the numbers.
+    async fn weigh(
         &mut self,
         level: Level,
         recorder: &LoadRecorder,
@@ -365,7 +366,7 @@ impl Driver<'_> {
         signal: Option<Signal>,
         observer: &mut dyn CapacityObserver,
     ) -> Seen {
-        let (mut seen, mut reason) = judge(recorder, &self.plan.limits, around);
+        let (mut seen, mut reason) = weigh(recorder, &self.plan.limits, around);
         if seen == Seen::Broken {
             self.saving.broken(recorder, &self.plan.limits);
         }

@@ -1,5 +1,5 @@
 //! Whole searches of model servers in virtual time: how often the knee is right, and how often the
-//! interval holds it. Search, judge, guard and pace are those of the program.
+//! interval holds it. Search, weighing, guard and pace are those of the program.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -8,10 +8,10 @@ use crate::base::{Purpose, Span, Stream, Time, stream};
 use crate::measure::{Ended, LevelKind, LoadFault, LoadRecorder};
 
 use super::guard::{Guard, GuardLimits, Sample};
-use super::judge::{Circumstances, Limits, judge};
 use super::pace::{Pace, Saving, guard_at};
 use super::schedule::{Arrival, Offer, Shape, Starts};
 use super::search::{Found, Next, Outcome, Search, SearchPlan, Seen};
+use super::weigh::{Circumstances, Limits, weigh};
 
 /// How a server is limited.
 #[derive(Clone, Copy, Debug)]
@@ -267,7 +267,7 @@ impl World {
         let hold = PACE.length(kind, per_s, &LIMITS);
         let (recorder, guard) = self.offer(per_s, PACE.warm_up, hold, 1.25);
         let around = Circumstances { offered: per_s, guard, ..Circumstances::default() };
-        let (mut seen, _) = judge(&recorder, &LIMITS, &around);
+        let (mut seen, _) = weigh(&recorder, &LIMITS, &around);
         if seen == Seen::Broken {
             self.saving.broken(&recorder, &LIMITS);
         }

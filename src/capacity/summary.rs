@@ -9,11 +9,11 @@ use crate::net::limits;
 use crate::scenario::{Doubt, Slo};
 
 use super::engine::Target;
-use super::judge::DRIFT_MAX;
 use super::plan::{CapacityPlan, Task};
 use super::run::Measured;
 use super::schedule::{Arrival, Shape};
 use super::search::{Outcome, Seen};
+use super::weigh::DRIFT_MAX;
 use super::workload::Part;
 
 impl CapacityPlan {

@@ -20,7 +20,7 @@ use crate::base::PhoneId;
 use crate::crypto::sha1;
 use crate::measure::LoadFault;
 use crate::net::TlsClients;
-use crate::swarm::{address_from, connect_from};
+use crate::net::fleet::{address_from, connect_from};
 use crate::wire::tvs;
 
 use super::engine::Target;

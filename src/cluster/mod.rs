@@ -24,7 +24,7 @@ pub use knowledge::Knowledge;
 pub use operator::{Impact, Operation, OperatorAction};
 pub use release::{RELEASES, Release};
 pub use services::{Answering, Conversation, DialogueService, Said, Service};
-pub use sign_cache::{CacheKey, Lookup, SignCache, SignCounts, Waiter};
+pub use sign_cache::{CacheKey, Claim, SignCache, SignCounts, Waiter};
 pub use state::{ActionError, Cluster, Effect, Genesis, ServiceChange};
 pub use stores::{Origin, Stores, Trusted};
 pub use tftp_service::{FileReply, PendingFile, ServedFile, SignJob, Signed, Signers, TftpService};

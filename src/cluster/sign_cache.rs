@@ -55,9 +55,9 @@ pub struct SignCounts {
     pub made: u64,
 }
 
-/// What a look-up led to.
+/// What a claim led to.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Lookup {
+pub enum Claim {
     /// The signed header.
     Ready(Arc<[u8]>),
     /// Somebody is making it; the waiter will be named at completion.
@@ -78,30 +78,30 @@ impl SignCache {
     }
 
     /// Looks for a signature on behalf of `waiter`.
-    pub fn lookup(&self, key: CacheKey, waiter: Waiter) -> Lookup {
+    pub fn claim(&self, key: CacheKey, waiter: Waiter) -> Claim {
         if self.mode == SignCacheMode::Off {
             self.counters.misses.fetch_add(1, Ordering::Relaxed);
-            return Lookup::Sign;
+            return Claim::Sign;
         }
         if let Some(slot) = self.entries.get(&key)
             && let Slot::Ready(header) = slot.value()
         {
             self.counters.hits.fetch_add(1, Ordering::Relaxed);
-            return Lookup::Ready(Arc::clone(header));
+            return Claim::Ready(Arc::clone(header));
         }
         match self.entries.entry(key) {
             Entry::Vacant(vacant) => {
                 vacant.insert(Slot::Pending(vec![waiter]));
                 self.counters.misses.fetch_add(1, Ordering::Relaxed);
-                Lookup::Sign
+                Claim::Sign
             }
             Entry::Occupied(mut occupied) => {
                 self.counters.hits.fetch_add(1, Ordering::Relaxed);
                 match occupied.get_mut() {
-                    Slot::Ready(header) => Lookup::Ready(Arc::clone(header)),
+                    Slot::Ready(header) => Claim::Ready(Arc::clone(header)),
                     Slot::Pending(waiters) => {
                         waiters.push(waiter);
-                        Lookup::Wait
+                        Claim::Wait
                     }
                 }
             }
@@ -167,12 +167,12 @@ mod tests {
     #[test]
     fn one_signs_the_others_wait_and_all_are_named() {
         let cache = SignCache::new(SignCacheMode::Lazy);
-        assert_eq!(cache.lookup(KEY, Waiter(1)), Lookup::Sign);
-        assert_eq!(cache.lookup(KEY, Waiter(2)), Lookup::Wait);
-        assert_eq!(cache.lookup(KEY, Waiter(3)), Lookup::Wait);
+        assert_eq!(cache.claim(KEY, Waiter(1)), Claim::Sign);
+        assert_eq!(cache.claim(KEY, Waiter(2)), Claim::Wait);
+        assert_eq!(cache.claim(KEY, Waiter(3)), Claim::Wait);
         assert!(!cache.contains(KEY));
         assert_eq!(cache.complete(KEY, &header()), [Waiter(1), Waiter(2), Waiter(3)]);
-        assert_eq!(cache.lookup(KEY, Waiter(4)), Lookup::Ready(header()));
+        assert_eq!(cache.claim(KEY, Waiter(4)), Claim::Ready(header()));
         assert_eq!(cache.counts(), SignCounts { hits: 3, misses: 1, made: 1 });
     }
 
@@ -181,7 +181,7 @@ mod tests {
         let cache = SignCache::new(SignCacheMode::Lazy);
         cache.complete(KEY, &header());
         for key in [CacheKey { content: 9, ..KEY }, CacheKey { signer: 9, ..KEY }] {
-            assert_eq!(cache.lookup(key, Waiter(1)), Lookup::Sign);
+            assert_eq!(cache.claim(key, Waiter(1)), Claim::Sign);
         }
     }
 
@@ -189,7 +189,7 @@ mod tests {
     fn without_a_cache_every_request_signs() {
         let cache = SignCache::new(SignCacheMode::Off);
         for round in 1..=3 {
-            assert_eq!(cache.lookup(KEY, Waiter(round)), Lookup::Sign);
+            assert_eq!(cache.claim(KEY, Waiter(round)), Claim::Sign);
             assert_eq!(cache.complete(KEY, &header()), []);
         }
         assert_eq!(cache.counts(), SignCounts { hits: 0, misses: 3, made: 3 });
@@ -202,7 +202,7 @@ mod tests {
         let (old, pending) = (CacheKey { signer: 7, ..KEY }, CacheKey { signer: 8, ..KEY });
         cache.complete(KEY, &header());
         cache.complete(old, &header());
-        cache.lookup(pending, Waiter(1));
+        cache.claim(pending, Waiter(1));
         cache.keep_only(&[KEY.signer]);
         assert!(cache.contains(KEY) && !cache.contains(old));
         assert_eq!(cache.complete(pending, &header()), [Waiter(1)]);
@@ -219,7 +219,7 @@ mod tests {
                         (0..1_000)
                             .filter(|round| {
                                 let key = CacheKey { content: *round, ..KEY };
-                                cache.lookup(key, Waiter(thread)) == Lookup::Sign
+                                cache.claim(key, Waiter(thread)) == Claim::Sign
                             })
                             .count()
                     })

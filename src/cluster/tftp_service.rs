@@ -10,7 +10,7 @@ use crate::wire::{FileName, HeaderOrder, HeaderSpec, Seal, UnsignedHeader};
 
 use super::catalogue::{Body, Catalogue, content_digest, signed_config};
 use super::kinds::FileSignature;
-use super::sign_cache::{CacheKey, Lookup, SignCache, Waiter};
+use super::sign_cache::{CacheKey, Claim, SignCache, Waiter};
 
 /// The TFTP service of one node from one start to the next: a regenerated certificate or a new
 /// list comes with the next start (REG-28, TFTP-15).
@@ -255,12 +255,12 @@ impl TftpService {
             return FileReply::Ready(ServedFile { header: None, body: wanted.body });
         };
         let key = CacheKey { content, signer: self.signer_of(kind).1 };
-        let job = match self.cache.lookup(key, waiter) {
-            Lookup::Ready(header) => {
+        let job = match self.cache.claim(key, waiter) {
+            Claim::Ready(header) => {
                 return FileReply::Ready(ServedFile { header: Some(header), body: wanted.body });
             }
-            Lookup::Wait => None,
-            Lookup::Sign => self.job(&wanted, Some(waiter)),
+            Claim::Wait => None,
+            Claim::Sign => self.job(&wanted, Some(waiter)),
         };
         FileReply::Pending { file: PendingFile { body: wanted.body }, job }
     }

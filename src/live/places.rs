@@ -2,9 +2,9 @@ use std::collections::BTreeMap;
 
 use crate::forecast::Budget;
 use crate::measure::Queue;
+use crate::net::fleet::Addresses;
 use crate::net::{host, limits};
 use crate::scenario::Plan;
-use crate::swarm::Addresses;
 
 use super::error::LiveError;
 

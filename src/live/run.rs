@@ -8,7 +8,10 @@ use tokio::sync::oneshot;
 
 use crate::base::{NodeId, PhoneId, Span, Time};
 use crate::cluster::{Cluster, FileSignature, HTTP_PORT, HTTPS_PORT, ServiceKind, Topology};
-use crate::measure::{CpuSeconds, Finish, Ledger, Mode, Queue, RunFacts, Slice, encode};
+use crate::measure::{
+    CpuSeconds, Finish, Ledger, Mode, Queue, RunFacts, Slice, ThreadKind, encode,
+};
+use crate::net::fleet::Addresses;
 use crate::net::signals::{Signal, Signals};
 use crate::net::threads;
 use crate::net::{Clock, http, limits, signals};
@@ -16,7 +19,7 @@ use crate::phone::{Env, Phone, Shared, Verifier};
 use crate::play::{Cast, Cue, Wave};
 use crate::scenario::Plan;
 use crate::serve::Servers;
-use crate::swarm::{Addresses, FileServer, HttpServer, Swarm, SwarmPlan};
+use crate::swarm::{FileServer, HttpServer, Swarm, SwarmPlan};
 
 use super::describe::describe_cluster;
 use super::error::LiveError;
@@ -257,7 +260,7 @@ impl<'a> Driver<'a> {
         let (server_lacks, cpu_s) = (self.server_lacks(), self.cpu_s(cpu_s));
         let Driver { stage, places, bounded, notes, .. } = self;
         let made = stage.play.signed().made;
-        let sign_mean_s = limits::cpu_seconds_of("serve-sign")
+        let sign_mean_s = limits::cpu_seconds_of(ThreadKind::ServeSign.name())
             .filter(|_| made > 0)
             .map(|seconds| seconds / made as f64);
         let (serve, facts) = (stage.serve_summary(), stage.play.facts());

@@ -5,7 +5,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::crypto::{KeySource, SigningKey};
-use crate::measure::{CpuSeconds, HostLog, MachineSummary};
+use crate::measure::{CpuSeconds, HostLog, MachineSummary, ThreadKind};
 use crate::net::host::{HostTimes, host_times};
 use crate::net::threads::{self, StartError};
 use crate::net::{Clock, Watch, limits};
@@ -52,7 +52,7 @@ impl Usage {
     fn read(&self) -> Reading {
         Reading {
             sides: CpuSeconds {
-                swarm: limits::cpu_seconds_of("swarm"),
+                swarm: limits::cpu_seconds_of(ThreadKind::Swarm.name()),
                 serve: limits::cpu_seconds_of("serve"),
             },
             threads: cpu_by_thread(),
@@ -90,10 +90,9 @@ impl Usage {
 
 /// CPU seconds by kind of thread (`ARCHITECTURE.md`, threads); kinds that do not run are left out.
 fn cpu_by_thread() -> BTreeMap<String, f64> {
-    const KINDS: [&str; 7] =
-        ["serve-http", "serve-sign", "serve-tftp", "serve-tvs", "swarm-http", "swarm-tvs", "swarm"];
-    let seconds = |kind: &&str| Some(((*kind).to_owned(), limits::cpu_seconds_of(kind)?));
-    KINDS.iter().filter_map(seconds).collect()
+    let seconds =
+        |kind: ThreadKind| Some((kind.name().to_owned(), limits::cpu_seconds_of(kind.name())?));
+    ThreadKind::TOLD.into_iter().filter_map(seconds).collect()
 }
 
 /// Work that is always the same, done again and again beside the run: the CPU time that it takes

@@ -16,6 +16,7 @@ mod phones;
 mod prometheus;
 mod row;
 mod summary;
+mod thread_kind;
 mod verdict;
 
 pub use capacity::{
@@ -43,4 +44,5 @@ pub use summary::{
     COVERS, Generator, GuessSummary, QueueSummary, RunFacts, SimSummary, SloRow, StepSummary,
     Summary, TriedValue, Trust, known_paths, slo_rows,
 };
+pub use thread_kind::ThreadKind;
 pub use verdict::{CapacityVerdict, GeneratorState, LevelKind, LevelVerdict, Mode, Verdict};

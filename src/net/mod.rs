@@ -1,9 +1,10 @@
-//! What live runs share: the one clock, host limits, sockets, TLS, signals and the
-//! metrics listener.
+//! What live runs share: the one clock, host limits, sockets and addresses of phones, TLS, signals
+//! and the metrics listener.
 //!
 //! Only `serve`, `swarm`, `live`, `capacity` and `cli` import this floor.
 
 mod clock;
+pub mod fleet;
 pub mod host;
 pub mod http;
 mod lack;

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::transfer::UploadCounts;
 use crate::wire::Dialogue;
 
 /// Declares counters that one thread or many raise, and the plain values that are read from them.
@@ -144,6 +145,29 @@ impl ServeCounts {
     pub fn tcp(&self) -> impl Iterator<Item = &TcpCounts> {
         let dialogues = self.dialogues.values().map(|counts| &counts.tcp);
         [&self.http, &self.https].into_iter().chain(dialogues)
+    }
+}
+
+impl TftpCounters {
+    /// Shows what the transfers of the one pump that has these counters came to.
+    pub(super) fn show(&self, counts: &UploadCounts, in_flight: usize) {
+        let UploadCounts { requests, not_found, done, dropped, .. } = *counts;
+        let UploadCounts { in_flight_max, retransmits, malformed, .. } = *counts;
+        let UploadCounts { refused_full, crowded_out, .. } = *counts;
+        for (counter, value) in [
+            (&self.requests, requests),
+            (&self.not_found, not_found),
+            (&self.transfers_done, done),
+            (&self.transfers_dropped, dropped),
+            (&self.transfers_in_flight, in_flight as u64),
+            (&self.transfers_in_flight_max, in_flight_max),
+            (&self.retransmits, retransmits),
+            (&self.malformed, malformed),
+            (&self.refused_full, refused_full),
+            (&self.crowded_out, crowded_out),
+        ] {
+            counter.store(value, Ordering::Relaxed);
+        }
     }
 }
 

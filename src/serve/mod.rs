@@ -14,7 +14,6 @@ mod pump;
 mod servers;
 mod settings;
 mod signing;
-mod table;
 mod tree;
 
 pub use bound::{BindError, Bound};

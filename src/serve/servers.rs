@@ -13,6 +13,7 @@ use crate::cluster::{
     Topology,
 };
 use crate::crypto::Identity;
+use crate::measure::ThreadKind;
 use crate::net::threads::{self, OwnRuntime};
 use crate::net::{Clock, tls_server};
 use crate::wire::Dialogue;
@@ -163,21 +164,28 @@ impl Servers {
             };
             pumps.insert(node, spawn_pump(parts, socket, sender, counters)?);
         }
-        let files = |name, place: fn(&Topology, NodeId) -> Place, sockets| {
+        let files = |kind: ThreadKind, place: fn(&Topology, NodeId) -> Place, sockets| {
             let hall = settings.hall(settings.http_connections_max, 0);
-            Side::new(name, &|node| place(&topology, node), sockets, hall, settings.http_threads)
+            Side::new(
+                kind.name(),
+                &|node| place(&topology, node),
+                sockets,
+                hall,
+                settings.http_threads,
+            )
         };
         let side_of = |(dialogue, sockets): (Dialogue, _)| {
             let questions = dialogue.rules().questions.len();
             let hall = settings.hall(settings.tvs_connections_max, questions);
             let place = |node| Place::of(&topology, node, dialogue.into());
-            let (name, threads) = (dialogue.rules().name, settings.tvs_threads);
-            Ok((dialogue, Side::new(name, &place, sockets, hall, threads)?))
+            let name = format!("serve-{}", dialogue.rules().name);
+            let side = Side::new(&name, &place, sockets, hall, settings.tvs_threads)?;
+            Ok((dialogue, side))
         };
         Ok(Servers {
             pumps,
-            http: files("http", Place::of_http, http)?,
-            https: files("https", Place::of_https, https)?,
+            http: files(ThreadKind::ServeHttp, Place::of_http, http)?,
+            https: files(ThreadKind::ServeHttps, Place::of_https, https)?,
             dialogues: dialogues.into_iter().map(side_of).collect::<Result<_, ServeError>>()?,
             signing,
             clock,
@@ -267,8 +275,7 @@ impl<F: Face> Side<F> {
         };
         let needed = !sockets.is_empty();
         let nodes = sockets.into_iter().map(listener).collect::<Result<_, _>>()?;
-        let name = format!("serve-{name}");
-        let runtime = needed.then(|| OwnRuntime::with_threads(&name, threads)).transpose()?;
+        let runtime = needed.then(|| OwnRuntime::with_threads(name, threads)).transpose()?;
         Ok(Side { nodes: Mutex::new(nodes), hall, runtime })
     }
 
@@ -328,7 +335,7 @@ fn spawn_pump(
     commands: mpsc::Sender<PumpCommand>,
     counters: Arc<TftpCounters>,
 ) -> Result<PumpHandle, ServeError> {
-    let name = format!("serve-tftp-{}", parts.node.node);
+    let name = ThreadKind::ServeTftp.numbered(parts.node.node);
     let runtime = OwnRuntime::of_one_thread(&name)?;
     let pump = {
         let _inside = runtime.enter();

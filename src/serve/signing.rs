@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use crate::base::NodeId;
 use crate::cluster::{SignJob, Signed, TftpService, Waiter};
+use crate::measure::ThreadKind;
 use crate::net::threads::{StartError, has_threads};
 
 /// Bits of a waiter's number below those of its node.
@@ -43,6 +44,11 @@ pub(super) const fn waiter(node: NodeId, count: u64) -> Waiter {
     Waiter((node.node as u64) << NODE_SHIFT | (count & ((1 << NODE_SHIFT) - 1)))
 }
 
+/// Which waiter of its node it is.
+pub(super) const fn count_of(waiter: Waiter) -> u64 {
+    waiter.0 & ((1 << NODE_SHIFT) - 1)
+}
+
 impl Signing {
     /// Starts the threads; the receivers are those of the nodes, in order.
     pub(super) fn start(
@@ -50,12 +56,13 @@ impl Signing {
         nodes: usize,
         queue_max: usize,
     ) -> Result<(Signing, Vec<UnboundedReceiver<Signed>>), StartError> {
-        let failed = |cause| StartError { thread: "serve-sign".to_owned(), cause };
+        let name = ThreadKind::ServeSign.name();
+        let failed = |cause| StartError { thread: name.to_owned(), cause };
         // The pool does not tell what the host said.
         has_threads(threads).map_err(failed)?;
         let pool = ThreadPoolBuilder::new()
             .num_threads(threads)
-            .thread_name(|_| "serve-sign".to_owned())
+            .thread_name(|_| name.to_owned())
             .build()
             .map_err(|error| failed(io::Error::other(error)))?;
         let (pumps, receivers) = (0..nodes).map(|_| unbounded_channel()).unzip();
@@ -170,6 +177,7 @@ mod tests {
         signing.shared.deliver(Signed { header, waiters: mine.to_vec() });
         assert_eq!(receivers[0].try_recv().unwrap().waiters, mine[..1]);
         assert_eq!(receivers[1].try_recv().unwrap().waiters, mine[1..]);
+        assert_eq!(mine.map(count_of), [1, 1, 2]);
         assert!(receivers[0].try_recv().is_err());
     }
 

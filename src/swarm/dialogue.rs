@@ -10,11 +10,11 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::base::{HostTable, Lack, Span, Time};
+use crate::net::fleet::connect;
 use crate::net::{Clock, TlsClients};
 use crate::phone::{Message, TvsFault};
 use crate::wire::DialogueRules;
 
-use super::address::connect;
 use super::turn::{Fault, LACK_PATIENCE, LACK_PAUSE, Turn};
 
 /// Carries messages of dialogues over TLS on behalf of phones: one message, one connection, no

@@ -17,11 +17,11 @@ use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
 use crate::base::{Lack, Span, Time};
+use crate::net::fleet::connect;
 use crate::net::{Clock, TlsClients};
 use crate::phone::{FILE_SIZE_MAX, HttpFault, Trust};
 use crate::wire::uri::encode_path;
 
-use super::address::connect;
 use super::turn::{Fault, LACK_PATIENCE, LACK_PAUSE, Turn};
 
 /// Longest head of an answer.

@@ -1,12 +1,10 @@
-//! The phones on real sockets: a few UDP sockets for all of them, an address for each, HTTP on a
-//! connection per boot, TVS over TLS.
+//! The phones on real sockets: a few UDP sockets for all of them, an address for each (`net::fleet`),
+//! HTTP on a connection per boot, TVS over TLS.
 //!
 //! Holds no rule of a phone: inputs go in, actions come out (`phone`). Never meets `sim`.
 
-mod address;
 mod dialogue;
 mod http;
-mod sockets;
 mod turn;
 mod worker;
 
@@ -16,14 +14,12 @@ use std::sync::atomic::Ordering;
 
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-pub use address::{Addresses, FIRST, address_from, connect_from, phone_address, phone_at};
 pub use dialogue::{DialogueClient, DialogueJob, DialogueResult};
 pub use http::{HttpClient, HttpJob, HttpLink, HttpResult, HttpServer};
-pub use sockets::{Received, Recipient, SHARED_SOCKETS_MAX, Sockets};
 pub use turn::{Fault, Turn};
 
 use crate::base::{HostTable, Span, Time};
-use crate::measure::{Ledger, Slice};
+use crate::measure::{Ledger, Slice, ThreadKind};
 use crate::net::Clock;
 use crate::net::threads::{self, OwnRuntime, StartError};
 use crate::phone::{Env, Phone, PhoneProfile, Shared as PhoneShared, Verifier};
@@ -90,8 +86,8 @@ impl Swarm {
         shared: Arc<PhoneShared>,
         phones: Vec<Phone>,
     ) -> Result<Swarm, StartError> {
-        let lookups = OwnRuntime::with_threads("swarm-tvs", 1)?;
-        let files = OwnRuntime::with_threads("swarm-http", 1)?;
+        let lookups = OwnRuntime::with_threads(ThreadKind::SwarmTvs.name(), 1)?;
+        let files = OwnRuntime::with_threads(ThreadKind::SwarmHttp.name(), 1)?;
         let connections = Arc::new(Semaphore::new(plan.connections_in_flight.max(1)));
         let client = DialogueClient::new(
             clock,
@@ -201,7 +197,7 @@ async fn start_worker(
     let (commands, commands_receiver) = mpsc::channel(8);
     let (started_sender, started) = oneshot::channel();
     let (end, ended) = oneshot::channel();
-    let name = format!("swarm-{index}");
+    let name = ThreadKind::Swarm.numbered(index);
     let thread = name.clone();
     threads::spawn(&name, move || {
         let worker = OwnRuntime::of_one_thread(&thread).and_then(|runtime| {

@@ -12,15 +12,14 @@ use crate::measure::{
     Incident, Ledger, Listen, Notice, PAUSE_MIN, Pause, Queue, Slice, StepEnd, StepKind,
 };
 use crate::net::Clock;
+use crate::net::fleet::{Received, Recipient, Sockets, phone_address};
 use crate::phone::{
     Action, Answer, Ask, Env, Errand, ErrandFault, Fact, FileRequest, Input, Phone, Sink, Transport,
 };
 use crate::transfer::{Download, DownloadOutcome, Progress, TransferFault};
 
-use super::address::phone_address;
 use super::dialogue::{DialogueClient, DialogueJob, DialogueResult};
 use super::http::{HttpClient, HttpJob, HttpLink, HttpResult};
-use super::sockets::{Received, Recipient, Sockets};
 use super::turn::{Fault, Turn};
 
 /// What the driver tells a worker.

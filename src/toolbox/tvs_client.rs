@@ -11,8 +11,8 @@ use tokio_rustls::TlsConnector;
 
 use crate::base::Span;
 use crate::crypto::Certificate;
+use crate::net::fleet::connect_from;
 use crate::net::{Judge, TlsClients};
-use crate::swarm::connect_from;
 use crate::wire::{WireError, tvs};
 
 /// Whom the client takes for the server.

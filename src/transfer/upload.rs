@@ -2,9 +2,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::base::{Span, Time};
-use crate::wire::tftp::{
-    BLOCK_SIZE_DEFAULT, BLOCK_SIZE_MAX, BLOCK_SIZE_MIN, ErrorCode, Options, Packet,
-};
+use crate::wire::tftp::{BLOCK_SIZE_DEFAULT, BLOCK_SIZE_MAX, BLOCK_SIZE_MIN, Options, Packet};
 
 /// The bytes of a file that is served; they need not lie anywhere as a whole.
 pub trait Content {
@@ -94,6 +92,17 @@ pub enum Reply {
     Done,
     /// The client is gone or gave up.
     Dropped,
+}
+
+impl Reply {
+    /// Number of datagrams that it is.
+    pub const fn datagrams(self) -> u64 {
+        match self {
+            Reply::Oack => 1,
+            Reply::Blocks { count, .. } => count as u64,
+            Reply::Nothing | Reply::Done | Reply::Dropped => 0,
+        }
+    }
 }
 
 /// One file on its way to one client.
@@ -260,11 +269,6 @@ fn grant(asked: Options, length: usize, limits: &UploadLimits) -> Options {
             .filter(|size| (1..=65_535).contains(size))
             .map(|size| size.min(u64::from(limits.window_size_max))),
     }
-}
-
-/// Writes the error "file not found" into `out`.
-pub fn write_not_found(out: &mut Vec<u8>) {
-    Packet::Error { code: ErrorCode::FileNotFound, message: b"File not found" }.encode(out);
 }
 
 #[cfg(test)]

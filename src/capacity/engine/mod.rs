@@ -12,10 +12,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
 use crate::base::{PhoneId, Span, Time};
-use crate::measure::{Ended, LoadFault, LoadRecorder};
+use crate::measure::{Ended, LoadFault, LoadRecorder, ThreadKind};
 use crate::net::Clock;
+use crate::net::fleet::Sockets;
 use crate::net::threads::{self, OwnRuntime, StartError};
-use crate::swarm::Sockets;
 use crate::transfer::Download;
 use crate::wire::tftp::{ErrorCode, Packet};
 
@@ -534,7 +534,7 @@ fn session_id(ordinal: u64) -> u32 {
 pub fn start(spec: EngineSpec) -> Result<mpsc::UnboundedSender<Command>, StartError> {
     let (commands, receiver) = mpsc::unbounded_channel();
     let (made, outcome) = std::sync::mpsc::channel();
-    let name = format!("load-{}", spec.worker);
+    let name = ThreadKind::Load.numbered(spec.worker);
     let thread = name.clone();
     threads::spawn(&name, move || {
         let engine = OwnRuntime::of_one_thread(&thread).and_then(|runtime| {

@@ -6,7 +6,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::base::{Span, Time};
 use crate::measure::LoadRecorder;
-use crate::swarm::{Addresses, FIRST};
+use crate::net::fleet::{Addresses, FIRST};
 
 use crate::capacity::schedule::Offer;
 use crate::capacity::tcp::TcpClient;

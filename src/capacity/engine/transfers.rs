@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use crate::base::PhoneId;
 use crate::measure::LoadFault;
-use crate::swarm::{Received, Recipient};
+use crate::net::fleet::{Received, Recipient};
 use crate::transfer::{Download, DownloadOutcome, DownloadRequest, Progress, TransferFault};
 use crate::wire::tftp::{ErrorCode, Options, Packet};
 

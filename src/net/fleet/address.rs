@@ -45,12 +45,12 @@ pub fn phone_at(address: Ipv4Addr) -> Option<PhoneId> {
 }
 
 /// The phone with this address where the first one has `first`.
-pub fn phone_from(first: Ipv4Addr, address: Ipv4Addr) -> Option<PhoneId> {
+pub(super) fn phone_from(first: Ipv4Addr, address: Ipv4Addr) -> Option<PhoneId> {
     u32::from(address).checked_sub(u32::from(first)).map(PhoneId)
 }
 
 /// Connects to `server` from `source` if that is an address that phones can have towards it.
-pub(super) async fn connect(server: SocketAddr, source: Ipv4Addr) -> io::Result<TcpStream> {
+pub async fn connect(server: SocketAddr, source: Ipv4Addr) -> io::Result<TcpStream> {
     let has_own = Addresses::towards(server) == Addresses::PerPhone;
     connect_from(server, has_own.then_some(source)).await
 }

@@ -3,12 +3,13 @@ use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::net::SocketAddr;
 
 use crate::base::{Span, Time};
-use crate::cluster::{PendingFile, ServedFile};
-use crate::transfer::Upload;
 use crate::wire::tftp::Options;
 
-/// Sockets that carry transfers; a TID is a port, and only the pair of ports must be unique.
-pub(super) const TRANSFER_SOCKETS: usize = 8;
+use super::upload::{Content, Reply, Upload};
+
+/// Sockets of a server that carry transfers; a TID is a port, and only the pair of ports must be
+/// unique.
+pub const TRANSFER_SOCKETS: usize = 8;
 /// Longest wait for a signature.
 const PARK_MAX: Span = Span::from_secs(60);
 /// Longest wait for the first word of a client, whatever time-out it has asked for.
@@ -16,9 +17,11 @@ const UNPROVEN_MAX: Span = Span::from_secs(20);
 
 /// The two ends of a transfer: a client's address and port, and which of our sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct Line {
-    pub(super) peer: SocketAddr,
-    pub(super) socket: u8,
+pub struct Line {
+    /// The client.
+    pub peer: SocketAddr,
+    /// The socket's number, below [`TRANSFER_SOCKETS`].
+    pub socket: u8,
 }
 
 /// All lines that a client may have.
@@ -26,9 +29,10 @@ pub(super) fn lines(peer: SocketAddr) -> impl Iterator<Item = Line> {
     (0..TRANSFER_SOCKETS as u8).map(move |socket| Line { peer, socket })
 }
 
-/// One transfer, or what is remembered of it for a while.
+/// One transfer of a file `F`, or of one that is still a `P`, or what is remembered of it for a
+/// while.
 #[derive(Debug)]
-pub(super) struct Transfer {
+pub(super) struct Transfer<F, P> {
     /// Tells it from an earlier transfer of the same line.
     pub(super) id: u64,
     /// Stands for the name of the file and the options of the request.
@@ -47,23 +51,23 @@ pub(super) struct Transfer {
     pub(super) superseded: bool,
     /// Whether a request that may be a late copy waits for evidence.
     pub(super) doubted: bool,
-    pub(super) state: State,
+    pub(super) state: State<F, P>,
 }
 
 #[derive(Debug)]
-pub(super) enum State {
+pub(super) enum State<F, P> {
     Parked {
-        file: PendingFile,
+        file: P,
         options: Options,
     },
-    Sending(Upload<ServedFile>),
+    Sending(Upload<F>),
     /// Over; kept until its timer comes, so that late copies of the client's last words are known
     /// for what they are and its next transfer gets another socket.
     Over,
 }
 
-impl Transfer {
-    pub(super) fn new(id: u64, request: u64, state: State, now: Time) -> Transfer {
+impl<F: Content, P> Transfer<F, P> {
+    pub(super) const fn new(id: u64, request: u64, state: State<F, P>, now: Time) -> Self {
         Transfer {
             id,
             request,
@@ -99,10 +103,10 @@ impl Transfer {
 /// A timer: its time, whose it is, and the number of the transfer.
 type Timer = Reverse<(Time, Line, u64)>;
 
-/// The transfers of a pump, their timers, and who has not spoken yet.
+/// The transfers of a server, their timers, and who has not spoken yet.
 #[derive(Debug)]
-pub(super) struct Table {
-    transfers: HashMap<Line, Transfer>,
+pub(super) struct Table<F, P> {
+    transfers: HashMap<Line, Transfer<F, P>>,
     /// One valid entry per transfer, and some that are stale.
     timers: BinaryHeap<Timer>,
     /// Transfers whose client has not spoken yet, oldest first, and some that are stale.
@@ -114,9 +118,9 @@ pub(super) struct Table {
     first: Span,
 }
 
-impl Table {
+impl<F: Content, P> Table<F, P> {
     /// An empty table for at most so many transfers; a first timer comes after `first`.
-    pub(super) fn new(most: usize, first: Span) -> Table {
+    pub(super) fn new(most: usize, first: Span) -> Self {
         Table {
             transfers: HashMap::new(),
             timers: BinaryHeap::new(),
@@ -132,15 +136,21 @@ impl Table {
         self.in_flight
     }
 
+    /// Entries, those included that are over.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.transfers.len()
+    }
+
     pub(super) const fn has_place(&self) -> bool {
         self.in_flight < self.most
     }
 
-    pub(super) fn get(&self, line: Line) -> Option<&Transfer> {
+    pub(super) fn get(&self, line: Line) -> Option<&Transfer<F, P>> {
         self.transfers.get(&line)
     }
 
-    pub(super) fn get_mut(&mut self, line: Line) -> Option<&mut Transfer> {
+    pub(super) fn get_mut(&mut self, line: Line) -> Option<&mut Transfer<F, P>> {
         self.transfers.get_mut(&line)
     }
 
@@ -152,22 +162,41 @@ impl Table {
         self.in_flight = 0;
     }
 
-    pub(super) fn insert(&mut self, line: Line, transfer: Transfer, now: Time) {
+    pub(super) fn insert(&mut self, line: Line, transfer: Transfer<F, P>, now: Time) {
         self.transfers.insert(line, transfer);
         self.in_flight += 1;
         self.arm(line, now);
         self.trim_timers();
     }
 
-    /// Ends a transfer, if it runs; gives its state.
-    pub(super) fn finish(&mut self, line: Line) -> Option<State> {
+    /// What a client's word leads to, an acknowledgement or, without a block, an error; `None` if it
+    /// has no transfer here.
+    pub(super) fn hear(&mut self, line: Line, block: Option<u16>, now: Time) -> Option<Reply> {
+        let transfer = self.transfers.get_mut(&line)?;
+        let reply = match (&mut transfer.state, block) {
+            (State::Sending(upload), Some(block)) => {
+                (transfer.heard, transfer.superseded) = (now, false);
+                upload.on_ack(block, now)
+            }
+            (State::Sending(upload), None) => upload.on_error(),
+            (State::Parked { .. } | State::Over, _) => Reply::Nothing,
+        };
+        if let Reply::Blocks { .. } = reply {
+            transfer.moved = now;
+            set_timer(&mut self.timers, self.first, line, transfer, now);
+        }
+        Some(reply)
+    }
+
+    /// Ends a transfer, if it runs; gives its number and its state.
+    pub(super) fn finish(&mut self, line: Line) -> Option<(u64, State<F, P>)> {
         let transfer = self.transfers.get_mut(&line).filter(|transfer| !transfer.is_over())?;
-        let state = std::mem::replace(&mut transfer.state, State::Over);
+        let (id, state) = (transfer.id, std::mem::replace(&mut transfer.state, State::Over));
         self.in_flight -= 1;
         if self.transfers.len() > self.most * 2 {
             self.transfers.remove(&line);
         }
-        Some(state)
+        Some((id, state))
     }
 
     pub(super) fn remove(&mut self, line: Line) {
@@ -175,17 +204,9 @@ impl Table {
     }
 
     /// Makes sure that a transfer has a timer that comes no later than its deadline.
-    ///
-    /// The first timer comes after one time-out, although a client that was not heard yet gets
-    /// several: when it answers, the deadline moves closer, and the timer is there already.
     pub(super) fn arm(&mut self, line: Line, now: Time) {
         let Some(transfer) = self.transfers.get_mut(&line) else { return };
-        let deadline = transfer.deadline();
-        if deadline < transfer.armed {
-            let is_first = transfer.armed == Time::NEVER;
-            transfer.armed = if is_first { deadline.min(now + self.first) } else { deadline };
-            self.timers.push(Reverse((transfer.armed, line, transfer.id)));
-        }
+        set_timer(&mut self.timers, self.first, line, transfer, now);
     }
 
     /// Gives a transfer a timer at this time, its last one having come before.
@@ -200,12 +221,14 @@ impl Table {
         self.timers.peek().map_or(Time::NEVER, |Reverse((time, ..))| *time)
     }
 
-    /// Takes the next timer that is due, stale or not.
-    pub(super) fn take_due(&mut self, now: Time) -> Option<(Time, Line, u64)> {
-        if self.next_timer() > now {
-            return None;
-        }
-        self.timers.pop().map(|Reverse(timer)| timer)
+    /// The next timer if it is due, stale or not.
+    pub(super) fn due(&self, now: Time) -> Option<(Time, Line, u64)> {
+        self.timers.peek().map(|Reverse(timer)| *timer).filter(|(time, ..)| *time <= now)
+    }
+
+    /// Takes the next timer out.
+    pub(super) fn take_timer(&mut self) {
+        self.timers.pop();
     }
 
     /// Drops stale timers, when clients that begin again and again have left too many.
@@ -236,11 +259,27 @@ impl Table {
     }
 }
 
+/// The first timer comes after one time-out, although a client that was not heard yet gets several:
+/// when it answers, the deadline moves closer, and the timer is there already.
+fn set_timer<F: Content, P>(
+    timers: &mut BinaryHeap<Timer>,
+    first: Span,
+    line: Line,
+    transfer: &mut Transfer<F, P>,
+    now: Time,
+) {
+    let deadline = transfer.deadline();
+    if deadline < transfer.armed {
+        let is_first = transfer.armed == Time::NEVER;
+        transfer.armed = if is_first { deadline.min(now + first) } else { deadline };
+        timers.push(Reverse((transfer.armed, line, transfer.id)));
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
+    use crate::cluster::{PendingFile, ServedFile};
     use crate::transfer::UploadLimits;
 
     const LINE: Line = Line {
@@ -248,9 +287,9 @@ mod tests {
         socket: 3,
     };
 
-    fn table(options: Options) -> Table {
-        let file = ServedFile::plain(Arc::from(vec![7; 2_000]));
-        let (upload, _) = Upload::start(file, options, UploadLimits::default(), Time::ZERO);
+    fn table(options: Options) -> Table<Vec<u8>, ()> {
+        let (upload, _) =
+            Upload::start(vec![7; 2_000], options, UploadLimits::default(), Time::ZERO);
         let mut table = Table::new(10, Span::from_secs(1));
         table.insert(LINE, Transfer::new(1, 0, State::Sending(upload), Time::ZERO), Time::ZERO);
         table
@@ -270,7 +309,7 @@ mod tests {
     #[test]
     fn fifty_thousand_transfers_take_less_than_a_kilobyte_each() {
         // A map of hash brown's holds up to 16/7 entries per entry in use while it has just grown.
-        let entry = (size_of::<(Line, Transfer)>() + 1) * 16 / 7;
+        let entry = (size_of::<(Line, Transfer<ServedFile, PendingFile>)>() + 1) * 16 / 7;
         let timers = 2 * size_of::<Timer>() + 2 * size_of::<(Time, Line, u64)>();
         assert!(entry + timers < 1_024, "{entry} + {timers} bytes");
     }
@@ -279,10 +318,8 @@ mod tests {
     fn one_timer_serves_a_transfer_that_moves_on() {
         let mut table = table(Options::default());
         for block in 1..=3 {
-            let now = Time::from_nanos(u64::from(block));
-            let State::Sending(upload) = &mut table.get_mut(LINE).unwrap().state else { panic!() };
-            upload.on_ack(block, now);
-            table.arm(LINE, now);
+            let reply = table.hear(LINE, Some(block), Time::from_nanos(u64::from(block)));
+            assert_eq!(reply, Some(Reply::Blocks { first: u64::from(block) + 1, count: 1 }));
         }
         assert_eq!(table.timers.into_vec(), [Reverse((at(1), LINE, 1))]);
     }

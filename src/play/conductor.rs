@@ -140,7 +140,7 @@ impl Play {
             Some((node, Arc::clone(service)))
         };
         let holds = self.run.start == FleetStart::ItlCurrent;
-        let nodes = self.run.topology.ids().filter(|_| holds);
+        let nodes = self.homes.firsts().into_iter().filter(|_| holds);
         Cast::new(self.run.fleet.clone(), self.homes.clone(), nodes.filter_map(served))
     }
 

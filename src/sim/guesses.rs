@@ -36,7 +36,7 @@ struct Used {
 impl Used {
     fn of(run: &SimRun) -> Used {
         let counts = run.ledger.counts();
-        let asked = run.ledger.step_record(StepKind::Tvs);
+        let asked = run.ledger.step_record(StepKind::TVS);
         let (tvs, https) = (asked.ok + asked.failed > 0, counts.https.requests > 0);
         Used {
             tftp: counts.tftp.requests > 0,

@@ -3,6 +3,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::base::{NodeId, Span, Time};
+use crate::cluster::ServiceKind;
 use crate::crypto::Certificate;
 use crate::measure::{Incident, StepEnd};
 use crate::phone::{Answer, ErrandFault, Message, Trust, TrustList, TrustLists, TvsFault};
@@ -191,7 +192,7 @@ impl World {
     fn node_at(&self, dialogue: Dialogue, server: SocketAddr) -> Option<NodeId> {
         let topology = self.cluster().topology();
         topology.ids().find(|&id| {
-            topology.socket(id, dialogue.into()) == server
+            topology.socket(id, ServiceKind::Dialogue(dialogue)) == server
                 && self.cluster().dialogue(id, dialogue).is_some()
         })
     }

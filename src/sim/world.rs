@@ -17,7 +17,7 @@ use crate::phone::{
 };
 use crate::play::{Cue, Play, Wave};
 use crate::scenario::{Link, Plan, TimelineEntry};
-use crate::wire::TvsMember;
+use crate::wire::{Dialogue, TvsMember};
 
 use super::digest::FactDigest;
 use super::guesses::{Guess, guesses, notes};
@@ -151,8 +151,6 @@ pub struct World {
 /// A file that is served and the same in one piece.
 type Whole = (ServedFile, Arc<[u8]>);
 
-/// The port of a TVS server whose scenario leaves the choice to the operating system.
-const TVS_PORT: u16 = 2445;
 /// Start of virtual time as Unix seconds: a constant, so that certificates are the same each run.
 const EPOCH_S: u64 = 1_800_000_000;
 /// Most events of a run: so many, and so many for each boot. Choices: a thousand times what a boot
@@ -641,8 +639,12 @@ fn links(plan: &Plan) -> Vec<Link> {
 fn cluster(plan: &Plan, contents: Contents) -> Cluster {
     let mut topology = plan.topology.clone();
     for node in &mut topology.nodes {
-        // Nobody binds here: a port that the operating system would choose is TVS's own.
-        node.ports.tvs = if node.ports.tvs == 0 { TVS_PORT } else { node.ports.tvs };
+        // Nobody binds here: a port that the operating system would choose is the usual one.
+        for dialogue in Dialogue::ALL {
+            if node.ports.of(dialogue) == 0 {
+                node.ports = node.ports.with(dialogue, dialogue.rules().port);
+            }
+        }
     }
     let genesis = Genesis {
         topology,

@@ -17,6 +17,7 @@ use crate::phone::{
     Action, Answer, Ask, Env, Errand, ErrandFault, Fact, FileRequest, Input, Phone, Sink, Transport,
 };
 use crate::transfer::{Download, DownloadOutcome, Progress, TransferFault};
+use crate::wire::Dialogue;
 
 use super::dialogue::{DialogueClient, DialogueJob, DialogueResult};
 use super::http::{HttpClient, HttpJob, HttpLink, HttpResult};
@@ -94,7 +95,8 @@ pub struct Worker {
     /// Fetches that wait for a place among the transfers in flight.
     waiting: VecDeque<Waiting>,
     transfers: usize,
-    lookups: u64,
+    /// Messages under way, those of phones included that were reset meanwhile.
+    messages: BTreeMap<Dialogue, u64>,
     /// Boots that are planned and have not begun.
     planned_boots: u64,
     ledger: Ledger,
@@ -243,7 +245,7 @@ impl Worker {
             timers: BinaryHeap::new(),
             waiting: VecDeque::new(),
             transfers: 0,
-            lookups: 0,
+            messages: BTreeMap::new(),
             planned_boots: 0,
             ledger,
             shared,
@@ -459,7 +461,7 @@ impl Worker {
                 self.carry(place, token, step, wanted, Carrier::Dialogue(turn.clone()));
                 // A phone that waits for TVS leaves its place to others.
                 self.slots[place].link = None;
-                self.lookups += 1;
+                *self.messages.entry(message.dialogue).or_default() += 1;
                 let source = phone_address(self.phone_id(place));
                 let job = DialogueJob { phone: place, token, message, source, planned: now, turn };
                 let results = self.clients.lookup_results.clone();
@@ -703,8 +705,9 @@ impl Worker {
     }
 
     fn on_lookup(&mut self, result: DialogueResult) {
-        self.lookups -= 1;
-        let DialogueResult { phone: place, token, answer, planned, started, lacks, ended } = result;
+        let DialogueResult { phone: place, token, answer, planned, started, lacks, .. } = result;
+        let (dialogue, ended) = (result.dialogue, result.ended);
+        self.messages.entry(dialogue).and_modify(|under_way| *under_way -= 1);
         lacks.into_iter().for_each(|lack| self.hear(place, Incident::Lacked(lack)));
         // A phone that was reset meanwhile does not wait for this answer any more.
         let Some(&mut InFlight { step, .. }) = self.slots[place].errand(token) else { return };
@@ -813,7 +816,9 @@ impl Worker {
                 *in_flight.entry(errand.step).or_default() += 1;
             }
         }
-        in_flight.insert(StepKind::Tvs, self.lookups);
+        for (&dialogue, &under_way) in &self.messages {
+            in_flight.insert(StepKind::Dialogue(dialogue), under_way);
+        }
         in_flight.insert(StepKind::Boot, self.ledger.booting());
         self.ledger.read(verified, in_flight);
         let mut published = self.shared.published.lock().expect("nobody panics while reading it");

@@ -18,6 +18,7 @@ use resetstorm::net::Clock;
 use resetstorm::phone::{BlockSizeRule, Env, Failure, Phone, PhoneProfile, Shared, Verifier};
 use resetstorm::swarm::{FileServer, HttpServer, Swarm, SwarmPlan};
 use resetstorm::transfer::{Breach, TransferFault};
+use resetstorm::wire::Dialogue;
 use resetstorm::wire::tftp::{ErrorCode, Options, Packet};
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
@@ -128,7 +129,7 @@ fn cluster() -> Cluster {
         name: "pub".into(),
         address: [127, 0, 0, 1].into(),
         services: vec![ServiceKind::CallManager, ServiceKind::Tftp, ServiceKind::TVS],
-        ports: Ports { tftp: 1, ..Ports::ANY },
+        ports: Ports { tftp: 1, ..Ports::ANY }.with(Dialogue::Tvs, 1),
     };
     Cluster::new(Genesis {
         topology: Topology {

@@ -610,7 +610,7 @@ struct Booted {
 impl Fleet {
     fn new() -> Fleet {
         let mut topology = topology();
-        topology.nodes[0].ports = Ports { tftp: 1, ..Ports::ANY };
+        topology.nodes[0].ports = Ports { tftp: 1, ..Ports::ANY }.with(Dialogue::Tvs, 1);
         Fleet { cluster: cluster(topology) }
     }
 

@@ -79,7 +79,7 @@ impl World {
 
     /// The server has signed its part of the handshake.
     pub(super) fn on_handshake(&mut self, call: Box<Call>) {
-        // A phone that wants something else meanwhile gets this with the fate of that.
+        // A phone may want something else meanwhile: then this has the fate of that.
         let request = self.sessions.request(call.request.phone);
         let way = self.network.back(request, Fates::segment);
         self.engine.push(self.engine.now() + way, Event::Presented(call));

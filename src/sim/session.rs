@@ -113,9 +113,10 @@ impl Sessions {
     /// A phone that has a place for a connection gives `file` back, which it may ask for; others
     /// ask when they get one.
     pub(super) fn connect(&mut self, request: Request, file: Arc<str>) -> Option<Arc<str>> {
-        let file =
-            if self.of(request.phone).has_link { file } else { self.links.enter(request, file)? };
-        Some(file)
+        if self.of(request.phone).has_link {
+            return Some(file);
+        }
+        self.links.enter(request, file)
     }
 
     /// A phone gives up its connection: who may connect instead.

@@ -357,6 +357,24 @@ mod tests {
     }
 
     #[test]
+    fn a_lost_refusal_is_asked_for_again() {
+        let transfer = transfer(0, None, 1, 450);
+        let calm = transfer.play_missing(&mut fates(2_000, 0, 0.0, 1));
+        let ended = transfer.begins + Span::from_micros(1_000);
+        assert_eq!(calm, Played { ended, complete: true, phone_again: 1, server_sent: 1 });
+        let all = (0..200).map(|seed| transfer.play_missing(&mut fates(2_000, 0, 0.3, seed)));
+        let late: Vec<Played> = all.filter(|played| played.phone_again > 1).collect();
+        assert!((40..80).contains(&late.len()), "{} of 200 lost something", late.len());
+        for played in late.iter().filter(|played| played.complete) {
+            let tries = u64::from(played.phone_again);
+            let arrived = transfer.started + Span::from_secs(4 * tries) + Span::from_millis(2);
+            assert_eq!(played.ended, arrived, "the answer to the last try");
+        }
+        let dead = transfer.play_missing(&mut fates(2_000, 0, 1.0, 1));
+        assert_eq!((dead.complete, dead.phone_again, dead.server_sent), (false, 5, 1));
+    }
+
+    #[test]
     fn silence_ends_after_all_tries() {
         let mut dead = fates(2_000, 0, 1.0, 1);
         assert_eq!(first_arrival(Span::from_secs(4), 5, Time::ZERO, &mut dead), None);

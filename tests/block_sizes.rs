@@ -127,8 +127,8 @@ fn cluster() -> Cluster {
     let node = NodeSpec {
         name: "pub".into(),
         address: [127, 0, 0, 1].into(),
-        services: vec![ServiceKind::CallManager, ServiceKind::Tftp, ServiceKind::Tvs],
-        ports: Ports { tftp: 1, tvs: 1, capf: 1, http: None, https: None },
+        services: vec![ServiceKind::CallManager, ServiceKind::Tftp, ServiceKind::TVS],
+        ports: Ports { tftp: 1, ..Ports::ANY },
     };
     Cluster::new(Genesis {
         topology: Topology {

@@ -200,8 +200,8 @@ async fn server() -> (Servers, SocketAddrV4) {
         nodes: vec![NodeSpec {
             name: "pub".into(),
             address: [127, 0, 0, 1].into(),
-            services: vec![ServiceKind::Tftp, ServiceKind::Tvs],
-            ports: Ports { tftp: 0, tvs: 0, capf: 0, http: None, https: None },
+            services: vec![ServiceKind::Tftp, ServiceKind::TVS],
+            ports: Ports::ANY,
         }],
         groups: vec![GroupSpec {
             name: "all".into(),

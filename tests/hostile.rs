@@ -66,8 +66,8 @@ fn topology() -> Topology {
     let node = NodeSpec {
         name: "pub".into(),
         address: [127, 0, 0, 1].into(),
-        services: vec![ServiceKind::CallManager, ServiceKind::Tftp, ServiceKind::Tvs],
-        ports: Ports { tftp: 0, tvs: 0, capf: 0, http: None, https: None },
+        services: vec![ServiceKind::CallManager, ServiceKind::Tftp, ServiceKind::TVS],
+        ports: Ports::ANY,
     };
     let group = GroupSpec { name: "all".into(), members: vec![NODE], share: 1.0 };
     Topology {
@@ -95,7 +95,7 @@ impl Stage {
         let bound = Bound::bind(&topology()).unwrap();
         let topology = bound.topology().clone();
         let (tftp, tvs) =
-            (topology.socket(NODE, ServiceKind::Tftp), topology.socket(NODE, ServiceKind::Tvs));
+            (topology.socket(NODE, ServiceKind::Tftp), topology.socket(NODE, ServiceKind::TVS));
         let cluster = cluster(topology);
         let servers = Servers::start(bound, &cluster, Clock::start(), settings).await.unwrap();
         Stage { cluster, servers, tftp, tvs }
@@ -610,7 +610,7 @@ struct Booted {
 impl Fleet {
     fn new() -> Fleet {
         let mut topology = topology();
-        topology.nodes[0].ports = Ports { tftp: 1, tvs: 1, capf: 1, http: None, https: None };
+        topology.nodes[0].ports = Ports { tftp: 1, ..Ports::ANY };
         Fleet { cluster: cluster(topology) }
     }
 

@@ -45,8 +45,8 @@ fn topology(release: Release) -> Topology {
     let node = NodeSpec {
         name: "pub".into(),
         address: [127, 0, 0, 1].into(),
-        services: vec![ServiceKind::CallManager, ServiceKind::Tftp, ServiceKind::Tvs],
-        ports: Ports { tftp: 0, tvs: 0, capf: 0, http: Some(0), https: Some(0) },
+        services: vec![ServiceKind::CallManager, ServiceKind::Tftp, ServiceKind::TVS],
+        ports: Ports { http: Some(0), https: Some(0), ..Ports::ANY },
     };
     let group = GroupSpec { name: "all".into(), members: vec![NODE], share: 1.0 };
     Topology {

@@ -254,7 +254,8 @@ async fn datagrams(plan: &Plan) -> [u64; 2] {
     let (live, _) = run_with(plan, &LiveOptions::default()).await;
     let mut plan = plan.clone();
     // A port of as many digits as those that the operating system chooses: files of one length.
-    plan.topology.nodes[0].ports.tvs = 40_000;
+    let ports = &mut plan.topology.nodes[0].ports;
+    *ports = ports.with(Dialogue::Tvs, 40_000);
     let sim = World::new(&plan, SimOptions::default()).run().summary(&plan);
     for summary in [&live, &sim] {
         assert_eq!((summary.verdict.name(), summary.tftp.retransmits), ("pass", 0));
@@ -351,7 +352,7 @@ async fn tvs_server(seed: u64) -> (Servers, SocketAddr, TrustLists, Vec<u8>) {
     });
     let servers =
         Servers::start(bound, &cluster, Clock::start(), ServeSettings::default()).await.unwrap();
-    let port = cluster.topology().node(ClusterId::FIRST.node(0)).ports.tvs;
+    let port = cluster.topology().node(ClusterId::FIRST.node(0)).ports.of(Dialogue::Tvs);
     let service = cluster.tftp(ClusterId::FIRST.node(0)).unwrap();
     let list = TrustList::parse(&service.signed_list()).unwrap();
     let certificate = &service.signer().certificate;
@@ -407,7 +408,7 @@ async fn waiting_for_a_place_counts_as_response_time_and_as_our_own_lag() {
         let sum = |histogram: &hdrhistogram::Histogram<u64>| histogram.mean() * 60.0;
         (sum(&record.service_us), sum(&record.response_us))
     };
-    for step in [StepKind::Ctl, StepKind::Tvs] {
+    for step in [StepKind::Ctl, StepKind::TVS] {
         let (service, response) = total(step);
         assert!(response > 2.0 * service, "{step:?}: {service} us against {response} us");
     }
@@ -547,7 +548,7 @@ async fn a_command_that_enters_while_it_serves_is_carried_out_and_a_bad_one_is_t
             regenerate(CertificateKind::ItlRecovery),
             regenerate(CertificateKind::CallManager),
             Services::restart(node, Some(ServiceKind::Tftp)).into(),
-            Services::restart(node, Some(ServiceKind::Tvs)).into(),
+            Services::restart(node, Some(ServiceKind::TVS)).into(),
         ];
         let mut texts = Vec::new();
         for action in actions {

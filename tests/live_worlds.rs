@@ -17,6 +17,7 @@ use resetstorm::phone::{Failure, Outcome};
 use resetstorm::scenario::{Plan, load};
 use resetstorm::sim::{SimOptions, SimRun, World};
 use resetstorm::transfer::TransferFault;
+use resetstorm::wire::Dialogue;
 use serde_json::Value;
 use worlds::live_scenario;
 
@@ -48,7 +49,8 @@ fn with_ports(plan: &Plan, lines: &[String]) -> Plan {
             text.parse::<u16>().ok()
         };
         let ports = &mut node.ports;
-        (ports.tftp, ports.tvs) = (port("tftp").unwrap_or(0), port("tvs").unwrap_or(0));
+        ports.tftp = port("tftp").unwrap_or(0);
+        *ports = ports.with(Dialogue::Tvs, port("tvs").unwrap_or(0));
         ports.http = ports.http.map(|any| port("http").unwrap_or(any));
         ports.https = ports.https.map(|any| port("https").unwrap_or(any));
     }

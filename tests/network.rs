@@ -256,8 +256,8 @@ fn topology() -> Topology {
     let node = NodeSpec {
         name: "pub".into(),
         address: [127, 0, 0, 1].into(),
-        services: vec![ServiceKind::CallManager, ServiceKind::Tftp, ServiceKind::Tvs],
-        ports: Ports { tftp: 0, tvs: 0, capf: 0, http: None, https: None },
+        services: vec![ServiceKind::CallManager, ServiceKind::Tftp, ServiceKind::TVS],
+        ports: Ports::ANY,
     };
     let group = GroupSpec { name: "all".into(), members: vec![NODE], share: 1.0 };
     Topology {
@@ -298,7 +298,7 @@ async fn storm(weather: Weather) -> (Ledger, u64, Duration) {
     let bound = Bound::bind(&topology()).unwrap();
     let topology = bound.topology().clone();
     let (tftp, tvs) =
-        (topology.socket(NODE, ServiceKind::Tftp), topology.socket(NODE, ServiceKind::Tvs));
+        (topology.socket(NODE, ServiceKind::Tftp), topology.socket(NODE, ServiceKind::TVS));
     let mut cluster = Cluster::new(Genesis {
         topology,
         fleet: FleetSpec { phones: PHONES, models: vec![(8841.into(), 1.0)], seed: 1 },
@@ -363,7 +363,7 @@ async fn stopped_half_way(profile: PhoneProfile) -> Ledger {
     let bound = Bound::bind(&topology()).unwrap();
     let topology = bound.topology().clone();
     let (tftp, tvs) =
-        (topology.socket(NODE, ServiceKind::Tftp), topology.socket(NODE, ServiceKind::Tvs));
+        (topology.socket(NODE, ServiceKind::Tftp), topology.socket(NODE, ServiceKind::TVS));
     let mut cluster = Cluster::new(Genesis {
         topology,
         fleet: FleetSpec { phones: PHONES, models: vec![(8841.into(), 1.0)], seed: 1 },

@@ -54,8 +54,8 @@ fn topology(sign_cache: SignCacheMode) -> Topology {
     let node = NodeSpec {
         name: "pub".into(),
         address: [127, 0, 0, 1].into(),
-        services: vec![ServiceKind::CallManager, ServiceKind::Tftp, ServiceKind::Tvs],
-        ports: Ports { tftp: 0, tvs: 0, capf: 0, http: Some(0), https: None },
+        services: vec![ServiceKind::CallManager, ServiceKind::Tftp, ServiceKind::TVS],
+        ports: Ports { http: Some(0), ..Ports::ANY },
     };
     let group = GroupSpec { name: "all".into(), members: vec![NODE], share: 1.0 };
     let (nodes, groups) = (vec![node], vec![group]);
@@ -80,7 +80,7 @@ impl Stage {
         let bound = Bound::bind(&topology(sign_cache)).unwrap();
         let topology = bound.topology().clone();
         let (tftp, tvs) =
-            (topology.socket(NODE, ServiceKind::Tftp), topology.socket(NODE, ServiceKind::Tvs));
+            (topology.socket(NODE, ServiceKind::Tftp), topology.socket(NODE, ServiceKind::TVS));
         let cluster = Cluster::new(Genesis {
             topology,
             fleet: FleetSpec { phones: PHONES, models: vec![(8841.into(), 1.0)], seed: 1 },
@@ -669,7 +669,7 @@ async fn a_stopped_service_is_silent_and_a_started_one_is_back_on_its_port() {
     until("it runs", || stage.servers.counts().tftp.transfers_in_flight == 1).await;
 
     stage.operate(Services::stop(NODE, Some(ServiceKind::Tftp))).await;
-    stage.operate(Services::stop(NODE, Some(ServiceKind::Tvs))).await;
+    stage.operate(Services::stop(NODE, Some(ServiceKind::TVS))).await;
     let counts = stage.servers.counts();
     assert_eq!((counts.tftp.transfers_in_flight, counts.tftp.transfers_dropped), (0, 1));
     assert_eq!(counts.dialogue(Dialogue::Tvs).connections_in_flight, 0);
@@ -732,7 +732,7 @@ async fn a_regenerated_tvs_certificate_is_presented_after_the_restart() {
     let old = trusting(&stage.tvs_certificate(), &rustls::version::TLS12);
     stage.operate(regenerate(CertificateKind::Tvs)).await;
     assert!(lookup(stage.tvs, &old, &request).await.is_ok(), "regenerated, not restarted");
-    stage.operate(restart(ServiceKind::Tvs)).await;
+    stage.operate(restart(ServiceKind::TVS)).await;
     let new = trusting(&stage.tvs_certificate(), &rustls::version::TLS12);
     assert!(lookup(stage.tvs, &new, &request).await.is_ok());
     for (round, version) in [&rustls::version::TLS12, &rustls::version::TLS13].iter().enumerate() {

@@ -78,7 +78,7 @@ impl Bench {
                 ServiceKind::CallManager,
                 ServiceKind::Capf,
                 ServiceKind::Tftp,
-                ServiceKind::Tvs,
+                ServiceKind::TVS,
             ],
             ports: Ports::default(),
         };

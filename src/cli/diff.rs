@@ -226,7 +226,7 @@ fn comparable(run: &Path) -> Result<Plan, CliError> {
     (plan.limits.max_wall, plan.limits.max_wall_is_set) = (crate::base::Span::ZERO, false);
     for node in &mut plan.topology.nodes {
         let (http, https) = (node.ports.http.map(|_| 0), node.ports.https.map(|_| 0));
-        node.ports = crate::cluster::Ports { tftp: 0, tvs: 0, capf: 0, http, https };
+        node.ports = crate::cluster::Ports { http, https, ..crate::cluster::Ports::ANY };
     }
     Ok(plan)
 }

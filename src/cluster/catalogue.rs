@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 use crate::base::{DeviceName, Model, PhoneId, Purpose, stream};
 use crate::crypto::{FileIdentity, sha256_of};
 use crate::transfer::Content;
-use crate::wire::{ConfigTemplate, ConfigValues, FileName, FilledConfig, Seal};
+use crate::wire::{ConfigTemplate, ConfigValues, Dialogue, FileName, FilledConfig, Seal};
 
 use super::kinds::ServiceKind;
 use super::topology::Topology;
@@ -266,7 +266,7 @@ fn templates(topology: &Topology, fleet: &FleetSpec) -> Vec<Vec<Arc<ConfigTempla
                 let full = topology.full_name(&node.name);
                 let name = full.clone().unwrap_or_else(|| node.name.clone());
                 let address = full.unwrap_or_else(|| node.address.to_string());
-                (name, address, node.ports.tvs)
+                (name, address, node.ports.of(Dialogue::Tvs))
             })
             .collect();
         let of_model = |(model, _): &(Model, f64)| {
@@ -288,7 +288,7 @@ mod tests {
         let node = |name: &str, address: &str| NodeSpec {
             name: name.into(),
             address: address.parse().unwrap(),
-            services: vec![ServiceKind::Tvs],
+            services: vec![ServiceKind::TVS],
             ports: Ports::default(),
         };
         let group = |members: &[u8], share| GroupSpec {

@@ -1,4 +1,4 @@
-use crate::wire::{DIGEST_SHA1, DIGEST_SHA512};
+use crate::wire::{DIGEST_SHA1, DIGEST_SHA512, Dialogue};
 
 /// A service of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -9,23 +9,39 @@ pub enum ServiceKind {
     Capf,
     /// Cisco TFTP.
     Tftp,
-    /// Trust Verification Service.
-    Tvs,
+    /// One that is talked to in messages over TLS.
+    Dialogue(Dialogue),
 }
 
 /// Every service, in the order of the enum.
-pub const SERVICES: [ServiceKind; 4] =
-    [ServiceKind::CallManager, ServiceKind::Capf, ServiceKind::Tftp, ServiceKind::Tvs];
+pub const SERVICES: [ServiceKind; 3 + Dialogue::ALL.len()] = {
+    let mut all = [ServiceKind::CallManager; 3 + Dialogue::ALL.len()];
+    (all[1], all[2]) = (ServiceKind::Capf, ServiceKind::Tftp);
+    let mut at = 0;
+    while at < Dialogue::ALL.len() {
+        all[3 + at] = ServiceKind::Dialogue(Dialogue::ALL[at]);
+        at += 1;
+    }
+    all
+};
 
 impl ServiceKind {
+    /// Trust Verification Service.
+    pub const TVS: ServiceKind = ServiceKind::Dialogue(Dialogue::Tvs);
+
     /// The name in scenario files.
-    pub const fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             ServiceKind::CallManager => "callmanager",
             ServiceKind::Capf => "capf",
             ServiceKind::Tftp => "tftp",
-            ServiceKind::Tvs => "tvs",
+            ServiceKind::Dialogue(dialogue) => dialogue.rules().name,
         }
+    }
+
+    /// Whether anything listens for it: CAPF and CallManager lend their certificates only.
+    pub const fn is_served(self) -> bool {
+        matches!(self, ServiceKind::Tftp | ServiceKind::Dialogue(_))
     }
 }
 

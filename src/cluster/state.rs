@@ -171,7 +171,7 @@ impl Cluster {
 
     /// The service of this dialogue that runs on a node.
     pub fn dialogue(&self, node: NodeId, dialogue: Dialogue) -> Option<&Arc<DialogueService>> {
-        match self.nodes[node.index()].running.get(&dialogue.into())? {
+        match self.nodes[node.index()].running.get(&ServiceKind::Dialogue(dialogue))? {
             Service::Dialogue(service) => Some(service),
             Service::Tftp(_) => None,
         }
@@ -316,7 +316,7 @@ impl Cluster {
             // TVS first: a restarted TFTP service serves phones that ask TVS next.
             None => {
                 let mut all = active.clone();
-                all.sort_by_key(|&service| service != ServiceKind::Tvs);
+                all.sort_by_key(|&service| service != ServiceKind::TVS);
                 Ok(all)
             }
             Some(service) if active.contains(&service) => Ok(vec![service]),
@@ -336,14 +336,14 @@ impl Cluster {
         if !self.topology.node(node).services.contains(&service) {
             return None;
         }
-        let running = match (service, service.dialogue()) {
-            (ServiceKind::Tftp, _) => Service::Tftp(Arc::new(self.build_tftp(node, now))),
-            (_, Some(dialogue)) => {
+        let running = match service {
+            ServiceKind::Tftp => Service::Tftp(Arc::new(self.build_tftp(node, now))),
+            ServiceKind::Dialogue(dialogue) => {
                 let identity = self.stored(node, presents(dialogue)).clone();
                 let service = dialogue_service(dialogue, identity, &self.knowledge);
                 Service::Dialogue(Arc::new(service))
             }
-            (_, None) => return None,
+            ServiceKind::CallManager | ServiceKind::Capf => return None,
         };
         self.nodes[node.index()].running.insert(service, running.clone());
         if service == ServiceKind::Tftp {
@@ -365,7 +365,7 @@ impl Cluster {
             call_manager: &self.stored(node, CertificateKind::CallManager).certificate,
             tvs: self
                 .topology
-                .nodes_with(ServiceKind::Tvs)
+                .nodes_with(ServiceKind::TVS)
                 .map(|id| &self.stored(id, CertificateKind::Tvs).certificate)
                 .collect(),
             capf: capf_active.then(|| &self.stored(publisher, CertificateKind::Capf).certificate),
@@ -433,7 +433,7 @@ mod tests {
 
     /// A publisher with everything and a subscriber that serves files and TVS.
     fn cluster(release: Release) -> Cluster {
-        use ServiceKind::{CallManager, Capf, Tftp, Tvs};
+        use ServiceKind::{CallManager, Capf, Tftp};
         let group = GroupSpec { name: "all".into(), members: vec![PUB, SUB], share: 1.0 };
         Cluster::new(Genesis {
             topology: Topology {
@@ -444,8 +444,8 @@ mod tests {
                 file_signature: Release::R8_6.file_signature(),
                 domain: None,
                 nodes: vec![
-                    node("pub", &[CallManager, Capf, Tftp, Tvs]),
-                    node("sub", &[CallManager, Tftp, Tvs]),
+                    node("pub", &[CallManager, Capf, Tftp, ServiceKind::TVS]),
+                    node("sub", &[CallManager, Tftp, ServiceKind::TVS]),
                 ],
                 groups: vec![group],
             },
@@ -517,7 +517,7 @@ mod tests {
         let (signer_before, tvs_before) = (signer(&cluster, PUB), presented(&cluster, PUB));
         assert!(apply(&mut cluster, &regenerate(CertificateKind::CallManager, PUB)).is_empty());
         assert!(apply(&mut cluster, &regenerate(CertificateKind::Tvs, PUB)).is_empty());
-        apply(&mut cluster, &restart(ServiceKind::Tvs, PUB));
+        apply(&mut cluster, &restart(ServiceKind::TVS, PUB));
         assert_eq!(signer(&cluster, PUB), signer_before);
         assert_ne!(presented(&cluster, PUB), tvs_before);
         apply(&mut cluster, &restart(ServiceKind::Tftp, PUB));
@@ -583,25 +583,25 @@ mod tests {
     #[test]
     fn start_and_stop_change_what_runs_and_say_so_once() {
         let mut cluster = cluster(Release::R8_6);
-        let stop = Services::stop(SUB, Some(ServiceKind::Tvs));
-        let start = Services::start(SUB, Some(ServiceKind::Tvs));
+        let stop = Services::stop(SUB, Some(ServiceKind::TVS));
+        let start = Services::start(SUB, Some(ServiceKind::TVS));
         assert!(apply(&mut cluster, &start).is_empty(), "it runs already");
         assert!(matches!(
             apply(&mut cluster, &stop)[..],
-            [Effect::Service(ServiceChange::Stopped { node: SUB, service: ServiceKind::Tvs })]
+            [Effect::Service(ServiceChange::Stopped { node: SUB, service: ServiceKind::TVS })]
         ));
         assert!(
             cluster.dialogue(SUB, Dialogue::Tvs).is_none()
                 && cluster.dialogue(PUB, Dialogue::Tvs).is_some()
         );
         assert!(apply(&mut cluster, &stop).is_empty());
-        assert_eq!(started(&apply(&mut cluster, &start)), [(SUB, ServiceKind::Tvs)]);
+        assert_eq!(started(&apply(&mut cluster, &start)), [(SUB, ServiceKind::TVS)]);
         let all = Services::stop(SUB, None);
         assert_eq!(apply(&mut cluster, &all).len(), 2);
         assert!(cluster.dialogue(SUB, Dialogue::Tvs).is_none() && cluster.tftp(SUB).is_none());
         let all = Services::restart(SUB, None);
         let effects = apply(&mut cluster, &all);
-        let both = [(SUB, ServiceKind::Tvs), (SUB, ServiceKind::Tftp)];
+        let both = [(SUB, ServiceKind::TVS), (SUB, ServiceKind::Tftp)];
         assert_eq!(started(&effects), both, "TVS starts first");
     }
 

@@ -447,7 +447,7 @@ mod tests {
         let node = NodeSpec {
             name: "pub".into(),
             address: "127.0.0.1".parse().unwrap(),
-            services: vec![ServiceKind::Tftp, ServiceKind::Tvs],
+            services: vec![ServiceKind::Tftp, ServiceKind::TVS],
             ports: Ports::default(),
         };
         let cluster = Cluster::new(Genesis {

@@ -47,13 +47,13 @@ pub struct NodeSpec {
 pub struct Ports {
     /// UDP port of TFTP (69 on a real node).
     pub tftp: u16,
-    /// TCP port of TVS (2445, TVS-02).
-    pub tvs: u16,
     /// TCP port of CAPF (3804, CAPF-02).
     pub capf: u16,
     /// TCP port on which the TFTP service answers HTTP (6970 on a real node); `None` if it does
     /// not.
     pub http: Option<u16>,
+    /// TCP ports of the dialogues, in their order (TVS: 2445, TVS-02).
+    pub dialogues: [u16; Dialogue::ALL.len()],
     /// TCP port on which the TFTP service answers HTTPS (6971 on a real node); `None` if it does
     /// not.
     pub https: Option<u16>,
@@ -67,19 +67,26 @@ pub const HTTPS_PORT: u16 = 6971;
 
 impl Ports {
     /// All that the operating system chooses; no HTTP and no HTTPS.
-    pub const ANY: Ports = Ports { tftp: 0, tvs: 0, capf: 0, http: None, https: None };
+    pub const ANY: Ports =
+        Ports { tftp: 0, capf: 0, dialogues: [0; Dialogue::ALL.len()], http: None, https: None };
 
     /// The port of a dialogue.
-    pub const fn of(&mut self, dialogue: Dialogue) -> &mut u16 {
-        match dialogue {
-            Dialogue::Tvs => &mut self.tvs,
-        }
+    pub const fn of(&self, dialogue: Dialogue) -> u16 {
+        self.dialogues[dialogue as usize]
+    }
+
+    /// The same ports with another one for a dialogue.
+    #[must_use]
+    pub const fn with(mut self, dialogue: Dialogue, port: u16) -> Ports {
+        self.dialogues[dialogue as usize] = port;
+        self
     }
 }
 
 impl Default for Ports {
     fn default() -> Ports {
-        Ports { tftp: 6969, tvs: 2445, capf: 3804, http: None, https: None }
+        let dialogues = Dialogue::ALL.map(|dialogue| dialogue.rules().port);
+        Ports { tftp: 6969, capf: 3804, dialogues, http: None, https: None }
     }
 }
 
@@ -134,14 +141,15 @@ impl Topology {
             ("tftp", on(ServiceKind::Tftp, &|_| true)),
             ("http", on(ServiceKind::Tftp, &|node| node.ports.http.is_some())),
             ("https", on(ServiceKind::Tftp, &|node| node.ports.https.is_some())),
-            ("tvs", on(ServiceKind::Tvs, &|_| true)),
         ];
+        let dialogues = Dialogue::ALL.map(ServiceKind::Dialogue);
+        let dialogues = dialogues.map(|service| (service.name(), on(service, &|_| true)));
         let words = |(name, nodes): (&str, Vec<&str>)| match nodes.len() {
             0 => None,
             1..=NAMED_MAX => Some(format!("{name} on {}", nodes.join(", "))),
             count => Some(format!("{name} on {count} nodes")),
         };
-        all.into_iter().filter_map(words).collect()
+        all.into_iter().chain(dialogues).filter_map(words).collect()
     }
 
     /// The nodes, in order.
@@ -180,7 +188,7 @@ impl Topology {
             ServiceKind::CallManager => 5060,
             ServiceKind::Capf => node.ports.capf,
             ServiceKind::Tftp => node.ports.tftp,
-            ServiceKind::Tvs => node.ports.tvs,
+            ServiceKind::Dialogue(dialogue) => node.ports.of(dialogue),
         };
         SocketAddr::new(node.address, port)
     }

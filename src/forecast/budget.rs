@@ -280,7 +280,10 @@ fn nodes(topology: &Topology) -> Vec<NodeBudget> {
         };
         let listens = |service: ServiceKind| match service {
             ServiceKind::Tftp => Some(format!("tftp{}", port(node.ports.tftp, "udp"))),
-            ServiceKind::Tvs => Some(format!("tvs{}", port(node.ports.tvs, "tcp"))),
+            ServiceKind::Dialogue(dialogue) => {
+                let port = port(node.ports.of(dialogue), "tcp");
+                Some(format!("{}{port}", dialogue.rules().name))
+            }
             ServiceKind::CallManager | ServiceKind::Capf => None,
         };
         let http = node.ports.http.filter(|_| node.services.contains(&ServiceKind::Tftp));

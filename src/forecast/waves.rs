@@ -151,7 +151,7 @@ fn bytes_per_phone(topology: &Topology) -> u64 {
     const LONGER_RECORD: u64 = 1_024;
     /// By how much a signature is longer.
     const LONGER_SIGNATURE: u64 = 256;
-    let tvs = topology.nodes_with(ServiceKind::Tvs).count() as u64;
+    let tvs = topology.nodes_with(ServiceKind::TVS).count() as u64;
     let recovery = u64::from(topology.release.has_itl_recovery());
     let longer = if topology.key_bits == 4_096 {
         LONGER_RECORD * (2 + tvs + recovery) + 2 * LONGER_SIGNATURE

@@ -9,16 +9,19 @@ pub(super) fn bound_document(scenario: &str, cluster: &Cluster) -> Value {
     let topology = cluster.topology();
     let of_node = |id: NodeId| {
         let node = topology.node(id);
-        let (tftp, tvs) =
-            (cluster.tftp(id).is_some(), cluster.dialogue(id, Dialogue::Tvs).is_some());
-        json!({
+        let tftp = cluster.tftp(id).is_some();
+        let mut document = json!({
             "node": node.name,
             "address": node.address,
             "tftp": tftp.then_some(node.ports.tftp),
             "http": node.ports.http.filter(|_| tftp),
             "https": node.ports.https.filter(|_| tftp),
-            "tvs": tvs.then_some(node.ports.tvs),
-        })
+        });
+        for dialogue in Dialogue::ALL {
+            let runs = cluster.dialogue(id, dialogue).is_some();
+            document[dialogue.rules().name] = runs.then_some(node.ports.of(dialogue)).into();
+        }
+        document
     };
     let nodes = topology.ids().map(of_node);
     json!({ "schema": 1, "scenario": scenario, "nodes": nodes.collect::<Vec<_>>() })
@@ -36,8 +39,9 @@ pub(super) fn describe_cluster(cluster: &Cluster) -> Vec<String> {
                 line += &port.map(|port| format!(" · {name} {port}")).unwrap_or_default();
             }
         }
-        if cluster.dialogue(id, Dialogue::Tvs).is_some() {
-            line += &format!(" · tvs {}", node.ports.tvs);
+        let runs = |&dialogue: &Dialogue| cluster.dialogue(id, dialogue).is_some();
+        for dialogue in Dialogue::ALL.into_iter().filter(runs) {
+            line += &format!(" · {} {}", dialogue.rules().name, node.ports.of(dialogue));
         }
         line
     };

@@ -92,7 +92,6 @@ pub trait Listen {
 
 /// A step of a boot that is timed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
 pub enum StepKind {
     /// The whole boot, from planned start to ready.
     #[default]
@@ -103,14 +102,36 @@ pub enum StepKind {
     Itl,
     /// Fetch of the configuration.
     Config,
-    /// One attempt at one TVS server.
-    Tvs,
+    /// One message of a dialogue to one server.
+    Dialogue(Dialogue),
 }
 
 impl StepKind {
+    /// One attempt at one TVS server.
+    pub const TVS: StepKind = StepKind::Dialogue(Dialogue::Tvs);
+
     /// Every step, in the order of the enum and of the summary.
-    pub const ALL: [StepKind; 5] =
-        [StepKind::Boot, StepKind::Ctl, StepKind::Itl, StepKind::Config, StepKind::Tvs];
+    pub const ALL: [StepKind; 4 + Dialogue::ALL.len()] = {
+        let mut all = [StepKind::Boot; 4 + Dialogue::ALL.len()];
+        (all[1], all[2], all[3]) = (StepKind::Ctl, StepKind::Itl, StepKind::Config);
+        let mut at = 0;
+        while at < Dialogue::ALL.len() {
+            all[4 + at] = StepKind::Dialogue(Dialogue::ALL[at]);
+            at += 1;
+        }
+        all
+    };
+
+    /// Its place among [`StepKind::ALL`].
+    pub const fn index(self) -> usize {
+        match self {
+            StepKind::Boot => 0,
+            StepKind::Ctl => 1,
+            StepKind::Itl => 2,
+            StepKind::Config => 3,
+            StepKind::Dialogue(dialogue) => 4 + dialogue as usize,
+        }
+    }
 
     /// Whether it asks for a file.
     pub const fn is_file(self) -> bool {
@@ -124,7 +145,7 @@ impl StepKind {
             StepKind::Ctl => "ctl",
             StepKind::Itl => "itl",
             StepKind::Config => "config",
-            StepKind::Tvs => "tvs",
+            StepKind::Dialogue(dialogue) => dialogue.rules().name,
         }
     }
 }
@@ -134,10 +155,8 @@ impl StepKind {
     pub fn of(ask: &Ask) -> StepKind {
         match ask {
             Ask::File(request) => request.step.into(),
-            Ask::Name(_) => StepKind::Tvs,
-            Ask::Say(message) => match message.dialogue {
-                Dialogue::Tvs => StepKind::Tvs,
-            },
+            Ask::Name(_) => StepKind::TVS,
+            Ask::Say(message) => StepKind::Dialogue(message.dialogue),
         }
     }
 }
@@ -189,7 +208,7 @@ mod tests {
     #[test]
     fn all_steps_stand_in_the_order_of_their_numbers_and_incidents_are_small() {
         for (at, step) in StepKind::ALL.into_iter().enumerate() {
-            assert_eq!(step as usize, at);
+            assert_eq!(step.index(), at);
         }
         assert!(size_of::<Incident<'_>>() <= 32, "{}", size_of::<Incident<'_>>());
     }

@@ -144,7 +144,7 @@ impl Ledger {
             Fact::TvsAttemptFailed { fault } => counts.tvs.not_answered(fault),
             Fact::TvsFailover => {
                 counts.tvs.failovers += 1;
-                self.step_mut(StepKind::Tvs).retry += 1;
+                self.step_mut(StepKind::TVS).retry += 1;
             }
             Fact::Settled { outcome } => self.settle(phone, now, outcome),
             Fact::TransportFellBack { from: Transport::Https, .. } => counts.https.fallbacks += 1,
@@ -301,11 +301,11 @@ impl Ledger {
 
     /// Times and results of a step.
     pub fn step_record(&self, step: StepKind) -> &StepRecord {
-        &self.steps[step as usize]
+        &self.steps[step.index()]
     }
 
     fn step_mut(&mut self, step: StepKind) -> &mut StepRecord {
-        &mut self.steps[step as usize]
+        &mut self.steps[step.index()]
     }
 
     /// When the storm began.
@@ -574,7 +574,7 @@ mod tests {
             ledger.hear(PhoneId(phone), at(to), &Incident::Silent { step, from: at(from) });
         };
         silent(&mut one, 0, StepKind::Itl, 1, 1);
-        silent(&mut one, 2, StepKind::Tvs, 1, 3);
+        silent(&mut one, 2, StepKind::TVS, 1, 3);
         one.begin_boot(PhoneId(2), at(4));
         silent(&mut one, 2, StepKind::Ctl, 5, 7);
         one.fact(PhoneId(2), at(8), Fact::Settled { outcome: Outcome::Stuck });
@@ -644,13 +644,13 @@ mod tests {
     fn merged_ledgers_add_up() {
         let mut one = Ledger::new(Slice::dealt(0, 2, 3));
         let mut two = Ledger::new(Slice::dealt(1, 2, 3));
-        one.end_step(StepKind::Tvs, StepEnd::Ok, [at(0), at(0), at(1)]);
-        two.end_step(StepKind::Tvs, StepEnd::Failed, [at(0), at(0), at(1)]);
+        one.end_step(StepKind::TVS, StepEnd::Ok, [at(0), at(0), at(1)]);
+        two.end_step(StepKind::TVS, StepEnd::Failed, [at(0), at(0), at(1)]);
         two.hear(PhoneId(1), at(1), &Incident::SentAgain(StepKind::Itl));
         two.lag(Span::from_millis(5));
         one.fact(PhoneId(0), at(1), Fact::TvsFailover);
         one.merge(&two);
-        let tvs = one.step_record(StepKind::Tvs);
+        let tvs = one.step_record(StepKind::TVS);
         assert_eq!((tvs.ok, tvs.failed, tvs.retry), (1, 1, 1));
         assert_eq!(one.step_record(StepKind::Itl).retry, 1);
         assert_eq!((one.counts.tftp.retransmits, one.counts.tvs.failovers), (1, 1));

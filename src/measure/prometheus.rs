@@ -179,7 +179,7 @@ fn operation_families(ledger: &Ledger) -> Vec<MetricFamily> {
                 let count = record.not_found as f64;
                 operations.push(counter(count, &[name, ("outcome", "not_found")]));
             }
-            StepKind::Tvs => {}
+            StepKind::Dialogue(_) => {}
         }
         retries.push(counter(record.retry as f64, &[name]));
         times.push(histogram(&record.response_us, &[name, ("kind", "response")]));
@@ -305,7 +305,7 @@ mod tests {
     fn durations_fall_into_the_bucket_that_holds_them() {
         let mut ledger = Ledger::new(Slice::whole(1));
         let end = Time::ZERO + Span::from_millis(3);
-        let (step, planned, started) = (StepKind::Tvs, Time::ZERO, Time::ZERO);
+        let (step, planned, started) = (StepKind::TVS, Time::ZERO, Time::ZERO);
         let ended = Incident::Ended { step, end: StepEnd::Ok, planned, started };
         ledger.hear(PhoneId(0), end, &ended);
         let text = encode(&ledger, &RunInfo::default());

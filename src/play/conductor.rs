@@ -140,7 +140,7 @@ impl Play {
             Some((node, Arc::clone(service)))
         };
         let holds = self.run.start == FleetStart::ItlCurrent;
-        let nodes = self.run.topology.ids().filter(|_| holds);
+        let nodes = self.homes.firsts().into_iter().filter(|_| holds);
         Cast::new(self.run.fleet.clone(), self.homes.clone(), nodes.filter_map(served))
     }
 
@@ -344,7 +344,7 @@ mod tests {
         let plan = plan(&["fleet.phones=3"]);
         let (mut run, node) = (begun(&plan), plan.topology.ids().next().unwrap());
         assert!(due(&mut run, 1, false).is_empty(), "it waits for the fleet");
-        run.command(Services::stop(node, Some(ServiceKind::Tvs)).into());
+        run.command(Services::stop(node, Some(ServiceKind::TVS)).into());
         assert_eq!(due(&mut run, 2, false), ["stop tvs on pub", "tvs stops"]);
         assert!(run.cluster().unwrap().dialogue(node, crate::wire::Dialogue::Tvs).is_none());
         let all = due(&mut run, 3, true);

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::base::{NodeId, PhoneId};
@@ -33,6 +33,11 @@ impl Homes {
         self.of(phone)[0]
     }
 
+    /// The TFTP nodes that phones ask first, each once.
+    pub fn firsts(&self) -> BTreeSet<NodeId> {
+        self.dealt.iter().chain(self.moved.values()).map(|home| home[0]).collect()
+    }
+
     /// From now on these phones belong to `home`.
     pub fn move_phones(&mut self, phones: impl IntoIterator<Item = PhoneId>, home: &Home) {
         self.moved.extend(phones.into_iter().map(|phone| (phone, Arc::clone(home))));
@@ -54,5 +59,6 @@ mod tests {
         homes.move_phones([PhoneId(1), PhoneId(2)], &Home::from([away, two]));
         assert_eq!(firsts(&homes), [one, away, away, two]);
         assert_eq!(homes.of(PhoneId(2))[1], two, "and then the next of its list");
+        assert_eq!(homes.firsts(), [one, two, away].into());
     }
 }

@@ -9,9 +9,11 @@ use crate::cluster::{
     SIGN_CACHE_MODES, ServiceKind, SignCacheMode, Topology,
 };
 
+use crate::wire::Dialogue;
+
 use super::error::{Faults, Problem};
 use super::names::{Text, check_host, check_plain, check_unique, node_named, one_of, runs};
-use super::raw::{RawCluster, RawGroup, RawNode};
+use super::raw::{RawCluster, RawGroup, RawNode, RawPorts};
 
 /// The cluster of a scenario, checked; `None` if it has no node or no group. Where a part has a
 /// fault, a default stands for it, so that the parts behind are checked, too.
@@ -126,7 +128,6 @@ fn nodes(raw: &[RawNode], faults: &mut Faults) -> Option<Vec<NodeSpec>> {
 /// One node; the first is the publisher, which alone may run CAPF.
 fn node(raw: &RawNode, publisher: bool, faults: &mut Faults) -> NodeSpec {
     faults.take(check_host(&raw.name));
-    let defaults = Ports::default();
     let all = || {
         SERVICES.into_iter().filter(|&s| publisher || s != ServiceKind::Capf).collect::<Vec<_>>()
     };
@@ -135,14 +136,21 @@ fn node(raw: &RawNode, publisher: bool, faults: &mut Faults) -> NodeSpec {
         name: raw.name.get_ref().clone(),
         address: faults.take(address(raw.address.as_ref())).unwrap_or(Ipv4Addr::LOCALHOST.into()),
         services: faults.take(services).unwrap_or_else(all),
-        ports: Ports {
-            tftp: raw.ports.tftp.as_ref().map_or(defaults.tftp, |port| *port.get_ref()),
-            tvs: raw.ports.tvs.as_ref().map_or(defaults.tvs, |port| *port.get_ref()),
-            capf: raw.ports.capf.as_ref().map_or(defaults.capf, |port| *port.get_ref()),
-            http: raw.ports.http.as_ref().map(|port| *port.get_ref()),
-            https: raw.ports.https.as_ref().map(|port| *port.get_ref()),
-        },
+        ports: ports(&raw.ports),
     }
+}
+
+fn ports(raw: &RawPorts) -> Ports {
+    let (defaults, tvs) = (Ports::default(), Dialogue::Tvs);
+    let port = |raw: &Option<Spanned<u16>>| raw.as_ref().map(|port| *port.get_ref());
+    Ports {
+        tftp: port(&raw.tftp).unwrap_or(defaults.tftp),
+        capf: port(&raw.capf).unwrap_or(defaults.capf),
+        http: port(&raw.http),
+        https: port(&raw.https),
+        ..defaults
+    }
+    .with(tvs, port(&raw.tvs).unwrap_or(defaults.of(tvs)))
 }
 
 fn address(raw: Option<&Spanned<IpAddr>>) -> Result<IpAddr, Problem> {
@@ -204,7 +212,7 @@ fn sockets(raw: &RawNode, node: &NodeSpec) -> [Socket; 5] {
         ("tftp", ServiceKind::Tftp, ports.tftp, true, place(&written.tftp)),
         ("http", ServiceKind::Tftp, ports.http.unwrap_or(0), false, place(&written.http)),
         ("https", ServiceKind::Tftp, ports.https.unwrap_or(0), false, place(&written.https)),
-        ("tvs", ServiceKind::Tvs, ports.tvs, false, place(&written.tvs)),
+        ("tvs", ServiceKind::TVS, ports.of(Dialogue::Tvs), false, place(&written.tvs)),
         ("capf", ServiceKind::Capf, ports.capf, false, place(&written.capf)),
     ]
 }
@@ -221,7 +229,7 @@ fn groups(raw: &[RawGroup], topology: &Topology, faults: &mut Faults) -> Option<
 
 /// The group of a scenario that names none: the first TVS nodes for the whole fleet.
 fn default_group(topology: &Topology) -> Result<GroupSpec, Problem> {
-    let members: Vec<NodeId> = topology.nodes_with(ServiceKind::Tvs).take(MEMBERS_MAX).collect();
+    let members: Vec<NodeId> = topology.nodes_with(ServiceKind::TVS).take(MEMBERS_MAX).collect();
     if members.is_empty() {
         let problem = Problem::new(0..0, "no node runs TVS, so that no group can be made");
         return Err(problem.help("add \"tvs\" to the services of a node"));
@@ -240,7 +248,7 @@ fn group(raw: &RawGroup, topology: &Topology) -> Result<GroupSpec, Problem> {
     check_unique("member", texts)?;
     let member = |text: &Text| {
         let id = node_named(topology, text)?;
-        runs(topology, id, ServiceKind::Tvs, text)?;
+        runs(topology, id, ServiceKind::TVS, text)?;
         Ok::<NodeId, Problem>(id)
     };
     Ok(GroupSpec {
@@ -296,7 +304,7 @@ mod tests {
         assert_eq!(topology.key_bits, 4096);
         assert_eq!(
             topology.nodes[0].ports,
-            Ports { tftp: 1, tvs: 2, capf: 3, http: Some(4), https: None }
+            Ports { tftp: 1, capf: 3, http: Some(4), ..Ports::ANY }.with(Dialogue::Tvs, 2)
         );
     }
 

@@ -5,6 +5,7 @@ use toml::Value;
 use crate::base::{Model, NodeId, Time};
 use crate::cluster::{NodeSpec, Topology};
 use crate::phone::BlockSizeRule;
+use crate::wire::Dialogue;
 
 use super::network::{SitePlan, percent_text, rate_text};
 use super::plan::{FleetPlan, Plan, TimelineEntry, Trigger};
@@ -66,7 +67,13 @@ fn write_node(out: &mut String, node: &NodeSpec) -> fmt::Result {
     writeln!(out, "name = {}", quoted(&node.name))?;
     writeln!(out, "address = \"{}\"", node.address)?;
     writeln!(out, "services = [{}]", services.join(", "))?;
-    write!(out, "ports = {{ tftp = {}, tvs = {}, capf = {}", ports.tftp, ports.tvs, ports.capf)?;
+    write!(
+        out,
+        "ports = {{ tftp = {}, tvs = {}, capf = {}",
+        ports.tftp,
+        ports.of(Dialogue::Tvs),
+        ports.capf
+    )?;
     for (name, port) in [("http", ports.http), ("https", ports.https)] {
         if let Some(port) = port {
             write!(out, ", {name} = {port}")?;

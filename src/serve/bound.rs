@@ -62,10 +62,11 @@ impl Bound {
             }
         }
         for dialogue in Dialogue::ALL {
-            for node in topology.nodes_with(dialogue.into()) {
-                let place = Place::of(topology, node, dialogue.into());
+            for node in topology.nodes_with(ServiceKind::Dialogue(dialogue)) {
+                let place = Place::of(topology, node, ServiceKind::Dialogue(dialogue));
                 let (listener, port) = place.open(listen::tcp, TcpListener::local_addr)?;
-                *bound.ports(node).of(dialogue) = port;
+                let ports = bound.ports(node);
+                *ports = ports.with(dialogue, port);
                 bound.dialogues.entry(dialogue).or_default().push((node, listener));
             }
         }
@@ -164,7 +165,7 @@ mod tests {
     use crate::cluster::{NodeSpec, Ports, Release, SignCacheMode};
 
     fn topology(address: &str, ports: Ports) -> Topology {
-        let services = vec![ServiceKind::Tftp, ServiceKind::Tvs];
+        let services = vec![ServiceKind::Tftp, ServiceKind::TVS];
         let address = address.parse().unwrap();
         Topology {
             cluster: ClusterId::FIRST,
@@ -180,22 +181,26 @@ mod tests {
 
     #[test]
     fn the_host_chooses_ports_and_the_topology_names_them() {
-        let ports = Ports { tftp: 0, tvs: 0, capf: 0, http: Some(0), https: None };
+        let ports = Ports { http: Some(0), ..Ports::ANY };
         let bound = Bound::bind(&topology("127.0.0.1", ports)).unwrap();
         let real = bound.topology().nodes[0].ports;
         assert_eq!(bound.tftp[0].1.local_addr().unwrap().port(), real.tftp);
-        assert_eq!(bound.dialogues[&Dialogue::Tvs][0].1.local_addr().unwrap().port(), real.tvs);
+        assert_eq!(
+            bound.dialogues[&Dialogue::Tvs][0].1.local_addr().unwrap().port(),
+            real.of(Dialogue::Tvs)
+        );
         assert_eq!(Some(bound.http[0].1.local_addr().unwrap().port()), real.http);
-        assert!(real.tftp != 0 && real.tvs != 0 && real.capf == 0);
+        assert!(real.tftp != 0 && real.of(Dialogue::Tvs) != 0 && real.capf == 0);
         assert!(bound.receive_buffer().unwrap() > 0);
     }
 
     #[test]
     fn a_port_in_use_names_node_address_and_remedy() {
-        let ports = Ports { tftp: 0, tvs: 0, capf: 0, http: None, https: None };
+        let ports = Ports::ANY;
         let first = Bound::bind(&topology("127.0.0.1", ports)).unwrap();
-        let tvs = first.topology().nodes[0].ports.tvs;
-        let error = Bound::bind(&topology("127.0.0.1", Ports { tvs, ..ports })).unwrap_err();
+        let tvs = first.topology().nodes[0].ports.of(Dialogue::Tvs);
+        let error =
+            Bound::bind(&topology("127.0.0.1", ports.with(Dialogue::Tvs, tvs))).unwrap_err();
         let text = error.to_string();
         assert!(text.contains(&format!("tvs socket of node pub at 127.0.0.1:{tvs}")), "{text}");
         assert!(text.contains("--set cluster.node.pub.ports.tvs=0"), "{text}");
@@ -206,7 +211,7 @@ mod tests {
 
     #[test]
     fn an_address_of_another_host_names_the_remedy() {
-        let ports = Ports { tftp: 0, tvs: 0, capf: 0, http: None, https: None };
+        let ports = Ports::ANY;
         // TEST-NET-1 (RFC 5737) is no host's address.
         let error = Bound::bind(&topology("192.0.2.1", ports)).unwrap_err();
         assert!(error.to_string().contains("--set cluster.node.pub.address="), "{error}");

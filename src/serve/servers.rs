@@ -98,7 +98,7 @@ impl Servers {
     }
 
     async fn stop_service(&self, node: NodeId, service: ServiceKind) -> Result<(), ServeError> {
-        let Some(dialogue) = service.dialogue() else { return self.stop_tftp(node).await };
+        let ServiceKind::Dialogue(dialogue) = service else { return self.stop_tftp(node).await };
         let side = self.dialogues.get(&dialogue).ok_or(ServeError::Absent { service, node })?;
         side.stop(node).await.then_some(()).ok_or(ServeError::Absent { service, node })
     }
@@ -177,7 +177,7 @@ impl Servers {
         let side_of = |(dialogue, sockets): (Dialogue, _)| {
             let questions = dialogue.rules().questions.len();
             let hall = settings.hall(settings.tvs_connections_max, questions);
-            let place = |node| Place::of(&topology, node, dialogue.into());
+            let place = |node| Place::of(&topology, node, ServiceKind::Dialogue(dialogue));
             let name = format!("serve-{}", dialogue.rules().name);
             let side = Side::new(&name, &place, sockets, hall, settings.tvs_threads)?;
             Ok((dialogue, side))
@@ -232,7 +232,7 @@ impl Servers {
         node: NodeId,
         service: &Arc<DialogueService>,
     ) -> Result<(), ServeError> {
-        let kind = ServiceKind::from(service.dialogue);
+        let kind = ServiceKind::Dialogue(service.dialogue);
         let absent = || ServeError::Absent { service: kind, node };
         let side = self.dialogues.get(&service.dialogue).ok_or_else(absent)?;
         let name = service.certificate.name();

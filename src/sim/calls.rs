@@ -2,6 +2,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::base::{NodeId, Span, Time};
+use crate::cluster::ServiceKind;
 use crate::measure::{Incident, StepEnd};
 use crate::phone::{Answer, ErrandFault, Message, TvsFault};
 use crate::wire::Dialogue;
@@ -150,7 +151,7 @@ impl World {
     fn node_at(&self, dialogue: Dialogue, server: SocketAddr) -> Option<NodeId> {
         let topology = self.cluster().topology();
         topology.ids().find(|&id| {
-            topology.socket(id, dialogue.into()) == server
+            topology.socket(id, ServiceKind::Dialogue(dialogue)) == server
                 && self.cluster().dialogue(id, dialogue).is_some()
         })
     }

@@ -34,7 +34,7 @@ struct Used {
 impl Used {
     fn of(ledger: &Ledger, facts: &RunFacts) -> Used {
         let counts = ledger.counts();
-        let asked = ledger.step_record(StepKind::Tvs);
+        let asked = ledger.step_record(StepKind::TVS);
         let (tvs, https) = (asked.ok + asked.failed > 0, counts.https.requests > 0);
         Used {
             tftp: counts.tftp.requests > 0,

@@ -14,6 +14,7 @@ use crate::phone::{
 };
 use crate::play::{Cue, Play, Wave};
 use crate::scenario::Plan;
+use crate::wire::Dialogue;
 
 use super::ears::Ears;
 use super::engine::Engine;
@@ -43,8 +44,6 @@ pub struct World {
     done: Vec<Job>,
 }
 
-/// The port of a TVS server whose scenario leaves the choice to the operating system.
-const TVS_PORT: u16 = 2445;
 /// Start of virtual time as Unix seconds: a constant, so that certificates are the same each run.
 const EPOCH_S: u64 = 1_800_000_000;
 
@@ -402,8 +401,12 @@ fn casting_draws(plan: &Plan) -> u64 {
 fn cluster(plan: &Plan, contents: Contents) -> Cluster {
     let mut topology = plan.topology.clone();
     for node in &mut topology.nodes {
-        // Nobody binds here: a port that the operating system would choose is TVS's own.
-        node.ports.tvs = if node.ports.tvs == 0 { TVS_PORT } else { node.ports.tvs };
+        // Nobody binds here: a port that the operating system would choose is the usual one.
+        for dialogue in Dialogue::ALL {
+            if node.ports.of(dialogue) == 0 {
+                node.ports = node.ports.with(dialogue, dialogue.rules().port);
+            }
+        }
     }
     let genesis = Genesis {
         topology,

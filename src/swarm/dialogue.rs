@@ -13,7 +13,7 @@ use crate::base::{HostTable, Lack, Span, Time};
 use crate::net::fleet::connect;
 use crate::net::{Clock, TlsClients};
 use crate::phone::{Message, TvsFault};
-use crate::wire::DialogueRules;
+use crate::wire::{Dialogue, DialogueRules};
 
 use super::turn::{Fault, LACK_PATIENCE, LACK_PAUSE, Turn};
 
@@ -55,6 +55,8 @@ pub struct DialogueResult {
     pub phone: usize,
     /// The phone's token.
     pub token: u32,
+    /// Which dialogue it was.
+    pub dialogue: Dialogue,
     /// The answer, or why there is none.
     pub answer: Result<Vec<u8>, Fault<TvsFault>>,
     /// When the phone wanted it.
@@ -123,8 +125,10 @@ impl DialogueClient {
         };
         drop(permit);
         let ended = self.clock.now();
-        let DialogueJob { phone, token, planned, .. } = job;
-        let result = DialogueResult { phone, token, answer, planned, started, lacks, ended };
+        let DialogueJob { phone, token, planned, message, .. } = job;
+        let dialogue = message.dialogue;
+        let result =
+            DialogueResult { phone, token, dialogue, answer, planned, started, lacks, ended };
         // The worker is gone when the run is over; then nobody wants the answer.
         let _ = results.send(result);
     }

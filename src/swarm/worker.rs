@@ -17,6 +17,7 @@ use crate::phone::{
     Action, Answer, Ask, Env, Errand, ErrandFault, Fact, FileRequest, Input, Phone, Sink, Transport,
 };
 use crate::transfer::{Download, DownloadOutcome, Progress, TransferFault};
+use crate::wire::Dialogue;
 
 use super::dialogue::{DialogueClient, DialogueJob, DialogueResult};
 use super::http::{HttpClient, HttpJob, HttpLink, HttpResult};
@@ -89,23 +90,43 @@ pub struct Worker {
     env: Env,
     phones: Vec<Phone>,
     slots: Vec<Slot>,
-    sockets: Sockets,
+    lane: Lane,
     timers: BinaryHeap<Reverse<(Time, u32, Timer)>>,
-    /// Fetches that wait for a place among the transfers in flight.
-    waiting: VecDeque<Waiting>,
+    /// Messages under way, those of phones included that were reset meanwhile.
+    messages: BTreeMap<Dialogue, u64>,
+    ledger: Ledger,
+    board: Board,
+    clients: Clients,
+    sink: Sink,
+}
+
+/// TFTP of a worker: its sockets and what is in flight on them.
+struct Lane {
+    sockets: Sockets,
     transfers: usize,
-    lookups: u64,
+    transfers_max: usize,
+    /// Errands that wait for a place among the transfers in flight.
+    waiting: VecDeque<Waiting>,
+    /// What is sent next.
+    out: Vec<u8>,
+}
+
+impl Lane {
+    fn has_room(&self) -> bool {
+        self.transfers < self.transfers_max.min(self.sockets.capacity().unwrap_or(usize::MAX))
+    }
+}
+
+/// What a worker tells the driver, and when it did.
+struct Board {
+    shared: Arc<Shared>,
     /// Boots that are planned and have not begun.
     planned_boots: u64,
-    ledger: Ledger,
-    shared: Arc<Shared>,
-    clients: Clients,
+    /// Signatures that were checked before the storm.
     verified_before: u64,
     published_at: Time,
     /// When the present turn began.
     turn_at: Time,
-    sink: Sink,
-    out: Vec<u8>,
 }
 
 /// What a worker needs to know.
@@ -239,26 +260,31 @@ impl Worker {
             plan,
             env,
             phones,
-            sockets,
+            lane: Lane {
+                sockets,
+                transfers: 0,
+                transfers_max: plan.transfers_in_flight,
+                waiting: VecDeque::new(),
+                out: Vec::new(),
+            },
             timers: BinaryHeap::new(),
-            waiting: VecDeque::new(),
-            transfers: 0,
-            lookups: 0,
-            planned_boots: 0,
+            messages: BTreeMap::new(),
             ledger,
-            shared,
+            board: Board {
+                shared,
+                planned_boots: 0,
+                verified_before: 0,
+                published_at: Time::ZERO,
+                turn_at: plan.clock.now(),
+            },
             clients,
-            verified_before: 0,
-            published_at: Time::ZERO,
-            turn_at: plan.clock.now(),
             sink: Sink::default(),
-            out: Vec::new(),
         })
     }
 
     /// What the driver may look at while the worker runs.
     pub fn shared(&self) -> Arc<Shared> {
-        Arc::clone(&self.shared)
+        Arc::clone(&self.board.shared)
     }
 
     /// Runs until it is told to stop; returns the phones and everything recorded.
@@ -274,7 +300,7 @@ impl Worker {
             self.fire_timers();
             self.publish_if_due();
             let wake = self.plan.clock.instant_at(self.next_wake());
-            let sockets = &self.sockets;
+            let sockets = &self.lane.sockets;
             tokio::select! {
                 () = sockets.ready(&mut ready) => {
                     for &socket in &ready {
@@ -316,13 +342,13 @@ impl Worker {
     /// After a time without a turn, such as a stop of the whole program, answers that have come
     /// meanwhile are read before anybody's patience ends.
     fn catch_up(&mut self, buffer: &mut [u8]) {
-        let (from, now) = (self.turn_at, self.now());
-        self.turn_at = now;
+        let (from, now) = (self.board.turn_at, self.now());
+        self.board.turn_at = now;
         if now.since(from) < PAUSE_MIN + PUBLISH_EVERY {
             return;
         }
         self.ledger.note(now, &Notice::Stalled(Pause { from, to: now }));
-        for socket in 0..self.sockets.count() {
+        for socket in 0..self.lane.sockets.count() {
             self.drain_socket(socket, buffer);
         }
     }
@@ -341,14 +367,14 @@ impl Worker {
     }
 
     fn next_wake(&self) -> Time {
-        let publish = self.published_at + PUBLISH_EVERY;
+        let publish = self.board.published_at + PUBLISH_EVERY;
         self.timers.peek().map_or(publish, |Reverse((at, _, _))| (*at).min(publish))
     }
 
     fn plan_boots(&mut self, from: Time, spread: Span, storm: bool) {
         if storm {
             self.ledger.note(from, &Notice::StormBegan);
-            self.verified_before = self.env.verifier.count();
+            self.board.verified_before = self.env.verifier.count();
         }
         for place in 0..self.phones.len() {
             let number = u64::from(self.phone_id(place).0);
@@ -356,10 +382,10 @@ impl Worker {
             let planned = from + spread.fraction(offset);
             self.timers.push(Reverse((planned, place as u32, Timer::Boot)));
         }
-        self.planned_boots += self.phones.len() as u64;
+        self.board.planned_boots += self.phones.len() as u64;
         self.ledger.note(from, &Notice::BootsPlanned);
         self.count_unsettled();
-        self.shared.commanded.fetch_sub(1, Ordering::Release);
+        self.board.shared.commanded.fetch_sub(1, Ordering::Release);
     }
 
     fn fire_timers(&mut self) {
@@ -380,7 +406,7 @@ impl Worker {
     }
 
     fn boot(&mut self, place: usize, planned: Time) {
-        self.planned_boots -= 1;
+        self.board.planned_boots -= 1;
         self.hear(place, Incident::BootBegan(planned));
         self.end_transfer(place);
         self.slots[place].begin_boot(Some(planned));
@@ -417,11 +443,11 @@ impl Worker {
     /// Tells the driver how many phones boot or are about to; the last one publishes first, so
     /// that whoever sees a settled fleet sees all of its numbers.
     fn count_unsettled(&mut self) {
-        let unsettled = self.planned_boots + self.ledger.booting();
+        let unsettled = self.board.planned_boots + self.ledger.booting();
         if unsettled == 0 {
             self.publish();
         }
-        self.shared.unsettled.store(unsettled, Ordering::Release);
+        self.board.shared.unsettled.store(unsettled, Ordering::Release);
     }
 
     fn act(&mut self, place: usize, now: Time, action: Action) {
@@ -440,10 +466,10 @@ impl Worker {
             Ask::File(request) if request.via == Transport::Tftp => {
                 self.carry(place, token, step, wanted, Carrier::Queued);
                 let waiting = Waiting { place: place as u32, token, file: request.file };
-                if self.has_room() {
+                if self.lane.has_room() {
                     self.start_transfer(waiting, false);
                 } else {
-                    self.waiting.push_back(waiting);
+                    self.lane.waiting.push_back(waiting);
                 }
             }
             Ask::File(request) => {
@@ -459,7 +485,7 @@ impl Worker {
                 self.carry(place, token, step, wanted, Carrier::Dialogue(turn.clone()));
                 // A phone that waits for TVS leaves its place to others.
                 self.slots[place].link = None;
-                self.lookups += 1;
+                *self.messages.entry(message.dialogue).or_default() += 1;
                 let source = phone_address(self.phone_id(place));
                 let job = DialogueJob { phone: place, token, message, source, planned: now, turn };
                 let results = self.clients.lookup_results.clone();
@@ -536,11 +562,6 @@ impl Worker {
         }
     }
 
-    fn has_room(&self) -> bool {
-        let room = self.sockets.capacity().unwrap_or(usize::MAX);
-        self.transfers < self.plan.transfers_in_flight.min(room)
-    }
-
     /// Begins a transfer, which was `queued` or found a place at once.
     fn start_transfer(&mut self, waiting: Waiting, queued: bool) {
         let (place, token) = (waiting.place as usize, waiting.token);
@@ -548,10 +569,10 @@ impl Worker {
         let phone = self.phone_id(place);
         let slot = &mut self.slots[place];
         slot.transfers = slot.transfers.wrapping_add(1);
-        let socket = self.sockets.take(place, slot.transfers);
+        let socket = self.lane.sockets.take(place, slot.transfers);
         let now = self.plan.clock.now();
-        let download = Download::start(request, now, &mut self.out);
-        let lack = self.sockets.send(socket, phone, self.plan.server.port(), &self.out);
+        let download = Download::start(request, now, &mut self.lane.out);
+        let lack = self.lane.sockets.send(socket, phone, self.plan.server.port(), &self.lane.out);
         let slot = &mut self.slots[place];
         let wanted = slot.errand(token).map_or(now, |errand| errand.wanted);
         if let Some(planned) = slot.awaits_first_request.take() {
@@ -570,9 +591,9 @@ impl Worker {
         if let Some(errand) = self.slots[place].errand(token) {
             errand.carrier = Carrier::Transfer(Box::new(transfer));
         }
-        self.transfers += 1;
+        self.lane.transfers += 1;
         self.hear(place, Incident::Asked(Transport::Tftp));
-        self.ledger.note(now, &Notice::TransfersInFlight(self.transfers as u64));
+        self.ledger.note(now, &Notice::TransfersInFlight(self.lane.transfers as u64));
     }
 
     /// Takes the transfer of a phone away and lets the next one begin.
@@ -584,10 +605,10 @@ impl Worker {
         else {
             return None;
         };
-        self.sockets.give_back(transfer.socket);
-        self.transfers -= 1;
-        while self.has_room() {
-            let Some(next) = self.waiting.pop_front() else { break };
+        self.lane.sockets.give_back(transfer.socket);
+        self.lane.transfers -= 1;
+        while self.lane.has_room() {
+            let Some(next) = self.lane.waiting.pop_front() else { break };
             if self.slots[next.place as usize].errand(next.token).is_some() {
                 self.start_transfer(next, true);
             }
@@ -597,7 +618,7 @@ impl Worker {
 
     fn drain_socket(&mut self, socket: usize, buffer: &mut [u8]) {
         for _ in 0..DATAGRAMS_PER_TURN {
-            let Some(received) = self.sockets.receive(socket, buffer) else { return };
+            let Some(received) = self.lane.sockets.receive(socket, buffer) else { return };
             match received {
                 Received::Datagram { phone, socket, port, length } => {
                     if let Some(place) = self.place(phone) {
@@ -621,7 +642,7 @@ impl Worker {
             // A late datagram of an earlier transfer, which had another socket.
             return;
         }
-        let progress = transfer.download.on_datagram(bytes, port, now, &mut self.out);
+        let progress = transfer.download.on_datagram(bytes, port, now, &mut self.lane.out);
         self.progress(place, port, progress);
     }
 
@@ -645,7 +666,7 @@ impl Worker {
             let again = Reverse((deadline, place as u32, Timer::Transfer { token }));
             return self.timers.push(again);
         }
-        let progress = transfer.download.on_timeout(now, &mut self.out);
+        let progress = transfer.download.on_timeout(now, &mut self.lane.out);
         let port = transfer.download.peer_port().unwrap_or(self.plan.server.port());
         let again = (transfer.download.deadline(), place as u32, Timer::Transfer { token });
         if !matches!(progress, Progress::Finished(_)) {
@@ -661,8 +682,8 @@ impl Worker {
         if progress == Progress::Stray {
             return;
         }
-        if !self.out.is_empty() {
-            let lack = self.sockets.send(transfer.socket, phone, port, &self.out);
+        if !self.lane.out.is_empty() {
+            let lack = self.lane.sockets.send(transfer.socket, phone, port, &self.lane.out);
             if let Some(lack) = lack {
                 self.hear(place, Incident::Lacked(lack));
             }
@@ -703,8 +724,9 @@ impl Worker {
     }
 
     fn on_lookup(&mut self, result: DialogueResult) {
-        self.lookups -= 1;
-        let DialogueResult { phone: place, token, answer, planned, started, lacks, ended } = result;
+        let DialogueResult { phone: place, token, answer, planned, started, lacks, .. } = result;
+        let (dialogue, ended) = (result.dialogue, result.ended);
+        self.messages.entry(dialogue).and_modify(|under_way| *under_way -= 1);
         lacks.into_iter().for_each(|lack| self.hear(place, Incident::Lacked(lack)));
         // A phone that was reset meanwhile does not wait for this answer any more.
         let Some(&mut InFlight { step, .. }) = self.slots[place].errand(token) else { return };
@@ -754,7 +776,7 @@ impl Worker {
             self.hear(place, Incident::BootBegan(planned));
             self.give_up(place, Lack::Cpu);
         }
-        for waiting in std::mem::take(&mut self.waiting) {
+        for waiting in std::mem::take(&mut self.lane.waiting) {
             let place = waiting.place as usize;
             if let Some(wanted) = self.slots[place].errand(waiting.token).map(|own| own.wanted) {
                 self.never_let_go(place, Queue::Transfers, wanted);
@@ -797,14 +819,14 @@ impl Worker {
     }
 
     fn publish_if_due(&mut self) {
-        if self.now().since(self.published_at) >= PUBLISH_EVERY {
+        if self.now().since(self.board.published_at) >= PUBLISH_EVERY {
             self.publish();
         }
     }
 
     fn publish(&mut self) {
-        self.published_at = self.now();
-        let verified = self.env.verifier.count() - self.verified_before;
+        self.board.published_at = self.now();
+        let verified = self.env.verifier.count() - self.board.verified_before;
         let mut in_flight = BTreeMap::new();
         for slot in &self.slots {
             let files = slot.errand.as_ref().filter(|errand| errand.step.is_file());
@@ -813,10 +835,13 @@ impl Worker {
                 *in_flight.entry(errand.step).or_default() += 1;
             }
         }
-        in_flight.insert(StepKind::Tvs, self.lookups);
+        for (&dialogue, &under_way) in &self.messages {
+            in_flight.insert(StepKind::Dialogue(dialogue), under_way);
+        }
         in_flight.insert(StepKind::Boot, self.ledger.booting());
         self.ledger.read(verified, in_flight);
-        let mut published = self.shared.published.lock().expect("nobody panics while reading it");
+        let mut published =
+            self.board.shared.published.lock().expect("nobody panics while reading it");
         published.clone_from(&self.ledger);
     }
 }

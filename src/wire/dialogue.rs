@@ -11,8 +11,10 @@ pub enum Dialogue {
 /// What both ends of a dialogue must know of its messages.
 #[derive(Debug)]
 pub struct DialogueRules {
-    /// Name of the dialogue in texts.
+    /// Its name in scenario files and in outputs.
     pub name: &'static str,
+    /// TCP port of its servers where a scenario does not say otherwise.
+    pub port: u16,
     /// Length in bytes of the head of a message.
     pub head_length: usize,
     /// Length in bytes of the whole message that begins with this head.
@@ -40,6 +42,7 @@ const TVS_REQUEST_LENGTH_MAX: usize = 16 * 1_024;
 
 static TVS: DialogueRules = DialogueRules {
     name: "tvs",
+    port: 2445,
     head_length: tvs::HEADER_LENGTH,
     message_length: |head| {
         let head = head.first_chunk();

@@ -26,23 +26,16 @@ pub use order::{Command, Gauge, Learning, Order, Source, Sources, Target};
 
 /// One thread of the generator: planned starts, transfers, and the tasks of TCP requests.
 pub struct Engine {
-    worker: u32,
-    workers: u32,
+    /// Its number, and how many there are.
+    share: (u32, u32),
     clock: Clock,
     target: Arc<Target>,
     workload: Option<Arc<Workload>>,
     sockets: Option<Sockets>,
-    slots: Vec<Slot>,
-    /// Places without work; the one that has rested longest is used next.
-    free: VecDeque<u32>,
-    probe_slots: VecDeque<u32>,
-    in_flight: usize,
+    places: Places,
     deadlines: BinaryHeap<Reverse<(Time, u32, u32)>>,
     load: Option<Load>,
-    probe: Option<Arc<Op>>,
-    probe_at: Time,
-    /// Wait for the answer to a probe before the next one is sent.
-    probe_gap: Span,
+    probes: Probes,
     answers: mpsc::UnboundedSender<Answer>,
     gauge: Arc<Gauge>,
     out: Vec<u8>,
@@ -105,6 +98,26 @@ struct Answer {
     last: bool,
 }
 
+/// Places for what is in flight.
+#[derive(Debug)]
+struct Places {
+    slots: Vec<Slot>,
+    /// Those without work; the one that has rested longest is used next.
+    free: VecDeque<u32>,
+    in_flight: usize,
+}
+
+/// Requests that find out whether the server still answers.
+#[derive(Debug)]
+struct Probes {
+    slots: VecDeque<u32>,
+    op: Option<Arc<Op>>,
+    /// When the next one is due.
+    at: Time,
+    /// Wait for the answer to one before the next one is sent.
+    gap: Span,
+}
+
 /// What an engine is made of.
 pub struct EngineSpec {
     /// Its number, from 0.
@@ -153,21 +166,24 @@ impl Engine {
         let (answers, receiver) = mpsc::unbounded_channel();
         let all = (places + PROBES) as u32;
         let engine = Engine {
-            worker,
-            workers,
+            share: (worker, workers),
             clock,
             target,
             workload: None,
             sockets,
-            slots: (0..all).map(|_| Slot::default()).collect(),
-            free: (0..places as u32).collect(),
-            probe_slots: (places as u32..all).collect(),
-            in_flight: 0,
+            places: Places {
+                slots: (0..all).map(|_| Slot::default()).collect(),
+                free: (0..places as u32).collect(),
+                in_flight: 0,
+            },
             deadlines: BinaryHeap::new(),
             load: None,
-            probe: None,
-            probe_at: Time::ZERO,
-            probe_gap: PROBE_EVERY,
+            probes: Probes {
+                slots: (places as u32..all).collect(),
+                op: None,
+                at: Time::ZERO,
+                gap: PROBE_EVERY,
+            },
             answers,
             gauge,
             out: Vec::new(),
@@ -228,16 +244,16 @@ impl Engine {
                 }
             }
             Command::Probe(probe) => {
-                self.probe = probe;
-                self.probe_at = self.now();
+                self.probes.op = probe;
+                self.probes.at = self.now();
             }
         }
     }
 
     fn begin_load(&mut self, order: Order, done: oneshot::Sender<LoadRecorder>) {
-        let worker = u64::from(self.worker);
+        let worker = u64::from(self.share.0);
         let mut starts =
-            Starts::new(order.offer, order.from, worker, u64::from(self.workers), order.seed);
+            Starts::new(order.offer, order.from, worker, u64::from(self.share.1), order.seed);
         let until = order.from + order.offer.length();
         if let Source::Workload(workload) = &order.source {
             self.workload = Some(Arc::clone(workload));
@@ -274,9 +290,9 @@ impl Engine {
             }
         }
         // While there is load its own answers say that the server is there: probes would be load.
-        if self.load.is_none() && self.probe.is_some() && now >= self.probe_at {
-            self.probe_at = now + self.probe_gap;
-            self.probe_gap = self.probe_gap.times(2).min(PROBE_GAP_MAX);
+        if self.load.is_none() && self.probes.op.is_some() && now >= self.probes.at {
+            self.probes.at = now + self.probes.gap;
+            self.probes.gap = self.probes.gap.times(2).min(PROBE_GAP_MAX);
             self.send_probe(now);
         }
         self.end_load_if_over(now);
@@ -286,7 +302,7 @@ impl Engine {
         let deadline = self.deadlines.peek().map(|Reverse((at, _, _))| *at);
         let start = self.load.as_ref().and_then(|load| load.next).map(|(_, at)| at);
         let give_up = self.load.as_ref().map(|load| load.give_up);
-        let probe = self.probe.as_ref().filter(|_| self.load.is_none()).map(|_| self.probe_at);
+        let probe = self.probes.op.as_ref().filter(|_| self.load.is_none()).map(|_| self.probes.at);
         let all = [deadline, start, give_up, probe];
         all.into_iter().flatten().min().unwrap_or(Time::NEVER)
     }
@@ -298,7 +314,7 @@ impl Engine {
         let Some((ordinal, planned)) = load.next.filter(|(_, at)| *at <= now) else { return false };
         load.next = load.starts.next();
         load.recorder.plan(planned);
-        if self.in_flight < load.order.places && !self.free.is_empty() {
+        if self.places.in_flight < load.order.places && !self.places.free.is_empty() {
             self.start(ordinal, planned, false);
         } else {
             load.waiting.push_back((ordinal, planned));
@@ -315,18 +331,18 @@ impl Engine {
                 ops.get(ordinal as usize).map(|op| vec![Arc::clone(op)]).unwrap_or_default()
             }
         };
-        let Some(slot) = self.free.pop_front() else { return };
-        self.in_flight += 1;
+        let Some(slot) = self.places.free.pop_front() else { return };
+        self.places.in_flight += 1;
         load.recorder.start(planned, now, waited);
-        load.recorder.in_flight(self.in_flight as u64);
+        load.recorder.in_flight(self.places.in_flight as u64);
         let gauge = &self.gauge;
         gauge.started.fetch_add(1, Ordering::Relaxed);
-        gauge.in_flight.store(self.in_flight as u64, Ordering::Relaxed);
-        if self.in_flight == 1 {
+        gauge.in_flight.store(self.places.in_flight as u64, Ordering::Relaxed);
+        if self.places.in_flight == 1 {
             // Silence is counted from the first request after a rest.
             gauge.heard_ns.fetch_max(now.as_nanos(), Ordering::Relaxed);
         }
-        self.slots[slot as usize].work = Some(Box::new(Work {
+        self.places.slots[slot as usize].work = Some(Box::new(Work {
             ordinal,
             planned,
             started: now,
@@ -343,13 +359,13 @@ impl Engine {
 
     /// Sends a probe; the oldest one is given up if all places are taken.
     fn send_probe(&mut self, now: Time) {
-        let (Some(op), Some(slot)) = (self.probe.clone(), self.probe_slots.pop_front()) else {
+        let (Some(op), Some(slot)) = (self.probes.op.clone(), self.probes.slots.pop_front()) else {
             return;
         };
-        self.probe_slots.push_back(slot);
+        self.probes.slots.push_back(slot);
         self.release(slot);
         self.gauge.probes.fetch_add(1, Ordering::Relaxed);
-        self.slots[slot as usize].work = Some(Box::new(Work {
+        self.places.slots[slot as usize].work = Some(Box::new(Work {
             ordinal: u64::from(slot),
             planned: now,
             started: now,
@@ -366,7 +382,7 @@ impl Engine {
 
     /// Asks the present request of a place, or ends the start if there is none left.
     fn ask(&mut self, slot: u32) {
-        let Some(work) = &self.slots[slot as usize].work else { return };
+        let Some(work) = &self.places.slots[slot as usize].work else { return };
         let Some(op) = work.ops.get(work.at).cloned() else { return self.finish(slot, None, None) };
         if !work.is_probe
             && let Some(load) = &mut self.load
@@ -383,13 +399,13 @@ impl Engine {
     /// The address of a place: the number of a virtual phone. Each turn of a place has another
     /// one, as long as there are any, and each time they are used up another port.
     fn phone(&self, slot: u32) -> PhoneId {
-        let turn = self.slots[slot as usize].turn % self.turns();
-        PhoneId(turn * self.lanes() + slot * self.workers + self.worker)
+        let turn = self.places.slots[slot as usize].turn % self.turns();
+        PhoneId(turn * self.lanes() + slot * self.share.1 + self.share.0)
     }
 
     /// Addresses of one turn of all places of all threads.
     fn lanes(&self) -> u32 {
-        self.slots.len() as u32 * self.workers
+        self.places.slots.len() as u32 * self.share.1
     }
 
     /// Turns until an address comes again.
@@ -400,14 +416,14 @@ impl Engine {
     /// The server was heard.
     fn hear(&mut self, slot: u32) {
         self.gauge.heard_ns.store(self.clock.now().as_nanos(), Ordering::Relaxed);
-        if let Some(work) = &mut self.slots[slot as usize].work {
+        if let Some(work) = &mut self.places.slots[slot as usize].work {
             work.heard = true;
         }
     }
 
     /// A request has ended; the next one goes on in the same task or is asked now.
     fn on_got(&mut self, slot: u32, got: Result<Got, Failure>, same_task: bool) {
-        let Some(work) = &mut self.slots[slot as usize].work else { return };
+        let Some(work) = &mut self.places.slots[slot as usize].work else { return };
         let session = session_id(work.ordinal);
         if !work.is_probe
             && let Some(Load { order: Order { source: Source::Each { told, .. }, .. }, .. }) =
@@ -421,7 +437,7 @@ impl Engine {
         if self.may_be_a_strangers(slot, &got) {
             return self.ask_again(slot);
         }
-        let Some(work) = &mut self.slots[slot as usize].work else { return };
+        let Some(work) = &mut self.places.slots[slot as usize].work else { return };
         let checked = match got {
             Ok(got) => match work.ops.get(work.at) {
                 Some(op) => op.check(&got, session).map_err(|(fault, words)| (fault, Some(words))),
@@ -454,14 +470,14 @@ impl Engine {
                 let took = now.since(work.started);
                 gauge.probe_took_ns.store(took.as_nanos(), Ordering::Relaxed);
                 gauge.answered_ns.fetch_max(work.started.as_nanos(), Ordering::Relaxed);
-                self.probe_gap = PROBE_EVERY.max(took).min(PROBE_GAP_MAX);
-                self.probe_at = self.probe_at.min(now + self.probe_gap);
+                self.probes.gap = PROBE_EVERY.max(took).min(PROBE_GAP_MAX);
+                self.probes.at = self.probes.at.min(now + self.probes.gap);
             }
             return;
         }
-        self.free.push_back(slot);
-        self.in_flight -= 1;
-        gauge.in_flight.store(self.in_flight as u64, Ordering::Relaxed);
+        self.places.free.push_back(slot);
+        self.places.in_flight -= 1;
+        gauge.in_flight.store(self.places.in_flight as u64, Ordering::Relaxed);
         gauge.ended.fetch_add(1, Ordering::Relaxed);
         gauge.failed.fetch_add(u64::from(fault.is_some()), Ordering::Relaxed);
         if fault.is_none() {
@@ -480,7 +496,7 @@ impl Engine {
     /// Takes the work out of a place; its transfer and task are over.
     fn release(&mut self, slot: u32) -> Option<Box<Work>> {
         let phone = self.phone(slot);
-        let place = &mut self.slots[slot as usize];
+        let place = &mut self.places.slots[slot as usize];
         place.generation += 1;
         let mut work = place.work.take()?;
         if let (Some(Transfer { download, socket, .. }), Some(sockets)) =
@@ -502,20 +518,20 @@ impl Engine {
 
     fn end_load_if_over(&mut self, now: Time) {
         let Some(load) = &mut self.load else { return };
-        let idle = load.next.is_none() && load.waiting.is_empty() && self.in_flight == 0;
+        let idle = load.next.is_none() && load.waiting.is_empty() && self.places.in_flight == 0;
         if !idle && now < load.give_up {
             return;
         }
         load.waiting.clear();
-        for slot in 0..self.slots.len() as u32 {
-            let work = self.slots[slot as usize].work.as_ref().filter(|work| !work.is_probe);
+        for slot in 0..self.places.slots.len() as u32 {
+            let work = self.places.slots[slot as usize].work.as_ref().filter(|work| !work.is_probe);
             if let Some(heard) = work.map(|work| work.heard) {
                 let fault = if heard { LoadFault::Unfinished } else { LoadFault::Silence };
                 self.finish(slot, Some(fault), None);
             }
         }
         if let Some(load) = self.load.take() {
-            (self.probe_at, self.probe_gap) = (now, PROBE_EVERY);
+            (self.probes.at, self.probes.gap) = (now, PROBE_EVERY);
             // The driver may have been interrupted.
             let _ = load.done.send(load.recorder);
         }

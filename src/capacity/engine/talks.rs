@@ -12,7 +12,7 @@ impl Engine {
         let over_tcp =
             |op: &&Arc<Op>| self.sockets.is_none() || matches!(op.what, What::Question { .. });
         let name = self.workload.as_ref();
-        let place = &mut self.slots[slot as usize];
+        let place = &mut self.places.slots[slot as usize];
         place.generation += 1;
         let generation = place.generation;
         let Some(work) = &mut place.work else { return };
@@ -39,7 +39,7 @@ impl Engine {
     /// A request over TCP has ended.
     pub(super) fn on_answer(&mut self, answer: Answer) {
         let Answer { slot, generation, got, last } = answer;
-        let place = &mut self.slots[slot as usize];
+        let place = &mut self.places.slots[slot as usize];
         let Some(work) = place.work.as_mut().filter(|_| place.generation == generation) else {
             return;
         };

@@ -38,7 +38,7 @@ fn failure(fault: TransferFault, remark: Option<&str>) -> Failure {
 impl Engine {
     /// Asks the present request of a place over TFTP.
     pub(super) fn transfer(&mut self, slot: u32, file: Arc<str>) {
-        let work = self.slots[slot as usize].work.as_ref();
+        let work = self.places.slots[slot as usize].work.as_ref();
         let (timeout, tries) = (self.target.timeout, self.target.tries);
         // What is sent again is load for a server that only has to catch up.
         let (timeout, tries) = match work {
@@ -58,12 +58,12 @@ impl Engine {
         let now = self.now();
         let turns = self.turns();
         let keep = self.keeps_bytes();
-        let place = &mut self.slots[slot as usize];
+        let place = &mut self.places.slots[slot as usize];
         place.generation += 1;
         place.turn = place.turn.wrapping_add(1);
         let phone = self.phone(slot);
         let (Some(sockets), Some(server)) = (&mut self.sockets, self.target.tftp) else { return };
-        let place = &mut self.slots[slot as usize];
+        let place = &mut self.places.slots[slot as usize];
         let socket = sockets.take(slot as usize, place.turn / turns);
         let download = Download::start(request, now, &mut self.out);
         sockets.send(socket, phone, server.port(), &self.out);
@@ -104,17 +104,18 @@ impl Engine {
             Recipient::Place(place) => place as u32,
             Recipient::Phone(PhoneId(number)) => {
                 let lane = number % self.lanes();
-                let slot = (lane % self.workers == self.worker).then_some(lane / self.workers)?;
+                let (worker, workers) = self.share;
+                let slot = (lane % workers == worker).then_some(lane / workers)?;
                 // Another turn of the place had another address.
                 (self.phone(slot) == PhoneId(number)).then_some(slot)?
             }
         };
-        ((slot as usize) < self.slots.len()).then_some(slot)
+        ((slot as usize) < self.places.slots.len()).then_some(slot)
     }
 
     /// Whether the transfer of a place uses this socket.
     fn uses(&self, slot: u32, socket: usize) -> bool {
-        let work = self.slots[slot as usize].work.as_ref();
+        let work = self.places.slots[slot as usize].work.as_ref();
         work.and_then(|work| work.transfer.as_ref()).is_some_and(|used| used.socket == socket)
     }
 
@@ -134,7 +135,7 @@ impl Engine {
 
     fn on_datagram(&mut self, slot: u32, port: u16, bytes: &[u8]) {
         let now = self.now();
-        let Some(work) = &mut self.slots[slot as usize].work else { return };
+        let Some(work) = &mut self.places.slots[slot as usize].work else { return };
         let Some(Transfer { download, reading, .. }) = &mut work.transfer else { return };
         let progress = download.on_datagram(bytes, port, now, &mut self.out);
         download.take_data(|bytes| reading.add(bytes));
@@ -145,7 +146,7 @@ impl Engine {
     }
 
     fn on_refused(&mut self, slot: u32) {
-        let work = self.slots[slot as usize].work.as_ref();
+        let work = self.places.slots[slot as usize].work.as_ref();
         let transfer = work.and_then(|work| work.transfer.as_ref());
         if transfer.is_some_and(|transfer| transfer.download.peer_port().is_none()) {
             self.end_transfer(slot, DownloadOutcome::Failed(TransferFault::Refused));
@@ -155,7 +156,7 @@ impl Engine {
     /// The deadline of a transfer has come, unless it has moved since.
     pub(super) fn on_deadline(&mut self, slot: u32, generation: u32) {
         let now = self.now();
-        let place = &mut self.slots[slot as usize];
+        let place = &mut self.places.slots[slot as usize];
         let work = place.work.as_mut().filter(|_| place.generation == generation);
         let Some(Transfer { download, .. }) = work.and_then(|work| work.transfer.as_mut()) else {
             return;
@@ -179,7 +180,7 @@ impl Engine {
             return;
         }
         let phone = self.phone(slot);
-        let Some(work) = &self.slots[slot as usize].work else { return };
+        let Some(work) = &self.places.slots[slot as usize].work else { return };
         if let (Some(sockets), Some(Transfer { socket, .. }), false) =
             (&self.sockets, &work.transfer, self.out.is_empty())
         {
@@ -198,7 +199,7 @@ impl Engine {
     }
 
     fn end_transfer(&mut self, slot: u32, outcome: DownloadOutcome) {
-        let Some(work) = &mut self.slots[slot as usize].work else { return };
+        let Some(work) = &mut self.places.slots[slot as usize].work else { return };
         let Some(transfer) = work.transfer.take() else { return };
         let Transfer { download, socket, mut reading } = transfer;
         if let Some(sockets) = &mut self.sockets {
@@ -232,7 +233,7 @@ impl Engine {
     /// Whether a wrong file may be the late answer to an earlier request of the same address and
     /// port: where these are few, and it is the content of another file that is asked for.
     pub(super) fn may_be_a_strangers(&self, slot: u32, got: &Result<Got, Failure>) -> bool {
-        let work = self.slots[slot as usize].work.as_ref().filter(|work| !work.asked_again);
+        let work = self.places.slots[slot as usize].work.as_ref().filter(|work| !work.asked_again);
         let Some(op) = work.and_then(|work| work.ops.get(work.at)) else { return false };
         let Ok(Got::File(content)) = got else { return false };
         let is_wrong = match &op.expected {
@@ -247,7 +248,7 @@ impl Engine {
 
     /// Asks the present request of a place once more, before a server is accused.
     pub(super) fn ask_again(&mut self, slot: u32) {
-        if let Some(work) = &mut self.slots[slot as usize].work {
+        if let Some(work) = &mut self.places.slots[slot as usize].work {
             work.asked_again = true;
         }
         if let Some(Load { recorder, .. }) = &mut self.load {

@@ -28,7 +28,7 @@ impl Service {
     pub fn kind(&self) -> ServiceKind {
         match self {
             Service::Tftp(_) => ServiceKind::Tftp,
-            Service::Dialogue(service) => service.dialogue.into(),
+            Service::Dialogue(service) => ServiceKind::Dialogue(service.dialogue),
         }
     }
 
@@ -38,26 +38,6 @@ impl Service {
             Service::Tftp(service) => service.fingerprint(),
             Service::Dialogue(service) => service.identity.certificate.sha256(),
         }
-    }
-}
-
-impl From<Dialogue> for ServiceKind {
-    fn from(dialogue: Dialogue) -> ServiceKind {
-        match dialogue {
-            Dialogue::Tvs => ServiceKind::Tvs,
-        }
-    }
-}
-
-impl ServiceKind {
-    /// The dialogue that it speaks, if it is talked to over TLS.
-    pub fn dialogue(self) -> Option<Dialogue> {
-        Dialogue::ALL.into_iter().find(|&dialogue| ServiceKind::from(dialogue) == self)
-    }
-
-    /// Whether anything listens for it: CAPF and CallManager lend their certificates only.
-    pub fn is_served(self) -> bool {
-        self == ServiceKind::Tftp || self.dialogue().is_some()
     }
 }
 

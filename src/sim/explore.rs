@@ -1,10 +1,12 @@
 use rayon::prelude::*;
 
 use crate::base::Stop;
-use crate::measure::{Finish, Summary};
+use crate::measure::{Finish, GuessSummary, Summary, TriedValue};
 use crate::scenario::Plan;
 
-use super::world::{SimOptions, World};
+use super::guesses::{Guess, guesses};
+use super::run::{SimOptions, SimRun};
+use super::world::World;
 
 /// One key of a scenario and the values that are tried.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +44,34 @@ pub fn play_all(plans: &[Plan], stop: &Stop) -> Vec<Option<Summary>> {
         (run.finish != Finish::Interrupted).then(|| run.summary(plan))
     };
     plans.par_iter().map(play).collect()
+}
+
+/// What becomes of the result of `run` when each guess is halved, and when it is doubled: many
+/// worlds, several at once. When `stop` is set, the rest is left untried.
+pub fn try_guesses(plan: &Plan, run: &SimRun, stop: &Stop) -> Vec<GuessSummary> {
+    let guesses = guesses(plan, &run.ledger, &run.facts);
+    let turn = |guess: &Guess| [false, true].map(|doubled| guess.turn(plan, doubled));
+    let turned: Vec<[Option<(String, Plan)>; 2]> = guesses.iter().map(turn).collect();
+    let plans: Vec<Plan> =
+        turned.iter().flatten().flatten().map(|(_, plan)| plan.clone()).collect();
+    let mut summaries = play_all(&plans, stop).into_iter();
+    let mut tried = |turned: Option<(String, Plan)>| {
+        let (value, _) = turned?;
+        summaries.next().flatten().map(|summary| tried_value(value, &summary))
+    };
+    let summary = |(guess, [halved, doubled]): (&Guess, [Option<(String, Plan)>; 2])| {
+        GuessSummary { halved: tried(halved), doubled: tried(doubled), ..guess.summary() }
+    };
+    guesses.iter().zip(turned).map(summary).collect()
+}
+
+fn tried_value(value: String, summary: &Summary) -> TriedValue {
+    TriedValue {
+        value,
+        fleet_ready_p99_s: summary.fleet_ready_s.p99,
+        stuck: summary.phones.stuck,
+        failed: summary.phones.failed,
+    }
 }
 
 /// Positions of summaries from the best to the worst: fewest stuck phones, then fewest that

@@ -1,23 +1,21 @@
-use crate::base::{Span, Stop};
-use crate::measure::{GuessSummary, StepKind, Summary, TriedValue};
+use crate::base::Span;
+use crate::measure::{GuessSummary, Ledger, RunFacts, StepKind};
 use crate::phone::{BlockSizeRule, BootTime, FamilyValue, PhoneProfile, families, family_index};
 use crate::scenario::{CostModel, Link, Plan};
 use crate::wire::tftp::BLOCK_SIZE_DEFAULT;
 
-use super::explore::play_all;
 use super::knob::Knob;
-use super::world::SimRun;
 
 /// A value that a result in virtual time rests on and no public source gives.
 #[derive(Clone, Debug)]
-pub struct Guess {
+pub(super) struct Guess {
     /// Its key in the scenario, such as `phone.tvs-timeout`, or its place in the profiles of
     /// phone models.
-    pub key: String,
+    key: String,
     /// Its value in this plan.
-    pub value: String,
+    value: String,
     /// Where the value is from.
-    pub source: String,
+    source: String,
     knob: Knob,
 }
 
@@ -34,23 +32,23 @@ struct Used {
 }
 
 impl Used {
-    fn of(run: &SimRun) -> Used {
-        let counts = run.ledger.counts();
-        let asked = run.ledger.step_record(StepKind::TVS);
+    fn of(ledger: &Ledger, facts: &RunFacts) -> Used {
+        let counts = ledger.counts();
+        let asked = ledger.step_record(StepKind::TVS);
         let (tvs, https) = (asked.ok + asked.failed > 0, counts.https.requests > 0);
         Used {
             tftp: counts.tftp.requests > 0,
             http: https || counts.http.requests > 0,
             tvs,
             tls: tvs || https,
-            signatures: run.facts.signed.made > run.facts.signed_before.made,
+            signatures: facts.signed.made > facts.signed_before.made,
         }
     }
 }
 
 /// The guesses that can have acted on the result of a run (`field-facts.md`, sections 3, 18, 19).
-pub fn guesses(plan: &Plan, run: &SimRun) -> Vec<Guess> {
-    let used = Used::of(run);
+pub(super) fn guesses(plan: &Plan, ledger: &Ledger, facts: &RunFacts) -> Vec<Guess> {
+    let used = Used::of(ledger, facts);
     let mut guesses = of_phones(plan, used);
     guesses.extend(of_families(plan, used));
     guesses.extend(of_work(&plan.cost, used));
@@ -62,41 +60,18 @@ pub fn guesses(plan: &Plan, run: &SimRun) -> Vec<Guess> {
     guesses
 }
 
-/// What becomes of the result of `run` when each guess is halved, and when it is doubled: many
-/// worlds, several at once. When `stop` is set, the rest is left untried.
-pub fn try_guesses(plan: &Plan, run: &SimRun, stop: &Stop) -> Vec<GuessSummary> {
-    let guesses = guesses(plan, run);
-    let turn = |guess: &Guess| [false, true].map(|doubled| guess.knob.turn(plan, doubled));
-    let turned: Vec<[Option<(String, Plan)>; 2]> = guesses.iter().map(turn).collect();
-    let plans: Vec<Plan> =
-        turned.iter().flatten().flatten().map(|(_, plan)| plan.clone()).collect();
-    let mut summaries = play_all(&plans, stop).into_iter();
-    let mut tried = |turned: Option<(String, Plan)>| {
-        let (value, _) = turned?;
-        summaries.next().flatten().map(|summary| tried_value(value, &summary))
-    };
-    let summary = |(guess, [halved, doubled]): (&Guess, [Option<(String, Plan)>; 2])| {
-        GuessSummary { halved: tried(halved), doubled: tried(doubled), ..guess.summary() }
-    };
-    guesses.iter().zip(turned).map(summary).collect()
-}
-
-fn tried_value(value: String, summary: &Summary) -> TriedValue {
-    TriedValue {
-        value,
-        fleet_ready_p99_s: summary.fleet_ready_s.p99,
-        stuck: summary.phones.stuck,
-        failed: summary.phones.failed,
-    }
-}
-
 impl Guess {
     fn new(key: &str, value: impl Into<String>, source: &str, knob: Knob) -> Guess {
         Guess { key: key.to_owned(), value: value.into(), source: source.to_owned(), knob }
     }
 
+    /// The half or double of it and the plan with that; `None` where there is none.
+    pub(super) fn turn(&self, plan: &Plan, doubled: bool) -> Option<(String, Plan)> {
+        self.knob.turn(plan, doubled)
+    }
+
     /// The guess, not tried with another value.
-    pub fn summary(&self) -> GuessSummary {
+    pub(super) fn summary(&self) -> GuessSummary {
         GuessSummary {
             key: self.key.clone(),
             value: self.value.clone(),
@@ -280,8 +255,11 @@ pub(super) fn notes(plan: &Plan) -> Vec<String> {
 mod tests {
     use std::path::Path;
 
-    use super::super::world::{SimOptions, World};
+    use super::super::explore::try_guesses;
+    use super::super::run::SimOptions;
+    use super::super::world::World;
     use super::*;
+    use crate::base::Stop;
     use crate::scenario::load;
 
     fn plan(more: &str) -> Plan {

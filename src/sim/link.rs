@@ -54,6 +54,13 @@ impl Fates {
         self.tcp(TCP_TIMEOUT + self.link.rtt)
     }
 
+    /// A segment that was played before, and its draws counted.
+    pub(super) fn skip_segment(&mut self) {
+        let before = self.draws;
+        self.segment();
+        self.draws = before;
+    }
+
     /// Connecting: a SYN and its answer.
     pub(super) fn connect(&mut self) -> Span {
         self.tcp(SYN_TIMEOUT) + self.tcp(SYN_TIMEOUT)

@@ -4,22 +4,33 @@
 //! Must not read a clock, open a socket, use tokio or iterate a hash map: the digest of a run
 //! depends on plan and seed alone.
 
+mod calls;
 mod digest;
+mod ears;
+mod engine;
+mod event;
 mod explore;
 mod files;
+mod fleet;
 mod guesses;
+mod http;
+mod judged;
 mod knob;
 mod link;
-mod lookups;
 mod machines;
+mod network;
 mod pace;
 mod places;
 mod queue;
+mod run;
+mod servers;
 mod session;
 mod station;
 mod tftp;
+mod transfer;
 mod world;
 
-pub use explore::{Axis, combinations, largest, play_all, ranked};
-pub use guesses::{Guess, guesses, try_guesses};
-pub use world::{Seen, SimOptions, SimRun, Witness, World};
+pub use explore::{Axis, combinations, largest, play_all, ranked, try_guesses};
+pub use fleet::{Seen, Witness};
+pub use run::{SimOptions, SimRun};
+pub use world::World;

@@ -1,12 +1,21 @@
-use crate::base::{PhoneId, Span, Time};
-use crate::cluster::{ServiceKind, Topology};
+use crate::base::{NodeId, PhoneId, Purpose, Span, Time, stream};
+use crate::cluster::{GroupSpec, ServiceKind};
 use crate::measure::Ledger;
 use crate::phone::Outcome;
 use crate::scenario::Plan;
 
-/// At which pace the CallManager nodes send resets and accept registrations.
+use super::engine::Engine;
+use super::event::Event;
+
+/// When phones boot, and at which pace the CallManager nodes send resets and accept registrations.
 #[derive(Debug)]
 pub(super) struct Pace {
+    phones: u32,
+    seed: u64,
+    /// Boots that are planned but have not begun.
+    planned: u64,
+    /// Random numbers that were drawn.
+    draws: u64,
     /// Between two resets of one node, if that is limited.
     reset_gap: Option<Span>,
     /// Between two registrations at one node, if that step is played.
@@ -21,7 +30,8 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    pub(super) fn new(plan: &Plan, topology: &Topology) -> Pace {
+    pub(super) fn new(plan: &Plan) -> Pace {
+        let topology = &plan.topology;
         let gap = |rate: f64| (rate > 0.0).then(|| Span::from_nanos((1e9 / rate) as u64));
         let registration_gap = gap(plan.cost.registrations_per_second);
         let mut end = 0;
@@ -33,15 +43,17 @@ impl Pace {
             })
             .collect();
         // The first member that runs CallManager; a group without one has its first member.
-        let runs = |id: &crate::base::NodeId| {
-            topology.node(*id).services.contains(&ServiceKind::CallManager)
-        };
-        let node = |group: &crate::cluster::GroupSpec| {
+        let runs = |id: &NodeId| topology.node(*id).services.contains(&ServiceKind::CallManager);
+        let node = |group: &GroupSpec| {
             let found = group.members.iter().find(|id| runs(id)).unwrap_or(&group.members[0]);
             found.index()
         };
         let phones = if registration_gap.is_some() { plan.fleet.phones as usize } else { 0 };
         Pace {
+            phones: plan.fleet.phones,
+            seed: plan.seed,
+            planned: 0,
+            draws: 0,
             reset_gap: gap(plan.cost.resets_per_second),
             registration_gap,
             node_of_group: topology.groups.iter().map(node).collect(),
@@ -52,8 +64,41 @@ impl Pace {
         }
     }
 
-    pub(super) const fn limits_resets(&self) -> bool {
-        self.reset_gap.is_some()
+    /// Random numbers that were drawn.
+    pub(super) const fn draws(&self) -> u64 {
+        self.draws
+    }
+
+    /// Whether boots are planned that have not begun.
+    pub(super) const fn has_planned(&self) -> bool {
+        self.planned > 0
+    }
+
+    /// A boot that was planned begins.
+    pub(super) fn boot_began(&mut self) {
+        self.planned -= 1;
+    }
+
+    /// Plans a boot for every phone. Resets leave the cluster at its own pace, power does not.
+    pub(super) fn plan_boots(&mut self, engine: &mut Engine, spread: Span, is_reset: bool) {
+        self.draws += u64::from(self.phones);
+        self.planned += u64::from(self.phones);
+        let (seed, now) = (self.seed, engine.now());
+        let planned = |phone: u32| {
+            let offset = stream(seed, u64::from(phone), Purpose::Arrival).unit();
+            now + spread.fraction(offset)
+        };
+        if is_reset && self.reset_gap.is_some() {
+            let mut order: Vec<(Time, u32)> = (0..self.phones).map(|n| (planned(n), n)).collect();
+            order.sort_unstable();
+            for (at, phone) in order {
+                engine.push(self.reset(phone, at), Event::Boot { phone });
+            }
+            return;
+        }
+        for phone in 0..self.phones {
+            engine.push(planned(phone), Event::Boot { phone });
+        }
     }
 
     fn node(&self, phone: PhoneId) -> usize {
@@ -62,7 +107,7 @@ impl Pace {
 
     /// When the reset of a phone leaves its node that was asked for at `at`; calls come in the
     /// order of `at`.
-    pub(super) fn reset(&mut self, phone: u32, at: Time) -> Time {
+    fn reset(&mut self, phone: u32, at: Time) -> Time {
         let Some(gap) = self.reset_gap else { return at };
         let node = self.node(PhoneId(phone));
         let sent = at.max(self.reset_free[node]);

@@ -1,19 +1,20 @@
 use std::collections::VecDeque;
-use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::base::{NodeId, Time};
-use crate::cluster::{DialogueService, PendingFile, SignJob};
+use crate::base::{Span, Time};
 use crate::measure::StepKind;
-use crate::phone::{HttpFault, Message, Step, TvsFault};
-use crate::transfer::TransferFault;
+use crate::phone::{Message, Step};
+use crate::scenario::Plan;
 
-/// What goes on between a phone and the servers.
+use super::engine::Engine;
+use super::event::{Event, Request};
+use super::places::Places;
+
+/// What goes on between a phone and the servers; a million of these exist.
 #[derive(Clone, Debug, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "independent facts; a million of these exist")]
 pub(super) struct Session {
     /// Counts fetches and questions, so that what belongs to an earlier one is recognised.
-    pub generation: u32,
+    generation: u32,
     /// What the phone does.
     pub step: StepKind,
     /// The file that it asks for.
@@ -23,24 +24,168 @@ pub(super) struct Session {
     pub started: Time,
     /// Since when the phone wants what it waits for, whichever way was tried first.
     pub wanted: Time,
-    /// Whether the phone has an HTTP connection, and whether that is one over TLS.
+    /// Whether a place of the server's serving count is taken.
+    pub served: bool,
+    pub tftp: OverTftp,
+    pub http: OverHttp,
+    /// Whether a place of a connection in flight is taken, and of a call.
+    has_link: bool,
+    calls: bool,
+}
+
+/// What is special to a request over TFTP.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct OverTftp {
+    /// Requests that were lost on their way.
+    pub lost_requests: u8,
+    /// Whether the server fell silent in mid-transfer.
+    pub stalled: bool,
+}
+
+/// What is special to a request over HTTP.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct OverHttp {
+    /// Whether the phone has a connection, and whether that is one over TLS.
     pub connected: Option<bool>,
     /// Whether the file is asked for over HTTPS.
     pub secure: bool,
     /// Whether a connection was opened for the request.
     pub connects: bool,
-    /// Whether a place of the server's serving count is taken.
-    pub served: bool,
-    /// Whether the answer of an HTTP server is on its way.
+    /// Whether the answer of the server is on its way.
     pub answered: bool,
-    /// Whether the server fell silent in mid-transfer.
-    pub stalled: bool,
-    /// Whether a place of a connection in flight is taken.
-    pub has_link: bool,
-    /// Whether a place of a lookup in flight is taken.
-    pub looks_up: bool,
-    /// Requests of TFTP that were lost on their way.
-    pub lost_requests: u8,
+}
+
+/// What goes on between all phones and the servers.
+#[derive(Debug)]
+pub(super) struct Sessions {
+    all: Vec<Session>,
+    watches: [Watch; 3],
+    calls: Places<Message>,
+    links: Places<Arc<str>>,
+}
+
+impl Sessions {
+    pub(super) fn new(plan: &Plan) -> Sessions {
+        let (limits, phones) = (plan.limits, plan.fleet.phones);
+        // What a generator has in flight at most; phones with hosts of their own know no such limit.
+        let most = |limit: u32| if plan.cost.shared_host { limit } else { phones };
+        Sessions {
+            all: vec![Session::default(); phones as usize],
+            watches: Default::default(),
+            calls: Places::new(most(limits.lookups_in_flight)),
+            links: Places::new(most(limits.connections_in_flight)),
+        }
+    }
+
+    pub(super) fn of(&self, phone: u32) -> &Session {
+        &self.all[phone as usize]
+    }
+
+    pub(super) fn of_mut(&mut self, phone: u32) -> &mut Session {
+        &mut self.all[phone as usize]
+    }
+
+    /// What a phone wants now.
+    pub(super) fn request(&self, phone: u32) -> Request {
+        Request { phone, generation: self.of(phone).generation }
+    }
+
+    /// Whether this is what the phone wants now.
+    pub(super) fn is_current(&self, request: Request) -> bool {
+        self.request(request.phone) == request
+    }
+
+    /// What belongs to the request of a phone until now is void; what counts from now on.
+    pub(super) fn renew(&mut self, phone: u32) -> Request {
+        self.of_mut(phone).generation += 1;
+        self.request(phone)
+    }
+
+    /// A new request or question of a phone begins.
+    pub(super) fn begin(&mut self, phone: u32, waits: Waits, now: Time) -> Request {
+        let session = self.of_mut(phone);
+        (session.waits, session.started) = (waits, now);
+        session.tftp = OverTftp::default();
+        session.http.answered = false;
+        self.renew(phone)
+    }
+
+    /// A phone that has a place for a connection gives `file` back, which it may ask for; others
+    /// ask when they get one.
+    pub(super) fn connect(&mut self, request: Request, file: Arc<str>) -> Option<Arc<str>> {
+        if self.of(request.phone).has_link {
+            return Some(file);
+        }
+        self.links.enter(request, file)
+    }
+
+    /// A phone gives up its connection: who may connect instead.
+    pub(super) fn disconnect(&mut self, phone: u32) -> Option<(Request, Arc<str>)> {
+        let session = &mut self.all[phone as usize];
+        session.http.connected = None;
+        let had = std::mem::take(&mut session.has_link);
+        had.then(|| self.links.leave(is_current(&self.all)))?
+    }
+
+    /// A phone begins its request over HTTP on a place that it has.
+    pub(super) fn use_link(&mut self, phone: u32, now: Time) -> &mut Session {
+        let session = self.of_mut(phone);
+        (session.waits, session.started, session.has_link) = (Waits::Http, now, true);
+        session
+    }
+
+    /// Gives `message` back if there is a place for a call; it is said later otherwise.
+    pub(super) fn call(&mut self, request: Request, message: Message) -> Option<Message> {
+        self.calls.enter(request, message)
+    }
+
+    /// A phone begins its call on a place that it got.
+    pub(super) fn use_call(&mut self, phone: u32, now: Time) {
+        let session = self.of_mut(phone);
+        (session.waits, session.started, session.calls) = (Waits::Reply, now, true);
+    }
+
+    /// A call of a phone has ended, or is no longer wanted: who may call instead.
+    pub(super) fn hang_up(&mut self, phone: u32) -> Option<(Request, Message)> {
+        let had = std::mem::take(&mut self.of_mut(phone).calls);
+        had.then(|| self.calls.leave(is_current(&self.all)))?
+    }
+
+    /// Begins a wait of this kind that ends after `length`.
+    pub(super) fn watch(
+        &mut self,
+        engine: &mut Engine,
+        request: Request,
+        kind: Waits,
+        length: Span,
+    ) {
+        let (at, slot) = (engine.now() + length, kind.slot());
+        if self.watches[slot].add(at, request) {
+            engine.push(at, Event::WatchDue { slot: slot as u8 });
+        }
+    }
+
+    /// A wait in this place of the watches that is over, and its kind.
+    pub(super) fn expired(&mut self, now: Time, slot: u8) -> Option<(Waits, Request)> {
+        let kind = Waits::KINDS[usize::from(slot)];
+        let is_current = is_current(&self.all);
+        let holds = |request: Request| {
+            is_current(request) && self.all[request.phone as usize].waits == kind
+        };
+        let request = self.watches[usize::from(slot)].expired(now, holds)?;
+        Some((kind, request))
+    }
+
+    /// Nothing more of this kind is over: looks again when it may be.
+    pub(super) fn watch_on(&mut self, engine: &mut Engine, slot: u8) {
+        if let Some(at) = self.watches[usize::from(slot)].rest() {
+            engine.push(at, Event::WatchDue { slot });
+        }
+    }
+}
+
+fn is_current(sessions: &[Session]) -> impl Fn(Request) -> bool + '_ {
+    |request| sessions[request.phone as usize].generation == request.generation
 }
 
 /// What a phone waits for with a time-out of its own.
@@ -61,175 +206,57 @@ pub(super) enum Waits {
 
 impl Waits {
     /// The waits that are watched.
-    pub(super) const KINDS: [Waits; 3] = [Waits::Tftp, Waits::Http, Waits::Reply];
+    const KINDS: [Waits; 3] = [Waits::Tftp, Waits::Http, Waits::Reply];
 
     /// The place of a watched wait among them.
-    pub(super) fn slot(self) -> usize {
+    fn slot(self) -> usize {
         self as usize - Waits::KINDS[0] as usize
     }
 }
 
 /// Time-outs in the order in which they come; all of one kind are of one length.
 #[derive(Debug, Default)]
-pub(super) struct Watch {
-    due: VecDeque<(Time, u32, u32)>,
+struct Watch {
+    due: VecDeque<(Time, Request)>,
     /// Whether the driver is going to look at it.
     armed: bool,
 }
 
 impl Watch {
     /// A wait begins that ends at `at`; whether the driver must look then.
-    pub(super) fn add(&mut self, at: Time, phone: u32, generation: u32) -> bool {
-        self.due.push_back((at, phone, generation));
+    fn add(&mut self, at: Time, request: Request) -> bool {
+        self.due.push_back((at, request));
         !std::mem::replace(&mut self.armed, true)
     }
 
     /// The first wait that `holds` says is still a wait, if it is over at `now`.
-    pub(super) fn expired(
-        &mut self,
-        now: Time,
-        holds: impl Fn(u32, u32) -> bool,
-    ) -> Option<(u32, u32)> {
-        while let Some(&(at, phone, generation)) = self.due.front() {
-            if !holds(phone, generation) {
-                self.due.pop_front();
-            } else if at <= now {
-                self.due.pop_front();
-                return Some((phone, generation));
-            } else {
+    fn expired(&mut self, now: Time, holds: impl Fn(Request) -> bool) -> Option<Request> {
+        while let Some(&(at, request)) = self.due.front() {
+            let is_wait = holds(request);
+            if is_wait && at > now {
                 return None;
+            }
+            self.due.pop_front();
+            if is_wait {
+                return Some(request);
             }
         }
         None
     }
 
     /// The driver has looked: when it must look again, if it must.
-    pub(super) fn rest(&mut self) -> Option<Time> {
+    fn rest(&mut self) -> Option<Time> {
         self.armed = !self.due.is_empty();
         self.due.front().map(|due| due.0)
     }
 }
 
-/// A request that waits for its signature.
-#[derive(Debug)]
-pub(super) struct Parked {
-    pub phone: u32,
-    pub generation: u32,
-    pub file: PendingFile,
-    pub http: bool,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// A connection of a phone to a dialogue.
-#[derive(Debug)]
-pub(super) struct Call {
-    pub node: NodeId,
-    pub phone: u32,
-    pub generation: u32,
-    pub message: Message,
-    /// Who answers: the service that ran when the handshake began.
-    pub service: Option<Arc<DialogueService>>,
-}
-
-/// What comes of an HTTP request.
-#[derive(Clone, Debug)]
-pub(super) enum HttpAnswer {
-    File(Arc<[u8]>),
-    Missing,
-    Busy,
-    /// Nobody listens, or the phone does not trust who does.
-    Refused(HttpFault),
-}
-
-/// What happens in virtual time.
-#[derive(Debug)]
-pub(super) enum Event {
-    Boot {
-        phone: u32,
-    },
-    HttpAnswered {
-        phone: u32,
-        generation: u32,
-        answer: HttpAnswer,
-    },
-    HttpAsked {
-        phone: u32,
-        generation: u32,
-        file: Arc<str>,
-    },
-    Operator,
-    Resolved {
-        phone: u32,
-        generation: u32,
-        address: Option<IpAddr>,
-    },
-    Said {
-        phone: u32,
-        generation: u32,
-        result: Result<Vec<u8>, TvsFault>,
-    },
-    /// The hello of a phone arrives at the server.
-    Called(Box<Call>),
-    /// The certificate of the server arrives at the phone.
-    Presented(Box<Call>),
-    StationDue {
-        station: u16,
-    },
-    TftpAsked {
-        phone: u32,
-        generation: u32,
-        file: Arc<str>,
-    },
-    TftpEnded {
-        phone: u32,
-        generation: u32,
-        outcome: TftpEnd,
-    },
-    Timer {
-        phone: u32,
-        token: u32,
-    },
-    WatchDue {
-        kind: u8,
-    },
-}
-
-/// How a TFTP transfer ended for the phone.
-#[derive(Clone, Debug)]
-pub(super) enum TftpEnd {
-    File(Arc<[u8]>),
-    Missing,
-    Failed(TransferFault),
-}
-
-/// What a machine works on, and what follows when it is done.
-#[derive(Debug)]
-pub(super) enum Job {
-    /// Answer over HTTP.
-    Http {
-        phone: u32,
-        generation: u32,
-        answer: HttpAnswer,
-    },
-    /// A site's link has carried a file that the server has sent.
-    Carried {
-        phone: u32,
-        generation: u32,
-        file: Arc<[u8]>,
-        http: bool,
-    },
-    /// What a phone does for a handshake on the host of the server.
-    Lookup(Box<Call>),
-    /// "File not found" over TFTP.
-    Missing {
-        phone: u32,
-        generation: u32,
-    },
-    Sign(NodeId, Box<SignJob>),
-    Handshake(Box<Call>),
-    /// A file over TFTP.
-    Upload {
-        phone: u32,
-        generation: u32,
-        file: Arc<[u8]>,
-    },
+    #[test]
+    fn a_session_takes_half_a_cache_line() {
+        assert_eq!(size_of::<Session>(), 32);
+    }
 }

@@ -1,344 +1,240 @@
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use crate::base::{Span, Time};
-use crate::transfer::{
-    Download, DownloadOutcome, DownloadRequest, Progress, Reply, Upload, UploadLimits,
-};
-use crate::wire::tftp::{BLOCK_SIZE_DEFAULT, Packet};
+use crate::measure::{Incident, Notice, StepEnd, StepKind};
+use crate::phone::{Answer, ErrandFault, Transport};
+use crate::transfer::TransferFault;
 
-use super::link::Fates;
+use super::event::{Event, Job, Request, TftpEnd};
+use super::session::Waits;
+use super::transfer::{Played, Transfer, first_arrival};
+use super::world::World;
 
-/// One TFTP transfer from the server's first answer on.
-#[derive(Clone, Debug)]
-pub(super) struct Transfer {
-    /// What the phone asked for, and how patient it is.
-    pub request: DownloadRequest,
-    /// What the server sends.
-    pub file: Arc<[u8]>,
-    /// When the phone sent its first request.
-    pub started: Time,
-    /// How many of its requests were lost before one arrived.
-    pub lost_requests: u8,
-    /// When the server begins to send.
-    pub begins: Time,
-}
-
-/// How a transfer went.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Played {
-    /// When the phone had the whole file or gave up.
-    pub ended: Time,
-    /// Whether it has the file.
-    pub complete: bool,
-    /// Datagrams that the phone sent again.
-    pub phone_again: u32,
-    /// Datagrams that the server sent.
-    pub server_sent: u32,
-}
-
-impl Transfer {
-    /// Plays the transfer: in a closed form as long as nothing is lost and nobody's patience
-    /// ends, otherwise datagram by datagram with the machines of [`crate::transfer`].
-    pub(super) fn play(&self, fates: &mut Fates) -> Played {
-        let fresh = fates.clone();
-        if let Some(played) = self.closed_form(fates) {
-            return played;
-        }
-        *fates = fresh;
-        self.datagram_by_datagram(fates)
-    }
-
-    /// Round trips until the last block is there: one for each block, and one before them if
-    /// options are agreed on.
-    fn answers(&self) -> u64 {
-        let asked = self.request.options.block_size;
-        let size = asked.unwrap_or(u64::from(BLOCK_SIZE_DEFAULT));
-        self.file.len() as u64 / size + 1 + u64::from(asked.is_some())
-    }
-
-    fn closed_form(&self, fates: &mut Fates) -> Option<Played> {
-        let answers = self.answers();
-        let limits = UploadLimits::default();
-        let server_patience = limits.timeout;
-        // Before the phone has said anything the server only waits, but not for ever.
-        let first_patience = server_patience.times(u64::from(limits.tries));
-        let asked = self.started + self.request.timeout.times(u64::from(self.lost_requests));
-        let played = |ended| {
-            let phone_again = u32::from(self.lost_requests);
-            Played { ended, complete: true, phone_again, server_sent: answers as u32 }
-        };
-        if let Some(way) = fates.constant() {
-            let first = self.begins + way;
-            let patient = first < asked + self.request.timeout
-                && way.times(2) < self.request.timeout.min(server_patience);
-            return patient.then(|| played(first + way.times(2 * (answers - 1))));
-        }
-        let (mut now, mut phone_spoke) = (self.begins, asked);
-        for answer in 1..=answers {
-            let sent = now;
-            now = now + fates.datagram()?;
-            if now >= phone_spoke + self.request.timeout {
-                return None;
-            }
-            if answer < answers {
-                phone_spoke = now;
-                now = now + fates.datagram()?;
-                let patience = if answer == 1 { first_patience } else { server_patience };
-                if now >= sent + patience {
-                    return None;
-                }
-            }
-        }
-        Some(played(now))
-    }
-
-    fn datagram_by_datagram(&self, fates: &mut Fates) -> Played {
-        let mut out = Vec::new();
-        let mut download = Download::start(self.request.clone(), self.started, &mut out);
-        let mut played = Played::default();
-        for _ in 0..self.lost_requests {
-            let now = download.deadline();
-            download.on_timeout(now, &mut out);
-            played.phone_again += 1;
-        }
-        let mut exchange = Exchange { fates, played, due: BinaryHeap::new(), sequence: 0 };
-        exchange.push(download.deadline(), Step::PhoneTimer);
-        exchange.push(self.begins, Step::Begin);
-        exchange.run(self, download)
-    }
-}
-
-/// Two machines and the datagrams between them.
-struct Exchange<'a> {
-    fates: &'a mut Fates,
-    played: Played,
-    due: BinaryHeap<Reverse<(Time, u64, Step)>>,
-    sequence: u64,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Step {
-    Begin,
-    PhoneTimer,
-    ServerTimer,
-    ToPhone(Vec<u8>),
-    ToServer(Vec<u8>),
-}
-
-/// The server's port; one transfer, one port.
-const PORT: u16 = 40_000;
-
-impl Exchange<'_> {
-    fn push(&mut self, at: Time, step: Step) {
-        self.sequence += 1;
-        self.due.push(Reverse((at, self.sequence, step)));
-    }
-
-    fn run(mut self, transfer: &Transfer, mut download: Download) -> Played {
-        let mut upload: Option<Upload<Arc<[u8]>>> = None;
-        let mut out = Vec::new();
-        while let Some(Reverse((now, _, step))) = self.due.pop() {
-            let progress = match step {
-                Step::Begin => {
-                    let (file, asked) = (Arc::clone(&transfer.file), transfer.request.options);
-                    let limits = UploadLimits::default();
-                    let (begun, reply) = Upload::start(file, asked, limits, now);
-                    self.push(begun.deadline(), Step::ServerTimer);
-                    self.send(&begun, reply, now);
-                    upload = Some(begun);
-                    continue;
-                }
-                Step::ToServer(bytes) => {
-                    self.on_server(&mut upload, &bytes, now);
-                    continue;
-                }
-                Step::ServerTimer => {
-                    self.on_server_timer(&mut upload, now);
-                    continue;
-                }
-                Step::ToPhone(bytes) => download.on_datagram(&bytes, PORT, now, &mut out),
-                Step::PhoneTimer if download.deadline() > now => {
-                    self.push(download.deadline(), Step::PhoneTimer);
-                    continue;
-                }
-                Step::PhoneTimer => {
-                    let progress = download.on_timeout(now, &mut out);
-                    self.push(download.deadline(), Step::PhoneTimer);
-                    progress
-                }
-            };
-            if let Progress::Finished(outcome) = progress {
-                self.played.ended = now;
-                self.played.complete = matches!(outcome, DownloadOutcome::Complete(_));
-                return self.played;
-            }
-            self.played.phone_again += u32::from(progress == Progress::Retransmitted);
-            if !out.is_empty()
-                && let Some(way) = self.fates.datagram()
-            {
-                self.push(now + way, Step::ToServer(std::mem::take(&mut out)));
-            }
-            out.clear();
-        }
-        unreachable!("the phone's timer is always due")
-    }
-
-    fn on_server(&mut self, slot: &mut Option<Upload<Arc<[u8]>>>, bytes: &[u8], now: Time) {
-        let Some(upload) = slot else { return };
-        let reply = match Packet::parse(bytes) {
-            Ok(Packet::Rrq { .. }) => upload.on_repeated_request(now),
-            Ok(Packet::Ack { block }) => upload.on_ack(block, now),
-            _ => Reply::Dropped,
-        };
-        self.send(upload, reply, now);
-        if matches!(reply, Reply::Dropped | Reply::Done) {
-            *slot = None;
+impl World {
+    pub(super) fn fetch_tftp(&mut self, phone: u32, wanted: Time, file: Arc<str>) {
+        self.hear(phone, Incident::Asked(Transport::Tftp));
+        let request = self.begin_request(phone, Waits::Tftp);
+        self.sessions.of_mut(phone).wanted = wanted;
+        self.watch_tftp(request);
+        let (now, (timeout, tries)) = (self.engine.now(), self.patience());
+        let arrival =
+            self.network.there(request, |fates| first_arrival(timeout, tries, now, fates));
+        if let Some((at, lost)) = arrival {
+            self.sessions.of_mut(phone).tftp.lost_requests = lost;
+            self.engine.push(at, Event::TftpAsked { request, file });
         }
     }
 
-    fn on_server_timer(&mut self, slot: &mut Option<Upload<Arc<[u8]>>>, now: Time) {
-        let Some(upload) = slot else { return };
-        if upload.deadline() > now {
-            return self.push(upload.deadline(), Step::ServerTimer);
-        }
-        let reply = upload.on_timeout(now);
-        if reply == Reply::Dropped {
-            *slot = None;
+    /// How long a phone waits for an answer, and how often it asks.
+    fn patience(&self) -> (Span, u8) {
+        (self.fleet.profile().tftp_timeout, self.fleet.profile().tftp_tries)
+    }
+
+    /// A phone asks, or says its last word, as often as it does.
+    fn watch_tftp(&mut self, request: Request) {
+        let (timeout, tries) = self.patience();
+        let length = timeout.times(u64::from(tries));
+        self.sessions.watch(&mut self.engine, request, Waits::Tftp, length);
+    }
+
+    /// A request arrives at the server.
+    pub(super) fn on_tftp_asked(&mut self, request: Request, file: Arc<str>) {
+        let phone = request.phone;
+        if !self.sessions.is_current(request) || self.sessions.of(phone).waits != Waits::Tftp {
             return;
         }
-        self.push(upload.deadline(), Step::ServerTimer);
-        self.send(upload, reply, now);
+        let node = self.node_of(phone);
+        if self.cluster().tftp(node).is_none() {
+            return self.refuse(request, file);
+        }
+        let service = self.tftp_service(phone).filter(|_| !self.servers.is_full(node));
+        let Some(service) = service else {
+            return self.ask_again(request, file, self.engine.now());
+        };
+        self.servers.on_tftp();
+        self.serve_file(&service, request, &file, false);
     }
 
-    fn send(&mut self, upload: &Upload<Arc<[u8]>>, reply: Reply, now: Time) {
-        let numbers = match reply {
-            Reply::Oack => 0..1,
-            Reply::Blocks { first, count } => first..first + u64::from(count),
-            Reply::Nothing | Reply::Done | Reply::Dropped => return,
-        };
-        for number in numbers {
-            let mut bytes = Vec::new();
-            match reply {
-                Reply::Oack => upload.write_oack(&mut bytes),
-                _ => upload.write_block(number, &mut bytes),
-            }
-            self.played.server_sent += 1;
-            if let Some(way) = self.fates.datagram() {
-                self.push(now + way, Step::ToPhone(bytes));
-            }
+    /// Nobody answers a request of `asked`: the phone sends it again, as often as it does.
+    fn ask_again(&mut self, request: Request, file: Arc<str>, asked: Time) {
+        let (timeout, tries) = self.patience();
+        let at = (asked + timeout).max(self.engine.now());
+        let lost = &mut self.sessions.of_mut(request.phone).tftp.lost_requests;
+        if *lost + 1 < tries {
+            *lost += 1;
+            self.engine.push(at, Event::TftpAsked { request, file });
         }
     }
-}
 
-/// When each try of a phone's request is sent that gets no answer, and how many there are: the
-/// try that arrives, or `None` if all are lost.
-pub(super) fn first_arrival(
-    request_timeout: Span,
-    tries: u8,
-    started: Time,
-    fates: &mut Fates,
-) -> Option<(Time, u8)> {
-    (0..tries).find_map(|lost| {
-        let sent = started + request_timeout.times(u64::from(lost));
-        fates.datagram().map(|way| (sent + way, lost))
-    })
-}
+    /// Nobody listens: the host says so, unless that is lost as well.
+    fn refuse(&mut self, request: Request, file: Arc<str>) {
+        let now = self.engine.now();
+        let session = self.sessions.of(request.phone);
+        let (lost, step) = (session.tftp.lost_requests, session.step);
+        // Each try has a fate of its own.
+        let fate = self
+            .network
+            .back(request, |fates| (0..=lost).map(|_| fates.datagram()).last().flatten());
+        let Some(way) = fate else { return self.ask_again(request, file, now) };
+        self.sessions.of_mut(request.phone).waits = Waits::Nothing;
+        self.sent_again(request.phone, step, u32::from(lost));
+        self.begin_transfer();
+        let outcome = TftpEnd::Failed(TransferFault::Refused);
+        self.engine.push(now + way, Event::TftpEnded { request, outcome });
+    }
 
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
+    /// The server sends a file: its work first, then the way.
+    pub(super) fn send_tftp(&mut self, request: Request, file: Arc<[u8]>) {
+        let blocks = self.transfer_of(request.phone, Arc::clone(&file)).answers();
+        let node = self.node_of(request.phone);
+        self.work(node, self.machines.tftp(blocks), Job::Upload { request, file });
+    }
 
-    use super::*;
-    use crate::scenario::Link;
-    use crate::wire::tftp::Options;
-
-    fn transfer(length: usize, block: Option<u64>, lost_requests: u8, begins_us: u64) -> Transfer {
-        let timeout = Span::from_secs(4);
-        let started = Time::from_nanos(1_000);
+    /// What a server begins to send to a phone now.
+    fn transfer_of(&self, phone: u32, file: Arc<[u8]>) -> Transfer {
+        let session = self.sessions.of(phone);
         Transfer {
-            request: DownloadRequest {
-                file: "f".into(),
-                options: Options { block_size: block, ..Options::default() },
-                size_max: 1 << 20,
-                timeout,
-                tries: 5,
-            },
-            file: vec![7; length].into(),
-            started,
-            lost_requests,
-            begins: started
-                + timeout.times(u64::from(lost_requests))
-                + Span::from_micros(begins_us),
+            request: self.fleet.download(phone),
+            file,
+            started: session.started,
+            lost_requests: session.tftp.lost_requests,
+            begins: self.engine.now(),
         }
     }
 
-    fn fates(rtt_us: u64, jitter_us: u64, loss: f64, seed: u64) -> Fates {
-        let link = Link {
-            rtt: Span::from_micros(rtt_us),
-            jitter: Span::from_micros(jitter_us),
-            loss,
-            ..Link::default()
-        };
-        Fates::new(seed, 3, 1, link, Span::ZERO)
+    /// Whether the server still works at a request; one that was stopped meanwhile knows nothing
+    /// of it any more.
+    fn is_served(&self, request: Request) -> bool {
+        let session = self.sessions.of(request.phone);
+        self.sessions.is_current(request) && session.waits == Waits::Tftp && session.served
     }
 
-    proptest! {
-        /// To the nanosecond: the closed form is what the machines do, whenever it has an answer.
-        #[test]
-        fn the_closed_form_is_what_the_machines_do(
-            length in 0usize..20_000,
-            block in prop::option::of(8u64..2_000),
-            lost_requests in 0u8..4,
-            begins_us in 0u64..9_000_000,
-            rtt_us in 0u64..1_500_000,
-            jitter_us in prop_oneof![Just(0), 1u64..500_000],
-            loss in prop_oneof![Just(0.0), 0.0..0.05],
-            seed: u64,
-        ) {
-            let transfer = transfer(length, block, lost_requests, begins_us);
-            let mut closed = fates(rtt_us, jitter_us, loss, seed);
-            let mut exact = closed.clone();
-            if let Some(played) = transfer.closed_form(&mut closed) {
-                prop_assert_eq!(played, transfer.datagram_by_datagram(&mut exact));
-                prop_assert_eq!(closed.draws, exact.draws);
+    /// The server's work on a file is done.
+    pub(super) fn upload(&mut self, request: Request, file: Arc<[u8]>) {
+        if self.is_served(request) {
+            self.carry(request, file, false);
+        }
+    }
+
+    /// Blocks and acknowledgements go to and fro.
+    pub(super) fn transfer(&mut self, request: Request, file: Arc<[u8]>) {
+        if !self.is_served(request) {
+            return;
+        }
+        let phone = request.phone;
+        let transfer = self.transfer_of(phone, file);
+        let played = self.network.back(request, |fates| transfer.play(fates));
+        let outcome = if played.complete {
+            TftpEnd::File(transfer.file)
+        } else {
+            TftpEnd::Failed(TransferFault::Stalled)
+        };
+        let check = self.machines.phone_delay(self.plan.cost.phone_check);
+        self.end_at(request, played, check, Waits::Transfer, outcome);
+    }
+
+    /// "File not found" is under way; if it is lost, the phone asks again.
+    pub(super) fn answer_missing(&mut self, request: Request) {
+        if !self.is_served(request) {
+            return;
+        }
+        let transfer = self.transfer_of(request.phone, Arc::default());
+        let played = self.network.back(request, |fates| transfer.play_missing(fates));
+        if played.complete {
+            self.end_at(request, played, Span::ZERO, Waits::Nothing, TftpEnd::Missing);
+        } else {
+            // Nothing arrives: the phone's own patience ends the wait.
+            self.servers.sent(played.server_sent);
+        }
+    }
+
+    /// It is known how a transfer goes; the phone has something to do when it has the file.
+    fn end_at(
+        &mut self,
+        request: Request,
+        played: Played,
+        check: Span,
+        waits: Waits,
+        outcome: TftpEnd,
+    ) {
+        let step = self.sessions.of(request.phone).step;
+        self.sent_again(request.phone, step, played.phone_again);
+        self.servers.sent(played.server_sent);
+        self.sessions.of_mut(request.phone).waits = waits;
+        self.begin_transfer();
+        self.engine.push(played.ended + check, Event::TftpEnded { request, outcome });
+    }
+
+    /// The next block never comes: the phone says its last word as often as it does.
+    pub(super) fn stall(&mut self, phone: u32) {
+        self.leave_server(phone);
+        let request = self.sessions.renew(phone);
+        let session = self.sessions.of_mut(phone);
+        (session.waits, session.tftp.stalled) = (Waits::Tftp, true);
+        self.watch_tftp(request);
+    }
+
+    /// The request is gone that the server had not answered yet; the phone repeats it in time.
+    pub(super) fn forget_request(&mut self, phone: u32) {
+        self.leave_server(phone);
+        let file = self.file_name(phone);
+        let session = self.sessions.of(phone);
+        let tries = u64::from(session.tftp.lost_requests);
+        let asked = session.started + self.patience().0.times(tries);
+        self.ask_again(self.sessions.request(phone), file, asked);
+    }
+
+    fn begin_transfer(&mut self) {
+        let transfers = self.servers.begin_transfer();
+        self.note(Notice::TransfersInFlight(transfers));
+    }
+
+    fn sent_again(&mut self, phone: u32, step: StepKind, times: u32) {
+        (0..times).for_each(|_| self.hear(phone, Incident::SentAgain(step)));
+    }
+
+    /// No answer to any try of a phone.
+    pub(super) fn on_tftp_silence(&mut self, request: Request) {
+        let session = self.sessions.of_mut(request.phone);
+        session.waits = Waits::Nothing;
+        let stalled = std::mem::take(&mut session.tftp.stalled);
+        let step = session.step;
+        let fault = if stalled { TransferFault::Stalled } else { TransferFault::TimedOut };
+        let again = self.patience().1.saturating_sub(1);
+        self.sent_again(request.phone, step, u32::from(again));
+        self.begin_transfer();
+        self.on_tftp_ended(request, &TftpEnd::Failed(fault));
+    }
+
+    pub(super) fn on_tftp_ended(&mut self, request: Request, outcome: &TftpEnd) {
+        self.servers.end_transfer();
+        if !self.sessions.is_current(request) {
+            return;
+        }
+        let phone = request.phone;
+        self.leave_server(phone);
+        let session = self.sessions.of_mut(phone);
+        session.waits = Waits::Nothing;
+        let (step, wanted) = (session.step, session.wanted);
+        let end = match outcome {
+            TftpEnd::File(_) => StepEnd::Ok,
+            TftpEnd::Missing => StepEnd::NotFound,
+            TftpEnd::Failed(_) => StepEnd::Failed,
+        };
+        self.hear(phone, Incident::Ended { step, end, planned: wanted, started: wanted });
+        match outcome {
+            TftpEnd::File(file) => {
+                self.hear(phone, Incident::Arrived(Transport::Tftp, file.len() as u64));
+                self.answer(phone, Ok(Answer::File(file)));
+            }
+            TftpEnd::Missing => {
+                self.hear(phone, Incident::Missing(Transport::Tftp));
+                self.answer(phone, Ok(Answer::NoFile));
+            }
+            TftpEnd::Failed(fault) => {
+                self.hear(phone, Incident::Failed(Transport::Tftp, step));
+                self.answer(phone, Err(ErrandFault::Tftp(*fault)));
             }
         }
-    }
-
-    #[test]
-    fn a_calm_network_never_needs_the_machines() {
-        for (length, block, rtt_us, jitter_us) in
-            [(0, None, 500, 0), (12_900, None, 80_000, 9_000), (7_652, Some(1_428), 2_000, 0)]
-        {
-            let transfer = transfer(length, block, 1, 450);
-            let played = transfer.closed_form(&mut fates(rtt_us, jitter_us, 0.0, 1));
-            assert!(played.is_some_and(|played| played.complete && played.phone_again == 1));
-        }
-    }
-
-    #[test]
-    fn a_lost_block_costs_the_servers_patience() {
-        // 1 % loss: many transfers of 26 blocks lose something and still end.
-        let transfer = transfer(12_900, None, 0, 0);
-        let all: Vec<Played> =
-            (0..200).map(|seed| transfer.play(&mut fates(2_000, 0, 0.01, seed))).collect();
-        assert!(all.iter().all(|played| played.complete));
-        let quick = transfer.play(&mut fates(2_000, 0, 0.0, 1)).ended;
-        let late = all.iter().filter(|played| played.ended > quick).count();
-        assert!((40..150).contains(&late), "{late} of 200 lost something");
-        let second = all.iter().filter(|p| p.ended.since(quick) >= Span::from_millis(990)).count();
-        assert!(second >= late * 9 / 10, "{second} of {late} waited a second");
-    }
-
-    #[test]
-    fn silence_ends_after_all_tries() {
-        let mut dead = fates(2_000, 0, 1.0, 1);
-        assert_eq!(first_arrival(Span::from_secs(4), 5, Time::ZERO, &mut dead), None);
-        let transfer = transfer(600, None, 0, 0);
-        let played = transfer.play(&mut dead);
-        assert_eq!((played.complete, played.phone_again), (false, 4));
-        assert_eq!(played.ended, transfer.started + Span::from_secs(20));
     }
 }

@@ -1,0 +1,157 @@
+use std::sync::Arc;
+
+use crate::base::{PhoneId, Time};
+use crate::cluster::Cluster;
+use crate::crypto::Certificate;
+use crate::phone::{
+    Env, Fact, Input, Phone, PhoneProfile, Shared, Sink, Step, Trust, TrustLists, Verifier,
+};
+use crate::play::Cast;
+use crate::scenario::Plan;
+use crate::transfer::DownloadRequest;
+use crate::wire::TvsMember;
+
+use super::engine::Engine;
+use super::judged::Judged;
+
+/// One step of one phone, for a test that looks over its shoulder.
+#[derive(Debug)]
+pub struct Seen<'a> {
+    /// When.
+    pub now: Time,
+    /// The phone after the step.
+    pub phone: &'a Phone,
+    /// The lists that it held before.
+    pub lists: &'a TrustLists,
+    /// The TVS servers of the configuration that it held before.
+    pub members: &'a [TvsMember],
+    /// What happened to it.
+    pub input: &'a Input<'a>,
+    /// What came of it.
+    pub facts: &'a [Fact],
+    /// The cluster at that moment.
+    pub cluster: &'a Cluster,
+}
+
+/// Is shown every step of every phone.
+pub type Witness = Box<dyn FnMut(&Seen<'_>) + Send>;
+
+/// The phones and what they share.
+pub(super) struct Fleet {
+    env: Env,
+    phones: Vec<Phone>,
+    judged: Judged,
+    verified_before: u64,
+    witness: Option<Witness>,
+    /// Stands for names of files that nobody reads.
+    no_name: Arc<str>,
+}
+
+impl Fleet {
+    /// The fleet of a plan before there are phones.
+    pub(super) fn new(plan: &Plan) -> Fleet {
+        let shared = Arc::new(Shared::default());
+        Fleet {
+            env: Env {
+                profile: Arc::new(plan.phone.clone()),
+                verifier: Verifier::remembering_pinned(Arc::clone(&shared)),
+                shared,
+            },
+            phones: Vec::with_capacity(plan.fleet.phones as usize),
+            judged: Judged::default(),
+            verified_before: 0,
+            witness: None,
+            no_name: Arc::from(""),
+        }
+    }
+
+    /// Adds so many phones unless the run is to end. `one_config` says that one configuration
+    /// stands for many phones.
+    pub(super) fn populate(&mut self, cast: Cast, count: u32, one_config: bool, engine: &Engine) {
+        let cast = cast.pinned(&self.env.shared, one_config);
+        let numbers = (0..count).take_while(|_| !engine.is_stopped());
+        self.phones.extend(numbers.map(|number| cast.phone(&self.env, PhoneId(number), false)));
+    }
+
+    pub(super) fn show_to(&mut self, witness: Witness) {
+        self.witness = Some(witness);
+    }
+
+    /// Feeds one input to a phone.
+    pub(super) fn handle(
+        &mut self,
+        number: u32,
+        now: Time,
+        input: Input<'_>,
+        cluster: &Cluster,
+        sink: &mut Sink,
+    ) {
+        let phone = &mut self.phones[number as usize];
+        let Some(witness) = &mut self.witness else {
+            return phone.handle(&self.env, now, input, sink);
+        };
+        let lists = &phone.lists().clone();
+        let members = phone.config().map(|config| Arc::clone(&config.tvs)).unwrap_or_default();
+        phone.handle(&self.env, now, input, sink);
+        let (members, input, facts) = (&members, &input, &sink.facts);
+        witness(&Seen { now, phone, lists, members, input, facts, cluster });
+    }
+
+    /// The token of the errand that a phone waits for.
+    pub(super) fn token(&self, phone: u32) -> u32 {
+        self.phones[phone as usize].token()
+    }
+
+    pub(super) fn profile(&self) -> &PhoneProfile {
+        &self.env.profile
+    }
+
+    /// Keeps files at their places.
+    pub(super) const fn shared(&self) -> &Arc<Shared> {
+        &self.env.shared
+    }
+
+    /// How a phone asks for a file; here nobody reads its name.
+    pub(super) fn download(&self, phone: u32) -> DownloadRequest {
+        self.phones[phone as usize].download(&self.env, Arc::clone(&self.no_name))
+    }
+
+    /// The name of the file that a phone asks for in this step.
+    pub(super) fn file_name(&self, phone: u32, step: Step) -> Arc<str> {
+        let phone = &self.phones[phone as usize];
+        step.file_name(phone.name(), phone.lists().any()).into()
+    }
+
+    /// The lists that a phone holds.
+    pub(super) fn lists(&self, phone: u32) -> TrustLists {
+        self.phones[phone as usize].lists().clone()
+    }
+
+    /// Whether phones that trust this accept a server.
+    pub(super) fn accepts(&mut self, trust: &Trust, presented: &Certificate) -> bool {
+        self.judged.judge(trust, presented)
+    }
+
+    /// Services may have changed: servers are judged anew.
+    pub(super) fn judge_anew(&mut self) {
+        self.judged.clear();
+    }
+
+    /// The storm begins: what was verified before does not count.
+    pub(super) fn begin_storm(&mut self) {
+        self.verified_before = self.env.verifier.count();
+    }
+
+    /// Signatures that were verified in the storm.
+    pub(super) fn verified(&self) -> u64 {
+        self.env.verifier.count() - self.verified_before
+    }
+
+    pub(super) fn phones(&self) -> &[Phone] {
+        &self.phones
+    }
+
+    pub(super) fn into_phones(self) -> Vec<Phone> {
+        self.phones
+    }
+}

@@ -72,7 +72,7 @@ impl World {
         let service = self.cluster().dialogue(node, call.message.dialogue).map(Arc::clone);
         call.service = service.filter(|_| self.servers.open_tvs(node));
         if call.service.is_none() {
-            self.servers.on_handshake(false);
+            self.servers.on_handshake(call.message.dialogue, false);
             return self.fail_call(call.request, TvsFault::Connection);
         }
         self.work(node, self.machines.handshake(), Job::Handshake(call));
@@ -108,7 +108,7 @@ impl World {
         let now = self.engine.now();
         let service = call.service.as_ref().expect("a handshake has a server");
         let is_trusted = self.fleet.accepts(&call.message.trust, &service.identity.certificate);
-        self.servers.on_handshake(is_trusted);
+        self.servers.on_handshake(call.message.dialogue, is_trusted);
         if !is_trusted {
             let result = Err(TvsFault::CertificateRefused);
             return self.engine.push(now + computing, Event::Said { request, result });
@@ -116,7 +116,7 @@ impl World {
         let Ok(said) = service.open().on(&call.message.bytes, now) else {
             return self.fail_call(request, TvsFault::Connection);
         };
-        self.servers.tvs_answered();
+        self.servers.on_answered(call.message.dialogue);
         // Its fate continues behind the two segments of the handshake.
         let way = self.network.back(request, |fates| {
             fates.skip_segment();

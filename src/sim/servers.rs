@@ -6,6 +6,7 @@ use crate::cluster::{Contents, FileReply, PendingFile, ServedFile, SignJob, Tftp
 use crate::measure::ServeSummary;
 use crate::phone::Shared;
 use crate::scenario::Plan;
+use crate::wire::Dialogue;
 
 use super::event::Request;
 
@@ -172,14 +173,16 @@ impl Servers {
         *open = open.saturating_sub(1);
     }
 
-    /// A handshake of TVS has ended.
-    pub(super) fn on_handshake(&mut self, ok: bool) {
-        self.counts.tvs_handshakes_ok += u64::from(ok);
-        self.counts.tvs_handshakes_failed += u64::from(!ok);
+    /// A handshake of a dialogue has ended; the summary tells of TVS.
+    pub(super) fn on_handshake(&mut self, dialogue: Dialogue, ok: bool) {
+        let told = u64::from(dialogue == Dialogue::Tvs);
+        self.counts.tvs_handshakes_ok += told * u64::from(ok);
+        self.counts.tvs_handshakes_failed += told * u64::from(!ok);
     }
 
-    pub(super) fn tvs_answered(&mut self) {
-        self.counts.tvs_answers += 1;
+    /// A message of a dialogue was answered; the summary tells of TVS.
+    pub(super) fn on_answered(&mut self, dialogue: Dialogue) {
+        self.counts.tvs_answers += u64::from(dialogue == Dialogue::Tvs);
     }
 }
 

@@ -5,7 +5,7 @@ use crate::wire::{ROLE_CALLMANAGER_TFTP, ROLE_SAST, ROLE_TFTP};
 
 use super::kinds::{CertificateKind, FileSignature};
 
-/// Release profile: the rules of a family of releases, a row of [`RULES`].
+/// Release profile: the rules of a family of releases, a row of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Release {
     /// 8.x and 9.x: no ITLRecovery, role CCM+TFTP.

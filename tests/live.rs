@@ -412,8 +412,10 @@ async fn waiting_for_a_place_counts_as_response_time_and_as_our_own_lag() {
         let (service, response) = total(step);
         assert!(response > 2.0 * service, "{step:?}: {service} us against {response} us");
     }
-    // Three requests and one lookup of each of sixty phones: everybody waits for each place.
-    assert_eq!(run.ledger.generator_lag().samples, 240);
+    // Three requests and one lookup of each of sixty phones: everybody waits for each place, but the
+    // last ones may find it free.
+    let samples = run.ledger.generator_lag().samples;
+    assert!((230..=240).contains(&samples), "{samples}");
 }
 
 /// Presents one certificate and signs with the key of another.

@@ -15,7 +15,9 @@ use resetstorm::cluster::{
 use resetstorm::crypto::KeySource;
 use resetstorm::measure::Ledger;
 use resetstorm::net::Clock;
-use resetstorm::phone::{BlockSizeRule, Env, Failure, Phone, PhoneProfile, Shared, Verifier};
+use resetstorm::phone::{
+    BlockSizeRule, Env, Failure, ListFiles, Phone, PhoneProfile, Shared, Verifier,
+};
 use resetstorm::swarm::{FileServer, HttpServer, Swarm, SwarmPlan};
 use resetstorm::transfer::{Breach, TransferFault};
 use resetstorm::wire::Dialogue;
@@ -138,6 +140,7 @@ fn cluster() -> Cluster {
             sign_cache: SignCacheMode::Lazy,
             key_bits: 2048,
             file_signature: Release::R8_6.file_signature(),
+            security: Default::default(),
             domain: None,
             nodes: vec![node],
             groups: vec![GroupSpec { name: "all".into(), members: vec![NODE], share: 1.0 }],
@@ -185,7 +188,9 @@ fn provisioned(cluster: &Cluster) -> (Arc<Shared>, Vec<Phone>) {
     let phone = |number| {
         let mut phone = Phone::new(PhoneId(number), 8841);
         let (config, identity) = service.config_of(PhoneId(number));
-        phone.provision(&env, &list, &config, identity).unwrap();
+        phone
+            .provision(&env, ListFiles { ctl: None, itl: Some(&list) }, &config, identity)
+            .unwrap();
         phone
     };
     (Arc::clone(&env.shared), (0..PHONES).map(phone).collect())

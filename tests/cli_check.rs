@@ -112,7 +112,7 @@ fn a_cluster_in_mixed_mode_gets_the_plain_answer_that_it_is_not_there_yet() {
         );
     }
     let (_, out, _) = check(&[REGEN]);
-    assert!(out.contains("\ncovers        secure by default only (ITL,"), "{out}");
+    assert!(out.contains("\ncovers        trust lists (CTL, ITL), TVS"), "{out}");
     assert!(out.contains("not served: callmanager on pub; capf on pub"), "{out}");
     assert!(!out.contains("3804"), "nothing listens there: {out}");
 }

@@ -178,7 +178,7 @@ fn variants_are_ranked_and_written_as_csv() {
     ];
     let ended = run(&words);
     assert_eq!(ended.code, 0, "{}", ended.err);
-    assert!(ended.out.starts_with("covers        secure by default only"), "{}", ended.out);
+    assert!(ended.out.starts_with("covers        trust lists (CTL, ITL)"), "{}", ended.out);
     let lines: Vec<&str> =
         ended.out.lines().skip_while(|line| !line.ends_with("server CPU")).collect();
     assert_eq!(lines.len(), 5, "{}", ended.out);
@@ -284,7 +284,7 @@ fn no_line_of_the_summary_of_a_shipped_scenario_is_wider_than_80_columns() {
         }
         let name = path.to_str().unwrap();
         let ended = run(&["sim", name, "--phones", "60", "--sensitivity=never", "--out", folder]);
-        assert!(ended.out.contains("covers        secure by default only"), "{}", ended.out);
+        assert!(ended.out.contains("covers        trust lists (CTL, ITL)"), "{}", ended.out);
         // The path of a run directory is as long as it is.
         let lines = ended.out.lines().filter(|line| !line.starts_with("output: "));
         for line in lines.filter(|line| !line.contains("digest")) {

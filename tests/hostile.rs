@@ -20,7 +20,8 @@ use resetstorm::live::{self, LiveOptions, Observer};
 use resetstorm::measure::{Ledger, Summary, TrustPaths, TvsCounts, known_paths};
 use resetstorm::net::{Clock, FleetSocket, tls_server};
 use resetstorm::phone::{
-    Env, FILE_SIZE_MAX, Failure, Phone, PhoneProfile, Refusal, Shared, TvsFault, Verifier,
+    Env, FILE_SIZE_MAX, Failure, ListFiles, Phone, PhoneProfile, Refusal, Shared, TvsFault,
+    Verifier,
 };
 use resetstorm::scenario::load;
 use resetstorm::serve::{Bound, ServeSettings, Servers};
@@ -76,6 +77,7 @@ fn topology() -> Topology {
         sign_cache: SignCacheMode::Lazy,
         key_bits: 2048,
         file_signature: Release::R8_6.file_signature(),
+        security: Default::default(),
         domain: None,
         nodes: vec![node],
         groups: vec![group],
@@ -627,7 +629,9 @@ impl Fleet {
             let id = PhoneId(number);
             let mut phone = Phone::new(id, 8841);
             let (config, identity) = service.config_of(id);
-            phone.provision(&env, &list, &config, identity).unwrap();
+            phone
+                .provision(&env, ListFiles { ctl: None, itl: Some(&list) }, &config, identity)
+                .unwrap();
             phone
         };
         (shared, (0..PHONES).map(phone).collect())

@@ -17,8 +17,8 @@ use resetstorm::crypto::KeySource;
 use resetstorm::measure::{Counts, HttpCounts, Ledger};
 use resetstorm::net::{Clock, limits};
 use resetstorm::phone::{
-    Env, Outcome, PROVISIONING_ROLES, Phone, PhoneProfile, Shared, TransportRule, TrustLists,
-    Verifier,
+    Env, ListFiles, Outcome, PROVISIONING_ROLES, Phone, PhoneProfile, Shared, TransportRule,
+    TrustLists, Verifier,
 };
 use resetstorm::serve::{Bound, ServeSettings, Servers};
 use resetstorm::swarm::{FileServer, HttpServer, Swarm, SwarmPlan};
@@ -55,6 +55,7 @@ fn topology(release: Release) -> Topology {
         sign_cache: SignCacheMode::Lazy,
         key_bits: 2048,
         file_signature: release.file_signature(),
+        security: Default::default(),
         domain: None,
         nodes: vec![node],
         groups: vec![group],
@@ -465,7 +466,14 @@ async fn boot_at(
     let provisioned = |number| {
         let mut phone = Phone::new(PhoneId(number), 8841);
         let (config, identity) = service.config_of(phone.id());
-        phone.provision(&env, &service.signed_list(), &config, identity).unwrap();
+        phone
+            .provision(
+                &env,
+                ListFiles { ctl: None, itl: Some(&service.signed_list()) },
+                &config,
+                identity,
+            )
+            .unwrap();
         phone
     };
     let phones: Vec<Phone> = (0..PHONES).map(provisioned).collect();

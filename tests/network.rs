@@ -18,7 +18,7 @@ use resetstorm::cluster::{
 use resetstorm::crypto::KeySource;
 use resetstorm::measure::{Ledger, StepKind};
 use resetstorm::net::{Arrival, Clock, FleetSocket};
-use resetstorm::phone::{Env, Failure, Phone, PhoneProfile, Shared, Verifier};
+use resetstorm::phone::{Env, Failure, ListFiles, Phone, PhoneProfile, Shared, Verifier};
 use resetstorm::scenario::load;
 use resetstorm::serve::{Bound, ServeSettings, Servers};
 use resetstorm::sim::{SimOptions, World};
@@ -266,6 +266,7 @@ fn topology() -> Topology {
         sign_cache: SignCacheMode::Lazy,
         key_bits: 2048,
         file_signature: Release::R8_6.file_signature(),
+        security: Default::default(),
         domain: None,
         nodes: vec![node],
         groups: vec![group],
@@ -285,7 +286,9 @@ fn provisioned(cluster: &Cluster) -> (Arc<Shared>, Vec<Phone>) {
         let id = PhoneId(number);
         let mut phone = Phone::new(id, 8841);
         let (config, identity) = service.config_of(id);
-        phone.provision(&env, &list, &config, identity).unwrap();
+        phone
+            .provision(&env, ListFiles { ctl: None, itl: Some(&list) }, &config, identity)
+            .unwrap();
         phone
     };
     (shared, (0..PHONES).map(phone).collect())

@@ -72,7 +72,8 @@ proptest! {
         let mut bytes = header.encode().with_signature(&vec![9; usize::from(signature_length)]);
         let record = RecordSpec {
             dns_name: None, subject: &names[0], role, issuer: &names[1], serial: &serial,
-            public_key: &[1; 270], signature: &[2; 256], certificate: RecordCertificate::Der(&der),
+            public_key: &[1; 270], signature: Some(&[2; 256]), certificate: RecordCertificate::Der(&der),
+            address: None,
         };
         record.encode(&mut bytes);
         let file = SignedFile::parse(&bytes).unwrap();

@@ -13,8 +13,9 @@ use resetstorm::cluster::{
 use resetstorm::crypto::{CertificateSpec, Identity, KeySource};
 use resetstorm::phone::{
     AcceptPath, Action, Answer, Ask, BootTime, Env, Errand, ErrandFault, Fact, Failure, FileKind,
-    FileRequest, HttpFault, Input, Judgement, Message, Outcome, Phone, PhoneProfile, Refusal,
-    Shared, Sink, Transport, TransportRule, TrustList, TrustLists, TvsFault, Verifier, judge,
+    FileRequest, HttpFault, Input, Judgement, ListFiles, Message, Outcome, Phone, PhoneProfile,
+    Refusal, Shared, Sink, Transport, TransportRule, TrustList, TrustLists, TvsFault, Verifier,
+    judge,
 };
 use resetstorm::transfer::TransferFault;
 use resetstorm::wire::tvs::{Command, Known, Request, Response};
@@ -90,6 +91,7 @@ impl Bench {
                 sign_cache: SignCacheMode::Lazy,
                 key_bits: 2048,
                 file_signature: release.file_signature(),
+                security: Default::default(),
                 domain: None,
                 nodes: vec![node],
                 groups: vec![group],
@@ -107,7 +109,14 @@ impl Bench {
         let mut phone = Phone::new(PhoneId(0), 8841);
         let service = cluster.tftp(PUB).unwrap();
         let (config, identity) = service.config_of(PhoneId(0));
-        phone.provision(&env, &service.signed_list(), &config, identity).unwrap();
+        phone
+            .provision(
+                &env,
+                ListFiles { ctl: None, itl: Some(&service.signed_list()) },
+                &config,
+                identity,
+            )
+            .unwrap();
         Bench { cluster, phone, env, now: Time::ZERO }
     }
 
@@ -698,7 +707,15 @@ fn asking_group(members: usize) -> (Bench, u32) {
     let members: String = (0..members).map(member).collect();
     let config = format!("<device><TVS><members>{members}</members></TVS></device>");
     let (list, identity) = (bench.list(), bench.cluster.tftp(PUB).unwrap().config_of(PhoneId(0)).1);
-    bench.phone.provision(&bench.env, &list, config.as_bytes(), identity).unwrap();
+    bench
+        .phone
+        .provision(
+            &bench.env,
+            ListFiles { ctl: None, itl: Some(&list) },
+            config.as_bytes(),
+            identity,
+        )
+        .unwrap();
     bench.regenerate(CertificateKind::CallManager);
     bench.boot();
     let list = bench.list();
@@ -768,7 +785,15 @@ fn a_member_by_name_is_resolved_first_and_one_that_is_not_found_is_out_of_reach(
     let members = member("a.cucm.example") + &member("b.cucm.example");
     let config = format!("<device><TVS><members>{members}</members></TVS></device>");
     let (list, identity) = (bench.list(), bench.cluster.tftp(PUB).unwrap().config_of(PhoneId(0)).1);
-    bench.phone.provision(&bench.env, &list, config.as_bytes(), identity).unwrap();
+    bench
+        .phone
+        .provision(
+            &bench.env,
+            ListFiles { ctl: None, itl: Some(&list) },
+            config.as_bytes(),
+            identity,
+        )
+        .unwrap();
     bench.regenerate(CertificateKind::CallManager);
     bench.boot();
     let list = bench.list();

@@ -3,6 +3,7 @@ use std::slice;
 use crate::crypto::Certificate;
 use crate::wire::{ROLE_CAPF, ROLE_SAST, ROLE_TVS, RecordCertificate, RecordSpec};
 
+use super::kinds::CertificateKind;
 use super::release::{ItlPart, Release};
 
 /// The certificates of one TFTP node's ITL (`decisions.md`: its own signer, one TVS record per TVS
@@ -36,6 +37,19 @@ impl ItlContent<'_> {
         }
         out
     }
+
+    /// The records of a cluster that is prepared for a rollback to a release before 8.0: who signs
+    /// the list and nobody else, so that the list trusts nobody's files (ITL-21; that its one
+    /// record is the signer's is a choice, `spec/trust-list.md` section 7).
+    pub fn encode_blank(&self, release: Release) -> Vec<u8> {
+        let signer = match (release.itl_signer(), self.itl_recovery) {
+            (CertificateKind::ItlRecovery, Some(recovery)) => recovery,
+            _ => self.call_manager,
+        };
+        let mut out = Vec::with_capacity(2 * 1024);
+        put(&mut out, ROLE_SAST, signer);
+        out
+    }
 }
 
 /// TVS and CAPF are named by their hash, all others by the whole certificate (ITL-08, ITL-09).
@@ -48,12 +62,13 @@ fn put(out: &mut Vec<u8>, role: u16, certificate: &Certificate) {
         issuer: certificate.issuer(),
         serial: certificate.serial(),
         public_key: certificate.public_key(),
-        signature: certificate.signature(),
+        signature: Some(certificate.signature()),
         certificate: if by_hash {
             RecordCertificate::Sha1(certificate.sha1())
         } else {
             RecordCertificate::Der(certificate.der())
         },
+        address: None,
     }
     .encode(out);
 }

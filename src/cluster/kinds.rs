@@ -67,6 +67,19 @@ pub const CERTIFICATES: [CertificateKind; 4] = [
 ];
 
 impl CertificateKind {
+    /// Services to restart for a new certificate of this kind: on its node, and on every other
+    /// (`spec/domain.md` section 9.3; X-07 takes the union of the documents).
+    pub const fn restarts(self) -> (&'static [ServiceKind], &'static [ServiceKind]) {
+        use ServiceKind::{CallManager, Capf, Tftp};
+        const TVS: ServiceKind = ServiceKind::TVS;
+        match self {
+            CertificateKind::CallManager => (&[CallManager, TVS, Tftp], &[]),
+            // Every list names them.
+            CertificateKind::Tvs | CertificateKind::ItlRecovery => (&[TVS, Tftp], &[TVS, Tftp]),
+            CertificateKind::Capf => (&[Capf, Tftp], &[Tftp]),
+        }
+    }
+
     /// The name in scenario files and of the PEM file.
     pub const fn name(self) -> &'static str {
         match self {

@@ -22,7 +22,8 @@ struct Entry {
     certificate: Certificate,
     /// The issuer in its normal form.
     issuer_key: String,
-    kind: CertificateKind,
+    /// `None` for a token of the CTL, in phone-sast-trust.
+    kind: Option<CertificateKind>,
 }
 
 /// How long a phone may keep an answer, seconds (TVS-08).
@@ -37,13 +38,23 @@ impl Knowledge {
     /// A certificate that no store holds any more.
     pub(super) fn remove(&self, kind: CertificateKind, certificate: &Certificate) {
         let serial = magnitude(certificate.serial());
-        let is_other = |entry: &Entry| entry.kind != kind || entry.certificate != *certificate;
+        let is_other =
+            |entry: &Entry| entry.kind != Some(kind) || entry.certificate != *certificate;
         self.known.alter(serial, |_, entries| entries.into_iter().filter(is_other).collect());
         self.known.remove_if(serial, |_, entries| entries.is_empty());
     }
 
     /// A certificate that is in a store from now on.
     pub(super) fn add(&self, kind: CertificateKind, certificate: &Certificate) {
+        self.insert(Some(kind), certificate);
+    }
+
+    /// The certificate of a token that signs CTLs.
+    pub(super) fn add_token(&self, certificate: &Certificate) {
+        self.insert(None, certificate);
+    }
+
+    fn insert(&self, kind: Option<CertificateKind>, certificate: &Certificate) {
         let issuer_key = name_key(certificate.issuer());
         let entry = Entry { certificate: certificate.clone(), issuer_key, kind };
         let serial = magnitude(certificate.serial()).to_vec();
@@ -115,12 +126,13 @@ fn magnitude(serial: &[u8]) -> &[u8] {
 }
 
 /// Roles that TVS names for a certificate of each store (`decisions.md`, mechanism).
-const fn roles_of(kind: CertificateKind, release: Release) -> &'static [u8] {
+const fn roles_of(kind: Option<CertificateKind>, release: Release) -> &'static [u8] {
     match kind {
-        CertificateKind::CallManager => release.rules().call_manager_roles,
-        CertificateKind::Capf => &[4],
-        CertificateKind::ItlRecovery => &[0],
-        CertificateKind::Tvs => &[21],
+        Some(CertificateKind::CallManager) => release.rules().call_manager_roles,
+        Some(CertificateKind::Capf) => &[4],
+        Some(CertificateKind::ItlRecovery) => &[0],
+        Some(CertificateKind::Tvs) => &[21],
+        None => &[0, 3],
     }
 }
 

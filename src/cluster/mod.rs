@@ -4,11 +4,13 @@
 //! Must not read a clock, open a socket or know a phone. `serve` and `sim` drive it.
 
 mod catalogue;
+mod ctl;
 mod itl;
 mod kinds;
 mod knowledge;
 pub mod operator;
 mod release;
+mod security;
 mod services;
 mod sign_cache;
 mod state;
@@ -17,17 +19,21 @@ mod tftp_service;
 mod topology;
 
 pub use catalogue::{Catalogue, Contents, FleetSpec};
+pub use ctl::{CTL_METHODS, CtlFile, CtlMethod};
 pub use kinds::{
     CERTIFICATES, CertificateKind, FILE_SIGNATURES, FileSignature, SERVICES, ServiceKind,
 };
 pub use knowledge::Knowledge;
-pub use operator::{Impact, Operation, OperatorAction};
+pub use operator::{Impact, Nodes, Operation, OperatorAction};
 pub use release::{RELEASES, Release};
+pub use security::{SECURITY_MODES, Security, SecurityMode};
 pub use services::{Answering, Conversation, DialogueService, Said, Service};
 pub use sign_cache::{CacheKey, Claim, SignCache, SignCounts, Waiter};
 pub use state::{ActionError, Cluster, Effect, Genesis, ServiceChange};
 pub use stores::{Origin, Stores, Trusted};
-pub use tftp_service::{FileReply, PendingFile, ServedFile, SignJob, Signed, Signers, TftpService};
+pub use tftp_service::{
+    FileReply, Lists, PendingFile, ServedFile, SignJob, Signed, Signers, TftpService,
+};
 pub use topology::{
     GroupSpec, HTTP_PORT, HTTPS_PORT, NodeSpec, Ports, SIGN_CACHE_MODES, SignCacheMode, Topology,
 };

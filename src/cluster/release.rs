@@ -34,6 +34,11 @@ pub struct Rules {
     has_itl_recovery: bool,
     /// Which certificate signs the ITL: that of the TFTP node before 12.x, then the cluster's.
     itl_signer: CertificateKind,
+    /// Which certificate of the publisher signs a CTL without tokens.
+    ctl_signer: CertificateKind,
+    /// Certificates whose regeneration brings new lists and a reset of all phones by itself, in
+    /// clusters that are set so (REG-08, ITL-16; CSCue55353 names the three).
+    pub auto_reset: &'static [CertificateKind],
     /// The records of an ITL, in order (`spec/trust-list.md` section 7; ITL-06 to ITL-10). Those
     /// with EC keys of 11.x (ITL-11) are not there yet.
     pub itl: &'static [ItlPart],
@@ -81,6 +86,10 @@ const WITH_RECOVERY: &[ItlPart] = &[
     ItlPart::CallManager(ROLE_TFTP),
 ];
 
+/// What newer releases reset the phones for.
+const RESETS: &[CertificateKind] =
+    &[CertificateKind::CallManager, CertificateKind::Capf, CertificateKind::Tvs];
+
 /// The rules of each release, in the order of [`RELEASES`].
 static RULES: [Rules; 4] = [
     Rules {
@@ -89,6 +98,8 @@ static RULES: [Rules; 4] = [
         majors: 8..=9,
         has_itl_recovery: false,
         itl_signer: CertificateKind::CallManager,
+        ctl_signer: CertificateKind::CallManager,
+        auto_reset: &[],
         itl: SIGNER_FIRST,
         call_manager_roles: &[0, 2],
         file_signature: FileSignature::Sha1,
@@ -100,6 +111,8 @@ static RULES: [Rules; 4] = [
         majors: 10..=11,
         has_itl_recovery: true,
         itl_signer: CertificateKind::CallManager,
+        ctl_signer: CertificateKind::CallManager,
+        auto_reset: RESETS,
         itl: WITH_RECOVERY,
         call_manager_roles: &[0, 3],
         file_signature: FileSignature::Sha1,
@@ -111,6 +124,8 @@ static RULES: [Rules; 4] = [
         majors: 12..=13,
         has_itl_recovery: true,
         itl_signer: CertificateKind::ItlRecovery,
+        ctl_signer: CertificateKind::ItlRecovery,
+        auto_reset: RESETS,
         itl: WITH_RECOVERY,
         call_manager_roles: &[0, 3],
         file_signature: FileSignature::Sha1,
@@ -122,6 +137,8 @@ static RULES: [Rules; 4] = [
         majors: 14..=u8::MAX,
         has_itl_recovery: true,
         itl_signer: CertificateKind::ItlRecovery,
+        ctl_signer: CertificateKind::ItlRecovery,
+        auto_reset: RESETS,
         itl: WITH_RECOVERY,
         call_manager_roles: &[0, 3],
         file_signature: FileSignature::Sha512,
@@ -153,6 +170,21 @@ impl Release {
     /// Which certificate signs the ITL.
     pub const fn itl_signer(self) -> CertificateKind {
         self.rules().itl_signer
+    }
+
+    /// Which certificate of the publisher signs a CTL without tokens.
+    pub const fn ctl_signer(self) -> CertificateKind {
+        self.rules().ctl_signer
+    }
+
+    /// Whether a CTL can be signed with tokens: not from 14 on (`spec/domain.md` section 14).
+    pub fn has_etokens(self) -> bool {
+        self < Release::R14
+    }
+
+    /// Whether a CTL can be made without tokens: from 10.x, with ITLRecovery (CTL-04).
+    pub const fn has_tokenless_ctl(self) -> bool {
+        self.has_itl_recovery()
     }
 
     /// The digest of signatures unless a scenario says another one.

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::base::{HostTable, NodeId, Span, Time};
@@ -6,13 +6,15 @@ use crate::crypto::{CertificateSpec, Identity, KeySource};
 use crate::wire::Dialogue;
 
 use super::catalogue::{Catalogue, Contents, FleetSpec};
+use super::ctl::{CtlContent, CtlFile, CtlMethod, CtlNode, Manner};
 use super::itl::ItlContent;
-use super::kinds::{CertificateKind, ServiceKind};
+use super::kinds::{CertificateKind, FileSignature, ServiceKind};
 use super::knowledge::Knowledge;
+use super::security::{CtlKeeper, SecurityMode};
 use super::services::{DialogueService, Service, dialogue_service, presents};
 use super::sign_cache::SignCache;
 use super::stores::Stores;
-use super::tftp_service::{Signers, TftpService};
+use super::tftp_service::{Lists, Signers, TftpService};
 use super::topology::Topology;
 
 /// A simulated CUCM cluster: what the database and the certificate stores of its nodes hold.
@@ -29,7 +31,10 @@ pub struct Cluster {
     /// Unix seconds at the start of the run.
     epoch_s: u64,
     stores: Stores,
-    knowledge: Arc<Knowledge>,
+    /// Its CTL and who signs it.
+    ctl: CtlKeeper,
+    /// The enterprise parameter "Prepare Cluster for Rollback to pre 8.0".
+    rollback: bool,
     cache: Arc<SignCache>,
     catalogue: Arc<Catalogue>,
     hosts: Arc<HostTable>,
@@ -40,6 +45,8 @@ pub struct Cluster {
 #[derive(Debug, Default)]
 struct NodeState {
     running: BTreeMap<ServiceKind, Service>,
+    /// Services that must be restarted before the node does what its database says (REG-10).
+    due: BTreeSet<ServiceKind>,
 }
 
 /// What a driver has to do after an operator action.
@@ -92,6 +99,18 @@ pub enum ActionError {
         /// Name of the node.
         node: String,
     },
+    /// There is no CTL to update.
+    #[error(
+        "the cluster is not in mixed mode, so that it has no CTL to update; set its security-mode \
+         to mixed first"
+    )]
+    NonSecure,
+    /// Nobody has this token, or it is none of the original set-up (CTL-05).
+    #[error("token {token} is none of those that the CTL was made with; name one of them")]
+    NoToken {
+        /// Its name.
+        token: String,
+    },
 }
 
 /// What a cluster starts from.
@@ -117,12 +136,13 @@ impl Cluster {
 
     /// Like [`Cluster::new`], with configurations of phones that differ or do not.
     pub fn with_contents(genesis: Genesis, contents: Contents) -> Cluster {
-        let Genesis { topology, fleet, source, epoch_s, mut stored } = genesis;
+        let Genesis { topology, fleet, mut source, epoch_s, mut stored } = genesis;
         let knowledge = Arc::new(Knowledge::new(topology.release));
         let nodes = topology.ids().collect();
         let mut cluster = Cluster {
-            stores: Stores::new(nodes, Arc::clone(&knowledge)),
-            knowledge,
+            stores: Stores::new(nodes, knowledge),
+            ctl: CtlKeeper::new(&topology.security, epoch_s, &mut source),
+            rollback: false,
             cache: Arc::new(SignCache::new(topology.sign_cache)),
             catalogue: Arc::new(Catalogue::new(&topology, &fleet, contents)),
             hosts: Arc::new(HostTable::default()),
@@ -141,6 +161,10 @@ impl Cluster {
                 };
                 cluster.stores.put(node, kind, identity);
             }
+        }
+        cluster.stores.admit(cluster.ctl.tokens.iter().map(|(_, token)| &token.certificate));
+        if cluster.ctl.mode == SecurityMode::Mixed {
+            cluster.sign_ctl(Time::ZERO);
         }
         for node in cluster.node_ids() {
             cluster.add_record(node, &cluster.name(node));
@@ -194,7 +218,30 @@ impl Cluster {
 
     /// What TVS answers from.
     pub const fn knowledge(&self) -> &Arc<Knowledge> {
-        &self.knowledge
+        self.stores.index()
+    }
+
+    /// The CTL as it stands on the TFTP nodes, served or not yet.
+    pub const fn ctl(&self) -> Option<&Arc<CtlFile>> {
+        self.ctl.file.as_ref()
+    }
+
+    /// The CTL that an update would make now, if there is one: another content than that of
+    /// [`Cluster::ctl`] means that the CTL is stale (CTL-02).
+    pub fn next_ctl(&self) -> Option<CtlFile> {
+        self.ctl.file.as_ref().map(|_| self.build_ctl(Time::ZERO))
+    }
+
+    /// Services that must be restarted before their nodes do what the database says (REG-10).
+    pub fn restarts_due(&self) -> impl Iterator<Item = (NodeId, ServiceKind)> + '_ {
+        self.node_ids().flat_map(|node| {
+            self.nodes[node.index()].due.iter().map(move |&service| (node, service))
+        })
+    }
+
+    /// Whether the cluster is prepared for a rollback to a release before 8.0.
+    pub const fn is_prepared_for_rollback(&self) -> bool {
+        self.rollback
     }
 
     /// What the nodes hold and trust.
@@ -257,7 +304,132 @@ impl Cluster {
         }
         let identity = self.issue(node, kind, now);
         self.stores.put(node, kind, identity);
+        self.require_restarts(node, kind);
         Ok(())
+    }
+
+    /// What a regeneration brings about by itself: in releases that do so, and where somebody asks
+    /// for it, TFTP builds its lists anew and the phones are reset (ITL-16, REG-09, X-23).
+    pub(super) fn automatic_update(&mut self, kind: CertificateKind, now: Time) -> Vec<Effect> {
+        let Some(spread) = self.topology.auto_reset(kind) else { return Vec::new() };
+        let mut effects = Vec::new();
+        for node in self.node_ids() {
+            if self.tftp(node).is_some() {
+                effects.extend(self.start(node, ServiceKind::Tftp, now));
+            }
+        }
+        effects.push(Effect::ResetPhones { spread });
+        effects
+    }
+
+    /// Marks what must be restarted for a new certificate of this node (REG-20 to 25).
+    fn require_restarts(&mut self, node: NodeId, kind: CertificateKind) {
+        let (here, everywhere) = kind.restarts();
+        for other in self.node_ids() {
+            let services = if other == node { here } else { everywhere };
+            self.require(other, services);
+        }
+    }
+
+    /// Marks services of a node that must be restarted, if they are active there.
+    fn require(&mut self, node: NodeId, services: &[ServiceKind]) {
+        let active = &self.topology.nodes[node.index()].services;
+        let due = services.iter().filter(|service| active.contains(service));
+        self.nodes[node.index()].due.extend(due);
+    }
+
+    /// Sets the parameter "Prepare Cluster for Rollback to pre 8.0": TFTP serves blank lists, or
+    /// none of them any longer, from its next start on (SAFE-05, TFTP-14).
+    pub(super) fn set_rollback(&mut self, rollback: bool) {
+        self.rollback = rollback;
+        self.node_ids().for_each(|node| self.require(node, &[ServiceKind::Tftp]));
+    }
+
+    /// Sets the parameter "TFTP File Signature Algorithm", in force when TFTP starts (TFTP-07).
+    pub(super) fn set_file_signature(&mut self, signature: FileSignature) {
+        self.topology.file_signature = signature;
+        self.node_ids().for_each(|node| self.require(node, &[ServiceKind::Tftp]));
+    }
+
+    /// Sets the parameter "Cluster Security Mode" and makes the CTL that belongs to it.
+    pub(super) fn set_security_mode(&mut self, mode: SecurityMode, now: Time) {
+        self.ctl.mode = mode;
+        self.sign_ctl(now);
+    }
+
+    /// Makes the CTL anew (CTL-10); `method` and `token` stay what they were if not given.
+    pub(super) fn update_ctl(
+        &mut self,
+        method: Option<CtlMethod>,
+        token: Option<&str>,
+        now: Time,
+    ) -> Result<(), ActionError> {
+        if self.ctl.mode == SecurityMode::NonSecure {
+            return Err(ActionError::NonSecure);
+        }
+        if let Some(name) = token {
+            let unknown = || ActionError::NoToken { token: name.to_owned() };
+            self.ctl.at_hand = self.ctl.token(name).ok_or_else(unknown)?;
+        }
+        self.ctl.method = method.unwrap_or(self.ctl.method);
+        self.sign_ctl(now);
+        Ok(())
+    }
+
+    /// Signs the CTL and copies it to all TFTP nodes, which serve it from their next start on.
+    fn sign_ctl(&mut self, now: Time) {
+        self.ctl.file = Some(Arc::new(self.build_ctl(now)));
+        for node in self.node_ids() {
+            self.require(node, &[ServiceKind::CallManager, ServiceKind::Tftp]);
+        }
+    }
+
+    fn build_ctl(&self, now: Time) -> CtlFile {
+        let (publisher, release) = (self.publisher(), self.topology.release);
+        let tokens: Vec<&Identity> = self.ctl.tokens.iter().map(|(_, token)| token).collect();
+        let token = tokens.get(self.ctl.at_hand).filter(|_| self.ctl.method == CtlMethod::Etoken);
+        let others = tokens.iter().enumerate().filter(|&(at, _)| at != self.ctl.at_hand);
+        let ctl_node = |id: NodeId| {
+            let node = self.topology.node(id);
+            CtlNode { name: &node.name, address: node.address }
+        };
+        let call_manager = |id: NodeId| {
+            let certificate = &self.stored(id, CertificateKind::CallManager).certificate;
+            (ctl_node(id), Some(certificate).filter(|_| self.ctl.mode == SecurityMode::Mixed))
+        };
+        let nodes = self.node_ids().filter(|&id| self.topology.is_in_ctl(id));
+        let content = CtlContent {
+            signer: match token {
+                Some(token) => token,
+                None => self.stored(publisher, release.ctl_signer()),
+            },
+            signer_node: token.is_none().then(|| ctl_node(publisher)),
+            tokens: match token {
+                Some(_) => others.map(|(_, token)| &token.certificate).collect(),
+                None => Vec::new(),
+            },
+            nodes: nodes.map(call_manager).collect(),
+            capf: self.active_capf().map(|capf| &capf.certificate),
+        };
+        let signature = self.topology.file_signature;
+        let manner = Manner {
+            signature,
+            signer_version: release.signer_version(signature),
+            made_s: self.seconds(now),
+        };
+        CtlFile::sign(&content, manner)
+    }
+
+    /// CAPF of the publisher, if it is active there.
+    fn active_capf(&self) -> Option<&Identity> {
+        let publisher = self.publisher();
+        let is_active = self.topology.node(publisher).services.contains(&ServiceKind::Capf);
+        is_active.then(|| self.stored(publisher, CertificateKind::Capf))
+    }
+
+    /// An instant as Unix seconds, as files and certificates say it.
+    const fn seconds(&self, now: Time) -> u32 {
+        (self.epoch_s + now.as_nanos() / 1_000_000_000) as u32
     }
 
     pub(super) fn add_record(&self, node: NodeId, name: &str) {
@@ -280,6 +452,7 @@ impl Cluster {
         for kind in [CertificateKind::CallManager, CertificateKind::Capf, CertificateKind::Tvs] {
             let identity = self.issue(node, kind, now);
             self.stores.put(node, kind, identity);
+            self.require_restarts(node, kind);
         }
         self.catalogue = Arc::new(Catalogue::new(&self.topology, &self.fleet, self.contents));
     }
@@ -336,11 +509,12 @@ impl Cluster {
         if !self.topology.node(node).services.contains(&service) {
             return None;
         }
+        self.nodes[node.index()].due.remove(&service);
         let running = match service {
             ServiceKind::Tftp => Service::Tftp(Arc::new(self.build_tftp(node, now))),
             ServiceKind::Dialogue(dialogue) => {
                 let identity = self.stored(node, presents(dialogue)).clone();
-                let service = dialogue_service(dialogue, identity, &self.knowledge);
+                let service = dialogue_service(dialogue, identity, self.knowledge());
                 Service::Dialogue(Arc::new(service))
             }
             ServiceKind::CallManager | ServiceKind::Capf => return None,
@@ -360,7 +534,6 @@ impl Cluster {
     /// A TFTP node builds its ITL when its service starts, from the stores as they are then.
     fn build_tftp(&self, node: NodeId, now: Time) -> TftpService {
         let publisher = self.publisher();
-        let capf_active = self.topology.node(publisher).services.contains(&ServiceKind::Capf);
         let content = ItlContent {
             call_manager: &self.stored(node, CertificateKind::CallManager).certificate,
             tvs: self
@@ -368,7 +541,7 @@ impl Cluster {
                 .nodes_with(ServiceKind::TVS)
                 .map(|id| &self.stored(id, CertificateKind::Tvs).certificate)
                 .collect(),
-            capf: capf_active.then(|| &self.stored(publisher, CertificateKind::Capf).certificate),
+            capf: self.active_capf().map(|capf| &capf.certificate),
             itl_recovery: self
                 .stores
                 .own(publisher, CertificateKind::ItlRecovery)
@@ -385,10 +558,13 @@ impl Cluster {
             signature,
             signer_version: release.signer_version(signature),
         };
+        let itl =
+            if self.rollback { content.encode_blank(release) } else { content.encode(release) };
+        let lists = Lists { itl: itl.into(), ctl: self.ctl.file.clone() };
         TftpService::new(
             signers,
-            (self.epoch_s + now.as_nanos() / 1_000_000_000) as u32,
-            content.encode(release).into(),
+            self.seconds(now),
+            lists,
             Arc::clone(&self.catalogue),
             Arc::clone(&self.cache),
         )
@@ -442,6 +618,7 @@ mod tests {
                 sign_cache: SignCacheMode::Lazy,
                 key_bits: 2048,
                 file_signature: Release::R8_6.file_signature(),
+                security: Default::default(),
                 domain: None,
                 nodes: vec![
                     node("pub", &[CallManager, Capf, Tftp, ServiceKind::TVS]),

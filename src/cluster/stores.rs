@@ -46,6 +46,16 @@ impl Stores {
         Stores { nodes, own: BTreeMap::new(), trust: BTreeMap::new(), index }
     }
 
+    /// What TVS answers from.
+    pub const fn index(&self) -> &Arc<Knowledge> {
+        &self.index
+    }
+
+    /// Takes the certificates of CTL tokens into phone-sast-trust (CERT-25).
+    pub(super) fn admit<'a>(&self, tokens: impl Iterator<Item = &'a Certificate>) {
+        tokens.for_each(|token| self.index.add_token(token));
+    }
+
     /// A certificate of a node and its key, if it has one of this kind.
     pub fn own(&self, node: NodeId, kind: CertificateKind) -> Option<&Identity> {
         self.own.get(&(node, kind))

@@ -9,6 +9,7 @@ use crate::transfer::Content;
 use crate::wire::{FileName, HeaderOrder, HeaderSpec, Seal, UnsignedHeader};
 
 use super::catalogue::{Body, Catalogue, content_digest, signed_config};
+use super::ctl::CtlFile;
 use super::kinds::FileSignature;
 use super::sign_cache::{CacheKey, Claim, SignCache, Waiter};
 
@@ -21,8 +22,8 @@ pub struct TftpService {
     list_signer_id: u64,
     /// When the service started, Unix seconds: the time stamp of its files.
     started_s: u32,
-    /// The records of the ITL, and the digest that names them in the cache.
-    itl: Arc<[u8]>,
+    lists: Lists,
+    /// Names the ITL in the cache.
     itl_digest: u128,
     catalogue: Arc<Catalogue>,
     cache: Arc<SignCache>,
@@ -32,6 +33,15 @@ pub struct TftpService {
     file_signer: u64,
     /// The headers of configurations that stand for many phones: signed once.
     shared_headers: Arc<SharedHeaders>,
+}
+
+/// The trust lists of a service.
+#[derive(Clone, Debug)]
+pub struct Lists {
+    /// The records of the ITL, which the service signs itself.
+    pub itl: Arc<[u8]>,
+    /// The CTL as it came to the node, if the cluster has one.
+    pub ctl: Option<Arc<CtlFile>>,
 }
 
 /// Signed headers by the digest of file name and content.
@@ -213,11 +223,11 @@ struct Wanted {
 
 impl TftpService {
     /// A service that starts at `started_s` (Unix seconds), signs with `signers` and serves these
-    /// ITL records and configurations.
+    /// lists and configurations.
     pub fn new(
         signers: Signers,
         started_s: u32,
-        itl: Arc<[u8]>,
+        lists: Lists,
         catalogue: Arc<Catalogue>,
         cache: Arc<SignCache>,
     ) -> TftpService {
@@ -230,15 +240,15 @@ impl TftpService {
             FileIdentity::signed(body, certificate.issuer(), certificate.serial())
         };
         TftpService {
-            list_identity: identity(&signers.list, &itl),
+            list_identity: identity(&signers.list, &lists.itl),
             file_signer: identity(&signers.files, &[]).signer,
             shared_headers: Arc::default(),
             file_signer_id: id(&signers.files),
             list_signer_id: id(&signers.list),
-            itl_digest: content_digest(FileName::Itl(None), &itl),
+            itl_digest: content_digest(FileName::Itl(None), &lists.itl),
             signers,
             started_s,
-            itl,
+            lists,
             catalogue,
             cache,
         }
@@ -267,6 +277,9 @@ impl TftpService {
 
     /// What a phone holds that has just taken this file, or `None` if the file is not served.
     pub fn identity_of(&self, file: FileName) -> Option<FileIdentity> {
+        if let FileName::Ctl(_) = file {
+            return self.ctl().map(CtlFile::identity);
+        }
         let Wanted { body, signed, phone, .. } = self.wanted(file)?;
         if let Some((SignedKind::List, _)) = signed {
             return Some(self.list_identity);
@@ -294,12 +307,14 @@ impl TftpService {
     /// A digest of what this generation serves: its list, its configurations, who signs them and
     /// when it started. The same whether one configuration stands for many or not.
     pub fn fingerprint(&self) -> [u8; 32] {
+        let ctl = self.ctl().map_or(&[][..], |ctl| ctl.bytes());
         sha256_of(&[
-            &self.itl,
+            &self.lists.itl,
             &self.signers.list.certificate.sha256(),
             &self.signers.files.certificate.sha256(),
             &self.started_s.to_be_bytes(),
             &self.catalogue.fingerprint(),
+            ctl,
         ])
     }
 
@@ -308,13 +323,20 @@ impl TftpService {
         self.whole(FileName::Itl(None)).expect("every service has a list")
     }
 
+    /// The CTL, if the cluster had one when the service started.
+    pub fn ctl(&self) -> Option<&CtlFile> {
+        self.lists.ctl.as_deref()
+    }
+
     /// Names of all files that phones may ask for: those that exist once, then those of each phone.
     pub fn names(&self) -> impl Iterator<Item = FileName> + '_ {
         let of_phone = |number| Some(DeviceName::of_phone(PhoneId(number)));
         let owners = std::iter::once(None).chain((0..self.catalogue.phones()).map(of_phone));
         owners.flat_map(|owner| {
             let config = |seal| FileName::Config(owner, seal);
-            [FileName::Itl(owner), config(Seal::Signed), config(Seal::Plain)]
+            let ctl = self.ctl().map(|_| FileName::Ctl(owner));
+            let others = [FileName::Itl(owner), config(Seal::Signed), config(Seal::Plain)];
+            ctl.into_iter().chain(others)
         })
     }
 
@@ -359,7 +381,12 @@ impl TftpService {
         let (body, phone, seal) = match name {
             // Every device gets the node's list under its own name (ITL-17).
             FileName::Itl(_) => return Some(self.list()),
-            FileName::Ctl(_) | FileName::Config(_, Seal::Encrypted) => return None,
+            // It was signed when it was made, and so does the same for every device.
+            FileName::Ctl(_) => {
+                let body = Body::Whole(Arc::clone(self.ctl()?.bytes()));
+                return Some(Wanted { name, body, phone: None, signed: None });
+            }
+            FileName::Config(_, Seal::Encrypted) => return None,
             FileName::Config(None, seal) => {
                 (Body::Whole(self.catalogue.default_config()), None, seal)
             }
@@ -378,7 +405,7 @@ impl TftpService {
 
     fn list(&self) -> Wanted {
         let signed = Some((SignedKind::List, self.itl_digest));
-        let body = Body::Whole(Arc::clone(&self.itl));
+        let body = Body::Whole(Arc::clone(&self.lists.itl));
         Wanted { name: FileName::Itl(None), body, phone: None, signed }
     }
 
@@ -457,6 +484,7 @@ mod tests {
                 sign_cache: SignCacheMode::Lazy,
                 key_bits: 2048,
                 file_signature: Release::R8_6.file_signature(),
+                security: Default::default(),
                 domain: None,
                 nodes: vec![node],
                 groups: vec![GroupSpec {

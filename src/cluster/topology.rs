@@ -1,10 +1,11 @@
 use std::net::{IpAddr, SocketAddr};
 
-use crate::base::{ClusterId, NodeId};
+use crate::base::{ClusterId, NodeId, Span};
 use crate::wire::Dialogue;
 
-use super::kinds::{FileSignature, ServiceKind};
+use super::kinds::{CertificateKind, FileSignature, ServiceKind};
 use super::release::Release;
+use super::security::Security;
 
 /// The shape of a cluster: its release, nodes and CallManager groups. Valid by construction when
 /// it comes from a scenario: at least one node, group members exist, shares add up to 1.
@@ -20,6 +21,8 @@ pub struct Topology {
     pub key_bits: u16,
     /// Digest of the signatures of lists and files.
     pub file_signature: FileSignature,
+    /// Whether it has a CTL, and who signs that.
+    pub security: Security,
     /// Domain of the nodes in the DNS: configurations call them by their full names, as those of
     /// a cluster do whose *System > Server* holds names; `None` calls them by their addresses.
     pub domain: Option<String>,
@@ -152,6 +155,19 @@ impl Topology {
         all.into_iter().chain(dialogues).filter_map(words).collect()
     }
 
+    /// Whether a CTL names this node: it signs files or registers phones.
+    pub fn is_in_ctl(&self, node: NodeId) -> bool {
+        let services = &self.node(node).services;
+        services.contains(&ServiceKind::Tftp) || services.contains(&ServiceKind::CallManager)
+    }
+
+    /// Within which time the regeneration of such a certificate resets the phones by itself, if it
+    /// does.
+    pub fn auto_reset(&self, certificate: CertificateKind) -> Option<Span> {
+        let resets = self.release.rules().auto_reset.contains(&certificate);
+        self.security.auto_reset.filter(|_| resets)
+    }
+
     /// The nodes, in order.
     pub fn ids(&self) -> impl Iterator<Item = NodeId> + use<> {
         let cluster = self.cluster;
@@ -234,6 +250,7 @@ mod tests {
             sign_cache: SignCacheMode::Lazy,
             key_bits: 2048,
             file_signature: Release::R8_6.file_signature(),
+            security: Default::default(),
             domain: None,
             nodes: vec![],
             groups: shares.iter().map(group).collect(),

@@ -6,7 +6,7 @@ use rsa::pkcs1v15;
 use sha2::Sha256;
 use x509_cert::builder::profile::BuilderProfile;
 use x509_cert::builder::{Builder, CertificateBuilder};
-use x509_cert::der::{Encode, pem};
+use x509_cert::der::{Decode, Encode, pem};
 use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage, KeyUsages};
 use x509_cert::ext::{Extension, ToExtension};
 use x509_cert::name::Name as X509Name;
@@ -277,23 +277,53 @@ impl Identity {
     /// # Panics
     /// If the common name is longer than X.509 allows.
     pub fn self_signed(spec: &CertificateSpec<'_>, source: &mut KeySource) -> Identity {
+        Identity::made(spec, None, source)
+    }
+
+    /// Makes a key and a certificate that `issuer` has signed.
+    ///
+    /// # Panics
+    /// If the common name is longer than X.509 allows.
+    pub fn issued(
+        spec: &CertificateSpec<'_>,
+        issuer: &Identity,
+        source: &mut KeySource,
+    ) -> Identity {
+        Identity::made(spec, Some(issuer), source)
+    }
+
+    fn made(
+        spec: &CertificateSpec<'_>,
+        issuer: Option<&Identity>,
+        source: &mut KeySource,
+    ) -> Identity {
         let key = source.signing_key(spec.key_bits);
         let mut serial = [0; 16];
         source.fill(&mut serial);
         // CUCM's serials have 16 bytes and no sign byte; the first one is never zero.
         serial[0] = 0x40 | (serial[0] & 0x3F);
-        let der = self_signed_der(spec, &key, &serial);
+        let der = certificate_der(spec, &key, issuer, &serial);
         let certificate = Certificate::from_der(&der).expect("a fresh certificate can be read");
         Identity { certificate, key: Arc::new(key) }
     }
 }
 
-fn self_signed_der(spec: &CertificateSpec<'_>, key: &SigningKey, serial: &[u8]) -> Vec<u8> {
+fn certificate_der(
+    spec: &CertificateSpec<'_>,
+    key: &SigningKey,
+    issuer: Option<&Identity>,
+    serial: &[u8],
+) -> Vec<u8> {
     let subject = format!("CN={},OU=TAC,O=resetstorm,L=Lab,ST=Simulation,C=US", spec.common_name);
-    let profile = ServiceProfile {
-        subject: X509Name::from_str(&subject).expect("host names need no escaping"),
-    };
-    let signer = pkcs1v15::SigningKey::<Sha256>::new(key.rsa().clone());
+    let subject = X509Name::from_str(&subject).expect("host names need no escaping");
+    let issuer_name = issuer.map(|issuer| {
+        let known = X509::from_der(issuer.certificate.der()).expect("it was read before");
+        known.tbs_certificate().subject().clone()
+    });
+    let profile =
+        ServiceProfile { issuer: issuer_name.unwrap_or_else(|| subject.clone()), subject };
+    let signing_key = issuer.map_or(key, |issuer| &*issuer.key);
+    let signer = pkcs1v15::SigningKey::<Sha256>::new(signing_key.rsa().clone());
     let public = SubjectPublicKeyInfoOwned::from_key(&rsa::RsaPublicKey::from(key.rsa()))
         .expect("an RSA key has a public part");
     let instant = |seconds| {
@@ -312,12 +342,13 @@ fn self_signed_der(spec: &CertificateSpec<'_>, key: &SigningKey, serial: &[u8]) 
 
 /// The extensions of a CUCM service certificate; the library's own profiles refuse its names.
 struct ServiceProfile {
+    issuer: X509Name,
     subject: X509Name,
 }
 
 impl BuilderProfile for ServiceProfile {
-    fn get_issuer(&self, subject: &X509Name) -> X509Name {
-        subject.clone()
+    fn get_issuer(&self, _: &X509Name) -> X509Name {
+        self.issuer.clone()
     }
 
     fn get_subject(&self) -> X509Name {

@@ -8,7 +8,7 @@ use super::waves::{Wave, waves};
 use crate::base::lines::{paragraph, row};
 use crate::base::words::{aligned_left, bytes, count};
 use crate::base::{Model, NodeId, PhoneId, Span};
-use crate::cluster::{FleetSpec, ServiceKind, Topology};
+use crate::cluster::{FleetSpec, SecurityMode, ServiceKind, Topology};
 use crate::measure::{COVERS, Queue};
 use crate::phone::{First, family_of};
 use crate::scenario::{Plan, Trigger};
@@ -38,6 +38,8 @@ pub struct Budget {
     pub key_bits: u16,
     /// What becomes of signatures that were made.
     pub sign_cache: &'static str,
+    /// How the CTL is signed; `null` if the cluster is not in mixed mode when it starts.
+    pub ctl: Option<&'static str>,
     /// Which transport the phones ask first: `tftp`, `http`, or `model` for their profiles.
     pub transport: &'static str,
     /// How long they boot: a length of time, or `model` for their profiles.
@@ -128,6 +130,8 @@ impl Budget {
             release: topology.release.name(),
             key_bits: topology.key_bits,
             sign_cache: topology.sign_cache.name(),
+            ctl: (topology.security.mode == SecurityMode::Mixed)
+                .then(|| topology.security.method().name()),
             transport: plan.phone.transport.name(),
             boot_time: plan.phone.boot_time.to_string(),
             nodes: nodes(topology),
@@ -207,7 +211,8 @@ impl Budget {
 
     fn write_cluster(&self, out: &mut String) {
         let (release, bits, cache) = (self.release, self.key_bits, self.sign_cache);
-        row(out, "cluster", &format!("release {release}, RSA-{bits}, sign cache {cache}"));
+        let ctl = self.ctl.map_or_else(String::new, |by| format!(", mixed mode, CTL {by}"));
+        row(out, "cluster", &format!("release {release}, RSA-{bits}, sign cache {cache}{ctl}"));
         let node = |n: &NodeBudget| vec![n.node.clone(), n.address.clone(), n.services.join(", ")];
         let table: Vec<Vec<String>> = self.nodes.iter().map(node).collect();
         for line in aligned_left(&table).lines() {
@@ -498,7 +503,7 @@ mod tests {
             "phones        2 000 (2 000 of model 8841), start itl-current\n",
             "profile 88xx of model 8841: HTTP first, blocks of 512 bytes, boots\n",
             "in force: transport tftp, boot-time 0s",
-            "covers        secure by default only (ITL, TVS); no mixed mode (CTL), no CAPF",
+            "covers        trust lists (CTL, ITL), TVS and signed configurations; no CAPF",
             "              group all: 2 000 phones ask TVS of pub\n",
             "cluster       release 8.6, RSA-2048, sign cache lazy\n",
             "pub  127.0.0.1  tftp 6969/udp, tvs 2445/tcp\n",

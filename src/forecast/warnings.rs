@@ -3,15 +3,15 @@
 use std::collections::BTreeSet;
 
 use crate::base::{NodeId, Purpose, Span, Time, stream};
+use crate::cluster::ServiceKind;
 use crate::cluster::operator::services::{Change, Services};
-use crate::cluster::{Impact, ServiceKind};
 use crate::phone::{BootTime, family_of};
 use crate::scenario::{FleetStart, Plan, TimelineEntry, Trigger};
 
 /// What is likely not meant in `plan`: each one sentence, a new line and `help: …`.
 pub fn warnings(plan: &Plan) -> Vec<String> {
     let mut warnings = Vec::new();
-    if !plan.timeline.iter().any(resets)
+    if !plan.timeline.iter().any(|entry| resets(plan, entry))
         && plan.fleet.start == FleetStart::ItlCurrent
         && plan.target.is_none()
     {
@@ -36,14 +36,14 @@ pub fn warnings(plan: &Plan) -> Vec<String> {
     warnings
 }
 
-fn resets(entry: &TimelineEntry) -> bool {
-    matches!(entry.action.impact(), Impact::Wave(_))
+fn resets(plan: &Plan, entry: &TimelineEntry) -> bool {
+    entry.action.impact(&plan.topology).wave.is_some()
 }
 
 /// Whether step number `at`, from 0, goes on while the phones of the reset before it boot.
 pub(super) fn does_not_wait(plan: &Plan, at: usize) -> bool {
     let follows = matches!(plan.timeline[at].trigger, Trigger::AfterPrevious { .. });
-    follows && at > 0 && resets(&plan.timeline[at - 1])
+    follows && at > 0 && resets(plan, &plan.timeline[at - 1])
 }
 
 /// A step as people speak of it.
@@ -67,9 +67,8 @@ fn services(plan: &Plan) -> Vec<String> {
     let mut stopped: BTreeSet<(NodeId, ServiceKind)> = BTreeSet::new();
     let mut warnings = Vec::new();
     for (at, entry) in plan.timeline.iter().enumerate() {
-        let Impact::Services(Services { change, node, service }) = entry.action.impact() else {
-            continue;
-        };
+        let services = entry.action.impact(&plan.topology).services;
+        let Some(Services { change, node, service }) = services else { continue };
         if change == Change::Restart {
             stopped.retain(|&(of, kind)| of != node || service.is_some_and(|s| s != kind));
             continue;
@@ -158,7 +157,7 @@ impl Clock {
                     self.previous
                 ));
             }
-            if let Impact::Wave(spread) = entry.action.impact() {
+            if let Some(spread) = entry.action.impact(&plan.topology).wave {
                 self.wave(due, spread);
             }
             self.previous = due;

@@ -4,8 +4,9 @@ use serde::Serialize;
 
 use crate::base::lines::paragraph;
 use crate::base::words::{bytes, count};
-use crate::base::{NodeId, Purpose, Span, stream};
-use crate::cluster::{Impact, ServiceKind, Topology};
+use crate::base::{Purpose, Span, stream};
+use crate::cluster::operator::parameters::{Parameter, SetParameter};
+use crate::cluster::{Nodes, SecurityMode, ServiceKind, Topology};
 use crate::scenario::{FleetStart, Plan};
 
 /// A wave of boots and what it costs the servers.
@@ -19,11 +20,14 @@ pub struct Wave {
     pub within_s: f64,
     /// Most boots that are planned for one second.
     pub peak_boots_per_s: u64,
+    /// Whether there is a CTL.
+    #[serde(skip)]
+    has_ctl: bool,
     /// Files that each phone asks for.
     pub requests_per_phone: Requests,
     /// Files that all phones ask for.
     pub requests: u64,
-    /// Files that arrive: all but the CTL, which is not there.
+    /// Files that arrive: all but a CTL that is not there.
     pub transfers: u64,
     /// Bytes of files that arrive, about.
     pub bytes: u64,
@@ -34,7 +38,7 @@ pub struct Wave {
 /// Files that one boot asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Requests {
-    /// CTL files; a cluster that is not in mixed mode has none.
+    /// CTL files; a cluster that was never in mixed mode has none.
     pub ctl: u64,
     /// ITL files.
     pub itl: u64,
@@ -65,8 +69,8 @@ impl Wave {
         let boots = count(u64::from(self.boots));
         paragraph(out, self.cause, &format!("{boots} boots {within}"));
         let Requests { ctl, itl, config } = self.requests_per_phone;
-        let files =
-            format!("each phone asks for {ctl} CTL (there is none), {itl} ITL, {config} config");
+        let none = if self.has_ctl { "" } else { " (there is none)" };
+        let files = format!("each phone asks for {ctl} CTL{none}, {itl} ITL, {config} config");
         let (requests, arrive) = (count(self.requests), count(self.transfers));
         let size = bytes(self.bytes);
         let text = format!("{files}: {requests} requests, {arrive} files, about {size}");
@@ -81,21 +85,27 @@ impl Wave {
 /// The waves of a plan, in order.
 pub(super) fn waves(plan: &Plan) -> Vec<Wave> {
     let mut waves = Vec::new();
+    let mut has_ctl = plan.topology.security.mode == SecurityMode::Mixed && plan.target.is_none();
     if plan.fleet.start == FleetStart::Factory {
-        waves.push(wave(plan, "power on", plan.fleet.arrival_within, NONE_FIRST));
+        waves.push(wave(plan, "power on", plan.fleet.arrival_within, NONE_FIRST, has_ctl));
     }
     let mut lookups = NONE_KNOWN;
     if plan.target.is_some() {
         lookups = UNKNOWN;
     }
-    let signs = |node: NodeId| plan.fleet.tftp.contains(&node);
+    let signs = |nodes| match nodes {
+        Nodes::One(node) => plan.fleet.tftp.contains(&node),
+        Nodes::All => true,
+    };
     for entry in &plan.timeline {
-        match entry.action.impact() {
-            Impact::Wave(spread) => waves.push(wave(plan, "reset", spread, lookups)),
-            Impact::Signer(node) if plan.target.is_none() && node.is_none_or(signs) => {
-                lookups = CHANGED;
-            }
-            Impact::Signer(_) | Impact::Services(_) | Impact::Nothing => {}
+        let impact = entry.action.impact(&plan.topology);
+        if impact.signer.is_some_and(signs) && plan.target.is_none() {
+            lookups = CHANGED;
+        }
+        let set = entry.action.get::<SetParameter>().map(|set| set.parameter);
+        has_ctl |= matches!(set, Some(Parameter::SecurityMode(_))) && plan.target.is_none();
+        if let Some(spread) = impact.wave {
+            waves.push(wave(plan, "reset", spread, lookups, has_ctl));
         }
     }
     waves
@@ -109,19 +119,27 @@ const NONE_KNOWN: PerPhone = (0, "no step before it changes the signer of the ph
 const CHANGED: PerPhone = (2, "the signer changes; one per phone whose TVS is trusted, else none");
 const UNKNOWN: PerPhone = (2, "what the target signs with is not known here");
 
-fn wave(plan: &Plan, cause: &'static str, within: Span, lookups: PerPhone) -> Wave {
+fn wave(
+    plan: &Plan,
+    cause: &'static str,
+    within: Span,
+    (per_phone, why): PerPhone,
+    has_ctl: bool,
+) -> Wave {
     let phones = u64::from(plan.fleet.phones);
-    let requests = Requests { ctl: 1 + u64::from(plan.phone.asks_generic_ctl), itl: 1, config: 1 };
-    let (per_phone, why) = lookups;
+    let asks_again = plan.phone.asks_generic_ctl && !has_ctl;
+    let requests = Requests { ctl: 1 + u64::from(asks_again), itl: 1, config: 1 };
+    let ctl_bytes = if has_ctl { bytes_of_ctl(&plan.topology) } else { 0 };
     Wave {
         cause,
         boots: plan.fleet.phones,
         within_s: within.as_secs_f64(),
         peak_boots_per_s: peak(plan, within),
+        has_ctl,
         requests_per_phone: requests,
         requests: phones * (requests.ctl + requests.itl + requests.config),
-        transfers: phones * (requests.itl + requests.config),
-        bytes: phones * bytes_per_phone(&plan.topology),
+        transfers: phones * (u64::from(has_ctl) + requests.itl + requests.config),
+        bytes: phones * (bytes_per_phone(&plan.topology) + ctl_bytes),
         lookups: Lookups { min: 0, max: phones * per_phone, why },
     }
 }
@@ -135,6 +153,20 @@ fn peak(plan: &Plan, within: Span) -> u64 {
         boots[within.fraction(offset).as_secs_f64() as usize] += 1;
     }
     boots.into_iter().max().unwrap_or(0)
+}
+
+/// Bytes of a CTL, about: the signers, then each TFTP and `CallManager` node, and CAPF.
+fn bytes_of_ctl(topology: &Topology) -> u64 {
+    /// Header and signature.
+    const HEADER: u64 = 470;
+    /// A record with its certificate and a key of 2048 bits.
+    const RECORD: u64 = 1_700;
+    /// By how much one with 4096 bits is longer.
+    const LONGER_RECORD: u64 = 1_024;
+    let nodes = topology.ids().filter(|&id| topology.is_in_ctl(id)).count() as u64;
+    let signers = topology.security.etokens.len().max(1) as u64;
+    let longer = if topology.key_bits == 4_096 { LONGER_RECORD * (nodes + 1) } else { 0 };
+    HEADER + RECORD * (signers + nodes + 1) + longer
 }
 
 /// Bytes of list and configuration of one phone, about: measured in virtual time (2026-11) with

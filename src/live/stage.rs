@@ -3,9 +3,8 @@ use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::base::NodeId;
-use crate::cluster::{
-    CertificateKind, Cluster, FleetSpec, Genesis, Impact, OperatorAction, Topology,
-};
+use crate::cluster::operator::phones::ResetPhones;
+use crate::cluster::{CertificateKind, Cluster, FleetSpec, Genesis, OperatorAction, Topology};
 use crate::crypto::{Identity, KeySource};
 use crate::measure::{Mode, ServeSummary};
 use crate::net::{Clock, threads};
@@ -64,7 +63,7 @@ impl Stage {
     /// Keeps what an action has changed where the next run finds it.
     fn keep(&self, action: &OperatorAction) -> Result<(), LiveError> {
         if let (Some(dir), Some(cluster)) = (&self.state, self.play.cluster())
-            && !matches!(action.impact(), Impact::Wave(_))
+            && action.get::<ResetPhones>().is_none()
         {
             vault::save_identities(dir, cluster)?;
         }

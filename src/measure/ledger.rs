@@ -254,6 +254,11 @@ impl Ledger {
         self.in_flight.get(&step).copied().unwrap_or(0)
     }
 
+    /// So many phones hold a CTL that names other certificates than the cluster has.
+    pub const fn found_stale_ctls(&mut self, phones: u64) {
+        self.counts.phones.stale_ctl = phones;
+    }
+
     /// The run is over: phones in a boot failed by what `finish` says has ended it, and phones of
     /// which `is_current` says that they hold what is no longer served are not ready. Nobody is
     /// blamed for a phone whose reset had not come: it is not reset, unless an earlier one has left

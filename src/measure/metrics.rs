@@ -80,6 +80,9 @@ counts! {
         /// Boots that began since the storm's first reset.
         #[serde(skip)]
         boots: u64 = COUNT.counter("boots_total"),
+        /// Phones at the end whose CTL names other certificates than the cluster has: it needs an
+        /// update (CTL-02).
+        stale_ctl: u64 = SHARED.trend(Trend::Low).said_if_any(8, ", {} hold a stale CTL"),
     }
 }
 
@@ -233,6 +236,15 @@ numbers! {
         p99: Option<f64> = JUDGED_TIME.said(2, " · 99 % {}"),
         /// The whole fleet.
         last: Option<f64> = SHOWN_TIME.said(3, " · last {}"),
+    }
+}
+
+numbers! {
+    /// The cluster at the end, if it is ours.
+    #[derive(Copy)]
+    pub struct ClusterCounts {
+        /// Services that must be restarted before their nodes do what the database says (REG-10).
+        restarts_due: u64 = SHARED.trend(Trend::Low),
     }
 }
 

@@ -33,8 +33,9 @@ pub use incident::{Incident, Listen, Notice, StepEnd, StepKind};
 pub use ledger::{GeneratorLag, Ledger};
 pub use load::{Ended, LoadFault, LoadRecorder};
 pub use metrics::{
-    ByCommand, ConfigCounts, Counts, CpuSeconds, FleetReady, HttpCounts, MachineSummary, Metric,
-    PercentilesS, PhoneCounts, Phones, ServeSummary, Signatures, TftpCounts, TrustPaths, TvsCounts,
+    ByCommand, ClusterCounts, ConfigCounts, Counts, CpuSeconds, FleetReady, HttpCounts,
+    MachineSummary, Metric, PercentilesS, PhoneCounts, Phones, ServeSummary, Signatures,
+    TftpCounts, TrustPaths, TvsCounts,
 };
 pub use openmetrics::{Frame, open_metrics};
 pub use phones::{PhoneRecord, Slice};

@@ -15,8 +15,8 @@ use super::host::HostLog;
 use super::incident::StepKind;
 use super::ledger::Ledger;
 use super::metrics::{
-    ConfigCounts, CpuSeconds, FleetReady, HttpCounts, MachineSummary, Metric, PercentilesS, Phones,
-    ServeSummary, Signatures, TftpCounts, TrustPaths, TvsCounts,
+    ClusterCounts, ConfigCounts, CpuSeconds, FleetReady, HttpCounts, MachineSummary, Metric,
+    PercentilesS, Phones, ServeSummary, Signatures, TftpCounts, TrustPaths, TvsCounts,
 };
 use super::phones::Slice;
 use super::row::{Join, Label, Section};
@@ -57,6 +57,8 @@ pub struct Summary {
     pub http: HttpCounts,
     /// Files over HTTPS as the phones saw them.
     pub https: HttpCounts,
+    /// The cluster at the end, if it is ours.
+    pub cluster: ClusterCounts,
     /// Signatures made by the cluster and verified by phones.
     pub signatures: Signatures,
     /// Seconds from the storm's first reset until a share of the fleet was ready.
@@ -219,8 +221,8 @@ pub struct SloRow {
 }
 
 /// What a result covers until there is more: a reader with a cluster in mixed mode must know.
-pub const COVERS: &str = "secure by default only (ITL, TVS); no mixed mode (CTL), no CAPF (LSC), \
-                          no registration";
+pub const COVERS: &str = "trust lists (CTL, ITL), TVS and signed configurations; no CAPF (LSC), no \
+                          registration";
 
 /// What a run knows beside its ledgers.
 #[derive(Clone, Debug, Default)]
@@ -259,6 +261,8 @@ pub struct RunFacts {
     pub serve: ServeSummary,
     /// What is only there in virtual time.
     pub sim: Option<SimSummary>,
+    /// The cluster at the end.
+    pub cluster: ClusterCounts,
     /// Notes for the reader.
     pub notes: Vec<String>,
 }
@@ -278,6 +282,7 @@ impl Summary {
             seed: facts.seed,
             covers: COVERS.into(),
             services: facts.services,
+            cluster: facts.cluster,
             cut_by: finish.cut_by(),
             signatures: signatures.priced(facts.sign_mean_s),
             fleet_ready_s: fleet_ready(ledger),
@@ -324,7 +329,7 @@ impl Summary {
 
     /// Every number that has a row, in the order of `summary.json`.
     pub fn metrics(&self) -> Vec<Metric> {
-        let sections: [(&'static str, &'static [Label], &dyn Section); 16] = [
+        let sections: [(&'static str, &'static [Label], &dyn Section); 17] = [
             ("phones", &[], &self.phones),
             ("phones", &[], &self.phones.counts),
             ("config", &[], &self.config),
@@ -335,6 +340,7 @@ impl Summary {
             ("tftp", &[], &self.tftp),
             ("http", &[("scheme", "http")], &self.http),
             ("https", &[("scheme", "https")], &self.https),
+            ("cluster", &[], &self.cluster),
             ("signatures", &[], &self.signatures),
             ("fleet_ready_s", &[], &self.fleet_ready_s),
             ("boot_time_s", &[], &self.boot_time_s),

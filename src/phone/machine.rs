@@ -9,7 +9,7 @@ use crate::wire::{ConfigError, FileName, SignedFile, WireError};
 use super::contract::{Fact, Input, Sink};
 use super::env::Env;
 use super::held::{Boot, Held, StoredConfig};
-use super::lists::TrustLists;
+use super::lists::{TrustList, TrustLists};
 use super::profile::FILE_SIZE_MAX;
 use super::step::Step;
 use super::task::{Context, Event, Task, Turn};
@@ -40,6 +40,15 @@ pub enum ProvisionError {
     Config(#[from] ConfigError),
 }
 
+/// Lists as files, header and all.
+#[derive(Clone, Copy, Debug)]
+pub struct ListFiles<'a> {
+    /// A CTL.
+    pub ctl: Option<&'a [u8]>,
+    /// An ITL.
+    pub itl: Option<&'a [u8]>,
+}
+
 /// The first session id that a phone uses, and the first token (seen in traces, `spec/tvs.md`).
 const FIRST_SESSION: u32 = 1_001;
 
@@ -61,7 +70,7 @@ impl Phone {
         (self.held.lists, self.held.config) = (lists, config);
     }
 
-    /// Gives the phone a list and the content of a configuration as if it had accepted them
+    /// Gives the phone lists and the content of a configuration as if it had accepted them
     /// earlier; `identity` says whose signature the configuration had.
     ///
     /// # Errors
@@ -69,26 +78,34 @@ impl Phone {
     pub fn provision(
         &mut self,
         env: &Env,
-        list: &[u8],
+        lists: ListFiles<'_>,
         config: &[u8],
         identity: FileIdentity,
     ) -> Result<(), ProvisionError> {
-        let list = env.shared.list(&SignedFile::parse(list)?)?;
+        let list = |bytes| Ok::<_, ProvisionError>(env.shared.list(&SignedFile::parse(bytes)?)?);
         let tvs = env.shared.members(config)?;
-        let lists = TrustLists { ctl: None, itl: Some(list) };
+        let lists = TrustLists {
+            ctl: lists.ctl.map(list).transpose()?,
+            itl: lists.itl.map(list).transpose()?,
+        };
         self.install(lists, Some(StoredConfig { tvs, identity }));
         Ok(())
     }
 
-    /// Whether the list and the configuration in force are those that are served now; `served`
+    /// Whether the lists and the configuration in force are those that are served now; `served`
     /// names what a file is. A file that is not served asks nothing of the phone.
     pub fn is_current(&self, served: impl Fn(FileName) -> Option<FileIdentity>) -> bool {
         let asked = |step: Step| served(step.file_name(self.name(), self.held.lists.any()));
+        let ctl = asked(Step::Ctl);
         let list = asked(Step::Itl).or_else(|| asked(Step::ItlGeneric));
         let config = asked(Step::Config).or_else(|| asked(Step::ConfigDefault));
-        let held_list = self.held.lists.itl.as_ref().map(|itl| itl.identity());
+        let identity = |list: &Option<Arc<TrustList>>| list.as_ref().map(|list| list.identity());
+        let (held_ctl, held_list) =
+            (identity(&self.held.lists.ctl), identity(&self.held.lists.itl));
         let held_config = self.held.config.as_ref().map(|config| config.identity);
-        (list.is_none() || list == held_list) && (config.is_none() || config == held_config)
+        (ctl.is_none() || ctl == held_ctl)
+            && (list.is_none() || list == held_list)
+            && (config.is_none() || config == held_config)
     }
 
     /// The phone's number.

@@ -34,7 +34,7 @@ pub use file_kind::FileKind;
 pub use held::StoredConfig;
 pub use judge::{AcceptPath, Judgement, Refusal, judge};
 pub use lists::{PROVISIONING_ROLES, TrustList, TrustLists, TrustRecord, TrustState};
-pub use machine::{Phone, ProvisionError};
+pub use machine::{ListFiles, Phone, ProvisionError};
 pub use profile::{FILE_SIZE_MAX, PhoneProfile};
 pub use shared::Shared;
 pub use step::Step;

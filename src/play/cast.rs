@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use crate::base::{NodeId, PhoneId};
 use crate::cluster::{FleetSpec, TftpService};
-use crate::phone::{Env, Phone, Shared};
+use crate::phone::{Env, ListFiles, Phone, Shared};
 
 use super::homes::Homes;
 
@@ -12,24 +12,28 @@ use super::homes::Homes;
 pub struct Cast {
     fleet: FleetSpec,
     homes: Homes,
-    /// What each node serves, if the phones have accepted it before the run.
+    /// What each node serves and its ITL, if the phones have accepted it before the run.
     held: BTreeMap<NodeId, (Arc<TftpService>, Arc<[u8]>)>,
+    /// Whether they have accepted its CTL and its ITL.
+    holds: (bool, bool),
     /// Whether a configuration stands for those of many phones.
     pins: bool,
 }
 
 impl Cast {
-    /// Phones of `fleet` that hold what the services of `held` serve, and nothing if there is none.
+    /// Phones of `fleet` that hold what the services of `held` serve, and nothing if there is none;
+    /// of the lists those that `holds` names: CTL, ITL.
     pub(super) fn new(
         fleet: FleetSpec,
         homes: Homes,
         held: impl Iterator<Item = (NodeId, Arc<TftpService>)>,
+        holds: (bool, bool),
     ) -> Cast {
         let listed = |(node, service): (NodeId, Arc<TftpService>)| {
             let list = service.signed_list().into();
             (node, (service, list))
         };
-        Cast { fleet, homes, held: held.map(listed).collect(), pins: false }
+        Cast { fleet, homes, held: held.map(listed).collect(), holds, pins: false }
     }
 
     /// The same, for a fleet that shares lists and configurations: `shared` keeps them at their
@@ -52,8 +56,13 @@ impl Cast {
             if self.pins {
                 env.shared.pin(&config);
             }
+            let (ctl, itl) = self.holds;
+            let lists = ListFiles {
+                ctl: service.ctl().filter(|_| ctl).map(|ctl| &**ctl.bytes()),
+                itl: itl.then_some(list),
+            };
             phone
-                .provision(env, list, &config, identity)
+                .provision(env, lists, &config, identity)
                 .expect("the cluster's own files can be read");
         }
         phone

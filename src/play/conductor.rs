@@ -2,11 +2,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::base::{NodeId, Span, Time};
+use crate::cluster::operator::phones::ResetPhones;
 use crate::cluster::{
-    ActionError, Cluster, Effect, FleetSpec, Impact, OperatorAction, ServiceChange, SignCounts,
-    Topology,
+    ActionError, Cluster, Effect, FleetSpec, OperatorAction, ServiceChange, ServiceKind,
+    SignCounts, Topology,
 };
-use crate::measure::{CpuSeconds, Finish, Ledger, Mode, RunFacts, RunInfo, ServeSummary, StepMark};
+use crate::measure::{
+    ClusterCounts, CpuSeconds, Finish, Ledger, Mode, RunFacts, RunInfo, ServeSummary, StepMark,
+};
 use crate::phone::Phone;
 use crate::scenario::{FleetStart, Plan};
 
@@ -139,9 +142,10 @@ impl Play {
             let service = self.cluster.as_ref()?.tftp(node)?;
             Some((node, Arc::clone(service)))
         };
-        let holds = self.run.start == FleetStart::ItlCurrent;
+        let holds = self.run.start != FleetStart::Factory;
         let nodes = self.homes.firsts().into_iter().filter(|_| holds);
-        Cast::new(self.run.fleet.clone(), self.homes.clone(), nodes.filter_map(served))
+        let fleet = self.run.fleet.clone();
+        Cast::new(fleet, self.homes.clone(), nodes.filter_map(served), self.run.start.holds())
     }
 
     /// The boots with which the run begins, if the phones are switched on.
@@ -208,10 +212,11 @@ impl Play {
             name: step.name.clone(),
             at_s: self.run.began_s + now.as_secs_f64(),
         }));
-        let effects = match (&mut self.cluster, action.impact()) {
+        let effects = match (&mut self.cluster, action.get()) {
             (Some(cluster), _) => cluster.apply(&*action, now)?,
-            (None, Impact::Wave(spread)) => vec![Effect::ResetPhones { spread }],
-            (None, _) => {
+            // Phones are ours even where the servers are not.
+            (None, Some(&ResetPhones { spread })) => vec![Effect::ResetPhones { spread }],
+            (None, None) => {
                 let words = self.tell(&action, None);
                 self.notes.push(format!("not done, the target is not ours: {words}"));
                 Vec::new()
@@ -272,9 +277,47 @@ impl Play {
             services: if ours { self.run.topology.running() } else { Vec::new() },
             signed_before: self.storm.unwrap_or_default(),
             signed: self.signed(),
-            notes: self.notes.clone(),
+            cluster: ClusterCounts { restarts_due: self.restarts_due().len() as u64 },
+            notes: [&self.notes[..], &self.warnings()].concat(),
             ..RunFacts::default()
         }
+    }
+
+    /// Services that somebody has forgotten to restart, such as `tftp on pub`.
+    fn restarts_due(&self) -> Vec<String> {
+        let Some(ours) = &self.cluster else { return Vec::new() };
+        let words = |(node, service): (NodeId, ServiceKind)| {
+            format!("{} on {}", service.name(), ours.topology().node(node).name)
+        };
+        ours.restarts_due().map(words).collect()
+    }
+
+    /// What an operator would still have to do with the cluster as it is now.
+    fn warnings(&self) -> Vec<String> {
+        let Some(ours) = &self.cluster else { return Vec::new() };
+        let due = self.restarts_due();
+        let forgotten = (!due.is_empty()).then(|| {
+            let due = due.join(", ");
+            format!(
+                "restart required: {due}; until then the old certificates and files are in force"
+            )
+        });
+        let rollback = ours.is_prepared_for_rollback().then(|| {
+            "the cluster is still prepared for a rollback to pre 8.0: phones that took the blank list \
+             accept any file; set rollback-to-pre-8.0 to false, restart TFTP and reset the phones"
+                .to_owned()
+        });
+        let stale = self.has_stale_ctl().then(|| {
+            "the CTL is stale: it names other certificates than the cluster has; update-ctl, then \
+             restart TFTP and CallManager and reset the phones"
+                .to_owned()
+        });
+        forgotten.into_iter().chain(rollback).chain(stale).collect()
+    }
+
+    fn has_stale_ctl(&self) -> bool {
+        let now = |ours: &Cluster| Some(ours.ctl()?.identity() != ours.next_ctl()?.identity());
+        self.cluster.as_ref().and_then(now) == Some(true)
     }
 
     /// Ends the run for every phone that has booted in it; `phones` come in the order of their
@@ -282,6 +325,13 @@ impl Play {
     pub fn close(&self, ledger: &mut Ledger, finish: Finish, phones: &[Phone]) {
         if !self.any_wave {
             return;
+        }
+        let next = self.cluster.as_ref().and_then(Cluster::next_ctl).map(|ctl| ctl.identity());
+        let is_stale =
+            |phone: &&Phone| phone.lists().ctl.as_ref().map(|ctl| ctl.identity()) != next;
+        if next.is_some() {
+            let holders = phones.iter().filter(|phone| phone.lists().ctl.is_some());
+            ledger.found_stale_ctls(holders.filter(is_stale).count() as u64);
         }
         ledger.close(finish, |phone| {
             let service = self.cluster.as_ref().and_then(|ours| ours.tftp(self.homes.first(phone)));

@@ -526,7 +526,7 @@ mod tests {
     fn a_summary_says_what_it_covers() {
         let text = shown(&summary(&[], Finish::Complete));
         let first: Vec<&str> = text.lines().take(2).collect();
-        assert!(first[0].starts_with("covers        secure by default only (ITL, TVS);"), "{text}");
+        assert!(first[0].starts_with("covers        trust lists (CTL, ITL), TVS"), "{text}");
         assert!(first[0].contains("no mixed mode (CTL)"), "{text}");
     }
 

@@ -57,9 +57,18 @@ pub struct FleetPlan {
 pub enum FleetStart {
     /// Nothing: the phone powers on and takes its first list unchecked.
     Factory,
-    /// The list and the configuration that the cluster serves at the start.
+    /// The lists and the configuration that the cluster serves at the start: the ITL, in mixed mode
+    /// the CTL, too.
     ItlCurrent,
+    /// The same without a CTL: phones of a cluster that has just come to mixed mode.
+    ItlOnly,
+    /// The same without an ITL: phones of a mixed cluster from before 8.0 (CTL-12).
+    CtlOnly,
 }
+
+/// Every start of a fleet.
+pub(super) const STARTS: [FleetStart; 4] =
+    [FleetStart::Factory, FleetStart::ItlCurrent, FleetStart::ItlOnly, FleetStart::CtlOnly];
 
 impl FleetStart {
     /// The name in scenario files.
@@ -67,6 +76,18 @@ impl FleetStart {
         match self {
             FleetStart::Factory => "factory",
             FleetStart::ItlCurrent => "itl-current",
+            FleetStart::ItlOnly => "itl-only",
+            FleetStart::CtlOnly => "ctl-only",
+        }
+    }
+
+    /// Whether the phones hold the CTL that the cluster serves, if it serves one, and its ITL.
+    pub const fn holds(self) -> (bool, bool) {
+        match self {
+            FleetStart::Factory => (false, false),
+            FleetStart::ItlCurrent => (true, true),
+            FleetStart::ItlOnly => (false, true),
+            FleetStart::CtlOnly => (true, false),
         }
     }
 }

@@ -82,11 +82,22 @@ pub(super) struct RawCluster {
     pub sign_cache: Option<Text>,
     pub key_bits: Option<Spanned<u16>>,
     pub file_signature: Option<Text>,
+    pub security_mode: Option<Text>,
+    pub etokens: Option<Spanned<Vec<Text>>>,
+    pub auto_reset: Option<Spanned<RawAutoReset>>,
     #[serde(default)]
     pub node: Vec<RawNode>,
     #[serde(default)]
     pub group: Vec<RawGroup>,
     pub cost: Option<Spanned<CostModel>>,
+}
+
+/// Whether regenerations reset the phones by themselves, or within which time they boot then.
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "true, false or a length of time")]
+pub(super) enum RawAutoReset {
+    Truth(bool),
+    Spread(String),
 }
 
 #[derive(Debug, Deserialize)]

@@ -4,7 +4,7 @@ use std::ops::Range;
 use toml::Spanned;
 
 use crate::base::{Model, ModelError, NodeId, Span};
-use crate::cluster::{ServiceKind, Topology};
+use crate::cluster::{SecurityMode, ServiceKind, Topology};
 use crate::phone::{BlockSizeRule, BootTime, PhoneProfile, TRANSPORT_RULES, TransportRule};
 
 use super::cluster_checks::{check_shares, topology};
@@ -13,7 +13,7 @@ use super::error::{Faults, Problem};
 use super::event_checks::timeline;
 use super::names::{Text, check_plain, check_unique, node_named, one_of, runs};
 use super::network::sites;
-use super::plan::{FleetPlan, FleetStart, Limits, Plan, Target};
+use super::plan::{FleetPlan, FleetStart, Limits, Plan, STARTS, Target};
 use super::quantity::{Length, parse_span, positive};
 use super::raw::{Names, RawBlockSize, RawFleet, RawPhone, RawRun, RawScenario, RawTarget};
 use super::slo::Slo;
@@ -98,9 +98,7 @@ fn fleet(raw: &RawFleet, topology: Option<&Topology>, faults: &mut Faults) -> Op
     let phones = faults.take(phones(&raw.phones));
     let models = faults.take(models(&raw.models));
     let tftp = topology.and_then(|topology| faults.take(tftp_nodes(raw.tftp.as_ref(), topology)));
-    let start = raw.start.as_ref().map_or(Ok(FleetStart::ItlCurrent), |text| {
-        one_of(text, "start", &STARTS, FleetStart::name)
-    });
+    let start = raw.start.as_ref().map_or(Ok(FleetStart::ItlCurrent), |text| start(text, topology));
     let start = faults.take(start);
     let sites = faults.take(sites(&raw.site));
     Some(FleetPlan {
@@ -111,6 +109,16 @@ fn fleet(raw: &RawFleet, topology: Option<&Topology>, faults: &mut Faults) -> Op
         arrival_within: raw.arrival.within.map_or(ARRIVAL, |within| within.0),
         sites: sites?,
     })
+}
+
+fn start(text: &Text, topology: Option<&Topology>) -> Result<FleetStart, Problem> {
+    let start = one_of(text, "start", &STARTS, FleetStart::name)?;
+    let has_ctl = topology.is_none_or(|topology| topology.security.mode == SecurityMode::Mixed);
+    if start == FleetStart::CtlOnly && !has_ctl {
+        let problem = Problem::new(text.span(), "phones with a CTL of a cluster that has none");
+        return Err(problem.help("security-mode = \"mixed\" under [cluster] gives it one"));
+    }
+    Ok(start)
 }
 
 fn phones(raw: &Spanned<u64>) -> Result<u32, Problem> {
@@ -128,9 +136,6 @@ fn cost(raw: &Spanned<CostModel>) -> Result<CostModel, Problem> {
         Err(what) => Err(Problem::new(raw.span(), what).help("cores of a node, rates per second")),
     }
 }
-
-/// Every start of a fleet.
-const STARTS: [FleetStart; 2] = [FleetStart::Factory, FleetStart::ItlCurrent];
 
 fn models(raw: &BTreeMap<Text, Spanned<f64>>) -> Result<Vec<(Model, f64)>, Problem> {
     if raw.is_empty() {

@@ -10,18 +10,8 @@ use super::error::Problem;
 /// Names that one would look for and that this version does not know, by what they are about.
 const NOT_YET: [(&str, &[&str]); 4] = [
     (
-        "mixed mode with a CTL",
+        "the security profile of a phone",
         &[
-            "mixed-mode",
-            "mixed",
-            "security-mode",
-            "cluster-security-mode",
-            "cluster-security",
-            "ctl",
-            "ctl-update",
-            "update-ctl",
-            "ctl-client",
-            "tokenless",
             "security-profile",
             "security-profiles",
             "device-security-mode",
@@ -48,9 +38,6 @@ const NOT_YET: [(&str, &[&str]); 4] = [
     (
         "this step of an operator",
         &[
-            "set-parameter",
-            "rollback",
-            "prepare-cluster-for-rollback",
             "erase-itl",
             "delete-itl",
             "delete-trust",
@@ -68,11 +55,11 @@ pub(super) fn not_there_yet(name: &str) -> Option<(String, String)> {
     let given = name.to_ascii_lowercase().replace('_', "-");
     let (about, _) = NOT_YET.iter().find(|(_, names)| names.contains(&given.as_str()))?;
     let what = format!("`{name}`: {about} is not there yet");
-    Some((what, format!("this version plays clusters that are {PLAYED}; leave it out")))
+    Some((what, format!("this version plays {PLAYED}; leave it out")))
 }
 
 /// What is played.
-const PLAYED: &str = "secure by default: ITL, TVS and signed configurations, no CTL";
+const PLAYED: &str = "CTL and ITL, TVS and signed configurations";
 
 /// The problem of a value that is none of what its key takes, from the message of the reader;
 /// `None` for a message that says enough by itself.

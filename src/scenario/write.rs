@@ -3,7 +3,7 @@ use std::fmt::{self, Write};
 use toml::Value;
 
 use crate::base::{Model, NodeId, Time};
-use crate::cluster::{NodeSpec, Topology};
+use crate::cluster::{NodeSpec, Security, Topology};
 use crate::phone::BlockSizeRule;
 use crate::wire::Dialogue;
 
@@ -44,6 +44,7 @@ fn write_cluster(out: &mut String, topology: &Topology) -> fmt::Result {
     writeln!(out, "sign-cache = {}", quoted(topology.sign_cache.name()))?;
     writeln!(out, "key-bits = {}", topology.key_bits)?;
     writeln!(out, "file-signature = {}", quoted(topology.file_signature.name()))?;
+    write_security(out, &topology.security)?;
     if let Some(domain) = &topology.domain {
         writeln!(out, "domain = {}", quoted(domain))?;
     }
@@ -58,6 +59,18 @@ fn write_cluster(out: &mut String, topology: &Topology) -> fmt::Result {
         writeln!(out, "share = {:?}", group.share)?;
     }
     Ok(())
+}
+
+fn write_security(out: &mut String, security: &Security) -> fmt::Result {
+    writeln!(out, "security-mode = {}", quoted(security.mode.name()))?;
+    if !security.etokens.is_empty() {
+        let names: Vec<_> = security.etokens.iter().map(|name| quoted(name)).collect();
+        writeln!(out, "etokens = [{}]", names.join(", "))?;
+    }
+    match security.auto_reset {
+        Some(spread) => writeln!(out, "auto-reset = \"{spread}\""),
+        None => Ok(()),
+    }
 }
 
 fn write_node(out: &mut String, node: &NodeSpec) -> fmt::Result {

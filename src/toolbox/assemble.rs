@@ -236,8 +236,9 @@ mod tests {
             issuer: "CN=s",
             serial: &[7],
             public_key: &[1; 270],
-            signature: &[2; 256],
+            signature: Some(&[2; 256]),
             certificate: RecordCertificate::Sha1([3; 20]),
+            address: None,
         };
         record.encode(&mut bytes);
         bytes

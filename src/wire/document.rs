@@ -326,8 +326,9 @@ mod tests {
             issuer: "CN=ca",
             serial: &[0x83],
             public_key: &[1; 140],
-            signature: &[2; 128],
+            signature: Some(&[2; 128]),
             certificate: RecordCertificate::Sha1([3; 20]),
+            address: None,
         };
         spec.encode(&mut bytes);
         bytes.extend_from_slice(&[1, 0, 2, 0, 9, 99, 0, 1, 7]);

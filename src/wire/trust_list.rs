@@ -131,10 +131,12 @@ pub struct RecordSpec<'a> {
     pub serial: &'a [u8],
     /// Tag 7.
     pub public_key: &'a [u8],
-    /// Tag 8.
-    pub signature: &'a [u8],
+    /// Tag 8; `None` leaves it out, as in records of tokens.
+    pub signature: Option<&'a [u8]>,
     /// Tag 9, or 11 and 12.
     pub certificate: RecordCertificate<'a>,
+    /// Tag 10, in records of a CTL.
+    pub address: Option<[u8; 4]>,
 }
 
 /// How a record names its certificate.
@@ -152,25 +154,46 @@ impl RecordSpec<'_> {
     /// # Panics
     /// If the record is longer than 65,535 bytes.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        let start = out.len();
-        put_element(out, 1, &[0, 0]);
-        put_text(out, 2, self.dns_name.unwrap_or(" "));
-        put_text(out, 3, self.subject);
-        put_element(out, 4, &self.role.to_be_bytes());
-        put_text(out, 5, self.issuer);
-        put_element(out, 6, self.serial);
-        put_element(out, 7, self.public_key);
-        put_element(out, 8, self.signature);
-        match self.certificate {
-            RecordCertificate::Der(der) => put_element(out, 9, der),
-            RecordCertificate::Sha1(hash) => {
-                put_element(out, 11, &hash);
-                put_element(out, 12, &[1]);
+        put_record(out, |out| {
+            put_text(out, 2, self.dns_name.unwrap_or(" "));
+            put_text(out, 3, self.subject);
+            put_element(out, 4, &self.role.to_be_bytes());
+            put_text(out, 5, self.issuer);
+            put_element(out, 6, self.serial);
+            put_element(out, 7, self.public_key);
+            self.signature.into_iter().for_each(|signature| put_element(out, 8, signature));
+            match self.certificate {
+                RecordCertificate::Der(der) => put_element(out, 9, der),
+                RecordCertificate::Sha1(hash) => {
+                    put_element(out, 11, &hash);
+                    put_element(out, 12, &[1]);
+                }
             }
-        }
-        let length = u16::try_from(out.len() - start).expect("a record stays below 64 KiB");
-        out[start + 3..start + 5].copy_from_slice(&length.to_be_bytes());
+            self.address.into_iter().for_each(|address| put_element(out, 10, &address));
+        });
     }
+}
+
+/// Appends the record of a node of which nothing is trusted, as in the CTL of a cluster that went
+/// back to non-secure mode.
+///
+/// # Panics
+/// If the name is longer than 65,000 bytes.
+pub fn put_blank_record(out: &mut Vec<u8>, dns_name: &str, role: u16, address: [u8; 4]) {
+    put_record(out, |out| {
+        put_text(out, 2, dns_name);
+        put_element(out, 4, &role.to_be_bytes());
+        put_element(out, 10, &address);
+    });
+}
+
+/// Appends what `put` writes, behind its length.
+fn put_record(out: &mut Vec<u8>, put: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.len();
+    put_element(out, 1, &[0, 0]);
+    put(out);
+    let length = u16::try_from(out.len() - start).expect("a record stays below 64 KiB");
+    out[start + 3..start + 5].copy_from_slice(&length.to_be_bytes());
 }
 
 #[cfg(test)]
@@ -185,8 +208,9 @@ mod tests {
             issuer: "CN=ca",
             serial: &[1, 2],
             public_key: &[3; 270],
-            signature: &[4; 256],
+            signature: Some(&[4; 256]),
             certificate,
+            address: None,
         }
     }
 

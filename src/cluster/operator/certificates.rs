@@ -1,6 +1,6 @@
 //! Certificates: what an administrator does on the page *Certificate Management*.
 
-use super::{Impact, Operation};
+use super::{Impact, Nodes, Operation};
 use crate::base::{NodeId, Time};
 use crate::cluster::{ActionError, CertificateKind, Cluster, Effect, Topology};
 
@@ -15,22 +15,29 @@ pub struct Regenerate {
 
 impl Operation for Regenerate {
     fn apply(&self, cluster: &mut Cluster, now: Time) -> Result<Vec<Effect>, ActionError> {
-        cluster.regenerate(self.node, self.certificate, now).map(|()| Vec::new())
+        cluster.regenerate(self.node, self.certificate, now)?;
+        Ok(cluster.automatic_update(self.certificate, now))
     }
 
     fn words(&self, topology: &Topology) -> String {
-        format!("regenerate {} on {}", self.certificate.name(), topology.node(self.node).name)
+        let node = &topology.node(self.node).name;
+        let what = format!("regenerate {} on {node}", self.certificate.name());
+        match topology.auto_reset(self.certificate) {
+            Some(spread) => format!("{what}, which resets all phones within {spread}"),
+            None => what,
+        }
     }
 
     fn record(&self) -> String {
         format!("regenerate {} {}", self.node.node, self.certificate.name())
     }
 
-    fn impact(&self) -> Impact {
-        match self.certificate {
-            CertificateKind::CallManager => Impact::Signer(Some(self.node)),
-            CertificateKind::ItlRecovery => Impact::Signer(None),
-            CertificateKind::Capf | CertificateKind::Tvs => Impact::Nothing,
-        }
+    fn impact(&self, topology: &Topology) -> Impact {
+        let signer = match self.certificate {
+            CertificateKind::CallManager => Some(Nodes::One(self.node)),
+            CertificateKind::ItlRecovery => Some(Nodes::All),
+            CertificateKind::Capf | CertificateKind::Tvs => None,
+        };
+        Impact { signer, wave: topology.auto_reset(self.certificate), ..Impact::NOTHING }
     }
 }

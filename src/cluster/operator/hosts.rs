@@ -1,6 +1,6 @@
 //! Names of nodes.
 
-use super::{Impact, Operation};
+use super::{Impact, Nodes, Operation};
 use crate::base::{NodeId, Time};
 use crate::cluster::{ActionError, Cluster, Effect, Topology};
 
@@ -27,7 +27,7 @@ impl Operation for Rename {
         format!("rename {} {}", self.node.node, self.to)
     }
 
-    fn impact(&self) -> Impact {
-        Impact::Signer(Some(self.node))
+    fn impact(&self, _: &Topology) -> Impact {
+        Impact { signer: Some(Nodes::One(self.node)), ..Impact::NOTHING }
     }
 }

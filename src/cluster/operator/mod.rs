@@ -2,7 +2,9 @@
 //! is its type: a new one implements [`Operation`], and a scenario reads it by a verb.
 
 pub mod certificates;
+pub mod ctl;
 pub mod hosts;
+pub mod parameters;
 pub mod phones;
 pub mod records;
 pub mod services;
@@ -43,21 +45,33 @@ pub trait Operation: Plain {
     /// virtual time are made of them.
     fn record(&self) -> String;
 
-    /// What whoever looks ahead must know of it.
-    fn impact(&self) -> Impact;
+    /// What whoever looks ahead must know of it in a cluster of this topology.
+    fn impact(&self, topology: &Topology) -> Impact;
 }
 
 /// What an action means for the phones, as far as it can be told before it is carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Impact {
-    /// Nothing that a phone would notice.
-    Nothing,
+pub struct Impact {
     /// All phones boot within this time.
-    Wave(Span),
-    /// Another certificate may sign the files of this node; `None` is every node.
-    Signer(Option<NodeId>),
+    pub wave: Option<Span>,
+    /// Another certificate may sign the files of these nodes.
+    pub signer: Option<Nodes>,
     /// Services begin or cease to answer.
-    Services(Services),
+    pub services: Option<Services>,
+}
+
+/// Nodes of a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nodes {
+    /// One of them.
+    One(NodeId),
+    /// Every node.
+    All,
+}
+
+impl Impact {
+    /// Nothing that a phone would notice.
+    pub const NOTHING: Impact = Impact { wave: None, signer: None, services: None };
 }
 
 impl OperatorAction {
@@ -210,6 +224,7 @@ mod tests {
             sign_cache: SignCacheMode::Lazy,
             key_bits: 2048,
             file_signature: Release::R8_6.file_signature(),
+            security: Default::default(),
             domain: None,
             nodes: vec![node],
             groups: vec![GroupSpec { name: "all".into(), members: vec![PUB], share: 1.0 }],

@@ -31,7 +31,7 @@ impl Operation for ResetPhones {
         format!("reset-phones {}", self.spread.as_nanos())
     }
 
-    fn impact(&self) -> Impact {
-        Impact::Wave(self.spread)
+    fn impact(&self, _: &Topology) -> Impact {
+        Impact { wave: Some(self.spread), ..Impact::NOTHING }
     }
 }

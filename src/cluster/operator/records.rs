@@ -34,8 +34,8 @@ impl Operation for AddRecord {
         format!("add-record {} {}", self.node.node, self.name)
     }
 
-    fn impact(&self) -> Impact {
-        Impact::Nothing
+    fn impact(&self, _: &Topology) -> Impact {
+        Impact::NOTHING
     }
 }
 
@@ -53,7 +53,7 @@ impl Operation for RemoveRecord {
         format!("remove-record {}", self.name)
     }
 
-    fn impact(&self) -> Impact {
-        Impact::Nothing
+    fn impact(&self, _: &Topology) -> Impact {
+        Impact::NOTHING
     }
 }

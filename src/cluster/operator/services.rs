@@ -81,7 +81,7 @@ impl Operation for Services {
         format!("{} {} {service}", self.change.name(), self.node.node)
     }
 
-    fn impact(&self) -> Impact {
-        Impact::Services(*self)
+    fn impact(&self, _: &Topology) -> Impact {
+        Impact { services: Some(*self), ..Impact::NOTHING }
     }
 }

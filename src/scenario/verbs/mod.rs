@@ -2,7 +2,9 @@
 //! the table behind each is read and written. A new one is one more entry of its group.
 
 mod certificates;
+mod ctl;
 mod hosts;
+mod parameters;
 mod phones;
 mod reader;
 mod records;
@@ -47,8 +49,15 @@ pub(super) type Written = Vec<(&'static str, Value)>;
 
 /// Every verb, in the order in which they are listed to users.
 pub(super) fn verbs() -> impl Iterator<Item = &'static Verb> {
-    let groups =
-        [certificates::VERBS, hosts::VERBS, phones::VERBS, services::VERBS, records::VERBS];
+    let groups = [
+        certificates::VERBS,
+        ctl::VERBS,
+        hosts::VERBS,
+        parameters::VERBS,
+        phones::VERBS,
+        services::VERBS,
+        records::VERBS,
+    ];
     groups.into_iter().flatten()
 }
 

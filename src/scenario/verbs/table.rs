@@ -4,6 +4,8 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, Visitor};
 
+use toml::Spanned;
+
 use super::super::names::Text;
 use super::super::quantity::Length;
 use super::Verb;
@@ -19,6 +21,8 @@ pub(in crate::scenario) struct Argument {
 #[derive(Debug)]
 enum Kind {
     Text,
+    /// A text, or `true` or `false` without quotes.
+    Word,
     Length,
 }
 
@@ -26,6 +30,11 @@ impl Argument {
     /// A text that there must be.
     pub const fn text(key: &'static str) -> Argument {
         Argument { key, kind: Kind::Text, is_needed: true }
+    }
+
+    /// A text, `true` or `false` that there must be.
+    pub const fn word(key: &'static str) -> Argument {
+        Argument { key, kind: Kind::Word, is_needed: true }
     }
 
     /// A length of time that there must be.
@@ -41,7 +50,7 @@ impl Argument {
     /// What stands for it where it is missing or wrong; `None` if it may be left out.
     pub fn stand_in(&self) -> Option<&'static str> {
         let text = match self.kind {
-            Kind::Text => "'stand-in'",
+            Kind::Text | Kind::Word => "'stand-in'",
             Kind::Length => "'1s'",
         };
         self.is_needed.then_some(text)
@@ -76,6 +85,23 @@ impl Given {
     }
 }
 
+/// What stands behind a key that takes a text or a truth.
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "a text, true or false")]
+enum Word {
+    Truth(bool),
+    Text(String),
+}
+
+impl Word {
+    fn text(self) -> String {
+        match self {
+            Word::Truth(truth) => truth.to_string(),
+            Word::Text(text) => text,
+        }
+    }
+}
+
 /// Reads the table behind a verb.
 impl<'de> DeserializeSeed<'de> for &'static Verb {
     type Value = Given;
@@ -101,6 +127,11 @@ impl<'de> Visitor<'de> for TableVisitor {
             let Argument { key, kind, .. } = &self.0[at];
             match kind {
                 Kind::Text => drop(given.texts.insert(key, map.next_value()?)),
+                Kind::Word => {
+                    let word: Spanned<Word> = map.next_value()?;
+                    let text = Spanned::new(word.span(), word.into_inner().text());
+                    given.texts.insert(key, text);
+                }
                 Kind::Length => drop(given.lengths.insert(key, map.next_value()?)),
             }
         }

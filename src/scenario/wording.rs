@@ -218,18 +218,13 @@ mod tests {
     #[test]
     fn what_is_not_there_yet_is_called_so() {
         for (name, about) in [
-            ("mixed-mode", "mixed mode with a CTL"),
-            ("security_mode", "mixed mode with a CTL"),
-            ("ctl", "mixed mode with a CTL"),
+            ("security_profile", "the security profile of a phone"),
             ("lsc", "enrolment for an LSC"),
-            ("set-parameter", "this step of an operator"),
+            ("bulk-export", "this step of an operator"),
         ] {
             let (what, help) = not_there_yet(name).unwrap();
             assert!(what.starts_with(&format!("`{name}`: {about}")), "{what}");
-            assert!(
-                what.ends_with("not there yet") && help.contains("secure by default"),
-                "{help}"
-            );
+            assert!(what.ends_with("not there yet") && help.contains("CTL and ITL"), "{help}");
         }
         assert_eq!(not_there_yet("phonez"), None);
     }

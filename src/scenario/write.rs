@@ -298,6 +298,7 @@ release = "8.6"
 sign-cache = "lazy"
 key-bits = 2048
 file-signature = "sha1"
+security-mode = "non-secure"
 
 [[cluster.node]]
 name = "pub"

@@ -82,7 +82,7 @@ impl SimRun {
             },
             serve: self.serve,
             sim: Some(self.sim_facts(plan)),
-            notes: notes(plan),
+            notes: [notes(plan), self.facts.notes.clone()].concat(),
             ..self.facts.clone()
         };
         Summary::new(&self.ledger, facts, &plan.slos, self.finish)

@@ -1,0 +1,325 @@
+//! The outcome matrix of `spec/domain.md` section 13: what becomes of phones of each state when an
+//! operator does what the rows say, computed from bytes, signatures and lists in virtual time.
+//!
+//! Columns: P0 holds no list; P1 an ITL and a group of two TVS nodes; P2 an ITL and a group that is
+//! the changed node; P3 CTL (eToken) and ITL; P3t CTL (tokenless) and ITL. Rows 4 and 5 (Tomcat,
+//! `IPSec`) and those of backup, migration, central TFTP and CAPF are not played yet.
+
+use std::path::Path;
+
+use resetstorm::measure::{Summary, known_paths};
+use resetstorm::scenario::load;
+use resetstorm::sim::{SimOptions, World};
+
+/// Phones of each world.
+const PHONES: u64 = 20;
+
+/// What becomes of the phones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// All recover; none asks TVS.
+    R,
+    /// All recover; each needed so many answers of TVS.
+    T(u64),
+    /// All are stuck until the CTL is updated, and recover then.
+    C,
+    /// They cannot, as long as the fault is there, and recover at the next boot after it.
+    F,
+    /// All are stuck, and an update of a CTL, if there is one, does not help.
+    X,
+}
+
+use Outcome::{C, F, R, T, X};
+
+/// A phone and its cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Column {
+    P0,
+    P1,
+    P2,
+    P3,
+    P3t,
+}
+
+use Column::{P0, P1, P2, P3, P3t};
+
+#[derive(Clone, Copy, Debug)]
+struct Cell {
+    release: &'static str,
+    column: Column,
+    /// Whether the publisher is alone.
+    is_single: bool,
+}
+
+impl Cell {
+    fn head(self) -> String {
+        let Cell { release, column, is_single } = self;
+        let security = match column {
+            P3 => "security-mode = \"mixed\"\netokens = [\"a\", \"b\"]\n",
+            P3t => "security-mode = \"mixed\"\netokens = []\n",
+            P0 | P1 | P2 => "",
+        };
+        let members = match column {
+            P2 => "\"pub\"",
+            _ if is_single => "\"pub\"",
+            _ => "\"pub\", \"sub\"",
+        };
+        let start = if column == P0 { "factory" } else { "itl-current" };
+        let node = |name: &str, host: u8, services: &str| {
+            format!(
+                "[[cluster.node]]\nname = \"{name}\"\naddress = \"127.0.0.{host}\"\n\
+                 services = [{services}]\n"
+            )
+        };
+        let all = "\"callmanager\", \"tftp\", \"tvs\", \"capf\"";
+        let mut text = format!(
+            "schema = 1\nname = \"matrix\"\nseed = 1\n[cluster]\nrelease = \"{release}\"\n\
+             {security}{}",
+            node("pub", 1, all)
+        );
+        if !is_single {
+            text += &node("sub", 2, "\"callmanager\", \"tftp\", \"tvs\"");
+        }
+        text + &format!(
+            "[[cluster.group]]\nname = \"g\"\nmembers = [{members}]\nshare = 1.0\n\
+             [fleet]\nphones = {PHONES}\ntftp = \"pub\"\nstart = \"{start}\"\n\
+             arrival = {{ within = \"1s\" }}\n"
+        )
+    }
+
+    fn nodes(self) -> &'static [&'static str] {
+        if self.is_single { &["pub"] } else { &["pub", "sub"] }
+    }
+
+    fn play(self, steps: &[String]) -> Summary {
+        let text = self.head() + &steps.concat();
+        let plan = load(Path::new("matrix.toml"), &text, &[], &known_paths()).unwrap();
+        World::new(&plan, SimOptions::default()).run().summary(&plan)
+    }
+
+    /// Plays the steps and tells what comes of it, if need be with an update of the CTL.
+    fn outcome(self, steps: &[String]) -> Outcome {
+        let summary = self.play(steps);
+        let (ready, stuck) = (summary.phones.ready, summary.phones.stuck);
+        if ready == PHONES {
+            return match summary.tvs.lookups {
+                0 => R,
+                lookups => {
+                    assert_eq!(lookups % PHONES, 0, "{self:?}: {lookups} lookups");
+                    T(lookups / PHONES)
+                }
+            };
+        }
+        if stuck == 0 {
+            let freed = [steps, &self.start("tvs"), &[reset()]].concat();
+            assert_eq!(self.play(&freed).phones.ready, PHONES, "{self:?}: frozen for good");
+            return F;
+        }
+        assert_eq!(stuck, PHONES, "{self:?}: {summary:?}");
+        if matches!(self.column, P3 | P3t) {
+            let updated = [steps, &self.update_ctl(), &[reset()]].concat();
+            let summary = self.play(&updated);
+            if summary.phones.ready == PHONES {
+                return C;
+            }
+            assert_eq!(summary.phones.stuck, PHONES, "{self:?}");
+        }
+        X
+    }
+
+    fn on_all(self, verb: &str, service: &str) -> Vec<String> {
+        let one = |node: &&str| {
+            step(&format!("{verb} = {{ service = \"{service}\", node = \"{node}\" }}"))
+        };
+        self.nodes().iter().map(one).collect()
+    }
+
+    fn restart(self) -> Vec<String> {
+        [self.on_all("restart", "tvs"), self.on_all("restart", "tftp")].concat()
+    }
+
+    fn start(self, service: &str) -> Vec<String> {
+        self.on_all("start", service)
+    }
+
+    fn update_ctl(self) -> Vec<String> {
+        [vec![step("update-ctl = {}")], self.on_all("restart", "tftp")].concat()
+    }
+
+    /// The parameter, the restarts and the resets that go with it (SAFE-06 to SAFE-08).
+    fn rollback(self, value: bool) -> Vec<String> {
+        let set = format!("set-parameter = {{ name = \"rollback-to-pre-8.0\", value = {value} }}");
+        [vec![settled(&set)], self.on_all("restart", "tftp"), vec![settled(RESET)]].concat()
+    }
+
+    /// These certificates change on these nodes, the services restart, the phones are reset.
+    fn change(self, kinds: &[&str], nodes: &[&str]) -> Vec<String> {
+        [regenerate(kinds, nodes), self.restart(), vec![reset()]].concat()
+    }
+}
+
+fn regenerate(kinds: &[&str], nodes: &[&str]) -> Vec<String> {
+    let mut steps = Vec::new();
+    for node in nodes {
+        for kind in kinds {
+            let action = format!("regenerate = {{ certificate = \"{kind}\", node = \"{node}\" }}");
+            steps.push(if steps.is_empty() { settled(&action) } else { step(&action) });
+        }
+    }
+    steps
+}
+
+const RESET: &str = "reset-phones = { spread = \"1s\" }";
+
+fn reset() -> String {
+    step(RESET)
+}
+
+fn step(action: &str) -> String {
+    format!("[[event]]\nafter = \"previous\"\n{action}\n")
+}
+
+fn settled(action: &str) -> String {
+    format!("[[event]]\nwhen = \"fleet-settled\"\n{action}\n")
+}
+
+/// Release before 12.0 in which a column can be: tokens are the only way before 10.x.
+const fn before_12(column: Column) -> &'static str {
+    match column {
+        P3t => "11.5",
+        P0 | P1 | P2 | P3 => "8.6",
+    }
+}
+
+/// Plays what `steps` says for each column and compares.
+fn row(
+    number: &str,
+    release: fn(Column) -> &'static str,
+    is_single: bool,
+    expected: &[(Column, Outcome)],
+    steps: impl Fn(Cell) -> Vec<String>,
+) {
+    for &(column, outcome) in expected {
+        let world = Cell { release: release(column), column, is_single };
+        let got = world.outcome(&steps(world));
+        assert_eq!(got, outcome, "row {number}, {column:?}, release {}", world.release);
+    }
+}
+
+const CM: &[&str] = &["CallManager"];
+const BOTH: &[&str] = &["CallManager", "TVS"];
+
+#[test]
+fn rows_1_to_3_one_certificate_alone() {
+    let columns = |outcome| [(P1, outcome), (P2, outcome), (P3, outcome), (P3t, outcome)];
+    row("1", before_12, false, &columns(T(1)), |world| world.change(CM, &["pub"]));
+    // Whoever comes from the factory takes what is there.
+    row("1", before_12, false, &[(P0, R)], |_| Vec::new());
+    row("2", before_12, false, &columns(R), |world| world.change(&["TVS"], &["pub"]));
+    row("3", before_12, false, &columns(R), |world| world.change(&["CAPF"], &["pub"]));
+}
+
+#[test]
+fn row_6_both_on_the_only_node() {
+    let expected = [(P2, X), (P3, C), (P3t, X)];
+    row("6", before_12, true, &expected, |world| world.change(BOTH, &["pub"]));
+}
+
+#[test]
+fn row_7_both_on_one_of_several_nodes() {
+    let expected = [(P1, T(1)), (P2, X), (P3, T(1)), (P3t, T(1))];
+    row("7", before_12, false, &expected, |world| world.change(BOTH, &["pub"]));
+}
+
+#[test]
+fn row_8_both_on_all_nodes_at_once() {
+    let expected = [(P1, X), (P2, X), (P3, C), (P3t, X)];
+    row("8", before_12, false, &expected, |world| world.change(BOTH, &["pub", "sub"]));
+}
+
+#[test]
+fn row_9_the_blank_list_first() {
+    let steps = |world: Cell| {
+        [world.rollback(true), world.change(BOTH, world.nodes()), world.rollback(false)].concat()
+    };
+    row("9 of 6", before_12, true, &[(P2, R)], steps);
+    row("9 of 8", before_12, false, &[(P1, R), (P2, R)], steps);
+    // The CTL is not cleared, so that the parameter does not help (SAFE-10, CTL-16).
+    row("9 of 8", before_12, false, &[(P3, C), (P3t, X)], |world| {
+        [world.rollback(true), world.change(BOTH, world.nodes())].concat()
+    });
+}
+
+#[test]
+fn row_10_the_blank_list_too_late() {
+    let expected = [(P1, X), (P2, X)];
+    row("10", before_12, false, &expected, |world| {
+        [world.change(BOTH, world.nodes()), world.rollback(true)].concat()
+    });
+}
+
+#[test]
+fn row_12_one_type_at_a_time() {
+    let steps = |world: Cell| {
+        let kinds = [CM, &["TVS"], &["CAPF"]];
+        kinds.iter().flat_map(|kinds| world.change(kinds, world.nodes())).collect()
+    };
+    let expected = [(P1, T(1)), (P2, T(1)), (P3, T(1)), (P3t, T(1))];
+    row("12", before_12, false, &expected, steps);
+}
+
+#[test]
+fn row_13_phones_reset_before_the_restart() {
+    let early = |world: Cell| {
+        let late = [world.restart(), vec![settled(RESET)]].concat();
+        [regenerate(CM, &["pub"]), vec![reset()], late].concat()
+    };
+    row("13", before_12, false, &[(P1, T(1)), (P2, T(1)), (P3, T(1))], early);
+}
+
+#[test]
+fn row_14_all_tvs_down() {
+    let expected = [(P1, F), (P2, F), (P3, F), (P3t, F)];
+    row("14", before_12, false, &expected, |world| {
+        [
+            regenerate(CM, &["pub"]),
+            world.on_all("restart", "tftp"),
+            world.on_all("stop", "tvs"),
+            vec![reset()],
+        ]
+        .concat()
+    });
+    // Tokens deliver the new certificate without any TVS (CTL-15, HOST-07).
+    row("14", before_12, false, &[(P3, R)], |world| {
+        let stopped = world.on_all("stop", "tvs");
+        [regenerate(CM, &["pub"]), stopped, world.update_ctl(), vec![reset()]].concat()
+    });
+}
+
+#[test]
+fn row_17_the_ctl_is_never_updated() {
+    for column in [P3, P3t] {
+        let world = Cell { release: before_12(column), column, is_single: false };
+        let steps = world.change(CM, &["pub"]);
+        let summary = world.play(&steps);
+        assert_eq!(summary.phones.ready, PHONES, "{column:?}");
+        assert_eq!(summary.phones.counts.stale_ctl, PHONES, "{column:?}");
+        assert!(summary.notes.iter().any(|note| note.starts_with("the CTL is stale")));
+        let summary = world.play(&[steps, world.update_ctl(), vec![settled(RESET)]].concat());
+        assert_eq!((summary.phones.ready, summary.phones.counts.stale_ctl), (PHONES, 0));
+    }
+}
+
+#[test]
+fn rows_24_to_26_with_itl_recovery_as_the_signer() {
+    let release = |_| "12.5";
+    let columns = |outcome| [(P1, outcome), (P2, outcome), (P3, outcome), (P3t, outcome)];
+    row("24", release, false, &columns(R), |world| world.change(CM, &["pub"]));
+    row("25", release, false, &columns(R), |world| world.change(BOTH, &["pub", "sub"]));
+    let recovery = |world: Cell, tvs: &[&str]| {
+        let both = [regenerate(&["ITLRecovery"], &["pub"]), regenerate(&["TVS"], tvs)];
+        [both.concat(), world.restart(), vec![reset()]].concat()
+    };
+    row("26", release, false, &[(P1, T(1)), (P2, X)], |world| recovery(world, &["pub"]));
+    row("26", release, false, &[(P1, X), (P2, X)], |world| recovery(world, &["pub", "sub"]));
+}

@@ -311,6 +311,27 @@ fn row_17_the_ctl_is_never_updated() {
 }
 
 #[test]
+fn row_18_the_local_key_saves_whoever_holds_itl_recovery() {
+    let release = |_| "11.5";
+    let all = |world: Cell| world.change(BOTH, world.nodes());
+    row("8", release, false, &[(P1, X), (P3t, X)], all);
+    let rescue = |list: &str| vec![step(&format!("reset-{list}-localkey = {{}}")), settled(RESET)];
+    let rescued = |list: &'static str| move |world: Cell| [all(world), rescue(list)].concat();
+    row("18", release, false, &[(P1, R), (P2, R)], rescued("itl"));
+    row("18", release, false, &[(P3t, R), (P3, R)], rescued("ctl"));
+    // A key that changed with the others is in nobody's list.
+    let lost = |world: Cell| {
+        let key = regenerate(&["ITLRecovery"], &["pub"]);
+        [key, all(world), rescue("itl")].concat()
+    };
+    row("18", release, false, &[(P1, X), (P2, X)], lost);
+    // The next start of TFTP signs with the node's own key again, which the phones know by then.
+    row("18", release, false, &[(P1, R)], |world| {
+        [rescued("itl")(world), world.on_all("restart", "tftp"), vec![settled(RESET)]].concat()
+    });
+}
+
+#[test]
 fn rows_24_to_26_with_itl_recovery_as_the_signer() {
     let release = |_| "12.5";
     let columns = |outcome| [(P1, outcome), (P2, outcome), (P3, outcome), (P3t, outcome)];

@@ -10,6 +10,7 @@ use super::ctl::{CtlContent, CtlFile, CtlMethod, CtlNode, Manner};
 use super::itl::ItlContent;
 use super::kinds::{CertificateKind, FileSignature, ServiceKind};
 use super::knowledge::Knowledge;
+use super::operator::ctl::ResetList;
 use super::security::{CtlKeeper, SecurityMode};
 use super::services::{DialogueService, Service, dialogue_service, presents};
 use super::sign_cache::SignCache;
@@ -229,7 +230,7 @@ impl Cluster {
     /// The CTL that an update would make now, if there is one: another content than that of
     /// [`Cluster::ctl`] means that the CTL is stale (CTL-02).
     pub fn next_ctl(&self) -> Option<CtlFile> {
-        self.ctl.file.as_ref().map(|_| self.build_ctl(Time::ZERO))
+        self.ctl.file.as_ref().map(|_| self.build_ctl(None, Time::ZERO))
     }
 
     /// Services that must be restarted before their nodes do what the database says (REG-10).
@@ -376,18 +377,56 @@ impl Cluster {
         Ok(())
     }
 
+    /// Signs a list of every TFTP node with ITLRecovery; those that run serve it at once.
+    pub(super) fn reset_local_key(
+        &mut self,
+        list: ResetList,
+        now: Time,
+    ) -> Result<Vec<Effect>, ActionError> {
+        let recovery = CertificateKind::ItlRecovery;
+        let signer = self.stores.own(self.publisher(), recovery).cloned();
+        let signer = signer.ok_or_else(|| ActionError::NoCertificate {
+            certificate: recovery.name(),
+            node: self.name(self.publisher()),
+        })?;
+        if list == ResetList::Ctl {
+            if self.ctl.mode == SecurityMode::NonSecure {
+                return Err(ActionError::NonSecure);
+            }
+            let publisher = self.publisher();
+            self.ctl.file = Some(Arc::new(self.build_ctl(Some((&signer, publisher)), now)));
+        }
+        let mut effects = Vec::new();
+        for node in self.node_ids() {
+            let Some(running) = self.tftp(node) else { continue };
+            let mut signers = running.signers().clone();
+            let mut lists = Lists { ctl: self.ctl.file.clone(), ..running.lists().clone() };
+            if list == ResetList::Itl {
+                signers.list = signer.clone();
+                lists.itl = self.itl_records(node);
+            }
+            let service = Service::Tftp(Arc::new(self.tftp_with(signers, lists, now)));
+            self.nodes[node.index()].running.insert(ServiceKind::Tftp, service.clone());
+            effects.push(Effect::Service(ServiceChange::Started { node, service }));
+        }
+        self.drop_stale_signatures();
+        Ok(effects)
+    }
+
     /// Signs the CTL and copies it to all TFTP nodes, which serve it from their next start on.
     fn sign_ctl(&mut self, now: Time) {
-        self.ctl.file = Some(Arc::new(self.build_ctl(now)));
+        self.ctl.file = Some(Arc::new(self.build_ctl(None, now)));
         for node in self.node_ids() {
             self.require(node, &[ServiceKind::CallManager, ServiceKind::Tftp]);
         }
     }
 
-    fn build_ctl(&self, now: Time) -> CtlFile {
+    /// The CTL of the certificates as they are, signed as ever or with a key of this node.
+    fn build_ctl(&self, signer: Option<(&Identity, NodeId)>, now: Time) -> CtlFile {
         let (publisher, release) = (self.publisher(), self.topology.release);
         let tokens: Vec<&Identity> = self.ctl.tokens.iter().map(|(_, token)| token).collect();
-        let token = tokens.get(self.ctl.at_hand).filter(|_| self.ctl.method == CtlMethod::Etoken);
+        let is_token = self.ctl.method == CtlMethod::Etoken && signer.is_none();
+        let token = tokens.get(self.ctl.at_hand).filter(|_| is_token);
         let others = tokens.iter().enumerate().filter(|&(at, _)| at != self.ctl.at_hand);
         let ctl_node = |id: NodeId| {
             let node = self.topology.node(id);
@@ -399,11 +438,16 @@ impl Cluster {
         };
         let nodes = self.node_ids().filter(|&id| self.topology.is_in_ctl(id));
         let content = CtlContent {
-            signer: match token {
-                Some(token) => token,
-                None => self.stored(publisher, release.ctl_signer()),
+            signer: match (signer, token) {
+                (Some((signer, _)), _) => signer,
+                (None, Some(token)) => token,
+                (None, None) => self.stored(publisher, release.ctl_signer()),
             },
-            signer_node: token.is_none().then(|| ctl_node(publisher)),
+            signer_node: match (signer, token) {
+                (Some((_, node)), _) => Some(ctl_node(node)),
+                (None, Some(_)) => None,
+                (None, None) => Some(ctl_node(publisher)),
+            },
             tokens: match token {
                 Some(_) => others.map(|(_, token)| &token.certificate).collect(),
                 None => Vec::new(),
@@ -533,7 +577,29 @@ impl Cluster {
 
     /// A TFTP node builds its ITL when its service starts, from the stores as they are then.
     fn build_tftp(&self, node: NodeId, now: Time) -> TftpService {
-        let publisher = self.publisher();
+        let (release, signature) = (self.topology.release, self.topology.file_signature);
+        let list_signer = match release.itl_signer() {
+            CertificateKind::ItlRecovery => self.publisher(),
+            _ => node,
+        };
+        let signers = Signers {
+            files: self.stored(node, CertificateKind::CallManager).clone(),
+            list: self.stored(list_signer, release.itl_signer()).clone(),
+            signature,
+            signer_version: release.signer_version(signature),
+        };
+        let lists = Lists { itl: self.itl_records(node), ctl: self.ctl.file.clone() };
+        self.tftp_with(signers, lists, now)
+    }
+
+    fn tftp_with(&self, signers: Signers, lists: Lists, now: Time) -> TftpService {
+        let (catalogue, cache) = (Arc::clone(&self.catalogue), Arc::clone(&self.cache));
+        TftpService::new(signers, self.seconds(now), lists, catalogue, cache)
+    }
+
+    /// The records of the ITL of a node from the stores as they are now.
+    fn itl_records(&self, node: NodeId) -> Arc<[u8]> {
+        let (publisher, release) = (self.publisher(), self.topology.release);
         let content = ItlContent {
             call_manager: &self.stored(node, CertificateKind::CallManager).certificate,
             tvs: self
@@ -547,27 +613,10 @@ impl Cluster {
                 .own(publisher, CertificateKind::ItlRecovery)
                 .map(|identity| &identity.certificate),
         };
-        let (release, signature) = (self.topology.release, self.topology.file_signature);
-        let list_signer = match release.itl_signer() {
-            CertificateKind::ItlRecovery => publisher,
-            _ => node,
-        };
-        let signers = Signers {
-            files: self.stored(node, CertificateKind::CallManager).clone(),
-            list: self.stored(list_signer, release.itl_signer()).clone(),
-            signature,
-            signer_version: release.signer_version(signature),
-        };
-        let itl =
-            if self.rollback { content.encode_blank(release) } else { content.encode(release) };
-        let lists = Lists { itl: itl.into(), ctl: self.ctl.file.clone() };
-        TftpService::new(
-            signers,
-            self.seconds(now),
-            lists,
-            Arc::clone(&self.catalogue),
-            Arc::clone(&self.cache),
-        )
+        match self.rollback {
+            true => content.encode_blank(release).into(),
+            false => content.encode(release).into(),
+        }
     }
 
     fn drop_stale_signatures(&self) {

@@ -323,6 +323,16 @@ impl TftpService {
         self.whole(FileName::Itl(None)).expect("every service has a list")
     }
 
+    /// Whose signatures it makes.
+    pub(super) const fn signers(&self) -> &Signers {
+        &self.signers
+    }
+
+    /// Its trust lists.
+    pub(super) const fn lists(&self) -> &Lists {
+        &self.lists
+    }
+
     /// The CTL, if the cluster had one when the service started.
     pub fn ctl(&self) -> Option<&CtlFile> {
         self.lists.ctl.as_deref()

@@ -37,6 +37,7 @@ fn entry(
 ) -> Result<TimelineEntry, Problem> {
     let trigger = trigger(raw, number, place)?;
     let (verb, given) = the_action(raw, number, place)?;
+    reader.place.clone_from(place);
     let Step { action, then } = (verb.read)(given, reader)?;
     Ok(TimelineEntry { name, trigger, action, then })
 }

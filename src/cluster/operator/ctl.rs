@@ -1,6 +1,6 @@
-//! The CTL file.
+//! Files of trust lists that somebody makes by hand.
 
-use super::{Impact, Operation};
+use super::{Impact, Nodes, Operation};
 use crate::base::Time;
 use crate::cluster::{ActionError, Cluster, CtlMethod, Effect, Topology};
 
@@ -34,5 +34,52 @@ impl Operation for UpdateCtl {
 
     fn impact(&self, _: &Topology) -> Impact {
         Impact::NOTHING
+    }
+}
+
+/// `utils itl reset localkey`, or `utils ctl reset localkey` in mixed mode: the list is signed with
+/// ITLRecovery, so that phones which hold that trust it, and is on all TFTP nodes at once. The next
+/// start of TFTP signs an ITL as ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResetLocalKey {
+    /// Which list.
+    pub list: ResetList,
+}
+
+/// A list that can be signed with the local key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResetList {
+    /// The ITL of every TFTP node.
+    Itl,
+    /// The CTL (CTL-17).
+    Ctl,
+}
+
+impl ResetList {
+    /// The word for it in commands.
+    pub const fn name(self) -> &'static str {
+        match self {
+            ResetList::Itl => "itl",
+            ResetList::Ctl => "ctl",
+        }
+    }
+}
+
+impl Operation for ResetLocalKey {
+    fn apply(&self, cluster: &mut Cluster, now: Time) -> Result<Vec<Effect>, ActionError> {
+        cluster.reset_local_key(self.list, now)
+    }
+
+    fn words(&self, _: &Topology) -> String {
+        let list = self.list.name().to_uppercase();
+        format!("sign the {list} with ITLRecovery (utils {} reset localkey)", self.list.name())
+    }
+
+    fn record(&self) -> String {
+        format!("reset-localkey {}", self.list.name())
+    }
+
+    fn impact(&self, _: &Topology) -> Impact {
+        Impact { signer: Some(Nodes::All), ..Impact::NOTHING }
     }
 }

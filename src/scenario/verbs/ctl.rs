@@ -1,11 +1,50 @@
-use crate::cluster::operator::ctl::UpdateCtl;
+use crate::cluster::operator::ctl::{ResetList, ResetLocalKey, UpdateCtl};
 use crate::cluster::{CTL_METHODS, CtlMethod};
 
 use super::super::error::Problem;
 use super::super::names::one_of;
-use super::{Argument, Given, Reader, Step, Verb};
+use super::super::plan::TimelineEntry;
+use super::{Argument, Given, Reader, Step, Verb, Written};
 
-pub(super) const VERBS: &[Verb] = &[Verb {
+pub(super) const VERBS: &[Verb] = &[UPDATE, RESET_ITL, RESET_CTL];
+
+const RESET_ITL: Verb = Verb {
+    key: "reset-itl-localkey",
+    word: "reset-itl-localkey",
+    takes: &[],
+    read: |_, reader| reset_local_key(ResetList::Itl, reader),
+    write: |entry, _| written(ResetList::Itl, entry),
+};
+
+const RESET_CTL: Verb = Verb {
+    key: "reset-ctl-localkey",
+    word: "reset-ctl-localkey",
+    takes: &[],
+    read: |_, reader| reset_local_key(ResetList::Ctl, reader),
+    write: |entry, _| written(ResetList::Ctl, entry),
+};
+
+fn written(list: ResetList, entry: &TimelineEntry) -> Option<Written> {
+    (*entry.action.get::<ResetLocalKey>()? == ResetLocalKey { list }).then(Vec::new)
+}
+
+/// The release must know the command, which only a cluster with such a list takes (CTL-17).
+fn reset_local_key(list: ResetList, reader: &Reader<'_>) -> Result<Step, Problem> {
+    let topology = reader.topology;
+    if !topology.release.has_itl_recovery() {
+        let what = format!("release {} has no ITLRecovery key to sign with", topology.release);
+        let help = "the command came with 10.x; before, lists are erased at the phones";
+        return Err(Problem::new(reader.place.clone(), what).help(help));
+    }
+    if list == ResetList::Ctl && !reader.is_mixed {
+        let what = "a cluster that is not in mixed mode has no CTL to sign";
+        let help = "reset-itl-localkey is the command for it";
+        return Err(Problem::new(reader.place.clone(), what).help(help));
+    }
+    Ok(ResetLocalKey { list }.into())
+}
+
+const UPDATE: Verb = Verb {
     key: "update-ctl",
     word: "update-ctl",
     takes: &[Argument::text("method").or_none(), Argument::text("token").or_none()],
@@ -16,9 +55,14 @@ pub(super) const VERBS: &[Verb] = &[Verb {
         let token = token.as_ref().map(|token| ("token", token.as_str().into()));
         Some(method.into_iter().chain(token).collect())
     },
-}];
+};
 
 fn update_ctl(given: &Given, reader: &mut Reader<'_>) -> Result<Step, Problem> {
+    if !reader.is_mixed {
+        let problem = Problem::new(reader.place.clone(), "the cluster is not in mixed mode here");
+        let help = "security-mode = \"mixed\" under [cluster], or set-parameter before this step";
+        return Err(problem.help(help));
+    }
     let etokens = &reader.topology.security.etokens;
     let method = given.text_if("method").map(|text| {
         let method = one_of(text, "method", &CTL_METHODS, CtlMethod::name)?;

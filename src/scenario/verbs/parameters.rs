@@ -4,13 +4,13 @@ use crate::cluster::{FILE_SIGNATURES, FileSignature, SECURITY_MODES, SecurityMod
 
 use super::super::error::Problem;
 use super::super::names::{Text, one_of};
-use super::{Argument, Given, Step, Verb};
+use super::{Argument, Given, Reader, Step, Verb};
 
 pub(super) const VERBS: &[Verb] = &[Verb {
     key: "set-parameter",
     word: "set-parameter",
     takes: &[Argument::text("name"), Argument::word("value"), Argument::length("spread").or_none()],
-    read: |given, _| set_parameter(given),
+    read: set_parameter,
     write: |entry, _| {
         let SetParameter { parameter, spread } = entry.action.get()?;
         let mut written =
@@ -22,9 +22,12 @@ pub(super) const VERBS: &[Verb] = &[Verb {
     },
 }];
 
-fn set_parameter(given: &Given) -> Result<Step, Problem> {
+fn set_parameter(given: &Given, reader: &mut Reader<'_>) -> Result<Step, Problem> {
     let (name, value) = (given.text("name"), given.text("value"));
     let parameter = parameter(name, value)?;
+    if let Parameter::SecurityMode(mode) = parameter {
+        reader.is_mixed = mode == SecurityMode::Mixed;
+    }
     let spread = given.length_if("spread");
     if let (Some(spread), false) = (spread, parameter.resets()) {
         let what = format!("a change of {} resets nobody", parameter.name());

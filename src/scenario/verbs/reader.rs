@@ -1,5 +1,7 @@
+use std::ops::Range;
+
 use crate::base::{ClusterId, NodeId};
-use crate::cluster::Topology;
+use crate::cluster::{SecurityMode, Topology};
 
 use super::super::error::Problem;
 use super::super::names::Text;
@@ -9,6 +11,10 @@ use super::super::names::Text;
 #[derive(Debug)]
 pub(in crate::scenario) struct Reader<'a> {
     pub topology: &'a Topology,
+    /// Where the step stands in the file.
+    pub place: Range<usize>,
+    /// Whether the cluster is in mixed mode at this step.
+    pub is_mixed: bool,
     /// Names of each node, the present one last.
     names: Vec<Vec<String>>,
 }
@@ -17,7 +23,8 @@ impl Reader<'_> {
     /// A reader of the first step.
     pub fn new(topology: &Topology) -> Reader<'_> {
         let names = topology.nodes.iter().map(|node| vec![node.name.clone()]).collect();
-        Reader { topology, names }
+        let is_mixed = topology.security.mode == SecurityMode::Mixed;
+        Reader { topology, place: 0..0, is_mixed, names }
     }
 
     /// The node with this name, old or new.

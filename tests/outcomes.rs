@@ -149,7 +149,10 @@ impl Cell {
     /// The parameter, the restarts and the resets that go with it (SAFE-06 to SAFE-08).
     fn rollback(self, value: bool) -> Vec<String> {
         let set = format!("set-parameter = {{ name = \"rollback-to-pre-8.0\", value = {value} }}");
-        [vec![settled(&set)], self.on_all("restart", "tftp"), vec![settled(RESET)]].concat()
+        let restart = self.on_all("restart", "tftp").concat();
+        // The phones that the parameter has reset are back before TFTP restarts.
+        let restart = restart.replacen("after = \"previous\"", "when = \"fleet-settled\"", 1);
+        vec![settled(&set), restart, settled(RESET)]
     }
 
     /// These certificates change on these nodes, the services restart, the phones are reset.
@@ -343,4 +346,110 @@ fn rows_24_to_26_with_itl_recovery_as_the_signer() {
     };
     row("26", release, false, &[(P1, T(1)), (P2, X)], |world| recovery(world, &["pub"]));
     row("26", release, false, &[(P1, X), (P2, X)], |world| recovery(world, &["pub", "sub"]));
+}
+
+/// A cell that is not in the matrix: two nodes, an ITL, the newest of the old releases.
+const PLAIN: Cell = Cell { release: "8.6", column: P1, is_single: false };
+
+#[test]
+fn the_rollback_parameter_prevents_only_in_its_whole_order() {
+    let world = Cell { is_single: true, ..PLAIN };
+    let change = world.change(BOTH, &["pub"]);
+    let on = world.rollback(true);
+    let off = world.rollback(false);
+    let stuck = |steps: &[&[String]]| world.play(&steps.concat()).phones.stuck;
+    assert_eq!(stuck(&[&on, &change, &off]), 0);
+    assert_eq!(stuck(&[&change, &off]), PHONES, "without the first step");
+    assert_eq!(stuck(&[&change, &on]), PHONES, "two steps swapped");
+    assert_eq!(stuck(&[&on[..1], &on[2..], &change]), PHONES, "without the restart of TFTP");
+    assert_eq!(stuck(&[&on[..2], &change]), PHONES, "without the reset for the blank list");
+}
+
+#[test]
+fn a_change_of_the_parameter_resets_all_phones_and_a_forgotten_one_is_told() {
+    let world = Cell { is_single: true, ..PLAIN };
+    let on = world.rollback(true);
+    let summary = world.play(&on[..1]);
+    assert_eq!((summary.config.applied, summary.phones.ready), (PHONES, PHONES));
+    assert_eq!(summary.cluster.restarts_due, 1, "TFTP serves the old list (TFTP-14)");
+    assert_eq!(summary.trust.lists.accepted_by_itl, PHONES);
+    let summary = world.play(&on);
+    assert_eq!((summary.config.applied, summary.cluster.restarts_due), (2 * PHONES, 0));
+    let left = |note: &String| note.contains("still prepared for a rollback to pre 8.0");
+    assert!(summary.notes.iter().any(left), "{:?}", summary.notes);
+    let summary = world.play(&[on, world.rollback(false)].concat());
+    assert!(!summary.notes.iter().any(left), "{:?}", summary.notes);
+    assert_eq!(summary.trust.lists.accepted_blank, 2 * PHONES);
+}
+
+#[test]
+fn a_regeneration_resets_by_itself_where_the_release_does_and_somebody_asks_for_it() {
+    let asked = |release: &str, auto_reset: &str| {
+        let head = Cell { release: "11.5", ..PLAIN }.head();
+        let release = format!("[cluster]\nauto-reset = {auto_reset}\nrelease = \"{release}\"");
+        let text = head.replace("[cluster]\nrelease = \"11.5\"", &release)
+            + &regenerate(CM, &["pub"]).concat();
+        load(Path::new("auto.toml"), &text, &[], &known_paths())
+    };
+    let play = |auto_reset| {
+        let plan = asked("11.5", auto_reset).unwrap();
+        World::new(&plan, SimOptions::default()).run().summary(&plan)
+    };
+    assert_eq!(play("false").phones.counts.boots, 0);
+    for auto_reset in ["true", "\"5s\""] {
+        let summary = play(auto_reset);
+        assert_eq!((summary.phones.ready, summary.tvs.lookups), (PHONES, PHONES), "{auto_reset}");
+    }
+    let error = asked("8.6", "true").unwrap_err();
+    assert!(error.rendered.contains("release 8.6 resets no phones by itself"), "{error}");
+}
+
+#[test]
+fn the_ctl_moves_between_its_methods_and_back() {
+    let world = Cell { release: "11.5", column: P3, is_single: false };
+    let update = |what: &str| {
+        let step = vec![settled(&format!("update-ctl = {{ {what} }}"))];
+        [step, world.on_all("restart", "tftp"), vec![reset()]].concat()
+    };
+    let steps = [update("method = \"tokenless\""), update("token = \"b\"")].concat();
+    let summary = world.play(&steps);
+    assert_eq!(
+        (summary.phones.ready, summary.tvs.lookups),
+        (PHONES, 0),
+        "by the ITL, then a token"
+    );
+    assert_eq!(summary.phones.counts.stale_ctl, 0);
+    let lists = summary.trust.lists;
+    assert_eq!((lists.accepted_by_itl, lists.accepted_by_tvs), (PHONES, PHONES), "{lists:?}");
+}
+
+#[test]
+fn a_cluster_comes_to_mixed_mode_and_goes_back() {
+    let set = |mode: &str| {
+        let set = format!("set-parameter = {{ name = \"security-mode\", value = \"{mode}\" }}");
+        [vec![settled(&set)], PLAIN.on_all("restart", "tftp"), vec![reset()]].concat()
+    };
+    let world = Cell { release: "11.5", ..PLAIN };
+    let there = set("mixed");
+    let summary = world.play(&there);
+    let lists = summary.trust.lists;
+    assert_eq!((lists.accepted_by_itl, summary.phones.ready), (PHONES, PHONES), "{lists:?}");
+    assert_eq!(lists.accepted_by_ctl, PHONES, "the ITL by the new CTL");
+    // A CTL without certificates vouches for nothing but itself; the ITL is what it was.
+    let summary = world.play(&[there, set("non-secure")].concat());
+    assert_eq!((summary.phones.ready, summary.phones.stuck), (PHONES, 0));
+}
+
+#[test]
+fn a_phone_with_a_ctl_only_takes_an_itl_that_the_ctl_vouches_for() {
+    let play = |steps: &[String]| {
+        let world = Cell { column: P3, ..PLAIN };
+        let text = world.head().replace("itl-current", "ctl-only") + &steps.concat();
+        let plan = load(Path::new("state-b.toml"), &text, &[], &known_paths()).unwrap();
+        World::new(&plan, SimOptions::default()).run().summary(&plan)
+    };
+    let summary = play(&[settled(RESET)]);
+    assert_eq!((summary.phones.ready, summary.trust.lists.accepted_by_ctl), (PHONES, 2 * PHONES));
+    let summary = play(&PLAIN.change(CM, &["pub"]));
+    assert_eq!((summary.phones.stuck, summary.tvs.lookups), (PHONES, 0), "state B asks nobody");
 }

@@ -50,7 +50,7 @@ impl Opinion {
         let granted = match self {
             Opinion::Ignores => return None,
             Opinion::Refuses => {
-                return Some(Packet::Error { code: ErrorCode::OptionRefused, message: b"no" });
+                return Some(Packet::Error { code: ErrorCode::OPTION_REFUSED, message: b"no" });
             }
             Opinion::Grants(size) => Some(size),
             Opinion::GrantsTheFile => Some(file.len() as u64),
@@ -90,7 +90,8 @@ impl Server {
             Packet::Rrq { file, options, .. } => {
                 self.asked.lock().unwrap().insert(options.block_size);
                 let Some(file) = self.files.get(file) else {
-                    Packet::Error { code: ErrorCode::FileNotFound, message: b"" }.encode(&mut out);
+                    Packet::Error { code: ErrorCode::FILE_NOT_FOUND, message: b"" }
+                        .encode(&mut out);
                     return Some(out);
                 };
                 let transfer = Transfer { file: Arc::clone(file), acknowledged: 0 };
@@ -284,7 +285,7 @@ async fn phones_leave_servers_that_grant_what_they_may_not_or_refuse() {
         (Opinion::Grants(7), TransferFault::Protocol(small)),
         (Opinion::Grants(0), TransferFault::Protocol(small)),
         (Opinion::Grants(65_536 + 512), TransferFault::Protocol(large)),
-        (Opinion::Refuses, TransferFault::Error(ErrorCode::OptionRefused)),
+        (Opinion::Refuses, TransferFault::Error(ErrorCode::OPTION_REFUSED)),
     ];
     for (opinion, fault) in cases {
         let (ledger, _) = boot_against(&cluster, opinion, ASKED).await;

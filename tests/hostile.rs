@@ -228,7 +228,7 @@ async fn hostile_requests_get_one_short_answer_or_none() {
                 assert_eq!(bytes[2..], with_options(options)[LIST_REQUEST.len()..], "{text:?}");
             }
             (Packet::Error { code, .. }, Answer::Error(number)) => {
-                assert_eq!(code.number(), number, "{text:?}");
+                assert_eq!(code.0, number, "{text:?}");
                 assert!(bytes.len() < 64);
             }
             (packet, expected) => panic!("{text:?}: {packet:?}, not {expected:?}"),
@@ -733,7 +733,7 @@ async fn servers_that_break_the_protocol_fail_and_change_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_server_says_with_an_error_is_in_the_words_of_the_run() {
     let fleet = Fleet::new();
-    for (number, code) in [(0, ErrorCode::NotDefined), (99, ErrorCode::Other(99))] {
+    for (number, code) in [(0, ErrorCode::NOT_DEFINED), (99, ErrorCode(99))] {
         let says: Script = Box::new(move |_, _| {
             vec![[&[0, 5, 0, number][..], b"outside of\n the \x1b[1mroot"].concat()]
         });

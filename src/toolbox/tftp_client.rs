@@ -99,7 +99,7 @@ fn finished(outcome: DownloadOutcome, download: &Download) -> Result<Vec<u8>, Fe
     match outcome {
         DownloadOutcome::Complete(data) => Ok(data),
         DownloadOutcome::NotFound => {
-            Err(FetchFault::Refused { code: ErrorCode::FileNotFound, text: remark })
+            Err(FetchFault::Refused { code: ErrorCode::FILE_NOT_FOUND, text: remark })
         }
         DownloadOutcome::Failed(TransferFault::Error(code)) => {
             Err(FetchFault::Refused { code, text: remark })
@@ -201,7 +201,7 @@ mod tests {
             let error = [&[0, 5, 0, number][..], b"outside of\x1b the root\0"].concat();
             let fault = fetch(serve(vec![error]), request(3)).unwrap_err();
             let FetchFault::Refused { code, text } = &fault else { panic!("{fault}") };
-            assert_eq!(code.number(), u16::from(number));
+            assert_eq!(code.0, u16::from(number));
             assert_eq!(text, "outside of\\u{1b} the root");
             let shown = format!("TFTP error {code}: outside of\\u{{1b}} the root");
             assert!(fault.to_string().ends_with(&shown), "{fault}");

@@ -505,7 +505,7 @@ impl Engine {
             if let Some(port) = download.peer_port() {
                 // The server need not send to somebody who has gone.
                 let mut bytes = Vec::new();
-                Packet::Error { code: ErrorCode::NotDefined, message: b"" }.encode(&mut bytes);
+                Packet::Error { code: ErrorCode::NOT_DEFINED, message: b"" }.encode(&mut bytes);
                 sockets.send(socket, phone, port, &bytes);
             }
             sockets.give_back_unended(socket);

@@ -19,7 +19,7 @@ const TURNS_MANY: u32 = 64;
 /// Why a transfer has no file, with what the server said.
 fn failure(fault: TransferFault, remark: Option<&str>) -> Failure {
     let kind = match fault {
-        TransferFault::Error(code) => LoadFault::TftpError(code.number()),
+        TransferFault::Error(code) => LoadFault::TftpError(code.0),
         TransferFault::Protocol(_) => LoadFault::Protocol,
         TransferFault::Refused => LoadFault::Refused,
         TransferFault::Stalled => LoadFault::Unfinished,
@@ -128,7 +128,7 @@ impl Engine {
         let is_late = matches!(Packet::parse(bytes), Ok(Packet::Data { .. } | Packet::Oack { .. }));
         if let Some(sockets) = self.sockets.as_ref().filter(|_| is_late) {
             let mut out = Vec::new();
-            Packet::Error { code: ErrorCode::UnknownTransferId, message: b"" }.encode(&mut out);
+            Packet::Error { code: ErrorCode::UNKNOWN_TRANSFER_ID, message: b"" }.encode(&mut out);
             sockets.send(socket, phone, port, &out);
         }
     }

@@ -203,20 +203,8 @@ impl<'a> Message<'a> {
             "1 to 23",
         ))?;
         let session_id = reader.u32("a session id")?;
-        let length = usize::from(reader.u16("a length")?);
-        if length != reader.rest().len() {
-            return Err(WireError {
-                what: "length does not fit the message",
-                offset: 6,
-                expected: format!("{}, not {length}", reader.rest().len()).into(),
-            });
-        }
-        let mut elements = Vec::with_capacity(4);
-        while !reader.is_empty() {
-            let element = reader.element()?;
-            check_size(&element)?;
-            elements.push(element);
-        }
+        let elements = reader.elements()?;
+        elements.iter().try_for_each(check_size)?;
         Ok(Message { command, session_id, elements })
     }
 

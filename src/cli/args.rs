@@ -401,7 +401,7 @@ impl CliError {
     /// The whole message.
     pub fn rendered(&self, colour: bool) -> String {
         match self {
-            CliError::Scenario(error) if colour => error.coloured().to_owned(),
+            CliError::Scenario(error) if colour => error.coloured.to_string(),
             CliError::Scenario(error) => error.rendered.to_string(),
             CliError::Plain { what, help, .. } => {
                 let (error, tip, end) = if colour { (RED, CYAN, RESET) } else { ("", "", "") };

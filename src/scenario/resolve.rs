@@ -1,5 +1,4 @@
 use std::collections::BTreeMap;
-use std::ops::Range;
 
 use toml::Spanned;
 
@@ -14,9 +13,9 @@ use super::event_checks::timeline;
 use super::names::{Text, check_plain, check_unique, node_named, one_of, runs};
 use super::network::sites;
 use super::plan::{FleetPlan, FleetStart, Limits, Plan, Target};
-use super::quantity::{Length, parse_span, positive};
+use super::quantity::{parse_span, positive};
 use super::raw::{Names, RawBlockSize, RawFleet, RawPhone, RawRun, RawScenario, RawTarget};
-use super::slo::Slo;
+use super::slo::{Slo, SloError};
 
 /// The plan of a scenario: every name resolved, every default filled in, every rule checked.
 ///
@@ -25,7 +24,7 @@ use super::slo::Slo;
 pub(super) fn resolve(raw: &RawScenario, known_paths: &[String]) -> Result<Plan, Faults> {
     let mut faults = Faults::default();
     match collect(raw, known_paths, &mut faults) {
-        Some(plan) if faults.first().is_none() => Ok(plan),
+        Some(plan) if faults.0.is_empty() => Ok(plan),
         _ => Err(faults),
     }
 }
@@ -36,24 +35,23 @@ fn collect(raw: &RawScenario, known_paths: &[String], faults: &mut Faults) -> Op
     faults.take(check_plain(&raw.name));
     let topology = topology(&raw.cluster, faults);
     let fleet = fleet(&raw.fleet, topology.as_ref(), faults);
-    let cost = raw.cluster.cost.as_ref().map_or_else(|| Ok(CostModel::default()), cost);
-    let cost = faults.take(cost);
+    let cost = faults.given(raw.cluster.cost.as_ref(), CostModel::default(), cost);
     let phone = phone(&raw.phone, seed, faults);
     let entries = topology.as_ref().map(|topology| timeline(&raw.event, topology, faults));
     let slos = raw.slo.iter().filter_map(|raw| faults.take(slo(&raw.expr, known_paths))).collect();
     let limits = limits(&raw.run, faults);
-    let target = raw.target.as_ref().map(|raw| faults.take(target(raw)));
+    let target = raw.target.as_ref().and_then(|raw| faults.take(target(raw)));
     Some(Plan {
         name: raw.name.get_ref().clone(),
         about: raw.about.clone(),
         seed,
         fleet: fleet?,
-        cost: cost?,
-        phone: phone?,
+        cost,
+        phone,
         timeline: entries?,
         slos,
-        limits: limits?,
-        target: target.flatten(),
+        limits,
+        target,
         topology: topology?,
     })
 }
@@ -98,16 +96,14 @@ fn fleet(raw: &RawFleet, topology: Option<&Topology>, faults: &mut Faults) -> Op
     let phones = faults.take(phones(&raw.phones));
     let models = faults.take(models(&raw.models));
     let tftp = topology.and_then(|topology| faults.take(tftp_nodes(raw.tftp.as_ref(), topology)));
-    let start = raw.start.as_ref().map_or(Ok(FleetStart::ItlCurrent), |text| {
-        one_of(text, "start", &STARTS, FleetStart::name)
-    });
-    let start = faults.take(start);
+    let start = |text: &Text| one_of(text, "start", &STARTS, FleetStart::name);
+    let start = faults.given(raw.start.as_ref(), FleetStart::ItlCurrent, start);
     let sites = faults.take(sites(&raw.site));
     Some(FleetPlan {
         phones: phones?,
         models: models?,
         tftp: tftp?,
-        start: start?,
+        start,
         arrival_within: raw.arrival.within.map_or(ARRIVAL, |within| within.0),
         sites: sites?,
     })
@@ -172,34 +168,24 @@ fn tftp_nodes(names: Option<&Spanned<Names>>, topology: &Topology) -> Result<Vec
     texts.iter().map(node).collect()
 }
 
-fn phone(raw: &RawPhone, seed: u64, faults: &mut Faults) -> Option<PhoneProfile> {
-    let defaults = PhoneProfile::default();
-    let boot_time = raw.boot_time.as_ref().map_or(Ok(defaults.boot_time), |t| boot_time(t, seed));
-    let transport = raw.transport.as_ref().map_or(Ok(defaults.transport), |text| {
-        one_of(text, "transport", &TRANSPORT_RULES, TransportRule::name)
-    });
-    let tries = raw.tftp_tries.as_ref().map_or(Ok(defaults.tftp_tries), |tries| {
-        at_least_one(u32::from(*tries.get_ref()), tries.span()).map(|tries| tries as u8)
-    });
-    let size = raw.tftp_block_size.as_ref().map_or(Ok(defaults.tftp_block_size), block_size);
-    let (boot_time, transport) = (faults.take(boot_time), faults.take(transport));
-    let (tries, size) = (faults.take(tries), faults.take(size));
-    let mut length =
-        |length: &Option<Length>, default| faults.take(positive_or(length.as_ref(), default));
-    let http_timeout = length(&raw.http_timeout, defaults.http_timeout);
-    let tftp_timeout = length(&raw.tftp_timeout, defaults.tftp_timeout);
-    let tvs_timeout = length(&raw.tvs_timeout, defaults.tvs_timeout);
-    Some(PhoneProfile {
-        boot_time: boot_time?,
-        think: raw.think.map_or(defaults.think, |time| time.0),
-        transport: transport?,
-        http_timeout: http_timeout?,
-        tftp_timeout: tftp_timeout?,
-        tftp_tries: tries?,
-        tftp_block_size: size?,
-        tvs_timeout: tvs_timeout?,
-        asks_generic_ctl: raw.asks_generic_ctl.unwrap_or(defaults.asks_generic_ctl),
-    })
+fn phone(raw: &RawPhone, seed: u64, faults: &mut Faults) -> PhoneProfile {
+    let own = PhoneProfile::default();
+    let transport = |text: &Text| one_of(text, "transport", &TRANSPORT_RULES, TransportRule::name);
+    PhoneProfile {
+        boot_time: faults.given(raw.boot_time.as_ref(), own.boot_time, |t| boot_time(t, seed)),
+        think: raw.think.map_or(own.think, |time| time.0),
+        transport: faults.given(raw.transport.as_ref(), own.transport, transport),
+        http_timeout: faults.given(raw.http_timeout.as_ref(), own.http_timeout, positive),
+        tftp_timeout: faults.given(raw.tftp_timeout.as_ref(), own.tftp_timeout, positive),
+        tftp_tries: faults.given(raw.tftp_tries.as_ref(), own.tftp_tries, at_least_one),
+        tftp_block_size: faults.given(
+            raw.tftp_block_size.as_ref(),
+            own.tftp_block_size,
+            block_size,
+        ),
+        tvs_timeout: faults.given(raw.tvs_timeout.as_ref(), own.tvs_timeout, positive),
+        asks_generic_ctl: raw.asks_generic_ctl.unwrap_or(own.asks_generic_ctl),
+    }
 }
 
 fn boot_time(text: &Text, seed: u64) -> Result<BootTime, Problem> {
@@ -230,39 +216,29 @@ fn block_size(size: &Spanned<RawBlockSize>) -> Result<BlockSizeRule, Problem> {
 }
 
 fn slo(text: &Text, known_paths: &[String]) -> Result<Slo, Problem> {
-    let place = |part: Range<usize>| {
+    let told = |SloError { place, what, help }: SloError| {
         // The text begins behind one quotation mark.
         let start = text.span().start + 1;
-        start + part.start..start + part.end.max(part.start + 1)
+        Problem::new(start + place.start..start + place.end.max(place.start + 1), what).help(help)
     };
-    let slo: Slo = text.get_ref().parse().map_err(|error: super::slo::SloError| {
-        Problem::new(place(error.place), error.what).help(error.help)
-    })?;
-    if known_paths.is_empty() {
-        return Ok(slo);
+    let slo: Slo = text.get_ref().parse().map_err(told)?;
+    if !known_paths.is_empty() {
+        slo.check(known_paths).map_err(told)?;
     }
-    match slo.unknown_path(known_paths).or_else(|| slo.wrong_unit(known_paths)) {
-        Some(problem) => Err(Problem { place: place(problem.place.clone()), ..problem }),
-        None => Ok(slo),
-    }
+    Ok(slo)
 }
 
-fn limits(raw: &RawRun, faults: &mut Faults) -> Option<Limits> {
-    let max_wall = faults.take(positive_or(raw.max_wall.as_ref(), MAX_WALL));
-    let mut count = |value: &Option<Spanned<u32>>, default| match value {
-        Some(value) => faults.take(at_least_one(*value.get_ref(), value.span())),
-        None => Some(default),
-    };
-    let transfers = count(&raw.transfers_in_flight, TRANSFERS);
-    let lookups = count(&raw.lookups_in_flight, LOOKUPS);
-    let connections = count(&raw.connections_in_flight, CONNECTIONS);
-    Some(Limits {
-        max_wall: max_wall?,
+fn limits(raw: &RawRun, faults: &mut Faults) -> Limits {
+    let max_wall = faults.given(raw.max_wall.as_ref(), MAX_WALL, positive);
+    let mut count =
+        |raw: &Option<Spanned<u32>>, default| faults.given(raw.as_ref(), default, at_least_one);
+    Limits {
+        max_wall,
         max_wall_is_set: raw.max_wall.is_some(),
-        transfers_in_flight: transfers?,
-        lookups_in_flight: lookups?,
-        connections_in_flight: connections?,
-    })
+        transfers_in_flight: count(&raw.transfers_in_flight, TRANSFERS),
+        lookups_in_flight: count(&raw.lookups_in_flight, LOOKUPS),
+        connections_in_flight: count(&raw.connections_in_flight, CONNECTIONS),
+    }
 }
 
 fn target(raw: &RawTarget) -> Result<Target, Problem> {
@@ -275,15 +251,11 @@ fn target(raw: &RawTarget) -> Result<Target, Problem> {
     Ok(Target { tftp: *raw.tftp.get_ref(), tvs: raw.tvs.as_ref().map(|tvs| *tvs.get_ref()) })
 }
 
-fn positive_or(length: Option<&Length>, default: Span) -> Result<Span, Problem> {
-    length.map_or(Ok(default), positive)
-}
-
-fn at_least_one(count: u32, place: Range<usize>) -> Result<u32, Problem> {
-    if count == 0 {
-        return Err(Problem::new(place, "this cannot be 0").help("at least 1"));
+fn at_least_one<N: Copy + Default + PartialEq>(count: &Spanned<N>) -> Result<N, Problem> {
+    if *count.get_ref() == N::default() {
+        return Err(Problem::new(count.span(), "this cannot be 0").help("at least 1"));
     }
-    Ok(count)
+    Ok(*count.get_ref())
 }
 
 #[cfg(test)]
@@ -497,6 +469,6 @@ mod tests {
     }
 
     fn first(result: Result<Plan, Faults>) -> Result<Plan, Problem> {
-        result.map_err(|faults| faults.first().unwrap().clone())
+        result.map_err(|faults| faults.0.first().unwrap().clone())
     }
 }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-use super::error::Problem;
+use super::error::nearest;
 use super::quantity::{is_number_part, parse_span, split_number};
 
 /// One condition that must hold at the end of a run, such as `phones.stuck == 0`.
@@ -200,7 +200,7 @@ impl Slo {
 
     /// The first path that is none of `known` (`steps.tvs.response_time.p99` is written for
     /// `steps.tvs.response_time_s.p99`, too).
-    pub(super) fn unknown_path(&self, known: &[String]) -> Option<Problem> {
+    fn unknown_path(&self, known: &[String]) -> Option<SloError> {
         let unknown = self.paths().find(|path| !known.iter().any(|name| names(path, name)))?;
         let start = if unknown == self.left {
             self.text.find(unknown).unwrap_or(0)
@@ -208,13 +208,11 @@ impl Slo {
             self.text.rfind(unknown).unwrap_or(0)
         };
         let place = start..start + unknown.len();
-        let near =
-            super::error::nearest(unknown, &known.iter().map(String::as_str).collect::<Vec<_>>());
-        let help = match near {
+        let help = match nearest(unknown, &known.iter().map(String::as_str).collect::<Vec<_>>()) {
             Some(near) => format!("did you mean `{near}`?"),
             None => "paths lead into summary.json, such as phones.stuck".to_owned(),
         };
-        Some(Problem::new(place, format!("the summary has no `{unknown}`")).help(help))
+        Some(SloError { place, what: format!("the summary has no `{unknown}`"), help })
     }
 
     /// Checks paths and units against the paths of the summary that it will be judged by.
@@ -222,24 +220,19 @@ impl Slo {
     /// # Errors
     /// What the summary does not have, or a number that is not of its kind.
     pub fn check(&self, known: &[String]) -> Result<(), SloError> {
-        match self.unknown_path(known).or_else(|| self.wrong_unit(known)) {
-            None => Ok(()),
-            Some(Problem { place, what, help }) => {
-                Err(SloError { place, what, help: help.unwrap_or_default() })
-            }
-        }
+        self.unknown_path(known).or_else(|| self.wrong_unit(known)).map_or(Ok(()), Err)
     }
 
     /// A right side that is no number of the kind on the left: a time without its unit, a length of
     /// time against a count, a percentage of nothing.
-    pub(super) fn wrong_unit(&self, known: &[String]) -> Option<Problem> {
+    fn wrong_unit(&self, known: &[String]) -> Option<SloError> {
         let real = |path: &str| known.iter().find(|name| names(path, name)).cloned();
         let kind = |path: &str| Kind::of(real(path).as_deref().unwrap_or(path));
         let (left, own) = (kind(&self.left), self.right_text());
         let place = own.clone();
         let given = &self.text[own];
         let problem =
-            |what: String, help: String| Some(Problem::new(place.clone(), what).help(help));
+            |what: String, help: String| Some(SloError { place: place.clone(), what, help });
         let left_name = &self.left;
         match &self.right {
             Operand::Path { path, .. } if (kind(path) == Kind::Time) != (left == Kind::Time) => {
@@ -852,7 +845,7 @@ mod tests {
         assert_eq!(fault("fleet_ready_s.p99<0").unwrap().1, "`0` has no unit");
         let ratio = slo("phones.failed_ratio <= 0.005").wrong_unit(&known).unwrap();
         assert_eq!(ratio.what, "`0.005` has no unit", "it may be meant as 0.5 % or as 0.005 %");
-        assert_eq!(ratio.help.unwrap(), "`phones.failed_ratio` is a ratio, such as 0.5%");
+        assert_eq!(ratio.help, "`phones.failed_ratio` is a ratio, such as 0.5%");
         for bad in [
             "fleet_ready.p99 <= 60%",
             "phones.failed_ratio <= 5s",
@@ -873,10 +866,7 @@ mod tests {
         assert_eq!(problem("boot_time.p99 <= 5s"), None);
         assert_eq!(problem("boot_time_s.p99 <= 5s"), None);
         let left = problem("phones.stuk == 0").unwrap();
-        assert_eq!(
-            (left.place, left.help.unwrap().as_str()),
-            (0..11, "did you mean `phones.stuck`?")
-        );
+        assert_eq!((left.place, left.help.as_str()), (0..11, "did you mean `phones.stuck`?"));
         let right = problem("phones.stuck == 2 * phones.totl").unwrap();
         assert_eq!(right.place, 20..31);
         assert!(problem("phones == 0").is_some());

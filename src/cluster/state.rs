@@ -24,7 +24,8 @@ use super::topology::Topology;
 pub struct Cluster {
     topology: Topology,
     fleet: FleetSpec,
-    nodes: Vec<NodeState>,
+    /// The services of each node that run.
+    running: Vec<BTreeMap<ServiceKind, Service>>,
     source: KeySource,
     /// Unix seconds at the start of the run.
     epoch_s: u64,
@@ -34,12 +35,6 @@ pub struct Cluster {
     catalogue: Arc<Catalogue>,
     hosts: Arc<HostTable>,
     contents: Contents,
-}
-
-/// The services of one node that run.
-#[derive(Debug, Default)]
-struct NodeState {
-    running: BTreeMap<ServiceKind, Service>,
 }
 
 /// What a driver has to do after an operator action.
@@ -127,7 +122,7 @@ impl Cluster {
             catalogue: Arc::new(Catalogue::new(&topology, &fleet, contents)),
             hosts: Arc::new(HostTable::default()),
             contents,
-            nodes: topology.nodes.iter().map(|_| NodeState::default()).collect(),
+            running: vec![BTreeMap::new(); topology.nodes.len()],
             topology,
             fleet,
             source,
@@ -163,7 +158,7 @@ impl Cluster {
 
     /// The TFTP service that runs on a node.
     pub fn tftp(&self, node: NodeId) -> Option<&Arc<TftpService>> {
-        match self.nodes[node.index()].running.get(&ServiceKind::Tftp)? {
+        match self.running[node.index()].get(&ServiceKind::Tftp)? {
             Service::Tftp(service) => Some(service),
             Service::Dialogue(_) => None,
         }
@@ -171,7 +166,7 @@ impl Cluster {
 
     /// The service of this dialogue that runs on a node.
     pub fn dialogue(&self, node: NodeId, dialogue: Dialogue) -> Option<&Arc<DialogueService>> {
-        match self.nodes[node.index()].running.get(&ServiceKind::Dialogue(dialogue))? {
+        match self.running[node.index()].get(&ServiceKind::Dialogue(dialogue))? {
             Service::Dialogue(service) => Some(service),
             Service::Tftp(_) => None,
         }
@@ -179,7 +174,7 @@ impl Cluster {
 
     /// The services that run on a node.
     pub fn services_of(&self, node: NodeId) -> impl Iterator<Item = &Service> {
-        self.nodes[node.index()].running.values()
+        self.running[node.index()].values()
     }
 
     /// The sign cache of the cluster.
@@ -329,7 +324,7 @@ impl Cluster {
 
     fn runs(&self, node: NodeId, service: ServiceKind) -> bool {
         // What is not served yet cannot start.
-        !service.is_served() || self.nodes[node.index()].running.contains_key(&service)
+        !service.is_served() || self.running[node.index()].contains_key(&service)
     }
 
     fn start(&mut self, node: NodeId, service: ServiceKind, now: Time) -> Option<Effect> {
@@ -345,7 +340,7 @@ impl Cluster {
             }
             ServiceKind::CallManager | ServiceKind::Capf => return None,
         };
-        self.nodes[node.index()].running.insert(service, running.clone());
+        self.running[node.index()].insert(service, running.clone());
         if service == ServiceKind::Tftp {
             self.drop_stale_signatures();
         }
@@ -353,7 +348,7 @@ impl Cluster {
     }
 
     fn stop(&mut self, node: NodeId, service: ServiceKind) -> Option<Effect> {
-        let stopped = self.nodes[node.index()].running.remove(&service);
+        let stopped = self.running[node.index()].remove(&service);
         stopped.map(|_| Effect::Service(ServiceChange::Stopped { node, service }))
     }
 

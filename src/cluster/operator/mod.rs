@@ -24,7 +24,7 @@ use services::Services;
 pub struct OperatorAction(Arc<dyn Operation>);
 
 /// All that is known of one kind of action.
-pub trait Operation: Plain {
+pub trait Operation: Any + Debug + Send + Sync {
     /// Carries it out; the effects are for the driver, in order.
     ///
     /// # Errors
@@ -82,9 +82,10 @@ impl Deref for OperatorAction {
     }
 }
 
+/// Actions are the same if their records are.
 impl PartialEq for OperatorAction {
     fn eq(&self, other: &OperatorAction) -> bool {
-        (**self).equals(&*other.0)
+        self.record() == other.record()
     }
 }
 
@@ -93,18 +94,6 @@ impl Eq for OperatorAction {}
 impl<T: Operation + PartialEq> PartialEq<T> for OperatorAction {
     fn eq(&self, other: &T) -> bool {
         self.get() == Some(other)
-    }
-}
-
-/// What every plain value can do, so that actions can be shown and compared.
-pub trait Plain: Any + Debug + Send + Sync {
-    /// Whether `other` is the same value of the same type.
-    fn equals(&self, other: &dyn Any) -> bool;
-}
-
-impl<T: Any + Debug + Send + Sync + PartialEq> Plain for T {
-    fn equals(&self, other: &dyn Any) -> bool {
-        other.downcast_ref() == Some(self)
     }
 }
 

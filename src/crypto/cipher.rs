@@ -15,9 +15,11 @@ use super::hash::{Hash, MD5, SHA1};
 pub(super) struct Cipher {
     /// In bytes.
     pub(super) key_length: usize,
-    /// Takes key, vector and cipher text.
-    decrypt: fn(&[u8], &[u8], &[u8]) -> Option<Vec<u8>>,
+    decrypt: Decrypt,
 }
+
+/// From key, vector and cipher text to plain text.
+type Decrypt = fn(&[u8], &[u8], &[u8]) -> Option<Vec<u8>>;
 
 /// Ciphers that stand by themselves: OID and name, which OpenSSL's older PEM uses, too.
 pub(super) static CIPHERS: [(&str, &str, Cipher); 5] = [

@@ -15,8 +15,11 @@ pub(super) struct Hash {
     digest: fn(&[u8]) -> Vec<u8>,
     hmac: fn(&[u8], &[u8]) -> Vec<u8>,
     pbkdf2: fn(&[u8], &[u8], u32, &mut [u8]),
-    pkcs12: fn(&[u8], &[u8], Pkcs12KeyType, i32, usize) -> Vec<u8>,
+    pkcs12: DerivePkcs12,
 }
+
+/// From password, salt, purpose, rounds and length to bytes.
+type DerivePkcs12 = fn(&[u8], &[u8], Pkcs12KeyType, i32, usize) -> Vec<u8>;
 
 /// Every digest.
 pub(super) static HASHES: [Hash; 8] = [

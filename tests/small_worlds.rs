@@ -228,7 +228,8 @@ fn sums(plan: &Plan, run: &SimRun, watcher: &Watcher) -> Vec<String> {
 
 /// What is wrong with the end of a phone, when all faults have ended and all phones were reset.
 fn end(plan: &Plan, run: &SimRun, phone: &Phone, outcome: Option<Outcome>) -> Option<String> {
-    let service = run.cluster.tftp(plan.fleet.tftp_of(phone.id()))?;
+    let nodes = &plan.fleet.tftp;
+    let service = run.cluster.tftp(nodes[phone.id().0 as usize % nodes.len()])?;
     let current = phone.is_current(|file| service.identity_of(file));
     let holds = |kind: FileKind, signer: &Certificate| {
         let list = phone.lists().itl.as_ref();

@@ -33,7 +33,7 @@ pub struct Rules {
     /// Whether the cluster has an ITLRecovery certificate (CERT-03, ITL-10).
     has_itl_recovery: bool,
     /// Which certificate signs the ITL: that of the TFTP node before 12.x, then the cluster's.
-    itl_signer: CertificateKind,
+    pub itl_signer: CertificateKind,
     /// The records of an ITL, in order (`spec/trust-list.md` section 7; ITL-06 to ITL-10). Those
     /// with EC keys of 11.x (ITL-11) are not there yet.
     pub itl: &'static [ItlPart],
@@ -148,11 +148,6 @@ impl Release {
     /// Whether the cluster has an ITLRecovery certificate (CERT-03).
     pub const fn has_itl_recovery(self) -> bool {
         self.rules().has_itl_recovery
-    }
-
-    /// Which certificate signs the ITL.
-    pub const fn itl_signer(self) -> CertificateKind {
-        self.rules().itl_signer
     }
 
     /// The digest of signatures unless a scenario says another one.

@@ -370,13 +370,14 @@ impl Cluster {
                 .map(|identity| &identity.certificate),
         };
         let (release, signature) = (self.topology.release, self.topology.file_signature);
-        let list_signer = match release.itl_signer() {
+        let list_signer = release.rules().itl_signer;
+        let signing_node = match list_signer {
             CertificateKind::ItlRecovery => publisher,
             _ => node,
         };
         let signers = Signers {
             files: self.stored(node, CertificateKind::CallManager).clone(),
-            list: self.stored(list_signer, release.itl_signer()).clone(),
+            list: self.stored(signing_node, list_signer).clone(),
             signature,
             signer_version: release.signer_version(signature),
         };

@@ -42,7 +42,7 @@ pub struct FleetPlan {
     pub phones: u32,
     /// Models and their shares, which add up to 1; sorted by model.
     pub models: Vec<(Model, f64)>,
-    /// The nodes whose TFTP services the phones ask, at least one (see [`FleetPlan::tftp_of`]).
+    /// The nodes whose TFTP services the phones ask by turns, at least one.
     pub tftp: Vec<NodeId>,
     /// What the phones hold when the run starts.
     pub start: FleetStart,
@@ -147,10 +147,5 @@ impl FleetPlan {
             return vec![Link::default()];
         }
         self.sites.iter().map(|site| site.link).collect()
-    }
-
-    /// The TFTP node of a phone: phones take turns, so that their shares differ by one at most.
-    pub fn tftp_of(&self, phone: PhoneId) -> NodeId {
-        self.tftp[phone.0 as usize % self.tftp.len()]
     }
 }

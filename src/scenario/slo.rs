@@ -2,7 +2,7 @@ use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use serde_json::Value;
 
 use super::error::nearest;
@@ -66,7 +66,8 @@ pub struct SloResult {
 }
 
 /// The verdict on one SLO.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum SloVerdict {
     /// It was broken.
     Fail,
@@ -87,12 +88,6 @@ impl SloVerdict {
             SloVerdict::NoData => "no-data",
             SloVerdict::Pass => "pass",
         }
-    }
-}
-
-impl Serialize for SloVerdict {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.name())
     }
 }
 

@@ -186,11 +186,6 @@ impl<C: Content> Upload<C> {
         self.window()
     }
 
-    /// The client ends the transfer.
-    pub fn on_error(&mut self) -> Reply {
-        Reply::Dropped
-    }
-
     /// The deadline has passed: sends again to a client that has answered before, else drops it.
     pub fn on_timeout(&mut self, now: Time) -> Reply {
         self.tries_left = self.tries_left.saturating_sub(1);

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ColorChoice, ValueEnum};
 
-use crate::base::Span;
+use crate::base::{Span, printable};
 use crate::measure::known_paths;
 use crate::report::ReportError;
 use crate::scenario::{PHONES_MAX, Plan, ScenarioError, Slo, SloError, load, parse_span};
@@ -380,6 +380,28 @@ impl CliError {
     pub fn internal(what: impl Into<String>) -> CliError {
         let help = Some("this is a bug; please report it with the scenario and its seed".into());
         CliError::Plain { what: what.into(), help, code: ExitCode::Internal }
+    }
+
+    /// A file or a peer that is at fault, in words that may hold its own.
+    pub fn new(code: ExitCode, what: impl fmt::Display) -> CliError {
+        CliError::Plain { what: printable(&what.to_string()), help: None, code }
+    }
+
+    /// The same for wrong use.
+    pub fn misuse(what: impl fmt::Display, help: &str) -> CliError {
+        CliError::usage(printable(&what.to_string()), help)
+    }
+
+    /// The file cannot be read for what it should be.
+    pub fn malformed(path: &Path, error: &impl fmt::Display) -> CliError {
+        CliError::new(ExitCode::Usage, format!("{}: {error}", path.display()))
+    }
+
+    /// An error whose advice stands behind a semicolon.
+    pub fn advised(error: &impl fmt::Display, code: ExitCode) -> CliError {
+        let text = error.to_string();
+        let (what, help) = text.split_once("; ").unwrap_or((&text, "see the message above"));
+        CliError::Plain { what: what.into(), help: Some(help.into()), code }
     }
 
     /// How the program ends.

@@ -37,11 +37,7 @@ Examples:
   resetstorm sim scenarios/callmanager-regen.toml --calibration runs/latest/calibration.toml";
 
 /// Calibrates and says how the program ends.
-pub fn calibrate(args: &CalibrateArgs, global: &GlobalArgs) -> ExitCode {
-    output::end(try_calibrate(args, global).map(|()| ExitCode::Ok), global.stderr_colour())
-}
-
-fn try_calibrate(args: &CalibrateArgs, global: &GlobalArgs) -> Result<(), CliError> {
+pub fn calibrate(args: &CalibrateArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
     let read = |run: &PathBuf| -> Result<CalibrationRun, CliError> {
         Ok(CalibrationRun { plan: load_run(run)?, summary: read_summary(run)? })
     };
@@ -65,7 +61,7 @@ fn try_calibrate(args: &CalibrateArgs, global: &GlobalArgs) -> Result<(), CliErr
         ),
     };
     output::print(&document)?;
-    Ok(())
+    Ok(ExitCode::Ok)
 }
 
 /// Where a calibration comes from.

@@ -57,11 +57,7 @@ const TOLERANCE: f64 = 15.0;
 const CAPACITY_TOLERANCE: f64 = 5.0;
 
 /// Compares and says how the program ends.
-pub fn diff(args: &DiffArgs, global: &GlobalArgs) -> ExitCode {
-    output::end(try_diff(args, global), global.stderr_colour())
-}
-
-fn try_diff(args: &DiffArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
+pub fn diff(args: &DiffArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
     let (base, candidate) = (read_summary(&args.base)?, read_summary(&args.candidate)?);
     let (document, is_well) = match (kind(&args.base, &base)?, kind(&args.candidate, &candidate)?) {
         (Kind::Capacity, Kind::Capacity) => capacities(args, &base, &candidate)?,

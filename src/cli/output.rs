@@ -23,17 +23,14 @@ static OPEN: Mutex<Option<RunDir>> = Mutex::new(None);
 ///
 /// # Errors
 /// If it cannot be written. A reader that has gone away, such as `head`, is no fault.
-pub(super) fn print(text: &str) -> Result<(), CliError> {
-    print_bytes(text.as_bytes()).map_err(|error| {
+pub(super) fn print(text: impl AsRef<[u8]>) -> Result<(), CliError> {
+    print_bytes(text.as_ref()).map_err(|error| {
         let help = "make room where standard output goes to, or send it elsewhere";
         CliError::environment(format!("standard output: {error}"), help)
     })
 }
 
-/// Like [`print`], for bytes.
-///
-/// # Errors
-/// What the system said.
+/// Like [`print`], for whoever words the fault of the system himself.
 pub(super) fn print_bytes(bytes: &[u8]) -> io::Result<()> {
     match write_all(bytes) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),

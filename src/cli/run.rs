@@ -59,11 +59,7 @@ Examples:
   resetstorm run scenarios/callmanager-regen.toml --target tftp=127.0.0.1:6969,tvs=127.0.0.1:2445";
 
 /// Runs the scenario and says how the program ends.
-pub fn run(args: &RunArgs, global: &GlobalArgs) -> ExitCode {
-    output::end(try_run(args, global), global.stderr_colour())
-}
-
-fn try_run(args: &RunArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
+pub fn run(args: &RunArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
     let plan = args.scenario.load_for_traffic()?;
     permit_listener(args)?;
     let options = LiveOptions {
@@ -126,12 +122,8 @@ fn warn(plan: &Plan) {
 }
 
 pub(super) fn live_error(error: &LiveError) -> CliError {
-    let text = error.to_string();
-    let (what, help) = text.split_once("; ").unwrap_or((&text, "see the message above"));
-    match error {
-        LiveError::Action(_) => CliError::usage(what, help),
-        _ => CliError::environment(what, help),
-    }
+    let is_usage = matches!(error, LiveError::Action(_));
+    CliError::advised(error, if is_usage { ExitCode::Usage } else { ExitCode::Environment })
 }
 
 impl Observer for ProgressView {

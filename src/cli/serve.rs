@@ -41,11 +41,7 @@ Examples:
   resetstorm serve scenarios/callmanager-regen.toml --set cluster.node.pub.ports.tftp=0";
 
 /// Serves until interrupted and says how the program ends; an interrupt is the normal end.
-pub fn serve(args: &ServeArgs, global: &GlobalArgs) -> ExitCode {
-    output::end(try_serve(args, global), global.stderr_colour())
-}
-
-fn try_serve(args: &ServeArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
+pub fn serve(args: &ServeArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
     let plan = args.scenario.load_for_traffic()?;
     let options = LiveOptions {
         state: args.state.clone(),

@@ -89,11 +89,7 @@ Examples:
   resetstorm sim scenarios/mixed-fleet.toml --calibration scenarios/calibration/loopback-2core.toml";
 
 /// Plays the scenario and says how the program ends.
-pub fn sim(args: &SimArgs, global: &GlobalArgs) -> ExitCode {
-    output::end(try_sim(args, global), global.stderr_colour())
-}
-
-fn try_sim(args: &SimArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
+pub fn sim(args: &SimArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
     let mut plan = load_plan(&args.scenario, args.calibration.as_deref())?;
     if let Some(run) = &args.machine_of {
         put_on_machine_of(run, &mut plan)?;
@@ -273,11 +269,7 @@ pub struct ReplayArgs {
 }
 
 /// Replays a run: 0 if digest and draws are the same, else 1.
-pub fn replay(args: &ReplayArgs, global: &GlobalArgs) -> ExitCode {
-    output::end(try_replay(args, global), global.stderr_colour())
-}
-
-fn try_replay(args: &ReplayArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
+pub fn replay(args: &ReplayArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
     let recorded = read_summary(&args.run)?;
     let Some(facts) = recorded.get("sim") else {
         let what = format!("{}: not a run in virtual time", args.run.display());

@@ -9,7 +9,6 @@ use crate::capacity::{
 use crate::scenario::Slo;
 
 use super::super::args::{CliError, duration};
-use super::Stop;
 use super::load::LoadArgs;
 use super::numbers::{percent, rate};
 use super::target::TargetArgs;
@@ -184,7 +183,7 @@ const CONFIRM: f64 = 0.9;
 
 impl CapacityArgs {
     /// The plan of what was typed; reads the files that are named.
-    pub(super) fn plan(&self) -> Result<CapacityPlan, Stop> {
+    pub(super) fn plan(&self) -> Result<CapacityPlan, CliError> {
         let target = self.target.resolve(&self.load)?;
         let workload = self.load.workload(&target, self.levels.seed)?;
         let boots = workload.mix.iter().any(|(part, _)| *part == Part::Boot);

@@ -12,7 +12,6 @@ use crate::wire::SignedFile;
 
 use super::super::args::CliError;
 use super::super::files::{read, read_all, trust_lists};
-use super::Stop;
 use super::lists::{read_lines, read_names};
 use super::numbers::percent;
 
@@ -60,7 +59,7 @@ const RANDOM_NOT_BEFORE_S: u64 = 1_700_000_000;
 
 impl LoadArgs {
     /// What is asked for; reads the files that are named.
-    pub(super) fn workload(&self, target: &Target, seed: u64) -> Result<WorkloadSpec, Stop> {
+    pub(super) fn workload(&self, target: &Target, seed: u64) -> Result<WorkloadSpec, CliError> {
         let names = self.names.as_deref().map(read_names).transpose()?.unwrap_or_default();
         let devices = self.read_devices()?;
         let mut asks = Vec::new();
@@ -80,7 +79,7 @@ impl LoadArgs {
             None => default_mix(possible)?,
         };
         if let Some((part, _)) = mix.iter().find(|(part, _)| !possible(*part)) {
-            return Err(impossible(*part).into());
+            return Err(impossible(*part));
         }
         let random = mix.iter().any(|(part, _)| *part == Part::Random);
         Ok(WorkloadSpec {
@@ -118,7 +117,10 @@ impl LoadArgs {
     }
 
     /// Judges signatures by the lists of `--trust`, if there are any and files are asked for.
-    pub(super) fn trust_check(&self, files_are_asked: bool) -> Result<Option<TrustCheck>, Stop> {
+    pub(super) fn trust_check(
+        &self,
+        files_are_asked: bool,
+    ) -> Result<Option<TrustCheck>, CliError> {
         if self.trust.is_empty() || !files_are_asked {
             return Ok(None);
         }
@@ -214,7 +216,7 @@ fn device(line: &str) -> Result<Option<Row>, String> {
 }
 
 /// Questions about the certificates in a file, or about the signer of a signed file.
-fn asks_of(path: &Path) -> Result<Vec<(String, Ask)>, Stop> {
+fn asks_of(path: &Path) -> Result<Vec<(String, Ask)>, CliError> {
     let bytes = read(path)?;
     let label = |kind: &str| format!("{kind} {}", path.display());
     if let Ok(file) = SignedFile::parse(&bytes) {
@@ -231,7 +233,7 @@ fn asks_of(path: &Path) -> Result<Vec<(String, Ask)>, Stop> {
     })?;
     let Some(certificate) = store.certificates.into_iter().next() else {
         let what = format!("{}: no certificate in the file", path.display());
-        return Err(Stop::Cli(CliError::usage(what, "name a certificate or a signed file")));
+        return Err(CliError::usage(what, "name a certificate or a signed file"));
     };
     let query = Ask::Query {
         subject: certificate.subject().to_owned(),

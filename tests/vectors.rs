@@ -27,7 +27,7 @@ fn trust_lists_parse_to_the_listed_fields() {
             check_record(&entry.path, &bytes, record, expected);
         }
         let (verdict, _) = check_list(&list);
-        assert_eq!(verdict.word(), entry.text("verdict"), "{}", entry.path);
+        assert_eq!(verdict.name(), entry.text("verdict"), "{}", entry.path);
         if let Some(hash) = entry.value["expect"].get("md5") {
             assert_eq!(hex(&md5(&bytes)), *hash, "{}", entry.path);
             assert_eq!(hex(&sha1(&bytes)), entry.text("sha1"), "{}", entry.path);
@@ -568,7 +568,7 @@ impl Entry {
         let also = self.value["expect"].get("also_acceptable").and_then(Value::as_array);
         let mut listed = vec![self.text("verdict")];
         listed.extend(also.into_iter().flatten().map(text));
-        assert!(listed.contains(&verdict.word()), "{}: {verdict:?}, not {listed:?}", self.path);
+        assert!(listed.contains(&verdict.name()), "{}: {verdict:?}, not {listed:?}", self.path);
     }
 }
 

@@ -179,5 +179,5 @@ fn check(path: &Path, file: &SignedFile<'_>, signer: Option<&Certificate>) -> Re
 
 fn refused(path: &Path, verdict: Verdict) -> CliError {
     let code = if verdict == Verdict::Malformed { ExitCode::Usage } else { ExitCode::Failed };
-    CliError::new(code, format!("{}: {}", path.display(), verdict.word()))
+    CliError::new(code, format!("{}: {}", path.display(), verdict.name()))
 }

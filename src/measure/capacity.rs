@@ -4,8 +4,10 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::scenario::SloResult;
+
 use super::load::LoadRecorder;
-use super::summary::{SloRow, collect};
+use super::summary::collect;
 use super::verdict::{CapacityVerdict, LevelKind, LevelVerdict, Mode};
 
 /// `summary.json` of a capacity measurement, schema 1.
@@ -30,7 +32,7 @@ pub struct CapacitySummary {
     /// The load generator itself.
     pub generator: GeneratorFacts,
     /// The user's conditions.
-    pub slos: Vec<SloRow>,
+    pub slos: Vec<SloResult>,
     /// How it was measured, in three lines.
     pub method: Vec<String>,
     /// Things that a reader of the numbers must know.

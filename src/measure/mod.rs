@@ -41,8 +41,8 @@ pub use phones::{PhoneRecord, Slice};
 pub use prometheus::{OPERATOR_STEPS, RunInfo, StepMark, encode};
 pub use row::{Family, Label, Pair, Row, Said, Section, Trend, Unit};
 pub use summary::{
-    COVERS, Generator, GuessSummary, QueueSummary, RunFacts, SimSummary, SloRow, StepSummary,
-    Summary, TriedValue, Trust, known_paths, slo_rows,
+    COVERS, Generator, GuessSummary, QueueSummary, RunFacts, SimSummary, StepSummary, Summary,
+    TriedValue, Trust, known_paths,
 };
 pub use thread_kind::ThreadKind;
 pub use verdict::{CapacityVerdict, GeneratorState, LevelKind, LevelVerdict, Mode, Verdict};

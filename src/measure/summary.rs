@@ -81,7 +81,7 @@ pub struct Summary {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sim: Option<SimSummary>,
     /// The SLOs of the scenario.
-    pub slos: Vec<SloRow>,
+    pub slos: Vec<SloResult>,
     /// Things that a reader of the numbers must know.
     pub notes: Vec<String>,
 }
@@ -205,19 +205,6 @@ pub struct TriedValue {
     pub failed: u64,
 }
 
-/// One SLO and how it came out.
-#[derive(Clone, Debug, Serialize)]
-pub struct SloRow {
-    /// As written.
-    pub expr: String,
-    /// Whether it held.
-    pub verdict: SloVerdict,
-    /// The left side.
-    pub observed: Option<f64>,
-    /// The right side.
-    pub bound: Option<f64>,
-}
-
 /// What a result covers until there is more: a reader with a cluster in mixed mode must know.
 pub const COVERS: &str = "secure by default only (ITL, TVS); no mixed mode (CTL), no CAPF (LSC), \
                           no registration";
@@ -301,7 +288,7 @@ impl Summary {
             Verdict::Pass if lacks_host => Verdict::Inconclusive,
             verdict => verdict,
         };
-        summary.slos = slo_rows(&results);
+        summary.slos = results;
         summary
     }
 
@@ -483,17 +470,6 @@ fn verdict(results: &[SloResult], finish: Finish) -> Verdict {
     } else {
         Verdict::Inconclusive
     }
-}
-
-/// The rows of the summary for these results.
-pub fn slo_rows(results: &[SloResult]) -> Vec<SloRow> {
-    let row = |result: &SloResult| SloRow {
-        expr: result.expr.clone(),
-        verdict: result.verdict,
-        observed: result.observed,
-        bound: result.bound,
-    };
-    results.iter().map(row).collect()
 }
 
 /// Every path into `summary.json` that an SLO may name.

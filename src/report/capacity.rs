@@ -4,7 +4,7 @@ use crate::base::words::{aligned, aligned_left, count, seconds, three_digits};
 use crate::measure::{
     CapacitySummary, CapacityVerdict as Verdict, LevelVerdict, LoadFacts, LoadStep,
 };
-use crate::scenario::SloVerdict;
+use crate::scenario::{SloResult, SloVerdict};
 
 /// The exit code of a capacity measurement by its verdict and the user's conditions: 0 measured,
 /// 1 a condition failed or an answer was wrong, 3 no knee of the server, 4 the server was lost,
@@ -335,7 +335,7 @@ fn slos(summary: &CapacitySummary) -> String {
         other => other.name(),
     };
     let number = |number: Option<f64>| number.map_or_else(|| "-".to_owned(), |n| format!("{n:.4}"));
-    let row = |slo: &crate::measure::SloRow| {
+    let row = |slo: &SloResult| {
         let open =
             summary.knee_min().filter(|_| slo.expr.trim_start().starts_with("capacity.knee"));
         let least = if open.is_some() { "at least " } else { "" };
@@ -350,7 +350,7 @@ fn slos(summary: &CapacitySummary) -> String {
 mod tests {
     use super::*;
     use crate::base::lines::COLUMNS;
-    use crate::measure::{Capacity, Confidence, LevelKind, LoadPercentiles, SloRow};
+    use crate::measure::{Capacity, Confidence, LevelKind, LoadPercentiles};
 
     fn step(step: LevelKind, offered: f64, verdict: LevelVerdict) -> LoadStep {
         LoadStep {
@@ -487,7 +487,7 @@ mod tests {
         assert_eq!(number(&knee), 1);
         let wrong = line(&shown(&knee), "WRONG");
         assert!(wrong.contains("1 answers were wrong: a: 3 bytes"), "{wrong}");
-        let row = |verdict| SloRow {
+        let row = |verdict| SloResult {
             expr: "capacity.knee >= 500".into(),
             verdict,
             observed: Some(400.0),
@@ -511,7 +511,7 @@ mod tests {
         assert!(line(&text, "confidence").contains("at least 394 transfers/s, judged"), "{text}");
         assert!(line(&text, "phones").contains("need at most 25.0 s"), "{text}");
         assert!(text.ends_with("verdict: HIGHEST-OFFERED · exit 0\n"), "{text}");
-        open.slos.push(SloRow {
+        open.slos.push(SloResult {
             expr: "capacity.knee >= 500".into(),
             verdict: SloVerdict::Inconclusive,
             observed: Some(400.0),

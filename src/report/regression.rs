@@ -7,7 +7,7 @@ use crate::measure::{GeneratorState, Metric, Summary, Trend, Unit, Verdict};
 use super::capacity_comparison::ended_too_low;
 use crate::base::lines::COLUMNS;
 use crate::base::words::aligned;
-use crate::base::wrapped;
+use crate::base::{named, wrapped};
 
 /// Two runs of one kind, number by number.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,17 +36,18 @@ pub struct RegressionRow {
     is_time: bool,
 }
 
-/// What a change of a number means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// The same, or within the tolerance.
-    Alike,
-    /// For the better.
-    Better,
-    /// Another number, neither better nor worse.
-    Other,
-    /// For the worse.
-    Worse,
+named! {
+    /// What a change of a number means.
+    pub enum Change {
+        /// The same, or within the tolerance.
+        Alike = "alike",
+        /// For the better.
+        Better = "better",
+        /// Another number, neither better nor worse.
+        Other = "other",
+        /// For the worse.
+        Worse = "worse",
+    }
 }
 
 /// The numbers of a run that are compared: path, whether it is a time, what a change means. The
@@ -181,23 +182,11 @@ impl Regression {
         let code = u8::from(self.worse() > 0);
         lines.push(format!(
             "verdict: {} ({} worse, {} better) · exit {code}",
-            self.verdict().word().to_uppercase(),
+            self.verdict().name().to_uppercase(),
             self.worse(),
             self.count(Change::Better)
         ));
         lines.iter().flat_map(|line| wrapped(line, COLUMNS)).map(|line| line + "\n").collect()
-    }
-}
-
-impl Change {
-    /// The word in JSON.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Change::Alike => "alike",
-            Change::Better => "better",
-            Change::Other => "other",
-            Change::Worse => "worse",
-        }
     }
 }
 

@@ -7,7 +7,7 @@ use crate::measure::{
     COVERS, Ledger, MachineSummary, Phones, Section, ServeSummary, Signatures, SimSummary,
     StepSummary, Summary, TrustPaths, TvsCounts, Unit, Verdict,
 };
-use crate::scenario::{Slo, SloVerdict};
+use crate::scenario::{Slo, SloResult, SloVerdict};
 
 use super::guesses::guess_table;
 
@@ -218,7 +218,7 @@ fn slos(summary: &Summary) -> String {
     if summary.slos.is_empty() {
         return String::new();
     }
-    let row = |slo: &crate::measure::SloRow| {
+    let row = |slo: &SloResult| {
         let is_broken = slo.verdict == SloVerdict::Fail;
         let word = if is_broken { "FAIL" } else { slo.verdict.name() };
         let unit = unit(&slo.expr);

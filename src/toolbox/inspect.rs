@@ -121,7 +121,7 @@ fn inspect_file(
             let (verdict, content) = open_envelope(&file, device);
             value.insert("plaintext_length".into(), content.map(|content| content.len()).into());
             check.verdict = Some(verdict);
-            value["signature"]["verdict"] = verdict.word().into();
+            value["signature"]["verdict"] = verdict.name().into();
         }
     }
     if check.verdict.is_none() {
@@ -206,7 +206,7 @@ fn header_json(kind: Kind, file: &SignedFile<'_>, check: &Check) -> Map<String, 
     let (header, bytes) = (&file.header, file.bytes());
     let version = |(major, minor): (u8, u8)| format!("{major}.{minor}");
     let value = json!({
-        "kind": kind.word(),
+        "kind": kind.name(),
         "version": version(header.version),
         "signer_version": header.signer_version.map(version),
         "header_length": header.length,
@@ -219,7 +219,7 @@ fn header_json(kind: Kind, file: &SignedFile<'_>, check: &Check) -> Map<String, 
         "signature": {
             "algorithm": algorithm_text(header),
             "bits": header.signature.len() * 8,
-            "verdict": check.verdict.map(Verdict::word),
+            "verdict": check.verdict.map(Verdict::name),
             "by": check.by,
         },
         "file_name": header.file_name,
@@ -343,7 +343,7 @@ pub(super) fn decision_text(decision: Decision) -> (&'static str, String) {
             ),
         ),
         Decision::Reject(Refusal::BadSignature(verdict)) => {
-            ("reject", format!("the signer is known, the signature is {}", verdict.word()))
+            ("reject", format!("the signer is known, the signature is {}", verdict.name()))
         }
         Decision::Reject(Refusal::UnknownSigner) => (
             "reject",
@@ -394,10 +394,10 @@ fn inspect_store(
 /// What a file with keys and certificates is called.
 fn store_word(kind: Kind, store: &KeyStore) -> &'static str {
     match kind {
-        Kind::Pkcs12 => kind.word(),
+        Kind::Pkcs12 => kind.name(),
         _ if store.is_pkcs7() => "pkcs7",
         _ if store.certificates.is_empty() => "private key",
-        _ => kind.word(),
+        _ => kind.name(),
     }
 }
 

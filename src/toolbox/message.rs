@@ -28,7 +28,7 @@ pub(super) fn to_json(kind: Kind, bytes: &[u8]) -> Result<Value, WireError> {
         let message = tvs::Message::parse(bytes)?;
         let command = message.command;
         return Ok(json!({
-            "kind": kind.word(),
+            "kind": kind.name(),
             "command": tvs_name(command),
             "command_id": command as u8,
             "session_id": message.session_id,
@@ -39,7 +39,7 @@ pub(super) fn to_json(kind: Kind, bytes: &[u8]) -> Result<Value, WireError> {
     }
     let message = capf::Message::parse(bytes)?;
     Ok(json!({
-        "kind": kind.word(),
+        "kind": kind.name(),
         "command": message.command.name(),
         "command_id": message.command as u8,
         "session_id": message.session_id,
@@ -62,7 +62,7 @@ pub(super) fn from_json(value: &Value) -> Result<Vec<u8>, AssembleError> {
     let session_id = value["session_id"].as_u64().and_then(|id| u32::try_from(id).ok());
     let session_id = session_id.ok_or_else(|| bad("session_id", "a number of 32 bits"))?;
     let command = value["command"].as_str().unwrap_or_default();
-    let is_tvs = value["kind"] == Kind::Tvs.word();
+    let is_tvs = value["kind"] == Kind::Tvs.name();
     let mut out = if is_tvs {
         let reserved = value["reserved"].as_u64().unwrap_or(0) as u8;
         let command = (1..=4).find(|&n| tvs_command(n).is_some_and(|c| tvs_name(c) == command));

@@ -17,6 +17,7 @@ mod prometheus;
 mod row;
 mod summary;
 mod thread_kind;
+mod times;
 mod verdict;
 
 pub use capacity::{
@@ -30,8 +31,8 @@ pub use generator::{
 };
 pub use host::{HostFacts, HostLog, HostSample, PAUSE_MIN, Pause};
 pub use incident::{Incident, Listen, Notice, StepEnd, StepKind};
-pub use ledger::{GeneratorLag, Ledger};
-pub use load::{Ended, LoadFault, LoadRecorder};
+pub use ledger::Ledger;
+pub use load::{Ended, LoadFault, LoadRecorder, StartCounts, TrafficCounts};
 pub use metrics::{
     ByCommand, ConfigCounts, Counts, CpuSeconds, FleetReady, HttpCounts, MachineSummary, Metric,
     PercentilesS, PhoneCounts, Phones, ServeSummary, Signatures, TftpCounts, TrustPaths, TvsCounts,
@@ -45,4 +46,5 @@ pub use summary::{
     TriedValue, Trust, known_paths,
 };
 pub use thread_kind::ThreadKind;
+pub use times::Times;
 pub use verdict::{CapacityVerdict, GeneratorState, LevelKind, LevelVerdict, Mode, Verdict};

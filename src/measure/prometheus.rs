@@ -61,7 +61,7 @@ pub fn encode(ledger: &Ledger, info: &RunInfo) -> String {
         "schedule_lag_seconds",
         "99th percentile of the generator's own lateness.",
         MetricType::GAUGE,
-        vec![gauge(ledger.generator_lag().p99_s.unwrap_or(0.0), &[])],
+        vec![gauge(ledger.lag().at_s(0.99).unwrap_or(0.0), &[])],
     ));
     families.extend(exposed(&summary.metrics()));
     // The encoder refuses a family without a metric, such as CPU time that cannot be told apart.
@@ -182,8 +182,8 @@ fn operation_families(ledger: &Ledger) -> Vec<MetricFamily> {
             StepKind::Dialogue(_) => {}
         }
         retries.push(counter(record.retry as f64, &[name]));
-        times.push(histogram(&record.response_us, &[name, ("kind", "response")]));
-        times.push(histogram(&record.service_us, &[name, ("kind", "service")]));
+        times.push(histogram(&record.response, &[name, ("kind", "response")]));
+        times.push(histogram(&record.service, &[name, ("kind", "service")]));
         let now = ledger.in_flight(step);
         in_flight.push(gauge(now as f64, &[name]));
     }

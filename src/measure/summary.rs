@@ -1,6 +1,5 @@
 use std::collections::BTreeMap;
 
-use hdrhistogram::Histogram;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -20,6 +19,7 @@ use super::metrics::{
 };
 use super::phones::Slice;
 use super::row::{Join, Label, Section};
+use super::times::Times;
 use super::verdict::{GeneratorState, Mode, Verdict};
 
 /// `summary.json`, schema 1: all aggregates of a run and its verdict.
@@ -268,7 +268,7 @@ impl Summary {
             cut_by: finish.cut_by(),
             signatures: signatures.priced(facts.sign_mean_s),
             fleet_ready_s: fleet_ready(ledger),
-            boot_time_s: percentiles(&boot.response_us),
+            boot_time_s: PercentilesS::of(&boot.response),
             steps: StepKind::ALL.iter().map(|&step| step_summary(ledger, step)).collect(),
             cpu_s: facts.cpu_s,
             cpu_by_thread_s: facts.cpu_by_thread_s,
@@ -393,7 +393,7 @@ fn account(ledger: &Ledger, facts: &RunFacts) -> Account {
         }
     }
     Account {
-        lag_p99_s: ledger.generator_lag().p99_s,
+        lag_p99_s: ledger.lag().at_s(0.99),
         waits: counts.waits.clone(),
         places: facts.places.clone(),
         bounded: facts.bounded.clone(),
@@ -516,19 +516,10 @@ impl FleetReady {
     }
 }
 
-fn percentiles(histogram: &Histogram<u64>) -> PercentilesS {
-    let samples = histogram.len();
-    // A percentile p needs 10/(1-p) samples.
-    let enough = |percent: u64| samples >= 1_000 / (100 - percent);
-    let seconds = |us: u64| us as f64 / 1e6;
-    let at = |percent: u64| {
-        enough(percent).then(|| seconds(histogram.value_at_quantile(percent as f64 / 100.0)))
-    };
-    PercentilesS {
-        p50: at(50),
-        p90: at(90),
-        p99: at(99),
-        max: (samples > 0).then(|| seconds(histogram.max())),
+impl PercentilesS {
+    fn of(times: &Times) -> PercentilesS {
+        let [p50, p90, p99] = [500, 900, 990].map(|per_mille| times.percentile_s(per_mille));
+        PercentilesS { p50, p90, p99, max: times.max_s() }
     }
 }
 
@@ -542,8 +533,8 @@ fn step_summary(ledger: &Ledger, step: StepKind) -> StepSummary {
         stuck: (step == StepKind::Boot).then_some(record.stuck),
         retry: record.retry,
         failed: record.failed,
-        service_time_s: percentiles(&record.service_us),
-        response_time_s: percentiles(&record.response_us),
+        service_time_s: PercentilesS::of(&record.service),
+        response_time_s: PercentilesS::of(&record.response),
     }
 }
 
@@ -589,20 +580,18 @@ mod tests {
 
     #[test]
     fn latency_percentiles_need_enough_samples() {
-        let mut histogram = Histogram::<u64>::new(3).unwrap();
-        histogram.record_n(1_000_000, 19).unwrap();
-        assert!(percentiles(&histogram).p50.is_none());
-        histogram.record(1_000_000).unwrap();
-        assert!(percentiles(&histogram).p50.is_some());
-        histogram.record_n(1_000_000, 79).unwrap();
-        assert!(percentiles(&histogram).p90.is_none());
-        histogram.record(1_000_000).unwrap();
-        assert!(percentiles(&histogram).p90.is_some());
-        histogram.record_n(1_000_000, 899).unwrap();
-        assert!(percentiles(&histogram).p99.is_none());
-        histogram.record(1_000_000).unwrap();
-        assert!(percentiles(&histogram).p99.is_some());
-        assert!(percentiles(&Histogram::<u64>::new(3).unwrap()).max.is_none());
+        let mut times = Times::default();
+        let mut after = |more: usize| {
+            (0..more).for_each(|_| times.record(Span::from_secs(1)));
+            PercentilesS::of(&times)
+        };
+        assert_eq!(after(0), PercentilesS::default());
+        assert!(after(19).p50.is_none());
+        assert!(after(1).p50.is_some());
+        assert!(after(79).p90.is_none());
+        assert!(after(1).p90.is_some());
+        assert!(after(899).p99.is_none());
+        assert!(after(1).p99.is_some());
     }
 
     #[test]

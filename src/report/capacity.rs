@@ -263,8 +263,8 @@ fn cells(step: &LoadStep, judged: f64) -> Vec<String> {
     cells.extend([
         seconds(step.response_s.max),
         count(step.failed),
-        count(step.sent_again),
-        count(step.in_flight_max),
+        count(step.traffic.sent_again),
+        count(step.traffic.in_flight_max),
         step.verdict.to_string(),
     ]);
     cells

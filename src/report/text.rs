@@ -353,7 +353,7 @@ impl LiveLine {
             let grown = if new < old { new } else { new - old };
             if elapsed > 0.0 { (grown as f64 / elapsed).round() } else { 0.0 }
         };
-        let lag = ledger.generator_lag().p99_s;
+        let lag = ledger.lag().at_s(0.99);
         let lag = lag.map_or_else(|| "-".to_owned(), |s| format!("{:.1}", s * 1e3));
         let settled = ready + stuck + failed;
         [

@@ -17,39 +17,22 @@ use super::ExitCode;
 
 /// Flags of every subcommand.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Output")]
 pub struct GlobalArgs {
     /// Say more; twice for everything
-    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Output")]
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
     /// Say nothing but the result and errors
-    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Output")]
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
     /// Colour messages; `NO_COLOR` in the environment means never
-    #[arg(
-        long,
-        global = true,
-        value_name = "WHEN",
-        default_value = "auto",
-        help_heading = "Output"
-    )]
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub color: ColorChoice,
     /// How progress is shown on stderr
-    #[arg(
-        long,
-        global = true,
-        value_name = "HOW",
-        default_value = "auto",
-        help_heading = "Output"
-    )]
+    #[arg(long, global = true, value_name = "HOW", default_value = "auto")]
     pub progress: Progress,
     /// Form of the result on stdout
-    #[arg(
-        long,
-        global = true,
-        value_name = "FORM",
-        default_value = "text",
-        help_heading = "Output"
-    )]
+    #[arg(long, global = true, value_name = "FORM", default_value = "text")]
     pub format: Format,
 }
 

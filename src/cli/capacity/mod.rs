@@ -43,7 +43,7 @@ pub fn run(args: &CapacityArgs, global: &GlobalArgs) -> Result<ExitCode, CliErro
     let mut view = View::new(global);
     view.banner(&plan, directory.path());
     let outcome = runtime()?.block_on(capacity::run(&plan, &mut view));
-    view.clear();
+    view.console.clear();
     let measured = match outcome {
         Ok(measured) => measured,
         Err(CapacityError::Interrupted(signal)) => {

@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::measure::{LevelKind, Mode};
-use crate::report::{Diff, Regression, compare_capacity};
+use crate::report::{Both, Diff, DiffRow, Regression, RegressionRow, compare_capacity};
 use crate::scenario::{CostModel, Plan};
 
 use super::args::{CliError, Format, GlobalArgs};
@@ -147,8 +147,9 @@ fn load_of(summary: &Value) -> Value {
 }
 
 fn as_json(kind: Mode, compared: &Regression) -> Value {
-    let row = |row: &crate::report::RegressionRow| {
-        json!({ "path": row.path, "base": row.base, "candidate": row.candidate,
+    let row = |row: &RegressionRow| {
+        let Both { path, base, candidate, .. } = &row.number;
+        json!({ "path": path, "base": base, "candidate": candidate,
             "verdict": row.change.name() })
     };
     json!({
@@ -174,9 +175,10 @@ fn prediction(args: &DiffArgs, base: &Value, candidate: &Value) -> (Document, bo
     let machine = diff.machine().map_or(String::new(), |what| {
         format!("\nmachine: in the second run {what}; `sim --machine-of` allows for it\n")
     });
-    let row = |row: &crate::report::DiffRow| {
-        json!({ "path": row.path, "base": row.base, "candidate": row.candidate,
-            "change": row.change(), "judged": row.is_judged })
+    let row = |row: &DiffRow| {
+        let Both { path, base, candidate, .. } = &row.number;
+        json!({ "path": path, "base": base, "candidate": candidate,
+            "change": row.number.change(), "judged": row.is_judged })
     };
     let rows: Vec<Value> = diff.rows.iter().map(row).collect();
     let text = format!("{table}{machine}\nverdict: the runs {verdict} (times within {within} %)\n");

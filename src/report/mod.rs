@@ -3,6 +3,7 @@
 //! Reads summaries and plans, decides nothing about phones. May ask the system for the date and
 //! write files; knows no socket. Only `cli` imports it.
 
+mod both;
 mod capacity;
 mod capacity_comparison;
 mod comparison;
@@ -13,6 +14,7 @@ mod run_dir;
 mod text;
 mod whole_file;
 
+pub use both::Both;
 pub use capacity::{capacity_exit_code, capacity_step, capacity_text};
 pub use capacity_comparison::{
     ComparisonError, carries_less, comparable_capacity, compare_capacity, ended_too_low,

@@ -13,4 +13,4 @@ pub use hex::{hex, unhex, upper_hex};
 pub use list::{List, is_signer, significant};
 pub use roles::{parse_role, role_text, role_use};
 pub use show::{ListName, Listing, ShowOptions, show};
-pub use verdict::{Verdict, check_envelope, check_file, check_list, open_envelope};
+pub use verdict::{Verdict, check_file, check_list, open_envelope};

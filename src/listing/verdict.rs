@@ -56,20 +56,8 @@ pub fn check_file(file: &SignedFile<'_>, public_key: &[u8]) -> Verdict {
     }
 }
 
-/// Checks an encrypted file: first the signature with the signer's key, then, if that is good,
-/// the envelope with the device's key. Gives the content of a valid file.
-pub fn check_envelope(
-    file: &SignedFile<'_>,
-    signer_public_key: &[u8],
-    device: &SigningKey,
-) -> (Verdict, Option<Vec<u8>>) {
-    match check_file(file, signer_public_key) {
-        Verdict::Valid => open_envelope(file, device),
-        other => (other, None),
-    }
-}
-
-/// Opens the envelope without judging the signature.
+/// Opens the envelope with the key of the device, without judging the signature. Gives the content
+/// of a valid one.
 pub fn open_envelope(file: &SignedFile<'_>, device: &SigningKey) -> (Verdict, Option<Vec<u8>>) {
     match envelope::open(file, device) {
         Ok(content) => (Verdict::Valid, Some(content)),

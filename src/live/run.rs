@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use crate::base::{NodeId, PhoneId, Span, Time};
 use crate::cluster::{Cluster, FileSignature, HTTP_PORT, HTTPS_PORT, ServiceKind, Topology};
 use crate::measure::{
-    CpuSeconds, Finish, Ledger, Mode, Queue, RunFacts, Slice, ThreadKind, encode,
+    Account, CpuSeconds, Finish, Ledger, Mode, Queue, RunFacts, Slice, ThreadKind, encode,
 };
 use crate::net::fleet::Addresses;
 use crate::net::signals::{Signal, Signals};
@@ -275,10 +275,7 @@ impl<'a> Driver<'a> {
             machine,
             sign_mean_s,
             host,
-            cpu_ratio,
-            places,
-            bounded,
-            server_lacks,
+            account: Account { cpu_ratio, places, bounded, server_lacks, ..Account::default() },
             serve,
             notes: [notes, facts.notes].concat(),
             ..facts

@@ -232,14 +232,9 @@ pub struct RunFacts {
     pub machine: MachineSummary,
     /// What the host gave the program from moment to moment.
     pub host: HostLog,
-    /// CPU time that the program used, as a part of what it could use.
-    pub cpu_ratio: Option<f64>,
-    /// Places of each queue of phones.
-    pub places: BTreeMap<Queue, u64>,
-    /// In which queues the host permitted fewer places than the scenario asks for, in words.
-    pub bounded: Vec<String>,
-    /// How often servers in this process could not take a connection for lack of descriptors.
-    pub server_lacks: u64,
+    /// What the driver knows of the generator's account: places and their bounds, CPU time, lacks of
+    /// servers in this process.
+    pub account: Account,
     /// CPU seconds of a signature, the mean over the whole run.
     pub sign_mean_s: Option<f64>,
     /// Server counters.
@@ -376,7 +371,7 @@ fn account(ledger: &Ledger, facts: &RunFacts) -> Account {
     host.add_pauses(&counts.stalls);
     let mut given_up: BTreeMap<Lack, u64> = BTreeMap::new();
     let (mut doubtful_phones, mut doubtful_attempts) = (0, 0);
-    let any_lack = !counts.lacks.is_empty() || facts.server_lacks > 0;
+    let any_lack = !counts.lacks.is_empty() || facts.account.server_lacks > 0;
     for phone in ledger.phones() {
         if let Some(Outcome::Failed(Failure::Generator(lack))) = phone.outcome {
             *given_up.entry(lack).or_default() += 1;
@@ -395,17 +390,12 @@ fn account(ledger: &Ledger, facts: &RunFacts) -> Account {
     Account {
         lag_p99_s: ledger.lag().at_s(0.99),
         waits: counts.waits.clone(),
-        places: facts.places.clone(),
-        bounded: facts.bounded.clone(),
         lacks: counts.lacks.clone(),
-        server_lacks: facts.server_lacks,
         given_up,
-        places_full: false,
-        not_started: (0, 0),
-        cpu_ratio: facts.cpu_ratio,
         host: whole,
         doubtful_phones,
         doubtful_attempts,
+        ..facts.account.clone()
     }
 }
 

@@ -323,11 +323,11 @@ fn number(value: Option<f64>, unit: Unit) -> String {
 /// Writes the lines that show progress where nothing can be redrawn.
 #[derive(Clone, Debug, Default)]
 pub struct LiveLine {
-    last: Option<Seen>,
+    last: Seen,
 }
 
 /// What the line before has shown.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Seen {
     at: Time,
     requests: u64,
@@ -345,8 +345,7 @@ impl LiveLine {
         let retry = counts.tftp.retransmits + counts.tvs.failovers;
         let files = counts.tftp.requests + counts.http.requests + counts.https.requests;
         let seen = Seen { at: now, requests: files, lookups: counts.tvs.lookups };
-        let last =
-            self.last.replace(seen).unwrap_or(Seen { at: Time::ZERO, requests: 0, lookups: 0 });
+        let last = std::mem::replace(&mut self.last, seen);
         let per_second = |new: u64, old: u64| {
             let elapsed = now.since(last.at).as_secs_f64();
             // The counts begin anew with the storm.

@@ -161,8 +161,8 @@ impl Signer<'_> {
         if ![1024, 2048, 4096].contains(&bits) {
             return Err(MakeError::KeySize(bits));
         }
-        let names = Names::of(self.certificate, self.style);
-        if [names.subject, names.issuer, file_name].iter().any(|n| n.len() > NAME_LENGTH_MAX) {
+        let (subject, issuer) = names(self.certificate, self.style);
+        if [subject, issuer, file_name].iter().any(|n| n.len() > NAME_LENGTH_MAX) {
             return Err(MakeError::TooLong("header"));
         }
         let spec = HeaderSpec {
@@ -172,9 +172,9 @@ impl Signer<'_> {
             },
             version,
             signer_version,
-            signer_name: names.subject,
+            signer_name: subject,
             serial: self.certificate.serial(),
-            issuer: names.issuer,
+            issuer,
             digest: self.digest,
             signature_length: self.key.signature_length(),
             file_name,
@@ -193,21 +193,11 @@ impl Signer<'_> {
     }
 }
 
-/// Names of a certificate in one style.
-struct Names<'a> {
-    subject: &'a str,
-    issuer: &'a str,
-}
-
-impl Names<'_> {
-    fn of(certificate: &Certificate, style: Style) -> Names<'_> {
-        match style {
-            Style::Cucm => Names { subject: certificate.subject(), issuer: certificate.issuer() },
-            Style::Compact => Names {
-                subject: certificate.subject_in_order(),
-                issuer: certificate.issuer_in_order(),
-            },
-        }
+/// Subject and issuer of a certificate in one style.
+fn names(certificate: &Certificate, style: Style) -> (&str, &str) {
+    match style {
+        Style::Cucm => (certificate.subject(), certificate.issuer()),
+        Style::Compact => (certificate.subject_in_order(), certificate.issuer_in_order()),
     }
 }
 
@@ -236,11 +226,11 @@ fn put_record(
 /// Tags 2 3 4 5 6 7 8, then 9 (10 in a CTL), or 11 12.
 fn put_cucm_record(entry: &ListEntry, is_ctl: bool, out: &mut Vec<u8>) {
     let certificate = &entry.certificate;
-    let names = Names::of(certificate, Style::Cucm);
+    let (subject, issuer) = names(certificate, Style::Cucm);
     put_text(out, 2, entry.dns_name.as_deref().unwrap_or(" "));
-    put_text(out, 3, names.subject);
+    put_text(out, 3, subject);
     put_element(out, 4, &entry.role.to_be_bytes());
-    put_text(out, 5, names.issuer);
+    put_text(out, 5, issuer);
     put_element(out, 6, certificate.serial());
     put_element(out, 7, certificate.public_key());
     put_element(out, 8, certificate.signature());
@@ -258,9 +248,9 @@ fn put_cucm_record(entry: &ListEntry, is_ctl: bool, out: &mut Vec<u8>) {
 /// Tags 3 5 6 4 7 8 9.
 fn put_compact_record(entry: &ListEntry, out: &mut Vec<u8>) {
     let certificate = &entry.certificate;
-    let names = Names::of(certificate, Style::Compact);
-    put_text(out, 3, names.subject);
-    put_text(out, 5, names.issuer);
+    let (subject, issuer) = names(certificate, Style::Compact);
+    put_text(out, 3, subject);
+    put_text(out, 5, issuer);
     put_element(out, 6, certificate.serial());
     put_element(out, 4, &entry.role.to_be_bytes());
     put_element(out, 7, certificate.public_key());
@@ -272,7 +262,7 @@ fn put_compact_record(entry: &ListEntry, out: &mut Vec<u8>) {
 mod tests {
     use super::*;
     use crate::crypto::{CertificateSpec, Identity};
-    use crate::listing::{List, Verdict, check_envelope, check_file, check_list};
+    use crate::listing::{List, Verdict, check_file, check_list, open_envelope};
     use crate::wire::{ROLE_SAST, SignedFile};
 
     fn identity(seed: u64, name: &str) -> Identity {
@@ -332,7 +322,8 @@ mod tests {
             encrypt_file(b"<device/>", name, &device.certificate, &signer, &mut source).unwrap();
         let file = SignedFile::parse(&bytes).unwrap();
         let public_key = tftp.certificate.public_key();
-        let (verdict, content) = check_envelope(&file, public_key, &device.key);
+        assert_eq!(check_file(&file, public_key), Verdict::Valid);
+        let (verdict, content) = open_envelope(&file, &device.key);
         assert_eq!((verdict, content.as_deref()), (Verdict::Valid, Some(&b"<device/>"[..])));
     }
 

@@ -30,5 +30,5 @@ pub use store::{ReadFault, read_store};
 pub use stub::{StubError, stub_xml};
 pub use table::to_text;
 pub use tftp_client::{FetchFault, Fetched, fetch};
-pub use trust::{Decision, Object, Refusal, TrustLists, TrustPath};
+pub use trust::{Decision, Refusal, TrustLists, TrustPath};
 pub use tvs_client::{Phase, ServerPin, TvsAnswer, TvsFault, ask_tvs};

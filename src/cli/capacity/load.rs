@@ -7,7 +7,8 @@ use crate::base::{DeviceName, Purpose, stream};
 use crate::capacity::{Ask, Device, Part, Target, TrustCheck, WorkloadSpec};
 use crate::crypto::{CertificateSpec, Identity, KeySource};
 use crate::listing::List;
-use crate::toolbox::{Decision, Object, TrustLists, read_store};
+use crate::phone::FileKind;
+use crate::toolbox::{Decision, TrustLists, read_store};
 use crate::wire::SignedFile;
 
 use super::super::args::CliError;
@@ -143,15 +144,15 @@ fn judge(lists: &TrustLists<'_>, name: &str, content: &[u8]) -> Result<(), Strin
         return Ok(());
     }
     let file = SignedFile::parse(content).map_err(|error| format!("not signed: {error}"))?;
-    let object = match name {
-        _ if is_list && name.starts_with("CTL") => Object::Ctl,
-        _ if is_list => Object::Itl,
-        _ => Object::File,
+    let kind = match name {
+        _ if is_list && name.starts_with("CTL") => FileKind::Ctl,
+        _ if is_list => FileKind::Itl,
+        _ => FileKind::Config,
     };
     if is_list {
         List::parse(content).map_err(|error| format!("no list: {error}"))?;
     }
-    match lists.decide(object, &file) {
+    match lists.decide(kind, &file) {
         Decision::Accept(_) => Ok(()),
         Decision::AskTvs { .. } => {
             Err(format!("its signer {} is in none of the lists", file.header.signer_name))

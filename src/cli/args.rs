@@ -146,19 +146,12 @@ pub struct TargetArg {
 
 impl ScenarioArgs {
     /// The plan of the scenario with the flags in it.
-    ///
-    /// # Errors
-    /// The file cannot be read or has a fault, or a target lies outside loopback and was not
-    /// permitted.
     pub fn load(&self) -> Result<Plan, CliError> {
         self.flags.load(&self.scenario)
     }
 
     /// Like [`ScenarioArgs::load`], for commands that send traffic: the nodes whose services the
     /// phones would ask must lie in loopback or be permitted, too.
-    ///
-    /// # Errors
-    /// Those of [`ScenarioArgs::load`].
     pub fn load_for_traffic(&self) -> Result<Plan, CliError> {
         let plan = self.load()?;
         self.flags.permit_nodes(&plan)?;
@@ -170,7 +163,8 @@ impl ScenarioFlags {
     /// The plan of the scenario in the file `path` with the flags in it.
     ///
     /// # Errors
-    /// As for [`ScenarioArgs::load`].
+    /// The file cannot be read or has a fault, or a target lies outside loopback and was not
+    /// permitted.
     pub fn load(&self, path: &Path) -> Result<Plan, CliError> {
         let bytes = fs::read(path).map_err(|error| unreadable(path, &error))?;
         let text = std::str::from_utf8(&bytes)

@@ -7,7 +7,7 @@ use crate::calibrate::{CalibrationRun, calibrate as fit};
 use crate::scenario::Plan;
 
 use super::args::{CliError, Format, GlobalArgs};
-use super::sim::{load_run, read_json, read_summary};
+use super::sim::{NAME_A_RUN, load_run, read_json, read_summary};
 use super::{ExitCode, output};
 
 /// Fit the costs of virtual time to a live run on this machine
@@ -43,7 +43,7 @@ pub fn calibrate(args: &CalibrateArgs, global: &GlobalArgs) -> Result<ExitCode, 
     };
     let run = read(&args.run)?;
     let others = args.others.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-    let manifest = read_json(&args.run.join("run.json"))?;
+    let manifest = read_json(&args.run.join("run.json"), NAME_A_RUN)?;
     let cores = manifest["host"]["cores"].as_u64().unwrap_or(1) as u32;
     let calibration = fit(&run, &others, cores).map_err(|error| {
         CliError::usage(format!("{}: {error}", args.run.display()), "a run of `run` that passed")

@@ -22,7 +22,7 @@ pub struct CheckArgs {
 }
 
 /// Checks every scenario: budgets on stdout, errors and warnings on stderr.
-pub fn check(args: &CheckArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
+pub fn check(args: &CheckArgs, global: &GlobalArgs) -> ExitCode {
     let results: Vec<Checked<'_>> =
         args.scenarios.iter().map(|path| (path.as_path(), args.flags.load(path))).collect();
     let limit = getrlimit(Resource::RLIMIT_NOFILE).ok().map(|(_, hard)| hard);
@@ -39,9 +39,9 @@ pub fn check(args: &CheckArgs, global: &GlobalArgs) -> Result<ExitCode, CliError
     }
     let errors =
         results.iter().filter_map(|(_, plan)| plan.as_ref().err()).chain(printed.as_ref().err());
-    Ok(errors.fold(ExitCode::Ok, |worst, error| {
+    errors.fold(ExitCode::Ok, |worst, error| {
         worst.max(output::say_error(error, global.stderr_colour()))
-    }))
+    })
 }
 
 /// A scenario file and its plan, or what is wrong with it.

@@ -95,16 +95,15 @@ fn answer_of_clap(answer: &clap::Error) -> ExitCode {
     } else {
         output::print_bytes(answer.render().to_string().as_bytes())
     };
-    printed.map(|()| ExitCode::Ok).unwrap_or_else(|error| {
-        output::message(&format!("error: standard output: {error}"));
-        ExitCode::Environment
-    })
+    let Err(error) = printed else { return ExitCode::Ok };
+    output::message(&format!("error: standard output: {error}"));
+    ExitCode::Environment
 }
 
 fn carry_out(cli: &Cli) -> ExitCode {
     let (global, format) = (&cli.global, cli.global.format);
     let ended = match &cli.command {
-        Command::Check(args) => check::check(args, global),
+        Command::Check(args) => Ok(check::check(args, global)),
         Command::Run(args) => run::run(args, global),
         Command::Serve(args) => serve::serve(args, global),
         Command::Sim(args) => sim::sim(args, global),

@@ -210,7 +210,7 @@ pub fn limit(args: &LimitArgs, global: &GlobalArgs) -> Result<ExitCode, CliError
         Err(halt) => (None, Some(halt)),
         Ok(found) => (found, None),
     };
-    output::print(&search.document(found, halt.as_ref(), global.format))?;
+    output::print(search.document(found, halt.as_ref(), global.format))?;
     Ok(match halt {
         Some(halt) => {
             output::message(&halt.to_string());

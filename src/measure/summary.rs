@@ -212,24 +212,13 @@ pub const COVERS: &str = "secure by default only (ITL, TVS); no mixed mode (CTL)
 /// What a run knows beside its ledgers.
 #[derive(Clone, Debug, Default)]
 pub struct RunFacts {
-    /// Name of the scenario.
-    pub scenario: String,
-    /// How it was played.
-    pub mode: Mode,
-    /// Seed of the run.
-    pub seed: u64,
-    /// The services that ran.
-    pub services: Vec<String>,
+    /// The parts of the summary that need no ledger: what was played and where, CPU time, servers,
+    /// virtual time and notes.
+    pub known: Summary,
     /// Signatures made before the storm.
     pub signed_before: SignCounts,
     /// Signatures made at the end.
     pub signed: SignCounts,
-    /// CPU time by side.
-    pub cpu_s: CpuSeconds,
-    /// CPU time by kind of thread.
-    pub cpu_by_thread_s: BTreeMap<String, f64>,
-    /// What the machine was worth.
-    pub machine: MachineSummary,
     /// What the host gave the program from moment to moment.
     pub host: HostLog,
     /// What the driver knows of the generator's account: places and their bounds, CPU time, lacks of
@@ -237,12 +226,6 @@ pub struct RunFacts {
     pub account: Account,
     /// CPU seconds of a signature, the mean over the whole run.
     pub sign_mean_s: Option<f64>,
-    /// Server counters.
-    pub serve: ServeSummary,
-    /// What is only there in virtual time.
-    pub sim: Option<SimSummary>,
-    /// Notes for the reader.
-    pub notes: Vec<String>,
 }
 
 impl Summary {
@@ -255,24 +238,14 @@ impl Summary {
         let signatures = Signatures::new(ledger, &facts.signed_before, &facts.signed);
         let mut summary = Summary {
             schema: 1,
-            scenario: facts.scenario,
-            mode: facts.mode,
-            seed: facts.seed,
             covers: COVERS.into(),
-            services: facts.services,
             cut_by: finish.cut_by(),
             signatures: signatures.priced(facts.sign_mean_s),
             fleet_ready_s: fleet_ready(ledger),
             boot_time_s: PercentilesS::of(&boot.response),
             steps: StepKind::ALL.iter().map(|&step| step_summary(ledger, step)).collect(),
-            cpu_s: facts.cpu_s,
-            cpu_by_thread_s: facts.cpu_by_thread_s,
-            machine: facts.machine,
             generator: Generator::of(&account, generator),
-            serve: facts.serve,
-            sim: facts.sim,
-            notes: facts.notes,
-            ..Summary::heard(ledger)
+            ..facts.known.with(ledger)
         };
         let mut results = evaluate(&summary, slos, doubt);
         let settled = finish == Finish::Complete && summary.phones.not_reset == 0;
@@ -287,8 +260,8 @@ impl Summary {
         summary
     }
 
-    /// What phones were heard of, and nothing else.
-    pub(super) fn heard(ledger: &Ledger) -> Summary {
+    /// The same with what phones were heard of.
+    pub(super) fn with(self, ledger: &Ledger) -> Summary {
         let counts = ledger.counts();
         let mut lists = counts.ctls;
         lists.join(&counts.itls);
@@ -300,7 +273,7 @@ impl Summary {
             tftp: counts.tftp,
             http: counts.http,
             https: counts.https,
-            ..Summary::default()
+            ..self
         }
     }
 

@@ -23,6 +23,7 @@ use super::ExitCode;
 use super::args::{CliError, Format, GlobalArgs, check_slos};
 use super::output::{self, Finished};
 use super::run::runtime;
+use super::sim::read_json;
 use view::View;
 
 pub use args::CapacityArgs;
@@ -94,12 +95,7 @@ fn capacity_error(error: &CapacityError) -> CliError {
 /// `summary.json` of a run directory, or of the file itself.
 fn read_summary(path: &Path) -> Result<Value, CliError> {
     let file = if path.is_dir() { path.join("summary.json") } else { path.to_owned() };
-    let unusable = |why: String| {
-        let what = format!("{}: {why}", file.display());
-        CliError::usage(what, "name a run directory of capacity, such as runs/latest")
-    };
-    let text = std::fs::read_to_string(&file).map_err(|error| unusable(error.to_string()))?;
-    serde_json::from_str(&text).map_err(|error| unusable(error.to_string()))
+    read_json(&file, "name a run directory of capacity, such as runs/latest")
 }
 
 fn document(

@@ -250,7 +250,7 @@ fn unreadable(path: &Path, error: &io::Error) -> CliError {
     CliError::usage(what, help)
 }
 
-fn slo(text: &str) -> Result<Slo, SloError> {
+pub(super) fn slo(text: &str) -> Result<Slo, SloError> {
     text.parse()
 }
 

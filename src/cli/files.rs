@@ -23,7 +23,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, CliError> {
     } else {
         std::fs::read(path)
     };
-    read.map_err(|error| CliError::new(ExitCode::Usage, format!("{}: {error}", path.display())))
+    read.map_err(|error| CliError::malformed(path, &error))
 }
 
 /// Writes a file, or standard output if none is named.
@@ -64,9 +64,7 @@ pub(super) const fn password_help(fault: &ReadFault) -> Option<&'static str> {
 pub(super) fn read_certificate(path: &Path, password: &str) -> Result<Certificate, CliError> {
     let store = read_store(path, password)?;
     let place = path.display();
-    let taken = store.end_certificate().map_err(|error| {
-        CliError::misuse(format!("{place}: {error}"), "name a file with a certificate")
-    })?;
+    let taken = end_certificate(&store, path)?;
     let warn = |text: &str| output::message(&format!("warning: {place}: {}", printable(text)));
     store.problems().iter().for_each(|problem| warn(problem));
     let number = store.certificates.len();
@@ -82,6 +80,12 @@ pub(super) fn read_certificate(path: &Path, password: &str) -> Result<Certificat
         ));
     }
     Ok(taken.clone())
+}
+
+fn end_certificate<'a>(store: &'a KeyStore, path: &Path) -> Result<&'a Certificate, CliError> {
+    store.end_certificate().map_err(|error| {
+        CliError::misuse(format!("{}: {error}", path.display()), "name a file with a certificate")
+    })
 }
 
 /// The private key of a file: that of its certificate, or the first.
@@ -241,9 +245,7 @@ fn fitting(
         }
     }
     let place = path.display();
-    let first = store.end_certificate().map_err(|error| {
-        CliError::misuse(format!("{place}: {error}"), "name a file with a certificate")
-    })?;
+    let first = end_certificate(store, path)?;
     let keys = if number == 1 { "the key" } else { "any of the keys" };
     let what = format!("{place}: the certificate {} does not belong to {keys}", first.subject());
     Err(CliError::misuse(what, "--certificate names the certificate of the signer"))

@@ -51,10 +51,7 @@ pub fn run(args: &ShowArgs) -> Result<ExitCode, CliError> {
     let bytes = match std::fs::read(&file.file) {
         Ok(bytes) => Some(bytes),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-        Err(error) => {
-            let what = format!("{}: {error}", file.file.display());
-            return Err(CliError::new(ExitCode::Usage, what));
-        }
+        Err(error) => return Err(CliError::malformed(&file.file, &error)),
     };
     let other = match (list, bytes.as_deref().map(Kind::of)) {
         (ListName::Ctl, Some(Ok(Kind::Itl))) => Some("an ITL, not a CTL"),

@@ -1,7 +1,5 @@
-//! Trust lists as a cluster lists them: `show itl` and `show ctl`, roles, hex and verdicts.
-//!
-//! Bytes in, text out: knows no cluster and no phone. The toolbox uses it, and so may whatever
-//! else prints lists.
+//! Trust lists as a cluster lists them: `show itl` and `show ctl`, roles, hex and verdicts. Knows no
+//! cluster and no phone.
 
 mod hex;
 mod list;

@@ -1,7 +1,4 @@
-//! Facts → ledgers → snapshot → summary and Prometheus: one number, one source.
-//!
-//! Each worker owns a [`Ledger`] and nothing else counts. No I/O, no clock; used by `sim`,
-//! `swarm` and everything above.
+//! Incidents → ledgers → summary and Prometheus text: one number, one source. No I/O, no clock.
 
 mod capacity;
 mod finish;

@@ -1,7 +1,5 @@
-//! What a run leaves behind: the run directory, the text for people, the exit code.
-//!
-//! Reads summaries and plans, decides nothing about phones. May ask the system for the date and
-//! write files; knows no socket. Only `cli` imports it.
+//! What a run leaves behind: the run directory, the text for people, the exit code. May ask the
+//! system for the date and write files.
 
 mod both;
 mod capacity;

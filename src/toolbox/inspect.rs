@@ -139,7 +139,8 @@ fn inspect_file(
 fn finish(value: &mut Value, found: &[Finding], check: &Check, file: &SignedFile<'_>) {
     value["findings"] = found.iter().map(Finding::to_json).collect();
     if let Some(decision) = &check.decision {
-        value["decision"] = decision_json(*decision);
+        let (outcome, path) = decision_text(*decision);
+        value["decision"] = json!({ "outcome": outcome, "path": path });
     }
     value["header"] = tree::header_to_json(file.bytes());
 }
@@ -306,11 +307,6 @@ fn encryption_json(encryption: &Encryption<'_>) -> Value {
         "digest": digest_text(encryption.digest),
         "digest_value": hex(encryption.digest_value),
     })
-}
-
-fn decision_json(decision: Decision) -> Value {
-    let (outcome, path) = decision_text(decision);
-    json!({ "outcome": outcome, "path": path })
 }
 
 /// One word and one sentence for a decision.

@@ -1,7 +1,5 @@
-//! The toolbox: what an engineer does with single files and messages of a cluster or a phone.
-//!
-//! Reads, explains, checks, makes and changes them. Only the one-shot clients touch the network;
-//! nothing here prints. Used by the command line and by nobody else.
+//! The toolbox: reads, explains, checks, makes and changes single files and messages of a cluster or
+//! a phone. Only the one-shot clients touch the network; nothing here prints.
 
 mod assemble;
 mod assemble_error;

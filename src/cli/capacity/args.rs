@@ -8,7 +8,7 @@ use crate::capacity::{
 };
 use crate::scenario::Slo;
 
-use super::super::args::{CliError, duration};
+use super::super::args::{CliError, duration, slo};
 use super::load::LoadArgs;
 use super::numbers::{percent, rate};
 use super::target::TargetArgs;
@@ -257,10 +257,6 @@ impl LevelArgs {
             whole,
         }))
     }
-}
-
-fn slo(text: &str) -> Result<Slo, crate::scenario::SloError> {
-    text.parse()
 }
 
 /// Most starts at once that can be asked for: phones have so many addresses on the loopback.

@@ -49,7 +49,7 @@ pub struct StepMark {
 /// Every label combination is there from the start with 0, so that `rate()` works.
 pub fn encode(ledger: &Ledger, info: &RunInfo) -> String {
     let summary = Summary {
-        signatures: Signatures::new(ledger, &SignCounts::default(), &info.signatures),
+        signatures: Signatures::new(ledger, &SignCounts::default(), &info.signatures, None),
         cpu_s: info.cpu_s,
         serve: info.serve,
         ..Summary::default().with(ledger)

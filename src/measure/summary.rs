@@ -235,19 +235,20 @@ impl Summary {
         let generator = account.verdict(Bounds::RUN);
         let (doubt, lacks_host) = (generator.doubt, generator.lacks_host);
         let boot = ledger.step_record(StepKind::Boot);
-        let signatures = Signatures::new(ledger, &facts.signed_before, &facts.signed);
+        let (before, mean) = (&facts.signed_before, facts.sign_mean_s);
         let mut summary = Summary {
             schema: 1,
             covers: COVERS.into(),
             cut_by: finish.cut_by(),
-            signatures: signatures.priced(facts.sign_mean_s),
+            signatures: Signatures::new(ledger, before, &facts.signed, mean),
             fleet_ready_s: fleet_ready(ledger),
             boot_time_s: PercentilesS::of(&boot.response),
             steps: StepKind::ALL.iter().map(|&step| step_summary(ledger, step)).collect(),
             generator: Generator::of(&account, generator),
             ..facts.known.with(ledger)
         };
-        let mut results = evaluate(&summary, slos, doubt);
+        let document = summary.to_json();
+        let mut results: Vec<_> = slos.iter().map(|slo| slo.evaluate(&document, doubt)).collect();
         let settled = finish == Finish::Complete && summary.phones.not_reset == 0;
         if settled && doubt == Doubt::default() {
             judge_never_reached(&mut results, slos, &summary.fleet_ready_s);
@@ -313,28 +314,24 @@ impl Summary {
 }
 
 impl Signatures {
-    /// Those that the cluster made after `before`.
-    pub(super) fn new(ledger: &Ledger, before: &SignCounts, now: &SignCounts) -> Signatures {
+    /// Those that the cluster made after `before`, each of which took so many CPU seconds.
+    pub(super) fn new(
+        ledger: &Ledger,
+        before: &SignCounts,
+        now: &SignCounts,
+        mean_cpu_s: Option<f64>,
+    ) -> Signatures {
+        let cache_hits = now.hits - before.hits;
         Signatures {
             made: now.made - before.made,
             made_before: before.made,
             verified: ledger.counts().verified,
-            cache_hits: now.hits - before.hits,
+            cache_hits,
             cache_misses: now.misses - before.misses,
-            ..Signatures::default()
+            mean_cpu_s,
+            saved_cpu_s: mean_cpu_s.map(|mean| mean * cache_hits as f64),
         }
     }
-
-    /// The same, each of which took so many CPU seconds.
-    fn priced(self, mean_cpu_s: Option<f64>) -> Signatures {
-        let saved_cpu_s = mean_cpu_s.map(|mean| mean * self.cache_hits as f64);
-        Signatures { mean_cpu_s, saved_cpu_s, ..self }
-    }
-}
-
-fn evaluate(summary: &Summary, slos: &[Slo], doubt: Doubt) -> Vec<SloResult> {
-    let document = summary.to_json();
-    slos.iter().map(|slo| slo.evaluate(&document, doubt)).collect()
 }
 
 /// What the generator had and lacked since the storm began.

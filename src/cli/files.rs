@@ -2,6 +2,7 @@
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, ValueEnum};
@@ -9,7 +10,7 @@ use clap::{Args, ValueEnum};
 use super::args::CliError;
 use super::{ExitCode, output};
 use crate::base::printable;
-use crate::crypto::{Certificate, KeyStore, KeyStoreError, LockFault, SigningKey};
+use crate::crypto::{Certificate, Identity, KeyStore, KeyStoreError, LockFault, SigningKey};
 use crate::listing::List;
 use crate::report::write_whole;
 use crate::toolbox::{self, Kind, ReadFault, ServerPin, Signer, Style, TrustLists};
@@ -198,20 +199,11 @@ pub(super) struct SignerArgs {
     timestamp: Option<u32>,
 }
 
-/// A signer with its key and certificate loaded.
-pub(super) struct LoadedSigner {
-    pub(super) key: SigningKey,
-    pub(super) certificate: Certificate,
-    style: Style,
-    digest: u8,
-    timestamp: u32,
-}
-
 impl SignerArgs {
-    pub(super) fn load(&self) -> Result<LoadedSigner, CliError> {
+    pub(super) fn load(&self) -> Result<Signer, CliError> {
         let store = read_store(&self.key, &self.password)?;
         let keys = store.signing_keys().map_err(|error| key_failure(&self.key, &error))?;
-        let (key, certificate) = match &self.certificate {
+        let identity = match &self.certificate {
             Some(path) => fitting(keys, &read_store(path, &self.password)?, path)?,
             None if store.certificates.is_empty() => {
                 let what = "the key's file holds no certificate";
@@ -228,20 +220,16 @@ impl SignerArgs {
             StyleName::Compact => Style::Compact,
         };
         let timestamp = self.timestamp.unwrap_or(now_s() as u32);
-        Ok(LoadedSigner { key, certificate, style, digest, timestamp })
+        Ok(Signer { identity, style, digest, timestamp })
     }
 }
 
-/// The first of `keys` with a certificate in the store, and that certificate.
-fn fitting(
-    keys: Vec<SigningKey>,
-    store: &KeyStore,
-    path: &Path,
-) -> Result<(SigningKey, Certificate), CliError> {
+/// The first of `keys` with a certificate in the store.
+fn fitting(keys: Vec<SigningKey>, store: &KeyStore, path: &Path) -> Result<Identity, CliError> {
     let number = keys.len();
     for key in keys {
         if let Some(certificate) = store.certificate_of(&key) {
-            return Ok((key, certificate.clone()));
+            return Ok(Identity { certificate: certificate.clone(), key: Arc::new(key) });
         }
     }
     let place = path.display();
@@ -249,18 +237,6 @@ fn fitting(
     let keys = if number == 1 { "the key" } else { "any of the keys" };
     let what = format!("{place}: the certificate {} does not belong to {keys}", first.subject());
     Err(CliError::misuse(what, "--certificate names the certificate of the signer"))
-}
-
-impl LoadedSigner {
-    pub(super) fn signer(&self) -> Signer<'_> {
-        Signer {
-            key: &self.key,
-            certificate: &self.certificate,
-            style: self.style,
-            digest: self.digest,
-            timestamp: self.timestamp,
-        }
-    }
 }
 
 /// The last part of a path, for the name in a header.

@@ -71,10 +71,10 @@ pub fn run(args: &MakeArgs) -> Result<ExitCode, CliError> {
 }
 
 fn make(default: FileName, args: &MakeFile) -> Result<ExitCode, CliError> {
-    let loaded = args.signer.load()?;
+    let signer = args.signer.load()?;
     let mut entries = Vec::new();
     if !args.no_signer_record {
-        let certificate = loaded.certificate.clone();
+        let certificate = signer.identity.certificate.clone();
         entries.push(ListEntry { role: ROLE_SAST, certificate, dns_name: None, address: None });
     }
     for record in &args.record {
@@ -92,8 +92,7 @@ fn make(default: FileName, args: &MakeFile) -> Result<ExitCode, CliError> {
         signer_version: args.signer_version,
         entries: &entries,
     };
-    let bytes = make_list(&spec, &loaded.signer())
-        .map_err(|error| CliError::new(ExitCode::Usage, error))?;
+    let bytes = make_list(&spec, &signer).map_err(|error| CliError::new(ExitCode::Usage, error))?;
     write(args.out.as_deref(), &bytes)?;
     let warning = size_warning(bytes.len());
     warning.iter().for_each(|text| output::message(&format!("warning: {text}")));

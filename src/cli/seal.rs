@@ -103,11 +103,11 @@ pub struct DecryptArgs {
 
 /// Runs `sign`.
 pub fn sign(args: &SignArgs) -> Result<ExitCode, CliError> {
-    let loaded = args.signer.load()?;
+    let signer = args.signer.load()?;
     let name = args.name.clone().unwrap_or_else(|| base_name(&args.file) + Seal::Signed.suffix());
-    let signed = sign_file(&read(&args.file)?, &name, &loaded.signer())
+    let bytes = sign_file(&read(&args.file)?, &name, &signer)
         .map_err(|error| CliError::new(ExitCode::Usage, error))?;
-    write(args.out.as_deref(), &signed)?;
+    write(args.out.as_deref(), &bytes)?;
     Ok(ExitCode::Ok)
 }
 
@@ -123,17 +123,17 @@ pub fn unsign(args: &UnsignArgs) -> Result<ExitCode, CliError> {
 
 /// Runs `encrypt`.
 pub fn encrypt(args: &EncryptArgs) -> Result<ExitCode, CliError> {
-    let loaded = args.signer.load()?;
+    let signer = args.signer.load()?;
     let device = read_certificate(&args.device, &args.signer.password)?;
     let content = read(&args.file)?;
     let fault = |error| CliError::new(ExitCode::Usage, error);
     let base = base_name(&args.file);
     let name = args.name.clone().unwrap_or_else(|| base.clone() + Seal::Encrypted.suffix());
     let mut source = KeySource::System;
-    let sealed = encrypt_file(&content, &name, &device, &loaded.signer(), &mut source);
+    let sealed = encrypt_file(&content, &name, &device, &signer, &mut source);
     let sealed = sealed.map_err(fault)?;
     if let Some(path) = &args.stub {
-        let stub = make_stub(&content, &(base + Seal::Signed.suffix()), &device, &loaded.signer());
+        let stub = make_stub(&content, &(base + Seal::Signed.suffix()), &device, &signer);
         let stub = stub.map_err(|error| {
             let what = format!("{}: {error}", args.file.display());
             CliError::misuse(what, "--stub copies elements of the configuration; leave it out")

@@ -126,9 +126,8 @@ mod tests {
         })
     }
 
-    fn signer(identity: &Identity) -> Signer<'_> {
-        let Identity { certificate, key } = identity;
-        Signer { key, certificate, style: Style::Cucm, digest: 3, timestamp: 0 }
+    fn signer(identity: &Identity) -> Signer {
+        Signer { identity: identity.clone(), style: Style::Cucm, digest: 3, timestamp: 0 }
     }
 
     fn list(is_ctl: bool, by: &Identity, records: &[(u16, &Identity)]) -> Vec<u8> {

@@ -77,7 +77,7 @@ fn verdict(summary: &CapacitySummary, code: ExitCode) -> String {
 
 fn lines(summary: &CapacitySummary) -> Vec<(&'static str, String)> {
     let mut lines = vec![
-        ("target", target(&summary.load)),
+        ("target", capacity_target(&summary.load)),
         ("load", load(&summary.load)),
         ("addresses", addresses(&summary.load)),
         ("limits", limits(summary)),
@@ -99,19 +99,24 @@ fn lines(summary: &CapacitySummary) -> Vec<(&'static str, String)> {
     lines
 }
 
-fn target(load: &LoadFacts) -> String {
+/// The servers that are loaded, with their addresses.
+pub fn capacity_target(load: &LoadFacts) -> String {
     let named = [("TFTP", &load.tftp), ("HTTP", &load.http), ("TVS", &load.tvs)];
     let named = named.iter().filter_map(|(name, at)| Some(format!("{name} {}", at.as_ref()?)));
     named.collect::<Vec<_>>().join(" · ")
 }
 
-fn load(load: &LoadFacts) -> String {
+/// The parts of the load with their shares.
+pub fn capacity_mix(load: &LoadFacts) -> String {
     let share = |(part, share): (&String, &f64)| format!("{part} {:.0} %", share * 100.0);
-    let mix: Vec<String> = load.mix.iter().map(share).collect();
+    load.mix.iter().map(share).collect::<Vec<_>>().join(", ")
+}
+
+fn load(load: &LoadFacts) -> String {
     let each = load.requests_per_start.map_or_else(|| "-".to_owned(), |mean| format!("{mean:.1}"));
     format!(
         "{}; {} names, {} phones, {each} requests each, {} right answers learnt",
-        mix.join(", "),
+        capacity_mix(load),
         count(load.names),
         count(load.devices),
         count(load.references)

@@ -13,7 +13,9 @@ mod text;
 mod whole_file;
 
 pub use both::Both;
-pub use capacity::{capacity_exit_code, capacity_step, capacity_text};
+pub use capacity::{
+    capacity_exit_code, capacity_mix, capacity_step, capacity_target, capacity_text,
+};
 pub use capacity_comparison::{
     ComparisonError, carries_less, comparable_capacity, compare_capacity, ended_too_low,
 };

@@ -3,7 +3,7 @@ use std::path::Path;
 use crate::base::{Span, Time};
 use crate::capacity::{CapacityObserver, CapacityPlan, Task};
 use crate::measure::{LevelKind, LoadStep};
-use crate::report::capacity_step;
+use crate::report::{capacity_mix, capacity_step, capacity_target};
 
 use super::super::args::GlobalArgs;
 use super::super::progress::Console;
@@ -28,23 +28,13 @@ impl View {
     /// Says what will be sent, before anything is sent.
     pub fn banner(&self, plan: &CapacityPlan, run: &Path) {
         let facts = plan.load_facts();
-        let servers = [("TFTP", facts.tftp), ("HTTP", facts.http), ("TVS", facts.tvs)];
-        let servers: Vec<String> = servers
-            .into_iter()
-            .filter_map(|(name, server)| Some(format!("{name} {}", server?)))
-            .collect();
-        let mix: Vec<String> = facts
-            .mix
-            .iter()
-            .map(|(part, share)| format!("{part} {:.0} %", share * 100.0))
-            .collect();
         let say = |line: &str| self.console.say(line);
         let version = env!("CARGO_PKG_VERSION");
         say(&format!("resetstorm {version} · capacity · seed {}", plan.seed));
-        say(&format!("  target    {}", servers.join(" · ")));
+        say(&format!("  target    {}", capacity_target(&facts)));
         say(&format!(
             "  load      {}: {} names, {} phones; {} source addresses",
-            mix.join(", "),
+            capacity_mix(&facts),
             facts.names,
             facts.devices,
             facts.addresses

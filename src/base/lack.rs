@@ -3,8 +3,8 @@ use std::fmt;
 use super::named;
 
 named! {
-    /// What this program, which plays the phones, may lack on its host. Never a fault of a server or
-    /// of a phone.
+    /// What this program, which plays the phones, may lack on its host. Never a fault of a server
+    /// or of a phone.
     #[derive(PartialOrd, Ord, Hash)]
     pub enum Lack {
         /// A turn on a CPU in time.

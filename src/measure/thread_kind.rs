@@ -3,9 +3,9 @@ use std::fmt::Display;
 use crate::base::named;
 
 named! {
-    /// What a thread of a live run does (`ARCHITECTURE.md`, threads). Its name begins with that of its
-    /// kind, and by that its CPU time is told apart: what the name of one kind begins with has the other
-    /// in it, as [`ThreadKind::Swarm`] has all threads of the phones.
+    /// What a thread of a live run does (`ARCHITECTURE.md`, threads). Its name begins with that of
+    /// its kind, and by that its CPU time is told apart: what the name of one kind begins with has
+    /// the other in it, as [`ThreadKind::Swarm`] has all threads of the phones.
     pub enum ThreadKind {
         /// The datagrams of one TFTP node.
         ServeTftp = "serve-tftp",

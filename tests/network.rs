@@ -518,7 +518,7 @@ async fn virtual_time_predicts_storms_over_20_and_80_ms() {
         let calm = Weather { one_way, jitter: Duration::ZERO, loss: 0.0, copies: 0.0 };
         let (live, _, _) = storm(calm).await;
         // What the rig's own timers add to each way shows in the shortest step, one round trip.
-        let shortest = live.step_record(StepKind::Ctl).service_us.value_at_quantile(0.5);
+        let shortest = live.step_record(StepKind::Ctl).service.value_at_quantile(0.5);
         let latency_us = shortest.saturating_sub(rtt_ms * 1_000) / 2;
         let overrides = [
             format!("cluster.cost.latency={latency_us}us"),
@@ -533,7 +533,7 @@ async fn virtual_time_predicts_storms_over_20_and_80_ms() {
         let plan = load(path, &text, &overrides, &[]).unwrap();
         let sim = World::new(&plan, SimOptions::default()).run().ledger;
         for step in StepKind::ALL {
-            let median = |run: &Ledger| run.step_record(step).service_us.value_at_quantile(0.5);
+            let median = |run: &Ledger| run.step_record(step).service.value_at_quantile(0.5);
             println!("{rtt_ms} ms, {}: {} us, {} us", step.name(), median(&live), median(&sim));
         }
         for percent in [50, 90, 99] {

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use crate::base::{NodeId, PhoneId, Span, Time};
 use crate::cluster::{Cluster, FileSignature, HTTP_PORT, HTTPS_PORT, ServiceKind, Topology};
 use crate::measure::{
-    CpuSeconds, Finish, Ledger, Mode, Queue, RunFacts, Slice, ThreadKind, encode,
+    Account, CpuSeconds, Finish, Ledger, Mode, Queue, RunFacts, Slice, Summary, ThreadKind, encode,
 };
 use crate::net::fleet::Addresses;
 use crate::net::signals::{Signal, Signals};
@@ -78,15 +78,16 @@ async fn begin<'a>(plan: &'a Plan, options: &'a LiveOptions) -> Result<Driver<'a
 impl LiveRun {
     /// A run that was interrupted before any phone was there.
     fn of_nothing(plan: &Plan, signal: Signal) -> LiveRun {
+        let known = Summary {
+            scenario: plan.name.clone(),
+            mode: Mode::Live,
+            seed: plan.seed,
+            notes: vec!["interrupted before servers and phones had started".to_owned()],
+            ..Summary::default()
+        };
         LiveRun {
             ledger: Ledger::new(Slice::whole(plan.fleet.phones)),
-            facts: RunFacts {
-                scenario: plan.name.clone(),
-                mode: Mode::Live,
-                seed: plan.seed,
-                notes: vec!["interrupted before servers and phones had started".to_owned()],
-                ..RunFacts::default()
-            },
+            facts: RunFacts { known, ..RunFacts::default() },
             finish: Finish::Interrupted,
             signal: Some(signal),
         }
@@ -269,18 +270,19 @@ impl<'a> Driver<'a> {
         if let Some(servers) = stage.servers {
             servers.shutdown().await;
         }
-        let facts = RunFacts {
+        let known = Summary {
             cpu_s,
             cpu_by_thread_s,
             machine,
+            serve,
+            notes: [notes, facts.known.notes].concat(),
+            ..facts.known
+        };
+        let facts = RunFacts {
+            known,
             sign_mean_s,
             host,
-            cpu_ratio,
-            places,
-            bounded,
-            server_lacks,
-            serve,
-            notes: [notes, facts.notes].concat(),
+            account: Account { places, bounded, server_lacks, cpu_ratio, ..Account::default() },
             ..facts
         };
         LiveRun { ledger, facts, finish, signal }

@@ -6,7 +6,9 @@ use crate::cluster::{
     ActionError, Cluster, Effect, FleetSpec, Impact, OperatorAction, ServiceChange, SignCounts,
     Topology,
 };
-use crate::measure::{CpuSeconds, Finish, Ledger, Mode, RunFacts, RunInfo, ServeSummary, StepMark};
+use crate::measure::{
+    CpuSeconds, Finish, Ledger, Mode, RunFacts, RunInfo, ServeSummary, StepMark, Summary,
+};
 use crate::phone::Phone;
 use crate::scenario::{FleetStart, Plan};
 
@@ -265,16 +267,16 @@ impl Play {
     /// What the summary says of the run; its driver adds what it has counted.
     pub fn facts(&self) -> RunFacts {
         let ours = self.cluster.is_some();
-        RunFacts {
+        let known = Summary {
             scenario: self.run.scenario.clone(),
             mode: self.run.mode,
             seed: self.run.seed,
             services: if ours { self.run.topology.running() } else { Vec::new() },
-            signed_before: self.storm.unwrap_or_default(),
-            signed: self.signed(),
             notes: self.notes.clone(),
-            ..RunFacts::default()
-        }
+            ..Summary::default()
+        };
+        let signed_before = self.storm.unwrap_or_default();
+        RunFacts { known, signed_before, signed: self.signed(), ..RunFacts::default() }
     }
 
     /// Ends the run for every phone that has booted in it; `phones` come in the order of their
@@ -407,7 +409,7 @@ mod tests {
         assert!(
             cues.contains(&"Storm".to_owned()) && !cues.iter().any(|cue| cue.ends_with("runs"))
         );
-        let notes = run.facts().notes;
+        let notes = run.facts().known.notes;
         assert_eq!(notes.len(), 3);
         assert!(notes[0].starts_with("not done, the target is not ours: regenerate"), "{notes:?}");
     }

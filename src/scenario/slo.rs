@@ -5,6 +5,8 @@ use std::str::FromStr;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::base::words;
+
 use super::error::nearest;
 use super::quantity::{is_number_part, parse_span, split_number};
 
@@ -53,41 +55,30 @@ pub enum Operand {
 }
 
 /// What became of one SLO.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SloResult {
     /// The expression as it was written.
     pub expr: String,
+    /// Whether it held.
+    pub verdict: SloVerdict,
     /// The number on the left side, if there is one.
     pub observed: Option<f64>,
     /// The number on the right side, if there is one.
     pub bound: Option<f64>,
-    /// Whether it held.
-    pub verdict: SloVerdict,
 }
 
-/// The verdict on one SLO.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum SloVerdict {
-    /// It was broken.
-    Fail,
-    /// Its numbers are in doubt ([`Doubt`]): what measured them lacked something.
-    Inconclusive,
-    /// One of its numbers does not exist; never a pass.
-    NoData,
-    /// It held.
-    Pass,
-}
-
-impl SloVerdict {
-    /// The word in outputs.
-    pub const fn name(self) -> &'static str {
-        match self {
-            SloVerdict::Fail => "fail",
-            SloVerdict::Inconclusive => "inconclusive",
-            SloVerdict::NoData => "no-data",
-            SloVerdict::Pass => "pass",
-        }
+words! {
+    /// The verdict on one SLO.
+    #[derive(Hash)]
+    pub enum SloVerdict {
+        /// It was broken.
+        Fail = "fail",
+        /// Its numbers are in doubt ([`Doubt`]): what measured them lacked something.
+        Inconclusive = "inconclusive",
+        /// One of its numbers does not exist; never a pass.
+        NoData = "no-data",
+        /// It held.
+        Pass = "pass",
     }
 }
 

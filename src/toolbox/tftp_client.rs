@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
-use crate::base::{Span, Time};
+use crate::base::Time;
 use crate::transfer::{Download, DownloadOutcome, DownloadRequest, Progress, TransferFault};
 use crate::wire::tftp::ErrorCode;
 
@@ -110,15 +110,11 @@ fn finished(outcome: DownloadOutcome, download: &Download) -> Result<Vec<u8>, Fe
 
 /// The time since the request, as the transfer machine counts it.
 fn now(start: Instant) -> Time {
-    Time::ZERO + span(start.elapsed())
-}
-
-fn span(duration: Duration) -> Span {
-    Span::from_nanos(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
+    Time::ZERO + start.elapsed().into()
 }
 
 fn time_left(download: &Download, start: Instant) -> Duration {
-    Duration::from_nanos(download.deadline().since(now(start)).as_nanos())
+    download.deadline().since(now(start)).as_duration()
 }
 
 struct Wire {
@@ -156,6 +152,7 @@ impl Wire {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::Span;
     use crate::wire::tftp::Options;
 
     fn request(tries: u8) -> DownloadRequest {

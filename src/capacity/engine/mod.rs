@@ -388,7 +388,7 @@ impl Engine {
             && let Some(load) = &mut self.load
             && load.recorder.counts(work.planned)
         {
-            load.recorder.requests += 1;
+            load.recorder.traffic.requests += 1;
         }
         match &op.what {
             What::File(name) if self.sockets.is_some() => self.transfer(slot, Arc::clone(name)),
@@ -455,7 +455,7 @@ impl Engine {
         }
         let counts = self.load.as_ref().is_some_and(|load| load.recorder.counts(work.planned));
         if let Some(load) = self.load.as_mut().filter(|_| counts) {
-            load.recorder.requests += 1;
+            load.recorder.traffic.requests += 1;
         }
     }
 

@@ -191,7 +191,7 @@ impl Engine {
             Progress::Retransmitted => {
                 let counts = !work.is_probe;
                 if let Some(load) = self.load.as_mut().filter(|_| counts) {
-                    load.recorder.sent_again += 1;
+                    load.recorder.traffic.sent_again += 1;
                 }
             }
             Progress::Finished(outcome) => self.end_transfer(slot, outcome),

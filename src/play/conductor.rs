@@ -142,7 +142,7 @@ impl Play {
             Some((node, Arc::clone(service)))
         };
         let holds = self.run.start == FleetStart::ItlCurrent;
-        let nodes = self.homes.nodes().into_iter().filter(|_| holds);
+        let nodes = self.homes.firsts().into_iter().filter(|_| holds);
         Cast::new(self.run.fleet.clone(), Arc::clone(&self.homes), nodes.filter_map(served))
     }
 

@@ -39,9 +39,9 @@ impl Homes {
         self.of(phone)[0]
     }
 
-    /// The nodes of all homes, each once.
-    pub fn nodes(&self) -> BTreeSet<NodeId> {
-        self.dealt.iter().chain(self.moved.values()).flat_map(|home| home.iter().copied()).collect()
+    /// The TFTP nodes that phones ask first, each once.
+    pub fn firsts(&self) -> BTreeSet<NodeId> {
+        self.dealt.iter().chain(self.moved.values()).map(|home| home[0]).collect()
     }
 
     /// From now on these phones belong to `home`; without a node in it they stay.
@@ -74,7 +74,7 @@ mod tests {
         assert_eq!(firsts(&homes), [one, away, away, two]);
         let list = [0, 1, 2].map(|server| homes.node(PhoneId(2), server));
         assert_eq!(list, [Some(away), Some(two), None], "one list for both");
-        assert_eq!(homes.nodes(), [one, two, away].into());
+        assert_eq!(homes.firsts(), [one, two, away].into());
         [PhoneId(0), PhoneId(2)].iter().for_each(|&phone| known.learn(phone, &homes));
         assert_eq!(firsts(&known), [one, two, away, two], "phone 1 has not booted");
         homes.move_phones(&[PhoneId(2)], &Home::from([one]));

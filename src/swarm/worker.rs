@@ -1,5 +1,5 @@
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -416,10 +416,12 @@ impl Worker {
         self.board.shared.commanded.fetch_sub(1, Ordering::Release);
     }
 
-    /// Opens the sockets that transfers with the servers of all homes need.
+    /// Opens the sockets that transfers with the servers of its phones need.
     fn open_sockets(&mut self) -> std::io::Result<()> {
-        let Worker { plan, lane, .. } = self;
-        let mut servers = plan.homes.nodes().into_iter().filter_map(|node| plan.files.get(&node));
+        let Worker { plan, lane, phones, .. } = self;
+        let homes = phones.iter().map(|phone| plan.homes.of(phone.id()));
+        let nodes: BTreeSet<&NodeId> = homes.flat_map(|home| home.iter()).collect();
+        let mut servers = nodes.into_iter().filter_map(|node| plan.files.get(node));
         servers.try_for_each(|server| lane.sockets.open(server.tftp, plan.transfers_in_flight))
     }
 

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use resetstorm::base::{ClusterId, DeviceName, NodeId, PhoneId, Span};
+use resetstorm::base::{ClusterId, DeviceName, Home, NodeId, PhoneId, Span};
 use resetstorm::cluster::{
     Cluster, FileReply, FleetSpec, Genesis, GroupSpec, NodeSpec, Ports, Release, ServiceKind,
     SignCacheMode, Topology, Waiter,
@@ -16,6 +16,7 @@ use resetstorm::crypto::KeySource;
 use resetstorm::measure::Ledger;
 use resetstorm::net::Clock;
 use resetstorm::phone::{BlockSizeRule, Env, Failure, Phone, PhoneProfile, Shared, Verifier};
+use resetstorm::play::Homes;
 use resetstorm::swarm::{FileServer, HttpServer, Swarm, SwarmPlan};
 use resetstorm::transfer::{Breach, TransferFault};
 use resetstorm::wire::Dialogue;
@@ -204,7 +205,11 @@ async fn boot(cluster: &Cluster, tftp: SocketAddr, asked: u16) -> Ledger {
             ..PhoneProfile::default()
         },
         // These phones ask over TFTP only.
-        files: vec![FileServer { tftp, http: HttpServer { http: tftp, https: tftp } }],
+        homes: Arc::new(Homes::dealt(vec![Home::from([NODE])])),
+        files: BTreeMap::from([(
+            NODE,
+            FileServer { tftp, http: HttpServer { http: tftp, https: tftp } },
+        )]),
         tvs: Some(nobody),
         hosts: Arc::default(),
         allowed: Vec::new(),

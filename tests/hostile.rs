@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use resetstorm::base::{ClusterId, NodeId, PhoneId, Span, Time};
+use resetstorm::base::{ClusterId, Home, NodeId, PhoneId, Span, Time};
 use resetstorm::cluster::operator::certificates::Regenerate;
 use resetstorm::cluster::operator::services::Services;
 use resetstorm::cluster::{
@@ -22,6 +22,7 @@ use resetstorm::net::{Clock, FleetSocket, tls_server};
 use resetstorm::phone::{
     Env, FILE_SIZE_MAX, Failure, Phone, PhoneProfile, Refusal, Shared, TvsFault, Verifier,
 };
+use resetstorm::play::Homes;
 use resetstorm::scenario::load;
 use resetstorm::serve::{Bound, ServeSettings, Servers};
 use resetstorm::swarm::{FileServer, HttpServer, Swarm, SwarmPlan};
@@ -650,7 +651,11 @@ impl Fleet {
                 ..PhoneProfile::default()
             },
             // The phones of this test ask over TFTP only.
-            files: vec![FileServer { tftp, http: HttpServer { http: tftp, https: tftp } }],
+            homes: Arc::new(Homes::dealt(vec![Home::from([NODE])])),
+            files: BTreeMap::from([(
+                NODE,
+                FileServer { tftp, http: HttpServer { http: tftp, https: tftp } },
+            )]),
             tvs: Some(tvs),
             hosts: Arc::default(),
             allowed: Vec::new(),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use resetstorm::base::{ClusterId, NodeId, PhoneId, Purpose, Span, Stream, Time, stream};
+use resetstorm::base::{ClusterId, Home, NodeId, PhoneId, Purpose, Span, Stream, Time, stream};
 use resetstorm::cluster::operator::certificates::Regenerate;
 use resetstorm::cluster::operator::services::Services;
 use resetstorm::cluster::{
@@ -19,6 +19,7 @@ use resetstorm::crypto::KeySource;
 use resetstorm::measure::{Ledger, StepKind};
 use resetstorm::net::{Arrival, Clock, FleetSocket};
 use resetstorm::phone::{Env, Failure, Phone, PhoneProfile, Shared, Verifier};
+use resetstorm::play::Homes;
 use resetstorm::scenario::load;
 use resetstorm::serve::{Bound, ServeSettings, Servers};
 use resetstorm::sim::{SimOptions, World};
@@ -329,10 +330,14 @@ async fn storm(weather: Weather) -> (Ledger, u64, Duration) {
             ..PhoneProfile::default()
         },
         // The phones of this rig ask over TFTP only.
-        files: vec![FileServer {
-            tftp: rig.address,
-            http: HttpServer { http: rig.address, https: rig.address },
-        }],
+        homes: Arc::new(Homes::dealt(vec![Home::from([NODE])])),
+        files: BTreeMap::from([(
+            NODE,
+            FileServer {
+                tftp: rig.address,
+                http: HttpServer { http: rig.address, https: rig.address },
+            },
+        )]),
         tvs: Some(tvs),
         hosts: Arc::default(),
         allowed: Vec::new(),
@@ -383,10 +388,14 @@ async fn stopped_half_way(profile: PhoneProfile) -> Ledger {
     let plan = SwarmPlan {
         seed: 1,
         profile,
-        files: vec![FileServer {
-            tftp: rig.address,
-            http: HttpServer { http: rig.address, https: rig.address },
-        }],
+        homes: Arc::new(Homes::dealt(vec![Home::from([NODE])])),
+        files: BTreeMap::from([(
+            NODE,
+            FileServer {
+                tftp: rig.address,
+                http: HttpServer { http: rig.address, https: rig.address },
+            },
+        )]),
         tvs: Some(tvs),
         hosts: Arc::default(),
         allowed: Vec::new(),

@@ -18,7 +18,7 @@ pub mod words;
 
 pub use exit::ExitCode;
 pub use hosts::HostTable;
-pub use ids::{ClusterId, DEVICE_NAME_LENGTH, DeviceName, NodeId, PhoneId};
+pub use ids::{ClusterId, DEVICE_NAME_LENGTH, DeviceName, Home, NodeId, PhoneId};
 pub use lack::Lack;
 pub use model::{Model, ModelError};
 pub(crate) use named::{named, words};

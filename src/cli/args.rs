@@ -178,7 +178,7 @@ impl ScenarioFlags {
             plan = load(path, text, &overrides, &known)?;
         }
         if let Some(target) = &plan.target {
-            let addresses = [Some(target.tftp), target.tvs].into_iter().flatten();
+            let addresses = target.tftp.iter().copied().chain(target.tvs);
             self.permit(addresses.map(|address| ("the target", address.ip())))?;
         }
         Ok(plan)
@@ -514,7 +514,7 @@ mod tests {
     #[test]
     fn a_target_is_in_the_plan() {
         let target = plan(&["--target", "tftp=127.0.0.1:69,tvs=[::1]:2445"]).target.unwrap();
-        assert_eq!(target.tftp.to_string(), "127.0.0.1:69");
+        assert_eq!(target.tftp, ["127.0.0.1:69".parse().unwrap()]);
         assert_eq!(target.tvs.unwrap().to_string(), "[::1]:2445");
         assert!(plan(&["--target", "tftp=127.0.0.1:69"]).target.unwrap().tvs.is_none());
     }

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::base::{HostTable, NodeId, Span, Time};
+use crate::base::{Home, HostTable, NodeId, PhoneId, Span, Time};
 use crate::crypto::{CertificateSpec, Identity, KeySource};
 use crate::wire::Dialogue;
 
@@ -45,6 +45,8 @@ pub enum Effect {
         /// Length of the wave.
         spread: Span,
     },
+    /// These phones belong there from now on: each learns of it when it boots next.
+    MovePhones(Arc<[PhoneId]>, Home),
     /// A service has started or stopped.
     Service(ServiceChange),
 }
@@ -301,7 +303,7 @@ impl Cluster {
         Ok(services.into_iter().filter_map(|service| self.stop(node, service)).collect())
     }
 
-    fn services(
+    pub(super) fn services(
         &self,
         node: NodeId,
         service: Option<ServiceKind>,

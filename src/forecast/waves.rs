@@ -88,7 +88,7 @@ pub(super) fn waves(plan: &Plan) -> Vec<Wave> {
     if plan.target.is_some() {
         lookups = UNKNOWN;
     }
-    let signs = |node: NodeId| plan.fleet.tftp.contains(&node);
+    let signs = |node: NodeId| plan.fleet.tftp.iter().any(|home| home.contains(&node));
     for entry in &plan.timeline {
         match entry.action.impact() {
             Impact::Wave(spread) => waves.push(wave(plan, "reset", spread, lookups)),

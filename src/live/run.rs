@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -122,10 +123,12 @@ impl<'a> Driver<'a> {
         let phones = phones(plan, &stage.play.cast(), &shared);
         let cluster = stage.play.cluster();
         let files = file_servers(plan, cluster);
-        let tftp = files[0].tftp;
+        let homes = Arc::clone(stage.play.homes());
+        let tftp = files[&homes.first(PhoneId(0))].tftp;
         let swarm_plan = SwarmPlan {
             seed: plan.seed,
             profile: plan.phone.clone(),
+            homes,
             files,
             tvs: plan.target.as_ref().and_then(|target| target.tvs),
             hosts: cluster.map(|ours| Arc::clone(ours.hosts())).unwrap_or_default(),
@@ -233,6 +236,7 @@ impl<'a> Driver<'a> {
                 }
                 self.swarm.boot_all(now, *spread, storm).await;
             }
+            Cue::Moved => self.swarm.move_phones(self.stage.play.homes()).await,
             Cue::Service(_) => {}
         }
         self.stage.follow(cue).await
@@ -294,7 +298,8 @@ impl<'a> Driver<'a> {
         match (&plan.target, self.stage.play.cluster()) {
             (Some(target), _) => {
                 let tvs = target.tvs.map_or("as configured".into(), |tvs| tvs.to_string());
-                lines.push(format!("target    tftp {} · tvs {tvs}", target.tftp));
+                let tftp: Vec<String> = target.tftp.iter().map(ToString::to_string).collect();
+                lines.push(format!("target    tftp {} · tvs {tvs}", tftp.join(", ")));
             }
             (None, Some(cluster)) => lines.extend(describe_cluster(cluster)),
             (None, None) => {}
@@ -341,18 +346,21 @@ async fn until_idle(servers: &Servers) {
 }
 
 /// Where the phones get their files: from the target, or from the TFTP nodes of our cluster.
-fn file_servers(plan: &Plan, cluster: Option<&Cluster>) -> Vec<FileServer> {
+fn file_servers(plan: &Plan, cluster: Option<&Cluster>) -> BTreeMap<NodeId, FileServer> {
     if let Some(target) = &plan.target {
-        let at = |port| SocketAddr::new(target.tftp.ip(), port);
-        let http = HttpServer { http: at(HTTP_PORT), https: at(HTTPS_PORT) };
-        return vec![FileServer { tftp: target.tftp, http }];
+        let server = |&tftp: &SocketAddr| {
+            let at = |port| SocketAddr::new(tftp.ip(), port);
+            FileServer { tftp, http: HttpServer { http: at(HTTP_PORT), https: at(HTTPS_PORT) } }
+        };
+        let nodes = plan.homes().into_iter().flat_map(|home| home.to_vec());
+        return nodes.zip(target.tftp.iter().map(server)).collect();
     }
     let topology = cluster.expect("without a target the cluster is ours").topology();
-    let server = |&node: &NodeId| FileServer {
+    let server = |node: NodeId| FileServer {
         tftp: topology.socket(node, ServiceKind::Tftp),
         http: HttpServer { http: topology.http_socket(node), https: topology.https_socket(node) },
     };
-    plan.fleet.tftp.iter().map(server).collect()
+    topology.nodes_with(ServiceKind::Tftp).map(|node| (node, server(node))).collect()
 }
 
 /// The phones, each with what it holds at the start.

@@ -11,7 +11,7 @@ use super::homes::Homes;
 #[derive(Debug)]
 pub struct Cast {
     fleet: FleetSpec,
-    homes: Homes,
+    homes: Arc<Homes>,
     /// What each node serves, if the phones have accepted it before the run.
     held: BTreeMap<NodeId, (Arc<TftpService>, Arc<[u8]>)>,
     /// Whether a configuration stands for those of many phones.
@@ -22,7 +22,7 @@ impl Cast {
     /// Phones of `fleet` that hold what the services of `held` serve, and nothing if there is none.
     pub(super) fn new(
         fleet: FleetSpec,
-        homes: Homes,
+        homes: Arc<Homes>,
         held: impl Iterator<Item = (NodeId, Arc<TftpService>)>,
     ) -> Cast {
         let listed = |(node, service): (NodeId, Arc<TftpService>)| {

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use toml::Spanned;
 
-use crate::base::{Model, ModelError, NodeId, Span};
+use crate::base::{Home, Model, ModelError, Span};
 use crate::cluster::{ServiceKind, Topology};
 use crate::phone::{BlockSizeRule, BootTime, PhoneProfile, TRANSPORT_RULES, TransportRule};
 
@@ -95,7 +95,7 @@ fn check_schema(schema: &Spanned<i64>) -> Result<(), Problem> {
 fn fleet(raw: &RawFleet, topology: Option<&Topology>, faults: &mut Faults) -> Option<FleetPlan> {
     let phones = faults.take(phones(&raw.phones));
     let models = faults.take(models(&raw.models));
-    let tftp = topology.and_then(|topology| faults.take(tftp_nodes(raw.tftp.as_ref(), topology)));
+    let tftp = topology.and_then(|topology| faults.take(homes(raw.tftp.as_ref(), topology)));
     let start = |text: &Text| one_of(text, "start", &STARTS, FleetStart::name);
     let start = faults.given(raw.start.as_ref(), FleetStart::ItlCurrent, start);
     let sites = faults.take(sites(&raw.site));
@@ -144,11 +144,11 @@ fn models(raw: &BTreeMap<Text, Spanned<f64>>) -> Result<Vec<(Model, f64)>, Probl
     Ok(models)
 }
 
-/// The TFTP nodes of the phones: those that are named, else the first that there is.
-fn tftp_nodes(names: Option<&Spanned<Names>>, topology: &Topology) -> Result<Vec<NodeId>, Problem> {
+/// The homes of the phones: each a node that is named, else the first TFTP node that there is.
+fn homes(names: Option<&Spanned<Names>>, topology: &Topology) -> Result<Vec<Home>, Problem> {
     let Some(names) = names else {
         let first = topology.nodes_with(ServiceKind::Tftp).next();
-        return first.map(|node| vec![node]).ok_or_else(|| {
+        return first.map(|node| vec![Home::from([node])]).ok_or_else(|| {
             let what = "no node runs TFTP, so that phones have nobody to ask";
             Problem::new(0..0, what).help("add \"tftp\" to the services of a node")
         });
@@ -163,7 +163,7 @@ fn tftp_nodes(names: Option<&Spanned<Names>>, topology: &Topology) -> Result<Vec
     let node = |text: &Text| {
         let node = node_named(topology, text)?;
         runs(topology, node, ServiceKind::Tftp, text)?;
-        Ok(node)
+        Ok(Home::from([node]))
     };
     texts.iter().map(node).collect()
 }
@@ -248,7 +248,7 @@ fn target(raw: &RawTarget) -> Result<Target, Problem> {
             return Err(Problem::new(socket.span(), what).help("such as \"127.0.0.1:6969\""));
         }
     }
-    Ok(Target { tftp: *raw.tftp.get_ref(), tvs: raw.tvs.as_ref().map(|tvs| *tvs.get_ref()) })
+    Ok(Target { tftp: vec![*raw.tftp.get_ref()], tvs: raw.tvs.as_ref().map(|tvs| *tvs.get_ref()) })
 }
 
 fn at_least_one<N: Copy + Default + PartialEq>(count: &Spanned<N>) -> Result<N, Problem> {
@@ -269,7 +269,7 @@ mod tests {
         assert_eq!((plan.name.as_str(), plan.about.as_str(), plan.seed), ("t", "", 42));
         assert_eq!(plan.fleet.phones, 5);
         assert_eq!(plan.fleet.models, [(8841.into(), 1.0)]);
-        assert_eq!(plan.fleet.tftp, [ClusterId::FIRST.node(0)]);
+        assert_eq!(plan.fleet.tftp, [Home::from([ClusterId::FIRST.node(0)])]);
         assert_eq!(plan.fleet.start, FleetStart::ItlCurrent);
         assert_eq!(plan.fleet.arrival_within, Span::from_secs(30));
         assert_eq!(plan.phone, PhoneProfile::default());
@@ -306,13 +306,13 @@ mod tests {
         assert_eq!(plan.limits.max_wall, Span::from_secs(300));
         assert_eq!((plan.limits.transfers_in_flight, plan.limits.lookups_in_flight), (1, 2));
         let target = plan.target.unwrap();
-        assert_eq!(target.tftp.to_string(), "10.0.0.1:69");
+        assert_eq!(target.tftp, ["10.0.0.1:69".parse().unwrap()]);
         assert_eq!(target.tvs.unwrap().to_string(), "10.0.0.1:2445");
         let text = "start='factory'\ntftp='sub'\nmodels={8845=0.7,7841=0.3}\narrival={within='9s'}";
         let fleet = good(text).fleet;
         assert_eq!(
             (fleet.start, fleet.tftp.clone()),
-            (FleetStart::Factory, vec![ClusterId::FIRST.node(1)])
+            (FleetStart::Factory, vec![Home::from([ClusterId::FIRST.node(1)])])
         );
         assert_eq!(fleet.models, [(7841.into(), 0.3), (8845.into(), 0.7)]);
         assert_eq!(fleet.arrival_within, Span::from_secs(9));
@@ -354,7 +354,7 @@ mod tests {
         let text = whole("").replace("'tftp', ", "");
         assert_eq!(
             read(&text).unwrap().fleet.tftp,
-            [ClusterId::FIRST.node(1)],
+            [Home::from([ClusterId::FIRST.node(1)])],
             "the first that runs it"
         );
         let text = text.replace("services=['tftp']", "services=[]");

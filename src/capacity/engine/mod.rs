@@ -5,6 +5,7 @@ mod transfers;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -155,8 +156,9 @@ impl Engine {
         let EngineSpec { worker, workers, clock, target, places, gauge } = spec;
         let sockets = match target.tftp {
             Some(server) => {
-                let first = target.first_source(server);
-                Some(Sockets::open_from(server, places + PROBES, first)?)
+                let mut sockets = Sockets::new(target.first_source(server));
+                sockets.open(server, places + PROBES)?;
+                Some(sockets)
             }
             None => None,
         };
@@ -499,14 +501,15 @@ impl Engine {
         let place = &mut self.places.slots[slot as usize];
         place.generation += 1;
         let mut work = place.work.take()?;
-        if let (Some(Transfer { download, socket, .. }), Some(sockets)) =
-            (work.transfer.take(), self.sockets.as_mut())
+        let transfer = work.transfer.take();
+        if let (Some(Transfer { download, socket, .. }), Some(sockets), Some(server)) =
+            (transfer, self.sockets.as_mut(), self.target.tftp)
         {
             if let Some(port) = download.peer_port() {
                 // The server need not send to somebody who has gone.
                 let mut bytes = Vec::new();
                 Packet::Error { code: ErrorCode::NOT_DEFINED, message: b"" }.encode(&mut bytes);
-                sockets.send(socket, phone, port, &bytes);
+                sockets.send(socket, phone, SocketAddr::new(server.ip(), port), &bytes);
             }
             sockets.give_back_unended(socket);
         }

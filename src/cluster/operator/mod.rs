@@ -114,10 +114,10 @@ mod tests {
     };
     use super::certificates::Regenerate;
     use super::hosts::Rename;
-    use super::phones::ResetPhones;
+    use super::phones::{MovePhones, ResetPhones};
     use super::records::{AddRecord, RemoveRecord};
     use super::*;
-    use crate::base::ClusterId;
+    use crate::base::{ClusterId, PhoneId};
 
     const PUB: NodeId = ClusterId::FIRST.node(0);
 
@@ -126,7 +126,7 @@ mod tests {
         let (certificate, tvs) = (CertificateKind::Tvs, Some(ServiceKind::TVS));
         let (at_once, spread) = (Span::ZERO, Span::from_secs(30));
         let (name, to) = ("old".to_owned(), "new".to_owned());
-        let cases: [(OperatorAction, [&str; 3]); 9] = [
+        let cases: [(OperatorAction, [&str; 3]); 10] = [
             (
                 Regenerate { certificate, node: PUB }.into(),
                 ["regenerate TVS on pub", "regenerate TVS on pub", "regenerate 0 TVS"],
@@ -134,6 +134,11 @@ mod tests {
             (
                 Rename { node: PUB, to }.into(),
                 ["rename pub to new", "rename pub to new", "rename 0 new"],
+            ),
+            (
+                MovePhones { phones: Arc::new([PhoneId(4), PhoneId(2)]), to: Arc::new([PUB]) }
+                    .into(),
+                ["move 2 phones to pub", "move 2 phones to pub", "move-phones 4,2 0"],
             ),
             (
                 ResetPhones { spread }.into(),

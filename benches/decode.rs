@@ -29,13 +29,7 @@ fn itl() -> Vec<u8> {
         signer_version: None,
         entries: &entries,
     };
-    let signer = Signer {
-        key: &identity.key,
-        certificate: &identity.certificate,
-        style: Style::Cucm,
-        digest: 3,
-        timestamp: 0,
-    };
+    let signer = Signer { identity: identity.clone(), style: Style::Cucm, digest: 3, timestamp: 0 };
     make_list(&spec, &signer).expect("the list is well-formed")
 }
 

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use resetstorm::base::{ClusterId, DeviceName, NodeId, PhoneId, Span};
+use resetstorm::base::{ClusterId, DeviceName, Home, NodeId, PhoneId, Span};
 use resetstorm::cluster::{
     Cluster, FileReply, FleetSpec, Genesis, GroupSpec, NodeSpec, Ports, Release, ServiceKind,
     SignCacheMode, Topology, Waiter,
@@ -18,6 +18,7 @@ use resetstorm::net::Clock;
 use resetstorm::phone::{
     BlockSizeRule, Env, Failure, ListFiles, Phone, PhoneProfile, Shared, Verifier,
 };
+use resetstorm::play::Homes;
 use resetstorm::swarm::{FileServer, HttpServer, Swarm, SwarmPlan};
 use resetstorm::transfer::{Breach, TransferFault};
 use resetstorm::wire::Dialogue;
@@ -52,7 +53,7 @@ impl Opinion {
         let granted = match self {
             Opinion::Ignores => return None,
             Opinion::Refuses => {
-                return Some(Packet::Error { code: ErrorCode::OptionRefused, message: b"no" });
+                return Some(Packet::Error { code: ErrorCode::OPTION_REFUSED, message: b"no" });
             }
             Opinion::Grants(size) => Some(size),
             Opinion::GrantsTheFile => Some(file.len() as u64),
@@ -92,7 +93,8 @@ impl Server {
             Packet::Rrq { file, options, .. } => {
                 self.asked.lock().unwrap().insert(options.block_size);
                 let Some(file) = self.files.get(file) else {
-                    Packet::Error { code: ErrorCode::FileNotFound, message: b"" }.encode(&mut out);
+                    Packet::Error { code: ErrorCode::FILE_NOT_FOUND, message: b"" }
+                        .encode(&mut out);
                     return Some(out);
                 };
                 let transfer = Transfer { file: Arc::clone(file), acknowledged: 0 };
@@ -208,7 +210,11 @@ async fn boot(cluster: &Cluster, tftp: SocketAddr, asked: u16) -> Ledger {
             ..PhoneProfile::default()
         },
         // These phones ask over TFTP only.
-        files: vec![FileServer { tftp, http: HttpServer { http: tftp, https: tftp } }],
+        homes: Arc::new(Homes::dealt(vec![Home::from([NODE])])),
+        files: BTreeMap::from([(
+            NODE,
+            FileServer { tftp, http: HttpServer { http: tftp, https: tftp } },
+        )]),
         tvs: Some(nobody),
         hosts: Arc::default(),
         allowed: Vec::new(),
@@ -289,7 +295,7 @@ async fn phones_leave_servers_that_grant_what_they_may_not_or_refuse() {
         (Opinion::Grants(7), TransferFault::Protocol(small)),
         (Opinion::Grants(0), TransferFault::Protocol(small)),
         (Opinion::Grants(65_536 + 512), TransferFault::Protocol(large)),
-        (Opinion::Refuses, TransferFault::Error(ErrorCode::OptionRefused)),
+        (Opinion::Refuses, TransferFault::Error(ErrorCode::OPTION_REFUSED)),
     ];
     for (opinion, fault) in cases {
         let (ledger, _) = boot_against(&cluster, opinion, ASKED).await;

@@ -358,7 +358,7 @@ async fn lateness() -> f64 {
         seen.first.iter().map(|(address, at)| arrived(at) - planned(address)).collect();
     late.sort_by(f64::total_cmp);
     let late_by = |share: f64| late[(share * f64::from(PHONES)) as usize] - late[0];
-    let own = run.ledger.generator_lag().p99_s.unwrap();
+    let own = run.ledger.lag().at_s(0.99).unwrap();
     println!(
         "{PHONES} starts in {WITHIN_MS} ms: late p50 {:.6} s, p99 {:.6} s; p99 by its own account {own} s",
         late_by(0.5),

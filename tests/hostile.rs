@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use resetstorm::base::{ClusterId, NodeId, PhoneId, Span, Time};
+use resetstorm::base::{ClusterId, Home, NodeId, PhoneId, Span, Time};
 use resetstorm::cluster::operator::certificates::Regenerate;
 use resetstorm::cluster::operator::services::Services;
 use resetstorm::cluster::{
@@ -23,6 +23,7 @@ use resetstorm::phone::{
     Env, FILE_SIZE_MAX, Failure, ListFiles, Phone, PhoneProfile, Refusal, Shared, TvsFault,
     Verifier,
 };
+use resetstorm::play::Homes;
 use resetstorm::scenario::load;
 use resetstorm::serve::{Bound, ServeSettings, Servers};
 use resetstorm::swarm::{FileServer, HttpServer, Swarm, SwarmPlan};
@@ -230,7 +231,7 @@ async fn hostile_requests_get_one_short_answer_or_none() {
                 assert_eq!(bytes[2..], with_options(options)[LIST_REQUEST.len()..], "{text:?}");
             }
             (Packet::Error { code, .. }, Answer::Error(number)) => {
-                assert_eq!(code.number(), number, "{text:?}");
+                assert_eq!(code.0, number, "{text:?}");
                 assert!(bytes.len() < 64);
             }
             (packet, expected) => panic!("{text:?}: {packet:?}, not {expected:?}"),
@@ -654,7 +655,11 @@ impl Fleet {
                 ..PhoneProfile::default()
             },
             // The phones of this test ask over TFTP only.
-            files: vec![FileServer { tftp, http: HttpServer { http: tftp, https: tftp } }],
+            homes: Arc::new(Homes::dealt(vec![Home::from([NODE])])),
+            files: BTreeMap::from([(
+                NODE,
+                FileServer { tftp, http: HttpServer { http: tftp, https: tftp } },
+            )]),
             tvs: Some(tvs),
             hosts: Arc::default(),
             allowed: Vec::new(),
@@ -737,7 +742,7 @@ async fn servers_that_break_the_protocol_fail_and_change_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_server_says_with_an_error_is_in_the_words_of_the_run() {
     let fleet = Fleet::new();
-    for (number, code) in [(0, ErrorCode::NotDefined), (99, ErrorCode::Other(99))] {
+    for (number, code) in [(0, ErrorCode::NOT_DEFINED), (99, ErrorCode(99))] {
         let says: Script = Box::new(move |_, _| {
             vec![[&[0, 5, 0, number][..], b"outside of\n the \x1b[1mroot"].concat()]
         });

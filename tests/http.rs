@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use resetstorm::base::{ClusterId, NodeId, PhoneId, Span};
+use resetstorm::base::{ClusterId, Home, NodeId, PhoneId, Span};
 use resetstorm::cluster::operator::certificates::Regenerate;
 use resetstorm::cluster::operator::services::Services;
 use resetstorm::cluster::{
@@ -20,6 +20,7 @@ use resetstorm::phone::{
     Env, ListFiles, Outcome, PROVISIONING_ROLES, Phone, PhoneProfile, Shared, TransportRule,
     TrustLists, Verifier,
 };
+use resetstorm::play::Homes;
 use resetstorm::serve::{Bound, ServeSettings, Servers};
 use resetstorm::swarm::{FileServer, HttpServer, Swarm, SwarmPlan};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -481,10 +482,11 @@ async fn boot_at(
     let plan = SwarmPlan {
         seed: 1,
         profile,
-        files: vec![FileServer {
-            tftp: stage.cluster.topology().socket(NODE, ServiceKind::Tftp),
-            http,
-        }],
+        homes: Arc::new(Homes::dealt(vec![Home::from([NODE])])),
+        files: BTreeMap::from([(
+            NODE,
+            FileServer { tftp: stage.cluster.topology().socket(NODE, ServiceKind::Tftp), http },
+        )]),
         tvs: None,
         hosts: Arc::default(),
         allowed: Vec::new(),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use resetstorm::base::{ClusterId, NodeId, PhoneId, Purpose, Span, Stream, Time, stream};
+use resetstorm::base::{ClusterId, Home, NodeId, PhoneId, Purpose, Span, Stream, Time, stream};
 use resetstorm::cluster::operator::certificates::Regenerate;
 use resetstorm::cluster::operator::services::Services;
 use resetstorm::cluster::{
@@ -19,6 +19,7 @@ use resetstorm::crypto::KeySource;
 use resetstorm::measure::{Ledger, StepKind};
 use resetstorm::net::{Arrival, Clock, FleetSocket};
 use resetstorm::phone::{Env, Failure, ListFiles, Phone, PhoneProfile, Shared, Verifier};
+use resetstorm::play::Homes;
 use resetstorm::scenario::load;
 use resetstorm::serve::{Bound, ServeSettings, Servers};
 use resetstorm::sim::{SimOptions, World};
@@ -332,10 +333,14 @@ async fn storm(weather: Weather) -> (Ledger, u64, Duration) {
             ..PhoneProfile::default()
         },
         // The phones of this rig ask over TFTP only.
-        files: vec![FileServer {
-            tftp: rig.address,
-            http: HttpServer { http: rig.address, https: rig.address },
-        }],
+        homes: Arc::new(Homes::dealt(vec![Home::from([NODE])])),
+        files: BTreeMap::from([(
+            NODE,
+            FileServer {
+                tftp: rig.address,
+                http: HttpServer { http: rig.address, https: rig.address },
+            },
+        )]),
         tvs: Some(tvs),
         hosts: Arc::default(),
         allowed: Vec::new(),
@@ -386,10 +391,14 @@ async fn stopped_half_way(profile: PhoneProfile) -> Ledger {
     let plan = SwarmPlan {
         seed: 1,
         profile,
-        files: vec![FileServer {
-            tftp: rig.address,
-            http: HttpServer { http: rig.address, https: rig.address },
-        }],
+        homes: Arc::new(Homes::dealt(vec![Home::from([NODE])])),
+        files: BTreeMap::from([(
+            NODE,
+            FileServer {
+                tftp: rig.address,
+                http: HttpServer { http: rig.address, https: rig.address },
+            },
+        )]),
         tvs: Some(tvs),
         hosts: Arc::default(),
         allowed: Vec::new(),
@@ -521,7 +530,7 @@ async fn virtual_time_predicts_storms_over_20_and_80_ms() {
         let calm = Weather { one_way, jitter: Duration::ZERO, loss: 0.0, copies: 0.0 };
         let (live, _, _) = storm(calm).await;
         // What the rig's own timers add to each way shows in the shortest step, one round trip.
-        let shortest = live.step_record(StepKind::Ctl).service_us.value_at_quantile(0.5);
+        let shortest = live.step_record(StepKind::Ctl).service.value_at_quantile(0.5);
         let latency_us = shortest.saturating_sub(rtt_ms * 1_000) / 2;
         let overrides = [
             format!("cluster.cost.latency={latency_us}us"),
@@ -536,7 +545,7 @@ async fn virtual_time_predicts_storms_over_20_and_80_ms() {
         let plan = load(path, &text, &overrides, &[]).unwrap();
         let sim = World::new(&plan, SimOptions::default()).run().ledger;
         for step in StepKind::ALL {
-            let median = |run: &Ledger| run.step_record(step).service_us.value_at_quantile(0.5);
+            let median = |run: &Ledger| run.step_record(step).service.value_at_quantile(0.5);
             println!("{rtt_ms} ms, {}: {} us, {} us", step.name(), median(&live), median(&sim));
         }
         for percent in [50, 90, 99] {

@@ -511,7 +511,7 @@ async fn what_is_no_read_request_gets_an_error_or_silence() {
         let received = timeout(PATIENCE, socket.recv_from(&mut buffer)).await.unwrap();
         let packet = Packet::parse(&buffer[..received.unwrap().0]).unwrap();
         let Packet::Error { code: got, .. } = packet else { panic!("{packet:?}") };
-        assert_eq!(got, ErrorCode::from_number(code), "{bytes:?}");
+        assert_eq!(got, ErrorCode(code), "{bytes:?}");
     }
     let silent: [&[u8]; 5] = [b"", b"\0", b"\0\x05\0\x01no\0", b"\0\x04\0\x01", b"GET / HTTP/1.1"];
     for bytes in silent {

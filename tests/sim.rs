@@ -3,9 +3,12 @@
 
 use std::path::Path;
 
-use resetstorm::cluster::Contents;
+use resetstorm::base::{ClusterId, PhoneId, Span};
+use resetstorm::cluster::operator::phones::MovePhones;
+use resetstorm::cluster::operator::services::Services;
+use resetstorm::cluster::{Contents, ServiceKind};
 use resetstorm::measure::{PhoneRecord, Summary, known_paths};
-use resetstorm::scenario::{CostModel, Plan, load};
+use resetstorm::scenario::{CostModel, Plan, TimelineEntry, Trigger, load};
 use resetstorm::sim::{SimOptions, SimRun, World};
 
 fn plan(name: &str, overrides: &[&str]) -> Plan {
@@ -266,6 +269,43 @@ fn a_server_that_stops_in_the_middle_leaves_nobody_waiting_for_ever() {
     assert_eq!(summary.phones.ready + summary.phones.failed, 100);
     assert!(summary.phones.failed > 0, "transfers in flight were cut off");
     assert_eq!(run.ledger.counts().unexpected, 0);
+}
+
+#[test]
+fn phones_that_are_moved_in_the_middle_of_a_boot_end_it_where_they_began_it() {
+    let link = "fleet.site=[{name=\"wan\",share=1.0,link={rtt=\"10ms\",jitter=\"5ms\"}}]";
+    let overrides = ["fleet.phones=100", "slo=[]", "event.5.reset-phones.spread='0s'", link];
+    let still = plan("https-provisioning.toml", &overrides);
+    let (one, two) = (ClusterId::FIRST.node(0), ClusterId::FIRST.node(1));
+    let reset = still.timeline.last().unwrap();
+    let does = |name: &str, trigger, action| TimelineEntry {
+        name: name.to_owned(),
+        trigger,
+        action,
+        then: None,
+    };
+    let mid_boot = Trigger::AfterPrevious { delay: Span::from_millis(40) };
+    let (phones, to) = ((0..100).step_by(2).map(PhoneId).collect(), [two].into());
+    let mut moved = still.clone();
+    moved.timeline.push(does("move", mid_boot, MovePhones { phones, to }.into()));
+    let twice = [
+        &moved.timeline[..],
+        &[
+            does(
+                "stop",
+                Trigger::FleetSettled,
+                Services::stop(one, Some(ServiceKind::Tftp)).into(),
+            ),
+            TimelineEntry { name: "again".to_owned(), ..reset.clone() },
+        ],
+    ]
+    .concat();
+    let (still, only_moved) = (run(&still), run(&moved));
+    let twice = run(&Plan { timeline: twice, ..moved });
+    assert_eq!(still.serve, only_moved.serve, "asked where they were");
+    let ready = |run: &SimRun| run.ledger.tallies().ready;
+    assert_eq!([ready(&still), ready(&only_moved), ready(&twice)], [100, 50, 100]);
+    assert_eq!(twice.ledger.counts().unexpected, 0);
 }
 
 #[test]

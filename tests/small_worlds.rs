@@ -176,7 +176,7 @@ fn play(seed: u64) -> Vec<String> {
         Ok(plan) => plan,
         Err(error) => return vec![format!("the scenario is none: {error}\n{text}")],
     };
-    let tftp = plan.fleet.tftp.clone();
+    let tftp = plan.fleet.tftp.iter().map(|home| home[0]).collect();
     let watcher = Arc::new(Mutex::new(Watcher { tftp, ..Watcher::default() }));
     let eyes = Arc::clone(&watcher);
     let contents =
@@ -228,7 +228,8 @@ fn sums(plan: &Plan, run: &SimRun, watcher: &Watcher) -> Vec<String> {
 
 /// What is wrong with the end of a phone, when all faults have ended and all phones were reset.
 fn end(plan: &Plan, run: &SimRun, phone: &Phone, outcome: Option<Outcome>) -> Option<String> {
-    let service = run.cluster.tftp(plan.fleet.tftp_of(phone.id()))?;
+    let tftp = &plan.fleet.tftp;
+    let service = run.cluster.tftp(tftp[phone.id().0 as usize % tftp.len()][0])?;
     let current = phone.is_current(|file| service.identity_of(file));
     let holds = |kind: FileKind, signer: &Certificate| {
         let list = phone.lists().itl.as_ref();

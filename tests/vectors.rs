@@ -7,8 +7,9 @@ use resetstorm::crypto::proof::{ProofHash, device_proof_input, sudi_proof_input,
 use resetstorm::crypto::{
     Certificate, KeyKind, KeyStore, SigningKey, envelope, md5, sha1, sha256, sha512,
 };
-use resetstorm::listing::{List, Verdict, check_envelope, check_file, check_list};
-use resetstorm::toolbox::{Decision, Object, TrustLists, stub_xml};
+use resetstorm::listing::{List, Verdict, check_file, check_list, open_envelope};
+use resetstorm::phone::FileKind;
+use resetstorm::toolbox::{Decision, TrustLists, stub_xml};
 use resetstorm::wire::{
     Document, Encryption, Header, HeaderOrder, HeaderSpec, Record, SignedFile, capf, put_element,
     put_text, tvs,
@@ -27,7 +28,7 @@ fn trust_lists_parse_to_the_listed_fields() {
             check_record(&entry.path, &bytes, record, expected);
         }
         let (verdict, _) = check_list(&list);
-        assert_eq!(verdict.word(), entry.text("verdict"), "{}", entry.path);
+        assert_eq!(verdict.name(), entry.text("verdict"), "{}", entry.path);
         if let Some(hash) = entry.value["expect"].get("md5") {
             assert_eq!(hex(&md5(&bytes)), *hash, "{}", entry.path);
             assert_eq!(hex(&sha1(&bytes)), entry.text("sha1"), "{}", entry.path);
@@ -48,7 +49,7 @@ fn broken_trust_lists_get_their_verdicts() {
             let before = file("trustlist/ITLFile-all-roles-sha1-v10.tlv");
             let list = List::parse(&bytes).unwrap();
             let lists = TrustLists { ctl: None, itl: Some(List::parse(&before).unwrap()) };
-            let decision = lists.decide(Object::Itl, &list.file);
+            let decision = lists.decide(FileKind::Itl, &list.file);
             assert_eq!((verdict, decision), (Verdict::Valid, Decision::AskTvs { servers: 1 }));
             verdict = Verdict::ValidButUntrusted;
         }
@@ -175,6 +176,18 @@ fn encrypted_files_parse_decrypt_and_come_out_again() {
         let content = content.unwrap();
         assert_eq!(hex(&sha256(&content)), entry.text("plaintext_sha256"));
         assert_eq!(reencrypted(&entry, &file.header, &encryption, aes_key, &content), bytes);
+    }
+}
+
+/// What the owner of the device's key gets out of a file: first the signature, then the envelope.
+fn check_envelope(
+    file: &SignedFile<'_>,
+    signer_public_key: &[u8],
+    device: &SigningKey,
+) -> (Verdict, Option<Vec<u8>>) {
+    match check_file(file, signer_public_key) {
+        Verdict::Valid => open_envelope(file, device),
+        other => (other, None),
     }
 }
 
@@ -327,9 +340,9 @@ fn phones_decide_as_listed() {
             itl: itl.as_ref().map(|bytes| List::parse(bytes).unwrap()),
         };
         let object = match text(&decision["new_kind"]) {
-            "ctl" => Object::Ctl,
-            "itl" => Object::Itl,
-            _ => Object::File,
+            "ctl" => FileKind::Ctl,
+            "itl" => FileKind::Itl,
+            _ => FileKind::Config,
         };
         let new = file(text(&decision["new_file"]));
         let outcome = match SignedFile::parse(&new).map(|file| lists.decide(object, &file)) {
@@ -568,7 +581,7 @@ impl Entry {
         let also = self.value["expect"].get("also_acceptable").and_then(Value::as_array);
         let mut listed = vec![self.text("verdict")];
         listed.extend(also.into_iter().flatten().map(text));
-        assert!(listed.contains(&verdict.word()), "{}: {verdict:?}, not {listed:?}", self.path);
+        assert!(listed.contains(&verdict.name()), "{}: {verdict:?}, not {listed:?}", self.path);
     }
 }
 

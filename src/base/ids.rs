@@ -1,5 +1,6 @@
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// A phone of the fleet: its number, from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,6 +35,10 @@ impl NodeId {
         self.node as usize
     }
 }
+
+/// The TFTP nodes of a phone as option 150 names them, first asked first: at least one. Phones of a
+/// group share a list.
+pub type Home = Arc<[NodeId]>;
 
 /// The name of a phone: `SEP` and twelve upper-case hexadecimal digits of its MAC address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,38 +1,24 @@
 use std::fmt;
 
-/// What this program, which plays the phones, may lack on its host. Never a fault of a server or
-/// of a phone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Lack {
-    /// A turn on a CPU in time.
-    Cpu,
-    /// A file descriptor (`EMFILE`, `ENFILE`).
-    Descriptor,
-    /// Memory or room in a buffer of the kernel (`ENOMEM`, `ENOBUFS`).
-    Memory,
-    /// A place among the transfers, lookups or connections in flight.
-    Place,
-    /// A free port or an address (`EADDRNOTAVAIL`, `EADDRINUSE`).
-    Port,
-    /// A thread (`EAGAIN` when one is started).
-    Thread,
-}
+use super::named;
 
-impl Lack {
-    /// Every lack.
-    pub const ALL: [Lack; 6] =
-        [Lack::Cpu, Lack::Descriptor, Lack::Memory, Lack::Place, Lack::Port, Lack::Thread];
-
-    /// One word for keys of documents.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Lack::Cpu => "cpu",
-            Lack::Descriptor => "descriptor",
-            Lack::Memory => "memory",
-            Lack::Place => "place",
-            Lack::Port => "port",
-            Lack::Thread => "thread",
-        }
+named! {
+    /// What this program, which plays the phones, may lack on its host. Never a fault of a server
+    /// or of a phone.
+    #[derive(PartialOrd, Ord, Hash)]
+    pub enum Lack {
+        /// A turn on a CPU in time.
+        Cpu = "cpu",
+        /// A file descriptor (`EMFILE`, `ENFILE`).
+        Descriptor = "descriptor",
+        /// Memory or room in a buffer of the kernel (`ENOMEM`, `ENOBUFS`).
+        Memory = "memory",
+        /// A place among the transfers, lookups or connections in flight.
+        Place = "place",
+        /// A free port or an address (`EADDRNOTAVAIL`, `EADDRINUSE`).
+        Port = "port",
+        /// A thread (`EAGAIN` when one is started).
+        Thread = "thread",
     }
 }
 

@@ -26,6 +26,6 @@ pub use plan::{CapacityError, CapacityPlan, Task, TrustCheck};
 pub use run::{CapacityObserver, Measured, run};
 pub use schedule::{Arrival, Offer, Shape, Starts};
 pub use search::{Found, Next, Outcome, Search, SearchPlan, Seen};
-pub use tcp::{Pin, TcpClient};
+pub use tcp::TcpClient;
 pub use weigh::{Circumstances, Limits, weigh};
 pub use workload::{Ask, Device, Op, Part, What, Workload, WorkloadSpec};

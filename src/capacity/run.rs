@@ -398,10 +398,10 @@ impl Driver<'_> {
             learn::remember(&mut self.measured.wrong.1, words);
         }
         let limits = &self.plan.limits;
-        let percentile = limits.usable_percentile(recorder.ok + recorder.failed());
+        let percentile = limits.usable_percentile(recorder.starts.ok + recorder.failed());
         let step = LoadStep {
-            judged_s: recorder.response_s(percentile),
-            judged_percentile: recorder.response_s(percentile).map(|_| percentile),
+            judged_s: recorder.response.at_s(percentile),
+            judged_percentile: recorder.response.at_s(percentile).map(|_| percentile),
             cpu_ratio: around.cpu_ratio,
             verdict,
             reason,

@@ -186,7 +186,7 @@ impl World {
                 }
                 Event::Start(_) => {}
                 Event::Again { planned, tries } => {
-                    recorder.sent_again += 1;
+                    recorder.traffic.sent_again += 1;
                     self.ask(now, planned, tries, &mut queue);
                 }
                 Event::End { planned, fault, .. } => {

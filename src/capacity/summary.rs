@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 
 use crate::measure::{
     Capacity, CapacitySummary, CapacityVerdict, Confidence, GeneratorFacts, LevelVerdict,
-    LoadFacts, LoadStep, Mode, WrongAnswers, slo_rows,
+    LoadFacts, LoadStep, Mode, WrongAnswers,
 };
 use crate::net::limits;
 use crate::scenario::{Doubt, Slo};
@@ -137,8 +137,7 @@ impl CapacityPlan {
         };
         let document = summary.to_json();
         let doubt = Doubt { knee_min: summary.knee_min(), ..Doubt::default() };
-        let results: Vec<_> = slos.iter().map(|slo| slo.evaluate(&document, doubt)).collect();
-        summary.slos = slo_rows(&results);
+        summary.slos = slos.iter().map(|slo| slo.evaluate(&document, doubt)).collect();
         summary
     }
 

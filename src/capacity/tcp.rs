@@ -1,6 +1,5 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -17,10 +16,10 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use crate::base::PhoneId;
-use crate::crypto::sha1;
 use crate::measure::LoadFault;
 use crate::net::TlsClients;
 use crate::net::fleet::{address_from, connect_from};
+use crate::toolbox::ServerPin;
 use crate::wire::tvs;
 
 use super::engine::Target;
@@ -33,22 +32,13 @@ const NOT_FOUND_MAX: u64 = 64 * 1_024;
 /// Longest file in bytes: a server that never ends is given up here (choice).
 const FILE_MAX: u64 = 1 << 32;
 
-/// Which TLS server is taken for the TVS server.
-#[derive(Clone, Debug)]
-pub enum Pin {
-    /// Any.
-    Anybody,
-    /// Holders of one of these certificates (SHA-1 of the DER).
-    Sha1(Arc<[[u8; 20]]>),
-}
-
 /// How HTTP and TVS servers are asked.
 #[derive(Clone, Debug)]
 pub struct TcpClient {
     /// HTTP server.
     pub http: Option<SocketAddr>,
     /// TVS server and who it must be.
-    pub tvs: Option<(SocketAddr, Pin)>,
+    pub tvs: Option<(SocketAddr, ServerPin)>,
     /// Longest wait for an answer, connection and handshake included; within a file for each
     /// further piece.
     pub patience: Duration,
@@ -158,10 +148,7 @@ impl Talk {
         let (server, pin) = self.client.tvs.clone().ok_or(LoadFault::Refused)?;
         let connected = connect_from(server, self.sources.1).await;
         let stream = connected.map_err(|error| fault_of(&error))?;
-        let (config, refused) = self.client.tls.config(Box::new(move |der| match &pin {
-            Pin::Anybody => true,
-            Pin::Sha1(hashes) => hashes.contains(&sha1(der)),
-        }));
+        let (config, refused) = self.client.tls.config(Box::new(move |der| pin.admits(der)));
         let name = ServerName::IpAddress(server.ip().into());
         let connected = TlsConnector::from(config).connect(name, stream).await;
         let mut stream = connected.map_err(|error| {

@@ -103,7 +103,7 @@ fn over_a_limit(
     if let Some(guard) = &around.guard {
         return Some(format!("guard: {guard}"));
     }
-    let all = recorder.ok + recorder.failed();
+    let all = recorder.starts.ok + recorder.failed();
     if all == 0 {
         return Some("nothing was answered".to_owned());
     }
@@ -114,7 +114,7 @@ fn over_a_limit(
         return Some(format!("errors {:.1} %, mostly {main}", errors * 100.0));
     }
     let percentile = limits.usable_percentile(all);
-    let latency = recorder.response_s(percentile).unwrap_or(0.0);
+    let latency = recorder.response.at_s(percentile).unwrap_or(0.0);
     if latency > limits.latency.as_secs_f64() {
         let percent = (percentile * 1e3).round() / 10.0;
         return Some(format!("p{percent} {latency:.3} s"));
@@ -138,9 +138,9 @@ fn falls_behind(recorder: &LoadRecorder, around: &Circumstances) -> Option<Strin
 pub fn refuses(recorder: &LoadRecorder, limits: &Limits) -> bool {
     let failed = recorder.failed() as f64;
     let is_quick = |p50_s: f64| p50_s <= limits.latency.as_secs_f64() * QUICK;
-    failed > limits.errors * (failed + recorder.ok as f64)
+    failed > limits.errors * (failed + recorder.starts.ok as f64)
         && !ours_are_most(recorder)
-        && recorder.good_p50_s().is_some_and(is_quick)
+        && recorder.good.at_s(0.5).is_some_and(is_quick)
 }
 
 /// Growth of response times from the first to the last third, seconds.
@@ -161,14 +161,18 @@ fn generator_bound(
     };
     let lacks = if ours_are_most(recorder) { ours.map(lack).collect() } else { BTreeMap::new() };
     // A guard that stopped the load also stopped what was waiting.
-    let missing = recorder.planned.saturating_sub(recorder.started);
-    let not_started = if around.guard.is_none() { (missing, recorder.planned) } else { (0, 0) };
+    let missing = recorder.starts.planned.saturating_sub(recorder.starts.started);
+    let not_started =
+        if around.guard.is_none() { (missing, recorder.starts.planned) } else { (0, 0) };
     let (refused, late) = refused(recorder, limits, around);
     let account = Account {
-        lag_p99_s: recorder.lag_p99_s().filter(|_| !around.at_once && refused != Refused::Anyway),
+        lag_p99_s: recorder
+            .lag
+            .at_s(0.99)
+            .filter(|_| !around.at_once && refused != Refused::Anyway),
         lacks,
         cpu_ratio: around.cpu_ratio,
-        places_full: recorder.waited > 0 && places_are_the_limit(recorder, limits, around),
+        places_full: recorder.starts.waited > 0 && places_are_the_limit(recorder, limits, around),
         not_started,
         ..Account::default()
     };
@@ -203,7 +207,7 @@ enum Refused {
 
 /// What the failures say, and the part of the starts that came late and in crowds, 0 to 1.
 fn refused(recorder: &LoadRecorder, limits: &Limits, around: &Circumstances) -> (Refused, f64) {
-    let all = (recorder.ok + recorder.failed()).max(1) as f64;
+    let all = (recorder.starts.ok + recorder.failed()).max(1) as f64;
     let errors = recorder.failed() as f64 / all;
     let crowd_s = CROWD / around.offered.max(1e-3);
     let late = recorder.late_ratio(Span::from_nanos((crowd_s * 1e9) as u64));
@@ -225,7 +229,7 @@ fn ours_are_most(recorder: &LoadRecorder) -> bool {
 /// one that is fast enough would need more places.
 fn places_are_the_limit(recorder: &LoadRecorder, limits: &Limits, around: &Circumstances) -> bool {
     around.at_once
-        || (recorder.in_flight_max as f64) < around.offered * limits.latency.as_secs_f64()
+        || (recorder.traffic.in_flight_max as f64) < around.offered * limits.latency.as_secs_f64()
 }
 
 #[cfg(test)]
@@ -411,7 +415,7 @@ mod tests {
         slow.in_flight(900);
         assert_eq!(weighed(&slow, &quiet()).0, Seen::Broken, "900 in flight need 0.9 s each");
         let mut few = slow.clone();
-        few.in_flight_max = 100;
+        few.traffic.in_flight_max = 100;
         assert_eq!(weighed(&few, &quiet()).0, Seen::GeneratorBound);
     }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ColorChoice, ValueEnum};
 
-use crate::base::Span;
+use crate::base::{Span, printable};
 use crate::measure::known_paths;
 use crate::report::ReportError;
 use crate::scenario::{PHONES_MAX, Plan, ScenarioError, Slo, SloError, load, parse_span};
@@ -17,39 +17,22 @@ use super::ExitCode;
 
 /// Flags of every subcommand.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Output")]
 pub struct GlobalArgs {
     /// Say more; twice for everything
-    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Output")]
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
     /// Say nothing but the result and errors
-    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Output")]
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
     /// Colour messages; `NO_COLOR` in the environment means never
-    #[arg(
-        long,
-        global = true,
-        value_name = "WHEN",
-        default_value = "auto",
-        help_heading = "Output"
-    )]
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub color: ColorChoice,
     /// How progress is shown on stderr
-    #[arg(
-        long,
-        global = true,
-        value_name = "HOW",
-        default_value = "auto",
-        help_heading = "Output"
-    )]
+    #[arg(long, global = true, value_name = "HOW", default_value = "auto")]
     pub progress: Progress,
     /// Form of the result on stdout
-    #[arg(
-        long,
-        global = true,
-        value_name = "FORM",
-        default_value = "text",
-        help_heading = "Output"
-    )]
+    #[arg(long, global = true, value_name = "FORM", default_value = "text")]
     pub format: Format,
 }
 
@@ -163,19 +146,12 @@ pub struct TargetArg {
 
 impl ScenarioArgs {
     /// The plan of the scenario with the flags in it.
-    ///
-    /// # Errors
-    /// The file cannot be read or has a fault, or a target lies outside loopback and was not
-    /// permitted.
     pub fn load(&self) -> Result<Plan, CliError> {
         self.flags.load(&self.scenario)
     }
 
     /// Like [`ScenarioArgs::load`], for commands that send traffic: the nodes whose services the
     /// phones would ask must lie in loopback or be permitted, too.
-    ///
-    /// # Errors
-    /// Those of [`ScenarioArgs::load`].
     pub fn load_for_traffic(&self) -> Result<Plan, CliError> {
         let plan = self.load()?;
         self.flags.permit_nodes(&plan)?;
@@ -187,7 +163,8 @@ impl ScenarioFlags {
     /// The plan of the scenario in the file `path` with the flags in it.
     ///
     /// # Errors
-    /// As for [`ScenarioArgs::load`].
+    /// The file cannot be read or has a fault, or a target lies outside loopback and was not
+    /// permitted.
     pub fn load(&self, path: &Path) -> Result<Plan, CliError> {
         let bytes = fs::read(path).map_err(|error| unreadable(path, &error))?;
         let text = std::str::from_utf8(&bytes)
@@ -201,7 +178,7 @@ impl ScenarioFlags {
             plan = load(path, text, &overrides, &known)?;
         }
         if let Some(target) = &plan.target {
-            let addresses = [Some(target.tftp), target.tvs].into_iter().flatten();
+            let addresses = target.tftp.iter().copied().chain(target.tvs);
             self.permit(addresses.map(|address| ("the target", address.ip())))?;
         }
         Ok(plan)
@@ -273,7 +250,7 @@ fn unreadable(path: &Path, error: &io::Error) -> CliError {
     CliError::usage(what, help)
 }
 
-fn slo(text: &str) -> Result<Slo, SloError> {
+pub(super) fn slo(text: &str) -> Result<Slo, SloError> {
     text.parse()
 }
 
@@ -382,6 +359,28 @@ impl CliError {
         CliError::Plain { what: what.into(), help, code: ExitCode::Internal }
     }
 
+    /// A file or a peer that is at fault, in words that may hold its own.
+    pub fn new(code: ExitCode, what: impl fmt::Display) -> CliError {
+        CliError::Plain { what: printable(&what.to_string()), help: None, code }
+    }
+
+    /// The same for wrong use.
+    pub fn misuse(what: impl fmt::Display, help: &str) -> CliError {
+        CliError::usage(printable(&what.to_string()), help)
+    }
+
+    /// The file cannot be read for what it should be.
+    pub fn malformed(path: &Path, error: &impl fmt::Display) -> CliError {
+        CliError::new(ExitCode::Usage, format!("{}: {error}", path.display()))
+    }
+
+    /// An error whose advice stands behind a semicolon.
+    pub fn advised(error: &impl fmt::Display, code: ExitCode) -> CliError {
+        let text = error.to_string();
+        let (what, help) = text.split_once("; ").unwrap_or((&text, "see the message above"));
+        CliError::Plain { what: what.into(), help: Some(help.into()), code }
+    }
+
     /// How the program ends.
     pub const fn exit_code(&self) -> ExitCode {
         match self {
@@ -401,7 +400,7 @@ impl CliError {
     /// The whole message.
     pub fn rendered(&self, colour: bool) -> String {
         match self {
-            CliError::Scenario(error) if colour => error.coloured().to_owned(),
+            CliError::Scenario(error) if colour => error.coloured.to_string(),
             CliError::Scenario(error) => error.rendered.to_string(),
             CliError::Plain { what, help, .. } => {
                 let (error, tip, end) = if colour { (RED, CYAN, RESET) } else { ("", "", "") };
@@ -515,7 +514,7 @@ mod tests {
     #[test]
     fn a_target_is_in_the_plan() {
         let target = plan(&["--target", "tftp=127.0.0.1:69,tvs=[::1]:2445"]).target.unwrap();
-        assert_eq!(target.tftp.to_string(), "127.0.0.1:69");
+        assert_eq!(target.tftp, ["127.0.0.1:69".parse().unwrap()]);
         assert_eq!(target.tvs.unwrap().to_string(), "[::1]:2445");
         assert!(plan(&["--target", "tftp=127.0.0.1:69"]).target.unwrap().tvs.is_none());
     }

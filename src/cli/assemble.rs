@@ -3,7 +3,8 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::ExitCode;
-use super::files::{Failure, finish, read, read_key, write};
+use super::args::CliError;
+use super::files::{read, read_key, write};
 use crate::toolbox::assemble;
 
 /// Build a trust list or message from the JSON of inspect
@@ -33,17 +34,13 @@ pub struct AssembleArgs {
 }
 
 /// Runs `assemble`.
-pub fn run(args: &AssembleArgs) -> ExitCode {
-    finish(build(args))
-}
-
-fn build(args: &AssembleArgs) -> Result<ExitCode, Failure> {
+pub fn run(args: &AssembleArgs) -> Result<ExitCode, CliError> {
     let place = args.file.display();
     let json = serde_json::from_slice(&read(&args.file)?)
-        .map_err(|error| Failure::new(ExitCode::Usage, format!("{place}: {error}")))?;
+        .map_err(|error| CliError::new(ExitCode::Usage, format!("{place}: {error}")))?;
     let key = args.key.as_ref().map(|path| read_key(path, &args.password)).transpose()?;
     let bytes = assemble(&json, key.as_ref()).map_err(|error| {
-        Failure::usage(format!("{place}: {error}"), "start from `inspect --format json`")
+        CliError::misuse(format!("{place}: {error}"), "start from `inspect --format json`")
     })?;
     write(args.out.as_deref(), &bytes)?;
     Ok(ExitCode::Ok)

@@ -7,7 +7,7 @@ use crate::calibrate::{CalibrationRun, calibrate as fit};
 use crate::scenario::Plan;
 
 use super::args::{CliError, Format, GlobalArgs};
-use super::sim::{load_run, read_json, read_summary};
+use super::sim::{NAME_A_RUN, load_run, read_json, read_summary};
 use super::{ExitCode, output};
 
 /// Fit the costs of virtual time to a live run on this machine
@@ -37,17 +37,13 @@ Examples:
   resetstorm sim scenarios/callmanager-regen.toml --calibration runs/latest/calibration.toml";
 
 /// Calibrates and says how the program ends.
-pub fn calibrate(args: &CalibrateArgs, global: &GlobalArgs) -> ExitCode {
-    output::end(try_calibrate(args, global).map(|()| ExitCode::Ok), global.stderr_colour())
-}
-
-fn try_calibrate(args: &CalibrateArgs, global: &GlobalArgs) -> Result<(), CliError> {
+pub fn calibrate(args: &CalibrateArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
     let read = |run: &PathBuf| -> Result<CalibrationRun, CliError> {
         Ok(CalibrationRun { plan: load_run(run)?, summary: read_summary(run)? })
     };
     let run = read(&args.run)?;
     let others = args.others.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-    let manifest = read_json(&args.run.join("run.json"))?;
+    let manifest = read_json(&args.run.join("run.json"), NAME_A_RUN)?;
     let cores = manifest["host"]["cores"].as_u64().unwrap_or(1) as u32;
     let calibration = fit(&run, &others, cores).map_err(|error| {
         CliError::usage(format!("{}: {error}", args.run.display()), "a run of `run` that passed")
@@ -65,7 +61,7 @@ fn try_calibrate(args: &CalibrateArgs, global: &GlobalArgs) -> Result<(), CliErr
         ),
     };
     output::print(&document)?;
-    Ok(())
+    Ok(ExitCode::Ok)
 }
 
 /// Where a calibration comes from.

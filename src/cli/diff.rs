@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::measure::LevelKind;
-use crate::report::{Diff, Regression, compare_capacity};
+use crate::measure::{LevelKind, Mode};
+use crate::report::{Both, Diff, DiffRow, Regression, RegressionRow, compare_capacity};
 use crate::scenario::{CostModel, Plan};
 
 use super::args::{CliError, Format, GlobalArgs};
@@ -57,24 +57,20 @@ const TOLERANCE: f64 = 15.0;
 const CAPACITY_TOLERANCE: f64 = 5.0;
 
 /// Compares and says how the program ends.
-pub fn diff(args: &DiffArgs, global: &GlobalArgs) -> ExitCode {
-    output::end(try_diff(args, global), global.stderr_colour())
-}
-
-fn try_diff(args: &DiffArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
+pub fn diff(args: &DiffArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
     let (base, candidate) = (read_summary(&args.base)?, read_summary(&args.candidate)?);
-    let (document, is_well) = match (kind(&args.base, &base)?, kind(&args.candidate, &candidate)?) {
-        (Kind::Capacity, Kind::Capacity) => capacities(args, &base, &candidate)?,
+    let (document, is_well) = match (mode(&args.base, &base)?, mode(&args.candidate, &candidate)?) {
+        (Mode::Capacity, Mode::Capacity) => capacities(args, &base, &candidate)?,
         (one, other) if one == other => {
             refuse_different(args)?;
             same_kind(args, one, &base, &candidate)
         }
-        (Kind::Live, Kind::Sim) | (Kind::Sim, Kind::Live) => {
+        (Mode::Live, Mode::Sim) | (Mode::Sim, Mode::Live) => {
             refuse_different(args)?;
             prediction(args, &base, &candidate)
         }
         (one, other) => {
-            let what = format!("{} cannot be compared with {}", one.words(), other.words());
+            let what = format!("{} cannot be compared with {}", words(one), words(other));
             return Err(CliError::usage(what, "name two runs of one kind"));
         }
     };
@@ -92,41 +88,23 @@ struct Document {
     json: Value,
 }
 
-/// What made a run directory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Capacity,
-    Live,
-    Sim,
-}
-
-impl Kind {
-    const fn words(self) -> &'static str {
-        match self {
-            Kind::Capacity => "a capacity measurement",
-            Kind::Live => "a live run",
-            Kind::Sim => "a run in virtual time",
-        }
-    }
-
-    const fn name(self) -> &'static str {
-        match self {
-            Kind::Capacity => "capacity",
-            Kind::Live => "live",
-            Kind::Sim => "sim",
-        }
+/// What made a run directory, in words.
+const fn words(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Capacity => "a capacity measurement",
+        Mode::Live => "a live run",
+        Mode::Sim => "a run in virtual time",
     }
 }
 
-fn kind(run: &Path, summary: &Value) -> Result<Kind, CliError> {
-    let kinds = [Kind::Capacity, Kind::Live, Kind::Sim];
-    kinds.into_iter().find(|kind| summary["mode"] == kind.name()).ok_or_else(|| {
+fn mode(run: &Path, summary: &Value) -> Result<Mode, CliError> {
+    Mode::ALL.into_iter().find(|mode| summary["mode"] == mode.name()).ok_or_else(|| {
         let what = format!("{}: its summary does not say what it is of", run.display());
         CliError::usage(what, "name a run directory of `run`, `sim` or `capacity`")
     })
 }
 
-fn same_kind(args: &DiffArgs, kind: Kind, base: &Value, candidate: &Value) -> (Document, bool) {
+fn same_kind(args: &DiffArgs, kind: Mode, base: &Value, candidate: &Value) -> (Document, bool) {
     let tolerance = args.tolerance.unwrap_or(TOLERANCE) / 100.0;
     let compared = Regression::of_runs(base, candidate, tolerance);
     let machine = machine(base, candidate);
@@ -155,7 +133,7 @@ fn capacities(
     let tolerance = args.tolerance.unwrap_or(CAPACITY_TOLERANCE) / 100.0;
     let compared = Regression::of_capacity(base, candidate, tolerance);
     let text = format!("{table}\n{}", compared.conclusion());
-    let document = Document { text, json: as_json(Kind::Capacity, &compared) };
+    let document = Document { text, json: as_json(Mode::Capacity, &compared) };
     Ok((document, compared.worse() == 0))
 }
 
@@ -168,15 +146,16 @@ fn load_of(summary: &Value) -> Value {
     json!([summary["load"]["mix"], summary["limits"], summary["capacity"]["unit"], fixed])
 }
 
-fn as_json(kind: Kind, compared: &Regression) -> Value {
-    let row = |row: &crate::report::RegressionRow| {
-        json!({ "path": row.path, "base": row.base, "candidate": row.candidate,
-            "verdict": row.change.word() })
+fn as_json(kind: Mode, compared: &Regression) -> Value {
+    let row = |row: &RegressionRow| {
+        let Both { path, base, candidate, .. } = &row.number;
+        json!({ "path": path, "base": base, "candidate": candidate,
+            "verdict": row.change.name() })
     };
     json!({
         "schema": 1,
         "kind": kind.name(),
-        "verdict": compared.verdict().word(),
+        "verdict": compared.verdict().name(),
         "regression": compared.worse() > 0,
         "tolerance": compared.tolerance,
         "broken_slos": compared.broken,
@@ -196,9 +175,10 @@ fn prediction(args: &DiffArgs, base: &Value, candidate: &Value) -> (Document, bo
     let machine = diff.machine().map_or(String::new(), |what| {
         format!("\nmachine: in the second run {what}; `sim --machine-of` allows for it\n")
     });
-    let row = |row: &crate::report::DiffRow| {
-        json!({ "path": row.path, "base": row.base, "candidate": row.candidate,
-            "change": row.change(), "judged": row.is_judged })
+    let row = |row: &DiffRow| {
+        let Both { path, base, candidate, .. } = &row.number;
+        json!({ "path": path, "base": base, "candidate": candidate,
+            "change": row.number.change(), "judged": row.is_judged })
     };
     let rows: Vec<Value> = diff.rows.iter().map(row).collect();
     let text = format!("{table}{machine}\nverdict: the runs {verdict} (times within {within} %)\n");

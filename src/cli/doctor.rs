@@ -3,7 +3,7 @@ use serde_json::json;
 
 use crate::net::host::{Finding, findings};
 
-use super::args::{Format, GlobalArgs};
+use super::args::{CliError, Format, GlobalArgs};
 use super::{ExitCode, output};
 
 /// Say what this host allows a load generator, and how to raise it
@@ -16,7 +16,7 @@ Exit codes: 0 nothing stands in the way of 20,000 starts in flight, 1 something 
 pub struct DoctorArgs {}
 
 /// Prints the limits of this host.
-pub fn run(_: &DoctorArgs, global: &GlobalArgs) -> ExitCode {
+pub fn run(_: &DoctorArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
     let findings = findings();
     let low = findings.iter().any(|finding| finding.is_low);
     let document = match global.format {
@@ -24,7 +24,7 @@ pub fn run(_: &DoctorArgs, global: &GlobalArgs) -> ExitCode {
         Format::Text => text(&findings),
     };
     let code = if low { ExitCode::Failed } else { ExitCode::Ok };
-    output::end(output::print(&document).map(|()| code), global.stderr_colour())
+    output::print(&document).map(|()| code)
 }
 
 fn json_text(findings: &[Finding]) -> String {

@@ -1,74 +1,40 @@
 //! What the tools for single files share: reading, writing, keys and failures.
 
-use std::fmt::Display;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::{Args, ValueEnum};
 
+use super::args::CliError;
 use super::{ExitCode, output};
 use crate::base::printable;
-use crate::crypto::{Certificate, KeyStore, KeyStoreError, LockFault, SigningKey};
+use crate::crypto::{Certificate, Identity, KeyStore, KeyStoreError, LockFault, SigningKey};
 use crate::listing::List;
 use crate::report::write_whole;
-use crate::toolbox::{self, Kind, ReadFault, Signer, Style, TrustLists};
-use crate::wire::{DIGEST_SHA1, DIGEST_SHA512};
-
-/// A tool stops: what happened, how to repair it, and the exit code.
-#[derive(Debug)]
-pub(super) struct Failure {
-    code: ExitCode,
-    what: String,
-    help: Option<&'static str>,
-}
-
-impl Failure {
-    pub(super) fn new(code: ExitCode, what: impl Display) -> Failure {
-        Failure { code, what: what.to_string(), help: None }
-    }
-
-    pub(super) fn usage(what: impl Display, help: &'static str) -> Failure {
-        Failure { code: ExitCode::Usage, what: what.to_string(), help: Some(help) }
-    }
-
-    pub(super) fn malformed(path: &Path, error: &impl Display) -> Failure {
-        Failure::new(ExitCode::Usage, format!("{}: {error}", path.display()))
-    }
-}
-
-/// Prints a failure, if there is one, and gives the exit code.
-pub(super) fn finish(result: Result<ExitCode, Failure>) -> ExitCode {
-    result.unwrap_or_else(|failure| {
-        output::message(&format!("error: {}", printable(&failure.what)));
-        failure.help.into_iter().for_each(|help| output::message(&format!("help: {help}")));
-        failure.code
-    })
-}
+use crate::toolbox::{self, Kind, ReadFault, ServerPin, Signer, Style, TrustLists};
+use crate::wire::{DIGEST_SHA1, DIGEST_SHA512, ROLE_TVS, SignedFile};
 
 /// Reads a file; `-` is standard input. One that cannot be read was named wrongly, as a scenario.
-pub(super) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, CliError> {
     let read = if path.as_os_str() == "-" {
         let mut bytes = Vec::new();
         io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes)
     } else {
         std::fs::read(path)
     };
-    read.map_err(|error| Failure::new(ExitCode::Usage, format!("{}: {error}", path.display())))
+    read.map_err(|error| CliError::malformed(path, &error))
 }
 
 /// Writes a file, or standard output if none is named.
-pub(super) fn write(path: Option<&Path>, bytes: &[u8]) -> Result<(), Failure> {
-    let Some(path) = path.filter(|path| path.as_os_str() != "-") else { return print(bytes) };
+pub(super) fn write(path: Option<&Path>, bytes: &[u8]) -> Result<(), CliError> {
+    let Some(path) = path.filter(|path| path.as_os_str() != "-") else {
+        return output::print(bytes);
+    };
     write_whole(path, bytes).map_err(|error| {
-        Failure::new(ExitCode::Environment, format!("{}: {error}", path.display()))
+        CliError::new(ExitCode::Environment, format!("{}: {error}", path.display()))
     })
-}
-
-/// Writes to standard output; a reader that has gone is no fault of ours.
-pub(super) fn print(bytes: &[u8]) -> Result<(), Failure> {
-    output::print_bytes(bytes)
-        .map_err(|error| Failure::new(ExitCode::Environment, format!("standard output: {error}")))
 }
 
 /// Unix seconds now.
@@ -76,13 +42,11 @@ pub(super) fn now_s() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-pub(super) use super::args::Format;
-
 /// Keys and certificates of a PEM, DER or PKCS#12 file.
-pub(super) fn read_store(path: &Path, password: &str) -> Result<KeyStore, Failure> {
+pub(super) fn read_store(path: &Path, password: &str) -> Result<KeyStore, CliError> {
     toolbox::read_store(&read(path)?, password).map_err(|fault| match password_help(&fault) {
-        Some(help) => Failure::usage(format!("{}: {fault}", path.display()), help),
-        None => Failure::malformed(path, &fault),
+        Some(help) => CliError::misuse(format!("{}: {fault}", path.display()), help),
+        None => CliError::malformed(path, &fault),
     })
 }
 
@@ -98,12 +62,10 @@ pub(super) const fn password_help(fault: &ReadFault) -> Option<&'static str> {
 
 /// The certificate that a file is about: of its key, or at the end of its chain. Says which, if it
 /// is not the only one, and what could not be read.
-pub(super) fn read_certificate(path: &Path, password: &str) -> Result<Certificate, Failure> {
+pub(super) fn read_certificate(path: &Path, password: &str) -> Result<Certificate, CliError> {
     let store = read_store(path, password)?;
     let place = path.display();
-    let taken = store.end_certificate().map_err(|error| {
-        Failure::usage(format!("{place}: {error}"), "name a file with a certificate")
-    })?;
+    let taken = end_certificate(&store, path)?;
     let warn = |text: &str| output::message(&format!("warning: {place}: {}", printable(text)));
     store.problems().iter().for_each(|problem| warn(problem));
     let number = store.certificates.len();
@@ -121,12 +83,18 @@ pub(super) fn read_certificate(path: &Path, password: &str) -> Result<Certificat
     Ok(taken.clone())
 }
 
+fn end_certificate<'a>(store: &'a KeyStore, path: &Path) -> Result<&'a Certificate, CliError> {
+    store.end_certificate().map_err(|error| {
+        CliError::misuse(format!("{}: {error}", path.display()), "name a file with a certificate")
+    })
+}
+
 /// The private key of a file: that of its certificate, or the first.
-pub(super) fn read_key(path: &Path, password: &str) -> Result<SigningKey, Failure> {
+pub(super) fn read_key(path: &Path, password: &str) -> Result<SigningKey, CliError> {
     read_store(path, password)?.signing_key().map_err(|error| key_failure(path, &error))
 }
 
-fn key_failure(path: &Path, error: &KeyStoreError) -> Failure {
+fn key_failure(path: &Path, error: &KeyStoreError) -> CliError {
     let help = match error {
         KeyStoreError::LockedKey(LockFault::NoPassword | LockFault::Password) => {
             "--password gives the password of the key"
@@ -134,11 +102,11 @@ fn key_failure(path: &Path, error: &KeyStoreError) -> Failure {
         KeyStoreError::LockedKey(_) => "openssl can write the key with another cipher",
         _ => "name a PEM, DER or PKCS#12 file with an RSA private key",
     };
-    Failure::usage(format!("{}: {error}", path.display()), help)
+    CliError::misuse(format!("{}: {error}", path.display()), help)
 }
 
 /// Files of the lists that a phone holds, as bytes.
-pub(super) fn read_all(paths: &[PathBuf]) -> Result<Vec<Vec<u8>>, Failure> {
+pub(super) fn read_all(paths: &[PathBuf]) -> Result<Vec<Vec<u8>>, CliError> {
     paths.iter().map(|path| read(path)).collect()
 }
 
@@ -146,18 +114,48 @@ pub(super) fn read_all(paths: &[PathBuf]) -> Result<Vec<Vec<u8>>, Failure> {
 pub(super) fn trust_lists<'a>(
     paths: &[PathBuf],
     files: &'a [Vec<u8>],
-) -> Result<TrustLists<'a>, Failure> {
+) -> Result<TrustLists<'a>, CliError> {
     let mut lists = TrustLists::default();
     for (path, bytes) in paths.iter().zip(files) {
-        let list = List::parse(bytes).map_err(|error| Failure::malformed(path, &error))?;
+        let list = List::parse(bytes).map_err(|error| CliError::malformed(path, &error))?;
         let is_ctl = Kind::of_file(&list.file) == Kind::Ctl;
         let place = if is_ctl { &mut lists.ctl } else { &mut lists.itl };
         if place.replace(list).is_some() {
             let what = format!("{}: a second list of its kind", path.display());
-            return Err(Failure::usage(what, "a phone holds at most one CTL and one ITL"));
+            return Err(CliError::misuse(what, "a phone holds at most one CTL and one ITL"));
         }
     }
     Ok(lists)
+}
+
+/// A list or signed file of that path.
+pub(super) fn parse_signed<'a>(path: &Path, bytes: &'a [u8]) -> Result<SignedFile<'a>, CliError> {
+    SignedFile::parse(bytes).map_err(|error| CliError::malformed(path, &error))
+}
+
+/// Whom a client takes for the TVS server: holders of this certificate or of one that the TVS
+/// records of the lists name, or anybody.
+pub(super) fn server_pin(
+    anybody: bool,
+    certificate: Option<&Path>,
+    lists: &[PathBuf],
+) -> Result<ServerPin, CliError> {
+    if anybody {
+        return Ok(ServerPin::Anybody);
+    }
+    let mut hashes = Vec::new();
+    if let Some(path) = certificate {
+        hashes.push(read_certificate(path, "")?.sha1());
+    }
+    let files = read_all(lists)?;
+    hashes.extend(trust_lists(lists, &files)?.certificate_hashes(ROLE_TVS));
+    if hashes.is_empty() {
+        return Err(CliError::usage(
+            "nothing says which TVS server to trust",
+            "give --certificate FILE, --trust LIST with a TVS record, or --insecure",
+        ));
+    }
+    Ok(ServerPin::Sha1(hashes.into()))
 }
 
 /// Digest of a signature.
@@ -201,24 +199,15 @@ pub(super) struct SignerArgs {
     timestamp: Option<u32>,
 }
 
-/// A signer with its key and certificate loaded.
-pub(super) struct LoadedSigner {
-    pub(super) key: SigningKey,
-    pub(super) certificate: Certificate,
-    style: Style,
-    digest: u8,
-    timestamp: u32,
-}
-
 impl SignerArgs {
-    pub(super) fn load(&self) -> Result<LoadedSigner, Failure> {
+    pub(super) fn load(&self) -> Result<Signer, CliError> {
         let store = read_store(&self.key, &self.password)?;
         let keys = store.signing_keys().map_err(|error| key_failure(&self.key, &error))?;
-        let (key, certificate) = match &self.certificate {
+        let identity = match &self.certificate {
             Some(path) => fitting(keys, &read_store(path, &self.password)?, path)?,
             None if store.certificates.is_empty() => {
                 let what = "the key's file holds no certificate";
-                return Err(Failure::usage(what, "add --certificate FILE"));
+                return Err(CliError::misuse(what, "add --certificate FILE"));
             }
             None => fitting(keys, &store, &self.key)?,
         };
@@ -231,41 +220,23 @@ impl SignerArgs {
             StyleName::Compact => Style::Compact,
         };
         let timestamp = self.timestamp.unwrap_or(now_s() as u32);
-        Ok(LoadedSigner { key, certificate, style, digest, timestamp })
+        Ok(Signer { identity, style, digest, timestamp })
     }
 }
 
-/// The first of `keys` with a certificate in the store, and that certificate.
-fn fitting(
-    keys: Vec<SigningKey>,
-    store: &KeyStore,
-    path: &Path,
-) -> Result<(SigningKey, Certificate), Failure> {
+/// The first of `keys` with a certificate in the store.
+fn fitting(keys: Vec<SigningKey>, store: &KeyStore, path: &Path) -> Result<Identity, CliError> {
     let number = keys.len();
     for key in keys {
         if let Some(certificate) = store.certificate_of(&key) {
-            return Ok((key, certificate.clone()));
+            return Ok(Identity { certificate: certificate.clone(), key: Arc::new(key) });
         }
     }
     let place = path.display();
-    let first = store.end_certificate().map_err(|error| {
-        Failure::usage(format!("{place}: {error}"), "name a file with a certificate")
-    })?;
+    let first = end_certificate(store, path)?;
     let keys = if number == 1 { "the key" } else { "any of the keys" };
     let what = format!("{place}: the certificate {} does not belong to {keys}", first.subject());
-    Err(Failure::usage(what, "--certificate names the certificate of the signer"))
-}
-
-impl LoadedSigner {
-    pub(super) fn signer(&self) -> Signer<'_> {
-        Signer {
-            key: &self.key,
-            certificate: &self.certificate,
-            style: self.style,
-            digest: self.digest,
-            timestamp: self.timestamp,
-        }
-    }
+    Err(CliError::misuse(what, "--certificate names the certificate of the signer"))
 }
 
 /// The last part of a path, for the name in a header.

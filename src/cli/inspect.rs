@@ -3,10 +3,8 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::files::{
-    Failure, Format, finish, now_s, password_help, print, read, read_all, read_certificate,
-    read_key, trust_lists,
-};
+use super::args::{CliError, Format};
+use super::files::{now_s, password_help, read, read_all, read_certificate, read_key, trust_lists};
 use super::{ExitCode, output};
 use crate::base::{printable, printable_json};
 use crate::toolbox::{InspectOptions, ReadFault, inspect, reencode, to_text};
@@ -42,19 +40,19 @@ pub struct InspectArgs {
 }
 
 /// Runs `inspect`.
-pub fn run(args: &InspectArgs, format: Format) -> ExitCode {
-    finish(if args.reencode { write_again(args) } else { explain(args, format) })
+pub fn run(args: &InspectArgs, format: Format) -> Result<ExitCode, CliError> {
+    if args.reencode { write_again(args) } else { explain(args, format) }
 }
 
-fn write_again(args: &InspectArgs) -> Result<ExitCode, Failure> {
+fn write_again(args: &InspectArgs) -> Result<ExitCode, CliError> {
     for path in &args.files {
-        let bytes = reencode(&read(path)?).map_err(|error| Failure::malformed(path, &error))?;
-        print(&bytes)?;
+        let bytes = reencode(&read(path)?).map_err(|error| CliError::malformed(path, &error))?;
+        output::print(&bytes)?;
     }
     Ok(ExitCode::Ok)
 }
 
-fn explain(args: &InspectArgs, format: Format) -> Result<ExitCode, Failure> {
+fn explain(args: &InspectArgs, format: Format) -> Result<ExitCode, CliError> {
     let trusted = read_all(&args.trust)?;
     let trust = trust_lists(&args.trust, &trusted)?;
     let certificate = args.certificate.as_ref();
@@ -86,7 +84,7 @@ fn explain(args: &InspectArgs, format: Format) -> Result<ExitCode, Failure> {
         }
         values.push(value);
     }
-    print(render(&values, format).as_bytes())?;
+    output::print(render(&values, format))?;
     Ok(worst)
 }
 

@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use super::ExitCode;
-use super::args::duration;
-use super::files::Failure;
+use super::args::{CliError, duration};
 use crate::base::Span;
 
 /// Whom a one-shot client talks to.
@@ -26,11 +25,11 @@ pub(super) struct ServerArgs {
 
 impl ServerArgs {
     /// The address of the server, and how long its name took.
-    pub(super) fn resolve(&self, usual_port: u16) -> Result<(SocketAddr, Duration), Failure> {
+    pub(super) fn resolve(&self, usual_port: u16) -> Result<(SocketAddr, Duration), CliError> {
         let start = Instant::now();
         let (host, port) = split_port(&self.host, usual_port);
         let failed = |error: &dyn std::fmt::Display| {
-            Failure::new(ExitCode::Environment, format!("{host}: {error}"))
+            CliError::new(ExitCode::Environment, format!("{host}: {error}"))
         };
         let mut found = (host, port).to_socket_addrs().map_err(|error| failed(&error))?;
         let address = found.next().ok_or_else(|| failed(&"no address"))?;
@@ -38,7 +37,7 @@ impl ServerArgs {
         if address.ip().is_loopback() || allowed == Some(host) {
             return Ok((address, start.elapsed()));
         }
-        Err(Failure::usage(
+        Err(CliError::misuse(
             format!("{host} ({}) is not this machine", address.ip()),
             "give --allow-target HOST with the same host to talk to it",
         ))

@@ -3,7 +3,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::files::{Failure, SignerArgs, finish, read_certificate, write};
+use super::args::CliError;
+use super::files::{SignerArgs, read_certificate, write};
 use super::{ExitCode, output};
 use crate::listing::parse_role;
 use crate::toolbox::{ListEntry, ListSpec, make_list, size_warning};
@@ -62,18 +63,18 @@ struct RecordArg {
 }
 
 /// Runs `make`.
-pub fn run(args: &MakeArgs) -> ExitCode {
-    finish(match &args.list {
+pub fn run(args: &MakeArgs) -> Result<ExitCode, CliError> {
+    match &args.list {
         MakeList::Itl(file) => make(FileName::Itl(None), file),
         MakeList::Ctl(file) => make(FileName::Ctl(None), file),
-    })
+    }
 }
 
-fn make(default: FileName, args: &MakeFile) -> Result<ExitCode, Failure> {
-    let loaded = args.signer.load()?;
+fn make(default: FileName, args: &MakeFile) -> Result<ExitCode, CliError> {
+    let signer = args.signer.load()?;
     let mut entries = Vec::new();
     if !args.no_signer_record {
-        let certificate = loaded.certificate.clone();
+        let certificate = signer.identity.certificate.clone();
         entries.push(ListEntry { role: ROLE_SAST, certificate, dns_name: None, address: None });
     }
     for record in &args.record {
@@ -91,8 +92,7 @@ fn make(default: FileName, args: &MakeFile) -> Result<ExitCode, Failure> {
         signer_version: args.signer_version,
         entries: &entries,
     };
-    let bytes =
-        make_list(&spec, &loaded.signer()).map_err(|error| Failure::new(ExitCode::Usage, error))?;
+    let bytes = make_list(&spec, &signer).map_err(|error| CliError::new(ExitCode::Usage, error))?;
     write(args.out.as_deref(), &bytes)?;
     let warning = size_warning(bytes.len());
     warning.iter().for_each(|text| output::message(&format!("warning: {text}")));

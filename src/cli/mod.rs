@@ -91,40 +91,39 @@ fn answer_of_clap(answer: &clap::Error) -> ExitCode {
         return ExitCode::Usage;
     }
     let printed = if io::stdout().is_terminal() {
-        answer.print().and_then(|()| io::stdout().flush()).map_err(|error| error.to_string())
+        answer.print().and_then(|()| io::stdout().flush())
     } else {
         output::print_bytes(answer.render().to_string().as_bytes())
-            .map_err(|error| error.to_string())
     };
-    let ended = printed.map(|()| ExitCode::Ok);
-    ended.unwrap_or_else(|error| {
-        output::message(&format!("error: standard output: {error}"));
-        ExitCode::Environment
-    })
+    let Err(error) = printed else { return ExitCode::Ok };
+    output::message(&format!("error: standard output: {error}"));
+    ExitCode::Environment
 }
 
 fn carry_out(cli: &Cli) -> ExitCode {
-    match &cli.command {
-        Command::Check(args) => check::check(args, &cli.global),
-        Command::Run(args) => run::run(args, &cli.global),
-        Command::Serve(args) => serve::serve(args, &cli.global),
-        Command::Sim(args) => sim::sim(args, &cli.global),
-        Command::Replay(args) => sim::replay(args, &cli.global),
-        Command::Whatif(args) => whatif::whatif(args, &cli.global),
-        Command::Limit(args) => whatif::limit(args, &cli.global),
-        Command::Calibrate(args) => calibrate::calibrate(args, &cli.global),
-        Command::Diff(args) => diff::diff(args, &cli.global),
-        Command::Capacity(args) => capacity::run(args, &cli.global),
-        Command::Doctor(args) => doctor::run(args, &cli.global),
-        Command::Inspect(args) => inspect::run(args, cli.global.format),
+    let (global, format) = (&cli.global, cli.global.format);
+    let ended = match &cli.command {
+        Command::Check(args) => Ok(check::check(args, global)),
+        Command::Run(args) => run::run(args, global),
+        Command::Serve(args) => serve::serve(args, global),
+        Command::Sim(args) => sim::sim(args, global),
+        Command::Replay(args) => sim::replay(args, global),
+        Command::Whatif(args) => whatif::whatif(args, global),
+        Command::Limit(args) => whatif::limit(args, global),
+        Command::Calibrate(args) => calibrate::calibrate(args, global),
+        Command::Diff(args) => diff::diff(args, global),
+        Command::Capacity(args) => capacity::run(args, global),
+        Command::Doctor(args) => doctor::run(args, global),
+        Command::Inspect(args) => inspect::run(args, format),
         Command::Show(args) => show::run(args),
         Command::Make(args) => make::run(args),
-        Command::Sign(args) => seal::run_sign(args),
-        Command::Unsign(args) => seal::run_unsign(args),
-        Command::Encrypt(args) => seal::run_encrypt(args),
-        Command::Decrypt(args) => seal::run_decrypt(args),
+        Command::Sign(args) => seal::sign(args),
+        Command::Unsign(args) => seal::unsign(args),
+        Command::Encrypt(args) => seal::encrypt(args),
+        Command::Decrypt(args) => seal::decrypt(args),
         Command::Assemble(args) => assemble::run(args),
-        Command::Tvs(args) => tvs::run(args, cli.global.format),
-        Command::Tftp(args) => tftp::run(args, cli.global.format),
-    }
+        Command::Tvs(args) => tvs::run(args, format),
+        Command::Tftp(args) => tftp::run(args, format),
+    };
+    output::end(ended, global.stderr_colour())
 }

@@ -19,21 +19,15 @@ use super::args::{CliError, Format};
 /// The run directory that is open, if the command has one.
 static OPEN: Mutex<Option<RunDir>> = Mutex::new(None);
 
-/// Prints the result of a command to standard output.
-///
-/// # Errors
-/// If it cannot be written. A reader that has gone away, such as `head`, is no fault.
-pub(super) fn print(text: &str) -> Result<(), CliError> {
-    print_bytes(text.as_bytes()).map_err(|error| {
+/// Prints the result of a command. A reader that has gone away, such as `head`, is no fault.
+pub(super) fn print(text: impl AsRef<[u8]>) -> Result<(), CliError> {
+    print_bytes(text.as_ref()).map_err(|error| {
         let help = "make room where standard output goes to, or send it elsewhere";
         CliError::environment(format!("standard output: {error}"), help)
     })
 }
 
-/// Like [`print`], for bytes.
-///
-/// # Errors
-/// What the system said.
+/// Like [`print`], for whoever words the fault of the system himself.
 pub(super) fn print_bytes(bytes: &[u8]) -> io::Result<()> {
     match write_all(bytes) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
@@ -59,9 +53,6 @@ fn write_all(mut bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Writes a file that the user has named, whole or not at all.
-///
-/// # Errors
-/// If it cannot be written.
 pub(super) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
     write_whole(path, bytes).map_err(|error| {
         let what = format!("{}: cannot be written: {error}", path.display());
@@ -122,7 +113,7 @@ impl Finished<'_> {
     ) -> Result<ExitCode, CliError> {
         let written = self.run.write_json("summary.json", &self.summary).map_err(CliError::from);
         let code = if written.is_err() { ExitCode::Environment } else { self.code };
-        let printed = print(&document(code));
+        let printed = print(document(code));
         let added = further(self.run).map_err(CliError::from);
         let faults = [written, printed, added].into_iter().filter_map(Result::err);
         let faults: Vec<CliError> = faults.collect();
@@ -137,9 +128,6 @@ impl Finished<'_> {
 }
 
 /// Leaves the summary of a scenario that was played, as [`Finished::leave`] does it.
-///
-/// # Errors
-/// Those of [`Finished::leave`].
 pub(super) fn leave_summary(
     (run, summary): (&RunDir, &Summary),
     code: ExitCode,

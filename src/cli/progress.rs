@@ -1,97 +1,130 @@
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::Value;
 
 use crate::base::{Span, Time};
+use crate::live::Observer;
 use crate::measure::Ledger;
 use crate::report::LiveLine;
 use crate::scenario::Plan;
 
-use super::args::{GlobalArgs, Progress};
+use super::args::{CliError, GlobalArgs, Progress};
 use super::output;
 
-/// What a person sees on stderr while a run lasts: a bar that is redrawn in place on a terminal,
-/// a line every ten seconds elsewhere.
-pub struct ProgressView {
+/// What a person sees on stderr while something lasts: a bar that is redrawn in place on a
+/// terminal, a line every ten seconds elsewhere.
+pub struct Console {
     bar: Option<ProgressBar>,
     lines: bool,
     quiet: bool,
-    line: LiveLine,
     last_line: Time,
-    title: String,
 }
 
 const LINE_EVERY: Span = Span::from_secs(10);
 
-impl ProgressView {
-    /// A view of a run of `plan` as the flags want it.
-    pub fn new(global: &GlobalArgs, plan: &Plan) -> ProgressView {
+impl Console {
+    /// A console as the flags want it, with a bar of this template.
+    pub fn new(global: &GlobalArgs, length: Option<u64>, template: &str) -> Console {
         let progress = global.resolved_progress();
         let bar = (progress == Progress::Tui).then(|| {
-            let target = ProgressDrawTarget::stderr_with_hz(4);
-            let bar = ProgressBar::with_draw_target(Some(u64::from(plan.fleet.phones)), target);
-            let template = "  boot [{bar:40}] {pos}/{len}  {elapsed_precise}\n  {msg}";
+            let bar = ProgressBar::with_draw_target(length, ProgressDrawTarget::stderr_with_hz(4));
             let style = ProgressStyle::with_template(template).expect("the template is valid");
             bar.set_style(style.progress_chars("##-"));
             bar.enable_steady_tick(Duration::from_millis(500));
             bar
         });
-        ProgressView {
-            bar,
-            lines: progress == Progress::Lines,
-            quiet: progress == Progress::None || global.quiet,
-            line: LiveLine::default(),
-            last_line: Time::ZERO,
-            title: format!(
-                "resetstorm {} · live · scenario {} · seed {}",
-                env!("CARGO_PKG_VERSION"),
-                plan.name,
-                plan.seed
-            ),
-        }
+        let (lines, quiet) = (progress == Progress::Lines, progress == Progress::None);
+        Console { bar, lines, quiet, last_line: Time::ZERO }
     }
 
-    /// Says what runs, before it runs.
-    pub fn header(&mut self, lines: &[String]) {
-        let title = self.title.clone();
-        self.note(&title);
-        lines.iter().for_each(|line| self.note(&format!("  {line}")));
-    }
-
-    /// Shows the fleet at `now`.
-    pub fn show(&mut self, ledger: &Ledger, now: Time) {
+    /// Shows how things stand at `now`, unless it is too early for another line.
+    pub fn show(&mut self, now: Time, text: impl FnOnce() -> String) {
         if let Some(bar) = &self.bar {
-            let tallies = ledger.tallies();
-            bar.set_position(tallies.ready + tallies.stuck + tallies.failed);
-            bar.set_message(self.line.lines(ledger, now).join("\n  "));
+            bar.set_message(text());
         } else if self.lines && now.since(self.last_line) >= LINE_EVERY {
             self.last_line = now;
-            let [first, second] = self.line.lines(ledger, now);
-            self.note(&first);
-            self.note(&format!("  {second}"));
+            self.say(&text());
         }
     }
 
-    /// Says that the operator does something.
-    pub fn event(&mut self, text: &str, now: Time) {
-        self.note(&format!("  {:>8.3}s  operator: {text}", now.as_secs_f64()));
+    /// Something else begins, whose time counts from its own start.
+    pub fn begin(&mut self, text: &str) {
+        self.last_line = Time::ZERO;
+        if let Some(bar) = &self.bar {
+            bar.set_message(text.to_owned());
+        }
     }
 
     /// Writes one line, above the bar if there is one.
-    pub fn note(&mut self, line: &str) {
-        if self.quiet {
-            return;
-        }
+    pub fn say(&self, line: &str) {
         match &self.bar {
+            _ if self.quiet => {}
             Some(bar) => bar.println(line),
             None => output::message(line),
         }
     }
 
     /// Takes the bar away.
-    pub fn clear(&mut self) {
+    pub fn clear(&self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
+    }
+}
+
+/// What is told of a live run while it lasts.
+pub struct ProgressView {
+    /// Where it is told.
+    pub console: Console,
+    line: LiveLine,
+    title: String,
+    /// Whether standard output gets the addresses of the servers as a document.
+    pub announces: bool,
+    /// Whether that could be printed.
+    pub printed: Result<(), CliError>,
+}
+
+impl ProgressView {
+    /// A view of a run of `plan` as the flags want it.
+    pub fn new(global: &GlobalArgs, plan: &Plan) -> ProgressView {
+        let template = "  boot [{bar:40}] {pos}/{len}  {elapsed_precise}\n  {msg}";
+        ProgressView {
+            console: Console::new(global, Some(plan.fleet.phones.into()), template),
+            line: LiveLine::default(),
+            title: format!(
+                "resetstorm {} · live · scenario {} · seed {}",
+                env!("CARGO_PKG_VERSION"),
+                plan.name,
+                plan.seed
+            ),
+            announces: false,
+            printed: Ok(()),
+        }
+    }
+}
+
+impl Observer for ProgressView {
+    fn started(&mut self, lines: &[String]) {
+        self.console.say(&self.title);
+        lines.iter().for_each(|line| self.console.say(&format!("  {line}")));
+    }
+
+    fn listening(&mut self, bound: &Value) {
+        if self.announces {
+            self.printed = output::print(format!("{bound:#}\n"));
+        }
+    }
+
+    fn tick(&mut self, ledger: &Ledger, now: Time) {
+        if let Some(bar) = &self.console.bar {
+            let tallies = ledger.tallies();
+            bar.set_position(tallies.ready + tallies.stuck + tallies.failed);
+        }
+        self.console.show(now, || self.line.lines(ledger, now).join("\n  "));
+    }
+
+    fn operator(&mut self, text: &str, now: Time) {
+        self.console.say(&format!("  {:>8.3}s  operator: {text}", now.as_secs_f64()));
     }
 }

@@ -3,10 +3,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::base::{Span, Time};
+use crate::base::Span;
 use crate::forecast::Budget;
-use crate::live::{self, LiveError, LiveOptions, LiveRun, Observer};
-use crate::measure::{Ledger, Summary};
+use crate::live::{self, LiveError, LiveOptions};
+use crate::measure::Summary;
 use crate::net::signals::Signal;
 use crate::net::threads::{OwnRuntime, StartError};
 use crate::net::{limits, remedy};
@@ -59,11 +59,7 @@ Examples:
   resetstorm run scenarios/callmanager-regen.toml --target tftp=127.0.0.1:6969,tvs=127.0.0.1:2445";
 
 /// Runs the scenario and says how the program ends.
-pub fn run(args: &RunArgs, global: &GlobalArgs) -> ExitCode {
-    output::end(try_run(args, global), global.stderr_colour())
-}
-
-fn try_run(args: &RunArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
+pub fn run(args: &RunArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
     let plan = args.scenario.load_for_traffic()?;
     permit_listener(args)?;
     let options = LiveOptions {
@@ -80,11 +76,10 @@ fn try_run(args: &RunArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
     let outcome = runtime.block_on(live::run(&plan, &options, &mut view));
     // What was begun when a signal came, such as making keys, is waited for by nobody.
     drop(runtime);
-    view.clear();
+    view.console.clear();
     let run = outcome.map_err(|error| live_error(&error))?;
-    let signal = run.signal;
-    let summary = summarise(&plan, run);
-    let code = signal.map_or_else(|| exit_code(&summary), Signal::exit_code);
+    let summary = Summary::new(&run.ledger, run.facts, &plan.slos, run.finish);
+    let code = run.signal.map_or_else(|| exit_code(&summary), Signal::exit_code);
     output::leave_summary((&directory, &summary), code, global.format, |_| Ok(()))
 }
 
@@ -100,10 +95,6 @@ fn permit_listener(args: &RunArgs) -> Result<(), CliError> {
         }
         _ => Ok(()),
     }
-}
-
-fn summarise(plan: &Plan, run: LiveRun) -> Summary {
-    Summary::new(&run.ledger, run.facts, &plan.slos, run.finish)
 }
 
 /// The runtime of the driver; servers and phones have threads of their own.
@@ -126,24 +117,6 @@ fn warn(plan: &Plan) {
 }
 
 pub(super) fn live_error(error: &LiveError) -> CliError {
-    let text = error.to_string();
-    let (what, help) = text.split_once("; ").unwrap_or((&text, "see the message above"));
-    match error {
-        LiveError::Action(_) => CliError::usage(what, help),
-        _ => CliError::environment(what, help),
-    }
-}
-
-impl Observer for ProgressView {
-    fn started(&mut self, lines: &[String]) {
-        self.header(lines);
-    }
-
-    fn tick(&mut self, ledger: &Ledger, now: Time) {
-        self.show(ledger, now);
-    }
-
-    fn operator(&mut self, text: &str, now: Time) {
-        self.event(text, now);
-    }
+    let is_usage = matches!(error, LiveError::Action(_));
+    CliError::advised(error, if is_usage { ExitCode::Usage } else { ExitCode::Environment })
 }

@@ -4,14 +4,13 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::files::{
-    Failure, SignerArgs, base_name, finish, read, read_certificate, read_key, write,
-};
+use super::args::CliError;
+use super::files::{SignerArgs, base_name, parse_signed, read, read_certificate, read_key, write};
 use super::{ExitCode, output};
 use crate::crypto::{Certificate, KeySource};
 use crate::listing::{Verdict, check_file, open_envelope};
 use crate::toolbox::{Kind, encrypt_file, make_stub, sign_file};
-use crate::wire::{Seal, SignedFile, WireError};
+use crate::wire::{Seal, SignedFile};
 
 /// Sign a file: header, signature, content unchanged
 #[derive(Debug, Args)]
@@ -103,58 +102,41 @@ pub struct DecryptArgs {
 }
 
 /// Runs `sign`.
-pub fn run_sign(args: &SignArgs) -> ExitCode {
-    finish(sign(args))
-}
-
-/// Runs `unsign`.
-pub fn run_unsign(args: &UnsignArgs) -> ExitCode {
-    finish(unsign(args))
-}
-
-/// Runs `encrypt`.
-pub fn run_encrypt(args: &EncryptArgs) -> ExitCode {
-    finish(encrypt(args))
-}
-
-/// Runs `decrypt`.
-pub fn run_decrypt(args: &DecryptArgs) -> ExitCode {
-    finish(decrypt(args))
-}
-
-fn sign(args: &SignArgs) -> Result<ExitCode, Failure> {
-    let loaded = args.signer.load()?;
+pub fn sign(args: &SignArgs) -> Result<ExitCode, CliError> {
+    let signer = args.signer.load()?;
     let name = args.name.clone().unwrap_or_else(|| base_name(&args.file) + Seal::Signed.suffix());
-    let signed = sign_file(&read(&args.file)?, &name, &loaded.signer())
-        .map_err(|error| Failure::new(ExitCode::Usage, error))?;
-    write(args.out.as_deref(), &signed)?;
+    let bytes = sign_file(&read(&args.file)?, &name, &signer)
+        .map_err(|error| CliError::new(ExitCode::Usage, error))?;
+    write(args.out.as_deref(), &bytes)?;
     Ok(ExitCode::Ok)
 }
 
-fn unsign(args: &UnsignArgs) -> Result<ExitCode, Failure> {
+/// Runs `unsign`.
+pub fn unsign(args: &UnsignArgs) -> Result<ExitCode, CliError> {
     let bytes = read(&args.file)?;
-    let file = parse(&args.file, &bytes)?;
+    let file = parse_signed(&args.file, &bytes)?;
     let certificate = args.certificate.as_ref().map(|path| read_certificate(path, ""));
     check(&args.file, &file, certificate.transpose()?.as_ref())?;
     write(args.out.as_deref(), file.body)?;
     Ok(ExitCode::Ok)
 }
 
-fn encrypt(args: &EncryptArgs) -> Result<ExitCode, Failure> {
-    let loaded = args.signer.load()?;
+/// Runs `encrypt`.
+pub fn encrypt(args: &EncryptArgs) -> Result<ExitCode, CliError> {
+    let signer = args.signer.load()?;
     let device = read_certificate(&args.device, &args.signer.password)?;
     let content = read(&args.file)?;
-    let fault = |error| Failure::new(ExitCode::Usage, error);
+    let fault = |error| CliError::new(ExitCode::Usage, error);
     let base = base_name(&args.file);
     let name = args.name.clone().unwrap_or_else(|| base.clone() + Seal::Encrypted.suffix());
     let mut source = KeySource::System;
-    let sealed = encrypt_file(&content, &name, &device, &loaded.signer(), &mut source);
+    let sealed = encrypt_file(&content, &name, &device, &signer, &mut source);
     let sealed = sealed.map_err(fault)?;
     if let Some(path) = &args.stub {
-        let stub = make_stub(&content, &(base + Seal::Signed.suffix()), &device, &loaded.signer());
+        let stub = make_stub(&content, &(base + Seal::Signed.suffix()), &device, &signer);
         let stub = stub.map_err(|error| {
             let what = format!("{}: {error}", args.file.display());
-            Failure::usage(what, "--stub copies elements of the configuration; leave it out")
+            CliError::misuse(what, "--stub copies elements of the configuration; leave it out")
         })?;
         write(Some(path), &stub)?;
     }
@@ -162,12 +144,13 @@ fn encrypt(args: &EncryptArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::Ok)
 }
 
-fn decrypt(args: &DecryptArgs) -> Result<ExitCode, Failure> {
+/// Runs `decrypt`.
+pub fn decrypt(args: &DecryptArgs) -> Result<ExitCode, CliError> {
     let bytes = read(&args.file)?;
-    let file = parse(&args.file, &bytes)?;
+    let file = parse_signed(&args.file, &bytes)?;
     if Kind::of_file(&file) != Kind::Encrypted {
         let what = format!("{}: not encrypted", args.file.display());
-        return Err(Failure::usage(what, "`unsign` writes the content of a signed file"));
+        return Err(CliError::misuse(what, "`unsign` writes the content of a signed file"));
     }
     let device = read_key(&args.key, &args.password)?;
     let certificate = args.certificate.as_ref();
@@ -182,12 +165,8 @@ fn decrypt(args: &DecryptArgs) -> Result<ExitCode, Failure> {
     }
 }
 
-fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<SignedFile<'a>, Failure> {
-    SignedFile::parse(bytes).map_err(|error: WireError| Failure::malformed(path, &error))
-}
-
 /// Checks the signature if the signer is given; says so if not.
-fn check(path: &Path, file: &SignedFile<'_>, signer: Option<&Certificate>) -> Result<(), Failure> {
+fn check(path: &Path, file: &SignedFile<'_>, signer: Option<&Certificate>) -> Result<(), CliError> {
     let Some(signer) = signer else {
         output::message("warning: the signature was not checked; --certificate names the signer");
         return Ok(());
@@ -198,7 +177,7 @@ fn check(path: &Path, file: &SignedFile<'_>, signer: Option<&Certificate>) -> Re
     }
 }
 
-fn refused(path: &Path, verdict: Verdict) -> Failure {
+fn refused(path: &Path, verdict: Verdict) -> CliError {
     let code = if verdict == Verdict::Malformed { ExitCode::Usage } else { ExitCode::Failed };
-    Failure::new(code, format!("{}: {}", path.display(), verdict.word()))
+    CliError::new(code, format!("{}: {}", path.display(), verdict.name()))
 }

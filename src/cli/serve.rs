@@ -1,17 +1,14 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use serde_json::Value;
 
-use crate::base::Time;
-use crate::live::{self, LiveOptions, Observer};
-use crate::measure::Ledger;
+use crate::live::{self, LiveOptions};
 use crate::wire::Dialogue;
 
+use super::ExitCode;
 use super::args::{CliError, Format, GlobalArgs, ScenarioArgs};
 use super::progress::ProgressView;
 use super::run::{live_error, runtime};
-use super::{ExitCode, output};
 
 /// Serve the cluster of a scenario, without phones, until interrupted
 ///
@@ -41,24 +38,20 @@ Examples:
   resetstorm serve scenarios/callmanager-regen.toml --set cluster.node.pub.ports.tftp=0";
 
 /// Serves until interrupted and says how the program ends; an interrupt is the normal end.
-pub fn serve(args: &ServeArgs, global: &GlobalArgs) -> ExitCode {
-    output::end(try_serve(args, global), global.stderr_colour())
-}
-
-fn try_serve(args: &ServeArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
+pub fn serve(args: &ServeArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
     let plan = args.scenario.load_for_traffic()?;
     let options = LiveOptions {
         state: args.state.clone(),
         files: args.files.clone(),
         ..LiveOptions::default()
     };
-    let progress = ProgressView::new(global, &plan);
-    let mut view = ServeView { progress, format: global.format, printed: Ok(()) };
+    let mut view = ProgressView::new(global, &plan);
+    view.announces = global.format == Format::Json;
     let runtime = runtime()?;
     let outcome = runtime.block_on(live::serve(&plan, &options, &mut view));
     drop(runtime);
     let counts = outcome.map_err(|error| live_error(&error))?;
-    view.progress.note(&format!(
+    view.console.say(&format!(
         "served    {} TFTP requests, {} HTTP requests, {} HTTPS requests, {} TVS answers",
         counts.tftp.requests,
         counts.http.requests,
@@ -66,32 +59,4 @@ fn try_serve(args: &ServeArgs, global: &GlobalArgs) -> Result<ExitCode, CliError
         counts.dialogue(Dialogue::Tvs).answers
     ));
     view.printed.map(|()| ExitCode::Ok)
-}
-
-/// Progress, and on standard output what a program that starts the servers must know.
-struct ServeView {
-    progress: ProgressView,
-    format: Format,
-    /// Whether the document could be printed.
-    printed: Result<(), CliError>,
-}
-
-impl Observer for ServeView {
-    fn started(&mut self, lines: &[String]) {
-        self.progress.started(lines);
-    }
-
-    fn listening(&mut self, bound: &Value) {
-        if self.format == Format::Json {
-            self.printed = output::print(&format!("{bound:#}\n"));
-        }
-    }
-
-    fn tick(&mut self, ledger: &Ledger, now: Time) {
-        self.progress.tick(ledger, now);
-    }
-
-    fn operator(&mut self, text: &str, now: Time) {
-        self.progress.operator(text, now);
-    }
 }

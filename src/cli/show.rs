@@ -3,7 +3,7 @@ use std::time::UNIX_EPOCH;
 
 use clap::{Args, Subcommand};
 
-use super::files::{Failure, finish, print};
+use super::args::CliError;
 use super::{ExitCode, output};
 use crate::listing::{ListName, ShowOptions, Verdict, show};
 use crate::toolbox::Kind;
@@ -43,22 +43,15 @@ struct ShowFile {
 }
 
 /// Runs `show`.
-pub fn run(args: &ShowArgs) -> ExitCode {
+pub fn run(args: &ShowArgs) -> Result<ExitCode, CliError> {
     let (list, file) = match &args.list {
         ShowList::Itl(file) => (ListName::Itl, file),
         ShowList::Ctl(file) => (ListName::Ctl, file),
     };
-    finish(list_file(list, file))
-}
-
-fn list_file(list: ListName, file: &ShowFile) -> Result<ExitCode, Failure> {
     let bytes = match std::fs::read(&file.file) {
         Ok(bytes) => Some(bytes),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-        Err(error) => {
-            let what = format!("{}: {error}", file.file.display());
-            return Err(Failure::new(ExitCode::Usage, what));
-        }
+        Err(error) => return Err(CliError::malformed(&file.file, &error)),
     };
     let other = match (list, bytes.as_deref().map(Kind::of)) {
         (ListName::Ctl, Some(Ok(Kind::Itl))) => Some("an ITL, not a CTL"),
@@ -71,7 +64,7 @@ fn list_file(list: ListName, file: &ShowFile) -> Result<ExitCode, Failure> {
     let modified = file.modified.clone().unwrap_or_else(|| modified(&file.file));
     let options = ShowOptions { list, modified: &modified, checksum: !file.no_checksum };
     let listing = show(bytes.as_deref(), &options);
-    print(listing.text.as_bytes())?;
+    output::print(&listing.text)?;
     Ok(match listing.verdict {
         Verdict::Valid => ExitCode::Ok,
         Verdict::Malformed => ExitCode::Usage,

@@ -89,11 +89,7 @@ Examples:
   resetstorm sim scenarios/mixed-fleet.toml --calibration scenarios/calibration/loopback-2core.toml";
 
 /// Plays the scenario and says how the program ends.
-pub fn sim(args: &SimArgs, global: &GlobalArgs) -> ExitCode {
-    output::end(try_sim(args, global), global.stderr_colour())
-}
-
-fn try_sim(args: &SimArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
+pub fn sim(args: &SimArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
     let mut plan = load_plan(&args.scenario, args.calibration.as_deref())?;
     if let Some(run) = &args.machine_of {
         put_on_machine_of(run, &mut plan)?;
@@ -273,11 +269,7 @@ pub struct ReplayArgs {
 }
 
 /// Replays a run: 0 if digest and draws are the same, else 1.
-pub fn replay(args: &ReplayArgs, global: &GlobalArgs) -> ExitCode {
-    output::end(try_replay(args, global), global.stderr_colour())
-}
-
-fn try_replay(args: &ReplayArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
+pub fn replay(args: &ReplayArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
     let recorded = read_summary(&args.run)?;
     let Some(facts) = recorded.get("sim") else {
         let what = format!("{}: not a run in virtual time", args.run.display());
@@ -315,7 +307,7 @@ pub(super) fn load_run(run: &Path) -> Result<Plan, CliError> {
 pub(super) fn read_summary(run: &Path) -> Result<Value, CliError> {
     let path = run.join("summary.json");
     if !path.exists()
-        && let Ok(manifest) = read_json(&run.join("run.json"))
+        && let Ok(manifest) = read_json(&run.join("run.json"), NAME_A_RUN)
     {
         let word = |key: &str| manifest[key].as_str().map(str::to_owned);
         let state = word("state").unwrap_or_else(|| "-".to_owned());
@@ -323,14 +315,15 @@ pub(super) fn read_summary(run: &Path) -> Result<Value, CliError> {
         let what = format!("{}: no summary, the run is {state}{why}", run.display());
         return Err(CliError::usage(what, "name the directory of a finished run"));
     }
-    read_json(&path)
+    read_json(&path, NAME_A_RUN)
 }
 
 /// A JSON document of a run directory.
-pub(super) fn read_json(path: &Path) -> Result<Value, CliError> {
-    let help = "name the directory of a finished run, such as runs/latest";
-    let text = fs::read_to_string(path)
-        .map_err(|error| CliError::usage(format!("{}: {error}", path.display()), help))?;
-    serde_json::from_str(&text)
-        .map_err(|error| CliError::usage(format!("{}: {error}", path.display()), help))
+pub(super) fn read_json(path: &Path, help: &str) -> Result<Value, CliError> {
+    let unusable = |what: String| CliError::usage(format!("{}: {what}", path.display()), help);
+    let text = fs::read_to_string(path).map_err(|error| unusable(error.to_string()))?;
+    serde_json::from_str(&text).map_err(|error| unusable(error.to_string()))
 }
+
+/// What helps where a run directory has not what is looked for.
+pub(super) const NAME_A_RUN: &str = "name the directory of a finished run, such as runs/latest";

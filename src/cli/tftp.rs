@@ -3,7 +3,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::files::{Failure, Format, finish, print, write};
+use super::args::{CliError, Format};
+use super::files::write;
 use super::lab::{ServerArgs, milliseconds};
 use super::{ExitCode, output};
 use crate::toolbox::{FetchFault, Fetched, fetch};
@@ -53,12 +54,8 @@ struct GetArgs {
 }
 
 /// Runs `tftp`.
-pub fn run(args: &TftpArgs, format: Format) -> ExitCode {
+pub fn run(args: &TftpArgs, format: Format) -> Result<ExitCode, CliError> {
     let TftpCommand::Get(args) = &args.command;
-    finish(get(args, format))
-}
-
-fn get(args: &GetArgs, format: Format) -> Result<ExitCode, Failure> {
     let (address, resolve) = args.server.resolve(TFTP_PORT)?;
     let request = DownloadRequest {
         file: args.file.as_str().into(),
@@ -72,7 +69,7 @@ fn get(args: &GetArgs, format: Format) -> Result<ExitCode, Failure> {
             FetchFault::Refused { .. } => ExitCode::Failed,
             FetchFault::Io(_) | FetchFault::Transfer { .. } => ExitCode::Environment,
         };
-        Failure::new(code, format!("{}: {fault}", args.file))
+        CliError::new(code, format!("{}: {fault}", args.file))
     })?;
     let resolve = milliseconds(resolve);
     report(args, format, resolve, &fetched)?;
@@ -86,7 +83,7 @@ fn report(
     format: Format,
     resolve_ms: f64,
     fetched: &Fetched,
-) -> Result<(), Failure> {
+) -> Result<(), CliError> {
     write(args.out.as_deref(), &fetched.data)?;
     let first = milliseconds(fetched.first_answer);
     let total = milliseconds(fetched.total);
@@ -100,7 +97,7 @@ fn report(
             "total_ms": total,
             "retransmitted": fetched.retransmitted,
         });
-        return print(format!("{value:#}\n").as_bytes());
+        return output::print(format!("{value:#}\n"));
     }
     output::message(&format!(
         "{}: {} bytes; resolve {resolve_ms} ms, first answer {first} ms, total {total} ms, \

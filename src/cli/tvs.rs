@@ -1,14 +1,16 @@
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::ExitCode;
-use super::files::{Failure, Format, finish, print, read, read_all, read_certificate, trust_lists};
+use super::args::{CliError, Format};
+use super::files::{parse_signed, read, read_certificate, server_pin};
 use super::lab::{ServerArgs, milliseconds};
+use super::{ExitCode, output};
+use crate::base::printable;
 use crate::listing::{role_text, unhex};
-use crate::toolbox::{ServerPin, TvsAnswer, TvsFault, ask_tvs, inspect};
-use crate::wire::{ROLE_TVS, SignedFile, tvs};
+use crate::toolbox::{TvsAnswer, TvsFault, ask_tvs, inspect};
+use crate::wire::tvs;
 
 /// Port of TVS (`spec/tvs.md`).
 const TVS_PORT: u16 = 2445;
@@ -84,21 +86,21 @@ struct AskArgs {
 }
 
 /// Runs `tvs`.
-pub fn run(args: &TvsArgs, format: Format) -> ExitCode {
-    finish(match &args.command {
+pub fn run(args: &TvsArgs, format: Format) -> Result<ExitCode, CliError> {
+    match &args.command {
         TvsCommand::Query(args) => query(args, format),
         TvsCommand::Verify(args) => verify(args, format),
-    })
+    }
 }
 
-fn query(args: &QueryArgs, format: Format) -> Result<ExitCode, Failure> {
+fn query(args: &QueryArgs, format: Format) -> Result<ExitCode, CliError> {
     let bytes = args.signer_of.as_ref().map(|path| read(path)).transpose()?;
     let signed = match (&args.signer_of, &bytes) {
-        (Some(path), Some(bytes)) => Some(parse(path, bytes)?),
+        (Some(path), Some(bytes)) => Some(parse_signed(path, bytes)?),
         _ => None,
     };
     let serial = unhex(args.serial.as_deref().unwrap_or_default()).ok_or_else(|| {
-        Failure::usage("the serial number is no hex", "as 21:00:2D:17 or 21002d17")
+        CliError::misuse("the serial number is no hex", "as 21:00:2D:17 or 21002d17")
     })?;
     let question = match &signed {
         Some(file) => tvs::Question::Query {
@@ -115,29 +117,25 @@ fn query(args: &QueryArgs, format: Format) -> Result<ExitCode, Failure> {
     ask(&args.ask, question, format)
 }
 
-fn verify(args: &VerifyArgs, format: Format) -> Result<ExitCode, Failure> {
+fn verify(args: &VerifyArgs, format: Format) -> Result<ExitCode, CliError> {
     let certificate = read_certificate(&args.file, "")?;
     ask(&args.ask, tvs::Question::Verify { certificate: certificate.der() }, format)
 }
 
-fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<SignedFile<'a>, Failure> {
-    SignedFile::parse(bytes).map_err(|error| Failure::malformed(path, &error))
-}
-
-fn ask(args: &AskArgs, question: tvs::Question<'_>, format: Format) -> Result<ExitCode, Failure> {
-    let pin = pin(args)?;
+fn ask(args: &AskArgs, question: tvs::Question<'_>, format: Format) -> Result<ExitCode, CliError> {
+    let pin = server_pin(args.insecure, args.certificate.as_deref(), &args.trust)?;
     let (address, resolve) = args.server.resolve(TVS_PORT)?;
     let request = tvs::Request { session_id: SESSION_ID, device_name: &args.device_name, question };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::new(ExitCode::Environment, error))?;
+        .map_err(|error| CliError::new(ExitCode::Environment, error))?;
     let asked = runtime.block_on(ask_tvs(address, &request.encode(), pin, args.server.timeout()));
     let answer = asked.map_err(|fault| no_answer(&fault, question))?;
     report(format, milliseconds(resolve), &answer)
 }
 
-fn no_answer(fault: &TvsFault, question: tvs::Question<'_>) -> Failure {
+fn no_answer(fault: &TvsFault, question: tvs::Question<'_>) -> CliError {
     let code = match fault {
         TvsFault::OtherServer(_) | TvsFault::Malformed(_) | TvsFault::Text(_) => ExitCode::Failed,
         _ => ExitCode::Environment,
@@ -145,34 +143,18 @@ fn no_answer(fault: &TvsFault, question: tvs::Question<'_>) -> Failure {
     let asked_by_name = matches!(question, tvs::Question::Query { .. });
     if asked_by_name && fault.is_about_the_answer() {
         let help = "some servers do not know this question; `tvs verify` asks with a certificate";
-        return Failure::new(code, format!("{fault}\nhelp: {help}"));
+        return CliError::Plain {
+            what: printable(&fault.to_string()),
+            help: Some(help.into()),
+            code,
+        };
     }
-    Failure::new(code, fault)
+    CliError::new(code, fault)
 }
 
-fn pin(args: &AskArgs) -> Result<ServerPin, Failure> {
-    if args.insecure {
-        return Ok(ServerPin::Anybody);
-    }
-    let mut hashes = Vec::new();
-    if let Some(path) = &args.certificate {
-        hashes.push(read_certificate(path, "")?.sha1());
-    }
-    let files = read_all(&args.trust)?;
-    let lists = trust_lists(&args.trust, &files)?;
-    hashes.extend(lists.certificate_hashes(ROLE_TVS));
-    if hashes.is_empty() {
-        return Err(Failure::usage(
-            "nothing says which server to trust",
-            "give --certificate FILE, --trust LIST with a TVS record, or --insecure",
-        ));
-    }
-    Ok(ServerPin::Sha1(hashes))
-}
-
-fn report(format: Format, resolve_ms: f64, answer: &TvsAnswer) -> Result<ExitCode, Failure> {
+fn report(format: Format, resolve_ms: f64, answer: &TvsAnswer) -> Result<ExitCode, CliError> {
     let response = tvs::Response::parse(&answer.message)
-        .map_err(|error| Failure::new(ExitCode::Failed, error))?;
+        .map_err(|error| CliError::new(ExitCode::Failed, error))?;
     let server = answer.server.as_ref().map(|certificate| certificate.subject().to_owned());
     let roles = response.known.map(|known| {
         known.roles.iter().map(|&role| role_text(u16::from(role))).collect::<Vec<_>>()
@@ -195,7 +177,7 @@ fn report(format: Format, resolve_ms: f64, answer: &TvsAnswer) -> Result<ExitCod
         Format::Json => format!("{value:#}\n"),
         Format::Text => to_text(&value),
     };
-    print(text.as_bytes())?;
+    output::print(text)?;
     Ok(if response.known.is_some() { ExitCode::Ok } else { ExitCode::Failed })
 }
 

@@ -54,11 +54,7 @@ fn axis(text: &str) -> Result<Axis, String> {
 }
 
 /// Plays the variants and prints the table.
-pub fn whatif(args: &WhatifArgs, global: &GlobalArgs) -> ExitCode {
-    output::end(try_whatif(args, global), global.stderr_colour())
-}
-
-fn try_whatif(args: &WhatifArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
+pub fn whatif(args: &WhatifArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
     let size: usize = args.vary.iter().map(|axis| axis.values.len()).product();
     if size > VARIANTS_MAX {
         let what = format!("{size} variants are more than {VARIANTS_MAX}");
@@ -201,11 +197,7 @@ fn between(text: &str) -> Result<(Point, Point), String> {
 }
 
 /// Looks for the limit and prints it.
-pub fn limit(args: &LimitArgs, global: &GlobalArgs) -> ExitCode {
-    output::end(try_limit(args, global), global.stderr_colour())
-}
-
-fn try_limit(args: &LimitArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
+pub fn limit(args: &LimitArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
     let (from, to) = args.between;
     if from.with(0) != to.with(0) || from.size() >= to.size() {
         let help = "two numbers or two lengths of time, the smaller one first";
@@ -218,7 +210,7 @@ fn try_limit(args: &LimitArgs, global: &GlobalArgs) -> Result<ExitCode, CliError
         Err(halt) => (None, Some(halt)),
         Ok(found) => (found, None),
     };
-    output::print(&search.document(found, halt.as_ref(), global.format))?;
+    output::print(search.document(found, halt.as_ref(), global.format))?;
     Ok(match halt {
         Some(halt) => {
             output::message(&halt.to_string());

@@ -42,7 +42,7 @@ impl ItlContent<'_> {
     /// the list and nobody else, so that the list trusts nobody's files (ITL-21; that its one
     /// record is the signer's is a choice, `spec/trust-list.md` section 7).
     pub fn encode_blank(&self, release: Release) -> Vec<u8> {
-        let signer = match (release.itl_signer(), self.itl_recovery) {
+        let signer = match (release.rules().itl_signer, self.itl_recovery) {
             (CertificateKind::ItlRecovery, Some(recovery)) => recovery,
             _ => self.call_manager,
         };

@@ -33,7 +33,7 @@ pub struct Rules {
     /// Whether the cluster has an ITLRecovery certificate (CERT-03, ITL-10).
     has_itl_recovery: bool,
     /// Which certificate signs the ITL: that of the TFTP node before 12.x, then the cluster's.
-    itl_signer: CertificateKind,
+    pub itl_signer: CertificateKind,
     /// Which certificate of the publisher signs a CTL without tokens.
     ctl_signer: CertificateKind,
     /// Certificates whose regeneration brings new lists and a reset of all phones by itself, in
@@ -165,11 +165,6 @@ impl Release {
     /// Whether the cluster has an ITLRecovery certificate (CERT-03).
     pub const fn has_itl_recovery(self) -> bool {
         self.rules().has_itl_recovery
-    }
-
-    /// Which certificate signs the ITL.
-    pub const fn itl_signer(self) -> CertificateKind {
-        self.rules().itl_signer
     }
 
     /// Which certificate of the publisher signs a CTL without tokens.

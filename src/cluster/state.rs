@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::base::{HostTable, NodeId, Span, Time};
+use crate::base::{Home, HostTable, NodeId, PhoneId, Span, Time};
 use crate::crypto::{CertificateSpec, Identity, KeySource};
 use crate::wire::Dialogue;
 
@@ -58,6 +58,8 @@ pub enum Effect {
         /// Length of the wave.
         spread: Span,
     },
+    /// These phones belong there from now on: each learns of it when it boots next.
+    MovePhones(Arc<[PhoneId]>, Home),
     /// A service has started or stopped.
     Service(ServiceChange),
 }
@@ -148,7 +150,7 @@ impl Cluster {
             catalogue: Arc::new(Catalogue::new(&topology, &fleet, contents)),
             hosts: Arc::new(HostTable::default()),
             contents,
-            nodes: topology.nodes.iter().map(|_| NodeState::default()).collect(),
+            nodes: topology.ids().map(|_| NodeState::default()).collect(),
             topology,
             fleet,
             source,
@@ -523,7 +525,7 @@ impl Cluster {
         Ok(services.into_iter().filter_map(|service| self.stop(node, service)).collect())
     }
 
-    fn services(
+    pub(super) fn services(
         &self,
         node: NodeId,
         service: Option<ServiceKind>,
@@ -578,13 +580,14 @@ impl Cluster {
     /// A TFTP node builds its ITL when its service starts, from the stores as they are then.
     fn build_tftp(&self, node: NodeId, now: Time) -> TftpService {
         let (release, signature) = (self.topology.release, self.topology.file_signature);
-        let list_signer = match release.itl_signer() {
+        let list_signer = release.rules().itl_signer;
+        let signing_node = match list_signer {
             CertificateKind::ItlRecovery => self.publisher(),
             _ => node,
         };
         let signers = Signers {
             files: self.stored(node, CertificateKind::CallManager).clone(),
-            list: self.stored(list_signer, release.itl_signer()).clone(),
+            list: self.stored(signing_node, list_signer).clone(),
             signature,
             signer_version: release.signer_version(signature),
         };

@@ -179,12 +179,12 @@ impl KeySource {
     /// If `bits` is below 1024.
     pub fn signing_key(&mut self, bits: u16) -> SigningKey {
         let pkcs8 = match self {
-            KeySource::System => generate(&mut Source(System), bits),
+            KeySource::System => generate(&mut Source(fill_from_system), bits),
             KeySource::Bank { next, keys, .. } => {
                 *next += 1;
                 match banked_key(*next - 1) {
                     Some(key) if bits == 2048 => key,
-                    _ => generate(&mut Source(Seeded(keys)), bits),
+                    _ => generate(&mut Source(|bytes: &mut [u8]| keys.fill(bytes)), bits),
                 }
             }
         };
@@ -193,13 +193,13 @@ impl KeySource {
 
     /// Randomness for the rsa crate.
     pub(super) fn rng(&mut self) -> impl rand_core::CryptoRng {
-        Source(self)
+        Source(|bytes: &mut [u8]| self.fill(bytes))
     }
 
     /// Fills `bytes` for a serial number, a unique name or a content key.
     pub fn fill(&mut self, bytes: &mut [u8]) {
         match self {
-            KeySource::System => System.fill(bytes),
+            KeySource::System => fill_from_system(bytes),
             KeySource::Bank { stream, .. } => stream.fill(bytes),
         }
     }
@@ -212,64 +212,42 @@ fn banked_key(index: usize) -> Option<Vec<u8>> {
     Some(key.to_pkcs8_der().ok()?.as_bytes().to_vec())
 }
 
-fn generate<R: Fill>(source: &mut Source<R>, bits: u16) -> Vec<u8> {
+fn generate<F: FnMut(&mut [u8])>(source: &mut Source<F>, bits: u16) -> Vec<u8> {
     let key =
         RsaPrivateKey::new(source, usize::from(bits)).expect("1024 bits and more can be made");
     key.to_pkcs8_der().expect("a fresh key can be written").as_bytes().to_vec()
 }
 
-/// Something that fills buffers with random bytes.
-trait Fill {
-    fn fill(&mut self, bytes: &mut [u8]);
+fn fill_from_system(bytes: &mut [u8]) {
+    SystemRandom::new().fill(bytes).expect("the operating system has randomness");
 }
 
-struct System;
+/// Makes what fills buffers with random bytes usable by the `rsa` crate. A seeded one is no secret:
+/// its keys are throwaway.
+struct Source<F>(F);
 
-impl Fill for System {
-    fn fill(&mut self, bytes: &mut [u8]) {
-        SystemRandom::new().fill(bytes).expect("the operating system has randomness");
-    }
-}
-
-impl Fill for &mut KeySource {
-    fn fill(&mut self, bytes: &mut [u8]) {
-        KeySource::fill(self, bytes);
-    }
-}
-
-struct Seeded<'a>(&'a mut Stream);
-
-impl Fill for Seeded<'_> {
-    fn fill(&mut self, bytes: &mut [u8]) {
-        self.0.fill(bytes);
-    }
-}
-
-/// Makes a [`Fill`] usable by the `rsa` crate. A seeded one is no secret: its keys are throwaway.
-struct Source<R>(R);
-
-impl<R: Fill> rand_core::TryRng for Source<R> {
+impl<F: FnMut(&mut [u8])> rand_core::TryRng for Source<F> {
     type Error = Infallible;
 
     fn try_next_u32(&mut self) -> Result<u32, Infallible> {
         let mut bytes = [0; 4];
-        self.0.fill(&mut bytes);
+        self.0(&mut bytes);
         Ok(u32::from_le_bytes(bytes))
     }
 
     fn try_next_u64(&mut self) -> Result<u64, Infallible> {
         let mut bytes = [0; 8];
-        self.0.fill(&mut bytes);
+        self.0(&mut bytes);
         Ok(u64::from_le_bytes(bytes))
     }
 
     fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
-        self.0.fill(bytes);
+        self.0(bytes);
         Ok(())
     }
 }
 
-impl<R: Fill> rand_core::TryCryptoRng for Source<R> {}
+impl<F: FnMut(&mut [u8])> rand_core::TryCryptoRng for Source<F> {}
 
 #[cfg(test)]
 mod tests {

@@ -18,23 +18,11 @@ use crate::wire::ber::{Ber, tag};
 pub struct KeyStore {
     /// Certificates in the order of the file.
     pub certificates: Vec<Certificate>,
-    keys: Vec<StoredKey>,
+    /// Private keys as PKCS#8 DER, of any algorithm, or why there is none.
+    keys: Vec<Result<Vec<u8>, KeyStoreError>>,
     problems: Vec<String>,
     others: Vec<String>,
     is_pkcs7: bool,
-}
-
-/// A private key as the file has it.
-#[derive(Clone)]
-enum StoredKey {
-    /// PKCS#8 DER, of any algorithm.
-    Pkcs8(Vec<u8>),
-    /// Encrypted, and why it did not open.
-    Locked(LockFault),
-    /// In a form that no signer here has: the algorithm.
-    Other(&'static str),
-    /// Broken.
-    Broken(String),
 }
 
 /// Why a file gives no keys or certificates.
@@ -123,12 +111,12 @@ impl KeyStore {
         if let Some(dek_info) = &block.dek_info {
             match open_pem(dek_info, &content, password) {
                 Ok(der) => self.add_value(&der, &place, password)?,
-                Err(fault) => self.keys.push(StoredKey::Locked(fault)),
+                Err(fault) => self.add_key(Err(fault)),
             }
             return Ok(());
         }
         if block.label == "OPENSSH PRIVATE KEY" {
-            self.keys.push(StoredKey::Other("in OpenSSH's format"));
+            self.keys.push(Err(KeyStoreError::OtherKey("in OpenSSH's format")));
             return Ok(());
         }
         let (known, others) = (self.found(), self.others.len());
@@ -192,23 +180,13 @@ impl KeyStore {
             Shape::Pkcs8 => self.add_key(Ok(value.whole.to_vec())),
             Shape::EncryptedPkcs8 => self.add_key(open_key(&value, password)),
             Shape::RsaKey => self.add_pkcs1(value.whole),
-            Shape::OtherKey(algorithm) => self.keys.push(StoredKey::Other(algorithm)),
+            Shape::OtherKey(algorithm) => self.keys.push(Err(KeyStoreError::OtherKey(algorithm))),
             Shape::Other(what) => self.other(what),
             Shape::Unknown => {
                 self.problem(format!("{place}: neither a certificate nor a key nor a store"));
             }
         }
         Ok(())
-    }
-
-    /// Reads one certificate, one private key or one store from DER.
-    pub fn from_der(der: &[u8]) -> Result<KeyStore, KeyStoreError> {
-        KeyStore::read(der, "")
-    }
-
-    /// Opens a PKCS#12 file.
-    pub fn from_pkcs12(bytes: &[u8], password: &str) -> Result<KeyStore, KeyStoreError> {
-        KeyStore::read(bytes, password)
     }
 
     fn add_certificate(&mut self, der: &[u8], place: &str) {
@@ -240,7 +218,7 @@ impl KeyStore {
 
     /// Adds a PKCS#8 key, or why it did not open.
     fn add_key(&mut self, key: Opened) {
-        self.keys.push(key.map_or_else(StoredKey::Locked, StoredKey::Pkcs8));
+        self.keys.push(key.map_err(KeyStoreError::LockedKey));
     }
 
     fn add_held(&mut self, held: Held) {
@@ -255,10 +233,8 @@ impl KeyStore {
     fn add_pkcs1(&mut self, der: &[u8]) {
         let key = RsaPrivateKey::from_pkcs1_der(der).map_err(|error| error.to_string());
         let pkcs8 = key.and_then(|key| key.to_pkcs8_der().map_err(|error| error.to_string()));
-        self.keys.push(match pkcs8 {
-            Ok(der) => StoredKey::Pkcs8(der.as_bytes().to_vec()),
-            Err(why) => StoredKey::Broken(why),
-        });
+        let pkcs8 = pkcs8.map(|der| der.as_bytes().to_vec());
+        self.keys.push(pkcs8.map_err(KeyStoreError::BrokenKey));
     }
 
     fn problem(&mut self, problem: String) {
@@ -272,11 +248,9 @@ impl KeyStore {
     /// What could not be read beside what could, with its place; locked and broken keys, too.
     pub fn problems(&self) -> Vec<String> {
         let mut problems = self.problems.clone();
-        problems.extend(self.keys.iter().filter_map(|key| match key {
-            StoredKey::Locked(fault) => Some(format!("the private key cannot be opened: {fault}")),
-            StoredKey::Broken(why) => Some(format!("the private key cannot be read: {why}")),
-            StoredKey::Pkcs8(_) | StoredKey::Other(_) => None,
-        }));
+        let errors = self.keys.iter().filter_map(|key| key.as_ref().err());
+        let errors = errors.filter(|error| !matches!(error, KeyStoreError::OtherKey(_)));
+        problems.extend(errors.map(KeyStoreError::to_string));
         problems
     }
 
@@ -292,10 +266,7 @@ impl KeyStore {
 
     /// The first private key as PKCS#8 DER.
     pub fn pkcs8(&self) -> Option<&[u8]> {
-        self.keys.iter().find_map(|key| match key {
-            StoredKey::Pkcs8(der) => Some(der.as_slice()),
-            _ => None,
-        })
+        self.keys.iter().flatten().next().map(Vec::as_slice)
     }
 
     /// The private key that signs: the first RSA key whose certificate is in the file, or else the
@@ -316,7 +287,7 @@ impl KeyStore {
     pub fn signing_keys(&self) -> Result<Vec<SigningKey>, KeyStoreError> {
         let (mut usable, mut first_error) = (Vec::new(), None);
         for key in &self.keys {
-            match key.signing_key() {
+            match key.as_ref().map_err(Clone::clone).and_then(|der| signing_key(der)) {
                 Ok(key) => usable.push(key),
                 Err(error) => first_error = first_error.or(Some(error)),
             }
@@ -380,18 +351,10 @@ impl KeyStore {
     }
 }
 
-impl StoredKey {
-    fn signing_key(&self) -> Result<SigningKey, KeyStoreError> {
-        let der = match self {
-            StoredKey::Pkcs8(der) => der,
-            StoredKey::Locked(fault) => return Err(KeyStoreError::LockedKey(fault.clone())),
-            StoredKey::Other(algorithm) => return Err(KeyStoreError::OtherKey(algorithm)),
-            StoredKey::Broken(why) => return Err(KeyStoreError::BrokenKey(why.clone())),
-        };
-        match algorithm_of(der) {
-            Some("RSA") | None => Ok(SigningKey::from_pkcs8(der.clone())?),
-            Some(other) => Err(KeyStoreError::OtherKey(other)),
-        }
+fn signing_key(pkcs8: &[u8]) -> Result<SigningKey, KeyStoreError> {
+    match algorithm_of(pkcs8) {
+        Some("RSA") | None => Ok(SigningKey::from_pkcs8(pkcs8.to_vec())?),
+        Some(other) => Err(KeyStoreError::OtherKey(other)),
     }
 }
 
@@ -486,10 +449,10 @@ mod tests {
         let mut p12 = P12::new();
         p12.add_entry("signer", KeyStoreEntry::PrivateKeyChain(chain));
         let bytes = p12.writer("secret").encryption_iterations(10).write().unwrap();
-        let store = KeyStore::from_pkcs12(&bytes, "secret").unwrap();
+        let store = KeyStore::read(&bytes, "secret").unwrap();
         let read = store.signing_key().unwrap();
         assert_eq!(store.certificate_of(&read), Some(&certificate));
-        let error = |password| KeyStore::from_pkcs12(&bytes, password).unwrap_err();
+        let error = |password| KeyStore::read(&bytes, password).unwrap_err();
         assert_eq!(error("wrong"), KeyStoreError::Pkcs12(LockFault::Password));
         assert_eq!(error(""), KeyStoreError::Pkcs12(LockFault::NoMacPassword));
     }

@@ -3,15 +3,11 @@
 
 use std::borrow::Cow;
 
-use aes::{Aes128, Aes192, Aes256};
-use cbc::cipher::block_padding::Pkcs7;
-use cbc::cipher::{BlockModeDecrypt, KeyIvInit, StreamCipher};
-use des::{Des, TdesEde2, TdesEde3};
 use pkcs12::kdf::Pkcs12KeyType;
-use rc2::Rc2;
 
 use super::algorithms::{named, oid};
-use super::hash::{Hash, Rounds};
+use super::cipher::{Cipher, SCHEMES};
+use super::hash::{Hash, MD5, Rounds, SHA1};
 use crate::wire::WireError;
 use crate::wire::ber::{Ber, tag};
 
@@ -87,22 +83,21 @@ pub(super) fn open(algorithm: &Ber<'_>, cipher: &[u8], password: &Password<'_>) 
     if oid == oid::PBES2 {
         return open_pbes2(&parameters, cipher, password);
     }
-    let scheme = Scheme::of(&oid).ok_or_else(|| LockFault::Unsupported(named(&oid)))?;
+    let scheme = SCHEMES.iter().find(|scheme| scheme.0 == oid);
+    let (.., pbkdf1, scheme) = scheme.ok_or_else(|| LockFault::Unsupported(named(&oid)))?;
     let mut inside = parameters.inside();
     let salt = inside.next("a salt")?.octets()?;
     let rounds = Rounds { salt: &salt, rounds: rounds(&inside.next("a number of rounds")?)? };
-    let opened = |(key, iv): (Vec<u8>, Vec<u8>)| scheme.cipher.decrypt(&key, &iv, cipher);
-    let plain = if scheme.is_pkcs12 {
-        first_value(password.wide().iter().map(|form| {
-            let derive = |purpose, length| Hash::Sha1.pkcs12(form, &rounds, purpose, length);
-            let key = derive(Pkcs12KeyType::EncryptionKey, scheme.cipher.key_length());
-            opened((key, derive(Pkcs12KeyType::Iv, 8)))
-        }))
-    } else {
-        first_value(password.bytes().iter().map(|form| {
-            let derived = scheme.hash.pbkdf1(form, &rounds);
-            opened((derived[..8].to_vec(), derived[8..16].to_vec()))
-        }))
+    let plain = match pbkdf1 {
+        Some(hash) => first_value(password.bytes().iter().map(|form| {
+            let derived = hash.pbkdf1(form, &rounds);
+            scheme.decrypt(&derived[..8], &derived[8..16], cipher)
+        })),
+        None => first_value(password.wide().iter().map(|form| {
+            let derive = |purpose, length| SHA1.pkcs12(form, &rounds, purpose, length);
+            let key = derive(Pkcs12KeyType::EncryptionKey, scheme.key_length);
+            scheme.decrypt(&key, &derive(Pkcs12KeyType::Iv, 8), cipher)
+        })),
     };
     plain.ok_or_else(|| password.fault())
 }
@@ -127,117 +122,6 @@ fn rounds(number: &Ber<'_>) -> Result<u32, LockFault> {
     }
 }
 
-/// A scheme that names digest and cipher at once.
-#[derive(Clone, Copy)]
-struct Scheme {
-    is_pkcs12: bool,
-    hash: Hash,
-    cipher: Cipher,
-}
-
-impl Scheme {
-    fn of(oid: &str) -> Option<Scheme> {
-        let (is_pkcs12, hash, cipher) = match oid {
-            oid::PBE_MD5_DES => (false, Hash::Md5, Cipher::Des),
-            oid::PBE_SHA1_DES => (false, Hash::Sha1, Cipher::Des),
-            oid::PBE_MD5_RC2 => (false, Hash::Md5, Cipher::Rc2Of64),
-            oid::PBE_SHA1_RC2 => (false, Hash::Sha1, Cipher::Rc2Of64),
-            oid::PBE_RC4_128 => (true, Hash::Sha1, Cipher::Rc4Of128),
-            oid::PBE_RC4_40 => (true, Hash::Sha1, Cipher::Rc4Of40),
-            oid::PBE_3DES => (true, Hash::Sha1, Cipher::Tdes3),
-            oid::PBE_2DES => (true, Hash::Sha1, Cipher::Tdes2),
-            oid::PBE_RC2_128 => (true, Hash::Sha1, Cipher::Rc2Of128),
-            oid::PBE_RC2_40 => (true, Hash::Sha1, Cipher::Rc2Of40),
-            _ => return None,
-        };
-        Some(Scheme { is_pkcs12, hash, cipher })
-    }
-}
-
-/// A cipher, in CBC if it has blocks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Cipher {
-    Aes128,
-    Aes192,
-    Aes256,
-    Des,
-    Tdes2,
-    Tdes3,
-    Rc2Of40,
-    Rc2Of64,
-    Rc2Of128,
-    Rc4Of40,
-    Rc4Of128,
-}
-
-impl Cipher {
-    fn of(oid: &str) -> Option<Cipher> {
-        Some(match oid {
-            oid::AES_128_CBC => Cipher::Aes128,
-            oid::AES_192_CBC => Cipher::Aes192,
-            oid::AES_256_CBC => Cipher::Aes256,
-            oid::DES_CBC => Cipher::Des,
-            oid::DES_EDE3_CBC => Cipher::Tdes3,
-            _ => return None,
-        })
-    }
-
-    /// By the name in a PEM header.
-    fn of_dek_info(name: &str) -> Option<Cipher> {
-        Some(match name {
-            "AES-128-CBC" => Cipher::Aes128,
-            "AES-192-CBC" => Cipher::Aes192,
-            "AES-256-CBC" => Cipher::Aes256,
-            "DES-CBC" => Cipher::Des,
-            "DES-EDE3-CBC" => Cipher::Tdes3,
-            _ => return None,
-        })
-    }
-
-    const fn key_length(self) -> usize {
-        match self {
-            Cipher::Rc2Of40 | Cipher::Rc4Of40 => 5,
-            Cipher::Des | Cipher::Rc2Of64 => 8,
-            Cipher::Aes128 | Cipher::Tdes2 | Cipher::Rc2Of128 | Cipher::Rc4Of128 => 16,
-            Cipher::Aes192 | Cipher::Tdes3 => 24,
-            Cipher::Aes256 => 32,
-        }
-    }
-
-    /// The plain text without its padding; `None` if key, IV or padding do not fit.
-    fn decrypt(self, key: &[u8], iv: &[u8], cipher: &[u8]) -> Option<Vec<u8>> {
-        match self {
-            Cipher::Aes128 => unpadded::<cbc::Decryptor<Aes128>>(key, iv, cipher),
-            Cipher::Aes192 => unpadded::<cbc::Decryptor<Aes192>>(key, iv, cipher),
-            Cipher::Aes256 => unpadded::<cbc::Decryptor<Aes256>>(key, iv, cipher),
-            Cipher::Des => unpadded::<cbc::Decryptor<Des>>(key, iv, cipher),
-            Cipher::Tdes2 => unpadded::<cbc::Decryptor<TdesEde2>>(key, iv, cipher),
-            Cipher::Tdes3 => unpadded::<cbc::Decryptor<TdesEde3>>(key, iv, cipher),
-            Cipher::Rc2Of40 | Cipher::Rc2Of64 | Cipher::Rc2Of128 => {
-                unpadded::<cbc::Decryptor<Rc2>>(key, iv, cipher)
-            }
-            Cipher::Rc4Of40 | Cipher::Rc4Of128 => {
-                let mut plain = cipher.to_vec();
-                let mut stream: rc4::Rc4 = rc4::KeyInit::new_from_slice(key).ok()?;
-                stream.apply_keystream(&mut plain);
-                Some(plain)
-            }
-        }
-    }
-}
-
-fn unpadded<M: KeyIvInit + BlockModeDecrypt>(
-    key: &[u8],
-    iv: &[u8],
-    cipher: &[u8],
-) -> Option<Vec<u8>> {
-    let mut plain = cipher.to_vec();
-    let mode = M::new_from_slices(key, iv).ok()?;
-    let length = mode.decrypt_padded::<Pkcs7>(&mut plain).ok()?.len();
-    plain.truncate(length);
-    Some(plain)
-}
-
 fn open_pbes2(parameters: &Ber<'_>, cipher: &[u8], password: &Password<'_>) -> Opened {
     let mut parts = parameters.inside();
     let derivation = parts.next("a key derivation")?;
@@ -250,7 +134,7 @@ fn open_pbes2(parameters: &Ber<'_>, cipher: &[u8], password: &Password<'_>) -> O
     let plain = first_value(
         forms
             .iter()
-            .map(|form| scheme.decrypt(&derivation.key(form, scheme.key_length())?, &iv, cipher)),
+            .map(|form| scheme.decrypt(&derivation.key(form, scheme.key_length)?, &iv, cipher)),
     );
     plain.ok_or_else(|| password.fault())
 }
@@ -264,7 +148,7 @@ pub(super) fn open_key(value: &Ber<'_>, password: &Password<'_>) -> Opened {
 
 /// How a key is derived from a password.
 pub(super) enum Derivation<'a> {
-    Pbkdf2 { salt: Cow<'a, [u8]>, rounds: u32, length: Option<u32>, hash: Hash },
+    Pbkdf2 { salt: Cow<'a, [u8]>, rounds: u32, length: Option<u32>, hash: &'static Hash },
     Scrypt { salt: Cow<'a, [u8]>, parameters: scrypt::Params },
 }
 
@@ -287,7 +171,7 @@ impl<'a> Derivation<'a> {
         let length = parts.take_if(tag::INTEGER)?.and_then(|length| length.number());
         // RFC 8018: HMAC-SHA-1 where the field is left out.
         let hash = match parts.take_if(tag::SEQUENCE)? {
-            None => Hash::Sha1,
+            None => SHA1,
             Some(algorithm) => hmac_of(&algorithm)?,
         };
         Ok(Derivation::Pbkdf2 { salt, rounds, length, hash })
@@ -322,7 +206,7 @@ impl<'a> Derivation<'a> {
     }
 }
 
-fn hmac_of(algorithm: &Ber<'_>) -> Result<Hash, LockFault> {
+fn hmac_of(algorithm: &Ber<'_>) -> Result<&'static Hash, LockFault> {
     let oid = algorithm.inside().next("an HMAC")?.oid()?;
     Hash::of_hmac(&oid).ok_or_else(|| LockFault::Unsupported(named(&oid)))
 }
@@ -379,10 +263,10 @@ pub(super) fn open_pem(dek_info: &str, cipher: &[u8], password: &Password<'_>) -
     let iv = iv.ok_or_else(|| WireError::new("DEK-Info without its vector", 0, "hex digits"))?;
     let mut key = Vec::new();
     let mut last = Vec::new();
-    while key.len() < scheme.key_length() {
-        last = Hash::Md5.digest(&[&last, password.0.as_bytes(), &iv[..8]].concat());
+    while key.len() < scheme.key_length {
+        last = MD5.digest(&[&last, password.0.as_bytes(), &iv[..8]].concat());
         key.extend_from_slice(&last);
     }
-    key.truncate(scheme.key_length());
+    key.truncate(scheme.key_length);
     first_value(std::iter::once(scheme.decrypt(&key, &iv, cipher))).ok_or_else(|| password.fault())
 }

@@ -5,6 +5,7 @@
 
 mod algorithms;
 mod certificate;
+mod cipher;
 mod date;
 pub mod envelope;
 mod hash;

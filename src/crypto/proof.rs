@@ -1,12 +1,11 @@
 //! Proofs of possession in CAPF's certificate mode (`spec/capf.md`, Authentication): RSA puts the
 //! bare hash into type-1 padding, without `DigestInfo`; EC is ECDSA over the hash, in DER.
 
-use p256::ecdsa::signature::hazmat::{PrehashSigner, PrehashVerifier};
-use p256::pkcs8::DecodePrivateKey;
+use p256::ecdsa::signature::hazmat::PrehashVerifier;
 use rsa::pkcs1::DecodeRsaPublicKey;
 use rsa::{Pkcs1v15Sign, RsaPublicKey};
 
-use super::{KeyError, KeyKind, SignatureFault, SigningKey, sha1, sha512};
+use super::{KeyKind, SignatureFault, sha1, sha512};
 
 /// Digest of a proof.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,61 +33,6 @@ pub fn device_proof_input(device_name: &str, certificate: &[u8]) -> Vec<u8> {
 /// What the proofs of element 16 cover: the session id in little-endian order, then the MIC (DER).
 pub fn sudi_proof_input(session_id: u32, certificate: &[u8]) -> Vec<u8> {
     [&session_id.to_le_bytes(), certificate].concat()
-}
-
-/// A private key that can prove possession.
-#[derive(Debug)]
-pub enum ProofKey {
-    /// RSA.
-    Rsa(Box<SigningKey>),
-    /// EC, curve P-256.
-    P256(p256::ecdsa::SigningKey),
-    /// EC, curve P-384.
-    P384(p384::ecdsa::SigningKey),
-    /// EC, curve P-521.
-    P521(p521::ecdsa::SigningKey),
-}
-
-impl ProofKey {
-    /// Loads a key from PKCS#8 DER.
-    pub fn from_pkcs8(der: &[u8]) -> Result<ProofKey, KeyError> {
-        if let Ok(key) = p256::ecdsa::SigningKey::from_pkcs8_der(der) {
-            return Ok(ProofKey::P256(key));
-        }
-        if let Ok(key) = p384::ecdsa::SigningKey::from_pkcs8_der(der) {
-            return Ok(ProofKey::P384(key));
-        }
-        if let Ok(key) = p521::ecdsa::SigningKey::from_pkcs8_der(der) {
-            return Ok(ProofKey::P521(key));
-        }
-        SigningKey::from_pkcs8(der.to_vec()).map(|key| ProofKey::Rsa(Box::new(key)))
-    }
-
-    /// Proves possession of the key.
-    ///
-    /// # Panics
-    /// Never: hashes are padded to the size that the curve wants.
-    pub fn prove(&self, hash: ProofHash, input: &[u8]) -> Vec<u8> {
-        let hash = hash.of(input);
-        match self {
-            ProofKey::Rsa(key) => key.sign_hash(Pkcs1v15Sign::new_unprefixed(), &hash),
-            ProofKey::P256(key) => {
-                let signature: p256::ecdsa::Signature =
-                    key.sign_prehash(&widened(&hash, 32)).expect("the hash is wide enough");
-                signature.to_der().as_bytes().to_vec()
-            }
-            ProofKey::P384(key) => {
-                let signature: p384::ecdsa::Signature =
-                    key.sign_prehash(&widened(&hash, 48)).expect("the hash is wide enough");
-                signature.to_der().as_bytes().to_vec()
-            }
-            ProofKey::P521(key) => {
-                let signature: p521::ecdsa::Signature =
-                    key.sign_prehash(&widened(&hash, 66)).expect("the hash is wide enough");
-                signature.to_der().as_bytes().to_vec()
-            }
-        }
-    }
 }
 
 /// Checks a proof against `public_key` (as in record tag 7: PKCS#1 or EC point).
@@ -138,37 +82,48 @@ fn widened(hash: &[u8], width: usize) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use p256::ecdsa::signature::hazmat::PrehashSigner;
+
     use super::*;
     use crate::crypto::KeySource;
 
-    fn ec_keys() -> Vec<(ProofKey, Vec<u8>)> {
-        let p256 = p256::ecdsa::SigningKey::from_slice(&[7; 32]).unwrap();
-        let p384 = p384::ecdsa::SigningKey::from_slice(&[7; 48]).unwrap();
-        let mut scalar = [7; 66];
-        scalar[0] = 0;
-        let p521 = p521::ecdsa::SigningKey::from_slice(&scalar).unwrap();
-        let points = [
-            p256.verifying_key().to_sec1_point(false).as_bytes().to_vec(),
-            p384.verifying_key().to_sec1_point(false).as_bytes().to_vec(),
-            p521.verifying_key().to_sec1_point(false).as_bytes().to_vec(),
-        ];
-        let keys = [ProofKey::P256(p256), ProofKey::P384(p384), ProofKey::P521(p521)];
-        keys.into_iter().zip(points).collect()
+    type Prove = Box<dyn Fn(ProofHash, &[u8]) -> Vec<u8>>;
+
+    /// What proves with a key of this curve, and the public key.
+    macro_rules! ec_key {
+        ($curve:ident, $scalar:expr) => {{
+            let scalar = $scalar;
+            let key = $curve::ecdsa::SigningKey::from_slice(&scalar).unwrap();
+            let point = key.verifying_key().to_sec1_point(false).as_bytes().to_vec();
+            let prove = move |hash: ProofHash, input: &[u8]| {
+                let hash = widened(&hash.of(input), scalar.len());
+                let signature: $curve::ecdsa::Signature = key.sign_prehash(&hash).unwrap();
+                signature.to_der().as_bytes().to_vec()
+            };
+            (Box::new(prove) as Prove, point)
+        }};
+    }
+
+    fn rsa_key(bits: u16) -> (Prove, Vec<u8>) {
+        let key = KeySource::bank(2).signing_key(bits);
+        let public_key = key.public_key().to_vec();
+        let prove = move |hash: ProofHash, input: &[u8]| {
+            key.sign_hash(Pkcs1v15Sign::new_unprefixed(), &hash.of(input))
+        };
+        (Box::new(prove), public_key)
     }
 
     #[test]
     fn proofs_verify_with_their_key_hash_and_input_only() {
-        let mut keys = ec_keys();
-        for bits in [1024, 2048] {
-            let key = KeySource::bank(2).signing_key(bits);
-            let public_key = key.public_key().to_vec();
-            keys.push((ProofKey::Rsa(Box::new(key)), public_key));
-        }
-        for (key, public_key) in &keys {
+        let mut scalar = [7; 66];
+        scalar[0] = 0;
+        let ec = [ec_key!(p256, [7; 32]), ec_key!(p384, [7; 48]), ec_key!(p521, scalar)];
+        for (prove, public_key) in ec.into_iter().chain([1024, 2048].map(rsa_key)) {
+            let public_key = &public_key;
             for (hash, other) in
                 [(ProofHash::Sha1, ProofHash::Sha512), (ProofHash::Sha512, ProofHash::Sha1)]
             {
-                let proof = key.prove(hash, b"input");
+                let proof = prove(hash, b"input");
                 assert_eq!(verify_proof(public_key, hash, b"input", &proof), Ok(()));
                 let wrong = Err(SignatureFault::Wrong);
                 assert_eq!(verify_proof(public_key, hash, b"inpul", &proof), wrong);

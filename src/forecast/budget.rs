@@ -311,7 +311,7 @@ fn nodes(topology: &Topology) -> Vec<NodeBudget> {
 fn target(plan: &Plan) -> Vec<String> {
     let Some(target) = &plan.target else { return Vec::new() };
     let tvs = target.tvs.map(|tvs| format!("tvs {tvs}"));
-    [Some(format!("tftp {}", target.tftp)), tvs].into_iter().flatten().collect()
+    target.tftp.iter().map(|tftp| format!("tftp {tftp}")).chain(tvs).collect()
 }
 
 /// One step of the operator: its name, when, and what.

@@ -1,7 +1,5 @@
 //! What can be said of a plan before it runs: what it will ask of servers and host, and what is
-//! likely not meant.
-//!
-//! Reads plans; no clock, no file, no socket.
+//! likely not meant. No clock, no file, no socket.
 
 mod budget;
 mod needs;

@@ -6,25 +6,17 @@ use super::hex::{hex, signature_line, upper_hex};
 use super::list::{List, is_signer};
 use super::roles::role_text;
 use super::verdict::{Verdict, check_list};
-use crate::base::printable;
+use crate::base::{named, printable};
 use crate::crypto::{md5, sha1};
 use crate::wire::{Element, ROLE_SAST, Reader, Record};
 
-/// Which listing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ListName {
-    /// `show ctl`.
-    Ctl,
-    /// `show itl`.
-    Itl,
-}
-
-impl ListName {
-    const fn text(self) -> &'static str {
-        match self {
-            ListName::Ctl => "CTL",
-            ListName::Itl => "ITL",
-        }
+named! {
+    /// Which listing.
+    pub enum ListName {
+        /// `show ctl`.
+        Ctl = "CTL",
+        /// `show itl`.
+        Itl = "ITL",
     }
 }
 
@@ -50,7 +42,7 @@ pub struct Listing {
 
 /// Writes the listing of a file; `None` or an empty one is a cluster without that list.
 pub fn show(bytes: Option<&[u8]>, options: &ShowOptions<'_>) -> Listing {
-    let name = options.list.text();
+    let name = options.list.name();
     let Some(bytes) = bytes.filter(|bytes| !bytes.is_empty()) else {
         return Listing { text: no_list(options.list), verdict: Verdict::Malformed };
     };
@@ -86,7 +78,7 @@ fn no_list(list: ListName) -> String {
 type Written = std::fmt::Result;
 
 fn start(out: &mut String, bytes: &[u8], options: &ShowOptions<'_>) -> Written {
-    let name = options.list.text();
+    let name = options.list.name();
     if options.checksum {
         writeln!(out, "The checksum value of the {name} file:")?;
         writeln!(out, "{}(MD5)\n{}(SHA1)\n", hex(&md5(bytes)), hex(&sha1(bytes)))?;

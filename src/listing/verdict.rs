@@ -1,45 +1,30 @@
 use super::list::List;
+use crate::base::named;
 use crate::crypto::envelope::{self, EnvelopeFault};
 use crate::crypto::{KeyKind, SignatureFault, SigningKey, verify_file};
 use crate::wire::{DIGEST_SHA1, DIGEST_SHA512, ROLE_SAST, SignedFile};
 
-/// What can be said of a file; the words are those of the golden vectors.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// The wrapped key does not open with the device's key.
-    DecryptFailed,
-    /// Signature good, digest of the decrypted content wrong.
-    InvalidDigest,
-    /// The signature does not fit.
-    InvalidSignature,
-    /// The file cannot be read.
-    Malformed,
-    /// No SAST record of the list is its signer.
-    NoSast,
-    /// Well-formed, a value is not usable.
-    Unsupported,
-    /// The digest id is neither 1 nor 3.
-    UnsupportedHash,
-    /// Signed by the named key.
-    Valid,
-    /// Consistent in itself, but signed by a key that the asked lists do not hold.
-    ValidButUntrusted,
-}
-
-impl Verdict {
-    /// The word for it.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Verdict::DecryptFailed => "decrypt-failed",
-            Verdict::InvalidDigest => "invalid-digest",
-            Verdict::InvalidSignature => "invalid-signature",
-            Verdict::Malformed => "malformed",
-            Verdict::NoSast => "no-sast",
-            Verdict::Unsupported => "unsupported",
-            Verdict::UnsupportedHash => "unsupported-hash",
-            Verdict::Valid => "valid",
-            Verdict::ValidButUntrusted => "valid-but-untrusted",
-        }
+named! {
+    /// What can be said of a file; the words are those of the golden vectors.
+    pub enum Verdict {
+        /// The wrapped key does not open with the device's key.
+        DecryptFailed = "decrypt-failed",
+        /// Signature good, digest of the decrypted content wrong.
+        InvalidDigest = "invalid-digest",
+        /// The signature does not fit.
+        InvalidSignature = "invalid-signature",
+        /// The file cannot be read.
+        Malformed = "malformed",
+        /// No SAST record of the list is its signer.
+        NoSast = "no-sast",
+        /// Well-formed, a value is not usable.
+        Unsupported = "unsupported",
+        /// The digest id is neither 1 nor 3.
+        UnsupportedHash = "unsupported-hash",
+        /// Signed by the named key.
+        Valid = "valid",
+        /// Consistent in itself, but signed by a key that the asked lists do not hold.
+        ValidButUntrusted = "valid-but-untrusted",
     }
 }
 
@@ -71,20 +56,8 @@ pub fn check_file(file: &SignedFile<'_>, public_key: &[u8]) -> Verdict {
     }
 }
 
-/// Checks an encrypted file: first the signature with the signer's key, then, if that is good,
-/// the envelope with the device's key. Gives the content of a valid file.
-pub fn check_envelope(
-    file: &SignedFile<'_>,
-    signer_public_key: &[u8],
-    device: &SigningKey,
-) -> (Verdict, Option<Vec<u8>>) {
-    match check_file(file, signer_public_key) {
-        Verdict::Valid => open_envelope(file, device),
-        other => (other, None),
-    }
-}
-
-/// Opens the envelope without judging the signature.
+/// Opens the envelope with the key of the device, without judging the signature. Gives the content
+/// of a valid one.
 pub fn open_envelope(file: &SignedFile<'_>, device: &SigningKey) -> (Verdict, Option<Vec<u8>>) {
     match envelope::open(file, device) {
         Ok(content) => (Verdict::Valid, Some(content)),

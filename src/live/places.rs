@@ -1,5 +1,7 @@
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
+use crate::base::NodeId;
 use crate::forecast::Budget;
 use crate::measure::Queue;
 use crate::net::fleet::Addresses;
@@ -59,17 +61,18 @@ fn wanted(plan: &Plan) -> Places {
 }
 
 fn workers(plan: &Plan) -> u64 {
-    if plan.target.is_some() { 1 } else { plan.fleet.tftp.len() as u64 }
+    plan.homes().len() as u64
 }
 
 /// What a place of each queue costs, in quarters of a descriptor. Where the servers are ours, the
 /// other end of a connection has one, too, and is closed a moment later.
 fn quarter_descriptors(plan: &Plan) -> Places {
     let ends = if plan.target.is_some() { 4 } else { 9 };
-    let is_shared = |server| Addresses::towards(server) == Addresses::Shared;
-    let target = plan.target.as_ref().map(|target| target.tftp);
-    let own = || plan.fleet.tftp.iter().any(|&node| plan.topology.node(node).address.is_ipv6());
-    let socket = if target.map_or_else(own, is_shared) { 4 } else { 0 };
+    let is_shared = |server: &SocketAddr| Addresses::towards(*server) == Addresses::Shared;
+    let is_ipv6 = |&node: &NodeId| plan.topology.node(node).address.is_ipv6();
+    let own = || plan.fleet.tftp.iter().flat_map(|home| home.iter()).any(is_ipv6);
+    let target = plan.target.as_ref().map(|target| target.tftp.iter().any(is_shared));
+    let socket = if target.unwrap_or_else(own) { 4 } else { 0 };
     [(Queue::Connections, ends), (Queue::Lookups, ends), (Queue::Transfers, socket)].into()
 }
 

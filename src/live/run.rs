@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,7 +10,7 @@ use tokio::sync::oneshot;
 use crate::base::{NodeId, PhoneId, Span, Time};
 use crate::cluster::{Cluster, FileSignature, HTTP_PORT, HTTPS_PORT, ServiceKind, Topology};
 use crate::measure::{
-    CpuSeconds, Finish, Ledger, Mode, Queue, RunFacts, Slice, ThreadKind, encode,
+    Account, CpuSeconds, Finish, Ledger, Mode, Queue, RunFacts, Slice, Summary, ThreadKind, encode,
 };
 use crate::net::fleet::Addresses;
 use crate::net::signals::{Signal, Signals};
@@ -78,15 +79,16 @@ async fn begin<'a>(plan: &'a Plan, options: &'a LiveOptions) -> Result<Driver<'a
 impl LiveRun {
     /// A run that was interrupted before any phone was there.
     fn of_nothing(plan: &Plan, signal: Signal) -> LiveRun {
+        let known = Summary {
+            scenario: plan.name.clone(),
+            mode: Mode::Live,
+            seed: plan.seed,
+            notes: vec!["interrupted before servers and phones had started".to_owned()],
+            ..Summary::default()
+        };
         LiveRun {
             ledger: Ledger::new(Slice::whole(plan.fleet.phones)),
-            facts: RunFacts {
-                scenario: plan.name.clone(),
-                mode: Mode::Live,
-                seed: plan.seed,
-                notes: vec!["interrupted before servers and phones had started".to_owned()],
-                ..RunFacts::default()
-            },
+            facts: RunFacts { known, ..RunFacts::default() },
             finish: Finish::Interrupted,
             signal: Some(signal),
         }
@@ -121,10 +123,12 @@ impl<'a> Driver<'a> {
         let phones = phones(plan, &stage.play.cast(), &shared);
         let cluster = stage.play.cluster();
         let files = file_servers(plan, cluster);
-        let tftp = files[0].tftp;
+        let homes = Arc::clone(stage.play.homes());
+        let tftp = files[&homes.first(PhoneId(0))].tftp;
         let swarm_plan = SwarmPlan {
             seed: plan.seed,
             profile: plan.phone.clone(),
+            homes,
             files,
             tvs: plan.target.as_ref().and_then(|target| target.tvs),
             hosts: cluster.map(|ours| Arc::clone(ours.hosts())).unwrap_or_default(),
@@ -232,6 +236,7 @@ impl<'a> Driver<'a> {
                 }
                 self.swarm.boot_all(now, *spread, storm).await;
             }
+            Cue::Moved => self.swarm.move_phones(self.stage.play.homes()).await,
             Cue::Service(_) => {}
         }
         self.stage.follow(cue).await
@@ -269,18 +274,19 @@ impl<'a> Driver<'a> {
         if let Some(servers) = stage.servers {
             servers.shutdown().await;
         }
-        let facts = RunFacts {
+        let known = Summary {
             cpu_s,
             cpu_by_thread_s,
             machine,
+            serve,
+            notes: [notes, facts.known.notes].concat(),
+            ..facts.known
+        };
+        let facts = RunFacts {
+            known,
             sign_mean_s,
             host,
-            cpu_ratio,
-            places,
-            bounded,
-            server_lacks,
-            serve,
-            notes: [notes, facts.notes].concat(),
+            account: Account { places, bounded, server_lacks, cpu_ratio, ..Account::default() },
             ..facts
         };
         LiveRun { ledger, facts, finish, signal }
@@ -292,7 +298,8 @@ impl<'a> Driver<'a> {
         match (&plan.target, self.stage.play.cluster()) {
             (Some(target), _) => {
                 let tvs = target.tvs.map_or("as configured".into(), |tvs| tvs.to_string());
-                lines.push(format!("target    tftp {} · tvs {tvs}", target.tftp));
+                let tftp: Vec<String> = target.tftp.iter().map(ToString::to_string).collect();
+                lines.push(format!("target    tftp {} · tvs {tvs}", tftp.join(", ")));
             }
             (None, Some(cluster)) => lines.extend(describe_cluster(cluster)),
             (None, None) => {}
@@ -339,18 +346,21 @@ async fn until_idle(servers: &Servers) {
 }
 
 /// Where the phones get their files: from the target, or from the TFTP nodes of our cluster.
-fn file_servers(plan: &Plan, cluster: Option<&Cluster>) -> Vec<FileServer> {
+fn file_servers(plan: &Plan, cluster: Option<&Cluster>) -> BTreeMap<NodeId, FileServer> {
     if let Some(target) = &plan.target {
-        let at = |port| SocketAddr::new(target.tftp.ip(), port);
-        let http = HttpServer { http: at(HTTP_PORT), https: at(HTTPS_PORT) };
-        return vec![FileServer { tftp: target.tftp, http }];
+        let server = |&tftp: &SocketAddr| {
+            let at = |port| SocketAddr::new(tftp.ip(), port);
+            FileServer { tftp, http: HttpServer { http: at(HTTP_PORT), https: at(HTTPS_PORT) } }
+        };
+        let nodes = plan.homes().into_iter().flat_map(|home| home.to_vec());
+        return nodes.zip(target.tftp.iter().map(server)).collect();
     }
     let topology = cluster.expect("without a target the cluster is ours").topology();
-    let server = |&node: &NodeId| FileServer {
+    let server = |node: NodeId| FileServer {
         tftp: topology.socket(node, ServiceKind::Tftp),
         http: HttpServer { http: topology.http_socket(node), https: topology.https_socket(node) },
     };
-    plan.fleet.tftp.iter().map(server).collect()
+    topology.nodes_with(ServiceKind::Tftp).map(|node| (node, server(node))).collect()
 }
 
 /// The phones, each with what it holds at the start.

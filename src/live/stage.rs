@@ -55,7 +55,7 @@ impl Stage {
         match cue {
             Cue::Service(change) => servers.follow(change).await?,
             Cue::Acts { action, .. } => self.keep(action)?,
-            Cue::Boots { .. } => {}
+            Cue::Boots { .. } | Cue::Moved => {}
         }
         Ok(())
     }

@@ -1,11 +1,13 @@
 use std::collections::BTreeMap;
 
-use hdrhistogram::Histogram;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::load::LoadRecorder;
-use super::summary::{SloRow, collect};
+use crate::scenario::SloResult;
+
+use super::load::{LoadRecorder, StartCounts, TrafficCounts};
+use super::summary::collect;
+use super::times::Times;
 use super::verdict::{CapacityVerdict, LevelKind, LevelVerdict, Mode};
 
 /// `summary.json` of a capacity measurement, schema 1.
@@ -30,7 +32,7 @@ pub struct CapacitySummary {
     /// The load generator itself.
     pub generator: GeneratorFacts,
     /// The user's conditions.
-    pub slos: Vec<SloRow>,
+    pub slos: Vec<SloResult>,
     /// How it was measured, in three lines.
     pub method: Vec<String>,
     /// Things that a reader of the numbers must know.
@@ -121,23 +123,15 @@ pub struct LoadStep {
     /// Time of the planned starts in seconds; without the warm-up.
     pub length_s: f64,
     /// Planned starts.
-    pub planned: u64,
-    /// Those that began.
-    pub started: u64,
-    /// Those that waited for a place among those in flight.
-    pub waited: u64,
-    /// Those with a good answer.
-    pub ok: u64,
-    /// Those without.
+    #[serde(flatten)]
+    pub starts: StartCounts,
+    /// Those without a good answer.
     pub failed: u64,
     /// Good answers per second while the load was measured (at once: until the last answer).
     pub achieved: Option<f64>,
-    /// Single requests.
-    pub requests: u64,
-    /// Datagrams that were sent again.
-    pub sent_again: u64,
-    /// Most in flight at once.
-    pub in_flight_max: u64,
+    /// What they asked for.
+    #[serde(flatten)]
+    pub traffic: TrafficCounts,
     /// From the planned start.
     pub response_s: LoadPercentiles,
     /// From the actual start.
@@ -229,52 +223,34 @@ impl LoadStep {
     pub fn new(step: LevelKind, offered: f64, recorder: &LoadRecorder) -> LoadStep {
         let length_s = recorder.length().as_secs_f64();
         let at_once = || {
-            let last_s = recorder.response_s(1.0).filter(|s| *s > 0.0)?;
-            Some(recorder.ok as f64 / last_s)
+            let last_s = recorder.response.at_s(1.0).filter(|s| *s > 0.0)?;
+            Some(recorder.starts.ok as f64 / last_s)
         };
         let named = recorder.faults.iter().map(|(fault, count)| (fault.to_string(), *count));
         LoadStep {
             step,
             offered,
             length_s,
-            planned: recorder.planned,
-            started: recorder.started,
-            waited: recorder.waited,
-            ok: recorder.ok,
+            starts: recorder.starts,
             failed: recorder.failed(),
             achieved: recorder.served_per_s().or_else(at_once),
-            requests: recorder.requests,
-            sent_again: recorder.sent_again,
-            in_flight_max: recorder.in_flight_max,
-            response_s: percentiles(&recorder.response_us),
-            service_s: percentiles(&recorder.service_us),
-            judged_s: None,
-            judged_percentile: None,
+            traffic: recorder.traffic,
+            response_s: LoadPercentiles::of(&recorder.response),
+            service_s: LoadPercentiles::of(&recorder.service),
             drift: recorder.drift(),
-            lag_p99_s: recorder.lag_p99_s(),
-            cpu_ratio: None,
+            lag_p99_s: recorder.lag.at_s(0.99),
             errors: named.collect(),
             said: recorder.said.clone(),
-            verdict: LevelVerdict::default(),
-            reason: String::new(),
+            ..LoadStep::default()
         }
     }
 }
 
-fn percentiles(histogram: &Histogram<u64>) -> LoadPercentiles {
-    let samples = histogram.len();
-    let seconds = |us: u64| us as f64 / 1e6;
-    // A percentile p needs 10/(1-p) samples.
-    let at = |per_mille: u64| {
-        let enough = samples * (1_000 - per_mille) >= 10_000;
-        enough.then(|| seconds(histogram.value_at_quantile(per_mille as f64 / 1e3)))
-    };
-    LoadPercentiles {
-        p50: at(500),
-        p90: at(900),
-        p99: at(990),
-        p999: at(999),
-        max: (samples > 0).then(|| seconds(histogram.max())),
+impl LoadPercentiles {
+    fn of(times: &Times) -> LoadPercentiles {
+        let [p50, p90, p99, p999] =
+            [500, 900, 990, 999].map(|per_mille| times.percentile_s(per_mille));
+        LoadPercentiles { p50, p90, p99, p999, max: times.max_s() }
     }
 }
 
@@ -299,7 +275,7 @@ mod tests {
         let fault = Some(LoadFault::Silence);
         recorder.end(&Ended { planned: at(5), started: at(5), ended: at(9), fault }, None);
         let step = LoadStep::new(LevelKind::Ramp, 100.0, &recorder);
-        assert_eq!((step.planned, step.ok, step.failed), (200, 200, 1));
+        assert_eq!((step.starts.planned, step.starts.ok, step.failed), (200, 200, 1));
         assert_eq!(step.achieved, Some(50.5), "half of them came in time");
         assert_eq!(step.errors.get("silence"), Some(&1));
         assert!(step.response_s.p90.is_some() && step.response_s.p99.is_none());

@@ -6,6 +6,7 @@ use crate::base::{Lack, Span, Time};
 use crate::scenario::Doubt;
 
 use super::host::{HostFacts, Pause};
+use super::row::{Join, join};
 use super::verdict::GeneratorState;
 
 /// Where phones wait for their turn, because only so much is in flight at once.
@@ -88,18 +89,18 @@ impl GeneratorCounts {
             self.stalls.push(pause);
         }
     }
+}
 
-    /// Adds what another part has counted.
-    pub fn merge(&mut self, other: &GeneratorCounts) {
-        for (&queue, theirs) in &other.waits {
-            let mine = self.waits.entry(queue).or_default();
-            mine.count += theirs.count;
-            mine.longest = mine.longest.max(theirs.longest);
-            mine.at_end += theirs.at_end;
-        }
-        for (&lack, &count) in &other.lacks {
-            *self.lacks.entry(lack).or_default() += count;
-        }
+impl Join for Waits {
+    fn join(&mut self, other: &Waits) {
+        join!(self, other; count, at_end);
+        self.longest = self.longest.max(other.longest);
+    }
+}
+
+impl Join for GeneratorCounts {
+    fn join(&mut self, other: &GeneratorCounts) {
+        join!(self, other; waits, lacks);
         other.stalls.iter().for_each(|&stall| self.stalled(stall));
     }
 }
@@ -413,7 +414,7 @@ mod tests {
         *one.lacks.entry(Lack::Port).or_default() += 1;
         let mut both = one.clone();
         both.waited(Queue::Lookups, Span::from_secs(3), true);
-        both.merge(&one);
+        both.join(&one);
         let waits = Waits { count: 3, longest: Span::from_secs(3), at_end: 1 };
         assert_eq!(both.waits, [(Queue::Lookups, waits)].into());
         assert_eq!(both.lacks, [(Lack::Port, 2)].into());

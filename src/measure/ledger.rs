@@ -1,8 +1,6 @@
 use std::collections::BTreeMap;
 
-use hdrhistogram::Histogram;
-
-use crate::base::{PhoneId, Span, Time};
+use crate::base::{PhoneId, Time};
 use crate::phone::{AcceptPath, Fact, Failure, FileKind, Outcome, Transport, TvsFault};
 use crate::transfer::TransferFault;
 use crate::wire::tvs::Command;
@@ -12,7 +10,8 @@ use super::generator::{GeneratorCounts, SILENCE_MIN, Silence};
 use super::incident::{Incident, Listen, Notice, StepEnd, StepKind};
 use super::metrics::{Counts, HttpCounts, Phones, TrustPaths, TvsCounts};
 use super::phones::{PhoneRecord, PhoneRecords, Slice};
-use super::row::Join;
+use super::row::{Join, join};
+use super::times::Times;
 
 /// What was heard of some phones, counted. Plain numbers and histograms: hearing costs
 /// nanoseconds and takes no lock. Ledgers of other phones are merged without loss.
@@ -20,8 +19,8 @@ use super::row::Join;
 pub struct Ledger {
     counts: Counts,
     in_flight: BTreeMap<StepKind, u64>,
-    steps: Vec<StepRecord>,
-    lag: Histogram<u64>,
+    steps: [StepRecord; StepKind::ALL.len()],
+    lag: Times,
     generator: GeneratorCounts,
     phones: PhoneRecords,
     /// Start of the storm: its first reset, or the start of the run.
@@ -36,7 +35,7 @@ pub struct Ledger {
 }
 
 /// Times and results of one step.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct StepRecord {
     /// Ended with what was asked for.
     pub ok: u64,
@@ -48,51 +47,18 @@ pub struct StepRecord {
     pub retry: u64,
     /// Ended without an answer.
     pub failed: u64,
-    /// From the actual start, microseconds.
-    pub service_us: Histogram<u64>,
-    /// From the planned start, microseconds.
-    pub response_us: Histogram<u64>,
-}
-
-/// Lateness of the generator itself.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct GeneratorLag {
-    /// Samples.
-    pub samples: u64,
-    /// 99th percentile in seconds, `None` without samples.
-    pub p99_s: Option<f64>,
+    /// From the actual start.
+    pub service: Times,
+    /// From the planned start.
+    pub response: Times,
 }
 
 /// Faults of which a remark is kept (choice): a server may send any of 65,536 error codes.
 const REMARKS_MAX: usize = 16;
-/// Longest time that a histogram tells apart: one hour in microseconds.
-const LONGEST_US: u64 = 3_600_000_000;
 
-pub(super) fn histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, LONGEST_US, 3).expect("the bounds are valid")
-}
-
-impl StepRecord {
-    fn new() -> StepRecord {
-        StepRecord {
-            ok: 0,
-            not_found: 0,
-            stuck: 0,
-            retry: 0,
-            failed: 0,
-            service_us: histogram(),
-            response_us: histogram(),
-        }
-    }
-
-    fn merge(&mut self, other: &StepRecord) {
-        self.ok += other.ok;
-        self.not_found += other.not_found;
-        self.stuck += other.stuck;
-        self.retry += other.retry;
-        self.failed += other.failed;
-        self.service_us.add(&other.service_us).expect("all histograms have the same bounds");
-        self.response_us.add(&other.response_us).expect("all histograms have the same bounds");
+impl Join for StepRecord {
+    fn join(&mut self, other: &StepRecord) {
+        join!(self, other; ok, not_found, stuck, retry, failed, service, response);
     }
 }
 
@@ -106,8 +72,8 @@ impl Ledger {
         Ledger {
             counts: Counts::default(),
             in_flight: BTreeMap::new(),
-            steps: StepKind::ALL.iter().map(|_| StepRecord::new()).collect(),
-            lag: histogram(),
+            steps: Default::default(),
+            lag: Times::default(),
             generator: GeneratorCounts::default(),
             phones,
             storm,
@@ -175,8 +141,8 @@ impl Ledger {
         if matches!(end, StepEnd::Failed | StepEnd::Stuck) {
             return;
         }
-        record.service_us.saturating_record(now.since(started).as_micros());
-        record.response_us.saturating_record(now.since(planned).as_micros());
+        record.service.record(now.since(started));
+        record.response.record(now.since(planned));
     }
 
     /// The first remark on each fault is kept, of a bounded number of faults.
@@ -227,10 +193,6 @@ impl Ledger {
                 self.step_mut(step).retry += 1;
             }
         }
-    }
-
-    fn lag(&mut self, late: Span) {
-        self.lag.saturating_record(late.as_micros());
     }
 
     /// What was looked up and not heard: signatures that the phones have verified since the storm
@@ -318,11 +280,9 @@ impl Ledger {
         self.storm
     }
 
-    /// Lateness of the generator.
-    pub fn generator_lag(&self) -> GeneratorLag {
-        let samples = self.lag.len();
-        let p99 = || self.lag.value_at_quantile(0.99) as f64 / 1e6;
-        GeneratorLag { samples, p99_s: (samples > 0).then(p99) }
+    /// How late the generator itself was.
+    pub const fn lag(&self) -> &Times {
+        &self.lag
     }
 
     /// How many phones are where, and what they did.
@@ -369,19 +329,11 @@ impl Ledger {
 
     /// Adds what was heard of other phones.
     pub fn merge(&mut self, other: &Ledger) {
-        self.counts.join(&other.counts);
-        for (&step, &count) in &other.in_flight {
-            *self.in_flight.entry(step).or_default() += count;
-        }
-        for (mine, theirs) in self.steps.iter_mut().zip(&other.steps) {
-            mine.merge(theirs);
-        }
-        self.lag.add(&other.lag).expect("all histograms have the same bounds");
-        self.generator.merge(&other.generator);
+        join!(self, other; counts, in_flight, lag, generator, booting);
+        self.steps.iter_mut().zip(&other.steps).for_each(|(mine, theirs)| mine.join(theirs));
         self.phones.merge(&other.phones);
         self.silences.extend(&other.silences);
         self.storm = self.storm.max(other.storm);
-        self.booting += other.booting;
         for (&fault, remark) in &other.remarks {
             self.remark(fault, remark);
         }
@@ -420,10 +372,10 @@ impl Listen for Ledger {
             }
             Incident::Silent { .. } => {}
             Incident::Waited { queue, late, at_end } => {
-                self.lag(late);
+                self.lag.record(late);
                 self.generator.waited(queue, late, at_end);
             }
-            Incident::Late(late) => self.lag(late),
+            Incident::Late(late) => self.lag.record(late),
             Incident::Lacked(lack) => *self.generator.lacks.entry(lack).or_default() += 1,
             Incident::Said(fault, remark) => self.remark(fault, remark),
         }
@@ -507,6 +459,7 @@ impl TvsCounts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::Span;
     use crate::phone::Refusal;
 
     const SECOND: u64 = 1_000_000_000;
@@ -538,7 +491,7 @@ mod tests {
         assert_eq!(ledger.ready_times_s(), [5.0]);
         let boot = ledger.step_record(StepKind::Boot);
         assert_eq!((boot.ok, boot.failed), (1, 0));
-        let three_seconds = boot.response_us.value_at_quantile(0.5);
+        let three_seconds = boot.response.value_at_quantile(0.5);
         assert!((2_990_000..3_010_000).contains(&three_seconds), "{three_seconds}");
     }
 
@@ -615,7 +568,7 @@ mod tests {
         ledger.fact(PhoneId(0), at(2), Fact::Settled { outcome: Outcome::Stuck });
         let counts = |step| {
             let record = ledger.step_record(step);
-            (record.ok, record.not_found, record.stuck, record.failed, record.response_us.len())
+            (record.ok, record.not_found, record.stuck, record.failed, record.response.len())
         };
         assert_eq!(counts(StepKind::Ctl), (0, 1, 0, 0, 1), "an answer has a time");
         assert_eq!(counts(StepKind::Boot), (0, 0, 1, 0, 0));
@@ -652,18 +605,18 @@ mod tests {
         one.end_step(StepKind::TVS, StepEnd::Ok, [at(0), at(0), at(1)]);
         two.end_step(StepKind::TVS, StepEnd::Failed, [at(0), at(0), at(1)]);
         two.hear(PhoneId(1), at(1), &Incident::SentAgain(StepKind::Itl));
-        two.lag(Span::from_millis(5));
+        two.lag.record(Span::from_millis(5));
         one.fact(PhoneId(0), at(1), Fact::TvsFailover);
         one.merge(&two);
         let tvs = one.step_record(StepKind::TVS);
         assert_eq!((tvs.ok, tvs.failed, tvs.retry), (1, 1, 1));
         assert_eq!(one.step_record(StepKind::Itl).retry, 1);
         assert_eq!((one.counts.tftp.retransmits, one.counts.tvs.failovers), (1, 1));
-        assert_eq!((one.phones().len(), one.generator_lag().samples), (3, 1));
+        assert_eq!((one.phones().len(), one.lag().len()), (3, 1));
     }
 
     #[test]
     fn lag_without_samples_is_no_number() {
-        assert_eq!(Ledger::new(Slice::whole(1)).generator_lag().p99_s, None);
+        assert_eq!(Ledger::new(Slice::whole(1)).lag().at_s(0.99), None);
     }
 }

@@ -1,11 +1,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use hdrhistogram::Histogram;
-
 use crate::base::{Span, Time};
 
-use super::ledger::histogram;
+use super::row::{counts, join};
+use super::times::Times;
 
 /// Why a request of a capacity measurement has no good answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -99,9 +98,35 @@ pub struct Ended {
     pub fault: Option<LoadFault>,
 }
 
+counts! {
+    /// Planned starts of a level of load.
+    pub struct StartCounts {
+        /// Planned starts that count.
+        planned: u64,
+        /// Those that began.
+        started: u64,
+        /// Those that had to wait for a place among those in flight.
+        waited: u64,
+        /// Those that ended with a good answer.
+        ok: u64,
+    }
+}
+
+counts! {
+    /// What went to the servers for them.
+    pub struct TrafficCounts {
+        /// Single requests, of which a boot has several.
+        requests: u64,
+        /// Datagrams that were sent again.
+        sent_again: u64,
+        /// Most that were in flight at once; of several threads the sum, which bounds it.
+        in_flight_max: u64,
+    }
+}
+
 /// What one thread of the generator has seen of one level of load. Plain numbers: recording takes
 /// no lock.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct LoadRecorder {
     /// From here on planned starts count; what comes before warms the server up.
     from: Time,
@@ -109,40 +134,32 @@ pub struct LoadRecorder {
     begun: Time,
     /// End of the planned starts that count.
     until: Time,
-    /// Planned starts that count.
-    pub planned: u64,
-    /// Those that began.
-    pub started: u64,
-    /// Those that had to wait for a place among those in flight.
-    pub waited: u64,
-    /// Those that ended with a good answer.
-    pub ok: u64,
+    /// Starts that count.
+    pub starts: StartCounts,
+    /// What they asked for.
+    pub traffic: TrafficCounts,
     /// Good answers while the load was measured, to starts of the warm-up, too: what the server
     /// served in that time.
-    pub ok_in_window: u64,
-    /// Single requests, of which a boot has several.
-    pub requests: u64,
-    /// Datagrams that were sent again.
-    pub sent_again: u64,
+    ok_in_window: u64,
     /// Wrong answers that may have been those of an earlier transfer and were asked for again.
     pub doubtful: u64,
-    /// Most that were in flight at once.
-    pub in_flight_max: u64,
     /// Those without a good answer, by cause.
     pub faults: BTreeMap<LoadFault, u64>,
     /// The first wrong answers in words.
     pub wrong: Vec<String>,
     /// What the server said about the others without a good answer, each once.
     pub said: Vec<String>,
-    /// Times in microseconds; those given up count with their age.
-    pub(super) response_us: Histogram<u64>,
-    pub(super) service_us: Histogram<u64>,
-    pub(super) lag_us: Histogram<u64>,
+    /// From the planned start; those given up count with their age.
+    pub response: Times,
+    /// From the actual start, in the same way.
+    pub service: Times,
+    /// How late the generator was.
+    pub lag: Times,
     /// Response times of good answers.
-    good_us: Histogram<u64>,
+    pub good: Times,
     /// Response times of those planned in the first and in the last third.
-    pub(super) first_third_us: Histogram<u64>,
-    pub(super) last_third_us: Histogram<u64>,
+    first_third: Times,
+    last_third: Times,
 }
 
 /// Wrong answers that are kept in words, at most (choice).
@@ -153,29 +170,7 @@ const SAID_MAX: usize = 5;
 impl LoadRecorder {
     /// A recorder of planned starts between `from` and `until`.
     pub fn new(from: Time, until: Time) -> LoadRecorder {
-        LoadRecorder {
-            from,
-            begun: from,
-            until,
-            planned: 0,
-            started: 0,
-            waited: 0,
-            ok: 0,
-            ok_in_window: 0,
-            requests: 0,
-            sent_again: 0,
-            doubtful: 0,
-            in_flight_max: 0,
-            faults: BTreeMap::new(),
-            wrong: Vec::new(),
-            said: Vec::new(),
-            response_us: histogram(),
-            service_us: histogram(),
-            lag_us: histogram(),
-            good_us: histogram(),
-            first_third_us: histogram(),
-            last_third_us: histogram(),
-        }
+        LoadRecorder { from, begun: from, until, ..LoadRecorder::default() }
     }
 
     /// The same after a warm-up whose starts, from `begun` on, do not count.
@@ -200,7 +195,7 @@ impl LoadRecorder {
 
     /// Something was planned that counts.
     pub fn plan(&mut self, planned: Time) {
-        self.planned += u64::from(self.counts(planned));
+        self.starts.planned += u64::from(self.counts(planned));
     }
 
     /// It began; `waited` for a place, which is not the generator's lag.
@@ -208,11 +203,11 @@ impl LoadRecorder {
         if !self.counts(planned) {
             return;
         }
-        self.started += 1;
+        self.starts.started += 1;
         if waited {
-            self.waited += 1;
+            self.starts.waited += 1;
         } else {
-            self.lag_us.saturating_record(now.since(planned).as_micros());
+            self.lag.record(now.since(planned));
         }
     }
 
@@ -235,22 +230,22 @@ impl LoadRecorder {
             }
             return;
         }
-        let response = ended.ended.since(ended.planned).as_micros();
+        let response = ended.ended.since(ended.planned);
         match ended.fault {
             None => {
-                self.ok += 1;
-                self.good_us.saturating_record(response);
+                self.starts.ok += 1;
+                self.good.record(response);
             }
             Some(fault) => *self.faults.entry(fault).or_default() += 1,
         }
-        self.response_us.saturating_record(response);
-        self.service_us.saturating_record(ended.ended.since(ended.started).as_micros());
+        self.response.record(response);
+        self.service.record(ended.ended.since(ended.started));
         let part = ended.planned.since(self.from).as_nanos() as f64;
         let whole = self.length().as_nanos().max(1) as f64;
         if part < whole / 3.0 {
-            self.first_third_us.saturating_record(response);
+            self.first_third.record(response);
         } else if part >= whole * 2.0 / 3.0 {
-            self.last_third_us.saturating_record(response);
+            self.last_third.record(response);
         }
     }
 
@@ -262,7 +257,8 @@ impl LoadRecorder {
 
     /// So many are in flight now.
     pub fn in_flight(&mut self, now: u64) {
-        self.in_flight_max = self.in_flight_max.max(now);
+        let most = &mut self.traffic.in_flight_max;
+        *most = (*most).max(now);
     }
 
     /// Those without a good answer.
@@ -275,13 +271,11 @@ impl LoadRecorder {
     pub fn drift(&self) -> Option<f64> {
         /// Samples at either end below which a median says nothing (choice).
         const SAMPLES_MIN: u64 = 5;
-        let (first, last) = (&self.first_third_us, &self.last_third_us);
-        if first.len() < SAMPLES_MIN || last.len() < SAMPLES_MIN || self.length().is_zero() {
-            return None;
-        }
-        let median = |histogram: &Histogram<u64>| histogram.value_at_quantile(0.5) as f64 / 1e6;
+        let median = |times: &Times| times.at_s(0.5).filter(|_| times.len() >= SAMPLES_MIN);
+        let growth = median(&self.last_third)? - median(&self.first_third)?;
         // The middles of the two thirds lie two thirds of the whole apart.
-        Some((median(last) - median(first)) / (self.length().as_secs_f64() * 2.0 / 3.0))
+        let apart = self.length().as_secs_f64() * 2.0 / 3.0;
+        (apart > 0.0).then(|| growth / apart)
     }
 
     /// Good answers per second while the load was measured; `None` of a load in one instant.
@@ -289,7 +283,7 @@ impl LoadRecorder {
         let length_s = self.length().as_secs_f64();
         let warm_up_us = self.from.since(self.begun).as_micros();
         // Before the first answer of all can have come there is nothing to count.
-        let fastest_us = if self.good_us.is_empty() { 0 } else { self.good_us.min() };
+        let fastest_us = if self.good.is_empty() { 0 } else { self.good.min() };
         let nothing_s = fastest_us.saturating_sub(warm_up_us) as f64 / 1e6;
         let counted_s = length_s - nothing_s.min(length_s / 2.0);
         (length_s > 0.0).then(|| self.ok_in_window as f64 / counted_s)
@@ -299,10 +293,10 @@ impl LoadRecorder {
     /// those that a server gives that goes on as it began. `None` of a load in one instant.
     pub fn missing(&self) -> Option<(f64, f64)> {
         let length_s = self.length().as_secs_f64();
-        if length_s <= 0.0 || self.planned == 0 {
+        if length_s <= 0.0 || self.starts.planned == 0 {
             return None;
         }
-        let expected = self.planned as f64 * (1.0 - self.edge_s() / length_s);
+        let expected = self.starts.planned as f64 * (1.0 - self.edge_s() / length_s);
         let missing = expected - (self.ok_in_window + self.failed()) as f64;
         Some((missing, missing / expected.max(1.0)))
     }
@@ -314,7 +308,7 @@ impl LoadRecorder {
         const PART_MAX: f64 = 0.1;
         let warm_up_us = self.from.since(self.begun).as_micros();
         let late = |value: u64| value.saturating_sub(warm_up_us) as f64 / 1e6;
-        let first = &self.first_third_us;
+        let first = &self.first_third;
         let sum: f64 = first
             .iter_recorded()
             .map(|row| late(row.value_iterated_to()) * row.count_at_value() as f64)
@@ -323,32 +317,9 @@ impl LoadRecorder {
         mean_s.min(self.length().as_secs_f64() * PART_MAX)
     }
 
-    /// Median response time of good answers in seconds, `None` without any.
-    pub fn good_p50_s(&self) -> Option<f64> {
-        let good = &self.good_us;
-        (!good.is_empty()).then(|| good.value_at_quantile(0.5) as f64 / 1e6)
-    }
-
-    /// Response time in seconds at `quantile` (0 to 1), `None` without samples.
-    pub fn response_s(&self, quantile: f64) -> Option<f64> {
-        let response = &self.response_us;
-        (!response.is_empty()).then(|| response.value_at_quantile(quantile) as f64 / 1e6)
-    }
-
-    /// Service time in seconds at `quantile` (0 to 1), `None` without samples.
-    pub fn service_s(&self, quantile: f64) -> Option<f64> {
-        let service = &self.service_us;
-        (!service.is_empty()).then(|| service.value_at_quantile(quantile) as f64 / 1e6)
-    }
-
-    /// 99th percentile of the generator's lag in seconds, `None` without samples.
-    pub fn lag_p99_s(&self) -> Option<f64> {
-        (!self.lag_us.is_empty()).then(|| self.lag_us.value_at_quantile(0.99) as f64 / 1e6)
-    }
-
     /// Part of the starts that began later than planned by more than this, 0 to 1.
     pub fn late_ratio(&self, than: Span) -> f64 {
-        let lag = &self.lag_us;
+        let lag = &self.lag;
         let late = lag.count_between(than.as_micros() + 1, u64::MAX);
         late as f64 / lag.len().max(1) as f64
     }
@@ -356,33 +327,12 @@ impl LoadRecorder {
     /// Adds what another thread has seen of the same load.
     pub fn merge(&mut self, other: &LoadRecorder) {
         self.until = self.until.min(other.until);
-        self.planned += other.planned;
-        self.started += other.started;
-        self.waited += other.waited;
-        self.ok += other.ok;
         self.begun = self.begun.min(other.begun);
-        self.ok_in_window += other.ok_in_window;
-        self.requests += other.requests;
-        self.sent_again += other.sent_again;
-        self.doubtful += other.doubtful;
-        // Each thread's peak is its own moment: the sum is an upper bound when there are several.
-        self.in_flight_max += other.in_flight_max;
-        for (&fault, &count) in &other.faults {
-            *self.faults.entry(fault).or_default() += count;
-        }
+        join!(self, other; starts, traffic, ok_in_window, doubtful, faults);
+        join!(self, other; response, service, lag, good, first_third, last_third);
         let room = WRONG_MAX.saturating_sub(self.wrong.len());
         self.wrong.extend(other.wrong.iter().take(room).cloned());
         other.said.iter().for_each(|words| self.say(words.clone()));
-        for (mine, theirs) in [
-            (&mut self.response_us, &other.response_us),
-            (&mut self.service_us, &other.service_us),
-            (&mut self.lag_us, &other.lag_us),
-            (&mut self.good_us, &other.good_us),
-            (&mut self.first_third_us, &other.first_third_us),
-            (&mut self.last_third_us, &other.last_third_us),
-        ] {
-            mine.add(theirs).expect("all histograms have the same bounds");
-        }
     }
 }
 
@@ -408,7 +358,10 @@ mod tests {
         recorder.plan(at(999));
         recorder.start(at(999), at(999), false);
         recorder.end(&answered(999, 1_200), None);
-        assert_eq!((recorder.planned, recorder.started, recorder.ok), (0, 0, 0));
+        assert_eq!(
+            (recorder.starts.planned, recorder.starts.started, recorder.starts.ok),
+            (0, 0, 0)
+        );
         let wrong = Ended { fault: Some(LoadFault::WrongBytes), ..answered(500, 600) };
         recorder.end(&wrong, Some("a: 3 bytes instead of 4".into()));
         assert_eq!(recorder.failed(), 1);
@@ -428,9 +381,9 @@ mod tests {
         }
         let drift = recorder.drift().unwrap();
         assert!((drift - 0.25).abs() < 0.01, "{drift}");
-        let in_time = recorder.ok_in_window as f64 / recorder.ok as f64;
+        let in_time = recorder.ok_in_window as f64 / recorder.starts.ok as f64;
         assert!((in_time - 0.8).abs() < 0.01, "{in_time}");
-        recorder.planned = 300;
+        recorder.starts.planned = 300;
         let (_, missing) = recorder.missing().unwrap();
         assert!((0.1..0.2).contains(&missing), "{missing}");
     }
@@ -466,9 +419,9 @@ mod tests {
     fn waiting_for_a_place_is_no_lag() {
         let mut recorder = recorder();
         recorder.start(at(1_000), at(1_900), true);
-        assert_eq!((recorder.waited, recorder.lag_p99_s()), (1, None));
+        assert_eq!((recorder.starts.waited, recorder.lag.at_s(0.99)), (1, None));
         recorder.start(at(1_000), at(1_002), false);
-        assert!(recorder.lag_p99_s().unwrap() >= 0.002);
+        assert!(recorder.lag.at_s(0.99).unwrap() >= 0.002);
         recorder.start(at(1_000), at(1_010), false);
         let late = |millis| recorder.late_ratio(Span::from_millis(millis));
         let parts = [late(1), late(5), late(20)].map(|part| (part * 100.0).round() as u32);
@@ -486,7 +439,7 @@ mod tests {
         two.end(&failed, None);
         two.cut(at(3_000));
         one.merge(&two);
-        assert_eq!((one.planned, one.ok, one.failed()), (2, 1, 1));
+        assert_eq!((one.starts.planned, one.starts.ok, one.failed()), (2, 1, 1));
         assert_eq!(one.length(), Span::from_secs(2));
         assert_eq!(one.faults.keys().next().unwrap().to_string(), "status 503");
     }

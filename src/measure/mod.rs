@@ -1,7 +1,4 @@
-//! Facts → ledgers → snapshot → summary and Prometheus: one number, one source.
-//!
-//! Each worker owns a [`Ledger`] and nothing else counts. No I/O, no clock; used by `sim`,
-//! `swarm` and everything above.
+//! Incidents → ledgers → summary and Prometheus text: one number, one source. No I/O, no clock.
 
 mod capacity;
 mod finish;
@@ -17,6 +14,7 @@ mod prometheus;
 mod row;
 mod summary;
 mod thread_kind;
+mod times;
 mod verdict;
 
 pub use capacity::{
@@ -30,8 +28,8 @@ pub use generator::{
 };
 pub use host::{HostFacts, HostLog, HostSample, PAUSE_MIN, Pause};
 pub use incident::{Incident, Listen, Notice, StepEnd, StepKind};
-pub use ledger::{GeneratorLag, Ledger};
-pub use load::{Ended, LoadFault, LoadRecorder};
+pub use ledger::Ledger;
+pub use load::{Ended, LoadFault, LoadRecorder, StartCounts, TrafficCounts};
 pub use metrics::{
     ByCommand, ClusterCounts, ConfigCounts, Counts, CpuSeconds, FleetReady, HttpCounts,
     MachineSummary, Metric, PercentilesS, PhoneCounts, Phones, ServeSummary, Signatures,
@@ -42,8 +40,9 @@ pub use phones::{PhoneRecord, Slice};
 pub use prometheus::{OPERATOR_STEPS, RunInfo, StepMark, encode};
 pub use row::{Family, Label, Pair, Row, Said, Section, Trend, Unit};
 pub use summary::{
-    COVERS, Generator, GuessSummary, QueueSummary, RunFacts, SimSummary, SloRow, StepSummary,
-    Summary, TriedValue, Trust, known_paths, slo_rows,
+    COVERS, Generator, GuessSummary, QueueSummary, RunFacts, SimSummary, StepSummary, Summary,
+    TriedValue, Trust, known_paths,
 };
 pub use thread_kind::ThreadKind;
+pub use times::Times;
 pub use verdict::{CapacityVerdict, GeneratorState, LevelKind, LevelVerdict, Mode, Verdict};

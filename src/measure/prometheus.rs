@@ -49,20 +49,16 @@ pub struct StepMark {
 /// Every label combination is there from the start with 0, so that `rate()` works.
 pub fn encode(ledger: &Ledger, info: &RunInfo) -> String {
     let summary = Summary {
-        signatures: Signatures::new(ledger, &SignCounts::default(), &info.signatures),
+        signatures: Signatures::new(ledger, &SignCounts::default(), &info.signatures, None),
         cpu_s: info.cpu_s,
         serve: info.serve,
-        ..Summary::heard(ledger)
+        ..Summary::default().with(ledger)
     };
     let mut families = run_families(info);
     families.extend(operation_families(ledger));
     families.push(judged(ledger.counts()));
-    families.push(family(
-        "schedule_lag_seconds",
-        "99th percentile of the generator's own lateness.",
-        MetricType::GAUGE,
-        vec![gauge(ledger.generator_lag().p99_s.unwrap_or(0.0), &[])],
-    ));
+    let (lag, help) = (ledger.lag().at_s(0.99), "99th percentile of the generator's own lateness.");
+    families.push(one("schedule_lag_seconds", help, lag.unwrap_or(0.0), &[]));
     families.extend(exposed(&summary.metrics()));
     // The encoder refuses a family without a metric, such as CPU time that cannot be told apart.
     families.retain(|family| !family.get_metric().is_empty());
@@ -113,18 +109,8 @@ fn run_families(info: &RunInfo) -> Vec<MetricFamily> {
     let seed = info.seed.to_string();
     let run = [("scenario", info.scenario.as_str()), ("mode", info.mode.name()), ("seed", &seed)];
     vec![
-        family(
-            "build_info",
-            "Version of resetstorm.",
-            MetricType::GAUGE,
-            vec![gauge(1.0, &[("version", env!("CARGO_PKG_VERSION"))])],
-        ),
-        family(
-            "run_info",
-            "The run that these numbers belong to.",
-            MetricType::GAUGE,
-            vec![gauge(1.0, &run)],
-        ),
+        one("build_info", "Version of resetstorm.", 1.0, &[("version", env!("CARGO_PKG_VERSION"))]),
+        one("run_info", "The run that these numbers belong to.", 1.0, &run),
         operator_family(info),
     ]
 }
@@ -182,8 +168,8 @@ fn operation_families(ledger: &Ledger) -> Vec<MetricFamily> {
             StepKind::Dialogue(_) => {}
         }
         retries.push(counter(record.retry as f64, &[name]));
-        times.push(histogram(&record.response_us, &[name, ("kind", "response")]));
-        times.push(histogram(&record.service_us, &[name, ("kind", "service")]));
+        times.push(histogram(&record.response, &[name, ("kind", "response")]));
+        times.push(histogram(&record.service, &[name, ("kind", "service")]));
         let now = ledger.in_flight(step);
         in_flight.push(gauge(now as f64, &[name]));
     }
@@ -205,6 +191,11 @@ fn family(name: &str, help: &str, kind: MetricType, metrics: Vec<Metric>) -> Met
     family.set_field_type(kind);
     family.set_metric(metrics);
     family
+}
+
+/// A family of one gauge.
+fn one(name: &str, help: &str, value: f64, labels: &[(&str, &str)]) -> MetricFamily {
+    family(name, help, MetricType::GAUGE, vec![gauge(value, labels)])
 }
 
 fn labelled(labels: &[(&str, &str)]) -> Metric {

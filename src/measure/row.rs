@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 /// What a number is: a row of the table of numbers, all that is ever said about it.
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
@@ -169,6 +171,19 @@ impl Join for u64 {
     }
 }
 
+impl<K: Ord + Copy, V: Join + Default> Join for BTreeMap<K, V> {
+    fn join(&mut self, other: &BTreeMap<K, V>) {
+        other.iter().for_each(|(key, theirs)| self.entry(*key).or_default().join(theirs));
+    }
+}
+
+/// Adds these fields of the second to those of the first.
+macro_rules! join {
+    ($mine:expr, $theirs:expr; $($field:ident),*) => {
+        $(super::row::Join::join(&mut $mine.$field, &$theirs.$field);)*
+    };
+}
+
 /// Declares a section of `summary.json`: its fields, of which those with a row are numbers. The doc
 /// of a field is the sentence of its row.
 macro_rules! numbers {
@@ -206,10 +221,10 @@ macro_rules! counts {
 
         impl super::row::Join for $section {
             fn join(&mut self, other: &Self) {
-                $(super::row::Join::join(&mut self.$field, &other.$field);)*
+                super::row::join!(self, other; $($field),*);
             }
         }
     };
 }
 
-pub(super) use {counts, numbers};
+pub(super) use {counts, join, numbers};

@@ -1,6 +1,5 @@
 use std::collections::BTreeMap;
 
-use hdrhistogram::Histogram;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -20,6 +19,7 @@ use super::metrics::{
 };
 use super::phones::Slice;
 use super::row::{Join, Label, Section};
+use super::times::Times;
 use super::verdict::{GeneratorState, Mode, Verdict};
 
 /// `summary.json`, schema 1: all aggregates of a run and its verdict.
@@ -83,7 +83,7 @@ pub struct Summary {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sim: Option<SimSummary>,
     /// The SLOs of the scenario.
-    pub slos: Vec<SloRow>,
+    pub slos: Vec<SloResult>,
     /// Things that a reader of the numbers must know.
     pub notes: Vec<String>,
 }
@@ -207,19 +207,6 @@ pub struct TriedValue {
     pub failed: u64,
 }
 
-/// One SLO and how it came out.
-#[derive(Clone, Debug, Serialize)]
-pub struct SloRow {
-    /// As written.
-    pub expr: String,
-    /// Whether it held.
-    pub verdict: SloVerdict,
-    /// The left side.
-    pub observed: Option<f64>,
-    /// The right side.
-    pub bound: Option<f64>,
-}
-
 /// What a result covers until there is more: a reader with a cluster in mixed mode must know.
 pub const COVERS: &str = "trust lists (CTL, ITL), TVS and signed configurations; no CAPF (LSC), no \
                           registration";
@@ -227,44 +214,20 @@ pub const COVERS: &str = "trust lists (CTL, ITL), TVS and signed configurations;
 /// What a run knows beside its ledgers.
 #[derive(Clone, Debug, Default)]
 pub struct RunFacts {
-    /// Name of the scenario.
-    pub scenario: String,
-    /// How it was played.
-    pub mode: Mode,
-    /// Seed of the run.
-    pub seed: u64,
-    /// The services that ran.
-    pub services: Vec<String>,
+    /// The parts of the summary that need no ledger: what was played and where, CPU time, servers,
+    /// virtual time and notes.
+    pub known: Summary,
     /// Signatures made before the storm.
     pub signed_before: SignCounts,
     /// Signatures made at the end.
     pub signed: SignCounts,
-    /// CPU time by side.
-    pub cpu_s: CpuSeconds,
-    /// CPU time by kind of thread.
-    pub cpu_by_thread_s: BTreeMap<String, f64>,
-    /// What the machine was worth.
-    pub machine: MachineSummary,
     /// What the host gave the program from moment to moment.
     pub host: HostLog,
-    /// CPU time that the program used, as a part of what it could use.
-    pub cpu_ratio: Option<f64>,
-    /// Places of each queue of phones.
-    pub places: BTreeMap<Queue, u64>,
-    /// In which queues the host permitted fewer places than the scenario asks for, in words.
-    pub bounded: Vec<String>,
-    /// How often servers in this process could not take a connection for lack of descriptors.
-    pub server_lacks: u64,
+    /// What the driver knows of the generator's account: places and their bounds, CPU time, lacks of
+    /// servers in this process.
+    pub account: Account,
     /// CPU seconds of a signature, the mean over the whole run.
     pub sign_mean_s: Option<f64>,
-    /// Server counters.
-    pub serve: ServeSummary,
-    /// What is only there in virtual time.
-    pub sim: Option<SimSummary>,
-    /// The cluster at the end.
-    pub cluster: ClusterCounts,
-    /// Notes for the reader.
-    pub notes: Vec<String>,
 }
 
 impl Summary {
@@ -274,30 +237,20 @@ impl Summary {
         let generator = account.verdict(Bounds::RUN);
         let (doubt, lacks_host) = (generator.doubt, generator.lacks_host);
         let boot = ledger.step_record(StepKind::Boot);
-        let signatures = Signatures::new(ledger, &facts.signed_before, &facts.signed);
+        let (before, mean) = (&facts.signed_before, facts.sign_mean_s);
         let mut summary = Summary {
             schema: 1,
-            scenario: facts.scenario,
-            mode: facts.mode,
-            seed: facts.seed,
             covers: COVERS.into(),
-            services: facts.services,
-            cluster: facts.cluster,
             cut_by: finish.cut_by(),
-            signatures: signatures.priced(facts.sign_mean_s),
+            signatures: Signatures::new(ledger, before, &facts.signed, mean),
             fleet_ready_s: fleet_ready(ledger),
-            boot_time_s: percentiles(&boot.response_us),
+            boot_time_s: PercentilesS::of(&boot.response),
             steps: StepKind::ALL.iter().map(|&step| step_summary(ledger, step)).collect(),
-            cpu_s: facts.cpu_s,
-            cpu_by_thread_s: facts.cpu_by_thread_s,
-            machine: facts.machine,
             generator: Generator::of(&account, generator),
-            serve: facts.serve,
-            sim: facts.sim,
-            notes: facts.notes,
-            ..Summary::heard(ledger)
+            ..facts.known.with(ledger)
         };
-        let mut results = evaluate(&summary, slos, doubt);
+        let document = summary.to_json();
+        let mut results: Vec<_> = slos.iter().map(|slo| slo.evaluate(&document, doubt)).collect();
         let settled = finish == Finish::Complete && summary.phones.not_reset == 0;
         if settled && doubt == Doubt::default() {
             judge_never_reached(&mut results, slos, &summary.fleet_ready_s);
@@ -306,12 +259,12 @@ impl Summary {
             Verdict::Pass if lacks_host => Verdict::Inconclusive,
             verdict => verdict,
         };
-        summary.slos = slo_rows(&results);
+        summary.slos = results;
         summary
     }
 
-    /// What phones were heard of, and nothing else.
-    pub(super) fn heard(ledger: &Ledger) -> Summary {
+    /// The same with what phones were heard of.
+    pub(super) fn with(self, ledger: &Ledger) -> Summary {
         let counts = ledger.counts();
         let mut lists = counts.ctls;
         lists.join(&counts.itls);
@@ -323,7 +276,7 @@ impl Summary {
             tftp: counts.tftp,
             http: counts.http,
             https: counts.https,
-            ..Summary::default()
+            ..self
         }
     }
 
@@ -364,28 +317,24 @@ impl Summary {
 }
 
 impl Signatures {
-    /// Those that the cluster made after `before`.
-    pub(super) fn new(ledger: &Ledger, before: &SignCounts, now: &SignCounts) -> Signatures {
+    /// Those that the cluster made after `before`, each of which took so many CPU seconds.
+    pub(super) fn new(
+        ledger: &Ledger,
+        before: &SignCounts,
+        now: &SignCounts,
+        mean_cpu_s: Option<f64>,
+    ) -> Signatures {
+        let cache_hits = now.hits - before.hits;
         Signatures {
             made: now.made - before.made,
             made_before: before.made,
             verified: ledger.counts().verified,
-            cache_hits: now.hits - before.hits,
+            cache_hits,
             cache_misses: now.misses - before.misses,
-            ..Signatures::default()
+            mean_cpu_s,
+            saved_cpu_s: mean_cpu_s.map(|mean| mean * cache_hits as f64),
         }
     }
-
-    /// The same, each of which took so many CPU seconds.
-    fn priced(self, mean_cpu_s: Option<f64>) -> Signatures {
-        let saved_cpu_s = mean_cpu_s.map(|mean| mean * self.cache_hits as f64);
-        Signatures { mean_cpu_s, saved_cpu_s, ..self }
-    }
-}
-
-fn evaluate(summary: &Summary, slos: &[Slo], doubt: Doubt) -> Vec<SloResult> {
-    let document = summary.to_json();
-    slos.iter().map(|slo| slo.evaluate(&document, doubt)).collect()
 }
 
 /// What the generator had and lacked since the storm began.
@@ -395,7 +344,7 @@ fn account(ledger: &Ledger, facts: &RunFacts) -> Account {
     host.add_pauses(&counts.stalls);
     let mut given_up: BTreeMap<Lack, u64> = BTreeMap::new();
     let (mut doubtful_phones, mut doubtful_attempts) = (0, 0);
-    let any_lack = !counts.lacks.is_empty() || facts.server_lacks > 0;
+    let any_lack = !counts.lacks.is_empty() || facts.account.server_lacks > 0;
     for phone in ledger.phones() {
         if let Some(Outcome::Failed(Failure::Generator(lack))) = phone.outcome {
             *given_up.entry(lack).or_default() += 1;
@@ -412,19 +361,14 @@ fn account(ledger: &Ledger, facts: &RunFacts) -> Account {
         }
     }
     Account {
-        lag_p99_s: ledger.generator_lag().p99_s,
+        lag_p99_s: ledger.lag().at_s(0.99),
         waits: counts.waits.clone(),
-        places: facts.places.clone(),
-        bounded: facts.bounded.clone(),
         lacks: counts.lacks.clone(),
-        server_lacks: facts.server_lacks,
         given_up,
-        places_full: false,
-        not_started: (0, 0),
-        cpu_ratio: facts.cpu_ratio,
         host: whole,
         doubtful_phones,
         doubtful_attempts,
+        ..facts.account.clone()
     }
 }
 
@@ -491,17 +435,6 @@ fn verdict(results: &[SloResult], finish: Finish) -> Verdict {
     }
 }
 
-/// The rows of the summary for these results.
-pub fn slo_rows(results: &[SloResult]) -> Vec<SloRow> {
-    let row = |result: &SloResult| SloRow {
-        expr: result.expr.clone(),
-        verdict: result.verdict,
-        observed: result.observed,
-        bound: result.bound,
-    };
-    results.iter().map(row).collect()
-}
-
 /// Every path into `summary.json` that an SLO may name.
 pub fn known_paths() -> Vec<String> {
     let ledger = Ledger::new(Slice::whole(0));
@@ -546,19 +479,10 @@ impl FleetReady {
     }
 }
 
-fn percentiles(histogram: &Histogram<u64>) -> PercentilesS {
-    let samples = histogram.len();
-    // A percentile p needs 10/(1-p) samples.
-    let enough = |percent: u64| samples >= 1_000 / (100 - percent);
-    let seconds = |us: u64| us as f64 / 1e6;
-    let at = |percent: u64| {
-        enough(percent).then(|| seconds(histogram.value_at_quantile(percent as f64 / 100.0)))
-    };
-    PercentilesS {
-        p50: at(50),
-        p90: at(90),
-        p99: at(99),
-        max: (samples > 0).then(|| seconds(histogram.max())),
+impl PercentilesS {
+    fn of(times: &Times) -> PercentilesS {
+        let [p50, p90, p99] = [500, 900, 990].map(|per_mille| times.percentile_s(per_mille));
+        PercentilesS { p50, p90, p99, max: times.max_s() }
     }
 }
 
@@ -572,8 +496,8 @@ fn step_summary(ledger: &Ledger, step: StepKind) -> StepSummary {
         stuck: (step == StepKind::Boot).then_some(record.stuck),
         retry: record.retry,
         failed: record.failed,
-        service_time_s: percentiles(&record.service_us),
-        response_time_s: percentiles(&record.response_us),
+        service_time_s: PercentilesS::of(&record.service),
+        response_time_s: PercentilesS::of(&record.response),
     }
 }
 
@@ -619,20 +543,18 @@ mod tests {
 
     #[test]
     fn latency_percentiles_need_enough_samples() {
-        let mut histogram = Histogram::<u64>::new(3).unwrap();
-        histogram.record_n(1_000_000, 19).unwrap();
-        assert!(percentiles(&histogram).p50.is_none());
-        histogram.record(1_000_000).unwrap();
-        assert!(percentiles(&histogram).p50.is_some());
-        histogram.record_n(1_000_000, 79).unwrap();
-        assert!(percentiles(&histogram).p90.is_none());
-        histogram.record(1_000_000).unwrap();
-        assert!(percentiles(&histogram).p90.is_some());
-        histogram.record_n(1_000_000, 899).unwrap();
-        assert!(percentiles(&histogram).p99.is_none());
-        histogram.record(1_000_000).unwrap();
-        assert!(percentiles(&histogram).p99.is_some());
-        assert!(percentiles(&Histogram::<u64>::new(3).unwrap()).max.is_none());
+        let mut times = Times::default();
+        let mut after = |more: usize| {
+            (0..more).for_each(|_| times.record(Span::from_secs(1)));
+            PercentilesS::of(&times)
+        };
+        assert_eq!(after(0), PercentilesS::default());
+        assert!(after(19).p50.is_none());
+        assert!(after(1).p50.is_some());
+        assert!(after(79).p90.is_none());
+        assert!(after(1).p90.is_some());
+        assert!(after(899).p99.is_none());
+        assert!(after(1).p99.is_some());
     }
 
     #[test]

@@ -1,28 +1,31 @@
 use std::fmt::Display;
 
-/// What a thread of a live run does (`ARCHITECTURE.md`, threads). Its name begins with that of its
-/// kind, and by that its CPU time is told apart: what the name of one kind begins with has the other
-/// in it, as [`ThreadKind::Swarm`] has all threads of the phones.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ThreadKind {
-    /// The datagrams of one TFTP node.
-    ServeTftp,
-    /// HTTP connections of the servers.
-    ServeHttp,
-    /// The same over TLS.
-    ServeHttps,
-    /// Answers of TVS.
-    ServeTvs,
-    /// The pool that signs files.
-    ServeSign,
-    /// A part of the phones.
-    Swarm,
-    /// HTTP connections of the phones.
-    SwarmHttp,
-    /// Questions of the phones to TVS.
-    SwarmTvs,
-    /// The load of `capacity`.
-    Load,
+use crate::base::named;
+
+named! {
+    /// What a thread of a live run does (`ARCHITECTURE.md`, threads). Its name begins with that of
+    /// its kind, and by that its CPU time is told apart: what the name of one kind begins with has
+    /// the other in it, as [`ThreadKind::Swarm`] has all threads of the phones.
+    pub enum ThreadKind {
+        /// The datagrams of one TFTP node.
+        ServeTftp = "serve-tftp",
+        /// HTTP connections of the servers.
+        ServeHttp = "serve-http",
+        /// The same over TLS.
+        ServeHttps = "serve-https",
+        /// Answers of TVS.
+        ServeTvs = "serve-tvs",
+        /// The pool that signs files.
+        ServeSign = "serve-sign",
+        /// A part of the phones.
+        Swarm = "swarm",
+        /// HTTP connections of the phones.
+        SwarmHttp = "swarm-http",
+        /// Questions of the phones to TVS.
+        SwarmTvs = "swarm-tvs",
+        /// The load of `capacity`.
+        Load = "load",
+    }
 }
 
 impl ThreadKind {
@@ -36,21 +39,6 @@ impl ThreadKind {
         ThreadKind::SwarmTvs,
         ThreadKind::Swarm,
     ];
-
-    /// Its name in a summary and in `top -H`; the host cuts names of threads behind 15 bytes.
-    pub const fn name(self) -> &'static str {
-        match self {
-            ThreadKind::ServeTftp => "serve-tftp",
-            ThreadKind::ServeHttp => "serve-http",
-            ThreadKind::ServeHttps => "serve-https",
-            ThreadKind::ServeTvs => "serve-tvs",
-            ThreadKind::ServeSign => "serve-sign",
-            ThreadKind::Swarm => "swarm",
-            ThreadKind::SwarmHttp => "swarm-http",
-            ThreadKind::SwarmTvs => "swarm-tvs",
-            ThreadKind::Load => "load",
-        }
-    }
 
     /// The name of one of several threads of this kind.
     pub fn numbered(self, number: impl Display) -> String {

@@ -1,39 +1,8 @@
-use std::fmt;
-
-use serde::{Serialize, Serializer};
-
-/// Declares values that outputs know by a word.
-macro_rules! words {
-    ($($(#[$outer:meta])* pub enum $name:ident {
-        $($(#[$meta:meta])* $value:ident = $word:literal,)*
-    })*) => {$(
-        $(#[$outer])*
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-        pub enum $name { $($(#[$meta])* $value,)* }
-
-        impl $name {
-            /// The word in outputs.
-            pub const fn name(self) -> &'static str {
-                match self { $($name::$value => $word,)* }
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.pad(self.name())
-            }
-        }
-
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.serialize_str(self.name())
-            }
-        }
-    )*};
-}
+use crate::base::words;
 
 words! {
     /// What is said of a run as a whole (`decisions.md`, verdicts).
+    #[derive(Default)]
     pub enum Verdict {
         /// A condition was broken.
         Fail = "fail",
@@ -47,6 +16,7 @@ words! {
     }
 
     /// How a run was played.
+    #[derive(Default)]
     pub enum Mode {
         /// On real sockets, to see how much a server carries.
         Capacity = "capacity",
@@ -58,6 +28,7 @@ words! {
     }
 
     /// Whether the generator did what was planned.
+    #[derive(Default)]
     pub enum GeneratorState {
         /// Its host was taken away from it, and nothing else was wrong.
         Disturbed = "disturbed",
@@ -69,6 +40,7 @@ words! {
     }
 
     /// What is said of a capacity measurement as a whole.
+    #[derive(Default)]
     pub enum CapacityVerdict {
         /// The fixed load was carried.
         Carried = "carried",
@@ -90,6 +62,7 @@ words! {
     }
 
     /// What is said of one level of load.
+    #[derive(Default)]
     pub enum LevelVerdict {
         /// The server did not carry it.
         Broken = "broken",
@@ -105,16 +78,17 @@ words! {
     }
 
     /// Why a level of load was offered.
+    #[derive(Default)]
     pub enum LevelKind {
+        /// Levels rise until one is not carried.
+        Ramp = "ramp",
+        /// It lies between one that was carried and one that was not.
+        Search = "search",
         /// To see that a part of the knee is carried again.
         Confirm = "confirm",
         /// It was asked for.
         #[default]
         Fixed = "fixed",
-        /// Levels rise until one is not carried.
-        Ramp = "ramp",
-        /// It lies between one that was carried and one that was not.
-        Search = "search",
         /// All at once, as it was asked for.
         Spike = "spike",
     }
@@ -131,15 +105,6 @@ impl CapacityVerdict {
 }
 
 impl LevelKind {
-    /// Every kind.
-    pub const ALL: [LevelKind; 5] = [
-        LevelKind::Ramp,
-        LevelKind::Search,
-        LevelKind::Confirm,
-        LevelKind::Fixed,
-        LevelKind::Spike,
-    ];
-
     /// The kind with this word.
     pub fn of(word: &str) -> Option<LevelKind> {
         LevelKind::ALL.into_iter().find(|kind| kind.name() == word)

@@ -97,6 +97,8 @@ pub enum ErrandFault {
     Dialogue(TvsFault),
     /// Of HTTP or HTTPS.
     Http(HttpFault),
+    /// The phone's list has no such server.
+    NoServer,
     /// Of TFTP.
     Tftp(TransferFault),
 }

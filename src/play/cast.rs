@@ -11,7 +11,7 @@ use super::homes::Homes;
 #[derive(Debug)]
 pub struct Cast {
     fleet: FleetSpec,
-    homes: Homes,
+    homes: Arc<Homes>,
     /// What each node serves and its ITL, if the phones have accepted it before the run.
     held: BTreeMap<NodeId, (Arc<TftpService>, Arc<[u8]>)>,
     /// Whether they have accepted its CTL and its ITL.
@@ -25,7 +25,7 @@ impl Cast {
     /// of the lists those that `holds` names: CTL, ITL.
     pub(super) fn new(
         fleet: FleetSpec,
-        homes: Homes,
+        homes: Arc<Homes>,
         held: impl Iterator<Item = (NodeId, Arc<TftpService>)>,
         holds: (bool, bool),
     ) -> Cast {

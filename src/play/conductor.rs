@@ -5,10 +5,11 @@ use crate::base::{NodeId, Span, Time};
 use crate::cluster::operator::phones::ResetPhones;
 use crate::cluster::{
     ActionError, Cluster, Effect, FleetSpec, OperatorAction, ServiceChange, ServiceKind,
-    SignCounts, Topology,
+    SignCounts, TftpService, Topology,
 };
 use crate::measure::{
     ClusterCounts, CpuSeconds, Finish, Ledger, Mode, RunFacts, RunInfo, ServeSummary, StepMark,
+    Summary,
 };
 use crate::phone::Phone;
 use crate::scenario::{FleetStart, Plan};
@@ -28,7 +29,7 @@ pub struct Play {
     run: Run,
     /// None if the servers are not ours.
     cluster: Option<Cluster>,
-    homes: Homes,
+    homes: Arc<Homes>,
     timeline: Timeline,
     /// Actions that somebody has entered beside the timeline.
     commands: VecDeque<OperatorAction>,
@@ -74,6 +75,8 @@ pub enum Cue {
         /// Why they boot.
         wave: Wave,
     },
+    /// Phones were moved: those that boot from now on learn of it from [`Play::homes`].
+    Moved,
     /// A service of our cluster starts or stops.
     Service(ServiceChange),
 }
@@ -110,7 +113,7 @@ impl Play {
                 topology: plan.topology.clone(),
             },
             cluster,
-            homes: Homes::dealt(&plan.fleet.tftp),
+            homes: Arc::new(Homes::dealt(plan.homes())),
             timeline: Timeline::new(plan.timeline.clone()),
             commands: VecDeque::new(),
             cues: VecDeque::new(),
@@ -132,7 +135,7 @@ impl Play {
     }
 
     /// Where the phones belong.
-    pub const fn homes(&self) -> &Homes {
+    pub const fn homes(&self) -> &Arc<Homes> {
         &self.homes
     }
 
@@ -145,7 +148,7 @@ impl Play {
         let holds = self.run.start != FleetStart::Factory;
         let nodes = self.homes.firsts().into_iter().filter(|_| holds);
         let fleet = self.run.fleet.clone();
-        Cast::new(fleet, self.homes.clone(), nodes.filter_map(served), self.run.start.holds())
+        Cast::new(fleet, Arc::clone(&self.homes), nodes.filter_map(served), self.run.start.holds())
     }
 
     /// The boots with which the run begins, if the phones are switched on.
@@ -237,6 +240,10 @@ impl Play {
                 let wave = if self.storm.is_none() { Wave::Storm } else { Wave::Reset };
                 self.boots(spread, wave)
             }
+            Effect::MovePhones(phones, to) => {
+                Arc::make_mut(&mut self.homes).move_phones(&phones, &to);
+                Cue::Moved
+            }
             Effect::Service(change) => Cue::Service(change),
         }
     }
@@ -270,17 +277,17 @@ impl Play {
     /// What the summary says of the run; its driver adds what it has counted.
     pub fn facts(&self) -> RunFacts {
         let ours = self.cluster.is_some();
-        RunFacts {
+        let known = Summary {
             scenario: self.run.scenario.clone(),
             mode: self.run.mode,
             seed: self.run.seed,
             services: if ours { self.run.topology.running() } else { Vec::new() },
-            signed_before: self.storm.unwrap_or_default(),
-            signed: self.signed(),
             cluster: ClusterCounts { restarts_due: self.restarts_due().len() as u64 },
             notes: [&self.notes[..], &self.warnings()].concat(),
-            ..RunFacts::default()
-        }
+            ..Summary::default()
+        };
+        let signed_before = self.storm.unwrap_or_default();
+        RunFacts { known, signed_before, signed: self.signed(), ..RunFacts::default() }
     }
 
     /// Services that somebody has forgotten to restart, such as `tftp on pub`.
@@ -334,8 +341,12 @@ impl Play {
             ledger.found_stale_ctls(holders.filter(is_stale).count() as u64);
         }
         ledger.close(finish, |phone| {
-            let service = self.cluster.as_ref().and_then(|ours| ours.tftp(self.homes.first(phone)));
-            phones[phone.0 as usize].is_current(|file| service?.identity_of(file))
+            let home = self.homes.of(phone).iter();
+            let mut runs = home.filter_map(|&node| self.cluster.as_ref()?.tftp(node)).peekable();
+            let phone = &phones[phone.0 as usize];
+            let serves =
+                |service: &Arc<TftpService>| phone.is_current(|file| service.identity_of(file));
+            runs.peek().is_none() || runs.any(serves)
         });
     }
 }
@@ -345,15 +356,21 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::base::PhoneId;
+    use crate::base::{ClusterId, PhoneId};
+    use crate::cluster::operator::phones::{MovePhones, ResetPhones};
     use crate::cluster::operator::services::Services;
     use crate::cluster::{Genesis, ServiceKind};
     use crate::crypto::KeySource;
-    use crate::measure::known_paths;
+    use crate::measure::{Incident, Listen, Slice, known_paths};
+    use crate::phone::{Env, Fact, Outcome, Verifier};
     use crate::scenario::load;
 
     fn plan(overrides: &[&str]) -> Plan {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/callmanager-regen.toml");
+        load_plan("callmanager-regen", overrides)
+    }
+
+    fn load_plan(name: &str, overrides: &[&str]) -> Plan {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("scenarios/{name}.toml"));
         let text = std::fs::read_to_string(&path).unwrap();
         let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
         load(&path, &text, &overrides, &known_paths()).unwrap()
@@ -371,6 +388,11 @@ mod tests {
         Play::new(plan, Some(Cluster::new(genesis)), Mode::Sim, 100.0)
     }
 
+    fn env(plan: &Plan) -> Env {
+        let (profile, verifier) = (Arc::new(plan.phone.clone()), Verifier::real());
+        Env { profile, shared: Arc::default(), verifier }
+    }
+
     /// What is due now, in words.
     fn due(run: &mut Play, now_s: u64, settled: bool) -> Vec<String> {
         let now = Time::ZERO + Span::from_secs(now_s);
@@ -379,6 +401,7 @@ mod tests {
         let words = |cue: &Cue| match cue {
             Cue::Acts { action, step } => run.tell(action, step.as_ref()),
             Cue::Boots { wave, .. } => format!("{wave:?}"),
+            Cue::Moved => "moved".to_owned(),
             Cue::Service(ServiceChange::Started { service, .. }) => {
                 format!("{} runs", service.kind().name())
             }
@@ -410,7 +433,7 @@ mod tests {
     fn the_first_reset_begins_the_storm_and_no_other() {
         let mut run = begun(&plan(&["fleet.phones=3", "fleet.start=factory"]));
         let Some(Cue::Boots { wave: Wave::PowerOn, .. }) = run.power_on() else { panic!() };
-        let reset = || crate::cluster::operator::phones::ResetPhones { spread: Span::ZERO };
+        let reset = || ResetPhones { spread: Span::ZERO };
         run.command(reset().into());
         run.command(reset().into());
         let waves: Vec<_> = due(&mut run, 0, false);
@@ -433,15 +456,47 @@ mod tests {
     }
 
     #[test]
+    fn a_moved_phone_belongs_elsewhere_and_is_judged_by_the_nodes_of_its_list() {
+        let mut plan = load_plan("https-provisioning", &["fleet.phones=3"]);
+        plan.timeline.clear();
+        let [one, two] = [0, 1].map(|node| ClusterId::FIRST.node(node));
+        let mut run = begun(&plan);
+        let env = env(&plan);
+        let phones = [0, 1, 2].map(|phone| run.cast().phone(&env, PhoneId(phone), false));
+        let outcomes = |run: &Play| {
+            let mut ledger = Ledger::new(Slice::whole(3));
+            for phone in [0, 1, 2] {
+                ledger.hear(PhoneId(phone), Time::ZERO, &Incident::BootBegan(Time::ZERO));
+                let settled = Fact::Settled { outcome: Outcome::Ready };
+                ledger.hear(PhoneId(phone), Time::ZERO, &Incident::Phone(settled));
+            }
+            run.close(&mut ledger, Finish::Complete, &phones);
+            [0, 1, 2].map(|phone| ledger.phones()[phone].outcome == Some(Outcome::Ready))
+        };
+        run.command(ResetPhones { spread: Span::ZERO }.into());
+        run.command(Services::stop(one, Some(ServiceKind::Tftp)).into());
+        run.command(Services::start(one, Some(ServiceKind::Tftp)).into());
+        due(&mut run, 0, true);
+        assert_eq!(outcomes(&run), [true; 3]);
+        let mut moves = |phones: &[u32], to: &[NodeId]| {
+            let phones = phones.iter().map(|&phone| PhoneId(phone)).collect();
+            run.command(MovePhones { phones, to: to.into() }.into());
+            let words = due(&mut run, 0, true);
+            let homes = [0, 1, 2].map(|phone| run.homes().first(PhoneId(phone)));
+            (words, homes, outcomes(&run))
+        };
+        let (words, homes, ready) = moves(&[0], &[two]);
+        assert_eq!(words, ["move 1 phones to tftp2", "moved"]);
+        assert_eq!((homes, ready), ([two, two, one], [false, true, true]), "it did not boot");
+        let (_, homes, ready) = moves(&[0, 1], &[two, one]);
+        assert_eq!((homes, ready), ([two, two, one], [true; 3]), "what the second one serves");
+    }
+
+    #[test]
     fn phones_are_cast_with_what_their_node_serves() {
         let plan = plan(&["fleet.phones=3"]);
         let run = begun(&plan);
-        let env = crate::phone::Env {
-            profile: Arc::new(plan.phone.clone()),
-            shared: Arc::default(),
-            verifier: crate::phone::Verifier::real(),
-        };
-        let cast = run.cast();
+        let (cast, env) = (run.cast(), env(&plan));
         let held = cast.phone(&env, PhoneId(2), false);
         let service = run.cluster().unwrap().tftp(run.homes().first(PhoneId(2))).unwrap();
         assert!(held.lists().any() && held.is_current(|file| service.identity_of(file)));
@@ -457,7 +512,7 @@ mod tests {
         assert!(
             cues.contains(&"Storm".to_owned()) && !cues.iter().any(|cue| cue.ends_with("runs"))
         );
-        let notes = run.facts().notes;
+        let notes = run.facts().known.notes;
         assert_eq!(notes.len(), 3);
         assert!(notes[0].starts_with("not done, the target is not ours: regenerate"), "{notes:?}");
     }

@@ -1,10 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::base::{NodeId, PhoneId};
-
-/// The TFTP nodes of a phone, first asked first; at least one.
-pub type Home = Arc<[NodeId]>;
+use crate::base::{Home, NodeId, PhoneId};
 
 /// Where each phone belongs: state that an action of the operator can change.
 #[derive(Clone, Debug)]
@@ -15,10 +12,14 @@ pub struct Homes {
 }
 
 impl Homes {
-    /// Phones take turns at these nodes, at least one.
-    pub fn dealt(nodes: &[NodeId]) -> Homes {
-        let dealt = nodes.iter().map(|&node| Home::from([node])).collect();
-        Homes { dealt, moved: BTreeMap::new() }
+    /// Phones take turns at these homes, at least one.
+    pub const fn dealt(homes: Vec<Home>) -> Homes {
+        Homes { dealt: homes, moved: BTreeMap::new() }
+    }
+
+    /// How many homes phones take turns at.
+    pub const fn turns(&self) -> usize {
+        self.dealt.len()
     }
 
     /// The home of a phone.
@@ -26,6 +27,11 @@ impl Homes {
         let dealt = || &self.dealt[phone.0 as usize % self.dealt.len()];
         // Most runs move nobody.
         if self.moved.is_empty() { dealt() } else { self.moved.get(&phone).unwrap_or_else(dealt) }
+    }
+
+    /// The node at this place of a phone's list, from 0; `None` behind its end.
+    pub fn node(&self, phone: PhoneId, server: u8) -> Option<NodeId> {
+        self.of(phone).get(usize::from(server)).copied()
     }
 
     /// The TFTP node that a phone asks first.
@@ -38,9 +44,15 @@ impl Homes {
         self.dealt.iter().chain(self.moved.values()).map(|home| home[0]).collect()
     }
 
-    /// From now on these phones belong to `home`.
-    pub fn move_phones(&mut self, phones: impl IntoIterator<Item = PhoneId>, home: &Home) {
-        self.moved.extend(phones.into_iter().map(|phone| (phone, Arc::clone(home))));
+    /// From now on these phones belong to `home`; without a node in it they stay.
+    pub fn move_phones(&mut self, phones: &[PhoneId], home: &Home) {
+        let moved = phones.iter().filter(|_| !home.is_empty());
+        self.moved.extend(moved.map(|&phone| (phone, Arc::clone(home))));
+    }
+
+    /// A phone boots and learns where it belongs, as from DHCP.
+    pub fn learn(&mut self, phone: PhoneId, now: &Homes) {
+        self.moved.extend(now.moved.get(&phone).map(|home| (phone, Arc::clone(home))));
     }
 }
 
@@ -50,15 +62,23 @@ mod tests {
     use crate::base::ClusterId;
 
     #[test]
-    fn phones_take_turns_until_they_are_moved() {
+    fn phones_take_turns_until_they_are_moved_and_learn_of_it_when_they_boot() {
         let [one, two] = [0, 1].map(|node| ClusterId::FIRST.node(node));
         let away = ClusterId(1).node(3);
-        let mut homes = Homes::dealt(&[one, two]);
+        let mut homes = Homes::dealt(vec![Home::from([one]), Home::from([two])]);
+        let mut known = homes.clone();
         let firsts = |homes: &Homes| [0, 1, 2, 3].map(|phone| homes.first(PhoneId(phone)));
         assert_eq!(firsts(&homes), [one, two, one, two]);
-        homes.move_phones([PhoneId(1), PhoneId(2)], &Home::from([away, two]));
+        homes.move_phones(&[PhoneId(1), PhoneId(2)], &Home::from([away, two]));
+        homes.move_phones(&[PhoneId(0)], &Home::from([]));
         assert_eq!(firsts(&homes), [one, away, away, two]);
-        assert_eq!(homes.of(PhoneId(2))[1], two, "and then the next of its list");
+        let list = [0, 1, 2].map(|server| homes.node(PhoneId(2), server));
+        assert_eq!(list, [Some(away), Some(two), None], "one list for both");
         assert_eq!(homes.firsts(), [one, two, away].into());
+        [PhoneId(0), PhoneId(2)].iter().for_each(|&phone| known.learn(phone, &homes));
+        assert_eq!(firsts(&known), [one, two, away, two], "phone 1 has not booted");
+        homes.move_phones(&[PhoneId(2)], &Home::from([one]));
+        known.learn(PhoneId(2), &homes);
+        assert_eq!(firsts(&known), [one, two, one, two], "and back");
     }
 }

@@ -11,5 +11,5 @@ mod timeline;
 
 pub use cast::Cast;
 pub use conductor::{Cue, Play, Wave};
-pub use homes::{Home, Homes};
+pub use homes::Homes;
 pub use timeline::{StepInHand, Timeline};

@@ -4,7 +4,7 @@ use crate::base::words::{aligned, aligned_left, count, seconds, three_digits};
 use crate::measure::{
     CapacitySummary, CapacityVerdict as Verdict, LevelVerdict, LoadFacts, LoadStep,
 };
-use crate::scenario::SloVerdict;
+use crate::scenario::{SloResult, SloVerdict};
 
 /// The exit code of a capacity measurement by its verdict and the user's conditions: 0 measured,
 /// 1 a condition failed or an answer was wrong, 3 no knee of the server, 4 the server was lost,
@@ -77,7 +77,7 @@ fn verdict(summary: &CapacitySummary, code: ExitCode) -> String {
 
 fn lines(summary: &CapacitySummary) -> Vec<(&'static str, String)> {
     let mut lines = vec![
-        ("target", target(&summary.load)),
+        ("target", capacity_target(&summary.load)),
         ("load", load(&summary.load)),
         ("addresses", addresses(&summary.load)),
         ("limits", limits(summary)),
@@ -99,19 +99,24 @@ fn lines(summary: &CapacitySummary) -> Vec<(&'static str, String)> {
     lines
 }
 
-fn target(load: &LoadFacts) -> String {
+/// The servers that are loaded, with their addresses.
+pub fn capacity_target(load: &LoadFacts) -> String {
     let named = [("TFTP", &load.tftp), ("HTTP", &load.http), ("TVS", &load.tvs)];
     let named = named.iter().filter_map(|(name, at)| Some(format!("{name} {}", at.as_ref()?)));
     named.collect::<Vec<_>>().join(" · ")
 }
 
-fn load(load: &LoadFacts) -> String {
+/// The parts of the load with their shares.
+pub fn capacity_mix(load: &LoadFacts) -> String {
     let share = |(part, share): (&String, &f64)| format!("{part} {:.0} %", share * 100.0);
-    let mix: Vec<String> = load.mix.iter().map(share).collect();
+    load.mix.iter().map(share).collect::<Vec<_>>().join(", ")
+}
+
+fn load(load: &LoadFacts) -> String {
     let each = load.requests_per_start.map_or_else(|| "-".to_owned(), |mean| format!("{mean:.1}"));
     format!(
         "{}; {} names, {} phones, {each} requests each, {} right answers learnt",
-        mix.join(", "),
+        capacity_mix(load),
         count(load.names),
         count(load.devices),
         count(load.references)
@@ -263,8 +268,8 @@ fn cells(step: &LoadStep, judged: f64) -> Vec<String> {
     cells.extend([
         seconds(step.response_s.max),
         count(step.failed),
-        count(step.sent_again),
-        count(step.in_flight_max),
+        count(step.traffic.sent_again),
+        count(step.traffic.in_flight_max),
         step.verdict.to_string(),
     ]);
     cells
@@ -335,7 +340,7 @@ fn slos(summary: &CapacitySummary) -> String {
         other => other.name(),
     };
     let number = |number: Option<f64>| number.map_or_else(|| "-".to_owned(), |n| format!("{n:.4}"));
-    let row = |slo: &crate::measure::SloRow| {
+    let row = |slo: &SloResult| {
         let open =
             summary.knee_min().filter(|_| slo.expr.trim_start().starts_with("capacity.knee"));
         let least = if open.is_some() { "at least " } else { "" };
@@ -350,7 +355,7 @@ fn slos(summary: &CapacitySummary) -> String {
 mod tests {
     use super::*;
     use crate::base::lines::COLUMNS;
-    use crate::measure::{Capacity, Confidence, LevelKind, LoadPercentiles, SloRow};
+    use crate::measure::{Capacity, Confidence, LevelKind, LoadPercentiles};
 
     fn step(step: LevelKind, offered: f64, verdict: LevelVerdict) -> LoadStep {
         LoadStep {
@@ -487,7 +492,7 @@ mod tests {
         assert_eq!(number(&knee), 1);
         let wrong = line(&shown(&knee), "WRONG");
         assert!(wrong.contains("1 answers were wrong: a: 3 bytes"), "{wrong}");
-        let row = |verdict| SloRow {
+        let row = |verdict| SloResult {
             expr: "capacity.knee >= 500".into(),
             verdict,
             observed: Some(400.0),
@@ -511,7 +516,7 @@ mod tests {
         assert!(line(&text, "confidence").contains("at least 394 transfers/s, judged"), "{text}");
         assert!(line(&text, "phones").contains("need at most 25.0 s"), "{text}");
         assert!(text.ends_with("verdict: HIGHEST-OFFERED · exit 0\n"), "{text}");
-        open.slos.push(SloRow {
+        open.slos.push(SloResult {
             expr: "capacity.knee >= 500".into(),
             verdict: SloVerdict::Inconclusive,
             observed: Some(400.0),

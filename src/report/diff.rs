@@ -3,6 +3,8 @@ use serde_json::Value;
 use crate::base::words::aligned;
 use crate::measure::{Metric, Pair, Summary, Unit};
 
+use super::both::Both;
+
 /// Two runs side by side.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Diff {
@@ -13,14 +15,8 @@ pub struct Diff {
 /// One number of both runs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DiffRow {
-    /// Its path in `summary.json`.
-    pub path: String,
-    /// In the first run.
-    pub base: Option<f64>,
-    /// In the second run.
-    pub candidate: Option<f64>,
-    /// What it counts or measures.
-    pub unit: Unit,
+    /// The number.
+    pub number: Both,
     /// Whether it is judged.
     pub is_judged: bool,
 }
@@ -34,21 +30,14 @@ const MACHINE_TOLERANCE: f64 = 0.05;
 impl Diff {
     /// Compares two summaries.
     pub fn new(base: &Value, candidate: &Value) -> Diff {
-        let at = |document: &Value, path: &str| {
-            path.split('.').try_fold(document, |value, key| value.get(key)).and_then(Value::as_f64)
-        };
-        let row = |path: &str, unit: Unit, is_judged: bool| DiffRow {
-            path: path.to_owned(),
-            base: at(base, path),
-            candidate: at(candidate, path),
-            unit,
-            is_judged,
-        };
         let of = |metric: Metric| Some((metric.row.unit, metric.pair()?, metric.path()));
         let mut compared: Vec<(Unit, Pair, String)> =
             Summary::default().metrics().into_iter().filter_map(of).collect();
         compared.sort_by_key(|(unit, pair, _)| (*unit, *pair));
-        let row = |(unit, pair, path): (Unit, Pair, String)| row(&path, unit, pair == Pair::Judged);
+        let row = |(unit, pair, path): (Unit, Pair, String)| DiffRow {
+            number: Both::of(&path, unit, base, candidate),
+            is_judged: pair == Pair::Judged,
+        };
         let mut rows: Vec<DiffRow> = compared.into_iter().map(row).collect();
         rows.extend(steps(base, candidate));
         Diff { rows }
@@ -61,8 +50,10 @@ impl Diff {
 
     /// Whether the machine was another in the second run, in words: then times need not agree.
     pub fn machine(&self) -> Option<String> {
-        let change = |path: &str| self.rows.iter().find(|row| row.path == path)?.change();
-        let changed = |path| change(path).filter(|change: &f64| change.abs() > MACHINE_TOLERANCE);
+        let changed = |path: &str| {
+            let change = self.rows.iter().find(|row| row.number.path == path)?.number.change();
+            change.filter(|change| change.abs() > MACHINE_TOLERANCE)
+        };
         let percent = |change: f64| format!("{:.0} %", change.abs() * 100.0);
         let speed = changed(YARDSTICK).map(|change| {
             let word = if change > 0.0 { "longer" } else { "shorter" };
@@ -79,48 +70,23 @@ impl Diff {
     /// The table; rows that are judged and do not agree carry an exclamation mark.
     pub fn text(&self, names: [&str; 2], tolerance: f64) -> String {
         let head = ["", names[0], names[1], "change"].map(str::to_owned).to_vec();
-        let shown = |row: &DiffRow, value: Option<f64>| match value {
-            None => "-".to_owned(),
-            Some(value) if row.unit == Unit::Count => format!("{value}"),
-            Some(value) if row.unit == Unit::Ratio => format!("{:.1} %", value * 100.0),
-            Some(value) if value < 0.01 => format!("{:.3} ms", value * 1e3),
-            Some(value) => format!("{value:.3} s"),
-        };
         let line = |row: &DiffRow| {
             let mark = if row.is_judged && !row.agrees(tolerance) { "! " } else { "  " };
-            let change = row.change().map_or("-".to_owned(), |change| {
-                if row.is_equal() { "=".to_owned() } else { format!("{:+.1} %", change * 100.0) }
-            });
-            let values = [shown(row, row.base), shown(row, row.candidate), change];
-            std::iter::once(format!("{mark}{}", row.path)).chain(values).collect::<Vec<_>>()
+            let path = format!("{mark}{}", row.number.path);
+            std::iter::once(path).chain(row.number.cells()).collect::<Vec<_>>()
         };
-        let worth = |row: &&DiffRow| {
-            row.base.is_some_and(|b| b != 0.0) || row.candidate.is_some_and(|c| c != 0.0)
-        };
-        let rows = self.rows.iter().filter(worth).map(line);
+        let rows = self.rows.iter().filter(|row| row.number.is_there()).map(line);
         aligned(&std::iter::once(head).chain(rows).collect::<Vec<_>>())
     }
 }
 
 impl DiffRow {
-    /// By how much of the first the second is more; `None` where one is not there.
-    pub fn change(&self) -> Option<f64> {
-        match (self.base?, self.candidate?) {
-            _ if self.is_equal() => Some(0.0),
-            (base, candidate) => Some(candidate / base - 1.0).filter(|change| change.is_finite()),
-        }
-    }
-
-    /// Whether both runs have the same number, bit for bit.
-    fn is_equal(&self) -> bool {
-        self.base.map(f64::to_bits) == self.candidate.map(f64::to_bits)
-    }
-
     fn agrees(&self, tolerance: f64) -> bool {
-        match (self.base, self.candidate) {
+        let number = &self.number;
+        match (number.base, number.candidate) {
             (None, None) => true,
-            (Some(_), Some(_)) if self.unit == Unit::Count => self.is_equal(),
-            _ => self.change().is_some_and(|change| change.abs() <= tolerance),
+            (Some(_), Some(_)) if number.unit == Unit::Count => number.is_equal(),
+            _ => number.change().is_some_and(|change| change.abs() <= tolerance),
         }
     }
 }
@@ -133,10 +99,12 @@ fn steps(base: &Value, candidate: &Value) -> Vec<DiffRow> {
         found["service_time_s"][percentile].as_f64()
     };
     let row = |step: &str, percentile: &str| DiffRow {
-        path: format!("steps.{step}.service_time_s.{percentile}"),
-        base: of(base, step, percentile),
-        candidate: of(candidate, step, percentile),
-        unit: Unit::Seconds,
+        number: Both {
+            path: format!("steps.{step}.service_time_s.{percentile}"),
+            base: of(base, step, percentile),
+            candidate: of(candidate, step, percentile),
+            unit: Unit::Seconds,
+        },
         is_judged: false,
     };
     let names = ["ctl", "itl", "config", "tvs"];

@@ -1,8 +1,7 @@
-//! What a run leaves behind: the run directory, the text for people, the exit code.
-//!
-//! Reads summaries and plans, decides nothing about phones. May ask the system for the date and
-//! write files; knows no socket. Only `cli` imports it.
+//! What a run leaves behind: the run directory, the text for people, the exit code. May ask the
+//! system for the date and write files.
 
+mod both;
 mod capacity;
 mod capacity_comparison;
 mod comparison;
@@ -13,7 +12,10 @@ mod run_dir;
 mod text;
 mod whole_file;
 
-pub use capacity::{capacity_exit_code, capacity_step, capacity_text};
+pub use both::Both;
+pub use capacity::{
+    capacity_exit_code, capacity_mix, capacity_step, capacity_target, capacity_text,
+};
 pub use capacity_comparison::{
     ComparisonError, carries_less, comparable_capacity, compare_capacity, ended_too_low,
 };

@@ -4,10 +4,11 @@ use serde_json::Value;
 
 use crate::measure::{GeneratorState, Metric, Summary, Trend, Unit, Verdict};
 
+use super::both::Both;
 use super::capacity_comparison::ended_too_low;
 use crate::base::lines::COLUMNS;
 use crate::base::words::aligned;
-use crate::base::wrapped;
+use crate::base::{named, wrapped};
 
 /// Two runs of one kind, number by number.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,40 +26,36 @@ pub struct Regression {
 /// One number of both runs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RegressionRow {
-    /// Its path in `summary.json`.
-    pub path: String,
-    /// In the first run.
-    pub base: Option<f64>,
-    /// In the second run.
-    pub candidate: Option<f64>,
+    /// The number.
+    pub number: Both,
     /// What the change means.
     pub change: Change,
-    is_time: bool,
 }
 
-/// What a change of a number means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// The same, or within the tolerance.
-    Alike,
-    /// For the better.
-    Better,
-    /// Another number, neither better nor worse.
-    Other,
-    /// For the worse.
-    Worse,
+named! {
+    /// What a change of a number means.
+    pub enum Change {
+        /// The same, or within the tolerance.
+        Alike = "alike",
+        /// For the better.
+        Better = "better",
+        /// Another number, neither better nor worse.
+        Other = "other",
+        /// For the worse.
+        Worse = "worse",
+    }
 }
 
-/// The numbers of a run that are compared: path, whether it is a time, what a change means. The
-/// counts of a section stand in the order of what they mean, and so do all times.
-fn compared() -> Vec<(String, bool, Trend)> {
+/// The numbers of a run that are compared: path, unit, what a change means. The counts of a section
+/// stand in the order of what they mean, and so do all times.
+fn compared() -> Vec<(String, Unit, Trend)> {
     let numbers = Summary::default().metrics().into_iter();
     let of = |metric: Metric| {
-        let (trend, is_time) = (metric.trend()?, metric.row.unit == Unit::Seconds);
-        let section = if is_time { "" } else { metric.section };
-        Some((section, (metric.path(), is_time, trend)))
+        let (trend, unit) = (metric.trend()?, metric.row.unit);
+        let section = if unit == Unit::Seconds { "" } else { metric.section };
+        Some((section, (metric.path(), unit, trend)))
     };
-    let mut compared: Vec<(&str, (String, bool, Trend))> = numbers.filter_map(of).collect();
+    let mut compared: Vec<(&str, (String, Unit, Trend))> = numbers.filter_map(of).collect();
     for section in compared.chunk_by_mut(|(one, _), (next, _)| one == next) {
         section.sort_by_key(|(_, (.., trend))| *trend);
     }
@@ -84,15 +81,13 @@ impl Regression {
             }
         }
         let are_times_sound = !late(base) && !late(candidate);
-        let row = |(path, is_time, trend): (String, bool, Trend)| {
-            let (base, candidate) = (number(base, &path), number(candidate, &path));
-            let (trend, tolerance) = match is_time {
-                true if are_times_sound => (trend, tolerance),
-                true => (Trend::Neither, tolerance),
-                false => (trend, 0.0),
+        let row = |(path, unit, trend): (String, Unit, Trend)| {
+            let (trend, tolerance) = match unit {
+                Unit::Seconds if are_times_sound => (trend, tolerance),
+                Unit::Seconds => (Trend::Neither, tolerance),
+                _ => (trend, 0.0),
             };
-            let change = change(base, candidate, trend, tolerance);
-            RegressionRow { path, base, candidate, change, is_time }
+            RegressionRow::new(Both::of(&path, unit, base, candidate), trend, tolerance)
         };
         let rows = compared().into_iter().map(row).collect();
         Regression { rows, broken: broken(base, candidate), caveats, tolerance }
@@ -102,9 +97,8 @@ impl Regression {
     /// before that is worse; more wrong answers always are.
     pub fn of_capacity(base: &Value, candidate: &Value, tolerance: f64) -> Regression {
         let row = |path: &str, trend: Trend, tolerance: f64| {
-            let (base, candidate) = (number(base, path), number(candidate, path));
-            let change = change(base, candidate, trend, tolerance);
-            RegressionRow { path: path.to_owned(), base, candidate, change, is_time: false }
+            let number = Both::of(path, Unit::Count, base, candidate);
+            RegressionRow::new(number, trend, tolerance)
         };
         let is_open = ended_too_low(base, candidate);
         let rows = vec![
@@ -139,28 +133,16 @@ impl Regression {
     /// The table of runs with what each change means.
     pub fn table(&self) -> String {
         let head = ["", "base", "candidate", "change", ""].map(str::to_owned).to_vec();
-        let is_there = |row: &&RegressionRow| {
-            [row.base, row.candidate].iter().flatten().any(|number| *number != 0.0)
-        };
         let line = |row: &RegressionRow| {
-            let cell = |value| shown(value, row.is_time);
-            let ratio = row.base.zip(row.candidate).map(|(base, candidate)| candidate / base - 1.0);
-            let change = match ratio.filter(|ratio| ratio.is_finite()) {
-                _ if row.base.map(f64::to_bits) == row.candidate.map(f64::to_bits) => {
-                    "=".to_owned()
-                }
-                Some(ratio) => format!("{:+.1} %", ratio * 100.0),
-                None => "-".to_owned(),
-            };
             let word = match row.change {
                 Change::Alike => "",
-                Change::Better => "better",
-                Change::Other => "other",
                 Change::Worse => "WORSE",
+                other => other.name(),
             };
-            vec![row.path.clone(), cell(row.base), cell(row.candidate), change, word.to_owned()]
+            let path = std::iter::once(row.number.path.clone());
+            path.chain(row.number.cells()).chain([word.to_owned()]).collect::<Vec<_>>()
         };
-        let rows = self.rows.iter().filter(is_there).map(line);
+        let rows = self.rows.iter().filter(|row| row.number.is_there()).map(line);
         let table = aligned(&std::iter::once(head).chain(rows).collect::<Vec<_>>());
         let lines: Vec<&str> = table.lines().map(str::trim_end).collect();
         lines.join("\n") + "\n"
@@ -181,7 +163,7 @@ impl Regression {
         let code = u8::from(self.worse() > 0);
         lines.push(format!(
             "verdict: {} ({} worse, {} better) · exit {code}",
-            self.verdict().word().to_uppercase(),
+            self.verdict().name().to_uppercase(),
             self.worse(),
             self.count(Change::Better)
         ));
@@ -189,39 +171,26 @@ impl Regression {
     }
 }
 
-impl Change {
-    /// The word in JSON.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Change::Alike => "alike",
-            Change::Better => "better",
-            Change::Other => "other",
-            Change::Worse => "worse",
-        }
-    }
-}
-
-fn number(document: &Value, path: &str) -> Option<f64> {
-    path.split('.').try_fold(document, |value, key| value.get(key)).and_then(Value::as_f64)
-}
-
-fn change(base: Option<f64>, candidate: Option<f64>, trend: Trend, tolerance: f64) -> Change {
-    let (lower_is, higher_is) = match trend {
-        Trend::High => (Change::Worse, Change::Better),
-        Trend::Low => (Change::Better, Change::Worse),
-        Trend::Neither | Trend::Size => (Change::Other, Change::Other),
-    };
-    match (base, candidate) {
-        (None, None) => Change::Alike,
-        (Some(_), None) | (None, Some(_)) if lower_is == Change::Other => Change::Other,
-        // What was there and is not any more: a time never reached, a level never carried.
-        (Some(_), None) => Change::Worse,
-        (None, Some(_)) => Change::Better,
-        (Some(base), Some(candidate)) if (candidate - base).abs() <= base.abs() * tolerance => {
-            Change::Alike
-        }
-        (Some(base), Some(candidate)) if candidate < base => lower_is,
-        (Some(_), Some(_)) => higher_is,
+impl RegressionRow {
+    fn new(number: Both, trend: Trend, tolerance: f64) -> RegressionRow {
+        let (lower_is, higher_is) = match trend {
+            Trend::High => (Change::Worse, Change::Better),
+            Trend::Low => (Change::Better, Change::Worse),
+            Trend::Neither | Trend::Size => (Change::Other, Change::Other),
+        };
+        let change = match (number.base, number.candidate) {
+            (None, None) => Change::Alike,
+            (Some(_), None) | (None, Some(_)) if lower_is == Change::Other => Change::Other,
+            // What was there and is not any more: a time never reached, a level never carried.
+            (Some(_), None) => Change::Worse,
+            (None, Some(_)) => Change::Better,
+            (Some(base), Some(candidate)) if (candidate - base).abs() <= base.abs() * tolerance => {
+                Change::Alike
+            }
+            (Some(base), Some(candidate)) if candidate < base => lower_is,
+            (Some(_), Some(_)) => higher_is,
+        };
+        RegressionRow { number, change }
     }
 }
 
@@ -238,15 +207,6 @@ fn broken(base: &Value, candidate: &Value) -> Vec<String> {
         .filter(|slo| held.contains(&slo["expr"]))
         .filter_map(|slo| slo["expr"].as_str().map(str::to_owned))
         .collect()
-}
-
-fn shown(value: Option<f64>, is_time: bool) -> String {
-    match value {
-        None => "-".to_owned(),
-        Some(value) if is_time && value < 0.01 => format!("{:.3} ms", value * 1e3),
-        Some(value) if is_time => format!("{value:.3} s"),
-        Some(value) => format!("{value}"),
-    }
 }
 
 #[cfg(test)]

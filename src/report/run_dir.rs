@@ -1,4 +1,3 @@
-use std::fmt::Write as _;
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,6 +9,7 @@ use serde_json::Value;
 
 use crate::base::ExitCode;
 use crate::crypto::sha256;
+use crate::listing::hex;
 use crate::measure::Verdict;
 use crate::scenario::{Plan, to_toml};
 
@@ -85,7 +85,7 @@ impl RunDir {
     /// Makes `<out>/<UTC time>-<name>-<seed>` with `run.json` and the resolved `scenario.toml`, and
     /// points `<out>/latest` to it. `mode` is `live` or `sim`.
     pub fn create(out: &Path, plan: &Plan, mode: &str) -> Result<RunDir, ReportError> {
-        RunDir::create_at(out, plan, mode, Timestamp::now())
+        RunDir::create_named(out, mode, (&plan.name, plan.seed), (SCENARIO, &to_toml(plan)))
     }
 
     /// Makes a run directory of something that is no scenario: `name` and `seed` name it, and
@@ -97,16 +97,6 @@ impl RunDir {
         (settings, text): (&str, &str),
     ) -> Result<RunDir, ReportError> {
         RunDir::make(out, mode, (name, seed), (settings, text), Timestamp::now())
-    }
-
-    fn create_at(
-        out: &Path,
-        plan: &Plan,
-        mode: &str,
-        now: Timestamp,
-    ) -> Result<RunDir, ReportError> {
-        let scenario = ("scenario.toml", &*to_toml(plan));
-        RunDir::make(out, mode, (&plan.name, plan.seed), scenario, now)
     }
 
     fn make(
@@ -242,6 +232,7 @@ impl RunDir {
 }
 
 const MANIFEST: &str = "run.json";
+const SCENARIO: &str = "scenario.toml";
 /// The link to the newest run.
 const LATEST: &str = "latest";
 /// What the end of a run adds to `run.json`: a verdict, a date and an error of some lines.
@@ -313,13 +304,6 @@ fn seconds(now: Timestamp) -> String {
     now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
 /// Facts of this host; what the system does not tell is `null`.
 fn host() -> Host {
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").ok();
@@ -341,6 +325,15 @@ mod tests {
     use super::*;
     use crate::measure::Summary;
     use crate::scenario::load;
+
+    fn create_at(
+        out: &Path,
+        plan: &Plan,
+        mode: &str,
+        now: Timestamp,
+    ) -> Result<RunDir, ReportError> {
+        RunDir::make(out, mode, (&plan.name, plan.seed), (SCENARIO, &to_toml(plan)), now)
+    }
 
     fn plan() -> Plan {
         let text = "schema=1\nname='small'\n[[cluster.node]]\nname='pub'\n[fleet]\nphones=3";
@@ -394,9 +387,8 @@ mod tests {
     fn runs_of_the_same_second_get_numbers_and_latest_is_the_last() {
         let folder = tempfile::tempdir().unwrap();
         let now = Timestamp::from_second(1_800_000_000).unwrap();
-        let runs: Vec<RunDir> = (0..3)
-            .map(|_| RunDir::create_at(folder.path(), &plan(), "live", now).unwrap())
-            .collect();
+        let runs: Vec<RunDir> =
+            (0..3).map(|_| create_at(folder.path(), &plan(), "live", now).unwrap()).collect();
         let base = "20270115T080000Z-small-7";
         let expected = [base, &format!("{base}-2"), &format!("{base}-3"), "latest"];
         assert_eq!(names(folder.path()), expected);
@@ -447,7 +439,7 @@ mod tests {
         let now = Timestamp::from_second(1_800_000_000).unwrap();
         let taken = folder.path().join("20270115T080000Z-small-7.latest");
         fs::create_dir(&taken).unwrap();
-        let run = RunDir::create_at(folder.path(), &plan(), "live", now).unwrap();
+        let run = create_at(folder.path(), &plan(), "live", now).unwrap();
         assert!(run.warning().is_some_and(|text| text.contains(".latest")), "{run:?}");
     }
 

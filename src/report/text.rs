@@ -7,7 +7,7 @@ use crate::measure::{
     COVERS, Ledger, MachineSummary, Phones, Section, ServeSummary, Signatures, SimSummary,
     StepSummary, Summary, TrustPaths, TvsCounts, Unit, Verdict,
 };
-use crate::scenario::{Slo, SloVerdict};
+use crate::scenario::{Slo, SloResult, SloVerdict};
 
 use super::guesses::guess_table;
 
@@ -218,7 +218,7 @@ fn slos(summary: &Summary) -> String {
     if summary.slos.is_empty() {
         return String::new();
     }
-    let row = |slo: &crate::measure::SloRow| {
+    let row = |slo: &SloResult| {
         let is_broken = slo.verdict == SloVerdict::Fail;
         let word = if is_broken { "FAIL" } else { slo.verdict.name() };
         let unit = unit(&slo.expr);
@@ -323,11 +323,11 @@ fn number(value: Option<f64>, unit: Unit) -> String {
 /// Writes the lines that show progress where nothing can be redrawn.
 #[derive(Clone, Debug, Default)]
 pub struct LiveLine {
-    last: Option<Seen>,
+    last: Seen,
 }
 
 /// What the line before has shown.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Seen {
     at: Time,
     requests: u64,
@@ -345,15 +345,14 @@ impl LiveLine {
         let retry = counts.tftp.retransmits + counts.tvs.failovers;
         let files = counts.tftp.requests + counts.http.requests + counts.https.requests;
         let seen = Seen { at: now, requests: files, lookups: counts.tvs.lookups };
-        let last =
-            self.last.replace(seen).unwrap_or(Seen { at: Time::ZERO, requests: 0, lookups: 0 });
+        let last = std::mem::replace(&mut self.last, seen);
         let per_second = |new: u64, old: u64| {
             let elapsed = now.since(last.at).as_secs_f64();
             // The counts begin anew with the storm.
             let grown = if new < old { new } else { new - old };
             if elapsed > 0.0 { (grown as f64 / elapsed).round() } else { 0.0 }
         };
-        let lag = ledger.generator_lag().p99_s;
+        let lag = ledger.lag().at_s(0.99);
         let lag = lag.map_or_else(|| "-".to_owned(), |s| format!("{:.1}", s * 1e3));
         let settled = ready + stuck + failed;
         [

@@ -21,18 +21,16 @@ use super::raw::{RawAutoReset, RawCluster, RawGroup, RawNode, RawPorts};
 pub(super) fn topology(raw: &RawCluster, faults: &mut Faults) -> Option<Topology> {
     let newest = RELEASES[RELEASES.len() - 1];
     let release = faults.take(release(raw.release.as_ref())).unwrap_or(newest);
-    let sign_cache = raw.sign_cache.as_ref().map_or(Ok(SignCacheMode::Lazy), |text| {
-        one_of(text, "cache mode", &SIGN_CACHE_MODES, SignCacheMode::name)
-    });
-    let file_signature = raw.file_signature.as_ref().map_or(Ok(release.file_signature()), |text| {
-        one_of(text, "digest", &FILE_SIGNATURES, FileSignature::name)
-    });
+    let sign_cache =
+        |text: &Text| one_of(text, "cache mode", &SIGN_CACHE_MODES, SignCacheMode::name);
+    let signature = |text: &Text| one_of(text, "digest", &FILE_SIGNATURES, FileSignature::name);
+    let own_signature = release.file_signature();
     let mut topology = Topology {
         cluster: ClusterId::FIRST,
         release,
-        sign_cache: faults.take(sign_cache).unwrap_or(SignCacheMode::Lazy),
-        key_bits: faults.take(key_bits(raw.key_bits.as_ref())).unwrap_or(KEY_BITS),
-        file_signature: faults.take(file_signature).unwrap_or(release.file_signature()),
+        sign_cache: faults.given(raw.sign_cache.as_ref(), SignCacheMode::Lazy, sign_cache),
+        key_bits: faults.given(raw.key_bits.as_ref(), KEY_BITS, key_bits),
+        file_signature: faults.given(raw.file_signature.as_ref(), own_signature, signature),
         security: security(raw, release, faults),
         domain: raw.domain.as_ref().and_then(|text| faults.take(domain(text))),
         nodes: nodes(&raw.node, faults)?,
@@ -148,15 +146,13 @@ fn auto_reset(raw: &Spanned<RawAutoReset>, release: Release) -> Result<Option<Sp
     Ok(Some(spread))
 }
 
-fn key_bits(bits: Option<&Spanned<u16>>) -> Result<u16, Problem> {
-    match bits.map(|bits| (*bits.get_ref(), bits.span())) {
-        None => Ok(KEY_BITS),
-        Some((bits @ (2048 | 4096), _)) => Ok(bits),
-        Some((bits, place)) => {
-            let problem = Problem::new(place, format!("keys of {bits} bits are not made here"));
-            Err(problem.help("key-bits is 2048 or 4096"))
-        }
+fn key_bits(raw: &Spanned<u16>) -> Result<u16, Problem> {
+    let bits = *raw.get_ref();
+    if [2048, 4096].contains(&bits) {
+        return Ok(bits);
     }
+    let problem = Problem::new(raw.span(), format!("keys of {bits} bits are not made here"));
+    Err(problem.help("key-bits is 2048 or 4096"))
 }
 
 fn domain(text: &Text) -> Result<String, Problem> {
@@ -172,19 +168,19 @@ fn domain(text: &Text) -> Result<String, Problem> {
 fn nodes(raw: &[RawNode], faults: &mut Faults) -> Option<Vec<NodeSpec>> {
     if raw.is_empty() {
         let problem = Problem::new(0..0, "the cluster has no node");
-        faults.extend([problem.help("add a [[cluster.node]] with a name")]);
+        faults.0.push(problem.help("add a [[cluster.node]] with a name"));
         return None;
     }
     if let Some(extra) = raw.get(NODES_MAX) {
         let problem = Problem::new(extra.name.span(), format!("node number {}", NODES_MAX + 1));
-        faults.extend([problem.help(format!("a cluster has at most {NODES_MAX} nodes"))]);
+        faults.0.push(problem.help(format!("a cluster has at most {NODES_MAX} nodes")));
         return None;
     }
-    let before = faults.count();
+    let before = faults.0.len();
     faults.take(check_unique("node", raw.iter().map(|node| &node.name)));
     let nodes: Vec<NodeSpec> =
         raw.iter().enumerate().map(|(at, raw)| node(raw, at == 0, faults)).collect();
-    if faults.count() == before {
+    if faults.0.len() == before {
         faults.take(check_sockets(raw, &nodes));
     }
     Some(nodes)
@@ -193,14 +189,11 @@ fn nodes(raw: &[RawNode], faults: &mut Faults) -> Option<Vec<NodeSpec>> {
 /// One node; the first is the publisher, which alone may run CAPF.
 fn node(raw: &RawNode, publisher: bool, faults: &mut Faults) -> NodeSpec {
     faults.take(check_host(&raw.name));
-    let all = || {
-        SERVICES.into_iter().filter(|&s| publisher || s != ServiceKind::Capf).collect::<Vec<_>>()
-    };
-    let services = raw.services.as_ref().map_or_else(|| Ok(all()), |s| services(s, publisher));
+    let all = SERVICES.into_iter().filter(|&s| publisher || s != ServiceKind::Capf).collect();
     NodeSpec {
         name: raw.name.get_ref().clone(),
-        address: faults.take(address(raw.address.as_ref())).unwrap_or(Ipv4Addr::LOCALHOST.into()),
-        services: faults.take(services).unwrap_or_else(all),
+        address: faults.given(raw.address.as_ref(), Ipv4Addr::LOCALHOST.into(), address),
+        services: faults.given(raw.services.as_ref(), all, |texts| services(texts, publisher)),
         ports: ports(&raw.ports),
     }
 }
@@ -218,15 +211,13 @@ fn ports(raw: &RawPorts) -> Ports {
     .with(tvs, port(&raw.tvs).unwrap_or(defaults.of(tvs)))
 }
 
-fn address(raw: Option<&Spanned<IpAddr>>) -> Result<IpAddr, Problem> {
-    match raw {
-        None => Ok(IpAddr::V4(Ipv4Addr::LOCALHOST)),
-        Some(address) if address.get_ref().is_unspecified() => {
-            let what = format!("phones cannot reach a node at {}", address.get_ref());
-            Err(Problem::new(address.span(), what).help("one address, such as 127.0.0.1"))
-        }
-        Some(address) => Ok(*address.get_ref()),
+fn address(raw: &Spanned<IpAddr>) -> Result<IpAddr, Problem> {
+    let address = *raw.get_ref();
+    if address.is_unspecified() {
+        let what = format!("phones cannot reach a node at {address}");
+        return Err(Problem::new(raw.span(), what).help("one address, such as 127.0.0.1"));
     }
+    Ok(address)
 }
 
 fn services(texts: &[Text], publisher: bool) -> Result<Vec<ServiceKind>, Problem> {
@@ -525,6 +516,6 @@ mod tests {
     fn read(text: &str) -> Result<Topology, Problem> {
         let mut faults = Faults::default();
         let topology = topology(&toml::from_str(text).unwrap(), &mut faults);
-        faults.first().map_or_else(|| Ok(topology.unwrap()), |first| Err(first.clone()))
+        faults.0.first().map_or_else(|| Ok(topology.unwrap()), |first| Err(first.clone()))
     }
 }

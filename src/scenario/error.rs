@@ -1,10 +1,10 @@
-use std::fmt;
 use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 
 /// What is wrong with a scenario, where, and how to repair it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{rendered}")]
 pub struct ScenarioError {
     /// The file, or `--set` when an override is to blame.
     pub path: String,
@@ -19,7 +19,8 @@ pub struct ScenarioError {
     /// The whole message in plain text, with the line of the file and a mark below the fault; where
     /// there are more faults, they follow.
     pub rendered: Box<str>,
-    coloured: Box<str>,
+    /// The same with terminal colours.
+    pub coloured: Box<str>,
     /// Further faults of the same file, in the order of their places.
     pub more: Box<[ScenarioError]>,
 }
@@ -62,7 +63,7 @@ impl Problem {
 
 /// Faults that were found so far, in the order in which they were found.
 #[derive(Debug, Default)]
-pub(super) struct Faults(Vec<Problem>);
+pub(super) struct Faults(pub Vec<Problem>);
 
 impl Faults {
     /// The value, or `None` and one more fault.
@@ -70,29 +71,14 @@ impl Faults {
         result.map_err(|problem| self.0.push(problem)).ok()
     }
 
-    /// The first fault.
-    pub fn first(&self) -> Option<&Problem> {
-        self.0.first()
-    }
-
-    /// How many there are.
-    pub fn count(&self) -> usize {
-        self.0.len()
-    }
-}
-
-impl Extend<Problem> for Faults {
-    fn extend<I: IntoIterator<Item = Problem>>(&mut self, problems: I) {
-        self.0.extend(problems);
-    }
-}
-
-impl IntoIterator for Faults {
-    type Item = Problem;
-    type IntoIter = std::vec::IntoIter<Problem>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
+    /// What `read` makes of a value that may be left out; `default` if it is, or if it has a fault.
+    pub fn given<R, T>(
+        &mut self,
+        raw: Option<&R>,
+        default: T,
+        read: impl FnOnce(&R) -> Result<T, Problem>,
+    ) -> T {
+        raw.and_then(|raw| self.take(read(raw))).unwrap_or(default)
     }
 }
 
@@ -216,11 +202,6 @@ impl ScenarioError {
         let first = errors.next()?;
         Some(ScenarioError { rendered, coloured, more: errors.collect(), ..first })
     }
-
-    /// The whole message with terminal colours.
-    pub fn coloured(&self) -> &str {
-        &self.coloured
-    }
 }
 
 /// `place` cut to its first line and to whole characters, so that the mark stays on one line.
@@ -248,14 +229,6 @@ fn render(
     }
     renderer.render(&report)
 }
-
-impl fmt::Display for ScenarioError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.rendered)
-    }
-}
-
-impl std::error::Error for ScenarioError {}
 
 #[cfg(test)]
 mod tests {

@@ -20,7 +20,7 @@ pub(super) fn timeline(
     faults: &mut Faults,
 ) -> Vec<TimelineEntry> {
     let mut reader = Reader::new(topology);
-    faults.extend(check_names(raw));
+    faults.0.extend(check_names(raw));
     let steps = (1..).zip(raw).zip(names(raw));
     let entries = steps.filter_map(|((number, event), name)| {
         faults.take(entry(event.get_ref(), number, name, &event.span(), &mut reader))
@@ -261,7 +261,7 @@ mod tests {
         let mut faults = Faults::default();
         let topology = topology(&raw.cluster, &mut faults).unwrap();
         timeline(&raw.event, &topology, &mut faults);
-        let what: Vec<String> = faults.into_iter().map(|problem| problem.what).collect();
+        let what: Vec<String> = faults.0.into_iter().map(|problem| problem.what).collect();
         assert_eq!(what, ["unknown node `sup`", "unknown node `bus`"]);
     }
 
@@ -341,6 +341,6 @@ mod tests {
         let mut faults = Faults::default();
         let topology = topology(&raw.cluster, &mut faults).unwrap();
         let entries = timeline(&raw.event, &topology, &mut faults);
-        faults.first().map_or(Ok(entries), |first| Err(first.clone()))
+        faults.0.first().map_or(Ok(entries), |first| Err(first.clone()))
     }
 }

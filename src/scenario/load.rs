@@ -46,13 +46,13 @@ pub fn load(
 /// The plan of `text`, or everything that is wrong with it.
 fn read(text: &str, known_paths: &[String]) -> Result<Plan, Vec<Problem>> {
     let (raw, faults) = parse(text);
-    let mut problems: Vec<Problem> = faults.into_iter().collect();
+    let mut problems: Vec<Problem> = faults.0;
     let Some(raw) = raw else { return Err(problems) };
     let shapes = problems.len();
     match resolve(&raw, known_paths) {
         Ok(plan) if shapes == 0 => return Ok(plan),
         Ok(_) => {}
-        Err(faults) => problems.extend(faults),
+        Err(faults) => problems.extend(faults.0),
     }
     // What follows from a part with a wrong shape is no fault of its own.
     let (wrong, rest) = problems.split_at(shapes);
@@ -96,7 +96,7 @@ error: unknown field `phonez`
 help: did you mean `phones`? fields here: phones, models, tftp, start, arrival, site";
         assert_eq!(&*error.rendered, expected);
         assert_eq!(error.to_string(), expected);
-        assert!(error.coloured().contains('\u{1b}') && !error.rendered.contains('\u{1b}'));
+        assert!(error.coloured.contains('\u{1b}') && !error.rendered.contains('\u{1b}'));
     }
 
     #[test]

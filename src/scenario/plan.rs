@@ -1,6 +1,6 @@
 use std::net::SocketAddr;
 
-use crate::base::{Model, NodeId, PhoneId, Span, Time};
+use crate::base::{ClusterId, Home, Model, PhoneId, Span, Time};
 use crate::cluster::{OperatorAction, Topology};
 use crate::phone::PhoneProfile;
 
@@ -42,8 +42,8 @@ pub struct FleetPlan {
     pub phones: u32,
     /// Models and their shares, which add up to 1; sorted by model.
     pub models: Vec<(Model, f64)>,
-    /// The nodes whose TFTP services the phones ask, at least one (see [`FleetPlan::tftp_of`]).
-    pub tftp: Vec<NodeId>,
+    /// The homes that the phones take turns at, at least one (see [`Plan::homes`]).
+    pub tftp: Vec<Home>,
     /// What the phones hold when the run starts.
     pub start: FleetStart,
     /// Within which span the phones power on when they boot at the start of the run.
@@ -149,11 +149,20 @@ pub struct Limits {
 /// Servers that are not ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
-    /// TFTP server of every phone.
-    pub tftp: SocketAddr,
+    /// TFTP servers of every phone, first asked first: at least one.
+    pub tftp: Vec<SocketAddr>,
     /// TVS server that stands for every member of the phones' stored list; `None` asks the
     /// members themselves.
     pub tvs: Option<SocketAddr>,
+}
+
+impl Plan {
+    /// The homes that the phones take turns at. Servers that are not ours are the nodes of a
+    /// cluster, in their order.
+    pub fn homes(&self) -> Vec<Home> {
+        let Some(target) = &self.target else { return self.fleet.tftp.clone() };
+        vec![(0u8..).zip(&target.tftp).map(|(node, _)| ClusterId::FIRST.node(node)).collect()]
+    }
 }
 
 impl FleetPlan {
@@ -168,10 +177,5 @@ impl FleetPlan {
             return vec![Link::default()];
         }
         self.sites.iter().map(|site| site.link).collect()
-    }
-
-    /// The TFTP node of a phone: phones take turns, so that their shares differ by one at most.
-    pub fn tftp_of(&self, phone: PhoneId) -> NodeId {
-        self.tftp[phone.0 as usize % self.tftp.len()]
     }
 }

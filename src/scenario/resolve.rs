@@ -1,9 +1,8 @@
 use std::collections::BTreeMap;
-use std::ops::Range;
 
 use toml::Spanned;
 
-use crate::base::{Model, ModelError, NodeId, Span};
+use crate::base::{Home, Model, ModelError, Span};
 use crate::cluster::{SecurityMode, ServiceKind, Topology};
 use crate::phone::{BlockSizeRule, BootTime, PhoneProfile, TRANSPORT_RULES, TransportRule};
 
@@ -14,9 +13,9 @@ use super::event_checks::timeline;
 use super::names::{Text, check_plain, check_unique, node_named, one_of, runs};
 use super::network::sites;
 use super::plan::{FleetPlan, FleetStart, Limits, Plan, STARTS, Target};
-use super::quantity::{Length, parse_span, positive};
+use super::quantity::{parse_span, positive};
 use super::raw::{Names, RawBlockSize, RawFleet, RawPhone, RawRun, RawScenario, RawTarget};
-use super::slo::Slo;
+use super::slo::{Slo, SloError};
 
 /// The plan of a scenario: every name resolved, every default filled in, every rule checked.
 ///
@@ -25,7 +24,7 @@ use super::slo::Slo;
 pub(super) fn resolve(raw: &RawScenario, known_paths: &[String]) -> Result<Plan, Faults> {
     let mut faults = Faults::default();
     match collect(raw, known_paths, &mut faults) {
-        Some(plan) if faults.first().is_none() => Ok(plan),
+        Some(plan) if faults.0.is_empty() => Ok(plan),
         _ => Err(faults),
     }
 }
@@ -36,24 +35,23 @@ fn collect(raw: &RawScenario, known_paths: &[String], faults: &mut Faults) -> Op
     faults.take(check_plain(&raw.name));
     let topology = topology(&raw.cluster, faults);
     let fleet = fleet(&raw.fleet, topology.as_ref(), faults);
-    let cost = raw.cluster.cost.as_ref().map_or_else(|| Ok(CostModel::default()), cost);
-    let cost = faults.take(cost);
+    let cost = faults.given(raw.cluster.cost.as_ref(), CostModel::default(), cost);
     let phone = phone(&raw.phone, seed, faults);
     let entries = topology.as_ref().map(|topology| timeline(&raw.event, topology, faults));
     let slos = raw.slo.iter().filter_map(|raw| faults.take(slo(&raw.expr, known_paths))).collect();
     let limits = limits(&raw.run, faults);
-    let target = raw.target.as_ref().map(|raw| faults.take(target(raw)));
+    let target = raw.target.as_ref().and_then(|raw| faults.take(target(raw)));
     Some(Plan {
         name: raw.name.get_ref().clone(),
         about: raw.about.clone(),
         seed,
         fleet: fleet?,
-        cost: cost?,
-        phone: phone?,
+        cost,
+        phone,
         timeline: entries?,
         slos,
-        limits: limits?,
-        target: target.flatten(),
+        limits,
+        target,
         topology: topology?,
     })
 }
@@ -97,15 +95,15 @@ fn check_schema(schema: &Spanned<i64>) -> Result<(), Problem> {
 fn fleet(raw: &RawFleet, topology: Option<&Topology>, faults: &mut Faults) -> Option<FleetPlan> {
     let phones = faults.take(phones(&raw.phones));
     let models = faults.take(models(&raw.models));
-    let tftp = topology.and_then(|topology| faults.take(tftp_nodes(raw.tftp.as_ref(), topology)));
-    let start = raw.start.as_ref().map_or(Ok(FleetStart::ItlCurrent), |text| start(text, topology));
-    let start = faults.take(start);
+    let tftp = topology.and_then(|topology| faults.take(homes(raw.tftp.as_ref(), topology)));
+    let start = |text: &Text| start(text, topology);
+    let start = faults.given(raw.start.as_ref(), FleetStart::ItlCurrent, start);
     let sites = faults.take(sites(&raw.site));
     Some(FleetPlan {
         phones: phones?,
         models: models?,
         tftp: tftp?,
-        start: start?,
+        start,
         arrival_within: raw.arrival.within.map_or(ARRIVAL, |within| within.0),
         sites: sites?,
     })
@@ -153,11 +151,11 @@ fn models(raw: &BTreeMap<Text, Spanned<f64>>) -> Result<Vec<(Model, f64)>, Probl
     Ok(models)
 }
 
-/// The TFTP nodes of the phones: those that are named, else the first that there is.
-fn tftp_nodes(names: Option<&Spanned<Names>>, topology: &Topology) -> Result<Vec<NodeId>, Problem> {
+/// The homes of the phones: each a node that is named, else the first TFTP node that there is.
+fn homes(names: Option<&Spanned<Names>>, topology: &Topology) -> Result<Vec<Home>, Problem> {
     let Some(names) = names else {
         let first = topology.nodes_with(ServiceKind::Tftp).next();
-        return first.map(|node| vec![node]).ok_or_else(|| {
+        return first.map(|node| vec![Home::from([node])]).ok_or_else(|| {
             let what = "no node runs TFTP, so that phones have nobody to ask";
             Problem::new(0..0, what).help("add \"tftp\" to the services of a node")
         });
@@ -172,39 +170,29 @@ fn tftp_nodes(names: Option<&Spanned<Names>>, topology: &Topology) -> Result<Vec
     let node = |text: &Text| {
         let node = node_named(topology, text)?;
         runs(topology, node, ServiceKind::Tftp, text)?;
-        Ok(node)
+        Ok(Home::from([node]))
     };
     texts.iter().map(node).collect()
 }
 
-fn phone(raw: &RawPhone, seed: u64, faults: &mut Faults) -> Option<PhoneProfile> {
-    let defaults = PhoneProfile::default();
-    let boot_time = raw.boot_time.as_ref().map_or(Ok(defaults.boot_time), |t| boot_time(t, seed));
-    let transport = raw.transport.as_ref().map_or(Ok(defaults.transport), |text| {
-        one_of(text, "transport", &TRANSPORT_RULES, TransportRule::name)
-    });
-    let tries = raw.tftp_tries.as_ref().map_or(Ok(defaults.tftp_tries), |tries| {
-        at_least_one(u32::from(*tries.get_ref()), tries.span()).map(|tries| tries as u8)
-    });
-    let size = raw.tftp_block_size.as_ref().map_or(Ok(defaults.tftp_block_size), block_size);
-    let (boot_time, transport) = (faults.take(boot_time), faults.take(transport));
-    let (tries, size) = (faults.take(tries), faults.take(size));
-    let mut length =
-        |length: &Option<Length>, default| faults.take(positive_or(length.as_ref(), default));
-    let http_timeout = length(&raw.http_timeout, defaults.http_timeout);
-    let tftp_timeout = length(&raw.tftp_timeout, defaults.tftp_timeout);
-    let tvs_timeout = length(&raw.tvs_timeout, defaults.tvs_timeout);
-    Some(PhoneProfile {
-        boot_time: boot_time?,
-        think: raw.think.map_or(defaults.think, |time| time.0),
-        transport: transport?,
-        http_timeout: http_timeout?,
-        tftp_timeout: tftp_timeout?,
-        tftp_tries: tries?,
-        tftp_block_size: size?,
-        tvs_timeout: tvs_timeout?,
-        asks_generic_ctl: raw.asks_generic_ctl.unwrap_or(defaults.asks_generic_ctl),
-    })
+fn phone(raw: &RawPhone, seed: u64, faults: &mut Faults) -> PhoneProfile {
+    let own = PhoneProfile::default();
+    let transport = |text: &Text| one_of(text, "transport", &TRANSPORT_RULES, TransportRule::name);
+    PhoneProfile {
+        boot_time: faults.given(raw.boot_time.as_ref(), own.boot_time, |t| boot_time(t, seed)),
+        think: raw.think.map_or(own.think, |time| time.0),
+        transport: faults.given(raw.transport.as_ref(), own.transport, transport),
+        http_timeout: faults.given(raw.http_timeout.as_ref(), own.http_timeout, positive),
+        tftp_timeout: faults.given(raw.tftp_timeout.as_ref(), own.tftp_timeout, positive),
+        tftp_tries: faults.given(raw.tftp_tries.as_ref(), own.tftp_tries, at_least_one),
+        tftp_block_size: faults.given(
+            raw.tftp_block_size.as_ref(),
+            own.tftp_block_size,
+            block_size,
+        ),
+        tvs_timeout: faults.given(raw.tvs_timeout.as_ref(), own.tvs_timeout, positive),
+        asks_generic_ctl: raw.asks_generic_ctl.unwrap_or(own.asks_generic_ctl),
+    }
 }
 
 fn boot_time(text: &Text, seed: u64) -> Result<BootTime, Problem> {
@@ -235,39 +223,29 @@ fn block_size(size: &Spanned<RawBlockSize>) -> Result<BlockSizeRule, Problem> {
 }
 
 fn slo(text: &Text, known_paths: &[String]) -> Result<Slo, Problem> {
-    let place = |part: Range<usize>| {
+    let told = |SloError { place, what, help }: SloError| {
         // The text begins behind one quotation mark.
         let start = text.span().start + 1;
-        start + part.start..start + part.end.max(part.start + 1)
+        Problem::new(start + place.start..start + place.end.max(place.start + 1), what).help(help)
     };
-    let slo: Slo = text.get_ref().parse().map_err(|error: super::slo::SloError| {
-        Problem::new(place(error.place), error.what).help(error.help)
-    })?;
-    if known_paths.is_empty() {
-        return Ok(slo);
+    let slo: Slo = text.get_ref().parse().map_err(told)?;
+    if !known_paths.is_empty() {
+        slo.check(known_paths).map_err(told)?;
     }
-    match slo.unknown_path(known_paths).or_else(|| slo.wrong_unit(known_paths)) {
-        Some(problem) => Err(Problem { place: place(problem.place.clone()), ..problem }),
-        None => Ok(slo),
-    }
+    Ok(slo)
 }
 
-fn limits(raw: &RawRun, faults: &mut Faults) -> Option<Limits> {
-    let max_wall = faults.take(positive_or(raw.max_wall.as_ref(), MAX_WALL));
-    let mut count = |value: &Option<Spanned<u32>>, default| match value {
-        Some(value) => faults.take(at_least_one(*value.get_ref(), value.span())),
-        None => Some(default),
-    };
-    let transfers = count(&raw.transfers_in_flight, TRANSFERS);
-    let lookups = count(&raw.lookups_in_flight, LOOKUPS);
-    let connections = count(&raw.connections_in_flight, CONNECTIONS);
-    Some(Limits {
-        max_wall: max_wall?,
+fn limits(raw: &RawRun, faults: &mut Faults) -> Limits {
+    let max_wall = faults.given(raw.max_wall.as_ref(), MAX_WALL, positive);
+    let mut count =
+        |raw: &Option<Spanned<u32>>, default| faults.given(raw.as_ref(), default, at_least_one);
+    Limits {
+        max_wall,
         max_wall_is_set: raw.max_wall.is_some(),
-        transfers_in_flight: transfers?,
-        lookups_in_flight: lookups?,
-        connections_in_flight: connections?,
-    })
+        transfers_in_flight: count(&raw.transfers_in_flight, TRANSFERS),
+        lookups_in_flight: count(&raw.lookups_in_flight, LOOKUPS),
+        connections_in_flight: count(&raw.connections_in_flight, CONNECTIONS),
+    }
 }
 
 fn target(raw: &RawTarget) -> Result<Target, Problem> {
@@ -277,18 +255,14 @@ fn target(raw: &RawTarget) -> Result<Target, Problem> {
             return Err(Problem::new(socket.span(), what).help("such as \"127.0.0.1:6969\""));
         }
     }
-    Ok(Target { tftp: *raw.tftp.get_ref(), tvs: raw.tvs.as_ref().map(|tvs| *tvs.get_ref()) })
+    Ok(Target { tftp: vec![*raw.tftp.get_ref()], tvs: raw.tvs.as_ref().map(|tvs| *tvs.get_ref()) })
 }
 
-fn positive_or(length: Option<&Length>, default: Span) -> Result<Span, Problem> {
-    length.map_or(Ok(default), positive)
-}
-
-fn at_least_one(count: u32, place: Range<usize>) -> Result<u32, Problem> {
-    if count == 0 {
-        return Err(Problem::new(place, "this cannot be 0").help("at least 1"));
+fn at_least_one<N: Copy + Default + PartialEq>(count: &Spanned<N>) -> Result<N, Problem> {
+    if *count.get_ref() == N::default() {
+        return Err(Problem::new(count.span(), "this cannot be 0").help("at least 1"));
     }
-    Ok(count)
+    Ok(*count.get_ref())
 }
 
 #[cfg(test)]
@@ -302,7 +276,7 @@ mod tests {
         assert_eq!((plan.name.as_str(), plan.about.as_str(), plan.seed), ("t", "", 42));
         assert_eq!(plan.fleet.phones, 5);
         assert_eq!(plan.fleet.models, [(8841.into(), 1.0)]);
-        assert_eq!(plan.fleet.tftp, [ClusterId::FIRST.node(0)]);
+        assert_eq!(plan.fleet.tftp, [Home::from([ClusterId::FIRST.node(0)])]);
         assert_eq!(plan.fleet.start, FleetStart::ItlCurrent);
         assert_eq!(plan.fleet.arrival_within, Span::from_secs(30));
         assert_eq!(plan.phone, PhoneProfile::default());
@@ -339,13 +313,13 @@ mod tests {
         assert_eq!(plan.limits.max_wall, Span::from_secs(300));
         assert_eq!((plan.limits.transfers_in_flight, plan.limits.lookups_in_flight), (1, 2));
         let target = plan.target.unwrap();
-        assert_eq!(target.tftp.to_string(), "10.0.0.1:69");
+        assert_eq!(target.tftp, ["10.0.0.1:69".parse().unwrap()]);
         assert_eq!(target.tvs.unwrap().to_string(), "10.0.0.1:2445");
         let text = "start='factory'\ntftp='sub'\nmodels={8845=0.7,7841=0.3}\narrival={within='9s'}";
         let fleet = good(text).fleet;
         assert_eq!(
             (fleet.start, fleet.tftp.clone()),
-            (FleetStart::Factory, vec![ClusterId::FIRST.node(1)])
+            (FleetStart::Factory, vec![Home::from([ClusterId::FIRST.node(1)])])
         );
         assert_eq!(fleet.models, [(7841.into(), 0.3), (8845.into(), 0.7)]);
         assert_eq!(fleet.arrival_within, Span::from_secs(9));
@@ -387,7 +361,7 @@ mod tests {
         let text = whole("").replace("'tftp', ", "");
         assert_eq!(
             read(&text).unwrap().fleet.tftp,
-            [ClusterId::FIRST.node(1)],
+            [Home::from([ClusterId::FIRST.node(1)])],
             "the first that runs it"
         );
         let text = text.replace("services=['tftp']", "services=[]");
@@ -502,6 +476,6 @@ mod tests {
     }
 
     fn first(result: Result<Plan, Faults>) -> Result<Plan, Problem> {
-        result.map_err(|faults| faults.first().unwrap().clone())
+        result.map_err(|faults| faults.0.first().unwrap().clone())
     }
 }

@@ -20,7 +20,7 @@ const FAULTS_MAX: usize = 50;
 /// harmless stands in the place of each faulty part.
 pub(super) fn parse(text: &str) -> (Option<RawScenario>, Faults) {
     let (mut table, mut faults) = tree(text);
-    if faults.first().is_some() {
+    if !faults.0.is_empty() {
         return (None, faults);
     }
     let mut seen = Vec::new();
@@ -34,7 +34,7 @@ pub(super) fn parse(text: &str) -> (Option<RawScenario>, Faults) {
         let (problem, is_mended) = mend(table.get_mut(), &error, is_new);
         // A stand-in that does not fit either says nothing new.
         if is_new || !error.message().starts_with("invalid") {
-            faults.extend([problem]);
+            faults.0.push(problem);
         }
         seen.push(place);
         if !is_mended {
@@ -56,13 +56,12 @@ fn tree(text: &str) -> (Spanned<DeTable<'_>>, Faults) {
     let until = lexical.iter().filter(|fault| fault.hides_the_rest).map(|f| f.problem.place.start);
     let until = until.min().unwrap_or(usize::MAX);
     let mut lines: Vec<usize> = lexical.iter().map(|fault| line(&fault.problem)).collect();
-    let mut faults = Faults::default();
-    faults.extend(lexical.into_iter().map(|fault| fault.problem));
+    let mut faults = Faults(lexical.into_iter().map(|fault| fault.problem).collect());
     for problem in errors.into_iter().map(Problem::from) {
         // One slip makes several errors in its line.
         if problem.place.start < until && !lines.contains(&line(&problem)) {
             lines.push(line(&problem));
-            faults.extend([problem]);
+            faults.0.push(problem);
         }
     }
     (table, faults)

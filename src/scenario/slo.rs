@@ -2,10 +2,12 @@ use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use serde_json::Value;
 
-use super::error::Problem;
+use crate::base::words;
+
+use super::error::nearest;
 use super::quantity::{is_number_part, parse_span, split_number};
 
 /// One condition that must hold at the end of a run, such as `phones.stuck == 0`.
@@ -53,46 +55,30 @@ pub enum Operand {
 }
 
 /// What became of one SLO.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SloResult {
     /// The expression as it was written.
     pub expr: String,
+    /// Whether it held.
+    pub verdict: SloVerdict,
     /// The number on the left side, if there is one.
     pub observed: Option<f64>,
     /// The number on the right side, if there is one.
     pub bound: Option<f64>,
-    /// Whether it held.
-    pub verdict: SloVerdict,
 }
 
-/// The verdict on one SLO.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum SloVerdict {
-    /// It was broken.
-    Fail,
-    /// Its numbers are in doubt ([`Doubt`]): what measured them lacked something.
-    Inconclusive,
-    /// One of its numbers does not exist; never a pass.
-    NoData,
-    /// It held.
-    Pass,
-}
-
-impl SloVerdict {
-    /// The word in outputs.
-    pub const fn name(self) -> &'static str {
-        match self {
-            SloVerdict::Fail => "fail",
-            SloVerdict::Inconclusive => "inconclusive",
-            SloVerdict::NoData => "no-data",
-            SloVerdict::Pass => "pass",
-        }
-    }
-}
-
-impl Serialize for SloVerdict {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.name())
+words! {
+    /// The verdict on one SLO.
+    #[derive(Hash)]
+    pub enum SloVerdict {
+        /// It was broken.
+        Fail = "fail",
+        /// Its numbers are in doubt ([`Doubt`]): what measured them lacked something.
+        Inconclusive = "inconclusive",
+        /// One of its numbers does not exist; never a pass.
+        NoData = "no-data",
+        /// It held.
+        Pass = "pass",
     }
 }
 
@@ -200,7 +186,7 @@ impl Slo {
 
     /// The first path that is none of `known` (`steps.tvs.response_time.p99` is written for
     /// `steps.tvs.response_time_s.p99`, too).
-    pub(super) fn unknown_path(&self, known: &[String]) -> Option<Problem> {
+    fn unknown_path(&self, known: &[String]) -> Option<SloError> {
         let unknown = self.paths().find(|path| !known.iter().any(|name| names(path, name)))?;
         let start = if unknown == self.left {
             self.text.find(unknown).unwrap_or(0)
@@ -208,13 +194,11 @@ impl Slo {
             self.text.rfind(unknown).unwrap_or(0)
         };
         let place = start..start + unknown.len();
-        let near =
-            super::error::nearest(unknown, &known.iter().map(String::as_str).collect::<Vec<_>>());
-        let help = match near {
+        let help = match nearest(unknown, &known.iter().map(String::as_str).collect::<Vec<_>>()) {
             Some(near) => format!("did you mean `{near}`?"),
             None => "paths lead into summary.json, such as phones.stuck".to_owned(),
         };
-        Some(Problem::new(place, format!("the summary has no `{unknown}`")).help(help))
+        Some(SloError { place, what: format!("the summary has no `{unknown}`"), help })
     }
 
     /// Checks paths and units against the paths of the summary that it will be judged by.
@@ -222,24 +206,19 @@ impl Slo {
     /// # Errors
     /// What the summary does not have, or a number that is not of its kind.
     pub fn check(&self, known: &[String]) -> Result<(), SloError> {
-        match self.unknown_path(known).or_else(|| self.wrong_unit(known)) {
-            None => Ok(()),
-            Some(Problem { place, what, help }) => {
-                Err(SloError { place, what, help: help.unwrap_or_default() })
-            }
-        }
+        self.unknown_path(known).or_else(|| self.wrong_unit(known)).map_or(Ok(()), Err)
     }
 
     /// A right side that is no number of the kind on the left: a time without its unit, a length of
     /// time against a count, a percentage of nothing.
-    pub(super) fn wrong_unit(&self, known: &[String]) -> Option<Problem> {
+    fn wrong_unit(&self, known: &[String]) -> Option<SloError> {
         let real = |path: &str| known.iter().find(|name| names(path, name)).cloned();
         let kind = |path: &str| Kind::of(real(path).as_deref().unwrap_or(path));
         let (left, own) = (kind(&self.left), self.right_text());
         let place = own.clone();
         let given = &self.text[own];
         let problem =
-            |what: String, help: String| Some(Problem::new(place.clone(), what).help(help));
+            |what: String, help: String| Some(SloError { place: place.clone(), what, help });
         let left_name = &self.left;
         match &self.right {
             Operand::Path { path, .. } if (kind(path) == Kind::Time) != (left == Kind::Time) => {
@@ -852,7 +831,7 @@ mod tests {
         assert_eq!(fault("fleet_ready_s.p99<0").unwrap().1, "`0` has no unit");
         let ratio = slo("phones.failed_ratio <= 0.005").wrong_unit(&known).unwrap();
         assert_eq!(ratio.what, "`0.005` has no unit", "it may be meant as 0.5 % or as 0.005 %");
-        assert_eq!(ratio.help.unwrap(), "`phones.failed_ratio` is a ratio, such as 0.5%");
+        assert_eq!(ratio.help, "`phones.failed_ratio` is a ratio, such as 0.5%");
         for bad in [
             "fleet_ready.p99 <= 60%",
             "phones.failed_ratio <= 5s",
@@ -873,10 +852,7 @@ mod tests {
         assert_eq!(problem("boot_time.p99 <= 5s"), None);
         assert_eq!(problem("boot_time_s.p99 <= 5s"), None);
         let left = problem("phones.stuk == 0").unwrap();
-        assert_eq!(
-            (left.place, left.help.unwrap().as_str()),
-            (0..11, "did you mean `phones.stuck`?")
-        );
+        assert_eq!((left.place, left.help.as_str()), (0..11, "did you mean `phones.stuck`?"));
         let right = problem("phones.stuck == 2 * phones.totl").unwrap();
         assert_eq!(right.place, 20..31);
         assert!(problem("phones == 0").is_some());

@@ -101,7 +101,7 @@ fn write_fleet(out: &mut String, fleet: &FleetPlan, topology: &Topology) -> fmt:
     writeln!(out, "\n[fleet]")?;
     writeln!(out, "phones = {}", fleet.phones)?;
     writeln!(out, "models = {{ {} }}", models.join(", "))?;
-    let tftp: Vec<_> = fleet.tftp.iter().map(|&node| node_name(topology, node)).collect();
+    let tftp: Vec<_> = fleet.tftp.iter().map(|home| node_name(topology, home[0])).collect();
     match tftp.as_slice() {
         [one] => writeln!(out, "tftp = {one}")?,
         many => writeln!(out, "tftp = [{}]", many.join(", "))?,
@@ -169,7 +169,7 @@ fn write_run(out: &mut String, plan: &Plan) -> fmt::Result {
     writeln!(out, "lookups-in-flight = {}", limits.lookups_in_flight)?;
     writeln!(out, "connections-in-flight = {}", limits.connections_in_flight)?;
     if let Some(target) = &plan.target {
-        writeln!(out, "\n[target]\ntftp = \"{}\"", target.tftp)?;
+        writeln!(out, "\n[target]\ntftp = \"{}\"", target.tftp[0])?;
         if let Some(tvs) = target.tvs {
             writeln!(out, "tvs = \"{tvs}\"")?;
         }

@@ -4,7 +4,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 
 use crate::base::NodeId;
-use crate::cluster::{ServiceKind, Topology};
+use crate::cluster::{Ports, ServiceKind, Topology};
 use crate::net::{lack_of, listen, remedy};
 use crate::wire::Dialogue;
 
@@ -14,10 +14,10 @@ use crate::wire::Dialogue;
 #[derive(Debug)]
 pub struct Bound {
     pub(super) topology: Topology,
-    pub(super) tftp: Vec<(NodeId, UdpSocket)>,
-    pub(super) http: Vec<(NodeId, TcpListener)>,
-    pub(super) https: Vec<(NodeId, TcpListener)>,
-    pub(super) dialogues: BTreeMap<Dialogue, Vec<(NodeId, TcpListener)>>,
+    pub(super) tftp: Vec<(Place, UdpSocket)>,
+    pub(super) http: Vec<(Place, TcpListener)>,
+    pub(super) https: Vec<(Place, TcpListener)>,
+    pub(super) dialogues: BTreeMap<Dialogue, Vec<(Place, TcpListener)>>,
 }
 
 /// Why a socket of a node cannot be opened.
@@ -44,30 +44,28 @@ impl Bound {
             dialogues: BTreeMap::new(),
         };
         for node in topology.nodes_with(ServiceKind::Tftp) {
-            let place = Place::of(topology, node, ServiceKind::Tftp);
-            let (socket, port) = place.open(listen::udp, UdpSocket::local_addr)?;
-            bound.ports(node).tftp = port;
-            bound.tftp.push((node, socket));
-            if topology.node(node).ports.http.is_some() {
-                let place = Place::of_http(topology, node);
-                let (listener, port) = place.open(listen::tcp, TcpListener::local_addr)?;
-                bound.ports(node).http = Some(port);
-                bound.http.push((node, listener));
-            }
-            if topology.node(node).ports.https.is_some() {
-                let place = Place::of_https(topology, node);
-                let (listener, port) = place.open(listen::tcp, TcpListener::local_addr)?;
-                bound.ports(node).https = Some(port);
-                bound.https.push((node, listener));
-            }
+            let at = |service, address| Place::new(topology, node, service, address);
+            let tftp = at("tftp", topology.socket(node, ServiceKind::Tftp)).udp()?;
+            let Ports { http, https, .. } = topology.node(node).ports;
+            let http = http.map(|_| at("http", topology.http_socket(node)).tcp()).transpose()?;
+            let https =
+                https.map(|_| at("https", topology.https_socket(node)).tcp()).transpose()?;
+            let ports = bound.ports(node);
+            ports.tftp = tftp.0.address.port();
+            ports.http = http.as_ref().map(|(place, _)| place.address.port());
+            ports.https = https.as_ref().map(|(place, _)| place.address.port());
+            bound.tftp.push(tftp);
+            bound.http.extend(http);
+            bound.https.extend(https);
         }
         for dialogue in Dialogue::ALL {
-            for node in topology.nodes_with(ServiceKind::Dialogue(dialogue)) {
-                let place = Place::of(topology, node, ServiceKind::Dialogue(dialogue));
-                let (listener, port) = place.open(listen::tcp, TcpListener::local_addr)?;
+            let service = ServiceKind::Dialogue(dialogue);
+            for node in topology.nodes_with(service) {
+                let address = topology.socket(node, service);
+                let open = Place::new(topology, node, service.name(), address).tcp()?;
                 let ports = bound.ports(node);
-                *ports = ports.with(dialogue, port);
-                bound.dialogues.entry(dialogue).or_default().push((node, listener));
+                *ports = ports.with(dialogue, open.0.address.port());
+                bound.dialogues.entry(dialogue).or_default().push(open);
             }
         }
         Ok(bound)
@@ -84,51 +82,47 @@ impl Bound {
         self.tftp.iter().filter_map(|(_, socket)| listen::receive_buffer(socket).ok()).min()
     }
 
-    fn ports(&mut self, node: NodeId) -> &mut crate::cluster::Ports {
+    fn ports(&mut self, node: NodeId) -> &mut Ports {
         &mut self.topology.nodes[node.index()].ports
     }
 }
 
-/// Where a service of a node listens.
+/// Where a service of a node listens: with its real port once it does.
 #[derive(Clone, Debug)]
 pub(super) struct Place {
+    pub(super) id: NodeId,
     /// Name of its port in a scenario.
-    pub(super) service: &'static str,
+    service: &'static str,
+    /// Name of the node.
     pub(super) node: String,
     pub(super) address: SocketAddr,
 }
 
 impl Place {
-    pub(super) fn of(topology: &Topology, node: NodeId, service: ServiceKind) -> Place {
-        let name = topology.node(node).name.clone();
-        Place { service: service.name(), node: name, address: topology.socket(node, service) }
+    fn new(topology: &Topology, id: NodeId, service: &'static str, address: SocketAddr) -> Place {
+        Place { id, service, node: topology.node(id).name.clone(), address }
     }
 
-    /// Where the TFTP service of a node answers HTTP.
-    pub(super) fn of_http(topology: &Topology, node: NodeId) -> Place {
-        let name = topology.node(node).name.clone();
-        Place { service: "http", node: name, address: topology.http_socket(node) }
+    fn udp(self) -> Result<(Place, UdpSocket), BindError> {
+        self.open(listen::udp, UdpSocket::local_addr)
     }
 
-    /// Where the TFTP service of a node answers HTTPS.
-    pub(super) fn of_https(topology: &Topology, node: NodeId) -> Place {
-        let name = topology.node(node).name.clone();
-        Place { service: "https", node: name, address: topology.https_socket(node) }
+    fn tcp(self) -> Result<(Place, TcpListener), BindError> {
+        self.open(listen::tcp, TcpListener::local_addr)
     }
 
-    /// Opens a socket here and tells its port.
     fn open<S>(
-        &self,
+        self,
         open: impl Fn(SocketAddr) -> io::Result<S>,
         address_of: impl Fn(&S) -> io::Result<SocketAddr>,
-    ) -> Result<(S, u16), BindError> {
-        open(self.address)
-            .and_then(|socket| address_of(&socket).map(|address| (socket, address.port())))
-            .map_err(|cause| self.error(cause))
+    ) -> Result<(Place, S), BindError> {
+        let opened = open(self.address).and_then(|socket| Ok((address_of(&socket)?, socket)));
+        let (address, socket) = opened.map_err(|cause| self.error(cause))?;
+        Ok((Place { address, ..self }, socket))
     }
 
     pub(super) fn error(&self, cause: io::Error) -> BindError {
-        let Place { service, node, address } = self.clone();
+        let Place { service, node, address, .. } = self.clone();
         BindError { service, node, address, cause }
     }
 }
@@ -220,11 +214,9 @@ mod tests {
 
     #[test]
     fn a_privileged_port_names_the_remedy() {
-        let place = Place::of(
-            &topology("127.0.0.1", Ports::default()),
-            ClusterId::FIRST.node(0),
-            ServiceKind::Tftp,
-        );
+        let (topology, node) = (topology("127.0.0.1", Ports::default()), ClusterId::FIRST.node(0));
+        let address = topology.socket(node, ServiceKind::Tftp);
+        let place = Place::new(&topology, node, "tftp", address);
         let error = place.error(io::ErrorKind::PermissionDenied.into());
         assert!(error.to_string().contains("below 1024"), "{error}");
         assert!(error.to_string().contains("--set cluster.node.pub.ports.tftp=0"), "{error}");

@@ -86,13 +86,8 @@ struct Running<F> {
 }
 
 impl<F: Face> Listener<F> {
-    pub(super) fn new(
-        mut place: Place,
-        socket: std::net::TcpListener,
-        hall: Arc<Hall>,
-    ) -> io::Result<Listener<F>> {
-        place.address = socket.local_addr()?;
-        Ok(Listener { place, hall, waiting: Some(socket), running: None })
+    pub(super) fn new(place: Place, socket: std::net::TcpListener, hall: Arc<Hall>) -> Listener<F> {
+        Listener { place, hall, waiting: Some(socket), running: None }
     }
 
     /// Shows `face` from now on; listens again if it was stopped.

@@ -10,7 +10,7 @@ use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
 use tokio::sync::oneshot;
 use tokio::time::Sleep;
 
-use crate::base::{NodeId, Time};
+use crate::base::Time;
 use crate::cluster::{FileReply, PendingFile, ServedFile, Signed, TftpService};
 use crate::net::{Clock, listen};
 use crate::transfer::{
@@ -47,7 +47,6 @@ pub(super) enum PumpCommand {
 
 /// What a pump is made of.
 pub(super) struct PumpParts {
-    pub(super) node: NodeId,
     pub(super) place: Place,
     pub(super) clock: Clock,
     pub(super) limits: UploadLimits,
@@ -123,11 +122,7 @@ impl Sockets {
 
 impl Pump {
     /// A pump that serves nothing yet; to be made inside its runtime.
-    pub(super) fn new(
-        mut parts: PumpParts,
-        listener: std::net::UdpSocket,
-    ) -> Result<Pump, BindError> {
-        parts.place.address = listener.local_addr().map_err(|cause| parts.place.error(cause))?;
+    pub(super) fn new(parts: PumpParts, listener: std::net::UdpSocket) -> Result<Pump, BindError> {
         let sockets = Sockets::new(listener).map_err(|cause| parts.place.error(cause))?;
         Ok(Pump {
             sockets: Some(sockets),
@@ -336,11 +331,11 @@ impl Pass<'_> {
     }
 
     fn begin(&mut self, offer: Offer) {
-        let PumpParts { node, signing, .. } = self.parts;
+        let PumpParts { place, signing, .. } = self.parts;
         let (found, job) = if signing.is_full() {
             (Found::Busy, None)
         } else {
-            match self.service.request(offer.file(), waiter(*node, offer.id)) {
+            match self.service.request(offer.file(), waiter(place.id, offer.id)) {
                 FileReply::Missing => (Found::Missing, None),
                 FileReply::Ready(file) => (Found::Ready(file), None),
                 FileReply::Pending { file, job } => (Found::Pending(file), job),

@@ -10,7 +10,6 @@ use tokio_rustls::TlsAcceptor;
 use crate::base::NodeId;
 use crate::cluster::{
     Cluster, DialogueService, Service, ServiceChange, ServiceKind, SignCacheMode, TftpService,
-    Topology,
 };
 use crate::crypto::Identity;
 use crate::measure::ThreadKind;
@@ -147,13 +146,12 @@ impl Servers {
             Signing::start(settings.sign_threads, topology.nodes.len(), settings.sign_queue_max)?;
         let mut signed: Vec<_> = signed.into_iter().map(Some).collect();
         let mut pumps = BTreeMap::new();
-        for (node, socket) in tftp {
+        for (place, socket) in tftp {
             let (sender, commands) = mpsc::channel(COMMANDS_MAX);
             let counters = Arc::new(TftpCounters::default());
-            let signed = signed[node.index()].take();
+            let (node, signed) = (place.id, signed[place.id.index()].take());
             let parts = PumpParts {
-                node,
-                place: Place::of(&topology, node, ServiceKind::Tftp),
+                place,
                 clock,
                 limits: settings.upload,
                 transfers_max: settings.transfers_max,
@@ -164,28 +162,21 @@ impl Servers {
             };
             pumps.insert(node, spawn_pump(parts, socket, sender, counters)?);
         }
-        let files = |kind: ThreadKind, place: fn(&Topology, NodeId) -> Place, sockets| {
+        let files = |kind: ThreadKind, sockets| {
             let hall = settings.hall(settings.http_connections_max, 0);
-            Side::new(
-                kind.name(),
-                &|node| place(&topology, node),
-                sockets,
-                hall,
-                settings.http_threads,
-            )
+            Side::new(kind.name(), sockets, hall, settings.http_threads)
         };
         let side_of = |(dialogue, sockets): (Dialogue, _)| {
             let questions = dialogue.rules().questions.len();
             let hall = settings.hall(settings.tvs_connections_max, questions);
-            let place = |node| Place::of(&topology, node, ServiceKind::Dialogue(dialogue));
             let name = format!("serve-{}", dialogue.rules().name);
-            let side = Side::new(&name, &place, sockets, hall, settings.tvs_threads)?;
+            let side = Side::new(&name, sockets, hall, settings.tvs_threads)?;
             Ok((dialogue, side))
         };
         Ok(Servers {
             pumps,
-            http: files(ThreadKind::ServeHttp, Place::of_http, http)?,
-            https: files(ThreadKind::ServeHttps, Place::of_https, https)?,
+            http: files(ThreadKind::ServeHttp, http)?,
+            https: files(ThreadKind::ServeHttps, https)?,
             dialogues: dialogues.into_iter().map(side_of).collect::<Result<_, ServeError>>()?,
             signing,
             clock,
@@ -261,20 +252,16 @@ async fn acceptor<F: Face>(
 impl<F: Face> Side<F> {
     fn new(
         name: &str,
-        place_of: &dyn Fn(NodeId) -> Place,
-        sockets: Vec<(NodeId, std::net::TcpListener)>,
+        sockets: Vec<(Place, std::net::TcpListener)>,
         hall: Hall,
         threads: usize,
     ) -> Result<Side<F>, ServeError> {
         let hall = Arc::new(hall);
-        let listener = |(node, socket)| {
-            let place = place_of(node);
-            Listener::new(place.clone(), socket, Arc::clone(&hall))
-                .map(|listener| (node, listener))
-                .map_err(|cause| ServeError::Bind(place.error(cause)))
+        let listener = |(place, socket): (Place, _)| {
+            (place.id, Listener::new(place, socket, Arc::clone(&hall)))
         };
         let needed = !sockets.is_empty();
-        let nodes = sockets.into_iter().map(listener).collect::<Result<_, _>>()?;
+        let nodes = sockets.into_iter().map(listener).collect();
         let runtime = needed.then(|| OwnRuntime::with_threads(name, threads)).transpose()?;
         Ok(Side { nodes: Mutex::new(nodes), hall, runtime })
     }
@@ -335,7 +322,7 @@ fn spawn_pump(
     commands: mpsc::Sender<PumpCommand>,
     counters: Arc<TftpCounters>,
 ) -> Result<PumpHandle, ServeError> {
-    let name = ThreadKind::ServeTftp.numbered(parts.node.node);
+    let name = ThreadKind::ServeTftp.numbered(parts.place.id.node);
     let runtime = OwnRuntime::of_one_thread(&name)?;
     let pump = {
         let _inside = runtime.enter();

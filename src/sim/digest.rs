@@ -103,7 +103,7 @@ fn failure_code(failure: Failure) -> [u8; 2] {
         Failure::File(refusal) => [2, refusal as u8],
         Failure::Stale => [3, 0],
         Failure::TimeLimit => [4, 0],
-        Failure::Transfer(TransferFault::Error(code)) => [5, code.number() as u8],
+        Failure::Transfer(TransferFault::Error(code)) => [5, code.0 as u8],
         Failure::Transfer(TransferFault::Protocol(_)) => [6, 0],
         Failure::Transfer(TransferFault::Refused) => [7, 0],
         Failure::Transfer(TransferFault::Stalled | TransferFault::TimedOut) => [8, 0],

@@ -70,7 +70,7 @@ pub struct SimRun {
 impl SimRun {
     /// The summary of this run of `plan`.
     pub fn summary(&self, plan: &Plan) -> Summary {
-        let facts = RunFacts {
+        let known = Summary {
             cpu_s: self.cpu_s,
             cpu_by_thread_s: self.cpu_by_thread_s.clone(),
             machine: MachineSummary {
@@ -82,9 +82,10 @@ impl SimRun {
             },
             serve: self.serve,
             sim: Some(self.sim_facts(plan)),
-            notes: [notes(plan), self.facts.notes.clone()].concat(),
-            ..self.facts.clone()
+            notes: [notes(plan), self.facts.known.notes.clone()].concat(),
+            ..self.facts.known.clone()
         };
+        let facts = RunFacts { known, ..self.facts.clone() };
         Summary::new(&self.ledger, facts, &plan.slos, self.finish)
     }
 

@@ -19,6 +19,8 @@ pub(super) struct Session {
     pub step: StepKind,
     /// The file that it asks for.
     pub file: Option<Step>,
+    /// Which server of its list it asked last.
+    pub server: u8,
     pub waits: Waits,
     /// When the request was sent.
     pub started: Time,
@@ -28,9 +30,14 @@ pub(super) struct Session {
     pub served: bool,
     pub tftp: OverTftp,
     pub http: OverHttp,
-    /// Whether a place of a connection in flight is taken, and of a call.
-    has_link: bool,
-    calls: bool,
+    /// The place that it has among those in flight: it gives up its connection before it calls.
+    place: Option<Place>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Connection,
+    Call,
 }
 
 /// What is special to a request over TFTP.
@@ -113,7 +120,7 @@ impl Sessions {
     /// A phone that has a place for a connection gives `file` back, which it may ask for; others
     /// ask when they get one.
     pub(super) fn connect(&mut self, request: Request, file: Arc<str>) -> Option<Arc<str>> {
-        if self.of(request.phone).has_link {
+        if self.of(request.phone).place == Some(Place::Connection) {
             return Some(file);
         }
         self.links.enter(request, file)
@@ -123,14 +130,15 @@ impl Sessions {
     pub(super) fn disconnect(&mut self, phone: u32) -> Option<(Request, Arc<str>)> {
         let session = &mut self.all[phone as usize];
         session.http.connected = None;
-        let had = std::mem::take(&mut session.has_link);
-        had.then(|| self.links.leave(is_current(&self.all)))?
+        session.place.take_if(|place| *place == Place::Connection)?;
+        self.links.leave(is_current(&self.all))
     }
 
     /// A phone begins its request over HTTP on a place that it has.
     pub(super) fn use_link(&mut self, phone: u32, now: Time) -> &mut Session {
         let session = self.of_mut(phone);
-        (session.waits, session.started, session.has_link) = (Waits::Http, now, true);
+        (session.waits, session.started) = (Waits::Http, now);
+        session.place = Some(Place::Connection);
         session
     }
 
@@ -142,13 +150,14 @@ impl Sessions {
     /// A phone begins its call on a place that it got.
     pub(super) fn use_call(&mut self, phone: u32, now: Time) {
         let session = self.of_mut(phone);
-        (session.waits, session.started, session.calls) = (Waits::Reply, now, true);
+        (session.waits, session.started) = (Waits::Reply, now);
+        session.place = Some(Place::Call);
     }
 
     /// A call of a phone has ended, or is no longer wanted: who may call instead.
     pub(super) fn hang_up(&mut self, phone: u32) -> Option<(Request, Message)> {
-        let had = std::mem::take(&mut self.of_mut(phone).calls);
-        had.then(|| self.calls.leave(is_current(&self.all)))?
+        self.of_mut(phone).place.take_if(|place| *place == Place::Call)?;
+        self.calls.leave(is_current(&self.all))
     }
 
     /// Begins a wait of this kind that ends after `length`.

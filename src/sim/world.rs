@@ -12,7 +12,7 @@ use crate::phone::{
     Action, Answer, Ask, Errand, ErrandFault, Fact, FileRequest, HttpFault, Input, Outcome, Sink,
     Transport, TvsFault,
 };
-use crate::play::{Cue, Play, Wave};
+use crate::play::{Cue, Homes, Play, Wave};
 use crate::scenario::Plan;
 use crate::wire::Dialogue;
 
@@ -32,6 +32,8 @@ pub struct World {
     pub(super) plan: Arc<Plan>,
     pub(super) engine: Engine,
     play: Play,
+    /// Where the phones think that they belong: a phone learns it when it boots.
+    homes: Homes,
     pace: Pace,
     ears: Ears,
     pub(super) fleet: Fleet,
@@ -60,6 +62,7 @@ impl World {
         let mut world = World {
             engine: Engine::new(&plan, options.events_max, stop),
             play: Play::new(&plan, Some(cluster(&plan, contents)), Mode::Sim, 0.0),
+            homes: Homes::dealt(plan.homes()),
             pace: Pace::new(&plan),
             ears: Ears::new(plan.fleet.phones, options.sample_every),
             sessions: Sessions::new(&plan),
@@ -172,7 +175,7 @@ impl World {
             Cue::Service(ServiceChange::Stopped { node, service: ServiceKind::Tftp }) => {
                 self.stall_transfers(node);
             }
-            Cue::Service(ServiceChange::Stopped { .. }) => {}
+            Cue::Service(ServiceChange::Stopped { .. }) | Cue::Moved => {}
         }
     }
 
@@ -221,6 +224,8 @@ impl World {
         self.hear(phone, Incident::BootBegan(self.engine.now()));
         self.begin_request(phone, Waits::Nothing);
         self.drop_link(phone);
+        self.homes.learn(PhoneId(phone), self.play.homes());
+        self.sessions.of_mut(phone).server = 0;
         self.step(phone, Input::Boot);
     }
 
@@ -261,8 +266,14 @@ impl World {
         let session = self.sessions.of_mut(phone);
         session.step = StepKind::of(&ask);
         match ask {
-            Ask::File(FileRequest { step, file, via, .. }) => {
+            Ask::File(FileRequest { step, file, via, server, .. }) => {
+                if self.homes.node(PhoneId(phone), server).is_none() {
+                    return self.answer(phone, Err(ErrandFault::NoServer));
+                }
                 session.file = Some(step);
+                if std::mem::replace(&mut session.server, server) != server {
+                    self.drop_link(phone);
+                }
                 match via {
                     Transport::Tftp => self.fetch_tftp(phone, wanted, file),
                     Transport::Http => self.fetch_http(phone, wanted, file, false),
@@ -282,7 +293,8 @@ impl World {
 
     /// The node whose TFTP service a phone asks.
     pub(super) fn node_of(&self, phone: u32) -> NodeId {
-        self.play.homes().first(PhoneId(phone))
+        let server = usize::from(self.sessions.of(phone).server);
+        self.homes.of(PhoneId(phone))[server]
     }
 
     /// A new request or question of a phone begins; what belongs to an earlier one is void.
@@ -420,4 +432,37 @@ fn cluster(plan: &Plan, contents: Contents) -> Cluster {
         stored: BTreeMap::new(),
     };
     Cluster::with_contents(genesis, contents)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::base::{ClusterId, Home};
+    use crate::measure::known_paths;
+    use crate::phone::Step;
+    use crate::scenario::load;
+
+    #[test]
+    fn a_phone_asks_the_server_at_the_place_of_its_list_that_it_names() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/https-provisioning.toml");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let mut plan = load(&path, &text, &["fleet.phones=1".to_owned()], &known_paths()).unwrap();
+        let [one, two] = [0, 1].map(|node| ClusterId::FIRST.node(node));
+        plan.fleet.tftp = vec![Home::from([one, two])];
+        let mut world = World::new(&plan, SimOptions::default());
+        let mut asks = |server| {
+            let (step, via) = (Step::Itl, Transport::Http);
+            let request = FileRequest { step, file: "x".into(), via, server, trust: None };
+            world.run_errand(0, Time::ZERO, Ask::File(request));
+            let fresh = world.sessions.of(0).http.connects;
+            world.sessions.of_mut(0).http.connected = Some(false);
+            (world.node_of(0), fresh, world.sessions.request(0).generation)
+        };
+        assert_eq!(asks(0), (one, true, 1));
+        assert_eq!(asks(0), (one, false, 2), "it keeps its connection");
+        assert_eq!(asks(1), (two, true, 3), "which is with nobody else");
+        assert_eq!(asks(2), (two, true, 3), "nobody is asked");
+    }
 }

@@ -40,11 +40,10 @@ pub struct HttpServer {
     pub https: SocketAddr,
 }
 
-/// Asks one server for files over HTTP and HTTPS on behalf of phones: a connection per phone, kept
-/// for the files of a boot.
+/// Asks servers for files over HTTP and HTTPS on behalf of phones: a connection per phone, kept for
+/// the files of a boot.
 #[derive(Clone, Debug)]
 pub struct HttpClient {
-    server: HttpServer,
     tls: TlsClients,
     clock: Clock,
     /// Bounds connections; waiting here is the generator's lag.
@@ -119,10 +118,9 @@ impl HttpLink {
 }
 
 impl HttpClient {
-    /// A client that turns to `server` with at most as many connections as `budget` has places and
-    /// whose tasks run on `runtime`.
+    /// A client with at most as many connections as `budget` has places, whose tasks run on
+    /// `runtime`.
     pub fn new(
-        server: HttpServer,
         clock: Clock,
         budget: Arc<Semaphore>,
         timeout: Span,
@@ -130,15 +128,16 @@ impl HttpClient {
         results: mpsc::UnboundedSender<HttpResult>,
     ) -> HttpClient {
         let tls = TlsClients::default();
-        HttpClient { server, tls, clock, budget, timeout, runtime, results }
+        HttpClient { tls, clock, budget, timeout, runtime, results }
     }
 
-    /// A link for the phone at `source`; it connects when the first file is asked for.
-    pub fn link(&self, source: Ipv4Addr) -> HttpLink {
+    /// A link of the phone at `source` to `server`; it connects when the first file is asked for.
+    pub fn link(&self, source: Ipv4Addr, server: HttpServer) -> HttpLink {
         let (jobs, receiver) = mpsc::channel(1);
         let turn = Turn::default();
         let line = Line {
             client: self.clone(),
+            server,
             source,
             turn: turn.clone(),
             place: None,
@@ -156,6 +155,7 @@ type Fetched = Result<Option<Vec<u8>>, Fault<HttpFault>>;
 /// The side of a link that lives in its task.
 struct Line {
     client: HttpClient,
+    server: HttpServer,
     source: Ipv4Addr,
     turn: Turn,
     /// The place in the budget, kept until the link is gone and every descriptor of it is closed.
@@ -214,7 +214,7 @@ impl Line {
     async fn fetch(&mut self, job: &HttpJob, started: Time) -> Fetched {
         let deadline = self.client.clock.instant_at(started + self.client.timeout);
         let secure = job.trust.is_some();
-        let HttpServer { http, https } = self.client.server;
+        let HttpServer { http, https } = self.server;
         let server = if secure { https } else { http };
         let request = || request(server, &job.file);
         if let Some(mut kept) = self.kept.take().filter(|kept| kept.secure == secure) {

@@ -8,6 +8,7 @@ mod http;
 mod turn;
 mod worker;
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,12 +18,14 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 pub use dialogue::{DialogueClient, DialogueJob, DialogueResult};
 pub use http::{HttpClient, HttpJob, HttpLink, HttpResult, HttpServer};
 pub use turn::{Fault, Turn};
+pub use worker::FileServer;
 
-use crate::base::{HostTable, Span, Time};
+use crate::base::{HostTable, NodeId, Span, Time};
 use crate::measure::{Ledger, Slice, ThreadKind};
 use crate::net::Clock;
 use crate::net::threads::{self, OwnRuntime, StartError};
 use crate::phone::{Env, Phone, PhoneProfile, Shared as PhoneShared, Verifier};
+use crate::play::Homes;
 use worker::{Clients, Command, Results, Shared, Worker, WorkerPlan};
 
 /// Where the phones of a swarm turn to, and its limits.
@@ -32,9 +35,10 @@ pub struct SwarmPlan {
     pub seed: u64,
     /// How phones behave.
     pub profile: PhoneProfile,
-    /// The TFTP nodes, at least one: phone n asks number n modulo their count, and each has a
-    /// thread of its own that runs its phones.
-    pub files: Vec<FileServer>,
+    /// Where the phones belong: there is a thread for each home that they take turns at.
+    pub homes: Arc<Homes>,
+    /// The TFTP nodes that homes may name.
+    pub files: BTreeMap<NodeId, FileServer>,
     /// TVS server that stands for every member; `None` asks the members.
     pub tvs: Option<SocketAddr>,
     /// What the names of TVS servers lead to.
@@ -47,15 +51,6 @@ pub struct SwarmPlan {
     pub lookups_in_flight: usize,
     /// HTTP connections in all.
     pub connections_in_flight: usize,
-}
-
-/// Where a TFTP node serves files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FileServer {
-    /// Its TFTP port.
-    pub tftp: SocketAddr,
-    /// Its ports of HTTP and HTTPS.
-    pub http: HttpServer,
 }
 
 /// A fleet of phones that runs on threads of its own.
@@ -97,7 +92,7 @@ impl Swarm {
             plan.allowed.clone(),
         )
         .with_hosts(Arc::clone(&plan.hosts));
-        let workers = plan.files.len() as u32;
+        let (workers, servers) = (plan.homes.turns() as u32, Arc::new(plan.files));
         let profile = Arc::new(plan.profile.clone());
         let mut parts: Vec<Vec<Phone>> = (0..workers).map(|_| Vec::new()).collect();
         let count = phones.len() as u32;
@@ -105,11 +100,12 @@ impl Swarm {
             parts[(number % workers) as usize].push(phone);
         }
         let mut handles = Vec::new();
-        for ((index, phones), server) in (0u32..).zip(parts).zip(&plan.files) {
+        for (index, phones) in (0u32..).zip(parts) {
             let worker = WorkerPlan {
                 slice: Slice::dealt(index, workers, count),
                 seed: plan.seed,
-                server: server.tftp,
+                homes: Arc::clone(&plan.homes),
+                files: Arc::clone(&servers),
                 transfers_in_flight: plan.transfers_in_flight.div_ceil(workers as usize),
                 clock,
             };
@@ -125,7 +121,6 @@ impl Swarm {
                 lookup_runtime: lookups.handle().clone(),
                 lookup_results: lookup_sender,
                 http: HttpClient::new(
-                    server.http,
                     clock,
                     Arc::clone(&connections),
                     plan.profile.http_timeout,
@@ -145,6 +140,14 @@ impl Swarm {
             // Known here at once, so that nobody takes the fleet for settled meanwhile.
             worker.shared.commanded.fetch_add(1, Ordering::AcqRel);
             let command = Command::Boot { from, spread, storm };
+            worker.commands.send(command).await.expect("workers run until they are stopped");
+        }
+    }
+
+    /// Phones that boot from now on learn that they belong where `homes` says.
+    pub async fn move_phones(&self, homes: &Arc<Homes>) {
+        for worker in &self.workers {
+            let command = Command::Move(Arc::clone(homes));
             worker.commands.send(command).await.expect("workers run until they are stopped");
         }
     }

@@ -1,5 +1,5 @@
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-use crate::base::{Lack, PhoneId, Purpose, Span, Time, stream};
+use crate::base::{Lack, NodeId, PhoneId, Purpose, Span, Time, stream};
 use crate::measure::{
     Incident, Ledger, Listen, Notice, PAUSE_MIN, Pause, Queue, Slice, StepEnd, StepKind,
 };
@@ -16,15 +16,16 @@ use crate::net::fleet::{Received, Recipient, Sockets, phone_address};
 use crate::phone::{
     Action, Answer, Ask, Env, Errand, ErrandFault, Fact, FileRequest, Input, Phone, Sink, Transport,
 };
+use crate::play::Homes;
 use crate::transfer::{Download, DownloadOutcome, Progress, TransferFault};
 use crate::wire::Dialogue;
 
 use super::dialogue::{DialogueClient, DialogueJob, DialogueResult};
-use super::http::{HttpClient, HttpJob, HttpLink, HttpResult};
+use super::http::{HttpClient, HttpJob, HttpLink, HttpResult, HttpServer};
 use super::turn::{Fault, Turn};
 
 /// What the driver tells a worker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Command {
     /// Plan a boot of every phone within `spread` from `from`; `storm` starts the counting.
     Boot {
@@ -35,6 +36,8 @@ pub enum Command {
         /// Whether this is the first reset of the storm.
         storm: bool,
     },
+    /// Phones that boot from now on learn where they belong from these.
+    Move(Arc<Homes>),
     /// End: publish and leave.
     Stop,
 }
@@ -89,6 +92,8 @@ pub struct Worker {
     plan: WorkerPlan,
     env: Env,
     phones: Vec<Phone>,
+    /// Where the phones think that they belong: a phone learns it when it boots.
+    homes: Homes,
     slots: Vec<Slot>,
     lane: Lane,
     timers: BinaryHeap<Reverse<(Time, u32, Timer)>>,
@@ -112,8 +117,9 @@ struct Lane {
 }
 
 impl Lane {
-    fn has_room(&self) -> bool {
-        self.transfers < self.transfers_max.min(self.sockets.capacity().unwrap_or(usize::MAX))
+    /// Whether one more transfer with `server` may begin.
+    fn has_room(&self, server: SocketAddr) -> bool {
+        self.transfers < self.transfers_max && self.sockets.has_room(server)
     }
 }
 
@@ -129,15 +135,26 @@ struct Board {
     turn_at: Time,
 }
 
+/// Where a TFTP node serves files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileServer {
+    /// Its TFTP port.
+    pub tftp: SocketAddr,
+    /// Its ports of HTTP and HTTPS.
+    pub http: HttpServer,
+}
+
 /// What a worker needs to know.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct WorkerPlan {
     /// The phones that are its own.
     pub slice: Slice,
     /// Seed of the run.
     pub seed: u64,
-    /// The TFTP server.
-    pub server: SocketAddr,
+    /// Where the phones belong.
+    pub homes: Arc<Homes>,
+    /// The TFTP nodes that homes may name.
+    pub files: Arc<BTreeMap<NodeId, FileServer>>,
     /// Transfers in flight of this worker.
     pub transfers_in_flight: usize,
     /// The one clock.
@@ -151,6 +168,8 @@ struct Slot {
     errand: Option<InFlight>,
     /// The HTTP connection of the present boot.
     link: Option<HttpLink>,
+    /// Which server of its list the phone asked last, with which it has the connection.
+    server: u8,
     /// How long the phone has waited for places in its present boot.
     waited: Span,
     /// When the present boot was planned, until its first request is sent.
@@ -182,6 +201,7 @@ enum Carrier {
 #[derive(Debug)]
 struct Transfer {
     download: Download,
+    server: SocketAddr,
     socket: usize,
     started: Time,
 }
@@ -191,6 +211,7 @@ struct Transfer {
 struct Waiting {
     place: u32,
     token: u32,
+    server: SocketAddr,
     file: Arc<str>,
 }
 
@@ -248,20 +269,19 @@ impl Worker {
         phones: Vec<Phone>,
         clients: Clients,
     ) -> std::io::Result<Worker> {
-        let sockets = Sockets::open(plan.server, plan.transfers_in_flight)?;
         let ledger = Ledger::new(plan.slice);
         let shared = Arc::new(Shared {
             published: Mutex::new(ledger.clone()),
             commanded: AtomicU64::new(0),
             unsettled: AtomicU64::new(0),
         });
-        Ok(Worker {
+        let mut worker = Worker {
             slots: phones.iter().map(|_| Slot::default()).collect(),
-            plan,
+            homes: Homes::clone(&plan.homes),
             env,
             phones,
             lane: Lane {
-                sockets,
+                sockets: Sockets::new(None),
                 transfers: 0,
                 transfers_max: plan.transfers_in_flight,
                 waiting: VecDeque::new(),
@@ -277,9 +297,12 @@ impl Worker {
                 published_at: Time::ZERO,
                 turn_at: plan.clock.now(),
             },
+            plan,
             clients,
             sink: Sink::default(),
-        })
+        };
+        worker.open_sockets()?;
+        Ok(worker)
     }
 
     /// What the driver may look at while the worker runs.
@@ -324,6 +347,11 @@ impl Worker {
                 command = commands.recv() => match command {
                     Some(Command::Boot { from, spread, storm }) => {
                         self.plan_boots(from, spread, storm);
+                    }
+                    Some(Command::Move(homes)) => {
+                        self.plan.homes = homes;
+                        // Phones that get no socket wait for a place, which is the generator's lack.
+                        let _ = self.open_sockets();
                     }
                     Some(Command::Stop) | None => break,
                 },
@@ -388,6 +416,15 @@ impl Worker {
         self.board.shared.commanded.fetch_sub(1, Ordering::Release);
     }
 
+    /// Opens the sockets that transfers with the servers of its phones need.
+    fn open_sockets(&mut self) -> std::io::Result<()> {
+        let Worker { plan, lane, phones, .. } = self;
+        let homes = phones.iter().map(|phone| plan.homes.of(phone.id()));
+        let nodes: BTreeSet<&NodeId> = homes.flat_map(|home| home.iter()).collect();
+        let mut servers = nodes.into_iter().filter_map(|node| plan.files.get(node));
+        servers.try_for_each(|server| lane.sockets.open(server.tftp, plan.transfers_in_flight))
+    }
+
     fn fire_timers(&mut self) {
         let now = self.now();
         for _ in 0..TIMERS_PER_TURN {
@@ -410,6 +447,7 @@ impl Worker {
         self.hear(place, Incident::BootBegan(planned));
         self.end_transfer(place);
         self.slots[place].begin_boot(Some(planned));
+        self.homes.learn(self.phone_id(place), &self.plan.homes);
         self.step(place, Input::Boot);
     }
 
@@ -463,18 +501,28 @@ impl Worker {
         let Errand { token, wanted, ask } = errand;
         let step = StepKind::of(&ask);
         match ask {
-            Ask::File(request) if request.via == Transport::Tftp => {
+            Ask::File(request) => {
+                let node = self.homes.node(self.phone_id(place), request.server);
+                let server = node.and_then(|node| self.plan.files.get(&node)).copied();
+                let Some(FileServer { tftp, http }) = server else {
+                    return self.answer(place, token, Err(ErrandFault::NoServer));
+                };
+                let slot = &mut self.slots[place];
+                if std::mem::replace(&mut slot.server, request.server) != request.server {
+                    slot.link = None;
+                }
+                if request.via != Transport::Tftp {
+                    self.carry(place, token, step, wanted, Carrier::Http);
+                    return self.ask_http(place, now, token, http, request);
+                }
                 self.carry(place, token, step, wanted, Carrier::Queued);
-                let waiting = Waiting { place: place as u32, token, file: request.file };
-                if self.lane.has_room() {
+                let file = request.file;
+                let waiting = Waiting { place: place as u32, token, server: tftp, file };
+                if self.lane.has_room(tftp) {
                     self.start_transfer(waiting, false);
                 } else {
                     self.lane.waiting.push_back(waiting);
                 }
-            }
-            Ask::File(request) => {
-                self.carry(place, token, step, wanted, Carrier::Http);
-                self.ask_http(place, now, token, request);
             }
             Ask::Name(name) => {
                 let address = self.clients.lookups.resolve(&name);
@@ -505,11 +553,18 @@ impl Worker {
         self.step(place, Input::Answered { token, result });
     }
 
-    fn ask_http(&mut self, place: usize, planned: Time, token: u32, request: FileRequest) {
+    fn ask_http(
+        &mut self,
+        place: usize,
+        planned: Time,
+        token: u32,
+        server: HttpServer,
+        request: FileRequest,
+    ) {
         let source = phone_address(self.phone_id(place));
         let FileRequest { file, via, trust, .. } = request;
         let link = &mut self.slots[place].link;
-        let link = link.get_or_insert_with(|| self.clients.http.link(source));
+        let link = link.get_or_insert_with(|| self.clients.http.link(source, server));
         link.ask(HttpJob { phone: place, token, file, trust, planned });
         self.hear_at(planned, place, Incident::Asked(via));
     }
@@ -564,15 +619,15 @@ impl Worker {
 
     /// Begins a transfer, which was `queued` or found a place at once.
     fn start_transfer(&mut self, waiting: Waiting, queued: bool) {
-        let (place, token) = (waiting.place as usize, waiting.token);
+        let (place, token, server) = (waiting.place as usize, waiting.token, waiting.server);
         let request = self.phones[place].download(&self.env, waiting.file);
         let phone = self.phone_id(place);
         let slot = &mut self.slots[place];
         slot.transfers = slot.transfers.wrapping_add(1);
-        let socket = self.lane.sockets.take(place, slot.transfers);
+        let socket = self.lane.sockets.take(place, slot.transfers, server);
         let now = self.plan.clock.now();
         let download = Download::start(request, now, &mut self.lane.out);
-        let lack = self.lane.sockets.send(socket, phone, self.plan.server.port(), &self.lane.out);
+        let lack = self.lane.sockets.send(socket, phone, server, &self.lane.out);
         let slot = &mut self.slots[place];
         let wanted = slot.errand(token).map_or(now, |errand| errand.wanted);
         if let Some(planned) = slot.awaits_first_request.take() {
@@ -587,7 +642,7 @@ impl Worker {
         }
         let deadline = (download.deadline(), waiting.place, Timer::Transfer { token });
         self.timers.push(Reverse(deadline));
-        let transfer = Transfer { download, socket, started: now };
+        let transfer = Transfer { download, server, socket, started: now };
         if let Some(errand) = self.slots[place].errand(token) {
             errand.carrier = Carrier::Transfer(Box::new(transfer));
         }
@@ -607,8 +662,10 @@ impl Worker {
         };
         self.lane.sockets.give_back(transfer.socket);
         self.lane.transfers -= 1;
-        while self.lane.has_room() {
-            let Some(next) = self.lane.waiting.pop_front() else { break };
+        while let Some(next) = self.lane.waiting.front()
+            && self.lane.has_room(next.server)
+            && let Some(next) = self.lane.waiting.pop_front()
+        {
             if self.slots[next.place as usize].errand(next.token).is_some() {
                 self.start_transfer(next, true);
             }
@@ -620,9 +677,9 @@ impl Worker {
         for _ in 0..DATAGRAMS_PER_TURN {
             let Some(received) = self.lane.sockets.receive(socket, buffer) else { return };
             match received {
-                Received::Datagram { phone, socket, port, length } => {
+                Received::Datagram { phone, socket, from, length } => {
                     if let Some(place) = self.place(phone) {
-                        self.on_datagram(place, socket, port, &buffer[..length]);
+                        self.on_datagram(place, socket, from, &buffer[..length]);
                     }
                 }
                 Received::Refused { phone } => {
@@ -635,15 +692,15 @@ impl Worker {
         }
     }
 
-    fn on_datagram(&mut self, place: usize, socket: usize, port: u16, bytes: &[u8]) {
+    fn on_datagram(&mut self, place: usize, socket: usize, from: SocketAddr, bytes: &[u8]) {
         let now = self.plan.clock.now();
         let Some((transfer, _)) = self.slots[place].transfer() else { return };
-        if transfer.socket != socket {
-            // A late datagram of an earlier transfer, which had another socket.
+        if transfer.socket != socket || transfer.server.ip() != from.ip() {
+            // A stranger, or late, of an earlier transfer, which had another socket or server.
             return;
         }
-        let progress = transfer.download.on_datagram(bytes, port, now, &mut self.lane.out);
-        self.progress(place, port, progress);
+        let progress = transfer.download.on_datagram(bytes, from.port(), now, &mut self.lane.out);
+        self.progress(place, from, progress);
     }
 
     fn on_refused(&mut self, place: usize) {
@@ -667,23 +724,24 @@ impl Worker {
             return self.timers.push(again);
         }
         let progress = transfer.download.on_timeout(now, &mut self.lane.out);
-        let port = transfer.download.peer_port().unwrap_or(self.plan.server.port());
+        let mut to = transfer.server;
+        to.set_port(transfer.download.peer_port().unwrap_or(to.port()));
         let again = (transfer.download.deadline(), place as u32, Timer::Transfer { token });
         if !matches!(progress, Progress::Finished(_)) {
             self.timers.push(Reverse(again));
         }
-        self.progress(place, port, progress);
+        self.progress(place, to, progress);
     }
 
     /// Sends what a transfer wants sent, and ends it if it is over.
-    fn progress(&mut self, place: usize, port: u16, progress: Progress) {
+    fn progress(&mut self, place: usize, to: SocketAddr, progress: Progress) {
         let phone = self.phone_id(place);
         let Some((transfer, step)) = self.slots[place].transfer() else { return };
         if progress == Progress::Stray {
             return;
         }
         if !self.lane.out.is_empty() {
-            let lack = self.lane.sockets.send(transfer.socket, phone, port, &self.lane.out);
+            let lack = self.lane.sockets.send(transfer.socket, phone, to, &self.lane.out);
             if let Some(lack) = lack {
                 self.hear(place, Incident::Lacked(lack));
             }
@@ -849,6 +907,60 @@ impl Worker {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::{ClusterId, Home};
+    use crate::phone::{PhoneProfile, Step, Verifier};
+    use tokio::sync::Semaphore;
+
+    #[tokio::test]
+    async fn a_phone_asks_the_server_at_the_place_of_its_list_that_it_names() {
+        let nodes = [0, 1].map(|node| ClusterId::FIRST.node(node));
+        let at = |node: NodeId| SocketAddr::from(([127, 0, 0, 1 + node.node], 9));
+        let server = |node| {
+            (
+                node,
+                FileServer { tftp: at(node), http: HttpServer { http: at(node), https: at(node) } },
+            )
+        };
+        let (clock, second) = (Clock::start(), Span::from_secs(1));
+        let plan = WorkerPlan {
+            slice: Slice::whole(1),
+            seed: 1,
+            homes: Arc::new(Homes::dealt(vec![Home::from(nodes)])),
+            files: Arc::new(nodes.into_iter().map(server).collect()),
+            transfers_in_flight: 9,
+            clock,
+        };
+        let (lookup_results, _lookups) = mpsc::unbounded_channel();
+        let (results, _http) = mpsc::unbounded_channel();
+        let (runtime, budget) = (Handle::current(), Arc::new(Semaphore::new(1)));
+        let clients = Clients {
+            lookups: DialogueClient::new(clock, 1, second, None, Vec::new()),
+            lookup_runtime: runtime.clone(),
+            lookup_results,
+            http: HttpClient::new(clock, budget, second, runtime, results),
+        };
+        let profile = Arc::new(PhoneProfile::default());
+        let env = Env { profile, shared: Arc::default(), verifier: Verifier::real() };
+        let phones = vec![Phone::new(PhoneId(0), 8841)];
+        let mut worker = Worker::new(plan, env, phones, clients).unwrap();
+        let mut asks = |token, server, via| {
+            let (step, file) = (Step::Itl, "ITLFile.tlv".into());
+            let request = FileRequest { step, file, via, server, trust: None };
+            let errand = Errand { token, wanted: Time::ZERO, ask: Ask::File(request) };
+            worker.run_errand(0, Time::ZERO, errand);
+            let slot = &mut worker.slots[0];
+            (slot.transfer().map(|(transfer, _)| transfer.server), slot.link.is_some())
+        };
+        let [one, two] = nodes.map(at);
+        assert_eq!(asks(1, 0, Transport::Http), (None, true));
+        assert_eq!(asks(2, 0, Transport::Tftp), (Some(one), true));
+        assert_eq!(
+            asks(3, 1, Transport::Tftp),
+            (Some(two), false),
+            "the connection is with another"
+        );
+        assert_eq!(asks(4, 2, Transport::Tftp), (None, false), "nobody is asked");
+    }
 
     #[test]
     fn a_wave_that_is_commanded_while_the_last_phone_settles_is_not_missed() {

@@ -17,10 +17,10 @@ use crate::wire::{Body, DIGEST_SHA1, DIGEST_SHA512, Document, Node};
 /// Names the place in the JSON that cannot be used.
 pub fn assemble(value: &Value, key: Option<&SigningKey>) -> Result<Vec<u8>, AssembleError> {
     let kind = value["kind"].as_str().unwrap_or_default();
-    if [Kind::Tvs.word(), Kind::Capf.word()].contains(&kind) {
+    if [Kind::Tvs.name(), Kind::Capf.name()].contains(&kind) {
         return message::from_json(value);
     }
-    if ![Kind::Ctl.word(), Kind::Itl.word()].contains(&kind) {
+    if ![Kind::Ctl.name(), Kind::Itl.name()].contains(&kind) {
         return Err(AssembleError::new("kind", "ctl, itl, tvs or capf"));
     }
     let mut document = list(value)?;

@@ -320,8 +320,7 @@ mod tests {
             entries: &entries,
         };
         let signer = crate::toolbox::Signer {
-            key: &by.key,
-            certificate: &by.certificate,
+            identity: by.clone(),
             style: crate::toolbox::Style::Cucm,
             digest: 3,
             timestamp: 0,
@@ -378,8 +377,7 @@ mod tests {
         let mut source = KeySource::bank(1);
         let (one, two) = (identity(&mut source, "one"), identity(&mut source, "two"));
         let signer = crate::toolbox::Signer {
-            key: &one.key,
-            certificate: &one.certificate,
+            identity: one.clone(),
             style: crate::toolbox::Style::Compact,
             digest: 1,
             timestamp: 0,

@@ -2,12 +2,13 @@ use serde_json::{Map, Value, json};
 
 use super::findings::{self, Finding};
 use super::store::ReadFault;
-use super::{Decision, Kind, Object, Refusal, TrustLists, TrustPath, message, read_store, tree};
+use super::{Decision, Kind, Refusal, TrustLists, TrustPath, message, read_store, tree};
 use crate::crypto::{Certificate, KeyKind, KeyStore, SigningKey, date_text, md5, sha1};
 use crate::listing::{
     List, Verdict, check_file, check_list, hex, is_signer, open_envelope, role_text, role_use,
     upper_hex,
 };
+use crate::phone::FileKind;
 use crate::wire::{
     DIGEST_SHA1, DIGEST_SHA512, Document, Encryption, Header, ROLE_SAST, Record, SignedFile,
     WireError,
@@ -98,7 +99,7 @@ fn inspect_list(
         .enumerate()
         .map(|(index, record)| record_json(index, record, header, bytes))
         .collect();
-    value.insert("records".into(), records.into());
+    value["records"] = records.into();
     let found = findings::of_list(&list, check.verdict, options.now_s);
     finish(&mut value, &found, &check, &list.file);
     Ok(check.inspection(value))
@@ -112,16 +113,16 @@ fn inspect_file(
     let file = SignedFile::parse(bytes)?;
     let mut check = Check::of_file(&file, options);
     let mut value = header_json(kind, &file, &check);
-    value.insert("content_length".into(), file.body.len().into());
+    value["content_length"] = file.body.len().into();
     let mut found = findings::of_file(&file, options.now_s, check.signer.as_ref());
     if kind == Kind::Encrypted {
         let encryption = file.encryption()?;
-        value.insert("encryption".into(), encryption_json(&encryption));
+        value["encryption"] = encryption_json(&encryption);
         if let (Some(device), None | Some(Verdict::Valid)) = (&options.device, check.verdict) {
             let (verdict, content) = open_envelope(&file, device);
-            value.insert("plaintext_length".into(), content.map(|content| content.len()).into());
+            value["plaintext_length"] = content.map(|content| content.len()).into();
             check.verdict = Some(verdict);
-            value["signature"]["verdict"] = verdict.word().into();
+            value["signature"]["verdict"] = verdict.name().into();
         }
     }
     if check.verdict.is_none() {
@@ -135,12 +136,13 @@ fn inspect_file(
 }
 
 /// The last parts of the JSON of a file with a header.
-fn finish(value: &mut Map<String, Value>, found: &[Finding], check: &Check, file: &SignedFile<'_>) {
-    value.insert("findings".into(), found.iter().map(Finding::to_json).collect());
+fn finish(value: &mut Value, found: &[Finding], check: &Check, file: &SignedFile<'_>) {
+    value["findings"] = found.iter().map(Finding::to_json).collect();
     if let Some(decision) = &check.decision {
-        value.insert("decision".into(), decision_json(*decision));
+        let (outcome, path) = decision_text(*decision);
+        value["decision"] = json!({ "outcome": outcome, "path": path });
     }
-    value.insert("header".into(), tree::header_to_json(file.bytes()));
+    value["header"] = tree::header_to_json(file.bytes());
 }
 
 /// What the checks gave.
@@ -153,7 +155,7 @@ struct Check {
 
 impl Check {
     fn of_list(kind: Kind, list: &List<'_>, options: &InspectOptions<'_>) -> Check {
-        let object = if kind == Kind::Ctl { Object::Ctl } else { Object::Itl };
+        let asked = if kind == Kind::Ctl { FileKind::Ctl } else { FileKind::Itl };
         let (own, index) = check_list(list);
         let (mut verdict, mut by) =
             (own, index.map(|index| format!("record {} of this list", index + 1)));
@@ -161,7 +163,7 @@ impl Check {
             verdict = check_file(&list.file, certificate.public_key());
             by = Some(certificate.subject().to_owned());
         }
-        let decision = options.trust.as_ref().map(|trust| trust.decide(object, &list.file));
+        let decision = options.trust.as_ref().map(|trust| trust.decide(asked, &list.file));
         match decision {
             Some(Decision::AskTvs { .. } | Decision::Reject(Refusal::UnknownSigner))
                 if verdict == Verdict::Valid =>
@@ -175,7 +177,7 @@ impl Check {
     }
 
     fn of_file(file: &SignedFile<'_>, options: &InspectOptions<'_>) -> Check {
-        let decision = options.trust.as_ref().map(|trust| trust.decide(Object::File, file));
+        let decision = options.trust.as_ref().map(|trust| trust.decide(FileKind::Config, file));
         let given = options.certificate.as_ref();
         let by_certificate = given.map(|signer| {
             (check_file(file, signer.public_key()), Some(signer.subject().to_owned()))
@@ -196,17 +198,16 @@ impl Check {
         Check { verdict, by: by.flatten(), decision, signer: options.certificate.clone() }
     }
 
-    fn inspection(self, value: Map<String, Value>) -> Inspection {
-        let Check { verdict, decision, .. } = self;
-        Inspection { value: Value::Object(value), verdict, decision }
+    fn inspection(self, value: Value) -> Inspection {
+        Inspection { value, verdict: self.verdict, decision: self.decision }
     }
 }
 
-fn header_json(kind: Kind, file: &SignedFile<'_>, check: &Check) -> Map<String, Value> {
+fn header_json(kind: Kind, file: &SignedFile<'_>, check: &Check) -> Value {
     let (header, bytes) = (&file.header, file.bytes());
     let version = |(major, minor): (u8, u8)| format!("{major}.{minor}");
-    let value = json!({
-        "kind": kind.word(),
+    json!({
+        "kind": kind.name(),
         "version": version(header.version),
         "signer_version": header.signer_version.map(version),
         "header_length": header.length,
@@ -219,7 +220,7 @@ fn header_json(kind: Kind, file: &SignedFile<'_>, check: &Check) -> Map<String, 
         "signature": {
             "algorithm": algorithm_text(header),
             "bits": header.signature.len() * 8,
-            "verdict": check.verdict.map(Verdict::word),
+            "verdict": check.verdict.map(Verdict::name),
             "by": check.by,
         },
         "file_name": header.file_name,
@@ -227,15 +228,11 @@ fn header_json(kind: Kind, file: &SignedFile<'_>, check: &Check) -> Map<String, 
         "length": bytes.len(),
         "md5": hex(&md5(bytes)),
         "sha1": hex(&sha1(bytes)),
-    });
-    match value {
-        Value::Object(map) => map,
-        _ => unreachable!("the literal is an object"),
-    }
+    })
 }
 
 /// `SHA-1`, `SHA-512`, or the number that nobody uses.
-pub(super) fn digest_text(digest: u8) -> String {
+fn digest_text(digest: u8) -> String {
     match digest {
         DIGEST_SHA1 => "SHA-1".to_owned(),
         DIGEST_SHA512 => "SHA-512".to_owned(),
@@ -312,13 +309,8 @@ fn encryption_json(encryption: &Encryption<'_>) -> Value {
     })
 }
 
-fn decision_json(decision: Decision) -> Value {
-    let (outcome, path) = decision_text(decision);
-    json!({ "outcome": outcome, "path": path })
-}
-
 /// One word and one sentence for a decision.
-pub(super) fn decision_text(decision: Decision) -> (&'static str, String) {
+fn decision_text(decision: Decision) -> (&'static str, String) {
     match decision {
         Decision::Accept(TrustPath::First) => {
             ("accept", "the phone holds no list: the first file is taken unchecked".into())
@@ -343,7 +335,7 @@ pub(super) fn decision_text(decision: Decision) -> (&'static str, String) {
             ),
         ),
         Decision::Reject(Refusal::BadSignature(verdict)) => {
-            ("reject", format!("the signer is known, the signature is {}", verdict.word()))
+            ("reject", format!("the signer is known, the signature is {}", verdict.name()))
         }
         Decision::Reject(Refusal::UnknownSigner) => (
             "reject",
@@ -394,10 +386,10 @@ fn inspect_store(
 /// What a file with keys and certificates is called.
 fn store_word(kind: Kind, store: &KeyStore) -> &'static str {
     match kind {
-        Kind::Pkcs12 => kind.word(),
+        Kind::Pkcs12 => kind.name(),
         _ if store.is_pkcs7() => "pkcs7",
         _ if store.certificates.is_empty() => "private key",
-        _ => kind.word(),
+        _ => kind.name(),
     }
 }
 

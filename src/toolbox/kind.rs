@@ -1,27 +1,29 @@
+use crate::base::named;
 use crate::wire::ber::Ber;
 use crate::wire::{SignedFile, WireError};
 
-/// What a file is, as told by its content.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// One CAPF message.
-    Capf,
-    /// An X.509 certificate, DER.
-    Certificate,
-    /// Certificate trust list.
-    Ctl,
-    /// Encrypted and signed file.
-    Encrypted,
-    /// Identity trust list.
-    Itl,
-    /// PEM text: certificates and keys.
-    Pem,
-    /// PKCS#12 store.
-    Pkcs12,
-    /// Signed file.
-    Signed,
-    /// One TVS message.
-    Tvs,
+named! {
+    /// What a file is, as told by its content.
+    pub enum Kind {
+        /// One CAPF message.
+        Capf = "capf",
+        /// An X.509 certificate, DER.
+        Certificate = "certificate",
+        /// Certificate trust list.
+        Ctl = "ctl",
+        /// Encrypted and signed file.
+        Encrypted = "enc-sgn",
+        /// Identity trust list.
+        Itl = "itl",
+        /// PEM text: certificates and keys.
+        Pem = "certificate",
+        /// PKCS#12 store.
+        Pkcs12 = "pkcs12",
+        /// Signed file.
+        Signed = "sgn",
+        /// One TVS message.
+        Tvs = "tvs",
+    }
 }
 
 impl Kind {
@@ -75,20 +77,6 @@ impl Kind {
         match inside.next("a version").map(|version| version.number()) {
             Ok(Some(3)) => Kind::Pkcs12,
             _ => Kind::Certificate,
-        }
-    }
-
-    /// The word for it in `inspect --format json`.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Kind::Capf => "capf",
-            Kind::Certificate | Kind::Pem => "certificate",
-            Kind::Ctl => "ctl",
-            Kind::Encrypted => "enc-sgn",
-            Kind::Itl => "itl",
-            Kind::Pkcs12 => "pkcs12",
-            Kind::Signed => "sgn",
-            Kind::Tvs => "tvs",
         }
     }
 }

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use super::stub;
 use crate::crypto::envelope::{ContentKey, content_digest, wrap_key};
-use crate::crypto::{Certificate, KeySource, SigningKey};
+use crate::crypto::{Certificate, Identity, KeySource};
 use crate::wire::{
     Encryption, HeaderOrder, HeaderSpec, ROLE_CAPF, ROLE_TVS, UnsignedHeader, put_element, put_text,
 };
@@ -22,11 +22,9 @@ pub enum Style {
 
 /// Key, certificate and manner of a signer.
 #[derive(Debug)]
-pub struct Signer<'a> {
-    /// The private key.
-    pub key: &'a SigningKey,
-    /// Its certificate.
-    pub certificate: &'a Certificate,
+pub struct Signer {
+    /// The certificate and its private key.
+    pub identity: Identity,
     /// Whose files are imitated.
     pub style: Style,
     /// Digest id: 1 SHA-1, 3 SHA-512.
@@ -88,7 +86,7 @@ pub struct ListSpec<'a> {
 ///
 /// # Errors
 /// If certificate and key of the signer do not belong together, or something is too long.
-pub fn make_list(spec: &ListSpec<'_>, signer: &Signer<'_>) -> Result<Vec<u8>, MakeError> {
+pub fn make_list(spec: &ListSpec<'_>, signer: &Signer) -> Result<Vec<u8>, MakeError> {
     let mut records = Vec::new();
     for entry in spec.entries {
         put_record(entry, spec.is_ctl, signer.style, &mut records)?;
@@ -101,11 +99,7 @@ pub fn make_list(spec: &ListSpec<'_>, signer: &Signer<'_>) -> Result<Vec<u8>, Ma
 ///
 /// # Errors
 /// As [`make_list`].
-pub fn sign_file(
-    content: &[u8],
-    file_name: &str,
-    signer: &Signer<'_>,
-) -> Result<Vec<u8>, MakeError> {
+pub fn sign_file(content: &[u8], file_name: &str, signer: &Signer) -> Result<Vec<u8>, MakeError> {
     let header = signer.header((1, 0), None, file_name, None)?;
     signer.sign(&header, content)
 }
@@ -118,7 +112,7 @@ pub fn encrypt_file(
     content: &[u8],
     file_name: &str,
     device: &Certificate,
-    signer: &Signer<'_>,
+    signer: &Signer,
     source: &mut KeySource,
 ) -> Result<Vec<u8>, MakeError> {
     let content_key = ContentKey::random(source);
@@ -140,12 +134,12 @@ pub fn make_stub(
     content: &[u8],
     file_name: &str,
     device: &Certificate,
-    signer: &Signer<'_>,
+    signer: &Signer,
 ) -> Result<Vec<u8>, MakeError> {
     sign_file(stub::stub_xml(content, device)?.as_bytes(), file_name, signer)
 }
 
-impl Signer<'_> {
+impl Signer {
     fn header(
         &self,
         version: (u8, u8),
@@ -154,15 +148,15 @@ impl Signer<'_> {
         encryption: Option<&Encryption<'_>>,
     ) -> Result<UnsignedHeader, MakeError> {
         const NAME_LENGTH_MAX: usize = 16_384;
-        if self.certificate.public_key() != self.key.public_key() {
+        if self.identity.certificate.public_key() != self.identity.key.public_key() {
             return Err(MakeError::OtherKey);
         }
-        let bits = u32::from(self.key.signature_length()) * 8;
+        let bits = u32::from(self.identity.key.signature_length()) * 8;
         if ![1024, 2048, 4096].contains(&bits) {
             return Err(MakeError::KeySize(bits));
         }
-        let names = Names::of(self.certificate, self.style);
-        if [names.subject, names.issuer, file_name].iter().any(|n| n.len() > NAME_LENGTH_MAX) {
+        let (subject, issuer) = names(&self.identity.certificate, self.style);
+        if [subject, issuer, file_name].iter().any(|n| n.len() > NAME_LENGTH_MAX) {
             return Err(MakeError::TooLong("header"));
         }
         let spec = HeaderSpec {
@@ -172,11 +166,11 @@ impl Signer<'_> {
             },
             version,
             signer_version,
-            signer_name: names.subject,
-            serial: self.certificate.serial(),
-            issuer: names.issuer,
+            signer_name: subject,
+            serial: self.identity.certificate.serial(),
+            issuer,
             digest: self.digest,
-            signature_length: self.key.signature_length(),
+            signature_length: self.identity.key.signature_length(),
             file_name,
             timestamp: self.timestamp,
         };
@@ -187,27 +181,17 @@ impl Signer<'_> {
     }
 
     fn sign(&self, header: &UnsignedHeader, body: &[u8]) -> Result<Vec<u8>, MakeError> {
-        let signature = self.key.sign(self.digest, &header.to_be_signed(body));
+        let signature = self.identity.key.sign(self.digest, &header.to_be_signed(body));
         let signature = signature.map_err(|_| MakeError::Digest)?;
         Ok([header.with_signature(&signature).as_slice(), body].concat())
     }
 }
 
-/// Names of a certificate in one style.
-struct Names<'a> {
-    subject: &'a str,
-    issuer: &'a str,
-}
-
-impl Names<'_> {
-    fn of(certificate: &Certificate, style: Style) -> Names<'_> {
-        match style {
-            Style::Cucm => Names { subject: certificate.subject(), issuer: certificate.issuer() },
-            Style::Compact => Names {
-                subject: certificate.subject_in_order(),
-                issuer: certificate.issuer_in_order(),
-            },
-        }
+/// Subject and issuer of a certificate in one style.
+fn names(certificate: &Certificate, style: Style) -> (&str, &str) {
+    match style {
+        Style::Cucm => (certificate.subject(), certificate.issuer()),
+        Style::Compact => (certificate.subject_in_order(), certificate.issuer_in_order()),
     }
 }
 
@@ -236,11 +220,11 @@ fn put_record(
 /// Tags 2 3 4 5 6 7 8, then 9 (10 in a CTL), or 11 12.
 fn put_cucm_record(entry: &ListEntry, is_ctl: bool, out: &mut Vec<u8>) {
     let certificate = &entry.certificate;
-    let names = Names::of(certificate, Style::Cucm);
+    let (subject, issuer) = names(certificate, Style::Cucm);
     put_text(out, 2, entry.dns_name.as_deref().unwrap_or(" "));
-    put_text(out, 3, names.subject);
+    put_text(out, 3, subject);
     put_element(out, 4, &entry.role.to_be_bytes());
-    put_text(out, 5, names.issuer);
+    put_text(out, 5, issuer);
     put_element(out, 6, certificate.serial());
     put_element(out, 7, certificate.public_key());
     put_element(out, 8, certificate.signature());
@@ -258,9 +242,9 @@ fn put_cucm_record(entry: &ListEntry, is_ctl: bool, out: &mut Vec<u8>) {
 /// Tags 3 5 6 4 7 8 9.
 fn put_compact_record(entry: &ListEntry, out: &mut Vec<u8>) {
     let certificate = &entry.certificate;
-    let names = Names::of(certificate, Style::Compact);
-    put_text(out, 3, names.subject);
-    put_text(out, 5, names.issuer);
+    let (subject, issuer) = names(certificate, Style::Compact);
+    put_text(out, 3, subject);
+    put_text(out, 5, issuer);
     put_element(out, 6, certificate.serial());
     put_element(out, 4, &entry.role.to_be_bytes());
     put_element(out, 7, certificate.public_key());
@@ -271,8 +255,8 @@ fn put_compact_record(entry: &ListEntry, out: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crypto::{CertificateSpec, Identity};
-    use crate::listing::{List, Verdict, check_envelope, check_file, check_list};
+    use crate::crypto::CertificateSpec;
+    use crate::listing::{List, Verdict, check_file, check_list, open_envelope};
     use crate::wire::{ROLE_SAST, SignedFile};
 
     fn identity(seed: u64, name: &str) -> Identity {
@@ -281,9 +265,8 @@ mod tests {
         Identity::self_signed(&spec, &mut KeySource::bank(seed))
     }
 
-    fn signer(identity: &Identity, style: Style, digest: u8) -> Signer<'_> {
-        let Identity { certificate, key } = identity;
-        Signer { key, certificate, style, digest, timestamp: 9 }
+    fn signer(identity: &Identity, style: Style, digest: u8) -> Signer {
+        Signer { identity: identity.clone(), style, digest, timestamp: 9 }
     }
 
     fn entries(identity: &Identity) -> Vec<ListEntry> {
@@ -332,7 +315,8 @@ mod tests {
             encrypt_file(b"<device/>", name, &device.certificate, &signer, &mut source).unwrap();
         let file = SignedFile::parse(&bytes).unwrap();
         let public_key = tftp.certificate.public_key();
-        let (verdict, content) = check_envelope(&file, public_key, &device.key);
+        assert_eq!(check_file(&file, public_key), Verdict::Valid);
+        let (verdict, content) = open_envelope(&file, &device.key);
         assert_eq!((verdict, content.as_deref()), (Verdict::Valid, Some(&b"<device/>"[..])));
     }
 

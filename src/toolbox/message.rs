@@ -28,8 +28,8 @@ pub(super) fn to_json(kind: Kind, bytes: &[u8]) -> Result<Value, WireError> {
         let message = tvs::Message::parse(bytes)?;
         let command = message.command;
         return Ok(json!({
-            "kind": kind.word(),
-            "command": tvs_name(command),
+            "kind": kind.name(),
+            "command": TVS_COMMANDS.iter().find(|(known, _)| *known == command).map(|known| known.1),
             "command_id": command as u8,
             "session_id": message.session_id,
             "reserved": message.reserved,
@@ -39,7 +39,7 @@ pub(super) fn to_json(kind: Kind, bytes: &[u8]) -> Result<Value, WireError> {
     }
     let message = capf::Message::parse(bytes)?;
     Ok(json!({
-        "kind": kind.word(),
+        "kind": kind.name(),
         "command": message.command.name(),
         "command_id": message.command as u8,
         "session_id": message.session_id,
@@ -62,12 +62,12 @@ pub(super) fn from_json(value: &Value) -> Result<Vec<u8>, AssembleError> {
     let session_id = value["session_id"].as_u64().and_then(|id| u32::try_from(id).ok());
     let session_id = session_id.ok_or_else(|| bad("session_id", "a number of 32 bits"))?;
     let command = value["command"].as_str().unwrap_or_default();
-    let is_tvs = value["kind"] == Kind::Tvs.word();
+    let is_tvs = value["kind"] == Kind::Tvs.name();
     let mut out = if is_tvs {
         let reserved = value["reserved"].as_u64().unwrap_or(0) as u8;
-        let command = (1..=4).find(|&n| tvs_command(n).is_some_and(|c| tvs_name(c) == command));
-        let command = command.ok_or_else(|| bad("command", "a TVS command"))?;
-        vec![0x57, 1, command, reserved]
+        let command = TVS_COMMANDS.iter().find(|(_, name)| *name == command);
+        let (command, _) = command.ok_or_else(|| bad("command", "a TVS command"))?;
+        vec![0x57, 1, *command as u8, reserved]
     } else {
         let command = capf::Command::from_name(command);
         vec![0x55, command.ok_or_else(|| bad("command", "a CAPF command"))? as u8]
@@ -153,24 +153,12 @@ fn byte_of(value: &Value) -> Option<u8> {
     u8::try_from(value.as_u64()?).ok()
 }
 
-const fn tvs_command(number: u8) -> Option<tvs::Command> {
-    match number {
-        1 => Some(tvs::Command::VerifyRequest),
-        2 => Some(tvs::Command::VerifyResponse),
-        3 => Some(tvs::Command::QueryRequest),
-        4 => Some(tvs::Command::QueryResponse),
-        _ => None,
-    }
-}
-
-const fn tvs_name(command: tvs::Command) -> &'static str {
-    match command {
-        tvs::Command::VerifyRequest => "VERIFY_REQUEST",
-        tvs::Command::VerifyResponse => "VERIFY_RESPONSE",
-        tvs::Command::QueryRequest => "QUERY_REQUEST",
-        tvs::Command::QueryResponse => "QUERY_RESPONSE",
-    }
-}
+const TVS_COMMANDS: [(tvs::Command, &str); 4] = [
+    (tvs::Command::VerifyRequest, "VERIFY_REQUEST"),
+    (tvs::Command::VerifyResponse, "VERIFY_RESPONSE"),
+    (tvs::Command::QueryRequest, "QUERY_REQUEST"),
+    (tvs::Command::QueryResponse, "QUERY_RESPONSE"),
+];
 
 /// Names and shapes of `spec/tvs.md`.
 const fn tvs_element(tag: u8) -> (&'static str, Shape) {

@@ -1,7 +1,5 @@
-//! The toolbox: what an engineer does with single files and messages of a cluster or a phone.
-//!
-//! Reads, explains, checks, makes and changes them. Only the one-shot clients touch the network;
-//! nothing here prints. Used by the command line and by nobody else.
+//! The toolbox: reads, explains, checks, makes and changes single files and messages of a cluster or
+//! a phone. Only the one-shot clients touch the network; nothing here prints.
 
 mod assemble;
 mod assemble_error;
@@ -30,5 +28,5 @@ pub use store::{ReadFault, read_store};
 pub use stub::{StubError, stub_xml};
 pub use table::to_text;
 pub use tftp_client::{FetchFault, Fetched, fetch};
-pub use trust::{Decision, Object, Refusal, TrustLists, TrustPath};
+pub use trust::{Decision, Refusal, TrustLists, TrustPath};
 pub use tvs_client::{Phase, ServerPin, TvsAnswer, TvsFault, ask_tvs};

@@ -25,7 +25,7 @@ pub fn read_store(bytes: &[u8], password: &str) -> Result<KeyStore, ReadFault> {
     match Kind::of(bytes)? {
         Kind::Pem | Kind::Pkcs12 | Kind::Certificate => Ok(KeyStore::read(bytes, password)?),
         other => {
-            let expected = format!("PEM, DER, PKCS#7 or PKCS#12, not {}", other.word()).into();
+            let expected = format!("PEM, DER, PKCS#7 or PKCS#12, not {}", other.name()).into();
             Err(WireError { what: "no key or certificate", offset: 0, expected }.into())
         }
     }

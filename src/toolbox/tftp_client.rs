@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
-use crate::base::{Span, Time};
+use crate::base::Time;
 use crate::transfer::{Download, DownloadOutcome, DownloadRequest, Progress, TransferFault};
 use crate::wire::tftp::ErrorCode;
 
@@ -99,7 +99,7 @@ fn finished(outcome: DownloadOutcome, download: &Download) -> Result<Vec<u8>, Fe
     match outcome {
         DownloadOutcome::Complete(data) => Ok(data),
         DownloadOutcome::NotFound => {
-            Err(FetchFault::Refused { code: ErrorCode::FileNotFound, text: remark })
+            Err(FetchFault::Refused { code: ErrorCode::FILE_NOT_FOUND, text: remark })
         }
         DownloadOutcome::Failed(TransferFault::Error(code)) => {
             Err(FetchFault::Refused { code, text: remark })
@@ -110,15 +110,11 @@ fn finished(outcome: DownloadOutcome, download: &Download) -> Result<Vec<u8>, Fe
 
 /// The time since the request, as the transfer machine counts it.
 fn now(start: Instant) -> Time {
-    Time::ZERO + span(start.elapsed())
-}
-
-fn span(duration: Duration) -> Span {
-    Span::from_nanos(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
+    Time::ZERO + start.elapsed().into()
 }
 
 fn time_left(download: &Download, start: Instant) -> Duration {
-    Duration::from_nanos(download.deadline().since(now(start)).as_nanos())
+    download.deadline().since(now(start)).as_duration()
 }
 
 struct Wire {
@@ -156,6 +152,7 @@ impl Wire {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::Span;
     use crate::wire::tftp::Options;
 
     fn request(tries: u8) -> DownloadRequest {
@@ -201,7 +198,7 @@ mod tests {
             let error = [&[0, 5, 0, number][..], b"outside of\x1b the root\0"].concat();
             let fault = fetch(serve(vec![error]), request(3)).unwrap_err();
             let FetchFault::Refused { code, text } = &fault else { panic!("{fault}") };
-            assert_eq!(code.number(), u16::from(number));
+            assert_eq!(code.0, u16::from(number));
             assert_eq!(text, "outside of\\u{1b} the root");
             let shown = format!("TFTP error {code}: outside of\\u{{1b}} the root");
             assert!(fault.to_string().ends_with(&shown), "{fault}");

@@ -7,17 +7,6 @@ use crate::listing::{List, Verdict, check_file};
 use crate::phone::{self, AcceptPath, FileKind, Judgement, Verifier, judge};
 use crate::wire::{ROLE_TVS, Record, SignedFile};
 
-/// What a phone is asked to accept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Object {
-    /// A new CTL.
-    Ctl,
-    /// A new ITL.
-    Itl,
-    /// A configuration or any other signed file.
-    File,
-}
-
 /// The lists that a phone holds.
 #[derive(Clone, Debug, Default)]
 pub struct TrustLists<'a> {
@@ -66,8 +55,7 @@ pub enum Decision {
 impl TrustLists<'_> {
     /// What a phone that holds these lists does with a well-formed file: the very judgement of
     /// the virtual phones, told with the record that decided.
-    pub fn decide(&self, object: Object, file: &SignedFile<'_>) -> Decision {
-        let kind = object.kind();
+    pub fn decide(&self, kind: FileKind, file: &SignedFile<'_>) -> Decision {
         let record = |list: &Option<List<'_>>, roles| {
             let found = list.as_ref()?.find_signer(&file.header, roles)?;
             Some((found.0 + 1, found.1.public_key.to_vec()))
@@ -123,17 +111,6 @@ impl TrustLists<'_> {
     }
 }
 
-impl Object {
-    /// The kind of file that a phone takes it for.
-    const fn kind(self) -> FileKind {
-        match self {
-            Object::Ctl => FileKind::Ctl,
-            Object::Itl => FileKind::Itl,
-            Object::File => FileKind::Config,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,9 +126,8 @@ mod tests {
         })
     }
 
-    fn signer(identity: &Identity) -> Signer<'_> {
-        let Identity { certificate, key } = identity;
-        Signer { key, certificate, style: Style::Cucm, digest: 3, timestamp: 0 }
+    fn signer(identity: &Identity) -> Signer {
+        Signer { identity: identity.clone(), style: Style::Cucm, digest: 3, timestamp: 0 }
     }
 
     fn list(is_ctl: bool, by: &Identity, records: &[(u16, &Identity)]) -> Vec<u8> {
@@ -167,12 +143,12 @@ mod tests {
         make_list(&spec, &signer(by)).unwrap()
     }
 
-    fn decide(ctl: Option<&[u8]>, itl: Option<&[u8]>, object: Object, file: &[u8]) -> Decision {
+    fn decide(ctl: Option<&[u8]>, itl: Option<&[u8]>, kind: FileKind, file: &[u8]) -> Decision {
         let lists = TrustLists {
             ctl: ctl.map(|bytes| List::parse(bytes).unwrap()),
             itl: itl.map(|bytes| List::parse(bytes).unwrap()),
         };
-        lists.decide(object, &SignedFile::parse(file).unwrap())
+        lists.decide(kind, &SignedFile::parse(file).unwrap())
     }
 
     #[test]
@@ -180,11 +156,11 @@ mod tests {
         let [one, two] = identities();
         let new = list(false, &two, &[(0, &two), (21, &two)]);
         let blank = list(false, &one, &[(0, &one)]);
-        let ask = |itl| decide(None, itl, Object::Itl, &new);
+        let ask = |itl| decide(None, itl, FileKind::Itl, &new);
         assert_eq!(ask(None), Decision::Accept(TrustPath::First));
         assert_eq!(ask(Some(&blank)), Decision::Accept(TrustPath::Blank));
         let ctl = list(true, &one, &[(0, &one)]);
-        let with_ctl = decide(Some(&ctl), Some(&blank), Object::Itl, &new);
+        let with_ctl = decide(Some(&ctl), Some(&blank), FileKind::Itl, &new);
         assert_eq!(with_ctl, Decision::Reject(Refusal::UnknownSigner), "the CTL stays in force");
     }
 
@@ -198,9 +174,13 @@ mod tests {
             let asked = Decision::AskTvs { servers: 1 };
             let accepted = Decision::Accept(TrustPath::Itl(2));
             let expected = |fits| if fits { accepted } else { asked };
-            assert_eq!(decide(None, Some(&itl), Object::Itl, &new), expected(lists), "{role}");
-            assert_eq!(decide(None, Some(&itl), Object::Ctl, &new), expected(lists), "{role}");
-            assert_eq!(decide(None, Some(&itl), Object::File, &file), expected(files), "{role}");
+            assert_eq!(decide(None, Some(&itl), FileKind::Itl, &new), expected(lists), "{role}");
+            assert_eq!(decide(None, Some(&itl), FileKind::Ctl, &new), expected(lists), "{role}");
+            assert_eq!(
+                decide(None, Some(&itl), FileKind::Config, &file),
+                expected(files),
+                "{role}"
+            );
         }
     }
 
@@ -210,9 +190,9 @@ mod tests {
         let ctl = list(true, &one, &[(0, &one), (2, &two)]);
         let new = list(false, &two, &[(0, &two), (21, &two)]);
         let accepted = Decision::Accept(TrustPath::Ctl(2));
-        assert_eq!(decide(Some(&ctl), None, Object::Itl, &new), accepted);
+        assert_eq!(decide(Some(&ctl), None, FileKind::Itl, &new), accepted);
         let refused = Decision::Reject(Refusal::UnknownSigner);
-        assert_eq!(decide(Some(&ctl), None, Object::Ctl, &new), refused);
+        assert_eq!(decide(Some(&ctl), None, FileKind::Ctl, &new), refused);
     }
 
     #[test]
@@ -221,7 +201,7 @@ mod tests {
         let ctl = list(true, &one, &[(3, &two)]);
         let itl = list(false, &one, &[(21, &one), (3, &two)]);
         let mut file = sign_file(b"x", "x.sgn", &signer(&two)).unwrap();
-        let ask = |file: &[u8]| decide(Some(&ctl), Some(&itl), Object::File, file);
+        let ask = |file: &[u8]| decide(Some(&ctl), Some(&itl), FileKind::Config, file);
         assert_eq!(ask(&file), Decision::Accept(TrustPath::Ctl(1)));
         *file.last_mut().unwrap() = b'y';
         let wrong = Refusal::BadSignature(Verdict::InvalidSignature);

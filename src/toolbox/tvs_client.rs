@@ -21,11 +21,12 @@ pub enum ServerPin {
     /// Anybody; the certificate is shown.
     Anybody,
     /// Holders of one of these certificates (SHA-1 of the DER, as in record tag 11).
-    Sha1(Vec<[u8; 20]>),
+    Sha1(Arc<[[u8; 20]]>),
 }
 
 impl ServerPin {
-    fn admits(&self, certificate: &[u8]) -> bool {
+    /// Whether the server that shows this certificate, DER, is the one.
+    pub fn admits(&self, certificate: &[u8]) -> bool {
         match self {
             ServerPin::Anybody => true,
             ServerPin::Sha1(hashes) => hashes.contains(&crate::crypto::sha1(certificate)),
@@ -320,7 +321,7 @@ mod tests {
     async fn the_pinned_server_answers_and_times_are_taken() {
         let identity = identity();
         let server = serve_once(&identity, unknown(1_001)).await;
-        let pin = ServerPin::Sha1(vec![identity.certificate.sha1()]);
+        let pin = ServerPin::Sha1([identity.certificate.sha1()].into());
         let answer = ask_tvs(server, &request(), pin, Duration::from_secs(5)).await.unwrap();
         assert_eq!(tvs::Response::parse(&answer.message).unwrap().known, None);
         assert_eq!(answer.server, Some(identity.certificate));
@@ -338,7 +339,7 @@ mod tests {
     async fn another_server_is_refused_and_named() {
         let identity = identity();
         let server = serve_once(&identity, unknown(1_001)).await;
-        let pin = ServerPin::Sha1(vec![[0; 20]]);
+        let pin = ServerPin::Sha1([[0; 20]].into());
         let fault = ask_tvs(server, &request(), pin, Duration::from_secs(5)).await.unwrap_err();
         let TvsFault::OtherServer(shown) = fault else { panic!("{fault}") };
         assert_eq!(shown, identity.certificate);

@@ -218,7 +218,7 @@ impl Download {
     fn on_error(&mut self, code: ErrorCode, message: &[u8]) -> Progress {
         self.remark = Some(shown(message).into());
         Progress::Finished(match code {
-            ErrorCode::FileNotFound => DownloadOutcome::NotFound,
+            ErrorCode::FILE_NOT_FOUND => DownloadOutcome::NotFound,
             code => DownloadOutcome::Failed(TransferFault::Error(code)),
         })
     }
@@ -324,15 +324,15 @@ impl Download {
 
     fn too_large(&mut self, length: u64, out: &mut Vec<u8>) -> Progress {
         let remark = format!("at least {length} bytes, at most {} are taken", self.size_max());
-        self.abort(TransferFault::TooLarge, ErrorCode::DiskFull, &remark, out)
+        self.abort(TransferFault::TooLarge, ErrorCode::DISK_FULL, &remark, out)
     }
 
     fn broken(&mut self, breach: Breach, remark: &str, out: &mut Vec<u8>) -> Progress {
         let code = match breach {
             Breach::OptionNotAsked | Breach::OptionTooLarge | Breach::OptionTooSmall => {
-                ErrorCode::OptionRefused
+                ErrorCode::OPTION_REFUSED
             }
-            _ => ErrorCode::IllegalOperation,
+            _ => ErrorCode::ILLEGAL_OPERATION,
         };
         self.abort(TransferFault::Protocol(breach), code, remark, out)
     }
@@ -490,7 +490,7 @@ mod tests {
         let (mut download, _) = start(Options::default());
         assert_eq!(download.remark(), None);
         let (progress, _) = feed(&mut download, b"\0\x05\0\x02outside\n of the root\0rest");
-        assert_eq!(progress, failed(TransferFault::Error(ErrorCode::AccessViolation)));
+        assert_eq!(progress, failed(TransferFault::Error(ErrorCode::ACCESS_VIOLATION)));
         assert_eq!(download.remark(), Some("outside\\n of the root"));
     }
 

@@ -178,7 +178,7 @@ impl<F: Content, P> Table<F, P> {
                 (transfer.heard, transfer.superseded) = (now, false);
                 upload.on_ack(block, now)
             }
-            (State::Sending(upload), None) => upload.on_error(),
+            (State::Sending(_), None) => Reply::Dropped,
             (State::Parked { .. } | State::Over, _) => Reply::Nothing,
         };
         if let Reply::Blocks { .. } = reply {

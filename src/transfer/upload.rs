@@ -1,5 +1,4 @@
 use std::ops::Range;
-use std::sync::Arc;
 
 use crate::base::{Span, Time};
 use crate::wire::tftp::{BLOCK_SIZE_DEFAULT, BLOCK_SIZE_MAX, BLOCK_SIZE_MIN, Options, Packet};
@@ -20,33 +19,13 @@ pub trait Content {
     }
 }
 
-impl Content for [u8] {
+impl<B: AsRef<[u8]>> Content for B {
     fn length(&self) -> usize {
-        self.len()
+        self.as_ref().len()
     }
 
     fn copy(&self, range: Range<usize>, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self[range]);
-    }
-}
-
-impl Content for Vec<u8> {
-    fn length(&self) -> usize {
-        self.len()
-    }
-
-    fn copy(&self, range: Range<usize>, out: &mut Vec<u8>) {
-        self.as_slice().copy(range, out);
-    }
-}
-
-impl Content for Arc<[u8]> {
-    fn length(&self) -> usize {
-        self.len()
-    }
-
-    fn copy(&self, range: Range<usize>, out: &mut Vec<u8>) {
-        self.as_ref().copy(range, out);
+        out.extend_from_slice(&self.as_ref()[range]);
     }
 }
 
@@ -205,11 +184,6 @@ impl<C: Content> Upload<C> {
         }
         self.deadline = now + self.timeout;
         self.window()
-    }
-
-    /// The client ends the transfer.
-    pub fn on_error(&mut self) -> Reply {
-        Reply::Dropped
     }
 
     /// The deadline has passed: sends again to a client that has answered before, else drops it.

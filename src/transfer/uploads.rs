@@ -269,14 +269,14 @@ impl<F: Content, P> Uploads<F, P> {
             }
             Ok(Packet::Rrq { .. }) => {
                 self.counts.requests += 1;
-                (ErrorCode::NotDefined, "only mode octet is served")
+                (ErrorCode::NOT_DEFINED, "only mode octet is served")
             }
-            Ok(Packet::Wrq) => (ErrorCode::AccessViolation, "files are read-only"),
+            Ok(Packet::Wrq) => (ErrorCode::ACCESS_VIOLATION, "files are read-only"),
             // Only what looks like a request is answered, so that two servers cannot be made to
             // answer each other for ever.
             Err(_) if bytes.starts_with(&[0, 1]) => {
                 self.counts.malformed += 1;
-                (ErrorCode::IllegalOperation, "malformed request")
+                (ErrorCode::ILLEGAL_OPERATION, "malformed request")
             }
             Ok(_) | Err(_) => {
                 self.counts.malformed += 1;
@@ -368,7 +368,7 @@ impl<F: Content, P> Uploads<F, P> {
         match found {
             Found::Missing => {
                 self.counts.not_found += 1;
-                let words = Words::Error(ErrorCode::FileNotFound, "File not found");
+                let words = Words::Error(ErrorCode::FILE_NOT_FOUND, "File not found");
                 Some(Transmit { line: self.next_line(peer), words })
             }
             Found::Ready(file) => {
@@ -559,7 +559,7 @@ impl<F: Content, P> Uploads<F, P> {
             return None;
         }
         self.counts.malformed += 1;
-        let words = Words::Error(ErrorCode::UnknownTransferId, "");
+        let words = Words::Error(ErrorCode::UNKNOWN_TRANSFER_ID, "");
         acknowledges.then_some(Transmit { line, words })
     }
 
@@ -796,9 +796,9 @@ mod tests {
         let mut server = server(10);
         let line = Line { peer: peer(0), socket: 3 };
         server.acknowledge(line, 1);
-        assert_eq!(error_of(&server.turn(at(0))), Some(ErrorCode::UnknownTransferId));
+        assert_eq!(error_of(&server.turn(at(0))), Some(ErrorCode::UNKNOWN_TRANSFER_ID));
         let mut bytes = Vec::new();
-        Packet::Error { code: ErrorCode::NotDefined, message: b"" }.encode(&mut bytes);
+        Packet::Error { code: ErrorCode::NOT_DEFINED, message: b"" }.encode(&mut bytes);
         for bytes in [&bytes[..], &block(1, b"data"), b"", b"\0\x04\0"] {
             server.sockets[3].push_back((peer(0), bytes.to_vec()));
         }
@@ -820,10 +820,10 @@ mod tests {
             server.listener.push_back((SocketAddr::new(peer(0).ip(), port), bytes.to_vec()));
             error_of(&server.turn(at(0)))
         };
-        assert_eq!(say(b"\0\x02f\0octet\0", 40_000), Some(ErrorCode::AccessViolation));
-        assert_eq!(say(b"\0\x01f\0netascii\0", 40_000), Some(ErrorCode::NotDefined));
-        assert_eq!(say(b"\0\x01f", 40_000), Some(ErrorCode::IllegalOperation));
-        assert_eq!(say(b"\0\x01f\0octet\0", 40_000), Some(ErrorCode::FileNotFound));
+        assert_eq!(say(b"\0\x02f\0octet\0", 40_000), Some(ErrorCode::ACCESS_VIOLATION));
+        assert_eq!(say(b"\0\x01f\0netascii\0", 40_000), Some(ErrorCode::NOT_DEFINED));
+        assert_eq!(say(b"\0\x01f", 40_000), Some(ErrorCode::ILLEGAL_OPERATION));
+        assert_eq!(say(b"\0\x01f\0octet\0", 40_000), Some(ErrorCode::FILE_NOT_FOUND));
         for bytes in [&b"\0\x04\0\x01"[..], b"\0\x05\0\0\0", b"", b"\0"] {
             assert_eq!(say(bytes, 40_000), None);
         }

@@ -23,8 +23,6 @@ pub mod tag {
     pub const SEQUENCE: u8 = 0x30;
     /// `SET`, constructed.
     pub const SET: u8 = 0x31;
-    /// `[0]`, primitive.
-    pub const CONTEXT_0: u8 = 0x80;
     /// `[0]`, constructed.
     pub const CONTEXT_0_OF: u8 = 0xA0;
 }

@@ -9,51 +9,60 @@ pub const MESSAGE_LENGTH_MAX: usize = HEADER_LENGTH + 0xFFFF;
 
 const PROTOCOL_ID: u8 = 0x55;
 
-/// Reason 1 of element 1: done.
-pub const REASON_DONE: u8 = 1;
-/// Reason 7 of element 1: refused or failed.
-pub const REASON_FAILED: u8 = 7;
-/// Reason 9 of element 1: unknown device.
-pub const REASON_UNKNOWN_DEVICE: u8 = 9;
+macro_rules! tags {
+    ($($(#[$doc:meta])* $tag:ident = $number:literal, $name:literal;)*) => {
+        /// Tags of elements (`spec/capf.md`, table of elements).
+        pub mod tag {
+            $($(#[$doc])* pub const $tag: u8 = $number;)*
+        }
 
-/// Tags of elements (`spec/capf.md`, table of elements).
-pub mod tag {
+        /// Name of an element, as the toolbox prints it; `unknown` for tags that nobody knows.
+        pub const fn element_name(tag: u8) -> &'static str {
+            match tag {
+                $($number => $name,)*
+                _ => "unknown",
+            }
+        }
+    };
+}
+
+tags! {
     /// Why: one byte.
-    pub const REASON: u8 = 1;
+    REASON = 1, "reason";
     /// Text that goes with the reason.
-    pub const REASON_INFO: u8 = 2;
+    REASON_INFO = 2, "reason_info";
     /// 1 LSC, 2 MIC.
-    pub const CERTIFICATE_TYPE: u8 = 3;
+    CERTIFICATE_TYPE = 3, "certificate_type";
     /// Certificate in its wrapper.
-    pub const CERTIFICATE: u8 = 4;
+    CERTIFICATE = 4, "certificate";
     /// Not used by known peers.
-    pub const CERTIFICATE_ID: u8 = 5;
+    CERTIFICATE_ID = 5, "certificate_id";
     /// SHA-1 proof.
-    pub const SIGNED_DATA: u8 = 6;
+    SIGNED_DATA = 6, "signed_data";
     /// Protocol version: 3, or 2.
-    pub const VERSION: u8 = 7;
+    VERSION = 7, "version";
     /// How the client proves who it is.
-    pub const AUTH_TYPE: u8 = 8;
+    AUTH_TYPE = 8, "auth_type";
     /// `SubjectPublicKeyInfo`.
-    pub const PUBLIC_KEY: u8 = 9;
+    PUBLIC_KEY = 9, "public_key";
     /// RSA key size in bits.
-    pub const KEY_SIZE: u8 = 10;
+    KEY_SIZE = 10, "key_size";
     /// Authentication string with NUL.
-    pub const PASSWORD: u8 = 11;
+    PASSWORD = 11, "password";
     /// Seconds until the next try.
-    pub const RETRY_DELAY: u8 = 12;
+    RETRY_DELAY = 12, "retry_delay";
     /// `SEP` and MAC, with NUL.
-    pub const DEVICE_NAME: u8 = 13;
+    DEVICE_NAME = 13, "device_name";
     /// Proof with the MIC.
-    pub const SUDI_DATA: u8 = 16;
+    SUDI_DATA = 16, "sudi_data";
     /// 0 RSA, 1 EC.
-    pub const KEY_TYPE: u8 = 17;
+    KEY_TYPE = 17, "key_type";
     /// 0 P-256, 1 P-384, 2 P-521.
-    pub const CURVE: u8 = 18;
+    CURVE = 18, "curve";
     /// Not used by known peers.
-    pub const DIGEST_TYPE: u8 = 19;
+    DIGEST_TYPE = 19, "digest_type";
     /// SHA-512 proof.
-    pub const SHA2_SIGNED_DATA: u8 = 20;
+    SHA2_SIGNED_DATA = 20, "sha2_signed_data";
 }
 
 macro_rules! commands {
@@ -140,31 +149,6 @@ commands! {
     SignResponse = 23, "SIGN_RESPONSE";
 }
 
-/// Name of an element, as the toolbox prints it; `unknown` for tags that nobody knows.
-pub const fn element_name(tag: u8) -> &'static str {
-    match tag {
-        tag::REASON => "reason",
-        tag::REASON_INFO => "reason_info",
-        tag::CERTIFICATE_TYPE => "certificate_type",
-        tag::CERTIFICATE => "certificate",
-        tag::CERTIFICATE_ID => "certificate_id",
-        tag::SIGNED_DATA => "signed_data",
-        tag::VERSION => "version",
-        tag::AUTH_TYPE => "auth_type",
-        tag::PUBLIC_KEY => "public_key",
-        tag::KEY_SIZE => "key_size",
-        tag::PASSWORD => "password",
-        tag::RETRY_DELAY => "retry_delay",
-        tag::DEVICE_NAME => "device_name",
-        tag::SUDI_DATA => "sudi_data",
-        tag::KEY_TYPE => "key_type",
-        tag::CURVE => "curve",
-        tag::DIGEST_TYPE => "digest_type",
-        tag::SHA2_SIGNED_DATA => "sha2_signed_data",
-        _ => "unknown",
-    }
-}
-
 /// One message, borrowed: header fields and elements in the order of the wire.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message<'a> {
@@ -219,20 +203,8 @@ impl<'a> Message<'a> {
             "1 to 23",
         ))?;
         let session_id = reader.u32("a session id")?;
-        let length = usize::from(reader.u16("a length")?);
-        if length != reader.rest().len() {
-            return Err(WireError {
-                what: "length does not fit the message",
-                offset: 6,
-                expected: format!("{}, not {length}", reader.rest().len()).into(),
-            });
-        }
-        let mut elements = Vec::with_capacity(4);
-        while !reader.is_empty() {
-            let element = reader.element()?;
-            check_size(&element)?;
-            elements.push(element);
-        }
+        let elements = reader.elements()?;
+        elements.iter().try_for_each(check_size)?;
         Ok(Message { command, session_id, elements })
     }
 
@@ -449,7 +421,7 @@ mod tests {
     #[test]
     fn messages_round_trip_with_unknown_elements() {
         let bytes = Message::new(Command::EndSession, 0x0102_0304)
-            .with(tag::REASON, &[REASON_DONE])
+            .with(tag::REASON, &[1])
             .with(99, &[1, 2])
             .encode();
         assert_eq!(bytes[..8], [0x55, 15, 1, 2, 3, 4, 0, 9]);

@@ -1,9 +1,8 @@
-use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-use quick_xml::Writer;
-use quick_xml::events::{BytesDecl, BytesStart, BytesText, Event};
+use quick_xml::escape::escape;
+use quick_xml::events::{BytesStart, Event};
 
 use crate::base::{DEVICE_NAME_LENGTH, DeviceName};
 
@@ -149,8 +148,7 @@ pub struct ConfigValues<'a> {
     pub line: u32,
 }
 
-/// The configurations of one group: written once by the XML library, then filled in per phone by
-/// copying, because 50,000 phones ask for theirs at once.
+/// The configurations of one group: put together once, then filled in per phone by copying, because 50,000 phones ask for theirs at once.
 #[derive(Clone, Debug)]
 pub struct ConfigTemplate {
     /// The text with zeros where values go.
@@ -232,24 +230,33 @@ fn digits(line: u32, add: u32) -> [u8; LINE_LENGTH] {
     text
 }
 
-/// Stands for the device name while the template is written; no value contains it.
-const DEVICE_MARK: &str = "{{device}}";
+/// A configuration with marks where values go; how many speed dials it has is chosen: a signed one
+/// has about 7.6 kB (TFTP-11).
+const DEVICE: &str = include_str!("config.xml");
 /// Stands for the directory number plus the number behind it.
 const LINE_MARK: &str = "{{line+";
 /// Digits of a directory number.
 const LINE_LENGTH: usize = 7;
-/// Lines of a phone.
-const LINES: u32 = 2;
-/// Speed dials of a phone; with this number a signed configuration has about 7.6 kB (TFTP-11).
-const SPEED_DIALS: u32 = 14;
+
+/// A node of a template's group: name, address, TVS port.
+type Node = (String, String, u16);
 
 impl ConfigTemplate {
     /// The template of a group whose members are `nodes` (name, address, TVS port), first asked
     /// first.
-    pub fn new(nodes: &[(String, String, u16)], capf_node: &str, model: &str) -> ConfigTemplate {
-        let mut writer = Writer::new_with_indent(Vec::new(), b' ', 2);
-        write_device(&mut writer, nodes, capf_node, model).expect("writing to memory cannot fail");
-        let text = String::from_utf8(writer.into_inner()).expect("the writer makes UTF-8") + "\n";
+    pub fn new(nodes: &[Node], capf_node: &str, model: &str) -> ConfigTemplate {
+        let members = |member: fn(usize, &Node) -> String| -> String {
+            nodes.iter().enumerate().map(|(priority, node)| member(priority, node)).collect()
+        };
+        let marks = [
+            ("{{call-managers}}", members(call_manager).into()),
+            ("{{tvs}}", members(tvs_member).into()),
+            ("{{model}}", escape(model)),
+            ("{{capf}}", escape(capf_node)),
+            ("{{node}}", escape(&nodes[0].0)),
+        ];
+        let text =
+            marks.iter().fold(DEVICE.to_owned(), |text, (mark, value)| text.replace(mark, value));
         split_marks(&text)
     }
 
@@ -291,178 +298,32 @@ fn split_marks(marked: &str) -> ConfigTemplate {
     ConfigTemplate { text, holes }
 }
 
-type Xml = Writer<Vec<u8>>;
-
-fn leaf(writer: &mut Xml, name: &str, value: &str) -> io::Result<()> {
-    writer.create_element(name).write_text_content(BytesText::new(value)).map(drop)
+fn call_manager(priority: usize, (name, ..): &Node) -> String {
+    let name = escape(name);
+    format!(
+        r#"
+        <member priority="{priority}">
+          <callManager>
+            <ports>
+              <ethernetPhonePort>2000</ethernetPhonePort>
+              <sipPort>5060</sipPort>
+              <securedSipPort>5061</securedSipPort>
+            </ports>
+            <processNodeName>{name}</processNodeName>
+          </callManager>
+        </member>"#
+    )
 }
 
-fn leaves(writer: &mut Xml, pairs: &[(&str, &str)]) -> io::Result<()> {
-    pairs.iter().try_for_each(|(name, value)| leaf(writer, name, value))
-}
-
-fn branch(
-    writer: &mut Xml,
-    name: &str,
-    inner: impl FnOnce(&mut Xml) -> io::Result<()>,
-) -> io::Result<()> {
-    writer.create_element(name).write_inner_content(inner).map(drop)
-}
-
-fn write_device(
-    writer: &mut Xml,
-    nodes: &[(String, String, u16)],
-    capf_node: &str,
-    model: &str,
-) -> io::Result<()> {
-    writer.write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
-    branch(writer, "device", |w| {
-        leaves(w, &[("fullConfig", "true"), ("deviceProtocol", "SIP"), ("ipAddressMode", "0")])?;
-        branch(w, "devicePool", |w| write_device_pool(w, nodes))?;
-        branch(w, "TVS", |w| write_tvs(w, nodes))?;
-        branch(w, "sipProfile", write_sip_profile)?;
-        branch(w, "commonProfile", |w| {
-            leaves(w, &[("phonePassword", ""), ("backgroundImageAccess", "true")])?;
-            leaves(w, &[("callLogBlfEnabled", "2"), ("settingsAccess", "1")])
-        })?;
-        leaf(w, "loadInformation", &format!("sip{model}.14-2-1-0001-125"))?;
-        branch(w, "vendorConfig", write_vendor_config)?;
-        leaves(w, &[("deviceSecurityMode", "1"), ("transportLayerProtocol", "1")])?;
-        leaf(w, "capfAuthMode", "0")?;
-        branch(w, "capfList", |w| {
-            branch(w, "capf", |w| {
-                leaves(w, &[("phonePort", "3804"), ("processNodeName", capf_node)])
-            })
-        })?;
-        leaves(w, &[("certHash", ""), ("encrConfig", "false")])?;
-        write_services(w, &nodes[0].0)
-    })
-}
-
-fn write_device_pool(writer: &mut Xml, nodes: &[(String, String, u16)]) -> io::Result<()> {
-    branch(writer, "dateTimeSetting", |w| {
-        leaves(w, &[("dateTemplate", "D/M/Y"), ("timeZone", "GMT Standard/Daylight Time")])
-    })?;
-    branch(writer, "callManagerGroup", |w| {
-        branch(w, "members", |w| {
-            nodes
-                .iter()
-                .enumerate()
-                .try_for_each(|(priority, (name, _, _))| write_call_manager(w, priority, name))
-        })
-    })
-}
-
-fn write_call_manager(writer: &mut Xml, priority: usize, name: &str) -> io::Result<()> {
-    let member = writer.create_element("member");
-    member
-        .with_attribute(("priority", priority.to_string().as_str()))
-        .write_inner_content(|w| {
-            branch(w, "callManager", |w| {
-                branch(w, "ports", |w| {
-                    leaf(w, "ethernetPhonePort", "2000")?;
-                    leaves(w, &[("sipPort", "5060"), ("securedSipPort", "5061")])
-                })?;
-                leaf(w, "processNodeName", name)
-            })
-        })
-        .map(drop)
-}
-
-fn write_tvs(writer: &mut Xml, nodes: &[(String, String, u16)]) -> io::Result<()> {
-    branch(writer, "members", |w| {
-        nodes.iter().enumerate().try_for_each(|(priority, (_, address, port))| {
-            w.create_element("member")
-                .with_attribute(("priority", priority.to_string().as_str()))
-                .write_inner_content(|w| {
-                    leaves(w, &[("port", &port.to_string()), ("address", address)])
-                })
-                .map(drop)
-        })
-    })
-}
-
-fn write_sip_profile(writer: &mut Xml) -> io::Result<()> {
-    branch(writer, "sipCallFeatures", |w| {
-        leaves(w, &[("cnfJoinEnabled", "true"), ("callForwardURI", "x-cisco-serviceuri-cfwdall")])?;
-        leaves(w, &[("callPickupURI", "x-cisco-serviceuri-pickup"), ("rfc2543Hold", "false")])?;
-        leaves(w, &[("callHoldRingback", "2"), ("semiAttendedTransfer", "true")])
-    })?;
-    leaves(writer, &[("phoneLabel", DEVICE_MARK), ("startMediaPort", "16384")])?;
-    leaves(writer, &[("stopMediaPort", "32766"), ("dscpForAudio", "184")])?;
-    branch(writer, "sipLines", |w| {
-        (0..LINES).try_for_each(|line| write_line(w, line))?;
-        (0..SPEED_DIALS).try_for_each(|dial| write_speed_dial(w, dial))
-    })
-}
-
-fn write_line(writer: &mut Xml, line: u32) -> io::Result<()> {
-    let number = format!("{LINE_MARK}{line}}}}}");
-    writer
-        .create_element("line")
-        .with_attribute(("button", (line + 1).to_string().as_str()))
-        .write_inner_content(|w| {
-            leaves(
-                w,
-                &[("featureID", "9"), ("featureLabel", &number), ("proxy", "USECALLMANAGER")],
-            )?;
-            leaves(w, &[("port", "5060"), ("name", &number), ("displayName", &number)])?;
-            branch(w, "autoAnswer", |w| leaf(w, "autoAnswerEnabled", "2"))?;
-            leaves(w, &[("callWaiting", "3"), ("authName", ""), ("sharedLine", "false")])?;
-            leaves(w, &[("messageWaitingLampPolicy", "3"), ("messagesNumber", "8000")])?;
-            leaves(w, &[("ringSettingIdle", "4"), ("ringSettingActive", "5"), ("contact", &number)])
-        })
-        .map(drop)
-}
-
-fn write_speed_dial(writer: &mut Xml, dial: u32) -> io::Result<()> {
-    let number = format!("{LINE_MARK}{}}}}}", 1_000 + dial * 37);
-    writer
-        .create_element("line")
-        .with_attribute(("button", (LINES + dial + 1).to_string().as_str()))
-        .write_inner_content(|w| {
-            leaves(w, &[("featureID", "2"), ("featureLabel", &format!("Colleague {}", dial + 1))])?;
-            leaf(w, "speedDialNumber", &number)
-        })
-        .map(drop)
-}
-
-fn write_vendor_config(writer: &mut Xml) -> io::Result<()> {
-    let settings = [
-        ("disableSpeaker", "false"),
-        ("pcPort", "0"),
-        ("voiceVlanAccess", "0"),
-        ("webAccess", "1"),
-        ("daysDisplayNotActive", "1,7"),
-        ("displayOnTime", "07:30"),
-        ("displayOnDuration", "10:30"),
-        ("displayIdleTimeout", "01:00"),
-        ("spanToPCPort", "1"),
-        ("loggingDisplay", "1"),
-        ("recordingTone", "0"),
-        ("powerPriority", "0"),
-        ("sshAccess", "1"),
-    ];
-    leaves(writer, &settings)
-}
-
-fn write_services(writer: &mut Xml, node: &str) -> io::Result<()> {
-    leaf(writer, "userLocale", "English_United_States")?;
-    leaf(writer, "networkLocale", "United_States")?;
-    leaf(writer, "softKeyFile", "SK50719900-1234-7654-5678-0123456789ab.xml")?;
-    leaf(writer, "dialTemplate", "DRdflt.xml")?;
-    for service in ["authentication", "directory", "messages", "services", "information"] {
-        let path = format!("{node}:8080/ccmcip/{service}.jsp");
-        leaf(writer, &format!("{service}URL"), &format!("http://{path}"))?;
-        let secure = format!("https://{node}:8443/ccmcip/{service}.jsp");
-        leaf(writer, &format!("secure{}URL", capitalised(service)), &secure)?;
-    }
-    Ok(())
-}
-
-fn capitalised(word: &str) -> String {
-    let (first, rest) = word.split_at(1);
-    first.to_ascii_uppercase() + rest
+fn tvs_member(priority: usize, (_, address, port): &Node) -> String {
+    let address = escape(address);
+    format!(
+        r#"
+      <member priority="{priority}">
+        <port>{port}</port>
+        <address>{address}</address>
+      </member>"#
+    )
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 use super::header::CONTAINERS;
-use super::tlv::{Reader, WireError};
+use super::tlv::{Element, Reader, WireError};
+use super::trust_list::{TAG_RECORD_LENGTH, record};
 
 /// One element of a file, owned: what an editor changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +46,6 @@ pub struct Document {
 const TAG_HEADER_LENGTH: u8 = 2;
 const TAG_SIGNATURE: u8 = 12;
 const TAG_PADDING: u8 = 13;
-const TAG_RECORD_LENGTH: u8 = 1;
 
 impl Document {
     /// Reads a trust list: header and records.
@@ -57,7 +57,12 @@ impl Document {
         let mut reader = Reader::new(&bytes[length..], length);
         let mut records = Vec::new();
         while !reader.is_empty() {
-            records.push(record(&mut reader)?);
+            let (mut inside, mut elements) = (record(&mut reader)?, Vec::with_capacity(10));
+            while !inside.is_empty() {
+                let Element { tag, value, .. } = inside.element()?;
+                elements.push(Node::Element { tag, value: value.to_vec() });
+            }
+            records.push(elements);
         }
         Ok(Document { header, body: Body::Records(records) })
     }
@@ -186,55 +191,27 @@ fn header(bytes: &[u8]) -> Result<(Vec<Node>, usize), WireError> {
                 expected: format!("{} to {}, not {length}", reader.offset(), bytes.len()).into(),
             }
         })?;
-    Ok((nodes(Reader::new(inside, 0))?, length))
+    // Containers nest at most as deep as there are container tags.
+    Ok((nodes(Reader::new(inside, 0), CONTAINERS.len())?, length))
 }
 
-/// The elements of a header; containers nest at most as deep as there are container tags.
-fn nodes(mut reader: Reader<'_>) -> Result<Vec<Node>, WireError> {
-    nodes_below(&mut reader, CONTAINERS.len())
-}
-
-fn nodes_below(reader: &mut Reader<'_>, depth: usize) -> Result<Vec<Node>, WireError> {
-    let mut nodes = Vec::new();
+fn nodes(mut reader: Reader<'_>, depth: usize) -> Result<Vec<Node>, WireError> {
+    let mut inside = Vec::new();
     while let Some(tag) = reader.peek() {
         if tag == TAG_PADDING {
             reader.byte("padding")?;
-            nodes.push(Node::Padding);
+            inside.push(Node::Padding);
             continue;
         }
         let element = reader.element()?;
         if depth > 0 && CONTAINERS.contains(&tag) {
-            let mut inner = Reader::new(element.value, element.offset + 3);
-            nodes.push(Node::Container { tag, nodes: nodes_below(&mut inner, depth - 1)? });
+            let inner = Reader::new(element.value, element.offset + 3);
+            inside.push(Node::Container { tag, nodes: nodes(inner, depth - 1)? });
         } else {
-            nodes.push(Node::Element { tag, value: element.value.to_vec() });
+            inside.push(Node::Element { tag, value: element.value.to_vec() });
         }
     }
-    Ok(nodes)
-}
-
-fn record(reader: &mut Reader<'_>) -> Result<Vec<Node>, WireError> {
-    let (offset, rest) = (reader.offset(), reader.rest());
-    let mut probe = *reader;
-    let first = probe.element()?;
-    if first.tag != TAG_RECORD_LENGTH {
-        return Err(WireError::new("wrong tag", offset, "tag 1 (record length) first"));
-    }
-    let length = usize::from(u16::from_be_bytes(first.fixed()?));
-    if length < 5 || length > rest.len() {
-        return Err(WireError {
-            what: "record length out of range",
-            offset,
-            expected: format!("5 to {}, not {length}", rest.len()).into(),
-        });
-    }
-    let mut inside = Reader::new(reader.take(length, "a record")?, offset);
-    let mut elements = Vec::with_capacity(10);
-    while !inside.is_empty() {
-        let element = inside.element()?;
-        elements.push(Node::Element { tag: element.tag, value: element.value.to_vec() });
-    }
-    Ok(elements)
+    Ok(inside)
 }
 
 fn write_nodes(nodes: &[Node], out: &mut Vec<u8>) -> Result<(), WireError> {

@@ -7,7 +7,7 @@ pub const DIGEST_SHA1: u8 = 1;
 pub const DIGEST_SHA512: u8 = 3;
 
 /// The header of a trust list or signed file (`spec/trust-list.md` section 2), borrowed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Header<'a> {
     /// Major and minor version: 1.2 in lists, 1.0 in signed files, 2.0 in encrypted ones.
     pub version: (u8, u8),
@@ -87,7 +87,8 @@ impl<'a> SignedFile<'a> {
             });
         }
         let elements = Reader::new(&bytes[reader.offset()..room], reader.offset());
-        let header = Fields::read(elements)?.into_header((version[0], version[1]), length)?;
+        let header = Header { version: version.into(), length, ..Header::default() };
+        let header = Fields { header, seen: 1 << 1 | 1 << 2 }.read(elements)?;
         Ok(SignedFile { header, body: &bytes[room..], bytes })
     }
 
@@ -200,48 +201,43 @@ fn across(offset: usize) -> WireError {
     WireError::new("element runs past its container", offset, expected)
 }
 
-/// The elements of a header while they are collected; a tag may come only once.
-#[derive(Default)]
+/// A header while its elements are collected; a tag may come only once.
 struct Fields<'a> {
+    header: Header<'a>,
+    /// The tags that came, as bits.
     seen: u32,
-    signer_version: Option<(u8, u8)>,
-    signer_info: bool,
-    signer_name: Option<&'a str>,
-    serial: Option<&'a [u8]>,
-    issuer: Option<&'a str>,
-    digest: Option<u8>,
-    algorithm: u8,
-    modulus: u8,
-    signature: Option<(usize, &'a [u8])>,
-    file_name: &'a str,
-    timestamp: u32,
-    padding: u16,
-    end: usize,
 }
 
 impl<'a> Fields<'a> {
-    fn read(mut reader: Reader<'a>) -> Result<Fields<'a>, WireError> {
-        let mut fields = Fields::default();
+    fn read(mut self, mut reader: Reader<'a>) -> Result<Header<'a>, WireError> {
         let mut open = OpenContainers::default();
         while let Some(tag) = reader.peek() {
             let start = reader.offset();
             if tag == TAG_PADDING {
                 reader.byte("padding")?;
-                fields.padding += 1;
+                self.header.padding += 1;
             } else {
                 let container = CONTAINERS.contains(&tag);
                 let element = if container { reader.enter()? } else { reader.element()? };
                 open.check_home(element)?;
-                fields.once(element)?;
-                fields.store(element)?;
+                self.once(element)?;
+                self.store(element)?;
                 if container {
                     open.push(element, reader.offset() + element.value.len())?;
                 }
             }
             open.advance(start, reader.offset())?;
         }
-        fields.end = reader.offset();
-        Ok(fields)
+        let needed = [
+            (3, "tag 3 (signer info)"),
+            (TAG_SIGNATURE, "tag 12 (signature)"),
+            (5, "tag 5 (serial number)"),
+            (8, "tag 8 (digest)"),
+        ];
+        match needed.into_iter().find(|(tag, _)| self.seen & 1 << tag == 0) {
+            Some((_, tag)) => Err(WireError::new("header element missing", reader.offset(), tag)),
+            None => Ok(self.header),
+        }
     }
 
     /// A second signature would leave open which bytes are signed, so no known tag may repeat.
@@ -258,51 +254,25 @@ impl<'a> Fields<'a> {
     }
 
     fn store(&mut self, element: Element<'a>) -> Result<(), WireError> {
+        let header = &mut self.header;
         match element.tag {
-            1 | 2 => {
-                return Err(WireError::new("element repeats", element.offset, "each tag once"));
-            }
-            3 => self.signer_info = true,
-            4 => self.signer_name = Some(element.text()?),
-            5 => self.serial = Some(element.value),
-            6 => self.issuer = Some(element.text()?),
+            4 => header.signer_name = element.text()?,
+            5 => header.serial = element.value,
+            6 => header.issuer = element.text()?,
             7 => drop(element.fixed::<15>()?),
-            8 => self.digest = Some(element.fixed::<1>()?[0]),
+            8 => [header.digest] = element.fixed()?,
             9 => drop(element.fixed::<8>()?),
-            10 => self.algorithm = element.fixed::<1>()?[0],
-            11 => self.modulus = element.fixed::<1>()?[0],
-            TAG_SIGNATURE => self.signature = Some((element.offset, element.value)),
-            14 => self.file_name = element.text()?,
-            15 => self.timestamp = u32::from_be_bytes(element.fixed()?),
-            28 => self.signer_version = Some(element.fixed::<2>().map(|v| (v[0], v[1]))?),
+            10 => [header.algorithm] = element.fixed()?,
+            11 => [header.modulus] = element.fixed()?,
+            TAG_SIGNATURE => {
+                (header.signature_offset, header.signature) = (element.offset, element.value);
+            }
+            14 => header.file_name = element.text()?,
+            15 => header.timestamp = u32::from_be_bytes(element.fixed()?),
+            28 => header.signer_version = Some(element.fixed::<2>()?.into()),
             _ => {}
         }
         Ok(())
-    }
-
-    fn into_header(self, version: (u8, u8), length: u16) -> Result<Header<'a>, WireError> {
-        let missing = |expected| WireError::new("header element missing", self.end, expected);
-        if !self.signer_info {
-            return Err(missing("tag 3 (signer info)"));
-        }
-        let (signature_offset, signature) =
-            self.signature.ok_or_else(|| missing("tag 12 (signature)"))?;
-        Ok(Header {
-            version,
-            length,
-            signer_version: self.signer_version,
-            signer_name: self.signer_name.unwrap_or_default(),
-            serial: self.serial.ok_or_else(|| missing("tag 5 (serial number)"))?,
-            issuer: self.issuer.unwrap_or_default(),
-            digest: self.digest.ok_or_else(|| missing("tag 8 (digest)"))?,
-            algorithm: self.algorithm,
-            modulus: self.modulus,
-            signature,
-            signature_offset,
-            file_name: self.file_name,
-            timestamp: self.timestamp,
-            padding: self.padding,
-        })
     }
 }
 

@@ -21,73 +21,47 @@ const OPCODE_ACK: u16 = 4;
 const OPCODE_ERROR: u16 = 5;
 const OPCODE_OACK: u16 = 6;
 
-/// Error codes (RFC 1350 section 5, RFC 2347).
+/// Error code: the number on the wire (RFC 1350 section 5, RFC 2347).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ErrorCode {
-    /// 0: see the message.
-    NotDefined,
-    /// 1: file not found.
-    FileNotFound,
-    /// 2: access violation.
-    AccessViolation,
-    /// 3: disk full or allocation exceeded.
-    DiskFull,
-    /// 4: illegal TFTP operation.
-    IllegalOperation,
-    /// 5: unknown transfer ID.
-    UnknownTransferId,
-    /// 8: the request was refused for its options (RFC 2347).
-    OptionRefused,
-    /// Any other code.
-    Other(u16),
-}
+pub struct ErrorCode(pub u16);
 
 impl ErrorCode {
-    /// The number on the wire.
-    pub const fn number(self) -> u16 {
-        match self {
-            ErrorCode::NotDefined => 0,
-            ErrorCode::FileNotFound => 1,
-            ErrorCode::AccessViolation => 2,
-            ErrorCode::DiskFull => 3,
-            ErrorCode::IllegalOperation => 4,
-            ErrorCode::UnknownTransferId => 5,
-            ErrorCode::OptionRefused => 8,
-            ErrorCode::Other(number) => number,
-        }
-    }
-
-    /// The code with this number.
-    pub const fn from_number(number: u16) -> ErrorCode {
-        match number {
-            0 => ErrorCode::NotDefined,
-            1 => ErrorCode::FileNotFound,
-            2 => ErrorCode::AccessViolation,
-            3 => ErrorCode::DiskFull,
-            4 => ErrorCode::IllegalOperation,
-            5 => ErrorCode::UnknownTransferId,
-            8 => ErrorCode::OptionRefused,
-            other => ErrorCode::Other(other),
-        }
-    }
+    /// See the message.
+    pub const NOT_DEFINED: ErrorCode = ErrorCode(0);
+    /// File not found.
+    pub const FILE_NOT_FOUND: ErrorCode = ErrorCode(1);
+    /// Access violation.
+    pub const ACCESS_VIOLATION: ErrorCode = ErrorCode(2);
+    /// Disk full or allocation exceeded.
+    pub const DISK_FULL: ErrorCode = ErrorCode(3);
+    /// Illegal TFTP operation.
+    pub const ILLEGAL_OPERATION: ErrorCode = ErrorCode(4);
+    /// Unknown transfer ID.
+    pub const UNKNOWN_TRANSFER_ID: ErrorCode = ErrorCode(5);
+    /// The request was refused for its options (RFC 2347).
+    pub const OPTION_REFUSED: ErrorCode = ErrorCode(8);
 }
+
+/// What the numbers from 0 on mean.
+const MEANINGS: [&str; 9] = [
+    "not defined",
+    "file not found",
+    "access violation",
+    "disk full",
+    "illegal operation",
+    "unknown transfer ID",
+    "file exists",
+    "no such user",
+    "options refused",
+];
 
 /// The number and, where RFC 1350 or RFC 2347 gives it one, its meaning.
 impl fmt::Display for ErrorCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let meaning = match self {
-            ErrorCode::NotDefined => "not defined",
-            ErrorCode::FileNotFound => "file not found",
-            ErrorCode::AccessViolation => "access violation",
-            ErrorCode::DiskFull => "disk full",
-            ErrorCode::IllegalOperation => "illegal operation",
-            ErrorCode::UnknownTransferId => "unknown transfer ID",
-            ErrorCode::Other(6) => "file exists",
-            ErrorCode::Other(7) => "no such user",
-            ErrorCode::OptionRefused => "options refused",
-            ErrorCode::Other(number) => return write!(f, "{number}"),
-        };
-        write!(f, "{} ({meaning})", self.number())
+        match MEANINGS.get(usize::from(self.0)) {
+            Some(meaning) => write!(f, "{} ({meaning})", self.0),
+            None => write!(f, "{}", self.0),
+        }
     }
 }
 
@@ -175,7 +149,7 @@ impl<'a> Packet<'a> {
             }
             OPCODE_ACK => Ok(Packet::Ack { block: reader.u16("a block number")? }),
             OPCODE_ERROR => {
-                let code = ErrorCode::from_number(reader.u16("an error code")?);
+                let code = ErrorCode(reader.u16("an error code")?);
                 // Some servers leave out the final NUL; the code is what counts.
                 let message = reader.rest().split(|&byte| byte == 0).next().unwrap_or_default();
                 Ok(Packet::Error { code, message })
@@ -207,7 +181,7 @@ impl<'a> Packet<'a> {
             }
             Packet::Error { code, message } => {
                 out.extend_from_slice(&OPCODE_ERROR.to_be_bytes());
-                out.extend_from_slice(&code.number().to_be_bytes());
+                out.extend_from_slice(&code.0.to_be_bytes());
                 out.extend_from_slice(message);
                 out.push(0);
             }
@@ -297,9 +271,7 @@ mod tests {
         round_trip(Packet::Data { block: 1, data: &[] });
         round_trip(Packet::Ack { block: 7 });
         for number in 0..10 {
-            let code = ErrorCode::from_number(number);
-            assert_eq!(code.number(), number);
-            round_trip(Packet::Error { code, message: b"no" });
+            round_trip(Packet::Error { code: ErrorCode(number), message: b"no" });
         }
         round_trip(Packet::Oack { options });
     }
@@ -338,6 +310,6 @@ mod tests {
     fn an_error_without_its_final_nul_is_still_an_error() {
         let packet = Packet::parse(b"\0\x05\0\x01File not found").unwrap();
         let message = b"File not found";
-        assert_eq!(packet, Packet::Error { code: ErrorCode::FileNotFound, message });
+        assert_eq!(packet, Packet::Error { code: ErrorCode::FILE_NOT_FOUND, message });
     }
 }

@@ -93,25 +93,37 @@ impl<'a> Reader<'a> {
 
     /// Reads one element; its value must fit into what is left.
     pub fn element(&mut self) -> Result<Element<'a>, WireError> {
-        let (tag, offset, length) = self.tag_and_length()?;
-        let value = self.rest.get(..length).ok_or_else(|| overrun(offset, tag, length, self))?;
-        self.rest = &self.rest[length..];
-        self.offset += length;
-        Ok(Element { tag, offset, value })
+        let element = self.enter()?;
+        self.rest = &self.rest[element.value.len()..];
+        self.offset += element.value.len();
+        Ok(element)
     }
 
     /// Reads tag and length of a container and stays in front of its first inner element.
     pub fn enter(&mut self) -> Result<Element<'a>, WireError> {
-        let (tag, offset, length) = self.tag_and_length()?;
+        let offset = self.offset;
+        let tag = self.byte("a tag")?;
+        let length = usize::from(self.u16("a length of two bytes")?);
         let value = self.rest.get(..length).ok_or_else(|| overrun(offset, tag, length, self))?;
         Ok(Element { tag, offset, value })
     }
 
-    fn tag_and_length(&mut self) -> Result<(u8, usize, usize), WireError> {
+    /// Reads the rest of a message: its length, which must fit, and the elements.
+    pub(super) fn elements(&mut self) -> Result<Vec<Element<'a>>, WireError> {
         let offset = self.offset;
-        let tag = self.byte("a tag")?;
-        let length = self.u16("a length of two bytes")?;
-        Ok((tag, offset, usize::from(length)))
+        let length = usize::from(self.u16("a length")?);
+        if length != self.rest.len() {
+            return Err(WireError {
+                what: "length does not fit the message",
+                offset,
+                expected: format!("{}, not {length}", self.rest.len()).into(),
+            });
+        }
+        let mut elements = Vec::with_capacity(4);
+        while !self.is_empty() {
+            elements.push(self.element()?);
+        }
+        Ok(elements)
     }
 }
 

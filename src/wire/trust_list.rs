@@ -13,6 +13,8 @@ pub const ROLE_CAPF: u16 = 4;
 /// Role of TVS.
 pub const ROLE_TVS: u16 = 21;
 
+pub(super) const TAG_RECORD_LENGTH: u8 = 1;
+
 /// One record of a CTL or ITL (`spec/trust-list.md` section 6), borrowed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Record<'a> {
@@ -57,28 +59,33 @@ impl<'a> Records<'a> {
     }
 
     fn record(&mut self) -> Result<Record<'a>, WireError> {
-        let offset = self.reader.offset();
-        let mut probe = self.reader;
-        let first = probe.element()?;
-        if first.tag != 1 {
-            return Err(WireError::new("wrong tag", offset, "tag 1 (record length) first"));
-        }
-        let length = u16::from_be_bytes(first.fixed()?);
-        if length < 5 || usize::from(length) > self.reader.rest().len() {
-            return Err(WireError {
-                what: "record length out of range",
-                offset,
-                expected: format!("5 to {}, not {length}", self.reader.rest().len()).into(),
-            });
-        }
-        let bytes = self.reader.take(usize::from(length), "a record")?;
-        let mut elements = Reader::new(&bytes[5..], offset + 5);
+        let mut elements = record(&mut self.reader)?;
+        let (offset, length) = (elements.offset(), elements.rest().len() as u16);
         let mut record = Record { offset, length, ..Record::default() };
         while !elements.is_empty() {
             record.store(elements.element()?)?;
         }
         Ok(record)
     }
+}
+
+/// Takes the next record; gives its elements, the length that comes first included.
+pub(super) fn record<'a>(reader: &mut Reader<'a>) -> Result<Reader<'a>, WireError> {
+    let (offset, most) = (reader.offset(), reader.rest().len());
+    let mut probe = *reader;
+    let first = probe.element()?;
+    if first.tag != TAG_RECORD_LENGTH {
+        return Err(WireError::new("wrong tag", offset, "tag 1 (record length) first"));
+    }
+    let length = usize::from(u16::from_be_bytes(first.fixed()?));
+    if length < 5 || length > most {
+        return Err(WireError {
+            what: "record length out of range",
+            offset,
+            expected: format!("5 to {most}, not {length}").into(),
+        });
+    }
+    Ok(Reader::new(reader.take(length, "a record")?, offset))
 }
 
 impl<'a> Iterator for Records<'a> {

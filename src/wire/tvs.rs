@@ -136,19 +136,7 @@ impl<'a> Message<'a> {
         };
         let reserved = reader.byte("the reserved byte")?;
         let session_id = reader.u32("a session id")?;
-        let length = usize::from(reader.u16("a length")?);
-        if length != reader.rest().len() {
-            return Err(WireError {
-                what: "length does not fit the message",
-                offset: 8,
-                expected: format!("{}, not {length}", reader.rest().len()).into(),
-            });
-        }
-        let mut elements = Vec::with_capacity(4);
-        while !reader.is_empty() {
-            elements.push(reader.element()?);
-        }
-        Ok(Message { command, reserved, session_id, elements })
+        Ok(Message { command, reserved, session_id, elements: reader.elements()? })
     }
 
     /// Writes the message.

@@ -314,7 +314,7 @@ fn serve_tftp(socket: &UdpSocket, book: &Shared, over: &AtomicBool) {
         let Ok((length, from)) = socket.recv_from(&mut buffer) else { continue };
         let file = match Packet::parse(&buffer[..length]) {
             Ok(Packet::Rrq { file, .. }) => file,
-            Ok(Packet::Error { code: ErrorCode::UnknownTransferId, .. }) => {
+            Ok(Packet::Error { code: ErrorCode::UNKNOWN_TRANSFER_ID, .. }) => {
                 book.0.lock().unwrap().seen.turned_away += 1;
                 continue;
             }
@@ -330,7 +330,7 @@ fn serve_tftp(socket: &UdpSocket, book: &Shared, over: &AtomicBool) {
                 Packet::Data { block: 1, data: &data }.encode(&mut bytes);
             }
             None => {
-                Packet::Error { code: ErrorCode::FileNotFound, message: b"" }.encode(&mut bytes);
+                Packet::Error { code: ErrorCode::FILE_NOT_FOUND, message: b"" }.encode(&mut bytes);
             }
         }
         due.push(std::cmp::Reverse((at, from, bytes)));

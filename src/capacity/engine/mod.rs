@@ -5,6 +5,7 @@ mod transfers;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -155,8 +156,9 @@ impl Engine {
         let EngineSpec { worker, workers, clock, target, places, gauge } = spec;
         let sockets = match target.tftp {
             Some(server) => {
-                let first = target.first_source(server);
-                Some(Sockets::open_from(server, places + PROBES, first)?)
+                let mut sockets = Sockets::new(target.first_source(server));
+                sockets.open(server, places + PROBES)?;
+                Some(sockets)
             }
             None => None,
         };
@@ -388,7 +390,7 @@ impl Engine {
             && let Some(load) = &mut self.load
             && load.recorder.counts(work.planned)
         {
-            load.recorder.requests += 1;
+            load.recorder.traffic.requests += 1;
         }
         match &op.what {
             What::File(name) if self.sockets.is_some() => self.transfer(slot, Arc::clone(name)),
@@ -455,7 +457,7 @@ impl Engine {
         }
         let counts = self.load.as_ref().is_some_and(|load| load.recorder.counts(work.planned));
         if let Some(load) = self.load.as_mut().filter(|_| counts) {
-            load.recorder.requests += 1;
+            load.recorder.traffic.requests += 1;
         }
     }
 
@@ -499,14 +501,15 @@ impl Engine {
         let place = &mut self.places.slots[slot as usize];
         place.generation += 1;
         let mut work = place.work.take()?;
-        if let (Some(Transfer { download, socket, .. }), Some(sockets)) =
-            (work.transfer.take(), self.sockets.as_mut())
+        let transfer = work.transfer.take();
+        if let (Some(Transfer { download, socket, .. }), Some(sockets), Some(server)) =
+            (transfer, self.sockets.as_mut(), self.target.tftp)
         {
             if let Some(port) = download.peer_port() {
                 // The server need not send to somebody who has gone.
                 let mut bytes = Vec::new();
-                Packet::Error { code: ErrorCode::NotDefined, message: b"" }.encode(&mut bytes);
-                sockets.send(socket, phone, port, &bytes);
+                Packet::Error { code: ErrorCode::NOT_DEFINED, message: b"" }.encode(&mut bytes);
+                sockets.send(socket, phone, SocketAddr::new(server.ip(), port), &bytes);
             }
             sockets.give_back_unended(socket);
         }

@@ -1,4 +1,5 @@
 use std::cmp::Reverse;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::base::PhoneId;
@@ -19,7 +20,7 @@ const TURNS_MANY: u32 = 64;
 /// Why a transfer has no file, with what the server said.
 fn failure(fault: TransferFault, remark: Option<&str>) -> Failure {
     let kind = match fault {
-        TransferFault::Error(code) => LoadFault::TftpError(code.number()),
+        TransferFault::Error(code) => LoadFault::TftpError(code.0),
         TransferFault::Protocol(_) => LoadFault::Protocol,
         TransferFault::Refused => LoadFault::Refused,
         TransferFault::Stalled => LoadFault::Unfinished,
@@ -64,9 +65,9 @@ impl Engine {
         let phone = self.phone(slot);
         let (Some(sockets), Some(server)) = (&mut self.sockets, self.target.tftp) else { return };
         let place = &mut self.places.slots[slot as usize];
-        let socket = sockets.take(slot as usize, place.turn / turns);
+        let socket = sockets.take(slot as usize, place.turn / turns, server);
         let download = Download::start(request, now, &mut self.out);
-        sockets.send(socket, phone, server.port(), &self.out);
+        sockets.send(socket, phone, server, &self.out);
         self.deadlines.push(Reverse((download.deadline(), slot, place.generation)));
         if let Some(work) = &mut place.work {
             let reading = Reading::begin(keep && !work.is_probe);
@@ -77,16 +78,18 @@ impl Engine {
     /// Takes what has come to a socket.
     pub(super) fn drain_socket(&mut self, socket: usize, buffer: &mut [u8]) {
         for _ in 0..PER_TURN {
-            let Some(sockets) = &mut self.sockets else { return };
+            let (Some(sockets), Some(server)) = (&mut self.sockets, self.target.tftp) else {
+                return;
+            };
             let Some(received) = sockets.receive(socket, buffer) else { return };
             match received {
-                Received::Datagram { phone, socket, port, length } => {
+                Received::Datagram { phone, socket, from, length } if from.ip() == server.ip() => {
                     let bytes = &buffer[..length];
                     match self.slot(phone) {
                         Some(slot) if self.uses(slot, socket) => {
-                            self.on_datagram(slot, port, bytes);
+                            self.on_datagram(slot, from, bytes);
                         }
-                        _ => self.turn_away(phone, socket, port, bytes),
+                        _ => self.turn_away(phone, socket, from, bytes),
                     }
                 }
                 Received::Refused { phone } => {
@@ -94,7 +97,7 @@ impl Engine {
                         self.on_refused(slot);
                     }
                 }
-                Received::Other => {}
+                Received::Datagram { .. } | Received::Other => {}
             }
         }
     }
@@ -120,7 +123,7 @@ impl Engine {
     }
 
     /// Tells a server that goes on with a transfer that is over here to stop (RFC 1350).
-    fn turn_away(&self, phone: Recipient, socket: usize, port: u16, bytes: &[u8]) {
+    fn turn_away(&self, phone: Recipient, socket: usize, from: SocketAddr, bytes: &[u8]) {
         let phone = match phone {
             Recipient::Phone(phone) => phone,
             Recipient::Place(place) => PhoneId(place as u32),
@@ -128,21 +131,21 @@ impl Engine {
         let is_late = matches!(Packet::parse(bytes), Ok(Packet::Data { .. } | Packet::Oack { .. }));
         if let Some(sockets) = self.sockets.as_ref().filter(|_| is_late) {
             let mut out = Vec::new();
-            Packet::Error { code: ErrorCode::UnknownTransferId, message: b"" }.encode(&mut out);
-            sockets.send(socket, phone, port, &out);
+            Packet::Error { code: ErrorCode::UNKNOWN_TRANSFER_ID, message: b"" }.encode(&mut out);
+            sockets.send(socket, phone, from, &out);
         }
     }
 
-    fn on_datagram(&mut self, slot: u32, port: u16, bytes: &[u8]) {
+    fn on_datagram(&mut self, slot: u32, from: SocketAddr, bytes: &[u8]) {
         let now = self.now();
         let Some(work) = &mut self.places.slots[slot as usize].work else { return };
         let Some(Transfer { download, reading, .. }) = &mut work.transfer else { return };
-        let progress = download.on_datagram(bytes, port, now, &mut self.out);
+        let progress = download.on_datagram(bytes, from.port(), now, &mut self.out);
         download.take_data(|bytes| reading.add(bytes));
         if progress != Progress::Stray {
             self.hear(slot);
         }
-        self.progress(slot, port, progress);
+        self.progress(slot, from, progress);
     }
 
     fn on_refused(&mut self, slot: u32) {
@@ -166,16 +169,16 @@ impl Engine {
             return;
         }
         let progress = download.on_timeout(now, &mut self.out);
-        let well_known = self.target.tftp.map_or(0, |server| server.port());
-        let port = download.peer_port().unwrap_or(well_known);
+        let Some(mut server) = self.target.tftp else { return };
+        server.set_port(download.peer_port().unwrap_or(server.port()));
         if !matches!(progress, Progress::Finished(_)) {
             self.deadlines.push(Reverse((download.deadline(), slot, generation)));
         }
-        self.progress(slot, port, progress);
+        self.progress(slot, server, progress);
     }
 
     /// Sends what a transfer wants sent, and ends it if it is over.
-    fn progress(&mut self, slot: u32, port: u16, progress: Progress) {
+    fn progress(&mut self, slot: u32, to: SocketAddr, progress: Progress) {
         if progress == Progress::Stray {
             return;
         }
@@ -184,14 +187,14 @@ impl Engine {
         if let (Some(sockets), Some(Transfer { socket, .. }), false) =
             (&self.sockets, &work.transfer, self.out.is_empty())
         {
-            sockets.send(*socket, phone, port, &self.out);
+            sockets.send(*socket, phone, to, &self.out);
         }
         match progress {
             Progress::Continue | Progress::Stray => {}
             Progress::Retransmitted => {
                 let counts = !work.is_probe;
                 if let Some(load) = self.load.as_mut().filter(|_| counts) {
-                    load.recorder.sent_again += 1;
+                    load.recorder.traffic.sent_again += 1;
                 }
             }
             Progress::Finished(outcome) => self.end_transfer(slot, outcome),

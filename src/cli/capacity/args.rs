@@ -8,8 +8,7 @@ use crate::capacity::{
 };
 use crate::scenario::Slo;
 
-use super::super::args::{CliError, duration};
-use super::Stop;
+use super::super::args::{CliError, duration, slo};
 use super::load::LoadArgs;
 use super::numbers::{percent, rate};
 use super::target::TargetArgs;
@@ -184,7 +183,7 @@ const CONFIRM: f64 = 0.9;
 
 impl CapacityArgs {
     /// The plan of what was typed; reads the files that are named.
-    pub(super) fn plan(&self) -> Result<CapacityPlan, Stop> {
+    pub(super) fn plan(&self) -> Result<CapacityPlan, CliError> {
         let target = self.target.resolve(&self.load)?;
         let workload = self.load.workload(&target, self.levels.seed)?;
         let boots = workload.mix.iter().any(|(part, _)| *part == Part::Boot);
@@ -258,10 +257,6 @@ impl LevelArgs {
             whole,
         }))
     }
-}
-
-fn slo(text: &str) -> Result<Slo, crate::scenario::SloError> {
-    text.parse()
 }
 
 /// Most starts at once that can be asked for: phones have so many addresses on the loopback.

@@ -7,12 +7,12 @@ use crate::base::{DeviceName, Purpose, stream};
 use crate::capacity::{Ask, Device, Part, Target, TrustCheck, WorkloadSpec};
 use crate::crypto::{CertificateSpec, Identity, KeySource};
 use crate::listing::List;
-use crate::toolbox::{Decision, Object, TrustLists, read_store};
+use crate::phone::FileKind;
+use crate::toolbox::{Decision, TrustLists, read_store};
 use crate::wire::SignedFile;
 
 use super::super::args::CliError;
 use super::super::files::{read, read_all, trust_lists};
-use super::Stop;
 use super::lists::{read_lines, read_names};
 use super::numbers::percent;
 
@@ -60,7 +60,7 @@ const RANDOM_NOT_BEFORE_S: u64 = 1_700_000_000;
 
 impl LoadArgs {
     /// What is asked for; reads the files that are named.
-    pub(super) fn workload(&self, target: &Target, seed: u64) -> Result<WorkloadSpec, Stop> {
+    pub(super) fn workload(&self, target: &Target, seed: u64) -> Result<WorkloadSpec, CliError> {
         let names = self.names.as_deref().map(read_names).transpose()?.unwrap_or_default();
         let devices = self.read_devices()?;
         let mut asks = Vec::new();
@@ -80,7 +80,7 @@ impl LoadArgs {
             None => default_mix(possible)?,
         };
         if let Some((part, _)) = mix.iter().find(|(part, _)| !possible(*part)) {
-            return Err(impossible(*part).into());
+            return Err(impossible(*part));
         }
         let random = mix.iter().any(|(part, _)| *part == Part::Random);
         Ok(WorkloadSpec {
@@ -118,7 +118,10 @@ impl LoadArgs {
     }
 
     /// Judges signatures by the lists of `--trust`, if there are any and files are asked for.
-    pub(super) fn trust_check(&self, files_are_asked: bool) -> Result<Option<TrustCheck>, Stop> {
+    pub(super) fn trust_check(
+        &self,
+        files_are_asked: bool,
+    ) -> Result<Option<TrustCheck>, CliError> {
         if self.trust.is_empty() || !files_are_asked {
             return Ok(None);
         }
@@ -141,15 +144,15 @@ fn judge(lists: &TrustLists<'_>, name: &str, content: &[u8]) -> Result<(), Strin
         return Ok(());
     }
     let file = SignedFile::parse(content).map_err(|error| format!("not signed: {error}"))?;
-    let object = match name {
-        _ if is_list && name.starts_with("CTL") => Object::Ctl,
-        _ if is_list => Object::Itl,
-        _ => Object::File,
+    let kind = match name {
+        _ if is_list && name.starts_with("CTL") => FileKind::Ctl,
+        _ if is_list => FileKind::Itl,
+        _ => FileKind::Config,
     };
     if is_list {
         List::parse(content).map_err(|error| format!("no list: {error}"))?;
     }
-    match lists.decide(object, &file) {
+    match lists.decide(kind, &file) {
         Decision::Accept(_) => Ok(()),
         Decision::AskTvs { .. } => {
             Err(format!("its signer {} is in none of the lists", file.header.signer_name))
@@ -214,7 +217,7 @@ fn device(line: &str) -> Result<Option<Row>, String> {
 }
 
 /// Questions about the certificates in a file, or about the signer of a signed file.
-fn asks_of(path: &Path) -> Result<Vec<(String, Ask)>, Stop> {
+fn asks_of(path: &Path) -> Result<Vec<(String, Ask)>, CliError> {
     let bytes = read(path)?;
     let label = |kind: &str| format!("{kind} {}", path.display());
     if let Ok(file) = SignedFile::parse(&bytes) {
@@ -231,7 +234,7 @@ fn asks_of(path: &Path) -> Result<Vec<(String, Ask)>, Stop> {
     })?;
     let Some(certificate) = store.certificates.into_iter().next() else {
         let what = format!("{}: no certificate in the file", path.display());
-        return Err(Stop::Cli(CliError::usage(what, "name a certificate or a signed file")));
+        return Err(CliError::usage(what, "name a certificate or a signed file"));
     };
     let query = Ask::Query {
         subject: certificate.subject().to_owned(),

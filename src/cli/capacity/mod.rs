@@ -21,48 +21,15 @@ use crate::report::{
 
 use super::ExitCode;
 use super::args::{CliError, Format, GlobalArgs, check_slos};
-use super::files::{Failure, finish};
 use super::output::{self, Finished};
 use super::run::runtime;
+use super::sim::read_json;
 use view::View;
 
 pub use args::CapacityArgs;
 
-/// Why the command ends before its work is done.
-enum Stop {
-    Cli(CliError),
-    Tool(Failure),
-}
-
-impl From<CliError> for Stop {
-    fn from(error: CliError) -> Stop {
-        Stop::Cli(error)
-    }
-}
-
-impl From<Failure> for Stop {
-    fn from(failure: Failure) -> Stop {
-        Stop::Tool(failure)
-    }
-}
-
-impl From<crate::report::ReportError> for Stop {
-    fn from(error: crate::report::ReportError) -> Stop {
-        Stop::Cli(error.into())
-    }
-}
-
 /// Measures and says how the program ends.
-pub fn run(args: &CapacityArgs, global: &GlobalArgs) -> ExitCode {
-    let ended = match try_run(args, global) {
-        Err(Stop::Tool(failure)) => Ok(finish(Err(failure))),
-        Err(Stop::Cli(error)) => Err(error),
-        Ok(code) => Ok(code),
-    };
-    output::end(ended, global.stderr_colour())
-}
-
-fn try_run(args: &CapacityArgs, global: &GlobalArgs) -> Result<ExitCode, Stop> {
+pub fn run(args: &CapacityArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
     let plan = args.plan()?;
     check_slos(&args.slo, &capacity_paths())?;
     let baseline = args.baseline.as_deref().map(read_summary).transpose()?;
@@ -77,17 +44,14 @@ fn try_run(args: &CapacityArgs, global: &GlobalArgs) -> Result<ExitCode, Stop> {
     let mut view = View::new(global);
     view.banner(&plan, directory.path());
     let outcome = runtime()?.block_on(capacity::run(&plan, &mut view));
-    view.clear();
+    view.console.clear();
     let measured = match outcome {
         Ok(measured) => measured,
-        Err(error) => {
-            let (error, code) = capacity_error(&error);
-            if code.is_signal() {
-                output::message(&error.to_string());
-                return Ok(code);
-            }
-            return Err(error.into());
+        Err(CapacityError::Interrupted(signal)) => {
+            let error = capacity_error(&CapacityError::Interrupted(signal));
+            return Ok(output::say_error(&error, global.stderr_colour()));
         }
+        Err(error) => return Err(capacity_error(&error)),
     };
     let code = measured.signal.map(Signal::exit_code);
     let summary = plan.summarise(&measured, &args.slo);
@@ -101,7 +65,7 @@ fn try_run(args: &CapacityArgs, global: &GlobalArgs) -> Result<ExitCode, Stop> {
     let verdict = summary.verdict.name();
     let finished = Finished { run: &directory, summary: summary.to_json(), verdict, code };
     let document = |code| document(&summary, compared.as_deref(), path, code, global);
-    Ok(finished.leave(document, |_| Ok(()))?)
+    finished.leave(document, |_| Ok(()))
 }
 
 /// The exit code of a measurement by what another one of the same load carried.
@@ -119,30 +83,19 @@ fn incomparable(error: &ComparisonError) -> CliError {
     CliError::usage(error.to_string(), "name a run directory of the same kind of load and limits")
 }
 
-fn capacity_error(error: &CapacityError) -> (CliError, ExitCode) {
-    let text = error.to_string();
-    let (what, help) = text.split_once("; ").unwrap_or((&text, "see the message above"));
+fn capacity_error(error: &CapacityError) -> CliError {
     let code = match error {
         CapacityError::Nothing | CapacityError::NotThere { .. } => ExitCode::Usage,
         CapacityError::Interrupted(signal) => signal.exit_code(),
         _ => ExitCode::Environment,
     };
-    let error = match code {
-        ExitCode::Usage => CliError::usage(what, help),
-        _ => CliError::environment(what, help),
-    };
-    (error, code)
+    CliError::advised(error, code)
 }
 
 /// `summary.json` of a run directory, or of the file itself.
 fn read_summary(path: &Path) -> Result<Value, CliError> {
     let file = if path.is_dir() { path.join("summary.json") } else { path.to_owned() };
-    let unusable = |why: String| {
-        let what = format!("{}: {why}", file.display());
-        CliError::usage(what, "name a run directory of capacity, such as runs/latest")
-    };
-    let text = std::fs::read_to_string(&file).map_err(|error| unusable(error.to_string()))?;
-    serde_json::from_str(&text).map_err(|error| unusable(error.to_string()))
+    read_json(&file, "name a run directory of capacity, such as runs/latest")
 }
 
 fn document(

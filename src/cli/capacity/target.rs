@@ -1,17 +1,14 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use clap::Args;
 
 use crate::base::Span;
-use crate::capacity::{Pin, Sources, Target, TcpClient};
+use crate::capacity::{Sources, Target, TcpClient};
 use crate::net::TlsClients;
-use crate::wire::ROLE_TVS;
 
 use super::super::args::{CliError, duration};
-use super::super::files::{read_all, read_certificate, trust_lists};
-use super::Stop;
+use super::super::files::server_pin;
 use super::lists::{endpoint, read_lines};
 use super::load::LoadArgs;
 
@@ -60,19 +57,22 @@ pub struct TargetArgs {
 
 impl TargetArgs {
     /// The servers with their addresses.
-    pub(super) fn resolve(&self, load: &LoadArgs) -> Result<Target, Stop> {
+    pub(super) fn resolve(&self, load: &LoadArgs) -> Result<Target, CliError> {
         let find = |service: usize, host: &Option<String>| {
             host.as_deref().map(|host| self.address(host, PORTS[service])).transpose()
         };
         if self.tftp.is_none() && self.http.is_none() && self.tvs.is_none() {
-            return Err(Stop::Cli(CliError::usage(
+            return Err(CliError::usage(
                 "nothing says which server to load",
                 "give --tftp, --http or --tvs, such as --tftp 127.0.0.1:6969 --names names.txt",
-            )));
+            ));
         }
         let (tftp, http) = (find(0, &self.tftp)?, find(1, &self.http)?);
         let tvs = match find(2, &self.tvs)? {
-            Some(address) => Some((address, self.pin(load)?)),
+            Some(address) => Some((
+                address,
+                server_pin(self.insecure, self.certificate.as_deref(), &load.trust)?,
+            )),
             None => None,
         };
         if let Some(sources) = &self.sources {
@@ -126,25 +126,6 @@ impl TargetArgs {
         }
         let help = format!("write {host} into a file and name that by --targets, too");
         Err(CliError::usage(format!("{what} and in no file of targets"), help))
-    }
-
-    fn pin(&self, load: &LoadArgs) -> Result<Pin, Stop> {
-        if self.insecure {
-            return Ok(Pin::Anybody);
-        }
-        let mut hashes = Vec::new();
-        if let Some(path) = &self.certificate {
-            hashes.push(read_certificate(path, "")?.sha1());
-        }
-        let files = read_all(&load.trust)?;
-        hashes.extend(trust_lists(&load.trust, &files)?.certificate_hashes(ROLE_TVS));
-        if hashes.is_empty() {
-            return Err(Stop::Cli(CliError::usage(
-                "nothing says which TVS server to trust",
-                "give --certificate FILE, --trust LIST with a TVS record, or --insecure",
-            )));
-        }
-        Ok(Pin::Sha1(Arc::from(hashes)))
     }
 }
 

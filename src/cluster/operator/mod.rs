@@ -26,7 +26,7 @@ use services::Services;
 pub struct OperatorAction(Arc<dyn Operation>);
 
 /// All that is known of one kind of action.
-pub trait Operation: Plain {
+pub trait Operation: Any + Debug + Send + Sync {
     /// Carries it out; the effects are for the driver, in order.
     ///
     /// # Errors
@@ -96,9 +96,10 @@ impl Deref for OperatorAction {
     }
 }
 
+/// Actions are the same if their records are.
 impl PartialEq for OperatorAction {
     fn eq(&self, other: &OperatorAction) -> bool {
-        (**self).equals(&*other.0)
+        self.record() == other.record()
     }
 }
 
@@ -107,18 +108,6 @@ impl Eq for OperatorAction {}
 impl<T: Operation + PartialEq> PartialEq<T> for OperatorAction {
     fn eq(&self, other: &T) -> bool {
         self.get() == Some(other)
-    }
-}
-
-/// What every plain value can do, so that actions can be shown and compared.
-pub trait Plain: Any + Debug + Send + Sync {
-    /// Whether `other` is the same value of the same type.
-    fn equals(&self, other: &dyn Any) -> bool;
-}
-
-impl<T: Any + Debug + Send + Sync + PartialEq> Plain for T {
-    fn equals(&self, other: &dyn Any) -> bool {
-        other.downcast_ref() == Some(self)
     }
 }
 
@@ -139,10 +128,10 @@ mod tests {
     };
     use super::certificates::Regenerate;
     use super::hosts::Rename;
-    use super::phones::ResetPhones;
+    use super::phones::{MovePhones, ResetPhones};
     use super::records::{AddRecord, RemoveRecord};
     use super::*;
-    use crate::base::ClusterId;
+    use crate::base::{ClusterId, PhoneId};
 
     const PUB: NodeId = ClusterId::FIRST.node(0);
 
@@ -151,7 +140,7 @@ mod tests {
         let (certificate, tvs) = (CertificateKind::Tvs, Some(ServiceKind::TVS));
         let (at_once, spread) = (Span::ZERO, Span::from_secs(30));
         let (name, to) = ("old".to_owned(), "new".to_owned());
-        let cases: [(OperatorAction, [&str; 3]); 9] = [
+        let cases: [(OperatorAction, [&str; 3]); 10] = [
             (
                 Regenerate { certificate, node: PUB }.into(),
                 ["regenerate TVS on pub", "regenerate TVS on pub", "regenerate 0 TVS"],
@@ -159,6 +148,11 @@ mod tests {
             (
                 Rename { node: PUB, to }.into(),
                 ["rename pub to new", "rename pub to new", "rename 0 new"],
+            ),
+            (
+                MovePhones { phones: Arc::new([PhoneId(4), PhoneId(2)]), to: Arc::new([PUB]) }
+                    .into(),
+                ["move 2 phones to pub", "move 2 phones to pub", "move-phones 4,2 0"],
             ),
             (
                 ResetPhones { spread }.into(),

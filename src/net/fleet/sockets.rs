@@ -1,7 +1,7 @@
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::task::Poll;
 
 use tokio::net::UdpSocket;
@@ -11,44 +11,44 @@ use crate::net::{Arrival, FleetSocket, lack_of, listen};
 
 use super::address::{Addresses, FIRST, address_from, phone_from};
 
-/// The UDP sockets of a worker: a few for all its phones, or one per transfer in flight where
-/// phones must share the host's address.
+/// The UDP sockets of a worker, by their numbers: a few for all its phones, and one per transfer in
+/// flight towards servers where phones must share the host's address.
 #[derive(Debug)]
-pub enum Sockets {
-    /// Each phone has its own address; transfers of one phone take turns on the sockets, because
-    /// real phones use a new port each time and some servers ignore one they have just served.
-    PerPhone {
-        /// The sockets.
-        sockets: Vec<FleetSocket>,
-        /// The server's host.
-        server: Ipv4Addr,
-        /// The first phone's address.
-        first: Ipv4Addr,
-    },
-    /// All phones share this host's address: one transfer per socket.
-    Shared {
-        /// The sockets.
-        sockets: Vec<UdpSocket>,
-        /// The phone that uses a socket now.
-        owners: Vec<Option<usize>>,
-        /// Sockets without an owner; the one that has rested longest is used next.
-        free: VecDeque<usize>,
-        /// The server's host.
-        server: IpAddr,
-    },
+pub struct Sockets {
+    /// The first numbers: transfers of one phone, which has its own address, take turns on them,
+    /// because real phones use a new port each time and some servers ignore one they have just
+    /// served.
+    own: Vec<FleetSocket>,
+    /// The first phone's address, and whether phones have theirs towards every IPv4 server.
+    first: Ipv4Addr,
+    everywhere: bool,
+    /// The numbers behind those.
+    shared: Vec<Shared>,
+    /// Shared sockets without an owner, of IPv4 and of IPv6; the one that has rested longest is
+    /// used next.
+    free: [VecDeque<usize>; 2],
+}
+
+/// One transfer at a time.
+#[derive(Debug)]
+struct Shared {
+    socket: UdpSocket,
+    is_ipv6: bool,
+    /// The place of the phone that uses it now.
+    owner: Option<usize>,
 }
 
 /// What a socket has received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Received {
-    /// A datagram of `length` bytes for a phone, from a port of the server's host.
+    /// A datagram of `length` bytes for a phone.
     Datagram {
         /// The phone: its number, or its place if sockets are shared.
         phone: Recipient,
         /// Socket on which it came.
         socket: usize,
-        /// The server's port.
-        port: u16,
+        /// Who sent it: somebody who is no server of the phone may have.
+        from: SocketAddr,
         /// Number of bytes.
         length: usize,
     },
@@ -70,109 +70,112 @@ pub enum Recipient {
     Place(usize),
 }
 
-/// Sockets per worker when each phone has its own address.
-const SOCKETS_PER_WORKER: usize = 4;
+/// Sockets per worker for phones that have their own addresses.
+const OWN_SOCKETS: usize = 4;
 /// Most sockets per worker when phones share one address.
 pub const SHARED_SOCKETS_MAX: usize = 1_024;
 
 impl Sockets {
-    /// Opens the sockets towards `server` for at most `in_flight` transfers. Must be called
-    /// within a tokio runtime.
-    pub fn open(server: SocketAddr, in_flight: usize) -> io::Result<Sockets> {
-        let has_own = Addresses::towards(server) == Addresses::PerPhone;
-        Sockets::open_from(server, in_flight, has_own.then_some(FIRST))
+    /// No sockets yet. Phones have addresses of their own from `first` on, which the host must
+    /// have, towards every IPv4 server; without it on the loopback only.
+    pub fn new(first: Option<Ipv4Addr>) -> Sockets {
+        Sockets {
+            own: Vec::new(),
+            first: first.unwrap_or(FIRST),
+            everywhere: first.is_some(),
+            shared: Vec::new(),
+            free: Default::default(),
+        }
     }
 
-    /// Like [`Sockets::open`] with the addresses from `first` on, which the host must have, or
-    /// with one shared address.
+    /// Opens what is missing for at most `in_flight` transfers with `server`. Must be called within
+    /// a tokio runtime.
     ///
     /// # Errors
     /// If the host has no socket left.
-    pub fn open_from(
-        server: SocketAddr,
-        in_flight: usize,
-        first: Option<Ipv4Addr>,
-    ) -> io::Result<Sockets> {
-        match (first, server.ip()) {
-            (Some(first), IpAddr::V4(server)) => Ok(Sockets::PerPhone {
-                sockets: (0..SOCKETS_PER_WORKER)
-                    .map(|_| FleetSocket::bind())
-                    .collect::<io::Result<_>>()?,
-                server,
-                first,
-            }),
-            (_, host) => {
-                let count = in_flight.clamp(1, SHARED_SOCKETS_MAX);
-                let sockets =
-                    (0..count).map(|_| shared_socket(host)).collect::<io::Result<Vec<_>>>()?;
-                Ok(Sockets::Shared {
-                    owners: vec![None; count],
-                    free: (0..count).collect(),
-                    sockets,
-                    server: host,
-                })
+    pub fn open(&mut self, server: SocketAddr, in_flight: usize) -> io::Result<()> {
+        let is_ipv6 = server.is_ipv6();
+        if self.has_own(server) && self.own.is_empty() {
+            self.own = (0..OWN_SOCKETS).map(|_| FleetSocket::bind()).collect::<io::Result<_>>()?;
+        } else if !self.has_own(server) && self.shared.iter().all(|one| one.is_ipv6 != is_ipv6) {
+            for _ in 0..in_flight.clamp(1, SHARED_SOCKETS_MAX) {
+                let socket = shared_socket(is_ipv6)?;
+                self.free[usize::from(is_ipv6)].push_back(OWN_SOCKETS + self.shared.len());
+                self.shared.push(Shared { socket, is_ipv6, owner: None });
             }
         }
+        Ok(())
     }
 
-    /// Number of sockets.
+    /// Whether phones have addresses of their own towards `server`.
+    fn has_own(&self, server: SocketAddr) -> bool {
+        let is_near = Addresses::towards(server) == Addresses::PerPhone;
+        is_near || (self.everywhere && server.is_ipv4())
+    }
+
+    /// The numbers of all sockets are below this.
     pub fn count(&self) -> usize {
-        match self {
-            Sockets::PerPhone { sockets, .. } => sockets.len(),
-            Sockets::Shared { sockets, .. } => sockets.len(),
-        }
+        OWN_SOCKETS + self.shared.len()
     }
 
     /// Number of transfers that can be in flight, if the sockets bound it.
     pub fn capacity(&self) -> Option<usize> {
-        match self {
-            Sockets::PerPhone { .. } => None,
-            Sockets::Shared { sockets, .. } => Some(sockets.len()),
-        }
+        Some(self.shared.len()).filter(|&sockets| sockets > 0)
     }
 
-    /// Takes a socket for the `turn`-th transfer of the phone at `place`.
-    pub fn take(&mut self, place: usize, turn: u32) -> usize {
-        match self {
-            Sockets::PerPhone { sockets, .. } => turn as usize % sockets.len(),
-            Sockets::Shared { owners, free, .. } => {
-                let socket = free.pop_front().expect("transfers in flight are bounded by sockets");
-                owners[socket] = Some(place);
-                socket
-            }
+    /// Whether there is a socket for one more transfer with `server`.
+    pub fn has_room(&self, server: SocketAddr) -> bool {
+        let free = &self.free[usize::from(server.is_ipv6())];
+        if self.has_own(server) { !self.own.is_empty() } else { !free.is_empty() }
+    }
+
+    /// Takes a socket for the `turn`-th transfer of the phone at `place`, which is with `server`.
+    pub fn take(&mut self, place: usize, turn: u32, server: SocketAddr) -> usize {
+        if self.has_own(server) {
+            return turn as usize % OWN_SOCKETS;
         }
+        let free = &mut self.free[usize::from(server.is_ipv6())];
+        let socket = free.pop_front().expect("transfers in flight are bounded by sockets");
+        self.shared[socket - OWN_SOCKETS].owner = Some(place);
+        socket
+    }
+
+    fn shared(&mut self, socket: usize) -> Option<&mut Shared> {
+        self.shared.get_mut(socket.checked_sub(OWN_SOCKETS)?)
     }
 
     /// Gives a socket back.
     pub fn give_back(&mut self, socket: usize) {
-        if let Sockets::Shared { owners, free, .. } = self {
-            owners[socket] = None;
-            free.push_back(socket);
+        if let Some(shared) = self.shared(socket) {
+            shared.owner = None;
+            let is_ipv6 = shared.is_ipv6;
+            self.free[usize::from(is_ipv6)].push_back(socket);
         }
     }
 
     /// Gives a socket back whose transfer the server may still go on with: one that has no other
     /// address is closed, and its place gets a new port.
     pub fn give_back_unended(&mut self, socket: usize) {
-        if let Sockets::Shared { sockets, server, .. } = self
-            && let Ok(fresh) = shared_socket(*server)
+        if let Some(shared) = self.shared(socket)
+            && let Ok(fresh) = shared_socket(shared.is_ipv6)
         {
-            sockets[socket] = fresh;
+            shared.socket = fresh;
         }
         self.give_back(socket);
     }
 
-    /// Sends a datagram of a phone; one that the host does not take is as good as lost. Says what
-    /// the host lacked for it.
-    pub fn send(&self, socket: usize, phone: PhoneId, port: u16, bytes: &[u8]) -> Option<Lack> {
-        let sent = match self {
-            Sockets::PerPhone { sockets, server, first } => {
-                let to = SocketAddrV4::new(*server, port);
-                sockets[socket].send(address_from(*first, phone), to, bytes)
-            }
-            Sockets::Shared { sockets, server, .. } => {
-                sockets[socket].try_send_to(bytes, SocketAddr::new(*server, port)).map(drop)
-            }
+    /// Sends a datagram of a phone to `to`, on a socket that was taken for that host; one that this
+    /// host does not take is as good as lost. Says what the host lacked for it.
+    pub fn send(
+        &self,
+        socket: usize,
+        phone: PhoneId,
+        to: SocketAddr,
+        bytes: &[u8],
+    ) -> Option<Lack> {
+        let sent = match (self.own.get(socket), to) {
+            (Some(own), SocketAddr::V4(to)) => own.send(address_from(self.first, phone), to, bytes),
+            _ => self.shared[socket - OWN_SOCKETS].socket.try_send_to(bytes, to).map(drop),
         };
         // The transfer's own timer repeats what was lost.
         let error = sent.err()?;
@@ -183,74 +186,54 @@ impl Sockets {
     /// Waits until one of the sockets has something; the sockets to look at are in `ready`.
     pub async fn ready(&self, ready: &mut Vec<usize>) {
         ready.clear();
-        match self {
-            Sockets::PerPhone { sockets, .. } => {
-                let mut waits: Vec<_> = sockets.iter().map(|s| Box::pin(s.ready())).collect();
-                poll_fn(|context| {
-                    for (socket, wait) in waits.iter_mut().enumerate() {
-                        if wait.as_mut().poll(context).is_ready() {
-                            ready.push(socket);
-                        }
-                    }
-                    if ready.is_empty() { Poll::Pending } else { Poll::Ready(()) }
-                })
-                .await;
+        let mut waits: Vec<_> = self.own.iter().map(|own| Box::pin(own.ready())).collect();
+        poll_fn(|context| {
+            for (socket, wait) in waits.iter_mut().enumerate() {
+                if wait.as_mut().poll(context).is_ready() {
+                    ready.push(socket);
+                }
             }
-            Sockets::Shared { sockets, .. } => {
-                poll_fn(|context| {
-                    for (socket, udp) in sockets.iter().enumerate() {
-                        if udp.poll_recv_ready(context).is_ready() {
-                            ready.push(socket);
-                        }
-                    }
-                    if ready.is_empty() { Poll::Pending } else { Poll::Ready(()) }
-                })
-                .await;
+            for (socket, shared) in (OWN_SOCKETS..).zip(&self.shared) {
+                if shared.socket.poll_recv_ready(context).is_ready() {
+                    ready.push(socket);
+                }
             }
-        }
+            if ready.is_empty() { Poll::Pending } else { Poll::Ready(()) }
+        })
+        .await;
     }
 
     /// Receives one datagram from a socket, or `None` if nothing is there.
     pub fn receive(&mut self, socket: usize, buffer: &mut [u8]) -> Option<Received> {
-        match self {
-            Sockets::PerPhone { sockets, server, first } => {
-                let phone_at = |to| phone_from(*first, to);
-                match sockets[socket].receive(buffer).ok()?? {
-                    Arrival::Datagram { from, to, length } if from.ip() == server => {
-                        Some(phone_at(to).map_or(Received::Other, |phone| Received::Datagram {
-                            phone: Recipient::Phone(phone),
-                            socket,
-                            port: from.port(),
-                            length,
-                        }))
-                    }
-                    Arrival::Datagram { .. } => Some(Received::Other),
-                    Arrival::Refused { to } => {
-                        Some(phone_at(to).map_or(Received::Other, |phone| Received::Refused {
-                            phone: Recipient::Phone(phone),
-                        }))
-                    }
-                }
-            }
-            Sockets::Shared { sockets, owners, server, .. } => {
-                let (length, from) = sockets[socket].try_recv_from(buffer).ok()?;
-                let owner = owners[socket].filter(|_| from.ip() == *server);
-                Some(owner.map_or(Received::Other, |place| Received::Datagram {
-                    phone: Recipient::Place(place),
-                    socket,
-                    port: from.port(),
-                    length,
-                }))
-            }
-        }
+        let Some(own) = self.own.get_mut(socket) else {
+            let Shared { socket: udp, owner, .. } = self.shared(socket)?;
+            let (length, from) = udp.try_recv_from(buffer).ok()?;
+            return Some(owner.map_or(Received::Other, |place| Received::Datagram {
+                phone: Recipient::Place(place),
+                socket,
+                from,
+                length,
+            }));
+        };
+        let (to, came) = match own.receive(buffer).ok()?? {
+            Arrival::Datagram { from, to, length } => (to, Some((from, length))),
+            Arrival::Refused { to } => (to, None),
+        };
+        let Some(phone) = phone_from(self.first, to).map(Recipient::Phone) else {
+            return Some(Received::Other);
+        };
+        Some(came.map_or(Received::Refused { phone }, |(from, length)| Received::Datagram {
+            phone,
+            socket,
+            from: from.into(),
+            length,
+        }))
     }
 }
 
 /// A socket on any address of this host and a port that the host chooses.
-fn shared_socket(server: IpAddr) -> io::Result<UdpSocket> {
-    let any: IpAddr = match server {
-        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        IpAddr::V6(_) => std::net::Ipv6Addr::UNSPECIFIED.into(),
-    };
+fn shared_socket(is_ipv6: bool) -> io::Result<UdpSocket> {
+    let any: IpAddr =
+        if is_ipv6 { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
     UdpSocket::from_std(listen::udp(SocketAddr::new(any, 0))?)
 }

@@ -450,3 +450,54 @@ fn a_phone_with_a_ctl_only_takes_an_itl_that_the_ctl_vouches_for() {
     let summary = play(&PLAIN.change(CM, &["pub"]));
     assert_eq!((summary.phones.stuck, summary.tvs.lookups), (PHONES, 0), "state B asks nobody");
 }
+
+/// Phones of both nodes, which hold the list of their own.
+fn both_nodes(steps: &[String]) -> (Summary, resetstorm::sim::SimRun) {
+    let text =
+        PLAIN.head().replace("tftp = \"pub\"", "tftp = [\"pub\", \"sub\"]") + &steps.concat();
+    let plan = load(Path::new("both.toml"), &text, &[], &known_paths()).unwrap();
+    let run = World::new(&plan, SimOptions::default()).run();
+    (run.summary(&plan), run)
+}
+
+fn import(nodes: &str) -> Vec<String> {
+    let import = format!(
+        "import = {{ certificate = \"CallManager\", node = \"{nodes}\", issuer = \"JASBURNS-AD\" }}"
+    );
+    [vec![settled(&import)], PLAIN.restart(), vec![reset()]].concat()
+}
+
+fn signer_of(run: &resetstorm::sim::SimRun, node: u8) -> resetstorm::crypto::Certificate {
+    let node = resetstorm::base::ClusterId::FIRST.node(node);
+    run.cluster.tftp(node).unwrap().list_signer().certificate.clone()
+}
+
+#[test]
+fn a_certificate_of_a_ca_is_trusted_by_the_list_and_lost_by_a_regeneration() {
+    let (summary, run) = both_nodes(&import("pub"));
+    assert_eq!((summary.phones.ready, summary.tvs.lookups), (PHONES, PHONES / 2), "those of pub");
+    let signer = signer_of(&run, 0);
+    assert!(signer.issuer().starts_with("CN=JASBURNS-AD;"), "{}", signer.issuer());
+    assert!(signer.subject().starts_with("CN=pub;"), "{}", signer.subject());
+    let (from, to) = signer.validity_s();
+    assert_eq!(to.unwrap() - from.unwrap(), 2 * 365 * 86_400, "dates of its own");
+    let steps = [import("pub"), PLAIN.change(CM, &["pub"])].concat();
+    let (summary, run) = both_nodes(&steps);
+    assert_eq!((summary.phones.ready, summary.tvs.lookups), (PHONES, PHONES));
+    let signer = signer_of(&run, 0);
+    assert_eq!(signer.issuer(), signer.subject(), "CERT-31");
+    let warned =
+        |note: &String| note.contains("has overwritten the certificate that CN=JASBURNS-AD;");
+    assert!(summary.notes.iter().any(warned), "{:?}", summary.notes);
+}
+
+#[test]
+fn one_regeneration_changes_a_multi_server_certificate_on_all_its_nodes() {
+    let (summary, run) = both_nodes(&import("pub, sub"));
+    assert_eq!((summary.phones.ready, summary.tvs.lookups), (PHONES, PHONES));
+    assert_eq!(signer_of(&run, 0), signer_of(&run, 1));
+    let steps = [import("pub, sub"), PLAIN.change(CM, &["sub"])].concat();
+    let (summary, run) = both_nodes(&steps);
+    assert_eq!((summary.phones.ready, summary.tvs.lookups), (PHONES, 2 * PHONES));
+    assert_eq!(signer_of(&run, 0), signer_of(&run, 1));
+}

@@ -62,6 +62,8 @@ pub enum Effect {
     MovePhones(Arc<[PhoneId]>, Home),
     /// A service has started or stopped.
     Service(ServiceChange),
+    /// Nothing to do: whoever reads the result must know of it.
+    Warn(String),
 }
 
 /// What runs where from now on.
@@ -293,27 +295,77 @@ impl Cluster {
         Identity::self_signed(&spec, &mut self.source)
     }
 
+    /// A new key and a certificate signed with it. A multi-server certificate changes on all its
+    /// nodes, and one of a CA is gone (CERT-31).
     pub(super) fn regenerate(
         &mut self,
         node: NodeId,
         kind: CertificateKind,
         now: Time,
-    ) -> Result<(), ActionError> {
-        if self.stores.own(node, kind).is_none() {
-            return Err(ActionError::NoCertificate {
-                certificate: kind.name(),
-                node: self.name(node),
-            });
-        }
+    ) -> Result<Vec<Effect>, ActionError> {
+        let old = self.own(node, kind)?.certificate.clone();
         let identity = self.issue(node, kind, now);
+        for sharer in self.stores.sharing(node, kind) {
+            self.put(sharer, kind, identity.clone());
+        }
+        let lost = (!old.was_issued_by(&old)).then(|| {
+            let (what, name, issuer) = (kind.name(), self.name(node), old.issuer());
+            Effect::Warn(format!(
+                "the regeneration of {what} on {name} has overwritten the certificate that {issuer} \
+                 signed; import one again"
+            ))
+        });
+        Ok(lost.into_iter().chain(self.automatic_update(kind, now)).collect())
+    }
+
+    /// A certificate of these nodes that a CA has signed: the same key and certificate on all of
+    /// them, with the name of the first (CERT-06, CERT-29).
+    pub(super) fn import(
+        &mut self,
+        nodes: &[NodeId],
+        kind: CertificateKind,
+        issuer: &str,
+        valid: Span,
+        now: Time,
+    ) -> Result<Vec<Effect>, ActionError> {
+        for &node in nodes {
+            self.own(node, kind)?;
+        }
+        let spec = |common_name| CertificateSpec {
+            common_name,
+            not_before_s: self.epoch_s + now.as_nanos() / 1_000_000_000,
+            key_bits: self.topology.key_bits,
+        };
+        let common_name = match nodes {
+            [one] => self.name(*one),
+            _ => format!("{}-ms", self.name(nodes[0])),
+        };
+        let source = &mut self.source;
+        let ca = Identity::self_signed(&spec(issuer), source);
+        let valid_s = valid.as_nanos() / 1_000_000_000;
+        let identity = Identity::issued(&spec(&common_name), valid_s, &ca, source);
+        for &node in nodes {
+            self.put(node, kind, identity.clone());
+        }
+        Ok(self.automatic_update(kind, now))
+    }
+
+    fn own(&self, node: NodeId, kind: CertificateKind) -> Result<&Identity, ActionError> {
+        self.stores.own(node, kind).ok_or_else(|| ActionError::NoCertificate {
+            certificate: kind.name(),
+            node: self.name(node),
+        })
+    }
+
+    /// A node has another certificate from now on, and services wait for their restarts.
+    fn put(&mut self, node: NodeId, kind: CertificateKind, identity: Identity) {
         self.stores.put(node, kind, identity);
         self.require_restarts(node, kind);
-        Ok(())
     }
 
     /// What a regeneration brings about by itself: in releases that do so, and where somebody asks
     /// for it, TFTP builds its lists anew and the phones are reset (ITL-16, REG-09, X-23).
-    pub(super) fn automatic_update(&mut self, kind: CertificateKind, now: Time) -> Vec<Effect> {
+    fn automatic_update(&mut self, kind: CertificateKind, now: Time) -> Vec<Effect> {
         let Some(spread) = self.topology.auto_reset(kind) else { return Vec::new() };
         let mut effects = Vec::new();
         for node in self.node_ids() {
@@ -386,11 +438,7 @@ impl Cluster {
         now: Time,
     ) -> Result<Vec<Effect>, ActionError> {
         let recovery = CertificateKind::ItlRecovery;
-        let signer = self.stores.own(self.publisher(), recovery).cloned();
-        let signer = signer.ok_or_else(|| ActionError::NoCertificate {
-            certificate: recovery.name(),
-            node: self.name(self.publisher()),
-        })?;
+        let signer = self.own(self.publisher(), recovery)?.clone();
         if list == ResetList::Ctl {
             if self.ctl.mode == SecurityMode::NonSecure {
                 return Err(ActionError::NonSecure);
@@ -497,8 +545,7 @@ impl Cluster {
         self.add_record(node, to);
         for kind in [CertificateKind::CallManager, CertificateKind::Capf, CertificateKind::Tvs] {
             let identity = self.issue(node, kind, now);
-            self.stores.put(node, kind, identity);
-            self.require_restarts(node, kind);
+            self.put(node, kind, identity);
         }
         self.catalogue = Arc::new(Catalogue::new(&self.topology, &self.fleet, self.contents));
     }

@@ -61,6 +61,14 @@ impl Stores {
         self.own.get(&(node, kind))
     }
 
+    /// The nodes that have the same certificate and key of this kind as `node`, itself among them:
+    /// more than one for a multi-server certificate.
+    pub fn sharing(&self, node: NodeId, kind: CertificateKind) -> Vec<NodeId> {
+        let of = |node| self.own(node, kind).map(|identity| identity.certificate.sha256());
+        let here = of(node);
+        self.nodes.iter().copied().filter(|&other| of(other) == here).collect()
+    }
+
     /// Every certificate that is a node's own, with its key.
     pub fn identities(&self) -> impl Iterator<Item = (NodeId, CertificateKind, &Identity)> {
         self.own.iter().map(|(&(node, kind), identity)| (node, kind, identity))

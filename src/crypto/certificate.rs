@@ -260,7 +260,8 @@ pub struct CertificateSpec<'a> {
     pub key_bits: u16,
 }
 
-const FIVE_YEARS_S: u64 = 5 * 365 * 86_400;
+/// How long a certificate lasts that its owner has signed.
+pub const FIVE_YEARS_S: u64 = 5 * 365 * 86_400;
 
 /// A certificate and its private key.
 #[derive(Clone, Debug)]
@@ -277,23 +278,25 @@ impl Identity {
     /// # Panics
     /// If the common name is longer than X.509 allows.
     pub fn self_signed(spec: &CertificateSpec<'_>, source: &mut KeySource) -> Identity {
-        Identity::made(spec, None, source)
+        Identity::made(spec, FIVE_YEARS_S, None, source)
     }
 
-    /// Makes a key and a certificate that `issuer` has signed.
+    /// Makes a key and a certificate that `issuer` has signed for so many seconds (CERT-06).
     ///
     /// # Panics
     /// If the common name is longer than X.509 allows.
     pub fn issued(
         spec: &CertificateSpec<'_>,
+        valid_s: u64,
         issuer: &Identity,
         source: &mut KeySource,
     ) -> Identity {
-        Identity::made(spec, Some(issuer), source)
+        Identity::made(spec, valid_s, Some(issuer), source)
     }
 
     fn made(
         spec: &CertificateSpec<'_>,
+        valid_s: u64,
         issuer: Option<&Identity>,
         source: &mut KeySource,
     ) -> Identity {
@@ -302,7 +305,7 @@ impl Identity {
         source.fill(&mut serial);
         // CUCM's serials have 16 bytes and no sign byte; the first one is never zero.
         serial[0] = 0x40 | (serial[0] & 0x3F);
-        let der = certificate_der(spec, &key, issuer, &serial);
+        let der = certificate_der(spec, valid_s, &key, issuer, &serial);
         let certificate = Certificate::from_der(&der).expect("a fresh certificate can be read");
         Identity { certificate, key: Arc::new(key) }
     }
@@ -310,6 +313,7 @@ impl Identity {
 
 fn certificate_der(
     spec: &CertificateSpec<'_>,
+    valid_s: u64,
     key: &SigningKey,
     issuer: Option<&Identity>,
     serial: &[u8],
@@ -330,8 +334,7 @@ fn certificate_der(
         let duration = std::time::Duration::from_secs(seconds);
         X509Time::try_from(std::time::UNIX_EPOCH + duration).expect("the date is before 9999")
     };
-    let validity =
-        Validity::new(instant(spec.not_before_s), instant(spec.not_before_s + FIVE_YEARS_S));
+    let validity = Validity::new(instant(spec.not_before_s), instant(spec.not_before_s + valid_s));
     let serial = SerialNumber::new(serial).expect("a serial of 16 bytes is allowed");
     let builder = CertificateBuilder::new(profile, serial, validity, public)
         .expect("the profile is well-formed");

@@ -19,7 +19,9 @@ pub mod proof;
 mod shape;
 mod verify;
 
-pub use certificate::{Certificate, CertificateError, CertificateSpec, Identity, Oddity};
+pub use certificate::{
+    Certificate, CertificateError, CertificateSpec, FIVE_YEARS_S, Identity, Oddity,
+};
 pub use date::date_text;
 pub use identity::FileIdentity;
 pub use keys::{KeyError, KeySource, SigningKey};

@@ -228,14 +228,14 @@ impl Play {
         self.cues.push_back(Cue::Acts { action, step });
         for effect in effects {
             let cue = self.cue(effect);
-            self.cues.push_back(cue);
+            self.cues.extend(cue);
         }
         Ok(())
     }
 
     /// The one place where an effect finds those whom it concerns.
-    fn cue(&mut self, effect: Effect) -> Cue {
-        match effect {
+    fn cue(&mut self, effect: Effect) -> Option<Cue> {
+        Some(match effect {
             Effect::ResetPhones { spread } => {
                 let wave = if self.storm.is_none() { Wave::Storm } else { Wave::Reset };
                 self.boots(spread, wave)
@@ -245,7 +245,11 @@ impl Play {
                 Cue::Moved
             }
             Effect::Service(change) => Cue::Service(change),
-        }
+            Effect::Warn(what) => {
+                self.notes.push(what);
+                return None;
+            }
+        })
     }
 
     fn boots(&mut self, spread: Span, wave: Wave) -> Cue {

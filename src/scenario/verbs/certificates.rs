@@ -1,12 +1,67 @@
-use crate::base::{ClusterId, NodeId};
-use crate::cluster::operator::certificates::Regenerate;
+use toml::Spanned;
+
+use crate::base::{ClusterId, NodeId, Span};
+use crate::cluster::operator::certificates::{Import, Regenerate};
 use crate::cluster::{CERTIFICATES, CertificateKind, RELEASES, Release};
 
 use super::super::error::Problem;
-use super::super::names::{Text, one_of};
+use super::super::names::{Text, check_host, check_unique, one_of};
+use super::super::quantity::positive;
 use super::{Argument, Given, Reader, Step, Verb, name_of};
 
-pub(super) const VERBS: &[Verb] = &[Verb {
+pub(super) const VERBS: &[Verb] = &[REGENERATE, IMPORT];
+
+const IMPORT: Verb = Verb {
+    key: "import",
+    word: "import",
+    takes: &[
+        Argument::text("certificate"),
+        Argument::text("node"),
+        Argument::text("issuer").or_none(),
+        Argument::length("valid").or_none(),
+    ],
+    read: import,
+    write: |entry, topology| {
+        let Import { certificate, nodes, issuer, valid } = entry.action.get()?;
+        let nodes: Vec<&str> = nodes.iter().map(|&id| topology.node(id).name.as_str()).collect();
+        Some(vec![
+            ("certificate", certificate.name().into()),
+            ("node", nodes.join(",").into()),
+            ("issuer", issuer.as_str().into()),
+            ("valid", valid.to_string().into()),
+        ])
+    },
+};
+
+/// CA of a scenario that names none.
+const ISSUER: &str = "Lab-CA";
+
+/// How long a certificate of a CA is valid unless it is said: two years (choice).
+const VALID: Span = Span::from_secs(2 * 365 * 86_400);
+
+fn import(given: &Given, reader: &mut Reader<'_>) -> Result<Step, Problem> {
+    let certificate = certificate(given.text("certificate"))?;
+    let text = given.text("node");
+    if certificate == CertificateKind::ItlRecovery {
+        let problem = Problem::new(text.span(), "ITLRecovery is never signed by a CA");
+        return Err(problem.help("regenerate makes a new one"));
+    }
+    let names = text.get_ref().split(',').map(|name| Spanned::new(text.span(), name.trim().into()));
+    let names: Vec<Text> = names.collect();
+    check_unique("node", &names)?;
+    let nodes = names.iter().map(|name| reader.node(name)).collect::<Result<Vec<_>, _>>()?;
+    let issuer = match given.text_if("issuer") {
+        Some(name) => {
+            check_host(name)?;
+            name.get_ref().clone()
+        }
+        None => ISSUER.to_owned(),
+    };
+    let valid = given.length_if("valid").map_or(Ok(VALID), positive)?;
+    Ok(Import { certificate, nodes, issuer, valid }.into())
+}
+
+const REGENERATE: Verb = Verb {
     key: "regenerate",
     word: "regenerate",
     takes: &[Argument::text("certificate"), Argument::text("node")],
@@ -16,7 +71,7 @@ pub(super) const VERBS: &[Verb] = &[Verb {
         let certificate = certificate.name().into();
         Some(vec![("certificate", certificate), ("node", name_of(topology, *node))])
     },
-}];
+};
 
 fn regenerate(given: &Given, reader: &mut Reader<'_>) -> Result<Step, Problem> {
     let certificate = certificate(given.text("certificate"))?;

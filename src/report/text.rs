@@ -526,7 +526,7 @@ mod tests {
         let text = shown(&summary(&[], Finish::Complete));
         let first = text.lines().next().unwrap();
         assert!(first.starts_with("covers        trust lists (CTL, ITL), TVS"), "{text}");
-        assert!(text.contains("no CAPF (LSC)"), "{text}");
+        assert!(text.contains("no registration\n"), "{text}");
     }
 
     #[test]

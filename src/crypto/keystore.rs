@@ -9,7 +9,7 @@ use super::lock::{LockFault, Opened, Password, open_key, open_pem};
 use super::pem::{Block, bare, blocks};
 use super::pkcs12::{self, Held};
 use super::shape::Shape;
-use super::{Certificate, KeyError, SigningKey};
+use super::{Certificate, EcKey, KeyError, SigningKey};
 use crate::wire::WireError;
 use crate::wire::ber::{Ber, tag};
 
@@ -309,6 +309,19 @@ impl KeyStore {
         Ok(keys.swap_remove(fitting.unwrap_or(0)))
     }
 
+    /// The first private key, if it is an EC key on P-384.
+    ///
+    /// # Errors
+    /// What the file holds instead.
+    pub fn ec_key(&self) -> Result<EcKey, KeyStoreError> {
+        let first = self.keys.first().ok_or_else(|| KeyStoreError::NoKey(self.holds()))?;
+        if let StoredKey::Other(algorithm) = first {
+            let what = format!("it is {algorithm}, but not PKCS#8");
+            return Err(KeyError::Unreadable(what).into());
+        }
+        Ok(EcKey::from_pkcs8(first.pkcs8()?)?)
+    }
+
     /// Every RSA key of the file, at least one.
     ///
     /// # Errors
@@ -381,15 +394,20 @@ impl KeyStore {
 }
 
 impl StoredKey {
+    /// The key as DER.
+    fn pkcs8(&self) -> Result<&[u8], KeyStoreError> {
+        match self {
+            StoredKey::Pkcs8(der) => Ok(der),
+            StoredKey::Locked(fault) => Err(KeyStoreError::LockedKey(fault.clone())),
+            StoredKey::Other(algorithm) => Err(KeyStoreError::OtherKey(algorithm)),
+            StoredKey::Broken(why) => Err(KeyStoreError::BrokenKey(why.clone())),
+        }
+    }
+
     fn signing_key(&self) -> Result<SigningKey, KeyStoreError> {
-        let der = match self {
-            StoredKey::Pkcs8(der) => der,
-            StoredKey::Locked(fault) => return Err(KeyStoreError::LockedKey(fault.clone())),
-            StoredKey::Other(algorithm) => return Err(KeyStoreError::OtherKey(algorithm)),
-            StoredKey::Broken(why) => return Err(KeyStoreError::BrokenKey(why.clone())),
-        };
+        let der = self.pkcs8()?;
         match algorithm_of(der) {
-            Some("RSA") | None => Ok(SigningKey::from_pkcs8(der.clone())?),
+            Some("RSA") | None => Ok(SigningKey::from_pkcs8(der.to_vec())?),
             Some(other) => Err(KeyStoreError::OtherKey(other)),
         }
     }

@@ -2,14 +2,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::base::{HostTable, NodeId, Span, Time};
-use crate::crypto::{CertificateSpec, Identity, KeySource};
+use crate::crypto::{Certificate, CertificateSpec, Credential, EcIdentity, Identity, KeySource};
 use crate::wire::Dialogue;
 
 use super::catalogue::{Catalogue, Contents, FleetSpec};
 use super::ctl::{CtlContent, CtlFile, CtlMethod, CtlNode, Manner};
 use super::itl::ItlContent;
-use super::kinds::{CertificateKind, FileSignature, ServiceKind};
+use super::kinds::{CERTIFICATES, CertificateKind, FileSignature, ServiceKind};
 use super::knowledge::Knowledge;
+use super::release::Holders;
 use super::security::{CtlKeeper, SecurityMode};
 use super::services::{DialogueService, Service, dialogue_service, presents};
 use super::sign_cache::SignCache;
@@ -125,7 +126,7 @@ pub struct Genesis {
     /// Unix seconds at the start of the run.
     pub epoch_s: u64,
     /// Certificates and keys from an earlier run; the others are made.
-    pub stored: BTreeMap<(NodeId, CertificateKind), Identity>,
+    pub stored: BTreeMap<(NodeId, CertificateKind), Credential>,
 }
 
 impl Cluster {
@@ -155,11 +156,11 @@ impl Cluster {
         };
         for node in cluster.node_ids() {
             for kind in cluster.certificate_kinds(node) {
-                let identity = match stored.remove(&(node, kind)) {
-                    Some(identity) => identity,
+                let own = match stored.remove(&(node, kind)) {
+                    Some(own) => own,
                     None => cluster.issue(node, kind, Time::ZERO),
                 };
-                cluster.stores.put(node, kind, identity);
+                cluster.stores.put(node, kind, own);
             }
         }
         cluster.stores.admit(cluster.ctl.tokens.iter().map(|(_, token)| &token.certificate));
@@ -261,20 +262,20 @@ impl Cluster {
         self.topology.node(node).name.clone()
     }
 
-    /// Every node has its own CallManager, TVS and CAPF certificate; ITLRecovery lives on
-    /// the publisher of releases that have it.
-    fn certificate_kinds(&self, node: NodeId) -> Vec<CertificateKind> {
-        let mut kinds = vec![CertificateKind::CallManager, CertificateKind::Capf];
-        if node == self.publisher() && self.topology.release.has_itl_recovery() {
-            kinds.push(CertificateKind::ItlRecovery);
-        }
-        kinds.push(CertificateKind::Tvs);
-        kinds
+    /// The certificates of a node, as the release has them.
+    fn certificate_kinds(&self, node: NodeId) -> impl Iterator<Item = CertificateKind> + use<> {
+        let (release, is_publisher) = (self.topology.release, node == self.publisher());
+        CERTIFICATES.into_iter().filter(move |&kind| match release.holders(kind) {
+            Holders::Nobody => false,
+            Holders::Publisher => is_publisher,
+            Holders::EveryNode => true,
+        })
     }
 
-    fn issue(&mut self, node: NodeId, kind: CertificateKind, now: Time) -> Identity {
+    fn issue(&mut self, node: NodeId, kind: CertificateKind, now: Time) -> Credential {
         let common_name = match kind {
             CertificateKind::CallManager | CertificateKind::Tvs => self.name(node),
+            CertificateKind::CallManagerEcdsa => format!("{}-EC", self.name(node)),
             CertificateKind::ItlRecovery => format!("ITLRECOVERY_{}", self.name(node)),
             CertificateKind::Capf => {
                 let mut unique = [0; 4];
@@ -287,7 +288,11 @@ impl Cluster {
             not_before_s: self.epoch_s + now.as_nanos() / 1_000_000_000,
             key_bits: self.topology.key_bits,
         };
-        Identity::self_signed(&spec, &mut self.source)
+        if kind.is_ec() {
+            EcIdentity::self_signed(&spec, &mut self.source).into()
+        } else {
+            Identity::self_signed(&spec, &mut self.source).into()
+        }
     }
 
     pub(super) fn regenerate(
@@ -302,23 +307,33 @@ impl Cluster {
                 node: self.name(node),
             });
         }
-        let identity = self.issue(node, kind, now);
-        self.stores.put(node, kind, identity);
+        let own = self.issue(node, kind, now);
+        self.stores.put(node, kind, own);
         self.require_restarts(node, kind);
         Ok(())
     }
 
-    /// What a regeneration brings about by itself: in releases that do so, and where somebody asks
-    /// for it, TFTP builds its lists anew and the phones are reset (ITL-16, REG-09, X-23).
-    pub(super) fn automatic_update(&mut self, kind: CertificateKind, now: Time) -> Vec<Effect> {
-        let Some(spread) = self.topology.auto_reset(kind) else { return Vec::new() };
-        let mut effects = Vec::new();
-        for node in self.node_ids() {
-            if self.tftp(node).is_some() {
-                effects.extend(self.start(node, ServiceKind::Tftp, now));
-            }
+    /// What a regeneration brings about by itself. In releases that do so, services of the node
+    /// take the certificate; in those that do so and where somebody asks for it, TFTP builds
+    /// its lists anew on every node and the phones are reset (ITL-16, REG-09, X-23).
+    pub(super) fn automatic_update(
+        &mut self,
+        node: NodeId,
+        kind: CertificateKind,
+        now: Time,
+    ) -> Vec<Effect> {
+        let mut anew = BTreeSet::new();
+        if self.topology.release.rules().taken_over.contains(&kind) {
+            anew.extend(kind.restarts().0.iter().map(|&service| (node, service)));
         }
-        effects.push(Effect::ResetPhones { spread });
+        let spread = self.topology.auto_reset(kind);
+        if spread.is_some() {
+            anew.extend(self.node_ids().map(|node| (node, ServiceKind::Tftp)));
+        }
+        anew.retain(|&(node, service)| self.runs(node, service));
+        let started = anew.into_iter().filter_map(|(node, service)| self.start(node, service, now));
+        let mut effects: Vec<Effect> = started.collect();
+        effects.extend(spread.map(|spread| Effect::ResetPhones { spread }));
         effects
     }
 
@@ -394,14 +409,14 @@ impl Cluster {
             CtlNode { name: &node.name, address: node.address }
         };
         let call_manager = |id: NodeId| {
-            let certificate = &self.stored(id, CertificateKind::CallManager).certificate;
+            let certificate = self.certificate(id, CertificateKind::CallManager);
             (ctl_node(id), Some(certificate).filter(|_| self.ctl.mode == SecurityMode::Mixed))
         };
         let nodes = self.node_ids().filter(|&id| self.topology.is_in_ctl(id));
         let content = CtlContent {
             signer: match token {
                 Some(token) => token,
-                None => self.stored(publisher, release.ctl_signer()),
+                None => self.identity(publisher, release.ctl_signer()),
             },
             signer_node: token.is_none().then(|| ctl_node(publisher)),
             tokens: match token {
@@ -409,7 +424,7 @@ impl Cluster {
                 None => Vec::new(),
             },
             nodes: nodes.map(call_manager).collect(),
-            capf: self.active_capf().map(|capf| &capf.certificate),
+            capf: self.active_capf(),
         };
         let signature = self.topology.file_signature;
         let manner = Manner {
@@ -421,10 +436,10 @@ impl Cluster {
     }
 
     /// CAPF of the publisher, if it is active there.
-    fn active_capf(&self) -> Option<&Identity> {
+    fn active_capf(&self) -> Option<&Certificate> {
         let publisher = self.publisher();
         let is_active = self.topology.node(publisher).services.contains(&ServiceKind::Capf);
-        is_active.then(|| self.stored(publisher, CertificateKind::Capf))
+        is_active.then(|| self.certificate(publisher, CertificateKind::Capf))
     }
 
     /// An instant as Unix seconds, as files and certificates say it.
@@ -449,10 +464,12 @@ impl Cluster {
     pub(super) fn rename(&mut self, node: NodeId, to: &str, now: Time) {
         to.clone_into(&mut self.topology.nodes[node.index()].name);
         self.add_record(node, to);
-        for kind in [CertificateKind::CallManager, CertificateKind::Capf, CertificateKind::Tvs] {
-            let identity = self.issue(node, kind, now);
-            self.stores.put(node, kind, identity);
-            self.require_restarts(node, kind);
+        for kind in self.certificate_kinds(node) {
+            if kind != CertificateKind::ItlRecovery {
+                let own = self.issue(node, kind, now);
+                self.stores.put(node, kind, own);
+                self.require_restarts(node, kind);
+            }
         }
         self.catalogue = Arc::new(Catalogue::new(&self.topology, &self.fleet, self.contents));
     }
@@ -513,7 +530,7 @@ impl Cluster {
         let running = match service {
             ServiceKind::Tftp => Service::Tftp(Arc::new(self.build_tftp(node, now))),
             ServiceKind::Dialogue(dialogue) => {
-                let identity = self.stored(node, presents(dialogue)).clone();
+                let identity = self.identity(node, presents(dialogue)).clone();
                 let service = dialogue_service(dialogue, identity, self.knowledge());
                 Service::Dialogue(Arc::new(service))
             }
@@ -534,18 +551,15 @@ impl Cluster {
     /// A TFTP node builds its ITL when its service starts, from the stores as they are then.
     fn build_tftp(&self, node: NodeId, now: Time) -> TftpService {
         let publisher = self.publisher();
+        let own = |node, kind| self.stores.own(node, kind).map(Credential::certificate);
+        let tvs_nodes = self.topology.nodes_with(ServiceKind::TVS);
         let content = ItlContent {
-            call_manager: &self.stored(node, CertificateKind::CallManager).certificate,
-            tvs: self
-                .topology
-                .nodes_with(ServiceKind::TVS)
-                .map(|id| &self.stored(id, CertificateKind::Tvs).certificate)
-                .collect(),
-            capf: self.active_capf().map(|capf| &capf.certificate),
-            itl_recovery: self
-                .stores
-                .own(publisher, CertificateKind::ItlRecovery)
-                .map(|identity| &identity.certificate),
+            node: &self.topology.node(node).name,
+            call_manager: self.certificate(node, CertificateKind::CallManager),
+            call_manager_ecdsa: own(node, CertificateKind::CallManagerEcdsa),
+            tvs: tvs_nodes.map(|id| self.certificate(id, CertificateKind::Tvs)).collect(),
+            capf: self.active_capf(),
+            itl_recovery: own(publisher, CertificateKind::ItlRecovery),
         };
         let (release, signature) = (self.topology.release, self.topology.file_signature);
         let list_signer = match release.itl_signer() {
@@ -553,8 +567,8 @@ impl Cluster {
             _ => node,
         };
         let signers = Signers {
-            files: self.stored(node, CertificateKind::CallManager).clone(),
-            list: self.stored(list_signer, release.itl_signer()).clone(),
+            files: self.identity(node, CertificateKind::CallManager).clone(),
+            list: self.identity(list_signer, release.itl_signer()).clone(),
             signature,
             signer_version: release.signer_version(signature),
         };
@@ -579,8 +593,17 @@ impl Cluster {
         self.cache.keep_only(&signers);
     }
 
-    fn stored(&self, node: NodeId, kind: CertificateKind) -> &Identity {
+    fn stored(&self, node: NodeId, kind: CertificateKind) -> &Credential {
         self.stores.own(node, kind).expect("the certificate was made when the cluster was")
+    }
+
+    fn certificate(&self, node: NodeId, kind: CertificateKind) -> &Certificate {
+        self.stored(node, kind).certificate()
+    }
+
+    /// A certificate that signs files or proves who a server is, with its key.
+    fn identity(&self, node: NodeId, kind: CertificateKind) -> &Identity {
+        self.stored(node, kind).rsa().expect("files are signed with RSA")
     }
 }
 
@@ -680,7 +703,7 @@ mod tests {
         assert_eq!(listed_tvs(&cluster, PUB), listed_tvs(&cluster, SUB));
         assert_eq!(cluster.stores().identities().count(), 6, "three certificates a node (CERT-02)");
         let with_recovery = self::cluster(Release::R11_5);
-        let recovery = |(node, kind, _): &(NodeId, CertificateKind, &Identity)| {
+        let recovery = |(node, kind, _): &(NodeId, CertificateKind, &Credential)| {
             (*kind == CertificateKind::ItlRecovery).then_some(*node)
         };
         let nodes: Vec<NodeId> =
@@ -719,7 +742,7 @@ mod tests {
         let of = |cluster: &Cluster, node, kind| {
             let found =
                 cluster.stores().identities().find(|entry| (entry.0, entry.1) == (node, kind));
-            found.unwrap().2.certificate.clone()
+            found.unwrap().2.certificate().clone()
         };
         let kinds = [CertificateKind::CallManager, CertificateKind::Capf, CertificateKind::Tvs];
         let before: Vec<_> = kinds.map(|kind| of(&cluster, PUB, kind)).into();

@@ -16,7 +16,7 @@ pub struct Regenerate {
 impl Operation for Regenerate {
     fn apply(&self, cluster: &mut Cluster, now: Time) -> Result<Vec<Effect>, ActionError> {
         cluster.regenerate(self.node, self.certificate, now)?;
-        Ok(cluster.automatic_update(self.certificate, now))
+        Ok(cluster.automatic_update(self.node, self.certificate, now))
     }
 
     fn words(&self, topology: &Topology) -> String {
@@ -36,7 +36,9 @@ impl Operation for Regenerate {
         let signer = match self.certificate {
             CertificateKind::CallManager => Some(Nodes::One(self.node)),
             CertificateKind::ItlRecovery => Some(Nodes::All),
-            CertificateKind::Capf | CertificateKind::Tvs => None,
+            CertificateKind::CallManagerEcdsa | CertificateKind::Capf | CertificateKind::Tvs => {
+                None
+            }
         };
         Impact { signer, wave: topology.auto_reset(self.certificate), ..Impact::NOTHING }
     }

@@ -53,7 +53,7 @@ fn check_method(
 ) -> Result<CtlMethod, (String, &'static str)> {
     let topology = reader.topology;
     match method {
-        CtlMethod::Tokenless if !topology.release.has_tokenless_ctl() => {
+        CtlMethod::Tokenless if !topology.release.signs_ctl(method) => {
             let what = format!("release {} signs its CTL with tokens only", topology.release);
             Err((what, "the command line came with 10.x"))
         }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use resetstorm::base::{ClusterId, NodeId, Span, Time};
 use resetstorm::cluster::operator::certificates::Regenerate;
 use resetstorm::cluster::{
-    CertificateKind, Cluster, CtlContent, CtlMethod, CtlNode, Effect, FleetSpec, Genesis,
+    CertificateKind, Cluster, CtlContent, CtlFile, CtlMethod, CtlNode, Effect, FleetSpec, Genesis,
     GroupSpec, Holders, ItlContent, NodeSpec, Ports, RELEASES, Release, Security, SecurityMode,
     ServiceChange, ServiceKind, SignCacheMode, Topology,
 };
@@ -139,6 +139,8 @@ fn each_release_has_its_records_signers_hash_and_resets() {
         let list = list_of(&cluster, SUB);
         assert_eq!(records_of(&cluster, &list), itl, "{release}");
         let ctl_file = cluster.ctl().unwrap().bytes();
+        let again = CtlFile::from_bytes(ctl_file.to_vec()).unwrap();
+        assert_eq!(again.identity(), cluster.ctl().unwrap().identity(), "{release}");
         assert_eq!(records_of(&cluster, ctl_file), ctl, "{release}");
         for bytes in [&list, &ctl_file[..]] {
             let header = SignedFile::parse(bytes).unwrap().header;

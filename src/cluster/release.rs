@@ -221,8 +221,6 @@ const R14: Rules = Rules {
     from: (14, 0),
     // S0: no tokens from 14SU3; that it is so from 14 on is a guess.
     ctl_methods: &[CtlMethod::Tokenless],
-    // `spec/field-facts.md` section 8.
-    capf: Holders::Publisher,
     // A guess: it is seen on current clusters; the documents know it as an option.
     file_signature: FileSignature::Sha512,
     ..R12_5
@@ -235,6 +233,9 @@ const R15: Rules = Rules {
     name: "15",
     from: (15, 0),
     taken_over: &[CertificateKind::CallManager, CertificateKind::CallManagerEcdsa],
+    // `spec/field-facts.md` section 8 says so from 14 on; 14 is played with one on every node, so
+    // that its scenarios stay valid.
+    capf: Holders::Publisher,
     ..R14
 };
 

@@ -66,16 +66,26 @@ impl EcIdentity {
     /// If the common name is longer than X.509 allows.
     pub fn self_signed(spec: &CertificateSpec<'_>, source: &mut KeySource) -> EcIdentity {
         let key = EcKey::fresh(source);
-        let serial = fresh_serial(|bytes| source.fill_ec(bytes));
         let public = SubjectPublicKeyInfoOwned::from_key(key.0.verifying_key())
             .expect("a point of the curve can be written");
         // No encipherment: nobody encrypts for an EC key (RFC 8813).
         let uses = KeyUsages::DigitalSignature | KeyUsages::KeyAgreement | KeyUsages::KeyCertSign;
-        let builder = service_builder(spec, None, public, &serial, KeyUsage(uses));
-        let built = builder.build::<_, DerSignature>(&key.0).expect("an EC key signs");
-        EcIdentity { certificate: Certificate::fresh(&built), key: Arc::new(key) }
+        loop {
+            let serial = fresh_serial(|bytes| source.fill_ec(bytes));
+            let builder = service_builder(spec, None, public.clone(), &serial, KeyUsage(uses));
+            let built = builder.build::<_, DerSignature>(&key.0).expect("an EC key signs");
+            let certificate = Certificate::fresh(&built);
+            if certificate.signature().len() == SIGNATURE_LENGTH {
+                return EcIdentity { certificate, key: Arc::new(key) };
+            }
+        }
     }
 }
+
+/// Length of the signature of an EC certificate, bytes: that of the documents (ITL-11). In DER it
+/// would be a byte shorter or longer in every second certificate, and the lists of two runs with
+/// it.
+const SIGNATURE_LENGTH: usize = 103;
 
 /// A certificate and its private key, whatever kind of key that is.
 #[derive(Clone, Debug)]
@@ -148,8 +158,7 @@ mod tests {
         assert_eq!((certificate.issuer(), certificate.serial().len()), (certificate.subject(), 16));
         assert_eq!(certificate.public_key(), key.public_key());
         assert_eq!(KeyKind::of(certificate.public_key()), Some(KeyKind::Ec(384)));
-        // A DER sequence of two numbers of up to 49 bytes; the listing of the documents has 103.
-        assert!((98..=104).contains(&certificate.signature().len()));
+        assert_eq!(certificate.signature().len(), 103);
         let (signed, point) = (signed_part(certificate.der()), certificate.public_key());
         let ring = ring::signature::UnparsedPublicKey::new(
             &ring::signature::ECDSA_P384_SHA384_ASN1,
@@ -162,6 +171,15 @@ mod tests {
     fn signed_part(der: &[u8]) -> &[u8] {
         let whole = crate::wire::ber::Ber::read(der).unwrap().0;
         whole.inside().next("what is signed").unwrap().whole
+    }
+
+    #[test]
+    fn ec_certificates_have_one_length() {
+        let mut source = KeySource::System;
+        let lengths =
+            (0..8).map(|_| EcIdentity::self_signed(&SPEC, &mut source).certificate.der().len());
+        let lengths: Vec<usize> = lengths.collect();
+        assert!(lengths.iter().all(|&length| length == lengths[0]), "{lengths:?}");
     }
 
     #[test]

@@ -33,7 +33,7 @@ const GOLDEN: [(&str, &str, u64); 12] = [
     ("callmanager-and-tvs.toml", "2aa083d561461ac3e5653b2228b1b67a", 300),
     ("callmanager-regen.toml", "f14db242a5585d8f6b3f477ad2297969", 300),
     ("dns-record-missing.toml", "4cf266f6cef970a7a57d52c9c721bad8", 600),
-    ("https-provisioning.toml", "dfb92133ae691443224c958c244ed250", 600),
+    ("https-provisioning.toml", "1a224a8026d97e82abebc70b6ffb8aa2", 600),
     ("mixed-fleet.toml", "acc3c6571d40749af517b3c4e67696e0", 600),
     ("rename-all-three.toml", "da9aff2e6e7dbf4a688a24e04ba582b7", 300),
     ("rename-one-of-three.toml", "fe04394f4cce009deda14672ff870586", 300),

@@ -357,8 +357,10 @@ mod tests {
     #[test]
     fn transfers_bytes_and_lookups_are_those_of_a_run() {
         let release = "cluster.release=11.5";
-        let cases: [(&str, &[&str]); 7] = [
+        let recovery = "cluster.release=10.5";
+        let cases: [(&str, &[&str]); 8] = [
             ("callmanager-regen", &[SMALL]),
+            ("callmanager-regen", &[SMALL, recovery]),
             ("callmanager-regen", &[SMALL, release]),
             ("tvs-regen", &[SMALL]),
             ("callmanager-and-tvs", &[SMALL]),

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::base::NodeId;
 use crate::cluster::operator::phones::ResetPhones;
 use crate::cluster::{CertificateKind, Cluster, FleetSpec, Genesis, OperatorAction, Topology};
-use crate::crypto::{Identity, KeySource};
+use crate::crypto::{Credential, KeySource};
 use crate::measure::{Mode, ServeSummary};
 use crate::net::{Clock, threads};
 use crate::play::{Cue, Play};
@@ -116,7 +116,7 @@ fn genesis(
     plan: &Plan,
     topology: Topology,
     epoch_s: u64,
-    stored: BTreeMap<(NodeId, CertificateKind), Identity>,
+    stored: BTreeMap<(NodeId, CertificateKind), Credential>,
 ) -> Genesis {
     let fleet = &plan.fleet;
     Genesis {

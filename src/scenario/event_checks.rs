@@ -331,14 +331,26 @@ mod tests {
     }
 
     #[test]
-    fn itl_recovery_exists_from_11_5_on_the_publisher() {
-        let text = |node: &str| {
-            event("at='0s'", &format!("regenerate={{certificate='ITLRecovery',node='{node}'}}"))
+    fn certificates_of_newer_releases_are_named_where_they_are() {
+        let told = |release: &str, certificate: &str, node: &str| {
+            let step = format!("regenerate={{certificate='{certificate}',node='{node}'}}");
+            let problem = read(&format!("release='{release}'"), &event("at='0s'", &step)).err()?;
+            Some((problem.what, problem.help.unwrap_or_default()))
         };
-        assert_eq!(fault(&text("pub")), "release 8.6 has no ITLRecovery certificate");
-        let newer = |node: &str| read("release='11.5'", &text(node)).map_err(|p| p.what);
-        assert_eq!(newer("pub").unwrap().len(), 1);
-        assert_eq!(newer("sub").unwrap_err(), "ITLRecovery lives on the publisher only");
+        for (release, certificate, from) in
+            [("9.1", "ITLRecovery", "10.5"), ("10.5", "CallManager-ECDSA", "11.5")]
+        {
+            let (what, help) = told(release, certificate, "pub").unwrap();
+            assert_eq!(what, format!("release {release} has no {certificate} certificate"));
+            assert_eq!(help, format!("it exists from {from} on"));
+            assert_eq!(told(from, certificate, "pub"), None);
+        }
+        assert_eq!(told("11.5", "callmanager-ecdsa.pem", "sub"), None);
+        for (release, certificate) in [("10.5", "ITLRecovery"), ("15", "CAPF")] {
+            let (what, _) = told(release, certificate, "sub").unwrap();
+            assert_eq!(what, format!("{certificate} lives on the publisher only"));
+        }
+        assert_eq!(told("14", "CAPF", "sub"), None, "every node has one (X-11)");
     }
 
     #[test]

@@ -226,7 +226,7 @@ mod tests {
         let head = (any::<u32>(), 0usize..4, 0usize..3, 1u32..16_000_000, 0.0..=1.0);
         let rest = (prop::collection::vec(event(), 0..6), phone(), any::<bool>());
         (head, rest).prop_map(|((seed, release, cache, phones, share), (events, phone, target))| {
-            let release = ["8.6", "11.5", "12.5'\nfile-signature='sha512", "14"][release];
+            let release = ["8.6", "11.5", "12.5'\nfile-signature='sha512", "15"][release];
             let cache = ["off", "lazy", "prewarm"][cache];
             let other = 1.0 - share;
             let target = if target { "[target]\ntftp='[::1]:69'\n" } else { "" };

@@ -80,6 +80,6 @@ const fn signer(certificate: CertificateKind, nodes: Nodes) -> Option<Nodes> {
     match certificate {
         CertificateKind::CallManager => Some(nodes),
         CertificateKind::ItlRecovery => Some(Nodes::All),
-        CertificateKind::Capf | CertificateKind::Tvs => None,
+        CertificateKind::CallManagerEcdsa | CertificateKind::Capf | CertificateKind::Tvs => None,
     }
 }

@@ -3,8 +3,7 @@ use std::sync::Arc;
 
 use crate::base::NodeId;
 use crate::cluster::{DialogueService, SignJob};
-use crate::phone::{HttpFault, Message, TvsFault};
-use crate::transfer::TransferFault;
+use crate::phone::{ErrandFault, Message, TvsFault};
 
 /// One request or question of a phone, told apart from its earlier ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,22 +22,12 @@ pub(super) struct Call {
     pub service: Option<Arc<DialogueService>>,
 }
 
-/// What comes of an HTTP request.
+/// What comes of a request for a file.
 #[derive(Clone, Debug)]
-pub(super) enum HttpAnswer {
+pub(super) enum Fetched {
     File(Arc<[u8]>),
     Missing,
-    Busy,
-    /// Nobody listens, or the phone does not trust who does.
-    Refused(HttpFault),
-}
-
-/// How a TFTP transfer ended for the phone.
-#[derive(Clone, Debug)]
-pub(super) enum TftpEnd {
-    File(Arc<[u8]>),
-    Missing,
-    Failed(TransferFault),
+    Failed(ErrandFault),
 }
 
 /// What happens in virtual time.
@@ -49,7 +38,7 @@ pub(super) enum Event {
     },
     HttpAnswered {
         request: Request,
-        answer: HttpAnswer,
+        answer: Fetched,
     },
     HttpAsked {
         request: Request,
@@ -82,7 +71,7 @@ pub(super) enum Event {
     },
     TftpEnded {
         request: Request,
-        outcome: TftpEnd,
+        outcome: Fetched,
     },
     Timer {
         phone: u32,
@@ -100,7 +89,7 @@ pub(super) enum Job {
     /// Answer over HTTP.
     Http {
         request: Request,
-        answer: HttpAnswer,
+        answer: Fetched,
     },
     /// A site's link has carried a file that the server has sent.
     Carried {

@@ -1,11 +1,11 @@
 use std::sync::Arc;
 
 use crate::base::{Span, Time};
-use crate::measure::{Incident, Notice, StepEnd, StepKind};
-use crate::phone::{Answer, ErrandFault, Transport};
+use crate::measure::{Incident, Notice, StepKind};
+use crate::phone::{ErrandFault, Transport};
 use crate::transfer::TransferFault;
 
-use super::event::{Event, Job, Request, TftpEnd};
+use super::event::{Event, Fetched, Job, Request};
 use super::session::Waits;
 use super::transfer::{Played, Transfer, first_arrival};
 use super::world::World;
@@ -79,7 +79,7 @@ impl World {
         self.sessions.of_mut(request.phone).waits = Waits::Nothing;
         self.sent_again(request.phone, step, u32::from(lost));
         self.begin_transfer();
-        let outcome = TftpEnd::Failed(TransferFault::Refused);
+        let outcome = failed(TransferFault::Refused);
         self.engine.push(now + way, Event::TftpEnded { request, outcome });
     }
 
@@ -125,9 +125,9 @@ impl World {
         let transfer = self.transfer_of(phone, file);
         let played = self.network.back(request, |fates| transfer.play(fates));
         let outcome = if played.complete {
-            TftpEnd::File(transfer.file)
+            Fetched::File(transfer.file)
         } else {
-            TftpEnd::Failed(TransferFault::Stalled)
+            failed(TransferFault::Stalled)
         };
         let check = self.machines.phone_delay(self.plan.cost.phone_check);
         self.end_at(request, played, check, Waits::Transfer, outcome);
@@ -141,7 +141,7 @@ impl World {
         let transfer = self.transfer_of(request.phone, Arc::default());
         let played = self.network.back(request, |fates| transfer.play_missing(fates));
         if played.complete {
-            self.end_at(request, played, Span::ZERO, Waits::Nothing, TftpEnd::Missing);
+            self.end_at(request, played, Span::ZERO, Waits::Nothing, Fetched::Missing);
         } else {
             // Nothing arrives: the phone's own patience ends the wait.
             self.servers.sent(played.server_sent);
@@ -155,7 +155,7 @@ impl World {
         played: Played,
         check: Span,
         waits: Waits,
-        outcome: TftpEnd,
+        outcome: Fetched,
     ) {
         let step = self.sessions.of(request.phone).step;
         self.sent_again(request.phone, step, played.phone_again);
@@ -203,38 +203,17 @@ impl World {
         let again = self.patience().1.saturating_sub(1);
         self.sent_again(request.phone, step, u32::from(again));
         self.begin_transfer();
-        self.on_tftp_ended(request, &TftpEnd::Failed(fault));
+        self.on_tftp_ended(request, &failed(fault));
     }
 
-    pub(super) fn on_tftp_ended(&mut self, request: Request, outcome: &TftpEnd) {
+    pub(super) fn on_tftp_ended(&mut self, request: Request, outcome: &Fetched) {
         self.servers.end_transfer();
-        if !self.sessions.is_current(request) {
-            return;
-        }
-        let phone = request.phone;
-        self.leave_server(phone);
-        let session = self.sessions.of_mut(phone);
-        session.waits = Waits::Nothing;
-        let (step, wanted) = (session.step, session.wanted);
-        let end = match outcome {
-            TftpEnd::File(_) => StepEnd::Ok,
-            TftpEnd::Missing => StepEnd::NotFound,
-            TftpEnd::Failed(_) => StepEnd::Failed,
-        };
-        self.hear(phone, Incident::Ended { step, end, planned: wanted, started: wanted });
-        match outcome {
-            TftpEnd::File(file) => {
-                self.hear(phone, Incident::Arrived(Transport::Tftp, file.len() as u64));
-                self.answer(phone, Ok(Answer::File(file)));
-            }
-            TftpEnd::Missing => {
-                self.hear(phone, Incident::Missing(Transport::Tftp));
-                self.answer(phone, Ok(Answer::NoFile));
-            }
-            TftpEnd::Failed(fault) => {
-                self.hear(phone, Incident::Failed(Transport::Tftp, step));
-                self.answer(phone, Err(ErrandFault::Tftp(*fault)));
-            }
+        if self.sessions.is_current(request) {
+            self.fetched(request.phone, Transport::Tftp, outcome);
         }
     }
+}
+
+const fn failed(fault: TransferFault) -> Fetched {
+    Fetched::Failed(ErrandFault::Tftp(fault))
 }

@@ -20,6 +20,8 @@ use super::ears::Ears;
 use super::engine::Engine;
 use super::event::{Event, Job, Request};
 use super::fleet::{Fleet, Witness};
+use super::http::failed;
+use super::link::Fates;
 use super::machines::{Machines, Work, WorkKind};
 use super::network::Network;
 use super::pace::Pace;
@@ -280,6 +282,12 @@ impl World {
         self.step(phone, Input::Answered { token, result });
     }
 
+    /// Brings something to a phone with the next segment of a server.
+    pub(super) fn reply(&mut self, request: Request, event: Event) {
+        let way = self.network.back(request, Fates::segment);
+        self.engine.push(self.engine.now() + way, event);
+    }
+
     /// The node whose TFTP service a phone asks.
     pub(super) fn node_of(&self, phone: u32) -> NodeId {
         self.play.homes().first(PhoneId(phone))
@@ -349,7 +357,7 @@ impl World {
         while let Some((kind, request)) = self.sessions.expired(self.engine.now(), slot) {
             match kind {
                 Waits::Tftp => self.on_tftp_silence(request),
-                Waits::Http => self.fail_connection(request.phone, HttpFault::TimedOut),
+                Waits::Http => self.on_http_answered(request, &failed(HttpFault::TimedOut)),
                 Waits::Reply => self.on_said(request, Err(TvsFault::TimedOut)),
                 Waits::Nothing | Waits::Transfer => {
                     unreachable!("only waits with a time-out are watched")

@@ -34,6 +34,14 @@ impl BootTime {
         }
     }
 
+    /// The time that all take, if it is the same.
+    pub const fn fixed_mut(&mut self) -> Option<&mut Span> {
+        match self {
+            BootTime::Fixed(time) => Some(time),
+            BootTime::Model { .. } => None,
+        }
+    }
+
     /// Whether nobody takes any time.
     pub const fn is_zero(self) -> bool {
         matches!(self, BootTime::Fixed(time) if time.is_zero())

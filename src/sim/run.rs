@@ -9,7 +9,7 @@ use crate::measure::{
 use crate::phone::Phone;
 use crate::scenario::Plan;
 
-use super::guesses::{Guess, guesses, notes};
+use super::guesses::{guesses, notes};
 
 /// How a world is played; the plan says which one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,7 +99,10 @@ impl SimRun {
             registered_s: FleetReady::of(&registered, self.ledger.phones().len()),
             events_per_s: None,
             bytes_per_phone: None,
-            guesses: guesses(plan, &self.ledger, &self.facts).iter().map(Guess::summary).collect(),
+            guesses: guesses(plan, &self.ledger, &self.facts)
+                .into_iter()
+                .map(|(guess, _)| guess)
+                .collect(),
         }
     }
 

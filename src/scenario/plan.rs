@@ -1,7 +1,7 @@
 use std::net::SocketAddr;
 
 use crate::base::{Model, NodeId, PhoneId, Span, Time};
-use crate::cluster::{OperatorAction, Topology};
+use crate::cluster::{FleetSpec, OperatorAction, Topology};
 use crate::phone::PhoneProfile;
 
 use super::cost::CostModel;
@@ -133,6 +133,14 @@ pub struct Target {
     /// TVS server that stands for every member of the phones' stored list; `None` asks the
     /// members themselves.
     pub tvs: Option<SocketAddr>,
+}
+
+impl Plan {
+    /// The phones as their cluster knows them.
+    pub fn fleet_spec(&self) -> FleetSpec {
+        let FleetPlan { phones, models, .. } = &self.fleet;
+        FleetSpec { phones: *phones, models: models.clone(), seed: self.seed }
+    }
 }
 
 impl FleetPlan {

@@ -234,7 +234,7 @@ mod tests {
     fn a_longer_boot_of_one_family_makes_the_fleet_late_and_its_spread_hardly() {
         let plan = plan("[phone]\nboot-time='model'\n");
         let run = World::new(&plan, SimOptions::default()).run();
-        let digest = run.digest;
+        let digest = run.digest.clone();
         let base = run.summary(&plan).fleet_ready_s.p99.unwrap();
         let guesses = try_guesses(&plan, &run, &Stop::default());
         let of = |key: &str| guesses.iter().find(|guess| guess.key == key).unwrap();

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use crate::base::{NodeId, Span};
 use crate::cluster::{FileSignature, Topology};
-use crate::measure::{CpuSeconds, ThreadKind};
+use crate::measure::{CpuSeconds, MachineSummary, ThreadKind};
 use crate::scenario::{CostModel, Plan};
 
 use super::engine::Engine;
@@ -203,10 +203,17 @@ impl Machines {
         if self.has_shared_host() { Span::ZERO } else { work }
     }
 
-    /// Share of the jobs that found a core idle; 1 on a machine that had nothing to do.
-    pub(super) fn woken(&self) -> f64 {
-        let Account { jobs, woke, .. } = self.account;
-        if jobs == 0 { 1.0 } else { woke as f64 / jobs as f64 }
+    /// What the machine was worth: the yardstick takes longer the more jobs found a core idle, and
+    /// longest on a machine that had nothing to do.
+    pub(super) fn summary(&self) -> MachineSummary {
+        let (Account { jobs, woke, .. }, cost) = (&self.account, &self.plan.cost);
+        let woken = if *jobs == 0 { 1.0 } else { *woke as f64 / *jobs as f64 };
+        let slower = 1.0 + cost.idle_yardstick * woken;
+        let yardstick_s = cost.yardstick.as_secs_f64() * slower;
+        MachineSummary {
+            yardstick_s: (!cost.yardstick.is_zero()).then_some(yardstick_s),
+            available: Some(cost.available),
+        }
     }
 
     /// CPU time by side; that of the phones is known only where their work has a cost.

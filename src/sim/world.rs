@@ -3,11 +3,12 @@ use std::sync::Arc;
 
 use crate::base::{NodeId, PhoneId, Span, Stop, Time};
 use crate::cluster::{
-    Cluster, Contents, FleetSpec, Genesis, Service, ServiceChange, ServiceKind, SignCacheMode,
-    TftpService,
+    Cluster, Contents, Genesis, Service, ServiceChange, ServiceKind, SignCacheMode, TftpService,
 };
 use crate::crypto::KeySource;
-use crate::measure::{Finish, Incident, Mode, Notice, RunInfo, StepKind, encode};
+use crate::measure::{
+    Finish, Incident, Mode, Notice, RunFacts, RunInfo, SimSummary, StepKind, encode,
+};
 use crate::phone::{
     Action, Answer, Ask, Errand, ErrandFault, Fact, FileRequest, HttpFault, Input, Outcome, Sink,
     Transport, TvsFault,
@@ -20,6 +21,7 @@ use super::ears::Ears;
 use super::engine::Engine;
 use super::event::{Event, Job, Request};
 use super::fleet::{Fleet, Witness};
+use super::guesses::{guesses, notes};
 use super::http::failed;
 use super::link::Fates;
 use super::machines::{Machines, Work, WorkKind};
@@ -374,26 +376,40 @@ impl World {
 
     fn finish(self, finish: Finish) -> SimRun {
         let draws = self.network.draws() + self.pace.draws() + casting_draws(&self.plan);
+        let info = self.info();
         let (mut ledger, samples, digest) = self.ears.close();
         self.play.close(&mut ledger, finish, self.fleet.phones());
         ledger.read(self.fleet.verified(), BTreeMap::new());
-        let (now, serve) = (self.engine.now(), self.servers.counts());
-        let cpu_s = self.machines.cpu_seconds();
-        SimRun {
-            samples: samples.end(now, || encode(&ledger, &self.play.info(serve, cpu_s))),
-            cpu_s,
+        let (ended, facts) = (self.engine.now(), self.play.facts());
+        let guesses = guesses(&self.plan, &ledger, &facts).into_iter().map(|(guess, _)| guess);
+        let sim = SimSummary {
+            digest: digest.clone(),
+            draws,
+            events: self.engine.events(),
+            virtual_s: ended.as_secs_f64(),
+            registered_s: self.pace.registered(&ledger),
+            events_per_s: None,
+            bytes_per_phone: None,
+            guesses: guesses.collect(),
+        };
+        let facts = RunFacts {
+            cpu_s: info.cpu_s,
             cpu_by_thread_s: self.machines.cpu_by_thread(),
-            woken: self.machines.woken(),
-            registered: self.pace.registered(&ledger),
+            machine: self.machines.summary(),
+            serve: info.serve,
+            sim: Some(sim),
+            notes: notes(&self.plan),
+            ..facts
+        };
+        SimRun {
+            samples: samples.end(ended, || encode(&ledger, &info)),
             ledger,
             digest,
             draws,
-            events: self.engine.events(),
-            facts: self.play.facts(),
-            serve,
+            facts,
             phones: self.fleet.into_phones(),
             cluster: self.play.into_cluster().expect("it has one"),
-            ended: now,
+            ended,
             finish,
         }
     }
@@ -418,11 +434,7 @@ fn cluster(plan: &Plan, contents: Contents) -> Cluster {
     }
     let genesis = Genesis {
         topology,
-        fleet: FleetSpec {
-            phones: plan.fleet.phones,
-            models: plan.fleet.models.clone(),
-            seed: plan.seed,
-        },
+        fleet: plan.fleet_spec(),
         source: KeySource::bank(plan.seed),
         epoch_s: EPOCH_S,
         stored: BTreeMap::new(),

@@ -75,8 +75,7 @@ pub async fn run(
     let clock = Clock::start();
     let (places, mut notes) = fit_places(plan);
     let target = Arc::new(plan.target.clone());
-    let generator =
-        Generator::start(&target, plan.workers, places, clock).map_err(CapacityError::Start)?;
+    let generator = Generator::start(&target, plan.workers, places, clock)?;
     let learning = learn::learn(&generator, plan, &mut notes);
     let (learnt, references) = tokio::select! {
         learnt = learning => learnt?,

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use crate::forecast::Budget;
 use crate::measure::Queue;
-use crate::net::fleet::Addresses;
+use crate::net::fleet::first_address;
 use crate::net::{host, limits};
 use crate::scenario::Plan;
 
@@ -66,7 +66,7 @@ fn workers(plan: &Plan) -> u64 {
 /// other end of a connection has one, too, and is closed a moment later.
 fn quarter_descriptors(plan: &Plan) -> Places {
     let ends = if plan.target.is_some() { 4 } else { 9 };
-    let is_shared = |server| Addresses::towards(server) == Addresses::Shared;
+    let is_shared = |server| first_address(server).is_none();
     let target = plan.target.as_ref().map(|target| target.tftp);
     let own = || plan.fleet.tftp.iter().any(|&node| plan.topology.node(node).address.is_ipv6());
     let socket = if target.map_or_else(own, is_shared) { 4 } else { 0 };

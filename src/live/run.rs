@@ -11,7 +11,7 @@ use crate::cluster::{Cluster, FileSignature, HTTP_PORT, HTTPS_PORT, ServiceKind,
 use crate::measure::{
     CpuSeconds, Finish, Ledger, Mode, Queue, RunFacts, Slice, ThreadKind, encode,
 };
-use crate::net::fleet::Addresses;
+use crate::net::fleet::first_address;
 use crate::net::signals::{Signal, Signals};
 use crate::net::threads;
 use crate::net::{Clock, http, limits, signals};
@@ -379,7 +379,7 @@ fn notes(plan: &Plan, tftp: SocketAddr) -> Vec<String> {
     if !plan.fleet.sites.is_empty() {
         notes.push("the links of [[fleet.site]] act in `sim` only: this run ignored them".into());
     }
-    if Addresses::towards(tftp) == Addresses::Shared {
+    if first_address(tftp).is_none() {
         notes.push("all phones share this host's address towards the TFTP server".into());
     }
     notes

@@ -4,8 +4,10 @@
 use std::fs::File;
 use std::future::Future;
 use std::io;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use tokio::runtime::{Builder, EnterGuard, Handle, Runtime};
 use tokio::sync::oneshot;
@@ -91,6 +93,43 @@ pub fn spawn<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<thread::JoinHandle<T>, StartError> {
     thread::Builder::new().name(name.to_owned()).spawn(work).map_err(|cause| failed(name, cause))
+}
+
+/// A thread that does the same again and again until this is dropped.
+#[derive(Debug)]
+pub struct Repeated {
+    stopped: Arc<AtomicBool>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Repeated {
+    /// Starts the thread of this name, which pauses for so long after each time.
+    pub fn start(
+        name: &str,
+        pause: Duration,
+        work: impl Fn() + Send + 'static,
+    ) -> Result<Repeated, StartError> {
+        let stopped = Arc::new(AtomicBool::new(false));
+        let is_stopped = Arc::clone(&stopped);
+        let thread = spawn(name, move || {
+            while !is_stopped.load(Ordering::Relaxed) {
+                work();
+                thread::park_timeout(pause);
+            }
+        })?;
+        Ok(Repeated { stopped, thread: Some(thread) })
+    }
+}
+
+impl Drop for Repeated {
+    fn drop(&mut self) {
+        self.stopped.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            // A run that is over has no use for the reason.
+            let _ = thread.join();
+        }
+    }
 }
 
 /// Does something long on a thread of its own, so that nobody else waits.

@@ -1,19 +1,13 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
-use rustls::pki_types::ServerName;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc};
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
 use crate::base::{HostTable, Lack, Span, Time};
 use crate::net::fleet::connect;
-use crate::net::{Clock, TlsClients};
+use crate::net::{Clock, TlsClients, TlsFault};
 use crate::phone::{Message, TvsFault};
-use crate::wire::{Dialogue, DialogueRules};
+use crate::wire::Dialogue;
 
 use super::turn::{Fault, LACK_PATIENCE, LACK_PAUSE, Turn};
 
@@ -140,22 +134,13 @@ impl DialogueClient {
         let stream = connect(server, job.source).await.map_err(broken)?;
         let trust = message.trust.clone();
         let judge = Box::new(move |der: &[u8]| trust.accepts(der));
-        let (config, refused) = self.clients.config(judge);
-        let name = ServerName::IpAddress(server.ip().into());
-        let mut stream =
-            TlsConnector::from(config).connect(name, stream).await.map_err(|error| {
-                if refused.load(Ordering::Relaxed) {
-                    TvsFault::CertificateRefused.into()
-                } else {
-                    broken(error)
-                }
-            })?;
-        stream.write_all(&message.bytes).await.map_err(broken)?;
-        stream.flush().await.map_err(broken)?;
-        let answer = read_message(&mut stream, message.dialogue.rules()).await?;
-        // The answer counts, whatever becomes of the farewell.
-        let _ = stream.shutdown().await;
-        Ok(answer)
+        let rules = message.dialogue.rules();
+        let answer = self.clients.exchange(stream, judge, &message.bytes, rules).await;
+        answer.map_err(|fault| match fault {
+            TlsFault::Refused => TvsFault::CertificateRefused.into(),
+            TlsFault::Broken(error) => broken(error),
+            TlsFault::Malformed => TvsFault::WrongAnswer.into(),
+        })
     }
 
     /// Where a server is asked: one elsewhere than allowed is as good as unreachable.
@@ -166,20 +151,6 @@ impl DialogueClient {
         let allowed = server.ip().is_loopback() || self.allowed.contains(&server.ip());
         allowed.then_some(server)
     }
-}
-
-/// Reads one message. Many servers close without `close_notify`; after a whole message that is
-/// normal, before it the answer is missing.
-async fn read_message(
-    stream: &mut TlsStream<TcpStream>,
-    rules: &DialogueRules,
-) -> Result<Vec<u8>, TvsFault> {
-    let mut message = vec![0; rules.head_length];
-    stream.read_exact(&mut message).await.map_err(|_| TvsFault::Connection)?;
-    let length = (rules.message_length)(&message).map_err(|_| TvsFault::WrongAnswer)?;
-    message.resize(length.max(rules.head_length), 0);
-    stream.read_exact(&mut message[rules.head_length..]).await.map_err(|_| TvsFault::Connection)?;
-    Ok(message)
 }
 
 #[cfg(test)]

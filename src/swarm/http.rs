@@ -1,6 +1,5 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use http_body_util::{BodyExt, Empty};
 use hyper::body::{Body, Bytes, Incoming};
@@ -8,17 +7,15 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::HOST;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{Instant, timeout_at};
-use tokio_rustls::TlsConnector;
 
 use crate::base::{Lack, Span, Time};
 use crate::net::fleet::connect;
-use crate::net::{Clock, TlsClients};
+use crate::net::{Clock, TlsClients, TlsFault};
 use crate::phone::{FILE_SIZE_MAX, HttpFault, Trust};
 use crate::wire::uri::encode_path;
 
@@ -244,14 +241,9 @@ impl Line {
         self.opened += 1;
         let Some(trust) = trust.cloned() else { return Ok(self.talk(stream, false).await?) };
         let judge = Box::new(move |der: &[u8]| trust.accepts(der));
-        let (config, refused) = self.client.tls.config(judge);
-        let name = ServerName::IpAddress(server.ip().into());
-        let stream = TlsConnector::from(config).connect(name, stream).await.map_err(|error| {
-            if refused.load(Ordering::Relaxed) {
-                HttpFault::CertificateRefused.into()
-            } else {
-                broken(error)
-            }
+        let stream = self.client.tls.connect(stream, judge).await.map_err(|fault| match fault {
+            TlsFault::Broken(error) => broken(error),
+            TlsFault::Refused | TlsFault::Malformed => HttpFault::CertificateRefused.into(),
         })?;
         Ok(self.talk(stream, true).await?)
     }

@@ -134,7 +134,7 @@ impl Swarm {
                 ),
             };
             let results = Results { lookups: lookup_results, http: http_results };
-            handles.push(start_worker(index, worker, env, phones, clients, results).await?);
+            handles.push(start_worker(index, worker, env, phones, clients, results)?);
         }
         Ok(Swarm { workers: handles, _runtimes: [lookups, files] })
     }
@@ -186,7 +186,8 @@ impl Swarm {
     }
 }
 
-async fn start_worker(
+/// Starts the thread of a worker. Its sockets belong to its runtime.
+fn start_worker(
     index: u32,
     plan: WorkerPlan,
     env: Env,
@@ -194,28 +195,15 @@ async fn start_worker(
     clients: Clients,
     results: Results,
 ) -> Result<Handle, StartError> {
-    let (commands, commands_receiver) = mpsc::channel(8);
-    let (started_sender, started) = oneshot::channel();
-    let (end, ended) = oneshot::channel();
     let name = ThreadKind::Swarm.numbered(index);
-    let thread = name.clone();
-    threads::spawn(&name, move || {
-        let worker = OwnRuntime::of_one_thread(&thread).and_then(|runtime| {
-            let guard = runtime.enter();
-            let worker = Worker::new(plan, env, phones, clients)
-                .map_err(|cause| StartError { thread: thread.clone(), cause })?;
-            drop(guard);
-            Ok((runtime, worker))
-        });
-        match worker {
-            Ok((runtime, worker)) => {
-                let _ = started_sender.send(Ok(worker.shared()));
-                let _ = end.send(runtime.block_on(worker.run(commands_receiver, results)));
-            }
-            Err(error) => drop(started_sender.send(Err(error))),
-        }
-    })?;
-    let gone = |_| StartError { thread: name, cause: std::io::Error::other("it ended") };
-    let shared = started.await.map_err(gone)??;
+    let runtime = OwnRuntime::of_one_thread(&name)?;
+    let worker = {
+        let _inside = runtime.enter();
+        let failed = |cause| StartError { thread: name.clone(), cause };
+        Worker::new(plan, env, phones, clients).map_err(failed)?
+    };
+    let (shared, (commands, receiver)) = (worker.shared(), mpsc::channel(8));
+    let (end, ended) = oneshot::channel();
+    threads::spawn(&name, move || drop(end.send(runtime.block_on(worker.run(receiver, results)))))?;
     Ok(Handle { commands, shared, ended })
 }

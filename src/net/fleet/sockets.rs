@@ -9,7 +9,7 @@ use tokio::net::UdpSocket;
 use crate::base::{Lack, PhoneId};
 use crate::net::{Arrival, FleetSocket, lack_of, listen};
 
-use super::address::{Addresses, FIRST, address_from, phone_from};
+use super::address::{address_from, first_address, phone_from};
 
 /// The UDP sockets of a worker: a few for all its phones, or one per transfer in flight where
 /// phones must share the host's address.
@@ -79,8 +79,7 @@ impl Sockets {
     /// Opens the sockets towards `server` for at most `in_flight` transfers. Must be called
     /// within a tokio runtime.
     pub fn open(server: SocketAddr, in_flight: usize) -> io::Result<Sockets> {
-        let has_own = Addresses::towards(server) == Addresses::PerPhone;
-        Sockets::open_from(server, in_flight, has_own.then_some(FIRST))
+        Sockets::open_from(server, in_flight, first_address(server))
     }
 
     /// Like [`Sockets::open`] with the addresses from `first` on, which the host must have, or

@@ -118,7 +118,7 @@ fn expected(what: &str, got: &Got, trust: Option<&TrustCheck>) -> Result<Expecte
         Got::NoFile => Ok(Expected::Missing),
         Got::File(Content { length, digest, bytes }) => {
             let judged = trust.map(|trust| match bytes {
-                Some(bytes) => (trust.0)(what, bytes),
+                Some(bytes) => trust(what, bytes),
                 None => Err(format!("{length} bytes are more than a phone takes")),
             });
             Ok(match judged {

@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 
 use crate::measure::{
     Capacity, CapacitySummary, CapacityVerdict, Confidence, GeneratorFacts, LevelVerdict,
-    LoadFacts, LoadStep, Mode, WrongAnswers, slo_rows,
+    LoadFacts, LoadStep, Mode, slo_rows,
 };
 use crate::net::limits;
 use crate::scenario::{Doubt, Slo};
@@ -12,7 +12,6 @@ use super::engine::Target;
 use super::plan::{CapacityPlan, Task};
 use super::run::Measured;
 use super::schedule::{Arrival, Shape};
-use super::search::{Outcome, Seen};
 use super::weigh::DRIFT_MAX;
 use super::workload::Part;
 
@@ -129,7 +128,7 @@ impl CapacityPlan {
             load,
             limits: self.limits.facts(),
             capacity: Capacity { task: self.task_name(), ..capacity(measured, self.unit()) },
-            wrong: WrongAnswers { count: measured.wrong.0, examples: measured.wrong.1.clone() },
+            wrong: measured.wrong.clone(),
             generator: generator(measured, self.workers),
             slos: Vec::new(),
             method: self.method(),
@@ -159,24 +158,22 @@ fn verdict(measured: &Measured) -> CapacityVerdict {
     if measured.signal.is_some() {
         return CapacityVerdict::Interrupted;
     }
-    match (measured.found.map(|found| found.outcome), measured.seen) {
-        (Some(Outcome::Knee), _) => CapacityVerdict::Knee,
-        (Some(Outcome::GeneratorBound), _) | (None, Some(Seen::GeneratorBound)) => {
-            CapacityVerdict::GeneratorBound
-        }
-        (Some(Outcome::HighestOffered), _) => CapacityVerdict::HighestOffered,
-        (Some(Outcome::NotCarried), _) | (None, Some(Seen::Broken)) => CapacityVerdict::NotCarried,
-        (Some(Outcome::Lost), _) | (None, Some(Seen::Lost)) => CapacityVerdict::Lost,
-        (Some(Outcome::Unsteady), _) => CapacityVerdict::Unsteady,
-        (None, Some(Seen::Carried)) => CapacityVerdict::Carried,
-        (None, None) => CapacityVerdict::Interrupted,
+    if let Some(found) = measured.found {
+        return found.outcome;
+    }
+    match measured.steps.last().map(|step| step.verdict) {
+        Some(LevelVerdict::Broken) => CapacityVerdict::NotCarried,
+        Some(LevelVerdict::Carried) => CapacityVerdict::Carried,
+        Some(LevelVerdict::GeneratorBound) => CapacityVerdict::GeneratorBound,
+        Some(LevelVerdict::Lost) => CapacityVerdict::Lost,
+        Some(LevelVerdict::Interrupted) | None => CapacityVerdict::Interrupted,
     }
 }
 
 fn capacity(measured: &Measured, unit: String) -> Capacity {
     let (knee, at_least, confidence) = match measured.found {
         Some(found) => {
-            let knee = found.low.filter(|_| found.outcome == Outcome::Knee);
+            let knee = found.low.filter(|_| found.outcome == CapacityVerdict::Knee);
             (knee, found.low, found.confidence(unit.ends_with("at once")))
         }
         None => (None, highest_carried(&measured.steps), Confidence::default()),

@@ -55,7 +55,9 @@ fn try_serve(args: &ServeArgs, global: &GlobalArgs) -> Result<ExitCode, CliError
     let progress = ProgressView::new(global, &plan);
     let mut view = ServeView { progress, format: global.format, printed: Ok(()) };
     let runtime = runtime()?;
-    let outcome = runtime.block_on(live::serve(&plan, &options, &mut view));
+    // Nobody enters commands here.
+    let (_, commands) = tokio::sync::mpsc::channel(1);
+    let outcome = runtime.block_on(live::serve(&plan, &options, commands, &mut view));
     drop(runtime);
     let counts = outcome.map_err(|error| live_error(&error))?;
     view.progress.note(&format!(

@@ -54,7 +54,7 @@ impl Fleet {
         Fleet {
             env: Env {
                 profile: Arc::new(plan.phone.clone()),
-                verifier: Verifier::remembering_pinned(Arc::clone(&shared)),
+                verifier: Verifier::remembering(Arc::clone(&shared)),
                 shared,
             },
             phones: Vec::with_capacity(plan.fleet.phones as usize),

@@ -3,13 +3,13 @@ use std::sync::Arc;
 
 use tokio::sync::{Semaphore, mpsc};
 
-use crate::base::{HostTable, Lack, Span, Time};
+use crate::base::{HostTable, Span};
 use crate::net::fleet::connect;
 use crate::net::{Clock, TlsClients, TlsFault};
 use crate::phone::{Message, TvsFault};
 use crate::wire::Dialogue;
 
-use super::turn::{Fault, LACK_PATIENCE, LACK_PAUSE, Turn};
+use super::turn::{Carried, Fault, LACK_PATIENCE, LACK_PAUSE, Ticket, Turn};
 
 /// Carries messages of dialogues over TLS on behalf of phones: one message, one connection, no
 /// resumption.
@@ -28,40 +28,18 @@ pub struct DialogueClient {
 /// One message to one server.
 #[derive(Debug)]
 pub struct DialogueJob {
-    /// The phone, by its place in its worker.
-    pub phone: usize,
-    /// The phone's token.
-    pub token: u32,
+    /// Whose it is.
+    pub ticket: Ticket,
     /// What the phone says, to whom.
     pub message: Message,
     /// The phone's address, used when the server is on this host.
     pub source: Ipv4Addr,
-    /// When the phone wanted it.
-    pub planned: Time,
     /// Says whether it waits or is under way.
     pub turn: Turn,
 }
 
-/// What came of it.
-#[derive(Debug)]
-pub struct DialogueResult {
-    /// The phone, by its place in its worker.
-    pub phone: usize,
-    /// The phone's token.
-    pub token: u32,
-    /// Which dialogue it was.
-    pub dialogue: Dialogue,
-    /// The answer, or why there is none.
-    pub answer: Result<Vec<u8>, Fault<TvsFault>>,
-    /// When the phone wanted it.
-    pub planned: Time,
-    /// When it began: a place in the budget was free, and the host had what it needed.
-    pub started: Time,
-    /// Times that the host lacked something before.
-    pub lacks: Vec<Lack>,
-    /// When it ended.
-    pub ended: Time,
-}
+/// Which dialogue it was and what came of it.
+pub type DialogueResult = (Dialogue, Carried<Vec<u8>, TvsFault>);
 
 impl DialogueClient {
     /// A client with at most `in_flight` connections. `target` stands for every member of every
@@ -109,8 +87,7 @@ impl DialogueClient {
             let started = self.clock.now();
             job.turn.begin(started);
             let exchange = tokio::time::timeout(limit, self.exchange(&job));
-            let answer = exchange.await.unwrap_or(Err(TvsFault::TimedOut.into()));
-            match answer {
+            match exchange.await.unwrap_or(Err(TvsFault::TimedOut.into())) {
                 Err(Fault::Ours(lack)) if started.since(first) < LACK_PATIENCE => lacks.push(lack),
                 answer => break (started, answer),
             }
@@ -118,11 +95,9 @@ impl DialogueClient {
             tokio::time::sleep(LACK_PAUSE).await;
         };
         drop(permit);
-        let ended = self.clock.now();
-        let DialogueJob { phone, token, planned, message, .. } = job;
-        let dialogue = message.dialogue;
-        let result =
-            DialogueResult { phone, token, dialogue, answer, planned, started, lacks, ended };
+        let (ticket, ended) = (job.ticket, self.clock.now());
+        let carried = Carried { ticket, answer, started, lacks, ended };
+        let result = (job.message.dialogue, carried);
         // The worker is gone when the run is over; then nobody wants the answer.
         let _ = results.send(result);
     }

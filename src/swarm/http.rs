@@ -13,13 +13,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{Instant, timeout_at};
 
-use crate::base::{Lack, Span, Time};
+use crate::base::{Span, Time};
 use crate::net::fleet::connect;
 use crate::net::{Clock, TlsClients, TlsFault};
-use crate::phone::{FILE_SIZE_MAX, HttpFault, Trust};
+use crate::phone::{FILE_SIZE_MAX, HttpFault, Transport, Trust};
 use crate::wire::uri::encode_path;
 
-use super::turn::{Fault, LACK_PATIENCE, LACK_PAUSE, Turn};
+use super::turn::{Carried, Fault, LACK_PATIENCE, LACK_PAUSE, Ticket, Turn};
 
 /// Longest head of an answer.
 const HEAD_MAX: usize = 16 * 1_024;
@@ -54,36 +54,26 @@ pub struct HttpClient {
 /// One file to ask for.
 #[derive(Debug)]
 pub struct HttpJob {
-    /// The phone, by its place in its worker.
-    pub phone: usize,
-    /// The phone's token.
-    pub token: u32,
+    /// Whose it is.
+    pub ticket: Ticket,
     /// Name of the file.
     pub file: Arc<str>,
     /// How the server is judged: then it is asked over HTTPS, else over HTTP.
     pub trust: Option<Trust>,
-    /// When the phone wanted it.
-    pub planned: Time,
 }
 
 /// What came of it.
 #[derive(Debug)]
 pub struct HttpResult {
-    /// The question.
-    pub job: HttpJob,
+    /// How the file was asked for.
+    pub via: Transport,
     /// The file, or `None` if the server has none, or why neither is known.
-    pub answer: Result<Option<Vec<u8>>, Fault<HttpFault>>,
+    pub carried: Carried<Option<Vec<u8>>, HttpFault>,
     /// Whether it had to wait for a place: the phone had no connection.
     pub waited: bool,
     /// Connections that were opened for it: one as a rule on the first file, two if the server
     /// had closed the kept one.
     pub connections: u64,
-    /// When it began: a place was free, and the host had what it needed.
-    pub started: Time,
-    /// Times that the host lacked something before.
-    pub lacks: Vec<Lack>,
-    /// When it ended.
-    pub ended: Time,
 }
 
 /// The connection of one phone; closed and its place given back when dropped.
@@ -183,25 +173,31 @@ impl Line {
                 self.place = Some(Arc::new(place.expect("the budget is never closed")));
             }
             self.opened = 0;
-            let (lacks, started, answer) = self.fetch_when_possible(&job).await;
-            let waited = waited || !lacks.is_empty();
-            let (connections, ended) = (self.opened, self.client.clock.now());
-            let result = HttpResult { job, answer, waited, connections, started, lacks, ended };
+            let carried = self.fetch_when_possible(&job).await;
+            let result = HttpResult {
+                via: Transport::over_http(job.trust.is_some()),
+                waited: waited || !carried.lacks.is_empty(),
+                connections: self.opened,
+                carried,
+            };
             // The worker is gone when the run is over; then nobody wants the answer.
             let _ = self.client.results.send(result);
         }
     }
 
-    /// Fetches the file, again after a pause as long as the host lacks something for it; says what
-    /// it lacked and when it had it.
-    async fn fetch_when_possible(&mut self, job: &HttpJob) -> (Vec<Lack>, Time, Fetched) {
-        let (first, mut lacks) = (self.client.clock.now(), Vec::new());
+    /// Fetches the file, again after a pause as long as the host lacks something for it.
+    async fn fetch_when_possible(&mut self, job: &HttpJob) -> Carried<Option<Vec<u8>>, HttpFault> {
+        let (clock, mut lacks) = (self.client.clock, Vec::new());
+        let first = clock.now();
         loop {
-            let started = self.client.clock.now();
+            let started = clock.now();
             self.turn.begin(started);
             match self.fetch(job, started).await {
                 Err(Fault::Ours(lack)) if started.since(first) < LACK_PATIENCE => lacks.push(lack),
-                answer => return (lacks, started, answer),
+                answer => {
+                    let (ticket, ended) = (job.ticket, clock.now());
+                    return Carried { ticket, answer, started, lacks, ended };
+                }
             }
             self.turn.wait();
             tokio::time::sleep(LACK_PAUSE).await;

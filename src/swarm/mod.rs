@@ -16,7 +16,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 pub use dialogue::{DialogueClient, DialogueJob, DialogueResult};
 pub use http::{HttpClient, HttpJob, HttpLink, HttpResult, HttpServer};
-pub use turn::{Fault, Turn};
+pub use turn::{Carried, Fault, Ticket, Turn};
 
 use crate::base::{HostTable, Span, Time};
 use crate::measure::{Ledger, Slice, ThreadKind};

@@ -21,27 +21,20 @@ use crate::wire::Dialogue;
 
 use super::dialogue::{DialogueClient, DialogueJob, DialogueResult};
 use super::http::{HttpClient, HttpJob, HttpLink, HttpResult};
-use super::turn::{Fault, Turn};
+use super::turn::{Carried, Fault, Ticket, Turn};
 
 /// What the driver tells a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Command {
+pub(super) enum Command {
     /// Plan a boot of every phone within `spread` from `from`; `storm` starts the counting.
-    Boot {
-        /// Start of the wave.
-        from: Time,
-        /// Its length.
-        spread: Span,
-        /// Whether this is the first reset of the storm.
-        storm: bool,
-    },
+    Boot { from: Time, spread: Span, storm: bool },
     /// End: publish and leave.
     Stop,
 }
 
 /// What worker and driver share.
 #[derive(Debug)]
-pub struct Shared {
+pub(super) struct Shared {
     /// The ledger as it was a moment ago.
     pub published: Mutex<Ledger>,
     /// Waves that the driver has commanded and the worker has not planned yet.
@@ -60,24 +53,18 @@ impl Shared {
 
 /// By which the phones of a worker reach TCP servers; what comes of it goes to its [`Results`].
 #[derive(Clone, Debug)]
-pub struct Clients {
-    /// Asks TVS servers.
+pub(super) struct Clients {
     pub lookups: DialogueClient,
-    /// Where lookups run.
     pub lookup_runtime: Handle,
-    /// Where their results go.
     pub lookup_results: mpsc::UnboundedSender<DialogueResult>,
-    /// Asks for files over HTTP.
     pub http: HttpClient,
 }
 
 /// What comes back from the [`Clients`] of a worker; unbounded, because a phone asks for one thing
 /// at a time.
 #[derive(Debug)]
-pub struct Results {
-    /// Of lookups.
+pub(super) struct Results {
     pub lookups: mpsc::UnboundedReceiver<DialogueResult>,
-    /// Of files.
     pub http: mpsc::UnboundedReceiver<HttpResult>,
 }
 
@@ -85,7 +72,7 @@ pub struct Results {
 ///
 /// The thread is the datagram pump: it runs the transfers and the phones. TLS and HTTP happen
 /// elsewhere (see [`Clients`]) and come back as messages.
-pub struct Worker {
+pub(super) struct Worker {
     plan: WorkerPlan,
     env: Env,
     phones: Vec<Phone>,
@@ -131,16 +118,14 @@ struct Board {
 
 /// What a worker needs to know.
 #[derive(Clone, Copy, Debug)]
-pub struct WorkerPlan {
+pub(super) struct WorkerPlan {
     /// The phones that are its own.
     pub slice: Slice,
-    /// Seed of the run.
     pub seed: u64,
     /// The TFTP server.
     pub server: SocketAddr,
     /// Transfers in flight of this worker.
     pub transfers_in_flight: usize,
-    /// The one clock.
     pub clock: Clock,
 }
 
@@ -487,7 +472,8 @@ impl Worker {
                 self.slots[place].link = None;
                 *self.messages.entry(message.dialogue).or_default() += 1;
                 let source = phone_address(self.phone_id(place));
-                let job = DialogueJob { phone: place, token, message, source, planned: now, turn };
+                let ticket = Ticket { phone: place, token, planned: now };
+                let job = DialogueJob { ticket, message, source, turn };
                 let results = self.clients.lookup_results.clone();
                 let ask = self.clients.lookups.clone().ask(job, results);
                 self.clients.lookup_runtime.spawn(ask);
@@ -510,31 +496,21 @@ impl Worker {
         let FileRequest { file, via, trust, .. } = request;
         let link = &mut self.slots[place].link;
         let link = link.get_or_insert_with(|| self.clients.http.link(source));
-        link.ask(HttpJob { phone: place, token, file, trust, planned });
+        let ticket = Ticket { phone: place, token, planned };
+        link.ask(HttpJob { ticket, file, trust });
         self.hear_at(planned, place, Incident::Asked(via));
     }
 
     fn on_http(&mut self, result: HttpResult) {
-        let HttpResult { job, answer, waited, connections, started, lacks, ended } = result;
-        let (place, token) = (job.phone, job.token);
-        lacks.into_iter().for_each(|lack| self.hear(place, Incident::Lacked(lack)));
-        let slot = &mut self.slots[place];
-        // A phone that was reset meanwhile does not wait for this answer any more.
-        let Some(&mut InFlight { step, .. }) = slot.errand(token) else { return };
-        let via = Transport::over_http(job.trust.is_some());
-        let first_planned = slot.awaits_first_request.take();
+        let HttpResult { via, carried, waited, connections } = result;
+        let Carried { ticket, answer, started, lacks, ended } = carried;
+        let Some(step) = self.came_back(ticket, lacks) else { return };
+        let Ticket { phone: place, token, planned } = ticket;
         self.hear(place, Incident::Connected(via, connections));
-        if let Some(planned) = first_planned {
-            let boot_time = self.phones[place].boot_time(&self.env);
-            let late = started.since(planned + boot_time);
-            self.waited(place, Queue::Connections, late);
-        } else if waited {
-            self.waited(place, Queue::Connections, started.since(job.planned));
-        }
+        self.begun(place, Queue::Connections, started, waited.then_some(planned));
         match answer {
             Ok(file) => {
                 let end = if file.is_some() { StepEnd::Ok } else { StepEnd::NotFound };
-                let planned = job.planned;
                 self.hear_at(ended, place, Incident::Ended { step, end, planned, started });
                 self.on_file(place, token, via, file.as_deref());
             }
@@ -548,6 +524,22 @@ impl Worker {
                 self.hear(place, Incident::Failed(via, step));
                 self.answer(place, token, Err(ErrandFault::Http(fault)));
             }
+        }
+    }
+
+    /// An errand has come back from elsewhere: its step, unless the phone was reset meanwhile and
+    /// does not wait for it any more.
+    fn came_back(&mut self, ticket: Ticket, lacks: Vec<Lack>) -> Option<StepKind> {
+        lacks.into_iter().for_each(|lack| self.hear(ticket.phone, Incident::Lacked(lack)));
+        self.slots[ticket.phone].errand(ticket.token).map(|errand| errand.step)
+    }
+
+    /// A request began at `at`: the first one of a boot, or one that waited since `queued`.
+    fn begun(&mut self, place: usize, queue: Queue, at: Time, queued: Option<Time>) {
+        let planned = self.slots[place].awaits_first_request.take();
+        let due = planned.map(|planned| planned + self.phones[place].boot_time(&self.env));
+        if let Some(since) = due.or(queued) {
+            self.waited(place, queue, at.since(since));
         }
     }
 
@@ -575,13 +567,7 @@ impl Worker {
         let lack = self.lane.sockets.send(socket, phone, self.plan.server.port(), &self.lane.out);
         let slot = &mut self.slots[place];
         let wanted = slot.errand(token).map_or(now, |errand| errand.wanted);
-        if let Some(planned) = slot.awaits_first_request.take() {
-            let boot_time = self.phones[place].boot_time(&self.env);
-            let late = self.plan.clock.now().since(planned + boot_time);
-            self.waited(place, Queue::Transfers, late);
-        } else if queued {
-            self.waited(place, Queue::Transfers, now.since(wanted));
-        }
+        self.begun(place, Queue::Transfers, now, queued.then_some(wanted));
         if let Some(lack) = lack {
             self.hear(place, Incident::Lacked(lack));
         }
@@ -723,13 +709,11 @@ impl Worker {
         }
     }
 
-    fn on_lookup(&mut self, result: DialogueResult) {
-        let DialogueResult { phone: place, token, answer, planned, started, lacks, .. } = result;
-        let (dialogue, ended) = (result.dialogue, result.ended);
+    fn on_lookup(&mut self, (dialogue, carried): DialogueResult) {
+        let Carried { ticket, answer, started, lacks, ended } = carried;
         self.messages.entry(dialogue).and_modify(|under_way| *under_way -= 1);
-        lacks.into_iter().for_each(|lack| self.hear(place, Incident::Lacked(lack)));
-        // A phone that was reset meanwhile does not wait for this answer any more.
-        let Some(&mut InFlight { step, .. }) = self.slots[place].errand(token) else { return };
+        let Some(step) = self.came_back(ticket, lacks) else { return };
+        let Ticket { phone: place, token, planned } = ticket;
         self.waited(place, Queue::Lookups, started.since(planned));
         let answer = match &answer {
             Err(Fault::Ours(lack)) => {

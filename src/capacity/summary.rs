@@ -122,23 +122,33 @@ impl CapacityPlan {
         };
         let mut summary = CapacitySummary {
             schema: 1,
-            mode: Mode::Capacity,
             seed: self.seed,
             verdict: verdict(measured),
             load,
-            limits: self.limits.facts(),
-            capacity: Capacity { task: self.task_name(), ..capacity(measured, self.unit()) },
+            capacity: self.capacity(measured),
             wrong: measured.wrong.clone(),
             generator: generator(measured, self.workers),
-            slos: Vec::new(),
             method: self.method(),
             notes: self.notes(measured),
+            ..self.outline()
         };
         let document = summary.to_json();
         let doubt = Doubt { knee_min: summary.knee_min(), ..Doubt::default() };
         let results: Vec<_> = slos.iter().map(|slo| slo.evaluate(&document, doubt)).collect();
         summary.slos = slo_rows(&results);
         summary
+    }
+
+    fn capacity(&self, measured: &Measured) -> Capacity {
+        let (unit, task) = (self.unit(), self.task_name());
+        let (knee, at_least, confidence) = match measured.found {
+            Some(found) => {
+                let knee = found.low.filter(|_| found.outcome == CapacityVerdict::Knee);
+                (knee, found.low, found.confidence(unit.ends_with("at once")))
+            }
+            None => (None, highest_carried(&measured.steps), Confidence::default()),
+        };
+        Capacity { knee, at_least, unit, task, confidence, steps: measured.steps.clone() }
     }
 
     fn notes(&self, measured: &Measured) -> Vec<String> {
@@ -168,18 +178,6 @@ fn verdict(measured: &Measured) -> CapacityVerdict {
         Some(LevelVerdict::Lost) => CapacityVerdict::Lost,
         Some(LevelVerdict::Interrupted) | None => CapacityVerdict::Interrupted,
     }
-}
-
-fn capacity(measured: &Measured, unit: String) -> Capacity {
-    let (knee, at_least, confidence) = match measured.found {
-        Some(found) => {
-            let knee = found.low.filter(|_| found.outcome == CapacityVerdict::Knee);
-            (knee, found.low, found.confidence(unit.ends_with("at once")))
-        }
-        None => (None, highest_carried(&measured.steps), Confidence::default()),
-    };
-    let task = String::new();
-    Capacity { knee, at_least, unit, task, confidence, steps: measured.steps.clone() }
 }
 
 fn carried(steps: &[LoadStep]) -> impl Iterator<Item = &LoadStep> {

@@ -39,24 +39,21 @@ impl OwnRuntime {
     pub fn with_threads(name: &str, threads: usize) -> Result<OwnRuntime, StartError> {
         let mut builder = Builder::new_multi_thread();
         builder.worker_threads(threads).thread_name(name);
-        // tokio panics when a thread of its own is refused.
-        has_descriptors(RUNTIME_DESCRIPTORS)
-            .and_then(|()| has_threads(threads))
-            .and_then(|()| builder.enable_all().build())
-            .map(OwnRuntime::of)
-            .map_err(|cause| failed(name, cause))
+        OwnRuntime::build(name, threads, builder)
     }
 
     /// A runtime for the thread of this name that will block on it.
     pub fn of_one_thread(name: &str) -> Result<OwnRuntime, StartError> {
-        has_descriptors(RUNTIME_DESCRIPTORS)
-            .and_then(|()| Builder::new_current_thread().enable_all().build())
-            .map(OwnRuntime::of)
-            .map_err(|cause| failed(name, cause))
+        OwnRuntime::build(name, 0, Builder::new_current_thread())
     }
 
-    const fn of(runtime: Runtime) -> OwnRuntime {
-        OwnRuntime(Some(runtime))
+    fn build(name: &str, threads: usize, mut builder: Builder) -> Result<OwnRuntime, StartError> {
+        // tokio panics when a thread of its own is refused.
+        has_descriptors(RUNTIME_DESCRIPTORS)
+            .and_then(|()| has_threads(threads))
+            .and_then(|()| builder.enable_all().build())
+            .map(|runtime| OwnRuntime(Some(runtime)))
+            .map_err(|cause| failed(name, cause))
     }
 
     fn inner(&self) -> &Runtime {

@@ -1,3 +1,4 @@
+use std::hash::Hash;
 use std::sync::Arc;
 
 use dashmap::DashMap;
@@ -37,16 +38,8 @@ impl Shared {
     }
 
     fn interned_list(&self, file: &SignedFile<'_>) -> Result<Arc<TrustList>, WireError> {
-        let digest = sha256(file.bytes());
-        if let Some(list) = self.lists.get(&digest) {
-            return Ok(Arc::clone(&list));
-        }
-        let list = Arc::new(TrustList::from_file(file)?);
-        if self.lists.len() >= SWEEP_AT {
-            self.lists.retain(|_, list| Arc::strong_count(list) > 1);
-        }
-        self.lists.insert(digest, Arc::clone(&list));
-        Ok(list)
+        let made = |_: &_| TrustList::from_file(file).map(Arc::new);
+        intern(&self.lists, sha256(file.bytes()), made)
     }
 
     /// The TVS members of the configuration in these bytes.
@@ -65,16 +58,8 @@ impl Shared {
     }
 
     fn interned_members(&self, config: &[u8]) -> Result<Arc<[TvsMember]>, ConfigError> {
-        let members = Config::parse(config)?.tvs;
-        if let Some(known) = self.members.get(&members) {
-            return Ok(Arc::clone(&known));
-        }
-        let shared: Arc<[TvsMember]> = members.clone().into();
-        if self.members.len() >= SWEEP_AT {
-            self.members.retain(|_, members| Arc::strong_count(members) > 1);
-        }
-        self.members.insert(members, Arc::clone(&shared));
-        Ok(shared)
+        let made = |members: &Vec<TvsMember>| Ok(members.as_slice().into());
+        intern(&self.members, Config::parse(config)?.tvs, made)
     }
 
     /// Which content a file is and who signed it.
@@ -110,14 +95,26 @@ impl Shared {
         let length = (known.roles.len() as u64).to_be_bytes();
         let digest = sha256_of(&[&length, known.roles, der]);
         let expires = now + Span::from_secs(u64::from(known.ttl_s));
-        if let Some(signer) = self.signers.get(&digest) {
-            return Some(VouchedSigner { signer: Arc::clone(&signer), expires });
-        }
-        let signer = Arc::new(Signer::new(&Certificate::from_der(der).ok()?, known.roles));
-        if self.signers.len() >= SWEEP_AT {
-            self.signers.retain(|_, signer| Arc::strong_count(signer) > 1);
-        }
-        self.signers.insert(digest, Arc::clone(&signer));
+        let signer = |certificate: Certificate| Arc::new(Signer::new(&certificate, known.roles));
+        let made = |_: &_| Certificate::from_der(der).map(signer);
+        let signer = intern(&self.signers, digest, made).ok()?;
         Some(VouchedSigner { signer, expires })
     }
+}
+
+/// What the map has for this key; made and kept if it has nothing yet.
+fn intern<K: Eq + Hash, V: ?Sized, E>(
+    map: &DashMap<K, Arc<V>>,
+    key: K,
+    make: impl FnOnce(&K) -> Result<Arc<V>, E>,
+) -> Result<Arc<V>, E> {
+    if let Some(known) = map.get(&key) {
+        return Ok(Arc::clone(&known));
+    }
+    let made = make(&key)?;
+    if map.len() >= SWEEP_AT {
+        map.retain(|_, held| Arc::strong_count(held) > 1);
+    }
+    map.insert(key, Arc::clone(&made));
+    Ok(made)
 }

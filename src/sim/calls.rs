@@ -18,7 +18,7 @@ impl World {
         let request = self.begin_request(phone, Waits::Nothing);
         let (length, answered) = self.network.there(request, Fates::query);
         let address = self.cluster().hosts().resolve(name).filter(|_| answered);
-        self.engine.push(self.engine.now() + length, Event::Resolved { request, address });
+        self.engine.push(self.engine.now() + length, Event::Resolved(request, address));
     }
 
     pub(super) fn on_resolved(&mut self, request: Request, address: Option<IpAddr>) {
@@ -57,7 +57,7 @@ impl World {
         });
         let Some(node) = self.node_at(message.dialogue, message.server) else {
             let result = Err(TvsFault::Connection);
-            return self.engine.push(connected, Event::Said { request, result });
+            return self.engine.push(connected, Event::Said(request, result));
         };
         let call = Call { node, request, message, service: None };
         self.engine.push(arrives, Event::Called(Box::new(call)));
@@ -110,7 +110,7 @@ impl World {
         self.servers.on_handshake(call.message.dialogue, is_trusted);
         if !is_trusted {
             let result = Err(TvsFault::CertificateRefused);
-            return self.engine.push(now + computing, Event::Said { request, result });
+            return self.engine.push(now + computing, Event::Said(request, result));
         }
         let Ok(said) = service.open().on(&call.message.bytes, now) else {
             return self.fail_call(request);
@@ -122,11 +122,11 @@ impl World {
             fates.segment() + fates.segment()
         });
         let result = Ok(said.reply);
-        self.engine.push(now + computing + way, Event::Said { request, result });
+        self.engine.push(now + computing + way, Event::Said(request, result));
     }
 
     fn fail_call(&mut self, request: Request) {
-        self.reply(request, Event::Said { request, result: Err(TvsFault::Connection) });
+        self.reply(request, Event::Said(request, Err(TvsFault::Connection)));
     }
 
     /// A call of a phone has ended.

@@ -33,64 +33,36 @@ pub(super) enum Fetched {
 /// What happens in virtual time.
 #[derive(Debug)]
 pub(super) enum Event {
-    Boot {
-        phone: u32,
-    },
-    HttpAnswered {
-        request: Request,
-        answer: Fetched,
-    },
-    HttpAsked {
-        request: Request,
-        file: Arc<str>,
-    },
+    /// A phone boots.
+    Boot(u32),
+    HttpAnswered(Request, Fetched),
+    HttpAsked(Request, Arc<str>),
     Operator,
-    Resolved {
-        request: Request,
-        address: Option<IpAddr>,
-    },
-    Said {
-        request: Request,
-        result: Result<Vec<u8>, TvsFault>,
-    },
+    Resolved(Request, Option<IpAddr>),
+    Said(Request, Result<Vec<u8>, TvsFault>),
     /// The hello of a phone arrives at the server.
     Called(Box<Call>),
     /// The certificate of the server arrives at the phone.
     Presented(Box<Call>),
     /// A host may have done some of its jobs.
-    HostDue {
-        host: u16,
-    },
+    HostDue(u16),
     /// The link of a site may have carried some of its files.
-    LinkDue {
-        site: u16,
-    },
-    TftpAsked {
-        request: Request,
-        file: Arc<str>,
-    },
-    TftpEnded {
-        request: Request,
-        outcome: Fetched,
-    },
+    LinkDue(u16),
+    TftpAsked(Request, Arc<str>),
+    TftpEnded(Request, Fetched),
     Timer {
         phone: u32,
         token: u32,
     },
     /// The waits in this place of the watches may be over.
-    WatchDue {
-        slot: u8,
-    },
+    WatchDue(u8),
 }
 
 /// What a host or a link works on, and what follows when it is done.
 #[derive(Debug)]
 pub(super) enum Job {
     /// Answer over HTTP.
-    Http {
-        request: Request,
-        answer: Fetched,
-    },
+    Http(Request, Fetched),
     /// A site's link has carried a file that the server has sent.
     Carried {
         request: Request,
@@ -104,8 +76,5 @@ pub(super) enum Job {
     Sign(NodeId, Box<SignJob>),
     Handshake(Box<Call>),
     /// A file over TFTP.
-    Upload {
-        request: Request,
-        file: Arc<[u8]>,
-    },
+    Upload(Request, Arc<[u8]>),
 }

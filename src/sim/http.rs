@@ -46,10 +46,10 @@ impl World {
         if listens {
             let via = Transport::over_http(secure);
             self.hear(phone, Incident::Connected(via, u64::from(connects)));
-            self.engine.push(now + way, Event::HttpAsked { request, file });
+            self.engine.push(now + way, Event::HttpAsked(request, file));
         } else {
             let answer = failed(HttpFault::Connection);
-            self.engine.push(now + way, Event::HttpAnswered { request, answer });
+            self.engine.push(now + way, Event::HttpAnswered(request, answer));
         }
     }
 
@@ -87,7 +87,7 @@ impl World {
         let http = self.sessions.of(request.phone).http;
         let file = matches!(answer, Fetched::File(_));
         let work = self.machines.http(http.connects, http.secure, file);
-        self.work(self.node_of(request.phone), work, Job::Http { request, answer });
+        self.work(self.node_of(request.phone), work, Job::Http(request, answer));
     }
 
     /// The server's work on an answer is done.
@@ -101,7 +101,7 @@ impl World {
 
     pub(super) fn answer_http_now(&mut self, request: Request, answer: Fetched) {
         self.sessions.of_mut(request.phone).http.answered = true;
-        self.reply(request, Event::HttpAnswered { request, answer });
+        self.reply(request, Event::HttpAnswered(request, answer));
     }
 
     /// A connection ends before its answer: a fault if it was opened for the request; a kept one

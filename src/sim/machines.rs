@@ -127,7 +127,7 @@ impl Machines {
         }
         let host = host_of(&self.plan.cost, node);
         if let Some(at) = self.hosts[host].station.submit(engine.now(), work, job) {
-            engine.push(at, Event::HostDue { host: host as u16 });
+            engine.push(at, Event::HostDue(host as u16));
         }
         None
     }
@@ -135,7 +135,7 @@ impl Machines {
     /// Takes what a host has done by now.
     pub(super) fn finished(&mut self, engine: &mut Engine, host: u16, done: &mut Vec<Job>) {
         if let Some(at) = self.hosts[usize::from(host)].station.finished(engine.now(), done) {
-            engine.push(at, Event::HostDue { host });
+            engine.push(at, Event::HostDue(host));
         }
     }
 

@@ -92,12 +92,12 @@ impl Pace {
             let mut order: Vec<(Time, u32)> = (0..self.phones).map(|n| (planned(n), n)).collect();
             order.sort_unstable();
             for (at, phone) in order {
-                engine.push(self.reset(phone, at), Event::Boot { phone });
+                engine.push(self.reset(phone, at), Event::Boot(phone));
             }
             return;
         }
         for phone in 0..self.phones {
-            engine.push(planned(phone), Event::Boot { phone });
+            engine.push(planned(phone), Event::Boot(phone));
         }
     }
 

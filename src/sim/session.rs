@@ -161,7 +161,7 @@ impl Sessions {
     ) {
         let (at, slot) = (engine.now() + length, kind.slot());
         if self.watches[slot].add(at, request) {
-            engine.push(at, Event::WatchDue { slot: slot as u8 });
+            engine.push(at, Event::WatchDue(slot as u8));
         }
     }
 
@@ -179,7 +179,7 @@ impl Sessions {
     /// Nothing more of this kind is over: looks again when it may be.
     pub(super) fn watch_on(&mut self, engine: &mut Engine, slot: u8) {
         if let Some(at) = self.watches[usize::from(slot)].rest() {
-            engine.push(at, Event::WatchDue { slot });
+            engine.push(at, Event::WatchDue(slot));
         }
     }
 }

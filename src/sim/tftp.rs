@@ -21,7 +21,7 @@ impl World {
             self.network.there(request, |fates| first_arrival(timeout, tries, now, fates));
         if let Some((at, lost)) = arrival {
             self.sessions.of_mut(phone).tftp.lost_requests = lost;
-            self.engine.push(at, Event::TftpAsked { request, file });
+            self.engine.push(at, Event::TftpAsked(request, file));
         }
     }
 
@@ -62,7 +62,7 @@ impl World {
         let lost = &mut self.sessions.of_mut(request.phone).tftp.lost_requests;
         if *lost + 1 < tries {
             *lost += 1;
-            self.engine.push(at, Event::TftpAsked { request, file });
+            self.engine.push(at, Event::TftpAsked(request, file));
         }
     }
 
@@ -80,14 +80,14 @@ impl World {
         self.sent_again(request.phone, step, u32::from(lost));
         self.begin_transfer();
         let outcome = failed(TransferFault::Refused);
-        self.engine.push(now + way, Event::TftpEnded { request, outcome });
+        self.engine.push(now + way, Event::TftpEnded(request, outcome));
     }
 
     /// The server sends a file: its work first, then the way.
     pub(super) fn send_tftp(&mut self, request: Request, file: Arc<[u8]>) {
         let blocks = self.transfer_of(request.phone, Arc::clone(&file)).answers();
         let node = self.node_of(request.phone);
-        self.work(node, self.machines.tftp(blocks), Job::Upload { request, file });
+        self.work(node, self.machines.tftp(blocks), Job::Upload(request, file));
     }
 
     /// What a server begins to send to a phone now.
@@ -162,7 +162,7 @@ impl World {
         self.servers.sent(played.server_sent);
         self.sessions.of_mut(request.phone).waits = waits;
         self.begin_transfer();
-        self.engine.push(played.ended + check, Event::TftpEnded { request, outcome });
+        self.engine.push(played.ended + check, Event::TftpEnded(request, outcome));
     }
 
     /// The next block never comes: the phone says its last word as often as it does.

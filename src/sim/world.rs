@@ -198,25 +198,25 @@ impl World {
     fn handle(&mut self, event: Event) {
         match event {
             Event::Operator => {}
-            Event::Boot { phone } => self.boot(phone),
+            Event::Boot(phone) => self.boot(phone),
             Event::Timer { phone, token } => self.step(phone, Input::Timer { token }),
-            Event::TftpAsked { request, file } => self.on_tftp_asked(request, file),
-            Event::TftpEnded { request, outcome } => self.on_tftp_ended(request, &outcome),
-            Event::HttpAsked { request, file } => self.on_http_asked(request, &file),
-            Event::HttpAnswered { request, answer } => self.on_http_answered(request, &answer),
-            Event::Resolved { request, address } => self.on_resolved(request, address),
+            Event::TftpAsked(request, file) => self.on_tftp_asked(request, file),
+            Event::TftpEnded(request, outcome) => self.on_tftp_ended(request, &outcome),
+            Event::HttpAsked(request, file) => self.on_http_asked(request, &file),
+            Event::HttpAnswered(request, answer) => self.on_http_answered(request, &answer),
+            Event::Resolved(request, address) => self.on_resolved(request, address),
             Event::Called(call) => self.on_called(call),
             Event::Presented(call) => self.on_presented(call),
-            Event::Said { request, result } => {
+            Event::Said(request, result) => {
                 self.on_said(request, result.as_deref().map_err(|&fault| fault));
             }
-            Event::HostDue { host } => {
+            Event::HostDue(host) => {
                 self.on_done(|world, done| world.machines.finished(&mut world.engine, host, done));
             }
-            Event::LinkDue { site } => {
+            Event::LinkDue(site) => {
                 self.on_done(|world, done| world.network.carried(&mut world.engine, site, done));
             }
-            Event::WatchDue { slot } => self.on_watch(slot),
+            Event::WatchDue(slot) => self.on_watch(slot),
         }
     }
 
@@ -326,7 +326,7 @@ impl World {
     /// A job is done: the next one in its line begins, and what follows on it.
     pub(super) fn on_job(&mut self, job: Job) {
         match job {
-            Job::Http { request, answer } => {
+            Job::Http(request, answer) => {
                 self.next_in_line(self.node_of(request.phone), WorkKind::Http);
                 self.answer_http(request, answer);
             }
@@ -347,7 +347,7 @@ impl World {
                 self.next_in_line(call.node, WorkKind::Tvs);
                 self.on_handshake(call);
             }
-            Job::Upload { request, file } => {
+            Job::Upload(request, file) => {
                 self.next_in_line(self.node_of(request.phone), WorkKind::Tftp);
                 self.upload(request, file);
             }

@@ -1,4 +1,5 @@
 use std::cmp::Reverse;
+use std::collections::binary_heap::PeekMut;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -376,11 +377,9 @@ impl Worker {
     fn fire_timers(&mut self) {
         let now = self.now();
         for _ in 0..TIMERS_PER_TURN {
-            match self.timers.peek() {
-                Some(Reverse((at, _, _))) if *at <= now => {}
-                _ => return,
-            }
-            let Some(Reverse((at, place, timer))) = self.timers.pop() else { return };
+            let first = self.timers.peek_mut();
+            let Some(due) = first.filter(|first| first.0.0 <= now) else { return };
+            let Reverse((at, place, timer)) = PeekMut::pop(due);
             let place = place as usize;
             match timer {
                 Timer::Boot => self.boot(place, at),
@@ -420,7 +419,12 @@ impl Worker {
             }
         }
         for action in sink.actions.drain(..) {
-            self.act(place, now, action);
+            match action {
+                Action::Wake { at, token } => {
+                    self.timers.push(Reverse((at, place as u32, Timer::Phone { token })));
+                }
+                Action::Do(errand) => self.run_errand(place, now, errand),
+            }
         }
         self.sink = sink;
     }
@@ -433,15 +437,6 @@ impl Worker {
             self.publish();
         }
         self.board.shared.unsettled.store(unsettled, Ordering::Release);
-    }
-
-    fn act(&mut self, place: usize, now: Time, action: Action) {
-        match action {
-            Action::Wake { at, token } => {
-                self.timers.push(Reverse((at, place as u32, Timer::Phone { token })));
-            }
-            Action::Do(errand) => self.run_errand(place, now, errand),
-        }
     }
 
     fn run_errand(&mut self, place: usize, now: Time, errand: Errand) {
@@ -647,16 +642,15 @@ impl Worker {
             return;
         }
         let Some((transfer, _)) = slot.transfer() else { return };
-        let deadline = transfer.download.deadline();
-        if deadline > now {
-            let again = Reverse((deadline, place as u32, Timer::Transfer { token }));
-            return self.timers.push(again);
+        let again = |at| Reverse((at, place as u32, Timer::Transfer { token }));
+        let download = &mut transfer.download;
+        if download.deadline() > now {
+            return self.timers.push(again(download.deadline()));
         }
-        let progress = transfer.download.on_timeout(now, &mut self.lane.out);
-        let port = transfer.download.peer_port().unwrap_or(self.plan.server.port());
-        let again = (transfer.download.deadline(), place as u32, Timer::Transfer { token });
+        let progress = download.on_timeout(now, &mut self.lane.out);
+        let port = download.peer_port().unwrap_or(self.plan.server.port());
         if !matches!(progress, Progress::Finished(_)) {
-            self.timers.push(Reverse(again));
+            self.timers.push(again(download.deadline()));
         }
         self.progress(place, port, progress);
     }

@@ -3,6 +3,7 @@ mod talks;
 mod transfers;
 
 use std::cmp::Reverse;
+use std::collections::binary_heap::PeekMut;
 use std::collections::{BinaryHeap, VecDeque};
 use std::io;
 use std::sync::Arc;
@@ -288,11 +289,9 @@ impl Engine {
     fn turn(&mut self) {
         let now = self.now();
         for _ in 0..PER_TURN {
-            match self.deadlines.peek() {
-                Some(Reverse((at, _, _))) if *at <= now => {}
-                _ => break,
-            }
-            let Some(Reverse((_, slot, generation))) = self.deadlines.pop() else { break };
+            let first = self.deadlines.peek_mut();
+            let Some(due) = first.filter(|first| first.0.0 <= now) else { break };
+            let Reverse((_, slot, generation)) = PeekMut::pop(due);
             self.on_deadline(slot, generation);
         }
         for _ in 0..PER_TURN {

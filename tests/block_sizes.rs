@@ -212,7 +212,7 @@ async fn boot(cluster: &Cluster, tftp: SocketAddr, asked: u16) -> Ledger {
         connections_in_flight: 100,
     };
     let (shared, phones) = provisioned(cluster);
-    let swarm = Swarm::start(plan, clock, shared, phones).await.unwrap();
+    let swarm = Swarm::start(&plan, clock, &shared, phones).unwrap();
     swarm.boot_all(clock.now(), Span::ZERO, true).await;
     let settled = async {
         while !swarm.is_settled() {

@@ -659,7 +659,7 @@ impl Fleet {
             connections_in_flight: 100,
         };
         let (shared, phones) = before;
-        let swarm = Swarm::start(plan, clock, shared, phones).await.unwrap();
+        let swarm = Swarm::start(&plan, clock, &shared, phones).unwrap();
         swarm.boot_all(clock.now(), Span::ZERO, true).await;
         until("the phones settle", || swarm.is_settled()).await;
         let (phones, ledger) = swarm.stop().await;

@@ -485,7 +485,7 @@ async fn boot_at(
         connections_in_flight: 100,
     };
     let clock = Clock::start();
-    let swarm = Swarm::start(plan, clock, shared, phones).await.unwrap();
+    let swarm = Swarm::start(&plan, clock, &shared, phones).unwrap();
     swarm.boot_all(clock.now(), Span::ZERO, true).await;
     until("every phone settles", || swarm.is_settled()).await;
     let (phones, ledger) = swarm.stop().await;

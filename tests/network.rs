@@ -340,7 +340,7 @@ async fn storm(weather: Weather) -> (Ledger, u64, Duration) {
         lookups_in_flight: 200,
         connections_in_flight: 200,
     };
-    let swarm = Swarm::start(plan, clock, shared, phones).await.unwrap();
+    let swarm = Swarm::start(&plan, clock, &shared, phones).unwrap();
     let begun = Instant::now();
     swarm.boot_all(clock.now(), Span::from_secs(1), true).await;
     let settled = async {
@@ -394,7 +394,7 @@ async fn stopped_half_way(profile: PhoneProfile) -> Ledger {
         lookups_in_flight: 200,
         connections_in_flight: 200,
     };
-    let swarm = Swarm::start(plan, clock, shared, phones).await.unwrap();
+    let swarm = Swarm::start(&plan, clock, &shared, phones).unwrap();
     swarm.boot_all(clock.now(), Span::from_millis(1), true).await;
     let half_way = async {
         loop {

@@ -511,7 +511,7 @@ mod tests {
         });
         match found.outcome {
             CapacityVerdict::Knee => {
-                assert!((found.low.unwrap() / 300.0 - 1.0).abs() < 0.05, "{found:?}")
+                assert!((found.low.unwrap() / 300.0 - 1.0).abs() < 0.05, "{found:?}");
             }
             other => assert_eq!(other, CapacityVerdict::Unsteady),
         }

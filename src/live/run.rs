@@ -72,7 +72,7 @@ async fn begin<'a>(plan: &'a Plan, options: &'a LiveOptions) -> Result<Driver<'a
     let _ = limits::raise_descriptor_limit();
     let clock = Clock::start();
     let stage = Stage::start(plan, options, clock).await?;
-    Driver::start(plan, options, clock, stage).await
+    Driver::start(plan, options, clock, stage)
 }
 
 impl LiveRun {
@@ -108,7 +108,7 @@ struct Driver<'a> {
 }
 
 impl<'a> Driver<'a> {
-    async fn start(
+    fn start(
         plan: &'a Plan,
         options: &'a LiveOptions,
         clock: Clock,
@@ -133,7 +133,7 @@ impl<'a> Driver<'a> {
             lookups_in_flight: places::of(&places, Queue::Lookups),
             connections_in_flight: places::of(&places, Queue::Connections),
         };
-        let swarm = Swarm::start(swarm_plan, clock, shared, phones).await?;
+        let swarm = Swarm::start(&swarm_plan, clock, &shared, phones)?;
         let (notes, metrics) = (notes(plan, tftp), Arc::default());
         Ok(Driver { plan, clock, stage, swarm, usage, places, bounded, notes, metrics })
     }

@@ -111,10 +111,10 @@ fn intern<K: Eq + Hash, V: ?Sized, E>(
     if let Some(known) = map.get(&key) {
         return Ok(Arc::clone(&known));
     }
-    let made = make(&key)?;
+    let new = make(&key)?;
     if map.len() >= SWEEP_AT {
         map.retain(|_, held| Arc::strong_count(held) > 1);
     }
-    map.insert(key, Arc::clone(&made));
-    Ok(made)
+    map.insert(key, Arc::clone(&new));
+    Ok(new)
 }

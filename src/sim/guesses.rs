@@ -44,7 +44,7 @@ type Row = (bool, &'static str, Knob);
 pub(super) fn guesses(plan: &Plan, ledger: &Ledger, facts: &RunFacts) -> Vec<Guess> {
     let (used, mut plan) = (Used::of(ledger, facts), plan.clone());
     let (phone, cost) = (PhoneProfile::default(), CostModel::default());
-    let mut usual = Plan { phone, cost, ..plan.clone() };
+    let mut usual = Plan { cost, phone, ..plan.clone() };
     let families = of_families(&mut plan, used);
     let is_lan = plan.fleet.sites.is_empty() && !plan.cost.shared_host;
     // The default is a guess; another value was put in by somebody.

@@ -80,10 +80,10 @@ impl Swarm {
     ///
     /// # Errors
     /// If threads or sockets cannot be made.
-    pub async fn start(
-        plan: SwarmPlan,
+    pub fn start(
+        plan: &SwarmPlan,
         clock: Clock,
-        shared: Arc<PhoneShared>,
+        shared: &Arc<PhoneShared>,
         phones: Vec<Phone>,
     ) -> Result<Swarm, StartError> {
         let lookups = OwnRuntime::with_threads(ThreadKind::SwarmTvs.name(), 1)?;
@@ -115,7 +115,7 @@ impl Swarm {
             };
             let env = Env {
                 profile: Arc::clone(&profile),
-                shared: Arc::clone(&shared),
+                shared: Arc::clone(shared),
                 verifier: Verifier::real(),
             };
             let (http_sender, http_results) = mpsc::unbounded_channel();

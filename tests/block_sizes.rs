@@ -16,7 +16,7 @@ use resetstorm::crypto::KeySource;
 use resetstorm::measure::Ledger;
 use resetstorm::net::Clock;
 use resetstorm::phone::{BlockSizeRule, Env, Failure, Phone, PhoneProfile, Shared, Verifier};
-use resetstorm::swarm::{FileServer, HttpServer, Swarm, SwarmPlan};
+use resetstorm::swarm::{FileServer, Swarm, SwarmPlan};
 use resetstorm::transfer::{Breach, TransferFault};
 use resetstorm::wire::Dialogue;
 use resetstorm::wire::tftp::{ErrorCode, Options, Packet};
@@ -203,7 +203,7 @@ async fn boot(cluster: &Cluster, tftp: SocketAddr, asked: u16) -> Ledger {
             ..PhoneProfile::default()
         },
         // These phones ask over TFTP only.
-        files: vec![FileServer { tftp, http: HttpServer { http: tftp, https: tftp } }],
+        files: vec![FileServer { tftp, http: tftp, https: tftp }],
         tvs: Some(nobody),
         hosts: Arc::default(),
         allowed: Vec::new(),

@@ -24,7 +24,7 @@ use resetstorm::phone::{
 };
 use resetstorm::scenario::load;
 use resetstorm::serve::{Bound, ServeSettings, Servers};
-use resetstorm::swarm::{FileServer, HttpServer, Swarm, SwarmPlan};
+use resetstorm::swarm::{FileServer, Swarm, SwarmPlan};
 use resetstorm::transfer::{Breach, TransferFault, UploadLimits};
 use resetstorm::wire::Dialogue;
 use resetstorm::wire::tftp::ErrorCode;
@@ -650,7 +650,7 @@ impl Fleet {
                 ..PhoneProfile::default()
             },
             // The phones of this test ask over TFTP only.
-            files: vec![FileServer { tftp, http: HttpServer { http: tftp, https: tftp } }],
+            files: vec![FileServer { tftp, http: tftp, https: tftp }],
             tvs: Some(tvs),
             hosts: Arc::default(),
             allowed: Vec::new(),

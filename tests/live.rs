@@ -371,7 +371,14 @@ async fn tvs_server(seed: u64) -> (Servers, SocketAddr, TrustLists, Vec<u8>) {
 async fn a_phone_refuses_a_server_that_its_neighbour_has_just_accepted() {
     let (servers, server, mine, request) = tvs_server(1).await;
     let (others, _, theirs, _) = tvs_server(2).await;
-    let client = DialogueClient::new(Clock::start(), 4, Span::from_secs(10), None, Vec::new());
+    let client = DialogueClient::new(
+        Clock::start(),
+        4,
+        Span::from_secs(10),
+        None,
+        Vec::new(),
+        std::sync::Arc::default(),
+    );
     let (sender, mut results) = tokio::sync::mpsc::unbounded_channel();
     let ask = |phone: usize, lists: &TrustLists| DialogueJob {
         turn: Turn::default(),
@@ -465,7 +472,14 @@ async fn a_copied_certificate_without_its_key_is_no_identity() {
             let (stream, _) = listener.accept().await.unwrap();
             acceptor.accept(stream).await.is_err()
         });
-        let client = DialogueClient::new(Clock::start(), 1, Span::from_secs(10), None, Vec::new());
+        let client = DialogueClient::new(
+            Clock::start(),
+            1,
+            Span::from_secs(10),
+            None,
+            Vec::new(),
+            std::sync::Arc::default(),
+        );
         let (sender, mut results) = tokio::sync::mpsc::unbounded_channel();
         let job = DialogueJob {
             turn: Turn::default(),

@@ -22,7 +22,7 @@ use resetstorm::phone::{Env, Failure, Phone, PhoneProfile, Shared, Verifier};
 use resetstorm::scenario::load;
 use resetstorm::serve::{Bound, ServeSettings, Servers};
 use resetstorm::sim::{SimOptions, World};
-use resetstorm::swarm::{FileServer, HttpServer, Swarm, SwarmPlan};
+use resetstorm::swarm::{FileServer, Swarm, SwarmPlan};
 use resetstorm::transfer::{TransferFault, UploadLimits};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
@@ -329,10 +329,7 @@ async fn storm(weather: Weather) -> (Ledger, u64, Duration) {
             ..PhoneProfile::default()
         },
         // The phones of this rig ask over TFTP only.
-        files: vec![FileServer {
-            tftp: rig.address,
-            http: HttpServer { http: rig.address, https: rig.address },
-        }],
+        files: vec![FileServer { tftp: rig.address, http: rig.address, https: rig.address }],
         tvs: Some(tvs),
         hosts: Arc::default(),
         allowed: Vec::new(),
@@ -383,10 +380,7 @@ async fn stopped_half_way(profile: PhoneProfile) -> Ledger {
     let plan = SwarmPlan {
         seed: 1,
         profile,
-        files: vec![FileServer {
-            tftp: rig.address,
-            http: HttpServer { http: rig.address, https: rig.address },
-        }],
+        files: vec![FileServer { tftp: rig.address, http: rig.address, https: rig.address }],
         tvs: Some(tvs),
         hosts: Arc::default(),
         allowed: Vec::new(),

@@ -36,9 +36,6 @@ const LEAD: Span = Span::from_millis(20);
 
 impl Generator {
     /// Starts the threads; together they allow `places` starts in flight.
-    ///
-    /// # Errors
-    /// If threads or sockets cannot be made.
     pub fn start(
         target: &Arc<Target>,
         workers: u32,

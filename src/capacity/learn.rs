@@ -22,9 +22,6 @@ pub fn remember(words: &mut Vec<String>, new: &str) {
 
 /// Asks every request once, or twice where there are few, and takes what comes for the right
 /// answer. Gives the number of references, too.
-///
-/// # Errors
-/// If a request has no answer at all: the server is not there.
 pub async fn learn(
     generator: &Generator,
     plan: &CapacityPlan,

@@ -61,9 +61,6 @@ const TICK_EVERY: Span = Span::from_millis(250);
 const DESCRIPTORS_SPARED: u64 = 200;
 
 /// Measures what the plan says; the limit of descriptors is raised first.
-///
-/// # Errors
-/// If the generator cannot start or the server does not answer before any load.
 pub async fn run(
     plan: &CapacityPlan,
     observer: &mut dyn CapacityObserver,

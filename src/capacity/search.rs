@@ -243,11 +243,7 @@ impl Search {
     }
 
     fn confirm(&self, low: f64) -> Next {
-        Next::Measure(self.confirmation(low), LevelKind::Confirm)
-    }
-
-    fn confirmation(&self, low: f64) -> f64 {
-        self.plan.level(low * self.plan.confirm)
+        Next::Measure(self.plan.level(low * self.plan.confirm), LevelKind::Confirm)
     }
 
     /// One success confirms, if no more measurements than that were spoiled; a failure must be

@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use crate::measure::{
@@ -19,22 +18,19 @@ impl CapacityPlan {
     /// Whom the load is sent to, and what it is.
     pub fn load_facts(&self) -> LoadFacts {
         let text = |server: Option<SocketAddr>| server.map(|server| server.to_string());
+        let mix = self.workload.mix.iter().map(|(part, share)| (part.name().to_owned(), *share));
         let tcp = &self.target.tcp;
         LoadFacts {
             tftp: text(self.target.tftp),
             http: text(tcp.http),
             tvs: text(tcp.tvs.as_ref().map(|tvs| tvs.0)),
             addresses: if self.target.has_addresses() { "per-phone" } else { "shared" }.to_owned(),
-            mix: self.mix(),
+            mix: mix.collect(),
             names: self.workload.names.len() as u64,
             devices: self.workload.devices.len() as u64,
             references: 0,
             requests_per_start: None,
         }
-    }
-
-    fn mix(&self) -> BTreeMap<String, f64> {
-        self.workload.mix.iter().map(|(part, share)| (part.name().to_owned(), *share)).collect()
     }
 
     /// What levels are, such as `transfers/s`.
@@ -141,12 +137,12 @@ impl CapacityPlan {
 
     fn capacity(&self, measured: &Measured) -> Capacity {
         let (unit, task) = (self.unit(), self.task_name());
-        let (knee, at_least, confidence) = match measured.found {
-            Some(found) => {
-                let knee = found.low.filter(|_| found.outcome == CapacityVerdict::Knee);
-                (knee, found.low, found.confidence(unit.ends_with("at once")))
-            }
-            None => (None, highest_carried(&measured.steps), Confidence::default()),
+        let (knee, at_least, confidence) = if let Some(found) = measured.found {
+            let knee = found.low.filter(|_| found.outcome == CapacityVerdict::Knee);
+            (knee, found.low, found.confidence(unit.ends_with("at once")))
+        } else {
+            let offered = carried(&measured.steps).map(|step| step.offered);
+            (None, offered.max_by(f64::total_cmp), Confidence::default())
         };
         Capacity { knee, at_least, unit, task, confidence, steps: measured.steps.clone() }
     }
@@ -182,10 +178,6 @@ fn verdict(measured: &Measured) -> CapacityVerdict {
 
 fn carried(steps: &[LoadStep]) -> impl Iterator<Item = &LoadStep> {
     steps.iter().filter(|step| step.verdict == LevelVerdict::Carried)
-}
-
-fn highest_carried(steps: &[LoadStep]) -> Option<f64> {
-    carried(steps).map(|step| step.offered).max_by(f64::total_cmp)
 }
 
 fn generator(measured: &Measured, workers: u32) -> GeneratorFacts {

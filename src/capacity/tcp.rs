@@ -90,9 +90,6 @@ impl Talk {
     }
 
     /// Asks one request; `message` is the question where TVS is asked.
-    ///
-    /// # Errors
-    /// Why there is no answer.
     pub async fn ask(&mut self, op: &Op, message: &[u8]) -> Result<Got, Failure> {
         let patience = self.client.patience;
         let silence = |_| Failure::from(LoadFault::Silence);

@@ -19,7 +19,7 @@ use crate::phone::{Env, Phone, Shared, Verifier};
 use crate::play::{Cast, Cue, Wave};
 use crate::scenario::Plan;
 use crate::serve::Servers;
-use crate::swarm::{FileServer, HttpServer, Swarm, SwarmPlan};
+use crate::swarm::{FileServer, Swarm, SwarmPlan};
 
 use super::describe::describe_cluster;
 use super::error::LiveError;
@@ -342,13 +342,14 @@ async fn until_idle(servers: &Servers) {
 fn file_servers(plan: &Plan, cluster: Option<&Cluster>) -> Vec<FileServer> {
     if let Some(target) = &plan.target {
         let at = |port| SocketAddr::new(target.tftp.ip(), port);
-        let http = HttpServer { http: at(HTTP_PORT), https: at(HTTPS_PORT) };
-        return vec![FileServer { tftp: target.tftp, http }];
+        let (http, https) = (at(HTTP_PORT), at(HTTPS_PORT));
+        return vec![FileServer { tftp: target.tftp, http, https }];
     }
     let topology = cluster.expect("without a target the cluster is ours").topology();
     let server = |&node: &NodeId| FileServer {
         tftp: topology.socket(node, ServiceKind::Tftp),
-        http: HttpServer { http: topology.http_socket(node), https: topology.https_socket(node) },
+        http: topology.http_socket(node),
+        https: topology.https_socket(node),
     };
     plan.fleet.tftp.iter().map(server).collect()
 }

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::cluster::{Cluster, Genesis, Impact, OperatorAction};
+use crate::cluster::{Cluster, Genesis, Impact};
 use crate::crypto::KeySource;
 use crate::measure::{Mode, ServeSummary};
 use crate::net::{Clock, threads};
@@ -52,18 +52,13 @@ impl Stage {
         let Some(servers) = &self.servers else { return Ok(()) };
         match cue {
             Cue::Service(change) => servers.follow(change).await?,
-            Cue::Acts { action, .. } => self.keep(action)?,
-            Cue::Boots { .. } => {}
-        }
-        Ok(())
-    }
-
-    /// Keeps what an action has changed where the next run finds it.
-    fn keep(&self, action: &OperatorAction) -> Result<(), LiveError> {
-        if let (Some(dir), Some(cluster)) = (&self.state, self.play.cluster())
-            && !matches!(action.impact(), Impact::Wave(_))
-        {
-            vault::save_identities(dir, cluster)?;
+            Cue::Acts { action, .. } if !matches!(action.impact(), Impact::Wave(_)) => {
+                // What has changed is kept where the next run finds it.
+                if let (Some(dir), Some(cluster)) = (&self.state, self.play.cluster()) {
+                    vault::save_identities(dir, cluster)?;
+                }
+            }
+            Cue::Acts { .. } | Cue::Boots { .. } => {}
         }
         Ok(())
     }

@@ -130,9 +130,6 @@ impl Drop for Repeated {
 }
 
 /// Does something long on a thread of its own, so that nobody else waits.
-///
-/// # Panics
-/// If `work` does.
 pub async fn apart<T: Send + 'static>(
     name: &str,
     work: impl FnOnce() -> T + Send + 'static,

@@ -51,9 +51,6 @@ impl Default for TlsClients {
 
 impl TlsClients {
     /// Shakes hands with the server at the other end of `stream`.
-    ///
-    /// # Errors
-    /// If `judge` refuses it, or the connection breaks.
     pub async fn connect(
         &self,
         stream: TcpStream,
@@ -69,9 +66,6 @@ impl TlsClients {
 
     /// Says one message of a dialogue and reads the answer. Many servers close without
     /// `close_notify`; after a whole message that is normal, before it the answer is missing.
-    ///
-    /// # Errors
-    /// Why there is no answer.
     pub async fn exchange(
         &self,
         stream: TcpStream,

@@ -5,7 +5,6 @@
 
 mod boot_time;
 mod contract;
-mod env;
 mod errand;
 mod families;
 mod file_kind;
@@ -24,7 +23,6 @@ mod vouched;
 
 pub use boot_time::BootTime;
 pub use contract::{Action, Fact, Failure, Input, Outcome, Sink};
-pub use env::Env;
 pub use errand::{Answer, Ask, Errand, ErrandFault, FileRequest, Message, Trust, TvsFault};
 pub use families::{
     BlockFacts, BlockSizeRule, Family, FamilyValue, First, Times, Varied, families, family_index,
@@ -34,7 +32,7 @@ pub use file_kind::FileKind;
 pub use held::StoredConfig;
 pub use judge::{AcceptPath, Judgement, Refusal, judge};
 pub use lists::{PROVISIONING_ROLES, TrustList, TrustLists, TrustRecord, TrustState};
-pub use machine::{Phone, ProvisionError};
+pub use machine::{Env, Phone, ProvisionError};
 pub use profile::{FILE_SIZE_MAX, PhoneProfile};
 pub use shared::Shared;
 pub use step::Step;

@@ -27,9 +27,6 @@ const SWEEP_AT: usize = 1_024;
 
 impl Shared {
     /// The list in these bytes.
-    ///
-    /// # Errors
-    /// If header or any record is malformed.
     pub fn list(&self, file: &SignedFile<'_>) -> Result<Arc<TrustList>, WireError> {
         match self.pins.find(file.bytes()) {
             Some(pinned) => pinned.list.get_or_init(|| self.interned_list(file)).clone(),
@@ -43,9 +40,6 @@ impl Shared {
     }
 
     /// The TVS members of the configuration in these bytes.
-    ///
-    /// # Errors
-    /// If the configuration cannot be read.
     pub fn members(&self, config: &[u8]) -> Result<Arc<[TvsMember]>, ConfigError> {
         let length = config.len();
         if let Some(pinned) = self.pins.find(config) {
@@ -78,14 +72,16 @@ impl Shared {
 
     /// The number of a pinned file.
     pub(super) fn pinned_number(&self, file: &[u8]) -> Option<u32> {
-        self.pins.find(file).filter(|pinned| pinned.bytes.len() == file.len()).map(|p| p.number)
+        self.whole(file).map(|pinned| pinned.number)
     }
 
     /// A file that a phone keeps for a while: the pinned one itself, or a copy.
     pub(super) fn keep(&self, file: &[u8]) -> Arc<[u8]> {
-        let whole = |pinned: &Arc<PinnedFile>| pinned.bytes.len() == file.len();
-        let pinned = self.pins.find(file).filter(whole);
-        pinned.map_or_else(|| file.into(), |pinned| Arc::clone(&pinned.bytes))
+        self.whole(file).map_or_else(|| file.into(), |pinned| Arc::clone(&pinned.bytes))
+    }
+
+    fn whole(&self, file: &[u8]) -> Option<Arc<PinnedFile>> {
+        self.pins.find(file).filter(|pinned| pinned.bytes.len() == file.len())
     }
 
     /// The signer in an answer of TVS, if its certificate can be read; the answer came at `now`.

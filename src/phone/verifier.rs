@@ -52,9 +52,6 @@ impl Verifier {
     }
 
     /// Whether `file` is signed by the owner of `public_key` (PKCS#1 `RSAPublicKey`).
-    ///
-    /// # Errors
-    /// The fault, if not.
     pub fn verify(&self, file: &SignedFile<'_>, public_key: &[u8]) -> Result<(), SignatureFault> {
         self.count.set(self.count.get() + 1);
         let check = || verify_file(file, public_key, &mut self.scratch.borrow_mut());

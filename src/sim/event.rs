@@ -61,7 +61,6 @@ pub(super) enum Event {
 /// What a host or a link works on, and what follows when it is done.
 #[derive(Debug)]
 pub(super) enum Job {
-    /// Answer over HTTP.
     Http(Request, Fetched),
     /// A site's link has carried a file that the server has sent.
     Carried {
@@ -75,6 +74,5 @@ pub(super) enum Job {
     Missing(Request),
     Sign(NodeId, Box<SignJob>),
     Handshake(Box<Call>),
-    /// A file over TFTP.
     Upload(Request, Arc<[u8]>),
 }

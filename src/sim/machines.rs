@@ -144,7 +144,6 @@ impl Machines {
         self.account = Account::default();
     }
 
-    /// One signature.
     pub(super) const fn signature(&self) -> Work {
         Work { server: self.sign, ..Work::none(WorkKind::Sign) }
     }
@@ -321,7 +320,6 @@ pub(super) struct Work {
 }
 
 impl Work {
-    /// No work yet.
     const fn none(kind: WorkKind) -> Work {
         Work { kind, server: Span::ZERO, phone: Span::ZERO, check: Span::ZERO }
     }

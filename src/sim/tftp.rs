@@ -20,7 +20,7 @@ impl World {
         let arrival =
             self.network.there(request, |fates| first_arrival(timeout, tries, now, fates));
         if let Some((at, lost)) = arrival {
-            self.sessions.of_mut(phone).tftp.lost_requests = lost;
+            self.sessions.of_mut(phone).lost_requests = lost;
             self.engine.push(at, Event::TftpAsked(request, file));
         }
     }
@@ -59,7 +59,7 @@ impl World {
     fn ask_again(&mut self, request: Request, file: Arc<str>, asked: Time) {
         let (timeout, tries) = self.patience();
         let at = (asked + timeout).max(self.engine.now());
-        let lost = &mut self.sessions.of_mut(request.phone).tftp.lost_requests;
+        let lost = &mut self.sessions.of_mut(request.phone).lost_requests;
         if *lost + 1 < tries {
             *lost += 1;
             self.engine.push(at, Event::TftpAsked(request, file));
@@ -70,7 +70,7 @@ impl World {
     fn refuse(&mut self, request: Request, file: Arc<str>) {
         let now = self.engine.now();
         let session = self.sessions.of(request.phone);
-        let (lost, step) = (session.tftp.lost_requests, session.step);
+        let (lost, step) = (session.lost_requests, session.step);
         // Each try has a fate of its own.
         let fate = self
             .network
@@ -97,7 +97,7 @@ impl World {
             request: self.fleet.download(phone),
             file,
             started: session.started,
-            lost_requests: session.tftp.lost_requests,
+            lost_requests: session.lost_requests,
             begins: self.engine.now(),
         }
     }
@@ -170,7 +170,7 @@ impl World {
         self.leave_server(phone);
         let request = self.sessions.renew(phone);
         let session = self.sessions.of_mut(phone);
-        (session.waits, session.tftp.stalled) = (Waits::Tftp, true);
+        (session.waits, session.stalled) = (Waits::Tftp, true);
         self.watch_tftp(request);
     }
 
@@ -179,7 +179,7 @@ impl World {
         self.leave_server(phone);
         let file = self.file_name(phone);
         let session = self.sessions.of(phone);
-        let tries = u64::from(session.tftp.lost_requests);
+        let tries = u64::from(session.lost_requests);
         let asked = session.started + self.patience().0.times(tries);
         self.ask_again(self.sessions.request(phone), file, asked);
     }
@@ -197,7 +197,7 @@ impl World {
     pub(super) fn on_tftp_silence(&mut self, request: Request) {
         let session = self.sessions.of_mut(request.phone);
         session.waits = Waits::Nothing;
-        let stalled = std::mem::take(&mut session.tftp.stalled);
+        let stalled = std::mem::take(&mut session.stalled);
         let step = session.step;
         let fault = if stalled { TransferFault::Stalled } else { TransferFault::TimedOut };
         let again = self.patience().1.saturating_sub(1);

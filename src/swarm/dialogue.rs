@@ -42,15 +42,16 @@ pub struct DialogueJob {
 pub type DialogueResult = (Dialogue, Carried<Vec<u8>, TvsFault>);
 
 impl DialogueClient {
-    /// A client with at most `in_flight` connections. `target` stands for every member of every
-    /// group; apart from it only loopback and `allowed` hosts are ever connected to, whatever a
-    /// configuration from a server says.
+    /// A client with at most `in_flight` connections that finds names in `hosts`. `target` stands
+    /// for every member of every group; apart from it only loopback and `allowed` hosts are ever
+    /// connected to, whatever a configuration from a server says.
     pub fn new(
         clock: Clock,
         in_flight: usize,
         timeout: Span,
         target: Option<SocketAddr>,
         allowed: Vec<IpAddr>,
+        hosts: Arc<HostTable>,
     ) -> DialogueClient {
         DialogueClient {
             clients: TlsClients::default(),
@@ -59,14 +60,8 @@ impl DialogueClient {
             timeout,
             target,
             allowed: allowed.into(),
-            hosts: Arc::default(),
+            hosts,
         }
-    }
-
-    /// The same client, which finds names in `hosts`.
-    #[must_use]
-    pub fn with_hosts(self, hosts: Arc<HostTable>) -> DialogueClient {
-        DialogueClient { hosts, ..self }
     }
 
     /// Where the name of a server leads. Only the table is asked, never the DNS of the host;
@@ -132,19 +127,20 @@ impl DialogueClient {
 mod tests {
     use super::*;
 
-    fn client(target: Option<&str>) -> DialogueClient {
+    fn client(target: Option<&str>, hosts: &Arc<HostTable>) -> DialogueClient {
         DialogueClient::new(
             Clock::start(),
             1,
             Span::from_secs(1),
             target.map(|text| text.parse().unwrap()),
             vec!["192.0.2.7".parse().unwrap()],
+            Arc::clone(hosts),
         )
     }
 
     fn address(target: Option<&str>, server: &str) -> Option<String> {
         let server = SocketAddr::new(server.parse().unwrap(), 2445);
-        client(target).address(server).map(|address| address.to_string())
+        client(target, &Arc::default()).address(server).map(|address| address.to_string())
     }
 
     #[test]
@@ -152,8 +148,7 @@ mod tests {
         let hosts = Arc::new(HostTable::default());
         let there = IpAddr::from([127, 0, 0, 3]);
         hosts.add("pub.cucm.example", there);
-        let resolve =
-            |target, name: &str| client(target).with_hosts(Arc::clone(&hosts)).resolve(name);
+        let resolve = |target, name: &str| client(target, &hosts).resolve(name);
         assert_eq!(resolve(None, "pub.cucm.example"), Some(there));
         assert_eq!(resolve(None, "localhost"), None);
         assert_eq!(resolve(Some("127.0.0.1:9"), "tvs.example"), Some([127, 0, 0, 1].into()));

@@ -19,6 +19,7 @@ use crate::net::{Clock, TlsClients, TlsFault};
 use crate::phone::{FILE_SIZE_MAX, HttpFault, Transport, Trust};
 use crate::wire::uri::encode_path;
 
+use super::FileServer;
 use super::turn::{Carried, Fault, LACK_PATIENCE, LACK_PAUSE, Ticket, Turn};
 
 /// Longest head of an answer.
@@ -28,35 +29,25 @@ const HEADERS_MAX: usize = 64;
 /// Longest body of a 404 that is read, so that the connection can be kept.
 const NOT_FOUND_MAX: usize = 64 * 1_024;
 
-/// Where a server answers HTTP and HTTPS.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HttpServer {
-    /// Port 6970 of the TFTP node on a real cluster.
-    pub http: SocketAddr,
-    /// Port 6971.
-    pub https: SocketAddr,
-}
-
 /// Asks one server for files over HTTP and HTTPS on behalf of phones: a connection per phone, kept
 /// for the files of a boot.
 #[derive(Clone, Debug)]
-pub struct HttpClient {
-    server: HttpServer,
-    tls: TlsClients,
-    clock: Clock,
+pub(super) struct HttpClient {
+    pub server: FileServer,
+    pub tls: TlsClients,
+    pub clock: Clock,
     /// Bounds connections; waiting here is the generator's lag.
-    budget: Arc<Semaphore>,
-    timeout: Span,
-    runtime: Handle,
-    results: mpsc::UnboundedSender<HttpResult>,
+    pub budget: Arc<Semaphore>,
+    pub timeout: Span,
+    /// Where its tasks run.
+    pub runtime: Handle,
+    pub results: mpsc::UnboundedSender<HttpResult>,
 }
 
 /// One file to ask for.
 #[derive(Debug)]
-pub struct HttpJob {
-    /// Whose it is.
+pub(super) struct HttpJob {
     pub ticket: Ticket,
-    /// Name of the file.
     pub file: Arc<str>,
     /// How the server is judged: then it is asked over HTTPS, else over HTTP.
     pub trust: Option<Trust>,
@@ -64,8 +55,7 @@ pub struct HttpJob {
 
 /// What came of it.
 #[derive(Debug)]
-pub struct HttpResult {
-    /// How the file was asked for.
+pub(super) struct HttpResult {
     pub via: Transport,
     /// The file, or `None` if the server has none, or why neither is known.
     pub carried: Carried<Option<Vec<u8>>, HttpFault>,
@@ -78,7 +68,7 @@ pub struct HttpResult {
 
 /// The connection of one phone; closed and its place given back when dropped.
 #[derive(Debug)]
-pub struct HttpLink {
+pub(super) struct HttpLink {
     jobs: mpsc::Sender<HttpJob>,
     turn: Turn,
     task: AbortHandle,
@@ -106,20 +96,6 @@ impl HttpLink {
 }
 
 impl HttpClient {
-    /// A client that turns to `server` with at most as many connections as `budget` has places and
-    /// whose tasks run on `runtime`.
-    pub fn new(
-        server: HttpServer,
-        clock: Clock,
-        budget: Arc<Semaphore>,
-        timeout: Span,
-        runtime: Handle,
-        results: mpsc::UnboundedSender<HttpResult>,
-    ) -> HttpClient {
-        let tls = TlsClients::default();
-        HttpClient { server, tls, clock, budget, timeout, runtime, results }
-    }
-
     /// A link for the phone at `source`; it connects when the first file is asked for.
     pub fn link(&self, source: Ipv4Addr) -> HttpLink {
         let (jobs, receiver) = mpsc::channel(1);
@@ -207,7 +183,7 @@ impl Line {
     async fn fetch(&mut self, job: &HttpJob, started: Time) -> Fetched {
         let deadline = self.client.clock.instant_at(started + self.client.timeout);
         let secure = job.trust.is_some();
-        let HttpServer { http, https } = self.client.server;
+        let FileServer { http, https, .. } = self.client.server;
         let server = if secure { https } else { http };
         let request = || request(server, &job.file);
         if let Some(mut kept) = self.kept.take().filter(|kept| kept.secure == secure) {

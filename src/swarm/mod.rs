@@ -15,14 +15,14 @@ use std::sync::atomic::Ordering;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 pub use dialogue::{DialogueClient, DialogueJob, DialogueResult};
-pub use http::{HttpClient, HttpJob, HttpLink, HttpResult, HttpServer};
 pub use turn::{Carried, Fault, Ticket, Turn};
 
 use crate::base::{HostTable, Span, Time};
 use crate::measure::{Ledger, Slice, ThreadKind};
-use crate::net::Clock;
 use crate::net::threads::{self, OwnRuntime, StartError};
+use crate::net::{Clock, TlsClients};
 use crate::phone::{Env, Phone, PhoneProfile, Shared as PhoneShared, Verifier};
+use http::HttpClient;
 use worker::{Clients, Command, Results, Shared, Worker, WorkerPlan};
 
 /// Where the phones of a swarm turn to, and its limits.
@@ -54,8 +54,10 @@ pub struct SwarmPlan {
 pub struct FileServer {
     /// Its TFTP port.
     pub tftp: SocketAddr,
-    /// Its ports of HTTP and HTTPS.
-    pub http: HttpServer,
+    /// Its HTTP port: 6970 of the TFTP node on a real cluster.
+    pub http: SocketAddr,
+    /// Its HTTPS port: 6971.
+    pub https: SocketAddr,
 }
 
 /// A fleet of phones that runs on threads of its own.
@@ -77,9 +79,6 @@ struct Handle {
 impl Swarm {
     /// Starts the threads; the phones are at rest until a boot is planned. `phones` come in the
     /// order of their numbers, from 0 on.
-    ///
-    /// # Errors
-    /// If threads or sockets cannot be made.
     pub fn start(
         plan: &SwarmPlan,
         clock: Clock,
@@ -95,8 +94,8 @@ impl Swarm {
             plan.profile.tvs_timeout,
             plan.tvs,
             plan.allowed.clone(),
-        )
-        .with_hosts(Arc::clone(&plan.hosts));
+            Arc::clone(&plan.hosts),
+        );
         let workers = plan.files.len() as u32;
         let profile = Arc::new(plan.profile.clone());
         let mut parts: Vec<Vec<Phone>> = (0..workers).map(|_| Vec::new()).collect();
@@ -124,14 +123,15 @@ impl Swarm {
                 lookups: client.clone(),
                 lookup_runtime: lookups.handle().clone(),
                 lookup_results: lookup_sender,
-                http: HttpClient::new(
-                    server.http,
+                http: HttpClient {
+                    server: *server,
+                    tls: TlsClients::default(),
                     clock,
-                    Arc::clone(&connections),
-                    plan.profile.http_timeout,
-                    files.handle().clone(),
-                    http_sender,
-                ),
+                    budget: Arc::clone(&connections),
+                    timeout: plan.profile.http_timeout,
+                    runtime: files.handle().clone(),
+                    results: http_sender,
+                },
             };
             let results = Results { lookups: lookup_results, http: http_results };
             handles.push(start_worker(index, worker, env, phones, clients, results)?);
@@ -166,9 +166,6 @@ impl Swarm {
 
     /// Stops the threads; returns the phones in the order of their numbers, and what was heard of
     /// them.
-    ///
-    /// # Panics
-    /// If a worker has panicked.
     pub async fn stop(mut self) -> (Vec<Phone>, Ledger) {
         let mut phones = Vec::new();
         let mut merged = Ledger::new(Slice::whole(0));

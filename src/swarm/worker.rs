@@ -225,9 +225,6 @@ const PUBLISH_EVERY: Span = Span::from_millis(500);
 impl Worker {
     /// A worker with these phones, which come in the order of their numbers. Must be called within
     /// the tokio runtime that will run it.
-    ///
-    /// # Errors
-    /// If the sockets cannot be opened.
     pub fn new(
         plan: WorkerPlan,
         env: Env,

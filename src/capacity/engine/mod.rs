@@ -533,9 +533,6 @@ fn session_id(ordinal: u64) -> u32 {
 
 /// Starts the thread of an engine: number `share.0` of `share.1`, with at most `places` starts in
 /// flight. Others may look at `gauge`.
-///
-/// # Errors
-/// If the thread, its runtime or its sockets cannot be made.
 pub fn start(
     share: (u32, u32),
     clock: Clock,

@@ -36,7 +36,6 @@ pub enum Source {
     Workload(Arc<Workload>),
     /// Each of these once.
     Each {
-        /// The requests.
         ops: Arc<[Arc<Op>]>,
         /// Where what comes back is told.
         told: mpsc::UnboundedSender<Learning>,

@@ -84,9 +84,6 @@ impl Sockets {
 
     /// Like [`Sockets::open`] with the addresses from `first` on, which the host must have, or
     /// with one shared address.
-    ///
-    /// # Errors
-    /// If the host has no socket left.
     pub fn open_from(
         server: SocketAddr,
         in_flight: usize,

@@ -9,22 +9,10 @@ use crate::wire::{ConfigError, FileName, SignedFile, WireError};
 use super::contract::{Fact, Input, Sink};
 use super::held::{Boot, Held, StoredConfig};
 use super::lists::TrustLists;
-use super::profile::{FILE_SIZE_MAX, PhoneProfile};
-use super::shared::Shared;
+use super::profile::FILE_SIZE_MAX;
 use super::step::Step;
 use super::task::{Context, Event, Task, Turn};
-use super::verifier::Verifier;
-
-/// What phones share: lists, TVS member lists, the verifier of their thread and their profile.
-#[derive(Debug)]
-pub struct Env {
-    /// How phones behave.
-    pub profile: Arc<PhoneProfile>,
-    /// Lists and member lists, shared by all threads.
-    pub shared: Arc<Shared>,
-    /// Checks signatures; of this thread.
-    pub verifier: Verifier,
-}
+use super::verifier::Env;
 
 /// One virtual phone: what it holds and where it is in a boot.
 ///

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use crate::base::NodeId;
 use crate::cluster::{DialogueService, SignJob};
-use crate::phone::{ErrandFault, Message, TvsFault};
+use crate::phone::{ErrandFault, HttpFault, Message, TvsFault};
 
 /// One request or question of a phone, told apart from its earlier ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +28,11 @@ pub(super) enum Fetched {
     File(Arc<[u8]>),
     Missing,
     Failed(ErrandFault),
+}
+
+/// An attempt over HTTP that brought nothing.
+pub(super) const fn failed(fault: HttpFault) -> Fetched {
+    Fetched::Failed(ErrandFault::Http(fault))
 }
 
 /// What happens in virtual time.

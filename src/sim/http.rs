@@ -4,7 +4,7 @@ use crate::base::{Span, Time};
 use crate::measure::Incident;
 use crate::phone::{ErrandFault, HttpFault, PROVISIONING_ROLES, Transport, Trust};
 
-use super::event::{Event, Fetched, Job, Request};
+use super::event::{Event, Fetched, Job, Request, failed};
 use super::session::Waits;
 use super::world::World;
 
@@ -134,8 +134,4 @@ impl World {
         }
         self.fetched(request.phone, via, answer);
     }
-}
-
-pub(super) const fn failed(fault: HttpFault) -> Fetched {
-    Fetched::Failed(ErrandFault::Http(fault))
 }

@@ -19,10 +19,9 @@ use crate::wire::Dialogue;
 
 use super::ears::Ears;
 use super::engine::Engine;
-use super::event::{Event, Job, Request};
+use super::event::{Event, Job, Request, failed};
 use super::fleet::{Fleet, Witness};
 use super::guesses::{guesses, notes};
-use super::http::failed;
 use super::link::Fates;
 use super::machines::{Machines, Work, WorkKind};
 use super::network::Network;

@@ -3,7 +3,7 @@ use crate::base::{DeviceName, Model, PhoneId, Span, Time};
 use crate::phone::contract::{Action, Fact, Sink};
 use crate::phone::errand::{Answer, Ask, Errand, ErrandFault};
 use crate::phone::held::{Boot, Held};
-use crate::phone::machine::Env;
+use crate::phone::verifier::Env;
 
 /// What every task of a phone works with.
 pub(in crate::phone) struct Context<'a> {

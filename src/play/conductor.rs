@@ -3,8 +3,7 @@ use std::sync::Arc;
 
 use crate::base::{NodeId, Span, Time};
 use crate::cluster::{
-    ActionError, Cluster, Effect, FleetSpec, Impact, OperatorAction, ServiceChange, SignCounts,
-    TftpService, Topology,
+    ActionError, Cluster, Effect, Impact, OperatorAction, ServiceChange, SignCounts, TftpService,
 };
 use crate::measure::{
     CpuSeconds, Finish, Ledger, Mode, RunFacts, RunInfo, ServeSummary, StepMark, Summary,
@@ -24,7 +23,10 @@ use super::timeline::{StepInHand, Timeline};
 /// settles or after a [`command`](Play::command).
 #[derive(Debug)]
 pub struct Play {
-    run: Run,
+    plan: Plan,
+    mode: Mode,
+    /// Unix seconds at [`Time::ZERO`]; 0 in virtual time.
+    began_s: f64,
     /// None if the servers are not ours.
     cluster: Option<Cluster>,
     homes: Arc<Homes>,
@@ -39,21 +41,6 @@ pub struct Play {
     storm: Option<SignCounts>,
     steps: Vec<StepMark>,
     notes: Vec<String>,
-}
-
-/// What a run is, whatever happens in it.
-#[derive(Debug)]
-struct Run {
-    scenario: String,
-    seed: u64,
-    mode: Mode,
-    /// Unix seconds at [`Time::ZERO`]; 0 in virtual time.
-    began_s: f64,
-    fleet: FleetSpec,
-    start: FleetStart,
-    arrival_within: Span,
-    /// The nodes by their names in the plan.
-    topology: Topology,
 }
 
 /// What the driver has to do next.
@@ -94,25 +81,17 @@ impl Play {
     /// The play of `plan` from [`Time::ZERO`], which is `began_s` in Unix seconds; `cluster` is
     /// `None` if the servers are not ours.
     pub fn new(plan: &Plan, cluster: Option<Cluster>, mode: Mode, began_s: f64) -> Play {
-        let start = if plan.target.is_some() { FleetStart::Factory } else { plan.fleet.start };
+        let mut plan = plan.clone();
+        if plan.target.is_some() {
+            plan.fleet.start = FleetStart::Factory;
+        }
         Play {
-            run: Run {
-                scenario: plan.name.clone(),
-                seed: plan.seed,
-                mode,
-                began_s,
-                fleet: FleetSpec {
-                    phones: plan.fleet.phones,
-                    models: plan.fleet.models.clone(),
-                    seed: plan.seed,
-                },
-                start,
-                arrival_within: plan.fleet.arrival_within,
-                topology: plan.topology.clone(),
-            },
+            mode,
+            began_s,
             cluster,
             homes: Arc::new(Homes::dealt(plan.homes())),
-            timeline: Timeline::new(plan.timeline.clone()),
+            timeline: Timeline::new(std::mem::take(&mut plan.timeline)),
+            plan,
             commands: VecDeque::new(),
             cues: VecDeque::new(),
             any_wave: false,
@@ -143,15 +122,15 @@ impl Play {
             let service = self.cluster.as_ref()?.tftp(node)?;
             Some((node, Arc::clone(service)))
         };
-        let holds = self.run.start == FleetStart::ItlCurrent;
+        let holds = self.plan.fleet.start == FleetStart::ItlCurrent;
         let nodes = self.homes.firsts().into_iter().filter(|_| holds);
-        Cast::new(self.run.fleet.clone(), Arc::clone(&self.homes), nodes.filter_map(served))
+        Cast::new(self.plan.fleet_spec(), Arc::clone(&self.homes), nodes.filter_map(served))
     }
 
     /// The boots with which the run begins, if the phones are switched on.
     pub fn power_on(&mut self) -> Option<Cue> {
-        (self.run.start == FleetStart::Factory)
-            .then(|| self.boots(self.run.arrival_within, Wave::PowerOn))
+        (self.plan.fleet.start == FleetStart::Factory)
+            .then(|| self.boots(self.plan.fleet.arrival_within, Wave::PowerOn))
     }
 
     /// Enters an action beside the timeline; it is carried out before the next one of that.
@@ -193,7 +172,7 @@ impl Play {
 
     /// What an action does, in words, and which step it is.
     pub fn tell(&self, action: &OperatorAction, step: Option<&StepInHand>) -> String {
-        let what = action.words(&self.run.topology);
+        let what = action.words(&self.plan.topology);
         match step {
             Some(StepInHand { number, name }) => format!("step {number}, {name}: {what}"),
             None => what,
@@ -210,7 +189,7 @@ impl Play {
         self.steps.extend(step.as_ref().map(|step| StepMark {
             number: step.number,
             name: step.name.clone(),
-            at_s: self.run.began_s + now.as_secs_f64(),
+            at_s: self.began_s + now.as_secs_f64(),
         }));
         let effects = match (&mut self.cluster, action.impact()) {
             (Some(cluster), _) => cluster.apply(&*action, now)?,
@@ -260,9 +239,9 @@ impl Play {
     /// The run as Prometheus sees it, with what its driver has counted.
     pub fn info(&self, serve: ServeSummary, cpu_s: CpuSeconds) -> RunInfo {
         RunInfo {
-            scenario: self.run.scenario.clone(),
-            mode: self.run.mode,
-            seed: self.run.seed,
+            scenario: self.plan.name.clone(),
+            mode: self.mode,
+            seed: self.plan.seed,
             signatures: self.signed(),
             serve,
             cpu_s,
@@ -274,10 +253,10 @@ impl Play {
     pub fn facts(&self) -> RunFacts {
         let ours = self.cluster.is_some();
         let known = Summary {
-            scenario: self.run.scenario.clone(),
-            mode: self.run.mode,
-            seed: self.run.seed,
-            services: if ours { self.run.topology.running() } else { Vec::new() },
+            scenario: self.plan.name.clone(),
+            mode: self.mode,
+            seed: self.plan.seed,
+            services: if ours { self.plan.topology.running() } else { Vec::new() },
             notes: self.notes.clone(),
             ..Summary::default()
         };
@@ -310,7 +289,7 @@ mod tests {
     use crate::base::{ClusterId, PhoneId};
     use crate::cluster::operator::phones::{MovePhones, ResetPhones};
     use crate::cluster::operator::services::Services;
-    use crate::cluster::{Genesis, ServiceKind};
+    use crate::cluster::{FleetSpec, Genesis, ServiceKind};
     use crate::crypto::KeySource;
     use crate::measure::{Incident, Listen, Slice, known_paths};
     use crate::phone::{Env, Fact, Outcome, Verifier};
@@ -328,10 +307,9 @@ mod tests {
     }
 
     fn begun(plan: &Plan) -> Play {
-        let fleet = &plan.fleet;
         let genesis = Genesis {
             topology: plan.topology.clone(),
-            fleet: FleetSpec { phones: 3, models: fleet.models.clone(), seed: plan.seed },
+            fleet: FleetSpec { phones: 3, ..plan.fleet_spec() },
             source: KeySource::bank(1),
             epoch_s: 1_800_000_000,
             stored: std::collections::BTreeMap::default(),

@@ -23,7 +23,7 @@ use super::timeline::{StepInHand, Timeline};
 /// settles or after a [`command`](Play::command).
 #[derive(Debug)]
 pub struct Play {
-    plan: Plan,
+    plan: Box<Plan>,
     mode: Mode,
     /// Unix seconds at [`Time::ZERO`]; 0 in virtual time.
     began_s: f64,
@@ -81,7 +81,7 @@ impl Play {
     /// The play of `plan` from [`Time::ZERO`], which is `began_s` in Unix seconds; `cluster` is
     /// `None` if the servers are not ours.
     pub fn new(plan: &Plan, cluster: Option<Cluster>, mode: Mode, began_s: f64) -> Play {
-        let mut plan = plan.clone();
+        let mut plan = Box::new(plan.clone());
         if plan.target.is_some() {
             plan.fleet.start = FleetStart::Factory;
         }

@@ -12,7 +12,6 @@ use super::places::Places;
 
 /// What goes on between a phone and the servers; a million of these exist.
 #[derive(Clone, Debug, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 pub(super) struct Session {
     /// Counts fetches and questions, so that what belongs to an earlier one is recognised.
     generation: u32,

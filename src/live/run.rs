@@ -12,7 +12,7 @@ use crate::cluster::{Cluster, FileSignature, HTTP_PORT, HTTPS_PORT, ServiceKind,
 use crate::measure::{
     Account, CpuSeconds, Finish, Ledger, Mode, Queue, RunFacts, Slice, Summary, ThreadKind, encode,
 };
-use crate::net::fleet::Addresses;
+use crate::net::fleet::first_address;
 use crate::net::signals::{Signal, Signals};
 use crate::net::threads;
 use crate::net::{Clock, http, limits, signals};
@@ -20,7 +20,7 @@ use crate::phone::{Env, Phone, Shared, Verifier};
 use crate::play::{Cast, Cue, Wave};
 use crate::scenario::Plan;
 use crate::serve::Servers;
-use crate::swarm::{FileServer, HttpServer, Swarm, SwarmPlan};
+use crate::swarm::{FileServer, Swarm, SwarmPlan};
 
 use super::describe::describe_cluster;
 use super::error::LiveError;
@@ -73,7 +73,7 @@ async fn begin<'a>(plan: &'a Plan, options: &'a LiveOptions) -> Result<Driver<'a
     let _ = limits::raise_descriptor_limit();
     let clock = Clock::start();
     let stage = Stage::start(plan, options, clock).await?;
-    Driver::start(plan, options, clock, stage).await
+    Driver::start(plan, options, clock, stage)
 }
 
 impl LiveRun {
@@ -110,7 +110,7 @@ struct Driver<'a> {
 }
 
 impl<'a> Driver<'a> {
-    async fn start(
+    fn start(
         plan: &'a Plan,
         options: &'a LiveOptions,
         clock: Clock,
@@ -137,7 +137,7 @@ impl<'a> Driver<'a> {
             lookups_in_flight: places::of(&places, Queue::Lookups),
             connections_in_flight: places::of(&places, Queue::Connections),
         };
-        let swarm = Swarm::start(swarm_plan, clock, shared, phones).await?;
+        let swarm = Swarm::start(&swarm_plan, clock, &shared, phones)?;
         let (notes, metrics) = (notes(plan, tftp), Arc::default());
         Ok(Driver { plan, clock, stage, swarm, usage, places, bounded, notes, metrics })
     }
@@ -350,7 +350,7 @@ fn file_servers(plan: &Plan, cluster: Option<&Cluster>) -> BTreeMap<NodeId, File
     if let Some(target) = &plan.target {
         let server = |&tftp: &SocketAddr| {
             let at = |port| SocketAddr::new(tftp.ip(), port);
-            FileServer { tftp, http: HttpServer { http: at(HTTP_PORT), https: at(HTTPS_PORT) } }
+            FileServer { tftp, http: at(HTTP_PORT), https: at(HTTPS_PORT) }
         };
         let nodes = plan.homes().into_iter().flat_map(|home| home.to_vec());
         return nodes.zip(target.tftp.iter().map(server)).collect();
@@ -358,7 +358,8 @@ fn file_servers(plan: &Plan, cluster: Option<&Cluster>) -> BTreeMap<NodeId, File
     let topology = cluster.expect("without a target the cluster is ours").topology();
     let server = |node: NodeId| FileServer {
         tftp: topology.socket(node, ServiceKind::Tftp),
-        http: HttpServer { http: topology.http_socket(node), https: topology.https_socket(node) },
+        http: topology.http_socket(node),
+        https: topology.https_socket(node),
     };
     topology.nodes_with(ServiceKind::Tftp).map(|node| (node, server(node))).collect()
 }
@@ -389,7 +390,7 @@ fn notes(plan: &Plan, tftp: SocketAddr) -> Vec<String> {
     if !plan.fleet.sites.is_empty() {
         notes.push("the links of [[fleet.site]] act in `sim` only: this run ignored them".into());
     }
-    if Addresses::towards(tftp) == Addresses::Shared {
+    if first_address(tftp).is_none() {
         notes.push("all phones share this host's address towards the TFTP server".into());
     }
     notes

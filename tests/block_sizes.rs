@@ -142,7 +142,7 @@ fn cluster() -> Cluster {
             sign_cache: SignCacheMode::Lazy,
             key_bits: 2048,
             file_signature: Release::R8_6.file_signature(),
-            security: Default::default(),
+            security: resetstorm::cluster::Security::default(),
             domain: None,
             nodes: vec![node],
             groups: vec![GroupSpec { name: "all".into(), members: vec![NODE], share: 1.0 }],
@@ -150,7 +150,7 @@ fn cluster() -> Cluster {
         fleet: FleetSpec { phones: PHONES, models: vec![(8841.into(), 1.0)], seed: 1 },
         source: KeySource::bank(1),
         epoch_s: 1_700_000_000,
-        stored: BTreeMap::new(),
+        stored: resetstorm::cluster::Stored::default(),
     })
 }
 

@@ -196,7 +196,7 @@ async fn server() -> (Servers, SocketAddrV4) {
         sign_cache: SignCacheMode::Lazy,
         key_bits: 2048,
         file_signature: Release::R8_6.file_signature(),
-        security: Default::default(),
+        security: resetstorm::cluster::Security::default(),
         domain: None,
         nodes: vec![NodeSpec {
             name: "pub".into(),
@@ -220,7 +220,7 @@ async fn server() -> (Servers, SocketAddrV4) {
         fleet: FleetSpec { phones: READS, models: vec![(8841.into(), 1.0)], seed: 1 },
         source: KeySource::bank(1),
         epoch_s: 1_700_000_000,
-        stored: BTreeMap::new(),
+        stored: resetstorm::cluster::Stored::default(),
     });
     let settings = ServeSettings::default();
     (Servers::start(bound, &cluster, Clock::start(), settings).await.unwrap(), tftp)

@@ -60,7 +60,7 @@ fn cluster(topology: Topology) -> Cluster {
         fleet: FleetSpec { phones: PHONES, models: vec![(8841.into(), 1.0)], seed: 1 },
         source: KeySource::bank(1),
         epoch_s: 1_700_000_000,
-        stored: BTreeMap::new(),
+        stored: resetstorm::cluster::Stored::default(),
     })
 }
 
@@ -78,7 +78,7 @@ fn topology() -> Topology {
         sign_cache: SignCacheMode::Lazy,
         key_bits: 2048,
         file_signature: Release::R8_6.file_signature(),
-        security: Default::default(),
+        security: resetstorm::cluster::Security::default(),
         domain: None,
         nodes: vec![node],
         groups: vec![group],

@@ -56,7 +56,7 @@ fn topology(release: Release) -> Topology {
         sign_cache: SignCacheMode::Lazy,
         key_bits: 2048,
         file_signature: release.file_signature(),
-        security: Default::default(),
+        security: resetstorm::cluster::Security::default(),
         domain: None,
         nodes: vec![node],
         groups: vec![group],
@@ -87,7 +87,7 @@ impl Stage {
             fleet: FleetSpec { phones: PHONES, models: vec![(8841.into(), 1.0)], seed: 1 },
             source: KeySource::bank(1),
             epoch_s: 1_700_000_000,
-            stored: BTreeMap::new(),
+            stored: resetstorm::cluster::Stored::default(),
         });
         let servers = Servers::start(bound, &cluster, Clock::start(), settings).await.unwrap();
         Stage { cluster, servers, http, https }

@@ -376,7 +376,7 @@ async fn tvs_server(seed: u64) -> (Servers, SocketAddr, TrustLists, Vec<u8>) {
         fleet: FleetSpec { phones: 2, models: vec![(8841.into(), 1.0)], seed },
         source: KeySource::System,
         epoch_s: 1_800_000_000,
-        stored: std::collections::BTreeMap::new(),
+        stored: resetstorm::cluster::Stored::default(),
     });
     let servers =
         Servers::start(bound, &cluster, Clock::start(), ServeSettings::default()).await.unwrap();

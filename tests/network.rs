@@ -267,7 +267,7 @@ fn topology() -> Topology {
         sign_cache: SignCacheMode::Lazy,
         key_bits: 2048,
         file_signature: Release::R8_6.file_signature(),
-        security: Default::default(),
+        security: resetstorm::cluster::Security::default(),
         domain: None,
         nodes: vec![node],
         groups: vec![group],
@@ -308,7 +308,7 @@ async fn storm(weather: Weather) -> (Ledger, u64, Duration) {
         fleet: FleetSpec { phones: PHONES, models: vec![(8841.into(), 1.0)], seed: 1 },
         source: KeySource::bank(1),
         epoch_s: 1_700_000_000,
-        stored: BTreeMap::new(),
+        stored: resetstorm::cluster::Stored::default(),
     });
     let upload =
         UploadLimits { timeout: Span::from_millis(500), tries: 8, ..UploadLimits::default() };
@@ -374,7 +374,7 @@ async fn stopped_half_way(profile: PhoneProfile) -> Ledger {
         fleet: FleetSpec { phones: PHONES, models: vec![(8841.into(), 1.0)], seed: 1 },
         source: KeySource::bank(1),
         epoch_s: 1_700_000_000,
-        stored: BTreeMap::new(),
+        stored: resetstorm::cluster::Stored::default(),
     });
     let servers = Servers::start(bound, &cluster, clock, ServeSettings::default()).await.unwrap();
     let (shared, phones) = provisioned(&cluster);

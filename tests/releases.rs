@@ -1,31 +1,29 @@
 //! What differs between releases: who signs which list, the records and their order, and lists that
 //! are those of the documents byte for byte.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::PathBuf;
 
 use resetstorm::base::{ClusterId, NodeId, Span, Time};
 use resetstorm::cluster::operator::certificates::Regenerate;
+use resetstorm::cluster::operator::ctl::UpdateCtl;
 use resetstorm::cluster::{
     CertificateKind, Cluster, CtlContent, CtlFile, CtlMethod, CtlNode, Effect, FleetSpec, Genesis,
     GroupSpec, Holders, ItlContent, NodeSpec, Ports, RELEASES, Release, Security, SecurityMode,
-    ServiceChange, ServiceKind, SignCacheMode, Topology,
+    ServiceChange, ServiceKind, SignCacheMode, Stored, Topology,
 };
-use resetstorm::crypto::{Certificate, Credential, Identity, KeySource};
+use resetstorm::crypto::{Certificate, Identity, KeySource};
 use resetstorm::listing::{List, ListName, ShowOptions, Verdict, is_signer, show};
+use resetstorm::phone::TrustList;
 use resetstorm::vault;
-use resetstorm::wire::{Record, SignedFile};
+use resetstorm::wire::{ROLE_SAST, Record, SignedFile};
 
 const PUB: NodeId = ClusterId::FIRST.node(0);
 const SUB: NodeId = ClusterId::FIRST.node(1);
 const TOKENS: [&str; 2] = ["SAST-ADN0054f509", "SAST-ADN008580ef"];
 
 /// A publisher with everything and a subscriber that serves files and TVS, in mixed mode.
-fn cluster_with(
-    release: Release,
-    stored: BTreeMap<(NodeId, CertificateKind), Credential>,
-) -> Cluster {
+fn cluster_with(release: Release, stored: Stored) -> Cluster {
     use ServiceKind::{CallManager, Capf, Tftp};
     let node = |name: &str, services: &[ServiceKind]| NodeSpec {
         name: name.into(),
@@ -61,7 +59,7 @@ fn cluster_with(
 }
 
 fn cluster(release: Release) -> Cluster {
-    cluster_with(release, BTreeMap::new())
+    cluster_with(release, Stored::default())
 }
 
 fn list_of(cluster: &Cluster, node: NodeId) -> Vec<u8> {
@@ -256,10 +254,10 @@ fn services_of_15_take_a_call_manager_certificate_by_themselves() {
 fn ec_identities_are_kept_and_used_again() {
     let first = cluster(Release::R12_5);
     let dir = tempfile::tempdir().unwrap();
-    vault::save_identities(dir.path(), &first).unwrap();
-    let load = || vault::load_identities(dir.path(), first.topology());
+    vault::save_cluster(dir.path(), &first).unwrap();
+    let load = || vault::load_cluster(dir.path(), first.topology());
     let loaded = load().unwrap();
-    assert_eq!(loaded.len(), first.stores().identities().count());
+    assert_eq!(loaded.own.len(), first.stores().identities().count());
     assert_eq!(list_of(&cluster_with(Release::R12_5, loaded), SUB), list_of(&first, SUB));
     let file = |name: &str| dir.path().join("sub").join(name);
     let (ec, rsa) = (file("CallManager-ECDSA.key"), file("CallManager.key"));
@@ -490,4 +488,25 @@ fn the_list_that_tokens_leave_behind_is_that_of_the_documents() {
         capf: capf.as_ref(),
     };
     assert_is_the_vector(ListName::Ctl, name, &content.encode());
+}
+
+#[test]
+fn a_ctl_and_its_tokens_outlive_their_run_whatever_is_regenerated() {
+    let mut first = cluster_with(Release::R8_6, Stored::default());
+    let ctl = first.ctl().unwrap().clone();
+    regenerate(&mut first, CertificateKind::CallManager);
+    let dir = tempfile::tempdir().unwrap();
+    vault::save_cluster(dir.path(), &first).unwrap();
+    let loaded = vault::load_cluster(dir.path(), first.topology()).unwrap();
+    let mut again = cluster_with(Release::R8_6, loaded);
+    assert_eq!(again.ctl(), Some(&ctl), "the CTL that phones hold (CTL-03)");
+    assert_ne!(again.next_ctl().unwrap().identity(), ctl.identity(), "and it is stale");
+    again.apply(&UpdateCtl { method: None, token: None }, Time::ZERO).unwrap();
+    let held = TrustList::parse(ctl.bytes()).unwrap();
+    let next = SignedFile::parse(again.ctl().unwrap().bytes()).unwrap();
+    let signer = held.find(&[ROLE_SAST], next.header.issuer, next.header.serial);
+    assert!(signer.is_some(), "the next one is signed by a token of the first");
+    std::fs::write(dir.path().join("CTLFile.tlv"), "no list").unwrap();
+    let error = vault::load_cluster(dir.path(), first.topology()).unwrap_err().to_string();
+    assert!(error.contains("CTLFile.tlv"), "{error}");
 }

@@ -65,7 +65,7 @@ fn topology(sign_cache: SignCacheMode) -> Topology {
         sign_cache,
         key_bits: 2048,
         file_signature: Release::R8_6.file_signature(),
-        security: Default::default(),
+        security: resetstorm::cluster::Security::default(),
         domain: None,
         nodes,
         groups,
@@ -87,7 +87,7 @@ impl Stage {
             fleet: FleetSpec { phones: PHONES, models: vec![(8841.into(), 1.0)], seed: 1 },
             source: KeySource::bank(1),
             epoch_s: 1_700_000_000,
-            stored: std::collections::BTreeMap::new(),
+            stored: resetstorm::cluster::Stored::default(),
         });
         let servers = Servers::start(bound, &cluster, Clock::start(), settings).await.unwrap();
         Stage { cluster, servers, tftp, tvs }
@@ -807,8 +807,8 @@ async fn saved_identities_are_private_and_come_back() {
     let stage = Stage::new(SignCacheMode::Lazy).await;
     let dir = tempfile::tempdir().unwrap();
     let state_dir = dir.path().join("state");
-    vault::save_identities(&state_dir, &stage.cluster).unwrap();
-    vault::save_identities(&state_dir, &stage.cluster).unwrap();
+    vault::save_cluster(&state_dir, &stage.cluster).unwrap();
+    vault::save_cluster(&state_dir, &stage.cluster).unwrap();
     let mode = |path: &std::path::Path| path.metadata().unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&state_dir), mode(&state_dir.join("pub"))), (0o700, 0o700));
     let files: Vec<_> = std::fs::read_dir(state_dir.join("pub"))
@@ -817,10 +817,10 @@ async fn saved_identities_are_private_and_come_back() {
         .collect();
     assert_eq!(files.len(), 6, "{files:?}");
     assert!(files.iter().all(|file| mode(file) == 0o600));
-    let loaded = vault::load_identities(&state_dir, stage.cluster.topology()).unwrap();
-    assert_eq!(loaded.len(), 3);
+    let loaded = vault::load_cluster(&state_dir, stage.cluster.topology()).unwrap();
+    assert_eq!(loaded.own.len(), 3);
     for (node, kind, identity) in stage.cluster.stores().identities() {
-        let again = &loaded[&(node, kind)];
+        let again = &loaded.own[&(node, kind)];
         assert_eq!(again.certificate(), identity.certificate());
         assert_eq!(again.public_key(), identity.public_key());
     }
@@ -831,10 +831,10 @@ async fn identities_that_do_not_fit_are_refused_by_name() {
     let stage = Stage::new(SignCacheMode::Lazy).await;
     let dir = tempfile::tempdir().unwrap();
     let topology = stage.cluster.topology();
-    assert!(vault::load_identities(dir.path(), topology).unwrap().is_empty());
-    vault::save_identities(dir.path(), &stage.cluster).unwrap();
+    assert!(vault::load_cluster(dir.path(), topology).unwrap().own.is_empty());
+    vault::save_cluster(dir.path(), &stage.cluster).unwrap();
     let file = |name: &str| dir.path().join("pub").join(name);
-    let error = || vault::load_identities(dir.path(), topology).unwrap_err().to_string();
+    let error = || vault::load_cluster(dir.path(), topology).unwrap_err().to_string();
     let right = std::fs::read(file("TVS.key")).unwrap();
     std::fs::copy(file("CAPF.key"), file("TVS.key")).unwrap();
     let text = error();
@@ -844,5 +844,5 @@ async fn identities_that_do_not_fit_are_refused_by_name() {
     std::fs::remove_file(file("TVS.key")).unwrap();
     assert!(error().contains("missing"), "{}", error());
     std::fs::write(file("TVS.key"), right).unwrap();
-    assert_eq!(vault::load_identities(dir.path(), topology).unwrap().len(), 3);
+    assert_eq!(vault::load_cluster(dir.path(), topology).unwrap().own.len(), 3);
 }

@@ -91,7 +91,7 @@ impl Bench {
                 sign_cache: SignCacheMode::Lazy,
                 key_bits: 2048,
                 file_signature: release.file_signature(),
-                security: Default::default(),
+                security: resetstorm::cluster::Security::default(),
                 domain: None,
                 nodes: vec![node],
                 groups: vec![group],
@@ -99,7 +99,7 @@ impl Bench {
             fleet: FleetSpec { phones: 2, models: vec![(8841.into(), 1.0)], seed: 1 },
             source: KeySource::bank(1),
             epoch_s: 1_800_000_000,
-            stored: std::collections::BTreeMap::new(),
+            stored: resetstorm::cluster::Stored::default(),
         });
         let env = Env {
             profile: Arc::new(PhoneProfile::default()),

@@ -30,7 +30,7 @@ pub use release::{Holders, RELEASES, Release};
 pub use security::{SECURITY_MODES, Security, SecurityMode};
 pub use services::{Answering, Conversation, DialogueService, Said, Service};
 pub use sign_cache::{CacheKey, Claim, SignCache, SignCounts, Waiter};
-pub use state::{ActionError, Cluster, Effect, Genesis, ServiceChange};
+pub use state::{ActionError, Cluster, Effect, Genesis, ServiceChange, Stored};
 pub use stores::{Origin, Stores, Trusted};
 pub use tftp_service::{
     FileReply, Lists, PendingFile, ServedFile, SignJob, Signed, Signers, TftpService,

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::base::Span;
@@ -62,14 +63,22 @@ pub(super) struct CtlKeeper {
 }
 
 impl CtlKeeper {
-    /// The keeper of a cluster that has no CTL yet; its tokens are new.
-    pub fn new(security: &Security, epoch_s: u64, source: &mut KeySource) -> CtlKeeper {
+    /// The keeper of a cluster that has no CTL yet; tokens that are not in `stored` are new.
+    pub fn new(
+        security: &Security,
+        mut stored: BTreeMap<String, Identity>,
+        epoch_s: u64,
+        source: &mut KeySource,
+    ) -> CtlKeeper {
         let mut tokens = Vec::new();
         if !security.etokens.is_empty() {
             // Tokens come with a certificate of the manufacturer (CTL-08).
             let issuer = Identity::self_signed(&spec("Cisco Manufacturing CA", epoch_s), source);
             for name in &security.etokens {
-                let token = Identity::issued(&spec(name, epoch_s), FIVE_YEARS_S, &issuer, source);
+                let token = match stored.remove(name) {
+                    Some(token) => token,
+                    None => Identity::issued(&spec(name, epoch_s), FIVE_YEARS_S, &issuer, source),
+                };
                 tokens.push((name.clone(), token));
             }
         }

@@ -130,8 +130,19 @@ pub struct Genesis {
     pub source: KeySource,
     /// Unix seconds at the start of the run.
     pub epoch_s: u64,
-    /// Certificates and keys from an earlier run; the others are made.
-    pub stored: BTreeMap<(NodeId, CertificateKind), Credential>,
+    /// What is there from an earlier run.
+    pub stored: Stored,
+}
+
+/// What a cluster keeps from one run to the next; whatever is not there is made.
+#[derive(Debug, Default)]
+pub struct Stored {
+    /// Certificates and keys of the nodes.
+    pub own: BTreeMap<(NodeId, CertificateKind), Credential>,
+    /// Tokens that sign the CTL, by their names.
+    pub etokens: BTreeMap<String, Identity>,
+    /// The CTL as it stood on the TFTP nodes.
+    pub ctl: Option<CtlFile>,
 }
 
 impl Cluster {
@@ -147,7 +158,7 @@ impl Cluster {
         let nodes = topology.ids().collect();
         let mut cluster = Cluster {
             stores: Stores::new(nodes, knowledge),
-            ctl: CtlKeeper::new(&topology.security, epoch_s, &mut source),
+            ctl: CtlKeeper::new(&topology.security, stored.etokens, epoch_s, &mut source),
             rollback: false,
             cache: Arc::new(SignCache::new(topology.sign_cache)),
             catalogue: Arc::new(Catalogue::new(&topology, &fleet, contents)),
@@ -161,7 +172,7 @@ impl Cluster {
         };
         for node in cluster.node_ids() {
             for kind in cluster.certificate_kinds(node) {
-                let own = match stored.remove(&(node, kind)) {
+                let own = match stored.own.remove(&(node, kind)) {
                     Some(own) => own,
                     None => cluster.issue(node, kind, Time::ZERO),
                 };
@@ -170,7 +181,11 @@ impl Cluster {
         }
         cluster.stores.admit(cluster.ctl.tokens.iter().map(|(_, token)| &token.certificate));
         if cluster.ctl.mode == SecurityMode::Mixed {
-            cluster.sign_ctl(Time::ZERO);
+            match stored.ctl {
+                // It is what phones hold, whatever has become of the certificates in it (CTL-03).
+                Some(ctl) => cluster.ctl.file = Some(Arc::new(ctl)),
+                None => cluster.sign_ctl(Time::ZERO),
+            }
         }
         for node in cluster.node_ids() {
             cluster.add_record(node, &cluster.name(node));
@@ -225,6 +240,11 @@ impl Cluster {
     /// What TVS answers from.
     pub const fn knowledge(&self) -> &Arc<Knowledge> {
         self.stores.index()
+    }
+
+    /// The tokens that sign the CTL, by their names.
+    pub fn etokens(&self) -> impl Iterator<Item = &(String, Identity)> {
+        self.ctl.tokens.iter()
     }
 
     /// The CTL as it stands on the TFTP nodes, served or not yet.
@@ -736,7 +756,7 @@ mod tests {
                 sign_cache: SignCacheMode::Lazy,
                 key_bits: 2048,
                 file_signature: Release::R8_6.file_signature(),
-                security: Default::default(),
+                security: crate::cluster::Security::default(),
                 domain: None,
                 nodes: vec![
                     node("pub", &[CallManager, Capf, Tftp, ServiceKind::TVS]),
@@ -747,7 +767,7 @@ mod tests {
             fleet: FleetSpec { phones: 4, models: vec![(8841.into(), 1.0)], seed: 1 },
             source: KeySource::bank(1),
             epoch_s: 1_800_000_000,
-            stored: BTreeMap::new(),
+            stored: Stored::default(),
         })
     }
 
@@ -936,7 +956,7 @@ mod tests {
             fleet: first.fleet().clone(),
             source: KeySource::bank(9),
             epoch_s: 1,
-            stored,
+            stored: Stored { own: stored, ..Stored::default() },
         });
         assert_eq!(signer(&first, SUB), signer(&again, SUB));
         assert_eq!(presented(&first, PUB), presented(&again, PUB));

@@ -494,7 +494,7 @@ mod tests {
                 sign_cache: SignCacheMode::Lazy,
                 key_bits: 2048,
                 file_signature: Release::R8_6.file_signature(),
-                security: Default::default(),
+                security: crate::cluster::Security::default(),
                 domain: None,
                 nodes: vec![node],
                 groups: vec![GroupSpec {
@@ -506,7 +506,7 @@ mod tests {
             fleet: FleetSpec { phones: 3, models: vec![(8841.into(), 1.0)], seed: 1 },
             source: KeySource::bank(1),
             epoch_s: 1_800_000_000,
-            stored: std::collections::BTreeMap::new(),
+            stored: crate::cluster::Stored::default(),
         });
         Arc::clone(cluster.tftp(ClusterId::FIRST.node(0)).unwrap())
     }

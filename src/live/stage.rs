@@ -1,9 +1,8 @@
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::cluster::operator::phones::ResetPhones;
-use crate::cluster::{Cluster, Genesis};
+use crate::cluster::{Cluster, Genesis, Stored};
 use crate::crypto::KeySource;
 use crate::measure::{Mode, ServeSummary};
 use crate::net::{Clock, threads};
@@ -56,7 +55,7 @@ impl Stage {
             Cue::Acts { action, .. } if action.get::<ResetPhones>().is_none() => {
                 // What has changed is kept where the next run finds it.
                 if let (Some(dir), Some(cluster)) = (&self.state, self.play.cluster()) {
-                    vault::save_identities(dir, cluster)?;
+                    vault::save_cluster(dir, cluster)?;
                 }
             }
             Cue::Acts { .. } | Cue::Boots { .. } | Cue::Moved => {}
@@ -94,8 +93,8 @@ async fn ours(
 ) -> Result<(Cluster, Servers), LiveError> {
     let bound = Bound::bind(&plan.topology)?;
     let stored = match &options.state {
-        Some(dir) => vault::load_identities(dir, bound.topology())?,
-        None => BTreeMap::new(),
+        Some(dir) => vault::load_cluster(dir, bound.topology())?,
+        None => Stored::default(),
     };
     let genesis = Genesis {
         topology: bound.topology().clone(),
@@ -106,7 +105,7 @@ async fn ours(
     };
     let cluster = threads::apart("keys", move || Cluster::new(genesis)).await?;
     if let Some(dir) = &options.state {
-        vault::save_identities(dir, &cluster)?;
+        vault::save_cluster(dir, &cluster)?;
     }
     let servers = Servers::start(bound, &cluster, clock, ServeSettings::default()).await?;
     Ok((cluster, servers))

@@ -367,7 +367,7 @@ mod tests {
             fleet: FleetSpec { phones: 3, ..plan.fleet_spec() },
             source: KeySource::bank(1),
             epoch_s: 1_800_000_000,
-            stored: std::collections::BTreeMap::default(),
+            stored: crate::cluster::Stored::default(),
         };
         Play::new(plan, Some(Cluster::new(genesis)), Mode::Sim, 100.0)
     }

@@ -449,7 +449,7 @@ fn cluster(plan: &Plan, contents: Contents) -> Cluster {
         fleet: plan.fleet_spec(),
         source: KeySource::bank(plan.seed),
         epoch_s: EPOCH_S,
-        stored: BTreeMap::new(),
+        stored: crate::cluster::Stored::default(),
     };
     Cluster::with_contents(genesis, contents)
 }

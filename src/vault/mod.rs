@@ -4,4 +4,4 @@
 
 mod pem;
 
-pub use pem::{StateError, load_identities, save_identities};
+pub use pem::{StateError, load_cluster, save_cluster};

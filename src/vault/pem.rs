@@ -1,9 +1,8 @@
 //! Certificates and keys of a cluster in files, so that a later run has the same ones.
 //!
-//! `<node>/<Kind>.pem` is the certificate, `<node>/<Kind>.key` its key (PKCS#8); the owner alone
-//! may read either.
+//! `<node>/<Kind>.pem` is the certificate, `<node>/<Kind>.key` its key (PKCS#8), `.etokens/` holds
+//! those of tokens, `CTLFile.tlv` is the CTL; the owner alone may read them.
 
-use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io::{self, Write};
@@ -11,8 +10,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::base::NodeId;
-use crate::cluster::{CERTIFICATES, CertificateKind, Cluster, Topology};
+use crate::cluster::{CERTIFICATES, CertificateKind, Cluster, CtlFile, Stored, Topology};
 use crate::crypto::{Certificate, Credential, EcIdentity, Identity, KeyStore, KeyStoreError};
 
 const FILE_MODE: u32 = 0o600;
@@ -70,43 +68,78 @@ pub enum StateError {
     NodeName(String),
 }
 
-/// Writes the certificates and keys of all nodes below `dir`.
-pub fn save_identities(dir: &Path, cluster: &Cluster) -> Result<(), StateError> {
+/// Writes the certificates and keys of all nodes and tokens, and the CTL, below `dir`.
+pub fn save_cluster(dir: &Path, cluster: &Cluster) -> Result<(), StateError> {
     make_directory(dir)?;
     for (node, kind, own) in cluster.stores().identities() {
-        let (certificate, key) = paths(dir, &cluster.topology().node(node).name, kind)?;
-        make_directory(certificate.parent().unwrap_or(dir))?;
-        // The key first: a certificate without its key is noticed, as is a key without it.
-        write_private(&key, &own.key_pem())?;
-        write_private(&certificate, &own.certificate().to_pem())?;
+        let pair = paths(dir, &cluster.topology().node(node).name, kind.name())?;
+        save_pair(dir, pair, &own.key_pem(), own.certificate())?;
     }
-    Ok(())
+    for (name, token) in cluster.etokens() {
+        save_pair(dir, paths(dir, ETOKENS, name)?, &token.key.to_pem(), &token.certificate)?;
+    }
+    match cluster.ctl() {
+        Some(ctl) => write_private(&dir.join(CTL), ctl.bytes()),
+        None => Ok(()),
+    }
 }
 
-/// Reads the certificates and keys that were saved below `dir` for the nodes of `topology`; those
-/// that were not saved are left out.
-pub fn load_identities(
+fn save_pair(
     dir: &Path,
-    topology: &Topology,
-) -> Result<BTreeMap<(NodeId, CertificateKind), Credential>, StateError> {
-    let mut identities = BTreeMap::new();
+    (certificate, key): (PathBuf, PathBuf),
+    key_pem: &str,
+    public: &Certificate,
+) -> Result<(), StateError> {
+    make_directory(certificate.parent().unwrap_or(dir))?;
+    // The key first: a certificate without its key is noticed, as is a key without it.
+    write_private(&key, key_pem.as_bytes())?;
+    write_private(&certificate, public.to_pem().as_bytes())
+}
+
+/// Reads what was saved below `dir` for the nodes of `topology`; what was not saved is left out.
+pub fn load_cluster(dir: &Path, topology: &Topology) -> Result<Stored, StateError> {
+    let mut stored = Stored::default();
+    for name in &topology.security.etokens {
+        let (certificate, key) = paths(dir, ETOKENS, name)?;
+        // A token signs with RSA, as CallManager does.
+        let token = load_pair(CertificateKind::CallManager, certificate, key)?;
+        let token = token.as_ref().and_then(Credential::rsa).cloned();
+        stored.etokens.extend(token.map(|token| (name.clone(), token)));
+    }
+    let ctl = dir.join(CTL);
+    if let Some(bytes) = read(&ctl)? {
+        let file = CtlFile::from_bytes(bytes);
+        stored.ctl = Some(file.ok_or_else(|| unusable(&ctl, "it is no signed list"))?);
+    }
     for (id, node) in topology.ids().zip(&topology.nodes) {
         for kind in CERTIFICATES {
-            let (certificate, key) = paths(dir, &node.name, kind)?;
+            let (certificate, key) = paths(dir, &node.name, kind.name())?;
             if let Some(own) = load_pair(kind, certificate, key)? {
-                identities.insert((id, kind), own);
+                stored.own.insert((id, kind), own);
             }
         }
     }
-    Ok(identities)
+    Ok(stored)
 }
 
-fn paths(dir: &Path, node: &str, kind: CertificateKind) -> Result<(PathBuf, PathBuf), StateError> {
+/// The folder of the tokens: no node has a name that begins so.
+const ETOKENS: &str = ".etokens";
+
+/// The file of the CTL.
+const CTL: &str = "CTLFile.tlv";
+
+/// Where certificate and key of an owner are.
+fn paths(dir: &Path, owner: &str, name: &str) -> Result<(PathBuf, PathBuf), StateError> {
     let good = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    if node.is_empty() || node.len() > 255 || node.starts_with('.') || !node.bytes().all(good) {
-        return Err(StateError::NodeName(node.to_owned()));
+    let is_file = |name: &str| {
+        !name.is_empty() && name.len() <= 250 && !name.starts_with('.') && name.bytes().all(good)
+    };
+    for part in [owner, name] {
+        if part != ETOKENS && !is_file(part) {
+            return Err(StateError::NodeName(part.to_owned()));
+        }
     }
-    let file = |extension| dir.join(node).join(format!("{}.{extension}", kind.name()));
+    let file = |extension| dir.join(owner).join(format!("{name}.{extension}"));
     Ok((file("pem"), file("key")))
 }
 
@@ -115,7 +148,7 @@ fn load_pair(
     certificate: PathBuf,
     key: PathBuf,
 ) -> Result<Option<Credential>, StateError> {
-    let (certificate_pem, key_pem) = match (read(&certificate)?, read(&key)?) {
+    let (certificate_pem, key_pem) = match (read_text(&certificate)?, read_text(&key)?) {
         (Some(certificate_pem), Some(key_pem)) => (certificate_pem, key_pem),
         (None, None) => return Ok(None),
         (None, Some(_)) => {
@@ -154,7 +187,13 @@ fn unusable(path: &Path, cause: impl Display) -> StateError {
 }
 
 /// The text of a file, or `None` if it is not there.
-fn read(path: &Path) -> Result<Option<String>, StateError> {
+fn read_text(path: &Path) -> Result<Option<String>, StateError> {
+    let text = |bytes| String::from_utf8(bytes).map_err(|cause| unusable(path, cause));
+    read(path)?.map(text).transpose()
+}
+
+/// The bytes of a file, or `None` if it is not there.
+fn read(path: &Path) -> Result<Option<Vec<u8>>, StateError> {
     let length = match fs::metadata(path) {
         Ok(metadata) => metadata.len(),
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -163,7 +202,7 @@ fn read(path: &Path) -> Result<Option<String>, StateError> {
     if length > FILE_LENGTH_MAX {
         return Err(unusable(path, format_args!("longer than {FILE_LENGTH_MAX} bytes")));
     }
-    fs::read_to_string(path).map(Some).map_err(|cause| file_error("read", path, cause))
+    fs::read(path).map(Some).map_err(|cause| file_error("read", path, cause))
 }
 
 fn make_directory(path: &Path) -> Result<(), StateError> {
@@ -174,7 +213,7 @@ fn make_directory(path: &Path) -> Result<(), StateError> {
 }
 
 /// Writes a file that the owner alone may read, from its first instant on, and never half.
-fn write_private(path: &Path, text: &str) -> Result<(), StateError> {
+fn write_private(path: &Path, bytes: &[u8]) -> Result<(), StateError> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.tmp", std::process::id()));
     let temporary = path.with_file_name(name);
@@ -183,7 +222,7 @@ fn write_private(path: &Path, text: &str) -> Result<(), StateError> {
     let write = || {
         let mut options = OpenOptions::new();
         let mut file = options.write(true).create_new(true).mode(FILE_MODE).open(&temporary)?;
-        file.write_all(text.as_bytes())?;
+        file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&temporary, path)
     };
@@ -204,11 +243,10 @@ mod tests {
     #[test]
     fn node_names_never_leave_the_directory() {
         for name in ["", ".", "..", "../x", "a/b", ".hidden", "a\0b", "ä", &"a".repeat(256)] {
-            let paths = paths(Path::new("state"), name, CertificateKind::Tvs);
+            let paths = paths(Path::new("state"), name, "TVS");
             assert!(matches!(paths, Err(StateError::NodeName(_))), "{name:?}");
         }
-        let (certificate, key) =
-            paths(Path::new("state"), "cucm-1.example_net", CertificateKind::Tvs).unwrap();
+        let (certificate, key) = paths(Path::new("state"), "cucm-1.example_net", "TVS").unwrap();
         assert_eq!(certificate, Path::new("state/cucm-1.example_net/TVS.pem"));
         assert_eq!(key, Path::new("state/cucm-1.example_net/TVS.key"));
     }
@@ -217,8 +255,8 @@ mod tests {
     fn a_file_is_private_replaced_whole_and_leaves_nothing_behind() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.key");
-        write_private(&path, "first").unwrap();
-        write_private(&path, "second").unwrap();
+        write_private(&path, b"first").unwrap();
+        write_private(&path, b"second").unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "second");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, FILE_MODE);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);

@@ -19,6 +19,10 @@ pub enum Purpose {
     Site = 6,
     /// How long a phone takes to boot.
     Boot = 7,
+    /// Which phones are visited of a share of them.
+    Visit = 8,
+    /// Whether a phone's settings can be reached at the phone.
+    SettingsAccess = 9,
     /// Names, questions and planned starts of a capacity measurement (owner: a request or a worker).
     Load = 16,
 }

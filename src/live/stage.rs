@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::base::NodeId;
-use crate::cluster::operator::phones::ResetPhones;
+use crate::cluster::operator::phones::effect_on_phones;
 use crate::cluster::{CertificateKind, Cluster, FleetSpec, Genesis, OperatorAction, Topology};
 use crate::crypto::{Identity, KeySource};
 use crate::measure::{Mode, ServeSummary};
@@ -55,7 +55,7 @@ impl Stage {
         match cue {
             Cue::Service(change) => servers.follow(change).await?,
             Cue::Acts { action, .. } => self.keep(action)?,
-            Cue::Boots { .. } | Cue::Moved => {}
+            Cue::Boots { .. } | Cue::Visits(_) | Cue::Moved => {}
         }
         Ok(())
     }
@@ -63,7 +63,7 @@ impl Stage {
     /// Keeps what an action has changed where the next run finds it.
     fn keep(&self, action: &OperatorAction) -> Result<(), LiveError> {
         if let (Some(dir), Some(cluster)) = (&self.state, self.play.cluster())
-            && action.get::<ResetPhones>().is_none()
+            && effect_on_phones(action).is_none()
         {
             vault::save_identities(dir, cluster)?;
         }

@@ -2,44 +2,71 @@ use std::ops::Range;
 
 use toml::Spanned;
 
-use crate::base::{Span, Time};
+use crate::base::{Home, Span, Time};
 use crate::cluster::Topology;
 
 use super::error::{Faults, Problem};
 use super::names::one_of;
 use super::plan::{TimelineEntry, Trigger};
 use super::raw::RawEvent;
-use super::steps::{PREVIOUS, check_names, names};
-use super::verbs::{Given, Reader, Step, Verb, verbs};
+use super::steps::{PREVIOUS, check_names, named, names};
+use super::verbs::{Given, PROCEDURE, Reader, Step, Verb, verbs, word_of};
 
 /// The operator's timeline of a scenario, checked against its cluster; whatever is wrong with one
 /// step, the others are checked, too.
 pub(super) fn timeline(
     raw: &[Spanned<RawEvent>],
     topology: &Topology,
+    homes: &[Home],
     faults: &mut Faults,
 ) -> Vec<TimelineEntry> {
-    let mut reader = Reader::new(topology);
+    let mut reader = Reader::new(topology, homes);
     faults.0.extend(check_names(raw));
-    let steps = (1..).zip(raw).zip(names(raw));
+    let names = names(raw);
+    let steps = (1..).zip(raw).zip(&names);
     let entries = steps.filter_map(|((number, event), name)| {
-        faults.take(entry(event.get_ref(), number, name, &event.span(), &mut reader))
+        let place = event.span();
+        let read =
+            entries(event.get_ref(), number, name, &place, &mut reader).and_then(|entries| {
+                let taken =
+                    |entry: &&TimelineEntry| entry.name != *name && names.contains(&entry.name);
+                match entries.iter().find(taken) {
+                    Some(entry) => {
+                        Err(Problem::new(place, format!("step `{}` comes twice", entry.name))
+                            .help("a step of this procedure has that name; give it another `name`"))
+                    }
+                    None => Ok(entries),
+                }
+            });
+        faults.take(read)
     });
-    entries.collect()
+    entries.flatten().collect()
 }
 
-fn entry(
+/// The steps of an event: one, or those of a procedure.
+fn entries(
     raw: &RawEvent,
     number: usize,
-    name: String,
+    name: &str,
     place: &Range<usize>,
     reader: &mut Reader<'_>,
-) -> Result<TimelineEntry, Problem> {
+) -> Result<Vec<TimelineEntry>, Problem> {
     let trigger = trigger(raw, number, place)?;
     let (verb, given) = the_action(raw, number, place)?;
     reader.place.clone_from(place);
-    let Step { action, then } = (verb.read)(given, reader)?;
-    Ok(TimelineEntry { name, trigger, action, then })
+    let Step { action, then, rest } = (verb.read)(given, reader)?;
+    let entry =
+        |(trigger, action)| TimelineEntry { name: name.to_owned(), trigger, action, then: None };
+    let first = TimelineEntry { then, ..entry((trigger, action)) };
+    let mut all: Vec<TimelineEntry> =
+        std::iter::once(first).chain(rest.into_iter().map(entry)).collect();
+    if verb.key == PROCEDURE {
+        let words: Vec<&str> = all.iter().map(|entry| word_of(entry, reader.topology)).collect();
+        let steps: Vec<_> = words.iter().map(|word| (None, *word)).collect();
+        let own = named(&steps);
+        all.iter_mut().zip(own).for_each(|(entry, own)| entry.name = format!("{name}-{own}"));
+    }
+    Ok(all)
 }
 
 /// When step number `number` is due.
@@ -260,7 +287,7 @@ mod tests {
         let raw: RawScenario = toml::from_str(&text).unwrap();
         let mut faults = Faults::default();
         let topology = topology(&raw.cluster, &mut faults).unwrap();
-        timeline(&raw.event, &topology, &mut faults);
+        timeline(&raw.event, &topology, &[], &mut faults);
         let what: Vec<String> = faults.0.into_iter().map(|problem| problem.what).collect();
         assert_eq!(what, ["unknown node `sup`", "unknown node `bus`"]);
     }
@@ -340,7 +367,7 @@ mod tests {
         let raw: RawScenario = toml::from_str(&text).unwrap();
         let mut faults = Faults::default();
         let topology = topology(&raw.cluster, &mut faults).unwrap();
-        let entries = timeline(&raw.event, &topology, &mut faults);
+        let entries = timeline(&raw.event, &topology, &[], &mut faults);
         faults.0.first().map_or(Ok(entries), |first| Err(first.clone()))
     }
 }

@@ -47,6 +47,10 @@ pub(super) enum Event {
     Boot {
         phone: u32,
     },
+    /// Somebody has erased the lists of a phone, which boots.
+    Visit {
+        phone: u32,
+    },
     HttpAnswered {
         request: Request,
         answer: HttpAnswer,

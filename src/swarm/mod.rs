@@ -25,7 +25,7 @@ use crate::measure::{Ledger, Slice, ThreadKind};
 use crate::net::Clock;
 use crate::net::threads::{self, OwnRuntime, StartError};
 use crate::phone::{Env, Phone, PhoneProfile, Shared as PhoneShared, Verifier};
-use crate::play::Homes;
+use crate::play::{Homes, Visit};
 use worker::{Clients, Command, Results, Shared, Worker, WorkerPlan};
 
 /// Where the phones of a swarm turn to, and its limits.
@@ -63,6 +63,8 @@ pub struct Swarm {
 
 #[derive(Debug)]
 struct Handle {
+    /// The phones that are its own.
+    slice: Slice,
     commands: mpsc::Sender<Command>,
     shared: Arc<Shared>,
     /// The phones and what was recorded, when the worker has stopped.
@@ -144,6 +146,16 @@ impl Swarm {
         }
     }
 
+    /// Plans visits to phones, counted from `from`: each loses its lists then and boots.
+    pub async fn visit(&self, from: Time, visits: &[Visit]) {
+        for worker in &self.workers {
+            worker.shared.commanded.fetch_add(1, Ordering::AcqRel);
+            let visits = visits.iter().filter(|visit| worker.slice.place(visit.phone).is_some());
+            let command = Command::Visit { from, visits: visits.copied().collect() };
+            worker.commands.send(command).await.expect("workers run until they are stopped");
+        }
+    }
+
     /// Phones that boot from now on learn that they belong where `homes` says.
     pub async fn move_phones(&self, homes: &Arc<Homes>) {
         for worker in &self.workers {
@@ -197,6 +209,7 @@ async fn start_worker(
     clients: Clients,
     results: Results,
 ) -> Result<Handle, StartError> {
+    let slice = plan.slice;
     let (commands, commands_receiver) = mpsc::channel(8);
     let (started_sender, started) = oneshot::channel();
     let (end, ended) = oneshot::channel();
@@ -220,5 +233,5 @@ async fn start_worker(
     })?;
     let gone = |_| StartError { thread: name, cause: std::io::Error::other("it ended") };
     let shared = started.await.map_err(gone)??;
-    Ok(Handle { commands, shared, ended })
+    Ok(Handle { slice, commands, shared, ended })
 }

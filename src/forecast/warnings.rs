@@ -10,6 +10,8 @@ use crate::phone::{BootTime, family_of};
 use crate::play::longest;
 use crate::scenario::{FleetStart, Plan, TimelineEntry, Trigger};
 
+use super::rules::broken_rules;
+
 /// What is likely not meant in `plan`: each one sentence, a new line and `help: …`.
 pub fn warnings(plan: &Plan) -> Vec<String> {
     let mut warnings = Vec::new();
@@ -25,6 +27,7 @@ pub fn warnings(plan: &Plan) -> Vec<String> {
     }
     warnings.extend(no_wait(plan));
     warnings.extend(services(plan));
+    warnings.extend(broken_rules(plan));
     let (late, end) = Clock::new(plan).walk(plan);
     warnings.extend(late);
     warnings.extend(too_long(plan, end));
@@ -58,7 +61,7 @@ pub(super) fn does_not_wait(plan: &Plan, at: usize) -> bool {
 }
 
 /// A step as people speak of it.
-fn step(plan: &Plan, at: usize) -> String {
+pub(super) fn step(plan: &Plan, at: usize) -> String {
     format!("step {} ({})", at + 1, plan.timeline[at].name)
 }
 
@@ -282,6 +285,22 @@ mod tests {
         assert!(first(&[RESET], &slow).contains("it takes 210 s"));
         let late = "{at='11m', reset-phones={}}";
         assert!(first(&[late], &[]).contains("it takes 660 s"));
+    }
+
+    #[test]
+    fn visits_that_take_too_long_or_are_not_waited_for_are_warned_about() {
+        let erase = |keys: &str| format!("{{when='fleet-settled', erase-lists={{{keys}}}}}");
+        let short = erase("technicians=300, per-phone='1s'");
+        assert!(warnings(&plan(&[RESET, &short], &[])).is_empty());
+        let warning = first(&[RESET, &erase("technicians=3")], &[]);
+        let said =
+            "step 2 (erase-lists-1) takes up to 30000 s, and max-wall ends the run after 10m";
+        assert!(warning.starts_with(said), "{warning}");
+        let next = "{after='previous', restart={node='pub', service='tvs'}}";
+        assert!(first(&[RESET, &short, next], &[]).contains("does not wait for the phones"));
+        // Visits to all phones cannot be shorter than that.
+        let all = warnings(&plan(&[&erase("only='all', technicians=3")], &[]));
+        assert!(all.iter().any(|text| text.contains("it takes 30000 s at least")), "{all:?}");
     }
 
     #[test]

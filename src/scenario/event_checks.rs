@@ -132,7 +132,7 @@ mod tests {
     use crate::base::ClusterId;
     use crate::cluster::operator::certificates::Regenerate;
     use crate::cluster::operator::hosts::Rename;
-    use crate::cluster::operator::phones::ResetPhones;
+    use crate::cluster::operator::phones::{EraseLists, ResetPhones, Visited};
     use crate::cluster::operator::services::Services;
     use crate::cluster::{CertificateKind, ServiceKind};
     use crate::scenario::FollowUp;
@@ -204,6 +204,28 @@ mod tests {
             assert_eq!(only_fault(action), "this length of time cannot be zero");
         }
         assert_eq!(only_fault("start={node='sub',for='1s'}"), "`for` does not go with `start`");
+    }
+
+    #[test]
+    fn visits_have_defaults_and_shares_are_percents_or_numbers() {
+        let visits = |text: &str| only(text).action.get::<EraseLists>().unwrap().visits;
+        let all = visits("erase-lists={}");
+        assert_eq!((all.only, all.share, all.technicians), (Visited::Stuck, 1.0, 1));
+        assert_eq!((all.restricted, all.per_phone), (0.0, Span::from_secs(300)));
+        let half = visits("erase-lists={only='all',share='50%',technicians=4,per-phone='2m'}");
+        assert_eq!((half.only, half.share, half.technicians), (Visited::All, 0.5, 4));
+        assert_eq!(visits("erase-lists={share=0.5}").share, 0.5);
+        assert_eq!(visits("erase-lists={share=1}").share, 1.0);
+        let slow = visits("erase-lists={restricted='5%',per-restricted='20m'}");
+        assert_eq!((slow.restricted, slow.per_restricted), (0.05, Span::from_secs(1_200)));
+        assert_eq!(only_fault("erase-lists={share=1.5}"), "1.5 is not a share of a whole");
+        assert_eq!(only_fault("erase-lists={share='half'}"), "`half` is not a share in percent");
+        assert_eq!(only_fault("erase-lists={technicians=0}"), "`technicians` cannot be 0");
+        assert_eq!(
+            only_fault("erase-lists={per-phone='0s'}"),
+            "this length of time cannot be zero"
+        );
+        assert_eq!(only_fault("erase-lists={only='ready'}"), "unknown choice of phones `ready`");
     }
 
     #[test]

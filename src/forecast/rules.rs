@@ -12,6 +12,11 @@ use crate::cluster::operator::services::{Change, Services};
 use crate::cluster::{CertificateKind, OperatorAction, SecurityMode, ServiceKind, Topology};
 use crate::scenario::Plan;
 
+/// A step as people speak of it.
+pub(super) fn step(plan: &Plan, at: usize) -> String {
+    format!("step {} ({})", at + 1, plan.timeline[at].name)
+}
+
 /// Rules that `plan` breaks: each one sentence, a new line and `help: …`.
 pub(super) fn broken_rules(plan: &Plan) -> Vec<String> {
     if plan.target.is_some() {
@@ -77,7 +82,7 @@ impl<'a> Rules<'a> {
     }
 
     fn step(&self, at: usize) -> String {
-        super::warnings::step(self.plan, at)
+        step(self.plan, at)
     }
 
     fn runs(&self, node: NodeId, service: ServiceKind) -> bool {

@@ -10,7 +10,7 @@ use crate::phone::{BootTime, family_of};
 use crate::play::longest;
 use crate::scenario::{FleetStart, Plan, TimelineEntry, Trigger};
 
-use super::rules::broken_rules;
+use super::rules::{broken_rules, step};
 
 /// What is likely not meant in `plan`: each one sentence, a new line and `help: …`.
 pub fn warnings(plan: &Plan) -> Vec<String> {
@@ -58,11 +58,6 @@ pub(super) fn longest_visits(plan: &Plan, at: usize) -> Option<Span> {
 pub(super) fn does_not_wait(plan: &Plan, at: usize) -> bool {
     let follows = matches!(plan.timeline[at].trigger, Trigger::AfterPrevious { .. });
     follows && at > 0 && resets(plan, &plan.timeline[at - 1])
-}
-
-/// A step as people speak of it.
-pub(super) fn step(plan: &Plan, at: usize) -> String {
-    format!("step {} ({})", at + 1, plan.timeline[at].name)
 }
 
 fn no_wait(plan: &Plan) -> impl Iterator<Item = String> + '_ {
@@ -293,8 +288,7 @@ mod tests {
         let short = erase("technicians=300, per-phone='1s'");
         assert!(warnings(&plan(&[RESET, &short], &[])).is_empty());
         let warning = first(&[RESET, &erase("technicians=3")], &[]);
-        let said =
-            "step 2 (erase-lists-1) takes up to 30000 s, and max-wall ends the run after 10m";
+        let said = "step 2 (erase-lists-1) takes up to 30000 s, and max-wall ends the run after 5m";
         assert!(warning.starts_with(said), "{warning}");
         let next = "{after='previous', restart={node='pub', service='tvs'}}";
         assert!(first(&[RESET, &short, next], &[]).contains("does not wait for the phones"));

@@ -19,7 +19,7 @@ fn run(plan: &Plan) -> (Summary, SimRun) {
     (run.summary(plan), run)
 }
 
-const SCENARIOS: [&str; 11] = [
+const SCENARIOS: [&str; 13] = [
     "callmanager-regen.toml",
     "tvs-regen.toml",
     "callmanager-and-tvs.toml",
@@ -31,6 +31,8 @@ const SCENARIOS: [&str; 11] = [
     "dns-record-missing.toml",
     "sign-cache.toml",
     "whole-cluster.toml",
+    "erase-by-hand.toml",
+    "recommended-order.toml",
 ];
 
 #[test]

@@ -207,10 +207,7 @@ fn regenerate(cluster: &mut Cluster, certificate: CertificateKind) -> Vec<Effect
 fn started(effects: &[Effect]) -> Vec<(NodeId, ServiceKind)> {
     let started = |effect: &Effect| match effect {
         Effect::Service(ServiceChange::Started { node, service }) => Some((*node, service.kind())),
-        Effect::Service(ServiceChange::Stopped { .. })
-        | Effect::ResetPhones { .. }
-        | Effect::MovePhones(..)
-        | Effect::Warn(_) => None,
+        _ => None,
     };
     effects.iter().filter_map(started).collect()
 }

@@ -21,6 +21,10 @@ pub enum Purpose {
     Boot = 7,
     /// EC keys and the serial numbers of their certificates (owner: the cluster).
     EcKey = 8,
+    /// Which phones are visited of a share of them.
+    Visit = 9,
+    /// Whether a phone's settings can be reached at the phone.
+    SettingsAccess = 10,
     /// Names, questions and planned starts of a capacity measurement (owner: a request or a worker).
     Load = 16,
 }

@@ -11,6 +11,7 @@ use super::itl::ItlContent;
 use super::kinds::{CERTIFICATES, CertificateKind, FileSignature, ServiceKind};
 use super::knowledge::Knowledge;
 use super::operator::ctl::ResetList;
+use super::operator::phones::Visits;
 use super::release::Holders;
 use super::security::{CtlKeeper, SecurityMode};
 use super::services::{DialogueService, Service, dialogue_service, presents};
@@ -59,6 +60,8 @@ pub enum Effect {
         /// Length of the wave.
         spread: Span,
     },
+    /// People erase the lists of phones, which boot then.
+    Visits(Visits),
     /// These phones belong there from now on: each learns of it when it boots next.
     MovePhones(Arc<[PhoneId]>, Home),
     /// A service has started or stopped.

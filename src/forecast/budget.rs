@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::needs;
-use super::warnings::{does_not_wait, warnings};
+use super::warnings::{does_not_wait, longest_visits, warnings};
 use super::waves::{Wave, waves};
 use crate::base::lines::{paragraph, row};
 use crate::base::words::{aligned_left, bytes, count};
@@ -313,6 +313,16 @@ fn target(plan: &Plan) -> Vec<String> {
     target.tftp.iter().map(|tftp| format!("tftp {tftp}")).chain(tvs).collect()
 }
 
+/// A length of time that people work, in their words.
+fn duration(length: Span) -> String {
+    let minutes = length.as_secs_f64() / 60.0;
+    match minutes {
+        ..10.0 => length.to_string(),
+        ..120.0 => format!("{minutes:.0} min"),
+        _ => format!("{:.1} h", minutes / 60.0),
+    }
+}
+
 /// One step of the operator: its name, when, and what.
 fn in_words(plan: &Plan, at: usize) -> String {
     let (entry, topology) = (&plan.timeline[at], &plan.topology);
@@ -327,8 +337,14 @@ fn in_words(plan: &Plan, at: usize) -> String {
         .then
         .as_ref()
         .map(|then| format!("; {} after that: {}", then.delay, then.action.plan_words(topology)));
+    let visits = longest_visits(plan, at).map(|length| format!(" ({} at most)", duration(length)));
     let action = entry.action.plan_words(topology);
-    format!("{} · {when}: {action}{}", entry.name, then.unwrap_or_default())
+    format!(
+        "{} · {when}: {action}{}{}",
+        entry.name,
+        visits.unwrap_or_default(),
+        then.unwrap_or_default()
+    )
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 mod budget;
 mod needs;
+mod rules;
 mod warnings;
 mod waves;
 

@@ -4,9 +4,13 @@ use std::collections::BTreeSet;
 
 use crate::base::{NodeId, Purpose, Span, Time, stream};
 use crate::cluster::ServiceKind;
+use crate::cluster::operator::phones::{EraseLists, Visited};
 use crate::cluster::operator::services::{Change, Services};
 use crate::phone::{BootTime, family_of};
+use crate::play::longest;
 use crate::scenario::{FleetStart, Plan, TimelineEntry, Trigger};
+
+use super::rules::{broken_rules, step};
 
 /// What is likely not meant in `plan`: each one sentence, a new line and `help: …`.
 pub fn warnings(plan: &Plan) -> Vec<String> {
@@ -23,9 +27,11 @@ pub fn warnings(plan: &Plan) -> Vec<String> {
     }
     warnings.extend(no_wait(plan));
     warnings.extend(services(plan));
+    warnings.extend(broken_rules(plan));
     let (late, end) = Clock::new(plan).walk(plan);
     warnings.extend(late);
     warnings.extend(too_long(plan, end));
+    warnings.extend(long_visits(plan));
     if plan.slos.is_empty() {
         warnings.push(
             "no SLO says what must come out, so that every outcome passes\n\
@@ -36,19 +42,22 @@ pub fn warnings(plan: &Plan) -> Vec<String> {
     warnings
 }
 
+/// Whether phones boot because of it.
 fn resets(plan: &Plan, entry: &TimelineEntry) -> bool {
-    entry.action.impact(&plan.topology).wave.is_some()
+    entry.action.impact(&plan.topology).wave.is_some() || entry.action.get::<EraseLists>().is_some()
+}
+
+/// How long the visits of step number `at`, from 0, take at most, if it is one: those to the whole
+/// fleet.
+pub(super) fn longest_visits(plan: &Plan, at: usize) -> Option<Span> {
+    let EraseLists { visits } = plan.timeline[at].action.get()?;
+    Some(longest(visits, plan.seed, plan.fleet.phones))
 }
 
 /// Whether step number `at`, from 0, goes on while the phones of the reset before it boot.
 pub(super) fn does_not_wait(plan: &Plan, at: usize) -> bool {
     let follows = matches!(plan.timeline[at].trigger, Trigger::AfterPrevious { .. });
     follows && at > 0 && resets(plan, &plan.timeline[at - 1])
-}
-
-/// A step as people speak of it.
-fn step(plan: &Plan, at: usize) -> String {
-    format!("step {} ({})", at + 1, plan.timeline[at].name)
 }
 
 fn no_wait(plan: &Plan) -> impl Iterator<Item = String> + '_ {
@@ -160,6 +169,11 @@ impl Clock {
             if let Some(spread) = entry.action.impact(&plan.topology).wave {
                 self.wave(due, spread);
             }
+            if entry.action.get().is_some_and(|e: &EraseLists| e.visits.only == Visited::All)
+                && let Some(length) = longest_visits(plan, at)
+            {
+                self.settled = self.settled.max(due + length + self.boot);
+            }
             self.previous = due;
             if let Some(then) = &entry.then {
                 let second = due + then.delay;
@@ -170,6 +184,22 @@ impl Clock {
         }
         (warnings, end.max(self.settled))
     }
+}
+
+/// Visits that may not end within the time limit.
+fn long_visits(plan: &Plan) -> impl Iterator<Item = String> + '_ {
+    let limit = plan.limits.max_wall;
+    let run = if plan.limits.max_wall_is_set { "the run" } else { "a live run" };
+    (0..plan.timeline.len()).filter_map(move |at| {
+        let length = longest_visits(plan, at).filter(|&length| length > limit)?;
+        Some(format!(
+            "{} takes up to {:.0} s, and max-wall ends {run} after {limit}\n\
+             help: more technicians, a longer max-wall, or scaled minutes such as \
+             per-phone = \"1s\"",
+            step(plan, at),
+            length.as_secs_f64()
+        ))
+    })
 }
 
 /// A plan that cannot end within its time limit.
@@ -250,6 +280,21 @@ mod tests {
         assert!(first(&[RESET], &slow).contains("it takes 210 s"));
         let late = "{at='11m', reset-phones={}}";
         assert!(first(&[late], &[]).contains("it takes 660 s"));
+    }
+
+    #[test]
+    fn visits_that_take_too_long_or_are_not_waited_for_are_warned_about() {
+        let erase = |keys: &str| format!("{{when='fleet-settled', erase-lists={{{keys}}}}}");
+        let short = erase("technicians=300, per-phone='1s'");
+        assert!(warnings(&plan(&[RESET, &short], &[])).is_empty());
+        let warning = first(&[RESET, &erase("technicians=3")], &[]);
+        let said = "step 2 (erase-lists-1) takes up to 30000 s, and max-wall ends the run after 5m";
+        assert!(warning.starts_with(said), "{warning}");
+        let next = "{after='previous', restart={node='pub', service='tvs'}}";
+        assert!(first(&[RESET, &short, next], &[]).contains("does not wait for the phones"));
+        // Visits to all phones cannot be shorter than that.
+        let all = warnings(&plan(&[&erase("only='all', technicians=3")], &[]));
+        assert!(all.iter().any(|text| text.contains("it takes 30000 s at least")), "{all:?}");
     }
 
     #[test]

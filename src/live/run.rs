@@ -236,6 +236,10 @@ impl<'a> Driver<'a> {
                 }
                 self.swarm.boot_all(now, *spread, storm).await;
             }
+            Cue::Visits(visits) => {
+                let visits = self.stage.play.visits(visits, &self.swarm.snapshot());
+                self.swarm.visit(now, &visits).await;
+            }
             Cue::Moved => self.swarm.move_phones(self.stage.play.homes()).await,
             Cue::Service(_) => {}
         }

@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::cluster::operator::phones::ResetPhones;
+use crate::cluster::operator::phones::effect_on_phones;
 use crate::cluster::{Cluster, Genesis, Stored};
 use crate::crypto::KeySource;
 use crate::measure::{Mode, ServeSummary};
@@ -52,13 +52,13 @@ impl Stage {
         let Some(servers) = &self.servers else { return Ok(()) };
         match cue {
             Cue::Service(change) => servers.follow(change).await?,
-            Cue::Acts { action, .. } if action.get::<ResetPhones>().is_none() => {
+            Cue::Acts { action, .. } if effect_on_phones(action).is_none() => {
                 // What has changed is kept where the next run finds it.
                 if let (Some(dir), Some(cluster)) = (&self.state, self.play.cluster()) {
                     vault::save_cluster(dir, cluster)?;
                 }
             }
-            Cue::Acts { .. } | Cue::Boots { .. } | Cue::Moved => {}
+            Cue::Acts { .. } | Cue::Boots { .. } | Cue::Visits(_) | Cue::Moved => {}
         }
         Ok(())
     }

@@ -14,6 +14,10 @@ use super::host::Pause;
 pub enum Incident<'a> {
     /// The phone said so.
     Phone(Fact),
+    /// A boot of this phone alone is planned.
+    BootPlanned,
+    /// Somebody has erased its lists by hand.
+    ListsErased,
     /// A boot begins that was planned for this time.
     BootBegan(Time),
     /// The boot cannot go on for what the generator lacks.

@@ -346,6 +346,8 @@ impl Listen for Ledger {
     fn hear(&mut self, phone: PhoneId, now: Time, incident: &Incident<'_>) {
         match *incident {
             Incident::Phone(fact) => self.fact(phone, now, fact),
+            Incident::BootPlanned => self.phones.of_mut(phone).boots_before += 1,
+            Incident::ListsErased => self.counts.phones.erased += 1,
             Incident::BootBegan(planned) => self.begin_boot(phone, planned),
             Incident::GivenUp(lack) => {
                 self.settle(phone, now, Outcome::Failed(Failure::Generator(lack)));

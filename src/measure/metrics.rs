@@ -80,6 +80,9 @@ counts! {
         /// Boots that began since the storm's first reset.
         #[serde(skip)]
         boots: u64 = COUNT.counter("boots_total"),
+        /// Phones whose lists people have erased by hand.
+        erased: u64 = SHARED.trend(Trend::Low).counter("phones_erased_total")
+            .said_if_any(7, ", {} erased by hand"),
         /// Phones at the end whose CTL names other certificates than the cluster has: it needs an
         /// update (CTL-02).
         stale_ctl: u64 = SHARED.trend(Trend::Low).said_if_any(8, ", {} hold a stale CTL"),

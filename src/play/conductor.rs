@@ -1,8 +1,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::base::{NodeId, Span, Time};
-use crate::cluster::operator::phones::ResetPhones;
+use crate::base::{NodeId, PhoneId, Span, Time};
+use crate::cluster::operator::phones::{Visited, Visits, effect_on_phones};
 use crate::cluster::{
     ActionError, Cluster, Effect, OperatorAction, ServiceChange, ServiceKind, SignCounts,
     TftpService,
@@ -11,12 +11,13 @@ use crate::measure::{
     ClusterCounts, CpuSeconds, Finish, Ledger, Mode, RunFacts, RunInfo, ServeSummary, StepMark,
     Summary,
 };
-use crate::phone::Phone;
+use crate::phone::{Outcome, Phone};
 use crate::scenario::{FleetStart, Plan};
 
 use super::cast::Cast;
 use super::homes::Homes;
 use super::timeline::{StepInHand, Timeline};
+use super::visit::{self, Visit};
 
 /// A run as it goes on: the cluster, where its phones belong, what the operator still has to do,
 /// and what has happened so far.
@@ -63,6 +64,8 @@ pub enum Cue {
         /// Why they boot.
         wave: Wave,
     },
+    /// People go to phones as [`Play::visits`] says; each loses its lists then and boots.
+    Visits(Visits),
     /// Phones were moved: those that boot from now on learn of it from [`Play::homes`].
     Moved,
     /// A service of our cluster starts or stops.
@@ -132,6 +135,17 @@ impl Play {
         Cast::new(fleet, homes, nodes.filter_map(served), start.holds())
     }
 
+    /// Who is visited when from now on, in the order of the visits; `ledger` knows who is stuck.
+    pub fn visits(&self, visits: &Visits, ledger: &Ledger) -> Vec<Visit> {
+        let is_chosen = |outcome: Option<Outcome>| match visits.only {
+            Visited::Stuck => outcome == Some(Outcome::Stuck),
+            Visited::All => true,
+        };
+        let phones = (0u32..).map(PhoneId).zip(ledger.phones());
+        let chosen = phones.filter(|(_, record)| is_chosen(record.outcome));
+        visit::plan(visits, self.plan.seed, chosen.map(|(phone, _)| phone).collect())
+    }
+
     /// The boots with which the run begins, if the phones are switched on.
     pub fn power_on(&mut self) -> Option<Cue> {
         (self.plan.fleet.start == FleetStart::Factory)
@@ -196,10 +210,9 @@ impl Play {
             name: step.name.clone(),
             at_s: self.began_s + now.as_secs_f64(),
         }));
-        let effects = match (&mut self.cluster, action.get()) {
+        let effects = match (&mut self.cluster, effect_on_phones(&action)) {
             (Some(cluster), _) => cluster.apply(&*action, now)?,
-            // Phones are ours even where the servers are not.
-            (None, Some(&ResetPhones { spread })) => vec![Effect::ResetPhones { spread }],
+            (None, Some(effect)) => vec![effect],
             (None, None) => {
                 let words = self.tell(&action, None);
                 self.notes.push(format!("not done, the target is not ours: {words}"));
@@ -224,6 +237,10 @@ impl Play {
             Effect::MovePhones(phones, to) => {
                 Arc::make_mut(&mut self.homes).move_phones(&phones, &to);
                 Cue::Moved
+            }
+            Effect::Visits(visits) => {
+                self.any_wave = true;
+                Cue::Visits(visits)
             }
             Effect::Service(change) => Cue::Service(change),
             Effect::Warn(what) => {
@@ -341,13 +358,13 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::base::{ClusterId, PhoneId};
+    use crate::base::ClusterId;
     use crate::cluster::operator::phones::{MovePhones, ResetPhones};
     use crate::cluster::operator::services::Services;
     use crate::cluster::{FleetSpec, Genesis, ServiceKind};
     use crate::crypto::KeySource;
     use crate::measure::{Incident, Listen, Slice, known_paths};
-    use crate::phone::{Env, Fact, Outcome, Verifier};
+    use crate::phone::{Env, Fact, Verifier};
     use crate::scenario::load;
 
     fn plan(overrides: &[&str]) -> Plan {
@@ -386,6 +403,7 @@ mod tests {
             Cue::Acts { action, step } => run.tell(action, step.as_ref()),
             Cue::Boots { wave, .. } => format!("{wave:?}"),
             Cue::Moved => "moved".to_owned(),
+            Cue::Visits(_) => "visits".to_owned(),
             Cue::Service(ServiceChange::Started { service, .. }) => {
                 format!("{} runs", service.kind().name())
             }

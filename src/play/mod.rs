@@ -8,8 +8,10 @@ mod cast;
 mod conductor;
 mod homes;
 mod timeline;
+mod visit;
 
 pub use cast::Cast;
 pub use conductor::{Cue, Play, Wave};
 pub use homes::Homes;
 pub use timeline::{StepInHand, Timeline};
+pub use visit::{Visit, longest};

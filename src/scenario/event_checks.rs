@@ -2,44 +2,71 @@ use std::ops::Range;
 
 use toml::Spanned;
 
-use crate::base::{Span, Time};
+use crate::base::{Home, Span, Time};
 use crate::cluster::Topology;
 
 use super::error::{Faults, Problem};
 use super::names::one_of;
 use super::plan::{TimelineEntry, Trigger};
 use super::raw::RawEvent;
-use super::steps::{PREVIOUS, check_names, names};
-use super::verbs::{Given, Reader, Step, Verb, verbs};
+use super::steps::{PREVIOUS, check_names, named, names};
+use super::verbs::{Given, PROCEDURE, Reader, Step, Verb, verbs, word_of};
 
 /// The operator's timeline of a scenario, checked against its cluster; whatever is wrong with one
 /// step, the others are checked, too.
 pub(super) fn timeline(
     raw: &[Spanned<RawEvent>],
     topology: &Topology,
+    homes: &[Home],
     faults: &mut Faults,
 ) -> Vec<TimelineEntry> {
-    let mut reader = Reader::new(topology);
+    let mut reader = Reader::new(topology, homes);
     faults.0.extend(check_names(raw));
-    let steps = (1..).zip(raw).zip(names(raw));
+    let names = names(raw);
+    let steps = (1..).zip(raw).zip(&names);
     let entries = steps.filter_map(|((number, event), name)| {
-        faults.take(entry(event.get_ref(), number, name, &event.span(), &mut reader))
+        let place = event.span();
+        let read =
+            entries(event.get_ref(), number, name, &place, &mut reader).and_then(|entries| {
+                let taken =
+                    |entry: &&TimelineEntry| entry.name != *name && names.contains(&entry.name);
+                match entries.iter().find(taken) {
+                    Some(entry) => {
+                        Err(Problem::new(place, format!("step `{}` comes twice", entry.name))
+                            .help("a step of this procedure has that name; give it another `name`"))
+                    }
+                    None => Ok(entries),
+                }
+            });
+        faults.take(read)
     });
-    entries.collect()
+    entries.flatten().collect()
 }
 
-fn entry(
+/// The steps of an event: one, or those of a procedure.
+fn entries(
     raw: &RawEvent,
     number: usize,
-    name: String,
+    name: &str,
     place: &Range<usize>,
     reader: &mut Reader<'_>,
-) -> Result<TimelineEntry, Problem> {
+) -> Result<Vec<TimelineEntry>, Problem> {
     let trigger = trigger(raw, number, place)?;
     let (verb, given) = the_action(raw, number, place)?;
     reader.place.clone_from(place);
-    let Step { action, then } = (verb.read)(given, reader)?;
-    Ok(TimelineEntry { name, trigger, action, then })
+    let Step { action, then, rest } = (verb.read)(given, reader)?;
+    let entry =
+        |(trigger, action)| TimelineEntry { name: name.to_owned(), trigger, action, then: None };
+    let first = TimelineEntry { then, ..entry((trigger, action)) };
+    let mut all: Vec<TimelineEntry> =
+        std::iter::once(first).chain(rest.into_iter().map(entry)).collect();
+    if verb.key == PROCEDURE {
+        let words: Vec<&str> = all.iter().map(|entry| word_of(entry, reader.topology)).collect();
+        let steps: Vec<_> = words.iter().map(|word| (None, *word)).collect();
+        let own = named(&steps);
+        all.iter_mut().zip(own).for_each(|(entry, own)| entry.name = format!("{name}-{own}"));
+    }
+    Ok(all)
 }
 
 /// When step number `number` is due.
@@ -107,7 +134,7 @@ mod tests {
     use crate::cluster::operator::ctl::UpdateCtl;
     use crate::cluster::operator::hosts::Rename;
     use crate::cluster::operator::parameters::{Parameter, SetParameter};
-    use crate::cluster::operator::phones::ResetPhones;
+    use crate::cluster::operator::phones::{EraseLists, ResetPhones, Visited};
     use crate::cluster::operator::services::Services;
     use crate::cluster::{CertificateKind, FileSignature, ServiceKind};
     use crate::scenario::FollowUp;
@@ -236,6 +263,28 @@ mod tests {
     }
 
     #[test]
+    fn visits_have_defaults_and_shares_are_percents_or_numbers() {
+        let visits = |text: &str| only(text).action.get::<EraseLists>().unwrap().visits;
+        let all = visits("erase-lists={}");
+        assert_eq!((all.only, all.share, all.technicians), (Visited::Stuck, 1.0, 1));
+        assert_eq!((all.restricted, all.per_phone), (0.0, Span::from_secs(300)));
+        let half = visits("erase-lists={only='all',share='50%',technicians=4,per-phone='2m'}");
+        assert_eq!((half.only, half.share, half.technicians), (Visited::All, 0.5, 4));
+        assert_eq!(visits("erase-lists={share=0.5}").share, 0.5);
+        assert_eq!(visits("erase-lists={share=1}").share, 1.0);
+        let slow = visits("erase-lists={restricted='5%',per-restricted='20m'}");
+        assert_eq!((slow.restricted, slow.per_restricted), (0.05, Span::from_secs(1_200)));
+        assert_eq!(only_fault("erase-lists={share=1.5}"), "1.5 is not a share of a whole");
+        assert_eq!(only_fault("erase-lists={share='half'}"), "`half` is not a share in percent");
+        assert_eq!(only_fault("erase-lists={technicians=0}"), "`technicians` cannot be 0");
+        assert_eq!(
+            only_fault("erase-lists={per-phone='0s'}"),
+            "this length of time cannot be zero"
+        );
+        assert_eq!(only_fault("erase-lists={only='ready'}"), "unknown choice of phones `ready`");
+    }
+
+    #[test]
     fn an_event_has_exactly_one_trigger() {
         assert_eq!(fault(&event("", RESET)), "step 1 does not say when it is due");
         let twice = "step 1 says in more than one way when it is due";
@@ -316,7 +365,7 @@ mod tests {
         let raw: RawScenario = toml::from_str(&text).unwrap();
         let mut faults = Faults::default();
         let topology = topology(&raw.cluster, &mut faults).unwrap();
-        timeline(&raw.event, &topology, &mut faults);
+        timeline(&raw.event, &topology, &[], &mut faults);
         let what: Vec<String> = faults.0.into_iter().map(|problem| problem.what).collect();
         assert_eq!(what, ["unknown node `sup`", "unknown node `bus`"]);
     }
@@ -408,7 +457,7 @@ mod tests {
         let raw: RawScenario = toml::from_str(&text).unwrap();
         let mut faults = Faults::default();
         let topology = topology(&raw.cluster, &mut faults).unwrap();
-        let entries = timeline(&raw.event, &topology, &mut faults);
+        let entries = timeline(&raw.event, &topology, &[], &mut faults);
         faults.0.first().map_or(Ok(entries), |first| Err(first.clone()))
     }
 }

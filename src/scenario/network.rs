@@ -98,7 +98,7 @@ fn site(raw: &RawSite) -> Result<SitePlan, Problem> {
     })
 }
 
-fn percent(text: &Text) -> Result<f64, Problem> {
+pub(super) fn percent(text: &Text) -> Result<f64, Problem> {
     let given = text.get_ref().trim();
     let number = given.strip_suffix('%').and_then(|number| decimal(number.trim_end()));
     match number {

@@ -37,7 +37,8 @@ fn collect(raw: &RawScenario, known_paths: &[String], faults: &mut Faults) -> Op
     let fleet = fleet(&raw.fleet, topology.as_ref(), faults);
     let cost = faults.given(raw.cluster.cost.as_ref(), CostModel::default(), cost);
     let phone = phone(&raw.phone, seed, faults);
-    let entries = topology.as_ref().map(|topology| timeline(&raw.event, topology, faults));
+    let homes = fleet.as_ref().map(|fleet| fleet.tftp.as_slice()).unwrap_or_default();
+    let entries = topology.as_ref().map(|topology| timeline(&raw.event, topology, homes, faults));
     let slos = raw.slo.iter().filter_map(|raw| faults.take(slo(&raw.expr, known_paths))).collect();
     let limits = limits(&raw.run, faults);
     let target = raw.target.as_ref().and_then(|raw| faults.take(target(raw)));

@@ -6,13 +6,13 @@ use toml::{Spanned, Value};
 use super::error::Problem;
 use super::names::{Text, check_plain};
 use super::raw::RawEvent;
-use super::verbs::{Verb, verbs};
+use super::verbs::{PROCEDURE, Procedure, Verb, verbs};
 
 /// The word of `after`, which no step is called by.
 pub(super) const PREVIOUS: &str = "previous";
 
 /// The names of steps of which each has a name of its own or none, and a word for its action.
-fn named<'a>(steps: &[(Option<&'a str>, &'a str)]) -> Vec<String> {
+pub(super) fn named<'a>(steps: &[(Option<&'a str>, &'a str)]) -> Vec<String> {
     let given: Vec<&str> = steps.iter().filter_map(|(name, _)| *name).collect();
     let mut names: Vec<String> = Vec::with_capacity(steps.len());
     for (at, (name, word)) in steps.iter().enumerate() {
@@ -40,7 +40,12 @@ pub(super) fn names_in(elements: &[Value]) -> Option<Vec<String>> {
     let name = |element: &'_ Value| element.get("name").and_then(Value::as_str).map(str::to_owned);
     elements.iter().find_map(action_in)?;
     let own: Vec<Option<String>> = elements.iter().map(name).collect();
-    let words = elements.iter().map(|element| action_in(element).map_or("step", |verb| verb.word));
+    let words = elements.iter().map(|element| {
+        let procedure = element.get(PROCEDURE);
+        let called = procedure.and_then(|value| value.get("name").unwrap_or(value).as_str());
+        let called = called.and_then(Procedure::word);
+        called.or_else(|| action_in(element).map(|verb| verb.word)).unwrap_or("step")
+    });
     let steps: Vec<_> = own.iter().map(Option::as_deref).zip(words).collect();
     Some(named(&steps))
 }
@@ -79,9 +84,11 @@ fn check_name(name: &Text, seen: &[&str]) -> Result<(), Problem> {
     Ok(())
 }
 
-/// The word for the action of an event; `step` if it has none.
+/// The word for the action of an event, of a procedure its name; `step` if it has none.
 fn word(event: &RawEvent) -> &'static str {
-    event.actions.first().map_or("step", |(verb, _)| verb.word)
+    let Some((verb, given)) = event.actions.first() else { return "step" };
+    let called = (verb.key == PROCEDURE).then(|| Procedure::word(given.text("name").get_ref()));
+    called.flatten().unwrap_or(verb.word)
 }
 
 #[cfg(test)]

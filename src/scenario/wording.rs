@@ -37,16 +37,7 @@ const NOT_YET: [(&str, &[&str]); 4] = [
     ("registration of phones", &["registration", "register", "sip", "sccp", "keepalive", "calls"]),
     (
         "this step of an operator",
-        &[
-            "erase-itl",
-            "delete-itl",
-            "delete-trust",
-            "backup",
-            "restore",
-            "bulk-export",
-            "bulk-import",
-            "consolidate",
-        ],
+        &["delete-trust", "backup", "restore", "bulk-export", "bulk-import", "consolidate"],
     ),
 ];
 

@@ -262,6 +262,11 @@ mod tests {
             "start={node='sub'}",
             "stop={service='tvs',node='sub',for='250ms'}",
             "stop={node='pub-2'}",
+            "erase-lists={}",
+            "erase-lists={only='all',share='12.34%',technicians=7,per-phone='90s'}",
+            "erase-lists={share=0.123456789,restricted=1,per-restricted='1.5h'}",
+            "procedure='rollback'",
+            "procedure={name='two-tftp-order',nodes=['pub','sub'],spread='5s'}",
         ]);
         (trigger, action).prop_map(|(trigger, action)| format!("[[event]]\n{trigger}\n{action}\n"))
     }

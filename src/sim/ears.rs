@@ -36,6 +36,11 @@ impl Ears {
         self.ledger.booting()
     }
 
+    /// What was heard so far.
+    pub(super) const fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
     /// Whoever hears what the operator does and what is served from then on.
     pub(super) const fn digest(&mut self) -> &mut FactDigest {
         &mut self.digest

@@ -1,4 +1,5 @@
 use crate::base::{Stop, Time};
+use crate::cluster::operator::phones::EraseLists;
 use crate::measure::Finish;
 use crate::scenario::{Plan, TimelineEntry};
 
@@ -78,7 +79,9 @@ impl Engine {
 
 fn most_events(plan: &Plan) -> u64 {
     let topology = &plan.topology;
-    let is_reset = |entry: &&TimelineEntry| entry.action.impact(topology).wave.is_some();
+    let is_reset = |entry: &&TimelineEntry| {
+        entry.action.impact(topology).wave.is_some() || entry.action.get::<EraseLists>().is_some()
+    };
     let waves = 1 + plan.timeline.iter().filter(is_reset).count() as u64;
     let boots = u64::from(plan.fleet.phones).saturating_mul(waves);
     EVENTS_MAX.saturating_add(boots.saturating_mul(EVENTS_MAX_OF_BOOT))

@@ -40,6 +40,8 @@ pub(super) const fn failed(fault: HttpFault) -> Fetched {
 pub(super) enum Event {
     /// A phone boots.
     Boot(u32),
+    /// Somebody has erased the lists of a phone, which boots.
+    Visit(u32),
     HttpAnswered(Request, Fetched),
     HttpAsked(Request, Arc<str>),
     Operator,

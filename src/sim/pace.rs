@@ -2,6 +2,7 @@ use crate::base::{NodeId, PhoneId, Purpose, Span, Time, stream};
 use crate::cluster::{GroupSpec, ServiceKind};
 use crate::measure::{FleetReady, Ledger, PhoneRecord};
 use crate::phone::Outcome;
+use crate::play::Visit;
 use crate::scenario::Plan;
 
 use super::engine::Engine;
@@ -98,6 +99,15 @@ impl Pace {
         }
         for phone in 0..self.phones {
             engine.push(planned(phone), Event::Boot(phone));
+        }
+    }
+
+    /// Plans a boot for each of these phones, when somebody has been there.
+    pub(super) fn plan_visits(&mut self, engine: &mut Engine, visits: &[Visit]) {
+        self.planned += visits.len() as u64;
+        let now = engine.now();
+        for &Visit { phone: PhoneId(phone), after } in visits {
+            engine.push(now + after, Event::Visit(phone));
         }
     }
 

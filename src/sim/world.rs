@@ -169,6 +169,11 @@ impl World {
                 self.note(Notice::BootsPlanned);
                 self.pace.plan_boots(&mut self.engine, spread, wave != Wave::PowerOn);
             }
+            Cue::Visits(visits) => {
+                let visits = self.play.visits(&visits, self.ears.ledger());
+                visits.iter().for_each(|visit| self.hear(visit.phone.0, Incident::BootPlanned));
+                self.pace.plan_visits(&mut self.engine, &visits);
+            }
             Cue::Service(ServiceChange::Started { node, service }) => {
                 self.started(node, &service);
                 if service.kind() == ServiceKind::Tftp {
@@ -201,6 +206,11 @@ impl World {
         match event {
             Event::Operator => {}
             Event::Boot(phone) => self.boot(phone),
+            Event::Visit(phone) => {
+                self.hear(phone, Incident::ListsErased);
+                self.step(phone, Input::EraseLists);
+                self.boot(phone);
+            }
             Event::Timer { phone, token } => self.step(phone, Input::Timer { token }),
             Event::TftpAsked(request, file) => self.on_tftp_asked(request, file),
             Event::TftpEnded(request, outcome) => self.on_tftp_ended(request, &outcome),

@@ -23,7 +23,7 @@ use crate::measure::{Ledger, Slice, ThreadKind};
 use crate::net::threads::{self, OwnRuntime, StartError};
 use crate::net::{Clock, TlsClients};
 use crate::phone::{Env, Phone, PhoneProfile, Shared as PhoneShared, Verifier};
-use crate::play::Homes;
+use crate::play::{Homes, Visit};
 use http::HttpClient;
 use worker::{Clients, Command, Results, Shared, Worker, WorkerPlan};
 
@@ -73,6 +73,8 @@ pub struct Swarm {
 
 #[derive(Debug)]
 struct Handle {
+    /// The phones that are its own.
+    slice: Slice,
     commands: mpsc::Sender<Command>,
     shared: Arc<Shared>,
     /// The phones and what was recorded, when the worker has stopped.
@@ -152,6 +154,16 @@ impl Swarm {
         }
     }
 
+    /// Plans visits to phones, counted from `from`: each loses its lists then and boots.
+    pub async fn visit(&self, from: Time, visits: &[Visit]) {
+        for worker in &self.workers {
+            worker.shared.commanded.fetch_add(1, Ordering::AcqRel);
+            let visits = visits.iter().filter(|visit| worker.slice.place(visit.phone).is_some());
+            let command = Command::Visit { from, visits: visits.copied().collect() };
+            worker.commands.send(command).await.expect("workers run until they are stopped");
+        }
+    }
+
     /// Phones that boot from now on learn that they belong where `homes` says.
     pub async fn move_phones(&self, homes: &Arc<Homes>) {
         for worker in &self.workers {
@@ -203,6 +215,7 @@ fn start_worker(
     clients: Clients,
     results: Results,
 ) -> Result<Handle, StartError> {
+    let slice = plan.slice;
     let name = ThreadKind::Swarm.numbered(index);
     let runtime = OwnRuntime::of_one_thread(&name)?;
     let worker = {
@@ -213,5 +226,5 @@ fn start_worker(
     let (shared, (commands, receiver)) = (worker.shared(), mpsc::channel(8));
     let (end, ended) = oneshot::channel();
     threads::spawn(&name, move || drop(end.send(runtime.block_on(worker.run(receiver, results)))))?;
-    Ok(Handle { commands, shared, ended })
+    Ok(Handle { slice, commands, shared, ended })
 }

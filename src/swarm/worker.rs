@@ -17,7 +17,7 @@ use crate::net::fleet::{Received, Recipient, Sockets, phone_address};
 use crate::phone::{
     Action, Answer, Ask, Env, Errand, ErrandFault, Fact, FileRequest, Input, Phone, Sink, Transport,
 };
-use crate::play::Homes;
+use crate::play::{Homes, Visit};
 use crate::transfer::{Download, DownloadOutcome, Progress, TransferFault};
 use crate::wire::Dialogue;
 
@@ -31,6 +31,8 @@ use super::turn::{Carried, Fault, Ticket, Turn};
 pub(super) enum Command {
     /// Plan a boot of every phone within `spread` from `from`; `storm` starts the counting.
     Boot { from: Time, spread: Span, storm: bool },
+    /// Plan visits to phones of this worker.
+    Visit { from: Time, visits: Vec<Visit> },
     /// Phones that boot from now on learn where they belong from these.
     Move(Arc<Homes>),
     /// End: publish and leave.
@@ -218,6 +220,8 @@ impl Slot {
 enum Timer {
     /// A planned boot.
     Boot,
+    /// Somebody has erased the lists, and the phone boots.
+    Visit,
     /// The deadline of the transfer of the errand with this token.
     Transfer { token: u32 },
     /// A phone's own timer.
@@ -323,6 +327,7 @@ impl Worker {
                     Some(Command::Boot { from, spread, storm }) => {
                         self.plan_boots(from, spread, storm);
                     }
+                    Some(Command::Visit { from, visits }) => self.plan_visits(from, &visits),
                     Some(Command::Move(homes)) => {
                         self.plan.homes = homes;
                         // Phones that get no socket wait for a place, which is the generator's lack.
@@ -391,6 +396,17 @@ impl Worker {
         self.board.shared.commanded.fetch_sub(1, Ordering::Release);
     }
 
+    fn plan_visits(&mut self, from: Time, visits: &[Visit]) {
+        for visit in visits {
+            let Some(place) = self.plan.slice.place(visit.phone) else { continue };
+            self.timers.push(Reverse((from + visit.after, place as u32, Timer::Visit)));
+            self.hear_at(from, place, Incident::BootPlanned);
+            self.board.planned_boots += 1;
+        }
+        self.count_unsettled();
+        self.board.shared.commanded.fetch_sub(1, Ordering::Release);
+    }
+
     /// Opens the sockets that transfers with the servers of its phones need.
     fn open_sockets(&mut self) -> std::io::Result<()> {
         let Worker { plan, lane, phones, .. } = self;
@@ -409,6 +425,11 @@ impl Worker {
             let place = place as usize;
             match timer {
                 Timer::Boot => self.boot(place, at),
+                Timer::Visit => {
+                    self.hear(place, Incident::ListsErased);
+                    self.step(place, Input::EraseLists);
+                    self.boot(place, at);
+                }
                 Timer::Phone { token } => self.step(place, Input::Timer { token }),
                 Timer::Transfer { token } => self.on_deadline(place, token),
             }
@@ -793,7 +814,9 @@ impl Worker {
         let now = self.now();
         let overdue: Vec<(Time, usize)> = std::mem::take(&mut self.timers)
             .into_iter()
-            .filter(|Reverse((at, _, timer))| *timer == Timer::Boot && now.since(*at) > OVERDUE)
+            .filter(|Reverse((at, _, timer))| {
+                matches!(timer, Timer::Boot | Timer::Visit) && now.since(*at) > OVERDUE
+            })
             .map(|Reverse((at, place, _))| (at, place as usize))
             .collect();
         for (planned, place) in overdue {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Impact, Operation};
+use super::{Impact, Operation, OperatorAction};
 use crate::base::{Home, PhoneId, Span, Time};
 use crate::cluster::{ActionError, Cluster, Effect, ServiceKind, Topology};
 
@@ -69,4 +69,97 @@ impl Operation for MovePhones {
     fn impact(&self, _: &Topology) -> Impact {
         Impact::NOTHING
     }
+}
+
+/// People go from phone to phone and erase the lists by hand; each phone boots when it has been
+/// visited.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct EraseLists {
+    /// Who goes where, and how long it takes.
+    pub visits: Visits,
+}
+
+/// Visits of technicians to phones.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Visits {
+    /// Which phones.
+    pub only: Visited,
+    /// The share of them that is visited, 0..=1.
+    pub share: f64,
+    /// People at work at the same time, at least 1.
+    pub technicians: u32,
+    /// Time of one at a phone whose settings can be reached.
+    pub per_phone: Span,
+    /// Share of the phones whose Settings Access is Restricted or Disabled, 0..=1: they need a
+    /// factory reset (BOOT-17).
+    pub restricted: f64,
+    /// Time of one at such a phone.
+    pub per_restricted: Span,
+}
+
+/// Phones that are visited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Visited {
+    /// Those that are stuck when the people set out.
+    Stuck,
+    /// Every phone.
+    All,
+}
+
+/// Every choice of phones.
+pub const VISITED: [Visited; 2] = [Visited::Stuck, Visited::All];
+
+impl Visited {
+    /// The name in scenario files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Visited::Stuck => "stuck",
+            Visited::All => "all",
+        }
+    }
+}
+
+impl Operation for EraseLists {
+    fn apply(&self, _: &mut Cluster, _: Time) -> Result<Vec<Effect>, ActionError> {
+        Ok(vec![Effect::Visits(self.visits)])
+    }
+
+    fn words(&self, _: &Topology) -> String {
+        let Visits { only, share, technicians, per_phone, restricted, per_restricted } =
+            self.visits;
+        let percent = |share: f64| format!("{} %", (share * 1e6).round() / 1e4);
+        let share = if share < 1.0 { format!("{} of ", percent(share)) } else { String::new() };
+        let phones = match only {
+            Visited::Stuck => "the stuck phones",
+            Visited::All => "all phones",
+        };
+        let slow = if restricted > 0.0 {
+            format!(", {per_restricted} at the {} without settings access", percent(restricted))
+        } else {
+            String::new()
+        };
+        let people = if technicians == 1 { "technician" } else { "technicians" };
+        format!(
+            "erase the lists of {share}{phones} by hand: {technicians} {people}, {per_phone} a \
+             phone{slow}"
+        )
+    }
+
+    fn record(&self) -> String {
+        let Visits { only, share, technicians, per_phone, restricted, per_restricted } =
+            self.visits;
+        let (only, per_phone, slow) =
+            (only.name(), per_phone.as_nanos(), per_restricted.as_nanos());
+        format!("erase-lists {only} {share} {technicians} {per_phone} {restricted} {slow}")
+    }
+
+    fn impact(&self, _: &Topology) -> Impact {
+        Impact::NOTHING
+    }
+}
+
+/// What an action means for phones that are ours even where the servers are not.
+pub fn effect_on_phones(action: &OperatorAction) -> Option<Effect> {
+    let reset = action.get().map(|&ResetPhones { spread }| Effect::ResetPhones { spread });
+    reset.or_else(|| action.get().map(|erase: &EraseLists| Effect::Visits(erase.visits)))
 }

@@ -6,6 +6,7 @@ mod ctl;
 mod hosts;
 mod parameters;
 mod phones;
+mod procedures;
 mod reader;
 mod records;
 mod services;
@@ -17,8 +18,9 @@ use crate::base::NodeId;
 use crate::cluster::{Operation, OperatorAction, Topology};
 
 use super::error::Problem;
-use super::plan::{FollowUp, TimelineEntry};
+use super::plan::{FollowUp, TimelineEntry, Trigger};
 
+pub(super) use procedures::{PROCEDURE, Procedure};
 pub(super) use reader::Reader;
 pub(super) use table::{Argument, Given, KeyOf};
 
@@ -42,6 +44,8 @@ pub(super) struct Verb {
 pub(super) struct Step {
     pub action: OperatorAction,
     pub then: Option<FollowUp>,
+    /// The further steps of a procedure, each with its own time.
+    pub rest: Vec<(Trigger, OperatorAction)>,
 }
 
 /// Keys and values of a table, in their order.
@@ -55,10 +59,16 @@ pub(super) fn verbs() -> impl Iterator<Item = &'static Verb> {
         hosts::VERBS,
         parameters::VERBS,
         phones::VERBS,
+        procedures::VERBS,
         services::VERBS,
         records::VERBS,
     ];
     groups.into_iter().flatten()
+}
+
+/// The word for the action of an entry.
+pub(super) fn word_of(entry: &TimelineEntry, topology: &Topology) -> &'static str {
+    verbs().find(|verb| (verb.write)(entry, topology).is_some()).map_or("step", |verb| verb.word)
 }
 
 /// What stands for a value with this key that a verb needs and that is missing or wrong.
@@ -69,7 +79,7 @@ pub(super) fn stand_in(key: &str) -> Option<&'static str> {
 
 impl<T: Operation> From<T> for Step {
     fn from(action: T) -> Step {
-        Step { action: action.into(), then: None }
+        Step { action: action.into(), then: None, rest: Vec::new() }
     }
 }
 

@@ -1,9 +1,14 @@
 use crate::base::Span;
-use crate::cluster::operator::phones::ResetPhones;
+use crate::cluster::operator::phones::{EraseLists, ResetPhones, VISITED, Visited, Visits};
 
-use super::{Argument, Verb};
+use super::super::error::Problem;
+use super::super::names::one_of;
+use super::super::quantity::positive;
+use super::{Argument, Given, Reader, Step, Verb};
 
-pub(super) const VERBS: &[Verb] = &[Verb {
+pub(super) const VERBS: &[Verb] = &[RESET, ERASE];
+
+const RESET: Verb = Verb {
     key: "reset-phones",
     word: "reset",
     takes: &[Argument::length("spread").or_none()],
@@ -15,4 +20,50 @@ pub(super) const VERBS: &[Verb] = &[Verb {
         let ResetPhones { spread } = entry.action.get()?;
         Some(vec![("spread", spread.to_string().into())])
     },
-}];
+};
+
+const ERASE: Verb = Verb {
+    key: "erase-lists",
+    word: "erase-lists",
+    takes: &[
+        Argument::text("only").or_none(),
+        Argument::share("share").or_none(),
+        Argument::count("technicians").or_none(),
+        Argument::length("per-phone").or_none(),
+        Argument::share("restricted").or_none(),
+        Argument::length("per-restricted").or_none(),
+    ],
+    read: erase_lists,
+    write: |entry, _| {
+        let EraseLists { visits } = entry.action.get()?;
+        Some(vec![
+            ("only", visits.only.name().into()),
+            ("share", visits.share.into()),
+            ("technicians", i64::from(visits.technicians).into()),
+            ("per-phone", visits.per_phone.to_string().into()),
+            ("restricted", visits.restricted.into()),
+            ("per-restricted", visits.per_restricted.to_string().into()),
+        ])
+    },
+};
+
+/// A visit with the way from phone to phone, unless somebody says how long it takes (choice).
+const PER_PHONE: Span = Span::from_secs(300);
+
+/// A visit with a factory reset (choice).
+const PER_RESTRICTED: Span = Span::from_secs(900);
+
+fn erase_lists(given: &Given, _: &mut Reader<'_>) -> Result<Step, Problem> {
+    let only = given.text_if("only");
+    let only = only.map(|text| one_of(text, "choice of phones", &VISITED, Visited::name));
+    let length = |key, default| given.length_if(key).map_or(Ok(default), |length| positive(length));
+    let visits = Visits {
+        only: only.transpose()?.unwrap_or(Visited::Stuck),
+        share: given.share_if("share")?.unwrap_or(1.0),
+        technicians: given.count_if("technicians")?.unwrap_or(1),
+        per_phone: length("per-phone", PER_PHONE)?,
+        restricted: given.share_if("restricted")?.unwrap_or(0.0),
+        per_restricted: length("per-restricted", PER_RESTRICTED)?,
+    };
+    Ok(EraseLists { visits }.into())
+}

@@ -1,6 +1,6 @@
 use std::ops::Range;
 
-use crate::base::{ClusterId, NodeId};
+use crate::base::{ClusterId, Home, NodeId};
 use crate::cluster::{SecurityMode, Topology};
 
 use super::super::error::Problem;
@@ -11,6 +11,8 @@ use super::super::names::Text;
 #[derive(Debug)]
 pub(in crate::scenario) struct Reader<'a> {
     pub topology: &'a Topology,
+    /// Where phones take their files; nothing if that is not known.
+    pub homes: &'a [Home],
     /// Where the step stands in the file.
     pub place: Range<usize>,
     /// Whether the cluster is in mixed mode at this step.
@@ -21,10 +23,10 @@ pub(in crate::scenario) struct Reader<'a> {
 
 impl Reader<'_> {
     /// A reader of the first step.
-    pub fn new(topology: &Topology) -> Reader<'_> {
+    pub fn new<'a>(topology: &'a Topology, homes: &'a [Home]) -> Reader<'a> {
         let names = topology.nodes.iter().map(|node| vec![node.name.clone()]).collect();
         let is_mixed = topology.security.mode == SecurityMode::Mixed;
-        Reader { topology, place: 0..0, is_mixed, names }
+        Reader { topology, homes, place: 0..0, is_mixed, names }
     }
 
     /// The node with this name, old or new.

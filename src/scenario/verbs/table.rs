@@ -1,13 +1,17 @@
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 
 use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, Unexpected, Visitor};
 
 use toml::Spanned;
 
+use super::super::error::Problem;
 use super::super::names::Text;
+use super::super::network::percent;
 use super::super::quantity::Length;
+use super::super::raw::Names;
 use super::Verb;
 
 /// A value in the table behind a verb.
@@ -21,15 +25,28 @@ pub(in crate::scenario) struct Argument {
 #[derive(Debug)]
 enum Kind {
     Text,
+    /// A text that may stand alone in the place of the table.
+    Name,
     /// A text, or `true` or `false` without quotes.
     Word,
     Length,
+    /// A share of a whole, `"50%"` or `0.5`.
+    Share,
+    /// A whole number.
+    Count,
+    /// A name or a list of names.
+    Names,
 }
 
 impl Argument {
     /// A text that there must be.
     pub const fn text(key: &'static str) -> Argument {
         Argument { key, kind: Kind::Text, is_needed: true }
+    }
+
+    /// A text that there must be; the table may be left out around it.
+    pub const fn name(key: &'static str) -> Argument {
+        Argument { key, kind: Kind::Name, is_needed: true }
     }
 
     /// A text, `true` or `false` that there must be.
@@ -42,6 +59,21 @@ impl Argument {
         Argument { key, kind: Kind::Length, is_needed: true }
     }
 
+    /// A share of a whole.
+    pub const fn share(key: &'static str) -> Argument {
+        Argument { key, kind: Kind::Share, is_needed: true }
+    }
+
+    /// A whole number.
+    pub const fn count(key: &'static str) -> Argument {
+        Argument { key, kind: Kind::Count, is_needed: true }
+    }
+
+    /// A name or a list of names.
+    pub const fn names(key: &'static str) -> Argument {
+        Argument { key, kind: Kind::Names, is_needed: true }
+    }
+
     /// The same, which may be left out.
     pub const fn or_none(self) -> Argument {
         Argument { is_needed: false, ..self }
@@ -50,8 +82,11 @@ impl Argument {
     /// What stands for it where it is missing or wrong; `None` if it may be left out.
     pub fn stand_in(&self) -> Option<&'static str> {
         let text = match self.kind {
-            Kind::Text | Kind::Word => "'stand-in'",
+            Kind::Text | Kind::Name | Kind::Word => "'stand-in'",
             Kind::Length => "'1s'",
+            Kind::Share => "1.0",
+            Kind::Count => "1",
+            Kind::Names => "[]",
         };
         self.is_needed.then_some(text)
     }
@@ -62,6 +97,9 @@ impl Argument {
 pub(in crate::scenario) struct Given {
     texts: BTreeMap<&'static str, Text>,
     lengths: BTreeMap<&'static str, Length>,
+    shares: BTreeMap<&'static str, Spanned<Share>>,
+    counts: BTreeMap<&'static str, Spanned<u32>>,
+    names: BTreeMap<&'static str, Spanned<Names>>,
 }
 
 impl Given {
@@ -80,9 +118,58 @@ impl Given {
         self.lengths.get(key)
     }
 
-    fn has(&self, key: &str) -> bool {
-        self.texts.contains_key(key) || self.lengths.contains_key(key)
+    /// A share that may be left out, 0..=1.
+    pub fn share_if(&self, key: &str) -> Result<Option<f64>, Problem> {
+        let share = |share: &Spanned<Share>| match share.get_ref() {
+            Share::Percent(text) => percent(&Spanned::new(share.span(), text.clone())),
+            Share::Number(number) if (0.0..=1.0).contains(number) => Ok(*number),
+            Share::Number(number) => {
+                let what = format!("{number} is not a share of a whole");
+                Err(Problem::new(share.span(), what).help("0 to 1, such as 0.5 or \"50%\""))
+            }
+        };
+        self.shares.get(key).map(share).transpose()
     }
+
+    /// A whole number that may be left out and cannot be 0.
+    pub fn count_if(&self, key: &str) -> Result<Option<u32>, Problem> {
+        let count = |count: &Spanned<u32>| match count.get_ref() {
+            0 => {
+                let problem = Problem::new(count.span(), format!("`{key}` cannot be 0"));
+                Err(problem.help("a whole number from 1"))
+            }
+            count => Ok(*count),
+        };
+        self.counts.get(key).map(count).transpose()
+    }
+
+    /// Names that may be left out, each at the place of all.
+    pub fn names_if(&self, key: &str) -> Option<Vec<Text>> {
+        let names = self.names.get(key)?;
+        let text = |name: &String| Spanned::new(names.span(), name.clone());
+        Some(names.get_ref().0.iter().map(text).collect())
+    }
+
+    /// Where such names stand.
+    pub fn names_place(&self, key: &str) -> Range<usize> {
+        self.names.get(key).map_or(0..0, Spanned::span)
+    }
+
+    fn has(&self, key: &str) -> bool {
+        self.texts.contains_key(key)
+            || self.lengths.contains_key(key)
+            || self.shares.contains_key(key)
+            || self.counts.contains_key(key)
+            || self.names.contains_key(key)
+    }
+}
+
+/// What stands behind a key that takes a share.
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "a share, such as \"50%\" or 0.5")]
+enum Share {
+    Number(f64),
+    Percent(String),
 }
 
 /// What stands behind a key that takes a text or a truth.
@@ -107,7 +194,7 @@ impl<'de> DeserializeSeed<'de> for &'static Verb {
     type Value = Given;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Given, D::Error> {
-        deserializer.deserialize_map(TableVisitor(self.takes))
+        deserializer.deserialize_any(TableVisitor(self.takes))
     }
 }
 
@@ -120,19 +207,33 @@ impl<'de> Visitor<'de> for TableVisitor {
         f.write_str("a map")
     }
 
+    /// A text alone is the value of the first key of a verb that is called by a name.
+    fn visit_str<E: Error>(self, text: &str) -> Result<Given, E> {
+        match self.0 {
+            [Argument { key, kind: Kind::Name, .. }, ..] => {
+                let text = Spanned::new(0..0, text.to_owned());
+                Ok(Given { texts: [(*key, text)].into(), ..Given::default() })
+            }
+            _ => Err(E::invalid_type(Unexpected::Str(text), &self)),
+        }
+    }
+
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Given, A::Error> {
         let keys: Vec<&str> = self.0.iter().map(|argument| argument.key).collect();
         let mut given = Given::default();
         while let Some(at) = map.next_key_seed(KeyOf(&keys))? {
             let Argument { key, kind, .. } = &self.0[at];
             match kind {
-                Kind::Text => drop(given.texts.insert(key, map.next_value()?)),
+                Kind::Text | Kind::Name => drop(given.texts.insert(key, map.next_value()?)),
                 Kind::Word => {
                     let word: Spanned<Word> = map.next_value()?;
                     let text = Spanned::new(word.span(), word.into_inner().text());
                     given.texts.insert(key, text);
                 }
                 Kind::Length => drop(given.lengths.insert(key, map.next_value()?)),
+                Kind::Share => drop(given.shares.insert(key, map.next_value()?)),
+                Kind::Count => drop(given.counts.insert(key, map.next_value()?)),
+                Kind::Names => drop(given.names.insert(key, map.next_value()?)),
             }
         }
         let missing = |argument: &&Argument| argument.is_needed && !given.has(argument.key);

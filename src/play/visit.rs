@@ -1,0 +1,116 @@
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use crate::base::{PhoneId, Purpose, Span, stream};
+use crate::cluster::operator::phones::Visits;
+
+/// Somebody has erased the lists of a phone, which boots at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Visit {
+    /// The phone.
+    pub phone: PhoneId,
+    /// When it is done, counted from the moment when the people set out.
+    pub after: Span,
+}
+
+/// The visits to a share of `phones`, which come in the order of their numbers: whoever is free
+/// goes to the next one.
+pub(super) fn plan(visits: &Visits, seed: u64, phones: Vec<PhoneId>) -> Vec<Visit> {
+    let draw = |phone: PhoneId, purpose| stream(seed, u64::from(phone.0), purpose).unit();
+    let mut chosen: Vec<PhoneId> = phones;
+    let count = (chosen.len() as f64 * visits.share).round() as usize;
+    if count < chosen.len() {
+        let mut drawn: Vec<(f64, PhoneId)> =
+            chosen.into_iter().map(|phone| (draw(phone, Purpose::Visit), phone)).collect();
+        drawn.sort_by(|a, b| a.0.total_cmp(&b.0));
+        chosen = drawn.into_iter().take(count).map(|(_, phone)| phone).collect();
+        chosen.sort_unstable();
+    }
+    let people = (visits.technicians as usize).min(chosen.len());
+    let mut free: BinaryHeap<Reverse<Span>> = (0..people).map(|_| Reverse(Span::ZERO)).collect();
+    let mut visit = |phone: PhoneId| {
+        let is_restricted =
+            visits.restricted > 0.0 && draw(phone, Purpose::SettingsAccess) < visits.restricted;
+        let takes = if is_restricted { visits.per_restricted } else { visits.per_phone };
+        let Reverse(from) = free.pop()?;
+        let after = from + takes;
+        free.push(Reverse(after));
+        Some(Visit { phone, after })
+    };
+    let mut all: Vec<Visit> = chosen.into_iter().filter_map(&mut visit).collect();
+    all.sort_by_key(|visit| visit.after);
+    all
+}
+
+/// How long the visits to a fleet of `phones` take at most: until the last one of them is done.
+pub fn longest(visits: &Visits, seed: u64, phones: u32) -> Span {
+    let all = plan(visits, seed, (0..phones).map(PhoneId).collect());
+    all.last().map_or(Span::ZERO, |visit| visit.after)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::operator::phones::Visited;
+
+    const VISITS: Visits = Visits {
+        only: Visited::All,
+        share: 1.0,
+        technicians: 2,
+        per_phone: Span::from_secs(10),
+        restricted: 0.0,
+        per_restricted: Span::from_secs(60),
+    };
+
+    fn planned(visits: &Visits, phones: &[u32]) -> Vec<(u32, f64)> {
+        let phones = phones.iter().copied().map(PhoneId).collect();
+        let seconds = |visit: Visit| (visit.phone.0, visit.after.as_secs_f64());
+        plan(visits, 42, phones).into_iter().map(seconds).collect()
+    }
+
+    #[test]
+    fn technicians_go_from_phone_to_phone_in_the_order_of_their_numbers() {
+        let all = planned(&VISITS, &[1, 4, 5, 9, 12]);
+        assert_eq!(all, [(1, 10.0), (4, 10.0), (5, 20.0), (9, 20.0), (12, 30.0)]);
+        let alone = planned(&Visits { technicians: 1, ..VISITS }, &[1, 4]);
+        assert_eq!(alone, [(1, 10.0), (4, 20.0)]);
+        let many = planned(&Visits { technicians: u32::MAX, ..VISITS }, &[1, 4]);
+        assert_eq!(many, [(1, 10.0), (4, 10.0)]);
+        assert!(planned(&VISITS, &[]).is_empty());
+    }
+
+    #[test]
+    fn a_phone_without_settings_access_takes_the_time_of_a_factory_reset() {
+        let all = planned(&Visits { technicians: 1, restricted: 1.0, ..VISITS }, &[1, 2]);
+        assert_eq!(all, [(1, 60.0), (2, 120.0)]);
+        let phones: Vec<u32> = (0..1_000).collect();
+        let half = Visits { technicians: 1_000, restricted: 0.5, ..VISITS };
+        let slow = |seconds| planned(&half, &phones).iter().filter(|(_, s)| *s == seconds).count();
+        assert_eq!(slow(10.0) + slow(60.0), 1_000, "two classes");
+        assert!((450..=550).contains(&slow(60.0)), "{}", slow(60.0));
+        // Whoever takes longer holds up nobody but himself.
+        let two = Visits { restricted: 0.5, ..VISITS };
+        let class = |phone| {
+            let visit = planned(&Visits { technicians: 1, ..two }, &[phone]);
+            visit[0].1
+        };
+        let slow = (0..).find(|&phone| class(phone) == 60.0).unwrap();
+        let quick: Vec<u32> = (slow + 1..).filter(|&phone| class(phone) == 10.0).take(3).collect();
+        let all = planned(&two, &[&[slow], &quick[..]].concat());
+        let expected = [(quick[0], 10.0), (quick[1], 20.0), (quick[2], 30.0), (slow, 60.0)];
+        assert_eq!(all, expected);
+    }
+
+    #[test]
+    fn a_share_is_exact_drawn_and_the_same_each_time() {
+        let phones: Vec<u32> = (0..1_001).collect();
+        let half = Visits { share: 0.5, ..VISITS };
+        let all = planned(&half, &phones);
+        assert_eq!(all.len(), 501, "rounded");
+        assert_eq!(all, planned(&half, &phones));
+        let low = all.iter().filter(|(phone, _)| *phone < 500).count();
+        assert!((200..=300).contains(&low), "not the first half: {low}");
+        assert!(planned(&Visits { share: 0.0, ..VISITS }, &phones).is_empty());
+        assert_eq!(longest(&half, 42, 1_001), Span::from_secs(2_510));
+    }
+}

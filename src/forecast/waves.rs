@@ -94,7 +94,7 @@ pub(super) fn waves(plan: &Plan) -> Vec<Wave> {
         lookups = UNKNOWN;
     }
     let signs = |nodes| match nodes {
-        Nodes::One(node) => plan.fleet.tftp.iter().any(|home| home.contains(&node)),
+        Nodes::One(node) => plan.fleet.homes().any(|home| home.contains(&node)),
         Nodes::All => true,
     };
     for entry in &plan.timeline {

@@ -113,7 +113,7 @@ impl Play {
                 topology: plan.topology.clone(),
             },
             cluster,
-            homes: Arc::new(Homes::dealt(plan.homes())),
+            homes: Arc::new(Homes::of_plan(plan)),
             timeline: Timeline::new(plan.timeline.clone()),
             commands: VecDeque::new(),
             cues: VecDeque::new(),

@@ -99,6 +99,7 @@ pub(super) enum Event {
 pub(super) enum Job {
     /// Answer over HTTP.
     Http {
+        node: NodeId,
         request: Request,
         answer: HttpAnswer,
     },
@@ -111,11 +112,12 @@ pub(super) enum Job {
     /// What a phone does for a handshake on the host of the server.
     Lookup(Box<Call>),
     /// "File not found" over TFTP.
-    Missing(Request),
+    Missing(NodeId, Request),
     Sign(NodeId, Box<SignJob>),
     Handshake(Box<Call>),
     /// A file over TFTP.
     Upload {
+        node: NodeId,
         request: Request,
         file: Arc<[u8]>,
     },

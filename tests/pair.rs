@@ -19,7 +19,7 @@ fn run(plan: &Plan) -> (Summary, SimRun) {
     (run.summary(plan), run)
 }
 
-const SCENARIOS: [&str; 11] = [
+const SCENARIOS: [&str; 13] = [
     "callmanager-regen.toml",
     "tvs-regen.toml",
     "callmanager-and-tvs.toml",
@@ -30,6 +30,8 @@ const SCENARIOS: [&str; 11] = [
     "mixed-fleet.toml",
     "dns-record-missing.toml",
     "sign-cache.toml",
+    "two-tftp-order.toml",
+    "two-tftp-short-group.toml",
     "whole-cluster.toml",
 ];
 

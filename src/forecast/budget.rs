@@ -305,8 +305,10 @@ fn tftp(plan: &Plan) -> Vec<HomeBudget> {
         *phones.entry(homes.of(PhoneId(phone))).or_default() += 1;
     }
     let name = |&node: &NodeId| plan.topology.node(node).name.clone();
-    let budget =
-        |(home, phones): (&Home, u64)| HomeBudget { servers: home.iter().map(name).collect(), phones };
+    let budget = |(home, phones): (&Home, u64)| HomeBudget {
+        servers: home.iter().map(name).collect(),
+        phones,
+    };
     phones.into_iter().map(budget).collect()
 }
 

@@ -129,8 +129,10 @@ type PerPhone = (u64, &'static str);
 const NONE_FIRST: PerPhone = (0, "the first list is taken unchecked and holds the signer");
 const NONE_KNOWN: PerPhone = (0, "no step before it changes the signer of the phones' files");
 const CHANGED: PerPhone = (2, "the signer changes; one per phone whose TVS is trusted, else none");
-const TURNED_AWAY: PerPhone =
-    (2, "a TFTP server stops; the list of the next one may have a signer that phones ask TVS about");
+const TURNED_AWAY: PerPhone = (
+    2,
+    "a TFTP server stops; the list of the next one may have a signer that phones ask TVS about",
+);
 const UNKNOWN: PerPhone = (2, "what the target signs with is not known here");
 
 fn wave(

@@ -46,7 +46,11 @@ impl Homes {
     pub fn of(&self, phone: PhoneId) -> &Home {
         let unmoved = || {
             let turn = || &self.dealt[phone.0 as usize % self.dealt.len()];
-            if self.of_groups.is_empty() { turn() } else { self.of_group(phone).unwrap_or_else(turn) }
+            if self.of_groups.is_empty() {
+                turn()
+            } else {
+                self.of_group(phone).unwrap_or_else(turn)
+            }
         };
         // Most runs move nobody.
         if self.moved.is_empty() {

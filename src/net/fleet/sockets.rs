@@ -224,11 +224,8 @@ impl Sockets {
         let Some(phone) = phone_from(self.first, to).map(Recipient::Phone) else {
             return Some(Received::Other);
         };
-        Some(came.map_or(Received::Refused { phone, socket }, |(from, length)| Received::Datagram {
-            phone,
-            socket,
-            from: from.into(),
-            length,
+        Some(came.map_or(Received::Refused { phone, socket }, |(from, length)| {
+            Received::Datagram { phone, socket, from: from.into(), length }
         }))
     }
 }

@@ -133,7 +133,9 @@ fn on_fetched(
 ) -> Next {
     let step = fetch.step;
     if let Err(ErrandFault::NoServer) = answer {
-        let Some(fault) = fetch.failed_over else { return Turn::Unexpected(FilesTask::Fetch(fetch)) };
+        let Some(fault) = fetch.failed_over else {
+            return Turn::Unexpected(FilesTask::Fetch(fetch));
+        };
         return give_file_up(cx, step, fault);
     }
     if fetch.failed_over.take().is_some() {
@@ -164,7 +166,9 @@ fn on_fetched(
 /// A server was silent: the next one is asked for the same file, and for all that follow in this
 /// boot (BOOT-20).
 fn fail_over(cx: &mut Context<'_>, fetch: Fetch, fault: TransferFault) -> Next {
-    let Some(next) = cx.boot.server.checked_add(1) else { return give_file_up(cx, fetch.step, fault) };
+    let Some(next) = cx.boot.server.checked_add(1) else {
+        return give_file_up(cx, fetch.step, fault);
+    };
     cx.boot.server = next;
     let via = first_transport(cx, fetch.step);
     ask_for(cx, Fetch { via, failed_over: Some(fault), ..fetch })

@@ -523,6 +523,9 @@ mod tests {
         assert_eq!(target.tftp, ["127.0.0.1:69".parse().unwrap()]);
         assert_eq!(target.tvs.unwrap().to_string(), "[::1]:2445");
         assert!(plan(&["--target", "tftp=127.0.0.1:69"]).target.unwrap().tvs.is_none());
+        let two = "tftp=127.0.0.1:69,tvs=[::1]:2445,tftp=127.0.0.2:69";
+        let target = plan(&["--target", two]).target.unwrap();
+        assert_eq!(target.tftp, ["127.0.0.1:69", "127.0.0.2:69"].map(|text| text.parse().unwrap()));
     }
 
     #[test]
@@ -531,6 +534,9 @@ mod tests {
         assert!(error("tvs=127.0.0.1:1").contains("needs tftp"));
         assert!(error("ldap=127.0.0.1:1").contains("services: tftp, tvs"));
         assert!(error("tftp=127.0.0.1:1,tftp=127.0.0.1:1").contains("twice"));
+        assert!(error("tftp=127.0.0.1:1,tvs=127.0.0.1:1,tvs=127.0.0.1:2").contains("twice"));
+        let three = "tftp=127.0.0.1:1,tftp=127.0.0.1:2,tftp=127.0.0.1:3";
+        assert!(error(three).contains("two TFTP servers at most"));
         assert!(error("tftp=localhost").contains("SERVICE=IP:PORT"));
         assert!(error("127.0.0.1:69").contains("SERVICE=IP:PORT"));
     }

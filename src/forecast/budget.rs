@@ -297,7 +297,8 @@ fn groups(plan: &Plan) -> Vec<GroupBudget> {
 
 fn tftp(plan: &Plan) -> Vec<HomeBudget> {
     let has_lists = plan.fleet.homes().any(|home| home.len() > 1);
-    if plan.target.is_some() || !(has_lists || !plan.fleet.tftp_of_groups.is_empty()) {
+    let has_groups = !plan.fleet.tftp_of_groups.is_empty();
+    if plan.target.is_some() || !(has_lists || has_groups) {
         return Vec::new();
     }
     let (homes, mut phones) = (Homes::of_plan(plan), BTreeMap::<&Home, u64>::new());
@@ -437,6 +438,34 @@ mod tests {
             (size("cluster.key-bits=2048"), size("cluster.key-bits=4096")),
             (12_917, 16_501)
         );
+    }
+
+    #[test]
+    fn lists_of_tftp_servers_are_told_where_there_are_some() {
+        let one = budget("callmanager-regen", &[SMALL]);
+        assert!(one.tftp.is_empty() && !one.text(None).contains("ask TFTP"));
+        let two = budget("two-tftp-order", &["fleet.phones=41"]);
+        let list = |servers: [&str; 2], phones| HomeBudget {
+            servers: servers.map(str::to_owned).to_vec(),
+            phones,
+        };
+        assert_eq!(two.tftp, [list(["pub", "sub"], 41)]);
+        assert!(two.text(None).contains("  41 phones ask TFTP of pub, then sub\n"), "{two:?}");
+        let turns = "fleet.tftp=[['sub','pub'],['pub','sub']]";
+        let turns = budget("two-tftp-order", &["fleet.phones=41", turns]).tftp;
+        assert_eq!(turns, [list(["pub", "sub"], 20), list(["sub", "pub"], 21)]);
+    }
+
+    #[test]
+    fn a_tftp_server_that_stops_may_cost_questions_where_there_is_another() {
+        let stop = "event=[{when='fleet-settled',stop={service='tftp',node='pub'}},\
+                    {after='previous',reset-phones={}}]";
+        let lookups = |turns: &str| {
+            let waves = budget("two-tftp-order", &["fleet.phones=10", "slo=[]", stop, turns]).waves;
+            (waves[0].lookups.min, waves[0].lookups.max)
+        };
+        assert_eq!(lookups("fleet.tftp=[['pub','sub']]"), (0, 20));
+        assert_eq!(lookups("fleet.tftp=['pub','sub']"), (0, 0));
     }
 
     #[test]

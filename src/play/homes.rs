@@ -96,8 +96,34 @@ impl Homes {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::base::ClusterId;
+    use crate::scenario::load;
+
+    #[test]
+    fn a_group_with_a_list_of_its_own_takes_no_turns_and_can_be_moved() {
+        let [one, two] = [0, 1].map(|node| ClusterId::FIRST.node(node));
+        let plan = |more: &str| {
+            let text = format!(
+                "schema=1\nname='t'\n[[cluster.node]]\nname='a'\n[[cluster.node]]\nname='b'\n\
+                 address='127.0.0.2'\n[[cluster.group]]\nname='x'\nmembers=['a']\nshare=0.5\n\
+                 [[cluster.group]]\nname='y'\nmembers=['a']\nshare=0.5\ntftp=['b','a']\n\
+                 [fleet]\nphones=4\ntftp='a'\n{more}"
+            );
+            load(Path::new("t.toml"), &text, &[], &[]).unwrap()
+        };
+        let lists = |homes: &Homes| [0, 1, 2, 3].map(|phone| homes.of(PhoneId(phone)).to_vec());
+        let mut homes = Homes::of_plan(&plan(""));
+        assert_eq!(lists(&homes), [vec![one], vec![one], vec![two, one], vec![two, one]]);
+        assert_eq!(homes.firsts(), [one, two].into());
+        homes.move_phones(&[PhoneId(3)], &Home::from([one]));
+        assert_eq!(lists(&homes)[2..], [vec![two, one], vec![one]]);
+        // Servers that are not ours are those of all phones.
+        let aimed = Homes::of_plan(&plan("[target]\ntftp='127.0.0.1:69'"));
+        assert_eq!(lists(&aimed), [0, 1, 2, 3].map(|_| vec![one]));
+    }
 
     #[test]
     fn phones_take_turns_until_they_are_moved_and_learn_of_it_when_they_boot() {

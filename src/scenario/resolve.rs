@@ -431,6 +431,44 @@ mod tests {
     }
 
     #[test]
+    fn phones_take_turns_at_nodes_or_at_lists_and_a_group_may_have_its_own() {
+        let [one, two] = [0, 1].map(|node| ClusterId::FIRST.node(node));
+        let homes = |text: &str| good(text).fleet.tftp;
+        assert_eq!(homes("tftp=['sub','pub']"), [Home::from([two]), Home::from([one])]);
+        assert_eq!(homes("tftp=[['sub','pub']]"), [Home::from([two, one])]);
+        let both = homes("tftp=[['pub','sub'],['sub','pub']]");
+        assert_eq!(both, [Home::from([one, two]), Home::from([two, one])]);
+        assert_eq!(homes("tftp=['pub',['sub']]"), [Home::from([one]), Home::from([two])]);
+        let own = |tftp: &str| {
+            let group = format!(
+                "[[cluster.group]]\nname='a'\nmembers=['pub']\nshare=0.5\n[[cluster.group]]\n\
+                 name='b'\nmembers=['pub']\nshare=0.5\ntftp={tftp}\n[fleet]"
+            );
+            whole("").replace("[fleet]", &group)
+        };
+        let of_groups = |tftp| read(&own(tftp)).unwrap().fleet.tftp_of_groups;
+        assert_eq!(of_groups("'sub'"), [(1, Home::from([two]))].into());
+        assert_eq!(of_groups("['sub','pub']"), [(1, Home::from([two, one]))].into());
+        assert_eq!(whole_fault(&own("['sub','sup']")), "unknown node `sup`");
+        assert_eq!(whole_fault(&own("[]")), "phones without a TFTP node");
+    }
+
+    #[test]
+    fn a_phone_has_one_or_two_tftp_servers_that_exist_and_differ() {
+        assert_eq!(fault("tftp=[]"), "phones without a TFTP node");
+        assert_eq!(fault("tftp=['pub',[]]"), "phones without a TFTP node");
+        assert_eq!(fault("tftp=[['pub','pup']]"), "unknown node `pup`");
+        assert_eq!(fault("tftp=[['pub','pub']]"), "node `pub` comes twice");
+        assert_eq!(fault("tftp=['pub','pub']"), "node `pub` comes twice");
+        let twice = "tftp=[['pub','sub'],['pub','sub']]";
+        assert_eq!(fault(twice), "list `pub, then sub` comes twice");
+        assert_eq!(fault("tftp=[['pub','sub','pub']]"), "3 TFTP servers of one phone");
+        let text = whole("tftp=[['pub','pup']]");
+        let problem = read(&text).unwrap_err();
+        assert_eq!(&text[problem.place], "[['pub','pup']]");
+    }
+
+    #[test]
     fn a_start_has_a_known_name() {
         assert_eq!(fault("start='itl-stale'"), "unknown start `itl-stale`");
     }
@@ -476,6 +514,21 @@ mod tests {
         assert_eq!(model, BlockSizeRule::Model { varied: None });
         assert_eq!(good(&size(8)).phone.tftp_block_size, BlockSizeRule::Fixed(Some(8)));
         assert_eq!(good(&size(65_464)).phone.tftp_block_size, BlockSizeRule::Fixed(Some(65_464)));
+    }
+
+    #[test]
+    fn a_target_has_one_or_two_tftp_servers() {
+        let tftp = |text: &str| good(&format!("[target]\ntftp={text}")).target.unwrap().tftp;
+        let [one, two] = ["10.0.0.1:69", "[::1]:69"].map(|text| text.parse().unwrap());
+        assert_eq!(tftp("'10.0.0.1:69'"), [one]);
+        assert_eq!(tftp("['10.0.0.1:69', '[::1]:69']"), [one, two]);
+        let plan = good("[target]\ntftp=['10.0.0.1:69', '[::1]:69']");
+        assert_eq!(plan.homes(), [Home::from([0, 1].map(|node| ClusterId::FIRST.node(node)))]);
+        let fault = |text: &str| fault(&format!("[target]\ntftp={text}"));
+        assert_eq!(fault("[]"), "phones without a TFTP node");
+        assert_eq!(fault("['10.0.0.1:69', '10.0.0.2:0']"), "nobody answers at 10.0.0.2:0");
+        assert_eq!(fault("['10.0.0.1:69', '10.0.0.1:69']"), "the server 10.0.0.1:69 comes twice");
+        assert_eq!(fault("['1.1.1.1:1', '1.1.1.1:2', '1.1.1.1:3']"), "3 TFTP servers of one phone");
     }
 
     #[test]

@@ -242,20 +242,30 @@ mod tests {
     /// A valid scenario with most of its settings drawn.
     fn scenario() -> impl Strategy<Value = String> {
         let head = (any::<u32>(), 0usize..4, 0usize..3, 1u32..16_000_000, 0.0..=1.0);
-        let rest = (prop::collection::vec(event(), 0..6), phone(), any::<bool>());
-        (head, rest).prop_map(|((seed, release, cache, phones, share), (events, phone, target))| {
+        let rest = (prop::collection::vec(event(), 0..6), phone(), 0usize..3, 0usize..4);
+        (head, rest).prop_map(|((seed, release, cache, phones, share), rest)| {
+            let (events, phone, target, tftp) = rest;
             let release = ["8.6", "11.5", "12.5'\nfile-signature='sha512", "14"][release];
             let cache = ["off", "lazy", "prewarm"][cache];
             let other = 1.0 - share;
-            let target = if target { "[target]\ntftp='[::1]:69'\n" } else { "" };
+            let target =
+                ["", "[target]\ntftp='[::1]:69'\n", "[target]\ntftp=['[::1]:69','10.0.0.1:69']\n"]
+                    [target];
+            let (turns, of_group) = [
+                ("'pub'", ""),
+                ("['sub','pub']", "tftp='sub'\n"),
+                ("[['sub','pub']]", "tftp=['pub','sub']\n"),
+                ("[['sub','pub'],'sub']", ""),
+            ][tftp];
             format!(
                 "schema=1\nname='drawn'\nseed={seed}\n\
                  [cluster]\nrelease='{release}'\nsign-cache='{cache}'\ndomain='cucm.example'\n\
                  [[cluster.node]]\nname='pub'\n\
                  [[cluster.node]]\nname='sub'\naddress='::1'\nports={{tvs=0,http=0,https=0}}\n\
                  [[cluster.group]]\nname='a'\nmembers=['sub','pub']\nshare={share:?}\n\
-                 [[cluster.group]]\nname='b'\nmembers=['pub']\nshare={other:?}\n\
-                 [fleet]\nphones={phones}\nmodels={{8841={share:?},7841={other:?}}}\n{phone}\
+                 [[cluster.group]]\nname='b'\nmembers=['pub']\nshare={other:?}\n{of_group}\
+                 [fleet]\nphones={phones}\nmodels={{8841={share:?},7841={other:?}}}\n\
+                 tftp={turns}\n{phone}\
                  [[event]]\nat='0s'\nrename={{node='pub',to='pub-2'}}\n{}\
                  [[slo]]\nexpr='a.b <= 0.5 * c'\n{target}",
                 events.concat()

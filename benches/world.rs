@@ -25,7 +25,7 @@ fn world(criterion: &mut Criterion) {
     if let (Some(before), Some(after)) = (before, resident_bytes()) {
         println!("{} resident bytes a phone", after.saturating_sub(before) / PHONES);
     }
-    let events = run.events;
+    let events = run.facts.known.sim.as_ref().unwrap().events;
     drop(run);
     let mut group = criterion.benchmark_group("world");
     group.throughput(Throughput::Elements(events)).sample_size(10);
@@ -34,7 +34,7 @@ fn world(criterion: &mut Criterion) {
             || World::new(&plan, SimOptions::default()),
             |world| {
                 let run = world.run();
-                assert_eq!(run.events, events);
+                assert_eq!(run.facts.known.sim.as_ref().unwrap().events, events);
                 run
             },
             BatchSize::PerIteration,

@@ -19,7 +19,7 @@ use resetstorm::phone::{
     BlockSizeRule, Env, Failure, ListFiles, Phone, PhoneProfile, Shared, Verifier,
 };
 use resetstorm::play::Homes;
-use resetstorm::swarm::{FileServer, HttpServer, Swarm, SwarmPlan};
+use resetstorm::swarm::{FileServer, Swarm, SwarmPlan};
 use resetstorm::transfer::{Breach, TransferFault};
 use resetstorm::wire::Dialogue;
 use resetstorm::wire::tftp::{ErrorCode, Options, Packet};
@@ -211,10 +211,7 @@ async fn boot(cluster: &Cluster, tftp: SocketAddr, asked: u16) -> Ledger {
         },
         // These phones ask over TFTP only.
         homes: Arc::new(Homes::dealt(vec![Home::from([NODE])])),
-        files: BTreeMap::from([(
-            NODE,
-            FileServer { tftp, http: HttpServer { http: tftp, https: tftp } },
-        )]),
+        files: BTreeMap::from([(NODE, FileServer { tftp, http: tftp, https: tftp })]),
         tvs: Some(nobody),
         hosts: Arc::default(),
         allowed: Vec::new(),
@@ -223,7 +220,7 @@ async fn boot(cluster: &Cluster, tftp: SocketAddr, asked: u16) -> Ledger {
         connections_in_flight: 100,
     };
     let (shared, phones) = provisioned(cluster);
-    let swarm = Swarm::start(plan, clock, shared, phones).await.unwrap();
+    let swarm = Swarm::start(&plan, clock, &shared, phones).unwrap();
     swarm.boot_all(clock.now(), Span::ZERO, true).await;
     let settled = async {
         while !swarm.is_settled() {

@@ -21,7 +21,7 @@ use resetstorm::cluster::{
 use resetstorm::crypto::KeySource;
 use resetstorm::live::{self, LiveOptions, LiveRun, Observer};
 use resetstorm::measure::{Ledger, known_paths};
-use resetstorm::net::fleet::phone_at;
+use resetstorm::net::fleet::phone_address;
 use resetstorm::net::{Arrival, Clock, FleetSocket, listen};
 use resetstorm::scenario::load;
 use resetstorm::serve::{Bound, ServeSettings, Servers, TftpCounts};
@@ -349,8 +349,8 @@ async fn lateness() -> f64 {
     let earliest = *seen.first.values().min().unwrap();
     let planned = |address: &IpAddr| {
         let IpAddr::V4(address) = address else { panic!("{address}") };
-        let phone = phone_at(*address).unwrap();
-        let unit = stream(SEED, u64::from(phone.0), Purpose::Arrival).unit();
+        let phone = u32::from(*address) - u32::from(phone_address(PhoneId(0)));
+        let unit = stream(SEED, phone.into(), Purpose::Arrival).unit();
         unit * f64::from(WITHIN_MS) / 1e3
     };
     let arrived = |at: &Instant| at.duration_since(earliest).as_secs_f64();

@@ -26,7 +26,7 @@ use resetstorm::phone::{
 use resetstorm::play::Homes;
 use resetstorm::scenario::load;
 use resetstorm::serve::{Bound, ServeSettings, Servers};
-use resetstorm::swarm::{FileServer, HttpServer, Swarm, SwarmPlan};
+use resetstorm::swarm::{FileServer, Swarm, SwarmPlan};
 use resetstorm::transfer::{Breach, TransferFault, UploadLimits};
 use resetstorm::wire::Dialogue;
 use resetstorm::wire::tftp::ErrorCode;
@@ -656,10 +656,7 @@ impl Fleet {
             },
             // The phones of this test ask over TFTP only.
             homes: Arc::new(Homes::dealt(vec![Home::from([NODE])])),
-            files: BTreeMap::from([(
-                NODE,
-                FileServer { tftp, http: HttpServer { http: tftp, https: tftp } },
-            )]),
+            files: BTreeMap::from([(NODE, FileServer { tftp, http: tftp, https: tftp })]),
             tvs: Some(tvs),
             hosts: Arc::default(),
             allowed: Vec::new(),
@@ -668,7 +665,7 @@ impl Fleet {
             connections_in_flight: 100,
         };
         let (shared, phones) = before;
-        let swarm = Swarm::start(plan, clock, shared, phones).await.unwrap();
+        let swarm = Swarm::start(&plan, clock, &shared, phones).unwrap();
         swarm.boot_all(clock.now(), Span::ZERO, true).await;
         until("the phones settle", || swarm.is_settled()).await;
         let (phones, ledger) = swarm.stop().await;

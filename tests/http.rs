@@ -22,7 +22,7 @@ use resetstorm::phone::{
 };
 use resetstorm::play::Homes;
 use resetstorm::serve::{Bound, ServeSettings, Servers};
-use resetstorm::swarm::{FileServer, HttpServer, Swarm, SwarmPlan};
+use resetstorm::swarm::{FileServer, Swarm, SwarmPlan};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -64,6 +64,12 @@ fn topology(release: Release) -> Topology {
 }
 
 impl Stage {
+    /// Where phones get their files.
+    fn files(&self) -> FileServer {
+        let tftp = self.cluster.topology().socket(NODE, ServiceKind::Tftp);
+        FileServer { tftp, http: self.http, https: self.https }
+    }
+
     async fn new() -> Stage {
         Stage::with(ServeSettings::default()).await
     }
@@ -447,12 +453,12 @@ async fn boot_with(
     http: SocketAddr,
     http_timeout: Span,
 ) -> (Vec<Phone>, Ledger, TrustLists) {
-    boot_at(stage, HttpServer { http, https: http }, http_timeout).await
+    boot_at(stage, FileServer { http, https: http, ..stage.files() }, http_timeout).await
 }
 
 async fn boot_at(
     stage: &Stage,
-    http: HttpServer,
+    files: FileServer,
     http_timeout: Span,
 ) -> (Vec<Phone>, Ledger, TrustLists) {
     let profile =
@@ -483,10 +489,7 @@ async fn boot_at(
         seed: 1,
         profile,
         homes: Arc::new(Homes::dealt(vec![Home::from([NODE])])),
-        files: BTreeMap::from([(
-            NODE,
-            FileServer { tftp: stage.cluster.topology().socket(NODE, ServiceKind::Tftp), http },
-        )]),
+        files: BTreeMap::from([(NODE, files)]),
         tvs: None,
         hosts: Arc::default(),
         allowed: Vec::new(),
@@ -495,7 +498,7 @@ async fn boot_at(
         connections_in_flight: 100,
     };
     let clock = Clock::start();
-    let swarm = Swarm::start(plan, clock, shared, phones).await.unwrap();
+    let swarm = Swarm::start(&plan, clock, &shared, phones).unwrap();
     swarm.boot_all(clock.now(), Span::ZERO, true).await;
     until("every phone settles", || swarm.is_settled()).await;
     let (phones, ledger) = swarm.stop().await;
@@ -617,9 +620,9 @@ async fn good_phones_are_ready_beside_a_thousand_bad_peers() {
 }
 
 /// A stage whose phones hold lists with signer version 1.1, and where they ask.
-async fn secure_stage() -> (Stage, HttpServer) {
+async fn secure_stage() -> (Stage, FileServer) {
     let stage = Stage::of(Release::R14, ServeSettings::default()).await;
-    let servers = HttpServer { http: stage.http, https: stage.https };
+    let servers = stage.files();
     (stage, servers)
 }
 
@@ -646,7 +649,7 @@ async fn phones_refuse_an_https_server_that_their_lists_do_not_hold() {
     let regenerate = Regenerate { certificate: CertificateKind::CallManager, node: NODE };
     stranger.operate(regenerate).await;
     stranger.operate(Services::restart(NODE, None)).await;
-    let strange = HttpServer { https: stranger.https, ..servers };
+    let strange = FileServer { https: stranger.https, ..servers };
     let (_, ledger, before) = boot_at(&stage, strange, Span::from_secs(20)).await;
     let Counts { https, tftp, .. } = *ledger.counts();
     assert_eq!((https.requests, https.errors, https.fallbacks), (8, 8, 8));
@@ -689,7 +692,7 @@ async fn https_survives_garbage_silence_and_plain_http_and_serves_the_good_phone
         ..ServeSettings::default()
     };
     let stage = Stage::of(Release::R14, deadlines).await;
-    let servers = HttpServer { http: stage.http, https: stage.https };
+    let servers = stage.files();
     let plain = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_vec();
     // A record that announces 16 kB and brings nothing, a hello that is no hello, and half of one.
     let garbage = [plain, vec![22, 3, 1, 0x40, 0], vec![0xff; 600], vec![22, 3, 3, 0, 2, 1, 0]];

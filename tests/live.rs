@@ -22,7 +22,7 @@ use resetstorm::phone::{
 use resetstorm::scenario::{Plan, TimelineEntry, Trigger, load};
 use resetstorm::serve::{Bound, ServeSettings, Servers};
 use resetstorm::sim::{SimOptions, World};
-use resetstorm::swarm::{DialogueClient, DialogueJob, Fault, Turn};
+use resetstorm::swarm::{DialogueClient, DialogueJob, Fault, Ticket, Turn};
 use resetstorm::toolbox::fetch;
 use resetstorm::transfer::DownloadRequest;
 use resetstorm::wire::tftp::Options;
@@ -416,7 +416,7 @@ async fn a_target_whose_first_address_is_dead_is_asked_at_its_second() {
         run_with(&aimed, &LiveOptions::default()).await.0
     };
     let summary = tokio::select! {
-        served = live::serve_with(&served, &options, commands, &mut watching) => {
+        served = live::serve(&served, &options, commands, &mut watching) => {
             panic!("nobody ends it: {served:?}")
         }
         summary = phones => summary,
@@ -460,21 +460,26 @@ async fn tvs_server(seed: u64) -> (Servers, SocketAddr, TrustLists, Vec<u8>) {
 async fn a_phone_refuses_a_server_that_its_neighbour_has_just_accepted() {
     let (servers, server, mine, request) = tvs_server(1).await;
     let (others, _, theirs, _) = tvs_server(2).await;
-    let client = DialogueClient::new(Clock::start(), 4, Span::from_secs(10), None, Vec::new());
+    let client = DialogueClient::new(
+        Clock::start(),
+        4,
+        Span::from_secs(10),
+        None,
+        Vec::new(),
+        std::sync::Arc::default(),
+    );
     let (sender, mut results) = tokio::sync::mpsc::unbounded_channel();
     let ask = |phone: usize, lists: &TrustLists| DialogueJob {
         turn: Turn::default(),
-        phone,
-        token: 1,
+        ticket: Ticket { phone, token: 1, planned: Time::ZERO },
         message: message(server, &request, lists),
         source: phone_address(PhoneId(phone as u32)),
-        planned: Time::ZERO,
     };
     for (phone, lists, accepted) in
         [(0, &mine, true), (1, &theirs, false), (0, &mine, true), (0, &theirs, false)]
     {
         client.clone().ask(ask(phone, lists), sender.clone()).await;
-        let answer = results.recv().await.unwrap().answer;
+        let answer = results.recv().await.unwrap().1.answer;
         match answer {
             Ok(bytes) => assert!(accepted && Response::parse(&bytes).unwrap().known.is_some()),
             Err(fault) => {
@@ -556,18 +561,23 @@ async fn a_copied_certificate_without_its_key_is_no_identity() {
             let (stream, _) = listener.accept().await.unwrap();
             acceptor.accept(stream).await.is_err()
         });
-        let client = DialogueClient::new(Clock::start(), 1, Span::from_secs(10), None, Vec::new());
+        let client = DialogueClient::new(
+            Clock::start(),
+            1,
+            Span::from_secs(10),
+            None,
+            Vec::new(),
+            std::sync::Arc::default(),
+        );
         let (sender, mut results) = tokio::sync::mpsc::unbounded_channel();
         let job = DialogueJob {
             turn: Turn::default(),
-            phone: 0,
-            token: 1,
+            ticket: Ticket { phone: 0, token: 1, planned: Time::ZERO },
             message: message(([127, 0, 0, 1], port).into(), &request, &lists),
             source: phone_address(PhoneId(0)),
-            planned: Time::ZERO,
         };
         client.ask(job, sender).await;
-        let answer = results.recv().await.unwrap().answer;
+        let answer = results.recv().await.unwrap().1.answer;
         assert_eq!(answer, Err(Fault::Theirs(TvsFault::Connection)), "{version:?}");
         assert!(impostor.await.unwrap(), "the server sees the alert");
     }
@@ -652,7 +662,7 @@ async fn a_command_that_enters_while_it_serves_is_carried_out_and_a_bad_one_is_t
         assert_ne!(list_signer(port).await, before);
     };
     tokio::select! {
-        served = live::serve_with(&plan, &options, commands, &mut watching) => {
+        served = live::serve(&plan, &options, commands, &mut watching) => {
             panic!("nobody ends it: {served:?}")
         }
         () = script => {}

@@ -23,7 +23,7 @@ use resetstorm::play::Homes;
 use resetstorm::scenario::load;
 use resetstorm::serve::{Bound, ServeSettings, Servers};
 use resetstorm::sim::{SimOptions, World};
-use resetstorm::swarm::{FileServer, HttpServer, Swarm, SwarmPlan};
+use resetstorm::swarm::{FileServer, Swarm, SwarmPlan};
 use resetstorm::transfer::{TransferFault, UploadLimits};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
@@ -336,10 +336,7 @@ async fn storm(weather: Weather) -> (Ledger, u64, Duration) {
         homes: Arc::new(Homes::dealt(vec![Home::from([NODE])])),
         files: BTreeMap::from([(
             NODE,
-            FileServer {
-                tftp: rig.address,
-                http: HttpServer { http: rig.address, https: rig.address },
-            },
+            FileServer { tftp: rig.address, http: rig.address, https: rig.address },
         )]),
         tvs: Some(tvs),
         hosts: Arc::default(),
@@ -348,7 +345,7 @@ async fn storm(weather: Weather) -> (Ledger, u64, Duration) {
         lookups_in_flight: 200,
         connections_in_flight: 200,
     };
-    let swarm = Swarm::start(plan, clock, shared, phones).await.unwrap();
+    let swarm = Swarm::start(&plan, clock, &shared, phones).unwrap();
     let begun = Instant::now();
     swarm.boot_all(clock.now(), Span::from_secs(1), true).await;
     let settled = async {
@@ -394,10 +391,7 @@ async fn stopped_half_way(profile: PhoneProfile) -> Ledger {
         homes: Arc::new(Homes::dealt(vec![Home::from([NODE])])),
         files: BTreeMap::from([(
             NODE,
-            FileServer {
-                tftp: rig.address,
-                http: HttpServer { http: rig.address, https: rig.address },
-            },
+            FileServer { tftp: rig.address, http: rig.address, https: rig.address },
         )]),
         tvs: Some(tvs),
         hosts: Arc::default(),
@@ -406,7 +400,7 @@ async fn stopped_half_way(profile: PhoneProfile) -> Ledger {
         lookups_in_flight: 200,
         connections_in_flight: 200,
     };
-    let swarm = Swarm::start(plan, clock, shared, phones).await.unwrap();
+    let swarm = Swarm::start(&plan, clock, &shared, phones).unwrap();
     swarm.boot_all(clock.now(), Span::from_millis(1), true).await;
     let half_way = async {
         loop {

@@ -7,8 +7,11 @@
 
 use std::path::Path;
 
+use resetstorm::base::Span;
+use resetstorm::cluster::CertificateKind;
+use resetstorm::cluster::operator::certificates::Regenerate;
 use resetstorm::measure::{Summary, known_paths};
-use resetstorm::scenario::load;
+use resetstorm::scenario::{TimelineEntry, Trigger, load};
 use resetstorm::sim::{SimOptions, World};
 
 /// Phones of each world.
@@ -495,4 +498,109 @@ fn a_phone_with_a_ctl_only_takes_an_itl_that_the_ctl_vouches_for() {
     assert_eq!((summary.phones.ready, summary.trust.lists.accepted_by_ctl), (PHONES, 2 * PHONES));
     let summary = play(&PLAIN.change(CM, &["pub"]));
     assert_eq!((summary.phones.stuck, summary.tvs.lookups), (PHONES, 0), "state B asks nobody");
+}
+
+/// Phones of both nodes, which hold the list of their own.
+fn both_nodes(steps: &[String]) -> (Summary, resetstorm::sim::SimRun) {
+    let text =
+        PLAIN.head().replace("tftp = \"pub\"", "tftp = [\"pub\", \"sub\"]") + &steps.concat();
+    let plan = load(Path::new("both.toml"), &text, &[], &known_paths()).unwrap();
+    let run = World::new(&plan, SimOptions::default()).run();
+    (run.summary(&plan), run)
+}
+
+fn import(nodes: &str) -> Vec<String> {
+    let import = format!(
+        "import = {{ certificate = \"CallManager\", node = \"{nodes}\", issuer = \"JASBURNS-AD\" }}"
+    );
+    [vec![settled(&import)], PLAIN.restart(), vec![reset()]].concat()
+}
+
+fn signer_of(run: &resetstorm::sim::SimRun, node: u8) -> resetstorm::crypto::Certificate {
+    let node = resetstorm::base::ClusterId::FIRST.node(node);
+    run.cluster.tftp(node).unwrap().list_signer().certificate.clone()
+}
+
+#[test]
+fn a_certificate_of_a_ca_is_trusted_by_the_list_and_lost_by_a_regeneration() {
+    let (summary, run) = both_nodes(&import("pub"));
+    assert_eq!((summary.phones.ready, summary.tvs.lookups), (PHONES, PHONES / 2), "those of pub");
+    let signer = signer_of(&run, 0);
+    assert!(signer.issuer().starts_with("CN=JASBURNS-AD;"), "{}", signer.issuer());
+    assert!(signer.subject().starts_with("CN=pub;"), "{}", signer.subject());
+    let (from, to) = signer.validity_s();
+    assert_eq!(to.unwrap() - from.unwrap(), 2 * 365 * 86_400, "dates of its own");
+    let steps = [import("pub"), PLAIN.change(CM, &["pub"])].concat();
+    let (summary, run) = both_nodes(&steps);
+    assert_eq!((summary.phones.ready, summary.tvs.lookups), (PHONES, PHONES));
+    let signer = signer_of(&run, 0);
+    assert_eq!(signer.issuer(), signer.subject(), "CERT-31");
+    let warned =
+        |note: &String| note.contains("has overwritten the certificate that CN=JASBURNS-AD;");
+    assert!(summary.notes.iter().any(warned), "{:?}", summary.notes);
+}
+
+#[test]
+fn one_regeneration_changes_a_multi_server_certificate_on_all_its_nodes() {
+    let (summary, run) = both_nodes(&import("pub, sub"));
+    assert_eq!((summary.phones.ready, summary.tvs.lookups), (PHONES, PHONES));
+    assert_eq!(signer_of(&run, 0), signer_of(&run, 1));
+    let steps = [import("pub, sub"), PLAIN.change(CM, &["sub"])].concat();
+    let (summary, run) = both_nodes(&steps);
+    assert_eq!((summary.phones.ready, summary.tvs.lookups), (PHONES, 2 * PHONES));
+    assert_eq!(signer_of(&run, 0), signer_of(&run, 1));
+}
+
+/// The shipped Saturday night with another order of its steps and fewer phones.
+fn saturday(order: impl FnOnce(&mut Vec<TimelineEntry>)) -> Summary {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/saturday-night.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let overrides = ["fleet.phones=400".to_owned()];
+    let mut plan = load(&path, &text, &overrides, &known_paths()).unwrap();
+    order(&mut plan.timeline);
+    World::new(&plan, SimOptions::default()).run().summary(&plan)
+}
+
+fn regenerates(entry: &TimelineEntry, kind: CertificateKind) -> bool {
+    entry.action.get::<Regenerate>().is_some_and(|action| action.certificate == kind)
+}
+
+/// ITLRecovery changes in the wave of the TVS certificates.
+fn recovery_with_tvs(steps: &mut Vec<TimelineEntry>) {
+    let at = |steps: &[TimelineEntry], kind| {
+        steps.iter().rposition(|entry| regenerates(entry, kind)).unwrap()
+    };
+    let mut recovery = steps.remove(at(steps, CertificateKind::ItlRecovery));
+    // What followed it waits for the fleet in its place.
+    let waits =
+        std::mem::replace(&mut recovery.trigger, Trigger::AfterPrevious { delay: Span::ZERO });
+    let behind = at(steps, CertificateKind::Tvs) + 1;
+    let next = steps.iter().position(|entry| entry.name == "update-ctl-2").unwrap();
+    steps[next].trigger = waits;
+    steps.insert(behind, recovery);
+}
+
+#[test]
+fn three_orders_of_a_saturday_night_end_in_three_outcomes() {
+    let phones = 400;
+    // As shipped: whatever changes, somebody whom the phones know vouches for it.
+    let summary = saturday(|_| {});
+    assert_eq!((summary.phones.ready, summary.tvs.lookups), (phones, phones));
+    // The signer of CTL and ITL and every TVS at once: nobody is left whom a phone knows.
+    let summary = saturday(recovery_with_tvs);
+    assert_eq!((summary.phones.stuck, summary.tvs.lookups), (phones, 0));
+    // The same with two TVS nodes only: the phones of the other two have somebody to ask.
+    let summary = saturday(|steps| {
+        recovery_with_tvs(steps);
+        steps.retain(|entry| {
+            let node = entry.action.get::<Regenerate>().map(|action| action.node.index());
+            !regenerates(entry, CertificateKind::Tvs) || matches!(node, Some(3 | 4))
+        });
+        // The first of the wave waits for the phones of the one before.
+        let first = steps.iter_mut().find(|entry| regenerates(entry, CertificateKind::Tvs));
+        first.unwrap().trigger = Trigger::FleetSettled;
+    });
+    assert_eq!((summary.phones.stuck, summary.phones.ready), (phones / 2, phones / 2));
+    // Its list in the second wave, from the new key; the CTL by that list in the third.
+    assert_eq!(summary.tvs.lookups, phones / 2);
 }

@@ -821,8 +821,8 @@ async fn saved_identities_are_private_and_come_back() {
     assert_eq!(loaded.len(), 3);
     for (node, kind, identity) in stage.cluster.stores().identities() {
         let again = &loaded[&(node, kind)];
-        assert_eq!(again.certificate, identity.certificate);
-        assert_eq!(again.key.public_key(), identity.key.public_key());
+        assert_eq!(again.certificate(), identity.certificate());
+        assert_eq!(again.public_key(), identity.public_key());
     }
 }
 

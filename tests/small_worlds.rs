@@ -211,7 +211,7 @@ fn sums(plan: &Plan, run: &SimRun, watcher: &Watcher) -> Vec<String> {
     let refused: u64 = files.iter().map(|files| files.refused).sum();
     let judged = files.iter().flat_map(Section::numbers).filter_map(|(_, count)| count);
     let accepted = judged.sum::<f64>() as u64 - refused;
-    let lookups = run.serve.tvs_answers;
+    let lookups = run.facts.known.serve.tvs_answers;
     let mut faults = Vec::new();
     let mut check = |holds: bool, what: &str| {
         if !holds {

@@ -730,9 +730,9 @@ fn tvs_knows_a_regenerated_certificate_before_any_restart() {
         .find(|(_, kind, _)| *kind == CertificateKind::CallManager)
         .unwrap();
     let question = resetstorm::wire::tvs::Question::Query {
-        subject: new.certificate.subject(),
-        issuer: new.certificate.issuer(),
-        serial: new.certificate.serial(),
+        subject: new.certificate().subject(),
+        issuer: new.certificate().issuer(),
+        serial: new.certificate().serial(),
     };
     let request = Request { session_id: 1, device_name: "CP-8841-SEP0C75BD000000", question };
     let (bytes, _) = knowledge.answer(&request.encode()).unwrap();

@@ -19,6 +19,8 @@ pub enum Purpose {
     Site = 6,
     /// How long a phone takes to boot.
     Boot = 7,
+    /// EC keys and the serial numbers of their certificates (owner: the cluster).
+    EcKey = 8,
     /// Names, questions and planned starts of a capacity measurement (owner: a request or a worker).
     Load = 16,
 }

@@ -52,9 +52,6 @@ pub struct CalibrationRun {
 /// it did in reality; then the latency of the host until the median boot takes as long. How much
 /// more work costs on a core that was idle cannot be seen in one run: `others`, at another load,
 /// tell it (they may be saturated); without them a value from the reference machine stands.
-///
-/// # Errors
-/// If a run does not hold what is needed.
 pub fn calibrate(
     run: &CalibrationRun,
     others: &[CalibrationRun],

@@ -8,7 +8,7 @@ use crate::measure::LoadRecorder;
 use crate::net::Clock;
 use crate::net::threads::StartError;
 
-use super::engine::{self, Command, EngineSpec, Gauge, Learning, Order, Source, Target};
+use super::engine::{self, Command, Gauge, Learning, Order, Source, Target};
 use super::guard::Sample;
 use super::schedule::{Arrival, Offer, Shape};
 use super::workload::Op;
@@ -36,9 +36,6 @@ const LEAD: Span = Span::from_millis(20);
 
 impl Generator {
     /// Starts the threads; together they allow `places` starts in flight.
-    ///
-    /// # Errors
-    /// If threads or sockets cannot be made.
     pub fn start(
         target: &Arc<Target>,
         workers: u32,
@@ -50,15 +47,8 @@ impl Generator {
         for worker in 0..workers {
             let gauge = Arc::new(Gauge::default());
             gauges.push(Arc::clone(&gauge));
-            let target = Arc::clone(target);
-            engines.push(engine::start(EngineSpec {
-                worker,
-                workers,
-                clock,
-                target,
-                places,
-                gauge,
-            })?);
+            let (share, target) = ((worker, workers), Arc::clone(target));
+            engines.push(engine::start(share, clock, target, places, gauge)?);
         }
         Ok(Generator { engines, gauges, clock, places })
     }

@@ -25,7 +25,7 @@ pub use pace::Pace;
 pub use plan::{CapacityError, CapacityPlan, Task, TrustCheck};
 pub use run::{CapacityObserver, Measured, run};
 pub use schedule::{Arrival, Offer, Shape, Starts};
-pub use search::{Found, Next, Outcome, Search, SearchPlan, Seen};
+pub use search::{Found, Next, Search, SearchPlan};
 pub use tcp::TcpClient;
 pub use weigh::{Circumstances, Limits, weigh};
 pub use workload::{Ask, Device, Op, Part, What, Workload, WorkloadSpec};

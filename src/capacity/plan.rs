@@ -1,4 +1,3 @@
-use std::fmt;
 use std::sync::Arc;
 
 use crate::base::Span;
@@ -15,7 +14,7 @@ use super::weigh::Limits;
 use super::workload::{Part, WorkloadSpec};
 
 /// What is to be measured.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct CapacityPlan {
     /// Whom to load.
     pub target: Target,
@@ -89,15 +88,5 @@ pub enum CapacityError {
     Interrupted(Signal),
 }
 
-/// Judges a file by its name and content: whether a phone with certain lists accepts it.
-#[derive(Clone)]
-pub struct TrustCheck(pub Arc<Judgement>);
-
-impl fmt::Debug for TrustCheck {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("TrustCheck")
-    }
-}
-
-/// Says why a file is not accepted.
-pub type Judgement = dyn Fn(&str, &[u8]) -> Result<(), String> + Send + Sync;
+/// Judges a file by its name and content: why a phone with certain lists does not accept it.
+pub type TrustCheck = Arc<dyn Fn(&str, &[u8]) -> Result<(), String> + Send + Sync>;

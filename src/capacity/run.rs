@@ -1,9 +1,10 @@
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::{Span, Time};
-use crate::measure::{LevelKind, LevelVerdict, LoadFault, LoadRecorder, LoadStep, ThreadKind};
+use crate::measure::{
+    LevelKind, LevelVerdict, LoadFault, LoadRecorder, LoadStep, ThreadKind, WrongAnswers,
+};
 use crate::net::fleet::SHARED_SOCKETS_MAX;
 use crate::net::signals::{Signal, Signals};
 use crate::net::{Clock, limits};
@@ -15,23 +16,21 @@ use super::learn;
 use super::pace::{Saving, guard_at};
 use super::plan::{CapacityError, CapacityPlan, Task};
 use super::schedule::{Offer, Shape};
-use super::search::{Found, Next, Search, Seen};
+use super::search::{Found, Next, Search};
 use super::weigh::{Circumstances, weigh};
 use super::workload::Workload;
 
 /// What came out.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Measured {
     /// Every level in order.
     pub steps: Vec<LoadStep>,
     /// What the search found, if there was one and it was not interrupted.
     pub found: Option<Found>,
-    /// What the only level of a fixed load showed.
-    pub seen: Option<Seen>,
     /// What stopped it, if it was stopped.
     pub signal: Option<Signal>,
-    /// Wrong answers, and the first ones in words.
-    pub wrong: (u64, Vec<String>),
+    /// Wrong answers.
+    pub wrong: WrongAnswers,
     /// Right answers that were learnt.
     pub references: u64,
     /// Requests of one start on average.
@@ -62,9 +61,6 @@ const TICK_EVERY: Span = Span::from_millis(250);
 const DESCRIPTORS_SPARED: u64 = 200;
 
 /// Measures what the plan says; the limit of descriptors is raised first.
-///
-/// # Errors
-/// If the generator cannot start or the server does not answer before any load.
 pub async fn run(
     plan: &CapacityPlan,
     observer: &mut dyn CapacityObserver,
@@ -75,8 +71,7 @@ pub async fn run(
     let clock = Clock::start();
     let (places, mut notes) = fit_places(plan);
     let target = Arc::new(plan.target.clone());
-    let generator =
-        Generator::start(&target, plan.workers, places, clock).map_err(CapacityError::Start)?;
+    let generator = Generator::start(&target, plan.workers, places, clock)?;
     let learning = learn::learn(&generator, plan, &mut notes);
     let (learnt, references) = tokio::select! {
         learnt = learning => learnt?,
@@ -101,17 +96,7 @@ pub async fn run(
         places,
         calm: Span::ZERO,
         saving: Saving::default(),
-        measured: Measured {
-            steps: Vec::new(),
-            found: None,
-            seen: None,
-            signal: None,
-            wrong: (0, Vec::new()),
-            references,
-            requests_per_start,
-            places,
-            notes,
-        },
+        measured: Measured { references, requests_per_start, places, notes, ..Measured::default() },
     };
     driver.calm = driver.first_probe().await?;
     driver.carry_out(&mut signals, observer).await;
@@ -208,11 +193,11 @@ impl Driver<'_> {
             Task::Rate(per_s) => {
                 let level =
                     self.fixed(LevelKind::Fixed, per_s, self.rate(per_s, self.plan.pace.hold));
-                self.measured.seen = self.measure(level, signals, observer).await;
+                self.measure(level, signals, observer).await;
             }
             Task::Spike(count) => {
                 let level = self.fixed(LevelKind::Spike, count as f64, Offer::AtOnce(count));
-                self.measured.seen = self.measure(level, signals, observer).await;
+                self.measure(level, signals, observer).await;
             }
         }
     }
@@ -299,7 +284,7 @@ impl Driver<'_> {
         level: Level,
         signals: &mut Signals,
         observer: &mut dyn CapacityObserver,
-    ) -> Option<Seen> {
+    ) -> Option<LevelVerdict> {
         observer.level(level.kind, level.offered, level.offer.length());
         let cpu = || limits::cpu_seconds_of(ThreadKind::Load.name());
         let (cpu_before, begun) = (cpu(), self.clock.now());
@@ -365,22 +350,16 @@ impl Driver<'_> {
         around: &Circumstances,
         signal: Option<Signal>,
         observer: &mut dyn CapacityObserver,
-    ) -> Seen {
+    ) -> LevelVerdict {
         let (mut seen, mut reason) = weigh(recorder, &self.plan.limits, around);
-        if seen == Seen::Broken {
+        if seen == LevelVerdict::Broken {
             self.saving.broken(recorder, &self.plan.limits);
         }
-        if seen != Seen::Carried && signal.is_none() && !self.recovered(observer).await {
+        if seen != LevelVerdict::Carried && signal.is_none() && !self.recovered(observer).await {
             reason = format!("{reason}; not back within {}", self.plan.recover);
-            seen = Seen::Lost;
+            seen = LevelVerdict::Lost;
         }
-        let verdict = match seen {
-            _ if signal.is_some() => LevelVerdict::Interrupted,
-            Seen::Carried => LevelVerdict::Carried,
-            Seen::Broken => LevelVerdict::Broken,
-            Seen::GeneratorBound => LevelVerdict::GeneratorBound,
-            Seen::Lost => LevelVerdict::Lost,
-        };
+        let verdict = if signal.is_some() { LevelVerdict::Interrupted } else { seen };
         if recorder.doubtful > 0 {
             let count = recorder.doubtful;
             learn::remember(
@@ -393,9 +372,9 @@ impl Driver<'_> {
             );
         }
         let wrong = recorder.faults.iter().filter(|(fault, _)| fault.is_wrong_answer());
-        self.measured.wrong.0 += wrong.map(|(_, count)| count).sum::<u64>();
+        self.measured.wrong.count += wrong.map(|(_, count)| count).sum::<u64>();
         for words in &recorder.wrong {
-            learn::remember(&mut self.measured.wrong.1, words);
+            learn::remember(&mut self.measured.wrong.examples, words);
         }
         let limits = &self.plan.limits;
         let percentile = limits.usable_percentile(recorder.starts.ok + recorder.failed());
@@ -432,11 +411,5 @@ impl Driver<'_> {
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
-    }
-}
-
-impl fmt::Debug for Driver<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Driver").field("measured", &self.measured).finish_non_exhaustive()
     }
 }

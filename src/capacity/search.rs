@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use crate::measure::{Confidence, LevelKind};
+use crate::measure::{CapacityVerdict, Confidence, LevelKind, LevelVerdict};
 
 /// How the knee is looked for. Levels are rates per second, or numbers at once.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -21,19 +21,6 @@ pub struct SearchPlan {
     pub whole: bool,
 }
 
-/// What a measurement of one level showed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Seen {
-    /// The server carried it.
-    Carried,
-    /// The server did not.
-    Broken,
-    /// It was not carried, and the generator may be why.
-    GeneratorBound,
-    /// The server did not come back after it.
-    Lost,
-}
-
 /// What is to be done next.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Next {
@@ -43,28 +30,11 @@ pub enum Next {
     Done(Found),
 }
 
-/// How the search ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// The knee lies between `low` and `high`.
-    Knee,
-    /// `low` was carried; above it the generator is the limit.
-    GeneratorBound,
-    /// `low` is the highest level that may be offered.
-    HighestOffered,
-    /// Even the lowest level was not carried.
-    NotCarried,
-    /// The server was lost at `high`.
-    Lost,
-    /// The same level was carried and not carried too often to name a knee.
-    Unsteady,
-}
-
 /// What the search found.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Found {
     /// How it ended.
-    pub outcome: Outcome,
+    pub outcome: CapacityVerdict,
     /// The highest level that was carried.
     pub low: Option<f64>,
     /// The lowest level above it that was not.
@@ -156,37 +126,38 @@ impl Search {
 
     /// Takes what the measurement of the level that [`Search::next`] named has shown, and what
     /// the server served of it per second, where that says something.
-    pub fn seen(&mut self, seen: Seen, served_per_s: Option<f64>) {
+    pub fn seen(&mut self, seen: LevelVerdict, served_per_s: Option<f64>) {
         let Next::Measure(level, kind) = self.next else { return };
         self.measured += 1;
         let votes = self.votes.entry(level.to_bits()).or_default();
-        if let (Seen::Broken, Some(served)) = (seen, served_per_s) {
+        if let (LevelVerdict::Broken, Some(served)) = (seen, served_per_s) {
             votes.served = served;
         }
         match seen {
             // A pause of the host spoils a measurement; a limit of the generator does it again.
-            Seen::GeneratorBound if votes.spoiled < SPOILED_MAX => {
+            LevelVerdict::GeneratorBound if votes.spoiled < SPOILED_MAX => {
                 votes.spoiled += 1;
                 if self.measured >= MEASUREMENTS_MAX {
-                    self.next = Next::Done(self.found(Outcome::Unsteady, None));
+                    self.next = Next::Done(self.found(CapacityVerdict::Unsteady, None));
                 }
                 return;
             }
-            Seen::Carried => votes.carried += 1,
-            Seen::Broken => votes.broken += 1,
-            Seen::GeneratorBound => {
+            LevelVerdict::Carried => votes.carried += 1,
+            LevelVerdict::Broken => votes.broken += 1,
+            LevelVerdict::GeneratorBound => {
                 votes.broken += 1;
                 votes.bound += 1;
             }
-            Seen::Lost => {
+            LevelVerdict::Interrupted => return,
+            LevelVerdict::Lost => {
                 votes.broken += 1;
-                self.next = Next::Done(self.found(Outcome::Lost, None));
+                self.next = Next::Done(self.found(CapacityVerdict::Lost, None));
                 return;
             }
         }
         self.next = match kind {
             _ if self.measured >= MEASUREMENTS_MAX => {
-                Next::Done(self.found(Outcome::Unsteady, None))
+                Next::Done(self.found(CapacityVerdict::Unsteady, None))
             }
             LevelKind::Confirm => self.after_confirmation(level),
             _ => self.go_on(),
@@ -224,7 +195,7 @@ impl Search {
         }
         let too_low = down >= high || down < lowest;
         match (too_low, self.is_settled(high)) {
-            (true, true) => Next::Done(self.found(Outcome::NotCarried, None)),
+            (true, true) => Next::Done(self.found(CapacityVerdict::NotCarried, None)),
             (true, false) => Next::Measure(high, LevelKind::Search),
             (false, _) => Next::Measure(down, LevelKind::Ramp),
         }
@@ -272,11 +243,7 @@ impl Search {
     }
 
     fn confirm(&self, low: f64) -> Next {
-        Next::Measure(self.confirmation(low), LevelKind::Confirm)
-    }
-
-    fn confirmation(&self, low: f64) -> f64 {
-        self.plan.level(low * self.plan.confirm)
+        Next::Measure(self.plan.level(low * self.plan.confirm), LevelKind::Confirm)
     }
 
     /// One success confirms, if no more measurements than that were spoiled; a failure must be
@@ -286,18 +253,18 @@ impl Search {
         match self.verdict(level) {
             Some(true) if self.is_sound(level) => {
                 let outcome = match high {
-                    None => Outcome::HighestOffered,
-                    Some(high) if self.is_bound(high) => Outcome::GeneratorBound,
-                    Some(_) => Outcome::Knee,
+                    None => CapacityVerdict::HighestOffered,
+                    Some(high) if self.is_bound(high) => CapacityVerdict::GeneratorBound,
+                    Some(_) => CapacityVerdict::Knee,
                 };
                 Next::Done(self.found(outcome, Some(level)))
             }
             _ if !self.is_settled(level) => Next::Measure(level, LevelKind::Confirm),
             // It is carried, and as often as not the generator had no strength for it.
-            Some(true) => Next::Done(self.found(Outcome::GeneratorBound, None)),
+            Some(true) => Next::Done(self.found(CapacityVerdict::GeneratorBound, None)),
             // The bracket has moved down: what was carried before is not carried again.
             _ if low.is_none_or(|low| low < level) => self.go_on(),
-            _ => Next::Done(self.found(Outcome::Unsteady, None)),
+            _ => Next::Done(self.found(CapacityVerdict::Unsteady, None)),
         }
     }
 
@@ -342,7 +309,7 @@ impl Search {
         votes.bound * 2 >= votes.broken
     }
 
-    fn found(&self, outcome: Outcome, confirmed: Option<f64>) -> Found {
+    fn found(&self, outcome: CapacityVerdict, confirmed: Option<f64>) -> Found {
         let (low, high) = self.bracket();
         let ends = [low, high].into_iter().flatten();
         let (mut measurements, mut agreed) = (0, 0);
@@ -352,7 +319,7 @@ impl Search {
         }
         let bound = high.is_some_and(|high| self.is_bound(high));
         let outcome = match outcome {
-            Outcome::NotCarried if bound => Outcome::GeneratorBound,
+            CapacityVerdict::NotCarried if bound => CapacityVerdict::GeneratorBound,
             other => other,
         };
         Found { outcome, low, high, confirmed, measurements, agreed }
@@ -389,7 +356,7 @@ mod tests {
     };
 
     /// Searches a server that answers by `server`; the levels are counted.
-    fn search(plan: SearchPlan, mut server: impl FnMut(f64) -> Seen) -> (Found, u32) {
+    fn search(plan: SearchPlan, mut server: impl FnMut(f64) -> LevelVerdict) -> (Found, u32) {
         let mut search = Search::new(plan);
         for measured in 0..1_000 {
             match search.next() {
@@ -403,17 +370,17 @@ mod tests {
         panic!("the search has no end");
     }
 
-    fn steady(knee: f64) -> impl FnMut(f64) -> Seen {
-        move |level| if level <= knee { Seen::Carried } else { Seen::Broken }
+    fn steady(knee: f64) -> impl FnMut(f64) -> LevelVerdict {
+        move |level| if level <= knee { LevelVerdict::Carried } else { LevelVerdict::Broken }
     }
 
     /// A server whose knee is blurred by 3 % and whose measurements are spoiled now and then.
-    fn noisy(knee: f64, spoiled: f64, draws: &mut Stream) -> impl FnMut(f64) -> Seen {
+    fn noisy(knee: f64, spoiled: f64, draws: &mut Stream) -> impl FnMut(f64) -> LevelVerdict {
         move |level| {
             let blur = (draws.unit() + draws.unit() + draws.unit() - 1.5) * 0.04;
             let carried = level <= knee * (1.0 + blur);
             let spoiled = draws.unit() < spoiled;
-            if carried && !spoiled { Seen::Carried } else { Seen::Broken }
+            if carried && !spoiled { LevelVerdict::Carried } else { LevelVerdict::Broken }
         }
     }
 
@@ -421,7 +388,7 @@ mod tests {
     fn a_steady_knee_is_found_within_the_resolution_and_confirmed() {
         for knee in [51.0, 100.0, 333.3, 15_000.0] {
             let (found, measured) = search(PLAN, steady(knee));
-            assert_eq!(found.outcome, Outcome::Knee);
+            assert_eq!(found.outcome, CapacityVerdict::Knee);
             let (low, high) = (found.low.unwrap(), found.high.unwrap());
             assert!(low <= knee && knee < high && high / low <= 1.03, "{low} {knee} {high}");
             assert_eq!(found.confirmed, Some(low * 0.9));
@@ -440,7 +407,8 @@ mod tests {
                 let plan = SearchPlan { repeats, ..PLAN };
                 let (found, _) = search(plan, noisy(knee, spoiled, &mut draws));
                 let low = found.low.unwrap_or(0.0);
-                let good = matches!(found.outcome, Outcome::Knee) && (low / knee - 1.0).abs() < 0.1;
+                let good = matches!(found.outcome, CapacityVerdict::Knee)
+                    && (low / knee - 1.0).abs() < 0.1;
                 near += u32::from(good);
             }
             assert!(near >= 180, "{near} of 200 with {spoiled} spoiled");
@@ -452,7 +420,7 @@ mod tests {
         let mut measured = 0;
         let (found, _) = search(PLAN, |level| {
             measured += 1;
-            if measured == 3 { Seen::Broken } else { steady(5_000.0)(level) }
+            if measured == 3 { LevelVerdict::Broken } else { steady(5_000.0)(level) }
         });
         let low = found.low.unwrap();
         assert!((low / 5_000.0 - 1.0).abs() < 0.03, "{low}");
@@ -462,26 +430,27 @@ mod tests {
     fn a_server_that_does_not_carry_the_first_level_is_searched_downwards() {
         let (found, _) = search(PLAN, steady(3.0));
         assert!((found.low.unwrap() / 3.0 - 1.0).abs() < 0.03);
-        let (found, _) = search(PLAN, |_| Seen::Broken);
-        assert_eq!((found.outcome, found.low), (Outcome::NotCarried, None));
+        let (found, _) = search(PLAN, |_| LevelVerdict::Broken);
+        assert_eq!((found.outcome, found.low), (CapacityVerdict::NotCarried, None));
     }
 
     #[test]
     fn the_highest_level_is_never_passed_and_said_to_be_the_limit() {
         let plan = SearchPlan { max: 700.0, ..PLAN };
-        let (found, _) = search(plan, |_| Seen::Carried);
-        assert_eq!((found.outcome, found.low), (Outcome::HighestOffered, Some(700.0)));
+        let (found, _) = search(plan, |_| LevelVerdict::Carried);
+        assert_eq!((found.outcome, found.low), (CapacityVerdict::HighestOffered, Some(700.0)));
         assert_eq!(found.confirmed, Some(630.0));
     }
 
     #[test]
     fn a_bound_of_the_generator_is_no_knee_of_the_server() {
-        let (found, _) =
-            search(PLAN, |level| if level <= 800.0 { Seen::Carried } else { Seen::GeneratorBound });
-        assert_eq!(found.outcome, Outcome::GeneratorBound);
+        let (found, _) = search(PLAN, |level| {
+            if level <= 800.0 { LevelVerdict::Carried } else { LevelVerdict::GeneratorBound }
+        });
+        assert_eq!(found.outcome, CapacityVerdict::GeneratorBound);
         assert!((found.low.unwrap() / 800.0 - 1.0).abs() < 0.03);
-        let (found, _) = search(PLAN, |_| Seen::GeneratorBound);
-        assert_eq!((found.outcome, found.low), (Outcome::GeneratorBound, None));
+        let (found, _) = search(PLAN, |_| LevelVerdict::GeneratorBound);
+        assert_eq!((found.outcome, found.low), (CapacityVerdict::GeneratorBound, None));
     }
 
     #[test]
@@ -492,12 +461,12 @@ mod tests {
             let count: &mut u32 = spoiled.entry(level.to_bits()).or_default();
             *count += u32::from(level > 800.0);
             match *count {
-                0 => Seen::Carried,
-                1..=4 => Seen::GeneratorBound,
-                _ => Seen::Broken,
+                0 => LevelVerdict::Carried,
+                1..=4 => LevelVerdict::GeneratorBound,
+                _ => LevelVerdict::Broken,
             }
         });
-        assert_eq!(found.outcome, Outcome::Knee);
+        assert_eq!(found.outcome, CapacityVerdict::Knee);
     }
 
     #[test]
@@ -506,14 +475,11 @@ mod tests {
         for seed in 0..100 {
             let mut draws = stream(seed, 2, Purpose::Load);
             let mut server = steady(777.0);
-            let (found, _) =
-                search(
-                    PLAN,
-                    |level| {
-                        if draws.unit() < 0.1 { Seen::GeneratorBound } else { server(level) }
-                    },
-                );
-            let good = matches!(found.outcome, Outcome::Knee | Outcome::GeneratorBound);
+            let (found, _) = search(PLAN, |level| {
+                if draws.unit() < 0.1 { LevelVerdict::GeneratorBound } else { server(level) }
+            });
+            let good =
+                matches!(found.outcome, CapacityVerdict::Knee | CapacityVerdict::GeneratorBound);
             near += u32::from(good && (found.low.unwrap_or(0.0) / 777.0 - 1.0).abs() < 0.05);
         }
         assert!(near >= 95, "{near} of 100");
@@ -524,9 +490,9 @@ mod tests {
         let mut after = 0;
         let (found, _) = search(PLAN, |level| {
             after += u32::from(level > 400.0);
-            if level > 400.0 { Seen::Lost } else { Seen::Carried }
+            if level > 400.0 { LevelVerdict::Lost } else { LevelVerdict::Carried }
         });
-        assert_eq!((found.outcome, after), (Outcome::Lost, 1));
+        assert_eq!((found.outcome, after), (CapacityVerdict::Lost, 1));
         assert!(found.low.unwrap() <= 400.0 && found.high.unwrap() > 400.0);
     }
 
@@ -537,11 +503,13 @@ mod tests {
         let (found, _) = search(PLAN, |level| {
             let knee = if beaten < 3 { 1_000.0 } else { 300.0 };
             beaten += u32::from(level > knee);
-            if level <= knee { Seen::Carried } else { Seen::Broken }
+            if level <= knee { LevelVerdict::Carried } else { LevelVerdict::Broken }
         });
         match found.outcome {
-            Outcome::Knee => assert!((found.low.unwrap() / 300.0 - 1.0).abs() < 0.05, "{found:?}"),
-            other => assert_eq!(other, Outcome::Unsteady),
+            CapacityVerdict::Knee => {
+                assert!((found.low.unwrap() / 300.0 - 1.0).abs() < 0.05, "{found:?}");
+            }
+            other => assert_eq!(other, CapacityVerdict::Unsteady),
         }
     }
 
@@ -562,9 +530,9 @@ mod tests {
             let (found, measured) = search(PLAN, |_| {
                 at += 1;
                 match answers[at % answers.len()] {
-                    0 => Seen::Carried,
-                    1 => Seen::Broken,
-                    _ => Seen::GeneratorBound,
+                    0 => LevelVerdict::Carried,
+                    1 => LevelVerdict::Broken,
+                    _ => LevelVerdict::GeneratorBound,
                 }
             });
             prop_assert!(measured <= MEASUREMENTS_MAX);

@@ -5,12 +5,12 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use crate::base::{Purpose, Span, Stream, Time, stream};
-use crate::measure::{Ended, LevelKind, LoadFault, LoadRecorder};
+use crate::measure::{CapacityVerdict, Ended, LevelKind, LevelVerdict, LoadFault, LoadRecorder};
 
 use super::guard::{Guard, GuardLimits, Sample};
 use super::pace::{Pace, Saving, guard_at};
 use super::schedule::{Arrival, Offer, Shape, Starts};
-use super::search::{Found, Next, Outcome, Search, SearchPlan, Seen};
+use super::search::{Found, Next, Search, SearchPlan};
 use super::weigh::{Circumstances, Limits, weigh};
 
 /// How a server is limited.
@@ -256,7 +256,7 @@ impl World {
         was_answered
     }
 
-    fn measure(&mut self, per_s: f64, kind: LevelKind) -> (Seen, Option<f64>) {
+    fn measure(&mut self, per_s: f64, kind: LevelKind) -> (LevelVerdict, Option<f64>) {
         if self.saving.must_be_used_up() {
             let (per_s, length) = PACE.push(per_s);
             let (pushed, _) = self.offer(per_s, Span::ZERO, length, 0.0);
@@ -268,11 +268,11 @@ impl World {
         let (recorder, guard) = self.offer(per_s, PACE.warm_up, hold, 1.25);
         let around = Circumstances { offered: per_s, guard, ..Circumstances::default() };
         let (mut seen, _) = weigh(&recorder, &LIMITS, &around);
-        if seen == Seen::Broken {
+        if seen == LevelVerdict::Broken {
             self.saving.broken(&recorder, &LIMITS);
         }
-        if seen != Seen::Carried && !self.recovered() {
-            seen = Seen::Lost;
+        if seen != LevelVerdict::Carried && !self.recovered() {
+            seen = LevelVerdict::Lost;
         }
         (seen, recorder.served_per_s())
     }
@@ -307,7 +307,7 @@ fn nine_of_ten(limit: impl Fn(f64) -> Limit, refusal: Refusal) {
         let (mut near, mut held, mut longest_s, mut seen) = (0, 0, 0.0f64, Vec::new());
         for seed in 0..SEARCHES {
             let (found, took_s) = search(limit(rate), refusal, seed);
-            let knee = found.low.filter(|_| found.outcome == Outcome::Knee).unwrap_or(0.0);
+            let knee = found.low.filter(|_| found.outcome == CapacityVerdict::Knee).unwrap_or(0.0);
             let interval = found.confidence(false);
             let (low, high) = (interval.low.unwrap_or(0.0), interval.high.unwrap_or(0.0));
             near += u64::from((knee / rate - 1.0).abs() <= 0.03);

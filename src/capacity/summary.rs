@@ -1,9 +1,8 @@
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use crate::measure::{
     Capacity, CapacitySummary, CapacityVerdict, Confidence, GeneratorFacts, LevelVerdict,
-    LoadFacts, LoadStep, Mode, WrongAnswers,
+    LoadFacts, LoadStep, Mode,
 };
 use crate::net::limits;
 use crate::scenario::{Doubt, Slo};
@@ -12,7 +11,6 @@ use super::engine::Target;
 use super::plan::{CapacityPlan, Task};
 use super::run::Measured;
 use super::schedule::{Arrival, Shape};
-use super::search::{Outcome, Seen};
 use super::weigh::DRIFT_MAX;
 use super::workload::Part;
 
@@ -20,22 +18,19 @@ impl CapacityPlan {
     /// Whom the load is sent to, and what it is.
     pub fn load_facts(&self) -> LoadFacts {
         let text = |server: Option<SocketAddr>| server.map(|server| server.to_string());
+        let mix = self.workload.mix.iter().map(|(part, share)| (part.name().to_owned(), *share));
         let tcp = &self.target.tcp;
         LoadFacts {
             tftp: text(self.target.tftp),
             http: text(tcp.http),
             tvs: text(tcp.tvs.as_ref().map(|tvs| tvs.0)),
             addresses: if self.target.has_addresses() { "per-phone" } else { "shared" }.to_owned(),
-            mix: self.mix(),
+            mix: mix.collect(),
             names: self.workload.names.len() as u64,
             devices: self.workload.devices.len() as u64,
             references: 0,
             requests_per_start: None,
         }
-    }
-
-    fn mix(&self) -> BTreeMap<String, f64> {
-        self.workload.mix.iter().map(|(part, share)| (part.name().to_owned(), *share)).collect()
     }
 
     /// What levels are, such as `transfers/s`.
@@ -123,22 +118,32 @@ impl CapacityPlan {
         };
         let mut summary = CapacitySummary {
             schema: 1,
-            mode: Mode::Capacity,
             seed: self.seed,
             verdict: verdict(measured),
             load,
-            limits: self.limits.facts(),
-            capacity: Capacity { task: self.task_name(), ..capacity(measured, self.unit()) },
-            wrong: WrongAnswers { count: measured.wrong.0, examples: measured.wrong.1.clone() },
+            capacity: self.capacity(measured),
+            wrong: measured.wrong.clone(),
             generator: generator(measured, self.workers),
-            slos: Vec::new(),
             method: self.method(),
             notes: self.notes(measured),
+            ..self.outline()
         };
         let document = summary.to_json();
         let doubt = Doubt { knee_min: summary.knee_min(), ..Doubt::default() };
         summary.slos = slos.iter().map(|slo| slo.evaluate(&document, doubt)).collect();
         summary
+    }
+
+    fn capacity(&self, measured: &Measured) -> Capacity {
+        let (unit, task) = (self.unit(), self.task_name());
+        let (knee, at_least, confidence) = if let Some(found) = measured.found {
+            let knee = found.low.filter(|_| found.outcome == CapacityVerdict::Knee);
+            (knee, found.low, found.confidence(unit.ends_with("at once")))
+        } else {
+            let offered = carried(&measured.steps).map(|step| step.offered);
+            (None, offered.max_by(f64::total_cmp), Confidence::default())
+        };
+        Capacity { knee, at_least, unit, task, confidence, steps: measured.steps.clone() }
     }
 
     fn notes(&self, measured: &Measured) -> Vec<String> {
@@ -158,38 +163,20 @@ fn verdict(measured: &Measured) -> CapacityVerdict {
     if measured.signal.is_some() {
         return CapacityVerdict::Interrupted;
     }
-    match (measured.found.map(|found| found.outcome), measured.seen) {
-        (Some(Outcome::Knee), _) => CapacityVerdict::Knee,
-        (Some(Outcome::GeneratorBound), _) | (None, Some(Seen::GeneratorBound)) => {
-            CapacityVerdict::GeneratorBound
-        }
-        (Some(Outcome::HighestOffered), _) => CapacityVerdict::HighestOffered,
-        (Some(Outcome::NotCarried), _) | (None, Some(Seen::Broken)) => CapacityVerdict::NotCarried,
-        (Some(Outcome::Lost), _) | (None, Some(Seen::Lost)) => CapacityVerdict::Lost,
-        (Some(Outcome::Unsteady), _) => CapacityVerdict::Unsteady,
-        (None, Some(Seen::Carried)) => CapacityVerdict::Carried,
-        (None, None) => CapacityVerdict::Interrupted,
+    if let Some(found) = measured.found {
+        return found.outcome;
     }
-}
-
-fn capacity(measured: &Measured, unit: String) -> Capacity {
-    let (knee, at_least, confidence) = match measured.found {
-        Some(found) => {
-            let knee = found.low.filter(|_| found.outcome == Outcome::Knee);
-            (knee, found.low, found.confidence(unit.ends_with("at once")))
-        }
-        None => (None, highest_carried(&measured.steps), Confidence::default()),
-    };
-    let task = String::new();
-    Capacity { knee, at_least, unit, task, confidence, steps: measured.steps.clone() }
+    match measured.steps.last().map(|step| step.verdict) {
+        Some(LevelVerdict::Broken) => CapacityVerdict::NotCarried,
+        Some(LevelVerdict::Carried) => CapacityVerdict::Carried,
+        Some(LevelVerdict::GeneratorBound) => CapacityVerdict::GeneratorBound,
+        Some(LevelVerdict::Lost) => CapacityVerdict::Lost,
+        Some(LevelVerdict::Interrupted) | None => CapacityVerdict::Interrupted,
+    }
 }
 
 fn carried(steps: &[LoadStep]) -> impl Iterator<Item = &LoadStep> {
     steps.iter().filter(|step| step.verdict == LevelVerdict::Carried)
-}
-
-fn highest_carried(steps: &[LoadStep]) -> Option<f64> {
-    carried(steps).map(|step| step.offered).max_by(f64::total_cmp)
 }
 
 fn generator(measured: &Measured, workers: u32) -> GeneratorFacts {

@@ -1,6 +1,5 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Empty};
@@ -9,18 +8,16 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::HOST;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::ServerName;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
 
 use crate::base::PhoneId;
 use crate::measure::LoadFault;
-use crate::net::TlsClients;
 use crate::net::fleet::{address_from, connect_from};
+use crate::net::{TlsClients, TlsFault};
 use crate::toolbox::ServerPin;
-use crate::wire::tvs;
+use crate::wire::Dialogue;
+use crate::wire::uri::encode_path;
 
 use super::engine::Target;
 use super::workload::{Content, Failure, Got, Op, Reading, What};
@@ -83,9 +80,6 @@ impl Talk {
     }
 
     /// Asks one request; `message` is the question where TVS is asked.
-    ///
-    /// # Errors
-    /// Why there is no answer.
     pub async fn ask(&mut self, op: &Op, message: &[u8]) -> Result<Got, Failure> {
         let patience = self.client.patience;
         let silence = |_| Failure::from(LoadFault::Silence);
@@ -148,25 +142,14 @@ impl Talk {
         let (server, pin) = self.client.tvs.clone().ok_or(LoadFault::Refused)?;
         let connected = connect_from(server, self.sources.1).await;
         let stream = connected.map_err(|error| fault_of(&error))?;
-        let (config, refused) = self.client.tls.config(Box::new(move |der| pin.admits(der)));
-        let name = ServerName::IpAddress(server.ip().into());
-        let connected = TlsConnector::from(config).connect(name, stream).await;
-        let mut stream = connected.map_err(|error| {
-            if refused.load(Ordering::Relaxed) { LoadFault::OtherServer } else { fault_of(&error) }
-        })?;
-        // One write: peers read the header with a single read and fail on a short one.
-        stream.write_all(message).await.map_err(|error| fault_of(&error))?;
-        stream.flush().await.map_err(|error| fault_of(&error))?;
-        let mut answer = vec![0; tvs::HEADER_LENGTH];
-        stream.read_exact(&mut answer).await.map_err(|error| fault_of(&error))?;
-        let header = answer[..].try_into().expect("the header was read whole");
-        let length = tvs::message_length(header).map_err(|_| LoadFault::Protocol)?;
-        answer.resize(length, 0);
-        let rest = &mut answer[tvs::HEADER_LENGTH..];
-        stream.read_exact(rest).await.map_err(|error| fault_of(&error))?;
-        // The answer counts, whatever becomes of the farewell.
-        let _ = stream.shutdown().await;
-        Ok(Got::Answer(answer))
+        let judge = Box::new(move |der: &[u8]| pin.admits(der));
+        let rules = Dialogue::Tvs.rules();
+        let answer = self.client.tls.exchange(stream, judge, message, rules).await;
+        answer.map(Got::Answer).map_err(|fault| match fault {
+            TlsFault::Refused => LoadFault::OtherServer,
+            TlsFault::Broken(error) => fault_of(&error),
+            TlsFault::Malformed => LoadFault::Protocol,
+        })
     }
 }
 
@@ -183,18 +166,8 @@ impl Connection {
     }
 }
 
-/// The path of a file: what RFC 3986 does not allow in a segment is encoded, `/` is kept.
 fn path_of(name: &str) -> String {
-    use std::fmt::Write;
-    let mut path = String::from("/");
-    for byte in name.trim_start_matches('/').bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' => path.push(char::from(byte)),
-            byte if b"-._~/!$&'()*+,;=:@".contains(&byte) => path.push(char::from(byte)),
-            _ => drop(write!(path, "%{byte:02X}")),
-        }
-    }
-    path
+    encode_path(name.trim_start_matches('/'))
 }
 
 /// The server in the head of a request: an IPv6 address in brackets and without its interface.

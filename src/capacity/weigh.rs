@@ -1,9 +1,9 @@
 use std::collections::BTreeMap;
 
 use crate::base::{Lack, Span};
-use crate::measure::{Account, Bounds, LAG_P99_MAX_S, LimitFacts, LoadFault, LoadRecorder};
-
-use super::search::Seen;
+use crate::measure::{
+    Account, Bounds, LAG_P99_MAX_S, LevelVerdict, LimitFacts, LoadFault, LoadRecorder,
+};
 
 /// When a level counts as carried.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -75,13 +75,17 @@ pub struct Circumstances {
 }
 
 /// Weighs one level: what was seen, and why in words.
-pub fn weigh(recorder: &LoadRecorder, limits: &Limits, around: &Circumstances) -> (Seen, String) {
+pub fn weigh(
+    recorder: &LoadRecorder,
+    limits: &Limits,
+    around: &Circumstances,
+) -> (LevelVerdict, String) {
     let Some((reason, is_behind)) = broken(recorder, limits, around) else {
-        return (Seen::Carried, "every limit held".to_owned());
+        return (LevelVerdict::Carried, "every limit held".to_owned());
     };
     match generator_bound(recorder, limits, around, is_behind) {
-        Some(why) => (Seen::GeneratorBound, format!("{why}; {reason}")),
-        None => (Seen::Broken, reason),
+        Some(why) => (LevelVerdict::GeneratorBound, format!("{why}; {reason}")),
+        None => (LevelVerdict::Broken, reason),
     }
 }
 
@@ -261,7 +265,7 @@ mod tests {
         recorder
     }
 
-    fn weighed(recorder: &LoadRecorder, around: &Circumstances) -> (Seen, String) {
+    fn weighed(recorder: &LoadRecorder, around: &Circumstances) -> (LevelVerdict, String) {
         weigh(recorder, &LIMITS, &Circumstances { offered: 1_000.0, ..around.clone() })
     }
 
@@ -273,46 +277,46 @@ mod tests {
     fn a_level_within_all_limits_is_carried() {
         let one_in_two_hundred = |at: u64| at.is_multiple_of(200).then_some(LoadFault::Silence);
         let (seen, _) = weighed(&level(|_| 20, one_in_two_hundred), &quiet());
-        assert_eq!(seen, Seen::Carried);
+        assert_eq!(seen, LevelVerdict::Carried);
     }
 
     #[test]
     fn errors_latency_and_falling_behind_break_a_level_each_with_its_reason() {
         let some = |at: u64| at.is_multiple_of(50).then_some(LoadFault::HttpStatus(503));
         let (seen, why) = weighed(&level(|_| 20, some), &quiet());
-        assert_eq!((seen, &*why), (Seen::Broken, "errors 2.0 %, mostly status 503"));
+        assert_eq!((seen, &*why), (LevelVerdict::Broken, "errors 2.0 %, mostly status 503"));
         let slow = |at: u64| if at.is_multiple_of(50) { 800 } else { 20 };
         let (seen, why) = weighed(&level(slow, |_| None), &quiet());
-        assert_eq!(seen, Seen::Broken);
+        assert_eq!(seen, LevelVerdict::Broken);
         assert!(why.starts_with("p99 0.8"), "{why}");
         let behind = |at: u64| 20 + at / 20;
         let (seen, why) = weighed(&level(behind, |_| None), &quiet());
-        assert_eq!((seen, &*why), (Seen::Broken, "falls behind by 4.8 %"));
+        assert_eq!((seen, &*why), (LevelVerdict::Broken, "falls behind by 4.8 %"));
         let nothing = LoadRecorder::new(at(0), at(2_000));
-        assert_eq!(weighed(&nothing, &quiet()).0, Seen::Broken);
+        assert_eq!(weighed(&nothing, &quiet()).0, LevelVerdict::Broken);
     }
 
     #[test]
     fn a_small_rise_is_noise() {
         let (seen, _) = weighed(&level(|at| if at > 1_000 { 17 } else { 1 }, |_| None), &quiet());
-        assert_eq!(seen, Seen::Carried);
+        assert_eq!(seen, LevelVerdict::Carried);
     }
 
     #[test]
     fn a_broken_level_of_a_bound_generator_is_not_the_servers() {
         let ours = |at: u64| at.is_multiple_of(20).then_some(LoadFault::NoDescriptor);
         let (seen, why) = weighed(&level(|_| 20, ours), &quiet());
-        assert_eq!(seen, Seen::GeneratorBound);
+        assert_eq!(seen, LevelVerdict::GeneratorBound);
         assert!(why.starts_with("no descriptor left"), "{why}");
         let slow = level(|_| 900, |_| None);
         let busy = Circumstances { cpu_ratio: Some(0.97), ..quiet() };
-        assert_eq!(weighed(&slow, &busy).0, Seen::GeneratorBound);
+        assert_eq!(weighed(&slow, &busy).0, LevelVerdict::GeneratorBound);
         let mut late = slow.clone();
         for planned in 0..100 {
             late.start(at(planned), at(planned + 300), false);
         }
-        assert_eq!(weighed(&late, &quiet()).0, Seen::GeneratorBound);
-        assert_eq!(weighed(&slow, &quiet()).0, Seen::Broken);
+        assert_eq!(weighed(&late, &quiet()).0, LevelVerdict::GeneratorBound);
+        assert_eq!(weighed(&slow, &quiet()).0, LevelVerdict::Broken);
     }
 
     #[test]
@@ -323,13 +327,13 @@ mod tests {
             _ => None,
         };
         let (seen, why) = weighed(&level(|_| 20, few_of_ours), &quiet());
-        assert_eq!((seen, &*why), (Seen::Broken, "errors 10.0 %, mostly status 503"));
+        assert_eq!((seen, &*why), (LevelVerdict::Broken, "errors 10.0 %, mostly status 503"));
         let most_of_ours = |at: u64| match at % 10 {
             0 | 1 => Some(LoadFault::NoPort),
             2 => Some(LoadFault::HttpStatus(503)),
             _ => None,
         };
-        assert_eq!(weighed(&level(|_| 20, most_of_ours), &quiet()).0, Seen::GeneratorBound);
+        assert_eq!(weighed(&level(|_| 20, most_of_ours), &quiet()).0, LevelVerdict::GeneratorBound);
     }
 
     #[test]
@@ -339,9 +343,9 @@ mod tests {
         let limits = Limits { latency: Span::from_secs(3), ..LIMITS };
         let around = Circumstances { offered: 1_000.0, ..quiet() };
         let (seen, why) = weigh(&level(late, |_| None), &limits, &around);
-        assert_eq!((seen, &*why), (Seen::Broken, "answered 90 % in time"));
+        assert_eq!((seen, &*why), (LevelVerdict::Broken, "answered 90 % in time"));
         let busy = Circumstances { cpu_ratio: Some(0.97), ..around };
-        assert_eq!(weigh(&level(late, |_| None), &limits, &busy).0, Seen::GeneratorBound);
+        assert_eq!(weigh(&level(late, |_| None), &limits, &busy).0, LevelVerdict::GeneratorBound);
     }
 
     #[test]
@@ -355,22 +359,22 @@ mod tests {
     #[test]
     fn a_rise_that_the_generators_own_pause_explains_is_not_the_servers() {
         let mut level = level(|at| 20 + at / 20, |_| None);
-        assert_eq!(weighed(&level, &quiet()).0, Seen::Broken);
+        assert_eq!(weighed(&level, &quiet()).0, LevelVerdict::Broken);
         // It rises by 67 ms; for a twentieth of the starts the generator was 50 ms late.
         for planned in 0..105 {
             level.start(at(planned), at(planned + 50), false);
         }
         let (seen, why) = weighed(&level, &quiet());
-        assert_eq!(seen, Seen::GeneratorBound, "{why}");
+        assert_eq!(seen, LevelVerdict::GeneratorBound, "{why}");
     }
 
     #[test]
     fn refusals_are_not_the_servers_if_as_many_starts_came_late_and_in_a_crowd() {
         let refused = |at: u64| at.is_multiple_of(40).then_some(LoadFault::HttpStatus(503));
         let mut level = level(|_| 20, refused);
-        assert_eq!(weighed(&level, &quiet()).0, Seen::Broken);
+        assert_eq!(weighed(&level, &quiet()).0, LevelVerdict::Broken);
         // 2.5 % are refused: with 1.2 % late the others would be too many, with 2 % not.
-        for (late, expected) in [(24, Seen::Broken), (40, Seen::GeneratorBound)] {
+        for (late, expected) in [(24, LevelVerdict::Broken), (40, LevelVerdict::GeneratorBound)] {
             for planned in 0..late {
                 level.start(at(planned), at(planned + 8), false);
             }
@@ -386,8 +390,8 @@ mod tests {
         for planned in 0..40 {
             overload.start(at(planned), at(planned + 300), false);
         }
-        assert_eq!(weighed(&level, &quiet()).0, Seen::GeneratorBound);
-        assert_eq!(weighed(&overload, &quiet()).0, Seen::Broken);
+        assert_eq!(weighed(&level, &quiet()).0, LevelVerdict::GeneratorBound);
+        assert_eq!(weighed(&overload, &quiet()).0, LevelVerdict::Broken);
     }
 
     #[test]
@@ -398,14 +402,14 @@ mod tests {
             late.start(at(planned), at(planned + 150), false);
         }
         let seldom = Circumstances { offered: 5.0, ..quiet() };
-        assert_eq!(weigh(&late, &LIMITS, &seldom).0, Seen::Broken);
-        assert_eq!(weighed(&late, &quiet()).0, Seen::GeneratorBound);
+        assert_eq!(weigh(&late, &LIMITS, &seldom).0, LevelVerdict::Broken);
+        assert_eq!(weighed(&late, &quiet()).0, LevelVerdict::GeneratorBound);
     }
 
     #[test]
     fn a_bound_generator_that_carries_a_level_carries_it() {
         let busy = Circumstances { cpu_ratio: Some(0.97), ..quiet() };
-        assert_eq!(weighed(&level(|_| 20, |_| None), &busy).0, Seen::Carried);
+        assert_eq!(weighed(&level(|_| 20, |_| None), &busy).0, LevelVerdict::Carried);
     }
 
     #[test]
@@ -413,17 +417,21 @@ mod tests {
         let mut slow = level(|_| 900, |_| None);
         slow.start(at(3), at(500), true);
         slow.in_flight(900);
-        assert_eq!(weighed(&slow, &quiet()).0, Seen::Broken, "900 in flight need 0.9 s each");
+        assert_eq!(
+            weighed(&slow, &quiet()).0,
+            LevelVerdict::Broken,
+            "900 in flight need 0.9 s each"
+        );
         let mut few = slow.clone();
         few.traffic.in_flight_max = 100;
-        assert_eq!(weighed(&few, &quiet()).0, Seen::GeneratorBound);
+        assert_eq!(weighed(&few, &quiet()).0, LevelVerdict::GeneratorBound);
     }
 
     #[test]
     fn what_the_guard_said_is_the_reason() {
         let guard = Some("no answer for 1.5 s".to_owned());
         let (seen, why) = weighed(&level(|_| 20, |_| None), &Circumstances { guard, ..quiet() });
-        assert_eq!((seen, &*why), (Seen::Broken, "guard: no answer for 1.5 s"));
+        assert_eq!((seen, &*why), (LevelVerdict::Broken, "guard: no answer for 1.5 s"));
     }
 
     #[test]

@@ -444,11 +444,8 @@ pub struct Workload {
     seed: u64,
     /// Parts with the sum of the shares up to each.
     mix: Vec<(Part, f64)>,
-    known: Vec<Arc<Op>>,
-    boots: Vec<Vec<Arc<Op>>>,
-    verify: Vec<Arc<Op>>,
-    query: Vec<Arc<Op>>,
-    random: Vec<Arc<Op>>,
+    /// The starts of each part, which take turns.
+    starts: BTreeMap<Part, Vec<Vec<Arc<Op>>>>,
     /// Digests of all files that are asked for.
     digests: HashSet<[u8; 32]>,
     tvs_names: Vec<String>,
@@ -473,16 +470,21 @@ impl Workload {
             files.extend(spec.optional.iter().map(|name| file(name)));
             files
         };
-        let asks = |part| {
-            let asks = spec.asks.iter().filter(move |(_, ask)| ask.part() == part);
-            asks.map(|(label, ask)| op(question(label, ask))).collect()
-        };
         let random = |(label, ask): &(String, Ask)| {
-            Arc::new(Op { what: question(label, ask), expected: Expected::Tvs(None) })
+            vec![Arc::new(Op { what: question(label, ask), expected: Expected::Tvs(None) })]
         };
         // What is not in the mix is not asked for, not even as a probe.
         let names = if spec.has(Part::Known) { &spec.names[..] } else { &[] };
         let devices = if spec.has(Part::Boot) { &spec.devices[..] } else { &[] };
+        let mut starts = BTreeMap::from([
+            (Part::Known, names.iter().map(|name| vec![file(name)]).collect()),
+            (Part::Boot, devices.iter().map(boot).collect()),
+            (Part::Random, spec.random.iter().map(random).collect()),
+        ]);
+        for (label, ask) in &spec.asks {
+            let asks: &mut Vec<_> = starts.entry(ask.part()).or_default();
+            asks.push(vec![op(question(label, ask))]);
+        }
         let mut sum = 0.0;
         let mix = spec.mix.iter().map(|&(part, share)| {
             sum += share;
@@ -491,11 +493,7 @@ impl Workload {
         Workload {
             seed: spec.seed,
             mix: mix.collect(),
-            known: names.iter().map(|name| file(name)).collect(),
-            boots: devices.iter().map(boot).collect(),
-            verify: asks(Part::Verify),
-            query: asks(Part::Query),
-            random: spec.random.iter().map(random).collect(),
+            starts,
             digests: learnt.values().filter_map(Expected::digest).collect(),
             tvs_names: spec.devices.iter().map(Device::tvs_name).collect(),
         }
@@ -504,17 +502,14 @@ impl Workload {
     /// The requests of the `ordinal`-th start, one after the other.
     pub fn item(&self, ordinal: u64) -> Vec<Arc<Op>> {
         let mut draws = stream(self.seed, ordinal, Purpose::Load);
-        let part = self.part(draws.unit());
-        let nth = |ops: &[Arc<Op>]| pick(ops, ordinal).map(|op| vec![Arc::clone(op)]);
-        let found = match part {
-            Part::Boot => pick(&self.boots, ordinal).cloned(),
-            Part::Known => nth(&self.known),
-            Part::Unknown => Some(vec![Arc::new(unknown(draws.next_u64()))]),
-            Part::Verify => nth(&self.verify),
-            Part::Query => nth(&self.query),
-            Part::Random => nth(&self.random),
-        };
-        found.unwrap_or_default()
+        match self.part(draws.unit()) {
+            Part::Unknown => vec![Arc::new(unknown(draws.next_u64()))],
+            part => pick(self.starts(part), ordinal).cloned().unwrap_or_default(),
+        }
+    }
+
+    fn starts(&self, part: Part) -> &[Vec<Arc<Op>>] {
+        self.starts.get(&part).map_or(&[], Vec::as_slice)
     }
 
     /// Whether this is the content of any file that is asked for.
@@ -530,10 +525,10 @@ impl Workload {
             Expected::File { length, .. } => length,
             _ => u64::MAX,
         };
-        let boots = self.boots.iter().flatten();
-        let files = self.known.iter().chain(boots).filter(good).min_by_key(length);
-        let asks = [&self.query, &self.verify, &self.random];
-        files.or_else(|| asks.into_iter().flatten().next()).cloned()
+        let all =
+            |parts: &'static [Part]| parts.iter().flat_map(|&part| self.starts(part)).flatten();
+        let files = all(&[Part::Known, Part::Boot]).filter(good).min_by_key(length);
+        files.or_else(|| all(&[Part::Query, Part::Verify, Part::Random]).next()).cloned()
     }
 
     /// The device name in the `ordinal`-th question to TVS.
@@ -543,8 +538,8 @@ impl Workload {
 
     /// Requests of one start on average; `None` without any load.
     pub fn mean_length(&self) -> Option<f64> {
-        let boots = self.boots.iter().map(Vec::len).sum::<usize>() as f64;
-        let boot = boots / self.boots.len().max(1) as f64;
+        let boots = self.starts(Part::Boot);
+        let boot = boots.iter().map(Vec::len).sum::<usize>() as f64 / boots.len().max(1) as f64;
         let mut before = 0.0;
         let mean = self.mix.iter().map(|(part, upto)| {
             let share = upto - before;

@@ -48,7 +48,9 @@ pub fn serve(args: &ServeArgs, global: &GlobalArgs) -> Result<ExitCode, CliError
     let mut view = ProgressView::new(global, &plan);
     view.announces = global.format == Format::Json;
     let runtime = runtime()?;
-    let outcome = runtime.block_on(live::serve(&plan, &options, &mut view));
+    // Nobody enters commands here.
+    let (_, commands) = tokio::sync::mpsc::channel(1);
+    let outcome = runtime.block_on(live::serve(&plan, &options, commands, &mut view));
     drop(runtime);
     let counts = outcome.map_err(|error| live_error(&error))?;
     view.console.say(&format!(

@@ -145,7 +145,7 @@ fn check_determinism(
     if run.finish == Finish::Interrupted || again.finish == Finish::Interrupted {
         return Ok(());
     }
-    if (again.digest, again.draws) != (run.digest, run.draws) {
+    if (&again.digest, again.draws) != (&run.digest, run.draws) {
         return Err(CliError::internal(format!("two runs of seed {} differ", plan.seed)));
     }
     summary.notes.push("deterministic: a second run had the same digest and draws".into());
@@ -277,7 +277,7 @@ pub fn replay(args: &ReplayArgs, global: &GlobalArgs) -> Result<ExitCode, CliErr
     };
     let plan = load_run(&args.run)?;
     let run = World::new(&plan, SimOptions::default()).run();
-    let (digest, draws) = (run.digest_hex(), run.draws);
+    let (digest, draws) = (run.digest, run.draws);
     let same = facts["digest"] == digest.as_str() && facts["draws"] == draws;
     let document = match global.format {
         Format::Json => {

@@ -1,10 +1,10 @@
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::slice;
 use std::sync::Arc;
 
 use crate::crypto::{Certificate, FileIdentity, Identity};
 use crate::wire::{
-    FileName, HeaderOrder, HeaderSpec, ROLE_CALLMANAGER_TFTP, ROLE_CAPF, ROLE_SAST,
+    FileName, HeaderOrder, HeaderSpec, Name, ROLE_CALLMANAGER_TFTP, ROLE_CAPF, ROLE_SAST,
     RecordCertificate, RecordSpec, SignedFile, put_blank_record,
 };
 
@@ -48,13 +48,15 @@ impl CtlFile {
     pub fn sign(content: &CtlContent<'_>, manner: Manner) -> CtlFile {
         let (signer, records) = (content.signer, content.encode());
         let certificate = &signer.certificate;
+        let token = content.signer_node.is_none().then(|| TokenNames::of(certificate));
+        let token = token.as_ref();
         let spec = HeaderSpec {
             order: HeaderOrder::Cucm,
             version: (1, 2),
             signer_version: manner.signer_version,
-            signer_name: certificate.subject(),
+            signer_name: token.map_or(certificate.subject(), |names| &names.subject),
             serial: certificate.serial(),
-            issuer: certificate.issuer(),
+            issuer: token.map_or(certificate.issuer(), |names| &names.issuer),
             digest: manner.signature.digest(),
             signature_length: signer.key.signature_length(),
             file_name: &FileName::Ctl(None).to_string(),
@@ -134,36 +136,36 @@ impl CtlNode<'_> {
 
 impl CtlContent<'_> {
     /// The records in the order of the documents: who signs, then each node, CAPF behind the
-    /// publisher (CTL-07, CTL-08).
+    /// publisher (CTL-07, CTL-08). What the CTL client writes of CAPF has no SIGNATURE.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(8 * 1024);
-        match self.signer_node {
-            Some(node) => put(&mut out, ROLE_SAST, &self.signer.certificate, node),
-            None => {
-                let signer = slice::from_ref(&self.signer.certificate);
-                for token in signer.iter().chain(self.tokens.iter().copied()) {
-                    put_token(&mut out, token);
-                }
+        if let Some(node) = self.signer_node {
+            record(ROLE_SAST, &self.signer.certificate, node).encode(&mut out);
+        } else {
+            let signer = slice::from_ref(&self.signer.certificate);
+            for token in signer.iter().chain(self.tokens.iter().copied()) {
+                put_token(&mut out, token);
             }
         }
         for (at, &(node, certificate)) in self.nodes.iter().enumerate() {
-            match certificate {
-                Some(certificate) => put(&mut out, ROLE_CALLMANAGER_TFTP, certificate, node),
-                None => {
-                    let address = node.address.to_string();
-                    put_blank_record(&mut out, &address, ROLE_CALLMANAGER_TFTP, node.octets());
-                }
+            if let Some(certificate) = certificate {
+                record(ROLE_CALLMANAGER_TFTP, certificate, node).encode(&mut out);
+            } else {
+                let address = node.address.to_string();
+                put_blank_record(&mut out, &address, ROLE_CALLMANAGER_TFTP, node.octets());
             }
-            let capf = self.capf.filter(|_| at == 0);
-            capf.into_iter().for_each(|capf| put(&mut out, ROLE_CAPF, capf, node));
+            if let Some(capf) = self.capf.filter(|_| at == 0) {
+                let signature = self.signer_node.map(|_| capf.signature());
+                RecordSpec { signature, ..record(ROLE_CAPF, capf, node) }.encode(&mut out);
+            }
         }
         out
     }
 }
 
-fn record<'a>(role: u16, certificate: &'a Certificate) -> RecordSpec<'a> {
+fn record<'a>(role: u16, certificate: &'a Certificate, node: CtlNode<'a>) -> RecordSpec<'a> {
     RecordSpec {
-        dns_name: Some(""),
+        dns_name: Some(node.name),
         subject: certificate.subject(),
         role,
         issuer: certificate.issuer(),
@@ -171,16 +173,30 @@ fn record<'a>(role: u16, certificate: &'a Certificate) -> RecordSpec<'a> {
         public_key: certificate.public_key(),
         signature: Some(certificate.signature()),
         certificate: RecordCertificate::Der(certificate.der()),
-        address: Some([0; 4]),
+        address: Some(node.octets()),
     }
-}
-
-fn put(out: &mut Vec<u8>, role: u16, certificate: &Certificate, node: CtlNode<'_>) {
-    let address = Some(node.octets());
-    RecordSpec { dns_name: Some(node.name), address, ..record(role, certificate) }.encode(out);
 }
 
 /// Records of tokens carry no signature of the certificate and are of no node.
 fn put_token(out: &mut Vec<u8>, certificate: &Certificate) {
-    RecordSpec { signature: None, ..record(ROLE_SAST, certificate) }.encode(out);
+    let TokenNames { subject, issuer } = &TokenNames::of(certificate);
+    let nowhere = CtlNode { name: "", address: Ipv4Addr::UNSPECIFIED.into() };
+    let record = record(ROLE_SAST, certificate, nowhere);
+    RecordSpec { subject, issuer, signature: None, ..record }.encode(out);
+}
+
+/// The names of a token as the CTL client writes them.
+struct TokenNames {
+    subject: String,
+    issuer: String,
+}
+
+impl TokenNames {
+    fn of(certificate: &Certificate) -> TokenNames {
+        let name = |text: &str| Name::parse(text).unwrap_or_default();
+        TokenNames {
+            subject: name(certificate.subject()).to_token_subject(),
+            issuer: name(certificate.issuer()).to_token_issuer(),
+        }
+    }
 }

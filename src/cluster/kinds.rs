@@ -50,6 +50,8 @@ impl ServiceKind {
 pub enum CertificateKind {
     /// CallManager.pem: signs the ITL (before 12.0) and every configuration file.
     CallManager,
+    /// CallManager-ECDSA.pem: the EC partner of CallManager, from 11.x; signs no file here.
+    CallManagerEcdsa,
     /// CAPF.pem: signs LSCs.
     Capf,
     /// ITLRecovery.pem: the second SAST of a list, from 10.x; lives on the publisher.
@@ -59,8 +61,9 @@ pub enum CertificateKind {
 }
 
 /// Every kind of certificate, in the order of the enum.
-pub const CERTIFICATES: [CertificateKind; 4] = [
+pub const CERTIFICATES: [CertificateKind; 5] = [
     CertificateKind::CallManager,
+    CertificateKind::CallManagerEcdsa,
     CertificateKind::Capf,
     CertificateKind::ItlRecovery,
     CertificateKind::Tvs,
@@ -73,17 +76,26 @@ impl CertificateKind {
         use ServiceKind::{CallManager, Capf, Tftp};
         const TVS: ServiceKind = ServiceKind::TVS;
         match self {
-            CertificateKind::CallManager => (&[CallManager, TVS, Tftp], &[]),
+            // The documents name CallManager alone; that its partner needs the same is a guess.
+            CertificateKind::CallManager | CertificateKind::CallManagerEcdsa => {
+                (&[CallManager, TVS, Tftp], &[])
+            }
             // Every list names them.
             CertificateKind::Tvs | CertificateKind::ItlRecovery => (&[TVS, Tftp], &[TVS, Tftp]),
             CertificateKind::Capf => (&[Capf, Tftp], &[Tftp]),
         }
     }
 
+    /// Whether its key is an EC key.
+    pub const fn is_ec(self) -> bool {
+        matches!(self, CertificateKind::CallManagerEcdsa)
+    }
+
     /// The name in scenario files and of the PEM file.
     pub const fn name(self) -> &'static str {
         match self {
             CertificateKind::CallManager => "CallManager",
+            CertificateKind::CallManagerEcdsa => "CallManager-ECDSA",
             CertificateKind::Capf => "CAPF",
             CertificateKind::ItlRecovery => "ITLRecovery",
             CertificateKind::Tvs => "TVS",

@@ -119,6 +119,8 @@ fn magnitude(serial: &[u8]) -> &[u8] {
 const fn roles_of(kind: Option<CertificateKind>, release: Release) -> &'static [u8] {
     match kind {
         Some(CertificateKind::CallManager) => release.rules().call_manager_roles,
+        // As its record of an ITL says.
+        Some(CertificateKind::CallManagerEcdsa) => &[3],
         Some(CertificateKind::Capf) => &[4],
         Some(CertificateKind::ItlRecovery) => &[0],
         Some(CertificateKind::Tvs) => &[21],
@@ -177,6 +179,7 @@ mod tests {
         let knowledge = Knowledge::new(Release::R11_5);
         let expected = [
             (CertificateKind::CallManager, vec![0, 3]),
+            (CertificateKind::CallManagerEcdsa, vec![3]),
             (CertificateKind::Capf, vec![4]),
             (CertificateKind::ItlRecovery, vec![0]),
             (CertificateKind::Tvs, vec![21]),

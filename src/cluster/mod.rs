@@ -19,13 +19,14 @@ mod tftp_service;
 mod topology;
 
 pub use catalogue::{Catalogue, Contents, FleetSpec};
-pub use ctl::{CTL_METHODS, CtlFile, CtlMethod};
+pub use ctl::{CTL_METHODS, CtlContent, CtlFile, CtlMethod, CtlNode, Manner};
+pub use itl::ItlContent;
 pub use kinds::{
     CERTIFICATES, CertificateKind, FILE_SIGNATURES, FileSignature, SERVICES, ServiceKind,
 };
 pub use knowledge::Knowledge;
 pub use operator::{Impact, Nodes, Operation, OperatorAction};
-pub use release::{RELEASES, Release};
+pub use release::{Holders, RELEASES, Release};
 pub use security::{SECURITY_MODES, Security, SecurityMode};
 pub use services::{Answering, Conversation, DialogueService, Said, Service};
 pub use sign_cache::{CacheKey, Claim, SignCache, SignCounts, Waiter};

@@ -1,55 +1,92 @@
 use std::fmt;
-use std::ops::RangeInclusive;
 
-use crate::wire::{ROLE_CALLMANAGER_TFTP, ROLE_SAST, ROLE_TFTP};
+use crate::wire::{HASH_SHA1, HASH_UNNAMED, ROLE_CALLMANAGER_TFTP, ROLE_SAST, ROLE_TFTP};
 
+use super::ctl::CtlMethod;
 use super::kinds::{CertificateKind, FileSignature};
 
 /// Release profile: the rules of a family of releases, a row of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Release {
-    /// 8.x and 9.x: no ITLRecovery, role CCM+TFTP.
+    /// 8.0: security by default, with ITL and TVS.
+    R8_0,
+    /// 8.5 and 8.6.
     R8_6,
-    /// 10.x and 11.x: ITLRecovery as second SAST, role TFTP.
+    /// 9.x: a regeneration may reset the phones by itself.
+    R9_1,
+    /// 10.x: ITLRecovery, role TFTP, a CTL without tokens.
+    R10_5,
+    /// 11.x: an EC certificate beside that of CallManager.
     R11_5,
-    /// 12.x: ITLRecovery signs the ITL.
+    /// 12.0: ITLRecovery signs ITL and CTL.
+    R12_0,
+    /// 12.5.
     R12_5,
-    /// 14 and later: as 12.x, with SHA-512 signatures and HTTPS from the start.
+    /// 14: SHA-512 signatures and HTTPS from the start, no tokens.
     R14,
+    /// 15: services take a regenerated CallManager certificate by themselves.
+    R15,
 }
 
 /// Every release profile, oldest first.
-pub const RELEASES: [Release; 4] = [Release::R8_6, Release::R11_5, Release::R12_5, Release::R14];
+pub const RELEASES: [Release; 9] = [
+    Release::R8_0,
+    Release::R8_6,
+    Release::R9_1,
+    Release::R10_5,
+    Release::R11_5,
+    Release::R12_0,
+    Release::R12_5,
+    Release::R14,
+    Release::R15,
+];
 
-/// What differs between releases. Columns of `spec/domain.md` section 14 unless said.
-#[derive(Debug)]
+/// What differs between releases. Where a value is from stands beside it: S0 to S4 are the documents
+/// of `spec/domain.md`, whose section 14 is the table of their statements.
+#[derive(Clone, Copy, Debug)]
 pub struct Rules {
     /// The release whose rules they are.
     release: Release,
     /// The name in scenario files.
     name: &'static str,
-    /// Releases that are played by it, by their first number (the heads of the columns).
-    majors: RangeInclusive<u8>,
-    /// Whether the cluster has an ITLRecovery certificate (CERT-03, ITL-10).
-    has_itl_recovery: bool,
-    /// Which certificate signs the ITL: that of the TFTP node before 12.x, then the cluster's.
+    /// The first release that is played by it, major and minor number. That one between two rows is
+    /// played by its own major number is a guess.
+    from: (u8, u8),
+    /// Which certificate signs the ITL: that of the TFTP node, or the cluster's.
     pub itl_signer: CertificateKind,
     /// Which certificate of the publisher signs a CTL without tokens (X-19).
     ctl_signer: CertificateKind,
+    /// How a CTL can be signed (CTL-04).
+    ctl_methods: &'static [CtlMethod],
     /// Certificates whose regeneration brings new lists and a reset of all phones by itself, in
-    /// clusters that are set so (REG-08, ITL-16; CSCue55353 names the three).
+    /// clusters that are set so (REG-08, ITL-16; `CSCue55353` names the three).
     pub auto_reset: &'static [CertificateKind],
-    /// The records of an ITL, in order (`spec/trust-list.md` section 7; ITL-06 to ITL-10). Those
-    /// with EC keys of 11.x (ITL-11) are not there yet.
+    /// Certificates that the services of their node take without a restart by hand (X-07).
+    pub taken_over: &'static [CertificateKind],
+    /// Which nodes have a CAPF certificate (X-11).
+    capf: Holders,
+    /// The records of an ITL, in order (`spec/trust-list.md` section 7; ITL-06 to ITL-11).
     pub itl: &'static [ItlPart],
+    /// Tag 12 of records that name their certificate by its hash (X-10).
+    pub hash_algorithm: u8,
     /// Roles that TVS names for a CallManager certificate, in order (`decisions.md`, mechanism).
     pub call_manager_roles: &'static [u8],
     /// The digest of signatures while nobody changes the enterprise parameter "TFTP File Signature
-    /// Algorithm" (TFTP-07). SHA-512 as the default of 14 is a guess: it is seen on current
-    /// clusters.
+    /// Algorithm" (TFTP-07).
     file_signature: FileSignature,
     /// Whether headers have tag 28, the version of the signer (`spec/trust-list.md` section 2).
     has_signer_version: bool,
+}
+
+/// Which nodes of a cluster have a certificate of a kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holders {
+    /// None.
+    Nobody,
+    /// The first one.
+    Publisher,
+    /// Every one, of its own.
+    EveryNode,
 }
 
 /// A part of an ITL: none, one or more records.
@@ -57,6 +94,8 @@ pub struct Rules {
 pub enum ItlPart {
     /// CallManager of the TFTP node with this role.
     CallManager(u16),
+    /// CallManager-ECDSA of the TFTP node.
+    CallManagerEcdsa,
     /// TVS of the first node that runs it.
     FirstTvs,
     /// TVS of the other nodes, in their order.
@@ -67,84 +106,141 @@ pub enum ItlPart {
     Recovery,
 }
 
-/// A list in which the TFTP node's own certificate comes first.
-const SIGNER_FIRST: &[ItlPart] = &[
-    ItlPart::CallManager(ROLE_SAST),
-    ItlPart::CallManager(ROLE_CALLMANAGER_TFTP),
-    ItlPart::FirstTvs,
-    ItlPart::OtherTvs,
-    ItlPart::Capf,
-];
+/// The first release with trust lists.
+const R8_0: Rules = Rules {
+    release: Release::R8_0,
+    name: "8.0",
+    from: (8, 0),
+    // S4; so in S2 of 11.5.
+    itl_signer: CertificateKind::CallManager,
+    // Of no use before 10.x: tokens sign (CTL-04).
+    ctl_signer: CertificateKind::CallManager,
+    ctl_methods: &[CtlMethod::Etoken],
+    // S4: phones are reset by hand.
+    auto_reset: &[],
+    // S0, S4: restarts by hand (X-07).
+    taken_over: &[],
+    // S3.
+    capf: Holders::EveryNode,
+    // S4 (8.x): the listing of 5,438 bytes; no ITLRecovery before 10.x (CERT-03).
+    itl: &[
+        ItlPart::CallManager(ROLE_SAST),
+        ItlPart::CallManager(ROLE_CALLMANAGER_TFTP),
+        ItlPart::FirstTvs,
+        ItlPart::OtherTvs,
+        ItlPart::Capf,
+    ],
+    // S4 prints `SHA-1`.
+    hash_algorithm: HASH_SHA1,
+    // The default roles of the store (`spec/trust-list.md` section 7).
+    call_manager_roles: &[0, 2],
+    // S4; the parameter came later.
+    file_signature: FileSignature::Sha1,
+    // `spec/trust-list.md` section 2: absent up to 11.5.
+    has_signer_version: false,
+};
 
-/// A list with ITLRecovery.
-const WITH_RECOVERY: &[ItlPart] = &[
-    ItlPart::Capf,
-    ItlPart::FirstTvs,
-    ItlPart::Recovery,
-    ItlPart::OtherTvs,
-    ItlPart::CallManager(ROLE_SAST),
-    ItlPart::CallManager(ROLE_TFTP),
-];
+/// Nothing is known that tells it from 8.0: S4 is about both.
+const R8_6: Rules = Rules { release: Release::R8_6, name: "8.6", from: (8, 5), ..R8_0 };
 
-/// What newer releases reset the phones for.
-const RESETS: &[CertificateKind] =
-    &[CertificateKind::CallManager, CertificateKind::Capf, CertificateKind::Tvs];
+/// `spec/trust-list.md` section 7 counts its lists to those of 8.x; that it prints `SHA-1` as they
+/// do is a guess.
+const R9_1: Rules = Rules {
+    release: Release::R9_1,
+    name: "9.1",
+    from: (9, 0),
+    // S0, written on 9.1(2): every regeneration updates the ITL and resets the phones (ITL-16).
+    auto_reset: &[CertificateKind::CallManager, CertificateKind::Capf, CertificateKind::Tvs],
+    ..R8_6
+};
+
+/// `spec/field-facts.md` section 8 and S0: ITLRecovery and the tokenless CTL came with 10.0.
+const R10_5: Rules = Rules {
+    release: Release::R10_5,
+    name: "10.5",
+    from: (10, 0),
+    // S0, S3: the listing of 10.5(1) is signed by CallManager of the publisher (X-19).
+    ctl_methods: &[CtlMethod::Etoken, CtlMethod::Tokenless],
+    // Order and role TFTP: `spec/trust-list.md` section 7; the listing is one of 11.5 (S2).
+    // No EC record: `spec/field-facts.md` names them for 11.5. That the hash is still called
+    // `SHA-1` is a guess.
+    itl: &[
+        ItlPart::Capf,
+        ItlPart::FirstTvs,
+        ItlPart::Recovery,
+        ItlPart::OtherTvs,
+        ItlPart::CallManager(ROLE_SAST),
+        ItlPart::CallManager(ROLE_TFTP),
+    ],
+    call_manager_roles: &[0, 3],
+    ..R9_1
+};
+
+/// The listing of S2 is one of 11.5(1).
+const R11_5: Rules = Rules {
+    release: Release::R11_5,
+    name: "11.5",
+    from: (11, 0),
+    // S2: the last of seven records (ITL-11, X-09).
+    itl: &[
+        ItlPart::Capf,
+        ItlPart::FirstTvs,
+        ItlPart::Recovery,
+        ItlPart::OtherTvs,
+        ItlPart::CallManager(ROLE_SAST),
+        ItlPart::CallManager(ROLE_TFTP),
+        ItlPart::CallManagerEcdsa,
+    ],
+    // S2 prints `null` (X-10).
+    hash_algorithm: HASH_UNNAMED,
+    ..R10_5
+};
+
+/// Its records are those of 11.5 (`spec/trust-list.md` section 7); that the hash has no name there
+/// either is a guess.
+const R12_0: Rules = Rules {
+    release: Release::R12_0,
+    name: "12.0",
+    from: (12, 0),
+    // `spec/field-facts.md` section 8: both lists from 12.0 on (X-08, X-19).
+    itl_signer: CertificateKind::ItlRecovery,
+    ctl_signer: CertificateKind::ItlRecovery,
+    // `spec/trust-list.md` section 2; that it comes with 12.0 is a guess.
+    has_signer_version: true,
+    ..R11_5
+};
+
+/// Nothing of what tells it from 12.0 (`spec/field-facts.md` section 8) is in its lists.
+const R12_5: Rules = Rules { release: Release::R12_5, name: "12.5", from: (12, 5), ..R12_0 };
+
+/// After a new CallManager certificate 14 wants CallManager, `CTIManager` and `HAProxy`
+/// restarted (S0); how its TFTP comes to the new key is not known, so that it is restarted as ever.
+const R14: Rules = Rules {
+    release: Release::R14,
+    name: "14",
+    from: (14, 0),
+    // S0: no tokens from 14SU3; that it is so from 14 on is a guess.
+    ctl_methods: &[CtlMethod::Tokenless],
+    // A guess: it is seen on current clusters; the documents know it as an option.
+    file_signature: FileSignature::Sha512,
+    ..R12_5
+};
+
+/// From 14SU1 on nothing but `HAProxy`, which is not played, is restarted for a new
+/// CallManager certificate (S0). That this is so for EC as well is a guess.
+const R15: Rules = Rules {
+    release: Release::R15,
+    name: "15",
+    from: (15, 0),
+    taken_over: &[CertificateKind::CallManager, CertificateKind::CallManagerEcdsa],
+    // `spec/field-facts.md` section 8 says so from 14 on; 14 is played with one on every node, so
+    // that its scenarios stay valid.
+    capf: Holders::Publisher,
+    ..R14
+};
 
 /// The rules of each release, in the order of [`RELEASES`].
-static RULES: [Rules; 4] = [
-    Rules {
-        release: Release::R8_6,
-        name: "8.6",
-        majors: 8..=9,
-        has_itl_recovery: false,
-        itl_signer: CertificateKind::CallManager,
-        ctl_signer: CertificateKind::CallManager,
-        auto_reset: &[],
-        itl: SIGNER_FIRST,
-        call_manager_roles: &[0, 2],
-        file_signature: FileSignature::Sha1,
-        has_signer_version: false,
-    },
-    Rules {
-        release: Release::R11_5,
-        name: "11.5",
-        majors: 10..=11,
-        has_itl_recovery: true,
-        itl_signer: CertificateKind::CallManager,
-        ctl_signer: CertificateKind::CallManager,
-        auto_reset: RESETS,
-        itl: WITH_RECOVERY,
-        call_manager_roles: &[0, 3],
-        file_signature: FileSignature::Sha1,
-        has_signer_version: false,
-    },
-    Rules {
-        release: Release::R12_5,
-        name: "12.5",
-        majors: 12..=13,
-        has_itl_recovery: true,
-        itl_signer: CertificateKind::ItlRecovery,
-        ctl_signer: CertificateKind::ItlRecovery,
-        auto_reset: RESETS,
-        itl: WITH_RECOVERY,
-        call_manager_roles: &[0, 3],
-        file_signature: FileSignature::Sha1,
-        has_signer_version: true,
-    },
-    Rules {
-        release: Release::R14,
-        name: "14",
-        majors: 14..=u8::MAX,
-        has_itl_recovery: true,
-        itl_signer: CertificateKind::ItlRecovery,
-        ctl_signer: CertificateKind::ItlRecovery,
-        auto_reset: RESETS,
-        itl: WITH_RECOVERY,
-        call_manager_roles: &[0, 3],
-        file_signature: FileSignature::Sha512,
-        has_signer_version: true,
-    },
-];
+static RULES: [Rules; 9] = [R8_0, R8_6, R9_1, R10_5, R11_5, R12_0, R12_5, R14, R15];
 
 impl Release {
     /// Its row of the table.
@@ -157,14 +253,28 @@ impl Release {
         self.rules().name
     }
 
-    /// The profile that plays releases with this first number, if there is one.
-    pub fn of_major(major: u8) -> Option<Release> {
-        RULES.iter().find(|rules| rules.majors.contains(&major)).map(|rules| rules.release)
+    /// The profile that plays the release with this major and minor number; none plays those before
+    /// 8.0, which had no lists.
+    pub fn playing(major: u8, minor: u8) -> Option<Release> {
+        let played = RULES.iter().rev().find(|rules| rules.from <= (major, minor));
+        played.map(|rules| rules.release)
     }
 
-    /// Whether the cluster has an ITLRecovery certificate (CERT-03).
-    pub const fn has_itl_recovery(self) -> bool {
-        self.rules().has_itl_recovery
+    /// Which nodes have such a certificate: ITLRecovery is there from 10.x on (CERT-03),
+    /// CallManager-ECDSA from 11.x on (ITL-11).
+    pub fn holders(self, certificate: CertificateKind) -> Holders {
+        let rules = self.rules();
+        let if_listed = |part, holders| {
+            if rules.itl.contains(&part) { holders } else { Holders::Nobody }
+        };
+        match certificate {
+            CertificateKind::CallManager | CertificateKind::Tvs => Holders::EveryNode,
+            CertificateKind::CallManagerEcdsa => {
+                if_listed(ItlPart::CallManagerEcdsa, Holders::EveryNode)
+            }
+            CertificateKind::ItlRecovery => if_listed(ItlPart::Recovery, Holders::Publisher),
+            CertificateKind::Capf => rules.capf,
+        }
     }
 
     /// Which certificate of the publisher signs a CTL without tokens.
@@ -172,14 +282,9 @@ impl Release {
         self.rules().ctl_signer
     }
 
-    /// Whether a CTL can be signed with tokens: not from 14 on (`spec/domain.md` section 14).
-    pub fn has_etokens(self) -> bool {
-        self < Release::R14
-    }
-
-    /// Whether a CTL can be made without tokens: from 10.x, with ITLRecovery (CTL-04).
-    pub const fn has_tokenless_ctl(self) -> bool {
-        self.has_itl_recovery()
+    /// Whether a CTL can be signed in this way.
+    pub fn signs_ctl(self, method: CtlMethod) -> bool {
+        self.rules().ctl_methods.contains(&method)
     }
 
     /// The digest of signatures unless a scenario says another one.
@@ -211,10 +316,23 @@ mod tests {
     #[test]
     fn rows_stand_where_their_releases_look_and_numbers_lead_to_one_each() {
         assert!(RELEASES.iter().all(|&release| release.rules().release == release));
-        let played = |major| Release::of_major(major).map(Release::name);
-        let majors = [7, 8, 9, 10, 11, 12, 13, 14, 15, 255];
-        let (first, second, third, last) = (Some("8.6"), Some("11.5"), Some("12.5"), Some("14"));
-        let expected = [None, first, first, second, second, third, third, last, last, last];
-        assert_eq!(majors.map(played), expected);
+        assert!(RULES.windows(2).all(|pair| pair[0].from < pair[1].from));
+        let played = |major, minor| Release::playing(major, minor).map(Release::name);
+        for (release, by) in [
+            ((7, 1), None),
+            ((8, 0), Some("8.0")),
+            ((8, 5), Some("8.6")),
+            ((8, 6), Some("8.6")),
+            ((9, 0), Some("9.1")),
+            ((10, 0), Some("10.5")),
+            ((11, 0), Some("11.5")),
+            ((12, 0), Some("12.0")),
+            ((12, 8), Some("12.5")),
+            ((13, 0), Some("12.5")),
+            ((14, 0), Some("14")),
+            ((255, 255), Some("15")),
+        ] {
+            assert_eq!(played(release.0, release.1), by, "{release:?}");
+        }
     }
 }

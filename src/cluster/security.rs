@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use crate::base::Span;
-use crate::crypto::{CertificateSpec, Identity, KeySource};
+use crate::crypto::{CertificateSpec, FIVE_YEARS_S, Identity, KeySource};
 
 use super::ctl::{CtlFile, CtlMethod};
 
@@ -69,7 +69,7 @@ impl CtlKeeper {
             // Tokens come with a certificate of the manufacturer (CTL-08).
             let issuer = Identity::self_signed(&spec("Cisco Manufacturing CA", epoch_s), source);
             for name in &security.etokens {
-                let token = Identity::issued(&spec(name, epoch_s), &issuer, source);
+                let token = Identity::issued(&spec(name, epoch_s), FIVE_YEARS_S, &issuer, source);
                 tokens.push((name.clone(), token));
             }
         }

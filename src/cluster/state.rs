@@ -2,15 +2,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::base::{Home, HostTable, NodeId, PhoneId, Span, Time};
-use crate::crypto::{CertificateSpec, Identity, KeySource};
+use crate::crypto::{Certificate, CertificateSpec, Credential, EcIdentity, Identity, KeySource};
 use crate::wire::Dialogue;
 
 use super::catalogue::{Catalogue, Contents, FleetSpec};
 use super::ctl::{CtlContent, CtlFile, CtlMethod, CtlNode, Manner};
 use super::itl::ItlContent;
-use super::kinds::{CertificateKind, FileSignature, ServiceKind};
+use super::kinds::{CERTIFICATES, CertificateKind, FileSignature, ServiceKind};
 use super::knowledge::Knowledge;
 use super::operator::ctl::ResetList;
+use super::release::Holders;
 use super::security::{CtlKeeper, SecurityMode};
 use super::services::{DialogueService, Service, dialogue_service, presents};
 use super::sign_cache::SignCache;
@@ -62,6 +63,8 @@ pub enum Effect {
     MovePhones(Arc<[PhoneId]>, Home),
     /// A service has started or stopped.
     Service(ServiceChange),
+    /// Nothing to do: whoever reads the result must know of it.
+    Warn(String),
 }
 
 /// What runs where from now on.
@@ -128,7 +131,7 @@ pub struct Genesis {
     /// Unix seconds at the start of the run.
     pub epoch_s: u64,
     /// Certificates and keys from an earlier run; the others are made.
-    pub stored: BTreeMap<(NodeId, CertificateKind), Identity>,
+    pub stored: BTreeMap<(NodeId, CertificateKind), Credential>,
 }
 
 impl Cluster {
@@ -158,11 +161,11 @@ impl Cluster {
         };
         for node in cluster.node_ids() {
             for kind in cluster.certificate_kinds(node) {
-                let identity = match stored.remove(&(node, kind)) {
-                    Some(identity) => identity,
+                let own = match stored.remove(&(node, kind)) {
+                    Some(own) => own,
                     None => cluster.issue(node, kind, Time::ZERO),
                 };
-                cluster.stores.put(node, kind, identity);
+                cluster.stores.put(node, kind, own);
             }
         }
         cluster.stores.admit(cluster.ctl.tokens.iter().map(|(_, token)| &token.certificate));
@@ -264,20 +267,20 @@ impl Cluster {
         self.topology.node(node).name.clone()
     }
 
-    /// Every node has its own CallManager, TVS and CAPF certificate (X-11); ITLRecovery lives on
-    /// the publisher of releases that have it.
-    fn certificate_kinds(&self, node: NodeId) -> Vec<CertificateKind> {
-        let mut kinds = vec![CertificateKind::CallManager, CertificateKind::Capf];
-        if node == self.publisher() && self.topology.release.has_itl_recovery() {
-            kinds.push(CertificateKind::ItlRecovery);
-        }
-        kinds.push(CertificateKind::Tvs);
-        kinds
+    /// The certificates of a node, as the release has them (X-11).
+    fn certificate_kinds(&self, node: NodeId) -> impl Iterator<Item = CertificateKind> + use<> {
+        let (release, is_publisher) = (self.topology.release, node == self.publisher());
+        CERTIFICATES.into_iter().filter(move |&kind| match release.holders(kind) {
+            Holders::Nobody => false,
+            Holders::Publisher => is_publisher,
+            Holders::EveryNode => true,
+        })
     }
 
-    fn issue(&mut self, node: NodeId, kind: CertificateKind, now: Time) -> Identity {
+    fn issue(&mut self, node: NodeId, kind: CertificateKind, now: Time) -> Credential {
         let common_name = match kind {
             CertificateKind::CallManager | CertificateKind::Tvs => self.name(node),
+            CertificateKind::CallManagerEcdsa => format!("{}-EC", self.name(node)),
             CertificateKind::ItlRecovery => format!("ITLRECOVERY_{}", self.name(node)),
             CertificateKind::Capf => {
                 let mut unique = [0; 4];
@@ -290,38 +293,97 @@ impl Cluster {
             not_before_s: self.epoch_s + now.as_nanos() / 1_000_000_000,
             key_bits: self.topology.key_bits,
         };
-        Identity::self_signed(&spec, &mut self.source)
+        if kind.is_ec() {
+            EcIdentity::self_signed(&spec, &mut self.source).into()
+        } else {
+            Identity::self_signed(&spec, &mut self.source).into()
+        }
     }
 
+    /// A new key and a certificate signed with it. A multi-server certificate changes on all its
+    /// nodes, and one of a CA is gone (CERT-31).
     pub(super) fn regenerate(
         &mut self,
         node: NodeId,
         kind: CertificateKind,
         now: Time,
-    ) -> Result<(), ActionError> {
-        if self.stores.own(node, kind).is_none() {
-            return Err(ActionError::NoCertificate {
-                certificate: kind.name(),
-                node: self.name(node),
-            });
+    ) -> Result<Vec<Effect>, ActionError> {
+        let old = self.own(node, kind)?.certificate().clone();
+        let own = self.issue(node, kind, now);
+        for sharer in self.stores.sharing(node, kind) {
+            self.put(sharer, kind, own.clone());
         }
-        let identity = self.issue(node, kind, now);
-        self.stores.put(node, kind, identity);
-        self.require_restarts(node, kind);
-        Ok(())
+        let lost = (!old.was_issued_by(&old)).then(|| {
+            let (what, name, issuer) = (kind.name(), self.name(node), old.issuer());
+            Effect::Warn(format!(
+                "the regeneration of {what} on {name} has overwritten the certificate that {issuer} \
+                 signed; import one again"
+            ))
+        });
+        Ok(lost.into_iter().chain(self.automatic_update(node, kind, now)).collect())
     }
 
-    /// What a regeneration brings about by itself: in releases that do so, and where somebody asks
-    /// for it, TFTP builds its lists anew and the phones are reset (ITL-16, REG-09, X-23).
-    pub(super) fn automatic_update(&mut self, kind: CertificateKind, now: Time) -> Vec<Effect> {
-        let Some(spread) = self.topology.auto_reset(kind) else { return Vec::new() };
-        let mut effects = Vec::new();
-        for node in self.node_ids() {
-            if self.tftp(node).is_some() {
-                effects.extend(self.start(node, ServiceKind::Tftp, now));
-            }
+    /// A certificate of these nodes that a CA has signed: the same key and certificate on all of
+    /// them, with the name of the first (CERT-06, CERT-29).
+    pub(super) fn import(
+        &mut self,
+        nodes: &[NodeId],
+        kind: CertificateKind,
+        issuer: &str,
+        valid: Span,
+        now: Time,
+    ) -> Result<Vec<Effect>, ActionError> {
+        for &node in nodes {
+            self.own(node, kind)?;
         }
-        effects.push(Effect::ResetPhones { spread });
+        let spec = |common_name| CertificateSpec {
+            common_name,
+            not_before_s: self.epoch_s + now.as_nanos() / 1_000_000_000,
+            key_bits: self.topology.key_bits,
+        };
+        let common_name = match nodes {
+            [one] => self.name(*one),
+            _ => format!("{}-ms", self.name(nodes[0])),
+        };
+        let source = &mut self.source;
+        let ca = Identity::self_signed(&spec(issuer), source);
+        let valid_s = valid.as_nanos() / 1_000_000_000;
+        let identity = Identity::issued(&spec(&common_name), valid_s, &ca, source);
+        for &node in nodes {
+            self.put(node, kind, identity.clone().into());
+        }
+        Ok(self.automatic_update(nodes[0], kind, now))
+    }
+
+    fn own(&self, node: NodeId, kind: CertificateKind) -> Result<&Credential, ActionError> {
+        self.stores.own(node, kind).ok_or_else(|| ActionError::NoCertificate {
+            certificate: kind.name(),
+            node: self.name(node),
+        })
+    }
+
+    /// A node has another certificate from now on, and services wait for their restarts.
+    fn put(&mut self, node: NodeId, kind: CertificateKind, own: Credential) {
+        self.stores.put(node, kind, own);
+        self.require_restarts(node, kind);
+    }
+
+    /// What a regeneration brings about by itself. In releases that do so, services of the node
+    /// take the certificate (X-07); in those that do so and where somebody asks for it, TFTP builds
+    /// its lists anew on every node and the phones are reset (ITL-16, REG-09, X-23).
+    fn automatic_update(&mut self, node: NodeId, kind: CertificateKind, now: Time) -> Vec<Effect> {
+        let mut anew = BTreeSet::new();
+        if self.topology.release.rules().taken_over.contains(&kind) {
+            anew.extend(kind.restarts().0.iter().map(|&service| (node, service)));
+        }
+        let spread = self.topology.auto_reset(kind);
+        if spread.is_some() {
+            anew.extend(self.node_ids().map(|node| (node, ServiceKind::Tftp)));
+        }
+        anew.retain(|&(node, service)| self.runs(node, service));
+        let started = anew.into_iter().filter_map(|(node, service)| self.start(node, service, now));
+        let mut effects: Vec<Effect> = started.collect();
+        effects.extend(spread.map(|spread| Effect::ResetPhones { spread }));
         effects
     }
 
@@ -386,11 +448,8 @@ impl Cluster {
         now: Time,
     ) -> Result<Vec<Effect>, ActionError> {
         let recovery = CertificateKind::ItlRecovery;
-        let signer = self.stores.own(self.publisher(), recovery).cloned();
-        let signer = signer.ok_or_else(|| ActionError::NoCertificate {
-            certificate: recovery.name(),
-            node: self.name(self.publisher()),
-        })?;
+        self.own(self.publisher(), recovery)?;
+        let signer = self.identity(self.publisher(), recovery).clone();
         if list == ResetList::Ctl {
             if self.ctl.mode == SecurityMode::NonSecure {
                 return Err(ActionError::NonSecure);
@@ -435,7 +494,7 @@ impl Cluster {
             CtlNode { name: &node.name, address: node.address }
         };
         let call_manager = |id: NodeId| {
-            let certificate = &self.stored(id, CertificateKind::CallManager).certificate;
+            let certificate = self.certificate(id, CertificateKind::CallManager);
             (ctl_node(id), Some(certificate).filter(|_| self.ctl.mode == SecurityMode::Mixed))
         };
         let nodes = self.node_ids().filter(|&id| self.topology.is_in_ctl(id));
@@ -443,7 +502,7 @@ impl Cluster {
             signer: match (signer, token) {
                 (Some((signer, _)), _) => signer,
                 (None, Some(token)) => token,
-                (None, None) => self.stored(publisher, release.ctl_signer()),
+                (None, None) => self.identity(publisher, release.ctl_signer()),
             },
             signer_node: match (signer, token) {
                 (Some((_, node)), _) => Some(ctl_node(node)),
@@ -455,7 +514,7 @@ impl Cluster {
                 None => Vec::new(),
             },
             nodes: nodes.map(call_manager).collect(),
-            capf: self.active_capf().map(|capf| &capf.certificate),
+            capf: self.active_capf(),
         };
         let signature = self.topology.file_signature;
         let manner = Manner {
@@ -467,10 +526,10 @@ impl Cluster {
     }
 
     /// CAPF of the publisher, if it is active there.
-    fn active_capf(&self) -> Option<&Identity> {
+    fn active_capf(&self) -> Option<&Certificate> {
         let publisher = self.publisher();
         let is_active = self.topology.node(publisher).services.contains(&ServiceKind::Capf);
-        is_active.then(|| self.stored(publisher, CertificateKind::Capf))
+        is_active.then(|| self.certificate(publisher, CertificateKind::Capf))
     }
 
     /// An instant as Unix seconds, as files and certificates say it.
@@ -495,10 +554,11 @@ impl Cluster {
     pub(super) fn rename(&mut self, node: NodeId, to: &str, now: Time) {
         to.clone_into(&mut self.topology.nodes[node.index()].name);
         self.add_record(node, to);
-        for kind in [CertificateKind::CallManager, CertificateKind::Capf, CertificateKind::Tvs] {
-            let identity = self.issue(node, kind, now);
-            self.stores.put(node, kind, identity);
-            self.require_restarts(node, kind);
+        for kind in self.certificate_kinds(node) {
+            if kind != CertificateKind::ItlRecovery {
+                let own = self.issue(node, kind, now);
+                self.put(node, kind, own);
+            }
         }
         self.catalogue = Arc::new(Catalogue::new(&self.topology, &self.fleet, self.contents));
     }
@@ -559,7 +619,7 @@ impl Cluster {
         let running = match service {
             ServiceKind::Tftp => Service::Tftp(Arc::new(self.build_tftp(node, now))),
             ServiceKind::Dialogue(dialogue) => {
-                let identity = self.stored(node, presents(dialogue)).clone();
+                let identity = self.identity(node, presents(dialogue)).clone();
                 let service = dialogue_service(dialogue, identity, self.knowledge());
                 Service::Dialogue(Arc::new(service))
             }
@@ -586,8 +646,8 @@ impl Cluster {
             _ => node,
         };
         let signers = Signers {
-            files: self.stored(node, CertificateKind::CallManager).clone(),
-            list: self.stored(signing_node, list_signer).clone(),
+            files: self.identity(node, CertificateKind::CallManager).clone(),
+            list: self.identity(signing_node, list_signer).clone(),
             signature,
             signer_version: release.signer_version(signature),
         };
@@ -603,18 +663,15 @@ impl Cluster {
     /// The records of the ITL of a node from the stores as they are now.
     fn itl_records(&self, node: NodeId) -> Arc<[u8]> {
         let (publisher, release) = (self.publisher(), self.topology.release);
+        let own = |node, kind| self.stores.own(node, kind).map(Credential::certificate);
+        let tvs_nodes = self.topology.nodes_with(ServiceKind::TVS);
         let content = ItlContent {
-            call_manager: &self.stored(node, CertificateKind::CallManager).certificate,
-            tvs: self
-                .topology
-                .nodes_with(ServiceKind::TVS)
-                .map(|id| &self.stored(id, CertificateKind::Tvs).certificate)
-                .collect(),
-            capf: self.active_capf().map(|capf| &capf.certificate),
-            itl_recovery: self
-                .stores
-                .own(publisher, CertificateKind::ItlRecovery)
-                .map(|identity| &identity.certificate),
+            node: &self.topology.node(node).name,
+            call_manager: self.certificate(node, CertificateKind::CallManager),
+            call_manager_ecdsa: own(node, CertificateKind::CallManagerEcdsa),
+            tvs: tvs_nodes.map(|id| self.certificate(id, CertificateKind::Tvs)).collect(),
+            capf: self.active_capf(),
+            itl_recovery: own(publisher, CertificateKind::ItlRecovery),
         };
         match self.rollback {
             true => content.encode_blank(release).into(),
@@ -631,8 +688,17 @@ impl Cluster {
         self.cache.keep_only(&signers);
     }
 
-    fn stored(&self, node: NodeId, kind: CertificateKind) -> &Identity {
+    fn stored(&self, node: NodeId, kind: CertificateKind) -> &Credential {
         self.stores.own(node, kind).expect("the certificate was made when the cluster was")
+    }
+
+    fn certificate(&self, node: NodeId, kind: CertificateKind) -> &Certificate {
+        self.stored(node, kind).certificate()
+    }
+
+    /// A certificate that signs files or proves who a server is, with its key.
+    fn identity(&self, node: NodeId, kind: CertificateKind) -> &Identity {
+        self.stored(node, kind).rsa().expect("files are signed with RSA")
     }
 }
 
@@ -732,7 +798,7 @@ mod tests {
         assert_eq!(listed_tvs(&cluster, PUB), listed_tvs(&cluster, SUB));
         assert_eq!(cluster.stores().identities().count(), 6, "three certificates a node (CERT-02)");
         let with_recovery = self::cluster(Release::R11_5);
-        let recovery = |(node, kind, _): &(NodeId, CertificateKind, &Identity)| {
+        let recovery = |(node, kind, _): &(NodeId, CertificateKind, &Credential)| {
             (*kind == CertificateKind::ItlRecovery).then_some(*node)
         };
         let nodes: Vec<NodeId> =
@@ -771,7 +837,7 @@ mod tests {
         let of = |cluster: &Cluster, node, kind| {
             let found =
                 cluster.stores().identities().find(|entry| (entry.0, entry.1) == (node, kind));
-            found.unwrap().2.certificate.clone()
+            found.unwrap().2.certificate().clone()
         };
         let kinds = [CertificateKind::CallManager, CertificateKind::Capf, CertificateKind::Tvs];
         let before: Vec<_> = kinds.map(|kind| of(&cluster, PUB, kind)).into();

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::base::NodeId;
-use crate::crypto::{Certificate, Identity};
+use crate::crypto::{Certificate, Credential};
 use crate::wire::name_key;
 
 use super::kinds::CertificateKind;
@@ -13,7 +13,7 @@ use super::knowledge::Knowledge;
 #[derive(Debug)]
 pub struct Stores {
     nodes: Vec<NodeId>,
-    own: BTreeMap<(NodeId, CertificateKind), Identity>,
+    own: BTreeMap<(NodeId, CertificateKind), Credential>,
     /// By node, kind and subject in its normal form: a certificate takes the place of one of the
     /// same kind and subject, as a regenerated one overwrites its copy (CERT-11). CAPF's subjects
     /// are unique, so that its earlier certificates stay (CERT-10), and so do those of old host
@@ -57,13 +57,21 @@ impl Stores {
     }
 
     /// A certificate of a node and its key, if it has one of this kind.
-    pub fn own(&self, node: NodeId, kind: CertificateKind) -> Option<&Identity> {
+    pub fn own(&self, node: NodeId, kind: CertificateKind) -> Option<&Credential> {
         self.own.get(&(node, kind))
     }
 
+    /// The nodes that have the same certificate and key of this kind as `node`, itself among them:
+    /// more than one for a multi-server certificate.
+    pub fn sharing(&self, node: NodeId, kind: CertificateKind) -> Vec<NodeId> {
+        let of = |node| self.own(node, kind).map(|own| own.certificate().sha256());
+        let here = of(node);
+        self.nodes.iter().copied().filter(|&other| of(other) == here).collect()
+    }
+
     /// Every certificate that is a node's own, with its key.
-    pub fn identities(&self) -> impl Iterator<Item = (NodeId, CertificateKind, &Identity)> {
-        self.own.iter().map(|(&(node, kind), identity)| (node, kind, identity))
+    pub fn identities(&self) -> impl Iterator<Item = (NodeId, CertificateKind, &Credential)> {
+        self.own.iter().map(|(&(node, kind), own)| (node, kind, own))
     }
 
     /// What a node trusts.
@@ -74,16 +82,17 @@ impl Stores {
 
     /// A new certificate of a node; a copy replicates to every node at once (`decisions.md`,
     /// mechanism).
-    pub(super) fn put(&mut self, node: NodeId, kind: CertificateKind, identity: Identity) {
-        let subject: Arc<str> = name_key(identity.certificate.subject()).into();
+    pub(super) fn put(&mut self, node: NodeId, kind: CertificateKind, own: Credential) {
+        let certificate = own.certificate();
+        let subject: Arc<str> = name_key(certificate.subject()).into();
         for &holder in &self.nodes {
             let origin = if holder == node { Origin::Own } else { Origin::Replicated(node) };
-            let trusted = Trusted { certificate: identity.certificate.clone(), origin };
+            let trusted = Trusted { certificate: certificate.clone(), origin };
             let earlier = self.trust.insert((holder, kind, Arc::clone(&subject)), trusted);
             earlier.into_iter().for_each(|earlier| self.index.remove(kind, &earlier.certificate));
         }
-        self.index.add(kind, &identity.certificate);
-        self.own.insert((node, kind), identity);
+        self.index.add(kind, certificate);
+        self.own.insert((node, kind), own);
     }
 }
 
@@ -92,7 +101,7 @@ mod tests {
     use super::super::Release;
     use super::*;
     use crate::base::ClusterId;
-    use crate::crypto::{CertificateSpec, KeySource};
+    use crate::crypto::{CertificateSpec, Identity, KeySource};
 
     const PUB: NodeId = ClusterId::FIRST.node(0);
     const SUB: NodeId = ClusterId::FIRST.node(1);
@@ -111,7 +120,7 @@ mod tests {
     fn every_node_trusts_a_copy_and_knows_where_it_is_from() {
         let (mut stores, mut source) = (stores(), KeySource::bank(1));
         let own = identity("sub", &mut source);
-        stores.put(SUB, CertificateKind::Tvs, own.clone());
+        stores.put(SUB, CertificateKind::Tvs, own.clone().into());
         let origins = [PUB, SUB].map(|node| {
             let [(CertificateKind::Tvs, trusted)] = stores.trusted(node).collect::<Vec<_>>()[..]
             else {
@@ -129,7 +138,7 @@ mod tests {
         let (mut stores, mut source) = (stores(), KeySource::bank(1));
         let [old, new, renamed] = ["pub", "pub", "pub2"].map(|name| identity(name, &mut source));
         for identity in [&old, &new, &renamed] {
-            stores.put(PUB, CertificateKind::CallManager, identity.clone());
+            stores.put(PUB, CertificateKind::CallManager, identity.clone().into());
         }
         for node in [PUB, SUB] {
             let trusted: Vec<_> = stores.trusted(node).map(|(_, t)| &t.certificate).collect();
@@ -140,6 +149,6 @@ mod tests {
         });
         assert_eq!(known, [false, true, true]);
         let presented = stores.own(PUB, CertificateKind::CallManager).unwrap();
-        assert_eq!(presented.certificate, renamed.certificate);
+        assert_eq!(*presented.certificate(), renamed.certificate);
     }
 }

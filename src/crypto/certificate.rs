@@ -73,6 +73,12 @@ impl Certificate {
         Ok(Certificate(Arc::new(fields)))
     }
 
+    /// A certificate that was just made.
+    pub(super) fn fresh(built: &X509) -> Certificate {
+        let der = built.to_der().expect("a fresh certificate can be written");
+        Certificate::from_der(&der).expect("a fresh certificate can be read")
+    }
+
     /// The certificate as PEM.
     ///
     /// # Panics
@@ -256,13 +262,14 @@ pub struct CertificateSpec<'a> {
     pub common_name: &'a str,
     /// Start of validity, Unix seconds; it lasts five years (CERT-06).
     pub not_before_s: u64,
-    /// RSA key size in bits.
+    /// RSA key size in bits; EC keys have a size of their own.
     pub key_bits: u16,
 }
 
-const FIVE_YEARS_S: u64 = 5 * 365 * 86_400;
+/// How long a certificate lasts that its owner has signed.
+pub const FIVE_YEARS_S: u64 = 5 * 365 * 86_400;
 
-/// A certificate and its private key.
+/// A certificate and its RSA key: it can sign files.
 #[derive(Clone, Debug)]
 pub struct Identity {
     /// The certificate.
@@ -277,73 +284,90 @@ impl Identity {
     /// # Panics
     /// If the common name is longer than X.509 allows.
     pub fn self_signed(spec: &CertificateSpec<'_>, source: &mut KeySource) -> Identity {
-        Identity::made(spec, None, source)
+        Identity::made(spec, FIVE_YEARS_S, None, source)
     }
 
-    /// Makes a key and a certificate that `issuer` has signed.
+    /// Makes a key and a certificate that `issuer` has signed for so many seconds (CERT-06).
     ///
     /// # Panics
     /// If the common name is longer than X.509 allows.
     pub fn issued(
         spec: &CertificateSpec<'_>,
+        valid_s: u64,
         issuer: &Identity,
         source: &mut KeySource,
     ) -> Identity {
-        Identity::made(spec, Some(issuer), source)
+        Identity::made(spec, valid_s, Some(issuer), source)
     }
 
     fn made(
         spec: &CertificateSpec<'_>,
+        valid_s: u64,
         issuer: Option<&Identity>,
         source: &mut KeySource,
     ) -> Identity {
         let key = source.signing_key(spec.key_bits);
-        let mut serial = [0; 16];
-        source.fill(&mut serial);
-        // CUCM's serials have 16 bytes and no sign byte; the first one is never zero.
-        serial[0] = 0x40 | (serial[0] & 0x3F);
-        let der = certificate_der(spec, &key, issuer, &serial);
-        let certificate = Certificate::from_der(&der).expect("a fresh certificate can be read");
-        Identity { certificate, key: Arc::new(key) }
+        let serial = fresh_serial(|bytes| source.fill(bytes));
+        let signing_key = issuer.map_or(&key, |issuer| &*issuer.key);
+        let signer = pkcs1v15::SigningKey::<Sha256>::new(signing_key.rsa().clone());
+        let public = SubjectPublicKeyInfoOwned::from_key(&rsa::RsaPublicKey::from(key.rsa()))
+            .expect("an RSA key has a public part");
+        let issuer = issuer.map(|issuer| &issuer.certificate);
+        let builder = service_builder(spec, valid_s, issuer, public, &serial, rsa_uses());
+        let built = builder.build::<_, pkcs1v15::Signature>(&signer).expect("an RSA key signs");
+        Identity { certificate: Certificate::fresh(&built), key: Arc::new(key) }
     }
 }
 
-fn certificate_der(
+/// What the RSA key of a service certificate is for.
+fn rsa_uses() -> KeyUsage {
+    KeyUsage(
+        KeyUsages::DigitalSignature
+            | KeyUsages::KeyEncipherment
+            | KeyUsages::DataEncipherment
+            | KeyUsages::KeyCertSign,
+    )
+}
+
+/// A serial number as CUCM makes them: 16 bytes without a sign byte, the first one never zero.
+pub(super) fn fresh_serial(fill: impl FnOnce(&mut [u8])) -> [u8; 16] {
+    let mut serial = [0; 16];
+    fill(&mut serial);
+    serial[0] = 0x40 | (serial[0] & 0x3F);
+    serial
+}
+
+/// A service certificate that nobody has signed yet; without an issuer it names itself as one.
+pub(super) fn service_builder(
     spec: &CertificateSpec<'_>,
-    key: &SigningKey,
-    issuer: Option<&Identity>,
+    valid_s: u64,
+    issuer: Option<&Certificate>,
+    public: SubjectPublicKeyInfoOwned,
     serial: &[u8],
-) -> Vec<u8> {
+    uses: KeyUsage,
+) -> CertificateBuilder<ServiceProfile> {
     let subject = format!("CN={},OU=TAC,O=resetstorm,L=Lab,ST=Simulation,C=US", spec.common_name);
     let subject = X509Name::from_str(&subject).expect("host names need no escaping");
     let issuer_name = issuer.map(|issuer| {
-        let known = X509::from_der(issuer.certificate.der()).expect("it was read before");
+        let known = X509::from_der(issuer.der()).expect("it was read before");
         known.tbs_certificate().subject().clone()
     });
-    let profile =
-        ServiceProfile { issuer: issuer_name.unwrap_or_else(|| subject.clone()), subject };
-    let signing_key = issuer.map_or(key, |issuer| &*issuer.key);
-    let signer = pkcs1v15::SigningKey::<Sha256>::new(signing_key.rsa().clone());
-    let public = SubjectPublicKeyInfoOwned::from_key(&rsa::RsaPublicKey::from(key.rsa()))
-        .expect("an RSA key has a public part");
+    let issuer = issuer_name.unwrap_or_else(|| subject.clone());
     let instant = |seconds| {
         let duration = std::time::Duration::from_secs(seconds);
         X509Time::try_from(std::time::UNIX_EPOCH + duration).expect("the date is before 9999")
     };
-    let validity =
-        Validity::new(instant(spec.not_before_s), instant(spec.not_before_s + FIVE_YEARS_S));
+    let validity = Validity::new(instant(spec.not_before_s), instant(spec.not_before_s + valid_s));
     let serial = SerialNumber::new(serial).expect("a serial of 16 bytes is allowed");
-    let builder = CertificateBuilder::new(profile, serial, validity, public)
-        .expect("the profile is well-formed");
-    let certificate: X509 =
-        builder.build::<_, pkcs1v15::Signature>(&signer).expect("an RSA key signs");
-    certificate.to_der().expect("a fresh certificate can be written")
+    let profile = ServiceProfile { issuer, subject, uses };
+    CertificateBuilder::new(profile, serial, validity, public).expect("the profile is well-formed")
 }
 
 /// The extensions of a CUCM service certificate; the library's own profiles refuse its names.
-struct ServiceProfile {
+pub(super) struct ServiceProfile {
     issuer: X509Name,
     subject: X509Name,
+    uses: KeyUsage,
 }
 
 impl BuilderProfile for ServiceProfile {
@@ -364,18 +388,12 @@ impl BuilderProfile for ServiceProfile {
         use x509_cert::der::oid::ObjectIdentifier;
         const SERVER_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.1");
         const CLIENT_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.2");
-        let usage = KeyUsage(
-            KeyUsages::DigitalSignature
-                | KeyUsages::KeyEncipherment
-                | KeyUsages::DataEncipherment
-                | KeyUsages::KeyCertSign,
-        );
         let extended = ExtendedKeyUsage(vec![SERVER_AUTH, CLIENT_AUTH]);
         let basic = BasicConstraints { ca: true, path_len_constraint: Some(0) };
         let subject = tbs.subject();
         Ok(vec![
             extended.to_extension(subject, &[])?,
-            usage.to_extension(subject, &[])?,
+            self.uses.to_extension(subject, &[])?,
             basic.to_extension(subject, &[])?,
         ])
     }

@@ -21,7 +21,7 @@ const TEST_KEYS_PEM: &str = include_str!("test_keys.pem");
 /// Why a key cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
-    /// The bytes are no PKCS#8 RSA key.
+    /// The bytes are no PKCS#8 key of the kind that is asked for.
     #[error("the private key cannot be read: {0}")]
     Unreadable(String),
     /// The key is smaller than any phone or cluster uses.
@@ -141,7 +141,7 @@ impl fmt::Debug for SigningKey {
     }
 }
 
-fn unreadable(error: impl fmt::Display) -> KeyError {
+pub(super) fn unreadable(error: impl fmt::Display) -> KeyError {
     KeyError::Unreadable(error.to_string())
 }
 
@@ -159,6 +159,9 @@ pub enum KeySource {
         stream: Stream,
         /// Randomness for keys that the bank does not hold.
         keys: Stream,
+        /// Randomness for EC keys and the serials of their certificates: of its own, so that RSA
+        /// certificates are the same in releases with and without EC.
+        ec: Stream,
     },
 }
 
@@ -169,6 +172,7 @@ impl KeySource {
             next: 0,
             stream: stream(seed, u64::MAX, Purpose::Certificate),
             keys: stream(seed, u64::MAX, Purpose::Key),
+            ec: stream(seed, u64::MAX, Purpose::EcKey),
         }
     }
 
@@ -201,6 +205,14 @@ impl KeySource {
         match self {
             KeySource::System => fill_from_system(bytes),
             KeySource::Bank { stream, .. } => stream.fill(bytes),
+        }
+    }
+
+    /// Fills `bytes` for an EC key or the serial number of its certificate.
+    pub(super) fn fill_ec(&mut self, bytes: &mut [u8]) {
+        match self {
+            KeySource::System => fill_from_system(bytes),
+            KeySource::Bank { ec, .. } => ec.fill(bytes),
         }
     }
 }

@@ -9,7 +9,7 @@ use super::lock::{LockFault, Opened, Password, open_key, open_pem};
 use super::pem::{Block, bare, blocks};
 use super::pkcs12::{self, Held};
 use super::shape::Shape;
-use super::{Certificate, KeyError, SigningKey};
+use super::{Certificate, EcKey, KeyError, SigningKey};
 use crate::wire::WireError;
 use crate::wire::ber::{Ber, tag};
 
@@ -278,6 +278,15 @@ impl KeyStore {
         let mut keys = self.signing_keys()?;
         let fitting = keys.iter().position(|key| self.certificate_of(key).is_some());
         Ok(keys.swap_remove(fitting.unwrap_or(0)))
+    }
+
+    /// The first private key, if it is an EC key on P-384.
+    ///
+    /// # Errors
+    /// What the file holds instead.
+    pub fn ec_key(&self) -> Result<EcKey, KeyStoreError> {
+        let first = self.keys.first().ok_or_else(|| KeyStoreError::NoKey(self.holds()))?;
+        Ok(EcKey::from_pkcs8(first.as_ref().map_err(Clone::clone)?)?)
     }
 
     /// Every RSA key of the file, at least one.

@@ -1,11 +1,13 @@
 //! Keys, signatures, digests and certificates.
 //!
 //! `ring` on every hot path (signing and verifying); the `rsa` crate makes keys and signs what
-//! ring cannot: certificates, SHA-1, keys of 1024 bits, CAPF proofs. No policy, no I/O.
+//! ring cannot: certificates, SHA-1, keys of 1024 bits, CAPF proofs; EC certificates come from the
+//! `p384` crate. No policy, no I/O.
 
 mod algorithms;
 mod certificate;
 mod cipher;
+mod credential;
 mod date;
 pub mod envelope;
 mod hash;
@@ -19,7 +21,10 @@ pub mod proof;
 mod shape;
 mod verify;
 
-pub use certificate::{Certificate, CertificateError, CertificateSpec, Identity, Oddity};
+pub use certificate::{
+    Certificate, CertificateError, CertificateSpec, FIVE_YEARS_S, Identity, Oddity,
+};
+pub use credential::{Credential, EcIdentity, EcKey};
 pub use date::date_text;
 pub use identity::FileIdentity;
 pub use keys::{KeyError, KeySource, SigningKey};

@@ -8,7 +8,7 @@ use super::waves::{Wave, waves};
 use crate::base::lines::{paragraph, row};
 use crate::base::words::{aligned_left, bytes, count};
 use crate::base::{Home, Model, NodeId, PhoneId, Span};
-use crate::cluster::{FleetSpec, SecurityMode, ServiceKind, Topology};
+use crate::cluster::{SecurityMode, ServiceKind, Topology};
 use crate::measure::{COVERS, Queue};
 use crate::phone::{First, family_of};
 use crate::play::Homes;
@@ -264,8 +264,7 @@ impl ModelBudget {
 }
 
 fn models(plan: &Plan) -> Vec<ModelBudget> {
-    let fleet =
-        FleetSpec { phones: plan.fleet.phones, models: plan.fleet.models.clone(), seed: plan.seed };
+    let fleet = plan.fleet_spec();
     let mut phones = vec![0; plan.fleet.models.len()];
     (0..fleet.phones).for_each(|phone| phones[fleet.model_index(PhoneId(phone))] += 1);
     let model = |(&(model, _), phones): (&(Model, f64), u64)| {
@@ -393,8 +392,10 @@ mod tests {
     #[test]
     fn transfers_bytes_and_lookups_are_those_of_a_run() {
         let release = "cluster.release=11.5";
-        let cases: [(&str, &[&str]); 7] = [
+        let recovery = "cluster.release=10.5";
+        let cases: [(&str, &[&str]); 8] = [
             ("callmanager-regen", &[SMALL]),
+            ("callmanager-regen", &[SMALL, recovery]),
             ("callmanager-regen", &[SMALL, release]),
             ("tvs-regen", &[SMALL]),
             ("callmanager-and-tvs", &[SMALL]),

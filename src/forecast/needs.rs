@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::waves::waves;
 use crate::base::{NodeId, PhoneId};
-use crate::cluster::{FleetSpec, ServiceKind};
+use crate::cluster::ServiceKind;
 use crate::measure::Queue;
 use crate::phone::Transport;
 use crate::scenario::Plan;
@@ -16,8 +16,7 @@ pub(super) fn lookups_in_flight(plan: &Plan) -> u64 {
 
 /// HTTP connections in flight at most.
 pub(super) fn connections_in_flight(plan: &Plan) -> u64 {
-    let fleet =
-        FleetSpec { phones: plan.fleet.phones, models: plan.fleet.models.clone(), seed: plan.seed };
+    let fleet = plan.fleet_spec();
     let asks =
         |&phone: &u32| plan.phone.transport.first(fleet.model(PhoneId(phone))) == Transport::Http;
     let limit = plan.limits.connections_in_flight as usize;

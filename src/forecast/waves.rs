@@ -7,7 +7,7 @@ use crate::base::words::{bytes, count};
 use crate::base::{Purpose, Span, stream};
 use crate::cluster::operator::parameters::{Parameter, SetParameter};
 use crate::cluster::operator::services::{Change, Services};
-use crate::cluster::{Nodes, SecurityMode, ServiceKind, Topology};
+use crate::cluster::{CertificateKind, Holders, Nodes, SecurityMode, ServiceKind, Topology};
 use crate::scenario::{FleetStart, Plan};
 
 /// A wave of boots and what it costs the servers.
@@ -186,7 +186,7 @@ fn bytes_of_ctl(topology: &Topology) -> u64 {
 }
 
 /// Bytes of list and configuration of one phone, about: measured in virtual time (2026-11) with
-/// one and three nodes, both releases and both key sizes; a test holds it against the scenarios.
+/// one and three nodes, releases with and without each record and both key sizes; a test holds it against the scenarios.
 fn bytes_per_phone(topology: &Topology) -> u64 {
     /// Config, header, signer's record, CAPF record.
     const BASE: u64 = 11_717;
@@ -194,17 +194,21 @@ fn bytes_per_phone(topology: &Topology) -> u64 {
     const TVS: u64 = 1_200;
     /// The record of `ITLRecovery`.
     const RECOVERY: u64 = 1_644;
+    /// That of `CallManager-ECDSA`, whatever size RSA keys have.
+    const EC: u64 = 955;
     /// By how much a record with a 4096-bit key is longer: key and signature, in it and in its
     /// certificate.
     const LONGER_RECORD: u64 = 1_024;
     /// By how much a signature is longer.
     const LONGER_SIGNATURE: u64 = 256;
     let tvs = topology.nodes_with(ServiceKind::TVS).count() as u64;
-    let recovery = u64::from(topology.release.has_itl_recovery());
+    let has = |kind| u64::from(topology.release.holders(kind) != Holders::Nobody);
+    let recovery = has(CertificateKind::ItlRecovery);
+    let ec = EC * has(CertificateKind::CallManagerEcdsa);
     let longer = if topology.key_bits == 4_096 {
         LONGER_RECORD * (2 + tvs + recovery) + 2 * LONGER_SIGNATURE
     } else {
         0
     };
-    BASE + TVS * tvs + RECOVERY * recovery + longer
+    BASE + TVS * tvs + RECOVERY * recovery + ec + longer
 }

@@ -14,4 +14,4 @@ mod usage;
 pub use error::LiveError;
 pub use options::{LiveOptions, Observer};
 pub use run::{LiveRun, run};
-pub use serve::{serve, serve_with};
+pub use serve::serve;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use crate::base::NodeId;
 use crate::forecast::Budget;
 use crate::measure::Queue;
-use crate::net::fleet::Addresses;
+use crate::net::fleet::first_address;
 use crate::net::{host, limits};
 use crate::scenario::Plan;
 
@@ -68,7 +68,7 @@ fn workers(plan: &Plan) -> u64 {
 /// other end of a connection has one, too, and is closed a moment later.
 fn quarter_descriptors(plan: &Plan) -> Places {
     let ends = if plan.target.is_some() { 4 } else { 9 };
-    let is_shared = |server: &SocketAddr| Addresses::towards(*server) == Addresses::Shared;
+    let is_shared = |&server: &SocketAddr| first_address(server).is_none();
     let is_ipv6 = |&node: &NodeId| plan.topology.node(node).address.is_ipv6();
     let own = || plan.fleet.homes().flat_map(|home| home.iter()).any(is_ipv6);
     let target = plan.target.as_ref().map(|target| target.tftp.iter().any(is_shared));

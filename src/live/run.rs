@@ -12,7 +12,7 @@ use crate::cluster::{Cluster, FileSignature, HTTP_PORT, HTTPS_PORT, ServiceKind,
 use crate::measure::{
     Account, CpuSeconds, Finish, Ledger, Mode, Queue, RunFacts, Slice, Summary, ThreadKind, encode,
 };
-use crate::net::fleet::Addresses;
+use crate::net::fleet::first_address;
 use crate::net::signals::{Signal, Signals};
 use crate::net::threads;
 use crate::net::{Clock, http, limits, signals};
@@ -20,7 +20,7 @@ use crate::phone::{Env, Phone, Shared, Verifier};
 use crate::play::{Cast, Cue, Wave};
 use crate::scenario::Plan;
 use crate::serve::Servers;
-use crate::swarm::{FileServer, HttpServer, Swarm, SwarmPlan};
+use crate::swarm::{FileServer, Swarm, SwarmPlan};
 
 use super::describe::describe_cluster;
 use super::error::LiveError;
@@ -73,7 +73,7 @@ async fn begin<'a>(plan: &'a Plan, options: &'a LiveOptions) -> Result<Driver<'a
     let _ = limits::raise_descriptor_limit();
     let clock = Clock::start();
     let stage = Stage::start(plan, options, clock).await?;
-    Driver::start(plan, options, clock, stage).await
+    Driver::start(plan, options, clock, stage)
 }
 
 impl LiveRun {
@@ -110,7 +110,7 @@ struct Driver<'a> {
 }
 
 impl<'a> Driver<'a> {
-    async fn start(
+    fn start(
         plan: &'a Plan,
         options: &'a LiveOptions,
         clock: Clock,
@@ -125,7 +125,7 @@ impl<'a> Driver<'a> {
         let files = file_servers(plan, cluster);
         let homes = Arc::clone(stage.play.homes());
         let servers = homes.of(PhoneId(0)).iter().map(|node| files[node].tftp);
-        let is_shared = servers.map(Addresses::towards).any(|own| own == Addresses::Shared);
+        let is_shared = servers.map(first_address).any(|own| own.is_none());
         let swarm_plan = SwarmPlan {
             seed: plan.seed,
             profile: plan.phone.clone(),
@@ -138,7 +138,7 @@ impl<'a> Driver<'a> {
             lookups_in_flight: places::of(&places, Queue::Lookups),
             connections_in_flight: places::of(&places, Queue::Connections),
         };
-        let swarm = Swarm::start(swarm_plan, clock, shared, phones).await?;
+        let swarm = Swarm::start(&swarm_plan, clock, &shared, phones)?;
         let (notes, metrics) = (notes(plan, is_shared), Arc::default());
         Ok(Driver { plan, clock, stage, swarm, usage, places, bounded, notes, metrics })
     }
@@ -351,7 +351,7 @@ fn file_servers(plan: &Plan, cluster: Option<&Cluster>) -> BTreeMap<NodeId, File
     if let Some(target) = &plan.target {
         let server = |&tftp: &SocketAddr| {
             let at = |port| SocketAddr::new(tftp.ip(), port);
-            FileServer { tftp, http: HttpServer { http: at(HTTP_PORT), https: at(HTTPS_PORT) } }
+            FileServer { tftp, http: at(HTTP_PORT), https: at(HTTPS_PORT) }
         };
         let nodes = plan.homes().into_iter().flat_map(|home| home.to_vec());
         return nodes.zip(target.tftp.iter().map(server)).collect();
@@ -359,7 +359,8 @@ fn file_servers(plan: &Plan, cluster: Option<&Cluster>) -> BTreeMap<NodeId, File
     let topology = cluster.expect("without a target the cluster is ours").topology();
     let server = |node: NodeId| FileServer {
         tftp: topology.socket(node, ServiceKind::Tftp),
-        http: HttpServer { http: topology.http_socket(node), https: topology.https_socket(node) },
+        http: topology.http_socket(node),
+        https: topology.https_socket(node),
     };
     topology.nodes_with(ServiceKind::Tftp).map(|node| (node, server(node))).collect()
 }

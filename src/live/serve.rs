@@ -16,19 +16,10 @@ use super::error::LiveError;
 use super::options::{LiveOptions, Observer};
 use super::stage::Stage;
 
-/// Serves the cluster of a plan until a signal comes; the operator's timeline is not played.
+/// Serves the cluster of a plan until a signal comes; the operator's timeline is not played, but
+/// `commands` are carried out. What the cluster cannot do is told to the observer and changes
+/// nothing.
 pub async fn serve(
-    plan: &Plan,
-    options: &LiveOptions,
-    observer: &mut dyn Observer,
-) -> Result<ServeCounts, LiveError> {
-    let (_, nobody) = mpsc::channel(1);
-    serve_with(plan, options, nobody, observer).await
-}
-
-/// Like [`serve`], for an operator who enters what is to be done while it serves. What the cluster
-/// cannot do is told to the observer and changes nothing.
-pub async fn serve_with(
     plan: &Plan,
     options: &LiveOptions,
     mut commands: mpsc::Receiver<OperatorAction>,

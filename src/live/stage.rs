@@ -2,10 +2,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::base::NodeId;
 use crate::cluster::operator::phones::ResetPhones;
-use crate::cluster::{CertificateKind, Cluster, FleetSpec, Genesis, OperatorAction, Topology};
-use crate::crypto::{Identity, KeySource};
+use crate::cluster::{Cluster, Genesis};
+use crate::crypto::KeySource;
 use crate::measure::{Mode, ServeSummary};
 use crate::net::{Clock, threads};
 use crate::play::{Cue, Play};
@@ -54,18 +53,13 @@ impl Stage {
         let Some(servers) = &self.servers else { return Ok(()) };
         match cue {
             Cue::Service(change) => servers.follow(change).await?,
-            Cue::Acts { action, .. } => self.keep(action)?,
-            Cue::Boots { .. } | Cue::Moved => {}
-        }
-        Ok(())
-    }
-
-    /// Keeps what an action has changed where the next run finds it.
-    fn keep(&self, action: &OperatorAction) -> Result<(), LiveError> {
-        if let (Some(dir), Some(cluster)) = (&self.state, self.play.cluster())
-            && action.get::<ResetPhones>().is_none()
-        {
-            vault::save_identities(dir, cluster)?;
+            Cue::Acts { action, .. } if action.get::<ResetPhones>().is_none() => {
+                // What has changed is kept where the next run finds it.
+                if let (Some(dir), Some(cluster)) = (&self.state, self.play.cluster()) {
+                    vault::save_identities(dir, cluster)?;
+                }
+            }
+            Cue::Acts { .. } | Cue::Boots { .. } | Cue::Moved => {}
         }
         Ok(())
     }
@@ -103,27 +97,17 @@ async fn ours(
         Some(dir) => vault::load_identities(dir, bound.topology())?,
         None => BTreeMap::new(),
     };
-    let genesis = genesis(plan, bound.topology().clone(), epoch_s, stored);
+    let genesis = Genesis {
+        topology: bound.topology().clone(),
+        fleet: plan.fleet_spec(),
+        source: KeySource::System,
+        epoch_s,
+        stored,
+    };
     let cluster = threads::apart("keys", move || Cluster::new(genesis)).await?;
     if let Some(dir) = &options.state {
         vault::save_identities(dir, &cluster)?;
     }
     let servers = Servers::start(bound, &cluster, clock, ServeSettings::default()).await?;
     Ok((cluster, servers))
-}
-
-fn genesis(
-    plan: &Plan,
-    topology: Topology,
-    epoch_s: u64,
-    stored: BTreeMap<(NodeId, CertificateKind), Identity>,
-) -> Genesis {
-    let fleet = &plan.fleet;
-    Genesis {
-        topology,
-        fleet: FleetSpec { phones: fleet.phones, models: fleet.models.clone(), seed: plan.seed },
-        source: KeySource::System,
-        epoch_s,
-        stored,
-    }
 }

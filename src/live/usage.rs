@@ -1,13 +1,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread::{self, JoinHandle};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::crypto::{KeySource, SigningKey};
 use crate::measure::{CpuSeconds, HostLog, MachineSummary, ThreadKind};
 use crate::net::host::{HostTimes, host_times};
-use crate::net::threads::{self, StartError};
+use crate::net::threads::{Repeated, StartError};
 use crate::net::{Clock, Watch, limits};
 
 /// What the run has used of its machine since the storm began, and what the machine was worth.
@@ -100,14 +99,13 @@ fn cpu_by_thread() -> BTreeMap<String, f64> {
 #[derive(Debug)]
 struct Yardstick {
     counts: Arc<YardstickCounts>,
-    thread: Option<JoinHandle<()>>,
+    _thread: Repeated,
 }
 
 #[derive(Debug, Default)]
 struct YardstickCounts {
     nanos: AtomicU64,
     signatures: AtomicU64,
-    stopped: AtomicBool,
 }
 
 /// How often it is applied: with eight signatures of half a millisecond, less than one per cent
@@ -122,13 +120,13 @@ impl Yardstick {
         let counts = Arc::new(YardstickCounts::default());
         let key = KeySource::bank(0).signing_key(2_048);
         let applied = Arc::clone(&counts);
-        let thread = threads::spawn("yardstick", move || apply(&key, &applied))?;
-        Ok(Yardstick { counts, thread: Some(thread) })
+        let apply = move || apply(&key, &applied);
+        Ok(Yardstick { counts, _thread: Repeated::start("yardstick", YARDSTICK_EVERY, apply)? })
     }
 
     /// CPU time in nanoseconds and signatures; one may be a round ahead of the other.
     fn read(&self) -> (u64, u64) {
-        let YardstickCounts { nanos, signatures, .. } = &*self.counts;
+        let YardstickCounts { nanos, signatures } = &*self.counts;
         (nanos.load(Ordering::Relaxed), signatures.load(Ordering::Relaxed))
     }
 }
@@ -137,26 +135,12 @@ fn apply(key: &SigningKey, counts: &YardstickCounts) {
     let sign = |times: u64| {
         (0..times).for_each(|_| drop(std::hint::black_box(key.sign_sha512(b"yardstick"))));
     };
-    while !counts.stopped.load(Ordering::Relaxed) {
-        sign(SIGNATURES_WARM_UP);
-        let before = limits::thread_cpu();
-        sign(SIGNATURES_MEASURED);
-        if let (Some(before), Some(after)) = (before, limits::thread_cpu()) {
-            let took = after.saturating_sub(before).as_nanos() as u64;
-            counts.nanos.fetch_add(took, Ordering::Relaxed);
-            counts.signatures.fetch_add(SIGNATURES_MEASURED, Ordering::Relaxed);
-        }
-        thread::park_timeout(YARDSTICK_EVERY);
-    }
-}
-
-impl Drop for Yardstick {
-    fn drop(&mut self) {
-        self.counts.stopped.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            thread.thread().unpark();
-            // It cannot panic; a run that is over has no use for the reason.
-            let _ = thread.join();
-        }
+    sign(SIGNATURES_WARM_UP);
+    let before = limits::thread_cpu();
+    sign(SIGNATURES_MEASURED);
+    if let (Some(before), Some(after)) = (before, limits::thread_cpu()) {
+        let took = after.saturating_sub(before).as_nanos() as u64;
+        counts.nanos.fetch_add(took, Ordering::Relaxed);
+        counts.signatures.fetch_add(SIGNATURES_MEASURED, Ordering::Relaxed);
     }
 }

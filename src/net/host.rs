@@ -66,7 +66,7 @@ pub fn findings() -> Vec<Finding> {
         ),
         finding(
             "memory free (MB)",
-            available_megabytes(),
+            available_bytes().map(|bytes| bytes / 1_024 / 1_024),
             500,
             "starts in flight",
             "close other programs",
@@ -93,10 +93,6 @@ fn number(path: &str, at: usize) -> Option<u64> {
 fn ports() -> Option<u64> {
     const RANGE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
     Some((number(RANGE, 1)? + 1).saturating_sub(number(RANGE, 0)?))
-}
-
-fn available_megabytes() -> Option<u64> {
-    Some(available_bytes()? / 1_024 / 1_024)
 }
 
 /// Bytes of memory that programs can have without swapping.

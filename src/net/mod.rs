@@ -20,5 +20,5 @@ mod watch;
 pub use clock::Clock;
 pub use lack::{lack_of, remedy};
 pub use pktinfo::{Arrival, FleetSocket};
-pub use tls_client::{Judge, TlsClients};
+pub use tls_client::{Judge, TlsClients, TlsFault};
 pub use watch::Watch;

@@ -4,8 +4,10 @@
 use std::fs::File;
 use std::future::Future;
 use std::io;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use tokio::runtime::{Builder, EnterGuard, Handle, Runtime};
 use tokio::sync::oneshot;
@@ -37,24 +39,21 @@ impl OwnRuntime {
     pub fn with_threads(name: &str, threads: usize) -> Result<OwnRuntime, StartError> {
         let mut builder = Builder::new_multi_thread();
         builder.worker_threads(threads).thread_name(name);
-        // tokio panics when a thread of its own is refused.
-        has_descriptors(RUNTIME_DESCRIPTORS)
-            .and_then(|()| has_threads(threads))
-            .and_then(|()| builder.enable_all().build())
-            .map(OwnRuntime::of)
-            .map_err(|cause| failed(name, cause))
+        OwnRuntime::build(name, threads, builder)
     }
 
     /// A runtime for the thread of this name that will block on it.
     pub fn of_one_thread(name: &str) -> Result<OwnRuntime, StartError> {
-        has_descriptors(RUNTIME_DESCRIPTORS)
-            .and_then(|()| Builder::new_current_thread().enable_all().build())
-            .map(OwnRuntime::of)
-            .map_err(|cause| failed(name, cause))
+        OwnRuntime::build(name, 0, Builder::new_current_thread())
     }
 
-    const fn of(runtime: Runtime) -> OwnRuntime {
-        OwnRuntime(Some(runtime))
+    fn build(name: &str, threads: usize, mut builder: Builder) -> Result<OwnRuntime, StartError> {
+        // tokio panics when a thread of its own is refused.
+        has_descriptors(RUNTIME_DESCRIPTORS)
+            .and_then(|()| has_threads(threads))
+            .and_then(|()| builder.enable_all().build())
+            .map(|runtime| OwnRuntime(Some(runtime)))
+            .map_err(|cause| failed(name, cause))
     }
 
     fn inner(&self) -> &Runtime {
@@ -93,10 +92,44 @@ pub fn spawn<T: Send + 'static>(
     thread::Builder::new().name(name.to_owned()).spawn(work).map_err(|cause| failed(name, cause))
 }
 
+/// A thread that does the same again and again until this is dropped.
+#[derive(Debug)]
+pub struct Repeated {
+    stopped: Arc<AtomicBool>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Repeated {
+    /// Starts the thread of this name, which pauses for so long after each time.
+    pub fn start(
+        name: &str,
+        pause: Duration,
+        work: impl Fn() + Send + 'static,
+    ) -> Result<Repeated, StartError> {
+        let stopped = Arc::new(AtomicBool::new(false));
+        let is_stopped = Arc::clone(&stopped);
+        let thread = spawn(name, move || {
+            while !is_stopped.load(Ordering::Relaxed) {
+                work();
+                thread::park_timeout(pause);
+            }
+        })?;
+        Ok(Repeated { stopped, thread: Some(thread) })
+    }
+}
+
+impl Drop for Repeated {
+    fn drop(&mut self) {
+        self.stopped.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            // A run that is over has no use for the reason.
+            let _ = thread.join();
+        }
+    }
+}
+
 /// Does something long on a thread of its own, so that nobody else waits.
-///
-/// # Panics
-/// If `work` does.
 pub async fn apart<T: Send + 'static>(
     name: &str,
     work: impl FnOnce() -> T + Send + 'static,

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -9,9 +10,32 @@ use rustls::crypto::{
 };
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::wire::DialogueRules;
 
 /// Decides whether a server's certificate (DER) is accepted, during the handshake.
 pub type Judge = Box<dyn Fn(&[u8]) -> bool + Send + Sync>;
+
+/// Why a server gives no answer over TLS.
+#[derive(Debug)]
+pub enum TlsFault {
+    /// The judge has refused it.
+    Refused,
+    /// The connection broke, or this host lacked something for it.
+    Broken(io::Error),
+    /// What came is no message.
+    Malformed,
+}
+
+impl From<io::Error> for TlsFault {
+    fn from(error: io::Error) -> TlsFault {
+        TlsFault::Broken(error)
+    }
+}
 
 /// Makes TLS configurations for clients that judge servers by lists of their own.
 #[derive(Clone, Debug)]
@@ -26,6 +50,43 @@ impl Default for TlsClients {
 }
 
 impl TlsClients {
+    /// Shakes hands with the server at the other end of `stream`.
+    pub async fn connect(
+        &self,
+        stream: TcpStream,
+        judge: Judge,
+    ) -> Result<TlsStream<TcpStream>, TlsFault> {
+        let (config, refused) = self.config(judge);
+        let name = ServerName::IpAddress(stream.peer_addr()?.ip().into());
+        let connected = TlsConnector::from(config).connect(name, stream).await;
+        connected.map_err(|error| {
+            if refused.load(Ordering::Relaxed) { TlsFault::Refused } else { error.into() }
+        })
+    }
+
+    /// Says one message of a dialogue and reads the answer. Many servers close without
+    /// `close_notify`; after a whole message that is normal, before it the answer is missing.
+    pub async fn exchange(
+        &self,
+        stream: TcpStream,
+        judge: Judge,
+        message: &[u8],
+        rules: &DialogueRules,
+    ) -> Result<Vec<u8>, TlsFault> {
+        let mut stream = self.connect(stream, judge).await?;
+        // One write: peers read the header with a single read and fail on a short one.
+        stream.write_all(message).await?;
+        stream.flush().await?;
+        let mut answer = vec![0; rules.head_length];
+        stream.read_exact(&mut answer).await?;
+        let length = (rules.message_length)(&answer).map_err(|_| TlsFault::Malformed)?;
+        answer.resize(length.max(rules.head_length), 0);
+        stream.read_exact(&mut answer[rules.head_length..]).await?;
+        // The answer counts, whatever becomes of the farewell.
+        let _ = stream.shutdown().await;
+        Ok(answer)
+    }
+
     /// A configuration for one connection. Sessions are never resumed: a resumed session skips
     /// the certificate check, and with it the trust decision. The flag is set when `judge` has
     /// refused the server.

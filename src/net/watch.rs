@@ -1,7 +1,5 @@
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::base::{Span, Time};
@@ -9,25 +7,19 @@ use crate::measure::{HostLog, HostSample, Pause};
 
 use super::Clock;
 use super::host::{HostTimes, Quota, host_times, quota, quota_files};
-use super::threads::{self, StartError};
+use super::threads::{Repeated, StartError};
 
 /// A thread that does next to nothing, and so sees when the host does not let this program run:
 /// it was stopped, its virtual machine was, or others have the CPUs.
 #[derive(Debug)]
 pub struct Watch {
-    shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
-}
-
-#[derive(Debug)]
-struct Shared {
-    clock: Clock,
-    state: Mutex<State>,
-    stopped: AtomicBool,
+    state: Arc<Mutex<State>>,
+    _thread: Repeated,
 }
 
 #[derive(Debug)]
 struct State {
+    clock: Clock,
     log: HostLog,
     /// When anybody last looked.
     seen: Time,
@@ -45,43 +37,38 @@ impl Watch {
     /// Starts the thread.
     pub fn start(clock: Clock) -> Result<Watch, StartError> {
         let quotas = quota_files().into_iter().map(|file| (file.clone(), quota(&file))).collect();
-        let seen = clock.now();
-        let state =
-            State { log: HostLog::default(), seen, sampled_at: seen, times: host_times(), quotas };
-        let (state, stopped) = (Mutex::new(state), AtomicBool::new(false));
-        let shared = Arc::new(Shared { clock, state, stopped });
-        let watched = Arc::clone(&shared);
-        let thread = threads::spawn("watch", move || {
-            while !watched.stopped.load(Ordering::Relaxed) {
-                thread::park_timeout(LOOK_EVERY);
-                watched.look(SAMPLE_EVERY);
-            }
-        })?;
-        Ok(Watch { shared, thread: Some(thread) })
+        let (log, now, times) = (HostLog::default(), clock.now(), host_times());
+        let state = State { clock, log, seen: now, sampled_at: now, times, quotas };
+        let state = Arc::new(Mutex::new(state));
+        let watched = Arc::clone(&state);
+        let look = move || lock(&watched).look(SAMPLE_EVERY);
+        Ok(Watch { state, _thread: Repeated::start("watch", LOOK_EVERY, look)? })
     }
 
     /// What the host gave up to now.
     pub fn log(&self) -> HostLog {
         /// Less than this is too little for shares of CPU time, which come in hundredths.
         const SAMPLE_MIN: Span = Span::from_millis(200);
-        self.shared.look(SAMPLE_MIN);
-        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner).log.clone()
+        let mut state = lock(&self.state);
+        state.look(SAMPLE_MIN);
+        state.log.clone()
     }
 }
 
-impl Shared {
-    /// Looks at the clock, and at the CPUs if the last look at them is `every` ago.
-    fn look(&self, every: Span) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.seen(self.clock.now());
-        if state.seen.since(state.sampled_at) >= every {
-            let now = state.seen;
-            state.sample(now);
-        }
-    }
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl State {
+    /// Looks at the clock, and at the CPUs if the last look at them is `every` ago.
+    fn look(&mut self, every: Span) {
+        let now = self.clock.now();
+        self.seen(now);
+        if now.since(self.sampled_at) >= every {
+            self.sample(now);
+        }
+    }
+
     /// Somebody looks now; nobody did in between.
     fn seen(&mut self, now: Time) {
         self.log.pause(Pause { from: self.seen, to: now });
@@ -109,17 +96,6 @@ impl State {
     }
 }
 
-impl Drop for Watch {
-    fn drop(&mut self) {
-        self.shared.stopped.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            thread.thread().unpark();
-            // It cannot panic; a run that is over has no use for the reason.
-            let _ = thread.join();
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,6 +104,7 @@ mod tests {
     fn a_time_in_which_nobody_looked_is_a_pause() {
         let at = |seconds| Time::ZERO + Span::from_secs(seconds);
         let mut state = State {
+            clock: Clock::start(),
             log: HostLog::default(),
             seen: at(0),
             sampled_at: at(0),
@@ -143,10 +120,10 @@ mod tests {
     #[test]
     fn the_host_is_sampled_while_it_is_watched() {
         let watch = Watch::start(Clock::start()).unwrap();
-        let shared = Arc::clone(&watch.shared);
-        shared.look(Span::ZERO);
+        let state = Arc::clone(&watch.state);
+        lock(&state).look(Span::ZERO);
         assert_ne!(watch.log(), HostLog::default());
         drop(watch);
-        assert!(shared.stopped.load(Ordering::Relaxed));
+        assert_eq!(Arc::strong_count(&state), 1, "the thread has ended");
     }
 }

@@ -159,13 +159,3 @@ pub struct Sink {
     /// What happened, in order.
     pub facts: Vec<Fact>,
 }
-
-impl Sink {
-    pub(super) fn act(&mut self, action: Action) {
-        self.actions.push(action);
-    }
-
-    pub(super) fn fact(&mut self, fact: Fact) {
-        self.facts.push(fact);
-    }
-}

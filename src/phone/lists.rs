@@ -42,17 +42,11 @@ enum HeldCertificate {
 
 impl TrustList {
     /// Reads a whole list.
-    ///
-    /// # Errors
-    /// If header or any record is malformed.
     pub fn parse(bytes: &[u8]) -> Result<TrustList, WireError> {
         TrustList::from_file(&SignedFile::parse(bytes)?)
     }
 
     /// Reads the records of a file whose header was parsed.
-    ///
-    /// # Errors
-    /// If any record is malformed.
     pub fn from_file(file: &SignedFile<'_>) -> Result<TrustList, WireError> {
         let records = Records::new(file.body, usize::from(file.header.length))
             .filter_map(|record| record.map(|record| TrustRecord::new(&record)).transpose())

@@ -7,12 +7,12 @@ use crate::wire::tftp::Options;
 use crate::wire::{ConfigError, FileName, SignedFile, WireError};
 
 use super::contract::{Fact, Input, Sink};
-use super::env::Env;
 use super::held::{Boot, Held, StoredConfig};
 use super::lists::{TrustList, TrustLists};
 use super::profile::FILE_SIZE_MAX;
 use super::step::Step;
 use super::task::{Context, Event, Task, Turn};
+use super::verifier::Env;
 
 /// One virtual phone: what it holds and where it is in a boot.
 ///
@@ -72,9 +72,6 @@ impl Phone {
 
     /// Gives the phone lists and the content of a configuration as if it had accepted them
     /// earlier; `identity` says whose signature the configuration had.
-    ///
-    /// # Errors
-    /// If one of them cannot be read.
     pub fn provision(
         &mut self,
         env: &Env,
@@ -162,7 +159,7 @@ impl Phone {
         match input {
             Input::Boot => {
                 self.boot = Boot::default();
-                sink.fact(Fact::BootStarted);
+                sink.facts.push(Fact::BootStarted);
                 let boot_time = self.boot_time(env);
                 let turn = Task::first(&mut self.context(env, now, sink), boot_time);
                 self.go_on(turn, sink);
@@ -178,7 +175,7 @@ impl Phone {
             Input::Answered { token, result } if token == self.token => {
                 self.on(env, now, Event::Answered(result), sink);
             }
-            Input::Timer { .. } | Input::Answered { .. } => sink.fact(Fact::Unexpected),
+            Input::Timer { .. } | Input::Answered { .. } => sink.facts.push(Fact::Unexpected),
         }
     }
 
@@ -190,7 +187,7 @@ impl Phone {
                 self.go_on(turn, sink);
             }
             (None, Event::Timer) => {}
-            (None, Event::Answered(_)) => sink.fact(Fact::Unexpected),
+            (None, Event::Answered(_)) => sink.facts.push(Fact::Unexpected),
         }
     }
 
@@ -204,11 +201,11 @@ impl Phone {
             Turn::Wait(task) => self.task = Some(task),
             Turn::Done => {
                 self.task = None;
-                sink.fact(Fact::Settled { outcome: self.boot.outcome() });
+                sink.facts.push(Fact::Settled { outcome: self.boot.outcome() });
             }
             Turn::Unexpected(task) => {
                 self.task = Some(task);
-                sink.fact(Fact::Unexpected);
+                sink.facts.push(Fact::Unexpected);
             }
         }
     }

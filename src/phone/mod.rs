@@ -5,7 +5,6 @@
 
 mod boot_time;
 mod contract;
-mod env;
 mod errand;
 mod families;
 mod file_kind;
@@ -24,7 +23,6 @@ mod vouched;
 
 pub use boot_time::BootTime;
 pub use contract::{Action, Fact, Failure, Input, Outcome, Sink};
-pub use env::Env;
 pub use errand::{Answer, Ask, Errand, ErrandFault, FileRequest, Message, Trust, TvsFault};
 pub use families::{
     BlockFacts, BlockSizeRule, Family, FamilyValue, First, Times, Varied, families, family_index,
@@ -39,4 +37,4 @@ pub use profile::{FILE_SIZE_MAX, PhoneProfile};
 pub use shared::Shared;
 pub use step::Step;
 pub use transport::{HttpFault, TRANSPORT_RULES, Transport, TransportRule};
-pub use verifier::Verifier;
+pub use verifier::{Env, Verifier};

@@ -1,3 +1,4 @@
+use std::hash::Hash;
 use std::sync::Arc;
 
 use dashmap::DashMap;
@@ -26,9 +27,6 @@ const SWEEP_AT: usize = 1_024;
 
 impl Shared {
     /// The list in these bytes.
-    ///
-    /// # Errors
-    /// If header or any record is malformed.
     pub fn list(&self, file: &SignedFile<'_>) -> Result<Arc<TrustList>, WireError> {
         match self.pins.find(file.bytes()) {
             Some(pinned) => pinned.list.get_or_init(|| self.interned_list(file)).clone(),
@@ -37,22 +35,11 @@ impl Shared {
     }
 
     fn interned_list(&self, file: &SignedFile<'_>) -> Result<Arc<TrustList>, WireError> {
-        let digest = sha256(file.bytes());
-        if let Some(list) = self.lists.get(&digest) {
-            return Ok(Arc::clone(&list));
-        }
-        let list = Arc::new(TrustList::from_file(file)?);
-        if self.lists.len() >= SWEEP_AT {
-            self.lists.retain(|_, list| Arc::strong_count(list) > 1);
-        }
-        self.lists.insert(digest, Arc::clone(&list));
-        Ok(list)
+        let made = |_: &_| TrustList::from_file(file).map(Arc::new);
+        intern(&self.lists, sha256(file.bytes()), made)
     }
 
     /// The TVS members of the configuration in these bytes.
-    ///
-    /// # Errors
-    /// If the configuration cannot be read.
     pub fn members(&self, config: &[u8]) -> Result<Arc<[TvsMember]>, ConfigError> {
         let length = config.len();
         if let Some(pinned) = self.pins.find(config) {
@@ -65,16 +52,8 @@ impl Shared {
     }
 
     fn interned_members(&self, config: &[u8]) -> Result<Arc<[TvsMember]>, ConfigError> {
-        let members = Config::parse(config)?.tvs;
-        if let Some(known) = self.members.get(&members) {
-            return Ok(Arc::clone(&known));
-        }
-        let shared: Arc<[TvsMember]> = members.clone().into();
-        if self.members.len() >= SWEEP_AT {
-            self.members.retain(|_, members| Arc::strong_count(members) > 1);
-        }
-        self.members.insert(members, Arc::clone(&shared));
-        Ok(shared)
+        let made = |members: &Vec<TvsMember>| Ok(members.as_slice().into());
+        intern(&self.members, Config::parse(config)?.tvs, made)
     }
 
     /// Which content a file is and who signed it.
@@ -93,14 +72,16 @@ impl Shared {
 
     /// The number of a pinned file.
     pub(super) fn pinned_number(&self, file: &[u8]) -> Option<u32> {
-        self.pins.find(file).filter(|pinned| pinned.bytes.len() == file.len()).map(|p| p.number)
+        self.whole(file).map(|pinned| pinned.number)
     }
 
     /// A file that a phone keeps for a while: the pinned one itself, or a copy.
     pub(super) fn keep(&self, file: &[u8]) -> Arc<[u8]> {
-        let whole = |pinned: &Arc<PinnedFile>| pinned.bytes.len() == file.len();
-        let pinned = self.pins.find(file).filter(whole);
-        pinned.map_or_else(|| file.into(), |pinned| Arc::clone(&pinned.bytes))
+        self.whole(file).map_or_else(|| file.into(), |pinned| Arc::clone(&pinned.bytes))
+    }
+
+    fn whole(&self, file: &[u8]) -> Option<Arc<PinnedFile>> {
+        self.pins.find(file).filter(|pinned| pinned.bytes.len() == file.len())
     }
 
     /// The signer in an answer of TVS, if its certificate can be read; the answer came at `now`.
@@ -110,14 +91,26 @@ impl Shared {
         let length = (known.roles.len() as u64).to_be_bytes();
         let digest = sha256_of(&[&length, known.roles, der]);
         let expires = now + Span::from_secs(u64::from(known.ttl_s));
-        if let Some(signer) = self.signers.get(&digest) {
-            return Some(VouchedSigner { signer: Arc::clone(&signer), expires });
-        }
-        let signer = Arc::new(Signer::new(&Certificate::from_der(der).ok()?, known.roles));
-        if self.signers.len() >= SWEEP_AT {
-            self.signers.retain(|_, signer| Arc::strong_count(signer) > 1);
-        }
-        self.signers.insert(digest, Arc::clone(&signer));
+        let signer = |certificate: Certificate| Arc::new(Signer::new(&certificate, known.roles));
+        let made = |_: &_| Certificate::from_der(der).map(signer);
+        let signer = intern(&self.signers, digest, made).ok()?;
         Some(VouchedSigner { signer, expires })
     }
+}
+
+/// What the map has for this key; made and kept if it has nothing yet.
+fn intern<K: Eq + Hash, V: ?Sized, E>(
+    map: &DashMap<K, Arc<V>>,
+    key: K,
+    make: impl FnOnce(&K) -> Result<Arc<V>, E>,
+) -> Result<Arc<V>, E> {
+    if let Some(known) = map.get(&key) {
+        return Ok(Arc::clone(&known));
+    }
+    let new = make(&key)?;
+    if map.len() >= SWEEP_AT {
+        map.retain(|_, held| Arc::strong_count(held) > 1);
+    }
+    map.insert(key, Arc::clone(&new));
+    Ok(new)
 }

@@ -1,21 +1,35 @@
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::crypto::{SignatureFault, sha256_of, verify_file};
 use crate::wire::SignedFile;
 
+use super::profile::PhoneProfile;
 use super::shared::Shared;
+
+/// What phones share: lists, TVS member lists, the verifier of their thread and their profile.
+#[derive(Debug)]
+pub struct Env {
+    /// How phones behave.
+    pub profile: Arc<PhoneProfile>,
+    /// Lists and member lists, shared by all threads.
+    pub shared: Arc<Shared>,
+    /// Checks signatures; of this thread.
+    pub verifier: Verifier,
+}
 
 type Verdict = Result<(), SignatureFault>;
 
 /// Verdicts that were given.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Verdicts {
     /// By the SHA-256 of file and key.
     files: HashMap<[u8; 32], Verdict>,
     /// On pinned files by their number.
     pinned: HashMap<u32, Vec<OfKey>>,
+    /// Whose pinned files are known by number instead of by their bytes.
+    shared: Arc<Shared>,
 }
 
 /// A key that a file was checked with, of which there are few, and the verdict.
@@ -25,12 +39,10 @@ type OfKey = (Box<[u8]>, Verdict);
 #[derive(Debug, Default)]
 pub struct Verifier {
     scratch: RefCell<Vec<u8>>,
-    /// Verdicts by (file, key): only in virtual time, where the same file is verified a million
-    /// times and the answer cannot change.
+    /// Only in virtual time, where the same file is verified a million times and the answer cannot
+    /// change.
     remembered: Option<RefCell<Verdicts>>,
-    /// Whose pinned files are known by number instead of by their bytes.
-    pins: Option<Arc<Shared>>,
-    count: std::cell::Cell<u64>,
+    count: Cell<u64>,
 }
 
 impl Verifier {
@@ -39,15 +51,11 @@ impl Verifier {
         Verifier::default()
     }
 
-    /// A verifier that checks each (file, key) once and remembers the verdict: virtual time.
-    pub fn remembering() -> Verifier {
-        Verifier { remembered: Some(RefCell::default()), ..Verifier::default() }
-    }
-
-    /// Like [`Verifier::remembering`]; files that are pinned in `shared` are known without
-    /// hashing their bytes.
-    pub fn remembering_pinned(shared: Arc<Shared>) -> Verifier {
-        Verifier { pins: Some(shared), ..Verifier::remembering() }
+    /// A verifier that checks each (file, key) once and remembers the verdict: virtual time. Files
+    /// that are pinned in `shared` are known without hashing their bytes.
+    pub fn remembering(shared: Arc<Shared>) -> Verifier {
+        let verdicts = Verdicts { files: HashMap::new(), pinned: HashMap::new(), shared };
+        Verifier { remembered: Some(RefCell::new(verdicts)), ..Verifier::default() }
     }
 
     /// How many verdicts were asked for.
@@ -56,16 +64,12 @@ impl Verifier {
     }
 
     /// Whether `file` is signed by the owner of `public_key` (PKCS#1 `RSAPublicKey`).
-    ///
-    /// # Errors
-    /// The fault, if not.
     pub fn verify(&self, file: &SignedFile<'_>, public_key: &[u8]) -> Result<(), SignatureFault> {
         self.count.set(self.count.get() + 1);
         let check = || verify_file(file, public_key, &mut self.scratch.borrow_mut());
         let Some(remembered) = &self.remembered else { return check() };
-        let Verdicts { files, pinned } = &mut *remembered.borrow_mut();
-        let pins = self.pins.as_ref();
-        let Some(number) = pins.and_then(|shared| shared.pinned_number(file.bytes())) else {
+        let Verdicts { files, pinned, shared } = &mut *remembered.borrow_mut();
+        let Some(number) = shared.pinned_number(file.bytes()) else {
             let key = sha256_of(&[file.bytes(), public_key]);
             return *files.entry(key).or_insert_with(check);
         };

@@ -45,9 +45,6 @@ impl Cast {
     }
 
     /// Phone number `id`; one of a run that is to end is asked for nothing, `ends` says so.
-    ///
-    /// # Panics
-    /// If the files of the cluster cannot be read, which would be a fault of this program.
     pub fn phone(&self, env: &Env, id: PhoneId, ends: bool) -> Phone {
         let mut phone = Phone::new(id, self.fleet.model(id));
         let held = self.held.get(&self.homes.first(id)).filter(|_| !ends);

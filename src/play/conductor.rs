@@ -4,8 +4,8 @@ use std::sync::Arc;
 use crate::base::{NodeId, Span, Time};
 use crate::cluster::operator::phones::ResetPhones;
 use crate::cluster::{
-    ActionError, Cluster, Effect, FleetSpec, OperatorAction, ServiceChange, ServiceKind,
-    SignCounts, TftpService, Topology,
+    ActionError, Cluster, Effect, OperatorAction, ServiceChange, ServiceKind, SignCounts,
+    TftpService,
 };
 use crate::measure::{
     ClusterCounts, CpuSeconds, Finish, Ledger, Mode, RunFacts, RunInfo, ServeSummary, StepMark,
@@ -26,7 +26,10 @@ use super::timeline::{StepInHand, Timeline};
 /// settles or after a [`command`](Play::command).
 #[derive(Debug)]
 pub struct Play {
-    run: Run,
+    plan: Box<Plan>,
+    mode: Mode,
+    /// Unix seconds at [`Time::ZERO`]; 0 in virtual time.
+    began_s: f64,
     /// None if the servers are not ours.
     cluster: Option<Cluster>,
     homes: Arc<Homes>,
@@ -41,21 +44,6 @@ pub struct Play {
     storm: Option<SignCounts>,
     steps: Vec<StepMark>,
     notes: Vec<String>,
-}
-
-/// What a run is, whatever happens in it.
-#[derive(Debug)]
-struct Run {
-    scenario: String,
-    seed: u64,
-    mode: Mode,
-    /// Unix seconds at [`Time::ZERO`]; 0 in virtual time.
-    began_s: f64,
-    fleet: FleetSpec,
-    start: FleetStart,
-    arrival_within: Span,
-    /// The nodes by their names in the plan.
-    topology: Topology,
 }
 
 /// What the driver has to do next.
@@ -96,25 +84,17 @@ impl Play {
     /// The play of `plan` from [`Time::ZERO`], which is `began_s` in Unix seconds; `cluster` is
     /// `None` if the servers are not ours.
     pub fn new(plan: &Plan, cluster: Option<Cluster>, mode: Mode, began_s: f64) -> Play {
-        let start = if plan.target.is_some() { FleetStart::Factory } else { plan.fleet.start };
+        let mut plan = Box::new(plan.clone());
+        if plan.target.is_some() {
+            plan.fleet.start = FleetStart::Factory;
+        }
         Play {
-            run: Run {
-                scenario: plan.name.clone(),
-                seed: plan.seed,
-                mode,
-                began_s,
-                fleet: FleetSpec {
-                    phones: plan.fleet.phones,
-                    models: plan.fleet.models.clone(),
-                    seed: plan.seed,
-                },
-                start,
-                arrival_within: plan.fleet.arrival_within,
-                topology: plan.topology.clone(),
-            },
+            mode,
+            began_s,
             cluster,
-            homes: Arc::new(Homes::of_plan(plan)),
-            timeline: Timeline::new(plan.timeline.clone()),
+            homes: Arc::new(Homes::of_plan(&plan)),
+            timeline: Timeline::new(std::mem::take(&mut plan.timeline)),
+            plan,
             commands: VecDeque::new(),
             cues: VecDeque::new(),
             any_wave: false,
@@ -145,16 +125,17 @@ impl Play {
             let service = self.cluster.as_ref()?.tftp(node)?;
             Some((node, Arc::clone(service)))
         };
-        let holds = self.run.start != FleetStart::Factory;
+        let start = self.plan.fleet.start;
+        let holds = start != FleetStart::Factory;
         let nodes = self.homes.firsts().into_iter().filter(|_| holds);
-        let fleet = self.run.fleet.clone();
-        Cast::new(fleet, Arc::clone(&self.homes), nodes.filter_map(served), self.run.start.holds())
+        let (fleet, homes) = (self.plan.fleet_spec(), Arc::clone(&self.homes));
+        Cast::new(fleet, homes, nodes.filter_map(served), start.holds())
     }
 
     /// The boots with which the run begins, if the phones are switched on.
     pub fn power_on(&mut self) -> Option<Cue> {
-        (self.run.start == FleetStart::Factory)
-            .then(|| self.boots(self.run.arrival_within, Wave::PowerOn))
+        (self.plan.fleet.start == FleetStart::Factory)
+            .then(|| self.boots(self.plan.fleet.arrival_within, Wave::PowerOn))
     }
 
     /// Enters an action beside the timeline; it is carried out before the next one of that.
@@ -196,7 +177,7 @@ impl Play {
 
     /// What an action does, in words, and which step it is.
     pub fn tell(&self, action: &OperatorAction, step: Option<&StepInHand>) -> String {
-        let what = action.words(&self.run.topology);
+        let what = action.words(&self.plan.topology);
         match step {
             Some(StepInHand { number, name }) => format!("step {number}, {name}: {what}"),
             None => what,
@@ -213,7 +194,7 @@ impl Play {
         self.steps.extend(step.as_ref().map(|step| StepMark {
             number: step.number,
             name: step.name.clone(),
-            at_s: self.run.began_s + now.as_secs_f64(),
+            at_s: self.began_s + now.as_secs_f64(),
         }));
         let effects = match (&mut self.cluster, action.get()) {
             (Some(cluster), _) => cluster.apply(&*action, now)?,
@@ -228,14 +209,14 @@ impl Play {
         self.cues.push_back(Cue::Acts { action, step });
         for effect in effects {
             let cue = self.cue(effect);
-            self.cues.push_back(cue);
+            self.cues.extend(cue);
         }
         Ok(())
     }
 
     /// The one place where an effect finds those whom it concerns.
-    fn cue(&mut self, effect: Effect) -> Cue {
-        match effect {
+    fn cue(&mut self, effect: Effect) -> Option<Cue> {
+        Some(match effect {
             Effect::ResetPhones { spread } => {
                 let wave = if self.storm.is_none() { Wave::Storm } else { Wave::Reset };
                 self.boots(spread, wave)
@@ -245,7 +226,11 @@ impl Play {
                 Cue::Moved
             }
             Effect::Service(change) => Cue::Service(change),
-        }
+            Effect::Warn(what) => {
+                self.notes.push(what);
+                return None;
+            }
+        })
     }
 
     fn boots(&mut self, spread: Span, wave: Wave) -> Cue {
@@ -264,9 +249,9 @@ impl Play {
     /// The run as Prometheus sees it, with what its driver has counted.
     pub fn info(&self, serve: ServeSummary, cpu_s: CpuSeconds) -> RunInfo {
         RunInfo {
-            scenario: self.run.scenario.clone(),
-            mode: self.run.mode,
-            seed: self.run.seed,
+            scenario: self.plan.name.clone(),
+            mode: self.mode,
+            seed: self.plan.seed,
             signatures: self.signed(),
             serve,
             cpu_s,
@@ -278,10 +263,10 @@ impl Play {
     pub fn facts(&self) -> RunFacts {
         let ours = self.cluster.is_some();
         let known = Summary {
-            scenario: self.run.scenario.clone(),
-            mode: self.run.mode,
-            seed: self.run.seed,
-            services: if ours { self.run.topology.running() } else { Vec::new() },
+            scenario: self.plan.name.clone(),
+            mode: self.mode,
+            seed: self.plan.seed,
+            services: if ours { self.plan.topology.running() } else { Vec::new() },
             cluster: ClusterCounts { restarts_due: self.restarts_due().len() as u64 },
             notes: [&self.notes[..], &self.warnings()].concat(),
             ..Summary::default()
@@ -359,7 +344,7 @@ mod tests {
     use crate::base::{ClusterId, PhoneId};
     use crate::cluster::operator::phones::{MovePhones, ResetPhones};
     use crate::cluster::operator::services::Services;
-    use crate::cluster::{Genesis, ServiceKind};
+    use crate::cluster::{FleetSpec, Genesis, ServiceKind};
     use crate::crypto::KeySource;
     use crate::measure::{Incident, Listen, Slice, known_paths};
     use crate::phone::{Env, Fact, Outcome, Verifier};
@@ -377,10 +362,9 @@ mod tests {
     }
 
     fn begun(plan: &Plan) -> Play {
-        let fleet = &plan.fleet;
         let genesis = Genesis {
             topology: plan.topology.clone(),
-            fleet: FleetSpec { phones: 3, models: fleet.models.clone(), seed: plan.seed },
+            fleet: FleetSpec { phones: 3, ..plan.fleet_spec() },
             source: KeySource::bank(1),
             epoch_s: 1_800_000_000,
             stored: std::collections::BTreeMap::default(),

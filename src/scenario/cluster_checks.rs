@@ -5,8 +5,9 @@ use toml::Spanned;
 
 use crate::base::{ClusterId, NodeId, Span};
 use crate::cluster::{
-    FILE_SIGNATURES, FileSignature, GroupSpec, NodeSpec, Ports, RELEASES, Release, SECURITY_MODES,
-    SERVICES, SIGN_CACHE_MODES, Security, SecurityMode, ServiceKind, SignCacheMode, Topology,
+    CtlMethod, FILE_SIGNATURES, FileSignature, GroupSpec, NodeSpec, Ports, RELEASES, Release,
+    SECURITY_MODES, SERVICES, SIGN_CACHE_MODES, Security, SecurityMode, ServiceKind, SignCacheMode,
+    Topology,
 };
 
 use crate::wire::Dialogue;
@@ -76,11 +77,20 @@ const MEMBERS_MAX: usize = 3;
 fn release(text: Option<&Text>) -> Result<Release, Problem> {
     let Some(text) = text else { return Ok(Release::R8_6) };
     one_of(text, "release", &RELEASES, Release::name).map_err(|problem| {
-        let major = text.get_ref().split('.').next().and_then(|major| major.parse().ok());
-        let Some(played_by) = major.and_then(Release::of_major) else { return problem };
         let names = RELEASES.map(Release::name).join(", ");
-        problem.help(format!("write \"{}\" for it; releases: {names}", played_by.name()))
+        let Some((major, minor)) = version(text.get_ref()) else { return problem };
+        problem.help(match Release::playing(major, minor) {
+            Some(played_by) => format!("write \"{played_by}\" for it; releases: {names}"),
+            None => format!("phones have trust lists from 8.0 on; releases: {names}"),
+        })
     })
+}
+
+/// The first two numbers of a release such as `13`, `10.0` or `12.5(1)SU3`.
+fn version(text: &str) -> Option<(u8, u8)> {
+    let mut numbers = text.split(|c: char| !c.is_ascii_digit()).map(str::parse);
+    let major = numbers.next()?.ok()?;
+    Some((major, numbers.next().map_or(Ok(0), |minor| minor).unwrap_or(0)))
 }
 
 /// How the cluster is secured; where the CTL is signed with tokens that are not named, they are
@@ -91,7 +101,7 @@ fn security(raw: &RawCluster, release: Release, faults: &mut Faults) -> Security
     });
     let mode = faults.take(mode).unwrap_or_default();
     let named = raw.etokens.as_ref().map(|names| faults.take(etokens(names, release)));
-    let needs_tokens = mode == SecurityMode::Mixed && !release.has_tokenless_ctl();
+    let needs_tokens = mode == SecurityMode::Mixed && !release.signs_ctl(CtlMethod::Tokenless);
     let auto_reset = raw.auto_reset.as_ref().map(|raw| auto_reset(raw, release));
     Security {
         mode,
@@ -115,11 +125,11 @@ fn etokens(raw: &Spanned<Vec<Text>>, release: Release) -> Result<Vec<String>, Pr
     let names = raw.get_ref();
     check_unique("token", names)?;
     names.iter().try_for_each(check_host)?;
-    if !release.has_etokens() && !names.is_empty() {
+    if !release.signs_ctl(CtlMethod::Etoken) && !names.is_empty() {
         let what = format!("release {release} knows no tokens");
         return Err(Problem::new(raw.span(), what).help("leave them out: its CTL is tokenless"));
     }
-    if names.is_empty() && !release.has_tokenless_ctl() {
+    if names.is_empty() && !release.signs_ctl(CtlMethod::Tokenless) {
         let what = format!("release {release} signs its CTL with tokens");
         return Err(Problem::new(raw.span(), what).help("name one at least"));
     }
@@ -141,7 +151,10 @@ fn auto_reset(raw: &Spanned<RawAutoReset>, release: Release) -> Result<Option<Sp
     };
     if release.rules().auto_reset.is_empty() {
         let what = format!("release {release} resets no phones by itself");
-        return Err(Problem::new(raw.span(), what).help("newer ones do, from 10.x on"));
+        let resets = |release: &Release| !release.rules().auto_reset.is_empty();
+        let resetting = RELEASES.into_iter().find(resets);
+        let help = format!("newer ones do, from {} on", resetting.map_or("none", Release::name));
+        return Err(Problem::new(raw.span(), what).help(help));
     }
     Ok(Some(spread))
 }
@@ -368,9 +381,17 @@ mod tests {
     fn unknown_names_are_refused() {
         let one = node(1, "['tvs']");
         assert_eq!(fault(&format!("release = '8.5'\n{one}")), "unknown release `8.5`");
-        for (release, played_by) in
-            [("9.1", "8.6"), ("10.5", "11.5"), ("12.0", "12.5"), ("14.0", "14"), ("15", "14")]
-        {
+        for (release, played_by) in [
+            ("8", "8.0"),
+            ("9.0", "9.1"),
+            ("10.0", "10.5"),
+            ("11.0", "11.5"),
+            ("12.5(1)SU3", "12.5"),
+            ("13", "12.5"),
+            ("14.0", "14"),
+            ("14SU3", "14"),
+            ("16", "15"),
+        ] {
             let problem = read(&format!("release = '{release}'\n{one}")).unwrap_err();
             let help = problem.help.unwrap();
             assert!(
@@ -378,9 +399,22 @@ mod tests {
                 "{release}: {help}"
             );
         }
+        let problem = read(&format!("release = '7'\n{one}")).unwrap_err();
+        let help = problem.help.unwrap();
+        assert!(help.starts_with("phones have trust lists from 8.0 on"), "{help}");
+        let problem = read(&format!("release = 'new'\n{one}")).unwrap_err();
+        assert!(problem.help.unwrap().contains("8.0, 8.6, 9.1, 10.5"));
         assert_eq!(fault(&format!("sign-cache = 'lasy'\n{one}")), "unknown cache mode `lasy`");
         assert_eq!(fault(&node(1, "['tvz']")), "unknown service `tvz`");
         assert_eq!(fault(&format!("{one}{}", group_of("'x'", 1.0))), "unknown node `x`");
+    }
+
+    #[test]
+    fn every_release_is_known_by_its_name() {
+        for release in RELEASES {
+            let text = format!("release = '{release}'\n{}", node(1, "['tvs']"));
+            assert_eq!(good(&text).release, release);
+        }
     }
 
     #[test]

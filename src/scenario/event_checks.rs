@@ -103,11 +103,13 @@ mod tests {
     use super::super::raw::RawScenario;
     use super::*;
     use crate::base::ClusterId;
-    use crate::cluster::operator::certificates::Regenerate;
+    use crate::cluster::operator::certificates::{Import, Regenerate};
+    use crate::cluster::operator::ctl::UpdateCtl;
     use crate::cluster::operator::hosts::Rename;
+    use crate::cluster::operator::parameters::{Parameter, SetParameter};
     use crate::cluster::operator::phones::ResetPhones;
     use crate::cluster::operator::services::Services;
-    use crate::cluster::{CertificateKind, ServiceKind};
+    use crate::cluster::{CertificateKind, FileSignature, ServiceKind};
     use crate::scenario::FollowUp;
 
     #[test]
@@ -141,6 +143,60 @@ mod tests {
         assert_eq!(action("restart={service='tvs',node='sub'}"), Services::restart(node, tvs));
         assert_eq!(action("start={node='sub'}"), Services::start(node, None));
         assert_eq!(action("stop={node='sub'}"), Services::stop(node, None));
+    }
+
+    #[test]
+    fn parameters_and_lists_are_read_where_the_cluster_has_them() {
+        let set = |text: &str| only(&format!("set-parameter={{{text}}}")).action;
+        let spread = Span::from_secs(5);
+        let expected = |parameter, spread| SetParameter { parameter, spread };
+        assert_eq!(
+            set("name='rollback-to-pre-8.0',value=true,spread='5s'"),
+            expected(Parameter::Rollback(true), spread)
+        );
+        assert_eq!(
+            set("name='rollback-to-pre-8.0',value='false'"),
+            expected(Parameter::Rollback(false), Span::ZERO)
+        );
+        assert_eq!(
+            set("name='file-signature',value='sha512'"),
+            expected(Parameter::FileSignature(FileSignature::Sha512), Span::ZERO)
+        );
+        let fault = |text: &str| only_fault(&format!("set-parameter={{{text}}}"));
+        assert_eq!(fault("name='rollbak',value=true"), "unknown parameter `rollbak`");
+        assert_eq!(fault("name='rollback-to-pre-8.0',value='yes'"), "unknown value `yes`");
+        let resets = "a change of file-signature resets nobody";
+        assert_eq!(fault("name='file-signature',value='sha1',spread='1s'"), resets);
+        assert_eq!(only_fault("update-ctl={}"), "the cluster is not in mixed mode here");
+        assert!(only_fault("reset-itl-localkey={}").contains("has no ITLRecovery key"));
+    }
+
+    #[test]
+    fn a_ctl_is_updated_behind_the_step_that_makes_one() {
+        let mixed = event("at='1s'", "set-parameter={name='security-mode',value='mixed'}");
+        let entries = good(&(mixed.clone() + &event("after='previous'", "update-ctl={}")));
+        assert_eq!(entries[1].action, UpdateCtl { method: None, token: None });
+        let back =
+            event("after='previous'", "set-parameter={name='security-mode',value='non-secure'}");
+        let text = mixed.clone() + &back + &event("after='previous'", "update-ctl={}");
+        assert_eq!(self::fault(&text), "the cluster is not in mixed mode here");
+        let text = mixed + &event("after='previous'", "update-ctl={token='a'}");
+        assert_eq!(self::fault(&text), "token `a` is none of the original set-up");
+    }
+
+    #[test]
+    fn an_import_names_nodes_once_and_a_ca() {
+        let import =
+            |text: &str| only(&format!("import={{certificate='CallManager',{text}}}")).action;
+        let (first, second) = (ClusterId::FIRST.node(0), ClusterId::FIRST.node(1));
+        let nodes = vec![first, second];
+        let (certificate, issuer) = (CertificateKind::CallManager, "Lab-CA".to_owned());
+        let valid = Span::from_secs(2 * 365 * 86_400);
+        assert_eq!(import("node='pub, sub'"), Import { certificate, nodes, issuer, valid });
+        let fault = |text: &str| only_fault(&format!("import={{{text}}}"));
+        let twice = fault("certificate='TVS',node='sub,sub'");
+        assert!(twice.contains("`sub`"), "{twice}");
+        assert!(fault("certificate='ITLRecovery',node='pub'").contains("never signed by a CA"));
     }
 
     #[test]
@@ -275,14 +331,26 @@ mod tests {
     }
 
     #[test]
-    fn itl_recovery_exists_from_11_5_on_the_publisher() {
-        let text = |node: &str| {
-            event("at='0s'", &format!("regenerate={{certificate='ITLRecovery',node='{node}'}}"))
+    fn certificates_of_newer_releases_are_named_where_they_are() {
+        let told = |release: &str, certificate: &str, node: &str| {
+            let step = format!("regenerate={{certificate='{certificate}',node='{node}'}}");
+            let problem = read(&format!("release='{release}'"), &event("at='0s'", &step)).err()?;
+            Some((problem.what, problem.help.unwrap_or_default()))
         };
-        assert_eq!(fault(&text("pub")), "release 8.6 has no ITLRecovery certificate");
-        let newer = |node: &str| read("release='11.5'", &text(node)).map_err(|p| p.what);
-        assert_eq!(newer("pub").unwrap().len(), 1);
-        assert_eq!(newer("sub").unwrap_err(), "ITLRecovery lives on the publisher only");
+        for (release, certificate, from) in
+            [("9.1", "ITLRecovery", "10.5"), ("10.5", "CallManager-ECDSA", "11.5")]
+        {
+            let (what, help) = told(release, certificate, "pub").unwrap();
+            assert_eq!(what, format!("release {release} has no {certificate} certificate"));
+            assert_eq!(help, format!("it exists from {from} on"));
+            assert_eq!(told(from, certificate, "pub"), None);
+        }
+        assert_eq!(told("11.5", "callmanager-ecdsa.pem", "sub"), None);
+        for (release, certificate) in [("10.5", "ITLRecovery"), ("15", "CAPF")] {
+            let (what, _) = told(release, certificate, "sub").unwrap();
+            assert_eq!(what, format!("{certificate} lives on the publisher only"));
+        }
+        assert_eq!(told("14", "CAPF", "sub"), None, "every node has one (X-11)");
     }
 
     #[test]

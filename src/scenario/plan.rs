@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use crate::base::{ClusterId, Home, Model, PhoneId, Span, Time};
-use crate::cluster::{OperatorAction, Topology};
+use crate::cluster::{FleetSpec, OperatorAction, Topology};
 use crate::phone::PhoneProfile;
 
 use super::cost::CostModel;
@@ -166,6 +166,12 @@ impl Plan {
     pub fn homes(&self) -> Vec<Home> {
         let Some(target) = &self.target else { return self.fleet.tftp.clone() };
         vec![(0u8..).zip(&target.tftp).map(|(node, _)| ClusterId::FIRST.node(node)).collect()]
+    }
+
+    /// The phones as their cluster knows them.
+    pub fn fleet_spec(&self) -> FleetSpec {
+        let FleetPlan { phones, models, .. } = &self.fleet;
+        FleetSpec { phones: *phones, models: models.clone(), seed: self.seed }
     }
 }
 

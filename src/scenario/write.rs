@@ -245,7 +245,7 @@ mod tests {
         let rest = (prop::collection::vec(event(), 0..6), phone(), 0usize..3, 0usize..4);
         (head, rest).prop_map(|((seed, release, cache, phones, share), rest)| {
             let (events, phone, target, tftp) = rest;
-            let release = ["8.6", "11.5", "12.5'\nfile-signature='sha512", "14"][release];
+            let release = ["8.6", "11.5", "12.5'\nfile-signature='sha512", "15"][release];
             let cache = ["off", "lazy", "prewarm"][cache];
             let other = 1.0 - share;
             let target =

@@ -18,7 +18,7 @@ impl World {
         let request = self.begin_request(phone, Waits::Nothing);
         let (length, answered) = self.network.there(request, Fates::query);
         let address = self.cluster().hosts().resolve(name).filter(|_| answered);
-        self.engine.push(self.engine.now() + length, Event::Resolved { request, address });
+        self.engine.push(self.engine.now() + length, Event::Resolved(request, address));
     }
 
     pub(super) fn on_resolved(&mut self, request: Request, address: Option<IpAddr>) {
@@ -57,7 +57,7 @@ impl World {
         });
         let Some(node) = self.node_at(message.dialogue, message.server) else {
             let result = Err(TvsFault::Connection);
-            return self.engine.push(connected, Event::Said { request, result });
+            return self.engine.push(connected, Event::Said(request, result));
         };
         let call = Call { node, request, message, service: None };
         self.engine.push(arrives, Event::Called(Box::new(call)));
@@ -73,7 +73,7 @@ impl World {
         call.service = service.filter(|_| self.servers.open_tvs(node));
         if call.service.is_none() {
             self.servers.on_handshake(call.message.dialogue, false);
-            return self.fail_call(call.request, TvsFault::Connection);
+            return self.fail_call(call.request);
         }
         self.work(node, self.machines.handshake(), Job::Handshake(call));
     }
@@ -82,8 +82,7 @@ impl World {
     pub(super) fn on_handshake(&mut self, call: Box<Call>) {
         // A phone may want something else meanwhile: then this has the fate of that.
         let request = self.sessions.request(call.request.phone);
-        let way = self.network.back(request, Fates::segment);
-        self.engine.push(self.engine.now() + way, Event::Presented(call));
+        self.reply(request, Event::Presented(call));
     }
 
     /// The certificate of a server arrives at a phone, whose part of the handshake begins.
@@ -111,10 +110,10 @@ impl World {
         self.servers.on_handshake(call.message.dialogue, is_trusted);
         if !is_trusted {
             let result = Err(TvsFault::CertificateRefused);
-            return self.engine.push(now + computing, Event::Said { request, result });
+            return self.engine.push(now + computing, Event::Said(request, result));
         }
         let Ok(said) = service.open().on(&call.message.bytes, now) else {
-            return self.fail_call(request, TvsFault::Connection);
+            return self.fail_call(request);
         };
         self.servers.on_answered(call.message.dialogue);
         // Its fate continues behind the two segments of the handshake.
@@ -123,13 +122,11 @@ impl World {
             fates.segment() + fates.segment()
         });
         let result = Ok(said.reply);
-        self.engine.push(now + computing + way, Event::Said { request, result });
+        self.engine.push(now + computing + way, Event::Said(request, result));
     }
 
-    fn fail_call(&mut self, request: Request, fault: TvsFault) {
-        let way = self.network.back(request, Fates::segment);
-        let result = Err(fault);
-        self.engine.push(self.engine.now() + way, Event::Said { request, result });
+    fn fail_call(&mut self, request: Request) {
+        self.reply(request, Event::Said(request, Err(TvsFault::Connection)));
     }
 
     /// A call of a phone has ended.

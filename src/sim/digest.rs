@@ -2,6 +2,7 @@ use ring::digest::{Context, SHA256};
 
 use crate::base::{NodeId, PhoneId, Time};
 use crate::cluster::Operation;
+use crate::listing::hex;
 use crate::measure::{Incident, Listen};
 use crate::phone::{Fact, Failure, HttpFault, Outcome};
 use crate::transfer::TransferFault;
@@ -39,9 +40,10 @@ impl FactDigest {
         self.buffer.extend_from_slice(bytes);
     }
 
-    pub(super) fn finish(mut self) -> [u8; 32] {
+    /// The digest, hexadecimal.
+    pub(super) fn finish(mut self) -> String {
         self.context.update(&self.buffer);
-        self.context.finish().as_ref().try_into().expect("SHA-256 has 32 bytes")
+        hex(self.context.finish().as_ref())
     }
 }
 
@@ -74,9 +76,11 @@ fn code(fact: Fact) -> [u8; 4] {
         Fact::TvsAnswered { command } => [5, command as u8, 0, 0],
         Fact::TvsAttemptFailed { fault } => [6, fault as u8, 0, 0],
         Fact::TvsFailover => [7, 0, 0, 0],
-        Fact::Settled { outcome } => {
-            let [outcome, why, detail] = outcome_code(outcome);
-            [8, outcome, why, detail]
+        Fact::Settled { outcome: Outcome::Ready } => [8, 1, 0, 0],
+        Fact::Settled { outcome: Outcome::Stuck } => [8, 2, 0, 0],
+        Fact::Settled { outcome: Outcome::Failed(failure) } => {
+            let [why, detail] = failure_code(failure);
+            [8, 3, why, detail]
         }
         Fact::TransportFellBack { from, fault } => {
             let [why, high, low] = http_code(fault);
@@ -84,17 +88,6 @@ fn code(fact: Fact) -> [u8; 4] {
         }
         Fact::Unexpected => [10, 0, 0, 0],
         Fact::TftpFailover => [11, 0, 0, 0],
-    }
-}
-
-fn outcome_code(outcome: Outcome) -> [u8; 3] {
-    match outcome {
-        Outcome::Ready => [1, 0, 0],
-        Outcome::Stuck => [2, 0, 0],
-        Outcome::Failed(failure) => {
-            let [why, detail] = failure_code(failure);
-            [3, why, detail]
-        }
     }
 }
 

@@ -55,7 +55,7 @@ impl Ears {
     }
 
     /// What was heard: the counts, the samples and the digest.
-    pub(super) fn close(self) -> (Ledger, Samples, [u8; 32]) {
+    pub(super) fn close(self) -> (Ledger, Samples, String) {
         (self.ledger, self.samples, self.digest.finish())
     }
 }

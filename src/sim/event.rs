@@ -3,8 +3,7 @@ use std::sync::Arc;
 
 use crate::base::NodeId;
 use crate::cluster::{DialogueService, SignJob};
-use crate::phone::{HttpFault, Message, TvsFault};
-use crate::transfer::TransferFault;
+use crate::phone::{ErrandFault, HttpFault, Message, TvsFault};
 
 /// One request or question of a phone, told apart from its earlier ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,86 +22,52 @@ pub(super) struct Call {
     pub service: Option<Arc<DialogueService>>,
 }
 
-/// What comes of an HTTP request.
+/// What comes of a request for a file.
 #[derive(Clone, Debug)]
-pub(super) enum HttpAnswer {
+pub(super) enum Fetched {
     File(Arc<[u8]>),
     Missing,
-    Busy,
-    /// Nobody listens, or the phone does not trust who does.
-    Refused(HttpFault),
+    Failed(ErrandFault),
 }
 
-/// How a TFTP transfer ended for the phone.
-#[derive(Clone, Debug)]
-pub(super) enum TftpEnd {
-    File(Arc<[u8]>),
-    Missing,
-    Failed(TransferFault),
+/// An attempt over HTTP that brought nothing.
+pub(super) const fn failed(fault: HttpFault) -> Fetched {
+    Fetched::Failed(ErrandFault::Http(fault))
 }
 
 /// What happens in virtual time.
 #[derive(Debug)]
 pub(super) enum Event {
-    Boot {
-        phone: u32,
-    },
-    HttpAnswered {
-        request: Request,
-        answer: HttpAnswer,
-    },
-    HttpAsked {
-        request: Request,
-        file: Arc<str>,
-    },
+    /// A phone boots.
+    Boot(u32),
+    HttpAnswered(Request, Fetched),
+    HttpAsked(Request, Arc<str>),
     Operator,
-    Resolved {
-        request: Request,
-        address: Option<IpAddr>,
-    },
-    Said {
-        request: Request,
-        result: Result<Vec<u8>, TvsFault>,
-    },
+    Resolved(Request, Option<IpAddr>),
+    Said(Request, Result<Vec<u8>, TvsFault>),
     /// The hello of a phone arrives at the server.
     Called(Box<Call>),
     /// The certificate of the server arrives at the phone.
     Presented(Box<Call>),
     /// A host may have done some of its jobs.
-    HostDue {
-        host: u16,
-    },
+    HostDue(u16),
     /// The link of a site may have carried some of its files.
-    LinkDue {
-        site: u16,
-    },
-    TftpAsked {
-        request: Request,
-        file: Arc<str>,
-    },
-    TftpEnded {
-        request: Request,
-        outcome: TftpEnd,
-    },
+    LinkDue(u16),
+    TftpAsked(Request, Arc<str>),
+    TftpEnded(Request, Fetched),
     Timer {
         phone: u32,
         token: u32,
     },
     /// The waits in this place of the watches may be over.
-    WatchDue {
-        slot: u8,
-    },
+    WatchDue(u8),
 }
 
 /// What a host or a link works on, and what follows when it is done.
 #[derive(Debug)]
 pub(super) enum Job {
     /// Answer over HTTP.
-    Http {
-        node: NodeId,
-        request: Request,
-        answer: HttpAnswer,
-    },
+    Http(NodeId, Request, Fetched),
     /// A site's link has carried a file that the server has sent.
     Carried {
         request: Request,
@@ -116,9 +81,5 @@ pub(super) enum Job {
     Sign(NodeId, Box<SignJob>),
     Handshake(Box<Call>),
     /// A file over TFTP.
-    Upload {
-        node: NodeId,
-        request: Request,
-        file: Arc<[u8]>,
-    },
+    Upload(NodeId, Request, Arc<[u8]>),
 }

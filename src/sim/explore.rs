@@ -50,7 +50,7 @@ pub fn play_all(plans: &[Plan], stop: &Stop) -> Vec<Option<Summary>> {
 /// worlds, several at once. When `stop` is set, the rest is left untried.
 pub fn try_guesses(plan: &Plan, run: &SimRun, stop: &Stop) -> Vec<GuessSummary> {
     let guesses = guesses(plan, &run.ledger, &run.facts);
-    let turn = |guess: &Guess| [false, true].map(|doubled| guess.turn(plan, doubled));
+    let turn = |(_, knob): &Guess| [false, true].map(|doubled| knob.turn(plan, doubled));
     let turned: Vec<[Option<(String, Plan)>; 2]> = guesses.iter().map(turn).collect();
     let plans: Vec<Plan> =
         turned.iter().flatten().flatten().map(|(_, plan)| plan.clone()).collect();
@@ -59,10 +59,10 @@ pub fn try_guesses(plan: &Plan, run: &SimRun, stop: &Stop) -> Vec<GuessSummary> 
         let (value, _) = turned?;
         summaries.next().flatten().map(|summary| tried_value(value, &summary))
     };
-    let summary = |(guess, [halved, doubled]): (&Guess, [Option<(String, Plan)>; 2])| {
-        GuessSummary { halved: tried(halved), doubled: tried(doubled), ..guess.summary() }
+    let summary = |((guess, _), [halved, doubled]): (Guess, [Option<(String, Plan)>; 2])| {
+        GuessSummary { halved: tried(halved), doubled: tried(doubled), ..guess }
     };
-    guesses.iter().zip(turned).map(summary).collect()
+    guesses.into_iter().zip(turned).map(summary).collect()
 }
 
 fn tried_value(value: String, summary: &Summary) -> TriedValue {

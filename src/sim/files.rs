@@ -2,8 +2,10 @@ use std::sync::Arc;
 
 use crate::base::NodeId;
 use crate::cluster::{SignJob, TftpService};
+use crate::measure::{Incident, StepEnd};
+use crate::phone::{Answer, Transport};
 
-use super::event::{HttpAnswer, Job, Request};
+use super::event::{Fetched, Job, Request};
 use super::servers::Found;
 use super::session::Waits;
 use super::world::World;
@@ -28,7 +30,7 @@ impl World {
         self.sessions.of_mut(request.phone).served = true;
         match self.servers.find((node, service), request, file, http) {
             Found::File(file) => self.send_file(request, file, http),
-            Found::Missing if http => self.send_http(request, HttpAnswer::Missing),
+            Found::Missing if http => self.send_http(request, Fetched::Missing),
             Found::Missing => self.work(node, self.machines.tftp(0), Job::Missing(node, request)),
             Found::Later(Some(job)) => {
                 self.work(node, self.machines.signature(), Job::Sign(node, Box::new(job)));
@@ -39,7 +41,7 @@ impl World {
 
     fn send_file(&mut self, request: Request, file: Arc<[u8]>, http: bool) {
         if http {
-            self.send_http(request, HttpAnswer::File(file));
+            self.send_http(request, Fetched::File(file));
         } else {
             self.send_tftp(request, file);
         }
@@ -81,10 +83,35 @@ impl World {
             return;
         }
         if http {
-            self.answer_http_now(request, HttpAnswer::File(file));
+            self.answer_http_now(request, Fetched::File(file));
         } else {
             self.transfer(request, file);
         }
+    }
+
+    /// What came of a phone's request for a file; HTTP is never the last word on it, so that an
+    /// attempt that failed there is no end of the step.
+    pub(super) fn fetched(&mut self, phone: u32, via: Transport, outcome: &Fetched) {
+        self.leave_server(phone);
+        let session = self.sessions.of_mut(phone);
+        session.waits = Waits::Nothing;
+        let (step, planned, mut started) = (session.step, session.wanted, session.started);
+        if via == Transport::Tftp {
+            started = planned;
+        }
+        let (incident, end, result) = match outcome {
+            Fetched::File(file) => {
+                let arrived = Incident::Arrived(via, file.len() as u64);
+                (arrived, StepEnd::Ok, Ok(Answer::File(file)))
+            }
+            Fetched::Missing => (Incident::Missing(via), StepEnd::NotFound, Ok(Answer::NoFile)),
+            Fetched::Failed(fault) => (Incident::Failed(via, step), StepEnd::Failed, Err(*fault)),
+        };
+        if via == Transport::Tftp || end != StepEnd::Failed {
+            self.hear(phone, Incident::Ended { step, end, planned, started });
+        }
+        self.hear(phone, incident);
+        self.answer(phone, result);
     }
 
     /// A TFTP service has stopped: transfers in flight get no further, what it worked at is

@@ -1,10 +1,12 @@
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::base::{PhoneId, Time};
 use crate::cluster::Cluster;
 use crate::crypto::Certificate;
 use crate::phone::{
-    Env, Fact, Input, Phone, PhoneProfile, Shared, Sink, Step, Trust, TrustLists, Verifier,
+    Env, Fact, Input, Phone, PhoneProfile, Shared, Sink, Step, Trust, TrustList, TrustLists,
+    Verifier,
 };
 use crate::play::Cast;
 use crate::scenario::Plan;
@@ -12,7 +14,6 @@ use crate::transfer::DownloadRequest;
 use crate::wire::TvsMember;
 
 use super::engine::Engine;
-use super::judged::Judged;
 
 /// One step of one phone, for a test that looks over its shoulder.
 #[derive(Debug)]
@@ -54,7 +55,7 @@ impl Fleet {
         Fleet {
             env: Env {
                 profile: Arc::new(plan.phone.clone()),
-                verifier: Verifier::remembering_pinned(Arc::clone(&shared)),
+                verifier: Verifier::remembering(Arc::clone(&shared)),
                 shared,
             },
             phones: Vec::with_capacity(plan.fleet.phones as usize),
@@ -134,7 +135,7 @@ impl Fleet {
 
     /// Services may have changed: servers are judged anew.
     pub(super) fn judge_anew(&mut self) {
-        self.judged.clear();
+        self.judged.verdicts.clear();
     }
 
     /// The storm begins: what was verified before does not count.
@@ -153,5 +154,29 @@ impl Fleet {
 
     pub(super) fn into_phones(self) -> Vec<Phone> {
         self.phones
+    }
+}
+
+/// Verdicts on servers by the lists that judged them and the service that presented itself; what
+/// they name is kept, so that no other list or service can have its place.
+#[derive(Debug, Default)]
+struct Judged {
+    verdicts: HashMap<[usize; 3], (TrustLists, Certificate, bool)>,
+}
+
+impl Judged {
+    /// Whether a phone accepts this server.
+    fn judge(&mut self, trust: &Trust, presented: &Certificate) -> bool {
+        let lists = &trust.lists;
+        let place = |list: &Option<Arc<TrustList>>| {
+            list.as_ref().map_or(0, |list| Arc::as_ptr(list).addr())
+        };
+        // A certificate is of one kind: its place tells the roles, too.
+        let key = [place(&lists.ctl), place(&lists.itl), presented.der().as_ptr().addr()];
+        let judge = || {
+            let verdict = trust.accepts(presented.der());
+            (lists.clone(), presented.clone(), verdict)
+        };
+        self.verdicts.entry(key).or_insert_with(judge).2
     }
 }

@@ -1,23 +1,14 @@
-use crate::base::Span;
+use std::collections::BTreeSet;
+
 use crate::measure::{GuessSummary, Ledger, RunFacts, StepKind};
-use crate::phone::{BlockSizeRule, BootTime, FamilyValue, PhoneProfile, families, family_index};
-use crate::scenario::{CostModel, Link, Plan};
-use crate::wire::tftp::BLOCK_SIZE_DEFAULT;
+use crate::phone::{FamilyValue, PhoneProfile, families, family_index};
+use crate::scenario::{CostModel, Plan};
 
 use super::knob::Knob;
 
-/// A value that a result in virtual time rests on and no public source gives.
-#[derive(Clone, Debug)]
-pub(super) struct Guess {
-    /// Its key in the scenario, such as `phone.tvs-timeout`, or its place in the profiles of
-    /// phone models.
-    key: String,
-    /// Its value in this plan.
-    value: String,
-    /// Where the value is from.
-    source: String,
-    knob: Knob,
-}
+/// A value that a result in virtual time rests on and no public source gives, not tried with
+/// another one yet, and by what it is changed.
+pub(super) type Guess = (GuessSummary, Knob);
 
 /// What a run has made use of.
 #[derive(Clone, Copy, Debug)]
@@ -46,193 +37,105 @@ impl Used {
     }
 }
 
+/// A key of the scenario, by what its value is found, and whether the run has used it.
+type Row = (bool, &'static str, Knob);
+
 /// The guesses that can have acted on the result of a run (`field-facts.md`, sections 3, 18, 19).
 pub(super) fn guesses(plan: &Plan, ledger: &Ledger, facts: &RunFacts) -> Vec<Guess> {
-    let used = Used::of(ledger, facts);
-    let mut guesses = of_phones(plan, used);
-    guesses.extend(of_families(plan, used));
-    guesses.extend(of_work(&plan.cost, used));
-    guesses.extend(of_limits(&plan.cost));
-    if plan.fleet.sites.is_empty() && !plan.cost.shared_host {
-        let rtt = Link::default().rtt.to_string();
-        guesses.push(Guess::new("rtt without [[fleet.site]]", rtt, "guess: a LAN", Knob::Lan));
-    }
-    guesses
-}
-
-impl Guess {
-    fn new(key: &str, value: impl Into<String>, source: &str, knob: Knob) -> Guess {
-        Guess { key: key.to_owned(), value: value.into(), source: source.to_owned(), knob }
-    }
-
-    /// The half or double of it and the plan with that; `None` where there is none.
-    pub(super) fn turn(&self, plan: &Plan, doubled: bool) -> Option<(String, Plan)> {
-        self.knob.turn(plan, doubled)
-    }
-
-    /// The guess, not tried with another value.
-    pub(super) fn summary(&self) -> GuessSummary {
-        GuessSummary {
-            key: self.key.clone(),
-            value: self.value.clone(),
-            source: self.source.clone(),
-            halved: None,
-            doubled: None,
-        }
-    }
-}
-
-/// Whether a value is the default, which is a guess, or was put in by somebody.
-fn source<T: PartialEq>(value: &T, default: &T) -> &'static str {
-    if value == default { "guess" } else { "scenario" }
-}
-
-fn of_phones(plan: &Plan, used: Used) -> Vec<Guess> {
-    let (phone, default) = (&plan.phone, PhoneProfile::default());
-    let mut guesses = Vec::new();
-    let mut length = |key, value: Span, default: Span, knob| {
-        guesses.push(Guess::new(
-            key,
-            value.to_string(),
-            source(&value, &default),
-            Knob::Length(knob),
-        ));
+    let (used, mut plan) = (Used::of(ledger, facts), plan.clone());
+    let (phone, cost) = (PhoneProfile::default(), CostModel::default());
+    let mut usual = Plan { cost, phone, ..plan.clone() };
+    let families = of_families(&mut plan, used);
+    let is_lan = plan.fleet.sites.is_empty() && !plan.cost.shared_host;
+    // The default is a guess; another value was put in by somebody.
+    let guessed = |is_usual: bool| Some(if is_usual { "guess" } else { "scenario" });
+    let mut of = |rows: &[Row], source: &dyn Fn(bool) -> Option<&'static str>| {
+        let guess = |&(is_used, key, knob): &Row| {
+            let value = knob.value(&mut plan).filter(|_| is_used)?;
+            let source = source(knob.value(&mut usual).as_ref() == Some(&value))?;
+            Some(guess(key.to_owned(), value, source, knob))
+        };
+        rows.iter().filter_map(guess).collect::<Vec<Guess>>()
     };
-    length("phone.think", phone.think, default.think, |plan| &mut plan.phone.think);
-    if used.tftp {
-        let (value, default) = (phone.tftp_timeout, default.tftp_timeout);
-        length("phone.tftp-timeout", value, default, |plan| &mut plan.phone.tftp_timeout);
-    }
-    if used.http {
-        let (value, default) = (phone.http_timeout, default.http_timeout);
-        length("phone.http-timeout", value, default, |plan| &mut plan.phone.http_timeout);
-    }
-    if used.tvs {
-        let (value, default) = (phone.tvs_timeout, default.tvs_timeout);
-        length("phone.tvs-timeout", value, default, |plan| &mut plan.phone.tvs_timeout);
-    }
-    if let BootTime::Fixed(time) = phone.boot_time {
-        let source = source(&phone.boot_time, &default.boot_time);
-        guesses.push(Guess::new("phone.boot-time", time.to_string(), source, Knob::Boot));
-    }
-    if used.tftp {
-        let (tries, usual) = (phone.tftp_tries, default.tftp_tries);
-        guesses.push(Guess::new(
-            "phone.tftp-tries",
-            tries.to_string(),
-            source(&tries, &usual),
-            Knob::Tries,
-        ));
-    }
-    if let (BlockSizeRule::Fixed(size), true) = (phone.tftp_block_size, used.tftp) {
-        let source = source(&size, &None);
-        let size = size.unwrap_or(BLOCK_SIZE_DEFAULT);
-        guesses.push(Guess::new(
-            "phone.tftp-block-size",
-            size.to_string(),
-            source,
-            Knob::BlockSize,
-        ));
-    }
-    guesses
+    let cores = (true, "cluster.cost.cores", Knob::Count(|plan| &mut plan.cost.cores));
+    let lan = (is_lan, "rtt without [[fleet.site]]", Knob::Lan);
+    let all = [
+        of(&of_phones(used), &guessed),
+        families,
+        of(&of_work(used), &|usual| usual.then_some("default: measured on another host")),
+        of(&[cores], &guessed),
+        of(&LIMITS, &|usual| (!usual).then_some("scenario")),
+        of(&[lan], &|_| Some("guess: a LAN")),
+    ];
+    all.concat()
+}
+
+fn guess(key: String, value: String, source: &str, knob: Knob) -> Guess {
+    let source = source.to_owned();
+    (GuessSummary { key, value, source, halved: None, doubled: None }, knob)
+}
+
+fn of_phones(used: Used) -> [Row; 7] {
+    let Used { tftp, http, tvs, .. } = used;
+    [
+        (true, "phone.think", Knob::Length(|plan| Some(&mut plan.phone.think))),
+        (tftp, "phone.tftp-timeout", Knob::Length(|plan| Some(&mut plan.phone.tftp_timeout))),
+        (http, "phone.http-timeout", Knob::Length(|plan| Some(&mut plan.phone.http_timeout))),
+        (tvs, "phone.tvs-timeout", Knob::Length(|plan| Some(&mut plan.phone.tvs_timeout))),
+        (true, "phone.boot-time", Knob::Length(|plan| plan.phone.boot_time.fixed_mut())),
+        (tftp, "phone.tftp-tries", Knob::Tries),
+        (tftp, "phone.tftp-block-size", Knob::BlockSize),
+    ]
 }
 
 /// What the profiles of phone models say, as far as this plan asks them.
-fn of_families(plan: &Plan, used: Used) -> Vec<Guess> {
-    let (phone, mut guesses) = (&plan.phone, Vec::new());
-    let models = plan.fleet.models.clone();
-    let mut numbers: Vec<usize> = models.iter().map(|&(model, _)| family_index(model)).collect();
-    numbers.sort_unstable();
-    numbers.dedup();
+fn of_families(plan: &mut Plan, used: Used) -> Vec<Guess> {
+    let models = plan.fleet.models.iter();
+    let numbers: BTreeSet<usize> = models.map(|&(model, _)| family_index(model)).collect();
+    let mut guesses = Vec::new();
     for number in numbers {
         let family = &families()[number];
-        let mut add = |value: FamilyValue, name: &str, text: String, source: &str| {
+        let (boot, block) = (&family.boot.source, &family.tftp_block.source);
+        for (is_used, value, name, source) in [
+            (true, FamilyValue::BootMedian, "boot median", boot),
+            (true, FamilyValue::BootSigma, "boot sigma", boot),
+            (used.tftp, FamilyValue::TftpBlock, "tftp-block", block),
+        ] {
+            let knob = Knob::Family(number, value);
             let key = format!("profile {}: {name}", family.models);
-            guesses.push(Guess::new(&key, text, source, Knob::Family(number, value)));
-        };
-        if matches!(phone.boot_time, BootTime::Model { .. }) {
-            let boot = &family.boot;
-            let [median, sigma] = [boot.median_s, boot.sigma_s].map(|time| format!("{time}s"));
-            add(FamilyValue::BootMedian, "boot median", median, &boot.source);
-            add(FamilyValue::BootSigma, "boot sigma", sigma, &boot.source);
-        }
-        if matches!(phone.tftp_block_size, BlockSizeRule::Model { .. }) && used.tftp {
-            let block = &family.tftp_block;
-            add(FamilyValue::TftpBlock, "tftp-block", block.size.to_string(), &block.source);
+            let text = knob.value(plan).filter(|_| is_used);
+            guesses.extend(text.map(|text| guess(key, text, source, knob)));
         }
     }
     guesses
 }
 
-/// Finds a value in a plan.
-type Find<T> = fn(&mut Plan) -> &mut T;
-
-/// Costs of work that nobody has calibrated.
-fn of_work(cost: &CostModel, used: Used) -> Vec<Guess> {
-    let rows: [(bool, &str, Find<Span>); 6] = [
-        (used.signatures, "sign", |plan| &mut plan.cost.sign),
-        (used.tls, "handshake", |plan| &mut plan.cost.handshake),
-        (used.tftp, "tftp-request", |plan| &mut plan.cost.tftp_request),
-        (used.tftp, "tftp-block", |plan| &mut plan.cost.tftp_block),
-        (used.http, "http-connection", |plan| &mut plan.cost.http_connection),
-        (used.http, "http-request", |plan| &mut plan.cost.http_request),
-    ];
-    let (mut cost, mut default) = (cost.clone(), CostModel::default());
-    let mut of = |name: &str| {
-        let find = |(key, span): (&str, &mut Span)| (key == name).then_some(*span);
-        let value = cost.spans_mut().into_iter().find_map(find)?;
-        let usual = default.spans_mut().into_iter().find_map(find)?;
-        (value == usual).then_some(value)
-    };
-    let guess = |(is_used, name, knob): (bool, &str, Find<Span>)| {
-        let value = of(name).filter(|_| is_used)?;
-        let key = format!("cluster.cost.{name}");
-        Some(Guess::new(
-            &key,
-            value.to_string(),
-            "default: measured on another host",
-            Knob::Length(knob),
-        ))
-    };
-    rows.into_iter().filter_map(guess).collect()
+/// Costs of work, which are guesses where nobody has calibrated them.
+fn of_work(used: Used) -> [Row; 6] {
+    let Used { tftp, http, tls, signatures, .. } = used;
+    let cost = Knob::Length;
+    [
+        (signatures, "cluster.cost.sign", cost(|plan| Some(&mut plan.cost.sign))),
+        (tls, "cluster.cost.handshake", cost(|plan| Some(&mut plan.cost.handshake))),
+        (tftp, "cluster.cost.tftp-request", cost(|plan| Some(&mut plan.cost.tftp_request))),
+        (tftp, "cluster.cost.tftp-block", cost(|plan| Some(&mut plan.cost.tftp_block))),
+        (http, "cluster.cost.http-connection", cost(|plan| Some(&mut plan.cost.http_connection))),
+        (http, "cluster.cost.http-request", cost(|plan| Some(&mut plan.cost.http_request))),
+    ]
 }
 
-fn of_limits(cost: &CostModel) -> Vec<Guess> {
-    let default = CostModel::default();
-    let cores = source(&cost.cores, &default.cores);
-    let knob = Knob::Count(|plan| &mut plan.cost.cores);
-    let mut guesses = vec![Guess::new("cluster.cost.cores", cost.cores.to_string(), cores, knob)];
-    if !cost.build_time.is_zero() {
-        let knob = Knob::Length(|plan| &mut plan.cost.build_time);
-        guesses.push(Guess::new(
-            "cluster.cost.build-time",
-            cost.build_time.to_string(),
-            "scenario",
-            knob,
-        ));
-    }
-    let counts: [(&str, u32, Find<u32>); 2] = [
-        ("cluster.cost.serving-count", cost.serving_count, |plan| &mut plan.cost.serving_count),
-        ("cluster.cost.tvs-connections", cost.tvs_connections, |plan| {
-            &mut plan.cost.tvs_connections
-        }),
-    ];
-    for (key, value, find) in counts.into_iter().filter(|(_, value, _)| *value > 0) {
-        guesses.push(Guess::new(key, value.to_string(), "scenario", Knob::Count(find)));
-    }
-    let rates: [(&str, f64, Find<f64>); 2] = [
-        ("cluster.cost.resets-per-second", cost.resets_per_second, |plan| {
-            &mut plan.cost.resets_per_second
-        }),
-        ("cluster.cost.registrations-per-second", cost.registrations_per_second, |plan| {
-            &mut plan.cost.registrations_per_second
-        }),
-    ];
-    for (key, value, find) in rates.into_iter().filter(|(_, value, _)| *value > 0.0) {
-        guesses.push(Guess::new(key, format!("{value:?}"), "scenario", Knob::Rate(find)));
-    }
-    guesses
-}
+/// Limits that are none unless somebody puts them in.
+const LIMITS: [Row; 5] = [
+    (true, "cluster.cost.build-time", Knob::Length(|plan| Some(&mut plan.cost.build_time))),
+    (true, "cluster.cost.serving-count", Knob::Count(|plan| &mut plan.cost.serving_count)),
+    (true, "cluster.cost.tvs-connections", Knob::Count(|plan| &mut plan.cost.tvs_connections)),
+    (true, "cluster.cost.resets-per-second", Knob::Rate(|plan| &mut plan.cost.resets_per_second)),
+    (
+        true,
+        "cluster.cost.registrations-per-second",
+        Knob::Rate(|plan| &mut plan.cost.registrations_per_second),
+    ),
+];
 
 /// What a reader of the numbers must know.
 pub(super) fn notes(plan: &Plan) -> Vec<String> {
@@ -331,7 +234,7 @@ mod tests {
     fn a_longer_boot_of_one_family_makes_the_fleet_late_and_its_spread_hardly() {
         let plan = plan("[phone]\nboot-time='model'\n");
         let run = World::new(&plan, SimOptions::default()).run();
-        let digest = run.digest;
+        let digest = run.digest.clone();
         let base = run.summary(&plan).fleet_ready_s.p99.unwrap();
         let guesses = try_guesses(&plan, &run, &Stop::default());
         let of = |key: &str| guesses.iter().find(|guess| guess.key == key).unwrap();

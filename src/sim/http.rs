@@ -1,11 +1,10 @@
 use std::sync::Arc;
 
 use crate::base::{Span, Time};
-use crate::measure::{Incident, StepEnd};
-use crate::phone::{Answer, ErrandFault, HttpFault, PROVISIONING_ROLES, Transport, Trust};
+use crate::measure::Incident;
+use crate::phone::{ErrandFault, HttpFault, PROVISIONING_ROLES, Transport, Trust};
 
-use super::event::{Event, HttpAnswer, Job, Request};
-use super::link::Fates;
+use super::event::{Event, Fetched, Job, Request, failed};
 use super::session::Waits;
 use super::world::World;
 
@@ -47,10 +46,10 @@ impl World {
         if listens {
             let via = Transport::over_http(secure);
             self.hear(phone, Incident::Connected(via, u64::from(connects)));
-            self.engine.push(now + way, Event::HttpAsked { request, file });
+            self.engine.push(now + way, Event::HttpAsked(request, file));
         } else {
-            let answer = HttpAnswer::Refused(HttpFault::Connection);
-            self.engine.push(now + way, Event::HttpAnswered { request, answer });
+            let answer = failed(HttpFault::Connection);
+            self.engine.push(now + way, Event::HttpAnswered(request, answer));
         }
     }
 
@@ -67,46 +66,43 @@ impl World {
         }
         let phone = request.phone;
         let Some(service) = self.tftp_service(phone) else {
-            let answer = HttpAnswer::Refused(HttpFault::Connection);
-            return self.answer_http(request, answer);
+            return self.answer_http(request, failed(HttpFault::Connection));
         };
         let http = self.sessions.of(phone).http;
         if http.secure && http.connects {
             let trust = Trust { lists: self.fleet.lists(phone), roles: PROVISIONING_ROLES };
             if !self.fleet.accepts(&trust, &service.signer().certificate) {
                 self.servers.https_refused();
-                let answer = HttpAnswer::Refused(HttpFault::CertificateRefused);
-                return self.send_http(request, answer);
+                return self.send_http(request, failed(HttpFault::CertificateRefused));
             }
         }
         self.servers.on_http(http.secure, http.connects);
         if self.servers.is_full(self.node_of(phone)) {
-            return self.send_http(request, HttpAnswer::Busy);
+            return self.send_http(request, failed(HttpFault::Status(503)));
         }
         self.serve_file(&service, request, file, true);
     }
 
-    pub(super) fn send_http(&mut self, request: Request, answer: HttpAnswer) {
+    pub(super) fn send_http(&mut self, request: Request, answer: Fetched) {
         let http = self.sessions.of(request.phone).http;
-        let file = matches!(answer, HttpAnswer::File(_));
+        let file = matches!(answer, Fetched::File(_));
         let work = self.machines.http(http.connects, http.secure, file);
         let node = self.node_of(request.phone);
-        self.work(node, work, Job::Http { node, request, answer });
+        self.work(node, work, Job::Http(node, request, answer));
     }
 
     /// The server's work on an answer is done.
-    pub(super) fn answer_http(&mut self, request: Request, answer: HttpAnswer) {
+    pub(super) fn answer_http(&mut self, request: Request, answer: Fetched) {
         match answer {
             _ if !self.sessions.is_current(request) => {}
-            HttpAnswer::File(file) => self.carry(request, file, true),
+            Fetched::File(file) => self.carry(request, file, true),
             answer => self.answer_http_now(request, answer),
         }
     }
 
-    pub(super) fn answer_http_now(&mut self, request: Request, answer: HttpAnswer) {
+    pub(super) fn answer_http_now(&mut self, request: Request, answer: Fetched) {
         self.sessions.of_mut(request.phone).http.answered = true;
-        let way = self.network.back(request, Fates::segment);
-        self.engine.push(self.engine.now() + way, Event::HttpAnswered { request, answer });
+        self.reply(request, Event::HttpAnswered(request, answer));
     }
 
     /// A connection ends before its answer: a fault if it was opened for the request; a kept one
@@ -122,53 +118,21 @@ impl World {
         }
         // Of an HTTPS answer most is the handshake.
         let fault = if http.secure { HttpFault::Connection } else { HttpFault::Protocol };
-        self.answer_http_now(request, HttpAnswer::Refused(fault));
+        self.answer_http_now(request, failed(fault));
     }
 
-    pub(super) fn on_http_answered(&mut self, request: Request, answer: &HttpAnswer) {
-        let phone = request.phone;
-        if !self.sessions.is_current(request) || self.sessions.of(phone).waits != Waits::Http {
+    pub(super) fn on_http_answered(&mut self, request: Request, answer: &Fetched) {
+        let waits = self.sessions.of(request.phone).waits;
+        if waits != Waits::Http || !self.sessions.is_current(request) {
             return;
         }
-        match answer {
-            HttpAnswer::Refused(fault) => self.fail_connection(phone, *fault),
-            HttpAnswer::Busy => self.fail_http(phone, HttpFault::Status(503)),
-            HttpAnswer::File(file) => {
-                let via = self.end_http(phone, StepEnd::Ok);
-                self.hear(phone, Incident::Arrived(via, file.len() as u64));
-                self.answer(phone, Ok(Answer::File(file)));
-            }
-            HttpAnswer::Missing => {
-                let via = self.end_http(phone, StepEnd::NotFound);
-                self.hear(phone, Incident::Missing(via));
-                self.answer(phone, Ok(Answer::NoFile));
-            }
+        let http = &mut self.sessions.of_mut(request.phone).http;
+        let via = Transport::over_http(http.secure);
+        // Behind an answer that says no the connection is as good as before.
+        let is_no = matches!(answer, Fetched::Failed(ErrandFault::Http(HttpFault::Status(_))));
+        if matches!(answer, Fetched::Failed(_)) && !is_no {
+            http.connected = None;
         }
-    }
-
-    /// The connection of a phone is of no more use to it.
-    pub(super) fn fail_connection(&mut self, phone: u32, fault: HttpFault) {
-        self.sessions.of_mut(phone).http.connected = None;
-        self.fail_http(phone, fault);
-    }
-
-    fn fail_http(&mut self, phone: u32, fault: HttpFault) {
-        self.leave_server(phone);
-        let session = self.sessions.of_mut(phone);
-        session.waits = Waits::Nothing;
-        let (step, secure) = (session.step, session.http.secure);
-        self.hear(phone, Incident::Failed(Transport::over_http(secure), step));
-        self.answer(phone, Err(ErrandFault::Http(fault)));
-    }
-
-    /// A request was answered; over which transport.
-    fn end_http(&mut self, phone: u32, end: StepEnd) -> Transport {
-        self.leave_server(phone);
-        let session = self.sessions.of_mut(phone);
-        session.waits = Waits::Nothing;
-        let (planned, started) = (session.wanted, session.started);
-        let (step, secure) = (session.step, session.http.secure);
-        self.hear(phone, Incident::Ended { step, end, planned, started });
-        Transport::over_http(secure)
+        self.fetched(request.phone, via, answer);
     }
 }

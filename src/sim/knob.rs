@@ -1,15 +1,14 @@
 use crate::base::Span;
-use crate::phone::{BlockSizeRule, BootTime, FamilyValue, Varied, families};
+use crate::phone::{BlockSizeRule, BootTime, FamilyValue, PhoneProfile, Varied, families};
 use crate::scenario::{Link, Plan, SitePlan};
 use crate::wire::tftp::{BLOCK_SIZE_DEFAULT, BLOCK_SIZE_MAX, BLOCK_SIZE_MIN};
 
 /// How a value is found in a plan and changed.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Knob {
-    Length(fn(&mut Plan) -> &mut Span),
+    Length(fn(&mut Plan) -> Option<&mut Span>),
     Count(fn(&mut Plan) -> &mut u32),
     Rate(fn(&mut Plan) -> &mut f64),
-    Boot,
     Tries,
     BlockSize,
     /// The link of phones whose scenario has no site.
@@ -18,35 +17,53 @@ pub(super) enum Knob {
 }
 
 impl Knob {
+    /// The value in a plan, as it is told; `None` where the plan has none.
+    pub(super) fn value(self, plan: &mut Plan) -> Option<String> {
+        match self {
+            Knob::Length(find) => find(plan).map(|length| length.to_string()),
+            Knob::Count(find) => Some(find(plan).to_string()),
+            Knob::Rate(find) => Some(format!("{:?}", find(plan))),
+            Knob::Tries => Some(plan.phone.tftp_tries.to_string()),
+            Knob::BlockSize => match plan.phone.tftp_block_size {
+                BlockSizeRule::Fixed(size) => Some(size.unwrap_or(BLOCK_SIZE_DEFAULT).to_string()),
+                BlockSizeRule::Model { .. } => None,
+            },
+            Knob::Lan => Some(Link::default().rtt.to_string()),
+            Knob::Family(family, value) => {
+                varied(&mut plan.phone, value)?;
+                of_family(family, value, 1.0)
+            }
+        }
+    }
+
     /// The other value and the plan with it; `None` where there is no half or double.
     pub(super) fn turn(self, plan: &Plan, doubled: bool) -> Option<(String, Plan)> {
         let mut plan = plan.clone();
+        let factor = if doubled { 2.0 } else { 0.5 };
+        let turned =
+            |count: u32| if doubled { count.checked_mul(2) } else { Some(count.div_ceil(2)) };
         let value = match self {
-            Knob::Length(find) => turn_length(find(&mut plan), doubled)?,
+            Knob::Length(find) => turn_length(find(&mut plan)?, doubled)?,
             Knob::Count(find) => {
                 let count = find(&mut plan);
-                let other = if doubled { count.checked_mul(2)? } else { count.div_ceil(2) };
+                let other = turned(*count)?;
                 (other != *count).then(|| *count = other)?;
                 other.to_string()
             }
             Knob::Rate(find) => {
                 let rate = find(&mut plan);
-                *rate *= if doubled { 2.0 } else { 0.5 };
+                *rate *= factor;
                 format!("{rate:?}")
-            }
-            Knob::Boot => {
-                let BootTime::Fixed(time) = &mut plan.phone.boot_time else { return None };
-                turn_length(time, doubled)?
             }
             Knob::Tries => {
                 let tries = &mut plan.phone.tftp_tries;
-                let other = if doubled { tries.checked_mul(2)? } else { tries.div_ceil(2) };
+                let other = u8::try_from(turned((*tries).into())?).ok()?;
                 (other != *tries).then(|| *tries = other)?;
                 other.to_string()
             }
             Knob::BlockSize => {
                 let size = plan.phone.tftp_block_size.of(0).unwrap_or(BLOCK_SIZE_DEFAULT);
-                let other = other_block(size, doubled)?;
+                let other = other_block(size, factor)?;
                 plan.phone.tftp_block_size = BlockSizeRule::Fixed(Some(other));
                 other.to_string()
             }
@@ -57,7 +74,8 @@ impl Knob {
                 value
             }
             Knob::Family(family, value) => {
-                return turn_family(plan, Varied { family, value, doubled });
+                *varied(&mut plan.phone, value)? = Some(Varied { family, value, doubled });
+                of_family(family, value, factor)?
             }
         };
         Some((value, plan))
@@ -71,27 +89,28 @@ fn turn_length(length: &mut Span, doubled: bool) -> Option<String> {
     (nanos > 1).then(|| length.to_string())
 }
 
-fn other_block(size: u16, doubled: bool) -> Option<u16> {
-    let other = if doubled { size.checked_mul(2)? } else { size / 2 };
+fn other_block(size: u16, factor: f64) -> Option<u16> {
+    let other = (f64::from(size) * factor) as u16;
     (BLOCK_SIZE_MIN..=BLOCK_SIZE_MAX).contains(&other).then_some(other)
 }
 
-fn turn_family(mut plan: Plan, varied: Varied) -> Option<(String, Plan)> {
-    let family = &families()[varied.family];
-    let factor = if varied.doubled { 2.0 } else { 0.5 };
-    let text = match varied.value {
-        FamilyValue::BootMedian => format!("{}s", family.boot.median_s * factor),
-        FamilyValue::BootSigma => format!("{}s", family.boot.sigma_s * factor),
-        FamilyValue::TftpBlock => other_block(family.tftp_block.size, varied.doubled)?.to_string(),
-    };
-    match (&mut plan.phone.boot_time, &mut plan.phone.tftp_block_size, varied.value) {
-        (_, BlockSizeRule::Model { varied: slot }, FamilyValue::TftpBlock)
-        | (
-            BootTime::Model { varied: slot, .. },
-            _,
-            FamilyValue::BootMedian | FamilyValue::BootSigma,
-        ) => *slot = Some(varied),
-        _ => return None,
+/// What phones are told of a value that is varied, if they take it from the families.
+fn varied(phone: &mut PhoneProfile, value: FamilyValue) -> Option<&mut Option<Varied>> {
+    match (&mut phone.boot_time, &mut phone.tftp_block_size, value) {
+        (_, BlockSizeRule::Model { varied }, FamilyValue::TftpBlock)
+        | (BootTime::Model { varied, .. }, _, FamilyValue::BootMedian | FamilyValue::BootSigma) => {
+            Some(varied)
+        }
+        _ => None,
     }
-    Some((text, plan))
+}
+
+/// A value of a family, times `factor`, as it is told.
+fn of_family(family: usize, value: FamilyValue, factor: f64) -> Option<String> {
+    let family = &families()[family];
+    match value {
+        FamilyValue::BootMedian => Some(format!("{}s", family.boot.median_s * factor)),
+        FamilyValue::BootSigma => Some(format!("{}s", family.boot.sigma_s * factor)),
+        FamilyValue::TftpBlock => Some(other_block(family.tftp_block.size, factor)?.to_string()),
+    }
 }

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use crate::base::{NodeId, Span};
 use crate::cluster::{FileSignature, Topology};
-use crate::measure::{CpuSeconds, ThreadKind};
+use crate::measure::{CpuSeconds, MachineSummary, ThreadKind};
 use crate::scenario::{CostModel, Plan};
 
 use super::engine::Engine;
@@ -127,7 +127,7 @@ impl Machines {
         }
         let host = host_of(&self.plan.cost, node);
         if let Some(at) = self.hosts[host].station.submit(engine.now(), work, job) {
-            engine.push(at, Event::HostDue { host: host as u16 });
+            engine.push(at, Event::HostDue(host as u16));
         }
         None
     }
@@ -135,7 +135,7 @@ impl Machines {
     /// Takes what a host has done by now.
     pub(super) fn finished(&mut self, engine: &mut Engine, host: u16, done: &mut Vec<Job>) {
         if let Some(at) = self.hosts[usize::from(host)].station.finished(engine.now(), done) {
-            engine.push(at, Event::HostDue { host });
+            engine.push(at, Event::HostDue(host));
         }
     }
 
@@ -144,7 +144,6 @@ impl Machines {
         self.account = Account::default();
     }
 
-    /// One signature.
     pub(super) const fn signature(&self) -> Work {
         Work { server: self.sign, ..Work::none(WorkKind::Sign) }
     }
@@ -203,10 +202,17 @@ impl Machines {
         if self.has_shared_host() { Span::ZERO } else { work }
     }
 
-    /// Share of the jobs that found a core idle; 1 on a machine that had nothing to do.
-    pub(super) fn woken(&self) -> f64 {
-        let Account { jobs, woke, .. } = self.account;
-        if jobs == 0 { 1.0 } else { woke as f64 / jobs as f64 }
+    /// What the machine was worth: the yardstick takes longer the more jobs found a core idle, and
+    /// longest on a machine that had nothing to do.
+    pub(super) fn summary(&self) -> MachineSummary {
+        let (Account { jobs, woke, .. }, cost) = (&self.account, &self.plan.cost);
+        let woken = if *jobs == 0 { 1.0 } else { *woke as f64 / *jobs as f64 };
+        let slower = 1.0 + cost.idle_yardstick * woken;
+        let yardstick_s = cost.yardstick.as_secs_f64() * slower;
+        MachineSummary {
+            yardstick_s: (!cost.yardstick.is_zero()).then_some(yardstick_s),
+            available: Some(cost.available),
+        }
     }
 
     /// CPU time by side; that of the phones is known only where their work has a cost.
@@ -314,7 +320,6 @@ pub(super) struct Work {
 }
 
 impl Work {
-    /// No work yet.
     const fn none(kind: WorkKind) -> Work {
         Work { kind, server: Span::ZERO, phone: Span::ZERO, check: Span::ZERO }
     }

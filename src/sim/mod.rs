@@ -14,7 +14,6 @@ mod files;
 mod fleet;
 mod guesses;
 mod http;
-mod judged;
 mod knob;
 mod link;
 mod machines;

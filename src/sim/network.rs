@@ -79,7 +79,7 @@ impl Network {
             return Some(job);
         }
         if let Some(at) = self.streams[site].submit(engine.now(), work, job) {
-            engine.push(at, Event::LinkDue { site: site as u16 });
+            engine.push(at, Event::LinkDue(site as u16));
         }
         None
     }
@@ -87,7 +87,7 @@ impl Network {
     /// Takes what the link of a site has carried by now.
     pub(super) fn carried(&mut self, engine: &mut Engine, site: u16, done: &mut Vec<Job>) {
         if let Some(at) = self.streams[usize::from(site)].finished(engine.now(), done) {
-            engine.push(at, Event::LinkDue { site });
+            engine.push(at, Event::LinkDue(site));
         }
     }
 }

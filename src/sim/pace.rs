@@ -1,6 +1,6 @@
 use crate::base::{NodeId, PhoneId, Purpose, Span, Time, stream};
 use crate::cluster::{GroupSpec, ServiceKind};
-use crate::measure::Ledger;
+use crate::measure::{FleetReady, Ledger, PhoneRecord};
 use crate::phone::Outcome;
 use crate::scenario::Plan;
 
@@ -92,12 +92,12 @@ impl Pace {
             let mut order: Vec<(Time, u32)> = (0..self.phones).map(|n| (planned(n), n)).collect();
             order.sort_unstable();
             for (at, phone) in order {
-                engine.push(self.reset(phone, at), Event::Boot { phone });
+                engine.push(self.reset(phone, at), Event::Boot(phone));
             }
             return;
         }
         for phone in 0..self.phones {
-            engine.push(planned(phone), Event::Boot { phone });
+            engine.push(planned(phone), Event::Boot(phone));
         }
     }
 
@@ -124,16 +124,14 @@ impl Pace {
         self.registered[phone as usize] = done;
     }
 
-    /// When each phone that is ready at the end was registered, in order.
-    pub(super) fn registered(&self, ledger: &Ledger) -> Vec<Time> {
-        let mut times: Vec<Time> = self
-            .registered
-            .iter()
-            .zip(ledger.phones())
-            .filter(|(_, phone)| phone.outcome == Some(Outcome::Ready))
-            .map(|(&at, _)| at)
-            .collect();
+    /// From the storm until the phones that are ready at the end were registered.
+    pub(super) fn registered(&self, ledger: &Ledger) -> FleetReady {
+        let is_ready = |(_, phone): &(_, &PhoneRecord)| phone.outcome == Some(Outcome::Ready);
+        let phones = self.registered.iter().zip(ledger.phones()).filter(is_ready);
+        let mut times: Vec<Time> = phones.map(|(&at, _)| at).collect();
         times.sort_unstable();
-        times
+        let since = |at: Time| at.since(ledger.storm()).as_secs_f64();
+        let times: Vec<f64> = times.into_iter().map(since).collect();
+        FleetReady::of(&times, ledger.phones().len())
     }
 }

@@ -1,15 +1,8 @@
-use std::collections::BTreeMap;
-
 use crate::base::{Span, Time};
 use crate::cluster::{Cluster, Contents};
-use crate::measure::{
-    CpuSeconds, Finish, FleetReady, Ledger, MachineSummary, RunFacts, ServeSummary, SimSummary,
-    Summary,
-};
+use crate::measure::{Finish, Ledger, RunFacts, Summary};
 use crate::phone::Phone;
 use crate::scenario::Plan;
-
-use super::guesses::{Guess, guesses, notes};
 
 /// How a world is played; the plan says which one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,25 +29,13 @@ impl Default for SimOptions {
 pub struct SimRun {
     /// Everything that was counted.
     pub ledger: Ledger,
-    /// SHA-256 over the operator's steps, what was served and all facts, in their order: the same
-    /// plan gives the same digest.
-    pub digest: [u8; 32],
+    /// SHA-256 over the operator's steps, what was served and all facts, in their order,
+    /// hexadecimal: the same plan gives the same digest.
+    pub digest: String,
     /// Random numbers that were drawn.
     pub draws: u64,
-    /// Events that were handled.
-    pub events: u64,
-    /// What the play knows of it.
+    /// Everything else that belongs into the summary.
     pub facts: RunFacts,
-    /// What the servers counted.
-    pub serve: ServeSummary,
-    /// Core time of phones and servers by the cost model since the storm began.
-    pub cpu_s: CpuSeconds,
-    /// The same by the kind of thread that does this work in a live run.
-    pub cpu_by_thread_s: BTreeMap<String, f64>,
-    /// Share of the work, from 0 to 1, that began on a core that was idle.
-    pub woken: f64,
-    /// When each ready phone was registered, if the plan has that step: nanoseconds of the run.
-    pub registered: Vec<Time>,
     /// Metrics as Prometheus text, by the time at which they were sampled.
     pub samples: Vec<(Time, String)>,
     /// The phones as they are at the end, by number.
@@ -70,44 +51,6 @@ pub struct SimRun {
 impl SimRun {
     /// The summary of this run of `plan`.
     pub fn summary(&self, plan: &Plan) -> Summary {
-        let known = Summary {
-            cpu_s: self.cpu_s,
-            cpu_by_thread_s: self.cpu_by_thread_s.clone(),
-            machine: MachineSummary {
-                yardstick_s: (!plan.cost.yardstick.is_zero()).then(|| {
-                    let slower = 1.0 + plan.cost.idle_yardstick * self.woken;
-                    plan.cost.yardstick.as_secs_f64() * slower
-                }),
-                available: Some(plan.cost.available),
-            },
-            serve: self.serve,
-            sim: Some(self.sim_facts(plan)),
-            notes: [notes(plan), self.facts.known.notes.clone()].concat(),
-            ..self.facts.known.clone()
-        };
-        let facts = RunFacts { known, ..self.facts.clone() };
-        Summary::new(&self.ledger, facts, &plan.slos, self.finish)
-    }
-
-    fn sim_facts(&self, plan: &Plan) -> SimSummary {
-        let since = |at: &Time| at.since(self.ledger.storm()).as_secs_f64();
-        let registered: Vec<f64> = self.registered.iter().map(since).collect();
-        SimSummary {
-            digest: self.digest_hex(),
-            draws: self.draws,
-            events: self.events,
-            virtual_s: self.ended.as_secs_f64(),
-            registered_s: FleetReady::of(&registered, self.ledger.phones().len()),
-            events_per_s: None,
-            bytes_per_phone: None,
-            guesses: guesses(plan, &self.ledger, &self.facts).iter().map(Guess::summary).collect(),
-        }
-    }
-
-    /// The digest as text.
-    pub fn digest_hex(&self) -> String {
-        self.digest
-            .iter()
-            .fold(String::with_capacity(64), |text, byte| text + &format!("{byte:02x}"))
+        Summary::new(&self.ledger, self.facts.clone(), &plan.slos, self.finish)
     }
 }

@@ -15,7 +15,6 @@ use super::places::Places;
 pub(super) struct Session {
     /// Counts fetches and questions, so that what belongs to an earlier one is recognised.
     generation: u32,
-    /// What the phone does.
     pub step: StepKind,
     /// The file that it asks for.
     pub file: Option<Step>,
@@ -28,7 +27,10 @@ pub(super) struct Session {
     pub wanted: Time,
     /// Whether a place of the server's serving count is taken.
     pub served: bool,
-    pub tftp: OverTftp,
+    /// Requests over TFTP that were lost on their way.
+    pub lost_requests: u8,
+    /// Whether a TFTP server fell silent in mid-transfer.
+    pub stalled: bool,
     pub http: OverHttp,
     /// The place that it has among those in flight: it gives up its connection before it calls.
     place: Option<Place>,
@@ -38,15 +40,6 @@ pub(super) struct Session {
 enum Place {
     Connection,
     Call,
-}
-
-/// What is special to a request over TFTP.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct OverTftp {
-    /// Requests that were lost on their way.
-    pub lost_requests: u8,
-    /// Whether the server fell silent in mid-transfer.
-    pub stalled: bool,
 }
 
 /// What is special to a request over HTTP.
@@ -112,7 +105,7 @@ impl Sessions {
     pub(super) fn begin(&mut self, phone: u32, waits: Waits, now: Time) -> Request {
         let session = self.of_mut(phone);
         (session.waits, session.started) = (waits, now);
-        session.tftp = OverTftp::default();
+        (session.lost_requests, session.stalled) = (0, false);
         session.http.answered = false;
         self.renew(phone)
     }
@@ -170,7 +163,7 @@ impl Sessions {
     ) {
         let (at, slot) = (engine.now() + length, kind.slot());
         if self.watches[slot].add(at, request) {
-            engine.push(at, Event::WatchDue { slot: slot as u8 });
+            engine.push(at, Event::WatchDue(slot as u8));
         }
     }
 
@@ -188,7 +181,7 @@ impl Sessions {
     /// Nothing more of this kind is over: looks again when it may be.
     pub(super) fn watch_on(&mut self, engine: &mut Engine, slot: u8) {
         if let Some(at) = self.watches[usize::from(slot)].rest() {
-            engine.push(at, Event::WatchDue { slot });
+            engine.push(at, Event::WatchDue(slot));
         }
     }
 }
@@ -205,7 +198,6 @@ pub(super) enum Waits {
     Nothing,
     /// For the first answer of a TFTP server.
     Tftp,
-    /// For an HTTP answer.
     Http,
     /// For the reply to a message.
     Reply,

@@ -1,5 +1,4 @@
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::BTreeMap;
 
 use crate::base::{Span, Time};
 
@@ -15,20 +14,14 @@ pub(super) struct Station<J> {
     /// Core time a core gets done in a nanosecond, in 2^-16 ns: less than one where others use
     /// the machine, too.
     pace: u128,
-    jobs: BinaryHeap<Reverse<Entry<J>>>,
+    /// By the progress at which each is done, and the order in which they came.
+    jobs: BTreeMap<(u128, u64), J>,
     /// Work that a job which was always here would have got, in 2^-16 ns.
     progress: u128,
     updated: Time,
     sequence: u64,
     /// When the driver has been asked to look here next.
     wake: Time,
-}
-
-#[derive(Debug)]
-struct Entry<J> {
-    due: u128,
-    sequence: u64,
-    job: J,
 }
 
 /// Parts of a nanosecond that are told apart: a share of a core is a fraction.
@@ -41,7 +34,7 @@ impl<J> Station<J> {
         Station {
             cores: u64::from(cores.max(1)),
             pace: (available * whole).clamp(1.0, whole) as u128,
-            jobs: BinaryHeap::new(),
+            jobs: BTreeMap::new(),
             progress: 0,
             updated: Time::ZERO,
             sequence: 0,
@@ -59,7 +52,7 @@ impl<J> Station<J> {
     pub(super) fn submit(&mut self, now: Time, work: Span, job: J) -> Option<Time> {
         self.advance(now);
         let due = self.progress + (u128::from(work.as_nanos()) << FRACTION);
-        self.jobs.push(Reverse(Entry { due, sequence: self.sequence, job }));
+        self.jobs.insert((due, self.sequence), job);
         self.sequence += 1;
         self.next_wake(now)
     }
@@ -70,9 +63,9 @@ impl<J> Station<J> {
         if self.wake <= now {
             self.wake = Time::NEVER;
         }
-        while self.jobs.peek().is_some_and(|Reverse(entry)| entry.due <= self.progress) {
-            let Reverse(entry) = self.jobs.pop().expect("it was seen");
-            out.push(entry.job);
+        let progress = self.progress;
+        while let Some(first) = self.jobs.first_entry().filter(|first| first.key().0 <= progress) {
+            out.push(first.remove());
         }
         self.next_wake(now)
     }
@@ -87,9 +80,9 @@ impl<J> Station<J> {
 
     /// When the first job will be done if nobody comes; rounded up, so that it is done then.
     fn next_wake(&mut self, now: Time) -> Option<Time> {
-        let Reverse(first) = self.jobs.peek()?;
+        let (&(due, _), _) = self.jobs.first_key_value()?;
         let jobs = self.jobs.len() as u128;
-        let left = first.due.saturating_sub(self.progress);
+        let left = due.saturating_sub(self.progress);
         let nanos = (left * jobs).div_ceil(u128::from(self.cores).min(jobs) * self.pace);
         let at = now + Span::from_nanos(nanos as u64);
         if at < self.wake {
@@ -97,26 +90,6 @@ impl<J> Station<J> {
             return Some(at);
         }
         None
-    }
-}
-
-impl<J> PartialEq for Entry<J> {
-    fn eq(&self, other: &Entry<J>) -> bool {
-        (self.due, self.sequence) == (other.due, other.sequence)
-    }
-}
-
-impl<J> Eq for Entry<J> {}
-
-impl<J> PartialOrd for Entry<J> {
-    fn partial_cmp(&self, other: &Entry<J>) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<J> Ord for Entry<J> {
-    fn cmp(&self, other: &Entry<J>) -> std::cmp::Ordering {
-        (self.due, self.sequence).cmp(&(other.due, other.sequence))
     }
 }
 

@@ -1,11 +1,11 @@
 use std::sync::Arc;
 
 use crate::base::{Span, Time};
-use crate::measure::{Incident, Notice, StepEnd, StepKind};
-use crate::phone::{Answer, ErrandFault, Transport};
+use crate::measure::{Incident, Notice, StepKind};
+use crate::phone::{ErrandFault, Transport};
 use crate::transfer::TransferFault;
 
-use super::event::{Event, Job, Request, TftpEnd};
+use super::event::{Event, Fetched, Job, Request};
 use super::session::Waits;
 use super::transfer::{Played, Transfer, first_arrival};
 use super::world::World;
@@ -20,8 +20,8 @@ impl World {
         let arrival =
             self.network.there(request, |fates| first_arrival(timeout, tries, now, fates));
         if let Some((at, lost)) = arrival {
-            self.sessions.of_mut(phone).tftp.lost_requests = lost;
-            self.engine.push(at, Event::TftpAsked { request, file });
+            self.sessions.of_mut(phone).lost_requests = lost;
+            self.engine.push(at, Event::TftpAsked(request, file));
         }
     }
 
@@ -59,10 +59,10 @@ impl World {
     fn ask_again(&mut self, request: Request, file: Arc<str>, asked: Time) {
         let (timeout, tries) = self.patience();
         let at = (asked + timeout).max(self.engine.now());
-        let lost = &mut self.sessions.of_mut(request.phone).tftp.lost_requests;
+        let lost = &mut self.sessions.of_mut(request.phone).lost_requests;
         if *lost + 1 < tries {
             *lost += 1;
-            self.engine.push(at, Event::TftpAsked { request, file });
+            self.engine.push(at, Event::TftpAsked(request, file));
         }
     }
 
@@ -70,7 +70,7 @@ impl World {
     fn refuse(&mut self, request: Request, file: Arc<str>) {
         let now = self.engine.now();
         let session = self.sessions.of(request.phone);
-        let (lost, step) = (session.tftp.lost_requests, session.step);
+        let (lost, step) = (session.lost_requests, session.step);
         // Each try has a fate of its own.
         let fate = self
             .network
@@ -79,15 +79,15 @@ impl World {
         self.sessions.of_mut(request.phone).waits = Waits::Nothing;
         self.sent_again(request.phone, step, u32::from(lost));
         self.begin_transfer();
-        let outcome = TftpEnd::Failed(TransferFault::Refused);
-        self.engine.push(now + way, Event::TftpEnded { request, outcome });
+        let outcome = failed(TransferFault::Refused);
+        self.engine.push(now + way, Event::TftpEnded(request, outcome));
     }
 
     /// The server sends a file: its work first, then the way.
     pub(super) fn send_tftp(&mut self, request: Request, file: Arc<[u8]>) {
         let blocks = self.transfer_of(request.phone, Arc::clone(&file)).answers();
         let node = self.node_of(request.phone);
-        self.work(node, self.machines.tftp(blocks), Job::Upload { node, request, file });
+        self.work(node, self.machines.tftp(blocks), Job::Upload(node, request, file));
     }
 
     /// What a server begins to send to a phone now.
@@ -97,7 +97,7 @@ impl World {
             request: self.fleet.download(phone),
             file,
             started: session.started,
-            lost_requests: session.tftp.lost_requests,
+            lost_requests: session.lost_requests,
             begins: self.engine.now(),
         }
     }
@@ -125,9 +125,9 @@ impl World {
         let transfer = self.transfer_of(phone, file);
         let played = self.network.back(request, |fates| transfer.play(fates));
         let outcome = if played.complete {
-            TftpEnd::File(transfer.file)
+            Fetched::File(transfer.file)
         } else {
-            TftpEnd::Failed(TransferFault::Stalled)
+            failed(TransferFault::Stalled)
         };
         let check = self.machines.phone_delay(self.plan.cost.phone_check);
         self.end_at(request, played, check, Waits::Transfer, outcome);
@@ -141,7 +141,7 @@ impl World {
         let transfer = self.transfer_of(request.phone, Arc::default());
         let played = self.network.back(request, |fates| transfer.play_missing(fates));
         if played.complete {
-            self.end_at(request, played, Span::ZERO, Waits::Nothing, TftpEnd::Missing);
+            self.end_at(request, played, Span::ZERO, Waits::Nothing, Fetched::Missing);
         } else {
             // Nothing arrives: the phone's own patience ends the wait.
             self.servers.sent(played.server_sent);
@@ -155,14 +155,14 @@ impl World {
         played: Played,
         check: Span,
         waits: Waits,
-        outcome: TftpEnd,
+        outcome: Fetched,
     ) {
         let step = self.sessions.of(request.phone).step;
         self.sent_again(request.phone, step, played.phone_again);
         self.servers.sent(played.server_sent);
         self.sessions.of_mut(request.phone).waits = waits;
         self.begin_transfer();
-        self.engine.push(played.ended + check, Event::TftpEnded { request, outcome });
+        self.engine.push(played.ended + check, Event::TftpEnded(request, outcome));
     }
 
     /// The next block never comes: the phone says its last word as often as it does.
@@ -170,7 +170,7 @@ impl World {
         self.leave_server(phone);
         let request = self.sessions.renew(phone);
         let session = self.sessions.of_mut(phone);
-        (session.waits, session.tftp.stalled) = (Waits::Tftp, true);
+        (session.waits, session.stalled) = (Waits::Tftp, true);
         self.watch_tftp(request);
     }
 
@@ -179,7 +179,7 @@ impl World {
         self.leave_server(phone);
         let file = self.file_name(phone);
         let session = self.sessions.of(phone);
-        let tries = u64::from(session.tftp.lost_requests);
+        let tries = u64::from(session.lost_requests);
         let asked = session.started + self.patience().0.times(tries);
         self.ask_again(self.sessions.request(phone), file, asked);
     }
@@ -197,44 +197,23 @@ impl World {
     pub(super) fn on_tftp_silence(&mut self, request: Request) {
         let session = self.sessions.of_mut(request.phone);
         session.waits = Waits::Nothing;
-        let stalled = std::mem::take(&mut session.tftp.stalled);
+        let stalled = std::mem::take(&mut session.stalled);
         let step = session.step;
         let fault = if stalled { TransferFault::Stalled } else { TransferFault::TimedOut };
         let again = self.patience().1.saturating_sub(1);
         self.sent_again(request.phone, step, u32::from(again));
         self.begin_transfer();
-        self.on_tftp_ended(request, &TftpEnd::Failed(fault));
+        self.on_tftp_ended(request, &failed(fault));
     }
 
-    pub(super) fn on_tftp_ended(&mut self, request: Request, outcome: &TftpEnd) {
+    pub(super) fn on_tftp_ended(&mut self, request: Request, outcome: &Fetched) {
         self.servers.end_transfer();
-        if !self.sessions.is_current(request) {
-            return;
-        }
-        let phone = request.phone;
-        self.leave_server(phone);
-        let session = self.sessions.of_mut(phone);
-        session.waits = Waits::Nothing;
-        let (step, wanted) = (session.step, session.wanted);
-        let end = match outcome {
-            TftpEnd::File(_) => StepEnd::Ok,
-            TftpEnd::Missing => StepEnd::NotFound,
-            TftpEnd::Failed(_) => StepEnd::Failed,
-        };
-        self.hear(phone, Incident::Ended { step, end, planned: wanted, started: wanted });
-        match outcome {
-            TftpEnd::File(file) => {
-                self.hear(phone, Incident::Arrived(Transport::Tftp, file.len() as u64));
-                self.answer(phone, Ok(Answer::File(file)));
-            }
-            TftpEnd::Missing => {
-                self.hear(phone, Incident::Missing(Transport::Tftp));
-                self.answer(phone, Ok(Answer::NoFile));
-            }
-            TftpEnd::Failed(fault) => {
-                self.hear(phone, Incident::Failed(Transport::Tftp, step));
-                self.answer(phone, Err(ErrandFault::Tftp(*fault)));
-            }
+        if self.sessions.is_current(request) {
+            self.fetched(request.phone, Transport::Tftp, outcome);
         }
     }
+}
+
+const fn failed(fault: TransferFault) -> Fetched {
+    Fetched::Failed(ErrandFault::Tftp(fault))
 }

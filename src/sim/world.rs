@@ -3,11 +3,12 @@ use std::sync::Arc;
 
 use crate::base::{NodeId, PhoneId, Span, Stop, Time};
 use crate::cluster::{
-    Cluster, Contents, FleetSpec, Genesis, Service, ServiceChange, ServiceKind, SignCacheMode,
-    TftpService,
+    Cluster, Contents, Genesis, Service, ServiceChange, ServiceKind, SignCacheMode, TftpService,
 };
 use crate::crypto::KeySource;
-use crate::measure::{Finish, Incident, Mode, Notice, RunInfo, StepKind, encode};
+use crate::measure::{
+    Finish, Incident, Mode, Notice, RunFacts, RunInfo, SimSummary, StepKind, Summary, encode,
+};
 use crate::phone::{
     Action, Answer, Ask, Errand, ErrandFault, Fact, FileRequest, HttpFault, Input, Outcome, Sink,
     Transport, TvsFault,
@@ -18,8 +19,10 @@ use crate::wire::Dialogue;
 
 use super::ears::Ears;
 use super::engine::Engine;
-use super::event::{Event, Job, Request};
+use super::event::{Event, Job, Request, failed};
 use super::fleet::{Fleet, Witness};
+use super::guesses::{guesses, notes};
+use super::link::Fates;
 use super::machines::{Machines, Work, WorkKind};
 use super::network::Network;
 use super::pace::Pace;
@@ -197,25 +200,25 @@ impl World {
     fn handle(&mut self, event: Event) {
         match event {
             Event::Operator => {}
-            Event::Boot { phone } => self.boot(phone),
+            Event::Boot(phone) => self.boot(phone),
             Event::Timer { phone, token } => self.step(phone, Input::Timer { token }),
-            Event::TftpAsked { request, file } => self.on_tftp_asked(request, file),
-            Event::TftpEnded { request, outcome } => self.on_tftp_ended(request, &outcome),
-            Event::HttpAsked { request, file } => self.on_http_asked(request, &file),
-            Event::HttpAnswered { request, answer } => self.on_http_answered(request, &answer),
-            Event::Resolved { request, address } => self.on_resolved(request, address),
+            Event::TftpAsked(request, file) => self.on_tftp_asked(request, file),
+            Event::TftpEnded(request, outcome) => self.on_tftp_ended(request, &outcome),
+            Event::HttpAsked(request, file) => self.on_http_asked(request, &file),
+            Event::HttpAnswered(request, answer) => self.on_http_answered(request, &answer),
+            Event::Resolved(request, address) => self.on_resolved(request, address),
             Event::Called(call) => self.on_called(call),
             Event::Presented(call) => self.on_presented(call),
-            Event::Said { request, result } => {
+            Event::Said(request, result) => {
                 self.on_said(request, result.as_deref().map_err(|&fault| fault));
             }
-            Event::HostDue { host } => {
+            Event::HostDue(host) => {
                 self.on_done(|world, done| world.machines.finished(&mut world.engine, host, done));
             }
-            Event::LinkDue { site } => {
+            Event::LinkDue(site) => {
                 self.on_done(|world, done| world.network.carried(&mut world.engine, site, done));
             }
-            Event::WatchDue { slot } => self.on_watch(slot),
+            Event::WatchDue(slot) => self.on_watch(slot),
         }
     }
 
@@ -291,6 +294,12 @@ impl World {
         self.step(phone, Input::Answered { token, result });
     }
 
+    /// Brings something to a phone with the next segment of a server.
+    pub(super) fn reply(&mut self, request: Request, event: Event) {
+        let way = self.network.back(request, Fates::segment);
+        self.engine.push(self.engine.now() + way, event);
+    }
+
     /// The node whose TFTP service a phone asks.
     pub(super) fn node_of(&self, phone: u32) -> NodeId {
         let server = usize::from(self.sessions.of(phone).server);
@@ -328,7 +337,7 @@ impl World {
     /// A job is done: the next one in its line begins, and what follows on it.
     pub(super) fn on_job(&mut self, job: Job) {
         match job {
-            Job::Http { node, request, answer } => {
+            Job::Http(node, request, answer) => {
                 self.next_in_line(node, WorkKind::Http);
                 self.answer_http(request, answer);
             }
@@ -349,7 +358,7 @@ impl World {
                 self.next_in_line(call.node, WorkKind::Tvs);
                 self.on_handshake(call);
             }
-            Job::Upload { node, request, file } => {
+            Job::Upload(node, request, file) => {
                 self.next_in_line(node, WorkKind::Tftp);
                 self.upload(request, file);
             }
@@ -361,7 +370,7 @@ impl World {
         while let Some((kind, request)) = self.sessions.expired(self.engine.now(), slot) {
             match kind {
                 Waits::Tftp => self.on_tftp_silence(request),
-                Waits::Http => self.fail_connection(request.phone, HttpFault::TimedOut),
+                Waits::Http => self.on_http_answered(request, &failed(HttpFault::TimedOut)),
                 Waits::Reply => self.on_said(request, Err(TvsFault::TimedOut)),
                 Waits::Nothing | Waits::Transfer => {
                     unreachable!("only waits with a time-out are watched")
@@ -378,26 +387,41 @@ impl World {
 
     fn finish(self, finish: Finish) -> SimRun {
         let draws = self.network.draws() + self.pace.draws() + casting_draws(&self.plan);
+        let info = self.info();
         let (mut ledger, samples, digest) = self.ears.close();
         self.play.close(&mut ledger, finish, self.fleet.phones());
         ledger.read(self.fleet.verified(), BTreeMap::new());
-        let (now, serve) = (self.engine.now(), self.servers.counts());
-        let cpu_s = self.machines.cpu_seconds();
-        SimRun {
-            samples: samples.end(now, || encode(&ledger, &self.play.info(serve, cpu_s))),
-            cpu_s,
+        let (ended, facts) = (self.engine.now(), self.play.facts());
+        let guesses = guesses(&self.plan, &ledger, &facts).into_iter().map(|(guess, _)| guess);
+        let sim = SimSummary {
+            digest: digest.clone(),
+            draws,
+            events: self.engine.events(),
+            virtual_s: ended.as_secs_f64(),
+            registered_s: self.pace.registered(&ledger),
+            events_per_s: None,
+            bytes_per_phone: None,
+            guesses: guesses.collect(),
+        };
+        let known = Summary {
+            cpu_s: info.cpu_s,
             cpu_by_thread_s: self.machines.cpu_by_thread(),
-            woken: self.machines.woken(),
-            registered: self.pace.registered(&ledger),
+            machine: self.machines.summary(),
+            serve: info.serve,
+            sim: Some(sim),
+            notes: [notes(&self.plan), facts.known.notes].concat(),
+            ..facts.known
+        };
+        let facts = RunFacts { known, ..facts };
+        SimRun {
+            samples: samples.end(ended, || encode(&ledger, &info)),
             ledger,
             digest,
             draws,
-            events: self.engine.events(),
-            facts: self.play.facts(),
-            serve,
+            facts,
             phones: self.fleet.into_phones(),
             cluster: self.play.into_cluster().expect("it has one"),
-            ended: now,
+            ended,
             finish,
         }
     }
@@ -422,11 +446,7 @@ fn cluster(plan: &Plan, contents: Contents) -> Cluster {
     }
     let genesis = Genesis {
         topology,
-        fleet: FleetSpec {
-            phones: plan.fleet.phones,
-            models: plan.fleet.models.clone(),
-            seed: plan.seed,
-        },
+        fleet: plan.fleet_spec(),
         source: KeySource::bank(plan.seed),
         epoch_s: EPOCH_S,
         stored: BTreeMap::new(),

@@ -1,21 +1,15 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
-use rustls::pki_types::ServerName;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc};
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
-use crate::base::{HostTable, Lack, Span, Time};
+use crate::base::{HostTable, Span};
 use crate::net::fleet::connect;
-use crate::net::{Clock, TlsClients};
+use crate::net::{Clock, TlsClients, TlsFault};
 use crate::phone::{Message, TvsFault};
-use crate::wire::{Dialogue, DialogueRules};
+use crate::wire::Dialogue;
 
-use super::turn::{Fault, LACK_PATIENCE, LACK_PAUSE, Turn};
+use super::turn::{Carried, Fault, LACK_PATIENCE, LACK_PAUSE, Ticket, Turn};
 
 /// Carries messages of dialogues over TLS on behalf of phones: one message, one connection, no
 /// resumption.
@@ -34,51 +28,30 @@ pub struct DialogueClient {
 /// One message to one server.
 #[derive(Debug)]
 pub struct DialogueJob {
-    /// The phone, by its place in its worker.
-    pub phone: usize,
-    /// The phone's token.
-    pub token: u32,
+    /// Whose it is.
+    pub ticket: Ticket,
     /// What the phone says, to whom.
     pub message: Message,
     /// The phone's address, used when the server is on this host.
     pub source: Ipv4Addr,
-    /// When the phone wanted it.
-    pub planned: Time,
     /// Says whether it waits or is under way.
     pub turn: Turn,
 }
 
-/// What came of it.
-#[derive(Debug)]
-pub struct DialogueResult {
-    /// The phone, by its place in its worker.
-    pub phone: usize,
-    /// The phone's token.
-    pub token: u32,
-    /// Which dialogue it was.
-    pub dialogue: Dialogue,
-    /// The answer, or why there is none.
-    pub answer: Result<Vec<u8>, Fault<TvsFault>>,
-    /// When the phone wanted it.
-    pub planned: Time,
-    /// When it began: a place in the budget was free, and the host had what it needed.
-    pub started: Time,
-    /// Times that the host lacked something before.
-    pub lacks: Vec<Lack>,
-    /// When it ended.
-    pub ended: Time,
-}
+/// Which dialogue it was and what came of it.
+pub type DialogueResult = (Dialogue, Carried<Vec<u8>, TvsFault>);
 
 impl DialogueClient {
-    /// A client with at most `in_flight` connections. `target` stands for every member of every
-    /// group; apart from it only loopback and `allowed` hosts are ever connected to, whatever a
-    /// configuration from a server says.
+    /// A client with at most `in_flight` connections that finds names in `hosts`. `target` stands
+    /// for every member of every group; apart from it only loopback and `allowed` hosts are ever
+    /// connected to, whatever a configuration from a server says.
     pub fn new(
         clock: Clock,
         in_flight: usize,
         timeout: Span,
         target: Option<SocketAddr>,
         allowed: Vec<IpAddr>,
+        hosts: Arc<HostTable>,
     ) -> DialogueClient {
         DialogueClient {
             clients: TlsClients::default(),
@@ -87,14 +60,8 @@ impl DialogueClient {
             timeout,
             target,
             allowed: allowed.into(),
-            hosts: Arc::default(),
+            hosts,
         }
-    }
-
-    /// The same client, which finds names in `hosts`.
-    #[must_use]
-    pub fn with_hosts(self, hosts: Arc<HostTable>) -> DialogueClient {
-        DialogueClient { hosts, ..self }
     }
 
     /// Where the name of a server leads. Only the table is asked, never the DNS of the host;
@@ -115,8 +82,7 @@ impl DialogueClient {
             let started = self.clock.now();
             job.turn.begin(started);
             let exchange = tokio::time::timeout(limit, self.exchange(&job));
-            let answer = exchange.await.unwrap_or(Err(TvsFault::TimedOut.into()));
-            match answer {
+            match exchange.await.unwrap_or(Err(TvsFault::TimedOut.into())) {
                 Err(Fault::Ours(lack)) if started.since(first) < LACK_PATIENCE => lacks.push(lack),
                 answer => break (started, answer),
             }
@@ -124,11 +90,9 @@ impl DialogueClient {
             tokio::time::sleep(LACK_PAUSE).await;
         };
         drop(permit);
-        let ended = self.clock.now();
-        let DialogueJob { phone, token, planned, message, .. } = job;
-        let dialogue = message.dialogue;
-        let result =
-            DialogueResult { phone, token, dialogue, answer, planned, started, lacks, ended };
+        let (ticket, ended) = (job.ticket, self.clock.now());
+        let carried = Carried { ticket, answer, started, lacks, ended };
+        let result = (job.message.dialogue, carried);
         // The worker is gone when the run is over; then nobody wants the answer.
         let _ = results.send(result);
     }
@@ -140,22 +104,13 @@ impl DialogueClient {
         let stream = connect(server, job.source).await.map_err(broken)?;
         let trust = message.trust.clone();
         let judge = Box::new(move |der: &[u8]| trust.accepts(der));
-        let (config, refused) = self.clients.config(judge);
-        let name = ServerName::IpAddress(server.ip().into());
-        let mut stream =
-            TlsConnector::from(config).connect(name, stream).await.map_err(|error| {
-                if refused.load(Ordering::Relaxed) {
-                    TvsFault::CertificateRefused.into()
-                } else {
-                    broken(error)
-                }
-            })?;
-        stream.write_all(&message.bytes).await.map_err(broken)?;
-        stream.flush().await.map_err(broken)?;
-        let answer = read_message(&mut stream, message.dialogue.rules()).await?;
-        // The answer counts, whatever becomes of the farewell.
-        let _ = stream.shutdown().await;
-        Ok(answer)
+        let rules = message.dialogue.rules();
+        let answer = self.clients.exchange(stream, judge, &message.bytes, rules).await;
+        answer.map_err(|fault| match fault {
+            TlsFault::Refused => TvsFault::CertificateRefused.into(),
+            TlsFault::Broken(error) => broken(error),
+            TlsFault::Malformed => TvsFault::WrongAnswer.into(),
+        })
     }
 
     /// Where a server is asked: one elsewhere than allowed is as good as unreachable.
@@ -168,37 +123,24 @@ impl DialogueClient {
     }
 }
 
-/// Reads one message. Many servers close without `close_notify`; after a whole message that is
-/// normal, before it the answer is missing.
-async fn read_message(
-    stream: &mut TlsStream<TcpStream>,
-    rules: &DialogueRules,
-) -> Result<Vec<u8>, TvsFault> {
-    let mut message = vec![0; rules.head_length];
-    stream.read_exact(&mut message).await.map_err(|_| TvsFault::Connection)?;
-    let length = (rules.message_length)(&message).map_err(|_| TvsFault::WrongAnswer)?;
-    message.resize(length.max(rules.head_length), 0);
-    stream.read_exact(&mut message[rules.head_length..]).await.map_err(|_| TvsFault::Connection)?;
-    Ok(message)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn client(target: Option<&str>) -> DialogueClient {
+    fn client(target: Option<&str>, hosts: &Arc<HostTable>) -> DialogueClient {
         DialogueClient::new(
             Clock::start(),
             1,
             Span::from_secs(1),
             target.map(|text| text.parse().unwrap()),
             vec!["192.0.2.7".parse().unwrap()],
+            Arc::clone(hosts),
         )
     }
 
     fn address(target: Option<&str>, server: &str) -> Option<String> {
         let server = SocketAddr::new(server.parse().unwrap(), 2445);
-        client(target).address(server).map(|address| address.to_string())
+        client(target, &Arc::default()).address(server).map(|address| address.to_string())
     }
 
     #[test]
@@ -206,8 +148,7 @@ mod tests {
         let hosts = Arc::new(HostTable::default());
         let there = IpAddr::from([127, 0, 0, 3]);
         hosts.add("pub.cucm.example", there);
-        let resolve =
-            |target, name: &str| client(target).with_hosts(Arc::clone(&hosts)).resolve(name);
+        let resolve = |target, name: &str| client(target, &hosts).resolve(name);
         assert_eq!(resolve(None, "pub.cucm.example"), Some(there));
         assert_eq!(resolve(None, "localhost"), None);
         assert_eq!(resolve(Some("127.0.0.1:9"), "tvs.example"), Some([127, 0, 0, 1].into()));

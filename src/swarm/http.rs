@@ -1,6 +1,5 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use http_body_util::{BodyExt, Empty};
 use hyper::body::{Body, Bytes, Incoming};
@@ -8,21 +7,20 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::HOST;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{Instant, timeout_at};
-use tokio_rustls::TlsConnector;
 
-use crate::base::{Lack, Span, Time};
+use crate::base::{Span, Time};
 use crate::net::fleet::connect;
-use crate::net::{Clock, TlsClients};
-use crate::phone::{FILE_SIZE_MAX, HttpFault, Trust};
+use crate::net::{Clock, TlsClients, TlsFault};
+use crate::phone::{FILE_SIZE_MAX, HttpFault, Transport, Trust};
 use crate::wire::uri::encode_path;
 
-use super::turn::{Fault, LACK_PATIENCE, LACK_PAUSE, Turn};
+use super::FileServer;
+use super::turn::{Carried, Fault, LACK_PATIENCE, LACK_PAUSE, Ticket, Turn};
 
 /// Longest head of an answer.
 const HEAD_MAX: usize = 16 * 1_024;
@@ -31,66 +29,45 @@ const HEADERS_MAX: usize = 64;
 /// Longest body of a 404 that is read, so that the connection can be kept.
 const NOT_FOUND_MAX: usize = 64 * 1_024;
 
-/// Where a server answers HTTP and HTTPS.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HttpServer {
-    /// Port 6970 of the TFTP node on a real cluster.
-    pub http: SocketAddr,
-    /// Port 6971.
-    pub https: SocketAddr,
-}
-
 /// Asks servers for files over HTTP and HTTPS on behalf of phones: a connection per phone, kept for
 /// the files of a boot.
 #[derive(Clone, Debug)]
-pub struct HttpClient {
-    tls: TlsClients,
-    clock: Clock,
+pub(super) struct HttpClient {
+    pub tls: TlsClients,
+    pub clock: Clock,
     /// Bounds connections; waiting here is the generator's lag.
-    budget: Arc<Semaphore>,
-    timeout: Span,
-    runtime: Handle,
-    results: mpsc::UnboundedSender<HttpResult>,
+    pub budget: Arc<Semaphore>,
+    pub timeout: Span,
+    /// Where its tasks run.
+    pub runtime: Handle,
+    pub results: mpsc::UnboundedSender<HttpResult>,
 }
 
 /// One file to ask for.
 #[derive(Debug)]
-pub struct HttpJob {
-    /// The phone, by its place in its worker.
-    pub phone: usize,
-    /// The phone's token.
-    pub token: u32,
-    /// Name of the file.
+pub(super) struct HttpJob {
+    pub ticket: Ticket,
     pub file: Arc<str>,
     /// How the server is judged: then it is asked over HTTPS, else over HTTP.
     pub trust: Option<Trust>,
-    /// When the phone wanted it.
-    pub planned: Time,
 }
 
 /// What came of it.
 #[derive(Debug)]
-pub struct HttpResult {
-    /// The question.
-    pub job: HttpJob,
+pub(super) struct HttpResult {
+    pub via: Transport,
     /// The file, or `None` if the server has none, or why neither is known.
-    pub answer: Result<Option<Vec<u8>>, Fault<HttpFault>>,
+    pub carried: Carried<Option<Vec<u8>>, HttpFault>,
     /// Whether it had to wait for a place: the phone had no connection.
     pub waited: bool,
     /// Connections that were opened for it: one as a rule on the first file, two if the server
     /// had closed the kept one.
     pub connections: u64,
-    /// When it began: a place was free, and the host had what it needed.
-    pub started: Time,
-    /// Times that the host lacked something before.
-    pub lacks: Vec<Lack>,
-    /// When it ended.
-    pub ended: Time,
 }
 
 /// The connection of one phone; closed and its place given back when dropped.
 #[derive(Debug)]
-pub struct HttpLink {
+pub(super) struct HttpLink {
     jobs: mpsc::Sender<HttpJob>,
     turn: Turn,
     task: AbortHandle,
@@ -118,21 +95,8 @@ impl HttpLink {
 }
 
 impl HttpClient {
-    /// A client with at most as many connections as `budget` has places, whose tasks run on
-    /// `runtime`.
-    pub fn new(
-        clock: Clock,
-        budget: Arc<Semaphore>,
-        timeout: Span,
-        runtime: Handle,
-        results: mpsc::UnboundedSender<HttpResult>,
-    ) -> HttpClient {
-        let tls = TlsClients::default();
-        HttpClient { tls, clock, budget, timeout, runtime, results }
-    }
-
     /// A link of the phone at `source` to `server`; it connects when the first file is asked for.
-    pub fn link(&self, source: Ipv4Addr, server: HttpServer) -> HttpLink {
+    pub fn link(&self, source: Ipv4Addr, server: FileServer) -> HttpLink {
         let (jobs, receiver) = mpsc::channel(1);
         let turn = Turn::default();
         let line = Line {
@@ -155,7 +119,7 @@ type Fetched = Result<Option<Vec<u8>>, Fault<HttpFault>>;
 /// The side of a link that lives in its task.
 struct Line {
     client: HttpClient,
-    server: HttpServer,
+    server: FileServer,
     source: Ipv4Addr,
     turn: Turn,
     /// The place in the budget, kept until the link is gone and every descriptor of it is closed.
@@ -186,25 +150,31 @@ impl Line {
                 self.place = Some(Arc::new(place.expect("the budget is never closed")));
             }
             self.opened = 0;
-            let (lacks, started, answer) = self.fetch_when_possible(&job).await;
-            let waited = waited || !lacks.is_empty();
-            let (connections, ended) = (self.opened, self.client.clock.now());
-            let result = HttpResult { job, answer, waited, connections, started, lacks, ended };
+            let carried = self.fetch_when_possible(&job).await;
+            let result = HttpResult {
+                via: Transport::over_http(job.trust.is_some()),
+                waited: waited || !carried.lacks.is_empty(),
+                connections: self.opened,
+                carried,
+            };
             // The worker is gone when the run is over; then nobody wants the answer.
             let _ = self.client.results.send(result);
         }
     }
 
-    /// Fetches the file, again after a pause as long as the host lacks something for it; says what
-    /// it lacked and when it had it.
-    async fn fetch_when_possible(&mut self, job: &HttpJob) -> (Vec<Lack>, Time, Fetched) {
-        let (first, mut lacks) = (self.client.clock.now(), Vec::new());
+    /// Fetches the file, again after a pause as long as the host lacks something for it.
+    async fn fetch_when_possible(&mut self, job: &HttpJob) -> Carried<Option<Vec<u8>>, HttpFault> {
+        let (clock, mut lacks) = (self.client.clock, Vec::new());
+        let first = clock.now();
         loop {
-            let started = self.client.clock.now();
+            let started = clock.now();
             self.turn.begin(started);
             match self.fetch(job, started).await {
                 Err(Fault::Ours(lack)) if started.since(first) < LACK_PATIENCE => lacks.push(lack),
-                answer => return (lacks, started, answer),
+                answer => {
+                    let (ticket, ended) = (job.ticket, clock.now());
+                    return Carried { ticket, answer, started, lacks, ended };
+                }
             }
             self.turn.wait();
             tokio::time::sleep(LACK_PAUSE).await;
@@ -214,7 +184,7 @@ impl Line {
     async fn fetch(&mut self, job: &HttpJob, started: Time) -> Fetched {
         let deadline = self.client.clock.instant_at(started + self.client.timeout);
         let secure = job.trust.is_some();
-        let HttpServer { http, https } = self.server;
+        let FileServer { http, https, .. } = self.server;
         let server = if secure { https } else { http };
         let request = || request(server, &job.file);
         if let Some(mut kept) = self.kept.take().filter(|kept| kept.secure == secure) {
@@ -244,14 +214,9 @@ impl Line {
         self.opened += 1;
         let Some(trust) = trust.cloned() else { return Ok(self.talk(stream, false).await?) };
         let judge = Box::new(move |der: &[u8]| trust.accepts(der));
-        let (config, refused) = self.client.tls.config(judge);
-        let name = ServerName::IpAddress(server.ip().into());
-        let stream = TlsConnector::from(config).connect(name, stream).await.map_err(|error| {
-            if refused.load(Ordering::Relaxed) {
-                HttpFault::CertificateRefused.into()
-            } else {
-                broken(error)
-            }
+        let stream = self.client.tls.connect(stream, judge).await.map_err(|fault| match fault {
+            TlsFault::Broken(error) => broken(error),
+            TlsFault::Refused | TlsFault::Malformed => HttpFault::CertificateRefused.into(),
         })?;
         Ok(self.talk(stream, true).await?)
     }

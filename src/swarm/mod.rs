@@ -16,16 +16,15 @@ use std::sync::atomic::Ordering;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 pub use dialogue::{DialogueClient, DialogueJob, DialogueResult};
-pub use http::{HttpClient, HttpJob, HttpLink, HttpResult, HttpServer};
-pub use turn::{Fault, Turn};
-pub use worker::FileServer;
+pub use turn::{Carried, Fault, Ticket, Turn};
 
 use crate::base::{HostTable, NodeId, Span, Time};
 use crate::measure::{Ledger, Slice, ThreadKind};
-use crate::net::Clock;
 use crate::net::threads::{self, OwnRuntime, StartError};
+use crate::net::{Clock, TlsClients};
 use crate::phone::{Env, Phone, PhoneProfile, Shared as PhoneShared, Verifier};
 use crate::play::Homes;
+use http::HttpClient;
 use worker::{Clients, Command, Results, Shared, Worker, WorkerPlan};
 
 /// Where the phones of a swarm turn to, and its limits.
@@ -53,6 +52,17 @@ pub struct SwarmPlan {
     pub connections_in_flight: usize,
 }
 
+/// Where a TFTP node serves files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileServer {
+    /// Its TFTP port.
+    pub tftp: SocketAddr,
+    /// Its HTTP port: 6970 of the TFTP node on a real cluster.
+    pub http: SocketAddr,
+    /// Its HTTPS port: 6971.
+    pub https: SocketAddr,
+}
+
 /// A fleet of phones that runs on threads of its own.
 #[derive(Debug)]
 pub struct Swarm {
@@ -72,13 +82,10 @@ struct Handle {
 impl Swarm {
     /// Starts the threads; the phones are at rest until a boot is planned. `phones` come in the
     /// order of their numbers, from 0 on.
-    ///
-    /// # Errors
-    /// If threads or sockets cannot be made.
-    pub async fn start(
-        plan: SwarmPlan,
+    pub fn start(
+        plan: &SwarmPlan,
         clock: Clock,
-        shared: Arc<PhoneShared>,
+        shared: &Arc<PhoneShared>,
         phones: Vec<Phone>,
     ) -> Result<Swarm, StartError> {
         let lookups = OwnRuntime::with_threads(ThreadKind::SwarmTvs.name(), 1)?;
@@ -90,9 +97,9 @@ impl Swarm {
             plan.profile.tvs_timeout,
             plan.tvs,
             plan.allowed.clone(),
-        )
-        .with_hosts(Arc::clone(&plan.hosts));
-        let (workers, servers) = (plan.homes.turns() as u32, Arc::new(plan.files));
+            Arc::clone(&plan.hosts),
+        );
+        let (workers, servers) = (plan.homes.turns() as u32, Arc::new(plan.files.clone()));
         let profile = Arc::new(plan.profile.clone());
         let mut parts: Vec<Vec<Phone>> = (0..workers).map(|_| Vec::new()).collect();
         let count = phones.len() as u32;
@@ -111,7 +118,7 @@ impl Swarm {
             };
             let env = Env {
                 profile: Arc::clone(&profile),
-                shared: Arc::clone(&shared),
+                shared: Arc::clone(shared),
                 verifier: Verifier::real(),
             };
             let (http_sender, http_results) = mpsc::unbounded_channel();
@@ -120,16 +127,17 @@ impl Swarm {
                 lookups: client.clone(),
                 lookup_runtime: lookups.handle().clone(),
                 lookup_results: lookup_sender,
-                http: HttpClient::new(
+                http: HttpClient {
+                    tls: TlsClients::default(),
                     clock,
-                    Arc::clone(&connections),
-                    plan.profile.http_timeout,
-                    files.handle().clone(),
-                    http_sender,
-                ),
+                    budget: Arc::clone(&connections),
+                    timeout: plan.profile.http_timeout,
+                    runtime: files.handle().clone(),
+                    results: http_sender,
+                },
             };
             let results = Results { lookups: lookup_results, http: http_results };
-            handles.push(start_worker(index, worker, env, phones, clients, results).await?);
+            handles.push(start_worker(index, worker, env, phones, clients, results)?);
         }
         Ok(Swarm { workers: handles, _runtimes: [lookups, files] })
     }
@@ -169,9 +177,6 @@ impl Swarm {
 
     /// Stops the threads; returns the phones in the order of their numbers, and what was heard of
     /// them.
-    ///
-    /// # Panics
-    /// If a worker has panicked.
     pub async fn stop(mut self) -> (Vec<Phone>, Ledger) {
         let mut phones = Vec::new();
         let mut merged = Ledger::new(Slice::whole(0));
@@ -189,7 +194,8 @@ impl Swarm {
     }
 }
 
-async fn start_worker(
+/// Starts the thread of a worker. Its sockets belong to its runtime.
+fn start_worker(
     index: u32,
     plan: WorkerPlan,
     env: Env,
@@ -197,28 +203,15 @@ async fn start_worker(
     clients: Clients,
     results: Results,
 ) -> Result<Handle, StartError> {
-    let (commands, commands_receiver) = mpsc::channel(8);
-    let (started_sender, started) = oneshot::channel();
-    let (end, ended) = oneshot::channel();
     let name = ThreadKind::Swarm.numbered(index);
-    let thread = name.clone();
-    threads::spawn(&name, move || {
-        let worker = OwnRuntime::of_one_thread(&thread).and_then(|runtime| {
-            let guard = runtime.enter();
-            let worker = Worker::new(plan, env, phones, clients)
-                .map_err(|cause| StartError { thread: thread.clone(), cause })?;
-            drop(guard);
-            Ok((runtime, worker))
-        });
-        match worker {
-            Ok((runtime, worker)) => {
-                let _ = started_sender.send(Ok(worker.shared()));
-                let _ = end.send(runtime.block_on(worker.run(commands_receiver, results)));
-            }
-            Err(error) => drop(started_sender.send(Err(error))),
-        }
-    })?;
-    let gone = |_| StartError { thread: name, cause: std::io::Error::other("it ended") };
-    let shared = started.await.map_err(gone)??;
+    let runtime = OwnRuntime::of_one_thread(&name)?;
+    let worker = {
+        let _inside = runtime.enter();
+        let failed = |cause| StartError { thread: name.clone(), cause };
+        Worker::new(plan, env, phones, clients).map_err(failed)?
+    };
+    let (shared, (commands, receiver)) = (worker.shared(), mpsc::channel(8));
+    let (end, ended) = oneshot::channel();
+    threads::spawn(&name, move || drop(end.send(runtime.block_on(worker.run(receiver, results)))))?;
     Ok(Handle { commands, shared, ended })
 }

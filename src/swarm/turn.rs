@@ -28,6 +28,32 @@ impl Turn {
     }
 }
 
+/// Whose errand is carried elsewhere.
+#[derive(Clone, Copy, Debug)]
+pub struct Ticket {
+    /// The phone, by its place in its worker.
+    pub phone: usize,
+    /// The phone's token.
+    pub token: u32,
+    /// When the phone wanted it.
+    pub planned: Time,
+}
+
+/// What came of an errand that was carried elsewhere.
+#[derive(Debug)]
+pub struct Carried<T, F> {
+    /// Whose it is.
+    pub ticket: Ticket,
+    /// The answer, or why there is none.
+    pub answer: Result<T, Fault<F>>,
+    /// When it began: there was a place for it, and the host had what it needed.
+    pub started: Time,
+    /// Times that the host lacked something before.
+    pub lacks: Vec<Lack>,
+    /// When it ended.
+    pub ended: Time,
+}
+
 /// Why an answer is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault<F> {

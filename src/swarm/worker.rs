@@ -1,4 +1,5 @@
 use std::cmp::Reverse;
+use std::collections::binary_heap::PeekMut;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,22 +21,16 @@ use crate::play::Homes;
 use crate::transfer::{Download, DownloadOutcome, Progress, TransferFault};
 use crate::wire::Dialogue;
 
+use super::FileServer;
 use super::dialogue::{DialogueClient, DialogueJob, DialogueResult};
-use super::http::{HttpClient, HttpJob, HttpLink, HttpResult, HttpServer};
-use super::turn::{Fault, Turn};
+use super::http::{HttpClient, HttpJob, HttpLink, HttpResult};
+use super::turn::{Carried, Fault, Ticket, Turn};
 
 /// What the driver tells a worker.
 #[derive(Clone, Debug)]
-pub enum Command {
+pub(super) enum Command {
     /// Plan a boot of every phone within `spread` from `from`; `storm` starts the counting.
-    Boot {
-        /// Start of the wave.
-        from: Time,
-        /// Its length.
-        spread: Span,
-        /// Whether this is the first reset of the storm.
-        storm: bool,
-    },
+    Boot { from: Time, spread: Span, storm: bool },
     /// Phones that boot from now on learn where they belong from these.
     Move(Arc<Homes>),
     /// End: publish and leave.
@@ -44,7 +39,7 @@ pub enum Command {
 
 /// What worker and driver share.
 #[derive(Debug)]
-pub struct Shared {
+pub(super) struct Shared {
     /// The ledger as it was a moment ago.
     pub published: Mutex<Ledger>,
     /// Waves that the driver has commanded and the worker has not planned yet.
@@ -63,24 +58,18 @@ impl Shared {
 
 /// By which the phones of a worker reach TCP servers; what comes of it goes to its [`Results`].
 #[derive(Clone, Debug)]
-pub struct Clients {
-    /// Asks TVS servers.
+pub(super) struct Clients {
     pub lookups: DialogueClient,
-    /// Where lookups run.
     pub lookup_runtime: Handle,
-    /// Where their results go.
     pub lookup_results: mpsc::UnboundedSender<DialogueResult>,
-    /// Asks for files over HTTP.
     pub http: HttpClient,
 }
 
 /// What comes back from the [`Clients`] of a worker; unbounded, because a phone asks for one thing
 /// at a time.
 #[derive(Debug)]
-pub struct Results {
-    /// Of lookups.
+pub(super) struct Results {
     pub lookups: mpsc::UnboundedReceiver<DialogueResult>,
-    /// Of files.
     pub http: mpsc::UnboundedReceiver<HttpResult>,
 }
 
@@ -88,7 +77,7 @@ pub struct Results {
 ///
 /// The thread is the datagram pump: it runs the transfers and the phones. TLS and HTTP happen
 /// elsewhere (see [`Clients`]) and come back as messages.
-pub struct Worker {
+pub(super) struct Worker {
     plan: WorkerPlan,
     env: Env,
     phones: Vec<Phone>,
@@ -135,21 +124,11 @@ struct Board {
     turn_at: Time,
 }
 
-/// Where a TFTP node serves files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FileServer {
-    /// Its TFTP port.
-    pub tftp: SocketAddr,
-    /// Its ports of HTTP and HTTPS.
-    pub http: HttpServer,
-}
-
 /// What a worker needs to know.
 #[derive(Clone, Debug)]
-pub struct WorkerPlan {
+pub(super) struct WorkerPlan {
     /// The phones that are its own.
     pub slice: Slice,
-    /// Seed of the run.
     pub seed: u64,
     /// Where the phones belong.
     pub homes: Arc<Homes>,
@@ -157,7 +136,6 @@ pub struct WorkerPlan {
     pub files: Arc<BTreeMap<NodeId, FileServer>>,
     /// Transfers in flight of this worker.
     pub transfers_in_flight: usize,
-    /// The one clock.
     pub clock: Clock,
 }
 
@@ -260,9 +238,6 @@ const PUBLISH_EVERY: Span = Span::from_millis(500);
 impl Worker {
     /// A worker with these phones, which come in the order of their numbers. Must be called within
     /// the tokio runtime that will run it.
-    ///
-    /// # Errors
-    /// If the sockets cannot be opened.
     pub fn new(
         plan: WorkerPlan,
         env: Env,
@@ -428,11 +403,9 @@ impl Worker {
     fn fire_timers(&mut self) {
         let now = self.now();
         for _ in 0..TIMERS_PER_TURN {
-            match self.timers.peek() {
-                Some(Reverse((at, _, _))) if *at <= now => {}
-                _ => return,
-            }
-            let Some(Reverse((at, place, timer))) = self.timers.pop() else { return };
+            let first = self.timers.peek_mut();
+            let Some(due) = first.filter(|first| first.0.0 <= now) else { return };
+            let Reverse((at, place, timer)) = PeekMut::pop(due);
             let place = place as usize;
             match timer {
                 Timer::Boot => self.boot(place, at),
@@ -473,7 +446,12 @@ impl Worker {
             }
         }
         for action in sink.actions.drain(..) {
-            self.act(place, now, action);
+            match action {
+                Action::Wake { at, token } => {
+                    self.timers.push(Reverse((at, place as u32, Timer::Phone { token })));
+                }
+                Action::Do(errand) => self.run_errand(place, now, errand),
+            }
         }
         self.sink = sink;
     }
@@ -488,15 +466,6 @@ impl Worker {
         self.board.shared.unsettled.store(unsettled, Ordering::Release);
     }
 
-    fn act(&mut self, place: usize, now: Time, action: Action) {
-        match action {
-            Action::Wake { at, token } => {
-                self.timers.push(Reverse((at, place as u32, Timer::Phone { token })));
-            }
-            Action::Do(errand) => self.run_errand(place, now, errand),
-        }
-    }
-
     fn run_errand(&mut self, place: usize, now: Time, errand: Errand) {
         let Errand { token, wanted, ask } = errand;
         let step = StepKind::of(&ask);
@@ -504,7 +473,7 @@ impl Worker {
             Ask::File(request) => {
                 let node = self.homes.node(self.phone_id(place), request.server);
                 let server = node.and_then(|node| self.plan.files.get(&node)).copied();
-                let Some(FileServer { tftp, http }) = server else {
+                let Some(server) = server else {
                     return self.answer(place, token, Err(ErrandFault::NoServer));
                 };
                 let slot = &mut self.slots[place];
@@ -513,10 +482,10 @@ impl Worker {
                 }
                 if request.via != Transport::Tftp {
                     self.carry(place, token, step, wanted, Carrier::Http);
-                    return self.ask_http(place, now, token, http, request);
+                    return self.ask_http(place, now, token, server, request);
                 }
                 self.carry(place, token, step, wanted, Carrier::Queued);
-                let file = request.file;
+                let (file, tftp) = (request.file, server.tftp);
                 let waiting = Waiting { place: place as u32, token, server: tftp, file };
                 if self.lane.has_room(tftp) {
                     self.start_transfer(waiting, false);
@@ -535,7 +504,8 @@ impl Worker {
                 self.slots[place].link = None;
                 *self.messages.entry(message.dialogue).or_default() += 1;
                 let source = phone_address(self.phone_id(place));
-                let job = DialogueJob { phone: place, token, message, source, planned: now, turn };
+                let ticket = Ticket { phone: place, token, planned: now };
+                let job = DialogueJob { ticket, message, source, turn };
                 let results = self.clients.lookup_results.clone();
                 let ask = self.clients.lookups.clone().ask(job, results);
                 self.clients.lookup_runtime.spawn(ask);
@@ -558,38 +528,28 @@ impl Worker {
         place: usize,
         planned: Time,
         token: u32,
-        server: HttpServer,
+        server: FileServer,
         request: FileRequest,
     ) {
         let source = phone_address(self.phone_id(place));
         let FileRequest { file, via, trust, .. } = request;
         let link = &mut self.slots[place].link;
         let link = link.get_or_insert_with(|| self.clients.http.link(source, server));
-        link.ask(HttpJob { phone: place, token, file, trust, planned });
+        let ticket = Ticket { phone: place, token, planned };
+        link.ask(HttpJob { ticket, file, trust });
         self.hear_at(planned, place, Incident::Asked(via));
     }
 
     fn on_http(&mut self, result: HttpResult) {
-        let HttpResult { job, answer, waited, connections, started, lacks, ended } = result;
-        let (place, token) = (job.phone, job.token);
-        lacks.into_iter().for_each(|lack| self.hear(place, Incident::Lacked(lack)));
-        let slot = &mut self.slots[place];
-        // A phone that was reset meanwhile does not wait for this answer any more.
-        let Some(&mut InFlight { step, .. }) = slot.errand(token) else { return };
-        let via = Transport::over_http(job.trust.is_some());
-        let first_planned = slot.awaits_first_request.take();
+        let HttpResult { via, carried, waited, connections } = result;
+        let Carried { ticket, answer, started, lacks, ended } = carried;
+        let Some(step) = self.came_back(ticket, lacks) else { return };
+        let Ticket { phone: place, token, planned } = ticket;
         self.hear(place, Incident::Connected(via, connections));
-        if let Some(planned) = first_planned {
-            let boot_time = self.phones[place].boot_time(&self.env);
-            let late = started.since(planned + boot_time);
-            self.waited(place, Queue::Connections, late);
-        } else if waited {
-            self.waited(place, Queue::Connections, started.since(job.planned));
-        }
+        self.begun(place, Queue::Connections, started, waited.then_some(planned));
         match answer {
             Ok(file) => {
                 let end = if file.is_some() { StepEnd::Ok } else { StepEnd::NotFound };
-                let planned = job.planned;
                 self.hear_at(ended, place, Incident::Ended { step, end, planned, started });
                 self.on_file(place, token, via, file.as_deref());
             }
@@ -603,6 +563,22 @@ impl Worker {
                 self.hear(place, Incident::Failed(via, step));
                 self.answer(place, token, Err(ErrandFault::Http(fault)));
             }
+        }
+    }
+
+    /// An errand has come back from elsewhere: its step, unless the phone was reset meanwhile and
+    /// does not wait for it any more.
+    fn came_back(&mut self, ticket: Ticket, lacks: Vec<Lack>) -> Option<StepKind> {
+        lacks.into_iter().for_each(|lack| self.hear(ticket.phone, Incident::Lacked(lack)));
+        self.slots[ticket.phone].errand(ticket.token).map(|errand| errand.step)
+    }
+
+    /// A request began at `at`: the first one of a boot, or one that waited since `queued`.
+    fn begun(&mut self, place: usize, queue: Queue, at: Time, queued: Option<Time>) {
+        let planned = self.slots[place].awaits_first_request.take();
+        let due = planned.map(|planned| planned + self.phones[place].boot_time(&self.env));
+        if let Some(since) = due.or(queued) {
+            self.waited(place, queue, at.since(since));
         }
     }
 
@@ -630,13 +606,7 @@ impl Worker {
         let lack = self.lane.sockets.send(socket, phone, server, &self.lane.out);
         let slot = &mut self.slots[place];
         let wanted = slot.errand(token).map_or(now, |errand| errand.wanted);
-        if let Some(planned) = slot.awaits_first_request.take() {
-            let boot_time = self.phones[place].boot_time(&self.env);
-            let late = self.plan.clock.now().since(planned + boot_time);
-            self.waited(place, Queue::Transfers, late);
-        } else if queued {
-            self.waited(place, Queue::Transfers, now.since(wanted));
-        }
+        self.begun(place, Queue::Transfers, now, queued.then_some(wanted));
         if let Some(lack) = lack {
             self.hear(place, Incident::Lacked(lack));
         }
@@ -722,17 +692,16 @@ impl Worker {
             return;
         }
         let Some((transfer, _)) = slot.transfer() else { return };
-        let deadline = transfer.download.deadline();
-        if deadline > now {
-            let again = Reverse((deadline, place as u32, Timer::Transfer { token }));
-            return self.timers.push(again);
+        let again = |at| Reverse((at, place as u32, Timer::Transfer { token }));
+        let download = &mut transfer.download;
+        if download.deadline() > now {
+            return self.timers.push(again(download.deadline()));
         }
-        let progress = transfer.download.on_timeout(now, &mut self.lane.out);
+        let progress = download.on_timeout(now, &mut self.lane.out);
         let mut to = transfer.server;
-        to.set_port(transfer.download.peer_port().unwrap_or(to.port()));
-        let again = (transfer.download.deadline(), place as u32, Timer::Transfer { token });
+        to.set_port(download.peer_port().unwrap_or(to.port()));
         if !matches!(progress, Progress::Finished(_)) {
-            self.timers.push(Reverse(again));
+            self.timers.push(again(download.deadline()));
         }
         self.progress(place, to, progress);
     }
@@ -785,13 +754,11 @@ impl Worker {
         }
     }
 
-    fn on_lookup(&mut self, result: DialogueResult) {
-        let DialogueResult { phone: place, token, answer, planned, started, lacks, .. } = result;
-        let (dialogue, ended) = (result.dialogue, result.ended);
+    fn on_lookup(&mut self, (dialogue, carried): DialogueResult) {
+        let Carried { ticket, answer, started, lacks, ended } = carried;
         self.messages.entry(dialogue).and_modify(|under_way| *under_way -= 1);
-        lacks.into_iter().for_each(|lack| self.hear(place, Incident::Lacked(lack)));
-        // A phone that was reset meanwhile does not wait for this answer any more.
-        let Some(&mut InFlight { step, .. }) = self.slots[place].errand(token) else { return };
+        let Some(step) = self.came_back(ticket, lacks) else { return };
+        let Ticket { phone: place, token, planned } = ticket;
         self.waited(place, Queue::Lookups, started.since(planned));
         let answer = match &answer {
             Err(Fault::Ours(lack)) => {
@@ -912,6 +879,7 @@ impl Worker {
 mod tests {
     use super::*;
     use crate::base::{ClusterId, Home};
+    use crate::net::TlsClients;
     use crate::phone::{PhoneProfile, Step, Verifier};
     use tokio::sync::Semaphore;
 
@@ -919,12 +887,7 @@ mod tests {
     async fn a_phone_asks_the_server_at_the_place_of_its_list_that_it_names() {
         let nodes = [0, 1].map(|node| ClusterId::FIRST.node(node));
         let at = |node: NodeId| SocketAddr::from(([127, 0, 0, 1 + node.node], 9));
-        let server = |node| {
-            (
-                node,
-                FileServer { tftp: at(node), http: HttpServer { http: at(node), https: at(node) } },
-            )
-        };
+        let server = |node| (node, FileServer { tftp: at(node), http: at(node), https: at(node) });
         let (clock, second) = (Clock::start(), Span::from_secs(1));
         let plan = WorkerPlan {
             slice: Slice::whole(1),
@@ -938,10 +901,17 @@ mod tests {
         let (results, _http) = mpsc::unbounded_channel();
         let (runtime, budget) = (Handle::current(), Arc::new(Semaphore::new(1)));
         let clients = Clients {
-            lookups: DialogueClient::new(clock, 1, second, None, Vec::new()),
+            lookups: DialogueClient::new(clock, 1, second, None, Vec::new(), Arc::default()),
             lookup_runtime: runtime.clone(),
             lookup_results,
-            http: HttpClient::new(clock, budget, second, runtime, results),
+            http: HttpClient {
+                tls: TlsClients::default(),
+                clock,
+                budget,
+                timeout: second,
+                runtime,
+                results,
+            },
         };
         let profile = Arc::new(PhoneProfile::default());
         let env = Env { profile, shared: Arc::default(), verifier: Verifier::real() };

@@ -237,7 +237,7 @@ mod tests {
             serial: &[7],
             public_key: &[1; 270],
             signature: Some(&[2; 256]),
-            certificate: RecordCertificate::Sha1([3; 20]),
+            certificate: RecordCertificate::Hash { sha1: [3; 20], algorithm: 1 },
             address: None,
         };
         record.encode(&mut bytes);

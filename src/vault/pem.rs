@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use crate::base::NodeId;
 use crate::cluster::{CERTIFICATES, CertificateKind, Cluster, Topology};
-use crate::crypto::{Identity, KeyStore};
+use crate::crypto::{Certificate, Credential, EcIdentity, Identity, KeyStore, KeyStoreError};
 
 const FILE_MODE: u32 = 0o600;
 const DIRECTORY_MODE: u32 = 0o700;
@@ -73,12 +73,12 @@ pub enum StateError {
 /// Writes the certificates and keys of all nodes below `dir`.
 pub fn save_identities(dir: &Path, cluster: &Cluster) -> Result<(), StateError> {
     make_directory(dir)?;
-    for (node, kind, identity) in cluster.stores().identities() {
+    for (node, kind, own) in cluster.stores().identities() {
         let (certificate, key) = paths(dir, &cluster.topology().node(node).name, kind)?;
         make_directory(certificate.parent().unwrap_or(dir))?;
         // The key first: a certificate without its key is noticed, as is a key without it.
-        write_private(&key, &identity.key.to_pem())?;
-        write_private(&certificate, &identity.certificate.to_pem())?;
+        write_private(&key, &own.key_pem())?;
+        write_private(&certificate, &own.certificate().to_pem())?;
     }
     Ok(())
 }
@@ -88,13 +88,13 @@ pub fn save_identities(dir: &Path, cluster: &Cluster) -> Result<(), StateError> 
 pub fn load_identities(
     dir: &Path,
     topology: &Topology,
-) -> Result<BTreeMap<(NodeId, CertificateKind), Identity>, StateError> {
+) -> Result<BTreeMap<(NodeId, CertificateKind), Credential>, StateError> {
     let mut identities = BTreeMap::new();
     for (id, node) in topology.ids().zip(&topology.nodes) {
         for kind in CERTIFICATES {
             let (certificate, key) = paths(dir, &node.name, kind)?;
-            if let Some(identity) = load_pair(certificate, key)? {
-                identities.insert((id, kind), identity);
+            if let Some(own) = load_pair(kind, certificate, key)? {
+                identities.insert((id, kind), own);
             }
         }
     }
@@ -110,7 +110,11 @@ fn paths(dir: &Path, node: &str, kind: CertificateKind) -> Result<(PathBuf, Path
     Ok((file("pem"), file("key")))
 }
 
-fn load_pair(certificate: PathBuf, key: PathBuf) -> Result<Option<Identity>, StateError> {
+fn load_pair(
+    kind: CertificateKind,
+    certificate: PathBuf,
+    key: PathBuf,
+) -> Result<Option<Credential>, StateError> {
     let (certificate_pem, key_pem) = match (read(&certificate)?, read(&key)?) {
         (Some(certificate_pem), Some(key_pem)) => (certificate_pem, key_pem),
         (None, None) => return Ok(None),
@@ -121,15 +125,28 @@ fn load_pair(certificate: PathBuf, key: PathBuf) -> Result<Option<Identity>, Sta
             return Err(StateError::Missing { missing: key, present: certificate });
         }
     };
-    let signer = KeyStore::from_pem(&key_pem).and_then(|store| store.signing_key());
-    let signer = signer.map_err(|cause| unusable(&key, cause))?;
+    let private = KeyStore::from_pem(&key_pem).map_err(|cause| unusable(&key, cause))?;
     let public = KeyStore::from_pem(&certificate_pem);
     let public = public.and_then(|store| store.first_certificate().cloned());
     let public = public.map_err(|cause| unusable(&certificate, cause))?;
-    if public.public_key() != signer.public_key() {
+    let own = credential(kind, public, &private).map_err(|cause| unusable(&key, cause))?;
+    if own.certificate().public_key() != own.public_key() {
         return Err(StateError::Mismatch { certificate, key });
     }
-    Ok(Some(Identity { certificate: public, key: Arc::new(signer) }))
+    Ok(Some(own))
+}
+
+/// A certificate of this kind with its key.
+fn credential(
+    kind: CertificateKind,
+    certificate: Certificate,
+    private: &KeyStore,
+) -> Result<Credential, KeyStoreError> {
+    Ok(if kind.is_ec() {
+        EcIdentity { certificate, key: Arc::new(private.ec_key()?) }.into()
+    } else {
+        Identity { certificate, key: Arc::new(private.signing_key()?) }.into()
+    })
 }
 
 fn unusable(path: &Path, cause: impl Display) -> StateError {

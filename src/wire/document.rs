@@ -304,7 +304,7 @@ mod tests {
             serial: &[0x83],
             public_key: &[1; 140],
             signature: Some(&[2; 128]),
-            certificate: RecordCertificate::Sha1([3; 20]),
+            certificate: RecordCertificate::Hash { sha1: [3; 20], algorithm: 1 },
             address: None,
         };
         spec.encode(&mut bytes);

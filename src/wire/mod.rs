@@ -32,6 +32,6 @@ pub use header::{
 pub use name::{Name, name_key, same_name};
 pub use tlv::{Element, Reader, WireError, put_element, put_text};
 pub use trust_list::{
-    ROLE_CALLMANAGER, ROLE_CALLMANAGER_TFTP, ROLE_CAPF, ROLE_SAST, ROLE_TFTP, ROLE_TVS, Record,
-    RecordCertificate, RecordSpec, Records, put_blank_record,
+    HASH_SHA1, HASH_UNNAMED, ROLE_CALLMANAGER, ROLE_CALLMANAGER_TFTP, ROLE_CAPF, ROLE_SAST,
+    ROLE_TFTP, ROLE_TVS, Record, RecordCertificate, RecordSpec, Records, put_blank_record,
 };

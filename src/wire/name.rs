@@ -82,6 +82,34 @@ impl Name {
         parts.into_iter().map(|part| part.1).collect::<Vec<_>>().join(";")
     }
 
+    /// The name as the CTL client writes the subject of a token: CUCM's order with keys in lower
+    /// case, values with a blank in quotes, the last quote missing (`spec/trust-list.md` section 4).
+    pub fn to_token_subject(&self) -> String {
+        let mut text = self.to_token(|value| format!("\"{value}\""));
+        if text.ends_with('"') {
+            text.pop();
+        }
+        text
+    }
+
+    /// The name as the CTL client writes the issuer of a token: without quotes.
+    pub fn to_token_issuer(&self) -> String {
+        self.to_token(|value| value)
+    }
+
+    /// The name in CUCM's order with keys in lower case; values with a blank go through `spaced`.
+    fn to_token(&self, spaced: impl Fn(String) -> String) -> String {
+        let mut parts: Vec<(usize, String)> = Vec::with_capacity(self.attributes.len());
+        for attribute in &self.attributes {
+            let (place, key) = cucm_place(&attribute.kind);
+            let value = attribute.value.written(|_| false);
+            let value = if value.contains(' ') { spaced(value) } else { value };
+            parts.push((place, format!("{}={value}", key.to_lowercase())));
+        }
+        parts.sort_by_key(|part| part.0);
+        parts.into_iter().map(|part| part.1).collect::<Vec<_>>().join(";")
+    }
+
     /// The name in the order of the certificate, joined by `,`, with the escapes of RFC 4514: short
     /// keys for nine types, the dotted OID for any other.
     pub fn to_compact(&self) -> String {
@@ -321,6 +349,18 @@ mod tests {
         assert!(same_name("O=\\ Cisco Systems\\ ", "O=Cisco Systems"));
         assert!(!same_name("O=CiscoSystems", "O=Cisco Systems"));
         assert!(!same_name("CN=Ü", "CN=ü"), "beyond ASCII the case counts");
+    }
+
+    #[test]
+    fn tokens_are_written_as_the_documents_print_them() {
+        let subject =
+            Name::parse("CN=SAST-ADN0054f509       \\ ;OU=IPCBU;O=Cisco Systems").unwrap();
+        let written = "cn=\"SAST-ADN0054f509        \";ou=IPCBU;o=\"Cisco Systems";
+        assert_eq!(subject.to_token_subject(), written);
+        assert_eq!(Name::parse(written).unwrap().to_token_subject(), written);
+        let issuer = Name::parse("O=Cisco Systems,CN=Cisco Manufacturing CA").unwrap();
+        let written = "cn=Cisco Manufacturing CA;o=Cisco Systems";
+        assert_eq!(issuer.to_token_issuer(), written);
     }
 
     #[test]

@@ -15,6 +15,12 @@ pub const ROLE_TVS: u16 = 21;
 
 pub(super) const TAG_RECORD_LENGTH: u8 = 1;
 
+/// Tag 12 of a record whose hash is named: listings print `SHA-1`.
+pub const HASH_SHA1: u8 = 1;
+/// Tag 12 of a record whose hash has no name in listings: they print `null`. Which byte a cluster
+/// writes there is a guess (`spec/trust-list.md` section 6 knows the listing only).
+pub const HASH_UNNAMED: u8 = 0;
+
 /// One record of a CTL or ITL (`spec/trust-list.md` section 6), borrowed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Record<'a> {
@@ -42,7 +48,8 @@ pub struct Record<'a> {
     pub ip_address: Option<[u8; 4]>,
     /// Tag 11: SHA-1 of the certificate, instead of the certificate.
     pub certificate_hash: Option<[u8; 20]>,
-    /// Tag 12: digest of `certificate_hash`, 1 = SHA-1.
+    /// Tag 12: digest of `certificate_hash`, [`HASH_SHA1`]; a SHA-1 all the same in lists that do
+    /// not name it.
     pub hash_algorithm: Option<u8>,
 }
 
@@ -152,7 +159,12 @@ pub enum RecordCertificate<'a> {
     /// The whole certificate (SAST, CCM+TFTP and TFTP records).
     Der(&'a [u8]),
     /// Its SHA-1 (TVS and CAPF records of an ITL).
-    Sha1([u8; 20]),
+    Hash {
+        /// Tag 11.
+        sha1: [u8; 20],
+        /// Tag 12.
+        algorithm: u8,
+    },
 }
 
 impl RecordSpec<'_> {
@@ -171,9 +183,9 @@ impl RecordSpec<'_> {
             self.signature.into_iter().for_each(|signature| put_element(out, 8, signature));
             match self.certificate {
                 RecordCertificate::Der(der) => put_element(out, 9, der),
-                RecordCertificate::Sha1(hash) => {
-                    put_element(out, 11, &hash);
-                    put_element(out, 12, &[1]);
+                RecordCertificate::Hash { sha1, algorithm } => {
+                    put_element(out, 11, &sha1);
+                    put_element(out, 12, &[algorithm]);
                 }
             }
             self.address.into_iter().for_each(|address| put_element(out, 10, &address));
@@ -207,6 +219,10 @@ fn put_record(out: &mut Vec<u8>, put: impl FnOnce(&mut Vec<u8>)) {
 mod tests {
     use super::*;
 
+    fn hash(sha1: [u8; 20]) -> RecordCertificate<'static> {
+        RecordCertificate::Hash { sha1, algorithm: HASH_SHA1 }
+    }
+
     fn spec(certificate: RecordCertificate<'static>) -> RecordSpec<'static> {
         RecordSpec {
             dns_name: None,
@@ -223,7 +239,7 @@ mod tests {
 
     #[test]
     fn record_round_trips_with_certificate_or_hash() {
-        for certificate in [RecordCertificate::Der(&[5; 900]), RecordCertificate::Sha1([6; 20])] {
+        for certificate in [RecordCertificate::Der(&[5; 900]), hash([6; 20])] {
             let mut bytes = Vec::new();
             spec(certificate).encode(&mut bytes);
             let records: Vec<_> = Records::new(&bytes, 300).collect::<Result<_, _>>().unwrap();
@@ -235,9 +251,9 @@ mod tests {
             assert_eq!(record.signature, [4; 256]);
             match certificate {
                 RecordCertificate::Der(der) => assert_eq!(record.certificate, Some(der)),
-                RecordCertificate::Sha1(hash) => {
-                    assert_eq!(record.certificate_hash, Some(hash));
-                    assert_eq!(record.hash_algorithm, Some(1));
+                RecordCertificate::Hash { sha1, algorithm } => {
+                    assert_eq!(record.certificate_hash, Some(sha1));
+                    assert_eq!(record.hash_algorithm, Some(algorithm));
                     assert_eq!(record.certificate, None);
                 }
             }
@@ -249,13 +265,8 @@ mod tests {
         // Record 2 of the listing in the LSC document: names of 59 bytes, serial 16, TVS, 717.
         let name = "CN=ao115pub;OU=TAC;O=Cisco Systems;L=Boxborough;ST=MA;C=US";
         let mut bytes = Vec::new();
-        RecordSpec {
-            subject: name,
-            issuer: name,
-            serial: &[7; 16],
-            ..spec(RecordCertificate::Sha1([0; 20]))
-        }
-        .encode(&mut bytes);
+        RecordSpec { subject: name, issuer: name, serial: &[7; 16], ..spec(hash([0; 20])) }
+            .encode(&mut bytes);
         assert_eq!(bytes.len(), 717);
     }
 
@@ -268,7 +279,7 @@ mod tests {
     #[test]
     fn bad_record_lengths_end_the_list_with_an_error() {
         let mut bytes = Vec::new();
-        spec(RecordCertificate::Sha1([0; 20])).encode(&mut bytes);
+        spec(hash([0; 20])).encode(&mut bytes);
         let whole = u16::try_from(bytes.len()).unwrap();
         for length in [0, 4, whole + 1, 0xFFFF] {
             bytes[3..5].copy_from_slice(&length.to_be_bytes());

@@ -3,6 +3,7 @@ mod talks;
 mod transfers;
 
 use std::cmp::Reverse;
+use std::collections::binary_heap::PeekMut;
 use std::collections::{BinaryHeap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
@@ -70,6 +71,28 @@ struct Work {
     task: Option<AbortHandle>,
 }
 
+impl Work {
+    fn new(
+        ordinal: u64,
+        (planned, started): (Time, Time),
+        ops: Vec<Arc<Op>>,
+        is_probe: bool,
+    ) -> Box<Work> {
+        Box::new(Work {
+            ordinal,
+            planned,
+            started,
+            ops,
+            at: 0,
+            is_probe,
+            heard: false,
+            transfer: None,
+            asked_again: false,
+            task: None,
+        })
+    }
+}
+
 /// A read over TFTP.
 #[derive(Debug)]
 struct Transfer {
@@ -119,22 +142,6 @@ struct Probes {
     gap: Span,
 }
 
-/// What an engine is made of.
-pub struct EngineSpec {
-    /// Its number, from 0.
-    pub worker: u32,
-    /// Number of threads.
-    pub workers: u32,
-    /// The one clock.
-    pub clock: Clock,
-    /// Whom it asks.
-    pub target: Arc<Target>,
-    /// Most starts in flight.
-    pub places: usize,
-    /// What others may look at.
-    pub gauge: Arc<Gauge>,
-}
-
 /// Places for probes: more than are sent, at growing distances, while a server recovers.
 pub const PROBES: usize = 16;
 /// Smallest distance of probes that are answered (choice). One that has no answer doubles it, a
@@ -152,8 +159,13 @@ const CUT_DRAIN: Span = Span::from_millis(250);
 impl Engine {
     /// An engine at rest; what its tasks bring comes from the receiver. Must be called within the
     /// runtime that will run it.
-    fn new(spec: EngineSpec) -> io::Result<(Engine, mpsc::UnboundedReceiver<Answer>)> {
-        let EngineSpec { worker, workers, clock, target, places, gauge } = spec;
+    fn new(
+        share: (u32, u32),
+        clock: Clock,
+        target: Arc<Target>,
+        places: usize,
+        gauge: Arc<Gauge>,
+    ) -> io::Result<(Engine, mpsc::UnboundedReceiver<Answer>)> {
         let sockets = match target.tftp {
             Some(server) => {
                 let mut sockets = Sockets::new(target.first_source(server));
@@ -168,7 +180,7 @@ impl Engine {
         let (answers, receiver) = mpsc::unbounded_channel();
         let all = (places + PROBES) as u32;
         let engine = Engine {
-            share: (worker, workers),
+            share,
             clock,
             target,
             workload: None,
@@ -279,11 +291,9 @@ impl Engine {
     fn turn(&mut self) {
         let now = self.now();
         for _ in 0..PER_TURN {
-            match self.deadlines.peek() {
-                Some(Reverse((at, _, _))) if *at <= now => {}
-                _ => break,
-            }
-            let Some(Reverse((_, slot, generation))) = self.deadlines.pop() else { break };
+            let first = self.deadlines.peek_mut();
+            let Some(due) = first.filter(|first| first.0.0 <= now) else { break };
+            let Reverse((_, slot, generation)) = PeekMut::pop(due);
             self.on_deadline(slot, generation);
         }
         for _ in 0..PER_TURN {
@@ -338,24 +348,13 @@ impl Engine {
         load.recorder.start(planned, now, waited);
         load.recorder.in_flight(self.places.in_flight as u64);
         let gauge = &self.gauge;
-        gauge.started.fetch_add(1, Ordering::Relaxed);
         gauge.in_flight.store(self.places.in_flight as u64, Ordering::Relaxed);
         if self.places.in_flight == 1 {
             // Silence is counted from the first request after a rest.
             gauge.heard_ns.fetch_max(now.as_nanos(), Ordering::Relaxed);
         }
-        self.places.slots[slot as usize].work = Some(Box::new(Work {
-            ordinal,
-            planned,
-            started: now,
-            ops,
-            at: 0,
-            is_probe: false,
-            heard: false,
-            transfer: None,
-            asked_again: false,
-            task: None,
-        }));
+        let times = (planned, now);
+        self.places.slots[slot as usize].work = Some(Work::new(ordinal, times, ops, false));
         self.ask(slot);
     }
 
@@ -366,19 +365,8 @@ impl Engine {
         };
         self.probes.slots.push_back(slot);
         self.release(slot);
-        self.gauge.probes.fetch_add(1, Ordering::Relaxed);
-        self.places.slots[slot as usize].work = Some(Box::new(Work {
-            ordinal: u64::from(slot),
-            planned: now,
-            started: now,
-            ops: vec![op],
-            at: 0,
-            is_probe: true,
-            heard: false,
-            transfer: None,
-            asked_again: false,
-            task: None,
-        }));
+        let work = Work::new(slot.into(), (now, now), vec![op], true);
+        self.places.slots[slot as usize].work = Some(work);
         self.ask(slot);
     }
 
@@ -546,31 +534,23 @@ fn session_id(ordinal: u64) -> u32 {
     1_001u32.wrapping_add(ordinal as u32)
 }
 
-/// Starts the thread of an engine.
-///
-/// # Errors
-/// If the thread, its runtime or its sockets cannot be made.
-pub fn start(spec: EngineSpec) -> Result<mpsc::UnboundedSender<Command>, StartError> {
+/// Starts the thread of an engine: number `share.0` of `share.1`, with at most `places` starts in
+/// flight. Others may look at `gauge`.
+pub fn start(
+    share: (u32, u32),
+    clock: Clock,
+    target: Arc<Target>,
+    places: usize,
+    gauge: Arc<Gauge>,
+) -> Result<mpsc::UnboundedSender<Command>, StartError> {
+    let name = ThreadKind::Load.numbered(share.0);
+    let runtime = OwnRuntime::of_one_thread(&name)?;
+    let (engine, answers) = {
+        let _inside = runtime.enter();
+        let failed = |cause| StartError { thread: name.clone(), cause };
+        Engine::new(share, clock, target, places, gauge).map_err(failed)?
+    };
     let (commands, receiver) = mpsc::unbounded_channel();
-    let (made, outcome) = std::sync::mpsc::channel();
-    let name = ThreadKind::Load.numbered(spec.worker);
-    let thread = name.clone();
-    threads::spawn(&name, move || {
-        let engine = OwnRuntime::of_one_thread(&thread).and_then(|runtime| {
-            let guard = runtime.enter();
-            let engine = Engine::new(spec).map_err(|cause| StartError { thread, cause })?;
-            drop(guard);
-            Ok((runtime, engine))
-        });
-        match engine {
-            Ok((runtime, (engine, answers))) => {
-                let _ = made.send(Ok(()));
-                runtime.block_on(engine.run(receiver, answers));
-            }
-            Err(error) => drop(made.send(Err(error))),
-        }
-    })?;
-    let gone = |_| StartError { thread: name, cause: io::Error::other("it ended") };
-    outcome.recv().map_err(gone)??;
+    threads::spawn(&name, move || runtime.block_on(engine.run(receiver, answers)))?;
     Ok(commands)
 }

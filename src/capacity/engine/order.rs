@@ -6,7 +6,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::base::{Span, Time};
 use crate::measure::LoadRecorder;
-use crate::net::fleet::{Addresses, FIRST};
+use crate::net::fleet::first_address;
 
 use crate::capacity::schedule::Offer;
 use crate::capacity::tcp::TcpClient;
@@ -36,7 +36,6 @@ pub enum Source {
     Workload(Arc<Workload>),
     /// Each of these once.
     Each {
-        /// The requests.
         ops: Arc<[Arc<Op>]>,
         /// Where what comes back is told.
         told: mpsc::UnboundedSender<Learning>,
@@ -97,12 +96,8 @@ pub struct Gauge {
     pub slow: AtomicU64,
     /// Starts in flight now.
     pub in_flight: AtomicU64,
-    /// Starts that have begun.
-    pub started: AtomicU64,
     /// When the server was last heard, or the first request was sent after a rest; nanoseconds.
     pub heard_ns: AtomicU64,
-    /// Probes that were sent.
-    pub probes: AtomicU64,
     /// Probes that were answered rightly.
     pub probes_ok: AtomicU64,
     /// When the last probe or start was sent that was answered; nanoseconds.
@@ -123,10 +118,9 @@ pub struct Sources {
 impl Target {
     /// The address of the first phone towards `server`; `None` where all share one.
     pub fn first_source(&self, server: SocketAddr) -> Option<Ipv4Addr> {
-        let is_v4 = server.is_ipv4();
         match &self.sources {
-            Some(sources) => is_v4.then_some(sources.first),
-            None => (Addresses::towards(server) == Addresses::PerPhone).then_some(FIRST),
+            Some(sources) => server.is_ipv4().then_some(sources.first),
+            None => first_address(server),
         }
     }
 

@@ -128,10 +128,10 @@ impl LoadArgs {
         let files = read_all(&self.trust)?;
         trust_lists(&self.trust, &files)?;
         let paths = self.trust.clone();
-        Ok(Some(TrustCheck(Arc::new(move |name, content| match trust_lists(&paths, &files) {
+        Ok(Some(Arc::new(move |name, content| match trust_lists(&paths, &files) {
             Ok(lists) => judge(&lists, name, content),
             Err(_) => Err("the trust lists cannot be read".to_owned()),
-        }))))
+        })))
     }
 }
 

@@ -6,26 +6,13 @@ use tokio::net::{TcpSocket, TcpStream};
 
 use crate::base::PhoneId;
 
-/// Which source address each phone has towards a server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Addresses {
-    /// An address of its own in 127.0.0.0/8: the server is on this host.
-    PerPhone,
-    /// The address of this host, shared by all: the server is elsewhere, or IPv6.
-    Shared,
-}
-
 /// The first phone's address: 127.0.0.0/24 is left to servers (`decisions.md`, concurrency).
-pub const FIRST: Ipv4Addr = Ipv4Addr::new(127, 1, 0, 0);
+pub(super) const FIRST: Ipv4Addr = Ipv4Addr::new(127, 1, 0, 0);
 
-impl Addresses {
-    /// The addresses that phones can have towards `server`.
-    pub fn towards(server: SocketAddr) -> Addresses {
-        match server.ip() {
-            IpAddr::V4(ip) if ip.is_loopback() => Addresses::PerPhone,
-            IpAddr::V4(_) | IpAddr::V6(_) => Addresses::Shared,
-        }
-    }
+/// The first phone's address towards `server` where each has one of its own, in 127.0.0.0/8: the
+/// server is on this host. `None` where all share that of this host: it is elsewhere, or IPv6.
+pub fn first_address(server: SocketAddr) -> Option<Ipv4Addr> {
+    matches!(server.ip(), IpAddr::V4(ip) if ip.is_loopback()).then_some(FIRST)
 }
 
 /// The address of a phone on the loopback; numbers are at most 16,000,000, so that the last
@@ -39,11 +26,6 @@ pub fn address_from(first: Ipv4Addr, phone: PhoneId) -> Ipv4Addr {
     Ipv4Addr::from(u32::from(first).wrapping_add(phone.0))
 }
 
-/// The phone with this address, if it is one of the fleet's addresses.
-pub fn phone_at(address: Ipv4Addr) -> Option<PhoneId> {
-    phone_from(FIRST, address)
-}
-
 /// The phone with this address where the first one has `first`.
 pub(super) fn phone_from(first: Ipv4Addr, address: Ipv4Addr) -> Option<PhoneId> {
     u32::from(address).checked_sub(u32::from(first)).map(PhoneId)
@@ -51,8 +33,7 @@ pub(super) fn phone_from(first: Ipv4Addr, address: Ipv4Addr) -> Option<PhoneId> 
 
 /// Connects to `server` from `source` if that is an address that phones can have towards it.
 pub async fn connect(server: SocketAddr, source: Ipv4Addr) -> io::Result<TcpStream> {
-    let has_own = Addresses::towards(server) == Addresses::PerPhone;
-    connect_from(server, has_own.then_some(source)).await
+    connect_from(server, first_address(server).map(|_| source)).await
 }
 
 /// Connects to `server` from `source`, or from the address that the host chooses.
@@ -78,16 +59,16 @@ mod tests {
         for number in [0, 1, 255, 256, 65_536, 15_999_999] {
             let address = phone_address(PhoneId(number));
             assert!(address.is_loopback() && address != Ipv4Addr::new(127, 255, 255, 255));
-            assert_eq!(phone_at(address), Some(PhoneId(number)));
+            assert_eq!(phone_from(FIRST, address), Some(PhoneId(number)));
         }
-        assert_eq!(phone_at(Ipv4Addr::LOCALHOST), None, "servers live there");
+        assert_eq!(phone_from(FIRST, Ipv4Addr::LOCALHOST), None, "servers live there");
     }
 
     #[test]
     fn only_ipv4_loopback_servers_see_an_address_per_phone() {
-        let towards = |text: &str| Addresses::towards(text.parse().unwrap());
-        assert_eq!(towards("127.0.0.2:69"), Addresses::PerPhone);
-        assert_eq!(towards("[::1]:69"), Addresses::Shared);
-        assert_eq!(towards("192.0.2.1:69"), Addresses::Shared);
+        let first = |text: &str| first_address(text.parse().unwrap());
+        assert_eq!(first("127.0.0.2:69"), Some(FIRST));
+        assert_eq!(first("[::1]:69"), None);
+        assert_eq!(first("192.0.2.1:69"), None);
     }
 }

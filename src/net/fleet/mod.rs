@@ -4,5 +4,5 @@
 mod address;
 mod sockets;
 
-pub use address::{Addresses, FIRST, address_from, connect, connect_from, phone_address, phone_at};
+pub use address::{address_from, connect, connect_from, first_address, phone_address};
 pub use sockets::{Received, Recipient, SHARED_SOCKETS_MAX, Sockets};

@@ -9,7 +9,7 @@ use tokio::net::UdpSocket;
 use crate::base::{Lack, PhoneId};
 use crate::net::{Arrival, FleetSocket, lack_of, listen};
 
-use super::address::{Addresses, FIRST, address_from, phone_from};
+use super::address::{FIRST, address_from, first_address, phone_from};
 
 /// The UDP sockets of a worker, by their numbers: a few for all its phones, and one per transfer in
 /// flight towards servers where phones must share the host's address.
@@ -111,8 +111,7 @@ impl Sockets {
 
     /// Whether phones have addresses of their own towards `server`.
     fn has_own(&self, server: SocketAddr) -> bool {
-        let is_near = Addresses::towards(server) == Addresses::PerPhone;
-        is_near || (self.everywhere && server.is_ipv4())
+        first_address(server).is_some() || (self.everywhere && server.is_ipv4())
     }
 
     /// The numbers of all sockets are below this.

@@ -1,9 +1,9 @@
 use crate::base::{DeviceName, Model, PhoneId, Span, Time};
 
 use crate::phone::contract::{Action, Fact, Sink};
-use crate::phone::env::Env;
 use crate::phone::errand::{Answer, Ask, Errand, ErrandFault};
 use crate::phone::held::{Boot, Held};
+use crate::phone::verifier::Env;
 
 /// What every task of a phone works with.
 pub(in crate::phone) struct Context<'a> {
@@ -21,7 +21,6 @@ pub(in crate::phone) struct Context<'a> {
 /// What happens to a task: always what it asked for last.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::phone) enum Event<'a> {
-    /// Its timer fired.
     Timer,
     /// Its errand came back.
     Answered(Result<Answer<'a>, ErrandFault>),
@@ -32,7 +31,6 @@ pub(in crate::phone) enum Event<'a> {
 pub(in crate::phone) enum Turn<T> {
     /// It waits for what it asked for.
     Wait(T),
-    /// It is done.
     Done,
     /// It did not wait for this, and still waits.
     Unexpected(T),
@@ -56,7 +54,7 @@ impl Context<'_> {
     }
 
     pub(super) fn fact(&mut self, fact: Fact) {
-        self.sink.fact(fact);
+        self.sink.facts.push(fact);
     }
 
     /// The token that the next timer or errand has.
@@ -67,12 +65,11 @@ impl Context<'_> {
     /// Runs an errand for something that the phone wants since `wanted`.
     pub(super) fn ask(&mut self, wanted: Time, ask: Ask) {
         *self.token = self.next_token();
-        self.sink.act(Action::Do(Errand { token: *self.token, wanted, ask }));
+        self.sink.actions.push(Action::Do(Errand { token: *self.token, wanted, ask }));
     }
 
-    /// Sets a timer.
     pub(super) fn wake_after(&mut self, pause: Span) {
         *self.token = self.next_token();
-        self.sink.act(Action::Wake { at: self.now + pause, token: *self.token });
+        self.sink.actions.push(Action::Wake { at: self.now + pause, token: *self.token });
     }
 }

@@ -1,12 +1,72 @@
-use crate::base::{ClusterId, NodeId};
-use crate::cluster::operator::certificates::Regenerate;
-use crate::cluster::{CERTIFICATES, CertificateKind, RELEASES, Release};
+use toml::Spanned;
+
+use crate::base::{ClusterId, NodeId, Span};
+use crate::cluster::operator::certificates::{Import, Regenerate};
+use crate::cluster::{CERTIFICATES, CertificateKind, Holders, RELEASES, Release};
 
 use super::super::error::Problem;
-use super::super::names::{Text, one_of};
+use super::super::names::{Text, check_host, check_unique, one_of};
+use super::super::quantity::positive;
 use super::{Argument, Given, Reader, Step, Verb, name_of};
 
-pub(super) const VERBS: &[Verb] = &[Verb {
+pub(super) const VERBS: &[Verb] = &[REGENERATE, IMPORT];
+
+const IMPORT: Verb = Verb {
+    key: "import",
+    word: "import",
+    takes: &[
+        Argument::text("certificate"),
+        Argument::text("node"),
+        Argument::text("issuer").or_none(),
+        Argument::length("valid").or_none(),
+    ],
+    read: import,
+    write: |entry, topology| {
+        let Import { certificate, nodes, issuer, valid } = entry.action.get()?;
+        let nodes: Vec<&str> = nodes.iter().map(|&id| topology.node(id).name.as_str()).collect();
+        Some(vec![
+            ("certificate", certificate.name().into()),
+            ("node", nodes.join(",").into()),
+            ("issuer", issuer.as_str().into()),
+            ("valid", valid.to_string().into()),
+        ])
+    },
+};
+
+/// CA of a scenario that names none.
+const ISSUER: &str = "Lab-CA";
+
+/// How long a certificate of a CA is valid unless it is said: two years (choice).
+const VALID: Span = Span::from_secs(2 * 365 * 86_400);
+
+fn import(given: &Given, reader: &mut Reader<'_>) -> Result<Step, Problem> {
+    let certificate = certificate(given.text("certificate"))?;
+    let text = given.text("node");
+    if certificate == CertificateKind::ItlRecovery {
+        let problem = Problem::new(text.span(), "ITLRecovery is never signed by a CA");
+        return Err(problem.help("regenerate makes a new one"));
+    }
+    if certificate.is_ec() {
+        let problem =
+            Problem::new(text.span(), "a certificate with an EC key is not imported here");
+        return Err(problem.help("regenerate makes a new one"));
+    }
+    let names = text.get_ref().split(',').map(|name| Spanned::new(text.span(), name.trim().into()));
+    let names: Vec<Text> = names.collect();
+    check_unique("node", &names)?;
+    let nodes = names.iter().map(|name| reader.node(name)).collect::<Result<Vec<_>, _>>()?;
+    let issuer = match given.text_if("issuer") {
+        Some(name) => {
+            check_host(name)?;
+            name.get_ref().clone()
+        }
+        None => ISSUER.to_owned(),
+    };
+    let valid = given.length_if("valid").map_or(Ok(VALID), positive)?;
+    Ok(Import { certificate, nodes, issuer, valid }.into())
+}
+
+const REGENERATE: Verb = Verb {
     key: "regenerate",
     word: "regenerate",
     takes: &[Argument::text("certificate"), Argument::text("node")],
@@ -16,14 +76,12 @@ pub(super) const VERBS: &[Verb] = &[Verb {
         let certificate = certificate.name().into();
         Some(vec![("certificate", certificate), ("node", name_of(topology, *node))])
     },
-}];
+};
 
 fn regenerate(given: &Given, reader: &mut Reader<'_>) -> Result<Step, Problem> {
     let certificate = certificate(given.text("certificate"))?;
     let node = reader.node(given.text("node"))?;
-    if certificate == CertificateKind::ItlRecovery {
-        check_itl_recovery(given, node, reader)?;
-    }
+    check_holder(certificate, given, node, reader)?;
     Ok(Regenerate { certificate, node }.into())
 }
 
@@ -39,20 +97,29 @@ fn certificate(text: &Text) -> Result<CertificateKind, Problem> {
     found.map_or_else(|| one_of(text, "certificate", &CERTIFICATES, CertificateKind::name), Ok)
 }
 
-fn check_itl_recovery(given: &Given, node: NodeId, reader: &Reader<'_>) -> Result<(), Problem> {
-    let release = reader.topology.release;
-    if !release.has_itl_recovery() {
-        let having = RELEASES.into_iter().find(|release| release.has_itl_recovery());
-        let what = format!("release {release} has no ITLRecovery certificate");
-        let help = format!("it exists from {} on", having.map_or("no release", Release::name));
-        return Err(Problem::new(given.text("certificate").span(), what).help(help));
+/// Refuses a certificate that the node does not have in this release.
+fn check_holder(
+    certificate: CertificateKind,
+    given: &Given,
+    node: NodeId,
+    reader: &Reader<'_>,
+) -> Result<(), Problem> {
+    let (release, name) = (reader.topology.release, certificate.name());
+    match release.holders(certificate) {
+        Holders::Nobody => {
+            let has = |release: &Release| release.holders(certificate) != Holders::Nobody;
+            let having = RELEASES.into_iter().find(has);
+            let what = format!("release {release} has no {name} certificate");
+            let help = format!("it exists from {} on", having.map_or("no release", Release::name));
+            Err(Problem::new(given.text("certificate").span(), what).help(help))
+        }
+        Holders::Publisher if node != PUBLISHER => {
+            let help = format!("name the publisher, `{}`", reader.topology.node(PUBLISHER).name);
+            let what = format!("{name} lives on the publisher only");
+            Err(Problem::new(given.text("node").span(), what).help(help))
+        }
+        Holders::Publisher | Holders::EveryNode => Ok(()),
     }
-    if node != PUBLISHER {
-        let help = format!("name the publisher, `{}`", reader.topology.node(PUBLISHER).name);
-        let place = given.text("node").span();
-        return Err(Problem::new(place, "ITLRecovery lives on the publisher only").help(help));
-    }
-    Ok(())
 }
 
 /// The ending of a certificate's file.

@@ -1,5 +1,5 @@
 use crate::cluster::operator::ctl::{ResetList, ResetLocalKey, UpdateCtl};
-use crate::cluster::{CTL_METHODS, CtlMethod};
+use crate::cluster::{CTL_METHODS, CertificateKind, CtlMethod, Holders};
 
 use super::super::error::Problem;
 use super::super::names::one_of;
@@ -31,7 +31,7 @@ fn written(list: ResetList, entry: &TimelineEntry) -> Option<Written> {
 /// The release must know the command, which only a cluster with such a list takes (CTL-17).
 fn reset_local_key(list: ResetList, reader: &Reader<'_>) -> Result<Step, Problem> {
     let topology = reader.topology;
-    if !topology.release.has_itl_recovery() {
+    if topology.release.holders(CertificateKind::ItlRecovery) == Holders::Nobody {
         let what = format!("release {} has no ITLRecovery key to sign with", topology.release);
         let help = "the command came with 10.x; before, lists are erased at the phones";
         return Err(Problem::new(reader.place.clone(), what).help(help));
@@ -97,7 +97,7 @@ fn check_method(
 ) -> Result<CtlMethod, (String, &'static str)> {
     let topology = reader.topology;
     match method {
-        CtlMethod::Tokenless if !topology.release.has_tokenless_ctl() => {
+        CtlMethod::Tokenless if !topology.release.signs_ctl(method) => {
             let what = format!("release {} signs its CTL with tokens only", topology.release);
             Err((what, "the command line came with 10.x"))
         }

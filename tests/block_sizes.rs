@@ -142,7 +142,7 @@ fn cluster() -> Cluster {
             sign_cache: SignCacheMode::Lazy,
             key_bits: 2048,
             file_signature: Release::R8_6.file_signature(),
-            security: Default::default(),
+            security: resetstorm::cluster::Security::default(),
             domain: None,
             nodes: vec![node],
             groups: vec![GroupSpec { name: "all".into(), members: vec![NODE], share: 1.0 }],

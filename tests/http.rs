@@ -56,7 +56,7 @@ fn topology(release: Release) -> Topology {
         sign_cache: SignCacheMode::Lazy,
         key_bits: 2048,
         file_signature: release.file_signature(),
-        security: Default::default(),
+        security: resetstorm::cluster::Security::default(),
         domain: None,
         nodes: vec![node],
         groups: vec![group],

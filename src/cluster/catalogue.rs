@@ -302,7 +302,7 @@ mod tests {
             sign_cache: SignCacheMode::Lazy,
             key_bits: 2048,
             file_signature: Release::R8_6.file_signature(),
-            security: Default::default(),
+            security: crate::cluster::Security::default(),
             domain: None,
             nodes: vec![node("pub", "127.0.0.1"), node("sub", "127.0.0.2")],
             groups: vec![group(&[0, 1], 0.7), group(&[1], 0.3)],

@@ -673,9 +673,10 @@ impl Cluster {
             capf: self.active_capf(),
             itl_recovery: own(publisher, CertificateKind::ItlRecovery),
         };
-        match self.rollback {
-            true => content.encode_blank(release).into(),
-            false => content.encode(release).into(),
+        if self.rollback {
+            content.encode_blank(release).into()
+        } else {
+            content.encode(release).into()
         }
     }
 
@@ -736,7 +737,7 @@ mod tests {
                 sign_cache: SignCacheMode::Lazy,
                 key_bits: 2048,
                 file_signature: Release::R8_6.file_signature(),
-                security: Default::default(),
+                security: crate::cluster::Security::default(),
                 domain: None,
                 nodes: vec![
                     node("pub", &[CallManager, Capf, Tftp, ServiceKind::TVS]),

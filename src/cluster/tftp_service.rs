@@ -494,7 +494,7 @@ mod tests {
                 sign_cache: SignCacheMode::Lazy,
                 key_bits: 2048,
                 file_signature: Release::R8_6.file_signature(),
-                security: Default::default(),
+                security: crate::cluster::Security::default(),
                 domain: None,
                 nodes: vec![node],
                 groups: vec![GroupSpec {

@@ -167,7 +167,7 @@ mod tests {
             sign_cache: SignCacheMode::Lazy,
             key_bits: 2048,
             file_signature: Release::R8_6.file_signature(),
-            security: Default::default(),
+            security: crate::cluster::Security::default(),
             domain: None,
             nodes: vec![NodeSpec { name: "pub".into(), address, services, ports }],
             groups: vec![],

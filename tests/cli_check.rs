@@ -122,17 +122,7 @@ fn a_broken_command_line_is_exit_code_2() {
 }
 
 #[test]
-fn a_cluster_in_mixed_mode_gets_the_plain_answer_that_it_is_not_there_yet() {
-    for key in ["mixed-mode = true", "security-mode = 'mixed'", "ctl = {}"] {
-        let (_folder, path) = changed("[cluster]\n", &format!("[cluster]\n{key}\n"));
-        let (code, _, err) = check(&[&path]);
-        assert_eq!(code, 2);
-        assert!(err.contains("mixed mode with a CTL is not there yet"), "{err}");
-        assert!(
-            err.contains("help: this version plays clusters that are secure by default"),
-            "{err}"
-        );
-    }
+fn a_budget_says_what_results_cover_and_what_is_not_served() {
     let (_, out, _) = check(&[REGEN]);
     assert!(out.contains("\ncovers        trust lists (CTL, ITL), TVS"), "{out}");
     assert!(out.contains("not served: callmanager on pub; capf on pub"), "{out}");

@@ -21,6 +21,7 @@ use resetstorm::phone::{
 };
 use resetstorm::scenario::{Plan, TimelineEntry, Trigger, load};
 use resetstorm::serve::{Bound, ServeSettings, Servers};
+use resetstorm::sim::{SimOptions, World};
 use resetstorm::swarm::{DialogueClient, DialogueJob, Fault, Ticket, Turn};
 use resetstorm::toolbox::fetch;
 use resetstorm::transfer::DownloadRequest;
@@ -364,6 +365,66 @@ async fn prewarmed_signatures_are_made_before_the_reset() {
     assert_eq!(summary.verdict.name(), "pass");
     assert_eq!((summary.signatures.made, summary.signatures.cache_hits), (0, 120));
     assert_eq!(summary.signatures.made_before, 122, "two generations of list and configs");
+}
+
+/// A scenario with 60 phones on sockets and in virtual time: the counts of both, and that both end as
+/// the scenario says.
+async fn alike(name: &str) -> Summary {
+    let plan = plan(name, &["fleet.phones=60"]);
+    let (live, run) = run_with(&plan, &LiveOptions::default()).await;
+    let sim = World::new(&plan, SimOptions::default()).run().summary(&plan);
+    assert_eq!((live.verdict.name(), sim.verdict.name()), ("pass", "pass"), "{:#}", live.to_json());
+    assert_eq!(run.ledger.counts().unexpected, 0, "{name}");
+    let counts = |summary: &Summary| {
+        let (phones, tftp) = (&summary.phones, &summary.tftp);
+        (
+            [phones.ready, phones.stuck, phones.failed, phones.list_alarms, phones.config_alarms],
+            [tftp.requests, tftp.transfers, tftp.not_found, tftp.errors, tftp.failovers],
+            [summary.tvs.lookups, summary.tvs.failed, summary.tvs.failovers],
+            [summary.serve.tftp_requests, summary.signatures.made, summary.config.applied],
+            (summary.trust.lists, summary.trust.configs),
+        )
+    };
+    assert_eq!(counts(&live), counts(&sim), "{name}");
+    live
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn phones_find_the_second_tftp_server_as_in_virtual_time() {
+    let summary = alike("two-tftp-order.toml").await;
+    let tftp = &summary.tftp;
+    assert_eq!((tftp.failovers, tftp.errors, tftp.transfers), (60, 60, 240));
+    assert_eq!(summary.serve.tftp_requests, 360, "the stopped server saw none");
+    let summary = alike("two-tftp-short-group.toml").await;
+    assert_eq!((summary.phones.stuck, summary.tftp.failovers), (6, 60));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_target_whose_first_address_is_dead_is_asked_at_its_second() {
+    let served = plan("callmanager-regen.toml", &["fleet.phones=30", "event=[]", "slo=[]"]);
+    let (bound, port) = tokio::sync::oneshot::channel();
+    let (told, _telling) = tokio::sync::mpsc::unbounded_channel();
+    let (_operator, commands) = tokio::sync::mpsc::channel(1);
+    let mut watching = Watching { port: Some(bound), told };
+    let options = LiveOptions::default();
+    let phones = async {
+        // Nobody has bound the same port of another address.
+        let port = port.await.unwrap();
+        let target = format!("target={{tftp=['127.0.0.77:{port}', '127.0.0.1:{port}']}}");
+        let overrides = ["fleet.phones=30", "fleet.arrival.within=1s", &target];
+        let aimed = plan("callmanager-regen.toml", &overrides);
+        run_with(&aimed, &LiveOptions::default()).await.0
+    };
+    let summary = tokio::select! {
+        served = live::serve(&served, &options, commands, &mut watching) => {
+            panic!("nobody ends it: {served:?}")
+        }
+        summary = phones => summary,
+    };
+    assert_eq!((summary.phones.ready, summary.phones.failed), (30, 0), "{:#}", summary.to_json());
+    let tftp = &summary.tftp;
+    // From the reset on: the power-on before it is not counted.
+    assert_eq!((tftp.failovers, tftp.errors, tftp.transfers), (30, 30, 60));
 }
 
 /// A server of one node whose TVS presents a certificate of its own, and a list that holds it.

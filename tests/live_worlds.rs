@@ -68,7 +68,7 @@ fn counts(summary: &Summary) -> Vec<(String, Value)> {
     let parts: [(&str, &[&str]); 5] = [
         ("signatures", &["made", "made_before", "verified", "cache_hits", "cache_misses"]),
         // Not how many were in flight at once.
-        ("tftp", &["transfers", "bytes", "retransmits", "not_found", "errors"]),
+        ("tftp", &["transfers", "bytes", "retransmits", "not_found", "errors", "failovers"]),
         ("http", &["requests", "connections", "bytes", "not_found", "errors", "fallbacks"]),
         ("https", &["requests", "connections", "bytes", "not_found", "errors", "fallbacks"]),
         (
@@ -242,10 +242,12 @@ const LONG: &str = if cfg!(debug_assertions) { OLD } else { "key-bits = 4096" };
 const ONE: &str = "phones = 1\ntftp = 'a'";
 const SOME: &str = "phones = 30\ntftp = 'a'";
 const BOTH: &str = "phones = 30\ntftp = ['a', 'b']\n[phone]\ntransport = 'http'";
+const LISTS: &str = "phones = 60\ntftp = [['a', 'b'], ['b', 'a']]";
+const LISTS_HTTP: &str = "phones = 30\ntftp = [['a', 'b']]\n[phone]\ntransport = 'http'";
 const UNBORN: &str = "phones = 30\ntftp = 'b'\nstart = 'factory'\narrival.within = '99ms'\n[phone]\ntransport = 'model'";
 
 /// What people do, and what they had better not do.
-const HARD: [(&str, &str, &str); 20] = [
+const HARD: [(&str, &str, &str); 25] = [
     (OLD, SOME, "new CallManager a, new CallManager a, restart tftp a, reset"),
     (OLD, SOME, "new CallManager a, restart tftp a, new CallManager a, restart tftp a, reset"),
     (
@@ -273,6 +275,16 @@ const HARD: [(&str, &str, &str); 20] = [
     (MIDDLE, SOME, "stop tvs a, stop tvs b, stop tvs c, new CallManager a, restart tftp a, reset"),
     (OLD, BOTH, "stop tvs c, new CallManager a, restart tftp a, reset"),
     (MIDDLE, SOME, "new CallManager a, stop tftp a, start tftp a, reset, reset"),
+    // The first server of the list is silent, comes back, and at last both are.
+    (OLD, LISTS, "stop tftp a, reset, start tftp a, reset"),
+    (OLD, LISTS, "stop tftp a, stop tftp b, reset, start tftp b, reset"),
+    (
+        OLD,
+        LISTS,
+        "stop tftp a, new CallManager a, new TVS a, restart tvs a, restart tftp b, reset, start tftp a, new CallManager b, restart tftp b, reset",
+    ),
+    (NEW, LISTS_HTTP, "stop tftp a, new CallManager a, reset, start tftp a, reset"),
+    (MIDDLE, LISTS_HTTP, "stop all a, reset, start all a, reset"),
     (LONG, ONE, "new CallManager a, restart tftp a, reset"),
     // Ten hours are more than the run has.
     (OLD, "phones = 20\ntftp = 'a'\n[run]\nmax-wall = '1s'", "reset over 10h"),

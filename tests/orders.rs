@@ -81,7 +81,11 @@ fn wave(kinds: &[&str], nodes: &[&str]) -> String {
 }
 
 fn play(events: &str) -> Summary {
-    let text = format!("{HEAD}{events}");
+    play_on(HEAD, events)
+}
+
+fn play_on(head: &str, events: &str) -> Summary {
+    let text = format!("{head}{events}");
     let plan = load(Path::new("orders.toml"), &text, &[], &known_paths()).unwrap();
     World::new(&plan, SimOptions::default()).run().summary(&plan)
 }
@@ -110,4 +114,81 @@ fn a_single_member_group_is_stuck_when_both_certificates_of_its_node_change_and_
     let one = play(&wave(&["CallManager"], &["pub", "sub"]));
     assert_eq!((one.phones.ready, one.phones.stuck), (200, 0));
     assert_eq!(one.tvs.lookups, 200, "TVS vouches for every new signer");
+}
+
+/// Certificates of these kinds change on the primary while its TFTP is stopped, then on the
+/// secondary; all phones are reset after each. `told` says whether the secondary serves a list
+/// that knows the new TVS of the primary before the first reset (SAFE-02).
+fn two_tftp_order(kinds: &[&str], told: bool) -> String {
+    let (settled, then) = ("when = \"fleet-settled\"", "after = \"previous\"");
+    let reset = step(then, "reset-phones = { spread = \"5s\" }");
+    let service =
+        |verb: &str, node: &str| format!("{verb} = {{ service = \"tftp\", node = \"{node}\" }}");
+    let change = |node: &str| {
+        let new = kinds.iter().map(|kind| regenerate(kind, node, then)).collect::<String>();
+        new + &restart("tvs", node)
+    };
+    step(settled, &service("stop", "pub"))
+        + &change("pub")
+        + if told { restart("tftp", "sub") } else { String::new() }.as_str()
+        + &reset
+        + &step(settled, &service("start", "pub"))
+        + &change("sub")
+        + &restart("tftp", "sub")
+        + &restart("tftp", "pub")
+        + &reset
+}
+
+/// Option 150 names both servers, `pub` first; all phones know the TVS of both nodes, or a tenth
+/// that of `pub` only.
+fn lists(short: bool) -> String {
+    let head = HEAD.replace("tftp   = [\"pub\", \"sub\"]", "tftp   = [[\"pub\", \"sub\"]]");
+    let share = if short { ["0.9", "0.1"] } else { ["1.0", "0.0"] };
+    head.replace("share   = 0.9", &format!("share   = {}", share[0]))
+        .replace("share   = 0.1", &format!("share   = {}", share[1]))
+}
+
+#[test]
+fn the_two_tftp_order_strands_nobody_who_has_two_tvs_servers() {
+    let summary = play_on(&lists(false), &two_tftp_order(&["CallManager", "TVS"], true));
+    let phones = &summary.phones;
+    assert_eq!((phones.ready, phones.stuck, phones.failed), (200, 0, 0));
+    assert_eq!((summary.tftp.failovers, summary.tftp.errors), (200, 200), "one file of each phone");
+    assert_eq!((summary.tvs.lookups, summary.tvs.failovers), (400, 200), "one question a list");
+    let files = &summary.trust;
+    assert_eq!((files.lists.accepted_by_tvs, files.configs.accepted_by_itl), (400, 400));
+}
+
+#[test]
+fn a_secondary_that_does_not_know_the_new_tvs_of_the_primary_strands_everybody() {
+    let summary = play_on(&lists(false), &two_tftp_order(&["CallManager", "TVS"], false));
+    assert_eq!((summary.phones.ready, summary.phones.stuck), (0, 200));
+    assert_eq!(summary.config.applied, 200, "the first reset went well");
+    let summary = play_on(&lists(false), &two_tftp_order(&["CallManager"], false));
+    assert_eq!((summary.phones.ready, summary.phones.stuck), (200, 0));
+}
+
+#[test]
+fn the_two_tftp_order_strands_the_short_group_if_tvs_changes_too_and_nobody_if_not() {
+    let summary = play_on(&lists(true), &two_tftp_order(&["CallManager", "TVS"], true));
+    assert_eq!((summary.phones.ready, summary.phones.stuck), (180, 20));
+    assert_eq!((summary.tftp.failovers, summary.tvs.lookups), (200, 360), "they do find a server");
+    let summary = play_on(&lists(true), &two_tftp_order(&["CallManager"], true));
+    assert_eq!((summary.phones.ready, summary.phones.stuck), (200, 0));
+    assert_eq!((summary.tvs.lookups, summary.tvs.failed), (400, 0));
+}
+
+#[test]
+fn phones_with_one_server_fail_while_it_is_silent_and_those_with_two_do_not() {
+    let events = step("when = \"fleet-settled\"", "stop = { service = \"tftp\", node = \"pub\" }")
+        + &step("after = \"previous\"", "reset-phones = { spread = \"5s\" }");
+    let summary = play(&events);
+    assert_eq!((summary.phones.ready, summary.phones.failed), (100, 100), "turns, not lists");
+    let summary = play_on(&lists(false), &events);
+    assert_eq!((summary.phones.ready, summary.phones.failed), (200, 0));
+    assert_eq!((summary.tftp.failovers, summary.tftp.transfers), (200, 400), "all from `sub`");
+    // A group has a list of its own, which does not name the primary.
+    let own = HEAD.replacen("share   = 0.1", "share   = 0.1\ntftp    = \"sub\"", 1);
+    let summary = play_on(&own.replace("[\"pub\", \"sub\"]\nstart", "\"pub\"\nstart"), &events);
+    assert_eq!((summary.phones.ready, summary.phones.failed), (20, 180), "the short group");
 }

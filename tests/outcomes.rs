@@ -52,11 +52,18 @@ struct Cell {
     column: Column,
     /// Whether the publisher is alone.
     is_single: bool,
+    /// `fleet.tftp`.
+    tftp: &'static str,
 }
+
+/// Files of the publisher.
+const ONE: &str = "\"pub\"";
+/// Two servers in option 150.
+const TWO: &str = "[[\"pub\", \"sub\"]]";
 
 impl Cell {
     fn head(self) -> String {
-        let Cell { release, column, is_single } = self;
+        let Cell { release, column, is_single, tftp } = self;
         let security = match column {
             P3 => "security-mode = \"mixed\"\netokens = [\"a\", \"b\"]\n",
             P3t => "security-mode = \"mixed\"\netokens = []\n",
@@ -85,7 +92,7 @@ impl Cell {
         }
         text + &format!(
             "[[cluster.group]]\nname = \"g\"\nmembers = [{members}]\nshare = 1.0\n\
-             [fleet]\nphones = {PHONES}\ntftp = \"pub\"\nstart = \"{start}\"\n\
+             [fleet]\nphones = {PHONES}\ntftp = {tftp}\nstart = \"{start}\"\n\
              arrival = {{ within = \"1s\" }}\n"
         )
     }
@@ -206,7 +213,7 @@ fn row(
     steps: impl Fn(Cell) -> Vec<String>,
 ) {
     for &(column, outcome) in expected {
-        let world = Cell { release: release(column), column, is_single };
+        let world = Cell { release: release(column), column, is_single, tftp: ONE };
         let got = world.outcome(&steps(world));
         assert_eq!(got, outcome, "row {number}, {column:?}, release {}", world.release);
     }
@@ -264,6 +271,45 @@ fn row_10_the_blank_list_too_late() {
     });
 }
 
+/// The two-TFTP order with these certificates: first the publisher, which stops serving files
+/// meanwhile, then the other node (SAFE-02).
+fn two_tftp_order(world: Cell, kinds: &[&str]) -> Vec<String> {
+    let tftp = |verb: &str| format!("{verb} = {{ service = \"tftp\", node = \"pub\" }}");
+    let first = regenerate(kinds, &["pub"]).concat().replace("fleet-settled", "at-once");
+    let first = first.replace("when = \"at-once\"", "after = \"previous\"");
+    let tvs = world.on_all("restart", "tvs");
+    let of_sub = "restart = { service = \"tftp\", node = \"sub\" }";
+    let change = [vec![settled(&tftp("stop")), first], tvs, vec![step(of_sub), reset()]].concat();
+    let back = regenerate(kinds, &["sub"]);
+    [change, vec![settled(&tftp("start"))], back, world.restart(), vec![reset()]].concat()
+}
+
+#[test]
+fn row_11_the_two_tftp_order() {
+    let outcome = |column, kinds| {
+        let world = Cell { release: before_12(column), column, tftp: TWO, ..PLAIN };
+        world.outcome(&two_tftp_order(world, kinds))
+    };
+    for (column, one, both) in
+        [(P1, T(2), T(2)), (P2, T(2), X), (P3, T(1), T(1)), (P3t, T(1), T(1))]
+    {
+        assert_eq!((outcome(column, CM), outcome(column, BOTH)), (one, both), "{column:?}");
+    }
+    // Whoever comes from the factory takes what the other server has.
+    let world = Cell { column: P0, tftp: TWO, ..PLAIN };
+    let stopped = "[[event]]\nat = \"0s\"\nstop = { service = \"tftp\", node = \"pub\" }\n";
+    assert_eq!(world.outcome(&[stopped.to_owned()]), R);
+    // The CTL has helped with the first step and is stale then.
+    for column in [P3, P3t] {
+        let world = Cell { release: before_12(column), column, tftp: TWO, ..PLAIN };
+        let steps = two_tftp_order(world, BOTH);
+        let stale = |steps: &[String]| world.play(steps).phones.counts.stale_ctl;
+        assert_eq!(stale(&steps), PHONES, "{column:?}");
+        let updated = [steps, world.update_ctl(), vec![settled(RESET)]].concat();
+        assert_eq!(stale(&updated), 0, "{column:?}");
+    }
+}
+
 #[test]
 fn row_12_one_type_at_a_time() {
     let steps = |world: Cell| {
@@ -305,7 +351,7 @@ fn row_14_all_tvs_down() {
 #[test]
 fn row_17_the_ctl_is_never_updated() {
     for column in [P3, P3t] {
-        let world = Cell { release: before_12(column), column, is_single: false };
+        let world = Cell { release: before_12(column), column, ..PLAIN };
         let steps = world.change(CM, &["pub"]);
         let summary = world.play(&steps);
         assert_eq!(summary.phones.ready, PHONES, "{column:?}");
@@ -352,7 +398,7 @@ fn rows_24_to_26_with_itl_recovery_as_the_signer() {
 }
 
 /// A cell that is not in the matrix: two nodes, an ITL, the newest of the old releases.
-const PLAIN: Cell = Cell { release: "8.6", column: P1, is_single: false };
+const PLAIN: Cell = Cell { release: "8.6", column: P1, is_single: false, tftp: ONE };
 
 #[test]
 fn the_rollback_parameter_prevents_only_in_its_whole_order() {
@@ -409,7 +455,7 @@ fn a_regeneration_resets_by_itself_where_the_release_does_and_somebody_asks_for_
 
 #[test]
 fn the_ctl_moves_between_its_methods_and_back() {
-    let world = Cell { release: "11.5", column: P3, is_single: false };
+    let world = Cell { release: "11.5", column: P3, ..PLAIN };
     let update = |what: &str| {
         let step = vec![settled(&format!("update-ctl = {{ {what} }}"))];
         [step, world.on_all("restart", "tftp"), vec![reset()]].concat()

@@ -30,6 +30,8 @@ const SCENARIOS: [&str; 13] = [
     "mixed-fleet.toml",
     "dns-record-missing.toml",
     "sign-cache.toml",
+    "two-tftp-order.toml",
+    "two-tftp-short-group.toml",
     "whole-cluster.toml",
     "erase-by-hand.toml",
     "recommended-order.toml",

@@ -30,6 +30,8 @@ fn all_scenarios_are_there_and_named_like_their_files() {
         "single-member-group",
         "storm-all-at-once",
         "tvs-regen",
+        "two-tftp-order",
+        "two-tftp-short-group",
         "whole-cluster",
     ];
     assert_eq!(names, expected);

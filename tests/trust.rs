@@ -17,7 +17,8 @@ use resetstorm::phone::{
     Refusal, Shared, Sink, Transport, TransportRule, TrustList, TrustLists, TvsFault, Verifier,
     judge,
 };
-use resetstorm::transfer::TransferFault;
+use resetstorm::transfer::{Breach, TransferFault};
+use resetstorm::wire::tftp::ErrorCode;
 use resetstorm::wire::tvs::{Command, Known, Request, Response};
 use resetstorm::wire::{Dialogue, SignedFile};
 
@@ -388,11 +389,96 @@ fn http_out_of_reach_is_left_alone_until_the_next_boot() {
     }
 }
 
+/// Which server is asked for which file, over what.
+fn asked_of((actions, _): &(Vec<Action>, Vec<Fact>)) -> (u8, String, Transport) {
+    let request = request(actions);
+    (request.server, request.file.to_string(), request.via)
+}
+
+#[test]
+fn a_silent_server_is_followed_by_the_next_for_the_same_file_and_for_the_rest_of_the_boot() {
+    for fault in [TransferFault::Refused, TransferFault::TimedOut, TransferFault::Stalled] {
+        let mut bench = Bench::new();
+        let ctl = |server| (server, "CTLSEP0C75BD000000.tlv".to_owned(), Transport::Tftp);
+        assert_eq!(asked_of(&bench.feed(Input::Boot)), ctl(0));
+        let next = bench.answered(Err(ErrandFault::Tftp(fault)));
+        assert_eq!(
+            (asked_of(&next), next.1),
+            (ctl(1), vec![]),
+            "whether there is one is not known"
+        );
+        let missing = bench.missing();
+        assert_eq!(missing.1, [Fact::TftpFailover], "{fault}: not found is an answer");
+        assert_eq!(asked_of(&missing).0, 1);
+        let list = bench.list();
+        assert_eq!(asked_of(&bench.give(&list)).0, 1);
+        let config = bench.config();
+        assert_eq!(outcome(&bench.give(&config).1), Some(Outcome::Ready));
+        assert_eq!(asked_of(&bench.feed(Input::Boot)), ctl(0), "a boot begins with the first");
+    }
+}
+
+#[test]
+fn a_server_that_says_an_error_or_has_too_long_a_file_has_answered() {
+    for fault in [
+        TransferFault::Error(ErrorCode(2)),
+        TransferFault::Protocol(Breach::BlockNumber),
+        TransferFault::TooLarge,
+    ] {
+        let mut bench = Bench::new();
+        bench.feed(Input::Boot);
+        let next = bench.answered(Err(ErrandFault::Tftp(fault)));
+        assert_eq!((asked_of(&next).0, next.1), (0, vec![]), "{fault}");
+    }
+}
+
+#[test]
+fn at_the_end_of_the_list_the_file_has_failed_and_the_next_one_begins_at_the_first_server() {
+    let mut bench = Bench::new();
+    bench.feed(Input::Boot);
+    for (fault, facts) in
+        [(TransferFault::TimedOut, vec![]), (TransferFault::Refused, vec![Fact::TftpFailover])]
+    {
+        assert_eq!(bench.answered(Err(ErrandFault::Tftp(fault))).1, facts);
+    }
+    let next = bench.answered(Err(ErrandFault::NoServer));
+    assert_eq!(next.1, [], "nobody else was asked");
+    assert_eq!(asked_of(&next), (0, "ITLSEP0C75BD000000.tlv".to_owned(), Transport::Tftp));
+    let list = bench.list();
+    bench.give(&list);
+    let config = bench.config();
+    let failed = Outcome::Failed(Failure::Transfer(TransferFault::Refused));
+    assert_eq!(outcome(&bench.give(&config).1), Some(failed), "the last word");
+    bench.feed(Input::Boot);
+    let answer = bench.answered(Err(ErrandFault::NoServer));
+    assert_eq!(answer.1, [Fact::Unexpected], "a list has one server at least");
+}
+
+#[test]
+fn the_next_server_has_its_own_chance_over_http() {
+    let mut bench = http_bench();
+    bench.feed(Input::Boot);
+    let refused = |bench: &mut Bench| {
+        bench.answered(Err(ErrandFault::Http(HttpFault::Connection)));
+        bench.answered(Err(ErrandFault::Tftp(TransferFault::Refused)))
+    };
+    let next = refused(&mut bench);
+    assert_eq!(asked_of(&next), (1, "CTLSEP0C75BD000000.tlv".to_owned(), Transport::Http));
+    let missing = bench.missing();
+    assert_eq!((asked_of(&missing).2, missing.1), (Transport::Http, vec![Fact::TftpFailover]));
+    // Behind the end of the list nothing was learnt: the first is still out of reach over HTTP.
+    let mut bench = http_bench();
+    bench.feed(Input::Boot);
+    refused(&mut bench);
+    let next = bench.answered(Err(ErrandFault::NoServer));
+    assert_eq!(asked_of(&next), (0, "ITLSEP0C75BD000000.tlv".to_owned(), Transport::Tftp));
+}
+
 #[test]
 fn the_answer_of_the_other_transport_changes_nothing() {
     let mut bench = http_bench();
     bench.feed(Input::Boot);
-    let fault = resetstorm::transfer::TransferFault::TimedOut;
+    let fault = TransferFault::TimedOut;
     assert_eq!(bench.answered(Err(ErrandFault::Tftp(fault))).1, [Fact::Unexpected]);
     let fault = HttpFault::TimedOut;
     bench.answered(Err(ErrandFault::Http(fault)));
@@ -841,7 +927,8 @@ fn a_failed_transfer_goes_on_to_the_next_file_and_fails_the_boot() {
     let mut bench = Bench::new();
     bench.feed(Input::Boot);
     let fault = TransferFault::TimedOut;
-    let (actions, _) = bench.answered(Err(ErrandFault::Tftp(fault)));
+    bench.answered(Err(ErrandFault::Tftp(fault)));
+    let (actions, _) = bench.answered(Err(ErrandFault::NoServer));
     assert!(request(&actions).file.starts_with("ITLSEP"));
     let list = bench.list();
     bench.give(&list);

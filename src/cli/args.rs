@@ -121,7 +121,7 @@ pub struct ScenarioFlags {
     /// Add a condition that must hold at the end, such as 'phones.stuck == 0'
     #[arg(long, value_name = "EXPR", value_parser = slo)]
     pub slo: Vec<Slo>,
-    /// Aim the phones at other servers: tftp=IP:PORT[,tvs=IP:PORT]
+    /// Aim the phones at other servers: tftp=IP:PORT[,tftp=IP:PORT][,tvs=IP:PORT]
     #[arg(long, value_name = "SERVERS", value_parser = target)]
     pub target: Option<TargetArg>,
     /// Permit traffic to this address outside loopback
@@ -136,10 +136,10 @@ pub struct ScenarioFlags {
 const SEED_MAX: u64 = i64::MAX as u64;
 
 /// Servers that are not ours, as typed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetArg {
-    /// TFTP server.
-    pub tftp: SocketAddr,
+    /// TFTP servers of every phone, first asked first: at least one.
+    pub tftp: Vec<SocketAddr>,
     /// TVS server.
     pub tvs: Option<SocketAddr>,
 }
@@ -227,7 +227,8 @@ impl ScenarioFlags {
         overrides.extend(self.max_wall.map(|span| format!("run.max-wall=\"{span}\"")));
         overrides.extend(self.target.as_ref().map(|target| {
             let tvs = target.tvs.map(|tvs| format!(", tvs = \"{tvs}\"")).unwrap_or_default();
-            format!("target={{ tftp = \"{}\"{tvs} }}", target.tftp)
+            let tftp: Vec<_> = target.tftp.iter().map(|tftp| format!("\"{tftp}\"")).collect();
+            format!("target={{ tftp = [{}]{tvs} }}", tftp.join(", "))
         }));
         overrides
     }
@@ -305,7 +306,7 @@ fn host(text: &str) -> Result<IpAddr, String> {
 }
 
 fn target(text: &str) -> Result<TargetArg, String> {
-    let (mut tftp, mut tvs) = (None, None);
+    let (mut tftp, mut tvs) = (Vec::new(), Vec::new());
     for part in text.split(',') {
         let (service, address) = part.split_once('=').ok_or_else(|| misread(part))?;
         let slot = match service.trim() {
@@ -314,12 +315,17 @@ fn target(text: &str) -> Result<TargetArg, String> {
             other => return Err(format!("unknown service `{other}`; services: tftp, tvs")),
         };
         let address: SocketAddr = address.trim().parse().map_err(|_| misread(part))?;
-        if slot.replace(address).is_some() {
-            return Err(format!("`{service}` comes twice"));
+        if slot.contains(&address) {
+            return Err(format!("`{service}={address}` comes twice"));
         }
+        slot.push(address);
     }
-    let tftp = tftp.ok_or("a target needs tftp=IP:PORT; phones cannot boot without files")?;
-    Ok(TargetArg { tftp, tvs })
+    match (tftp.len(), tvs.as_slice()) {
+        (0, _) => Err("a target needs tftp=IP:PORT; phones cannot boot without files".to_owned()),
+        (3.., _) => Err("a phone takes two TFTP servers at most".to_owned()),
+        (_, [] | [_]) => Ok(TargetArg { tftp, tvs: tvs.first().copied() }),
+        (_, [..]) => Err("`tvs` comes twice".to_owned()),
+    }
 }
 
 fn misread(part: &str) -> String {
@@ -517,6 +523,9 @@ mod tests {
         assert_eq!(target.tftp, ["127.0.0.1:69".parse().unwrap()]);
         assert_eq!(target.tvs.unwrap().to_string(), "[::1]:2445");
         assert!(plan(&["--target", "tftp=127.0.0.1:69"]).target.unwrap().tvs.is_none());
+        let two = "tftp=127.0.0.1:69,tvs=[::1]:2445,tftp=127.0.0.2:69";
+        let target = plan(&["--target", two]).target.unwrap();
+        assert_eq!(target.tftp, ["127.0.0.1:69", "127.0.0.2:69"].map(|text| text.parse().unwrap()));
     }
 
     #[test]
@@ -525,6 +534,9 @@ mod tests {
         assert!(error("tvs=127.0.0.1:1").contains("needs tftp"));
         assert!(error("ldap=127.0.0.1:1").contains("services: tftp, tvs"));
         assert!(error("tftp=127.0.0.1:1,tftp=127.0.0.1:1").contains("twice"));
+        assert!(error("tftp=127.0.0.1:1,tvs=127.0.0.1:1,tvs=127.0.0.1:2").contains("twice"));
+        let three = "tftp=127.0.0.1:1,tftp=127.0.0.1:2,tftp=127.0.0.1:3";
+        assert!(error(three).contains("two TFTP servers at most"));
         assert!(error("tftp=localhost").contains("SERVICE=IP:PORT"));
         assert!(error("127.0.0.1:69").contains("SERVICE=IP:PORT"));
     }

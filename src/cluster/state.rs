@@ -696,9 +696,10 @@ impl Cluster {
             capf: self.active_capf(),
             itl_recovery: own(publisher, CertificateKind::ItlRecovery),
         };
-        match self.rollback {
-            true => content.encode_blank(release).into(),
-            false => content.encode(release).into(),
+        if self.rollback {
+            content.encode_blank(release).into()
+        } else {
+            content.encode(release).into()
         }
     }
 

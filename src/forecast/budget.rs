@@ -7,10 +7,11 @@ use super::warnings::{does_not_wait, longest_visits, warnings};
 use super::waves::{Wave, waves};
 use crate::base::lines::{paragraph, row};
 use crate::base::words::{aligned_left, bytes, count};
-use crate::base::{Model, NodeId, PhoneId, Span};
+use crate::base::{Home, Model, NodeId, PhoneId, Span};
 use crate::cluster::{SecurityMode, ServiceKind, Topology};
 use crate::measure::{COVERS, Queue};
 use crate::phone::{First, family_of};
+use crate::play::Homes;
 use crate::scenario::{Plan, Trigger};
 
 /// What a plan will ask of servers and host, before anything runs.
@@ -32,6 +33,9 @@ pub struct Budget {
     pub models: Vec<ModelBudget>,
     /// Phones by `CallManager` group.
     pub groups: Vec<GroupBudget>,
+    /// Phones by their lists of TFTP servers; empty where each has one and takes its turn.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tftp: Vec<HomeBudget>,
     /// Release of the cluster.
     pub release: &'static str,
     /// Size of its RSA keys.
@@ -101,6 +105,15 @@ pub struct GroupBudget {
     pub phones: u32,
 }
 
+/// Phones with one list of TFTP servers (option 150).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct HomeBudget {
+    /// The nodes in the order in which phones ask them.
+    pub servers: Vec<String>,
+    /// Number of phones.
+    pub phones: u64,
+}
+
 /// One node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct NodeBudget {
@@ -127,6 +140,7 @@ impl Budget {
             start: plan.fleet.start.name(),
             models: models(plan),
             groups: groups(plan),
+            tftp: tftp(plan),
             release: topology.release.name(),
             key_bits: topology.key_bits,
             sign_cache: topology.sign_cache.name(),
@@ -207,6 +221,10 @@ impl Budget {
             let text = format!("group {}: {phones} phones ask TVS of {members}", group.group);
             paragraph(out, "", &text);
         }
+        for HomeBudget { servers, phones } in &self.tftp {
+            let servers = servers.join(", then ");
+            paragraph(out, "", &format!("{} phones ask TFTP of {servers}", count(*phones)));
+        }
     }
 
     fn write_cluster(&self, out: &mut String) {
@@ -274,6 +292,24 @@ fn groups(plan: &Plan) -> Vec<GroupBudget> {
         phones,
     });
     groups.collect()
+}
+
+fn tftp(plan: &Plan) -> Vec<HomeBudget> {
+    let has_lists = plan.fleet.homes().any(|home| home.len() > 1);
+    let has_groups = !plan.fleet.tftp_of_groups.is_empty();
+    if plan.target.is_some() || !(has_lists || has_groups) {
+        return Vec::new();
+    }
+    let (homes, mut phones) = (Homes::of_plan(plan), BTreeMap::<&Home, u64>::new());
+    for phone in 0..plan.fleet.phones {
+        *phones.entry(homes.of(PhoneId(phone))).or_default() += 1;
+    }
+    let name = |&node: &NodeId| plan.topology.node(node).name.clone();
+    let budget = |(home, phones): (&Home, u64)| HomeBudget {
+        servers: home.iter().map(name).collect(),
+        phones,
+    };
+    phones.into_iter().map(budget).collect()
 }
 
 fn nodes(topology: &Topology) -> Vec<NodeBudget> {
@@ -419,6 +455,34 @@ mod tests {
             (size("cluster.key-bits=2048"), size("cluster.key-bits=4096")),
             (12_917, 16_501)
         );
+    }
+
+    #[test]
+    fn lists_of_tftp_servers_are_told_where_there_are_some() {
+        let one = budget("callmanager-regen", &[SMALL]);
+        assert!(one.tftp.is_empty() && !one.text(None).contains("ask TFTP"));
+        let two = budget("two-tftp-order", &["fleet.phones=41"]);
+        let list = |servers: [&str; 2], phones| HomeBudget {
+            servers: servers.map(str::to_owned).to_vec(),
+            phones,
+        };
+        assert_eq!(two.tftp, [list(["pub", "sub"], 41)]);
+        assert!(two.text(None).contains("  41 phones ask TFTP of pub, then sub\n"), "{two:?}");
+        let turns = "fleet.tftp=[['sub','pub'],['pub','sub']]";
+        let turns = budget("two-tftp-order", &["fleet.phones=41", turns]).tftp;
+        assert_eq!(turns, [list(["pub", "sub"], 20), list(["sub", "pub"], 21)]);
+    }
+
+    #[test]
+    fn a_tftp_server_that_stops_may_cost_questions_where_there_is_another() {
+        let stop = "event=[{when='fleet-settled',stop={service='tftp',node='pub'}},\
+                    {after='previous',reset-phones={}}]";
+        let lookups = |turns: &str| {
+            let waves = budget("two-tftp-order", &["fleet.phones=10", "slo=[]", stop, turns]).waves;
+            (waves[0].lookups.min, waves[0].lookups.max)
+        };
+        assert_eq!(lookups("fleet.tftp=[['pub','sub']]"), (0, 20));
+        assert_eq!(lookups("fleet.tftp=['pub','sub']"), (0, 0));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use crate::base::lines::paragraph;
 use crate::base::words::{bytes, count};
 use crate::base::{Purpose, Span, stream};
 use crate::cluster::operator::parameters::{Parameter, SetParameter};
+use crate::cluster::operator::services::{Change, Services};
 use crate::cluster::{CertificateKind, Holders, Nodes, SecurityMode, ServiceKind, Topology};
 use crate::scenario::{FleetStart, Plan};
 
@@ -94,11 +95,15 @@ pub(super) fn waves(plan: &Plan) -> Vec<Wave> {
         lookups = UNKNOWN;
     }
     let signs = |nodes| match nodes {
-        Nodes::One(node) => plan.fleet.tftp.iter().any(|home| home.contains(&node)),
+        Nodes::One(node) => plan.fleet.homes().any(|home| home.contains(&node)),
         Nodes::All => true,
     };
     for entry in &plan.timeline {
         let impact = entry.action.impact(&plan.topology);
+        let turns_away = impact.services.is_some_and(|services| turns_away(plan, services));
+        if turns_away && lookups.0 == 0 && plan.target.is_none() {
+            lookups = TURNED_AWAY;
+        }
         if impact.signer.is_some_and(signs) && plan.target.is_none() {
             lookups = CHANGED;
         }
@@ -111,12 +116,23 @@ pub(super) fn waves(plan: &Plan) -> Vec<Wave> {
     waves
 }
 
+/// Whether these services keep phones from a TFTP server of their list that has another.
+fn turns_away(plan: &Plan, services: Services) -> bool {
+    let Services { change, node, service } = services;
+    let stops = change == Change::Stop && service.is_none_or(|kind| kind == ServiceKind::Tftp);
+    stops && plan.fleet.homes().any(|home| home.len() > 1 && home.contains(&node))
+}
+
 /// Lookups for each phone at most, and why.
 type PerPhone = (u64, &'static str);
 
 const NONE_FIRST: PerPhone = (0, "the first list is taken unchecked and holds the signer");
 const NONE_KNOWN: PerPhone = (0, "no step before it changes the signer of the phones' files");
 const CHANGED: PerPhone = (2, "the signer changes; one per phone whose TVS is trusted, else none");
+const TURNED_AWAY: PerPhone = (
+    2,
+    "a TFTP server stops; the list of the next one may have a signer that phones ask TVS about",
+);
 const UNKNOWN: PerPhone = (2, "what the target signs with is not known here");
 
 fn wave(

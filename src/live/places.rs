@@ -70,7 +70,7 @@ fn quarter_descriptors(plan: &Plan) -> Places {
     let ends = if plan.target.is_some() { 4 } else { 9 };
     let is_shared = |&server: &SocketAddr| first_address(server).is_none();
     let is_ipv6 = |&node: &NodeId| plan.topology.node(node).address.is_ipv6();
-    let own = || plan.fleet.tftp.iter().flat_map(|home| home.iter()).any(is_ipv6);
+    let own = || plan.fleet.homes().flat_map(|home| home.iter()).any(is_ipv6);
     let target = plan.target.as_ref().map(|target| target.tftp.iter().any(is_shared));
     let socket = if target.unwrap_or_else(own) { 4 } else { 0 };
     [(Queue::Connections, ends), (Queue::Lookups, ends), (Queue::Transfers, socket)].into()

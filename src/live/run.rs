@@ -124,7 +124,8 @@ impl<'a> Driver<'a> {
         let cluster = stage.play.cluster();
         let files = file_servers(plan, cluster);
         let homes = Arc::clone(stage.play.homes());
-        let tftp = files[&homes.first(PhoneId(0))].tftp;
+        let servers = homes.of(PhoneId(0)).iter().map(|node| files[node].tftp);
+        let is_shared = servers.map(first_address).any(|own| own.is_none());
         let swarm_plan = SwarmPlan {
             seed: plan.seed,
             profile: plan.phone.clone(),
@@ -138,7 +139,7 @@ impl<'a> Driver<'a> {
             connections_in_flight: places::of(&places, Queue::Connections),
         };
         let swarm = Swarm::start(&swarm_plan, clock, &shared, phones)?;
-        let (notes, metrics) = (notes(plan, tftp), Arc::default());
+        let (notes, metrics) = (notes(plan, is_shared), Arc::default());
         Ok(Driver { plan, clock, stage, swarm, usage, places, bounded, notes, metrics })
     }
 
@@ -381,7 +382,7 @@ fn phones(plan: &Plan, cast: &Cast, shared: &Arc<Shared>) -> Vec<Phone> {
 }
 
 /// What a reader of the numbers must know.
-fn notes(plan: &Plan, tftp: SocketAddr) -> Vec<String> {
+fn notes(plan: &Plan, is_shared: bool) -> Vec<String> {
     let mut notes =
         vec!["ready means: list and config in force; registration is not simulated yet".to_owned()];
     if plan.target.is_none() {
@@ -394,7 +395,7 @@ fn notes(plan: &Plan, tftp: SocketAddr) -> Vec<String> {
     if !plan.fleet.sites.is_empty() {
         notes.push("the links of [[fleet.site]] act in `sim` only: this run ignored them".into());
     }
-    if first_address(tftp).is_none() {
+    if is_shared {
         notes.push("all phones share this host's address towards the TFTP server".into());
     }
     notes

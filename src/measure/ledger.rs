@@ -112,6 +112,7 @@ impl Ledger {
                 counts.tvs.failovers += 1;
                 self.step_mut(StepKind::TVS).retry += 1;
             }
+            Fact::TftpFailover => counts.tftp.failovers += 1,
             Fact::Settled { outcome } => self.settle(phone, now, outcome),
             Fact::TransportFellBack { from: Transport::Https, .. } => counts.https.fallbacks += 1,
             Fact::TransportFellBack { .. } => counts.http.fallbacks += 1,

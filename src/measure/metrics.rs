@@ -179,8 +179,12 @@ counts! {
         not_found: u64 = COUNT.counter("tftp_not_found_total").said(3, ", {} not found"),
         /// Transfers that failed otherwise.
         errors: u64 = COUNT.counter("tftp_errors_total").said(4, ", {} errors"),
+        /// Files that the next TFTP server of a phone's list was asked for, over whatever
+        /// transport, because the one before it was silent (BOOT-20).
+        failovers: u64 = COUNT.trend(Trend::Neither).counter("tftp_failovers_total")
+            .said_if_any(6, ", {} failovers"),
         /// Most transfers in flight at once; of several workers the sum, which bounds it.
-        in_flight_max: u64 = COUNT.said(6, ", {} in flight at most"),
+        in_flight_max: u64 = COUNT.said(7, ", {} in flight at most"),
     }
 }
 

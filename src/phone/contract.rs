@@ -76,6 +76,9 @@ pub enum Fact {
     },
     /// A later member of the group is asked.
     TvsFailover,
+    /// A TFTP node of the phone's list was silent, and the next one was asked for the same file
+    /// (BOOT-20).
+    TftpFailover,
     /// The boot is over.
     Settled {
         /// How it ended.

@@ -30,6 +30,8 @@ pub struct StoredConfig {
 pub(super) struct Boot {
     /// HTTP or HTTPS was out of reach: files are asked for over TFTP until the next boot.
     pub(super) without_http: bool,
+    /// Which TFTP node of its list the phone asks, from 0: each boot begins with the first.
+    pub(super) server: u8,
     pub(super) config_accepted: bool,
     pub(super) stuck: bool,
     failure: Option<Failure>,

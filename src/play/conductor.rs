@@ -95,7 +95,7 @@ impl Play {
             mode,
             began_s,
             cluster,
-            homes: Arc::new(Homes::dealt(plan.homes())),
+            homes: Arc::new(Homes::of_plan(&plan)),
             timeline: Timeline::new(std::mem::take(&mut plan.timeline)),
             plan,
             commands: VecDeque::new(),

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use crate::base::{ClusterId, Home, Model, PhoneId, Span, Time};
@@ -44,6 +45,9 @@ pub struct FleetPlan {
     pub models: Vec<(Model, f64)>,
     /// The homes that the phones take turns at, at least one (see [`Plan::homes`]).
     pub tftp: Vec<Home>,
+    /// The homes of the phones of `CallManager` groups that have their own, by the place of the
+    /// group.
+    pub tftp_of_groups: BTreeMap<usize, Home>,
     /// What the phones hold when the run starts.
     pub start: FleetStart,
     /// Within which span the phones power on when they boot at the start of the run.
@@ -172,6 +176,11 @@ impl Plan {
 }
 
 impl FleetPlan {
+    /// Every home that the scenario names.
+    pub fn homes(&self) -> impl Iterator<Item = &Home> {
+        self.tftp.iter().chain(self.tftp_of_groups.values())
+    }
+
     /// The site of a phone, as a position in `sites`; 0 if there are none.
     pub fn site_of(&self, seed: u64, phone: PhoneId) -> usize {
         site_of(&self.sites, seed, phone)

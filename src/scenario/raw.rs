@@ -5,10 +5,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::marker::PhantomData;
 use std::net::{IpAddr, SocketAddr};
 
 use serde::de::value::SeqAccessDeserializer;
-use serde::de::{self, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, IntoDeserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
@@ -17,31 +18,34 @@ use super::names::Text;
 use super::quantity::{Length, Quantity};
 use super::verbs::{Given, KeyOf, Verb, verbs};
 
-/// One name, or a list of names.
+/// One of something that is written as a text, or a list.
 #[derive(Debug)]
-pub(super) struct Names(pub Vec<String>);
+pub(super) struct OneOrMany<T>(pub Vec<T>);
 
-impl<'de> Deserialize<'de> for Names {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Names, D::Error> {
-        deserializer.deserialize_any(NamesVisitor)
+/// The TFTP servers of a phone in their order.
+pub(super) type Servers = OneOrMany<String>;
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<OneOrMany<T>, D::Error> {
+        deserializer.deserialize_any(OneOrManyVisitor(PhantomData))
     }
 }
 
-struct NamesVisitor;
+struct OneOrManyVisitor<T>(PhantomData<T>);
 
-impl<'de> Visitor<'de> for NamesVisitor {
-    type Value = Names;
+impl<'de, T: Deserialize<'de>> Visitor<'de> for OneOrManyVisitor<T> {
+    type Value = OneOrMany<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a name, or a list of names")
+        f.write_str("a text, or a list of them")
     }
 
-    fn visit_str<E: de::Error>(self, name: &str) -> Result<Names, E> {
-        Ok(Names(vec![name.to_owned()]))
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<OneOrMany<T>, E> {
+        T::deserialize(text.into_deserializer()).map(|one| OneOrMany(vec![one]))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, names: A) -> Result<Names, A::Error> {
-        Vec::deserialize(SeqAccessDeserializer::new(names)).map(Names)
+    fn visit_seq<A: SeqAccess<'de>>(self, many: A) -> Result<OneOrMany<T>, A::Error> {
+        Vec::deserialize(SeqAccessDeserializer::new(many)).map(OneOrMany)
     }
 }
 
@@ -126,6 +130,7 @@ pub(super) struct RawGroup {
     pub name: Text,
     pub members: Spanned<Vec<Text>>,
     pub share: Spanned<f64>,
+    pub tftp: Option<Spanned<Servers>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -134,7 +139,8 @@ pub(super) struct RawFleet {
     pub phones: Spanned<u64>,
     #[serde(default)]
     pub models: BTreeMap<Text, Spanned<f64>>,
-    pub tftp: Option<Spanned<Names>>,
+    /// What phones take turns at.
+    pub tftp: Option<Spanned<OneOrMany<Servers>>>,
     pub start: Option<Text>,
     #[serde(default)]
     pub arrival: RawArrival,
@@ -229,7 +235,7 @@ pub(super) struct RawRun {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct RawTarget {
-    pub tftp: Spanned<SocketAddr>,
+    pub tftp: Spanned<OneOrMany<SocketAddr>>,
     pub tvs: Option<Spanned<SocketAddr>>,
 }
 

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use toml::Spanned;
 
@@ -14,7 +15,9 @@ use super::names::{Text, check_plain, check_unique, node_named, one_of, runs};
 use super::network::sites;
 use super::plan::{FleetPlan, FleetStart, Limits, Plan, STARTS, Target};
 use super::quantity::{parse_span, positive};
-use super::raw::{Names, RawBlockSize, RawFleet, RawPhone, RawRun, RawScenario, RawTarget};
+use super::raw::{
+    OneOrMany, RawBlockSize, RawGroup, RawPhone, RawRun, RawScenario, RawTarget, Servers,
+};
 use super::slo::{Slo, SloError};
 
 /// The plan of a scenario: every name resolved, every default filled in, every rule checked.
@@ -34,7 +37,7 @@ fn collect(raw: &RawScenario, known_paths: &[String], faults: &mut Faults) -> Op
     faults.take(check_schema(&raw.schema));
     faults.take(check_plain(&raw.name));
     let topology = topology(&raw.cluster, faults);
-    let fleet = fleet(&raw.fleet, topology.as_ref(), faults);
+    let fleet = fleet(raw, topology.as_ref(), faults);
     let cost = faults.given(raw.cluster.cost.as_ref(), CostModel::default(), cost);
     let phone = phone(&raw.phone, seed, faults);
     let homes = fleet.as_ref().map(|fleet| fleet.tftp.as_slice()).unwrap_or_default();
@@ -93,10 +96,12 @@ fn check_schema(schema: &Spanned<i64>) -> Result<(), Problem> {
     Err(Problem::new(schema.span(), what).help("this version reads schema = 1"))
 }
 
-fn fleet(raw: &RawFleet, topology: Option<&Topology>, faults: &mut Faults) -> Option<FleetPlan> {
+fn fleet(all: &RawScenario, topology: Option<&Topology>, faults: &mut Faults) -> Option<FleetPlan> {
+    let raw = &all.fleet;
     let phones = faults.take(phones(&raw.phones));
     let models = faults.take(models(&raw.models));
     let tftp = topology.and_then(|topology| faults.take(homes(raw.tftp.as_ref(), topology)));
+    let tftp_of_groups = topology.map(|topology| homes_of(&all.cluster.group, topology, faults));
     let start = |text: &Text| start(text, topology);
     let start = faults.given(raw.start.as_ref(), FleetStart::ItlCurrent, start);
     let sites = faults.take(sites(&raw.site));
@@ -104,6 +109,7 @@ fn fleet(raw: &RawFleet, topology: Option<&Topology>, faults: &mut Faults) -> Op
         phones: phones?,
         models: models?,
         tftp: tftp?,
+        tftp_of_groups: tftp_of_groups?,
         start,
         arrival_within: raw.arrival.within.map_or(ARRIVAL, |within| within.0),
         sites: sites?,
@@ -152,28 +158,71 @@ fn models(raw: &BTreeMap<Text, Spanned<f64>>) -> Result<Vec<(Model, f64)>, Probl
     Ok(models)
 }
 
-/// The homes of the phones: each a node that is named, else the first TFTP node that there is.
-fn homes(names: Option<&Spanned<Names>>, topology: &Topology) -> Result<Vec<Home>, Problem> {
-    let Some(names) = names else {
+/// TFTP servers of a phone at most (choice): phones take two addresses of option 150.
+const SERVERS_MAX: usize = 2;
+
+/// The homes that phones take turns at; without them the first TFTP node that there is.
+fn homes(
+    turns: Option<&Spanned<OneOrMany<Servers>>>,
+    topology: &Topology,
+) -> Result<Vec<Home>, Problem> {
+    let Some(turns) = turns else {
         let first = topology.nodes_with(ServiceKind::Tftp).next();
         return first.map(|node| vec![Home::from([node])]).ok_or_else(|| {
             let what = "no node runs TFTP, so that phones have nobody to ask";
             Problem::new(0..0, what).help("add \"tftp\" to the services of a node")
         });
     };
-    let texts: Vec<Text> =
-        names.get_ref().0.iter().map(|name| Spanned::new(names.span(), name.clone())).collect();
-    if texts.is_empty() {
-        let problem = Problem::new(names.span(), "phones without a TFTP node");
-        return Err(problem.help("name one at least"));
+    let (place, lists) = (turns.span(), &turns.get_ref().0);
+    if lists.is_empty() {
+        return Err(no_server(place));
     }
+    let list = |list: &Servers| Spanned::new(place.clone(), list.0.join(", then "));
+    let noun = if lists.iter().all(|list| list.0.len() == 1) { "node" } else { "list" };
+    check_unique(noun, &lists.iter().map(list).collect::<Vec<_>>())?;
+    lists.iter().map(|list| home(list, &place, topology)).collect()
+}
+
+/// The homes of the groups that have their own.
+fn homes_of(
+    groups: &[RawGroup],
+    topology: &Topology,
+    faults: &mut Faults,
+) -> BTreeMap<usize, Home> {
+    let named = |(group, raw): (usize, &RawGroup)| {
+        let tftp = raw.tftp.as_ref()?;
+        Some((group, faults.take(home(tftp.get_ref(), &tftp.span(), topology))?))
+    };
+    groups.iter().enumerate().filter_map(named).collect()
+}
+
+/// The TFTP servers of a phone (option 150); they are written at `place`.
+fn home(names: &Servers, place: &Range<usize>, topology: &Topology) -> Result<Home, Problem> {
+    let texts: Vec<Text> =
+        names.0.iter().map(|name| Spanned::new(place.clone(), name.clone())).collect();
+    if texts.is_empty() {
+        return Err(no_server(place.clone()));
+    }
+    check_servers(texts.len(), place)?;
     check_unique("node", &texts)?;
     let node = |text: &Text| {
         let node = node_named(topology, text)?;
         runs(topology, node, ServiceKind::Tftp, text)?;
-        Ok(Home::from([node]))
+        Ok(node)
     };
     texts.iter().map(node).collect()
+}
+
+fn no_server(place: Range<usize>) -> Problem {
+    Problem::new(place, "phones without a TFTP node").help("name one at least")
+}
+
+fn check_servers(count: usize, place: &Range<usize>) -> Result<(), Problem> {
+    if count <= SERVERS_MAX {
+        return Ok(());
+    }
+    let problem = Problem::new(place.clone(), format!("{count} TFTP servers of one phone"));
+    Err(problem.help("a phone takes two of option 150: the primary and the secondary"))
 }
 
 fn phone(raw: &RawPhone, seed: u64, faults: &mut Faults) -> PhoneProfile {
@@ -250,13 +299,26 @@ fn limits(raw: &RawRun, faults: &mut Faults) -> Limits {
 }
 
 fn target(raw: &RawTarget) -> Result<Target, Problem> {
-    for socket in std::iter::once(&raw.tftp).chain(&raw.tvs) {
-        if socket.get_ref().port() == 0 || socket.get_ref().ip().is_unspecified() {
-            let what = format!("nobody answers at {}", socket.get_ref());
-            return Err(Problem::new(socket.span(), what).help("such as \"127.0.0.1:6969\""));
+    let (place, tftp) = (raw.tftp.span(), &raw.tftp.get_ref().0);
+    if tftp.is_empty() {
+        return Err(no_server(place));
+    }
+    check_servers(tftp.len(), &place)?;
+    let files = tftp.iter().map(|socket| (socket, place.clone()));
+    let tvs = raw.tvs.iter().map(|tvs| (tvs.get_ref(), tvs.span()));
+    for (socket, place) in files.chain(tvs) {
+        if socket.port() == 0 || socket.ip().is_unspecified() {
+            let what = format!("nobody answers at {socket}");
+            return Err(Problem::new(place, what).help("such as \"127.0.0.1:6969\""));
         }
     }
-    Ok(Target { tftp: vec![*raw.tftp.get_ref()], tvs: raw.tvs.as_ref().map(|tvs| *tvs.get_ref()) })
+    if let [first, second] = tftp[..]
+        && first == second
+    {
+        let what = format!("the server {first} comes twice");
+        return Err(Problem::new(place, what).help("every server comes once"));
+    }
+    Ok(Target { tftp: tftp.clone(), tvs: raw.tvs.as_ref().map(|tvs| *tvs.get_ref()) })
 }
 
 fn at_least_one<N: Copy + Default + PartialEq>(count: &Spanned<N>) -> Result<N, Problem> {
@@ -370,6 +432,44 @@ mod tests {
     }
 
     #[test]
+    fn phones_take_turns_at_nodes_or_at_lists_and_a_group_may_have_its_own() {
+        let [one, two] = [0, 1].map(|node| ClusterId::FIRST.node(node));
+        let homes = |text: &str| good(text).fleet.tftp;
+        assert_eq!(homes("tftp=['sub','pub']"), [Home::from([two]), Home::from([one])]);
+        assert_eq!(homes("tftp=[['sub','pub']]"), [Home::from([two, one])]);
+        let both = homes("tftp=[['pub','sub'],['sub','pub']]");
+        assert_eq!(both, [Home::from([one, two]), Home::from([two, one])]);
+        assert_eq!(homes("tftp=['pub',['sub']]"), [Home::from([one]), Home::from([two])]);
+        let own = |tftp: &str| {
+            let group = format!(
+                "[[cluster.group]]\nname='a'\nmembers=['pub']\nshare=0.5\n[[cluster.group]]\n\
+                 name='b'\nmembers=['pub']\nshare=0.5\ntftp={tftp}\n[fleet]"
+            );
+            whole("").replace("[fleet]", &group)
+        };
+        let of_groups = |tftp| read(&own(tftp)).unwrap().fleet.tftp_of_groups;
+        assert_eq!(of_groups("'sub'"), [(1, Home::from([two]))].into());
+        assert_eq!(of_groups("['sub','pub']"), [(1, Home::from([two, one]))].into());
+        assert_eq!(whole_fault(&own("['sub','sup']")), "unknown node `sup`");
+        assert_eq!(whole_fault(&own("[]")), "phones without a TFTP node");
+    }
+
+    #[test]
+    fn a_phone_has_one_or_two_tftp_servers_that_exist_and_differ() {
+        assert_eq!(fault("tftp=[]"), "phones without a TFTP node");
+        assert_eq!(fault("tftp=['pub',[]]"), "phones without a TFTP node");
+        assert_eq!(fault("tftp=[['pub','pup']]"), "unknown node `pup`");
+        assert_eq!(fault("tftp=[['pub','pub']]"), "node `pub` comes twice");
+        assert_eq!(fault("tftp=['pub','pub']"), "node `pub` comes twice");
+        let twice = "tftp=[['pub','sub'],['pub','sub']]";
+        assert_eq!(fault(twice), "list `pub, then sub` comes twice");
+        assert_eq!(fault("tftp=[['pub','sub','pub']]"), "3 TFTP servers of one phone");
+        let text = whole("tftp=[['pub','pup']]");
+        let problem = read(&text).unwrap_err();
+        assert_eq!(&text[problem.place], "[['pub','pup']]");
+    }
+
+    #[test]
     fn a_start_has_a_known_name() {
         assert_eq!(fault("start='itl-stale'"), "unknown start `itl-stale`");
     }
@@ -415,6 +515,21 @@ mod tests {
         assert_eq!(model, BlockSizeRule::Model { varied: None });
         assert_eq!(good(&size(8)).phone.tftp_block_size, BlockSizeRule::Fixed(Some(8)));
         assert_eq!(good(&size(65_464)).phone.tftp_block_size, BlockSizeRule::Fixed(Some(65_464)));
+    }
+
+    #[test]
+    fn a_target_has_one_or_two_tftp_servers() {
+        let tftp = |text: &str| good(&format!("[target]\ntftp={text}")).target.unwrap().tftp;
+        let [one, two] = ["10.0.0.1:69", "[::1]:69"].map(|text| text.parse().unwrap());
+        assert_eq!(tftp("'10.0.0.1:69'"), [one]);
+        assert_eq!(tftp("['10.0.0.1:69', '[::1]:69']"), [one, two]);
+        let plan = good("[target]\ntftp=['10.0.0.1:69', '[::1]:69']");
+        assert_eq!(plan.homes(), [Home::from([0, 1].map(|node| ClusterId::FIRST.node(node)))]);
+        let fault = |text: &str| fault(&format!("[target]\ntftp={text}"));
+        assert_eq!(fault("[]"), "phones without a TFTP node");
+        assert_eq!(fault("['10.0.0.1:69', '10.0.0.2:0']"), "nobody answers at 10.0.0.2:0");
+        assert_eq!(fault("['10.0.0.1:69', '10.0.0.1:69']"), "the server 10.0.0.1:69 comes twice");
+        assert_eq!(fault("['1.1.1.1:1', '1.1.1.1:2', '1.1.1.1:3']"), "3 TFTP servers of one phone");
     }
 
     #[test]

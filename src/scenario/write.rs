@@ -25,7 +25,7 @@ fn write_plan(out: &mut String, plan: &Plan) -> fmt::Result {
     writeln!(out, "name = {}", quoted(&plan.name))?;
     writeln!(out, "about = {}", quoted(&plan.about))?;
     writeln!(out, "seed = {}", plan.seed)?;
-    write_cluster(out, &plan.topology)?;
+    write_cluster(out, plan)?;
     write!(out, "\n[cluster.cost]\n{}", plan.cost.to_toml())?;
     write_fleet(out, &plan.fleet, &plan.topology)?;
     write_phone(out, plan)?;
@@ -38,7 +38,8 @@ fn write_plan(out: &mut String, plan: &Plan) -> fmt::Result {
     write_run(out, plan)
 }
 
-fn write_cluster(out: &mut String, topology: &Topology) -> fmt::Result {
+fn write_cluster(out: &mut String, plan: &Plan) -> fmt::Result {
+    let topology = &plan.topology;
     writeln!(out, "\n[cluster]")?;
     writeln!(out, "release = {}", quoted(topology.release.name()))?;
     writeln!(out, "sign-cache = {}", quoted(topology.sign_cache.name()))?;
@@ -51,12 +52,15 @@ fn write_cluster(out: &mut String, topology: &Topology) -> fmt::Result {
     for node in &topology.nodes {
         write_node(out, node)?;
     }
-    for group in &topology.groups {
+    for (at, group) in topology.groups.iter().enumerate() {
         let members = group.members.iter().map(|&id| node_name(topology, id));
         writeln!(out, "\n[[cluster.group]]")?;
         writeln!(out, "name = {}", quoted(&group.name))?;
         writeln!(out, "members = [{}]", members.collect::<Vec<_>>().join(", "))?;
         writeln!(out, "share = {:?}", group.share)?;
+        if let Some(home) = plan.fleet.tftp_of_groups.get(&at) {
+            writeln!(out, "tftp = {}", servers(topology, home))?;
+        }
     }
     Ok(())
 }
@@ -101,10 +105,10 @@ fn write_fleet(out: &mut String, fleet: &FleetPlan, topology: &Topology) -> fmt:
     writeln!(out, "\n[fleet]")?;
     writeln!(out, "phones = {}", fleet.phones)?;
     writeln!(out, "models = {{ {} }}", models.join(", "))?;
-    let tftp: Vec<_> = fleet.tftp.iter().map(|home| node_name(topology, home[0])).collect();
-    match tftp.as_slice() {
-        [one] => writeln!(out, "tftp = {one}")?,
-        many => writeln!(out, "tftp = [{}]", many.join(", "))?,
+    let tftp: Vec<_> = fleet.tftp.iter().map(|home| servers(topology, home)).collect();
+    match fleet.tftp.as_slice() {
+        [home] if home.len() == 1 => writeln!(out, "tftp = {}", tftp[0])?,
+        _ => writeln!(out, "tftp = [{}]", tftp.join(", "))?,
     }
     writeln!(out, "start = {}", quoted(fleet.start.name()))?;
     writeln!(out, "arrival = {{ within = \"{}\" }}", fleet.arrival_within)?;
@@ -169,12 +173,26 @@ fn write_run(out: &mut String, plan: &Plan) -> fmt::Result {
     writeln!(out, "lookups-in-flight = {}", limits.lookups_in_flight)?;
     writeln!(out, "connections-in-flight = {}", limits.connections_in_flight)?;
     if let Some(target) = &plan.target {
-        writeln!(out, "\n[target]\ntftp = \"{}\"", target.tftp[0])?;
+        let tftp: Vec<_> = target.tftp.iter().map(|tftp| format!("\"{tftp}\"")).collect();
+        writeln!(out, "\n[target]\ntftp = {}", one_or_many(&tftp))?;
         if let Some(tvs) = target.tvs {
             writeln!(out, "tvs = \"{tvs}\"")?;
         }
     }
     Ok(())
+}
+
+/// The TFTP servers of a phone.
+fn servers(topology: &Topology, home: &[NodeId]) -> String {
+    let names: Vec<String> = home.iter().map(|&node| node_name(topology, node)).collect();
+    one_or_many(&names)
+}
+
+fn one_or_many(values: &[String]) -> String {
+    match values {
+        [one] => one.clone(),
+        many => format!("[{}]", many.join(", ")),
+    }
 }
 
 fn node_name(topology: &Topology, id: NodeId) -> String {
@@ -224,20 +242,30 @@ mod tests {
     /// A valid scenario with most of its settings drawn.
     fn scenario() -> impl Strategy<Value = String> {
         let head = (any::<u32>(), 0usize..4, 0usize..3, 1u32..16_000_000, 0.0..=1.0);
-        let rest = (prop::collection::vec(event(), 0..6), phone(), any::<bool>());
-        (head, rest).prop_map(|((seed, release, cache, phones, share), (events, phone, target))| {
+        let rest = (prop::collection::vec(event(), 0..6), phone(), 0usize..3, 0usize..4);
+        (head, rest).prop_map(|((seed, release, cache, phones, share), rest)| {
+            let (events, phone, target, tftp) = rest;
             let release = ["8.6", "11.5", "12.5'\nfile-signature='sha512", "15"][release];
             let cache = ["off", "lazy", "prewarm"][cache];
             let other = 1.0 - share;
-            let target = if target { "[target]\ntftp='[::1]:69'\n" } else { "" };
+            let target =
+                ["", "[target]\ntftp='[::1]:69'\n", "[target]\ntftp=['[::1]:69','10.0.0.1:69']\n"]
+                    [target];
+            let (turns, of_group) = [
+                ("'pub'", ""),
+                ("['sub','pub']", "tftp='sub'\n"),
+                ("[['sub','pub']]", "tftp=['pub','sub']\n"),
+                ("[['sub','pub'],'sub']", ""),
+            ][tftp];
             format!(
                 "schema=1\nname='drawn'\nseed={seed}\n\
                  [cluster]\nrelease='{release}'\nsign-cache='{cache}'\ndomain='cucm.example'\n\
                  [[cluster.node]]\nname='pub'\n\
                  [[cluster.node]]\nname='sub'\naddress='::1'\nports={{tvs=0,http=0,https=0}}\n\
                  [[cluster.group]]\nname='a'\nmembers=['sub','pub']\nshare={share:?}\n\
-                 [[cluster.group]]\nname='b'\nmembers=['pub']\nshare={other:?}\n\
-                 [fleet]\nphones={phones}\nmodels={{8841={share:?},7841={other:?}}}\n{phone}\
+                 [[cluster.group]]\nname='b'\nmembers=['pub']\nshare={other:?}\n{of_group}\
+                 [fleet]\nphones={phones}\nmodels={{8841={share:?},7841={other:?}}}\n\
+                 tftp={turns}\n{phone}\
                  [[event]]\nat='0s'\nrename={{node='pub',to='pub-2'}}\n{}\
                  [[slo]]\nexpr='a.b <= 0.5 * c'\n{target}",
                 events.concat()

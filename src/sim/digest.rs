@@ -87,6 +87,7 @@ fn code(fact: Fact) -> [u8; 4] {
             [9 + 16 * from as u8, why, high, low]
         }
         Fact::Unexpected => [10, 0, 0, 0],
+        Fact::TftpFailover => [11, 0, 0, 0],
     }
 }
 

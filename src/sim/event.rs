@@ -68,7 +68,8 @@ pub(super) enum Event {
 /// What a host or a link works on, and what follows when it is done.
 #[derive(Debug)]
 pub(super) enum Job {
-    Http(Request, Fetched),
+    /// Answer over HTTP.
+    Http(NodeId, Request, Fetched),
     /// A site's link has carried a file that the server has sent.
     Carried {
         request: Request,
@@ -78,8 +79,9 @@ pub(super) enum Job {
     /// What a phone does for a handshake on the host of the server.
     Lookup(Box<Call>),
     /// "File not found" over TFTP.
-    Missing(Request),
+    Missing(NodeId, Request),
     Sign(NodeId, Box<SignJob>),
     Handshake(Box<Call>),
-    Upload(Request, Arc<[u8]>),
+    /// A file over TFTP.
+    Upload(NodeId, Request, Arc<[u8]>),
 }

@@ -31,7 +31,7 @@ impl World {
         match self.servers.find((node, service), request, file, http) {
             Found::File(file) => self.send_file(request, file, http),
             Found::Missing if http => self.send_http(request, Fetched::Missing),
-            Found::Missing => self.work(node, self.machines.tftp(0), Job::Missing(request)),
+            Found::Missing => self.work(node, self.machines.tftp(0), Job::Missing(node, request)),
             Found::Later(Some(job)) => {
                 self.work(node, self.machines.signature(), Job::Sign(node, Box::new(job)));
             }

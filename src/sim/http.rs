@@ -87,7 +87,8 @@ impl World {
         let http = self.sessions.of(request.phone).http;
         let file = matches!(answer, Fetched::File(_));
         let work = self.machines.http(http.connects, http.secure, file);
-        self.work(self.node_of(request.phone), work, Job::Http(request, answer));
+        let node = self.node_of(request.phone);
+        self.work(node, work, Job::Http(node, request, answer));
     }
 
     /// The server's work on an answer is done.

@@ -87,7 +87,7 @@ impl World {
     pub(super) fn send_tftp(&mut self, request: Request, file: Arc<[u8]>) {
         let blocks = self.transfer_of(request.phone, Arc::clone(&file)).answers();
         let node = self.node_of(request.phone);
-        self.work(node, self.machines.tftp(blocks), Job::Upload(request, file));
+        self.work(node, self.machines.tftp(blocks), Job::Upload(node, request, file));
     }
 
     /// What a server begins to send to a phone now.

@@ -65,7 +65,7 @@ impl World {
         let mut world = World {
             engine: Engine::new(&plan, options.events_max, stop),
             play: Play::new(&plan, Some(cluster(&plan, contents)), Mode::Sim, 0.0),
-            homes: Homes::dealt(plan.homes()),
+            homes: Homes::of_plan(&plan),
             pace: Pace::new(&plan),
             ears: Ears::new(plan.fleet.phones, options.sample_every),
             sessions: Sessions::new(&plan),
@@ -347,8 +347,8 @@ impl World {
     /// A job is done: the next one in its line begins, and what follows on it.
     pub(super) fn on_job(&mut self, job: Job) {
         match job {
-            Job::Http(request, answer) => {
-                self.next_in_line(self.node_of(request.phone), WorkKind::Http);
+            Job::Http(node, request, answer) => {
+                self.next_in_line(node, WorkKind::Http);
                 self.answer_http(request, answer);
             }
             Job::Carried { request, file, http } => self.carried(request, file, http),
@@ -356,8 +356,8 @@ impl World {
                 self.next_in_line(call.node, WorkKind::Lookup);
                 self.judge_server(&call, Span::ZERO);
             }
-            Job::Missing(request) => {
-                self.next_in_line(self.node_of(request.phone), WorkKind::Tftp);
+            Job::Missing(node, request) => {
+                self.next_in_line(node, WorkKind::Tftp);
                 self.answer_missing(request);
             }
             Job::Sign(node, job) => {
@@ -368,8 +368,8 @@ impl World {
                 self.next_in_line(call.node, WorkKind::Tvs);
                 self.on_handshake(call);
             }
-            Job::Upload(request, file) => {
-                self.next_in_line(self.node_of(request.phone), WorkKind::Tftp);
+            Job::Upload(node, request, file) => {
+                self.next_in_line(node, WorkKind::Tftp);
                 self.upload(request, file);
             }
         }

@@ -673,9 +673,9 @@ impl Worker {
                         self.on_datagram(place, socket, from, &buffer[..length]);
                     }
                 }
-                Received::Refused { phone } => {
+                Received::Refused { phone, socket } => {
                     if let Some(place) = self.place(phone) {
-                        self.on_refused(place);
+                        self.on_refused(place, socket);
                     }
                 }
                 Received::Other => {}
@@ -694,9 +694,13 @@ impl Worker {
         self.progress(place, from, progress);
     }
 
-    fn on_refused(&mut self, place: usize) {
-        let transfer = self.slots[place].transfer();
-        if transfer.is_some_and(|(transfer, _)| transfer.download.peer_port().is_none()) {
+    /// A late word of an earlier transfer, which may have been with another server, came on another
+    /// socket.
+    fn on_refused(&mut self, place: usize, socket: usize) {
+        let is_of = |transfer: &Transfer| {
+            transfer.socket == socket && transfer.download.peer_port().is_none()
+        };
+        if self.slots[place].transfer().is_some_and(|(transfer, _)| is_of(transfer)) {
             let outcome = DownloadOutcome::Failed(TransferFault::Refused);
             self.finish_transfer(place, outcome);
         }

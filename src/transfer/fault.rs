@@ -57,6 +57,15 @@ pub enum Breach {
     UnknownOpcode,
 }
 
+impl TransferFault {
+    /// Whether the server itself is silent, from the start or in the middle of a file. A server that
+    /// sends an error, breaks the protocol or has too long a file has answered: another one is not
+    /// asked for its word (choice; what real phones do then is not known).
+    pub const fn is_silence(self) -> bool {
+        matches!(self, TransferFault::Refused | TransferFault::Stalled | TransferFault::TimedOut)
+    }
+}
+
 impl Breach {
     /// Which fault a datagram has that is no packet.
     pub(super) fn of_unreadable(bytes: &[u8]) -> Breach {

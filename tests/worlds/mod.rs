@@ -63,10 +63,31 @@ impl Shape {
         self.services.len() as u64
     }
 
-    /// One TFTP node for the phones, or all of them.
-    fn tftp(&self, dice: &mut Dice) -> String {
+    fn tftp_nodes(&self) -> Vec<u64> {
         let serves = |node: &u64| self.services[*node as usize].contains(&"tftp");
-        let tftp: Vec<u64> = (0..self.nodes()).filter(serves).collect();
+        (0..self.nodes()).filter(serves).collect()
+    }
+
+    /// Lists of two TFTP nodes for the phones, in half of the worlds that have two; `lists` has
+    /// draws of its own, so that the other worlds stay what they were. Else one node, or all.
+    fn tftp(&self, dice: &mut Dice, mut lists: Dice) -> String {
+        let one_each = self.turns(dice);
+        let mut tftp = self.tftp_nodes();
+        if tftp.len() < 2 || lists.chance(50) {
+            return one_each;
+        }
+        let first = tftp.swap_remove(lists.below(tftp.len() as u64) as usize);
+        let second = lists.pick(&tftp);
+        let back = if lists.chance(50) {
+            String::new()
+        } else {
+            format!(", [\"n{second}\", \"n{first}\"]")
+        };
+        format!("[[\"n{first}\", \"n{second}\"]{back}]")
+    }
+
+    fn turns(&self, dice: &mut Dice) -> String {
+        let tftp = self.tftp_nodes();
         let one = dice.pick(&tftp);
         if dice.chance(70) {
             format!("\"n{one}\"")
@@ -102,7 +123,7 @@ pub fn scenario(seed: u64) -> String {
         .unwrap();
     }
     write_groups(&mut out, &mut dice, &shape);
-    write_fleet(&mut out, &mut dice, &shape);
+    write_fleet(&mut out, &mut dice, &shape, Dice(stream(seed, 5, Purpose::Network)));
     write_operator(&mut out, &mut dice, &shape, dns);
     out.push_str("[run]\nmax-wall = \"10h\"\n");
     out
@@ -146,8 +167,8 @@ fn write_groups(out: &mut String, dice: &mut Dice, shape: &Shape) {
     }
 }
 
-fn write_fleet(out: &mut String, dice: &mut Dice, shape: &Shape) {
-    let nodes = shape.tftp(dice);
+fn write_fleet(out: &mut String, dice: &mut Dice, shape: &Shape, lists: Dice) {
+    let nodes = shape.tftp(dice, lists);
     writeln!(
         out,
         "[fleet]\nphones = {}\nmodels = {{ 8841 = 0.5, 7962 = 0.5 }}\ntftp = {}\n\
@@ -295,7 +316,8 @@ pub fn live_scenario(seed: u64) -> String {
         .unwrap();
     }
     write_groups(&mut out, &mut dice, &shape);
-    write_live_fleet(&mut out, &mut dice, &shape, Dice(stream(seed, 3, Purpose::Network)));
+    let [sizes, lists] = [3, 5].map(|draws| Dice(stream(seed, draws, Purpose::Network)));
+    write_live_fleet(&mut out, &mut dice, &shape, sizes, lists);
     let names = (0..shape.nodes()).map(|node| vec![format!("n{node}")]).collect();
     let dice = &mut dice;
     LiveOperator { dice, dns, shape: &shape, names, settled: false }.write(&mut out);
@@ -308,9 +330,15 @@ pub fn live_scenario(seed: u64) -> String {
     out
 }
 
-fn write_live_fleet(out: &mut String, dice: &mut Dice, shape: &Shape, mut sizes: Dice) {
+fn write_live_fleet(
+    out: &mut String,
+    dice: &mut Dice,
+    shape: &Shape,
+    mut sizes: Dice,
+    lists: Dice,
+) {
     let phones = if dice.chance(10) { 1 } else { 20 + dice.below(41) };
-    let tftp = shape.tftp(dice);
+    let tftp = shape.tftp(dice, lists);
     writeln!(
         out,
         "[fleet]\nphones = {phones}\nmodels = {{ 8841 = 0.5, 7962 = 0.3, 8861 = 0.2 }}\n\

@@ -92,7 +92,7 @@ impl Engine {
                         _ => self.turn_away(phone, socket, from, bytes),
                     }
                 }
-                Received::Refused { phone } => {
+                Received::Refused { phone, .. } => {
                     if let Some(slot) = self.slot(phone) {
                         self.on_refused(slot);
                     }

@@ -56,6 +56,8 @@ pub enum Received {
     Refused {
         /// The phone.
         phone: Recipient,
+        /// Socket on which it had sent.
+        socket: usize,
     },
     /// Something that is not for any phone.
     Other,
@@ -221,11 +223,8 @@ impl Sockets {
         let Some(phone) = phone_from(self.first, to).map(Recipient::Phone) else {
             return Some(Received::Other);
         };
-        Some(came.map_or(Received::Refused { phone }, |(from, length)| Received::Datagram {
-            phone,
-            socket,
-            from: from.into(),
-            length,
+        Some(came.map_or(Received::Refused { phone, socket }, |(from, length)| {
+            Received::Datagram { phone, socket, from: from.into(), length }
         }))
     }
 }

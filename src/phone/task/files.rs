@@ -10,8 +10,9 @@ use crate::phone::held::StoredConfig;
 use crate::phone::judge::{AcceptPath, Judgement, Refusal, judge};
 use crate::phone::lists::PROVISIONING_ROLES;
 use crate::phone::step::Step;
-use crate::phone::transport::{HttpFault, Transport};
+use crate::phone::transport::Transport;
 use crate::phone::vouched::VouchedSigner;
+use crate::transfer::TransferFault;
 use crate::wire::tvs::{Command, Question, Request, Response};
 use crate::wire::{Dialogue, ROLE_TVS, SignedFile, TvsMember};
 
@@ -22,12 +23,23 @@ use super::context::{Context, Event, Turn};
 pub(in crate::phone) enum FilesTask {
     /// Waits for a timer before it asks for the file of this step.
     Pause(Step),
-    /// Waits for the file of this step over this transport, and wants it since then.
-    Fetch(Step, Transport, Time),
+    /// Waits for the file of a step.
+    Fetch(Fetch),
     /// Waits for the address of the TVS server that is asked next.
     Resolve(Box<Lookup>),
     /// Waits for TVS to vouch for the signer of a file.
     Ask(Box<Lookup>),
+}
+
+/// A file that is asked for.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::phone) struct Fetch {
+    step: Step,
+    via: Transport,
+    /// Since when the phone wants it.
+    since: Time,
+    /// Why the server before this one brought nothing, until this one is known to be in the list.
+    failed_over: Option<TransferFault>,
 }
 
 /// A file whose signer TVS is asked about.
@@ -45,8 +57,6 @@ pub(in crate::phone) struct Lookup {
 const TVS_MEMBERS_ASKED_MAX: usize = 3;
 /// Most signers in the TVS cache of a phone; the oldest goes first.
 const TVS_CACHE_MAX: usize = 16;
-/// The TFTP node that is asked: the first one of the phone's list.
-const FIRST_SERVER: u8 = 0;
 
 type Next = Turn<FilesTask>;
 
@@ -58,23 +68,9 @@ impl FilesTask {
 
     /// Advances by one event.
     pub(in crate::phone) fn on(self, cx: &mut Context<'_>, event: Event<'_>) -> Next {
-        use Transport::{Http, Https, Tftp};
         match (self, event) {
             (FilesTask::Pause(step), Event::Timer) => fetch(cx, step),
-            (FilesTask::Fetch(step, via, _), Event::Answered(Ok(Answer::File(bytes)))) => {
-                on_file(cx, step, via, bytes)
-            }
-            (FilesTask::Fetch(step, ..), Event::Answered(Ok(Answer::NoFile))) => {
-                on_missing(cx, step)
-            }
-            (
-                FilesTask::Fetch(step, from @ (Http | Https), since),
-                Event::Answered(Err(ErrandFault::Http(fault))),
-            ) => fall_back(cx, step, from, fault, since),
-            (FilesTask::Fetch(step, Tftp, _), Event::Answered(Err(ErrandFault::Tftp(fault)))) => {
-                cx.boot.fail(Failure::Transfer(fault));
-                next_step(cx, step)
-            }
+            (FilesTask::Fetch(fetch), Event::Answered(answer)) => on_fetched(cx, fetch, answer),
             (FilesTask::Resolve(lookup), Event::Answered(Ok(Answer::Address(address)))) => {
                 match address {
                     Some(address) => ask_server(cx, lookup, address),
@@ -102,36 +98,87 @@ fn pause(cx: &mut Context<'_>, length: Span, step: Step) -> Next {
 }
 
 fn fetch(cx: &mut Context<'_>, step: Step) -> Next {
-    let via = match cx.env.profile.transport.first(cx.model) {
-        Transport::Http if cx.boot.without_http => Transport::Tftp,
+    let via = match first_transport(cx, step) {
+        Transport::Http | Transport::Https if cx.boot.without_http => Transport::Tftp,
+        first => first,
+    };
+    ask_for(cx, Fetch { step, via, since: cx.now, failed_over: None })
+}
+
+/// How a server is asked first that is not known to be out of reach.
+fn first_transport(cx: &Context<'_>, step: Step) -> Transport {
+    match cx.env.profile.transport.first(cx.model) {
         Transport::Http if step.kind() == FileKind::Config && cx.held.lists.offers_https() => {
             Transport::Https
         }
         first => first,
-    };
-    fetch_over(cx, via, step, cx.now)
+    }
 }
 
-fn fetch_over(cx: &mut Context<'_>, via: Transport, step: Step, since: Time) -> Next {
+fn ask_for(cx: &mut Context<'_>, fetch: Fetch) -> Next {
+    let Fetch { step, via, since, .. } = fetch;
     let lists = &cx.held.lists;
     let trust = (via == Transport::Https)
         .then(|| Trust { lists: lists.clone(), roles: PROVISIONING_ROLES });
     let file = step.file_name(cx.name(), lists.any()).into();
-    cx.ask(since, Ask::File(FileRequest { step, file, via, server: FIRST_SERVER, trust }));
-    Turn::Wait(FilesTask::Fetch(step, via, since))
+    let server = cx.boot.server;
+    cx.ask(since, Ask::File(FileRequest { step, file, via, server, trust }));
+    Turn::Wait(FilesTask::Fetch(fetch))
 }
 
-/// HTTP is never the last word on a file: TFTP is.
-fn fall_back(
+fn on_fetched(
     cx: &mut Context<'_>,
-    step: Step,
-    from: Transport,
-    fault: HttpFault,
-    since: Time,
+    mut fetch: Fetch,
+    answer: Result<Answer<'_>, ErrandFault>,
 ) -> Next {
-    cx.boot.without_http |= fault.is_lasting();
-    cx.fact(Fact::TransportFellBack { from, fault });
-    fetch_over(cx, Transport::Tftp, step, since)
+    let step = fetch.step;
+    if let Err(ErrandFault::NoServer) = answer {
+        let Some(fault) = fetch.failed_over else {
+            return Turn::Unexpected(FilesTask::Fetch(fetch));
+        };
+        return give_file_up(cx, step, fault);
+    }
+    if fetch.failed_over.take().is_some() {
+        // What was found out about HTTP belongs to the server before this one.
+        cx.boot.without_http = false;
+        cx.fact(Fact::TftpFailover);
+    }
+    match (answer, fetch.via) {
+        (Ok(Answer::File(bytes)), via) => on_file(cx, step, via, bytes),
+        (Ok(Answer::NoFile), _) => on_missing(cx, step),
+        (Err(ErrandFault::Http(fault)), from @ (Transport::Http | Transport::Https)) => {
+            // HTTP is never the last word on a file: TFTP is.
+            cx.boot.without_http |= fault.is_lasting();
+            cx.fact(Fact::TransportFellBack { from, fault });
+            ask_for(cx, Fetch { via: Transport::Tftp, ..fetch })
+        }
+        (Err(ErrandFault::Tftp(fault)), Transport::Tftp) if fault.is_silence() => {
+            fail_over(cx, fetch, fault)
+        }
+        (Err(ErrandFault::Tftp(fault)), Transport::Tftp) => {
+            cx.boot.fail(Failure::Transfer(fault));
+            next_step(cx, step)
+        }
+        _ => Turn::Unexpected(FilesTask::Fetch(fetch)),
+    }
+}
+
+/// A server was silent: the next one is asked for the same file, and for all that follow in this
+/// boot (BOOT-20).
+fn fail_over(cx: &mut Context<'_>, fetch: Fetch, fault: TransferFault) -> Next {
+    let Some(next) = cx.boot.server.checked_add(1) else {
+        return give_file_up(cx, fetch.step, fault);
+    };
+    cx.boot.server = next;
+    let via = first_transport(cx, fetch.step);
+    ask_for(cx, Fetch { via, failed_over: Some(fault), ..fetch })
+}
+
+/// The list is at its end: the next file is asked for at its beginning again (choice).
+fn give_file_up(cx: &mut Context<'_>, step: Step, fault: TransferFault) -> Next {
+    cx.boot.server = 0;
+    cx.boot.fail(Failure::Transfer(fault));
+    next_step(cx, step)
 }
 
 fn on_missing(cx: &mut Context<'_>, step: Step) -> Next {

@@ -11,7 +11,7 @@ use super::super::error::Problem;
 use super::super::names::Text;
 use super::super::network::percent;
 use super::super::quantity::Length;
-use super::super::raw::Names;
+use super::super::raw::OneOrMany;
 use super::Verb;
 
 /// A value in the table behind a verb.
@@ -99,7 +99,7 @@ pub(in crate::scenario) struct Given {
     lengths: BTreeMap<&'static str, Length>,
     shares: BTreeMap<&'static str, Spanned<Share>>,
     counts: BTreeMap<&'static str, Spanned<u32>>,
-    names: BTreeMap<&'static str, Spanned<Names>>,
+    names: BTreeMap<&'static str, Spanned<OneOrMany<String>>>,
 }
 
 impl Given {

@@ -62,42 +62,42 @@ mod tests {
         per_restricted: Span::from_secs(60),
     };
 
-    fn planned(visits: &Visits, phones: &[u32]) -> Vec<(u32, f64)> {
+    fn planned(visits: &Visits, phones: &[u32]) -> Vec<(u32, u64)> {
         let phones = phones.iter().copied().map(PhoneId).collect();
-        let seconds = |visit: Visit| (visit.phone.0, visit.after.as_secs_f64());
+        let seconds = |visit: Visit| (visit.phone.0, visit.after.as_nanos() / 1_000_000_000);
         plan(visits, 42, phones).into_iter().map(seconds).collect()
     }
 
     #[test]
     fn technicians_go_from_phone_to_phone_in_the_order_of_their_numbers() {
         let all = planned(&VISITS, &[1, 4, 5, 9, 12]);
-        assert_eq!(all, [(1, 10.0), (4, 10.0), (5, 20.0), (9, 20.0), (12, 30.0)]);
+        assert_eq!(all, [(1, 10), (4, 10), (5, 20), (9, 20), (12, 30)]);
         let alone = planned(&Visits { technicians: 1, ..VISITS }, &[1, 4]);
-        assert_eq!(alone, [(1, 10.0), (4, 20.0)]);
+        assert_eq!(alone, [(1, 10), (4, 20)]);
         let many = planned(&Visits { technicians: u32::MAX, ..VISITS }, &[1, 4]);
-        assert_eq!(many, [(1, 10.0), (4, 10.0)]);
+        assert_eq!(many, [(1, 10), (4, 10)]);
         assert!(planned(&VISITS, &[]).is_empty());
     }
 
     #[test]
     fn a_phone_without_settings_access_takes_the_time_of_a_factory_reset() {
         let all = planned(&Visits { technicians: 1, restricted: 1.0, ..VISITS }, &[1, 2]);
-        assert_eq!(all, [(1, 60.0), (2, 120.0)]);
+        assert_eq!(all, [(1, 60), (2, 120)]);
         let phones: Vec<u32> = (0..1_000).collect();
         let half = Visits { technicians: 1_000, restricted: 0.5, ..VISITS };
         let slow = |seconds| planned(&half, &phones).iter().filter(|(_, s)| *s == seconds).count();
-        assert_eq!(slow(10.0) + slow(60.0), 1_000, "two classes");
-        assert!((450..=550).contains(&slow(60.0)), "{}", slow(60.0));
+        assert_eq!(slow(10) + slow(60), 1_000, "two classes");
+        assert!((450..=550).contains(&slow(60)), "{}", slow(60));
         // Whoever takes longer holds up nobody but himself.
         let two = Visits { restricted: 0.5, ..VISITS };
         let class = |phone| {
             let visit = planned(&Visits { technicians: 1, ..two }, &[phone]);
             visit[0].1
         };
-        let slow = (0..).find(|&phone| class(phone) == 60.0).unwrap();
-        let quick: Vec<u32> = (slow + 1..).filter(|&phone| class(phone) == 10.0).take(3).collect();
+        let slow = (0..).find(|&phone| class(phone) == 60).unwrap();
+        let quick: Vec<u32> = (slow + 1..).filter(|&phone| class(phone) == 10).take(3).collect();
         let all = planned(&two, &[&[slow], &quick[..]].concat());
-        let expected = [(quick[0], 10.0), (quick[1], 20.0), (quick[2], 30.0), (slow, 60.0)];
+        let expected = [(quick[0], 10), (quick[1], 20), (quick[2], 30), (slow, 60)];
         assert_eq!(all, expected);
     }
 

@@ -270,8 +270,9 @@ mod tests {
         assert_eq!((all.restricted, all.per_phone), (0.0, Span::from_secs(300)));
         let half = visits("erase-lists={only='all',share='50%',technicians=4,per-phone='2m'}");
         assert_eq!((half.only, half.share, half.technicians), (Visited::All, 0.5, 4));
-        assert_eq!(visits("erase-lists={share=0.5}").share, 0.5);
-        assert_eq!(visits("erase-lists={share=1}").share, 1.0);
+        let share = |text: &str| (visits(text).share * 1e6) as u64;
+        assert_eq!(share("erase-lists={share=0.5}"), 500_000);
+        assert_eq!(share("erase-lists={share=1}"), 1_000_000);
         let slow = visits("erase-lists={restricted='5%',per-restricted='20m'}");
         assert_eq!((slow.restricted, slow.per_restricted), (0.05, Span::from_secs(1_200)));
         assert_eq!(only_fault("erase-lists={share=1.5}"), "1.5 is not a share of a whole");

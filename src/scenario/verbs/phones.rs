@@ -56,7 +56,7 @@ const PER_RESTRICTED: Span = Span::from_secs(900);
 fn erase_lists(given: &Given, _: &mut Reader<'_>) -> Result<Step, Problem> {
     let only = given.text_if("only");
     let only = only.map(|text| one_of(text, "choice of phones", &VISITED, Visited::name));
-    let length = |key, default| given.length_if(key).map_or(Ok(default), |length| positive(length));
+    let length = |key, default| given.length_if(key).map_or(Ok(default), positive);
     let visits = Visits {
         only: only.transpose()?.unwrap_or(Visited::Stuck),
         share: given.share_if("share")?.unwrap_or(1.0),

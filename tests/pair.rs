@@ -19,7 +19,7 @@ fn run(plan: &Plan) -> (Summary, SimRun) {
     (run.summary(plan), run)
 }
 
-const SCENARIOS: [&str; 13] = [
+const SCENARIOS: &[&str] = &[
     "callmanager-regen.toml",
     "tvs-regen.toml",
     "callmanager-and-tvs.toml",
@@ -35,6 +35,12 @@ const SCENARIOS: [&str; 13] = [
     "whole-cluster.toml",
     "erase-by-hand.toml",
     "recommended-order.toml",
+    "rollback-first.toml",
+    "rollback-too-late.toml",
+    "mixed-mode-rename.toml",
+    "one-type-at-a-time.toml",
+    "reset-localkey.toml",
+    "saturday-night.toml",
 ];
 
 #[test]

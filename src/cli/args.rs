@@ -121,7 +121,7 @@ pub struct ScenarioFlags {
     /// Add a condition that must hold at the end, such as 'phones.stuck == 0'
     #[arg(long, value_name = "EXPR", value_parser = slo)]
     pub slo: Vec<Slo>,
-    /// Aim the phones at other servers: tftp=IP:PORT[,tftp=IP:PORT][,tvs=IP:PORT]
+    /// Aim the phones at other servers: tftp=IP:PORT once or twice, and tvs=IP:PORT
     #[arg(long, value_name = "SERVERS", value_parser = target)]
     pub target: Option<TargetArg>,
     /// Permit traffic to this address outside loopback

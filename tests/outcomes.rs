@@ -604,3 +604,23 @@ fn three_orders_of_a_saturday_night_end_in_three_outcomes() {
     // Its list in the second wave, from the new key; the CTL by that list in the third.
     assert_eq!(summary.tvs.lookups, phones / 2);
 }
+
+#[test]
+fn phones_without_lists_ask_for_unsigned_files_and_never_break() {
+    let play = |models: &str| {
+        let world = Cell { is_single: true, ..PLAIN };
+        let models = format!("[fleet]\nmodels = {{ {models} }}");
+        let text =
+            world.head().replace("[fleet]", &models) + &world.change(BOTH, &["pub"]).concat();
+        let plan = load(Path::new("old.toml"), &text, &[], &known_paths()).unwrap();
+        World::new(&plan, SimOptions::default()).run().summary(&plan)
+    };
+    let summary = play("7960 = 1.0");
+    assert_eq!((summary.phones.ready, summary.phones.stuck), (PHONES, 0));
+    assert_eq!((summary.tftp.requests, summary.tftp.transfers), (PHONES, PHONES), "one file each");
+    assert_eq!((summary.tvs.failed, summary.trust.configs.accepted_first), (0, PHONES));
+    let summary = play("7960 = 0.5, 8841 = 0.5");
+    let old = summary.trust.configs.accepted_first;
+    assert!(old > 0 && old < PHONES, "{old}");
+    assert_eq!((summary.phones.ready, summary.phones.stuck), (old, PHONES - old));
+}

@@ -46,7 +46,7 @@ const SCENARIOS: &[&str] = &[
 #[test]
 fn every_shipped_scenario_ends_in_its_counts_and_repeats_its_digest() {
     for name in SCENARIOS {
-        let plan = plan(name, &["fleet.phones=300"]);
+        let plan = plan(name, &["fleet.phones=1000"]);
         let (summary, first) = run(&plan);
         assert_eq!(summary.verdict.name(), "pass", "{name}: {:#?}", summary.to_json());
         assert_eq!(summary.phones.total, 300);

@@ -90,6 +90,8 @@ pub struct ModelBudget {
     pub boot_s: f64,
     /// Median of the time in which it makes a pair of keys by its profile, in seconds.
     pub key_generation_s: f64,
+    /// Whether it holds trust lists.
+    pub holds_lists: bool,
     /// Number of phones.
     pub phones: u64,
 }
@@ -256,8 +258,9 @@ impl Budget {
 impl ModelBudget {
     fn profile(&self) -> String {
         let first = if self.http_first { "HTTP first" } else { "TFTP only" };
+        let lists = if self.holds_lists { "" } else { "no trust lists, " };
         format!(
-            "profile {} of model {}: {first}, blocks of {} bytes, boots in {} s, a key in {} s",
+            "profile {} of model {}: {lists}{first}, blocks of {} bytes, boots in {} s, a key in {} s",
             self.family, self.model, self.tftp_block, self.boot_s, self.key_generation_s
         )
     }
@@ -276,6 +279,7 @@ fn models(plan: &Plan) -> Vec<ModelBudget> {
             tftp_block: family.tftp_block.size,
             boot_s: family.boot.median_s,
             key_generation_s: family.key_generation.median_s,
+            holds_lists: family.without_lists.is_none(),
             phones,
         }
     };

@@ -4,10 +4,11 @@ use serde::Serialize;
 
 use crate::base::lines::paragraph;
 use crate::base::words::{bytes, count};
-use crate::base::{Purpose, Span, stream};
+use crate::base::{PhoneId, Purpose, Span, stream};
 use crate::cluster::operator::parameters::{Parameter, SetParameter};
 use crate::cluster::operator::services::{Change, Services};
 use crate::cluster::{CertificateKind, Holders, Nodes, SecurityMode, ServiceKind, Topology};
+use crate::phone::holds_lists;
 use crate::scenario::{FleetStart, Plan};
 
 /// A wave of boots and what it costs the servers.
@@ -142,7 +143,7 @@ fn wave(
     (per_phone, why): PerPhone,
     has_ctl: bool,
 ) -> Wave {
-    let phones = u64::from(plan.fleet.phones);
+    let (phones, listed) = (u64::from(plan.fleet.phones), with_lists(plan));
     let asks_again = plan.phone.asks_generic_ctl && !has_ctl;
     let requests = Requests { ctl: 1 + u64::from(asks_again), itl: 1, config: 1 };
     let ctl_bytes = if has_ctl { bytes_of_ctl(&plan.topology) } else { 0 };
@@ -153,11 +154,25 @@ fn wave(
         peak_boots_per_s: peak(plan, within),
         has_ctl,
         requests_per_phone: requests,
-        requests: phones * (requests.ctl + requests.itl + requests.config),
-        transfers: phones * (u64::from(has_ctl) + requests.itl + requests.config),
-        bytes: phones * (bytes_per_phone(&plan.topology) + ctl_bytes),
-        lookups: Lookups { min: 0, max: phones * per_phone, why },
+        requests: listed * (requests.ctl + requests.itl) + phones * requests.config,
+        transfers: listed * (u64::from(has_ctl) + requests.itl) + phones * requests.config,
+        bytes: listed * (bytes_per_phone(&plan.topology) + ctl_bytes)
+            + (phones - listed) * CONFIG_BYTES,
+        lookups: Lookups { min: 0, max: listed * per_phone, why },
     }
+}
+
+/// Bytes of a configuration without a signature, about.
+const CONFIG_BYTES: u64 = 7_400;
+
+/// Phones of models that hold trust lists.
+fn with_lists(plan: &Plan) -> u64 {
+    let fleet = plan.fleet_spec();
+    if fleet.models.iter().all(|&(model, _)| holds_lists(model)) {
+        return u64::from(fleet.phones);
+    }
+    let phones = (0..fleet.phones).map(PhoneId);
+    phones.filter(|&phone| holds_lists(fleet.model(phone))).count() as u64
 }
 
 /// Most boots in one second, by the draws that plan them in a run.

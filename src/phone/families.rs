@@ -23,6 +23,9 @@ pub struct Family {
     pub boot: Times,
     /// How long a phone takes to make a pair of keys when it enrols for an LSC.
     pub key_generation: Times,
+    /// Who says that its phones know no security by default: they hold no CTL and no ITL and take
+    /// unsigned configurations (BOOT-08). Nobody, as a rule.
+    pub without_lists: Option<String>,
 }
 
 /// What phones of a family ask first for a file.
@@ -119,6 +122,11 @@ pub fn family_index(model: impl Into<Model>) -> usize {
     found.unwrap_or(PROFILES.len() - 1)
 }
 
+/// Whether phones of a model hold trust lists (BOOT-08).
+pub fn holds_lists(model: impl Into<Model>) -> bool {
+    family_of(model).without_lists.is_none()
+}
+
 /// The family of a model.
 pub fn family_of(model: impl Into<Model>) -> &'static Family {
     &PROFILES[family_index(model)]
@@ -151,7 +159,8 @@ fn check(family: &Family) -> Result<(), String> {
         return fault("a median or sigma that is no length of time");
     }
     let sources = times.map(|time| &time.source).into_iter();
-    let mut sources = sources.chain([&family.source, &family.tftp_block.source]);
+    let sources = sources.chain([&family.source, &family.tftp_block.source]);
+    let mut sources = sources.chain(&family.without_lists);
     if sources.any(|source| source.trim().is_empty()) {
         return fault("a value without a source");
     }

@@ -7,6 +7,8 @@ use crate::wire::tftp::Options;
 use crate::wire::{ConfigError, FileName, SignedFile, WireError};
 
 use super::contract::{Fact, Input, Sink};
+use super::families::holds_lists;
+use super::file_kind::FileKind;
 use super::held::{Boot, Held, StoredConfig};
 use super::lists::{TrustList, TrustLists};
 use super::profile::FILE_SIZE_MAX;
@@ -81,6 +83,11 @@ impl Phone {
     ) -> Result<(), ProvisionError> {
         let list = |bytes| Ok::<_, ProvisionError>(env.shared.list(&SignedFile::parse(bytes)?)?);
         let tvs = env.shared.members(config)?;
+        if !holds_lists(self.model) {
+            let identity = FileIdentity { signer: 0, ..identity };
+            self.install(TrustLists::default(), Some(StoredConfig { tvs, identity }));
+            return Ok(());
+        }
         let lists = TrustLists {
             ctl: lists.ctl.map(list).transpose()?,
             itl: lists.itl.map(list).transpose()?,
@@ -92,7 +99,10 @@ impl Phone {
     /// Whether the lists and the configuration in force are those that are served now; `served`
     /// names what a file is. A file that is not served asks nothing of the phone.
     pub fn is_current(&self, served: impl Fn(FileName) -> Option<FileIdentity>) -> bool {
-        let asked = |step: Step| served(step.file_name(self.name(), self.held.lists.any()));
+        let asked = |step: Step| {
+            let is_asked_for = step.kind() == FileKind::Config || holds_lists(self.model);
+            served(step.file_name(self.name(), self.held.lists.any())).filter(|_| is_asked_for)
+        };
         let ctl = asked(Step::Ctl);
         let list = asked(Step::Itl).or_else(|| asked(Step::ItlGeneric));
         let config = asked(Step::Config).or_else(|| asked(Step::ConfigDefault));

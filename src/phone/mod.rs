@@ -26,7 +26,7 @@ pub use contract::{Action, Fact, Failure, Input, Outcome, Sink};
 pub use errand::{Answer, Ask, Errand, ErrandFault, FileRequest, Message, Trust, TvsFault};
 pub use families::{
     BlockFacts, BlockSizeRule, Family, FamilyValue, First, Times, Varied, families, family_index,
-    family_of,
+    family_of, holds_lists,
 };
 pub use file_kind::FileKind;
 pub use held::StoredConfig;

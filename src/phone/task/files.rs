@@ -5,6 +5,7 @@ use crate::base::{Span, Time};
 use crate::crypto::FileIdentity;
 use crate::phone::contract::{Fact, Failure};
 use crate::phone::errand::{Answer, Ask, ErrandFault, FileRequest, Message, Trust, TvsFault};
+use crate::phone::families::holds_lists;
 use crate::phone::file_kind::FileKind;
 use crate::phone::held::StoredConfig;
 use crate::phone::judge::{AcceptPath, Judgement, Refusal, judge};
@@ -61,9 +62,11 @@ const TVS_CACHE_MAX: usize = 16;
 type Next = Turn<FilesTask>;
 
 impl FilesTask {
-    /// Begins with the CTL when the phone has booted for so long.
+    /// Begins with the CTL when the phone has booted for so long; with the configuration if it is
+    /// of a model that holds no lists.
     pub(in crate::phone) fn begin(cx: &mut Context<'_>, boot_time: Span) -> Next {
-        pause(cx, boot_time, Step::Ctl)
+        let first = if holds_lists(cx.model) { Step::Ctl } else { Step::Config };
+        pause(cx, boot_time, first)
     }
 
     /// Advances by one event.

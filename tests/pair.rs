@@ -49,7 +49,7 @@ fn every_shipped_scenario_ends_in_its_counts_and_repeats_its_digest() {
         let plan = plan(name, &["fleet.phones=1000"]);
         let (summary, first) = run(&plan);
         assert_eq!(summary.verdict.name(), "pass", "{name}: {:#?}", summary.to_json());
-        assert_eq!(summary.phones.total, 300);
+        assert_eq!(summary.phones.total, 1_000);
         assert_eq!(first.ledger.counts().unexpected, 0, "{name}");
         let (again, second) = run(&plan);
         assert_eq!(first.digest, second.digest, "{name}");

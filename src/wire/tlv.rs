@@ -93,19 +93,25 @@ impl<'a> Reader<'a> {
 
     /// Reads one element; its value must fit into what is left.
     pub fn element(&mut self) -> Result<Element<'a>, WireError> {
-        let element = self.enter()?;
-        self.rest = &self.rest[element.value.len()..];
-        self.offset += element.value.len();
-        Ok(element)
+        let (tag, offset, length) = self.tag_and_length()?;
+        let value = self.rest.get(..length).ok_or_else(|| overrun(offset, tag, length, self))?;
+        self.rest = &self.rest[length..];
+        self.offset += length;
+        Ok(Element { tag, offset, value })
     }
 
     /// Reads tag and length of a container and stays in front of its first inner element.
     pub fn enter(&mut self) -> Result<Element<'a>, WireError> {
-        let offset = self.offset;
-        let tag = self.byte("a tag")?;
-        let length = usize::from(self.u16("a length of two bytes")?);
+        let (tag, offset, length) = self.tag_and_length()?;
         let value = self.rest.get(..length).ok_or_else(|| overrun(offset, tag, length, self))?;
         Ok(Element { tag, offset, value })
+    }
+
+    fn tag_and_length(&mut self) -> Result<(u8, usize, usize), WireError> {
+        let offset = self.offset;
+        let tag = self.byte("a tag")?;
+        let length = self.u16("a length of two bytes")?;
+        Ok((tag, offset, usize::from(length)))
     }
 
     /// Reads the rest of a message: its length, which must fit, and the elements.

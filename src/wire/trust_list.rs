@@ -66,8 +66,10 @@ impl<'a> Records<'a> {
     }
 
     fn record(&mut self) -> Result<Record<'a>, WireError> {
-        let mut elements = record(&mut self.reader)?;
-        let (offset, length) = (elements.offset(), elements.rest().len() as u16);
+        let whole = record(&mut self.reader)?;
+        let (offset, length) = (whole.offset(), whole.rest().len() as u16);
+        // Behind the length, which was read.
+        let mut elements = Reader::new(&whole.rest()[5..], offset + 5);
         let mut record = Record { offset, length, ..Record::default() };
         while !elements.is_empty() {
             record.store(elements.element()?)?;

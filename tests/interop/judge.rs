@@ -20,7 +20,7 @@ const TVS_CERTIFICATES: &str = "2";
 /// Counts of a summary that the judge decides.
 const JUDGED: usize = 33;
 
-/// A storm of `storms/` that was run and captured.
+/// A storm that was run and captured.
 struct Storm {
     capture: PathBuf,
     summary: Value,
@@ -29,9 +29,12 @@ struct Storm {
 
 impl Storm {
     fn of(name: &str) -> Storm {
+        Storm::played(name, &format!("tests/interop/storms/{name}.toml"), &[])
+    }
+
+    fn played(name: &str, scenario: &str, set: &[&str]) -> Storm {
         let folder = TempDir::new().unwrap();
-        let (capture, summary) =
-            storm(name, &format!("tests/interop/storms/{name}.toml"), &[], folder.path());
+        let (capture, summary) = storm(name, scenario, set, folder.path());
         Storm { capture, summary, folder }
     }
 
@@ -97,6 +100,26 @@ fn the_judge_agrees_on_a_safe_storm_in_mixed_mode() {
     assert_eq!(storm.count("phones.ready"), PHONES);
     assert_eq!(storm.count("phones.stale_ctl"), 0);
     assert_eq!(storm.count("config.applied"), 4 * PHONES);
+}
+
+#[test]
+#[ignore = "needs root, iproute2, tcpdump and python3 with cryptography and asn1crypto"]
+fn the_judge_agrees_on_saturday_night() {
+    let _turn = turn();
+    let phones = PHONES.to_string();
+    let mut set = vec!["--phones", &phones, "--set", "fleet.start=factory"];
+    set.extend(["--set", "fleet.arrival={ within = \"1s\" }"]);
+    for spread in [
+        "event.reset-1.reset-phones.spread=1s",
+        "event.reset-2.reset-phones.spread=1s",
+        "event.reset-3.reset-phones.spread=1s",
+    ] {
+        set.extend(["--set", spread]);
+    }
+    let storm = Storm::played("saturday", "scenarios/saturday-night.toml", &set);
+    storm.must_agree();
+    assert_eq!(storm.count("phones.ready"), PHONES);
+    assert_eq!(storm.count("tvs.lookups"), PHONES);
 }
 
 #[test]

@@ -15,6 +15,9 @@ in question and the certificate of its signer (it is in the lists of the capture
 certificate a server presented cannot be seen; but phones that took it and phones that refused it
 must fit together: with at most N certificates of each server (1), one after the other.
 
+It knows TFTP, not HTTP, and TVS servers by address, not by name; services may restart only while no
+phone boots, or a phone that has the older list would count as ready.
+
 Exits with 0 if every count agrees, with 1 if one does not, and with 2 if the capture cannot be
 decided, because something is missing or a phone did what no phone does.
 """
@@ -562,11 +565,11 @@ def tvs_members(config):
 
 
 def is_stale(ctl, wire):
-    """Whether a CTL names other certificates than the servers' newest lists: the files' signers,
-    or CAPF."""
+    """Whether a CTL lacks a certificate that the servers' newest lists name: of the files' signers
+    or of CAPF. What changes on nodes that serve no files is not in a capture."""
     for ours, theirs in (((CCM, CCM_TFTP, TFTP), (CCM_TFTP, TFTP)), ((CAPF,), (CAPF,))):
         now = set().union(*(itl.named(*theirs) for itl in wire.newest_itl.values()))
-        if ctl.named(*ours) != now:
+        if not now <= ctl.named(*ours):
             return True
     return False
 

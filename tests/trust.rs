@@ -12,10 +12,10 @@ use resetstorm::cluster::{
 };
 use resetstorm::crypto::{CertificateSpec, Identity, KeySource};
 use resetstorm::phone::{
-    AcceptPath, Action, Answer, Ask, BootTime, Env, Errand, ErrandFault, Fact, Failure, FileKind,
-    FileRequest, HttpFault, Input, Judgement, ListFiles, Message, Outcome, Phone, PhoneProfile,
-    Refusal, Shared, Sink, Transport, TransportRule, TrustList, TrustLists, TvsFault, Verifier,
-    judge,
+    AcceptPath, Action, Answer, Ask, BootTime, Env, Errand, ErrandFault, FURTHER_FILES, Fact,
+    Failure, FileKind, FileRequest, HttpFault, Input, Judgement, ListFiles, Message, Outcome,
+    Phone, PhoneProfile, Refusal, Shared, Sink, Transport, TransportRule, TrustList, TrustLists,
+    TvsFault, Verifier, judge,
 };
 use resetstorm::transfer::{Breach, TransferFault};
 use resetstorm::wire::tftp::ErrorCode;
@@ -557,6 +557,46 @@ fn a_config_of_another_signer_is_refused_and_the_old_one_kept() {
     assert!(facts.contains(&refused(FileKind::Config, Refusal::UnknownSigner)));
     assert_eq!(outcome(&facts), Some(Outcome::Stuck));
     assert_eq!(bench.phone.config().cloned(), before);
+}
+
+/// A phone that asks for locale and ring list, too, and holds those that are served.
+fn with_further_files() -> Bench {
+    let mut bench = Bench::new();
+    let profile = PhoneProfile { further_files: FURTHER_FILES.to_vec(), ..PhoneProfile::default() };
+    bench.env.profile = Arc::new(profile);
+    bench.boot();
+    let list = bench.list();
+    bench.give(&list);
+    let config = bench.config();
+    let next = bench.give(&config);
+    assert_eq!(asked(&next).0, "United_States/g3-tones.xml.sgn");
+    let next = bench.give(&bench.file("United_States/g3-tones.xml.sgn"));
+    assert_eq!(next.1, [accepted(FileKind::Locale, AcceptPath::Itl)]);
+    assert_eq!(asked(&next).0, "Ringlist.xml.sgn");
+    let (_, facts) = bench.give(&bench.file("Ringlist.xml.sgn"));
+    assert_eq!(facts[0], accepted(FileKind::RingList, AcceptPath::Itl));
+    assert_eq!(outcome(&facts), Some(Outcome::Ready));
+    bench
+}
+
+#[test]
+fn locale_and_ring_list_are_signed_and_a_refused_one_leaves_the_old_one_and_the_phone_ready() {
+    let mut bench = with_further_files();
+    let held = bench.phone.further_file(FileKind::RingList);
+    assert!(held.is_some() && bench.phone.further_file(FileKind::Locale).is_some());
+    bench.boot();
+    let (list, config) = (bench.list(), bench.config());
+    bench.give(&list);
+    bench.give(&config);
+    // One is not there, which hurts nobody; the other was changed on its way.
+    let (actions, _) = bench.missing();
+    assert_eq!(request(&actions).step.kind(), FileKind::RingList);
+    let mut forged = bench.file("Ringlist.xml.sgn");
+    *forged.last_mut().unwrap() ^= 1;
+    let (_, facts) = bench.give(&forged);
+    assert_eq!(facts[0], refused(FileKind::RingList, Refusal::WrongSignature));
+    assert_eq!(outcome(&facts), Some(Outcome::Ready), "lists and configuration are in force");
+    assert_eq!(bench.phone.further_file(FileKind::RingList), held);
 }
 
 /// A phone that has asked TVS about the list of a regenerated CallManager.

@@ -4,7 +4,9 @@ use std::sync::{Arc, OnceLock};
 use crate::base::{DeviceName, Model, PhoneId, Purpose, stream};
 use crate::crypto::{FileIdentity, sha256_of};
 use crate::transfer::Content;
-use crate::wire::{ConfigTemplate, ConfigValues, Dialogue, FileName, FilledConfig, Seal};
+use crate::wire::{
+    ConfigTemplate, ConfigValues, Dialogue, FileName, FilledConfig, LOCALE, RING_LIST, Seal,
+};
 
 use super::kinds::ServiceKind;
 use super::topology::Topology;
@@ -88,6 +90,8 @@ pub struct Catalogue {
     configs: Configs,
     /// For devices that are not in the database.
     default: Arc<[u8]>,
+    /// The locale and the ring list.
+    further: [Arc<[u8]>; 2],
 }
 
 #[derive(Debug)]
@@ -124,6 +128,7 @@ impl Catalogue {
         let auto = ConfigValues { device: "AUTO", line: 0 };
         let mut catalogue = Catalogue {
             default: templates[0][0].render(auto).into_bytes().into(),
+            further: [LOCALE, RING_LIST].map(|text| text.as_bytes().into()),
             templates,
             fleet: fleet.clone(),
             group_ends,
@@ -208,6 +213,16 @@ impl Catalogue {
     /// The default configuration, for devices that are not in the database.
     pub fn default_config(&self) -> Arc<[u8]> {
         Arc::clone(&self.default)
+    }
+
+    /// The tones of the network locale, the same for all phones.
+    pub fn locale(&self) -> Arc<[u8]> {
+        Arc::clone(&self.further[0])
+    }
+
+    /// The ring list, the same for all phones.
+    pub fn ring_list(&self) -> Arc<[u8]> {
+        Arc::clone(&self.further[1])
     }
 
     /// The digest of a phone's signed configuration: file name and content.

@@ -342,12 +342,15 @@ impl TftpService {
     pub fn names(&self) -> impl Iterator<Item = FileName> + '_ {
         let of_phone = |number| Some(DeviceName::of_phone(PhoneId(number)));
         let owners = std::iter::once(None).chain((0..self.catalogue.phones()).map(of_phone));
-        owners.flat_map(|owner| {
+        let of_owners = owners.flat_map(|owner| {
             let config = |seal| FileName::Config(owner, seal);
             let ctl = self.ctl().map(|_| FileName::Ctl(owner));
             let others = [FileName::Itl(owner), config(Seal::Signed), config(Seal::Plain)];
             ctl.into_iter().chain(others)
-        })
+        });
+        let further = [FileName::Locale, FileName::RingList];
+        let both = |name: fn(Seal) -> FileName| [Seal::Signed, Seal::Plain].map(name);
+        further.into_iter().flat_map(both).chain(of_owners)
     }
 
     /// The content of a phone's configuration and what a phone holds that has accepted it.
@@ -396,7 +399,11 @@ impl TftpService {
                 let body = Body::Whole(Arc::clone(self.ctl()?.bytes()));
                 return Some(Wanted { name, body, phone: None, signed: None });
             }
-            FileName::Config(_, Seal::Encrypted) => return None,
+            FileName::Config(_, Seal::Encrypted)
+            | FileName::Locale(Seal::Encrypted)
+            | FileName::RingList(Seal::Encrypted) => return None,
+            FileName::Locale(seal) => (Body::Whole(self.catalogue.locale()), None, seal),
+            FileName::RingList(seal) => (Body::Whole(self.catalogue.ring_list()), None, seal),
             FileName::Config(None, seal) => {
                 (Body::Whole(self.catalogue.default_config()), None, seal)
             }
@@ -537,6 +544,9 @@ mod tests {
             "SEP0C75BD000002.cnf.xml.sgn",
             "XMLDefault.cnf.xml",
             "XMLDefault.cnf.xml.sgn",
+            "Ringlist.xml",
+            "Ringlist.xml.sgn",
+            "United_States/g3-tones.xml.sgn",
         ] {
             assert!(fetch(&service, name).is_some(), "{name}");
             assert!(identity(&service, name).is_some(), "{name}");
@@ -553,6 +563,7 @@ mod tests {
             "SEP0c75bd000000.cnf.xml",
             "../ITLFile.tlv",
             "/ITLFile.tlv",
+            "Ringlist.xml.enc.sgn",
             "SEP0C75BD000000.cnf.xml.sgn.sgn",
         ] {
             assert!(fetch(&service, name).is_none(), "{name}");
@@ -567,6 +578,8 @@ mod tests {
             ("ITLSEP0C75BD000000.tlv", "ITLFile.tlv", (1, 2)),
             ("SEP0C75BD000001.cnf.xml.sgn", "SEP0C75BD000001.cnf.xml.sgn", (1, 0)),
             ("XMLDefault.cnf.xml.sgn", "XMLDefault.cnf.xml.sgn", (1, 0)),
+            ("Ringlist.xml.sgn", "Ringlist.xml.sgn", (1, 0)),
+            ("United_States/g3-tones.xml.sgn", "United_States/g3-tones.xml.sgn", (1, 0)),
         ];
         for (name, inside, version) in expected {
             let bytes = fetch(&service, name).unwrap();

@@ -8,8 +8,9 @@ use crate::base::{PhoneId, Purpose, Span, stream};
 use crate::cluster::operator::parameters::{Parameter, SetParameter};
 use crate::cluster::operator::services::{Change, Services};
 use crate::cluster::{CertificateKind, Holders, Nodes, SecurityMode, ServiceKind, Topology};
-use crate::phone::holds_lists;
+use crate::phone::{FileKind, holds_lists};
 use crate::scenario::{FleetStart, Plan};
+use crate::wire::{LOCALE, RING_LIST};
 
 /// A wave of boots and what it costs the servers.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -46,6 +47,8 @@ pub struct Requests {
     pub itl: u64,
     /// Configurations.
     pub config: u64,
+    /// Locales and ring lists.
+    pub further: u64,
 }
 
 /// Answers of TVS that phones will use.
@@ -70,9 +73,11 @@ impl Wave {
         };
         let boots = count(u64::from(self.boots));
         paragraph(out, self.cause, &format!("{boots} boots {within}"));
-        let Requests { ctl, itl, config } = self.requests_per_phone;
+        let Requests { ctl, itl, config, further } = self.requests_per_phone;
         let none = if self.has_ctl { "" } else { " (there is none)" };
-        let files = format!("each phone asks for {ctl} CTL{none}, {itl} ITL, {config} config");
+        let further = if further > 0 { format!(", {further} further") } else { String::new() };
+        let files =
+            format!("each phone asks for {ctl} CTL{none}, {itl} ITL, {config} config{further}");
         let (requests, arrive) = (count(self.requests), count(self.transfers));
         let size = bytes(self.bytes);
         let text = format!("{files}: {requests} requests, {arrive} files, about {size}");
@@ -145,7 +150,14 @@ fn wave(
 ) -> Wave {
     let (phones, listed) = (u64::from(plan.fleet.phones), with_lists(plan));
     let asks_again = plan.phone.asks_generic_ctl && !has_ctl;
-    let requests = Requests { ctl: 1 + u64::from(asks_again), itl: 1, config: 1 };
+    let further = &plan.phone.further_files;
+    let requests = Requests {
+        ctl: 1 + u64::from(asks_again),
+        itl: 1,
+        config: 1,
+        further: further.len() as u64,
+    };
+    let of_each = requests.config + requests.further;
     let ctl_bytes = if has_ctl { bytes_of_ctl(&plan.topology) } else { 0 };
     Wave {
         cause,
@@ -154,16 +166,29 @@ fn wave(
         peak_boots_per_s: peak(plan, within),
         has_ctl,
         requests_per_phone: requests,
-        requests: listed * (requests.ctl + requests.itl) + phones * requests.config,
-        transfers: listed * (u64::from(has_ctl) + requests.itl) + phones * requests.config,
+        requests: listed * (requests.ctl + requests.itl) + phones * of_each,
+        transfers: listed * (u64::from(has_ctl) + requests.itl) + phones * of_each,
         bytes: listed * (bytes_per_phone(&plan.topology) + ctl_bytes)
-            + (phones - listed) * CONFIG_BYTES,
+            + (phones - listed) * CONFIG_BYTES
+            + phones * further.iter().map(|&kind| further_bytes(kind)).sum::<u64>(),
         lookups: Lookups { min: 0, max: listed * per_phone, why },
     }
 }
 
 /// Bytes of a configuration without a signature, about.
 const CONFIG_BYTES: u64 = 7_400;
+
+/// Bytes of a signed file beside lists and configuration, about.
+const fn further_bytes(kind: FileKind) -> u64 {
+    /// Header and signature.
+    const HEADER: u64 = 420;
+    let content = match kind {
+        FileKind::Locale => LOCALE.len(),
+        FileKind::RingList => RING_LIST.len(),
+        FileKind::Ctl | FileKind::Itl | FileKind::Config => return 0,
+    };
+    HEADER + content as u64
+}
 
 /// Phones of models that hold trust lists.
 fn with_lists(plan: &Plan) -> u64 {

@@ -103,6 +103,7 @@ impl Ledger {
                 match kind {
                     FileKind::Ctl | FileKind::Itl => record.list_alarm = true,
                     FileKind::Config => record.config_alarm = true,
+                    FileKind::Locale | FileKind::RingList => {}
                 }
             }
             Fact::TvsCacheHit => counts.tvs.cache_hits += 1,
@@ -405,6 +406,8 @@ impl Counts {
             FileKind::Ctl => &mut self.ctls,
             FileKind::Itl => &mut self.itls,
             FileKind::Config => &mut self.configs,
+            FileKind::Locale => &mut self.locales,
+            FileKind::RingList => &mut self.ring_lists,
         }
     }
 

@@ -341,6 +341,10 @@ counts! {
         itls: TrustPaths,
         /// Configurations by path of acceptance.
         configs: TrustPaths,
+        /// Files of the network locale by path of acceptance.
+        locales: TrustPaths,
+        /// Ring lists by path of acceptance.
+        ring_lists: TrustPaths,
         /// Files over TFTP.
         tftp: TftpCounts,
         /// Files over HTTP.

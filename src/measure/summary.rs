@@ -95,6 +95,10 @@ pub struct Trust {
     pub lists: TrustPaths,
     /// Configurations.
     pub configs: TrustPaths,
+    /// Files of the network locale.
+    pub locales: TrustPaths,
+    /// Ring lists.
+    pub ring_lists: TrustPaths,
 }
 
 /// Times and results of one step.
@@ -272,7 +276,12 @@ impl Summary {
             phones: ledger.tallies(),
             config: counts.config,
             tvs: counts.tvs,
-            trust: Trust { lists, configs: counts.configs },
+            trust: Trust {
+                lists,
+                configs: counts.configs,
+                locales: counts.locales,
+                ring_lists: counts.ring_lists,
+            },
             tftp: counts.tftp,
             http: counts.http,
             https: counts.https,
@@ -282,7 +291,7 @@ impl Summary {
 
     /// Every number that has a row, in the order of `summary.json`.
     pub fn metrics(&self) -> Vec<Metric> {
-        let sections: [(&'static str, &'static [Label], &dyn Section); 17] = [
+        let sections: [(&'static str, &'static [Label], &dyn Section); 19] = [
             ("phones", &[], &self.phones),
             ("phones", &[], &self.phones.counts),
             ("config", &[], &self.config),
@@ -290,6 +299,8 @@ impl Summary {
             ("tvs.by_command", &[], &self.tvs.by_command),
             ("trust.lists", &[], &self.trust.lists),
             ("trust.configs", &[], &self.trust.configs),
+            ("trust.locales", &[], &self.trust.locales),
+            ("trust.ring_lists", &[], &self.trust.ring_lists),
             ("tftp", &[], &self.tftp),
             ("http", &[("scheme", "http")], &self.http),
             ("https", &[("scheme", "https")], &self.https),

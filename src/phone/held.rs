@@ -4,6 +4,7 @@ use crate::crypto::FileIdentity;
 use crate::wire::TvsMember;
 
 use super::contract::{Failure, Outcome};
+use super::file_kind::{FURTHER_FILES, FileKind};
 use super::lists::TrustLists;
 use super::vouched::VouchedSigner;
 
@@ -14,6 +15,23 @@ pub(super) struct Held {
     pub(super) config: Option<StoredConfig>,
     /// Signers that TVS vouched for.
     pub(super) vouched: Vec<VouchedSigner>,
+    /// Files beside lists and configuration, each with its kind; most phones have none.
+    further: Option<Box<[Option<FileIdentity>; FURTHER_FILES.len()]>>,
+}
+
+impl Held {
+    /// A further file of this kind is in force; of another kind nothing changes.
+    pub(super) fn install_further(&mut self, kind: FileKind, identity: FileIdentity) {
+        if let Some(at) = FURTHER_FILES.iter().position(|&further| further == kind) {
+            self.further.get_or_insert_default()[at] = Some(identity);
+        }
+    }
+
+    /// The further file of this kind that is in force.
+    pub(super) fn further(&self, kind: FileKind) -> Option<FileIdentity> {
+        let at = FURTHER_FILES.iter().position(|&further| further == kind)?;
+        self.further.as_ref()?[at]
+    }
 }
 
 /// The configuration that is in force.

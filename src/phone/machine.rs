@@ -135,6 +135,11 @@ impl Phone {
         self.held.config.as_ref()
     }
 
+    /// Which file of this kind, of those beside lists and configuration, is in force.
+    pub fn further_file(&self, kind: FileKind) -> Option<FileIdentity> {
+        self.held.further(kind)
+    }
+
     /// From a reset of this phone to its first request.
     pub fn boot_time(&self, env: &Env) -> Span {
         env.profile.boot_time.of(self.id, self.model)

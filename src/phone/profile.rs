@@ -2,6 +2,7 @@ use crate::base::Span;
 
 use super::boot_time::BootTime;
 use super::families::BlockSizeRule;
+use super::file_kind::FileKind;
 use super::transport::TransportRule;
 
 /// How phones of one kind behave; the defaults are marked in `field-facts.md` as guesses where no
@@ -28,6 +29,9 @@ pub struct PhoneProfile {
     /// Whether `CTLFile.tlv` is asked for after a missing `CTLSEP<MAC>.tlv`; default no
     /// (`decisions.md`, mechanism).
     pub asks_generic_ctl: bool,
+    /// What is asked for beside lists and configuration, of
+    /// [`FURTHER_FILES`](super::FURTHER_FILES) and in their order; default nothing.
+    pub further_files: Vec<FileKind>,
 }
 
 /// Largest file that a phone takes in bytes (TFTP-10: seen in a phone log).
@@ -45,6 +49,7 @@ impl Default for PhoneProfile {
             tftp_block_size: BlockSizeRule::Fixed(None),
             tvs_timeout: Span::from_secs(10),
             asks_generic_ctl: false,
+            further_files: Vec::new(),
         }
     }
 }

@@ -18,6 +18,10 @@ pub enum Step {
     Config,
     /// `XMLDefault.cnf.xml`, with `.sgn` once a list is installed.
     ConfigDefault,
+    /// The file of the network locale, with `.sgn` once a list is installed.
+    Locale,
+    /// `Ringlist.xml`, with `.sgn` once a list is installed.
+    RingList,
 }
 
 impl Step {
@@ -27,6 +31,8 @@ impl Step {
             Step::Ctl | Step::CtlGeneric => FileKind::Ctl,
             Step::Itl | Step::ItlGeneric => FileKind::Itl,
             Step::Config | Step::ConfigDefault => FileKind::Config,
+            Step::Locale => FileKind::Locale,
+            Step::RingList => FileKind::RingList,
         }
     }
 
@@ -40,6 +46,8 @@ impl Step {
             Step::ItlGeneric => FileName::Itl(None),
             Step::Config => FileName::Config(Some(device), seal),
             Step::ConfigDefault => FileName::Config(None, seal),
+            Step::Locale => FileName::Locale(seal),
+            Step::RingList => FileName::RingList(seal),
         }
     }
 }

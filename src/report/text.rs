@@ -5,7 +5,7 @@ use crate::base::words::{aligned, aligned_left, bytes, count, seconds};
 use crate::base::{ExitCode, Time, wrapped};
 use crate::measure::{
     COVERS, Ledger, MachineSummary, Phones, Section, ServeSummary, Signatures, SimSummary,
-    StepSummary, Summary, TrustPaths, TvsCounts, Unit, Verdict,
+    StepKind, StepSummary, Summary, TrustPaths, TvsCounts, Unit, Verdict,
 };
 use crate::scenario::{Slo, SloResult, SloVerdict};
 
@@ -52,10 +52,16 @@ fn lines(summary: &Summary) -> Vec<(&'static str, String)> {
         ("boot time", said(&summary.boot_time_s, ..) + "   (from the planned start)"),
         ("lists", trust(&summary.trust.lists)),
         ("configs", trust(&summary.trust.configs)),
+    ];
+    let further = [("locales", &summary.trust.locales), ("ring lists", &summary.trust.ring_lists)];
+    let judged = |paths: &TrustPaths| *paths != TrustPaths::default();
+    let further = further.into_iter().filter(|(_, paths)| judged(paths));
+    lines.extend(further.map(|(label, paths)| (label, trust(paths))));
+    lines.extend([
         ("TVS", tvs(&summary.tvs)),
         ("TFTP", said(&summary.tftp, ..)),
         ("HTTP", said(&summary.http, ..)),
-    ];
+    ]);
     if summary.https.requests > 0 {
         lines.push(("HTTPS", said(&summary.https, ..)));
     }
@@ -182,12 +188,16 @@ fn generator(summary: &Summary) -> Vec<(&'static str, String)> {
 
 /// Two tables: how often each step ended and how, and how long it took.
 fn steps(steps: &[StepSummary]) -> String {
+    let further: Vec<&str> =
+        StepKind::ALL.iter().filter(|step| step.is_further()).map(|step| step.name()).collect();
+    let is_shown = |step: &&StepSummary| step.count > 0 || !further.contains(&step.step.as_str());
+    let steps: Vec<&StepSummary> = steps.iter().filter(is_shown).collect();
     let head = ["step", "ended", "ok", "not found", "stuck", "failed", "again"];
     let mut counts = vec![head.map(str::to_owned).to_vec()];
-    counts.extend(steps.iter().map(ends));
+    counts.extend(steps.iter().map(|step| ends(step)));
     let head = ["step", "p50", "p99", "p50", "p99", "max"];
     let mut times = vec![head.map(str::to_owned).to_vec()];
-    times.extend(steps.iter().map(step_times));
+    times.extend(steps.iter().map(|step| step_times(step)));
     format!("{}\n{}\n{}", aligned(&counts), TIMES_HEAD, aligned(&times))
 }
 

@@ -166,6 +166,7 @@ pub(super) struct RawPhone {
     pub tftp_block_size: Option<Spanned<RawBlockSize>>,
     pub tvs_timeout: Option<Length>,
     pub asks_generic_ctl: Option<bool>,
+    pub further_files: Option<Vec<Text>>,
 }
 
 /// One event: one of `at`, `when`, `after`, and one key that names the action.

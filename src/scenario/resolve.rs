@@ -5,7 +5,9 @@ use toml::Spanned;
 
 use crate::base::{Home, Model, ModelError, Span};
 use crate::cluster::{SecurityMode, ServiceKind, Topology};
-use crate::phone::{BlockSizeRule, BootTime, PhoneProfile, TRANSPORT_RULES, TransportRule};
+use crate::phone::{
+    BlockSizeRule, BootTime, FURTHER_FILES, FileKind, PhoneProfile, TRANSPORT_RULES, TransportRule,
+};
 
 use super::cluster_checks::{check_shares, topology};
 use super::cost::CostModel;
@@ -242,7 +244,15 @@ fn phone(raw: &RawPhone, seed: u64, faults: &mut Faults) -> PhoneProfile {
         ),
         tvs_timeout: faults.given(raw.tvs_timeout.as_ref(), own.tvs_timeout, positive),
         asks_generic_ctl: raw.asks_generic_ctl.unwrap_or(own.asks_generic_ctl),
+        further_files: faults.given(raw.further_files.as_deref(), own.further_files, further_files),
     }
+}
+
+/// Each once, in the order of a boot.
+fn further_files(given: &[Text]) -> Result<Vec<FileKind>, Problem> {
+    let kind = |name: &Text| one_of(name, "file", &FURTHER_FILES, FileKind::name);
+    let chosen = given.iter().map(kind).collect::<Result<Vec<_>, _>>()?;
+    Ok(FURTHER_FILES.into_iter().filter(|kind| chosen.contains(kind)).collect())
 }
 
 fn boot_time(text: &Text, seed: u64) -> Result<BootTime, Problem> {
@@ -353,7 +363,8 @@ mod tests {
     #[test]
     fn every_setting_of_a_phone_is_read() {
         let text = "[phone]\nboot-time='1s'\nthink='2s'\ntftp-timeout='3s'\ntftp-tries=4\n\
-            transport='model'\nhttp-timeout='6s'\ntftp-block-size=1400\ntvs-timeout='5s'\nasks-generic-ctl=true";
+            transport='model'\nhttp-timeout='6s'\ntftp-block-size=1400\ntvs-timeout='5s'\nasks-generic-ctl=true\n\
+            further-files=['ring-list', 'locale', 'locale']";
         let expected = PhoneProfile {
             boot_time: BootTime::Fixed(Span::from_secs(1)),
             think: Span::from_secs(2),
@@ -364,8 +375,11 @@ mod tests {
             tftp_block_size: BlockSizeRule::Fixed(Some(1_400)),
             tvs_timeout: Span::from_secs(5),
             asks_generic_ctl: true,
+            further_files: FURTHER_FILES.to_vec(),
         };
         assert_eq!(good(text).phone, expected);
+        let unknown = fault("[phone]\nfurther-files=['ringlist']");
+        assert_eq!(unknown, "unknown file `ringlist`");
     }
 
     #[test]

@@ -145,7 +145,9 @@ fn write_phone(out: &mut String, plan: &Plan) -> fmt::Result {
         }
     }
     writeln!(out, "tvs-timeout = \"{}\"", phone.tvs_timeout)?;
-    writeln!(out, "asks-generic-ctl = {}", phone.asks_generic_ctl)
+    writeln!(out, "asks-generic-ctl = {}", phone.asks_generic_ctl)?;
+    let further: Vec<&str> = phone.further_files.iter().map(|kind| kind.name()).collect();
+    writeln!(out, "further-files = {further:?}")
 }
 
 /// One event. Nodes have their first names, which lead to them whatever they were renamed to.
@@ -315,7 +317,7 @@ mod tests {
                 );
                 format!(
                     "{place}[phone]\n{boot}think='{think}us'\ntransport='http'\nhttp-timeout='1s'\ntftp-tries={tries}\n{blocks}\
-                     asks-generic-ctl={generic}\n"
+                     asks-generic-ctl={generic}\nfurther-files=['locale','ring-list']\n"
                 )
             },
         )
@@ -386,6 +388,7 @@ tftp-tries = 5
 # no tftp-block-size: requests carry no options
 tvs-timeout = "10s"
 asks-generic-ctl = false
+further-files = []
 
 [[event]]
 name = "stop-1"

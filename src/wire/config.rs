@@ -230,6 +230,11 @@ fn digits(line: u32, add: u32) -> [u8; LINE_LENGTH] {
     text
 }
 
+/// A ring list (`Ringlist.xml`): the element names are those of the manuals of phones.
+pub const RING_LIST: &str = include_str!("ringlist.xml");
+/// The tones of a network locale (`g3-tones.xml`): the content is ours.
+pub const LOCALE: &str = include_str!("tones.xml");
+
 /// A configuration with marks where values go; how many speed dials it has is chosen: a signed one
 /// has about 7.6 kB (TFTP-11).
 const DEVICE: &str = include_str!("config.xml");

@@ -20,7 +20,9 @@ mod trust_list;
 pub mod tvs;
 pub mod uri;
 
-pub use config::{Config, ConfigError, ConfigTemplate, ConfigValues, FilledConfig, TvsMember};
+pub use config::{
+    Config, ConfigError, ConfigTemplate, ConfigValues, FilledConfig, LOCALE, RING_LIST, TvsMember,
+};
 pub use dialogue::{Dialogue, DialogueRules};
 pub use document::{Body, Document, Node};
 pub use encrypted::Encryption;

@@ -159,7 +159,7 @@ fn on_fetched(
             fail_over(cx, fetch, fault)
         }
         (Err(ErrandFault::Tftp(fault)), Transport::Tftp) => {
-            cx.boot.fail(Failure::Transfer(fault));
+            fail(cx, step, Failure::Transfer(fault));
             next_step(cx, step)
         }
         _ => Turn::Unexpected(FilesTask::Fetch(fetch)),
@@ -180,7 +180,7 @@ fn fail_over(cx: &mut Context<'_>, fetch: Fetch, fault: TransferFault) -> Next {
 /// The list is at its end: the next file is asked for at its beginning again (choice).
 fn give_file_up(cx: &mut Context<'_>, step: Step, fault: TransferFault) -> Next {
     cx.boot.server = 0;
-    cx.boot.fail(Failure::Transfer(fault));
+    fail(cx, step, Failure::Transfer(fault));
     next_step(cx, step)
 }
 
@@ -200,6 +200,13 @@ fn on_missing(cx: &mut Context<'_>, step: Step) -> Next {
     next_step(cx, step)
 }
 
+/// The boot does not end ready, unless the phone goes on without the file of this step.
+fn fail(cx: &mut Context<'_>, step: Step, failure: Failure) {
+    if !step.kind().is_further() {
+        cx.boot.fail(failure);
+    }
+}
+
 fn on_file(cx: &mut Context<'_>, step: Step, via: Transport, bytes: &[u8]) -> Next {
     if bytes.is_empty() {
         // Phones are sometimes served a file of no bytes: it counts as no file.
@@ -207,7 +214,8 @@ fn on_file(cx: &mut Context<'_>, step: Step, via: Transport, bytes: &[u8]) -> Ne
     }
     let kind = step.kind();
     if let Some(path) = needs_no_signature(cx, kind, via, bytes) {
-        let stored = store_config(cx, bytes, FileIdentity::unsigned(bytes), path);
+        let identity = FileIdentity::unsigned(bytes);
+        let stored = install_content(cx, kind, bytes, identity, path);
         return finish_file(cx, step, stored);
     }
     let Ok(file) = SignedFile::parse(bytes) else {
@@ -217,7 +225,8 @@ fn on_file(cx: &mut Context<'_>, step: Step, via: Transport, bytes: &[u8]) -> Ne
         Judgement::Accept(path) => install_file(cx, kind, &file, path),
         Judgement::Refuse(refusal) => {
             // State B asks nobody; without a TVS record in its list there is nobody to ask.
-            cx.boot.stuck |= refusal == Refusal::UnknownSigner && !cx.held.lists.holds_any_tvs();
+            let is_alone = refusal == Refusal::UnknownSigner && !cx.held.lists.holds_any_tvs();
+            cx.boot.stuck |= is_alone && !kind.is_further();
             Err(refusal)
         }
         Judgement::AskTvs => return ask_cache(cx, step, &file),
@@ -234,7 +243,7 @@ fn needs_no_signature(
     bytes: &[u8],
 ) -> Option<AcceptPath> {
     match (kind, via) {
-        (FileKind::Config, _) if !cx.held.lists.any() => Some(AcceptPath::First),
+        _ if !kind.is_list() && !cx.held.lists.any() => Some(AcceptPath::First),
         (FileKind::Config, Transport::Https) if !SignedFile::is_signed(bytes) => {
             Some(AcceptPath::Https)
         }
@@ -309,9 +318,9 @@ fn ask_server(cx: &mut Context<'_>, lookup: Box<Lookup>, address: IpAddr) -> Nex
 /// hold, or there is none to ask; else a server was merely out of reach.
 fn give_up(cx: &mut Context<'_>, lookup: &Lookup, asked: usize) -> Next {
     if lookup.refused_certificates == asked || !cx.held.lists.holds_any_tvs() {
-        cx.boot.stuck = true;
+        cx.boot.stuck |= !lookup.step.kind().is_further();
     } else {
-        cx.boot.fail(Failure::TvsUnreachable);
+        fail(cx, lookup.step, Failure::TvsUnreachable);
     }
     finish_file(cx, lookup.step, Err(Refusal::UnknownSigner))
 }
@@ -379,44 +388,67 @@ fn install_file(
     file: &SignedFile<'_>,
     path: AcceptPath,
 ) -> Result<(), Refusal> {
-    if kind == FileKind::Config {
-        return store_config(cx, file.body, cx.env.shared.identity(file), path);
+    if !kind.is_list() {
+        return install_content(cx, kind, file.body, cx.env.shared.identity(file), path);
     }
     let list = cx.env.shared.list(file).map_err(|_| Refusal::Malformed)?;
-    match kind {
-        FileKind::Ctl => cx.held.lists.ctl = Some(list),
-        FileKind::Itl | FileKind::Config => cx.held.lists.itl = Some(list),
+    if kind == FileKind::Ctl {
+        cx.held.lists.ctl = Some(list);
+    } else {
+        cx.held.lists.itl = Some(list);
     }
     cx.fact(Fact::FileAccepted { kind, path });
     Ok(())
 }
 
-fn store_config(
+/// Puts a file that is no list in force.
+fn install_content(
     cx: &mut Context<'_>,
+    kind: FileKind,
     content: &[u8],
     identity: FileIdentity,
     path: AcceptPath,
 ) -> Result<(), Refusal> {
-    let tvs = cx.env.shared.members(content).map_err(|_| Refusal::Malformed)?;
-    cx.held.config = Some(StoredConfig { tvs, identity });
-    cx.boot.config_accepted = true;
-    cx.fact(Fact::FileAccepted { kind: FileKind::Config, path });
+    if kind == FileKind::Config {
+        let tvs = cx.env.shared.members(content).map_err(|_| Refusal::Malformed)?;
+        cx.held.config = Some(StoredConfig { tvs, identity });
+        cx.boot.config_accepted = true;
+    } else {
+        cx.held.install_further(kind, identity);
+    }
+    cx.fact(Fact::FileAccepted { kind, path });
     Ok(())
 }
 
 fn finish_file(cx: &mut Context<'_>, step: Step, verdict: Result<(), Refusal>) -> Next {
     if let Err(refusal) = verdict {
         cx.fact(Fact::FileRefused { kind: step.kind(), refusal });
-        cx.boot.fail(Failure::File(refusal));
+        fail(cx, step, Failure::File(refusal));
     }
     next_step(cx, step)
 }
 
 fn next_step(cx: &mut Context<'_>, step: Step) -> Next {
     let next = match step.kind() {
-        FileKind::Ctl => Step::Itl,
-        FileKind::Itl => Step::Config,
-        FileKind::Config => return Turn::Done,
+        FileKind::Ctl => Some(Step::Itl),
+        FileKind::Itl => Some(Step::Config),
+        // The configuration in force, which may be the old one, names them.
+        kind if cx.held.config.is_some() => further_file(cx, kind),
+        _ => None,
     };
-    pause(cx, cx.env.profile.think, next)
+    match next {
+        Some(next) => pause(cx, cx.env.profile.think, next),
+        None => Turn::Done,
+    }
+}
+
+/// The first of the files beside lists and configuration, or the one behind that of this kind.
+fn further_file(cx: &Context<'_>, after: FileKind) -> Option<Step> {
+    let kinds = &cx.env.profile.further_files;
+    let begin = kinds.iter().position(|&kind| kind == after).map_or(0, |at| at + 1);
+    match kinds.get(begin)? {
+        FileKind::Locale => Some(Step::Locale),
+        FileKind::RingList => Some(Step::RingList),
+        FileKind::Ctl | FileKind::Itl | FileKind::Config => None,
+    }
 }

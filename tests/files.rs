@@ -1,0 +1,89 @@
+//! Files that phones fetch, on real loopback sockets and in virtual time: the same counts.
+
+use std::path::Path;
+
+use resetstorm::base::Time;
+use resetstorm::live::{self, LiveOptions, Observer};
+use resetstorm::measure::{Ledger, Summary, known_paths};
+use resetstorm::scenario::{Plan, load};
+use resetstorm::sim::{SimOptions, World};
+use serde_json::Value;
+
+const PHONES: u64 = 40;
+/// The operator at once, ports from the operating system.
+const SHORT: [&str; 3] = [
+    "fleet.phones=40",
+    "event.reset-1.reset-phones.spread=1s",
+    "cluster.node.pub.ports={ tftp = 0, tvs = 0 }",
+];
+
+struct Silent;
+
+impl Observer for Silent {
+    fn started(&mut self, _: &[String]) {}
+    fn tick(&mut self, _: &Ledger, _: Time) {}
+    fn operator(&mut self, _: &str, _: Time) {}
+}
+
+fn plan(name: &str, overrides: &[&str]) -> Plan {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("scenarios/{name}.toml"));
+    let text = std::fs::read_to_string(&path).unwrap();
+    let all: Vec<String> = SHORT.iter().chain(overrides).map(ToString::to_string).collect();
+    load(&path, &text, &all, &known_paths()).unwrap()
+}
+
+/// Every count that does not depend on time or on the digits of ports.
+fn counts(summary: &Summary) -> Vec<(String, Value)> {
+    let whole = summary.to_json();
+    let part = |part: &str| (part.to_owned(), whole[part].clone());
+    let mut found: Vec<_> = ["phones", "config", "tvs", "trust"].map(part).into();
+    for (part, name) in [
+        ("signatures", "made"),
+        ("signatures", "verified"),
+        ("signatures", "cache_hits"),
+        ("tftp", "transfers"),
+        ("tftp", "not_found"),
+        ("tftp", "errors"),
+    ] {
+        found.push((format!("{part}.{name}"), whole[part][name].clone()));
+    }
+    for step in whole["steps"].as_array().unwrap() {
+        for name in ["count", "ok", "not_found", "stuck", "failed"] {
+            found.push((format!("steps.{}.{name}", step["step"]), step[name].clone()));
+        }
+    }
+    found
+}
+
+/// Plays a scenario both ways and holds them equal; what came of it.
+async fn both(plan: &Plan) -> Summary {
+    let live = live::run(plan, &LiveOptions::default(), &mut Silent).await.unwrap();
+    assert_eq!(live.ledger.counts().unexpected, 0);
+    let live = Summary::new(&live.ledger, live.facts, &[], live.finish);
+    let sim = World::new(plan, SimOptions::default()).run();
+    for ((path, live), (_, sim)) in counts(&live).into_iter().zip(counts(&sim.summary(plan))) {
+        assert_eq!(live, sim, "{path}");
+    }
+    live
+}
+
+const FURTHER: &str = "phone.further-files=[\"ring-list\", \"locale\"]";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn phones_fetch_ring_list_and_locale_signed_live_as_in_virtual_time() {
+    let summary = both(&plan("callmanager-regen", &[FURTHER])).await;
+    assert_eq!(summary.phones.ready, PHONES);
+    assert_eq!(summary.trust.ring_lists.accepted_by_itl, PHONES);
+    assert_eq!(summary.trust.locales.accepted_by_itl, PHONES);
+    assert_eq!(summary.signatures.made, PHONES + 3, "one list, one locale, one ring list");
+    assert_eq!(summary.tftp.transfers, 4 * PHONES);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stuck_phones_refuse_ring_list_and_locale_each_counted_by_its_kind() {
+    let summary = both(&plan("callmanager-and-tvs", &[FURTHER])).await;
+    assert_eq!((summary.phones.stuck, summary.phones.config_alarms), (PHONES, PHONES));
+    assert_eq!(summary.trust.ring_lists.refused, PHONES);
+    assert_eq!(summary.trust.locales.refused, PHONES);
+    assert_eq!(summary.tvs.failed, 4 * PHONES, "each file is asked about");
+}

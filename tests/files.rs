@@ -32,11 +32,21 @@ fn plan(name: &str, overrides: &[&str]) -> Plan {
     load(&path, &text, &all, &known_paths()).unwrap()
 }
 
+/// The same with one more step of the operator before the reset.
+fn plan_with(name: &str, step: &str, overrides: &[&str]) -> Plan {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("scenarios/{name}.toml"));
+    let text = std::fs::read_to_string(&path).unwrap();
+    let at = text.find("[[event]]\nafter        = \"previous\"\nreset-phones").unwrap();
+    let text = format!("{}[[event]]\nafter = \"previous\"\n{step}\n{}", &text[..at], &text[at..]);
+    let all: Vec<String> = SHORT.iter().chain(overrides).map(ToString::to_string).collect();
+    load(&path, &text, &all, &known_paths()).unwrap()
+}
+
 /// Every count that does not depend on time or on the digits of ports.
 fn counts(summary: &Summary) -> Vec<(String, Value)> {
     let whole = summary.to_json();
     let part = |part: &str| (part.to_owned(), whole[part].clone());
-    let mut found: Vec<_> = ["phones", "config", "tvs", "trust"].map(part).into();
+    let mut found: Vec<_> = ["phones", "config", "firmware", "tvs", "trust"].map(part).into();
     for (part, name) in [
         ("signatures", "made"),
         ("signatures", "verified"),
@@ -86,4 +96,58 @@ async fn stuck_phones_refuse_ring_list_and_locale_each_counted_by_its_kind() {
     assert_eq!(summary.trust.ring_lists.refused, PHONES);
     assert_eq!(summary.trust.locales.refused, PHONES);
     assert_eq!(summary.tvs.failed, 4 * PHONES, "each file is asked about");
+}
+
+const UPGRADE: &str = "upgrade-firmware = { load = \"sip88xx.14-3-1-0001-23\" }";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn phones_that_accept_their_config_take_the_load_that_it_names() {
+    let summary = both(&plan_with("callmanager-regen", UPGRADE, &[])).await;
+    let firmware = summary.firmware;
+    assert_eq!((firmware.taken, firmware.rolled_out, firmware.behind), (PHONES, PHONES, 0));
+    assert_eq!(summary.phones.ready, PHONES);
+    assert_eq!(summary.phones.config_frozen, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stuck_phones_show_it_keep_their_config_and_take_no_load() {
+    let summary = both(&plan_with("callmanager-and-tvs", UPGRADE, &[])).await;
+    let (phones, firmware) = (&summary.phones, summary.firmware);
+    assert_eq!((firmware.taken, firmware.rolled_out, firmware.behind), (0, 0, PHONES));
+    assert_eq!(phones.stuck, PHONES);
+    assert_eq!(phones.show_list_failed, PHONES);
+    assert_eq!(phones.show_failed, PHONES);
+    assert_eq!(phones.config_frozen, PHONES);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn checksums_say_which_phones_hold_another_itl_than_their_tftp_serves() {
+    let good = both(&plan("callmanager-regen", &[])).await;
+    let [only] = &good.itls[..] else { panic!("{:?}", good.itls) };
+    assert_eq!((only.phones, &only.served_by[..]), (PHONES, &["pub".to_owned()][..]));
+    assert_eq!(only.checksum.as_ref().unwrap().len(), 32);
+    assert_eq!(good.phones.counts.itl_mismatch, 0);
+    let stuck = both(&plan("callmanager-and-tvs", &[])).await;
+    assert_eq!(stuck.phones.counts.itl_mismatch, PHONES);
+    let held = |served: bool| {
+        let of = stuck.itls.iter().filter(|itl| itl.served_by.is_empty() != served);
+        of.map(|itl| itl.phones).collect::<Vec<_>>()
+    };
+    assert_eq!((held(true), held(false)), (vec![0], vec![PHONES]));
+}
+
+/// A phone that has recovered shows nothing any more, while the alarms of the storm stay counted.
+#[test]
+fn symptoms_are_those_of_the_last_boot_and_alarms_of_all() {
+    let again = "[[event]]\nwhen = \"fleet-settled\"\n";
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/callmanager-and-tvs.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let end = text.find("# What must come out").unwrap();
+    let erase = "erase-lists = { per-phone = \"1s\" }";
+    let text = format!("{}{again}{erase}\n", &text[..end]);
+    let plan = load(&path, &text, &["fleet.phones=20".to_owned()], &known_paths()).unwrap();
+    let summary = World::new(&plan, SimOptions::default()).run().summary(&plan);
+    assert_eq!((summary.phones.ready, summary.phones.list_alarms), (20, 20));
+    assert_eq!((summary.phones.show_list_failed, summary.phones.show_failed), (0, 0));
+    assert_eq!((summary.phones.config_frozen, summary.phones.counts.itl_mismatch), (0, 0));
 }

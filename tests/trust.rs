@@ -97,7 +97,12 @@ impl Bench {
                 nodes: vec![node],
                 groups: vec![group],
             },
-            fleet: FleetSpec { phones: 2, models: vec![(8841.into(), 1.0)], seed: 1 },
+            fleet: FleetSpec {
+                phones: 2,
+                models: vec![(8841.into(), 1.0)],
+                seed: 1,
+                ..FleetSpec::default()
+            },
             source: KeySource::bank(1),
             epoch_s: 1_800_000_000,
             stored: resetstorm::cluster::Stored::default(),
@@ -1004,7 +1009,7 @@ fn a_wrong_signature_by_a_signer_that_only_the_ctl_holds_is_refused_without_aski
     }
     // The whole phone with both lists, a configuration and TVS servers: nothing goes out.
     let stored = bench.phone.config().cloned();
-    assert!(stored.as_ref().is_some_and(|config| !config.tvs.is_empty()));
+    assert!(stored.as_ref().is_some_and(|config| !config.content.tvs.is_empty()));
     bench.phone.install(TrustLists { ctl: held(&new), itl: held(&old) }, stored);
     bench.boot();
     let (actions, facts) = bench.give(&list);

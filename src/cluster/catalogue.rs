@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
@@ -12,7 +13,7 @@ use super::kinds::ServiceKind;
 use super::topology::Topology;
 
 /// The phones that the cluster has configurations for.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct FleetSpec {
     /// Number of phones.
     pub phones: u32,
@@ -20,9 +21,17 @@ pub struct FleetSpec {
     pub models: Vec<(Model, f64)>,
     /// Seed of the run: decides which phone is of which model.
     pub seed: u64,
+    /// Firmware loads of models for which the operator has named one (Device Defaults).
+    pub loads: BTreeMap<Model, String>,
 }
 
 impl FleetSpec {
+    /// The load that phones of a model are to run.
+    pub fn load(&self, model: Model) -> String {
+        let named = self.loads.get(&model).cloned();
+        named.unwrap_or_else(|| format!("sip{model}.14-2-1-0001-125"))
+    }
+
     /// Which of the models a phone is; drawn per phone, so that it depends on no other phone.
     pub fn model_index(&self, phone: PhoneId) -> usize {
         if self.models.len() == 1 {
@@ -285,7 +294,7 @@ fn templates(topology: &Topology, fleet: &FleetSpec) -> Vec<Vec<Arc<ConfigTempla
             })
             .collect();
         let of_model = |(model, _): &(Model, f64)| {
-            Arc::new(ConfigTemplate::new(&members, capf_name, model.as_str()))
+            Arc::new(ConfigTemplate::new(&members, capf_name, &fleet.load(*model)))
         };
         fleet.models.iter().map(of_model).collect()
     };
@@ -326,7 +335,7 @@ mod tests {
 
     fn fleet(models: &[(u16, f64)]) -> FleetSpec {
         let models = models.iter().map(|&(model, share)| (model.into(), share)).collect();
-        FleetSpec { phones: 10, models, seed: 42 }
+        FleetSpec { phones: 10, models, seed: 42, ..FleetSpec::default() }
     }
 
     fn catalogue() -> Catalogue {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use dashmap::DashMap;
 
 use crate::base::{DeviceName, PhoneId};
-use crate::crypto::{FileIdentity, Identity, sha256_of};
+use crate::crypto::{FileIdentity, Identity, md5, sha256_of};
 use crate::transfer::Content;
 use crate::wire::{FileName, HeaderOrder, HeaderSpec, Seal, UnsignedHeader};
 
@@ -323,6 +323,14 @@ impl TftpService {
         self.whole(FileName::Itl(None)).expect("every service has a list")
     }
 
+    /// MD5 of the list as it is served (ITL-22). Looks at no cache and counts no signature: who
+    /// asks is no phone.
+    pub fn list_checksum(&self) -> [u8; 16] {
+        let list = self.list();
+        let job = self.job(&list, None).expect("lists are signed");
+        md5(&ServedFile { header: Some(job.sign()), body: list.body }.to_bytes())
+    }
+
     /// Whose signatures it makes.
     pub(super) const fn signers(&self) -> &Signers {
         &self.signers
@@ -510,7 +518,12 @@ mod tests {
                     share: 1.0,
                 }],
             },
-            fleet: FleetSpec { phones: 3, models: vec![(8841.into(), 1.0)], seed: 1 },
+            fleet: FleetSpec {
+                phones: 3,
+                models: vec![(8841.into(), 1.0)],
+                seed: 1,
+                ..FleetSpec::default()
+            },
             source: KeySource::bank(1),
             epoch_s: 1_800_000_000,
             stored: crate::cluster::Stored::default(),

@@ -91,6 +91,9 @@ pub enum Fact {
         /// Why.
         fault: HttpFault,
     },
+    /// The configuration that was accepted names another firmware load than the phone ran: it runs
+    /// that one from now on.
+    LoadTaken,
     /// An input that the phone did not wait for; it changed nothing.
     Unexpected,
 }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use crate::crypto::FileIdentity;
-use crate::wire::TvsMember;
+use crate::wire::Config;
 
 use super::contract::{Failure, Outcome};
 use super::file_kind::{FURTHER_FILES, FileKind};
@@ -37,8 +37,8 @@ impl Held {
 /// The configuration that is in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredConfig {
-    /// TVS servers, first asked first.
-    pub tvs: Arc<[TvsMember]>,
+    /// What the phone uses of it, shared by all phones that were told the same.
+    pub content: Arc<Config>,
     /// Which content it is and who signed it.
     pub identity: FileIdentity,
 }

@@ -4,8 +4,8 @@ use crate::base::lines::{COLUMNS, paragraph};
 use crate::base::words::{aligned, aligned_left, bytes, count, seconds};
 use crate::base::{ExitCode, Time, wrapped};
 use crate::measure::{
-    COVERS, Ledger, MachineSummary, Phones, Section, ServeSummary, Signatures, SimSummary,
-    StepKind, StepSummary, Summary, TrustPaths, TvsCounts, Unit, Verdict,
+    COVERS, FirmwareCounts, ItlChecksum, Ledger, MachineSummary, Phones, Section, ServeSummary,
+    Signatures, SimSummary, StepKind, StepSummary, Summary, TrustPaths, TvsCounts, Unit, Verdict,
 };
 use crate::scenario::{Slo, SloResult, SloVerdict};
 
@@ -47,7 +47,15 @@ fn lines(summary: &Summary) -> Vec<(&'static str, String)> {
     let mut lines = vec![
         ("covers", summary.covers.clone()),
         ("phones", phones(&summary.phones)),
-        ("alarms", said(&summary.phones, 5..) + &said(&summary.phones.counts, ..)),
+        (
+            "alarms",
+            [
+                said(&summary.phones, 5..9),
+                said(&summary.phones.counts, ..),
+                said(&summary.phones, 9..),
+            ]
+            .concat(),
+        ),
         ("fleet ready", said(&summary.fleet_ready_s, ..) + "   (from the first reset)"),
         ("boot time", said(&summary.boot_time_s, ..) + "   (from the planned start)"),
         ("lists", trust(&summary.trust.lists)),
@@ -57,6 +65,11 @@ fn lines(summary: &Summary) -> Vec<(&'static str, String)> {
     let judged = |paths: &TrustPaths| *paths != TrustPaths::default();
     let further = further.into_iter().filter(|(_, paths)| judged(paths));
     lines.extend(further.map(|(label, paths)| (label, trust(paths))));
+    lines.extend(summary.itls.iter().map(|itl| ("ITL", checksum(itl))));
+    let firmware = &summary.firmware;
+    if *firmware != FirmwareCounts::default() {
+        lines.push(("firmware", said(firmware, ..)));
+    }
     lines.extend([
         ("TVS", tvs(&summary.tvs)),
         ("TFTP", said(&summary.tftp, ..)),
@@ -119,6 +132,17 @@ fn phones(phones: &Phones) -> String {
     let reasons =
         if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join(", ")) };
     format!("{}{reasons}{}", said(phones, 0..4), said(phones, 4..5))
+}
+
+/// Who holds and who serves an ITL.
+fn checksum(itl: &ItlChecksum) -> String {
+    let name = itl.checksum.as_deref().unwrap_or("none");
+    let served = match itl.served_by.join(", ") {
+        nodes if nodes.is_empty() => "served by nobody".to_owned(),
+        nodes => format!("served by {nodes}"),
+    };
+    let served = if itl.checksum.is_some() { format!(", {served}") } else { String::new() };
+    format!("{name}: held by {} phones{served}", count(itl.phones))
 }
 
 /// Accepted by which path; paths that nobody took are left out, refusals never are.

@@ -171,7 +171,12 @@ impl Plan {
     /// The phones as their cluster knows them.
     pub fn fleet_spec(&self) -> FleetSpec {
         let FleetPlan { phones, models, .. } = &self.fleet;
-        FleetSpec { phones: *phones, models: models.clone(), seed: self.seed }
+        FleetSpec {
+            phones: *phones,
+            models: models.clone(),
+            seed: self.seed,
+            ..FleetSpec::default()
+        }
     }
 }
 

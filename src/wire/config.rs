@@ -14,6 +14,8 @@ const TVS_MEMBERS_MAX: usize = 5;
 pub struct Config {
     /// TVS servers in the order of their priority.
     pub tvs: Vec<TvsMember>,
+    /// The firmware load that the phone is to run (`loadInformation`); empty if none is named.
+    pub load: String,
 }
 
 /// One TVS server of a configuration.
@@ -88,6 +90,7 @@ struct Walk {
     priority: u32,
     address: String,
     port: Option<u16>,
+    load: String,
 }
 
 const TVS_MEMBER: [&str; 4] = ["device", "TVS", "members", "member"];
@@ -108,6 +111,9 @@ impl Walk {
         match self.path.last().map(String::as_str) {
             Some("address") if in_member => self.text.trim().clone_into(&mut self.address),
             Some("port") if in_member => self.port = Some(port(self.text.trim())?),
+            Some("loadInformation") if self.path.len() == 2 => {
+                self.text.trim().clone_into(&mut self.load);
+            }
             Some("member") if self.path == TVS_MEMBER && !self.address.is_empty() => {
                 let address = std::mem::take(&mut self.address);
                 self.members.push((self.priority, address, self.port.unwrap_or(2445)));
@@ -123,7 +129,7 @@ impl Walk {
         self.members.sort_by_key(|member| member.0);
         self.members.truncate(TVS_MEMBERS_MAX);
         let member = |(_, address, port)| TvsMember { address, port };
-        Config { tvs: self.members.into_iter().map(member).collect() }
+        Config { tvs: self.members.into_iter().map(member).collect(), load: self.load }
     }
 }
 
@@ -248,15 +254,15 @@ type Node = (String, String, u16);
 
 impl ConfigTemplate {
     /// The template of a group whose members are `nodes` (name, address, TVS port), first asked
-    /// first.
-    pub fn new(nodes: &[Node], capf_node: &str, model: &str) -> ConfigTemplate {
+    /// first, for phones that are to run this load.
+    pub fn new(nodes: &[Node], capf_node: &str, load: &str) -> ConfigTemplate {
         let members = |member: fn(usize, &Node) -> String| -> String {
             nodes.iter().enumerate().map(|(priority, node)| member(priority, node)).collect()
         };
         let marks = [
             ("{{call-managers}}", members(call_manager).into()),
             ("{{tvs}}", members(tvs_member).into()),
-            ("{{model}}", escape(model)),
+            ("{{load}}", escape(load)),
             ("{{capf}}", escape(capf_node)),
             ("{{node}}", escape(&nodes[0].0)),
         ];
@@ -345,7 +351,7 @@ mod tests {
 
     #[test]
     fn rendered_configuration_names_its_tvs_servers_in_order() {
-        let template = ConfigTemplate::new(&nodes(), "pub", "8841");
+        let template = ConfigTemplate::new(&nodes(), "pub", "sip8841.14-2-1-0001-125");
         let text = template.render(ConfigValues { device: "SEP001122334455", line: 5_550_000 });
         let config = Config::parse(text.as_bytes()).unwrap();
         assert_eq!(config.tvs, [member("127.0.0.2", 2445), member("127.0.0.1", 12_445)]);
@@ -356,7 +362,7 @@ mod tests {
 
     #[test]
     fn every_part_of_a_filled_template_is_the_part_of_the_whole() {
-        let template = Arc::new(ConfigTemplate::new(&nodes(), "pub", "8841"));
+        let template = Arc::new(ConfigTemplate::new(&nodes(), "pub", "sip8841.14-2-1-0001-125"));
         for (device, line) in [("SEP001122334455", 9_999_990), ("SEP0C75BD00FFFF", 7)] {
             let whole = template.render(ConfigValues { device, line }).into_bytes();
             let filled = FilledConfig::new(Arc::clone(&template), device.parse().unwrap(), line);
@@ -373,7 +379,7 @@ mod tests {
 
     #[test]
     fn configuration_has_the_size_of_a_real_one() {
-        let template = ConfigTemplate::new(&nodes()[1..], "pub", "8841");
+        let template = ConfigTemplate::new(&nodes()[1..], "pub", "sip8841.14-2-1-0001-125");
         let text = template.render(ConfigValues { device: "SEP001122334455", line: 5_550_000 });
         // 7,652 bytes with a header of about 408 were seen in a phone log (TFTP-11).
         assert!((7_000..7_500).contains(&text.len()), "{} bytes", text.len());

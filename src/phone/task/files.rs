@@ -15,7 +15,7 @@ use crate::phone::transport::Transport;
 use crate::phone::vouched::VouchedSigner;
 use crate::transfer::TransferFault;
 use crate::wire::tvs::{Command, Question, Request, Response};
-use crate::wire::{Dialogue, ROLE_TVS, SignedFile, TvsMember};
+use crate::wire::{Config, Dialogue, ROLE_TVS, SignedFile, TvsMember};
 
 use super::context::{Context, Event, Turn};
 
@@ -48,10 +48,17 @@ pub(in crate::phone) struct Fetch {
 pub(in crate::phone) struct Lookup {
     step: Step,
     file: Arc<[u8]>,
-    members: Arc<[TvsMember]>,
+    /// The stored configuration, which names the servers.
+    config: Option<Arc<Config>>,
     member: usize,
     /// Members that presented a certificate which the lists do not hold.
     refused_certificates: usize,
+}
+
+impl Lookup {
+    fn members(&self) -> &[TvsMember] {
+        self.config.as_ref().map_or(&[], |config| &config.tvs)
+    }
 }
 
 /// Most TVS servers that are asked for one signer (TVS-04).
@@ -268,11 +275,11 @@ fn ask_cache(cx: &mut Context<'_>, step: Step, file: &SignedFile<'_>) -> Next {
             .and_then(|()| install_file(cx, kind, file, AcceptPath::TvsCache));
         return finish_file(cx, step, verdict);
     }
-    let members = cx.held.config.as_ref().map(|config| Arc::clone(&config.tvs));
+    let config = cx.held.config.as_ref().map(|config| Arc::clone(&config.content));
     let lookup = Lookup {
         step,
         file: cx.env.shared.keep(file.bytes()),
-        members: members.unwrap_or_default(),
+        config,
         member: 0,
         refused_certificates: 0,
     };
@@ -280,11 +287,11 @@ fn ask_cache(cx: &mut Context<'_>, step: Step, file: &SignedFile<'_>) -> Next {
 }
 
 fn ask_member(cx: &mut Context<'_>, lookup: Box<Lookup>) -> Next {
-    let asked = lookup.members.len().min(TVS_MEMBERS_ASKED_MAX);
+    let asked = lookup.members().len().min(TVS_MEMBERS_ASKED_MAX);
     if lookup.member >= asked || !cx.held.lists.holds_any_tvs() {
         return give_up(cx, &lookup, asked);
     }
-    let name = &lookup.members[lookup.member].address;
+    let name = &lookup.members()[lookup.member].address;
     if let Ok(address) = name.parse() {
         return ask_server(cx, lookup, address);
     }
@@ -306,7 +313,7 @@ fn ask_server(cx: &mut Context<'_>, lookup: Box<Lookup>, address: IpAddr) -> Nex
     };
     let message = Message {
         dialogue: Dialogue::Tvs,
-        server: SocketAddr::new(address, lookup.members[lookup.member].port),
+        server: SocketAddr::new(address, lookup.members()[lookup.member].port),
         bytes: request.encode(),
         trust: Trust { lists: cx.held.lists.clone(), roles: &[ROLE_TVS] },
     };
@@ -329,7 +336,7 @@ fn on_tvs_fault(cx: &mut Context<'_>, mut lookup: Box<Lookup>, fault: TvsFault) 
     cx.fact(Fact::TvsAttemptFailed { fault });
     lookup.refused_certificates += usize::from(fault == TvsFault::CertificateRefused);
     lookup.member += 1;
-    if lookup.member < lookup.members.len().min(TVS_MEMBERS_ASKED_MAX) {
+    if lookup.member < lookup.members().len().min(TVS_MEMBERS_ASKED_MAX) {
         cx.fact(Fact::TvsFailover);
     }
     ask_member(cx, lookup)
@@ -410,12 +417,17 @@ fn install_content(
     path: AcceptPath,
 ) -> Result<(), Refusal> {
     if kind == FileKind::Config {
-        let tvs = cx.env.shared.members(content).map_err(|_| Refusal::Malformed)?;
-        cx.held.config = Some(StoredConfig { tvs, identity });
+        let content = cx.env.shared.config(content).map_err(|_| Refusal::Malformed)?;
+        let before = cx.held.config.replace(StoredConfig { content, identity });
         cx.boot.config_accepted = true;
-    } else {
-        cx.held.install_further(kind, identity);
+        cx.fact(Fact::FileAccepted { kind, path });
+        let load = cx.held.config.as_ref().map(|config| &config.content.load);
+        if before.is_some_and(|before| Some(&before.content.load) != load) {
+            cx.fact(Fact::LoadTaken);
+        }
+        return Ok(());
     }
+    cx.held.install_further(kind, identity);
     cx.fact(Fact::FileAccepted { kind, path });
     Ok(())
 }

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use resetstorm::base::Time;
+use resetstorm::base::{PhoneId, Time};
+use resetstorm::cluster::Contents;
 use resetstorm::live::{self, LiveOptions, Observer};
 use resetstorm::measure::{Ledger, Summary, known_paths};
 use resetstorm::scenario::{Plan, load};
@@ -150,4 +151,76 @@ fn symptoms_are_those_of_the_last_boot_and_alarms_of_all() {
     assert_eq!((summary.phones.ready, summary.phones.list_alarms), (20, 20));
     assert_eq!((summary.phones.show_list_failed, summary.phones.show_failed), (0, 0));
     assert_eq!((summary.phones.config_frozen, summary.phones.counts.itl_mismatch), (0, 0));
+}
+
+/// Every phone has "TFTP Encrypted Config"; of so many the cluster knows an old certificate.
+fn encrypted(stale: &str) -> String {
+    format!(
+        "cluster.phone-security-profile=[{{ name = \"secret\", share = 1.0, \
+         encrypted-config = true, stale-keys = \"{stale}\" }}]"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn encrypted_configs_are_asked_for_by_their_name_and_read_with_the_phones_key() {
+    let summary = both(&plan("callmanager-regen", &[&encrypted("0%")])).await;
+    assert_eq!((summary.phones.ready, summary.config.unreadable), (PHONES, 0));
+    assert_eq!(summary.trust.configs.accepted_by_itl, PHONES);
+    assert_eq!(summary.signatures.made, PHONES + 1, "one for each config and one list");
+    assert_eq!(summary.tftp.transfers, 2 * PHONES, "a phone that knows of it asks at once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn phones_from_the_factory_learn_of_encryption_from_a_stub() {
+    let new = ["fleet.start=factory", "event=[]"];
+    let short = "fleet.arrival.within=1s";
+    let text = std::fs::read_to_string("scenarios/callmanager-regen.toml").unwrap();
+    let (encrypted, all) = (encrypted("0%"), SHORT);
+    let overrides = [all[0], all[2], new[0], new[1], short, "slo=[]", &encrypted];
+    let overrides = overrides.map(str::to_owned);
+    let plan = load(Path::new("x.toml"), &text, &overrides, &known_paths()).unwrap();
+    let summary = both(&plan).await;
+    assert_eq!((summary.phones.ready, summary.tftp.transfers), (PHONES, 3 * PHONES));
+    assert_eq!(summary.config.applied, PHONES, "a stub is no configuration");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_key_leaves_a_config_unreadable_whose_signature_is_right() {
+    let summary = both(&plan("callmanager-regen", &[&encrypted("30%")])).await;
+    let unreadable = summary.config.unreadable;
+    assert!((4..25).contains(&unreadable), "{unreadable} of 40 drawn with 30 %");
+    assert_eq!((summary.phones.ready, summary.phones.failed), (PHONES - unreadable, unreadable));
+    assert_eq!(summary.phones.failures["encrypted for another key"], unreadable);
+    assert_eq!((summary.trust.configs.refused, summary.phones.config_alarms), (0, 0));
+    assert_eq!((summary.phones.config_frozen, summary.phones.show_failed), (unreadable, 0));
+    assert_eq!(summary.signatures.verified, 2 * PHONES, "each signature was judged");
+}
+
+/// In virtual time one file stands for the phones of a group, model and key.
+#[test]
+fn encrypted_configs_of_many_phones_come_to_the_same_as_those_of_each() {
+    for mode in ["off", "lazy", "prewarm"] {
+        let cache = format!("cluster.sign-cache={mode}");
+        let plan = plan("callmanager-regen", &[&encrypted("30%"), &cache]);
+        let run = |contents| {
+            let options = SimOptions { contents, ..SimOptions::default() };
+            let run = World::new(&plan, options).run();
+            (run.digest.clone(), counts(&run.summary(&plan)))
+        };
+        let (many, each) = (run(Contents::OfEachModel), run(Contents::OfEachPhone));
+        assert_eq!(many, each, "{mode}");
+    }
+}
+
+#[test]
+fn profiles_are_for_the_share_of_phones_that_they_name() {
+    let half = "cluster.phone-security-profile=[{ name = \"clear\", share = 0.5 }, \
+                { name = \"secret\", share = 0.5, encrypted-config = true }]";
+    let plan = plan("callmanager-regen", &[half, "fleet.phones=1000"]);
+    let fleet = plan.fleet_spec();
+    let encrypted = (0..1_000).filter(|&phone| fleet.encrypts_for(PhoneId(phone)).is_some());
+    let encrypted = encrypted.count();
+    assert!((430..570).contains(&encrypted), "{encrypted} of 1,000");
+    let summary = World::new(&plan, SimOptions::default()).run().summary(&plan);
+    assert_eq!((summary.phones.ready, summary.config.unreadable), (1_000, 0));
 }

@@ -8,7 +8,7 @@ use resetstorm::cluster::operator::certificates::Regenerate;
 use resetstorm::cluster::operator::services::Services;
 use resetstorm::cluster::{
     CertificateKind, Cluster, FileReply, FleetSpec, Genesis, GroupSpec, Knowledge, NodeSpec, Ports,
-    Release, ServiceKind, SignCacheMode, Topology, Waiter,
+    Release, SecurityProfile, ServiceKind, SignCacheMode, Topology, Waiter,
 };
 use resetstorm::crypto::{CertificateSpec, Identity, KeySource};
 use resetstorm::phone::{
@@ -73,6 +73,10 @@ impl Bench {
     }
 
     fn of(release: Release) -> Bench {
+        Bench::with_profiles(release, Vec::new())
+    }
+
+    fn with_profiles(release: Release, profiles: Vec<SecurityProfile>) -> Bench {
         let node = NodeSpec {
             name: "pub".into(),
             address: "127.0.0.1".parse().unwrap(),
@@ -101,6 +105,7 @@ impl Bench {
                 phones: 2,
                 models: vec![(8841.into(), 1.0)],
                 seed: 1,
+                profiles,
                 ..FleetSpec::default()
             },
             source: KeySource::bank(1),
@@ -562,6 +567,79 @@ fn a_config_of_another_signer_is_refused_and_the_old_one_kept() {
     assert!(facts.contains(&refused(FileKind::Config, Refusal::UnknownSigner)));
     assert_eq!(outcome(&facts), Some(Outcome::Stuck));
     assert_eq!(bench.phone.config().cloned(), before);
+}
+
+/// A phone whose configuration is encrypted, and one of the same number whose key the cluster
+/// does not know.
+#[test]
+fn an_encrypted_config_is_judged_first_and_opened_then() {
+    let of = |stale_keys: f64| {
+        let profile = SecurityProfile {
+            name: "secret".into(),
+            share: 1.0,
+            encrypted_config: true,
+            stale_keys,
+        };
+        Bench::with_profiles(Release::R8_6, vec![profile])
+    };
+    let name = "SEP0C75BD000000.cnf.xml.enc.sgn";
+    let after_list = |bench: &mut Bench| {
+        bench.boot();
+        let list = bench.list();
+        let next = bench.give(&list);
+        assert_eq!(asked(&next).0, name);
+    };
+    let mut bench = of(0.0);
+    after_list(&mut bench);
+    let file = bench.file(name);
+    assert_eq!(SignedFile::parse(&file).unwrap().header.version, (2, 0));
+    let mut forged = file.clone();
+    *forged.last_mut().unwrap() ^= 1;
+    let (_, facts) = bench.give(&forged);
+    assert!(facts.contains(&refused(FileKind::Config, Refusal::WrongSignature)), "judged first");
+    after_list(&mut bench);
+    let (_, facts) = bench.give(&file);
+    assert_eq!(facts[0], accepted(FileKind::Config, AcceptPath::Itl));
+    assert_eq!(outcome(&facts), Some(Outcome::Ready));
+    let mut stale = of(1.0);
+    let before = stale.phone.config().cloned();
+    after_list(&mut stale);
+    let file = stale.file(name);
+    let (_, facts) = stale.give(&file);
+    assert_eq!(facts[0], refused(FileKind::Config, Refusal::Unreadable));
+    let why = Outcome::Failed(Failure::File(Refusal::Unreadable));
+    assert_eq!((outcome(&facts), stale.phone.config().cloned()), (Some(why), before));
+}
+
+/// A stub that leads to no encrypted file ends the boot; it does not begin again.
+#[test]
+fn a_stub_is_followed_once_and_only_if_it_names_the_phones_certificate() {
+    let profile = |stale_keys: f64| SecurityProfile {
+        name: "secret".into(),
+        share: 1.0,
+        encrypted_config: true,
+        stale_keys,
+    };
+    let from_factory = |stale_keys: f64| {
+        let mut bench = Bench::with_profiles(Release::R8_6, vec![profile(stale_keys)]);
+        bench.phone = Phone::new(PhoneId(0), 8841);
+        bench.boot();
+        let list = bench.list();
+        bench.give(&list);
+        let stub = bench.config();
+        let next = bench.give(&stub);
+        (bench, stub, next)
+    };
+    let (_, _, (_, facts)) = from_factory(1.0);
+    assert_eq!(facts[0], refused(FileKind::Config, Refusal::Unreadable), "another certHash");
+    let (mut bench, stub, next) = from_factory(0.0);
+    assert_eq!(asked(&next).0, "SEP0C75BD000000.cnf.xml.enc.sgn");
+    let (_, facts) = bench.missing();
+    assert_eq!(outcome(&facts), Some(Outcome::Failed(Failure::ConfigMissing)));
+    // A server that sends the stub under the other name cannot have it followed for ever.
+    let (mut bench, ..) = from_factory(0.0);
+    let (actions, facts) = bench.give(&stub);
+    assert!(actions.is_empty() && outcome(&facts).is_some(), "{facts:?}");
 }
 
 /// A phone that asks for locale and ring list, too, and holds those that are served.

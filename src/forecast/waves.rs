@@ -94,7 +94,7 @@ pub(super) fn waves(plan: &Plan) -> Vec<Wave> {
     let mut waves = Vec::new();
     let mut has_ctl = plan.topology.security.mode == SecurityMode::Mixed && plan.target.is_none();
     if plan.fleet.start == FleetStart::Factory {
-        waves.push(wave(plan, "power on", plan.fleet.arrival_within, NONE_FIRST, has_ctl));
+        waves.push(wave(plan, POWER_ON, plan.fleet.arrival_within, NONE_FIRST, has_ctl));
     }
     let mut lookups = NONE_KNOWN;
     if plan.target.is_some() {
@@ -129,6 +129,9 @@ fn turns_away(plan: &Plan, services: Services) -> bool {
     stops && plan.fleet.homes().any(|home| home.len() > 1 && home.contains(&node))
 }
 
+/// The cause of the first wave of phones from the factory.
+const POWER_ON: &str = "power on";
+
 /// Lookups for each phone at most, and why.
 type PerPhone = (u64, &'static str);
 
@@ -158,6 +161,9 @@ fn wave(
         further: further.len() as u64,
     };
     let of_each = requests.config + requests.further;
+    let encrypted = encrypted(plan);
+    // Who knows nothing of encryption asks for the stub first.
+    let stubs = if cause == POWER_ON { encrypted } else { 0 };
     let ctl_bytes = if has_ctl { bytes_of_ctl(&plan.topology) } else { 0 };
     Wave {
         cause,
@@ -166,10 +172,12 @@ fn wave(
         peak_boots_per_s: peak(plan, within),
         has_ctl,
         requests_per_phone: requests,
-        requests: listed * (requests.ctl + requests.itl) + phones * of_each,
-        transfers: listed * (u64::from(has_ctl) + requests.itl) + phones * of_each,
+        requests: listed * (requests.ctl + requests.itl) + phones * of_each + stubs,
+        transfers: listed * (u64::from(has_ctl) + requests.itl) + phones * of_each + stubs,
         bytes: listed * (bytes_per_phone(&plan.topology) + ctl_bytes)
             + (phones - listed) * CONFIG_BYTES
+            + encrypted * ENVELOPE_BYTES
+            + stubs * STUB_BYTES
             + phones * further.iter().map(|&kind| further_bytes(kind)).sum::<u64>(),
         lookups: Lookups { min: 0, max: listed * per_phone, why },
     }
@@ -188,6 +196,20 @@ const fn further_bytes(kind: FileKind) -> u64 {
         FileKind::Ctl | FileKind::Itl | FileKind::Config => return 0,
     };
     HEADER + content as u64
+}
+
+/// By how much an encrypted configuration is longer, about: key, digest and padding.
+const ENVELOPE_BYTES: u64 = 370;
+/// Bytes of the signed stub of an encrypted configuration, about.
+const STUB_BYTES: u64 = 870;
+
+/// Phones whose configuration is encrypted.
+fn encrypted(plan: &Plan) -> u64 {
+    let fleet = plan.fleet_spec();
+    if plan.target.is_some() || fleet.profiles.is_empty() {
+        return 0;
+    }
+    (0..fleet.phones).filter(|&phone| fleet.encrypts_for(PhoneId(phone)).is_some()).count() as u64
 }
 
 /// Phones of models that hold trust lists.

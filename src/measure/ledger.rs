@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use crate::base::{PhoneId, Time};
-use crate::phone::{AcceptPath, Fact, Failure, FileKind, Outcome, Transport, TvsFault};
+use crate::phone::{AcceptPath, Fact, Failure, FileKind, Outcome, Refusal, Transport, TvsFault};
 use crate::transfer::TransferFault;
 use crate::wire::tvs::Command;
 
@@ -112,6 +112,11 @@ impl Ledger {
         match fact {
             Fact::BootStarted => counts.phones.boots += 1,
             Fact::FileAccepted { kind, path } => counts.accepted(kind, path),
+            // Nobody doubts its signature: no alarm, and no refusal of a signer.
+            Fact::FileRefused { refusal: Refusal::Unreadable, .. } => {
+                counts.config.unreadable += 1;
+                self.phones.of_mut(phone).symptoms.config_frozen = true;
+            }
             Fact::FileRefused { kind, .. } => {
                 counts.files(kind).refused += 1;
                 let record = self.phones.of_mut(phone);

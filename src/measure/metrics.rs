@@ -115,6 +115,9 @@ counts! {
     pub struct ConfigCounts {
         /// Configurations accepted after the reset.
         applied: u64 = SHARED,
+        /// Configurations whose signature was right and that were encrypted for another key than
+        /// the phone's (TFTP-05).
+        unreadable: u64 = SHARED.trend(Trend::Low).counter("configs_unreadable_total"),
     }
 }
 

@@ -142,6 +142,7 @@ impl fmt::Display for Failure {
             Failure::File(Refusal::NotValid) => f.write_str("TVS said not valid"),
             Failure::File(Refusal::UnknownSigner) => f.write_str("unknown signer"),
             Failure::File(Refusal::UnsupportedDigest) => f.write_str("unsupported digest"),
+            Failure::File(Refusal::Unreadable) => f.write_str("encrypted for another key"),
             Failure::File(Refusal::WrongRole) => f.write_str("signer has another role"),
             Failure::File(Refusal::WrongSignature) => f.write_str("wrong signature"),
             Failure::Generator(lack) => write!(f, "generator: {lack}"),

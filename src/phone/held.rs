@@ -6,6 +6,7 @@ use crate::wire::Config;
 use super::contract::{Failure, Outcome};
 use super::file_kind::{FURTHER_FILES, FileKind};
 use super::lists::TrustLists;
+use super::step::Step;
 use super::vouched::VouchedSigner;
 
 /// What a phone keeps from boot to boot.
@@ -20,6 +21,14 @@ pub(super) struct Held {
 }
 
 impl Held {
+    /// How the phone's own configuration is asked for: encrypted, if the one in force says so.
+    pub(super) fn config_step(&self) -> Step {
+        match &self.config {
+            Some(config) if config.content.is_encrypted => Step::ConfigEncrypted,
+            _ => Step::Config,
+        }
+    }
+
     /// A further file of this kind is in force; of another kind nothing changes.
     pub(super) fn install_further(&mut self, kind: FileKind, identity: FileIdentity) {
         if let Some(at) = FURTHER_FILES.iter().position(|&further| further == kind) {
@@ -43,6 +52,17 @@ pub struct StoredConfig {
     pub identity: FileIdentity,
 }
 
+/// What was accepted of the configuration.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum ConfigTaken {
+    #[default]
+    Nothing,
+    /// A stub, which says that it is encrypted.
+    Stub,
+    /// The configuration.
+    InForce,
+}
+
 /// What has happened in this boot.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Boot {
@@ -50,7 +70,7 @@ pub(super) struct Boot {
     pub(super) without_http: bool,
     /// Which TFTP node of its list the phone asks, from 0: each boot begins with the first.
     pub(super) server: u8,
-    pub(super) config_accepted: bool,
+    pub(super) config: ConfigTaken,
     pub(super) stuck: bool,
     failure: Option<Failure>,
 }
@@ -66,7 +86,7 @@ impl Boot {
         match self {
             Boot { stuck: true, .. } => Outcome::Stuck,
             Boot { failure: Some(failure), .. } => Outcome::Failed(failure),
-            Boot { config_accepted: true, .. } => Outcome::Ready,
+            Boot { config: ConfigTaken::InForce, .. } => Outcome::Ready,
             Boot { .. } => Outcome::Failed(Failure::ConfigMissing),
         }
     }

@@ -105,7 +105,7 @@ impl Phone {
         };
         let ctl = asked(Step::Ctl);
         let list = asked(Step::Itl).or_else(|| asked(Step::ItlGeneric));
-        let config = asked(Step::Config).or_else(|| asked(Step::ConfigDefault));
+        let config = asked(self.held.config_step()).or_else(|| asked(Step::ConfigDefault));
         let identity = |list: &Option<Arc<TrustList>>| list.as_ref().map(|list| list.identity());
         let (held_ctl, held_list) =
             (identity(&self.held.lists.ctl), identity(&self.held.lists.itl));

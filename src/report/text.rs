@@ -4,8 +4,9 @@ use crate::base::lines::{COLUMNS, paragraph};
 use crate::base::words::{aligned, aligned_left, bytes, count, seconds};
 use crate::base::{ExitCode, Time, wrapped};
 use crate::measure::{
-    COVERS, FirmwareCounts, ItlChecksum, Ledger, MachineSummary, Phones, Section, ServeSummary,
-    Signatures, SimSummary, StepKind, StepSummary, Summary, TrustPaths, TvsCounts, Unit, Verdict,
+    COVERS, ConfigCounts, FirmwareCounts, ItlChecksum, Ledger, MachineSummary, Phones, Section,
+    ServeSummary, Signatures, SimSummary, StepKind, StepSummary, Summary, TrustPaths, TvsCounts,
+    Unit, Verdict,
 };
 use crate::scenario::{Slo, SloResult, SloVerdict};
 
@@ -59,7 +60,7 @@ fn lines(summary: &Summary) -> Vec<(&'static str, String)> {
         ("fleet ready", said(&summary.fleet_ready_s, ..) + "   (from the first reset)"),
         ("boot time", said(&summary.boot_time_s, ..) + "   (from the planned start)"),
         ("lists", trust(&summary.trust.lists)),
-        ("configs", trust(&summary.trust.configs)),
+        ("configs", trust(&summary.trust.configs) + &unreadable(&summary.config)),
     ];
     let further = [("locales", &summary.trust.locales), ("ring lists", &summary.trust.ring_lists)];
     let judged = |paths: &TrustPaths| *paths != TrustPaths::default();
@@ -132,6 +133,13 @@ fn phones(phones: &Phones) -> String {
     let reasons =
         if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join(", ")) };
     format!("{}{reasons}{}", said(phones, 0..4), said(phones, 4..5))
+}
+
+fn unreadable(config: &ConfigCounts) -> String {
+    match config.unreadable {
+        0 => String::new(),
+        unreadable => format!(" · encrypted for another key {}", count(unreadable)),
+    }
 }
 
 /// Who holds and who serves an ITL.

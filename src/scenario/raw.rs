@@ -93,6 +93,8 @@ pub(super) struct RawCluster {
     pub node: Vec<RawNode>,
     #[serde(default)]
     pub group: Vec<RawGroup>,
+    #[serde(default)]
+    pub phone_security_profile: Vec<RawSecurityProfile>,
     pub cost: Option<Spanned<CostModel>>,
 }
 
@@ -131,6 +133,15 @@ pub(super) struct RawGroup {
     pub members: Spanned<Vec<Text>>,
     pub share: Spanned<f64>,
     pub tftp: Option<Spanned<Servers>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawSecurityProfile {
+    pub name: Text,
+    pub share: Spanned<f64>,
+    pub encrypted_config: Option<Spanned<bool>>,
+    pub stale_keys: Option<Text>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -3,7 +3,7 @@ use std::fmt::{self, Write};
 use toml::Value;
 
 use crate::base::{Model, NodeId, Time};
-use crate::cluster::{NodeSpec, Security, Topology};
+use crate::cluster::{NodeSpec, Security, SecurityProfile, Topology};
 use crate::phone::BlockSizeRule;
 use crate::wire::Dialogue;
 
@@ -61,6 +61,17 @@ fn write_cluster(out: &mut String, plan: &Plan) -> fmt::Result {
         if let Some(home) = plan.fleet.tftp_of_groups.get(&at) {
             writeln!(out, "tftp = {}", servers(topology, home))?;
         }
+    }
+    write_profiles(out, &plan.fleet.profiles)
+}
+
+fn write_profiles(out: &mut String, profiles: &[SecurityProfile]) -> fmt::Result {
+    for profile in profiles {
+        writeln!(out, "\n[[cluster.phone-security-profile]]")?;
+        writeln!(out, "name = {}", quoted(&profile.name))?;
+        writeln!(out, "share = {:?}", profile.share)?;
+        writeln!(out, "encrypted-config = {}", profile.encrypted_config)?;
+        writeln!(out, "stale-keys = \"{}\"", percent_text(profile.stale_keys))?;
     }
     Ok(())
 }
@@ -266,6 +277,8 @@ mod tests {
                  [[cluster.node]]\nname='sub'\naddress='::1'\nports={{tvs=0,http=0,https=0}}\n\
                  [[cluster.group]]\nname='a'\nmembers=['sub','pub']\nshare={share:?}\n\
                  [[cluster.group]]\nname='b'\nmembers=['pub']\nshare={other:?}\n{of_group}\
+                 [[cluster.phone-security-profile]]\nname='p'\nshare={share:?}\n\
+                 [[cluster.phone-security-profile]]\nname='q'\nshare={other:?}\nencrypted-config=true\nstale-keys='1.5%'\n\
                  [fleet]\nphones={phones}\nmodels={{8841={share:?},7841={other:?}}}\n\
                  tftp={turns}\n{phone}\
                  [[event]]\nat='0s'\nrename={{node='pub',to='pub-2'}}\n{}\
@@ -293,6 +306,7 @@ mod tests {
             "stop={service='tvs',node='sub',for='250ms'}",
             "stop={node='pub-2'}",
             "erase-lists={}",
+            "upgrade-firmware={load='sip88xx.1',model='8841'}",
             "erase-lists={only='all',share='12.34%',technicians=7,per-phone='90s'}",
             "erase-lists={share=0.123456789,restricted=1,per-restricted='1.5h'}",
             "procedure='rollback'",

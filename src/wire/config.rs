@@ -16,6 +16,13 @@ pub struct Config {
     pub tvs: Vec<TvsMember>,
     /// The firmware load that the phone is to run (`loadInformation`); empty if none is named.
     pub load: String,
+    /// Whether it is a stub that says no more than that the configuration is encrypted
+    /// (`fullConfig` false).
+    pub is_stub: bool,
+    /// Whether the phone's configuration is encrypted (`encrConfig`).
+    pub is_encrypted: bool,
+    /// Hash of the certificate that the cluster knows of the phone, hexadecimal; empty if none.
+    pub cert_hash: String,
 }
 
 /// One TVS server of a configuration.
@@ -90,7 +97,8 @@ struct Walk {
     priority: u32,
     address: String,
     port: Option<u16>,
-    load: String,
+    /// What stands beside the TVS members.
+    others: Config,
 }
 
 const TVS_MEMBER: [&str; 4] = ["device", "TVS", "members", "member"];
@@ -111,8 +119,15 @@ impl Walk {
         match self.path.last().map(String::as_str) {
             Some("address") if in_member => self.text.trim().clone_into(&mut self.address),
             Some("port") if in_member => self.port = Some(port(self.text.trim())?),
-            Some("loadInformation") if self.path.len() == 2 => {
-                self.text.trim().clone_into(&mut self.load);
+            Some(name) if self.path.len() == 2 && self.path[0] == "device" => {
+                let (text, others) = (self.text.trim(), &mut self.others);
+                match name {
+                    "loadInformation" => text.clone_into(&mut others.load),
+                    "fullConfig" => others.is_stub = text == "false",
+                    "encrConfig" => others.is_encrypted = text == "true",
+                    "certHash" => text.clone_into(&mut others.cert_hash),
+                    _ => {}
+                }
             }
             Some("member") if self.path == TVS_MEMBER && !self.address.is_empty() => {
                 let address = std::mem::take(&mut self.address);
@@ -129,7 +144,7 @@ impl Walk {
         self.members.sort_by_key(|member| member.0);
         self.members.truncate(TVS_MEMBERS_MAX);
         let member = |(_, address, port)| TvsMember { address, port };
-        Config { tvs: self.members.into_iter().map(member).collect(), load: self.load }
+        Config { tvs: self.members.into_iter().map(member).collect(), ..self.others }
     }
 }
 
@@ -254,8 +269,14 @@ type Node = (String, String, u16);
 
 impl ConfigTemplate {
     /// The template of a group whose members are `nodes` (name, address, TVS port), first asked
-    /// first, for phones that are to run this load.
-    pub fn new(nodes: &[Node], capf_node: &str, load: &str) -> ConfigTemplate {
+    /// first, for phones that are to run this load; encrypted for the device certificate with
+    /// this hash, if there is one.
+    pub fn new(
+        nodes: &[Node],
+        capf_node: &str,
+        load: &str,
+        cert_hash: Option<&str>,
+    ) -> ConfigTemplate {
         let members = |member: fn(usize, &Node) -> String| -> String {
             nodes.iter().enumerate().map(|(priority, node)| member(priority, node)).collect()
         };
@@ -265,6 +286,8 @@ impl ConfigTemplate {
             ("{{load}}", escape(load)),
             ("{{capf}}", escape(capf_node)),
             ("{{node}}", escape(&nodes[0].0)),
+            ("{{cert-hash}}", cert_hash.unwrap_or_default().into()),
+            ("{{encrypted}}", if cert_hash.is_some() { "true" } else { "false" }.into()),
         ];
         let text =
             marks.iter().fold(DEVICE.to_owned(), |text, (mark, value)| text.replace(mark, value));
@@ -351,7 +374,7 @@ mod tests {
 
     #[test]
     fn rendered_configuration_names_its_tvs_servers_in_order() {
-        let template = ConfigTemplate::new(&nodes(), "pub", "sip8841.14-2-1-0001-125");
+        let template = ConfigTemplate::new(&nodes(), "pub", "sip8841.14-2-1-0001-125", None);
         let text = template.render(ConfigValues { device: "SEP001122334455", line: 5_550_000 });
         let config = Config::parse(text.as_bytes()).unwrap();
         assert_eq!(config.tvs, [member("127.0.0.2", 2445), member("127.0.0.1", 12_445)]);
@@ -362,7 +385,8 @@ mod tests {
 
     #[test]
     fn every_part_of_a_filled_template_is_the_part_of_the_whole() {
-        let template = Arc::new(ConfigTemplate::new(&nodes(), "pub", "sip8841.14-2-1-0001-125"));
+        let template =
+            Arc::new(ConfigTemplate::new(&nodes(), "pub", "sip8841.14-2-1-0001-125", None));
         for (device, line) in [("SEP001122334455", 9_999_990), ("SEP0C75BD00FFFF", 7)] {
             let whole = template.render(ConfigValues { device, line }).into_bytes();
             let filled = FilledConfig::new(Arc::clone(&template), device.parse().unwrap(), line);
@@ -379,7 +403,7 @@ mod tests {
 
     #[test]
     fn configuration_has_the_size_of_a_real_one() {
-        let template = ConfigTemplate::new(&nodes()[1..], "pub", "sip8841.14-2-1-0001-125");
+        let template = ConfigTemplate::new(&nodes()[1..], "pub", "sip8841.14-2-1-0001-125", None);
         let text = template.render(ConfigValues { device: "SEP001122334455", line: 5_550_000 });
         // 7,652 bytes with a header of about 408 were seen in a phone log (TFTP-11).
         assert!((7_000..7_500).contains(&text.len()), "{} bytes", text.len());

@@ -2,12 +2,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::base::{Span, Time};
-use crate::crypto::FileIdentity;
+use crate::crypto::{FileIdentity, certificate_hash, device, device_of};
 use crate::phone::contract::{Fact, Failure};
 use crate::phone::errand::{Answer, Ask, ErrandFault, FileRequest, Message, Trust, TvsFault};
 use crate::phone::families::holds_lists;
 use crate::phone::file_kind::FileKind;
-use crate::phone::held::StoredConfig;
+use crate::phone::held::{ConfigTaken, StoredConfig};
 use crate::phone::judge::{AcceptPath, Judgement, Refusal, judge};
 use crate::phone::lists::PROVISIONING_ROLES;
 use crate::phone::step::Step;
@@ -61,6 +61,15 @@ impl Lookup {
     }
 }
 
+/// What a file that was accepted is.
+#[derive(Clone, Copy, Debug)]
+enum Taken {
+    /// It is in force.
+    InForce,
+    /// It says that the configuration is encrypted.
+    Stub,
+}
+
 /// Most TVS servers that are asked for one signer (TVS-04).
 const TVS_MEMBERS_ASKED_MAX: usize = 3;
 /// Most signers in the TVS cache of a phone; the oldest goes first.
@@ -72,7 +81,7 @@ impl FilesTask {
     /// Begins with the CTL when the phone has booted for so long; with the configuration if it is
     /// of a model that holds no lists.
     pub(in crate::phone) fn begin(cx: &mut Context<'_>, boot_time: Span) -> Next {
-        let first = if holds_lists(cx.model) { Step::Ctl } else { Step::Config };
+        let first = if holds_lists(cx.model) { Step::Ctl } else { cx.held.config_step() };
         pause(cx, boot_time, first)
     }
 
@@ -196,12 +205,14 @@ fn on_missing(cx: &mut Context<'_>, step: Step) -> Next {
         Step::Ctl if cx.env.profile.asks_generic_ctl => Some(Step::CtlGeneric),
         Step::Itl => Some(Step::ItlGeneric),
         Step::Config => Some(Step::ConfigDefault),
+        // It may not be encrypted any longer.
+        Step::ConfigEncrypted if cx.boot.config == ConfigTaken::Nothing => Some(Step::Config),
         _ => None,
     };
     if let Some(generic) = generic {
         return pause(cx, cx.env.profile.think, generic);
     }
-    if step == Step::ConfigDefault {
+    if matches!(step, Step::ConfigDefault | Step::ConfigEncrypted) {
         cx.boot.fail(Failure::ConfigMissing);
     }
     next_step(cx, step)
@@ -220,7 +231,8 @@ fn on_file(cx: &mut Context<'_>, step: Step, via: Transport, bytes: &[u8]) -> Ne
         return on_missing(cx, step);
     }
     let kind = step.kind();
-    if let Some(path) = needs_no_signature(cx, kind, via, bytes) {
+    let is_encrypted = step == Step::ConfigEncrypted;
+    if let Some(path) = needs_no_signature(cx, kind, via, bytes).filter(|_| !is_encrypted) {
         let identity = FileIdentity::unsigned(bytes);
         let stored = install_content(cx, kind, bytes, identity, path);
         return finish_file(cx, step, stored);
@@ -229,7 +241,7 @@ fn on_file(cx: &mut Context<'_>, step: Step, via: Transport, bytes: &[u8]) -> Ne
         return finish_file(cx, step, Err(Refusal::Malformed));
     };
     let verdict = match judge(&cx.held.lists, kind, &file, &cx.env.verifier) {
-        Judgement::Accept(path) => install_file(cx, kind, &file, path),
+        Judgement::Accept(path) => install_file(cx, step, &file, path),
         Judgement::Refuse(refusal) => {
             // State B asks nobody; without a TVS record in its list there is nobody to ask.
             let is_alone = refusal == Refusal::UnknownSigner && !cx.held.lists.holds_any_tvs();
@@ -272,7 +284,7 @@ fn ask_cache(cx: &mut Context<'_>, step: Step, file: &SignedFile<'_>) -> Next {
             .verifier
             .verify(file, &signer.public_key)
             .map_err(Refusal::from)
-            .and_then(|()| install_file(cx, kind, file, AcceptPath::TvsCache));
+            .and_then(|()| install_file(cx, step, file, AcceptPath::TvsCache));
         return finish_file(cx, step, verdict);
     }
     let config = cx.held.config.as_ref().map(|config| Arc::clone(&config.content));
@@ -371,7 +383,7 @@ fn use_signer(
     step: Step,
     file: &SignedFile<'_>,
     signer: VouchedSigner,
-) -> Result<(), Refusal> {
+) -> Result<Taken, Refusal> {
     let kind = step.kind();
     let vouched = &mut cx.held.vouched;
     vouched.retain(|known| !known.signer.is(file));
@@ -386,15 +398,20 @@ fn use_signer(
         return Err(Refusal::WrongRole);
     }
     cx.env.verifier.verify(file, &certificate.public_key)?;
-    install_file(cx, kind, file, AcceptPath::Tvs)
+    install_file(cx, step, file, AcceptPath::Tvs)
 }
 
 fn install_file(
     cx: &mut Context<'_>,
-    kind: FileKind,
+    step: Step,
     file: &SignedFile<'_>,
     path: AcceptPath,
-) -> Result<(), Refusal> {
+) -> Result<Taken, Refusal> {
+    let kind = step.kind();
+    if step == Step::ConfigEncrypted {
+        let opened = cx.env.verifier.open(file, device_of(cx.id)).ok_or(Refusal::Unreadable)?;
+        return install_content(cx, kind, &opened, cx.env.shared.identity(file), path);
+    }
     if !kind.is_list() {
         return install_content(cx, kind, file.body, cx.env.shared.identity(file), path);
     }
@@ -405,37 +422,49 @@ fn install_file(
         cx.held.lists.itl = Some(list);
     }
     cx.fact(Fact::FileAccepted { kind, path });
-    Ok(())
+    Ok(Taken::InForce)
 }
 
-/// Puts a file that is no list in force.
+/// Puts a file that is no list in force, unless it is a stub.
 fn install_content(
     cx: &mut Context<'_>,
     kind: FileKind,
     content: &[u8],
     identity: FileIdentity,
     path: AcceptPath,
-) -> Result<(), Refusal> {
+) -> Result<Taken, Refusal> {
     if kind == FileKind::Config {
         let content = cx.env.shared.config(content).map_err(|_| Refusal::Malformed)?;
+        if content.is_stub {
+            let own = certificate_hash(device(device_of(cx.id)));
+            let is_for_us = content.cert_hash == own && cx.boot.config == ConfigTaken::Nothing;
+            return if is_for_us { Ok(Taken::Stub) } else { Err(Refusal::Unreadable) };
+        }
         let before = cx.held.config.replace(StoredConfig { content, identity });
-        cx.boot.config_accepted = true;
+        cx.boot.config = ConfigTaken::InForce;
         cx.fact(Fact::FileAccepted { kind, path });
         let load = cx.held.config.as_ref().map(|config| &config.content.load);
         if before.is_some_and(|before| Some(&before.content.load) != load) {
             cx.fact(Fact::LoadTaken);
         }
-        return Ok(());
+        return Ok(Taken::InForce);
     }
     cx.held.install_further(kind, identity);
     cx.fact(Fact::FileAccepted { kind, path });
-    Ok(())
+    Ok(Taken::InForce)
 }
 
-fn finish_file(cx: &mut Context<'_>, step: Step, verdict: Result<(), Refusal>) -> Next {
-    if let Err(refusal) = verdict {
-        cx.fact(Fact::FileRefused { kind: step.kind(), refusal });
-        fail(cx, step, Failure::File(refusal));
+fn finish_file(cx: &mut Context<'_>, step: Step, verdict: Result<Taken, Refusal>) -> Next {
+    match verdict {
+        Ok(Taken::InForce) => {}
+        Ok(Taken::Stub) => {
+            cx.boot.config = ConfigTaken::Stub;
+            return pause(cx, cx.env.profile.think, Step::ConfigEncrypted);
+        }
+        Err(refusal) => {
+            cx.fact(Fact::FileRefused { kind: step.kind(), refusal });
+            fail(cx, step, Failure::File(refusal));
+        }
     }
     next_step(cx, step)
 }
@@ -443,7 +472,7 @@ fn finish_file(cx: &mut Context<'_>, step: Step, verdict: Result<(), Refusal>) -
 fn next_step(cx: &mut Context<'_>, step: Step) -> Next {
     let next = match step.kind() {
         FileKind::Ctl => Some(Step::Itl),
-        FileKind::Itl => Some(Step::Config),
+        FileKind::Itl => Some(cx.held.config_step()),
         // The configuration in force, which may be the old one, names them.
         kind if cx.held.config.is_some() => further_file(cx, kind),
         _ => None,

@@ -268,6 +268,11 @@ impl Cluster {
         })
     }
 
+    /// Whether the cluster is in mixed mode now.
+    pub const fn security_mode(&self) -> SecurityMode {
+        self.ctl.mode
+    }
+
     /// Whether the cluster is prepared for a rollback to a release before 8.0.
     pub const fn is_prepared_for_rollback(&self) -> bool {
         self.rollback

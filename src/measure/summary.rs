@@ -228,6 +228,8 @@ pub struct RunFacts {
     pub account: Account,
     /// CPU seconds of a signature, the mean over the whole run.
     pub sign_mean_s: Option<f64>,
+    /// What was typed at the consoles of nodes and what they said, by the names of the nodes.
+    pub consoles: Vec<(String, String)>,
 }
 
 impl Summary {

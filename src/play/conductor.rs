@@ -1,4 +1,4 @@
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use crate::base::{NodeId, PhoneId, Span, Time};
@@ -7,6 +7,7 @@ use crate::cluster::{
     ActionError, Cluster, Effect, OperatorAction, ServiceChange, ServiceKind, SignCounts,
     TftpService,
 };
+use crate::console::{Answer, Session, Typed, View};
 use crate::measure::{
     ClusterCounts, CpuSeconds, Finish, Ledger, Mode, RunFacts, RunInfo, ServeSummary, StepMark,
     Summary,
@@ -45,6 +46,8 @@ pub struct Play {
     storm: Option<SignCounts>,
     steps: Vec<StepMark>,
     notes: Vec<String>,
+    /// What was typed at the consoles of nodes, and what they said.
+    transcripts: BTreeMap<NodeId, String>,
 }
 
 /// What the driver has to do next.
@@ -104,6 +107,7 @@ impl Play {
             storm: None,
             steps: Vec::new(),
             notes: Vec::new(),
+            transcripts: BTreeMap::new(),
         }
     }
 
@@ -157,6 +161,15 @@ impl Play {
         self.commands.push_back(action);
     }
 
+    /// Takes a line at the console of a node and enters what it asks for, as
+    /// [`command`](Play::command) does; nothing where the servers are not ours.
+    pub fn typed(&mut self, session: &mut Session, line: &str) -> Answer {
+        let Some(cluster) = &self.cluster else { return Answer::default() };
+        let answer = session.line(line, &View::of(cluster));
+        answer.action.iter().cloned().for_each(|action| self.command(action));
+        answer
+    }
+
     /// What is to be done now, if anything; what was handed out before is done. `settled` says
     /// whether every phone has settled and no boot is pending.
     ///
@@ -171,6 +184,7 @@ impl Play {
             let (action, step) = if let Some(command) = self.commands.pop_front() {
                 (command, None)
             } else if let Some(action) = self.timeline.next_due(now, settled) {
+                self.timeline.typed().cloned().iter().for_each(|typed| self.transcribe(typed));
                 (action, self.timeline.in_hand().cloned())
             } else {
                 return Ok(None);
@@ -196,6 +210,13 @@ impl Play {
             Some(StepInHand { number, name }) => format!("step {number}, {name}: {what}"),
             None => what,
         }
+    }
+
+    /// Writes down what a console says to what is typed at it now.
+    fn transcribe(&mut self, typed: &Typed) {
+        let Some(cluster) = &self.cluster else { return };
+        let text = typed.transcript(&View::of(cluster));
+        *self.transcripts.entry(typed.node).or_default() += &text;
     }
 
     /// Carries an action out and lays down what follows from it.
@@ -289,7 +310,14 @@ impl Play {
             ..Summary::default()
         };
         let signed_before = self.storm.unwrap_or_default();
-        RunFacts { known, signed_before, signed: self.signed(), ..RunFacts::default() }
+        let (signed, consoles) = (self.signed(), self.consoles());
+        RunFacts { known, signed_before, signed, consoles, ..RunFacts::default() }
+    }
+
+    /// The transcripts of the consoles by the first names of their nodes.
+    fn consoles(&self) -> Vec<(String, String)> {
+        let name = |node: NodeId| self.plan.topology.node(node).name.clone();
+        self.transcripts.iter().map(|(&node, text)| (name(node), text.clone())).collect()
     }
 
     /// Services that somebody has forgotten to restart, such as `tftp on pub`.

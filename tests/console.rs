@@ -293,18 +293,18 @@ fn lines_in_a_scenario_do_what_the_native_verbs_do() {
     let (typed, native) = (play(&typed), play(&native));
     assert_eq!(typed.digest, native.digest);
     assert!(native.facts.consoles.is_empty());
-    let [(first, on_pub), (second, on_sub)] = typed.facts.consoles.as_slice() else {
+    let [(first, primary), (second, secondary)] = typed.facts.consoles.as_slice() else {
         panic!("two consoles: {:?}", typed.facts.consoles);
     };
     assert_eq!([first, second], ["pub", "sub"]);
-    assert!(on_pub.starts_with("admin:set cert regen CallManager\nWARNING: "), "{on_pub}");
-    assert!(on_pub.contains("\nCluster set to Mixed Mode\n"), "{on_pub}");
+    assert!(primary.starts_with("admin:set cert regen CallManager\nWARNING: "), "{primary}");
+    assert!(primary.contains("\nCluster set to Mixed Mode\n"), "{primary}");
     assert!(
-        on_sub.ends_with(
+        secondary.ends_with(
             "\nYou must restart services related to TVS for the regenerated \
                               certificates to become active.\n"
         ),
-        "{on_sub}"
+        "{secondary}"
     );
 }
 
@@ -381,6 +381,8 @@ proptest! {
             let begins = line.trim_start().to_ascii_lowercase().starts_with("utils");
             prop_assert!(answer.action.is_none() || confirms && was_asked || begins, "{line:?}");
             prop_assert!(!(answer.is_refused && answer.action.is_some()));
+            let steers = |c: char| c.is_control() && !['\n', '\t'].contains(&c);
+            prop_assert!(!answer.text.contains(steers), "{line:?}: {:?}", answer.text);
         }
     }
 }
@@ -421,6 +423,7 @@ fn line() -> impl Strategy<Value = String> {
         "CAPF/CAPF.pem",
         "run",
         "sql",
+        "\u{1b}[2J",
         "\u{202e}",
     ]);
     prop_oneof![

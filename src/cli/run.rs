@@ -64,6 +64,7 @@ pub fn run(args: &RunArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
     permit_listener(args)?;
     let options = LiveOptions {
         files: None,
+        admin: None,
         allowed: args.scenario.flags.allow_target.clone(),
         state: args.state.clone(),
         metrics: args.metrics_listen,

@@ -1,5 +1,6 @@
 //! The grammar of the console: one table for reading, help and completion.
 
+use crate::base::printable;
 use crate::cluster::operator::ctl::ResetList;
 use crate::cluster::operator::services::Change;
 use crate::cluster::{CERTIFICATES, CertificateKind, SERVICES, SecurityMode};
@@ -57,7 +58,7 @@ pub struct Refusal(pub(super) String);
 impl Refusal {
     /// What the console prints.
     pub fn text(&self) -> String {
-        format!("Executed command unsuccessfully\n{}\n", self.0)
+        format!("Executed command unsuccessfully\n{}\n", printable(&self.0))
     }
 
     fn of(what: &str) -> Refusal {

@@ -1,4 +1,4 @@
-use crate::base::NodeId;
+use crate::base::{NodeId, Span, printable};
 use crate::cluster::operator::certificates::Regenerate;
 use crate::cluster::operator::ctl::{ResetList, ResetLocalKey, UpdateCtl};
 use crate::cluster::operator::parameters::{Parameter, SetParameter};
@@ -96,7 +96,7 @@ impl Session {
 
     /// The prompt with what is typed behind it, and the end of that line.
     pub fn prompt_and(&self, line: &str) -> String {
-        let shown = if self.hides() { String::new() } else { crate::base::printable(line) };
+        let shown = if self.hides() { String::new() } else { printable(line) };
         format!("{}{shown}\n", self.prompt())
     }
 
@@ -280,7 +280,7 @@ impl Pending {
             }
             Pending::SetMode(mode) => {
                 let parameter = Parameter::SecurityMode(mode);
-                let action = SetParameter { parameter, spread: crate::base::Span::ZERO };
+                let action = SetParameter { parameter, spread: Span::ZERO };
                 (texts::mode_set(mode), action.into())
             }
             Pending::ResetLocalKey(list) => (

@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use crate::base::{NodeId, PhoneId, Span, Time};
+use crate::base::{NodeId, PhoneId, Span, Time, printable};
 use crate::cluster::operator::phones::{Visited, Visits, effect_on_phones};
 use crate::cluster::{
     ActionError, Cluster, Effect, OperatorAction, ServiceChange, ServiceKind, SignCounts,
@@ -73,6 +73,15 @@ pub enum Cue {
     Moved,
     /// A service of our cluster starts or stops.
     Service(ServiceChange),
+}
+
+/// What has come of actions that were entered.
+#[derive(Clone, Debug, Default)]
+pub struct Entered {
+    /// What was done, in words.
+    pub notes: Vec<String>,
+    /// Why something could not be done.
+    pub refused: Option<ActionError>,
 }
 
 /// Why phones boot.
@@ -161,6 +170,20 @@ impl Play {
         self.commands.push_back(action);
     }
 
+    /// A session at the console of the node with this name; nothing names the publisher.
+    ///
+    /// # Errors
+    /// If there is no such node, in words.
+    pub fn session(&self, node: &str) -> Result<Session, String> {
+        let topology = self.cluster.as_ref().map_or(&self.plan.topology, Cluster::topology);
+        let is_named = |id: &NodeId| topology.node(*id).name.eq_ignore_ascii_case(node);
+        let found = topology.ids().find(|id| node.is_empty() || is_named(id));
+        found.map(Session::new).ok_or_else(|| {
+            let names: Vec<&str> = topology.nodes.iter().map(|node| node.name.as_str()).collect();
+            format!("there is no node `{}`; nodes: {}", printable(node), names.join(", "))
+        })
+    }
+
     /// Takes a line at the console of a node and enters what it asks for, as
     /// [`command`](Play::command) does; nothing where the servers are not ours.
     pub fn typed(&mut self, session: &mut Session, line: &str) -> Answer {
@@ -217,6 +240,25 @@ impl Play {
         let Some(cluster) = &self.cluster else { return };
         let text = typed.transcript(&View::of(cluster));
         *self.transcripts.entry(typed.node).or_default() += &text;
+    }
+
+    /// What a cue means, in words; `None` for what goes without saying.
+    pub fn tell_cue(&self, cue: &Cue) -> Option<String> {
+        let name = |node: NodeId| &self.plan.topology.node(node).name;
+        match cue {
+            Cue::Acts { action, step } => Some(self.tell(action, step.as_ref())),
+            Cue::Boots { spread, .. } => {
+                let phones = self.plan.fleet.phones;
+                Some(format!("{phones} phones would be reset within {spread}"))
+            }
+            Cue::Service(ServiceChange::Started { node, service }) => {
+                Some(format!("{} on {} has started", service.kind().name(), name(*node)))
+            }
+            Cue::Service(ServiceChange::Stopped { node, service }) => {
+                Some(format!("{} on {} has stopped", service.name(), name(*node)))
+            }
+            Cue::Visits(_) | Cue::Moved => None,
+        }
     }
 
     /// Carries an action out and lays down what follows from it.
@@ -329,16 +371,21 @@ impl Play {
         ours.restarts_due().map(words).collect()
     }
 
-    /// What an operator would still have to do with the cluster as it is now.
-    fn warnings(&self) -> Vec<String> {
-        let Some(ours) = &self.cluster else { return Vec::new() };
+    /// What must be restarted for all that was done to be in force, in words.
+    pub fn restart_note(&self) -> Option<String> {
         let due = self.restarts_due();
-        let forgotten = (!due.is_empty()).then(|| {
+        (!due.is_empty()).then(|| {
             let due = due.join(", ");
             format!(
                 "restart required: {due}; until then the old certificates and files are in force"
             )
-        });
+        })
+    }
+
+    /// What an operator would still have to do with the cluster as it is now.
+    fn warnings(&self) -> Vec<String> {
+        let Some(ours) = &self.cluster else { return Vec::new() };
+        let forgotten = self.restart_note();
         let rollback = ours.is_prepared_for_rollback().then(|| {
             "the cluster is still prepared for a rollback to pre 8.0: phones that took the blank list \
              accept any file; set rollback-to-pre-8.0 to false, restart TFTP and reset the phones"

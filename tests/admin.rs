@@ -32,12 +32,19 @@ impl Serve {
     fn start() -> Serve {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("lab.toml"), SCENARIO).unwrap();
-        let mut child = serve(folder.path()).stdout(Stdio::piped()).spawn().unwrap();
+        let child = serve(folder.path()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut serve = Serve { child, folder, bound: Value::Null };
+        serve.bound = serve.document();
+        serve
+    }
+
+    /// What it prints when it listens.
+    fn document(&mut self) -> Value {
         let mut document = String::new();
-        for line in BufReader::new(child.stdout.as_mut().unwrap()).lines() {
+        for line in BufReader::new(self.child.stdout.as_mut().unwrap()).lines() {
             document += &line.unwrap();
             if let Ok(bound) = serde_json::from_str(&document) {
-                return Serve { child, folder, bound };
+                return bound;
             }
         }
         panic!("serve has ended: {document}");

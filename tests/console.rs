@@ -46,13 +46,15 @@ fn cluster(settings: &str) -> Cluster {
 /// What stands on a terminal where these lines were typed.
 fn screen(cluster: &Cluster, node: NodeId, lines: &[&str]) -> String {
     let lines = lines.iter().map(ToString::to_string).collect();
-    Typed { node, lines }.transcript(&View::of(cluster))
+    Typed { node, lines }.transcript(&View::of(cluster, Time::ZERO))
 }
 
 /// What the last of these lines is answered with.
 fn answer(cluster: &Cluster, node: NodeId, lines: &[&str]) -> Answer {
     let mut session = Session::new(node);
-    lines.iter().fold(Answer::default(), |_, line| session.line(line, &View::of(cluster)))
+    lines
+        .iter()
+        .fold(Answer::default(), |_, line| session.line(line, &View::of(cluster, Time::ZERO)))
 }
 
 const R10: &str = "release='10.5'";
@@ -99,9 +101,13 @@ fn an_answer_other_than_yes_does_nothing() {
     ] {
         for other in answers {
             let mut session = Session::new(PUB);
-            session.line(line, &View::of(&cluster));
+            session.line(line, &View::of(&cluster, Time::ZERO));
             assert!(!session.is_ready(), "{line} asks");
-            assert_eq!(session.line(other, &View::of(&cluster)).action, None, "{line}: {other}");
+            assert_eq!(
+                session.line(other, &View::of(&cluster, Time::ZERO)).action,
+                None,
+                "{line}: {other}"
+            );
             assert_eq!(session.prompt(), PROMPT);
         }
     }
@@ -376,7 +382,7 @@ proptest! {
         let mut session = Session::new(SUB);
         for line in lines {
             let was_asked = !session.is_ready();
-            let answer = session.line(&line, &View::of(&cluster));
+            let answer = session.line(&line, &View::of(&cluster, Time::ZERO));
             let confirms = ["yes", "y"].iter().any(|yes| line.trim().eq_ignore_ascii_case(yes));
             let begins = line.trim_start().to_ascii_lowercase().starts_with("utils");
             prop_assert!(answer.action.is_none() || confirms && was_asked || begins, "{line:?}");

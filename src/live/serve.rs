@@ -70,7 +70,7 @@ async fn attend(
 ) -> Result<(), LiveError> {
     let said = match session {
         Some(mut session) => {
-            let said = stage.play.typed(&mut session, &line);
+            let said = stage.play.typed(&mut session, &line, clock.now());
             let mut entered = operate(stage, clock, observer).await?;
             if said.action.is_some() {
                 entered.notes.extend(stage.play.restart_note());

@@ -186,9 +186,9 @@ impl Play {
 
     /// Takes a line at the console of a node and enters what it asks for, as
     /// [`command`](Play::command) does; nothing where the servers are not ours.
-    pub fn typed(&mut self, session: &mut Session, line: &str) -> Answer {
+    pub fn typed(&mut self, session: &mut Session, line: &str, now: Time) -> Answer {
         let Some(cluster) = &self.cluster else { return Answer::default() };
-        let answer = session.line(line, &View::of(cluster));
+        let answer = session.line(line, &View::of(cluster, now));
         answer.action.iter().cloned().for_each(|action| self.command(action));
         answer
     }
@@ -207,7 +207,7 @@ impl Play {
             let (action, step) = if let Some(command) = self.commands.pop_front() {
                 (command, None)
             } else if let Some(action) = self.timeline.next_due(now, settled) {
-                self.timeline.typed().cloned().iter().for_each(|typed| self.transcribe(typed));
+                self.timeline.typed().cloned().iter().for_each(|typed| self.transcribe(typed, now));
                 (action, self.timeline.in_hand().cloned())
             } else {
                 return Ok(None);
@@ -236,9 +236,9 @@ impl Play {
     }
 
     /// Writes down what a console says to what is typed at it now.
-    fn transcribe(&mut self, typed: &Typed) {
+    fn transcribe(&mut self, typed: &Typed, now: Time) {
         let Some(cluster) = &self.cluster else { return };
-        let text = typed.transcript(&View::of(cluster));
+        let text = typed.transcript(&View::of(cluster, now));
         *self.transcripts.entry(typed.node).or_default() += &text;
     }
 

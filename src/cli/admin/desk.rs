@@ -100,9 +100,9 @@ impl Memory {
     }
 
     fn take(&mut self, line: &str) -> AdminReply {
-        let said = self.play.typed(&mut self.session, line);
         let elapsed = u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
         let now = Time::ZERO + Span::from_nanos(elapsed);
+        let said = self.play.typed(&mut self.session, line, now);
         let mut entered = Entered::default();
         loop {
             match self.play.next(now, true) {

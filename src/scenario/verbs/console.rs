@@ -2,7 +2,7 @@
 
 use toml::Value;
 
-use crate::base::{ClusterId, NodeId, Span};
+use crate::base::{ClusterId, NodeId, Span, Time};
 use crate::cluster::operator::parameters::{Parameter, SetParameter};
 use crate::cluster::{OperatorAction, SecurityMode};
 use crate::console::{Look, Session, Typed, View};
@@ -68,7 +68,8 @@ fn typed(
         let problem = Problem::new(line.span(), "the session is over before this line");
         return Err(problem.help("`exit` and `quit` come last"));
     }
-    let view = View { topology: reader.topology, is_mixed: reader.is_mixed, cluster: None };
+    let (topology, is_mixed) = (reader.topology, reader.is_mixed);
+    let view = View { topology, is_mixed, cluster: None, now: Time::ZERO };
     let answer = session.line(line.get_ref(), &view);
     if answer.is_refused {
         let said = answer.text.lines().last().unwrap_or_default();

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use resetstorm::base::ClusterId;
+use resetstorm::base::{ClusterId, Time};
 use resetstorm::cluster::{Cluster, Genesis, Stored};
 use resetstorm::console::{Session, View, complete};
 use resetstorm::crypto::KeySource;
@@ -31,7 +31,7 @@ fuzz_target!(|bytes: &[u8]| {
         let mut session = Session::new(ClusterId::FIRST.node(0));
         for line in String::from_utf8_lossy(bytes).split('\n') {
             let was_ready = session.is_ready();
-            let answer = session.line(line, &View::of(cluster));
+            let answer = session.line(line, &View::of(cluster, Time::ZERO));
             let words = line.trim_start().to_ascii_lowercase();
             assert!(answer.action.is_none() || !was_ready || words.starts_with("utils"));
             assert!(!answer.text.contains(|c: char| c.is_control() && c != '\n' && c != '\t'));

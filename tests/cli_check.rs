@@ -59,7 +59,7 @@ fn json_is_one_document_with_every_plan() {
         document["plans"].as_array().unwrap().iter().map(|plan| &plan["scenario"]).collect();
     assert_eq!(names, ["callmanager-regen", "tvs-regen"]);
     let plan = &document["plans"][0];
-    assert_eq!((&plan["phones"], &plan["waves"][0]["requests"]), (&30.into(), &90.into()));
+    assert_eq!((&plan["phones"], &plan["waves"][0]["requests"]), (&30.into(), &120.into()));
     assert_eq!(plan["file"], REGEN);
 }
 

@@ -529,7 +529,7 @@ async fn good_phones_do_not_pay_for_bad_peers() {
     );
     assert_eq!((summary.phones.ready, summary.config.applied), (phones, phones));
     assert_eq!((summary.tvs.lookups, summary.tvs.failed), (phones, 0));
-    assert_eq!((summary.tftp.requests, summary.tftp.errors), (3 * phones, 0));
+    assert_eq!((summary.tftp.requests, summary.tftp.errors), (4 * phones, 0));
     assert_eq!(summary.serve.tvs_answers, phones);
     assert_eq!(summary.trust.lists.accepted_by_tvs, phones);
     assert_eq!(run.ledger.counts().unexpected, 0);

@@ -536,8 +536,8 @@ async fn whatever_harm_http_does_tftp_brings_the_same_file() {
         let name = format!("{harm:.60?}");
         let (_, ledger, _) = boot(&stage, hostile(harm).await).await;
         let HttpCounts { requests, fallbacks, errors, bytes, .. } = ledger.counts().http;
-        assert_eq!((requests, fallbacks, errors), (24, 24, 24), "{name}");
-        assert_eq!((bytes, ledger.counts().tftp.requests), (0, 24), "{name}");
+        assert_eq!((requests, fallbacks, errors), (32, 32, 32), "{name}");
+        assert_eq!((bytes, ledger.counts().tftp.requests), (0, 32), "{name}");
         let ready = outcomes(&ledger, |outcome| outcome == Outcome::Ready);
         assert_eq!((ready, ledger.counts().unexpected), (8, 0), "{name}");
     }
@@ -551,7 +551,7 @@ async fn a_dead_or_silent_port_costs_one_attempt_per_boot() {
     for server in [closed, hostile(Harm::Silence).await] {
         let (_, ledger, _) = boot_with(&stage, server, Span::from_millis(500)).await;
         let Counts { http, tftp, .. } = *ledger.counts();
-        assert_eq!((http.requests, http.fallbacks, tftp.requests), (8, 8, 24));
+        assert_eq!((http.requests, http.fallbacks, tftp.requests), (8, 8, 32));
         assert_eq!(outcomes(&ledger, |outcome| outcome == Outcome::Ready), 8);
     }
 }
@@ -576,7 +576,7 @@ async fn nothing_that_does_not_verify_is_ever_in_force() {
         assert_eq!((tallies.list_alarms, tallies.config_alarms), (8, 8));
         assert!(phones.iter().all(|phone| *phone.lists() == before), "the old list is kept");
         let counts = &ledger.counts();
-        assert_eq!((counts.http.fallbacks, counts.http.not_found), (0, 8), "HTTP brought them");
+        assert_eq!((counts.http.fallbacks, counts.http.not_found), (0, 16), "HTTP brought them");
         assert_eq!(counts.http.connections, 8, "a 404 with a body keeps the connection");
     }
 }
@@ -589,9 +589,9 @@ async fn a_server_that_closes_after_each_answer_is_no_fault() {
         let server = hostile(Harm::Says(answer.into_bytes())).await;
         let (_, ledger, _) = boot(&stage, server).await;
         let counts = &ledger.counts();
-        // CTL, own and generic list, own and default configuration.
-        assert_eq!((counts.http.requests, counts.http.not_found), (40, 40));
-        assert_eq!((counts.http.errors, counts.http.connections), (0, 40));
+        // Own and generic CTL, own and generic ITL, own and default configuration.
+        assert_eq!((counts.http.requests, counts.http.not_found), (48, 48));
+        assert_eq!((counts.http.errors, counts.http.connections), (0, 48));
     }
 }
 
@@ -615,7 +615,7 @@ async fn good_phones_are_ready_beside_a_thousand_bad_peers() {
     let (_, ledger, _) = boot(&stage, stage.http).await;
     assert_eq!(outcomes(&ledger, |outcome| outcome == Outcome::Ready), 8);
     let counts = &ledger.counts();
-    assert_eq!((counts.http.requests, counts.http.errors, counts.tftp.requests), (24, 0, 0));
+    assert_eq!((counts.http.requests, counts.http.errors, counts.tftp.requests), (32, 0, 0));
     until("malformed heads are counted", || stage.servers.counts().http.malformed == 250).await;
 }
 
@@ -631,7 +631,7 @@ async fn configs_come_over_https_when_the_signer_version_of_the_list_is_1_1() {
     let (stage, servers) = secure_stage().await;
     let (phones, ledger, _) = boot_at(&stage, servers, Span::from_secs(20)).await;
     let Counts { http, https, tftp, .. } = *ledger.counts();
-    assert_eq!((http.requests, http.not_found, http.connections), (16, 8, 8), "CTL and ITL");
+    assert_eq!((http.requests, http.not_found, http.connections), (24, 16, 8), "CTLs and ITL");
     assert_eq!((https.requests, https.connections, tftp.requests), (8, 8, 0));
     assert_eq!(https.bytes, 8 * stage.served(CONFIG).len() as u64);
     assert_eq!(outcomes(&ledger, |outcome| outcome == Outcome::Ready), 8);

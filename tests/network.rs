@@ -406,9 +406,9 @@ async fn stopped_half_way(profile: PhoneProfile) -> Ledger {
         loop {
             let counts = servers.counts().tftp;
             let phones = u64::from(PHONES);
-            // Each got its 404 and two blocks of a list that takes ten round trips more.
-            let begun = counts.not_found == phones && counts.transfers_in_flight == phones;
-            if begun && counts.datagrams_out >= 3 * phones {
+            // Each got two 404s and two blocks of a list that takes ten round trips more.
+            let begun = counts.not_found == 2 * phones && counts.transfers_in_flight == phones;
+            if begun && counts.datagrams_out >= 4 * phones {
                 return;
             }
             tokio::task::yield_now().await;
@@ -462,8 +462,8 @@ async fn a_tftp_service_stopped_in_mid_transfer_comes_out_alike_in_virtual_time(
     for (what, run) in [("live", &live), ("sim", &sim)] {
         let (counts, failures) = (run.counts(), run.failures());
         assert_eq!(failures.get(&stalled), Some(&phones), "{what}: {failures:?}");
-        assert_eq!((counts.tftp.errors, counts.tftp.not_found), (phones, phones), "{what}");
-        assert_eq!((counts.tftp.requests, counts.tftp.transfers), (3 * phones, phones), "{what}");
+        assert_eq!((counts.tftp.errors, counts.tftp.not_found), (phones, 2 * phones), "{what}");
+        assert_eq!((counts.tftp.requests, counts.tftp.transfers), (4 * phones, phones), "{what}");
         assert_eq!(counts.unexpected, 0, "{what}");
         assert_eq!(counts.tftp.retransmits, phones, "{what}: two tries each");
     }
@@ -476,12 +476,12 @@ async fn a_tftp_service_stopped_in_mid_transfer_comes_out_alike_in_virtual_time(
     }
 }
 
-/// Whatever the weather: every phone ready, each with three transfers and one lookup.
+/// Whatever the weather: every phone ready, each with four requests and one lookup.
 fn assert_exact(ledger: &Ledger, what: &str) {
     let (counts, phones) = (&ledger.counts(), u64::from(PHONES));
     let tallies = ledger.tallies();
     assert_eq!((tallies.ready, tallies.stuck, tallies.failed), (phones, 0, 0), "{what}");
-    assert_eq!((counts.tftp.requests, counts.tftp.not_found), (3 * phones, phones), "{what}");
+    assert_eq!((counts.tftp.requests, counts.tftp.not_found), (4 * phones, 2 * phones), "{what}");
     assert_eq!((counts.tftp.errors, counts.unexpected), (0, 0), "{what}");
     assert_eq!((counts.tvs.lookups, counts.tvs.failed), (phones, 0), "{what}: {:?}", counts.tvs);
     assert_eq!(counts.itls.accepted_by_tvs, phones, "{what}");

@@ -75,7 +75,7 @@ fn regeneration_of_call_manager_costs_one_lookup_and_one_signature_per_phone() {
     assert_eq!(summary.signatures.cache_hits, 39, "one list for all phones");
     assert_eq!(summary.signatures.verified, 80);
     let tftp = &summary.tftp;
-    assert_eq!((tftp.requests, tftp.transfers, tftp.not_found), (120, 80, 40));
+    assert_eq!((tftp.requests, tftp.transfers, tftp.not_found), (160, 80, 80));
     assert_eq!(summary.tftp.retransmits, 0);
 }
 

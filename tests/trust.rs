@@ -175,7 +175,13 @@ impl Bench {
     /// Boots up to the wait for the list.
     fn boot(&mut self) {
         self.feed(Input::Boot);
+        self.no_ctl();
+    }
+
+    /// The server has no CTL, neither for the phone nor for all.
+    fn no_ctl(&mut self) -> (Vec<Action>, Vec<Fact>) {
         self.missing();
+        self.missing()
     }
 
     /// Hands over a list; returns the facts.
@@ -204,6 +210,7 @@ fn a_boot_asks_for_ctl_itl_and_signed_config_in_this_order() {
     let mut bench = Bench::new();
     let file = |actions: &[Action]| request(actions).file.to_string();
     assert_eq!(file(&bench.feed(Input::Boot).0), "CTLSEP0C75BD000000.tlv");
+    assert_eq!(file(&bench.missing().0), "CTLFile.tlv");
     assert_eq!(file(&bench.missing().0), "ITLSEP0C75BD000000.tlv");
     assert_eq!(file(&bench.missing().0), "ITLFile.tlv");
     let list = bench.list();
@@ -264,7 +271,7 @@ fn a_config_is_asked_for_over_https_only_if_a_list_says_that_its_cluster_offers_
     ] {
         let mut bench = http_bench_of(release);
         assert_eq!(asked(&bench.feed(Input::Boot)).1, Transport::Http, "lists sign themselves");
-        assert_eq!(asked(&bench.missing()).1, Transport::Http);
+        assert_eq!(asked(&bench.no_ctl()).1, Transport::Http);
         let list = bench.list();
         let config = asked(&bench.give(&list));
         assert_eq!(config, ("SEP0C75BD000000.cnf.xml.sgn".into(), transport), "{release}");
@@ -369,8 +376,8 @@ fn http_that_brings_no_file_is_followed_by_tftp_for_that_file() {
         assert_eq!(step.1, [Fact::TransportFellBack { from: Transport::Http, fault }]);
         assert_eq!(asked(&step), (ctl, Transport::Tftp));
         let next = bench.missing();
-        let list = "ITLSEP0C75BD000000.tlv".to_owned();
-        assert_eq!(asked(&next), (list, Transport::Http), "the next file has its own chance");
+        let generic = "CTLFile.tlv".to_owned();
+        assert_eq!(asked(&next), (generic, Transport::Http), "the next file has its own chance");
         let missing = bench.missing();
         assert_eq!(asked(&missing).1, Transport::Http, "404 is an answer");
     }
@@ -410,6 +417,7 @@ fn a_silent_server_is_followed_by_the_next_for_the_same_file_and_for_the_rest_of
         let missing = bench.missing();
         assert_eq!(missing.1, [Fact::TftpFailover], "{fault}: not found is an answer");
         assert_eq!(asked_of(&missing).0, 1);
+        bench.missing();
         let list = bench.list();
         assert_eq!(asked_of(&bench.give(&list)).0, 1);
         let config = bench.config();
@@ -767,20 +775,19 @@ fn boot_time_and_think_time_are_waited_for_by_timers() {
     let token = again;
     let (actions, _) = bench.feed(Input::Timer { token });
     assert!(request(&actions).file.starts_with("CTLSEP"));
-    let (at, token) = timer(&bench.missing().0);
-    assert_eq!(at, bench.now + Span::from_secs(2));
-    let (actions, _) = bench.feed(Input::Timer { token });
-    assert!(request(&actions).file.starts_with("ITLSEP"));
+    for next in ["CTLFile", "ITLSEP"] {
+        let (at, token) = timer(&bench.missing().0);
+        assert_eq!(at, bench.now + Span::from_secs(2));
+        let (actions, _) = bench.feed(Input::Timer { token });
+        assert!(request(&actions).file.starts_with(next));
+    }
 }
 
 #[test]
-fn a_profile_may_ask_for_the_generic_ctl() {
+fn a_profile_may_leave_the_generic_ctl_alone() {
     let mut bench = Bench::new();
-    bench.env.profile =
-        Arc::new(PhoneProfile { asks_generic_ctl: true, ..PhoneProfile::default() });
+    bench.env.profile = Arc::new(PhoneProfile { ctl_generic: false, ..PhoneProfile::default() });
     bench.feed(Input::Boot);
-    let (actions, _) = bench.missing();
-    assert_eq!(&*request(&actions).file, "CTLFile.tlv");
     let (actions, _) = bench.missing();
     assert!(request(&actions).file.starts_with("ITLSEP"));
 }

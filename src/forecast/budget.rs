@@ -599,7 +599,7 @@ mod tests {
             "timeline      1. regenerate-1 · when the fleet has settled: regenerate",
             "              4. reset-1 · then: reset all phones within 30s\n",
             "reset         2 000 boots within 30 s, at most ",
-            "6 000 requests, 4 000 files",
+            "8 000 requests, 4 000 files",
             "              0 to 4 000 TVS lookups: the signer changes; one per phone",
             "descriptors   at most 1 874 of 20 000\n",
             "SLO           phones.stuck == 0\n",

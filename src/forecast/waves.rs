@@ -144,7 +144,7 @@ fn wave(
     has_ctl: bool,
 ) -> Wave {
     let (phones, listed) = (u64::from(plan.fleet.phones), with_lists(plan));
-    let asks_again = plan.phone.asks_generic_ctl && !has_ctl;
+    let asks_again = plan.phone.ctl_generic && !has_ctl;
     let requests = Requests { ctl: 1 + u64::from(asks_again), itl: 1, config: 1 };
     let ctl_bytes = if has_ctl { bytes_of_ctl(&plan.topology) } else { 0 };
     Wave {

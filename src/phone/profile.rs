@@ -25,9 +25,9 @@ pub struct PhoneProfile {
     pub tftp_block_size: BlockSizeRule,
     /// Longest wait for connect, handshake and answer of one TVS server together (guess: 10 s).
     pub tvs_timeout: Span,
-    /// Whether `CTLFile.tlv` is asked for after a missing `CTLSEP<MAC>.tlv`; default no
-    /// (`decisions.md`, mechanism).
-    pub asks_generic_ctl: bool,
+    /// Whether `CTLFile.tlv` is asked for after a missing `CTLSEP<MAC>.tlv`; default yes, as the
+    /// documents say (BOOT-18, CTFTP-01, X-25).
+    pub ctl_generic: bool,
 }
 
 /// Largest file that a phone takes in bytes (TFTP-10: seen in a phone log).
@@ -44,7 +44,7 @@ impl Default for PhoneProfile {
             tftp_tries: 5,
             tftp_block_size: BlockSizeRule::Fixed(None),
             tvs_timeout: Span::from_secs(10),
-            asks_generic_ctl: false,
+            ctl_generic: true,
         }
     }
 }

@@ -165,7 +165,8 @@ pub(super) struct RawPhone {
     pub tftp_tries: Option<Spanned<u8>>,
     pub tftp_block_size: Option<Spanned<RawBlockSize>>,
     pub tvs_timeout: Option<Length>,
-    pub asks_generic_ctl: Option<bool>,
+    #[serde(alias = "asks-generic-ctl")]
+    pub ctl_generic: Option<bool>,
 }
 
 /// One event: one of `at`, `when`, `after`, and one key that names the action.

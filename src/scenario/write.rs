@@ -145,7 +145,7 @@ fn write_phone(out: &mut String, plan: &Plan) -> fmt::Result {
         }
     }
     writeln!(out, "tvs-timeout = \"{}\"", phone.tvs_timeout)?;
-    writeln!(out, "asks-generic-ctl = {}", phone.asks_generic_ctl)
+    writeln!(out, "ctl-generic = {}", phone.ctl_generic)
 }
 
 /// One event. Nodes have their first names, which lead to them whatever they were renamed to.
@@ -319,7 +319,7 @@ mod tests {
                 );
                 format!(
                     "{place}[phone]\n{boot}think='{think}us'\ntransport='http'\nhttp-timeout='1s'\ntftp-tries={tries}\n{blocks}\
-                     asks-generic-ctl={generic}\n"
+                     ctl-generic={generic}\n"
                 )
             },
         )
@@ -389,7 +389,7 @@ tftp-timeout = "4s"
 tftp-tries = 5
 # no tftp-block-size: requests carry no options
 tvs-timeout = "10s"
-asks-generic-ctl = false
+ctl-generic = true
 
 [[event]]
 name = "stop-1"

@@ -166,7 +166,8 @@ fn count(capture: &[u8]) -> Counted {
     counted
 }
 
-fn number(summary: &Value, path: &str) -> u64 {
+/// A count of a summary, its keys joined by points.
+pub fn number(summary: &Value, path: &str) -> u64 {
     let found = path.split('.').fold(summary, |value, key| &value[key]);
     found.as_u64().unwrap_or_else(|| panic!("{path} in {summary:#}"))
 }
@@ -186,15 +187,22 @@ fn tshark(capture: &Path, filter: &str) -> u64 {
     text(&mut tshark).lines().count() as u64
 }
 
-/// Runs a scenario with [`PHONES`] phones in a network of its own; the capture and the summary.
-/// A capture that lacks a packet proves nothing: the storm is repeated then.
-fn storm(what: &str, scenario: &str, folder: &Path) -> (PathBuf, Value) {
+/// The shipped scenarios here, with [`PHONES`] phones in two seconds.
+fn shipped(what: &str, scenario: &str, folder: &Path) -> (PathBuf, Value) {
+    let phones = PHONES.to_string();
+    let set = ["--phones", &phones, "--set", "event.reset-1.reset-phones.spread=2s"];
+    storm(what, scenario, &set, folder)
+}
+
+/// Runs a scenario in a network of its own; the capture and the summary. A capture that lacks a
+/// packet proves nothing: the storm is repeated then.
+pub fn storm(what: &str, scenario: &str, set: &[&str], folder: &Path) -> (PathBuf, Value) {
     let mut dropped = Vec::new();
     while dropped.len() < STORMS_MAX {
         let number = dropped.len();
         let folder = folder.join(number.to_string());
         fs::create_dir(&folder).unwrap();
-        match capture(&format!("{what}{number}"), scenario, &folder) {
+        match capture(&format!("{what}{number}"), scenario, set, &folder) {
             Ok(whole) => return whole,
             Err(line) => {
                 println!("the storm is repeated: {line}");
@@ -206,7 +214,12 @@ fn storm(what: &str, scenario: &str, folder: &Path) -> (PathBuf, Value) {
 }
 
 /// One storm, or what tcpdump says about packets that it has missed.
-fn capture(what: &str, scenario: &str, folder: &Path) -> Result<(PathBuf, Value), String> {
+fn capture(
+    what: &str,
+    scenario: &str,
+    set: &[&str],
+    folder: &Path,
+) -> Result<(PathBuf, Value), String> {
     let namespace = Namespace::new(what);
     let file = folder.join("storm.pcap");
     let mut tcpdump = namespace.command("tcpdump");
@@ -220,8 +233,9 @@ fn capture(what: &str, scenario: &str, folder: &Path) -> Result<(PathBuf, Value)
     line_with(&said, "listening on");
     run(namespace
         .command(env!("CARGO_BIN_EXE_resetstorm"))
-        .args(["run", scenario, "--phones", &PHONES.to_string(), "--progress", "none"])
-        .args(["--set", "event.reset-1.reset-phones.spread=2s", "--max-wall", "2m", "--out"])
+        .args(["run", scenario, "--progress", "none", "--max-wall", "2m"])
+        .args(set)
+        .arg("--out")
         .arg(folder));
     let summary = summary(folder);
     run(namespace
@@ -255,7 +269,7 @@ fn ends_with(file: &Path, bytes: &[u8]) -> bool {
 fn a_capture_of_a_storm_has_the_numbers_of_the_summary() {
     let _turn = turn();
     let folder = tempfile::tempdir().unwrap();
-    let (file, summary) = storm("capture", SCENARIO, folder.path());
+    let (file, summary) = shipped("capture", SCENARIO, folder.path());
     let capture = fs::read(&file).unwrap();
     let counted = count(&capture);
     let transfers = number(&summary, "tftp.requests");
@@ -292,7 +306,7 @@ fn a_capture_of_a_storm_has_the_numbers_of_the_summary() {
 fn a_capture_of_a_mixed_fleet_has_the_numbers_of_both_transports() {
     let _turn = turn();
     let folder = tempfile::tempdir().unwrap();
-    let (file, summary) = storm("mixed", "scenarios/mixed-fleet.toml", folder.path());
+    let (file, summary) = shipped("mixed", "scenarios/mixed-fleet.toml", folder.path());
     let counted = count(&fs::read(&file).unwrap());
     let answers = counted.answers();
     println!("{answers:?} on {} connections", counted.http_connections.len());

@@ -30,7 +30,7 @@ fn python_reads_what_we_write() {
 }
 
 /// A Python that has both packages: the one on the path, or the system's.
-fn python() -> &'static str {
+pub fn python() -> &'static str {
     let has = |python: &&str| {
         let check = Command::new(python).args(["-c", "import cryptography, asn1crypto"]).output();
         check.is_ok_and(|output| output.status.success())

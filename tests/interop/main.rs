@@ -8,6 +8,7 @@ mod capacity;
 mod capture;
 mod disk;
 mod formats;
+mod judge;
 mod lab;
 mod peers;
 mod prometheus;

@@ -351,7 +351,7 @@ fn write_live_fleet(
     writeln!(
         out,
         "[phone]\nboot-time = \"{}\"\nthink = \"{}\"\ntransport = \"{}\"\n\
-         asks-generic-ctl = {}\ntftp-timeout = \"30s\"\nhttp-timeout = \"30s\"\n\
+         ctl-generic = {}\ntftp-timeout = \"30s\"\nhttp-timeout = \"30s\"\n\
          tvs-timeout = \"30s\"",
         dice.pick(&["0s", "0s", "10ms"]),
         dice.pick(&["0s", "0s", "3ms"]),

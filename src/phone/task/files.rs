@@ -186,7 +186,7 @@ fn give_file_up(cx: &mut Context<'_>, step: Step, fault: TransferFault) -> Next 
 
 fn on_missing(cx: &mut Context<'_>, step: Step) -> Next {
     let generic = match step {
-        Step::Ctl if cx.env.profile.asks_generic_ctl => Some(Step::CtlGeneric),
+        Step::Ctl if cx.env.profile.ctl_generic => Some(Step::CtlGeneric),
         Step::Itl => Some(Step::ItlGeneric),
         Step::Config => Some(Step::ConfigDefault),
         _ => None,

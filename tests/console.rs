@@ -384,7 +384,8 @@ proptest! {
             let was_asked = !session.is_ready();
             let answer = session.line(&line, &View::of(&cluster, Time::ZERO));
             let confirms = ["yes", "y"].iter().any(|yes| line.trim().eq_ignore_ascii_case(yes));
-            let begins = line.trim_start().to_ascii_lowercase().starts_with("utils");
+            let words = line.trim_start().to_ascii_lowercase();
+            let begins = words.starts_with("utils") || words.starts_with("set csr gen");
             prop_assert!(answer.action.is_none() || confirms && was_asked || begins, "{line:?}");
             prop_assert!(!(answer.is_refused && answer.action.is_some()));
             let steers = |c: char| c.is_control() && !['\n', '\t'].contains(&c);
@@ -427,6 +428,11 @@ fn line() -> impl Strategy<Value = String> {
         "localkey",
         "CallManager",
         "CAPF/CAPF.pem",
+        "csr",
+        "gen",
+        "import",
+        "-----BEGIN CERTIFICATE-----",
+        "-----END CERTIFICATE-----",
         "run",
         "sql",
         "\u{1b}[2J",
@@ -455,4 +461,92 @@ fn the_run_directory_has_the_transcript_of_each_console() {
     let checked = command.arg("check").arg(&file).assert().success();
     let text = String::from_utf8_lossy(&checked.get_output().stdout).into_owned();
     assert!(text.contains("console-1 · at 1.000s: `show itl` on pub changes nothing"), "{text}");
+}
+
+#[test]
+fn what_a_ca_makes_of_the_last_request_becomes_the_nodes_own() {
+    let mut cluster = cluster(R10);
+    let kind = CertificateKind::CallManager;
+    assert!(answer(&cluster, PUB, &["show csr own CallManager"]).is_refused, "none yet");
+    act(&mut cluster, &["set csr gen CallManager"]);
+    let first = request(&cluster);
+    act(&mut cluster, &["set csr gen CallManager"]);
+    let second = request(&cluster);
+    assert_ne!(first, second);
+    let paste = |signed: &str| -> Vec<String> {
+        let head = "set cert import own CallManager".to_owned();
+        std::iter::once(head).chain(signed.lines().map(str::to_owned)).collect()
+    };
+    let lines = paste(&sign(&first));
+    let refused = answer(&cluster, PUB, &lines.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(refused.is_refused && refused.text.contains("does not match the CSR"), "{refused:?}");
+    let lines = paste(&sign(&second));
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    let screen = screen(&cluster, PUB, &lines);
+    let asked = "admin:set cert import own CallManager\nPaste the Certificate and Hit Enter\n";
+    assert!(screen.starts_with(asked), "{screen}");
+    assert!(screen.contains("\nImport of CallManager certificate is successful\n"), "{screen}");
+    act(&mut cluster, &lines);
+    let own = cluster.stores().own(PUB, kind).unwrap().certificate();
+    assert!(own.issuer().starts_with("CN=Lab-CA"), "{}", own.issuer());
+    assert!(answer(&cluster, PUB, &lines).is_refused, "a request is signed once");
+    act(&mut cluster, &["set cert regen CallManager", "yes"]);
+    let own = cluster.stores().own(PUB, kind).unwrap().certificate();
+    assert!(own.was_issued_by(own), "CERT-31");
+}
+
+#[test]
+fn only_a_certificate_is_taken_for_one() {
+    let cluster = cluster(R10);
+    for lines in [
+        &["set cert import own TVS", "yes"][..],
+        &["set cert import own TVS", ""],
+        &[
+            "set cert import own TVS",
+            "-----BEGIN CERTIFICATE-----",
+            "AAAA",
+            "-----END CERTIFICATE-----",
+        ],
+        &["set cert import own TVS", "-----BEGIN CERTIFICATE-----", ""],
+        &["set cert import own ITLRecovery"],
+    ] {
+        let answer = answer(&cluster, PUB, lines);
+        assert!(answer.is_refused && answer.action.is_none(), "{lines:?}: {answer:?}");
+    }
+    let mut session = Session::new(PUB);
+    session.line("set cert import own TVS", &View::of(&cluster, Time::ZERO));
+    session.line("-----BEGIN CERTIFICATE-----", &View::of(&cluster, Time::ZERO));
+    let long = "A".repeat(4_000);
+    let lines = (0..100).map(|_| session.line(&long, &View::of(&cluster, Time::ZERO)));
+    let ended = lines.filter(|answer| answer.text.contains("too large")).count();
+    assert!(ended == 1 && session.is_ready(), "a paste has its bound");
+}
+
+fn act(cluster: &mut Cluster, lines: &[&str]) {
+    let action = answer(cluster, PUB, lines).action.unwrap();
+    cluster.apply(&*action, Time::ZERO).unwrap();
+}
+
+fn request(cluster: &Cluster) -> String {
+    answer(cluster, PUB, &["show csr own CallManager"]).text
+}
+
+/// What a CA makes of a request, as PEM.
+fn sign(request: &str) -> String {
+    use x509_cert::builder::{Builder, CertificateBuilder, profile::cabf::Root};
+    use x509_cert::der::{DecodePem, EncodePem, pem::LineEnding};
+    let request = x509_cert::request::CertReq::from_pem(request).unwrap();
+    let ca = KeySource::bank(3).signing_key(2048);
+    let key = <rsa::RsaPrivateKey as rsa::pkcs8::DecodePrivateKey>::from_pkcs8_der(ca.pkcs8());
+    let signer = rsa::pkcs1v15::SigningKey::<sha2::Sha256>::new(key.unwrap());
+    let profile = Root::new(false, "CN=Lab-CA,O=Lab,C=US".parse().unwrap()).unwrap();
+    let serial = x509_cert::serial_number::SerialNumber::new(&[7]).unwrap();
+    let until = std::time::UNIX_EPOCH + std::time::Duration::from_secs(2_000_000_000);
+    let dates = x509_cert::time::Validity::new(
+        std::time::UNIX_EPOCH.try_into().unwrap(),
+        until.try_into().unwrap(),
+    );
+    let builder = CertificateBuilder::new(profile, serial, dates, request.info.public_key).unwrap();
+    let signed = builder.build::<_, rsa::pkcs1v15::Signature>(&signer).unwrap();
+    signed.to_pem(LineEnding::LF).unwrap()
 }

@@ -25,6 +25,23 @@ pub(super) fn unit(name: &str, node: NodeId, view: &View<'_>) -> Result<Certific
     kind.ok_or_else(|| Refusal(format!("Invalid unit name: {name}. Units: {}", units(node, view))))
 }
 
+/// The same for what a CA may sign.
+///
+/// # Errors
+/// As [`unit`], and for what is never signed by a CA here: ITLRecovery and EC certificates.
+pub(super) fn signed_unit(
+    name: &str,
+    node: NodeId,
+    view: &View<'_>,
+) -> Result<CertificateKind, Refusal> {
+    match unit(name, node, view)? {
+        kind if kind.is_ec() || kind == CertificateKind::ItlRecovery => {
+            Err(Refusal(format!("{} is not signed by a CA", kind.name())))
+        }
+        kind => Ok(kind),
+    }
+}
+
 fn has(kind: CertificateKind, node: NodeId, view: &View<'_>) -> bool {
     match view.topology.release.holders(kind) {
         Holders::Nobody => false,

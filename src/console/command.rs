@@ -23,6 +23,12 @@ pub enum Command {
     Certificate(Side, String),
     /// `set cert regen UNIT`.
     Regenerate(String),
+    /// `set csr gen UNIT`.
+    Request(String),
+    /// `show csr own UNIT`.
+    ShowRequest(String),
+    /// `set cert import own|trust UNIT`.
+    Import(Side, String),
     /// `utils service list`.
     Services,
     /// `utils service restart|start|stop NAME`.
@@ -148,6 +154,15 @@ const FORMS: &[Form] = &[
     form("run sql", Takes::Text(" QUERY"), "ask the database", |rest| Command::Sql(rest.into())),
     form("set cert regen", Takes::Unit, "make a certificate anew", |rest| {
         Command::Regenerate(rest.into())
+    }),
+    form("set cert import own", Takes::Unit, "take what a CA has signed", |rest| {
+        Command::Import(Side::Own, rest.into())
+    }),
+    form("set csr gen", Takes::Unit, "request a certificate of a CA", |rest| {
+        Command::Request(rest.into())
+    }),
+    form("show csr own", Takes::Unit, "print the request for a CA", |rest| {
+        Command::ShowRequest(rest.into())
     }),
     form("show cert list own", Takes::Nothing, "list the certificates of this node", |_| {
         Command::Certificates(Side::Own)

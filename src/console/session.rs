@@ -2,10 +2,12 @@ use crate::base::{NodeId, Span, printable};
 use crate::cluster::operator::certificates::Regenerate;
 use crate::cluster::operator::ctl::{ResetList, ResetLocalKey, UpdateCtl};
 use crate::cluster::operator::parameters::{Parameter, SetParameter};
+use crate::cluster::operator::requests::{ImportOwn, RequestCertificate};
 use crate::cluster::operator::services::{Change, Services};
 use crate::cluster::{
     CertificateKind, CtlMethod, Holders, OperatorAction, SecurityMode, ServiceKind,
 };
+use crate::crypto::KeyStore;
 use crate::listing::{ListName, ShowOptions, show};
 
 use super::certificates::{self, unit};
@@ -29,6 +31,8 @@ enum State {
     Ready,
     /// A question is open.
     Asked(Pending),
+    /// A certificate is being pasted.
+    Pasting(Paste),
     Left,
 }
 
@@ -40,6 +44,16 @@ enum Pending {
     SetMode(SecurityMode),
     ResetLocalKey(ResetList),
 }
+
+/// A certificate that is being pasted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Paste {
+    certificate: CertificateKind,
+    text: String,
+}
+
+/// Longest text that can be pasted, in bytes; certificates have some thousand.
+const PASTE_MAX: usize = 65_536;
 
 /// What the console says to a line.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -90,7 +104,7 @@ impl Session {
         match &self.state {
             State::Ready => PROMPT,
             State::Asked(pending) => pending.question(),
-            State::Left => "",
+            State::Pasting(_) | State::Left => "",
         }
     }
 
@@ -118,11 +132,8 @@ impl Session {
     /// Takes a line.
     pub fn line(&mut self, line: &str, view: &View<'_>) -> Answer {
         match std::mem::replace(&mut self.state, State::Ready) {
-            State::Ready => self.command(line, view).unwrap_or_else(|refusal| Answer {
-                text: refusal.text(),
-                is_refused: true,
-                ..Answer::default()
-            }),
+            State::Ready => refused_or(self.command(line, view)),
+            State::Pasting(paste) => refused_or(self.paste(paste, line, view)),
             State::Asked(pending) if pending.is_accepted(line) => pending.done(self.node, view),
             State::Asked(_) => said(texts::ABORTED),
             State::Left => {
@@ -151,6 +162,20 @@ impl Session {
                 let kind = unit(&name, self.node, view)?;
                 self.ask(Pending::Regenerate(kind), texts::before_regeneration(kind.name()))
             }
+            Command::Request(name) => {
+                let (certificate, node) =
+                    (certificates::signed_unit(&name, self.node, view)?, self.node);
+                Answer {
+                    action: Some(RequestCertificate { certificate, node }.into()),
+                    ..said(texts::requested(certificate.name()))
+                }
+            }
+            Command::ShowRequest(name) => said(self.request(&name, view)?),
+            Command::Import(_, name) => {
+                let certificate = certificates::signed_unit(&name, self.node, view)?;
+                self.state = State::Pasting(Paste { certificate, text: String::new() });
+                said(texts::PASTE)
+            }
             Command::UpdateCtl => {
                 self.check_ctl(view)?;
                 self.ask(Pending::UpdateCtl, "")
@@ -172,6 +197,42 @@ impl Session {
     fn ask(&mut self, pending: Pending, text: impl Into<String>) -> Answer {
         self.state = State::Asked(pending);
         said(text)
+    }
+
+    /// `show csr own`.
+    fn request(&self, name: &str, view: &View<'_>) -> Result<String, Refusal> {
+        let kind = certificates::signed_unit(name, self.node, view)?;
+        let Some(cluster) = view.cluster else { return Ok(String::new()) };
+        let request = cluster.certificate_request(self.node, kind);
+        request.ok_or_else(|| refusal(&format!("There is no CSR for {}", kind.name())))
+    }
+
+    /// Takes a line of a certificate; its last line, or an empty one, ends it.
+    fn paste(&mut self, mut paste: Paste, line: &str, view: &View<'_>) -> Result<Answer, Refusal> {
+        let line = line.trim();
+        if paste.text.is_empty() && !line.starts_with("-----BEGIN") {
+            return Err(refusal("The certificate is not in PEM format"));
+        }
+        paste.text += line;
+        paste.text.push('\n');
+        if paste.text.len() > PASTE_MAX {
+            return Err(refusal("The certificate is too large"));
+        }
+        if !line.is_empty() && !line.starts_with("-----END") {
+            self.state = State::Pasting(paste);
+            return Ok(Answer::default());
+        }
+        let (certificate, node) = (paste.certificate, self.node);
+        let signed = KeyStore::from_pem(&paste.text)
+            .and_then(|store| store.first_certificate().cloned())
+            .map_err(|error| refusal(&format!("The certificate cannot be read: {error}")))?;
+        if view.cluster.is_some_and(|own| !own.is_requested(node, certificate, &signed)) {
+            return Err(refusal("The certificate does not match the CSR"));
+        }
+        Ok(Answer {
+            action: Some(ImportOwn { certificate, node, signed }.into()),
+            ..said(texts::imported(certificate.name()))
+        })
     }
 
     /// `show itl` and `show ctl`: the files as they are on this node.
@@ -296,6 +357,10 @@ impl Pending {
 fn active_tftp(view: &View<'_>) -> Vec<NodeId> {
     let runs = |&node: &NodeId| view.cluster.is_none_or(|cluster| cluster.tftp(node).is_some());
     view.topology.nodes_with(ServiceKind::Tftp).filter(runs).collect()
+}
+
+fn refused_or(answer: Result<Answer, Refusal>) -> Answer {
+    answer.unwrap_or_else(|refusal| Answer { is_refused: true, ..said(refusal.text()) })
 }
 
 fn said(text: impl Into<String>) -> Answer {

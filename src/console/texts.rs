@@ -30,6 +30,23 @@ pub(super) fn regenerated(unit: &str, release: Release) -> String {
     )
 }
 
+/// After a request was made.
+pub(super) fn requested(unit: &str) -> String {
+    format!("Successfully Generated CSR for {unit}\n")
+}
+
+/// Before a certificate is pasted.
+pub(super) const PASTE: &str = "Paste the Certificate and Hit Enter\n";
+
+/// After a certificate was taken.
+pub(super) fn imported(unit: &str) -> String {
+    format!(
+        "Import of {unit} certificate is successful\n\
+         You must restart services related to {unit} for the imported certificates to become \
+         active.\n"
+    )
+}
+
 /// The question of `utils ctl update CTLFile`.
 pub(super) const UPDATE_CTL: &str =
     "This operation updates the CTLFile. Do you want to continue? (y/n):";

@@ -547,6 +547,6 @@ fn sign(request: &str) -> String {
         until.try_into().unwrap(),
     );
     let builder = CertificateBuilder::new(profile, serial, dates, request.info.public_key).unwrap();
-    let signed = builder.build::<_, rsa::pkcs1v15::Signature>(&signer).unwrap();
-    signed.to_pem(LineEnding::LF).unwrap()
+    let made = builder.build::<_, rsa::pkcs1v15::Signature>(&signer).unwrap();
+    made.to_pem(LineEnding::LF).unwrap()
 }

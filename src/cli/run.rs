@@ -79,11 +79,12 @@ pub fn run(args: &RunArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
     drop(runtime);
     view.console.clear();
     let run = outcome.map_err(|error| live_error(&error))?;
-    let consoles = run.facts.consoles.clone();
+    let (consoles, alarms) = (run.facts.consoles.clone(), run.facts.alarms.join("\n"));
     let summary = Summary::new(&run.ledger, run.facts, &plan.slos, run.finish);
     let code = run.signal.map_or_else(|| exit_code(&summary), Signal::exit_code);
     output::leave_summary((&directory, &summary), code, global.format, |directory| {
-        directory.write_consoles(&consoles)
+        directory.write_consoles(&consoles)?;
+        output::leave_alarms(directory, &alarms)
     })
 }
 

@@ -5,9 +5,11 @@
 
 mod catalogue;
 mod ctl;
+mod dates;
 mod itl;
 mod kinds;
 mod knowledge;
+mod monitor;
 pub mod operator;
 mod release;
 mod security;
@@ -25,6 +27,7 @@ pub use kinds::{
     CERTIFICATES, CertificateKind, FILE_SIGNATURES, FileSignature, SERVICES, ServiceKind,
 };
 pub use knowledge::Knowledge;
+pub use monitor::{Alarm, AlarmStyle, Monitor, Watched};
 pub use operator::{Impact, Nodes, Operation, OperatorAction};
 pub use release::{Holders, RELEASES, Release};
 pub use security::{SECURITY_MODES, Security, SecurityMode};

@@ -1,10 +1,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::base::{Home, HostTable, NodeId, PhoneId, Span, Time};
+use crate::base::{Calendar, Home, HostTable, NodeId, PhoneId, Span, Time};
 use crate::crypto::{
-    Certificate, CertificateSpec, Credential, EcIdentity, Identity, KeySource, SigningKey,
-    certificate_request,
+    Certificate, CertificateSpec, Credential, EcIdentity, FIVE_YEARS_S, Identity, KeySource,
+    SigningKey, certificate_request,
 };
 use crate::wire::Dialogue;
 
@@ -13,6 +13,7 @@ use super::ctl::{CtlContent, CtlFile, CtlMethod, CtlNode, Manner};
 use super::itl::ItlContent;
 use super::kinds::{CERTIFICATES, CertificateKind, FileSignature, ServiceKind};
 use super::knowledge::Knowledge;
+use super::monitor::Monitor;
 use super::operator::ctl::ResetList;
 use super::operator::phones::Visits;
 use super::release::Holders;
@@ -35,7 +36,8 @@ pub struct Cluster {
     nodes: Vec<NodeState>,
     source: KeySource,
     /// Unix seconds at the start of the run.
-    epoch_s: u64,
+    calendar: Arc<Calendar>,
+    pub(super) monitor: Monitor,
     stores: Stores,
     /// Keys whose certificates a CA outside has still to sign; gone when the program ends.
     requests: BTreeMap<(NodeId, CertificateKind), Arc<SigningKey>>,
@@ -188,13 +190,14 @@ impl Cluster {
             topology,
             fleet,
             source,
-            epoch_s,
+            calendar: Arc::new(Calendar::new(epoch_s)),
+            monitor: Monitor::new(epoch_s),
         };
         for node in cluster.node_ids() {
             for kind in cluster.certificate_kinds(node) {
                 let own = match stored.own.remove(&(node, kind)) {
                     Some(own) => own,
-                    None => cluster.issue(node, kind, Time::ZERO),
+                    None => cluster.issue(node, kind, cluster.first_day_s(node, kind)),
                 };
                 cluster.stores.put(node, kind, own);
             }
@@ -219,6 +222,11 @@ impl Cluster {
     /// The shape of the cluster as it is now.
     pub const fn topology(&self) -> &Topology {
         &self.topology
+    }
+
+    /// Which date it is for the cluster and its phones.
+    pub const fn calendar(&self) -> &Arc<Calendar> {
+        &self.calendar
     }
 
     /// The phones of the cluster.
@@ -322,7 +330,15 @@ impl Cluster {
         })
     }
 
-    fn issue(&mut self, node: NodeId, kind: CertificateKind, now: Time) -> Credential {
+    /// Since when a certificate is valid that is there at the start.
+    fn first_day_s(&self, node: NodeId, kind: CertificateKind) -> u64 {
+        let start_s = self.calendar.date_s(Time::ZERO);
+        let left = self.topology.node(node).expires.get(&kind);
+        let left_s = left.map_or(FIVE_YEARS_S, |left| left.as_nanos() / 1_000_000_000);
+        (start_s + left_s).saturating_sub(FIVE_YEARS_S)
+    }
+
+    fn issue(&mut self, node: NodeId, kind: CertificateKind, not_before_s: u64) -> Credential {
         let common_name = match kind {
             CertificateKind::CallManager | CertificateKind::Tvs => self.name(node),
             CertificateKind::CallManagerEcdsa => format!("{}-EC", self.name(node)),
@@ -335,7 +351,7 @@ impl Cluster {
         };
         let spec = CertificateSpec {
             common_name: &common_name,
-            not_before_s: self.epoch_s + now.as_nanos() / 1_000_000_000,
+            not_before_s,
             key_bits: self.topology.key_bits,
         };
         if kind.is_ec() {
@@ -354,7 +370,7 @@ impl Cluster {
         now: Time,
     ) -> Result<Vec<Effect>, ActionError> {
         let old = self.own(node, kind)?.certificate().clone();
-        let own = self.issue(node, kind, now);
+        let own = self.issue(node, kind, self.calendar.date_s(now));
         for sharer in self.stores.sharing(node, kind) {
             self.put(sharer, kind, own.clone());
         }
@@ -383,7 +399,7 @@ impl Cluster {
         }
         let spec = |common_name| CertificateSpec {
             common_name,
-            not_before_s: self.epoch_s + now.as_nanos() / 1_000_000_000,
+            not_before_s: self.calendar.date_s(now),
             key_bits: self.topology.key_bits,
         };
         let common_name = match nodes {
@@ -621,8 +637,8 @@ impl Cluster {
     }
 
     /// An instant as Unix seconds, as files and certificates say it.
-    const fn seconds(&self, now: Time) -> u32 {
-        (self.epoch_s + now.as_nanos() / 1_000_000_000) as u32
+    fn seconds(&self, now: Time) -> u32 {
+        self.calendar.date_s(now) as u32
     }
 
     pub(super) fn add_record(&self, node: NodeId, name: &str) {
@@ -644,7 +660,7 @@ impl Cluster {
         self.add_record(node, to);
         for kind in self.certificate_kinds(node) {
             if kind != CertificateKind::ItlRecovery {
-                let own = self.issue(node, kind, now);
+                let own = self.issue(node, kind, self.calendar.date_s(now));
                 self.put(node, kind, own);
             }
         }
@@ -811,6 +827,7 @@ mod tests {
             address: "127.0.0.1".parse().unwrap(),
             services: services.to_vec(),
             ports: Ports::default(),
+            expires: std::collections::BTreeMap::new(),
         }
     }
 

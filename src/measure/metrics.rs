@@ -252,6 +252,10 @@ numbers! {
     pub struct ClusterCounts {
         /// Services that must be restarted before their nodes do what the database says (REG-10).
         restarts_due: u64 = SHARED.trend(Trend::Low),
+        /// Certificates of nodes whose time is over (EXP-01).
+        expired_certificates: u64 = SHARED.trend(Trend::Low),
+        /// Warnings of the Certificate Monitor (EXP-02).
+        expiry_alarms: u64 = SHARED.trend(Trend::Low),
     }
 }
 

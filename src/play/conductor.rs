@@ -16,6 +16,7 @@ use crate::phone::{Outcome, Phone};
 use crate::scenario::{FleetStart, Plan};
 
 use super::cast::Cast;
+use super::dates::{expired, mails};
 use super::homes::Homes;
 use super::timeline::{StepInHand, Timeline};
 use super::visit::{self, Visit};
@@ -48,6 +49,8 @@ pub struct Play {
     notes: Vec<String>,
     /// What was typed at the consoles of nodes, and what they said.
     transcripts: BTreeMap<NodeId, String>,
+    /// When somebody last asked what is to be done.
+    now: Time,
 }
 
 /// What the driver has to do next.
@@ -117,6 +120,7 @@ impl Play {
             steps: Vec::new(),
             notes: Vec::new(),
             transcripts: BTreeMap::new(),
+            now: Time::ZERO,
         }
     }
 
@@ -199,6 +203,7 @@ impl Play {
     /// # Errors
     /// If an action names a service or a certificate that its node does not have.
     pub fn next(&mut self, now: Time, settled: bool) -> Result<Option<Cue>, ActionError> {
+        self.now = now;
         loop {
             if let Some(cue) = self.cues.pop_front() {
                 return Ok(Some(cue));
@@ -342,18 +347,31 @@ impl Play {
     /// What the summary says of the run; its driver adds what it has counted.
     pub fn facts(&self) -> RunFacts {
         let ours = self.cluster.is_some();
+        let monitor = self.cluster.as_ref().map(|ours| (ours, ours.monitor(self.now)));
         let known = Summary {
             scenario: self.plan.name.clone(),
             mode: self.mode,
             seed: self.plan.seed,
             services: if ours { self.plan.topology.running() } else { Vec::new() },
-            cluster: ClusterCounts { restarts_due: self.restarts_due().len() as u64 },
+            cluster: ClusterCounts {
+                restarts_due: self.restarts_due().len() as u64,
+                expired_certificates: self.expired().len() as u64,
+                expiry_alarms: monitor.as_ref().map_or(0, |(_, monitor)| monitor.raised()),
+            },
             notes: [&self.notes[..], &self.warnings()].concat(),
             ..Summary::default()
         };
         let signed_before = self.storm.unwrap_or_default();
-        let (signed, consoles) = (self.signed(), self.consoles());
-        RunFacts { known, signed_before, signed, consoles, ..RunFacts::default() }
+        let zone = &self.plan.dates.time_zone;
+        let alarms = monitor.map(|(ours, monitor)| mails(ours, &monitor, zone));
+        RunFacts {
+            known,
+            signed_before,
+            signed: self.signed(),
+            alarms: alarms.unwrap_or_default(),
+            consoles: self.consoles(),
+            ..RunFacts::default()
+        }
     }
 
     /// The transcripts of the consoles by the first names of their nodes.
@@ -369,6 +387,11 @@ impl Play {
             format!("{} on {}", service.name(), ours.topology().node(node).name)
         };
         ours.restarts_due().map(words).collect()
+    }
+
+    /// Certificates of nodes whose time is over.
+    fn expired(&self) -> Vec<String> {
+        self.cluster.as_ref().map(|ours| expired(ours, self.now)).unwrap_or_default()
     }
 
     /// What must be restarted for all that was done to be in force, in words.
@@ -396,7 +419,12 @@ impl Play {
              restart TFTP and CallManager and reset the phones"
                 .to_owned()
         });
-        forgotten.into_iter().chain(rollback).chain(stale).collect()
+        let over = self.expired();
+        let expired = (!over.is_empty()).then(|| {
+            let over = over.join(", ");
+            format!("expired certificates: {over}; regenerate them and restart what they belong to")
+        });
+        forgotten.into_iter().chain(rollback).chain(stale).chain(expired).collect()
     }
 
     fn has_stale_ctl(&self) -> bool {

@@ -169,7 +169,13 @@ mod tests {
             file_signature: Release::R8_6.file_signature(),
             security: crate::cluster::Security::default(),
             domain: None,
-            nodes: vec![NodeSpec { name: "pub".into(), address, services, ports }],
+            nodes: vec![NodeSpec {
+                name: "pub".into(),
+                address,
+                services,
+                ports,
+                expires: std::collections::BTreeMap::new(),
+            }],
             groups: vec![],
         }
     }

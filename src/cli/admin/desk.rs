@@ -86,7 +86,7 @@ impl Memory {
             topology: scenario.topology.clone(),
             fleet: scenario.fleet_spec(),
             source: KeySource::bank(scenario.seed),
-            epoch_s: epoch.as_secs(),
+            epoch_s: scenario.dates.epoch_s.unwrap_or(epoch.as_secs()),
             stored: Stored::default(),
         });
         let without_steps = Plan { timeline: Vec::new(), ..scenario.clone() };

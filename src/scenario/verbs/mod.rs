@@ -1,6 +1,7 @@
 //! Keys of an event that name an action of the operator, in the groups of `cluster::operator`: how
 //! the table behind each is read and written. A new one is one more entry of its group.
 
+mod calendar;
 mod certificates;
 mod console;
 mod ctl;
@@ -22,6 +23,7 @@ use crate::console::Typed;
 use super::error::Problem;
 use super::plan::{FollowUp, TimelineEntry, Trigger};
 
+pub(super) use certificates::certificate;
 pub(super) use console::CONSOLE;
 pub(super) use procedures::{PROCEDURE, Procedure};
 pub(super) use reader::Reader;
@@ -60,6 +62,7 @@ pub(super) type Written = Vec<(&'static str, Value)>;
 pub(super) fn verbs() -> impl Iterator<Item = &'static Verb> {
     let groups = [
         certificates::VERBS,
+        calendar::VERBS,
         console::VERBS,
         ctl::VERBS,
         hosts::VERBS,

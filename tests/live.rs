@@ -277,8 +277,13 @@ async fn moved_phones_ask_their_new_node_and_count_as_in_virtual_time() {
     // Phones with even numbers belong to the first node, which is stopped: one of them stays there.
     let phones = (1..30).map(|half| PhoneId(2 * half)).collect();
     let trigger = Trigger::AfterPrevious { delay: Span::ZERO };
-    let does =
-        |name: &str, action| TimelineEntry { name: name.into(), trigger, action, then: None };
+    let does = |name: &str, action| TimelineEntry {
+        name: name.into(),
+        trigger,
+        action,
+        then: None,
+        typed: None,
+    };
     let end = plan.timeline.len() - 1;
     let to = [two].into();
     plan.timeline.insert(end, does("move", MovePhones { phones, to }.into()));

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use crate::base::{Calendar, Home, HostTable, Model, NodeId, PhoneId, Span, Time};
 use crate::crypto::{
     Certificate, CertificateSpec, Credential, EcIdentity, FIVE_YEARS_S, Identity, KeySource,
+    SigningKey, certificate_request,
 };
 use crate::wire::Dialogue;
 
@@ -38,6 +39,8 @@ pub struct Cluster {
     calendar: Arc<Calendar>,
     pub(super) monitor: Monitor,
     stores: Stores,
+    /// Keys whose certificates a CA outside has still to sign; gone when the program ends.
+    requests: BTreeMap<(NodeId, CertificateKind), Arc<SigningKey>>,
     /// Its CTL and who signs it.
     ctl: CtlKeeper,
     /// The enterprise parameter "Prepare Cluster for Rollback to pre 8.0".
@@ -112,6 +115,17 @@ pub enum ActionError {
         /// Name of the node.
         node: String,
     },
+    /// The certificate was not made of the last request, or there is none.
+    #[error(
+        "the certificate has another key than the last request for {certificate} on node {node}; \
+         `set csr gen` makes a request for a CA to sign"
+    )]
+    NotRequested {
+        /// Name of the certificate.
+        certificate: &'static str,
+        /// Name of the node.
+        node: String,
+    },
     /// There is no CTL to update.
     #[error(
         "the cluster is not in mixed mode, so that it has no CTL to update; set its security-mode \
@@ -172,6 +186,7 @@ impl Cluster {
         let mut cluster = Cluster {
             stores: Stores::new(nodes, knowledge),
             ctl: CtlKeeper::new(&topology.security, stored.etokens, epoch_s, &mut source),
+            requests: BTreeMap::new(),
             rollback: false,
             cache: Arc::new(SignCache::new(topology.sign_cache)),
             catalogue: Arc::new(Catalogue::new(&topology, &fleet, contents)),
@@ -282,6 +297,11 @@ impl Cluster {
         self.node_ids().flat_map(|node| {
             self.nodes[node.index()].due.iter().map(move |&service| (node, service))
         })
+    }
+
+    /// Whether the cluster is in mixed mode now.
+    pub const fn security_mode(&self) -> SecurityMode {
+        self.ctl.mode
     }
 
     /// Whether the cluster is prepared for a rollback to a release before 8.0.
@@ -400,6 +420,49 @@ impl Cluster {
             self.put(node, kind, identity.clone().into());
         }
         Ok(self.automatic_update(nodes[0], kind, now))
+    }
+
+    /// A new key that waits for its certificate, in the place of an earlier one.
+    pub(super) fn request_certificate(
+        &mut self,
+        node: NodeId,
+        kind: CertificateKind,
+    ) -> Result<(), ActionError> {
+        self.own(node, kind)?;
+        let key = self.source.signing_key(self.topology.key_bits);
+        self.requests.insert((node, kind), Arc::new(key));
+        Ok(())
+    }
+
+    /// The request (PEM) for a certificate that a CA has still to sign, if there is one.
+    pub fn certificate_request(&self, node: NodeId, kind: CertificateKind) -> Option<String> {
+        let key = self.requests.get(&(node, kind))?;
+        Some(certificate_request(self.certificate(node, kind), key))
+    }
+
+    /// Whether this certificate was made of the last request for one of this kind.
+    pub fn is_requested(&self, node: NodeId, kind: CertificateKind, signed: &Certificate) -> bool {
+        let key = self.requests.get(&(node, kind));
+        key.is_some_and(|key| key.public_key() == signed.public_key())
+    }
+
+    /// The certificate that a CA outside has made of the last request.
+    pub(super) fn import_own(
+        &mut self,
+        node: NodeId,
+        kind: CertificateKind,
+        signed: &Certificate,
+        now: Time,
+    ) -> Result<Vec<Effect>, ActionError> {
+        let is_requested = self.is_requested(node, kind, signed);
+        let key = self.requests.remove(&(node, kind)).filter(|_| is_requested);
+        let key = key.ok_or_else(|| ActionError::NotRequested {
+            certificate: kind.name(),
+            node: self.name(node),
+        })?;
+        let identity = Identity { certificate: signed.clone(), key };
+        self.put(node, kind, identity.into());
+        Ok(self.automatic_update(node, kind, now))
     }
 
     fn own(&self, node: NodeId, kind: CertificateKind) -> Result<&Credential, ActionError> {

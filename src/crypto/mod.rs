@@ -19,6 +19,7 @@ mod lock;
 mod pem;
 mod pkcs12;
 pub mod proof;
+mod request;
 mod shape;
 mod verify;
 
@@ -32,6 +33,7 @@ pub use identity::FileIdentity;
 pub use keys::{KeyError, KeySource, SigningKey};
 pub use keystore::{KeyStore, KeyStoreError};
 pub use lock::LockFault;
+pub use request::certificate_request;
 pub use verify::{KeyKind, SignatureFault, verify_file, verify_signature};
 
 use ring::digest;

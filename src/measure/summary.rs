@@ -237,6 +237,8 @@ pub struct RunFacts {
     pub account: Account,
     /// CPU seconds of a signature, the mean over the whole run.
     pub sign_mean_s: Option<f64>,
+    /// What was typed at the consoles of nodes and what they said, by the names of the nodes.
+    pub consoles: Vec<(String, String)>,
     /// The mails of the Certificate Monitor, in their order; the first 10,000 of them.
     pub alarms: Vec<String>,
 }

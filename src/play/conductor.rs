@@ -1,12 +1,13 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use crate::base::{NodeId, PhoneId, Span, Time};
+use crate::base::{NodeId, PhoneId, Span, Time, printable};
 use crate::cluster::operator::phones::{Visited, Visits, effect_on_phones};
 use crate::cluster::{
     ActionError, Cluster, Effect, OperatorAction, ServiceChange, ServiceKind, SignCounts,
     TftpService,
 };
+use crate::console::{Answer, Session, Typed, View};
 use crate::listing::hex;
 use crate::measure::{
     ClusterCounts, CpuSeconds, Finish, ItlChecksum, Ledger, Mode, RunFacts, RunInfo, ServeSummary,
@@ -47,6 +48,8 @@ pub struct Play {
     storm: Option<SignCounts>,
     steps: Vec<StepMark>,
     notes: Vec<String>,
+    /// What was typed at the consoles of nodes, and what they said.
+    transcripts: BTreeMap<NodeId, String>,
     /// When somebody last asked what is to be done.
     now: Time,
 }
@@ -74,6 +77,15 @@ pub enum Cue {
     Moved,
     /// A service of our cluster starts or stops.
     Service(ServiceChange),
+}
+
+/// What has come of actions that were entered.
+#[derive(Clone, Debug, Default)]
+pub struct Entered {
+    /// What was done, in words.
+    pub notes: Vec<String>,
+    /// Why something could not be done.
+    pub refused: Option<ActionError>,
 }
 
 /// Why phones boot.
@@ -108,6 +120,7 @@ impl Play {
             storm: None,
             steps: Vec::new(),
             notes: Vec::new(),
+            transcripts: BTreeMap::new(),
             now: Time::ZERO,
         }
     }
@@ -162,6 +175,29 @@ impl Play {
         self.commands.push_back(action);
     }
 
+    /// A session at the console of the node with this name; nothing names the publisher.
+    ///
+    /// # Errors
+    /// If there is no such node, in words.
+    pub fn session(&self, node: &str) -> Result<Session, String> {
+        let topology = self.cluster.as_ref().map_or(&self.plan.topology, Cluster::topology);
+        let is_named = |id: &NodeId| topology.node(*id).name.eq_ignore_ascii_case(node);
+        let found = topology.ids().find(|id| node.is_empty() || is_named(id));
+        found.map(Session::new).ok_or_else(|| {
+            let names: Vec<&str> = topology.nodes.iter().map(|node| node.name.as_str()).collect();
+            format!("there is no node `{}`; nodes: {}", printable(node), names.join(", "))
+        })
+    }
+
+    /// Takes a line at the console of a node and enters what it asks for, as
+    /// [`command`](Play::command) does; nothing where the servers are not ours.
+    pub fn typed(&mut self, session: &mut Session, line: &str, now: Time) -> Answer {
+        let Some(cluster) = &self.cluster else { return Answer::default() };
+        let answer = session.line(line, &View::of(cluster, now));
+        answer.action.iter().cloned().for_each(|action| self.command(action));
+        answer
+    }
+
     /// What is to be done now, if anything; what was handed out before is done. `settled` says
     /// whether every phone has settled and no boot is pending.
     ///
@@ -177,6 +213,7 @@ impl Play {
             let (action, step) = if let Some(command) = self.commands.pop_front() {
                 (command, None)
             } else if let Some(action) = self.timeline.next_due(now, settled) {
+                self.timeline.typed().cloned().iter().for_each(|typed| self.transcribe(typed, now));
                 (action, self.timeline.in_hand().cloned())
             } else {
                 return Ok(None);
@@ -201,6 +238,32 @@ impl Play {
         match step {
             Some(StepInHand { number, name }) => format!("step {number}, {name}: {what}"),
             None => what,
+        }
+    }
+
+    /// Writes down what a console says to what is typed at it now.
+    fn transcribe(&mut self, typed: &Typed, now: Time) {
+        let Some(cluster) = &self.cluster else { return };
+        let text = typed.transcript(&View::of(cluster, now));
+        *self.transcripts.entry(typed.node).or_default() += &text;
+    }
+
+    /// What a cue means, in words; `None` for what goes without saying.
+    pub fn tell_cue(&self, cue: &Cue) -> Option<String> {
+        let name = |node: NodeId| &self.plan.topology.node(node).name;
+        match cue {
+            Cue::Acts { action, step } => Some(self.tell(action, step.as_ref())),
+            Cue::Boots { spread, .. } => {
+                let phones = self.plan.fleet.phones;
+                Some(format!("{phones} phones would be reset within {spread}"))
+            }
+            Cue::Service(ServiceChange::Started { node, service }) => {
+                Some(format!("{} on {} has started", service.kind().name(), name(*node)))
+            }
+            Cue::Service(ServiceChange::Stopped { node, service }) => {
+                Some(format!("{} on {} has stopped", service.name(), name(*node)))
+            }
+            Cue::Visits(_) | Cue::Moved => None,
         }
     }
 
@@ -307,8 +370,15 @@ impl Play {
             signed_before,
             signed: self.signed(),
             alarms: alarms.unwrap_or_default(),
+            consoles: self.consoles(),
             ..RunFacts::default()
         }
+    }
+
+    /// The transcripts of the consoles by the first names of their nodes.
+    fn consoles(&self) -> Vec<(String, String)> {
+        let name = |node: NodeId| self.plan.topology.node(node).name.clone();
+        self.transcripts.iter().map(|(&node, text)| (name(node), text.clone())).collect()
     }
 
     /// Services that somebody has forgotten to restart, such as `tftp on pub`.
@@ -325,16 +395,21 @@ impl Play {
         self.cluster.as_ref().map(|ours| expired(ours, self.now)).unwrap_or_default()
     }
 
-    /// What an operator would still have to do with the cluster as it is now.
-    fn warnings(&self) -> Vec<String> {
-        let Some(ours) = &self.cluster else { return Vec::new() };
+    /// What must be restarted for all that was done to be in force, in words.
+    pub fn restart_note(&self) -> Option<String> {
         let due = self.restarts_due();
-        let forgotten = (!due.is_empty()).then(|| {
+        (!due.is_empty()).then(|| {
             let due = due.join(", ");
             format!(
                 "restart required: {due}; until then the old certificates and files are in force"
             )
-        });
+        })
+    }
+
+    /// What an operator would still have to do with the cluster as it is now.
+    fn warnings(&self) -> Vec<String> {
+        let Some(ours) = &self.cluster else { return Vec::new() };
+        let forgotten = self.restart_note();
         let rollback = ours.is_prepared_for_rollback().then(|| {
             "the cluster is still prepared for a rollback to pre 8.0: phones that took the blank list \
              accept any file; set rollback-to-pre-8.0 to false, restart TFTP and reset the phones"

@@ -3,6 +3,7 @@ use std::net::SocketAddr;
 
 use crate::base::{ClusterId, Home, Model, PhoneId, Span, Time};
 use crate::cluster::{FleetSpec, OperatorAction, SecurityProfile, Topology};
+use crate::console::Typed;
 use crate::phone::PhoneProfile;
 
 use super::cost::CostModel;
@@ -111,6 +112,8 @@ pub struct TimelineEntry {
     pub action: OperatorAction,
     /// What is done some time after `action`.
     pub then: Option<FollowUp>,
+    /// What was typed at a console to have it done; `None` if it was done elsewhere.
+    pub typed: Option<Typed>,
 }
 
 /// The second half of an entry, such as the start that ends `stop = { …, for = "8s" }`.

@@ -10,7 +10,7 @@ use crate::wire::Dialogue;
 
 use super::network::{SitePlan, percent_text, rate_text};
 use super::plan::{FleetPlan, Plan, TimelineEntry, Trigger};
-use super::verbs::{Verb, verbs};
+use super::verbs::{CONSOLE, Verb, verbs};
 
 /// The scenario of `plan` with every default written out; loading it gives an equal plan.
 pub fn to_toml(plan: &Plan) -> String {
@@ -182,7 +182,9 @@ fn write_entry(out: &mut String, entry: &TimelineEntry, topology: &Topology) -> 
         Trigger::FleetSettled => writeln!(out, "when = \"fleet-settled\"")?,
     }
     let written = |verb: &Verb| Some((verb.key, (verb.write)(entry, topology)?));
-    let (key, table) = verbs().find_map(written).expect("what was read by a verb is written by it");
+    // What was typed is written as it was typed.
+    let mut verbs = verbs().filter(|verb| (verb.key == CONSOLE) == entry.typed.is_some());
+    let (key, table) = verbs.find_map(written).expect("what was read by a verb is written by it");
     let values: Vec<String> = table.iter().map(|(key, value)| format!("{key} = {value}")).collect();
     writeln!(out, "{key} = {{ {} }}", values.join(", "))
 }
@@ -319,6 +321,8 @@ mod tests {
             "start={node='sub'}",
             "stop={service='tvs',node='sub',for='250ms'}",
             "stop={node='pub-2'}",
+            "console=['set cert regen CAPF','yes','show itl','','exit']",
+            "console={node='sub',lines=['utils service stop Cisco Tftp']}",
             "erase-lists={}",
             "upgrade-firmware={load='sip88xx.1',model='8841'}",
             "erase-lists={only='all',share='12.34%',technicians=7,per-phone='90s'}",

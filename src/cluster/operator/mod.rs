@@ -8,6 +8,7 @@ pub mod hosts;
 pub mod parameters;
 pub mod phones;
 pub mod records;
+pub mod requests;
 pub mod services;
 
 use std::any::Any;

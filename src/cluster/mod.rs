@@ -4,10 +4,13 @@
 //! Must not read a clock, open a socket or know a phone. `serve` and `sim` drive it.
 
 mod catalogue;
+mod change;
 mod ctl;
+mod health;
 mod itl;
 mod kinds;
 mod knowledge;
+mod manufacturing;
 pub mod operator;
 mod release;
 mod security;
@@ -19,11 +22,13 @@ mod tftp_service;
 mod topology;
 
 pub use catalogue::{Catalogue, Contents, FleetSpec};
+pub use change::{Change, NodeSet};
 pub use ctl::{CTL_METHODS, CtlContent, CtlFile, CtlMethod, CtlNode, Manner};
+pub use health::{Harm, impacts};
 pub use itl::ItlContent;
 pub use kinds::{
     CERTIFICATES, CertificateKind, FILE_SIGNATURES, FileSignature, IMPLIED_SERVICES, SERVICES,
-    ServiceKind,
+    ServiceKind, TRUST_STORES, TrustStore, Unit,
 };
 pub use knowledge::Knowledge;
 pub use operator::{Impact, Nodes, Operation, OperatorAction};
@@ -31,8 +36,8 @@ pub use release::{Holders, RELEASES, Release};
 pub use security::{SECURITY_MODES, Security, SecurityMode};
 pub use services::{Answering, Conversation, DialogueService, Said, Service};
 pub use sign_cache::{CacheKey, Claim, SignCache, SignCounts, Waiter};
-pub use state::{ActionError, Cluster, Effect, Genesis, ServiceChange, Stored};
-pub use stores::{Origin, Stores, Trusted};
+pub use state::{ActionError, Cluster, Effect, Genesis, ServiceChange, Stored, StoredTrust};
+pub use stores::{Item, Origin, Source, Stores, Unused, WhyUnused};
 pub use tftp_service::{
     FileReply, Lists, PendingFile, ServedFile, SignJob, Signed, Signers, TftpService,
 };

@@ -26,6 +26,8 @@ pub struct Topology {
     /// Domain of the nodes in the DNS: configurations call them by their full names, as those of
     /// a cluster do whose *System > Server* holds names; `None` calls them by their addresses.
     pub domain: Option<String>,
+    /// How long a change of the certificate stores takes to the other nodes.
+    pub replication_delay: Span,
     /// The nodes; the first is the publisher. At most 64.
     pub nodes: Vec<NodeSpec>,
     /// CallManager groups in the order of the scenario; at least one.
@@ -269,6 +271,7 @@ mod tests {
             file_signature: Release::R8_6.file_signature(),
             security: crate::cluster::Security::default(),
             domain: None,
+            replication_delay: Span::ZERO,
             nodes: vec![],
             groups: shares.iter().map(group).collect(),
         }

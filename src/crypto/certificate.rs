@@ -98,6 +98,11 @@ impl Certificate {
         &self.0.subject
     }
 
+    /// The common name of its subject; empty if it has none.
+    pub fn common_name(&self) -> &str {
+        self.subject().split(';').find_map(|part| part.strip_prefix("CN=")).unwrap_or_default()
+    }
+
     /// Issuer in CUCM's style.
     pub fn issuer(&self) -> &str {
         &self.0.issuer
@@ -285,6 +290,18 @@ impl Identity {
     /// If the common name is longer than X.509 allows.
     pub fn self_signed(spec: &CertificateSpec<'_>, source: &mut KeySource) -> Identity {
         Identity::made(spec, FIVE_YEARS_S, None, source)
+    }
+
+    /// The same, valid for so many seconds.
+    ///
+    /// # Panics
+    /// If the common name is longer than X.509 allows.
+    pub fn self_signed_for(
+        spec: &CertificateSpec<'_>,
+        valid_s: u64,
+        source: &mut KeySource,
+    ) -> Identity {
+        Identity::made(spec, valid_s, None, source)
     }
 
     /// Makes a key and a certificate that `issuer` has signed for so many seconds (CERT-06).

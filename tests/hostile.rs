@@ -86,6 +86,7 @@ fn topology() -> Topology {
         file_signature: Release::R8_6.file_signature(),
         security: resetstorm::cluster::Security::default(),
         domain: None,
+        replication_delay: Span::ZERO,
         nodes: vec![node],
         groups: vec![group],
     }
@@ -891,7 +892,9 @@ async fn answers_of_tvs_that_do_not_fit_vouch_for_nobody() {
     storm.cluster.apply(&regenerate, Time::ZERO).unwrap();
     storm.cluster.apply(&restart, Time::ZERO).unwrap();
     let storm = Arc::new(storm.cluster);
-    let right = |cluster: &Cluster, request: &[u8]| cluster.knowledge().answer(request).unwrap().0;
+    let right = |cluster: &Cluster, request: &[u8]| {
+        cluster.knowledge().answer(NODE, Time::ZERO, request).unwrap().0
+    };
     let cases: [(&str, TvsFault, TvsScript); 8] = [
         (
             "the answer to another question",

@@ -11,9 +11,17 @@ pub enum ServiceKind {
     Tftp,
     /// One that is talked to in messages over TLS.
     Dialogue(Dialogue),
+    /// Cisco CTIManager: goes with CallManager (REG-21).
+    CtiManager,
+    /// Cisco Tomcat: on every node (REG-20).
+    Tomcat,
+    /// Cisco DRF Local: on every node (REG-24).
+    DrfLocal,
+    /// Cisco DRF Master: on the publisher (REG-24).
+    DrfMaster,
 }
 
-/// Every service, in the order of the enum.
+/// The services that a scenario places on nodes, in the order of the enum.
 pub const SERVICES: [ServiceKind; 3 + Dialogue::ALL.len()] = {
     let mut all = [ServiceKind::CallManager; 3 + Dialogue::ALL.len()];
     (all[1], all[2]) = (ServiceKind::Capf, ServiceKind::Tftp);
@@ -24,6 +32,12 @@ pub const SERVICES: [ServiceKind; 3 + Dialogue::ALL.len()] = {
     }
     all
 };
+
+/// The services that nodes have without being told (see [`Topology::is_active`]).
+///
+/// [`Topology::is_active`]: super::Topology::is_active
+pub const IMPLIED_SERVICES: [ServiceKind; 4] =
+    [ServiceKind::CtiManager, ServiceKind::Tomcat, ServiceKind::DrfLocal, ServiceKind::DrfMaster];
 
 impl ServiceKind {
     /// Trust Verification Service.
@@ -36,10 +50,14 @@ impl ServiceKind {
             ServiceKind::Capf => "capf",
             ServiceKind::Tftp => "tftp",
             ServiceKind::Dialogue(dialogue) => dialogue.rules().name,
+            ServiceKind::CtiManager => "ctimanager",
+            ServiceKind::Tomcat => "tomcat",
+            ServiceKind::DrfLocal => "drf-local",
+            ServiceKind::DrfMaster => "drf-master",
         }
     }
 
-    /// Whether anything listens for it: CAPF and CallManager lend their certificates only.
+    /// Whether anything listens for it: the others have their certificates and flags only.
     pub const fn is_served(self) -> bool {
         matches!(self, ServiceKind::Tftp | ServiceKind::Dialogue(_))
     }
@@ -58,31 +76,53 @@ pub enum CertificateKind {
     ItlRecovery,
     /// TVS.pem: identity of the TVS server.
     Tvs,
+    /// tomcat.pem: identity of the web server.
+    Tomcat,
+    /// ipsec.pem: identity of DRF and of `IPsec` tunnels.
+    Ipsec,
 }
 
 /// Every kind of certificate, in the order of the enum.
-pub const CERTIFICATES: [CertificateKind; 5] = [
+pub const CERTIFICATES: [CertificateKind; 7] = [
     CertificateKind::CallManager,
     CertificateKind::CallManagerEcdsa,
     CertificateKind::Capf,
     CertificateKind::ItlRecovery,
     CertificateKind::Tvs,
+    CertificateKind::Tomcat,
+    CertificateKind::Ipsec,
 ];
 
 impl CertificateKind {
     /// Services to restart for a new certificate of this kind: on its node, and on every other
     /// (`spec/domain.md` section 9.3; X-07 takes the union of the documents).
     pub const fn restarts(self) -> (&'static [ServiceKind], &'static [ServiceKind]) {
-        use ServiceKind::{CallManager, Capf, Tftp};
+        use ServiceKind::{CallManager, Capf, CtiManager, DrfLocal, DrfMaster, Tftp, Tomcat};
         const TVS: ServiceKind = ServiceKind::TVS;
         match self {
             // The documents name CallManager alone; that its partner needs the same is a guess.
             CertificateKind::CallManager | CertificateKind::CallManagerEcdsa => {
-                (&[CallManager, TVS, Tftp], &[])
+                (&[CallManager, TVS, Tftp, CtiManager], &[])
             }
             // Every list names them.
             CertificateKind::Tvs | CertificateKind::ItlRecovery => (&[TVS, Tftp], &[TVS, Tftp]),
             CertificateKind::Capf => (&[Capf, Tftp], &[Tftp]),
+            CertificateKind::Tomcat => (&[Tomcat], &[]),
+            CertificateKind::Ipsec => (&[DrfLocal, DrfMaster], &[DrfLocal, DrfMaster]),
+        }
+    }
+
+    /// The trust stores that get a copy of a new certificate (CERT-09 to CERT-14). That those of the
+    /// newer kinds go to CallManager-trust is a guess.
+    pub const fn copied_to(self) -> &'static [TrustStore] {
+        match self {
+            CertificateKind::CallManager
+            | CertificateKind::CallManagerEcdsa
+            | CertificateKind::ItlRecovery => &[TrustStore::CallManager],
+            CertificateKind::Capf => &[TrustStore::Capf, TrustStore::CallManager],
+            CertificateKind::Tvs => &[],
+            CertificateKind::Tomcat => &[TrustStore::Tomcat],
+            CertificateKind::Ipsec => &[TrustStore::Ipsec],
         }
     }
 
@@ -99,6 +139,86 @@ impl CertificateKind {
             CertificateKind::Capf => "CAPF",
             CertificateKind::ItlRecovery => "ITLRecovery",
             CertificateKind::Tvs => "TVS",
+            CertificateKind::Tomcat => "tomcat",
+            CertificateKind::Ipsec => "ipsec",
+        }
+    }
+}
+
+/// A store of certificates that a node trusts, as the page *Certificate Management* names them: its
+/// items are deleted or imported, never regenerated (CERT-01).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TrustStore {
+    /// `CallManager-trust`.
+    CallManager,
+    /// `CAPF-trust`.
+    Capf,
+    /// `tomcat-trust`.
+    Tomcat,
+    /// `ipsec-trust`.
+    Ipsec,
+    /// `TVS-trust`: nothing goes there by itself (CERT-14).
+    Tvs,
+    /// `phone-sast-trust`: who may sign a CTL (CERT-25).
+    PhoneSast,
+    /// `phone-vpn-trust` (CERT-24).
+    PhoneVpn,
+    /// `phone-trust` (CERT-26).
+    Phone,
+    /// `phone-ctl-trust` (CERT-26).
+    PhoneCtl,
+}
+
+/// Every trust store, in the order of the enum; any of them may be empty (CERT-04).
+pub const TRUST_STORES: [TrustStore; 9] = [
+    TrustStore::CallManager,
+    TrustStore::Capf,
+    TrustStore::Tomcat,
+    TrustStore::Ipsec,
+    TrustStore::Tvs,
+    TrustStore::PhoneSast,
+    TrustStore::PhoneVpn,
+    TrustStore::Phone,
+    TrustStore::PhoneCtl,
+];
+
+impl TrustStore {
+    /// The name on the page and in scenario files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            TrustStore::CallManager => "CallManager-trust",
+            TrustStore::Capf => "CAPF-trust",
+            TrustStore::Tomcat => "tomcat-trust",
+            TrustStore::Ipsec => "ipsec-trust",
+            TrustStore::Tvs => "TVS-trust",
+            TrustStore::PhoneSast => "phone-sast-trust",
+            TrustStore::PhoneVpn => "phone-vpn-trust",
+            TrustStore::Phone => "phone-trust",
+            TrustStore::PhoneCtl => "phone-ctl-trust",
+        }
+    }
+
+    /// Whether a deletion restarts the devices of a cluster with defect `CSCut58407` (X-13, REG-29).
+    pub const fn restarts_devices(self) -> bool {
+        matches!(self, TrustStore::CallManager | TrustStore::Capf | TrustStore::Tvs)
+    }
+}
+
+/// A place of certificates on the page of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Unit {
+    /// One of its own, which it has the key of.
+    Service(CertificateKind),
+    /// What it trusts.
+    Trust(TrustStore),
+}
+
+impl Unit {
+    /// The name on the page, such as `CallManager` or `CallManager-trust`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Unit::Service(kind) => kind.name(),
+            Unit::Trust(store) => store.name(),
         }
     }
 }

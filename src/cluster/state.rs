@@ -9,18 +9,23 @@ use crate::crypto::{
 use crate::wire::Dialogue;
 
 use super::catalogue::{Catalogue, Contents, FleetSpec};
+use super::change::Change;
 use super::ctl::{CtlContent, CtlFile, CtlMethod, CtlNode, Manner};
 use super::itl::ItlContent;
-use super::kinds::{CERTIFICATES, CertificateKind, FileSignature, ServiceKind};
+use super::kinds::{
+    CERTIFICATES, CertificateKind, FileSignature, IMPLIED_SERVICES, ServiceKind, TrustStore,
+};
 use super::knowledge::Knowledge;
+use super::manufacturing::manufacturing_certificates;
 use super::monitor::Monitor;
+use super::operator::certificates::{Import, Upload};
 use super::operator::ctl::ResetList;
 use super::operator::phones::Visits;
 use super::release::Holders;
 use super::security::{CtlKeeper, SecurityMode};
 use super::services::{DialogueService, Service, dialogue_service, presents};
 use super::sign_cache::SignCache;
-use super::stores::Stores;
+use super::stores::{Origin, Source, Stores};
 use super::tftp_service::{Lists, Signers, TftpService};
 use super::topology::Topology;
 
@@ -35,12 +40,16 @@ pub struct Cluster {
     fleet: FleetSpec,
     nodes: Vec<NodeState>,
     source: KeySource,
+    /// Where those of Tomcat and `IPsec` come from.
+    beside: KeySource,
     /// Unix seconds at the start of the run.
     calendar: Arc<Calendar>,
     pub(super) monitor: Monitor,
     stores: Stores,
     /// Keys whose certificates a CA outside has still to sign; gone when the program ends.
     requests: BTreeMap<(NodeId, CertificateKind), Arc<SigningKey>>,
+    /// Root CAs that have signed certificates of nodes, by their names.
+    authorities: BTreeMap<String, Identity>,
     /// Its CTL and who signs it.
     ctl: CtlKeeper,
     /// The enterprise parameter "Prepare Cluster for Rollback to pre 8.0".
@@ -126,6 +135,19 @@ pub enum ActionError {
         /// Name of the node.
         node: String,
     },
+    /// The trust store of the node has no such item.
+    #[error(
+        "{store} on node {node} has no certificate {name}; name one of its page, such as that of a \
+         node before its rename, and mind that a change takes its time to other nodes"
+    )]
+    NotTrusted {
+        /// What was to be deleted.
+        name: String,
+        /// Name of the store.
+        store: &'static str,
+        /// Name of the node.
+        node: String,
+    },
     /// There is no CTL to update.
     #[error(
         "the cluster is not in mixed mode, so that it has no CTL to update; set its security-mode \
@@ -170,7 +192,12 @@ pub struct Stored {
     pub etokens: BTreeMap<String, Identity>,
     /// The CTL as it stood on the TFTP nodes.
     pub ctl: Option<CtlFile>,
+    /// What the nodes trusted, if there was an earlier run.
+    pub trust: Option<Vec<StoredTrust>>,
 }
+
+/// A certificate of a trust store and how it came there.
+pub type StoredTrust = (TrustStore, Certificate, Source);
 
 impl Cluster {
     /// Builds a cluster whose services have all started.
@@ -180,11 +207,13 @@ impl Cluster {
 
     /// Like [`Cluster::new`], with configurations of phones that differ or do not.
     pub fn with_contents(genesis: Genesis, contents: Contents) -> Cluster {
-        let Genesis { topology, fleet, mut source, epoch_s, mut stored } = genesis;
-        let knowledge = Arc::new(Knowledge::new(topology.release));
+        let Genesis { topology, fleet, mut source, epoch_s, stored } = genesis;
+        let knowledge = Arc::new(Knowledge::new(topology.release, topology.replication_delay));
         let nodes = topology.ids().collect();
+        let beside = source.beside();
         let mut cluster = Cluster {
             stores: Stores::new(nodes, knowledge),
+            authorities: BTreeMap::new(),
             ctl: CtlKeeper::new(&topology.security, stored.etokens, epoch_s, &mut source),
             requests: BTreeMap::new(),
             rollback: false,
@@ -195,20 +224,12 @@ impl Cluster {
             nodes: topology.ids().map(|_| NodeState::default()).collect(),
             topology,
             fleet,
+            beside,
             source,
             calendar: Arc::new(Calendar::new(epoch_s)),
             monitor: Monitor::new(epoch_s),
         };
-        for node in cluster.node_ids() {
-            for kind in cluster.certificate_kinds(node) {
-                let own = match stored.own.remove(&(node, kind)) {
-                    Some(own) => own,
-                    None => cluster.issue(node, kind, cluster.first_day_s(node, kind)),
-                };
-                cluster.stores.put(node, kind, own);
-            }
-        }
-        cluster.stores.admit(cluster.ctl.tokens.iter().map(|(_, token)| &token.certificate));
+        cluster.fill_stores(stored.own, stored.trust);
         if cluster.ctl.mode == SecurityMode::Mixed {
             match stored.ctl {
                 // It is what phones hold, whatever has become of the certificates in it (CTL-03).
@@ -223,6 +244,41 @@ impl Cluster {
             }
         }
         cluster
+    }
+
+    /// Fills the stores with what is there from an earlier run and makes the rest. What was deleted
+    /// then stays deleted.
+    fn fill_stores(
+        &mut self,
+        mut own: BTreeMap<(NodeId, CertificateKind), Credential>,
+        trust: Option<Vec<StoredTrust>>,
+    ) {
+        let is_new = trust.is_none();
+        let preloaded = || {
+            let stores = [TrustStore::CallManager, TrustStore::Capf];
+            let all = manufacturing_certificates();
+            all.flat_map(move |all| stores.map(|store| (store, all.clone(), Source::Preloaded)))
+        };
+        for (store, certificate, source) in trust.unwrap_or_else(|| preloaded().collect()) {
+            self.stores.trust(store, &certificate, source, Change::START);
+        }
+        for node in self.node_ids() {
+            for kind in self.certificate_kinds(node) {
+                match own.remove(&(node, kind)) {
+                    Some(own) if !is_new => self.stores.own_is(node, kind, own, Time::ZERO),
+                    Some(own) => self.stores.put(&[node], kind, &own, Change::START),
+                    None => {
+                        let own = self.issue(node, kind, self.first_day_s(node, kind));
+                        self.stores.put(&[node], kind, &own, Change::START);
+                    }
+                }
+            }
+        }
+        let imported = Source::Imported(self.publisher());
+        for (_, token) in &self.ctl.tokens {
+            let store = TrustStore::PhoneSast;
+            self.stores.trust(store, &token.certificate, imported, Change::START);
+        }
     }
 
     /// The shape of the cluster as it is now.
@@ -346,7 +402,10 @@ impl Cluster {
 
     fn issue(&mut self, node: NodeId, kind: CertificateKind, not_before_s: u64) -> Credential {
         let common_name = match kind {
-            CertificateKind::CallManager | CertificateKind::Tvs => self.name(node),
+            CertificateKind::CallManager
+            | CertificateKind::Tvs
+            | CertificateKind::Tomcat
+            | CertificateKind::Ipsec => self.name(node),
             CertificateKind::CallManagerEcdsa => format!("{}-EC", self.name(node)),
             CertificateKind::ItlRecovery => format!("ITLRECOVERY_{}", self.name(node)),
             CertificateKind::Capf => {
@@ -360,10 +419,14 @@ impl Cluster {
             not_before_s,
             key_bits: self.topology.key_bits,
         };
-        if kind.is_ec() {
-            EcIdentity::self_signed(&spec, &mut self.source).into()
-        } else {
-            Identity::self_signed(&spec, &mut self.source).into()
+        match kind {
+            CertificateKind::CallManagerEcdsa => {
+                EcIdentity::self_signed(&spec, &mut self.source).into()
+            }
+            CertificateKind::Tomcat | CertificateKind::Ipsec => {
+                Identity::self_signed(&spec_of_platform(spec), &mut self.beside).into()
+            }
+            _ => Identity::self_signed(&spec, &mut self.source).into(),
         }
     }
 
@@ -377,9 +440,8 @@ impl Cluster {
     ) -> Result<Vec<Effect>, ActionError> {
         let old = self.own(node, kind)?.certificate().clone();
         let own = self.issue(node, kind, self.calendar.date_s(now));
-        for sharer in self.stores.sharing(node, kind) {
-            self.put(sharer, kind, own.clone());
-        }
+        let sharers = self.stores.sharing(node, kind);
+        self.put(&sharers, kind, &own, now);
         let lost = (!old.was_issued_by(&old)).then(|| {
             let (what, name, issuer) = (kind.name(), self.name(node), old.issuer());
             Effect::Warn(format!(
@@ -390,36 +452,90 @@ impl Cluster {
         Ok(lost.into_iter().chain(self.automatic_update(node, kind, now)).collect())
     }
 
-    /// A certificate of these nodes that a CA has signed: the same key and certificate on all of
-    /// them, with the name of the first (CERT-06, CERT-29).
-    pub(super) fn import(
-        &mut self,
-        nodes: &[NodeId],
-        kind: CertificateKind,
-        issuer: &str,
-        valid: Span,
-        now: Time,
-    ) -> Result<Vec<Effect>, ActionError> {
+    /// A certificate of nodes that a CA has signed: the same key and certificate on all of them,
+    /// with the name of the first (CERT-06, CERT-29). The CAs are trusted before it comes.
+    pub(super) fn import(&mut self, what: &Import, now: Time) -> Result<Vec<Effect>, ActionError> {
+        let Import { certificate: kind, nodes, issuer, intermediate, valid } = what;
         for &node in nodes {
-            self.own(node, kind)?;
+            self.own(node, *kind)?;
         }
-        let spec = |common_name| CertificateSpec {
-            common_name,
-            not_before_s: self.calendar.date_s(now),
-            key_bits: self.topology.key_bits,
-        };
-        let common_name = match nodes {
-            [one] => self.name(*one),
+        let not_before_s = self.calendar.date_s(now);
+        let key_bits = self.topology.key_bits;
+        let spec = |common_name| CertificateSpec { common_name, not_before_s, key_bits };
+        let common_name = match nodes[..] {
+            [one] => self.name(one),
             _ => format!("{}-ms", self.name(nodes[0])),
         };
-        let source = &mut self.source;
-        let ca = Identity::self_signed(&spec(issuer), source);
-        let valid_s = valid.as_nanos() / 1_000_000_000;
-        let identity = Identity::issued(&spec(&common_name), valid_s, &ca, source);
-        for &node in nodes {
-            self.put(node, kind, identity.clone().into());
+        let mut chain = vec![self.authority(issuer, &spec(issuer))];
+        if let Some(name) = intermediate {
+            let spec = spec_of_platform(spec(name));
+            chain.push(Identity::issued(&spec, FIVE_YEARS_S, &chain[0], &mut self.beside));
         }
-        Ok(self.automatic_update(nodes[0], kind, now))
+        for &store in kind.copied_to() {
+            for ca in &chain {
+                let (source, since) = (Source::Imported(nodes[0]), Change::on(&nodes[..1], now));
+                self.stores.trust(store, &ca.certificate, source, since);
+            }
+        }
+        let valid_s = valid.as_nanos() / 1_000_000_000;
+        let signer = &chain[chain.len() - 1];
+        let identity = Identity::issued(&spec(&common_name), valid_s, signer, &mut self.source);
+        self.put(nodes, *kind, &identity.into(), now);
+        Ok(self.automatic_update(nodes[0], *kind, now))
+    }
+
+    /// The root CA with this name, which is made when it is first needed.
+    fn authority(&mut self, name: &str, spec: &CertificateSpec<'_>) -> Identity {
+        let source = &mut self.source;
+        let made = || Identity::self_signed(spec, source);
+        self.authorities.entry(name.to_owned()).or_insert_with(made).clone()
+    }
+
+    /// Takes an item out of a trust store. One of the manufacturer should stay (CERT-08).
+    pub(super) fn delete_trusted(
+        &mut self,
+        node: NodeId,
+        store: TrustStore,
+        name: &str,
+        now: Time,
+    ) -> Result<Vec<Effect>, ActionError> {
+        let deleted = self.stores.delete(node, store, name, now);
+        let deleted = deleted.ok_or_else(|| ActionError::NotTrusted {
+            name: name.to_owned(),
+            store: store.name(),
+            node: self.name(node),
+        })?;
+        let warning = || {
+            let (file, name) = (deleted.file_name(), self.name(node));
+            Effect::Warn(format!(
+                "{file} was deleted from {} on {name}: it is one of the manufacturer, by which \
+                 phones prove with their MIC that they are genuine; import it again",
+                store.name()
+            ))
+        };
+        let is_preloaded = deleted.origin == Some(Origin::Preloaded);
+        Ok(is_preloaded.then(warning).into_iter().collect())
+    }
+
+    /// Takes the certificate of another server into a trust store.
+    pub(super) fn import_trusted(
+        &mut self,
+        node: NodeId,
+        store: TrustStore,
+        upload: &Upload,
+        now: Time,
+    ) {
+        let certificate = match upload {
+            Upload::Given(certificate) => certificate.clone(),
+            Upload::Made { name, valid } => {
+                let not_before_s = u64::from(self.seconds(now));
+                let spec = CertificateSpec { common_name: name, not_before_s, key_bits: 2048 };
+                let valid_s = valid.as_nanos() / 1_000_000_000;
+                Identity::self_signed_for(&spec, valid_s, &mut self.beside).certificate
+            }
+        };
+        let since = Change::on(&[node], now);
+        self.stores.trust(store, &certificate, Source::Imported(node), since);
     }
 
     /// A new key that waits for its certificate, in the place of an earlier one.
@@ -461,7 +577,7 @@ impl Cluster {
             node: self.name(node),
         })?;
         let identity = Identity { certificate: signed.clone(), key };
-        self.put(node, kind, identity.into());
+        self.put(&[node], kind, &identity.into(), now);
         Ok(self.automatic_update(node, kind, now))
     }
 
@@ -472,10 +588,10 @@ impl Cluster {
         })
     }
 
-    /// A node has another certificate from now on, and services wait for their restarts.
-    fn put(&mut self, node: NodeId, kind: CertificateKind, own: Credential) {
-        self.stores.put(node, kind, own);
-        self.require_restarts(node, kind);
+    /// Nodes have another certificate from now on, and services wait for their restarts.
+    fn put(&mut self, nodes: &[NodeId], kind: CertificateKind, own: &Credential, now: Time) {
+        self.stores.put(nodes, kind, own, Change::on(nodes, now));
+        nodes.iter().for_each(|&node| self.require_restarts(node, kind));
     }
 
     /// What a regeneration brings about by itself. In releases that do so, services of the node
@@ -508,8 +624,7 @@ impl Cluster {
 
     /// Marks services of a node that must be restarted, if they are active there.
     fn require(&mut self, node: NodeId, services: &[ServiceKind]) {
-        let active = &self.topology.nodes[node.index()].services;
-        let due = services.iter().filter(|service| active.contains(service));
+        let due = services.iter().filter(|&&service| self.topology.is_active(node, service));
         self.nodes[node.index()].due.extend(due);
     }
 
@@ -698,7 +813,7 @@ impl Cluster {
         for kind in self.certificate_kinds(node) {
             if kind != CertificateKind::ItlRecovery {
                 let own = self.issue(node, kind, self.calendar.date_s(now));
-                self.put(node, kind, own);
+                self.put(&[node], kind, &own, now);
             }
         }
         self.catalogue = Arc::new(Catalogue::new(&self.topology, &self.fleet, self.contents));
@@ -731,15 +846,16 @@ impl Cluster {
         node: NodeId,
         service: Option<ServiceKind>,
     ) -> Result<Vec<ServiceKind>, ActionError> {
-        let active = &self.topology.node(node).services;
+        let is_active = |&service: &ServiceKind| self.topology.is_active(node, service);
         match service {
             // TVS first: a restarted TFTP service serves phones that ask TVS next.
             None => {
-                let mut all = active.clone();
+                let mut all = self.topology.node(node).services.clone();
                 all.sort_by_key(|&service| service != ServiceKind::TVS);
+                all.extend(IMPLIED_SERVICES.into_iter().filter(is_active));
                 Ok(all)
             }
-            Some(service) if active.contains(&service) => Ok(vec![service]),
+            Some(service) if is_active(&service) => Ok(vec![service]),
             Some(service) => Err(ActionError::ServiceNotActive {
                 service: service.name(),
                 node: self.name(node),
@@ -753,7 +869,7 @@ impl Cluster {
     }
 
     fn start(&mut self, node: NodeId, service: ServiceKind, now: Time) -> Option<Effect> {
-        if !self.topology.node(node).services.contains(&service) {
+        if !self.topology.is_active(node, service) {
             return None;
         }
         self.nodes[node.index()].due.remove(&service);
@@ -761,10 +877,10 @@ impl Cluster {
             ServiceKind::Tftp => Service::Tftp(Arc::new(self.build_tftp(node, now))),
             ServiceKind::Dialogue(dialogue) => {
                 let identity = self.identity(node, presents(dialogue)).clone();
-                let service = dialogue_service(dialogue, identity, self.knowledge());
+                let service = dialogue_service(dialogue, node, identity, self.knowledge());
                 Service::Dialogue(Arc::new(service))
             }
-            ServiceKind::CallManager | ServiceKind::Capf => return None,
+            _ => return None,
         };
         self.nodes[node.index()].running.insert(service, running.clone());
         if service == ServiceKind::Tftp {
@@ -844,15 +960,23 @@ impl Cluster {
     }
 }
 
+/// Certificates of the platform have the default size of keys, whatever size those of CallManager
+/// have.
+const fn spec_of_platform(spec: CertificateSpec<'_>) -> CertificateSpec<'_> {
+    CertificateSpec { key_bits: 2048, ..spec }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::base::ClusterId;
-    use crate::cluster::operator::certificates::Regenerate;
+    use crate::cluster::operator::certificates::{DeleteCertificate, ImportTrust, Regenerate};
     use crate::cluster::operator::hosts::Rename;
     use crate::cluster::operator::records::{AddRecord, RemoveRecord};
     use crate::cluster::operator::services::Services;
-    use crate::cluster::{GroupSpec, NodeSpec, Operation, Ports, Release, SignCacheMode};
+    use crate::cluster::{
+        GroupSpec, Item, NodeSpec, Operation, Ports, Release, SignCacheMode, Unit, impacts,
+    };
     use crate::wire::Records;
 
     const PUB: NodeId = ClusterId::FIRST.node(0);
@@ -881,6 +1005,7 @@ mod tests {
                 file_signature: Release::R8_6.file_signature(),
                 security: crate::cluster::Security::default(),
                 domain: None,
+                replication_delay: Span::ZERO,
                 nodes: vec![
                     node("pub", &[CallManager, Capf, Tftp, ServiceKind::TVS]),
                     node("sub", &[CallManager, Tftp, ServiceKind::TVS]),
@@ -944,7 +1069,7 @@ mod tests {
         assert_ne!(signer(&cluster, PUB), signer(&cluster, SUB));
         assert_eq!(listed_tvs(&cluster, PUB).len(), 2);
         assert_eq!(listed_tvs(&cluster, PUB), listed_tvs(&cluster, SUB));
-        assert_eq!(cluster.stores().identities().count(), 6, "three certificates a node (CERT-02)");
+        assert_eq!(cluster.stores().identities().count(), 10, "five certificates a node (CERT-02)");
         let with_recovery = self::cluster(Release::R11_5);
         let recovery = |(node, kind, _): &(NodeId, CertificateKind, &Credential)| {
             (*kind == CertificateKind::ItlRecovery).then_some(*node)
@@ -968,6 +1093,37 @@ mod tests {
     }
 
     #[test]
+    fn each_certificate_flags_the_services_of_its_row_until_they_are_restarted() {
+        use ServiceKind::{CallManager, Capf, CtiManager, DrfLocal, DrfMaster, Tftp, Tomcat};
+        const TVS: ServiceKind = ServiceKind::TVS;
+        let on = |node, services: &[ServiceKind]| -> Vec<(NodeId, ServiceKind)> {
+            services.iter().map(|&service| (node, service)).collect()
+        };
+        let both = |publisher: &[ServiceKind], subscriber: &[ServiceKind]| {
+            [on(PUB, publisher), on(SUB, subscriber)].concat()
+        };
+        let call_manager = [CallManager, Tftp, TVS, CtiManager];
+        let rows = [
+            (CertificateKind::Tomcat, SUB, on(SUB, &[Tomcat])),
+            (CertificateKind::CallManager, SUB, on(SUB, &call_manager)),
+            (CertificateKind::Capf, PUB, both(&[Capf, Tftp], &[Tftp])),
+            (CertificateKind::Tvs, SUB, both(&[Tftp, TVS], &[Tftp, TVS])),
+            (CertificateKind::Ipsec, SUB, both(&[DrfLocal, DrfMaster], &[DrfLocal])),
+        ];
+        for (kind, node, expected) in rows {
+            let mut cluster = cluster(Release::R8_6);
+            apply(&mut cluster, &regenerate(kind, node));
+            let due: Vec<_> = cluster.restarts_due().collect();
+            assert_eq!(due, expected, "{kind:?}");
+            for (node, service) in due {
+                apply(&mut cluster, &restart(service, node));
+                assert!(!cluster.restarts_due().any(|other| other == (node, service)), "{kind:?}");
+            }
+            assert_eq!(cluster.restarts_due().count(), 0, "{kind:?}");
+        }
+    }
+
+    #[test]
     fn a_changed_tvs_reaches_the_list_of_another_node_with_that_nodes_restart() {
         let mut cluster = cluster(Release::R8_6);
         let before = listed_tvs(&cluster, SUB);
@@ -987,7 +1143,8 @@ mod tests {
                 cluster.stores().identities().find(|entry| (entry.0, entry.1) == (node, kind));
             found.unwrap().2.certificate().clone()
         };
-        let kinds = [CertificateKind::CallManager, CertificateKind::Capf, CertificateKind::Tvs];
+        use CertificateKind::{CallManager, Capf, Ipsec, Tomcat, Tvs};
+        let kinds = [CallManager, Capf, Tvs, Tomcat, Ipsec];
         let before: Vec<_> = kinds.map(|kind| of(&cluster, PUB, kind)).into();
         let other = of(&cluster, SUB, CertificateKind::CallManager);
         let recovery = of(&cluster, PUB, CertificateKind::ItlRecovery);
@@ -1069,6 +1226,90 @@ mod tests {
         apply(&mut cluster, &regenerate(CertificateKind::CallManager, PUB));
         apply(&mut cluster, &restart(ServiceKind::Tftp, PUB));
         assert_eq!(cluster.sign_cache().len(), 1);
+    }
+
+    #[test]
+    fn the_manufacturer_is_trusted_from_the_start_and_its_deletion_warns() {
+        let mut cluster = cluster(Release::R8_6);
+        let files = |cluster: &Cluster, node| -> Vec<String> {
+            let items = cluster.stores().inventory(node, Time::ZERO).into_iter();
+            let preloaded = items.filter(|item| item.origin == Some(Origin::Preloaded));
+            preloaded.map(|item| format!("{}/{}", item.unit.name(), item.file_name())).collect()
+        };
+        assert_eq!([PUB, SUB].map(|node| files(&cluster, node).len()), [14, 14], "in two stores");
+        let delete = |name: &str| DeleteCertificate {
+            node: PUB,
+            store: TrustStore::Capf,
+            name: name.into(),
+            restart_within: Some(Span::from_secs(9)),
+        };
+        let effects = apply(&mut cluster, &delete("Cisco_Manufacturing_CA.pem"));
+        let [Effect::Warn(warning), Effect::ResetPhones { .. }] = &effects[..] else {
+            panic!("{effects:?}");
+        };
+        assert!(warning.contains("MIC"), "{warning}");
+        let file = "CAPF-trust/Cisco_Manufacturing_CA.pem".to_owned();
+        assert!([PUB, SUB].iter().all(|&node| !files(&cluster, node).contains(&file)));
+        let again = cluster.apply(&delete("Cisco Manufacturing CA"), Time::ZERO).unwrap_err();
+        assert!(again.to_string().contains("CAPF-trust on node pub has no"), "{again}");
+    }
+
+    #[test]
+    fn a_ca_and_its_intermediate_are_trusted_and_sign_the_certificate() {
+        let mut cluster = cluster(Release::R8_6);
+        let import = Import {
+            certificate: CertificateKind::Capf,
+            nodes: vec![PUB],
+            issuer: "Root".into(),
+            intermediate: Some("Issuing".into()),
+            valid: Span::from_secs(86_400),
+        };
+        apply(&mut cluster, &import);
+        let items = cluster.stores().inventory(SUB, Time::ZERO);
+        let find = |store, name: &str| {
+            let is_it = |item: &&Item| {
+                item.unit == Unit::Trust(store) && item.certificate.common_name() == name
+            };
+            items.iter().find(is_it).unwrap_or_else(|| panic!("{name}"))
+        };
+        for store in [TrustStore::Capf, TrustStore::CallManager] {
+            let [root, issuing, own] = ["Root", "Issuing", "pub"].map(|name| find(store, name));
+            assert!(own.certificate.was_issued_by(&issuing.certificate));
+            assert!(issuing.certificate.was_issued_by(&root.certificate));
+            assert_eq!(root.origin, Some(Origin::Replicated(PUB)));
+        }
+        apply(&mut cluster, &Import { certificate: CertificateKind::Tomcat, ..import });
+        let items = cluster.stores().inventory(PUB, Time::ZERO);
+        let roots = items.iter().filter(|item| item.certificate.common_name() == "Root");
+        let roots: Vec<&Certificate> = roots.map(|item| &item.certificate).collect();
+        assert_eq!(roots.len(), 3, "of three stores");
+        assert!(roots.iter().all(|root| *root == roots[0]), "a CA keeps its key");
+    }
+
+    #[test]
+    fn an_expired_certificate_harms_what_its_service_does() {
+        let mut cluster = cluster(Release::R11_5);
+        let valid = Span::from_secs(100);
+        let upload = Upload::Made { name: "unity".into(), valid };
+        apply(&mut cluster, &ImportTrust { node: SUB, store: TrustStore::Phone, upload });
+        let harms = |seconds: i64| impacts(cluster.stores(), Time::ZERO, 1_800_000_000 + seconds);
+        assert_eq!(harms(0), []);
+        let voicemail = harms(101);
+        assert!(voicemail.iter().all(|harm| harm.consequence.contains("visual voicemail")));
+        assert_eq!(voicemail.iter().map(|harm| harm.node).collect::<Vec<_>>(), [PUB, SUB]);
+        let all = harms(6 * 365 * 86_400);
+        for (kind, text) in [
+            (CertificateKind::CallManager, "TFTP is not trusted"),
+            (CertificateKind::Tomcat, "corporate directory"),
+            (CertificateKind::Capf, "no LSC can be issued"),
+            (CertificateKind::Ipsec, "DRS may not work"),
+            (CertificateKind::Tvs, "almost everything"),
+        ] {
+            let of_kind = all.iter().filter(|harm| harm.item.unit == Unit::Service(kind));
+            let texts: Vec<&str> = of_kind.map(|harm| harm.consequence).collect();
+            assert_eq!(texts.len(), 2, "{kind:?}");
+            assert!(texts[0].contains(text), "{texts:?}");
+        }
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub struct Topology {
     /// Domain of the nodes in the DNS: configurations call them by their full names, as those of
     /// a cluster do whose *System > Server* holds names; `None` calls them by their addresses.
     pub domain: Option<String>,
+    /// How long a change of the certificate stores takes to the other nodes.
+    pub replication_delay: Span,
     /// The nodes; the first is the publisher. At most 64.
     pub nodes: Vec<NodeSpec>,
     /// CallManager groups in the order of the scenario; at least one.
@@ -159,6 +161,22 @@ impl Topology {
         all.into_iter().chain(dialogues).filter_map(words).collect()
     }
 
+    /// Whether a service is active on a node: a scenario says so of each, but for Tomcat and DRF
+    /// Local, which every node has, DRF Master, which the publisher has, and `CTIManager`, which goes
+    /// with CallManager (choice).
+    pub fn is_active(&self, node: NodeId, service: ServiceKind) -> bool {
+        let placed = &self.node(node).services;
+        match service {
+            ServiceKind::Tomcat | ServiceKind::DrfLocal => true,
+            ServiceKind::DrfMaster => node.index() == 0,
+            ServiceKind::CtiManager => placed.contains(&ServiceKind::CallManager),
+            ServiceKind::CallManager
+            | ServiceKind::Capf
+            | ServiceKind::Tftp
+            | ServiceKind::Dialogue(_) => placed.contains(&service),
+        }
+    }
+
     /// Whether a CTL names this node: it signs files or registers phones.
     pub fn is_in_ctl(&self, node: NodeId) -> bool {
         let services = &self.node(node).services;
@@ -185,10 +203,7 @@ impl Topology {
 
     /// The nodes on which `service` is active, in order.
     pub fn nodes_with(&self, service: ServiceKind) -> impl Iterator<Item = NodeId> + '_ {
-        self.ids()
-            .zip(&self.nodes)
-            .filter(move |(_, node)| node.services.contains(&service))
-            .map(|(id, _)| id)
+        self.ids().filter(move |&id| self.is_active(id, service))
     }
 
     /// The full name of the host `name` in the DNS, if configurations carry names.
@@ -209,6 +224,10 @@ impl Topology {
             ServiceKind::Capf => node.ports.capf,
             ServiceKind::Tftp => node.ports.tftp,
             ServiceKind::Dialogue(dialogue) => node.ports.of(dialogue),
+            // Ports of a real node; nothing listens there.
+            ServiceKind::CtiManager => 2748,
+            ServiceKind::Tomcat => 8443,
+            ServiceKind::DrfLocal | ServiceKind::DrfMaster => 4040,
         };
         SocketAddr::new(node.address, port)
     }
@@ -256,6 +275,7 @@ mod tests {
             file_signature: Release::R8_6.file_signature(),
             security: crate::cluster::Security::default(),
             domain: None,
+            replication_delay: Span::ZERO,
             nodes: vec![],
             groups: shares.iter().map(group).collect(),
         }

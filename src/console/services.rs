@@ -16,6 +16,10 @@ pub(super) const fn cucm_name(service: ServiceKind) -> &'static str {
         ServiceKind::Capf => "Cisco Certificate Authority Proxy Function",
         ServiceKind::Tftp => "Cisco Tftp",
         ServiceKind::Dialogue(Dialogue::Tvs) => "Cisco Trust Verification Service",
+        ServiceKind::CtiManager => "Cisco CTIManager",
+        ServiceKind::Tomcat => "Cisco Tomcat",
+        ServiceKind::DrfLocal => "Cisco DRF Local",
+        ServiceKind::DrfMaster => "Cisco DRF Master",
     }
 }
 
@@ -28,7 +32,7 @@ pub(super) fn named(name: &str) -> Option<ServiceKind> {
 pub(super) fn list(node: NodeId, view: &View<'_>) -> String {
     let mut text = "Requesting service status, please wait...\n".to_owned();
     for service in SERVICES {
-        let state = if !view.topology.node(node).services.contains(&service) {
+        let state = if !view.topology.is_active(node, service) {
             "[STOPPED]  Service Not Activated"
         } else if runs(node, service, view) {
             "[STARTED]"

@@ -5,7 +5,7 @@ use crate::base::{NodeId, PhoneId, Span, Time, printable};
 use crate::cluster::operator::phones::{Visited, Visits, effect_on_phones};
 use crate::cluster::{
     ActionError, Cluster, Effect, OperatorAction, ServiceChange, ServiceKind, SignCounts,
-    TftpService,
+    TftpService, WhyUnused,
 };
 use crate::console::{Answer, Session, Typed, View};
 use crate::listing::hex;
@@ -425,7 +425,25 @@ impl Play {
             let over = over.join(", ");
             format!("expired certificates: {over}; regenerate them and restart what they belong to")
         });
-        forgotten.into_iter().chain(rollback).chain(stale).chain(expired).collect()
+        let old = self.old_names();
+        forgotten.into_iter().chain(rollback).chain(stale).chain(expired).chain(old).collect()
+    }
+
+    /// Trusted certificates of names that no node has any more (CERT-16).
+    fn old_names(&self) -> Option<String> {
+        let ours = self.cluster.as_ref()?;
+        let names: Vec<&str> =
+            ours.topology().nodes.iter().map(|node| node.name.as_str()).collect();
+        let unused = ours.stores().unused(&names).into_iter();
+        let mut files: Vec<String> = unused
+            .filter(|unused| unused.why == WhyUnused::NoSuchNode)
+            .map(|unused| format!("{}/{}", unused.store.name(), unused.certificate.common_name()))
+            .collect();
+        files.dedup();
+        (!files.is_empty()).then(|| {
+            let files = files.join(", ");
+            format!("trusted and of no node: {files}; delete-certificate what nothing uses")
+        })
     }
 
     fn has_stale_ctl(&self) -> bool {

@@ -89,6 +89,7 @@ pub(super) struct RawCluster {
     pub security_mode: Option<Text>,
     pub etokens: Option<Spanned<Vec<Text>>>,
     pub auto_reset: Option<Spanned<RawAutoReset>>,
+    pub replication_delay: Option<Length>,
     #[serde(default)]
     pub node: Vec<RawNode>,
     #[serde(default)]

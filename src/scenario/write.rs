@@ -50,6 +50,7 @@ fn write_cluster(out: &mut String, plan: &Plan) -> fmt::Result {
     if let Some(domain) = &topology.domain {
         writeln!(out, "domain = {}", quoted(domain))?;
     }
+    writeln!(out, "replication-delay = \"{}\"", topology.replication_delay)?;
     for node in &topology.nodes {
         write_node(out, node)?;
     }
@@ -366,6 +367,7 @@ sign-cache = "lazy"
 key-bits = 2048
 file-signature = "sha1"
 security-mode = "non-secure"
+replication-delay = "0s"
 
 [[cluster.node]]
 name = "pub"

@@ -11,7 +11,7 @@ pub enum ServiceKind {
     Tftp,
     /// One that is talked to in messages over TLS.
     Dialogue(Dialogue),
-    /// Cisco CTIManager: goes with CallManager (REG-21).
+    /// Cisco `CTIManager`: goes with CallManager (REG-21).
     CtiManager,
     /// Cisco Tomcat: on every node (REG-20).
     Tomcat,

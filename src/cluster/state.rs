@@ -1137,13 +1137,13 @@ mod tests {
 
     #[test]
     fn a_rename_changes_every_service_certificate_of_the_node_and_the_configurations() {
+        use CertificateKind::{CallManager, Capf, Ipsec, Tomcat, Tvs};
         let mut cluster = cluster(Release::R11_5);
         let of = |cluster: &Cluster, node, kind| {
             let found =
                 cluster.stores().identities().find(|entry| (entry.0, entry.1) == (node, kind));
             found.unwrap().2.certificate().clone()
         };
-        use CertificateKind::{CallManager, Capf, Ipsec, Tomcat, Tvs};
         let kinds = [CallManager, Capf, Tvs, Tomcat, Ipsec];
         let before: Vec<_> = kinds.map(|kind| of(&cluster, PUB, kind)).into();
         let other = of(&cluster, SUB, CertificateKind::CallManager);

@@ -168,7 +168,7 @@ impl Operation for ImportTrust {
     fn record(&self) -> String {
         let what = match &self.upload {
             Upload::Given(certificate) => {
-                certificate.sha256().iter().map(|byte| format!("{byte:02x}")).collect()
+                format!("sha256 {:x?}", certificate.sha256())
             }
             Upload::Made { name, valid } => format!("{name} {}", valid.as_nanos()),
         };

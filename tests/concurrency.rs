@@ -127,7 +127,7 @@ async fn boot(phones: u32, within_ms: u32, server: SocketAddr) -> LiveRun {
         "slo=[]".to_owned(),
     ];
     let plan = load(&path, &text, &overrides, &known_paths()).unwrap();
-    live::run(&plan, &LiveOptions::default(), &mut Silent).await.unwrap()
+    Box::pin(live::run(&plan, &LiveOptions::default(), &mut Silent)).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

@@ -521,7 +521,7 @@ async fn good_phones_do_not_pay_for_bad_peers() {
     ];
     let plan = load(&path, &text, &overrides, &known_paths()).unwrap();
     let mut siege = Besieged { stop: Arc::default(), sent: Arc::default(), sieges: Vec::new() };
-    let run = live::run(&plan, &LiveOptions::default(), &mut siege).await.unwrap();
+    let run = Box::pin(live::run(&plan, &LiveOptions::default(), &mut siege)).await.unwrap();
     siege.stop.store(true, Ordering::Relaxed);
     for one in siege.sieges {
         one.await.expect("besiegers do not panic");

@@ -81,7 +81,7 @@ fn faster(action: &OperatorAction) -> Option<OperatorAction> {
 }
 
 async fn run_with(plan: &Plan, options: &LiveOptions) -> (Summary, LiveRun) {
-    let run = live::run(plan, options, &mut Silent).await.unwrap();
+    let run = Box::pin(live::run(plan, options, &mut Silent)).await.unwrap();
     let summary = Summary::new(&run.ledger, run.facts.clone(), &plan.slos, run.finish);
     (summary, run)
 }

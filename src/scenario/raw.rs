@@ -57,6 +57,13 @@ pub(super) enum RawBlockSize {
     Word(String),
 }
 
+/// A length of time, or `documented`.
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "a length of time with its unit, or \"documented\"")]
+pub(super) enum RawThink {
+    Word(String),
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct RawScenario {
@@ -172,7 +179,7 @@ pub(super) struct RawArrival {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct RawPhone {
     pub boot_time: Option<Text>,
-    pub think: Option<Quantity>,
+    pub think: Option<Spanned<RawThink>>,
     pub transport: Option<Text>,
     pub http_timeout: Option<Length>,
     pub tftp_timeout: Option<Length>,

@@ -20,7 +20,7 @@ mod stores;
 mod tftp_service;
 mod topology;
 
-pub use catalogue::{Catalogue, Contents, FleetSpec};
+pub use catalogue::{Catalogue, Contents, FleetSpec, SecurityProfile};
 pub use ctl::{CTL_METHODS, CtlContent, CtlFile, CtlMethod, CtlNode, Manner};
 pub use itl::ItlContent;
 pub use kinds::{

@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::base::{Calendar, Home, HostTable, NodeId, PhoneId, Span, Time};
+use crate::base::{Calendar, Home, HostTable, Model, NodeId, PhoneId, Span, Time};
 use crate::crypto::{
     Certificate, CertificateSpec, Credential, EcIdentity, FIVE_YEARS_S, Identity, KeySource,
     SigningKey, certificate_request,
@@ -132,6 +132,12 @@ pub enum ActionError {
          to mixed first"
     )]
     NonSecure,
+    /// The cluster has no phone of this model.
+    #[error("the cluster has no phone of model {model}; name one of fleet.models")]
+    NoModel {
+        /// The model.
+        model: String,
+    },
     /// Nobody has this token, or it is none of the original set-up (CTL-05).
     #[error("token {token} is none of those that the CTL was made with; name one of them")]
     NoToken {
@@ -561,21 +567,52 @@ impl Cluster {
             let publisher = self.publisher();
             self.ctl.file = Some(Arc::new(self.build_ctl(Some((&signer, publisher)), now)));
         }
+        Ok(self.serve_anew(now, |cluster, node, signers, lists| {
+            lists.ctl.clone_from(&cluster.ctl.file);
+            if list == ResetList::Itl {
+                signers.list = signer.clone();
+                lists.itl = cluster.itl_records(node);
+            }
+        }))
+    }
+
+    /// Names the load of phones, of one model or all: every TFTP node that runs serves their
+    /// configurations at once, as for any change of a device.
+    pub(super) fn set_load(
+        &mut self,
+        model: Option<Model>,
+        load: &str,
+        now: Time,
+    ) -> Result<Vec<Effect>, ActionError> {
+        let of_fleet = self.fleet.models.iter().map(|&(of_fleet, _)| of_fleet);
+        let models: Vec<Model> =
+            of_fleet.filter(|&of_fleet| model.is_none_or(|model| model == of_fleet)).collect();
+        if let (Some(model), true) = (model, models.is_empty()) {
+            return Err(ActionError::NoModel { model: model.to_string() });
+        }
+        self.fleet.loads.extend(models.into_iter().map(|model| (model, load.to_owned())));
+        self.catalogue = Arc::new(Catalogue::new(&self.topology, &self.fleet, self.contents));
+        Ok(self.serve_anew(now, |_, _, _, _| {}))
+    }
+
+    /// Puts another service in the place of each TFTP service that runs, with the same keys and
+    /// lists but for what `change` makes of them.
+    fn serve_anew(
+        &mut self,
+        now: Time,
+        change: impl Fn(&Cluster, NodeId, &mut Signers, &mut Lists),
+    ) -> Vec<Effect> {
         let mut effects = Vec::new();
         for node in self.node_ids() {
             let Some(running) = self.tftp(node) else { continue };
-            let mut signers = running.signers().clone();
-            let mut lists = Lists { ctl: self.ctl.file.clone(), ..running.lists().clone() };
-            if list == ResetList::Itl {
-                signers.list = signer.clone();
-                lists.itl = self.itl_records(node);
-            }
+            let (mut signers, mut lists) = (running.signers().clone(), running.lists().clone());
+            change(self, node, &mut signers, &mut lists);
             let service = Service::Tftp(Arc::new(self.tftp_with(signers, lists, now)));
             self.nodes[node.index()].running.insert(ServiceKind::Tftp, service.clone());
             effects.push(Effect::Service(ServiceChange::Started { node, service }));
         }
         self.drop_stale_signatures();
-        Ok(effects)
+        effects
     }
 
     /// Signs the CTL and copies it to all TFTP nodes, which serve it from their next start on.
@@ -850,7 +887,12 @@ mod tests {
                 ],
                 groups: vec![group],
             },
-            fleet: FleetSpec { phones: 4, models: vec![(8841.into(), 1.0)], seed: 1 },
+            fleet: FleetSpec {
+                phones: 4,
+                models: vec![(8841.into(), 1.0)],
+                seed: 1,
+                ..FleetSpec::default()
+            },
             source: KeySource::bank(1),
             epoch_s: 1_800_000_000,
             stored: Stored::default(),

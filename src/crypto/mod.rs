@@ -9,6 +9,7 @@ mod certificate;
 mod cipher;
 mod credential;
 mod date;
+mod device;
 pub mod envelope;
 mod hash;
 mod identity;
@@ -27,6 +28,7 @@ pub use certificate::{
 };
 pub use credential::{Credential, EcIdentity, EcKey};
 pub use date::date_text;
+pub use device::{DEVICES, certificate_hash, device, device_of};
 pub use identity::FileIdentity;
 pub use keys::{KeyError, KeySource, SigningKey};
 pub use keystore::{KeyStore, KeyStoreError};

@@ -8,9 +8,10 @@ use crate::cluster::{
     TftpService,
 };
 use crate::console::{Answer, Session, Typed, View};
+use crate::listing::hex;
 use crate::measure::{
-    ClusterCounts, CpuSeconds, Finish, Ledger, Mode, RunFacts, RunInfo, ServeSummary, StepMark,
-    Summary,
+    ClusterCounts, CpuSeconds, Finish, ItlChecksum, Ledger, Mode, RunFacts, RunInfo, ServeSummary,
+    StepMark, Summary,
 };
 use crate::phone::{Outcome, Phone};
 use crate::scenario::{FleetStart, Plan};
@@ -445,6 +446,11 @@ impl Play {
             let holders = phones.iter().filter(|phone| phone.lists().ctl.is_some());
             ledger.found_stale_ctls(holders.filter(is_stale).count() as u64);
         }
+        self.look_at_itls(ledger, phones);
+        self.look_at_loads(ledger, phones);
+        for phone in phones.iter().filter(|phone| phone.config().is_none()) {
+            ledger.found_without_config(phone.id());
+        }
         ledger.close(finish, |phone| {
             let home = self.homes.of(phone).iter();
             let mut runs = home.filter_map(|&node| self.cluster.as_ref()?.tftp(node)).peekable();
@@ -453,6 +459,51 @@ impl Play {
                 |service: &Arc<TftpService>| phone.is_current(|file| service.identity_of(file));
             runs.peek().is_none() || runs.any(serves)
         });
+    }
+
+    /// Which ITL is held by how many phones, and which node serves it (ITL-22).
+    fn look_at_itls(&self, ledger: &mut Ledger, phones: &[Phone]) {
+        let mut itls: BTreeMap<Option<[u8; 16]>, (u64, Vec<String>)> = BTreeMap::new();
+        let served = self.served_itls();
+        for (&node, &checksum) in &served {
+            let name = self.plan.topology.node(node).name.clone();
+            itls.entry(Some(checksum)).or_default().1.push(name);
+        }
+        let mut mismatches = 0;
+        for phone in phones.iter().filter(|phone| phone.holds_lists()) {
+            let checksum = phone.itl_checksum();
+            itls.entry(checksum).or_default().0 += 1;
+            let home = self.homes.of(phone.id()).iter();
+            let mut of_home = home.filter_map(|node| served.get(node)).peekable();
+            let differs = of_home.peek().is_some() && of_home.all(|own| Some(*own) != checksum);
+            mismatches += u64::from(differs);
+        }
+        let row = |(checksum, (phones, served_by)): (Option<[u8; 16]>, (u64, Vec<String>))| {
+            ItlChecksum { checksum: checksum.map(|md5| hex(&md5)), phones, served_by }
+        };
+        ledger.found_itls(itls.into_iter().map(row).collect(), mismatches);
+    }
+
+    /// The checksum of the ITL of each TFTP node that runs, if the cluster is ours.
+    fn served_itls(&self) -> BTreeMap<NodeId, [u8; 16]> {
+        let Some(ours) = &self.cluster else { return BTreeMap::new() };
+        let checksum = |node: NodeId| Some((node, ours.tftp(node)?.list_checksum()));
+        ours.topology().ids().filter_map(checksum).collect()
+    }
+
+    /// Which phones run the load that an upgrade has named for them (BOOT-12).
+    fn look_at_loads(&self, ledger: &mut Ledger, phones: &[Phone]) {
+        let Some(fleet) = self.cluster.as_ref().map(Cluster::fleet) else { return };
+        let named = |phone: &Phone| fleet.loads.get(&fleet.model(phone.id()));
+        let (mut rolled_out, mut behind) = (0, 0);
+        for phone in phones.iter().filter(|_| !fleet.loads.is_empty()) {
+            match named(phone) {
+                Some(load) if phone.load() == Some(load) => rolled_out += 1,
+                Some(_) => behind += 1,
+                None => {}
+            }
+        }
+        ledger.found_loads(rolled_out, behind);
     }
 }
 

@@ -189,11 +189,11 @@ fn serve_keeps_certificates_and_serves_a_swarm_of_another_process() {
     for name in ["CallManager", "TVS", "CAPF"] {
         let pem = state.path().join(format!("pub/{name}.pem"));
         assert!(fs::read_to_string(&pem).unwrap().starts_with("-----BEGIN CERTIFICATE"));
-        let key = state.path().join(format!("pub/{name}.key"));
-        for path in [pem, key] {
-            let mode = fs::metadata(&path).unwrap().permissions().mode() & 0o777;
-            assert_eq!(mode, 0o600, "{}", path.display());
-        }
+        assert!(!pem.with_extension("key").exists(), "keys are in the database only");
+    }
+    for name in ["cluster.db", "pub/TVS.pem"] {
+        let mode = fs::metadata(state.path().join(name)).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600, "{name}");
     }
     let out = tempfile::tempdir().unwrap();
     let target = format!("tftp=127.0.0.1:{},tvs=127.0.0.1:{}", port("tftp "), port("tvs "));

@@ -86,6 +86,12 @@ impl CtlKeeper {
         CtlKeeper { mode, method, tokens, at_hand: 0, file: None }
     }
 
+    /// Takes what was set in an earlier run; a token that is not there is none.
+    pub fn set(&mut self, mode: SecurityMode, method: CtlMethod, token: Option<&str>) {
+        (self.mode, self.method) = (mode, method);
+        self.at_hand = token.and_then(|name| self.token(name)).unwrap_or(0);
+    }
+
     /// The token with this name.
     pub fn token(&self, name: &str) -> Option<usize> {
         self.tokens.iter().position(|(token, _)| token == name)

@@ -24,6 +24,7 @@ use super::operator::phones::Visits;
 use super::release::Holders;
 use super::security::{CtlKeeper, SecurityMode};
 use super::services::{DialogueService, Service, dialogue_service, presents};
+use super::settings::{KeptSettings, Settings};
 use super::sign_cache::SignCache;
 use super::stores::{Origin, Source, Stores};
 use super::tftp_service::{Lists, Signers, TftpService};
@@ -46,7 +47,7 @@ pub struct Cluster {
     calendar: Arc<Calendar>,
     pub(super) monitor: Monitor,
     stores: Stores,
-    /// Keys whose certificates a CA outside has still to sign; gone when the program ends.
+    /// Keys whose certificates a CA outside has still to sign.
     requests: BTreeMap<(NodeId, CertificateKind), Arc<SigningKey>>,
     /// Root CAs that have signed certificates of nodes, by their names.
     authorities: BTreeMap<String, Identity>,
@@ -54,6 +55,8 @@ pub struct Cluster {
     ctl: CtlKeeper,
     /// The enterprise parameter "Prepare Cluster for Rollback to pre 8.0".
     rollback: bool,
+    /// What the scenario says of what an administrator sets.
+    given: Settings,
     cache: Arc<SignCache>,
     catalogue: Arc<Catalogue>,
     hosts: Arc<HostTable>,
@@ -194,6 +197,12 @@ pub struct Stored {
     pub ctl: Option<CtlFile>,
     /// What the nodes trusted, if there was an earlier run.
     pub trust: Option<Vec<StoredTrust>>,
+    /// Keys whose certificates a CA outside has still to sign.
+    pub requests: BTreeMap<(NodeId, CertificateKind), Arc<SigningKey>>,
+    /// Root CAs that have signed certificates of nodes, by their names.
+    pub authorities: BTreeMap<String, Identity>,
+    /// What was set, if there was an earlier run.
+    pub settings: Option<KeptSettings>,
 }
 
 /// A certificate of a trust store and how it came there.
@@ -207,16 +216,22 @@ impl Cluster {
 
     /// Like [`Cluster::new`], with configurations of phones that differ or do not.
     pub fn with_contents(genesis: Genesis, contents: Contents) -> Cluster {
-        let Genesis { topology, fleet, mut source, epoch_s, stored } = genesis;
+        let Genesis { mut topology, fleet, mut source, epoch_s, stored } = genesis;
+        let given = Settings::given(&topology);
+        let was_set = stored.settings.as_ref().map(|earlier| given.clone().resumed(earlier));
+        let set = was_set.clone().unwrap_or_else(|| given.clone());
+        topology.file_signature = set.file_signature;
+        let known: BTreeSet<String> = stored.etokens.keys().cloned().collect();
         let knowledge = Arc::new(Knowledge::new(topology.release, topology.replication_delay));
         let nodes = topology.ids().collect();
         let beside = source.beside();
         let mut cluster = Cluster {
             stores: Stores::new(nodes, knowledge),
-            authorities: BTreeMap::new(),
+            authorities: stored.authorities,
             ctl: CtlKeeper::new(&topology.security, stored.etokens, epoch_s, &mut source),
-            requests: BTreeMap::new(),
-            rollback: false,
+            requests: stored.requests,
+            rollback: set.rollback,
+            given,
             cache: Arc::new(SignCache::new(topology.sign_cache)),
             catalogue: Arc::new(Catalogue::new(&topology, &fleet, contents)),
             hosts: Arc::new(HostTable::default()),
@@ -229,13 +244,18 @@ impl Cluster {
             calendar: Arc::new(Calendar::new(epoch_s)),
             monitor: Monitor::new(epoch_s),
         };
-        cluster.fill_stores(stored.own, stored.trust);
-        if cluster.ctl.mode == SecurityMode::Mixed {
-            match stored.ctl {
-                // It is what phones hold, whatever has become of the certificates in it (CTL-03).
-                Some(ctl) => cluster.ctl.file = Some(Arc::new(ctl)),
-                None => cluster.sign_ctl(Time::ZERO),
+        cluster.fill_stores(stored.own, stored.trust, &known);
+        cluster.ctl.set(set.security_mode, set.ctl_method, set.token.as_deref());
+        let was_left = was_set.is_some_and(|set| set.security_mode == SecurityMode::NonSecure);
+        match (stored.ctl, cluster.ctl.mode) {
+            // It is what phones hold, whatever has become of the certificates in it (CTL-03), and
+            // stays when mixed mode is left.
+            (Some(ctl), SecurityMode::Mixed) => cluster.ctl.file = Some(Arc::new(ctl)),
+            (Some(ctl), SecurityMode::NonSecure) if was_left => {
+                cluster.ctl.file = Some(Arc::new(ctl));
             }
+            (None, SecurityMode::Mixed) => cluster.sign_ctl(Time::ZERO),
+            (_, SecurityMode::NonSecure) => {}
         }
         for node in cluster.node_ids() {
             cluster.add_record(node, &cluster.name(node));
@@ -246,12 +266,13 @@ impl Cluster {
         cluster
     }
 
-    /// Fills the stores with what is there from an earlier run and makes the rest. What was deleted
-    /// then stays deleted.
+    /// Fills the stores with what is there from an earlier run, tokens with `known` names among it,
+    /// and makes the rest. What was deleted then stays deleted.
     fn fill_stores(
         &mut self,
         mut own: BTreeMap<(NodeId, CertificateKind), Credential>,
         trust: Option<Vec<StoredTrust>>,
+        known: &BTreeSet<String>,
     ) {
         let is_new = trust.is_none();
         let preloaded = || {
@@ -275,7 +296,8 @@ impl Cluster {
             }
         }
         let imported = Source::Imported(self.publisher());
-        for (_, token) in &self.ctl.tokens {
+        for (_, token) in self.ctl.tokens.iter().filter(|(name, _)| is_new || !known.contains(name))
+        {
             let store = TrustStore::PhoneSast;
             self.stores.trust(store, &token.certificate, imported, Change::START);
         }
@@ -335,6 +357,31 @@ impl Cluster {
     /// The tokens that sign the CTL, by their names.
     pub fn etokens(&self) -> impl Iterator<Item = &(String, Identity)> {
         self.ctl.tokens.iter()
+    }
+
+    /// Root CAs that have signed certificates of nodes, by their names.
+    pub fn authorities(&self) -> impl Iterator<Item = (&String, &Identity)> {
+        self.authorities.iter()
+    }
+
+    /// Keys whose certificates a CA outside has still to sign.
+    pub fn requests(
+        &self,
+    ) -> impl Iterator<Item = (NodeId, CertificateKind, &Arc<SigningKey>)> + '_ {
+        self.requests.iter().map(|(&(node, kind), key)| (node, kind, key))
+    }
+
+    /// What is set for the whole cluster, and what its scenario says of that.
+    pub fn settings(&self) -> KeptSettings {
+        let token = self.ctl.tokens.get(self.ctl.at_hand).map(|(name, _)| name.clone());
+        let set = Settings {
+            security_mode: self.ctl.mode,
+            rollback: self.rollback,
+            file_signature: self.topology.file_signature,
+            ctl_method: self.ctl.method,
+            token,
+        };
+        KeptSettings { given: self.given.clone(), set }
     }
 
     /// The CTL as it stands on the TFTP nodes, served or not yet.

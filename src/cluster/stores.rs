@@ -170,6 +170,20 @@ impl Stores {
         stays.map(|held| (held.store, &held.listed.certificate, held.source))
     }
 
+    /// The roles of a certificate of this kind, as TVS says them.
+    pub fn own_roles(&self, kind: CertificateKind) -> &'static [u8] {
+        roles_of_kind(kind, self.index.release())
+    }
+
+    /// The roles of what stands in a trust store, as TVS says them.
+    pub fn roles(&self, store: TrustStore, source: Source) -> &'static [u8] {
+        match source {
+            Source::Copy(kind, _) => self.own_roles(kind),
+            Source::Preloaded => roles_of_store(TrustStore::Capf, self.index.release()),
+            Source::Imported(_) => roles_of_store(store, self.index.release()),
+        }
+    }
+
     /// Copies of certificates that no node presents any more; `names` are those of the nodes.
     pub fn unused(&self, names: &[&str]) -> Vec<Unused> {
         let is_own = |certificate: &Certificate| {
@@ -196,7 +210,7 @@ impl Stores {
         let listed = Listed {
             unit: Unit::Service(kind),
             certificate: own.certificate().clone(),
-            roles: roles_of_kind(kind, self.index.release()),
+            roles: self.own_roles(kind),
             stay: Stay::from(Change::on(&[node], at)),
         };
         self.index.add(listed.clone());
@@ -232,18 +246,13 @@ impl Stores {
     ) {
         self.forget(since.at);
         let subject = name_key(certificate.subject());
-        let release = self.index.release();
         let mut added = Held {
             store,
             source,
             listed: Listed {
                 unit: Unit::Trust(store),
                 certificate: certificate.clone(),
-                roles: match source {
-                    Source::Copy(kind, _) => roles_of_kind(kind, release),
-                    Source::Preloaded => roles_of_store(TrustStore::Capf, release),
-                    Source::Imported(_) => roles_of_store(store, release),
-                },
+                roles: self.roles(store, source),
                 stay: Stay::from(since),
             },
             subject,

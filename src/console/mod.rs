@@ -8,10 +8,12 @@ mod command;
 mod look;
 mod services;
 mod session;
+mod sql;
 mod texts;
 mod view;
 
 pub use command::{Command, Refusal, Side, complete, parse};
 pub use look::Look;
 pub use session::{Answer, PROMPT, Session, Typed};
+pub use sql::Sql;
 pub use view::View;

@@ -189,7 +189,7 @@ impl Session {
                 self.ask(Pending::ResetLocalKey(list), "")
             }
             Command::Backup => return Err(refusal("drfCliMsg: No backup device is configured")),
-            Command::Sql(_) => return Err(refusal("No database answers SQL on this node")),
+            Command::Sql(query) => sql(&query, view)?,
             Command::Log(_) => return Err(refusal("no such file or directory can be found")),
         })
     }
@@ -351,6 +351,19 @@ impl Pending {
         };
         Answer { text, action: Some(action), is_refused: false }
     }
+}
+
+/// `run sql`: what a database refuses it says without our words before it, as on a real node.
+fn sql(query: &str, view: &View<'_>) -> Result<Answer, Refusal> {
+    if query.is_empty() {
+        return Err(refusal("Incorrect number of parameters entered"));
+    }
+    let Some(cluster) = view.cluster else { return Ok(Answer::default()) };
+    let database = view.sql.ok_or_else(|| refusal("No database answers SQL on this node"))?;
+    Ok(match database.answer(cluster, query) {
+        Ok(rows) => said(rows),
+        Err(why) => Answer { is_refused: true, ..said(format!("{why}\n")) },
+    })
 }
 
 /// The nodes whose TFTP runs.

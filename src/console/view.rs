@@ -1,6 +1,8 @@
 use crate::base::Time;
 use crate::cluster::{Cluster, SecurityMode, Topology};
 
+use super::sql::Sql;
+
 /// What a console sees of its cluster.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
@@ -13,6 +15,8 @@ pub struct View<'a> {
     pub cluster: Option<&'a Cluster>,
     /// When it sees it.
     pub now: Time,
+    /// Who answers `run sql`, if anybody does.
+    pub sql: Option<&'a dyn Sql>,
 }
 
 impl View<'_> {
@@ -23,6 +27,7 @@ impl View<'_> {
             is_mixed: cluster.security_mode() == SecurityMode::Mixed,
             cluster: Some(cluster),
             now,
+            sql: None,
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::net::{Clock, threads};
 use crate::play::{Cue, Play};
 use crate::scenario::Plan;
 use crate::serve::{Bound, ServeSettings, Servers};
-use crate::vault;
+use crate::vault::{self, KeptSql, MemorySql};
 use crate::wire::Dialogue;
 
 use super::error::LiveError;
@@ -41,8 +41,12 @@ impl Stage {
                 ours(plan, options, clock, plan.dates.epoch_s.unwrap_or(epoch.as_secs())).await?;
             (Some(cluster), Some(servers))
         };
+        let new = Play::new(plan, cluster, Mode::Live, began_s);
         Ok(Stage {
-            play: Play::new(plan, cluster, Mode::Live, began_s),
+            play: match &options.state {
+                Some(dir) => new.with_sql(KeptSql { dir: dir.clone() }),
+                None => new.with_sql(MemorySql),
+            },
             servers,
             state: options.state.clone(),
         })

@@ -7,7 +7,7 @@ use crate::cluster::{
     ActionError, Cluster, Effect, OperatorAction, ServiceChange, ServiceKind, SignCounts,
     TftpService, WhyUnused,
 };
-use crate::console::{Answer, Session, Typed, View};
+use crate::console::{Answer, Session, Sql, Typed, View};
 use crate::listing::hex;
 use crate::measure::{
     ClusterCounts, CpuSeconds, Finish, ItlChecksum, Ledger, Mode, RunFacts, RunInfo, ServeSummary,
@@ -49,6 +49,8 @@ pub struct Play {
     storm: Option<SignCounts>,
     steps: Vec<StepMark>,
     notes: Vec<String>,
+    /// Who answers `run sql` at the consoles.
+    sql: Option<Box<dyn Sql>>,
     /// What was typed at the consoles of nodes, and what they said.
     transcripts: BTreeMap<NodeId, String>,
     /// When somebody last asked what is to be done.
@@ -121,9 +123,16 @@ impl Play {
             storm: None,
             steps: Vec::new(),
             notes: Vec::new(),
+            sql: None,
             transcripts: BTreeMap::new(),
             now: Time::ZERO,
         }
+    }
+
+    /// The same play with a database for `run sql` at the consoles.
+    #[must_use]
+    pub fn with_sql(self, sql: impl Sql + 'static) -> Play {
+        Play { sql: Some(Box::new(sql)), ..self }
     }
 
     /// The cluster, if it is ours.
@@ -194,9 +203,13 @@ impl Play {
     /// [`command`](Play::command) does; nothing where the servers are not ours.
     pub fn typed(&mut self, session: &mut Session, line: &str, now: Time) -> Answer {
         let Some(cluster) = &self.cluster else { return Answer::default() };
-        let answer = session.line(line, &View::of(cluster, now));
+        let answer = session.line(line, &self.view(cluster, now));
         answer.action.iter().cloned().for_each(|action| self.command(action));
         answer
+    }
+
+    fn view<'a>(&'a self, cluster: &'a Cluster, now: Time) -> View<'a> {
+        View { sql: self.sql.as_deref(), ..View::of(cluster, now) }
     }
 
     /// What is to be done now, if anything; what was handed out before is done. `settled` says
@@ -245,7 +258,7 @@ impl Play {
     /// Writes down what a console says to what is typed at it now.
     fn transcribe(&mut self, typed: &Typed, now: Time) {
         let Some(cluster) = &self.cluster else { return };
-        let text = typed.transcript(&View::of(cluster, now));
+        let text = typed.transcript(&self.view(cluster, now));
         *self.transcripts.entry(typed.node).or_default() += &text;
     }
 

@@ -15,6 +15,7 @@ use crate::phone::{
 };
 use crate::play::{Cue, Homes, Play, Wave};
 use crate::scenario::Plan;
+use crate::vault::MemorySql;
 use crate::wire::Dialogue;
 
 use super::ears::Ears;
@@ -65,7 +66,7 @@ impl World {
         let fleet = Fleet::new(&plan, Arc::clone(cluster.calendar()));
         let mut world = World {
             engine: Engine::new(&plan, options.events_max, stop),
-            play: Play::new(&plan, Some(cluster), Mode::Sim, 0.0),
+            play: Play::new(&plan, Some(cluster), Mode::Sim, 0.0).with_sql(MemorySql),
             homes: Homes::of_plan(&plan),
             pace: Pace::new(&plan),
             ears: Ears::new(plan.fleet.phones, options.sample_every),

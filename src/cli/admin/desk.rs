@@ -15,6 +15,7 @@ use crate::live::{ADMIN_SOCKET, AdminReply, LINE_MAX};
 use crate::measure::Mode;
 use crate::play::{Entered, Play};
 use crate::scenario::Plan;
+use crate::vault::MemorySql;
 
 use super::super::args::CliError;
 use super::AdminArgs;
@@ -91,7 +92,7 @@ impl Memory {
         });
         let without_steps = Plan { timeline: Vec::new(), ..scenario.clone() };
         let began_s = epoch.as_secs_f64();
-        let play = Play::new(&without_steps, Some(cluster), Mode::Sim, began_s);
+        let play = Play::new(&without_steps, Some(cluster), Mode::Sim, began_s).with_sql(MemorySql);
         let session = play.session(node).map_err(|what| {
             CliError::usage(format!("--node: {what}"), "leave it out for the publisher")
         })?;

@@ -69,7 +69,7 @@ fn typed(
         return Err(problem.help("`exit` and `quit` come last"));
     }
     let (topology, is_mixed) = (reader.topology, reader.is_mixed);
-    let view = View { topology, is_mixed, cluster: None, now: Time::ZERO };
+    let view = View { topology, is_mixed, cluster: None, now: Time::ZERO, sql: None };
     let answer = session.line(line.get_ref(), &view);
     if answer.is_refused {
         let said = answer.text.lines().last().unwrap_or_default();

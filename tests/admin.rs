@@ -105,6 +105,8 @@ fn a_session_prints_what_the_same_lines_print_in_a_scenario_and_does_the_same() 
         "utils service restart Cisco Trust Verification Service",
         "utils ctl set-cluster mixed-mode",
         "y",
+        "run sql select paramname,paramvalue from processconfig where paramname='ClusterSecurityMode'",
+        "run sql select name, tkmodel from device",
         "utils itl reset localkey",
         "secret",
         "utils service stop Cisco Tftp",
@@ -116,6 +118,7 @@ fn a_session_prints_what_the_same_lines_print_in_a_scenario_and_does_the_same() 
     let served = admin(&serve.state(), &lines);
     assert_eq!(served.status.code(), Some(0));
     assert_ne!(fs::read(&certificate).unwrap(), before, "the new one is kept");
+    assert!(stdout(&served).contains("\nClusterSecurityMode 1\n"), "{}", stdout(&served));
     let port = serve.bound["nodes"][0]["tftp"].as_u64().unwrap();
     let get = ["tftp", "get", &format!("127.0.0.1:{port}"), "ITLFile.tlv", "--timeout", "200ms"];
     let fetched = Command::new(PROGRAM).args(get).args(["--tries", "1"]).output().unwrap();
@@ -126,7 +129,7 @@ fn a_session_prints_what_the_same_lines_print_in_a_scenario_and_does_the_same() 
     }
 
     let folder = serve.end();
-    let quoted: Vec<String> = lines.iter().map(|line| format!("'{line}'")).collect();
+    let quoted: Vec<String> = lines.iter().map(|line| format!("{line:?}")).collect();
     let event = format!("[[event]]\nat='1s'\nconsole=[{}]\n", quoted.join(","));
     let scenario = folder.path().join("typed.toml");
     fs::write(&scenario, SCENARIO.to_owned() + &event).unwrap();

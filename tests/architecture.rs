@@ -27,7 +27,7 @@ const FLOORS: [&[&str]; 14] = [
 const STRANGERS: [(&str, &str); 1] = [("sim", "net")];
 
 /// What may stand only in some folders (`folder` or `folder/file.rs`), and why.
-const PLACES: [(&[&str], &[&str], &str); 6] = [
+const PLACES: [(&[&str], &[&str], &str); 7] = [
     (
         &["Instant::now", "SystemTime::now", "Timestamp::now", "Zoned::now"],
         &["net", "serve", "swarm", "live", "toolbox", "report", "cli"],
@@ -49,6 +49,7 @@ const PLACES: [(&[&str], &[&str], &str); 6] = [
         "files belong to the floors above the simulation",
     ),
     (&["clap::", "clap("], &["cli"], "the command line is one floor"),
+    (&["rusqlite::"], &["vault"], "one folder speaks SQL"),
     (&["use prometheus::", " prometheus::"], &["measure/prometheus.rs"], "one file speaks it"),
 ];
 
@@ -124,6 +125,7 @@ fn a_planted_violation_is_caught() {
         ("measure/x.rs", "tokio::spawn(run());", "tokio::"),
         ("cluster/x.rs", "use std::fs;", "std::fs"),
         ("report/x.rs", "use clap::Args;", "clap::"),
+        ("cluster/x.rs", "use rusqlite::Connection;", "rusqlite::"),
         ("measure/x.rs", "use prometheus::Encoder;", "prometheus::"),
     ];
     for (path, text, word) in planted {

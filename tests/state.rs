@@ -22,7 +22,7 @@ use resetstorm::cluster::{
 };
 use resetstorm::console::{Session, Sql, View};
 use resetstorm::crypto::{KeySource, sha256};
-use resetstorm::listing::hex;
+use resetstorm::listing::{hex, upper_hex};
 use resetstorm::scenario::{Plan, load};
 use resetstorm::vault::{self, KeptSql, MemorySql};
 
@@ -217,6 +217,16 @@ fn a_directory_of_pem_files_is_taken_over_once() {
     assert!(!dir.path().join("trust.pem").exists() && !dir.path().join("sub/TVS.key").exists());
     fs::write(dir.path().join("sub/TVS.pem"), "a copy that nobody reads").unwrap();
     assert_eq!(image(&resumed(dir.path(), "")), image(&second));
+    // A key that was left by a kill in the middle goes; another one is nobody's to choose.
+    let key = dir.path().join("sub/TVS.key");
+    let tvs = first.stores().own(SUB, CertificateKind::Tvs).unwrap();
+    fs::write(&key, tvs.key_pem()).unwrap();
+    assert_eq!(image(&resumed(dir.path(), "")), image(&second));
+    assert!(!key.exists());
+    fs::write(&key, "a key of my own").unwrap();
+    let error = vault::load_cluster(dir.path(), first.topology()).unwrap_err().to_string();
+    assert!(error.contains("sub/TVS.key is another key than that in cluster.db"), "{error}");
+    fs::remove_file(&key).unwrap();
     // Without its database it is a directory of copies, and the cluster is a new one.
     fs::remove_file(dir.path().join("cluster.db")).unwrap();
     assert!(vault::load_cluster(dir.path(), first.topology()).unwrap().own.is_empty());
@@ -402,17 +412,28 @@ fn the_documented_query_prints_each_certificate_with_its_roles() {
     assert_eq!(screen(&cluster, &kept, DOCUMENTED).0, GOLDEN, "the same from the file");
 }
 
-/// BKP-06: the CallManager.pem of role "Authentication and Authorization" is the one of the page.
+/// BKP-06: the CallManager.pem of role "Authentication and Authorization" is the one of the page,
+/// and whoever compares it with `show itl` sees a list that is stale.
 #[test]
 fn the_callmanager_certificate_of_the_page_is_the_one_of_its_role_in_the_database() {
     let mut cluster = fresh("");
+    let serial_of = |cluster: &Cluster| {
+        let own = cluster.stores().own(PUB, CertificateKind::CallManager).unwrap();
+        own.certificate().serial().to_vec()
+    };
+    let diagnosis = |cluster: &Cluster, serial: &[u8]| {
+        let (rows, _) = screen(cluster, &MemorySql, DOCUMENTED);
+        let (itl, _) = screen(cluster, &MemorySql, "show itl");
+        let role = "Authentication and Authorization";
+        let is_it = |line: &&str| line.contains(&hex(serial)) && line.ends_with(role);
+        (rows.lines().filter(is_it).count(), itl.contains(&upper_hex(serial, ":")))
+    };
+    let old = serial_of(&cluster);
+    assert_eq!(diagnosis(&cluster, &old), (1, true));
     act(&mut cluster, &Regenerate { certificate: CertificateKind::CallManager, node: PUB });
-    let (text, _) = screen(&cluster, &MemorySql, DOCUMENTED);
-    let own = cluster.stores().own(PUB, CertificateKind::CallManager).unwrap().certificate();
-    let serial = hex(own.serial());
-    let row =
-        |line: &&str| line.contains(&serial) && line.ends_with("Authentication and Authorization");
-    assert_eq!(text.lines().filter(row).count(), 1, "{text}");
+    let new = serial_of(&cluster);
+    assert_eq!(diagnosis(&cluster, &new), (1, false), "until TFTP restarts");
+    assert_eq!(diagnosis(&cluster, &old), (0, true));
 }
 
 #[test]

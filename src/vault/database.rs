@@ -49,7 +49,7 @@ pub fn load_cluster(dir: &Path, topology: &Topology) -> Result<Stored, StateErro
         return pem::load(dir, topology);
     }
     match kept::read(&connection, topology) {
-        Ok(Ok(stored)) => Ok(stored),
+        Ok(Ok(stored)) => pem::settle(dir, topology, &stored).map(|()| stored),
         Ok(Err((what, cause))) => Err(StateError::Row { what, path, cause }),
         Err(cause) => Err(StateError::Database { what: "read", path, cause }),
     }

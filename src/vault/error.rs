@@ -36,6 +36,16 @@ pub enum StateError {
         /// What it is.
         what: String,
     },
+    /// A key lies beside a database that does not hold it.
+    #[error(
+        "{} is another key than that in cluster.db; take the file away to go on with the database, \
+         or the database to begin with the files",
+        key.display()
+    )]
+    Beside {
+        /// The file with the key.
+        key: PathBuf,
+    },
     /// Something in the database cannot be used.
     #[error(
         "cannot use {what} in {}: {cause}; restore the file from a copy or take it away to begin anew",

@@ -51,6 +51,22 @@ pub(super) fn remove_migrated(dir: &Path, topology: &Topology) -> Result<(), Sta
     remove(&dir.join(CTL))
 }
 
+/// Looks for key files beside a database: one that it has was left by somebody who was killed while
+/// it was taken over, and goes; another one is nobody's to choose.
+pub(super) fn settle(dir: &Path, topology: &Topology, stored: &Stored) -> Result<(), StateError> {
+    for (id, node) in topology.ids().zip(&topology.nodes) {
+        for kind in CERTIFICATES {
+            let (_, key) = paths(dir, &node.name, kind.name())?;
+            let Some(text) = read_text(&key)? else { continue };
+            if stored.own.get(&(id, kind)).is_none_or(|own| own.key_pem() != text) {
+                return Err(StateError::Beside { key });
+            }
+            remove(&key)?;
+        }
+    }
+    Ok(())
+}
+
 /// Reads what lies in files below `dir` for the nodes of `topology`; what does not is left out.
 pub(super) fn load(dir: &Path, topology: &Topology) -> Result<Stored, StateError> {
     let mut stored = Stored::default();

@@ -249,6 +249,12 @@ impl Budget {
             let text = format!("not served: {} (certificates only)", lent.join("; "));
             paragraph(out, "", &text);
         }
+        let capf = ServiceKind::Capf.name();
+        let publisher = self.nodes.first().filter(|_| self.target.is_empty());
+        if let Some(node) = publisher.filter(|node| !node.not_served.iter().any(|s| s == capf)) {
+            let text = format!("no list has a CAPF record: {capf} is not active on {}", node.node);
+            paragraph(out, "", &text);
+        }
         if !self.target.is_empty() {
             paragraph(out, "target", &self.target.join(", "));
         }

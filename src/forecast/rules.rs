@@ -8,7 +8,7 @@ use crate::cluster::operator::certificates::{Import, Regenerate};
 use crate::cluster::operator::ctl::{ResetList, ResetLocalKey, UpdateCtl};
 use crate::cluster::operator::hosts::Rename;
 use crate::cluster::operator::parameters::{Parameter, SetParameter};
-use crate::cluster::operator::services::{Change, Services};
+use crate::cluster::operator::services::{ActivateCapf, Change, Services};
 use crate::cluster::{CertificateKind, OperatorAction, SecurityMode, ServiceKind, Topology};
 use crate::scenario::Plan;
 
@@ -50,6 +50,8 @@ struct Rules<'a> {
     /// Whether ITLRecovery has ever changed.
     has_new_recovery: bool,
     is_mixed: bool,
+    /// Whether CAPF is active on the publisher.
+    has_capf: bool,
     /// The first step that has made the CTL stale.
     stale_ctl: Option<usize>,
     /// The reset of the local key that no phone has seen yet.
@@ -71,6 +73,7 @@ impl<'a> Rules<'a> {
             are_blank: false,
             has_new_recovery: false,
             is_mixed: plan.topology.security.mode == SecurityMode::Mixed,
+            has_capf: plan.topology.nodes[0].services.contains(&ServiceKind::Capf),
             stale_ctl: None,
             local_key: None,
             broken: Vec::new(),
@@ -159,7 +162,9 @@ impl<'a> Rules<'a> {
         } else if let Some(SetParameter { parameter, .. }) = action.get() {
             self.set(at, *parameter);
         } else if let Some(UpdateCtl { .. }) = action.get() {
-            self.stale_ctl = None;
+            self.make_ctl(at);
+        } else if let Some(ActivateCapf) = action.get() {
+            self.activate_capf(at);
         } else if let Some(&ResetLocalKey { list }) = action.get() {
             match list {
                 ResetList::Itl => self.local_key = Some(at),
@@ -183,13 +188,43 @@ impl<'a> Rules<'a> {
         }
         let is_listed = match kind {
             CertificateKind::CallManager => self.topology.is_in_ctl(node),
-            CertificateKind::Capf => self.runs(node, ServiceKind::Capf),
+            CertificateKind::Capf => self.has_capf && node.index() == 0,
             CertificateKind::ItlRecovery => true,
             CertificateKind::CallManagerEcdsa | CertificateKind::Tvs => false,
         };
         if self.is_mixed && is_listed {
             self.stale_ctl.get_or_insert(at);
         }
+    }
+
+    /// Lists name CAPF when TFTP has started again, a CTL when it is updated.
+    fn activate_capf(&mut self, at: usize) {
+        self.has_capf = true;
+        self.require_tftp();
+        if self.is_mixed {
+            self.stale_ctl.get_or_insert(at);
+        }
+    }
+
+    fn make_ctl(&mut self, at: usize) {
+        self.stale_ctl = None;
+        if !self.has_capf {
+            let what = format!(
+                "{} makes a CTL without a record of CAPF, which is not active on {} (CTL-19)",
+                self.step(at),
+                self.topology.nodes[0].name
+            );
+            self.say(
+                &what,
+                "activate = { service = \"capf\", node = … } before it: without that record no \
+                 phone trusts CAPF, and none can enrol for an LSC",
+            );
+        }
+    }
+
+    fn require_tftp(&mut self) {
+        let nodes = self.topology.nodes_with(ServiceKind::Tftp);
+        self.due.extend(nodes.map(|node| (node, ServiceKind::Tftp)));
     }
 
     fn serve(&mut self, at: usize, Services { change, node, service }: Services) {
@@ -229,13 +264,13 @@ impl<'a> Rules<'a> {
                 self.rollback = value.then_some(at);
             }
             Parameter::SecurityMode(mode) => {
-                (self.is_mixed, self.stale_ctl) = (mode == SecurityMode::Mixed, None);
+                self.is_mixed = mode == SecurityMode::Mixed;
+                self.make_ctl(at);
                 return;
             }
             Parameter::FileSignature(_) => {}
         }
-        let nodes = self.topology.nodes_with(ServiceKind::Tftp);
-        self.due.extend(nodes.map(|node| (node, ServiceKind::Tftp)));
+        self.require_tftp();
     }
 
     /// All phones are reset and meet what is in force now.
@@ -457,6 +492,22 @@ mod tests {
     const RESET: &str = "reset-phones={}";
     const WAIT: &str = "when='fleet-settled'\nreset-phones={}";
     const MIXED: &str = "release='11.5'\nsecurity-mode='mixed'";
+
+    #[test]
+    fn a_list_without_capf_is_told_and_an_activation_wants_tftp_to_start() {
+        let without = |more: &str| format!("release='11.5'\n{more}").replace("\n\n", "\n");
+        let bare = |mode: &str, events: &[&str]| {
+            let mut plan = plan(&without(mode), events);
+            plan.topology.nodes[0].services.retain(|&service| service != ServiceKind::Capf);
+            plan
+        };
+        let to_mixed = "set-parameter={name='security-mode',value='mixed'}";
+        let early = bare("", &[to_mixed, RESTART, RESTART_SUB, RESET]);
+        has(&early, &["step 1", "without a record of CAPF", "not active on pub (CTL-19)"]);
+        let stale = bare("security-mode='mixed'", &["update-ctl={}", RESET]);
+        has(&stale, &["step 1", "(CTL-19)"]);
+        lacks(&plan(MIXED, &["update-ctl={}", RESET]), "CTL-19");
+    }
 
     #[test]
     fn what_is_said_to_come_of_a_broken_rule_comes_of_it_in_virtual_time() {

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use crate::base::Time;
 use crate::crypto::FileIdentity;
 use crate::wire::TvsMember;
 
@@ -14,6 +15,29 @@ pub(super) struct Held {
     pub(super) config: Option<StoredConfig>,
     /// Signers that TVS vouched for.
     pub(super) vouched: Vec<VouchedSigner>,
+    /// Names without a DNS record; most phones know none.
+    unknown_names: Option<Box<UnknownNames>>,
+}
+
+/// Names, each with the end of its negative time to live.
+#[derive(Debug, Default)]
+struct UnknownNames(Vec<(Box<str>, Time)>);
+
+impl Held {
+    /// The DNS has no record of `name`, and is not asked again until `end` (TVS-21).
+    pub(super) fn learn_unknown(&mut self, name: &str, now: Time, end: Time) {
+        if end > now {
+            let UnknownNames(known) = &mut **self.unknown_names.get_or_insert_default();
+            known.retain(|(_, end)| *end > now);
+            known.push((name.into(), end));
+        }
+    }
+
+    /// Whether `name` is known to have no record.
+    pub(super) fn is_unknown(&self, name: &str, now: Time) -> bool {
+        let is_it = |(unknown, end): &(Box<str>, Time)| **unknown == *name && *end > now;
+        self.unknown_names.as_ref().is_some_and(|known| known.0.iter().any(is_it))
+    }
 }
 
 /// The configuration that is in force.

@@ -296,7 +296,7 @@ mod tests {
     }
 
     /// A list of one record each: names one certificate by issuer and serial and holds another.
-    fn holding(records: &[(u16, &Certificate, &Certificate)]) -> Option<Arc<TrustList>> {
+    fn holding(records: &[(u16, &Certificate, &Certificate)]) -> Arc<TrustList> {
         let record = |&(role, named, held): &(u16, &Certificate, &Certificate)| TrustRecord {
             role,
             issuer: named.issuer().to_owned(),
@@ -307,7 +307,7 @@ mod tests {
         };
         let records = records.iter().map(record).collect();
         let identity = FileIdentity::default();
-        Some(Arc::new(TrustList { records, identity, signer_version: None }))
+        Arc::new(TrustList { records, identity, signer_version: None })
     }
 
     #[test]
@@ -315,16 +315,16 @@ mod tests {
         let [own, other] = &certificates();
         for role in [ROLE_TVS, ROLE_CAPF] {
             let is_accepted = |ctl, itl| TrustLists { ctl, itl }.judge_server(&[role], own.der());
-            let right = || holding(&[(role, own, own)]);
-            let wrong = || holding(&[(role, own, other)]);
+            let right = || Some(holding(&[(role, own, own)]));
+            let wrong = || Some(holding(&[(role, own, other)]));
             assert!(is_accepted(right(), None) && is_accepted(None, right()));
             assert!(!is_accepted(None, wrong()), "the hash is of another certificate");
-            assert!(!is_accepted(None, holding(&[(role, other, own)])), "another serial");
-            assert!(!is_accepted(None, holding(&[(ROLE_TFTP, own, own)])), "another role");
+            assert!(!is_accepted(None, Some(holding(&[(role, other, own)]))), "another serial");
+            assert!(!is_accepted(None, Some(holding(&[(ROLE_TFTP, own, own)]))), "another role");
             assert!(is_accepted(right(), wrong()), "the CTL is first");
             assert!(!is_accepted(wrong(), right()), "what the CTL has found decides");
-            assert!(is_accepted(holding(&[(role, other, other)]), right()), "not in the CTL");
-            let twice = holding(&[(role, own, other), (role, own, own)]);
+            assert!(is_accepted(Some(holding(&[(role, other, other)])), right()), "not in the CTL");
+            let twice = Some(holding(&[(role, own, other), (role, own, own)]));
             assert!(!is_accepted(None, twice), "the first record that fits decides");
         }
     }
@@ -335,14 +335,14 @@ mod tests {
         let is_accepted =
             |ctl, itl| TrustLists { ctl, itl }.judge_server(PROVISIONING_ROLES, own.der());
         for role in [ROLE_CALLMANAGER_TFTP, ROLE_TFTP] {
-            let right = || holding(&[(role, own, own)]);
-            let wrong = || holding(&[(role, own, other)]);
+            let right = || Some(holding(&[(role, own, own)]));
+            let wrong = || Some(holding(&[(role, own, other)]));
             assert!(is_accepted(right(), None) && is_accepted(None, right()));
             assert!(!is_accepted(None, wrong()) && !is_accepted(None, None));
             assert!(is_accepted(wrong(), right()), "not in the CTL, but in the ITL");
-            let twice = holding(&[(role, own, other), (role, own, own)]);
+            let twice = Some(holding(&[(role, own, other), (role, own, own)]));
             assert!(is_accepted(None, twice), "every record is looked at");
         }
-        assert!(!is_accepted(None, holding(&[(ROLE_TVS, own, own)])), "another role");
+        assert!(!is_accepted(None, Some(holding(&[(ROLE_TVS, own, own)]))), "another role");
     }
 }

@@ -165,6 +165,7 @@ pub(super) struct RawPhone {
     pub tftp_tries: Option<Spanned<u8>>,
     pub tftp_block_size: Option<Spanned<RawBlockSize>>,
     pub tvs_timeout: Option<Length>,
+    pub dns_negative_ttl: Option<Quantity>,
     #[serde(alias = "asks-generic-ctl")]
     pub ctl_generic: Option<bool>,
 }

@@ -241,6 +241,7 @@ fn phone(raw: &RawPhone, seed: u64, faults: &mut Faults) -> PhoneProfile {
             block_size,
         ),
         tvs_timeout: faults.given(raw.tvs_timeout.as_ref(), own.tvs_timeout, positive),
+        dns_negative_ttl: raw.dns_negative_ttl.map_or(own.dns_negative_ttl, |time| time.0),
         ctl_generic: raw.ctl_generic.unwrap_or(own.ctl_generic),
     }
 }
@@ -353,7 +354,8 @@ mod tests {
     #[test]
     fn every_setting_of_a_phone_is_read() {
         let text = "[phone]\nboot-time='1s'\nthink='2s'\ntftp-timeout='3s'\ntftp-tries=4\n\
-            transport='model'\nhttp-timeout='6s'\ntftp-block-size=1400\ntvs-timeout='5s'\nctl-generic=true";
+            transport='model'\nhttp-timeout='6s'\ntftp-block-size=1400\ntvs-timeout='5s'\n\
+            dns-negative-ttl='7s'\nctl-generic=true";
         let expected = PhoneProfile {
             boot_time: BootTime::Fixed(Span::from_secs(1)),
             think: Span::from_secs(2),
@@ -363,6 +365,7 @@ mod tests {
             tftp_tries: 4,
             tftp_block_size: BlockSizeRule::Fixed(Some(1_400)),
             tvs_timeout: Span::from_secs(5),
+            dns_negative_ttl: Span::from_secs(7),
             ctl_generic: true,
         };
         assert_eq!(good(text).phone, expected);

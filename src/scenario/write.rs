@@ -145,6 +145,7 @@ fn write_phone(out: &mut String, plan: &Plan) -> fmt::Result {
         }
     }
     writeln!(out, "tvs-timeout = \"{}\"", phone.tvs_timeout)?;
+    writeln!(out, "dns-negative-ttl = \"{}\"", phone.dns_negative_ttl)?;
     writeln!(out, "ctl-generic = {}", phone.ctl_generic)
 }
 
@@ -315,7 +316,7 @@ mod tests {
                 );
                 format!(
                     "{place}[phone]\n{boot}think='{think}us'\ntransport='http'\nhttp-timeout='1s'\ntftp-tries={tries}\n{blocks}\
-                     ctl-generic={generic}\n"
+                     dns-negative-ttl='{tries}s'\nctl-generic={generic}\n"
                 )
             },
         )
@@ -385,6 +386,7 @@ tftp-timeout = "4s"
 tftp-tries = 5
 # no tftp-block-size: requests carry no options
 tvs-timeout = "10s"
+dns-negative-ttl = "0s"
 ctl-generic = true
 
 [[event]]

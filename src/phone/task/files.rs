@@ -75,10 +75,10 @@ impl FilesTask {
             (FilesTask::Pause(step), Event::Timer) => fetch(cx, step),
             (FilesTask::Fetch(fetch), Event::Answered(answer)) => on_fetched(cx, fetch, answer),
             (FilesTask::Resolve(lookup), Event::Answered(Ok(Answer::Address(address)))) => {
-                match address {
-                    Some(address) => ask_server(cx, lookup, address),
-                    None => on_tvs_fault(cx, lookup, TvsFault::Unresolved),
-                }
+                on_address(cx, lookup, address)
+            }
+            (FilesTask::Resolve(lookup), Event::Answered(Err(ErrandFault::NameUnanswered))) => {
+                on_tvs_fault(cx, lookup, TvsFault::Unresolved)
             }
             (FilesTask::Ask(lookup), Event::Answered(Ok(Answer::Said(bytes)))) => {
                 on_tvs_answer(cx, lookup, bytes)
@@ -279,8 +279,22 @@ fn ask_member(cx: &mut Context<'_>, lookup: Box<Lookup>) -> Next {
     if let Ok(address) = name.parse() {
         return ask_server(cx, lookup, address);
     }
+    if cx.held.is_unknown(name, cx.now) {
+        cx.fact(Fact::NameFromCache);
+        return on_tvs_fault(cx, lookup, TvsFault::Unresolved);
+    }
     cx.ask(cx.now, Ask::Name(name.clone()));
     Turn::Wait(FilesTask::Resolve(lookup))
+}
+
+/// The DNS has answered.
+fn on_address(cx: &mut Context<'_>, lookup: Box<Lookup>, address: Option<IpAddr>) -> Next {
+    if let Some(address) = address {
+        return ask_server(cx, lookup, address);
+    }
+    let name = &lookup.members[lookup.member].address;
+    cx.held.learn_unknown(name, cx.now, cx.now + cx.env.profile.dns_negative_ttl);
+    on_tvs_fault(cx, lookup, TvsFault::Unresolved)
 }
 
 fn ask_server(cx: &mut Context<'_>, lookup: Box<Lookup>, address: IpAddr) -> Next {

@@ -610,5 +610,9 @@ mod tests {
             let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
             assert!(words(&text).contains(&words(part)), "no {part:?} in\n{text}");
         }
+        assert!(!text.contains("CAPF record"), "{text}");
+        let bare = ["cluster.node.1.services=[\"callmanager\",\"tftp\",\"tvs\"]"];
+        let text = budget("callmanager-regen", &bare).text(None);
+        assert!(text.contains("no list has a CAPF record: capf is not active on pub\n"), "{text}");
     }
 }

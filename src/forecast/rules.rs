@@ -36,6 +36,7 @@ pub(super) fn broken_rules(plan: &Plan) -> Vec<String> {
 }
 
 /// What the certificates, services and parameters of a cluster have come to, step by step.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 struct Rules<'a> {
     plan: &'a Plan,
     topology: &'a Topology,
@@ -264,8 +265,10 @@ impl<'a> Rules<'a> {
                 self.rollback = value.then_some(at);
             }
             Parameter::SecurityMode(mode) => {
-                self.is_mixed = mode == SecurityMode::Mixed;
-                self.make_ctl(at);
+                (self.is_mixed, self.stale_ctl) = (mode == SecurityMode::Mixed, None);
+                if self.is_mixed {
+                    self.make_ctl(at);
+                }
                 return;
             }
             Parameter::FileSignature(_) => {}
@@ -494,19 +497,28 @@ mod tests {
     const MIXED: &str = "release='11.5'\nsecurity-mode='mixed'";
 
     #[test]
-    fn a_list_without_capf_is_told_and_an_activation_wants_tftp_to_start() {
-        let without = |more: &str| format!("release='11.5'\n{more}").replace("\n\n", "\n");
-        let bare = |mode: &str, events: &[&str]| {
-            let mut plan = plan(&without(mode), events);
-            plan.topology.nodes[0].services.retain(|&service| service != ServiceKind::Capf);
-            plan
+    fn a_ctl_without_capf_is_told_and_an_activation_wants_tftp_to_start() {
+        const ACTIVATE: &str = "activate={service='capf',node='pub'}";
+        const TO_MIXED: &str = "set-parameter={name='security-mode',value='mixed'}";
+        // The first node of these plans has every service unless it is told.
+        let bare = |cluster: &str, events: &[&str]| {
+            let nodes = "[[cluster.node]]\nname='pub'\nservices=['callmanager','tftp','tvs']\n";
+            let texts = events.iter().map(|event| format!("[[event]]\nat='0s'\n{event}\n"));
+            let text = format!(
+                "schema=1\nname='t'\n[cluster]\n{cluster}\n{nodes}[fleet]\nphones=5\n{}",
+                texts.collect::<String>()
+            );
+            load(Path::new("t.toml"), &text, &[], &[]).unwrap_or_else(|error| panic!("{error}"))
         };
-        let to_mixed = "set-parameter={name='security-mode',value='mixed'}";
-        let early = bare("", &[to_mixed, RESTART, RESTART_SUB, RESET]);
-        has(&early, &["step 1", "without a record of CAPF", "not active on pub (CTL-19)"]);
-        let stale = bare("security-mode='mixed'", &["update-ctl={}", RESET]);
-        has(&stale, &["step 1", "(CTL-19)"]);
-        lacks(&plan(MIXED, &["update-ctl={}", RESET]), "CTL-19");
+        let early = ["step 1", "without a record of CAPF", "not active on pub (CTL-19)"];
+        has(&bare("release='11.5'", &[TO_MIXED, RESTART, RESET]), &early);
+        has(&bare(MIXED, &["update-ctl={}", RESTART, RESET]), &early);
+        lacks(&plan(MIXED, &["update-ctl={}", RESTART, RESET]), "CTL-19");
+        let in_order = bare("release='11.5'", &[ACTIVATE, TO_MIXED, RESTART, RESET]);
+        assert!(broken_rules(&in_order).is_empty(), "{:?}", broken_rules(&in_order));
+        has(&bare("release='8.6'", &[ACTIVATE, RESET]), &["(REG-10)", "tftp on pub"]);
+        let stale = bare(MIXED, &[ACTIVATE, "restart={service='capf',node='pub'}", RESTART]);
+        has(&stale, &["(CTL-02)", "step 1"]);
     }
 
     #[test]

@@ -839,10 +839,10 @@ async fn saved_identities_are_private_and_come_back() {
         .unwrap()
         .map(|file| file.unwrap().path())
         .collect();
-    assert_eq!(files.len(), 6, "{files:?}");
+    assert_eq!(files.len(), 10, "{files:?}");
     assert!(files.iter().all(|file| mode(file) == 0o600));
     let loaded = vault::load_cluster(&state_dir, stage.cluster.topology()).unwrap();
-    assert_eq!(loaded.own.len(), 3);
+    assert_eq!(loaded.own.len(), 5);
     for (node, kind, identity) in stage.cluster.stores().identities() {
         let again = &loaded.own[&(node, kind)];
         assert_eq!(again.certificate(), identity.certificate());
@@ -868,5 +868,5 @@ async fn identities_that_do_not_fit_are_refused_by_name() {
     std::fs::remove_file(file("TVS.key")).unwrap();
     assert!(error().contains("missing"), "{}", error());
     std::fs::write(file("TVS.key"), right).unwrap();
-    assert_eq!(vault::load_cluster(dir.path(), topology).unwrap().own.len(), 3);
+    assert_eq!(vault::load_cluster(dir.path(), topology).unwrap().own.len(), 5);
 }

@@ -635,6 +635,15 @@ impl Cluster {
         self.node_ids().for_each(|node| self.require(node, &[ServiceKind::Tftp]));
     }
 
+    /// CAPF is active on the publisher from now on; TFTP names it from its next start on (ITL-14).
+    pub(super) fn activate_capf(&mut self) {
+        let services = &mut self.topology.nodes[0].services;
+        if !services.contains(&ServiceKind::Capf) {
+            services.push(ServiceKind::Capf);
+            self.node_ids().for_each(|node| self.require(node, &[ServiceKind::Tftp]));
+        }
+    }
+
     /// Sets the parameter "TFTP File Signature Algorithm", in force when TFTP starts (TFTP-07).
     pub(super) fn set_file_signature(&mut self, signature: FileSignature) {
         self.topology.file_signature = signature;

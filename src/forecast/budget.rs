@@ -260,6 +260,12 @@ impl Budget {
             let text = format!("{certificate} on {node}: {at_start}, at the end {at_end}");
             paragraph(out, if at == 0 { "days left" } else { "" }, &text);
         }
+        let capf = ServiceKind::Capf.name();
+        let publisher = self.nodes.first().filter(|_| self.target.is_empty());
+        if let Some(node) = publisher.filter(|node| !node.not_served.iter().any(|s| s == capf)) {
+            let text = format!("no list has a CAPF record: {capf} is not active on {}", node.node);
+            paragraph(out, "", &text);
+        }
         if !self.target.is_empty() {
             paragraph(out, "target", &self.target.join(", "));
         }
@@ -617,5 +623,9 @@ mod tests {
             let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
             assert!(words(&text).contains(&words(part)), "no {part:?} in\n{text}");
         }
+        assert!(!text.contains("CAPF record"), "{text}");
+        let bare = ["cluster.node.1.services=[\"callmanager\",\"tftp\",\"tvs\"]"];
+        let text = budget("callmanager-regen", &bare).text(None);
+        assert!(text.contains("no list has a CAPF record: capf is not active on pub\n"), "{text}");
     }
 }

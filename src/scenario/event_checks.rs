@@ -175,6 +175,12 @@ mod tests {
         assert_eq!(action("restart={service='tvs',node='sub'}"), Services::restart(node, tvs));
         assert_eq!(action("start={node='sub'}"), Services::start(node, None));
         assert_eq!(action("stop={node='sub'}"), Services::stop(node, None));
+        let activated = only_fault("activate={service='capf',node='pub'}");
+        assert_eq!(activated, "CAPF is active there already");
+        let elsewhere = only_fault("activate={service='capf',node='sub'}");
+        assert_eq!(elsewhere, "CAPF is active on the publisher only");
+        let unknown = only_fault("activate={service='tftp',node='sub'}");
+        assert!(unknown.starts_with("unknown service `tftp`"), "{unknown}");
     }
 
     #[test]

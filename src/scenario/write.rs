@@ -166,6 +166,7 @@ fn write_phone(out: &mut String, plan: &Plan) -> fmt::Result {
         }
     }
     writeln!(out, "tvs-timeout = \"{}\"", phone.tvs_timeout)?;
+    writeln!(out, "dns-negative-ttl = \"{}\"", phone.dns_negative_ttl)?;
     writeln!(out, "ctl-generic = {}", phone.ctl_generic)?;
     writeln!(out, "checks-dates = {}", phone.checks_dates)?;
     let further: Vec<&str> = phone.further_files.iter().map(|kind| kind.name()).collect();
@@ -350,7 +351,7 @@ mod tests {
                 );
                 format!(
                     "{place}[phone]\n{boot}think='{think}us'\ntransport='http'\nhttp-timeout='1s'\ntftp-tries={tries}\n{blocks}\
-                     ctl-generic={generic}\nchecks-dates={generic}\nfurther-files=['locale','ring-list']\n"
+                     dns-negative-ttl='{tries}s'\nctl-generic={generic}\nchecks-dates={generic}\nfurther-files=['locale','ring-list']\n"
                 )
             },
         )
@@ -421,6 +422,7 @@ tftp-timeout = "4s"
 tftp-tries = 5
 # no tftp-block-size: requests carry no options
 tvs-timeout = "10s"
+dns-negative-ttl = "0s"
 ctl-generic = true
 checks-dates = true
 further-files = []

@@ -80,6 +80,7 @@ fn topology() -> Topology {
         file_signature: Release::R8_6.file_signature(),
         security: resetstorm::cluster::Security::default(),
         domain: None,
+        faults: Vec::new(),
         nodes: vec![node],
         groups: vec![group],
     }

@@ -58,6 +58,7 @@ fn topology(release: Release) -> Topology {
         file_signature: release.file_signature(),
         security: resetstorm::cluster::Security::default(),
         domain: None,
+        faults: Vec::new(),
         nodes: vec![node],
         groups: vec![group],
     }

@@ -45,6 +45,7 @@ fn cluster_with(release: Release, stored: Stored) -> Cluster {
                 auto_reset: Some(Span::ZERO),
             },
             domain: None,
+            faults: Vec::new(),
             nodes: vec![
                 node("pub", &[CallManager, Capf, Tftp, ServiceKind::TVS]),
                 node("sub", &[CallManager, Tftp, ServiceKind::TVS]),

@@ -67,6 +67,7 @@ fn topology(sign_cache: SignCacheMode) -> Topology {
         file_signature: Release::R8_6.file_signature(),
         security: resetstorm::cluster::Security::default(),
         domain: None,
+        faults: Vec::new(),
         nodes,
         groups,
     }

@@ -94,6 +94,7 @@ impl Bench {
                 file_signature: release.file_signature(),
                 security: resetstorm::cluster::Security::default(),
                 domain: None,
+                faults: Vec::new(),
                 nodes: vec![node],
                 groups: vec![group],
             },

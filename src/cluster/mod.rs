@@ -5,6 +5,7 @@
 
 mod catalogue;
 mod ctl;
+mod defect;
 mod itl;
 mod kinds;
 mod knowledge;
@@ -20,6 +21,7 @@ mod topology;
 
 pub use catalogue::{Catalogue, Contents, FleetSpec};
 pub use ctl::{CTL_METHODS, CtlContent, CtlFile, CtlMethod, CtlNode, Manner};
+pub use defect::{Defect, DefectRules, NOT_PLAYED};
 pub use itl::ItlContent;
 pub use kinds::{
     CERTIFICATES, CertificateKind, FILE_SIGNATURES, FileSignature, SERVICES, ServiceKind,

@@ -74,6 +74,8 @@ pub struct Rules {
     /// The digest of signatures while nobody changes the enterprise parameter "TFTP File Signature
     /// Algorithm" (TFTP-07).
     file_signature: FileSignature,
+    /// Whether `show itl` and `show ctl` begin with checksums (CLI-08).
+    pub lists_have_checksums: bool,
     /// Whether headers have tag 28, the version of the signer (`spec/trust-list.md` section 2).
     has_signer_version: bool,
 }
@@ -136,6 +138,8 @@ const R8_0: Rules = Rules {
     call_manager_roles: &[0, 2],
     // S4; the parameter came later.
     file_signature: FileSignature::Sha1,
+    // S4: missing without the fix of CSCto60209; that 9.x is the first with it is a guess.
+    lists_have_checksums: false,
     // `spec/trust-list.md` section 2: absent up to 11.5.
     has_signer_version: false,
 };
@@ -151,6 +155,7 @@ const R9_1: Rules = Rules {
     from: (9, 0),
     // S0, written on 9.1(2): every regeneration updates the ITL and resets the phones (ITL-16).
     auto_reset: &[CertificateKind::CallManager, CertificateKind::Capf, CertificateKind::Tvs],
+    lists_have_checksums: true,
     ..R8_6
 };
 

@@ -7,6 +7,7 @@ use crate::wire::Dialogue;
 
 use super::catalogue::{Catalogue, Contents, FleetSpec};
 use super::ctl::{CtlContent, CtlFile, CtlMethod, CtlNode, Manner};
+use super::defect::Defect;
 use super::itl::ItlContent;
 use super::kinds::{CERTIFICATES, CertificateKind, FileSignature, ServiceKind};
 use super::knowledge::Knowledge;
@@ -120,6 +121,9 @@ pub enum ActionError {
         /// Its name.
         token: String,
     },
+    /// The cluster has taken the command and failed: a result, not a fault of the plan.
+    #[error("{0}")]
+    Failed(String),
 }
 
 /// What a cluster starts from.
@@ -406,6 +410,15 @@ impl Cluster {
         anew.retain(|&(node, service)| self.runs(node, service));
         let started = anew.into_iter().filter_map(|(node, service)| self.start(node, service, now));
         let mut effects: Vec<Effect> = started.collect();
+        if self.topology.resets_silently(kind) {
+            effects.push(Effect::Warn(format!(
+                "the regeneration of {} on {} resets all phones, and the cluster told nobody \
+                 ({})",
+                kind.name(),
+                self.name(node),
+                Defect::SilentReset.name()
+            )));
+        }
         effects.extend(spread.map(|spread| Effect::ResetPhones { spread }));
         effects
     }
@@ -472,6 +485,9 @@ impl Cluster {
     ) -> Result<Vec<Effect>, ActionError> {
         let recovery = CertificateKind::ItlRecovery;
         self.own(self.publisher(), recovery)?;
+        if list == ResetList::Itl {
+            self.check_unbroken_itls()?;
+        }
         let signer = self.identity(self.publisher(), recovery).clone();
         if list == ResetList::Ctl {
             if self.ctl.mode == SecurityMode::NonSecure {
@@ -495,6 +511,23 @@ impl Cluster {
         }
         self.drop_stale_signatures();
         Ok(effects)
+    }
+
+    /// Refuses to sign ITLs anew while a node serves a broken one, in a cluster that has that defect
+    /// (DEF-06).
+    fn check_unbroken_itls(&self) -> Result<(), ActionError> {
+        let defect = Defect::BrokenItlIsStuck;
+        let is_broken = |service: &Arc<TftpService>| !service.list_fits_its_signer();
+        let broken = self.node_ids().find(|&node| self.tftp(node).is_some_and(is_broken));
+        match broken.filter(|_| self.topology.has(defect)) {
+            Some(node) => Err(ActionError::Failed(format!(
+                "utils itl reset localkey fails: the ITL of {} is broken ({}); regenerate \
+                 CallManager there and restart TFTP first",
+                self.name(node),
+                defect.name()
+            ))),
+            None => Ok(()),
+        }
     }
 
     /// Signs the CTL and copies it to all TFTP nodes, which serve it from their next start on.
@@ -693,7 +726,7 @@ impl Cluster {
             call_manager: self.certificate(node, CertificateKind::CallManager),
             call_manager_ecdsa: own(node, CertificateKind::CallManagerEcdsa),
             tvs: tvs_nodes.map(|id| self.certificate(id, CertificateKind::Tvs)).collect(),
-            capf: self.active_capf(),
+            capf: self.active_capf().filter(|_| !self.topology.has(Defect::ItlWithoutCapf)),
             itl_recovery: own(publisher, CertificateKind::ItlRecovery),
         };
         if self.rollback {
@@ -762,6 +795,7 @@ mod tests {
                 file_signature: Release::R8_6.file_signature(),
                 security: crate::cluster::Security::default(),
                 domain: None,
+                faults: Vec::new(),
                 nodes: vec![
                     node("pub", &[CallManager, Capf, Tftp, ServiceKind::TVS]),
                     node("sub", &[CallManager, Tftp, ServiceKind::TVS]),

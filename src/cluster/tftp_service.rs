@@ -4,9 +4,9 @@ use std::sync::Arc;
 use dashmap::DashMap;
 
 use crate::base::{DeviceName, PhoneId};
-use crate::crypto::{FileIdentity, Identity, sha256_of};
+use crate::crypto::{FileIdentity, Identity, sha256_of, verify_file};
 use crate::transfer::Content;
-use crate::wire::{FileName, HeaderOrder, HeaderSpec, Seal, UnsignedHeader};
+use crate::wire::{FileName, HeaderOrder, HeaderSpec, Seal, SignedFile, UnsignedHeader};
 
 use super::catalogue::{Body, Catalogue, content_digest, signed_config};
 use super::ctl::CtlFile;
@@ -323,6 +323,13 @@ impl TftpService {
         self.whole(FileName::Itl(None)).expect("every service has a list")
     }
 
+    /// Whether its list is signed by the certificate that it names: a broken one is not.
+    pub fn list_fits_its_signer(&self) -> bool {
+        let (bytes, key) = (self.signed_list(), self.signers.list.certificate.public_key());
+        let file = SignedFile::parse(&bytes);
+        file.is_ok_and(|file| verify_file(&file, key, &mut Vec::new()).is_ok())
+    }
+
     /// Whose signatures it makes.
     pub(super) const fn signers(&self) -> &Signers {
         &self.signers
@@ -496,6 +503,7 @@ mod tests {
                 file_signature: Release::R8_6.file_signature(),
                 security: crate::cluster::Security::default(),
                 domain: None,
+                faults: Vec::new(),
                 nodes: vec![node],
                 groups: vec![GroupSpec {
                     name: "all".into(),

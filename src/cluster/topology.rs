@@ -3,6 +3,7 @@ use std::net::{IpAddr, SocketAddr};
 use crate::base::{ClusterId, NodeId, Span};
 use crate::wire::Dialogue;
 
+use super::defect::Defect;
 use super::kinds::{CertificateKind, FileSignature, ServiceKind};
 use super::release::Release;
 use super::security::Security;
@@ -26,6 +27,8 @@ pub struct Topology {
     /// Domain of the nodes in the DNS: configurations call them by their full names, as those of
     /// a cluster do whose *System > Server* holds names; `None` calls them by their addresses.
     pub domain: Option<String>,
+    /// Known defects that its release has.
+    pub faults: Vec<Defect>,
     /// The nodes; the first is the publisher. At most 64.
     pub nodes: Vec<NodeSpec>,
     /// CallManager groups in the order of the scenario; at least one.
@@ -133,6 +136,10 @@ impl SignCacheMode {
     }
 }
 
+/// Within which time the phones boot that a silent reset reaches, in a cluster that says no other
+/// time (choice).
+const SILENT_SPREAD: Span = Span::from_secs(30);
+
 impl Topology {
     /// The services that listen and where, such as `tftp on pub`.
     pub fn running(&self) -> Vec<String> {
@@ -164,8 +171,27 @@ impl Topology {
     /// Within which time the regeneration of such a certificate resets the phones by itself, if it
     /// does.
     pub fn auto_reset(&self, certificate: CertificateKind) -> Option<Span> {
+        if self.resets_silently(certificate) {
+            return Some(self.security.auto_reset.unwrap_or(SILENT_SPREAD));
+        }
         let resets = self.release.rules().auto_reset.contains(&certificate);
         self.security.auto_reset.filter(|_| resets)
+    }
+
+    /// Whether nobody is told of such a reset (`CSCue55353`, which names the three).
+    pub fn resets_silently(&self, certificate: CertificateKind) -> bool {
+        use CertificateKind::{CallManager, Capf, Tvs};
+        self.has(Defect::SilentReset) && [CallManager, Capf, Tvs].contains(&certificate)
+    }
+
+    /// Whether the cluster has a defect.
+    pub fn has(&self, defect: Defect) -> bool {
+        self.faults.contains(&defect)
+    }
+
+    /// Whether `show itl` and `show ctl` begin with checksums (CLI-08).
+    pub fn lists_have_checksums(&self) -> bool {
+        self.release.rules().lists_have_checksums && !self.has(Defect::NoChecksums)
     }
 
     /// The nodes, in order.
@@ -252,6 +278,7 @@ mod tests {
             file_signature: Release::R8_6.file_signature(),
             security: crate::cluster::Security::default(),
             domain: None,
+            faults: Vec::new(),
             nodes: vec![],
             groups: shares.iter().map(group).collect(),
         }

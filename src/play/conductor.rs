@@ -45,6 +45,8 @@ pub struct Play {
     storm: Option<SignCounts>,
     steps: Vec<StepMark>,
     notes: Vec<String>,
+    /// Actions that the cluster took and failed to carry out.
+    failed_actions: u64,
 }
 
 /// What the driver has to do next.
@@ -104,6 +106,7 @@ impl Play {
             storm: None,
             steps: Vec::new(),
             notes: Vec::new(),
+            failed_actions: 0,
         }
     }
 
@@ -211,7 +214,16 @@ impl Play {
             at_s: self.began_s + now.as_secs_f64(),
         }));
         let effects = match (&mut self.cluster, effect_on_phones(&action)) {
-            (Some(cluster), _) => cluster.apply(&*action, now)?,
+            (Some(cluster), _) => match cluster.apply(&*action, now) {
+                Err(ActionError::Failed(why)) => {
+                    self.failed_actions += 1;
+                    let step = step.as_ref();
+                    let step =
+                        step.map(|StepInHand { number, name }| format!("step {number}, {name}: "));
+                    vec![Effect::Warn(step.unwrap_or_default() + &why)]
+                }
+                effects => effects?,
+            },
             (None, Some(effect)) => vec![effect],
             (None, None) => {
                 let words = self.tell(&action, None);
@@ -284,7 +296,11 @@ impl Play {
             mode: self.mode,
             seed: self.plan.seed,
             services: if ours { self.plan.topology.running() } else { Vec::new() },
-            cluster: ClusterCounts { restarts_due: self.restarts_due().len() as u64 },
+            faults: self.plan.topology.faults.iter().map(|&fault| fault.into()).collect(),
+            cluster: ClusterCounts {
+                restarts_due: self.restarts_due().len() as u64,
+                failed_actions: self.failed_actions,
+            },
             notes: [&self.notes[..], &self.warnings()].concat(),
             ..Summary::default()
         };

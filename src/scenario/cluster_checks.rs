@@ -5,9 +5,9 @@ use toml::Spanned;
 
 use crate::base::{ClusterId, NodeId, Span};
 use crate::cluster::{
-    CtlMethod, FILE_SIGNATURES, FileSignature, GroupSpec, NodeSpec, Ports, RELEASES, Release,
-    SECURITY_MODES, SERVICES, SIGN_CACHE_MODES, Security, SecurityMode, ServiceKind, SignCacheMode,
-    Topology,
+    CtlMethod, Defect, FILE_SIGNATURES, FileSignature, GroupSpec, NOT_PLAYED, NodeSpec, Ports,
+    RELEASES, Release, SECURITY_MODES, SERVICES, SIGN_CACHE_MODES, Security, SecurityMode,
+    ServiceKind, SignCacheMode, Topology,
 };
 
 use crate::wire::Dialogue;
@@ -15,7 +15,7 @@ use crate::wire::Dialogue;
 use super::error::{Faults, Problem};
 use super::names::{Text, check_host, check_plain, check_unique, node_named, one_of, runs};
 use super::quantity::parse_span;
-use super::raw::{RawAutoReset, RawCluster, RawGroup, RawNode, RawPorts};
+use super::raw::{RawAutoReset, RawCluster, RawFault, RawGroup, RawNode, RawPorts};
 
 /// The cluster of a scenario, checked; `None` if it has no node or no group. Where a part has a
 /// fault, a default stands for it, so that the parts behind are checked, too.
@@ -34,6 +34,7 @@ pub(super) fn topology(raw: &RawCluster, faults: &mut Faults) -> Option<Topology
         file_signature: faults.given(raw.file_signature.as_ref(), own_signature, signature),
         security: security(raw, release, faults),
         domain: raw.domain.as_ref().and_then(|text| faults.take(domain(text))),
+        faults: defects(&raw.fault, faults),
         nodes: nodes(&raw.node, faults)?,
         groups: Vec::new(),
     };
@@ -91,6 +92,22 @@ fn version(text: &str) -> Option<(u8, u8)> {
     let mut numbers = text.split(|c: char| !c.is_ascii_digit()).map(str::parse);
     let major = numbers.next()?.ok()?;
     Some((major, numbers.next().map_or(Ok(0), |minor| minor).unwrap_or(0)))
+}
+
+/// The known defects that the cluster has.
+fn defects(raw: &[RawFault], faults: &mut Faults) -> Vec<Defect> {
+    faults.take(check_unique("fault", raw.iter().map(|raw| &raw.id)));
+    raw.iter().filter_map(|raw| faults.take(defect(&raw.id))).collect()
+}
+
+fn defect(id: &Text) -> Result<Defect, Problem> {
+    let given = id.get_ref();
+    if let Some((_, why)) = NOT_PLAYED.iter().find(|(known, _)| known == given) {
+        let problem = Problem::new(id.span(), format!("`{given}` turns nothing on: {why}"));
+        let ids = Defect::ALL.map(Defect::name).join(", ");
+        return Err(problem.help(format!("faults that are played: {ids}")));
+    }
+    one_of(id, "fault", &Defect::ALL, Defect::name)
 }
 
 /// How the cluster is secured; where the CTL is signed with tokens that are not named, they are

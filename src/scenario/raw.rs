@@ -90,6 +90,8 @@ pub(super) struct RawCluster {
     pub etokens: Option<Spanned<Vec<Text>>>,
     pub auto_reset: Option<Spanned<RawAutoReset>>,
     #[serde(default)]
+    pub fault: Vec<RawFault>,
+    #[serde(default)]
     pub node: Vec<RawNode>,
     #[serde(default)]
     pub group: Vec<RawGroup>,
@@ -102,6 +104,12 @@ pub(super) struct RawCluster {
 pub(super) enum RawAutoReset {
     Truth(bool),
     Spread(String),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawFault {
+    pub id: Text,
 }
 
 #[derive(Debug, Deserialize)]

@@ -22,8 +22,10 @@ impl Operation for Regenerate {
         let node = &topology.node(self.node).name;
         let what = format!("regenerate {} on {node}", self.certificate.name());
         match topology.auto_reset(self.certificate) {
-            Some(spread) => format!("{what}, which resets all phones within {spread}"),
-            None => what,
+            Some(spread) if !topology.resets_silently(self.certificate) => {
+                format!("{what}, which resets all phones within {spread}")
+            }
+            _ => what,
         }
     }
 

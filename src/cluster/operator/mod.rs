@@ -220,6 +220,7 @@ mod tests {
             file_signature: Release::R8_6.file_signature(),
             security: crate::cluster::Security::default(),
             domain: None,
+            faults: Vec::new(),
             nodes: vec![node],
             groups: vec![GroupSpec { name: "all".into(), members: vec![PUB], share: 1.0 }],
         }

@@ -175,8 +175,8 @@ fn methods_and_inventories_follow_the_release() {
             cluster(release).stores().identities().filter(|(owner, ..)| *owner == node).count()
         };
         let (recovery, ec) = (release >= Release::R10_5, release >= Release::R11_5);
-        let publisher = 3 + usize::from(recovery) + usize::from(ec);
-        let subscriber = 2 + usize::from(ec) + usize::from(release < Release::R15);
+        let publisher = 5 + usize::from(recovery) + usize::from(ec);
+        let subscriber = 4 + usize::from(ec) + usize::from(release < Release::R15);
         assert_eq!([count(PUB), count(SUB)], [publisher, subscriber], "{release}");
         let capf = release.holders(CertificateKind::Capf);
         assert_eq!(capf == Holders::EveryNode, release < Release::R15, "{release} (X-11)");

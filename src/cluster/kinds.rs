@@ -11,9 +11,17 @@ pub enum ServiceKind {
     Tftp,
     /// One that is talked to in messages over TLS.
     Dialogue(Dialogue),
+    /// Cisco CTIManager: goes with CallManager (REG-21).
+    CtiManager,
+    /// Cisco Tomcat: on every node (REG-20).
+    Tomcat,
+    /// Cisco DRF Local: on every node (REG-24).
+    DrfLocal,
+    /// Cisco DRF Master: on the publisher (REG-24).
+    DrfMaster,
 }
 
-/// Every service, in the order of the enum.
+/// The services that a scenario places on nodes, in the order of the enum.
 pub const SERVICES: [ServiceKind; 3 + Dialogue::ALL.len()] = {
     let mut all = [ServiceKind::CallManager; 3 + Dialogue::ALL.len()];
     (all[1], all[2]) = (ServiceKind::Capf, ServiceKind::Tftp);
@@ -24,6 +32,12 @@ pub const SERVICES: [ServiceKind; 3 + Dialogue::ALL.len()] = {
     }
     all
 };
+
+/// The services that nodes have without being told (see [`Topology::is_active`]).
+///
+/// [`Topology::is_active`]: super::Topology::is_active
+pub const IMPLIED_SERVICES: [ServiceKind; 4] =
+    [ServiceKind::CtiManager, ServiceKind::Tomcat, ServiceKind::DrfLocal, ServiceKind::DrfMaster];
 
 impl ServiceKind {
     /// Trust Verification Service.
@@ -36,10 +50,14 @@ impl ServiceKind {
             ServiceKind::Capf => "capf",
             ServiceKind::Tftp => "tftp",
             ServiceKind::Dialogue(dialogue) => dialogue.rules().name,
+            ServiceKind::CtiManager => "ctimanager",
+            ServiceKind::Tomcat => "tomcat",
+            ServiceKind::DrfLocal => "drf-local",
+            ServiceKind::DrfMaster => "drf-master",
         }
     }
 
-    /// Whether anything listens for it: CAPF and CallManager lend their certificates only.
+    /// Whether anything listens for it: the others have their certificates and flags only.
     pub const fn is_served(self) -> bool {
         matches!(self, ServiceKind::Tftp | ServiceKind::Dialogue(_))
     }
@@ -58,31 +76,39 @@ pub enum CertificateKind {
     ItlRecovery,
     /// TVS.pem: identity of the TVS server.
     Tvs,
+    /// tomcat.pem: identity of the web server.
+    Tomcat,
+    /// ipsec.pem: identity of DRF and of `IPsec` tunnels.
+    Ipsec,
 }
 
 /// Every kind of certificate, in the order of the enum.
-pub const CERTIFICATES: [CertificateKind; 5] = [
+pub const CERTIFICATES: [CertificateKind; 7] = [
     CertificateKind::CallManager,
     CertificateKind::CallManagerEcdsa,
     CertificateKind::Capf,
     CertificateKind::ItlRecovery,
     CertificateKind::Tvs,
+    CertificateKind::Tomcat,
+    CertificateKind::Ipsec,
 ];
 
 impl CertificateKind {
     /// Services to restart for a new certificate of this kind: on its node, and on every other
     /// (`spec/domain.md` section 9.3; X-07 takes the union of the documents).
     pub const fn restarts(self) -> (&'static [ServiceKind], &'static [ServiceKind]) {
-        use ServiceKind::{CallManager, Capf, Tftp};
+        use ServiceKind::{CallManager, Capf, CtiManager, DrfLocal, DrfMaster, Tftp, Tomcat};
         const TVS: ServiceKind = ServiceKind::TVS;
         match self {
             // The documents name CallManager alone; that its partner needs the same is a guess.
             CertificateKind::CallManager | CertificateKind::CallManagerEcdsa => {
-                (&[CallManager, TVS, Tftp], &[])
+                (&[CallManager, TVS, Tftp, CtiManager], &[])
             }
             // Every list names them.
             CertificateKind::Tvs | CertificateKind::ItlRecovery => (&[TVS, Tftp], &[TVS, Tftp]),
             CertificateKind::Capf => (&[Capf, Tftp], &[Tftp]),
+            CertificateKind::Tomcat => (&[Tomcat], &[]),
+            CertificateKind::Ipsec => (&[DrfLocal, DrfMaster], &[DrfLocal, DrfMaster]),
         }
     }
 
@@ -99,6 +125,8 @@ impl CertificateKind {
             CertificateKind::Capf => "CAPF",
             CertificateKind::ItlRecovery => "ITLRecovery",
             CertificateKind::Tvs => "TVS",
+            CertificateKind::Tomcat => "tomcat",
+            CertificateKind::Ipsec => "ipsec",
         }
     }
 }

@@ -124,6 +124,7 @@ const fn roles_of(kind: Option<CertificateKind>, release: Release) -> &'static [
         Some(CertificateKind::Capf) => &[4],
         Some(CertificateKind::ItlRecovery) => &[0],
         Some(CertificateKind::Tvs) => &[21],
+        Some(CertificateKind::Tomcat | CertificateKind::Ipsec) => &[7],
         None => &[0, 3],
     }
 }

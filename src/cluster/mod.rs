@@ -24,7 +24,8 @@ pub use ctl::{CTL_METHODS, CtlContent, CtlFile, CtlMethod, CtlNode, Manner};
 pub use defect::{Defect, DefectRules, NOT_PLAYED};
 pub use itl::ItlContent;
 pub use kinds::{
-    CERTIFICATES, CertificateKind, FILE_SIGNATURES, FileSignature, SERVICES, ServiceKind,
+    CERTIFICATES, CertificateKind, FILE_SIGNATURES, FileSignature, IMPLIED_SERVICES, SERVICES,
+    ServiceKind,
 };
 pub use knowledge::Knowledge;
 pub use operator::{Impact, Nodes, Operation, OperatorAction};

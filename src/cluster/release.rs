@@ -273,7 +273,10 @@ impl Release {
             if rules.itl.contains(&part) { holders } else { Holders::Nobody }
         };
         match certificate {
-            CertificateKind::CallManager | CertificateKind::Tvs => Holders::EveryNode,
+            CertificateKind::CallManager
+            | CertificateKind::Tvs
+            | CertificateKind::Tomcat
+            | CertificateKind::Ipsec => Holders::EveryNode,
             CertificateKind::CallManagerEcdsa => {
                 if_listed(ItlPart::CallManagerEcdsa, Holders::EveryNode)
             }

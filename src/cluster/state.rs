@@ -9,7 +9,7 @@ use super::catalogue::{Catalogue, Contents, FleetSpec};
 use super::ctl::{CtlContent, CtlFile, CtlMethod, CtlNode, Manner};
 use super::defect::Defect;
 use super::itl::ItlContent;
-use super::kinds::{CERTIFICATES, CertificateKind, FileSignature, ServiceKind};
+use super::kinds::{CERTIFICATES, CertificateKind, FileSignature, IMPLIED_SERVICES, ServiceKind};
 use super::knowledge::Knowledge;
 use super::operator::ctl::ResetList;
 use super::operator::phones::Visits;
@@ -32,6 +32,8 @@ pub struct Cluster {
     fleet: FleetSpec,
     nodes: Vec<NodeState>,
     source: KeySource,
+    /// Where those of Tomcat and `IPsec` come from.
+    beside: KeySource,
     /// Unix seconds at the start of the run.
     epoch_s: u64,
     stores: Stores,
@@ -163,6 +165,7 @@ impl Cluster {
         let Genesis { topology, fleet, mut source, epoch_s, mut stored } = genesis;
         let knowledge = Arc::new(Knowledge::new(topology.release));
         let nodes = topology.ids().collect();
+        let beside = source.beside();
         let mut cluster = Cluster {
             stores: Stores::new(nodes, knowledge),
             ctl: CtlKeeper::new(&topology.security, stored.etokens, epoch_s, &mut source),
@@ -174,6 +177,7 @@ impl Cluster {
             nodes: topology.ids().map(|_| NodeState::default()).collect(),
             topology,
             fleet,
+            beside,
             source,
             epoch_s,
         };
@@ -306,7 +310,10 @@ impl Cluster {
 
     fn issue(&mut self, node: NodeId, kind: CertificateKind, now: Time) -> Credential {
         let common_name = match kind {
-            CertificateKind::CallManager | CertificateKind::Tvs => self.name(node),
+            CertificateKind::CallManager
+            | CertificateKind::Tvs
+            | CertificateKind::Tomcat
+            | CertificateKind::Ipsec => self.name(node),
             CertificateKind::CallManagerEcdsa => format!("{}-EC", self.name(node)),
             CertificateKind::ItlRecovery => format!("ITLRECOVERY_{}", self.name(node)),
             CertificateKind::Capf => {
@@ -320,10 +327,14 @@ impl Cluster {
             not_before_s: self.epoch_s + now.as_nanos() / 1_000_000_000,
             key_bits: self.topology.key_bits,
         };
-        if kind.is_ec() {
-            EcIdentity::self_signed(&spec, &mut self.source).into()
-        } else {
-            Identity::self_signed(&spec, &mut self.source).into()
+        match kind {
+            CertificateKind::CallManagerEcdsa => {
+                EcIdentity::self_signed(&spec, &mut self.source).into()
+            }
+            CertificateKind::Tomcat | CertificateKind::Ipsec => {
+                Identity::self_signed(&spec_of_platform(spec), &mut self.beside).into()
+            }
+            _ => Identity::self_signed(&spec, &mut self.source).into(),
         }
     }
 
@@ -434,8 +445,7 @@ impl Cluster {
 
     /// Marks services of a node that must be restarted, if they are active there.
     fn require(&mut self, node: NodeId, services: &[ServiceKind]) {
-        let active = &self.topology.nodes[node.index()].services;
-        let due = services.iter().filter(|service| active.contains(service));
+        let due = services.iter().filter(|&&service| self.topology.is_active(node, service));
         self.nodes[node.index()].due.extend(due);
     }
 
@@ -646,15 +656,16 @@ impl Cluster {
         node: NodeId,
         service: Option<ServiceKind>,
     ) -> Result<Vec<ServiceKind>, ActionError> {
-        let active = &self.topology.node(node).services;
+        let is_active = |&service: &ServiceKind| self.topology.is_active(node, service);
         match service {
             // TVS first: a restarted TFTP service serves phones that ask TVS next.
             None => {
-                let mut all = active.clone();
+                let mut all = self.topology.node(node).services.clone();
                 all.sort_by_key(|&service| service != ServiceKind::TVS);
+                all.extend(IMPLIED_SERVICES.into_iter().filter(is_active));
                 Ok(all)
             }
-            Some(service) if active.contains(&service) => Ok(vec![service]),
+            Some(service) if is_active(&service) => Ok(vec![service]),
             Some(service) => Err(ActionError::ServiceNotActive {
                 service: service.name(),
                 node: self.name(node),
@@ -668,7 +679,7 @@ impl Cluster {
     }
 
     fn start(&mut self, node: NodeId, service: ServiceKind, now: Time) -> Option<Effect> {
-        if !self.topology.node(node).services.contains(&service) {
+        if !self.topology.is_active(node, service) {
             return None;
         }
         self.nodes[node.index()].due.remove(&service);
@@ -679,7 +690,7 @@ impl Cluster {
                 let service = dialogue_service(dialogue, identity, self.knowledge());
                 Service::Dialogue(Arc::new(service))
             }
-            ServiceKind::CallManager | ServiceKind::Capf => return None,
+            _ => return None,
         };
         self.nodes[node.index()].running.insert(service, running.clone());
         if service == ServiceKind::Tftp {
@@ -757,6 +768,12 @@ impl Cluster {
     fn identity(&self, node: NodeId, kind: CertificateKind) -> &Identity {
         self.stored(node, kind).rsa().expect("files are signed with RSA")
     }
+}
+
+/// Certificates of the platform have the default size of keys, whatever size those of CallManager
+/// have.
+const fn spec_of_platform(spec: CertificateSpec<'_>) -> CertificateSpec<'_> {
+    CertificateSpec { key_bits: 2048, ..spec }
 }
 
 #[cfg(test)]
@@ -854,7 +871,7 @@ mod tests {
         assert_ne!(signer(&cluster, PUB), signer(&cluster, SUB));
         assert_eq!(listed_tvs(&cluster, PUB).len(), 2);
         assert_eq!(listed_tvs(&cluster, PUB), listed_tvs(&cluster, SUB));
-        assert_eq!(cluster.stores().identities().count(), 6, "three certificates a node (CERT-02)");
+        assert_eq!(cluster.stores().identities().count(), 10, "five certificates a node (CERT-02)");
         let with_recovery = self::cluster(Release::R11_5);
         let recovery = |(node, kind, _): &(NodeId, CertificateKind, &Credential)| {
             (*kind == CertificateKind::ItlRecovery).then_some(*node)
@@ -878,6 +895,37 @@ mod tests {
     }
 
     #[test]
+    fn each_certificate_flags_the_services_of_its_row_until_they_are_restarted() {
+        use ServiceKind::{CallManager, Capf, CtiManager, DrfLocal, DrfMaster, Tftp, Tomcat};
+        const TVS: ServiceKind = ServiceKind::TVS;
+        let on = |node, services: &[ServiceKind]| -> Vec<(NodeId, ServiceKind)> {
+            services.iter().map(|&service| (node, service)).collect()
+        };
+        let both = |publisher: &[ServiceKind], subscriber: &[ServiceKind]| {
+            [on(PUB, publisher), on(SUB, subscriber)].concat()
+        };
+        let call_manager = [CallManager, Tftp, TVS, CtiManager];
+        let rows = [
+            (CertificateKind::Tomcat, SUB, on(SUB, &[Tomcat])),
+            (CertificateKind::CallManager, SUB, on(SUB, &call_manager)),
+            (CertificateKind::Capf, PUB, both(&[Capf, Tftp], &[Tftp])),
+            (CertificateKind::Tvs, SUB, both(&[Tftp, TVS], &[Tftp, TVS])),
+            (CertificateKind::Ipsec, SUB, both(&[DrfLocal, DrfMaster], &[DrfLocal])),
+        ];
+        for (kind, node, expected) in rows {
+            let mut cluster = cluster(Release::R8_6);
+            apply(&mut cluster, &regenerate(kind, node));
+            let due: Vec<_> = cluster.restarts_due().collect();
+            assert_eq!(due, expected, "{kind:?}");
+            for (node, service) in due {
+                apply(&mut cluster, &restart(service, node));
+                assert!(!cluster.restarts_due().any(|other| other == (node, service)), "{kind:?}");
+            }
+            assert_eq!(cluster.restarts_due().count(), 0, "{kind:?}");
+        }
+    }
+
+    #[test]
     fn a_changed_tvs_reaches_the_list_of_another_node_with_that_nodes_restart() {
         let mut cluster = cluster(Release::R8_6);
         let before = listed_tvs(&cluster, SUB);
@@ -897,7 +945,8 @@ mod tests {
                 cluster.stores().identities().find(|entry| (entry.0, entry.1) == (node, kind));
             found.unwrap().2.certificate().clone()
         };
-        let kinds = [CertificateKind::CallManager, CertificateKind::Capf, CertificateKind::Tvs];
+        use CertificateKind::{CallManager, Capf, Ipsec, Tomcat, Tvs};
+        let kinds = [CallManager, Capf, Tvs, Tomcat, Ipsec];
         let before: Vec<_> = kinds.map(|kind| of(&cluster, PUB, kind)).into();
         let other = of(&cluster, SUB, CertificateKind::CallManager);
         let recovery = of(&cluster, PUB, CertificateKind::ItlRecovery);

@@ -162,6 +162,22 @@ impl Topology {
         all.into_iter().chain(dialogues).filter_map(words).collect()
     }
 
+    /// Whether a service is active on a node: a scenario says so of each, but for Tomcat and DRF
+    /// Local, which every node has, DRF Master, which the publisher has, and `CTIManager`, which goes
+    /// with CallManager (choice).
+    pub fn is_active(&self, node: NodeId, service: ServiceKind) -> bool {
+        let placed = &self.node(node).services;
+        match service {
+            ServiceKind::Tomcat | ServiceKind::DrfLocal => true,
+            ServiceKind::DrfMaster => node.index() == 0,
+            ServiceKind::CtiManager => placed.contains(&ServiceKind::CallManager),
+            ServiceKind::CallManager
+            | ServiceKind::Capf
+            | ServiceKind::Tftp
+            | ServiceKind::Dialogue(_) => placed.contains(&service),
+        }
+    }
+
     /// Whether a CTL names this node: it signs files or registers phones.
     pub fn is_in_ctl(&self, node: NodeId) -> bool {
         let services = &self.node(node).services;
@@ -207,10 +223,7 @@ impl Topology {
 
     /// The nodes on which `service` is active, in order.
     pub fn nodes_with(&self, service: ServiceKind) -> impl Iterator<Item = NodeId> + '_ {
-        self.ids()
-            .zip(&self.nodes)
-            .filter(move |(_, node)| node.services.contains(&service))
-            .map(|(id, _)| id)
+        self.ids().filter(move |&id| self.is_active(id, service))
     }
 
     /// The full name of the host `name` in the DNS, if configurations carry names.
@@ -231,6 +244,10 @@ impl Topology {
             ServiceKind::Capf => node.ports.capf,
             ServiceKind::Tftp => node.ports.tftp,
             ServiceKind::Dialogue(dialogue) => node.ports.of(dialogue),
+            // Ports of a real node; nothing listens there.
+            ServiceKind::CtiManager => 2748,
+            ServiceKind::Tomcat => 8443,
+            ServiceKind::DrfLocal | ServiceKind::DrfMaster => 4040,
         };
         SocketAddr::new(node.address, port)
     }

@@ -162,6 +162,8 @@ pub enum KeySource {
         /// Randomness for EC keys and the serials of their certificates: of its own, so that RSA
         /// certificates are the same in releases with and without EC.
         ec: Stream,
+        /// Whether the keys of the bank come last first, and over again when all were handed out.
+        is_beside: bool,
     },
 }
 
@@ -173,7 +175,20 @@ impl KeySource {
             stream: stream(seed, u64::MAX, Purpose::Certificate),
             keys: stream(seed, u64::MAX, Purpose::Key),
             ec: stream(seed, u64::MAX, Purpose::EcKey),
+            is_beside: false,
         }
+    }
+
+    /// A source for certificates that came later: its draws leave those of this one as they are.
+    /// Its keys from the bank may be those of other certificates.
+    #[must_use]
+    pub fn beside(&self) -> KeySource {
+        let KeySource::Bank { stream, .. } = self else { return KeySource::System };
+        let mut source = KeySource::bank(stream.clone().next_u64());
+        if let KeySource::Bank { is_beside, .. } = &mut source {
+            *is_beside = true;
+        }
+        source
     }
 
     /// A new RSA key of `bits` (1024, 2048 or 4096): 40 ms or 0.5 s of one core for the last two,
@@ -184,9 +199,10 @@ impl KeySource {
     pub fn signing_key(&mut self, bits: u16) -> SigningKey {
         let pkcs8 = match self {
             KeySource::System => generate(&mut Source(fill_from_system), bits),
-            KeySource::Bank { next, keys, .. } => {
+            KeySource::Bank { next, keys, is_beside, .. } => {
+                let place = if *is_beside { BANK - 1 - *next % BANK } else { *next };
                 *next += 1;
-                match banked_key(*next - 1) {
+                match banked_key(place) {
                     Some(key) if bits == 2048 => key,
                     _ => generate(&mut Source(|bytes: &mut [u8]| keys.fill(bytes)), bits),
                 }
@@ -216,6 +232,9 @@ impl KeySource {
         }
     }
 }
+
+/// Keys in the bank.
+const BANK: usize = 32;
 
 fn banked_key(index: usize) -> Option<Vec<u8>> {
     const END: &str = "-----END PRIVATE KEY-----";
@@ -331,6 +350,26 @@ mod tests {
         };
         assert_eq!(keys(3), keys(3));
         assert_ne!(keys(3).1, keys(4).1, "serials depend on the seed");
+    }
+
+    #[test]
+    fn a_source_beside_draws_its_own_and_ends_never() {
+        assert!(banked_key(BANK - 1).is_some() && banked_key(BANK).is_none());
+        let (mut plain, mut source) = (KeySource::bank(1), KeySource::bank(1));
+        let mut beside = source.beside();
+        let keys: Vec<Vec<u8>> =
+            (0..=BANK).map(|_| beside.signing_key(2048).public_key().to_vec()).collect();
+        assert_eq!(keys[0], keys[BANK], "over again");
+        assert_eq!(source.signing_key(2048).public_key(), plain.signing_key(2048).public_key());
+        assert_eq!(source.signing_key(2048).public_key(), keys[BANK - 2], "the other end");
+        let serial = |source: &mut KeySource| {
+            let mut serial = [0; 8];
+            source.fill(&mut serial);
+            serial
+        };
+        let first = serial(&mut source);
+        assert_eq!(first, serial(&mut plain));
+        assert_ne!(first, serial(&mut beside));
     }
 
     #[test]

@@ -335,7 +335,7 @@ fn nodes(topology: &Topology) -> Vec<NodeBudget> {
                 let port = port(node.ports.of(dialogue), "tcp");
                 Some(format!("{}{port}", dialogue.rules().name))
             }
-            ServiceKind::CallManager | ServiceKind::Capf => None,
+            _ => None,
         };
         let http = node.ports.http.filter(|_| node.services.contains(&ServiceKind::Tftp));
         let http = http.map(|number| format!("http{}", port(number, "tcp")));

@@ -86,7 +86,7 @@ impl<'a> Rules<'a> {
     }
 
     fn runs(&self, node: NodeId, service: ServiceKind) -> bool {
-        self.topology.node(node).services.contains(&service)
+        self.topology.is_active(node, service)
     }
 
     fn names<'n>(&self, nodes: impl IntoIterator<Item = &'n NodeId>) -> String {
@@ -152,8 +152,10 @@ impl<'a> Rules<'a> {
                 self.due.retain(|&(_, service)| service != ServiceKind::Tftp);
             }
         } else if let Some(Rename { node, .. }) = action.get() {
-            use CertificateKind::{CallManager, Capf, Tvs};
-            [CallManager, Capf, Tvs].iter().for_each(|&kind| self.change(at, *node, kind));
+            use CertificateKind::{CallManager, Capf, Ipsec, Tomcat, Tvs};
+            [CallManager, Capf, Tvs, Tomcat, Ipsec]
+                .iter()
+                .for_each(|&kind| self.change(at, *node, kind));
         } else if let Some(services) = action.get() {
             self.serve(at, *services);
         } else if let Some(SetParameter { parameter, .. }) = action.get() {
@@ -185,7 +187,10 @@ impl<'a> Rules<'a> {
             CertificateKind::CallManager => self.topology.is_in_ctl(node),
             CertificateKind::Capf => self.runs(node, ServiceKind::Capf),
             CertificateKind::ItlRecovery => true,
-            CertificateKind::CallManagerEcdsa | CertificateKind::Tvs => false,
+            CertificateKind::CallManagerEcdsa
+            | CertificateKind::Tvs
+            | CertificateKind::Tomcat
+            | CertificateKind::Ipsec => false,
         };
         if self.is_mixed && is_listed {
             self.stale_ctl.get_or_insert(at);
@@ -525,7 +530,10 @@ mod tests {
         lacks(&plan(MIXED, &[TVS, RESTART, RESTART_SUB, RESET]), "CTL-02");
         lacks(&plan("", &[CM, RESTART, RESET]), "CTL-02");
         let long = [CM, TVS, CM_SUB, TVS_SUB, "regenerate={certificate='CAPF',node='pub'}", RESET];
-        has(&plan("", &long), &["REG-10", "tvs on pub, callmanager on sub, tftp on sub, 1 more"]);
+        has(
+            &plan("", &long),
+            &["REG-10", "tvs on pub, ctimanager on pub, callmanager on sub, 3 more"],
+        );
     }
 
     #[test]

@@ -327,8 +327,8 @@ mod tests {
     fn unknown_nodes_services_and_certificates_are_refused() {
         assert_eq!(only_fault("stop={node='sup'}"), "unknown node `sup`");
         assert_eq!(only_fault("stop={service='dhcp',node='sub'}"), "unknown service `dhcp`");
-        let text = "regenerate={certificate='Tomcat',node='sub'}";
-        assert_eq!(only_fault(text), "unknown certificate `Tomcat`");
+        let text = "regenerate={certificate='Tomcats',node='sub'}";
+        assert_eq!(only_fault(text), "unknown certificate `Tomcats`");
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub(super) fn runs(
     service: ServiceKind,
     text: &Text,
 ) -> Result<(), Problem> {
-    if topology.node(node).services.contains(&service) {
+    if topology.is_active(node, service) {
         return Ok(());
     }
     let what = format!("node `{}` does not run {}", text.get_ref(), service.name());

@@ -82,6 +82,10 @@ const fn signer(certificate: CertificateKind, nodes: Nodes) -> Option<Nodes> {
     match certificate {
         CertificateKind::CallManager => Some(nodes),
         CertificateKind::ItlRecovery => Some(Nodes::All),
-        CertificateKind::CallManagerEcdsa | CertificateKind::Capf | CertificateKind::Tvs => None,
+        CertificateKind::CallManagerEcdsa
+        | CertificateKind::Capf
+        | CertificateKind::Tvs
+        | CertificateKind::Tomcat
+        | CertificateKind::Ipsec => None,
     }
 }

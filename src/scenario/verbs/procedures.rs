@@ -184,8 +184,16 @@ struct Steps<'a> {
 }
 
 /// The order in which services are restarted: TFTP builds its lists from what the others present.
-const RESTARTS: [ServiceKind; 4] =
-    [ServiceKind::CallManager, ServiceKind::TVS, ServiceKind::Tftp, ServiceKind::Capf];
+const RESTARTS: [ServiceKind; 8] = [
+    ServiceKind::CallManager,
+    ServiceKind::CtiManager,
+    ServiceKind::TVS,
+    ServiceKind::Tftp,
+    ServiceKind::Capf,
+    ServiceKind::Tomcat,
+    ServiceKind::DrfLocal,
+    ServiceKind::DrfMaster,
+];
 
 impl Steps<'_> {
     fn push(&mut self, action: impl Into<OperatorAction>) {
@@ -216,7 +224,7 @@ impl Steps<'_> {
                 let (own, others) = kind.restarts();
                 (here && own.contains(&service)) || (elsewhere && others.contains(&service))
             };
-            topology.node(node).services.contains(&service)
+            topology.is_active(node, service)
                 && kinds.iter().any(wants)
                 && !(service == ServiceKind::Tftp && stopped == Some(node))
         };

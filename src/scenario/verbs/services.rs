@@ -1,6 +1,6 @@
 use crate::base::NodeId;
 use crate::cluster::operator::services::{Change, Services};
-use crate::cluster::{SERVICES, ServiceKind, Topology};
+use crate::cluster::{IMPLIED_SERVICES, SERVICES, ServiceKind, Topology};
 
 use super::super::error::Problem;
 use super::super::names::{one_of, runs};
@@ -60,7 +60,8 @@ fn services(given: &Given, reader: &Reader<'_>) -> Result<(NodeId, Option<Servic
     let Some(text) = given.text_if("service") else {
         return Ok((node, None));
     };
-    let service = one_of(text, "service", &SERVICES, ServiceKind::name)?;
+    let all = [&SERVICES[..], &IMPLIED_SERVICES].concat();
+    let service = one_of(text, "service", &all, ServiceKind::name)?;
     runs(reader.topology, node, service, given.text("node"))?;
     Ok((node, Some(service)))
 }

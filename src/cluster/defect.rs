@@ -8,6 +8,8 @@ named! {
     /// A known defect of CUCM that a cluster can have, by its id (`spec/domain.md` section 15). What
     /// it does is asked where it matters, by [`Topology::has`](super::Topology::has).
     pub enum Defect {
+        /// A backup has no certificates (DEF-01, BKP-05).
+        BackupWithoutCertificates = "CSCtn50405",
         /// A regeneration resets the phones and nobody is told (DEF-04).
         SilentReset = "CSCue55353",
         /// The ITL has no CAPF record although CAPF is active (DEF-05).
@@ -48,6 +50,12 @@ impl Defect {
     /// Its row of the table.
     pub const fn rules(self) -> DefectRules {
         let (releases, source, consequence) = match self {
+            Defect::BackupWithoutCertificates => (
+                Release::R8_0..=Release::R9_1,
+                "the documents name it for 8.x and 9.1; that it ends there is a guess",
+                "a backup lacks certificates and keys: a node that is rebuilt and restored from it \
+                 serves broken ITLs until CallManager is regenerated",
+            ),
             Defect::SilentReset => (
                 Release::R9_1..=Release::R11_5,
                 "the documents name it for 11.5 and automatic resets since 9.1; that it ends there \

@@ -6,6 +6,7 @@
 mod catalogue;
 mod ctl;
 mod defect;
+mod drs;
 mod itl;
 mod kinds;
 mod knowledge;
@@ -22,6 +23,7 @@ mod topology;
 pub use catalogue::{Catalogue, Contents, FleetSpec};
 pub use ctl::{CTL_METHODS, CtlContent, CtlFile, CtlMethod, CtlNode, Manner};
 pub use defect::{Defect, DefectRules, NOT_PLAYED};
+pub use drs::{Backup, Mismatch, NodeBackup};
 pub use itl::ItlContent;
 pub use kinds::{
     CERTIFICATES, CertificateKind, FILE_SIGNATURES, FileSignature, IMPLIED_SERVICES, SERVICES,

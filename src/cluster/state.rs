@@ -8,6 +8,7 @@ use crate::wire::Dialogue;
 use super::catalogue::{Catalogue, Contents, FleetSpec};
 use super::ctl::{CtlContent, CtlFile, CtlMethod, CtlNode, Manner};
 use super::defect::Defect;
+use super::drs::{Backup, Drs, Mismatch};
 use super::itl::ItlContent;
 use super::kinds::{CERTIFICATES, CertificateKind, FileSignature, IMPLIED_SERVICES, ServiceKind};
 use super::knowledge::Knowledge;
@@ -39,6 +40,8 @@ pub struct Cluster {
     stores: Stores,
     /// Its CTL and who signs it.
     ctl: CtlKeeper,
+    /// Its backups, and what a restore has left to repair.
+    drs: Drs,
     /// The enterprise parameter "Prepare Cluster for Rollback to pre 8.0".
     rollback: bool,
     cache: Arc<SignCache>,
@@ -69,6 +72,8 @@ pub enum Effect {
     MovePhones(Arc<[PhoneId]>, Home),
     /// A service has started or stopped.
     Service(ServiceChange),
+    /// A backup was made: it can be kept where a later run finds it.
+    BackedUp(Arc<Backup>),
     /// Nothing to do: whoever reads the result must know of it.
     Warn(String),
 }
@@ -152,6 +157,8 @@ pub struct Stored {
     pub etokens: BTreeMap<String, Identity>,
     /// The CTL as it stood on the TFTP nodes.
     pub ctl: Option<CtlFile>,
+    /// Backups, the oldest first.
+    pub backups: Vec<Backup>,
 }
 
 impl Cluster {
@@ -169,6 +176,7 @@ impl Cluster {
         let mut cluster = Cluster {
             stores: Stores::new(nodes, knowledge),
             ctl: CtlKeeper::new(&topology.security, stored.etokens, epoch_s, &mut source),
+            drs: Drs::of(stored.backups),
             rollback: false,
             cache: Arc::new(SignCache::new(topology.sign_cache)),
             catalogue: Arc::new(Catalogue::new(&topology, &fleet, contents)),
@@ -279,6 +287,11 @@ impl Cluster {
     /// Whether the cluster is prepared for a rollback to a release before 8.0.
     pub const fn is_prepared_for_rollback(&self) -> bool {
         self.rollback
+    }
+
+    /// Nodes whose CallManager.pem is not that of their database (BKP-06).
+    pub fn mismatches(&self) -> Vec<Mismatch> {
+        self.drs.mismatches(&self.stores)
     }
 
     /// What the nodes hold and trust.
@@ -402,6 +415,9 @@ impl Cluster {
 
     /// A node has another certificate from now on, and services wait for their restarts.
     fn put(&mut self, node: NodeId, kind: CertificateKind, own: Credential) {
+        if kind == CertificateKind::CallManager {
+            self.drs.record(node, None);
+        }
         self.stores.put(node, kind, own);
         self.require_restarts(node, kind);
     }
@@ -496,9 +512,9 @@ impl Cluster {
         let recovery = CertificateKind::ItlRecovery;
         self.own(self.publisher(), recovery)?;
         if list == ResetList::Itl {
-            self.check_unbroken_itls()?;
+            self.check_itls()?;
         }
-        let signer = self.identity(self.publisher(), recovery).clone();
+        let signer = self.identity(self.publisher(), recovery);
         if list == ResetList::Ctl {
             if self.ctl.mode == SecurityMode::NonSecure {
                 return Err(ActionError::NonSecure);
@@ -523,18 +539,19 @@ impl Cluster {
         Ok(effects)
     }
 
-    /// Refuses to sign ITLs anew while a node serves a broken one, in a cluster that has that defect
-    /// (DEF-06).
-    fn check_unbroken_itls(&self) -> Result<(), ActionError> {
-        let defect = Defect::BrokenItlIsStuck;
+    /// Whether a node serves a broken ITL that the cluster can neither show nor sign anew (DEF-06).
+    pub fn itl_is_stuck(&self, node: NodeId) -> bool {
         let is_broken = |service: &Arc<TftpService>| !service.list_fits_its_signer();
-        let broken = self.node_ids().find(|&node| self.tftp(node).is_some_and(is_broken));
-        match broken.filter(|_| self.topology.has(defect)) {
+        self.topology.has(Defect::BrokenItlIsStuck) && self.tftp(node).is_some_and(is_broken)
+    }
+
+    fn check_itls(&self) -> Result<(), ActionError> {
+        match self.node_ids().find(|&node| self.itl_is_stuck(node)) {
             Some(node) => Err(ActionError::Failed(format!(
                 "utils itl reset localkey fails: the ITL of {} is broken ({}); regenerate \
                  CallManager there and restart TFTP first",
                 self.name(node),
-                defect.name()
+                Defect::BrokenItlIsStuck.name()
             ))),
             None => Ok(()),
         }
@@ -564,11 +581,12 @@ impl Cluster {
             (ctl_node(id), Some(certificate).filter(|_| self.ctl.mode == SecurityMode::Mixed))
         };
         let nodes = self.node_ids().filter(|&id| self.topology.is_in_ctl(id));
+        let own = self.identity(publisher, release.ctl_signer());
         let content = CtlContent {
             signer: match (signer, token) {
                 (Some((signer, _)), _) => signer,
                 (None, Some(token)) => token,
-                (None, None) => self.identity(publisher, release.ctl_signer()),
+                (None, None) => &own,
             },
             signer_node: match (signer, token) {
                 (Some((_, node)), _) => Some(ctl_node(node)),
@@ -629,6 +647,80 @@ impl Cluster {
         self.catalogue = Arc::new(Catalogue::new(&self.topology, &self.fleet, self.contents));
     }
 
+    /// Makes a DRS backup; DRF proves itself with its `IPsec` certificate (CERT-22).
+    pub(super) fn back_up(&mut self) -> Result<Arc<Backup>, ActionError> {
+        self.check_drf("backup")?;
+        let lacks_certificates = self.topology.has(Defect::BackupWithoutCertificates);
+        let names: Vec<(NodeId, String)> =
+            self.node_ids().map(|node| (node, self.name(node))).collect();
+        Ok(self.drs.back_up(names.into_iter(), &self.stores, lacks_certificates))
+    }
+
+    /// Refuses work of DRF while one of its services does not have the `IPsec` certificate of its
+    /// node.
+    fn check_drf(&self, work: &str) -> Result<(), ActionError> {
+        let is_drf = |service| matches!(service, ServiceKind::DrfLocal | ServiceKind::DrfMaster);
+        match self.restarts_due().find(|&(_, service)| is_drf(service)) {
+            Some((node, service)) => Err(ActionError::Failed(format!(
+                "the {work} fails: {} on {} waits for a restart since the IPsec certificate changed \
+                 (CERT-22)",
+                service.name(),
+                self.name(node)
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// Puts back what a backup has of a node, and reboots it. What the backup lacks of certificates
+    /// stays as it is, and the database is that of the backup all the same (BKP-05).
+    pub(super) fn restore(
+        &mut self,
+        node: NodeId,
+        from: Option<u32>,
+        now: Time,
+    ) -> Result<Vec<Effect>, ActionError> {
+        self.check_drf("restore")?;
+        let name = self.name(node);
+        let backup = self.drs.find(from).ok_or_else(|| {
+            let which = from.map_or("a backup".to_owned(), |number| format!("backup {number}"));
+            ActionError::Failed(format!("the restore of {name} fails: there is no {which}"))
+        })?;
+        let of_node = backup.nodes.get(&node).filter(|of_node| of_node.name == name);
+        let of_node = of_node.ok_or_else(|| {
+            let number = backup.number;
+            ActionError::Failed(format!(
+                "the restore of {name} fails: backup {number} has no node of this name"
+            ))
+        })?;
+        for (&kind, own) in &of_node.own {
+            self.install(node, kind, own.clone());
+        }
+        if self.certificate(node, CertificateKind::CallManager) != &of_node.recorded {
+            self.stores.record(node, CertificateKind::CallManager, &of_node.recorded);
+            self.drs.record(node, Some(of_node.recorded.clone()));
+        }
+        self.start_services(node, None, true, now)
+    }
+
+    /// Installs a node anew: certificates, keys and what it had others trust are gone.
+    pub(super) fn rebuild(&mut self, node: NodeId, now: Time) -> Result<Vec<Effect>, ActionError> {
+        self.stores.wipe(node);
+        for kind in self.certificate_kinds(node) {
+            let own = self.issue(node, kind, now);
+            self.install(node, kind, own);
+        }
+        self.start_services(node, None, true, now)
+    }
+
+    /// A node has a certificate since its installation, which brings that of `IPsec` to DRF of the
+    /// other nodes as well (a guess).
+    fn install(&mut self, node: NodeId, kind: CertificateKind, own: Credential) {
+        match kind {
+            CertificateKind::Ipsec => self.stores.put(node, kind, own),
+            _ => self.put(node, kind, own),
+        }
+    }
+
     /// Starts services of a node; with `again` those that run, too.
     pub(super) fn start_services(
         &mut self,
@@ -686,7 +778,7 @@ impl Cluster {
         let running = match service {
             ServiceKind::Tftp => Service::Tftp(Arc::new(self.build_tftp(node, now))),
             ServiceKind::Dialogue(dialogue) => {
-                let identity = self.identity(node, presents(dialogue)).clone();
+                let identity = self.host_identity(node, presents(dialogue)).clone();
                 let service = dialogue_service(dialogue, identity, self.knowledge());
                 Service::Dialogue(Arc::new(service))
             }
@@ -713,8 +805,9 @@ impl Cluster {
             _ => node,
         };
         let signers = Signers {
-            files: self.identity(node, CertificateKind::CallManager).clone(),
-            list: self.identity(signing_node, list_signer).clone(),
+            files: self.identity(node, CertificateKind::CallManager),
+            host: self.host_identity(node, CertificateKind::CallManager).clone(),
+            list: self.identity(signing_node, list_signer),
             signature,
             signer_version: release.signer_version(signature),
         };
@@ -760,13 +853,20 @@ impl Cluster {
         self.stores.own(node, kind).expect("the certificate was made when the cluster was")
     }
 
+    /// A certificate of a node, as its database has it.
     fn certificate(&self, node: NodeId, kind: CertificateKind) -> &Certificate {
-        self.stored(node, kind).certificate()
+        let recorded = self.drs.recorded(node, kind);
+        recorded.unwrap_or_else(|| self.stored(node, kind).certificate())
     }
 
-    /// A certificate that signs files or proves who a server is, with its key.
-    fn identity(&self, node: NodeId, kind: CertificateKind) -> &Identity {
-        self.stored(node, kind).rsa().expect("files are signed with RSA")
+    /// In whose name a node signs, and its key.
+    fn identity(&self, node: NodeId, kind: CertificateKind) -> Identity {
+        self.drs.signing(node, kind, self.host_identity(node, kind))
+    }
+
+    /// A certificate that proves who a server is, with its key.
+    fn host_identity(&self, node: NodeId, kind: CertificateKind) -> &Identity {
+        self.stored(node, kind).rsa().expect("servers prove themselves with RSA")
     }
 }
 

@@ -83,7 +83,12 @@ impl Stores {
     /// A new certificate of a node; a copy replicates to every node at once (`decisions.md`,
     /// mechanism).
     pub(super) fn put(&mut self, node: NodeId, kind: CertificateKind, own: Credential) {
-        let certificate = own.certificate();
+        self.trust_copies(node, kind, own.certificate());
+        self.own.insert((node, kind), own);
+    }
+
+    /// Every node trusts a copy of a certificate of `node`.
+    fn trust_copies(&mut self, node: NodeId, kind: CertificateKind, certificate: &Certificate) {
         let subject: Arc<str> = name_key(certificate.subject()).into();
         for &holder in &self.nodes {
             let origin = if holder == node { Origin::Own } else { Origin::Replicated(node) };
@@ -92,7 +97,32 @@ impl Stores {
             earlier.into_iter().for_each(|earlier| self.index.remove(kind, &earlier.certificate));
         }
         self.index.add(kind, certificate);
-        self.own.insert((node, kind), own);
+    }
+
+    /// The database of a node has this certificate again, and every node trusts it; its file stays.
+    pub(super) fn record(
+        &mut self,
+        node: NodeId,
+        kind: CertificateKind,
+        certificate: &Certificate,
+    ) {
+        self.trust_copies(node, kind, certificate);
+    }
+
+    /// Forgets what a node has had every node trust.
+    pub(super) fn wipe(&mut self, node: NodeId) {
+        let nodes = &self.nodes;
+        let index = &self.index;
+        self.trust.retain(|(holder, kind, _), trusted| {
+            let is_of_it = match trusted.origin {
+                Origin::Own => *holder == node,
+                Origin::Replicated(from) => from == node,
+            };
+            if is_of_it && Some(holder) == nodes.first() {
+                index.remove(*kind, &trusted.certificate);
+            }
+            !is_of_it
+        });
     }
 }
 

@@ -50,9 +50,11 @@ type SharedHeaders = DashMap<u128, Arc<[u8]>>;
 /// Whose signatures a service makes, and how.
 #[derive(Clone, Debug)]
 pub struct Signers {
-    /// Signs configurations and proves the node's identity over HTTPS: its CallManager
-    /// certificate.
+    /// Signs configurations: the CallManager certificate of the node, as the database has it, and its
+    /// key.
     pub files: Identity,
+    /// Proves the node's identity over HTTPS: its CallManager certificate.
+    pub host: Identity,
     /// Signs the list: the CallManager certificate of the node, or ITLRecovery from 12.x.
     pub list: Identity,
     /// With which digest.
@@ -232,7 +234,8 @@ impl TftpService {
         cache: Arc<SignCache>,
     ) -> TftpService {
         let id = |signer: &Identity| {
-            let digest = signer.certificate.sha256();
+            // A restored node may sign with another key than that of the certificate (BKP-05).
+            let digest = sha256_of(&[signer.certificate.der(), signer.key.public_key()]);
             u64::from_be_bytes(digest[..8].try_into().expect("32 bytes"))
         };
         let identity = |signer: &Identity, body: &[u8]| {
@@ -377,9 +380,14 @@ impl TftpService {
         [self.file_signer_id, self.list_signer_id]
     }
 
-    /// Signs configurations and proves the node's identity over HTTPS.
+    /// Signs configurations.
     pub const fn signer(&self) -> &Identity {
         &self.signers.files
+    }
+
+    /// Proves the node's identity over HTTPS.
+    pub const fn host(&self) -> &Identity {
+        &self.signers.host
     }
 
     /// Signs the list.

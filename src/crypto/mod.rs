@@ -18,6 +18,7 @@ mod lock;
 mod pem;
 mod pkcs12;
 pub mod proof;
+mod sealed;
 mod shape;
 mod verify;
 
@@ -30,6 +31,7 @@ pub use identity::FileIdentity;
 pub use keys::{KeyError, KeySource, SigningKey};
 pub use keystore::{KeyStore, KeyStoreError};
 pub use lock::LockFault;
+pub use sealed::{SealFault, seal, unseal};
 pub use verify::{KeyKind, SignatureFault, verify_file, verify_signature};
 
 use ring::digest;

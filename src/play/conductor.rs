@@ -4,9 +4,10 @@ use std::sync::Arc;
 use crate::base::{NodeId, PhoneId, Span, Time};
 use crate::cluster::operator::phones::{Visited, Visits, effect_on_phones};
 use crate::cluster::{
-    ActionError, Cluster, Effect, OperatorAction, ServiceChange, ServiceKind, SignCounts,
-    TftpService,
+    ActionError, Backup, Cluster, Effect, Mismatch, OperatorAction, ServiceChange, ServiceKind,
+    SignCounts, TftpService,
 };
+use crate::listing::upper_hex;
 use crate::measure::{
     ClusterCounts, CpuSeconds, Finish, Ledger, Mode, RunFacts, RunInfo, ServeSummary, StepMark,
     Summary,
@@ -70,6 +71,8 @@ pub enum Cue {
     Visits(Visits),
     /// Phones were moved: those that boot from now on learn of it from [`Play::homes`].
     Moved,
+    /// A backup was made, which a later run may want to find.
+    BackedUp(Arc<Backup>),
     /// A service of our cluster starts or stops.
     Service(ServiceChange),
 }
@@ -255,6 +258,7 @@ impl Play {
                 Cue::Visits(visits)
             }
             Effect::Service(change) => Cue::Service(change),
+            Effect::BackedUp(backup) => Cue::BackedUp(backup),
             Effect::Warn(what) => {
                 self.notes.push(what);
                 return None;
@@ -337,7 +341,7 @@ impl Play {
              restart TFTP and CallManager and reset the phones"
                 .to_owned()
         });
-        forgotten.into_iter().chain(rollback).chain(stale).collect()
+        forgotten.into_iter().chain(rollback).chain(stale).chain(mismatches(ours)).collect()
     }
 
     fn has_stale_ctl(&self) -> bool {
@@ -367,6 +371,20 @@ impl Play {
             runs.peek().is_none() || runs.any(serves)
         });
     }
+}
+
+/// Nodes whose CallManager.pem is not that of their database, and how they are repaired (BKP-06).
+fn mismatches(ours: &Cluster) -> impl Iterator<Item = String> + '_ {
+    ours.mismatches().into_iter().map(|Mismatch { node, recorded, file }| {
+        format!(
+            "the CallManager.pem with the role \"Authentication and Authorization\" of {} has serial \
+             number {}, that of its OS page has {}: its ITL is broken; regenerate CallManager there \
+             and restart TFTP, and what phones cannot learn by TVS then is erased by erase-lists",
+            ours.topology().node(node).name,
+            upper_hex(recorded.serial(), ""),
+            upper_hex(file.serial(), "")
+        )
+    })
 }
 
 #[cfg(test)]
@@ -419,6 +437,7 @@ mod tests {
             Cue::Acts { action, step } => run.tell(action, step.as_ref()),
             Cue::Boots { wave, .. } => format!("{wave:?}"),
             Cue::Moved => "moved".to_owned(),
+            Cue::BackedUp(backup) => format!("backup {}", backup.number),
             Cue::Visits(_) => "visits".to_owned(),
             Cue::Service(ServiceChange::Started { service, .. }) => {
                 format!("{} runs", service.kind().name())

@@ -170,7 +170,7 @@ fn load_pair(
 }
 
 /// A certificate of this kind with its key.
-fn credential(
+pub(super) fn credential(
     kind: CertificateKind,
     certificate: Certificate,
     private: &KeyStore,
@@ -182,7 +182,7 @@ fn credential(
     })
 }
 
-fn unusable(path: &Path, cause: impl Display) -> StateError {
+pub(super) fn unusable(path: &Path, cause: impl Display) -> StateError {
     StateError::Content { path: path.to_owned(), cause: cause.to_string() }
 }
 
@@ -193,7 +193,7 @@ fn read_text(path: &Path) -> Result<Option<String>, StateError> {
 }
 
 /// The bytes of a file, or `None` if it is not there.
-fn read(path: &Path) -> Result<Option<Vec<u8>>, StateError> {
+pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, StateError> {
     let length = match fs::metadata(path) {
         Ok(metadata) => metadata.len(),
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -213,7 +213,7 @@ fn make_directory(path: &Path) -> Result<(), StateError> {
 }
 
 /// Writes a file that the owner alone may read, from its first instant on, and never half.
-fn write_private(path: &Path, bytes: &[u8]) -> Result<(), StateError> {
+pub(super) fn write_private(path: &Path, bytes: &[u8]) -> Result<(), StateError> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.tmp", std::process::id()));
     let temporary = path.with_file_name(name);
@@ -232,7 +232,7 @@ fn write_private(path: &Path, bytes: &[u8]) -> Result<(), StateError> {
     })
 }
 
-fn file_error(what: &'static str, path: &Path, cause: io::Error) -> StateError {
+pub(super) fn file_error(what: &'static str, path: &Path, cause: io::Error) -> StateError {
     StateError::File { what, path: path.to_owned(), cause }
 }
 

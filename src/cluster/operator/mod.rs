@@ -7,6 +7,7 @@ pub mod hosts;
 pub mod parameters;
 pub mod phones;
 pub mod records;
+pub mod recovery;
 pub mod services;
 
 use std::any::Any;

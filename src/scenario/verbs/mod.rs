@@ -9,6 +9,7 @@ mod phones;
 mod procedures;
 mod reader;
 mod records;
+mod recovery;
 mod services;
 mod table;
 
@@ -62,6 +63,7 @@ pub(super) fn verbs() -> impl Iterator<Item = &'static Verb> {
         procedures::VERBS,
         services::VERBS,
         records::VERBS,
+        recovery::VERBS,
     ];
     groups.into_iter().flatten()
 }

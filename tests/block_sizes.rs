@@ -134,6 +134,7 @@ fn cluster() -> Cluster {
         address: [127, 0, 0, 1].into(),
         services: vec![ServiceKind::CallManager, ServiceKind::Tftp, ServiceKind::TVS],
         ports: Ports { tftp: 1, ..Ports::ANY }.with(Dialogue::Tvs, 1),
+        expires: std::collections::BTreeMap::new(),
     };
     Cluster::new(Genesis {
         topology: Topology {

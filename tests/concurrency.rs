@@ -204,6 +204,7 @@ async fn server() -> (Servers, SocketAddrV4) {
             address: [127, 0, 0, 1].into(),
             services: vec![ServiceKind::Tftp, ServiceKind::TVS],
             ports: Ports::ANY,
+            expires: std::collections::BTreeMap::new(),
         }],
         groups: vec![GroupSpec {
             name: "all".into(),

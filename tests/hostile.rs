@@ -70,6 +70,7 @@ fn topology() -> Topology {
         address: [127, 0, 0, 1].into(),
         services: vec![ServiceKind::CallManager, ServiceKind::Tftp, ServiceKind::TVS],
         ports: Ports::ANY,
+        expires: std::collections::BTreeMap::new(),
     };
     let group = GroupSpec { name: "all".into(), members: vec![NODE], share: 1.0 };
     Topology {

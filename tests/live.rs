@@ -34,7 +34,7 @@ struct Silent;
 
 /// A question to TVS of a phone with these lists.
 fn message(server: SocketAddr, request: &[u8], lists: &TrustLists) -> Message {
-    let trust = Trust { lists: lists.clone(), roles: &[ROLE_TVS] };
+    let trust = Trust { lists: lists.clone(), roles: &[ROLE_TVS], date_s: None };
     Message { dialogue: Dialogue::Tvs, server, bytes: request.to_vec(), trust }
 }
 
@@ -557,7 +557,9 @@ async fn a_copied_certificate_without_its_key_is_no_identity() {
         tokio_rustls::TlsConnector::from(config).connect(name, stream).await.unwrap();
         receiver.recv().unwrap()
     };
-    assert!(lists.judge_server(&[21], &stolen));
+    assert!(
+        lists.judge_server(&[21], &resetstorm::crypto::Certificate::from_der(&stolen).unwrap())
+    );
     let key = KeySource::System.signing_key(2048);
     let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
     let key = PrivatePkcs8KeyDer::from(key.pkcs8().to_vec());

@@ -34,6 +34,7 @@ const SCENARIOS: &[&str] = &[
     "two-tftp-short-group.toml",
     "whole-cluster.toml",
     "erase-by-hand.toml",
+    "forty-seven-days.toml",
     "recommended-order.toml",
     "rollback-first.toml",
     "rollback-too-late.toml",

@@ -214,6 +214,10 @@ fn drf_works_only_with_the_ipsec_certificates_of_its_nodes() {
     assert!(told("the backup fails: drf-local on") && told("the restore fails"), "{:?}", bad.notes);
     let good = of(&[ipsec, &restart[0], &restart[1], BACKUP, RESTORE, RESET]);
     assert_eq!((good.cluster.failed_actions, good.phones.ready), (0, PHONES));
+    let expired = play(&plan("8.6", &[], 1, &steps(&["advance = \"2000d\"", BACKUP])));
+    assert_eq!(expired.cluster.failed_actions, 1);
+    let told = "the backup fails: the IPsec certificate of pub has expired";
+    assert!(expired.notes.iter().any(|note| note.contains(told)), "{:?}", expired.notes);
 }
 
 #[test]

@@ -30,6 +30,7 @@ fn cluster_with(release: Release, stored: Stored) -> Cluster {
         address: "127.0.0.1".parse().unwrap(),
         services: services.to_vec(),
         ports: Ports::default(),
+        expires: std::collections::BTreeMap::new(),
     };
     let etokens = if release.signs_ctl(CtlMethod::Tokenless) { &[][..] } else { &TOKENS };
     Cluster::new(Genesis {

@@ -15,6 +15,7 @@ fn all_scenarios_are_there_and_named_like_their_files() {
         "callmanager-regen",
         "dns-record-missing",
         "erase-by-hand",
+        "forty-seven-days",
         "https-provisioning",
         "mixed-fleet",
         "mixed-mode-rename",

@@ -56,6 +56,7 @@ fn topology(sign_cache: SignCacheMode) -> Topology {
         address: [127, 0, 0, 1].into(),
         services: vec![ServiceKind::CallManager, ServiceKind::Tftp, ServiceKind::TVS],
         ports: Ports { http: Some(0), ..Ports::ANY },
+        expires: std::collections::BTreeMap::new(),
     };
     let group = GroupSpec { name: "all".into(), members: vec![NODE], share: 1.0 };
     let (nodes, groups) = (vec![node], vec![group]);

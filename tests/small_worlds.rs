@@ -120,7 +120,7 @@ fn over_https(
     }
     let mut services = home.iter().filter_map(|&node| seen.cluster.tftp(node));
     let trusted = |service: &Arc<TftpService>| {
-        seen.lists.judge_server(PROVISIONING_ROLES, service.signer().certificate.der())
+        seen.lists.judge_server(PROVISIONING_ROLES, &service.signer().certificate)
     };
     if services.any(trusted) {
         Ok(())
@@ -147,7 +147,10 @@ fn vouched(seen: &Seen<'_>, file: &SignedFile<'_>) -> Result<(), &'static str> {
 
 /// Whether any of these servers presents a certificate that the lists hold.
 fn trusted_server(lists: &TrustLists, members: &[TvsMember], cluster: &Cluster) -> bool {
-    serving(members, cluster).iter().flatten().any(|der| lists.judge_server(&[ROLE_TVS], der))
+    serving(members, cluster).iter().flatten().any(|der| {
+        let certificate = resetstorm::crypto::Certificate::from_der(der).unwrap();
+        lists.judge_server(&[ROLE_TVS], &certificate)
+    })
 }
 
 /// What each of these servers presents, where it runs TVS.

@@ -14,8 +14,8 @@ use resetstorm::crypto::{CertificateSpec, Identity, KeySource};
 use resetstorm::phone::{
     AcceptPath, Action, Answer, Ask, BootTime, Env, Errand, ErrandFault, Fact, Failure, FileKind,
     FileRequest, HttpFault, Input, Judgement, ListFiles, Message, Outcome, Phone, PhoneProfile,
-    Refusal, Shared, Sink, Transport, TransportRule, TrustList, TrustLists, TvsFault, Verifier,
-    judge,
+    Refusal, Shared, Sink, Transport, TransportRule, Trust, TrustList, TrustLists, TvsFault,
+    Verifier, judge,
 };
 use resetstorm::transfer::{Breach, TransferFault};
 use resetstorm::wire::tftp::ErrorCode;
@@ -47,7 +47,7 @@ fn decision_vectors_come_out_as_listed() {
         let bytes = vector(case["new_file"].as_str().unwrap());
         let outcome = match SignedFile::parse(&bytes) {
             Err(_) => "reject",
-            Ok(file) => match judge(&lists, kind, &file, &Verifier::real()) {
+            Ok(file) => match judge(&lists, kind, &file, &Verifier::real(), None) {
                 Judgement::Accept(_) => "accept",
                 Judgement::AskTvs => "ask-tvs",
                 Judgement::Refuse(_) => "reject",
@@ -83,6 +83,7 @@ impl Bench {
                 ServiceKind::TVS,
             ],
             ports: Ports::default(),
+            expires: std::collections::BTreeMap::new(),
         };
         let group = GroupSpec { name: "all".into(), members: vec![PUB], share: 1.0 };
         let cluster = Cluster::new(Genesis {
@@ -604,26 +605,34 @@ fn an_answer_of_tvs_installs_the_list_and_is_cached() {
 
 #[test]
 fn the_cache_vouches_until_its_time_is_over_and_survives_a_reset_but_not_an_erasure() {
-    let cached = |wait: Span, erase: bool| {
-        let (mut bench, token, request) = asking();
-        // The list is refused for its role, so that only the cache knows the signer afterwards.
-        let bytes = answer(&bench, &request, |response| {
-            response.known.as_mut().unwrap().roles = &[2, 3];
-        });
-        let (_, facts) = bench.said(token, &bytes);
-        assert!(facts.contains(&refused(FileKind::Itl, Refusal::WrongRole)));
-        bench.now = bench.now + wait;
-        if erase {
-            bench.feed(Input::EraseLists);
-        }
-        let config = bench.config();
-        bench.give(&config).1
-    };
+    let cached = |wait: Span, erase: bool| cached_after(wait, Span::ZERO, erase);
+    let skipped = |skip: Span| cached_after(Span::ZERO, skip, false);
     let hit = [Fact::TvsCacheHit, accepted(FileKind::Config, AcceptPath::TvsCache)];
+    assert_eq!(skipped(Span::from_secs(86_399))[..2], hit);
+    assert!(!skipped(Span::from_secs(86_400)).contains(&Fact::TvsCacheHit), "skipped, it passed");
     assert_eq!(cached(Span::ZERO, false)[..2], hit);
     assert_eq!(cached(Span::from_secs(86_399), false)[..2], hit);
     assert!(!cached(Span::from_secs(86_400), false).contains(&Fact::TvsCacheHit));
     assert!(!cached(Span::ZERO, true).contains(&Fact::TvsCacheHit));
+}
+
+/// What a phone makes of a configuration whose signer only the cache of TVS answers knows, after a
+/// wait and a leap of the calendar.
+fn cached_after(wait: Span, skip: Span, erase: bool) -> Vec<Fact> {
+    let (mut bench, token, request) = asking();
+    // The list is refused for its role, so that only the cache knows the signer afterwards.
+    let bytes = answer(&bench, &request, |response| {
+        response.known.as_mut().unwrap().roles = &[2, 3];
+    });
+    let (_, facts) = bench.said(token, &bytes);
+    assert!(facts.contains(&refused(FileKind::Itl, Refusal::WrongRole)));
+    bench.now = bench.now + wait;
+    bench.env.shared.calendar().skip(skip);
+    if erase {
+        bench.feed(Input::EraseLists);
+    }
+    let config = bench.config();
+    bench.give(&config).1
 }
 
 #[test]
@@ -706,15 +715,23 @@ fn a_server_is_judged_by_role_issuer_serial_and_hash() {
     let lists = bench.phone.lists();
     let tvs = bench.cluster.dialogue(PUB, Dialogue::Tvs).unwrap().identity.certificate.clone();
     let call_manager = bench.cluster.tftp(PUB).unwrap().signer().certificate.clone();
-    assert!(lists.judge_server(&[21], tvs.der()));
-    assert!(!lists.judge_server(&[4], tvs.der()), "another role");
-    assert!(!lists.judge_server(&[21], call_manager.der()), "in the list with other roles only");
-    assert!(lists.judge_server(&[2], call_manager.der()));
+    let accepts = |lists: &TrustLists, roles, der: &[u8]| {
+        Trust { lists: lists.clone(), roles, date_s: None }.accepts(der)
+    };
+    assert!(accepts(lists, &[21], tvs.der()));
+    assert!(!accepts(lists, &[4], tvs.der()), "another role");
+    assert!(!accepts(lists, &[21], call_manager.der()), "in the list with other roles only");
+    assert!(accepts(lists, &[2], call_manager.der()));
     let mut other = tvs.der().to_vec();
     *other.last_mut().unwrap() ^= 1;
-    assert!(!lists.judge_server(&[21], &other), "same issuer and serial, other bytes");
-    assert!(!lists.judge_server(&[21], b"no certificate"));
-    assert!(!TrustLists::default().judge_server(&[21], tvs.der()));
+    assert!(!accepts(lists, &[21], &other), "same issuer and serial, other bytes");
+    assert!(!accepts(lists, &[21], b"no certificate"));
+    assert!(!accepts(&TrustLists::default(), &[21], tvs.der()));
+    let end_s = tvs.validity_s().1.unwrap().cast_unsigned();
+    let at = |date_s| {
+        Trust { lists: lists.clone(), roles: &[21], date_s: Some(date_s) }.accepts(tvs.der())
+    };
+    assert_eq!([at(0), at(end_s), at(end_s + 1)], [true, true, false]);
 }
 
 #[test]
@@ -965,9 +982,9 @@ fn a_wrong_signature_by_a_signer_that_only_the_ctl_holds_is_refused_without_aski
         let lists = TrustLists { ctl: held(ctl), itl: held(itl) };
         let file = SignedFile::parse(bytes).unwrap();
         let wrong = Judgement::Refuse(Refusal::WrongSignature);
-        assert_eq!(judge(&lists, kind, &file, &verifier), wrong, "{kind:?}");
+        assert_eq!(judge(&lists, kind, &file, &verifier, None), wrong, "{kind:?}");
         let itl_only = TrustLists { ctl: None, itl: held(itl) };
-        let asked = judge(&itl_only, kind, &file, &verifier);
+        let asked = judge(&itl_only, kind, &file, &verifier, None);
         assert_eq!(asked, Judgement::AskTvs, "the ITL does not know the signer of this {kind:?}");
     }
     // The whole phone with both lists, a configuration and TVS servers: nothing goes out.

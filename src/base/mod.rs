@@ -3,6 +3,7 @@
 //!
 //! Nothing here reads a clock, a socket or the operating system's randomness.
 
+mod calendar;
 mod exit;
 mod hosts;
 mod ids;
@@ -16,6 +17,7 @@ mod text;
 mod time;
 pub mod words;
 
+pub use calendar::Calendar;
 pub use exit::ExitCode;
 pub use hosts::HostTable;
 pub use ids::{ClusterId, DEVICE_NAME_LENGTH, DeviceName, Home, NodeId, PhoneId};

@@ -43,6 +43,17 @@ impl Span {
     /// No time at all.
     pub const ZERO: Span = Span(0);
 
+    /// Years of 365 days or days if it is whole ones, such as `4y` and `90d`, else as shown.
+    pub fn in_years_or_days(self) -> String {
+        const DAY: u64 = 86_400_000_000_000;
+        match self.0 {
+            0 => self.to_string(),
+            nanos if nanos.is_multiple_of(365 * DAY) => format!("{}y", nanos / (365 * DAY)),
+            nanos if nanos.is_multiple_of(DAY) => format!("{}d", nanos / DAY),
+            _ => self.to_string(),
+        }
+    }
+
     /// A span of `nanos` nanoseconds.
     pub const fn from_nanos(nanos: u64) -> Span {
         Span(nanos)
@@ -177,6 +188,10 @@ mod tests {
         assert_eq!(Span::from_secs(3_600).to_string(), "1h");
         assert_eq!(Span::from_nanos(7).to_string(), "7ns");
         assert_eq!(Span::ZERO.to_string(), "0s");
+        let days =
+            [0, 1, 90, 4 * 365].map(|days| Span::from_secs(days * 86_400).in_years_or_days());
+        assert_eq!(days, ["0s", "1d", "90d", "4y"]);
+        assert_eq!(Span::from_secs(90_000).in_years_or_days(), "25h");
     }
 
     #[test]

@@ -142,6 +142,11 @@ pub(super) fn leave_summary(
         .leave(document, further)
 }
 
+/// Leaves the mails of the Certificate Monitor beside the summary, if there are any.
+pub(super) fn leave_alarms(run: &RunDir, mails: &str) -> Result<(), ReportError> {
+    if mails.is_empty() { Ok(()) } else { run.write_text("alarms.log", mails) }
+}
+
 /// Ends a command: prints its error, if there is one, and closes the run that is still open.
 pub(super) fn end(result: Result<ExitCode, CliError>, colour: bool) -> ExitCode {
     let (code, why) = match result {

@@ -78,9 +78,12 @@ pub fn run(args: &RunArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
     drop(runtime);
     view.console.clear();
     let run = outcome.map_err(|error| live_error(&error))?;
+    let alarms = run.facts.alarms.join("\n");
     let summary = Summary::new(&run.ledger, run.facts, &plan.slos, run.finish);
     let code = run.signal.map_or_else(|| exit_code(&summary), Signal::exit_code);
-    output::leave_summary((&directory, &summary), code, global.format, |_| Ok(()))
+    output::leave_summary((&directory, &summary), code, global.format, |directory| {
+        output::leave_alarms(directory, &alarms)
+    })
 }
 
 /// Metrics are for this machine only unless the address is named a second time.

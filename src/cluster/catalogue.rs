@@ -290,6 +290,7 @@ mod tests {
             address: address.parse().unwrap(),
             services: vec![ServiceKind::TVS],
             ports: Ports::default(),
+            expires: std::collections::BTreeMap::new(),
         };
         let group = |members: &[u8], share| GroupSpec {
             name: "g".into(),

@@ -5,11 +5,14 @@
 
 mod catalogue;
 mod ctl;
+
+mod dates;
 mod defect;
 mod drs;
 mod itl;
 mod kinds;
 mod knowledge;
+mod monitor;
 pub mod operator;
 mod release;
 mod security;
@@ -30,6 +33,7 @@ pub use kinds::{
     ServiceKind,
 };
 pub use knowledge::Knowledge;
+pub use monitor::{Alarm, AlarmStyle, Monitor, Watched};
 pub use operator::{Impact, Nodes, Operation, OperatorAction};
 pub use release::{Holders, RELEASES, Release};
 pub use security::{SECURITY_MODES, Security, SecurityMode};

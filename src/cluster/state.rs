@@ -1,8 +1,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::base::{Home, HostTable, NodeId, PhoneId, Span, Time};
-use crate::crypto::{Certificate, CertificateSpec, Credential, EcIdentity, Identity, KeySource};
+use crate::base::{Calendar, Home, HostTable, NodeId, PhoneId, Span, Time};
+use crate::crypto::{
+    Certificate, CertificateSpec, Credential, EcIdentity, FIVE_YEARS_S, Identity, KeySource,
+};
 use crate::wire::Dialogue;
 
 use super::catalogue::{Catalogue, Contents, FleetSpec};
@@ -12,6 +14,7 @@ use super::drs::{Backup, Drs, Mismatch};
 use super::itl::ItlContent;
 use super::kinds::{CERTIFICATES, CertificateKind, FileSignature, IMPLIED_SERVICES, ServiceKind};
 use super::knowledge::Knowledge;
+use super::monitor::Monitor;
 use super::operator::ctl::ResetList;
 use super::operator::phones::Visits;
 use super::release::Holders;
@@ -36,7 +39,8 @@ pub struct Cluster {
     /// Where those of Tomcat and `IPsec` come from.
     beside: KeySource,
     /// Unix seconds at the start of the run.
-    epoch_s: u64,
+    calendar: Arc<Calendar>,
+    pub(super) monitor: Monitor,
     stores: Stores,
     /// Its CTL and who signs it.
     ctl: CtlKeeper,
@@ -187,13 +191,14 @@ impl Cluster {
             fleet,
             beside,
             source,
-            epoch_s,
+            calendar: Arc::new(Calendar::new(epoch_s)),
+            monitor: Monitor::new(epoch_s),
         };
         for node in cluster.node_ids() {
             for kind in cluster.certificate_kinds(node) {
                 let own = match stored.own.remove(&(node, kind)) {
                     Some(own) => own,
-                    None => cluster.issue(node, kind, Time::ZERO),
+                    None => cluster.issue(node, kind, cluster.first_day_s(node, kind)),
                 };
                 cluster.stores.put(node, kind, own);
             }
@@ -218,6 +223,11 @@ impl Cluster {
     /// The shape of the cluster as it is now.
     pub const fn topology(&self) -> &Topology {
         &self.topology
+    }
+
+    /// Which date it is for the cluster and its phones.
+    pub const fn calendar(&self) -> &Arc<Calendar> {
+        &self.calendar
     }
 
     /// The phones of the cluster.
@@ -321,7 +331,15 @@ impl Cluster {
         })
     }
 
-    fn issue(&mut self, node: NodeId, kind: CertificateKind, now: Time) -> Credential {
+    /// Since when a certificate is valid that is there at the start.
+    fn first_day_s(&self, node: NodeId, kind: CertificateKind) -> u64 {
+        let start_s = self.calendar.date_s(Time::ZERO);
+        let left = self.topology.node(node).expires.get(&kind);
+        let left_s = left.map_or(FIVE_YEARS_S, |left| left.as_nanos() / 1_000_000_000);
+        (start_s + left_s).saturating_sub(FIVE_YEARS_S)
+    }
+
+    fn issue(&mut self, node: NodeId, kind: CertificateKind, not_before_s: u64) -> Credential {
         let common_name = match kind {
             CertificateKind::CallManager
             | CertificateKind::Tvs
@@ -337,7 +355,7 @@ impl Cluster {
         };
         let spec = CertificateSpec {
             common_name: &common_name,
-            not_before_s: self.epoch_s + now.as_nanos() / 1_000_000_000,
+            not_before_s,
             key_bits: self.topology.key_bits,
         };
         match kind {
@@ -360,7 +378,7 @@ impl Cluster {
         now: Time,
     ) -> Result<Vec<Effect>, ActionError> {
         let old = self.own(node, kind)?.certificate().clone();
-        let own = self.issue(node, kind, now);
+        let own = self.issue(node, kind, self.calendar.date_s(now));
         for sharer in self.stores.sharing(node, kind) {
             self.put(sharer, kind, own.clone());
         }
@@ -389,7 +407,7 @@ impl Cluster {
         }
         let spec = |common_name| CertificateSpec {
             common_name,
-            not_before_s: self.epoch_s + now.as_nanos() / 1_000_000_000,
+            not_before_s: self.calendar.date_s(now),
             key_bits: self.topology.key_bits,
         };
         let common_name = match nodes {
@@ -617,8 +635,8 @@ impl Cluster {
     }
 
     /// An instant as Unix seconds, as files and certificates say it.
-    const fn seconds(&self, now: Time) -> u32 {
-        (self.epoch_s + now.as_nanos() / 1_000_000_000) as u32
+    fn seconds(&self, now: Time) -> u32 {
+        self.calendar.date_s(now) as u32
     }
 
     pub(super) fn add_record(&self, node: NodeId, name: &str) {
@@ -640,35 +658,45 @@ impl Cluster {
         self.add_record(node, to);
         for kind in self.certificate_kinds(node) {
             if kind != CertificateKind::ItlRecovery {
-                let own = self.issue(node, kind, now);
+                let own = self.issue(node, kind, self.calendar.date_s(now));
                 self.put(node, kind, own);
             }
         }
         self.catalogue = Arc::new(Catalogue::new(&self.topology, &self.fleet, self.contents));
     }
 
-    /// Makes a DRS backup; DRF proves itself with its `IPsec` certificate (CERT-22).
-    pub(super) fn back_up(&mut self) -> Result<Arc<Backup>, ActionError> {
-        self.check_drf("backup")?;
+    /// Makes a DRS backup.
+    pub(super) fn back_up(&mut self, now: Time) -> Result<Arc<Backup>, ActionError> {
+        self.check_drf("backup", now)?;
         let lacks_certificates = self.topology.has(Defect::BackupWithoutCertificates);
         let names: Vec<(NodeId, String)> =
             self.node_ids().map(|node| (node, self.name(node))).collect();
         Ok(self.drs.back_up(names.into_iter(), &self.stores, lacks_certificates))
     }
 
-    /// Refuses work of DRF while one of its services does not have the `IPsec` certificate of its
-    /// node.
-    fn check_drf(&self, work: &str) -> Result<(), ActionError> {
-        let is_drf = |service| matches!(service, ServiceKind::DrfLocal | ServiceKind::DrfMaster);
-        match self.restarts_due().find(|&(_, service)| is_drf(service)) {
-            Some((node, service)) => Err(ActionError::Failed(format!(
-                "the {work} fails: {} on {} waits for a restart since the IPsec certificate changed \
-                 (CERT-22)",
-                service.name(),
+    /// Refuses work of DRF while the `IPsec` certificate of a node is bad: expired, or not yet that of
+    /// its DRF services (CERT-22).
+    fn check_drf(&self, work: &str, now: Time) -> Result<(), ActionError> {
+        let failed =
+            |why: String| ActionError::Failed(format!("the {work} fails: {why} (CERT-22)"));
+        let date_s = self.calendar.date_s(now) as i64;
+        let end =
+            |&node: &NodeId| self.stored(node, CertificateKind::Ipsec).certificate().validity_s().1;
+        let is_over = |node: &NodeId| end(node).is_some_and(|end| end < date_s);
+        if let Some(node) = self.node_ids().find(is_over) {
+            return Err(failed(format!(
+                "the IPsec certificate of {} has expired",
                 self.name(node)
-            ))),
-            None => Ok(()),
+            )));
         }
+        let is_drf = |service| matches!(service, ServiceKind::DrfLocal | ServiceKind::DrfMaster);
+        if let Some((node, service)) = self.restarts_due().find(|&(_, service)| is_drf(service)) {
+            let (service, name) = (service.name(), self.name(node));
+            return Err(failed(format!(
+                "{service} on {name} waits for a restart since the IPsec certificate changed"
+            )));
+        }
+        Ok(())
     }
 
     /// Puts back what a backup has of a node, and reboots it. What the backup lacks of certificates
@@ -679,7 +707,7 @@ impl Cluster {
         from: Option<u32>,
         now: Time,
     ) -> Result<Vec<Effect>, ActionError> {
-        self.check_drf("restore")?;
+        self.check_drf("restore", now)?;
         let name = self.name(node);
         let backup = self.drs.find(from).ok_or_else(|| {
             let which = from.map_or("a backup".to_owned(), |number| format!("backup {number}"));
@@ -706,7 +734,7 @@ impl Cluster {
     pub(super) fn rebuild(&mut self, node: NodeId, now: Time) -> Result<Vec<Effect>, ActionError> {
         self.stores.wipe(node);
         for kind in self.certificate_kinds(node) {
-            let own = self.issue(node, kind, now);
+            let own = self.issue(node, kind, self.calendar.date_s(now));
             self.install(node, kind, own);
         }
         self.start_services(node, None, true, now)
@@ -896,6 +924,7 @@ mod tests {
             address: "127.0.0.1".parse().unwrap(),
             services: services.to_vec(),
             ports: Ports::default(),
+            expires: std::collections::BTreeMap::new(),
         }
     }
 

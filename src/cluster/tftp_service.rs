@@ -501,6 +501,7 @@ mod tests {
             address: "127.0.0.1".parse().unwrap(),
             services: vec![ServiceKind::Tftp, ServiceKind::TVS],
             ports: Ports::default(),
+            expires: std::collections::BTreeMap::new(),
         };
         let cluster = Cluster::new(Genesis {
             topology: Topology {

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::base::{ClusterId, NodeId, Span};
@@ -46,6 +47,9 @@ pub struct NodeSpec {
     pub services: Vec<ServiceKind>,
     /// Ports of the services; 0 lets the operating system choose.
     pub ports: Ports,
+    /// How long its certificates still last at the start of the run; those that are not named are
+    /// new.
+    pub expires: BTreeMap<CertificateKind, Span>,
 }
 
 /// Ports of the services of one node.

@@ -98,6 +98,11 @@ impl Certificate {
         &self.0.subject
     }
 
+    /// The common name of its subject; empty if it has none.
+    pub fn common_name(&self) -> &str {
+        self.subject().split(';').find_map(|part| part.strip_prefix("CN=")).unwrap_or_default()
+    }
+
     /// Issuer in CUCM's style.
     pub fn issuer(&self) -> &str {
         &self.0.issuer

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::expiry::{DaysLeft, days_left};
 use super::needs;
 use super::warnings::{does_not_wait, longest_visits, warnings};
 use super::waves::{Wave, waves};
@@ -42,6 +43,9 @@ pub struct Budget {
     pub key_bits: u16,
     /// What becomes of signatures that were made.
     pub sign_cache: &'static str,
+    /// How long certificates still last, if the plan lets time pass or has old ones.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub certificates: Vec<DaysLeft>,
     /// How the CTL is signed; `null` if the cluster is not in mixed mode when it starts.
     pub ctl: Option<&'static str>,
     /// Which transport the phones ask first: `tftp`, `http`, or `model` for their profiles.
@@ -157,6 +161,7 @@ impl Budget {
             nodes: nodes(topology),
             target: target(plan),
             timeline: (0..plan.timeline.len()).map(|at| in_words(plan, at)).collect(),
+            certificates: days_left(plan),
             warnings: warnings(plan),
             waves: waves(plan),
             descriptors: needs::descriptors(plan),
@@ -255,6 +260,11 @@ impl Budget {
         if !lent.is_empty() {
             let text = format!("not served: {} (certificates only)", lent.join("; "));
             paragraph(out, "", &text);
+        }
+        for (at, days) in self.certificates.iter().enumerate() {
+            let DaysLeft { certificate, node, at_start, at_end } = days;
+            let text = format!("{certificate} on {node}: {at_start}, at the end {at_end}");
+            paragraph(out, if at == 0 { "days left" } else { "" }, &text);
         }
         if !self.target.is_empty() {
             paragraph(out, "target", &self.target.join(", "));

@@ -2,6 +2,7 @@
 //! likely not meant. No clock, no file, no socket.
 
 mod budget;
+mod expiry;
 mod needs;
 mod rules;
 mod warnings;

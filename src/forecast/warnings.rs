@@ -10,6 +10,7 @@ use crate::phone::{BootTime, family_of};
 use crate::play::longest;
 use crate::scenario::{FleetStart, Plan, TimelineEntry, Trigger};
 
+use super::expiry::resets_after_the_end;
 use super::rules::{broken_rules, step};
 
 /// What is likely not meant in `plan`: each one sentence, a new line and `help: …`.
@@ -29,6 +30,7 @@ pub fn warnings(plan: &Plan) -> Vec<String> {
     warnings.extend(no_wait(plan));
     warnings.extend(services(plan));
     warnings.extend(broken_rules(plan));
+    warnings.extend(resets_after_the_end(plan));
     let (late, end) = Clock::new(plan).walk(plan);
     warnings.extend(late);
     warnings.extend(too_long(plan, end));

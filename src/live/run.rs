@@ -1,13 +1,13 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rayon::prelude::*;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-use crate::base::{NodeId, PhoneId, Span, Time};
+use crate::base::{Calendar, NodeId, PhoneId, Span, Time};
 use crate::cluster::{Cluster, FileSignature, HTTP_PORT, HTTPS_PORT, ServiceKind, Topology};
 use crate::measure::{
     Account, CpuSeconds, Finish, Ledger, Mode, Queue, RunFacts, Slice, Summary, ThreadKind, encode,
@@ -119,9 +119,11 @@ impl<'a> Driver<'a> {
         threads::start_pool()?;
         let usage = Usage::start(clock)?;
         let (places, bounded) = places::permitted(plan)?;
-        let shared = Arc::new(Shared::default());
-        let phones = phones(plan, &stage.play.cast(), &shared);
         let cluster = stage.play.cluster();
+        let shared = Arc::new(Shared::new(
+            cluster.map_or_else(|| calendar_of(plan), |ours| Arc::clone(ours.calendar())),
+        ));
+        let phones = phones(plan, &stage.play.cast(), &shared);
         let files = file_servers(plan, cluster);
         let homes = Arc::clone(stage.play.homes());
         let servers = homes.of(PhoneId(0)).iter().map(|node| files[node].tftp);
@@ -367,6 +369,13 @@ fn file_servers(plan: &Plan, cluster: Option<&Cluster>) -> BTreeMap<NodeId, File
         https: topology.https_socket(node),
     };
     topology.nodes_with(ServiceKind::Tftp).map(|node| (node, server(node))).collect()
+}
+
+/// The dates of a run against somebody else's servers: those of this host unless
+/// the plan says others.
+fn calendar_of(plan: &Plan) -> Arc<Calendar> {
+    let since = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    Arc::new(Calendar::new(plan.dates.epoch_s.unwrap_or_else(since)))
 }
 
 /// The phones, each with what it holds at the start.

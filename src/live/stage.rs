@@ -38,7 +38,8 @@ impl Stage {
         let (cluster, servers) = if plan.target.is_some() {
             (None, None)
         } else {
-            let (cluster, servers) = ours(plan, options, clock, epoch.as_secs()).await?;
+            let (cluster, servers) =
+                ours(plan, options, clock, plan.dates.epoch_s.unwrap_or(epoch.as_secs())).await?;
             (Some(cluster), Some(servers))
         };
         Ok(Stage {

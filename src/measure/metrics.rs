@@ -254,6 +254,10 @@ numbers! {
         restarts_due: u64 = SHARED.trend(Trend::Low),
         /// Actions of the operator that the cluster took and failed to carry out.
         failed_actions: u64 = SHARED.trend(Trend::Low),
+        /// Certificates of nodes whose time is over (EXP-01).
+        expired_certificates: u64 = SHARED.trend(Trend::Low),
+        /// Warnings of the Certificate Monitor (EXP-02).
+        expiry_alarms: u64 = SHARED.trend(Trend::Low),
     }
 }
 

@@ -253,6 +253,8 @@ pub struct RunFacts {
     pub account: Account,
     /// CPU seconds of a signature, the mean over the whole run.
     pub sign_mean_s: Option<f64>,
+    /// The mails of the Certificate Monitor, in their order; the first 10,000 of them.
+    pub alarms: Vec<String>,
 }
 
 impl Summary {

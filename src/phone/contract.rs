@@ -135,6 +135,7 @@ impl fmt::Display for Failure {
         match self {
             Failure::ConfigMissing => f.write_str("no configuration on the server"),
             Failure::EventLimit => f.write_str("event limit"),
+            Failure::File(Refusal::Expired) => f.write_str("certificate of the signer has expired"),
             Failure::File(Refusal::Malformed) => f.write_str("malformed file"),
             Failure::File(Refusal::NotValid) => f.write_str("TVS said not valid"),
             Failure::File(Refusal::UnknownSigner) => f.write_str("unknown signer"),

@@ -2,10 +2,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::base::Time;
+use crate::crypto::Certificate;
 use crate::transfer::TransferFault;
 use crate::wire::Dialogue;
 
-use super::lists::TrustLists;
+use super::lists::{TrustLists, is_over};
 use super::step::Step;
 use super::transport::{HttpFault, Transport};
 
@@ -68,12 +69,22 @@ pub struct Trust {
     pub lists: TrustLists,
     /// One of these is enough.
     pub roles: &'static [u16],
+    /// The date by which the certificate is judged, in Unix seconds; `None` where dates play no
+    /// part.
+    pub date_s: Option<u64>,
 }
 
 impl Trust {
     /// Whether the phone accepts a server that presents this certificate.
     pub fn accepts(&self, certificate_der: &[u8]) -> bool {
-        self.lists.judge_server(self.roles, certificate_der)
+        Certificate::from_der(certificate_der).is_ok_and(|certificate| {
+            self.lists.judge_server(self.roles, &certificate) && self.is_in_time(&certificate)
+        })
+    }
+
+    /// Whether a certificate's time is not over (CERT-23).
+    pub fn is_in_time(&self, certificate: &Certificate) -> bool {
+        !is_over(certificate.validity_s().1, self.date_s)
     }
 }
 

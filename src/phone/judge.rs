@@ -31,6 +31,8 @@ pub enum Refusal {
     Malformed,
     /// The signer is in no list and nobody vouches for it.
     UnknownSigner,
+    /// The time of the signer's certificate is over (CERT-18, TFTP-16).
+    Expired,
     /// The digest or algorithm is not usable.
     UnsupportedDigest,
     /// The signer is known, the signature is wrong: no question to TVS (D in `domain.md` 7.2).
@@ -53,12 +55,13 @@ pub enum Judgement {
 }
 
 /// Judges a parsed file by the lists that a phone holds (`spec/phone-boot.md` section 3,
-/// procedure steps 2 to 5).
+/// procedure steps 2 to 5), at this date (Unix seconds; `None` where dates play no part).
 pub fn judge(
     lists: &TrustLists,
     kind: FileKind,
     file: &SignedFile<'_>,
     verifier: &Verifier,
+    date_s: Option<u64>,
 ) -> Judgement {
     match lists.state() {
         TrustState::A => return Judgement::Accept(AcceptPath::First),
@@ -73,6 +76,9 @@ pub fn judge(
     for (list, roles, path) in holders {
         let record = list.as_ref().and_then(|l| l.find(roles, signer.issuer, signer.serial));
         if let Some(record) = record {
+            if record.is_over(date_s) {
+                return Judgement::Refuse(Refusal::Expired);
+            }
             return match verifier.verify(file, record.public_key()) {
                 Ok(()) => Judgement::Accept(path),
                 Err(fault) => Judgement::Refuse(fault.into()),

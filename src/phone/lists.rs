@@ -22,6 +22,8 @@ pub struct TrustRecord {
     serial: Vec<u8>,
     public_key: Vec<u8>,
     certificate: Option<HeldCertificate>,
+    /// End of its validity in Unix seconds, if the record holds the certificate.
+    not_after_s: Option<i64>,
 }
 
 /// Roles of the servers that provision phones over HTTPS (`spec/phone-boot.md` section 3).
@@ -113,7 +115,15 @@ impl TrustRecord {
             serial: record.serial.to_vec(),
             public_key: record.public_key.to_vec(),
             certificate,
+            not_after_s: record.certificate.and_then(|der| {
+                Certificate::from_der(der).ok().and_then(|held| held.validity_s().1)
+            }),
         })
+    }
+
+    /// Whether the record says that its certificate's time is over at this date (Unix seconds).
+    pub fn is_over(&self, date_s: Option<u64>) -> bool {
+        is_over(self.not_after_s, date_s)
     }
 
     /// The public key as it stands in the record.
@@ -129,6 +139,13 @@ impl HeldCertificate {
             HeldCertificate::Sha256(hash) => *hash == sha256(der),
         }
     }
+}
+
+/// Whether a certificate with this end is of no use any more at this date; where either is not
+/// known, it is.
+pub(super) fn is_over(not_after_s: Option<i64>, date_s: Option<u64>) -> bool {
+    let ended = |end: i64, date: u64| i64::try_from(date).is_ok_and(|date| date > end);
+    not_after_s.zip(date_s).is_some_and(|(end, date)| ended(end, date))
 }
 
 /// Compares serial numbers without leading zero bytes (`spec/trust-list.md` section 5).
@@ -195,12 +212,9 @@ impl TrustLists {
 
     /// Judges the certificate that a server presents: is it in these lists with one of
     /// `roles`? Issuer, serial and hash must fit, CTL first, then ITL (`spec/tvs.md`, client
-    /// behaviour). Dates and chains play no part.
-    pub fn judge_server(&self, roles: &[u16], certificate_der: &[u8]) -> bool {
-        let Ok(certificate) = Certificate::from_der(certificate_der) else {
-            return false;
-        };
-        [&self.ctl, &self.itl].into_iter().flatten().any(|list| list.holds(roles, &certificate))
+    /// behaviour). Chains play no part.
+    pub fn judge_server(&self, roles: &[u16], certificate: &Certificate) -> bool {
+        [&self.ctl, &self.itl].into_iter().flatten().any(|list| list.holds(roles, certificate))
     }
 }
 
@@ -216,6 +230,7 @@ mod tests {
             serial: vec![role as u8 + 1],
             public_key: vec![role as u8],
             certificate: None,
+            not_after_s: None,
         };
         let records = roles.iter().map(record).collect();
         let signer_version = None;

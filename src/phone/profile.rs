@@ -28,6 +28,10 @@ pub struct PhoneProfile {
     /// Whether `CTLFile.tlv` is asked for after a missing `CTLSEP<MAC>.tlv`; default yes, as the
     /// documents say (BOOT-18, CTFTP-01, X-25).
     pub ctl_generic: bool,
+    /// Whether a certificate whose time is over counts as bad: default yes, as the documents say
+    /// of CallManager.pem and TVS.pem (CERT-18, CERT-23). In logs of phones that load with valid
+    /// certificates no date is looked at.
+    pub checks_dates: bool,
 }
 
 /// Largest file that a phone takes in bytes (TFTP-10: seen in a phone log).
@@ -45,6 +49,7 @@ impl Default for PhoneProfile {
             tftp_block_size: BlockSizeRule::Fixed(None),
             tvs_timeout: Span::from_secs(10),
             ctl_generic: true,
+            checks_dates: true,
         }
     }
 }

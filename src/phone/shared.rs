@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use dashmap::DashMap;
 
-use crate::base::{Span, Time};
+use crate::base::{Calendar, Span, Time};
 use crate::crypto::{Certificate, FileIdentity, sha256, sha256_of};
 use crate::wire::tvs::Known;
 use crate::wire::{Config, ConfigError, SignedFile, TvsMember, WireError};
@@ -19,6 +19,7 @@ pub struct Shared {
     members: DashMap<Vec<TvsMember>, Arc<[TvsMember]>>,
     signers: DashMap<[u8; 32], Arc<Signer>>,
     pins: Pins,
+    calendar: Arc<Calendar>,
 }
 
 /// Entries that nobody holds are dropped when a map has grown to this size: a hostile server
@@ -26,6 +27,16 @@ pub struct Shared {
 const SWEEP_AT: usize = 1_024;
 
 impl Shared {
+    /// What phones share whose dates are those of `calendar`.
+    pub fn new(calendar: Arc<Calendar>) -> Shared {
+        Shared { calendar, ..Shared::default() }
+    }
+
+    /// The dates of the phones.
+    pub fn calendar(&self) -> &Calendar {
+        &self.calendar
+    }
+
     /// The list in these bytes.
     pub fn list(&self, file: &SignedFile<'_>) -> Result<Arc<TrustList>, WireError> {
         match self.pins.find(file.bytes()) {
@@ -90,7 +101,7 @@ impl Shared {
         // The length keeps roles and certificate apart, whatever a server puts into either.
         let length = (known.roles.len() as u64).to_be_bytes();
         let digest = sha256_of(&[&length, known.roles, der]);
-        let expires = now + Span::from_secs(u64::from(known.ttl_s));
+        let expires = self.calendar.aged(now) + Span::from_secs(u64::from(known.ttl_s));
         let signer = |certificate: Certificate| Arc::new(Signer::new(&certificate, known.roles));
         let made = |_: &_| Certificate::from_der(der).map(signer);
         let signer = intern(&self.signers, digest, made).ok()?;

@@ -2,6 +2,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::base::Time;
 use crate::crypto::{SignatureFault, sha256_of, verify_file};
 use crate::wire::SignedFile;
 
@@ -17,6 +18,13 @@ pub struct Env {
     pub shared: Arc<Shared>,
     /// Checks signatures; of this thread.
     pub verifier: Verifier,
+}
+
+impl Env {
+    /// The date by which phones judge certificates, in Unix seconds; `None` if they do not ask.
+    pub fn date_s(&self, now: Time) -> Option<u64> {
+        self.profile.checks_dates.then(|| self.shared.calendar().date_s(now))
+    }
 }
 
 type Verdict = Result<(), SignatureFault>;

@@ -5,7 +5,7 @@ use crate::crypto::Certificate;
 use crate::wire::{SignedFile, same_name};
 
 use super::file_kind::FileKind;
-use super::lists::same_serial;
+use super::lists::{is_over, same_serial};
 
 /// A signer that TVS vouched for, until `expires`; the signer itself is shared by all phones that
 /// were told the same.
@@ -22,6 +22,7 @@ pub(super) struct Signer {
     serial: Vec<u8>,
     pub(super) public_key: Vec<u8>,
     roles: Vec<u8>,
+    not_after_s: Option<i64>,
 }
 
 impl Signer {
@@ -31,7 +32,13 @@ impl Signer {
             serial: certificate.serial().to_vec(),
             public_key: certificate.public_key().to_vec(),
             roles: roles.to_vec(),
+            not_after_s: certificate.validity_s().1,
         }
+    }
+
+    /// Whether its time is over at this date, in Unix seconds.
+    pub(super) fn is_over(&self, date_s: Option<u64>) -> bool {
+        is_over(self.not_after_s, date_s)
     }
 
     /// Whether this is who signed `file`.

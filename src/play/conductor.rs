@@ -16,6 +16,7 @@ use crate::phone::{Outcome, Phone};
 use crate::scenario::{FleetStart, Plan};
 
 use super::cast::Cast;
+use super::dates::{expired, mails};
 use super::homes::Homes;
 use super::timeline::{StepInHand, Timeline};
 use super::visit::{self, Visit};
@@ -48,6 +49,8 @@ pub struct Play {
     notes: Vec<String>,
     /// Actions that the cluster took and failed to carry out.
     failed_actions: u64,
+    /// When somebody last asked what is to be done.
+    now: Time,
 }
 
 /// What the driver has to do next.
@@ -110,6 +113,7 @@ impl Play {
             steps: Vec::new(),
             notes: Vec::new(),
             failed_actions: 0,
+            now: Time::ZERO,
         }
     }
 
@@ -169,6 +173,7 @@ impl Play {
     /// # Errors
     /// If an action names a service or a certificate that its node does not have.
     pub fn next(&mut self, now: Time, settled: bool) -> Result<Option<Cue>, ActionError> {
+        self.now = now;
         loop {
             if let Some(cue) = self.cues.pop_front() {
                 return Ok(Some(cue));
@@ -295,6 +300,7 @@ impl Play {
     /// What the summary says of the run; its driver adds what it has counted.
     pub fn facts(&self) -> RunFacts {
         let ours = self.cluster.is_some();
+        let monitor = self.cluster.as_ref().map(|ours| (ours, ours.monitor(self.now)));
         let known = Summary {
             scenario: self.plan.name.clone(),
             mode: self.mode,
@@ -304,12 +310,22 @@ impl Play {
             cluster: ClusterCounts {
                 restarts_due: self.restarts_due().len() as u64,
                 failed_actions: self.failed_actions,
+                expired_certificates: self.expired().len() as u64,
+                expiry_alarms: monitor.as_ref().map_or(0, |(_, monitor)| monitor.raised()),
             },
             notes: [&self.notes[..], &self.warnings()].concat(),
             ..Summary::default()
         };
         let signed_before = self.storm.unwrap_or_default();
-        RunFacts { known, signed_before, signed: self.signed(), ..RunFacts::default() }
+        let zone = &self.plan.dates.time_zone;
+        let alarms = monitor.map(|(ours, monitor)| mails(ours, &monitor, zone));
+        RunFacts {
+            known,
+            signed_before,
+            signed: self.signed(),
+            alarms: alarms.unwrap_or_default(),
+            ..RunFacts::default()
+        }
     }
 
     /// Services that somebody has forgotten to restart, such as `tftp on pub`.
@@ -319,6 +335,11 @@ impl Play {
             format!("{} on {}", service.name(), ours.topology().node(node).name)
         };
         ours.restarts_due().map(words).collect()
+    }
+
+    /// Certificates of nodes whose time is over.
+    fn expired(&self) -> Vec<String> {
+        self.cluster.as_ref().map(|ours| expired(ours, self.now)).unwrap_or_default()
     }
 
     /// What an operator would still have to do with the cluster as it is now.
@@ -341,7 +362,18 @@ impl Play {
              restart TFTP and CallManager and reset the phones"
                 .to_owned()
         });
-        forgotten.into_iter().chain(rollback).chain(stale).chain(mismatches(ours)).collect()
+        let over = self.expired();
+        let expired = (!over.is_empty()).then(|| {
+            let over = over.join(", ");
+            format!("expired certificates: {over}; regenerate them and restart what they belong to")
+        });
+        forgotten
+            .into_iter()
+            .chain(rollback)
+            .chain(stale)
+            .chain(expired)
+            .chain(mismatches(ours))
+            .collect()
     }
 
     fn has_stale_ctl(&self) -> bool {

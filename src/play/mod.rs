@@ -6,6 +6,7 @@
 
 mod cast;
 mod conductor;
+mod dates;
 mod homes;
 mod timeline;
 mod visit;

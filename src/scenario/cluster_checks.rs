@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::Range;
 
@@ -5,17 +6,19 @@ use toml::Spanned;
 
 use crate::base::{ClusterId, NodeId, Span};
 use crate::cluster::{
-    CtlMethod, Defect, FILE_SIGNATURES, FileSignature, GroupSpec, NOT_PLAYED, NodeSpec, Ports,
-    RELEASES, Release, SECURITY_MODES, SERVICES, SIGN_CACHE_MODES, Security, SecurityMode,
-    ServiceKind, SignCacheMode, Topology,
+    CertificateKind, CtlMethod, Defect, FILE_SIGNATURES, FileSignature, GroupSpec, NOT_PLAYED,
+    NodeSpec, Ports, RELEASES, Release, SECURITY_MODES, SERVICES, SIGN_CACHE_MODES, Security,
+    SecurityMode, ServiceKind, SignCacheMode, Topology,
 };
 
+use crate::crypto::FIVE_YEARS_S;
 use crate::wire::Dialogue;
 
 use super::error::{Faults, Problem};
 use super::names::{Text, check_host, check_plain, check_unique, node_named, one_of, runs};
-use super::quantity::parse_span;
+use super::quantity::{Length, parse_span, positive};
 use super::raw::{RawAutoReset, RawCluster, RawFault, RawGroup, RawNode, RawPorts};
+use super::verbs::certificate;
 
 /// The cluster of a scenario, checked; `None` if it has no node or no group. Where a part has a
 /// fault, a default stands for it, so that the parts behind are checked, too.
@@ -225,7 +228,22 @@ fn node(raw: &RawNode, publisher: bool, faults: &mut Faults) -> NodeSpec {
         address: faults.given(raw.address.as_ref(), Ipv4Addr::LOCALHOST.into(), address),
         services: faults.given(raw.services.as_ref(), all, |texts| services(texts, publisher)),
         ports: ports(&raw.ports),
+        expires: expires(&raw.expires, faults),
     }
+}
+
+/// How long certificates of a node still last.
+fn expires(raw: &BTreeMap<Text, Length>, faults: &mut Faults) -> BTreeMap<CertificateKind, Span> {
+    let left = |length: &Length| {
+        let left = positive(length)?;
+        if left.as_nanos() / 1_000_000_000 > FIVE_YEARS_S {
+            let what = "a certificate that signs itself lasts five years";
+            return Err(Problem::new(length.span(), what).help("at most \"5y\""));
+        }
+        Ok(left)
+    };
+    let one = |(name, length)| Some((faults.take(certificate(name))?, faults.take(left(length))?));
+    raw.iter().filter_map(one).collect()
 }
 
 fn ports(raw: &RawPorts) -> Ports {

@@ -8,6 +8,7 @@
 
 mod cluster_checks;
 mod cost;
+mod dates;
 mod error;
 mod event_checks;
 mod lexical;
@@ -30,7 +31,9 @@ pub use cost::{AVAILABLE_MIN, CostError, CostModel, IDLE_MAX};
 pub use error::ScenarioError;
 pub use load::load;
 pub use network::{Link, SitePlan};
-pub use plan::{FleetPlan, FleetStart, FollowUp, Limits, Plan, Target, TimelineEntry, Trigger};
+pub use plan::{
+    Dates, FleetPlan, FleetStart, FollowUp, Limits, Plan, Target, TimelineEntry, Trigger,
+};
 pub use quantity::{QuantityError, parse_span};
 pub use resolve::PHONES_MAX;
 pub use slo::{Doubt, Op, Operand, Slo, SloError, SloResult, SloVerdict};

@@ -28,6 +28,8 @@ pub struct Plan {
     pub phone: PhoneProfile,
     /// What the operator does, in the order of the file.
     pub timeline: Vec<TimelineEntry>,
+    /// Which date it is, and where.
+    pub dates: Dates,
     /// What must hold at the end.
     pub slos: Vec<Slo>,
     /// Limits of the run.
@@ -148,6 +150,21 @@ pub struct Limits {
     pub lookups_in_flight: u32,
     /// HTTP connections over the whole swarm.
     pub connections_in_flight: u32,
+}
+
+/// The calendar of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dates {
+    /// Unix seconds at the start of the run; `None` is now, and in virtual time always the same.
+    pub epoch_s: Option<u64>,
+    /// The place whose time of day stands beside UTC in alarms, by its name in the IANA database.
+    pub time_zone: String,
+}
+
+impl Default for Dates {
+    fn default() -> Dates {
+        Dates { epoch_s: None, time_zone: "UTC".to_owned() }
+    }
 }
 
 /// Servers that are not ours.

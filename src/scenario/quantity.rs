@@ -8,13 +8,15 @@ use crate::base::Span;
 use super::error::Problem;
 
 /// Units of time in scenario files and their length in nanoseconds.
-pub(super) const UNITS: [(&str, u64); 6] = [
+pub(super) const UNITS: [(&str, u64); 8] = [
     ("ns", 1),
     ("us", 1_000),
     ("ms", 1_000_000),
     ("s", 1_000_000_000),
     ("m", 60_000_000_000),
     ("h", 3_600_000_000_000),
+    ("d", 86_400_000_000_000),
+    ("y", 365 * 86_400_000_000_000),
 ];
 
 /// What is wrong with a text that should be a length of time.
@@ -123,7 +125,7 @@ impl Visitor<'_> for QuantityVisitor {
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Quantity, E> {
         parse_span(text).map(Quantity).map_err(|error| {
             E::custom(format!(
-                "{error}\nhelp: a number and one of ns, us, ms, s, m, h, such as 30s"
+                "{error}\nhelp: a number and one of ns, us, ms, s, m, h, d, y, such as 30s"
             ))
         })
     }

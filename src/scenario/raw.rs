@@ -120,6 +120,8 @@ pub(super) struct RawNode {
     pub services: Option<Vec<Text>>,
     #[serde(default)]
     pub ports: RawPorts,
+    #[serde(default)]
+    pub expires: BTreeMap<Text, Length>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -175,6 +177,7 @@ pub(super) struct RawPhone {
     pub tvs_timeout: Option<Length>,
     #[serde(alias = "asks-generic-ctl")]
     pub ctl_generic: Option<bool>,
+    pub checks_dates: Option<bool>,
 }
 
 /// One event: one of `at`, `when`, `after`, and one key that names the action.
@@ -235,6 +238,8 @@ pub(super) struct RawSlo {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct RawRun {
+    pub epoch: Option<Text>,
+    pub time_zone: Option<Text>,
     pub max_wall: Option<Length>,
     pub transfers_in_flight: Option<Spanned<u32>>,
     pub lookups_in_flight: Option<Spanned<u32>>,

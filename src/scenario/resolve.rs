@@ -9,6 +9,7 @@ use crate::phone::{BlockSizeRule, BootTime, PhoneProfile, TRANSPORT_RULES, Trans
 
 use super::cluster_checks::{check_shares, topology};
 use super::cost::CostModel;
+use super::dates::dates;
 use super::error::{Faults, Problem};
 use super::event_checks::timeline;
 use super::names::{Text, check_plain, check_unique, node_named, one_of, runs};
@@ -44,6 +45,7 @@ fn collect(raw: &RawScenario, known_paths: &[String], faults: &mut Faults) -> Op
     let entries = topology.as_ref().map(|topology| timeline(&raw.event, topology, homes, faults));
     let slos = raw.slo.iter().filter_map(|raw| faults.take(slo(&raw.expr, known_paths))).collect();
     let limits = limits(&raw.run, faults);
+    let dates = dates(&raw.run, faults);
     let target = raw.target.as_ref().and_then(|raw| faults.take(target(raw)));
     Some(Plan {
         name: raw.name.get_ref().clone(),
@@ -53,6 +55,7 @@ fn collect(raw: &RawScenario, known_paths: &[String], faults: &mut Faults) -> Op
         cost,
         phone,
         timeline: entries?,
+        dates,
         slos,
         limits,
         target,
@@ -242,6 +245,7 @@ fn phone(raw: &RawPhone, seed: u64, faults: &mut Faults) -> PhoneProfile {
         ),
         tvs_timeout: faults.given(raw.tvs_timeout.as_ref(), own.tvs_timeout, positive),
         ctl_generic: raw.ctl_generic.unwrap_or(own.ctl_generic),
+        checks_dates: raw.checks_dates.unwrap_or(own.checks_dates),
     }
 }
 
@@ -353,7 +357,8 @@ mod tests {
     #[test]
     fn every_setting_of_a_phone_is_read() {
         let text = "[phone]\nboot-time='1s'\nthink='2s'\ntftp-timeout='3s'\ntftp-tries=4\n\
-            transport='model'\nhttp-timeout='6s'\ntftp-block-size=1400\ntvs-timeout='5s'\nctl-generic=true";
+            transport='model'\nhttp-timeout='6s'\ntftp-block-size=1400\ntvs-timeout='5s'\nctl-generic=true\n\
+            checks-dates=false";
         let expected = PhoneProfile {
             boot_time: BootTime::Fixed(Span::from_secs(1)),
             think: Span::from_secs(2),
@@ -364,6 +369,7 @@ mod tests {
             tftp_block_size: BlockSizeRule::Fixed(Some(1_400)),
             tvs_timeout: Span::from_secs(5),
             ctl_generic: true,
+            checks_dates: false,
         };
         assert_eq!(good(text).phone, expected);
     }

@@ -566,7 +566,7 @@ impl<'a> Cursor<'a> {
     /// The length of time between `start` and `end` in seconds.
     fn seconds(&self, start: usize, end: usize) -> Result<f64, SloError> {
         parse_span(&self.text[start..end]).map(crate::base::Span::as_secs_f64).map_err(|error| {
-            self.error(end, &error.to_string(), "units are %, ns, us, ms, s, m and h")
+            self.error(end, &error.to_string(), "units are %, ns, us, ms, s, m, h, d and y")
         })
     }
 

@@ -2,8 +2,9 @@ use std::fmt::{self, Write};
 
 use toml::Value;
 
-use crate::base::{Model, NodeId, Time};
-use crate::cluster::{NodeSpec, Security, Topology};
+use crate::base::{Model, NodeId, Span, Time};
+use crate::cluster::{CertificateKind, NodeSpec, Security, Topology};
+use crate::crypto::date_text;
 use crate::phone::BlockSizeRule;
 use crate::wire::Dialogue;
 
@@ -99,7 +100,15 @@ fn write_node(out: &mut String, node: &NodeSpec) -> fmt::Result {
             write!(out, ", {name} = {port}")?;
         }
     }
-    writeln!(out, " }}")
+    writeln!(out, " }}")?;
+    let left = |(kind, left): (&CertificateKind, &Span)| {
+        format!("{} = \"{}\"", kind.name(), left.in_years_or_days())
+    };
+    let expires: Vec<_> = node.expires.iter().map(left).collect();
+    if expires.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "expires = {{ {} }}", expires.join(", "))
 }
 
 fn write_fleet(out: &mut String, fleet: &FleetPlan, topology: &Topology) -> fmt::Result {
@@ -148,7 +157,8 @@ fn write_phone(out: &mut String, plan: &Plan) -> fmt::Result {
         }
     }
     writeln!(out, "tvs-timeout = \"{}\"", phone.tvs_timeout)?;
-    writeln!(out, "ctl-generic = {}", phone.ctl_generic)
+    writeln!(out, "ctl-generic = {}", phone.ctl_generic)?;
+    writeln!(out, "checks-dates = {}", phone.checks_dates)
 }
 
 /// One event. Nodes have their first names, which lead to them whatever they were renamed to.
@@ -175,6 +185,10 @@ fn write_run(out: &mut String, plan: &Plan) -> fmt::Result {
     writeln!(out, "transfers-in-flight = {}", limits.transfers_in_flight)?;
     writeln!(out, "lookups-in-flight = {}", limits.lookups_in_flight)?;
     writeln!(out, "connections-in-flight = {}", limits.connections_in_flight)?;
+    if let Some(epoch_s) = plan.dates.epoch_s {
+        writeln!(out, "epoch = \"{}\"", date_text(epoch_s.cast_signed()))?;
+    }
+    writeln!(out, "time-zone = {}", quoted(&plan.dates.time_zone))?;
     if let Some(target) = &plan.target {
         let tftp: Vec<_> = target.tftp.iter().map(|tftp| format!("\"{tftp}\"")).collect();
         writeln!(out, "\n[target]\ntftp = {}", one_or_many(&tftp))?;
@@ -319,7 +333,7 @@ mod tests {
                 );
                 format!(
                     "{place}[phone]\n{boot}think='{think}us'\ntransport='http'\nhttp-timeout='1s'\ntftp-tries={tries}\n{blocks}\
-                     ctl-generic={generic}\n"
+                     ctl-generic={generic}\nchecks-dates={generic}\n"
                 )
             },
         )
@@ -390,6 +404,7 @@ tftp-tries = 5
 # no tftp-block-size: requests carry no options
 tvs-timeout = "10s"
 ctl-generic = true
+checks-dates = true
 
 [[event]]
 name = "stop-1"
@@ -401,6 +416,7 @@ stop = { service = "tvs", node = "pub", for = "8s" }
 transfers-in-flight = 2000
 lookups-in-flight = 900
 connections-in-flight = 900
+time-zone = "UTC"
 "#;
 
     fn loaded(text: &str) -> Plan {

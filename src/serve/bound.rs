@@ -170,7 +170,13 @@ mod tests {
             security: crate::cluster::Security::default(),
             domain: None,
             faults: Vec::new(),
-            nodes: vec![NodeSpec { name: "pub".into(), address, services, ports }],
+            nodes: vec![NodeSpec {
+                name: "pub".into(),
+                address,
+                services,
+                ports,
+                expires: std::collections::BTreeMap::new(),
+            }],
             groups: vec![],
         }
     }

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::base::{PhoneId, Time};
+use crate::base::{Calendar, PhoneId, Time};
 use crate::cluster::Cluster;
 use crate::crypto::Certificate;
 use crate::phone::{
@@ -50,8 +50,8 @@ pub(super) struct Fleet {
 
 impl Fleet {
     /// The fleet of a plan before there are phones.
-    pub(super) fn new(plan: &Plan) -> Fleet {
-        let shared = Arc::new(Shared::default());
+    pub(super) fn new(plan: &Plan, calendar: Arc<Calendar>) -> Fleet {
+        let shared = Arc::new(Shared::new(calendar));
         Fleet {
             env: Env {
                 profile: Arc::new(plan.phone.clone()),
@@ -128,9 +128,14 @@ impl Fleet {
         self.phones[phone as usize].lists().clone()
     }
 
+    /// By what a phone judges servers at this instant.
+    pub(super) fn trust(&self, phone: u32, roles: &'static [u16], now: Time) -> Trust {
+        Trust { lists: self.lists(phone), roles, date_s: self.env.date_s(now) }
+    }
+
     /// Whether phones that trust this accept a server.
     pub(super) fn accepts(&mut self, trust: &Trust, presented: &Certificate) -> bool {
-        self.judged.judge(trust, presented)
+        self.judged.judge(trust, presented) && trust.is_in_time(presented)
     }
 
     /// Services may have changed: servers are judged anew.
@@ -174,7 +179,7 @@ impl Judged {
         // A certificate is of one kind: its place tells the roles, too.
         let key = [place(&lists.ctl), place(&lists.itl), presented.der().as_ptr().addr()];
         let judge = || {
-            let verdict = trust.accepts(presented.der());
+            let verdict = lists.judge_server(trust.roles, presented);
             (lists.clone(), presented.clone(), verdict)
         };
         self.verdicts.entry(key).or_insert_with(judge).2

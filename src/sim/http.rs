@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use crate::base::{Span, Time};
 use crate::measure::Incident;
-use crate::phone::{ErrandFault, HttpFault, PROVISIONING_ROLES, Transport, Trust};
+use crate::phone::{ErrandFault, HttpFault, PROVISIONING_ROLES, Transport};
 
 use super::event::{Event, Fetched, Job, Request, failed};
 use super::session::Waits;
@@ -70,7 +70,7 @@ impl World {
         };
         let http = self.sessions.of(phone).http;
         if http.secure && http.connects {
-            let trust = Trust { lists: self.fleet.lists(phone), roles: PROVISIONING_ROLES };
+            let trust = self.fleet.trust(phone, PROVISIONING_ROLES, self.engine.now());
             if !self.fleet.accepts(&trust, &service.host().certificate) {
                 self.servers.https_refused();
                 return self.send_http(request, failed(HttpFault::CertificateRefused));

@@ -61,10 +61,11 @@ impl World {
     /// Like [`World::new`]; building it and playing it end when `stop` is set.
     pub fn until(plan: &Plan, options: SimOptions, stop: &Stop) -> World {
         let (plan, contents) = (Arc::new(plan.clone()), options.contents);
-        let fleet = Fleet::new(&plan);
+        let cluster = cluster(&plan, contents);
+        let fleet = Fleet::new(&plan, Arc::clone(cluster.calendar()));
         let mut world = World {
             engine: Engine::new(&plan, options.events_max, stop),
-            play: Play::new(&plan, Some(cluster(&plan, contents)), Mode::Sim, 0.0),
+            play: Play::new(&plan, Some(cluster), Mode::Sim, 0.0),
             homes: Homes::of_plan(&plan),
             pace: Pace::new(&plan),
             ears: Ears::new(plan.fleet.phones, options.sample_every),
@@ -458,7 +459,7 @@ fn cluster(plan: &Plan, contents: Contents) -> Cluster {
         topology,
         fleet: plan.fleet_spec(),
         source: KeySource::bank(plan.seed),
-        epoch_s: EPOCH_S,
+        epoch_s: plan.dates.epoch_s.unwrap_or(EPOCH_S),
         stored: crate::cluster::Stored::default(),
     };
     Cluster::with_contents(genesis, contents)

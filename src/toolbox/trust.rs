@@ -67,7 +67,7 @@ impl TrustLists<'_> {
             key.unwrap_or(Verdict::InvalidSignature)
         };
         let number = |found: &Option<(usize, Vec<u8>)>| found.as_ref().map_or(0, |found| found.0);
-        match judge(&self.as_held(), kind, file, &Verifier::real()) {
+        match judge(&self.as_held(), kind, file, &Verifier::real(), None) {
             Judgement::Accept(AcceptPath::First) => Decision::Accept(TrustPath::First),
             Judgement::Accept(AcceptPath::Blank) => Decision::Accept(TrustPath::Blank),
             Judgement::Accept(AcceptPath::Ctl) => {

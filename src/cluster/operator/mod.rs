@@ -1,6 +1,7 @@
 //! What the operator does to a cluster, a file per group of actions. All that is known of an action
 //! is its type: a new one implements [`Operation`], and a scenario reads it by a verb.
 
+pub mod calendar;
 pub mod certificates;
 pub mod ctl;
 pub mod hosts;
@@ -118,6 +119,7 @@ impl Cluster {
     /// # Errors
     /// If the action names a service or certificate that the node does not have.
     pub fn apply(&mut self, action: &dyn Operation, now: Time) -> Result<Vec<Effect>, ActionError> {
+        self.look(now);
         action.apply(self, now)
     }
 }
@@ -212,6 +214,7 @@ mod tests {
             address: "127.0.0.1".parse().unwrap(),
             services: vec![ServiceKind::TVS],
             ports: Ports::default(),
+            expires: std::collections::BTreeMap::new(),
         };
         Topology {
             cluster: ClusterId::FIRST,

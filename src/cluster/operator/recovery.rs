@@ -10,8 +10,8 @@ use crate::cluster::{ActionError, Cluster, Effect, Topology};
 pub struct BackUp;
 
 impl Operation for BackUp {
-    fn apply(&self, cluster: &mut Cluster, _: Time) -> Result<Vec<Effect>, ActionError> {
-        cluster.back_up().map(|backup| vec![Effect::BackedUp(backup)])
+    fn apply(&self, cluster: &mut Cluster, now: Time) -> Result<Vec<Effect>, ActionError> {
+        cluster.back_up(now).map(|backup| vec![Effect::BackedUp(backup)])
     }
 
     fn words(&self, _: &Topology) -> String {

@@ -118,11 +118,15 @@ fn first_transport(cx: &Context<'_>, step: Step) -> Transport {
     }
 }
 
+/// By what the phone judges servers now.
+fn trust(cx: &Context<'_>, roles: &'static [u16]) -> Trust {
+    Trust { lists: cx.held.lists.clone(), roles, date_s: cx.env.date_s(cx.now) }
+}
+
 fn ask_for(cx: &mut Context<'_>, fetch: Fetch) -> Next {
     let Fetch { step, via, since, .. } = fetch;
     let lists = &cx.held.lists;
-    let trust = (via == Transport::Https)
-        .then(|| Trust { lists: lists.clone(), roles: PROVISIONING_ROLES });
+    let trust = (via == Transport::Https).then(|| trust(cx, PROVISIONING_ROLES));
     let file = step.file_name(cx.name(), lists.any()).into();
     let server = cx.boot.server;
     cx.ask(since, Ask::File(FileRequest { step, file, via, server, trust }));
@@ -213,7 +217,8 @@ fn on_file(cx: &mut Context<'_>, step: Step, via: Transport, bytes: &[u8]) -> Ne
     let Ok(file) = SignedFile::parse(bytes) else {
         return finish_file(cx, step, Err(Refusal::Malformed));
     };
-    let verdict = match judge(&cx.held.lists, kind, &file, &cx.env.verifier) {
+    let date_s = cx.env.date_s(cx.now);
+    let verdict = match judge(&cx.held.lists, kind, &file, &cx.env.verifier, date_s) {
         Judgement::Accept(path) => install_file(cx, kind, &file, path),
         Judgement::Refuse(refusal) => {
             // State B asks nobody; without a TVS record in its list there is nobody to ask.
@@ -245,8 +250,9 @@ fn needs_no_signature(
 /// Steps 5 and 6 of the procedure: the TVS cache, then the servers of the stored configuration in
 /// their order.
 fn ask_cache(cx: &mut Context<'_>, step: Step, file: &SignedFile<'_>) -> Next {
-    let (kind, now) = (step.kind(), cx.now);
-    cx.held.vouched.retain(|signer| signer.expires > now);
+    let (kind, now) = (step.kind(), cx.env.shared.calendar().aged(cx.now));
+    let date_s = cx.env.date_s(cx.now);
+    cx.held.vouched.retain(|known| known.expires > now && !known.signer.is_over(date_s));
     let fitting = |known: &&VouchedSigner| known.signer.is(file) && known.signer.fits(kind);
     let vouched = cx.held.vouched.iter().find(fitting).map(|known| Arc::clone(&known.signer));
     if let Some(signer) = vouched {
@@ -299,7 +305,7 @@ fn ask_server(cx: &mut Context<'_>, lookup: Box<Lookup>, address: IpAddr) -> Nex
         dialogue: Dialogue::Tvs,
         server: SocketAddr::new(address, lookup.members[lookup.member].port),
         bytes: request.encode(),
-        trust: Trust { lists: cx.held.lists.clone(), roles: &[ROLE_TVS] },
+        trust: trust(cx, &[ROLE_TVS]),
     };
     cx.ask(cx.now, Ask::Say(message));
     Turn::Wait(FilesTask::Ask(lookup))
@@ -357,6 +363,9 @@ fn use_signer(
     signer: VouchedSigner,
 ) -> Result<(), Refusal> {
     let kind = step.kind();
+    if signer.signer.is_over(cx.env.date_s(cx.now)) {
+        return Err(Refusal::Expired);
+    }
     let vouched = &mut cx.held.vouched;
     vouched.retain(|known| !known.signer.is(file));
     if vouched.len() >= TVS_CACHE_MAX {

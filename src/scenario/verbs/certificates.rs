@@ -86,7 +86,7 @@ fn regenerate(given: &Given, reader: &mut Reader<'_>) -> Result<Step, Problem> {
 }
 
 /// The certificate with this name; as a file (`CallManager.pem`) and in any case, too.
-pub(super) fn certificate(text: &Text) -> Result<CertificateKind, Problem> {
+pub(in crate::scenario) fn certificate(text: &Text) -> Result<CertificateKind, Problem> {
     let given = text.get_ref().trim();
     let stem = given.len().checked_sub(PEM.len()).and_then(|at| given.split_at_checked(at));
     let name = match stem {

@@ -1,6 +1,7 @@
 //! Keys of an event that name an action of the operator, in the groups of `cluster::operator`: how
 //! the table behind each is read and written. A new one is one more entry of its group.
 
+mod calendar;
 mod certificates;
 mod ctl;
 mod hosts;
@@ -21,6 +22,7 @@ use crate::cluster::{Operation, OperatorAction, Topology};
 use super::error::Problem;
 use super::plan::{FollowUp, TimelineEntry, Trigger};
 
+pub(super) use certificates::certificate;
 pub(super) use procedures::{PROCEDURE, Procedure};
 pub(super) use reader::Reader;
 pub(super) use table::{Argument, Given, KeyOf};
@@ -56,6 +58,7 @@ pub(super) type Written = Vec<(&'static str, Value)>;
 pub(super) fn verbs() -> impl Iterator<Item = &'static Verb> {
     let groups = [
         certificates::VERBS,
+        calendar::VERBS,
         ctl::VERBS,
         hosts::VERBS,
         parameters::VERBS,

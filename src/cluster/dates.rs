@@ -1,0 +1,65 @@
+//! What the date means for a cluster: certificates come to their end, and its monitor warns.
+
+use crate::base::{NodeId, Span, Time};
+
+use super::kinds::CertificateKind;
+use super::monitor::{Monitor, Watched};
+use super::state::{Cluster, Effect};
+use super::stores::Origin;
+
+impl Cluster {
+    /// Lets time pass in which nothing happens.
+    pub(super) fn advance(&mut self, by: Span, now: Time) -> Vec<Effect> {
+        self.look(now);
+        self.calendar().skip(by);
+        self.look(now);
+        Vec::new()
+    }
+
+    /// The monitor has seen everything up to now; what is in the stores may change then.
+    pub(super) fn look(&mut self, now: Time) {
+        self.monitor = self.monitor(now);
+    }
+
+    /// The Certificate Monitor of all nodes, with what it has to say up to `now`.
+    pub fn monitor(&self, now: Time) -> Monitor {
+        let (mut monitor, date_s) = (self.monitor.clone(), self.calendar().date_s(now));
+        monitor.look(date_s, &self.watched(date_s));
+        monitor
+    }
+
+    /// What the monitor may have to warn of by this date: certificates of the nodes and the copies
+    /// in their trust stores (EXP-04).
+    fn watched(&self, date_s: u64) -> Vec<Watched> {
+        let concerns = |end: Option<i64>| Monitor::concerns(u64::try_from(end?).ok()?, date_s);
+        let mut all = Vec::new();
+        for (node, kind, own) in self.stores().identities() {
+            if let Some(not_after_s) = concerns(own.certificate().validity_s().1) {
+                let (unit, name) = (kind.name().to_owned(), format!("{}.der", kind.name()));
+                all.push(Watched { node, unit, name, is_own: true, not_after_s });
+            }
+        }
+        for node in self.topology().ids() {
+            for (kind, trusted) in self.stores().trusted(node) {
+                if let Some(not_after_s) = concerns(trusted.certificate.validity_s().1) {
+                    let unit = format!("{}-trust", kind.name());
+                    let name = format!("{}.der", trusted.certificate.common_name());
+                    let is_own = matches!(trusted.origin, Origin::Own | Origin::Replicated(_));
+                    all.push(Watched { node, unit, name, is_own, not_after_s });
+                }
+            }
+        }
+        all
+    }
+
+    /// The nodes' own certificates and their ends in Unix seconds, the first to end first.
+    pub fn ends(&self) -> Vec<(u64, NodeId, CertificateKind)> {
+        let end = |(node, kind, own): (_, _, &crate::crypto::Credential)| {
+            let end = own.certificate().validity_s().1?;
+            Some((u64::try_from(end).ok()?, node, kind))
+        };
+        let mut ends: Vec<_> = self.stores().identities().filter_map(end).collect();
+        ends.sort_unstable();
+        ends
+    }
+}

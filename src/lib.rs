@@ -8,6 +8,7 @@ pub mod calibrate;
 pub mod capacity;
 pub mod cli;
 pub mod cluster;
+pub mod console;
 pub mod crypto;
 pub mod forecast;
 pub mod listing;

@@ -149,7 +149,12 @@ fn cluster() -> Cluster {
             nodes: vec![node],
             groups: vec![GroupSpec { name: "all".into(), members: vec![NODE], share: 1.0 }],
         },
-        fleet: FleetSpec { phones: PHONES, models: vec![(8841.into(), 1.0)], seed: 1 },
+        fleet: FleetSpec {
+            phones: PHONES,
+            models: vec![(8841.into(), 1.0)],
+            seed: 1,
+            ..FleetSpec::default()
+        },
         source: KeySource::bank(1),
         epoch_s: 1_700_000_000,
         stored: resetstorm::cluster::Stored::default(),

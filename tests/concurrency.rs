@@ -219,7 +219,12 @@ async fn server() -> (Servers, SocketAddrV4) {
     };
     let cluster = Cluster::new(Genesis {
         topology,
-        fleet: FleetSpec { phones: READS, models: vec![(8841.into(), 1.0)], seed: 1 },
+        fleet: FleetSpec {
+            phones: READS,
+            models: vec![(8841.into(), 1.0)],
+            seed: 1,
+            ..FleetSpec::default()
+        },
         source: KeySource::bank(1),
         epoch_s: 1_700_000_000,
         stored: resetstorm::cluster::Stored::default(),

@@ -57,7 +57,12 @@ async fn until(what: &str, condition: impl Fn() -> bool) {
 fn cluster(topology: Topology) -> Cluster {
     Cluster::new(Genesis {
         topology,
-        fleet: FleetSpec { phones: PHONES, models: vec![(8841.into(), 1.0)], seed: 1 },
+        fleet: FleetSpec {
+            phones: PHONES,
+            models: vec![(8841.into(), 1.0)],
+            seed: 1,
+            ..FleetSpec::default()
+        },
         source: KeySource::bank(1),
         epoch_s: 1_700_000_000,
         stored: resetstorm::cluster::Stored::default(),

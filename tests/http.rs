@@ -86,7 +86,12 @@ impl Stage {
         let (http, https) = (topology.http_socket(NODE), topology.https_socket(NODE));
         let cluster = Cluster::new(Genesis {
             topology,
-            fleet: FleetSpec { phones: PHONES, models: vec![(8841.into(), 1.0)], seed: 1 },
+            fleet: FleetSpec {
+                phones: PHONES,
+                models: vec![(8841.into(), 1.0)],
+                seed: 1,
+                ..FleetSpec::default()
+            },
             source: KeySource::bank(1),
             epoch_s: 1_700_000_000,
             stored: resetstorm::cluster::Stored::default(),

@@ -277,8 +277,13 @@ async fn moved_phones_ask_their_new_node_and_count_as_in_virtual_time() {
     // Phones with even numbers belong to the first node, which is stopped: one of them stays there.
     let phones = (1..30).map(|half| PhoneId(2 * half)).collect();
     let trigger = Trigger::AfterPrevious { delay: Span::ZERO };
-    let does =
-        |name: &str, action| TimelineEntry { name: name.into(), trigger, action, then: None };
+    let does = |name: &str, action| TimelineEntry {
+        name: name.into(),
+        trigger,
+        action,
+        then: None,
+        typed: None,
+    };
     let end = plan.timeline.len() - 1;
     let to = [two].into();
     plan.timeline.insert(end, does("move", MovePhones { phones, to }.into()));
@@ -332,7 +337,12 @@ async fn larger_blocks_mean_fewer_datagrams_and_as_many_live_as_in_virtual_time(
     let varied = Some(Varied { family, value, doubled: true });
     let mut by_model = block("\"model\"");
     by_model.phone.tftp_block_size = BlockSizeRule::Model { varied };
-    let fleet = FleetSpec { phones: 60, models: by_model.fleet.models.clone(), seed: 42 };
+    let fleet = FleetSpec {
+        phones: 60,
+        models: by_model.fleet.models.clone(),
+        seed: 42,
+        ..FleetSpec::default()
+    };
     let newer = (0..60).filter(|&phone| fleet.model(PhoneId(phone)) == 8841.into()).count() as u64;
     let [live, sim] = datagrams(&by_model).await;
     let expected = newer * double + (60 - newer) * none;
@@ -450,7 +460,12 @@ async fn tvs_server(seed: u64) -> (Servers, SocketAddr, TrustLists, Vec<u8>) {
     let topology = bound.topology().clone();
     let cluster = Cluster::new(Genesis {
         topology,
-        fleet: FleetSpec { phones: 2, models: vec![(8841.into(), 1.0)], seed },
+        fleet: FleetSpec {
+            phones: 2,
+            models: vec![(8841.into(), 1.0)],
+            seed,
+            ..FleetSpec::default()
+        },
         source: KeySource::System,
         epoch_s: 1_800_000_000,
         stored: resetstorm::cluster::Stored::default(),

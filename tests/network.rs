@@ -307,7 +307,12 @@ async fn storm(weather: Weather) -> (Ledger, u64, Duration) {
         (topology.socket(NODE, ServiceKind::Tftp), topology.socket(NODE, ServiceKind::TVS));
     let mut cluster = Cluster::new(Genesis {
         topology,
-        fleet: FleetSpec { phones: PHONES, models: vec![(8841.into(), 1.0)], seed: 1 },
+        fleet: FleetSpec {
+            phones: PHONES,
+            models: vec![(8841.into(), 1.0)],
+            seed: 1,
+            ..FleetSpec::default()
+        },
         source: KeySource::bank(1),
         epoch_s: 1_700_000_000,
         stored: resetstorm::cluster::Stored::default(),
@@ -373,7 +378,12 @@ async fn stopped_half_way(profile: PhoneProfile) -> Ledger {
         (topology.socket(NODE, ServiceKind::Tftp), topology.socket(NODE, ServiceKind::TVS));
     let mut cluster = Cluster::new(Genesis {
         topology,
-        fleet: FleetSpec { phones: PHONES, models: vec![(8841.into(), 1.0)], seed: 1 },
+        fleet: FleetSpec {
+            phones: PHONES,
+            models: vec![(8841.into(), 1.0)],
+            seed: 1,
+            ..FleetSpec::default()
+        },
         source: KeySource::bank(1),
         epoch_s: 1_700_000_000,
         stored: resetstorm::cluster::Stored::default(),

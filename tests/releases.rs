@@ -53,7 +53,12 @@ fn cluster_with(release: Release, stored: Stored) -> Cluster {
             ],
             groups: vec![GroupSpec { name: "all".into(), members: vec![PUB], share: 1.0 }],
         },
-        fleet: FleetSpec { phones: 1, models: vec![(8841.into(), 1.0)], seed: 1 },
+        fleet: FleetSpec {
+            phones: 1,
+            models: vec![(8841.into(), 1.0)],
+            seed: 1,
+            ..FleetSpec::default()
+        },
         source: KeySource::bank(1),
         epoch_s: 1_800_000_000,
         stored,

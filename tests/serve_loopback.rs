@@ -13,16 +13,16 @@ use resetstorm::cluster::{
     CertificateKind, Cluster, Effect, FileReply, FleetSpec, Genesis, GroupSpec, NodeSpec,
     Operation, Ports, Release, ServiceKind, SignCacheMode, Topology, Waiter,
 };
-use resetstorm::crypto::{Certificate, KeySource};
+use resetstorm::crypto::{Certificate, KeySource, verify_file};
 use resetstorm::net::Clock;
 use resetstorm::serve::{Bound, ServeSettings, Servers};
 use resetstorm::transfer::{
     Download, DownloadOutcome, DownloadRequest, Progress, TransferFault, UploadLimits,
 };
 use resetstorm::vault;
-use resetstorm::wire::Dialogue;
 use resetstorm::wire::tftp::{ErrorCode, Options, Packet};
 use resetstorm::wire::tvs::{HEADER_LENGTH, Question, Request, message_length};
+use resetstorm::wire::{Dialogue, SignedFile};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -86,7 +86,12 @@ impl Stage {
             (topology.socket(NODE, ServiceKind::Tftp), topology.socket(NODE, ServiceKind::TVS));
         let cluster = Cluster::new(Genesis {
             topology,
-            fleet: FleetSpec { phones: PHONES, models: vec![(8841.into(), 1.0)], seed: 1 },
+            fleet: FleetSpec {
+                phones: PHONES,
+                models: vec![(8841.into(), 1.0)],
+                seed: 1,
+                ..FleetSpec::default()
+            },
             source: KeySource::bank(1),
             epoch_s: 1_700_000_000,
             stored: resetstorm::cluster::Stored::default(),
@@ -324,6 +329,22 @@ async fn files_arrive_byte_for_byte_with_and_without_options() {
     let counts = stage.servers.counts().tftp;
     assert_eq!((counts.requests, counts.transfers_done, counts.transfers_dropped), (24, 24, 0));
     assert_eq!((counts.malformed, counts.send_failed, counts.retransmits), (0, 0, 0));
+    stage.servers.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ring_list_and_locale_come_from_a_running_server_and_verify() {
+    let stage = Stage::new(SignCacheMode::Lazy).await;
+    for name in ["Ringlist.xml", "United_States/g3-tones.xml"] {
+        let plain = whole(fetch(stage.tftp, name, Options::default()).await);
+        let signed = format!("{name}.sgn");
+        let bytes = whole(fetch(stage.tftp, &signed, Options::default()).await);
+        let file = SignedFile::parse(&bytes).unwrap();
+        assert_eq!((file.header.file_name, file.body), (&*signed, &*plain));
+        let key =
+            stage.cluster.tftp(ClusterId::FIRST.node(0)).unwrap().signer().certificate.public_key();
+        assert_eq!(verify_file(&file, key, &mut Vec::new()), Ok(()), "{name}");
+    }
     stage.servers.shutdown().await;
 }
 

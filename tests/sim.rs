@@ -283,6 +283,7 @@ fn phones_that_are_moved_in_the_middle_of_a_boot_end_it_where_they_began_it() {
         trigger,
         action,
         then: None,
+        typed: None,
     };
     let mid_boot = Trigger::AfterPrevious { delay: Span::from_millis(40) };
     let (phones, to) = ((0..100).step_by(2).map(PhoneId).collect(), [two].into());

@@ -247,7 +247,7 @@ fn end(plan: &Plan, run: &SimRun, phone: &Phone, outcome: Option<Outcome>) -> Op
     };
     let knows_all = holds(FileKind::Itl, &service.list_signer().certificate)
         && holds(FileKind::Config, &service.signer().certificate);
-    let members = phone.config().map(|config| config.tvs.to_vec()).unwrap_or_default();
+    let members = phone.config().map(|config| config.content.tvs.clone()).unwrap_or_default();
     let helped = trusted_server(phone.lists(), &members, &run.cluster);
     let site = plan.fleet.site_of(plan.seed, phone.id());
     let lossy = plan.fleet.sites[site].link.loss > 0.0;

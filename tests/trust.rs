@@ -8,14 +8,14 @@ use resetstorm::cluster::operator::certificates::Regenerate;
 use resetstorm::cluster::operator::services::Services;
 use resetstorm::cluster::{
     CertificateKind, Cluster, FileReply, FleetSpec, Genesis, GroupSpec, Knowledge, NodeSpec, Ports,
-    Release, ServiceKind, SignCacheMode, Topology, Waiter,
+    Release, SecurityProfile, ServiceKind, SignCacheMode, Topology, Waiter,
 };
 use resetstorm::crypto::{CertificateSpec, Identity, KeySource};
 use resetstorm::phone::{
-    AcceptPath, Action, Answer, Ask, BootTime, Env, Errand, ErrandFault, Fact, Failure, FileKind,
-    FileRequest, HttpFault, Input, Judgement, ListFiles, Message, Outcome, Phone, PhoneProfile,
-    Refusal, Shared, Sink, Transport, TransportRule, Trust, TrustList, TrustLists, TvsFault,
-    Verifier, judge,
+    AcceptPath, Action, Answer, Ask, BootTime, Env, Errand, ErrandFault, FURTHER_FILES, Fact,
+    Failure, FileKind, FileRequest, HttpFault, Input, Judgement, ListFiles, Message, Outcome,
+    Phone, PhoneProfile, Refusal, Shared, Sink, Transport, TransportRule, Trust, TrustList,
+    TrustLists, TvsFault, Verifier, judge,
 };
 use resetstorm::transfer::{Breach, TransferFault};
 use resetstorm::wire::tftp::ErrorCode;
@@ -73,6 +73,10 @@ impl Bench {
     }
 
     fn of(release: Release) -> Bench {
+        Bench::with_profiles(release, Vec::new())
+    }
+
+    fn with_profiles(release: Release, profiles: Vec<SecurityProfile>) -> Bench {
         let node = NodeSpec {
             name: "pub".into(),
             address: "127.0.0.1".parse().unwrap(),
@@ -99,7 +103,13 @@ impl Bench {
                 nodes: vec![node],
                 groups: vec![group],
             },
-            fleet: FleetSpec { phones: 2, models: vec![(8841.into(), 1.0)], seed: 1 },
+            fleet: FleetSpec {
+                phones: 2,
+                models: vec![(8841.into(), 1.0)],
+                seed: 1,
+                profiles,
+                ..FleetSpec::default()
+            },
             source: KeySource::bank(1),
             epoch_s: 1_800_000_000,
             stored: resetstorm::cluster::Stored::default(),
@@ -569,6 +579,119 @@ fn a_config_of_another_signer_is_refused_and_the_old_one_kept() {
     assert_eq!(bench.phone.config().cloned(), before);
 }
 
+/// A phone whose configuration is encrypted, and one of the same number whose key the cluster
+/// does not know.
+#[test]
+fn an_encrypted_config_is_judged_first_and_opened_then() {
+    let of = |stale_keys: f64| {
+        let profile = SecurityProfile {
+            name: "secret".into(),
+            share: 1.0,
+            encrypted_config: true,
+            stale_keys,
+        };
+        Bench::with_profiles(Release::R8_6, vec![profile])
+    };
+    let name = "SEP0C75BD000000.cnf.xml.enc.sgn";
+    let after_list = |bench: &mut Bench| {
+        bench.boot();
+        let list = bench.list();
+        let next = bench.give(&list);
+        assert_eq!(asked(&next).0, name);
+    };
+    let mut bench = of(0.0);
+    after_list(&mut bench);
+    let file = bench.file(name);
+    assert_eq!(SignedFile::parse(&file).unwrap().header.version, (2, 0));
+    let mut forged = file.clone();
+    *forged.last_mut().unwrap() ^= 1;
+    let (_, facts) = bench.give(&forged);
+    assert!(facts.contains(&refused(FileKind::Config, Refusal::WrongSignature)), "judged first");
+    after_list(&mut bench);
+    let (_, facts) = bench.give(&file);
+    assert_eq!(facts[0], accepted(FileKind::Config, AcceptPath::Itl));
+    assert_eq!(outcome(&facts), Some(Outcome::Ready));
+    let mut stale = of(1.0);
+    let before = stale.phone.config().cloned();
+    after_list(&mut stale);
+    let file = stale.file(name);
+    let (_, facts) = stale.give(&file);
+    assert_eq!(facts[0], refused(FileKind::Config, Refusal::Unreadable));
+    let why = Outcome::Failed(Failure::File(Refusal::Unreadable));
+    assert_eq!((outcome(&facts), stale.phone.config().cloned()), (Some(why), before));
+}
+
+/// A stub that leads to no encrypted file ends the boot; it does not begin again.
+#[test]
+fn a_stub_is_followed_once_and_only_if_it_names_the_phones_certificate() {
+    let profile = |stale_keys: f64| SecurityProfile {
+        name: "secret".into(),
+        share: 1.0,
+        encrypted_config: true,
+        stale_keys,
+    };
+    let from_factory = |stale_keys: f64| {
+        let mut bench = Bench::with_profiles(Release::R8_6, vec![profile(stale_keys)]);
+        bench.phone = Phone::new(PhoneId(0), 8841);
+        bench.boot();
+        let list = bench.list();
+        bench.give(&list);
+        let stub = bench.config();
+        let next = bench.give(&stub);
+        (bench, stub, next)
+    };
+    let (_, _, (_, facts)) = from_factory(1.0);
+    assert_eq!(facts[0], refused(FileKind::Config, Refusal::Unreadable), "another certHash");
+    let (mut bench, stub, next) = from_factory(0.0);
+    assert_eq!(asked(&next).0, "SEP0C75BD000000.cnf.xml.enc.sgn");
+    let (_, facts) = bench.missing();
+    assert_eq!(outcome(&facts), Some(Outcome::Failed(Failure::ConfigMissing)));
+    // A server that sends the stub under the other name cannot have it followed for ever.
+    let (mut bench, ..) = from_factory(0.0);
+    let (actions, facts) = bench.give(&stub);
+    assert!(actions.is_empty() && outcome(&facts).is_some(), "{facts:?}");
+}
+
+/// A phone that asks for locale and ring list, too, and holds those that are served.
+fn with_further_files() -> Bench {
+    let mut bench = Bench::new();
+    let profile = PhoneProfile { further_files: FURTHER_FILES.to_vec(), ..PhoneProfile::default() };
+    bench.env.profile = Arc::new(profile);
+    bench.boot();
+    let list = bench.list();
+    bench.give(&list);
+    let config = bench.config();
+    let next = bench.give(&config);
+    assert_eq!(asked(&next).0, "United_States/g3-tones.xml.sgn");
+    let next = bench.give(&bench.file("United_States/g3-tones.xml.sgn"));
+    assert_eq!(next.1, [accepted(FileKind::Locale, AcceptPath::Itl)]);
+    assert_eq!(asked(&next).0, "Ringlist.xml.sgn");
+    let (_, facts) = bench.give(&bench.file("Ringlist.xml.sgn"));
+    assert_eq!(facts[0], accepted(FileKind::RingList, AcceptPath::Itl));
+    assert_eq!(outcome(&facts), Some(Outcome::Ready));
+    bench
+}
+
+#[test]
+fn locale_and_ring_list_are_signed_and_a_refused_one_leaves_the_old_one_and_the_phone_ready() {
+    let mut bench = with_further_files();
+    let held = bench.phone.further_file(FileKind::RingList);
+    assert!(held.is_some() && bench.phone.further_file(FileKind::Locale).is_some());
+    bench.boot();
+    let (list, config) = (bench.list(), bench.config());
+    bench.give(&list);
+    bench.give(&config);
+    // One is not there, which hurts nobody; the other was changed on its way.
+    let (actions, _) = bench.missing();
+    assert_eq!(request(&actions).step.kind(), FileKind::RingList);
+    let mut forged = bench.file("Ringlist.xml.sgn");
+    *forged.last_mut().unwrap() ^= 1;
+    let (_, facts) = bench.give(&forged);
+    assert_eq!(facts[0], refused(FileKind::RingList, Refusal::WrongSignature));
+    assert_eq!(outcome(&facts), Some(Outcome::Ready), "lists and configuration are in force");
+    assert_eq!(bench.phone.further_file(FileKind::RingList), held);
+}
+
 /// A phone that has asked TVS about the list of a regenerated CallManager.
 fn asking() -> (Bench, u32, Vec<u8>) {
     let mut bench = Bench::new();
@@ -989,7 +1112,7 @@ fn a_wrong_signature_by_a_signer_that_only_the_ctl_holds_is_refused_without_aski
     }
     // The whole phone with both lists, a configuration and TVS servers: nothing goes out.
     let stored = bench.phone.config().cloned();
-    assert!(stored.as_ref().is_some_and(|config| !config.tvs.is_empty()));
+    assert!(stored.as_ref().is_some_and(|config| !config.content.tvs.is_empty()));
     bench.phone.install(TrustLists { ctl: held(&new), itl: held(&old) }, stored);
     bench.boot();
     let (actions, facts) = bench.give(&list);

@@ -9,7 +9,7 @@ use resetstorm::crypto::{
 };
 use resetstorm::listing::{List, Verdict, check_file, check_list, open_envelope};
 use resetstorm::phone::FileKind;
-use resetstorm::toolbox::{Decision, TrustLists, stub_xml};
+use resetstorm::toolbox::{Decision, TrustLists};
 use resetstorm::wire::{
     Document, Encryption, Header, HeaderOrder, HeaderSpec, Record, SignedFile, capf, put_element,
     put_text, tvs,
@@ -147,7 +147,11 @@ fn stubs_parse_verify_and_come_out_of_our_writer() {
             .unwrap();
         assert_eq!(hex(&md5(device.der())), entry.text("cert_hash_md5"));
         let config = self::file(entry.path.strip_suffix(".sgn").unwrap());
-        let xml = stub_xml(&config, &device).unwrap();
+        let xml = resetstorm::wire::stub_xml(
+            &config,
+            &resetstorm::listing::hex(&resetstorm::crypto::md5(device.der())),
+        )
+        .unwrap();
         assert_eq!(signed(&entry, &signer, xml.as_bytes()), bytes, "{}", entry.path);
     }
 }

@@ -25,6 +25,12 @@ pub enum Purpose {
     Visit = 9,
     /// Whether a phone's settings can be reached at the phone.
     SettingsAccess = 10,
+    /// Phone security profile of a phone.
+    SecurityProfile = 12,
+    /// Whether the cluster encrypts for a key that a phone no longer holds.
+    StaleKey = 13,
+    /// The key under which a configuration is encrypted.
+    ContentKey = 14,
     /// Names, questions and planned starts of a capacity measurement (owner: a request or a worker).
     Load = 16,
 }

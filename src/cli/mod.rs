@@ -2,6 +2,7 @@
 //!
 //! Result on stdout; progress, warnings and errors on stderr. Nobody imports this floor.
 
+mod admin;
 pub mod args;
 mod assemble;
 mod calibrate;
@@ -45,6 +46,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Check(check::CheckArgs),
+    Admin(admin::AdminArgs),
     Run(run::RunArgs),
     Serve(serve::ServeArgs),
     Sim(sim::SimArgs),
@@ -104,6 +106,7 @@ fn carry_out(cli: &Cli) -> ExitCode {
     let (global, format) = (&cli.global, cli.global.format);
     let ended = match &cli.command {
         Command::Check(args) => Ok(check::check(args, global)),
+        Command::Admin(args) => admin::admin(args, global),
         Command::Run(args) => run::run(args, global),
         Command::Serve(args) => serve::serve(args, global),
         Command::Sim(args) => sim::sim(args, global),

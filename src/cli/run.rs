@@ -64,6 +64,7 @@ pub fn run(args: &RunArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
     permit_listener(args)?;
     let options = LiveOptions {
         files: None,
+        admin: None,
         allowed: args.scenario.flags.allow_target.clone(),
         state: args.state.clone(),
         metrics: args.metrics_listen,
@@ -78,10 +79,11 @@ pub fn run(args: &RunArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
     drop(runtime);
     view.console.clear();
     let run = outcome.map_err(|error| live_error(&error))?;
-    let alarms = run.facts.alarms.join("\n");
+    let (consoles, alarms) = (run.facts.consoles.clone(), run.facts.alarms.join("\n"));
     let summary = Summary::new(&run.ledger, run.facts, &plan.slos, run.finish);
     let code = run.signal.map_or_else(|| exit_code(&summary), Signal::exit_code);
     output::leave_summary((&directory, &summary), code, global.format, |directory| {
+        directory.write_consoles(&consoles)?;
         output::leave_alarms(directory, &alarms)
     })
 }

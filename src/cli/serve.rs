@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::live::{self, LiveOptions};
+use crate::live::{self, ADMIN_SOCKET, LiveOptions};
 use crate::wire::Dialogue;
 
 use super::ExitCode;
@@ -24,6 +24,9 @@ pub struct ServeArgs {
     /// Keep certificates and keys in this folder from run to run
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
+    /// The socket of the `admin` consoles; DIR/admin.sock with --state if not given
+    #[arg(long, value_name = "PATH")]
+    pub admin: Option<PathBuf>,
     /// Write the files of each TFTP node into a folder of this one, for a server that is not ours
     ///
     /// DIR/NODE has the lists and, with and without signature, the configurations of all phones.
@@ -43,6 +46,7 @@ pub fn serve(args: &ServeArgs, global: &GlobalArgs) -> Result<ExitCode, CliError
     let options = LiveOptions {
         state: args.state.clone(),
         files: args.files.clone(),
+        admin: args.admin.clone().or_else(|| Some(args.state.as_ref()?.join(ADMIN_SOCKET))),
         ..LiveOptions::default()
     };
     let mut view = ProgressView::new(global, &plan);

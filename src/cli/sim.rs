@@ -106,6 +106,7 @@ pub fn sim(args: &SimArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
     }
     let code = code(&mut summary, run.finish);
     output::leave_summary((&directory, &summary), code, global.format, |directory| {
+        directory.write_consoles(&run.facts.consoles)?;
         output::leave_alarms(directory, &run.facts.alarms.join("\n"))?;
         if !args.openmetrics {
             return Ok(());

@@ -1,16 +1,23 @@
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use crate::base::{DeviceName, Model, PhoneId, Purpose, stream};
-use crate::crypto::{FileIdentity, sha256_of};
+use crate::crypto::envelope::{BLOCK, ContentKey, wrap_key};
+use crate::crypto::{
+    DEVICES, FileIdentity, KeySource, certificate_hash, device, device_of, sha256_of,
+};
 use crate::transfer::Content;
-use crate::wire::{ConfigTemplate, ConfigValues, Dialogue, FileName, FilledConfig, Seal};
+use crate::wire::{
+    ConfigTemplate, ConfigValues, Dialogue, FileName, FilledConfig, LOCALE, RING_LIST, Seal,
+    stub_xml,
+};
 
 use super::kinds::ServiceKind;
 use super::topology::Topology;
 
 /// The phones that the cluster has configurations for.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct FleetSpec {
     /// Number of phones.
     pub phones: u32,
@@ -18,9 +25,55 @@ pub struct FleetSpec {
     pub models: Vec<(Model, f64)>,
     /// Seed of the run: decides which phone is of which model.
     pub seed: u64,
+    /// Firmware loads of models for which the operator has named one (Device Defaults).
+    pub loads: BTreeMap<Model, String>,
+    /// Phone security profiles and their shares, which add up to 1; none if no phone has one of
+    /// its own.
+    pub profiles: Vec<SecurityProfile>,
+}
+
+/// A phone security profile.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SecurityProfile {
+    /// Its name.
+    pub name: String,
+    /// The share of the phones that has it, 0..=1.
+    pub share: f64,
+    /// "TFTP Encrypted Config" (TFTP-06).
+    pub encrypted_config: bool,
+    /// The share of its phones whose certificate in the database is not the one that they hold,
+    /// 0..=1.
+    pub stale_keys: f64,
 }
 
 impl FleetSpec {
+    /// The number of the device certificate that a phone's configuration is encrypted for, if it
+    /// is encrypted; it may not be the one that the phone holds.
+    pub fn encrypts_for(&self, phone: PhoneId) -> Option<usize> {
+        let drawn = |purpose| stream(self.seed, u64::from(phone.0), purpose).unit();
+        let draw = if self.profiles.len() > 1 { drawn(Purpose::SecurityProfile) } else { 0.0 };
+        let mut sum = 0.0;
+        let mut reached = |profile: &&SecurityProfile| {
+            sum += profile.share;
+            draw < sum
+        };
+        let profile = self.profiles.iter().find(&mut reached).or(self.profiles.last());
+        let profile = profile.filter(|profile| profile.encrypted_config)?;
+        let is_stale = profile.stale_keys > 0.0 && drawn(Purpose::StaleKey) < profile.stale_keys;
+        Some((device_of(phone) + usize::from(is_stale)) % DEVICES)
+    }
+
+    /// Whether any phone's configuration is encrypted.
+    fn encrypts_any(&self) -> bool {
+        self.profiles.iter().any(|profile| profile.encrypted_config)
+    }
+
+    /// The load that phones of a model are to run.
+    pub fn load(&self, model: Model) -> String {
+        let named = self.loads.get(&model).cloned();
+        named.unwrap_or_else(|| format!("sip{model}.14-2-1-0001-125"))
+    }
+
     /// Which of the models a phone is; drawn per phone, so that it depends on no other phone.
     pub fn model_index(&self, phone: PhoneId) -> usize {
         if self.models.len() == 1 {
@@ -83,29 +136,80 @@ pub struct Catalogue {
     fleet: FleetSpec,
     /// End of each group's range of phone numbers.
     group_ends: Vec<u32>,
-    /// Templates by group, then model.
+    /// Templates by group, then model, then variant.
     templates: Vec<Vec<Arc<ConfigTemplate>>>,
+    /// For each of them what a phone is told in the clear whose configuration is encrypted.
+    stubs: Vec<Vec<Arc<[u8]>>>,
+    /// Variants of a template: without encryption, then for each device certificate.
+    variants: usize,
     configs: Configs,
     /// For devices that are not in the database.
     default: Arc<[u8]>,
+    /// The locale and the ring list.
+    further: [Arc<[u8]>; 2],
 }
 
 #[derive(Debug)]
 enum Configs {
-    /// Digests of name and content by phone, computed once when first asked for.
-    OfEachPhone(Vec<OnceLock<u128>>),
-    /// Contents by group, then model, with their digests.
+    /// Digests of name and content by phone, computed once when first asked for: of the signed
+    /// files, and of the encrypted ones if there are any.
+    OfEachPhone([Vec<OnceLock<u128>>; 2]),
+    /// Contents by group, then model, then variant, with their digests.
     OfEachModel(Vec<Vec<SharedConfig>>),
 }
 
-/// The configuration of all phones of a group and model.
+/// The configuration of all phones of a group, model and variant.
 #[derive(Debug)]
 struct SharedConfig {
     /// The phone whose configuration it is.
     phone: PhoneId,
+    /// The whole of it, in the clear.
+    whole: Arc<[u8]>,
+    /// As it is served with a signature: the whole, or its stub.
+    signed: SharedFile,
+    encrypted: Option<SharedFile>,
+}
+
+/// A body that is served to many phones.
+#[derive(Debug)]
+struct SharedFile {
     body: Arc<[u8]>,
     digest: u128,
     content: u64,
+}
+
+impl SharedFile {
+    fn new(name: FileName, body: Arc<[u8]>) -> SharedFile {
+        let digest = content_digest(name, &body);
+        let content = FileIdentity::unsigned(&body).content;
+        SharedFile { body, digest, content }
+    }
+}
+
+/// An encrypted configuration and how it is opened.
+#[derive(Debug)]
+pub(super) struct Envelope {
+    /// Its content before encryption.
+    pub whole: Vec<u8>,
+    /// The same behind encryption.
+    pub cipher: Vec<u8>,
+    /// Bytes of padding, 1 to 16.
+    pub padding: u16,
+    /// Key and IV.
+    pub key: ContentKey,
+    /// The key for the device: RSA PKCS#1 v1.5.
+    device: usize,
+    /// Randomness of the key wrap.
+    wrap_seed: u64,
+}
+
+impl Envelope {
+    /// The content key, wrapped for the device.
+    pub fn wrapped_key(&self) -> Vec<u8> {
+        let public_key = device(self.device).certificate.public_key();
+        wrap_key(public_key, &self.key.key, &mut KeySource::bank(self.wrap_seed))
+            .expect("device keys are RSA")
+    }
 }
 
 impl Catalogue {
@@ -120,10 +224,14 @@ impl Catalogue {
                 end
             })
             .collect();
-        let templates = templates(topology, fleet);
+        let variants = if fleet.encrypts_any() { 1 + DEVICES } else { 1 };
+        let templates = templates(topology, fleet, variants);
         let auto = ConfigValues { device: "AUTO", line: 0 };
         let mut catalogue = Catalogue {
             default: templates[0][0].render(auto).into_bytes().into(),
+            stubs: stubs(&templates, variants),
+            variants,
+            further: [LOCALE, RING_LIST].map(|text| text.as_bytes().into()),
             templates,
             fleet: fleet.clone(),
             group_ends,
@@ -132,9 +240,10 @@ impl Catalogue {
         catalogue.configs = match contents {
             Contents::OfEachModel => Configs::OfEachModel(catalogue.shared_configs()),
             Contents::OfEachPhone => {
-                let mut digests = Vec::new();
-                digests.resize_with(fleet.phones as usize, OnceLock::new);
-                Configs::OfEachPhone(digests)
+                let phones = fleet.phones as usize;
+                let of = |phones| std::iter::repeat_with(OnceLock::new).take(phones).collect();
+                let encrypted = if variants > 1 { phones } else { 0 };
+                Configs::OfEachPhone([of(phones), of(encrypted)])
             }
         };
         catalogue
@@ -142,41 +251,90 @@ impl Catalogue {
 
     fn shared_configs(&self) -> Vec<Vec<SharedConfig>> {
         let first_of = |group: usize| if group == 0 { 0 } else { self.group_ends[group - 1] };
-        let shared = |group: usize, model: usize| {
+        let shared = |group: usize, at: usize| {
             let phone = PhoneId(first_of(group));
-            let body: Arc<[u8]> = fill(phone, &self.templates[group][model]).to_bytes().into();
-            let digest = content_digest(signed_config(phone), &body);
-            let content = FileIdentity::unsigned(&body).content;
-            SharedConfig { phone, body, digest, content }
+            let template = &self.templates[group][at];
+            let whole: Arc<[u8]> = fill(phone, template).to_bytes().into();
+            let signed = match at % self.variants {
+                0 => Arc::clone(&whole),
+                _ => Arc::clone(&self.stubs[group][at]),
+            };
+            let device = (at % self.variants).checked_sub(1);
+            let encrypted = device.map(|device| {
+                let cipher = self.seal(phone, &whole, device).cipher;
+                SharedFile::new(config_name(phone, Seal::Encrypted), cipher.into())
+            });
+            let signed = SharedFile::new(config_name(phone, Seal::Signed), signed);
+            SharedConfig { phone, whole, signed, encrypted }
         };
-        (0..self.templates.len())
-            .map(|group| (0..self.fleet.models.len()).map(|model| shared(group, model)).collect())
-            .collect()
+        let of_group =
+            |group: usize| (0..self.templates[group].len()).map(|at| shared(group, at)).collect();
+        (0..self.templates.len()).map(of_group).collect()
     }
 
-    /// The configuration of a phone, if it is in the database.
-    pub fn config(&self, device: DeviceName) -> Option<(PhoneId, Body)> {
+    /// Encrypts a configuration for a device certificate. The key follows from seed, phone and
+    /// content, so that the same configuration is the same bytes each time.
+    fn seal(&self, phone: PhoneId, whole: &[u8], device: usize) -> Envelope {
+        let seed = self.fleet.seed ^ FileIdentity::unsigned(whole).content;
+        let mut random = stream(seed, u64::from(phone.0), Purpose::ContentKey);
+        let mut key = ContentKey { key: [0; BLOCK], iv: [0; BLOCK] };
+        random.fill(&mut key.key);
+        random.fill(&mut key.iv);
+        let (cipher, padding) = key.encrypt(whole);
+        let wrap_seed = random.next_u64();
+        Envelope { whole: whole.to_vec(), cipher, padding, key, device, wrap_seed }
+    }
+
+    /// The encrypted configuration of a phone, if it is encrypted; where one stands for many, of
+    /// that one.
+    pub(super) fn envelope(&self, phone: PhoneId) -> Option<Envelope> {
+        let device = self.fleet.encrypts_for(phone)?;
+        let owner = self.shared(phone).map_or(phone, |shared| shared.phone);
+        Some(self.seal(owner, &self.render(phone), device))
+    }
+
+    /// How a phone's configuration is served signed: encrypted as well, or not.
+    pub fn seals(&self, phone: PhoneId) -> &'static [Seal] {
+        match self.fleet.encrypts_for(phone) {
+            Some(_) => &[Seal::Signed, Seal::Encrypted],
+            None => &[Seal::Signed],
+        }
+    }
+
+    /// The configuration of a phone as it is served in this way, if it is in the database and
+    /// served so: in the clear the stub of an encrypted one.
+    pub fn config(&self, device: DeviceName, seal: Seal) -> Option<(PhoneId, Body)> {
         let phone = device.phone().filter(|phone| phone.0 < self.fleet.phones)?;
-        Some((phone, self.body(phone)))
+        Some((phone, self.served(phone, seal)?))
     }
 
-    fn body(&self, phone: PhoneId) -> Body {
-        match self.shared(phone) {
-            Some(shared) => Body::Whole(Arc::clone(&shared.body)),
-            None => fill(phone, self.template(phone)),
+    fn served(&self, phone: PhoneId, seal: Seal) -> Option<Body> {
+        if let Some(shared) = self.shared_file(phone, seal) {
+            return Some(Body::Whole(Arc::clone(&shared.body)));
+        }
+        match (self.fleet.encrypts_for(phone), seal) {
+            (Some(_), Seal::Encrypted) => {
+                self.envelope(phone).map(|envelope| Body::Whole(envelope.cipher.into()))
+            }
+            (Some(_), _) => Some(Body::Whole(Arc::clone(self.of(&self.stubs, phone)))),
+            (None, Seal::Encrypted) => None,
+            (None, _) => Some(fill(phone, self.of(&self.templates, phone))),
         }
     }
 
-    /// The configuration of phone number `phone`, which is below the size of the fleet.
+    /// What is kept for the group, model and variant of a phone.
+    fn of<'a, T>(&self, kept: &'a [Vec<T>], phone: PhoneId) -> &'a T {
+        let variant = self.fleet.encrypts_for(phone).map_or(0, |device| 1 + device);
+        &kept[self.group(phone)][self.fleet.model_index(phone) * self.variants + variant]
+    }
+
+    /// The whole configuration of phone number `phone`, which is below the size of the fleet, in
+    /// the clear.
     pub fn render(&self, phone: PhoneId) -> Arc<[u8]> {
-        match self.body(phone) {
-            Body::Whole(bytes) => bytes,
-            Body::Filled(_) => self.body(phone).to_bytes().into(),
+        match self.shared(phone) {
+            Some(shared) => Arc::clone(&shared.whole),
+            None => fill(phone, self.of(&self.templates, phone)).to_bytes().into(),
         }
-    }
-
-    fn template(&self, phone: PhoneId) -> &Arc<ConfigTemplate> {
-        &self.templates[self.group(phone)][self.fleet.model_index(phone)]
     }
 
     fn group(&self, phone: PhoneId) -> usize {
@@ -186,23 +344,29 @@ impl Catalogue {
     fn shared(&self, phone: PhoneId) -> Option<&SharedConfig> {
         match &self.configs {
             Configs::OfEachPhone(_) => None,
-            Configs::OfEachModel(shared) => {
-                Some(&shared[self.group(phone)][self.fleet.model_index(phone)])
-            }
+            Configs::OfEachModel(shared) => Some(self.of(shared, phone)),
         }
+    }
+
+    fn shared_file(&self, phone: PhoneId, seal: Seal) -> Option<&SharedFile> {
+        let shared = self.shared(phone)?;
+        if seal == Seal::Encrypted { shared.encrypted.as_ref() } else { Some(&shared.signed) }
     }
 
     /// Where one configuration stands for many phones: the phone whose it is, and its digest.
-    pub fn stand_in(&self, phone: PhoneId) -> Option<(PhoneId, u128)> {
-        self.shared(phone).map(|shared| (shared.phone, shared.digest))
+    pub fn stand_in(&self, phone: PhoneId, seal: Seal) -> Option<(PhoneId, u128)> {
+        let file = self.shared_file(phone, seal)?;
+        Some((self.shared(phone)?.phone, file.digest))
     }
 
-    /// The part of a [`FileIdentity`] that names the content of a phone's configuration.
-    pub fn content_of(&self, phone: PhoneId) -> u64 {
-        match self.shared(phone) {
-            Some(shared) => shared.content,
-            None => FileIdentity::unsigned(&self.render(phone)).content,
+    /// The part of a [`FileIdentity`] that names the content of a phone's configuration as it is
+    /// served in this way.
+    pub fn content_of(&self, phone: PhoneId, seal: Seal) -> u64 {
+        if let Some(shared) = self.shared_file(phone, seal) {
+            return shared.content;
         }
+        let body = self.served(phone, seal).map(|body| body.to_bytes());
+        FileIdentity::unsigned(&body.unwrap_or_default()).content
     }
 
     /// The default configuration, for devices that are not in the database.
@@ -210,13 +374,29 @@ impl Catalogue {
         Arc::clone(&self.default)
     }
 
-    /// The digest of a phone's signed configuration: file name and content.
-    pub fn digest(&self, phone: PhoneId) -> u128 {
-        match (&self.configs, self.shared(phone)) {
+    /// The tones of the network locale, the same for all phones.
+    pub fn locale(&self) -> Arc<[u8]> {
+        Arc::clone(&self.further[0])
+    }
+
+    /// The ring list, the same for all phones.
+    pub fn ring_list(&self) -> Arc<[u8]> {
+        Arc::clone(&self.further[1])
+    }
+
+    /// The digest of a phone's signed configuration, encrypted or not: file name and content.
+    pub fn digest(&self, phone: PhoneId, seal: Seal) -> u128 {
+        let computed = || {
+            let body = self.served(phone, seal).map(|body| body.to_bytes());
+            content_digest(config_name(phone, seal), &body.unwrap_or_default())
+        };
+        match (&self.configs, self.shared_file(phone, seal)) {
             // Every phone has a signature of its own in the cache.
             (_, Some(shared)) => shared.digest ^ u128::from(phone.0).wrapping_mul(SPREAD),
-            (Configs::OfEachPhone(digests), None) => *digests[phone.0 as usize]
-                .get_or_init(|| content_digest(signed_config(phone), &self.render(phone))),
+            (Configs::OfEachPhone(digests), None) => {
+                let of_seal = &digests[usize::from(seal == Seal::Encrypted)];
+                *of_seal[phone.0 as usize].get_or_init(computed)
+            }
             (Configs::OfEachModel(_), None) => unreachable!("shared contents have every phone"),
         }
     }
@@ -243,9 +423,9 @@ fn fill(phone: PhoneId, template: &Arc<ConfigTemplate>) -> Body {
     Body::Filled(FilledConfig::new(Arc::clone(template), DeviceName::of_phone(phone), line))
 }
 
-/// The name of a phone's signed configuration.
-pub(super) fn signed_config(phone: PhoneId) -> FileName {
-    FileName::Config(Some(DeviceName::of_phone(phone)), Seal::Signed)
+/// The name of a phone's configuration.
+pub(super) fn config_name(phone: PhoneId, seal: Seal) -> FileName {
+    FileName::Config(Some(DeviceName::of_phone(phone)), seal)
 }
 
 /// The digest that names a signed file in the sign cache.
@@ -254,7 +434,11 @@ pub(super) fn content_digest(name: FileName, content: &[u8]) -> u128 {
     u128::from_be_bytes(digest[..16].try_into().expect("a digest has more than 16 bytes"))
 }
 
-fn templates(topology: &Topology, fleet: &FleetSpec) -> Vec<Vec<Arc<ConfigTemplate>>> {
+fn templates(
+    topology: &Topology,
+    fleet: &FleetSpec,
+    variants: usize,
+) -> Vec<Vec<Arc<ConfigTemplate>>> {
     let capf_node = topology.nodes_with(ServiceKind::Capf).next();
     let capf_name = capf_node.map_or("", |id| topology.node(id).name.as_str());
     let of_group = |group: &super::GroupSpec| {
@@ -269,12 +453,27 @@ fn templates(topology: &Topology, fleet: &FleetSpec) -> Vec<Vec<Arc<ConfigTempla
                 (name, address, node.ports.of(Dialogue::Tvs))
             })
             .collect();
-        let of_model = |(model, _): &(Model, f64)| {
-            Arc::new(ConfigTemplate::new(&members, capf_name, model.as_str()))
+        let of_model = |(model, variant): (Model, usize)| {
+            let hash = variant.checked_sub(1).map(|at| certificate_hash(device(at)));
+            let load = fleet.load(model);
+            Arc::new(ConfigTemplate::new(&members, capf_name, &load, hash.as_deref()))
         };
-        fleet.models.iter().map(of_model).collect()
+        let models = fleet.models.iter().map(|&(model, _)| model);
+        models.flat_map(|model| (0..variants).map(move |at| (model, at))).map(of_model).collect()
     };
     topology.groups.iter().map(of_group).collect()
+}
+
+/// The stub of each template that is encrypted, an empty one of each other.
+fn stubs(templates: &[Vec<Arc<ConfigTemplate>>], variants: usize) -> Vec<Vec<Arc<[u8]>>> {
+    let stub = |(at, template): (usize, &Arc<ConfigTemplate>)| -> Arc<[u8]> {
+        let Some(number) = (at % variants).checked_sub(1) else { return Arc::default() };
+        let whole = template.render(ConfigValues { device: "AUTO", line: 0 });
+        let hash = certificate_hash(device(number));
+        let stub = stub_xml(whole.as_bytes(), &hash).expect("templates are well-formed");
+        stub.into_bytes().into()
+    };
+    templates.iter().map(|of_group| of_group.iter().enumerate().map(stub).collect()).collect()
 }
 
 #[cfg(test)]
@@ -313,7 +512,7 @@ mod tests {
 
     fn fleet(models: &[(u16, f64)]) -> FleetSpec {
         let models = models.iter().map(|&(model, share)| (model.into(), share)).collect();
-        FleetSpec { phones: 10, models, seed: 42 }
+        FleetSpec { phones: 10, models, seed: 42, ..FleetSpec::default() }
     }
 
     fn catalogue() -> Catalogue {
@@ -331,12 +530,15 @@ mod tests {
             let (body, own) = (shared.render(phone), each.render(phone));
             assert_eq!(body.len(), own.len(), "names and numbers have one length");
             assert_eq!(Config::parse(&body).unwrap(), Config::parse(&own).unwrap());
-            assert!(digests.insert(shared.digest(phone)));
-            assert_eq!(shared.content_of(phone), FileIdentity::unsigned(&body).content);
-            assert_eq!(each.content_of(phone), FileIdentity::unsigned(&own).content);
-            assert_eq!(each.stand_in(phone), None);
+            assert!(digests.insert(shared.digest(phone, Seal::Signed)));
+            assert_eq!(
+                shared.content_of(phone, Seal::Signed),
+                FileIdentity::unsigned(&body).content
+            );
+            assert_eq!(each.content_of(phone, Seal::Signed), FileIdentity::unsigned(&own).content);
+            assert_eq!(each.stand_in(phone, Seal::Signed), None);
             let owner = PhoneId(if number < 7 { 0 } else { 7 });
-            assert_eq!(shared.stand_in(phone).unwrap().0, owner);
+            assert_eq!(shared.stand_in(phone, Seal::Signed).unwrap().0, owner);
         }
         assert!(Arc::ptr_eq(&shared.render(PhoneId(8)), &shared.render(PhoneId(8))));
     }
@@ -372,15 +574,20 @@ mod tests {
         let (one, two) = (catalogue.render(PhoneId(0)), catalogue.render(PhoneId(1)));
         assert_ne!(one, two);
         assert_eq!(one, catalogue.render(PhoneId(0)));
-        assert_ne!(catalogue.digest(PhoneId(0)), catalogue.digest(PhoneId(1)));
+        assert_ne!(
+            catalogue.digest(PhoneId(0), Seal::Signed),
+            catalogue.digest(PhoneId(1), Seal::Signed)
+        );
     }
 
     #[test]
     fn only_devices_of_the_fleet_are_in_the_database() {
         let catalogue = catalogue();
-        let known = |number| catalogue.config(DeviceName::of_phone(PhoneId(number))).is_some();
+        let known = |number| {
+            catalogue.config(DeviceName::of_phone(PhoneId(number)), Seal::Signed).is_some()
+        };
         assert!(known(0) && known(9) && !known(10));
-        assert!(catalogue.config("SEP001122334455".parse().unwrap()).is_none());
+        assert!(catalogue.config("SEP001122334455".parse().unwrap(), Seal::Signed).is_none());
     }
 
     #[test]

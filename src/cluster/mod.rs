@@ -23,7 +23,7 @@ mod stores;
 mod tftp_service;
 mod topology;
 
-pub use catalogue::{Catalogue, Contents, FleetSpec};
+pub use catalogue::{Catalogue, Contents, FleetSpec, SecurityProfile};
 pub use ctl::{CTL_METHODS, CtlContent, CtlFile, CtlMethod, CtlNode, Manner};
 pub use defect::{Defect, DefectRules, NOT_PLAYED};
 pub use drs::{Backup, Mismatch, NodeBackup};

@@ -1,9 +1,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::base::{Calendar, Home, HostTable, NodeId, PhoneId, Span, Time};
+use crate::base::{Calendar, Home, HostTable, Model, NodeId, PhoneId, Span, Time};
 use crate::crypto::{
     Certificate, CertificateSpec, Credential, EcIdentity, FIVE_YEARS_S, Identity, KeySource,
+    SigningKey, certificate_request,
 };
 use crate::wire::Dialogue;
 
@@ -42,6 +43,8 @@ pub struct Cluster {
     calendar: Arc<Calendar>,
     pub(super) monitor: Monitor,
     stores: Stores,
+    /// Keys whose certificates a CA outside has still to sign; gone when the program ends.
+    requests: BTreeMap<(NodeId, CertificateKind), Arc<SigningKey>>,
     /// Its CTL and who signs it.
     ctl: CtlKeeper,
     /// Its backups, and what a restore has left to repair.
@@ -120,12 +123,29 @@ pub enum ActionError {
         /// Name of the node.
         node: String,
     },
+    /// The certificate was not made of the last request, or there is none.
+    #[error(
+        "the certificate has another key than the last request for {certificate} on node {node}; \
+         `set csr gen` makes a request for a CA to sign"
+    )]
+    NotRequested {
+        /// Name of the certificate.
+        certificate: &'static str,
+        /// Name of the node.
+        node: String,
+    },
     /// There is no CTL to update.
     #[error(
         "the cluster is not in mixed mode, so that it has no CTL to update; set its security-mode \
          to mixed first"
     )]
     NonSecure,
+    /// The cluster has no phone of this model.
+    #[error("the cluster has no phone of model {model}; name one of fleet.models")]
+    NoModel {
+        /// The model.
+        model: String,
+    },
     /// Nobody has this token, or it is none of the original set-up (CTL-05).
     #[error("token {token} is none of those that the CTL was made with; name one of them")]
     NoToken {
@@ -181,6 +201,7 @@ impl Cluster {
             stores: Stores::new(nodes, knowledge),
             ctl: CtlKeeper::new(&topology.security, stored.etokens, epoch_s, &mut source),
             drs: Drs::of(stored.backups),
+            requests: BTreeMap::new(),
             rollback: false,
             cache: Arc::new(SignCache::new(topology.sign_cache)),
             catalogue: Arc::new(Catalogue::new(&topology, &fleet, contents)),
@@ -292,6 +313,11 @@ impl Cluster {
         self.node_ids().flat_map(|node| {
             self.nodes[node.index()].due.iter().map(move |&service| (node, service))
         })
+    }
+
+    /// Whether the cluster is in mixed mode now.
+    pub const fn security_mode(&self) -> SecurityMode {
+        self.ctl.mode
     }
 
     /// Whether the cluster is prepared for a rollback to a release before 8.0.
@@ -424,6 +450,49 @@ impl Cluster {
         Ok(self.automatic_update(nodes[0], kind, now))
     }
 
+    /// A new key that waits for its certificate, in the place of an earlier one.
+    pub(super) fn request_certificate(
+        &mut self,
+        node: NodeId,
+        kind: CertificateKind,
+    ) -> Result<(), ActionError> {
+        self.own(node, kind)?;
+        let key = self.source.signing_key(self.topology.key_bits);
+        self.requests.insert((node, kind), Arc::new(key));
+        Ok(())
+    }
+
+    /// The request (PEM) for a certificate that a CA has still to sign, if there is one.
+    pub fn certificate_request(&self, node: NodeId, kind: CertificateKind) -> Option<String> {
+        let key = self.requests.get(&(node, kind))?;
+        Some(certificate_request(self.certificate(node, kind), key))
+    }
+
+    /// Whether this certificate was made of the last request for one of this kind.
+    pub fn is_requested(&self, node: NodeId, kind: CertificateKind, signed: &Certificate) -> bool {
+        let key = self.requests.get(&(node, kind));
+        key.is_some_and(|key| key.public_key() == signed.public_key())
+    }
+
+    /// The certificate that a CA outside has made of the last request.
+    pub(super) fn import_own(
+        &mut self,
+        node: NodeId,
+        kind: CertificateKind,
+        signed: &Certificate,
+        now: Time,
+    ) -> Result<Vec<Effect>, ActionError> {
+        let is_requested = self.is_requested(node, kind, signed);
+        let key = self.requests.remove(&(node, kind)).filter(|_| is_requested);
+        let key = key.ok_or_else(|| ActionError::NotRequested {
+            certificate: kind.name(),
+            node: self.name(node),
+        })?;
+        let identity = Identity { certificate: signed.clone(), key };
+        self.put(node, kind, identity.into());
+        Ok(self.automatic_update(node, kind, now))
+    }
+
     fn own(&self, node: NodeId, kind: CertificateKind) -> Result<&Credential, ActionError> {
         self.stores.own(node, kind).ok_or_else(|| ActionError::NoCertificate {
             certificate: kind.name(),
@@ -540,21 +609,52 @@ impl Cluster {
             let publisher = self.publisher();
             self.ctl.file = Some(Arc::new(self.build_ctl(Some((&signer, publisher)), now)));
         }
+        Ok(self.serve_anew(now, |cluster, node, signers, lists| {
+            lists.ctl.clone_from(&cluster.ctl.file);
+            if list == ResetList::Itl {
+                signers.list = signer.clone();
+                lists.itl = cluster.itl_records(node);
+            }
+        }))
+    }
+
+    /// Names the load of phones, of one model or all: every TFTP node that runs serves their
+    /// configurations at once, as for any change of a device.
+    pub(super) fn set_load(
+        &mut self,
+        model: Option<Model>,
+        load: &str,
+        now: Time,
+    ) -> Result<Vec<Effect>, ActionError> {
+        let of_fleet = self.fleet.models.iter().map(|&(of_fleet, _)| of_fleet);
+        let models: Vec<Model> =
+            of_fleet.filter(|&of_fleet| model.is_none_or(|model| model == of_fleet)).collect();
+        if let (Some(model), true) = (model, models.is_empty()) {
+            return Err(ActionError::NoModel { model: model.to_string() });
+        }
+        self.fleet.loads.extend(models.into_iter().map(|model| (model, load.to_owned())));
+        self.catalogue = Arc::new(Catalogue::new(&self.topology, &self.fleet, self.contents));
+        Ok(self.serve_anew(now, |_, _, _, _| {}))
+    }
+
+    /// Puts another service in the place of each TFTP service that runs, with the same keys and
+    /// lists but for what `change` makes of them.
+    fn serve_anew(
+        &mut self,
+        now: Time,
+        change: impl Fn(&Cluster, NodeId, &mut Signers, &mut Lists),
+    ) -> Vec<Effect> {
         let mut effects = Vec::new();
         for node in self.node_ids() {
             let Some(running) = self.tftp(node) else { continue };
-            let mut signers = running.signers().clone();
-            let mut lists = Lists { ctl: self.ctl.file.clone(), ..running.lists().clone() };
-            if list == ResetList::Itl {
-                signers.list = signer.clone();
-                lists.itl = self.itl_records(node);
-            }
+            let (mut signers, mut lists) = (running.signers().clone(), running.lists().clone());
+            change(self, node, &mut signers, &mut lists);
             let service = Service::Tftp(Arc::new(self.tftp_with(signers, lists, now)));
             self.nodes[node.index()].running.insert(ServiceKind::Tftp, service.clone());
             effects.push(Effect::Service(ServiceChange::Started { node, service }));
         }
         self.drop_stale_signatures();
-        Ok(effects)
+        effects
     }
 
     /// Whether a node serves a broken ITL that the cluster can neither show nor sign anew (DEF-06).
@@ -948,7 +1048,12 @@ mod tests {
                 ],
                 groups: vec![group],
             },
-            fleet: FleetSpec { phones: 4, models: vec![(8841.into(), 1.0)], seed: 1 },
+            fleet: FleetSpec {
+                phones: 4,
+                models: vec![(8841.into(), 1.0)],
+                seed: 1,
+                ..FleetSpec::default()
+            },
             source: KeySource::bank(1),
             epoch_s: 1_800_000_000,
             stored: Stored::default(),

@@ -4,11 +4,14 @@ use std::sync::Arc;
 use dashmap::DashMap;
 
 use crate::base::{DeviceName, PhoneId};
-use crate::crypto::{FileIdentity, Identity, sha256_of, verify_file};
+use crate::crypto::envelope::content_digest as digest_of;
+use crate::crypto::{FileIdentity, Identity, md5, sha256_of, verify_file};
 use crate::transfer::Content;
-use crate::wire::{FileName, HeaderOrder, HeaderSpec, Seal, SignedFile, UnsignedHeader};
+use crate::wire::{
+    Encryption, FileName, HeaderOrder, HeaderSpec, Seal, SignedFile, UnsignedHeader,
+};
 
-use super::catalogue::{Body, Catalogue, content_digest, signed_config};
+use super::catalogue::{Body, Catalogue, Envelope, config_name, content_digest};
 use super::ctl::CtlFile;
 use super::kinds::FileSignature;
 use super::sign_cache::{CacheKey, Claim, SignCache, Waiter};
@@ -67,6 +70,7 @@ pub struct Signers {
 enum SignedKind {
     List,
     File,
+    Encrypted,
 }
 
 impl SignedKind {
@@ -75,6 +79,7 @@ impl SignedKind {
         match self {
             SignedKind::List => (1, 2),
             SignedKind::File => (1, 0),
+            SignedKind::Encrypted => (2, 0),
         }
     }
 }
@@ -283,13 +288,13 @@ impl TftpService {
         if let FileName::Ctl(_) = file {
             return self.ctl().map(CtlFile::identity);
         }
-        let Wanted { body, signed, phone, .. } = self.wanted(file)?;
+        let Wanted { name, body, signed, phone } = self.wanted(file)?;
         if let Some((SignedKind::List, _)) = signed {
             return Some(self.list_identity);
         }
-        let content = match phone {
-            Some(phone) => self.catalogue.content_of(phone),
-            None => FileIdentity::unsigned(&body.to_bytes()).content,
+        let content = match (name, phone) {
+            (FileName::Config(_, seal), Some(phone)) => self.catalogue.content_of(phone, seal),
+            _ => FileIdentity::unsigned(&body.to_bytes()).content,
         };
         Some(FileIdentity { content, signer: signed.map_or(0, |_| self.file_signer) })
     }
@@ -328,9 +333,21 @@ impl TftpService {
 
     /// Whether its list is signed by the certificate that it names: a broken one is not.
     pub fn list_fits_its_signer(&self) -> bool {
-        let (bytes, key) = (self.signed_list(), self.signers.list.certificate.public_key());
+        let (bytes, key) = (self.list_apart(), self.signers.list.certificate.public_key());
         let file = SignedFile::parse(&bytes);
         file.is_ok_and(|file| verify_file(&file, key, &mut Vec::new()).is_ok())
+    }
+
+    /// MD5 of the list as it is served (ITL-22).
+    pub fn list_checksum(&self) -> [u8; 16] {
+        md5(&self.list_apart())
+    }
+
+    /// The list as it is served. Looks at no cache and counts no signature: who asks is no phone.
+    fn list_apart(&self) -> Vec<u8> {
+        let list = self.list();
+        let job = self.job(&list, None).expect("lists are signed");
+        ServedFile { header: Some(job.sign()), body: list.body }.to_bytes()
     }
 
     /// Whose signatures it makes.
@@ -352,17 +369,24 @@ impl TftpService {
     pub fn names(&self) -> impl Iterator<Item = FileName> + '_ {
         let of_phone = |number| Some(DeviceName::of_phone(PhoneId(number)));
         let owners = std::iter::once(None).chain((0..self.catalogue.phones()).map(of_phone));
-        owners.flat_map(|owner| {
+        let of_owners = owners.flat_map(|owner| {
             let config = |seal| FileName::Config(owner, seal);
             let ctl = self.ctl().map(|_| FileName::Ctl(owner));
             let others = [FileName::Itl(owner), config(Seal::Signed), config(Seal::Plain)];
-            ctl.into_iter().chain(others)
-        })
+            let seals = owner.and_then(DeviceName::phone).map(|phone| self.catalogue.seals(phone));
+            let is_encrypted = seals.is_some_and(|seals| seals.contains(&Seal::Encrypted));
+            let encrypted = is_encrypted.then(|| config(Seal::Encrypted));
+            ctl.into_iter().chain(others).chain(encrypted)
+        });
+        let further = [FileName::Locale, FileName::RingList];
+        let both = |name: fn(Seal) -> FileName| [Seal::Signed, Seal::Plain].map(name);
+        further.into_iter().flat_map(both).chain(of_owners)
     }
 
     /// The content of a phone's configuration and what a phone holds that has accepted it.
     pub fn config_of(&self, phone: PhoneId) -> (Arc<[u8]>, FileIdentity) {
-        let content = self.catalogue.content_of(phone);
+        let seal = self.catalogue.seals(phone).last().copied().unwrap_or(Seal::Signed);
+        let content = self.catalogue.content_of(phone, seal);
         (self.catalogue.render(phone), FileIdentity { content, signer: self.file_signer })
     }
 
@@ -370,8 +394,10 @@ impl TftpService {
     /// cache, for prewarming.
     pub fn missing_signatures(&self) -> impl Iterator<Item = SignJob> + '_ {
         let list = self.job(&self.list(), None);
+        let seals = |phone| self.catalogue.seals(phone).iter().map(move |&seal| (phone, seal));
         let configs = (0..self.catalogue.phones())
-            .filter_map(|number| self.job(&self.wanted(signed_config(PhoneId(number)))?, None));
+            .flat_map(move |number| seals(PhoneId(number)))
+            .filter_map(|(phone, seal)| self.job(&self.wanted(config_name(phone, seal))?, None));
         list.into_iter().chain(configs).filter(|job| !self.cache.contains(job.key))
     }
 
@@ -398,7 +424,7 @@ impl TftpService {
     fn signer_of(&self, kind: SignedKind) -> (&Identity, u64) {
         match kind {
             SignedKind::List => (&self.signers.list, self.list_signer_id),
-            SignedKind::File => (&self.signers.files, self.file_signer_id),
+            SignedKind::File | SignedKind::Encrypted => (&self.signers.files, self.file_signer_id),
         }
     }
 
@@ -411,20 +437,28 @@ impl TftpService {
                 let body = Body::Whole(Arc::clone(self.ctl()?.bytes()));
                 return Some(Wanted { name, body, phone: None, signed: None });
             }
-            FileName::Config(_, Seal::Encrypted) => return None,
+            FileName::Config(None, Seal::Encrypted)
+            | FileName::Locale(Seal::Encrypted)
+            | FileName::RingList(Seal::Encrypted) => return None,
+            FileName::Locale(seal) => (Body::Whole(self.catalogue.locale()), None, seal),
+            FileName::RingList(seal) => (Body::Whole(self.catalogue.ring_list()), None, seal),
             FileName::Config(None, seal) => {
                 (Body::Whole(self.catalogue.default_config()), None, seal)
             }
             FileName::Config(Some(device), seal) => {
-                let (phone, body) = self.catalogue.config(device)?;
+                let (phone, body) = self.catalogue.config(device, seal)?;
                 (body, Some(phone), seal)
             }
         };
         let digest = || match phone {
-            Some(phone) => self.catalogue.digest(phone),
+            Some(phone) => self.catalogue.digest(phone, seal),
             None => content_digest(name, &body.to_bytes()),
         };
-        let signed = (seal == Seal::Signed).then(|| (SignedKind::File, digest()));
+        let signed = match seal {
+            Seal::Plain => None,
+            Seal::Signed => Some((SignedKind::File, digest())),
+            Seal::Encrypted => Some((SignedKind::Encrypted, digest())),
+        };
         Some(Wanted { name, body, phone, signed })
     }
 
@@ -439,7 +473,8 @@ impl TftpService {
         let (kind, content) = file.signed?;
         let signature = self.signers.signature;
         let (signer, id) = self.signer_of(kind);
-        let stand_in = file.phone.and_then(|phone| self.catalogue.stand_in(phone));
+        let seal = if kind == SignedKind::Encrypted { Seal::Encrypted } else { Seal::Signed };
+        let stand_in = file.phone.and_then(|phone| self.catalogue.stand_in(phone, seal));
         let known = stand_in.and_then(|(_, digest)| self.shared_headers.get(&digest));
         let header = match known {
             Some(header) => Header::Known(Arc::clone(&header)),
@@ -467,7 +502,8 @@ impl TftpService {
     ) -> UnsignedHeader {
         let Signers { signature, signer_version, .. } = self.signers;
         let certificate = &signer.certificate;
-        let name = stand_in.map_or(file.name, |(owner, _)| signed_config(owner)).to_string();
+        let seal = if kind == SignedKind::Encrypted { Seal::Encrypted } else { Seal::Signed };
+        let name = stand_in.map_or(file.name, |(owner, _)| config_name(owner, seal)).to_string();
         let spec = HeaderSpec {
             order: HeaderOrder::Cucm,
             version: kind.version(),
@@ -480,8 +516,22 @@ impl TftpService {
             file_name: &name,
             timestamp: self.started_s,
         };
-        spec.encode()
+        let encrypted = file.phone.filter(|_| kind == SignedKind::Encrypted);
+        match encrypted.and_then(|phone| self.catalogue.envelope(phone)) {
+            Some(envelope) => encode_encrypted(&spec, &envelope),
+            None => spec.encode(),
+        }
     }
+}
+
+/// The header of an encrypted file before it is signed.
+fn encode_encrypted(spec: &HeaderSpec<'_>, envelope: &Envelope) -> UnsignedHeader {
+    let wrapped = envelope.wrapped_key();
+    let digest =
+        digest_of(spec.digest, &envelope.whole).expect("files are signed with both digests");
+    let encryption = Encryption::new(&envelope.key.iv, envelope.padding, &wrapped)
+        .with_digest(spec.digest, &digest);
+    spec.encode_encrypted(&encryption)
 }
 
 #[cfg(test)]
@@ -520,7 +570,12 @@ mod tests {
                     share: 1.0,
                 }],
             },
-            fleet: FleetSpec { phones: 3, models: vec![(8841.into(), 1.0)], seed: 1 },
+            fleet: FleetSpec {
+                phones: 3,
+                models: vec![(8841.into(), 1.0)],
+                seed: 1,
+                ..FleetSpec::default()
+            },
             source: KeySource::bank(1),
             epoch_s: 1_800_000_000,
             stored: crate::cluster::Stored::default(),
@@ -554,6 +609,9 @@ mod tests {
             "SEP0C75BD000002.cnf.xml.sgn",
             "XMLDefault.cnf.xml",
             "XMLDefault.cnf.xml.sgn",
+            "Ringlist.xml",
+            "Ringlist.xml.sgn",
+            "United_States/g3-tones.xml.sgn",
         ] {
             assert!(fetch(&service, name).is_some(), "{name}");
             assert!(identity(&service, name).is_some(), "{name}");
@@ -570,6 +628,7 @@ mod tests {
             "SEP0c75bd000000.cnf.xml",
             "../ITLFile.tlv",
             "/ITLFile.tlv",
+            "Ringlist.xml.enc.sgn",
             "SEP0C75BD000000.cnf.xml.sgn.sgn",
         ] {
             assert!(fetch(&service, name).is_none(), "{name}");
@@ -584,6 +643,8 @@ mod tests {
             ("ITLSEP0C75BD000000.tlv", "ITLFile.tlv", (1, 2)),
             ("SEP0C75BD000001.cnf.xml.sgn", "SEP0C75BD000001.cnf.xml.sgn", (1, 0)),
             ("XMLDefault.cnf.xml.sgn", "XMLDefault.cnf.xml.sgn", (1, 0)),
+            ("Ringlist.xml.sgn", "Ringlist.xml.sgn", (1, 0)),
+            ("United_States/g3-tones.xml.sgn", "United_States/g3-tones.xml.sgn", (1, 0)),
         ];
         for (name, inside, version) in expected {
             let bytes = fetch(&service, name).unwrap();

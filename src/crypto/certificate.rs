@@ -325,7 +325,7 @@ impl Identity {
 }
 
 /// What the RSA key of a service certificate is for.
-fn rsa_uses() -> KeyUsage {
+pub(super) fn rsa_uses() -> KeyUsage {
     KeyUsage(
         KeyUsages::DigitalSignature
             | KeyUsages::KeyEncipherment

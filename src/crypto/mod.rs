@@ -9,6 +9,7 @@ mod certificate;
 mod cipher;
 mod credential;
 mod date;
+mod device;
 pub mod envelope;
 mod hash;
 mod identity;
@@ -18,6 +19,7 @@ mod lock;
 mod pem;
 mod pkcs12;
 pub mod proof;
+mod request;
 mod sealed;
 mod shape;
 mod verify;
@@ -27,10 +29,12 @@ pub use certificate::{
 };
 pub use credential::{Credential, EcIdentity, EcKey};
 pub use date::date_text;
+pub use device::{DEVICES, certificate_hash, device, device_of};
 pub use identity::FileIdentity;
 pub use keys::{KeyError, KeySource, SigningKey};
 pub use keystore::{KeyStore, KeyStoreError};
 pub use lock::LockFault;
+pub use request::certificate_request;
 pub use sealed::{SealFault, seal, unseal};
 pub use verify::{KeyKind, SignatureFault, verify_file, verify_signature};
 

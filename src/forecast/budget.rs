@@ -10,6 +10,7 @@ use crate::base::lines::{paragraph, row};
 use crate::base::words::{aligned_left, bytes, count};
 use crate::base::{Home, Model, NodeId, PhoneId, Span};
 use crate::cluster::{SecurityMode, ServiceKind, Topology};
+use crate::console::Look;
 use crate::measure::{COVERS, FaultSummary, Queue};
 use crate::phone::{First, family_of};
 use crate::play::Homes;
@@ -395,9 +396,11 @@ fn in_words(plan: &Plan, at: usize) -> String {
         .as_ref()
         .map(|then| format!("; {} after that: {}", then.delay, then.action.plan_words(topology)));
     let visits = longest_visits(plan, at).map(|length| format!(" ({} at most)", duration(length)));
+    let typed = entry.typed.as_ref().filter(|_| entry.action.get::<Look>().is_none());
+    let typed = typed.map(|typed| format!("`{}`: ", typed.lines[0])).unwrap_or_default();
     let action = entry.action.plan_words(topology);
     format!(
-        "{} · {when}: {action}{}{}",
+        "{} · {when}: {typed}{action}{}{}",
         entry.name,
         visits.unwrap_or_default(),
         then.unwrap_or_default()

@@ -8,8 +8,9 @@ use crate::base::{PhoneId, Purpose, Span, stream};
 use crate::cluster::operator::parameters::{Parameter, SetParameter};
 use crate::cluster::operator::services::{Change, Services};
 use crate::cluster::{CertificateKind, Holders, Nodes, SecurityMode, ServiceKind, Topology};
-use crate::phone::holds_lists;
+use crate::phone::{FileKind, holds_lists};
 use crate::scenario::{FleetStart, Plan};
+use crate::wire::{LOCALE, RING_LIST};
 
 /// A wave of boots and what it costs the servers.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -46,6 +47,8 @@ pub struct Requests {
     pub itl: u64,
     /// Configurations.
     pub config: u64,
+    /// Locales and ring lists.
+    pub further: u64,
 }
 
 /// Answers of TVS that phones will use.
@@ -70,9 +73,11 @@ impl Wave {
         };
         let boots = count(u64::from(self.boots));
         paragraph(out, self.cause, &format!("{boots} boots {within}"));
-        let Requests { ctl, itl, config } = self.requests_per_phone;
+        let Requests { ctl, itl, config, further } = self.requests_per_phone;
         let none = if self.has_ctl { "" } else { " (there is none)" };
-        let files = format!("each phone asks for {ctl} CTL{none}, {itl} ITL, {config} config");
+        let further = if further > 0 { format!(", {further} further") } else { String::new() };
+        let files =
+            format!("each phone asks for {ctl} CTL{none}, {itl} ITL, {config} config{further}");
         let (requests, arrive) = (count(self.requests), count(self.transfers));
         let size = bytes(self.bytes);
         let text = format!("{files}: {requests} requests, {arrive} files, about {size}");
@@ -89,7 +94,7 @@ pub(super) fn waves(plan: &Plan) -> Vec<Wave> {
     let mut waves = Vec::new();
     let mut has_ctl = plan.topology.security.mode == SecurityMode::Mixed && plan.target.is_none();
     if plan.fleet.start == FleetStart::Factory {
-        waves.push(wave(plan, "power on", plan.fleet.arrival_within, NONE_FIRST, has_ctl));
+        waves.push(wave(plan, POWER_ON, plan.fleet.arrival_within, NONE_FIRST, has_ctl));
     }
     let mut lookups = NONE_KNOWN;
     if plan.target.is_some() {
@@ -124,6 +129,9 @@ fn turns_away(plan: &Plan, services: Services) -> bool {
     stops && plan.fleet.homes().any(|home| home.len() > 1 && home.contains(&node))
 }
 
+/// The cause of the first wave of phones from the factory.
+const POWER_ON: &str = "power on";
+
 /// Lookups for each phone at most, and why.
 type PerPhone = (u64, &'static str);
 
@@ -145,7 +153,17 @@ fn wave(
 ) -> Wave {
     let (phones, listed) = (u64::from(plan.fleet.phones), with_lists(plan));
     let asks_again = plan.phone.ctl_generic && !has_ctl;
-    let requests = Requests { ctl: 1 + u64::from(asks_again), itl: 1, config: 1 };
+    let further = &plan.phone.further_files;
+    let requests = Requests {
+        ctl: 1 + u64::from(asks_again),
+        itl: 1,
+        config: 1,
+        further: further.len() as u64,
+    };
+    let of_each = requests.config + requests.further;
+    let encrypted = encrypted(plan);
+    // Who knows nothing of encryption asks for the stub first.
+    let stubs = if cause == POWER_ON { encrypted } else { 0 };
     let ctl_bytes = if has_ctl { bytes_of_ctl(&plan.topology) } else { 0 };
     Wave {
         cause,
@@ -154,16 +172,45 @@ fn wave(
         peak_boots_per_s: peak(plan, within),
         has_ctl,
         requests_per_phone: requests,
-        requests: listed * (requests.ctl + requests.itl) + phones * requests.config,
-        transfers: listed * (u64::from(has_ctl) + requests.itl) + phones * requests.config,
+        requests: listed * (requests.ctl + requests.itl) + phones * of_each + stubs,
+        transfers: listed * (u64::from(has_ctl) + requests.itl) + phones * of_each + stubs,
         bytes: listed * (bytes_per_phone(&plan.topology) + ctl_bytes)
-            + (phones - listed) * CONFIG_BYTES,
+            + (phones - listed) * CONFIG_BYTES
+            + encrypted * ENVELOPE_BYTES
+            + stubs * STUB_BYTES
+            + phones * further.iter().map(|&kind| further_bytes(kind)).sum::<u64>(),
         lookups: Lookups { min: 0, max: listed * per_phone, why },
     }
 }
 
 /// Bytes of a configuration without a signature, about.
 const CONFIG_BYTES: u64 = 7_400;
+
+/// Bytes of a signed file beside lists and configuration, about.
+const fn further_bytes(kind: FileKind) -> u64 {
+    /// Header and signature.
+    const HEADER: u64 = 420;
+    let content = match kind {
+        FileKind::Locale => LOCALE.len(),
+        FileKind::RingList => RING_LIST.len(),
+        FileKind::Ctl | FileKind::Itl | FileKind::Config => return 0,
+    };
+    HEADER + content as u64
+}
+
+/// By how much an encrypted configuration is longer, about: key, digest and padding.
+const ENVELOPE_BYTES: u64 = 370;
+/// Bytes of the signed stub of an encrypted configuration, about.
+const STUB_BYTES: u64 = 870;
+
+/// Phones whose configuration is encrypted.
+fn encrypted(plan: &Plan) -> u64 {
+    let fleet = plan.fleet_spec();
+    if plan.target.is_some() || fleet.profiles.is_empty() {
+        return 0;
+    }
+    (0..fleet.phones).filter(|&phone| fleet.encrypts_for(PhoneId(phone)).is_some()).count() as u64
+}
 
 /// Phones of models that hold trust lists.
 fn with_lists(plan: &Plan) -> u64 {

@@ -1,5 +1,6 @@
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use crate::cluster::ActionError;
 use crate::net::threads::StartError;
@@ -29,6 +30,14 @@ pub enum LiveError {
     Metrics {
         /// Where.
         address: SocketAddr,
+        /// What the host said.
+        cause: io::Error,
+    },
+    /// The socket of the consoles cannot be opened.
+    #[error("cannot open the console at {}: {cause}; name another place with --admin", path.display())]
+    Admin {
+        /// Where.
+        path: PathBuf,
         /// What the host said.
         cause: io::Error,
     },

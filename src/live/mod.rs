@@ -2,6 +2,7 @@
 //!
 //! The order of things, no rule of a phone or a cluster. Imported by `cli` only.
 
+mod admin;
 mod describe;
 mod error;
 mod options;
@@ -11,6 +12,7 @@ mod serve;
 mod stage;
 mod usage;
 
+pub use admin::{ADMIN_SOCKET, AdminReply, LINE_MAX};
 pub use error::LiveError;
 pub use options::{LiveOptions, Observer};
 pub use run::{LiveRun, run};

@@ -15,6 +15,8 @@ pub struct LiveOptions {
     pub state: Option<PathBuf>,
     /// Where `serve` writes what its TFTP nodes serve, a folder per node; `None` writes nothing.
     pub files: Option<PathBuf>,
+    /// The Unix socket of the consoles, in `serve`; `None` has none.
+    pub admin: Option<PathBuf>,
     /// Where Prometheus may ask.
     pub metrics: Option<SocketAddr>,
     /// How long Prometheus may ask for the final numbers when the run is over.

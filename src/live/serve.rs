@@ -4,13 +4,15 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use crate::cluster::{Cluster, OperatorAction, ServiceKind};
+use crate::console::Answer;
 use crate::measure::{Ledger, Slice};
 use crate::net::signals::Signals;
 use crate::net::{Clock, limits, threads};
-use crate::play::Cue;
+use crate::play::{Cue, Entered};
 use crate::scenario::Plan;
 use crate::serve::{ServeCounts, write_files};
 
+use super::admin::{AdminReply, Asked, Consoles};
 use super::describe::{bound_document, describe_cluster};
 use super::error::LiveError;
 use super::options::{LiveOptions, Observer};
@@ -30,10 +32,12 @@ pub async fn serve(
     let _ = limits::raise_descriptor_limit();
     let clock = Clock::start();
     let plan = Plan { timeline: Vec::new(), ..plan.clone() };
-    let (mut stage, lines) = tokio::select! {
+    let (mut stage, mut lines) = tokio::select! {
         begun = begin(&plan, options, clock) => begun?,
         _ = signals.next() => return Ok(ServeCounts::default()),
     };
+    let mut consoles = options.admin.as_deref().map(Consoles::open).transpose()?;
+    lines.extend(options.admin.as_ref().map(|path| format!("console   {}", path.display())));
     observer.started(&lines);
     if let Some(cluster) = stage.play.cluster() {
         observer.listening(&bound_document(&plan.name, cluster));
@@ -46,6 +50,9 @@ pub async fn serve(
                 stage.play.command(action);
                 operate(&mut stage, clock, observer).await?;
             }
+            asked = Consoles::next(&mut consoles) => {
+                attend(&mut stage, clock, observer, asked).await?;
+            }
         }
     }
     let Some(servers) = stage.servers else { return Ok(ServeCounts::default()) };
@@ -54,22 +61,56 @@ pub async fn serve(
     Ok(counts)
 }
 
-/// Carries out what was entered. There are no phones here: resets reach nobody.
+/// Answers a console, and carries out what was typed there.
+async fn attend(
+    stage: &mut Stage,
+    clock: Clock,
+    observer: &mut dyn Observer,
+    Asked { session, line, answer }: Asked,
+) -> Result<(), LiveError> {
+    let said = match session {
+        Some(mut session) => {
+            let said = stage.play.typed(&mut session, &line, clock.now());
+            let mut entered = operate(stage, clock, observer).await?;
+            if said.action.is_some() {
+                entered.notes.extend(stage.play.restart_note());
+            }
+            let reply = AdminReply::new(&session, said, entered);
+            (Some(session), reply)
+        }
+        None => match stage.play.session(&line) {
+            Ok(session) => {
+                let reply = AdminReply::new(&session, Answer::default(), Entered::default());
+                (Some(session), reply)
+            }
+            Err(what) => (None, AdminReply::closed(&what)),
+        },
+    };
+    // Whoever asked may have gone.
+    let _ = answer.send(said);
+    Ok(())
+}
+
+/// Carries out what was entered and says what has become of it. There are no phones here: resets
+/// reach nobody.
 async fn operate(
     stage: &mut Stage,
     clock: Clock,
     observer: &mut dyn Observer,
-) -> Result<(), LiveError> {
+) -> Result<Entered, LiveError> {
+    let mut entered = Entered::default();
     loop {
         let now = clock.now();
         let cue = match stage.play.next(now, true) {
             Ok(Some(cue)) => cue,
-            Ok(None) => return Ok(()),
+            Ok(None) => return Ok(entered),
             Err(refused) => {
                 observer.operator(&refused.to_string(), now);
+                entered.refused = Some(refused);
                 continue;
             }
         };
+        entered.notes.extend(stage.play.tell_cue(&cue));
         if let Cue::Acts { action, step } = &cue {
             observer.operator(&stage.play.tell(action, step.as_ref()), now);
         }

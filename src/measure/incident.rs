@@ -106,6 +106,10 @@ pub enum StepKind {
     Itl,
     /// Fetch of the configuration.
     Config,
+    /// Fetch of the file of the network locale.
+    Locale,
+    /// Fetch of the ring list.
+    RingList,
     /// One message of a dialogue to one server.
     Dialogue(Dialogue),
 }
@@ -115,12 +119,13 @@ impl StepKind {
     pub const TVS: StepKind = StepKind::Dialogue(Dialogue::Tvs);
 
     /// Every step, in the order of the enum and of the summary.
-    pub const ALL: [StepKind; 4 + Dialogue::ALL.len()] = {
-        let mut all = [StepKind::Boot; 4 + Dialogue::ALL.len()];
+    pub const ALL: [StepKind; 6 + Dialogue::ALL.len()] = {
+        let mut all = [StepKind::Boot; 6 + Dialogue::ALL.len()];
         (all[1], all[2], all[3]) = (StepKind::Ctl, StepKind::Itl, StepKind::Config);
+        (all[4], all[5]) = (StepKind::Locale, StepKind::RingList);
         let mut at = 0;
         while at < Dialogue::ALL.len() {
-            all[4 + at] = StepKind::Dialogue(Dialogue::ALL[at]);
+            all[6 + at] = StepKind::Dialogue(Dialogue::ALL[at]);
             at += 1;
         }
         all
@@ -133,13 +138,20 @@ impl StepKind {
             StepKind::Ctl => 1,
             StepKind::Itl => 2,
             StepKind::Config => 3,
-            StepKind::Dialogue(dialogue) => 4 + dialogue as usize,
+            StepKind::Locale => 4,
+            StepKind::RingList => 5,
+            StepKind::Dialogue(dialogue) => 6 + dialogue as usize,
         }
     }
 
     /// Whether it asks for a file.
     pub const fn is_file(self) -> bool {
-        matches!(self, StepKind::Ctl | StepKind::Itl | StepKind::Config)
+        !matches!(self, StepKind::Boot | StepKind::Dialogue(_))
+    }
+
+    /// Whether it is a part of a boot only where a scenario asks for it.
+    pub const fn is_further(self) -> bool {
+        matches!(self, StepKind::Locale | StepKind::RingList)
     }
 
     /// The name in outputs.
@@ -149,6 +161,8 @@ impl StepKind {
             StepKind::Ctl => "ctl",
             StepKind::Itl => "itl",
             StepKind::Config => "config",
+            StepKind::Locale => "locale",
+            StepKind::RingList => "ring-list",
             StepKind::Dialogue(dialogue) => dialogue.rules().name,
         }
     }
@@ -171,6 +185,8 @@ impl From<Step> for StepKind {
             FileKind::Ctl => StepKind::Ctl,
             FileKind::Itl => StepKind::Itl,
             FileKind::Config => StepKind::Config,
+            FileKind::Locale => StepKind::Locale,
+            FileKind::RingList => StepKind::RingList,
         }
     }
 }

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use crate::base::{PhoneId, Time};
-use crate::phone::{AcceptPath, Fact, Failure, FileKind, Outcome, Transport, TvsFault};
+use crate::phone::{AcceptPath, Fact, Failure, FileKind, Outcome, Refusal, Transport, TvsFault};
 use crate::transfer::TransferFault;
 use crate::wire::tvs::Command;
 
@@ -9,7 +9,7 @@ use super::finish::Finish;
 use super::generator::{GeneratorCounts, SILENCE_MIN, Silence};
 use super::incident::{Incident, Listen, Notice, StepEnd, StepKind};
 use super::metrics::{Counts, HttpCounts, Phones, TrustPaths, TvsCounts};
-use super::phones::{PhoneRecord, PhoneRecords, Slice};
+use super::phones::{PhoneRecord, PhoneRecords, Slice, Symptoms};
 use super::row::{Join, join};
 use super::times::Times;
 
@@ -32,6 +32,19 @@ pub struct Ledger {
     /// By phone: the last attempt of its present boot that brought no answer, and the step it was
     /// made for. Beside the phones' records, because few of a million phones have one.
     silences: BTreeMap<PhoneId, (StepKind, Silence)>,
+    /// ITLs at the end of the run.
+    itls: Vec<ItlChecksum>,
+}
+
+/// An ITL at the end of a run, by its checksum.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct ItlChecksum {
+    /// MD5 of the whole file, hexadecimal; `null` stands for phones that hold none.
+    pub checksum: Option<String>,
+    /// Phones that hold it.
+    pub phones: u64,
+    /// TFTP nodes that serve it.
+    pub served_by: Vec<String>,
 }
 
 /// Times and results of one step.
@@ -80,12 +93,14 @@ impl Ledger {
             booting: 0,
             remarks: BTreeMap::new(),
             silences: BTreeMap::new(),
+            itls: Vec::new(),
         }
     }
 
     fn begin_boot(&mut self, phone: PhoneId, planned: Time) {
         let record = self.phones.of_mut(phone);
         (record.planned, record.outcome) = (planned, None);
+        record.symptoms = Symptoms::default();
         self.booting += u64::from(!record.booting);
         record.booting = true;
         record.boots_before = record.boots_before.saturating_sub(1);
@@ -97,12 +112,23 @@ impl Ledger {
         match fact {
             Fact::BootStarted => counts.phones.boots += 1,
             Fact::FileAccepted { kind, path } => counts.accepted(kind, path),
+            // Nobody doubts its signature: no alarm, and no refusal of a signer.
+            Fact::FileRefused { refusal: Refusal::Unreadable, .. } => {
+                counts.config.unreadable += 1;
+                self.phones.of_mut(phone).symptoms.config_frozen = true;
+            }
             Fact::FileRefused { kind, .. } => {
                 counts.files(kind).refused += 1;
                 let record = self.phones.of_mut(phone);
                 match kind {
-                    FileKind::Ctl | FileKind::Itl => record.list_alarm = true,
-                    FileKind::Config => record.config_alarm = true,
+                    FileKind::Ctl | FileKind::Itl => {
+                        (record.list_alarm, record.symptoms.list_failed) = (true, true);
+                    }
+                    FileKind::Config => {
+                        (record.config_alarm, record.symptoms.failed) = (true, true);
+                        record.symptoms.config_frozen = true;
+                    }
+                    FileKind::Locale | FileKind::RingList => {}
                 }
             }
             Fact::TvsCacheHit => counts.tvs.cache_hits += 1,
@@ -113,6 +139,7 @@ impl Ledger {
                 self.step_mut(StepKind::TVS).retry += 1;
             }
             Fact::TftpFailover => counts.tftp.failovers += 1,
+            Fact::LoadTaken => counts.firmware.taken += 1,
             Fact::Settled { outcome } => self.settle(phone, now, outcome),
             Fact::TransportFellBack { from: Transport::Https, .. } => counts.https.fallbacks += 1,
             Fact::TransportFellBack { .. } => counts.http.fallbacks += 1,
@@ -222,6 +249,27 @@ impl Ledger {
         self.counts.phones.stale_ctl = phones;
     }
 
+    /// What was found at the end: the ITLs of phones and nodes, and how many phones hold another one
+    /// than is served to them.
+    pub fn found_itls(&mut self, itls: Vec<ItlChecksum>, mismatches: u64) {
+        (self.itls, self.counts.phones.itl_mismatch) = (itls, mismatches);
+    }
+
+    /// The ITLs that were [found](Ledger::found_itls).
+    pub fn itls(&self) -> &[ItlChecksum] {
+        &self.itls
+    }
+
+    /// So many phones run the load that an upgrade has named, and so many do not.
+    pub const fn found_loads(&mut self, rolled_out: u64, behind: u64) {
+        (self.counts.firmware.rolled_out, self.counts.firmware.behind) = (rolled_out, behind);
+    }
+
+    /// This phone has no configuration, so that it has no old one to go on with.
+    pub fn found_without_config(&mut self, phone: PhoneId) {
+        self.phones.of_mut(phone).symptoms.config_frozen = false;
+    }
+
     /// The run is over: phones in a boot failed by what `finish` says has ended it, and phones of
     /// which `is_current` says that they hold what is no longer served are not ready. Nobody is
     /// blamed for a phone whose reset had not come: it is not reset, unless an earlier one has left
@@ -294,6 +342,9 @@ impl Ledger {
         for phone in phones {
             tallies.list_alarms += u64::from(phone.list_alarm);
             tallies.config_alarms += u64::from(phone.config_alarm);
+            tallies.show_list_failed += u64::from(phone.symptoms.list_failed);
+            tallies.show_failed += u64::from(phone.symptoms.failed);
+            tallies.config_frozen += u64::from(phone.symptoms.config_frozen);
             tallies.booting += u64::from(phone.booting);
             match phone.outcome {
                 Some(Outcome::Ready) => tallies.ready += 1,
@@ -405,6 +456,8 @@ impl Counts {
             FileKind::Ctl => &mut self.ctls,
             FileKind::Itl => &mut self.itls,
             FileKind::Config => &mut self.configs,
+            FileKind::Locale => &mut self.locales,
+            FileKind::RingList => &mut self.ring_lists,
         }
     }
 

@@ -12,6 +12,11 @@ const ALARMS: Family = Family::gauge(
     &["kind"],
     "Phones that refused a list or a config since the storm began.",
 );
+const SYMPTOMS: Family = Family::gauge(
+    "phone_symptoms",
+    &["symptom"],
+    "Phones that show a trust problem now, by what one sees of it.",
+);
 const LOOKUPS: Family = Family::counter(
     "tvs_lookups_total",
     &["command"],
@@ -66,6 +71,18 @@ numbers! {
         /// Phones that refused a configuration.
         config_alarms: u64 = SHARED.trend(Trend::Low).part(ALARMS, &["config"])
             .said(6, ", {} refused a config"),
+        /// Phones that show "Trust List Verification Failed" now: they refused a list in their
+        /// last boot (BOOT-09).
+        show_list_failed: u64 = SHARED.trend(Trend::Low).part(SYMPTOMS, &["trust-list-failed"])
+            .said_if_any(9, "; now {} show \"Trust List Verification Failed\""),
+        /// Phones that show "Verification Failed" now: they refused a configuration in their last
+        /// boot (BOOT-10).
+        show_failed: u64 = SHARED.trend(Trend::Low).part(SYMPTOMS, &["verification-failed"])
+            .said_if_any(10, "; {} show \"Verification Failed\""),
+        /// Phones whose change of configuration was not applied in their last boot: they go on
+        /// with the one that they had (BOOT-11).
+        config_frozen: u64 = SHARED.trend(Trend::Low).part(SYMPTOMS, &["config-frozen"])
+            .said_if_any(11, "; {} keep their old config"),
         /// Reasons of the failed phones.
         failures: BTreeMap<String, u64>,
         /// What phones did, all together.
@@ -86,6 +103,10 @@ counts! {
         /// Phones at the end whose CTL names other certificates than the cluster has: it needs an
         /// update (CTL-02).
         stale_ctl: u64 = SHARED.trend(Trend::Low).said_if_any(8, ", {} hold a stale CTL"),
+        /// Phones at the end whose ITL has another checksum than that of each TFTP node of their
+        /// list which runs (ITL-22).
+        itl_mismatch: u64 = SHARED.trend(Trend::Low)
+            .said_if_any(9, ", {} hold another ITL than their TFTP serves"),
     }
 }
 
@@ -94,6 +115,23 @@ counts! {
     pub struct ConfigCounts {
         /// Configurations accepted after the reset.
         applied: u64 = SHARED,
+        /// Configurations whose signature was right and that were encrypted for another key than
+        /// the phone's (TFTP-05).
+        unreadable: u64 = SHARED.trend(Trend::Low).counter("configs_unreadable_total"),
+    }
+}
+
+counts! {
+    /// Firmware loads: what configurations name, and what phones run. Images are not transferred.
+    pub struct FirmwareCounts {
+        /// Times that a phone accepted a configuration with another load than it ran.
+        taken: u64 = SHARED.trend(Trend::Neither).counter("firmware_loads_taken_total")
+            .said(0, "{} loads taken"),
+        /// Phones at the end that run the load which an upgrade has named for them.
+        rolled_out: u64 = SHARED.trend(Trend::High).said(1, ", {} phones run what was named"),
+        /// Phones at the end that run another one: they did not accept their configuration
+        /// (BOOT-12).
+        behind: u64 = SHARED.trend(Trend::Low).said(2, ", {} do not"),
     }
 }
 
@@ -339,6 +377,8 @@ counts! {
         phones: PhoneCounts,
         /// Configurations.
         config: ConfigCounts,
+        /// Firmware loads.
+        firmware: FirmwareCounts,
         /// Questions to TVS.
         tvs: TvsCounts,
         /// CTLs by path of acceptance.
@@ -347,6 +387,10 @@ counts! {
         itls: TrustPaths,
         /// Configurations by path of acceptance.
         configs: TrustPaths,
+        /// Files of the network locale by path of acceptance.
+        locales: TrustPaths,
+        /// Ring lists by path of acceptance.
+        ring_lists: TrustPaths,
         /// Files over TFTP.
         tftp: TftpCounts,
         /// Files over HTTP.

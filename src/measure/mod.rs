@@ -28,15 +28,15 @@ pub use generator::{
 };
 pub use host::{HostFacts, HostLog, HostSample, PAUSE_MIN, Pause};
 pub use incident::{Incident, Listen, Notice, StepEnd, StepKind};
-pub use ledger::Ledger;
+pub use ledger::{ItlChecksum, Ledger};
 pub use load::{Ended, LoadFault, LoadRecorder, StartCounts, TrafficCounts};
 pub use metrics::{
-    ByCommand, ClusterCounts, ConfigCounts, Counts, CpuSeconds, FleetReady, HttpCounts,
-    MachineSummary, Metric, PercentilesS, PhoneCounts, Phones, ServeSummary, Signatures,
-    TftpCounts, TrustPaths, TvsCounts,
+    ByCommand, ClusterCounts, ConfigCounts, Counts, CpuSeconds, FirmwareCounts, FleetReady,
+    HttpCounts, MachineSummary, Metric, PercentilesS, PhoneCounts, Phones, ServeSummary,
+    Signatures, TftpCounts, TrustPaths, TvsCounts,
 };
 pub use openmetrics::{Frame, open_metrics};
-pub use phones::{PhoneRecord, Slice};
+pub use phones::{PhoneRecord, Slice, Symptoms};
 pub use prometheus::{OPERATOR_STEPS, RunInfo, StepMark, encode};
 pub use row::{Family, Label, Pair, Row, Said, Section, Trend, Unit};
 pub use summary::{

@@ -52,10 +52,23 @@ pub struct PhoneRecord {
     pub list_alarm: bool,
     /// It refused a configuration since the storm began ("Verification Failed").
     pub config_alarm: bool,
+    /// What its last boot has left it with.
+    pub symptoms: Symptoms,
     /// Whether it boots.
     pub booting: bool,
     /// Boots that are planned and have not begun.
     pub boots_before: u32,
+}
+
+/// What one sees of a phone that has refused something in its last boot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Symptoms {
+    /// It refused a list and shows "Trust List Verification Failed".
+    pub list_failed: bool,
+    /// It refused a configuration and shows "Verification Failed".
+    pub failed: bool,
+    /// It did not take the configuration and goes on with the one that it had.
+    pub config_frozen: bool,
 }
 
 impl PhoneRecord {

@@ -138,7 +138,13 @@ fn operator_family(info: &RunInfo) -> MetricFamily {
 
 /// By kind of file, each path of acceptance and the refusals.
 fn judged(counts: &Counts) -> MetricFamily {
-    let kinds = [("ctl", &counts.ctls), ("itl", &counts.itls), ("config", &counts.configs)];
+    let kinds = [
+        ("ctl", &counts.ctls),
+        ("itl", &counts.itls),
+        ("config", &counts.configs),
+        ("locale", &counts.locales),
+        ("ring-list", &counts.ring_lists),
+    ];
     let metrics = kinds.iter().flat_map(|(kind, paths)| {
         let verdict = |(row, value): (Row, Option<f64>)| {
             counter(value.unwrap_or(0.0), &[("kind", kind), ("verdict", row.key)])
@@ -161,7 +167,11 @@ fn operation_families(ledger: &Ledger) -> Vec<MetricFamily> {
             StepKind::Boot => {
                 operations.push(counter(record.stuck as f64, &[name, ("outcome", "stuck")]));
             }
-            StepKind::Ctl | StepKind::Itl | StepKind::Config => {
+            StepKind::Ctl
+            | StepKind::Itl
+            | StepKind::Config
+            | StepKind::Locale
+            | StepKind::RingList => {
                 let count = record.not_found as f64;
                 operations.push(counter(count, &[name, ("outcome", "not_found")]));
             }

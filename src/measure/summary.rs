@@ -13,10 +13,11 @@ use super::finish::Finish;
 use super::generator::{Account, Bounds, GeneratorVerdict, Queue};
 use super::host::HostLog;
 use super::incident::StepKind;
-use super::ledger::Ledger;
+use super::ledger::{ItlChecksum, Ledger};
 use super::metrics::{
-    ClusterCounts, ConfigCounts, CpuSeconds, FleetReady, HttpCounts, MachineSummary, Metric,
-    PercentilesS, Phones, ServeSummary, Signatures, TftpCounts, TrustPaths, TvsCounts,
+    ClusterCounts, ConfigCounts, CpuSeconds, FirmwareCounts, FleetReady, HttpCounts,
+    MachineSummary, Metric, PercentilesS, Phones, ServeSummary, Signatures, TftpCounts, TrustPaths,
+    TvsCounts,
 };
 use super::phones::Slice;
 use super::row::{Join, Label, Section};
@@ -51,6 +52,10 @@ pub struct Summary {
     pub phones: Phones,
     /// Configurations.
     pub config: ConfigCounts,
+    /// Firmware loads.
+    pub firmware: FirmwareCounts,
+    /// ITLs at the end, each with the phones that hold it and the TFTP nodes that serve it.
+    pub itls: Vec<ItlChecksum>,
     /// Questions to TVS.
     pub tvs: TvsCounts,
     /// By which path files were accepted.
@@ -120,6 +125,10 @@ pub struct Trust {
     pub lists: TrustPaths,
     /// Configurations.
     pub configs: TrustPaths,
+    /// Files of the network locale.
+    pub locales: TrustPaths,
+    /// Ring lists.
+    pub ring_lists: TrustPaths,
 }
 
 /// Times and results of one step.
@@ -253,6 +262,8 @@ pub struct RunFacts {
     pub account: Account,
     /// CPU seconds of a signature, the mean over the whole run.
     pub sign_mean_s: Option<f64>,
+    /// What was typed at the consoles of nodes and what they said, by the names of the nodes.
+    pub consoles: Vec<(String, String)>,
     /// The mails of the Certificate Monitor, in their order; the first 10,000 of them.
     pub alarms: Vec<String>,
 }
@@ -298,8 +309,15 @@ impl Summary {
         Summary {
             phones: ledger.tallies(),
             config: counts.config,
+            firmware: counts.firmware,
+            itls: ledger.itls().to_vec(),
             tvs: counts.tvs,
-            trust: Trust { lists, configs: counts.configs },
+            trust: Trust {
+                lists,
+                configs: counts.configs,
+                locales: counts.locales,
+                ring_lists: counts.ring_lists,
+            },
             tftp: counts.tftp,
             http: counts.http,
             https: counts.https,
@@ -309,14 +327,17 @@ impl Summary {
 
     /// Every number that has a row, in the order of `summary.json`.
     pub fn metrics(&self) -> Vec<Metric> {
-        let sections: [(&'static str, &'static [Label], &dyn Section); 17] = [
+        let sections: [(&'static str, &'static [Label], &dyn Section); 20] = [
             ("phones", &[], &self.phones),
             ("phones", &[], &self.phones.counts),
             ("config", &[], &self.config),
+            ("firmware", &[], &self.firmware),
             ("tvs", &[], &self.tvs),
             ("tvs.by_command", &[], &self.tvs.by_command),
             ("trust.lists", &[], &self.trust.lists),
             ("trust.configs", &[], &self.trust.configs),
+            ("trust.locales", &[], &self.trust.locales),
+            ("trust.ring_lists", &[], &self.trust.ring_lists),
             ("tftp", &[], &self.tftp),
             ("http", &[("scheme", "http")], &self.http),
             ("https", &[("scheme", "https")], &self.https),

@@ -6,6 +6,7 @@ use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::NoServerSessionStorage;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
 
 use crate::crypto::Identity;
@@ -13,14 +14,17 @@ use crate::crypto::Identity;
 /// A configuration that presents `identity`.
 ///
 /// No session is kept and no ticket is sent: a resumed session would skip the certificate check
-/// of the phone, and with it the trust decision.
+/// of the phone, and with it the trust decision. The certificate is not judged here: what an
+/// operator has imported is what clients get to see.
 pub fn server_config(identity: &Identity) -> Result<Arc<ServerConfig>, rustls::Error> {
     let certificate = CertificateDer::from(identity.certificate.der().to_vec());
     let key = PrivatePkcs8KeyDer::from(identity.key.pkcs8().to_vec());
+    let key = ring::sign::any_supported_type(&PrivateKeyDer::Pkcs8(key))?;
+    let presented = SingleCertAndKey::from(CertifiedKey::new(vec![certificate], key));
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_protocol_versions(&[&TLS13, &TLS12])?
         .with_no_client_auth()
-        .with_single_cert(vec![certificate], PrivateKeyDer::Pkcs8(key))?;
+        .with_cert_resolver(Arc::new(presented));
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     Ok(Arc::new(config))
@@ -29,7 +33,8 @@ pub fn server_config(identity: &Identity) -> Result<Arc<ServerConfig>, rustls::E
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crypto::{CertificateSpec, KeySource};
+    use crate::crypto::{Certificate, CertificateSpec, KeySource};
+    use crate::wire::ber::{Ber, tag};
 
     #[test]
     fn every_identity_of_a_cluster_can_be_presented_without_resumption() {
@@ -40,5 +45,44 @@ mod tests {
         assert_eq!(config.send_tls13_tickets, 0);
         assert!(!config.ticketer.enabled());
         assert!(!config.session_storage.can_cache());
+    }
+
+    #[test]
+    fn a_certificate_that_the_library_would_refuse_is_presented_all_the_same() {
+        let spec =
+            CertificateSpec { common_name: "pub", not_before_s: 1_700_000_000, key_bits: 2048 };
+        let mut identity = Identity::self_signed(&spec, &mut KeySource::bank(1));
+        identity.certificate = first_version(&identity.certificate);
+        let key = PrivatePkcs8KeyDer::from(identity.key.pkcs8().to_vec());
+        let checked = CertifiedKey::from_der(
+            vec![identity.certificate.der().to_vec().into()],
+            PrivateKeyDer::Pkcs8(key),
+            &ring::default_provider(),
+        );
+        assert!(checked.is_err(), "the library refuses it");
+        assert!(server_config(&identity).is_ok());
+    }
+
+    /// The certificate as one of X.509 version 1: without a version and without extensions.
+    fn first_version(certificate: &Certificate) -> Certificate {
+        let sequence = |content: Vec<u8>| {
+            let length = u16::try_from(content.len()).unwrap().to_be_bytes();
+            [&[0x30, 0x82][..], &length, &content].concat()
+        };
+        let parts = |bytes: &[u8]| {
+            let value = Ber::only(bytes, tag::SEQUENCE, "a certificate").unwrap();
+            let (mut inside, mut parts) = (value.inside(), Vec::new());
+            while let Ok(part) = inside.next("a part") {
+                parts.push((part.tag, part.whole.to_vec()));
+            }
+            parts
+        };
+        let mut outer = parts(certificate.der());
+        let mut signed = parts(&outer[0].1);
+        // Version and extensions are in contexts 0 and 3.
+        signed.retain(|(tag, _)| tag & 0xC0 == 0);
+        outer[0].1 = sequence(signed.into_iter().flat_map(|(_, part)| part).collect());
+        let der = sequence(outer.into_iter().flat_map(|(_, part)| part).collect());
+        Certificate::from_der(&der).unwrap()
     }
 }

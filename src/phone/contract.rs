@@ -91,6 +91,9 @@ pub enum Fact {
         /// Why.
         fault: HttpFault,
     },
+    /// The configuration that was accepted names another firmware load than the phone ran: it runs
+    /// that one from now on.
+    LoadTaken,
     /// An input that the phone did not wait for; it changed nothing.
     Unexpected,
 }
@@ -140,6 +143,7 @@ impl fmt::Display for Failure {
             Failure::File(Refusal::NotValid) => f.write_str("TVS said not valid"),
             Failure::File(Refusal::UnknownSigner) => f.write_str("unknown signer"),
             Failure::File(Refusal::UnsupportedDigest) => f.write_str("unsupported digest"),
+            Failure::File(Refusal::Unreadable) => f.write_str("encrypted for another key"),
             Failure::File(Refusal::WrongRole) => f.write_str("signer has another role"),
             Failure::File(Refusal::WrongSignature) => f.write_str("wrong signature"),
             Failure::Generator(lack) => write!(f, "generator: {lack}"),

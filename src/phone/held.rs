@@ -1,10 +1,12 @@
 use std::sync::Arc;
 
 use crate::crypto::FileIdentity;
-use crate::wire::TvsMember;
+use crate::wire::Config;
 
 use super::contract::{Failure, Outcome};
+use super::file_kind::{FURTHER_FILES, FileKind};
 use super::lists::TrustLists;
+use super::step::Step;
 use super::vouched::VouchedSigner;
 
 /// What a phone keeps from boot to boot.
@@ -14,15 +16,51 @@ pub(super) struct Held {
     pub(super) config: Option<StoredConfig>,
     /// Signers that TVS vouched for.
     pub(super) vouched: Vec<VouchedSigner>,
+    /// Files beside lists and configuration, each with its kind; most phones have none.
+    further: Option<Box<[Option<FileIdentity>; FURTHER_FILES.len()]>>,
+}
+
+impl Held {
+    /// How the phone's own configuration is asked for: encrypted, if the one in force says so.
+    pub(super) fn config_step(&self) -> Step {
+        match &self.config {
+            Some(config) if config.content.is_encrypted => Step::ConfigEncrypted,
+            _ => Step::Config,
+        }
+    }
+
+    /// A further file of this kind is in force; of another kind nothing changes.
+    pub(super) fn install_further(&mut self, kind: FileKind, identity: FileIdentity) {
+        if let Some(at) = FURTHER_FILES.iter().position(|&further| further == kind) {
+            self.further.get_or_insert_default()[at] = Some(identity);
+        }
+    }
+
+    /// The further file of this kind that is in force.
+    pub(super) fn further(&self, kind: FileKind) -> Option<FileIdentity> {
+        let at = FURTHER_FILES.iter().position(|&further| further == kind)?;
+        self.further.as_ref()?[at]
+    }
 }
 
 /// The configuration that is in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredConfig {
-    /// TVS servers, first asked first.
-    pub tvs: Arc<[TvsMember]>,
+    /// What the phone uses of it, shared by all phones that were told the same.
+    pub content: Arc<Config>,
     /// Which content it is and who signed it.
     pub identity: FileIdentity,
+}
+
+/// What was accepted of the configuration.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum ConfigTaken {
+    #[default]
+    Nothing,
+    /// A stub, which says that it is encrypted.
+    Stub,
+    /// The configuration.
+    InForce,
 }
 
 /// What has happened in this boot.
@@ -32,7 +70,7 @@ pub(super) struct Boot {
     pub(super) without_http: bool,
     /// Which TFTP node of its list the phone asks, from 0: each boot begins with the first.
     pub(super) server: u8,
-    pub(super) config_accepted: bool,
+    pub(super) config: ConfigTaken,
     pub(super) stuck: bool,
     failure: Option<Failure>,
 }
@@ -48,7 +86,7 @@ impl Boot {
         match self {
             Boot { stuck: true, .. } => Outcome::Stuck,
             Boot { failure: Some(failure), .. } => Outcome::Failed(failure),
-            Boot { config_accepted: true, .. } => Outcome::Ready,
+            Boot { config: ConfigTaken::InForce, .. } => Outcome::Ready,
             Boot { .. } => Outcome::Failed(Failure::ConfigMissing),
         }
     }

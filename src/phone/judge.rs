@@ -41,6 +41,9 @@ pub enum Refusal {
     NotValid,
     /// TVS knows the certificate, but not for this use.
     WrongRole,
+    /// The signature is right, but the content is encrypted for another key than the phone's
+    /// (TFTP-05).
+    Unreadable,
 }
 
 /// What a phone does with a file, before TVS has been asked.

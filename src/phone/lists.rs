@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use crate::crypto::{Certificate, FileIdentity, sha1, sha256};
+use crate::crypto::{Certificate, FileIdentity, md5, sha1, sha256};
 use crate::wire::{
     ROLE_CALLMANAGER_TFTP, ROLE_TFTP, ROLE_TVS, Record, Records, SignedFile, WireError, name_key,
 };
@@ -11,6 +11,7 @@ pub struct TrustList {
     records: Vec<TrustRecord>,
     identity: FileIdentity,
     signer_version: Option<(u8, u8)>,
+    checksum: [u8; 16],
 }
 
 /// One entry of a list that names a certificate.
@@ -54,12 +55,18 @@ impl TrustList {
             .filter_map(|record| record.map(|record| TrustRecord::new(&record)).transpose())
             .collect::<Result<Vec<_>, _>>()?;
         let signer_version = file.header.signer_version;
-        Ok(TrustList { records, identity: FileIdentity::of(file), signer_version })
+        let checksum = md5(file.bytes());
+        Ok(TrustList { records, identity: FileIdentity::of(file), signer_version, checksum })
     }
 
     /// Which content this is and who signed it.
     pub const fn identity(&self) -> FileIdentity {
         self.identity
+    }
+
+    /// MD5 of the whole file, as `show itl` prints it (ITL-22).
+    pub const fn checksum(&self) -> [u8; 16] {
+        self.checksum
     }
 
     /// The first record with one of `roles` and this issuer and serial.
@@ -234,7 +241,8 @@ mod tests {
         };
         let records = roles.iter().map(record).collect();
         let signer_version = None;
-        Arc::new(TrustList { records, identity: FileIdentity::default(), signer_version })
+        let (identity, checksum) = (FileIdentity::default(), [0; 16]);
+        Arc::new(TrustList { records, identity, signer_version, checksum })
     }
 
     fn lists(ctl: Option<&[u16]>, itl: Option<&[u16]>) -> TrustLists {

@@ -82,17 +82,17 @@ impl Phone {
         identity: FileIdentity,
     ) -> Result<(), ProvisionError> {
         let list = |bytes| Ok::<_, ProvisionError>(env.shared.list(&SignedFile::parse(bytes)?)?);
-        let tvs = env.shared.members(config)?;
+        let content = env.shared.config(config)?;
         if !holds_lists(self.model) {
             let identity = FileIdentity { signer: 0, ..identity };
-            self.install(TrustLists::default(), Some(StoredConfig { tvs, identity }));
+            self.install(TrustLists::default(), Some(StoredConfig { content, identity }));
             return Ok(());
         }
         let lists = TrustLists {
             ctl: lists.ctl.map(list).transpose()?,
             itl: lists.itl.map(list).transpose()?,
         };
-        self.install(lists, Some(StoredConfig { tvs, identity }));
+        self.install(lists, Some(StoredConfig { content, identity }));
         Ok(())
     }
 
@@ -105,7 +105,7 @@ impl Phone {
         };
         let ctl = asked(Step::Ctl);
         let list = asked(Step::Itl).or_else(|| asked(Step::ItlGeneric));
-        let config = asked(Step::Config).or_else(|| asked(Step::ConfigDefault));
+        let config = asked(self.held.config_step()).or_else(|| asked(Step::ConfigDefault));
         let identity = |list: &Option<Arc<TrustList>>| list.as_ref().map(|list| list.identity());
         let (held_ctl, held_list) =
             (identity(&self.held.lists.ctl), identity(&self.held.lists.itl));
@@ -133,6 +133,28 @@ impl Phone {
     /// The configuration that is in force.
     pub const fn config(&self) -> Option<&StoredConfig> {
         self.held.config.as_ref()
+    }
+
+    /// The firmware load that it runs: that of the configuration in force. The image itself is not
+    /// transferred.
+    pub fn load(&self) -> Option<&str> {
+        self.held.config.as_ref().map(|config| config.content.load.as_str())
+    }
+
+    /// Whether it is of a model that holds trust lists.
+    pub fn holds_lists(&self) -> bool {
+        holds_lists(self.model)
+    }
+
+    /// The checksum of its ITL, as its menu shows it under Settings > Security Configuration >
+    /// Trust List (BOOT-16).
+    pub fn itl_checksum(&self) -> Option<[u8; 16]> {
+        self.held.lists.itl.as_ref().map(|itl| itl.checksum())
+    }
+
+    /// Which file of this kind, of those beside lists and configuration, is in force.
+    pub fn further_file(&self, kind: FileKind) -> Option<FileIdentity> {
+        self.held.further(kind)
     }
 
     /// From a reset of this phone to its first request.

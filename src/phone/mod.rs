@@ -28,7 +28,7 @@ pub use families::{
     BlockFacts, BlockSizeRule, Family, FamilyValue, First, Times, Varied, families, family_index,
     family_of, holds_lists,
 };
-pub use file_kind::FileKind;
+pub use file_kind::{FURTHER_FILES, FileKind};
 pub use held::StoredConfig;
 pub use judge::{AcceptPath, Judgement, Refusal, judge};
 pub use lists::{PROVISIONING_ROLES, TrustList, TrustLists, TrustRecord, TrustState};

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use crate::crypto::FileIdentity;
-use crate::wire::{ConfigError, TvsMember, WireError};
+use crate::wire::{Config, ConfigError, WireError};
 
 use super::lists::TrustList;
 
@@ -16,8 +16,8 @@ pub(super) struct Pins {
     files: RwLock<BTreeMap<usize, Arc<PinnedFile>>>,
 }
 
-/// The TVS members of a configuration, if it can be read.
-type Members = Result<Arc<[TvsMember]>, ConfigError>;
+/// What a phone uses of a configuration, if it can be read.
+type Read = Result<Arc<Config>, ConfigError>;
 
 /// One pinned file and what is known of it.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ pub(super) struct PinnedFile {
     pub(super) number: u32,
     pub(super) list: OnceLock<Result<Arc<TrustList>, WireError>>,
     /// By the length of the part that was read: the whole file or the body behind its header.
-    pub(super) members: OnceLock<(usize, Members)>,
+    pub(super) config: OnceLock<(usize, Read)>,
     pub(super) identity: OnceLock<FileIdentity>,
 }
 
@@ -40,7 +40,7 @@ impl Pins {
             bytes: Arc::clone(bytes),
             number,
             list: OnceLock::new(),
-            members: OnceLock::new(),
+            config: OnceLock::new(),
             identity: OnceLock::new(),
         };
         files.entry(end_of(bytes)).or_insert_with(|| Arc::new(file()));

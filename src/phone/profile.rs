@@ -2,6 +2,7 @@ use crate::base::Span;
 
 use super::boot_time::BootTime;
 use super::families::BlockSizeRule;
+use super::file_kind::FileKind;
 use super::transport::TransportRule;
 
 /// How phones of one kind behave; the defaults are marked in `field-facts.md` as guesses where no
@@ -32,6 +33,9 @@ pub struct PhoneProfile {
     /// of CallManager.pem and TVS.pem (CERT-18, CERT-23). In logs of phones that load with valid
     /// certificates no date is looked at.
     pub checks_dates: bool,
+    /// What is asked for beside lists and configuration, of
+    /// [`FURTHER_FILES`](super::FURTHER_FILES) and in their order; default nothing.
+    pub further_files: Vec<FileKind>,
 }
 
 /// Largest file that a phone takes in bytes (TFTP-10: seen in a phone log).
@@ -50,6 +54,7 @@ impl Default for PhoneProfile {
             tvs_timeout: Span::from_secs(10),
             ctl_generic: true,
             checks_dates: true,
+            further_files: Vec::new(),
         }
     }
 }

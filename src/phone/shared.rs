@@ -6,17 +6,17 @@ use dashmap::DashMap;
 use crate::base::{Calendar, Span, Time};
 use crate::crypto::{Certificate, FileIdentity, sha256, sha256_of};
 use crate::wire::tvs::Known;
-use crate::wire::{Config, ConfigError, SignedFile, TvsMember, WireError};
+use crate::wire::{Config, ConfigError, SignedFile, WireError};
 
 use super::lists::TrustList;
 use super::pinned::{PinnedFile, Pins};
 use super::vouched::{Signer, VouchedSigner};
 
-/// Trust lists and TVS member lists, kept once however many phones hold them.
+/// Trust lists and what is read from configurations, kept once however many phones hold them.
 #[derive(Debug, Default)]
 pub struct Shared {
     lists: DashMap<[u8; 32], Arc<TrustList>>,
-    members: DashMap<Vec<TvsMember>, Arc<[TvsMember]>>,
+    configs: DashMap<Config, Arc<Config>>,
     signers: DashMap<[u8; 32], Arc<Signer>>,
     pins: Pins,
     calendar: Arc<Calendar>,
@@ -50,21 +50,21 @@ impl Shared {
         intern(&self.lists, sha256(file.bytes()), made)
     }
 
-    /// The TVS members of the configuration in these bytes.
-    pub fn members(&self, config: &[u8]) -> Result<Arc<[TvsMember]>, ConfigError> {
-        let length = config.len();
-        if let Some(pinned) = self.pins.find(config) {
-            let known = pinned.members.get_or_init(|| (length, self.interned_members(config)));
+    /// What a phone uses of the configuration in these bytes.
+    pub fn config(&self, bytes: &[u8]) -> Result<Arc<Config>, ConfigError> {
+        let length = bytes.len();
+        if let Some(pinned) = self.pins.find(bytes) {
+            let known = pinned.config.get_or_init(|| (length, self.interned_config(bytes)));
             if known.0 == length {
                 return known.1.clone();
             }
         }
-        self.interned_members(config)
+        self.interned_config(bytes)
     }
 
-    fn interned_members(&self, config: &[u8]) -> Result<Arc<[TvsMember]>, ConfigError> {
-        let made = |members: &Vec<TvsMember>| Ok(members.as_slice().into());
-        intern(&self.members, Config::parse(config)?.tvs, made)
+    fn interned_config(&self, bytes: &[u8]) -> Result<Arc<Config>, ConfigError> {
+        let made = |config: &Config| Ok(Arc::new(config.clone()));
+        intern(&self.configs, Config::parse(bytes)?, made)
     }
 
     /// Which content a file is and who signed it.

@@ -16,8 +16,14 @@ pub enum Step {
     ItlGeneric,
     /// `SEP<MAC>.cnf.xml`, with `.sgn` once a list is installed.
     Config,
+    /// `SEP<MAC>.cnf.xml.enc.sgn`.
+    ConfigEncrypted,
     /// `XMLDefault.cnf.xml`, with `.sgn` once a list is installed.
     ConfigDefault,
+    /// The file of the network locale, with `.sgn` once a list is installed.
+    Locale,
+    /// `Ringlist.xml`, with `.sgn` once a list is installed.
+    RingList,
 }
 
 impl Step {
@@ -26,7 +32,9 @@ impl Step {
         match self {
             Step::Ctl | Step::CtlGeneric => FileKind::Ctl,
             Step::Itl | Step::ItlGeneric => FileKind::Itl,
-            Step::Config | Step::ConfigDefault => FileKind::Config,
+            Step::Config | Step::ConfigEncrypted | Step::ConfigDefault => FileKind::Config,
+            Step::Locale => FileKind::Locale,
+            Step::RingList => FileKind::RingList,
         }
     }
 
@@ -39,7 +47,10 @@ impl Step {
             Step::Itl => FileName::Itl(Some(device)),
             Step::ItlGeneric => FileName::Itl(None),
             Step::Config => FileName::Config(Some(device), seal),
+            Step::ConfigEncrypted => FileName::Config(Some(device), Seal::Encrypted),
             Step::ConfigDefault => FileName::Config(None, seal),
+            Step::Locale => FileName::Locale(seal),
+            Step::RingList => FileName::RingList(seal),
         }
     }
 }

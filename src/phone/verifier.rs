@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::base::Time;
-use crate::crypto::{SignatureFault, sha256_of, verify_file};
+use crate::crypto::{SignatureFault, device, envelope, sha256_of, verify_file};
 use crate::wire::SignedFile;
 
 use super::profile::PhoneProfile;
@@ -36,6 +36,8 @@ struct Verdicts {
     files: HashMap<[u8; 32], Verdict>,
     /// On pinned files by their number.
     pinned: HashMap<u32, Vec<OfKey>>,
+    /// Contents of pinned files by number and device certificate.
+    opened: HashMap<(u32, usize), Option<Arc<[u8]>>>,
     /// Whose pinned files are known by number instead of by their bytes.
     shared: Arc<Shared>,
 }
@@ -62,7 +64,8 @@ impl Verifier {
     /// A verifier that checks each (file, key) once and remembers the verdict: virtual time. Files
     /// that are pinned in `shared` are known without hashing their bytes.
     pub fn remembering(shared: Arc<Shared>) -> Verifier {
-        let verdicts = Verdicts { files: HashMap::new(), pinned: HashMap::new(), shared };
+        let (files, pinned, opened) = Default::default();
+        let verdicts = Verdicts { files, pinned, opened, shared };
         Verifier { remembered: Some(RefCell::new(verdicts)), ..Verifier::default() }
     }
 
@@ -71,12 +74,27 @@ impl Verifier {
         self.count.get()
     }
 
+    /// The content of an encrypted file whose signature was judged before, if the device
+    /// certificate with this number opens it.
+    pub(super) fn open(&self, file: &SignedFile<'_>, number: usize) -> Option<Arc<[u8]>> {
+        let open = || envelope::open(file, &device(number).key).ok().map(Arc::from);
+        let Some(remembered) = &self.remembered else { return open() };
+        let Verdicts { opened, shared, .. } = &mut *remembered.borrow_mut();
+        let Some(pinned) = shared.pinned_number(file.bytes()) else { return open() };
+        let opened = opened.entry((pinned, number)).or_insert_with(|| {
+            let content: Option<Arc<[u8]>> = open();
+            content.iter().for_each(|content| shared.pin(content));
+            content
+        });
+        opened.clone()
+    }
+
     /// Whether `file` is signed by the owner of `public_key` (PKCS#1 `RSAPublicKey`).
     pub fn verify(&self, file: &SignedFile<'_>, public_key: &[u8]) -> Result<(), SignatureFault> {
         self.count.set(self.count.get() + 1);
         let check = || verify_file(file, public_key, &mut self.scratch.borrow_mut());
         let Some(remembered) = &self.remembered else { return check() };
-        let Verdicts { files, pinned, shared } = &mut *remembered.borrow_mut();
+        let Verdicts { files, pinned, shared, .. } = &mut *remembered.borrow_mut();
         let Some(number) = shared.pinned_number(file.bytes()) else {
             let key = sha256_of(&[file.bytes(), public_key]);
             return *files.entry(key).or_insert_with(check);

@@ -1,16 +1,17 @@
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use crate::base::{NodeId, PhoneId, Span, Time};
+use crate::base::{NodeId, PhoneId, Span, Time, printable};
 use crate::cluster::operator::phones::{Visited, Visits, effect_on_phones};
 use crate::cluster::{
     ActionError, Backup, Cluster, Effect, Mismatch, OperatorAction, ServiceChange, ServiceKind,
     SignCounts, TftpService,
 };
-use crate::listing::upper_hex;
+use crate::console::{Answer, Session, Typed, View};
+use crate::listing::{hex, upper_hex};
 use crate::measure::{
-    ClusterCounts, CpuSeconds, Finish, Ledger, Mode, RunFacts, RunInfo, ServeSummary, StepMark,
-    Summary,
+    ClusterCounts, CpuSeconds, Finish, ItlChecksum, Ledger, Mode, RunFacts, RunInfo, ServeSummary,
+    StepMark, Summary,
 };
 use crate::phone::{Outcome, Phone};
 use crate::scenario::{FleetStart, Plan};
@@ -49,6 +50,8 @@ pub struct Play {
     notes: Vec<String>,
     /// Actions that the cluster took and failed to carry out.
     failed_actions: u64,
+    /// What was typed at the consoles of nodes, and what they said.
+    transcripts: BTreeMap<NodeId, String>,
     /// When somebody last asked what is to be done.
     now: Time,
 }
@@ -78,6 +81,15 @@ pub enum Cue {
     BackedUp(Arc<Backup>),
     /// A service of our cluster starts or stops.
     Service(ServiceChange),
+}
+
+/// What has come of actions that were entered.
+#[derive(Clone, Debug, Default)]
+pub struct Entered {
+    /// What was done, in words.
+    pub notes: Vec<String>,
+    /// Why something could not be done.
+    pub refused: Option<ActionError>,
 }
 
 /// Why phones boot.
@@ -113,6 +125,7 @@ impl Play {
             steps: Vec::new(),
             notes: Vec::new(),
             failed_actions: 0,
+            transcripts: BTreeMap::new(),
             now: Time::ZERO,
         }
     }
@@ -167,6 +180,29 @@ impl Play {
         self.commands.push_back(action);
     }
 
+    /// A session at the console of the node with this name; nothing names the publisher.
+    ///
+    /// # Errors
+    /// If there is no such node, in words.
+    pub fn session(&self, node: &str) -> Result<Session, String> {
+        let topology = self.cluster.as_ref().map_or(&self.plan.topology, Cluster::topology);
+        let is_named = |id: &NodeId| topology.node(*id).name.eq_ignore_ascii_case(node);
+        let found = topology.ids().find(|id| node.is_empty() || is_named(id));
+        found.map(Session::new).ok_or_else(|| {
+            let names: Vec<&str> = topology.nodes.iter().map(|node| node.name.as_str()).collect();
+            format!("there is no node `{}`; nodes: {}", printable(node), names.join(", "))
+        })
+    }
+
+    /// Takes a line at the console of a node and enters what it asks for, as
+    /// [`command`](Play::command) does; nothing where the servers are not ours.
+    pub fn typed(&mut self, session: &mut Session, line: &str, now: Time) -> Answer {
+        let Some(cluster) = &self.cluster else { return Answer::default() };
+        let answer = session.line(line, &View::of(cluster, now));
+        answer.action.iter().cloned().for_each(|action| self.command(action));
+        answer
+    }
+
     /// What is to be done now, if anything; what was handed out before is done. `settled` says
     /// whether every phone has settled and no boot is pending.
     ///
@@ -182,6 +218,7 @@ impl Play {
             let (action, step) = if let Some(command) = self.commands.pop_front() {
                 (command, None)
             } else if let Some(action) = self.timeline.next_due(now, settled) {
+                self.timeline.typed().cloned().iter().for_each(|typed| self.transcribe(typed, now));
                 (action, self.timeline.in_hand().cloned())
             } else {
                 return Ok(None);
@@ -206,6 +243,33 @@ impl Play {
         match step {
             Some(StepInHand { number, name }) => format!("step {number}, {name}: {what}"),
             None => what,
+        }
+    }
+
+    /// Writes down what a console says to what is typed at it now.
+    fn transcribe(&mut self, typed: &Typed, now: Time) {
+        let Some(cluster) = &self.cluster else { return };
+        let text = typed.transcript(&View::of(cluster, now));
+        *self.transcripts.entry(typed.node).or_default() += &text;
+    }
+
+    /// What a cue means, in words; `None` for what goes without saying.
+    pub fn tell_cue(&self, cue: &Cue) -> Option<String> {
+        let name = |node: NodeId| &self.plan.topology.node(node).name;
+        match cue {
+            Cue::Acts { action, step } => Some(self.tell(action, step.as_ref())),
+            Cue::Boots { spread, .. } => {
+                let phones = self.plan.fleet.phones;
+                Some(format!("{phones} phones would be reset within {spread}"))
+            }
+            Cue::Service(ServiceChange::Started { node, service }) => {
+                Some(format!("{} on {} has started", service.kind().name(), name(*node)))
+            }
+            Cue::Service(ServiceChange::Stopped { node, service }) => {
+                Some(format!("{} on {} has stopped", service.name(), name(*node)))
+            }
+            Cue::BackedUp(backup) => Some(format!("backup {} was made", backup.number)),
+            Cue::Visits(_) | Cue::Moved => None,
         }
     }
 
@@ -324,8 +388,15 @@ impl Play {
             signed_before,
             signed: self.signed(),
             alarms: alarms.unwrap_or_default(),
+            consoles: self.consoles(),
             ..RunFacts::default()
         }
+    }
+
+    /// The transcripts of the consoles by the first names of their nodes.
+    fn consoles(&self) -> Vec<(String, String)> {
+        let name = |node: NodeId| self.plan.topology.node(node).name.clone();
+        self.transcripts.iter().map(|(&node, text)| (name(node), text.clone())).collect()
     }
 
     /// Services that somebody has forgotten to restart, such as `tftp on pub`.
@@ -342,16 +413,21 @@ impl Play {
         self.cluster.as_ref().map(|ours| expired(ours, self.now)).unwrap_or_default()
     }
 
-    /// What an operator would still have to do with the cluster as it is now.
-    fn warnings(&self) -> Vec<String> {
-        let Some(ours) = &self.cluster else { return Vec::new() };
+    /// What must be restarted for all that was done to be in force, in words.
+    pub fn restart_note(&self) -> Option<String> {
         let due = self.restarts_due();
-        let forgotten = (!due.is_empty()).then(|| {
+        (!due.is_empty()).then(|| {
             let due = due.join(", ");
             format!(
                 "restart required: {due}; until then the old certificates and files are in force"
             )
-        });
+        })
+    }
+
+    /// What an operator would still have to do with the cluster as it is now.
+    fn warnings(&self) -> Vec<String> {
+        let Some(ours) = &self.cluster else { return Vec::new() };
+        let forgotten = self.restart_note();
         let rollback = ours.is_prepared_for_rollback().then(|| {
             "the cluster is still prepared for a rollback to pre 8.0: phones that took the blank list \
              accept any file; set rollback-to-pre-8.0 to false, restart TFTP and reset the phones"
@@ -394,6 +470,11 @@ impl Play {
             let holders = phones.iter().filter(|phone| phone.lists().ctl.is_some());
             ledger.found_stale_ctls(holders.filter(is_stale).count() as u64);
         }
+        self.look_at_itls(ledger, phones);
+        self.look_at_loads(ledger, phones);
+        for phone in phones.iter().filter(|phone| phone.config().is_none()) {
+            ledger.found_without_config(phone.id());
+        }
         ledger.close(finish, |phone| {
             let home = self.homes.of(phone).iter();
             let mut runs = home.filter_map(|&node| self.cluster.as_ref()?.tftp(node)).peekable();
@@ -402,6 +483,51 @@ impl Play {
                 |service: &Arc<TftpService>| phone.is_current(|file| service.identity_of(file));
             runs.peek().is_none() || runs.any(serves)
         });
+    }
+
+    /// Which ITL is held by how many phones, and which node serves it (ITL-22).
+    fn look_at_itls(&self, ledger: &mut Ledger, phones: &[Phone]) {
+        let mut itls: BTreeMap<Option<[u8; 16]>, (u64, Vec<String>)> = BTreeMap::new();
+        let served = self.served_itls();
+        for (&node, &checksum) in &served {
+            let name = self.plan.topology.node(node).name.clone();
+            itls.entry(Some(checksum)).or_default().1.push(name);
+        }
+        let mut mismatches = 0;
+        for phone in phones.iter().filter(|phone| phone.holds_lists()) {
+            let checksum = phone.itl_checksum();
+            itls.entry(checksum).or_default().0 += 1;
+            let home = self.homes.of(phone.id()).iter();
+            let mut of_home = home.filter_map(|node| served.get(node)).peekable();
+            let differs = of_home.peek().is_some() && of_home.all(|own| Some(*own) != checksum);
+            mismatches += u64::from(differs);
+        }
+        let row = |(checksum, (phones, served_by)): (Option<[u8; 16]>, (u64, Vec<String>))| {
+            ItlChecksum { checksum: checksum.map(|md5| hex(&md5)), phones, served_by }
+        };
+        ledger.found_itls(itls.into_iter().map(row).collect(), mismatches);
+    }
+
+    /// The checksum of the ITL of each TFTP node that runs, if the cluster is ours.
+    fn served_itls(&self) -> BTreeMap<NodeId, [u8; 16]> {
+        let Some(ours) = &self.cluster else { return BTreeMap::new() };
+        let checksum = |node: NodeId| Some((node, ours.tftp(node)?.list_checksum()));
+        ours.topology().ids().filter_map(checksum).collect()
+    }
+
+    /// Which phones run the load that an upgrade has named for them (BOOT-12).
+    fn look_at_loads(&self, ledger: &mut Ledger, phones: &[Phone]) {
+        let Some(fleet) = self.cluster.as_ref().map(Cluster::fleet) else { return };
+        let named = |phone: &Phone| fleet.loads.get(&fleet.model(phone.id()));
+        let (mut rolled_out, mut behind) = (0, 0);
+        for phone in phones.iter().filter(|_| !fleet.loads.is_empty()) {
+            match named(phone) {
+                Some(load) if phone.load() == Some(load) => rolled_out += 1,
+                Some(_) => behind += 1,
+                None => {}
+            }
+        }
+        ledger.found_loads(rolled_out, behind);
     }
 }
 

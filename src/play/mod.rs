@@ -12,7 +12,7 @@ mod timeline;
 mod visit;
 
 pub use cast::Cast;
-pub use conductor::{Cue, Play, Wave};
+pub use conductor::{Cue, Entered, Play, Wave};
 pub use homes::Homes;
 pub use timeline::{StepInHand, Timeline};
 pub use visit::{Visit, longest};

@@ -2,6 +2,7 @@ use std::collections::VecDeque;
 
 use crate::base::Time;
 use crate::cluster::OperatorAction;
+use crate::console::Typed;
 
 use crate::scenario::{FollowUp, TimelineEntry, Trigger};
 
@@ -19,6 +20,8 @@ pub struct Timeline {
     handed_out: usize,
     follow_ups: Vec<Pending>,
     in_flight: Option<(StepInHand, InFlight)>,
+    /// What was typed for the action that was handed out last.
+    typed: Option<Typed>,
     previous_done: Time,
 }
 
@@ -58,6 +61,7 @@ impl Timeline {
             handed_out: 0,
             follow_ups: Vec::new(),
             in_flight: None,
+            typed: None,
             previous_done: Time::ZERO,
         }
     }
@@ -74,14 +78,16 @@ impl Timeline {
             Some(at) if self.follow_ups[at].due <= entry.unwrap_or(now) => {
                 let Pending { step, action, is_awaited, .. } = self.follow_ups.remove(at);
                 self.in_flight = Some((step, InFlight::FollowUp { is_awaited }));
+                self.typed = None;
                 Some(action)
             }
             _ => {
                 entry?;
-                let TimelineEntry { name, action, then, .. } = self.entries.pop_front()?;
+                let TimelineEntry { name, action, then, typed, .. } = self.entries.pop_front()?;
                 self.handed_out += 1;
                 let step = StepInHand { number: self.handed_out, name };
                 self.in_flight = Some((step, InFlight::Entry(then)));
+                self.typed = typed;
                 Some(action)
             }
         }
@@ -90,6 +96,11 @@ impl Timeline {
     /// The step whose action was handed out and is not done yet.
     pub fn in_hand(&self) -> Option<&StepInHand> {
         self.in_flight.as_ref().map(|(step, _)| step)
+    }
+
+    /// What was typed at a console for the action that was handed out last.
+    pub fn typed(&self) -> Option<&Typed> {
+        self.typed.as_ref()
     }
 
     /// Says that the action handed out last was carried out at `now`.
@@ -301,6 +312,7 @@ mod tests {
             trigger,
             action: restart(node),
             then: None,
+            typed: None,
         }
     }
 

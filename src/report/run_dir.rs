@@ -205,6 +205,13 @@ impl RunDir {
         write(&self.path.join(name), text.as_bytes())
     }
 
+    /// Writes what was typed at the consoles of nodes and what they said: `console-NODE.log`.
+    pub fn write_consoles(&self, consoles: &[(String, String)]) -> Result<(), ReportError> {
+        let write =
+            |(node, text): &(String, String)| self.write_text(&format!("console-{node}.log"), text);
+        consoles.iter().try_for_each(write)
+    }
+
     /// Writes the end into the room that [`RunDir::make`] has kept for it. Only the first end
     /// counts; whoever comes meanwhile waits until it is written. Says whether this is the first.
     fn write_end(&self, manifest: Manifest) -> Result<bool, ReportError> {

@@ -4,8 +4,9 @@ use crate::base::lines::{COLUMNS, paragraph};
 use crate::base::words::{aligned, aligned_left, bytes, count, seconds};
 use crate::base::{ExitCode, Time, wrapped};
 use crate::measure::{
-    COVERS, Ledger, MachineSummary, Phones, Section, ServeSummary, Signatures, SimSummary,
-    StepSummary, Summary, TrustPaths, TvsCounts, Unit, Verdict,
+    COVERS, ConfigCounts, FirmwareCounts, ItlChecksum, Ledger, MachineSummary, Phones, Section,
+    ServeSummary, Signatures, SimSummary, StepKind, StepSummary, Summary, TrustPaths, TvsCounts,
+    Unit, Verdict,
 };
 use crate::scenario::{Slo, SloResult, SloVerdict};
 
@@ -47,15 +48,34 @@ fn lines(summary: &Summary) -> Vec<(&'static str, String)> {
     let mut lines = vec![
         ("covers", summary.covers.clone()),
         ("phones", phones(&summary.phones)),
-        ("alarms", said(&summary.phones, 5..) + &said(&summary.phones.counts, ..)),
+        (
+            "alarms",
+            [
+                said(&summary.phones, 5..9),
+                said(&summary.phones.counts, ..),
+                said(&summary.phones, 9..),
+            ]
+            .concat(),
+        ),
         ("fleet ready", said(&summary.fleet_ready_s, ..) + "   (from the first reset)"),
         ("boot time", said(&summary.boot_time_s, ..) + "   (from the planned start)"),
         ("lists", trust(&summary.trust.lists)),
-        ("configs", trust(&summary.trust.configs)),
+        ("configs", trust(&summary.trust.configs) + &unreadable(&summary.config)),
+    ];
+    let further = [("locales", &summary.trust.locales), ("ring lists", &summary.trust.ring_lists)];
+    let judged = |paths: &TrustPaths| *paths != TrustPaths::default();
+    let further = further.into_iter().filter(|(_, paths)| judged(paths));
+    lines.extend(further.map(|(label, paths)| (label, trust(paths))));
+    lines.extend(summary.itls.iter().map(|itl| ("ITL", checksum(itl))));
+    let firmware = &summary.firmware;
+    if *firmware != FirmwareCounts::default() {
+        lines.push(("firmware", said(firmware, ..)));
+    }
+    lines.extend([
         ("TVS", tvs(&summary.tvs)),
         ("TFTP", said(&summary.tftp, ..)),
         ("HTTP", said(&summary.http, ..)),
-    ];
+    ]);
     if summary.https.requests > 0 {
         lines.push(("HTTPS", said(&summary.https, ..)));
     }
@@ -116,6 +136,24 @@ fn phones(phones: &Phones) -> String {
     let reasons =
         if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join(", ")) };
     format!("{}{reasons}{}", said(phones, 0..4), said(phones, 4..5))
+}
+
+fn unreadable(config: &ConfigCounts) -> String {
+    match config.unreadable {
+        0 => String::new(),
+        unreadable => format!(" · encrypted for another key {}", count(unreadable)),
+    }
+}
+
+/// Who holds and who serves an ITL.
+fn checksum(itl: &ItlChecksum) -> String {
+    let name = itl.checksum.as_deref().unwrap_or("none");
+    let served = match itl.served_by.join(", ") {
+        nodes if nodes.is_empty() => "served by nobody".to_owned(),
+        nodes => format!("served by {nodes}"),
+    };
+    let served = if itl.checksum.is_some() { format!(", {served}") } else { String::new() };
+    format!("{name}: held by {} phones{served}", count(itl.phones))
 }
 
 /// Accepted by which path; paths that nobody took are left out, refusals never are.
@@ -185,12 +223,16 @@ fn generator(summary: &Summary) -> Vec<(&'static str, String)> {
 
 /// Two tables: how often each step ended and how, and how long it took.
 fn steps(steps: &[StepSummary]) -> String {
+    let further: Vec<&str> =
+        StepKind::ALL.iter().filter(|step| step.is_further()).map(|step| step.name()).collect();
+    let is_shown = |step: &&StepSummary| step.count > 0 || !further.contains(&step.step.as_str());
+    let steps: Vec<&StepSummary> = steps.iter().filter(is_shown).collect();
     let head = ["step", "ended", "ok", "not found", "stuck", "failed", "again"];
     let mut counts = vec![head.map(str::to_owned).to_vec()];
-    counts.extend(steps.iter().map(ends));
+    counts.extend(steps.iter().map(|step| ends(step)));
     let head = ["step", "p50", "p99", "p50", "p99", "max"];
     let mut times = vec![head.map(str::to_owned).to_vec()];
-    times.extend(steps.iter().map(step_times));
+    times.extend(steps.iter().map(|step| step_times(step)));
     format!("{}\n{}\n{}", aligned(&counts), TIMES_HEAD, aligned(&times))
 }
 

@@ -72,7 +72,7 @@ impl Faults {
     }
 
     /// What `read` makes of a value that may be left out; `default` if it is, or if it has a fault.
-    pub fn given<R, T>(
+    pub fn given<R: ?Sized, T>(
         &mut self,
         raw: Option<&R>,
         default: T,

@@ -54,13 +54,16 @@ fn entries(
     let trigger = trigger(raw, number, place)?;
     let (verb, given) = the_action(raw, number, place)?;
     reader.place.clone_from(place);
-    let Step { action, then, rest } = (verb.read)(given, reader)?;
-    let entry =
-        |(trigger, action)| TimelineEntry { name: name.to_owned(), trigger, action, then: None };
+    let Step { action, then, rest, typed } = (verb.read)(given, reader)?;
+    let mut typed = typed.into_iter();
+    let mut entry = |(trigger, action)| {
+        let (name, typed) = (name.to_owned(), typed.next());
+        TimelineEntry { name, trigger, action, then: None, typed }
+    };
     let first = TimelineEntry { then, ..entry((trigger, action)) };
     let mut all: Vec<TimelineEntry> =
         std::iter::once(first).chain(rest.into_iter().map(entry)).collect();
-    if verb.key == PROCEDURE {
+    if verb.key == PROCEDURE || all.len() > 1 {
         let words: Vec<&str> = all.iter().map(|entry| word_of(entry, reader.topology)).collect();
         let steps: Vec<_> = words.iter().map(|word| (None, *word)).collect();
         let own = named(&steps);

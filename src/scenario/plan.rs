@@ -2,7 +2,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use crate::base::{ClusterId, Home, Model, PhoneId, Span, Time};
-use crate::cluster::{FleetSpec, OperatorAction, Topology};
+use crate::cluster::{FleetSpec, OperatorAction, SecurityProfile, Topology};
+use crate::console::Typed;
 use crate::phone::PhoneProfile;
 
 use super::cost::CostModel;
@@ -45,6 +46,8 @@ pub struct FleetPlan {
     pub phones: u32,
     /// Models and their shares, which add up to 1; sorted by model.
     pub models: Vec<(Model, f64)>,
+    /// Phone security profiles and their shares; none if the scenario names none.
+    pub profiles: Vec<SecurityProfile>,
     /// The homes that the phones take turns at, at least one (see [`Plan::homes`]).
     pub tftp: Vec<Home>,
     /// The homes of the phones of `CallManager` groups that have their own, by the place of the
@@ -109,6 +112,8 @@ pub struct TimelineEntry {
     pub action: OperatorAction,
     /// What is done some time after `action`.
     pub then: Option<FollowUp>,
+    /// What was typed at a console to have it done; `None` if it was done elsewhere.
+    pub typed: Option<Typed>,
 }
 
 /// The second half of an entry, such as the start that ends `stop = { …, for = "8s" }`.
@@ -187,8 +192,14 @@ impl Plan {
 
     /// The phones as their cluster knows them.
     pub fn fleet_spec(&self) -> FleetSpec {
-        let FleetPlan { phones, models, .. } = &self.fleet;
-        FleetSpec { phones: *phones, models: models.clone(), seed: self.seed }
+        let FleetPlan { phones, models, profiles, .. } = &self.fleet;
+        FleetSpec {
+            phones: *phones,
+            models: models.clone(),
+            seed: self.seed,
+            loads: BTreeMap::new(),
+            profiles: profiles.clone(),
+        }
     }
 }
 

@@ -95,6 +95,8 @@ pub(super) struct RawCluster {
     pub node: Vec<RawNode>,
     #[serde(default)]
     pub group: Vec<RawGroup>,
+    #[serde(default)]
+    pub phone_security_profile: Vec<RawSecurityProfile>,
     pub cost: Option<Spanned<CostModel>>,
 }
 
@@ -145,6 +147,15 @@ pub(super) struct RawGroup {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawSecurityProfile {
+    pub name: Text,
+    pub share: Spanned<f64>,
+    pub encrypted_config: Option<Spanned<bool>>,
+    pub stale_keys: Option<Text>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct RawFleet {
     pub phones: Spanned<u64>,
     #[serde(default)]
@@ -178,6 +189,7 @@ pub(super) struct RawPhone {
     #[serde(alias = "asks-generic-ctl")]
     pub ctl_generic: Option<bool>,
     pub checks_dates: Option<bool>,
+    pub further_files: Option<Vec<Text>>,
 }
 
 /// One event: one of `at`, `when`, `after`, and one key that names the action.

@@ -4,8 +4,11 @@ use std::ops::Range;
 use toml::Spanned;
 
 use crate::base::{Home, Model, ModelError, Span};
-use crate::cluster::{SecurityMode, ServiceKind, Topology};
-use crate::phone::{BlockSizeRule, BootTime, PhoneProfile, TRANSPORT_RULES, TransportRule};
+use crate::cluster::{SecurityMode, SecurityProfile, ServiceKind, Topology};
+use crate::phone::{
+    BlockSizeRule, BootTime, FURTHER_FILES, FileKind, PhoneProfile, TRANSPORT_RULES, TransportRule,
+    holds_lists,
+};
 
 use super::cluster_checks::{check_shares, topology};
 use super::cost::CostModel;
@@ -13,11 +16,12 @@ use super::dates::dates;
 use super::error::{Faults, Problem};
 use super::event_checks::timeline;
 use super::names::{Text, check_plain, check_unique, node_named, one_of, runs};
-use super::network::sites;
+use super::network::{percent, sites};
 use super::plan::{FleetPlan, FleetStart, Limits, Plan, STARTS, Target};
 use super::quantity::{parse_span, positive};
 use super::raw::{
-    OneOrMany, RawBlockSize, RawGroup, RawPhone, RawRun, RawScenario, RawTarget, Servers,
+    OneOrMany, RawBlockSize, RawGroup, RawPhone, RawRun, RawScenario, RawSecurityProfile,
+    RawTarget, Servers,
 };
 use super::slo::{Slo, SloError};
 
@@ -108,9 +112,12 @@ fn fleet(all: &RawScenario, topology: Option<&Topology>, faults: &mut Faults) ->
     let start = |text: &Text| start(text, topology);
     let start = faults.given(raw.start.as_ref(), FleetStart::ItlCurrent, start);
     let sites = faults.take(sites(&raw.site));
+    let models_in_plan = models.as_deref().unwrap_or_default();
+    let profiles = faults.take(profiles(&all.cluster.phone_security_profile, models_in_plan));
     Some(FleetPlan {
         phones: phones?,
         models: models?,
+        profiles: profiles?,
         tftp: tftp?,
         tftp_of_groups: tftp_of_groups?,
         start,
@@ -143,6 +150,37 @@ fn cost(raw: &Spanned<CostModel>) -> Result<CostModel, Problem> {
         Ok(()) => Ok(raw.get_ref().clone()),
         Err(what) => Err(Problem::new(raw.span(), what).help("cores of a node, rates per second")),
     }
+}
+
+fn profiles(
+    raw: &[RawSecurityProfile],
+    models: &[(Model, f64)],
+) -> Result<Vec<SecurityProfile>, Problem> {
+    if raw.is_empty() {
+        return Ok(Vec::new());
+    }
+    check_unique("profile", raw.iter().map(|profile| &profile.name))?;
+    check_shares(&raw.iter().map(|profile| &profile.share).collect::<Vec<_>>(), "profiles")?;
+    raw.iter().map(|raw| profile(raw, models)).collect()
+}
+
+fn profile(raw: &RawSecurityProfile, models: &[(Model, f64)]) -> Result<SecurityProfile, Problem> {
+    check_plain(&raw.name)?;
+    let encrypted = raw.encrypted_config.as_ref();
+    let unlisted = models.iter().find(|(model, _)| !holds_lists(*model));
+    if let (Some(place), Some((model, _))) = (encrypted.filter(|on| *on.get_ref()), unlisted) {
+        let what = format!("phones of model {model} hold no trust lists");
+        let problem = Problem::new(place.span(), what);
+        return Err(
+            problem.help("leave the model out of fleet.models: it cannot ask for a signed file")
+        );
+    }
+    Ok(SecurityProfile {
+        name: raw.name.get_ref().clone(),
+        share: *raw.share.get_ref(),
+        encrypted_config: encrypted.is_some_and(|on| *on.get_ref()),
+        stale_keys: raw.stale_keys.as_ref().map_or(Ok(0.0), percent)?,
+    })
 }
 
 fn models(raw: &BTreeMap<Text, Spanned<f64>>) -> Result<Vec<(Model, f64)>, Problem> {
@@ -246,7 +284,15 @@ fn phone(raw: &RawPhone, seed: u64, faults: &mut Faults) -> PhoneProfile {
         tvs_timeout: faults.given(raw.tvs_timeout.as_ref(), own.tvs_timeout, positive),
         ctl_generic: raw.ctl_generic.unwrap_or(own.ctl_generic),
         checks_dates: raw.checks_dates.unwrap_or(own.checks_dates),
+        further_files: faults.given(raw.further_files.as_deref(), own.further_files, further_files),
     }
+}
+
+/// Each once, in the order of a boot.
+fn further_files(given: &[Text]) -> Result<Vec<FileKind>, Problem> {
+    let kind = |name: &Text| one_of(name, "file", &FURTHER_FILES, FileKind::name);
+    let chosen = given.iter().map(kind).collect::<Result<Vec<_>, _>>()?;
+    Ok(FURTHER_FILES.into_iter().filter(|kind| chosen.contains(kind)).collect())
 }
 
 fn boot_time(text: &Text, seed: u64) -> Result<BootTime, Problem> {
@@ -358,7 +404,8 @@ mod tests {
     fn every_setting_of_a_phone_is_read() {
         let text = "[phone]\nboot-time='1s'\nthink='2s'\ntftp-timeout='3s'\ntftp-tries=4\n\
             transport='model'\nhttp-timeout='6s'\ntftp-block-size=1400\ntvs-timeout='5s'\nctl-generic=true\n\
-            checks-dates=false";
+            checks-dates=false\n\
+            further-files=['ring-list', 'locale', 'locale']";
         let expected = PhoneProfile {
             boot_time: BootTime::Fixed(Span::from_secs(1)),
             think: Span::from_secs(2),
@@ -370,8 +417,11 @@ mod tests {
             tvs_timeout: Span::from_secs(5),
             ctl_generic: true,
             checks_dates: false,
+            further_files: FURTHER_FILES.to_vec(),
         };
         assert_eq!(good(text).phone, expected);
+        let unknown = fault("[phone]\nfurther-files=['ringlist']");
+        assert_eq!(unknown, "unknown file `ringlist`");
     }
 
     #[test]

@@ -3,14 +3,14 @@ use std::fmt::{self, Write};
 use toml::Value;
 
 use crate::base::{Model, NodeId, Span, Time};
-use crate::cluster::{CertificateKind, NodeSpec, Security, Topology};
+use crate::cluster::{CertificateKind, NodeSpec, Security, SecurityProfile, Topology};
 use crate::crypto::date_text;
 use crate::phone::BlockSizeRule;
 use crate::wire::Dialogue;
 
 use super::network::{SitePlan, percent_text, rate_text};
 use super::plan::{FleetPlan, Plan, TimelineEntry, Trigger};
-use super::verbs::{Verb, verbs};
+use super::verbs::{CONSOLE, Verb, verbs};
 
 /// The scenario of `plan` with every default written out; loading it gives an equal plan.
 pub fn to_toml(plan: &Plan) -> String {
@@ -65,6 +65,17 @@ fn write_cluster(out: &mut String, plan: &Plan) -> fmt::Result {
         if let Some(home) = plan.fleet.tftp_of_groups.get(&at) {
             writeln!(out, "tftp = {}", servers(topology, home))?;
         }
+    }
+    write_profiles(out, &plan.fleet.profiles)
+}
+
+fn write_profiles(out: &mut String, profiles: &[SecurityProfile]) -> fmt::Result {
+    for profile in profiles {
+        writeln!(out, "\n[[cluster.phone-security-profile]]")?;
+        writeln!(out, "name = {}", quoted(&profile.name))?;
+        writeln!(out, "share = {:?}", profile.share)?;
+        writeln!(out, "encrypted-config = {}", profile.encrypted_config)?;
+        writeln!(out, "stale-keys = \"{}\"", percent_text(profile.stale_keys))?;
     }
     Ok(())
 }
@@ -158,7 +169,9 @@ fn write_phone(out: &mut String, plan: &Plan) -> fmt::Result {
     }
     writeln!(out, "tvs-timeout = \"{}\"", phone.tvs_timeout)?;
     writeln!(out, "ctl-generic = {}", phone.ctl_generic)?;
-    writeln!(out, "checks-dates = {}", phone.checks_dates)
+    writeln!(out, "checks-dates = {}", phone.checks_dates)?;
+    let further: Vec<&str> = phone.further_files.iter().map(|kind| kind.name()).collect();
+    writeln!(out, "further-files = {further:?}")
 }
 
 /// One event. Nodes have their first names, which lead to them whatever they were renamed to.
@@ -172,7 +185,9 @@ fn write_entry(out: &mut String, entry: &TimelineEntry, topology: &Topology) -> 
         Trigger::FleetSettled => writeln!(out, "when = \"fleet-settled\"")?,
     }
     let written = |verb: &Verb| Some((verb.key, (verb.write)(entry, topology)?));
-    let (key, table) = verbs().find_map(written).expect("what was read by a verb is written by it");
+    // What was typed is written as it was typed.
+    let mut verbs = verbs().filter(|verb| (verb.key == CONSOLE) == entry.typed.is_some());
+    let (key, table) = verbs.find_map(written).expect("what was read by a verb is written by it");
     let values: Vec<String> = table.iter().map(|(key, value)| format!("{key} = {value}")).collect();
     writeln!(out, "{key} = {{ {} }}", values.join(", "))
 }
@@ -282,6 +297,8 @@ mod tests {
                  [[cluster.node]]\nname='sub'\naddress='::1'\nports={{tvs=0,http=0,https=0}}\n\
                  [[cluster.group]]\nname='a'\nmembers=['sub','pub']\nshare={share:?}\n\
                  [[cluster.group]]\nname='b'\nmembers=['pub']\nshare={other:?}\n{of_group}\
+                 [[cluster.phone-security-profile]]\nname='p'\nshare={share:?}\n\
+                 [[cluster.phone-security-profile]]\nname='q'\nshare={other:?}\nencrypted-config=true\nstale-keys='1.5%'\n\
                  [fleet]\nphones={phones}\nmodels={{8841={share:?},7841={other:?}}}\n\
                  tftp={turns}\n{phone}\
                  [[event]]\nat='0s'\nrename={{node='pub',to='pub-2'}}\n{}\
@@ -308,7 +325,10 @@ mod tests {
             "start={node='sub'}",
             "stop={service='tvs',node='sub',for='250ms'}",
             "stop={node='pub-2'}",
+            "console=['set cert regen CAPF','yes','show itl','','exit']",
+            "console={node='sub',lines=['utils service stop Cisco Tftp']}",
             "erase-lists={}",
+            "upgrade-firmware={load='sip88xx.1',model='8841'}",
             "erase-lists={only='all',share='12.34%',technicians=7,per-phone='90s'}",
             "erase-lists={share=0.123456789,restricted=1,per-restricted='1.5h'}",
             "procedure='rollback'",
@@ -333,7 +353,7 @@ mod tests {
                 );
                 format!(
                     "{place}[phone]\n{boot}think='{think}us'\ntransport='http'\nhttp-timeout='1s'\ntftp-tries={tries}\n{blocks}\
-                     ctl-generic={generic}\nchecks-dates={generic}\n"
+                     ctl-generic={generic}\nchecks-dates={generic}\nfurther-files=['locale','ring-list']\n"
                 )
             },
         )
@@ -405,6 +425,7 @@ tftp-tries = 5
 tvs-timeout = "10s"
 ctl-generic = true
 checks-dates = true
+further-files = []
 
 [[event]]
 name = "stop-1"

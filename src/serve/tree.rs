@@ -28,6 +28,9 @@ pub fn write_files(dir: &Path, service: &TftpService) -> Result<usize, TreeError
     let names: Vec<_> = service.names().collect();
     names.par_iter().try_for_each(|&name| {
         let path = dir.join(name.to_string());
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).map_err(|cause| failed(folder, cause))?;
+        }
         let bytes = service.whole(name).expect("a service has what it names");
         fs::write(&path, bytes).map_err(|cause| failed(&path, cause))
     })?;

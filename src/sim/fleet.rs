@@ -92,9 +92,10 @@ impl Fleet {
             return phone.handle(&self.env, now, input, sink);
         };
         let lists = &phone.lists().clone();
-        let members = phone.config().map(|config| Arc::clone(&config.tvs)).unwrap_or_default();
+        let config = phone.config().map(|config| Arc::clone(&config.content));
         phone.handle(&self.env, now, input, sink);
-        let (members, input, facts) = (&members, &input, &sink.facts);
+        let members = config.as_ref().map_or(&[][..], |config| &config.tvs);
+        let (input, facts) = (&input, &sink.facts);
         witness(&Seen { now, phone, lists, members, input, facts, cluster });
     }
 

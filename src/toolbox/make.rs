@@ -2,12 +2,14 @@
 
 use std::net::Ipv4Addr;
 
-use super::stub;
 use crate::crypto::envelope::{ContentKey, content_digest, wrap_key};
+use crate::crypto::md5;
 use crate::crypto::{Certificate, Identity, KeySource};
+use crate::listing::hex;
 use crate::wire::{
     Encryption, HeaderOrder, HeaderSpec, ROLE_CAPF, ROLE_TVS, UnsignedHeader, put_element, put_text,
 };
+use crate::wire::{StubError, stub_xml};
 
 /// Whose files are imitated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +55,7 @@ pub enum MakeError {
     TooLong(&'static str),
     /// The stub cannot be made of this configuration.
     #[error(transparent)]
-    Stub(#[from] stub::StubError),
+    Stub(#[from] StubError),
 }
 
 /// One record of a list.
@@ -136,7 +138,7 @@ pub fn make_stub(
     device: &Certificate,
     signer: &Signer,
 ) -> Result<Vec<u8>, MakeError> {
-    sign_file(stub::stub_xml(content, device)?.as_bytes(), file_name, signer)
+    sign_file(stub_xml(content, &hex(&md5(device.der())))?.as_bytes(), file_name, signer)
 }
 
 impl Signer {

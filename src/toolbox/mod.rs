@@ -9,7 +9,6 @@ mod kind;
 mod make;
 mod message;
 mod store;
-mod stub;
 mod table;
 mod tftp_client;
 mod tree;
@@ -25,7 +24,6 @@ pub use make::{
     ListEntry, ListSpec, MakeError, Signer, Style, encrypt_file, make_list, make_stub, sign_file,
 };
 pub use store::{ReadFault, read_store};
-pub use stub::{StubError, stub_xml};
 pub use table::to_text;
 pub use tftp_client::{FetchFault, Fetched, fetch};
 pub use trust::{Decision, Refusal, TrustLists, TrustPath};

@@ -14,6 +14,15 @@ const TVS_MEMBERS_MAX: usize = 5;
 pub struct Config {
     /// TVS servers in the order of their priority.
     pub tvs: Vec<TvsMember>,
+    /// The firmware load that the phone is to run (`loadInformation`); empty if none is named.
+    pub load: String,
+    /// Whether it is a stub that says no more than that the configuration is encrypted
+    /// (`fullConfig` false).
+    pub is_stub: bool,
+    /// Whether the phone's configuration is encrypted (`encrConfig`).
+    pub is_encrypted: bool,
+    /// Hash of the certificate that the cluster knows of the phone, hexadecimal; empty if none.
+    pub cert_hash: String,
 }
 
 /// One TVS server of a configuration.
@@ -88,6 +97,8 @@ struct Walk {
     priority: u32,
     address: String,
     port: Option<u16>,
+    /// What stands beside the TVS members.
+    others: Config,
 }
 
 const TVS_MEMBER: [&str; 4] = ["device", "TVS", "members", "member"];
@@ -108,6 +119,16 @@ impl Walk {
         match self.path.last().map(String::as_str) {
             Some("address") if in_member => self.text.trim().clone_into(&mut self.address),
             Some("port") if in_member => self.port = Some(port(self.text.trim())?),
+            Some(name) if self.path.len() == 2 && self.path[0] == "device" => {
+                let (text, others) = (self.text.trim(), &mut self.others);
+                match name {
+                    "loadInformation" => text.clone_into(&mut others.load),
+                    "fullConfig" => others.is_stub = text == "false",
+                    "encrConfig" => others.is_encrypted = text == "true",
+                    "certHash" => text.clone_into(&mut others.cert_hash),
+                    _ => {}
+                }
+            }
             Some("member") if self.path == TVS_MEMBER && !self.address.is_empty() => {
                 let address = std::mem::take(&mut self.address);
                 self.members.push((self.priority, address, self.port.unwrap_or(2445)));
@@ -123,7 +144,7 @@ impl Walk {
         self.members.sort_by_key(|member| member.0);
         self.members.truncate(TVS_MEMBERS_MAX);
         let member = |(_, address, port)| TvsMember { address, port };
-        Config { tvs: self.members.into_iter().map(member).collect() }
+        Config { tvs: self.members.into_iter().map(member).collect(), ..self.others }
     }
 }
 
@@ -230,6 +251,11 @@ fn digits(line: u32, add: u32) -> [u8; LINE_LENGTH] {
     text
 }
 
+/// A ring list (`Ringlist.xml`): the element names are those of the manuals of phones.
+pub const RING_LIST: &str = include_str!("ringlist.xml");
+/// The tones of a network locale (`g3-tones.xml`): the content is ours.
+pub const LOCALE: &str = include_str!("tones.xml");
+
 /// A configuration with marks where values go; how many speed dials it has is chosen: a signed one
 /// has about 7.6 kB (TFTP-11).
 const DEVICE: &str = include_str!("config.xml");
@@ -243,17 +269,25 @@ type Node = (String, String, u16);
 
 impl ConfigTemplate {
     /// The template of a group whose members are `nodes` (name, address, TVS port), first asked
-    /// first.
-    pub fn new(nodes: &[Node], capf_node: &str, model: &str) -> ConfigTemplate {
+    /// first, for phones that are to run this load; encrypted for the device certificate with
+    /// this hash, if there is one.
+    pub fn new(
+        nodes: &[Node],
+        capf_node: &str,
+        load: &str,
+        cert_hash: Option<&str>,
+    ) -> ConfigTemplate {
         let members = |member: fn(usize, &Node) -> String| -> String {
             nodes.iter().enumerate().map(|(priority, node)| member(priority, node)).collect()
         };
         let marks = [
             ("{{call-managers}}", members(call_manager).into()),
             ("{{tvs}}", members(tvs_member).into()),
-            ("{{model}}", escape(model)),
+            ("{{load}}", escape(load)),
             ("{{capf}}", escape(capf_node)),
             ("{{node}}", escape(&nodes[0].0)),
+            ("{{cert-hash}}", cert_hash.unwrap_or_default().into()),
+            ("{{encrypted}}", if cert_hash.is_some() { "true" } else { "false" }.into()),
         ];
         let text =
             marks.iter().fold(DEVICE.to_owned(), |text, (mark, value)| text.replace(mark, value));
@@ -340,7 +374,7 @@ mod tests {
 
     #[test]
     fn rendered_configuration_names_its_tvs_servers_in_order() {
-        let template = ConfigTemplate::new(&nodes(), "pub", "8841");
+        let template = ConfigTemplate::new(&nodes(), "pub", "sip8841.14-2-1-0001-125", None);
         let text = template.render(ConfigValues { device: "SEP001122334455", line: 5_550_000 });
         let config = Config::parse(text.as_bytes()).unwrap();
         assert_eq!(config.tvs, [member("127.0.0.2", 2445), member("127.0.0.1", 12_445)]);
@@ -351,7 +385,8 @@ mod tests {
 
     #[test]
     fn every_part_of_a_filled_template_is_the_part_of_the_whole() {
-        let template = Arc::new(ConfigTemplate::new(&nodes(), "pub", "8841"));
+        let template =
+            Arc::new(ConfigTemplate::new(&nodes(), "pub", "sip8841.14-2-1-0001-125", None));
         for (device, line) in [("SEP001122334455", 9_999_990), ("SEP0C75BD00FFFF", 7)] {
             let whole = template.render(ConfigValues { device, line }).into_bytes();
             let filled = FilledConfig::new(Arc::clone(&template), device.parse().unwrap(), line);
@@ -368,7 +403,7 @@ mod tests {
 
     #[test]
     fn configuration_has_the_size_of_a_real_one() {
-        let template = ConfigTemplate::new(&nodes()[1..], "pub", "8841");
+        let template = ConfigTemplate::new(&nodes()[1..], "pub", "sip8841.14-2-1-0001-125", None);
         let text = template.render(ConfigValues { device: "SEP001122334455", line: 5_550_000 });
         // 7,652 bytes with a header of about 408 were seen in a phone log (TFTP-11).
         assert!((7_000..7_500).contains(&text.len()), "{} bytes", text.len());

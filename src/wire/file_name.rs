@@ -13,9 +13,13 @@ pub enum FileName {
     Itl(Option<DeviceName>),
     /// `SEP<MAC>.cnf.xml`, `XMLDefault.cnf.xml`, and what the seal adds.
     Config(Option<DeviceName>, Seal),
+    /// `United_States/g3-tones.xml`, the tones of the network locale, and what the seal adds.
+    Locale(Seal),
+    /// `Ringlist.xml`, and what the seal adds.
+    RingList(Seal),
 }
 
-/// What is around a configuration.
+/// What is around a configuration or another file of text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Seal {
     /// Nothing.
@@ -42,6 +46,10 @@ const CONFIG: &str = ".cnf.xml";
 /// What stands for a device in the names of files for all.
 const ALL_LIST: &str = "File";
 const ALL_CONFIG: &str = "XMLDefault";
+/// The directory is the `networkLocale` of a configuration.
+const LOCALE: &str = "United_States/g3-tones.xml";
+/// Manuals of phones: names are case-sensitive.
+const RING_LIST: &str = "Ringlist.xml";
 /// Length of the longest name: an encrypted configuration of one device.
 const LENGTH_MAX: usize = DEVICE_NAME_LENGTH + CONFIG.len() + Seal::Encrypted.suffix().len();
 
@@ -59,6 +67,11 @@ impl FileName {
         let (config, seal) = [Seal::Encrypted, Seal::Signed, Seal::Plain]
             .into_iter()
             .find_map(|seal| Some((text.strip_suffix(seal.suffix())?, seal)))?;
+        match config {
+            LOCALE => return Some(FileName::Locale(seal)),
+            RING_LIST => return Some(FileName::RingList(seal)),
+            _ => {}
+        }
         let owner = config.strip_suffix(CONFIG)?;
         named(owner, ALL_CONFIG, |owner| FileName::Config(owner, seal))
     }
@@ -70,6 +83,8 @@ impl FileName {
             FileName::Ctl(owner) => ("CTL", owner, ALL_LIST, LIST, ""),
             FileName::Itl(owner) => ("ITL", owner, ALL_LIST, LIST, ""),
             FileName::Config(owner, seal) => ("", owner, ALL_CONFIG, CONFIG, seal.suffix()),
+            FileName::Locale(seal) => ("", None, LOCALE, "", seal.suffix()),
+            FileName::RingList(seal) => ("", None, RING_LIST, "", seal.suffix()),
         };
         let device = owner.map(DeviceName::text);
         let owner = device.as_ref().map_or(all.as_bytes(), |device| device);
@@ -121,6 +136,10 @@ mod tests {
             ("SEP001122334455.cnf.xml", FileName::Config(device, Seal::Plain)),
             ("SEP001122334455.cnf.xml.sgn", FileName::Config(device, Seal::Signed)),
             ("SEP001122334455.cnf.xml.enc.sgn", FileName::Config(device, Seal::Encrypted)),
+            ("United_States/g3-tones.xml", FileName::Locale(Seal::Plain)),
+            ("United_States/g3-tones.xml.sgn", FileName::Locale(Seal::Signed)),
+            ("Ringlist.xml", FileName::RingList(Seal::Plain)),
+            ("Ringlist.xml.sgn", FileName::RingList(Seal::Signed)),
         ] {
             assert_eq!(FileName::parse(text), Some(name));
             assert_eq!((name.to_string().as_str(), &*Arc::<str>::from(name)), (text, text));
@@ -142,6 +161,9 @@ mod tests {
             "SEP00aabbccddee.cnf.xml",
             "SEP001122334455.cnf.xml.enc",
             "SEP001122334455.cnf.xml.sgn.sgn",
+            "ringlist.xml.sgn",
+            "g3-tones.xml.sgn",
+            "../United_States/g3-tones.xml",
             "../ITLFile.tlv",
             "/ITLFile.tlv",
             "öö.tlv",

@@ -14,13 +14,16 @@ mod encrypted;
 mod file_name;
 mod header;
 mod name;
+mod stub;
 pub mod tftp;
 mod tlv;
 mod trust_list;
 pub mod tvs;
 pub mod uri;
 
-pub use config::{Config, ConfigError, ConfigTemplate, ConfigValues, FilledConfig, TvsMember};
+pub use config::{
+    Config, ConfigError, ConfigTemplate, ConfigValues, FilledConfig, LOCALE, RING_LIST, TvsMember,
+};
 pub use dialogue::{Dialogue, DialogueRules};
 pub use document::{Body, Document, Node};
 pub use encrypted::Encryption;
@@ -30,6 +33,7 @@ pub use header::{
     modulus_id,
 };
 pub use name::{Name, name_key, same_name};
+pub use stub::{StubError, stub_xml};
 pub use tlv::{Element, Reader, WireError, put_element, put_text};
 pub use trust_list::{
     HASH_SHA1, HASH_UNNAMED, ROLE_CALLMANAGER, ROLE_CALLMANAGER_TFTP, ROLE_CAPF, ROLE_SAST,

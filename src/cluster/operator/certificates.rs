@@ -78,7 +78,7 @@ impl Operation for Import {
 }
 
 /// Whose files another certificate may sign.
-const fn signer(certificate: CertificateKind, nodes: Nodes) -> Option<Nodes> {
+pub(super) const fn signer(certificate: CertificateKind, nodes: Nodes) -> Option<Nodes> {
     match certificate {
         CertificateKind::CallManager => Some(nodes),
         CertificateKind::ItlRecovery => Some(Nodes::All),

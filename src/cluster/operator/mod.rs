@@ -9,6 +9,7 @@ pub mod parameters;
 pub mod phones;
 pub mod records;
 pub mod recovery;
+pub mod requests;
 pub mod services;
 
 use std::any::Any;

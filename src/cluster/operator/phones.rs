@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Impact, Operation, OperatorAction};
-use crate::base::{Home, PhoneId, Span, Time};
+use crate::base::{Home, Model, PhoneId, Span, Time};
 use crate::cluster::{ActionError, Cluster, Effect, ServiceKind, Topology};
 
 /// Resets every phone; each boots at its own planned instant within the spread.
@@ -64,6 +64,38 @@ impl Operation for MovePhones {
         let numbers: Vec<String> = self.phones.iter().map(|phone| phone.0.to_string()).collect();
         let nodes: Vec<String> = self.to.iter().map(|id| id.node.to_string()).collect();
         format!("move-phones {} {}", numbers.join(","), nodes.join(","))
+    }
+
+    fn impact(&self, _: &Topology) -> Impact {
+        Impact::NOTHING
+    }
+}
+
+/// Names the firmware load of phones: TFTP serves configurations with it at once, and phones take
+/// it when they accept theirs. The image itself is not transferred.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpgradeFirmware {
+    /// The load, such as `sip8845_65.14-3-1-0001-23`.
+    pub load: String,
+    /// For phones of this model; `None` for all.
+    pub model: Option<Model>,
+}
+
+impl Operation for UpgradeFirmware {
+    fn apply(&self, cluster: &mut Cluster, now: Time) -> Result<Vec<Effect>, ActionError> {
+        cluster.set_load(self.model, &self.load, now)
+    }
+
+    fn words(&self, _: &Topology) -> String {
+        match self.model {
+            Some(model) => format!("name the load {} for phones of model {model}", self.load),
+            None => format!("name the load {} for all phones", self.load),
+        }
+    }
+
+    fn record(&self) -> String {
+        let model = self.model.map_or_else(|| "all".to_owned(), |model| model.to_string());
+        format!("upgrade-firmware {model} {}", self.load)
     }
 
     fn impact(&self, _: &Topology) -> Impact {

@@ -2,12 +2,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::base::{Span, Time};
-use crate::crypto::FileIdentity;
+use crate::crypto::{FileIdentity, certificate_hash, device, device_of};
 use crate::phone::contract::{Fact, Failure};
 use crate::phone::errand::{Answer, Ask, ErrandFault, FileRequest, Message, Trust, TvsFault};
 use crate::phone::families::holds_lists;
 use crate::phone::file_kind::FileKind;
-use crate::phone::held::StoredConfig;
+use crate::phone::held::{ConfigTaken, StoredConfig};
 use crate::phone::judge::{AcceptPath, Judgement, Refusal, judge};
 use crate::phone::lists::PROVISIONING_ROLES;
 use crate::phone::step::Step;
@@ -15,7 +15,7 @@ use crate::phone::transport::Transport;
 use crate::phone::vouched::VouchedSigner;
 use crate::transfer::TransferFault;
 use crate::wire::tvs::{Command, Question, Request, Response};
-use crate::wire::{Dialogue, ROLE_TVS, SignedFile, TvsMember};
+use crate::wire::{Config, Dialogue, ROLE_TVS, SignedFile, TvsMember};
 
 use super::context::{Context, Event, Turn};
 
@@ -48,10 +48,26 @@ pub(in crate::phone) struct Fetch {
 pub(in crate::phone) struct Lookup {
     step: Step,
     file: Arc<[u8]>,
-    members: Arc<[TvsMember]>,
+    /// The stored configuration, which names the servers.
+    config: Option<Arc<Config>>,
     member: usize,
     /// Members that presented a certificate which the lists do not hold.
     refused_certificates: usize,
+}
+
+impl Lookup {
+    fn members(&self) -> &[TvsMember] {
+        self.config.as_ref().map_or(&[], |config| &config.tvs)
+    }
+}
+
+/// What a file that was accepted is.
+#[derive(Clone, Copy, Debug)]
+enum Taken {
+    /// It is in force.
+    InForce,
+    /// It says that the configuration is encrypted.
+    Stub,
 }
 
 /// Most TVS servers that are asked for one signer (TVS-04).
@@ -65,7 +81,7 @@ impl FilesTask {
     /// Begins with the CTL when the phone has booted for so long; with the configuration if it is
     /// of a model that holds no lists.
     pub(in crate::phone) fn begin(cx: &mut Context<'_>, boot_time: Span) -> Next {
-        let first = if holds_lists(cx.model) { Step::Ctl } else { Step::Config };
+        let first = if holds_lists(cx.model) { Step::Ctl } else { cx.held.config_step() };
         pause(cx, boot_time, first)
     }
 
@@ -163,7 +179,7 @@ fn on_fetched(
             fail_over(cx, fetch, fault)
         }
         (Err(ErrandFault::Tftp(fault)), Transport::Tftp) => {
-            cx.boot.fail(Failure::Transfer(fault));
+            fail(cx, step, Failure::Transfer(fault));
             next_step(cx, step)
         }
         _ => Turn::Unexpected(FilesTask::Fetch(fetch)),
@@ -184,7 +200,7 @@ fn fail_over(cx: &mut Context<'_>, fetch: Fetch, fault: TransferFault) -> Next {
 /// The list is at its end: the next file is asked for at its beginning again (choice).
 fn give_file_up(cx: &mut Context<'_>, step: Step, fault: TransferFault) -> Next {
     cx.boot.server = 0;
-    cx.boot.fail(Failure::Transfer(fault));
+    fail(cx, step, Failure::Transfer(fault));
     next_step(cx, step)
 }
 
@@ -193,15 +209,24 @@ fn on_missing(cx: &mut Context<'_>, step: Step) -> Next {
         Step::Ctl if cx.env.profile.ctl_generic => Some(Step::CtlGeneric),
         Step::Itl => Some(Step::ItlGeneric),
         Step::Config => Some(Step::ConfigDefault),
+        // It may not be encrypted any longer.
+        Step::ConfigEncrypted if cx.boot.config == ConfigTaken::Nothing => Some(Step::Config),
         _ => None,
     };
     if let Some(generic) = generic {
         return pause(cx, cx.env.profile.think, generic);
     }
-    if step == Step::ConfigDefault {
+    if matches!(step, Step::ConfigDefault | Step::ConfigEncrypted) {
         cx.boot.fail(Failure::ConfigMissing);
     }
     next_step(cx, step)
+}
+
+/// The boot does not end ready, unless the phone goes on without the file of this step.
+fn fail(cx: &mut Context<'_>, step: Step, failure: Failure) {
+    if !step.kind().is_further() {
+        cx.boot.fail(failure);
+    }
 }
 
 fn on_file(cx: &mut Context<'_>, step: Step, via: Transport, bytes: &[u8]) -> Next {
@@ -210,8 +235,10 @@ fn on_file(cx: &mut Context<'_>, step: Step, via: Transport, bytes: &[u8]) -> Ne
         return on_missing(cx, step);
     }
     let kind = step.kind();
-    if let Some(path) = needs_no_signature(cx, kind, via, bytes) {
-        let stored = store_config(cx, bytes, FileIdentity::unsigned(bytes), path);
+    let is_encrypted = step == Step::ConfigEncrypted;
+    if let Some(path) = needs_no_signature(cx, kind, via, bytes).filter(|_| !is_encrypted) {
+        let identity = FileIdentity::unsigned(bytes);
+        let stored = install_content(cx, kind, bytes, identity, path);
         return finish_file(cx, step, stored);
     }
     let Ok(file) = SignedFile::parse(bytes) else {
@@ -219,10 +246,11 @@ fn on_file(cx: &mut Context<'_>, step: Step, via: Transport, bytes: &[u8]) -> Ne
     };
     let date_s = cx.env.date_s(cx.now);
     let verdict = match judge(&cx.held.lists, kind, &file, &cx.env.verifier, date_s) {
-        Judgement::Accept(path) => install_file(cx, kind, &file, path),
+        Judgement::Accept(path) => install_file(cx, step, &file, path),
         Judgement::Refuse(refusal) => {
             // State B asks nobody; without a TVS record in its list there is nobody to ask.
-            cx.boot.stuck |= refusal == Refusal::UnknownSigner && !cx.held.lists.holds_any_tvs();
+            let is_alone = refusal == Refusal::UnknownSigner && !cx.held.lists.holds_any_tvs();
+            cx.boot.stuck |= is_alone && !kind.is_further();
             Err(refusal)
         }
         Judgement::AskTvs => return ask_cache(cx, step, &file),
@@ -239,7 +267,7 @@ fn needs_no_signature(
     bytes: &[u8],
 ) -> Option<AcceptPath> {
     match (kind, via) {
-        (FileKind::Config, _) if !cx.held.lists.any() => Some(AcceptPath::First),
+        _ if !kind.is_list() && !cx.held.lists.any() => Some(AcceptPath::First),
         (FileKind::Config, Transport::Https) if !SignedFile::is_signed(bytes) => {
             Some(AcceptPath::Https)
         }
@@ -262,14 +290,14 @@ fn ask_cache(cx: &mut Context<'_>, step: Step, file: &SignedFile<'_>) -> Next {
             .verifier
             .verify(file, &signer.public_key)
             .map_err(Refusal::from)
-            .and_then(|()| install_file(cx, kind, file, AcceptPath::TvsCache));
+            .and_then(|()| install_file(cx, step, file, AcceptPath::TvsCache));
         return finish_file(cx, step, verdict);
     }
-    let members = cx.held.config.as_ref().map(|config| Arc::clone(&config.tvs));
+    let config = cx.held.config.as_ref().map(|config| Arc::clone(&config.content));
     let lookup = Lookup {
         step,
         file: cx.env.shared.keep(file.bytes()),
-        members: members.unwrap_or_default(),
+        config,
         member: 0,
         refused_certificates: 0,
     };
@@ -277,11 +305,11 @@ fn ask_cache(cx: &mut Context<'_>, step: Step, file: &SignedFile<'_>) -> Next {
 }
 
 fn ask_member(cx: &mut Context<'_>, lookup: Box<Lookup>) -> Next {
-    let asked = lookup.members.len().min(TVS_MEMBERS_ASKED_MAX);
+    let asked = lookup.members().len().min(TVS_MEMBERS_ASKED_MAX);
     if lookup.member >= asked || !cx.held.lists.holds_any_tvs() {
         return give_up(cx, &lookup, asked);
     }
-    let name = &lookup.members[lookup.member].address;
+    let name = &lookup.members()[lookup.member].address;
     if let Ok(address) = name.parse() {
         return ask_server(cx, lookup, address);
     }
@@ -303,7 +331,7 @@ fn ask_server(cx: &mut Context<'_>, lookup: Box<Lookup>, address: IpAddr) -> Nex
     };
     let message = Message {
         dialogue: Dialogue::Tvs,
-        server: SocketAddr::new(address, lookup.members[lookup.member].port),
+        server: SocketAddr::new(address, lookup.members()[lookup.member].port),
         bytes: request.encode(),
         trust: trust(cx, &[ROLE_TVS]),
     };
@@ -315,9 +343,9 @@ fn ask_server(cx: &mut Context<'_>, lookup: Box<Lookup>, address: IpAddr) -> Nex
 /// hold, or there is none to ask; else a server was merely out of reach.
 fn give_up(cx: &mut Context<'_>, lookup: &Lookup, asked: usize) -> Next {
     if lookup.refused_certificates == asked || !cx.held.lists.holds_any_tvs() {
-        cx.boot.stuck = true;
+        cx.boot.stuck |= !lookup.step.kind().is_further();
     } else {
-        cx.boot.fail(Failure::TvsUnreachable);
+        fail(cx, lookup.step, Failure::TvsUnreachable);
     }
     finish_file(cx, lookup.step, Err(Refusal::UnknownSigner))
 }
@@ -326,7 +354,7 @@ fn on_tvs_fault(cx: &mut Context<'_>, mut lookup: Box<Lookup>, fault: TvsFault) 
     cx.fact(Fact::TvsAttemptFailed { fault });
     lookup.refused_certificates += usize::from(fault == TvsFault::CertificateRefused);
     lookup.member += 1;
-    if lookup.member < lookup.members.len().min(TVS_MEMBERS_ASKED_MAX) {
+    if lookup.member < lookup.members().len().min(TVS_MEMBERS_ASKED_MAX) {
         cx.fact(Fact::TvsFailover);
     }
     ask_member(cx, lookup)
@@ -361,7 +389,7 @@ fn use_signer(
     step: Step,
     file: &SignedFile<'_>,
     signer: VouchedSigner,
-) -> Result<(), Refusal> {
+) -> Result<Taken, Refusal> {
     let kind = step.kind();
     if signer.signer.is_over(cx.env.date_s(cx.now)) {
         return Err(Refusal::Expired);
@@ -379,53 +407,98 @@ fn use_signer(
         return Err(Refusal::WrongRole);
     }
     cx.env.verifier.verify(file, &certificate.public_key)?;
-    install_file(cx, kind, file, AcceptPath::Tvs)
+    install_file(cx, step, file, AcceptPath::Tvs)
 }
 
 fn install_file(
     cx: &mut Context<'_>,
-    kind: FileKind,
+    step: Step,
     file: &SignedFile<'_>,
     path: AcceptPath,
-) -> Result<(), Refusal> {
-    if kind == FileKind::Config {
-        return store_config(cx, file.body, cx.env.shared.identity(file), path);
+) -> Result<Taken, Refusal> {
+    let kind = step.kind();
+    if step == Step::ConfigEncrypted {
+        let opened = cx.env.verifier.open(file, device_of(cx.id)).ok_or(Refusal::Unreadable)?;
+        return install_content(cx, kind, &opened, cx.env.shared.identity(file), path);
+    }
+    if !kind.is_list() {
+        return install_content(cx, kind, file.body, cx.env.shared.identity(file), path);
     }
     let list = cx.env.shared.list(file).map_err(|_| Refusal::Malformed)?;
-    match kind {
-        FileKind::Ctl => cx.held.lists.ctl = Some(list),
-        FileKind::Itl | FileKind::Config => cx.held.lists.itl = Some(list),
+    if kind == FileKind::Ctl {
+        cx.held.lists.ctl = Some(list);
+    } else {
+        cx.held.lists.itl = Some(list);
     }
     cx.fact(Fact::FileAccepted { kind, path });
-    Ok(())
+    Ok(Taken::InForce)
 }
 
-fn store_config(
+/// Puts a file that is no list in force, unless it is a stub.
+fn install_content(
     cx: &mut Context<'_>,
+    kind: FileKind,
     content: &[u8],
     identity: FileIdentity,
     path: AcceptPath,
-) -> Result<(), Refusal> {
-    let tvs = cx.env.shared.members(content).map_err(|_| Refusal::Malformed)?;
-    cx.held.config = Some(StoredConfig { tvs, identity });
-    cx.boot.config_accepted = true;
-    cx.fact(Fact::FileAccepted { kind: FileKind::Config, path });
-    Ok(())
+) -> Result<Taken, Refusal> {
+    if kind == FileKind::Config {
+        let content = cx.env.shared.config(content).map_err(|_| Refusal::Malformed)?;
+        if content.is_stub {
+            let own = certificate_hash(device(device_of(cx.id)));
+            let is_for_us = content.cert_hash == own && cx.boot.config == ConfigTaken::Nothing;
+            return if is_for_us { Ok(Taken::Stub) } else { Err(Refusal::Unreadable) };
+        }
+        let before = cx.held.config.replace(StoredConfig { content, identity });
+        cx.boot.config = ConfigTaken::InForce;
+        cx.fact(Fact::FileAccepted { kind, path });
+        let load = cx.held.config.as_ref().map(|config| &config.content.load);
+        if before.is_some_and(|before| Some(&before.content.load) != load) {
+            cx.fact(Fact::LoadTaken);
+        }
+        return Ok(Taken::InForce);
+    }
+    cx.held.install_further(kind, identity);
+    cx.fact(Fact::FileAccepted { kind, path });
+    Ok(Taken::InForce)
 }
 
-fn finish_file(cx: &mut Context<'_>, step: Step, verdict: Result<(), Refusal>) -> Next {
-    if let Err(refusal) = verdict {
-        cx.fact(Fact::FileRefused { kind: step.kind(), refusal });
-        cx.boot.fail(Failure::File(refusal));
+fn finish_file(cx: &mut Context<'_>, step: Step, verdict: Result<Taken, Refusal>) -> Next {
+    match verdict {
+        Ok(Taken::InForce) => {}
+        Ok(Taken::Stub) => {
+            cx.boot.config = ConfigTaken::Stub;
+            return pause(cx, cx.env.profile.think, Step::ConfigEncrypted);
+        }
+        Err(refusal) => {
+            cx.fact(Fact::FileRefused { kind: step.kind(), refusal });
+            fail(cx, step, Failure::File(refusal));
+        }
     }
     next_step(cx, step)
 }
 
 fn next_step(cx: &mut Context<'_>, step: Step) -> Next {
     let next = match step.kind() {
-        FileKind::Ctl => Step::Itl,
-        FileKind::Itl => Step::Config,
-        FileKind::Config => return Turn::Done,
+        FileKind::Ctl => Some(Step::Itl),
+        FileKind::Itl => Some(cx.held.config_step()),
+        // The configuration in force, which may be the old one, names them.
+        kind if cx.held.config.is_some() => further_file(cx, kind),
+        _ => None,
     };
-    pause(cx, cx.env.profile.think, next)
+    match next {
+        Some(next) => pause(cx, cx.env.profile.think, next),
+        None => Turn::Done,
+    }
+}
+
+/// The first of the files beside lists and configuration, or the one behind that of this kind.
+fn further_file(cx: &Context<'_>, after: FileKind) -> Option<Step> {
+    let kinds = &cx.env.profile.further_files;
+    let begin = kinds.iter().position(|&kind| kind == after).map_or(0, |at| at + 1);
+    match kinds.get(begin)? {
+        FileKind::Locale => Some(Step::Locale),
+        FileKind::RingList => Some(Step::RingList),
+        FileKind::Ctl | FileKind::Itl | FileKind::Config => None,
+    }
 }

@@ -3,6 +3,7 @@
 
 mod calendar;
 mod certificates;
+mod console;
 mod ctl;
 mod hosts;
 mod parameters;
@@ -18,11 +19,13 @@ use toml::Value;
 
 use crate::base::NodeId;
 use crate::cluster::{Operation, OperatorAction, Topology};
+use crate::console::Typed;
 
 use super::error::Problem;
 use super::plan::{FollowUp, TimelineEntry, Trigger};
 
 pub(super) use certificates::certificate;
+pub(super) use console::CONSOLE;
 pub(super) use procedures::{PROCEDURE, Procedure};
 pub(super) use reader::Reader;
 pub(super) use table::{Argument, Given, KeyOf};
@@ -47,8 +50,10 @@ pub(super) struct Verb {
 pub(super) struct Step {
     pub action: OperatorAction,
     pub then: Option<FollowUp>,
-    /// The further steps of a procedure, each with its own time.
+    /// The further steps of a procedure or of a session, each with its own time.
     pub rest: Vec<(Trigger, OperatorAction)>,
+    /// What was typed at a console for each of the steps; empty if they were done elsewhere.
+    pub typed: Vec<Typed>,
 }
 
 /// Keys and values of a table, in their order.
@@ -59,6 +64,7 @@ pub(super) fn verbs() -> impl Iterator<Item = &'static Verb> {
     let groups = [
         certificates::VERBS,
         calendar::VERBS,
+        console::VERBS,
         ctl::VERBS,
         hosts::VERBS,
         parameters::VERBS,
@@ -82,9 +88,16 @@ pub(super) fn stand_in(key: &str) -> Option<&'static str> {
     arguments.find(|argument| argument.key == key)?.stand_in()
 }
 
+impl Step {
+    /// One action and nothing else.
+    fn of(action: OperatorAction) -> Step {
+        Step { action, then: None, rest: Vec::new(), typed: Vec::new() }
+    }
+}
+
 impl<T: Operation> From<T> for Step {
     fn from(action: T) -> Step {
-        Step { action: action.into(), then: None, rest: Vec::new() }
+        Step::of(action.into())
     }
 }
 

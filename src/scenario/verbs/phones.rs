@@ -1,12 +1,14 @@
-use crate::base::Span;
-use crate::cluster::operator::phones::{EraseLists, ResetPhones, VISITED, Visited, Visits};
+use crate::base::{Model, Span};
+use crate::cluster::operator::phones::{
+    EraseLists, ResetPhones, UpgradeFirmware, VISITED, Visited, Visits,
+};
 
 use super::super::error::Problem;
-use super::super::names::one_of;
+use super::super::names::{Text, one_of};
 use super::super::quantity::positive;
 use super::{Argument, Given, Reader, Step, Verb};
 
-pub(super) const VERBS: &[Verb] = &[RESET, ERASE];
+pub(super) const VERBS: &[Verb] = &[RESET, ERASE, UPGRADE];
 
 const RESET: Verb = Verb {
     key: "reset-phones",
@@ -46,6 +48,36 @@ const ERASE: Verb = Verb {
         ])
     },
 };
+
+const UPGRADE: Verb = Verb {
+    key: "upgrade-firmware",
+    word: "upgrade",
+    takes: &[Argument::text("load"), Argument::text("model").or_none()],
+    read: upgrade_firmware,
+    write: |entry, _| {
+        let UpgradeFirmware { load, model } = entry.action.get()?;
+        let mut written = vec![("load", load.as_str().into())];
+        written.extend(model.map(|model| ("model", model.as_str().into())));
+        Some(written)
+    },
+};
+
+fn upgrade_firmware(given: &Given, _: &mut Reader<'_>) -> Result<Step, Problem> {
+    let load = given.text("load");
+    let is_sound = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    if load.get_ref().is_empty() || !load.get_ref().chars().all(is_sound) {
+        let problem = Problem::new(load.span(), format!("`{}` is no load", load.get_ref()));
+        return Err(
+            problem.help("letters, digits, `.`, `_` and `-`: \"sip8845_65.14-3-1-0001-23\"")
+        );
+    }
+    let model = |text: &Text| {
+        let parsed = text.get_ref().parse::<Model>();
+        parsed.map_err(|error| Problem::new(text.span(), error.to_string()))
+    };
+    let model = given.text_if("model").map(model).transpose()?;
+    Ok(UpgradeFirmware { load: load.get_ref().clone(), model }.into())
+}
 
 /// A visit with the way from phone to phone, unless somebody says how long it takes (choice).
 const PER_PHONE: Span = Span::from_secs(300);

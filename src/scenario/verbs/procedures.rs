@@ -105,7 +105,7 @@ fn procedure(given: &Given, reader: &mut Reader<'_>) -> Result<Step, Problem> {
     }
     let mut all = steps.list.into_iter();
     let (_, first) = all.next().expect("a procedure has steps");
-    Ok(Step { action: first, then: None, rest: all.collect() })
+    Ok(Step { rest: all.collect(), ..Step::of(first) })
 }
 
 fn place(text: &Text, reader: &Reader<'_>) -> Range<usize> {

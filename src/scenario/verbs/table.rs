@@ -3,7 +3,7 @@ use std::fmt;
 use std::ops::Range;
 
 use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, Unexpected, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Unexpected, Visitor};
 
 use toml::Spanned;
 
@@ -36,6 +36,8 @@ enum Kind {
     Count,
     /// A name or a list of names.
     Names,
+    /// A list of lines that may stand alone in the place of the table.
+    Lines,
 }
 
 impl Argument {
@@ -74,6 +76,11 @@ impl Argument {
         Argument { key, kind: Kind::Names, is_needed: true }
     }
 
+    /// A list of lines that there must be; the table may be left out around it.
+    pub const fn lines(key: &'static str) -> Argument {
+        Argument { key, kind: Kind::Lines, is_needed: true }
+    }
+
     /// The same, which may be left out.
     pub const fn or_none(self) -> Argument {
         Argument { is_needed: false, ..self }
@@ -87,6 +94,7 @@ impl Argument {
             Kind::Share => "1.0",
             Kind::Count => "1",
             Kind::Names => "[]",
+            Kind::Lines => "['help']",
         };
         self.is_needed.then_some(text)
     }
@@ -100,6 +108,7 @@ pub(in crate::scenario) struct Given {
     shares: BTreeMap<&'static str, Spanned<Share>>,
     counts: BTreeMap<&'static str, Spanned<u32>>,
     names: BTreeMap<&'static str, Spanned<OneOrMany<String>>>,
+    lines: BTreeMap<&'static str, Vec<Text>>,
 }
 
 impl Given {
@@ -150,6 +159,11 @@ impl Given {
         Some(names.get_ref().0.iter().map(text).collect())
     }
 
+    /// Lines that the verb needs, each at its place.
+    pub fn lines(&self, key: &str) -> &[Text] {
+        &self.lines[key]
+    }
+
     /// Where such names stand.
     pub fn names_place(&self, key: &str) -> Range<usize> {
         self.names.get(key).map_or(0..0, Spanned::span)
@@ -161,6 +175,7 @@ impl Given {
             || self.shares.contains_key(key)
             || self.counts.contains_key(key)
             || self.names.contains_key(key)
+            || self.lines.contains_key(key)
     }
 }
 
@@ -218,6 +233,18 @@ impl<'de> Visitor<'de> for TableVisitor {
         }
     }
 
+    /// Lines alone are the value of the first key of a verb that takes them.
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Given, A::Error> {
+        let [Argument { key, kind: Kind::Lines, .. }, ..] = self.0 else {
+            return Err(A::Error::invalid_type(Unexpected::Seq, &self));
+        };
+        let mut lines: Vec<Text> = Vec::new();
+        while let Some(line) = seq.next_element()? {
+            lines.push(line);
+        }
+        Ok(Given { lines: [(*key, lines)].into(), ..Given::default() })
+    }
+
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Given, A::Error> {
         let keys: Vec<&str> = self.0.iter().map(|argument| argument.key).collect();
         let mut given = Given::default();
@@ -234,6 +261,7 @@ impl<'de> Visitor<'de> for TableVisitor {
                 Kind::Share => drop(given.shares.insert(key, map.next_value()?)),
                 Kind::Count => drop(given.counts.insert(key, map.next_value()?)),
                 Kind::Names => drop(given.names.insert(key, map.next_value()?)),
+                Kind::Lines => drop(given.lines.insert(key, map.next_value()?)),
             }
         }
         let missing = |argument: &&Argument| argument.is_needed && !given.has(argument.key);

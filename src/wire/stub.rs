@@ -6,9 +6,6 @@ use std::io;
 use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesStart, BytesText, Event};
 
-use crate::crypto::{Certificate, md5};
-use crate::listing::hex;
-
 /// Elements of the configuration that the stub repeats, where present, in document order.
 const COPIED: [&str; 4] = ["ipAddressMode", "loadInformation", "capfAuthMode", "capfList"];
 
@@ -17,14 +14,15 @@ const COPIED: [&str; 4] = ["ipAddressMode", "loadInformation", "capfAuthMode", "
 #[error("the configuration is no well-formed XML: {0}")]
 pub struct StubError(String);
 
-/// The XML of the stub for a configuration and the device's certificate.
+/// The XML of the stub for a configuration; `cert_hash` is the MD5 of the device's certificate,
+/// hexadecimal.
 ///
 /// # Errors
 /// If the configuration is not well-formed.
-pub fn stub_xml(config: &[u8], device: &Certificate) -> Result<String, StubError> {
+pub fn stub_xml(config: &[u8], cert_hash: &str) -> Result<String, StubError> {
     let text = std::str::from_utf8(config).map_err(|error| StubError(error.to_string()))?;
     let copied = copied_elements(text)?;
-    let written = write_stub(&copied, &hex(&md5(device.der())));
+    let written = write_stub(&copied, cert_hash);
     let xml = written.map_err(|error| StubError(error.to_string()))?;
     let xml = String::from_utf8(xml).map_err(|error| StubError(error.to_string()))?;
     Ok(ascii_only(&xml))
@@ -149,26 +147,20 @@ fn ascii_only(xml: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crypto::{CertificateSpec, Identity, KeySource};
 
-    fn device() -> Certificate {
-        let spec =
-            CertificateSpec { common_name: "SEP1", not_before_s: 1_700_000_000, key_bits: 2048 };
-        Identity::self_signed(&spec, &mut KeySource::bank(1)).certificate
-    }
+    const HASH: &str = "00112233445566778899aabbccddeeff";
 
     #[test]
     fn the_stub_repeats_four_elements_in_order() {
         let config = "<device><fullConfig>true</fullConfig><capfAuthMode>2</capfAuthMode>\
              <capfList><capf><phonePort>3804</phonePort></capf></capfList>\
              <x><ipAddressMode>9</ipAddressMode></x><ipAddressMode>0</ipAddressMode></device>";
-        let xml = stub_xml(config.as_bytes(), &device()).unwrap();
-        let hash = hex(&md5(device().der()));
+        let xml = stub_xml(config.as_bytes(), HASH).unwrap();
         let expected = format!(
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<device>\n  \
              <fullConfig>false</fullConfig>\n  <capfAuthMode>2</capfAuthMode>\n  <capfList>\n    \
              <capf>\n      <phonePort>3804</phonePort>\n    </capf>\n  </capfList>\n  \
-             <ipAddressMode>0</ipAddressMode>\n  <certHash>{hash}</certHash>\n  \
+             <ipAddressMode>0</ipAddressMode>\n  <certHash>{HASH}</certHash>\n  \
              <encrConfig>true</encrConfig>\n</device>\n"
         );
         assert_eq!(xml, expected);
@@ -177,14 +169,14 @@ mod tests {
     #[test]
     fn characters_above_ascii_and_references_survive() {
         let config = "<device><loadInformation>a&amp;ü&#x41;</loadInformation></device>";
-        let xml = stub_xml(config.as_bytes(), &device()).unwrap();
+        let xml = stub_xml(config.as_bytes(), HASH).unwrap();
         assert!(xml.contains("<loadInformation>a&amp;&#252;A</loadInformation>"), "{xml}");
     }
 
     #[test]
     fn broken_xml_gives_no_stub() {
         for bad in ["", "<device>", "text", "<a></b>", "<a>&nope;</a>"] {
-            assert!(stub_xml(bad.as_bytes(), &device()).is_err(), "{bad}");
+            assert!(stub_xml(bad.as_bytes(), HASH).is_err(), "{bad}");
         }
     }
 }

@@ -1,0 +1,552 @@
+//! The `admin:` console: its texts to the character, what it does and does not do, and that a line in
+//! a scenario does what the native verb does.
+
+use std::fs;
+use std::path::Path;
+
+use proptest::prelude::*;
+
+use resetstorm::base::{ClusterId, NodeId, Time};
+use resetstorm::cluster::operator::certificates::Regenerate;
+use resetstorm::cluster::operator::ctl::{ResetList, ResetLocalKey, UpdateCtl};
+use resetstorm::cluster::operator::parameters::{Parameter, SetParameter};
+use resetstorm::cluster::operator::services::Services;
+use resetstorm::cluster::{CertificateKind, Cluster, Genesis, SecurityMode, ServiceKind, Stored};
+use resetstorm::console::{Answer, PROMPT, Session, Typed, View};
+use resetstorm::crypto::KeySource;
+use resetstorm::measure::known_paths;
+use resetstorm::scenario::{Plan, load, to_toml};
+use resetstorm::sim::{SimOptions, SimRun, World};
+
+const PUB: NodeId = ClusterId::FIRST.node(0);
+const SUB: NodeId = ClusterId::FIRST.node(1);
+
+/// A cluster of two nodes; `settings` stand under `[cluster]`.
+fn plan_with(settings: &str, events: &str) -> Result<Plan, String> {
+    let text = format!(
+        "schema=1\nname='console'\nseed=7\n[cluster]\n{settings}\n\
+         [[cluster.node]]\nname='pub'\nservices=['callmanager','capf','tftp','tvs']\n\
+         [[cluster.node]]\nname='sub'\nservices=['tftp','tvs']\naddress='127.0.0.2'\n\
+         [fleet]\nphones=6\nstart='itl-current'\n{events}"
+    );
+    load(Path::new("console.toml"), &text, &[], &known_paths()).map_err(|error| error.to_string())
+}
+
+fn cluster(settings: &str) -> Cluster {
+    let plan = plan_with(settings, "").unwrap();
+    Cluster::new(Genesis {
+        topology: plan.topology.clone(),
+        fleet: plan.fleet_spec(),
+        source: KeySource::bank(7),
+        epoch_s: 1_311_776_184,
+        stored: Stored::default(),
+    })
+}
+
+/// What stands on a terminal where these lines were typed.
+fn screen(cluster: &Cluster, node: NodeId, lines: &[&str]) -> String {
+    let lines = lines.iter().map(ToString::to_string).collect();
+    Typed { node, lines }.transcript(&View::of(cluster, Time::ZERO))
+}
+
+/// What the last of these lines is answered with.
+fn answer(cluster: &Cluster, node: NodeId, lines: &[&str]) -> Answer {
+    let mut session = Session::new(node);
+    lines
+        .iter()
+        .fold(Answer::default(), |_, line| session.line(line, &View::of(cluster, Time::ZERO)))
+}
+
+const R10: &str = "release='10.5'";
+const MIXED: &str = "release='10.5'\nsecurity-mode='mixed'";
+
+#[test]
+fn a_regeneration_warns_asks_and_says_what_to_restart() {
+    let cluster = cluster("release='9.1'");
+    assert_eq!(
+        screen(&cluster, PUB, &["set cert regen CAPF", "yes"]),
+        "admin:set cert regen CAPF\n\
+         WARNING: This operation will overwrite any CA signed certificate previously imported\n\
+         for CAPF\n\
+         Proceed with regeneration (yes|no)? yes\n\
+         Successfully Regenerated Certificate for CAPF.\n\
+         You must restart services related to CAPF for the regenerated certificates to become \
+         active.\n"
+    );
+    let certificate = CertificateKind::Capf;
+    let done = answer(&cluster, PUB, &["set cert regen capf", "yes"]).action.unwrap();
+    assert_eq!(done, Regenerate { certificate, node: PUB });
+}
+
+#[test]
+fn older_releases_confirm_a_regeneration_in_their_words() {
+    let text = screen(&cluster("release='8.0'"), PUB, &["set cert regen TVS", "yes"]);
+    assert!(
+        text.ends_with(
+            "\nSuccessfully regenerated certificate for TVS. Please restart services related to \
+             TVS for the new certificate to become active.\n"
+        ),
+        "{text}"
+    );
+}
+
+#[test]
+fn an_answer_other_than_yes_does_nothing() {
+    let cluster = cluster(MIXED);
+    for (line, answers) in [
+        ("set cert regen CAPF", &["no", "", "y", "yess", "\u{1b}[A"][..]),
+        ("utils ctl update CTLFile", &["n", "", "j"]),
+        ("utils ctl set-cluster non-secure-mode", &["n", "yep"]),
+        ("utils itl reset localkey", &["", "  "]),
+    ] {
+        for other in answers {
+            let mut session = Session::new(PUB);
+            session.line(line, &View::of(&cluster, Time::ZERO));
+            assert!(!session.is_ready(), "{line} asks");
+            assert_eq!(
+                session.line(other, &View::of(&cluster, Time::ZERO)).action,
+                None,
+                "{line}: {other}"
+            );
+            assert_eq!(session.prompt(), PROMPT);
+        }
+    }
+}
+
+#[test]
+fn units_are_those_of_the_node_and_its_release() {
+    let cluster = cluster(R10);
+    for unit in ["CAPF", "CallManager", "TVS", "ITLRecovery", "callmanager"] {
+        assert!(!answer(&cluster, PUB, &[&format!("set cert regen {unit}")]).is_refused, "{unit}");
+    }
+    for unit in ["capf-trust", "LSC", "CallManager-ECDSA", "CAPF.pem"] {
+        assert!(answer(&cluster, PUB, &[&format!("set cert regen {unit}")]).is_refused, "{unit}");
+    }
+    assert!(answer(&cluster, SUB, &["set cert regen ITLRecovery"]).is_refused, "publisher only");
+}
+
+#[test]
+fn a_ctl_update_is_that_of_the_documents() {
+    let cluster = cluster(MIXED);
+    assert_eq!(
+        screen(&cluster, PUB, &["utils ctl update CTLfile", "y"]),
+        "admin:utils ctl update CTLfile\n\
+         This operation updates the CTLFile. Do you want to continue? (y/n):y\n\
+         \n\
+         Updating CTL file\n\
+         CTL file Updated\n\
+         Please Restart the TFTP and Cisco CallManager services on all nodes in the cluster that \
+         run these services\n"
+    );
+    let done = answer(&cluster, PUB, &["utils ctl update CTLFile", "y"]).action.unwrap();
+    assert_eq!(done, UpdateCtl { method: None, token: None });
+    assert!(answer(&cluster, SUB, &["utils ctl update CTLFile"]).is_refused);
+}
+
+#[test]
+fn mixed_mode_is_entered_and_left_as_in_the_documents() {
+    let plain = cluster(R10);
+    assert_eq!(
+        screen(&plain, PUB, &["utils ctl set-cluster mixed-mode", "y"]),
+        "admin:utils ctl set-cluster mixed-mode\n\
+         This operation sets the cluster to Mixed mode. Do you want to continue? (y/n):y\n\
+         \n\
+         Moving Cluster to Mixed Mode\n\
+         Cluster set to Mixed Mode\n\
+         Please Restart the TFTP and Cisco CallManager services on all nodes in the cluster that \
+         run these services\n"
+    );
+    let mode = |cluster: &Cluster, line: &str| answer(cluster, PUB, &[line, "y"]).action;
+    let to = |mode| {
+        let spread = resetstorm::base::Span::ZERO;
+        Some(SetParameter { parameter: Parameter::SecurityMode(mode), spread }.into())
+    };
+    assert_eq!(mode(&plain, "utils ctl set-cluster mixed-mode"), to(SecurityMode::Mixed));
+    assert_eq!(mode(&plain, "utils ctl set-cluster non-secure-mode"), None);
+    let mixed = cluster(MIXED);
+    let left = mode(&mixed, "utils ctl set-cluster non-secure-mode");
+    assert_eq!(left, to(SecurityMode::NonSecure));
+}
+
+#[test]
+fn a_reset_of_the_local_key_is_that_of_the_documents_and_for_the_publisher_only() {
+    let cluster = cluster(MIXED);
+    assert_eq!(
+        screen(&cluster, PUB, &["utils itl reset localkey", "secret"]),
+        "admin:utils itl reset localkey\n\
+         Enter CCM Administrator password :\n\
+         Name is None\n\
+         Generating the reset ITL file.....\n\
+         The reset ITL file was generated successfully\n\
+         Locating active Tftp servers in the cluster.....\n\
+         Following is the list of Active tftp servers in the cluster\n\
+         ===========================================================\n\
+         pub\n\
+         sub\n\
+         ===========================================================\n\
+         Number of Active TFTP servers in the cluster : 2\n\
+         Transferring new reset ITL file to the TFTP server nodes in the cluster.........\n\
+         Successfully transferred reset ITL to node pub\n\
+         Successfully transferred reset ITL to node sub\n"
+    );
+    for (word, list) in [("itl", ResetList::Itl), ("ctl", ResetList::Ctl)] {
+        let line = format!("utils {word} reset localkey");
+        let done = answer(&cluster, PUB, &[&line, "secret"]).action.unwrap();
+        assert_eq!(done, ResetLocalKey { list });
+        assert!(answer(&cluster, SUB, &[&line]).is_refused, "{word} on the subscriber");
+    }
+    let older = self::cluster("release='9.1'");
+    assert!(answer(&older, PUB, &["utils itl reset localkey"]).is_refused, "no such key yet");
+}
+
+#[test]
+fn the_lists_are_printed_as_the_node_has_them() {
+    let older = cluster("release='8.6'");
+    let itl = screen(&older, PUB, &["show itl"]);
+    let length = older.tftp(PUB).unwrap().signed_list().len();
+    let start = format!(
+        "admin:show itl\nLength of ITL file: {length}\n\
+         The ITL File was last modified on Wed Jul 27 14:16:24 UTC 2011\n\n\
+         \tParse ITL File\n\t----------------\n\nVersion:\t1.2\nHeaderLength:\t"
+    );
+    assert!(itl.starts_with(&start), "{itl}");
+    assert_eq!(itl.matches("This etoken was used to sign the ITL file.").count(), 1, "{itl}");
+    assert!(itl.ends_with("\nThe ITL file was verified successfully.\n"), "{itl}");
+    assert_eq!(
+        screen(&older, PUB, &["show ctl"]),
+        "admin:show ctl\n\
+         Length of CTL file: 0\n\
+         CTL File not found . Please run CTLClient plugin or run the CLI - utils ctl.. to generate \
+         the CTL file.\n\
+         Error parsing the CTL File.\n"
+    );
+    let mixed = cluster(MIXED);
+    let ctl = screen(&mixed, SUB, &["show ctl"]);
+    assert!(ctl.starts_with("admin:show ctl\nThe checksum value of the CTL file:\n"), "{ctl}");
+    assert!(ctl.contains("(MD5)\n") && ctl.contains("(SHA1)\n\nLength of CTL file: "), "{ctl}");
+    assert!(ctl.ends_with("\nThe CTL file was verified successfully.\n"), "{ctl}");
+    let itl = screen(&mixed, PUB, &["show itl"]);
+    let recovery = "This etoken was not used to sign the ITL file.";
+    assert!(itl.contains(recovery) && itl.contains("(MD5)"), "{itl}");
+}
+
+#[test]
+fn services_are_restarted_by_their_names_in_serviceability() {
+    let cluster = cluster(R10);
+    let screen = |node, line: &str| screen(&cluster, node, &[line]);
+    assert_eq!(
+        screen(PUB, "utils service restart Cisco Tftp"),
+        "admin:utils service restart Cisco Tftp\n\
+         Do not press Ctrl+C while the service is restarting. If the service has not restarted \
+         properly, execute the same command again.\n\
+         Service Manager is running\n\
+         Cisco Tftp[STOPPING]\nCisco Tftp[STOPPED]\nCisco Tftp[STARTING]\nCisco Tftp[STARTED]\n"
+    );
+    let stop = answer(&cluster, SUB, &["utils service stop cisco trust verification service"]);
+    assert_eq!(stop.action.unwrap(), Services::stop(SUB, Some(ServiceKind::TVS)));
+    let list = screen(SUB, "utils service list");
+    assert!(list.contains("\nCisco CallManager[STOPPED]  Service Not Activated\n"), "{list}");
+    assert!(list.contains("\nCisco Tftp[STARTED]\n"), "{list}");
+    assert!(list.ends_with("\nPrimary Node =false\n"), "{list}");
+    assert!(answer(&cluster, SUB, &["utils service start Cisco CallManager"]).is_refused);
+    assert!(answer(&cluster, SUB, &["utils service start sshd"]).is_refused);
+}
+
+#[test]
+fn a_service_that_was_stopped_is_listed_so() {
+    let mut cluster = cluster(R10);
+    let stop = answer(&cluster, PUB, &["utils service stop Cisco Tftp"]).action.unwrap();
+    cluster.apply(&*stop, Time::ZERO).unwrap();
+    let list = screen(&cluster, PUB, &["utils service list"]);
+    assert!(list.contains("\nCisco Tftp[STOPPED]  Commanded Out of Service\n"), "{list}");
+    let reset = screen(&cluster, PUB, &["utils itl reset localkey", "secret"]);
+    assert!(reset.contains("TFTP servers in the cluster : 1\n"), "{reset}");
+}
+
+#[test]
+fn own_certificates_are_listed_and_printed() {
+    let cluster = cluster(R10);
+    let list = screen(&cluster, PUB, &["show cert list own"]);
+    for unit in ["CallManager", "CAPF", "TVS", "ITLRecovery"] {
+        let line = format!("\n{unit}/{unit}.pem: Self-signed certificate generated by system\n");
+        assert!(list.contains(&line), "{list}");
+    }
+    let own = cluster.stores().own(PUB, CertificateKind::Tvs).unwrap().certificate();
+    let text = screen(&cluster, PUB, &["show cert own TVS"]);
+    assert!(text.contains("\n  SignatureAlgorithm: SHA256withRSA (1.2.840.113549.1.1.11)\n"));
+    let serial = resetstorm::listing::upper_hex(own.serial(), "");
+    assert!(text.contains(&format!("\n  Serial Number: {serial}\n")), "{text}");
+    assert!(text.contains("\n  Validity From: Wed Jul 27 14:16:24 UTC 2011\n"), "{text}");
+    assert_eq!(text, screen(&cluster, PUB, &["show cert own TVS"]));
+    assert!(answer(&cluster, PUB, &["show cert own nobody"]).is_refused);
+}
+
+#[test]
+fn lines_in_a_scenario_do_what_the_native_verbs_do() {
+    let at = |action: &str| format!("[[event]]\nat='10s'\n{action}\n");
+    let then = |action: &str| format!("[[event]]\nafter='previous'\n{action}\n");
+    let typed =
+        at("console=['set cert regen CallManager','yes','utils service restart Cisco Tftp',\
+         'utils ctl set-cluster mixed-mode','y','utils ctl update CTLFile','y']")
+            + &then("console={node='sub',lines=['set cert regen TVS','yes']}")
+            + &then("reset-phones={}");
+    let native = at("regenerate={certificate='CallManager',node='pub'}")
+        + &then("restart={service='tftp',node='pub'}")
+        + &then("set-parameter={name='security-mode',value='mixed'}")
+        + &then("update-ctl={}")
+        + &then("regenerate={certificate='TVS',node='sub'}")
+        + &then("reset-phones={}");
+    let (typed, native) = (play(&typed), play(&native));
+    assert_eq!(typed.digest, native.digest);
+    assert!(native.facts.consoles.is_empty());
+    let [(first, primary), (second, secondary)] = typed.facts.consoles.as_slice() else {
+        panic!("two consoles: {:?}", typed.facts.consoles);
+    };
+    assert_eq!([first, second], ["pub", "sub"]);
+    assert!(primary.starts_with("admin:set cert regen CallManager\nWARNING: "), "{primary}");
+    assert!(primary.contains("\nCluster set to Mixed Mode\n"), "{primary}");
+    assert!(
+        secondary.ends_with(
+            "\nYou must restart services related to TVS for the regenerated \
+                              certificates to become active.\n"
+        ),
+        "{secondary}"
+    );
+}
+
+fn play(events: &str) -> SimRun {
+    let plan = plan_with(R10, events).unwrap();
+    World::new(&plan, SimOptions::default()).run()
+}
+
+#[test]
+fn a_look_in_a_scenario_sees_the_cluster_as_it_is_then() {
+    let run = play(
+        "[[event]]\nat='1s'\nconsole=['utils service stop Cisco Tftp','utils service list',\
+         'utils service start Cisco Tftp','utils service list']\n",
+    );
+    let text = &run.facts.consoles[0].1;
+    let states: Vec<&str> = text.lines().filter(|line| line.starts_with("Cisco Tftp[")).collect();
+    assert_eq!(
+        states,
+        [
+            "Cisco Tftp[STOPPING]",
+            "Cisco Tftp[STOPPED]  Commanded Out of Service",
+            "Cisco Tftp[STOPPED]  Commanded Out of Service",
+            "Cisco Tftp[STARTING]",
+            "Cisco Tftp[STARTED]",
+            "Cisco Tftp[STARTED]"
+        ]
+    );
+}
+
+#[test]
+fn a_wrong_line_is_an_error_of_the_scenario_at_its_place() {
+    let error = |console: &str| {
+        plan_with(R10, &format!("[[event]]\nat='1s'\nconsole={console}\n")).unwrap_err()
+    };
+    let cases = [
+        ("['show itl',\n 'shoe itl']", ":19:2", "refuses `shoe itl`: No valid command entered"),
+        ("['set cert regen LSC','yes']", ":18:10", "Invalid unit name: LSC"),
+        ("['set cert regen CAPF']", ":18:10", "asks `Proceed with regeneration (yes|no)?`"),
+        ("['utils ctl update CTLFile','y']", ":18:10", "Cluster is not in Mixed mode"),
+        ("{lines=['utils itl reset localkey','x'],node='sub'}", ":18:17", "publisher only"),
+        ("['exit','show itl']", ":18:17", "the session is over"),
+        ("[]", ":16:1", "nothing is typed"),
+        ("{lines=['show itl'],node='nobody'}", ":18:", "unknown node"),
+    ];
+    for (console, place, what) in cases {
+        let error = error(console);
+        assert!(error.contains(place) && error.contains(what), "{console}: {error}");
+    }
+}
+
+#[test]
+fn a_typed_plan_is_written_as_it_was_typed() {
+    let events = "[[event]]\nname='night'\nat='1s'\n\
+                  console=['set cert regen CAPF','yes','show itl']\n\
+                  [[event]]\nafter='previous'\nconsole={lines=['show ctl'],node='sub'}\n";
+    let plan = plan_with(R10, events).unwrap();
+    let names: Vec<&str> = plan.timeline.iter().map(|entry| entry.name.as_str()).collect();
+    assert_eq!(names, ["night-regenerate-1", "night-console-1", "console-2"]);
+    let written = to_toml(&plan);
+    assert_eq!(load(Path::new("written.toml"), &written, &[], &[]).unwrap(), plan);
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_typed_nothing_changes_without_a_command_that_was_confirmed(
+        lines in prop::collection::vec(line(), 0..12)
+    ) {
+        let cluster = SMALL.with(Clone::clone);
+        let mut session = Session::new(SUB);
+        for line in lines {
+            let was_asked = !session.is_ready();
+            let answer = session.line(&line, &View::of(&cluster, Time::ZERO));
+            let confirms = ["yes", "y"].iter().any(|yes| line.trim().eq_ignore_ascii_case(yes));
+            let words = line.trim_start().to_ascii_lowercase();
+            let begins = words.starts_with("utils") || words.starts_with("set csr gen");
+            prop_assert!(answer.action.is_none() || confirms && was_asked || begins, "{line:?}");
+            prop_assert!(!(answer.is_refused && answer.action.is_some()));
+            let steers = |c: char| c.is_control() && !['\n', '\t'].contains(&c);
+            prop_assert!(!answer.text.contains(steers), "{line:?}: {:?}", answer.text);
+        }
+    }
+}
+
+thread_local! {
+    static SMALL: std::rc::Rc<Cluster> = std::rc::Rc::new(cluster(R10));
+}
+
+/// Random text, and words of commands in any order.
+fn line() -> impl Strategy<Value = String> {
+    let word = prop::sample::select(vec![
+        "show",
+        "itl",
+        "ctl",
+        "cert",
+        "list",
+        "own",
+        "trust",
+        "set",
+        "regen",
+        "CAPF",
+        "TVS",
+        "utils",
+        "service",
+        "restart",
+        "stop",
+        "Cisco",
+        "Tftp",
+        "yes",
+        "no",
+        "y",
+        "exit",
+        "?",
+        "help",
+        "reset",
+        "localkey",
+        "CallManager",
+        "CAPF/CAPF.pem",
+        "csr",
+        "gen",
+        "import",
+        "-----BEGIN CERTIFICATE-----",
+        "-----END CERTIFICATE-----",
+        "run",
+        "sql",
+        "\u{1b}[2J",
+        "\u{202e}",
+    ]);
+    prop_oneof![
+        any::<String>(),
+        prop::collection::vec(word, 0..6).prop_map(|words| words.join(" ")),
+        Just("set cert regen TVS".to_owned()),
+        Just("yes".to_owned()),
+    ]
+}
+
+#[test]
+fn the_run_directory_has_the_transcript_of_each_console() {
+    let folder = tempfile::tempdir().unwrap();
+    let plan = plan_with(R10, "[[event]]\nat='1s'\nconsole=['show itl']\n").unwrap();
+    let file = folder.path().join("plan.toml");
+    fs::write(&file, to_toml(&plan)).unwrap();
+    let out = folder.path().join("runs");
+    let mut command = assert_cmd::Command::cargo_bin("resetstorm").unwrap();
+    command.args(["sim", "--quiet", "--out"]).arg(&out).arg(&file).assert().success();
+    let log = fs::read_to_string(out.join("latest/console-pub.log")).unwrap();
+    assert!(log.starts_with("admin:show itl\nThe checksum value of the ITL file:\n"), "{log}");
+    let mut command = assert_cmd::Command::cargo_bin("resetstorm").unwrap();
+    let checked = command.arg("check").arg(&file).assert().success();
+    let text = String::from_utf8_lossy(&checked.get_output().stdout).into_owned();
+    assert!(text.contains("console-1 · at 1.000s: `show itl` on pub changes nothing"), "{text}");
+}
+
+#[test]
+fn what_a_ca_makes_of_the_last_request_becomes_the_nodes_own() {
+    let mut cluster = cluster(R10);
+    let kind = CertificateKind::CallManager;
+    assert!(answer(&cluster, PUB, &["show csr own CallManager"]).is_refused, "none yet");
+    act(&mut cluster, &["set csr gen CallManager"]);
+    let first = request(&cluster);
+    act(&mut cluster, &["set csr gen CallManager"]);
+    let second = request(&cluster);
+    assert_ne!(first, second);
+    let paste = |signed: &str| -> Vec<String> {
+        let head = "set cert import own CallManager".to_owned();
+        std::iter::once(head).chain(signed.lines().map(str::to_owned)).collect()
+    };
+    let lines = paste(&sign(&first));
+    let refused = answer(&cluster, PUB, &lines.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(refused.is_refused && refused.text.contains("does not match the CSR"), "{refused:?}");
+    let lines = paste(&sign(&second));
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    let screen = screen(&cluster, PUB, &lines);
+    let asked = "admin:set cert import own CallManager\nPaste the Certificate and Hit Enter\n";
+    assert!(screen.starts_with(asked), "{screen}");
+    assert!(screen.contains("\nImport of CallManager certificate is successful\n"), "{screen}");
+    act(&mut cluster, &lines);
+    let own = cluster.stores().own(PUB, kind).unwrap().certificate();
+    assert!(own.issuer().starts_with("CN=Lab-CA"), "{}", own.issuer());
+    assert!(answer(&cluster, PUB, &lines).is_refused, "a request is signed once");
+    act(&mut cluster, &["set cert regen CallManager", "yes"]);
+    let own = cluster.stores().own(PUB, kind).unwrap().certificate();
+    assert!(own.was_issued_by(own), "CERT-31");
+}
+
+#[test]
+fn only_a_certificate_is_taken_for_one() {
+    let cluster = cluster(R10);
+    for lines in [
+        &["set cert import own TVS", "yes"][..],
+        &["set cert import own TVS", ""],
+        &[
+            "set cert import own TVS",
+            "-----BEGIN CERTIFICATE-----",
+            "AAAA",
+            "-----END CERTIFICATE-----",
+        ],
+        &["set cert import own TVS", "-----BEGIN CERTIFICATE-----", ""],
+        &["set cert import own ITLRecovery"],
+    ] {
+        let answer = answer(&cluster, PUB, lines);
+        assert!(answer.is_refused && answer.action.is_none(), "{lines:?}: {answer:?}");
+    }
+    let mut session = Session::new(PUB);
+    session.line("set cert import own TVS", &View::of(&cluster, Time::ZERO));
+    session.line("-----BEGIN CERTIFICATE-----", &View::of(&cluster, Time::ZERO));
+    let long = "A".repeat(4_000);
+    let lines = (0..100).map(|_| session.line(&long, &View::of(&cluster, Time::ZERO)));
+    let ended = lines.filter(|answer| answer.text.contains("too large")).count();
+    assert!(ended == 1 && session.is_ready(), "a paste has its bound");
+}
+
+fn act(cluster: &mut Cluster, lines: &[&str]) {
+    let action = answer(cluster, PUB, lines).action.unwrap();
+    cluster.apply(&*action, Time::ZERO).unwrap();
+}
+
+fn request(cluster: &Cluster) -> String {
+    answer(cluster, PUB, &["show csr own CallManager"]).text
+}
+
+/// What a CA makes of a request, as PEM.
+fn sign(request: &str) -> String {
+    use x509_cert::builder::{Builder, CertificateBuilder, profile::cabf::Root};
+    use x509_cert::der::{DecodePem, EncodePem, pem::LineEnding};
+    let request = x509_cert::request::CertReq::from_pem(request).unwrap();
+    let ca = KeySource::bank(3).signing_key(2048);
+    let key = <rsa::RsaPrivateKey as rsa::pkcs8::DecodePrivateKey>::from_pkcs8_der(ca.pkcs8());
+    let signer = rsa::pkcs1v15::SigningKey::<sha2::Sha256>::new(key.unwrap());
+    let profile = Root::new(false, "CN=Lab-CA,O=Lab,C=US".parse().unwrap()).unwrap();
+    let serial = x509_cert::serial_number::SerialNumber::new(&[7]).unwrap();
+    let until = std::time::UNIX_EPOCH + std::time::Duration::from_secs(2_000_000_000);
+    let dates = x509_cert::time::Validity::new(
+        std::time::UNIX_EPOCH.try_into().unwrap(),
+        until.try_into().unwrap(),
+    );
+    let builder = CertificateBuilder::new(profile, serial, dates, request.info.public_key).unwrap();
+    let made = builder.build::<_, rsa::pkcs1v15::Signature>(&signer).unwrap();
+    made.to_pem(LineEnding::LF).unwrap()
+}

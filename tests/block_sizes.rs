@@ -146,6 +146,7 @@ fn cluster() -> Cluster {
             security: resetstorm::cluster::Security::default(),
             domain: None,
             faults: Vec::new(),
+            replication_delay: Span::ZERO,
             nodes: vec![node],
             groups: vec![GroupSpec { name: "all".into(), members: vec![NODE], share: 1.0 }],
         },

@@ -109,7 +109,7 @@ impl Observer for Silent {
 async fn live_phones_and_servers_keep_the_same_calendar() {
     for (expires, ends) in [("CallManager='30d'", [PHONES, 0, 0]), ("TVS='30d'", [0, PHONES, 0])] {
         let plan = plan(expires, &[FORTY_DAYS, RENEW, RESET].concat(), &[]);
-        let run = live::run(&plan, &LiveOptions::default(), &mut Silent).await.unwrap();
+        let run = Box::pin(live::run(&plan, &LiveOptions::default(), &mut Silent)).await.unwrap();
         let live = Summary::new(&run.ledger, run.facts, &plan.slos, run.finish);
         let (sim, _) = sim(&plan);
         assert_eq!((phones(&live), phones(&sim)), (ends, ends), "{expires}");

@@ -127,7 +127,7 @@ async fn boot(phones: u32, within_ms: u32, server: SocketAddr) -> LiveRun {
         "slo=[]".to_owned(),
     ];
     let plan = load(&path, &text, &overrides, &known_paths()).unwrap();
-    live::run(&plan, &LiveOptions::default(), &mut Silent).await.unwrap()
+    Box::pin(live::run(&plan, &LiveOptions::default(), &mut Silent)).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
@@ -199,6 +199,7 @@ async fn server() -> (Servers, SocketAddrV4) {
         security: resetstorm::cluster::Security::default(),
         domain: None,
         faults: Vec::new(),
+        replication_delay: resetstorm::base::Span::ZERO,
         nodes: vec![NodeSpec {
             name: "pub".into(),
             address: [127, 0, 0, 1].into(),

@@ -4,9 +4,10 @@ use std::path::Path;
 
 use resetstorm::base::{PhoneId, Time};
 use resetstorm::cluster::Contents;
+use resetstorm::forecast::Budget;
 use resetstorm::live::{self, LiveOptions, Observer};
 use resetstorm::measure::{Ledger, Summary, known_paths};
-use resetstorm::scenario::{Plan, load};
+use resetstorm::scenario::{FleetPlan, FleetStart, Plan, load};
 use resetstorm::sim::{SimOptions, World};
 use serde_json::Value;
 
@@ -68,7 +69,7 @@ fn counts(summary: &Summary) -> Vec<(String, Value)> {
 
 /// Plays a scenario both ways and holds them equal; what came of it.
 async fn both(plan: &Plan) -> Summary {
-    let live = live::run(plan, &LiveOptions::default(), &mut Silent).await.unwrap();
+    let live = Box::pin(live::run(plan, &LiveOptions::default(), &mut Silent)).await.unwrap();
     assert_eq!(live.ledger.counts().unexpected, 0);
     let live = Summary::new(&live.ledger, live.facts, &[], live.finish);
     let sim = World::new(plan, SimOptions::default()).run();
@@ -223,4 +224,32 @@ fn profiles_are_for_the_share_of_phones_that_they_name() {
     assert!((430..570).contains(&encrypted), "{encrypted} of 1,000");
     let summary = World::new(&plan, SimOptions::default()).run().summary(&plan);
     assert_eq!((summary.phones.ready, summary.config.unreadable), (1_000, 0));
+}
+
+#[test]
+fn the_documented_think_time_makes_three_fetches_of_about_a_second() {
+    let plan = plan("callmanager-and-tvs", &["phone.think=documented", "event=[]", "slo=[]"]);
+    let plan = Plan { fleet: FleetPlan { start: FleetStart::Factory, ..plan.fleet }, ..plan };
+    let summary = World::new(&plan, SimOptions::default()).run().summary(&plan);
+    assert_eq!(summary.phones.ready, PHONES);
+    let last = summary.boot_time_s.max.unwrap();
+    assert!((1.0..1.2).contains(&last), "{last} s");
+}
+
+#[test]
+fn a_budget_knows_of_encryption_and_further_files() {
+    for start in ["factory", "itl-current"] {
+        let text = std::fs::read_to_string("scenarios/callmanager-regen.toml").unwrap();
+        let mut overrides = vec![SHORT[0].to_owned(), format!("fleet.start={start}")];
+        overrides.extend([FURTHER.to_owned(), encrypted("0%"), "slo=[]".to_owned()]);
+        if start == "factory" {
+            overrides.push("event=[]".to_owned());
+        }
+        let plan = load(Path::new("x.toml"), &text, &overrides, &known_paths()).unwrap();
+        let wave = Budget::of(&plan).waves.remove(0);
+        let tftp = World::new(&plan, SimOptions::default()).run().summary(&plan).tftp;
+        assert_eq!((wave.requests, wave.transfers), (tftp.requests, tftp.transfers), "{start}");
+        let error = wave.bytes as f64 / tftp.bytes as f64 - 1.0;
+        assert!(error.abs() < 0.01, "{start}: {} against {}", wave.bytes, tftp.bytes);
+    }
 }

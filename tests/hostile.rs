@@ -87,6 +87,7 @@ fn topology() -> Topology {
         security: resetstorm::cluster::Security::default(),
         domain: None,
         faults: Vec::new(),
+        replication_delay: Span::ZERO,
         nodes: vec![node],
         groups: vec![group],
     }
@@ -521,7 +522,7 @@ async fn good_phones_do_not_pay_for_bad_peers() {
     ];
     let plan = load(&path, &text, &overrides, &known_paths()).unwrap();
     let mut siege = Besieged { stop: Arc::default(), sent: Arc::default(), sieges: Vec::new() };
-    let run = live::run(&plan, &LiveOptions::default(), &mut siege).await.unwrap();
+    let run = Box::pin(live::run(&plan, &LiveOptions::default(), &mut siege)).await.unwrap();
     siege.stop.store(true, Ordering::Relaxed);
     for one in siege.sieges {
         one.await.expect("besiegers do not panic");
@@ -892,7 +893,9 @@ async fn answers_of_tvs_that_do_not_fit_vouch_for_nobody() {
     storm.cluster.apply(&regenerate, Time::ZERO).unwrap();
     storm.cluster.apply(&restart, Time::ZERO).unwrap();
     let storm = Arc::new(storm.cluster);
-    let right = |cluster: &Cluster, request: &[u8]| cluster.knowledge().answer(request).unwrap().0;
+    let right = |cluster: &Cluster, request: &[u8]| {
+        cluster.knowledge().answer(NODE, Time::ZERO, request).unwrap().0
+    };
     let cases: [(&str, TvsFault, TvsScript); 8] = [
         (
             "the answer to another question",

@@ -60,6 +60,7 @@ fn topology(release: Release) -> Topology {
         security: resetstorm::cluster::Security::default(),
         domain: None,
         faults: Vec::new(),
+        replication_delay: Span::ZERO,
         nodes: vec![node],
         groups: vec![group],
     }

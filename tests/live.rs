@@ -81,7 +81,7 @@ fn faster(action: &OperatorAction) -> Option<OperatorAction> {
 }
 
 async fn run_with(plan: &Plan, options: &LiveOptions) -> (Summary, LiveRun) {
-    let run = live::run(plan, options, &mut Silent).await.unwrap();
+    let run = Box::pin(live::run(plan, options, &mut Silent)).await.unwrap();
     let summary = Summary::new(&run.ledger, run.facts.clone(), &plan.slos, run.finish);
     (summary, run)
 }
@@ -382,6 +382,29 @@ async fn phones_whose_tvs_names_lead_nowhere_fail_alike_live_and_in_virtual_time
         assert_eq!(summary.serve.tvs_handshakes_ok, 30, "nobody is asked whose name is unknown");
     }
     assert_eq!(run.ledger.counts().unexpected, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_phone_is_ready_if_the_tvs_that_it_asks_has_heard_of_the_signer() {
+    use resetstorm::sim::{SimOptions, World};
+    let groups = "cluster.group=[{name='a',members=['pub'],share=0.5},\
+                  {name='b',members=['sub1'],share=0.5}]";
+    let events = "event=[\
+        {when='fleet-settled',regenerate={certificate='CallManager',node='pub'}},\
+        {after='previous',restart={service='tftp',node='pub'}},\
+        {after='previous',reset-phones={spread='1s'}}]";
+    for (delay, ready) in [("0s", 60), ("1h", 30)] {
+        let delay = format!("cluster.replication-delay='{delay}'");
+        let overrides = ["fleet.phones=60", "slo=[]", groups, events, &delay];
+        let plan = plan("single-member-group.toml", &overrides);
+        let (live, run) = run_with(&plan, &LiveOptions::default()).await;
+        let sim = World::new(&plan, SimOptions::default()).run().summary(&plan);
+        assert_eq!(live.phones.ready, ready, "{delay}: {:?}", live.phones);
+        // Phones of group b ask again for the configuration, whose signer is unknown as well.
+        assert_eq!(live.tvs.lookups, 60 + (60 - ready), "{delay}");
+        agree(&delay, &live, &sim);
+        assert_eq!(run.ledger.counts().unexpected, 0);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -113,7 +113,7 @@ async fn both(text: &str) -> (Plan, LiveRun, SimRun) {
     let plan = load(Path::new("world.toml"), text, &[], &known_paths())
         .unwrap_or_else(|error| panic!("the scenario is none: {error}\n{text}"));
     let mut ear = Ear::default();
-    let live = live::run(&plan, &LiveOptions::default(), &mut ear).await.unwrap();
+    let live = Box::pin(live::run(&plan, &LiveOptions::default(), &mut ear)).await.unwrap();
     assert!(live.signal.is_none(), "stopped from outside");
     let plan = with_ports(&plan, &ear.0);
     let sim = World::new(&plan, SimOptions::default()).run();

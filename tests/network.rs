@@ -271,6 +271,7 @@ fn topology() -> Topology {
         security: resetstorm::cluster::Security::default(),
         domain: None,
         faults: Vec::new(),
+        replication_delay: Span::ZERO,
         nodes: vec![node],
         groups: vec![group],
     }

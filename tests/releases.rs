@@ -5,12 +5,12 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use resetstorm::base::{ClusterId, NodeId, Span, Time};
-use resetstorm::cluster::operator::certificates::Regenerate;
+use resetstorm::cluster::operator::certificates::{DeleteCertificate, Regenerate};
 use resetstorm::cluster::operator::ctl::UpdateCtl;
 use resetstorm::cluster::{
     CertificateKind, Cluster, CtlContent, CtlFile, CtlMethod, CtlNode, Effect, FleetSpec, Genesis,
     GroupSpec, Holders, ItlContent, NodeSpec, Ports, RELEASES, Release, Security, SecurityMode,
-    ServiceChange, ServiceKind, SignCacheMode, Stored, Topology,
+    ServiceChange, ServiceKind, SignCacheMode, Stored, Topology, TrustStore, Unit,
 };
 use resetstorm::crypto::{Certificate, Identity, KeySource};
 use resetstorm::listing::{List, ListName, ShowOptions, Verdict, is_signer, show};
@@ -47,6 +47,7 @@ fn cluster_with(release: Release, stored: Stored) -> Cluster {
             },
             domain: None,
             faults: Vec::new(),
+            replication_delay: Span::ZERO,
             nodes: vec![
                 node("pub", &[CallManager, Capf, Tftp, ServiceKind::TVS]),
                 node("sub", &[CallManager, Tftp, ServiceKind::TVS]),
@@ -252,6 +253,34 @@ fn services_of_15_take_a_call_manager_certificate_by_themselves() {
         assert_eq!(services, lists[..if alone { 3 } else { 2 }], "{release}");
         assert_ne!(signer(&cluster), before, "{release}");
     }
+}
+
+#[test]
+fn what_nodes_trust_is_kept_with_its_origins_and_what_was_deleted_stays_deleted() {
+    let mut first = cluster(Release::R12_5);
+    regenerate(&mut first, CertificateKind::Capf);
+    let delete = DeleteCertificate {
+        node: PUB,
+        store: TrustStore::Capf,
+        name: "CAP-RTP-001".into(),
+        restart_within: None,
+    };
+    first.apply(&delete, Time::ZERO).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    vault::save_cluster(dir.path(), &first).unwrap();
+    let loaded = vault::load_cluster(dir.path(), first.topology()).unwrap();
+    let again = cluster_with(Release::R12_5, loaded);
+    for node in [PUB, SUB] {
+        let page = |cluster: &Cluster| cluster.stores().inventory(node, Time::ZERO);
+        assert_eq!(page(&again), page(&first));
+        assert!(page(&again).iter().all(|item| item.certificate.common_name() != "CAP-RTP-001"
+            || item.unit != Unit::Trust(TrustStore::Capf)));
+    }
+    let file = dir.path().join("trust.pem");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replacen("CallManager-trust", "CallManager-thrust", 1)).unwrap();
+    let error = vault::load_cluster(dir.path(), first.topology()).unwrap_err().to_string();
+    assert!(error.contains("does not say where a certificate belongs"), "{error}");
 }
 
 #[test]

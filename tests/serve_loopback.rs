@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use resetstorm::base::{ClusterId, NodeId, Span};
+use resetstorm::base::{ClusterId, NodeId, Span, Time};
 use resetstorm::cluster::operator::certificates::Regenerate;
 use resetstorm::cluster::operator::services::Services;
 use resetstorm::cluster::{
@@ -69,6 +69,7 @@ fn topology(sign_cache: SignCacheMode) -> Topology {
         security: resetstorm::cluster::Security::default(),
         domain: None,
         faults: Vec::new(),
+        replication_delay: Span::ZERO,
         nodes,
         groups,
     }
@@ -720,7 +721,8 @@ async fn tvs_answers_over_tls_1_2_and_1_3_and_never_resumes() {
         for _ in 0..2 {
             let mut tls = connect(stage.tvs, &trusted).await.unwrap();
             for request in [query(&signer), verify(&signer)] {
-                let (expected, _) = stage.cluster.knowledge().answer(&request).unwrap();
+                let (expected, _) =
+                    stage.cluster.knowledge().answer(NODE, Time::ZERO, &request).unwrap();
                 assert_eq!(ask(&mut tls, &request).await.unwrap(), expected);
             }
             assert_eq!(tls.get_ref().1.handshake_kind(), Some(HandshakeKind::Full));

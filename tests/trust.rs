@@ -100,6 +100,7 @@ impl Bench {
                 security: resetstorm::cluster::Security::default(),
                 domain: None,
                 faults: Vec::new(),
+                replication_delay: Span::ZERO,
                 nodes: vec![node],
                 groups: vec![group],
             },
@@ -547,7 +548,8 @@ fn a_list_signed_by_a_stranger_is_refused_when_tvs_does_not_know_the_stranger() 
     bench.boot();
     let (actions, _) = bench.give(&list);
     let (token, message) = question(&actions);
-    let (answer, command) = bench.cluster.knowledge().answer(&message.bytes).unwrap();
+    let (answer, command) =
+        bench.cluster.knowledge().answer(PUB, bench.now, &message.bytes).unwrap();
     assert_eq!(command, Command::QueryResponse);
     let (_, facts) = bench.said(token, &answer);
     let command = Command::QueryResponse;
@@ -707,7 +709,7 @@ type Change = Box<dyn FnOnce(&mut Response<'_>)>;
 
 /// The true answer with something changed.
 fn answer(bench: &Bench, request: &[u8], change: impl FnOnce(&mut Response<'_>)) -> Vec<u8> {
-    let (bytes, _) = bench.cluster.knowledge().answer(request).unwrap();
+    let (bytes, _) = bench.cluster.knowledge().answer(PUB, bench.now, request).unwrap();
     let mut response = Response::parse(&bytes).unwrap();
     change(&mut response);
     response.encode()
@@ -884,7 +886,7 @@ fn tvs_knows_a_regenerated_certificate_before_any_restart() {
         serial: new.certificate().serial(),
     };
     let request = Request { session_id: 1, device_name: "CP-8841-SEP0C75BD000000", question };
-    let (bytes, _) = knowledge.answer(&request.encode()).unwrap();
+    let (bytes, _) = knowledge.answer(PUB, bench.now, &request.encode()).unwrap();
     assert!(Response::parse(&bytes).unwrap().known.is_some());
 }
 

@@ -99,7 +99,7 @@ async fn a_live_run_in_scaled_minutes_visits_the_same_phones() {
          restricted = 0.2, per-restricted = \"150ms\" }",
     ];
     let plan = plan(&overrides);
-    let run = live::run(&plan, &LiveOptions::default(), &mut Silent).await.unwrap();
+    let run = Box::pin(live::run(&plan, &LiveOptions::default(), &mut Silent)).await.unwrap();
     let live = Summary::new(&run.ledger, run.facts.clone(), &plan.slos, run.finish);
     let (sim, world) = play(&plan);
     let outcomes = |ledger: &Ledger| -> Vec<Option<Outcome>> {

@@ -505,6 +505,7 @@ mod tests {
             security: crate::cluster::Security::default(),
             domain: None,
             faults: Vec::new(),
+            replication_delay: crate::base::Span::ZERO,
             nodes: vec![node("pub", "127.0.0.1"), node("sub", "127.0.0.2")],
             groups: vec![group(&[0, 1], 0.7), group(&[1], 0.3)],
         }

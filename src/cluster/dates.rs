@@ -24,29 +24,28 @@ impl Cluster {
     /// The Certificate Monitor of all nodes, with what it has to say up to `now`.
     pub fn monitor(&self, now: Time) -> Monitor {
         let (mut monitor, date_s) = (self.monitor.clone(), self.calendar().date_s(now));
-        monitor.look(date_s, &self.watched(date_s));
+        monitor.look(date_s, &self.watched(now));
         monitor
     }
 
     /// What the monitor may have to warn of by this date: certificates of the nodes and the copies
     /// in their trust stores (EXP-04).
-    fn watched(&self, date_s: u64) -> Vec<Watched> {
+    fn watched(&self, now: Time) -> Vec<Watched> {
+        let date_s = self.calendar().date_s(now);
         let concerns = |end: Option<i64>| Monitor::concerns(u64::try_from(end?).ok()?, date_s);
         let mut all = Vec::new();
-        for (node, kind, own) in self.stores().identities() {
-            if let Some(not_after_s) = concerns(own.certificate().validity_s().1) {
-                let (unit, name) = (kind.name().to_owned(), format!("{}.der", kind.name()));
-                all.push(Watched { node, unit, name, is_own: true, not_after_s });
-            }
-        }
         for node in self.topology().ids() {
-            for (kind, trusted) in self.stores().trusted(node) {
-                if let Some(not_after_s) = concerns(trusted.certificate.validity_s().1) {
-                    let unit = format!("{}-trust", kind.name());
-                    let name = format!("{}.der", trusted.certificate.common_name());
-                    let is_own = matches!(trusted.origin, Origin::Own | Origin::Replicated(_));
-                    all.push(Watched { node, unit, name, is_own, not_after_s });
-                }
+            for item in self.stores().inventory(node, now) {
+                let Some(not_after_s) = concerns(item.certificate.validity_s().1) else { continue };
+                let file = item.file_name();
+                let stem = file.strip_suffix(".pem").unwrap_or(&file);
+                all.push(Watched {
+                    node,
+                    unit: item.unit.name().to_owned(),
+                    name: format!("{stem}.der"),
+                    is_own: !matches!(item.origin, Some(Origin::Preloaded | Origin::Imported)),
+                    not_after_s,
+                });
             }
         }
         all

@@ -11,7 +11,7 @@ pub enum ServiceKind {
     Tftp,
     /// One that is talked to in messages over TLS.
     Dialogue(Dialogue),
-    /// Cisco CTIManager: goes with CallManager (REG-21).
+    /// Cisco `CTIManager`: goes with CallManager (REG-21).
     CtiManager,
     /// Cisco Tomcat: on every node (REG-20).
     Tomcat,
@@ -112,6 +112,20 @@ impl CertificateKind {
         }
     }
 
+    /// The trust stores that get a copy of a new certificate (CERT-09 to CERT-14). That those of the
+    /// newer kinds go to CallManager-trust is a guess.
+    pub const fn copied_to(self) -> &'static [TrustStore] {
+        match self {
+            CertificateKind::CallManager
+            | CertificateKind::CallManagerEcdsa
+            | CertificateKind::ItlRecovery => &[TrustStore::CallManager],
+            CertificateKind::Capf => &[TrustStore::Capf, TrustStore::CallManager],
+            CertificateKind::Tvs => &[],
+            CertificateKind::Tomcat => &[TrustStore::Tomcat],
+            CertificateKind::Ipsec => &[TrustStore::Ipsec],
+        }
+    }
+
     /// Whether its key is an EC key.
     pub const fn is_ec(self) -> bool {
         matches!(self, CertificateKind::CallManagerEcdsa)
@@ -127,6 +141,84 @@ impl CertificateKind {
             CertificateKind::Tvs => "TVS",
             CertificateKind::Tomcat => "tomcat",
             CertificateKind::Ipsec => "ipsec",
+        }
+    }
+}
+
+/// A store of certificates that a node trusts, as the page *Certificate Management* names them: its
+/// items are deleted or imported, never regenerated (CERT-01).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TrustStore {
+    /// `CallManager-trust`.
+    CallManager,
+    /// `CAPF-trust`.
+    Capf,
+    /// `tomcat-trust`.
+    Tomcat,
+    /// `ipsec-trust`.
+    Ipsec,
+    /// `TVS-trust`: nothing goes there by itself (CERT-14).
+    Tvs,
+    /// `phone-sast-trust`: who may sign a CTL (CERT-25).
+    PhoneSast,
+    /// `phone-vpn-trust` (CERT-24).
+    PhoneVpn,
+    /// `phone-trust` (CERT-26).
+    Phone,
+    /// `phone-ctl-trust` (CERT-26).
+    PhoneCtl,
+}
+
+/// Every trust store, in the order of the enum; any of them may be empty (CERT-04).
+pub const TRUST_STORES: [TrustStore; 9] = [
+    TrustStore::CallManager,
+    TrustStore::Capf,
+    TrustStore::Tomcat,
+    TrustStore::Ipsec,
+    TrustStore::Tvs,
+    TrustStore::PhoneSast,
+    TrustStore::PhoneVpn,
+    TrustStore::Phone,
+    TrustStore::PhoneCtl,
+];
+
+impl TrustStore {
+    /// The name on the page and in scenario files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            TrustStore::CallManager => "CallManager-trust",
+            TrustStore::Capf => "CAPF-trust",
+            TrustStore::Tomcat => "tomcat-trust",
+            TrustStore::Ipsec => "ipsec-trust",
+            TrustStore::Tvs => "TVS-trust",
+            TrustStore::PhoneSast => "phone-sast-trust",
+            TrustStore::PhoneVpn => "phone-vpn-trust",
+            TrustStore::Phone => "phone-trust",
+            TrustStore::PhoneCtl => "phone-ctl-trust",
+        }
+    }
+
+    /// Whether a deletion restarts the devices of a cluster with defect `CSCut58407` (X-13, REG-29).
+    pub const fn restarts_devices(self) -> bool {
+        matches!(self, TrustStore::CallManager | TrustStore::Capf | TrustStore::Tvs)
+    }
+}
+
+/// A place of certificates on the page of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Unit {
+    /// One of its own, which it has the key of.
+    Service(CertificateKind),
+    /// What it trusts.
+    Trust(TrustStore),
+}
+
+impl Unit {
+    /// The name on the page, such as `CallManager` or `CallManager-trust`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Unit::Service(kind) => kind.name(),
+            Unit::Trust(store) => store.name(),
         }
     }
 }

@@ -4,14 +4,16 @@
 //! Must not read a clock, open a socket or know a phone. `serve` and `sim` drive it.
 
 mod catalogue;
+mod change;
 mod ctl;
-
 mod dates;
 mod defect;
 mod drs;
+mod health;
 mod itl;
 mod kinds;
 mod knowledge;
+mod manufacturing;
 mod monitor;
 pub mod operator;
 mod release;
@@ -24,13 +26,15 @@ mod tftp_service;
 mod topology;
 
 pub use catalogue::{Catalogue, Contents, FleetSpec, SecurityProfile};
+pub use change::{Change, NodeSet};
 pub use ctl::{CTL_METHODS, CtlContent, CtlFile, CtlMethod, CtlNode, Manner};
 pub use defect::{Defect, DefectRules, NOT_PLAYED};
 pub use drs::{Backup, Mismatch, NodeBackup};
+pub use health::{Harm, impacts};
 pub use itl::ItlContent;
 pub use kinds::{
     CERTIFICATES, CertificateKind, FILE_SIGNATURES, FileSignature, IMPLIED_SERVICES, SERVICES,
-    ServiceKind,
+    ServiceKind, TRUST_STORES, TrustStore, Unit,
 };
 pub use knowledge::Knowledge;
 pub use monitor::{Alarm, AlarmStyle, Monitor, Watched};
@@ -39,8 +43,8 @@ pub use release::{Holders, RELEASES, Release};
 pub use security::{SECURITY_MODES, Security, SecurityMode};
 pub use services::{Answering, Conversation, DialogueService, Said, Service};
 pub use sign_cache::{CacheKey, Claim, SignCache, SignCounts, Waiter};
-pub use state::{ActionError, Cluster, Effect, Genesis, ServiceChange, Stored};
-pub use stores::{Origin, Stores, Trusted};
+pub use state::{ActionError, Cluster, Effect, Genesis, ServiceChange, Stored, StoredTrust};
+pub use stores::{Item, Origin, Source, Stores, Unused, WhyUnused};
 pub use tftp_service::{
     FileReply, Lists, PendingFile, ServedFile, SignJob, Signed, Signers, TftpService,
 };

@@ -9,20 +9,25 @@ use crate::crypto::{
 use crate::wire::Dialogue;
 
 use super::catalogue::{Catalogue, Contents, FleetSpec};
+use super::change::{Change, NodeSet};
 use super::ctl::{CtlContent, CtlFile, CtlMethod, CtlNode, Manner};
 use super::defect::Defect;
 use super::drs::{Backup, Drs, Mismatch};
 use super::itl::ItlContent;
-use super::kinds::{CERTIFICATES, CertificateKind, FileSignature, IMPLIED_SERVICES, ServiceKind};
+use super::kinds::{
+    CERTIFICATES, CertificateKind, FileSignature, IMPLIED_SERVICES, ServiceKind, TrustStore,
+};
 use super::knowledge::Knowledge;
+use super::manufacturing::manufacturing_certificates;
 use super::monitor::Monitor;
+use super::operator::certificates::{Import, Upload};
 use super::operator::ctl::ResetList;
 use super::operator::phones::Visits;
 use super::release::Holders;
 use super::security::{CtlKeeper, SecurityMode};
 use super::services::{DialogueService, Service, dialogue_service, presents};
 use super::sign_cache::SignCache;
-use super::stores::Stores;
+use super::stores::{Origin, Source, Stores};
 use super::tftp_service::{Lists, Signers, TftpService};
 use super::topology::Topology;
 
@@ -45,6 +50,8 @@ pub struct Cluster {
     stores: Stores,
     /// Keys whose certificates a CA outside has still to sign; gone when the program ends.
     requests: BTreeMap<(NodeId, CertificateKind), Arc<SigningKey>>,
+    /// Root CAs that have signed certificates of nodes, by their names.
+    authorities: BTreeMap<String, Identity>,
     /// Its CTL and who signs it.
     ctl: CtlKeeper,
     /// Its backups, and what a restore has left to repair.
@@ -134,6 +141,19 @@ pub enum ActionError {
         /// Name of the node.
         node: String,
     },
+    /// The trust store of the node has no such item.
+    #[error(
+        "{store} on node {node} has no certificate {name}; name one of its page, such as that of a \
+         node before its rename, and mind that a change takes its time to other nodes"
+    )]
+    NotTrusted {
+        /// What was to be deleted.
+        name: String,
+        /// Name of the store.
+        store: &'static str,
+        /// Name of the node.
+        node: String,
+    },
     /// There is no CTL to update.
     #[error(
         "the cluster is not in mixed mode, so that it has no CTL to update; set its security-mode \
@@ -183,7 +203,12 @@ pub struct Stored {
     pub ctl: Option<CtlFile>,
     /// Backups, the oldest first.
     pub backups: Vec<Backup>,
+    /// What the nodes trusted, if there was an earlier run.
+    pub trust: Option<Vec<StoredTrust>>,
 }
+
+/// A certificate of a trust store and how it came there.
+pub type StoredTrust = (TrustStore, Certificate, Source);
 
 impl Cluster {
     /// Builds a cluster whose services have all started.
@@ -193,12 +218,13 @@ impl Cluster {
 
     /// Like [`Cluster::new`], with configurations of phones that differ or do not.
     pub fn with_contents(genesis: Genesis, contents: Contents) -> Cluster {
-        let Genesis { topology, fleet, mut source, epoch_s, mut stored } = genesis;
-        let knowledge = Arc::new(Knowledge::new(topology.release));
+        let Genesis { topology, fleet, mut source, epoch_s, stored } = genesis;
+        let knowledge = Arc::new(Knowledge::new(topology.release, topology.replication_delay));
         let nodes = topology.ids().collect();
         let beside = source.beside();
         let mut cluster = Cluster {
             stores: Stores::new(nodes, knowledge),
+            authorities: BTreeMap::new(),
             ctl: CtlKeeper::new(&topology.security, stored.etokens, epoch_s, &mut source),
             drs: Drs::of(stored.backups),
             requests: BTreeMap::new(),
@@ -215,16 +241,7 @@ impl Cluster {
             calendar: Arc::new(Calendar::new(epoch_s)),
             monitor: Monitor::new(epoch_s),
         };
-        for node in cluster.node_ids() {
-            for kind in cluster.certificate_kinds(node) {
-                let own = match stored.own.remove(&(node, kind)) {
-                    Some(own) => own,
-                    None => cluster.issue(node, kind, cluster.first_day_s(node, kind)),
-                };
-                cluster.stores.put(node, kind, own);
-            }
-        }
-        cluster.stores.admit(cluster.ctl.tokens.iter().map(|(_, token)| &token.certificate));
+        cluster.fill_stores(stored.own, stored.trust);
         if cluster.ctl.mode == SecurityMode::Mixed {
             match stored.ctl {
                 // It is what phones hold, whatever has become of the certificates in it (CTL-03).
@@ -239,6 +256,41 @@ impl Cluster {
             }
         }
         cluster
+    }
+
+    /// Fills the stores with what is there from an earlier run and makes the rest. What was deleted
+    /// then stays deleted.
+    fn fill_stores(
+        &mut self,
+        mut own: BTreeMap<(NodeId, CertificateKind), Credential>,
+        trust: Option<Vec<StoredTrust>>,
+    ) {
+        let is_new = trust.is_none();
+        let preloaded = || {
+            let stores = [TrustStore::CallManager, TrustStore::Capf];
+            let all = manufacturing_certificates();
+            all.flat_map(move |all| stores.map(|store| (store, all.clone(), Source::Preloaded)))
+        };
+        for (store, certificate, source) in trust.unwrap_or_else(|| preloaded().collect()) {
+            self.stores.trust(store, &certificate, source, Change::START);
+        }
+        for node in self.node_ids() {
+            for kind in self.certificate_kinds(node) {
+                match own.remove(&(node, kind)) {
+                    Some(own) if !is_new => self.stores.own_is(node, kind, own, Time::ZERO),
+                    Some(own) => self.stores.put(&[node], kind, &own, Change::START),
+                    None => {
+                        let own = self.issue(node, kind, self.first_day_s(node, kind));
+                        self.stores.put(&[node], kind, &own, Change::START);
+                    }
+                }
+            }
+        }
+        let imported = Source::Imported(self.publisher());
+        for (_, token) in &self.ctl.tokens {
+            let store = TrustStore::PhoneSast;
+            self.stores.trust(store, &token.certificate, imported, Change::START);
+        }
     }
 
     /// The shape of the cluster as it is now.
@@ -405,9 +457,8 @@ impl Cluster {
     ) -> Result<Vec<Effect>, ActionError> {
         let old = self.own(node, kind)?.certificate().clone();
         let own = self.issue(node, kind, self.calendar.date_s(now));
-        for sharer in self.stores.sharing(node, kind) {
-            self.put(sharer, kind, own.clone());
-        }
+        let sharers = self.stores.sharing(node, kind);
+        self.put(&sharers, kind, &own, now);
         let lost = (!old.was_issued_by(&old)).then(|| {
             let (what, name, issuer) = (kind.name(), self.name(node), old.issuer());
             Effect::Warn(format!(
@@ -418,36 +469,90 @@ impl Cluster {
         Ok(lost.into_iter().chain(self.automatic_update(node, kind, now)).collect())
     }
 
-    /// A certificate of these nodes that a CA has signed: the same key and certificate on all of
-    /// them, with the name of the first (CERT-06, CERT-29).
-    pub(super) fn import(
-        &mut self,
-        nodes: &[NodeId],
-        kind: CertificateKind,
-        issuer: &str,
-        valid: Span,
-        now: Time,
-    ) -> Result<Vec<Effect>, ActionError> {
+    /// A certificate of nodes that a CA has signed: the same key and certificate on all of them,
+    /// with the name of the first (CERT-06, CERT-29). The CAs are trusted before it comes.
+    pub(super) fn import(&mut self, what: &Import, now: Time) -> Result<Vec<Effect>, ActionError> {
+        let Import { certificate: kind, nodes, issuer, intermediate, valid } = what;
         for &node in nodes {
-            self.own(node, kind)?;
+            self.own(node, *kind)?;
         }
-        let spec = |common_name| CertificateSpec {
-            common_name,
-            not_before_s: self.calendar.date_s(now),
-            key_bits: self.topology.key_bits,
-        };
-        let common_name = match nodes {
-            [one] => self.name(*one),
+        let not_before_s = self.calendar.date_s(now);
+        let key_bits = self.topology.key_bits;
+        let spec = |common_name| CertificateSpec { common_name, not_before_s, key_bits };
+        let common_name = match nodes[..] {
+            [one] => self.name(one),
             _ => format!("{}-ms", self.name(nodes[0])),
         };
-        let source = &mut self.source;
-        let ca = Identity::self_signed(&spec(issuer), source);
-        let valid_s = valid.as_nanos() / 1_000_000_000;
-        let identity = Identity::issued(&spec(&common_name), valid_s, &ca, source);
-        for &node in nodes {
-            self.put(node, kind, identity.clone().into());
+        let mut chain = vec![self.authority(issuer, &spec(issuer))];
+        if let Some(name) = intermediate {
+            let spec = spec_of_platform(spec(name));
+            chain.push(Identity::issued(&spec, FIVE_YEARS_S, &chain[0], &mut self.beside));
         }
-        Ok(self.automatic_update(nodes[0], kind, now))
+        for &store in kind.copied_to() {
+            for ca in &chain {
+                let (source, since) = (Source::Imported(nodes[0]), Change::on(&nodes[..1], now));
+                self.stores.trust(store, &ca.certificate, source, since);
+            }
+        }
+        let valid_s = valid.as_nanos() / 1_000_000_000;
+        let signer = &chain[chain.len() - 1];
+        let identity = Identity::issued(&spec(&common_name), valid_s, signer, &mut self.source);
+        self.put(nodes, *kind, &identity.into(), now);
+        Ok(self.automatic_update(nodes[0], *kind, now))
+    }
+
+    /// The root CA with this name, which is made when it is first needed.
+    fn authority(&mut self, name: &str, spec: &CertificateSpec<'_>) -> Identity {
+        let source = &mut self.source;
+        let made = || Identity::self_signed(spec, source);
+        self.authorities.entry(name.to_owned()).or_insert_with(made).clone()
+    }
+
+    /// Takes an item out of a trust store. One of the manufacturer should stay (CERT-08).
+    pub(super) fn delete_trusted(
+        &mut self,
+        node: NodeId,
+        store: TrustStore,
+        name: &str,
+        now: Time,
+    ) -> Result<Vec<Effect>, ActionError> {
+        let deleted = self.stores.delete(node, store, name, now);
+        let deleted = deleted.ok_or_else(|| ActionError::NotTrusted {
+            name: name.to_owned(),
+            store: store.name(),
+            node: self.name(node),
+        })?;
+        let warning = || {
+            let (file, name) = (deleted.file_name(), self.name(node));
+            Effect::Warn(format!(
+                "{file} was deleted from {} on {name}: it is one of the manufacturer, by which \
+                 phones prove with their MIC that they are genuine; import it again",
+                store.name()
+            ))
+        };
+        let is_preloaded = deleted.origin == Some(Origin::Preloaded);
+        Ok(is_preloaded.then(warning).into_iter().collect())
+    }
+
+    /// Takes the certificate of another server into a trust store.
+    pub(super) fn import_trusted(
+        &mut self,
+        node: NodeId,
+        store: TrustStore,
+        upload: &Upload,
+        now: Time,
+    ) {
+        let certificate = match upload {
+            Upload::Given(certificate) => certificate.clone(),
+            Upload::Made { name, valid } => {
+                let not_before_s = u64::from(self.seconds(now));
+                let spec = CertificateSpec { common_name: name, not_before_s, key_bits: 2048 };
+                let valid_s = valid.as_nanos() / 1_000_000_000;
+                Identity::self_signed_for(&spec, valid_s, &mut self.beside).certificate
+            }
+        };
+        let since = Change::on(&[node], now);
+        self.stores.trust(store, &certificate, Source::Imported(node), since);
     }
 
     /// A new key that waits for its certificate, in the place of an earlier one.
@@ -489,7 +594,7 @@ impl Cluster {
             node: self.name(node),
         })?;
         let identity = Identity { certificate: signed.clone(), key };
-        self.put(node, kind, identity.into());
+        self.put(&[node], kind, &identity.into(), now);
         Ok(self.automatic_update(node, kind, now))
     }
 
@@ -500,13 +605,13 @@ impl Cluster {
         })
     }
 
-    /// A node has another certificate from now on, and services wait for their restarts.
-    fn put(&mut self, node: NodeId, kind: CertificateKind, own: Credential) {
+    /// Nodes have another certificate from now on, and services wait for their restarts.
+    fn put(&mut self, nodes: &[NodeId], kind: CertificateKind, own: &Credential, now: Time) {
         if kind == CertificateKind::CallManager {
-            self.drs.record(node, None);
+            nodes.iter().for_each(|&node| self.drs.record(node, None));
         }
-        self.stores.put(node, kind, own);
-        self.require_restarts(node, kind);
+        self.stores.put(nodes, kind, own, Change::on(nodes, now));
+        nodes.iter().for_each(|&node| self.require_restarts(node, kind));
     }
 
     /// What a regeneration brings about by itself. In releases that do so, services of the node
@@ -759,7 +864,7 @@ impl Cluster {
         for kind in self.certificate_kinds(node) {
             if kind != CertificateKind::ItlRecovery {
                 let own = self.issue(node, kind, self.calendar.date_s(now));
-                self.put(node, kind, own);
+                self.put(&[node], kind, &own, now);
             }
         }
         self.catalogue = Arc::new(Catalogue::new(&self.topology, &self.fleet, self.contents));
@@ -821,10 +926,14 @@ impl Cluster {
             ))
         })?;
         for (&kind, own) in &of_node.own {
-            self.install(node, kind, own.clone());
+            self.install(node, kind, own, now);
         }
         if self.certificate(node, CertificateKind::CallManager) != &of_node.recorded {
-            self.stores.record(node, CertificateKind::CallManager, &of_node.recorded);
+            let (kind, since) = (CertificateKind::CallManager, Change::on(&[node], now));
+            let source = Source::Copy(kind, NodeSet::of(&[node]));
+            for &store in kind.copied_to() {
+                self.stores.trust(store, &of_node.recorded, source, since);
+            }
             self.drs.record(node, Some(of_node.recorded.clone()));
         }
         self.start_services(node, None, true, now)
@@ -832,20 +941,22 @@ impl Cluster {
 
     /// Installs a node anew: certificates, keys and what it had others trust are gone.
     pub(super) fn rebuild(&mut self, node: NodeId, now: Time) -> Result<Vec<Effect>, ActionError> {
-        self.stores.wipe(node);
+        self.stores.wipe(node, now);
         for kind in self.certificate_kinds(node) {
             let own = self.issue(node, kind, self.calendar.date_s(now));
-            self.install(node, kind, own);
+            self.install(node, kind, &own, now);
         }
         self.start_services(node, None, true, now)
     }
 
     /// A node has a certificate since its installation, which brings that of `IPsec` to DRF of the
     /// other nodes as well (a guess).
-    fn install(&mut self, node: NodeId, kind: CertificateKind, own: Credential) {
+    fn install(&mut self, node: NodeId, kind: CertificateKind, own: &Credential, now: Time) {
         match kind {
-            CertificateKind::Ipsec => self.stores.put(node, kind, own),
-            _ => self.put(node, kind, own),
+            CertificateKind::Ipsec => {
+                self.stores.put(&[node], kind, own, Change::on(&[node], now));
+            }
+            _ => self.put(&[node], kind, own, now),
         }
     }
 
@@ -907,7 +1018,7 @@ impl Cluster {
             ServiceKind::Tftp => Service::Tftp(Arc::new(self.build_tftp(node, now))),
             ServiceKind::Dialogue(dialogue) => {
                 let identity = self.host_identity(node, presents(dialogue)).clone();
-                let service = dialogue_service(dialogue, identity, self.knowledge());
+                let service = dialogue_service(dialogue, node, identity, self.knowledge());
                 Service::Dialogue(Arc::new(service))
             }
             _ => return None,
@@ -1008,11 +1119,13 @@ const fn spec_of_platform(spec: CertificateSpec<'_>) -> CertificateSpec<'_> {
 mod tests {
     use super::*;
     use crate::base::ClusterId;
-    use crate::cluster::operator::certificates::Regenerate;
+    use crate::cluster::operator::certificates::{DeleteCertificate, ImportTrust, Regenerate};
     use crate::cluster::operator::hosts::Rename;
     use crate::cluster::operator::records::{AddRecord, RemoveRecord};
     use crate::cluster::operator::services::Services;
-    use crate::cluster::{GroupSpec, NodeSpec, Operation, Ports, Release, SignCacheMode};
+    use crate::cluster::{
+        GroupSpec, Item, NodeSpec, Operation, Ports, Release, SignCacheMode, Unit, impacts,
+    };
     use crate::wire::Records;
 
     const PUB: NodeId = ClusterId::FIRST.node(0);
@@ -1042,6 +1155,7 @@ mod tests {
                 security: crate::cluster::Security::default(),
                 domain: None,
                 faults: Vec::new(),
+                replication_delay: Span::ZERO,
                 nodes: vec![
                     node("pub", &[CallManager, Capf, Tftp, ServiceKind::TVS]),
                     node("sub", &[CallManager, Tftp, ServiceKind::TVS]),
@@ -1173,13 +1287,13 @@ mod tests {
 
     #[test]
     fn a_rename_changes_every_service_certificate_of_the_node_and_the_configurations() {
+        use CertificateKind::{CallManager, Capf, Ipsec, Tomcat, Tvs};
         let mut cluster = cluster(Release::R11_5);
         let of = |cluster: &Cluster, node, kind| {
             let found =
                 cluster.stores().identities().find(|entry| (entry.0, entry.1) == (node, kind));
             found.unwrap().2.certificate().clone()
         };
-        use CertificateKind::{CallManager, Capf, Ipsec, Tomcat, Tvs};
         let kinds = [CallManager, Capf, Tvs, Tomcat, Ipsec];
         let before: Vec<_> = kinds.map(|kind| of(&cluster, PUB, kind)).into();
         let other = of(&cluster, SUB, CertificateKind::CallManager);
@@ -1262,6 +1376,90 @@ mod tests {
         apply(&mut cluster, &regenerate(CertificateKind::CallManager, PUB));
         apply(&mut cluster, &restart(ServiceKind::Tftp, PUB));
         assert_eq!(cluster.sign_cache().len(), 1);
+    }
+
+    #[test]
+    fn the_manufacturer_is_trusted_from_the_start_and_its_deletion_warns() {
+        let mut cluster = cluster(Release::R8_6);
+        let files = |cluster: &Cluster, node| -> Vec<String> {
+            let items = cluster.stores().inventory(node, Time::ZERO).into_iter();
+            let preloaded = items.filter(|item| item.origin == Some(Origin::Preloaded));
+            preloaded.map(|item| format!("{}/{}", item.unit.name(), item.file_name())).collect()
+        };
+        assert_eq!([PUB, SUB].map(|node| files(&cluster, node).len()), [14, 14], "in two stores");
+        let delete = |name: &str| DeleteCertificate {
+            node: PUB,
+            store: TrustStore::Capf,
+            name: name.into(),
+            restart_within: Some(Span::from_secs(9)),
+        };
+        let effects = apply(&mut cluster, &delete("Cisco_Manufacturing_CA.pem"));
+        let [Effect::Warn(warning), Effect::ResetPhones { .. }] = &effects[..] else {
+            panic!("{effects:?}");
+        };
+        assert!(warning.contains("MIC"), "{warning}");
+        let file = "CAPF-trust/Cisco_Manufacturing_CA.pem".to_owned();
+        assert!([PUB, SUB].iter().all(|&node| !files(&cluster, node).contains(&file)));
+        let again = cluster.apply(&delete("Cisco Manufacturing CA"), Time::ZERO).unwrap_err();
+        assert!(again.to_string().contains("CAPF-trust on node pub has no"), "{again}");
+    }
+
+    #[test]
+    fn a_ca_and_its_intermediate_are_trusted_and_sign_the_certificate() {
+        let mut cluster = cluster(Release::R8_6);
+        let import = Import {
+            certificate: CertificateKind::Capf,
+            nodes: vec![PUB],
+            issuer: "Root".into(),
+            intermediate: Some("Issuing".into()),
+            valid: Span::from_secs(86_400),
+        };
+        apply(&mut cluster, &import);
+        let items = cluster.stores().inventory(SUB, Time::ZERO);
+        let find = |store, name: &str| {
+            let is_it = |item: &&Item| {
+                item.unit == Unit::Trust(store) && item.certificate.common_name() == name
+            };
+            items.iter().find(is_it).unwrap_or_else(|| panic!("{name}"))
+        };
+        for store in [TrustStore::Capf, TrustStore::CallManager] {
+            let [root, issuing, own] = ["Root", "Issuing", "pub"].map(|name| find(store, name));
+            assert!(own.certificate.was_issued_by(&issuing.certificate));
+            assert!(issuing.certificate.was_issued_by(&root.certificate));
+            assert_eq!(root.origin, Some(Origin::Replicated(PUB)));
+        }
+        apply(&mut cluster, &Import { certificate: CertificateKind::Tomcat, ..import });
+        let items = cluster.stores().inventory(PUB, Time::ZERO);
+        let roots = items.iter().filter(|item| item.certificate.common_name() == "Root");
+        let roots: Vec<&Certificate> = roots.map(|item| &item.certificate).collect();
+        assert_eq!(roots.len(), 3, "of three stores");
+        assert!(roots.iter().all(|root| *root == roots[0]), "a CA keeps its key");
+    }
+
+    #[test]
+    fn an_expired_certificate_harms_what_its_service_does() {
+        let mut cluster = cluster(Release::R11_5);
+        let valid = Span::from_secs(100);
+        let upload = Upload::Made { name: "unity".into(), valid };
+        apply(&mut cluster, &ImportTrust { node: SUB, store: TrustStore::Phone, upload });
+        let harms = |seconds: i64| impacts(cluster.stores(), Time::ZERO, 1_800_000_000 + seconds);
+        assert_eq!(harms(0), []);
+        let voicemail = harms(101);
+        assert!(voicemail.iter().all(|harm| harm.consequence.contains("visual voicemail")));
+        assert_eq!(voicemail.iter().map(|harm| harm.node).collect::<Vec<_>>(), [PUB, SUB]);
+        let all = harms(6 * 365 * 86_400);
+        for (kind, text) in [
+            (CertificateKind::CallManager, "TFTP is not trusted"),
+            (CertificateKind::Tomcat, "corporate directory"),
+            (CertificateKind::Capf, "no LSC can be issued"),
+            (CertificateKind::Ipsec, "DRS may not work"),
+            (CertificateKind::Tvs, "almost everything"),
+        ] {
+            let of_kind = all.iter().filter(|harm| harm.item.unit == Unit::Service(kind));
+            let texts: Vec<&str> = of_kind.map(|harm| harm.consequence).collect();
+            assert_eq!(texts.len(), 2, "{kind:?}");
+            assert!(texts[0].contains(text), "{texts:?}");
+        }
     }
 
     #[test]

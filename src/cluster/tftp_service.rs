@@ -563,6 +563,7 @@ mod tests {
                 security: crate::cluster::Security::default(),
                 domain: None,
                 faults: Vec::new(),
+                replication_delay: crate::base::Span::ZERO,
                 nodes: vec![node],
                 groups: vec![GroupSpec {
                     name: "all".into(),

@@ -30,6 +30,8 @@ pub struct Topology {
     pub domain: Option<String>,
     /// Known defects that its release has.
     pub faults: Vec<Defect>,
+    /// How long a change of the certificate stores takes to the other nodes.
+    pub replication_delay: Span,
     /// The nodes; the first is the publisher. At most 64.
     pub nodes: Vec<NodeSpec>,
     /// CallManager groups in the order of the scenario; at least one.
@@ -300,6 +302,7 @@ mod tests {
             security: crate::cluster::Security::default(),
             domain: None,
             faults: Vec::new(),
+            replication_delay: Span::ZERO,
             nodes: vec![],
             groups: shares.iter().map(group).collect(),
         }

@@ -323,7 +323,7 @@ mod tests {
         }
         assert_eq!(complete("set cert regen ca"), ["CAPF", "CallManager", "CallManager-ECDSA"]);
         assert_eq!(complete("utils service stop Cisco T"), ["Tftp", "Trust Verification Service"]);
-        assert_eq!(complete("show c"), ["cert", "ctl"]);
+        assert_eq!(complete("show c"), ["cert", "csr", "ctl"]);
         assert!(complete("zz").is_empty());
     }
 }

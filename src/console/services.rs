@@ -33,7 +33,7 @@ pub(super) fn named(name: &str) -> Option<ServiceKind> {
 pub(super) fn list(node: NodeId, view: &View<'_>) -> String {
     let mut text = "Requesting service status, please wait...\n".to_owned();
     for service in SERVICES {
-        let state = if !view.topology.node(node).services.contains(&service) {
+        let state = if !view.topology.is_active(node, service) {
             "[STOPPED]  Service Not Activated"
         } else if runs(node, service, view) {
             "[STARTED]"

@@ -292,6 +292,18 @@ impl Identity {
         Identity::made(spec, FIVE_YEARS_S, None, source)
     }
 
+    /// The same, valid for so many seconds.
+    ///
+    /// # Panics
+    /// If the common name is longer than X.509 allows.
+    pub fn self_signed_for(
+        spec: &CertificateSpec<'_>,
+        valid_s: u64,
+        source: &mut KeySource,
+    ) -> Identity {
+        Identity::made(spec, valid_s, None, source)
+    }
+
     /// Makes a key and a certificate that `issuer` has signed for so many seconds (CERT-06).
     ///
     /// # Panics

@@ -103,8 +103,8 @@ counts! {
         /// Phones at the end whose CTL names other certificates than the cluster has: it needs an
         /// update (CTL-02).
         stale_ctl: u64 = SHARED.trend(Trend::Low).said_if_any(8, ", {} hold a stale CTL"),
-        /// Phones at the end whose ITL has another checksum than that of each TFTP node of their
-        /// list which runs (ITL-22).
+        /// Phones at the end whose ITL has another content or signer than that of each TFTP node of
+        /// their list which runs (ITL-22).
         itl_mismatch: u64 = SHARED.trend(Trend::Low)
             .said_if_any(9, ", {} hold another ITL than their TFTP serves"),
     }

@@ -5,7 +5,7 @@ use crate::base::{NodeId, PhoneId, Span, Time, printable};
 use crate::cluster::operator::phones::{Visited, Visits, effect_on_phones};
 use crate::cluster::{
     ActionError, Backup, Cluster, Effect, Mismatch, OperatorAction, ServiceChange, ServiceKind,
-    SignCounts, TftpService,
+    SignCounts, TftpService, WhyUnused,
 };
 use crate::console::{Answer, Session, Typed, View};
 use crate::listing::{hex, upper_hex};
@@ -15,6 +15,7 @@ use crate::measure::{
 };
 use crate::phone::{Outcome, Phone};
 use crate::scenario::{FleetStart, Plan};
+use crate::wire::FileName;
 
 use super::cast::Cast;
 use super::dates::{expired, mails};
@@ -443,13 +444,32 @@ impl Play {
             let over = over.join(", ");
             format!("expired certificates: {over}; regenerate them and restart what they belong to")
         });
+        let old = self.old_names();
         forgotten
             .into_iter()
             .chain(rollback)
             .chain(stale)
             .chain(expired)
+            .chain(old)
             .chain(mismatches(ours))
             .collect()
+    }
+
+    /// Trusted certificates of names that no node has any more (CERT-16).
+    fn old_names(&self) -> Option<String> {
+        let ours = self.cluster.as_ref()?;
+        let names: Vec<&str> =
+            ours.topology().nodes.iter().map(|node| node.name.as_str()).collect();
+        let unused = ours.stores().unused(&names).into_iter();
+        let mut files: Vec<String> = unused
+            .filter(|unused| unused.why == WhyUnused::NoSuchNode)
+            .map(|unused| format!("{}/{}", unused.store.name(), unused.certificate.common_name()))
+            .collect();
+        files.dedup();
+        (!files.is_empty()).then(|| {
+            let files = files.join(", ");
+            format!("trusted and of no node: {files}; delete-certificate what nothing uses")
+        })
     }
 
     fn has_stale_ctl(&self) -> bool {
@@ -487,25 +507,29 @@ impl Play {
 
     /// Which ITL is held by how many phones, and which node serves it (ITL-22).
     fn look_at_itls(&self, ledger: &mut Ledger, phones: &[Phone]) {
-        let mut itls: BTreeMap<Option<[u8; 16]>, (u64, Vec<String>)> = BTreeMap::new();
+        let mut held: BTreeMap<Option<[u8; 16]>, (u64, Vec<String>)> = BTreeMap::new();
         let served = self.served_itls();
         for (&node, &checksum) in &served {
             let name = self.plan.topology.node(node).name.clone();
-            itls.entry(Some(checksum)).or_default().1.push(name);
+            held.entry(Some(checksum)).or_default().1.push(name);
         }
         let mut mismatches = 0;
         for phone in phones.iter().filter(|phone| phone.holds_lists()) {
             let checksum = phone.itl_checksum();
-            itls.entry(checksum).or_default().0 += 1;
+            held.entry(checksum).or_default().0 += 1;
+            let ours = self.cluster.as_ref();
+            let own = phone.lists().itl.as_ref().map(|itl| itl.identity());
             let home = self.homes.of(phone.id()).iter();
-            let mut of_home = home.filter_map(|node| served.get(node)).peekable();
-            let differs = of_home.peek().is_some() && of_home.all(|own| Some(*own) != checksum);
+            let services = home.filter_map(|&node| ours?.tftp(node));
+            // By content and signer: a list that is served anew has another time and checksum.
+            let mut itls = services.map(|one| one.identity_of(FileName::Itl(None))).peekable();
+            let differs = itls.peek().is_some() && itls.all(|served| served != own);
             mismatches += u64::from(differs);
         }
         let row = |(checksum, (phones, served_by)): (Option<[u8; 16]>, (u64, Vec<String>))| {
             ItlChecksum { checksum: checksum.map(|md5| hex(&md5)), phones, served_by }
         };
-        ledger.found_itls(itls.into_iter().map(row).collect(), mismatches);
+        ledger.found_itls(held.into_iter().map(row).collect(), mismatches);
     }
 
     /// The checksum of the ITL of each TFTP node that runs, if the cluster is ours.

@@ -38,6 +38,10 @@ pub(super) fn topology(raw: &RawCluster, faults: &mut Faults) -> Option<Topology
         security: security(raw, release, faults),
         domain: raw.domain.as_ref().and_then(|text| faults.take(domain(text))),
         faults: defects(&raw.fault, faults),
+        replication_delay: raw
+            .replication_delay
+            .as_ref()
+            .map_or(Span::ZERO, |delay| delay.get_ref().0),
         nodes: nodes(&raw.node, faults)?,
         groups: Vec::new(),
     };

@@ -133,13 +133,15 @@ mod tests {
     use super::super::raw::RawScenario;
     use super::*;
     use crate::base::ClusterId;
-    use crate::cluster::operator::certificates::{Import, Regenerate};
+    use crate::cluster::operator::certificates::{
+        DeleteCertificate, Import, ImportTrust, Regenerate, Upload,
+    };
     use crate::cluster::operator::ctl::UpdateCtl;
     use crate::cluster::operator::hosts::Rename;
     use crate::cluster::operator::parameters::{Parameter, SetParameter};
     use crate::cluster::operator::phones::{EraseLists, ResetPhones, Visited};
     use crate::cluster::operator::services::Services;
-    use crate::cluster::{CertificateKind, FileSignature, ServiceKind};
+    use crate::cluster::{CertificateKind, FileSignature, ServiceKind, TrustStore};
     use crate::scenario::FollowUp;
 
     #[test]
@@ -222,11 +224,48 @@ mod tests {
         let nodes = vec![first, second];
         let (certificate, issuer) = (CertificateKind::CallManager, "Lab-CA".to_owned());
         let valid = Span::from_secs(2 * 365 * 86_400);
-        assert_eq!(import("node='pub, sub'"), Import { certificate, nodes, issuer, valid });
+        assert_eq!(
+            import("node='pub, sub'"),
+            Import { certificate, nodes, issuer, intermediate: None, valid }
+        );
         let fault = |text: &str| only_fault(&format!("import={{{text}}}"));
         let twice = fault("certificate='TVS',node='sub,sub'");
         assert!(twice.contains("`sub`"), "{twice}");
+        let text = "certificate='TVS',node='sub',intermediate='Lab-Issuing'";
+        let action = only(&format!("import={{{text}}}")).action;
+        let import: &Import = action.get().unwrap();
+        assert_eq!(import.intermediate.as_deref(), Some("Lab-Issuing"));
         assert!(fault("certificate='ITLRecovery',node='pub'").contains("never signed by a CA"));
+    }
+
+    #[test]
+    fn service_certificates_are_regenerated_and_trusted_ones_deleted_or_imported() {
+        let node = ClusterId::FIRST.node(1);
+        let delete = "delete-certificate={node='sub',unit='capf-TRUST',name='CAPF-1.pem'";
+        let action = DeleteCertificate {
+            node,
+            store: TrustStore::Capf,
+            name: "CAPF-1.pem".into(),
+            restart_within: None,
+        };
+        assert_eq!(only(&format!("{delete}}}")).action, action);
+        let within = only(&format!("{delete},restarts-devices-within='30s'}}")).action;
+        let spread = Span::from_secs(30);
+        assert_eq!(within, DeleteCertificate { restart_within: Some(spread), ..action });
+        let text = "delete-certificate={node='sub',unit='tomcat-trust',name='x',\
+                    restarts-devices-within='1s'}";
+        assert_eq!(only_fault(text), "a deletion from tomcat-trust restarts no devices");
+        let text = "delete-certificate={node='sub',unit='CallManager.pem',name='x'}";
+        let what = "CallManager is a service certificate, which is never deleted";
+        assert_eq!(only_fault(text), what);
+        let text = "regenerate={certificate='CallManager-trust',node='sub'}";
+        assert_eq!(only_fault(text), "what CallManager-trust holds is never regenerated");
+        let upload = Upload::Made { name: "unity".into(), valid: Span::from_secs(60) };
+        let text = "import-trust={node='sub',unit='phone-trust',name='unity',valid='60s'}";
+        let import = ImportTrust { node, store: TrustStore::Phone, upload };
+        assert_eq!(only(text).action, import);
+        let text = "import-trust={node='sub',unit='phone-trusts',name='unity'}";
+        assert_eq!(only_fault(text), "unknown trust store `phone-trusts`");
     }
 
     #[test]

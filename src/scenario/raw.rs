@@ -57,6 +57,13 @@ pub(super) enum RawBlockSize {
     Word(String),
 }
 
+/// A length of time, or `documented`.
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "a length of time with its unit, or \"documented\"")]
+pub(super) enum RawThink {
+    Word(String),
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct RawScenario {
@@ -89,6 +96,7 @@ pub(super) struct RawCluster {
     pub security_mode: Option<Text>,
     pub etokens: Option<Spanned<Vec<Text>>>,
     pub auto_reset: Option<Spanned<RawAutoReset>>,
+    pub replication_delay: Option<Length>,
     #[serde(default)]
     pub fault: Vec<RawFault>,
     #[serde(default)]
@@ -179,7 +187,7 @@ pub(super) struct RawArrival {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct RawPhone {
     pub boot_time: Option<Text>,
-    pub think: Option<Quantity>,
+    pub think: Option<Spanned<RawThink>>,
     pub transport: Option<Text>,
     pub http_timeout: Option<Length>,
     pub tftp_timeout: Option<Length>,

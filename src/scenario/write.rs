@@ -53,6 +53,7 @@ fn write_cluster(out: &mut String, plan: &Plan) -> fmt::Result {
     for fault in &topology.faults {
         writeln!(out, "\n[[cluster.fault]]\nid = {}", quoted(fault.name()))?;
     }
+    writeln!(out, "replication-delay = \"{}\"", topology.replication_delay)?;
     for node in &topology.nodes {
         write_node(out, node)?;
     }
@@ -370,6 +371,7 @@ sign-cache = "lazy"
 key-bits = 2048
 file-signature = "sha1"
 security-mode = "non-secure"
+replication-delay = "0s"
 
 [[cluster.node]]
 name = "pub"

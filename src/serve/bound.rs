@@ -170,6 +170,7 @@ mod tests {
             security: crate::cluster::Security::default(),
             domain: None,
             faults: Vec::new(),
+            replication_delay: crate::base::Span::ZERO,
             nodes: vec![NodeSpec {
                 name: "pub".into(),
                 address,

@@ -1,7 +1,8 @@
 //! Certificates and keys of a cluster in files, so that a later run has the same ones.
 //!
 //! `<node>/<Kind>.pem` is the certificate, `<node>/<Kind>.key` its key (PKCS#8), `.etokens/` holds
-//! those of tokens, `CTLFile.tlv` is the CTL; the owner alone may read them.
+//! those of tokens, `CTLFile.tlv` is the CTL, `trust.pem` what the nodes trust; the owner alone may
+//! read them.
 
 use std::fmt::Display;
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};
@@ -10,13 +11,17 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::cluster::{CERTIFICATES, CertificateKind, Cluster, CtlFile, Stored, Topology};
+use crate::cluster::{
+    CERTIFICATES, CertificateKind, Cluster, CtlFile, NodeSet, Source, Stored, StoredTrust,
+    TRUST_STORES, Topology, TrustStore,
+};
 use crate::crypto::{Certificate, Credential, EcIdentity, Identity, KeyStore, KeyStoreError};
 
 const FILE_MODE: u32 = 0o600;
 const DIRECTORY_MODE: u32 = 0o700;
-/// Longest file that is read: keys and certificates have a few kilobytes.
-const FILE_LENGTH_MAX: u64 = 64 * 1_024;
+/// Longest file that is read: keys and certificates have a few kilobytes, and 64 nodes trust some
+/// hundred.
+const FILE_LENGTH_MAX: u64 = 4 * 1_024 * 1_024;
 
 /// Why certificates and keys cannot be kept or used.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +83,7 @@ pub fn save_cluster(dir: &Path, cluster: &Cluster) -> Result<(), StateError> {
     for (name, token) in cluster.etokens() {
         save_pair(dir, paths(dir, ETOKENS, name)?, &token.key.to_pem(), &token.certificate)?;
     }
+    write_private(&dir.join(TRUST), trust_text(cluster).as_bytes())?;
     match cluster.ctl() {
         Some(ctl) => write_private(&dir.join(CTL), ctl.bytes()),
         None => Ok(()),
@@ -111,6 +117,11 @@ pub fn load_cluster(dir: &Path, topology: &Topology) -> Result<Stored, StateErro
         let file = CtlFile::from_bytes(bytes);
         stored.ctl = Some(file.ok_or_else(|| unusable(&ctl, "it is no signed list"))?);
     }
+    let trust = dir.join(TRUST);
+    if let Some(text) = read_text(&trust)? {
+        let trusted = read_trust(&text, topology);
+        stored.trust = Some(trusted.map_err(|cause| unusable(&trust, cause))?);
+    }
     for (id, node) in topology.ids().zip(&topology.nodes) {
         for kind in CERTIFICATES {
             let (certificate, key) = paths(dir, &node.name, kind.name())?;
@@ -124,6 +135,58 @@ pub fn load_cluster(dir: &Path, topology: &Topology) -> Result<Stored, StateErro
 
 /// The folder of the tokens: no node has a name that begins so.
 const ETOKENS: &str = ".etokens";
+
+/// The file of what the nodes trust.
+const TRUST: &str = "trust.pem";
+
+/// Every trusted certificate behind a line with its store and how it came there, such as
+/// `CallManager-trust copy CallManager pub`.
+fn trust_text(cluster: &Cluster) -> String {
+    let topology = cluster.topology();
+    let names = |set: NodeSet| -> String {
+        let nodes = topology.ids().filter(|&node| set.contains(node));
+        nodes.map(|node| topology.node(node).name.as_str()).collect::<Vec<_>>().join(",")
+    };
+    let item = |(store, certificate, source): (TrustStore, &Certificate, Source)| {
+        let source = match source {
+            Source::Preloaded => "preloaded".to_owned(),
+            Source::Copy(kind, nodes) => format!("copy {} {}", kind.name(), names(nodes)),
+            Source::Imported(node) => format!("imported {}", topology.node(node).name),
+        };
+        format!("{} {source}\n{}", store.name(), certificate.to_pem())
+    };
+    cluster.stores().settled().map(item).collect()
+}
+
+fn read_trust(text: &str, topology: &Topology) -> Result<Vec<StoredTrust>, String> {
+    const END: &str = "-----END CERTIFICATE-----";
+    let blocks = text.split_inclusive(END).filter(|block| block.ends_with(END));
+    blocks.map(|block| read_trusted(block.trim_start(), topology)).collect()
+}
+
+fn read_trusted(block: &str, topology: &Topology) -> Result<StoredTrust, String> {
+    let head = block.lines().next().unwrap_or_default();
+    let bad = || format!("{head:?} does not say where a certificate belongs");
+    let words: Vec<&str> = head.split(' ').collect();
+    let (store, source) = words.split_first().ok_or_else(bad)?;
+    let store = TRUST_STORES.into_iter().find(|known| known.name() == *store).ok_or_else(bad)?;
+    let node = |name: &str| topology.node_named(name);
+    let elsewhere = Source::Imported(topology.cluster.node(0));
+    let source = match source {
+        ["preloaded"] => Source::Preloaded,
+        // Of a node that is no longer there it is the certificate of another server.
+        ["imported", name] => node(name).map_or(elsewhere, Source::Imported),
+        ["copy", kind, names] => {
+            let kind = CERTIFICATES.into_iter().find(|known| known.name() == *kind);
+            let nodes: Vec<_> = names.split(',').filter_map(node).collect();
+            let copy = Source::Copy(kind.ok_or_else(bad)?, NodeSet::of(&nodes));
+            if nodes.is_empty() { elsewhere } else { copy }
+        }
+        _ => return Err(bad()),
+    };
+    let certificate = KeyStore::from_pem(block).and_then(|keys| keys.first_certificate().cloned());
+    Ok((store, certificate.map_err(|cause| cause.to_string())?, source))
+}
 
 /// The file of the CTL.
 const CTL: &str = "CTLFile.tlv";

@@ -226,6 +226,7 @@ mod tests {
             security: crate::cluster::Security::default(),
             domain: None,
             faults: Vec::new(),
+            replication_delay: Span::ZERO,
             nodes: vec![node],
             groups: vec![GroupSpec { name: "all".into(), members: vec![PUB], share: 1.0 }],
         }

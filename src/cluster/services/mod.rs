@@ -7,6 +7,7 @@ pub use dialogue::{Answering, Conversation, DialogueService, Said};
 
 use std::sync::Arc;
 
+use crate::base::NodeId;
 use crate::crypto::Identity;
 use crate::wire::Dialogue;
 
@@ -48,14 +49,15 @@ pub(super) const fn presents(dialogue: Dialogue) -> CertificateKind {
     }
 }
 
-/// The service of a dialogue, which starts now.
+/// The service of a dialogue, which starts now on `node`.
 pub(super) fn dialogue_service(
     dialogue: Dialogue,
+    node: NodeId,
     identity: Identity,
     knowledge: &Arc<Knowledge>,
 ) -> DialogueService {
     let answering: Arc<dyn Answering> = match dialogue {
-        Dialogue::Tvs => Arc::clone(knowledge) as _,
+        Dialogue::Tvs => Arc::new(tvs::Tvs { node, knowledge: Arc::clone(knowledge) }),
     };
     DialogueService { dialogue, certificate: presents(dialogue), identity, answering }
 }

@@ -1,15 +1,19 @@
 use toml::Spanned;
 
 use crate::base::{ClusterId, NodeId, Span};
-use crate::cluster::operator::certificates::{Import, Regenerate};
-use crate::cluster::{CERTIFICATES, CertificateKind, Holders, RELEASES, Release};
+use crate::cluster::operator::certificates::{
+    DeleteCertificate, Import, ImportTrust, Regenerate, Upload,
+};
+use crate::cluster::{
+    CERTIFICATES, CertificateKind, Holders, RELEASES, Release, TRUST_STORES, TrustStore,
+};
 
 use super::super::error::Problem;
 use super::super::names::{Text, check_host, check_unique, one_of};
 use super::super::quantity::positive;
 use super::{Argument, Given, Reader, Step, Verb, name_of};
 
-pub(super) const VERBS: &[Verb] = &[REGENERATE, IMPORT];
+pub(super) const VERBS: &[Verb] = &[REGENERATE, IMPORT, DELETE, IMPORT_TRUST];
 
 const IMPORT: Verb = Verb {
     key: "import",
@@ -18,18 +22,21 @@ const IMPORT: Verb = Verb {
         Argument::text("certificate"),
         Argument::text("node"),
         Argument::text("issuer").or_none(),
+        Argument::text("intermediate").or_none(),
         Argument::length("valid").or_none(),
     ],
     read: import,
     write: |entry, topology| {
-        let Import { certificate, nodes, issuer, valid } = entry.action.get()?;
+        let Import { certificate, nodes, issuer, intermediate, valid } = entry.action.get()?;
         let nodes: Vec<&str> = nodes.iter().map(|&id| topology.node(id).name.as_str()).collect();
-        Some(vec![
+        let intermediate = intermediate.as_ref().map(|name| ("intermediate", name.as_str().into()));
+        let head = [
             ("certificate", certificate.name().into()),
             ("node", nodes.join(",").into()),
             ("issuer", issuer.as_str().into()),
-            ("valid", valid.to_string().into()),
-        ])
+        ];
+        let valid = ("valid", valid.to_string().into());
+        Some(head.into_iter().chain(intermediate).chain([valid]).collect())
     },
 };
 
@@ -55,15 +62,92 @@ fn import(given: &Given, reader: &mut Reader<'_>) -> Result<Step, Problem> {
     let names: Vec<Text> = names.collect();
     check_unique("node", &names)?;
     let nodes = names.iter().map(|name| reader.node(name)).collect::<Result<Vec<_>, _>>()?;
-    let issuer = match given.text_if("issuer") {
-        Some(name) => {
-            check_host(name)?;
-            name.get_ref().clone()
-        }
-        None => ISSUER.to_owned(),
+    let name = |key| {
+        let text = given.text_if(key);
+        text.map(|text| check_host(text).map(|()| text.get_ref().clone())).transpose()
     };
+    let issuer = name("issuer")?.unwrap_or_else(|| ISSUER.to_owned());
+    let intermediate = name("intermediate")?;
     let valid = given.length_if("valid").map_or(Ok(VALID), positive)?;
-    Ok(Import { certificate, nodes, issuer, valid }.into())
+    Ok(Import { certificate, nodes, issuer, intermediate, valid }.into())
+}
+
+const DELETE: Verb = Verb {
+    key: "delete-certificate",
+    word: "delete-certificate",
+    takes: &[
+        Argument::text("node"),
+        Argument::text("unit"),
+        Argument::text("name"),
+        Argument::length("restarts-devices-within").or_none(),
+    ],
+    read: delete,
+    write: |entry, topology| {
+        let DeleteCertificate { node, store, name, restart_within } = entry.action.get()?;
+        let within =
+            restart_within.map(|span| ("restarts-devices-within", span.to_string().into()));
+        let head = [
+            ("node", name_of(topology, *node)),
+            ("unit", store.name().into()),
+            ("name", name.as_str().into()),
+        ];
+        Some(head.into_iter().chain(within).collect())
+    },
+};
+
+fn delete(given: &Given, reader: &mut Reader<'_>) -> Result<Step, Problem> {
+    let node = reader.node(given.text("node"))?;
+    let text = given.text("unit");
+    if let Ok(kind) = certificate(text) {
+        let what = format!("{} is a service certificate, which is never deleted", kind.name());
+        let problem = Problem::new(text.span(), what);
+        return Err(problem.help("`regenerate` replaces it; stores end in -trust (CERT-01)"));
+    }
+    let store = store(text)?;
+    let restart_within = given.length_if("restarts-devices-within");
+    if let Some(length) = restart_within.filter(|_| !store.restarts_devices()) {
+        let what = format!("a deletion from {} restarts no devices", store.name());
+        let help = "CSCut58407 is about CAPF-trust, CallManager-trust and TVS-trust";
+        return Err(Problem::new(length.span(), what).help(help));
+    }
+    let restart_within = restart_within.map(|length| length.get_ref().0);
+    let name = given.text("name").get_ref().trim().to_owned();
+    Ok(DeleteCertificate { node, store, name, restart_within }.into())
+}
+
+const IMPORT_TRUST: Verb = Verb {
+    key: "import-trust",
+    word: "import-trust",
+    takes: &[
+        Argument::text("node"),
+        Argument::text("unit"),
+        Argument::text("name"),
+        Argument::length("valid").or_none(),
+    ],
+    read: |given, reader| {
+        let (node, name) = (reader.node(given.text("node"))?, given.text("name"));
+        let store = store(given.text("unit"))?;
+        check_host(name)?;
+        let valid = given.length_if("valid").map_or(Ok(VALID), positive)?;
+        let upload = Upload::Made { name: name.get_ref().clone(), valid };
+        Ok(ImportTrust { node, store, upload }.into())
+    },
+    write: |entry, topology| match entry.action.get()? {
+        ImportTrust { node, store, upload: Upload::Made { name, valid } } => Some(vec![
+            ("node", name_of(topology, *node)),
+            ("unit", store.name().into()),
+            ("name", name.as_str().into()),
+            ("valid", valid.to_string().into()),
+        ]),
+        ImportTrust { upload: Upload::Given(_), .. } => None,
+    },
+};
+
+/// The trust store with this name, in any case.
+fn store(text: &Text) -> Result<TrustStore, Problem> {
+    let is_it = |store: &TrustStore| store.name().eq_ignore_ascii_case(text.get_ref().trim());
+    let found = TRUST_STORES.into_iter().find(is_it);
+    found.map_or_else(|| one_of(text, "trust store", &TRUST_STORES, TrustStore::name), Ok)
 }
 
 const REGENERATE: Verb = Verb {
@@ -79,6 +163,13 @@ const REGENERATE: Verb = Verb {
 };
 
 fn regenerate(given: &Given, reader: &mut Reader<'_>) -> Result<Step, Problem> {
+    if let Ok(store) = store(given.text("certificate")) {
+        let what = format!("what {} holds is never regenerated", store.name());
+        let problem = Problem::new(given.text("certificate").span(), what);
+        let help = "regenerate the service certificate, which copies itself; \
+                    `delete-certificate` takes what is left of an old one (CERT-01)";
+        return Err(problem.help(help));
+    }
     let certificate = certificate(given.text("certificate"))?;
     let node = reader.node(given.text("node"))?;
     check_holder(certificate, given, node, reader)?;

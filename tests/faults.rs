@@ -3,8 +3,9 @@
 
 use std::path::Path;
 
-use resetstorm::base::{ClusterId, ExitCode};
-use resetstorm::cluster::{Cluster, Defect, Genesis, Stored};
+use resetstorm::base::{ClusterId, ExitCode, Span, Time};
+use resetstorm::cluster::operator::certificates::DeleteCertificate;
+use resetstorm::cluster::{Cluster, Defect, Genesis, Stored, TRUST_STORES, TrustStore, Unit};
 use resetstorm::crypto::KeySource;
 use resetstorm::forecast::{Budget, warnings};
 use resetstorm::listing::{ListName, ShowOptions, show};
@@ -68,6 +69,49 @@ fn a_silent_reset_boots_every_phone_and_no_step_says_so() {
     // ITLRecovery is none of the three.
     let other = REGENERATE_TVS.replace("TVS", "ITLRecovery").replace("sub", "pub");
     assert_eq!(play(&plan("11.5", &["CSCue55353"], &other)).phones.not_reset, PHONES);
+}
+
+#[test]
+fn a_deletion_from_three_stores_restarts_every_phone_and_no_step_says_so() {
+    let delete = |unit: &str| {
+        format!(
+            "[[event]]\nat = \"1s\"\n\
+             delete-certificate = {{ node = \"pub\", unit = \"{unit}\", name = \"CAP-RTP-001\" }}"
+        )
+    };
+    let capf = delete("CAPF-trust");
+    assert_eq!(play(&plan("10.5", &[], &capf)).phones.not_reset, PHONES);
+    let faulty = plan("10.5", &["CSCut58407"], &capf);
+    let summary = play(&faulty);
+    assert_eq!((summary.phones.ready, summary.phones.not_reset), (PHONES, 0));
+    let told = "the deletion from CAPF-trust on pub restarts all phones";
+    assert!(summary.notes.iter().any(|note| note.contains(told)), "{:?}", summary.notes);
+    assert!(!Budget::of(&faulty).timeline[0].contains("restart"), "nobody is told");
+    // The documents name three stores.
+    let restarts = TRUST_STORES.map(|store| faulty.topology.restart_by_deletion(store).is_some());
+    assert_eq!(restarts, [true, true, false, false, true, false, false, false, false]);
+}
+
+#[test]
+fn a_deleted_certificate_comes_back_when_the_stores_have_replicated() {
+    let counts = |faults: &[&str]| {
+        let mut plan = plan("10.5", faults, "");
+        plan.topology.replication_delay = Span::from_secs(10);
+        let mut cluster = cluster(&plan);
+        let (node, store) = (ClusterId::FIRST.node(0), TrustStore::Capf);
+        let delete = DeleteCertificate { node, store, name: "CAP-RTP-001".into() };
+        let at = |seconds| Time::ZERO + Span::from_secs(seconds);
+        cluster.apply(&delete, at(100)).unwrap();
+        let on = |node, seconds| {
+            let page = cluster.stores().inventory(node, at(seconds)).into_iter();
+            let there = page.filter(|item| item.unit == Unit::Trust(store));
+            there.filter(|item| item.file_name() == "CAP-RTP-001.pem").count()
+        };
+        let sub = ClusterId::FIRST.node(1);
+        [99, 101, 109, 110].map(|seconds| (on(node, seconds), on(sub, seconds)))
+    };
+    assert_eq!(counts(&[]), [(1, 1), (0, 1), (0, 1), (0, 0)]);
+    assert_eq!(counts(&["CSCto86463"]), [(1, 1), (0, 1), (0, 1), (1, 1)]);
 }
 
 #[test]

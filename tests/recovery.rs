@@ -1,4 +1,4 @@
-//! Disaster recovery: DRS backup, restore, a node that is installed anew, and what CSCtn50405 makes
+//! Disaster recovery: DRS backup, restore, a node that is installed anew, and what `CSCtn50405` makes
 //! of it (`spec/domain.md` section 9.5).
 
 use std::fs;

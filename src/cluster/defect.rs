@@ -10,6 +10,10 @@ named! {
     pub enum Defect {
         /// A backup has no certificates (DEF-01, BKP-05).
         BackupWithoutCertificates = "CSCtn50405",
+        /// A certificate that was deleted from a trust store comes back (DEF-02).
+        DeletedComesBack = "CSCto86463",
+        /// The deletion of a trusted certificate restarts the phones (DEF-03, REG-29).
+        DeletionRestarts = "CSCut58407",
         /// A regeneration resets the phones and nobody is told (DEF-04).
         SilentReset = "CSCue55353",
         /// The ITL has no CAPF record although CAPF is active (DEF-05).
@@ -55,6 +59,19 @@ impl Defect {
                 "the documents name it for 8.x and 9.1; that it ends there is a guess",
                 "a backup lacks certificates and keys: a node that is rebuilt and restored from it \
                  serves broken ITLs until CallManager is regenerated",
+            ),
+            Defect::DeletedComesBack => (
+                Release::R8_0..=Release::R10_5,
+                "Cisco's document 211300 on certificate management says that 11.0 ended it; that it \
+                 begins with 8.0 is a guess",
+                "a certificate that is deleted from a trust store is there again when the stores \
+                 have replicated",
+            ),
+            Defect::DeletionRestarts => (
+                Release::R9_1..=Release::R11_5,
+                "the documents name it for 9.1 and later; that it ends with 11.5 is a guess",
+                "a deletion from CallManager-trust, CAPF-trust or TVS-trust restarts all phones, and \
+                 no step says so",
             ),
             Defect::SilentReset => (
                 Release::R9_1..=Release::R11_5,

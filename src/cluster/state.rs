@@ -516,7 +516,8 @@ impl Cluster {
         name: &str,
         now: Time,
     ) -> Result<Vec<Effect>, ActionError> {
-        let deleted = self.stores.delete(node, store, name, now);
+        let comes_back = self.topology.has(Defect::DeletedComesBack);
+        let deleted = self.stores.delete(node, store, name, comes_back, now);
         let deleted = deleted.ok_or_else(|| ActionError::NotTrusted {
             name: name.to_owned(),
             store: store.name(),
@@ -531,7 +532,16 @@ impl Cluster {
             ))
         };
         let is_preloaded = deleted.origin == Some(Origin::Preloaded);
-        Ok(is_preloaded.then(warning).into_iter().collect())
+        let restart = self.topology.restart_by_deletion(store);
+        let unexpected = restart.map(|_| {
+            let (name, id) = (self.name(node), Defect::DeletionRestarts.name());
+            Effect::Warn(format!(
+                "the deletion from {} on {name} restarts all phones, and the cluster told nobody ({id})",
+                store.name()
+            ))
+        });
+        let reset = restart.map(|spread| Effect::ResetPhones { spread });
+        Ok(is_preloaded.then(warning).into_iter().chain(unexpected).chain(reset).collect())
     }
 
     /// Takes the certificate of another server into a trust store.
@@ -884,7 +894,7 @@ impl Cluster {
     fn check_drf(&self, work: &str, now: Time) -> Result<(), ActionError> {
         let failed =
             |why: String| ActionError::Failed(format!("the {work} fails: {why} (CERT-22)"));
-        let date_s = self.calendar.date_s(now) as i64;
+        let date_s = self.calendar.date_s(now).cast_signed();
         let end =
             |&node: &NodeId| self.stored(node, CertificateKind::Ipsec).certificate().validity_s().1;
         let is_over = |node: &NodeId| end(node).is_some_and(|end| end < date_s);
@@ -1391,12 +1401,9 @@ mod tests {
             node: PUB,
             store: TrustStore::Capf,
             name: name.into(),
-            restart_within: Some(Span::from_secs(9)),
         };
         let effects = apply(&mut cluster, &delete("Cisco_Manufacturing_CA.pem"));
-        let [Effect::Warn(warning), Effect::ResetPhones { .. }] = &effects[..] else {
-            panic!("{effects:?}");
-        };
+        let [Effect::Warn(warning)] = &effects[..] else { panic!("{effects:?}") };
         assert!(warning.contains("MIC"), "{warning}");
         let file = "CAPF-trust/Cisco_Manufacturing_CA.pem".to_owned();
         assert!([PUB, SUB].iter().all(|&node| !files(&cluster, node).contains(&file)));

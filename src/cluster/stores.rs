@@ -268,13 +268,14 @@ impl Stores {
         self.trust.push(added);
     }
 
-    /// Deletes what a node trusts by this name, with or without `.pem`; the deletion replicates.
-    /// `None` if the node has no such item there.
+    /// Deletes what a node trusts by this name, with or without `.pem`; the deletion replicates, or,
+    /// if it `comes_back`, the copies of the other nodes do. `None` if the node has no such item there.
     pub(super) fn delete(
         &mut self,
         node: NodeId,
         store: TrustStore,
         name: &str,
+        comes_back: bool,
         at: Time,
     ) -> Option<Item> {
         self.forget(at);
@@ -289,6 +290,11 @@ impl Stores {
         };
         let place = self.trust.iter().position(is_it)?;
         self.end(place, Change::on(&[node], at));
+        if comes_back {
+            let back = self.trust[place].again(Change { at: at + delay, nodes: NodeSet::ALL });
+            self.index.add(back.listed.clone());
+            self.trust.push(back);
+        }
         let held = &self.trust[place];
         Some(Item {
             unit: Unit::Trust(store),
@@ -332,6 +338,18 @@ impl Stores {
             }
             !is_over
         });
+    }
+}
+
+impl Held {
+    /// The same certificate, which is there again since a later change.
+    fn again(&self, since: Change) -> Held {
+        Held {
+            store: self.store,
+            subject: self.subject.clone(),
+            source: self.source,
+            listed: Listed { stay: Stay::from(since), ..self.listed.clone() },
+        }
     }
 }
 
@@ -492,7 +510,7 @@ mod tests {
             panic!("{unused:?}");
         };
         assert_eq!((certificate, *why), (&new.certificate, WhyUnused::NoSuchNode));
-        assert!(stores.delete(PUB, TrustStore::CallManager, "pub", at(60)).is_some());
+        assert!(stores.delete(PUB, TrustStore::CallManager, "pub", false, at(60)).is_some());
         assert_eq!(stores.unused(&["pub2", "sub"]), []);
         assert!(!tvs_knows(&stores, PUB, 60, &new.certificate));
         assert!(tvs_knows(&stores, SUB, 69, &new.certificate));
@@ -570,7 +588,7 @@ mod tests {
                     }
                     _ => {
                         let name = certificate.certificate.common_name();
-                        stores.delete(node, store, name, at(now));
+                        stores.delete(node, store, name, false, at(now));
                     }
                 }
             }

@@ -5,7 +5,7 @@ use crate::base::{ClusterId, NodeId, Span};
 use crate::wire::Dialogue;
 
 use super::defect::Defect;
-use super::kinds::{CertificateKind, FileSignature, ServiceKind};
+use super::kinds::{CertificateKind, FileSignature, ServiceKind, TrustStore};
 use super::release::Release;
 use super::security::Security;
 
@@ -194,10 +194,21 @@ impl Topology {
     /// does.
     pub fn auto_reset(&self, certificate: CertificateKind) -> Option<Span> {
         if self.resets_silently(certificate) {
-            return Some(self.security.auto_reset.unwrap_or(SILENT_SPREAD));
+            return Some(self.silent_spread());
         }
         let resets = self.release.rules().auto_reset.contains(&certificate);
         self.security.auto_reset.filter(|_| resets)
+    }
+
+    /// Within which time the deletion of a trusted certificate restarts the phones, if it does
+    /// (REG-29, X-13).
+    pub fn restart_by_deletion(&self, store: TrustStore) -> Option<Span> {
+        let restarts = self.has(Defect::DeletionRestarts) && store.restarts_devices();
+        restarts.then(|| self.silent_spread())
+    }
+
+    fn silent_spread(&self) -> Span {
+        self.security.auto_reset.unwrap_or(SILENT_SPREAD)
     }
 
     /// Whether nobody is told of such a reset (`CSCue55353`, which names the three).

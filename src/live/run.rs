@@ -64,7 +64,7 @@ pub async fn run(
         driver = begun => driver?,
         signal = signals.next() => return Ok(LiveRun::of_nothing(plan, signal)),
     };
-    driver.run(options, &mut signals, observer).await
+    Box::pin(driver.run(options, &mut signals, observer)).await
 }
 
 /// Starts servers and phones.

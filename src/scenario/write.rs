@@ -50,10 +50,10 @@ fn write_cluster(out: &mut String, plan: &Plan) -> fmt::Result {
     if let Some(domain) = &topology.domain {
         writeln!(out, "domain = {}", quoted(domain))?;
     }
+    writeln!(out, "replication-delay = \"{}\"", topology.replication_delay)?;
     for fault in &topology.faults {
         writeln!(out, "\n[[cluster.fault]]\nid = {}", quoted(fault.name()))?;
     }
-    writeln!(out, "replication-delay = \"{}\"", topology.replication_delay)?;
     for node in &topology.nodes {
         write_node(out, node)?;
     }

@@ -203,6 +203,29 @@ fn with_cscus33755_a_broken_itl_can_neither_be_shown_nor_signed_with_the_local_k
     assert!(!shown(&["CSCtn50405", "CSCus33755"]));
 }
 
+/// What the console of pub says to `show itl` at the end of these steps.
+fn show_itl(release: &str, faults: &[&str], actions: &[&str]) -> String {
+    let actions = [actions, &["console = [\"show itl\"]"]].concat();
+    let run = World::new(&plan(release, faults, 1, &steps(&actions)), SimOptions::default()).run();
+    let [(node, text)] = &run.facts.consoles[..] else { panic!("one console") };
+    assert_eq!(node, "pub");
+    text.clone()
+}
+
+#[test]
+fn the_console_lists_a_broken_itl_in_the_words_of_the_documents_or_with_a_defect_not_at_all() {
+    let broken = [BACKUP, REBUILD, RESTORE, RESET];
+    let text = show_itl("9.1", &["CSCtn50405"], &broken);
+    assert!(text.starts_with("admin:show itl\nThe checksum value of the ITL file:\n"), "{text}");
+    assert!(text.contains("\nVerification of the ITL file failed.\n"), "{text}");
+    let text = show_itl("9.1", &["CSCtn50405", "CSCto60209"], &broken);
+    assert!(text.starts_with("admin:show itl\nLength of ITL file: "), "{text}");
+    let text = show_itl("9.1", &[], &broken);
+    assert!(text.contains("\nThe ITL file was verified successfully.\n"), "{text}");
+    let text = show_itl("11.5", &["CSCtn50405", "CSCus33755"], &broken);
+    assert!(text.starts_with("admin:show itl\nError parsing the ITL file!!\n"), "{text}");
+}
+
 #[test]
 fn drf_works_only_with_the_ipsec_certificates_of_its_nodes() {
     let ipsec = "regenerate = { certificate = \"ipsec\", node = \"sub\" }";

@@ -18,7 +18,7 @@ use resetstorm::listing::{ListName, ShowOptions, show};
 use resetstorm::measure::{Summary, known_paths};
 use resetstorm::scenario::{Plan, load};
 use resetstorm::sim::{SimOptions, World};
-use resetstorm::vault::{load_backups, save_backup};
+use resetstorm::vault::{load_backups, load_cluster, save_backup, save_cluster};
 use resetstorm::wire::SignedFile;
 
 /// Phones of each world.
@@ -290,6 +290,29 @@ fn a_backup_in_a_file_is_sealed_private_and_restores_another_run() {
     act(&mut second, Restore { node: PUB, from: Some(1) });
     assert_eq!(own(&first), own(&second));
     assert_eq!(backup_of(&mut second).number, 2, "numbers go on");
+}
+
+#[test]
+fn a_broken_node_stays_broken_from_run_to_run_until_it_is_mended() {
+    let (dir, plan) = (tempfile::tempdir().unwrap(), plan("8.6", &["CSCtn50405"], 1, ""));
+    let again = |cluster: &Cluster| {
+        save_cluster(dir.path(), cluster).unwrap();
+        let stored = load_cluster(dir.path(), &plan.topology).unwrap();
+        Cluster::new(Genesis {
+            topology: plan.topology.clone(),
+            fleet: plan.fleet_spec(),
+            source: KeySource::bank(9),
+            epoch_s: 1_700_000_000,
+            stored,
+        })
+    };
+    let first = restored_without_certificates("8.6");
+    let mut second = again(&first);
+    assert_eq!(second.mismatches(), first.mismatches());
+    assert!(!second.tftp(PUB).unwrap().list_fits_its_signer());
+    act(&mut second, Regenerate { certificate: CertificateKind::CallManager, node: PUB });
+    let third = again(&second);
+    assert!(third.mismatches().is_empty() && third.tftp(PUB).unwrap().list_fits_its_signer());
 }
 
 #[test]

@@ -43,7 +43,7 @@ pub struct Mismatch {
 
 /// The backups of a cluster, and the nodes that a restore has left with another CallManager.pem than
 /// their database has.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Drs {
     backups: Vec<Arc<Backup>>,
     /// What the database of such a node has.
@@ -51,9 +51,9 @@ pub(super) struct Drs {
 }
 
 impl Drs {
-    /// The backups that an earlier run has left.
-    pub fn of(backups: Vec<Backup>) -> Drs {
-        Drs { backups: backups.into_iter().map(Arc::new).collect(), ..Drs::default() }
+    /// The backups that an earlier run has left, and what it has left to repair.
+    pub fn of(backups: Vec<Backup>, recorded: BTreeMap<NodeId, Certificate>) -> Drs {
+        Drs { backups: backups.into_iter().map(Arc::new).collect(), recorded }
     }
 
     /// Makes a backup of these nodes, which have their names beside them.

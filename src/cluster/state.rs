@@ -203,6 +203,8 @@ pub struct Stored {
     pub ctl: Option<CtlFile>,
     /// Backups, the oldest first.
     pub backups: Vec<Backup>,
+    /// What the databases of nodes have whose CallManager.pem is another one.
+    pub recorded: BTreeMap<NodeId, Certificate>,
     /// What the nodes trusted, if there was an earlier run.
     pub trust: Option<Vec<StoredTrust>>,
 }
@@ -226,7 +228,7 @@ impl Cluster {
             stores: Stores::new(nodes, knowledge),
             authorities: BTreeMap::new(),
             ctl: CtlKeeper::new(&topology.security, stored.etokens, epoch_s, &mut source),
-            drs: Drs::of(stored.backups),
+            drs: Drs::of(stored.backups, stored.recorded),
             requests: BTreeMap::new(),
             rollback: false,
             cache: Arc::new(SignCache::new(topology.sign_cache)),

@@ -84,6 +84,14 @@ pub fn save_cluster(dir: &Path, cluster: &Cluster) -> Result<(), StateError> {
         save_pair(dir, paths(dir, ETOKENS, name)?, &token.key.to_pem(), &token.certificate)?;
     }
     write_private(&dir.join(TRUST), trust_text(cluster).as_bytes())?;
+    let mismatches = cluster.mismatches();
+    for (id, node) in cluster.topology().ids().zip(&cluster.topology().nodes) {
+        let recorded = paths(dir, &node.name, RECORDED)?.0;
+        match mismatches.iter().find(|mismatch| mismatch.node == id) {
+            Some(mismatch) => write_private(&recorded, mismatch.recorded.to_pem().as_bytes())?,
+            None => remove(&recorded)?,
+        }
+    }
     match cluster.ctl() {
         Some(ctl) => write_private(&dir.join(CTL), ctl.bytes()),
         None => Ok(()),
@@ -129,9 +137,19 @@ pub fn load_cluster(dir: &Path, topology: &Topology) -> Result<Stored, StateErro
                 stored.own.insert((id, kind), own);
             }
         }
+        let recorded = paths(dir, &node.name, RECORDED)?.0;
+        if let Some(pem) = read_text(&recorded)? {
+            let certificate = KeyStore::from_pem(&pem);
+            let certificate = certificate.and_then(|store| store.first_certificate().cloned());
+            let certificate = certificate.map_err(|cause| unusable(&recorded, cause))?;
+            stored.recorded.insert(id, certificate);
+        }
     }
     Ok(stored)
 }
+
+/// The name of what the database of a node has, where its CallManager.pem is another one (BKP-06).
+const RECORDED: &str = "CallManager-recorded";
 
 /// The folder of the tokens: no node has a name that begins so.
 const ETOKENS: &str = ".etokens";
@@ -293,6 +311,16 @@ pub(super) fn write_private(path: &Path, bytes: &[u8]) -> Result<(), StateError>
         let _ = fs::remove_file(&temporary);
         file_error("write", path, cause)
     })
+}
+
+/// Removes a file that may not be there.
+fn remove(path: &Path) -> Result<(), StateError> {
+    match fs::remove_file(path) {
+        Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
+            Err(file_error("remove", path, cause))
+        }
+        _ => Ok(()),
+    }
 }
 
 pub(super) fn file_error(what: &'static str, path: &Path, cause: io::Error) -> StateError {

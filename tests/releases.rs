@@ -47,6 +47,7 @@ fn genesis(release: Release, stored: Stored) -> Genesis {
                 auto_reset: Some(Span::ZERO),
             },
             domain: None,
+            faults: Vec::new(),
             replication_delay: Span::ZERO,
             nodes: vec![
                 node("pub", &[CallManager, Capf, Tftp, ServiceKind::TVS]),
@@ -301,12 +302,8 @@ fn services_of_15_take_a_call_manager_certificate_by_themselves() {
 fn what_nodes_trust_is_kept_with_its_origins_and_what_was_deleted_stays_deleted() {
     let mut first = cluster(Release::R12_5);
     regenerate(&mut first, CertificateKind::Capf);
-    let delete = DeleteCertificate {
-        node: PUB,
-        store: TrustStore::Capf,
-        name: "CAP-RTP-001".into(),
-        restart_within: None,
-    };
+    let delete =
+        DeleteCertificate { node: PUB, store: TrustStore::Capf, name: "CAP-RTP-001".into() };
     first.apply(&delete, Time::ZERO).unwrap();
     let dir = tempfile::tempdir().unwrap();
     vault::save_cluster(dir.path(), &first).unwrap();

@@ -99,6 +99,7 @@ impl Bench {
                 file_signature: release.file_signature(),
                 security: resetstorm::cluster::Security::default(),
                 domain: None,
+                faults: Vec::new(),
                 replication_delay: Span::ZERO,
                 nodes: vec![node],
                 groups: vec![group],

@@ -11,7 +11,7 @@ use crate::base::words::{aligned_left, bytes, count};
 use crate::base::{Home, Model, NodeId, PhoneId, Span};
 use crate::cluster::{SecurityMode, ServiceKind, Topology};
 use crate::console::Look;
-use crate::measure::{COVERS, Queue};
+use crate::measure::{COVERS, FaultSummary, Queue};
 use crate::phone::{First, family_of};
 use crate::play::Homes;
 use crate::scenario::{Plan, Trigger};
@@ -53,6 +53,9 @@ pub struct Budget {
     pub transport: &'static str,
     /// How long they boot: a length of time, or `model` for their profiles.
     pub boot_time: String,
+    /// Known defects that it has, and what comes of each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<FaultSummary>,
     /// The nodes of the cluster.
     pub nodes: Vec<NodeBudget>,
     /// Servers that are not ours, as `service address`.
@@ -155,6 +158,7 @@ impl Budget {
                 .then(|| topology.security.method().name()),
             transport: plan.phone.transport.name(),
             boot_time: plan.phone.boot_time.to_string(),
+            faults: topology.faults.iter().map(|&fault| fault.into()).collect(),
             nodes: nodes(topology),
             target: target(plan),
             timeline: (0..plan.timeline.len()).map(|at| in_words(plan, at)).collect(),
@@ -181,6 +185,9 @@ impl Budget {
         paragraph(&mut out, "covers", self.covers);
         self.write_phones(&mut out);
         self.write_cluster(&mut out);
+        for (at, fault) in self.faults.iter().enumerate() {
+            paragraph(&mut out, if at == 0 { "faults" } else { "" }, &fault.to_string());
+        }
         for (at, step) in self.timeline.iter().enumerate() {
             let label = if at == 0 { "timeline" } else { "" };
             paragraph(&mut out, label, &format!("{}. {step}", at + 1));

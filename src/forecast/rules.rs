@@ -8,8 +8,11 @@ use crate::cluster::operator::certificates::{Import, Regenerate};
 use crate::cluster::operator::ctl::{ResetList, ResetLocalKey, UpdateCtl};
 use crate::cluster::operator::hosts::Rename;
 use crate::cluster::operator::parameters::{Parameter, SetParameter};
+use crate::cluster::operator::recovery::{BackUp, Rebuild, Restore};
 use crate::cluster::operator::services::{ActivateCapf, Change, Services};
-use crate::cluster::{CertificateKind, OperatorAction, SecurityMode, ServiceKind, Topology};
+use crate::cluster::{
+    CertificateKind, Defect, Holders, OperatorAction, SecurityMode, ServiceKind, Topology,
+};
 use crate::scenario::Plan;
 
 /// A step as people speak of it.
@@ -57,6 +60,10 @@ struct Rules<'a> {
     stale_ctl: Option<usize>,
     /// The reset of the local key that no phone has seen yet.
     local_key: Option<usize>,
+    /// The first step that has changed a certificate.
+    first_change: Option<usize>,
+    /// Backups that were made.
+    backups: u32,
     broken: Vec<String>,
 }
 
@@ -77,6 +84,8 @@ impl<'a> Rules<'a> {
             has_capf: plan.topology.nodes[0].services.contains(&ServiceKind::Capf),
             stale_ctl: None,
             local_key: None,
+            first_change: None,
+            backups: 0,
             broken: Vec::new(),
         }
     }
@@ -160,6 +169,12 @@ impl<'a> Rules<'a> {
             [CallManager, Capf, Tvs, Tomcat, Ipsec]
                 .iter()
                 .for_each(|&kind| self.change(at, *node, kind));
+        } else if let Some(&Rebuild { node }) = action.get() {
+            self.rebuild(at, node);
+        } else if let Some(&Restore { node, from }) = action.get() {
+            self.restore(at, node, from);
+        } else if action.get::<BackUp>().is_some() {
+            self.back_up(at);
         } else if let Some(services) = action.get() {
             self.serve(at, *services);
         } else if let Some(SetParameter { parameter, .. }) = action.get() {
@@ -181,6 +196,7 @@ impl<'a> Rules<'a> {
 
     fn change(&mut self, at: usize, node: NodeId, kind: CertificateKind) {
         self.changed.entry(node).or_default().insert(kind);
+        self.first_change.get_or_insert(at);
         self.has_new_recovery |= kind == CertificateKind::ItlRecovery;
         let (here, everywhere) = kind.restarts();
         for other in self.topology.ids() {
@@ -249,6 +265,57 @@ impl<'a> Rules<'a> {
             );
             self.say(&what, "reset the phones first: a start of TFTP signs its list as ever");
             self.local_key = None;
+        }
+    }
+
+    /// A node is installed anew: with every certificate another one, and running.
+    fn rebuild(&mut self, at: usize, node: NodeId) {
+        use CertificateKind::{CallManager, Capf, ItlRecovery, Tvs};
+        if self.backups == 0 {
+            let what = format!(
+                "{} installs {} anew, and no step before makes a backup: a rule is broken (BKP-01)",
+                self.step(at),
+                self.topology.node(node).name
+            );
+            self.say(&what, "begin with backup = {}; restore = { node = … } puts its keys back");
+        }
+        let is_publisher = self.topology.ids().next() == Some(node);
+        let has_recovery = self.topology.release.holders(ItlRecovery) != Holders::Nobody;
+        [CallManager, Capf, Tvs].iter().for_each(|&kind| self.change(at, node, kind));
+        if is_publisher && has_recovery {
+            self.change(at, node, ItlRecovery);
+        }
+        self.serve(at, Services::restart(node, None));
+    }
+
+    /// A node has what a backup has of it, which may be no certificate at all.
+    fn restore(&mut self, at: usize, node: NodeId, from: Option<u32>) {
+        if self.backups == 0 || from.is_some_and(|number| number > self.backups) {
+            let which = from.map_or("a backup".to_owned(), |number| format!("backup {number}"));
+            let what = format!(
+                "{} restores {} from {which}, which no step before makes",
+                self.step(at),
+                self.topology.node(node).name
+            );
+            self.say(&what, "it fails unless the directory of --state holds that backup");
+        }
+        if !self.topology.has(Defect::BackupWithoutCertificates) {
+            self.changed.remove(&node);
+            self.has_new_recovery &= self.topology.ids().next() != Some(node);
+        }
+        self.serve(at, Services::restart(node, None));
+    }
+
+    fn back_up(&mut self, at: usize) {
+        self.backups += 1;
+        if let (1, Some(change)) = (self.backups, self.first_change) {
+            let what = format!(
+                "{} makes the first backup, and {} has changed certificates before: a rule is \
+                 broken (SAFE-15)",
+                self.step(at),
+                self.step(change)
+            );
+            self.say(&what, "back up first: the keys that the phones know are in no backup");
         }
     }
 

@@ -64,7 +64,7 @@ pub async fn run(
         driver = begun => driver?,
         signal = signals.next() => return Ok(LiveRun::of_nothing(plan, signal)),
     };
-    driver.run(options, &mut signals, observer).await
+    Box::pin(driver.run(options, &mut signals, observer)).await
 }
 
 /// Starts servers and phones.
@@ -244,7 +244,7 @@ impl<'a> Driver<'a> {
                 self.swarm.visit(now, &visits).await;
             }
             Cue::Moved => self.swarm.move_phones(self.stage.play.homes()).await,
-            Cue::Service(_) => {}
+            Cue::Service(_) | Cue::BackedUp(_) => {}
         }
         self.stage.follow(cue).await
     }

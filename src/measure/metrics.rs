@@ -297,6 +297,8 @@ numbers! {
     pub struct ClusterCounts {
         /// Services that must be restarted before their nodes do what the database says (REG-10).
         restarts_due: u64 = SHARED.trend(Trend::Low),
+        /// Actions of the operator that the cluster took and failed to carry out.
+        failed_actions: u64 = SHARED.trend(Trend::Low),
         /// Certificates of nodes whose time is over (EXP-01).
         expired_certificates: u64 = SHARED.trend(Trend::Low),
         /// Warnings of the Certificate Monitor (EXP-02).

@@ -115,6 +115,8 @@ pub(super) struct RawCluster {
     pub auto_reset: Option<Spanned<RawAutoReset>>,
     pub replication_delay: Option<Length>,
     #[serde(default)]
+    pub fault: Vec<RawFault>,
+    #[serde(default)]
     pub node: Vec<RawNode>,
     #[serde(default)]
     pub group: Vec<RawGroup>,
@@ -129,6 +131,12 @@ pub(super) struct RawCluster {
 pub(super) enum RawAutoReset {
     Truth(bool),
     Spread(String),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawFault {
+    pub id: Text,
 }
 
 #[derive(Debug, Deserialize)]

@@ -51,6 +51,9 @@ fn write_cluster(out: &mut String, plan: &Plan) -> fmt::Result {
         writeln!(out, "domain = {}", quoted(domain))?;
     }
     writeln!(out, "replication-delay = \"{}\"", topology.replication_delay)?;
+    for fault in &topology.faults {
+        writeln!(out, "\n[[cluster.fault]]\nid = {}", quoted(fault.name()))?;
+    }
     for node in &topology.nodes {
         write_node(out, node)?;
     }
@@ -291,6 +294,7 @@ mod tests {
             format!(
                 "schema=1\nname='drawn'\nseed={seed}\n\
                  [cluster]\nrelease='{release}'\nsign-cache='{cache}'\ndomain='cucm.example'\n\
+                 [[cluster.fault]]\nid='CSCue55353'\n\
                  [[cluster.node]]\nname='pub'\n\
                  [[cluster.node]]\nname='sub'\naddress='::1'\nports={{tvs=0,http=0,https=0}}\n\
                  [[cluster.group]]\nname='a'\nmembers=['sub','pub']\nshare={share:?}\n\

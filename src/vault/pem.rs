@@ -84,6 +84,14 @@ pub fn save_cluster(dir: &Path, cluster: &Cluster) -> Result<(), StateError> {
         save_pair(dir, paths(dir, ETOKENS, name)?, &token.key.to_pem(), &token.certificate)?;
     }
     write_private(&dir.join(TRUST), trust_text(cluster).as_bytes())?;
+    let mismatches = cluster.mismatches();
+    for (id, node) in cluster.topology().ids().zip(&cluster.topology().nodes) {
+        let recorded = paths(dir, &node.name, RECORDED)?.0;
+        match mismatches.iter().find(|mismatch| mismatch.node == id) {
+            Some(mismatch) => write_private(&recorded, mismatch.recorded.to_pem().as_bytes())?,
+            None => remove(&recorded)?,
+        }
+    }
     match cluster.ctl() {
         Some(ctl) => write_private(&dir.join(CTL), ctl.bytes()),
         None => Ok(()),
@@ -129,9 +137,19 @@ pub fn load_cluster(dir: &Path, topology: &Topology) -> Result<Stored, StateErro
                 stored.own.insert((id, kind), own);
             }
         }
+        let recorded = paths(dir, &node.name, RECORDED)?.0;
+        if let Some(pem) = read_text(&recorded)? {
+            let certificate = KeyStore::from_pem(&pem);
+            let certificate = certificate.and_then(|store| store.first_certificate().cloned());
+            let certificate = certificate.map_err(|cause| unusable(&recorded, cause))?;
+            stored.recorded.insert(id, certificate);
+        }
     }
     Ok(stored)
 }
+
+/// The name of what the database of a node has, where its CallManager.pem is another one (BKP-06).
+const RECORDED: &str = "CallManager-recorded";
 
 /// The folder of the tokens: no node has a name that begins so.
 const ETOKENS: &str = ".etokens";
@@ -233,7 +251,7 @@ fn load_pair(
 }
 
 /// A certificate of this kind with its key.
-fn credential(
+pub(super) fn credential(
     kind: CertificateKind,
     certificate: Certificate,
     private: &KeyStore,
@@ -245,7 +263,7 @@ fn credential(
     })
 }
 
-fn unusable(path: &Path, cause: impl Display) -> StateError {
+pub(super) fn unusable(path: &Path, cause: impl Display) -> StateError {
     StateError::Content { path: path.to_owned(), cause: cause.to_string() }
 }
 
@@ -256,7 +274,7 @@ fn read_text(path: &Path) -> Result<Option<String>, StateError> {
 }
 
 /// The bytes of a file, or `None` if it is not there.
-fn read(path: &Path) -> Result<Option<Vec<u8>>, StateError> {
+pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, StateError> {
     let length = match fs::metadata(path) {
         Ok(metadata) => metadata.len(),
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -276,7 +294,7 @@ fn make_directory(path: &Path) -> Result<(), StateError> {
 }
 
 /// Writes a file that the owner alone may read, from its first instant on, and never half.
-fn write_private(path: &Path, bytes: &[u8]) -> Result<(), StateError> {
+pub(super) fn write_private(path: &Path, bytes: &[u8]) -> Result<(), StateError> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.tmp", std::process::id()));
     let temporary = path.with_file_name(name);
@@ -295,7 +313,17 @@ fn write_private(path: &Path, bytes: &[u8]) -> Result<(), StateError> {
     })
 }
 
-fn file_error(what: &'static str, path: &Path, cause: io::Error) -> StateError {
+/// Removes a file that may not be there.
+fn remove(path: &Path) -> Result<(), StateError> {
+    match fs::remove_file(path) {
+        Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
+            Err(file_error("remove", path, cause))
+        }
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn file_error(what: &'static str, path: &Path, cause: io::Error) -> StateError {
     StateError::File { what, path: path.to_owned(), cause }
 }
 

@@ -145,6 +145,7 @@ fn cluster() -> Cluster {
             file_signature: Release::R8_6.file_signature(),
             security: resetstorm::cluster::Security::default(),
             domain: None,
+            faults: Vec::new(),
             replication_delay: Span::ZERO,
             nodes: vec![node],
             groups: vec![GroupSpec { name: "all".into(), members: vec![NODE], share: 1.0 }],

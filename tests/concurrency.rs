@@ -198,6 +198,7 @@ async fn server() -> (Servers, SocketAddrV4) {
         file_signature: Release::R8_6.file_signature(),
         security: resetstorm::cluster::Security::default(),
         domain: None,
+        faults: Vec::new(),
         replication_delay: resetstorm::base::Span::ZERO,
         nodes: vec![NodeSpec {
             name: "pub".into(),

@@ -228,7 +228,10 @@ fn profiles_are_for_the_share_of_phones_that_they_name() {
 
 #[test]
 fn the_documented_think_time_makes_three_fetches_of_about_a_second() {
-    let plan = plan("callmanager-and-tvs", &["phone.think=documented", "event=[]", "slo=[]"]);
+    let plan = plan(
+        "callmanager-and-tvs",
+        &["phone.think=documented", "phone.ctl-generic=false", "event=[]", "slo=[]"],
+    );
     let plan = Plan { fleet: FleetPlan { start: FleetStart::Factory, ..plan.fleet }, ..plan };
     let summary = World::new(&plan, SimOptions::default()).run().summary(&plan);
     assert_eq!(summary.phones.ready, PHONES);

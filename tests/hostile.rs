@@ -86,6 +86,7 @@ fn topology() -> Topology {
         file_signature: Release::R8_6.file_signature(),
         security: resetstorm::cluster::Security::default(),
         domain: None,
+        faults: Vec::new(),
         replication_delay: Span::ZERO,
         nodes: vec![node],
         groups: vec![group],

@@ -59,6 +59,7 @@ fn topology(release: Release) -> Topology {
         file_signature: release.file_signature(),
         security: resetstorm::cluster::Security::default(),
         domain: None,
+        faults: Vec::new(),
         replication_delay: Span::ZERO,
         nodes: vec![node],
         groups: vec![group],

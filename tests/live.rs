@@ -379,6 +379,7 @@ async fn phones_whose_tvs_names_lead_nowhere_fail_alike_live_and_in_virtual_time
         assert_eq!(phones.failures.keys().collect::<Vec<_>>(), ["TVS unreachable"]);
         let tvs = &summary.tvs;
         assert_eq!((tvs.lookups, tvs.unresolved, tvs.failed, tvs.failovers), (30, 90, 90, 30));
+        assert_eq!((tvs.names_asked, tvs.names_from_cache), (120, 0));
         assert_eq!(summary.serve.tvs_handshakes_ok, 30, "nobody is asked whose name is unknown");
     }
     assert_eq!(run.ledger.counts().unexpected, 0);
@@ -405,6 +406,32 @@ async fn a_phone_is_ready_if_the_tvs_that_it_asks_has_heard_of_the_signer() {
         agree(&delay, &live, &sim);
         assert_eq!(run.ledger.counts().unexpected, 0);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_repaired_record_is_not_seen_before_its_negative_time_to_live_is_over() {
+    use resetstorm::sim::{SimOptions, World};
+    let of = |ttl: &str, boot_time: &str| {
+        let phone = format!("phone={{dns-negative-ttl=\"{ttl}\",boot-time=\"{boot_time}\"}}");
+        let plan = plan("dns-record-missing.toml", &["fleet.phones=60", "slo=[]", &phone]);
+        let sim = World::new(&plan, SimOptions::default()).run().summary(&plan);
+        (plan, sim)
+    };
+    let (plan, sim) = of("1h", "0s");
+    let (live, run) = run_with(&plan, &LiveOptions::default()).await;
+    for summary in [&live, &sim] {
+        let (phones, tvs) = (&summary.phones, &summary.tvs);
+        assert_eq!((phones.ready, phones.failed, phones.stuck), (30, 30, 0));
+        // Each phone asks for sub1 once, those of both groups for sub2 once; those that know sub1
+        // only would have asked for the configuration, and twice more after the repair.
+        assert_eq!((tvs.names_asked, tvs.names_from_cache), (60 + 30, 3 * 30));
+        assert_eq!((tvs.unresolved, tvs.lookups), (60 + 3 * 30, 30));
+    }
+    assert_eq!(run.ledger.counts().unexpected, 0);
+    let (_, sim) = of("10s", "20s");
+    let tvs = &sim.tvs;
+    assert_eq!((sim.phones.ready, tvs.lookups), (60, 60), "they boot for longer than that");
+    assert_eq!((tvs.names_asked, tvs.names_from_cache), (60 + 30 + 30, 30));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

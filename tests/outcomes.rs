@@ -3,7 +3,7 @@
 //!
 //! Columns: P0 holds no list; P1 an ITL and a group of two TVS nodes; P2 an ITL and a group that is
 //! the changed node; P3 CTL (eToken) and ITL; P3t CTL (tokenless) and ITL. Rows 4 and 5 (Tomcat,
-//! `IPSec`) and those of backup, migration, central TFTP and CAPF are not played yet.
+//! `IPSec`) and those of migration, central TFTP and CAPF are not played yet.
 
 use std::path::Path;
 
@@ -345,6 +345,20 @@ fn row_14_all_tvs_down() {
     row("14", before_12, false, &[(P3, R)], |world| {
         let stopped = world.on_all("stop", "tvs");
         [regenerate(CM, &["pub"]), stopped, world.update_ctl(), vec![reset()]].concat()
+    });
+}
+
+#[test]
+fn row_15_a_node_is_installed_anew_without_a_restore() {
+    let rebuild = |nodes: &[&str]| -> Vec<String> {
+        let all = nodes.iter().map(|node| settled(&format!("rebuild = {{ node = \"{node}\" }}")));
+        all.chain([reset()]).collect()
+    };
+    row("15", before_12, false, &[(P1, T(1)), (P2, X), (P3, T(1)), (P3t, T(1))], |_| {
+        rebuild(&["pub"])
+    });
+    row("15", before_12, false, &[(P1, X), (P2, X), (P3, C), (P3t, X)], |world| {
+        rebuild(world.nodes())
     });
 }
 

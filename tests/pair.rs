@@ -41,6 +41,8 @@ const SCENARIOS: &[&str] = &[
     "mixed-mode-rename.toml",
     "one-type-at-a-time.toml",
     "reset-localkey.toml",
+    "restore-from-backup.toml",
+    "restore-lacks-certificates.toml",
     "saturday-night.toml",
 ];
 

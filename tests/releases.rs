@@ -7,10 +7,11 @@ use std::path::PathBuf;
 use resetstorm::base::{ClusterId, NodeId, Span, Time};
 use resetstorm::cluster::operator::certificates::{DeleteCertificate, Regenerate};
 use resetstorm::cluster::operator::ctl::UpdateCtl;
+use resetstorm::cluster::operator::services::{ActivateCapf, Services};
 use resetstorm::cluster::{
     CertificateKind, Cluster, CtlContent, CtlFile, CtlMethod, CtlNode, Effect, FleetSpec, Genesis,
-    GroupSpec, Holders, ItlContent, NodeSpec, Ports, RELEASES, Release, Security, SecurityMode,
-    ServiceChange, ServiceKind, SignCacheMode, Stored, Topology, TrustStore, Unit,
+    GroupSpec, Holders, ItlContent, NodeSpec, Operation, Ports, RELEASES, Release, Security,
+    SecurityMode, ServiceChange, ServiceKind, SignCacheMode, Stored, Topology, TrustStore, Unit,
 };
 use resetstorm::crypto::{Certificate, Identity, KeySource};
 use resetstorm::listing::{List, ListName, ShowOptions, Verdict, is_signer, show};
@@ -23,7 +24,7 @@ const SUB: NodeId = ClusterId::FIRST.node(1);
 const TOKENS: [&str; 2] = ["SAST-ADN0054f509", "SAST-ADN008580ef"];
 
 /// A publisher with everything and a subscriber that serves files and TVS, in mixed mode.
-fn cluster_with(release: Release, stored: Stored) -> Cluster {
+fn genesis(release: Release, stored: Stored) -> Genesis {
     use ServiceKind::{CallManager, Capf, Tftp};
     let node = |name: &str, services: &[ServiceKind]| NodeSpec {
         name: name.into(),
@@ -33,7 +34,7 @@ fn cluster_with(release: Release, stored: Stored) -> Cluster {
         expires: std::collections::BTreeMap::new(),
     };
     let etokens = if release.signs_ctl(CtlMethod::Tokenless) { &[][..] } else { &TOKENS };
-    Cluster::new(Genesis {
+    Genesis {
         topology: Topology {
             cluster: ClusterId::FIRST,
             release,
@@ -46,6 +47,7 @@ fn cluster_with(release: Release, stored: Stored) -> Cluster {
                 auto_reset: Some(Span::ZERO),
             },
             domain: None,
+            faults: Vec::new(),
             replication_delay: Span::ZERO,
             nodes: vec![
                 node("pub", &[CallManager, Capf, Tftp, ServiceKind::TVS]),
@@ -62,7 +64,11 @@ fn cluster_with(release: Release, stored: Stored) -> Cluster {
         source: KeySource::bank(1),
         epoch_s: 1_800_000_000,
         stored,
-    })
+    }
+}
+
+fn cluster_with(release: Release, stored: Stored) -> Cluster {
+    Cluster::new(genesis(release, stored))
 }
 
 fn cluster(release: Release) -> Cluster {
@@ -164,6 +170,44 @@ fn each_release_has_its_records_signers_hash_and_resets() {
 }
 
 #[test]
+fn capf_that_is_activated_later_is_in_a_list_when_tftp_of_that_node_has_started_again() {
+    for release in [Release::R8_0, Release::R10_5, Release::R12_5] {
+        for mode in [SecurityMode::NonSecure, SecurityMode::Mixed] {
+            let mut start = genesis(release, Stored::default());
+            start.topology.security.mode = mode;
+            start.topology.nodes[0].services.retain(|&service| service != ServiceKind::Capf);
+            let mut cluster = Cluster::new(start);
+            let names_capf = |cluster: &Cluster, bytes: &[u8]| {
+                records_of(cluster, bytes).contains("CAPF pub/CAPF")
+            };
+            let listed = |cluster: &Cluster| {
+                [PUB, SUB].map(|node| names_capf(cluster, &list_of(cluster, node)))
+            };
+            let in_ctl =
+                |cluster: &Cluster| cluster.ctl().map(|ctl| names_capf(cluster, ctl.bytes()));
+            let apply = |cluster: &mut Cluster, action: &dyn Operation| {
+                cluster.apply(action, Time::ZERO).unwrap()
+            };
+            assert_eq!(listed(&cluster), [false; 2], "{release} {mode:?}");
+            assert!(apply(&mut cluster, &ActivateCapf).is_empty());
+            assert_eq!(listed(&cluster), [false; 2], "{release} {mode:?}: nobody has started");
+            let due: Vec<_> = cluster.restarts_due().collect();
+            assert_eq!(due, [PUB, SUB].map(|node| (node, ServiceKind::Tftp)), "{release} {mode:?}");
+            apply(&mut cluster, &Services::restart(PUB, Some(ServiceKind::Tftp)));
+            assert_eq!(listed(&cluster), [true, false], "{release} {mode:?}");
+            apply(&mut cluster, &Services::restart(SUB, Some(ServiceKind::Tftp)));
+            assert_eq!(listed(&cluster), [true; 2], "{release} {mode:?}");
+            assert_eq!(cluster.restarts_due().count(), 0, "{release} {mode:?}");
+            if mode == SecurityMode::Mixed {
+                assert_eq!(in_ctl(&cluster), Some(false), "{release}: made before");
+                apply(&mut cluster, &UpdateCtl { method: None, token: None });
+                assert_eq!(in_ctl(&cluster), Some(true), "{release}");
+            }
+        }
+    }
+}
+
+#[test]
 fn methods_and_inventories_follow_the_release() {
     let methods = |release: Release| {
         [CtlMethod::Etoken, CtlMethod::Tokenless].map(|method| release.signs_ctl(method))
@@ -258,12 +302,8 @@ fn services_of_15_take_a_call_manager_certificate_by_themselves() {
 fn what_nodes_trust_is_kept_with_its_origins_and_what_was_deleted_stays_deleted() {
     let mut first = cluster(Release::R12_5);
     regenerate(&mut first, CertificateKind::Capf);
-    let delete = DeleteCertificate {
-        node: PUB,
-        store: TrustStore::Capf,
-        name: "CAP-RTP-001".into(),
-        restart_within: None,
-    };
+    let delete =
+        DeleteCertificate { node: PUB, store: TrustStore::Capf, name: "CAP-RTP-001".into() };
     first.apply(&delete, Time::ZERO).unwrap();
     let dir = tempfile::tempdir().unwrap();
     vault::save_cluster(dir.path(), &first).unwrap();

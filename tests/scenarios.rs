@@ -24,6 +24,8 @@ fn all_scenarios_are_there_and_named_like_their_files() {
         "rename-all-three",
         "rename-one-of-three",
         "reset-localkey",
+        "restore-from-backup",
+        "restore-lacks-certificates",
         "rollback-first",
         "rollback-too-late",
         "saturday-night",

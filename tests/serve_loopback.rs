@@ -68,6 +68,7 @@ fn topology(sign_cache: SignCacheMode) -> Topology {
         file_signature: Release::R8_6.file_signature(),
         security: resetstorm::cluster::Security::default(),
         domain: None,
+        faults: Vec::new(),
         replication_delay: Span::ZERO,
         nodes,
         groups,

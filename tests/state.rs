@@ -16,6 +16,7 @@ use resetstorm::base::{ClusterId, NodeId, Purpose, Span, Time, stream};
 use resetstorm::cluster::operator::certificates::{DeleteCertificate, Import, Regenerate};
 use resetstorm::cluster::operator::ctl::UpdateCtl;
 use resetstorm::cluster::operator::parameters::{Parameter, SetParameter};
+use resetstorm::cluster::operator::recovery::{BackUp, Rebuild, Restore};
 use resetstorm::cluster::operator::requests::RequestCertificate;
 use resetstorm::cluster::{
     CertificateKind, Cluster, FileSignature, Genesis, Operation, SecurityMode, Stored, TrustStore,
@@ -63,8 +64,9 @@ CN=Cisco Manufacturing CA SHA2,O=Cisco                          5ff87b282b54dc8d
 ";
 
 fn plan(settings: &str) -> Plan {
+    let release = if settings.contains("release=") { "" } else { "release='10.5'" };
     let text = format!(
-        "schema=1\nname='state'\nseed=7\n[cluster]\nrelease='10.5'\n{settings}\n\
+        "schema=1\nname='state'\nseed=7\n[cluster]\n{release}\n{settings}\n\
          [[cluster.node]]\nname='pub'\n[[cluster.node]]\nname='sub'\naddress='127.0.0.2'\n\
          [fleet]\nphones=6\nmodels={{8845=0.5,7965=0.5}}\n"
     );
@@ -120,7 +122,17 @@ fn image(cluster: &Cluster) -> BTreeMap<String, String> {
     });
     let ctl = cluster.ctl().map(|ctl| ("ctl".to_owned(), format!("{:?}", ctl.bytes())));
     let set = ("set".to_owned(), format!("{:?}", cluster.settings().set));
-    let all = own.chain(trust).chain(tokens).chain(requests).chain(authorities).chain(ctl);
+    let recorded = cluster
+        .mismatches()
+        .into_iter()
+        .map(|mismatch| (format!("recorded {}", mismatch.node.node), mismatch.recorded.to_pem()));
+    let all = own
+        .chain(recorded)
+        .chain(trust)
+        .chain(tokens)
+        .chain(requests)
+        .chain(authorities)
+        .chain(ctl);
     all.chain([set]).map(|(name, value)| (name, hex(&sha256(value.as_bytes())[..8]))).collect()
 }
 
@@ -140,12 +152,7 @@ fn everything_comes_back_that_an_administrator_has_done() {
     act(&mut first, &Regenerate { certificate: CertificateKind::Capf, node: PUB });
     act(
         &mut first,
-        &DeleteCertificate {
-            node: PUB,
-            store: TrustStore::Capf,
-            name: "CAP-RTP-001".into(),
-            restart_within: None,
-        },
+        &DeleteCertificate { node: PUB, store: TrustStore::Capf, name: "CAP-RTP-001".into() },
     );
     act(&mut first, &UpdateCtl { method: None, token: Some("SAST-2".into()) });
     act(&mut first, &set(Parameter::Rollback(true)));
@@ -434,6 +441,41 @@ fn the_callmanager_certificate_of_the_page_is_the_one_of_its_role_in_the_databas
     let new = serial_of(&cluster);
     assert_eq!(diagnosis(&cluster, &new), (1, false), "until TFTP restarts");
     assert_eq!(diagnosis(&cluster, &old), (0, true));
+}
+
+/// BKP-06, BKP-05: a restore without certificates leaves the database with another one.
+#[test]
+fn after_a_restore_without_certificates_role_and_page_differ_and_the_next_run_knows() {
+    const DEFECT: &str = "release='8.6'\n[[cluster.fault]]\nid='CSCtn50405'";
+    let mut cluster = fresh(DEFECT);
+    let of_page = |cluster: &Cluster| {
+        let own = cluster.stores().own(PUB, CertificateKind::CallManager).unwrap();
+        hex(own.certificate().serial())
+    };
+    let of_role = |cluster: &Cluster, sql: &dyn Sql, serial: &str| {
+        let (text, _) = screen(cluster, sql, DOCUMENTED);
+        let is_it = |line: &&str| {
+            line.contains(serial) && line.ends_with("Authentication and Authorization")
+        };
+        text.lines().filter(is_it).count()
+    };
+    let old = of_page(&cluster);
+    act(&mut cluster, &BackUp);
+    act(&mut cluster, &Rebuild { node: PUB });
+    act(&mut cluster, &Restore { node: PUB, from: None });
+    let new = of_page(&cluster);
+    assert_ne!(new, old);
+    let dir = tempfile::tempdir().unwrap();
+    vault::save_cluster(dir.path(), &cluster).unwrap();
+    let kept = KeptSql { dir: dir.path().to_owned() };
+    for sql in [&kept as &dyn Sql, &MemorySql] {
+        let found = [&old, &new].map(|serial| of_role(&cluster, sql, serial));
+        assert_eq!(found, [1, 0], "the role is that of the backup, the page has the new one");
+    }
+    let mut later = resumed(dir.path(), DEFECT);
+    assert_eq!(image(&later), image(&cluster));
+    act(&mut later, &Regenerate { certificate: CertificateKind::CallManager, node: PUB });
+    assert_eq!(of_role(&later, &MemorySql, &of_page(&later)), 1, "a new one mends it");
 }
 
 #[test]

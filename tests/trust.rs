@@ -99,6 +99,7 @@ impl Bench {
                 file_signature: release.file_signature(),
                 security: resetstorm::cluster::Security::default(),
                 domain: None,
+                faults: Vec::new(),
                 replication_delay: Span::ZERO,
                 nodes: vec![node],
                 groups: vec![group],
@@ -1053,6 +1054,44 @@ fn a_member_by_name_is_resolved_first_and_one_that_is_not_found_is_out_of_reach(
     assert_eq!(facts, [Fact::TvsAttemptFailed { fault }, unknown]);
     let (_, facts) = bench.give(b"no config");
     assert_eq!(outcome(&facts), Some(Outcome::Failed(Failure::TvsUnreachable)));
+}
+
+#[test]
+fn a_name_without_a_record_is_not_asked_for_again_before_its_negative_time_to_live_is_over() {
+    let mut bench = Bench::new();
+    let (ttl, fault) = (Span::from_secs(60), TvsFault::Unresolved);
+    bench.env.profile = Arc::new(PhoneProfile { dns_negative_ttl: ttl, ..PhoneProfile::default() });
+    let config = "<device><TVS><members><member><address>a.cucm.example</address></member>\
+        </members></TVS></device>";
+    let list = bench.list();
+    let identity = bench.cluster.tftp(PUB).unwrap().config_of(PhoneId(0)).1;
+    let lists = ListFiles { ctl: None, itl: Some(&list) };
+    bench.phone.provision(&bench.env, lists, config.as_bytes(), identity).unwrap();
+    bench.regenerate(CertificateKind::CallManager);
+    let list = bench.list();
+    let attempt = Fact::TvsAttemptFailed { fault };
+    let refused = refused(FileKind::Itl, Refusal::UnknownSigner);
+    let asked = Time::ZERO + Span::from_secs(5);
+    // An answer that does not come says nothing of the name.
+    for (answer, at) in
+        [(Err(ErrandFault::NameUnanswered), Time::ZERO), (Ok(Answer::Address(None)), asked)]
+    {
+        bench.now = at;
+        bench.boot();
+        let (actions, _) = bench.give(&list);
+        assert_eq!(lookup(&actions).1, "a.cucm.example");
+        let (_, facts) = bench.answered(answer);
+        assert_eq!(facts, [attempt, refused]);
+    }
+    bench.now = asked + ttl - Span::from_nanos(1);
+    bench.boot();
+    let (actions, facts) = bench.give(&list);
+    request(&actions);
+    assert_eq!(facts, [Fact::NameFromCache, attempt, refused], "though its record may be back");
+    bench.now = asked + ttl;
+    bench.boot();
+    let (actions, _) = bench.give(&list);
+    assert_eq!(lookup(&actions).1, "a.cucm.example");
 }
 
 #[test]

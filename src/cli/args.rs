@@ -202,7 +202,7 @@ impl ScenarioFlags {
         self.permit(plan.topology.nodes.iter().map(|node| (node.name.as_str(), node.address)))
     }
 
-    fn permit<'a>(
+    pub(super) fn permit<'a>(
         &self,
         addresses: impl Iterator<Item = (&'a str, IpAddr)>,
     ) -> Result<(), CliError> {

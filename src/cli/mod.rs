@@ -13,6 +13,7 @@ mod doctor;
 mod files;
 mod inspect;
 mod lab;
+mod mail;
 mod make;
 mod output;
 mod progress;

@@ -16,6 +16,7 @@ use crate::scenario::Plan;
 use super::ExitCode;
 use super::args::{CliError, GlobalArgs, ScenarioArgs, duration};
 use super::check::warn_of;
+use super::mail::MailArgs;
 use super::output;
 use super::progress::ProgressView;
 
@@ -50,6 +51,9 @@ pub struct RunArgs {
         requires = "metrics_listen"
     )]
     pub metrics_linger: Option<Span>,
+    /// Who is told of certificates that expire.
+    #[command(flatten)]
+    pub mail: MailArgs,
 }
 
 const RUN_EXAMPLES: &str = "\
@@ -62,6 +66,7 @@ Examples:
 pub fn run(args: &RunArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
     let plan = args.scenario.load_for_traffic()?;
     permit_listener(args)?;
+    args.mail.check(&args.scenario.flags)?;
     let options = LiveOptions {
         files: None,
         admin: None,
@@ -79,6 +84,7 @@ pub fn run(args: &RunArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
     drop(runtime);
     view.console.clear();
     let run = outcome.map_err(|error| live_error(&error))?;
+    args.mail.send(&run.facts.alarms);
     let (consoles, alarms) = (run.facts.consoles.clone(), run.facts.alarms.join("\n"));
     let summary = Summary::new(&run.ledger, run.facts, &plan.slos, run.finish);
     let code = run.signal.map_or_else(|| exit_code(&summary), Signal::exit_code);

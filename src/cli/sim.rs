@@ -17,6 +17,7 @@ use crate::sim::{SimOptions, SimRun, World, try_guesses};
 use super::ExitCode;
 use super::args::{CliError, Format, GlobalArgs, ScenarioArgs, ScenarioFlags};
 use super::check::warn_of;
+use super::mail::MailArgs;
 use super::output;
 
 /// Play a scenario in virtual time: the same phones and cluster, no sockets
@@ -56,6 +57,9 @@ pub struct SimArgs {
         default_missing_value = "always"
     )]
     pub sensitivity: Sensitivity,
+    /// Who is told of certificates that expire.
+    #[command(flatten)]
+    pub mail: MailArgs,
 }
 
 /// When guesses are halved and doubled.
@@ -95,6 +99,7 @@ pub fn sim(args: &SimArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
         put_on_machine_of(run, &mut plan)?;
     }
     warn_of(&plan.name, &warnings(&plan));
+    args.mail.check(&args.scenario.flags)?;
     let directory = output::begin(|| RunDir::create(&args.out, &plan, "sim"))?;
     let stop = signals::stop();
     let (run, mut summary) = play(&plan, sampled(args, &plan), &stop);
@@ -104,6 +109,7 @@ pub fn sim(args: &SimArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
     if let (Some(facts), true) = (&mut summary.sim, args.sensitivity.applies(plan.fleet.phones)) {
         facts.guesses = try_guesses(&plan, &run, &stop);
     }
+    args.mail.send(&run.facts.alarms);
     let code = code(&mut summary, run.finish);
     output::leave_summary((&directory, &summary), code, global.format, |directory| {
         directory.write_consoles(&run.facts.consoles)?;

@@ -504,6 +504,7 @@ mod tests {
             file_signature: Release::R8_6.file_signature(),
             security: crate::cluster::Security::default(),
             domain: None,
+            faults: Vec::new(),
             replication_delay: crate::base::Span::ZERO,
             nodes: vec![node("pub", "127.0.0.1"), node("sub", "127.0.0.2")],
             groups: vec![group(&[0, 1], 0.7), group(&[1], 0.3)],

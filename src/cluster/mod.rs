@@ -7,6 +7,8 @@ mod catalogue;
 mod change;
 mod ctl;
 mod dates;
+mod defect;
+mod drs;
 mod health;
 mod itl;
 mod kinds;
@@ -27,6 +29,8 @@ mod topology;
 pub use catalogue::{Catalogue, Contents, FleetSpec, SecurityProfile};
 pub use change::{Change, NodeSet};
 pub use ctl::{CTL_METHODS, CtlContent, CtlFile, CtlMethod, CtlNode, Manner};
+pub use defect::{Defect, DefectRules, NOT_PLAYED};
+pub use drs::{Backup, Mismatch, NodeBackup};
 pub use health::{Harm, impacts};
 pub use itl::ItlContent;
 pub use kinds::{

@@ -9,8 +9,10 @@ use crate::crypto::{
 use crate::wire::Dialogue;
 
 use super::catalogue::{Catalogue, Contents, FleetSpec};
-use super::change::Change;
+use super::change::{Change, NodeSet};
 use super::ctl::{CtlContent, CtlFile, CtlMethod, CtlNode, Manner};
+use super::defect::Defect;
+use super::drs::{Backup, Drs, Mismatch};
 use super::itl::ItlContent;
 use super::kinds::{
     CERTIFICATES, CertificateKind, FileSignature, IMPLIED_SERVICES, ServiceKind, TrustStore,
@@ -53,6 +55,8 @@ pub struct Cluster {
     authorities: BTreeMap<String, Identity>,
     /// Its CTL and who signs it.
     ctl: CtlKeeper,
+    /// Its backups, and what a restore has left to repair.
+    drs: Drs,
     /// The enterprise parameter "Prepare Cluster for Rollback to pre 8.0".
     rollback: bool,
     /// What the scenario says of what an administrator sets.
@@ -85,6 +89,8 @@ pub enum Effect {
     MovePhones(Arc<[PhoneId]>, Home),
     /// A service has started or stopped.
     Service(ServiceChange),
+    /// A backup was made: it can be kept where a later run finds it.
+    BackedUp(Arc<Backup>),
     /// Nothing to do: whoever reads the result must know of it.
     Warn(String),
 }
@@ -169,6 +175,9 @@ pub enum ActionError {
         /// Its name.
         token: String,
     },
+    /// The cluster has taken the command and failed: a result, not a fault of the plan.
+    #[error("{0}")]
+    Failed(String),
 }
 
 /// What a cluster starts from.
@@ -195,6 +204,10 @@ pub struct Stored {
     pub etokens: BTreeMap<String, Identity>,
     /// The CTL as it stood on the TFTP nodes.
     pub ctl: Option<CtlFile>,
+    /// Backups, the oldest first.
+    pub backups: Vec<Backup>,
+    /// What the databases of nodes have whose CallManager.pem is another one.
+    pub recorded: BTreeMap<NodeId, Certificate>,
     /// What the nodes trusted, if there was an earlier run.
     pub trust: Option<Vec<StoredTrust>>,
     /// Keys whose certificates a CA outside has still to sign.
@@ -229,6 +242,7 @@ impl Cluster {
             stores: Stores::new(nodes, knowledge),
             authorities: stored.authorities,
             ctl: CtlKeeper::new(&topology.security, stored.etokens, epoch_s, &mut source),
+            drs: Drs::of(stored.backups, stored.recorded),
             requests: stored.requests,
             rollback: set.rollback,
             given,
@@ -412,6 +426,11 @@ impl Cluster {
         self.rollback
     }
 
+    /// Nodes whose CallManager.pem is not that of their database (BKP-06).
+    pub fn mismatches(&self) -> Vec<Mismatch> {
+        self.drs.mismatches(&self.stores)
+    }
+
     /// What the nodes hold and trust.
     pub const fn stores(&self) -> &Stores {
         &self.stores
@@ -546,7 +565,8 @@ impl Cluster {
         name: &str,
         now: Time,
     ) -> Result<Vec<Effect>, ActionError> {
-        let deleted = self.stores.delete(node, store, name, now);
+        let comes_back = self.topology.has(Defect::DeletedComesBack);
+        let deleted = self.stores.delete(node, store, name, comes_back, now);
         let deleted = deleted.ok_or_else(|| ActionError::NotTrusted {
             name: name.to_owned(),
             store: store.name(),
@@ -561,7 +581,16 @@ impl Cluster {
             ))
         };
         let is_preloaded = deleted.origin == Some(Origin::Preloaded);
-        Ok(is_preloaded.then(warning).into_iter().collect())
+        let restart = self.topology.restart_by_deletion(store);
+        let unexpected = restart.map(|_| {
+            let (name, id) = (self.name(node), Defect::DeletionRestarts.name());
+            Effect::Warn(format!(
+                "the deletion from {} on {name} restarts all phones, and the cluster told nobody ({id})",
+                store.name()
+            ))
+        });
+        let reset = restart.map(|spread| Effect::ResetPhones { spread });
+        Ok(is_preloaded.then(warning).into_iter().chain(unexpected).chain(reset).collect())
     }
 
     /// Takes the certificate of another server into a trust store.
@@ -637,6 +666,9 @@ impl Cluster {
 
     /// Nodes have another certificate from now on, and services wait for their restarts.
     fn put(&mut self, nodes: &[NodeId], kind: CertificateKind, own: &Credential, now: Time) {
+        if kind == CertificateKind::CallManager {
+            nodes.iter().for_each(|&node| self.drs.record(node, None));
+        }
         self.stores.put(nodes, kind, own, Change::on(nodes, now));
         nodes.iter().for_each(|&node| self.require_restarts(node, kind));
     }
@@ -656,6 +688,15 @@ impl Cluster {
         anew.retain(|&(node, service)| self.runs(node, service));
         let started = anew.into_iter().filter_map(|(node, service)| self.start(node, service, now));
         let mut effects: Vec<Effect> = started.collect();
+        if self.topology.resets_silently(kind) {
+            effects.push(Effect::Warn(format!(
+                "the regeneration of {} on {} resets all phones, and the cluster told nobody \
+                 ({})",
+                kind.name(),
+                self.name(node),
+                Defect::SilentReset.name()
+            )));
+        }
         effects.extend(spread.map(|spread| Effect::ResetPhones { spread }));
         effects
     }
@@ -680,6 +721,15 @@ impl Cluster {
     pub(super) fn set_rollback(&mut self, rollback: bool) {
         self.rollback = rollback;
         self.node_ids().for_each(|node| self.require(node, &[ServiceKind::Tftp]));
+    }
+
+    /// CAPF is active on the publisher from now on; TFTP names it from its next start on (ITL-14).
+    pub(super) fn activate_capf(&mut self) {
+        let services = &mut self.topology.nodes[0].services;
+        if !services.contains(&ServiceKind::Capf) {
+            services.push(ServiceKind::Capf);
+            self.node_ids().for_each(|node| self.require(node, &[ServiceKind::Tftp]));
+        }
     }
 
     /// Sets the parameter "TFTP File Signature Algorithm", in force when TFTP starts (TFTP-07).
@@ -721,7 +771,10 @@ impl Cluster {
     ) -> Result<Vec<Effect>, ActionError> {
         let recovery = CertificateKind::ItlRecovery;
         self.own(self.publisher(), recovery)?;
-        let signer = self.identity(self.publisher(), recovery).clone();
+        if list == ResetList::Itl {
+            self.check_itls()?;
+        }
+        let signer = self.identity(self.publisher(), recovery);
         if list == ResetList::Ctl {
             if self.ctl.mode == SecurityMode::NonSecure {
                 return Err(ActionError::NonSecure);
@@ -777,6 +830,24 @@ impl Cluster {
         effects
     }
 
+    /// Whether a node serves a broken ITL that the cluster can neither show nor sign anew (DEF-06).
+    pub fn itl_is_stuck(&self, node: NodeId) -> bool {
+        let is_broken = |service: &Arc<TftpService>| !service.list_fits_its_signer();
+        self.topology.has(Defect::BrokenItlIsStuck) && self.tftp(node).is_some_and(is_broken)
+    }
+
+    fn check_itls(&self) -> Result<(), ActionError> {
+        match self.node_ids().find(|&node| self.itl_is_stuck(node)) {
+            Some(node) => Err(ActionError::Failed(format!(
+                "utils itl reset localkey fails: the ITL of {} is broken ({}); regenerate \
+                 CallManager there and restart TFTP first",
+                self.name(node),
+                Defect::BrokenItlIsStuck.name()
+            ))),
+            None => Ok(()),
+        }
+    }
+
     /// Signs the CTL and copies it to all TFTP nodes, which serve it from their next start on.
     fn sign_ctl(&mut self, now: Time) {
         self.ctl.file = Some(Arc::new(self.build_ctl(None, now)));
@@ -801,11 +872,12 @@ impl Cluster {
             (ctl_node(id), Some(certificate).filter(|_| self.ctl.mode == SecurityMode::Mixed))
         };
         let nodes = self.node_ids().filter(|&id| self.topology.is_in_ctl(id));
+        let own = self.identity(publisher, release.ctl_signer());
         let content = CtlContent {
             signer: match (signer, token) {
                 (Some((signer, _)), _) => signer,
                 (None, Some(token)) => token,
-                (None, None) => self.identity(publisher, release.ctl_signer()),
+                (None, None) => &own,
             },
             signer_node: match (signer, token) {
                 (Some((_, node)), _) => Some(ctl_node(node)),
@@ -866,6 +938,96 @@ impl Cluster {
         self.catalogue = Arc::new(Catalogue::new(&self.topology, &self.fleet, self.contents));
     }
 
+    /// Makes a DRS backup.
+    pub(super) fn back_up(&mut self, now: Time) -> Result<Arc<Backup>, ActionError> {
+        self.check_drf("backup", now)?;
+        let lacks_certificates = self.topology.has(Defect::BackupWithoutCertificates);
+        let names: Vec<(NodeId, String)> =
+            self.node_ids().map(|node| (node, self.name(node))).collect();
+        Ok(self.drs.back_up(names.into_iter(), &self.stores, lacks_certificates))
+    }
+
+    /// Refuses work of DRF while the `IPsec` certificate of a node is bad: expired, or not yet that of
+    /// its DRF services (CERT-22).
+    fn check_drf(&self, work: &str, now: Time) -> Result<(), ActionError> {
+        let failed =
+            |why: String| ActionError::Failed(format!("the {work} fails: {why} (CERT-22)"));
+        let date_s = self.calendar.date_s(now).cast_signed();
+        let end =
+            |&node: &NodeId| self.stored(node, CertificateKind::Ipsec).certificate().validity_s().1;
+        let is_over = |node: &NodeId| end(node).is_some_and(|end| end < date_s);
+        if let Some(node) = self.node_ids().find(is_over) {
+            return Err(failed(format!(
+                "the IPsec certificate of {} has expired",
+                self.name(node)
+            )));
+        }
+        let is_drf = |service| matches!(service, ServiceKind::DrfLocal | ServiceKind::DrfMaster);
+        if let Some((node, service)) = self.restarts_due().find(|&(_, service)| is_drf(service)) {
+            let (service, name) = (service.name(), self.name(node));
+            return Err(failed(format!(
+                "{service} on {name} waits for a restart since the IPsec certificate changed"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Puts back what a backup has of a node, and reboots it. What the backup lacks of certificates
+    /// stays as it is, and the database is that of the backup all the same (BKP-05).
+    pub(super) fn restore(
+        &mut self,
+        node: NodeId,
+        from: Option<u32>,
+        now: Time,
+    ) -> Result<Vec<Effect>, ActionError> {
+        self.check_drf("restore", now)?;
+        let name = self.name(node);
+        let backup = self.drs.find(from).ok_or_else(|| {
+            let which = from.map_or("a backup".to_owned(), |number| format!("backup {number}"));
+            ActionError::Failed(format!("the restore of {name} fails: there is no {which}"))
+        })?;
+        let of_node = backup.nodes.get(&node).filter(|of_node| of_node.name == name);
+        let of_node = of_node.ok_or_else(|| {
+            let number = backup.number;
+            ActionError::Failed(format!(
+                "the restore of {name} fails: backup {number} has no node of this name"
+            ))
+        })?;
+        for (&kind, own) in &of_node.own {
+            self.install(node, kind, own, now);
+        }
+        if self.certificate(node, CertificateKind::CallManager) != &of_node.recorded {
+            let (kind, since) = (CertificateKind::CallManager, Change::on(&[node], now));
+            let source = Source::Copy(kind, NodeSet::of(&[node]));
+            for &store in kind.copied_to() {
+                self.stores.trust(store, &of_node.recorded, source, since);
+            }
+            self.drs.record(node, Some(of_node.recorded.clone()));
+        }
+        self.start_services(node, None, true, now)
+    }
+
+    /// Installs a node anew: certificates, keys and what it had others trust are gone.
+    pub(super) fn rebuild(&mut self, node: NodeId, now: Time) -> Result<Vec<Effect>, ActionError> {
+        self.stores.wipe(node, now);
+        for kind in self.certificate_kinds(node) {
+            let own = self.issue(node, kind, self.calendar.date_s(now));
+            self.install(node, kind, &own, now);
+        }
+        self.start_services(node, None, true, now)
+    }
+
+    /// A node has a certificate since its installation, which brings that of `IPsec` to DRF of the
+    /// other nodes as well (a guess).
+    fn install(&mut self, node: NodeId, kind: CertificateKind, own: &Credential, now: Time) {
+        match kind {
+            CertificateKind::Ipsec => {
+                self.stores.put(&[node], kind, own, Change::on(&[node], now));
+            }
+            _ => self.put(&[node], kind, own, now),
+        }
+    }
+
     /// Starts services of a node; with `again` those that run, too.
     pub(super) fn start_services(
         &mut self,
@@ -923,7 +1085,7 @@ impl Cluster {
         let running = match service {
             ServiceKind::Tftp => Service::Tftp(Arc::new(self.build_tftp(node, now))),
             ServiceKind::Dialogue(dialogue) => {
-                let identity = self.identity(node, presents(dialogue)).clone();
+                let identity = self.host_identity(node, presents(dialogue)).clone();
                 let service = dialogue_service(dialogue, node, identity, self.knowledge());
                 Service::Dialogue(Arc::new(service))
             }
@@ -950,8 +1112,9 @@ impl Cluster {
             _ => node,
         };
         let signers = Signers {
-            files: self.identity(node, CertificateKind::CallManager).clone(),
-            list: self.identity(signing_node, list_signer).clone(),
+            files: self.identity(node, CertificateKind::CallManager),
+            host: self.host_identity(node, CertificateKind::CallManager).clone(),
+            list: self.identity(signing_node, list_signer),
             signature,
             signer_version: release.signer_version(signature),
         };
@@ -974,7 +1137,7 @@ impl Cluster {
             call_manager: self.certificate(node, CertificateKind::CallManager),
             call_manager_ecdsa: own(node, CertificateKind::CallManagerEcdsa),
             tvs: tvs_nodes.map(|id| self.certificate(id, CertificateKind::Tvs)).collect(),
-            capf: self.active_capf(),
+            capf: self.active_capf().filter(|_| !self.topology.has(Defect::ItlWithoutCapf)),
             itl_recovery: own(publisher, CertificateKind::ItlRecovery),
         };
         if self.rollback {
@@ -997,13 +1160,20 @@ impl Cluster {
         self.stores.own(node, kind).expect("the certificate was made when the cluster was")
     }
 
+    /// A certificate of a node, as its database has it.
     fn certificate(&self, node: NodeId, kind: CertificateKind) -> &Certificate {
-        self.stored(node, kind).certificate()
+        let recorded = self.drs.recorded(node, kind);
+        recorded.unwrap_or_else(|| self.stored(node, kind).certificate())
     }
 
-    /// A certificate that signs files or proves who a server is, with its key.
-    fn identity(&self, node: NodeId, kind: CertificateKind) -> &Identity {
-        self.stored(node, kind).rsa().expect("files are signed with RSA")
+    /// In whose name a node signs, and its key.
+    fn identity(&self, node: NodeId, kind: CertificateKind) -> Identity {
+        self.drs.signing(node, kind, self.host_identity(node, kind))
+    }
+
+    /// A certificate that proves who a server is, with its key.
+    fn host_identity(&self, node: NodeId, kind: CertificateKind) -> &Identity {
+        self.stored(node, kind).rsa().expect("servers prove themselves with RSA")
     }
 }
 
@@ -1052,6 +1222,7 @@ mod tests {
                 file_signature: Release::R8_6.file_signature(),
                 security: crate::cluster::Security::default(),
                 domain: None,
+                faults: Vec::new(),
                 replication_delay: Span::ZERO,
                 nodes: vec![
                     node("pub", &[CallManager, Capf, Tftp, ServiceKind::TVS]),
@@ -1288,12 +1459,9 @@ mod tests {
             node: PUB,
             store: TrustStore::Capf,
             name: name.into(),
-            restart_within: Some(Span::from_secs(9)),
         };
         let effects = apply(&mut cluster, &delete("Cisco_Manufacturing_CA.pem"));
-        let [Effect::Warn(warning), Effect::ResetPhones { .. }] = &effects[..] else {
-            panic!("{effects:?}");
-        };
+        let [Effect::Warn(warning)] = &effects[..] else { panic!("{effects:?}") };
         assert!(warning.contains("MIC"), "{warning}");
         let file = "CAPF-trust/Cisco_Manufacturing_CA.pem".to_owned();
         assert!([PUB, SUB].iter().all(|&node| !files(&cluster, node).contains(&file)));

@@ -277,13 +277,14 @@ impl Stores {
         self.trust.push(added);
     }
 
-    /// Deletes what a node trusts by this name, with or without `.pem`; the deletion replicates.
-    /// `None` if the node has no such item there.
+    /// Deletes what a node trusts by this name, with or without `.pem`; the deletion replicates, or,
+    /// if it `comes_back`, the copies of the other nodes do. `None` if the node has no such item there.
     pub(super) fn delete(
         &mut self,
         node: NodeId,
         store: TrustStore,
         name: &str,
+        comes_back: bool,
         at: Time,
     ) -> Option<Item> {
         self.forget(at);
@@ -298,12 +299,35 @@ impl Stores {
         };
         let place = self.trust.iter().position(is_it)?;
         self.end(place, Change::on(&[node], at));
+        if comes_back {
+            let back = self.trust[place].again(Change { at: at + delay, nodes: NodeSet::ALL });
+            self.index.add(back.listed.clone());
+            self.trust.push(back);
+        }
         let held = &self.trust[place];
         Some(Item {
             unit: Unit::Trust(store),
             certificate: held.listed.certificate.clone(),
             origin: Some(held.source.on(node, &self.nodes)),
         })
+    }
+
+    /// Forgets what the nodes trust because of a node: copies of its certificates, and what somebody
+    /// has imported there.
+    pub(super) fn wipe(&mut self, node: NodeId, at: Time) {
+        self.forget(at);
+        let alone = NodeSet::of(&[node]);
+        for place in 0..self.trust.len() {
+            let held = &self.trust[place];
+            let is_of_it = match held.source {
+                Source::Copy(_, of) => of == alone,
+                Source::Imported(on) => on == node,
+                Source::Preloaded => false,
+            };
+            if is_of_it && held.listed.stay.until.is_none() {
+                self.end(place, Change::on(&[node], at));
+            }
+        }
     }
 
     fn end(&mut self, at: usize, until: Change) {
@@ -323,6 +347,18 @@ impl Stores {
             }
             !is_over
         });
+    }
+}
+
+impl Held {
+    /// The same certificate, which is there again since a later change.
+    fn again(&self, since: Change) -> Held {
+        Held {
+            store: self.store,
+            subject: self.subject.clone(),
+            source: self.source,
+            listed: Listed { stay: Stay::from(since), ..self.listed.clone() },
+        }
     }
 }
 
@@ -483,7 +519,7 @@ mod tests {
             panic!("{unused:?}");
         };
         assert_eq!((certificate, *why), (&new.certificate, WhyUnused::NoSuchNode));
-        assert!(stores.delete(PUB, TrustStore::CallManager, "pub", at(60)).is_some());
+        assert!(stores.delete(PUB, TrustStore::CallManager, "pub", false, at(60)).is_some());
         assert_eq!(stores.unused(&["pub2", "sub"]), []);
         assert!(!tvs_knows(&stores, PUB, 60, &new.certificate));
         assert!(tvs_knows(&stores, SUB, 69, &new.certificate));
@@ -561,7 +597,7 @@ mod tests {
                     }
                     _ => {
                         let name = certificate.certificate.common_name();
-                        stores.delete(node, store, name, at(now));
+                        stores.delete(node, store, name, false, at(now));
                     }
                 }
             }

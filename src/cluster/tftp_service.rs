@@ -5,9 +5,11 @@ use dashmap::DashMap;
 
 use crate::base::{DeviceName, PhoneId};
 use crate::crypto::envelope::content_digest as digest_of;
-use crate::crypto::{FileIdentity, Identity, md5, sha256_of};
+use crate::crypto::{FileIdentity, Identity, md5, sha256_of, verify_file};
 use crate::transfer::Content;
-use crate::wire::{Encryption, FileName, HeaderOrder, HeaderSpec, Seal, UnsignedHeader};
+use crate::wire::{
+    Encryption, FileName, HeaderOrder, HeaderSpec, Seal, SignedFile, UnsignedHeader,
+};
 
 use super::catalogue::{Body, Catalogue, Envelope, config_name, content_digest};
 use super::ctl::CtlFile;
@@ -51,9 +53,11 @@ type SharedHeaders = DashMap<u128, Arc<[u8]>>;
 /// Whose signatures a service makes, and how.
 #[derive(Clone, Debug)]
 pub struct Signers {
-    /// Signs configurations and proves the node's identity over HTTPS: its CallManager
-    /// certificate.
+    /// Signs configurations: the CallManager certificate of the node, as the database has it, and its
+    /// key.
     pub files: Identity,
+    /// Proves the node's identity over HTTPS: its CallManager certificate.
+    pub host: Identity,
     /// Signs the list: the CallManager certificate of the node, or ITLRecovery from 12.x.
     pub list: Identity,
     /// With which digest.
@@ -235,7 +239,8 @@ impl TftpService {
         cache: Arc<SignCache>,
     ) -> TftpService {
         let id = |signer: &Identity| {
-            let digest = signer.certificate.sha256();
+            // A restored node may sign with another key than that of the certificate (BKP-05).
+            let digest = sha256_of(&[signer.certificate.der(), signer.key.public_key()]);
             u64::from_be_bytes(digest[..8].try_into().expect("32 bytes"))
         };
         let identity = |signer: &Identity, body: &[u8]| {
@@ -326,12 +331,23 @@ impl TftpService {
         self.whole(FileName::Itl(None)).expect("every service has a list")
     }
 
-    /// MD5 of the list as it is served (ITL-22). Looks at no cache and counts no signature: who
-    /// asks is no phone.
+    /// Whether its list is signed by the certificate that it names: a broken one is not.
+    pub fn list_fits_its_signer(&self) -> bool {
+        let (bytes, key) = (self.list_apart(), self.signers.list.certificate.public_key());
+        let file = SignedFile::parse(&bytes);
+        file.is_ok_and(|file| verify_file(&file, key, &mut Vec::new()).is_ok())
+    }
+
+    /// MD5 of the list as it is served (ITL-22).
     pub fn list_checksum(&self) -> [u8; 16] {
+        md5(&self.list_apart())
+    }
+
+    /// The list as it is served. Looks at no cache and counts no signature: who asks is no phone.
+    fn list_apart(&self) -> Vec<u8> {
         let list = self.list();
         let job = self.job(&list, None).expect("lists are signed");
-        md5(&ServedFile { header: Some(job.sign()), body: list.body }.to_bytes())
+        ServedFile { header: Some(job.sign()), body: list.body }.to_bytes()
     }
 
     /// Whose signatures it makes.
@@ -390,9 +406,14 @@ impl TftpService {
         [self.file_signer_id, self.list_signer_id]
     }
 
-    /// Signs configurations and proves the node's identity over HTTPS.
+    /// Signs configurations.
     pub const fn signer(&self) -> &Identity {
         &self.signers.files
+    }
+
+    /// Proves the node's identity over HTTPS.
+    pub const fn host(&self) -> &Identity {
+        &self.signers.host
     }
 
     /// Signs the list.
@@ -541,6 +562,7 @@ mod tests {
                 file_signature: Release::R8_6.file_signature(),
                 security: crate::cluster::Security::default(),
                 domain: None,
+                faults: Vec::new(),
                 replication_delay: crate::base::Span::ZERO,
                 nodes: vec![node],
                 groups: vec![GroupSpec {

@@ -4,7 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use crate::base::{ClusterId, NodeId, Span};
 use crate::wire::Dialogue;
 
-use super::kinds::{CertificateKind, FileSignature, ServiceKind};
+use super::defect::Defect;
+use super::kinds::{CertificateKind, FileSignature, ServiceKind, TrustStore};
 use super::release::Release;
 use super::security::Security;
 
@@ -27,6 +28,8 @@ pub struct Topology {
     /// Domain of the nodes in the DNS: configurations call them by their full names, as those of
     /// a cluster do whose *System > Server* holds names; `None` calls them by their addresses.
     pub domain: Option<String>,
+    /// Known defects that its release has.
+    pub faults: Vec<Defect>,
     /// How long a change of the certificate stores takes to the other nodes.
     pub replication_delay: Span,
     /// The nodes; the first is the publisher. At most 64.
@@ -139,6 +142,10 @@ impl SignCacheMode {
     }
 }
 
+/// Within which time the phones boot that a silent reset reaches, in a cluster that says no other
+/// time (choice).
+const SILENT_SPREAD: Span = Span::from_secs(30);
+
 impl Topology {
     /// The services that listen and where, such as `tftp on pub`.
     pub fn running(&self) -> Vec<String> {
@@ -186,8 +193,38 @@ impl Topology {
     /// Within which time the regeneration of such a certificate resets the phones by itself, if it
     /// does.
     pub fn auto_reset(&self, certificate: CertificateKind) -> Option<Span> {
+        if self.resets_silently(certificate) {
+            return Some(self.silent_spread());
+        }
         let resets = self.release.rules().auto_reset.contains(&certificate);
         self.security.auto_reset.filter(|_| resets)
+    }
+
+    /// Within which time the deletion of a trusted certificate restarts the phones, if it does
+    /// (REG-29, X-13).
+    pub fn restart_by_deletion(&self, store: TrustStore) -> Option<Span> {
+        let restarts = self.has(Defect::DeletionRestarts) && store.restarts_devices();
+        restarts.then(|| self.silent_spread())
+    }
+
+    fn silent_spread(&self) -> Span {
+        self.security.auto_reset.unwrap_or(SILENT_SPREAD)
+    }
+
+    /// Whether nobody is told of such a reset (`CSCue55353`, which names the three).
+    pub fn resets_silently(&self, certificate: CertificateKind) -> bool {
+        use CertificateKind::{CallManager, Capf, Tvs};
+        self.has(Defect::SilentReset) && [CallManager, Capf, Tvs].contains(&certificate)
+    }
+
+    /// Whether the cluster has a defect.
+    pub fn has(&self, defect: Defect) -> bool {
+        self.faults.contains(&defect)
+    }
+
+    /// Whether `show itl` and `show ctl` begin with checksums (CLI-08).
+    pub fn lists_have_checksums(&self) -> bool {
+        self.release.rules().lists_have_checksums && !self.has(Defect::NoChecksums)
     }
 
     /// The nodes, in order.
@@ -275,6 +312,7 @@ mod tests {
             file_signature: Release::R8_6.file_signature(),
             security: crate::cluster::Security::default(),
             domain: None,
+            faults: Vec::new(),
             replication_delay: Span::ZERO,
             nodes: vec![],
             groups: shares.iter().map(group).collect(),

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::base::NodeId;
 use crate::cluster::operator::services::Change;
-use crate::cluster::{SERVICES, ServiceKind};
+use crate::cluster::{IMPLIED_SERVICES, SERVICES, ServiceKind};
 use crate::wire::Dialogue;
 
 use super::view::View;
@@ -25,7 +25,8 @@ pub(super) const fn cucm_name(service: ServiceKind) -> &'static str {
 
 /// The service with this name, in any case.
 pub(super) fn named(name: &str) -> Option<ServiceKind> {
-    SERVICES.into_iter().find(|&service| cucm_name(service).eq_ignore_ascii_case(name))
+    let mut all = SERVICES.into_iter().chain(IMPLIED_SERVICES);
+    all.find(|&service| cucm_name(service).eq_ignore_ascii_case(name))
 }
 
 /// What `utils service list` prints.

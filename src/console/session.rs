@@ -242,15 +242,18 @@ impl Session {
             ListName::Itl => cluster.tftp(self.node).map(|service| service.signed_list()),
             ListName::Ctl => cluster.ctl().map(|ctl| ctl.bytes().to_vec()),
         };
+        if list == ListName::Itl && cluster.itl_is_stuck(self.node) {
+            return "Error parsing the ITL file!!\n".to_owned();
+        }
         let modified = bytes.as_deref().map(certificates::written_at).unwrap_or_default();
-        let checksum = view.topology.release.rules().lists_have_checksums;
+        let checksum = view.topology.lists_have_checksums();
         show(bytes.as_deref(), &ShowOptions { list, modified: &modified, checksum }).text
     }
 
     fn service(&self, change: Change, name: &str, view: &View<'_>) -> Result<Answer, Refusal> {
         let service = services::named(name)
             .ok_or_else(|| refusal(&format!("Invalid service name: {name}")))?;
-        if !view.topology.node(self.node).services.contains(&service) {
+        if !view.topology.is_active(self.node, service) {
             let name = services::cucm_name(service);
             return Err(refusal(&format!("{name}[STOPPED]  Service Not Activated")));
         }

@@ -20,6 +20,7 @@ mod pem;
 mod pkcs12;
 pub mod proof;
 mod request;
+mod sealed;
 mod shape;
 mod verify;
 
@@ -34,6 +35,7 @@ pub use keys::{KeyError, KeySource, SigningKey};
 pub use keystore::{KeyStore, KeyStoreError};
 pub use lock::LockFault;
 pub use request::certificate_request;
+pub use sealed::{SealFault, seal, unseal};
 pub use verify::{KeyKind, SignatureFault, verify_file, verify_signature};
 
 use ring::digest;

@@ -11,7 +11,7 @@ use crate::base::words::{aligned_left, bytes, count};
 use crate::base::{Home, Model, NodeId, PhoneId, Span};
 use crate::cluster::{SecurityMode, ServiceKind, Topology};
 use crate::console::Look;
-use crate::measure::{COVERS, Queue};
+use crate::measure::{COVERS, FaultSummary, Queue};
 use crate::phone::{First, family_of};
 use crate::play::Homes;
 use crate::scenario::{Plan, Trigger};
@@ -53,6 +53,9 @@ pub struct Budget {
     pub transport: &'static str,
     /// How long they boot: a length of time, or `model` for their profiles.
     pub boot_time: String,
+    /// Known defects that it has, and what comes of each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<FaultSummary>,
     /// The nodes of the cluster.
     pub nodes: Vec<NodeBudget>,
     /// Servers that are not ours, as `service address`.
@@ -155,6 +158,7 @@ impl Budget {
                 .then(|| topology.security.method().name()),
             transport: plan.phone.transport.name(),
             boot_time: plan.phone.boot_time.to_string(),
+            faults: topology.faults.iter().map(|&fault| fault.into()).collect(),
             nodes: nodes(topology),
             target: target(plan),
             timeline: (0..plan.timeline.len()).map(|at| in_words(plan, at)).collect(),
@@ -181,6 +185,9 @@ impl Budget {
         paragraph(&mut out, "covers", self.covers);
         self.write_phones(&mut out);
         self.write_cluster(&mut out);
+        for (at, fault) in self.faults.iter().enumerate() {
+            paragraph(&mut out, if at == 0 { "faults" } else { "" }, &fault.to_string());
+        }
         for (at, step) in self.timeline.iter().enumerate() {
             let label = if at == 0 { "timeline" } else { "" };
             paragraph(&mut out, label, &format!("{}. {step}", at + 1));
@@ -259,6 +266,12 @@ impl Budget {
             let DaysLeft { certificate, node, at_start, at_end } = days;
             let text = format!("{certificate} on {node}: {at_start}, at the end {at_end}");
             paragraph(out, if at == 0 { "days left" } else { "" }, &text);
+        }
+        let capf = ServiceKind::Capf.name();
+        let publisher = self.nodes.first().filter(|_| self.target.is_empty());
+        if let Some(node) = publisher.filter(|node| !node.not_served.iter().any(|s| s == capf)) {
+            let text = format!("no list has a CAPF record: {capf} is not active on {}", node.node);
+            paragraph(out, "", &text);
         }
         if !self.target.is_empty() {
             paragraph(out, "target", &self.target.join(", "));
@@ -617,5 +630,9 @@ mod tests {
             let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
             assert!(words(&text).contains(&words(part)), "no {part:?} in\n{text}");
         }
+        assert!(!text.contains("CAPF record"), "{text}");
+        let bare = ["cluster.node.1.services=[\"callmanager\",\"tftp\",\"tvs\"]"];
+        let text = budget("callmanager-regen", &bare).text(None);
+        assert!(text.contains("no list has a CAPF record: capf is not active on pub\n"), "{text}");
     }
 }

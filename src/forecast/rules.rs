@@ -8,8 +8,11 @@ use crate::cluster::operator::certificates::{Import, Regenerate};
 use crate::cluster::operator::ctl::{ResetList, ResetLocalKey, UpdateCtl};
 use crate::cluster::operator::hosts::Rename;
 use crate::cluster::operator::parameters::{Parameter, SetParameter};
-use crate::cluster::operator::services::{Change, Services};
-use crate::cluster::{CertificateKind, OperatorAction, SecurityMode, ServiceKind, Topology};
+use crate::cluster::operator::recovery::{BackUp, Rebuild, Restore};
+use crate::cluster::operator::services::{ActivateCapf, Change, Services};
+use crate::cluster::{
+    CertificateKind, Defect, Holders, OperatorAction, SecurityMode, ServiceKind, Topology,
+};
 use crate::scenario::Plan;
 
 /// A step as people speak of it.
@@ -36,6 +39,7 @@ pub(super) fn broken_rules(plan: &Plan) -> Vec<String> {
 }
 
 /// What the certificates, services and parameters of a cluster have come to, step by step.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 struct Rules<'a> {
     plan: &'a Plan,
     topology: &'a Topology,
@@ -50,10 +54,16 @@ struct Rules<'a> {
     /// Whether ITLRecovery has ever changed.
     has_new_recovery: bool,
     is_mixed: bool,
+    /// Whether CAPF is active on the publisher.
+    has_capf: bool,
     /// The first step that has made the CTL stale.
     stale_ctl: Option<usize>,
     /// The reset of the local key that no phone has seen yet.
     local_key: Option<usize>,
+    /// The first step that has changed a certificate.
+    first_change: Option<usize>,
+    /// Backups that were made.
+    backups: u32,
     broken: Vec<String>,
 }
 
@@ -71,8 +81,11 @@ impl<'a> Rules<'a> {
             are_blank: false,
             has_new_recovery: false,
             is_mixed: plan.topology.security.mode == SecurityMode::Mixed,
+            has_capf: plan.topology.nodes[0].services.contains(&ServiceKind::Capf),
             stale_ctl: None,
             local_key: None,
+            first_change: None,
+            backups: 0,
             broken: Vec::new(),
         }
     }
@@ -156,12 +169,20 @@ impl<'a> Rules<'a> {
             [CallManager, Capf, Tvs, Tomcat, Ipsec]
                 .iter()
                 .for_each(|&kind| self.change(at, *node, kind));
+        } else if let Some(&Rebuild { node }) = action.get() {
+            self.rebuild(at, node);
+        } else if let Some(&Restore { node, from }) = action.get() {
+            self.restore(at, node, from);
+        } else if action.get::<BackUp>().is_some() {
+            self.back_up(at);
         } else if let Some(services) = action.get() {
             self.serve(at, *services);
         } else if let Some(SetParameter { parameter, .. }) = action.get() {
             self.set(at, *parameter);
         } else if let Some(UpdateCtl { .. }) = action.get() {
-            self.stale_ctl = None;
+            self.make_ctl(at);
+        } else if let Some(ActivateCapf) = action.get() {
+            self.activate_capf(at);
         } else if let Some(&ResetLocalKey { list }) = action.get() {
             match list {
                 ResetList::Itl => self.local_key = Some(at),
@@ -175,6 +196,7 @@ impl<'a> Rules<'a> {
 
     fn change(&mut self, at: usize, node: NodeId, kind: CertificateKind) {
         self.changed.entry(node).or_default().insert(kind);
+        self.first_change.get_or_insert(at);
         self.has_new_recovery |= kind == CertificateKind::ItlRecovery;
         let (here, everywhere) = kind.restarts();
         for other in self.topology.ids() {
@@ -185,7 +207,7 @@ impl<'a> Rules<'a> {
         }
         let is_listed = match kind {
             CertificateKind::CallManager => self.topology.is_in_ctl(node),
-            CertificateKind::Capf => self.runs(node, ServiceKind::Capf),
+            CertificateKind::Capf => self.has_capf && node.index() == 0,
             CertificateKind::ItlRecovery => true,
             CertificateKind::CallManagerEcdsa
             | CertificateKind::Tvs
@@ -195,6 +217,36 @@ impl<'a> Rules<'a> {
         if self.is_mixed && is_listed {
             self.stale_ctl.get_or_insert(at);
         }
+    }
+
+    /// Lists name CAPF when TFTP has started again, a CTL when it is updated.
+    fn activate_capf(&mut self, at: usize) {
+        self.has_capf = true;
+        self.require_tftp();
+        if self.is_mixed {
+            self.stale_ctl.get_or_insert(at);
+        }
+    }
+
+    fn make_ctl(&mut self, at: usize) {
+        self.stale_ctl = None;
+        if !self.has_capf {
+            let what = format!(
+                "{} makes a CTL without a record of CAPF, which is not active on {} (CTL-19)",
+                self.step(at),
+                self.topology.nodes[0].name
+            );
+            self.say(
+                &what,
+                "activate = { service = \"capf\", node = … } before it: without that record no \
+                 phone trusts CAPF, and none can enrol for an LSC",
+            );
+        }
+    }
+
+    fn require_tftp(&mut self) {
+        let nodes = self.topology.nodes_with(ServiceKind::Tftp);
+        self.due.extend(nodes.map(|node| (node, ServiceKind::Tftp)));
     }
 
     fn serve(&mut self, at: usize, Services { change, node, service }: Services) {
@@ -213,6 +265,57 @@ impl<'a> Rules<'a> {
             );
             self.say(&what, "reset the phones first: a start of TFTP signs its list as ever");
             self.local_key = None;
+        }
+    }
+
+    /// A node is installed anew: with every certificate another one, and running.
+    fn rebuild(&mut self, at: usize, node: NodeId) {
+        use CertificateKind::{CallManager, Capf, ItlRecovery, Tvs};
+        if self.backups == 0 {
+            let what = format!(
+                "{} installs {} anew, and no step before makes a backup: a rule is broken (BKP-01)",
+                self.step(at),
+                self.topology.node(node).name
+            );
+            self.say(&what, "begin with backup = {}; restore = { node = … } puts its keys back");
+        }
+        let is_publisher = self.topology.ids().next() == Some(node);
+        let has_recovery = self.topology.release.holders(ItlRecovery) != Holders::Nobody;
+        [CallManager, Capf, Tvs].iter().for_each(|&kind| self.change(at, node, kind));
+        if is_publisher && has_recovery {
+            self.change(at, node, ItlRecovery);
+        }
+        self.serve(at, Services::restart(node, None));
+    }
+
+    /// A node has what a backup has of it, which may be no certificate at all.
+    fn restore(&mut self, at: usize, node: NodeId, from: Option<u32>) {
+        if self.backups == 0 || from.is_some_and(|number| number > self.backups) {
+            let which = from.map_or("a backup".to_owned(), |number| format!("backup {number}"));
+            let what = format!(
+                "{} restores {} from {which}, which no step before makes",
+                self.step(at),
+                self.topology.node(node).name
+            );
+            self.say(&what, "it fails unless the directory of --state holds that backup");
+        }
+        if !self.topology.has(Defect::BackupWithoutCertificates) {
+            self.changed.remove(&node);
+            self.has_new_recovery &= self.topology.ids().next() != Some(node);
+        }
+        self.serve(at, Services::restart(node, None));
+    }
+
+    fn back_up(&mut self, at: usize) {
+        self.backups += 1;
+        if let (1, Some(change)) = (self.backups, self.first_change) {
+            let what = format!(
+                "{} makes the first backup, and {} has changed certificates before: a rule is \
+                 broken (SAFE-15)",
+                self.step(at),
+                self.step(change)
+            );
+            self.say(&what, "back up first: the keys that the phones know are in no backup");
         }
     }
 
@@ -235,12 +338,14 @@ impl<'a> Rules<'a> {
             }
             Parameter::SecurityMode(mode) => {
                 (self.is_mixed, self.stale_ctl) = (mode == SecurityMode::Mixed, None);
+                if self.is_mixed {
+                    self.make_ctl(at);
+                }
                 return;
             }
             Parameter::FileSignature(_) => {}
         }
-        let nodes = self.topology.nodes_with(ServiceKind::Tftp);
-        self.due.extend(nodes.map(|node| (node, ServiceKind::Tftp)));
+        self.require_tftp();
     }
 
     /// All phones are reset and meet what is in force now.
@@ -462,6 +567,31 @@ mod tests {
     const RESET: &str = "reset-phones={}";
     const WAIT: &str = "when='fleet-settled'\nreset-phones={}";
     const MIXED: &str = "release='11.5'\nsecurity-mode='mixed'";
+
+    #[test]
+    fn a_ctl_without_capf_is_told_and_an_activation_wants_tftp_to_start() {
+        const ACTIVATE: &str = "activate={service='capf',node='pub'}";
+        const TO_MIXED: &str = "set-parameter={name='security-mode',value='mixed'}";
+        // The first node of these plans has every service unless it is told.
+        let bare = |cluster: &str, events: &[&str]| {
+            let nodes = "[[cluster.node]]\nname='pub'\nservices=['callmanager','tftp','tvs']\n";
+            let texts = events.iter().map(|event| format!("[[event]]\nat='0s'\n{event}\n"));
+            let text = format!(
+                "schema=1\nname='t'\n[cluster]\n{cluster}\n{nodes}[fleet]\nphones=5\n{}",
+                texts.collect::<String>()
+            );
+            load(Path::new("t.toml"), &text, &[], &[]).unwrap_or_else(|error| panic!("{error}"))
+        };
+        let early = ["step 1", "without a record of CAPF", "not active on pub (CTL-19)"];
+        has(&bare("release='11.5'", &[TO_MIXED, RESTART, RESET]), &early);
+        has(&bare(MIXED, &["update-ctl={}", RESTART, RESET]), &early);
+        lacks(&plan(MIXED, &["update-ctl={}", RESTART, RESET]), "CTL-19");
+        let in_order = bare("release='11.5'", &[ACTIVATE, TO_MIXED, RESTART, RESET]);
+        assert!(broken_rules(&in_order).is_empty(), "{:?}", broken_rules(&in_order));
+        has(&bare("release='8.6'", &[ACTIVATE, RESET]), &["(REG-10)", "tftp on pub"]);
+        let stale = bare(MIXED, &[ACTIVATE, "restart={service='capf',node='pub'}", RESTART]);
+        has(&stale, &["(CTL-02)", "step 1"]);
+    }
 
     #[test]
     fn what_is_said_to_come_of_a_broken_rule_comes_of_it_in_virtual_time() {

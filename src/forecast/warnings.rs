@@ -26,6 +26,7 @@ pub fn warnings(plan: &Plan) -> Vec<String> {
                 .to_owned(),
         );
     }
+    warnings.extend(foreign_faults(plan));
     warnings.extend(no_wait(plan));
     warnings.extend(services(plan));
     warnings.extend(broken_rules(plan));
@@ -42,6 +43,15 @@ pub fn warnings(plan: &Plan) -> Vec<String> {
         );
     }
     warnings
+}
+
+/// Defects that the release is not known to have.
+fn foreign_faults(plan: &Plan) -> impl Iterator<Item = String> + '_ {
+    let topology = &plan.topology;
+    let foreign = topology.faults.iter().filter_map(|fault| fault.foreign_to(topology.release));
+    foreign.map(|why| {
+        format!("{why}\nhelp: it is played all the same; leave it out, or name another release")
+    })
 }
 
 /// Whether phones boot because of it.

@@ -244,7 +244,7 @@ impl<'a> Driver<'a> {
                 self.swarm.visit(now, &visits).await;
             }
             Cue::Moved => self.swarm.move_phones(self.stage.play.homes()).await,
-            Cue::Service(_) => {}
+            Cue::Service(_) | Cue::BackedUp(_) => {}
         }
         self.stage.follow(cue).await
     }

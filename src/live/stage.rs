@@ -1,4 +1,5 @@
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::cluster::operator::phones::effect_on_phones;
@@ -63,6 +64,12 @@ impl Stage {
                     vault::save_cluster(dir, cluster)?;
                 }
             }
+            Cue::BackedUp(backup) => {
+                if let Some(dir) = self.state.clone() {
+                    let backup = Arc::clone(backup);
+                    threads::apart("backup", move || vault::save_backup(&dir, &backup)).await??;
+                }
+            }
             Cue::Acts { .. } | Cue::Boots { .. } | Cue::Visits(_) | Cue::Moved => {}
         }
         Ok(())
@@ -98,7 +105,10 @@ async fn ours(
 ) -> Result<(Cluster, Servers), LiveError> {
     let bound = Bound::bind(&plan.topology)?;
     let stored = match &options.state {
-        Some(dir) => vault::load_cluster(dir, bound.topology())?,
+        Some(dir) => Stored {
+            backups: vault::load_backups(dir, bound.topology())?,
+            ..vault::load_cluster(dir, bound.topology())?
+        },
         None => Stored::default(),
     };
     let genesis = Genesis {

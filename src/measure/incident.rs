@@ -22,6 +22,8 @@ pub enum Incident<'a> {
     BootBegan(Time),
     /// The boot cannot go on for what the generator lacks.
     GivenUp(Lack),
+    /// The DNS is asked for the address of a name.
+    NameAsked,
     /// A file is asked for.
     Asked(Transport),
     /// So many connections were opened for a file.

@@ -132,6 +132,7 @@ impl Ledger {
                 }
             }
             Fact::TvsCacheHit => counts.tvs.cache_hits += 1,
+            Fact::NameFromCache => counts.tvs.names_from_cache += 1,
             Fact::TvsAnswered { command } => counts.tvs.answered(command),
             Fact::TvsAttemptFailed { fault } => counts.tvs.not_answered(fault),
             Fact::TvsFailover => {
@@ -404,6 +405,7 @@ impl Listen for Ledger {
             Incident::GivenUp(lack) => {
                 self.settle(phone, now, Outcome::Failed(Failure::Generator(lack)));
             }
+            Incident::NameAsked => self.counts.tvs.names_asked += 1,
             Incident::Asked(via) => self.asked(via),
             Incident::Connected(via, connections) => {
                 if let Some(http) = self.counts.http(via) {

@@ -150,6 +150,13 @@ counts! {
         /// Those of them whose server's name did not resolve.
         unresolved: u64 = COUNT.part(FAULTS, &["unresolved"])
             .said_if_any(4, "; {} × \"Failed to resolve Tvs Ipv4 Address with hostname\""),
+        /// Questions to the DNS for a name of a server.
+        names_asked: u64 = SHARED.trend(Trend::Neither).counter("tvs_names_asked_total")
+            .said_if_any(5, "; {} names asked of the DNS"),
+        /// Names that a phone knew to have no DNS record, and did not ask for (TVS-21).
+        names_from_cache: u64 = SHARED.trend(Trend::Neither)
+            .counter("tvs_names_from_cache_total")
+            .said_if_any(6, ", {} without a record by a phone's cache"),
         /// Attempts on a later member of the group.
         failovers: u64 = SHARED.trend(Trend::Neither).counter("tvs_failovers_total")
             .said(2, ", {} failovers"),
@@ -290,6 +297,8 @@ numbers! {
     pub struct ClusterCounts {
         /// Services that must be restarted before their nodes do what the database says (REG-10).
         restarts_due: u64 = SHARED.trend(Trend::Low),
+        /// Actions of the operator that the cluster took and failed to carry out.
+        failed_actions: u64 = SHARED.trend(Trend::Low),
         /// Certificates of nodes whose time is over (EXP-01).
         expired_certificates: u64 = SHARED.trend(Trend::Low),
         /// Warnings of the Certificate Monitor (EXP-02).

@@ -1,10 +1,11 @@
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::base::Lack;
-use crate::cluster::SignCounts;
+use crate::cluster::{Defect, SignCounts};
 use crate::phone::{Failure, Outcome};
 use crate::scenario::{Doubt, Slo, SloResult, SloVerdict};
 
@@ -40,6 +41,9 @@ pub struct Summary {
     pub covers: String,
     /// The services that ran, such as `tftp on pub`.
     pub services: Vec<String>,
+    /// Known defects that the cluster had, and what comes of each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<FaultSummary>,
     /// What ended the run before everything had happened: `run.max-wall`, `events` (the bound on
     /// events of virtual time) or `signal`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -91,6 +95,27 @@ pub struct Summary {
     pub slos: Vec<SloResult>,
     /// Things that a reader of the numbers must know.
     pub notes: Vec<String>,
+}
+
+/// A known defect of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FaultSummary {
+    /// Its id.
+    pub id: &'static str,
+    /// What comes of it.
+    pub consequence: &'static str,
+}
+
+impl From<Defect> for FaultSummary {
+    fn from(defect: Defect) -> FaultSummary {
+        FaultSummary { id: defect.name(), consequence: defect.rules().consequence }
+    }
+}
+
+impl fmt::Display for FaultSummary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.id, self.consequence)
+    }
 }
 
 /// By which path files were accepted.

@@ -10,6 +10,7 @@ pub mod http;
 mod lack;
 pub mod limits;
 pub mod listen;
+pub mod mail;
 mod pktinfo;
 pub mod signals;
 pub mod threads;

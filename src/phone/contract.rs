@@ -64,6 +64,8 @@ pub enum Fact {
     },
     /// The TVS cache vouched for a signer.
     TvsCacheHit,
+    /// The phone knows that the name of a TVS server has no DNS record, and did not ask (TVS-21).
+    NameFromCache,
     /// A TVS server's answer was received and used.
     TvsAnswered {
         /// The answer's command.

@@ -95,7 +95,7 @@ pub enum Answer<'a> {
     File(&'a [u8]),
     /// The server has no such file.
     NoFile,
-    /// Where the name leads; `None` if there is no record, or no answer.
+    /// Where the name leads; `None` if it has no record (NXDOMAIN).
     Address(Option<IpAddr>),
     /// The reply.
     Said(&'a [u8]),
@@ -108,6 +108,8 @@ pub enum ErrandFault {
     Dialogue(TvsFault),
     /// Of HTTP or HTTPS.
     Http(HttpFault),
+    /// The DNS has not answered.
+    NameUnanswered,
     /// The phone's list has no such server.
     NoServer,
     /// Of TFTP.

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use crate::base::Time;
 use crate::crypto::FileIdentity;
 use crate::wire::Config;
 
@@ -16,8 +17,17 @@ pub(super) struct Held {
     pub(super) config: Option<StoredConfig>,
     /// Signers that TVS vouched for.
     pub(super) vouched: Vec<VouchedSigner>,
-    /// Files beside lists and configuration, each with its kind; most phones have none.
-    further: Option<Box<[Option<FileIdentity>; FURTHER_FILES.len()]>>,
+    /// What most phones have nothing of.
+    rare: Option<Box<Rare>>,
+}
+
+/// What few phones hold.
+#[derive(Debug, Default)]
+struct Rare {
+    /// Files beside lists and configuration, each in the place of its kind.
+    further: [Option<FileIdentity>; FURTHER_FILES.len()],
+    /// Names without a DNS record, each with the end of its negative time to live.
+    unknown_names: Vec<(Box<str>, Time)>,
 }
 
 impl Held {
@@ -32,14 +42,29 @@ impl Held {
     /// A further file of this kind is in force; of another kind nothing changes.
     pub(super) fn install_further(&mut self, kind: FileKind, identity: FileIdentity) {
         if let Some(at) = FURTHER_FILES.iter().position(|&further| further == kind) {
-            self.further.get_or_insert_default()[at] = Some(identity);
+            self.rare.get_or_insert_default().further[at] = Some(identity);
         }
     }
 
     /// The further file of this kind that is in force.
     pub(super) fn further(&self, kind: FileKind) -> Option<FileIdentity> {
         let at = FURTHER_FILES.iter().position(|&further| further == kind)?;
-        self.further.as_ref()?[at]
+        self.rare.as_ref()?.further[at]
+    }
+
+    /// The DNS has no record of `name`, and is not asked again until `end` (TVS-21).
+    pub(super) fn learn_unknown(&mut self, name: &str, now: Time, end: Time) {
+        if end > now {
+            let known = &mut self.rare.get_or_insert_default().unknown_names;
+            known.retain(|(_, end)| *end > now);
+            known.push((name.into(), end));
+        }
+    }
+
+    /// Whether `name` is known to have no record.
+    pub(super) fn is_unknown(&self, name: &str, now: Time) -> bool {
+        let is_it = |(unknown, end): &(Box<str>, Time)| **unknown == *name && *end > now;
+        self.rare.as_ref().is_some_and(|rare| rare.unknown_names.iter().any(is_it))
     }
 }
 

@@ -100,10 +100,9 @@ impl TrustList {
         self.signer_version >= Some(HTTPS_SIGNER_VERSION) && self.has_role(PROVISIONING_ROLES)
     }
 
-    fn holds(&self, roles: &[u16], certificate: &Certificate) -> bool {
-        self.find(roles, certificate.issuer(), certificate.serial())
-            .and_then(|record| record.certificate.as_ref())
-            .is_some_and(|held| held.matches(certificate.der()))
+    /// Whether any record with one of `roles` holds this very certificate.
+    fn holds(&self, roles: &[u16], der: &[u8]) -> bool {
+        self.records.iter().any(|record| roles.contains(&record.role) && record.holds(der))
     }
 }
 
@@ -131,6 +130,10 @@ impl TrustRecord {
     /// Whether the record says that its certificate's time is over at this date (Unix seconds).
     pub fn is_over(&self, date_s: Option<u64>) -> bool {
         is_over(self.not_after_s, date_s)
+    }
+
+    fn holds(&self, der: &[u8]) -> bool {
+        self.certificate.as_ref().is_some_and(|held| held.matches(der))
     }
 
     /// The public key as it stands in the record.
@@ -218,16 +221,25 @@ impl TrustLists {
     }
 
     /// Judges the certificate that a server presents: is it in these lists with one of
-    /// `roles`? Issuer, serial and hash must fit, CTL first, then ITL (`spec/tvs.md`, client
-    /// behaviour). Chains play no part.
+    /// `roles`, CTL first, then ITL? A server of files is found by its certificate; of any other
+    /// the first record with its issuer and serial decides, by its hash (TVS-20). Chains play no
+    /// part.
     pub fn judge_server(&self, roles: &[u16], certificate: &Certificate) -> bool {
-        [&self.ctl, &self.itl].into_iter().flatten().any(|list| list.holds(roles, certificate))
+        let mut lists = [&self.ctl, &self.itl].into_iter().flatten();
+        if roles == PROVISIONING_ROLES {
+            return lists.any(|list| list.holds(roles, certificate.der()));
+        }
+        let (issuer, serial) = (certificate.issuer(), certificate.serial());
+        let found = lists.find_map(|list| list.find(roles, issuer, serial));
+        found.is_some_and(|record| record.holds(certificate.der()))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crypto::{CertificateSpec, Identity, KeySource};
+    use crate::wire::ROLE_CAPF;
 
     fn list(roles: &[u16]) -> Arc<TrustList> {
         let record = |&role: &u16| TrustRecord {
@@ -295,5 +307,65 @@ mod tests {
         assert!(lists(None, Some(&[0, 21])).holds_any_tvs());
         assert!(lists(Some(&[0, 21]), Some(&[0, 3])).holds_any_tvs());
         assert!(!lists(Some(&[0, 2]), Some(&[0, 3])).holds_any_tvs());
+    }
+
+    fn certificates() -> [Certificate; 2] {
+        let mut source = KeySource::bank(1);
+        ["pub", "pub"].map(|common_name| {
+            let not_before_s = 1_700_000_000;
+            let spec = CertificateSpec { common_name, not_before_s, key_bits: 2048 };
+            Identity::self_signed(&spec, &mut source).certificate
+        })
+    }
+
+    /// A list of one record each: names one certificate by issuer and serial and holds another.
+    fn holding(records: &[(u16, &Certificate, &Certificate)]) -> Arc<TrustList> {
+        let record = |&(role, named, held): &(u16, &Certificate, &Certificate)| TrustRecord {
+            role,
+            issuer: named.issuer().to_owned(),
+            issuer_key: name_key(named.issuer()),
+            serial: named.serial().to_vec(),
+            public_key: Vec::new(),
+            certificate: Some(HeldCertificate::Sha1(held.sha1())),
+            not_after_s: None,
+        };
+        let records = records.iter().map(record).collect();
+        let identity = FileIdentity::default();
+        Arc::new(TrustList { records, identity, signer_version: None, checksum: [0; 16] })
+    }
+
+    #[test]
+    fn a_tvs_certificate_is_found_by_issuer_serial_and_role_and_then_judged_by_its_hash() {
+        let [own, other] = &certificates();
+        for role in [ROLE_TVS, ROLE_CAPF] {
+            let is_accepted = |ctl, itl| TrustLists { ctl, itl }.judge_server(&[role], own);
+            let right = || Some(holding(&[(role, own, own)]));
+            let wrong = || Some(holding(&[(role, own, other)]));
+            assert!(is_accepted(right(), None) && is_accepted(None, right()));
+            assert!(!is_accepted(None, wrong()), "the hash is of another certificate");
+            assert!(!is_accepted(None, Some(holding(&[(role, other, own)]))), "another serial");
+            assert!(!is_accepted(None, Some(holding(&[(ROLE_TFTP, own, own)]))), "another role");
+            assert!(is_accepted(right(), wrong()), "the CTL is first");
+            assert!(!is_accepted(wrong(), right()), "what the CTL has found decides");
+            assert!(is_accepted(Some(holding(&[(role, other, other)])), right()), "not in the CTL");
+            let twice = Some(holding(&[(role, own, other), (role, own, own)]));
+            assert!(!is_accepted(None, twice), "the first record that fits decides");
+        }
+    }
+
+    #[test]
+    fn an_https_certificate_is_found_by_itself_and_its_role() {
+        let [own, other] = &certificates();
+        let is_accepted = |ctl, itl| TrustLists { ctl, itl }.judge_server(PROVISIONING_ROLES, own);
+        for role in [ROLE_CALLMANAGER_TFTP, ROLE_TFTP] {
+            let right = || Some(holding(&[(role, own, own)]));
+            let wrong = || Some(holding(&[(role, own, other)]));
+            assert!(is_accepted(right(), None) && is_accepted(None, right()));
+            assert!(!is_accepted(None, wrong()) && !is_accepted(None, None));
+            assert!(is_accepted(wrong(), right()), "not in the CTL, but in the ITL");
+            let twice = Some(holding(&[(role, own, other), (role, own, own)]));
+            assert!(is_accepted(None, twice), "every record is looked at");
+        }
+        assert!(!is_accepted(None, Some(holding(&[(ROLE_TVS, own, own)]))), "another role");
     }
 }

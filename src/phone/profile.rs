@@ -26,6 +26,9 @@ pub struct PhoneProfile {
     pub tftp_block_size: BlockSizeRule,
     /// Longest wait for connect, handshake and answer of one TVS server together (guess: 10 s).
     pub tvs_timeout: Span,
+    /// How long a phone remembers that a name has no DNS record (TVS-21; how long a real one does is
+    /// not known); default not at all (choice).
+    pub dns_negative_ttl: Span,
     /// Whether `CTLFile.tlv` is asked for after a missing `CTLSEP<MAC>.tlv`; default yes, as the
     /// documents say (BOOT-18, CTFTP-01, X-25).
     pub ctl_generic: bool,
@@ -52,6 +55,7 @@ impl Default for PhoneProfile {
             tftp_tries: 5,
             tftp_block_size: BlockSizeRule::Fixed(None),
             tvs_timeout: Span::from_secs(10),
+            dns_negative_ttl: Span::ZERO,
             ctl_generic: true,
             checks_dates: true,
             further_files: Vec::new(),

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use crate::base::{NodeId, PhoneId, Span, Time, printable};
 use crate::cluster::operator::phones::{Visited, Visits, effect_on_phones};
 use crate::cluster::{
-    ActionError, Cluster, Effect, OperatorAction, ServiceChange, ServiceKind, SignCounts,
-    TftpService, WhyUnused,
+    ActionError, Backup, Cluster, Effect, Mismatch, OperatorAction, ServiceChange, ServiceKind,
+    SignCounts, TftpService, WhyUnused,
 };
 use crate::console::{Answer, Session, Sql, Typed, View};
-use crate::listing::hex;
+use crate::listing::{hex, upper_hex};
 use crate::measure::{
     ClusterCounts, CpuSeconds, Finish, ItlChecksum, Ledger, Mode, RunFacts, RunInfo, ServeSummary,
     StepMark, Summary,
@@ -49,6 +49,8 @@ pub struct Play {
     storm: Option<SignCounts>,
     steps: Vec<StepMark>,
     notes: Vec<String>,
+    /// Actions that the cluster took and failed to carry out.
+    failed_actions: u64,
     /// Who answers `run sql` at the consoles.
     sql: Option<Box<dyn Sql>>,
     /// What was typed at the consoles of nodes, and what they said.
@@ -78,6 +80,8 @@ pub enum Cue {
     Visits(Visits),
     /// Phones were moved: those that boot from now on learn of it from [`Play::homes`].
     Moved,
+    /// A backup was made, which a later run may want to find.
+    BackedUp(Arc<Backup>),
     /// A service of our cluster starts or stops.
     Service(ServiceChange),
 }
@@ -123,6 +127,7 @@ impl Play {
             storm: None,
             steps: Vec::new(),
             notes: Vec::new(),
+            failed_actions: 0,
             sql: None,
             transcripts: BTreeMap::new(),
             now: Time::ZERO,
@@ -277,6 +282,7 @@ impl Play {
             Cue::Service(ServiceChange::Stopped { node, service }) => {
                 Some(format!("{} on {} has stopped", service.name(), name(*node)))
             }
+            Cue::BackedUp(backup) => Some(format!("backup {} was made", backup.number)),
             Cue::Visits(_) | Cue::Moved => None,
         }
     }
@@ -294,7 +300,16 @@ impl Play {
             at_s: self.began_s + now.as_secs_f64(),
         }));
         let effects = match (&mut self.cluster, effect_on_phones(&action)) {
-            (Some(cluster), _) => cluster.apply(&*action, now)?,
+            (Some(cluster), _) => match cluster.apply(&*action, now) {
+                Err(ActionError::Failed(why)) => {
+                    self.failed_actions += 1;
+                    let step = step.as_ref();
+                    let step =
+                        step.map(|StepInHand { number, name }| format!("step {number}, {name}: "));
+                    vec![Effect::Warn(step.unwrap_or_default() + &why)]
+                }
+                effects => effects?,
+            },
             (None, Some(effect)) => vec![effect],
             (None, None) => {
                 let words = self.tell(&action, None);
@@ -326,6 +341,7 @@ impl Play {
                 Cue::Visits(visits)
             }
             Effect::Service(change) => Cue::Service(change),
+            Effect::BackedUp(backup) => Cue::BackedUp(backup),
             Effect::Warn(what) => {
                 self.notes.push(what);
                 return None;
@@ -368,8 +384,10 @@ impl Play {
             mode: self.mode,
             seed: self.plan.seed,
             services: if ours { self.plan.topology.running() } else { Vec::new() },
+            faults: self.plan.topology.faults.iter().map(|&fault| fault.into()).collect(),
             cluster: ClusterCounts {
                 restarts_due: self.restarts_due().len() as u64,
+                failed_actions: self.failed_actions,
                 expired_certificates: self.expired().len() as u64,
                 expiry_alarms: monitor.as_ref().map_or(0, |(_, monitor)| monitor.raised()),
             },
@@ -440,7 +458,14 @@ impl Play {
             format!("expired certificates: {over}; regenerate them and restart what they belong to")
         });
         let old = self.old_names();
-        forgotten.into_iter().chain(rollback).chain(stale).chain(expired).chain(old).collect()
+        forgotten
+            .into_iter()
+            .chain(rollback)
+            .chain(stale)
+            .chain(expired)
+            .chain(old)
+            .chain(mismatches(ours))
+            .collect()
     }
 
     /// Trusted certificates of names that no node has any more (CERT-16).
@@ -543,6 +568,20 @@ impl Play {
     }
 }
 
+/// Nodes whose CallManager.pem is not that of their database, and how they are repaired (BKP-06).
+fn mismatches(ours: &Cluster) -> impl Iterator<Item = String> + '_ {
+    ours.mismatches().into_iter().map(|Mismatch { node, recorded, file }| {
+        format!(
+            "the CallManager.pem with the role \"Authentication and Authorization\" of {} has serial \
+             number {}, that of its OS page has {}: its ITL is broken; regenerate CallManager there \
+             and restart TFTP, and what phones cannot learn by TVS then is erased by erase-lists",
+            ours.topology().node(node).name,
+            upper_hex(recorded.serial(), ""),
+            upper_hex(file.serial(), "")
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -593,6 +632,7 @@ mod tests {
             Cue::Acts { action, step } => run.tell(action, step.as_ref()),
             Cue::Boots { wave, .. } => format!("{wave:?}"),
             Cue::Moved => "moved".to_owned(),
+            Cue::BackedUp(backup) => format!("backup {}", backup.number),
             Cue::Visits(_) => "visits".to_owned(),
             Cue::Service(ServiceChange::Started { service, .. }) => {
                 format!("{} runs", service.kind().name())

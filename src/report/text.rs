@@ -83,6 +83,9 @@ fn lines(summary: &Summary) -> Vec<(&'static str, String)> {
     if !summary.services.is_empty() {
         lines.push(("services", format!("{} (CAPF is not served)", summary.services.join("; "))));
     }
+    let label = |at: usize| if at == 0 { "faults" } else { "" };
+    let faults = summary.faults.iter().enumerate();
+    lines.extend(faults.map(|(at, fault)| (label(at), fault.to_string())));
     if serves(&summary.serve) {
         lines.push(("servers", servers(&summary.serve)));
     }

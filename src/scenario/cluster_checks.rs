@@ -6,9 +6,9 @@ use toml::Spanned;
 
 use crate::base::{ClusterId, NodeId, Span};
 use crate::cluster::{
-    CertificateKind, CtlMethod, FILE_SIGNATURES, FileSignature, GroupSpec, NodeSpec, Ports,
-    RELEASES, Release, SECURITY_MODES, SERVICES, SIGN_CACHE_MODES, Security, SecurityMode,
-    ServiceKind, SignCacheMode, Topology,
+    CertificateKind, CtlMethod, Defect, FILE_SIGNATURES, FileSignature, GroupSpec, NOT_PLAYED,
+    NodeSpec, Ports, RELEASES, Release, SECURITY_MODES, SERVICES, SIGN_CACHE_MODES, Security,
+    SecurityMode, ServiceKind, SignCacheMode, Topology,
 };
 
 use crate::crypto::FIVE_YEARS_S;
@@ -17,7 +17,7 @@ use crate::wire::Dialogue;
 use super::error::{Faults, Problem};
 use super::names::{Text, check_host, check_plain, check_unique, node_named, one_of, runs};
 use super::quantity::{Length, parse_span, positive};
-use super::raw::{RawAutoReset, RawCluster, RawGroup, RawNode, RawPorts};
+use super::raw::{RawAutoReset, RawCluster, RawFault, RawGroup, RawNode, RawPorts};
 use super::verbs::certificate;
 
 /// The cluster of a scenario, checked; `None` if it has no node or no group. Where a part has a
@@ -37,6 +37,7 @@ pub(super) fn topology(raw: &RawCluster, faults: &mut Faults) -> Option<Topology
         file_signature: faults.given(raw.file_signature.as_ref(), own_signature, signature),
         security: security(raw, release, faults),
         domain: raw.domain.as_ref().and_then(|text| faults.take(domain(text))),
+        faults: defects(&raw.fault, faults),
         replication_delay: raw
             .replication_delay
             .as_ref()
@@ -98,6 +99,22 @@ fn version(text: &str) -> Option<(u8, u8)> {
     let mut numbers = text.split(|c: char| !c.is_ascii_digit()).map(str::parse);
     let major = numbers.next()?.ok()?;
     Some((major, numbers.next().map_or(Ok(0), |minor| minor).unwrap_or(0)))
+}
+
+/// The known defects that the cluster has.
+fn defects(raw: &[RawFault], faults: &mut Faults) -> Vec<Defect> {
+    faults.take(check_unique("fault", raw.iter().map(|raw| &raw.id)));
+    raw.iter().filter_map(|raw| faults.take(defect(&raw.id))).collect()
+}
+
+fn defect(id: &Text) -> Result<Defect, Problem> {
+    let given = id.get_ref();
+    if let Some((_, why)) = NOT_PLAYED.iter().find(|(known, _)| known == given) {
+        let problem = Problem::new(id.span(), format!("`{given}` turns nothing on: {why}"));
+        let ids = Defect::ALL.map(Defect::name).join(", ");
+        return Err(problem.help(format!("faults that are played: {ids}")));
+    }
+    one_of(id, "fault", &Defect::ALL, Defect::name)
 }
 
 /// How the cluster is secured; where the CTL is signed with tokens that are not named, they are

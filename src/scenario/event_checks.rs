@@ -175,6 +175,12 @@ mod tests {
         assert_eq!(action("restart={service='tvs',node='sub'}"), Services::restart(node, tvs));
         assert_eq!(action("start={node='sub'}"), Services::start(node, None));
         assert_eq!(action("stop={node='sub'}"), Services::stop(node, None));
+        let activated = only_fault("activate={service='capf',node='pub'}");
+        assert_eq!(activated, "CAPF is active there already");
+        let elsewhere = only_fault("activate={service='capf',node='sub'}");
+        assert_eq!(elsewhere, "CAPF is active on the publisher only");
+        let unknown = only_fault("activate={service='tftp',node='sub'}");
+        assert!(unknown.starts_with("unknown service `tftp`"), "{unknown}");
     }
 
     #[test]
@@ -242,19 +248,8 @@ mod tests {
     fn service_certificates_are_regenerated_and_trusted_ones_deleted_or_imported() {
         let node = ClusterId::FIRST.node(1);
         let delete = "delete-certificate={node='sub',unit='capf-TRUST',name='CAPF-1.pem'";
-        let action = DeleteCertificate {
-            node,
-            store: TrustStore::Capf,
-            name: "CAPF-1.pem".into(),
-            restart_within: None,
-        };
+        let action = DeleteCertificate { node, store: TrustStore::Capf, name: "CAPF-1.pem".into() };
         assert_eq!(only(&format!("{delete}}}")).action, action);
-        let within = only(&format!("{delete},restarts-devices-within='30s'}}")).action;
-        let spread = Span::from_secs(30);
-        assert_eq!(within, DeleteCertificate { restart_within: Some(spread), ..action });
-        let text = "delete-certificate={node='sub',unit='tomcat-trust',name='x',\
-                    restarts-devices-within='1s'}";
-        assert_eq!(only_fault(text), "a deletion from tomcat-trust restarts no devices");
         let text = "delete-certificate={node='sub',unit='CallManager.pem',name='x'}";
         let what = "CallManager is a service certificate, which is never deleted";
         assert_eq!(only_fault(text), what);

@@ -57,11 +57,28 @@ pub(super) enum RawBlockSize {
     Word(String),
 }
 
-/// A length of time, or `documented`.
-#[derive(Debug, Deserialize)]
-#[serde(untagged, expecting = "a length of time with its unit, or \"documented\"")]
-pub(super) enum RawThink {
-    Word(String),
+/// A length of time, or `documented`, as typed.
+#[derive(Debug)]
+pub(super) struct RawThink(pub String);
+
+impl<'de> Deserialize<'de> for RawThink {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<RawThink, D::Error> {
+        deserializer.deserialize_str(ThinkVisitor)
+    }
+}
+
+struct ThinkVisitor;
+
+impl Visitor<'_> for ThinkVisitor {
+    type Value = RawThink;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a length of time with its unit, such as \"30s\"")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<RawThink, E> {
+        Ok(RawThink(text.to_owned()))
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -98,6 +115,8 @@ pub(super) struct RawCluster {
     pub auto_reset: Option<Spanned<RawAutoReset>>,
     pub replication_delay: Option<Length>,
     #[serde(default)]
+    pub fault: Vec<RawFault>,
+    #[serde(default)]
     pub node: Vec<RawNode>,
     #[serde(default)]
     pub group: Vec<RawGroup>,
@@ -112,6 +131,12 @@ pub(super) struct RawCluster {
 pub(super) enum RawAutoReset {
     Truth(bool),
     Spread(String),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawFault {
+    pub id: Text,
 }
 
 #[derive(Debug, Deserialize)]
@@ -186,6 +211,7 @@ pub(super) struct RawPhone {
     pub tftp_tries: Option<Spanned<u8>>,
     pub tftp_block_size: Option<Spanned<RawBlockSize>>,
     pub tvs_timeout: Option<Length>,
+    pub dns_negative_ttl: Option<Quantity>,
     #[serde(alias = "asks-generic-ctl")]
     pub ctl_generic: Option<bool>,
     pub checks_dates: Option<bool>,

@@ -282,6 +282,7 @@ fn phone(raw: &RawPhone, seed: u64, faults: &mut Faults) -> PhoneProfile {
             block_size,
         ),
         tvs_timeout: faults.given(raw.tvs_timeout.as_ref(), own.tvs_timeout, positive),
+        dns_negative_ttl: raw.dns_negative_ttl.map_or(own.dns_negative_ttl, |time| time.0),
         ctl_generic: raw.ctl_generic.unwrap_or(own.ctl_generic),
         checks_dates: raw.checks_dates.unwrap_or(own.checks_dates),
         further_files: faults.given(raw.further_files.as_deref(), own.further_files, further_files),
@@ -300,7 +301,7 @@ fn further_files(given: &[Text]) -> Result<Vec<FileKind>, Problem> {
 const DOCUMENTED_THINK: Span = Span::from_millis(520);
 
 fn think(given: &Spanned<RawThink>) -> Result<Span, Problem> {
-    let RawThink::Word(text) = given.get_ref();
+    let RawThink(text) = given.get_ref();
     if text == "documented" {
         return Ok(DOCUMENTED_THINK);
     }
@@ -418,7 +419,8 @@ mod tests {
     #[test]
     fn every_setting_of_a_phone_is_read() {
         let text = "[phone]\nboot-time='1s'\nthink='2s'\ntftp-timeout='3s'\ntftp-tries=4\n\
-            transport='model'\nhttp-timeout='6s'\ntftp-block-size=1400\ntvs-timeout='5s'\nctl-generic=true\n\
+            transport='model'\nhttp-timeout='6s'\ntftp-block-size=1400\ntvs-timeout='5s'\n\
+            dns-negative-ttl='7s'\nctl-generic=true\n\
             checks-dates=false\n\
             further-files=['ring-list', 'locale', 'locale']";
         let expected = PhoneProfile {
@@ -430,6 +432,7 @@ mod tests {
             tftp_tries: 4,
             tftp_block_size: BlockSizeRule::Fixed(Some(1_400)),
             tvs_timeout: Span::from_secs(5),
+            dns_negative_ttl: Span::from_secs(7),
             ctl_generic: true,
             checks_dates: false,
             further_files: FURTHER_FILES.to_vec(),

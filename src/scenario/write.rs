@@ -51,6 +51,9 @@ fn write_cluster(out: &mut String, plan: &Plan) -> fmt::Result {
         writeln!(out, "domain = {}", quoted(domain))?;
     }
     writeln!(out, "replication-delay = \"{}\"", topology.replication_delay)?;
+    for fault in &topology.faults {
+        writeln!(out, "\n[[cluster.fault]]\nid = {}", quoted(fault.name()))?;
+    }
     for node in &topology.nodes {
         write_node(out, node)?;
     }
@@ -166,6 +169,7 @@ fn write_phone(out: &mut String, plan: &Plan) -> fmt::Result {
         }
     }
     writeln!(out, "tvs-timeout = \"{}\"", phone.tvs_timeout)?;
+    writeln!(out, "dns-negative-ttl = \"{}\"", phone.dns_negative_ttl)?;
     writeln!(out, "ctl-generic = {}", phone.ctl_generic)?;
     writeln!(out, "checks-dates = {}", phone.checks_dates)?;
     let further: Vec<&str> = phone.further_files.iter().map(|kind| kind.name()).collect();
@@ -290,6 +294,7 @@ mod tests {
             format!(
                 "schema=1\nname='drawn'\nseed={seed}\n\
                  [cluster]\nrelease='{release}'\nsign-cache='{cache}'\ndomain='cucm.example'\n\
+                 [[cluster.fault]]\nid='CSCue55353'\n\
                  [[cluster.node]]\nname='pub'\n\
                  [[cluster.node]]\nname='sub'\naddress='::1'\nports={{tvs=0,http=0,https=0}}\n\
                  [[cluster.group]]\nname='a'\nmembers=['sub','pub']\nshare={share:?}\n\
@@ -350,7 +355,7 @@ mod tests {
                 );
                 format!(
                     "{place}[phone]\n{boot}think='{think}us'\ntransport='http'\nhttp-timeout='1s'\ntftp-tries={tries}\n{blocks}\
-                     ctl-generic={generic}\nchecks-dates={generic}\nfurther-files=['locale','ring-list']\n"
+                     dns-negative-ttl='{tries}s'\nctl-generic={generic}\nchecks-dates={generic}\nfurther-files=['locale','ring-list']\n"
                 )
             },
         )
@@ -421,6 +426,7 @@ tftp-timeout = "4s"
 tftp-tries = 5
 # no tftp-block-size: requests carry no options
 tvs-timeout = "10s"
+dns-negative-ttl = "0s"
 ctl-generic = true
 checks-dates = true
 further-files = []

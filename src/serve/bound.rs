@@ -169,6 +169,7 @@ mod tests {
             file_signature: Release::R8_6.file_signature(),
             security: crate::cluster::Security::default(),
             domain: None,
+            faults: Vec::new(),
             replication_delay: crate::base::Span::ZERO,
             nodes: vec![NodeSpec {
                 name: "pub".into(),

@@ -199,7 +199,7 @@ impl Servers {
             header_deadline: self.settings.header_deadline.as_duration(),
         };
         if self.https.has(node).await {
-            let tls = Some(acceptor(&self.https, node, "CallManager", service.signer()).await?);
+            let tls = Some(acceptor(&self.https, node, "CallManager", service.host()).await?);
             self.https.start(node, HttpFace { tls, ..face.clone() }).await?;
         }
         self.http.start(node, face).await.map(drop)

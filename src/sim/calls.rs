@@ -17,13 +17,19 @@ impl World {
     pub(super) fn resolve(&mut self, phone: u32, name: &str) {
         let request = self.begin_request(phone, Waits::Nothing);
         let (length, answered) = self.network.there(request, Fates::query);
-        let address = self.cluster().hosts().resolve(name).filter(|_| answered);
-        self.engine.push(self.engine.now() + length, Event::Resolved(request, address));
+        let address = self.cluster().hosts().resolve(name);
+        let result = answered.then_some(address).ok_or(ErrandFault::NameUnanswered);
+        self.hear(phone, Incident::NameAsked);
+        self.engine.push(self.engine.now() + length, Event::Resolved(request, result));
     }
 
-    pub(super) fn on_resolved(&mut self, request: Request, address: Option<IpAddr>) {
+    pub(super) fn on_resolved(
+        &mut self,
+        request: Request,
+        result: Result<Option<IpAddr>, ErrandFault>,
+    ) {
         if self.sessions.is_current(request) {
-            self.answer(request.phone, Ok(Answer::Address(address)));
+            self.answer(request.phone, result.map(Answer::Address));
         }
     }
 

@@ -89,6 +89,7 @@ fn code(fact: Fact) -> [u8; 4] {
         Fact::Unexpected => [10, 0, 0, 0],
         Fact::TftpFailover => [11, 0, 0, 0],
         Fact::LoadTaken => [12, 0, 0, 0],
+        Fact::NameFromCache => [13, 0, 0, 0],
     }
 }
 

@@ -45,7 +45,7 @@ pub(super) enum Event {
     HttpAnswered(Request, Fetched),
     HttpAsked(Request, Arc<str>),
     Operator,
-    Resolved(Request, Option<IpAddr>),
+    Resolved(Request, Result<Option<IpAddr>, ErrandFault>),
     Said(Request, Result<Vec<u8>, TvsFault>),
     /// The hello of a phone arrives at the server.
     Called(Box<Call>),

@@ -20,6 +20,8 @@ struct Used {
     /// TLS handshakes of TVS or HTTPS.
     tls: bool,
     signatures: bool,
+    /// A name that a phone knew to have no record.
+    names: bool,
 }
 
 impl Used {
@@ -33,6 +35,7 @@ impl Used {
             tvs,
             tls: tvs || https,
             signatures: facts.signed.made > facts.signed_before.made,
+            names: counts.tvs.names_from_cache > 0,
         }
     }
 }
@@ -75,13 +78,15 @@ fn guess(key: String, value: String, source: &str, knob: Knob) -> Guess {
     (GuessSummary { key, value, source, halved: None, doubled: None }, knob)
 }
 
-fn of_phones(used: Used) -> [Row; 7] {
-    let Used { tftp, http, tvs, .. } = used;
+fn of_phones(used: Used) -> [Row; 8] {
+    let Used { tftp, http, tvs, names, .. } = used;
+    let negative_ttl = Knob::Length(|plan| Some(&mut plan.phone.dns_negative_ttl));
     [
         (true, "phone.think", Knob::Length(|plan| Some(&mut plan.phone.think))),
         (tftp, "phone.tftp-timeout", Knob::Length(|plan| Some(&mut plan.phone.tftp_timeout))),
         (http, "phone.http-timeout", Knob::Length(|plan| Some(&mut plan.phone.http_timeout))),
         (tvs, "phone.tvs-timeout", Knob::Length(|plan| Some(&mut plan.phone.tvs_timeout))),
+        (names, "phone.dns-negative-ttl", negative_ttl),
         (true, "phone.boot-time", Knob::Length(|plan| plan.phone.boot_time.fixed_mut())),
         (tftp, "phone.tftp-tries", Knob::Tries),
         (tftp, "phone.tftp-block-size", Knob::BlockSize),

@@ -71,7 +71,7 @@ impl World {
         let http = self.sessions.of(phone).http;
         if http.secure && http.connects {
             let trust = self.fleet.trust(phone, PROVISIONING_ROLES, self.engine.now());
-            if !self.fleet.accepts(&trust, &service.signer().certificate) {
+            if !self.fleet.accepts(&trust, &service.host().certificate) {
                 self.servers.https_refused();
                 return self.send_http(request, failed(HttpFault::CertificateRefused));
             }

@@ -185,7 +185,7 @@ impl World {
             Cue::Service(ServiceChange::Stopped { node, service: ServiceKind::Tftp }) => {
                 self.stall_transfers(node);
             }
-            Cue::Service(ServiceChange::Stopped { .. }) | Cue::Moved => {}
+            Cue::Service(ServiceChange::Stopped { .. }) | Cue::Moved | Cue::BackedUp(_) => {}
         }
     }
 

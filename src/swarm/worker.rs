@@ -515,6 +515,7 @@ impl Worker {
                 }
             }
             Ask::Name(name) => {
+                self.hear_at(now, place, Incident::NameAsked);
                 let address = self.clients.lookups.resolve(&name);
                 self.answer(place, token, Ok(Answer::Address(address)));
             }

@@ -82,7 +82,7 @@ pub(super) fn unusable(path: &Path, cause: impl Display) -> StateError {
     StateError::Content { path: path.to_owned(), cause: cause.to_string() }
 }
 
-fn file_error(what: &'static str, path: &Path, cause: io::Error) -> StateError {
+pub(super) fn file_error(what: &'static str, path: &Path, cause: io::Error) -> StateError {
     StateError::File { what, path: path.to_owned(), cause }
 }
 

@@ -9,7 +9,7 @@ use crate::cluster::{
     CERTIFICATES, CTL_METHODS, CertificateKind, Cluster, CtlFile, FILE_SIGNATURES, KeptSettings,
     SECURITY_MODES, Settings, Stored, StoredTrust, TRUST_STORES, Topology,
 };
-use crate::crypto::{Certificate, Identity, KeyStore, SigningKey};
+use crate::crypto::{Certificate, CertificateError, Identity, KeyStore, SigningKey};
 
 use super::origin::{source_of, source_text};
 use super::pem::credential;
@@ -19,6 +19,7 @@ pub(super) const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS own(node TEXT, kind TEXT, certificate BLOB, key BLOB,
         PRIMARY KEY(node, kind));
     CREATE TABLE IF NOT EXISTS request(node TEXT, kind TEXT, key BLOB, PRIMARY KEY(node, kind));
+    CREATE TABLE IF NOT EXISTS recorded(node TEXT PRIMARY KEY, certificate BLOB);
     CREATE TABLE IF NOT EXISTS etoken(name TEXT PRIMARY KEY, certificate BLOB, key BLOB);
     CREATE TABLE IF NOT EXISTS authority(name TEXT PRIMARY KEY, certificate BLOB, key BLOB);
     CREATE TABLE IF NOT EXISTS trust(place INTEGER PRIMARY KEY, store TEXT, source TEXT,
@@ -39,9 +40,15 @@ pub(super) fn write(connection: &Connection, cluster: &Cluster) -> rusqlite::Res
         let der = credential.certificate().der();
         own.execute(params![name(node), kind.name(), der, credential.key_pem().as_bytes()])?;
     }
-    let mut forget = connection.prepare("DELETE FROM request WHERE node = ?")?;
-    for node in &topology.nodes {
-        forget.execute([&node.name])?;
+    for table in ["request", "recorded"] {
+        let mut forget = connection.prepare(&format!("DELETE FROM {table} WHERE node = ?"))?;
+        for node in &topology.nodes {
+            forget.execute([&node.name])?;
+        }
+    }
+    let mut recorded = connection.prepare("INSERT INTO recorded VALUES(?, ?)")?;
+    for mismatch in cluster.mismatches() {
+        recorded.execute(params![name(mismatch.node), mismatch.recorded.der()])?;
     }
     let mut request = connection.prepare("INSERT INTO request VALUES(?, ?, ?)")?;
     for (node, kind, key) in cluster.requests() {
@@ -118,6 +125,9 @@ pub(super) fn read(
 ) -> rusqlite::Result<Result<Stored, Unusable>> {
     let own = rows(connection, "SELECT node, kind, certificate, key FROM own", Pair::of)?;
     let requests = rows(connection, "SELECT node, kind, x'', key FROM request", Pair::of)?;
+    let recorded = rows(connection, "SELECT node, certificate FROM recorded", |row| {
+        Ok((row.get(0)?, row.get(1)?))
+    })?;
     let etokens = rows(connection, "SELECT '', name, certificate, key FROM etoken", Pair::of)?;
     let authorities =
         rows(connection, "SELECT '', name, certificate, key FROM authority", Pair::of)?;
@@ -129,7 +139,7 @@ pub(super) fn read(
     let settings = rows(connection, "SELECT name, given, value FROM setting", |row| {
         Ok((row.get(0)?, row.get(1)?, row.get(2)?))
     })?;
-    let raw = Raw { own, requests, etokens, authorities, trust, ctl, settings };
+    let raw = Raw { own, requests, recorded, etokens, authorities, trust, ctl, settings };
     Ok(raw.stored(topology))
 }
 
@@ -145,6 +155,7 @@ fn rows<T>(
 struct Raw {
     own: Vec<Pair>,
     requests: Vec<Pair>,
+    recorded: Vec<(String, Vec<u8>)>,
     etokens: Vec<Pair>,
     authorities: Vec<Pair>,
     trust: Vec<(String, String, Vec<u8>)>,
@@ -176,6 +187,14 @@ impl Raw {
         for pair in &self.requests {
             let Some(node) = topology.node_named(&pair.owner) else { continue };
             stored.requests.insert((node, pair.kind()?), Arc::new(pair.signing_key()?));
+        }
+        for (node, der) in &self.recorded {
+            let Some(id) = topology.node_named(node) else { continue };
+            let certificate = Certificate::from_der(der);
+            let bad = |cause: CertificateError| {
+                (format!("the recorded CallManager of {node}"), cause.to_string())
+            };
+            stored.recorded.insert(id, certificate.map_err(bad)?);
         }
         for pair in self.etokens.iter().filter(|p| topology.security.etokens.contains(&p.name)) {
             stored.etokens.insert(pair.name.clone(), pair.identity()?);

@@ -39,6 +39,7 @@ pub(super) fn remove_migrated(dir: &Path, topology: &Topology) -> Result<(), Sta
         for kind in CERTIFICATES {
             remove(&paths(dir, &node.name, kind.name())?.1)?;
         }
+        remove(&paths(dir, &node.name, RECORDED)?.0)?;
     }
     for name in &topology.security.etokens {
         let (certificate, key) = paths(dir, ETOKENS, name)?;
@@ -97,6 +98,13 @@ pub(super) fn load(dir: &Path, topology: &Topology) -> Result<Stored, StateError
                 stored.own.insert((id, kind), own);
             }
         }
+        let recorded = paths(dir, &node.name, RECORDED)?.0;
+        if let Some(pem) = read_text(&recorded)? {
+            let certificate = KeyStore::from_pem(&pem);
+            let certificate = certificate.and_then(|store| store.first_certificate().cloned());
+            let certificate = certificate.map_err(|cause| unusable(&recorded, cause))?;
+            stored.recorded.insert(id, certificate);
+        }
     }
     Ok(stored)
 }
@@ -107,6 +115,9 @@ fn has_keys(dir: &Path, node: &str) -> Result<bool, StateError> {
     let there: Result<Vec<bool>, StateError> = CERTIFICATES.into_iter().map(there).collect();
     Ok(there?.contains(&true))
 }
+
+/// The name of what the database of a node has, where its CallManager.pem is another one (BKP-06).
+const RECORDED: &str = "CallManager-recorded";
 
 /// The folder of the tokens: no node has a name that begins so.
 const ETOKENS: &str = ".etokens";

@@ -161,10 +161,18 @@ pub(super) fn write(connection: &Connection, cluster: &Cluster) -> rusqlite::Res
     write_nodes(connection, cluster)?;
     write_parameters(connection, cluster)?;
     let (stores, all) = (cluster.stores(), cluster.stores().nodes());
+    let mismatches = cluster.mismatches();
     for (node, kind, own) in stores.identities() {
         let unit = Unit::Service(kind);
         write_certificate(connection, cluster, node, own.certificate())?;
         map(connection, own.certificate(), unit, stores.own_roles(kind), &[node])?;
+        if kind == CertificateKind::CallManager {
+            // A restore may have left another one there than stands on the page.
+            let mismatch = mismatches.iter().find(|mismatch| mismatch.node == node);
+            let recorded = mismatch.map_or_else(|| own.certificate(), |found| &found.recorded);
+            write_certificate(connection, cluster, node, recorded)?;
+            map_role(connection, recorded, AUTHENTICATION)?;
+        }
     }
     for (store, certificate, source) in stores.settled() {
         let first = |nodes: &dyn Fn(NodeId) -> bool| all.iter().copied().find(|&n| nodes(n));
@@ -271,24 +279,36 @@ fn map(
     roles: &[u8],
     nodes: &[NodeId],
 ) -> rusqlite::Result<()> {
-    let certificate = certificate_key(certificate);
-    let also = (unit == Unit::Service(CertificateKind::CallManager)).then_some(AUTHENTICATION);
-    let put = |table: &str, what: &dyn rusqlite::ToSql, name: &str| {
-        let insert = format!("INSERT OR IGNORE INTO {table} VALUES(?, ?, ?)");
-        let pkid = key(&[table, &certificate, name]);
-        connection.prepare_cached(&insert)?.execute(params![pkid, certificate, what]).map(|_| ())
-    };
-    for role in roles.iter().copied().chain(also) {
-        put("certificatetrustrolemap", &role, &role.to_string())?;
+    for &role in roles {
+        map_role(connection, certificate, role)?;
     }
     if let Some(service) = service_of(unit) {
-        put("certificateservicecertificatemap", &service, &service.to_string())?;
+        let name = service.to_string();
+        put(connection, "certificateservicecertificatemap", certificate, &service, &name)?;
     }
     for &node in nodes {
         let node = node_key(node);
-        put("certificateprocessnodemap", &node, &node)?;
+        put(connection, "certificateprocessnodemap", certificate, &node, &node)?;
     }
     Ok(())
+}
+
+fn map_role(connection: &Connection, certificate: &Certificate, role: u8) -> rusqlite::Result<()> {
+    put(connection, "certificatetrustrolemap", certificate, &role, &role.to_string())
+}
+
+/// Puts a certificate beside something, whose name makes the row's `pkid`; once is enough.
+fn put(
+    connection: &Connection,
+    table: &str,
+    certificate: &Certificate,
+    what: &dyn rusqlite::ToSql,
+    name: &str,
+) -> rusqlite::Result<()> {
+    let certificate = certificate_key(certificate);
+    let pkid = key(&[table, &certificate, name]);
+    let insert = format!("INSERT OR IGNORE INTO {table} VALUES(?, ?, ?)");
+    connection.prepare_cached(&insert)?.execute(params![pkid, certificate, what]).map(|_| ())
 }
 
 /// Writes the phones, if they are others than those that are there.

@@ -23,8 +23,10 @@ impl Operation for Regenerate {
         let node = &topology.node(self.node).name;
         let what = format!("regenerate {} on {node}", self.certificate.name());
         match topology.auto_reset(self.certificate) {
-            Some(spread) => format!("{what}, which resets all phones within {spread}"),
-            None => what,
+            Some(spread) if !topology.resets_silently(self.certificate) => {
+                format!("{what}, which resets all phones within {spread}")
+            }
+            _ => what,
         }
     }
 
@@ -89,34 +91,24 @@ pub struct DeleteCertificate {
     pub store: TrustStore,
     /// Its file as the page shows it, or its common name.
     pub name: String,
-    /// With defect `CSCut58407`: within which time the devices restart (REG-29).
-    pub restart_within: Option<Span>,
 }
 
 impl Operation for DeleteCertificate {
     fn apply(&self, cluster: &mut Cluster, now: Time) -> Result<Vec<Effect>, ActionError> {
-        let mut effects = cluster.delete_trusted(self.node, self.store, &self.name, now)?;
-        effects.extend(self.restart_within.map(|spread| Effect::ResetPhones { spread }));
-        Ok(effects)
+        cluster.delete_trusted(self.node, self.store, &self.name, now)
     }
 
     fn words(&self, topology: &Topology) -> String {
         let (name, store) = (&self.name, self.store.name());
-        let what = format!("delete {name} from {store} on {}", topology.node(self.node).name);
-        match self.restart_within {
-            Some(spread) => format!("{what}, which restarts all phones within {spread}"),
-            None => what,
-        }
+        format!("delete {name} from {store} on {}", topology.node(self.node).name)
     }
 
     fn record(&self) -> String {
-        let within = self.restart_within.map_or("-".to_owned(), |span| span.as_nanos().to_string());
-        let (node, store) = (self.node.node, self.store.name());
-        format!("delete-certificate {node} {store} {} {within}", self.name)
+        format!("delete-certificate {} {} {}", self.node.node, self.store.name(), self.name)
     }
 
-    fn impact(&self, _: &Topology) -> Impact {
-        Impact { wave: self.restart_within, ..Impact::NOTHING }
+    fn impact(&self, topology: &Topology) -> Impact {
+        Impact { wave: topology.restart_by_deletion(self.store), ..Impact::NOTHING }
     }
 }
 

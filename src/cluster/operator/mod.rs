@@ -8,6 +8,7 @@ pub mod hosts;
 pub mod parameters;
 pub mod phones;
 pub mod records;
+pub mod recovery;
 pub mod requests;
 pub mod services;
 
@@ -224,6 +225,7 @@ mod tests {
             file_signature: Release::R8_6.file_signature(),
             security: crate::cluster::Security::default(),
             domain: None,
+            faults: Vec::new(),
             replication_delay: Span::ZERO,
             nodes: vec![node],
             groups: vec![GroupSpec { name: "all".into(), members: vec![PUB], share: 1.0 }],

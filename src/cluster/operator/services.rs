@@ -15,6 +15,30 @@ pub struct Services {
     pub service: Option<ServiceKind>,
 }
 
+/// Activates the service CAPF on the publisher: lists name its certificate from the next start of
+/// TFTP on, each node's its own (ITL-14, REG-26), and the CTL from its next update on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ActivateCapf;
+
+impl Operation for ActivateCapf {
+    fn apply(&self, cluster: &mut Cluster, _: Time) -> Result<Vec<Effect>, ActionError> {
+        cluster.activate_capf();
+        Ok(Vec::new())
+    }
+
+    fn words(&self, topology: &Topology) -> String {
+        format!("activate {} on {}", ServiceKind::Capf.name(), topology.nodes[0].name)
+    }
+
+    fn record(&self) -> String {
+        "activate capf".to_owned()
+    }
+
+    fn impact(&self, _: &Topology) -> Impact {
+        Impact::NOTHING
+    }
+}
+
 /// What becomes of services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {

@@ -91,10 +91,10 @@ impl FilesTask {
             (FilesTask::Pause(step), Event::Timer) => fetch(cx, step),
             (FilesTask::Fetch(fetch), Event::Answered(answer)) => on_fetched(cx, fetch, answer),
             (FilesTask::Resolve(lookup), Event::Answered(Ok(Answer::Address(address)))) => {
-                match address {
-                    Some(address) => ask_server(cx, lookup, address),
-                    None => on_tvs_fault(cx, lookup, TvsFault::Unresolved),
-                }
+                on_address(cx, lookup, address)
+            }
+            (FilesTask::Resolve(lookup), Event::Answered(Err(ErrandFault::NameUnanswered))) => {
+                on_tvs_fault(cx, lookup, TvsFault::Unresolved)
             }
             (FilesTask::Ask(lookup), Event::Answered(Ok(Answer::Said(bytes)))) => {
                 on_tvs_answer(cx, lookup, bytes)
@@ -278,7 +278,7 @@ fn needs_no_signature(
 /// Steps 5 and 6 of the procedure: the TVS cache, then the servers of the stored configuration in
 /// their order.
 fn ask_cache(cx: &mut Context<'_>, step: Step, file: &SignedFile<'_>) -> Next {
-    let (kind, now) = (step.kind(), cx.env.shared.calendar().aged(cx.now));
+    let (kind, now) = (step.kind(), aged(cx));
     let date_s = cx.env.date_s(cx.now);
     cx.held.vouched.retain(|known| known.expires > now && !known.signer.is_over(date_s));
     let fitting = |known: &&VouchedSigner| known.signer.is(file) && known.signer.fits(kind);
@@ -304,6 +304,11 @@ fn ask_cache(cx: &mut Context<'_>, step: Step, file: &SignedFile<'_>) -> Next {
     ask_member(cx, Box::new(lookup))
 }
 
+/// Now, for what ages by the calendar.
+fn aged(cx: &Context<'_>) -> Time {
+    cx.env.shared.calendar().aged(cx.now)
+}
+
 fn ask_member(cx: &mut Context<'_>, lookup: Box<Lookup>) -> Next {
     let asked = lookup.members().len().min(TVS_MEMBERS_ASKED_MAX);
     if lookup.member >= asked || !cx.held.lists.holds_any_tvs() {
@@ -313,8 +318,22 @@ fn ask_member(cx: &mut Context<'_>, lookup: Box<Lookup>) -> Next {
     if let Ok(address) = name.parse() {
         return ask_server(cx, lookup, address);
     }
+    if cx.held.is_unknown(name, aged(cx)) {
+        cx.fact(Fact::NameFromCache);
+        return on_tvs_fault(cx, lookup, TvsFault::Unresolved);
+    }
     cx.ask(cx.now, Ask::Name(name.clone()));
     Turn::Wait(FilesTask::Resolve(lookup))
+}
+
+/// The DNS has answered.
+fn on_address(cx: &mut Context<'_>, lookup: Box<Lookup>, address: Option<IpAddr>) -> Next {
+    if let Some(address) = address {
+        return ask_server(cx, lookup, address);
+    }
+    let (name, now) = (&lookup.members()[lookup.member].address, aged(cx));
+    cx.held.learn_unknown(name, now, now + cx.env.profile.dns_negative_ttl);
+    on_tvs_fault(cx, lookup, TvsFault::Unresolved)
 }
 
 fn ask_server(cx: &mut Context<'_>, lookup: Box<Lookup>, address: IpAddr) -> Next {

@@ -75,23 +75,15 @@ fn import(given: &Given, reader: &mut Reader<'_>) -> Result<Step, Problem> {
 const DELETE: Verb = Verb {
     key: "delete-certificate",
     word: "delete-certificate",
-    takes: &[
-        Argument::text("node"),
-        Argument::text("unit"),
-        Argument::text("name"),
-        Argument::length("restarts-devices-within").or_none(),
-    ],
+    takes: &[Argument::text("node"), Argument::text("unit"), Argument::text("name")],
     read: delete,
     write: |entry, topology| {
-        let DeleteCertificate { node, store, name, restart_within } = entry.action.get()?;
-        let within =
-            restart_within.map(|span| ("restarts-devices-within", span.to_string().into()));
-        let head = [
+        let DeleteCertificate { node, store, name } = entry.action.get()?;
+        Some(vec![
             ("node", name_of(topology, *node)),
             ("unit", store.name().into()),
             ("name", name.as_str().into()),
-        ];
-        Some(head.into_iter().chain(within).collect())
+        ])
     },
 };
 
@@ -104,15 +96,8 @@ fn delete(given: &Given, reader: &mut Reader<'_>) -> Result<Step, Problem> {
         return Err(problem.help("`regenerate` replaces it; stores end in -trust (CERT-01)"));
     }
     let store = store(text)?;
-    let restart_within = given.length_if("restarts-devices-within");
-    if let Some(length) = restart_within.filter(|_| !store.restarts_devices()) {
-        let what = format!("a deletion from {} restarts no devices", store.name());
-        let help = "CSCut58407 is about CAPF-trust, CallManager-trust and TVS-trust";
-        return Err(Problem::new(length.span(), what).help(help));
-    }
-    let restart_within = restart_within.map(|length| length.get_ref().0);
     let name = given.text("name").get_ref().trim().to_owned();
-    Ok(DeleteCertificate { node, store, name, restart_within }.into())
+    Ok(DeleteCertificate { node, store, name }.into())
 }
 
 const IMPORT_TRUST: Verb = Verb {

@@ -11,6 +11,7 @@ mod phones;
 mod procedures;
 mod reader;
 mod records;
+mod recovery;
 mod services;
 mod table;
 
@@ -71,6 +72,7 @@ pub(super) fn verbs() -> impl Iterator<Item = &'static Verb> {
         procedures::VERBS,
         services::VERBS,
         records::VERBS,
+        recovery::VERBS,
     ];
     groups.into_iter().flatten()
 }

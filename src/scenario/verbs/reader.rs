@@ -1,7 +1,7 @@
 use std::ops::Range;
 
 use crate::base::{ClusterId, Home, NodeId};
-use crate::cluster::{SecurityMode, Topology};
+use crate::cluster::{SecurityMode, ServiceKind, Topology};
 
 use super::super::error::Problem;
 use super::super::names::Text;
@@ -17,6 +17,8 @@ pub(in crate::scenario) struct Reader<'a> {
     pub place: Range<usize>,
     /// Whether the cluster is in mixed mode at this step.
     pub is_mixed: bool,
+    /// Whether CAPF is active on the publisher at this step.
+    pub has_capf: bool,
     /// Names of each node, the present one last.
     names: Vec<Vec<String>>,
 }
@@ -26,7 +28,9 @@ impl Reader<'_> {
     pub fn new<'a>(topology: &'a Topology, homes: &'a [Home]) -> Reader<'a> {
         let names = topology.nodes.iter().map(|node| vec![node.name.clone()]).collect();
         let is_mixed = topology.security.mode == SecurityMode::Mixed;
-        Reader { topology, homes, place: 0..0, is_mixed, names }
+        let publisher = topology.nodes.first();
+        let has_capf = publisher.is_some_and(|node| node.services.contains(&ServiceKind::Capf));
+        Reader { topology, homes, place: 0..0, is_mixed, has_capf, names }
     }
 
     /// The node with this name, old or new.

@@ -1,5 +1,5 @@
 use crate::base::NodeId;
-use crate::cluster::operator::services::{Change, Services};
+use crate::cluster::operator::services::{ActivateCapf, Change, Services};
 use crate::cluster::{IMPLIED_SERVICES, SERVICES, ServiceKind, Topology};
 
 use super::super::error::Problem;
@@ -30,6 +30,17 @@ pub(super) const VERBS: &[Verb] = &[
         read: |given, reader| read(Change::Stop, given, reader),
         write: |entry, topology| write(Change::Stop, entry, topology),
     },
+    Verb {
+        key: "activate",
+        word: "activate",
+        takes: &[Argument::text("service"), Argument::text("node")],
+        read: activate,
+        write: |entry, topology| {
+            let ActivateCapf = entry.action.get()?;
+            let publisher = topology.nodes[0].name.as_str().into();
+            Some(vec![("service", ServiceKind::Capf.name().into()), ("node", publisher)])
+        },
+    },
 ];
 
 const TAKES: &[Argument] = &[
@@ -37,6 +48,21 @@ const TAKES: &[Argument] = &[
     Argument::text("node"),
     Argument::length("for").or_none(),
 ];
+
+/// Other services than CAPF are where the scenario places them from the start.
+fn activate(given: &Given, reader: &mut Reader<'_>) -> Result<Step, Problem> {
+    let (service, node) = (given.text("service"), given.text("node"));
+    one_of(service, "service", &[ServiceKind::Capf], ServiceKind::name)?;
+    if reader.node(node)?.index() != 0 {
+        let problem = Problem::new(node.span(), "CAPF is active on the publisher only");
+        return Err(problem.help(format!("node = \"{}\"", reader.topology.nodes[0].name)));
+    }
+    if std::mem::replace(&mut reader.has_capf, true) {
+        let problem = Problem::new(service.span(), "CAPF is active there already");
+        return Err(problem.help("leave the step out, or \"capf\" out of the node's services"));
+    }
+    Ok(ActivateCapf.into())
+}
 
 /// A stop that lasts is a stop and, that much later, a start; that of a restart is waited for.
 fn read(change: Change, given: &Given, reader: &Reader<'_>) -> Result<Step, Problem> {
@@ -62,7 +88,10 @@ fn services(given: &Given, reader: &Reader<'_>) -> Result<(NodeId, Option<Servic
     };
     let all = [&SERVICES[..], &IMPLIED_SERVICES].concat();
     let service = one_of(text, "service", &all, ServiceKind::name)?;
-    runs(reader.topology, node, service, given.text("node"))?;
+    let is_activated = service == ServiceKind::Capf && node.index() == 0 && reader.has_capf;
+    if !is_activated {
+        runs(reader.topology, node, service, given.text("node"))?;
+    }
     Ok((node, Some(service)))
 }
 

@@ -12,7 +12,7 @@ use resetstorm::cluster::operator::ctl::{ResetList, ResetLocalKey, UpdateCtl};
 use resetstorm::cluster::operator::parameters::{Parameter, SetParameter};
 use resetstorm::cluster::operator::services::Services;
 use resetstorm::cluster::{CertificateKind, Cluster, Genesis, SecurityMode, ServiceKind, Stored};
-use resetstorm::console::{Answer, PROMPT, Session, Typed, View};
+use resetstorm::console::{Answer, PROMPT, Session, Typed, View, parse};
 use resetstorm::crypto::KeySource;
 use resetstorm::measure::known_paths;
 use resetstorm::scenario::{Plan, load, to_toml};
@@ -770,4 +770,51 @@ fn the_log_of_a_node_has_the_messages_of_its_certificate_monitor() {
     {
         assert!(answer(&cluster, SUB, &[line]).text.ends_with("\nIncorrect parameters entered\n"));
     }
+}
+
+/// What an administrator clicks has a command or a verb, and both are taken as the README has them.
+#[test]
+fn the_pages_of_the_documents_are_commands_and_verbs() {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let readme = fs::read_to_string(readme).unwrap();
+    let table =
+        readme.split("| in the documents | at the console | in a scenario |").nth(1).unwrap();
+    let table = table.split("\n\n").next().unwrap();
+    let rows = table.lines().filter(|line| line.starts_with("| ") && !line.contains("---"));
+    let quoted = |cell: &str| -> Vec<String> {
+        cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    };
+    let (mut commands, mut verbs) = (0, 0);
+    for row in rows {
+        let [_, _, console, scenario, _] = row.split('|').collect::<Vec<_>>()[..] else {
+            panic!("{row}");
+        };
+        for line in quoted(console) {
+            assert!(parse(&line).is_ok_and(|read| read.is_some()), "{line}");
+            commands += 1;
+        }
+        let events = quoted(scenario);
+        for verb in events.iter().filter(|text| text.contains(" = {") || text.contains("= [\"")) {
+            plan_with(MIXED, &format!("[[event]]\nat='1s'\n{verb}\n")).unwrap();
+            verbs += 1;
+        }
+    }
+    assert!(commands >= 14 && verbs >= 12, "{commands} commands, {verbs} verbs");
+}
+
+#[test]
+fn check_says_which_models_know_security_by_default() {
+    let folder = tempfile::tempdir().unwrap();
+    let plan = plan_with(R10, "[[event]]\nat='1s'\nreset-phones={}\n").unwrap();
+    let file = folder.path().join("plan.toml");
+    fs::write(&file, to_toml(&plan)).unwrap();
+    let mut command = assert_cmd::Command::cargo_bin("resetstorm").unwrap();
+    command.args(["check", "--set", "fleet.models={'7940'=0.5,'8841'=0.5}"]).arg(&file);
+    let text = String::from_utf8(command.assert().success().get_output().stdout.clone()).unwrap();
+    let profile = |model: &str| {
+        let is_it = |line: &&str| line.contains(&format!(" of model {model}: "));
+        text.lines().find(is_it).unwrap_or_else(|| panic!("{text}"))
+    };
+    assert!(profile("7940").contains("no trust lists"), "{text}");
+    assert!(!profile("8841").contains("no trust lists"), "{text}");
 }

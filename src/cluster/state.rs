@@ -68,6 +68,8 @@ pub struct Cluster {
 #[derive(Debug, Default)]
 struct NodeState {
     running: BTreeMap<ServiceKind, Service>,
+    /// Services that somebody has stopped, of those for which nothing listens.
+    halted: BTreeSet<ServiceKind>,
     /// Services that must be restarted before the node does what its database says (REG-10).
     due: BTreeSet<ServiceKind>,
 }
@@ -1025,16 +1027,23 @@ impl Cluster {
         }
     }
 
-    fn runs(&self, node: NodeId, service: ServiceKind) -> bool {
-        // What is not served yet cannot start.
-        !service.is_served() || self.nodes[node.index()].running.contains_key(&service)
+    /// Whether a service that is active on its node runs.
+    pub fn runs(&self, node: NodeId, service: ServiceKind) -> bool {
+        let state = &self.nodes[node.index()];
+        if service.is_served() {
+            state.running.contains_key(&service)
+        } else {
+            !state.halted.contains(&service)
+        }
     }
 
     fn start(&mut self, node: NodeId, service: ServiceKind, now: Time) -> Option<Effect> {
         if !self.topology.is_active(node, service) {
             return None;
         }
-        self.nodes[node.index()].due.remove(&service);
+        let state = &mut self.nodes[node.index()];
+        state.due.remove(&service);
+        state.halted.remove(&service);
         let running = match service {
             ServiceKind::Tftp => Service::Tftp(Arc::new(self.build_tftp(node, now))),
             ServiceKind::Dialogue(dialogue) => {
@@ -1052,7 +1061,11 @@ impl Cluster {
     }
 
     fn stop(&mut self, node: NodeId, service: ServiceKind) -> Option<Effect> {
-        let stopped = self.nodes[node.index()].running.remove(&service);
+        let state = &mut self.nodes[node.index()];
+        if !service.is_served() {
+            state.halted.insert(service);
+        }
+        let stopped = state.running.remove(&service);
         stopped.map(|_| Effect::Service(ServiceChange::Stopped { node, service }))
     }
 

@@ -5,6 +5,7 @@
 
 mod certificates;
 mod command;
+mod logs;
 mod look;
 mod services;
 mod session;
@@ -13,5 +14,5 @@ mod view;
 
 pub use command::{Command, Refusal, Side, complete, parse};
 pub use look::Look;
-pub use session::{Answer, PROMPT, Session, Typed};
+pub use session::{Answer, PROMPT, Session, Transcript, Typed};
 pub use view::View;

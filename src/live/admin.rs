@@ -163,7 +163,7 @@ async fn listen(listener: UnixListener, asked: mpsc::Sender<Asked>) {
     }
 }
 
-/// Whether whoever has connected is the user that we are; `None` is nobody knows who.
+/// Whether whoever has connected is the user that we are; `None`: nobody knows who.
 const fn is_owner(peer: Option<u32>, ours: u32) -> bool {
     matches!(peer, Some(peer) if peer == ours)
 }

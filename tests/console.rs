@@ -140,7 +140,7 @@ fn a_ctl_update_is_that_of_the_documents() {
          run these services\n"
     );
     let done = answer(&cluster, PUB, &["utils ctl update CTLFile", "y"]).action.unwrap();
-    assert_eq!(done, UpdateCtl { method: None, token: None });
+    assert_eq!(done, UpdateCtl::AS_EVER);
     assert!(answer(&cluster, SUB, &["utils ctl update CTLFile"]).is_refused);
 }
 

@@ -389,7 +389,7 @@ impl Pending {
             Pending::UpdateCtl => {
                 let has_tokens = !view.topology.security.etokens.is_empty();
                 let method = has_tokens.then_some(CtlMethod::Tokenless);
-                (texts::ctl_updated(), UpdateCtl { method, token: None }.into())
+                (texts::ctl_updated(), UpdateCtl { method, ..UpdateCtl::AS_EVER }.into())
             }
             Pending::SetMode(mode) => {
                 let parameter = Parameter::SecurityMode(mode);

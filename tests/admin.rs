@@ -109,6 +109,13 @@ fn a_session_prints_what_the_same_lines_print_in_a_scenario_and_does_the_same() 
         "run sql select name, tkmodel from device",
         "utils itl reset localkey",
         "secret",
+        "set cert delete CAPF Cisco_Manufacturing_CA.pem",
+        "set cert regen tomcat",
+        "yes",
+        "utils service restart Cisco Tomcat",
+        "show cert trust Cisco_Root_CA_M2.pem",
+        "file list activelog syslog/",
+        "file view activelog syslog/CiscoSyslog",
         "utils service stop Cisco Tftp",
         "utils service list",
     ];

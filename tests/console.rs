@@ -12,7 +12,7 @@ use resetstorm::cluster::operator::ctl::{ResetList, ResetLocalKey, UpdateCtl};
 use resetstorm::cluster::operator::parameters::{Parameter, SetParameter};
 use resetstorm::cluster::operator::services::Services;
 use resetstorm::cluster::{CertificateKind, Cluster, Genesis, SecurityMode, ServiceKind, Stored};
-use resetstorm::console::{Answer, PROMPT, Session, Typed, View};
+use resetstorm::console::{Answer, PROMPT, Session, Typed, View, parse};
 use resetstorm::crypto::KeySource;
 use resetstorm::measure::known_paths;
 use resetstorm::scenario::{Plan, load, to_toml};
@@ -46,7 +46,7 @@ fn cluster(settings: &str) -> Cluster {
 /// What stands on a terminal where these lines were typed.
 fn screen(cluster: &Cluster, node: NodeId, lines: &[&str]) -> String {
     let lines = lines.iter().map(ToString::to_string).collect();
-    Typed { node, lines }.transcript(&View::of(cluster, Time::ZERO))
+    Typed { node, lines }.transcript(&View::of(cluster, Time::ZERO)).text
 }
 
 /// What the last of these lines is answered with.
@@ -116,7 +116,8 @@ fn an_answer_other_than_yes_does_nothing() {
 #[test]
 fn units_are_those_of_the_node_and_its_release() {
     let cluster = cluster(R10);
-    for unit in ["CAPF", "CallManager", "TVS", "ITLRecovery", "callmanager"] {
+    let units = ["CAPF", "CallManager", "ipsec", "tomcat", "TVS", "ITLRecovery", "callmanager"];
+    for unit in units {
         assert!(!answer(&cluster, PUB, &[&format!("set cert regen {unit}")]).is_refused, "{unit}");
     }
     for unit in ["capf-trust", "LSC", "CallManager-ECDSA", "CAPF.pem"] {
@@ -139,7 +140,7 @@ fn a_ctl_update_is_that_of_the_documents() {
          run these services\n"
     );
     let done = answer(&cluster, PUB, &["utils ctl update CTLFile", "y"]).action.unwrap();
-    assert_eq!(done, UpdateCtl { method: None, token: None });
+    assert_eq!(done, UpdateCtl::AS_EVER);
     assert!(answer(&cluster, SUB, &["utils ctl update CTLFile"]).is_refused);
 }
 
@@ -248,6 +249,14 @@ fn services_are_restarted_by_their_names_in_serviceability() {
     assert!(list.contains("\nCisco CallManager[STOPPED]  Service Not Activated\n"), "{list}");
     assert!(list.contains("\nCisco Tftp[STARTED]\n"), "{list}");
     assert!(list.ends_with("\nPrimary Node =false\n"), "{list}");
+    for name in ["Cisco Tomcat", "Cisco DRF Local", "Cisco DRF Master"] {
+        let stages = ["[STOPPING]", "[STOPPED]", "[STARTING]", "[STARTED]"];
+        let stages: String = stages.map(|stage| format!("{name}{stage}\n")).concat();
+        let text = screen(PUB, &format!("utils service restart {name}"));
+        assert!(text.ends_with(&format!("\nService Manager is running\n{stages}")), "{text}");
+        assert!(list.contains(&format!("\n{name}[ST")), "{list}");
+    }
+    assert!(answer(&cluster, SUB, &["utils service restart Cisco DRF Master"]).is_refused);
     assert!(answer(&cluster, SUB, &["utils service start Cisco CallManager"]).is_refused);
     assert!(answer(&cluster, SUB, &["utils service start sshd"]).is_refused);
 }
@@ -257,8 +266,15 @@ fn a_service_that_was_stopped_is_listed_so() {
     let mut cluster = cluster(R10);
     let stop = answer(&cluster, PUB, &["utils service stop Cisco Tftp"]).action.unwrap();
     cluster.apply(&*stop, Time::ZERO).unwrap();
+    act(&mut cluster, &["utils service stop Cisco Tomcat"]);
     let list = screen(&cluster, PUB, &["utils service list"]);
-    assert!(list.contains("\nCisco Tftp[STOPPED]  Commanded Out of Service\n"), "{list}");
+    for service in ["Cisco Tftp", "Cisco Tomcat"] {
+        let line = format!("\n{service}[STOPPED]  Commanded Out of Service\n");
+        assert!(list.contains(&line), "{list}");
+    }
+    act(&mut cluster, &["utils service start Cisco Tomcat"]);
+    let list = screen(&cluster, PUB, &["utils service list"]);
+    assert!(list.contains("\nCisco Tomcat[STARTED]\n"), "{list}");
     let reset = screen(&cluster, PUB, &["utils itl reset localkey", "secret"]);
     assert!(reset.contains("TFTP servers in the cluster : 1\n"), "{reset}");
 }
@@ -385,7 +401,7 @@ proptest! {
             let answer = session.line(&line, &View::of(&cluster, Time::ZERO));
             let confirms = ["yes", "y"].iter().any(|yes| line.trim().eq_ignore_ascii_case(yes));
             let words = line.trim_start().to_ascii_lowercase();
-            let begins = words.starts_with("utils") || words.starts_with("set csr gen");
+            let begins = ["utils", "set csr gen", "set cert delete"].iter().any(|begun| words.starts_with(begun));
             prop_assert!(answer.action.is_none() || confirms && was_asked || begins, "{line:?}");
             prop_assert!(!(answer.is_refused && answer.action.is_some()));
             let steers = |c: char| c.is_control() && !['\n', '\t'].contains(&c);
@@ -428,6 +444,12 @@ fn line() -> impl Strategy<Value = String> {
         "localkey",
         "CallManager",
         "CAPF/CAPF.pem",
+        "delete",
+        "CAP-RTP-001.pem",
+        "file",
+        "search",
+        "activelog",
+        "syslog/CiscoSyslog",
         "csr",
         "gen",
         "import",
@@ -549,4 +571,250 @@ fn sign(request: &str) -> String {
     let builder = CertificateBuilder::new(profile, serial, dates, request.info.public_key).unwrap();
     let made = builder.build::<_, rsa::pkcs1v15::Signature>(&signer).unwrap();
     made.to_pem(LineEnding::LF).unwrap()
+}
+
+/// A new certificate is active when the services that the documents name for it were restarted.
+#[test]
+fn tomcat_and_ipsec_are_regenerated_and_their_services_restarted() {
+    let mut cluster = cluster(R10);
+    for (unit, services) in
+        [("tomcat", &["Cisco Tomcat"][..]), ("ipsec", &["Cisco DRF Local", "Cisco DRF Master"])]
+    {
+        let text = screen(&cluster, PUB, &[&format!("set cert regen {unit}"), "yes"]);
+        assert!(text.contains(&format!("\nfor {unit}\nProceed with regeneration")), "{text}");
+        act(&mut cluster, &[&format!("set cert regen {unit}"), "yes"]);
+        let due = cluster.restarts_due().filter(|(node, _)| *node == PUB).count();
+        assert_eq!(due, services.len(), "{unit}");
+        for service in services {
+            act(&mut cluster, &[&format!("utils service restart {service}")]);
+        }
+        assert!(cluster.restarts_due().all(|(node, _)| node != PUB), "{unit}");
+    }
+}
+
+/// The files of a trust store that the console lists.
+fn listed(cluster: &Cluster, node: NodeId, store: &str) -> Vec<String> {
+    let text = screen(cluster, node, &["show cert list trust"]);
+    let file = |line: &str| {
+        let name = line.strip_suffix(": Trust Certificate")?;
+        name.strip_prefix(store)?.strip_prefix('/').map(str::to_owned)
+    };
+    text.lines().filter_map(file).collect()
+}
+
+#[test]
+fn earlier_certificates_of_capf_stay_until_they_are_deleted() {
+    let mut cluster = cluster(R10);
+    let is_capf = |file: &String| file.starts_with("CAPF-");
+    let of_capf = |cluster: &Cluster, node, store| -> Vec<String> {
+        listed(cluster, node, store).into_iter().filter(is_capf).collect()
+    };
+    let first = of_capf(&cluster, PUB, "CAPF-trust");
+    act(&mut cluster, &["set cert regen CAPF", "yes"]);
+    act(&mut cluster, &["set cert regen CAPF", "yes"]);
+    let mut all = of_capf(&cluster, SUB, "CAPF-trust");
+    assert_eq!(all.len(), first.len() + 2, "{all:?}");
+    assert_eq!(of_capf(&cluster, SUB, "CallManager-trust"), all);
+    all.sort();
+    all.dedup();
+    assert_eq!(all.len(), first.len() + 2, "subjects of their own");
+    let old = &first[0];
+    let line = format!("set cert delete CAPF {old}");
+    assert_eq!(
+        screen(&cluster, PUB, &[&line]),
+        format!("admin:{line}\nSuccessfully deleted {old} from CAPF-trust\n")
+    );
+    act(&mut cluster, &[&line]);
+    assert!(!listed(&cluster, SUB, "CAPF-trust").contains(old), "it replicates");
+    assert!(listed(&cluster, SUB, "CallManager-trust").contains(old), "of this store only");
+    let again = answer(&cluster, PUB, &[&line]);
+    assert!(again.is_refused && again.action.is_none());
+    let said = format!("Certificate {old} not found in CAPF-trust\n");
+    assert!(again.text.ends_with(&said), "{}", again.text);
+}
+
+#[test]
+fn service_certificates_are_never_deleted_and_those_of_the_manufacturer_with_a_warning() {
+    let mut cluster = cluster(R10);
+    for line in ["CAPF CAPF.pem", "tomcat tomcat.pem", "TVS tvs", "CallManager-trust CAPF.PEM"] {
+        let answer = answer(&cluster, PUB, &[&format!("set cert delete {line}")]);
+        assert!(answer.text.contains("is a service certificate"), "{line}: {}", answer.text);
+        assert!(answer.is_refused && answer.action.is_none(), "{line}");
+    }
+    let unknown = answer(&cluster, PUB, &["set cert delete LSC old.pem"]);
+    assert!(unknown.text.contains("Invalid unit name: LSC. Units: CallManager, CAPF, tomcat"));
+    let line = "set cert delete CAPF Cisco_Manufacturing_CA.pem";
+    assert!(listed(&cluster, PUB, "CAPF-trust").contains(&"Cisco_Manufacturing_CA.pem".into()));
+    let text = screen(&cluster, PUB, &[line]);
+    let warning = "\nWARNING: Cisco_Manufacturing_CA.pem is a certificate of the manufacturer: ";
+    assert!(text.contains(warning), "{text}");
+    act(&mut cluster, &[line]);
+    assert!(!listed(&cluster, SUB, "CAPF-trust").contains(&"Cisco_Manufacturing_CA.pem".into()));
+}
+
+/// The certificate of another server, as PEM.
+fn of_a_server() -> String {
+    use resetstorm::crypto::{CertificateSpec, Identity};
+    let spec = CertificateSpec { common_name: "ccx", not_before_s: 1_300_000_000, key_bits: 2048 };
+    Identity::self_signed(&spec, &mut KeySource::bank(9)).certificate.to_pem()
+}
+
+#[test]
+fn the_certificate_of_another_server_is_pasted_into_a_trust_store() {
+    let mut cluster = cluster(R10);
+    let pem = of_a_server();
+    let lines: Vec<&str> =
+        std::iter::once("set cert import trust tomcat").chain(pem.lines()).collect();
+    let text = screen(&cluster, SUB, &lines);
+    let asked =
+        "admin:set cert import trust tomcat\nPaste the Certificate and Hit Enter\n-----BEGIN";
+    assert!(text.starts_with(asked), "{text}");
+    assert!(text.ends_with("-----\nImport of trust certificate is successful\n"), "{text}");
+    act(&mut cluster, &lines);
+    for node in [PUB, SUB] {
+        assert!(listed(&cluster, node, "tomcat-trust").contains(&"ccx.pem".to_owned()));
+    }
+    for name in ["tomcat-trust/ccx.pem", "ccx.pem", "CCX.pem"] {
+        let text = screen(&cluster, PUB, &[&format!("show cert trust {name}")]);
+        let dates = "\n  Validity From: Sun Mar 13 07:06:40 UTC 2011\n           \
+                     To:   Fri Mar 11 07:06:40 UTC 2016\n  Subject Name: CN=ccx";
+        assert!(text.contains(dates), "{text}");
+    }
+    act(&mut cluster, &["set cert delete tomcat ccx.pem"]);
+    assert!(answer(&cluster, SUB, &["show cert trust ccx.pem"]).is_refused);
+}
+
+#[test]
+fn trust_is_changed_in_a_scenario_as_on_a_terminal() {
+    let at = |action: &str| format!("[[event]]\nat='10s'\n{action}\n");
+    let reset = "[[event]]\nafter='previous'\nreset-phones={}\n";
+    let file = "Cisco_Root_CA_M2.pem";
+    let typed = play(&(at(&format!("console=['set cert delete CallManager {file}']")) + reset));
+    let native =
+        format!("delete-certificate={{node='pub',unit='CallManager-trust',name='{file}'}}");
+    let native = play(&(at(&native) + reset));
+    assert_eq!(typed.digest, native.digest);
+    let text = &typed.facts.consoles[0].1;
+    assert!(text.ends_with(&format!("\nSuccessfully deleted {file} from CallManager-trust\n")));
+
+    let pem = of_a_server();
+    let lines: Vec<String> = pem.lines().map(|line| format!("'{line}'")).collect();
+    let import = at(&format!(
+        "console=['set cert import trust tomcat',{},'show cert trust ccx.pem',\
+         'set cert delete tomcat ccx.pem','set cert delete tomcat ccx.pem','show cert trust ccx.pem']",
+        lines.join(",")
+    ));
+    let plan = plan_with(R10, &import).unwrap();
+    assert_eq!(load(Path::new("written.toml"), &to_toml(&plan), &[], &[]).unwrap(), plan);
+    let run = play(&import);
+    let text = &run.facts.consoles[0].1;
+    assert_eq!(text.matches("Subject Name: CN=ccx").count(), 1, "{text}");
+    assert_eq!(text.matches("Successfully deleted ccx.pem from tomcat-trust").count(), 1, "{text}");
+    // What the plan could not foresee is refused when it is typed, and told.
+    let notes: Vec<&String> =
+        run.facts.known.notes.iter().filter(|note| note.contains("has refused")).collect();
+    assert_eq!(
+        notes,
+        [
+            "the console of pub has refused `set cert delete tomcat ccx.pem`: Certificate ccx.pem \
+             not found in tomcat-trust",
+            "the console of pub has refused `show cert trust ccx.pem`: Certificate ccx.pem not found"
+        ]
+    );
+}
+
+#[test]
+fn the_log_of_a_node_has_the_messages_of_its_certificate_monitor() {
+    use resetstorm::base::Span;
+    use resetstorm::cluster::operator::calendar::Advance;
+    let mut cluster = cluster(R10);
+    let look = |cluster: &Cluster, line: &str| {
+        let text = screen(cluster, SUB, &[line]);
+        text.split_once('\n').unwrap().1.to_owned()
+    };
+    let (view, list) = ("file view activelog syslog/CiscoSyslog", "file list activelog");
+    assert_eq!(look(&cluster, view), "", "nothing ends yet");
+    assert_eq!(look(&cluster, list), "<dir>   syslog\ndir count = 1, file count = 0\n");
+    for path in ["syslog", "/syslog/*", "syslog/Cisco*"] {
+        let listed = look(&cluster, &format!("{list} {path}"));
+        assert_eq!(listed, "CiscoSyslog\ndir count = 0, file count = 1\n", "{path}");
+    }
+    let years = Advance { by: Span::from_secs(5 * 365 * 86_400) };
+    cluster.apply(&years, Time::ZERO).unwrap();
+    let log = look(&cluster, view);
+    let lines: Vec<&str> = log.lines().collect();
+    assert!(lines.len() > 10, "{log}");
+    let first = "Jul 19 00:00:06 sub local7 2 : 1: sub.localdomain: Jul 19 2016 00:00:06.433 UTC : \
+                 %UC_CERT-2-CertValidfor7days: %[Message=Certificate expiration Notification. \
+                 Certificate name:";
+    assert!(lines[0].starts_with(first), "{}", lines[0]);
+    assert!(lines.iter().all(|line| line.contains("[NodeID=sub]")), "of this node only");
+    let tail = look(&cluster, "file tail activelog syslog/CiscoSyslog 3");
+    assert_eq!(tail.lines().collect::<Vec<_>>(), lines[lines.len() - 3..]);
+    let found = look(&cluster, "file search activelog syslog/CiscoSyslog \"name:TVS.*own-cert\"");
+    let of_tvs = lines.iter().filter(|line| line.contains("Certificate name:TVS.der")).count();
+    assert!(of_tvs > 0 && found.lines().count() == of_tvs + 3, "{found}");
+    assert!(found.starts_with("Searching path: /var/log/active/syslog/CiscoSyslog\n"), "{found}");
+    for line in [
+        "file view activelog syslog/messages",
+        "file list activelog cm/trace",
+        "file tail activelog ../../etc/passwd",
+        "file search activelog",
+    ] {
+        let said = answer(&cluster, SUB, &[line]);
+        let none = "unsuccessfully\nno such file or directory can be found\n";
+        assert!(said.is_refused && said.text.ends_with(none), "{line}: {}", said.text);
+    }
+    for line in
+        ["file tail activelog syslog/CiscoSyslog x", "file view activelog syslog/CiscoSyslog 1"]
+    {
+        assert!(answer(&cluster, SUB, &[line]).text.ends_with("\nIncorrect parameters entered\n"));
+    }
+}
+
+/// What an administrator clicks has a command or a verb, and both are taken as the README has them.
+#[test]
+fn the_pages_of_the_documents_are_commands_and_verbs() {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let readme = fs::read_to_string(readme).unwrap();
+    let table =
+        readme.split("| in the documents | at the console | in a scenario |").nth(1).unwrap();
+    let table = table.split("\n\n").next().unwrap();
+    let rows = table.lines().filter(|line| line.starts_with("| ") && !line.contains("---"));
+    let quoted = |cell: &str| -> Vec<String> {
+        cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    };
+    let (mut commands, mut verbs) = (0, 0);
+    for row in rows {
+        let [_, _, console, scenario, _] = row.split('|').collect::<Vec<_>>()[..] else {
+            panic!("{row}");
+        };
+        for line in quoted(console) {
+            assert!(parse(&line).is_ok_and(|read| read.is_some()), "{line}");
+            commands += 1;
+        }
+        let events = quoted(scenario);
+        for verb in events.iter().filter(|text| text.contains(" = {") || text.contains("= [\"")) {
+            plan_with(MIXED, &format!("[[event]]\nat='1s'\n{verb}\n")).unwrap();
+            verbs += 1;
+        }
+    }
+    assert!(commands >= 14 && verbs >= 12, "{commands} commands, {verbs} verbs");
+}
+
+#[test]
+fn check_says_which_models_know_security_by_default() {
+    let folder = tempfile::tempdir().unwrap();
+    let plan = plan_with(R10, "[[event]]\nat='1s'\nreset-phones={}\n").unwrap();
+    let file = folder.path().join("plan.toml");
+    fs::write(&file, to_toml(&plan)).unwrap();
+    let mut command = assert_cmd::Command::cargo_bin("resetstorm").unwrap();
+    command.args(["check", "--set", "fleet.models={'7940'=0.5,'8841'=0.5}"]).arg(&file);
+    let text = String::from_utf8(command.assert().success().get_output().stdout.clone()).unwrap();
+    let profile = |model: &str| {
+        let is_it = |line: &&str| line.contains(&format!(" of model {model}: "));
+        text.lines().find(is_it).unwrap_or_else(|| panic!("{text}"))
+    };
+    assert!(profile("7940").contains("no trust lists"), "{text}");
+    assert!(!profile("8841").contains("no trust lists"), "{text}");
 }

@@ -192,3 +192,37 @@ fn phones_with_one_server_fail_while_it_is_silent_and_those_with_two_do_not() {
     let summary = play_on(&own.replace("[\"pub\", \"sub\"]\nstart", "\"pub\"\nstart"), &events);
     assert_eq!((summary.phones.ready, summary.phones.failed), (20, 180), "the short group");
 }
+
+/// Mixed mode with two tokens on one node: CallManager and TVS change, then `update` and a reset.
+fn with_tokens(update: &str) -> Summary {
+    let head = HEAD.replace(
+        "release = \"8.6\"",
+        "release = \"8.6\"\nsecurity-mode = \"mixed\"\netokens = [\"A\", \"B\"]",
+    );
+    let events = regenerate("CallManager", "pub", "when = \"fleet-settled\"")
+        + &regenerate("CallManager", "sub", "after = \"previous\"")
+        + update
+        + &["pub", "sub"].map(|node| restart("tvs", node) + &restart("tftp", node)).concat()
+        + &step("after = \"previous\"", "reset-phones = { spread = \"5s\" }");
+    play_on(&head, &events)
+}
+
+#[test]
+fn a_ctl_is_updated_by_a_token_whose_password_somebody_knows_and_that_is_still_trusted() {
+    let update = |how: &str| step("after = \"previous\"", &format!("update-ctl = {{ {how} }}"));
+    let delete = |token: &str| {
+        let what = format!("node = \"pub\", unit = \"phone-sast-trust\", name = \"{token}\"");
+        step("after = \"previous\"", &format!("delete-certificate = {{ {what} }}"))
+    };
+    let ends = |steps: &str| {
+        let summary = with_tokens(steps);
+        (summary.phones.counts.stale_ctl, summary.cluster.failed_actions)
+    };
+    assert_eq!(ends(""), (200, 0), "the CTL names the old certificates");
+    assert_eq!(ends(&update("")), (0, 0));
+    assert_eq!(ends(&update("password-known = false")), (200, 1));
+    assert_eq!(ends(&update("token = \"B\", password-known = false")), (200, 1));
+    assert_eq!(ends(&(delete("A") + &update(""))), (200, 1), "token A signed before");
+    assert_eq!(ends(&(delete("B") + &update(""))), (0, 0));
+    assert_eq!(ends(&(delete("A") + &update("token = \"B\""))), (0, 0), "a second one");
+}

@@ -149,17 +149,18 @@ fn commands_of_the_readme_work_as_printed() {
                 "900".clone_into(word);
             }
         }
+        if ["whatif", "sim", "run"].contains(&words[0].as_str())
+            && let Some(at) = words.iter().position(|word| word == "--phones")
+        {
+            words.drain(at..at + 2);
+        }
         if words[0] == "whatif" {
             words.push("--phones=20".to_owned());
         }
         if words[0] == "sim" {
-            words.retain(|word| word != "1000000" && word != "--phones");
             words.extend(["--phones=20".to_owned(), format!("--out={}", out.path().display())]);
         }
         if words[0] == "run" {
-            if let Some(at) = words.iter().position(|word| word == "--phones") {
-                words.drain(at..at + 2);
-            }
             let scenario = fs::read_to_string(Path::new(ROOT).join(&words[1])).unwrap();
             let mut more = vec!["--phones=20".to_owned(), "--set=phone.boot-time=0s".to_owned()];
             let nodes = scenario.matches("[[cluster.node]]").count();

@@ -200,7 +200,7 @@ fn capf_that_is_activated_later_is_in_a_list_when_tftp_of_that_node_has_started_
             assert_eq!(cluster.restarts_due().count(), 0, "{release} {mode:?}");
             if mode == SecurityMode::Mixed {
                 assert_eq!(in_ctl(&cluster), Some(false), "{release}: made before");
-                apply(&mut cluster, &UpdateCtl { method: None, token: None });
+                apply(&mut cluster, &UpdateCtl::AS_EVER);
                 assert_eq!(in_ctl(&cluster), Some(true), "{release}");
             }
         }
@@ -579,7 +579,7 @@ fn a_ctl_and_its_tokens_outlive_their_run_whatever_is_regenerated() {
     let mut again = cluster_with(Release::R8_6, loaded);
     assert_eq!(again.ctl(), Some(&ctl), "the CTL that phones hold (CTL-03)");
     assert_ne!(again.next_ctl().unwrap().identity(), ctl.identity(), "and it is stale");
-    again.apply(&UpdateCtl { method: None, token: None }, Time::ZERO).unwrap();
+    again.apply(&UpdateCtl::AS_EVER, Time::ZERO).unwrap();
     let held = TrustList::parse(ctl.bytes()).unwrap();
     let next = SignedFile::parse(again.ctl().unwrap().bytes()).unwrap();
     let signer = held.find(&[ROLE_SAST], next.header.issuer, next.header.serial);

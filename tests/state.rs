@@ -154,7 +154,10 @@ fn everything_comes_back_that_an_administrator_has_done() {
         &mut first,
         &DeleteCertificate { node: PUB, store: TrustStore::Capf, name: "CAP-RTP-001".into() },
     );
-    act(&mut first, &UpdateCtl { method: None, token: Some("SAST-2".into()) });
+    act(
+        &mut first,
+        &UpdateCtl { method: None, token: Some("SAST-2".into()), is_password_known: true },
+    );
     act(&mut first, &set(Parameter::Rollback(true)));
     act(&mut first, &set(Parameter::FileSignature(FileSignature::Sha512)));
     let dir = tempfile::tempdir().unwrap();
@@ -280,7 +283,7 @@ fn two_states() -> [Cluster; 2] {
             act(&mut second, &Regenerate { certificate, node });
         }
     }
-    act(&mut second, &UpdateCtl { method: None, token: None });
+    act(&mut second, &UpdateCtl { method: None, token: None, is_password_known: true });
     act(&mut second, &set(Parameter::Rollback(true)));
     [first, second]
 }

@@ -423,8 +423,23 @@ fn tvs_query_trusts_the_record_of_a_list() {
     let (code, text, _) = ask(&["--trust", "ITLFile.tlv"]);
     assert_eq!(code, 0);
     assert!(text.contains("known, roles System Administrator Security Token"), "{text}");
+    let serial = |name: &str| {
+        let pem = String::from_utf8(vector(&format!("keys/{name}.pem"))).unwrap();
+        let store = KeyStore::from_pem(&pem).unwrap();
+        resetstorm::listing::upper_hex(store.certificates[0].serial(), ":")
+    };
+    let (shown, other) = (serial("tvs"), serial("rogue"));
+    let both = format!("\nserial          {shown}\nin the list     {shown}\n");
+    assert!(text.contains(&both), "{text}");
+    let made = ["make", "itl", "--key", "sast.pem", "--style", "compact"];
+    lab.ok(&[&made[..], &["--record", "tvs=rogue.pem", "-o", "old.tlv"]].concat());
+    let (code, _, text) = ask(&["--trust", "old.tlv"]);
+    let second = format!("the TVS records of --trust have serial {other}; ");
+    assert!(code == 1 && text.contains(&second), "{text}");
+    assert!(text.contains(&format!(", serial {shown}\n")), "{text}");
     let (_, text, _) = ask(&["--insecure", "--format", "json"]);
     let value: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((&value["server_serial"], &value["listed_serials"]), (&json!(shown), &json!([])));
     assert_eq!((&value["schema"], &value["known"]), (&json!(1), &json!(true)));
     assert_eq!(ask(&["--certificate", "tvs.pem"]).0, 0);
     assert_eq!(ask(&["--insecure"]).0, 0);

@@ -4,13 +4,14 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::args::{CliError, Format};
-use super::files::{parse_signed, read, read_certificate, server_pin};
+use super::files::{parse_signed, read, read_all, read_certificate, server_pin, trust_lists};
 use super::lab::{ServerArgs, milliseconds};
 use super::{ExitCode, output};
 use crate::base::printable;
-use crate::listing::{role_text, unhex};
+use crate::crypto::Certificate;
+use crate::listing::{role_text, unhex, upper_hex};
 use crate::toolbox::{TvsAnswer, TvsFault, ask_tvs, inspect};
-use crate::wire::tvs;
+use crate::wire::{ROLE_TVS, tvs};
 
 /// Port of TVS (`spec/tvs.md`).
 const TVS_PORT: u16 = 2445;
@@ -25,7 +26,8 @@ Examples:
   resetstorm tvs verify 127.0.0.1:2445 tomcat.pem --insecure
 
 The server is admitted by --certificate or by the TVS records of --trust, as a phone does it;
---insecure takes any server and shows its certificate.
+--insecure takes any server and shows its certificate. The serial number that the server presents
+is shown beside those of the TVS records of --trust.
 Exit codes: 0 known, 1 not known or another server, 4 no answer.")]
 pub struct TvsArgs {
     #[command(subcommand)]
@@ -131,8 +133,30 @@ fn ask(args: &AskArgs, question: tvs::Question<'_>, format: Format) -> Result<Ex
         .build()
         .map_err(|error| CliError::new(ExitCode::Environment, error))?;
     let asked = runtime.block_on(ask_tvs(address, &request.encode(), pin, args.server.timeout()));
-    let answer = asked.map_err(|fault| no_answer(&fault, question))?;
-    report(format, milliseconds(resolve), &answer)
+    let listed = listed_serials(&args.trust)?;
+    let answer = asked.map_err(|fault| match fault {
+        TvsFault::OtherServer(shown) if !listed.is_empty() => other_server(&shown, &listed),
+        fault => no_answer(&fault, question),
+    })?;
+    report(format, milliseconds(resolve), &answer, &listed)
+}
+
+/// The serial numbers of the TVS records of lists.
+fn listed_serials(lists: &[PathBuf]) -> Result<Vec<String>, CliError> {
+    let files = read_all(lists)?;
+    let serials = trust_lists(lists, &files)?.serials(ROLE_TVS);
+    Ok(serials.iter().map(|serial| upper_hex(serial, ":")).collect())
+}
+
+/// The server is none of the lists (TOOL-04).
+fn other_server(shown: &Certificate, listed: &[String]) -> CliError {
+    let serial = upper_hex(shown.serial(), ":");
+    let what = format!("{}, serial {serial}", TvsFault::OtherServer(shown.clone()));
+    let help = format!(
+        "the TVS records of --trust have serial {}; was TVS.pem regenerated since?",
+        listed.join(", ")
+    );
+    CliError::Plain { what: printable(&what), help: Some(help), code: ExitCode::Failed }
 }
 
 fn no_answer(fault: &TvsFault, question: tvs::Question<'_>) -> CliError {
@@ -152,10 +176,16 @@ fn no_answer(fault: &TvsFault, question: tvs::Question<'_>) -> CliError {
     CliError::new(code, fault)
 }
 
-fn report(format: Format, resolve_ms: f64, answer: &TvsAnswer) -> Result<ExitCode, CliError> {
+fn report(
+    format: Format,
+    resolve_ms: f64,
+    answer: &TvsAnswer,
+    listed: &[String],
+) -> Result<ExitCode, CliError> {
     let response = tvs::Response::parse(&answer.message)
         .map_err(|error| CliError::new(ExitCode::Failed, error))?;
     let server = answer.server.as_ref().map(|certificate| certificate.subject().to_owned());
+    let serial = answer.server.as_ref().map(|certificate| upper_hex(certificate.serial(), ":"));
     let roles = response.known.map(|known| {
         known.roles.iter().map(|&role| role_text(u16::from(role))).collect::<Vec<_>>()
     });
@@ -165,6 +195,8 @@ fn report(format: Format, resolve_ms: f64, answer: &TvsAnswer) -> Result<ExitCod
         "roles": roles,
         "ttl_s": response.known.map(|known| known.ttl_s),
         "server": server,
+        "server_serial": serial,
+        "listed_serials": listed,
         "times_ms": {
             "resolve": resolve_ms,
             "connect": milliseconds(answer.connect),
@@ -198,9 +230,19 @@ fn to_text(value: &Value) -> String {
     let kept = value["ttl_s"]
         .as_u64()
         .map_or_else(String::new, |seconds| format!("kept for        {seconds} s\n"));
+    let listed = value["listed_serials"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let listed = match listed.collect::<Vec<_>>().join(", ") {
+        none if none.is_empty() => none,
+        serials => format!("in the list     {serials}\n"),
+    };
     format!(
-        "answer          {answer}\n{kept}server          {}\ntimes           \
-         resolve {} ms, connect {} ms, handshake {} ms, answer {} ms\n",
-        value["server"], times["resolve"], times["connect"], times["handshake"], times["answer"]
+        "answer          {answer}\n{kept}server          {}\nserial          {}\n{listed}\
+         times           resolve {} ms, connect {} ms, handshake {} ms, answer {} ms\n",
+        value["server"],
+        value["server_serial"].as_str().unwrap_or("-"),
+        times["resolve"],
+        times["connect"],
+        times["handshake"],
+        times["answer"]
     )
 }

@@ -1,9 +1,11 @@
 //! What the date means for a cluster: certificates come to their end, and its monitor warns.
 
+use jiff::tz::TimeZone;
+
 use crate::base::{NodeId, Span, Time};
 
 use super::kinds::CertificateKind;
-use super::monitor::{Monitor, Watched};
+use super::monitor::{Alarm, AlarmStyle, Monitor, Watched};
 use super::state::{Cluster, Effect};
 use super::stores::Origin;
 
@@ -26,6 +28,28 @@ impl Cluster {
         let (mut monitor, date_s) = (self.monitor.clone(), self.calendar().date_s(now));
         monitor.look(date_s, &self.watched(now));
         monitor
+    }
+
+    /// The alarms of the Certificate Monitor up to `now` with their nodes, in the order in which they
+    /// were raised, each as `write` puts it down with the time of day of `zone`.
+    pub fn alarms(
+        &self,
+        now: Time,
+        zone: &TimeZone,
+        write: fn(&Alarm, &AlarmStyle<'_>) -> String,
+    ) -> Vec<(NodeId, String)> {
+        let domain = self.topology().domain.as_deref().unwrap_or("localdomain");
+        let mut numbers = vec![0; self.topology().nodes.len()];
+        let monitor = self.monitor(now);
+        let texts = monitor.alarms().iter().map(|alarm| {
+            let id = alarm.about.node;
+            let node = self.topology().node(id);
+            numbers[id.index()] += 1;
+            let (host, address) = (node.name.as_str(), &*node.address.to_string());
+            let number = numbers[id.index()];
+            (id, write(alarm, &AlarmStyle { host, address, domain, zone, number }))
+        });
+        texts.collect()
     }
 
     /// What the monitor may have to warn of by this date: certificates of the nodes and the copies

@@ -198,6 +198,11 @@ impl TrustStore {
         }
     }
 
+    /// The name without its end, as the console takes it (CLI-04).
+    pub fn short_name(self) -> &'static str {
+        self.name().strip_suffix("-trust").unwrap_or(self.name())
+    }
+
     /// Whether a deletion restarts the devices of a cluster with defect `CSCut58407` (X-13, REG-29).
     pub const fn restarts_devices(self) -> bool {
         matches!(self, TrustStore::CallManager | TrustStore::Capf | TrustStore::Tvs)

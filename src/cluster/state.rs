@@ -15,20 +15,20 @@ use super::defect::Defect;
 use super::drs::{Backup, Drs, Mismatch};
 use super::itl::ItlContent;
 use super::kinds::{
-    CERTIFICATES, CertificateKind, FileSignature, IMPLIED_SERVICES, ServiceKind, TrustStore,
+    CERTIFICATES, CertificateKind, FileSignature, IMPLIED_SERVICES, ServiceKind, TrustStore, Unit,
 };
 use super::knowledge::Knowledge;
 use super::manufacturing::manufacturing_certificates;
 use super::monitor::Monitor;
 use super::operator::certificates::{Import, Upload};
-use super::operator::ctl::ResetList;
+use super::operator::ctl::{ResetList, UpdateCtl};
 use super::operator::phones::Visits;
 use super::release::Holders;
 use super::security::{CtlKeeper, SecurityMode};
 use super::services::{DialogueService, Service, dialogue_service, presents};
 use super::settings::{KeptSettings, Settings};
 use super::sign_cache::SignCache;
-use super::stores::{Origin, Source, Stores};
+use super::stores::{Item, Origin, Source, Stores};
 use super::tftp_service::{Lists, Signers, TftpService};
 use super::topology::Topology;
 
@@ -71,6 +71,8 @@ pub struct Cluster {
 #[derive(Debug, Default)]
 struct NodeState {
     running: BTreeMap<ServiceKind, Service>,
+    /// Services that somebody has stopped, of those for which nothing listens.
+    halted: BTreeSet<ServiceKind>,
     /// Services that must be restarted before the node does what its database says (REG-10).
     due: BTreeSet<ServiceKind>,
 }
@@ -744,22 +746,51 @@ impl Cluster {
         self.sign_ctl(now);
     }
 
-    /// Makes the CTL anew (CTL-10); `method` and `token` stay what they were if not given.
-    pub(super) fn update_ctl(
-        &mut self,
-        method: Option<CtlMethod>,
-        token: Option<&str>,
-        now: Time,
-    ) -> Result<(), ActionError> {
+    /// Makes the CTL anew (CTL-10); method and token stay what they were if not given.
+    pub(super) fn update_ctl(&mut self, what: &UpdateCtl, now: Time) -> Result<(), ActionError> {
         if self.ctl.mode == SecurityMode::NonSecure {
             return Err(ActionError::NonSecure);
         }
-        if let Some(name) = token {
-            let unknown = || ActionError::NoToken { token: name.to_owned() };
-            self.ctl.at_hand = self.ctl.token(name).ok_or_else(unknown)?;
+        let method = what.method.unwrap_or(self.ctl.method);
+        let at_hand = match &what.token {
+            Some(name) => {
+                let unknown = || ActionError::NoToken { token: name.clone() };
+                self.ctl.token(name).ok_or_else(unknown)?
+            }
+            None => self.ctl.at_hand,
+        };
+        if method == CtlMethod::Etoken {
+            self.check_token(at_hand, what.is_password_known, now)?;
         }
-        self.ctl.method = method.unwrap_or(self.ctl.method);
+        (self.ctl.method, self.ctl.at_hand) = (method, at_hand);
         self.sign_ctl(now);
+        Ok(())
+    }
+
+    /// Whether a token can sign: somebody knows its password (CTL-05), and the publisher trusts it
+    /// as one that has signed before (CERT-25).
+    fn check_token(
+        &self,
+        at: usize,
+        is_password_known: bool,
+        now: Time,
+    ) -> Result<(), ActionError> {
+        let Some((name, token)) = self.ctl.tokens.get(at) else { return Ok(()) };
+        let failed = |why: &str| Err(ActionError::Failed(format!("the CTL is not updated: {why}")));
+        if !is_password_known {
+            return failed(&format!(
+                "nobody knows the password of token {name}; take another of the original set-up"
+            ));
+        }
+        let store = Unit::Trust(TrustStore::PhoneSast);
+        let inventory = self.stores.inventory(self.publisher(), now);
+        let is_it = |item: &Item| item.unit == store && item.certificate == token.certificate;
+        if !inventory.iter().any(is_it) {
+            return failed(&format!(
+                "phone-sast-trust of the publisher has no certificate of token {name} any more; \
+                 import it again"
+            ));
+        }
         Ok(())
     }
 
@@ -1072,16 +1103,23 @@ impl Cluster {
         }
     }
 
-    fn runs(&self, node: NodeId, service: ServiceKind) -> bool {
-        // What is not served yet cannot start.
-        !service.is_served() || self.nodes[node.index()].running.contains_key(&service)
+    /// Whether a service that is active on its node runs.
+    pub fn runs(&self, node: NodeId, service: ServiceKind) -> bool {
+        let state = &self.nodes[node.index()];
+        if service.is_served() {
+            state.running.contains_key(&service)
+        } else {
+            !state.halted.contains(&service)
+        }
     }
 
     fn start(&mut self, node: NodeId, service: ServiceKind, now: Time) -> Option<Effect> {
         if !self.topology.is_active(node, service) {
             return None;
         }
-        self.nodes[node.index()].due.remove(&service);
+        let state = &mut self.nodes[node.index()];
+        state.due.remove(&service);
+        state.halted.remove(&service);
         let running = match service {
             ServiceKind::Tftp => Service::Tftp(Arc::new(self.build_tftp(node, now))),
             ServiceKind::Dialogue(dialogue) => {
@@ -1099,7 +1137,11 @@ impl Cluster {
     }
 
     fn stop(&mut self, node: NodeId, service: ServiceKind) -> Option<Effect> {
-        let stopped = self.nodes[node.index()].running.remove(&service);
+        let state = &mut self.nodes[node.index()];
+        if !service.is_served() {
+            state.halted.insert(service);
+        }
+        let stopped = state.running.remove(&service);
         stopped.map(|_| Effect::Service(ServiceChange::Stopped { node, service }))
     }
 

@@ -151,11 +151,7 @@ impl Stores {
         });
         let mut trusted: Vec<&Held> = self.trusted_on(node, now).collect();
         trusted.sort_by_key(|held| held.store);
-        let trusted = trusted.into_iter().map(|held| Item {
-            unit: Unit::Trust(held.store),
-            certificate: held.listed.certificate.clone(),
-            origin: Some(held.source.on(node, &self.nodes)),
-        });
+        let trusted = trusted.into_iter().map(|held| self.item(held, node));
         own.chain(trusted).collect()
     }
 
@@ -288,28 +284,41 @@ impl Stores {
         at: Time,
     ) -> Option<Item> {
         self.forget(at);
+        let place = self.place(node, store, name, at)?;
+        self.end(place, Change::on(&[node], at));
+        if comes_back {
+            let since = Change { at: at + self.index.delay(), nodes: NodeSet::ALL };
+            let back = self.trust[place].again(since);
+            self.index.add(back.listed.clone());
+            self.trust.push(back);
+        }
+        Some(self.item(&self.trust[place], node))
+    }
+
+    /// What a node trusts by this name, with or without `.pem`, and nobody has deleted elsewhere.
+    pub fn trusted(&self, node: NodeId, store: TrustStore, name: &str, at: Time) -> Option<Item> {
+        let place = self.place(node, store, name, at)?;
+        Some(self.item(&self.trust[place], node))
+    }
+
+    fn place(&self, node: NodeId, store: TrustStore, name: &str, at: Time) -> Option<usize> {
         let delay = self.index.delay();
-        let is_it = |held: &Held| {
+        self.trust.iter().position(|held| {
             let file = trust_file_name(&held.listed.certificate);
             held.store == store
                 && held.listed.stay.until.is_none()
                 && held.listed.is_on(node, at, delay)
                 && (file.eq_ignore_ascii_case(name)
                     || file.eq_ignore_ascii_case(&format!("{}.pem", name.replace(' ', "_"))))
-        };
-        let place = self.trust.iter().position(is_it)?;
-        self.end(place, Change::on(&[node], at));
-        if comes_back {
-            let back = self.trust[place].again(Change { at: at + delay, nodes: NodeSet::ALL });
-            self.index.add(back.listed.clone());
-            self.trust.push(back);
-        }
-        let held = &self.trust[place];
-        Some(Item {
-            unit: Unit::Trust(store),
+        })
+    }
+
+    fn item(&self, held: &Held, node: NodeId) -> Item {
+        Item {
+            unit: Unit::Trust(held.store),
             certificate: held.listed.certificate.clone(),
             origin: Some(held.source.on(node, &self.nodes)),
-        })
+        }
     }
 
     /// Forgets what the nodes trust because of a node: copies of its certificates, and what somebody

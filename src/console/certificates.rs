@@ -3,13 +3,17 @@
 use std::fmt::Write;
 
 use crate::base::NodeId;
-use crate::cluster::{CERTIFICATES, CertificateKind, Holders, Item};
+use crate::cluster::operator::certificates::DeleteCertificate;
+use crate::cluster::{
+    CERTIFICATES, CertificateKind, Holders, Item, Origin, TRUST_STORES, TrustStore,
+};
 use crate::crypto::Certificate;
 use crate::listing::upper_hex;
 use crate::wire::SignedFile;
 use crate::wire::ber::{Ber, tag};
 
 use super::command::{Refusal, Side};
+use super::texts;
 use super::view::View;
 
 /// The certificate of this node that a unit stands for, in any case (CLI-03).
@@ -53,6 +57,49 @@ fn has(kind: CertificateKind, node: NodeId, view: &View<'_>) -> bool {
 fn units(node: NodeId, view: &View<'_>) -> String {
     let names = CERTIFICATES.into_iter().filter(|kind| has(*kind, node, view));
     names.map(CertificateKind::name).collect::<Vec<_>>().join(", ")
+}
+
+/// The trust store that a unit stands for, in any case; with its end, too (CLI-04).
+///
+/// # Errors
+/// If there is no such unit.
+pub(super) fn store(name: &str) -> Result<TrustStore, Refusal> {
+    let is_it = |store: &TrustStore| {
+        [store.name(), store.short_name()].iter().any(|own| own.eq_ignore_ascii_case(name))
+    };
+    TRUST_STORES.into_iter().find(is_it).ok_or_else(|| {
+        Refusal(format!(
+            "Invalid unit name: {name}. Units: {}",
+            TRUST_STORES.map(TrustStore::short_name).join(", ")
+        ))
+    })
+}
+
+/// What `set cert delete` takes away, and what it says.
+///
+/// # Errors
+/// If it is a service certificate (CERT-01), or the node trusts no such certificate.
+pub(super) fn delete(
+    unit: &str,
+    name: &str,
+    node: NodeId,
+    view: &View<'_>,
+) -> Result<(DeleteCertificate, String), Refusal> {
+    let store = store(unit)?;
+    let stem = name.to_ascii_lowercase();
+    let stem = stem.strip_suffix(".pem").unwrap_or(&stem);
+    if CERTIFICATES.into_iter().any(|kind| kind.name().eq_ignore_ascii_case(stem)) {
+        return Err(Refusal(format!(
+            "{name} is a service certificate, which cannot be deleted; set cert regen makes it anew"
+        )));
+    }
+    let action = DeleteCertificate { node, store, name: name.to_owned() };
+    let Some(cluster) = view.cluster else { return Ok((action, String::new())) };
+    let found = cluster.stores().trusted(node, store, name, view.now);
+    let item = found
+        .ok_or_else(|| Refusal(format!("Certificate {name} not found in {}", store.name())))?;
+    let is_preloaded = item.origin == Some(Origin::Preloaded);
+    Ok((action, texts::deleted(&item.file_name(), store, is_preloaded)))
 }
 
 /// What `show cert list own|trust` prints.

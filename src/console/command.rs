@@ -3,10 +3,10 @@
 use crate::base::printable;
 use crate::cluster::operator::ctl::ResetList;
 use crate::cluster::operator::services::Change;
-use crate::cluster::{CERTIFICATES, CertificateKind, SERVICES, SecurityMode};
+use crate::cluster::{CERTIFICATES, CertificateKind, SecurityMode, TRUST_STORES, TrustStore};
 use crate::listing::ListName;
 
-use super::services::cucm_name;
+use super::services::{all, cucm_name};
 
 /// What a line asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub enum Command {
     Certificate(Side, String),
     /// `set cert regen UNIT`.
     Regenerate(String),
+    /// `set cert delete UNIT NAME`.
+    Delete(String, String),
     /// `set csr gen UNIT`.
     Request(String),
     /// `show csr own UNIT`.
@@ -43,8 +45,8 @@ pub enum Command {
     Backup,
     /// `run sql ...`.
     Sql(String),
-    /// `file list|view|tail activelog PATH`.
-    Log(String),
+    /// `file list|view|tail|search activelog PATH ...`.
+    Log(LogVerb, String),
 }
 
 /// The two kinds of certificates of a node.
@@ -54,6 +56,19 @@ pub enum Side {
     Own,
     /// Those it trusts.
     Trust,
+}
+
+/// What is done with logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogVerb {
+    /// Their names are listed.
+    List,
+    /// One is printed.
+    View,
+    /// The end of one is printed.
+    Tail,
+    /// Lines of one are looked for.
+    Search,
 }
 
 /// Why a line is refused, in one line.
@@ -90,6 +105,10 @@ enum Takes {
     Nothing,
     /// The name of a certificate.
     Unit,
+    /// The name of a trust store.
+    Store,
+    /// The name of a trust store and of a file in it.
+    StoreAndFile,
     /// The name of a service, which has blanks.
     Service,
     /// One word that is called so.
@@ -102,7 +121,8 @@ impl Takes {
     const fn placeholder(self) -> &'static str {
         match self {
             Takes::Nothing => "",
-            Takes::Unit => " UNIT",
+            Takes::Unit | Takes::Store => " UNIT",
+            Takes::StoreAndFile => " UNIT NAME.pem",
             Takes::Service => " SERVICE",
             Takes::Word(name) | Takes::Text(name) => name,
         }
@@ -113,7 +133,8 @@ impl Takes {
         let words = rest.split_whitespace().count();
         match self {
             Takes::Nothing => words == 0,
-            Takes::Unit | Takes::Word(_) => words == 1,
+            Takes::Unit | Takes::Store | Takes::Word(_) => words == 1,
+            Takes::StoreAndFile => words == 2,
             Takes::Service => words > 0,
             Takes::Text(_) => true,
         }
@@ -122,7 +143,8 @@ impl Takes {
     fn candidates(self) -> Vec<&'static str> {
         match self {
             Takes::Unit => CERTIFICATES.into_iter().map(CertificateKind::name).collect(),
-            Takes::Service => SERVICES.into_iter().map(cucm_name).collect(),
+            Takes::Store | Takes::StoreAndFile => TRUST_STORES.map(TrustStore::short_name).to_vec(),
+            Takes::Service => all().map(cucm_name).collect(),
             Takes::Nothing | Takes::Word(_) | Takes::Text(_) => Vec::new(),
         }
     }
@@ -143,17 +165,27 @@ const FORMS: &[Form] = &[
     form("quit", Takes::Nothing, "leave the console", |_| Command::Leave),
     form("help", Takes::Text(" [COMMAND]"), "list commands", |rest| Command::Help(rest.into())),
     form("file list activelog", Takes::Text(" PATH"), "list logs", |rest| {
-        Command::Log(rest.into())
+        Command::Log(LogVerb::List, rest.into())
+    }),
+    form("file search activelog", Takes::Text(" PATH TEXT"), "look for lines of a log", |rest| {
+        Command::Log(LogVerb::Search, rest.into())
+    }),
+    form("file tail activelog", Takes::Text(" PATH [LINES]"), "print the end of a log", |rest| {
+        Command::Log(LogVerb::Tail, rest.into())
     }),
     form("file view activelog", Takes::Text(" PATH"), "print a log", |rest| {
-        Command::Log(rest.into())
-    }),
-    form("file tail activelog", Takes::Text(" PATH"), "print the end of a log", |rest| {
-        Command::Log(rest.into())
+        Command::Log(LogVerb::View, rest.into())
     }),
     form("run sql", Takes::Text(" QUERY"), "ask the database", |rest| Command::Sql(rest.into())),
     form("set cert regen", Takes::Unit, "make a certificate anew", |rest| {
         Command::Regenerate(rest.into())
+    }),
+    form("set cert delete", Takes::StoreAndFile, "delete a certificate it trusts", |rest| {
+        let (unit, name) = rest.split_once(' ').unwrap_or((rest, ""));
+        Command::Delete(unit.into(), name.into())
+    }),
+    form("set cert import trust", Takes::Store, "trust the certificate of a server", |rest| {
+        Command::Import(Side::Trust, rest.into())
     }),
     form("set cert import own", Takes::Unit, "take what a CA has signed", |rest| {
         Command::Import(Side::Own, rest.into())
@@ -312,7 +344,8 @@ mod tests {
         for form in FORMS {
             let line = match form.takes {
                 Takes::Nothing | Takes::Text(_) => form.words.to_owned(),
-                Takes::Unit => format!("{} CAPF", form.words),
+                Takes::Unit | Takes::Store => format!("{} CAPF", form.words),
+                Takes::StoreAndFile => format!("{} CAPF old.pem", form.words),
                 Takes::Service => format!("{} Cisco Tftp", form.words),
                 Takes::Word(_) => format!("{} name", form.words),
             };
@@ -322,7 +355,13 @@ mod tests {
             assert!(complete(begun.trim_start()).contains(&last.to_owned()), "{begun}");
         }
         assert_eq!(complete("set cert regen ca"), ["CAPF", "CallManager", "CallManager-ECDSA"]);
-        assert_eq!(complete("utils service stop Cisco T"), ["Tftp", "Trust Verification Service"]);
+        let services = complete("utils service stop Cisco T");
+        assert_eq!(services, ["Tftp", "Tomcat", "Trust Verification Service"]);
+        assert_eq!(
+            complete("set cert delete phone"),
+            ["phone", "phone-ctl", "phone-sast", "phone-vpn"]
+        );
+        assert!(complete("set cert delete CAPF ").is_empty());
         assert_eq!(complete("show c"), ["cert", "csr", "ctl"]);
         assert!(complete("zz").is_empty());
     }

@@ -5,6 +5,7 @@
 
 mod certificates;
 mod command;
+mod logs;
 mod look;
 mod services;
 mod session;
@@ -14,6 +15,6 @@ mod view;
 
 pub use command::{Command, Refusal, Side, complete, parse};
 pub use look::Look;
-pub use session::{Answer, PROMPT, Session, Typed};
+pub use session::{Answer, PROMPT, Session, Transcript, Typed};
 pub use sql::Sql;
 pub use view::View;

@@ -23,19 +23,23 @@ pub(super) const fn cucm_name(service: ServiceKind) -> &'static str {
     }
 }
 
+/// The services that the console knows.
+pub(super) fn all() -> impl Iterator<Item = ServiceKind> {
+    SERVICES.into_iter().chain(IMPLIED_SERVICES)
+}
+
 /// The service with this name, in any case.
 pub(super) fn named(name: &str) -> Option<ServiceKind> {
-    let mut all = SERVICES.into_iter().chain(IMPLIED_SERVICES);
-    all.find(|&service| cucm_name(service).eq_ignore_ascii_case(name))
+    all().find(|&service| cucm_name(service).eq_ignore_ascii_case(name))
 }
 
 /// What `utils service list` prints.
 pub(super) fn list(node: NodeId, view: &View<'_>) -> String {
     let mut text = "Requesting service status, please wait...\n".to_owned();
-    for service in SERVICES {
+    for service in all() {
         let state = if !view.topology.is_active(node, service) {
             "[STOPPED]  Service Not Activated"
-        } else if runs(node, service, view) {
+        } else if view.cluster.is_none_or(|cluster| cluster.runs(node, service)) {
             "[STARTED]"
         } else {
             "[STOPPED]  Commanded Out of Service"
@@ -46,11 +50,6 @@ pub(super) fn list(node: NodeId, view: &View<'_>) -> String {
     let is_publisher = node == view.topology.cluster.node(0);
     let _ = writeln!(text, "\nPrimary Node ={is_publisher}");
     text
-}
-
-fn runs(node: NodeId, service: ServiceKind, view: &View<'_>) -> bool {
-    let Some(cluster) = view.cluster else { return true };
-    !service.is_served() || cluster.services_of(node).any(|running| running.kind() == service)
 }
 
 /// What a change of a service prints.

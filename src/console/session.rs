@@ -1,17 +1,19 @@
 use crate::base::{NodeId, Span, printable};
-use crate::cluster::operator::certificates::Regenerate;
+use crate::cluster::operator::certificates::{ImportTrust, Regenerate, Upload};
 use crate::cluster::operator::ctl::{ResetList, ResetLocalKey, UpdateCtl};
 use crate::cluster::operator::parameters::{Parameter, SetParameter};
 use crate::cluster::operator::requests::{ImportOwn, RequestCertificate};
 use crate::cluster::operator::services::{Change, Services};
 use crate::cluster::{
-    CertificateKind, CtlMethod, Holders, OperatorAction, SecurityMode, ServiceKind,
+    CertificateKind, CtlMethod, Holders, OperatorAction, SecurityMode, ServiceKind, TrustStore,
 };
-use crate::crypto::KeyStore;
+use crate::crypto::{Certificate, KeyStore};
 use crate::listing::{ListName, ShowOptions, show};
 
 use super::certificates::{self, unit};
-use super::command::{Command, Refusal, help, parse};
+use super::command::{Command, Refusal, Side, help, parse};
+use super::logs;
+use super::look::Look;
 use super::services;
 use super::texts;
 use super::view::View;
@@ -48,8 +50,15 @@ enum Pending {
 /// A certificate that is being pasted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Paste {
-    certificate: CertificateKind,
+    place: Place,
     text: String,
+}
+
+/// Where a pasted certificate goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Own(CertificateKind),
+    Trust(TrustStore),
 }
 
 /// Longest text that can be pasted, in bytes; certificates have some thousand.
@@ -77,15 +86,34 @@ pub struct Typed {
 
 impl Typed {
     /// The session as it stands on a terminal: what was typed and what the console said.
-    pub fn transcript(&self, view: &View<'_>) -> String {
+    pub fn transcript(&self, view: &View<'_>) -> Transcript {
         let mut session = Session::new(self.node);
-        let mut text = String::new();
+        let mut transcript = Transcript::default();
         for line in &self.lines {
-            text += &session.prompt_and(line);
-            text += &session.line(line, view).text;
+            transcript.text += &session.prompt_and(line);
+            let answer = session.line(line, view);
+            transcript.text += &answer.text;
+            if answer.is_refused {
+                let why = answer.text.lines().last().unwrap_or_default();
+                transcript.refused = Some(format!("`{}`: {why}", printable(line)));
+            }
         }
-        text
+        transcript
     }
+
+    /// What is done where a command changes nothing.
+    pub fn look(&self) -> Look {
+        Look { node: self.node, line: self.lines.first().cloned().unwrap_or_default() }
+    }
+}
+
+/// A session as it stands on a terminal.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Transcript {
+    /// What was typed and what the console said.
+    pub text: String,
+    /// The last line that the console has refused, and why.
+    pub refused: Option<String>,
 }
 
 impl Session {
@@ -171,9 +199,16 @@ impl Session {
                 }
             }
             Command::ShowRequest(name) => said(self.request(&name, view)?),
-            Command::Import(_, name) => {
-                let certificate = certificates::signed_unit(&name, self.node, view)?;
-                self.state = State::Pasting(Paste { certificate, text: String::new() });
+            Command::Delete(store, name) => {
+                let (action, text) = certificates::delete(&store, &name, self.node, view)?;
+                Answer { action: Some(action.into()), ..said(text) }
+            }
+            Command::Import(side, name) => {
+                let place = match side {
+                    Side::Own => Place::Own(certificates::signed_unit(&name, self.node, view)?),
+                    Side::Trust => Place::Trust(certificates::store(&name)?),
+                };
+                self.state = State::Pasting(Paste { place, text: String::new() });
                 said(texts::PASTE)
             }
             Command::UpdateCtl => {
@@ -190,7 +225,7 @@ impl Session {
             }
             Command::Backup => return Err(refusal("drfCliMsg: No backup device is configured")),
             Command::Sql(query) => sql(&query, view)?,
-            Command::Log(_) => return Err(refusal("no such file or directory can be found")),
+            Command::Log(verb, rest) => said(logs::answer(verb, &rest, self.node, view)?),
         })
     }
 
@@ -222,17 +257,31 @@ impl Session {
             self.state = State::Pasting(paste);
             return Ok(Answer::default());
         }
-        let (certificate, node) = (paste.certificate, self.node);
-        let signed = KeyStore::from_pem(&paste.text)
+        let pasted = KeyStore::from_pem(&paste.text)
             .and_then(|store| store.first_certificate().cloned())
             .map_err(|error| refusal(&format!("The certificate cannot be read: {error}")))?;
+        match paste.place {
+            Place::Own(certificate) => self.import_own(certificate, pasted, view),
+            Place::Trust(store) => {
+                let upload = Upload::Given(pasted);
+                let action = Some(ImportTrust { node: self.node, store, upload }.into());
+                Ok(Answer { action, ..said(texts::TRUST_IMPORTED) })
+            }
+        }
+    }
+
+    fn import_own(
+        &self,
+        certificate: CertificateKind,
+        signed: Certificate,
+        view: &View<'_>,
+    ) -> Result<Answer, Refusal> {
+        let node = self.node;
         if view.cluster.is_some_and(|own| !own.is_requested(node, certificate, &signed)) {
             return Err(refusal("The certificate does not match the CSR"));
         }
-        Ok(Answer {
-            action: Some(ImportOwn { certificate, node, signed }.into()),
-            ..said(texts::imported(certificate.name()))
-        })
+        let action = Some(ImportOwn { certificate, node, signed }.into());
+        Ok(Answer { action, ..said(texts::imported(certificate.name())) })
     }
 
     /// `show itl` and `show ctl`: the files as they are on this node.
@@ -340,7 +389,7 @@ impl Pending {
             Pending::UpdateCtl => {
                 let has_tokens = !view.topology.security.etokens.is_empty();
                 let method = has_tokens.then_some(CtlMethod::Tokenless);
-                (texts::ctl_updated(), UpdateCtl { method, token: None }.into())
+                (texts::ctl_updated(), UpdateCtl { method, ..UpdateCtl::AS_EVER }.into())
             }
             Pending::SetMode(mode) => {
                 let parameter = Parameter::SecurityMode(mode);

@@ -2,7 +2,7 @@
 
 use crate::base::NodeId;
 use crate::cluster::operator::ctl::ResetList;
-use crate::cluster::{Release, SecurityMode, Topology};
+use crate::cluster::{Release, SecurityMode, Topology, TrustStore};
 
 /// Before a certificate is made anew.
 pub(super) fn before_regeneration(unit: &str) -> String {
@@ -45,6 +45,22 @@ pub(super) fn imported(unit: &str) -> String {
          You must restart services related to {unit} for the imported certificates to become \
          active.\n"
     )
+}
+
+/// After a certificate was taken into a trust store.
+pub(super) const TRUST_IMPORTED: &str = "Import of trust certificate is successful\n";
+
+/// After a trusted certificate was deleted; a preloaded one is the manufacturer's (CERT-08).
+pub(super) fn deleted(file: &str, store: TrustStore, is_preloaded: bool) -> String {
+    let warning = if is_preloaded {
+        format!(
+            "WARNING: {file} is a certificate of the manufacturer: the cluster does not trust the \
+             MICs of phones without it\n"
+        )
+    } else {
+        String::new()
+    };
+    format!("{warning}Successfully deleted {file} from {}\n", store.name())
 }
 
 /// The question of `utils ctl update CTLFile`.

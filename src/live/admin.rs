@@ -147,7 +147,8 @@ async fn listen(listener: UnixListener, asked: mpsc::Sender<Asked>) {
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
             continue;
         };
-        if !is_owner(&stream) {
+        let peer = stream.peer_cred().ok().map(|peer| peer.uid());
+        if !is_owner(peer, geteuid().as_raw()) {
             continue;
         }
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
@@ -162,9 +163,9 @@ async fn listen(listener: UnixListener, asked: mpsc::Sender<Asked>) {
     }
 }
 
-/// Whether whoever has connected is the user that we are.
-fn is_owner(stream: &UnixStream) -> bool {
-    stream.peer_cred().is_ok_and(|peer| peer.uid() == geteuid().as_raw())
+/// Whether whoever has connected is the user that we are; `None`: nobody knows who.
+const fn is_owner(peer: Option<u32>, ours: u32) -> bool {
+    matches!(peer, Some(peer) if peer == ours)
 }
 
 async fn converse(
@@ -211,4 +212,25 @@ async fn next_line(reader: &mut BufReader<OwnedReadHalf>) -> io::Result<Option<O
 async fn send(writer: &mut (impl AsyncWriteExt + Unpin), reply: &AdminReply) -> io::Result<()> {
     let document = serde_json::to_string(reply)?;
     writer.write_all(format!("{document}\n").as_bytes()).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Root, too, has nothing to do on the console of somebody else.
+    #[test]
+    fn the_console_is_for_the_user_who_serves_and_for_nobody_else() {
+        let (ours, other, root) = (1_000, 1_001, 0);
+        assert!(is_owner(Some(ours), ours) && is_owner(Some(root), root));
+        assert!(!is_owner(Some(other), ours) && !is_owner(Some(root), ours));
+        assert!(!is_owner(Some(ours), root) && !is_owner(None, ours));
+    }
+
+    #[tokio::test]
+    async fn a_peer_on_a_socket_is_known_by_its_user() {
+        let (stream, _peer) = UnixStream::pair().unwrap();
+        let known = stream.peer_cred().unwrap().uid();
+        assert!(is_owner(Some(known), geteuid().as_raw()));
+    }
 }

@@ -7,7 +7,7 @@ use crate::cluster::{
     ActionError, Backup, Cluster, Effect, Mismatch, OperatorAction, ServiceChange, ServiceKind,
     SignCounts, TftpService, WhyUnused,
 };
-use crate::console::{Answer, Session, Sql, Typed, View};
+use crate::console::{Answer, Session, Sql, Transcript, Typed, View};
 use crate::listing::{hex, upper_hex};
 use crate::measure::{
     ClusterCounts, CpuSeconds, Finish, ItlChecksum, Ledger, Mode, RunFacts, RunInfo, ServeSummary,
@@ -232,7 +232,9 @@ impl Play {
             let (action, step) = if let Some(command) = self.commands.pop_front() {
                 (command, None)
             } else if let Some(action) = self.timeline.next_due(now, settled) {
-                self.timeline.typed().cloned().iter().for_each(|typed| self.transcribe(typed, now));
+                let typed = self.timeline.typed().cloned();
+                let refused = typed.filter(|typed| self.refuses(typed, now));
+                let action = refused.map_or(action, |typed| typed.look().into());
                 (action, self.timeline.in_hand().cloned())
             } else {
                 return Ok(None);
@@ -260,11 +262,16 @@ impl Play {
         }
     }
 
-    /// Writes down what a console says to what is typed at it now.
-    fn transcribe(&mut self, typed: &Typed, now: Time) {
-        let Some(cluster) = &self.cluster else { return };
-        let text = typed.transcript(&self.view(cluster, now));
+    /// Writes down what a console says to what is typed at it now. Whether it refuses it, which the
+    /// plan could not foresee, such as the deletion of what is not there.
+    fn refuses(&mut self, typed: &Typed, now: Time) -> bool {
+        let Some(cluster) = &self.cluster else { return false };
+        let Transcript { text, refused } = typed.transcript(&self.view(cluster, now));
         *self.transcripts.entry(typed.node).or_default() += &text;
+        let name = &self.plan.topology.node(typed.node).name;
+        let note = |why: &String| format!("the console of {name} has refused {why}");
+        self.notes.extend(refused.as_ref().map(note));
+        refused.is_some()
     }
 
     /// What a cue means, in words; `None` for what goes without saying.
@@ -377,26 +384,25 @@ impl Play {
 
     /// What the summary says of the run; its driver adds what it has counted.
     pub fn facts(&self) -> RunFacts {
-        let ours = self.cluster.is_some();
-        let monitor = self.cluster.as_ref().map(|ours| (ours, ours.monitor(self.now)));
+        let cluster = self.cluster.as_ref();
         let known = Summary {
             scenario: self.plan.name.clone(),
             mode: self.mode,
             seed: self.plan.seed,
-            services: if ours { self.plan.topology.running() } else { Vec::new() },
+            services: cluster.map(|ours| ours.topology().running()).unwrap_or_default(),
             faults: self.plan.topology.faults.iter().map(|&fault| fault.into()).collect(),
             cluster: ClusterCounts {
                 restarts_due: self.restarts_due().len() as u64,
                 failed_actions: self.failed_actions,
                 expired_certificates: self.expired().len() as u64,
-                expiry_alarms: monitor.as_ref().map_or(0, |(_, monitor)| monitor.raised()),
+                expiry_alarms: cluster.map_or(0, |ours| ours.monitor(self.now).raised()),
             },
             notes: [&self.notes[..], &self.warnings()].concat(),
             ..Summary::default()
         };
         let signed_before = self.storm.unwrap_or_default();
         let zone = &self.plan.dates.time_zone;
-        let alarms = monitor.map(|(ours, monitor)| mails(ours, &monitor, zone));
+        let alarms = cluster.map(|ours| mails(ours, self.now, zone));
         RunFacts {
             known,
             signed_before,

@@ -213,7 +213,7 @@ mod tests {
     fn a_ctl_is_updated_behind_the_step_that_makes_one() {
         let mixed = event("at='1s'", "set-parameter={name='security-mode',value='mixed'}");
         let entries = good(&(mixed.clone() + &event("after='previous'", "update-ctl={}")));
-        assert_eq!(entries[1].action, UpdateCtl { method: None, token: None });
+        assert_eq!(entries[1].action, UpdateCtl::AS_EVER);
         let back =
             event("after='previous'", "set-parameter={name='security-mode',value='non-secure'}");
         let text = mixed.clone() + &back + &event("after='previous'", "update-ctl={}");

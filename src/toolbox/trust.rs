@@ -97,17 +97,24 @@ impl TrustLists<'_> {
     /// SHA-1 of the certificates that the lists hold with this role, CTL first: how a phone knows
     /// a TVS or CAPF server.
     pub fn certificate_hashes(&self, role: u16) -> Vec<[u8; 20]> {
-        let lists = [&self.ctl, &self.itl];
-        let records = lists.into_iter().flatten().flat_map(|list| &list.records);
         let hash =
             |record: &Record<'_>| record.certificate_hash.or_else(|| record.certificate.map(sha1));
-        records.filter(|record| record.role == Some(role)).filter_map(hash).collect()
+        self.records(role).filter_map(hash).collect()
+    }
+
+    /// The serial numbers that the records with this role have, CTL first (TOOL-04).
+    pub fn serials(&self, role: u16) -> Vec<Vec<u8>> {
+        self.records(role).map(|record| record.serial.to_vec()).collect()
     }
 
     fn tvs_records(&self) -> usize {
+        self.records(ROLE_TVS).count()
+    }
+
+    fn records(&self, role: u16) -> impl Iterator<Item = &Record<'_>> {
         let lists = [&self.ctl, &self.itl];
         let records = lists.into_iter().flatten().flat_map(|list| &list.records);
-        records.filter(|record| record.role == Some(ROLE_TVS)).count()
+        records.filter(move |record| record.role == Some(role))
     }
 }
 

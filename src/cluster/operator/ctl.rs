@@ -12,15 +12,26 @@ pub struct UpdateCtl {
     pub method: Option<CtlMethod>,
     /// The token that signs; `None`: the one that did before.
     pub token: Option<String>,
+    /// Whether anybody knows the password of the token: without it nothing is signed (CTL-05).
+    pub is_password_known: bool,
+}
+
+impl UpdateCtl {
+    /// As ever: the method and the token stay what they were.
+    pub const AS_EVER: UpdateCtl = UpdateCtl { method: None, token: None, is_password_known: true };
 }
 
 impl Operation for UpdateCtl {
     fn apply(&self, cluster: &mut Cluster, now: Time) -> Result<Vec<Effect>, ActionError> {
-        cluster.update_ctl(self.method, self.token.as_deref(), now).map(|()| Vec::new())
+        cluster.update_ctl(self, now).map(|()| Vec::new())
     }
 
     fn words(&self, _: &Topology) -> String {
         match (&self.token, self.method) {
+            _ if !self.is_password_known => {
+                let token = self.token.as_deref().unwrap_or("a token");
+                format!("update the CTL with {token}, whose password nobody knows")
+            }
             (Some(token), _) => format!("update the CTL with token {token}"),
             (None, Some(method)) => format!("update the CTL, {} from now on", method.name()),
             (None, None) => "update the CTL".to_owned(),
@@ -29,7 +40,8 @@ impl Operation for UpdateCtl {
 
     fn record(&self) -> String {
         let method = self.method.map_or("-", CtlMethod::name);
-        format!("update-ctl {method} {}", self.token.as_deref().unwrap_or("-"))
+        let without = if self.is_password_known { "" } else { " without-password" };
+        format!("update-ctl {method} {}{without}", self.token.as_deref().unwrap_or("-"))
     }
 
     fn impact(&self, _: &Topology) -> Impact {

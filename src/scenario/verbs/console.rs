@@ -5,7 +5,7 @@ use toml::Value;
 use crate::base::{ClusterId, NodeId, Span, Time};
 use crate::cluster::operator::parameters::{Parameter, SetParameter};
 use crate::cluster::{OperatorAction, SecurityMode};
-use crate::console::{Look, Session, Typed, View};
+use crate::console::{Session, Typed, View};
 
 use super::super::error::Problem;
 use super::super::names::Text;
@@ -38,8 +38,8 @@ fn console(given: &Given, reader: &mut Reader<'_>) -> Result<Step, Problem> {
         begun.push(line);
         if session.is_ready() || session.is_over() {
             let lines: Vec<String> = begun.drain(..).map(|line| line.get_ref().clone()).collect();
-            let look = || Look { node, line: lines[0].clone() }.into();
-            steps.push((action.unwrap_or_else(look), Typed { node, lines }));
+            let typed = Typed { node, lines };
+            steps.push((action.unwrap_or_else(|| typed.look().into()), typed));
         }
     }
     if let Some(question) = begun.first() {

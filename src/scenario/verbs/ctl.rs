@@ -47,13 +47,18 @@ fn reset_local_key(list: ResetList, reader: &Reader<'_>) -> Result<Step, Problem
 const UPDATE: Verb = Verb {
     key: "update-ctl",
     word: "update-ctl",
-    takes: &[Argument::text("method").or_none(), Argument::text("token").or_none()],
+    takes: &[
+        Argument::text("method").or_none(),
+        Argument::text("token").or_none(),
+        Argument::word("password-known").or_none(),
+    ],
     read: update_ctl,
     write: |entry, _| {
-        let UpdateCtl { method, token } = entry.action.get()?;
+        let UpdateCtl { method, token, is_password_known } = entry.action.get()?;
         let method = method.map(|method| ("method", method.name().into()));
         let token = token.as_ref().map(|token| ("token", token.as_str().into()));
-        Some(method.into_iter().chain(token).collect())
+        let password = (!is_password_known).then(|| ("password-known", false.into()));
+        Some(method.into_iter().chain(token).chain(password).collect())
     },
 };
 
@@ -87,7 +92,15 @@ fn update_ctl(given: &Given, reader: &mut Reader<'_>) -> Result<Step, Problem> {
     let token = token.map(|text| text.get_ref().clone());
     // Whoever takes a token in hand runs the CTL client.
     let method = method.or(token.as_ref().map(|_| CtlMethod::Etoken));
-    Ok(UpdateCtl { method, token }.into())
+    let is_password_known = match given.text_if("password-known") {
+        Some(text) => one_of(text, "value", &[true, false], truth)?,
+        None => true,
+    };
+    Ok(UpdateCtl { method, token, is_password_known }.into())
+}
+
+const fn truth(is_true: bool) -> &'static str {
+    if is_true { "true" } else { "false" }
 }
 
 /// Whether the cluster knows this method (CTL-04).

@@ -273,7 +273,7 @@ impl Steps<'_> {
 
     /// Mixed mode: a CTL is made by hand after all changes (CTL-02).
     fn update_ctl(&mut self) {
-        self.push(UpdateCtl { method: None, token: None });
+        self.push(UpdateCtl::AS_EVER);
         self.restart_all(ServiceKind::CallManager);
         self.restart_all(ServiceKind::Tftp);
         self.reset();

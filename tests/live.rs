@@ -403,6 +403,11 @@ async fn a_phone_is_ready_if_the_tvs_that_it_asks_has_heard_of_the_signer() {
         assert_eq!(live.phones.ready, ready, "{delay}: {:?}", live.phones);
         // Phones of group b ask again for the configuration, whose signer is unknown as well.
         assert_eq!(live.tvs.lookups, 60 + (60 - ready), "{delay}");
+        for summary in [&live, &sim] {
+            // The cache of a phone is asked before its servers, and theirs say what they lack.
+            assert_eq!((summary.tvs.cache_misses, summary.tvs.cache_hits), (live.tvs.lookups, 0));
+            assert_eq!(summary.tvs.not_found, 2 * (60 - ready), "{delay}");
+        }
         agree(&delay, &live, &sim);
         assert_eq!(run.ledger.counts().unexpected, 0);
     }

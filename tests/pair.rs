@@ -74,6 +74,7 @@ fn regeneration_of_call_manager_costs_one_lookup_and_one_signature_per_phone() {
     assert_eq!(summary.trust.lists.accepted_by_tvs, 40);
     assert_eq!(summary.trust.configs.accepted_by_itl, 40);
     assert_eq!(summary.tvs.by_command.query, 40);
+    assert_eq!((summary.tvs.cache_misses, summary.tvs.not_found), (40, 0));
     assert_eq!((summary.signatures.made, summary.signatures.cache_misses), (41, 41));
     assert_eq!(summary.signatures.cache_hits, 39, "one list for all phones");
     assert_eq!(summary.signatures.verified, 80);

@@ -553,7 +553,8 @@ fn a_list_signed_by_a_stranger_is_refused_when_tvs_does_not_know_the_stranger() 
     assert_eq!(command, Command::QueryResponse);
     let (_, facts) = bench.said(token, &answer);
     let command = Command::QueryResponse;
-    let expected = [Fact::TvsAnswered { command }, refused(FileKind::Itl, Refusal::NotValid)];
+    let expected =
+        [Fact::TvsAnswered { command, is_found: false }, refused(FileKind::Itl, Refusal::NotValid)];
     assert_eq!(facts, expected);
     assert_eq!(*bench.phone.lists(), before);
     let config = bench.config();
@@ -721,7 +722,10 @@ fn an_answer_of_tvs_installs_the_list_and_is_cached() {
     let bytes = answer(&bench, &request, |_| {});
     let (_, facts) = bench.said(token, &bytes);
     let command = Command::QueryResponse;
-    assert_eq!(facts, [Fact::TvsAnswered { command }, accepted(FileKind::Itl, AcceptPath::Tvs)]);
+    assert_eq!(
+        facts,
+        [Fact::TvsAnswered { command, is_found: true }, accepted(FileKind::Itl, AcceptPath::Tvs)]
+    );
     let config = bench.config();
     let (_, facts) = bench.give(&config);
     assert_eq!(facts[0], accepted(FileKind::Config, AcceptPath::Itl));
@@ -1087,7 +1091,11 @@ fn a_name_without_a_record_is_not_asked_for_again_before_its_negative_time_to_li
     bench.boot();
     let (actions, facts) = bench.give(&list);
     request(&actions);
-    assert_eq!(facts, [Fact::NameFromCache, attempt, refused], "though its record may be back");
+    assert_eq!(
+        facts,
+        [Fact::TvsCacheMiss, Fact::NameFromCache, attempt, refused],
+        "though its record may be back"
+    );
     bench.now = asked + ttl;
     bench.boot();
     let (actions, _) = bench.give(&list);
@@ -1104,7 +1112,8 @@ fn a_phone_without_a_stored_config_has_nobody_to_ask() {
     let list = bench.list();
     let (actions, facts) = bench.give(&list);
     request(&actions);
-    assert_eq!(facts, [refused(FileKind::Itl, Refusal::UnknownSigner)]);
+    let alarm = refused(FileKind::Itl, Refusal::UnknownSigner);
+    assert_eq!(facts, [Fact::TvsCacheMiss, alarm]);
     let config = bench.config();
     let (_, facts) = bench.give(&config);
     assert_eq!(outcome(&facts), Some(Outcome::Stuck));

@@ -133,7 +133,11 @@ impl Ledger {
             }
             Fact::TvsCacheHit => counts.tvs.cache_hits += 1,
             Fact::NameFromCache => counts.tvs.names_from_cache += 1,
-            Fact::TvsAnswered { command } => counts.tvs.answered(command),
+            Fact::TvsCacheMiss => counts.tvs.cache_misses += 1,
+            Fact::TvsAnswered { command, is_found } => {
+                counts.tvs.answered(command);
+                counts.tvs.not_found += u64::from(!is_found);
+            }
             Fact::TvsAttemptFailed { fault } => counts.tvs.not_answered(fault),
             Fact::TvsFailover => {
                 counts.tvs.failovers += 1;

@@ -145,6 +145,11 @@ counts! {
         /// Signers that a phone's TVS cache vouched for.
         cache_hits: u64 = SHARED.counter("tvs_cache_hits_total")
             .said(3, ", {} answered by a phone's cache"),
+        /// Signers that nothing in a phone's TVS cache vouched for (TVS-09).
+        cache_misses: u64 = SHARED.trend(Trend::Neither).counter("tvs_cache_misses_total"),
+        /// Those answers that say that the server's stores have no such certificate (TVS-10).
+        not_found: u64 = SHARED.trend(Trend::Low).counter("tvs_not_found_total")
+            .said_if_any(7, "; {} certificates not found"),
         /// Attempts without an answer.
         failed: u64 = SHARED.trend(Trend::Low).said(1, ", {} failed"),
         /// Those of them whose server's name did not resolve.

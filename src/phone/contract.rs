@@ -66,10 +66,14 @@ pub enum Fact {
     TvsCacheHit,
     /// The phone knows that the name of a TVS server has no DNS record, and did not ask (TVS-21).
     NameFromCache,
+    /// Nothing in the TVS cache vouches for a signer, and a server has to be asked (TVS-09).
+    TvsCacheMiss,
     /// A TVS server's answer was received and used.
     TvsAnswered {
         /// The answer's command.
         command: Command,
+        /// Whether the server has the certificate (TVS-10).
+        is_found: bool,
     },
     /// An attempt ended without an answer.
     TvsAttemptFailed {

@@ -443,7 +443,7 @@ mod tests {
         }
         settle(&mut ledger, 1_998, at(9), Outcome::Stuck);
         settle(&mut ledger, 1_999, at(9), Outcome::Failed(Failure::TvsUnreachable));
-        let answered = Fact::TvsAnswered { command: Command::QueryResponse };
+        let answered = Fact::TvsAnswered { command: Command::QueryResponse, is_found: true };
         ledger.hear(PhoneId(0), at(9), &Incident::Phone(answered));
         ledger
     }

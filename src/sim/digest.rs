@@ -73,7 +73,7 @@ fn code(fact: Fact) -> [u8; 4] {
         Fact::FileAccepted { kind, path } => [2, kind as u8, path as u8, 0],
         Fact::FileRefused { kind, refusal } => [3, kind as u8, refusal as u8, 0],
         Fact::TvsCacheHit => [4, 0, 0, 0],
-        Fact::TvsAnswered { command } => [5, command as u8, 0, 0],
+        Fact::TvsAnswered { command, is_found } => [5, command as u8, u8::from(is_found), 0],
         Fact::TvsAttemptFailed { fault } => [6, fault as u8, 0, 0],
         Fact::TvsFailover => [7, 0, 0, 0],
         Fact::Settled { outcome: Outcome::Ready } => [8, 1, 0, 0],
@@ -90,6 +90,7 @@ fn code(fact: Fact) -> [u8; 4] {
         Fact::TftpFailover => [11, 0, 0, 0],
         Fact::LoadTaken => [12, 0, 0, 0],
         Fact::NameFromCache => [13, 0, 0, 0],
+        Fact::TvsCacheMiss => [14, 0, 0, 0],
     }
 }
 

@@ -293,6 +293,7 @@ fn ask_cache(cx: &mut Context<'_>, step: Step, file: &SignedFile<'_>) -> Next {
             .and_then(|()| install_file(cx, step, file, AcceptPath::TvsCache));
         return finish_file(cx, step, verdict);
     }
+    cx.fact(Fact::TvsCacheMiss);
     let config = cx.held.config.as_ref().map(|config| Arc::clone(&config.content));
     let lookup = Lookup {
         step,
@@ -396,7 +397,7 @@ fn on_tvs_answer(cx: &mut Context<'_>, lookup: Box<Lookup>, bytes: &[u8]) -> Nex
             _ => return on_tvs_fault(cx, lookup, TvsFault::WrongAnswer),
         },
     };
-    cx.fact(Fact::TvsAnswered { command: answer.command });
+    cx.fact(Fact::TvsAnswered { command: answer.command, is_found: verdict.is_ok() });
     let step = lookup.step;
     let verdict = verdict.and_then(|signer| use_signer(cx, step, &file, signer));
     finish_file(cx, step, verdict)

@@ -82,6 +82,9 @@ fn a_run_leaves_its_directory_and_ends_with_0() {
     assert_eq!(summary["phones"]["ready"], 40);
     assert_eq!(summary["tvs"]["lookups"], 40);
     assert_eq!(summary["verdict"], "pass");
+    for side in ["serve", "swarm"] {
+        assert!(summary["cpu_s"][side].as_f64().is_some_and(|seconds| seconds > 0.0), "{side}");
+    }
     let manifest = json(&latest.join("run.json"));
     assert_eq!((&manifest["state"], &manifest["exit_code"]), (&"finished".into(), &0.into()));
     let resolved = latest.join("scenario.toml");

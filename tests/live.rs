@@ -105,8 +105,8 @@ async fn regenerated_call_manager_ends_in_its_counts() {
     let tftp = &summary.tftp;
     assert_eq!((tftp.requests, tftp.transfers, tftp.not_found), (1_200, 600, 600));
     assert_eq!((summary.serve.tftp_requests, summary.serve.tvs_answers), (1_200, 300));
-    assert!(summary.cpu_s.serve.is_some_and(|seconds| seconds > 0.0));
-    assert!(summary.cpu_s.swarm.is_some_and(|seconds| seconds > 0.0));
+    // How much it is only a process knows that plays nothing else (`cli_run`).
+    assert!(summary.cpu_s.serve.is_some() && summary.cpu_s.swarm.is_some());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

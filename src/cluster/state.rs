@@ -311,11 +311,14 @@ impl Cluster {
                 }
             }
         }
+        self.trust_tokens(|name| is_new || !known.contains(name), Change::START);
+    }
+
+    /// The CTL client brings its tokens into phone-sast-trust of the publisher (CERT-25).
+    fn trust_tokens(&mut self, which: impl Fn(&String) -> bool, since: Change) {
         let imported = Source::Imported(self.publisher());
-        for (_, token) in self.ctl.tokens.iter().filter(|(name, _)| is_new || !known.contains(name))
-        {
-            let store = TrustStore::PhoneSast;
-            self.stores.trust(store, &token.certificate, imported, Change::START);
+        for (_, token) in self.ctl.tokens.iter().filter(|(name, _)| which(name)) {
+            self.stores.trust(TrustStore::PhoneSast, &token.certificate, imported, since);
         }
     }
 
@@ -1041,6 +1044,9 @@ impl Cluster {
     /// Installs a node anew: certificates, keys and what it had others trust are gone.
     pub(super) fn rebuild(&mut self, node: NodeId, now: Time) -> Result<Vec<Effect>, ActionError> {
         self.stores.wipe(node, now);
+        if node == self.publisher() {
+            self.trust_tokens(|_| true, Change::on(&[node], now));
+        }
         for kind in self.certificate_kinds(node) {
             let own = self.issue(node, kind, self.calendar.date_s(now));
             self.install(node, kind, &own, now);

@@ -10,6 +10,7 @@ use resetstorm::base::{ClusterId, NodeId, Time};
 use resetstorm::cluster::operator::certificates::Regenerate;
 use resetstorm::cluster::operator::ctl::{ResetList, ResetLocalKey, UpdateCtl};
 use resetstorm::cluster::operator::parameters::{Parameter, SetParameter};
+use resetstorm::cluster::operator::recovery::{Rebuild, Restore};
 use resetstorm::cluster::operator::services::Services;
 use resetstorm::cluster::{CertificateKind, Cluster, Genesis, SecurityMode, ServiceKind, Stored};
 use resetstorm::console::{Answer, PROMPT, Session, Typed, View, parse};
@@ -817,4 +818,23 @@ fn check_says_which_models_know_security_by_default() {
     };
     assert!(profile("7940").contains("no trust lists"), "{text}");
     assert!(!profile("8841").contains("no trust lists"), "{text}");
+}
+
+#[test]
+fn a_backup_from_the_console_of_the_publisher_can_be_restored() {
+    let mut cluster = cluster(R10);
+    let status =
+        |cluster: &Cluster| screen(cluster, PUB, &["utils disaster_recovery status backup"]);
+    assert!(status(&cluster).contains("No backup has been made"));
+    let before = cluster.tftp(PUB).unwrap().signer().certificate.clone();
+    let back_up = "utils disaster_recovery backup network CUCM /backups sftp.example.com ops";
+    assert!(screen(&cluster, PUB, &[back_up]).contains("Backup initiated successfully"));
+    act(&mut cluster, &[back_up]);
+    assert!(status(&cluster).contains("Backup 1 completed"));
+    cluster.apply(&Rebuild { node: PUB }, Time::ZERO).unwrap();
+    assert_ne!(cluster.tftp(PUB).unwrap().signer().certificate, before);
+    cluster.apply(&Restore { node: PUB, from: None }, Time::ZERO).unwrap();
+    assert_eq!(cluster.tftp(PUB).unwrap().signer().certificate, before, "of the backup");
+    assert!(answer(&cluster, SUB, &[back_up]).is_refused, "DRF Master is on the publisher");
+    assert!(answer(&cluster, PUB, &["utils disaster_recovery"]).is_refused);
 }

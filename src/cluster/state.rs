@@ -431,6 +431,11 @@ impl Cluster {
         self.rollback
     }
 
+    /// The number of the last backup.
+    pub fn last_backup(&self) -> Option<u32> {
+        self.drs.find(None).map(|backup| backup.number)
+    }
+
     /// Nodes whose CallManager.pem is not that of their database (BKP-06).
     pub fn mismatches(&self) -> Vec<Mismatch> {
         self.drs.mismatches(&self.stores)

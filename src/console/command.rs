@@ -42,7 +42,7 @@ pub enum Command {
     /// `utils itl|ctl reset localkey`.
     ResetLocalKey(ResetList),
     /// `utils disaster_recovery ...`.
-    Backup,
+    Backup(String),
     /// `run sql ...`.
     Sql(String),
     /// `file list|view|tail|search activelog PATH ...`.
@@ -220,7 +220,9 @@ const FORMS: &[Form] = &[
         Command::SetMode(SecurityMode::NonSecure)
     }),
     form("utils ctl update CTLFile", Takes::Nothing, "make the CTL anew", |_| Command::UpdateCtl),
-    form("utils disaster_recovery", Takes::Text(" ..."), "backups", |_| Command::Backup),
+    form("utils disaster_recovery", Takes::Text(" backup|status ..."), "backups", |rest| {
+        Command::Backup(rest.into())
+    }),
     form("utils itl reset localkey", Takes::Nothing, "sign the ITL with ITLRecovery", |_| {
         Command::ResetLocalKey(ResetList::Itl)
     }),

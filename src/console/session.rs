@@ -2,10 +2,12 @@ use crate::base::{NodeId, Span, printable};
 use crate::cluster::operator::certificates::{ImportTrust, Regenerate, Upload};
 use crate::cluster::operator::ctl::{ResetList, ResetLocalKey, UpdateCtl};
 use crate::cluster::operator::parameters::{Parameter, SetParameter};
+use crate::cluster::operator::recovery::BackUp;
 use crate::cluster::operator::requests::{ImportOwn, RequestCertificate};
 use crate::cluster::operator::services::{Change, Services};
 use crate::cluster::{
-    CertificateKind, CtlMethod, Holders, OperatorAction, SecurityMode, ServiceKind, TrustStore,
+    CertificateKind, Cluster, CtlMethod, Holders, OperatorAction, SecurityMode, ServiceKind,
+    TrustStore,
 };
 use crate::crypto::{Certificate, KeyStore};
 use crate::listing::{ListName, ShowOptions, show};
@@ -223,7 +225,7 @@ impl Session {
                 self.check_local_key(list, view)?;
                 self.ask(Pending::ResetLocalKey(list), "")
             }
-            Command::Backup => return Err(refusal("drfCliMsg: No backup device is configured")),
+            Command::Backup(rest) => self.back_up(&rest, view)?,
             Command::Sql(query) => sql(&query, view)?,
             Command::Log(verb, rest) => said(logs::answer(verb, &rest, self.node, view)?),
         })
@@ -232,6 +234,21 @@ impl Session {
     fn ask(&mut self, pending: Pending, text: impl Into<String>) -> Answer {
         self.state = State::Asked(pending);
         said(text)
+    }
+
+    /// `utils disaster_recovery backup|status`: DRF Master is on the publisher, and whatever device
+    /// is named, the backup is the cluster's next one (BKP-01).
+    fn back_up(&self, rest: &str, view: &View<'_>) -> Result<Answer, Refusal> {
+        self.check_publisher(view)?;
+        let verb = rest.split_whitespace().next().unwrap_or_default().to_ascii_lowercase();
+        match verb.as_str() {
+            "backup" => Ok(Answer { action: Some(BackUp.into()), ..said(texts::BACKUP) }),
+            "status" => {
+                let last = view.cluster.and_then(Cluster::last_backup);
+                Ok(said(last.map_or_else(|| texts::NO_BACKUP.to_owned(), texts::backed_up)))
+            }
+            _ => Err(refusal("drfCliMsg: backup and status are the commands that are played")),
+        }
     }
 
     /// `show csr own`.

@@ -123,3 +123,15 @@ pub(super) fn local_key_reset(list: ResetList, active: &[NodeId], topology: &Top
 
 /// After an answer that is not the one asked for (choice: no source quotes one).
 pub(super) const ABORTED: &str = "Command aborted\n";
+
+/// After a backup was begun (choice: no public source quotes it).
+pub(super) const BACKUP: &str = "drfCliMsg: Backup initiated successfully. Please check status using \
+                                 'utils disaster_recovery status backup' command\n";
+
+/// The status before any backup.
+pub(super) const NO_BACKUP: &str = "Status: No backup has been made\n";
+
+/// The status after the backup with this number.
+pub(super) fn backed_up(number: u32) -> String {
+    format!("Status: SUCCESS :Backup {number} completed\n")
+}

@@ -282,7 +282,7 @@ fn a_capture_of_a_storm_has_the_numbers_of_the_summary() {
         counted.blocks.len()
     );
     assert_eq!(counted.clients.len() as u64, PHONES, "each phone has an address of its own");
-    assert_eq!(transfers, 3 * PHONES);
+    assert_eq!(transfers, 4 * PHONES);
     assert_eq!(counted.asked.len() as u64, transfers);
     assert_eq!(counted.requests, number(&summary, "serve.tftp_requests"));
     assert!(repeated <= number(&summary, "tftp.retransmits"));
@@ -320,7 +320,7 @@ fn a_capture_of_a_mixed_fleet_has_the_numbers_of_both_transports() {
     assert_eq!(answers, seen);
     assert!(seen.requests > PHONES, "most phones ask over HTTP");
     assert_eq!(counted.http_connections.len() as u64, http("connections"));
-    assert_eq!(counted.http_clients.len() as u64 * 3, seen.requests, "three files each");
+    assert_eq!(counted.http_clients.len() as u64 * 4, seen.requests, "four names each");
     // The others ask over TFTP, and nobody does both.
     assert_eq!(counted.asked.len() as u64, number(&summary, "tftp.requests"));
     assert!(counted.clients.is_disjoint(&counted.http_clients));

@@ -172,7 +172,10 @@ fn boots_from(mut program: Command, port: u16) {
     let tftp = &summary["tftp"];
     // No CTL, the list, the config.
     assert_eq!(tftp["transfers"], PHONES * 2);
-    assert_eq!((&tftp["requests"], &tftp["not_found"]), (&(PHONES * 3).into(), &PHONES.into()));
+    assert_eq!(
+        (&tftp["requests"], &tftp["not_found"]),
+        (&(PHONES * 4).into(), &(PHONES * 2).into())
+    );
     assert_eq!(tftp["errors"], 0);
 }
 

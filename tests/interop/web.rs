@@ -130,15 +130,15 @@ fn our_phones_boot_from_nginx_over_http() {
     run(phones.args(["--slo", "phones.ready == phones.total", "--progress", "none"]));
     let summary = summary(out.as_ref());
     assert_eq!((&summary["http"]["errors"], &summary["http"]["fallbacks"]), (&0.into(), &0.into()));
-    assert_eq!(summary["http"]["requests"], 60, "CTL, ITL and config of each phone");
+    assert_eq!(summary["http"]["requests"], 80, "two CTLs, ITL and config of each phone");
     assert_eq!(
         (&summary["http"]["not_found"], &summary["tftp"]["requests"]),
-        (&20.into(), &0.into())
+        (&40.into(), &0.into())
     );
     let log = std::fs::read_to_string(path("access.log")).unwrap();
     // Apart from our own look whether it listens.
     let asked: Vec<&str> = log.lines().filter(|line| line.contains("SEP0C75BD")).collect();
-    assert_eq!(asked.len(), 60, "nginx has counted the same");
+    assert_eq!(asked.len(), 60, "nginx has counted the same, but for CTLFile.tlv");
     assert_eq!(asked.iter().filter(|line| line.contains("\" 404 ")).count(), 20);
 }
 

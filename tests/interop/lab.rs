@@ -209,14 +209,14 @@ impl Tree {
     }
 }
 
-/// The tree of a TFTP server with all that `phones` phones ask for, as our `serve` writes it.
+/// The tree of a TFTP server with all that `phones` phones may ask for, as our `serve` writes it.
 pub fn tree(phones: u32) -> Tree {
     let folder = tempfile::tempdir().unwrap();
     let mut serve = resetstorm();
     serve.args(["serve", SCENARIO, "--progress", "lines", "--set", ANY_PORTS, "--phones"]);
     serve.arg(phones.to_string()).arg("--files").arg(folder.path());
     let mut server = Running::start(&mut serve);
-    line_with(&server.stderr(), &format!("files     {} in ", 3 + 3 * phones));
+    line_with(&server.stderr(), &format!("files     {} in ", 7 + 3 * phones));
     // As the programs expect them, which serve what all may read.
     for path in fs::read_dir(folder.path().join("pub")).unwrap().map(|entry| entry.unwrap().path())
     {

@@ -589,3 +589,29 @@ fn a_ctl_and_its_tokens_outlive_their_run_whatever_is_regenerated() {
     let error = vault::load_cluster(files.path(), first.topology()).unwrap_err().to_string();
     assert!(error.contains("CTLFile.tlv"), "{error}");
 }
+
+/// A parameter of the cluster strands phones whose loads know SHA-1 only (`spec/signed-file.md`).
+#[test]
+fn phones_that_know_sha_1_only_refuse_what_is_signed_with_sha_512() {
+    use resetstorm::sim::{SimOptions, World};
+    let world = |signature: &str| {
+        let path = std::path::Path::new("scenarios/callmanager-regen.toml");
+        let text = std::fs::read_to_string(path).unwrap();
+        let set = format!(
+            "event=[{{when='fleet-settled',set-parameter={{name='file-signature',value='{signature}'}}}},\
+             {{after='previous',restart={{service='tftp',node='pub'}}}},\
+             {{after='previous',reset-phones={{spread='1s'}}}}]"
+        );
+        let models = "fleet.models={'7970'=0.5,'8841'=0.5}".to_owned();
+        let overrides = [set, models, "fleet.phones=20".to_owned(), "slo=[]".to_owned()];
+        let plan = resetstorm::scenario::load(path, &text, &overrides, &[]).unwrap();
+        let fleet = plan.fleet_spec();
+        let old = (0..20)
+            .filter(|&phone| fleet.model(resetstorm::base::PhoneId(phone)).to_string() == "7970");
+        (World::new(&plan, SimOptions::default()).run().summary(&plan).phones, old.count() as u64)
+    };
+    let ((sha1, _), (sha512, old)) = (world("sha1"), world("sha512"));
+    assert_eq!((sha1.ready, sha1.failed), (20, 0));
+    assert!((1..20).contains(&old), "{old}");
+    assert_eq!((sha512.ready, sha512.stuck, sha512.failed), (20 - old, 0, old));
+}

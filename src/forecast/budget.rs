@@ -100,6 +100,8 @@ pub struct ModelBudget {
     pub key_generation_s: f64,
     /// Whether it holds trust lists.
     pub holds_lists: bool,
+    /// Whether they verify signatures with SHA-1 only.
+    pub sha1_only: bool,
     /// Number of phones.
     pub phones: u64,
 }
@@ -282,7 +284,11 @@ impl Budget {
 impl ModelBudget {
     fn profile(&self) -> String {
         let first = if self.http_first { "HTTP first" } else { "TFTP only" };
-        let lists = if self.holds_lists { "" } else { "no trust lists, " };
+        let lists = match (self.holds_lists, self.sha1_only) {
+            (false, _) => "no trust lists, ",
+            (true, true) => "SHA-1 only, ",
+            (true, false) => "",
+        };
         format!(
             "profile {} of model {}: {lists}{first}, blocks of {} bytes, boots in {} s, a key in {} s",
             self.family, self.model, self.tftp_block, self.boot_s, self.key_generation_s
@@ -304,6 +310,7 @@ fn models(plan: &Plan) -> Vec<ModelBudget> {
             boot_s: family.boot.median_s,
             key_generation_s: family.key_generation.median_s,
             holds_lists: family.without_lists.is_none(),
+            sha1_only: family.sha1_only.is_some(),
             phones,
         }
     };

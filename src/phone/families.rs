@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use serde::Deserialize;
 
 use crate::base::Model;
+use crate::wire::DIGEST_SHA1;
 use crate::wire::tftp::{BLOCK_SIZE_DEFAULT, BLOCK_SIZE_MAX, BLOCK_SIZE_MIN};
 
 /// Phones that behave alike.
@@ -26,6 +27,8 @@ pub struct Family {
     /// Who says that its phones know no security by default: they hold no CTL and no ITL and take
     /// unsigned configurations (BOOT-08). Nobody, as a rule.
     pub without_lists: Option<String>,
+    /// Who says that its phones verify signatures with SHA-1 only. Nobody, as a rule.
+    pub sha1_only: Option<String>,
 }
 
 /// What phones of a family ask first for a file.
@@ -127,6 +130,12 @@ pub fn holds_lists(model: impl Into<Model>) -> bool {
     family_of(model).without_lists.is_none()
 }
 
+/// Whether phones of a model can verify a signature with this digest, as a header names it
+/// (`spec/signed-file.md`, digest choice).
+pub fn knows_digest(model: impl Into<Model>, digest: u8) -> bool {
+    digest == DIGEST_SHA1 || family_of(model).sha1_only.is_none()
+}
+
 /// The family of a model.
 pub fn family_of(model: impl Into<Model>) -> &'static Family {
     &PROFILES[family_index(model)]
@@ -160,7 +169,7 @@ fn check(family: &Family) -> Result<(), String> {
     }
     let sources = times.map(|time| &time.source).into_iter();
     let sources = sources.chain([&family.source, &family.tftp_block.source]);
-    let mut sources = sources.chain(&family.without_lists);
+    let mut sources = sources.chain(&family.without_lists).chain(&family.sha1_only);
     if sources.any(|source| source.trim().is_empty()) {
         return fault("a value without a source");
     }

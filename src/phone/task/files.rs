@@ -5,11 +5,11 @@ use crate::base::{Span, Time};
 use crate::crypto::{FileIdentity, certificate_hash, device, device_of};
 use crate::phone::contract::{Fact, Failure};
 use crate::phone::errand::{Answer, Ask, ErrandFault, FileRequest, Message, Trust, TvsFault};
-use crate::phone::families::holds_lists;
+use crate::phone::families::{holds_lists, knows_digest};
 use crate::phone::file_kind::FileKind;
 use crate::phone::held::{ConfigTaken, StoredConfig};
 use crate::phone::judge::{AcceptPath, Judgement, Refusal, judge};
-use crate::phone::lists::PROVISIONING_ROLES;
+use crate::phone::lists::{PROVISIONING_ROLES, TrustState};
 use crate::phone::step::Step;
 use crate::phone::transport::Transport;
 use crate::phone::vouched::VouchedSigner;
@@ -244,6 +244,11 @@ fn on_file(cx: &mut Context<'_>, step: Step, via: Transport, bytes: &[u8]) -> Ne
     let Ok(file) = SignedFile::parse(bytes) else {
         return finish_file(cx, step, Err(Refusal::Malformed));
     };
+    // Who holds no list, or a blank one, checks nothing.
+    let checks = !matches!(cx.held.lists.state(), TrustState::A | TrustState::ABlank);
+    if checks && !knows_digest(cx.model, file.header.digest) {
+        return finish_file(cx, step, Err(Refusal::UnsupportedDigest));
+    }
     let date_s = cx.env.date_s(cx.now);
     let verdict = match judge(&cx.held.lists, kind, &file, &cx.env.verifier, date_s) {
         Judgement::Accept(path) => install_file(cx, step, &file, path),

@@ -56,15 +56,26 @@ impl Monitor {
 
     /// Time has passed up to this date, and these certificates were in the stores all the while.
     pub fn look(&mut self, now_s: u64, certificates: &[Watched]) {
-        let mut new: Vec<Alarm> = Vec::new();
-        for about in certificates {
+        let room = KEPT_MAX - self.kept.len();
+        let mut first: Vec<(u64, NodeId, usize)> = Vec::new();
+        let mut last_s = u64::MAX;
+        for (place, about) in certificates.iter().enumerate() {
             let instants = instants(self.looked_s, now_s, about.not_after_s);
             self.raised += instants.clone().count() as u64;
-            new.extend(instants.take(KEPT_MAX).map(|at_s| Alarm { at_s, about: about.clone() }));
+            let early = instants.take(room).take_while(|&at_s| at_s <= last_s);
+            first.extend(early.map(|at_s| (at_s, about.node, place)));
+            // Years of many certificates are far more than what is kept.
+            if first.len() > 2 * KEPT_MAX {
+                first.sort_unstable();
+                first.truncate(room);
+                last_s = first.last().map_or(0, |alarm| alarm.0);
+            }
         }
-        new.sort_by_key(|alarm| (alarm.at_s, alarm.about.node));
-        new.truncate(KEPT_MAX.saturating_sub(self.kept.len()));
-        self.kept.append(&mut new);
+        first.sort_unstable();
+        first.truncate(room);
+        let alarm =
+            |(at_s, _, place): (u64, _, usize)| Alarm { at_s, about: certificates[place].clone() };
+        self.kept.extend(first.into_iter().map(alarm));
         self.looked_s = self.looked_s.max(now_s);
     }
 
@@ -216,6 +227,20 @@ mod tests {
         assert_eq!(monitor.alarms().len(), KEPT_MAX);
         let last = monitor.alarms().last().unwrap();
         assert!(last.at_s < EPOCH + 210 * DAY, "the first ones, of both: {}", last.at_s - EPOCH);
+    }
+
+    #[test]
+    fn many_certificates_keep_the_first_alarms_of_all() {
+        let many: Vec<Watched> = (0..40).map(|late| watched(EPOCH + (60 - late) * DAY)).collect();
+        let (mut monitor, mut all) = (Monitor::new(EPOCH), Vec::new());
+        monitor.look(EPOCH + 3 * 365 * DAY, &many);
+        for about in &many {
+            all.extend(instants(EPOCH, EPOCH + 3 * 365 * DAY, about.not_after_s));
+        }
+        all.sort_unstable();
+        assert_eq!(monitor.raised(), all.len() as u64);
+        let kept: Vec<u64> = monitor.alarms().iter().map(|alarm| alarm.at_s).collect();
+        assert_eq!(kept, all[..KEPT_MAX]);
     }
 
     /// The sample of the documents (`spec/domain.md` 12.3) to the character, but for its line ends.

@@ -46,7 +46,7 @@ fn topology(release: Release) -> Topology {
     let node = NodeSpec {
         name: "pub".into(),
         address: [127, 0, 0, 1].into(),
-        services: vec![ServiceKind::CallManager, ServiceKind::Tftp, ServiceKind::TVS],
+        services: vec![ServiceKind::CallManager, ServiceKind::Tftp, ServiceKind::Tvs],
         ports: Ports { http: Some(0), https: Some(0), ..Ports::ANY },
         expires: std::collections::BTreeMap::new(),
     };

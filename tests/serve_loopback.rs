@@ -54,7 +54,7 @@ fn topology(sign_cache: SignCacheMode) -> Topology {
     let node = NodeSpec {
         name: "pub".into(),
         address: [127, 0, 0, 1].into(),
-        services: vec![ServiceKind::CallManager, ServiceKind::Tftp, ServiceKind::TVS],
+        services: vec![ServiceKind::CallManager, ServiceKind::Tftp, ServiceKind::Tvs],
         ports: Ports { http: Some(0), ..Ports::ANY },
         expires: std::collections::BTreeMap::new(),
     };
@@ -84,7 +84,7 @@ impl Stage {
         let bound = Bound::bind(&topology(sign_cache)).unwrap();
         let topology = bound.topology().clone();
         let (tftp, tvs) =
-            (topology.socket(NODE, ServiceKind::Tftp), topology.socket(NODE, ServiceKind::TVS));
+            (topology.socket(NODE, ServiceKind::Tftp), topology.socket(NODE, ServiceKind::Tvs));
         let cluster = Cluster::new(Genesis {
             topology,
             fleet: FleetSpec {
@@ -694,7 +694,7 @@ async fn a_stopped_service_is_silent_and_a_started_one_is_back_on_its_port() {
     until("it runs", || stage.servers.counts().tftp.transfers_in_flight == 1).await;
 
     stage.operate(Services::stop(NODE, Some(ServiceKind::Tftp))).await;
-    stage.operate(Services::stop(NODE, Some(ServiceKind::TVS))).await;
+    stage.operate(Services::stop(NODE, Some(ServiceKind::Tvs))).await;
     let counts = stage.servers.counts();
     assert_eq!((counts.tftp.transfers_in_flight, counts.tftp.transfers_dropped), (0, 1));
     assert_eq!(counts.dialogue(Dialogue::Tvs).connections_in_flight, 0);
@@ -758,7 +758,7 @@ async fn a_regenerated_tvs_certificate_is_presented_after_the_restart() {
     let old = trusting(&stage.tvs_certificate(), &rustls::version::TLS12);
     stage.operate(regenerate(CertificateKind::Tvs)).await;
     assert!(lookup(stage.tvs, &old, &request).await.is_ok(), "regenerated, not restarted");
-    stage.operate(restart(ServiceKind::TVS)).await;
+    stage.operate(restart(ServiceKind::Tvs)).await;
     let new = trusting(&stage.tvs_certificate(), &rustls::version::TLS12);
     assert!(lookup(stage.tvs, &new, &request).await.is_ok());
     for (round, version) in [&rustls::version::TLS12, &rustls::version::TLS13].iter().enumerate() {

@@ -487,7 +487,7 @@ mod tests {
         let node = |name: &str, address: &str| NodeSpec {
             name: name.into(),
             address: address.parse().unwrap(),
-            services: vec![ServiceKind::TVS],
+            services: vec![ServiceKind::Tvs],
             ports: Ports::default(),
             expires: std::collections::BTreeMap::new(),
         };

@@ -549,7 +549,7 @@ mod tests {
         let node = NodeSpec {
             name: "pub".into(),
             address: "127.0.0.1".parse().unwrap(),
-            services: vec![ServiceKind::Tftp, ServiceKind::TVS],
+            services: vec![ServiceKind::Tftp, ServiceKind::Tvs],
             ports: Ports::default(),
             expires: std::collections::BTreeMap::new(),
         };

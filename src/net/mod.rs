@@ -11,6 +11,7 @@ mod lack;
 pub mod limits;
 pub mod listen;
 pub mod mail;
+mod messages;
 mod pktinfo;
 pub mod signals;
 pub mod threads;
@@ -20,6 +21,7 @@ mod watch;
 
 pub use clock::Clock;
 pub use lack::{lack_of, remedy};
+pub use messages::{ReadFault, read_message};
 pub use pktinfo::{Arrival, FleetSocket};
-pub use tls_client::{Judge, TlsClients, TlsFault};
+pub use tls_client::{Judge, Talk, TlsClients, TlsFault};
 pub use watch::Watch;

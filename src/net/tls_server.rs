@@ -1,13 +1,17 @@
-//! The TLS side of servers: TLS 1.2 and 1.3 without client certificates and without resumption.
+//! The TLS side of servers: TLS 1.2 and 1.3 without resumption.
 
 use std::sync::Arc;
 
-use rustls::ServerConfig;
-use rustls::crypto::ring;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::{
+    WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature,
+};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, UnixTime};
 use rustls::server::NoServerSessionStorage;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
+use rustls::{DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme};
 
 use crate::crypto::Identity;
 
@@ -17,17 +21,88 @@ use crate::crypto::Identity;
 /// of the phone, and with it the trust decision. The certificate is not judged here: what an
 /// operator has imported is what clients get to see.
 pub fn server_config(identity: &Identity) -> Result<Arc<ServerConfig>, rustls::Error> {
-    let certificate = CertificateDer::from(identity.certificate.der().to_vec());
-    let key = PrivatePkcs8KeyDer::from(identity.key.pkcs8().to_vec());
-    let key = ring::sign::any_supported_type(&PrivateKeyDer::Pkcs8(key))?;
-    let presented = SingleCertAndKey::from(CertifiedKey::new(vec![certificate], key));
-    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_protocol_versions(&[&TLS13, &TLS12])?
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::new(presented));
+    config(identity, false)
+}
+
+/// Like [`server_config`], and asks clients for a certificate. Only that they have its key is
+/// checked: the service judges it, or its absence.
+pub fn asking_config(identity: &Identity) -> Result<Arc<ServerConfig>, rustls::Error> {
+    config(identity, true)
+}
+
+fn config(identity: &Identity, asks: bool) -> Result<Arc<ServerConfig>, rustls::Error> {
+    let provider = Arc::new(ring::default_provider());
+    let presented = SingleCertAndKey::from(certified(identity)?);
+    let builder =
+        ServerConfig::builder_with_provider(provider).with_protocol_versions(&[&TLS13, &TLS12])?;
+    let builder = if asks {
+        builder.with_client_cert_verifier(Arc::new(AnyClient))
+    } else {
+        builder.with_no_client_auth()
+    };
+    let mut config = builder.with_cert_resolver(Arc::new(presented));
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     Ok(Arc::new(config))
+}
+
+/// An identity as the TLS library wants it.
+pub(super) fn certified(identity: &Identity) -> Result<CertifiedKey, rustls::Error> {
+    let certificate = CertificateDer::from(identity.certificate.der().to_vec());
+    let key = PrivatePkcs8KeyDer::from(identity.key.pkcs8().to_vec());
+    let key = ring::sign::any_supported_type(&PrivateKeyDer::Pkcs8(key))?;
+    Ok(CertifiedKey::new(vec![certificate], key))
+}
+
+/// Takes every certificate whose key the client has.
+#[derive(Debug)]
+struct AnyClient;
+
+impl AnyClient {
+    fn algorithms() -> WebPkiSupportedAlgorithms {
+        ring::default_provider().signature_verification_algorithms
+    }
+}
+
+impl ClientCertVerifier for AnyClient {
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signature, &AnyClient::algorithms())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signature, &AnyClient::algorithms())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        AnyClient::algorithms().supported_schemes()
+    }
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-use crate::cluster::{FileReply, ServedFile, TftpService};
+use crate::cluster::{FileReply, Peer, ServedFile, TftpService};
 use crate::wire::uri::decode_path;
 
 use super::counts::{TcpCounters, add, bump};
@@ -44,7 +44,7 @@ impl Face for HttpFace {
         self.tls.as_ref()
     }
 
-    async fn talk<S>(self, shown: Shown<HttpFace>, hall: Arc<Hall>, stream: S)
+    async fn talk<S>(self, shown: Shown<HttpFace>, hall: Arc<Hall>, stream: S, _peer: Peer)
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {

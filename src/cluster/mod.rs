@@ -25,6 +25,7 @@ mod state;
 mod stores;
 mod tftp_service;
 mod topology;
+mod uploaded;
 
 pub use catalogue::{Catalogue, Contents, FleetSpec, SecurityProfile};
 pub use change::{Change, NodeSet};
@@ -53,3 +54,4 @@ pub use tftp_service::{
 pub use topology::{
     GroupSpec, HTTP_PORT, HTTPS_PORT, NodeSpec, Ports, SIGN_CACHE_MODES, SignCacheMode, Topology,
 };
+pub use uploaded::UploadedFiles;

@@ -114,7 +114,7 @@ impl HttpFace {
         };
         match self.file(&name).await {
             Found::File(file) => {
-                let body = Bytes::from(file.to_bytes());
+                let body = file.into_body().map_or_else(Bytes::from, Bytes::from_owner);
                 bump(&counters.answers);
                 if !head {
                     add(&counters.bytes_out, body.len() as u64);

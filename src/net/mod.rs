@@ -12,6 +12,7 @@ pub mod limits;
 pub mod listen;
 pub mod mail;
 mod pktinfo;
+mod provider;
 pub mod signals;
 pub mod threads;
 mod tls_client;

@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::provider::tls_provider;
 use crate::wire::DialogueRules;
 
 /// Decides whether a server's certificate (DER) is accepted, during the handshake.
@@ -45,7 +46,7 @@ pub struct TlsClients {
 
 impl Default for TlsClients {
     fn default() -> TlsClients {
-        TlsClients { provider: Arc::new(rustls::crypto::ring::default_provider()) }
+        TlsClients { provider: tls_provider() }
     }
 }
 
@@ -99,7 +100,7 @@ impl TlsClients {
         };
         let mut config = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_protocol_versions(&[&rustls::version::TLS12, &rustls::version::TLS13])
-            .expect("ring has suites for both versions")
+            .expect("every provider has suites for both versions")
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(verifier))
             .with_no_client_auth();

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use rustls::ServerConfig;
-use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::NoServerSessionStorage;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
 
+use super::provider::tls_provider;
 use crate::crypto::Identity;
 
 /// A configuration that presents `identity`.
@@ -19,9 +19,10 @@ use crate::crypto::Identity;
 pub fn server_config(identity: &Identity) -> Result<Arc<ServerConfig>, rustls::Error> {
     let certificate = CertificateDer::from(identity.certificate.der().to_vec());
     let key = PrivatePkcs8KeyDer::from(identity.key.pkcs8().to_vec());
-    let key = ring::sign::any_supported_type(&PrivateKeyDer::Pkcs8(key))?;
+    let provider = tls_provider();
+    let key = provider.key_provider.load_private_key(PrivateKeyDer::Pkcs8(key))?;
     let presented = SingleCertAndKey::from(CertifiedKey::new(vec![certificate], key));
-    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS13, &TLS12])?
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(presented));
@@ -57,7 +58,7 @@ mod tests {
         let checked = CertifiedKey::from_der(
             vec![identity.certificate.der().to_vec().into()],
             PrivateKeyDer::Pkcs8(key),
-            &ring::default_provider(),
+            &tls_provider(),
         );
         assert!(checked.is_err(), "the library refuses it");
         assert!(server_config(&identity).is_ok());

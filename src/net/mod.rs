@@ -13,6 +13,7 @@ pub mod listen;
 pub mod mail;
 mod messages;
 mod pktinfo;
+mod provider;
 pub mod signals;
 pub mod threads;
 mod tls_client;

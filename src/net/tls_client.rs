@@ -20,6 +20,7 @@ use crate::crypto::Identity;
 use crate::wire::{DialogueRules, Security};
 
 use super::messages::{ReadFault, read_message};
+use super::provider::tls_provider;
 use super::tls_server::certified;
 
 /// Decides whether a server's certificate (DER) is accepted, during the handshake.
@@ -50,7 +51,7 @@ pub struct TlsClients {
 
 impl Default for TlsClients {
     fn default() -> TlsClients {
-        TlsClients { provider: Arc::new(rustls::crypto::ring::default_provider()) }
+        TlsClients { provider: tls_provider() }
     }
 }
 
@@ -131,7 +132,7 @@ impl TlsClients {
         };
         let builder = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_protocol_versions(&[&rustls::version::TLS12, &rustls::version::TLS13])
-            .expect("ring has suites for both versions")
+            .expect("every provider has suites for both versions")
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(verifier));
         let mut config = match own {

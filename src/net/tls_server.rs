@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use rustls::client::danger::HandshakeSignatureValid;
-use rustls::crypto::{
-    WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature,
-};
+use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, UnixTime};
 use rustls::server::NoServerSessionStorage;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
@@ -13,6 +11,7 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
 use rustls::{DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme};
 
+use super::provider::tls_provider;
 use crate::crypto::Identity;
 
 /// A configuration that presents `identity`.
@@ -31,12 +30,13 @@ pub fn asking_config(identity: &Identity) -> Result<Arc<ServerConfig>, rustls::E
 }
 
 fn config(identity: &Identity, asks: bool) -> Result<Arc<ServerConfig>, rustls::Error> {
-    let provider = Arc::new(ring::default_provider());
+    let provider = tls_provider();
+    let algorithms = provider.signature_verification_algorithms;
     let presented = SingleCertAndKey::from(certified(identity)?);
     let builder =
         ServerConfig::builder_with_provider(provider).with_protocol_versions(&[&TLS13, &TLS12])?;
     let builder = if asks {
-        builder.with_client_cert_verifier(Arc::new(AnyClient))
+        builder.with_client_cert_verifier(Arc::new(AnyClient(algorithms)))
     } else {
         builder.with_no_client_auth()
     };
@@ -50,19 +50,13 @@ fn config(identity: &Identity, asks: bool) -> Result<Arc<ServerConfig>, rustls::
 pub(super) fn certified(identity: &Identity) -> Result<CertifiedKey, rustls::Error> {
     let certificate = CertificateDer::from(identity.certificate.der().to_vec());
     let key = PrivatePkcs8KeyDer::from(identity.key.pkcs8().to_vec());
-    let key = ring::sign::any_supported_type(&PrivateKeyDer::Pkcs8(key))?;
+    let key = tls_provider().key_provider.load_private_key(PrivateKeyDer::Pkcs8(key))?;
     Ok(CertifiedKey::new(vec![certificate], key))
 }
 
 /// Takes every certificate whose key the client has.
 #[derive(Debug)]
-struct AnyClient;
-
-impl AnyClient {
-    fn algorithms() -> WebPkiSupportedAlgorithms {
-        ring::default_provider().signature_verification_algorithms
-    }
-}
+struct AnyClient(WebPkiSupportedAlgorithms);
 
 impl ClientCertVerifier for AnyClient {
     fn client_auth_mandatory(&self) -> bool {
@@ -88,7 +82,7 @@ impl ClientCertVerifier for AnyClient {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &AnyClient::algorithms())
+        verify_tls12_signature(message, certificate, signature, &self.0)
     }
 
     fn verify_tls13_signature(
@@ -97,11 +91,11 @@ impl ClientCertVerifier for AnyClient {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &AnyClient::algorithms())
+        verify_tls13_signature(message, certificate, signature, &self.0)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        AnyClient::algorithms().supported_schemes()
+        self.0.supported_schemes()
     }
 }
 
@@ -132,7 +126,7 @@ mod tests {
         let checked = CertifiedKey::from_der(
             vec![identity.certificate.der().to_vec().into()],
             PrivateKeyDer::Pkcs8(key),
-            &ring::default_provider(),
+            &tls_provider(),
         );
         assert!(checked.is_err(), "the library refuses it");
         assert!(server_config(&identity).is_ok());

@@ -8,6 +8,7 @@ mod assemble;
 mod calibrate;
 mod capacity;
 mod check;
+mod course;
 mod diff;
 mod doctor;
 mod files;
@@ -23,6 +24,7 @@ mod serve;
 mod show;
 mod sim;
 mod tftp;
+mod trace;
 mod tvs;
 mod whatif;
 
@@ -56,6 +58,8 @@ enum Command {
     Limit(whatif::LimitArgs),
     Calibrate(calibrate::CalibrateArgs),
     Diff(diff::DiffArgs),
+    Trace(trace::TraceArgs),
+    Diagnose(trace::DiagnoseArgs),
     Capacity(Box<capacity::CapacityArgs>),
     Doctor(doctor::DoctorArgs),
     Inspect(inspect::InspectArgs),
@@ -116,6 +120,8 @@ fn carry_out(cli: &Cli) -> ExitCode {
         Command::Limit(args) => whatif::limit(args, global),
         Command::Calibrate(args) => calibrate::calibrate(args, global),
         Command::Diff(args) => diff::diff(args, global),
+        Command::Trace(args) => trace::trace(args, global),
+        Command::Diagnose(args) => trace::diagnose(args, global),
         Command::Capacity(args) => capacity::run(args, global),
         Command::Doctor(args) => doctor::run(args, global),
         Command::Inspect(args) => inspect::run(args, format),

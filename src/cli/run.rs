@@ -16,6 +16,7 @@ use crate::scenario::Plan;
 use super::ExitCode;
 use super::args::{CliError, GlobalArgs, ScenarioArgs, duration};
 use super::check::warn_of;
+use super::course::{self, Course};
 use super::mail::MailArgs;
 use super::output;
 use super::progress::ProgressView;
@@ -86,11 +87,14 @@ pub fn run(args: &RunArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
     let run = outcome.map_err(|error| live_error(&error))?;
     args.mail.send(&run.facts.alarms);
     let (consoles, alarms) = (run.facts.consoles.clone(), run.facts.alarms.join("\n"));
-    let summary = Summary::new(&run.ledger, run.facts, &plan.slos, run.finish);
-    let code = run.signal.map_or_else(|| exit_code(&summary), Signal::exit_code);
+    let live::LiveRun { ledger, facts, finish, signal, records, ended } = run;
+    let summary = Summary::new(&ledger, facts, &plan.slos, finish);
+    let code = signal.map_or_else(|| exit_code(&summary), Signal::exit_code);
     output::leave_summary((&directory, &summary), code, global.format, |directory| {
         directory.write_consoles(&consoles)?;
-        output::leave_alarms(directory, &alarms)
+        output::leave_alarms(directory, &alarms)?;
+        let course = Course { plan: &plan, ledger: &ledger, records: &records, ended };
+        course::leave(directory, &course, &summary)
     })
 }
 

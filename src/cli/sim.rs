@@ -12,11 +12,12 @@ use crate::net::limits::resident_bytes;
 use crate::net::signals;
 use crate::report::{RunDir, exit_code};
 use crate::scenario::{AVAILABLE_MIN, CostModel, Plan};
-use crate::sim::{SimOptions, SimRun, World, try_guesses};
+use crate::sim::{Recorded, SimOptions, SimRun, World, try_guesses};
 
 use super::ExitCode;
 use super::args::{CliError, Format, GlobalArgs, ScenarioArgs, ScenarioFlags};
 use super::check::warn_of;
+use super::course::{self, Course};
 use super::mail::MailArgs;
 use super::output;
 
@@ -114,6 +115,10 @@ pub fn sim(args: &SimArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
     output::leave_summary((&directory, &summary), code, global.format, |directory| {
         directory.write_consoles(&run.facts.consoles)?;
         output::leave_alarms(directory, &run.facts.alarms.join("\n"))?;
+        if let Some(records) = &run.records {
+            let course = Course { plan: &plan, ledger: &run.ledger, records, ended: run.ended };
+            course::leave(directory, &course, &summary)?;
+        }
         if !args.openmetrics {
             return Ok(());
         }
@@ -124,7 +129,8 @@ pub fn sim(args: &SimArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
 /// Whether metrics are sampled, and how often: a sample looks at every phone.
 fn sampled(args: &SimArgs, plan: &Plan) -> SimOptions {
     let every = SAMPLE_EVERY.times(1 + u64::from(plan.fleet.phones / 100_000));
-    SimOptions { sample_every: args.openmetrics.then_some(every), ..SimOptions::default() }
+    let sample_every = args.openmetrics.then_some(every);
+    SimOptions { sample_every, records: Recorded::Course, ..SimOptions::default() }
 }
 
 /// The exit code of a run; one that a signal has ended after the world had come to its end is

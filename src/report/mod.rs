@@ -5,11 +5,17 @@ mod both;
 mod capacity;
 mod capacity_comparison;
 mod comparison;
+mod diagnosis;
 mod diff;
 mod guesses;
+mod junit;
+mod phones_csv;
 mod regression;
 mod run_dir;
+mod table;
 mod text;
+mod timeline;
+mod trace;
 mod whole_file;
 
 pub use both::Both;
@@ -20,8 +26,14 @@ pub use capacity_comparison::{
     ComparisonError, carries_less, comparable_capacity, compare_capacity, ended_too_low,
 };
 pub use comparison::{comparison_csv, comparison_table};
+pub use diagnosis::Diagnosis;
 pub use diff::{Diff, DiffRow};
+pub use junit::junit;
+pub use phones_csv::{PHONE_COLUMNS, phones_csv};
 pub use regression::{Change, Regression, RegressionRow};
 pub use run_dir::{ReportError, RunDir};
+pub use table::{Table, TableRow};
 pub use text::{LiveLine, covers_text, exit_code, text};
+pub use timeline::{TIMELINE_COLUMNS, latency_log, timeline_csv};
+pub use trace::{trace_text, traces_jsonl};
 pub use whole_file::write_whole;

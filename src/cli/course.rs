@@ -4,9 +4,12 @@ use crate::base::Time;
 use crate::measure::{Ledger, Summary};
 use crate::play::Records;
 use crate::report::{
-    ReportError, RunDir, junit, latency_log, phones_csv, timeline_csv, traces_jsonl,
+    ReportError, RunDir, RunFiles, junit, latency_log, phones_csv, report_html, report_md,
+    timeline_csv, traces_jsonl,
 };
 use crate::scenario::Plan;
+
+use super::output;
 
 /// A run that is over.
 pub(super) struct Course<'a> {
@@ -28,4 +31,19 @@ pub(super) fn leave(
     directory.write_text("latency.hlog", &latency_log(ledger, &records.journal, ended))?;
     directory.write_text("trace.jsonl", &traces_jsonl(plan, summary, records))?;
     directory.write_text("phones.csv", &phones_csv(plan, ledger, records))
+}
+
+/// Writes the report of a run that has its other files.
+pub(super) fn leave_report(directory: &RunDir) {
+    match RunFiles::read(directory.path()) {
+        Ok(files) => {
+            let written = directory
+                .write_text("report.md", &report_md(&files))
+                .and_then(|()| directory.write_text("report.html", &report_html(&files)));
+            if let Err(error) = written {
+                output::message(&format!("warning: no report: {error}"));
+            }
+        }
+        Err(error) => output::message(&format!("warning: no report: {error}")),
+    }
 }

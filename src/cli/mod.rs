@@ -18,6 +18,7 @@ mod mail;
 mod make;
 mod output;
 mod progress;
+mod report;
 mod run;
 mod seal;
 mod serve;
@@ -58,6 +59,7 @@ enum Command {
     Limit(whatif::LimitArgs),
     Calibrate(calibrate::CalibrateArgs),
     Diff(diff::DiffArgs),
+    Report(report::ReportArgs),
     Trace(trace::TraceArgs),
     Diagnose(trace::DiagnoseArgs),
     Capacity(Box<capacity::CapacityArgs>),
@@ -122,6 +124,7 @@ fn carry_out(cli: &Cli) -> ExitCode {
         Command::Limit(args) => whatif::limit(args, global),
         Command::Calibrate(args) => calibrate::calibrate(args, global),
         Command::Diff(args) => diff::diff(args, global),
+        Command::Report(args) => report::report(args, global),
         Command::Trace(args) => trace::trace(args, global),
         Command::Diagnose(args) => trace::diagnose(args, global),
         Command::Capacity(args) => capacity::run(args, global),

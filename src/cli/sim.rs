@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::base::{Span, Stop, Time};
 use crate::forecast::warnings;
-use crate::measure::{Finish, OPERATOR_STEPS, Summary, Verdict, open_metrics};
+use crate::measure::{Finish, Mode, OPERATOR_STEPS, Summary, Verdict, open_metrics};
 use crate::net::limits::resident_bytes;
 use crate::net::signals;
 use crate::report::{RunDir, exit_code};
@@ -18,6 +18,7 @@ use super::ExitCode;
 use super::args::{CliError, Format, GlobalArgs, ScenarioArgs, ScenarioFlags};
 use super::check::warn_of;
 use super::course::{self, Course};
+use super::diff;
 use super::mail::MailArgs;
 use super::output;
 
@@ -58,6 +59,9 @@ pub struct SimArgs {
         default_missing_value = "always"
     )]
     pub sensitivity: Sensitivity,
+    /// Compare with this earlier run: exit code 1 if this one is worse
+    #[arg(long, value_name = "RUN")]
+    pub baseline: Option<PathBuf>,
     /// Who is told of certificates that expire.
     #[command(flatten)]
     pub mail: MailArgs,
@@ -101,6 +105,9 @@ pub fn sim(args: &SimArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
     }
     warn_of(&plan.name, &warnings(&plan));
     args.mail.check(&args.scenario.flags)?;
+    if let Some(base) = &args.baseline {
+        diff::check_baseline(base, &plan, Mode::Sim)?;
+    }
     let directory = output::begin(|| RunDir::create(&args.out, &plan, "sim"))?;
     let stop = signals::stop();
     let (run, mut summary) = play(&plan, sampled(args, &plan), &stop);
@@ -112,7 +119,7 @@ pub fn sim(args: &SimArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
     }
     args.mail.send(&run.facts.alarms);
     let code = code(&mut summary, run.finish);
-    output::leave_summary((&directory, &summary), code, global.format, |directory| {
+    let code = output::leave_summary((&directory, &summary), code, global.format, |directory| {
         directory.write_consoles(&run.facts.consoles)?;
         output::leave_alarms(directory, &run.facts.alarms.join("\n"))?;
         if let Some(records) = &run.records {
@@ -123,7 +130,13 @@ pub fn sim(args: &SimArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
             return Ok(());
         }
         directory.write_text("metrics.prom", &back_filled(&run))
-    })
+    })?;
+    let code = match &args.baseline {
+        Some(base) => diff::with_baseline(base, &directory, global, code)?,
+        None => code,
+    };
+    course::leave_report(&directory);
+    Ok(code)
 }
 
 /// Whether metrics are sampled, and how often: a sample looks at every phone.

@@ -1,9 +1,9 @@
 use crate::base::{NodeId, Time};
-use crate::cluster::{Cluster, Service, ServiceChange};
+use crate::cluster::{Cluster, Service, ServiceChange, ServiceKind};
 use crate::crypto::Certificate;
 use crate::listing::upper_hex;
 use crate::measure::Presented;
-use crate::wire::{Dialogue, SignedFile};
+use crate::wire::SignedFile;
 
 /// What the services of a cluster have presented and signed with in the course of a run.
 #[derive(Debug, Default)]
@@ -73,10 +73,11 @@ impl Gallery {
                 let header = SignedFile::parse(&list).ok().map(|list| list.header.length);
                 row("signs the list", &service.list_signer().certificate, header);
             }
-            Service::Dialogue(service) => {
+            Service::Dialogues(dialogues) => {
+                let Some(service) = dialogues.all.first() else { return };
                 let certificate = &service.identity.certificate;
                 row("presents", certificate, None);
-                if service.dialogue == Dialogue::Tvs && self.tvs.len() < ROWS_MAX {
+                if dialogues.kind == ServiceKind::Tvs && self.tvs.len() < ROWS_MAX {
                     self.tvs.push((node, certificate.clone()));
                 }
             }

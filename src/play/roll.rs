@@ -148,7 +148,7 @@ pub(super) fn members<'a>(
 ) -> impl Iterator<Item = NodeId> + 'a {
     let named = phone.config().into_iter().flat_map(|config| &config.content.tvs);
     named.filter_map(move |member| {
-        topology.nodes_with(ServiceKind::TVS).find(|&id| {
+        topology.nodes_with(ServiceKind::Tvs).find(|&id| {
             let node = topology.node(id);
             let full = topology.full_name(&node.name);
             node.name == member.address

@@ -4,7 +4,9 @@ use serde_json::{Value, json};
 
 use crate::base::words::{bytes, seconds};
 use crate::base::{DeviceName, Span, Time};
-use crate::measure::{Incident, Presented, StepEnd, StepKind, Summary, Trace};
+use crate::measure::{
+    Incident, Journal, Listen, Presented, Slice, StepEnd, StepKind, Summary, Trace,
+};
 use crate::phone::{AcceptPath, Fact, FileKind, Outcome, Refusal, Transport, TvsFault};
 use crate::play::Records;
 use crate::scenario::Plan;
@@ -64,6 +66,7 @@ impl Teller<'_> {
             Outcome::Failed(why) => format!("failed: {why}"),
         });
         json!({
+            "spent": self.spent(trace),
             "phone": name,
             "why": why,
             "planned_s": trace.planned.as_secs_f64(),
@@ -72,6 +75,17 @@ impl Teller<'_> {
             "events": lines,
             "further": trace.further,
         })
+    }
+
+    /// Where the time of the boot went: what a journal of this phone alone says.
+    fn spent(&self, trace: &Trace) -> Vec<Value> {
+        let slice = Slice { first: trace.phone.0, every: 1, count: 1 };
+        let mut journal = Journal::new(self.plan.seed, slice, self.plan.fleet.phones);
+        for (now, incident) in &trace.events {
+            journal.hear(trace.phone, *now, incident);
+        }
+        let parts = journal.attribution().into_iter();
+        parts.map(|part| json!({ "cause": part.cause, "seconds": part.seconds })).collect()
     }
 
     fn line(
@@ -384,6 +398,19 @@ pub fn trace_text(boot: &Value, row: Option<&str>, console: bool) -> String {
         let after = ((at - planned) * 1e3).round();
         let words = event["text"].as_str().unwrap_or_default();
         out += &format!("{at:>9.3}  {:>9}  {words}\n", format!("+{after} ms"));
+    }
+    let spent: Vec<(&str, f64)> = boot["spent"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|part| Some((part["cause"].as_str()?, part["seconds"].as_f64()?)))
+        .collect();
+    let whole: f64 = spent.iter().map(|(_, seconds)| seconds).sum();
+    if whole > 0.0 && !console {
+        let part =
+            |(cause, seconds): &(&str, f64)| format!("{:.0} % {cause}", seconds / whole * 100.0);
+        let parts: Vec<String> = spent.iter().take(5).map(part).collect();
+        out += &format!(" why: {}\n", parts.join(" · "));
     }
     if let Some(further @ 1..) = boot["further"].as_u64() {
         out += &format!("           and {further} more\n");

@@ -178,7 +178,7 @@ mod tests {
     #[test]
     fn repeated_runs_tell_their_noise_and_a_single_one_draws_its_seconds() {
         let folder = tempfile::tempdir().unwrap();
-        let mut run = |name: &str, p99: f64| {
+        let run = |name: &str, p99: f64| {
             let path = folder.path().join(name);
             fs::create_dir(&path).unwrap();
             let manifest = json!({ "state": "finished", "mode": "live", "seed": 1 });

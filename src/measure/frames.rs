@@ -57,10 +57,10 @@ pub struct Sparse {
 const FRAMES_MAX: usize = 1_200;
 /// The length of the first frames.
 const EVERY: Span = Span::from_secs(1);
+/// Longest time of the summary's histograms: one hour in microseconds.
+const LONGEST_US: u32 = 3_600_000_000;
 /// Lengths that wait to be sorted in at least (choice).
 const FRESH_MIN: usize = 256;
-/// Longest time that is told apart: one hour in microseconds.
-const LONGEST_US: u64 = 3_600_000_000;
 
 impl Frames {
     /// Nothing has happened to so many phones.
@@ -224,7 +224,8 @@ impl StepFrame {
 
 impl Sparse {
     pub(super) fn record(&mut self, length: Span) {
-        let us = length.as_micros().min(LONGEST_US) as u32;
+        // What is longer than a histogram holds counts as its longest.
+        let us = u32::try_from(length.as_micros()).unwrap_or(LONGEST_US);
         // What a histogram of three digits does not tell apart either.
         let shift = (u32::BITS - us.leading_zeros()).saturating_sub(11);
         self.fresh.push(us >> shift << shift);
@@ -312,7 +313,7 @@ mod tests {
                 sparse.record(Span::from_micros(us));
                 times.record(Span::from_micros(us));
             }
-            let mut again = hdrhistogram::Histogram::<u64>::new_with_bounds(1, LONGEST_US, 3).unwrap();
+            let mut again = hdrhistogram::Histogram::<u64>::new_with_bounds(1, 3_600_000_000, 3).unwrap();
             for (us, count) in sparse.pairs() {
                 again.record_n(u64::from(us), u64::from(count)).unwrap();
             }

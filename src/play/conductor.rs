@@ -581,7 +581,7 @@ impl Play {
             let Some(service) = ours.and_then(|ours| ours.tftp(node)) else { continue };
             let holders = held.entry(Some(service.list_checksum())).or_default();
             if holders.tvs.is_empty() {
-                let list = TrustList::parse(&service.signed_list()).ok();
+                let list = TrustList::parse(&service.list_apart()).ok();
                 holders.tvs = list.as_ref().map(tvs_of).unwrap_or_default();
             }
             holders.served_by.push(self.plan.topology.node(node).name.clone());

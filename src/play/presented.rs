@@ -69,7 +69,7 @@ impl Gallery {
         match service {
             Service::Tftp(service) => {
                 row("signs files", &service.signer().certificate, None);
-                let list = service.signed_list();
+                let list = service.list_apart();
                 let header = SignedFile::parse(&list).ok().map(|list| list.header.length);
                 row("signs the list", &service.list_signer().certificate, header);
             }

@@ -306,13 +306,26 @@ fn climbing(mut times: Vec<f64>) -> Vec<(f64, f64)> {
     points.map(|(at, time)| (*time, at as f64 + 1.0)).collect()
 }
 
+/// Shares of the fleet that the curve marks, in per cent.
+const SHARES: [u64; 4] = [50, 90, 99, 100];
+
 fn ready(files: &RunFiles, marks: &[Mark]) -> String {
-    let column = |name: &str| files.phones.rows().filter_map(|row| row.number(name)).collect();
+    let column = |name: &str| -> Vec<f64> {
+        files.phones.rows().filter_map(|row| row.number(name)).collect()
+    };
+    let mut times = column("ready_s");
+    times.sort_by(f64::total_cmp);
+    let total = files.summary["phones"]["total"].as_u64().unwrap_or_default();
+    let reached = SHARES.into_iter().filter_map(|share| {
+        let place = (total * share).div_ceil(100).checked_sub(1)?;
+        Some(Mark { at: *times.get(place as usize)?, name: format!("{share} %") })
+    });
+    let marks: Vec<Mark> = marks.iter().cloned().chain(reached).collect();
     let lines = [
         Line { name: "ready".into(), points: climbing(column("ready_s")) },
         Line { name: "planned".into(), points: climbing(column("planned_s")) },
     ];
-    plots::lines("phones ready and planned boots over time", "phones", &lines, marks)
+    plots::lines("phones ready and planned boots over time", "phones", &lines, &marks)
 }
 
 fn states(files: &RunFiles) -> String {

@@ -12,6 +12,7 @@ pub(super) struct Line {
 }
 
 /// A moment that a plot marks.
+#[derive(Clone)]
 pub(super) struct Mark {
     pub(super) at: f64,
     pub(super) name: String,

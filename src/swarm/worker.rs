@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use crate::base::{Lack, NodeId, PhoneId, Purpose, Span, Time, stream};
 use crate::measure::{
-    Incident, Ledger, Listen, Notice, PAUSE_MIN, Pause, Queue, Slice, StepEnd, StepKind,
+    Incident, Journal, Ledger, Listen, Notice, PAUSE_MIN, Pause, Queue, Slice, StepEnd, StepKind,
 };
 use crate::net::Clock;
 use crate::net::fleet::{Received, Recipient, Sockets, phone_address};
@@ -96,6 +96,7 @@ pub(super) struct Worker {
     /// Servers that phones have connections with, or wait for.
     watches: Watches,
     ledger: Ledger,
+    journal: Journal,
     board: Board,
     clients: Clients,
     sink: Sink,
@@ -136,6 +137,8 @@ struct Board {
 pub(super) struct WorkerPlan {
     /// The phones that are its own.
     pub slice: Slice,
+    /// Phones of the whole fleet.
+    pub phones: u32,
     pub seed: u64,
     /// Where the phones belong.
     pub homes: Arc<Homes>,
@@ -277,6 +280,7 @@ impl Worker {
             messages: BTreeMap::new(),
             watches: Watches::default(),
             ledger,
+            journal: Journal::new(plan.seed, plan.slice, plan.phones),
             board: Board {
                 shared,
                 planned_boots: 0,
@@ -302,7 +306,7 @@ impl Worker {
         mut self,
         mut commands: mpsc::Receiver<Command>,
         mut results: Results,
-    ) -> (Vec<Phone>, Ledger) {
+    ) -> (Vec<Phone>, Ledger, Journal) {
         let mut buffer = vec![0; DATAGRAM_MAX];
         let mut ready = Vec::new();
         loop {
@@ -352,7 +356,8 @@ impl Worker {
         }
         self.close();
         self.publish();
-        (self.phones, self.ledger)
+        self.journal.end(self.plan.clock.now());
+        (self.phones, self.ledger, self.journal)
     }
 
     fn now(&self) -> Time {
@@ -394,6 +399,7 @@ impl Worker {
     fn plan_boots(&mut self, from: Time, spread: Span, storm: bool) {
         if storm {
             self.ledger.note(from, &Notice::StormBegan);
+            self.journal.note(from, &Notice::StormBegan);
             self.board.verified_before = self.env.verifier.count();
         }
         for place in 0..self.phones.len() {
@@ -464,7 +470,9 @@ impl Worker {
     }
 
     fn hear_at(&mut self, at: Time, place: usize, incident: Incident<'_>) {
-        self.ledger.hear(self.phones[place].id(), at, &incident);
+        let phone = self.phones[place].id();
+        self.ledger.hear(phone, at, &incident);
+        self.journal.hear(phone, at, &incident);
     }
 
     /// Feeds one input to a phone, records what happened and starts what it wants.
@@ -532,6 +540,7 @@ impl Worker {
                 let Some(server) = server else {
                     return self.answer(place, token, Err(ErrandFault::NoServer));
                 };
+                self.hear_at(now, place, Incident::Turned(server.tftp.ip()));
                 let slot = &mut self.slots[place];
                 if std::mem::replace(&mut slot.server, request.server) != request.server {
                     slot.link = None;
@@ -556,6 +565,7 @@ impl Worker {
             }
             Ask::Say(message) => {
                 let turn = Turn::default();
+                self.hear_at(now, place, Incident::Turned(message.server.ip()));
                 self.carry(place, token, step, wanted, Carrier::Dialogue(turn.clone()));
                 // A phone that waits for TVS leaves its place to others.
                 self.slots[place].link = None;
@@ -954,6 +964,7 @@ mod tests {
         let (clock, second) = (Clock::start(), Span::from_secs(1));
         let plan = WorkerPlan {
             slice: Slice::whole(1),
+            phones: 1,
             seed: 1,
             homes: Arc::new(Homes::dealt(vec![Home::from(nodes)])),
             files: Arc::new(nodes.into_iter().map(server).collect()),

@@ -13,6 +13,7 @@ mod lab;
 mod mail;
 mod peers;
 mod prometheus;
+mod report;
 mod sip;
 mod stores;
 mod web;

@@ -16,8 +16,7 @@ const PHONES: u32 = 2_000;
 
 /// A cluster whose phones register at a node that is not ours: `sip` and `sips` are its ports.
 fn scenario(sip: u16, sips: u16, secure: bool) -> String {
-    let (mode, device) =
-        if secure { ("mixed", "encrypted") } else { ("non-secure", "non-secure") };
+    let (mode, device) = if secure { ("mixed", "encrypted") } else { ("non-secure", "non-secure") };
     format!(
         "schema = 1\nname = \"kamailio\"\n[cluster]\nsecurity-mode = \"{mode}\"\n\
          [[cluster.node]]\nname = \"pub\"\nservices = [\"tftp\", \"tvs\", \"callmanager\"]\n\
@@ -56,10 +55,21 @@ impl Kamailio {
              tcp_max_connections=8192\ntls_max_connections=8192\n\
              listen=tcp:127.0.0.9:{sip}\nlisten=tls:127.0.0.9:{sips}\n"
         );
-        for module in
-            ["tls", "sl", "tm", "rr", "pv", "maxfwd", "textops", "siputils", "xlog", "kex", "ctl",
-             "usrloc", "registrar"]
-        {
+        for module in [
+            "tls",
+            "sl",
+            "tm",
+            "rr",
+            "pv",
+            "maxfwd",
+            "textops",
+            "siputils",
+            "xlog",
+            "kex",
+            "ctl",
+            "usrloc",
+            "registrar",
+        ] {
             writeln!(config, "loadmodule \"{module}.so\"").unwrap();
         }
         let control = format!("unix:{}", path("ctl"));
@@ -83,7 +93,8 @@ impl Kamailio {
             .stdout(Stdio::null())
             .stderr(log)
             .spawn();
-        let kamailio = Kamailio { process: Running(child.expect("kamailio is installed")), control };
+        let kamailio =
+            Kamailio { process: Running(child.expect("kamailio is installed")), control };
         let deadline = Instant::now() + PATIENCE;
         while std::net::TcpStream::connect(("127.0.0.9", sips)).is_err() {
             assert!(Instant::now() < deadline, "{}", kamailio.log(dir));
@@ -99,9 +110,12 @@ impl Kamailio {
 
     /// Users that are registered, as it counts them.
     fn users(&self) -> String {
-        let answer = text(
-            Command::new("kamcmd").args(["-s", &self.control, "stats.get_statistics", "usrloc:"]),
-        );
+        let answer = text(Command::new("kamcmd").args([
+            "-s",
+            &self.control,
+            "stats.get_statistics",
+            "usrloc:",
+        ]));
         let line = answer.lines().find(|line| line.contains("registered_users"));
         line.unwrap_or_default().rsplit(' ').next().unwrap_or_default().to_owned()
     }
@@ -186,9 +200,8 @@ fn sipp_registers_devices_of_the_database_and_no_others() {
     let _turn = turn();
     let (folder, sip) = (tempfile::tempdir().unwrap(), free_port());
     let dir = folder.path();
-    let ports = format!(
-        "cluster.node.sub1.ports={{ tftp = 0, tvs = 0, capf = 0, sip = {sip}, sips = 0 }}"
-    );
+    let ports =
+        format!("cluster.node.sub1.ports={{ tftp = 0, tvs = 0, capf = 0, sip = {sip}, sips = 0 }}");
     let any = |node: &str| {
         format!("cluster.node.{node}.ports={{ tftp = 0, tvs = 0, capf = 0, sip = 0, sips = 0 }}")
     };
@@ -210,7 +223,17 @@ fn sipp_registers_devices_of_the_database_and_no_others() {
             .current_dir(dir)
             .arg(format!("127.0.0.2:{sip}"))
             .args(["-sf", "scenario.xml", "-inf", "names.csv", "-t", "t1", "-i", "127.0.0.1"])
-            .args(["-m", "500", "-r", "90", "-nd", "-nostdin", "-timeout", "60", "-timeout_error"]));
+            .args([
+                "-m",
+                "500",
+                "-r",
+                "90",
+                "-nd",
+                "-nostdin",
+                "-timeout",
+                "60",
+                "-timeout_error",
+            ]));
     }
     server.signal("TERM");
     server.ended();

@@ -56,7 +56,7 @@ pub struct NodeSpec {
     pub expires: BTreeMap<CertificateKind, Span>,
 }
 
-/// How the CallManagers of a cluster register phones.
+/// How the CallManager services of a cluster register phones.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Registrar {
     /// Registrations that a node takes in a second (guess: 100); 0 is no limit.

@@ -175,7 +175,7 @@ counts! {
 }
 
 counts! {
-    /// Registrations at the CallManagers.
+    /// Registrations at the CallManager services.
     pub struct RegistrationCounts {
         /// Registrations that a node has accepted, fall-overs and fall-backs among them.
         accepted: u64 = SHARED.trend(Trend::Neither).counter("registrations_total")
@@ -502,7 +502,7 @@ counts! {
         config: ConfigCounts,
         /// Firmware loads.
         firmware: FirmwareCounts,
-        /// Registrations at the CallManagers.
+        /// Registrations at the CallManager services.
         registration: RegistrationCounts,
         /// Questions to TVS.
         tvs: TvsCounts,

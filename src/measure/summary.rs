@@ -64,7 +64,7 @@ pub struct Summary {
     pub firmware: FirmwareCounts,
     /// ITLs at the end, each with the phones that hold it and the TFTP nodes that serve it.
     pub itls: Vec<ItlChecksum>,
-    /// Registrations at the CallManagers.
+    /// Registrations at the CallManager services.
     pub registration: RegistrationCounts,
     /// Questions to TVS.
     pub tvs: TvsCounts,

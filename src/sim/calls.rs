@@ -165,7 +165,7 @@ impl World {
             fates.skip_segment();
             fates.segment() + fates.segment()
         });
-        self.reply_to(call, computing, Some(way));
+        self.reply_to(*call, computing, Some(way));
     }
 
     /// A message arrives at a server.
@@ -184,12 +184,12 @@ impl World {
         if conversation.signs(&call.message.bytes) {
             return self.work(node, self.machines.signature(), Job::Turn(call));
         }
-        self.reply_to(call, Span::ZERO, None);
+        self.reply_to(*call, Span::ZERO, None);
     }
 
     /// A server answers a message, which the phone hears after `computing` and the way; that of
     /// the next segment where nothing else is said.
-    pub(super) fn reply_to(&mut self, mut call: Box<Call>, computing: Span, way: Option<Span>) {
+    pub(super) fn reply_to(&mut self, mut call: Call, computing: Span, way: Option<Span>) {
         let (request, now) = (call.request, self.engine.now());
         if !self.sessions.is_current(request) {
             return;

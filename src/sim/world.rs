@@ -399,7 +399,7 @@ impl World {
             }
             Job::Turn(call) => {
                 self.next_in_line(call.node, WorkKind::Sign);
-                self.reply_to(call, Span::ZERO, None);
+                self.reply_to(*call, Span::ZERO, None);
             }
             Job::Upload(node, request, file) => {
                 self.next_in_line(node, WorkKind::Tftp);

@@ -98,26 +98,23 @@ impl DialogueClient {
     pub async fn ask(self, mut job: DialogueJob, results: mpsc::UnboundedSender<DialogueResult>) {
         let kept = job.kept.take().filter(|kept| kept.suits(&job.message));
         let (first, mut lacks) = (self.clock.now(), Vec::new());
-        let (started, answer) = match kept {
-            Some(kept) => {
-                job.turn.begin(first);
-                (first, self.within(self.go_on(&job.message, kept)).await)
-            }
-            None => {
-                let place = Arc::clone(&self.budget).acquire_owned().await;
-                let mut place = Some(place.expect("the budget is never closed"));
-                loop {
-                    let started = self.clock.now();
-                    job.turn.begin(started);
-                    match self.within(self.begin(&job, &mut place)).await {
-                        Err(Fault::Ours(lack)) if started.since(first) < LACK_PATIENCE => {
-                            lacks.push(lack);
-                        }
-                        answer => break (started, answer),
+        let (started, answer) = if let Some(kept) = kept {
+            job.turn.begin(first);
+            (first, self.within(self.go_on(&job.message, kept)).await)
+        } else {
+            let place = Arc::clone(&self.budget).acquire_owned().await;
+            let mut place = Some(place.expect("the budget is never closed"));
+            loop {
+                let started = self.clock.now();
+                job.turn.begin(started);
+                match self.within(self.begin(&job, &mut place)).await {
+                    Err(Fault::Ours(lack)) if started.since(first) < LACK_PATIENCE => {
+                        lacks.push(lack);
                     }
-                    job.turn.wait();
-                    tokio::time::sleep(LACK_PAUSE).await;
+                    answer => break (started, answer),
                 }
+                job.turn.wait();
+                tokio::time::sleep(LACK_PAUSE).await;
             }
         };
         let (ticket, ended) = (job.ticket, self.clock.now());

@@ -323,6 +323,10 @@ pub struct ConfigNode {
 
 type Node = ConfigNode;
 
+/// The device security mode of the template, and that of phones that register over TLS.
+const NON_SECURE: &str = "<deviceSecurityMode>1<";
+const ENCRYPTED: &str = "<deviceSecurityMode>3<";
+
 impl ConfigTemplate {
     /// The template of a group whose members are `nodes`, first asked first, for phones that are
     /// to run this load; encrypted for the device certificate with this hash, if there is one.
@@ -348,8 +352,7 @@ impl ConfigTemplate {
         ];
         let text =
             marks.iter().fold(DEVICE.to_owned(), |text, (mark, value)| text.replace(mark, value));
-        const OPEN: &str = "<deviceSecurityMode>1</";
-        split_marks(&if secure { text.replace(OPEN, "<deviceSecurityMode>3</") } else { text })
+        split_marks(&if secure { text.replace(NON_SECURE, ENCRYPTED) } else { text })
     }
 
     /// The configuration of one device, whose name may have any length.

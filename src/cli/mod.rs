@@ -13,6 +13,7 @@ mod doctor;
 mod files;
 mod inspect;
 mod lab;
+mod lint;
 mod mail;
 mod make;
 mod output;
@@ -47,6 +48,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Check(check::CheckArgs),
+    Lint(lint::LintArgs),
     Admin(admin::AdminArgs),
     Run(run::RunArgs),
     Serve(serve::ServeArgs),
@@ -107,6 +109,7 @@ fn carry_out(cli: &Cli) -> ExitCode {
     let (global, format) = (&cli.global, cli.global.format);
     let ended = match &cli.command {
         Command::Check(args) => Ok(check::check(args, global)),
+        Command::Lint(args) => lint::lint(args, global),
         Command::Admin(args) => admin::admin(args, global),
         Command::Run(args) => run::run(args, global),
         Command::Serve(args) => serve::serve(args, global),

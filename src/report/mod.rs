@@ -19,7 +19,7 @@ pub use capacity::{
 pub use capacity_comparison::{
     ComparisonError, carries_less, comparable_capacity, compare_capacity, ended_too_low,
 };
-pub use comparison::{comparison_csv, comparison_table};
+pub use comparison::{comparison_csv, comparison_of_orders, comparison_table};
 pub use diff::{Diff, DiffRow};
 pub use regression::{Change, Regression, RegressionRow};
 pub use run_dir::{ReportError, RunDir};

@@ -1,5 +1,6 @@
 use std::path::Path;
 
+use super::choice::choose;
 use super::error::{Problem, ScenarioError};
 use super::overrides::overridden;
 use super::plan::Plan;
@@ -47,7 +48,8 @@ pub fn load(
 fn read(text: &str, known_paths: &[String]) -> Result<Plan, Vec<Problem>> {
     let (raw, faults) = parse(text);
     let mut problems: Vec<Problem> = faults.0;
-    let Some(raw) = raw else { return Err(problems) };
+    let Some(mut raw) = raw else { return Err(problems) };
+    problems.extend(choose(&mut raw).0);
     let shapes = problems.len();
     match resolve(&raw, known_paths) {
         Ok(plan) if shapes == 0 => return Ok(plan),

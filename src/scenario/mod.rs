@@ -6,6 +6,7 @@
 //! A text goes through `raw` (what was typed), the checks (`cluster_checks`, `event_checks`,
 //! `verbs`, `resolve`) and ends as a [`Plan`]; [`to_toml`] writes a plan with every default filled in.
 
+mod choice;
 mod cluster_checks;
 mod cost;
 mod dates;
@@ -27,6 +28,7 @@ mod verbs;
 mod wording;
 mod write;
 
+pub use choice::procedures;
 pub use cost::{AVAILABLE_MIN, CostError, CostModel, IDLE_MAX};
 pub use error::ScenarioError;
 pub use load::load;

@@ -96,10 +96,24 @@ pub(super) struct RawScenario {
     #[serde(default)]
     pub event: Vec<Spanned<RawEvent>>,
     #[serde(default)]
+    pub procedure: Vec<RawProcedure>,
+    pub r#use: Option<Text>,
+    #[serde(default)]
     pub slo: Vec<RawSlo>,
     #[serde(default)]
     pub run: RawRun,
     pub target: Option<RawTarget>,
+}
+
+/// Steps that can be played instead of others.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawProcedure {
+    pub name: Text,
+    #[serde(default)]
+    pub about: String,
+    #[serde(default)]
+    pub event: Vec<Spanned<RawEvent>>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -61,6 +61,17 @@ impl World {
 
     /// Like [`World::new`]; building it and playing it end when `stop` is set.
     pub fn until(plan: &Plan, options: SimOptions, stop: &Stop) -> World {
+        World::of(plan, options, stop, None)
+    }
+
+    /// The world of a plan in which only `phones` act, numbers of its fleet in ascending order; each
+    /// is what it is in the whole fleet and has the same luck. The others exist and hold nothing:
+    /// counts of the whole fleet say nothing here.
+    pub fn of_some(plan: &Plan, options: SimOptions, stop: &Stop, phones: &[u32]) -> World {
+        World::of(plan, options, stop, Some(phones.into()))
+    }
+
+    fn of(plan: &Plan, options: SimOptions, stop: &Stop, played: Option<Arc<[u32]>>) -> World {
         let (plan, contents) = (Arc::new(plan.clone()), options.contents);
         let cluster = cluster(&plan, contents);
         let fleet = Fleet::new(&plan, Arc::clone(cluster.calendar()));
@@ -68,7 +79,7 @@ impl World {
             engine: Engine::new(&plan, options.events_max, stop),
             play: Play::new(&plan, Some(cluster), Mode::Sim, 0.0).with_sql(MemorySql),
             homes: Homes::of_plan(&plan),
-            pace: Pace::new(&plan),
+            pace: Pace::new(&plan, played),
             ears: Ears::new(plan.fleet.phones, options.sample_every),
             sessions: Sessions::new(&plan),
             network: Network::new(&plan),
@@ -130,7 +141,8 @@ impl World {
 
     fn populate(&mut self, one_config: bool) {
         let (cast, count) = (self.play.cast(), self.plan.fleet.phones);
-        self.fleet.populate(cast, count, one_config, &self.engine);
+        let plays = |phone| self.pace.plays(phone);
+        self.fleet.populate(cast, count, one_config, &self.engine, plays);
         if !self.engine.is_stopped()
             && let Some(cue) = self.play.power_on()
         {
@@ -172,7 +184,8 @@ impl World {
                 self.pace.plan_boots(&mut self.engine, spread, wave != Wave::PowerOn);
             }
             Cue::Visits(visits) => {
-                let visits = self.play.visits(&visits, self.ears.ledger());
+                let mut visits = self.play.visits(&visits, self.ears.ledger());
+                visits.retain(|visit| self.pace.plays(visit.phone));
                 visits.iter().for_each(|visit| self.hear(visit.phone.0, Incident::BootPlanned));
                 self.pace.plan_visits(&mut self.engine, &visits);
             }
@@ -431,6 +444,7 @@ impl World {
             digest,
             draws,
             facts,
+            steps: info.steps,
             phones: self.fleet.into_phones(),
             cluster: self.play.into_cluster().expect("it has one"),
             ended,

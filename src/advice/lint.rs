@@ -190,7 +190,7 @@ fn found(rule: &BrokenRule, prediction: &Prediction) -> RuleFound {
         (0, 0, None) => "nobody is lost".to_owned(),
         (0, 0, Some(_)) => "nobody is lost at this step".to_owned(),
         (stuck, failed, at) => {
-            let end = if at.is_none() { " in the end" } else { "" };
+            let end = if at.is_none() { " by all steps together" } else { "" };
             format!("{}{end}", lost_words(stuck, failed))
         }
     };
@@ -280,14 +280,16 @@ fn safer(
     broken: &[BrokenRule],
     stop: &Stop,
 ) -> Option<Option<Safer>> {
-    let in_order = |rules: &[BrokenRule]| rules.iter().filter(|rule| rule.came_of_it.is_some()).count();
+    let in_order =
+        |rules: &[BrokenRule]| rules.iter().filter(|rule| rule.came_of_it.is_some()).count();
     let given = (lost, in_order(broken));
     if given == ((0, 0), 0) {
         return Some(None);
     }
     let mut best = (given, None);
     for order in orders(plan) {
-        let rank = (Prediction::of(&order.plan, stop)?.lost(), in_order(&broken_rules(&order.plan)));
+        let rank =
+            (Prediction::of(&order.plan, stop)?.lost(), in_order(&broken_rules(&order.plan)));
         if rank < best.0 {
             best = (rank, Some(order));
         }

@@ -78,7 +78,8 @@ fn window(plan: &Plan) -> Option<Note> {
 fn capf(plan: &Plan) -> Option<Note> {
     let is_capf = |&(_, kind): &(_, CertificateKind)| kind == CertificateKind::Capf;
     let at = plan.timeline.iter().position(|entry| changes(&entry.action).iter().any(is_capf))?;
-    let what = format!("{} changes CAPF.pem, which the ITL of each node names (REG-27)", step(plan, at));
+    let what =
+        format!("{} changes CAPF.pem, which the ITL of each node names (REG-27)", step(plan, at));
     let help = "look with show itl on every TFTP node that the new one is in the list; phones keep \
                 their LSCs until they enrol again";
     Some(Note::new(&what, help))
@@ -91,4 +92,46 @@ fn expiring(plan: &Plan) -> impl Iterator<Item = Note> {
         let what = format!("{certificate} on {node} ends {at_end} days after the plan (CERT-18)");
         Note::new(&what, "renew it in the same window, in its turn")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::scenario::load;
+
+    fn told(events: &str, run: &str) -> Vec<String> {
+        let text = format!(
+            "schema=1\nname='t'\n[[cluster.node]]\nname='pub'\nexpires={{TVS='20d'}}\n[fleet]\n\
+             phones=3\n{events}[run]\n{run}\n"
+        );
+        let plan = load(Path::new("t.toml"), &text, &[], &[]).unwrap();
+        notes(&plan).into_iter().map(|note| note.what).collect()
+    }
+
+    const CAPF: &str = "[[event]]\nat='0s'\nregenerate={certificate='CAPF',node='pub'}\n";
+    const BACKUP: &str = "[[event]]\nat='0s'\nbackup={}\n";
+
+    #[test]
+    fn changes_in_working_hours_without_a_backup_are_told() {
+        let all = told(CAPF, "");
+        let words =
+            ["SAFE-15, BKP-01", "does not say when (REG-01)", "REG-27", "TVS on pub ends 19"];
+        assert_eq!(all.len(), words.len(), "{all:?}");
+        assert!(all.iter().zip(words).all(|(text, words)| text.contains(words)), "{all:?}");
+        let backed_up = told(&format!("{BACKUP}{CAPF}"), "");
+        assert!(backed_up.iter().all(|text| !text.contains("SAFE-15")), "{backed_up:?}");
+        // 2026-11-25 was a Wednesday; at ten in Berlin people work, at nine in UTC as well.
+        let window = |epoch: &str, zone: &str| {
+            let all = told(CAPF, &format!("epoch='{epoch}'\ntime-zone='{zone}'"));
+            all.iter().any(|text| text.contains("REG-01"))
+        };
+        assert!(window("2026-11-25T09:00:00Z", "Europe/Berlin"));
+        assert!(!window("2026-11-25T22:30:00Z", "UTC"), "night");
+        assert!(window("2026-11-25T22:30:00Z", "America/Los_Angeles"), "afternoon there");
+        assert!(!window("2026-11-28T11:00:00Z", "UTC"), "Saturday");
+        let nothing = told("[[event]]\nat='0s'\nreset-phones={}\n", "");
+        assert!(nothing.iter().all(|text| text.contains("TVS on pub ends")), "{nothing:?}");
+    }
 }

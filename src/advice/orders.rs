@@ -75,8 +75,7 @@ impl Step {
     fn added(action: impl Into<OperatorAction>) -> Step {
         let trigger = Trigger::AfterPrevious { delay: Span::ZERO };
         let action = action.into();
-        let entry =
-            TimelineEntry { name: String::new(), trigger, action, then: None, typed: None };
+        let entry = TimelineEntry { name: String::new(), trigger, action, then: None, typed: None };
         Step { entry, origin: None }
     }
 
@@ -224,9 +223,10 @@ impl Draft<'_> {
             match changed.as_slice() {
                 _ if !is_plain => return None,
                 [] => {
-                    let is_restart = entry.action.get().is_some_and(|services: &Services| {
-                        services.change == Change::Restart
-                    });
+                    let is_restart = entry
+                        .action
+                        .get()
+                        .is_some_and(|services: &Services| services.change == Change::Restart);
                     let is_reset = entry.action.get::<ResetPhones>().is_some();
                     if !is_restart && !is_reset && entry.action.get::<BackUp>().is_none() {
                         return None;
@@ -300,7 +300,8 @@ impl Draft<'_> {
 
     /// A backup comes before the first change.
     fn backed_up(mut self) -> Self {
-        let mut before = self.steps.iter().take_while(|step| changes(&step.entry.action).is_empty());
+        let mut before =
+            self.steps.iter().take_while(|step| changes(&step.entry.action).is_empty());
         let is_backed_up = before.any(|step| step.entry.action.get::<BackUp>().is_some());
         let changes_any = self.steps.iter().any(|step| !changes(&step.entry.action).is_empty());
         if changes_any && !is_backed_up {

@@ -11,7 +11,9 @@ use clap::{Args, ColorChoice, ValueEnum};
 use crate::base::{Span, printable};
 use crate::measure::known_paths;
 use crate::report::ReportError;
-use crate::scenario::{PHONES_MAX, Plan, ScenarioError, Slo, SloError, load, parse_span, procedures};
+use crate::scenario::{
+    PHONES_MAX, Plan, ScenarioError, Slo, SloError, load, parse_span, procedures,
+};
 
 use super::ExitCode;
 

@@ -293,7 +293,11 @@ impl<'a> Rules<'a> {
                 self.step(at),
                 self.step(key)
             );
-            self.say(Some(at), &what, "reset the phones first: a start of TFTP signs its list as ever");
+            self.say(
+                Some(at),
+                &what,
+                "reset the phones first: a start of TFTP signs its list as ever",
+            );
             self.local_key = None;
         }
     }
@@ -307,7 +311,11 @@ impl<'a> Rules<'a> {
                 self.step(at),
                 self.topology.node(node).name
             );
-            self.say(Some(at), &what, "begin with backup = {}; restore = { node = … } puts its keys back");
+            self.say(
+                Some(at),
+                &what,
+                "begin with backup = {}; restore = { node = … } puts its keys back",
+            );
         }
         let is_publisher = self.topology.ids().next() == Some(node);
         let has_recovery = self.topology.release.holders(ItlRecovery) != Holders::Nobody;
@@ -345,7 +353,11 @@ impl<'a> Rules<'a> {
                 self.step(at),
                 self.step(change)
             );
-            self.say(Some(at), &what, "back up first: the keys that the phones know are in no backup");
+            self.say(
+                Some(at),
+                &what,
+                "back up first: the keys that the phones know are in no backup",
+            );
         }
     }
 
@@ -509,7 +521,11 @@ impl<'a> Rules<'a> {
                 "the plan ends and restarts are still required (REG-10): {}",
                 due.join(", ")
             );
-            self.say(None, &what, "restart them before the last reset: until then what was is in force");
+            self.say(
+                None,
+                &what,
+                "restart them before the last reset: until then what was is in force",
+            );
         }
         if let Some(at) = self.rollback {
             let what = format!(

@@ -653,7 +653,11 @@ impl Planner<'_> {
             12 => {
                 let renamed: usize = self.names.iter().map(|names| names.len() - 1).sum();
                 let to = format!("m{}", renamed + 1);
-                self.event(out, waits, &format!("rename = {{ node = \"n{node}\", to = \"{to}\" }}"));
+                self.event(
+                    out,
+                    waits,
+                    &format!("rename = {{ node = \"n{node}\", to = \"{to}\" }}"),
+                );
                 self.names[node as usize].push(to);
                 self.event(out, waits, &format!("restart = {{ node = \"n{node}\" }}"));
             }

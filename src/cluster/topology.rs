@@ -158,8 +158,8 @@ impl Topology {
             ("http", on(ServiceKind::Tftp, &|node| node.ports.http.is_some())),
             ("https", on(ServiceKind::Tftp, &|node| node.ports.https.is_some())),
         ];
-        let dialogues = Dialogue::ALL.map(ServiceKind::Dialogue);
-        let dialogues = dialogues.map(|service| (service.name(), on(service, &|_| true)));
+        let dialogues = Dialogue::ALL
+            .map(|dialogue| (dialogue.rules().name, on(ServiceKind::of(dialogue), &|_| true)));
         let words = |(name, nodes): (&str, Vec<&str>)| match nodes.len() {
             0 => None,
             1..=NAMED_MAX => Some(format!("{name} on {}", nodes.join(", "))),
@@ -177,10 +177,9 @@ impl Topology {
             ServiceKind::Tomcat | ServiceKind::DrfLocal => true,
             ServiceKind::DrfMaster => node.index() == 0,
             ServiceKind::CtiManager => placed.contains(&ServiceKind::CallManager),
-            ServiceKind::CallManager
-            | ServiceKind::Capf
-            | ServiceKind::Tftp
-            | ServiceKind::Dialogue(_) => placed.contains(&service),
+            ServiceKind::CallManager | ServiceKind::Capf | ServiceKind::Tftp | ServiceKind::Tvs => {
+                placed.contains(&service)
+            }
         }
     }
 
@@ -260,13 +259,19 @@ impl Topology {
             ServiceKind::CallManager => 5060,
             ServiceKind::Capf => node.ports.capf,
             ServiceKind::Tftp => node.ports.tftp,
-            ServiceKind::Dialogue(dialogue) => node.ports.of(dialogue),
+            ServiceKind::Tvs => node.ports.of(Dialogue::Tvs),
             // Ports of a real node; nothing listens there.
             ServiceKind::CtiManager => 2748,
             ServiceKind::Tomcat => 8443,
             ServiceKind::DrfLocal | ServiceKind::DrfMaster => 4040,
         };
         SocketAddr::new(node.address, port)
+    }
+
+    /// The address and port where a node answers in a dialogue.
+    pub fn dialogue_socket(&self, id: NodeId, dialogue: Dialogue) -> SocketAddr {
+        let node = self.node(id);
+        SocketAddr::new(node.address, node.ports.of(dialogue))
     }
 
     /// The address and port where phones ask a node for files over HTTP.

@@ -15,7 +15,7 @@ use crate::crypto::Identity;
 use crate::measure::ThreadKind;
 use crate::net::threads::{self, OwnRuntime};
 use crate::net::{Clock, tls_server};
-use crate::wire::Dialogue;
+use crate::wire::{Dialogue, Security};
 
 use super::bound::{Bound, Place};
 use super::counts::{DialogueCounts, ServeCounts, TftpCounters, TftpCounts};
@@ -92,14 +92,26 @@ impl Servers {
     async fn start_service(&self, node: NodeId, service: &Service) -> Result<(), ServeError> {
         match service {
             Service::Tftp(service) => self.start_tftp(node, service).await,
-            Service::Dialogue(service) => self.start_dialogue(node, service).await,
+            Service::Dialogues(dialogues) => {
+                for service in &dialogues.all {
+                    self.start_dialogue(node, service).await?;
+                }
+                Ok(())
+            }
         }
     }
 
     async fn stop_service(&self, node: NodeId, service: ServiceKind) -> Result<(), ServeError> {
-        let ServiceKind::Dialogue(dialogue) = service else { return self.stop_tftp(node).await };
-        let side = self.dialogues.get(&dialogue).ok_or(ServeError::Absent { service, node })?;
-        side.stop(node).await.then_some(()).ok_or(ServeError::Absent { service, node })
+        if service == ServiceKind::Tftp {
+            return self.stop_tftp(node).await;
+        }
+        for dialogue in service.dialogues() {
+            let side = self.dialogues.get(dialogue).ok_or(ServeError::Absent { service, node })?;
+            if !side.stop(node).await {
+                return Err(ServeError::Absent { service, node });
+            }
+        }
+        Ok(())
     }
 
     /// What the servers have done so far.
@@ -199,7 +211,8 @@ impl Servers {
             header_deadline: self.settings.header_deadline.as_duration(),
         };
         if self.https.has(node).await {
-            let tls = Some(acceptor(&self.https, node, "CallManager", service.host()).await?);
+            let tls =
+                Some(acceptor(&self.https, node, "CallManager", service.host(), false).await?);
             self.https.start(node, HttpFace { tls, ..face.clone() }).await?;
         }
         self.http.start(node, face).await.map(drop)
@@ -223,30 +236,46 @@ impl Servers {
         node: NodeId,
         service: &Arc<DialogueService>,
     ) -> Result<(), ServeError> {
-        let kind = ServiceKind::Dialogue(service.dialogue);
+        let kind = ServiceKind::of(service.dialogue);
         let absent = || ServeError::Absent { service: kind, node };
         let side = self.dialogues.get(&service.dialogue).ok_or_else(absent)?;
         let name = service.certificate.name();
+        let tls = match service.dialogue.rules().security {
+            Security::Plain => None,
+            Security::Tls => Some(acceptor(side, node, name, &service.identity, false).await?),
+            Security::TlsWithClientCertificate => {
+                Some(acceptor(side, node, name, &service.identity, true).await?)
+            }
+        };
         let face = DialogueFace {
-            tls: acceptor(side, node, name, &service.identity).await?,
+            tls,
             service: Arc::clone(service),
             clock: self.clock,
             request_deadline: self.settings.request_deadline.as_duration(),
         };
+        if service.dialogue.rules().ends_with_service {
+            side.stop(node).await;
+        }
         side.start(node, face).await?.then_some(()).ok_or_else(absent)
     }
 }
 
-/// How the port of a node proves its identity.
+/// How the port of a node proves its identity, and whether it `asks` who its peers are.
 async fn acceptor<F: Face>(
     side: &Side<F>,
     node: NodeId,
     certificate: &'static str,
     identity: &Identity,
+    asks: bool,
 ) -> Result<TlsAcceptor, ServeError> {
     let name = side.nodes.lock().await.get(&node).map(|node| node.place.node.clone());
     let named = |cause| ServeError::Identity { certificate, node: name.unwrap_or_default(), cause };
-    tls_server::server_config(identity).map(TlsAcceptor::from).map_err(named)
+    let config = if asks {
+        tls_server::asking_config(identity)
+    } else {
+        tls_server::server_config(identity)
+    };
+    config.map(TlsAcceptor::from).map_err(named)
 }
 
 impl<F: Face> Side<F> {

@@ -3,7 +3,7 @@
 mod dialogue;
 mod tvs;
 
-pub use dialogue::{Answering, Conversation, DialogueService, Said};
+pub use dialogue::{Answering, Conversation, DialogueService, Peer, Said};
 
 use std::sync::Arc;
 
@@ -20,8 +20,17 @@ use super::tftp_service::TftpService;
 pub enum Service {
     /// TFTP, and HTTP and HTTPS with it.
     Tftp(Arc<TftpService>),
-    /// One that is talked to in messages over TLS.
-    Dialogue(Arc<DialogueService>),
+    /// One that is talked to in messages, in one dialogue or more.
+    Dialogues(Dialogues),
+}
+
+/// The dialogues of a service, at least one.
+#[derive(Clone, Debug)]
+pub struct Dialogues {
+    /// Which service it is.
+    pub kind: ServiceKind,
+    /// One for each dialogue.
+    pub all: Vec<Arc<DialogueService>>,
 }
 
 impl Service {
@@ -29,7 +38,7 @@ impl Service {
     pub fn kind(&self) -> ServiceKind {
         match self {
             Service::Tftp(_) => ServiceKind::Tftp,
-            Service::Dialogue(service) => ServiceKind::Dialogue(service.dialogue),
+            Service::Dialogues(dialogues) => dialogues.kind,
         }
     }
 
@@ -37,7 +46,10 @@ impl Service {
     pub fn fingerprint(&self) -> [u8; 32] {
         match self {
             Service::Tftp(service) => service.fingerprint(),
-            Service::Dialogue(service) => service.identity.certificate.sha256(),
+            Service::Dialogues(dialogues) => {
+                // All of a service present one certificate.
+                dialogues.all[0].identity.certificate.sha256()
+            }
         }
     }
 }
@@ -49,7 +61,7 @@ pub(super) const fn presents(dialogue: Dialogue) -> CertificateKind {
     }
 }
 
-/// The service of a dialogue, which starts now on `node`.
+/// Who answers in a dialogue on `node`, whose service starts now.
 pub(super) fn dialogue_service(
     dialogue: Dialogue,
     node: NodeId,

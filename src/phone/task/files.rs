@@ -359,6 +359,8 @@ fn ask_server(cx: &mut Context<'_>, lookup: Box<Lookup>, address: IpAddr) -> Nex
         server: SocketAddr::new(address, lookup.members()[lookup.member].port),
         bytes: request.encode(),
         trust: trust(cx, &[ROLE_TVS]),
+        shows: None,
+        stays: false,
     };
     cx.ask(cx.now, Ask::Say(message));
     Turn::Wait(FilesTask::Ask(lookup))

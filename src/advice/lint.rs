@@ -7,7 +7,7 @@ use crate::phone::FileKind;
 use crate::scenario::Plan;
 
 use super::kinds::Kind;
-use super::notes::notes;
+use super::notes::{Note, notes};
 use super::orders::{Order, changes, orders};
 use super::prediction::{End, Fate, Prediction};
 
@@ -79,21 +79,6 @@ pub struct RuleFound {
     pub consequence: String,
     /// How to repair it.
     pub help: String,
-}
-
-/// Something else to think of.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Note {
-    /// What, a sentence.
-    pub what: String,
-    /// What to do.
-    pub help: String,
-}
-
-impl Note {
-    pub(super) fn new(what: &str, help: &str) -> Note {
-        Note { what: what.to_owned(), help: help.to_owned() }
-    }
 }
 
 /// The same steps in a safer order.

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use jiff::civil::Weekday;
 use jiff::tz::TimeZone;
+use serde::Serialize;
 
 use crate::base::words::count;
 use crate::cluster::CertificateKind;
@@ -10,8 +11,22 @@ use crate::cluster::operator::recovery::BackUp;
 use crate::forecast::{DaysLeft, days_left};
 use crate::scenario::Plan;
 
-use super::lint::Note;
 use super::orders::changes;
+
+/// Something else to think of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Note {
+    /// What, a sentence.
+    pub what: String,
+    /// What to do.
+    pub help: String,
+}
+
+impl Note {
+    pub(super) fn new(what: &str, help: &str) -> Note {
+        Note { what: what.to_owned(), help: help.to_owned() }
+    }
+}
 
 /// Certificates that end so soon after the plan are renewed with the others (choice: the first
 /// warning of the Certificate Monitor comes 30 days before the end).

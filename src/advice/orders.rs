@@ -95,7 +95,7 @@ struct Draft<'a> {
 const RESTARTS: [ServiceKind; 8] = [
     ServiceKind::CallManager,
     ServiceKind::CtiManager,
-    ServiceKind::TVS,
+    ServiceKind::Tvs,
     ServiceKind::Tftp,
     ServiceKind::Capf,
     ServiceKind::Tomcat,

@@ -8,17 +8,22 @@ mod assemble;
 mod calibrate;
 mod capacity;
 mod check;
+mod completions;
 mod diff;
 mod doctor;
 mod files;
+mod guide;
+mod init;
 mod inspect;
 mod lab;
 mod lint;
 mod mail;
 mod make;
+mod man;
 mod output;
 mod progress;
 mod run;
+mod schema;
 mod seal;
 mod serve;
 mod show;
@@ -30,7 +35,7 @@ mod whatif;
 use std::io::{self, IsTerminal, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 pub use crate::base::ExitCode;
 use crate::net::signals;
@@ -47,6 +52,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Init(Box<init::InitArgs>),
     Check(check::CheckArgs),
     Lint(lint::LintArgs),
     Admin(admin::AdminArgs),
@@ -70,6 +76,10 @@ enum Command {
     Assemble(assemble::AssembleArgs),
     Tvs(tvs::TvsArgs),
     Tftp(tftp::TftpArgs),
+    Guide(guide::GuideArgs),
+    Schema(schema::SchemaArgs),
+    Completions(completions::CompletionsArgs),
+    Man(man::ManArgs),
 }
 
 /// Parses the command line, runs the command and says how the program ends.
@@ -110,6 +120,7 @@ fn carry_out(cli: &Cli) -> ExitCode {
     // Nothing was signed yet: it is the one of the program.
     global.crypto.choose();
     let ended = match &cli.command {
+        Command::Init(args) => init::init(args, global),
         Command::Check(args) => Ok(check::check(args, global)),
         Command::Lint(args) => lint::lint(args, global),
         Command::Admin(args) => admin::admin(args, global),
@@ -133,6 +144,10 @@ fn carry_out(cli: &Cli) -> ExitCode {
         Command::Assemble(args) => assemble::run(args),
         Command::Tvs(args) => tvs::run(args, format),
         Command::Tftp(args) => tftp::run(args, format),
+        Command::Guide(args) => guide::guide(args),
+        Command::Schema(args) => schema::schema(args),
+        Command::Completions(args) => completions::completions(args, Cli::command()),
+        Command::Man(args) => man::man(args, Cli::command()),
     };
     output::end(ended, global.stderr_colour())
 }

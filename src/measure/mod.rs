@@ -12,6 +12,7 @@ mod openmetrics;
 mod phones;
 mod prometheus;
 mod row;
+mod schema;
 mod summary;
 mod thread_kind;
 mod times;
@@ -39,6 +40,7 @@ pub use openmetrics::{Frame, open_metrics};
 pub use phones::{PhoneRecord, Slice, Symptoms};
 pub use prometheus::{OPERATOR_STEPS, RunInfo, StepMark, encode};
 pub use row::{Family, Label, Pair, Row, Said, Section, Trend, Unit};
+pub use schema::summary_schema;
 pub use summary::{
     COVERS, FaultSummary, Generator, GuessSummary, QueueSummary, RunFacts, SimSummary, StepSummary,
     Summary, TriedValue, Trust, known_paths,

@@ -12,6 +12,7 @@ mod cost;
 mod dates;
 mod error;
 mod event_checks;
+mod keys;
 mod lexical;
 mod load;
 mod names;
@@ -31,6 +32,7 @@ mod write;
 pub use choice::procedures;
 pub use cost::{AVAILABLE_MIN, CostError, CostModel, IDLE_MAX};
 pub use error::ScenarioError;
+pub use keys::{reference, scenario_schema};
 pub use load::load;
 pub use network::{Link, SitePlan};
 pub use plan::{

@@ -79,7 +79,8 @@ fn a_newcomer_writes_his_cluster_compares_the_orders_and_finds_the_safe_one() {
 fn presets_and_exports_make_scenarios_that_are_valid_as_they_are() {
     let folder = tempfile::tempdir().unwrap();
     for preset in ["publisher-only", "business-edition", "pair", "two-tftp"] {
-        let (code, _, err) = run_in(folder.path(), &["init", preset, "--preset", preset]);
+        let (code, _, err) =
+            run_in(folder.path(), &["init", preset, "--preset", preset, "--release", "8.6"]);
         assert_eq!(code, 0, "{err}");
         let (code, out, err) = run_in(folder.path(), &["check", &format!("{preset}.toml")]);
         assert_eq!(code, 0, "{err}");

@@ -9,6 +9,10 @@ pub fn summary_schema() -> Value {
     for path in known_paths() {
         let mut here = &mut schema;
         for name in path.split('.') {
+            if here["type"] == "array" {
+                // Conditions call elements by their names.
+                break;
+            }
             if !here["properties"].is_object() {
                 *here = json!({ "type": ["object", "null"], "properties": {} });
             }

@@ -106,7 +106,7 @@ impl Lint {
         let prediction = Prediction::of(plan, stop)?;
         let (stuck, failed) = prediction.lost();
         let broken = broken_rules(plan);
-        let safer = safer(plan, (stuck, failed), &broken, stop)?;
+        let safer = safer(plan, (stuck, failed), stop)?;
         Some(Lint {
             scenario: plan.name.clone(),
             phones: plan.fleet.phones,
@@ -258,31 +258,20 @@ fn because(plan: &Plan, by: Option<usize>) -> Vec<String> {
         .collect()
 }
 
-/// The best other order, if it loses fewer phones, or as few and breaks fewer rules of order.
-fn safer(
-    plan: &Plan,
-    lost: (u64, u64),
-    broken: &[BrokenRule],
-    stop: &Stop,
-) -> Option<Option<Safer>> {
-    let in_order =
-        |rules: &[BrokenRule]| rules.iter().filter(|rule| rule.came_of_it.is_some()).count();
-    let given = (lost, in_order(broken));
-    if given == ((0, 0), 0) {
-        return Some(None);
-    }
-    let mut best = (given, None);
+/// The first other order that loses nobody, or the one that loses fewest, if any loses fewer than
+/// the order given.
+fn safer(plan: &Plan, lost: (u64, u64), stop: &Stop) -> Option<Option<Safer>> {
+    let mut best = (lost, None);
     for order in orders(plan) {
-        let rank =
-            (Prediction::of(&order.plan, stop)?.lost(), in_order(&broken_rules(&order.plan)));
-        if rank < best.0 {
-            best = (rank, Some(order));
-        }
-        if best.0 == ((0, 0), 0) {
+        if best.0 == (0, 0) {
             break;
         }
+        let lost = Prediction::of(&order.plan, stop)?.lost();
+        if lost < best.0 {
+            best = (lost, Some(order));
+        }
     }
-    let ((stuck, failed), _) = best.0;
+    let (stuck, failed) = best.0;
     Some(best.1.map(|order| described(order, stuck, failed)))
 }
 

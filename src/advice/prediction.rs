@@ -69,9 +69,8 @@ impl End {
 /// Phones that are played at most where one of a kind is not enough.
 const PLAYED_MAX: u32 = 20_000;
 
-/// A plan with a time limit is played with every phone if the played ones take more than this part
-/// of it.
-const LIMIT_PART: u64 = 4;
+/// A plan with a time limit is played with every phone if all may take more than this part of it.
+const LIMIT_PART: f64 = 0.9;
 
 impl Prediction {
     /// Plays `plan` as far as it takes to know what becomes of each phone; `None` when `stop` is
@@ -182,8 +181,9 @@ fn is_near_the_limit(plan: &Plan, ended: Span) -> bool {
         sum + crate::play::longest(visits, plan.seed, plan.fleet.phones)
     });
     let spreads = plan.timeline.iter().filter_map(|e| e.action.impact(&plan.topology).wave);
+    // The last phone of a wave boots at its end, whenever the one that was played did.
     let all = spreads.fold(ended + longest, |sum, spread| sum + spread);
-    all.times(LIMIT_PART) > plan.limits.max_wall
+    all > plan.limits.max_wall.fraction(LIMIT_PART)
 }
 
 /// What happened to a phone as far as it says why it is lost.

@@ -438,6 +438,11 @@ impl Cluster {
         self.drs.find(None).map(|backup| backup.number)
     }
 
+    /// The backups, in the order in which they were made.
+    pub fn backups(&self) -> impl Iterator<Item = &Arc<Backup>> {
+        self.drs.backups()
+    }
+
     /// Nodes whose CallManager.pem is not that of their database (BKP-06).
     pub fn mismatches(&self) -> Vec<Mismatch> {
         self.drs.mismatches(&self.stores)

@@ -10,14 +10,15 @@ use tokio::sync::oneshot;
 use crate::base::{Calendar, NodeId, PhoneId, Span, Time};
 use crate::cluster::{Cluster, FileSignature, HTTP_PORT, HTTPS_PORT, ServiceKind, Topology};
 use crate::measure::{
-    Account, CpuSeconds, Finish, Ledger, Mode, Queue, RunFacts, Slice, Summary, ThreadKind, encode,
+    Account, CpuSeconds, Finish, Journal, Ledger, Mode, Queue, RunFacts, Slice, Summary,
+    ThreadKind, encode,
 };
 use crate::net::fleet::first_address;
 use crate::net::signals::{Signal, Signals};
 use crate::net::threads;
 use crate::net::{Clock, http, limits, signals};
 use crate::phone::{Env, Phone, Shared, Verifier};
-use crate::play::{Cast, Cue, Wave};
+use crate::play::{Cast, Cue, Records, Roll, Wave};
 use crate::scenario::Plan;
 use crate::serve::Servers;
 use crate::swarm::{FileServer, Swarm, SwarmPlan};
@@ -40,6 +41,10 @@ pub struct LiveRun {
     pub finish: Finish,
     /// What stopped it, if it was stopped.
     pub signal: Option<Signal>,
+    /// What was kept beside the sums.
+    pub records: Records,
+    /// When it ended.
+    pub ended: Time,
 }
 
 /// How often the driver looks at timeline, fleet and clock.
@@ -91,6 +96,15 @@ impl LiveRun {
             facts: RunFacts { known, ..RunFacts::default() },
             finish: Finish::Interrupted,
             signal: Some(signal),
+            records: Records {
+                journal: Journal::new(
+                    plan.seed,
+                    Slice::whole(plan.fleet.phones),
+                    plan.fleet.phones,
+                ),
+                roll: Roll::default(),
+            },
+            ended: Time::ZERO,
         }
     }
 }
@@ -266,6 +280,7 @@ impl<'a> Driver<'a> {
         if let Some(servers) = &self.stage.servers {
             until_idle(servers).await;
         }
+        let ended = self.clock.now();
         // Threads take their CPU time with them.
         let (cpu_s, cpu_by_thread_s, machine) = self.usage.since();
         let (host, cpu_ratio) = (self.usage.host_log(), self.usage.cpu_ratio());
@@ -276,8 +291,10 @@ impl<'a> Driver<'a> {
             .filter(|_| made > 0)
             .map(|seconds| seconds / made as f64);
         let (serve, facts) = (stage.serve_summary(), stage.play.facts());
-        let (phones, mut ledger) = self.swarm.stop().await;
+        let (phones, mut ledger, journal) = self.swarm.finish().await;
         stage.play.close(&mut ledger, finish, &phones);
+        let stranded = stage.play.stranded(&ledger, &phones);
+        let records = Records { journal, roll: stage.play.roll(&phones) };
         if let Some(servers) = stage.servers {
             servers.shutdown().await;
         }
@@ -286,6 +303,8 @@ impl<'a> Driver<'a> {
             cpu_by_thread_s,
             machine,
             serve,
+            stranded,
+            attribution: records.journal.attribution(),
             notes: [notes, facts.known.notes].concat(),
             ..facts.known
         };
@@ -296,7 +315,7 @@ impl<'a> Driver<'a> {
             account: Account { places, bounded, server_lacks, cpu_ratio, ..Account::default() },
             ..facts
         };
-        LiveRun { ledger, facts, finish, signal }
+        LiveRun { ledger, facts, finish, signal, records, ended }
     }
 
     fn describe(&self) -> Vec<String> {

@@ -45,6 +45,8 @@ pub struct ItlChecksum {
     pub phones: u64,
     /// TFTP nodes that serve it.
     pub served_by: Vec<String>,
+    /// Issuer and serial number of each TVS certificate in it (TOOL-04).
+    pub tvs: Vec<String>,
 }
 
 /// Times and results of one step.
@@ -410,6 +412,7 @@ impl Listen for Ledger {
                 self.settle(phone, now, Outcome::Failed(Failure::Generator(lack)));
             }
             Incident::NameAsked => self.counts.tvs.names_asked += 1,
+            Incident::Turned(_) => {}
             Incident::Asked(via) => self.asked(via),
             Incident::Connected(via, connections) => {
                 if let Some(http) = self.counts.http(via) {

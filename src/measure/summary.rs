@@ -21,6 +21,7 @@ use super::metrics::{
 };
 use super::phones::Slice;
 use super::row::{Join, Label, Section};
+use super::stranded::{Attribution, OperatorStep, Presented, Stranded};
 use super::times::Times;
 use super::verdict::{GeneratorState, Mode, Verdict};
 
@@ -50,6 +51,12 @@ pub struct Summary {
     pub cut_by: Option<&'static str>,
     /// Phones by outcome.
     pub phones: Phones,
+    /// Phones that are not ready by reason, with what helps them.
+    pub stranded: Vec<Stranded>,
+    /// What the operator did.
+    pub operator: Vec<OperatorStep>,
+    /// Which certificate each service presented or signed with from when on.
+    pub presented: Vec<Presented>,
     /// Configurations.
     pub config: ConfigCounts,
     /// Firmware loads.
@@ -76,6 +83,8 @@ pub struct Summary {
     pub boot_time_s: PercentilesS,
     /// Times and results of each step.
     pub steps: Vec<StepSummary>,
+    /// Where the time of all boots went; empty where it was not kept.
+    pub attribution: Vec<Attribution>,
     /// CPU time by side, where the sides can be told apart.
     pub cpu_s: CpuSeconds,
     /// CPU seconds by kind of thread since the storm's first reset; in virtual time, of the work

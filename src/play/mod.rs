@@ -8,11 +8,15 @@ mod cast;
 mod conductor;
 mod dates;
 mod homes;
+mod presented;
+mod roll;
+mod stranded;
 mod timeline;
 mod visit;
 
 pub use cast::Cast;
 pub use conductor::{Cue, Entered, Play, Wave};
 pub use homes::Homes;
+pub use roll::{Conditions, Records, Roll, RollEntry, group_of};
 pub use timeline::{StepInHand, Timeline};
 pub use visit::{Visit, longest};

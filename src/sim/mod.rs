@@ -31,5 +31,5 @@ mod world;
 
 pub use explore::{Axis, combinations, largest, play_all, ranked, try_guesses};
 pub use fleet::{Seen, Witness};
-pub use run::{SimOptions, SimRun};
+pub use run::{Recorded, SimOptions, SimRun};
 pub use world::World;

@@ -7,13 +7,14 @@ use crate::cluster::{
 };
 use crate::crypto::KeySource;
 use crate::measure::{
-    Finish, Incident, Mode, Notice, RunFacts, RunInfo, SimSummary, StepKind, Summary, encode,
+    Finish, Incident, Journal, Mode, Notice, RunFacts, RunInfo, SimSummary, Slice, StepKind,
+    Summary, encode,
 };
 use crate::phone::{
     Action, Answer, Ask, Errand, ErrandFault, Fact, FileRequest, HttpFault, Input, Outcome, Sink,
     Transport, TvsFault,
 };
-use crate::play::{Cue, Homes, Play, Wave};
+use crate::play::{Cue, Homes, Play, Records, Wave};
 use crate::scenario::Plan;
 use crate::vault::MemorySql;
 use crate::wire::Dialogue;
@@ -27,7 +28,7 @@ use super::link::Fates;
 use super::machines::{Machines, Work, WorkKind};
 use super::network::Network;
 use super::pace::Pace;
-use super::run::{SimOptions, SimRun};
+use super::run::{Recorded, SimOptions, SimRun};
 use super::servers::Servers;
 use super::session::{Sessions, Waits};
 
@@ -82,7 +83,11 @@ impl World {
             play: Play::new(&plan, Some(cluster), Mode::Sim, 0.0).with_sql(MemorySql),
             homes: Homes::of_plan(&plan),
             pace: Pace::new(&plan, played),
-            ears: Ears::new(plan.fleet.phones, options.sample_every),
+            ears: Ears::new(
+                plan.fleet.phones,
+                options.sample_every,
+                journal(&plan, options.records),
+            ),
             sessions: Sessions::new(&plan),
             calls: BTreeMap::new(),
             network: Network::new(&plan),
@@ -307,6 +312,8 @@ impl World {
                 if std::mem::replace(&mut session.server, server) != server {
                     self.drop_link(phone);
                 }
+                let address = self.plan.topology.node(self.node_of(phone)).address;
+                self.hear(phone, Incident::Turned(address));
                 match via {
                     Transport::Tftp => self.fetch_tftp(phone, wanted, file),
                     Transport::Http => self.fetch_http(phone, wanted, file, false),
@@ -314,7 +321,10 @@ impl World {
                 }
             }
             Ask::Name(name) => self.resolve(phone, &name),
-            Ask::Say(message) => self.say(phone, wanted, message),
+            Ask::Say(message) => {
+                self.hear(phone, Incident::Turned(message.server.ip()));
+                self.say(phone, wanted, message);
+            }
         }
     }
 
@@ -422,8 +432,9 @@ impl World {
     fn finish(self, finish: Finish) -> SimRun {
         let draws = self.network.draws() + self.pace.draws() + casting_draws(&self.plan);
         let info = self.info();
-        let (mut ledger, samples, digest) = self.ears.close();
+        let (mut ledger, samples, digest, journal) = self.ears.close();
         self.play.close(&mut ledger, finish, self.fleet.phones());
+        let stranded = self.play.stranded(&ledger, self.fleet.phones());
         ledger.read(self.fleet.verified(), BTreeMap::new());
         let (ended, facts) = (self.engine.now(), self.play.facts());
         let guesses = guesses(&self.plan, &ledger, &facts).into_iter().map(|(guess, _)| guess);
@@ -443,11 +454,18 @@ impl World {
             machine: self.machines.summary(),
             serve: info.serve,
             sim: Some(sim),
+            stranded,
+            attribution: journal.as_ref().map(Journal::attribution).unwrap_or_default(),
             notes: [notes(&self.plan), facts.known.notes].concat(),
             ..facts.known
         };
+        let records = journal.map(|mut journal| {
+            journal.end(ended);
+            Records { journal, roll: self.play.roll(self.fleet.phones()) }
+        });
         let facts = RunFacts { known, ..facts };
         SimRun {
+            records,
             samples: samples.end(ended, || encode(&ledger, &info)),
             ledger,
             digest,
@@ -459,6 +477,16 @@ impl World {
             ended,
             finish,
         }
+    }
+}
+
+/// The journal of a run of which so much is kept.
+fn journal(plan: &Plan, records: Recorded) -> Option<Journal> {
+    let phones = plan.fleet.phones;
+    match records {
+        Recorded::Nothing => None,
+        Recorded::Course => Some(Journal::new(plan.seed, Slice::whole(phones), phones)),
+        Recorded::Phone(phone) => Some(Journal::of_phone(plan.seed, phones, phone)),
     }
 }
 

@@ -19,7 +19,7 @@ pub use dialogue::{DialogueClient, DialogueJob, DialogueResult};
 pub use turn::{Carried, Fault, Ticket, Turn};
 
 use crate::base::{HostTable, NodeId, Span, Time};
-use crate::measure::{Ledger, Slice, ThreadKind};
+use crate::measure::{Journal, Ledger, Slice, ThreadKind};
 use crate::net::threads::{self, OwnRuntime, StartError};
 use crate::net::{Clock, TlsClients};
 use crate::phone::{Env, Phone, PhoneProfile, Shared as PhoneShared, Verifier};
@@ -66,6 +66,7 @@ pub struct FileServer {
 /// A fleet of phones that runs on threads of its own.
 #[derive(Debug)]
 pub struct Swarm {
+    seed: u64,
     workers: Vec<Handle>,
     /// Runtimes of lookups and of HTTP.
     _runtimes: [OwnRuntime; 2],
@@ -78,7 +79,7 @@ struct Handle {
     commands: mpsc::Sender<Command>,
     shared: Arc<Shared>,
     /// The phones and what was recorded, when the worker has stopped.
-    ended: oneshot::Receiver<(Vec<Phone>, Ledger)>,
+    ended: oneshot::Receiver<(Vec<Phone>, Ledger, Journal)>,
 }
 
 impl Swarm {
@@ -112,6 +113,7 @@ impl Swarm {
         for (index, phones) in (0u32..).zip(parts) {
             let worker = WorkerPlan {
                 slice: Slice::dealt(index, workers, count),
+                phones: count,
                 seed: plan.seed,
                 homes: Arc::clone(&plan.homes),
                 files: Arc::clone(&servers),
@@ -141,7 +143,7 @@ impl Swarm {
             let results = Results { lookups: lookup_results, http: http_results };
             handles.push(start_worker(index, worker, env, phones, clients, results)?);
         }
-        Ok(Swarm { workers: handles, _runtimes: [lookups, files] })
+        Ok(Swarm { seed: plan.seed, workers: handles, _runtimes: [lookups, files] })
     }
 
     /// Plans a boot of every phone within `spread` from `from`; `storm` starts the counting.
@@ -189,20 +191,29 @@ impl Swarm {
 
     /// Stops the threads; returns the phones in the order of their numbers, and what was heard of
     /// them.
-    pub async fn stop(mut self) -> (Vec<Phone>, Ledger) {
-        let mut phones = Vec::new();
+    pub async fn stop(self) -> (Vec<Phone>, Ledger) {
+        let (phones, ledger, _) = self.finish().await;
+        (phones, ledger)
+    }
+
+    /// Like [`Swarm::stop`]; returns the course of the run, too.
+    pub async fn finish(mut self) -> (Vec<Phone>, Ledger, Journal) {
+        let (mut phones, mut journals) = (Vec::new(), Vec::new());
         let mut merged = Ledger::new(Slice::whole(0));
         for worker in &self.workers {
             // A worker that has ended already takes no command.
             let _ = worker.commands.send(Command::Stop).await;
         }
         for worker in self.workers.drain(..) {
-            let (part, ledger) = worker.ended.await.expect("a worker of the swarm panicked");
+            let (part, ledger, journal) =
+                worker.ended.await.expect("a worker of the swarm panicked");
             phones.extend(part);
             merged.merge(&ledger);
+            journals.push(journal);
         }
         phones.sort_unstable_by_key(Phone::id);
-        (phones, merged)
+        let journal = Journal::gathered(self.seed, phones.len() as u32, &journals);
+        (phones, merged, journal)
     }
 }
 

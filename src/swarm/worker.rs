@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use crate::base::{Lack, NodeId, PhoneId, Purpose, Span, Time, stream};
 use crate::measure::{
-    Incident, Ledger, Listen, Notice, PAUSE_MIN, Pause, Queue, Slice, StepEnd, StepKind,
+    Incident, Journal, Ledger, Listen, Notice, PAUSE_MIN, Pause, Queue, Slice, StepEnd, StepKind,
 };
 use crate::net::Clock;
 use crate::net::fleet::{Received, Recipient, Sockets, phone_address};
@@ -91,6 +91,7 @@ pub(super) struct Worker {
     /// Messages under way, those of phones included that were reset meanwhile.
     messages: BTreeMap<Dialogue, u64>,
     ledger: Ledger,
+    journal: Journal,
     board: Board,
     clients: Clients,
     sink: Sink,
@@ -131,6 +132,8 @@ struct Board {
 pub(super) struct WorkerPlan {
     /// The phones that are its own.
     pub slice: Slice,
+    /// Phones of the whole fleet.
+    pub phones: u32,
     pub seed: u64,
     /// Where the phones belong.
     pub homes: Arc<Homes>,
@@ -271,6 +274,7 @@ impl Worker {
             timers: BinaryHeap::new(),
             messages: BTreeMap::new(),
             ledger,
+            journal: Journal::new(plan.seed, plan.slice, plan.phones),
             board: Board {
                 shared,
                 planned_boots: 0,
@@ -296,7 +300,7 @@ impl Worker {
         mut self,
         mut commands: mpsc::Receiver<Command>,
         mut results: Results,
-    ) -> (Vec<Phone>, Ledger) {
+    ) -> (Vec<Phone>, Ledger, Journal) {
         let mut buffer = vec![0; DATAGRAM_MAX];
         let mut ready = Vec::new();
         loop {
@@ -342,7 +346,8 @@ impl Worker {
         }
         self.close();
         self.publish();
-        (self.phones, self.ledger)
+        self.journal.end(self.plan.clock.now());
+        (self.phones, self.ledger, self.journal)
     }
 
     fn now(&self) -> Time {
@@ -384,6 +389,7 @@ impl Worker {
     fn plan_boots(&mut self, from: Time, spread: Span, storm: bool) {
         if storm {
             self.ledger.note(from, &Notice::StormBegan);
+            self.journal.note(from, &Notice::StormBegan);
             self.board.verified_before = self.env.verifier.count();
         }
         for place in 0..self.phones.len() {
@@ -453,7 +459,9 @@ impl Worker {
     }
 
     fn hear_at(&mut self, at: Time, place: usize, incident: Incident<'_>) {
-        self.ledger.hear(self.phones[place].id(), at, &incident);
+        let phone = self.phones[place].id();
+        self.ledger.hear(phone, at, &incident);
+        self.journal.hear(phone, at, &incident);
     }
 
     /// Feeds one input to a phone, records what happened and starts what it wants.
@@ -500,6 +508,7 @@ impl Worker {
                 let Some(server) = server else {
                     return self.answer(place, token, Err(ErrandFault::NoServer));
                 };
+                self.hear_at(now, place, Incident::Turned(server.tftp.ip()));
                 let slot = &mut self.slots[place];
                 if std::mem::replace(&mut slot.server, request.server) != request.server {
                     slot.link = None;
@@ -524,6 +533,7 @@ impl Worker {
             }
             Ask::Say(message) => {
                 let turn = Turn::default();
+                self.hear_at(now, place, Incident::Turned(message.server.ip()));
                 self.carry(place, token, step, wanted, Carrier::Dialogue(turn.clone()));
                 // A phone that waits for TVS leaves its place to others.
                 self.slots[place].link = None;
@@ -922,6 +932,7 @@ mod tests {
         let (clock, second) = (Clock::start(), Span::from_secs(1));
         let plan = WorkerPlan {
             slice: Slice::whole(1),
+            phones: 1,
             seed: 1,
             homes: Arc::new(Homes::dealt(vec![Home::from(nodes)])),
             files: Arc::new(nodes.into_iter().map(server).collect()),

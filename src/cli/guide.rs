@@ -57,6 +57,7 @@ const TOPICS: &[Topic] = topics! {
     "phones": "phone models, ring lists and locales",
     "encrypted": "encrypted configurations",
     "transport": "HTTP and HTTPS",
+    "registration": "the true end of a boot: SIP and SIPS, failover and fallback",
     "toolbox": "single files and messages",
     "console": "the console of a node",
     "state": "a cluster that is there again tomorrow",

@@ -16,6 +16,8 @@ enum Takes {
     Whole,
     /// A number.
     Number,
+    /// A number that is not less than 0.
+    Rate,
     /// `true` or `false`.
     Truth,
     /// A length of time with its unit.
@@ -127,6 +129,8 @@ const KEYS: &[Key] = &[
     key("cluster.node[].ports.capf", Takes::Whole, "3804", "TCP port of CAPF"),
     key("cluster.node[].ports.http", Takes::Whole, "none", "TCP port of files over HTTP (6970)"),
     key("cluster.node[].ports.https", Takes::Whole, "none", "TCP port of files over HTTPS (6971)"),
+    key("cluster.node[].ports.sip", Takes::Whole, "5060", "TCP port of SIP"),
+    key("cluster.node[].ports.sips", Takes::Whole, "5061", "TCP port of SIP over TLS"),
     key(
         "cluster.node[].expires",
         Takes::Lengths,
@@ -152,6 +156,12 @@ const KEYS: &[Key] = &[
         Takes::Quantity,
         "\"0%\"",
         "phones that hold another key than the database has",
+    ),
+    key(
+        "cluster.phone-security-profile[].device-security-mode",
+        Takes::Word(&["non-secure", "authenticated", "encrypted"]),
+        "\"non-secure\"",
+        "phones of the others register over TLS",
     ),
     key(
         "cluster.cost",
@@ -200,6 +210,22 @@ const KEYS: &[Key] = &[
         "no limit",
         "rate towards the site: \"10Mbit/s\"",
     ),
+    key("registration", Takes::Table, "not played", "phones register with CallManager"),
+    key("registration.enabled", Takes::Truth, "true", "whether they do"),
+    key(
+        "registration.rate-per-node",
+        Takes::Rate,
+        "a guess",
+        "registrations per second of a node; 0 is no limit",
+    ),
+    key("registration.expires", Takes::Length, "\"1h\"", "what phones ask for"),
+    key(
+        "registration.monitor",
+        Takes::Length,
+        "\"120s\"",
+        "how long an earlier member must be back",
+    ),
+    key("registration.retry", Takes::Length, "a guess", "between two rounds through all members"),
     key("phone", Takes::Table, "as documented", "how a phone behaves"),
     key(
         "phone.boot-time",
@@ -283,6 +309,7 @@ impl Takes {
             Takes::Word(words) => json!({ "enum": words }),
             Takes::Whole => json!({ "type": "integer", "minimum": 0 }),
             Takes::Number => json!({ "type": "number", "minimum": 0, "maximum": 1 }),
+            Takes::Rate => json!({ "type": "number", "minimum": 0 }),
             Takes::Truth => json!({ "type": "boolean" }),
             // `think` takes the word `documented`, too.
             Takes::Length => json!({ "anyOf": [length, { "const": "documented" }] }),
@@ -306,6 +333,7 @@ impl Takes {
             Takes::Word(words) => words.join(" | "),
             Takes::Whole => "whole number".to_owned(),
             Takes::Number => "share, 0 to 1".to_owned(),
+            Takes::Rate => "number".to_owned(),
             Takes::Truth => "true | false".to_owned(),
             Takes::Length => "length of time".to_owned(),
             Takes::Quantity => "quantity".to_owned(),
@@ -445,6 +473,7 @@ mod tests {
                     "{NODE}{FLEET}[[fleet.site]]\nname='a'\nshare=1.0\nlink={{zzz=1}}\n"
                 )),
             ),
+            ("registration.", with(&format!("{NODE}{FLEET}[registration]\nzzz=1\n"))),
             ("phone.", with(&format!("{NODE}{FLEET}[phone]\nzzz=1\n"))),
             ("procedure[].", with(&format!("{NODE}{FLEET}[[procedure]]\nzzz=1\n"))),
             ("slo[].", with(&format!("{NODE}{FLEET}[[slo]]\nzzz=1\n"))),

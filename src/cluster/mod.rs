@@ -42,7 +42,7 @@ pub use monitor::{Alarm, AlarmStyle, Monitor, Watched};
 pub use operator::{Impact, Nodes, Operation, OperatorAction};
 pub use release::{Holders, RELEASES, Release};
 pub use security::{SECURITY_MODES, Security, SecurityMode};
-pub use services::{Answering, Conversation, DialogueService, Said, Service};
+pub use services::{Answering, Conversation, DialogueService, Said, Service, WebService};
 pub use settings::{KeptSettings, Settings};
 pub use sign_cache::{CacheKey, Claim, SignCache, SignCounts, Waiter};
 pub use state::{ActionError, Cluster, Effect, Genesis, ServiceChange, Stored, StoredTrust};
@@ -52,4 +52,5 @@ pub use tftp_service::{
 };
 pub use topology::{
     GroupSpec, HTTP_PORT, HTTPS_PORT, NodeSpec, Ports, SIGN_CACHE_MODES, SignCacheMode, Topology,
+    WebPorts,
 };

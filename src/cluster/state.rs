@@ -25,7 +25,9 @@ use super::operator::ctl::{ResetList, UpdateCtl};
 use super::operator::phones::Visits;
 use super::release::Holders;
 use super::security::{CtlKeeper, SecurityMode};
-use super::services::{DialogueService, Service, dialogue_service, presents};
+use super::services::{
+    DialogueService, Service, WebService, dialogue_service, presents, web_service,
+};
 use super::settings::{KeptSettings, Settings};
 use super::sign_cache::SignCache;
 use super::stores::{Item, Origin, Source, Stores};
@@ -236,6 +238,7 @@ impl Cluster {
         let was_set = stored.settings.as_ref().map(|earlier| given.clone().resumed(earlier));
         let set = was_set.clone().unwrap_or_else(|| given.clone());
         topology.file_signature = set.file_signature;
+        topology.secured_urls = set.secured_urls;
         let known: BTreeSet<String> = stored.etokens.keys().cloned().collect();
         let knowledge = Arc::new(Knowledge::new(topology.release, topology.replication_delay));
         let nodes = topology.ids().collect();
@@ -341,7 +344,7 @@ impl Cluster {
     pub fn tftp(&self, node: NodeId) -> Option<&Arc<TftpService>> {
         match self.nodes[node.index()].running.get(&ServiceKind::Tftp)? {
             Service::Tftp(service) => Some(service),
-            Service::Dialogue(_) => None,
+            Service::Dialogue(_) | Service::Web(_) => None,
         }
     }
 
@@ -349,7 +352,15 @@ impl Cluster {
     pub fn dialogue(&self, node: NodeId, dialogue: Dialogue) -> Option<&Arc<DialogueService>> {
         match self.nodes[node.index()].running.get(&ServiceKind::Dialogue(dialogue))? {
             Service::Dialogue(service) => Some(service),
-            Service::Tftp(_) => None,
+            Service::Tftp(_) | Service::Web(_) => None,
+        }
+    }
+
+    /// Tomcat that runs on a node, if it has pages for phones.
+    pub fn web(&self, node: NodeId) -> Option<&Arc<WebService>> {
+        match self.nodes[node.index()].running.get(&ServiceKind::Tomcat)? {
+            Service::Web(service) => Some(service),
+            Service::Tftp(_) | Service::Dialogue(_) => None,
         }
     }
 
@@ -397,6 +408,7 @@ impl Cluster {
             security_mode: self.ctl.mode,
             rollback: self.rollback,
             file_signature: self.topology.file_signature,
+            secured_urls: self.topology.secured_urls,
             ctl_method: self.ctl.method,
             token,
         };
@@ -746,6 +758,14 @@ impl Cluster {
     pub(super) fn set_file_signature(&mut self, signature: FileSignature) {
         self.topology.file_signature = signature;
         self.node_ids().for_each(|node| self.require(node, &[ServiceKind::Tftp]));
+    }
+
+    /// Sets "Secured Phone URL Parameters": every TFTP node that runs serves configurations with the
+    /// new URLs at once, as for any change of a device.
+    pub(super) fn set_secured_urls(&mut self, secured: bool, now: Time) -> Vec<Effect> {
+        self.topology.secured_urls = secured;
+        self.catalogue = Arc::new(Catalogue::new(&self.topology, &self.fleet, self.contents));
+        self.serve_anew(now, |_, _, _, _| {})
     }
 
     /// Sets the parameter "Cluster Security Mode" and makes the CTL that belongs to it.
@@ -1137,6 +1157,10 @@ impl Cluster {
                 let identity = self.host_identity(node, presents(dialogue)).clone();
                 let service = dialogue_service(dialogue, node, identity, self.knowledge());
                 Service::Dialogue(Arc::new(service))
+            }
+            ServiceKind::Tomcat => {
+                let identity = self.host_identity(node, CertificateKind::Tomcat).clone();
+                Service::Web(Arc::new(web_service(&self.topology, node, identity)?))
             }
             _ => return None,
         };

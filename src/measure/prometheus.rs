@@ -56,6 +56,7 @@ pub fn encode(ledger: &Ledger, info: &RunInfo) -> String {
     };
     let mut families = run_families(info);
     families.extend(operation_families(ledger));
+    families.push(by_server(ledger));
     families.push(judged(ledger.counts()));
     let (lag, help) = (ledger.lag().at_s(0.99), "99th percentile of the generator's own lateness.");
     families.push(one("schedule_lag_seconds", help, lag.unwrap_or(0.0), &[]));
@@ -155,6 +156,21 @@ fn judged(counts: &Counts) -> MetricFamily {
     family("files_judged_total", help, MetricType::COUNTER, metrics.collect())
 }
 
+/// Servers that have a label of their own at most (choice: nodes of a cluster).
+const SERVERS_MAX: usize = 64;
+
+/// Presses by the server that was asked, which is how phones know a node.
+fn by_server(ledger: &Ledger) -> MetricFamily {
+    let metrics = ledger.presses_by_server().iter().take(SERVERS_MAX).flat_map(|(server, ends)| {
+        let server = server.to_string();
+        [("shown", ends.shown), ("failed", ends.failed)].map(|(result, count)| {
+            counter(count as f64, &[("server", &server), ("result", result)])
+        })
+    });
+    let help = "Presses of a button by the server that was asked for the page, and by result.";
+    family("presses_by_server_total", help, MetricType::COUNTER, metrics.collect())
+}
+
 fn operation_families(ledger: &Ledger) -> Vec<MetricFamily> {
     let (mut operations, mut retries, mut times, mut in_flight) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new());
@@ -175,7 +191,7 @@ fn operation_families(ledger: &Ledger) -> Vec<MetricFamily> {
                 let count = record.not_found as f64;
                 operations.push(counter(count, &[name, ("outcome", "not_found")]));
             }
-            StepKind::Dialogue(_) => {}
+            StepKind::Page | StepKind::Dialogue(_) => {}
         }
         retries.push(counter(record.retry as f64, &[name]));
         times.push(histogram(&record.response, &[name, ("kind", "response")]));

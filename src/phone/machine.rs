@@ -6,6 +6,7 @@ use crate::transfer::DownloadRequest;
 use crate::wire::tftp::Options;
 use crate::wire::{ConfigError, FileName, SignedFile, WireError};
 
+use super::button::PressEnd;
 use super::contract::{Fact, Input, Sink};
 use super::families::holds_lists;
 use super::file_kind::FileKind;
@@ -190,11 +191,19 @@ impl Phone {
     pub fn handle(&mut self, env: &Env, now: Time, input: Input<'_>, sink: &mut Sink) {
         match input {
             Input::Boot => {
+                sink.facts.extend(self.task.take().and_then(|task| task.cancelled()));
                 self.boot = Boot::default();
                 sink.facts.push(Fact::BootStarted);
                 let boot_time = self.boot_time(env);
                 let turn = Task::first(&mut self.context(env, now, sink), boot_time);
-                self.go_on(turn, sink);
+                self.go_on(turn, true, sink);
+            }
+            Input::Press(button) if self.task.is_some() => {
+                sink.facts.push(Fact::Pressed { button, end: PressEnd::Busy, server: None });
+            }
+            Input::Press(button) => {
+                let turn = Task::of_button(&mut self.context(env, now, sink), button);
+                self.go_on(turn, false, sink);
             }
             Input::EraseLists => {
                 (self.held.lists, self.held.vouched) = (TrustLists::default(), Vec::new());
@@ -215,8 +224,9 @@ impl Phone {
     fn on(&mut self, env: &Env, now: Time, event: Event<'_>, sink: &mut Sink) {
         match (self.task.take(), event) {
             (Some(task), _) => {
+                let is_of_boot = task.is_of_boot();
                 let turn = task.on(&mut self.context(env, now, sink), event);
-                self.go_on(turn, sink);
+                self.go_on(turn, is_of_boot, sink);
             }
             (None, Event::Timer) => {}
             (None, Event::Answered(_)) => sink.facts.push(Fact::Unexpected),
@@ -228,12 +238,14 @@ impl Phone {
         Context { env, now, id: *id, model: *model, held, boot, token, sink }
     }
 
-    fn go_on(&mut self, turn: Turn<Task>, sink: &mut Sink) {
+    fn go_on(&mut self, turn: Turn<Task>, is_of_boot: bool, sink: &mut Sink) {
         match turn {
             Turn::Wait(task) => self.task = Some(task),
             Turn::Done => {
                 self.task = None;
-                sink.facts.push(Fact::Settled { outcome: self.boot.outcome() });
+                if is_of_boot {
+                    sink.facts.push(Fact::Settled { outcome: self.boot.outcome() });
+                }
             }
             Turn::Unexpected(task) => {
                 self.task = Some(task);

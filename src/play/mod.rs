@@ -8,11 +8,13 @@ mod cast;
 mod conductor;
 mod dates;
 mod homes;
+mod presses;
 mod timeline;
 mod visit;
 
 pub use cast::Cast;
 pub use conductor::{Cue, Entered, Play, Wave};
 pub use homes::Homes;
+pub use presses::{NextPress, Presses};
 pub use timeline::{StepInHand, Timeline};
 pub use visit::{Visit, longest};

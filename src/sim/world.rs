@@ -13,14 +13,14 @@ use crate::phone::{
     Action, Answer, Ask, Errand, ErrandFault, Fact, FileRequest, HttpFault, Input, Outcome, Sink,
     Transport, TvsFault,
 };
-use crate::play::{Cue, Homes, Play, Wave};
+use crate::play::{Cue, Homes, Play, Presses, Wave};
 use crate::scenario::Plan;
 use crate::vault::MemorySql;
 use crate::wire::Dialogue;
 
 use super::ears::Ears;
 use super::engine::Engine;
-use super::event::{Event, Job, Request, failed};
+use super::event::{Event, Job, Paged, Request, failed};
 use super::fleet::{Fleet, Witness};
 use super::guesses::{guesses, notes};
 use super::link::Fates;
@@ -48,6 +48,9 @@ pub struct World {
     /// Room for what a phone wants, and for what a host has done.
     sink: Sink,
     done: Vec<Job>,
+    /// When people press buttons, and presses that are planned or under way.
+    pub(super) presses: Presses,
+    pub(super) pressing: u64,
 }
 
 /// Start of virtual time as Unix seconds: a constant, so that certificates are the same each run.
@@ -75,6 +78,11 @@ impl World {
             machines: Machines::new(&plan),
             servers: Servers::new(&plan, contents, fleet.shared()),
             fleet,
+            presses: {
+                let phones = (0..plan.fleet.phones).map(PhoneId);
+                Presses::new(plan.seed, &plan.fleet.uses, Time::ZERO, phones)
+            },
+            pressing: 0,
             plan,
             sink: Sink::default(),
             done: Vec::new(),
@@ -84,6 +92,7 @@ impl World {
             services.iter().for_each(|service| world.started(node, service));
         }
         world.populate(contents == Contents::OfEachModel);
+        world.plan_presses();
         world
     }
 
@@ -116,7 +125,7 @@ impl World {
             self.handle(event);
             if self.settled() || self.play.wake_at().is_some_and(|wake| wake <= now) {
                 self.operate();
-                if self.play.is_finished() && self.settled() {
+                if self.play.is_finished() && self.settled() && self.pressing == 0 {
                     return Finish::Complete;
                 }
             }
@@ -213,6 +222,9 @@ impl World {
                 self.step(phone, Input::EraseLists);
                 self.boot(phone);
             }
+            Event::Press { phone, of } => self.on_press(phone, of),
+            Event::PageAsked(request, node, page) => self.on_page_asked(request, node, &page),
+            Event::PageAnswered(request, answer) => self.on_page_answered(request, &answer),
             Event::Timer { phone, token } => self.step(phone, Input::Timer { token }),
             Event::TftpAsked(request, file) => self.on_tftp_asked(request, file),
             Event::TftpEnded(request, outcome) => self.on_tftp_ended(request, &outcome),
@@ -255,12 +267,13 @@ impl World {
     }
 
     /// Feeds one input to a phone, records what happened and starts what it wants.
-    fn step(&mut self, phone: u32, input: Input<'_>) {
+    pub(super) fn step(&mut self, phone: u32, input: Input<'_>) {
         let (now, mut sink) = (self.engine.now(), std::mem::take(&mut self.sink));
         let cluster = self.play.cluster().expect("it has one");
         self.fleet.handle(phone, now, input, cluster, &mut sink);
         for fact in sink.facts.drain(..) {
             self.hear(phone, Incident::Phone(fact));
+            self.heed_press(phone, fact);
             if let Fact::Settled { outcome } = fact {
                 self.drop_link(phone);
                 if outcome == Outcome::Ready {
@@ -295,6 +308,7 @@ impl World {
                     Transport::Https => self.fetch_http(phone, wanted, file, true),
                 }
             }
+            Ask::Page(page) => self.fetch_page(phone, wanted, page),
             Ask::Name(name) => self.resolve(phone, &name),
             Ask::Say(message) => self.say(phone, wanted, message),
         }
@@ -354,6 +368,10 @@ impl World {
                 self.answer_http(request, answer);
             }
             Job::Carried { request, file, http } => self.carried(request, file, http),
+            Job::Page(node, request, answer) => {
+                self.next_in_line(node, WorkKind::Http);
+                self.answer_page(request, answer);
+            }
             Job::Lookup(call) => {
                 self.next_in_line(call.node, WorkKind::Lookup);
                 self.judge_server(&call, Span::ZERO);
@@ -382,6 +400,10 @@ impl World {
         while let Some((kind, request)) = self.sessions.expired(self.engine.now(), slot) {
             match kind {
                 Waits::Tftp => self.on_tftp_silence(request),
+                Waits::Http if self.sessions.of(request.phone).step == StepKind::Page => {
+                    let fault = ErrandFault::Http(HttpFault::TimedOut);
+                    self.on_page_answered(request, &Paged::Failed(fault));
+                }
                 Waits::Http => self.on_http_answered(request, &failed(HttpFault::TimedOut)),
                 Waits::Reply => self.on_said(request, Err(TvsFault::TimedOut)),
                 Waits::Nothing | Waits::Transfer => {
@@ -398,7 +420,10 @@ impl World {
     }
 
     fn finish(self, finish: Finish) -> SimRun {
-        let draws = self.network.draws() + self.pace.draws() + casting_draws(&self.plan);
+        let draws = self.network.draws()
+            + self.pace.draws()
+            + self.presses.draws()
+            + casting_draws(&self.plan);
         let info = self.info();
         let (mut ledger, samples, digest) = self.ears.close();
         self.play.close(&mut ledger, finish, self.fleet.phones());

@@ -14,15 +14,18 @@ mod encrypted;
 mod file_name;
 mod header;
 mod name;
+pub mod phone_page;
 mod stub;
 pub mod tftp;
 mod tlv;
 mod trust_list;
 pub mod tvs;
 pub mod uri;
+mod url;
 
 pub use config::{
-    Config, ConfigError, ConfigTemplate, ConfigValues, FilledConfig, LOCALE, RING_LIST, TvsMember,
+    Config, ConfigError, ConfigTemplate, ConfigValues, FilledConfig, LOCALE, RING_LIST, ServiceUrls,
+    TvsMember,
 };
 pub use dialogue::{Dialogue, DialogueRules};
 pub use document::{Body, Document, Node};
@@ -39,3 +42,4 @@ pub use trust_list::{
     HASH_SHA1, HASH_UNNAMED, ROLE_CALLMANAGER, ROLE_CALLMANAGER_TFTP, ROLE_CAPF, ROLE_SAST,
     ROLE_TFTP, ROLE_TVS, Record, RecordCertificate, RecordSpec, Records, put_blank_record,
 };
+pub use url::{Url, UrlError};

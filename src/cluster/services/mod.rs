@@ -2,8 +2,11 @@
 
 mod dialogue;
 mod tvs;
+mod web;
 
 pub use dialogue::{Answering, Conversation, DialogueService, Said};
+pub use web::WebService;
+pub(crate) use web::path;
 
 use std::sync::Arc;
 
@@ -14,6 +17,7 @@ use crate::wire::Dialogue;
 use super::kinds::{CertificateKind, ServiceKind};
 use super::knowledge::Knowledge;
 use super::tftp_service::TftpService;
+use super::topology::{Topology, WebPorts};
 
 /// A service of a node from one start to the next: an immutable value.
 #[derive(Clone, Debug)]
@@ -22,6 +26,8 @@ pub enum Service {
     Tftp(Arc<TftpService>),
     /// One that is talked to in messages over TLS.
     Dialogue(Arc<DialogueService>),
+    /// Tomcat, which has pages for phones.
+    Web(Arc<WebService>),
 }
 
 impl Service {
@@ -30,6 +36,7 @@ impl Service {
         match self {
             Service::Tftp(_) => ServiceKind::Tftp,
             Service::Dialogue(service) => ServiceKind::Dialogue(service.dialogue),
+            Service::Web(_) => ServiceKind::Tomcat,
         }
     }
 
@@ -38,6 +45,7 @@ impl Service {
         match self {
             Service::Tftp(service) => service.fingerprint(),
             Service::Dialogue(service) => service.identity.certificate.sha256(),
+            Service::Web(service) => service.identity.certificate.sha256(),
         }
     }
 }
@@ -60,4 +68,19 @@ pub(super) fn dialogue_service(
         Dialogue::Tvs => Arc::new(tvs::Tvs { node, knowledge: Arc::clone(knowledge) }),
     };
     DialogueService { dialogue, certificate: presents(dialogue), identity, answering }
+}
+
+/// Tomcat of a node, which starts now; `None` if it has no pages for phones.
+pub(super) fn web_service(
+    topology: &Topology,
+    node: NodeId,
+    identity: Identity,
+) -> Option<WebService> {
+    let WebPorts { http, https } = topology.node(node).ports.web?;
+    let host = topology.web_host(node);
+    let authorities = [http, https].map(|port| match host.contains(':') {
+        true => format!("[{host}]:{port}"),
+        false => format!("{host}:{port}"),
+    });
+    Some(WebService { identity, authorities })
 }

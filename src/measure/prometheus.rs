@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use prometheus::proto::{
     Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType,
@@ -29,6 +30,8 @@ pub struct RunInfo {
     pub serve: ServeSummary,
     /// CPU time by side.
     pub cpu_s: CpuSeconds,
+    /// The nodes that have pages for phones, by their addresses.
+    pub web_nodes: BTreeMap<IpAddr, String>,
     /// Steps of the operator that were carried out.
     pub steps: Vec<StepMark>,
 }
@@ -56,7 +59,7 @@ pub fn encode(ledger: &Ledger, info: &RunInfo) -> String {
     };
     let mut families = run_families(info);
     families.extend(operation_families(ledger));
-    families.push(by_server(ledger));
+    families.push(by_node(ledger, info));
     families.push(judged(ledger.counts()));
     let (lag, help) = (ledger.lag().at_s(0.99), "99th percentile of the generator's own lateness.");
     families.push(one("schedule_lag_seconds", help, lag.unwrap_or(0.0), &[]));
@@ -156,19 +159,16 @@ fn judged(counts: &Counts) -> MetricFamily {
     family("files_judged_total", help, MetricType::COUNTER, metrics.collect())
 }
 
-/// Servers that have a label of their own at most (choice: nodes of a cluster).
-const SERVERS_MAX: usize = 64;
-
-/// Presses by the server that was asked, which is how phones know a node.
-fn by_server(ledger: &Ledger) -> MetricFamily {
-    let metrics = ledger.presses_by_server().iter().take(SERVERS_MAX).flat_map(|(server, ends)| {
-        let server = server.to_string();
+/// Presses by the node that was asked for the page.
+fn by_node(ledger: &Ledger, info: &RunInfo) -> MetricFamily {
+    let metrics = info.web_nodes.iter().flat_map(|(address, node)| {
+        let ends = ledger.presses_by_server().get(address).copied().unwrap_or_default();
         [("shown", ends.shown), ("failed", ends.failed)].map(|(result, count)| {
-            counter(count as f64, &[("server", &server), ("result", result)])
+            counter(count as f64, &[("node", node), ("result", result)])
         })
     });
-    let help = "Presses of a button by the server that was asked for the page, and by result.";
-    family("presses_by_server_total", help, MetricType::COUNTER, metrics.collect())
+    let help = "Presses of a button by the node that was asked for the page, and by result.";
+    family("presses_by_node_total", help, MetricType::COUNTER, metrics.collect())
 }
 
 fn operation_families(ledger: &Ledger) -> Vec<MetricFamily> {

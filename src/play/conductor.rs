@@ -379,6 +379,7 @@ impl Play {
             signatures: self.signed(),
             serve,
             cpu_s,
+            web_nodes: self.web_nodes(),
             steps: self.steps.clone(),
         }
     }

@@ -383,6 +383,7 @@ release = "8.6"
 sign-cache = "lazy"
 key-bits = 2048
 file-signature = "sha1"
+secured-phone-url = "https"
 security-mode = "non-secure"
 replication-delay = "0s"
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use crate::base::{NodeId, PhoneId, Span, Stop, Time};
 use crate::cluster::{
     Cluster, Contents, Genesis, Service, ServiceChange, ServiceKind, SignCacheMode, TftpService,
+    WebPorts,
 };
 use crate::crypto::KeySource;
 use crate::measure::{
@@ -479,6 +480,13 @@ fn cluster(plan: &Plan, contents: Contents) -> Cluster {
             if node.ports.of(dialogue) == 0 {
                 node.ports = node.ports.with(dialogue, dialogue.rules().port);
             }
+        }
+        if let Some(web) = &mut node.ports.web {
+            let usual = |port, usual| if port == 0 { usual } else { port };
+            *web = WebPorts {
+                http: usual(web.http, WebPorts::USUAL.http),
+                https: usual(web.https, WebPorts::USUAL.https),
+            };
         }
     }
     let genesis = Genesis {

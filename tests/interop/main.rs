@@ -13,5 +13,6 @@ mod lab;
 mod mail;
 mod peers;
 mod prometheus;
+mod services;
 mod stores;
 mod web;

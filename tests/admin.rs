@@ -30,9 +30,16 @@ struct Serve {
 
 impl Serve {
     fn start() -> Serve {
+        Serve::with(|_, _| ())
+    }
+
+    /// Serves with what `more` does to the folder and the command.
+    fn with(more: impl FnOnce(&Path, &mut Command)) -> Serve {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("lab.toml"), SCENARIO).unwrap();
-        let child = serve(folder.path()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut command = serve(folder.path());
+        more(folder.path(), &mut command);
+        let child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut serve = Serve { child, folder, bound: Value::Null };
         serve.bound = serve.document();
         serve
@@ -95,6 +102,28 @@ fn admin(place: &Path, lines: &[&str]) -> Output {
 
 fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+#[test]
+fn files_of_a_folder_are_served_beside_those_of_the_cluster() {
+    let serve = Serve::with(|folder, command| {
+        fs::create_dir_all(folder.join("uploads/load")).unwrap();
+        fs::write(folder.join("uploads/load/sip88xx.bin"), vec![7; 1_000_000]).unwrap();
+        command.arg("--files").arg(folder.join("uploads"));
+    });
+    let server = format!("127.0.0.1:{}", serve.bound["nodes"][0]["tftp"].as_u64().unwrap());
+    let image = serve.folder.path().join("image");
+    let mut get = Command::new(PROGRAM);
+    get.args(["tftp", "get", &server, "load/sip88xx.bin", "--out"]).arg(&image);
+    let fetched = get.output().unwrap();
+    assert_eq!(fetched.status.code(), Some(0), "{fetched:?}");
+    assert!(fs::read(&image).unwrap() == vec![7; 1_000_000]);
+    let folder = serve.end();
+    let mut command = self::serve(folder.path());
+    let refused = command.arg("--files").arg(folder.path().join("none")).output().unwrap();
+    assert_eq!(refused.status.code(), Some(4));
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(said.contains("none: ") && said.contains("check that the folder is there"), "{said}");
 }
 
 #[test]

@@ -132,7 +132,7 @@ fn cluster() -> Cluster {
     let node = NodeSpec {
         name: "pub".into(),
         address: [127, 0, 0, 1].into(),
-        services: vec![ServiceKind::CallManager, ServiceKind::Tftp, ServiceKind::TVS],
+        services: vec![ServiceKind::CallManager, ServiceKind::Tftp, ServiceKind::Tvs],
         ports: Ports { tftp: 1, ..Ports::ANY }.with(Dialogue::Tvs, 1),
         expires: std::collections::BTreeMap::new(),
     };

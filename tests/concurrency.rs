@@ -204,7 +204,7 @@ async fn server() -> (Servers, SocketAddrV4) {
         nodes: vec![NodeSpec {
             name: "pub".into(),
             address: [127, 0, 0, 1].into(),
-            services: vec![ServiceKind::Tftp, ServiceKind::TVS],
+            services: vec![ServiceKind::Tftp, ServiceKind::Tvs],
             ports: Ports::ANY,
             expires: std::collections::BTreeMap::new(),
         }],

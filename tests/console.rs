@@ -245,7 +245,7 @@ fn services_are_restarted_by_their_names_in_serviceability() {
          Cisco Tftp[STOPPING]\nCisco Tftp[STOPPED]\nCisco Tftp[STARTING]\nCisco Tftp[STARTED]\n"
     );
     let stop = answer(&cluster, SUB, &["utils service stop cisco trust verification service"]);
-    assert_eq!(stop.action.unwrap(), Services::stop(SUB, Some(ServiceKind::TVS)));
+    assert_eq!(stop.action.unwrap(), Services::stop(SUB, Some(ServiceKind::Tvs)));
     let list = screen(SUB, "utils service list");
     assert!(list.contains("\nCisco CallManager[STOPPED]  Service Not Activated\n"), "{list}");
     assert!(list.contains("\nCisco Tftp[STARTED]\n"), "{list}");

@@ -73,7 +73,7 @@ fn topology() -> Topology {
     let node = NodeSpec {
         name: "pub".into(),
         address: [127, 0, 0, 1].into(),
-        services: vec![ServiceKind::CallManager, ServiceKind::Tftp, ServiceKind::TVS],
+        services: vec![ServiceKind::CallManager, ServiceKind::Tftp, ServiceKind::Tvs],
         ports: Ports::ANY,
         expires: std::collections::BTreeMap::new(),
     };
@@ -107,7 +107,7 @@ impl Stage {
         let bound = Bound::bind(&topology()).unwrap();
         let topology = bound.topology().clone();
         let (tftp, tvs) =
-            (topology.socket(NODE, ServiceKind::Tftp), topology.socket(NODE, ServiceKind::TVS));
+            (topology.socket(NODE, ServiceKind::Tftp), topology.socket(NODE, ServiceKind::Tvs));
         let cluster = cluster(topology);
         let servers = Servers::start(bound, &cluster, Clock::start(), settings).await.unwrap();
         Stage { cluster, servers, tftp, tvs }

@@ -32,6 +32,8 @@ const NODE: NodeId = ClusterId::FIRST.node(0);
 const PHONES: u32 = 8;
 const CONFIG: &str = "SEP0C75BD000003.cnf.xml.sgn";
 /// Longest wait of a test for anything.
+/// What is served beside the files of the phones.
+const LOAD: &[u8] = b"an image of firmware";
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A cluster of one node that serves TFTP, HTTP and TVS.
@@ -46,7 +48,7 @@ fn topology(release: Release) -> Topology {
     let node = NodeSpec {
         name: "pub".into(),
         address: [127, 0, 0, 1].into(),
-        services: vec![ServiceKind::CallManager, ServiceKind::Tftp, ServiceKind::TVS],
+        services: vec![ServiceKind::CallManager, ServiceKind::Tftp, ServiceKind::Tvs],
         ports: Ports { http: Some(0), https: Some(0), ..Ports::ANY },
         expires: std::collections::BTreeMap::new(),
     };
@@ -92,6 +94,7 @@ impl Stage {
                 phones: PHONES,
                 models: vec![(8841.into(), 1.0)],
                 seed: 1,
+                uploaded: [("load/sip88xx.bin".to_owned(), LOAD.to_vec())].into_iter().collect(),
                 ..FleetSpec::default()
             },
             source: KeySource::bank(1),
@@ -258,6 +261,19 @@ async fn encoded_names_queries_and_absolute_targets_lead_to_the_file() {
         let (status, _, body) = answer(&mut stream).await;
         assert_eq!(status, 200, "{target}");
         assert!(body == expected, "{target}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn uploaded_files_are_served_and_no_path_leads_out_of_them() {
+    let stage = Stage::new().await;
+    let mut stream = stage.connect().await;
+    assert_eq!(get(&mut stream, "load/sip88xx.bin").await.1, LOAD);
+    for path in
+        ["/load", "/load/../load/sip88xx.bin", "/%2e%2e/load/sip88xx.bin", "//load/sip88xx.bin"]
+    {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: cucm\r\n\r\n");
+        assert_eq!(stage.say(request.as_bytes()).await.0, 404, "{path}");
     }
 }
 

@@ -35,7 +35,8 @@ struct Silent;
 /// A question to TVS of a phone with these lists.
 fn message(server: SocketAddr, request: &[u8], lists: &TrustLists) -> Message {
     let trust = Trust { lists: lists.clone(), roles: &[ROLE_TVS], date_s: None };
-    Message { dialogue: Dialogue::Tvs, server, bytes: request.to_vec(), trust }
+    let bytes = request.to_vec();
+    Message { dialogue: Dialogue::Tvs, server, bytes, trust, shows: None, stays: false }
 }
 
 impl Observer for Silent {
@@ -557,6 +558,7 @@ async fn a_phone_refuses_a_server_that_its_neighbour_has_just_accepted() {
     let (sender, mut results) = tokio::sync::mpsc::unbounded_channel();
     let ask = |phone: usize, lists: &TrustLists| DialogueJob {
         turn: Turn::default(),
+        kept: None,
         ticket: Ticket { phone, token: 1, planned: Time::ZERO },
         message: message(server, &request, lists),
         source: phone_address(PhoneId(phone as u32)),
@@ -567,7 +569,7 @@ async fn a_phone_refuses_a_server_that_its_neighbour_has_just_accepted() {
         client.clone().ask(ask(phone, lists), sender.clone()).await;
         let answer = results.recv().await.unwrap().1.answer;
         match answer {
-            Ok(bytes) => assert!(accepted && Response::parse(&bytes).unwrap().known.is_some()),
+            Ok((bytes, _)) => assert!(accepted && Response::parse(&bytes).unwrap().known.is_some()),
             Err(fault) => {
                 assert_eq!((accepted, fault), (false, Fault::Theirs(TvsFault::CertificateRefused)));
             }
@@ -660,13 +662,15 @@ async fn a_copied_certificate_without_its_key_is_no_identity() {
         let (sender, mut results) = tokio::sync::mpsc::unbounded_channel();
         let job = DialogueJob {
             turn: Turn::default(),
+            kept: None,
             ticket: Ticket { phone: 0, token: 1, planned: Time::ZERO },
             message: message(([127, 0, 0, 1], port).into(), &request, &lists),
             source: phone_address(PhoneId(0)),
         };
         client.ask(job, sender).await;
         let answer = results.recv().await.unwrap().1.answer;
-        assert_eq!(answer, Err(Fault::Theirs(TvsFault::Connection)), "{version:?}");
+        let fault = Fault::Theirs(TvsFault::Connection);
+        assert_eq!(answer.map(|(bytes, _)| bytes), Err(fault), "{version:?}");
         assert!(impostor.await.unwrap(), "the server sees the alert");
     }
     servers.shutdown().await;
@@ -737,7 +741,7 @@ async fn a_command_that_enters_while_it_serves_is_carried_out_and_a_bad_one_is_t
             regenerate(CertificateKind::ItlRecovery),
             regenerate(CertificateKind::CallManager),
             Services::restart(node, Some(ServiceKind::Tftp)).into(),
-            Services::restart(node, Some(ServiceKind::TVS)).into(),
+            Services::restart(node, Some(ServiceKind::Tvs)).into(),
         ];
         let mut texts = Vec::new();
         for action in actions {

@@ -257,7 +257,7 @@ fn topology() -> Topology {
     let node = NodeSpec {
         name: "pub".into(),
         address: [127, 0, 0, 1].into(),
-        services: vec![ServiceKind::CallManager, ServiceKind::Tftp, ServiceKind::TVS],
+        services: vec![ServiceKind::CallManager, ServiceKind::Tftp, ServiceKind::Tvs],
         ports: Ports::ANY,
         expires: std::collections::BTreeMap::new(),
     };
@@ -306,7 +306,7 @@ async fn storm(weather: Weather) -> (Ledger, u64, Duration) {
     let bound = Bound::bind(&topology()).unwrap();
     let topology = bound.topology().clone();
     let (tftp, tvs) =
-        (topology.socket(NODE, ServiceKind::Tftp), topology.socket(NODE, ServiceKind::TVS));
+        (topology.socket(NODE, ServiceKind::Tftp), topology.socket(NODE, ServiceKind::Tvs));
     let mut cluster = Cluster::new(Genesis {
         topology,
         fleet: FleetSpec {
@@ -378,7 +378,7 @@ async fn stopped_half_way(profile: PhoneProfile) -> Ledger {
     let bound = Bound::bind(&topology()).unwrap();
     let topology = bound.topology().clone();
     let (tftp, tvs) =
-        (topology.socket(NODE, ServiceKind::Tftp), topology.socket(NODE, ServiceKind::TVS));
+        (topology.socket(NODE, ServiceKind::Tftp), topology.socket(NODE, ServiceKind::Tvs));
     let mut cluster = Cluster::new(Genesis {
         topology,
         fleet: FleetSpec {

@@ -51,8 +51,8 @@ fn genesis(release: Release, stored: Stored) -> Genesis {
             faults: Vec::new(),
             replication_delay: Span::ZERO,
             nodes: vec![
-                node("pub", &[CallManager, Capf, Tftp, ServiceKind::TVS]),
-                node("sub", &[CallManager, Tftp, ServiceKind::TVS]),
+                node("pub", &[CallManager, Capf, Tftp, ServiceKind::Tvs]),
+                node("sub", &[CallManager, Tftp, ServiceKind::Tvs]),
             ],
             groups: vec![GroupSpec { name: "all".into(), members: vec![PUB], share: 1.0 }],
         },
@@ -287,13 +287,13 @@ fn services_of_15_take_a_call_manager_certificate_by_themselves() {
         let signer = |cluster: &Cluster| cluster.tftp(SUB).unwrap().signer().certificate.clone();
         let before = signer(&cluster);
         let services = started(&regenerate(&mut cluster, CertificateKind::CallManagerEcdsa));
-        let own = [(SUB, ServiceKind::Tftp), (SUB, ServiceKind::TVS)];
+        let own = [(SUB, ServiceKind::Tftp), (SUB, ServiceKind::Tvs)];
         assert_eq!(services, if alone { &own[..] } else { &[] }, "{release}");
         assert_eq!(signer(&cluster), before, "{release}: EC signs nothing");
         assert_eq!(cluster.restarts_due().any(|(node, _)| node == SUB), !alone, "{release}");
         // Where phones are reset by themselves, every list is built anew, each once.
         let services = started(&regenerate(&mut cluster, CertificateKind::CallManager));
-        let lists = [(PUB, ServiceKind::Tftp), (SUB, ServiceKind::Tftp), (SUB, ServiceKind::TVS)];
+        let lists = [(PUB, ServiceKind::Tftp), (SUB, ServiceKind::Tftp), (SUB, ServiceKind::Tvs)];
         assert_eq!(services, lists[..if alone { 3 } else { 2 }], "{release}");
         assert_ne!(signer(&cluster), before, "{release}");
     }

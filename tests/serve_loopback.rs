@@ -11,7 +11,7 @@ use resetstorm::cluster::operator::certificates::Regenerate;
 use resetstorm::cluster::operator::services::Services;
 use resetstorm::cluster::{
     CertificateKind, Cluster, Effect, FileReply, FleetSpec, Genesis, GroupSpec, NodeSpec,
-    Operation, Ports, Release, ServiceKind, SignCacheMode, Topology, Waiter,
+    Operation, Ports, Release, ServiceKind, SignCacheMode, Topology, UploadedFiles, Waiter,
 };
 use resetstorm::crypto::{Certificate, KeySource, verify_file};
 use resetstorm::net::Clock;
@@ -54,7 +54,7 @@ fn topology(sign_cache: SignCacheMode) -> Topology {
     let node = NodeSpec {
         name: "pub".into(),
         address: [127, 0, 0, 1].into(),
-        services: vec![ServiceKind::CallManager, ServiceKind::Tftp, ServiceKind::TVS],
+        services: vec![ServiceKind::CallManager, ServiceKind::Tftp, ServiceKind::Tvs],
         ports: Ports { http: Some(0), ..Ports::ANY },
         expires: std::collections::BTreeMap::new(),
     };
@@ -82,16 +82,30 @@ impl Stage {
     }
 
     async fn with(sign_cache: SignCacheMode, settings: ServeSettings) -> Stage {
+        Stage::of(sign_cache, settings, UploadedFiles::default()).await
+    }
+
+    /// A cluster with files beside its own.
+    async fn serving(uploaded: UploadedFiles) -> Stage {
+        Stage::of(SignCacheMode::Lazy, ServeSettings::default(), uploaded).await
+    }
+
+    async fn of(
+        sign_cache: SignCacheMode,
+        settings: ServeSettings,
+        uploaded: UploadedFiles,
+    ) -> Stage {
         let bound = Bound::bind(&topology(sign_cache)).unwrap();
         let topology = bound.topology().clone();
         let (tftp, tvs) =
-            (topology.socket(NODE, ServiceKind::Tftp), topology.socket(NODE, ServiceKind::TVS));
+            (topology.socket(NODE, ServiceKind::Tftp), topology.socket(NODE, ServiceKind::Tvs));
         let cluster = Cluster::new(Genesis {
             topology,
             fleet: FleetSpec {
                 phones: PHONES,
                 models: vec![(8841.into(), 1.0)],
                 seed: 1,
+                uploaded,
                 ..FleetSpec::default()
             },
             source: KeySource::bank(1),
@@ -151,7 +165,7 @@ async fn fetch_on(
     let request = DownloadRequest {
         file: file.into(),
         options,
-        size_max: 1 << 20,
+        size_max: 1 << 26,
         timeout: patience,
         tries: 2,
     };
@@ -301,6 +315,32 @@ fn regenerate(certificate: CertificateKind) -> Regenerate {
 
 fn restart(service: ServiceKind) -> Services {
     Services::restart(NODE, Some(service))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn uploaded_files_of_any_size_are_served_beside_those_of_the_cluster() {
+    // More blocks of 512 bytes than a block number counts.
+    let image: Vec<u8> = (0..40_000_000_u32).map(|at| (at / 3) as u8).collect();
+    let uploaded = [
+        ("sip88xx.bin".to_owned(), image[..100_000].to_vec()),
+        ("load/large.bin".to_owned(), image.clone()),
+        (CONFIG.to_owned(), b"not this one".to_vec()),
+    ];
+    let mut stage = Stage::serving(uploaded.into_iter().collect()).await;
+    let windows = Options { block_size: Some(1_428), window_size: Some(8), ..Options::default() };
+    for options in [Options::default(), windows] {
+        let bytes = whole(fetch(stage.tftp, "sip88xx.bin", options).await);
+        assert!(bytes == image[..100_000], "{options:?}");
+    }
+    let windows = Options { window_size: Some(64), ..windows };
+    assert!(whole(fetch(stage.tftp, "load/large.bin", windows).await) == image);
+    let small = Options { block_size: Some(512), ..windows };
+    assert!(whole(fetch(stage.tftp, "load/large.bin", small).await) == image, "numbers wrap");
+    let own = stage.fetch(CONFIG).await;
+    assert_eq!(own, stage.served(CONFIG), "its own names are the cluster's");
+    stage.operate(restart(ServiceKind::Tftp)).await;
+    assert!(stage.fetch("sip88xx.bin").await == image[..100_000], "after a restart, too");
+    stage.servers.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -695,7 +735,7 @@ async fn a_stopped_service_is_silent_and_a_started_one_is_back_on_its_port() {
     until("it runs", || stage.servers.counts().tftp.transfers_in_flight == 1).await;
 
     stage.operate(Services::stop(NODE, Some(ServiceKind::Tftp))).await;
-    stage.operate(Services::stop(NODE, Some(ServiceKind::TVS))).await;
+    stage.operate(Services::stop(NODE, Some(ServiceKind::Tvs))).await;
     let counts = stage.servers.counts();
     assert_eq!((counts.tftp.transfers_in_flight, counts.tftp.transfers_dropped), (0, 1));
     assert_eq!(counts.dialogue(Dialogue::Tvs).connections_in_flight, 0);
@@ -759,7 +799,7 @@ async fn a_regenerated_tvs_certificate_is_presented_after_the_restart() {
     let old = trusting(&stage.tvs_certificate(), &rustls::version::TLS12);
     stage.operate(regenerate(CertificateKind::Tvs)).await;
     assert!(lookup(stage.tvs, &old, &request).await.is_ok(), "regenerated, not restarted");
-    stage.operate(restart(ServiceKind::TVS)).await;
+    stage.operate(restart(ServiceKind::Tvs)).await;
     let new = trusting(&stage.tvs_certificate(), &rustls::version::TLS12);
     assert!(lookup(stage.tvs, &new, &request).await.is_ok());
     for (round, version) in [&rustls::version::TLS12, &rustls::version::TLS13].iter().enumerate() {

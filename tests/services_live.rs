@@ -88,7 +88,7 @@ fn topology() -> Topology {
     let node = NodeSpec {
         name: "pub".into(),
         address: [127, 0, 0, 1].into(),
-        services: vec![ServiceKind::CallManager, ServiceKind::Tftp, ServiceKind::TVS],
+        services: vec![ServiceKind::CallManager, ServiceKind::Tftp, ServiceKind::Tvs],
         ports: Ports { web: Some(WebPorts { http: 0, https: 0 }), ..Ports::ANY },
         expires: BTreeMap::new(),
     };

@@ -321,6 +321,6 @@ fn tvs_runs_where_the_worlds_say_so() {
         .map(|seed| load(Path::new("world.toml"), &scenario(seed), &[], &[]).unwrap())
         .collect();
     let nodes = || shapes.iter().flat_map(|plan| &plan.topology.nodes);
-    assert!(nodes().any(|node| !node.services.contains(&ServiceKind::TVS)));
+    assert!(nodes().any(|node| !node.services.contains(&ServiceKind::Tvs)));
     assert!(nodes().any(|node| node.services.len() == 4));
 }

@@ -84,7 +84,7 @@ impl Bench {
                 ServiceKind::CallManager,
                 ServiceKind::Capf,
                 ServiceKind::Tftp,
-                ServiceKind::TVS,
+                ServiceKind::Tvs,
             ],
             ports: Ports::default(),
             expires: std::collections::BTreeMap::new(),

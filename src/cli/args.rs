@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ColorChoice, ValueEnum};
 
 use crate::base::{Span, printable};
+use crate::crypto::Provider;
 use crate::measure::known_paths;
 use crate::report::ReportError;
 use crate::scenario::{PHONES_MAX, Plan, ScenarioError, Slo, SloError, load, parse_span};
@@ -34,6 +35,9 @@ pub struct GlobalArgs {
     /// Form of the result on stdout
     #[arg(long, global = true, value_name = "FORM", default_value = "text")]
     pub format: Format,
+    /// Which library signs, verifies and shakes hands: ring, or aws-lc-rs if it was built in
+    #[arg(long, global = true, value_name = "LIBRARY", default_value = "ring")]
+    pub crypto: Provider,
 }
 
 /// How progress is shown.
@@ -467,6 +471,17 @@ mod tests {
 
     fn fault(flags: &[&str]) -> CliError {
         line(flags).unwrap().scenario.load_for_traffic().expect_err("a fault")
+    }
+
+    #[test]
+    fn the_library_of_signatures_is_ring_unless_another_is_built_in() {
+        assert_eq!(line(&[]).unwrap().global.crypto, Provider::Ring);
+        let other = line(&["--crypto", "aws-lc-rs"]).map(|line| line.global.crypto.name());
+        match cfg!(feature = "aws-lc-rs") {
+            true => assert_eq!(other.as_deref(), Ok("aws-lc-rs")),
+            false => assert!(other.unwrap_err().contains("--features aws-lc-rs")),
+        }
+        assert!(line(&["--crypto", "openssl"]).unwrap_err().contains("must be ring or aws-lc-rs"));
     }
 
     #[test]

@@ -105,6 +105,8 @@ fn answer_of_clap(answer: &clap::Error) -> ExitCode {
 
 fn carry_out(cli: &Cli) -> ExitCode {
     let (global, format) = (&cli.global, cli.global.format);
+    // Nothing was signed yet: it is the one of the program.
+    global.crypto.choose();
     let ended = match &cli.command {
         Command::Check(args) => Ok(check::check(args, global)),
         Command::Admin(args) => admin::admin(args, global),

@@ -68,12 +68,11 @@ pub fn run(args: &RunArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
     permit_listener(args)?;
     args.mail.check(&args.scenario.flags)?;
     let options = LiveOptions {
-        files: None,
-        admin: None,
         allowed: args.scenario.flags.allow_target.clone(),
         state: args.state.clone(),
         metrics: args.metrics_listen,
         metrics_linger: args.metrics_linger.unwrap_or_default(),
+        ..LiveOptions::default()
     };
     warn(&plan);
     let directory = output::begin(|| RunDir::create(&args.out, &plan, "live"))?;

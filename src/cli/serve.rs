@@ -27,17 +27,24 @@ pub struct ServeArgs {
     /// The socket of the `admin` consoles; DIR/admin.sock with --state if not given
     #[arg(long, value_name = "PATH")]
     pub admin: Option<PathBuf>,
+    /// Serve the files of this folder, too, over TFTP and HTTP, by their names in it
+    ///
+    /// They are read when the servers start, as they are and of any size; names of the cluster's own
+    /// files stay those of the cluster.
+    #[arg(long, value_name = "DIR")]
+    pub files: Option<PathBuf>,
     /// Write the files of each TFTP node into a folder of this one, for a server that is not ours
     ///
     /// DIR/NODE has the lists and, with and without signature, the configurations of all phones.
     #[arg(long, value_name = "DIR")]
-    pub files: Option<PathBuf>,
+    pub write_files: Option<PathBuf>,
 }
 
 const SERVE_EXAMPLES: &str = "\
 Examples:
   resetstorm serve scenarios/callmanager-regen.toml --state lab
-  resetstorm serve scenarios/callmanager-regen.toml --phones 50 --files tree
+  resetstorm serve scenarios/callmanager-regen.toml --phones 50 --write-files tree
+  resetstorm serve scenarios/callmanager-regen.toml --files firmware
   resetstorm serve scenarios/callmanager-regen.toml --set cluster.node.pub.ports.tftp=0";
 
 /// Serves until interrupted and says how the program ends; an interrupt is the normal end.
@@ -46,6 +53,7 @@ pub fn serve(args: &ServeArgs, global: &GlobalArgs) -> Result<ExitCode, CliError
     let options = LiveOptions {
         state: args.state.clone(),
         files: args.files.clone(),
+        written: args.write_files.clone(),
         admin: args.admin.clone().or_else(|| Some(args.state.as_ref()?.join(ADMIN_SOCKET))),
         ..LiveOptions::default()
     };

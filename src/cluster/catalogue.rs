@@ -16,6 +16,7 @@ use crate::wire::{
 use super::kinds::ServiceKind;
 use super::services::path;
 use super::topology::Topology;
+use super::uploaded::UploadedFiles;
 
 /// The phones that the cluster has configurations for.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -31,6 +32,8 @@ pub struct FleetSpec {
     /// Phone security profiles and their shares, which add up to 1; none if no phone has one of
     /// its own.
     pub profiles: Vec<SecurityProfile>,
+    /// What is served beside the files of the phones.
+    pub uploaded: UploadedFiles,
 }
 
 /// A phone security profile.
@@ -248,6 +251,11 @@ impl Catalogue {
             }
         };
         catalogue
+    }
+
+    /// The uploaded file of this name.
+    pub(super) fn uploaded(&self, name: &str) -> Option<&Arc<[u8]>> {
+        self.fleet.uploaded.get(name)
     }
 
     fn shared_configs(&self) -> Vec<Vec<SharedConfig>> {
@@ -508,7 +516,7 @@ mod tests {
         let node = |name: &str, address: &str| NodeSpec {
             name: name.into(),
             address: address.parse().unwrap(),
-            services: vec![ServiceKind::TVS],
+            services: vec![ServiceKind::Tvs],
             ports: Ports::default(),
             expires: std::collections::BTreeMap::new(),
         };

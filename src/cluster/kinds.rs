@@ -9,8 +9,8 @@ pub enum ServiceKind {
     Capf,
     /// Cisco TFTP.
     Tftp,
-    /// One that is talked to in messages over TLS.
-    Dialogue(Dialogue),
+    /// Trust Verification Service.
+    Tvs,
     /// Cisco `CTIManager`: goes with CallManager (REG-21).
     CtiManager,
     /// Cisco Tomcat: on every node (REG-20).
@@ -22,16 +22,8 @@ pub enum ServiceKind {
 }
 
 /// The services that a scenario places on nodes, in the order of the enum.
-pub const SERVICES: [ServiceKind; 3 + Dialogue::ALL.len()] = {
-    let mut all = [ServiceKind::CallManager; 3 + Dialogue::ALL.len()];
-    (all[1], all[2]) = (ServiceKind::Capf, ServiceKind::Tftp);
-    let mut at = 0;
-    while at < Dialogue::ALL.len() {
-        all[3 + at] = ServiceKind::Dialogue(Dialogue::ALL[at]);
-        at += 1;
-    }
-    all
-};
+pub const SERVICES: [ServiceKind; 4] =
+    [ServiceKind::CallManager, ServiceKind::Capf, ServiceKind::Tftp, ServiceKind::Tvs];
 
 /// The services that nodes have without being told (see [`Topology::is_active`]).
 ///
@@ -40,16 +32,13 @@ pub const IMPLIED_SERVICES: [ServiceKind; 4] =
     [ServiceKind::CtiManager, ServiceKind::Tomcat, ServiceKind::DrfLocal, ServiceKind::DrfMaster];
 
 impl ServiceKind {
-    /// Trust Verification Service.
-    pub const TVS: ServiceKind = ServiceKind::Dialogue(Dialogue::Tvs);
-
     /// The name in scenario files.
     pub fn name(self) -> &'static str {
         match self {
             ServiceKind::CallManager => "callmanager",
             ServiceKind::Capf => "capf",
             ServiceKind::Tftp => "tftp",
-            ServiceKind::Dialogue(dialogue) => dialogue.rules().name,
+            ServiceKind::Tvs => "tvs",
             ServiceKind::CtiManager => "ctimanager",
             ServiceKind::Tomcat => "tomcat",
             ServiceKind::DrfLocal => "drf-local",
@@ -59,7 +48,22 @@ impl ServiceKind {
 
     /// Whether anything listens for it: the others have their certificates and flags only.
     pub const fn is_served(self) -> bool {
-        matches!(self, ServiceKind::Tftp | ServiceKind::Dialogue(_))
+        matches!(self, ServiceKind::Tftp) || !self.dialogues().is_empty()
+    }
+
+    /// The dialogues in which this service answers.
+    pub const fn dialogues(self) -> &'static [Dialogue] {
+        match self {
+            ServiceKind::Tvs => &[Dialogue::Tvs],
+            _ => &[],
+        }
+    }
+
+    /// The service that answers in a dialogue.
+    pub const fn of(dialogue: Dialogue) -> ServiceKind {
+        match dialogue {
+            Dialogue::Tvs => ServiceKind::Tvs,
+        }
     }
 }
 
@@ -98,7 +102,7 @@ impl CertificateKind {
     /// (`spec/domain.md` section 9.3; X-07 takes the union of the documents).
     pub const fn restarts(self) -> (&'static [ServiceKind], &'static [ServiceKind]) {
         use ServiceKind::{CallManager, Capf, CtiManager, DrfLocal, DrfMaster, Tftp, Tomcat};
-        const TVS: ServiceKind = ServiceKind::TVS;
+        const TVS: ServiceKind = ServiceKind::Tvs;
         match self {
             // The documents name CallManager alone; that its partner needs the same is a guess.
             CertificateKind::CallManager | CertificateKind::CallManagerEcdsa => {

@@ -25,6 +25,7 @@ mod state;
 mod stores;
 mod tftp_service;
 mod topology;
+mod uploaded;
 
 pub use catalogue::{Catalogue, Contents, FleetSpec, SecurityProfile};
 pub use change::{Change, NodeSet};
@@ -42,7 +43,9 @@ pub use monitor::{Alarm, AlarmStyle, Monitor, Watched};
 pub use operator::{Impact, Nodes, Operation, OperatorAction};
 pub use release::{Holders, RELEASES, Release};
 pub use security::{SECURITY_MODES, Security, SecurityMode};
-pub use services::{Answering, Conversation, DialogueService, Said, Service, WebService};
+pub use services::{
+    Answering, Conversation, DialogueService, Dialogues, Peer, Said, Service, WebService,
+};
 pub use settings::{KeptSettings, Settings};
 pub use sign_cache::{CacheKey, Claim, SignCache, SignCounts, Waiter};
 pub use state::{ActionError, Cluster, Effect, Genesis, ServiceChange, Stored, StoredTrust};
@@ -54,3 +57,4 @@ pub use topology::{
     GroupSpec, HTTP_PORT, HTTPS_PORT, NodeSpec, Ports, SIGN_CACHE_MODES, SignCacheMode, Topology,
     WebPorts,
 };
+pub use uploaded::UploadedFiles;

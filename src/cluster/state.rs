@@ -26,7 +26,7 @@ use super::operator::phones::Visits;
 use super::release::Holders;
 use super::security::{CtlKeeper, SecurityMode};
 use super::services::{
-    DialogueService, Service, WebService, dialogue_service, presents, web_service,
+    DialogueService, Dialogues, Service, WebService, dialogue_service, presents, web_service,
 };
 use super::settings::{KeptSettings, Settings};
 use super::sign_cache::SignCache;
@@ -344,14 +344,16 @@ impl Cluster {
     pub fn tftp(&self, node: NodeId) -> Option<&Arc<TftpService>> {
         match self.nodes[node.index()].running.get(&ServiceKind::Tftp)? {
             Service::Tftp(service) => Some(service),
-            Service::Dialogue(_) | Service::Web(_) => None,
+            Service::Dialogues(_) | Service::Web(_) => None,
         }
     }
 
     /// The service of this dialogue that runs on a node.
     pub fn dialogue(&self, node: NodeId, dialogue: Dialogue) -> Option<&Arc<DialogueService>> {
-        match self.nodes[node.index()].running.get(&ServiceKind::Dialogue(dialogue))? {
-            Service::Dialogue(service) => Some(service),
+        match self.nodes[node.index()].running.get(&ServiceKind::of(dialogue))? {
+            Service::Dialogues(service) => {
+                service.all.iter().find(|service| service.dialogue == dialogue)
+            }
             Service::Tftp(_) | Service::Web(_) => None,
         }
     }
@@ -360,7 +362,7 @@ impl Cluster {
     pub fn web(&self, node: NodeId) -> Option<&Arc<WebService>> {
         match self.nodes[node.index()].running.get(&ServiceKind::Tomcat)? {
             Service::Web(service) => Some(service),
-            Service::Tftp(_) | Service::Dialogue(_) => None,
+            Service::Tftp(_) | Service::Dialogues(_) => None,
         }
     }
 
@@ -1122,7 +1124,7 @@ impl Cluster {
             // TVS first: a restarted TFTP service serves phones that ask TVS next.
             None => {
                 let mut all = self.topology.node(node).services.clone();
-                all.sort_by_key(|&service| service != ServiceKind::TVS);
+                all.sort_by_key(|&service| service != ServiceKind::Tvs);
                 all.extend(IMPLIED_SERVICES.into_iter().filter(is_active));
                 Ok(all)
             }
@@ -1153,10 +1155,13 @@ impl Cluster {
         state.halted.remove(&service);
         let running = match service {
             ServiceKind::Tftp => Service::Tftp(Arc::new(self.build_tftp(node, now))),
-            ServiceKind::Dialogue(dialogue) => {
-                let identity = self.host_identity(node, presents(dialogue)).clone();
-                let service = dialogue_service(dialogue, node, identity, self.knowledge());
-                Service::Dialogue(Arc::new(service))
+            kind if !kind.dialogues().is_empty() => {
+                let answering = |&dialogue: &Dialogue| {
+                    let identity = self.host_identity(node, presents(dialogue)).clone();
+                    Arc::new(dialogue_service(dialogue, node, identity, self.knowledge()))
+                };
+                let all = kind.dialogues().iter().map(answering).collect();
+                Service::Dialogues(Dialogues { kind, all })
             }
             ServiceKind::Tomcat => {
                 let identity = self.host_identity(node, CertificateKind::Tomcat).clone();
@@ -1208,7 +1213,7 @@ impl Cluster {
     fn itl_records(&self, node: NodeId) -> Arc<[u8]> {
         let (publisher, release) = (self.publisher(), self.topology.release);
         let own = |node, kind| self.stores.own(node, kind).map(Credential::certificate);
-        let tvs_nodes = self.topology.nodes_with(ServiceKind::TVS);
+        let tvs_nodes = self.topology.nodes_with(ServiceKind::Tvs);
         let content = ItlContent {
             node: &self.topology.node(node).name,
             call_manager: self.certificate(node, CertificateKind::CallManager),
@@ -1303,8 +1308,8 @@ mod tests {
                 faults: Vec::new(),
                 replication_delay: Span::ZERO,
                 nodes: vec![
-                    node("pub", &[CallManager, Capf, Tftp, ServiceKind::TVS]),
-                    node("sub", &[CallManager, Tftp, ServiceKind::TVS]),
+                    node("pub", &[CallManager, Capf, Tftp, ServiceKind::Tvs]),
+                    node("sub", &[CallManager, Tftp, ServiceKind::Tvs]),
                 ],
                 groups: vec![group],
             },
@@ -1381,7 +1386,7 @@ mod tests {
         let (signer_before, tvs_before) = (signer(&cluster, PUB), presented(&cluster, PUB));
         assert!(apply(&mut cluster, &regenerate(CertificateKind::CallManager, PUB)).is_empty());
         assert!(apply(&mut cluster, &regenerate(CertificateKind::Tvs, PUB)).is_empty());
-        apply(&mut cluster, &restart(ServiceKind::TVS, PUB));
+        apply(&mut cluster, &restart(ServiceKind::Tvs, PUB));
         assert_eq!(signer(&cluster, PUB), signer_before);
         assert_ne!(presented(&cluster, PUB), tvs_before);
         apply(&mut cluster, &restart(ServiceKind::Tftp, PUB));
@@ -1391,7 +1396,7 @@ mod tests {
     #[test]
     fn each_certificate_flags_the_services_of_its_row_until_they_are_restarted() {
         use ServiceKind::{CallManager, Capf, CtiManager, DrfLocal, DrfMaster, Tftp, Tomcat};
-        const TVS: ServiceKind = ServiceKind::TVS;
+        const TVS: ServiceKind = ServiceKind::Tvs;
         let on = |node, services: &[ServiceKind]| -> Vec<(NodeId, ServiceKind)> {
             services.iter().map(|&service| (node, service)).collect()
         };
@@ -1479,25 +1484,25 @@ mod tests {
     #[test]
     fn start_and_stop_change_what_runs_and_say_so_once() {
         let mut cluster = cluster(Release::R8_6);
-        let stop = Services::stop(SUB, Some(ServiceKind::TVS));
-        let start = Services::start(SUB, Some(ServiceKind::TVS));
+        let stop = Services::stop(SUB, Some(ServiceKind::Tvs));
+        let start = Services::start(SUB, Some(ServiceKind::Tvs));
         assert!(apply(&mut cluster, &start).is_empty(), "it runs already");
         assert!(matches!(
             apply(&mut cluster, &stop)[..],
-            [Effect::Service(ServiceChange::Stopped { node: SUB, service: ServiceKind::TVS })]
+            [Effect::Service(ServiceChange::Stopped { node: SUB, service: ServiceKind::Tvs })]
         ));
         assert!(
             cluster.dialogue(SUB, Dialogue::Tvs).is_none()
                 && cluster.dialogue(PUB, Dialogue::Tvs).is_some()
         );
         assert!(apply(&mut cluster, &stop).is_empty());
-        assert_eq!(started(&apply(&mut cluster, &start)), [(SUB, ServiceKind::TVS)]);
+        assert_eq!(started(&apply(&mut cluster, &start)), [(SUB, ServiceKind::Tvs)]);
         let all = Services::stop(SUB, None);
         assert_eq!(apply(&mut cluster, &all).len(), 2);
         assert!(cluster.dialogue(SUB, Dialogue::Tvs).is_none() && cluster.tftp(SUB).is_none());
         let all = Services::restart(SUB, None);
         let effects = apply(&mut cluster, &all);
-        let both = [(SUB, ServiceKind::TVS), (SUB, ServiceKind::Tftp)];
+        let both = [(SUB, ServiceKind::Tvs), (SUB, ServiceKind::Tftp)];
         assert_eq!(started(&effects), both, "TVS starts first");
     }
 

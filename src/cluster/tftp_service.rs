@@ -118,6 +118,14 @@ impl ServedFile {
         Content::to_bytes(self)
     }
 
+    /// The whole file, without a copy if it has no header and lies in memory as a whole.
+    pub fn into_body(self) -> Result<Arc<[u8]>, Vec<u8>> {
+        match self {
+            ServedFile { header: None, body: Body::Whole(body) } => Ok(body),
+            file => Err(file.to_bytes()),
+        }
+    }
+
     /// Where header and body lie in memory, if all files with that body share it.
     pub fn place(&self) -> Option<(usize, usize)> {
         match &self.body {
@@ -264,7 +272,14 @@ impl TftpService {
 
     /// Answers a request on behalf of `waiter`.
     pub fn request(&self, file: &str, waiter: Waiter) -> FileReply {
-        FileName::parse(file).map_or(FileReply::Missing, |file| self.reply(file, waiter))
+        let own = FileName::parse(file).map_or(FileReply::Missing, |file| self.reply(file, waiter));
+        match own {
+            FileReply::Missing => match self.catalogue.uploaded(file) {
+                Some(content) => FileReply::Ready(ServedFile::plain(Arc::clone(content))),
+                None => FileReply::Missing,
+            },
+            own => own,
+        }
     }
 
     fn reply(&self, file: FileName, waiter: Waiter) -> FileReply {
@@ -549,7 +564,7 @@ mod tests {
         let node = NodeSpec {
             name: "pub".into(),
             address: "127.0.0.1".parse().unwrap(),
-            services: vec![ServiceKind::Tftp, ServiceKind::TVS],
+            services: vec![ServiceKind::Tftp, ServiceKind::Tvs],
             ports: Ports::default(),
             expires: std::collections::BTreeMap::new(),
         };

@@ -183,8 +183,8 @@ impl Topology {
             ("http", on(ServiceKind::Tftp, &|node| node.ports.http.is_some())),
             ("https", on(ServiceKind::Tftp, &|node| node.ports.https.is_some())),
         ];
-        let dialogues = Dialogue::ALL.map(ServiceKind::Dialogue);
-        let dialogues = dialogues.map(|service| (service.name(), on(service, &|_| true)));
+        let dialogues = Dialogue::ALL
+            .map(|dialogue| (dialogue.rules().name, on(ServiceKind::of(dialogue), &|_| true)));
         let with_pages = self.nodes.iter().filter(|node| node.ports.web.is_some());
         let web = [("tomcat", with_pages.map(|node| node.name.as_str()).collect())];
         let words = |(name, nodes): (&str, Vec<&str>)| match nodes.len() {
@@ -204,10 +204,9 @@ impl Topology {
             ServiceKind::Tomcat | ServiceKind::DrfLocal => true,
             ServiceKind::DrfMaster => node.index() == 0,
             ServiceKind::CtiManager => placed.contains(&ServiceKind::CallManager),
-            ServiceKind::CallManager
-            | ServiceKind::Capf
-            | ServiceKind::Tftp
-            | ServiceKind::Dialogue(_) => placed.contains(&service),
+            ServiceKind::CallManager | ServiceKind::Capf | ServiceKind::Tftp | ServiceKind::Tvs => {
+                placed.contains(&service)
+            }
         }
     }
 
@@ -287,13 +286,19 @@ impl Topology {
             ServiceKind::CallManager => 5060,
             ServiceKind::Capf => node.ports.capf,
             ServiceKind::Tftp => node.ports.tftp,
-            ServiceKind::Dialogue(dialogue) => node.ports.of(dialogue),
+            ServiceKind::Tvs => node.ports.of(Dialogue::Tvs),
             // Ports of a real node; nothing listens there.
             ServiceKind::CtiManager => 2748,
             ServiceKind::Tomcat => node.ports.web.unwrap_or(WebPorts::USUAL).https,
             ServiceKind::DrfLocal | ServiceKind::DrfMaster => 4040,
         };
         SocketAddr::new(node.address, port)
+    }
+
+    /// The address and port where a node answers in a dialogue.
+    pub fn dialogue_socket(&self, id: NodeId, dialogue: Dialogue) -> SocketAddr {
+        let node = self.node(id);
+        SocketAddr::new(node.address, node.ports.of(dialogue))
     }
 
     /// The address and port where phones ask a node for files over HTTP.

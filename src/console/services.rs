@@ -5,7 +5,6 @@ use std::fmt::Write;
 use crate::base::NodeId;
 use crate::cluster::operator::services::Change;
 use crate::cluster::{IMPLIED_SERVICES, SERVICES, ServiceKind};
-use crate::wire::Dialogue;
 
 use super::view::View;
 
@@ -15,7 +14,7 @@ pub(super) const fn cucm_name(service: ServiceKind) -> &'static str {
         ServiceKind::CallManager => "Cisco CallManager",
         ServiceKind::Capf => "Cisco Certificate Authority Proxy Function",
         ServiceKind::Tftp => "Cisco Tftp",
-        ServiceKind::Dialogue(Dialogue::Tvs) => "Cisco Trust Verification Service",
+        ServiceKind::Tvs => "Cisco Trust Verification Service",
         ServiceKind::CtiManager => "Cisco CTIManager",
         ServiceKind::Tomcat => "Cisco Tomcat",
         ServiceKind::DrfLocal => "Cisco DRF Local",

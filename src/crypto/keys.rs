@@ -11,7 +11,7 @@ use rsa::{Pkcs1v15Sign, RsaPrivateKey};
 use sha1::Sha1;
 use sha2::Sha512;
 
-use super::{SignatureFault, sha1, sha512};
+use super::{Provider, SignatureFault, sha1, sha512};
 use crate::base::{Purpose, Stream, stream};
 use crate::wire::{DIGEST_SHA1, DIGEST_SHA512};
 
@@ -39,6 +39,9 @@ const KEY_BITS_MIN: usize = 1024;
 pub struct SigningKey {
     /// `None` below 2048 bits.
     pair: Option<RsaKeyPair>,
+    /// The same for the other provider, read on first use: it checks a key when it reads it.
+    #[cfg(feature = "aws-lc-rs")]
+    aws: OnceLock<aws_lc_rs::signature::RsaKeyPair>,
     /// Read on first use: most keys never need it.
     rsa: OnceLock<RsaPrivateKey>,
     public_key: Vec<u8>,
@@ -51,7 +54,7 @@ impl SigningKey {
         match RsaKeyPair::from_pkcs8(&pkcs8) {
             Ok(pair) => {
                 let public_key = ring::signature::KeyPair::public_key(&pair).as_ref().to_vec();
-                Ok(SigningKey { pair: Some(pair), rsa: OnceLock::new(), public_key, pkcs8 })
+                Ok(SigningKey { pair: Some(pair), public_key, ..SigningKey::unread(pkcs8) })
             }
             Err(rejected) if rejected.to_string() == "TooSmall" => SigningKey::small(pkcs8),
             Err(rejected) => Err(unreadable(rejected)),
@@ -66,7 +69,19 @@ impl SigningKey {
         }
         let public_key = key.to_public_key().to_pkcs1_der().map_err(unreadable)?;
         let public_key = public_key.as_bytes().to_vec();
-        Ok(SigningKey { pair: None, rsa: OnceLock::from(key), public_key, pkcs8 })
+        Ok(SigningKey { rsa: OnceLock::from(key), public_key, ..SigningKey::unread(pkcs8) })
+    }
+
+    /// Bytes that no library has read.
+    const fn unread(pkcs8: Vec<u8>) -> SigningKey {
+        SigningKey {
+            pair: None,
+            #[cfg(feature = "aws-lc-rs")]
+            aws: OnceLock::new(),
+            rsa: OnceLock::new(),
+            public_key: Vec::new(),
+            pkcs8,
+        }
     }
 
     /// The key as PEM, to be kept with owner-only permissions.
@@ -99,9 +114,23 @@ impl SigningKey {
             return self.sign_hash(Pkcs1v15Sign::new::<Sha512>(), &sha512(message));
         };
         let mut signature = vec![0; pair.public().modulus_len()];
-        pair.sign(&RSA_PKCS1_SHA512, &SystemRandom::new(), message, &mut signature)
-            .expect("the buffer has the size of the modulus");
+        match Provider::chosen() {
+            Provider::Ring => pair
+                .sign(&RSA_PKCS1_SHA512, &SystemRandom::new(), message, &mut signature)
+                .expect("the buffer has the size of the modulus"),
+            #[cfg(feature = "aws-lc-rs")]
+            Provider::AwsLc => self.sign_with_aws_lc(message, &mut signature),
+        }
         signature
+    }
+
+    #[cfg(feature = "aws-lc-rs")]
+    fn sign_with_aws_lc(&self, message: &[u8], signature: &mut [u8]) {
+        use aws_lc_rs::{rand::SystemRandom, signature::RSA_PKCS1_SHA512, signature::RsaKeyPair};
+        let read = || RsaKeyPair::from_pkcs8(&self.pkcs8).expect("the key was read before");
+        let pair = self.aws.get_or_init(read);
+        pair.sign(&RSA_PKCS1_SHA512, &SystemRandom::new(), message, signature)
+            .expect("the buffer has the size of the modulus");
     }
 
     /// Puts a hash into type-1 padding and signs it.
@@ -287,6 +316,19 @@ mod tests {
 
     fn read(pem: &str) -> Result<SigningKey, KeyStoreError> {
         KeyStore::from_pem(pem)?.signing_key()
+    }
+
+    /// Each provider in a program of its own would be the rule; a key is asked directly here.
+    #[cfg(feature = "aws-lc-rs")]
+    #[test]
+    fn both_providers_make_the_same_signature() {
+        let mut source = KeySource::bank(3);
+        for bits in [2_048, 4_096] {
+            let key = source.signing_key(bits);
+            let mut other = vec![0; usize::from(key.signature_length())];
+            key.sign_with_aws_lc(b"a message", &mut other);
+            assert_eq!(key.sign_sha512(b"a message"), other, "{bits}");
+        }
     }
 
     #[test]

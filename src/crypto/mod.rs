@@ -1,6 +1,6 @@
 //! Keys, signatures, digests and certificates.
 //!
-//! `ring` on every hot path (signing and verifying); the `rsa` crate makes keys and signs what
+//! `ring`, or another provider, on every hot path (signing and verifying); the `rsa` crate makes keys and signs what
 //! ring cannot: certificates, SHA-1, keys of 1024 bits, CAPF proofs; EC certificates come from the
 //! `p384` crate. No policy, no I/O.
 
@@ -19,6 +19,7 @@ mod lock;
 mod pem;
 mod pkcs12;
 pub mod proof;
+mod provider;
 mod request;
 mod sealed;
 mod shape;
@@ -34,6 +35,7 @@ pub use identity::FileIdentity;
 pub use keys::{KeyError, KeySource, SigningKey};
 pub use keystore::{KeyStore, KeyStoreError};
 pub use lock::LockFault;
+pub use provider::{Provider, ProviderError};
 pub use request::certificate_request;
 pub use sealed::{SealFault, seal, unseal};
 pub use verify::{KeyKind, SignatureFault, verify_file, verify_signature};

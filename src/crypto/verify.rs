@@ -1,11 +1,7 @@
-use ring::signature::{
-    RSA_PKCS1_1024_8192_SHA1_FOR_LEGACY_USE_ONLY, RSA_PKCS1_1024_8192_SHA512_FOR_LEGACY_USE_ONLY,
-    UnparsedPublicKey,
-};
-
 use rsa::pkcs1::RsaPublicKeyRef;
 use x509_cert::der::Decode;
 
+use super::Provider;
 use crate::wire::{DIGEST_SHA1, DIGEST_SHA512, SignedFile};
 
 /// What a public key is, as record tag 7 holds it (`spec/trust-list.md` section 6).
@@ -87,14 +83,35 @@ pub fn verify_signature(
     message: &[u8],
     signature: &[u8],
 ) -> Result<(), SignatureFault> {
-    let algorithm = match digest {
-        DIGEST_SHA1 => &RSA_PKCS1_1024_8192_SHA1_FOR_LEGACY_USE_ONLY,
-        DIGEST_SHA512 => &RSA_PKCS1_1024_8192_SHA512_FOR_LEGACY_USE_ONLY,
-        _ => return Err(SignatureFault::Unsupported),
+    let is_right = match Provider::chosen() {
+        Provider::Ring => {
+            use ring::signature::{
+                RSA_PKCS1_1024_8192_SHA1_FOR_LEGACY_USE_ONLY as SHA1,
+                RSA_PKCS1_1024_8192_SHA512_FOR_LEGACY_USE_ONLY as SHA512, UnparsedPublicKey,
+            };
+            let algorithm = if is_sha1(digest)? { &SHA1 } else { &SHA512 };
+            UnparsedPublicKey::new(algorithm, public_key).verify(message, signature).is_ok()
+        }
+        #[cfg(feature = "aws-lc-rs")]
+        Provider::AwsLc => {
+            use aws_lc_rs::signature::{
+                RSA_PKCS1_1024_8192_SHA1_FOR_LEGACY_USE_ONLY as SHA1,
+                RSA_PKCS1_1024_8192_SHA512_FOR_LEGACY_USE_ONLY as SHA512, UnparsedPublicKey,
+            };
+            let algorithm = if is_sha1(digest)? { &SHA1 } else { &SHA512 };
+            UnparsedPublicKey::new(algorithm, public_key).verify(message, signature).is_ok()
+        }
     };
-    UnparsedPublicKey::new(algorithm, public_key)
-        .verify(message, signature)
-        .map_err(|_| SignatureFault::Wrong)
+    if is_right { Ok(()) } else { Err(SignatureFault::Wrong) }
+}
+
+/// Whether a digest is SHA-1 or SHA-512.
+const fn is_sha1(digest: u8) -> Result<bool, SignatureFault> {
+    match digest {
+        DIGEST_SHA1 => Ok(true),
+        DIGEST_SHA512 => Ok(false),
+        _ => Err(SignatureFault::Unsupported),
+    }
 }
 
 #[cfg(test)]

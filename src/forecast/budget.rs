@@ -15,6 +15,7 @@ use crate::measure::{COVERS, FaultSummary, Queue};
 use crate::phone::{First, family_of};
 use crate::play::Homes;
 use crate::scenario::{Plan, Trigger};
+use crate::wire::Dialogue;
 
 /// What a plan will ask of servers and host, before anything runs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -353,19 +354,20 @@ fn nodes(topology: &Topology) -> Vec<NodeBudget> {
             0 => format!(" any free port/{transport}"),
             port => format!(" {port}/{transport}"),
         };
-        let listens = |service: ServiceKind| match service {
-            ServiceKind::Tftp => Some(format!("tftp{}", port(node.ports.tftp, "udp"))),
-            ServiceKind::Dialogue(dialogue) => {
+        let listens = |service: ServiceKind| {
+            let tftp = (service == ServiceKind::Tftp)
+                .then(|| format!("tftp{}", port(node.ports.tftp, "udp")));
+            let dialogue = |&dialogue: &Dialogue| {
                 let port = port(node.ports.of(dialogue), "tcp");
-                Some(format!("{}{port}", dialogue.rules().name))
-            }
-            _ => None,
+                format!("{}{port}", dialogue.rules().name)
+            };
+            tftp.into_iter().chain(service.dialogues().iter().map(dialogue))
         };
         let http = node.ports.http.filter(|_| node.services.contains(&ServiceKind::Tftp));
         let http = http.map(|number| format!("http{}", port(number, "tcp")));
         let https = node.ports.https.filter(|_| node.services.contains(&ServiceKind::Tftp));
         let https = https.map(|number| format!("https{}", port(number, "tcp")));
-        let services = node.services.iter().filter_map(|&s| listens(s));
+        let services = node.services.iter().flat_map(|&s| listens(s));
         let services = services.chain(http).chain(https);
         let lent = node.services.iter().filter(|service| !service.is_served());
         NodeBudget {

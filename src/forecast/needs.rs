@@ -36,7 +36,7 @@ pub(super) fn descriptors(plan: &Plan) -> u64 {
         return PROGRAM + lookups + connections_in_flight(plan);
     }
     let tftp = plan.topology.nodes_with(ServiceKind::Tftp).count() as u64;
-    let tvs = plan.topology.nodes_with(ServiceKind::TVS).count() as u64;
+    let tvs = plan.topology.nodes_with(ServiceKind::Tvs).count() as u64;
     let listeners = |node: NodeId| {
         let ports = plan.topology.node(node).ports;
         u64::from(ports.http.is_some()) + u64::from(ports.https.is_some())

@@ -111,7 +111,7 @@ impl<'a> Rules<'a> {
     fn shape(&mut self) {
         let topology = self.topology;
         let lacks = |node: &NodeId| {
-            self.runs(*node, ServiceKind::CallManager) && !self.runs(*node, ServiceKind::TVS)
+            self.runs(*node, ServiceKind::CallManager) && !self.runs(*node, ServiceKind::Tvs)
         };
         let lacking: Vec<NodeId> = topology.ids().filter(lacks).collect();
         if !lacking.is_empty() {
@@ -128,7 +128,7 @@ impl<'a> Rules<'a> {
                 || action.get::<Rename>().is_some()
                 || action.get::<Import>().is_some()
         };
-        let servers = topology.nodes_with(ServiceKind::TVS).count();
+        let servers = topology.nodes_with(ServiceKind::Tvs).count();
         if servers < 2 || !self.plan.timeline.iter().any(|entry| changes(&entry.action)) {
             return;
         }
@@ -353,7 +353,7 @@ impl<'a> Rules<'a> {
     fn reset(&mut self, at: usize) {
         // A certificate is in force when its service has started again.
         let in_force = |node: NodeId, kind: CertificateKind| match kind {
-            CertificateKind::Tvs => !self.due.contains(&(node, ServiceKind::TVS)),
+            CertificateKind::Tvs => !self.due.contains(&(node, ServiceKind::Tvs)),
             _ => !self.due.contains(&(node, ServiceKind::Tftp)),
         };
         let met = |kind: CertificateKind| -> BTreeSet<NodeId> {
@@ -410,7 +410,7 @@ impl<'a> Rules<'a> {
             return ("nobody is stuck by it".to_owned(), help.to_owned());
         }
         if stuck == 0 {
-            let keep: Vec<NodeId> = self.topology.nodes_with(ServiceKind::TVS).collect();
+            let keep: Vec<NodeId> = self.topology.nodes_with(ServiceKind::Tvs).collect();
             let names = self.names(keep.iter().filter(|node| !servers.contains(node)));
             let recommended = if servers.is_empty() {
                 "; one type at a time is the recommended order"

@@ -263,7 +263,7 @@ fn bytes_per_phone(topology: &Topology) -> u64 {
     const LONGER_RECORD: u64 = 1_024;
     /// By how much a signature is longer.
     const LONGER_SIGNATURE: u64 = 256;
-    let tvs = topology.nodes_with(ServiceKind::TVS).count() as u64;
+    let tvs = topology.nodes_with(ServiceKind::Tvs).count() as u64;
     let has = |kind| u64::from(topology.release.holders(kind) != Holders::Nobody);
     let recovery = has(CertificateKind::ItlRecovery);
     let ec = EC * has(CertificateKind::CallManagerEcdsa);

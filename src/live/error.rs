@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::cluster::ActionError;
 use crate::net::threads::StartError;
-use crate::serve::{BindError, ServeError, TreeError};
+use crate::serve::{BindError, FolderError, ServeError, TreeError};
 use crate::vault::StateError;
 
 /// Why a live run cannot start or go on.
@@ -22,6 +22,9 @@ pub enum LiveError {
     /// Stored certificates cannot be used or written.
     #[error(transparent)]
     State(#[from] StateError),
+    /// The files to serve beside those of the cluster cannot be read.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
     /// The served files cannot be written.
     #[error(transparent)]
     Files(#[from] TreeError),

@@ -13,8 +13,10 @@ pub struct LiveOptions {
     pub allowed: Vec<IpAddr>,
     /// Where certificates and keys are kept from run to run; `None` makes throwaway ones.
     pub state: Option<PathBuf>,
-    /// Where `serve` writes what its TFTP nodes serve, a folder per node; `None` writes nothing.
+    /// A folder whose files `serve` has beside those of the cluster; `None` has no more.
     pub files: Option<PathBuf>,
+    /// Where `serve` writes what its TFTP nodes serve, a folder per node; `None` writes nothing.
+    pub written: Option<PathBuf>,
     /// The Unix socket of the consoles, in `serve`; `None` has none.
     pub admin: Option<PathBuf>,
     /// Where Prometheus may ask.

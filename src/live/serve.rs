@@ -127,7 +127,12 @@ async fn begin(
     let stage = Stage::start(plan, options, clock).await?;
     let Some(cluster) = stage.play.cluster() else { return Ok((stage, Vec::new())) };
     let mut lines = describe_cluster(cluster);
-    if let Some(dir) = &options.files {
+    let uploaded = &cluster.fleet().uploaded;
+    if uploaded.count() > 0 {
+        let (count, megabytes) = (uploaded.count(), uploaded.length() as f64 / 1e6);
+        lines.push(format!("beside    {count} files, {megabytes:.1} MB, on each TFTP node"));
+    }
+    if let Some(dir) = &options.written {
         lines.extend(write_trees(dir, cluster).await?);
     }
     Ok((stage, lines))

@@ -3,13 +3,13 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::cluster::operator::phones::effect_on_phones;
-use crate::cluster::{Cluster, Genesis, Stored};
+use crate::cluster::{Cluster, FleetSpec, Genesis, Stored, UploadedFiles};
 use crate::crypto::KeySource;
 use crate::measure::{Mode, ServeSummary};
 use crate::net::{Clock, threads};
 use crate::play::{Cue, Play};
 use crate::scenario::Plan;
-use crate::serve::{Bound, ServeSettings, Servers};
+use crate::serve::{Bound, ServeSettings, Servers, read_files};
 use crate::vault::{self, KeptSql, MemorySql};
 use crate::wire::Dialogue;
 
@@ -114,9 +114,13 @@ async fn ours(
         },
         None => Stored::default(),
     };
+    let uploaded = match options.files.clone() {
+        Some(dir) => threads::apart("files", move || read_files(&dir)).await??,
+        None => UploadedFiles::default(),
+    };
     let genesis = Genesis {
         topology: bound.topology().clone(),
-        fleet: plan.fleet_spec(),
+        fleet: FleetSpec { uploaded, ..plan.fleet_spec() },
         source: KeySource::System,
         epoch_s,
         stored,

@@ -11,7 +11,9 @@ mod lack;
 pub mod limits;
 pub mod listen;
 pub mod mail;
+mod messages;
 mod pktinfo;
+mod provider;
 pub mod signals;
 pub mod threads;
 mod tls_client;
@@ -20,6 +22,7 @@ mod watch;
 
 pub use clock::Clock;
 pub use lack::{lack_of, remedy};
+pub use messages::{ReadFault, read_message};
 pub use pktinfo::{Arrival, FleetSocket};
-pub use tls_client::{Judge, TlsClients, TlsFault};
+pub use tls_client::{Judge, Talk, TlsClients, TlsFault};
 pub use watch::Watch;

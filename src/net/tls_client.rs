@@ -9,13 +9,19 @@ use rustls::crypto::{
     CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
 };
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::sign::SingleCertAndKey;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::wire::DialogueRules;
+use crate::crypto::Identity;
+use crate::wire::{DialogueRules, Security};
+
+use super::messages::{ReadFault, read_message};
+use super::provider::tls_provider;
+use super::tls_server::certified;
 
 /// Decides whether a server's certificate (DER) is accepted, during the handshake.
 pub type Judge = Box<dyn Fn(&[u8]) -> bool + Send + Sync>;
@@ -45,7 +51,7 @@ pub struct TlsClients {
 
 impl Default for TlsClients {
     fn default() -> TlsClients {
-        TlsClients { provider: Arc::new(rustls::crypto::ring::default_provider()) }
+        TlsClients { provider: tls_provider() }
     }
 }
 
@@ -56,7 +62,17 @@ impl TlsClients {
         stream: TcpStream,
         judge: Judge,
     ) -> Result<TlsStream<TcpStream>, TlsFault> {
-        let (config, refused) = self.config(judge);
+        self.connect_as(stream, judge, None).await
+    }
+
+    /// Like [`TlsClients::connect`]; shows `own` to a server that asks who it talks to.
+    pub async fn connect_as(
+        &self,
+        stream: TcpStream,
+        judge: Judge,
+        own: Option<&Identity>,
+    ) -> Result<TlsStream<TcpStream>, TlsFault> {
+        let (config, refused) = self.config_as(judge, own)?;
         let name = ServerName::IpAddress(stream.peer_addr()?.ip().into());
         let connected = TlsConnector::from(config).connect(name, stream).await;
         connected.map_err(|error| {
@@ -64,26 +80,35 @@ impl TlsClients {
         })
     }
 
-    /// Says one message of a dialogue and reads the answer. Many servers close without
-    /// `close_notify`; after a whole message that is normal, before it the answer is missing.
+    /// Opens a connection for messages of a dialogue, protected as its rules say.
+    pub async fn talk(
+        &self,
+        stream: TcpStream,
+        judge: Judge,
+        own: Option<&Identity>,
+        rules: &'static DialogueRules,
+    ) -> Result<Talk, TlsFault> {
+        let stream: Box<dyn Duplex> = match rules.security {
+            Security::Plain => Box::new(stream),
+            Security::Tls => Box::new(self.connect(stream, judge).await?),
+            Security::TlsWithClientCertificate => {
+                Box::new(self.connect_as(stream, judge, own).await?)
+            }
+        };
+        Ok(Talk { stream, buffer: Vec::new(), rules })
+    }
+
+    /// Says one message of a dialogue and reads the answer.
     pub async fn exchange(
         &self,
         stream: TcpStream,
         judge: Judge,
         message: &[u8],
-        rules: &DialogueRules,
+        rules: &'static DialogueRules,
     ) -> Result<Vec<u8>, TlsFault> {
-        let mut stream = self.connect(stream, judge).await?;
-        // One write: peers read the header with a single read and fail on a short one.
-        stream.write_all(message).await?;
-        stream.flush().await?;
-        let mut answer = vec![0; rules.head_length];
-        stream.read_exact(&mut answer).await?;
-        let length = (rules.message_length)(&answer).map_err(|_| TlsFault::Malformed)?;
-        answer.resize(length.max(rules.head_length), 0);
-        stream.read_exact(&mut answer[rules.head_length..]).await?;
-        // The answer counts, whatever becomes of the farewell.
-        let _ = stream.shutdown().await;
+        let mut talk = self.talk(stream, judge, None, rules).await?;
+        let answer = talk.say(message).await?;
+        talk.close().await;
         Ok(answer)
     }
 
@@ -91,21 +116,79 @@ impl TlsClients {
     /// the certificate check, and with it the trust decision. The flag is set when `judge` has
     /// refused the server.
     pub fn config(&self, judge: Judge) -> (Arc<ClientConfig>, Arc<AtomicBool>) {
+        self.config_as(judge, None).expect("nothing of its own can be unfit")
+    }
+
+    fn config_as(
+        &self,
+        judge: Judge,
+        own: Option<&Identity>,
+    ) -> Result<(Arc<ClientConfig>, Arc<AtomicBool>), TlsFault> {
         let refused = Arc::new(AtomicBool::new(false));
         let verifier = JudgeVerifier {
             judge,
             refused: Arc::clone(&refused),
             algorithms: self.provider.signature_verification_algorithms,
         };
-        let mut config = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_protocol_versions(&[&rustls::version::TLS12, &rustls::version::TLS13])
-            .expect("ring has suites for both versions")
+            .expect("every provider has suites for both versions")
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier))
-            .with_no_client_auth();
+            .with_custom_certificate_verifier(Arc::new(verifier));
+        let mut config = match own {
+            None => builder.with_no_client_auth(),
+            Some(own) => {
+                let own = certified(own).map_err(io::Error::other)?;
+                builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(own)))
+            }
+        };
         config.resumption = Resumption::disabled();
         config.enable_sni = false;
-        (Arc::new(config), refused)
+        Ok((Arc::new(config), refused))
+    }
+}
+
+/// A stream of bytes in both directions.
+trait Duplex: AsyncRead + AsyncWrite + Send + Sync + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Sync + Unpin> Duplex for S {}
+
+/// An open connection of a client to a dialogue.
+pub struct Talk {
+    stream: Box<dyn Duplex>,
+    /// What came behind the last message.
+    buffer: Vec<u8>,
+    rules: &'static DialogueRules,
+}
+
+impl Talk {
+    /// Says a message, or nothing if that is empty, and reads what the server says next. Many
+    /// servers close without `close_notify`; after a whole message that is normal, before it the
+    /// answer is missing.
+    pub async fn say(&mut self, message: &[u8]) -> Result<Vec<u8>, TlsFault> {
+        let Talk { stream, buffer, rules } = self;
+        if !message.is_empty() {
+            // One write: peers read the header with a single read and fail on a short one.
+            stream.write_all(message).await?;
+            stream.flush().await?;
+        }
+        let answer = read_message(&mut **stream, rules, rules.answer_length_max, buffer).await;
+        answer.map_err(|fault| match fault {
+            ReadFault::Left => io::Error::from(io::ErrorKind::UnexpectedEof).into(),
+            ReadFault::Broken(error) => error.into(),
+            ReadFault::Malformed => TlsFault::Malformed,
+        })
+    }
+
+    /// Takes leave, whatever becomes of the farewell.
+    pub async fn close(mut self) {
+        let _ = self.stream.shutdown().await;
+    }
+}
+
+impl fmt::Debug for Talk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Talk").field("dialogue", &self.rules.name).finish_non_exhaustive()
     }
 }
 

@@ -1,14 +1,17 @@
-//! The TLS side of servers: TLS 1.2 and 1.3 without client certificates and without resumption.
+//! The TLS side of servers: TLS 1.2 and 1.3 without resumption.
 
 use std::sync::Arc;
 
-use rustls::ServerConfig;
-use rustls::crypto::ring;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, UnixTime};
 use rustls::server::NoServerSessionStorage;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
+use rustls::{DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme};
 
+use super::provider::tls_provider;
 use crate::crypto::Identity;
 
 /// A configuration that presents `identity`.
@@ -17,17 +20,83 @@ use crate::crypto::Identity;
 /// of the phone, and with it the trust decision. The certificate is not judged here: what an
 /// operator has imported is what clients get to see.
 pub fn server_config(identity: &Identity) -> Result<Arc<ServerConfig>, rustls::Error> {
-    let certificate = CertificateDer::from(identity.certificate.der().to_vec());
-    let key = PrivatePkcs8KeyDer::from(identity.key.pkcs8().to_vec());
-    let key = ring::sign::any_supported_type(&PrivateKeyDer::Pkcs8(key))?;
-    let presented = SingleCertAndKey::from(CertifiedKey::new(vec![certificate], key));
-    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_protocol_versions(&[&TLS13, &TLS12])?
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::new(presented));
+    config(identity, false)
+}
+
+/// Like [`server_config`], and asks clients for a certificate. Only that they have its key is
+/// checked: the service judges it, or its absence.
+pub fn asking_config(identity: &Identity) -> Result<Arc<ServerConfig>, rustls::Error> {
+    config(identity, true)
+}
+
+fn config(identity: &Identity, asks: bool) -> Result<Arc<ServerConfig>, rustls::Error> {
+    let provider = tls_provider();
+    let algorithms = provider.signature_verification_algorithms;
+    let presented = SingleCertAndKey::from(certified(identity)?);
+    let builder =
+        ServerConfig::builder_with_provider(provider).with_protocol_versions(&[&TLS13, &TLS12])?;
+    let builder = if asks {
+        builder.with_client_cert_verifier(Arc::new(AnyClient(algorithms)))
+    } else {
+        builder.with_no_client_auth()
+    };
+    let mut config = builder.with_cert_resolver(Arc::new(presented));
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     Ok(Arc::new(config))
+}
+
+/// An identity as the TLS library wants it.
+pub(super) fn certified(identity: &Identity) -> Result<CertifiedKey, rustls::Error> {
+    let certificate = CertificateDer::from(identity.certificate.der().to_vec());
+    let key = PrivatePkcs8KeyDer::from(identity.key.pkcs8().to_vec());
+    let key = tls_provider().key_provider.load_private_key(PrivateKeyDer::Pkcs8(key))?;
+    Ok(CertifiedKey::new(vec![certificate], key))
+}
+
+/// Takes every certificate whose key the client has.
+#[derive(Debug)]
+struct AnyClient(WebPkiSupportedAlgorithms);
+
+impl ClientCertVerifier for AnyClient {
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signature, &self.0)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signature, &self.0)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_schemes()
+    }
 }
 
 #[cfg(test)]
@@ -57,7 +126,7 @@ mod tests {
         let checked = CertifiedKey::from_der(
             vec![identity.certificate.der().to_vec().into()],
             PrivateKeyDer::Pkcs8(key),
-            &ring::default_provider(),
+            &tls_provider(),
         );
         assert!(checked.is_err(), "the library refuses it");
         assert!(server_config(&identity).is_ok());

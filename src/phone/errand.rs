@@ -2,7 +2,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::base::Time;
-use crate::crypto::Certificate;
+use crate::crypto::{Certificate, Identity};
 use crate::transfer::TransferFault;
 use crate::wire::Dialogue;
 
@@ -60,10 +60,16 @@ pub struct Message {
     pub dialogue: Dialogue,
     /// Whom it is for.
     pub server: SocketAddr,
-    /// The message.
+    /// The message; if it is empty, nothing is said and the next word of the server is awaited.
     pub bytes: Vec<u8>,
     /// How the server is judged in the handshake.
     pub trust: Trust,
+    /// What the phone shows to a server that asks who it is.
+    pub shows: Option<Arc<Identity>>,
+    /// Whether the connection stays open after the answer: the next message of the phone to the
+    /// same server in the same dialogue goes on there. It ends with a fault, with a boot, with any
+    /// other errand over a connection, and when the boot settles.
+    pub stays: bool,
 }
 
 /// A page that a phone asks for.

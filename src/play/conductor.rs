@@ -664,7 +664,7 @@ mod tests {
         let plan = plan(&["fleet.phones=3"]);
         let (mut run, node) = (begun(&plan), plan.topology.ids().next().unwrap());
         assert!(due(&mut run, 1, false).is_empty(), "it waits for the fleet");
-        run.command(Services::stop(node, Some(ServiceKind::TVS)).into());
+        run.command(Services::stop(node, Some(ServiceKind::Tvs)).into());
         assert_eq!(due(&mut run, 2, false), ["stop tvs on pub", "tvs stops"]);
         assert!(run.cluster().unwrap().dialogue(node, crate::wire::Dialogue::Tvs).is_none());
         let all = due(&mut run, 3, true);

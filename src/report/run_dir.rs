@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::base::ExitCode;
-use crate::crypto::sha256;
+use crate::crypto::{Provider, sha256};
 use crate::listing::hex;
 use crate::measure::Verdict;
 use crate::scenario::{Plan, to_toml};
@@ -79,6 +79,8 @@ struct Host {
     cores: Option<usize>,
     memory_bytes: Option<u64>,
     kernel: Option<String>,
+    /// The library that signed.
+    crypto: &'static str,
 }
 
 impl RunDir {
@@ -318,6 +320,7 @@ fn host() -> Host {
         cores: std::thread::available_parallelism().ok().map(usize::from),
         memory_bytes: fs::read_to_string("/proc/meminfo").ok().and_then(|text| memory(&text)),
         kernel: kernel.map(|text| text.trim().to_owned()),
+        crypto: Provider::chosen().name(),
     }
 }
 

@@ -338,7 +338,7 @@ fn sockets(raw: &RawNode, node: &NodeSpec) -> [Socket; 5] {
         ("tftp", ServiceKind::Tftp, ports.tftp, true, place(&written.tftp)),
         ("http", ServiceKind::Tftp, ports.http.unwrap_or(0), false, place(&written.http)),
         ("https", ServiceKind::Tftp, ports.https.unwrap_or(0), false, place(&written.https)),
-        ("tvs", ServiceKind::TVS, ports.of(Dialogue::Tvs), false, place(&written.tvs)),
+        ("tvs", ServiceKind::Tvs, ports.of(Dialogue::Tvs), false, place(&written.tvs)),
         ("capf", ServiceKind::Capf, ports.capf, false, place(&written.capf)),
     ]
 }
@@ -355,7 +355,7 @@ fn groups(raw: &[RawGroup], topology: &Topology, faults: &mut Faults) -> Option<
 
 /// The group of a scenario that names none: the first TVS nodes for the whole fleet.
 fn default_group(topology: &Topology) -> Result<GroupSpec, Problem> {
-    let members: Vec<NodeId> = topology.nodes_with(ServiceKind::TVS).take(MEMBERS_MAX).collect();
+    let members: Vec<NodeId> = topology.nodes_with(ServiceKind::Tvs).take(MEMBERS_MAX).collect();
     if members.is_empty() {
         let problem = Problem::new(0..0, "no node runs TVS, so that no group can be made");
         return Err(problem.help("add \"tvs\" to the services of a node"));
@@ -374,7 +374,7 @@ fn group(raw: &RawGroup, topology: &Topology) -> Result<GroupSpec, Problem> {
     check_unique("member", texts)?;
     let member = |text: &Text| {
         let id = node_named(topology, text)?;
-        runs(topology, id, ServiceKind::TVS, text)?;
+        runs(topology, id, ServiceKind::Tvs, text)?;
         Ok::<NodeId, Problem>(id)
     };
     Ok(GroupSpec {

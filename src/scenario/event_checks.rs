@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn each_action_is_read() {
         let node = ClusterId::FIRST.node(1);
-        let tvs = Some(ServiceKind::TVS);
+        let tvs = Some(ServiceKind::Tvs);
         let action = |text: &str| only(text).action;
         assert_eq!(
             action("regenerate={certificate='TVS',node='sub'}"),
@@ -272,7 +272,7 @@ mod tests {
     #[test]
     fn a_stop_for_a_while_is_followed_by_a_start() {
         let entry = only("stop={service='tvs',node='sub',for='8s'}");
-        let service = Some(ServiceKind::TVS);
+        let service = Some(ServiceKind::Tvs);
         assert_eq!(entry.action, Services::stop(ClusterId::FIRST.node(1), service));
         let start = Services::start(ClusterId::FIRST.node(1), service).into();
         let delay = Span::from_secs(8);

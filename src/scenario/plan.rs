@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use crate::base::{ClusterId, Home, Model, PhoneId, Span, Time};
-use crate::cluster::{FleetSpec, OperatorAction, SecurityProfile, Topology};
+use crate::cluster::{FleetSpec, OperatorAction, SecurityProfile, Topology, UploadedFiles};
 use crate::console::Typed;
 use crate::phone::PhoneProfile;
 
@@ -202,6 +202,7 @@ impl Plan {
             seed: self.seed,
             loads: BTreeMap::new(),
             profiles: profiles.clone(),
+            uploaded: UploadedFiles::default(),
         }
     }
 }

@@ -63,10 +63,9 @@ impl Bound {
         }
         bound.bind_web(topology)?;
         for dialogue in Dialogue::ALL {
-            let service = ServiceKind::Dialogue(dialogue);
-            for node in topology.nodes_with(service) {
-                let address = topology.socket(node, service);
-                let open = Place::new(topology, node, service.name(), address).tcp()?;
+            for node in topology.nodes_with(ServiceKind::of(dialogue)) {
+                let address = topology.dialogue_socket(node, dialogue);
+                let open = Place::new(topology, node, dialogue.rules().name, address).tcp()?;
                 let ports = bound.ports(node);
                 *ports = ports.with(dialogue, open.0.address.port());
                 bound.dialogues.entry(dialogue).or_default().push(open);
@@ -177,7 +176,7 @@ mod tests {
     use crate::cluster::{NodeSpec, Ports, Release, SignCacheMode};
 
     fn topology(address: &str, ports: Ports) -> Topology {
-        let services = vec![ServiceKind::Tftp, ServiceKind::TVS];
+        let services = vec![ServiceKind::Tftp, ServiceKind::Tvs];
         let address = address.parse().unwrap();
         Topology {
             cluster: ClusterId::FIRST,

@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-use crate::cluster::{FileReply, ServedFile, TftpService};
+use crate::cluster::{FileReply, Peer, ServedFile, TftpService};
 use crate::wire::uri::decode_path;
 
 use super::counts::{TcpCounters, add, bump};
@@ -47,7 +47,7 @@ impl Face for HttpFace {
         self.tls.as_ref()
     }
 
-    async fn talk<S>(self, shown: Shown<HttpFace>, hall: Arc<Hall>, stream: S)
+    async fn talk<S>(self, shown: Shown<HttpFace>, hall: Arc<Hall>, stream: S, _peer: Peer)
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
@@ -131,7 +131,7 @@ impl HttpFace {
         };
         match self.file(&name).await {
             Found::File(file) => {
-                let body = Bytes::from(file.to_bytes());
+                let body = file.into_body().map_or_else(Bytes::from, Bytes::from_owner);
                 bump(&counters.answers);
                 if !head {
                     add(&counters.bytes_out, body.len() as u64);

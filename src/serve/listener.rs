@@ -12,6 +12,7 @@ use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
+use crate::cluster::Peer;
 use crate::net::{lack_of, listen};
 
 use super::bound::Place;
@@ -30,8 +31,9 @@ pub(super) trait Face: Clone + Send + Sync + 'static {
     /// How it proves its identity, if it speaks TLS.
     fn tls(&self) -> Option<&TlsAcceptor>;
 
-    /// Talks on a connection that was accepted with this face; `shown` is the face of the moment.
-    fn talk<S>(self, shown: Shown<Self>, hall: Arc<Hall>, stream: S) -> impl Talk
+    /// Talks on a connection of `peer` that was accepted with this face; `shown` is the face of
+    /// the moment.
+    fn talk<S>(self, shown: Shown<Self>, hall: Arc<Hall>, stream: S, peer: Peer) -> impl Talk
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static;
 }
@@ -243,18 +245,23 @@ impl Open {
     async fn serve<F: Face>(self, stream: TcpStream, shown: Shown<F>) {
         // Without it answers may wait for acknowledgements; a socket that refuses works as well.
         let _ = stream.set_nodelay(true);
+        let address = stream.peer_addr().ok().map(|peer| peer.ip());
+        let mut peer = Peer { address, certificate: None };
         let face = shown.read().unwrap_or_else(PoisonError::into_inner).clone();
         let hall = Arc::clone(&self.hall);
         let Some(tls) = face.tls() else {
             self.shaken.store(true, Ordering::Relaxed);
-            return face.talk(shown, hall, stream).await;
+            return face.talk(shown, hall, stream, peer).await;
         };
         let counters = &hall.counters;
         match timeout(hall.handshake_deadline, tls.accept(stream)).await {
             Ok(Ok(stream)) => {
                 bump(&counters.handshakes_ok);
                 self.shaken.store(true, Ordering::Relaxed);
-                face.talk(shown, Arc::clone(&hall), stream).await;
+                let shown_by_peer = stream.get_ref().1.peer_certificates();
+                let certificate = shown_by_peer.and_then(<[_]>::first);
+                peer.certificate = certificate.map(|certificate| certificate.to_vec());
+                face.talk(shown, Arc::clone(&hall), stream, peer).await;
             }
             Ok(Err(error)) if is_alert(&error) => bump(&counters.handshakes_refused_by_peer),
             Ok(Err(_)) => bump(&counters.handshakes_failed),

@@ -21,4 +21,4 @@ pub use bound::{BindError, Bound};
 pub use counts::{DialogueCounts, ServeCounts, TcpCounts, TftpCounts};
 pub use servers::Servers;
 pub use settings::{ServeError, ServeSettings};
-pub use tree::{TreeError, write_files};
+pub use tree::{FolderError, TreeError, read_files, write_files};

@@ -16,7 +16,7 @@ use crate::crypto::Identity;
 use crate::measure::ThreadKind;
 use crate::net::threads::{self, OwnRuntime};
 use crate::net::{Clock, tls_server};
-use crate::wire::Dialogue;
+use crate::wire::{Dialogue, Security};
 
 use super::bound::{Bound, Place};
 use super::counts::{DialogueCounts, ServeCounts, TftpCounters, TftpCounts};
@@ -96,24 +96,33 @@ impl Servers {
     async fn start_service(&self, node: NodeId, service: &Service) -> Result<(), ServeError> {
         match service {
             Service::Tftp(service) => self.start_tftp(node, service).await,
-            Service::Dialogue(service) => self.start_dialogue(node, service).await,
+            Service::Dialogues(dialogues) => {
+                for service in &dialogues.all {
+                    self.start_dialogue(node, service).await?;
+                }
+                Ok(())
+            }
             Service::Web(service) => self.start_web(node, service).await,
         }
     }
 
     async fn stop_service(&self, node: NodeId, service: ServiceKind) -> Result<(), ServeError> {
-        let dialogue = match service {
-            ServiceKind::Dialogue(dialogue) => dialogue,
-            ServiceKind::Tomcat => {
-                for side in &self.web {
-                    side.stop(node).await;
-                }
-                return Ok(());
+        if service == ServiceKind::Tftp {
+            return self.stop_tftp(node).await;
+        }
+        if service == ServiceKind::Tomcat {
+            for side in &self.web {
+                side.stop(node).await;
             }
-            _ => return self.stop_tftp(node).await,
-        };
-        let side = self.dialogues.get(&dialogue).ok_or(ServeError::Absent { service, node })?;
-        side.stop(node).await.then_some(()).ok_or(ServeError::Absent { service, node })
+            return Ok(());
+        }
+        for dialogue in service.dialogues() {
+            let side = self.dialogues.get(dialogue).ok_or(ServeError::Absent { service, node })?;
+            if !side.stop(node).await {
+                return Err(ServeError::Absent { service, node });
+            }
+        }
+        Ok(())
     }
 
     /// What the servers have done so far.
@@ -223,7 +232,8 @@ impl Servers {
             header_deadline: self.settings.header_deadline.as_duration(),
         };
         if self.https.has(node).await {
-            let tls = Some(acceptor(&self.https, node, "CallManager", service.host()).await?);
+            let tls =
+                Some(acceptor(&self.https, node, "CallManager", service.host(), false).await?);
             self.https.start(node, HttpFace { tls, ..face.clone() }).await?;
         }
         self.http.start(node, face).await.map(drop)
@@ -244,7 +254,7 @@ impl Servers {
 
     async fn start_web(&self, node: NodeId, service: &Arc<WebService>) -> Result<(), ServeError> {
         let [http, https] = &self.web;
-        let tls = acceptor(https, node, "tomcat", &service.identity).await?;
+        let tls = acceptor(https, node, "tomcat", &service.identity, false).await?;
         let header_deadline = self.settings.header_deadline.as_duration();
         let face = |tls| WebFace { tls, service: Arc::clone(service), header_deadline };
         https.start(node, face(Some(tls))).await?;
@@ -256,30 +266,46 @@ impl Servers {
         node: NodeId,
         service: &Arc<DialogueService>,
     ) -> Result<(), ServeError> {
-        let kind = ServiceKind::Dialogue(service.dialogue);
+        let kind = ServiceKind::of(service.dialogue);
         let absent = || ServeError::Absent { service: kind, node };
         let side = self.dialogues.get(&service.dialogue).ok_or_else(absent)?;
         let name = service.certificate.name();
+        let tls = match service.dialogue.rules().security {
+            Security::Plain => None,
+            Security::Tls => Some(acceptor(side, node, name, &service.identity, false).await?),
+            Security::TlsWithClientCertificate => {
+                Some(acceptor(side, node, name, &service.identity, true).await?)
+            }
+        };
         let face = DialogueFace {
-            tls: acceptor(side, node, name, &service.identity).await?,
+            tls,
             service: Arc::clone(service),
             clock: self.clock,
             request_deadline: self.settings.request_deadline.as_duration(),
         };
+        if service.dialogue.rules().ends_with_service {
+            side.stop(node).await;
+        }
         side.start(node, face).await?.then_some(()).ok_or_else(absent)
     }
 }
 
-/// How the port of a node proves its identity.
+/// How the port of a node proves its identity, and whether it `asks` who its peers are.
 async fn acceptor<F: Face>(
     side: &Side<F>,
     node: NodeId,
     certificate: &'static str,
     identity: &Identity,
+    asks: bool,
 ) -> Result<TlsAcceptor, ServeError> {
     let name = side.nodes.lock().await.get(&node).map(|node| node.place.node.clone());
     let named = |cause| ServeError::Identity { certificate, node: name.unwrap_or_default(), cause };
-    tls_server::server_config(identity).map(TlsAcceptor::from).map_err(named)
+    let config = if asks {
+        tls_server::asking_config(identity)
+    } else {
+        tls_server::server_config(identity)
+    };
+    config.map(TlsAcceptor::from).map_err(named)
 }
 
 impl<F: Face> Side<F> {

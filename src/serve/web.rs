@@ -9,7 +9,7 @@ use http_body_util::Full;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 
-use crate::cluster::WebService;
+use crate::cluster::{Peer, WebService};
 
 use super::counts::{TcpCounters, add, bump};
 use super::http::{answer, serve_http1};
@@ -32,7 +32,7 @@ impl Face for WebFace {
         self.tls.as_ref()
     }
 
-    async fn talk<S>(self, shown: Shown<WebFace>, hall: Arc<Hall>, stream: S)
+    async fn talk<S>(self, shown: Shown<WebFace>, hall: Arc<Hall>, stream: S, _: Peer)
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {

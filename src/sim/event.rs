@@ -1,10 +1,11 @@
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::base::NodeId;
-use crate::cluster::{DialogueService, SignJob};
+use crate::cluster::{Conversation, DialogueService, SignJob};
 use crate::crypto::Certificate;
 use crate::phone::{ErrandFault, HttpFault, Message, PageRequest, TvsFault};
+use crate::wire::Dialogue;
 
 /// One request or question of a phone, told apart from its earlier ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +22,19 @@ pub(super) struct Call {
     pub message: Message,
     /// Who answers: the service that ran when the handshake began.
     pub service: Option<Arc<DialogueService>>,
+    /// What was said before; nothing on a new connection.
+    pub conversation: Option<Box<dyn Conversation>>,
+}
+
+/// A connection of a phone on which it goes on.
+#[derive(Debug)]
+pub(super) struct OpenCall {
+    pub node: NodeId,
+    pub dialogue: Dialogue,
+    pub server: SocketAddr,
+    pub service: Arc<DialogueService>,
+    /// `None` if the server has ended it.
+    pub conversation: Option<Box<dyn Conversation>>,
 }
 
 /// What comes of a request for a file.
@@ -75,6 +89,8 @@ pub(super) enum Event {
     Said(Request, Result<Vec<u8>, TvsFault>),
     /// The hello of a phone arrives at the server.
     Called(Box<Call>),
+    /// A further message of a phone arrives at the server, or the first one without TLS.
+    Told(Box<Call>),
     /// The certificate of the server arrives at the phone.
     Presented(Box<Call>),
     /// A host may have done some of its jobs.
@@ -110,6 +126,8 @@ pub(super) enum Job {
     Page(NodeId, Request, Paged),
     Sign(NodeId, Box<SignJob>),
     Handshake(Box<Call>),
+    /// An operation with a private key for the answer to a message.
+    Turn(Box<Call>),
     /// A file over TFTP.
     Upload(NodeId, Request, Arc<[u8]>),
 }

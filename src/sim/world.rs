@@ -21,7 +21,7 @@ use crate::wire::Dialogue;
 
 use super::ears::Ears;
 use super::engine::Engine;
-use super::event::{Event, Job, Paged, Request, failed};
+use super::event::{Event, Job, OpenCall, Paged, Request, failed};
 use super::fleet::{Fleet, Witness};
 use super::guesses::{guesses, notes};
 use super::link::Fates;
@@ -43,6 +43,8 @@ pub struct World {
     ears: Ears,
     pub(super) fleet: Fleet,
     pub(super) sessions: Sessions,
+    /// Connections on which phones go on.
+    pub(super) calls: BTreeMap<u32, OpenCall>,
     pub(super) network: Network,
     pub(super) machines: Machines,
     pub(super) servers: Servers,
@@ -75,6 +77,7 @@ impl World {
             pace: Pace::new(&plan),
             ears: Ears::new(plan.fleet.phones, options.sample_every),
             sessions: Sessions::new(&plan),
+            calls: BTreeMap::new(),
             network: Network::new(&plan),
             machines: Machines::new(&plan),
             servers: Servers::new(&plan, contents, fleet.shared()),
@@ -233,6 +236,7 @@ impl World {
             Event::HttpAnswered(request, answer) => self.on_http_answered(request, &answer),
             Event::Resolved(request, address) => self.on_resolved(request, address),
             Event::Called(call) => self.on_called(call),
+            Event::Told(call) => self.on_told(call),
             Event::Presented(call) => self.on_presented(call),
             Event::Said(request, result) => {
                 self.on_said(request, result.as_deref().map_err(|&fault| fault));
@@ -277,6 +281,7 @@ impl World {
             self.heed_press(phone, fact);
             if let Fact::Settled { outcome } = fact {
                 self.drop_link(phone);
+                self.leave_call(phone);
                 if outcome == Outcome::Ready {
                     self.pace.ready(phone, now);
                 }
@@ -375,7 +380,7 @@ impl World {
             }
             Job::Lookup(call) => {
                 self.next_in_line(call.node, WorkKind::Lookup);
-                self.judge_server(&call, Span::ZERO);
+                self.judge_server(call, Span::ZERO);
             }
             Job::Missing(node, request) => {
                 self.next_in_line(node, WorkKind::Tftp);
@@ -388,6 +393,10 @@ impl World {
             Job::Handshake(call) => {
                 self.next_in_line(call.node, WorkKind::Tvs);
                 self.on_handshake(call);
+            }
+            Job::Turn(call) => {
+                self.next_in_line(call.node, WorkKind::Sign);
+                self.reply_to(call, Span::ZERO, None);
             }
             Job::Upload(node, request, file) => {
                 self.next_in_line(node, WorkKind::Tftp);

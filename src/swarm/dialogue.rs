@@ -1,23 +1,24 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::base::{HostTable, Span};
 use crate::net::fleet::connect;
-use crate::net::{Clock, TlsClients, TlsFault};
+use crate::net::{Clock, Talk, TlsClients, TlsFault};
 use crate::phone::{Message, TvsFault};
 use crate::wire::Dialogue;
 
 use super::turn::{Carried, Fault, LACK_PATIENCE, LACK_PAUSE, Ticket, Turn};
 
-/// Carries messages of dialogues over TLS on behalf of phones: one message, one connection, no
-/// resumption.
+/// Carries messages of dialogues on behalf of phones, over TLS without resumption or over TCP. A
+/// connection ends with the answer, unless the phone wants to go on.
 #[derive(Clone, Debug)]
 pub struct DialogueClient {
     clients: TlsClients,
     clock: Clock,
-    /// Bounds connections in flight; waiting here is the generator's lag.
+    /// Bounds connections, those that wait for the next message of their phone included; waiting
+    /// here is the generator's lag.
     budget: Arc<Semaphore>,
     timeout: Span,
     target: Option<SocketAddr>,
@@ -36,10 +37,29 @@ pub struct DialogueJob {
     pub source: Ipv4Addr,
     /// Says whether it waits or is under way.
     pub turn: Turn,
+    /// The connection that the phone has kept.
+    pub kept: Option<Box<Kept>>,
 }
 
-/// Which dialogue it was and what came of it.
-pub type DialogueResult = (Dialogue, Carried<Vec<u8>, TvsFault>);
+/// A connection that a phone keeps for its next message, with its place in the budget.
+#[derive(Debug)]
+pub struct Kept {
+    talk: Talk,
+    dialogue: Dialogue,
+    server: SocketAddr,
+    /// `None` after the host lacked something once the connection was there.
+    _place: Option<OwnedSemaphorePermit>,
+}
+
+impl Kept {
+    /// Whether a message goes on here.
+    pub fn suits(&self, message: &Message) -> bool {
+        (self.dialogue, self.server) == (message.dialogue, message.server)
+    }
+}
+
+/// Which dialogue it was and what came of it: the answer, and the connection if it stays.
+pub type DialogueResult = (Dialogue, Carried<(Vec<u8>, Option<Box<Kept>>), TvsFault>);
 
 impl DialogueClient {
     /// A client with at most `in_flight` connections that finds names in `hosts`. `target` stands
@@ -79,22 +99,31 @@ impl DialogueClient {
     }
 
     /// Says the message and sends what came of it to `results`.
-    pub async fn ask(self, job: DialogueJob, results: mpsc::UnboundedSender<DialogueResult>) {
-        let permit = self.budget.acquire().await.expect("the budget is never closed");
-        let (first, limit) = (self.clock.now(), self.timeout.as_duration());
-        let mut lacks = Vec::new();
-        let (started, answer) = loop {
-            let started = self.clock.now();
-            job.turn.begin(started);
-            let exchange = tokio::time::timeout(limit, self.exchange(&job));
-            match exchange.await.unwrap_or(Err(TvsFault::TimedOut.into())) {
-                Err(Fault::Ours(lack)) if started.since(first) < LACK_PATIENCE => lacks.push(lack),
-                answer => break (started, answer),
+    pub async fn ask(self, mut job: DialogueJob, results: mpsc::UnboundedSender<DialogueResult>) {
+        let kept = job.kept.take().filter(|kept| kept.suits(&job.message));
+        let (first, mut lacks) = (self.clock.now(), Vec::new());
+        let (started, answer) = match kept {
+            Some(kept) => {
+                job.turn.begin(first);
+                (first, self.within(self.go_on(&job.message, kept)).await)
             }
-            job.turn.wait();
-            tokio::time::sleep(LACK_PAUSE).await;
+            None => {
+                let place = Arc::clone(&self.budget).acquire_owned().await;
+                let mut place = Some(place.expect("the budget is never closed"));
+                loop {
+                    let started = self.clock.now();
+                    job.turn.begin(started);
+                    match self.within(self.begin(&job, &mut place)).await {
+                        Err(Fault::Ours(lack)) if started.since(first) < LACK_PATIENCE => {
+                            lacks.push(lack);
+                        }
+                        answer => break (started, answer),
+                    }
+                    job.turn.wait();
+                    tokio::time::sleep(LACK_PAUSE).await;
+                }
+            }
         };
-        drop(permit);
         let (ticket, ended) = (job.ticket, self.clock.now());
         let carried = Carried { ticket, answer, started, lacks, ended };
         let result = (job.message.dialogue, carried);
@@ -102,20 +131,43 @@ impl DialogueClient {
         let _ = results.send(result);
     }
 
-    async fn exchange(&self, job: &DialogueJob) -> Result<Vec<u8>, Fault<TvsFault>> {
-        let message = &job.message;
-        let server = self.address(message.server).ok_or(TvsFault::Connection)?;
+    async fn within<T>(
+        &self,
+        exchange: impl Future<Output = Result<T, Fault<TvsFault>>>,
+    ) -> Result<T, Fault<TvsFault>> {
+        let exchange = tokio::time::timeout(self.timeout.as_duration(), exchange);
+        exchange.await.unwrap_or(Err(TvsFault::TimedOut.into()))
+    }
+
+    async fn begin(
+        &self,
+        job: &DialogueJob,
+        place: &mut Option<OwnedSemaphorePermit>,
+    ) -> Result<(Vec<u8>, Option<Box<Kept>>), Fault<TvsFault>> {
+        let Message { dialogue, server, trust, shows, .. } = &job.message;
+        let address = self.address(*server).ok_or(TvsFault::Connection)?;
         let broken = |error: std::io::Error| Fault::of(&error, TvsFault::Connection);
-        let stream = connect(server, job.source).await.map_err(broken)?;
-        let trust = message.trust.clone();
+        let stream = connect(address, job.source).await.map_err(broken)?;
+        let trust = trust.clone();
         let judge = Box::new(move |der: &[u8]| trust.accepts(der));
-        let rules = message.dialogue.rules();
-        let answer = self.clients.exchange(stream, judge, &message.bytes, rules).await;
-        answer.map_err(|fault| match fault {
-            TlsFault::Refused => TvsFault::CertificateRefused.into(),
-            TlsFault::Broken(error) => broken(error),
-            TlsFault::Malformed => TvsFault::WrongAnswer.into(),
-        })
+        let talk = self.clients.talk(stream, judge, shows.as_deref(), dialogue.rules());
+        let talk = talk.await.map_err(fault_of)?;
+        let kept = Kept { talk, dialogue: *dialogue, server: *server, _place: place.take() };
+        self.go_on(&job.message, Box::new(kept)).await
+    }
+
+    async fn go_on(
+        &self,
+        message: &Message,
+        mut kept: Box<Kept>,
+    ) -> Result<(Vec<u8>, Option<Box<Kept>>), Fault<TvsFault>> {
+        let answer = kept.talk.say(&message.bytes).await.map_err(fault_of)?;
+        if message.stays {
+            return Ok((answer, Some(kept)));
+        }
+        let Kept { talk, _place, .. } = *kept;
+        talk.close().await;
+        Ok((answer, None))
     }
 
     /// Where a server is asked: one elsewhere than allowed is as good as unreachable.
@@ -124,6 +176,14 @@ impl DialogueClient {
             return Some(target);
         }
         self.permits(server).then_some(server)
+    }
+}
+
+fn fault_of(fault: TlsFault) -> Fault<TvsFault> {
+    match fault {
+        TlsFault::Refused => TvsFault::CertificateRefused.into(),
+        TlsFault::Broken(error) => Fault::of(&error, TvsFault::Connection),
+        TlsFault::Malformed => TvsFault::WrongAnswer.into(),
     }
 }
 

@@ -24,7 +24,7 @@ use crate::transfer::{Download, DownloadOutcome, Progress, TransferFault};
 use crate::wire::Dialogue;
 
 use super::FileServer;
-use super::dialogue::{DialogueClient, DialogueJob, DialogueResult};
+use super::dialogue::{DialogueClient, DialogueJob, DialogueResult, Kept};
 use super::http::{HttpClient, HttpJob, HttpLink, HttpResult};
 use super::turn::{Carried, Fault, Ticket, Turn};
 
@@ -164,6 +164,8 @@ struct Slot {
     errand: Option<InFlight>,
     /// The HTTP connection of the present boot.
     link: Option<HttpLink>,
+    /// The connection of a dialogue that goes on.
+    kept: Option<Box<Kept>>,
     /// Which server of its list the phone asked last, with which it has the connection.
     server: u8,
     /// How long the phone has waited for places in its present boot.
@@ -526,7 +528,7 @@ impl Worker {
         for fact in sink.facts.drain(..) {
             self.hear_at(now, place, Incident::Phone(fact));
             if matches!(fact, Fact::Settled { .. }) {
-                self.slots[place].link = None;
+                (self.slots[place].link, self.slots[place].kept) = (None, None);
                 self.count_unsettled();
             }
             if let Fact::Pressed { end, .. } = fact {
@@ -559,6 +561,7 @@ impl Worker {
         let step = StepKind::of(&ask);
         match ask {
             Ask::File(request) => {
+                self.slots[place].kept = None;
                 let node = self.homes.node(self.phone_id(place), request.server);
                 let server = node.and_then(|node| self.plan.files.get(&node)).copied();
                 let Some(server) = server else {
@@ -600,10 +603,11 @@ impl Worker {
                 self.carry(place, token, step, wanted, Carrier::Dialogue(turn.clone()));
                 // A phone that waits for TVS leaves its place to others.
                 self.slots[place].link = None;
+                let kept = self.slots[place].kept.take();
                 *self.messages.entry(message.dialogue).or_default() += 1;
                 let source = phone_address(self.phone_id(place));
                 let ticket = Ticket { phone: place, token, planned: now };
-                let job = DialogueJob { ticket, message, source, turn };
+                let job = DialogueJob { ticket, message, source, turn, kept };
                 let results = self.clients.lookup_results.clone();
                 let ask = self.clients.lookups.clone().ask(job, results);
                 self.clients.lookup_runtime.spawn(ask);
@@ -895,23 +899,26 @@ impl Worker {
         let Some(step) = self.came_back(ticket, lacks) else { return };
         let Ticket { phone: place, token, planned } = ticket;
         self.waited(place, Queue::Lookups, started.since(planned));
-        let answer = match &answer {
+        let answer = match answer {
             Err(Fault::Ours(lack)) => {
-                self.hear(place, Incident::Lacked(*lack));
+                self.hear(place, Incident::Lacked(lack));
                 if !self.is_booting(place) {
                     return self.answer(place, token, Err(ErrandFault::Lacked));
                 }
-                return self.give_up(place, *lack);
+                return self.give_up(place, lack);
             }
             Err(Fault::Theirs(fault)) => {
                 self.hear_at(ended, place, Incident::Silent { step, from: started });
-                Err(ErrandFault::Dialogue(*fault))
+                Err(ErrandFault::Dialogue(fault))
             }
-            Ok(bytes) => Ok(Answer::Said(bytes)),
+            Ok((bytes, kept)) => {
+                self.slots[place].kept = kept;
+                Ok(bytes)
+            }
         };
         let end = StepEnd::answered(answer.is_ok());
         self.hear_at(ended, place, Incident::Ended { step, end, planned, started });
-        self.answer(place, token, answer);
+        self.answer(place, token, answer.as_deref().map(Answer::Said).map_err(|&fault| fault));
     }
 
     /// Whether a phone boots; else what it does is of a press.

@@ -27,7 +27,7 @@ pub use config::{
     Config, ConfigError, ConfigTemplate, ConfigValues, FilledConfig, LOCALE, RING_LIST, ServiceUrls,
     TvsMember,
 };
-pub use dialogue::{Dialogue, DialogueRules};
+pub use dialogue::{Dialogue, DialogueRules, Framing, Security};
 pub use document::{Body, Document, Node};
 pub use encrypted::Encryption;
 pub use file_name::{FileName, Seal};

@@ -97,8 +97,10 @@ fn the_low_knee_of_tftpd_hpa_is_found() {
     // A process for each transfer: about 1,000 a second on a core of its own.
     assert!((100.0..2_500.0).contains(&knee), "{knee}");
     let steps = summary["capacity"]["steps"].as_array().unwrap();
-    let broken = steps.iter().find(|step| step["verdict"] == "broken").expect("a broken level");
-    assert!(broken["offered"].as_f64() > Some(knee));
+    // A level below the knee may have been seen broken once and was outvoted: what bounds the knee
+    // is one above it.
+    let is_above = |step: &&Value| step["offered"].as_f64() > Some(knee);
+    assert!(steps.iter().filter(is_above).any(|step| step["verdict"] == "broken"), "{text}");
 }
 
 /// Threads that take every core until the value ends.

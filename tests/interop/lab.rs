@@ -214,7 +214,7 @@ pub fn tree(phones: u32) -> Tree {
     let folder = tempfile::tempdir().unwrap();
     let mut serve = resetstorm();
     serve.args(["serve", SCENARIO, "--progress", "lines", "--set", ANY_PORTS, "--phones"]);
-    serve.arg(phones.to_string()).arg("--files").arg(folder.path());
+    serve.arg(phones.to_string()).arg("--write-files").arg(folder.path());
     let mut server = Running::start(&mut serve);
     line_with(&server.stderr(), &format!("files     {} in ", 7 + 3 * phones));
     // As the programs expect them, which serve what all may read.

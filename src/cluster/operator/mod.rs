@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn each_action_is_told_to_who_watches_who_plans_and_in_digests() {
-        let (certificate, tvs) = (CertificateKind::Tvs, Some(ServiceKind::TVS));
+        let (certificate, tvs) = (CertificateKind::Tvs, Some(ServiceKind::Tvs));
         let (at_once, spread) = (Span::ZERO, Span::from_secs(30));
         let (name, to) = ("old".to_owned(), "new".to_owned());
         let cases: [(OperatorAction, [&str; 3]); 10] = [
@@ -213,7 +213,7 @@ mod tests {
         let node = NodeSpec {
             name: "pub".into(),
             address: "127.0.0.1".parse().unwrap(),
-            services: vec![ServiceKind::TVS],
+            services: vec![ServiceKind::Tvs],
             ports: Ports::default(),
             expires: std::collections::BTreeMap::new(),
         };

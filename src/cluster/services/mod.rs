@@ -4,7 +4,7 @@ mod dialogue;
 mod tvs;
 mod web;
 
-pub use dialogue::{Answering, Conversation, DialogueService, Said};
+pub use dialogue::{Answering, Conversation, DialogueService, Peer, Said};
 pub use web::WebService;
 pub(crate) use web::path;
 
@@ -24,10 +24,19 @@ use super::topology::{Topology, WebPorts};
 pub enum Service {
     /// TFTP, and HTTP and HTTPS with it.
     Tftp(Arc<TftpService>),
-    /// One that is talked to in messages over TLS.
-    Dialogue(Arc<DialogueService>),
+    /// One that is talked to in messages, in one dialogue or more.
+    Dialogues(Dialogues),
     /// Tomcat, which has pages for phones.
     Web(Arc<WebService>),
+}
+
+/// The dialogues of a service, at least one.
+#[derive(Clone, Debug)]
+pub struct Dialogues {
+    /// Which service it is.
+    pub kind: ServiceKind,
+    /// One for each dialogue.
+    pub all: Vec<Arc<DialogueService>>,
 }
 
 impl Service {
@@ -35,7 +44,7 @@ impl Service {
     pub fn kind(&self) -> ServiceKind {
         match self {
             Service::Tftp(_) => ServiceKind::Tftp,
-            Service::Dialogue(service) => ServiceKind::Dialogue(service.dialogue),
+            Service::Dialogues(dialogues) => dialogues.kind,
             Service::Web(_) => ServiceKind::Tomcat,
         }
     }
@@ -44,7 +53,10 @@ impl Service {
     pub fn fingerprint(&self) -> [u8; 32] {
         match self {
             Service::Tftp(service) => service.fingerprint(),
-            Service::Dialogue(service) => service.identity.certificate.sha256(),
+            Service::Dialogues(dialogues) => {
+                // All of a service present one certificate.
+                dialogues.all[0].identity.certificate.sha256()
+            }
             Service::Web(service) => service.identity.certificate.sha256(),
         }
     }
@@ -57,7 +69,7 @@ pub(super) const fn presents(dialogue: Dialogue) -> CertificateKind {
     }
 }
 
-/// The service of a dialogue, which starts now on `node`.
+/// Who answers in a dialogue on `node`, whose service starts now.
 pub(super) fn dialogue_service(
     dialogue: Dialogue,
     node: NodeId,

@@ -140,6 +140,8 @@ impl Lookup {
             server: SocketAddr::new(address, self.members()[self.member].port),
             bytes: request.encode(),
             trust: trust(cx, &[ROLE_TVS]),
+            shows: None,
+            stays: false,
         };
         cx.ask(cx.now, Ask::Say(message));
         self.waits = Waits::Reply;

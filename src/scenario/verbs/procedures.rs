@@ -187,7 +187,7 @@ struct Steps<'a> {
 const RESTARTS: [ServiceKind; 8] = [
     ServiceKind::CallManager,
     ServiceKind::CtiManager,
-    ServiceKind::TVS,
+    ServiceKind::Tvs,
     ServiceKind::Tftp,
     ServiceKind::Capf,
     ServiceKind::Tomcat,

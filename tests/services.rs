@@ -116,6 +116,16 @@ fn with_the_rollback_parameter_true_no_https_request_of_a_phone_succeeds() {
 }
 
 #[test]
+fn in_mixed_mode_the_parameter_takes_the_services_and_leaves_the_ctl() {
+    let overrides = ["fleet.phones=200", "cluster.security-mode=mixed", "slo=[]"];
+    let summary = run(&plan("rollback-services.toml", &overrides));
+    assert_eq!(summary.presses.buttons.directory.shown, 0);
+    assert_eq!((summary.phones.ready, summary.phones.stuck), (200, 0));
+    assert_eq!(summary.trust.lists.accepted_blank, 0, "files are judged by the CTL all the time");
+    assert_eq!(summary.presses.buttons.extension_mobility.failed, 0);
+}
+
+#[test]
 fn what_tvs_said_before_counts_no_longer_with_a_blank_list() {
     let uses = "fleet.use=[{kind='directory',rate='6/m',for='36s'}]";
     let text = scenario("rollback-services.toml");

@@ -46,9 +46,8 @@ impl Observer for Deaf {
 async fn a_regeneration_of_tomcat_has_the_same_counts_live_and_in_virtual_time() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/tomcat-regen.toml");
     let text = std::fs::read_to_string(&path).unwrap();
-    let of = |from: &str, kind: &str| {
-        format!("{{kind='{kind}',rate='40/m',from='{from}',for='2s'}}")
-    };
+    let of =
+        |from: &str, kind: &str| format!("{{kind='{kind}',rate='40/m',from='{from}',for='2s'}}");
     let uses = [of("0s", "directory"), of("7s", "emcc")].join(",");
     let overrides = [
         "fleet.phones=200".to_owned(),
@@ -124,7 +123,8 @@ impl Stage {
             epoch_s: 1_700_000_000,
             stored: resetstorm::cluster::Stored::default(),
         });
-        let settings = ServeSettings { header_deadline: Span::from_millis(300), ..Default::default() };
+        let settings =
+            ServeSettings { header_deadline: Span::from_millis(300), ..Default::default() };
         let servers = Servers::start(bound, &cluster, Clock::start(), settings).await.unwrap();
         Stage { cluster, servers }
     }
@@ -168,7 +168,10 @@ impl Stage {
             seed: 1,
             profile,
             homes: Arc::new(Homes::dealt(vec![Home::from([NODE])])),
-            files: BTreeMap::from([(NODE, FileServer { tftp: server, http: server, https: server })]),
+            files: BTreeMap::from([(
+                NODE,
+                FileServer { tftp: server, http: server, https: server },
+            )]),
             tvs: None,
             hosts: Arc::default(),
             allowed: Vec::new(),
@@ -368,7 +371,10 @@ async fn garbage_at_the_port_of_tomcat_is_counted_and_harms_nobody() {
         let _ = timeout(PATIENCE, stream.read_to_end(&mut answer)).await.unwrap();
         let answer = String::from_utf8_lossy(&answer);
         let said = answer.split(' ').nth(1).unwrap_or_default();
-        assert!(said == status || (status == "431" && said.starts_with('4')), "{status}: {answer:.80}");
+        assert!(
+            said == status || (status == "431" && said.starts_with('4')),
+            "{status}: {answer:.80}"
+        );
     }
     let counts = stage.servers.counts().web;
     assert_eq!(counts[1].handshakes_ok, 0);

@@ -97,15 +97,14 @@ pub const HTTPS_PORT: u16 = 6971;
 
 impl Ports {
     /// All that the operating system chooses; no HTTP and no HTTPS.
-    pub const ANY: Ports =
-        Ports {
-            tftp: 0,
-            capf: 0,
-            dialogues: [0; Dialogue::ALL.len()],
-            http: None,
-            https: None,
-            web: None,
-        };
+    pub const ANY: Ports = Ports {
+        tftp: 0,
+        capf: 0,
+        dialogues: [0; Dialogue::ALL.len()],
+        http: None,
+        https: None,
+        web: None,
+    };
 
     /// The port of a dialogue.
     pub const fn of(&self, dialogue: Dialogue) -> u16 {

@@ -188,9 +188,8 @@ impl<'a> Driver<'a> {
         loop {
             self.operate(observer).await?;
             let now = self.clock.now();
-            let over = self.stage.play.is_finished()
-                && self.swarm.is_settled()
-                && self.swarm.is_at_rest();
+            let over =
+                self.stage.play.is_finished() && self.swarm.is_settled() && self.swarm.is_at_rest();
             if now.since(ticked) >= TICK_EVERY || over {
                 ticked = now;
                 let ledger = self.swarm.snapshot();

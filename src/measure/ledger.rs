@@ -476,7 +476,8 @@ impl Listen for Ledger {
             // One that was refused at once is no silence.
             // Of a phone at rest it says nothing about a boot.
             Incident::Silent { step, from }
-                if now.since(from) >= SILENCE_MIN && self.phones.of(phone).is_some_and(|record| record.booting) =>
+                if now.since(from) >= SILENCE_MIN
+                    && self.phones.of(phone).is_some_and(|record| record.booting) =>
             {
                 self.silences.insert(phone, (step, Silence { from, to: now }));
             }

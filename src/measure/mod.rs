@@ -40,8 +40,8 @@ pub use phones::{PhoneRecord, Slice, Symptoms};
 pub use prometheus::{OPERATOR_STEPS, RunInfo, StepMark, encode};
 pub use row::{Family, Label, Pair, Row, Said, Section, Trend, Unit};
 pub use summary::{
-    COVERS, FaultSummary, Generator, GuessSummary, Presses, QueueSummary, RunFacts, SimSummary, StepSummary,
-    Summary, TriedValue, Trust, known_paths,
+    COVERS, FaultSummary, Generator, GuessSummary, Presses, QueueSummary, RunFacts, SimSummary,
+    StepSummary, Summary, TriedValue, Trust, known_paths,
 };
 pub use thread_kind::ThreadKind;
 pub use times::Times;

@@ -163,9 +163,8 @@ fn judged(counts: &Counts) -> MetricFamily {
 fn by_node(ledger: &Ledger, info: &RunInfo) -> MetricFamily {
     let metrics = info.web_nodes.iter().flat_map(|(address, node)| {
         let ends = ledger.presses_by_server().get(address).copied().unwrap_or_default();
-        [("shown", ends.shown), ("failed", ends.failed)].map(|(result, count)| {
-            counter(count as f64, &[("node", node), ("result", result)])
-        })
+        [("shown", ends.shown), ("failed", ends.failed)]
+            .map(|(result, count)| counter(count as f64, &[("node", node), ("result", result)]))
     });
     let help = "Presses of a button by the node that was asked for the page, and by result.";
     family("presses_by_node_total", help, MetricType::COUNTER, metrics.collect())

@@ -205,3 +205,39 @@ pub enum TvsFault {
     /// TVS-17).
     Unresolved,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::{CertificateSpec, Identity, KeySource};
+
+    fn certificate(seed: u64) -> Certificate {
+        let spec =
+            CertificateSpec { common_name: "pub", not_before_s: 1_700_000_000, key_bits: 2048 };
+        Identity::self_signed(&spec, &mut KeySource::bank(seed)).certificate
+    }
+
+    #[test]
+    fn a_server_of_pages_is_looked_for_in_ctl_itl_and_cache_in_this_order() {
+        let (own, other) = (certificate(1), certificate(2));
+        let list = |held: &Certificate| Some(super::super::lists::tests::any_role(held));
+        let signer = |of: &Certificate| Arc::new(Signer::new(of, &[7]));
+        let finds = |ctl: Option<&Certificate>, itl: Option<&Certificate>, cache: &Certificate| {
+            let lists = TrustLists { ctl: ctl.and_then(list), itl: itl.and_then(list) };
+            let trust = PageTrust { lists, vouched: vec![signer(cache)], date_s: None };
+            assert_eq!(trust.accepts(own.der()), trust.finds(own.der()).is_some());
+            trust.finds(own.der())
+        };
+        let (yes, no) = (Some(&own), Some(&other));
+        assert_eq!(finds(yes, yes, &own), Some(CertificatePath::Ctl));
+        assert_eq!(finds(no, yes, &own), Some(CertificatePath::Itl));
+        assert_eq!(finds(no, None, &own), Some(CertificatePath::Cache));
+        assert_eq!(finds(no, no, &other), None, "TVS has to be asked");
+        let past = PageTrust {
+            lists: TrustLists::default(),
+            vouched: vec![signer(&own)],
+            date_s: Some(u64::MAX >> 1),
+        };
+        assert!(!past.accepts(own.der()), "its time is over");
+    }
+}

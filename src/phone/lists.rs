@@ -254,7 +254,7 @@ impl TrustLists {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::crypto::{CertificateSpec, Identity, KeySource};
     use crate::wire::ROLE_CAPF;
@@ -334,6 +334,11 @@ mod tests {
             let spec = CertificateSpec { common_name, not_before_s, key_bits: 2048 };
             Identity::self_signed(&spec, &mut source).certificate
         })
+    }
+
+    /// A list that holds this certificate in a role that no server of files has.
+    pub(in crate::phone) fn any_role(held: &Certificate) -> Arc<TrustList> {
+        holding(&[(ROLE_CAPF, held, held)])
     }
 
     /// A list of one record each: names one certificate by issuer and serial and holds another.

@@ -4,9 +4,9 @@ use crate::base::lines::{COLUMNS, paragraph};
 use crate::base::words::{aligned, aligned_left, bytes, count, seconds};
 use crate::base::{ExitCode, Time, wrapped};
 use crate::measure::{
-    COVERS, ConfigCounts, FirmwareCounts, ItlChecksum, Ledger, MachineSummary, Phones, PressEnds, Section,
-    ServeSummary, Signatures, SimSummary, StepKind, StepSummary, Summary, TrustPaths, TvsCounts,
-    Unit, Verdict,
+    COVERS, ConfigCounts, FirmwareCounts, ItlChecksum, Ledger, MachineSummary, Phones, PressEnds,
+    Section, ServeSummary, Signatures, SimSummary, StepKind, StepSummary, Summary, TrustPaths,
+    TvsCounts, Unit, Verdict,
 };
 use crate::scenario::{Slo, SloResult, SloVerdict};
 
@@ -74,7 +74,8 @@ fn lines(summary: &Summary) -> Vec<(&'static str, String)> {
     let presses = &summary.presses;
     if presses.counts.total > 0 {
         lines.push(("presses", said(&presses.counts, ..)));
-        let node = |(name, ends): (&String, &PressEnds)| ("", format!("{name}: {}", said(ends, ..)));
+        let node =
+            |(name, ends): (&String, &PressEnds)| ("", format!("{name}: {}", said(ends, ..)));
         lines.extend(presses.by_node.iter().map(node));
     }
     lines.extend([

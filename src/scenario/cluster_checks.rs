@@ -24,11 +24,7 @@ use super::verbs::certificate;
 
 /// The cluster of a scenario, checked; `None` if it has no node or no group. Where a part has a
 /// fault, a default stands for it, so that the parts behind are checked, too.
-pub(super) fn topology(
-    raw: &RawCluster,
-    has_uses: bool,
-    faults: &mut Faults,
-) -> Option<Topology> {
+pub(super) fn topology(raw: &RawCluster, has_uses: bool, faults: &mut Faults) -> Option<Topology> {
     let newest = RELEASES[RELEASES.len() - 1];
     let release = faults.take(release(raw.release.as_ref())).unwrap_or(newest);
     let sign_cache =

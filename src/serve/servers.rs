@@ -139,7 +139,13 @@ impl Servers {
             (dialogue, DialogueCounts { tcp: side.hall.counters.read(), questions })
         };
         let web = [0, 1].map(|at: usize| self.web[at].hall.counters.read());
-        ServeCounts { tftp, http, https, web, dialogues: self.dialogues.iter().map(dialogue).collect() }
+        ServeCounts {
+            tftp,
+            http,
+            https,
+            web,
+            dialogues: self.dialogues.iter().map(dialogue).collect(),
+        }
     }
 
     /// Closes all sockets and ends the threads, or gives up waiting for them after five seconds.

@@ -2,10 +2,10 @@ use std::convert::Infallible;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use http_body_util::Full;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 
@@ -47,7 +47,11 @@ impl Face for WebFace {
 }
 
 impl WebFace {
-    fn respond(&self, request: &Request<Incoming>, counters: &TcpCounters) -> Response<Full<Bytes>> {
+    fn respond(
+        &self,
+        request: &Request<Incoming>,
+        counters: &TcpCounters,
+    ) -> Response<Full<Bytes>> {
         bump(&counters.requests);
         let is_head = *request.method() == Method::HEAD;
         if !is_head && *request.method() != Method::GET {

@@ -49,7 +49,10 @@ pub(super) enum Fetched {
 #[derive(Debug)]
 pub(super) enum Paged {
     /// A page, and over HTTPS what the server has presented.
-    Page { certificate: Option<Certificate>, body: String },
+    Page {
+        certificate: Option<Certificate>,
+        body: String,
+    },
     Missing,
     /// The phone has refused this certificate.
     Presented(Certificate),

@@ -39,12 +39,7 @@ impl World {
     }
 
     /// A phone asks for a page; without a connection it may have to wait for a place for one.
-    pub(super) fn fetch_page(
-        &mut self,
-        phone: u32,
-        wanted: Time,
-        page: Box<PageRequest>,
-    ) {
+    pub(super) fn fetch_page(&mut self, phone: u32, wanted: Time, page: Box<PageRequest>) {
         let request = self.begin_request(phone, Waits::Nothing);
         let session = self.sessions.of_mut(phone);
         (session.wanted, session.http.secure) = (wanted, page.trust.is_some());

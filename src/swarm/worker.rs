@@ -648,8 +648,9 @@ impl Worker {
     /// A page came, or did not.
     fn on_page(&mut self, result: HttpResult) {
         let HttpResult { carried, certificate, .. } = result;
-        let Carried { ticket: Ticket { phone: place, token, planned }, answer, started, ended, .. } =
-            carried;
+        let Carried {
+            ticket: Ticket { phone: place, token, planned }, answer, started, ended, ..
+        } = carried;
         let certificate = certificate.as_deref();
         let answer = match &answer {
             Ok(Some(body)) => Ok(Answer::Page { certificate, body }),

@@ -84,14 +84,8 @@ fn write_identity(
 }
 
 /// The names of settings, in the order of [`texts`].
-const SETTINGS: [&str; 6] = [
-    "security-mode",
-    "rollback",
-    "file-signature",
-    "ctl-method",
-    "ctl-token",
-    "secured-phone-url",
-];
+const SETTINGS: [&str; 6] =
+    ["security-mode", "rollback", "file-signature", "ctl-method", "ctl-token", "secured-phone-url"];
 
 fn texts(settings: &Settings) -> [Option<&str>; 6] {
     [

@@ -441,7 +441,8 @@ mod tests {
 
     #[test]
     fn configuration_has_the_size_of_a_real_one() {
-        let template = ConfigTemplate::new(&nodes()[1..], "pub", "sip8841.14-2-1-0001-125", None, None);
+        let template =
+            ConfigTemplate::new(&nodes()[1..], "pub", "sip8841.14-2-1-0001-125", None, None);
         let text = template.render(ConfigValues { device: "SEP001122334455", line: 5_550_000 });
         // 7,652 bytes with a header of about 408 were seen in a phone log (TFTP-11).
         assert!((7_000..7_500).contains(&text.len()), "{} bytes", text.len());

@@ -24,8 +24,8 @@ pub mod uri;
 mod url;
 
 pub use config::{
-    Config, ConfigError, ConfigTemplate, ConfigValues, FilledConfig, LOCALE, RING_LIST, ServiceUrls,
-    TvsMember,
+    Config, ConfigError, ConfigTemplate, ConfigValues, FilledConfig, LOCALE, RING_LIST,
+    ServiceUrls, TvsMember,
 };
 pub use dialogue::{Dialogue, DialogueRules, Framing, Security};
 pub use document::{Body, Document, Node};

@@ -191,8 +191,15 @@ mod tests {
         let many = format!("<CiscoIPPhoneMenu>{items}</CiscoIPPhoneMenu>");
         let long = format!("<CiscoIPPhoneText>{}</CiscoIPPhoneText>", "x".repeat(PAGE_SIZE_MAX));
         for page in [
-            "", "<html></html>", "<CiscoIPPhoneMenu>", "no xml", "<CiscoIPPhoneMenu></Other>", &deep,
-            &many, &long, "<CiscoIPPhoneText>&bomb;</CiscoIPPhoneText>",
+            "",
+            "<html></html>",
+            "<CiscoIPPhoneMenu>",
+            "no xml",
+            "<CiscoIPPhoneMenu></Other>",
+            &deep,
+            &many,
+            &long,
+            "<CiscoIPPhoneText>&bomb;</CiscoIPPhoneText>",
         ] {
             assert!(PhonePage::parse(page.as_bytes()).is_err(), "{:.40}", page);
         }

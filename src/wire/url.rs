@@ -45,7 +45,13 @@ impl FromStr for Url {
             return Err(UrlError);
         }
         let port = match port {
-            None => if is_secure { 443 } else { 80 },
+            None => {
+                if is_secure {
+                    443
+                } else {
+                    80
+                }
+            }
             Some(port) => port.parse().ok().filter(|&port| port != 0).ok_or(UrlError)?,
         };
         let slash = if target.starts_with('/') { "" } else { "/" };
@@ -120,9 +126,22 @@ mod tests {
     #[test]
     fn what_could_ask_for_something_else_is_no_url() {
         for text in [
-            "", "https://", "https:///x", "ftp://h/x", "Dial:5551234", "https://h:0/x",
-            "https://h:65536/x", "https://h:x/", "https://u@h/x", "https://h/a b", "https://h/a\r\nx",
-            "https://h/#f", "https://[::1/x", "https://[::1]x/", "https://a:b:1/x", "https://h/\u{e9}",
+            "",
+            "https://",
+            "https:///x",
+            "ftp://h/x",
+            "Dial:5551234",
+            "https://h:0/x",
+            "https://h:65536/x",
+            "https://h:x/",
+            "https://u@h/x",
+            "https://h/a b",
+            "https://h/a\r\nx",
+            "https://h/#f",
+            "https://[::1/x",
+            "https://[::1]x/",
+            "https://a:b:1/x",
+            "https://h/\u{e9}",
         ] {
             assert_eq!(text.parse::<Url>(), Err(UrlError), "{text}");
         }

@@ -69,7 +69,9 @@ fn curl_reads_the_directory_and_trusts_the_certificate_of_tomcat_only() {
     let menu = text(&mut tomcat.page("/ccmcip/xmldirectory.jsp", &pem));
     assert!(menu.contains("<CiscoIPPhoneMenu>") && menu.contains("Corporate Directory"), "{menu}");
     let input = "/ccmcip/xmldirectoryinput.jsp?name=SEP0C75BD000003";
-    assert!(menu.contains(&format!("https://127.0.0.1:{}/ccmcip/xmldirectoryinput.jsp", tomcat.https)));
+    assert!(
+        menu.contains(&format!("https://127.0.0.1:{}/ccmcip/xmldirectoryinput.jsp", tomcat.https))
+    );
     assert!(text(&mut tomcat.page(input, &pem)).contains("<CiscoIPPhoneInput>"));
     let other = pem.replace("tomcat.pem", "CallManager.pem");
     assert!(!tomcat.page(input, &other).output().unwrap().status.success(), "another certificate");

@@ -48,7 +48,8 @@ impl WebService {
                 menu("Services", "Select a service", &items)
             }
             path::MOBILITY => {
-                let device = parameter(query, "name").filter(|name| name.len() <= DEVICE_LENGTH_MAX);
+                let device =
+                    parameter(query, "name").filter(|name| name.len() <= DEVICE_LENGTH_MAX);
                 let device = encode_path(device.unwrap_or_default());
                 let login = format!("{}?device={}", path::MOBILITY, device.trim_start_matches('/'));
                 let title = match parameter(query, "EMCC") {

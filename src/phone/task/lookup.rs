@@ -49,9 +49,7 @@ pub(in crate::phone) enum Look {
     Unknown,
     /// Nobody has answered. The phone is alone if no server can: each presented a certificate that
     /// the lists do not hold, or there is none to ask; else a server was merely out of reach.
-    Unanswered {
-        is_alone: bool,
-    },
+    Unanswered { is_alone: bool },
     /// It did not wait for this, and still waits.
     Unexpected(Box<Lookup>),
 }

@@ -50,6 +50,13 @@ pub struct UseRateError(String);
 /// Most presses of a phone within a second (choice: nobody is faster).
 const PRESSES_A_SECOND_MAX: f64 = 1.0;
 
+impl fmt::Display for UsePlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let UsePlan { button, rate, from, lasts } = self;
+        write!(f, "{}: {rate} per phone from {from} on, for {lasts}", button.name())
+    }
+}
+
 impl UsePeriod {
     const ALL: [UsePeriod; 3] = [UsePeriod::Minute, UsePeriod::Hour, UsePeriod::Day];
 

@@ -95,7 +95,8 @@ fn a_run_directory_is_small_unless_metrics_are_asked_for() {
         .map(|entry| (entry.file_name().into_string().unwrap(), entry.metadata().unwrap().len()))
         .collect();
     let bytes: u64 = files.iter().map(|(_, bytes)| bytes).sum();
-    assert!(files.len() == 3 && bytes < 50_000, "{files:?}");
+    assert!(!files.iter().any(|(name, _)| name == "metrics.prom"), "{files:?}");
+    assert!(files.len() < 12 && bytes < 500_000, "{files:?}");
 }
 
 #[test]
@@ -315,12 +316,18 @@ fn a_worse_run_is_a_regression_and_runs_of_other_kinds_are_refused_in_words() {
     assert!(same.out.ends_with("verdict: ALIKE (0 worse, 0 better) · exit 0\n"), "{}", same.out);
     let worse = run(&["diff", &base, &slow]);
     assert_eq!(worse.code, 1, "{}", worse.out);
-    assert!(
-        worse.out.contains("WORSE") && worse.out.contains("fixed, because noise"),
-        "{}",
-        worse.out
-    );
+    assert!(worse.out.contains("WORSE") && worse.out.contains("by a bootstrap"), "{}", worse.out);
     assert_eq!(run(&["diff", &slow, &base]).code, 0, "for the better");
+    let folder = out.path().to_str().unwrap();
+    let against = ["sim", REGEN, "--phones", "60", "--out", folder, "--sensitivity=never"];
+    let slower = ["--baseline", &base, "--set", "cluster.cost.sign=1s"];
+    let (like, unlike) =
+        (run(&[&against[..], &slower[..2]].concat()), run(&[&against[..], &slower].concat()));
+    assert_eq!((like.code, unlike.code), (0, 1), "{}\n{}", like.err, unlike.out);
+    assert!(unlike.out.contains("against ") && unlike.out.contains("WORSE"), "{}", unlike.out);
+    let larger = run(&["sim", REGEN, "--phones", "61", "--out", folder, "--baseline", &base]);
+    assert_eq!(larger.code, 2);
+    assert!(larger.err.contains("help: name a run of this scenario as baseline"), "{}", larger.err);
     let json = run(&["diff", &base, &slow, "--format", "json"]);
     let document: Value = serde_json::from_str(&json.out).unwrap();
     assert_eq!((&document["schema"], &document["kind"]), (&1.into(), &"sim".into()));

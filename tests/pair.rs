@@ -46,6 +46,7 @@ const SCENARIOS: &[&str] = &[
     "saturday-night.toml",
     "tomcat-regen.toml",
     "rollback-services.toml",
+    "registration-storm.toml",
 ];
 
 #[test]

@@ -247,6 +247,23 @@ fn a_press_at_a_phone_that_boots_comes_to_nothing_and_a_reset_ends_one() {
 }
 
 #[test]
+fn registered_phones_are_used_and_stay_registered() {
+    let overrides = [
+        "fleet.phones=200",
+        "fleet.use=[{kind='directory',rate='6/m',from='120s',for='60s'}]",
+        "registration.enabled=true",
+        "slo=[]",
+    ];
+    let plan = plan("callmanager-regen.toml", &overrides);
+    let summary = run(&plan);
+    let presses = summary.presses.counts;
+    assert_eq!((summary.phones.registered, summary.phones.ready), (200, 200));
+    assert_eq!((presses.failed, presses.cancelled), (0, 0), "{presses:?}");
+    let phones = pressed(&plan, Span::ZERO, Span::from_secs(600)).len() as u64;
+    assert_eq!((presses.by_tvs, presses.lookups), (phones, phones));
+}
+
+#[test]
 fn a_fleet_that_is_used_boots_as_one_that_is_not() {
     let of = |uses: &str| {
         let plan = plan("callmanager-regen.toml", &["fleet.phones=200", uses]);

@@ -99,6 +99,7 @@ fn topology() -> Topology {
         key_bits: 2048,
         file_signature: Release::R8_6.file_signature(),
         secured_urls: true,
+        registrar: None,
         security: resetstorm::cluster::Security::default(),
         domain: None,
         faults: Vec::new(),

@@ -35,6 +35,8 @@ pub enum Purpose {
     Press = 15,
     /// Names, questions and planned starts of a capacity measurement (owner: a request or a worker).
     Load = 16,
+    /// Which phones are traced whatever becomes of them.
+    Trace = 40,
 }
 
 /// A deterministic source of random numbers that nobody shares.

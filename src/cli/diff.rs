@@ -6,7 +6,9 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::measure::{LevelKind, Mode};
-use crate::report::{Both, Diff, DiffRow, Regression, RegressionRow, compare_capacity};
+use crate::report::{
+    Both, Diff, DiffRow, Noise, Regression, RegressionRow, RunDir, compare_capacity,
+};
 use crate::scenario::{CostModel, Plan};
 
 use super::args::{CliError, Format, GlobalArgs};
@@ -18,6 +20,8 @@ use super::{ExitCode, output};
 /// Two live runs, two runs in virtual time or two capacity measurements: exit code 1 if the second
 /// is worse. More phones stuck or failed, a longer time until 50, 90 or 99 % are ready, more CPU
 /// time of the servers, less capacity or a broken SLO that held are worse.
+/// The noise of times is that of three or more runs of the same scenario beside the first, else of a
+/// bootstrap over its seconds (15 % at least); it says which.
 /// A live run and one in virtual time: exit code 1 if they do not agree; counts must be equal,
 /// times within the tolerance.
 /// Runs of different scenarios are refused; costs of virtual time may differ.
@@ -30,7 +34,8 @@ pub struct DiffArgs {
     /// Run directory that is compared
     #[arg(value_name = "CANDIDATE")]
     pub candidate: PathBuf,
-    /// How far judged times may lie apart, in percent; 15 for runs, 5 for capacity unless given
+    /// How far judged times may lie apart, in percent; unless given: the noise of runs, 5 for
+    /// capacity
     #[arg(long, value_name = "PERCENT", allow_hyphen_values = true, value_parser = tolerance)]
     pub tolerance: Option<f64>,
     /// Compare runs of different scenarios or loads, too
@@ -82,6 +87,43 @@ pub fn diff(args: &DiffArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> 
     Ok(if is_well { ExitCode::Ok } else { ExitCode::Failed })
 }
 
+/// Compares a run that has just ended with an earlier one, leaves `diff.json` beside it, and says how
+/// the program ends if it ended with `code` before.
+pub(super) fn with_baseline(
+    base: &Path,
+    run: &RunDir,
+    global: &GlobalArgs,
+    code: ExitCode,
+) -> Result<ExitCode, CliError> {
+    let (base, candidate, tolerance) = (base.to_owned(), run.path().to_owned(), None);
+    let args = DiffArgs { base, candidate, tolerance, anyway: false };
+    let (base, candidate) = (read_summary(&args.base)?, read_summary(&args.candidate)?);
+    let kind = mode(&args.candidate, &candidate)?;
+    let (document, is_well) = same_kind(&args, kind, &base, &candidate);
+    run.write_json("diff.json", &document.json)?;
+    match global.format {
+        Format::Json => output::message(document.text.trim_end()),
+        Format::Text => {
+            output::print(format!("\nagainst {}\n{}", args.base.display(), document.text))?
+        }
+    }
+    Ok(if is_well || code != ExitCode::Ok { code } else { ExitCode::Failed })
+}
+
+/// Refuses a baseline that a run of `plan` could not be compared with, before it runs.
+pub(super) fn check_baseline(base: &Path, plan: &Plan, kind: Mode) -> Result<(), CliError> {
+    let found = mode(base, &read_summary(base)?)?;
+    if found != kind {
+        let what = format!("{}: {}, not {}", base.display(), words(found), words(kind));
+        return Err(CliError::usage(what, "name a run of the same kind as baseline"));
+    }
+    if comparable(base)? != stripped(plan.clone()) {
+        let what = format!("{}: of another scenario, seed or size", base.display());
+        return Err(CliError::usage(what, "name a run of this scenario as baseline"));
+    }
+    Ok(())
+}
+
 /// What is printed.
 struct Document {
     text: String,
@@ -105,8 +147,11 @@ fn mode(run: &Path, summary: &Value) -> Result<Mode, CliError> {
 }
 
 fn same_kind(args: &DiffArgs, kind: Mode, base: &Value, candidate: &Value) -> (Document, bool) {
-    let tolerance = args.tolerance.unwrap_or(TOLERANCE) / 100.0;
-    let compared = Regression::of_runs(base, candidate, tolerance);
+    let noise = args.tolerance.map_or_else(
+        || Noise::of_run(&args.base, TOLERANCE / 100.0),
+        |percent| Noise::fixed(percent / 100.0),
+    );
+    let compared = Regression::of_runs(base, candidate, noise);
     let machine = machine(base, candidate);
     let text = format!("{}{machine}\n{}", compared.table(), compared.conclusion());
     (Document { text, json: as_json(kind, &compared) }, compared.worse() == 0)
@@ -157,7 +202,11 @@ fn as_json(kind: Mode, compared: &Regression) -> Value {
         "kind": kind.name(),
         "verdict": compared.verdict().name(),
         "regression": compared.worse() > 0,
-        "tolerance": compared.tolerance,
+        "noise": {
+            "source": compared.noise.source,
+            "of": compared.noise.of,
+            "otherwise": compared.noise.otherwise,
+        },
         "broken_slos": compared.broken,
         "caveats": compared.caveats,
         "rows": compared.rows.iter().map(row).collect::<Vec<_>>(),
@@ -198,7 +247,10 @@ fn refuse_different(args: &DiffArgs) -> Result<(), CliError> {
 /// What two runs must share to be compared: everything but conditions, names of steps, costs,
 /// links, ports and time limits.
 fn comparable(run: &Path) -> Result<Plan, CliError> {
-    let mut plan = load_run(run)?;
+    load_run(run).map(stripped)
+}
+
+fn stripped(mut plan: Plan) -> Plan {
     plan.cost = CostModel::default();
     plan.slos.clear();
     plan.timeline.iter_mut().for_each(|entry| entry.name.clear());
@@ -208,5 +260,5 @@ fn comparable(run: &Path) -> Result<Plan, CliError> {
         let (http, https) = (node.ports.http.map(|_| 0), node.ports.https.map(|_| 0));
         node.ports = crate::cluster::Ports { http, https, ..crate::cluster::Ports::ANY };
     }
-    Ok(plan)
+    plan
 }

@@ -8,6 +8,7 @@ mod assemble;
 mod calibrate;
 mod capacity;
 mod check;
+mod course;
 mod diff;
 mod doctor;
 mod files;
@@ -17,12 +18,14 @@ mod mail;
 mod make;
 mod output;
 mod progress;
+mod report;
 mod run;
 mod seal;
 mod serve;
 mod show;
 mod sim;
 mod tftp;
+mod trace;
 mod tvs;
 mod whatif;
 
@@ -56,6 +59,9 @@ enum Command {
     Limit(whatif::LimitArgs),
     Calibrate(calibrate::CalibrateArgs),
     Diff(diff::DiffArgs),
+    Report(report::ReportArgs),
+    Trace(trace::TraceArgs),
+    Diagnose(trace::DiagnoseArgs),
     Capacity(Box<capacity::CapacityArgs>),
     Doctor(doctor::DoctorArgs),
     Inspect(inspect::InspectArgs),
@@ -118,6 +124,9 @@ fn carry_out(cli: &Cli) -> ExitCode {
         Command::Limit(args) => whatif::limit(args, global),
         Command::Calibrate(args) => calibrate::calibrate(args, global),
         Command::Diff(args) => diff::diff(args, global),
+        Command::Report(args) => report::report(args, global),
+        Command::Trace(args) => trace::trace(args, global),
+        Command::Diagnose(args) => trace::diagnose(args, global),
         Command::Capacity(args) => capacity::run(args, global),
         Command::Doctor(args) => doctor::run(args, global),
         Command::Inspect(args) => inspect::run(args, format),

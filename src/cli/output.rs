@@ -136,7 +136,15 @@ pub(super) fn leave_summary(
 ) -> Result<ExitCode, CliError> {
     let document = |code| match format {
         Format::Json => format!("{:#}\n", summary.to_json()),
-        Format::Text => format!("{}output: {}\n", text(summary, code), run.path().display()),
+        Format::Text => {
+            let path = run.path().display();
+            let next = match summary.stranded.first() {
+                Some(_) => format!("next: resetstorm trace {path} --worst 5\n"),
+                None => String::new(),
+            };
+            let report = format!("report: {path}/report.html\n");
+            format!("{}output: {path}\n{report}{next}", text(summary, code))
+        }
     };
     Finished { run, summary: summary.to_json(), verdict: summary.verdict.name(), code }
         .leave(document, further)

@@ -6,7 +6,7 @@ use clap::Args;
 use crate::base::Span;
 use crate::forecast::Budget;
 use crate::live::{self, LiveError, LiveOptions};
-use crate::measure::Summary;
+use crate::measure::{Mode, Summary};
 use crate::net::signals::Signal;
 use crate::net::threads::{OwnRuntime, StartError};
 use crate::net::{limits, remedy};
@@ -16,6 +16,8 @@ use crate::scenario::Plan;
 use super::ExitCode;
 use super::args::{CliError, GlobalArgs, ScenarioArgs, duration};
 use super::check::warn_of;
+use super::course::{self, Course};
+use super::diff;
 use super::mail::MailArgs;
 use super::output;
 use super::progress::ProgressView;
@@ -51,6 +53,9 @@ pub struct RunArgs {
         requires = "metrics_listen"
     )]
     pub metrics_linger: Option<Span>,
+    /// Compare with this earlier run: exit code 1 if this one is worse
+    #[arg(long, value_name = "RUN")]
+    pub baseline: Option<PathBuf>,
     /// Who is told of certificates that expire.
     #[command(flatten)]
     pub mail: MailArgs,
@@ -75,6 +80,9 @@ pub fn run(args: &RunArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
         ..LiveOptions::default()
     };
     warn(&plan);
+    if let Some(base) = &args.baseline {
+        diff::check_baseline(base, &plan, Mode::Live)?;
+    }
     let directory = output::begin(|| RunDir::create(&args.out, &plan, "live"))?;
     let mut view = ProgressView::new(global, &plan);
     let runtime = runtime()?;
@@ -85,12 +93,21 @@ pub fn run(args: &RunArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
     let run = outcome.map_err(|error| live_error(&error))?;
     args.mail.send(&run.facts.alarms);
     let (consoles, alarms) = (run.facts.consoles.clone(), run.facts.alarms.join("\n"));
-    let summary = Summary::new(&run.ledger, run.facts, &plan.slos, run.finish);
-    let code = run.signal.map_or_else(|| exit_code(&summary), Signal::exit_code);
-    output::leave_summary((&directory, &summary), code, global.format, |directory| {
+    let live::LiveRun { ledger, facts, finish, signal, records, ended } = run;
+    let summary = Summary::new(&ledger, facts, &plan.slos, finish);
+    let code = signal.map_or_else(|| exit_code(&summary), Signal::exit_code);
+    let code = output::leave_summary((&directory, &summary), code, global.format, |directory| {
         directory.write_consoles(&consoles)?;
-        output::leave_alarms(directory, &alarms)
-    })
+        output::leave_alarms(directory, &alarms)?;
+        let course = Course { plan: &plan, ledger: &ledger, records: &records, ended };
+        course::leave(directory, &course, &summary)
+    })?;
+    let code = match &args.baseline {
+        Some(base) => diff::with_baseline(base, &directory, global, code)?,
+        None => code,
+    };
+    course::leave_report(&directory);
+    Ok(code)
 }
 
 /// Metrics are for this machine only unless the address is named a second time.

@@ -7,16 +7,18 @@ use serde_json::Value;
 
 use crate::base::{Span, Stop, Time};
 use crate::forecast::warnings;
-use crate::measure::{Finish, OPERATOR_STEPS, Summary, Verdict, open_metrics};
+use crate::measure::{Finish, Mode, OPERATOR_STEPS, Summary, Verdict, open_metrics};
 use crate::net::limits::resident_bytes;
 use crate::net::signals;
 use crate::report::{RunDir, exit_code};
 use crate::scenario::{AVAILABLE_MIN, CostModel, Plan};
-use crate::sim::{SimOptions, SimRun, World, try_guesses};
+use crate::sim::{Recorded, SimOptions, SimRun, World, try_guesses};
 
 use super::ExitCode;
 use super::args::{CliError, Format, GlobalArgs, ScenarioArgs, ScenarioFlags};
 use super::check::warn_of;
+use super::course::{self, Course};
+use super::diff;
 use super::mail::MailArgs;
 use super::output;
 
@@ -57,6 +59,9 @@ pub struct SimArgs {
         default_missing_value = "always"
     )]
     pub sensitivity: Sensitivity,
+    /// Compare with this earlier run: exit code 1 if this one is worse
+    #[arg(long, value_name = "RUN")]
+    pub baseline: Option<PathBuf>,
     /// Who is told of certificates that expire.
     #[command(flatten)]
     pub mail: MailArgs,
@@ -100,6 +105,9 @@ pub fn sim(args: &SimArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
     }
     warn_of(&plan.name, &warnings(&plan));
     args.mail.check(&args.scenario.flags)?;
+    if let Some(base) = &args.baseline {
+        diff::check_baseline(base, &plan, Mode::Sim)?;
+    }
     let directory = output::begin(|| RunDir::create(&args.out, &plan, "sim"))?;
     let stop = signals::stop();
     let (run, mut summary) = play(&plan, sampled(args, &plan), &stop);
@@ -111,20 +119,31 @@ pub fn sim(args: &SimArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
     }
     args.mail.send(&run.facts.alarms);
     let code = code(&mut summary, run.finish);
-    output::leave_summary((&directory, &summary), code, global.format, |directory| {
+    let code = output::leave_summary((&directory, &summary), code, global.format, |directory| {
         directory.write_consoles(&run.facts.consoles)?;
         output::leave_alarms(directory, &run.facts.alarms.join("\n"))?;
+        if let Some(records) = &run.records {
+            let course = Course { plan: &plan, ledger: &run.ledger, records, ended: run.ended };
+            course::leave(directory, &course, &summary)?;
+        }
         if !args.openmetrics {
             return Ok(());
         }
         directory.write_text("metrics.prom", &back_filled(&run))
-    })
+    })?;
+    let code = match &args.baseline {
+        Some(base) => diff::with_baseline(base, &directory, global, code)?,
+        None => code,
+    };
+    course::leave_report(&directory);
+    Ok(code)
 }
 
 /// Whether metrics are sampled, and how often: a sample looks at every phone.
 fn sampled(args: &SimArgs, plan: &Plan) -> SimOptions {
     let every = SAMPLE_EVERY.times(1 + u64::from(plan.fleet.phones / 100_000));
-    SimOptions { sample_every: args.openmetrics.then_some(every), ..SimOptions::default() }
+    let sample_every = args.openmetrics.then_some(every);
+    SimOptions { sample_every, records: Recorded::Course, ..SimOptions::default() }
 }
 
 /// The exit code of a run; one that a signal has ended after the world had come to its end is

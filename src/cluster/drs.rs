@@ -81,6 +81,11 @@ impl Drs {
         backup
     }
 
+    /// All backups, in the order in which they were made.
+    pub fn backups(&self) -> impl Iterator<Item = &Arc<Backup>> {
+        self.backups.iter()
+    }
+
     /// The backup with this number, or the last one.
     pub fn find(&self, number: Option<u32>) -> Option<Arc<Backup>> {
         let mut backups = self.backups.iter().rev();

@@ -13,7 +13,6 @@ mod health;
 mod itl;
 mod kinds;
 mod knowledge;
-mod manufacturing;
 mod monitor;
 pub mod operator;
 mod release;
@@ -54,7 +53,7 @@ pub use tftp_service::{
     FileReply, Lists, PendingFile, ServedFile, SignJob, Signed, Signers, TftpService,
 };
 pub use topology::{
-    GroupSpec, HTTP_PORT, HTTPS_PORT, NodeSpec, Ports, SIGN_CACHE_MODES, SignCacheMode, Topology,
-    WebPorts,
+    GroupSpec, HTTP_PORT, HTTPS_PORT, NodeSpec, Ports, Registrar, SIGN_CACHE_MODES, SignCacheMode,
+    Topology, WebPorts,
 };
 pub use uploaded::UploadedFiles;

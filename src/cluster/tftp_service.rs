@@ -359,7 +359,7 @@ impl TftpService {
     }
 
     /// The list as it is served. Looks at no cache and counts no signature: who asks is no phone.
-    fn list_apart(&self) -> Vec<u8> {
+    pub fn list_apart(&self) -> Vec<u8> {
         let list = self.list();
         let job = self.job(&list, None).expect("lists are signed");
         ServedFile { header: Some(job.sign()), body: list.body }.to_bytes()
@@ -579,6 +579,7 @@ mod tests {
                 security: crate::cluster::Security::default(),
                 domain: None,
                 faults: Vec::new(),
+                registrar: None,
                 replication_delay: crate::base::Span::ZERO,
                 nodes: vec![node],
                 groups: vec![GroupSpec {

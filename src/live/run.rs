@@ -10,14 +10,15 @@ use tokio::sync::oneshot;
 use crate::base::{Calendar, NodeId, PhoneId, Span, Time};
 use crate::cluster::{Cluster, FileSignature, HTTP_PORT, HTTPS_PORT, ServiceKind, Topology};
 use crate::measure::{
-    Account, CpuSeconds, Finish, Ledger, Mode, Queue, RunFacts, Slice, Summary, ThreadKind, encode,
+    Account, CpuSeconds, Finish, Journal, Ledger, Mode, Queue, RunFacts, Slice, Summary,
+    ThreadKind, encode,
 };
 use crate::net::fleet::first_address;
 use crate::net::signals::{Signal, Signals};
 use crate::net::threads;
 use crate::net::{Clock, http, limits, signals};
 use crate::phone::{Env, Phone, Shared, Verifier};
-use crate::play::{Cast, Cue, Wave};
+use crate::play::{Cast, Cue, Records, Roll, Wave};
 use crate::scenario::Plan;
 use crate::serve::Servers;
 use crate::swarm::{FileServer, Swarm, SwarmPlan};
@@ -40,9 +41,15 @@ pub struct LiveRun {
     pub finish: Finish,
     /// What stopped it, if it was stopped.
     pub signal: Option<Signal>,
+    /// What was kept beside the sums.
+    pub records: Records,
+    /// When it ended.
+    pub ended: Time,
 }
 
 /// How often the driver looks at timeline, fleet and clock.
+/// Within which time phones know that a server is gone or back: it is looked for once a second.
+const NOTICED_WITHIN: Span = Span::from_millis(2_500);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Longest wait for the servers to hear that phones have left.
 const IDLE_DEADLINE: Duration = Duration::from_secs(1);
@@ -91,6 +98,15 @@ impl LiveRun {
             facts: RunFacts { known, ..RunFacts::default() },
             finish: Finish::Interrupted,
             signal: Some(signal),
+            records: Records {
+                journal: Journal::new(
+                    plan.seed,
+                    Slice::whole(plan.fleet.phones),
+                    plan.fleet.phones,
+                ),
+                roll: Roll::default(),
+            },
+            ended: Time::ZERO,
         }
     }
 }
@@ -107,6 +123,8 @@ struct Driver<'a> {
     bounded: Vec<String>,
     notes: Vec<String>,
     metrics: Arc<Mutex<String>>,
+    /// From when on everybody has noticed what has become of the servers.
+    quiet_from: Time,
 }
 
 impl<'a> Driver<'a> {
@@ -143,7 +161,8 @@ impl<'a> Driver<'a> {
         };
         let swarm = Swarm::start(&swarm_plan, clock, &shared, phones)?;
         let (notes, metrics) = (notes(plan, is_shared), Arc::default());
-        Ok(Driver { plan, clock, stage, swarm, usage, places, bounded, notes, metrics })
+        let quiet_from = Time::ZERO;
+        Ok(Driver { plan, clock, stage, swarm, usage, places, bounded, notes, metrics, quiet_from })
     }
 
     async fn run(
@@ -189,7 +208,7 @@ impl<'a> Driver<'a> {
             self.operate(observer).await?;
             let now = self.clock.now();
             let over =
-                self.stage.play.is_finished() && self.swarm.is_settled() && self.swarm.is_at_rest();
+                self.stage.play.is_finished() && self.is_settled() && self.swarm.is_at_rest();
             if now.since(ticked) >= TICK_EVERY || over {
                 ticked = now;
                 let ledger = self.swarm.snapshot();
@@ -222,10 +241,16 @@ impl<'a> Driver<'a> {
         }
     }
 
+    /// Whether no phone boots, registers or is about to, and all have noticed what has become of
+    /// the servers.
+    fn is_settled(&self) -> bool {
+        self.clock.now() >= self.quiet_from && self.swarm.is_settled()
+    }
+
     /// Carries out what is due.
     async fn operate(&mut self, observer: &mut dyn Observer) -> Result<(), LiveError> {
         loop {
-            let (now, settled) = (self.clock.now(), self.swarm.is_settled());
+            let (now, settled) = (self.clock.now(), self.is_settled());
             let Some(cue) = self.stage.play.next(now, settled)? else { return Ok(()) };
             self.follow(&cue, observer).await?;
         }
@@ -249,7 +274,12 @@ impl<'a> Driver<'a> {
                 self.swarm.visit(now, &visits).await;
             }
             Cue::Moved => self.swarm.move_phones(self.stage.play.homes()).await,
-            Cue::Service(_) | Cue::BackedUp(_) => {}
+            Cue::Service(change) => {
+                if self.plan.phone.registration.enabled && change.ends_connections() {
+                    self.quiet_from = now + NOTICED_WITHIN;
+                }
+            }
+            Cue::BackedUp(_) => {}
         }
         self.stage.follow(cue).await
     }
@@ -271,6 +301,7 @@ impl<'a> Driver<'a> {
         if let Some(servers) = &self.stage.servers {
             until_idle(servers).await;
         }
+        let ended = self.clock.now();
         // Threads take their CPU time with them.
         let (cpu_s, cpu_by_thread_s, machine) = self.usage.since();
         let (host, cpu_ratio) = (self.usage.host_log(), self.usage.cpu_ratio());
@@ -281,8 +312,10 @@ impl<'a> Driver<'a> {
             .filter(|_| made > 0)
             .map(|seconds| seconds / made as f64);
         let (serve, facts) = (stage.serve_summary(), stage.play.facts());
-        let (phones, mut ledger) = self.swarm.stop().await;
+        let (phones, mut ledger, journal) = self.swarm.finish().await;
         stage.play.close(&mut ledger, finish, &phones);
+        let stranded = stage.play.stranded(&ledger, &phones);
+        let records = Records { journal, roll: stage.play.roll(&phones) };
         if let Some(servers) = stage.servers {
             servers.shutdown().await;
         }
@@ -291,6 +324,8 @@ impl<'a> Driver<'a> {
             cpu_by_thread_s,
             machine,
             serve,
+            stranded,
+            attribution: records.journal.attribution(),
             notes: [notes, facts.known.notes].concat(),
             ..facts.known
         };
@@ -301,7 +336,7 @@ impl<'a> Driver<'a> {
             account: Account { places, bounded, server_lacks, cpu_ratio, ..Account::default() },
             ..facts
         };
-        LiveRun { ledger, facts, finish, signal }
+        LiveRun { ledger, facts, finish, signal, records, ended }
     }
 
     fn describe(&self) -> Vec<String> {
@@ -395,10 +430,17 @@ fn phones(plan: &Plan, cast: &Cast, shared: &Arc<Shared>) -> Vec<Phone> {
     (0..plan.fleet.phones).into_par_iter().map_init(env, make).collect()
 }
 
+/// What *ready* is where phones register as well.
+const READY_AND_REGISTERED: &str = "ready means: list and config in force; registered is counted \
+                                    apart, and a phone that is not ready may be";
+
 /// What a reader of the numbers must know.
 fn notes(plan: &Plan, is_shared: bool) -> Vec<String> {
     let mut notes =
         vec!["ready means: list and config in force; registration is not simulated yet".to_owned()];
+    if plan.phone.registration.enabled {
+        notes = vec![READY_AND_REGISTERED.to_owned()];
+    }
     if plan.target.is_none() {
         notes.push(signature_note(&plan.topology));
     } else {

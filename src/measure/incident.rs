@@ -1,3 +1,5 @@
+use std::net::IpAddr;
+
 use crate::base::{Lack, PhoneId, Span, Time};
 use crate::phone::{Ask, Fact, FileKind, Outcome, Step, Transport};
 use crate::transfer::TransferFault;
@@ -26,6 +28,8 @@ pub enum Incident<'a> {
     NameAsked,
     /// A file is asked for.
     Asked(Transport),
+    /// What is asked for next goes to the server at this address.
+    Turned(IpAddr),
     /// So many connections were opened for a file.
     Connected(Transport, u64),
     /// A file of so many bytes arrived whole.
@@ -156,7 +160,13 @@ impl StepKind {
 
     /// Whether it is there only where a scenario asks for it.
     pub const fn is_further(self) -> bool {
-        matches!(self, StepKind::Locale | StepKind::RingList | StepKind::Page)
+        matches!(
+            self,
+            StepKind::Locale
+                | StepKind::RingList
+                | StepKind::Page
+                | StepKind::Dialogue(Dialogue::Sip | Dialogue::Sips)
+        )
     }
 
     /// The name in outputs.

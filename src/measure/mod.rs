@@ -2,9 +2,11 @@
 
 mod capacity;
 mod finish;
+mod frames;
 mod generator;
 mod host;
 mod incident;
+mod journal;
 mod ledger;
 mod load;
 mod metrics;
@@ -12,9 +14,11 @@ mod openmetrics;
 mod phones;
 mod prometheus;
 mod row;
+mod stranded;
 mod summary;
 mod thread_kind;
 mod times;
+mod traces;
 mod verdict;
 
 pub use capacity::{
@@ -22,27 +26,32 @@ pub use capacity::{
     LoadStep, WrongAnswers, capacity_paths,
 };
 pub use finish::Finish;
+pub use frames::{Frames, Second, Sparse, States, StepFrame};
 pub use generator::{
     Account, Bounds, GeneratorCounts, GeneratorVerdict, LAG_P99_MAX_S, OTHERS_MAX, Queue,
     SILENCE_MIN, Silence, Waits,
 };
 pub use host::{HostFacts, HostLog, HostSample, PAUSE_MIN, Pause};
 pub use incident::{Incident, Listen, Notice, StepEnd, StepKind};
+pub use journal::{Journal, PhoneNote, STATES, Spent};
 pub use ledger::{ItlChecksum, Ledger};
 pub use load::{Ended, LoadFault, LoadRecorder, StartCounts, TrafficCounts};
 pub use metrics::{
     ByCommand, ClusterCounts, ConfigCounts, Counts, CpuSeconds, FirmwareCounts, FleetReady,
     HttpCounts, MachineSummary, Metric, PercentilesS, PhoneCounts, Phones, PressCounts, PressEnds,
-    PressesByButton, ServeSummary, Signatures, TftpCounts, TrustPaths, TvsCounts,
+    PressesByButton, RegistrationCounts, ServeSummary, Signatures, TftpCounts, TrustPaths,
+    TvsCounts,
 };
 pub use openmetrics::{Frame, open_metrics};
-pub use phones::{PhoneRecord, Slice, Symptoms};
+pub use phones::{PhoneRecord, Registration, Slice, Symptoms};
 pub use prometheus::{OPERATOR_STEPS, RunInfo, StepMark, encode};
 pub use row::{Family, Label, Pair, Row, Said, Section, Trend, Unit};
+pub use stranded::{Attribution, OperatorStep, Presented, Remedy, Stranded};
 pub use summary::{
     COVERS, FaultSummary, Generator, GuessSummary, Presses, QueueSummary, RunFacts, SimSummary,
     StepSummary, Summary, TriedValue, Trust, known_paths,
 };
 pub use thread_kind::ThreadKind;
 pub use times::Times;
+pub use traces::Trace;
 pub use verdict::{CapacityVerdict, GeneratorState, LevelKind, LevelVerdict, Mode, Verdict};

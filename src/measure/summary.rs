@@ -9,6 +9,7 @@ use crate::base::Lack;
 use crate::cluster::{Defect, SignCounts};
 use crate::phone::{Failure, Outcome};
 use crate::scenario::{Doubt, Slo, SloResult, SloVerdict};
+use crate::wire::Dialogue;
 
 use super::finish::Finish;
 use super::generator::{Account, Bounds, GeneratorVerdict, Queue};
@@ -18,10 +19,11 @@ use super::ledger::{ItlChecksum, Ledger};
 use super::metrics::{
     ClusterCounts, ConfigCounts, CpuSeconds, FirmwareCounts, FleetReady, HttpCounts,
     MachineSummary, Metric, PercentilesS, Phones, PressCounts, PressEnds, PressesByButton,
-    ServeSummary, Signatures, TftpCounts, TrustPaths, TvsCounts,
+    RegistrationCounts, ServeSummary, Signatures, TftpCounts, TrustPaths, TvsCounts,
 };
 use super::phones::Slice;
 use super::row::{Join, Label, Section};
+use super::stranded::{Attribution, OperatorStep, Presented, Stranded};
 use super::times::Times;
 use super::verdict::{GeneratorState, Mode, Verdict};
 
@@ -51,12 +53,20 @@ pub struct Summary {
     pub cut_by: Option<&'static str>,
     /// Phones by outcome.
     pub phones: Phones,
+    /// Phones that are not ready by reason, with what helps them.
+    pub stranded: Vec<Stranded>,
+    /// What the operator did.
+    pub operator: Vec<OperatorStep>,
+    /// Which certificate each service presented or signed with from when on.
+    pub presented: Vec<Presented>,
     /// Configurations.
     pub config: ConfigCounts,
     /// Firmware loads.
     pub firmware: FirmwareCounts,
     /// ITLs at the end, each with the phones that hold it and the TFTP nodes that serve it.
     pub itls: Vec<ItlChecksum>,
+    /// Registrations at the CallManagers.
+    pub registration: RegistrationCounts,
     /// Questions to TVS.
     pub tvs: TvsCounts,
     /// By which path files were accepted.
@@ -75,10 +85,15 @@ pub struct Summary {
     pub signatures: Signatures,
     /// Seconds from the storm's first reset until a share of the fleet was ready.
     pub fleet_ready_s: FleetReady,
+    /// Seconds from the storm's first reset until a share of the fleet was registered, where
+    /// phones register.
+    pub fleet_registered_s: FleetReady,
     /// Seconds from planned start to ready, by phone.
     pub boot_time_s: PercentilesS,
     /// Times and results of each step.
     pub steps: Vec<StepSummary>,
+    /// Where the time of all boots went; empty where it was not kept.
+    pub attribution: Vec<Attribution>,
     /// CPU time by side, where the sides can be told apart.
     pub cpu_s: CpuSeconds,
     /// CPU seconds by kind of thread since the storm's first reset; in virtual time, of the work
@@ -281,6 +296,15 @@ pub struct TriedValue {
 pub const COVERS: &str = "trust lists (CTL, ITL), TVS and signed configurations; no CAPF (LSC), no \
                           registration";
 
+/// What the result of these phones covers.
+fn covers(ledger: &Ledger) -> String {
+    if ledger.counts().registration == RegistrationCounts::default() {
+        return COVERS.into();
+    }
+    "trust lists (CTL, ITL), TVS, signed configurations and registration (SIP); no CAPF (LSC)"
+        .into()
+}
+
 /// What a run knows beside its ledgers.
 #[derive(Clone, Debug, Default)]
 pub struct RunFacts {
@@ -316,12 +340,13 @@ impl Summary {
         let (before, mean) = (&facts.signed_before, facts.sign_mean_s);
         let mut summary = Summary {
             schema: 1,
-            covers: COVERS.into(),
+            covers: covers(ledger),
             cut_by: finish.cut_by(),
             signatures: Signatures::new(ledger, before, &facts.signed, mean),
             fleet_ready_s: fleet_ready(ledger),
+            fleet_registered_s: FleetReady::of(&ledger.registered_times_s(), ledger.phones().len()),
             boot_time_s: PercentilesS::of(&boot.response),
-            steps: StepKind::ALL.iter().map(|&step| step_summary(ledger, step)).collect(),
+            steps: steps(ledger),
             generator: Generator::of(&account, generator),
             presses: Presses::of(ledger, &facts.web_nodes),
             ..facts.known.with(ledger)
@@ -350,6 +375,7 @@ impl Summary {
             config: counts.config,
             firmware: counts.firmware,
             itls: ledger.itls().to_vec(),
+            registration: counts.registration,
             tvs: counts.tvs,
             presses: Presses::of(ledger, &BTreeMap::new()),
             trust: Trust {
@@ -367,11 +393,12 @@ impl Summary {
 
     /// Every number that has a row, in the order of `summary.json`.
     pub fn metrics(&self) -> Vec<Metric> {
-        let sections: [(&'static str, &'static [Label], &dyn Section); 24] = [
+        let sections: [(&'static str, &'static [Label], &dyn Section); 26] = [
             ("phones", &[], &self.phones),
             ("phones", &[], &self.phones.counts),
             ("config", &[], &self.config),
             ("firmware", &[], &self.firmware),
+            ("registration", &[], &self.registration),
             ("tvs", &[], &self.tvs),
             ("tvs.by_command", &[], &self.tvs.by_command),
             ("trust.lists", &[], &self.trust.lists),
@@ -392,6 +419,7 @@ impl Summary {
             ("cluster", &[], &self.cluster),
             ("signatures", &[], &self.signatures),
             ("fleet_ready_s", &[], &self.fleet_ready_s),
+            ("fleet_registered_s", &[], &self.fleet_registered_s),
             ("boot_time_s", &[], &self.boot_time_s),
             ("cpu_s", &[], &self.cpu_s),
             ("machine", &[], &self.machine),
@@ -580,6 +608,16 @@ impl PercentilesS {
         let [p50, p90, p99] = [500, 900, 990].map(|per_mille| times.percentile_s(per_mille));
         PercentilesS { p50, p90, p99, max: times.max_s() }
     }
+}
+
+/// Every step; those that few scenarios have only if they were made.
+fn steps(ledger: &Ledger) -> Vec<StepSummary> {
+    let is_told = |step: &StepSummary, kind: StepKind| {
+        let was_made = step.count > 0;
+        was_made || !matches!(kind, StepKind::Dialogue(Dialogue::Sip | Dialogue::Sips))
+    };
+    let all = StepKind::ALL.into_iter().map(|step| (step_summary(ledger, step), step));
+    all.filter(|(summary, step)| is_told(summary, *step)).map(|(summary, _)| summary).collect()
 }
 
 fn step_summary(ledger: &Ledger, step: StepKind) -> StepSummary {

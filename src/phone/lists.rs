@@ -84,6 +84,12 @@ impl TrustList {
         fitting.find(|record| record.issuer == issuer || record.issuer_key == key)
     }
 
+    /// Issuer and serial of every certificate that has one of `roles` here.
+    pub fn named(&self, roles: &[u16]) -> impl Iterator<Item = (&str, &[u8])> {
+        let of = self.records.iter().filter(move |record| roles.contains(&record.role));
+        of.map(|record| (record.issuer.as_str(), &record.serial[..]))
+    }
+
     /// Whether any record has one of `roles`.
     pub fn has_role(&self, roles: &[u16]) -> bool {
         self.records.iter().any(|record| roles.contains(&record.role))

@@ -196,21 +196,28 @@ impl Phone {
                 sink.facts.push(Fact::BootStarted);
                 let boot_time = self.boot_time(env);
                 let turn = Task::first(&mut self.context(env, now, sink), boot_time);
-                self.go_on(turn, true, sink);
+                self.go_on(env, now, turn, sink);
             }
-            Input::Press(button) if self.task.is_some() => {
-                sink.facts.push(Fact::Pressed { button, end: PressEnd::Busy, server: None });
-            }
-            Input::Press(button) => {
-                let turn = Task::of_button(&mut self.context(env, now, sink), button);
-                self.go_on(turn, false, sink);
-            }
+            Input::Press(button) => match self.task.take().map(Task::beneath_press) {
+                Some(Err(busy)) => {
+                    self.task = Some(busy);
+                    sink.facts.push(Fact::Pressed { button, end: PressEnd::Busy, server: None });
+                }
+                beneath => {
+                    let beneath = beneath.and_then(Result::ok);
+                    let mut cx = self.context(env, now, sink);
+                    let turn = Task::of_button(&mut cx, button, beneath);
+                    self.live_on(turn, sink);
+                }
+            },
             Input::EraseLists => {
                 (self.held.lists, self.held.vouched) = (TrustLists::default(), Vec::new());
             }
             Input::Timer { token } if token == self.token => {
                 self.on(env, now, Event::Timer, sink);
             }
+            Input::Lost => self.on(env, now, Event::Lost, sink),
+            Input::Reachable => self.on(env, now, Event::Reachable, sink),
             // Timers are not taken back: one of an earlier boot may still fire.
             Input::Timer { token } if self.was_given(token) => {}
             Input::Answered { token, result } if token == self.token => {
@@ -223,12 +230,15 @@ impl Phone {
     /// What the phone waited for has happened.
     fn on(&mut self, env: &Env, now: Time, event: Event<'_>, sink: &mut Sink) {
         match (self.task.take(), event) {
-            (Some(task), _) => {
-                let is_of_boot = task.is_of_boot();
+            (Some(task), _) if task.is_of_boot() => {
                 let turn = task.on(&mut self.context(env, now, sink), event);
-                self.go_on(turn, is_of_boot, sink);
+                self.go_on(env, now, turn, sink);
             }
-            (None, Event::Timer) => {}
+            (Some(task), _) => {
+                let turn = task.on(&mut self.context(env, now, sink), event);
+                self.live_on(turn, sink);
+            }
+            (None, Event::Timer | Event::Lost | Event::Reachable) => {}
             (None, Event::Answered(_)) => sink.facts.push(Fact::Unexpected),
         }
     }
@@ -238,15 +248,22 @@ impl Phone {
         Context { env, now, id: *id, model: *model, held, boot, token, sink }
     }
 
-    fn go_on(&mut self, turn: Turn<Task>, is_of_boot: bool, sink: &mut Sink) {
+    /// Goes on in a boot; with its end comes what is behind it.
+    fn go_on(&mut self, env: &Env, now: Time, turn: Turn<Task>, sink: &mut Sink) {
+        if !matches!(turn, Turn::Done) {
+            return self.live_on(turn, sink);
+        }
+        self.task = None;
+        sink.facts.push(Fact::Settled { outcome: self.boot.outcome() });
+        if let Some(turn) = Task::behind_boot(&mut self.context(env, now, sink)) {
+            self.live_on(turn, sink);
+        }
+    }
+
+    fn live_on(&mut self, turn: Turn<Task>, sink: &mut Sink) {
         match turn {
             Turn::Wait(task) => self.task = Some(task),
-            Turn::Done => {
-                self.task = None;
-                if is_of_boot {
-                    sink.facts.push(Fact::Settled { outcome: self.boot.outcome() });
-                }
-            }
+            Turn::Done => self.task = None,
             Turn::Unexpected(task) => {
                 self.task = Some(task);
                 sink.facts.push(Fact::Unexpected);

@@ -24,7 +24,7 @@ mod vouched;
 
 pub use boot_time::BootTime;
 pub use button::{Button, CertificatePath, PressEnd, PressFault};
-pub use contract::{Action, Fact, Failure, Input, Outcome, Sink};
+pub use contract::{Action, Fact, Failure, Input, Outcome, Sink, Unregistered, Watch};
 pub use errand::{
     Answer, Ask, Errand, ErrandFault, FileRequest, Message, PageRequest, PageTrust, Trust, TvsFault,
 };
@@ -37,7 +37,7 @@ pub use held::StoredConfig;
 pub use judge::{AcceptPath, Judgement, Refusal, judge};
 pub use lists::{PROVISIONING_ROLES, TrustList, TrustLists, TrustRecord, TrustState};
 pub use machine::{ListFiles, Phone, ProvisionError};
-pub use profile::{FILE_SIZE_MAX, PhoneProfile};
+pub use profile::{FILE_SIZE_MAX, PhoneProfile, RegistrationRules};
 pub use shared::Shared;
 pub use step::Step;
 pub use transport::{HttpFault, TRANSPORT_RULES, Transport, TransportRule};

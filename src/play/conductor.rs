@@ -11,16 +11,19 @@ use crate::cluster::{
 use crate::console::{Answer, Session, Sql, Transcript, Typed, View};
 use crate::listing::{hex, upper_hex};
 use crate::measure::{
-    ClusterCounts, CpuSeconds, Finish, ItlChecksum, Ledger, Mode, RunFacts, RunInfo, ServeSummary,
-    StepMark, Summary,
+    ClusterCounts, CpuSeconds, Finish, ItlChecksum, Ledger, Mode, OperatorStep, RunFacts, RunInfo,
+    ServeSummary, StepMark, Stranded, Summary,
 };
-use crate::phone::{Outcome, Phone};
+use crate::phone::{Outcome, Phone, TrustList};
 use crate::scenario::{FleetStart, Plan};
-use crate::wire::FileName;
+use crate::wire::{FileName, ROLE_TVS};
 
 use super::cast::Cast;
 use super::dates::{expired, mails};
 use super::homes::Homes;
+use super::presented::Gallery;
+use super::roll::{Bench, Roll, RollEntry};
+use super::stranded::Inspector;
 use super::timeline::{StepInHand, Timeline};
 use super::visit::{self, Visit};
 
@@ -49,6 +52,10 @@ pub struct Play {
     /// Signatures that were made before the storm, once it has begun.
     storm: Option<SignCounts>,
     steps: Vec<StepMark>,
+    /// What the operator did, in words.
+    done: Vec<OperatorStep>,
+    /// What services have presented.
+    gallery: Gallery,
     notes: Vec<String>,
     /// Actions that the cluster took and failed to carry out.
     failed_actions: u64,
@@ -118,7 +125,6 @@ impl Play {
         Play {
             mode,
             began_s,
-            cluster,
             homes: Arc::new(Homes::of_plan(&plan)),
             timeline: Timeline::new(std::mem::take(&mut plan.timeline)),
             plan,
@@ -127,6 +133,9 @@ impl Play {
             any_wave: false,
             storm: None,
             steps: Vec::new(),
+            done: Vec::new(),
+            gallery: cluster.as_ref().map(Gallery::of).unwrap_or_default(),
+            cluster,
             notes: Vec::new(),
             failed_actions: 0,
             sql: None,
@@ -307,6 +316,14 @@ impl Play {
             name: step.name.clone(),
             at_s: self.began_s + now.as_secs_f64(),
         }));
+        if self.done.len() < DONE_MAX {
+            self.done.push(OperatorStep {
+                at_s: now.as_secs_f64(),
+                number: step.as_ref().map(|step| step.number),
+                name: step.as_ref().map(|step| step.name.clone()).unwrap_or_default(),
+                what: self.tell(&action, None),
+            });
+        }
         let effects = match (&mut self.cluster, effect_on_phones(&action)) {
             (Some(cluster), _) => match cluster.apply(&*action, now) {
                 Err(ActionError::Failed(why)) => {
@@ -348,7 +365,12 @@ impl Play {
                 self.any_wave = true;
                 Cue::Visits(visits)
             }
-            Effect::Service(change) => Cue::Service(change),
+            Effect::Service(change) => {
+                if let Some(cluster) = &self.cluster {
+                    self.gallery.changed(cluster, &change, self.now);
+                }
+                Cue::Service(change)
+            }
             Effect::BackedUp(backup) => Cue::BackedUp(backup),
             Effect::Warn(what) => {
                 self.notes.push(what);
@@ -400,6 +422,8 @@ impl Play {
                 expiry_alarms: cluster.map_or(0, |ours| ours.monitor(self.now).raised()),
             },
             notes: [&self.notes[..], &self.warnings()].concat(),
+            operator: self.done.clone(),
+            presented: self.gallery.rows().to_vec(),
             ..Summary::default()
         };
         let signed_before = self.storm.unwrap_or_default();
@@ -533,18 +557,54 @@ impl Play {
         });
     }
 
+    /// The phones of a run that was [closed](Play::close) which are not ready, by reason.
+    pub fn stranded(&self, ledger: &Ledger, phones: &[Phone]) -> Vec<Stranded> {
+        if !self.any_wave {
+            return Vec::new();
+        }
+        let (homes, cluster) = (&*self.homes, self.cluster.as_ref());
+        let inspector = Inspector { plan: &self.plan, homes, cluster, tvs: self.gallery.tvs() };
+        inspector.stranded(ledger, phones)
+    }
+
+    /// What the end of a run has found of each phone.
+    pub fn roll(&self, phones: &[Phone]) -> Roll {
+        let mut roll = Roll::default();
+        let mut bench = self.cluster.as_ref().map(|cluster| Bench::new(cluster, &self.homes));
+        for phone in phones {
+            let tftp = self.homes.first(phone.id());
+            let entry = match &mut bench {
+                Some(bench) => bench.entry(phone, &mut roll),
+                None => RollEntry { tftp, itl: None, conditions: None },
+            };
+            roll.entries.push(entry);
+        }
+        roll
+    }
+
     /// Which ITL is held by how many phones, and which node serves it (ITL-22).
     fn look_at_itls(&self, ledger: &mut Ledger, phones: &[Phone]) {
-        let mut held: BTreeMap<Option<[u8; 16]>, (u64, Vec<String>)> = BTreeMap::new();
-        let served = self.served_itls();
-        for (&node, &checksum) in &served {
-            let name = self.plan.topology.node(node).name.clone();
-            held.entry(Some(checksum)).or_default().1.push(name);
+        let mut held: BTreeMap<Option<[u8; 16]>, ItlHolders> = BTreeMap::new();
+        let ours = self.cluster.as_ref();
+        for node in ours.into_iter().flat_map(|ours| ours.topology().ids()) {
+            let Some(service) = ours.and_then(|ours| ours.tftp(node)) else { continue };
+            let holders = held.entry(Some(service.list_checksum())).or_default();
+            if holders.tvs.is_empty() {
+                let list = TrustList::parse(&service.list_apart()).ok();
+                holders.tvs = list.as_ref().map(tvs_of).unwrap_or_default();
+            }
+            holders.served_by.push(self.plan.topology.node(node).name.clone());
         }
         let mut mismatches = 0;
         for phone in phones.iter().filter(|phone| phone.holds_lists()) {
             let checksum = phone.itl_checksum();
-            held.entry(checksum).or_default().0 += 1;
+            let holders = held.entry(checksum).or_default();
+            if holders.phones == 0
+                && let Some(itl) = &phone.lists().itl
+            {
+                holders.tvs = tvs_of(itl);
+            }
+            holders.phones += 1;
             let ours = self.cluster.as_ref();
             let own = phone.lists().itl.as_ref().map(|itl| itl.identity());
             let home = self.homes.of(phone.id()).iter();
@@ -554,17 +614,11 @@ impl Play {
             let differs = itls.peek().is_some() && itls.all(|served| served != own);
             mismatches += u64::from(differs);
         }
-        let row = |(checksum, (phones, served_by)): (Option<[u8; 16]>, (u64, Vec<String>))| {
-            ItlChecksum { checksum: checksum.map(|md5| hex(&md5)), phones, served_by }
+        let row = |(checksum, holders): (Option<[u8; 16]>, ItlHolders)| {
+            let ItlHolders { phones, served_by, tvs } = holders;
+            ItlChecksum { checksum: checksum.map(|md5| hex(&md5)), phones, served_by, tvs }
         };
         ledger.found_itls(held.into_iter().map(row).collect(), mismatches);
-    }
-
-    /// The checksum of the ITL of each TFTP node that runs, if the cluster is ours.
-    fn served_itls(&self) -> BTreeMap<NodeId, [u8; 16]> {
-        let Some(ours) = &self.cluster else { return BTreeMap::new() };
-        let checksum = |node: NodeId| Some((node, ours.tftp(node)?.list_checksum()));
-        ours.topology().ids().filter_map(checksum).collect()
     }
 
     /// Which phones run the load that an upgrade has named for them (BOOT-12).
@@ -582,6 +636,23 @@ impl Play {
         ledger.found_loads(rolled_out, behind);
     }
 }
+
+/// Who holds and who serves an ITL.
+#[derive(Default)]
+struct ItlHolders {
+    phones: u64,
+    served_by: Vec<String>,
+    tvs: Vec<String>,
+}
+
+/// Issuer and serial number of each TVS certificate in a list.
+fn tvs_of(list: &TrustList) -> Vec<String> {
+    let words = |(issuer, serial): (&str, &[u8])| format!("{issuer} {}", upper_hex(serial, ""));
+    list.named(&[ROLE_TVS]).map(words).collect()
+}
+
+/// Actions of the operator that are told at the end of a run at most (choice).
+const DONE_MAX: usize = 1_000;
 
 /// Nodes whose CallManager.pem is not that of their database, and how they are repaired (BKP-06).
 fn mismatches(ours: &Cluster) -> impl Iterator<Item = String> + '_ {

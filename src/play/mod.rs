@@ -8,7 +8,10 @@ mod cast;
 mod conductor;
 mod dates;
 mod homes;
+mod presented;
 mod presses;
+mod roll;
+mod stranded;
 mod timeline;
 mod visit;
 
@@ -16,5 +19,6 @@ pub use cast::Cast;
 pub use conductor::{Cue, Entered, Play, Wave};
 pub use homes::Homes;
 pub use presses::{NextPress, Presses};
+pub use roll::{Conditions, Records, Roll, RollEntry, group_of};
 pub use timeline::{StepInHand, Timeline};
 pub use visit::{Visit, longest};

@@ -6,6 +6,7 @@ use crate::measure::{GeneratorState, Metric, Summary, Trend, Unit, Verdict};
 
 use super::both::Both;
 use super::capacity_comparison::ended_too_low;
+use super::noise::Noise;
 use crate::base::lines::COLUMNS;
 use crate::base::words::aligned;
 use crate::base::{named, wrapped};
@@ -19,8 +20,8 @@ pub struct Regression {
     pub broken: Vec<String>,
     /// What keeps numbers from being judged, in words.
     pub caveats: Vec<String>,
-    /// By how much a judged time may be longer, as a share.
-    pub tolerance: f64,
+    /// By how much a judged number may be worse, as a share.
+    pub noise: Noise,
 }
 
 /// One number of both runs.
@@ -64,9 +65,9 @@ fn compared() -> Vec<(String, Unit, Trend)> {
 
 impl Regression {
     /// Compares two summaries of runs. Counts are compared exactly; a judged time is worse if it
-    /// is longer by more than `tolerance` (0.15 is 15 %), or is not reached any more. Times of a
+    /// is longer by more than the `noise` of that time, or is not reached any more. Times of a
     /// generator that was late are not judged.
-    pub fn of_runs(base: &Value, candidate: &Value, tolerance: f64) -> Regression {
+    pub fn of_runs(base: &Value, candidate: &Value, noise: Noise) -> Regression {
         let late = |run: &Value| {
             run["generator"]["verdict"].as_str().is_some_and(|v| v != GeneratorState::Ok.name())
         };
@@ -83,14 +84,14 @@ impl Regression {
         let are_times_sound = !late(base) && !late(candidate);
         let row = |(path, unit, trend): (String, Unit, Trend)| {
             let (trend, tolerance) = match unit {
-                Unit::Seconds if are_times_sound => (trend, tolerance),
-                Unit::Seconds => (Trend::Neither, tolerance),
+                Unit::Seconds if are_times_sound => (trend, noise.at(&path)),
+                Unit::Seconds => (Trend::Neither, noise.at(&path)),
                 _ => (trend, 0.0),
             };
             RegressionRow::new(Both::of(&path, unit, base, candidate), trend, tolerance)
         };
         let rows = compared().into_iter().map(row).collect();
-        Regression { rows, broken: broken(base, candidate), caveats, tolerance }
+        Regression { rows, broken: broken(base, candidate), caveats, noise }
     }
 
     /// Compares two summaries of capacity measurements: what is carried may be less by `tolerance`
@@ -109,7 +110,8 @@ impl Regression {
         let caveat = "the second measurement ended below what the first carried: what the servers \
                       carry cannot be compared";
         let caveats = is_open.then(|| caveat.to_owned()).into_iter().collect();
-        Regression { rows, broken: broken(base, candidate), caveats, tolerance }
+        let noise = Noise::fixed(tolerance);
+        Regression { rows, broken: broken(base, candidate), caveats, noise }
     }
 
     /// How many numbers and conditions became worse.
@@ -156,9 +158,14 @@ impl Regression {
             .map(|expr| format!("WORSE: held before, broken now: {expr}"))
             .collect();
         lines.extend(self.caveats.iter().cloned());
+        let times = self.noise.of.iter();
+        let limits = times.map(|(path, share)| format!("{path} {:.1} %", share * 100.0));
+        let limits: Vec<String> = limits.collect();
+        let limits =
+            if limits.is_empty() { String::new() } else { format!(": {}", limits.join(", ")) };
         lines.push(format!(
-            "limits: counts exactly, others within {} %; fixed, because noise is not measured",
-            self.tolerance * 100.0
+            "limits: counts exactly, others within their noise, {}{limits}",
+            self.noise.source
         ));
         let code = u8::from(self.worse() > 0);
         lines.push(format!(
@@ -230,7 +237,8 @@ mod tests {
     #[test]
     fn more_stuck_longer_times_and_broken_conditions_are_worse_and_the_other_way_is_better() {
         let base = run(0, Some(2.0), "pass");
-        let verdict = |other: &Value| Regression::of_runs(&base, other, 0.15).verdict();
+        let verdict =
+            |other: &Value| Regression::of_runs(&base, other, Noise::fixed(0.15)).verdict();
         assert_eq!(verdict(&base), Change::Alike);
         assert_eq!(verdict(&run(0, Some(2.2), "pass")), Change::Alike);
         assert_eq!(verdict(&run(0, Some(2.4), "pass")), Change::Worse);
@@ -238,7 +246,7 @@ mod tests {
         assert_eq!(verdict(&run(1, Some(2.0), "pass")), Change::Worse);
         assert_eq!(verdict(&run(0, None, "pass")), Change::Worse, "never reached");
         assert_eq!(verdict(&run(0, Some(2.0), "fail")), Change::Worse);
-        let back = Regression::of_runs(&run(9, None, "fail"), &base, 0.15);
+        let back = Regression::of_runs(&run(9, None, "fail"), &base, Noise::fixed(0.15));
         assert_eq!((back.verdict(), back.worse()), (Change::Better, 0));
     }
 
@@ -247,7 +255,7 @@ mod tests {
         let base = run(0, Some(2.0), "pass");
         let mut other = base.clone();
         other["tvs"]["lookups"] = 50.into();
-        let compared = Regression::of_runs(&base, &other, 0.15);
+        let compared = Regression::of_runs(&base, &other, Noise::fixed(0.15));
         assert_eq!(compared.verdict(), Change::Alike);
         let table = compared.table();
         let line = table.lines().find(|line| line.starts_with("tvs.lookups")).unwrap();
@@ -260,7 +268,7 @@ mod tests {
         let base = run(0, Some(2.0), "pass");
         let mut late = run(0, Some(9.0), "pass");
         late["generator"]["verdict"] = "saturated".into();
-        let compared = Regression::of_runs(&base, &late, 0.15);
+        let compared = Regression::of_runs(&base, &late, Noise::fixed(0.15));
         assert_eq!(compared.verdict(), Change::Alike);
         assert!(compared.conclusion().contains("the generator of the second run was late"));
     }

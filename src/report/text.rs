@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::ops::RangeBounds;
 
 use crate::base::lines::{COLUMNS, paragraph};
@@ -5,8 +6,8 @@ use crate::base::words::{aligned, aligned_left, bytes, count, seconds};
 use crate::base::{ExitCode, Time, wrapped};
 use crate::measure::{
     COVERS, ConfigCounts, FirmwareCounts, ItlChecksum, Ledger, MachineSummary, Phones, PressEnds,
-    Section, ServeSummary, Signatures, SimSummary, StepKind, StepSummary, Summary, TrustPaths,
-    TvsCounts, Unit, Verdict,
+    RegistrationCounts, Section, ServeSummary, Signatures, SimSummary, StepKind, StepSummary,
+    Summary, TrustPaths, TvsCounts, Unit, Verdict,
 };
 use crate::scenario::{Slo, SloResult, SloVerdict};
 
@@ -53,7 +54,7 @@ fn lines(summary: &Summary) -> Vec<(&'static str, String)> {
             [
                 said(&summary.phones, 5..9),
                 said(&summary.phones.counts, ..),
-                said(&summary.phones, 9..),
+                said(&summary.phones, 9..12),
             ]
             .concat(),
         ),
@@ -67,6 +68,7 @@ fn lines(summary: &Summary) -> Vec<(&'static str, String)> {
     let further = further.into_iter().filter(|(_, paths)| judged(paths));
     lines.extend(further.map(|(label, paths)| (label, trust(paths))));
     lines.extend(summary.itls.iter().map(|itl| ("ITL", checksum(itl))));
+    lines.extend(stranded(summary));
     let firmware = &summary.firmware;
     if *firmware != FirmwareCounts::default() {
         lines.push(("firmware", said(firmware, ..)));
@@ -77,6 +79,12 @@ fn lines(summary: &Summary) -> Vec<(&'static str, String)> {
         let node =
             |(name, ends): (&String, &PressEnds)| ("", format!("{name}: {}", said(ends, ..)));
         lines.extend(presses.by_node.iter().map(node));
+    }
+    if summary.registration != RegistrationCounts::default() || not_registered(summary) {
+        lines.push(("registered", said(&summary.phones, 12..)));
+        lines.push(("", said(&summary.registration, ..)));
+        let times = said(&summary.fleet_registered_s, ..);
+        lines.push(("", times + "   (registered, from the first reset)"));
     }
     lines.extend([
         ("TVS", tvs(&summary.tvs)),
@@ -103,6 +111,42 @@ fn lines(summary: &Summary) -> Vec<(&'static str, String)> {
     match &summary.sim {
         None => lines.extend(generator(summary)),
         Some(sim) => lines.extend(simulation(sim)),
+    }
+    lines
+}
+
+/// Reasons that the text tells in full (choice); the rest is in `summary.json`.
+const REASONS_SHOWN: usize = 4;
+
+/// Who is stranded, why and what helps.
+fn stranded(summary: &Summary) -> Vec<(&'static str, String)> {
+    let mut lines = Vec::new();
+    for stranded in summary.stranded.iter().take(REASONS_SHOWN) {
+        let label = if lines.is_empty() { "stranded" } else { "" };
+        let who = format!("{} {}: {}", count(stranded.phones), stranded.outcome, stranded.cause);
+        lines.push((label, who));
+        let parts = [
+            ("group", &stranded.by_group),
+            ("site", &stranded.by_site),
+            ("model", &stranded.by_model),
+            ("TFTP", &stranded.by_tftp),
+        ];
+        let part = |(name, counts): &(&str, &BTreeMap<String, u64>)| {
+            let of = |(key, phones): (&String, &u64)| format!("{key} {}", count(*phones));
+            format!("{name} {}", counts.iter().map(of).collect::<Vec<_>>().join(", "))
+        };
+        let known = parts.iter().filter(|(_, counts)| !counts.is_empty());
+        lines.push(("", known.map(part).collect::<Vec<_>>().join(BETWEEN)));
+        for (at, remedy) in stranded.remedies.iter().enumerate() {
+            lines.push((if at == 0 { "  remedy" } else { "  or" }, remedy.what.clone()));
+            if !remedy.steps.is_empty() {
+                let steps = remedy.steps.replace("[[event]]", "").trim().replace('\n', " · ");
+                lines.push(("  rehearse", steps.replace(" ·  · ", " · then ")));
+            }
+        }
+    }
+    if let Some(more @ 1..) = summary.stranded.len().checked_sub(REASONS_SHOWN) {
+        lines.push(("", format!("and {more} more reasons: summary.json, phones.csv")));
     }
     lines
 }
@@ -218,6 +262,11 @@ const MACHINE_TAKEN: f64 = 0.05;
 fn machine(machine: &MachineSummary) -> String {
     let percent = machine.available.unwrap_or(1.0) * 100.0;
     format!("{percent:.0} % of it was left by other programs: times are longer than on a quiet one")
+}
+
+/// Whether some phone was to register and could not even ask.
+fn not_registered(summary: &Summary) -> bool {
+    summary.phones.unregistered_no_config > 0
 }
 
 /// Whether this program kept its schedule; if not, why, a line for each reason.

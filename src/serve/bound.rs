@@ -63,7 +63,7 @@ impl Bound {
         }
         bound.bind_web(topology)?;
         for dialogue in Dialogue::ALL {
-            for node in topology.nodes_with(ServiceKind::of(dialogue)) {
+            for node in topology.nodes_in(dialogue) {
                 let address = topology.dialogue_socket(node, dialogue);
                 let open = Place::new(topology, node, dialogue.rules().name, address).tcp()?;
                 let ports = bound.ports(node);
@@ -188,6 +188,7 @@ mod tests {
             security: crate::cluster::Security::default(),
             domain: None,
             faults: Vec::new(),
+            registrar: None,
             replication_delay: crate::base::Span::ZERO,
             nodes: vec![NodeSpec {
                 name: "pub".into(),

@@ -1,5 +1,5 @@
 use crate::base::{PhoneId, Span, Time};
-use crate::measure::{Incident, Ledger, Listen, Notice, RunInfo, Slice, encode};
+use crate::measure::{Incident, Journal, Ledger, Listen, Notice, RunInfo, Slice, encode};
 
 use super::digest::FactDigest;
 
@@ -8,15 +8,18 @@ pub(super) struct Ears {
     ledger: Ledger,
     digest: FactDigest,
     samples: Samples,
+    journal: Option<Journal>,
 }
 
 impl Ears {
-    /// Nothing was heard yet of so many phones; samples are taken this often, if at all.
-    pub(super) fn new(phones: u32, sample_every: Option<Span>) -> Ears {
+    /// Nothing was heard yet of so many phones; samples are taken this often, if at all, and the
+    /// journal is kept if there is one.
+    pub(super) fn new(phones: u32, sample_every: Option<Span>, journal: Option<Journal>) -> Ears {
         Ears {
             ledger: Ledger::new(Slice::whole(phones)),
             digest: FactDigest::new(),
             samples: Samples::new(sample_every, phones),
+            journal,
         }
     }
 
@@ -24,16 +27,22 @@ impl Ears {
     pub(super) fn hear(&mut self, phone: u32, now: Time, incident: &Incident<'_>) {
         self.ledger.hear(PhoneId(phone), now, incident);
         self.digest.hear(PhoneId(phone), now, incident);
+        if let Some(journal) = &mut self.journal {
+            journal.hear(PhoneId(phone), now, incident);
+        }
     }
 
     /// Something has happened to the whole fleet.
     pub(super) fn note(&mut self, now: Time, notice: Notice) {
         self.ledger.note(now, &notice);
+        if let Some(journal) = &mut self.journal {
+            journal.note(now, &notice);
+        }
     }
 
-    /// Phones whose boots have begun and not ended.
-    pub(super) fn booting(&self) -> u64 {
-        self.ledger.booting()
+    /// Phones whose boots or registrations have begun and not ended.
+    pub(super) fn unsettled(&self) -> u64 {
+        self.ledger.unsettled()
     }
 
     /// What was heard so far.
@@ -59,9 +68,9 @@ impl Ears {
         }
     }
 
-    /// What was heard: the counts, the samples and the digest.
-    pub(super) fn close(self) -> (Ledger, Samples, String) {
-        (self.ledger, self.samples, self.digest.finish())
+    /// What was heard: the counts, the samples, the digest and the journal.
+    pub(super) fn close(self) -> (Ledger, Samples, String, Option<Journal>) {
+        (self.ledger, self.samples, self.digest.finish(), self.journal)
     }
 }
 

@@ -28,9 +28,11 @@ mod session;
 mod station;
 mod tftp;
 mod transfer;
+mod watches;
+mod watching;
 mod world;
 
 pub use explore::{Axis, combinations, largest, play_all, ranked, try_guesses};
 pub use fleet::{Seen, Witness};
-pub use run::{SimOptions, SimRun};
+pub use run::{Recorded, SimOptions, SimRun};
 pub use world::World;

@@ -1,7 +1,8 @@
-use crate::base::{Span, Time};
+use crate::base::{PhoneId, Span, Time};
 use crate::cluster::{Cluster, Contents};
 use crate::measure::{Finish, Ledger, RunFacts, Summary};
 use crate::phone::Phone;
+use crate::play::Records;
 use crate::scenario::Plan;
 
 /// How a world is played; the plan says which one.
@@ -16,11 +17,30 @@ pub struct SimOptions {
     /// Most events that are handled; `None` takes a bound that no world which comes to rest
     /// reaches.
     pub events_max: Option<u64>,
+    /// What is kept of the run beside its sums.
+    pub records: Recorded,
+}
+
+/// What is kept of a run beside its sums.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Recorded {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// What happened from second to second, boots of some phones, and what the end has found of each.
+    Course,
+    /// Every boot of this phone.
+    Phone(PhoneId),
 }
 
 impl Default for SimOptions {
     fn default() -> SimOptions {
-        SimOptions { contents: Contents::OfEachModel, sample_every: None, events_max: None }
+        SimOptions {
+            contents: Contents::OfEachModel,
+            sample_every: None,
+            events_max: None,
+            records: Recorded::Nothing,
+        }
     }
 }
 
@@ -46,6 +66,8 @@ pub struct SimRun {
     pub ended: Time,
     /// Why it ended.
     pub finish: Finish,
+    /// What was kept beside the sums, if anything.
+    pub records: Option<Records>,
 }
 
 impl SimRun {

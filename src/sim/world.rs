@@ -8,13 +8,14 @@ use crate::cluster::{
 };
 use crate::crypto::KeySource;
 use crate::measure::{
-    Finish, Incident, Mode, Notice, RunFacts, RunInfo, SimSummary, StepKind, Summary, encode,
+    Finish, Incident, Journal, Mode, Notice, RunFacts, RunInfo, SimSummary, Slice, StepKind,
+    Summary, encode,
 };
 use crate::phone::{
     Action, Answer, Ask, Errand, ErrandFault, Fact, FileRequest, HttpFault, Input, Outcome, Sink,
     Transport, TvsFault,
 };
-use crate::play::{Cue, Homes, Play, Presses, Wave};
+use crate::play::{Cue, Homes, Play, Presses, Records, Wave};
 use crate::scenario::Plan;
 use crate::vault::MemorySql;
 use crate::wire::Dialogue;
@@ -28,9 +29,10 @@ use super::link::Fates;
 use super::machines::{Machines, Work, WorkKind};
 use super::network::Network;
 use super::pace::Pace;
-use super::run::{SimOptions, SimRun};
+use super::run::{Recorded, SimOptions, SimRun};
 use super::servers::Servers;
 use super::session::{Sessions, Waits};
+use super::watching::Watches;
 
 /// A cluster, its phones and the network between them: hands what happens to those who own it.
 pub struct World {
@@ -43,6 +45,7 @@ pub struct World {
     ears: Ears,
     pub(super) fleet: Fleet,
     pub(super) sessions: Sessions,
+    pub(super) watches: Watches,
     /// Connections on which phones go on.
     pub(super) calls: BTreeMap<u32, OpenCall>,
     pub(super) network: Network,
@@ -75,8 +78,13 @@ impl World {
             play: Play::new(&plan, Some(cluster), Mode::Sim, 0.0).with_sql(MemorySql),
             homes: Homes::of_plan(&plan),
             pace: Pace::new(&plan),
-            ears: Ears::new(plan.fleet.phones, options.sample_every),
+            ears: Ears::new(
+                plan.fleet.phones,
+                options.sample_every,
+                journal(&plan, options.records),
+            ),
             sessions: Sessions::new(&plan),
+            watches: Watches::default(),
             calls: BTreeMap::new(),
             network: Network::new(&plan),
             machines: Machines::new(&plan),
@@ -152,7 +160,7 @@ impl World {
     }
 
     fn settled(&self) -> bool {
-        !self.pace.has_planned() && self.ears.booting() == 0
+        !self.pace.has_planned() && self.ears.unsettled() == 0 && !self.watches.is_busy()
     }
 
     /// Carries out what is due.
@@ -190,6 +198,7 @@ impl World {
                 self.pace.plan_visits(&mut self.engine, &visits);
             }
             Cue::Service(ServiceChange::Started { node, service }) => {
+                self.notice(&ServiceChange::Started { node, service: service.clone() });
                 self.started(node, &service);
                 if service.kind() == ServiceKind::Tftp {
                     self.servers.built(node, now + self.plan.cost.build_time);
@@ -198,7 +207,8 @@ impl World {
             Cue::Service(ServiceChange::Stopped { node, service: ServiceKind::Tftp }) => {
                 self.stall_transfers(node);
             }
-            Cue::Service(ServiceChange::Stopped { .. }) | Cue::Moved | Cue::BackedUp(_) => {}
+            Cue::Service(change @ ServiceChange::Stopped { .. }) => self.notice(&change),
+            Cue::Moved | Cue::BackedUp(_) => {}
         }
     }
 
@@ -236,6 +246,7 @@ impl World {
             Event::HttpAnswered(request, answer) => self.on_http_answered(request, &answer),
             Event::Resolved(request, address) => self.on_resolved(request, address),
             Event::Called(call) => self.on_called(call),
+            Event::Noticed(notice) => self.on_noticed(notice),
             Event::Told(call) => self.on_told(call),
             Event::Presented(call) => self.on_presented(call),
             Event::Said(request, result) => {
@@ -256,6 +267,7 @@ impl World {
         self.hear(phone, Incident::BootBegan(self.engine.now()));
         self.begin_request(phone, Waits::Nothing);
         self.drop_link(phone);
+        self.forget_watch(phone);
         self.homes.learn(PhoneId(phone), self.play.homes());
         self.sessions.of_mut(phone).server = 0;
         self.step(phone, Input::Boot);
@@ -291,6 +303,7 @@ impl World {
             match action {
                 Action::Wake { at, token } => self.engine.push(at, Event::Timer { phone, token }),
                 Action::Do(Errand { wanted, ask, .. }) => self.run_errand(phone, wanted, ask),
+                Action::Watch(watch) => self.watch(phone, &watch),
             }
         }
         self.sink = sink;
@@ -308,6 +321,8 @@ impl World {
                 if std::mem::replace(&mut session.server, server) != server {
                     self.drop_link(phone);
                 }
+                let address = self.plan.topology.node(self.node_of(phone)).address;
+                self.hear(phone, Incident::Turned(address));
                 match via {
                     Transport::Tftp => self.fetch_tftp(phone, wanted, file),
                     Transport::Http => self.fetch_http(phone, wanted, file, false),
@@ -316,7 +331,10 @@ impl World {
             }
             Ask::Page(page) => self.fetch_page(phone, wanted, page),
             Ask::Name(name) => self.resolve(phone, &name),
-            Ask::Say(message) => self.say(phone, wanted, message),
+            Ask::Say(message) => {
+                self.hear(phone, Incident::Turned(message.server.ip()));
+                self.say(phone, wanted, message);
+            }
         }
     }
 
@@ -394,6 +412,10 @@ impl World {
                 self.next_in_line(call.node, WorkKind::Tvs);
                 self.on_handshake(call);
             }
+            Job::Message(call) => {
+                self.next_in_line(call.node, WorkKind::Lookup);
+                self.on_told(call);
+            }
             Job::Turn(call) => {
                 self.next_in_line(call.node, WorkKind::Sign);
                 self.reply_to(call, Span::ZERO, None);
@@ -435,8 +457,9 @@ impl World {
             + self.presses.draws()
             + casting_draws(&self.plan);
         let info = self.info();
-        let (mut ledger, samples, digest) = self.ears.close();
+        let (mut ledger, samples, digest, journal) = self.ears.close();
         self.play.close(&mut ledger, finish, self.fleet.phones());
+        let stranded = self.play.stranded(&ledger, self.fleet.phones());
         ledger.read(self.fleet.verified(), BTreeMap::new());
         let (ended, facts) = (self.engine.now(), self.play.facts());
         let guesses = guesses(&self.plan, &ledger, &facts).into_iter().map(|(guess, _)| guess);
@@ -456,11 +479,18 @@ impl World {
             machine: self.machines.summary(),
             serve: info.serve,
             sim: Some(sim),
+            stranded,
+            attribution: journal.as_ref().map(Journal::attribution).unwrap_or_default(),
             notes: [notes(&self.plan), facts.known.notes].concat(),
             ..facts.known
         };
+        let records = journal.map(|mut journal| {
+            journal.end(ended);
+            Records { journal, roll: self.play.roll(self.fleet.phones()) }
+        });
         let facts = RunFacts { known, ..facts };
         SimRun {
+            records,
             samples: samples.end(ended, || encode(&ledger, &info)),
             ledger,
             digest,
@@ -471,6 +501,16 @@ impl World {
             ended,
             finish,
         }
+    }
+}
+
+/// The journal of a run of which so much is kept.
+fn journal(plan: &Plan, records: Recorded) -> Option<Journal> {
+    let phones = plan.fleet.phones;
+    match records {
+        Recorded::Nothing => None,
+        Recorded::Course => Some(Journal::new(plan.seed, Slice::whole(phones), phones)),
+        Recorded::Phone(phone) => Some(Journal::of_phone(plan.seed, phones, phone)),
     }
 }
 

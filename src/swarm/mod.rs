@@ -6,6 +6,7 @@
 mod dialogue;
 mod http;
 mod turn;
+mod watch;
 mod worker;
 
 use std::collections::BTreeMap;
@@ -19,13 +20,14 @@ pub use dialogue::{DialogueClient, DialogueJob, DialogueResult};
 pub use turn::{Carried, Fault, Ticket, Turn};
 
 use crate::base::{HostTable, NodeId, Span, Time};
-use crate::measure::{Ledger, Slice, ThreadKind};
+use crate::measure::{Journal, Ledger, Slice, ThreadKind};
 use crate::net::threads::{self, OwnRuntime, StartError};
 use crate::net::{Clock, TlsClients};
 use crate::phone::{Env, Phone, PhoneProfile, Shared as PhoneShared, Verifier};
 use crate::play::{Homes, Visit};
 use crate::scenario::UsePlan;
 use http::HttpClient;
+use watch::Watcher;
 use worker::{Clients, Command, Results, Shared, Worker, WorkerPlan};
 
 /// Where the phones of a swarm turn to, and its limits.
@@ -69,6 +71,7 @@ pub struct FileServer {
 /// A fleet of phones that runs on threads of its own.
 #[derive(Debug)]
 pub struct Swarm {
+    seed: u64,
     workers: Vec<Handle>,
     /// Runtimes of lookups and of HTTP.
     _runtimes: [OwnRuntime; 2],
@@ -81,7 +84,7 @@ struct Handle {
     commands: mpsc::Sender<Command>,
     shared: Arc<Shared>,
     /// The phones and what was recorded, when the worker has stopped.
-    ended: oneshot::Receiver<(Vec<Phone>, Ledger)>,
+    ended: oneshot::Receiver<(Vec<Phone>, Ledger, Journal)>,
 }
 
 impl Swarm {
@@ -115,6 +118,7 @@ impl Swarm {
         for (index, phones) in (0u32..).zip(parts) {
             let worker = WorkerPlan {
                 slice: Slice::dealt(index, workers, count),
+                phones: count,
                 seed: plan.seed,
                 homes: Arc::clone(&plan.homes),
                 files: Arc::clone(&servers),
@@ -129,10 +133,16 @@ impl Swarm {
             };
             let (http_sender, http_results) = mpsc::unbounded_channel();
             let (lookup_sender, lookup_results) = mpsc::unbounded_channel();
+            let (seen_sender, seen) = mpsc::unbounded_channel();
             let clients = Clients {
                 lookups: client.clone(),
                 lookup_runtime: lookups.handle().clone(),
                 lookup_results: lookup_sender,
+                watcher: Watcher {
+                    client: client.clone(),
+                    runtime: lookups.handle().clone(),
+                    seen: seen_sender,
+                },
                 http: HttpClient {
                     tls: TlsClients::default(),
                     clock,
@@ -142,10 +152,10 @@ impl Swarm {
                     results: http_sender,
                 },
             };
-            let results = Results { lookups: lookup_results, http: http_results };
+            let results = Results { lookups: lookup_results, http: http_results, seen };
             handles.push(start_worker(index, worker, env, phones, clients, results)?);
         }
-        Ok(Swarm { workers: handles, _runtimes: [lookups, files] })
+        Ok(Swarm { seed: plan.seed, workers: handles, _runtimes: [lookups, files] })
     }
 
     /// Plans a boot of every phone within `spread` from `from`; `storm` starts the counting.
@@ -208,20 +218,29 @@ impl Swarm {
 
     /// Stops the threads; returns the phones in the order of their numbers, and what was heard of
     /// them.
-    pub async fn stop(mut self) -> (Vec<Phone>, Ledger) {
-        let mut phones = Vec::new();
+    pub async fn stop(self) -> (Vec<Phone>, Ledger) {
+        let (phones, ledger, _) = self.finish().await;
+        (phones, ledger)
+    }
+
+    /// Like [`Swarm::stop`]; returns the course of the run, too.
+    pub async fn finish(mut self) -> (Vec<Phone>, Ledger, Journal) {
+        let (mut phones, mut journals) = (Vec::new(), Vec::new());
         let mut merged = Ledger::new(Slice::whole(0));
         for worker in &self.workers {
             // A worker that has ended already takes no command.
             let _ = worker.commands.send(Command::Stop).await;
         }
         for worker in self.workers.drain(..) {
-            let (part, ledger) = worker.ended.await.expect("a worker of the swarm panicked");
+            let (part, ledger, journal) =
+                worker.ended.await.expect("a worker of the swarm panicked");
             phones.extend(part);
             merged.merge(&ledger);
+            journals.push(journal);
         }
         phones.sort_unstable_by_key(Phone::id);
-        (phones, merged)
+        let journal = Journal::gathered(self.seed, phones.len() as u32, &journals);
+        (phones, merged, journal)
     }
 }
 

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use crate::base::{Lack, NodeId, PhoneId, Purpose, Span, Time, stream};
 use crate::measure::{
-    Incident, Ledger, Listen, Notice, PAUSE_MIN, Pause, Queue, Slice, StepEnd, StepKind,
+    Incident, Journal, Ledger, Listen, Notice, PAUSE_MIN, Pause, Queue, Slice, StepEnd, StepKind,
 };
 use crate::net::Clock;
 use crate::net::fleet::{Received, Recipient, Sockets, phone_address};
@@ -27,6 +27,7 @@ use super::FileServer;
 use super::dialogue::{DialogueClient, DialogueJob, DialogueResult, Kept};
 use super::http::{HttpClient, HttpJob, HttpLink, HttpResult};
 use super::turn::{Carried, Fault, Ticket, Turn};
+use super::watch::{Seen, Told, Watcher, Watches};
 
 /// What the driver tells a worker.
 #[derive(Clone, Debug)]
@@ -76,6 +77,7 @@ pub(super) struct Clients {
     pub lookup_runtime: Handle,
     pub lookup_results: mpsc::UnboundedSender<DialogueResult>,
     pub http: HttpClient,
+    pub watcher: Watcher,
 }
 
 /// What comes back from the [`Clients`] of a worker; unbounded, because a phone asks for one thing
@@ -84,6 +86,7 @@ pub(super) struct Clients {
 pub(super) struct Results {
     pub lookups: mpsc::UnboundedReceiver<DialogueResult>,
     pub http: mpsc::UnboundedReceiver<HttpResult>,
+    pub seen: mpsc::UnboundedReceiver<Seen>,
 }
 
 /// A worker of the swarm: one thread, a part of the phones, a few sockets.
@@ -104,7 +107,10 @@ pub(super) struct Worker {
     pressing: u64,
     /// Messages under way, those of phones included that were reset meanwhile.
     messages: BTreeMap<Dialogue, u64>,
+    /// Servers that phones have connections with, or wait for.
+    watches: Watches,
     ledger: Ledger,
+    journal: Journal,
     board: Board,
     clients: Clients,
     sink: Sink,
@@ -145,6 +151,8 @@ struct Board {
 pub(super) struct WorkerPlan {
     /// The phones that are its own.
     pub slice: Slice,
+    /// Phones of the whole fleet.
+    pub phones: u32,
     pub seed: u64,
     /// Where the phones belong.
     pub homes: Arc<Homes>,
@@ -291,7 +299,9 @@ impl Worker {
             presses: Presses::default(),
             pressing: 0,
             messages: BTreeMap::new(),
+            watches: Watches::default(),
             ledger,
+            journal: Journal::new(plan.seed, plan.slice, plan.phones),
             board: Board {
                 shared,
                 planned_boots: 0,
@@ -317,7 +327,7 @@ impl Worker {
         mut self,
         mut commands: mpsc::Receiver<Command>,
         mut results: Results,
-    ) -> (Vec<Phone>, Ledger) {
+    ) -> (Vec<Phone>, Ledger, Journal) {
         let mut buffer = vec![0; DATAGRAM_MAX];
         let mut ready = Vec::new();
         loop {
@@ -338,6 +348,10 @@ impl Worker {
                         let Ok(result) = results.lookups.try_recv() else { break };
                         self.on_lookup(result);
                     }
+                }
+                Some(seen) = results.seen.recv() => {
+                    let told = self.watches.on(seen);
+                    self.tell(told);
                 }
                 Some(result) = results.http.recv() => {
                     self.on_http(result);
@@ -364,7 +378,8 @@ impl Worker {
         }
         self.close();
         self.publish();
-        (self.phones, self.ledger)
+        self.journal.end(self.plan.clock.now());
+        (self.phones, self.ledger, self.journal)
     }
 
     fn now(&self) -> Time {
@@ -406,6 +421,7 @@ impl Worker {
     fn plan_boots(&mut self, from: Time, spread: Span, storm: bool) {
         if storm {
             self.ledger.note(from, &Notice::StormBegan);
+            self.journal.note(from, &Notice::StormBegan);
             self.board.verified_before = self.env.verifier.count();
         }
         for place in 0..self.phones.len() {
@@ -507,6 +523,7 @@ impl Worker {
         self.hear(place, Incident::BootBegan(planned));
         self.end_transfer(place);
         self.slots[place].begin_boot(Some(planned));
+        self.watches.forget(place as u32);
         self.homes.learn(self.phone_id(place), &self.plan.homes);
         self.step(place, Input::Boot);
     }
@@ -517,7 +534,9 @@ impl Worker {
     }
 
     fn hear_at(&mut self, at: Time, place: usize, incident: Incident<'_>) {
-        self.ledger.hear(self.phones[place].id(), at, &incident);
+        let phone = self.phones[place].id();
+        self.ledger.hear(phone, at, &incident);
+        self.journal.hear(phone, at, &incident);
     }
 
     /// Feeds one input to a phone, records what happened and starts what it wants.
@@ -525,31 +544,52 @@ impl Worker {
         let now = self.now();
         let mut sink = std::mem::take(&mut self.sink);
         self.phones[place].handle(&self.env, now, input, &mut sink);
+        let mut settles = false;
         for fact in sink.facts.drain(..) {
             self.hear_at(now, place, Incident::Phone(fact));
             if matches!(fact, Fact::Settled { .. }) {
                 (self.slots[place].link, self.slots[place].kept) = (None, None);
-                self.count_unsettled();
             }
             if let Fact::Pressed { end, .. } = fact {
                 self.pressed(place, end);
             }
+            settles |= fact.may_settle();
         }
+        if settles {
+            self.count_unsettled();
+        }
+        let mut told = Vec::new();
         for action in sink.actions.drain(..) {
             match action {
                 Action::Wake { at, token } => {
                     self.timers.push(Reverse((at, place as u32, Timer::Phone { token })));
                 }
                 Action::Do(errand) => self.run_errand(place, now, errand),
+                Action::Watch(watch) => {
+                    let source = phone_address(self.phone_id(place));
+                    let watcher = &self.clients.watcher;
+                    told.push(self.watches.set(place as u32, *watch, source, watcher));
+                }
             }
         }
         self.sink = sink;
+        told.into_iter().for_each(|told| self.tell(told));
+    }
+
+    /// Tells phones what has become of the servers that they watch.
+    fn tell(&mut self, told: Told) {
+        for place in told.lost {
+            self.step(place as usize, Input::Lost);
+        }
+        for place in told.reachable {
+            self.step(place as usize, Input::Reachable);
+        }
     }
 
     /// Tells the driver how many phones boot or are about to; the last one publishes first, so
     /// that whoever sees a settled fleet sees all of its numbers.
     fn count_unsettled(&mut self) {
-        let unsettled = self.board.planned_boots + self.ledger.booting();
+        let unsettled = self.board.planned_boots + self.ledger.unsettled();
         if unsettled == 0 {
             self.publish();
         }
@@ -567,6 +607,7 @@ impl Worker {
                 let Some(server) = server else {
                     return self.answer(place, token, Err(ErrandFault::NoServer));
                 };
+                self.hear_at(now, place, Incident::Turned(server.tftp.ip()));
                 let slot = &mut self.slots[place];
                 if std::mem::replace(&mut slot.server, request.server) != request.server {
                     slot.link = None;
@@ -600,6 +641,7 @@ impl Worker {
             }
             Ask::Say(message) => {
                 let turn = Turn::default();
+                self.hear_at(now, place, Incident::Turned(message.server.ip()));
                 self.carry(place, token, step, wanted, Carrier::Dialogue(turn.clone()));
                 // A phone that waits for TVS leaves its place to others.
                 self.slots[place].link = None;
@@ -1044,6 +1086,7 @@ mod tests {
         let (clock, second) = (Clock::start(), Span::from_secs(1));
         let plan = WorkerPlan {
             slice: Slice::whole(1),
+            phones: 1,
             seed: 1,
             homes: Arc::new(Homes::dealt(vec![Home::from(nodes)])),
             files: Arc::new(nodes.into_iter().map(server).collect()),
@@ -1058,6 +1101,11 @@ mod tests {
             lookups: DialogueClient::new(clock, 1, second, None, Vec::new(), Arc::default()),
             lookup_runtime: runtime.clone(),
             lookup_results,
+            watcher: Watcher {
+                client: DialogueClient::new(clock, 1, second, None, Vec::new(), Arc::default()),
+                runtime: Handle::current(),
+                seen: mpsc::unbounded_channel().0,
+            },
             http: HttpClient {
                 tls: TlsClients::default(),
                 clock,

@@ -13,6 +13,8 @@ mod lab;
 mod mail;
 mod peers;
 mod prometheus;
+mod report;
 mod services;
+mod sip;
 mod stores;
 mod web;

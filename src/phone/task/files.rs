@@ -15,8 +15,8 @@ use crate::phone::vouched::VouchedSigner;
 use crate::transfer::TransferFault;
 use crate::wire::SignedFile;
 
-use super::context::{Context, Event, Turn};
-use super::lookup::{Look, Lookup, Subject, forget_old, remember, trust};
+use super::context::{Context, Event, Turn, trust};
+use super::lookup::{Look, Lookup, Subject, forget_old, remember};
 
 /// Fetching, judging and installing lists and configuration.
 #[derive(Debug)]

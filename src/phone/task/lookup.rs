@@ -3,12 +3,12 @@ use std::sync::Arc;
 
 use crate::base::Time;
 use crate::phone::contract::Fact;
-use crate::phone::errand::{Answer, Ask, ErrandFault, Message, Trust, TvsFault};
+use crate::phone::errand::{Answer, Ask, ErrandFault, Message, TvsFault};
 use crate::phone::vouched::VouchedSigner;
 use crate::wire::tvs::{Command, Known, Question, Request, Response};
 use crate::wire::{Config, Dialogue, ROLE_TVS, SignedFile, TvsMember};
 
-use super::context::{Context, Event};
+use super::context::{Context, Event, trust};
 
 /// What TVS is asked about: a certificate that is in no list and no cache of the phone.
 #[derive(Debug)]
@@ -221,11 +221,6 @@ pub(in crate::phone) fn learn_unknown(cx: &mut Context<'_>, name: &str) {
 /// Now, for what ages by the calendar.
 pub(in crate::phone) fn aged(cx: &Context<'_>) -> Time {
     cx.env.shared.calendar().aged(cx.now)
-}
-
-/// By what the phone judges servers now.
-pub(in crate::phone) fn trust(cx: &Context<'_>, roles: &'static [u16]) -> Trust {
-    Trust { lists: cx.held.lists.clone(), roles, date_s: cx.env.date_s(cx.now) }
 }
 
 fn parsed(file: &[u8]) -> SignedFile<'_> {

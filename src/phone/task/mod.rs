@@ -4,12 +4,14 @@ mod context;
 mod files;
 mod lookup;
 mod press;
+mod register;
 
 pub(super) use context::{Context, Event, Turn};
 
 use crate::base::Span;
 use files::FilesTask;
 use press::PressTask;
+use register::RegisterTask;
 
 use super::button::Button;
 use super::contract::Fact;
@@ -18,7 +20,10 @@ use super::contract::Fact;
 #[derive(Debug)]
 pub(super) enum Task {
     Files(FilesTask),
-    Press(Box<PressTask>),
+    /// Behind the boot: the phone has settled.
+    Register(Box<RegisterTask>),
+    /// Somebody has pressed a button; with what the phone goes on behind it.
+    Press(Box<PressTask>, Option<Box<RegisterTask>>),
 }
 
 impl Task {
@@ -27,33 +32,68 @@ impl Task {
         FilesTask::begin(cx, boot_time).map(Task::Files)
     }
 
+    /// What a phone does when its boot has settled, if anything.
+    pub(super) fn behind_boot(cx: &mut Context<'_>) -> Option<Turn<Task>> {
+        let registers = cx.env.profile.registration.enabled;
+        registers.then(|| RegisterTask::begin(cx).map(Task::Register))
+    }
+
+    /// Whether it is a part of the boot.
+    pub(super) const fn is_of_boot(&self) -> bool {
+        matches!(self, Task::Files(_))
+    }
+
     /// Advances by one event; whether and how it goes on.
     pub(super) fn on(self, cx: &mut Context<'_>, event: Event<'_>) -> Turn<Task> {
         match self {
             Task::Files(task) => task.on(cx, event).map(Task::Files),
-            Task::Press(task) => task.on(cx, event).map(Task::press),
+            Task::Register(task) => task.on(cx, event).map(Task::Register),
+            Task::Press(press, beneath) => match (event, beneath) {
+                // The registration goes before a page.
+                (Event::Lost | Event::Reachable, Some(beneath)) => {
+                    cx.fact(press.cancelled());
+                    beneath.on(cx, event).map(Task::Register)
+                }
+                (Event::Lost | Event::Reachable, None) => Turn::Wait(Task::Press(press, None)),
+                (event, beneath) => over(press.on(cx, event), beneath),
+            },
         }
     }
 
-    /// What a phone at rest does when somebody presses a button.
-    pub(super) fn of_button(cx: &mut Context<'_>, button: Button) -> Turn<Task> {
-        PressTask::begin(cx, button).map(Task::press)
+    /// What a phone at rest does when somebody presses a button; `beneath` is its registration.
+    pub(super) fn of_button(
+        cx: &mut Context<'_>,
+        button: Button,
+        beneath: Option<Box<RegisterTask>>,
+    ) -> Turn<Task> {
+        over(PressTask::begin(cx, button), beneath)
     }
 
-    fn press(task: PressTask) -> Task {
-        Task::Press(Box::new(task))
-    }
-
-    /// Whether it is a part of a boot.
-    pub(super) const fn is_of_boot(&self) -> bool {
-        matches!(self, Task::Files(_))
+    /// The registration of a phone that is registered and at rest.
+    ///
+    /// # Errors
+    /// What the phone does, if it is not at rest.
+    pub(super) fn beneath_press(self) -> Result<Box<RegisterTask>, Task> {
+        match self {
+            Task::Register(task) if task.is_at_rest() => Ok(task),
+            busy => Err(busy),
+        }
     }
 
     /// What is to be said of it if a reset ends it.
     pub(super) fn cancelled(&self) -> Option<Fact> {
         match self {
-            Task::Files(_) => None,
-            Task::Press(task) => Some(task.cancelled()),
+            Task::Files(_) | Task::Register(_) => None,
+            Task::Press(press, _) => Some(press.cancelled()),
         }
+    }
+}
+
+/// A press over a registration, which goes on when it has ended.
+fn over(turn: Turn<PressTask>, beneath: Option<Box<RegisterTask>>) -> Turn<Task> {
+    match turn {
+        Turn::Wait(press) => Turn::Wait(Task::Press(Box::new(press), beneath)),
+        Turn::Unexpected(press) => Turn::Unexpected(Task::Press(Box::new(press), beneath)),
+        Turn::Done => beneath.map_or(Turn::Done, |beneath| Turn::Wait(Task::Register(beneath))),
     }
 }

@@ -1,0 +1,128 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::Deserializer;
+use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
+use serde_json::Value;
+
+use super::table::Table;
+
+/// The files of a run that a report is made of.
+#[derive(Debug)]
+pub struct RunFiles {
+    /// `run.json`.
+    pub manifest: Value,
+    /// `summary.json`.
+    pub summary: Value,
+    /// `phones.csv`.
+    pub phones: Table,
+    /// `timeline.csv`.
+    pub timeline: Table,
+    /// `latency.hlog`.
+    pub latency: Vec<Interval>,
+    /// `trace.jsonl`.
+    pub traces: Vec<Value>,
+    /// `scenario.toml`.
+    pub scenario: String,
+    /// `diff.json`, if it was compared with an earlier run.
+    pub baseline: Option<Value>,
+}
+
+/// Times of a step in a span of the run.
+#[derive(Debug)]
+pub struct Interval {
+    /// The step and what counts, such as `itl.response`.
+    pub tag: String,
+    /// Seconds from the start of the run.
+    pub from_s: f64,
+    /// Microseconds.
+    pub times: Histogram<u64>,
+}
+
+/// A file of a run directory that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {what}; name the directory of a finished `run` or `sim` of this version", path.display())]
+pub struct RunFilesError {
+    path: PathBuf,
+    what: String,
+}
+
+impl RunFiles {
+    /// Reads the directory of a run.
+    pub fn read(run: &Path) -> Result<RunFiles, RunFilesError> {
+        let text = |name: &str| {
+            let path = run.join(name);
+            fs::read_to_string(&path)
+                .map_err(|error| RunFilesError { path, what: error.to_string() })
+        };
+        let failed = |name: &str| {
+            let path = run.join(name);
+            move |what: String| RunFilesError { path, what }
+        };
+        let json = |name: &str| {
+            let value = serde_json::from_str(&text(name)?);
+            value.map_err(|error| failed(name)(error.to_string()))
+        };
+        let table = |name: &str| Table::parse(&text(name)?).map_err(failed(name));
+        let lines = text("trace.jsonl")?;
+        let traces = lines.lines().map(serde_json::from_str).collect::<Result<_, _>>();
+        Ok(RunFiles {
+            manifest: json("run.json")?,
+            summary: json("summary.json")?,
+            phones: table("phones.csv")?,
+            timeline: table("timeline.csv")?,
+            latency: intervals(&text("latency.hlog")?).map_err(failed("latency.hlog"))?,
+            traces: traces.map_err(|error| failed("trace.jsonl")(error.to_string()))?,
+            scenario: text("scenario.toml")?,
+            baseline: json("diff.json").ok(),
+        })
+    }
+
+    /// The tags of the log, each once, in their order.
+    pub fn tags(&self) -> Vec<&str> {
+        let mut tags: Vec<&str> = Vec::new();
+        for interval in &self.latency {
+            if !tags.contains(&interval.tag.as_str()) {
+                tags.push(&interval.tag);
+            }
+        }
+        tags
+    }
+
+    /// All times with a tag.
+    pub fn times(&self, tag: &str) -> Histogram<u64> {
+        let mut all = empty();
+        for interval in self.latency.iter().filter(|interval| interval.tag == tag) {
+            all.add(&interval.times).expect("all histograms have the same bounds");
+        }
+        all
+    }
+}
+
+fn empty() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, 3_600_000_000, 3).expect("the bounds are valid")
+}
+
+fn intervals(log: &str) -> Result<Vec<Interval>, String> {
+    use base64ct::{Base64, Encoding};
+    let mut all = Vec::new();
+    let mut reader = Deserializer::new();
+    for entry in IntervalLogIterator::new(log.as_bytes()) {
+        let LogEntry::Interval(interval) = entry.map_err(|error| format!("{error:?}"))? else {
+            continue;
+        };
+        let encoded = interval.encoded_histogram();
+        let bytes = Base64::decode_vec(encoded).map_err(|error| error.to_string())?;
+        let one: Histogram<u64> =
+            reader.deserialize(&mut &bytes[..]).map_err(|error| error.to_string())?;
+        let mut times = empty();
+        times.add(&one).map_err(|error| error.to_string())?;
+        all.push(Interval {
+            tag: interval.tag().map(|tag| tag.as_str().to_owned()).unwrap_or_default(),
+            from_s: interval.start_timestamp().as_secs_f64(),
+            times,
+        });
+    }
+    Ok(all)
+}

@@ -1,0 +1,441 @@
+//! What a run leaves for people: who is stranded, why and what helps, single boots, and the same
+//! figure everywhere.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::Deserializer;
+use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
+use resetstorm::report::Table;
+use serde_json::Value;
+
+struct Ended {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+fn run(words: &[&str]) -> Ended {
+    let output = Command::new(env!("CARGO_BIN_EXE_resetstorm"))
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args(words)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    Ended {
+        code: output.status.code().unwrap(),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// Plays a scenario in virtual time with so many phones; gives what came out and its directory.
+fn sim(out: &Path, scenario: &str, phones: u32, more: &[&str]) -> (Ended, PathBuf) {
+    let (out_text, phones) = (out.to_str().unwrap(), phones.to_string());
+    let words = ["sim", scenario, "--phones", &phones, "--out", out_text, "--sensitivity=never"];
+    let ended = run(&[&words[..], more].concat());
+    let latest = fs::canonicalize(out.join("latest"))
+        .unwrap_or_else(|error| panic!("{error}: {}\n{}", ended.out, ended.err));
+    (ended, latest)
+}
+
+fn read(path: &Path, name: &str) -> String {
+    fs::read_to_string(path.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+fn json(path: &Path, name: &str) -> Value {
+    serde_json::from_str(&read(path, name)).unwrap()
+}
+
+fn table(path: &Path, name: &str) -> Table {
+    Table::parse(&read(path, name)).unwrap()
+}
+
+/// The words of a text, whatever its lines.
+fn words(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+const SHORT: &str = "scenarios/two-tftp-short-group.toml";
+const RESTORE: &str = "scenarios/restore-from-backup.toml";
+const LOCALKEY: &str = "scenarios/reset-localkey.toml";
+
+#[test]
+fn stranded_phones_are_broken_down_and_each_reason_has_its_remedy() {
+    let out = tempfile::tempdir().unwrap();
+    let (ended, path) = sim(out.path(), SHORT, 2_000, &[]);
+    let summary = json(&path, "summary.json");
+    let [stranded] = &summary["stranded"].as_array().unwrap()[..] else { panic!("{summary}") };
+    assert_eq!((&stranded["outcome"], &stranded["phones"]), (&"stuck".into(), &200.into()));
+    for (by, key) in [("by_group", "short"), ("by_model", "8841"), ("by_tftp", "pub")] {
+        assert_eq!(stranded[by][key], 200, "{by}");
+        assert_eq!(stranded[by].as_object().unwrap().len(), 1);
+    }
+    let remedy = &stranded["remedies"][0];
+    assert!((remedy["technician_hours"].as_f64().unwrap() - 17.0).abs() < 1e-9);
+    let text = words(&ended.out);
+    for part in [
+        "stranded 200 stuck: refused the list and configuration",
+        "group short 200",
+        "erase ITL at 200 phones of group short, about 17 technician-hours (3 min each; 20 \
+         technicians; 10 min where settings are locked)",
+        "or restore the old TVS.pem of pub",
+        "rehearse when = \"fleet-settled\" · erase-lists",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    let phones = table(&path, "phones.csv");
+    let of = |result: &str, group: &str| {
+        phones
+            .rows()
+            .filter(|row| row.text("result") == result && row.text("group") == group)
+            .count()
+    };
+    assert_eq!((of("stuck", "short"), of("ready", "both")), (200, 1_800));
+    assert_eq!(phones.rows().count(), 2_000);
+}
+
+/// The scenario of a run that strands phones, with the steps of one of its remedies behind it.
+fn rehearsed(path: &Path, remedy: usize) -> String {
+    let summary = json(path, "summary.json");
+    let steps = summary["stranded"][0]["remedies"][remedy]["steps"].as_str().unwrap().to_owned();
+    assert!(!steps.is_empty(), "{summary}");
+    let scenario = read(path, "scenario.toml");
+    let (before, _) = scenario.split_once("[[slo]]").unwrap();
+    format!("{before}\n{steps}\n[[slo]]\nexpr = \"phones.ready == phones.total\"\n")
+}
+
+#[test]
+fn a_remedy_that_is_rehearsed_brings_all_phones_back() {
+    // Before the way back that these scenarios have themselves.
+    let cases = [
+        (SHORT, vec![], vec![0]),
+        (RESTORE, vec!["event.restore-1={after='previous', start={node='pub'}}"], vec![0, 1]),
+        (
+            LOCALKEY,
+            vec!["event.reset-itl-localkey-1={after='previous', start={node='pub'}}"],
+            vec![0, 2],
+        ),
+    ];
+    for (scenario, sets, remedies) in cases {
+        let out = tempfile::tempdir().unwrap();
+        let sets: Vec<&str> = sets.into_iter().flat_map(|set| ["--set", set]).collect();
+        let (ended, path) = sim(out.path(), scenario, 60, &sets);
+        let summary = json(&path, "summary.json");
+        assert!(summary["phones"]["stuck"].as_u64() > Some(0), "{scenario}: {}", ended.out);
+        for remedy in remedies {
+            let file = out.path().join("rehearsed.toml");
+            fs::write(&file, rehearsed(&path, remedy)).unwrap();
+            let (again, _) = sim(out.path(), file.to_str().unwrap(), 60, &[]);
+            assert_eq!(again.code, 0, "{scenario} {remedy}: {}\n{}", again.out, again.err);
+        }
+    }
+}
+
+#[test]
+fn an_itl_is_deleted_only_if_all_four_conditions_hold() {
+    let out = tempfile::tempdir().unwrap();
+    let (_, path) = sim(out.path(), SHORT, 60, &[]);
+    let phones = table(&path, "phones.csv");
+    let first = |result: &str| {
+        let mut rows = phones.rows();
+        rows.find(|row| row.text("result") == result).unwrap().text("phone").to_owned()
+    };
+    let shown = path.to_str().unwrap();
+    let stuck = run(&["diagnose", shown, &first("stuck")]);
+    assert_eq!(stuck.code, 0, "{}", stuck.err);
+    assert!(words(&stuck.out).contains("verdict delete the ITL: all four conditions hold"));
+    let ready = run(&["diagnose", shown, &first("ready").to_lowercase(), "--format", "json"]);
+    let document: Value = serde_json::from_str(&ready.out).unwrap();
+    assert_eq!((ready.code, &document["delete_itl"]), (1, &false.into()));
+    assert_eq!(document["conditions"].as_array().unwrap().len(), 4);
+    // The serial of the list and that which is presented (TOOL-04).
+    let summary = json(&path, "summary.json");
+    let presented = summary["presented"].as_array().unwrap().last().unwrap();
+    assert!(
+        document["conditions"][1]["seen"].as_str().unwrap().contains("presents"),
+        "{presented}"
+    );
+    let nobody = run(&["diagnose", shown, "SEP000000000000"]);
+    assert_eq!(nobody.code, 2);
+    assert!(nobody.err.contains("help:"), "{}", nobody.err);
+
+    let set = ["--set", "event.restore-1={after='previous', start={node='pub'}}"];
+    let (_, path) = sim(out.path(), RESTORE, 20, &set);
+    let row = table(&path, "phones.csv");
+    let stuck = row.rows().next().unwrap().text("phone").to_owned();
+    let backed = run(&["diagnose", path.to_str().unwrap(), &stuck]);
+    let text = words(&backed.out);
+    assert_eq!(backed.code, 1, "{text}");
+    assert!(text.contains("do NOT delete the ITL: restore the node from the backup"), "{text}");
+}
+
+#[test]
+fn a_trace_tells_what_a_phone_did_saw_and_decided_with_servers_and_certificates_by_name() {
+    let out = tempfile::tempdir().unwrap();
+    let (_, path) = sim(out.path(), SHORT, 60, &[]);
+    let shown = path.to_str().unwrap();
+    let stuck = run(&["trace", shown, "--stuck", "--worst", "1"]);
+    assert_eq!(stuck.code, 0, "{}", stuck.err);
+    for part in [
+        "group short",
+        "ITL file",
+        "server signs the list with CallManager of pub",
+        "REFUSES TVS pub: it presents TVS of pub",
+        "REFUSES the ITL",
+        "STUCK",
+    ] {
+        assert!(stuck.out.contains(part), "{part} in {}", stuck.out);
+    }
+    assert!(!stuck.out.contains("READY"), "only stuck ones: {}", stuck.out);
+    // Any phone of a run in virtual time, every boot of it.
+    let phones = table(&path, "phones.csv");
+    let ready = phones.rows().find(|row| row.text("result") == "ready").unwrap();
+    let one = run(&["trace", shown, ready.text("phone")]);
+    assert_eq!(one.out.matches("READY").count(), 2, "two resets: {}", one.out);
+    let end = one.out.lines().rev().find(|line| line.contains("READY")).unwrap();
+    let end: f64 = end.split_whitespace().next().unwrap().parse().unwrap();
+    assert!((end - ready.number("ready_s").unwrap()).abs() < 0.001, "{end}");
+    let tvs = run(&["trace", shown, "--step", "tvs", "--format", "json"]);
+    let document: Value = serde_json::from_str(&tvs.out).unwrap();
+    assert!(!document["boots"].as_array().unwrap().is_empty());
+    let nobody = run(&["trace", shown, "SEP1"]);
+    assert_eq!(nobody.code, 2);
+    assert!(nobody.err.contains("help: its phones are"), "{}", nobody.err);
+}
+
+#[test]
+fn a_trace_has_the_words_of_a_phones_console_log() {
+    let out = tempfile::tempdir().unwrap();
+    let (_, path) = sim(out.path(), "scenarios/callmanager-regen.toml", 20, &[]);
+    let phone = table(&path, "phones.csv").rows().next().unwrap().text("phone").to_owned();
+    let console = run(&["trace", path.to_str().unwrap(), &phone, "--console"]).out;
+    let at = |part: &str| console.find(part).unwrap_or_else(|| panic!("{part} in {console}"));
+    let asked = at(&format!("TFTP: [27]:Requesting CTL{phone}.tlv from 127.0.0.1"));
+    let came = at("TFTP: [27]:Finished --> rcvd ");
+    let verified = at("File sign verify SUCCESS; header length <");
+    let config = at("verifyFile: verify SUCCESS");
+    assert!(asked < came && came < verified && verified < config, "{console}");
+    let length = console[verified..].split(['<', '>']).nth(1).unwrap();
+    assert!((200..700).contains(&length.parse::<u32>().unwrap()), "{length}");
+}
+
+/// The histograms of a log by tag, those of one tag added up.
+fn logged(text: &str, tag: &str) -> Histogram<u64> {
+    let mut all = Histogram::<u64>::new_with_bounds(1, 3_600_000_000, 3).unwrap();
+    for entry in IntervalLogIterator::new(text.as_bytes()) {
+        let LogEntry::Interval(interval) = entry.unwrap() else { continue };
+        if interval.tag().map(|found| found.as_str()) == Some(tag) {
+            let bytes = base64(interval.encoded_histogram());
+            let one: Histogram<u64> = Deserializer::new().deserialize(&mut &bytes[..]).unwrap();
+            all.add(one).unwrap();
+        }
+    }
+    all
+}
+
+fn base64(text: &str) -> Vec<u8> {
+    use base64ct::Encoding;
+    base64ct::Base64::decode_vec(text).unwrap()
+}
+
+#[test]
+fn the_same_figure_stands_in_text_json_csv_prometheus_and_the_histogram_log() {
+    let out = tempfile::tempdir().unwrap();
+    let (ended, path) = sim(out.path(), SHORT, 2_000, &["--openmetrics"]);
+    let summary = json(&path, "summary.json");
+    let (phones, timeline) = (table(&path, "phones.csv"), table(&path, "timeline.csv"));
+    let metrics = read(&path, "metrics.prom");
+    let last = |name: &str| {
+        let of = metrics.lines().filter(|line| line.starts_with(name));
+        of.last().unwrap_or_else(|| panic!("{name}")).split(' ').nth(1).unwrap().to_owned()
+    };
+    for state in ["ready", "stuck", "failed"] {
+        let count = summary["phones"][state].as_u64().unwrap();
+        let rows = phones.rows().filter(|row| row.text("result") == state).count() as u64;
+        let column = if state == "ready" { "ready".to_owned() } else { format!("phones_{state}") };
+        let end = timeline.rows().last().unwrap().number(&column).unwrap() as u64;
+        let exposed: f64 =
+            last(&format!("resetstorm_phones{{state=\"{state}\"}}")).parse().unwrap();
+        assert_eq!((rows, end, exposed as u64), (count, count, count), "{state}");
+        assert!(words(&ended.out).contains(&format!("{} {state}", spaced(count))), "{state}");
+    }
+    // Times of the fleet from single phones.
+    let storm = summary["operator"].as_array().unwrap().iter();
+    let storm = storm.filter(|step| step["what"].as_str().unwrap().starts_with("reset phones"));
+    let storm = storm.map(|step| step["at_s"].as_f64().unwrap()).next().unwrap();
+    let mut ready: Vec<f64> = phones.rows().filter_map(|row| row.number("ready_s")).collect();
+    ready.sort_by(f64::total_cmp);
+    let half = ready[phones.rows().count() / 2 - 1] - storm;
+    assert!((half - summary["fleet_ready_s"]["p50"].as_f64().unwrap()).abs() < 1e-5, "{half}");
+    // Steps: sums of the timeline, histograms of the log, counters.
+    let log = read(&path, "latency.hlog");
+    for step in summary["steps"].as_array().unwrap() {
+        let name = step["step"].as_str().unwrap();
+        for (key, column) in [("ok", "ok"), ("failed", "failed"), ("retry", "retried")] {
+            let sum: f64 = timeline
+                .rows()
+                .filter(|row| row.text("step") == name)
+                .filter_map(|row| row.number(column))
+                .sum();
+            assert_eq!(sum as u64, step[key].as_u64().unwrap(), "{name} {key}");
+        }
+        let outcome = format!("resetstorm_operations_total{{step=\"{name}\",outcome=\"ok\"}}");
+        assert_eq!(last(&outcome).parse::<f64>().unwrap() as u64, step["ok"].as_u64().unwrap());
+        for kind in ["response", "service"] {
+            let times = logged(&log, &format!("{name}.{kind}"));
+            let of = |quantile: f64| {
+                (!times.is_empty()).then(|| times.value_at_quantile(quantile) as f64 / 1e6)
+            };
+            let of_step = &step[format!("{kind}_time_s")];
+            assert_eq!(of(0.5), of_step["p50"].as_f64(), "{name} {kind}");
+            if !of_step["p99"].is_null() {
+                assert_eq!(of(0.99), of_step["p99"].as_f64(), "{name} {kind}");
+            }
+        }
+    }
+    let shares = summary["attribution"].as_array().unwrap().iter();
+    let sum: f64 = shares.map(|part| part["ratio"].as_f64().unwrap()).sum();
+    assert!((sum - 1.0).abs() < 1e-9, "{sum}");
+    let junit = read(&path, "junit.xml");
+    let slos = summary["slos"].as_array().unwrap().len();
+    assert_eq!(junit.matches("<testcase ").count(), slos);
+}
+
+/// A number with its thousands apart.
+fn spaced(number: u64) -> String {
+    resetstorm::base::words::count(number)
+}
+
+/// The drawings of a page with their titles.
+fn drawings(page: &str) -> Vec<(&str, &str)> {
+    let parts = page.split("<svg role=\"img\"").skip(1);
+    parts
+        .map(|part| {
+            let body = part.split("</svg>").next().unwrap();
+            let title = body.split("<title>").nth(1).unwrap().split("</title>").next().unwrap();
+            (title, body)
+        })
+        .collect()
+}
+
+#[test]
+fn the_report_is_one_page_without_script_or_network_that_has_every_section_and_figure() {
+    let out = tempfile::tempdir().unwrap();
+    let (ended, path) = sim(out.path(), SHORT, 2_000, &[]);
+    assert!(ended.out.contains("report: "), "{}", ended.out);
+    let (page, summary) = (read(&path, "report.html"), json(&path, "summary.json"));
+    assert!(page.len() < 1_000_000, "{} bytes", page.len());
+    for foreign in ["<script", "http://", "https://", "@import", "url("] {
+        let found = page.replace("http://www.w3.org/2000/svg", "");
+        assert!(!found.contains(foreign), "{foreign}");
+    }
+    let sections = [
+        "slos",
+        "stranded",
+        "ready",
+        "states",
+        "steps",
+        "percentiles",
+        "heat",
+        "attribution",
+        "servers",
+        "trust",
+        "retries",
+        "worst",
+        "generator",
+        "guesses",
+        "numbers",
+        "notes",
+        "words",
+    ];
+    for section in sections {
+        assert!(page.contains(&format!("<h2 id=\"{section}\">")), "{section}");
+    }
+    let drawings = drawings(&page);
+    assert!(drawings.len() >= 8, "{}", drawings.len());
+    for (title, body) in &drawings {
+        let marks = ["<polyline", "<path", "<rect", "<polygon", "<line"];
+        let count: usize = marks.iter().map(|mark| body.matches(mark).count()).sum();
+        assert!(count > 4, "{title}: {count} marks");
+        assert!(!body.contains("NaN") && !body.contains("inf"), "{title}");
+    }
+    for (name, count) in [("stuck", 200_u64), ("ready", 1_800)] {
+        assert_eq!(summary["phones"][name], count);
+        let tile = format!("<b>{}</b>{name}", spaced(count));
+        assert!(page.contains(&tile), "{tile}");
+    }
+    let ready = summary["fleet_ready_s"]["p50"].as_f64();
+    let tile = format!("<b>{}</b>50 % ready", resetstorm::base::words::seconds(ready));
+    assert!(page.contains(&tile), "{tile}");
+    assert!(page.contains("about 17 technician-hours") && page.contains("refused the list"));
+    let markdown = read(&path, "report.md");
+    for part in
+        ["# two-tftp-short-group: PASS", "| stuck |", "**200 stuck**", "17 technician-hours"]
+    {
+        assert!(markdown.contains(part), "{part} in {markdown}");
+    }
+    let tiles = markdown.lines().filter(|line| line.starts_with("| 2 000 | 1 800 | 200 |"));
+    assert_eq!(tiles.count(), 1, "{markdown}");
+
+    // Written again it is the same, and a directory without files is refused in words.
+    let again = out.path().join("again");
+    fs::create_dir(&again).unwrap();
+    let words = ["report", path.to_str().unwrap(), "--out", again.to_str().unwrap()];
+    assert_eq!(run(&words).code, 0);
+    assert_eq!(read(&again, "report.html"), page);
+    fs::remove_file(path.join("phones.csv")).unwrap();
+    let broken = run(&words);
+    assert_eq!(broken.code, 2);
+    assert!(broken.err.contains("phones.csv") && broken.err.contains("help: "), "{}", broken.err);
+}
+
+#[test]
+fn a_live_run_leaves_the_same_files_and_its_times_add_up() {
+    let out = tempfile::tempdir().unwrap();
+    let ports = "cluster.node.pub.ports={ tftp = 0, tvs = 0, capf = 0 }";
+    let spread = "event.reset-1.reset-phones.spread=500ms";
+    let ended = run(&[
+        "run",
+        "scenarios/callmanager-regen.toml",
+        "--phones",
+        "40",
+        "--set",
+        ports,
+        "--set",
+        spread,
+        "--out",
+        out.path().to_str().unwrap(),
+        "--quiet",
+    ]);
+    assert_eq!(ended.code, 0, "{}\n{}", ended.out, ended.err);
+    let path = fs::canonicalize(out.path().join("latest")).unwrap();
+    let summary = json(&path, "summary.json");
+    let (phones, timeline) = (table(&path, "phones.csv"), table(&path, "timeline.csv"));
+    assert_eq!(phones.rows().filter(|row| row.text("result") == "ready").count(), 40);
+    assert_eq!(timeline.rows().last().unwrap().number("ready"), Some(40.0));
+    let shares = summary["attribution"].as_array().unwrap().iter();
+    let sum: f64 = shares.map(|part| part["ratio"].as_f64().unwrap()).sum();
+    assert!((sum - 1.0).abs() < 1e-9, "{sum}");
+    // All of the time of all boots, and no more.
+    let boots: f64 = phones.rows().filter_map(|row| row.number("boot_s")).sum();
+    let shares = summary["attribution"].as_array().unwrap().iter();
+    let spent: f64 = shares.map(|part| part["seconds"].as_f64().unwrap()).sum();
+    assert!((spent - boots).abs() < 1e-3, "{spent} of {boots}");
+    let log = read(&path, "latency.hlog");
+    let boot = &summary["steps"][0];
+    let times = logged(&log, "boot.response");
+    assert_eq!(times.len(), boot["count"].as_u64().unwrap());
+    assert_eq!(
+        times.value_at_quantile(0.5) as f64 / 1e6,
+        boot["response_time_s"]["p50"].as_f64().unwrap()
+    );
+    let phone = phones.rows().next().unwrap().text("phone").to_owned();
+    let trace = run(&["trace", path.to_str().unwrap(), &phone]);
+    assert_eq!(trace.code, 0, "all of so small a fleet are kept: {}", trace.err);
+    assert!(trace.out.contains("server signs the list with CallManager of pub"), "{}", trace.out);
+    assert!(trace.out.contains("READY") && trace.out.contains(" why: "), "{}", trace.out);
+    assert!(read(&path, "report.html").contains("<h2 id=\"stranded\">"));
+}

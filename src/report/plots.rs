@@ -92,6 +92,51 @@ pub(super) fn lines(title: &str, y_name: &str, lines: &[Line], marks: &[Mark]) -
     finished(svg, title)
 }
 
+/// Lines over levels of load, with a dot at each level.
+pub(super) fn by_level(
+    title: &str,
+    x_name: &str,
+    y_name: &str,
+    lines: &[Line],
+    marks: &[Mark],
+) -> String {
+    let points = || lines.iter().flat_map(|line| &line.points);
+    let (_, to) = range(points().map(|point| point.0));
+    let top = points().map(|point| point.1).fold(0.0, f64::max);
+    let top = if top > 0.0 { top * 1.05 } else { 1.0 };
+    let mut svg = String::new();
+    {
+        let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
+        let mut chart = ChartBuilder::on(&area)
+            .margin(8)
+            .x_label_area_size(32)
+            .y_label_area_size(60)
+            .build_cartesian_2d(0.0..to * 1.05, 0.0..top)
+            .expect(DRAWS);
+        mesh(&mut chart, x_name, y_name);
+        for mark in marks {
+            let line = [(mark.at, 0.0), (mark.at, top)];
+            chart.draw_series(LineSeries::new(line, THIN.mix(0.6))).expect(DRAWS);
+            let style = ("sans-serif", 11).into_font().color(&TEXT);
+            let text = Text::new(mark.name.clone(), (mark.at, top * 0.99), style);
+            chart.draw_series([text]).expect(DRAWS);
+        }
+        for (at, line) in lines.iter().enumerate() {
+            let style = colour(at).stroke_width(2);
+            let dots = line.points.iter().map(|&point| Circle::new(point, 3, colour(at).filled()));
+            chart.draw_series(dots).expect(DRAWS);
+            chart
+                .draw_series(LineSeries::new(line.points.iter().copied(), style))
+                .expect(DRAWS)
+                .label(&line.name)
+                .legend(move |(x, y)| PathElement::new([(x, y), (x + 14, y)], style));
+        }
+        legend(&mut chart);
+        area.present().expect(DRAWS);
+    }
+    finished(svg, title)
+}
+
 /// Areas that lie on each other.
 pub(super) fn stacked(title: &str, y_name: &str, layers: &[Line]) -> String {
     let points = || layers.iter().flat_map(|line| &line.points);

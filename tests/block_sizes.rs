@@ -147,6 +147,7 @@ fn cluster() -> Cluster {
             domain: None,
             faults: Vec::new(),
             replication_delay: Span::ZERO,
+            registrar: None,
             nodes: vec![node],
             groups: vec![GroupSpec { name: "all".into(), members: vec![NODE], share: 1.0 }],
         },

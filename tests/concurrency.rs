@@ -199,6 +199,7 @@ async fn server() -> (Servers, SocketAddrV4) {
         security: resetstorm::cluster::Security::default(),
         domain: None,
         faults: Vec::new(),
+        registrar: None,
         replication_delay: resetstorm::base::Span::ZERO,
         nodes: vec![NodeSpec {
             name: "pub".into(),

@@ -63,6 +63,7 @@ fn topology(release: Release) -> Topology {
         domain: None,
         faults: Vec::new(),
         replication_delay: Span::ZERO,
+        registrar: None,
         nodes: vec![node],
         groups: vec![group],
     }

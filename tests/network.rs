@@ -272,6 +272,7 @@ fn topology() -> Topology {
         domain: None,
         faults: Vec::new(),
         replication_delay: Span::ZERO,
+        registrar: None,
         nodes: vec![node],
         groups: vec![group],
     }

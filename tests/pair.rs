@@ -44,6 +44,7 @@ const SCENARIOS: &[&str] = &[
     "restore-from-backup.toml",
     "restore-lacks-certificates.toml",
     "saturday-night.toml",
+    "registration-storm.toml",
 ];
 
 #[test]

@@ -49,6 +49,7 @@ fn genesis(release: Release, stored: Stored) -> Genesis {
             domain: None,
             faults: Vec::new(),
             replication_delay: Span::ZERO,
+            registrar: None,
             nodes: vec![
                 node("pub", &[CallManager, Capf, Tftp, ServiceKind::Tvs]),
                 node("sub", &[CallManager, Tftp, ServiceKind::Tvs]),

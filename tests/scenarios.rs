@@ -19,8 +19,10 @@ fn all_scenarios_are_there_and_named_like_their_files() {
         "https-provisioning",
         "mixed-fleet",
         "mixed-mode-rename",
+        "node-failover",
         "one-type-at-a-time",
         "recommended-order",
+        "registration-storm",
         "rename-all-three",
         "rename-one-of-three",
         "reset-localkey",
@@ -68,7 +70,8 @@ fn every_scenario_waits_for_the_fleet_and_ends_with_its_reset() {
     for (path, plan) in plans() {
         let last = plan.timeline.last().and_then(|entry| entry.action.get::<ResetPhones>());
         assert_eq!(plan.timeline[0].trigger, Trigger::FleetSettled, "{}", path.display());
-        assert!(last.is_some(), "{}", path.display());
+        // What happens behind the reset is what that one is about.
+        assert!(last.is_some() || plan.name == "node-failover", "{}", path.display());
     }
 }
 

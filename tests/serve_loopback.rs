@@ -70,6 +70,7 @@ fn topology(sign_cache: SignCacheMode) -> Topology {
         domain: None,
         faults: Vec::new(),
         replication_delay: Span::ZERO,
+        registrar: None,
         nodes,
         groups,
     }

@@ -101,6 +101,7 @@ impl Bench {
                 domain: None,
                 faults: Vec::new(),
                 replication_delay: Span::ZERO,
+                registrar: None,
                 nodes: vec![node],
                 groups: vec![group],
             },
@@ -590,6 +591,7 @@ fn an_encrypted_config_is_judged_first_and_opened_then() {
         let profile = SecurityProfile {
             name: "secret".into(),
             share: 1.0,
+            secure: false,
             encrypted_config: true,
             stale_keys,
         };
@@ -630,6 +632,7 @@ fn a_stub_is_followed_once_and_only_if_it_names_the_phones_certificate() {
     let profile = |stale_keys: f64| SecurityProfile {
         name: "secret".into(),
         share: 1.0,
+        secure: false,
         encrypted_config: true,
         stale_keys,
     };

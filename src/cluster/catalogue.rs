@@ -9,8 +9,8 @@ use crate::crypto::{
 };
 use crate::transfer::Content;
 use crate::wire::{
-    ConfigTemplate, ConfigValues, Dialogue, FileName, FilledConfig, LOCALE, RING_LIST, Seal,
-    stub_xml,
+    ConfigNode, ConfigTemplate, ConfigValues, Dialogue, FileName, FilledConfig, LOCALE, RING_LIST,
+    Seal, stub_xml,
 };
 
 use super::kinds::ServiceKind;
@@ -42,6 +42,8 @@ pub struct SecurityProfile {
     pub name: String,
     /// The share of the phones that has it, 0..=1.
     pub share: f64,
+    /// Device security mode: authenticated or encrypted, so that its phones register over TLS.
+    pub secure: bool,
     /// "TFTP Encrypted Config" (TFTP-06).
     pub encrypted_config: bool,
     /// The share of its phones whose certificate in the database is not the one that they hold,
@@ -54,16 +56,31 @@ impl FleetSpec {
     /// is encrypted; it may not be the one that the phone holds.
     pub fn encrypts_for(&self, phone: PhoneId) -> Option<usize> {
         let drawn = |purpose| stream(self.seed, u64::from(phone.0), purpose).unit();
-        let draw = if self.profiles.len() > 1 { drawn(Purpose::SecurityProfile) } else { 0.0 };
+        let profile = self.profile(phone).filter(|profile| profile.encrypted_config)?;
+        let is_stale = profile.stale_keys > 0.0 && drawn(Purpose::StaleKey) < profile.stale_keys;
+        Some((device_of(phone) + usize::from(is_stale)) % DEVICES)
+    }
+
+    /// The security profile of a phone, if it has one of its own.
+    fn profile(&self, phone: PhoneId) -> Option<&SecurityProfile> {
+        let drawn = || stream(self.seed, u64::from(phone.0), Purpose::SecurityProfile).unit();
+        let draw = if self.profiles.len() > 1 { drawn() } else { 0.0 };
         let mut sum = 0.0;
         let mut reached = |profile: &&SecurityProfile| {
             sum += profile.share;
             draw < sum
         };
-        let profile = self.profiles.iter().find(&mut reached).or(self.profiles.last());
-        let profile = profile.filter(|profile| profile.encrypted_config)?;
-        let is_stale = profile.stale_keys > 0.0 && drawn(Purpose::StaleKey) < profile.stale_keys;
-        Some((device_of(phone) + usize::from(is_stale)) % DEVICES)
+        self.profiles.iter().find(&mut reached).or(self.profiles.last())
+    }
+
+    /// Whether a phone registers over TLS.
+    pub fn is_secure(&self, phone: PhoneId) -> bool {
+        self.has_secure() && self.profile(phone).is_some_and(|profile| profile.secure)
+    }
+
+    /// Whether any phone registers over TLS.
+    pub fn has_secure(&self) -> bool {
+        self.profiles.iter().any(|profile| profile.secure)
     }
 
     /// Whether any phone's configuration is encrypted.
@@ -143,8 +160,11 @@ pub struct Catalogue {
     templates: Vec<Vec<Arc<ConfigTemplate>>>,
     /// For each of them what a phone is told in the clear whose configuration is encrypted.
     stubs: Vec<Vec<Arc<[u8]>>>,
-    /// Variants of a template: without encryption, then for each device certificate.
+    /// Variants of a template: without encryption, then for each device certificate; and all of
+    /// them again for phones that register over TLS, if there are any.
     variants: usize,
+    /// How many of them there are for either.
+    of_security: usize,
     configs: Configs,
     /// For devices that are not in the database.
     default: Arc<[u8]>,
@@ -227,13 +247,15 @@ impl Catalogue {
                 end
             })
             .collect();
-        let variants = if fleet.encrypts_any() { 1 + DEVICES } else { 1 };
-        let templates = templates(topology, fleet, variants);
+        let of_security = if fleet.encrypts_any() { 1 + DEVICES } else { 1 };
+        let variants = of_security * if fleet.has_secure() { 2 } else { 1 };
+        let templates = templates(topology, fleet, variants, of_security);
         let auto = ConfigValues { device: "AUTO", line: 0 };
         let mut catalogue = Catalogue {
             default: templates[0][0].render(auto).into_bytes().into(),
-            stubs: stubs(&templates, variants),
+            stubs: stubs(&templates, of_security),
             variants,
+            of_security,
             further: [LOCALE, RING_LIST].map(|text| text.as_bytes().into()),
             templates,
             fleet: fleet.clone(),
@@ -245,7 +267,7 @@ impl Catalogue {
             Contents::OfEachPhone => {
                 let phones = fleet.phones as usize;
                 let of = |phones| std::iter::repeat_with(OnceLock::new).take(phones).collect();
-                let encrypted = if variants > 1 { phones } else { 0 };
+                let encrypted = if of_security > 1 { phones } else { 0 };
                 Configs::OfEachPhone([of(phones), of(encrypted)])
             }
         };
@@ -263,11 +285,11 @@ impl Catalogue {
             let phone = PhoneId(first_of(group));
             let template = &self.templates[group][at];
             let whole: Arc<[u8]> = fill(phone, template).to_bytes().into();
-            let signed = match at % self.variants {
+            let signed = match at % self.of_security {
                 0 => Arc::clone(&whole),
                 _ => Arc::clone(&self.stubs[group][at]),
             };
-            let device = (at % self.variants).checked_sub(1);
+            let device = (at % self.of_security).checked_sub(1);
             let encrypted = device.map(|device| {
                 let cipher = self.seal(phone, &whole, device).cipher;
                 SharedFile::new(config_name(phone, Seal::Encrypted), cipher.into())
@@ -333,6 +355,8 @@ impl Catalogue {
     /// What is kept for the group, model and variant of a phone.
     fn of<'a, T>(&self, kept: &'a [Vec<T>], phone: PhoneId) -> &'a T {
         let variant = self.fleet.encrypts_for(phone).map_or(0, |device| 1 + device);
+        let secure = if self.fleet.is_secure(phone) { self.of_security } else { 0 };
+        let variant = variant + secure;
         &kept[self.group(phone)][self.fleet.model_index(phone) * self.variants + variant]
     }
 
@@ -446,25 +470,38 @@ fn templates(
     topology: &Topology,
     fleet: &FleetSpec,
     variants: usize,
+    of_security: usize,
 ) -> Vec<Vec<Arc<ConfigTemplate>>> {
     let capf_node = topology.nodes_with(ServiceKind::Capf).next();
     let capf_name = capf_node.map_or("", |id| topology.node(id).name.as_str());
     let of_group = |group: &super::GroupSpec| {
-        let members: Vec<(String, String, u16)> = group
+        let members: Vec<ConfigNode> = group
             .members
             .iter()
             .map(|&id| {
                 let node = topology.node(id);
                 let full = topology.full_name(&node.name);
-                let name = full.clone().unwrap_or_else(|| node.name.clone());
-                let address = full.unwrap_or_else(|| node.address.to_string());
-                (name, address, node.ports.of(Dialogue::Tvs))
+                let address = full.clone().unwrap_or_else(|| node.address.to_string());
+                let tvs = node.ports.of(Dialogue::Tvs);
+                // A node that registers nobody has no port of its own there.
+                let [sip, sips] =
+                    [Dialogue::Sip, Dialogue::Sips].map(|of| match node.ports.of(of) {
+                        0 => of.rules().port,
+                        port => port,
+                    });
+                // Where nobody registers, the configuration says what it always said.
+                let (name, sip) = match topology.registrar {
+                    Some(_) => (address.clone(), (sip, sips)),
+                    None => (full.unwrap_or_else(|| node.name.clone()), (5060, 5061)),
+                };
+                ConfigNode { name, address, tvs, sip }
             })
             .collect();
         let of_model = |(model, variant): (Model, usize)| {
-            let hash = variant.checked_sub(1).map(|at| certificate_hash(device(at)));
-            let load = fleet.load(model);
-            Arc::new(ConfigTemplate::new(&members, capf_name, &load, hash.as_deref()))
+            let hash = (variant % of_security).checked_sub(1);
+            let hash = hash.map(|at| certificate_hash(device(at)));
+            let (load, secure) = (fleet.load(model), variant >= of_security);
+            Arc::new(ConfigTemplate::new(&members, capf_name, &load, hash.as_deref(), secure))
         };
         let models = fleet.models.iter().map(|&(model, _)| model);
         models.flat_map(|model| (0..variants).map(move |at| (model, at))).map(of_model).collect()
@@ -513,6 +550,7 @@ mod tests {
             security: crate::cluster::Security::default(),
             domain: None,
             faults: Vec::new(),
+            registrar: None,
             replication_delay: crate::base::Span::ZERO,
             nodes: vec![node("pub", "127.0.0.1"), node("sub", "127.0.0.2")],
             groups: vec![group(&[0, 1], 0.7), group(&[1], 0.3)],

@@ -46,15 +46,12 @@ impl ServiceKind {
         }
     }
 
-    /// Whether anything listens for it: the others have their certificates and flags only.
-    pub const fn is_served(self) -> bool {
-        matches!(self, ServiceKind::Tftp) || !self.dialogues().is_empty()
-    }
-
-    /// The dialogues in which this service answers.
+    /// The dialogues in which this service answers, where the cluster has them
+    /// (see [`Topology::dialogues`](super::Topology::dialogues)).
     pub const fn dialogues(self) -> &'static [Dialogue] {
         match self {
             ServiceKind::Tvs => &[Dialogue::Tvs],
+            ServiceKind::CallManager => &[Dialogue::Sip, Dialogue::Sips],
             _ => &[],
         }
     }
@@ -63,6 +60,7 @@ impl ServiceKind {
     pub const fn of(dialogue: Dialogue) -> ServiceKind {
         match dialogue {
             Dialogue::Tvs => ServiceKind::Tvs,
+            Dialogue::Sip | Dialogue::Sips => ServiceKind::CallManager,
         }
     }
 }

@@ -13,7 +13,6 @@ mod health;
 mod itl;
 mod kinds;
 mod knowledge;
-mod manufacturing;
 mod monitor;
 pub mod operator;
 mod release;
@@ -52,6 +51,7 @@ pub use tftp_service::{
     FileReply, Lists, PendingFile, ServedFile, SignJob, Signed, Signers, TftpService,
 };
 pub use topology::{
-    GroupSpec, HTTP_PORT, HTTPS_PORT, NodeSpec, Ports, SIGN_CACHE_MODES, SignCacheMode, Topology,
+    GroupSpec, HTTP_PORT, HTTPS_PORT, NodeSpec, Ports, Registrar, SIGN_CACHE_MODES, SignCacheMode,
+    Topology,
 };
 pub use uploaded::UploadedFiles;

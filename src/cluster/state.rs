@@ -4,7 +4,7 @@ use std::sync::Arc;
 use crate::base::{Calendar, Home, HostTable, Model, NodeId, PhoneId, Span, Time};
 use crate::crypto::{
     Certificate, CertificateSpec, Credential, EcIdentity, FIVE_YEARS_S, Identity, KeySource,
-    SigningKey, certificate_request,
+    SigningKey, certificate_request, manufacturing_certificates,
 };
 use crate::wire::Dialogue;
 
@@ -18,14 +18,15 @@ use super::kinds::{
     CERTIFICATES, CertificateKind, FileSignature, IMPLIED_SERVICES, ServiceKind, TrustStore, Unit,
 };
 use super::knowledge::Knowledge;
-use super::manufacturing::manufacturing_certificates;
 use super::monitor::Monitor;
 use super::operator::certificates::{Import, Upload};
 use super::operator::ctl::{ResetList, UpdateCtl};
 use super::operator::phones::Visits;
 use super::release::Holders;
 use super::security::{CtlKeeper, SecurityMode};
-use super::services::{DialogueService, Dialogues, Service, dialogue_service, presents};
+use super::services::{
+    CallManager, DialogueService, Dialogues, Service, dialogue_service, presents,
+};
 use super::settings::{KeptSettings, Settings};
 use super::sign_cache::SignCache;
 use super::stores::{Item, Origin, Source, Stores};
@@ -114,6 +115,17 @@ pub enum ServiceChange {
         /// Which one.
         service: ServiceKind,
     },
+}
+
+impl ServiceChange {
+    /// Whether connections end with it that phones keep.
+    pub fn ends_connections(&self) -> bool {
+        let service = match self {
+            ServiceChange::Started { service, .. } => service.kind(),
+            ServiceChange::Stopped { service, .. } => *service,
+        };
+        service.dialogues().iter().any(|dialogue| dialogue.rules().ends_with_service)
+    }
 }
 
 /// Why an operator action cannot be carried out.
@@ -1124,7 +1136,7 @@ impl Cluster {
     /// Whether a service that is active on its node runs.
     pub fn runs(&self, node: NodeId, service: ServiceKind) -> bool {
         let state = &self.nodes[node.index()];
-        if service.is_served() {
+        if self.topology.is_served(service) {
             state.running.contains_key(&service)
         } else {
             !state.halted.contains(&service)
@@ -1140,13 +1152,8 @@ impl Cluster {
         state.halted.remove(&service);
         let running = match service {
             ServiceKind::Tftp => Service::Tftp(Arc::new(self.build_tftp(node, now))),
-            kind if !kind.dialogues().is_empty() => {
-                let answering = |&dialogue: &Dialogue| {
-                    let identity = self.host_identity(node, presents(dialogue)).clone();
-                    Arc::new(dialogue_service(dialogue, node, identity, self.knowledge()))
-                };
-                let all = kind.dialogues().iter().map(answering).collect();
-                Service::Dialogues(Dialogues { kind, all })
+            kind if !self.topology.dialogues(kind).is_empty() => {
+                Service::Dialogues(self.dialogues(node, kind, now))
             }
             _ => return None,
         };
@@ -1157,9 +1164,27 @@ impl Cluster {
         Some(Effect::Service(ServiceChange::Started { node, service: running }))
     }
 
+    /// Who answers in the dialogues of a service that starts now.
+    fn dialogues(&self, node: NodeId, kind: ServiceKind, now: Time) -> Dialogues {
+        let registrar = self.topology.registrar.filter(|_| kind == ServiceKind::CallManager);
+        let call_manager = registrar.map(|settings| {
+            let trusted = self.stores.all_trusted(node, TrustStore::CallManager, now);
+            let fleet = Arc::new(self.fleet.clone());
+            let calendar = Arc::clone(&self.calendar);
+            Arc::new(CallManager::new(settings, fleet, trusted.cloned().collect(), calendar))
+        });
+        let answering = |&dialogue: &Dialogue| {
+            let identity = self.host_identity(node, presents(dialogue)).clone();
+            let knowledge = self.knowledge();
+            let call_manager = call_manager.as_ref();
+            Arc::new(dialogue_service(dialogue, node, identity, knowledge, call_manager))
+        };
+        Dialogues { kind, all: self.topology.dialogues(kind).iter().map(answering).collect() }
+    }
+
     fn stop(&mut self, node: NodeId, service: ServiceKind) -> Option<Effect> {
         let state = &mut self.nodes[node.index()];
-        if !service.is_served() {
+        if !self.topology.is_served(service) {
             state.halted.insert(service);
         }
         let stopped = state.running.remove(&service);
@@ -1287,6 +1312,7 @@ mod tests {
                 domain: None,
                 faults: Vec::new(),
                 replication_delay: Span::ZERO,
+                registrar: None,
                 nodes: vec![
                     node("pub", &[CallManager, Capf, Tftp, ServiceKind::Tvs]),
                     node("sub", &[CallManager, Tftp, ServiceKind::Tvs]),

@@ -155,6 +155,17 @@ impl Stores {
         own.chain(trusted).collect()
     }
 
+    /// What a node trusts at `now` by one of its stores.
+    pub fn all_trusted(
+        &self,
+        node: NodeId,
+        store: TrustStore,
+        now: Time,
+    ) -> impl Iterator<Item = &Certificate> {
+        let held = self.trusted_on(node, now).filter(move |held| held.store == store);
+        held.map(|held| &held.listed.certificate)
+    }
+
     fn trusted_on(&self, node: NodeId, now: Time) -> impl Iterator<Item = &Held> {
         let delay = self.index.delay();
         self.trust.iter().filter(move |held| held.listed.is_on(node, now, delay))

@@ -578,6 +578,7 @@ mod tests {
                 security: crate::cluster::Security::default(),
                 domain: None,
                 faults: Vec::new(),
+                registrar: None,
                 replication_delay: crate::base::Span::ZERO,
                 nodes: vec![node],
                 groups: vec![GroupSpec {

@@ -32,6 +32,8 @@ pub struct Topology {
     pub faults: Vec<Defect>,
     /// How long a change of the certificate stores takes to the other nodes.
     pub replication_delay: Span,
+    /// How its nodes register phones, if they do.
+    pub registrar: Option<Registrar>,
     /// The nodes; the first is the publisher. At most 64.
     pub nodes: Vec<NodeSpec>,
     /// CallManager groups in the order of the scenario; at least one.
@@ -52,6 +54,29 @@ pub struct NodeSpec {
     /// How long its certificates still last at the start of the run; those that are not named are
     /// new.
     pub expires: BTreeMap<CertificateKind, Span>,
+}
+
+/// How the CallManagers of a cluster register phones.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Registrar {
+    /// Registrations that a node takes in a second (guess: 100); 0 is no limit.
+    pub rate_per_node: f64,
+    /// For how long a registration holds (choice: an hour).
+    pub expires: Span,
+}
+
+impl Default for Registrar {
+    fn default() -> Registrar {
+        Registrar { rate_per_node: 100.0, expires: Span::from_secs(3_600) }
+    }
+}
+
+impl Registrar {
+    /// From one registration to the next at one node, if that is limited.
+    pub fn gap(&self) -> Option<Span> {
+        let nanos = (1e9 / self.rate_per_node) as u64;
+        (self.rate_per_node > 0.0).then(|| Span::from_nanos(nanos))
+    }
 }
 
 /// Ports of the services of one node.
@@ -158,8 +183,11 @@ impl Topology {
             ("http", on(ServiceKind::Tftp, &|node| node.ports.http.is_some())),
             ("https", on(ServiceKind::Tftp, &|node| node.ports.https.is_some())),
         ];
-        let dialogues = Dialogue::ALL
-            .map(|dialogue| (dialogue.rules().name, on(ServiceKind::of(dialogue), &|_| true)));
+        let dialogues = Dialogue::ALL.map(|dialogue| {
+            let service = ServiceKind::of(dialogue);
+            let answers = self.dialogues(service).contains(&dialogue);
+            (dialogue.rules().name, on(service, &|_| answers))
+        });
         let words = |(name, nodes): (&str, Vec<&str>)| match nodes.len() {
             0 => None,
             1..=NAMED_MAX => Some(format!("{name} on {}", nodes.join(", "))),
@@ -181,6 +209,26 @@ impl Topology {
                 placed.contains(&service)
             }
         }
+    }
+
+    /// The dialogues in which a service answers: a CallManager in none, unless phones register.
+    pub const fn dialogues(&self, service: ServiceKind) -> &'static [Dialogue] {
+        match service {
+            ServiceKind::CallManager if self.registrar.is_none() => &[],
+            service => service.dialogues(),
+        }
+    }
+
+    /// Whether anything listens for a service: the others have their certificates and flags only.
+    pub const fn is_served(&self, service: ServiceKind) -> bool {
+        matches!(service, ServiceKind::Tftp) || !self.dialogues(service).is_empty()
+    }
+
+    /// The nodes that answer in a dialogue, in order.
+    pub fn nodes_in(&self, dialogue: Dialogue) -> impl Iterator<Item = NodeId> + '_ {
+        let service = ServiceKind::of(dialogue);
+        let answers = self.dialogues(service).contains(&dialogue);
+        self.nodes_with(service).filter(move |_| answers)
     }
 
     /// Whether a CTL names this node: it signs files or registers phones.
@@ -319,6 +367,7 @@ mod tests {
             domain: None,
             faults: Vec::new(),
             replication_delay: Span::ZERO,
+            registrar: None,
             nodes: vec![],
             groups: shares.iter().map(group).collect(),
         }

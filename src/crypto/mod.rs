@@ -6,6 +6,7 @@
 
 mod algorithms;
 mod certificate;
+mod chain;
 mod cipher;
 mod credential;
 mod date;
@@ -16,6 +17,7 @@ mod identity;
 mod keys;
 mod keystore;
 mod lock;
+mod manufacturing;
 mod pem;
 mod pkcs12;
 pub mod proof;
@@ -35,6 +37,7 @@ pub use identity::FileIdentity;
 pub use keys::{KeyError, KeySource, SigningKey};
 pub use keystore::{KeyStore, KeyStoreError};
 pub use lock::LockFault;
+pub use manufacturing::{manufactured, manufacturing_certificates};
 pub use provider::{Provider, ProviderError};
 pub use request::certificate_request;
 pub use sealed::{SealFault, seal, unseal};

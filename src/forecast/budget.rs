@@ -361,7 +361,7 @@ fn nodes(topology: &Topology) -> Vec<NodeBudget> {
                 let port = port(node.ports.of(dialogue), "tcp");
                 format!("{}{port}", dialogue.rules().name)
             };
-            tftp.into_iter().chain(service.dialogues().iter().map(dialogue))
+            tftp.into_iter().chain(topology.dialogues(service).iter().map(dialogue))
         };
         let http = node.ports.http.filter(|_| node.services.contains(&ServiceKind::Tftp));
         let http = http.map(|number| format!("http{}", port(number, "tcp")));
@@ -369,7 +369,7 @@ fn nodes(topology: &Topology) -> Vec<NodeBudget> {
         let https = https.map(|number| format!("https{}", port(number, "tcp")));
         let services = node.services.iter().flat_map(|&s| listens(s));
         let services = services.chain(http).chain(https);
-        let lent = node.services.iter().filter(|service| !service.is_served());
+        let lent = node.services.iter().filter(|&&service| !topology.is_served(service));
         NodeBudget {
             node: node.name.clone(),
             address: node.address.to_string(),

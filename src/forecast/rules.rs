@@ -464,7 +464,7 @@ impl<'a> Rules<'a> {
     /// What is left when the last step is done.
     fn end(&mut self) {
         // Of what lends its certificate only, phones notice nothing here; the summary names it.
-        if self.due.iter().any(|(_, service)| service.is_served()) {
+        if self.due.iter().any(|&(_, service)| self.topology.is_served(service)) {
             let words = |&(node, service): &(NodeId, ServiceKind)| {
                 format!("{} on {}", service.name(), self.topology.node(node).name)
             };

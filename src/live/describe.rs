@@ -19,7 +19,9 @@ pub(super) fn bound_document(scenario: &str, cluster: &Cluster) -> Value {
         });
         for dialogue in Dialogue::ALL {
             let runs = cluster.dialogue(id, dialogue).is_some();
-            document[dialogue.rules().name] = runs.then_some(node.ports.of(dialogue)).into();
+            if runs || dialogue == Dialogue::Tvs {
+                document[dialogue.rules().name] = runs.then_some(node.ports.of(dialogue)).into();
+            }
         }
         document
     };

@@ -48,6 +48,8 @@ pub struct LiveRun {
 }
 
 /// How often the driver looks at timeline, fleet and clock.
+/// Within which time phones know that a server is gone or back: it is looked for once a second.
+const NOTICED_WITHIN: Span = Span::from_millis(2_500);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Longest wait for the servers to hear that phones have left.
 const IDLE_DEADLINE: Duration = Duration::from_secs(1);
@@ -121,6 +123,8 @@ struct Driver<'a> {
     bounded: Vec<String>,
     notes: Vec<String>,
     metrics: Arc<Mutex<String>>,
+    /// From when on everybody has noticed what has become of the servers.
+    quiet_from: Time,
 }
 
 impl<'a> Driver<'a> {
@@ -156,7 +160,8 @@ impl<'a> Driver<'a> {
         };
         let swarm = Swarm::start(&swarm_plan, clock, &shared, phones)?;
         let (notes, metrics) = (notes(plan, is_shared), Arc::default());
-        Ok(Driver { plan, clock, stage, swarm, usage, places, bounded, notes, metrics })
+        let quiet_from = Time::ZERO;
+        Ok(Driver { plan, clock, stage, swarm, usage, places, bounded, notes, metrics, quiet_from })
     }
 
     async fn run(
@@ -198,7 +203,7 @@ impl<'a> Driver<'a> {
         loop {
             self.operate(observer).await?;
             let now = self.clock.now();
-            let over = self.stage.play.is_finished() && self.swarm.is_settled();
+            let over = self.stage.play.is_finished() && self.is_settled();
             if now.since(ticked) >= TICK_EVERY || over {
                 ticked = now;
                 let ledger = self.swarm.snapshot();
@@ -231,10 +236,16 @@ impl<'a> Driver<'a> {
         }
     }
 
+    /// Whether no phone boots, registers or is about to, and all have noticed what has become of
+    /// the servers.
+    fn is_settled(&self) -> bool {
+        self.clock.now() >= self.quiet_from && self.swarm.is_settled()
+    }
+
     /// Carries out what is due.
     async fn operate(&mut self, observer: &mut dyn Observer) -> Result<(), LiveError> {
         loop {
-            let (now, settled) = (self.clock.now(), self.swarm.is_settled());
+            let (now, settled) = (self.clock.now(), self.is_settled());
             let Some(cue) = self.stage.play.next(now, settled)? else { return Ok(()) };
             self.follow(&cue, observer).await?;
         }
@@ -258,7 +269,12 @@ impl<'a> Driver<'a> {
                 self.swarm.visit(now, &visits).await;
             }
             Cue::Moved => self.swarm.move_phones(self.stage.play.homes()).await,
-            Cue::Service(_) | Cue::BackedUp(_) => {}
+            Cue::Service(change) => {
+                if self.plan.phone.registration.enabled && change.ends_connections() {
+                    self.quiet_from = now + NOTICED_WITHIN;
+                }
+            }
+            Cue::BackedUp(_) => {}
         }
         self.stage.follow(cue).await
     }
@@ -409,10 +425,17 @@ fn phones(plan: &Plan, cast: &Cast, shared: &Arc<Shared>) -> Vec<Phone> {
     (0..plan.fleet.phones).into_par_iter().map_init(env, make).collect()
 }
 
+/// What *ready* is where phones register as well.
+const READY_AND_REGISTERED: &str = "ready means: list and config in force; registered is counted \
+                                    apart, and a phone that is not ready may be";
+
 /// What a reader of the numbers must know.
 fn notes(plan: &Plan, is_shared: bool) -> Vec<String> {
     let mut notes =
         vec!["ready means: list and config in force; registration is not simulated yet".to_owned()];
+    if plan.phone.registration.enabled {
+        notes = vec![READY_AND_REGISTERED.to_owned()];
+    }
     if plan.target.is_none() {
         notes.push(signature_note(&plan.topology));
     } else {

@@ -157,7 +157,12 @@ impl StepKind {
 
     /// Whether it is a part of a boot only where a scenario asks for it.
     pub const fn is_further(self) -> bool {
-        matches!(self, StepKind::Locale | StepKind::RingList)
+        matches!(
+            self,
+            StepKind::Locale
+                | StepKind::RingList
+                | StepKind::Dialogue(Dialogue::Sip | Dialogue::Sips)
+        )
     }
 
     /// The name in outputs.

@@ -9,7 +9,7 @@ use super::finish::Finish;
 use super::generator::{GeneratorCounts, SILENCE_MIN, Silence};
 use super::incident::{Incident, Listen, Notice, StepEnd, StepKind};
 use super::metrics::{Counts, HttpCounts, Phones, TrustPaths, TvsCounts};
-use super::phones::{PhoneRecord, PhoneRecords, Slice, Symptoms};
+use super::phones::{PhoneRecord, PhoneRecords, Registration, Slice, Symptoms};
 use super::row::{Join, join};
 use super::times::Times;
 
@@ -27,6 +27,8 @@ pub struct Ledger {
     storm: Time,
     /// Phones in a boot.
     booting: u64,
+    /// Phones whose registration is under way.
+    registering: u64,
     /// What a server said with a fault, first of its kind.
     remarks: BTreeMap<TransferFault, Box<str>>,
     /// By phone: the last attempt of its present boot that brought no answer, and the step it was
@@ -93,6 +95,7 @@ impl Ledger {
             phones,
             storm,
             booting: 0,
+            registering: 0,
             remarks: BTreeMap::new(),
             silences: BTreeMap::new(),
             itls: Vec::new(),
@@ -103,6 +106,8 @@ impl Ledger {
         let record = self.phones.of_mut(phone);
         (record.planned, record.outcome) = (planned, None);
         record.symptoms = Symptoms::default();
+        let before = std::mem::take(&mut record.registration);
+        self.registering -= u64::from(before.is_busy());
         self.booting += u64::from(!record.booting);
         record.booting = true;
         record.boots_before = record.boots_before.saturating_sub(1);
@@ -151,7 +156,51 @@ impl Ledger {
             Fact::TransportFellBack { from: Transport::Https, .. } => counts.https.fallbacks += 1,
             Fact::TransportFellBack { .. } => counts.http.fallbacks += 1,
             Fact::Unexpected => counts.unexpected += 1,
+            Fact::Registering
+            | Fact::Registered { .. }
+            | Fact::RegistrationFailed { .. }
+            | Fact::RegistrationFull
+            | Fact::RegistrationFailover
+            | Fact::RegistrationLost
+            | Fact::FallbackDue
+            | Fact::FellBack
+            | Fact::FallbackFailed
+            | Fact::Unregistered { .. } => self.registration(phone, now, fact),
         }
+    }
+
+    fn registration(&mut self, phone: PhoneId, now: Time, fact: Fact) {
+        let counts = &mut self.counts.registration;
+        let record = self.phones.of_mut(phone);
+        let before = record.registration;
+        match fact {
+            Fact::Registering => record.registration = Registration::UnderWay,
+            Fact::Registered { member } => {
+                counts.accepted += 1;
+                counts.by_later += u64::from(member > 0);
+                record.registration = Registration::Since(before.since().unwrap_or(now));
+            }
+            Fact::RegistrationFailed { cause } => counts.failed(cause),
+            Fact::RegistrationFull => counts.full += 1,
+            Fact::RegistrationFailover => counts.failovers += 1,
+            Fact::RegistrationLost => {
+                counts.lost += 1;
+                record.registration = Registration::UnderWay;
+            }
+            Fact::FallbackDue => {
+                record.registration = Registration::Leaving(before.since().unwrap_or(now));
+            }
+            Fact::FellBack => counts.fallbacks += 1,
+            Fact::FallbackFailed => {
+                counts.fallbacks_failed += 1;
+                record.registration = Registration::Since(before.since().unwrap_or(now));
+            }
+            Fact::Unregistered { cause } => record.registration = Registration::Not(cause),
+            _ => {}
+        }
+        let after = record.registration;
+        self.registering -= u64::from(before.is_busy());
+        self.registering += u64::from(after.is_busy());
     }
 
     fn settle(&mut self, phone: PhoneId, now: Time, outcome: Outcome) {
@@ -303,6 +352,11 @@ impl Ledger {
         self.booting
     }
 
+    /// Phones in a boot, or whose registration is under way.
+    pub const fn unsettled(&self) -> u64 {
+        self.booting + self.registering
+    }
+
     /// The records of the phones, in the order of their numbers.
     pub fn phones(&self) -> &[PhoneRecord] {
         self.phones.all()
@@ -353,6 +407,7 @@ impl Ledger {
             tallies.show_failed += u64::from(phone.symptoms.failed);
             tallies.config_frozen += u64::from(phone.symptoms.config_frozen);
             tallies.booting += u64::from(phone.booting);
+            tallies.registration(phone);
             match phone.outcome {
                 Some(Outcome::Ready) => tallies.ready += 1,
                 Some(Outcome::Stuck) => tallies.stuck += 1,
@@ -386,9 +441,19 @@ impl Ledger {
         times
     }
 
+    /// Seconds from the start of the storm until each phone was registered that is, in order.
+    pub fn registered_times_s(&self) -> Vec<f64> {
+        let since = |at: Time| at.since(self.storm).as_secs_f64();
+        let phones = self.phones.all().iter();
+        let mut times: Vec<f64> =
+            phones.filter_map(|phone| phone.registration.since()).map(since).collect();
+        times.sort_by(f64::total_cmp);
+        times
+    }
+
     /// Adds what was heard of other phones.
     pub fn merge(&mut self, other: &Ledger) {
-        join!(self, other; counts, in_flight, lag, generator, booting);
+        join!(self, other; counts, in_flight, lag, generator, booting, registering);
         self.steps.iter_mut().zip(&other.steps).for_each(|(mine, theirs)| mine.join(theirs));
         self.phones.merge(&other.phones);
         self.silences.extend(&other.silences);

@@ -3,10 +3,23 @@
 
 use std::collections::BTreeMap;
 
+use crate::phone::{Outcome, Unregistered};
+
+use super::phones::PhoneRecord;
 use super::row::{BYTES, COUNT, Family, Label, Pair, RATIO, Row, SECONDS, Trend, counts, numbers};
 
 const PHONES: Family =
     Family::gauge("phones", &["state"], "Phones by state; ready means list and config in force.");
+const REGISTERED: Family = Family::gauge(
+    "phones_registered",
+    &["state"],
+    "Phones by their registration: registered, under way, or not and why.",
+);
+const REGISTRATION_FAULTS: Family = Family::counter(
+    "registration_failed_total",
+    &["cause"],
+    "Attempts of phones to register that no node has accepted.",
+);
 const ALARMS: Family = Family::gauge(
     "phone_alarms",
     &["kind"],
@@ -83,6 +96,32 @@ numbers! {
         /// with the one that they had (BOOT-11).
         config_frozen: u64 = SHARED.trend(Trend::Low).part(SYMPTOMS, &["config-frozen"])
             .said_if_any(11, "; {} keep their old config"),
+        /// Registered: basic calls work, whatever became of the boot.
+        registered: u64 = SHARED.trend(Trend::High).part(REGISTERED, &["registered"])
+            .said(12, "{} registered"),
+        /// Those of them that did not end ready: their configuration, firmware and HTTPS services
+        /// stay what they were (BOOT-11).
+        registered_frozen: u64 = SHARED.trend(Trend::Low)
+            .said_if_any(13, ", {} of them frozen (no config change, no firmware, no HTTPS service)"),
+        /// Not registered, because no configuration names a CallManager.
+        unregistered_no_config: u64 = SHARED.trend(Trend::Low).part(REGISTERED, &["no-config"])
+            .said_if_any(14, ", {} not: no config"),
+        /// Not registered: no member of the group has answered.
+        unregistered_no_answer: u64 = SHARED.trend(Trend::Low).part(REGISTERED, &["no-answer"])
+            .said_if_any(15, ", {} not: no member answers"),
+        /// Not registered: every member was full.
+        unregistered_full: u64 = SHARED.trend(Trend::Low).part(REGISTERED, &["full"])
+            .said_if_any(16, ", {} not: full"),
+        /// Not registered: a node has refused the phone or its certificate.
+        unregistered_refused: u64 = SHARED.trend(Trend::Low).part(REGISTERED, &["refused"])
+            .said_if_any(17, ", {} not: refused by the node"),
+        /// Not registered: the phone has refused the certificate of a node.
+        unregistered_certificate: u64 = SHARED.trend(Trend::Low)
+            .part(REGISTERED, &["certificate-refused"])
+            .said_if_any(18, ", {} not: they refuse the node's certificate"),
+        /// Registering now, or about to fall back.
+        #[serde(skip)]
+        registering: u64 = COUNT.part(REGISTERED, &["registering"]),
         /// Reasons of the failed phones.
         failures: BTreeMap<String, u64>,
         /// What phones did, all together.
@@ -132,6 +171,78 @@ counts! {
         /// Phones at the end that run another one: they did not accept their configuration
         /// (BOOT-12).
         behind: u64 = SHARED.trend(Trend::Low).said(2, ", {} do not"),
+    }
+}
+
+counts! {
+    /// Registrations at the CallManagers.
+    pub struct RegistrationCounts {
+        /// Registrations that a node has accepted, fall-overs and fall-backs among them.
+        accepted: u64 = SHARED.trend(Trend::Neither).counter("registrations_total")
+            .said(0, "{} accepted"),
+        /// Those of them at a later member of the phone's group.
+        by_later: u64 = SHARED.trend(Trend::Neither).counter("registrations_at_later_total")
+            .said_if_any(1, ", {} by a later member"),
+        /// Times that a node was full (503).
+        full: u64 = COUNT.trend(Trend::Neither).counter("registrations_full_total")
+            .said_if_any(2, ", {} told to come again (503)"),
+        /// Attempts without an answer.
+        unanswered: u64 = COUNT.part(REGISTRATION_FAULTS, &["no-answer"])
+            .said_if_any(3, ", {} without an answer"),
+        /// Attempts that a node has refused.
+        refused: u64 = COUNT.part(REGISTRATION_FAULTS, &["refused"])
+            .said_if_any(4, ", {} refused"),
+        /// Attempts at a node whose certificate the phone has refused.
+        certificate_refused: u64 = COUNT.part(REGISTRATION_FAULTS, &["certificate-refused"])
+            .said_if_any(5, ", {} with a certificate that the phone refused"),
+        /// Connections that were lost by phones that were registered.
+        lost: u64 = SHARED.trend(Trend::Neither).counter("registrations_lost_total")
+            .said_if_any(6, ", {} lost"),
+        /// Attempts at another member.
+        failovers: u64 = SHARED.trend(Trend::Neither).counter("registration_failovers_total")
+            .said_if_any(7, ", {} failovers"),
+        /// Phones that have fallen back to an earlier member.
+        fallbacks: u64 = SHARED.trend(Trend::Neither).counter("registration_fallbacks_total")
+            .said_if_any(8, ", {} fall-backs"),
+        /// Attempts to fall back that have failed.
+        fallbacks_failed: u64 = COUNT.counter("registration_fallbacks_failed_total")
+            .said_if_any(9, ", {} fall-backs failed"),
+    }
+}
+
+impl RegistrationCounts {
+    /// An attempt has failed.
+    pub const fn failed(&mut self, cause: Unregistered) {
+        match cause {
+            Unregistered::NoAnswer => self.unanswered += 1,
+            Unregistered::Refused => self.refused += 1,
+            Unregistered::CertificateRefused => self.certificate_refused += 1,
+            // A node that was full was counted as one; without a configuration there is none.
+            Unregistered::Full | Unregistered::NoConfig => {}
+        }
+    }
+}
+
+impl Phones {
+    /// Counts the registration of a phone.
+    pub(super) fn registration(&mut self, phone: &PhoneRecord) {
+        use super::phones::Registration;
+        match phone.registration {
+            Registration::Off => {}
+            Registration::UnderWay => self.registering += 1,
+            Registration::Since(_) | Registration::Leaving(_) => {
+                self.registered += 1;
+                let ready = phone.outcome == Some(Outcome::Ready);
+                self.registered_frozen += u64::from(!ready);
+            }
+            Registration::Not(cause) => match cause {
+                Unregistered::NoConfig => self.unregistered_no_config += 1,
+                Unregistered::NoAnswer => self.unregistered_no_answer += 1,
+                Unregistered::Full => self.unregistered_full += 1,
+                Unregistered::Refused => self.unregistered_refused += 1,
+                Unregistered::CertificateRefused => self.unregistered_certificate += 1,
+            },
+        }
     }
 }
 
@@ -391,6 +502,8 @@ counts! {
         config: ConfigCounts,
         /// Firmware loads.
         firmware: FirmwareCounts,
+        /// Registrations at the CallManagers.
+        registration: RegistrationCounts,
         /// Questions to TVS.
         tvs: TvsCounts,
         /// CTLs by path of acceptance.

@@ -38,11 +38,11 @@ pub use ledger::{ItlChecksum, Ledger};
 pub use load::{Ended, LoadFault, LoadRecorder, StartCounts, TrafficCounts};
 pub use metrics::{
     ByCommand, ClusterCounts, ConfigCounts, Counts, CpuSeconds, FirmwareCounts, FleetReady,
-    HttpCounts, MachineSummary, Metric, PercentilesS, PhoneCounts, Phones, ServeSummary,
-    Signatures, TftpCounts, TrustPaths, TvsCounts,
+    HttpCounts, MachineSummary, Metric, PercentilesS, PhoneCounts, Phones, RegistrationCounts,
+    ServeSummary, Signatures, TftpCounts, TrustPaths, TvsCounts,
 };
 pub use openmetrics::{Frame, open_metrics};
-pub use phones::{PhoneRecord, Slice, Symptoms};
+pub use phones::{PhoneRecord, Registration, Slice, Symptoms};
 pub use prometheus::{OPERATOR_STEPS, RunInfo, StepMark, encode};
 pub use row::{Family, Label, Pair, Row, Said, Section, Trend, Unit};
 pub use stranded::{Attribution, OperatorStep, Presented, Remedy, Stranded};

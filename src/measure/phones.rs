@@ -1,5 +1,5 @@
 use crate::base::{PhoneId, Time};
-use crate::phone::Outcome;
+use crate::phone::{Outcome, Unregistered};
 
 /// Which phones of a fleet: `count` of them, `every`-th after the `first`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +58,39 @@ pub struct PhoneRecord {
     pub booting: bool,
     /// Boots that are planned and have not begun.
     pub boots_before: u32,
+    /// Where it is registered.
+    pub registration: Registration,
+}
+
+/// Whether a phone is registered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Registration {
+    /// Nobody has asked.
+    #[default]
+    Off,
+    /// It asks the members of its group for the first time, or is about to fall back.
+    UnderWay,
+    /// Since then, without a break for a fall-back.
+    Since(Time),
+    /// It is registered and about to fall back to another member.
+    Leaving(Time),
+    /// It has asked each member once in vain.
+    Not(Unregistered),
+}
+
+impl Registration {
+    /// Whether something is still to happen without anybody doing anything.
+    pub const fn is_busy(self) -> bool {
+        matches!(self, Registration::UnderWay | Registration::Leaving(_))
+    }
+
+    /// Since when it is registered, if it is.
+    pub const fn since(self) -> Option<Time> {
+        match self {
+            Registration::Since(at) | Registration::Leaving(at) => Some(at),
+            _ => None,
+        }
+    }
 }
 
 /// What one sees of a phone that has refused something in its last boot.

@@ -8,6 +8,7 @@ use crate::base::Lack;
 use crate::cluster::{Defect, SignCounts};
 use crate::phone::{Failure, Outcome};
 use crate::scenario::{Doubt, Slo, SloResult, SloVerdict};
+use crate::wire::Dialogue;
 
 use super::finish::Finish;
 use super::generator::{Account, Bounds, GeneratorVerdict, Queue};
@@ -16,8 +17,8 @@ use super::incident::StepKind;
 use super::ledger::{ItlChecksum, Ledger};
 use super::metrics::{
     ClusterCounts, ConfigCounts, CpuSeconds, FirmwareCounts, FleetReady, HttpCounts,
-    MachineSummary, Metric, PercentilesS, Phones, ServeSummary, Signatures, TftpCounts, TrustPaths,
-    TvsCounts,
+    MachineSummary, Metric, PercentilesS, Phones, RegistrationCounts, ServeSummary, Signatures,
+    TftpCounts, TrustPaths, TvsCounts,
 };
 use super::phones::Slice;
 use super::row::{Join, Label, Section};
@@ -63,6 +64,8 @@ pub struct Summary {
     pub firmware: FirmwareCounts,
     /// ITLs at the end, each with the phones that hold it and the TFTP nodes that serve it.
     pub itls: Vec<ItlChecksum>,
+    /// Registrations at the CallManagers.
+    pub registration: RegistrationCounts,
     /// Questions to TVS.
     pub tvs: TvsCounts,
     /// By which path files were accepted.
@@ -79,6 +82,9 @@ pub struct Summary {
     pub signatures: Signatures,
     /// Seconds from the storm's first reset until a share of the fleet was ready.
     pub fleet_ready_s: FleetReady,
+    /// Seconds from the storm's first reset until a share of the fleet was registered, where
+    /// phones register.
+    pub fleet_registered_s: FleetReady,
     /// Seconds from planned start to ready, by phone.
     pub boot_time_s: PercentilesS,
     /// Times and results of each step.
@@ -254,6 +260,15 @@ pub struct TriedValue {
 pub const COVERS: &str = "trust lists (CTL, ITL), TVS and signed configurations; no CAPF (LSC), no \
                           registration";
 
+/// What the result of these phones covers.
+fn covers(ledger: &Ledger) -> String {
+    if ledger.counts().registration == RegistrationCounts::default() {
+        return COVERS.into();
+    }
+    "trust lists (CTL, ITL), TVS, signed configurations and registration (SIP); no CAPF (LSC)"
+        .into()
+}
+
 /// What a run knows beside its ledgers.
 #[derive(Clone, Debug, Default)]
 pub struct RunFacts {
@@ -287,12 +302,13 @@ impl Summary {
         let (before, mean) = (&facts.signed_before, facts.sign_mean_s);
         let mut summary = Summary {
             schema: 1,
-            covers: COVERS.into(),
+            covers: covers(ledger),
             cut_by: finish.cut_by(),
             signatures: Signatures::new(ledger, before, &facts.signed, mean),
             fleet_ready_s: fleet_ready(ledger),
+            fleet_registered_s: FleetReady::of(&ledger.registered_times_s(), ledger.phones().len()),
             boot_time_s: PercentilesS::of(&boot.response),
-            steps: StepKind::ALL.iter().map(|&step| step_summary(ledger, step)).collect(),
+            steps: steps(ledger),
             generator: Generator::of(&account, generator),
             ..facts.known.with(ledger)
         };
@@ -320,6 +336,7 @@ impl Summary {
             config: counts.config,
             firmware: counts.firmware,
             itls: ledger.itls().to_vec(),
+            registration: counts.registration,
             tvs: counts.tvs,
             trust: Trust {
                 lists,
@@ -336,11 +353,12 @@ impl Summary {
 
     /// Every number that has a row, in the order of `summary.json`.
     pub fn metrics(&self) -> Vec<Metric> {
-        let sections: [(&'static str, &'static [Label], &dyn Section); 20] = [
+        let sections: [(&'static str, &'static [Label], &dyn Section); 22] = [
             ("phones", &[], &self.phones),
             ("phones", &[], &self.phones.counts),
             ("config", &[], &self.config),
             ("firmware", &[], &self.firmware),
+            ("registration", &[], &self.registration),
             ("tvs", &[], &self.tvs),
             ("tvs.by_command", &[], &self.tvs.by_command),
             ("trust.lists", &[], &self.trust.lists),
@@ -353,6 +371,7 @@ impl Summary {
             ("cluster", &[], &self.cluster),
             ("signatures", &[], &self.signatures),
             ("fleet_ready_s", &[], &self.fleet_ready_s),
+            ("fleet_registered_s", &[], &self.fleet_registered_s),
             ("boot_time_s", &[], &self.boot_time_s),
             ("cpu_s", &[], &self.cpu_s),
             ("machine", &[], &self.machine),
@@ -541,6 +560,16 @@ impl PercentilesS {
         let [p50, p90, p99] = [500, 900, 990].map(|per_mille| times.percentile_s(per_mille));
         PercentilesS { p50, p90, p99, max: times.max_s() }
     }
+}
+
+/// Every step; those that few scenarios have only if they were made.
+fn steps(ledger: &Ledger) -> Vec<StepSummary> {
+    let is_told = |step: &StepSummary, kind: StepKind| {
+        let was_made = step.count > 0;
+        was_made || !matches!(kind, StepKind::Dialogue(Dialogue::Sip | Dialogue::Sips))
+    };
+    let all = StepKind::ALL.into_iter().map(|step| (step_summary(ledger, step), step));
+    all.filter(|(summary, step)| is_told(summary, *step)).map(|(summary, _)| summary).collect()
 }
 
 fn step_summary(ledger: &Ledger, step: StepKind) -> StepSummary {

@@ -11,7 +11,7 @@ use rustls::crypto::{
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::sign::SingleCertAndKey;
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -178,6 +178,14 @@ impl Talk {
             ReadFault::Broken(error) => error.into(),
             ReadFault::Malformed => TlsFault::Malformed,
         })
+    }
+
+    /// Returns when the server has ended the connection, or has said something that nobody has
+    /// asked for.
+    pub async fn ended(&mut self) {
+        let mut unasked = [0; 64];
+        // What comes of it is the end in any case.
+        let _ = self.stream.read(&mut unasked).await;
     }
 
     /// Takes leave, whatever becomes of the farewell.

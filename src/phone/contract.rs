@@ -3,7 +3,7 @@ use crate::transfer::TransferFault;
 use crate::wire::tvs::Command;
 use std::fmt;
 
-use super::errand::{Answer, Errand, ErrandFault, TvsFault};
+use super::errand::{Answer, Errand, ErrandFault, Message, TvsFault};
 use super::file_kind::FileKind;
 use super::judge::{AcceptPath, Refusal};
 use super::transport::{HttpFault, Transport};
@@ -25,6 +25,10 @@ pub enum Input<'a> {
         /// With what.
         result: Result<Answer<'a>, ErrandFault>,
     },
+    /// The connection to the server of its [`Watch`] has ended, or cannot be had.
+    Lost,
+    /// The server that its [`Watch`] awaits can be reached.
+    Reachable,
     /// A person erases the lists: the phone is in state A again (TOOL-11).
     EraseLists,
 }
@@ -41,6 +45,35 @@ pub enum Action {
         /// To be given back.
         token: u32,
     },
+    /// Watch these servers for the phone, instead of those before, until it boots.
+    Watch(Box<Watch>),
+}
+
+/// Servers that a phone wants to be watched. A driver that plays many phones may watch a server
+/// for all of them by one connection: it ends when theirs would.
+#[derive(Clone, Debug)]
+pub struct Watch {
+    /// A message to the server with which the phone has a connection, to be said now and then so
+    /// that it is not idle: its end is [`Input::Lost`], which ends the watch.
+    pub holds: Option<Message>,
+    /// A message to a server that the phone wants to reach: as soon as that answers, it is told
+    /// [`Input::Reachable`], once.
+    pub awaits: Option<Message>,
+}
+
+/// Why a phone is not registered, the more telling the later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Unregistered {
+    /// No configuration names a CallManager.
+    NoConfig,
+    /// No member has answered.
+    NoAnswer,
+    /// A member was full and did not say when to come again.
+    Full,
+    /// A member has refused the phone: it does not know it, or its certificate.
+    Refused,
+    /// The phone has refused the certificate of a member: it is in none of its lists.
+    CertificateRefused,
 }
 
 /// What happened, for measuring and forensics.
@@ -100,8 +133,53 @@ pub enum Fact {
     /// The configuration that was accepted names another firmware load than the phone ran: it runs
     /// that one from now on.
     LoadTaken,
+    /// The phone begins to register.
+    Registering,
+    /// It is registered.
+    Registered {
+        /// With which member of its group, from 0.
+        member: u8,
+    },
+    /// A member did not register it.
+    RegistrationFailed {
+        /// Why.
+        cause: Unregistered,
+    },
+    /// A member was full (503), with or without a time to come again.
+    RegistrationFull,
+    /// Another member is asked.
+    RegistrationFailover,
+    /// The connection to the member that it was registered with has ended.
+    RegistrationLost,
+    /// An earlier member can be reached again: the phone falls back to it after a while.
+    FallbackDue,
+    /// It has fallen back to an earlier member.
+    FellBack,
+    /// It could not fall back, and stays where it is registered.
+    FallbackFailed,
+    /// Every member was asked once, and none has registered it. It goes on to ask them.
+    Unregistered {
+        /// The most telling of the reasons.
+        cause: Unregistered,
+    },
     /// An input that the phone did not wait for; it changed nothing.
     Unexpected,
+}
+
+impl Fact {
+    /// Whether the phone may have nothing before it any longer, or again have something.
+    pub const fn may_settle(self) -> bool {
+        matches!(
+            self,
+            Fact::Settled { .. }
+                | Fact::Registering
+                | Fact::Registered { .. }
+                | Fact::RegistrationLost
+                | Fact::FallbackDue
+                | Fact::FallbackFailed
+                | Fact::Unregistered { .. }
+        )
+    }
 }
 
 /// How a boot ended (`decisions.md`, outcomes of a phone).

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
-use crate::base::Time;
-use crate::crypto::FileIdentity;
+use crate::base::{Model, PhoneId, Time};
+use crate::crypto::{FileIdentity, Identity, manufactured};
 use crate::wire::Config;
 
 use super::contract::{Failure, Outcome};
@@ -28,6 +28,8 @@ struct Rare {
     further: [Option<FileIdentity>; FURTHER_FILES.len()],
     /// Names without a DNS record, each with the end of its negative time to live.
     unknown_names: Vec<(Box<str>, Time)>,
+    /// What it shows to servers that ask who it is, once one has asked.
+    shows: Option<Arc<Identity>>,
 }
 
 impl Held {
@@ -59,6 +61,12 @@ impl Held {
             known.retain(|(_, end)| *end > now);
             known.push((name.into(), end));
         }
+    }
+
+    /// What the phone shows to a server that asks who it is: the certificate of its manufacturer.
+    pub(super) fn shows(&mut self, id: PhoneId, model: Model) -> Arc<Identity> {
+        let shows = &mut self.rare.get_or_insert_default().shows;
+        Arc::clone(shows.get_or_insert_with(|| Arc::new(manufactured(id, model))))
     }
 
     /// Whether `name` is known to have no record.

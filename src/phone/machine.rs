@@ -194,7 +194,7 @@ impl Phone {
                 sink.facts.push(Fact::BootStarted);
                 let boot_time = self.boot_time(env);
                 let turn = Task::first(&mut self.context(env, now, sink), boot_time);
-                self.go_on(turn, sink);
+                self.go_on(env, now, turn, sink);
             }
             Input::EraseLists => {
                 (self.held.lists, self.held.vouched) = (TrustLists::default(), Vec::new());
@@ -202,6 +202,8 @@ impl Phone {
             Input::Timer { token } if token == self.token => {
                 self.on(env, now, Event::Timer, sink);
             }
+            Input::Lost => self.on(env, now, Event::Lost, sink),
+            Input::Reachable => self.on(env, now, Event::Reachable, sink),
             // Timers are not taken back: one of an earlier boot may still fire.
             Input::Timer { token } if self.was_given(token) => {}
             Input::Answered { token, result } if token == self.token => {
@@ -214,11 +216,15 @@ impl Phone {
     /// What the phone waited for has happened.
     fn on(&mut self, env: &Env, now: Time, event: Event<'_>, sink: &mut Sink) {
         match (self.task.take(), event) {
+            (Some(task), _) if task.is_of_boot() => {
+                let turn = task.on(&mut self.context(env, now, sink), event);
+                self.go_on(env, now, turn, sink);
+            }
             (Some(task), _) => {
                 let turn = task.on(&mut self.context(env, now, sink), event);
-                self.go_on(turn, sink);
+                self.live_on(turn, sink);
             }
-            (None, Event::Timer) => {}
+            (None, Event::Timer | Event::Lost | Event::Reachable) => {}
             (None, Event::Answered(_)) => sink.facts.push(Fact::Unexpected),
         }
     }
@@ -228,13 +234,22 @@ impl Phone {
         Context { env, now, id: *id, model: *model, held, boot, token, sink }
     }
 
-    fn go_on(&mut self, turn: Turn<Task>, sink: &mut Sink) {
+    /// Goes on in a boot; with its end comes what is behind it.
+    fn go_on(&mut self, env: &Env, now: Time, turn: Turn<Task>, sink: &mut Sink) {
+        if !matches!(turn, Turn::Done) {
+            return self.live_on(turn, sink);
+        }
+        self.task = None;
+        sink.facts.push(Fact::Settled { outcome: self.boot.outcome() });
+        if let Some(turn) = Task::behind_boot(&mut self.context(env, now, sink)) {
+            self.live_on(turn, sink);
+        }
+    }
+
+    fn live_on(&mut self, turn: Turn<Task>, sink: &mut Sink) {
         match turn {
             Turn::Wait(task) => self.task = Some(task),
-            Turn::Done => {
-                self.task = None;
-                sink.facts.push(Fact::Settled { outcome: self.boot.outcome() });
-            }
+            Turn::Done => self.task = None,
             Turn::Unexpected(task) => {
                 self.task = Some(task);
                 sink.facts.push(Fact::Unexpected);

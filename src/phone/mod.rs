@@ -22,7 +22,7 @@ mod verifier;
 mod vouched;
 
 pub use boot_time::BootTime;
-pub use contract::{Action, Fact, Failure, Input, Outcome, Sink};
+pub use contract::{Action, Fact, Failure, Input, Outcome, Sink, Unregistered, Watch};
 pub use errand::{Answer, Ask, Errand, ErrandFault, FileRequest, Message, Trust, TvsFault};
 pub use families::{
     BlockFacts, BlockSizeRule, Family, FamilyValue, First, Times, Varied, families, family_index,
@@ -33,7 +33,7 @@ pub use held::StoredConfig;
 pub use judge::{AcceptPath, Judgement, Refusal, judge};
 pub use lists::{PROVISIONING_ROLES, TrustList, TrustLists, TrustRecord, TrustState};
 pub use machine::{ListFiles, Phone, ProvisionError};
-pub use profile::{FILE_SIZE_MAX, PhoneProfile};
+pub use profile::{FILE_SIZE_MAX, PhoneProfile, RegistrationRules};
 pub use shared::Shared;
 pub use step::Step;
 pub use transport::{HttpFault, TRANSPORT_RULES, Transport, TransportRule};

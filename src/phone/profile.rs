@@ -39,6 +39,33 @@ pub struct PhoneProfile {
     /// What is asked for beside lists and configuration, of
     /// [`FURTHER_FILES`](super::FURTHER_FILES) and in their order; default nothing.
     pub further_files: Vec<FileKind>,
+    /// Registration, the last thing of a boot; default not at all.
+    pub registration: RegistrationRules,
+}
+
+/// How phones register and stay registered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RegistrationRules {
+    /// Whether they do.
+    pub enabled: bool,
+    /// For how long they ask to be registered (choice: an hour).
+    pub expires: Span,
+    /// For how long an earlier member must have been reachable before a phone falls back to it
+    /// (CUCM: connection monitor duration, 120 s).
+    pub monitor: Span,
+    /// From the end of a round through all members in vain to the next (guess: 60 s).
+    pub retry: Span,
+}
+
+impl Default for RegistrationRules {
+    fn default() -> RegistrationRules {
+        RegistrationRules {
+            enabled: false,
+            expires: Span::from_secs(3_600),
+            monitor: Span::from_secs(120),
+            retry: Span::from_secs(60),
+        }
+    }
 }
 
 /// Largest file that a phone takes in bytes (TFTP-10: seen in a phone log).
@@ -59,6 +86,7 @@ impl Default for PhoneProfile {
             ctl_generic: true,
             checks_dates: true,
             further_files: Vec::new(),
+            registration: RegistrationRules::default(),
         }
     }
 }

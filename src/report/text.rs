@@ -5,9 +5,9 @@ use crate::base::lines::{COLUMNS, paragraph};
 use crate::base::words::{aligned, aligned_left, bytes, count, seconds};
 use crate::base::{ExitCode, Time, wrapped};
 use crate::measure::{
-    COVERS, ConfigCounts, FirmwareCounts, ItlChecksum, Ledger, MachineSummary, Phones, Section,
-    ServeSummary, Signatures, SimSummary, StepKind, StepSummary, Summary, TrustPaths, TvsCounts,
-    Unit, Verdict,
+    COVERS, ConfigCounts, FirmwareCounts, ItlChecksum, Ledger, MachineSummary, Phones,
+    RegistrationCounts, Section, ServeSummary, Signatures, SimSummary, StepKind, StepSummary,
+    Summary, TrustPaths, TvsCounts, Unit, Verdict,
 };
 use crate::scenario::{Slo, SloResult, SloVerdict};
 
@@ -54,7 +54,7 @@ fn lines(summary: &Summary) -> Vec<(&'static str, String)> {
             [
                 said(&summary.phones, 5..9),
                 said(&summary.phones.counts, ..),
-                said(&summary.phones, 9..),
+                said(&summary.phones, 9..12),
             ]
             .concat(),
         ),
@@ -72,6 +72,12 @@ fn lines(summary: &Summary) -> Vec<(&'static str, String)> {
     let firmware = &summary.firmware;
     if *firmware != FirmwareCounts::default() {
         lines.push(("firmware", said(firmware, ..)));
+    }
+    if summary.registration != RegistrationCounts::default() || not_registered(summary) {
+        lines.push(("registered", said(&summary.phones, 12..)));
+        lines.push(("", said(&summary.registration, ..)));
+        let times = said(&summary.fleet_registered_s, ..);
+        lines.push(("", times + "   (registered, from the first reset)"));
     }
     lines.extend([
         ("TVS", tvs(&summary.tvs)),
@@ -249,6 +255,11 @@ const MACHINE_TAKEN: f64 = 0.05;
 fn machine(machine: &MachineSummary) -> String {
     let percent = machine.available.unwrap_or(1.0) * 100.0;
     format!("{percent:.0} % of it was left by other programs: times are longer than on a quiet one")
+}
+
+/// Whether some phone was to register and could not even ask.
+fn not_registered(summary: &Summary) -> bool {
+    summary.phones.unregistered_no_config > 0
 }
 
 /// Whether this program kept its schedule; if not, why, a line for each reason.

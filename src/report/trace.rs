@@ -7,10 +7,41 @@ use crate::base::{DeviceName, Span, Time};
 use crate::measure::{
     Incident, Journal, Listen, Presented, Slice, StepEnd, StepKind, Summary, Trace,
 };
-use crate::phone::{AcceptPath, Fact, FileKind, Outcome, Refusal, Transport, TvsFault};
+use crate::phone::{
+    AcceptPath, Fact, FileKind, Outcome, Refusal, Transport, TvsFault, Unregistered,
+};
 use crate::play::Records;
 use crate::scenario::Plan;
 use crate::wire::tvs::Command;
+
+/// What a fact of its registration is in words, if it is one.
+fn registration(fact: Fact) -> Option<String> {
+    Some(match fact {
+        Fact::Registering => "registers at its CallManager group".into(),
+        Fact::Registered { member } => {
+            format!("REGISTERED with member {} of its group", u16::from(member) + 1)
+        }
+        Fact::RegistrationFailed { cause } => format!("is not registered: {}", unregistered(cause)),
+        Fact::RegistrationFull => "the node is full (503)".into(),
+        Fact::RegistrationFailover => "asks another member of its group".into(),
+        Fact::RegistrationLost => "LOST its connection to the node".into(),
+        Fact::FallbackDue => "an earlier member is back: waits before it falls back".into(),
+        Fact::FellBack => "falls back to the earlier member".into(),
+        Fact::FallbackFailed => "cannot fall back, and stays where it is registered".into(),
+        Fact::Unregistered { cause } => format!("UNREGISTERED: {}", unregistered(cause)),
+        _ => return None,
+    })
+}
+
+fn unregistered(cause: Unregistered) -> &'static str {
+    match cause {
+        Unregistered::NoConfig => "no configuration names a CallManager",
+        Unregistered::NoAnswer => "no member answers",
+        Unregistered::Full => "the node is full",
+        Unregistered::Refused => "the node refuses it",
+        Unregistered::CertificateRefused => "it refuses the certificate of the node",
+    }
+}
 
 /// Boots of a run as lines of JSON, `trace.jsonl`: one line for each, in the order of phones and
 /// times.
@@ -238,6 +269,7 @@ impl Teller<'_> {
                     Outcome::Failed(why) => format!("FAILED: {why}"),
                 },
             ),
+            fact => ("registration", registration(fact)?),
         };
         let console = match fact {
             Fact::FileAccepted { kind, .. } if kind.is_list() => {

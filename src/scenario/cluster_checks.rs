@@ -42,6 +42,7 @@ pub(super) fn topology(raw: &RawCluster, faults: &mut Faults) -> Option<Topology
             .replication_delay
             .as_ref()
             .map_or(Span::ZERO, |delay| delay.get_ref().0),
+        registrar: None,
         nodes: nodes(&raw.node, faults)?,
         groups: Vec::new(),
     };
@@ -261,6 +262,8 @@ fn ports(raw: &RawPorts) -> Ports {
         ..defaults
     }
     .with(tvs, port(&raw.tvs).unwrap_or(defaults.of(tvs)))
+    .with(Dialogue::Sip, port(&raw.sip).unwrap_or(defaults.of(Dialogue::Sip)))
+    .with(Dialogue::Sips, port(&raw.sips).unwrap_or(defaults.of(Dialogue::Sips)))
 }
 
 fn address(raw: &Spanned<IpAddr>) -> Result<IpAddr, Problem> {
@@ -412,7 +415,7 @@ mod tests {
         assert_eq!(topology.key_bits, 4096);
         assert_eq!(
             topology.nodes[0].ports,
-            Ports { tftp: 1, capf: 3, http: Some(4), ..Ports::ANY }.with(Dialogue::Tvs, 2)
+            Ports { tftp: 1, capf: 3, http: Some(4), ..Ports::default() }.with(Dialogue::Tvs, 2)
         );
     }
 

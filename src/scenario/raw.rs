@@ -93,6 +93,7 @@ pub(super) struct RawScenario {
     pub fleet: RawFleet,
     #[serde(default)]
     pub phone: RawPhone,
+    pub registration: Option<RawRegistration>,
     #[serde(default)]
     pub event: Vec<Spanned<RawEvent>>,
     #[serde(default)]
@@ -157,6 +158,8 @@ pub(super) struct RawPorts {
     pub tftp: Option<Spanned<u16>>,
     pub tvs: Option<Spanned<u16>>,
     pub capf: Option<Spanned<u16>>,
+    pub sip: Option<Spanned<u16>>,
+    pub sips: Option<Spanned<u16>>,
     pub http: Option<Spanned<u16>>,
     pub https: Option<Spanned<u16>>,
 }
@@ -175,6 +178,7 @@ pub(super) struct RawGroup {
 pub(super) struct RawSecurityProfile {
     pub name: Text,
     pub share: Spanned<f64>,
+    pub device_security_mode: Option<Text>,
     pub encrypted_config: Option<Spanned<bool>>,
     pub stale_keys: Option<Text>,
 }
@@ -216,6 +220,16 @@ pub(super) struct RawPhone {
     pub ctl_generic: Option<bool>,
     pub checks_dates: Option<bool>,
     pub further_files: Option<Vec<Text>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawRegistration {
+    pub enabled: Option<bool>,
+    pub rate_per_node: Option<Spanned<f64>>,
+    pub expires: Option<Length>,
+    pub monitor: Option<Length>,
+    pub retry: Option<Length>,
 }
 
 /// One event: one of `at`, `when`, `after`, and one key that names the action.

@@ -4,10 +4,10 @@ use std::ops::Range;
 use toml::Spanned;
 
 use crate::base::{Home, Model, ModelError, Span};
-use crate::cluster::{SecurityMode, SecurityProfile, ServiceKind, Topology};
+use crate::cluster::{Registrar, SecurityMode, SecurityProfile, ServiceKind, Topology};
 use crate::phone::{
-    BlockSizeRule, BootTime, FURTHER_FILES, FileKind, PhoneProfile, TRANSPORT_RULES, TransportRule,
-    holds_lists,
+    BlockSizeRule, BootTime, FURTHER_FILES, FileKind, PhoneProfile, RegistrationRules,
+    TRANSPORT_RULES, TransportRule, holds_lists,
 };
 
 use super::cluster_checks::{check_shares, topology};
@@ -20,8 +20,8 @@ use super::network::{percent, sites};
 use super::plan::{FleetPlan, FleetStart, Limits, Plan, STARTS, Target};
 use super::quantity::{parse_span, positive};
 use super::raw::{
-    OneOrMany, RawBlockSize, RawGroup, RawPhone, RawRun, RawScenario, RawSecurityProfile,
-    RawTarget, RawThink, Servers,
+    OneOrMany, RawBlockSize, RawGroup, RawPhone, RawRegistration, RawRun, RawScenario,
+    RawSecurityProfile, RawTarget, RawThink, Servers,
 };
 use super::slo::{Slo, SloError};
 
@@ -41,10 +41,14 @@ fn collect(raw: &RawScenario, known_paths: &[String], faults: &mut Faults) -> Op
     let seed = raw.seed.unwrap_or(SEED);
     faults.take(check_schema(&raw.schema));
     faults.take(check_plain(&raw.name));
-    let topology = topology(&raw.cluster, faults);
+    let mut topology = topology(&raw.cluster, faults);
+    let (registrar, registration) = registration(raw.registration.as_ref(), faults);
+    if let Some(topology) = &mut topology {
+        topology.registrar = registrar;
+    }
     let fleet = fleet(raw, topology.as_ref(), faults);
     let cost = faults.given(raw.cluster.cost.as_ref(), CostModel::default(), cost);
-    let phone = phone(&raw.phone, seed, faults);
+    let phone = phone(&raw.phone, registration, seed, faults);
     let homes = fleet.as_ref().map(|fleet| fleet.tftp.as_slice()).unwrap_or_default();
     let entries = topology.as_ref().map(|topology| timeline(&raw.event, topology, homes, faults));
     let slos = raw.slo.iter().filter_map(|raw| faults.take(slo(&raw.expr, known_paths))).collect();
@@ -65,6 +69,32 @@ fn collect(raw: &RawScenario, known_paths: &[String], faults: &mut Faults) -> Op
         target,
         topology: topology?,
     })
+}
+
+/// How phones are registered and how they register, if they do.
+fn registration(
+    raw: Option<&RawRegistration>,
+    faults: &mut Faults,
+) -> (Option<Registrar>, RegistrationRules) {
+    let (node, own) = (Registrar::default(), RegistrationRules::default());
+    let Some(raw) = raw else { return (None, own) };
+    let expires = faults.given(raw.expires.as_ref(), own.expires, positive);
+    let rate = |rate: &Spanned<f64>| match *rate.get_ref() {
+        rate if rate.is_finite() && rate >= 0.0 => Ok(rate),
+        _ => Err(Problem::new(rate.span(), "a rate that is negative or no number")
+            .help("registrations per second; 0 is no limit")),
+    };
+    let registrar = Registrar {
+        rate_per_node: faults.given(raw.rate_per_node.as_ref(), node.rate_per_node, rate),
+        expires,
+    };
+    let rules = RegistrationRules {
+        enabled: raw.enabled.unwrap_or(true),
+        expires,
+        monitor: faults.given(raw.monitor.as_ref(), own.monitor, positive),
+        retry: faults.given(raw.retry.as_ref(), own.retry, positive),
+    };
+    if rules.enabled { (Some(registrar), rules) } else { (None, RegistrationRules::default()) }
 }
 
 /// Seed of a scenario that names none (choice).
@@ -113,7 +143,16 @@ fn fleet(all: &RawScenario, topology: Option<&Topology>, faults: &mut Faults) ->
     let start = faults.given(raw.start.as_ref(), FleetStart::ItlCurrent, start);
     let sites = faults.take(sites(&raw.site));
     let models_in_plan = models.as_deref().unwrap_or_default();
-    let profiles = faults.take(profiles(&all.cluster.phone_security_profile, models_in_plan));
+    let raw_profiles = &all.cluster.phone_security_profile;
+    let profiles = faults.take(profiles(raw_profiles, models_in_plan));
+    let is_mixed = topology.is_none_or(|topology| topology.security.mode == SecurityMode::Mixed);
+    let secure = profiles.iter().flatten().any(|profile| profile.secure);
+    let mode = raw_profiles.iter().find_map(|raw| raw.device_security_mode.as_ref());
+    if let (true, false, Some(mode)) = (secure, is_mixed, mode) {
+        let what = "phones that register over TLS in a cluster that is not in mixed mode";
+        let problem = Problem::new(mode.span(), what);
+        faults.0.push(problem.help("security-mode = \"mixed\" under [cluster]"));
+    }
     Some(FleetPlan {
         phones: phones?,
         models: models?,
@@ -178,9 +217,16 @@ fn profile(raw: &RawSecurityProfile, models: &[(Model, f64)]) -> Result<Security
     Ok(SecurityProfile {
         name: raw.name.get_ref().clone(),
         share: *raw.share.get_ref(),
+        secure: raw.device_security_mode.as_ref().map_or(Ok(false), device_security_mode)?,
         encrypted_config: encrypted.is_some_and(|on| *on.get_ref()),
         stale_keys: raw.stale_keys.as_ref().map_or(Ok(0.0), percent)?,
     })
+}
+
+/// Whether phones of this mode register over TLS.
+fn device_security_mode(text: &Text) -> Result<bool, Problem> {
+    const MODES: [&str; 3] = ["non-secure", "authenticated", "encrypted"];
+    one_of(text, "device security mode", &MODES, |mode| mode).map(|mode| mode != MODES[0])
 }
 
 fn models(raw: &BTreeMap<Text, Spanned<f64>>) -> Result<Vec<(Model, f64)>, Problem> {
@@ -266,7 +312,12 @@ fn check_servers(count: usize, place: &Range<usize>) -> Result<(), Problem> {
     Err(problem.help("a phone takes two of option 150: the primary and the secondary"))
 }
 
-fn phone(raw: &RawPhone, seed: u64, faults: &mut Faults) -> PhoneProfile {
+fn phone(
+    raw: &RawPhone,
+    registration: RegistrationRules,
+    seed: u64,
+    faults: &mut Faults,
+) -> PhoneProfile {
     let own = PhoneProfile::default();
     let transport = |text: &Text| one_of(text, "transport", &TRANSPORT_RULES, TransportRule::name);
     PhoneProfile {
@@ -285,6 +336,7 @@ fn phone(raw: &RawPhone, seed: u64, faults: &mut Faults) -> PhoneProfile {
         dns_negative_ttl: raw.dns_negative_ttl.map_or(own.dns_negative_ttl, |time| time.0),
         ctl_generic: raw.ctl_generic.unwrap_or(own.ctl_generic),
         checks_dates: raw.checks_dates.unwrap_or(own.checks_dates),
+        registration,
         further_files: faults.given(raw.further_files.as_deref(), own.further_files, further_files),
     }
 }
@@ -424,6 +476,7 @@ mod tests {
             checks-dates=false\n\
             further-files=['ring-list', 'locale', 'locale']";
         let expected = PhoneProfile {
+            registration: RegistrationRules::default(),
             boot_time: BootTime::Fixed(Span::from_secs(1)),
             think: Span::from_secs(2),
             transport: TransportRule::Model,

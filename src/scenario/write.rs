@@ -30,6 +30,7 @@ fn write_plan(out: &mut String, plan: &Plan) -> fmt::Result {
     write!(out, "\n[cluster.cost]\n{}", plan.cost.to_toml())?;
     write_fleet(out, &plan.fleet, &plan.topology)?;
     write_phone(out, plan)?;
+    write_registration(out, plan)?;
     for entry in &plan.timeline {
         write_entry(out, entry, &plan.topology)?;
     }
@@ -37,6 +38,16 @@ fn write_plan(out: &mut String, plan: &Plan) -> fmt::Result {
         write!(out, "\n[[slo]]\nexpr = {}\n", quoted(&slo.text))?;
     }
     write_run(out, plan)
+}
+
+fn write_registration(out: &mut String, plan: &Plan) -> fmt::Result {
+    let Some(registrar) = &plan.topology.registrar else { return Ok(()) };
+    let rules = &plan.phone.registration;
+    writeln!(out, "\n[registration]")?;
+    writeln!(out, "rate-per-node = {:?}", registrar.rate_per_node)?;
+    writeln!(out, "expires = \"{}\"", rules.expires)?;
+    writeln!(out, "monitor = \"{}\"", rules.monitor)?;
+    writeln!(out, "retry = \"{}\"", rules.retry)
 }
 
 fn write_cluster(out: &mut String, plan: &Plan) -> fmt::Result {
@@ -55,7 +66,7 @@ fn write_cluster(out: &mut String, plan: &Plan) -> fmt::Result {
         writeln!(out, "\n[[cluster.fault]]\nid = {}", quoted(fault.name()))?;
     }
     for node in &topology.nodes {
-        write_node(out, node)?;
+        write_node(out, node, topology.registrar.is_some())?;
     }
     for (at, group) in topology.groups.iter().enumerate() {
         let members = group.members.iter().map(|&id| node_name(topology, id));
@@ -75,6 +86,9 @@ fn write_profiles(out: &mut String, profiles: &[SecurityProfile]) -> fmt::Result
         writeln!(out, "\n[[cluster.phone-security-profile]]")?;
         writeln!(out, "name = {}", quoted(&profile.name))?;
         writeln!(out, "share = {:?}", profile.share)?;
+        if profile.secure {
+            writeln!(out, "device-security-mode = \"encrypted\"")?;
+        }
         writeln!(out, "encrypted-config = {}", profile.encrypted_config)?;
         writeln!(out, "stale-keys = \"{}\"", percent_text(profile.stale_keys))?;
     }
@@ -93,7 +107,7 @@ fn write_security(out: &mut String, security: &Security) -> fmt::Result {
     }
 }
 
-fn write_node(out: &mut String, node: &NodeSpec) -> fmt::Result {
+fn write_node(out: &mut String, node: &NodeSpec, registers: bool) -> fmt::Result {
     let services: Vec<_> = node.services.iter().map(|service| quoted(service.name())).collect();
     let ports = node.ports;
     writeln!(out, "\n[[cluster.node]]")?;
@@ -111,6 +125,10 @@ fn write_node(out: &mut String, node: &NodeSpec) -> fmt::Result {
         if let Some(port) = port {
             write!(out, ", {name} = {port}")?;
         }
+    }
+    if registers {
+        let (sip, sips) = (ports.of(Dialogue::Sip), ports.of(Dialogue::Sips));
+        write!(out, ", sip = {sip}, sips = {sips}")?;
     }
     writeln!(out, " }}")?;
     let left = |(kind, left): (&CertificateKind, &Span)| {

@@ -59,7 +59,7 @@ impl Bound {
             bound.https.extend(https);
         }
         for dialogue in Dialogue::ALL {
-            for node in topology.nodes_with(ServiceKind::of(dialogue)) {
+            for node in topology.nodes_in(dialogue) {
                 let address = topology.dialogue_socket(node, dialogue);
                 let open = Place::new(topology, node, dialogue.rules().name, address).tcp()?;
                 let ports = bound.ports(node);
@@ -169,6 +169,7 @@ mod tests {
             security: crate::cluster::Security::default(),
             domain: None,
             faults: Vec::new(),
+            registrar: None,
             replication_delay: crate::base::Span::ZERO,
             nodes: vec![NodeSpec {
                 name: "pub".into(),

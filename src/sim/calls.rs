@@ -100,7 +100,7 @@ impl World {
             return match &call.service {
                 Some(service) => {
                     call.conversation = Some(service.open(&Peer::default()));
-                    self.on_told(call);
+                    self.work(node, self.machines.message(), Job::Message(call));
                 }
                 None => self.fail_call(call.request),
             };

@@ -91,6 +91,16 @@ fn code(fact: Fact) -> [u8; 4] {
         Fact::LoadTaken => [12, 0, 0, 0],
         Fact::NameFromCache => [13, 0, 0, 0],
         Fact::TvsCacheMiss => [14, 0, 0, 0],
+        Fact::Registering => [15, 0, 0, 0],
+        Fact::Registered { member } => [16, member, 0, 0],
+        Fact::RegistrationFailed { cause } => [17, cause as u8, 0, 0],
+        Fact::RegistrationFull => [18, 0, 0, 0],
+        Fact::RegistrationFailover => [19, 0, 0, 0],
+        Fact::RegistrationLost => [20, 0, 0, 0],
+        Fact::FallbackDue => [21, 0, 0, 0],
+        Fact::FellBack => [22, 0, 0, 0],
+        Fact::FallbackFailed => [23, 0, 0, 0],
+        Fact::Unregistered { cause } => [24, cause as u8, 0, 0],
     }
 }
 

@@ -40,9 +40,9 @@ impl Ears {
         }
     }
 
-    /// Phones whose boots have begun and not ended.
-    pub(super) fn booting(&self) -> u64 {
-        self.ledger.booting()
+    /// Phones whose boots or registrations have begun and not ended.
+    pub(super) fn unsettled(&self) -> u64 {
+        self.ledger.unsettled()
     }
 
     /// What was heard so far.

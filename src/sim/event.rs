@@ -49,6 +49,15 @@ pub(super) const fn failed(fault: HttpFault) -> Fetched {
     Fetched::Failed(ErrandFault::Http(fault))
 }
 
+/// What a phone is told of a watch.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Notice {
+    pub phone: u32,
+    pub number: u32,
+    /// Whether the server that it waits for can be reached; else its connection has ended.
+    pub reachable: bool,
+}
+
 /// What happens in virtual time.
 #[derive(Debug)]
 pub(super) enum Event {
@@ -63,6 +72,8 @@ pub(super) enum Event {
     Said(Request, Result<Vec<u8>, TvsFault>),
     /// The hello of a phone arrives at the server.
     Called(Box<Call>),
+    /// A phone notices what has become of a server that it watches.
+    Noticed(Notice),
     /// A further message of a phone arrives at the server, or the first one without TLS.
     Told(Box<Call>),
     /// The certificate of the server arrives at the phone.
@@ -98,6 +109,8 @@ pub(super) enum Job {
     Missing(NodeId, Request),
     Sign(NodeId, Box<SignJob>),
     Handshake(Box<Call>),
+    /// A message without TLS and its answer.
+    Message(Box<Call>),
     /// An operation with a private key for the answer to a message.
     Turn(Box<Call>),
     /// A file over TFTP.

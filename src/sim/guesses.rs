@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use crate::measure::{GuessSummary, Ledger, RunFacts, StepKind};
+use crate::measure::{GuessSummary, Ledger, RegistrationCounts, RunFacts, StepKind};
 use crate::phone::{FamilyValue, PhoneProfile, families, family_index};
 use crate::scenario::{CostModel, Plan};
 
@@ -22,6 +22,7 @@ struct Used {
     signatures: bool,
     /// A name that a phone knew to have no record.
     names: bool,
+    registration: bool,
 }
 
 impl Used {
@@ -36,6 +37,7 @@ impl Used {
             tls: tvs || https,
             signatures: facts.signed.made > facts.signed_before.made,
             names: counts.tvs.names_from_cache > 0,
+            registration: counts.registration != RegistrationCounts::default(),
         }
     }
 }
@@ -78,8 +80,11 @@ fn guess(key: String, value: String, source: &str, knob: Knob) -> Guess {
     (GuessSummary { key, value, source, halved: None, doubled: None }, knob)
 }
 
-fn of_phones(used: Used) -> [Row; 8] {
-    let Used { tftp, http, tvs, names, .. } = used;
+fn of_phones(used: Used) -> [Row; 11] {
+    let Used { tftp, http, tvs, names, registration, .. } = used;
+    let rate = Knob::Rate(|plan| Some(&mut plan.topology.registrar.as_mut()?.rate_per_node));
+    let monitor = Knob::Length(|plan| Some(&mut plan.phone.registration.monitor));
+    let retry = Knob::Length(|plan| Some(&mut plan.phone.registration.retry));
     let negative_ttl = Knob::Length(|plan| Some(&mut plan.phone.dns_negative_ttl));
     [
         (true, "phone.think", Knob::Length(|plan| Some(&mut plan.phone.think))),
@@ -90,6 +95,9 @@ fn of_phones(used: Used) -> [Row; 8] {
         (true, "phone.boot-time", Knob::Length(|plan| plan.phone.boot_time.fixed_mut())),
         (tftp, "phone.tftp-tries", Knob::Tries),
         (tftp, "phone.tftp-block-size", Knob::BlockSize),
+        (registration, "registration.rate-per-node", rate),
+        (registration, "registration.monitor", monitor),
+        (registration, "registration.retry", retry),
     ]
 }
 
@@ -134,11 +142,15 @@ const LIMITS: [Row; 5] = [
     (true, "cluster.cost.build-time", Knob::Length(|plan| Some(&mut plan.cost.build_time))),
     (true, "cluster.cost.serving-count", Knob::Count(|plan| &mut plan.cost.serving_count)),
     (true, "cluster.cost.tvs-connections", Knob::Count(|plan| &mut plan.cost.tvs_connections)),
-    (true, "cluster.cost.resets-per-second", Knob::Rate(|plan| &mut plan.cost.resets_per_second)),
+    (
+        true,
+        "cluster.cost.resets-per-second",
+        Knob::Rate(|plan| Some(&mut plan.cost.resets_per_second)),
+    ),
     (
         true,
         "cluster.cost.registrations-per-second",
-        Knob::Rate(|plan| &mut plan.cost.registrations_per_second),
+        Knob::Rate(|plan| Some(&mut plan.cost.registrations_per_second)),
     ),
 ];
 

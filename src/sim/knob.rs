@@ -8,7 +8,7 @@ use crate::wire::tftp::{BLOCK_SIZE_DEFAULT, BLOCK_SIZE_MAX, BLOCK_SIZE_MIN};
 pub(super) enum Knob {
     Length(fn(&mut Plan) -> Option<&mut Span>),
     Count(fn(&mut Plan) -> &mut u32),
-    Rate(fn(&mut Plan) -> &mut f64),
+    Rate(fn(&mut Plan) -> Option<&mut f64>),
     Tries,
     BlockSize,
     /// The link of phones whose scenario has no site.
@@ -22,7 +22,7 @@ impl Knob {
         match self {
             Knob::Length(find) => find(plan).map(|length| length.to_string()),
             Knob::Count(find) => Some(find(plan).to_string()),
-            Knob::Rate(find) => Some(format!("{:?}", find(plan))),
+            Knob::Rate(find) => find(plan).map(|rate| format!("{rate:?}")),
             Knob::Tries => Some(plan.phone.tftp_tries.to_string()),
             Knob::BlockSize => match plan.phone.tftp_block_size {
                 BlockSizeRule::Fixed(size) => Some(size.unwrap_or(BLOCK_SIZE_DEFAULT).to_string()),
@@ -51,7 +51,7 @@ impl Knob {
                 other.to_string()
             }
             Knob::Rate(find) => {
-                let rate = find(&mut plan);
+                let rate = find(&mut plan)?;
                 *rate *= factor;
                 format!("{rate:?}")
             }

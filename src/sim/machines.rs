@@ -159,6 +159,13 @@ impl Machines {
         Work { phone: self.plan.cost.phone_handshake, ..Work::none(WorkKind::Lookup) }
     }
 
+    /// One message on a new connection without TLS, and its answer: as for HTTP.
+    pub(super) fn message(&self) -> Work {
+        let cost = &self.plan.cost;
+        let server = cost.http_connection + cost.http_request;
+        Work { server, phone: cost.phone_http, ..Work::none(WorkKind::Lookup) }
+    }
+
     /// One TFTP request with `blocks` blocks in answer, none for "file not found".
     pub(super) fn tftp(&self, blocks: u64) -> Work {
         let cost = &self.plan.cost;

@@ -27,6 +27,8 @@ mod session;
 mod station;
 mod tftp;
 mod transfer;
+mod watches;
+mod watching;
 mod world;
 
 pub use explore::{Axis, combinations, largest, play_all, ranked, try_guesses};

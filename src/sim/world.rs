@@ -31,6 +31,7 @@ use super::pace::Pace;
 use super::run::{Recorded, SimOptions, SimRun};
 use super::servers::Servers;
 use super::session::{Sessions, Waits};
+use super::watching::Watches;
 
 /// A cluster, its phones and the network between them: hands what happens to those who own it.
 pub struct World {
@@ -43,6 +44,7 @@ pub struct World {
     ears: Ears,
     pub(super) fleet: Fleet,
     pub(super) sessions: Sessions,
+    pub(super) watches: Watches,
     /// Connections on which phones go on.
     pub(super) calls: BTreeMap<u32, OpenCall>,
     pub(super) network: Network,
@@ -78,6 +80,7 @@ impl World {
                 journal(&plan, options.records),
             ),
             sessions: Sessions::new(&plan),
+            watches: Watches::default(),
             calls: BTreeMap::new(),
             network: Network::new(&plan),
             machines: Machines::new(&plan),
@@ -147,7 +150,7 @@ impl World {
     }
 
     fn settled(&self) -> bool {
-        !self.pace.has_planned() && self.ears.booting() == 0
+        !self.pace.has_planned() && self.ears.unsettled() == 0 && !self.watches.is_busy()
     }
 
     /// Carries out what is due.
@@ -185,6 +188,7 @@ impl World {
                 self.pace.plan_visits(&mut self.engine, &visits);
             }
             Cue::Service(ServiceChange::Started { node, service }) => {
+                self.notice(&ServiceChange::Started { node, service: service.clone() });
                 self.started(node, &service);
                 if service.kind() == ServiceKind::Tftp {
                     self.servers.built(node, now + self.plan.cost.build_time);
@@ -193,7 +197,8 @@ impl World {
             Cue::Service(ServiceChange::Stopped { node, service: ServiceKind::Tftp }) => {
                 self.stall_transfers(node);
             }
-            Cue::Service(ServiceChange::Stopped { .. }) | Cue::Moved | Cue::BackedUp(_) => {}
+            Cue::Service(change @ ServiceChange::Stopped { .. }) => self.notice(&change),
+            Cue::Moved | Cue::BackedUp(_) => {}
         }
     }
 
@@ -228,6 +233,7 @@ impl World {
             Event::HttpAnswered(request, answer) => self.on_http_answered(request, &answer),
             Event::Resolved(request, address) => self.on_resolved(request, address),
             Event::Called(call) => self.on_called(call),
+            Event::Noticed(notice) => self.on_noticed(notice),
             Event::Told(call) => self.on_told(call),
             Event::Presented(call) => self.on_presented(call),
             Event::Said(request, result) => {
@@ -248,6 +254,7 @@ impl World {
         self.hear(phone, Incident::BootBegan(self.engine.now()));
         self.begin_request(phone, Waits::Nothing);
         self.drop_link(phone);
+        self.forget_watch(phone);
         self.homes.learn(PhoneId(phone), self.play.homes());
         self.sessions.of_mut(phone).server = 0;
         self.step(phone, Input::Boot);
@@ -264,7 +271,7 @@ impl World {
     }
 
     /// Feeds one input to a phone, records what happened and starts what it wants.
-    fn step(&mut self, phone: u32, input: Input<'_>) {
+    pub(super) fn step(&mut self, phone: u32, input: Input<'_>) {
         let (now, mut sink) = (self.engine.now(), std::mem::take(&mut self.sink));
         let cluster = self.play.cluster().expect("it has one");
         self.fleet.handle(phone, now, input, cluster, &mut sink);
@@ -282,6 +289,7 @@ impl World {
             match action {
                 Action::Wake { at, token } => self.engine.push(at, Event::Timer { phone, token }),
                 Action::Do(Errand { wanted, ask, .. }) => self.run_errand(phone, wanted, ask),
+                Action::Watch(watch) => self.watch(phone, &watch),
             }
         }
         self.sink = sink;
@@ -384,6 +392,10 @@ impl World {
             Job::Handshake(call) => {
                 self.next_in_line(call.node, WorkKind::Tvs);
                 self.on_handshake(call);
+            }
+            Job::Message(call) => {
+                self.next_in_line(call.node, WorkKind::Lookup);
+                self.on_told(call);
             }
             Job::Turn(call) => {
                 self.next_in_line(call.node, WorkKind::Sign);

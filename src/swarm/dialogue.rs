@@ -1,5 +1,6 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
@@ -139,16 +140,31 @@ impl DialogueClient {
         job: &DialogueJob,
         place: &mut Option<OwnedSemaphorePermit>,
     ) -> Result<(Vec<u8>, Option<Box<Kept>>), Fault<TvsFault>> {
-        let Message { dialogue, server, trust, shows, .. } = &job.message;
-        let address = self.address(*server).ok_or(TvsFault::Connection)?;
+        let Message { dialogue, server, .. } = job.message;
+        let talk = self.open(&job.message, job.source).await?;
+        let kept = Kept { talk, dialogue, server, _place: place.take() };
+        self.go_on(&job.message, Box::new(kept)).await
+    }
+
+    /// Opens the connection for a message from `source`, without a place in the budget.
+    pub(super) async fn open(
+        &self,
+        message: &Message,
+        source: Ipv4Addr,
+    ) -> Result<Talk, Fault<TvsFault>> {
+        let Message { dialogue, server, trust, shows, .. } = message;
+        let address = self.address(*dialogue, *server).ok_or(TvsFault::Connection)?;
         let broken = |error: std::io::Error| Fault::of(&error, TvsFault::Connection);
-        let stream = connect(address, job.source).await.map_err(broken)?;
+        let stream = connect(address, source).await.map_err(broken)?;
         let trust = trust.clone();
         let judge = Box::new(move |der: &[u8]| trust.accepts(der));
         let talk = self.clients.talk(stream, judge, shows.as_deref(), dialogue.rules());
-        let talk = talk.await.map_err(fault_of)?;
-        let kept = Kept { talk, dialogue: *dialogue, server: *server, _place: place.take() };
-        self.go_on(&job.message, Box::new(kept)).await
+        talk.await.map_err(fault_of)
+    }
+
+    /// How long one message may take.
+    pub(super) const fn patience(&self) -> Duration {
+        self.timeout.as_duration()
     }
 
     async fn go_on(
@@ -166,8 +182,8 @@ impl DialogueClient {
     }
 
     /// Where a server is asked: one elsewhere than allowed is as good as unreachable.
-    fn address(&self, server: SocketAddr) -> Option<SocketAddr> {
-        if let Some(target) = self.target {
+    fn address(&self, dialogue: Dialogue, server: SocketAddr) -> Option<SocketAddr> {
+        if let Some(target) = self.target.filter(|_| dialogue == Dialogue::Tvs) {
             return Some(target);
         }
         let allowed = server.ip().is_loopback() || self.allowed.contains(&server.ip());
@@ -200,7 +216,9 @@ mod tests {
 
     fn address(target: Option<&str>, server: &str) -> Option<String> {
         let server = SocketAddr::new(server.parse().unwrap(), 2445);
-        client(target, &Arc::default()).address(server).map(|address| address.to_string())
+        client(target, &Arc::default())
+            .address(Dialogue::Tvs, server)
+            .map(|address| address.to_string())
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod dialogue;
 mod http;
 mod turn;
+mod watch;
 mod worker;
 
 use std::collections::BTreeMap;
@@ -25,6 +26,7 @@ use crate::net::{Clock, TlsClients};
 use crate::phone::{Env, Phone, PhoneProfile, Shared as PhoneShared, Verifier};
 use crate::play::{Homes, Visit};
 use http::HttpClient;
+use watch::Watcher;
 use worker::{Clients, Command, Results, Shared, Worker, WorkerPlan};
 
 /// Where the phones of a swarm turn to, and its limits.
@@ -127,10 +129,16 @@ impl Swarm {
             };
             let (http_sender, http_results) = mpsc::unbounded_channel();
             let (lookup_sender, lookup_results) = mpsc::unbounded_channel();
+            let (seen_sender, seen) = mpsc::unbounded_channel();
             let clients = Clients {
                 lookups: client.clone(),
                 lookup_runtime: lookups.handle().clone(),
                 lookup_results: lookup_sender,
+                watcher: Watcher {
+                    client: client.clone(),
+                    runtime: lookups.handle().clone(),
+                    seen: seen_sender,
+                },
                 http: HttpClient {
                     tls: TlsClients::default(),
                     clock,
@@ -140,7 +148,7 @@ impl Swarm {
                     results: http_sender,
                 },
             };
-            let results = Results { lookups: lookup_results, http: http_results };
+            let results = Results { lookups: lookup_results, http: http_results, seen };
             handles.push(start_worker(index, worker, env, phones, clients, results)?);
         }
         Ok(Swarm { seed: plan.seed, workers: handles, _runtimes: [lookups, files] })

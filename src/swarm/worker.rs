@@ -25,6 +25,7 @@ use super::FileServer;
 use super::dialogue::{DialogueClient, DialogueJob, DialogueResult, Kept};
 use super::http::{HttpClient, HttpJob, HttpLink, HttpResult};
 use super::turn::{Carried, Fault, Ticket, Turn};
+use super::watch::{Seen, Told, Watcher, Watches};
 
 /// What the driver tells a worker.
 #[derive(Clone, Debug)]
@@ -65,6 +66,7 @@ pub(super) struct Clients {
     pub lookup_runtime: Handle,
     pub lookup_results: mpsc::UnboundedSender<DialogueResult>,
     pub http: HttpClient,
+    pub watcher: Watcher,
 }
 
 /// What comes back from the [`Clients`] of a worker; unbounded, because a phone asks for one thing
@@ -73,6 +75,7 @@ pub(super) struct Clients {
 pub(super) struct Results {
     pub lookups: mpsc::UnboundedReceiver<DialogueResult>,
     pub http: mpsc::UnboundedReceiver<HttpResult>,
+    pub seen: mpsc::UnboundedReceiver<Seen>,
 }
 
 /// A worker of the swarm: one thread, a part of the phones, a few sockets.
@@ -90,6 +93,8 @@ pub(super) struct Worker {
     timers: BinaryHeap<Reverse<(Time, u32, Timer)>>,
     /// Messages under way, those of phones included that were reset meanwhile.
     messages: BTreeMap<Dialogue, u64>,
+    /// Servers that phones have connections with, or wait for.
+    watches: Watches,
     ledger: Ledger,
     journal: Journal,
     board: Board,
@@ -273,6 +278,7 @@ impl Worker {
             },
             timers: BinaryHeap::new(),
             messages: BTreeMap::new(),
+            watches: Watches::default(),
             ledger,
             journal: Journal::new(plan.seed, plan.slice, plan.phones),
             board: Board {
@@ -321,6 +327,10 @@ impl Worker {
                         let Ok(result) = results.lookups.try_recv() else { break };
                         self.on_lookup(result);
                     }
+                }
+                Some(seen) = results.seen.recv() => {
+                    let told = self.watches.on(seen);
+                    self.tell(told);
                 }
                 Some(result) = results.http.recv() => {
                     self.on_http(result);
@@ -449,6 +459,7 @@ impl Worker {
         self.hear(place, Incident::BootBegan(planned));
         self.end_transfer(place);
         self.slots[place].begin_boot(Some(planned));
+        self.watches.forget(place as u32);
         self.homes.learn(self.phone_id(place), &self.plan.homes);
         self.step(place, Input::Boot);
     }
@@ -469,28 +480,49 @@ impl Worker {
         let now = self.now();
         let mut sink = std::mem::take(&mut self.sink);
         self.phones[place].handle(&self.env, now, input, &mut sink);
+        let mut settles = false;
         for fact in sink.facts.drain(..) {
             self.hear_at(now, place, Incident::Phone(fact));
             if matches!(fact, Fact::Settled { .. }) {
                 (self.slots[place].link, self.slots[place].kept) = (None, None);
-                self.count_unsettled();
             }
+            settles |= fact.may_settle();
         }
+        if settles {
+            self.count_unsettled();
+        }
+        let mut told = Vec::new();
         for action in sink.actions.drain(..) {
             match action {
                 Action::Wake { at, token } => {
                     self.timers.push(Reverse((at, place as u32, Timer::Phone { token })));
                 }
                 Action::Do(errand) => self.run_errand(place, now, errand),
+                Action::Watch(watch) => {
+                    let source = phone_address(self.phone_id(place));
+                    let watcher = &self.clients.watcher;
+                    told.push(self.watches.set(place as u32, *watch, source, watcher));
+                }
             }
         }
         self.sink = sink;
+        told.into_iter().for_each(|told| self.tell(told));
+    }
+
+    /// Tells phones what has become of the servers that they watch.
+    fn tell(&mut self, told: Told) {
+        for place in told.lost {
+            self.step(place as usize, Input::Lost);
+        }
+        for place in told.reachable {
+            self.step(place as usize, Input::Reachable);
+        }
     }
 
     /// Tells the driver how many phones boot or are about to; the last one publishes first, so
     /// that whoever sees a settled fleet sees all of its numbers.
     fn count_unsettled(&mut self) {
-        let unsettled = self.board.planned_boots + self.ledger.booting();
+        let unsettled = self.board.planned_boots + self.ledger.unsettled();
         if unsettled == 0 {
             self.publish();
         }
@@ -946,6 +978,11 @@ mod tests {
             lookups: DialogueClient::new(clock, 1, second, None, Vec::new(), Arc::default()),
             lookup_runtime: runtime.clone(),
             lookup_results,
+            watcher: Watcher {
+                client: DialogueClient::new(clock, 1, second, None, Vec::new(), Arc::default()),
+                runtime: Handle::current(),
+                seen: mpsc::unbounded_channel().0,
+            },
             http: HttpClient {
                 tls: TlsClients::default(),
                 clock,

@@ -14,6 +14,10 @@ const TVS_MEMBERS_MAX: usize = 5;
 pub struct Config {
     /// TVS servers in the order of their priority.
     pub tvs: Vec<TvsMember>,
+    /// Members of the `CallManager` group in the order of their priority.
+    pub call_managers: Vec<SipMember>,
+    /// Whether the phone registers over TLS (`deviceSecurityMode` 2 or 3).
+    pub is_secure: bool,
     /// The firmware load that the phone is to run (`loadInformation`); empty if none is named.
     pub load: String,
     /// Whether it is a stub that says no more than that the configuration is encrypted
@@ -32,6 +36,17 @@ pub struct TvsMember {
     pub address: String,
     /// TCP port.
     pub port: u16,
+}
+
+/// One CallManager of a configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SipMember {
+    /// Host name or address (`processNodeName`).
+    pub address: String,
+    /// TCP port of SIP.
+    pub port: u16,
+    /// TCP port of SIP over TLS.
+    pub secured_port: u16,
 }
 
 /// Why a configuration cannot be used.
@@ -97,18 +112,22 @@ struct Walk {
     priority: u32,
     address: String,
     port: Option<u16>,
+    secured_port: Option<u16>,
+    /// Priority, name and ports of each CallManager.
+    call_managers: Vec<(u32, SipMember)>,
     /// What stands beside the TVS members.
     others: Config,
 }
 
 const TVS_MEMBER: [&str; 4] = ["device", "TVS", "members", "member"];
+const SIP_MEMBER: [&str; 5] = ["device", "devicePool", "callManagerGroup", "members", "member"];
 
 impl Walk {
     fn enter(&mut self, name: &str, priority: Option<u32>) {
         self.path.push(name.to_owned());
         self.text.clear();
-        if self.path == TVS_MEMBER {
-            (self.address, self.port) = (String::new(), None);
+        if self.path == TVS_MEMBER || self.path == SIP_MEMBER {
+            (self.address, self.port, self.secured_port) = (String::new(), None, None);
             self.priority = priority.unwrap_or(u32::MAX);
         }
         self.device_seen |= self.path == ["device"];
@@ -116,7 +135,27 @@ impl Walk {
 
     fn leave(&mut self) -> Result<(), String> {
         let in_member = self.path.len() == 5 && self.path[..4] == TVS_MEMBER;
+        let beneath = |depth: usize, name: &str| {
+            self.path.len() == depth && self.path[..5] == SIP_MEMBER && self.path[depth - 2] == name
+        };
+        let (in_call_manager, in_ports) = (beneath(7, "callManager"), beneath(8, "ports"));
         match self.path.last().map(String::as_str) {
+            Some("processNodeName") if in_call_manager => {
+                self.text.trim().clone_into(&mut self.address);
+            }
+            // Where nobody registers it does not matter what stands there: the usual ports count.
+            Some("sipPort") if in_ports => self.port = port(self.text.trim()).ok(),
+            Some("securedSipPort") if in_ports => {
+                self.secured_port = port(self.text.trim()).ok();
+            }
+            Some("member") if self.path == SIP_MEMBER && !self.address.is_empty() => {
+                let member = SipMember {
+                    address: std::mem::take(&mut self.address),
+                    port: self.port.unwrap_or(5060),
+                    secured_port: self.secured_port.unwrap_or(5061),
+                };
+                self.call_managers.push((self.priority, member));
+            }
             Some("address") if in_member => self.text.trim().clone_into(&mut self.address),
             Some("port") if in_member => self.port = Some(port(self.text.trim())?),
             Some(name) if self.path.len() == 2 && self.path[0] == "device" => {
@@ -124,6 +163,7 @@ impl Walk {
                 match name {
                     "loadInformation" => text.clone_into(&mut others.load),
                     "fullConfig" => others.is_stub = text == "false",
+                    "deviceSecurityMode" => others.is_secure = matches!(text, "2" | "3"),
                     "encrConfig" => others.is_encrypted = text == "true",
                     "certHash" => text.clone_into(&mut others.cert_hash),
                     _ => {}
@@ -144,6 +184,10 @@ impl Walk {
         self.members.sort_by_key(|member| member.0);
         self.members.truncate(TVS_MEMBERS_MAX);
         let member = |(_, address, port)| TvsMember { address, port };
+        self.call_managers.sort_by_key(|member| member.0);
+        self.call_managers.truncate(TVS_MEMBERS_MAX);
+        let call_managers = self.call_managers.into_iter().map(|(_, member)| member);
+        self.others.call_managers = call_managers.collect();
         Config { tvs: self.members.into_iter().map(member).collect(), ..self.others }
     }
 }
@@ -155,7 +199,7 @@ fn priority(tag: &BytesStart<'_>) -> Option<u32> {
 
 fn port(text: &str) -> Result<u16, String> {
     match text.parse() {
-        Ok(0) | Err(_) => Err(format!("TVS port `{text}`")),
+        Ok(0) | Err(_) => Err(format!("port `{text}`")),
         Ok(port) => Ok(port),
     }
 }
@@ -264,18 +308,31 @@ const LINE_MARK: &str = "{{line+";
 /// Digits of a directory number.
 const LINE_LENGTH: usize = 7;
 
-/// A node of a template's group: name, address, TVS port.
-type Node = (String, String, u16);
+/// A node of a template's group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigNode {
+    /// Its name, or how else phones are to call its CallManager.
+    pub name: String,
+    /// Address or full name of its TVS.
+    pub address: String,
+    /// Port of its TVS.
+    pub tvs: u16,
+    /// Ports of its CallManager: of SIP, and of SIP over TLS.
+    pub sip: (u16, u16),
+}
+
+type Node = ConfigNode;
 
 impl ConfigTemplate {
-    /// The template of a group whose members are `nodes` (name, address, TVS port), first asked
-    /// first, for phones that are to run this load; encrypted for the device certificate with
-    /// this hash, if there is one.
+    /// The template of a group whose members are `nodes`, first asked first, for phones that are
+    /// to run this load; encrypted for the device certificate with this hash, if there is one.
+    /// Phones of a `secure` one register over TLS.
     pub fn new(
         nodes: &[Node],
         capf_node: &str,
         load: &str,
         cert_hash: Option<&str>,
+        secure: bool,
     ) -> ConfigTemplate {
         let members = |member: fn(usize, &Node) -> String| -> String {
             nodes.iter().enumerate().map(|(priority, node)| member(priority, node)).collect()
@@ -285,13 +342,14 @@ impl ConfigTemplate {
             ("{{tvs}}", members(tvs_member).into()),
             ("{{load}}", escape(load)),
             ("{{capf}}", escape(capf_node)),
-            ("{{node}}", escape(&nodes[0].0)),
+            ("{{node}}", escape(&nodes[0].name)),
             ("{{cert-hash}}", cert_hash.unwrap_or_default().into()),
             ("{{encrypted}}", if cert_hash.is_some() { "true" } else { "false" }.into()),
         ];
         let text =
             marks.iter().fold(DEVICE.to_owned(), |text, (mark, value)| text.replace(mark, value));
-        split_marks(&text)
+        const OPEN: &str = "<deviceSecurityMode>1</";
+        split_marks(&if secure { text.replace(OPEN, "<deviceSecurityMode>3</") } else { text })
     }
 
     /// The configuration of one device, whose name may have any length.
@@ -332,16 +390,16 @@ fn split_marks(marked: &str) -> ConfigTemplate {
     ConfigTemplate { text, holes }
 }
 
-fn call_manager(priority: usize, (name, ..): &Node) -> String {
-    let name = escape(name);
+fn call_manager(priority: usize, node: &Node) -> String {
+    let (name, (sip, secured)) = (escape(&node.name), node.sip);
     format!(
         r#"
         <member priority="{priority}">
           <callManager>
             <ports>
               <ethernetPhonePort>2000</ethernetPhonePort>
-              <sipPort>5060</sipPort>
-              <securedSipPort>5061</securedSipPort>
+              <sipPort>{sip}</sipPort>
+              <securedSipPort>{secured}</securedSipPort>
             </ports>
             <processNodeName>{name}</processNodeName>
           </callManager>
@@ -349,8 +407,8 @@ fn call_manager(priority: usize, (name, ..): &Node) -> String {
     )
 }
 
-fn tvs_member(priority: usize, (_, address, port): &Node) -> String {
-    let address = escape(address);
+fn tvs_member(priority: usize, node: &Node) -> String {
+    let (address, port) = (escape(&node.address), node.tvs);
     format!(
         r#"
       <member priority="{priority}">
@@ -364,8 +422,14 @@ fn tvs_member(priority: usize, (_, address, port): &Node) -> String {
 mod tests {
     use super::*;
 
-    fn nodes() -> Vec<(String, String, u16)> {
-        vec![("sub1".into(), "127.0.0.2".into(), 2445), ("pub".into(), "127.0.0.1".into(), 12_445)]
+    fn nodes() -> Vec<ConfigNode> {
+        let node = |name: &str, address: &str, tvs| ConfigNode {
+            name: name.into(),
+            address: address.into(),
+            tvs,
+            sip: (5060, 5061),
+        };
+        vec![node("sub1", "127.0.0.2", 2445), node("pub", "127.0.0.1", 12_445)]
     }
 
     fn member(address: &str, port: u16) -> TvsMember {
@@ -374,7 +438,7 @@ mod tests {
 
     #[test]
     fn rendered_configuration_names_its_tvs_servers_in_order() {
-        let template = ConfigTemplate::new(&nodes(), "pub", "sip8841.14-2-1-0001-125", None);
+        let template = ConfigTemplate::new(&nodes(), "pub", "sip8841.14-2-1-0001-125", None, false);
         let text = template.render(ConfigValues { device: "SEP001122334455", line: 5_550_000 });
         let config = Config::parse(text.as_bytes()).unwrap();
         assert_eq!(config.tvs, [member("127.0.0.2", 2445), member("127.0.0.1", 12_445)]);
@@ -386,7 +450,7 @@ mod tests {
     #[test]
     fn every_part_of_a_filled_template_is_the_part_of_the_whole() {
         let template =
-            Arc::new(ConfigTemplate::new(&nodes(), "pub", "sip8841.14-2-1-0001-125", None));
+            Arc::new(ConfigTemplate::new(&nodes(), "pub", "sip8841.14-2-1-0001-125", None, false));
         for (device, line) in [("SEP001122334455", 9_999_990), ("SEP0C75BD00FFFF", 7)] {
             let whole = template.render(ConfigValues { device, line }).into_bytes();
             let filled = FilledConfig::new(Arc::clone(&template), device.parse().unwrap(), line);
@@ -403,10 +467,32 @@ mod tests {
 
     #[test]
     fn configuration_has_the_size_of_a_real_one() {
-        let template = ConfigTemplate::new(&nodes()[1..], "pub", "sip8841.14-2-1-0001-125", None);
+        let template =
+            ConfigTemplate::new(&nodes()[1..], "pub", "sip8841.14-2-1-0001-125", None, false);
         let text = template.render(ConfigValues { device: "SEP001122334455", line: 5_550_000 });
         // 7,652 bytes with a header of about 408 were seen in a phone log (TFTP-11).
         assert!((7_000..7_500).contains(&text.len()), "{} bytes", text.len());
+    }
+
+    #[test]
+    fn call_managers_are_read_with_their_ports_and_the_security_mode() {
+        let mut nodes = nodes();
+        nodes[1].sip = (15_060, 15_061);
+        for secure in [false, true] {
+            let template = ConfigTemplate::new(&nodes, "pub", "sip8841.14-2-1", None, secure);
+            let text = template.render(ConfigValues { device: "SEP001122334455", line: 1 });
+            let config = Config::parse(text.as_bytes()).unwrap();
+            let member = |address: &str, port, secured_port| SipMember {
+                address: address.into(),
+                port,
+                secured_port,
+            };
+            assert_eq!(
+                config.call_managers,
+                [member("sub1", 5060, 5061), member("pub", 15_060, 15_061)]
+            );
+            assert_eq!(config.is_secure, secure);
+        }
     }
 
     #[test]

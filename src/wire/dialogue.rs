@@ -1,3 +1,5 @@
+use super::framing::{Framing, frame_by_head};
+use super::sip;
 use super::tlv::WireError;
 use super::tvs;
 
@@ -6,6 +8,10 @@ use super::tvs;
 pub enum Dialogue {
     /// Trust Verification Service (`spec/tvs.md`).
     Tvs,
+    /// SIP over TCP, at a CallManager (RFC 3261).
+    Sip,
+    /// SIP over TLS, at a CallManager.
+    Sips,
 }
 
 /// What protects a connection.
@@ -17,15 +23,6 @@ pub enum Security {
     Tls,
     /// TLS; a certificate of the client is asked for. The service judges it, or its absence.
     TlsWithClientCertificate,
-}
-
-/// What a reader has before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Framing {
-    /// The message is not whole: at least so many bytes are missing, at least 1.
-    More(usize),
-    /// One whole message of this length in bytes; what is behind it belongs to the next.
-    Whole(usize),
 }
 
 /// What both ends of a dialogue must know of its messages.
@@ -47,6 +44,9 @@ pub struct DialogueRules {
     pub answer_length_max: usize,
     /// Most messages that a server reads on one connection.
     pub turns_max: usize,
+    /// How long a server waits for the next message, in seconds, where its peers are to stay;
+    /// `None` for as long as it waits for any request.
+    pub idle_s: Option<u64>,
     /// Whether a restart of its service ends the open connections, as it does on a real node;
     /// those of TVS are over in less time than a restart takes.
     pub ends_with_service: bool,
@@ -56,27 +56,16 @@ pub struct DialogueRules {
 
 impl Dialogue {
     /// Every dialogue, in the order of the enum.
-    pub const ALL: [Dialogue; 1] = [Dialogue::Tvs];
+    pub const ALL: [Dialogue; 3] = [Dialogue::Tvs, Dialogue::Sip, Dialogue::Sips];
 
     /// What its messages look like.
     pub const fn rules(self) -> &'static DialogueRules {
         match self {
             Dialogue::Tvs => &TVS,
+            Dialogue::Sip => &SIP,
+            Dialogue::Sips => &SIPS,
         }
     }
-}
-
-/// The framing of messages with a head of `N` bytes that says how long the whole is.
-pub(super) fn frame_by_head<const N: usize>(
-    bytes: &[u8],
-    length: impl FnOnce(&[u8; N]) -> Result<usize, WireError>,
-) -> Result<Framing, WireError> {
-    let Some(head) = bytes.first_chunk() else { return Ok(Framing::More(N - bytes.len())) };
-    let length = length(head)?.max(N);
-    Ok(match length.checked_sub(bytes.len()) {
-        None | Some(0) => Framing::Whole(length),
-        Some(missing) => Framing::More(missing),
-    })
 }
 
 /// Longest request to TVS that a server reads: a certificate and names are far shorter (choice).
@@ -92,6 +81,36 @@ static TVS: DialogueRules = DialogueRules {
     answer_length_max: tvs::HEADER_LENGTH + u16::MAX as usize,
     // Phones send one.
     turns_max: 16,
+    idle_s: None,
     ends_with_service: false,
     questions: &["query", "verify"],
+};
+
+static SIP: DialogueRules = DialogueRules {
+    name: "sip",
+    port: 5060,
+    security: Security::Plain,
+    server_first: false,
+    frame: sip::frame,
+    request_length_max: sip::MESSAGE_MAX,
+    answer_length_max: sip::MESSAGE_MAX,
+    turns_max: usize::MAX,
+    // Peers send a keep-alive every 30 s and are lost after 3 misses (field facts, phones).
+    idle_s: Some(90),
+    ends_with_service: true,
+    questions: &["register", "keep-alive"],
+};
+
+static SIPS: DialogueRules = DialogueRules {
+    name: "sips",
+    port: 5061,
+    security: Security::TlsWithClientCertificate,
+    server_first: false,
+    frame: sip::frame,
+    request_length_max: sip::MESSAGE_MAX,
+    answer_length_max: sip::MESSAGE_MAX,
+    turns_max: usize::MAX,
+    idle_s: Some(90),
+    ends_with_service: true,
+    questions: &["register", "keep-alive"],
 };

@@ -12,8 +12,10 @@ mod dialogue;
 mod document;
 mod encrypted;
 mod file_name;
+mod framing;
 mod header;
 mod name;
+pub mod sip;
 mod stub;
 pub mod tftp;
 mod tlv;
@@ -22,12 +24,14 @@ pub mod tvs;
 pub mod uri;
 
 pub use config::{
-    Config, ConfigError, ConfigTemplate, ConfigValues, FilledConfig, LOCALE, RING_LIST, TvsMember,
+    Config, ConfigError, ConfigNode, ConfigTemplate, ConfigValues, FilledConfig, LOCALE, RING_LIST,
+    SipMember, TvsMember,
 };
-pub use dialogue::{Dialogue, DialogueRules, Framing, Security};
+pub use dialogue::{Dialogue, DialogueRules, Security};
 pub use document::{Body, Document, Node};
 pub use encrypted::Encryption;
 pub use file_name::{FileName, Seal};
+pub use framing::Framing;
 pub use header::{
     DIGEST_SHA1, DIGEST_SHA512, Header, HeaderOrder, HeaderSpec, SignedFile, UnsignedHeader,
     modulus_id,

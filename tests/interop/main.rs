@@ -14,5 +14,6 @@ mod mail;
 mod peers;
 mod prometheus;
 mod report;
+mod sip;
 mod stores;
 mod web;

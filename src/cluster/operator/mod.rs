@@ -227,6 +227,7 @@ mod tests {
             domain: None,
             faults: Vec::new(),
             replication_delay: Span::ZERO,
+            registrar: None,
             nodes: vec![node],
             groups: vec![GroupSpec { name: "all".into(), members: vec![PUB], share: 1.0 }],
         }

@@ -1,5 +1,6 @@
 //! What the nodes of a cluster run.
 
+mod call_manager;
 mod dialogue;
 mod tvs;
 
@@ -10,6 +11,9 @@ use std::sync::Arc;
 use crate::base::NodeId;
 use crate::crypto::Identity;
 use crate::wire::Dialogue;
+
+pub(super) use call_manager::CallManager;
+use call_manager::Port;
 
 use super::kinds::{CertificateKind, ServiceKind};
 use super::knowledge::Knowledge;
@@ -58,6 +62,7 @@ impl Service {
 pub(super) const fn presents(dialogue: Dialogue) -> CertificateKind {
     match dialogue {
         Dialogue::Tvs => CertificateKind::Tvs,
+        Dialogue::Sip | Dialogue::Sips => CertificateKind::CallManager,
     }
 }
 
@@ -67,9 +72,15 @@ pub(super) fn dialogue_service(
     node: NodeId,
     identity: Identity,
     knowledge: &Arc<Knowledge>,
+    call_manager: Option<&Arc<CallManager>>,
 ) -> DialogueService {
     let answering: Arc<dyn Answering> = match dialogue {
         Dialogue::Tvs => Arc::new(tvs::Tvs { node, knowledge: Arc::clone(knowledge) }),
+        Dialogue::Sip | Dialogue::Sips => {
+            let call_manager = call_manager.expect("its ports open when a CallManager starts");
+            let secure = dialogue == Dialogue::Sips;
+            Arc::new(Port { call_manager: Arc::clone(call_manager), secure })
+        }
     };
     DialogueService { dialogue, certificate: presents(dialogue), identity, answering }
 }

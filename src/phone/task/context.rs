@@ -1,7 +1,7 @@
 use crate::base::{DeviceName, Model, PhoneId, Span, Time};
 
 use crate::phone::contract::{Action, Fact, Sink};
-use crate::phone::errand::{Answer, Ask, Errand, ErrandFault};
+use crate::phone::errand::{Answer, Ask, Errand, ErrandFault, Trust};
 use crate::phone::held::{Boot, Held};
 use crate::phone::verifier::Env;
 
@@ -22,6 +22,10 @@ pub(in crate::phone) struct Context<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(in crate::phone) enum Event<'a> {
     Timer,
+    /// The connection of its watch has ended.
+    Lost,
+    /// The server that its watch awaits can be reached.
+    Reachable,
     /// Its errand came back.
     Answered(Result<Answer<'a>, ErrandFault>),
 }
@@ -72,4 +76,9 @@ impl Context<'_> {
         *self.token = self.next_token();
         self.sink.actions.push(Action::Wake { at: self.now + pause, token: *self.token });
     }
+}
+
+/// By what a phone judges servers now.
+pub(super) fn trust(cx: &Context<'_>, roles: &'static [u16]) -> Trust {
+    Trust { lists: cx.held.lists.clone(), roles, date_s: cx.env.date_s(cx.now) }
 }

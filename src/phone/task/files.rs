@@ -4,7 +4,7 @@ use std::sync::Arc;
 use crate::base::{Span, Time};
 use crate::crypto::{FileIdentity, certificate_hash, device, device_of};
 use crate::phone::contract::{Fact, Failure};
-use crate::phone::errand::{Answer, Ask, ErrandFault, FileRequest, Message, Trust, TvsFault};
+use crate::phone::errand::{Answer, Ask, ErrandFault, FileRequest, Message, TvsFault};
 use crate::phone::families::{holds_lists, knows_digest};
 use crate::phone::file_kind::FileKind;
 use crate::phone::held::{ConfigTaken, StoredConfig};
@@ -17,7 +17,7 @@ use crate::transfer::TransferFault;
 use crate::wire::tvs::{Command, Question, Request, Response};
 use crate::wire::{Config, Dialogue, ROLE_TVS, SignedFile, TvsMember};
 
-use super::context::{Context, Event, Turn};
+use super::context::{Context, Event, Turn, trust};
 
 /// Fetching, judging and installing lists and configuration.
 #[derive(Debug)]
@@ -132,11 +132,6 @@ fn first_transport(cx: &Context<'_>, step: Step) -> Transport {
         }
         first => first,
     }
-}
-
-/// By what the phone judges servers now.
-fn trust(cx: &Context<'_>, roles: &'static [u16]) -> Trust {
-    Trust { lists: cx.held.lists.clone(), roles, date_s: cx.env.date_s(cx.now) }
 }
 
 fn ask_for(cx: &mut Context<'_>, fetch: Fetch) -> Next {

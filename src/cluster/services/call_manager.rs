@@ -1,0 +1,209 @@
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::base::{Calendar, DeviceName, PhoneId, Span, Time};
+use crate::cluster::catalogue::FleetSpec;
+use crate::cluster::topology::Registrar;
+use crate::crypto::Certificate;
+use crate::wire::WireError;
+use crate::wire::sip::{Contact, PING, PONG, Registered, SipMessage, StartLine};
+
+use super::dialogue::{Answering, Conversation, Peer, Said};
+
+/// How long after `at` nobody is refused again: a node takes the registrations of one second at
+/// once (choice).
+const BURST: Span = Span::from_secs(1);
+/// Longest `Retry-After` in seconds (choice).
+const RETRY_AFTER_MAX_S: u64 = 600;
+
+/// The CallManager of a node from one start to the next: it registers the devices of the database
+/// at a bounded rate. Its two ports share it.
+#[derive(Debug)]
+pub(in crate::cluster) struct CallManager {
+    settings: Registrar,
+    fleet: Arc<FleetSpec>,
+    /// The certificates of CallManager-trust at its start.
+    trusted: Vec<Certificate>,
+    calendar: Arc<Calendar>,
+    gate: Mutex<Gate>,
+}
+
+/// Who is let in when: the generic cell rate algorithm, and who was told to come again when.
+#[derive(Debug, Default)]
+struct Gate {
+    /// When the registrations that were taken are through.
+    taken: Time,
+    /// When those that were told to come again are through, too.
+    promised: Time,
+}
+
+impl Gate {
+    /// Takes one more registration at `now`, where one takes `gap`; or says after how long it may
+    /// come again.
+    fn admit(&mut self, now: Time, gap: Span) -> Result<(), Span> {
+        let due = self.taken.max(now);
+        if due.since(now) < BURST {
+            self.taken = due + gap;
+            return Ok(());
+        }
+        self.promised = self.promised.max(due) + gap;
+        Err(self.promised.since(now))
+    }
+}
+
+impl CallManager {
+    pub(in crate::cluster) fn new(
+        settings: Registrar,
+        fleet: Arc<FleetSpec>,
+        trusted: Vec<Certificate>,
+        calendar: Arc<Calendar>,
+    ) -> CallManager {
+        let gate = Mutex::new(Gate::default());
+        CallManager { settings, fleet, trusted, calendar, gate }
+    }
+
+    /// What becomes of the registration that a device asks for; `shown` is what it shows over TLS.
+    fn register(&self, contact: &Contact, shown: Option<&Shown>, now: Time) -> Registered {
+        let no = |status, reason| Registered::No { status, reason };
+        let device: Option<DeviceName> = contact.device.parse().ok();
+        let known = device.and_then(DeviceName::phone);
+        let Some(PhoneId(phone)) = known.filter(|phone| phone.0 < self.fleet.phones) else {
+            return no(404, "Not Found");
+        };
+        if self.fleet.is_secure(PhoneId(phone)) != shown.is_some() {
+            // Its security profile names the other port.
+            return no(403, "Forbidden (device security mode)");
+        }
+        if let Some(refusal) = shown.and_then(|shown| shown.refusal(&contact.device)) {
+            return no(403, refusal);
+        }
+        let expires_s = self.settings.expires.as_nanos() / 1_000_000_000;
+        let wanted = contact.expires_s.map_or(expires_s, |own| u64::from(own).min(expires_s));
+        if wanted == 0 {
+            return Registered::Ok { expires_s: 0 };
+        }
+        match self.admit(now) {
+            Ok(()) => Registered::Ok { expires_s: u32::try_from(wanted).unwrap_or(u32::MAX) },
+            Err(wait) => {
+                let seconds = wait.as_nanos().div_ceil(1_000_000_000).clamp(1, RETRY_AFTER_MAX_S);
+                Registered::Later { retry_after_s: seconds as u32 }
+            }
+        }
+    }
+
+    fn admit(&self, now: Time) -> Result<(), Span> {
+        let Some(gap) = self.settings.gap() else { return Ok(()) };
+        self.gate.lock().unwrap_or_else(PoisonError::into_inner).admit(now, gap)
+    }
+
+    /// Who a peer over TLS is, from the certificate that it has shown (CERT-27, CAPF-10).
+    fn shown(&self, certificate: Option<&[u8]>, now: Time) -> Shown {
+        let Some(der) = certificate else { return Shown::Refused("Forbidden (no certificate)") };
+        let Ok(certificate) = Certificate::from_der(der) else {
+            return Shown::Refused("Forbidden (malformed certificate)");
+        };
+        if !self.trusted.iter().any(|issuer| certificate.is_signed_by(issuer)) {
+            return Shown::Refused("Forbidden (certificate of an unknown CA)");
+        }
+        let date = i64::try_from(self.calendar.date_s(now)).unwrap_or(i64::MAX);
+        let (from, until) = certificate.validity_s();
+        if from.is_some_and(|from| date < from) || until.is_some_and(|until| date > until) {
+            return Shown::Refused("Forbidden (certificate has expired)");
+        }
+        Shown::Name(certificate.common_name().to_owned())
+    }
+}
+
+/// What a peer over TLS has shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Shown {
+    /// A certificate that is trusted, with this common name.
+    Name(String),
+    /// None that is, and what the peer is told.
+    Refused(&'static str),
+}
+
+impl Shown {
+    /// Why it does not prove that its owner is this device. MICs have the model before the name.
+    fn refusal(&self, device: &str) -> Option<&'static str> {
+        match self {
+            Shown::Refused(why) => Some(why),
+            Shown::Name(name) => {
+                let own = name.rsplit_once('-').map_or(name.as_str(), |(_, own)| own);
+                (own != device).then_some("Forbidden (certificate of another device)")
+            }
+        }
+    }
+}
+
+/// One port of a CallManager.
+#[derive(Debug)]
+pub(super) struct Port {
+    pub call_manager: Arc<CallManager>,
+    pub secure: bool,
+}
+
+impl Answering for Port {
+    fn open(self: Arc<Self>, peer: &Peer) -> Box<dyn Conversation> {
+        Box::new(Line { port: self, peer: peer.clone(), shown: None, half_ping: false })
+    }
+}
+
+/// A connection to a CallManager.
+#[derive(Debug)]
+struct Line {
+    port: Arc<Port>,
+    peer: Peer,
+    /// What the peer has shown, once it was looked at.
+    shown: Option<Shown>,
+    /// Whether half of a keep-alive has come.
+    half_ping: bool,
+}
+
+impl Conversation for Line {
+    fn on(&mut self, message: &[u8], now: Time) -> Result<Said, WireError> {
+        let is_half = message == PONG;
+        if message == PING || (is_half && std::mem::take(&mut self.half_ping)) {
+            return Ok(Said::reply(PONG.to_vec(), KEEP_ALIVE));
+        }
+        self.half_ping = is_half;
+        if is_half {
+            return Ok(Said::silence());
+        }
+        let request = SipMessage::parse(message)?;
+        let StartLine::Request { method, .. } = request.start else {
+            return Err(WireError::new("the start line", 0, "a request"));
+        };
+        let answer = match method {
+            "REGISTER" => match Contact::of(&request) {
+                Ok(contact) => {
+                    let shown = self.shown(now);
+                    self.port.call_manager.register(&contact, shown.as_ref(), now)
+                }
+                Err(_) => Registered::No { status: 400, reason: "Bad Request" },
+            },
+            "OPTIONS" => Registered::Ok { expires_s: 0 },
+            _ => Registered::No { status: 405, reason: "Method Not Allowed" },
+        };
+        Ok(Said::reply(answer.encode(&request, self.source()), REGISTER))
+    }
+}
+
+/// Places in the questions of the dialogue.
+const REGISTER: usize = 0;
+const KEEP_ALIVE: usize = 1;
+
+impl Line {
+    fn shown(&mut self, now: Time) -> Option<Shown> {
+        let Port { call_manager, secure } = &*self.port;
+        if !secure {
+            return None;
+        }
+        let peer = self.peer.certificate.as_deref();
+        Some(self.shown.get_or_insert_with(|| call_manager.shown(peer, now)).clone())
+    }
+
+    const fn source(&self) -> Option<IpAddr> {
+        self.peer.address
+    }
+}

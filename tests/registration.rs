@@ -1,0 +1,381 @@
+//! Registration as the true end of a boot: live and in virtual time the same counts.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use resetstorm::base::{ClusterId, DeviceName, NodeId, PhoneId, Span, Time};
+use resetstorm::cluster::{Cluster, Genesis, Peer, Stored};
+use resetstorm::crypto::{CertificateSpec, Identity, KeySource, manufactured};
+use resetstorm::live::{self, LiveOptions, Observer};
+use resetstorm::measure::{Ledger, Summary, known_paths};
+use resetstorm::net::Clock;
+use resetstorm::scenario::{Plan, load};
+use resetstorm::serve::{Bound, ServeSettings, Servers};
+use resetstorm::sim::{SimOptions, World};
+use resetstorm::wire::Dialogue;
+use resetstorm::wire::sip::{Registration, parse_answer};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+
+fn plan(name: &str, overrides: &[&str]) -> Plan {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios").join(name);
+    let text = std::fs::read_to_string(&path).unwrap();
+    let mut all: Vec<String> = overrides.iter().map(|&text| text.to_owned()).collect();
+    let nodes = load(&path, &text, &all, &known_paths()).unwrap().topology.nodes.len();
+    for node in 1..=nodes {
+        let ports = "{ tftp = 0, tvs = 0, capf = 0, sip = 0, sips = 0 }";
+        all.push(format!("cluster.node.{node}.ports={ports}"));
+    }
+    load(&path, &text, &all, &known_paths()).unwrap()
+}
+
+struct Silent;
+
+impl Observer for Silent {
+    fn started(&mut self, _: &[String]) {}
+    fn tick(&mut self, _: &Ledger, _: Time) {}
+    fn operator(&mut self, _: &str, _: Time) {}
+}
+
+async fn run(plan: &Plan) -> Summary {
+    let run = Box::pin(live::run(plan, &LiveOptions::default(), &mut Silent)).await.unwrap();
+    assert_eq!(run.ledger.counts().unexpected, 0);
+    Summary::new(&run.ledger, run.facts.clone(), &plan.slos, run.finish)
+}
+
+fn sim(plan: &Plan) -> Summary {
+    World::new(plan, SimOptions::default()).run().summary(plan)
+}
+
+#[test]
+fn a_storm_ends_with_every_phone_registered_and_repeats_its_digest() {
+    let plan = plan("registration-storm.toml", &["fleet.phones=400", "slo=[]"]);
+    let summary = sim(&plan);
+    assert_eq!(summary.phones.registered, 400, "{:#?}", summary.to_json());
+    assert_eq!(summary.registration.accepted, 400);
+    assert_eq!(summary.registration.unanswered, 0);
+    assert!(summary.fleet_registered_s.last >= summary.fleet_ready_s.last);
+    assert_eq!(sim(&plan).sim.unwrap().digest, summary.sim.unwrap().digest);
+}
+
+#[test]
+fn a_node_that_is_full_says_when_to_come_again_and_the_phones_obey() {
+    let overrides = ["fleet.phones=400", "slo=[]", "registration.rate-per-node=10.0"];
+    let summary = sim(&plan("registration-storm.toml", &overrides));
+    assert_eq!(summary.phones.registered, 400);
+    assert!(summary.registration.full >= 300, "{:?}", summary.registration);
+    // 200 phones of each node at 10 a second, one second's worth at once.
+    let last = summary.fleet_registered_s.last.unwrap();
+    assert!((18.0..32.0).contains(&last), "{last}");
+}
+
+/// A reset of 300 phones, half of which prefer a node that stops and returns.
+const FAILOVER: [&str; 6] = [
+    "fleet.phones=300",
+    "slo=[]",
+    "registration.monitor=2s",
+    "registration.rate-per-node=0.0",
+    "event.1.reset-phones.spread=1s",
+    "event.2.stop.for=3s",
+];
+
+fn expect_failover(summary: &Summary) {
+    let (phones, counts) = (&summary.phones, &summary.registration);
+    assert_eq!((phones.registered, phones.ready), (300, 300), "{:#}", summary.to_json());
+    assert_eq!((counts.lost, counts.fallbacks), (150, 150), "{counts:?}");
+    assert_eq!(counts.failovers, 150, "straight to the other node: {counts:?}");
+    assert_eq!((counts.accepted, counts.by_later), (600, 150), "{counts:?}");
+    assert_eq!((counts.unanswered, counts.fallbacks_failed, counts.refused), (0, 0, 0));
+}
+
+#[test]
+fn phones_of_a_node_that_stops_fail_over_and_fall_back_when_it_is_there_for_long_enough() {
+    let plan = plan("node-failover.toml", &FAILOVER);
+    let summary = sim(&plan);
+    expect_failover(&summary);
+    assert_eq!(sim(&plan).sim.unwrap().digest, summary.sim.unwrap().digest);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_same_live() {
+    expect_failover(&run(&plan("node-failover.toml", &FAILOVER)).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_storm_live_has_the_counts_of_virtual_time() {
+    let overrides = ["fleet.phones=300", "slo=[]", "registration.rate-per-node=0.0"];
+    let plan = plan("registration-storm.toml", &overrides);
+    let (live, sim) = (run(&plan).await, sim(&plan));
+    for summary in [&live, &sim] {
+        let (phones, counts) = (&summary.phones, &summary.registration);
+        assert_eq!((phones.registered, phones.registered_frozen), (300, 0));
+        assert_eq!((counts.accepted, counts.by_later, counts.full), (300, 0, 0), "{counts:?}");
+    }
+}
+
+#[test]
+fn stuck_phones_stay_registered_with_what_they_had() {
+    let overrides = [
+        "fleet.phones=300",
+        "slo=[]",
+        "event.1.regenerate.certificate=TVS",
+        "cluster.group.1.members=[\"pub\"]",
+        "cluster.group.2.members=[\"pub\"]",
+    ];
+    // Both certificates of the only node at once: nobody vouches for anybody.
+    let mut plan = plan("registration-storm.toml", &overrides);
+    let again = load(
+        Path::new("x.toml"),
+        &resetstorm::scenario::to_toml(&plan).replacen(
+            "[[event]]",
+            "[[event]]\nwhen = \"fleet-settled\"\n\
+                regenerate = { certificate = \"CallManager\", node = \"pub\" }\n[[event]]",
+            1,
+        ),
+        &[],
+        &known_paths(),
+    );
+    plan = again.unwrap();
+    let summary = sim(&plan);
+    assert_eq!((summary.phones.stuck, summary.phones.registered), (300, 300));
+    assert_eq!(summary.phones.registered_frozen, 300);
+}
+
+#[test]
+fn without_the_table_nobody_registers_and_no_callmanager_listens() {
+    let plan = plan(
+        "registration-storm.toml",
+        &["fleet.phones=50", "slo=[]", "registration.enabled=false"],
+    );
+    assert!(plan.topology.registrar.is_none());
+    let summary = sim(&plan);
+    assert_eq!((summary.phones.ready, summary.phones.registered), (50, 0));
+    assert!(summary.steps.iter().all(|step| !step.step.starts_with("sip")));
+}
+
+#[test]
+fn a_group_without_a_running_member_leaves_its_phones_unregistered_and_the_run_ends() {
+    let text = std::fs::read_to_string("scenarios/registration-storm.toml").unwrap();
+    let stop = |node: &str| {
+        format!(
+            "[[event]]\nwhen = \"fleet-settled\"\n\
+             stop = {{ service = \"callmanager\", node = \"{node}\" }}\n"
+        )
+    };
+    let at = text.find("[[event]]").unwrap();
+    let text = format!("{}{}{}{}", &text[..at], stop("sub1"), stop("sub2"), &text[at..]);
+    let overrides = ["fleet.phones=40".to_owned(), "slo=[]".to_owned()];
+    let plan = load(Path::new("x.toml"), &text, &overrides, &known_paths()).unwrap();
+    let summary = sim(&plan);
+    assert_eq!((summary.phones.registered, summary.phones.unregistered_no_answer), (0, 40));
+    assert_eq!(summary.registration.unanswered, 80, "each asks both once");
+    assert_eq!(summary.verdict.name(), "pass");
+}
+
+const SUB1: NodeId = NodeId { cluster: ClusterId::FIRST, node: 1 };
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The plan of a scenario in mixed mode whose phones register over TLS.
+fn secure(name: &str, overrides: &[&str]) -> Plan {
+    let plan = plan(name, overrides);
+    let text = resetstorm::scenario::to_toml(&plan)
+        .replacen("security-mode = \"non-secure\"", "security-mode = \"mixed\"", 1)
+        .replacen(
+            "\n[fleet]",
+            "\n[[cluster.phone-security-profile]]\nname = \"p\"\nshare = 1.0\n\
+             device-security-mode = \"encrypted\"\n\n[fleet]",
+            1,
+        );
+    let plan = load(Path::new("x.toml"), &text, &[], &known_paths());
+    plan.unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[test]
+fn secure_phones_fail_over_and_fall_back_over_tls() {
+    expect_failover(&sim(&secure("node-failover.toml", &FAILOVER)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn secure_phones_do_the_same_live() {
+    expect_failover(&run(&secure("node-failover.toml", &FAILOVER)).await);
+}
+
+#[test]
+fn a_callmanager_certificate_that_no_list_holds_leaves_secure_phones_unregistered() {
+    let plan = secure("registration-storm.toml", &["fleet.phones=40", "slo=[]"]);
+    let text = resetstorm::scenario::to_toml(&plan);
+    // Both nodes show new certificates, and nobody updates the CTL.
+    let change = |node: &str| {
+        format!(
+            "[[event]]\nwhen = \"fleet-settled\"\n\
+             regenerate = {{ certificate = \"CallManager\", node = \"{node}\" }}\n\
+             [[event]]\nafter = \"previous\"\n\
+             restart = {{ service = \"callmanager\", node = \"{node}\" }}\n"
+        )
+    };
+    let at = text.find("[[event]]").unwrap();
+    let text = format!("{}{}{}{}", &text[..at], change("sub1"), change("sub2"), &text[at..]);
+    let plan = load(Path::new("x.toml"), &text, &[], &known_paths()).unwrap();
+    let summary = sim(&plan);
+    let phones = &summary.phones;
+    assert_eq!((phones.registered, phones.unregistered_certificate), (0, 40), "{phones:?}");
+    assert_eq!(summary.registration.certificate_refused, 80);
+}
+
+fn register(phone: u32, secure: bool, server: SocketAddr) -> Vec<u8> {
+    let registration = Registration {
+        server,
+        device: DeviceName::of_phone(PhoneId(phone)),
+        model: "8841",
+        load: "",
+        secure,
+        number: 1,
+        expires: Span::from_secs(60),
+    };
+    registration.encode()
+}
+
+#[test]
+fn certificates_that_have_expired_or_are_of_others_are_refused() {
+    let plan = secure("registration-storm.toml", &["fleet.phones=4", "slo=[]"]);
+    let cluster = cluster(&plan, plan.topology.clone());
+    let server = SocketAddr::from(([127, 0, 0, 2], 5061));
+    let ask_at = |dialogue, certificate: Option<Vec<u8>>, phone, now| {
+        let service = cluster.dialogue(SUB1, dialogue).unwrap();
+        let mut conversation = service.open(&Peer { address: None, certificate });
+        let request = register(phone, dialogue == Dialogue::Sips, server);
+        parse_answer(&conversation.on(&request, now).unwrap().reply, 1).unwrap().status
+    };
+    let ask = |certificate, phone| ask_at(Dialogue::Sips, certificate, phone, Time::ZERO);
+    let mic = |phone| Some(manufactured(PhoneId(phone), 8841.into()).certificate.der().to_vec());
+    assert_eq!(ask(mic(1), 1), 200);
+    assert_eq!(ask(mic(2), 1), 403, "of another device");
+    assert_eq!(ask(None, 1), 403);
+    assert_eq!(ask(Some(vec![0x30, 0]), 1), 403, "malformed");
+    let spec = CertificateSpec {
+        common_name: "CP-8841-SEP0C75BD000001",
+        not_before_s: 1_700_000_000,
+        key_bits: 2048,
+    };
+    let own = Identity::self_signed(&spec, &mut KeySource::bank(9));
+    assert_eq!(ask(Some(own.certificate.der().to_vec()), 1), 403, "of an unknown CA");
+    let later = Time::ZERO + Span::from_secs(20 * 365 * 86_400);
+    assert_eq!(ask_at(Dialogue::Sips, mic(1), 1, later), 403, "expired");
+    assert_eq!(ask(mic(7), 7), 404, "not in the database");
+    assert_eq!(ask_at(Dialogue::Sip, None, 1, Time::ZERO), 403, "its profile says TLS");
+}
+
+fn cluster(plan: &Plan, topology: resetstorm::cluster::Topology) -> Cluster {
+    Cluster::new(Genesis {
+        topology,
+        fleet: plan.fleet_spec(),
+        source: KeySource::bank(1),
+        epoch_s: 1_700_000_000,
+        stored: Stored::default(),
+    })
+}
+
+async fn read_answer(stream: &mut TcpStream) -> Vec<u8> {
+    let mut bytes = vec![0; 4_096];
+    let read = timeout(PATIENCE, stream.read(&mut bytes)).await.expect("in time").unwrap_or(0);
+    bytes.truncate(read);
+    bytes
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hostile_sip_clients_get_an_error_or_the_end_and_phones_still_register() {
+    let plan = plan("registration-storm.toml", &["fleet.phones=40", "slo=[]"]);
+    let bound = Bound::bind(&plan.topology).unwrap();
+    let topology = bound.topology().clone();
+    let address = topology.dialogue_socket(SUB1, Dialogue::Sip);
+    let cluster = cluster(&plan, topology);
+    let settings = ServeSettings::default();
+    let servers = Servers::start(bound, &cluster, Clock::start(), settings).await.unwrap();
+    let long = format!("REGISTER sip:a SIP/2.0\r\n{}", "X: y\r\n".repeat(3_000));
+    let closed: [&[u8]; 8] = [
+        b"\x16\x03\x01\x02\0\x01\0\x01\xFC\x03\x03",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"\0\0\0\0",
+        b"SIP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n",
+        b"REGISTER sip:a SIP/2.0\r\nContent-Length: 99999999999999999999\r\n\r\n",
+        b"REGISTER sip:a SIP/2.0\r\nContent-Length: -1\r\n\r\n",
+        b"REGISTER sip:a SIP/2.0\r\nl: 1\r\nContent-Length: 2\r\n\r\nxx",
+        long.as_bytes(),
+    ];
+    for bytes in closed {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        // It may be closed before all is written.
+        let _ = stream.write_all(bytes).await;
+        assert_eq!(read_answer(&mut stream).await, b"", "{:?}", String::from_utf8_lossy(bytes));
+    }
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let refused: [(&[u8], &str); 3] = [
+        (b"REGISTER sip:a SIP/2.0\r\n\r\n", "SIP/2.0 400 "),
+        (b"INVITE sip:a SIP/2.0\r\nCSeq: 1 INVITE\r\n\r\n", "SIP/2.0 405 "),
+        (b"\r\n\r\n", "\r\n"),
+    ];
+    for (bytes, expected) in refused {
+        stream.write_all(bytes).await.unwrap();
+        let answer = read_answer(&mut stream).await;
+        assert!(answer.starts_with(expected.as_bytes()), "{}", String::from_utf8_lossy(&answer));
+    }
+    // Two at once, in pieces.
+    let two = [register(3, false, address), register(99, false, address)].concat();
+    for piece in two.chunks(100) {
+        stream.write_all(piece).await.unwrap();
+        stream.flush().await.unwrap();
+    }
+    let mut answers = Vec::new();
+    while !String::from_utf8_lossy(&answers).contains("404 Not Found") {
+        let more = read_answer(&mut stream).await;
+        assert!(!more.is_empty(), "{}", String::from_utf8_lossy(&answers));
+        answers.extend(more);
+    }
+    assert!(answers.starts_with(b"SIP/2.0 200 OK\r\n"));
+    assert!(servers.counts().dialogue(Dialogue::Sip).malformed >= 6);
+    servers.shutdown().await;
+}
+
+/// Answers every request with these bytes; closes the connection without a word if there are none.
+async fn answers(listener: TcpListener, bytes: &'static [u8]) {
+    loop {
+        let Ok((mut stream, _)) = listener.accept().await else { return };
+        tokio::spawn(async move {
+            let _ = read_answer(&mut stream).await;
+            let _ = stream.write_all(bytes).await;
+        });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hostile_sip_servers_leave_phones_unregistered_with_a_cause_and_the_run_ends() {
+    let full = b"SIP/2.0 503 Busy\r\nCSeq: CSEQ\r\nContent-Length: 0\r\n\r\n";
+    let silent_or_wrong: [&'static [u8]; 5] = [
+        b"",
+        b"HTTP/1.1 200 OK\r\n\r\n",
+        b"SIP/2.0 200 OK\r\nCSeq: 1 REGISTER\r\nContent-Length: 0\r\n\r\n",
+        b"SIP/2.0 200 OK\r\nContent-Length: 70000\r\n\r\n",
+        full,
+    ];
+    for bytes in silent_or_wrong {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = tokio::spawn(answers(listener, bytes));
+        let mut plan = plan("registration-storm.toml", &["fleet.phones=20", "slo=[]"]);
+        let topology = &mut plan.topology;
+        for node in &mut topology.nodes {
+            node.services
+                .retain(|&service| service != resetstorm::cluster::ServiceKind::CallManager);
+            node.ports = node.ports.with(Dialogue::Sip, port);
+        }
+        for node in &mut topology.nodes[1..] {
+            node.address = [127, 0, 0, 1].into();
+        }
+        let summary = run(&plan).await;
+        let phones = &summary.phones;
+        assert_eq!((phones.registered, phones.unregistered_no_answer), (0, 20), "{bytes:?}");
+        server.abort();
+    }
+}

@@ -104,7 +104,7 @@ pub(super) fn with_baseline(
     match global.format {
         Format::Json => output::message(document.text.trim_end()),
         Format::Text => {
-            output::print(format!("\nagainst {}\n{}", args.base.display(), document.text))?
+            output::print(format!("\nagainst {}\n{}", args.base.display(), document.text))?;
         }
     }
     Ok(if is_well || code != ExitCode::Ok { code } else { ExitCode::Failed })

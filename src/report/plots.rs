@@ -89,7 +89,7 @@ pub(super) fn lines(title: &str, y_name: &str, lines: &[Line], marks: &[Mark]) -
         legend(&mut chart);
         area.present().expect(DRAWS);
     }
-    finished(svg, title)
+    finished(&svg, title)
 }
 
 /// Lines over levels of load, with a dot at each level.
@@ -134,7 +134,7 @@ pub(super) fn by_level(
         legend(&mut chart);
         area.present().expect(DRAWS);
     }
-    finished(svg, title)
+    finished(&svg, title)
 }
 
 /// Areas that lie on each other.
@@ -173,7 +173,7 @@ pub(super) fn stacked(title: &str, y_name: &str, layers: &[Line]) -> String {
         legend(&mut chart);
         area.present().expect(DRAWS);
     }
-    finished(svg, title)
+    finished(&svg, title)
 }
 
 /// A percentile plot: time by 1/(1-p), both logarithmic.
@@ -220,7 +220,7 @@ pub(super) fn percentiles(title: &str, lines: &[Line]) -> String {
         legend(&mut chart);
         area.present().expect(DRAWS);
     }
-    finished(svg, title)
+    finished(&svg, title)
 }
 
 /// Cells of a heat map: from and to on both axes, and how much of the most there is.
@@ -257,7 +257,7 @@ pub(super) fn heat(title: &str, cells: &[Cell]) -> String {
         chart.draw_series(cells.iter().map(cell)).expect(DRAWS);
         area.present().expect(DRAWS);
     }
-    finished(svg, title)
+    finished(&svg, title)
 }
 
 /// Lanes of bars, the first lane on top.
@@ -285,13 +285,13 @@ pub(super) fn lanes(title: &str, names: &[String], bars: &[Bar], marks: &[Mark])
             let line = [(mark.at, 0.0), (mark.at, rows)];
             chart.draw_series(LineSeries::new(line, THIN.mix(0.6))).expect(DRAWS);
         }
-        for (lane, name) in names.iter().enumerate() {
+        for (lane, name) in (0i32..).zip(names) {
             let style = ("sans-serif", 12).into_font().color(&TEXT);
-            area.draw(&Text::new(name.clone(), (4, 8 + 22 * lane as i32), style)).expect(DRAWS);
+            area.draw(&Text::new(name.clone(), (4, 8 + 22 * lane), style)).expect(DRAWS);
         }
         area.present().expect(DRAWS);
     }
-    finished(svg, title)
+    finished(&svg, title)
 }
 
 type Chart<'a, 'b, X, Y> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<X, Y>>;
@@ -343,7 +343,7 @@ fn range(numbers: impl Iterator<Item = f64>) -> (f64, f64) {
 
 /// A plot that takes the width and the colours of its page and has a title for those who cannot
 /// see it.
-fn finished(svg: String, title: &str) -> String {
+fn finished(svg: &str, title: &str) -> String {
     let title = quick_xml::escape::escape(title);
     let svg = svg.replace("#010101", "currentColor").replace("#020202", "currentColor");
     let open = svg.find('>').map_or(0, |at| at + 1);

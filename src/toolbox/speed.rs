@@ -18,7 +18,7 @@ use tokio_rustls::rustls::{ClientConnection, ServerConnection, pki_types::Server
 use crate::base::PhoneId;
 use crate::cluster::{
     CacheKey, Claim, Cluster, FleetSpec, Genesis, SignCache, SignCacheMode, Stored, Topology,
-    Waiter,
+    UploadedFiles, Waiter,
 };
 use crate::crypto::{CertificateSpec, Identity, KeySource, Provider, SigningKey, verify_signature};
 use crate::net::TlsClients;
@@ -102,7 +102,10 @@ fn again(
         let elapsed = begun.elapsed();
         if elapsed >= each {
             // What other programs take of the core is none of its work.
-            let spent = cpu().zip(before).map_or(elapsed, |(now, before)| now - before);
+            let spent = cpu()
+                .zip(before)
+                .and_then(|(now, before)| now.checked_sub(before))
+                .unwrap_or(elapsed);
             return SpeedRow { what, with: with.into(), count, seconds: spent.as_secs_f64() };
         }
         // The clock is looked at about a hundred times.
@@ -227,7 +230,7 @@ fn whole_file(each: Duration, topology: &Topology) -> Vec<SpeedRow> {
             seed: 1,
             loads: BTreeMap::new(),
             profiles: Vec::new(),
-            uploaded: Default::default(),
+            uploaded: UploadedFiles::default(),
         };
         let source = KeySource::bank(1);
         let genesis =

@@ -12,7 +12,7 @@ use crate::report::{
 use crate::scenario::Plan;
 
 use super::output;
-use super::sim::{NAME_A_RUN, read_json};
+use super::past::{NAME_A_RUN, read_json};
 
 /// A run that is over.
 pub(super) struct Course<'a> {

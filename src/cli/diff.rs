@@ -12,7 +12,7 @@ use crate::report::{
 use crate::scenario::{CostModel, Plan};
 
 use super::args::{CliError, Format, GlobalArgs};
-use super::sim::{load_run, read_summary};
+use super::past::{load_run, read_summary};
 use super::{ExitCode, output};
 
 /// Compare two runs of one kind, or a live run and its prediction

@@ -17,6 +17,7 @@ mod lab;
 mod mail;
 mod make;
 mod output;
+mod past;
 mod progress;
 mod report;
 mod run;

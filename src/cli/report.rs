@@ -11,7 +11,7 @@ use crate::report::{RunFiles, capacity_html, capacity_md, report_html, report_md
 use super::ExitCode;
 use super::args::{CliError, Format, GlobalArgs};
 use super::output;
-use super::sim::{NAME_A_RUN, read_json, read_summary};
+use super::past::{NAME_A_RUN, read_json, read_summary};
 
 /// Write the report of a run again: HTML and Markdown
 ///

@@ -23,8 +23,8 @@ use super::ExitCode;
 use super::args::{CliError, Format, GlobalArgs, check_slos};
 use super::course;
 use super::output::{self, Finished};
+use super::past::read_json;
 use super::run::runtime;
-use super::sim::read_json;
 use view::View;
 
 pub use args::CapacityArgs;

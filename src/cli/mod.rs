@@ -17,6 +17,7 @@ mod lab;
 mod mail;
 mod make;
 mod output;
+mod past;
 mod progress;
 mod report;
 mod run;
@@ -24,6 +25,7 @@ mod seal;
 mod serve;
 mod show;
 mod sim;
+mod speed;
 mod tftp;
 mod trace;
 mod tvs;
@@ -64,6 +66,7 @@ enum Command {
     Diagnose(trace::DiagnoseArgs),
     Capacity(Box<capacity::CapacityArgs>),
     Doctor(doctor::DoctorArgs),
+    Speed(speed::SpeedArgs),
     Inspect(inspect::InspectArgs),
     Show(show::ShowArgs),
     Make(make::MakeArgs),
@@ -128,6 +131,7 @@ fn carry_out(cli: &Cli) -> ExitCode {
         Command::Trace(args) => trace::trace(args, global),
         Command::Diagnose(args) => trace::diagnose(args, global),
         Command::Capacity(args) => capacity::run(args, global),
+        Command::Speed(args) => speed::speed_of_this_machine(args, global),
         Command::Doctor(args) => doctor::run(args, global),
         Command::Inspect(args) => inspect::run(args, format),
         Command::Show(args) => show::run(args),

@@ -524,7 +524,6 @@ impl Listen for Ledger {
                 self.settle(phone, now, Outcome::Failed(Failure::Generator(lack)));
             }
             Incident::NameAsked => self.counts.tvs.names_asked += 1,
-            Incident::Turned(_) => {}
             Incident::Asked(via) => self.asked(via),
             Incident::Connected(via, connections) => {
                 if let Some(http) = self.counts.http(via) {
@@ -549,7 +548,7 @@ impl Listen for Ledger {
             {
                 self.silences.insert(phone, (step, Silence { from, to: now }));
             }
-            Incident::Silent { .. } => {}
+            Incident::Silent { .. } | Incident::Turned(_) => {}
             Incident::Waited { queue, late, at_end } => {
                 self.lag.record(late);
                 self.generator.waited(queue, late, at_end);

@@ -49,7 +49,9 @@ fn unregistered(cause: Unregistered) -> &'static str {
 pub fn traces_jsonl(plan: &Plan, summary: &Summary, records: &Records) -> String {
     let teller = Teller { plan, presented: &summary.presented };
     let traces = records.journal.traces().all().into_iter();
-    traces.map(|(why, trace)| format!("{}\n", teller.document(why, trace))).collect()
+    let lines: Vec<String> =
+        traces.map(|(why, trace)| teller.document(why, trace).to_string()).collect();
+    lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect()
 }
 
 /// Puts what was heard of a boot into words.

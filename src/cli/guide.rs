@@ -58,6 +58,7 @@ const TOPICS: &[Topic] = topics! {
     "encrypted": "encrypted configurations",
     "transport": "HTTP and HTTPS",
     "registration": "the true end of a boot: SIP and SIPS, failover and fallback",
+    "buttons": "HTTPS services that people use between boots",
     "toolbox": "single files and messages",
     "console": "the console of a node",
     "state": "a cluster that is there again tomorrow",

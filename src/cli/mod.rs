@@ -22,6 +22,7 @@ mod mail;
 mod make;
 mod man;
 mod output;
+mod past;
 mod progress;
 mod report;
 mod run;
@@ -30,6 +31,7 @@ mod seal;
 mod serve;
 mod show;
 mod sim;
+mod speed;
 mod tftp;
 mod trace;
 mod tvs;
@@ -72,6 +74,7 @@ enum Command {
     Diagnose(trace::DiagnoseArgs),
     Capacity(Box<capacity::CapacityArgs>),
     Doctor(doctor::DoctorArgs),
+    Speed(speed::SpeedArgs),
     Inspect(inspect::InspectArgs),
     Show(show::ShowArgs),
     Make(make::MakeArgs),
@@ -142,6 +145,7 @@ fn carry_out(cli: &Cli) -> ExitCode {
         Command::Trace(args) => trace::trace(args, global),
         Command::Diagnose(args) => trace::diagnose(args, global),
         Command::Capacity(args) => capacity::run(args, global),
+        Command::Speed(args) => speed::speed_of_this_machine(args, global),
         Command::Doctor(args) => doctor::run(args, global),
         Command::Inspect(args) => inspect::run(args, format),
         Command::Show(args) => show::run(args),

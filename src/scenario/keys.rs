@@ -210,6 +210,19 @@ const KEYS: &[Key] = &[
         "no limit",
         "rate towards the site: \"10Mbit/s\"",
     ),
+    key(
+        "cluster.secured-phone-url",
+        Takes::Text,
+        "of the release",
+        "services of phones over HTTPS",
+    ),
+    key("cluster.node[].ports.tomcat", Takes::Whole, "8443", "TCP port of services over HTTPS"),
+    key("cluster.node[].ports.tomcat-http", Takes::Whole, "8080", "TCP port of services over HTTP"),
+    key("fleet.use", Takes::Tables, "none", "buttons that people press; guide buttons"),
+    key("fleet.use[].kind", Takes::Text, "", "which button"),
+    key("fleet.use[].rate", Takes::Text, "", "how often"),
+    key("fleet.use[].from", Takes::Length, "the start", "from this time of the run on"),
+    key("fleet.use[].for", Takes::Length, "", "for so long"),
     key("registration", Takes::Table, "not played", "phones register with CallManager"),
     key("registration.enabled", Takes::Truth, "true", "whether they do"),
     key(
@@ -473,6 +486,7 @@ mod tests {
                     "{NODE}{FLEET}[[fleet.site]]\nname='a'\nshare=1.0\nlink={{zzz=1}}\n"
                 )),
             ),
+            ("fleet.use[].", with(&format!("{NODE}{FLEET}[[fleet.use]]\nzzz=1\n"))),
             ("registration.", with(&format!("{NODE}{FLEET}[registration]\nzzz=1\n"))),
             ("phone.", with(&format!("{NODE}{FLEET}[phone]\nzzz=1\n"))),
             ("procedure[].", with(&format!("{NODE}{FLEET}[[procedure]]\nzzz=1\n"))),

@@ -343,6 +343,7 @@ impl<'a> Rules<'a> {
                 }
                 return;
             }
+            Parameter::SecuredUrls(_) => return,
             Parameter::FileSignature(_) => {}
         }
         self.require_tftp();

@@ -19,6 +19,7 @@ pub fn warnings(plan: &Plan) -> Vec<String> {
     if !plan.timeline.iter().any(|entry| resets(plan, entry))
         && plan.fleet.start == FleetStart::ItlCurrent
         && plan.target.is_none()
+        && plan.fleet.uses.is_empty()
     {
         warnings.push(
             "no step resets the phones, so that none of them does anything\n\

@@ -93,7 +93,7 @@ error: unknown field `phonez`
 6 | phonez = 3
   | ^^^^^^
   |
-help: did you mean `phones`? fields here: phones, models, tftp, start, arrival, site";
+help: did you mean `phones`? fields here: phones, models, tftp, start, arrival, site, use";
         assert_eq!(&*error.rendered, expected);
         assert_eq!(error.to_string(), expected);
         assert!(error.coloured.contains('\u{1b}') && !error.rendered.contains('\u{1b}'));

@@ -23,6 +23,7 @@ mod resolve;
 mod shape;
 mod slo;
 mod steps;
+mod uses;
 mod verbs;
 mod wording;
 mod write;
@@ -37,4 +38,5 @@ pub use plan::{
 pub use quantity::{QuantityError, parse_span};
 pub use resolve::PHONES_MAX;
 pub use slo::{Doubt, Op, Operand, Slo, SloError, SloResult, SloVerdict};
+pub use uses::{UsePeriod, UsePlan, UseRate, UseRateError};
 pub use write::to_toml;

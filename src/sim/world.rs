@@ -4,6 +4,7 @@ use std::sync::Arc;
 use crate::base::{NodeId, PhoneId, Span, Stop, Time};
 use crate::cluster::{
     Cluster, Contents, Genesis, Service, ServiceChange, ServiceKind, SignCacheMode, TftpService,
+    WebPorts,
 };
 use crate::crypto::KeySource;
 use crate::measure::{
@@ -14,14 +15,14 @@ use crate::phone::{
     Action, Answer, Ask, Errand, ErrandFault, Fact, FileRequest, HttpFault, Input, Outcome, Sink,
     Transport, TvsFault,
 };
-use crate::play::{Cue, Homes, Play, Records, Wave};
+use crate::play::{Cue, Homes, Play, Presses, Records, Wave};
 use crate::scenario::Plan;
 use crate::vault::MemorySql;
 use crate::wire::Dialogue;
 
 use super::ears::Ears;
 use super::engine::Engine;
-use super::event::{Event, Job, OpenCall, Request, failed};
+use super::event::{Event, Job, OpenCall, Paged, Request, failed};
 use super::fleet::{Fleet, Witness};
 use super::guesses::{guesses, notes};
 use super::link::Fates;
@@ -53,6 +54,9 @@ pub struct World {
     /// Room for what a phone wants, and for what a host has done.
     sink: Sink,
     done: Vec<Job>,
+    /// When people press buttons, and presses that are planned or under way.
+    pub(super) presses: Presses,
+    pub(super) pressing: u64,
 }
 
 /// Start of virtual time as Unix seconds: a constant, so that certificates are the same each run.
@@ -86,6 +90,11 @@ impl World {
             machines: Machines::new(&plan),
             servers: Servers::new(&plan, contents, fleet.shared()),
             fleet,
+            presses: {
+                let phones = (0..plan.fleet.phones).map(PhoneId);
+                Presses::new(plan.seed, &plan.fleet.uses, Time::ZERO, phones)
+            },
+            pressing: 0,
             plan,
             sink: Sink::default(),
             done: Vec::new(),
@@ -95,6 +104,7 @@ impl World {
             services.iter().for_each(|service| world.started(node, service));
         }
         world.populate(contents == Contents::OfEachModel);
+        world.plan_presses();
         world
     }
 
@@ -127,7 +137,7 @@ impl World {
             self.handle(event);
             if self.settled() || self.play.wake_at().is_some_and(|wake| wake <= now) {
                 self.operate();
-                if self.play.is_finished() && self.settled() {
+                if self.play.is_finished() && self.settled() && self.pressing == 0 {
                     return Finish::Complete;
                 }
             }
@@ -226,6 +236,9 @@ impl World {
                 self.step(phone, Input::EraseLists);
                 self.boot(phone);
             }
+            Event::Press { phone, of } => self.on_press(phone, of),
+            Event::PageAsked(request, node, page) => self.on_page_asked(request, node, &page),
+            Event::PageAnswered(request, answer) => self.on_page_answered(request, &answer),
             Event::Timer { phone, token } => self.step(phone, Input::Timer { token }),
             Event::TftpAsked(request, file) => self.on_tftp_asked(request, file),
             Event::TftpEnded(request, outcome) => self.on_tftp_ended(request, &outcome),
@@ -277,6 +290,7 @@ impl World {
         self.fleet.handle(phone, now, input, cluster, &mut sink);
         for fact in sink.facts.drain(..) {
             self.hear(phone, Incident::Phone(fact));
+            self.heed_press(phone, fact);
             if let Fact::Settled { outcome } = fact {
                 self.drop_link(phone);
                 self.leave_call(phone);
@@ -315,6 +329,7 @@ impl World {
                     Transport::Https => self.fetch_http(phone, wanted, file, true),
                 }
             }
+            Ask::Page(page) => self.fetch_page(phone, wanted, page),
             Ask::Name(name) => self.resolve(phone, &name),
             Ask::Say(message) => {
                 self.hear(phone, Incident::Turned(message.server.ip()));
@@ -377,6 +392,10 @@ impl World {
                 self.answer_http(request, answer);
             }
             Job::Carried { request, file, http } => self.carried(request, file, http),
+            Job::Page(node, request, answer) => {
+                self.next_in_line(node, WorkKind::Http);
+                self.answer_page(request, answer);
+            }
             Job::Lookup(call) => {
                 self.next_in_line(call.node, WorkKind::Lookup);
                 self.judge_server(call, Span::ZERO);
@@ -413,6 +432,10 @@ impl World {
         while let Some((kind, request)) = self.sessions.expired(self.engine.now(), slot) {
             match kind {
                 Waits::Tftp => self.on_tftp_silence(request),
+                Waits::Http if self.sessions.of(request.phone).step == StepKind::Page => {
+                    let fault = ErrandFault::Http(HttpFault::TimedOut);
+                    self.on_page_answered(request, &Paged::Failed(fault));
+                }
                 Waits::Http => self.on_http_answered(request, &failed(HttpFault::TimedOut)),
                 Waits::Reply => self.on_said(request, Err(TvsFault::TimedOut)),
                 Waits::Nothing | Waits::Transfer => {
@@ -429,7 +452,10 @@ impl World {
     }
 
     fn finish(self, finish: Finish) -> SimRun {
-        let draws = self.network.draws() + self.pace.draws() + casting_draws(&self.plan);
+        let draws = self.network.draws()
+            + self.pace.draws()
+            + self.presses.draws()
+            + casting_draws(&self.plan);
         let info = self.info();
         let (mut ledger, samples, digest, journal) = self.ears.close();
         self.play.close(&mut ledger, finish, self.fleet.phones());
@@ -503,6 +529,13 @@ fn cluster(plan: &Plan, contents: Contents) -> Cluster {
             if node.ports.of(dialogue) == 0 {
                 node.ports = node.ports.with(dialogue, dialogue.rules().port);
             }
+        }
+        if let Some(web) = &mut node.ports.web {
+            let usual = |port, usual| if port == 0 { usual } else { port };
+            *web = WebPorts {
+                http: usual(web.http, WebPorts::USUAL.http),
+                https: usual(web.https, WebPorts::USUAL.https),
+            };
         }
     }
     let genesis = Genesis {

@@ -3,6 +3,7 @@
 //! The house has floors, and imports go down only: `ARCHITECTURE.md` draws them, and
 //! `tests/architecture.rs` holds both to it.
 
+pub mod advice;
 pub mod base;
 pub mod calibrate;
 pub mod capacity;

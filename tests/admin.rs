@@ -267,9 +267,9 @@ fn a_script_learns_that_a_line_was_refused() {
 }
 
 #[test]
-fn the_session_of_the_readme_is_what_is_printed() {
+fn the_session_of_the_guide_is_what_is_printed() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let readme = fs::read_to_string(root.join("README.md")).unwrap();
+    let readme = fs::read_to_string(root.join("src/cli/guide/console.md")).unwrap();
     let session = readme.split("$ resetstorm admin ").nth(1).unwrap();
     let (scenario, screen) = session.split("```").next().unwrap().split_once('\n').unwrap();
     let typed = |line: &str| {

@@ -18,7 +18,7 @@ const FLOORS: [&[&str]; 14] = [
     &["play"],
     &["forecast", "net", "vault"],
     &["serve", "sim", "swarm"],
-    &["report", "toolbox"],
+    &["advice", "report", "toolbox"],
     &["calibrate", "capacity", "live"],
     &["cli"],
 ];

@@ -143,6 +143,7 @@ fn cluster() -> Cluster {
             sign_cache: SignCacheMode::Lazy,
             key_bits: 2048,
             file_signature: Release::R8_6.file_signature(),
+            secured_urls: true,
             security: resetstorm::cluster::Security::default(),
             domain: None,
             faults: Vec::new(),
@@ -212,6 +213,7 @@ async fn boot(cluster: &Cluster, tftp: SocketAddr, asked: u16) -> Ledger {
     let clock = Clock::start();
     let nobody = SocketAddr::from(([127, 0, 0, 1], 1));
     let plan = SwarmPlan {
+        uses: std::sync::Arc::new([]),
         seed: 1,
         profile: PhoneProfile {
             tftp_block_size: BlockSizeRule::Fixed(Some(asked)),

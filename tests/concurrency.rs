@@ -196,6 +196,7 @@ async fn server() -> (Servers, SocketAddrV4) {
         sign_cache: SignCacheMode::Lazy,
         key_bits: 2048,
         file_signature: Release::R8_6.file_signature(),
+        secured_urls: true,
         security: resetstorm::cluster::Security::default(),
         domain: None,
         faults: Vec::new(),

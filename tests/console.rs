@@ -773,10 +773,10 @@ fn the_log_of_a_node_has_the_messages_of_its_certificate_monitor() {
     }
 }
 
-/// What an administrator clicks has a command or a verb, and both are taken as the README has them.
+/// What an administrator clicks has a command or a verb, and both are taken as the guide has them.
 #[test]
 fn the_pages_of_the_documents_are_commands_and_verbs() {
-    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cli/guide/console.md");
     let readme = fs::read_to_string(readme).unwrap();
     let table =
         readme.split("| in the documents | at the console | in a scenario |").nth(1).unwrap();

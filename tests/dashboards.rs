@@ -59,7 +59,12 @@ fn exported() -> BTreeSet<String> {
     let cpu_s = CpuSeconds { swarm: Some(1.0), serve: Some(1.0) };
     let exposition = encode(
         &Ledger::new(Slice::whole(1)),
-        &RunInfo { cpu_s, steps: vec![StepMark::default()], ..RunInfo::default() },
+        &RunInfo {
+            cpu_s,
+            web_nodes: [([127, 0, 0, 1].into(), "pub".to_owned())].into(),
+            steps: vec![StepMark::default()],
+            ..RunInfo::default()
+        },
     );
     let types = exposition.lines().filter_map(|line| line.strip_prefix("# TYPE "));
     types.map(|rest| rest.split(' ').next().unwrap().to_owned()).collect()

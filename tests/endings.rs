@@ -84,11 +84,9 @@ fn standard_streams_that_are_closed_at_the_start_are_no_fault() {
 }
 
 #[test]
-fn help_and_readme_have_the_exit_codes_of_the_program() {
-    let readme =
-        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
-    let (_, chapter) = readme.split_once("\n## Exit codes\n").unwrap();
-    let (chapter, _) = chapter.split_once("\n## ").unwrap();
+fn help_and_guide_have_the_exit_codes_of_the_program() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cli/guide/exit-codes.md");
+    let chapter = fs::read_to_string(path).unwrap();
     let table = chapter.lines().filter(|line| line.starts_with("| ") && !line.contains("---"));
     let rows: Vec<String> = table.skip(1).map(str::to_owned).collect();
     let expected = ExitCode::ALL.map(|code| {

@@ -84,6 +84,7 @@ fn topology() -> Topology {
         sign_cache: SignCacheMode::Lazy,
         key_bits: 2048,
         file_signature: Release::R8_6.file_signature(),
+        secured_urls: true,
         security: resetstorm::cluster::Security::default(),
         domain: None,
         faults: Vec::new(),
@@ -658,6 +659,7 @@ impl Fleet {
     ) -> Booted {
         let clock = Clock::start();
         let plan = SwarmPlan {
+            uses: std::sync::Arc::new([]),
             seed: 1,
             profile: PhoneProfile {
                 tftp_timeout: Span::from_millis(400),

@@ -59,6 +59,7 @@ fn topology(release: Release) -> Topology {
         sign_cache: SignCacheMode::Lazy,
         key_bits: 2048,
         file_signature: release.file_signature(),
+        secured_urls: true,
         security: resetstorm::cluster::Security::default(),
         domain: None,
         faults: Vec::new(),
@@ -511,6 +512,7 @@ async fn boot_at(
     let phones: Vec<Phone> = (0..PHONES).map(provisioned).collect();
     let before = phones[0].lists().clone();
     let plan = SwarmPlan {
+        uses: std::sync::Arc::new([]),
         seed: 1,
         profile,
         homes: Arc::new(Homes::dealt(vec![Home::from([NODE])])),

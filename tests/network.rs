@@ -268,6 +268,7 @@ fn topology() -> Topology {
         sign_cache: SignCacheMode::Lazy,
         key_bits: 2048,
         file_signature: Release::R8_6.file_signature(),
+        secured_urls: true,
         security: resetstorm::cluster::Security::default(),
         domain: None,
         faults: Vec::new(),
@@ -335,6 +336,7 @@ async fn storm(weather: Weather) -> (Ledger, u64, Duration) {
     let rig = Network::start(tftp, weather).await;
     let (tvs, delayed) = delayed_tcp(tvs, weather.one_way).await;
     let plan = SwarmPlan {
+        uses: std::sync::Arc::new([]),
         seed: 1,
         profile: PhoneProfile {
             tftp_timeout: Span::from_millis(700),
@@ -400,6 +402,7 @@ async fn stopped_half_way(profile: PhoneProfile) -> Ledger {
     };
     let rig = Network::start(tftp, calm).await;
     let plan = SwarmPlan {
+        uses: std::sync::Arc::new([]),
         seed: 1,
         profile,
         homes: Arc::new(Homes::dealt(vec![Home::from([NODE])])),

@@ -44,6 +44,8 @@ const SCENARIOS: &[&str] = &[
     "restore-from-backup.toml",
     "restore-lacks-certificates.toml",
     "saturday-night.toml",
+    "tomcat-regen.toml",
+    "rollback-services.toml",
     "registration-storm.toml",
 ];
 

@@ -1,5 +1,5 @@
-//! The commands of the README work as printed, at a small size and with ports that are free.
-//! (The chapter "Toolbox" has a test of its own, `serve` is run by `tests/cli_run.rs`.)
+//! The commands of the README and of the guide work as printed, at a small size and with ports that
+//! are free. (The toolbox has a test of its own, `serve` is run by `tests/cli_run.rs`.)
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -8,11 +8,21 @@ use std::process::{Command, Stdio};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// The `run` and `check` commands of the README, as words.
+/// The README and every chapter of the guide, one after the other.
+fn documents() -> String {
+    let root = Path::new(ROOT);
+    let guide = fs::read_dir(root.join("src/cli/guide")).unwrap();
+    let mut paths: Vec<_> = guide.map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    paths.insert(0, root.join("README.md"));
+    paths.iter().map(|path| fs::read_to_string(path).unwrap()).collect()
+}
+
+/// The commands that play, judge or write scenarios, as words.
 fn commands() -> Vec<Vec<String>> {
-    let readme = fs::read_to_string(Path::new(ROOT).join("README.md")).unwrap();
-    let lines = readme.lines().filter(|line| {
-        ["run ", "check scenarios", "sim ", "replay ", "whatif ", "limit "]
+    let text = documents();
+    let lines = text.lines().filter(|line| {
+        ["run ", "check scenarios", "sim ", "replay ", "whatif ", "limit ", "lint ", "init "]
             .iter()
             .any(|command| line.strip_prefix("resetstorm ").is_some_and(|l| l.starts_with(command)))
     });
@@ -45,11 +55,11 @@ fn expand(word: String) -> Vec<String> {
     files.map(|path| path.display().to_string()).collect()
 }
 
-/// The `capacity` commands of the README, each at a low rate and against servers that are there.
+/// The `capacity` commands of the guide, each at a low rate and against servers that are there.
 #[test]
-fn capacity_commands_of_the_readme_work_as_printed() {
-    let readme = fs::read_to_string(Path::new(ROOT).join("README.md")).unwrap();
-    let lines = readme.lines().filter(|line| line.starts_with("resetstorm capacity "));
+fn capacity_commands_of_the_guide_work_as_printed() {
+    let text = documents();
+    let lines = text.lines().filter(|line| line.starts_with("resetstorm capacity "));
     let commands: Vec<Vec<String>> = lines.map(words).collect();
     assert!(commands.len() >= 5, "{commands:?}");
     let folder = tempfile::tempdir().unwrap();
@@ -117,7 +127,7 @@ impl Server {
         Server { child, ports }
     }
 
-    /// An address of the README, as it is here.
+    /// An address of the guide, as it is here.
     fn here(&self, word: &str) -> String {
         let found = self.ports.iter().find(|(address, _)| *address == word);
         found.map_or_else(|| word.to_owned(), |(_, port)| format!("127.0.0.1:{port}"))
@@ -133,12 +143,22 @@ impl Drop for Server {
 }
 
 #[test]
-fn commands_of_the_readme_work_as_printed() {
+fn commands_of_the_readme_and_the_guide_work_as_printed() {
     let out = tempfile::tempdir().unwrap();
+    let place = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(Path::new(ROOT).join("scenarios"), place.path().join("scenarios"))
+        .unwrap();
+    let export = "name,model,pool,site\nSEP0C75BD110001,8845,DP-HQ,hq\n\
+                  SEP0C75BD110002,7841,DP-Branch,branch\n";
+    fs::write(place.path().join("phones.csv"), export).unwrap();
     let commands = commands();
-    assert!(commands.len() >= 5, "{commands:?}");
+    assert!(commands.len() >= 12, "{commands:?}");
     for command in commands {
         let mut words: Vec<String> = command.iter().cloned().flat_map(expand).collect();
+        if words[0] == "init" {
+            // More than one chapter begins with it.
+            words.push("--force".to_owned());
+        }
         if words[0] == "replay" {
             words[1] = out.path().join("latest").display().to_string();
         }
@@ -173,13 +193,15 @@ fn commands_of_the_readme_work_as_printed() {
             words.extend(more);
         }
         let output = Command::new(env!("CARGO_BIN_EXE_resetstorm"))
-            .current_dir(ROOT)
+            .current_dir(place.path())
             .args(&words)
             .stdin(Stdio::null())
             .output()
             .unwrap();
         let (text, errors) =
             (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        assert_eq!(output.status.code(), Some(0), "{words:?}\n{text}\n{errors}");
+        // A plan that strands phones is one of the examples.
+        let code = output.status.code().filter(|code| words[0] != "lint" || *code != 1);
+        assert_eq!(code.unwrap_or(0), 0, "{words:?}\n{text}\n{errors}");
     }
 }

@@ -41,6 +41,7 @@ fn genesis(release: Release, stored: Stored) -> Genesis {
             sign_cache: SignCacheMode::Lazy,
             key_bits: 2048,
             file_signature: release.file_signature(),
+            secured_urls: true,
             security: Security {
                 mode: SecurityMode::Mixed,
                 etokens: etokens.iter().map(|&name| name.to_owned()).collect(),

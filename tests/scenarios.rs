@@ -29,11 +29,13 @@ fn all_scenarios_are_there_and_named_like_their_files() {
         "restore-from-backup",
         "restore-lacks-certificates",
         "rollback-first",
+        "rollback-services",
         "rollback-too-late",
         "saturday-night",
         "sign-cache",
         "single-member-group",
         "storm-all-at-once",
+        "tomcat-regen",
         "tvs-regen",
         "two-tftp-order",
         "two-tftp-short-group",
@@ -67,7 +69,8 @@ fn every_scenario_is_of_one_size_and_seed_and_judges_its_outcome() {
 
 #[test]
 fn every_scenario_waits_for_the_fleet_and_ends_with_its_reset() {
-    for (path, plan) in plans() {
+    // A new Tomcat.pem needs no reset: it is played at a fixed time.
+    for (path, plan) in plans().filter(|(_, plan)| plan.name != "tomcat-regen") {
         let last = plan.timeline.last().and_then(|entry| entry.action.get::<ResetPhones>());
         assert_eq!(plan.timeline[0].trigger, Trigger::FleetSettled, "{}", path.display());
         // What happens behind the reset is what that one is about.

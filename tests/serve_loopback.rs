@@ -66,6 +66,7 @@ fn topology(sign_cache: SignCacheMode) -> Topology {
         sign_cache,
         key_bits: 2048,
         file_signature: Release::R8_6.file_signature(),
+        secured_urls: true,
         security: resetstorm::cluster::Security::default(),
         domain: None,
         faults: Vec::new(),

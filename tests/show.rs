@@ -439,3 +439,28 @@ fn a_live_run_leaves_the_same_files_and_its_times_add_up() {
     assert!(trace.out.contains("READY") && trace.out.contains(" why: "), "{}", trace.out);
     assert!(read(&path, "report.html").contains("<h2 id=\"stranded\">"));
 }
+
+#[test]
+fn speed_tells_signatures_checks_handshakes_cache_and_files_of_one_core() {
+    let ended = run(&["speed", "--each", "1ms", "--format", "json"]);
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    assert!(ended.err.contains("Doing sign rsa 2048 sha512: "), "{}", ended.err);
+    let document: Value = serde_json::from_str(&ended.out).unwrap();
+    let rows = document["rows"].as_array().unwrap();
+    for (what, with) in [
+        ("sign", "rsa 1024 sha1"),
+        ("verify", "rsa 2048 sha512"),
+        ("sign", "rsa 4096 sha1"),
+        ("sign", "ecdsa p256 sha256"),
+        ("verify", "ecdsa p384 sha384"),
+        ("handshake", "tls, rsa 2048, both sides"),
+        ("cache", "hit of 10 000"),
+        ("file", "signed each time"),
+        ("file", "out of the cache"),
+    ] {
+        let row = rows.iter().find(|row| row["what"] == what && row["with"] == with);
+        let row = row.unwrap_or_else(|| panic!("{what} {with} in {}", ended.out));
+        assert!(row["per_second"].as_f64() > Some(0.0) && row["count"].as_u64() > Some(0));
+    }
+    assert_eq!(run(&["speed", "--each", "never"]).code, 2);
+}

@@ -605,12 +605,10 @@ impl Lab {
     }
 }
 
-/// The commands of the chapter "Toolbox", without those that need a lab.
+/// The commands of the guide's chapter about the toolbox, without those that need a lab.
 fn readme_commands() -> Vec<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
-    let (_, text) = readme.split_once("## Toolbox\n").unwrap();
-    let chapter = text.split("\n## ").next().unwrap();
+    let chapter = std::fs::read_to_string(root.join("src/cli/guide/toolbox.md")).unwrap();
     let blocks = chapter.split("```console\n").skip(1);
     let inside = blocks.map(|block| block.split("```").next().unwrap());
     inside.flat_map(str::lines).filter_map(|l| l.strip_prefix("$ ")).map(str::to_owned).collect()

@@ -97,6 +97,7 @@ impl Bench {
                 sign_cache: SignCacheMode::Lazy,
                 key_bits: 2048,
                 file_signature: release.file_signature(),
+                secured_urls: true,
                 security: resetstorm::cluster::Security::default(),
                 domain: None,
                 faults: Vec::new(),

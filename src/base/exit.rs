@@ -2,7 +2,7 @@ use std::process;
 
 use super::text::wrapped;
 
-/// How the program ends. Every exit code comes from this table, and so do `--help` and the README.
+/// How the program ends. Every exit code comes from this table, and so do `--help` and the guide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum ExitCode {
@@ -49,7 +49,8 @@ impl ExitCode {
                 "done; the file is accepted, the certificate is known",
             ),
             ExitCode::Failed => (
-                "ran to its end and an SLO failed; `diff` found a regression",
+                "ran to its end and an SLO failed; `diff` found a regression, `lint` phones that would be \
+                 lost",
                 "refused, a bad signature, not there, not known",
             ),
             ExitCode::Usage => (

@@ -31,6 +31,8 @@ pub enum Purpose {
     StaleKey = 13,
     /// The key under which a configuration is encrypted.
     ContentKey = 14,
+    /// When somebody presses a button of a phone.
+    Press = 15,
     /// Names, questions and planned starts of a capacity measurement (owner: a request or a worker).
     Load = 16,
     /// Which phones are traced whatever becomes of them.

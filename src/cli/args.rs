@@ -12,7 +12,9 @@ use crate::base::{Span, printable};
 use crate::crypto::Provider;
 use crate::measure::known_paths;
 use crate::report::ReportError;
-use crate::scenario::{PHONES_MAX, Plan, ScenarioError, Slo, SloError, load, parse_span};
+use crate::scenario::{
+    PHONES_MAX, Plan, ScenarioError, Slo, SloError, load, parse_span, procedures,
+};
 
 use super::ExitCode;
 
@@ -186,6 +188,26 @@ impl ScenarioFlags {
             self.permit(addresses.map(|address| ("the target", address.ip())))?;
         }
         Ok(plan)
+    }
+
+    /// The plans of the scenario in the file `path`: one for each procedure that it names, unless
+    /// the flags say which one is in use.
+    ///
+    /// # Errors
+    /// As [`ScenarioFlags::load`] of the first that has a fault.
+    pub fn load_each(&self, path: &Path) -> Result<Vec<Plan>, CliError> {
+        let text = fs::read_to_string(path).unwrap_or_default();
+        let names = procedures(&text);
+        let is_chosen = self.set.iter().any(|set| set.trim_start().starts_with("use="));
+        if names.is_empty() || is_chosen {
+            return Ok(vec![self.load(path)?]);
+        }
+        let load = |name: String| {
+            let mut flags = self.clone();
+            flags.set.insert(0, format!("use={name}"));
+            flags.load(path)
+        };
+        names.into_iter().map(load).collect()
     }
 
     /// Whether traffic may go to `address`: loopback, or named by `--allow-target`.

@@ -7,7 +7,7 @@ use crate::calibrate::{CalibrationRun, calibrate as fit};
 use crate::scenario::Plan;
 
 use super::args::{CliError, Format, GlobalArgs};
-use super::sim::{NAME_A_RUN, load_run, read_json, read_summary};
+use super::past::{NAME_A_RUN, load_run, read_json, read_summary};
 use super::{ExitCode, output};
 
 /// Fit the costs of virtual time to a live run on this machine

@@ -4,6 +4,9 @@ use clap::Args;
 use nix::sys::resource::{Resource, getrlimit};
 use serde_json::{Value, json};
 
+use crate::advice::Lint;
+use crate::base::Stop;
+use crate::base::lines::row;
 use crate::forecast::Budget;
 use crate::scenario::Plan;
 
@@ -23,14 +26,23 @@ pub struct CheckArgs {
 
 /// Checks every scenario: budgets on stdout, errors and warnings on stderr.
 pub fn check(args: &CheckArgs, global: &GlobalArgs) -> ExitCode {
-    let results: Vec<Checked<'_>> =
-        args.scenarios.iter().map(|path| (path.as_path(), args.flags.load(path))).collect();
+    let mut results: Vec<Checked<'_>> = Vec::new();
+    for path in &args.scenarios {
+        match args.flags.load_each(path) {
+            Ok(plans) => results.extend(plans.into_iter().map(|plan| (path.as_path(), Ok(plan)))),
+            Err(error) => results.push((path, Err(error))),
+        }
+    }
     let limit = getrlimit(Resource::RLIMIT_NOFILE).ok().map(|(_, hard)| hard);
     let good = || results.iter().filter_map(|(path, plan)| Some((*path, plan.as_ref().ok()?)));
     let printed = output::print(&match global.format {
         Format::Json => format!("{:#}\n", json_document(&results, limit)),
         Format::Text => {
-            let texts: Vec<String> = good().map(|(_, plan)| Budget::of(plan).text(limit)).collect();
+            let text = |plan: &Plan| {
+                let lint = linted(plan).map_or_else(too_large, |lint| lint.text());
+                Budget::of(plan).text(limit) + &lint
+            };
+            let texts: Vec<String> = good().map(|(_, plan)| text(plan)).collect();
             texts.join("\n")
         }
     });
@@ -44,6 +56,21 @@ pub fn check(args: &CheckArgs, global: &GlobalArgs) -> ExitCode {
     })
 }
 
+/// Largest fleet that is linted on the way: what is asked for by itself may take longer (choice).
+const LINTED_MAX: u32 = 100_000;
+
+/// What the linter says of a plan, if that takes no time worth speaking of.
+fn linted(plan: &Plan) -> Option<Lint> {
+    let is_small = plan.fleet.phones <= LINTED_MAX;
+    is_small.then(|| Lint::of(plan, &Stop::default())).flatten()
+}
+
+fn too_large() -> String {
+    let mut text = String::new();
+    row(&mut text, "lint", "so many phones take a while: resetstorm lint SCENARIO");
+    text
+}
+
 /// A scenario file and its plan, or what is wrong with it.
 type Checked<'a> = (&'a Path, Result<Plan, CliError>);
 
@@ -52,6 +79,7 @@ fn json_document(results: &[Checked<'_>], limit: Option<u64>) -> Value {
         let plan = plan.as_ref().ok()?;
         let mut budget = serde_json::to_value(Budget::of(plan)).expect("a budget is plain data");
         budget["file"] = path.display().to_string().into();
+        budget["lint"] = serde_json::to_value(linted(plan)).expect("what is found is plain data");
         Some(budget)
     };
     let errors = |(path, plan): &Checked<'_>| match plan {

@@ -1,15 +1,18 @@
 //! What a run leaves beside its summary: its course, for people and for other programs.
 
+use serde_json::Value;
+
 use crate::base::Time;
 use crate::measure::{Ledger, Summary};
 use crate::play::Records;
 use crate::report::{
-    ReportError, RunDir, RunFiles, junit, latency_log, phones_csv, report_html, report_md,
-    timeline_csv, traces_jsonl,
+    ReportError, RunDir, RunFiles, capacity_html, capacity_md, junit, latency_log, phones_csv,
+    report_html, report_md, timeline_csv, traces_jsonl,
 };
 use crate::scenario::Plan;
 
 use super::output;
+use super::past::{NAME_A_RUN, read_json};
 
 /// A run that is over.
 pub(super) struct Course<'a> {
@@ -45,5 +48,21 @@ pub(super) fn leave_report(directory: &RunDir) {
             }
         }
         Err(error) => output::message(&format!("warning: no report: {error}")),
+    }
+}
+
+/// Writes the report of a capacity measurement that has its other files.
+pub(super) fn leave_capacity_report(directory: &RunDir, summary: &Value) {
+    let written = read_json(&directory.path().join("run.json"), NAME_A_RUN)
+        .map_err(|error| error.to_string())
+        .and_then(|manifest| {
+            let written =
+                directory.write_text("report.md", &capacity_md(summary, &manifest)).and_then(
+                    |()| directory.write_text("report.html", &capacity_html(summary, &manifest)),
+                );
+            written.map_err(|error| error.to_string())
+        });
+    if let Err(error) = written {
+        output::message(&format!("warning: no report: {error}"));
     }
 }

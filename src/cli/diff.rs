@@ -12,7 +12,7 @@ use crate::report::{
 use crate::scenario::{CostModel, Plan};
 
 use super::args::{CliError, Format, GlobalArgs};
-use super::sim::{load_run, read_summary};
+use super::past::{load_run, read_summary};
 use super::{ExitCode, output};
 
 /// Compare two runs of one kind, or a live run and its prediction
@@ -104,7 +104,7 @@ pub(super) fn with_baseline(
     match global.format {
         Format::Json => output::message(document.text.trim_end()),
         Format::Text => {
-            output::print(format!("\nagainst {}\n{}", args.base.display(), document.text))?
+            output::print(format!("\nagainst {}\n{}", args.base.display(), document.text))?;
         }
     }
     Ok(if is_well || code != ExitCode::Ok { code } else { ExitCode::Failed })

@@ -8,22 +8,30 @@ mod assemble;
 mod calibrate;
 mod capacity;
 mod check;
+mod completions;
 mod course;
 mod diff;
 mod doctor;
 mod files;
+mod guide;
+mod init;
 mod inspect;
 mod lab;
+mod lint;
 mod mail;
 mod make;
+mod man;
 mod output;
+mod past;
 mod progress;
 mod report;
 mod run;
+mod schema;
 mod seal;
 mod serve;
 mod show;
 mod sim;
+mod speed;
 mod tftp;
 mod trace;
 mod tvs;
@@ -32,7 +40,7 @@ mod whatif;
 use std::io::{self, IsTerminal, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 pub use crate::base::ExitCode;
 use crate::net::signals;
@@ -49,7 +57,9 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Init(Box<init::InitArgs>),
     Check(check::CheckArgs),
+    Lint(lint::LintArgs),
     Admin(admin::AdminArgs),
     Run(run::RunArgs),
     Serve(serve::ServeArgs),
@@ -64,6 +74,7 @@ enum Command {
     Diagnose(trace::DiagnoseArgs),
     Capacity(Box<capacity::CapacityArgs>),
     Doctor(doctor::DoctorArgs),
+    Speed(speed::SpeedArgs),
     Inspect(inspect::InspectArgs),
     Show(show::ShowArgs),
     Make(make::MakeArgs),
@@ -74,6 +85,10 @@ enum Command {
     Assemble(assemble::AssembleArgs),
     Tvs(tvs::TvsArgs),
     Tftp(tftp::TftpArgs),
+    Guide(guide::GuideArgs),
+    Schema(schema::SchemaArgs),
+    Completions(completions::CompletionsArgs),
+    Man(man::ManArgs),
 }
 
 /// Parses the command line, runs the command and says how the program ends.
@@ -114,7 +129,9 @@ fn carry_out(cli: &Cli) -> ExitCode {
     // Nothing was signed yet: it is the one of the program.
     global.crypto.choose();
     let ended = match &cli.command {
+        Command::Init(args) => init::init(args, global),
         Command::Check(args) => Ok(check::check(args, global)),
+        Command::Lint(args) => lint::lint(args, global),
         Command::Admin(args) => admin::admin(args, global),
         Command::Run(args) => run::run(args, global),
         Command::Serve(args) => serve::serve(args, global),
@@ -128,6 +145,7 @@ fn carry_out(cli: &Cli) -> ExitCode {
         Command::Trace(args) => trace::trace(args, global),
         Command::Diagnose(args) => trace::diagnose(args, global),
         Command::Capacity(args) => capacity::run(args, global),
+        Command::Speed(args) => speed::speed_of_this_machine(args, global),
         Command::Doctor(args) => doctor::run(args, global),
         Command::Inspect(args) => inspect::run(args, format),
         Command::Show(args) => show::run(args),
@@ -139,6 +157,10 @@ fn carry_out(cli: &Cli) -> ExitCode {
         Command::Assemble(args) => assemble::run(args),
         Command::Tvs(args) => tvs::run(args, format),
         Command::Tftp(args) => tftp::run(args, format),
+        Command::Guide(args) => guide::guide(args),
+        Command::Schema(args) => schema::schema(args),
+        Command::Completions(args) => completions::completions(args, Cli::command()),
+        Command::Man(args) => man::man(args, Cli::command()),
     };
     output::end(ended, global.stderr_colour())
 }

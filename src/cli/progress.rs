@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::base::{Span, Time};
 use crate::live::Observer;
 use crate::measure::Ledger;
-use crate::report::LiveLine;
+use crate::report::{Ladder, LiveLine};
 use crate::scenario::Plan;
 
 use super::args::{CliError, GlobalArgs, Progress};
@@ -78,6 +78,8 @@ pub struct ProgressView {
     /// Where it is told.
     pub console: Console,
     line: LiveLine,
+    /// What is redrawn in place on a terminal, if that is a ladder.
+    ladder: Option<Ladder>,
     title: String,
     /// Whether standard output gets the addresses of the servers as a document.
     pub announces: bool,
@@ -92,6 +94,7 @@ impl ProgressView {
         ProgressView {
             console: Console::new(global, Some(plan.fleet.phones.into()), template),
             line: LiveLine::default(),
+            ladder: None,
             title: format!(
                 "resetstorm {} · live · scenario {} · seed {}",
                 env!("CARGO_PKG_VERSION"),
@@ -102,6 +105,23 @@ impl ProgressView {
             printed: Ok(()),
         }
     }
+
+    /// The same with a ladder, a line for each step, in place of a bar where that can be redrawn.
+    #[must_use]
+    pub fn with_ladder(mut self) -> ProgressView {
+        if let Some(bar) = &self.console.bar {
+            let style = ProgressStyle::with_template("{msg}").expect("the template is valid");
+            bar.set_style(style);
+            self.ladder = Some(Ladder::new(self.title.clone()));
+        }
+        self
+    }
+}
+
+/// Columns and lines of the terminal on stderr, or of an old one.
+fn terminal() -> (u16, u16) {
+    let size = terminal_size::terminal_size_of(std::io::stderr());
+    size.map_or((80, 24), |(width, height)| (width.0, height.0))
 }
 
 impl Observer for ProgressView {
@@ -117,6 +137,9 @@ impl Observer for ProgressView {
     }
 
     fn tick(&mut self, ledger: &Ledger, now: Time) {
+        if let Some(ladder) = &mut self.ladder {
+            return self.console.show(now, || ladder.lines(ledger, now, terminal()).join("\n"));
+        }
         if let Some(bar) = &self.console.bar {
             let tallies = ledger.tallies();
             bar.set_position(tallies.ready + tallies.stuck + tallies.failed);

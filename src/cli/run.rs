@@ -84,7 +84,7 @@ pub fn run(args: &RunArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
         diff::check_baseline(base, &plan, Mode::Live)?;
     }
     let directory = output::begin(|| RunDir::create(&args.out, &plan, "live"))?;
-    let mut view = ProgressView::new(global, &plan);
+    let mut view = ProgressView::new(global, &plan).with_ladder();
     let runtime = runtime()?;
     let outcome = runtime.block_on(live::run(&plan, &options, &mut view));
     // What was begun when a signal came, such as making keys, is waited for by nobody.

@@ -13,7 +13,7 @@ use crate::sim::{Recorded, SimOptions, World};
 use super::ExitCode;
 use super::args::{CliError, Format, GlobalArgs};
 use super::output;
-use super::sim::{NAME_A_RUN, load_run, read_summary};
+use super::past::{NAME_A_RUN, load_run, read_summary};
 
 /// Show what single phones of a run did, saw and decided
 ///

@@ -1,4 +1,5 @@
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -6,26 +7,30 @@ use serde_json::{Value, json};
 use crate::base::Stop;
 use crate::measure::{COVERS, Summary, Verdict};
 use crate::net::signals::{self, Signal};
-use crate::report::{comparison_csv, comparison_table, covers_text};
-use crate::scenario::{Plan, parse_span};
+use crate::report::{comparison_csv, comparison_of_orders, comparison_table, covers_text};
+use crate::scenario::{Plan, parse_span, procedures};
 use crate::sim::{Axis, combinations, largest, play_all, ranked};
 
-use super::args::{CliError, Format, GlobalArgs, ScenarioArgs};
+use super::args::{CliError, Format, GlobalArgs, ScenarioArgs, ScenarioFlags};
 use super::sim::load_plan;
 use super::{ExitCode, output};
 
-/// Play variants of a scenario in virtual time and rank them
+/// Play scenarios, their procedures and variants in virtual time and rank them
 ///
-/// Several --vary make a grid. All variants share their random numbers, so that differences are
-/// those of the variants. Ranked by stuck phones, then failed ones, then time until 99 % ready.
+/// Several scenarios, the [[procedure]]s that they name and every --vary make a grid. All share
+/// their random numbers, so that differences are those of the orders and values. Ranked by stuck
+/// phones, then failed ones, then time until 99 % ready.
 #[derive(Args, Clone, Debug)]
 #[command(after_long_help = WHATIF_EXAMPLES)]
 pub struct WhatifArgs {
-    /// The scenario and what the command line changes in it.
+    /// Scenario files; of one that names procedures each is played
+    #[arg(value_name = "SCENARIO", required = true)]
+    pub scenarios: Vec<PathBuf>,
+    /// What the command line changes in all of them.
     #[command(flatten)]
-    pub scenario: ScenarioArgs,
+    pub flags: ScenarioFlags,
     /// A key and its values, such as cluster.sign-cache=off,lazy,prewarm
-    #[arg(long, value_name = "KEY=A,B,C", required = true, value_parser = axis)]
+    #[arg(long, value_name = "KEY=A,B,C", value_parser = axis)]
     pub vary: Vec<Axis>,
     /// Take the costs of work from this file
     #[arg(long, value_name = "FILE")]
@@ -38,6 +43,7 @@ pub struct WhatifArgs {
 const WHATIF_EXAMPLES: &str = "\
 Examples:
   resetstorm whatif scenarios/callmanager-regen.toml --vary cluster.sign-cache=off,lazy,prewarm
+  resetstorm whatif scenarios/callmanager-and-tvs.toml scenarios/one-type-at-a-time.toml
   resetstorm whatif scenarios/storm-all-at-once.toml --phones 20000 \\
       --vary cluster.cost.cores=1,2,4,8 --vary event.reset-1.reset-phones.spread=0s,30s,2m --csv grid.csv";
 
@@ -53,39 +59,124 @@ fn axis(text: &str) -> Result<Axis, String> {
     Ok(Axis { key: key.trim().to_owned(), values })
 }
 
+/// What is compared: each row is a scenario, what is set in it, and its values in the table.
+struct Grid {
+    /// What stands above the values.
+    keys: Vec<String>,
+    rows: Vec<(PathBuf, Vec<String>, Vec<String>)>,
+    /// Whether whole orders of steps are compared, not values of keys alone.
+    has_orders: bool,
+}
+
+/// The key of a scenario that says which of its procedures is played.
+const USE: &str = "use";
+
+impl Grid {
+    fn of(args: &WhatifArgs) -> Result<Grid, CliError> {
+        let chosen = args.vary.iter().any(|axis| axis.key == USE);
+        let named = |path: &PathBuf| {
+            let text = std::fs::read_to_string(path).unwrap_or_default();
+            if chosen { Vec::new() } else { procedures(&text) }
+        };
+        let named: Vec<Vec<String>> = args.scenarios.iter().map(named).collect();
+        let (is_many, has_named) =
+            (args.scenarios.len() > 1, named.iter().any(|names| !names.is_empty()));
+        let size: usize = args.vary.iter().map(|axis| axis.values.len()).product();
+        let size = size * named.iter().map(|names| names.len().max(1)).sum::<usize>();
+        if size > VARIANTS_MAX {
+            let what = format!("{size} variants are more than {VARIANTS_MAX}");
+            return Err(CliError::usage(what, "fewer values, or fewer --vary"));
+        }
+        if !is_many && !has_named && args.vary.is_empty() {
+            let help = "--vary KEY=A,B,C, a second scenario, or [[procedure]]s in this one";
+            return Err(CliError::usage("there is nothing to compare it with", help));
+        }
+        let heads = [is_many.then_some("scenario"), has_named.then_some("procedure")];
+        let mut keys: Vec<String> = heads.iter().flatten().map(|&key| key.to_owned()).collect();
+        keys.extend(args.vary.iter().map(|axis| axis.key.clone()));
+        let mut rows = Vec::new();
+        for (path, names) in args.scenarios.iter().zip(&named) {
+            let mut uses: Vec<Option<&String>> = names.iter().map(Some).collect();
+            if uses.is_empty() {
+                uses.push(None);
+            }
+            for name in uses {
+                for set in combinations(&args.vary) {
+                    let mut values = Vec::new();
+                    values.extend(is_many.then(|| label(path, &args.scenarios)));
+                    values.extend(has_named.then(|| name.map_or("-", String::as_str).to_owned()));
+                    values.extend(set.iter().map(|text| value_of(text)));
+                    let mut set = set;
+                    set.extend(name.map(|name| format!("{USE}={name}")));
+                    rows.push((path.clone(), set, values));
+                }
+            }
+        }
+        Ok(Grid { keys, rows, has_orders: is_many || has_named })
+    }
+}
+
+fn value_of(text: &str) -> String {
+    text.split_once('=').map_or("", |(_, value)| value).to_owned()
+}
+
+/// The name of a file without its ending, or all of it where that is not enough.
+fn label(path: &Path, all: &[PathBuf]) -> String {
+    let alike = all.iter().filter(|other| other.file_stem() == path.file_stem()).count();
+    match path.file_stem() {
+        Some(stem) if alike == 1 => stem.to_string_lossy().into_owned(),
+        _ => path.display().to_string(),
+    }
+}
+
 /// Plays the variants and prints the table.
 pub fn whatif(args: &WhatifArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
-    let size: usize = args.vary.iter().map(|axis| axis.values.len()).product();
-    if size > VARIANTS_MAX {
-        let what = format!("{size} variants are more than {VARIANTS_MAX}");
-        return Err(CliError::usage(what, "fewer values, or fewer --vary"));
+    let Grid { keys, rows, has_orders } = Grid::of(args)?;
+    let mut flags = args.flags.clone();
+    let mut plans: Vec<Plan> = Vec::with_capacity(rows.len());
+    for (path, set, _) in &rows {
+        let scenario = ScenarioArgs { scenario: path.clone(), flags: flags.clone() };
+        let plan = varied(&scenario, set, args.calibration.as_deref())?;
+        if !set.iter().any(|text| text.starts_with("seed=")) {
+            // All have the luck of the first one.
+            flags.seed.get_or_insert(plan.seed);
+        }
+        plans.push(plan);
     }
-    let rows = combinations(&args.vary);
-    let plans = rows
-        .iter()
-        .map(|row| varied(&args.scenario, row, args.calibration.as_deref()))
-        .collect::<Result<Vec<Plan>, _>>()?;
+    warn_of_fleets(&plans, &args.vary);
+    let size = rows.len();
     let (rows, summaries) = played(rows, play_all(&plans, &signals::stop()));
     let order = ranked(&summaries);
-    let keys: Vec<&str> = args.vary.iter().map(|axis| axis.key.as_str()).collect();
-    let values = |row: &[String]| -> Vec<String> {
-        row.iter().map(|text| text.split_once('=').map_or("", |(_, v)| v).to_owned()).collect()
-    };
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
     let table: Vec<(Vec<String>, &Summary)> =
-        order.iter().map(|&at| (values(&rows[at]), &summaries[at])).collect();
+        order.iter().map(|&at| (rows[at].2.clone(), &summaries[at])).collect();
     let document = match global.format {
         Format::Json => format!(
             "{:#}\n",
             json!({ "schema": 1, "covers": COVERS, "planned": size,
             "variants": as_json(&keys, &table) })
         ),
-        Format::Text => format!("{}{}", covers_text(), comparison_table(&keys, &table)),
+        Format::Text => {
+            let text = if has_orders { comparison_of_orders } else { comparison_table };
+            format!("{}{}", covers_text(), text(&keys, &table))
+        }
     };
     output::print(&document)?;
     if let Some(path) = &args.csv {
         output::write_file(path, comparison_csv(&keys, &table).as_bytes())?;
     }
     Ok(interrupted(table.len(), size).unwrap_or(ExitCode::Ok))
+}
+
+/// Counts of fleets of different sizes do not rank plans, unless somebody has asked for that.
+fn warn_of_fleets(plans: &[Plan], vary: &[Axis]) {
+    let sizes: BTreeSet<u32> = plans.iter().map(|plan| plan.fleet.phones).collect();
+    if sizes.len() > 1 && vary.iter().all(|axis| axis.key != "fleet.phones") {
+        output::message(
+            "warning: the scenarios have fleets of different sizes, and counts of phones rank them\n\
+             help: --phones N gives all of them the same",
+        );
+    }
 }
 
 /// The rows that were played to their end, and what came of them.
@@ -113,7 +204,7 @@ fn as_json(keys: &[&str], table: &[(Vec<String>, &Summary)]) -> Value {
 fn varied(
     scenario: &ScenarioArgs,
     overrides: &[String],
-    calibration: Option<&std::path::Path>,
+    calibration: Option<&Path>,
 ) -> Result<Plan, CliError> {
     let mut scenario = scenario.clone();
     scenario.flags.set.extend_from_slice(overrides);

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-use crate::base::{DeviceName, Model, PhoneId, Purpose, stream};
+use crate::base::{DeviceName, Model, NodeId, PhoneId, Purpose, stream};
 use crate::crypto::envelope::{BLOCK, ContentKey, wrap_key};
 use crate::crypto::{
     DEVICES, FileIdentity, KeySource, certificate_hash, device, device_of, sha256_of,
@@ -10,10 +10,11 @@ use crate::crypto::{
 use crate::transfer::Content;
 use crate::wire::{
     ConfigNode, ConfigTemplate, ConfigValues, Dialogue, FileName, FilledConfig, LOCALE, RING_LIST,
-    Seal, stub_xml,
+    Seal, ServiceUrls, stub_xml,
 };
 
 use super::kinds::ServiceKind;
+use super::services::path;
 use super::topology::Topology;
 use super::uploaded::UploadedFiles;
 
@@ -501,12 +502,32 @@ fn templates(
             let hash = (variant % of_security).checked_sub(1);
             let hash = hash.map(|at| certificate_hash(device(at)));
             let (load, secure) = (fleet.load(model), variant >= of_security);
-            Arc::new(ConfigTemplate::new(&members, capf_name, &load, hash.as_deref(), secure))
+            let urls = service_urls(topology, group.members[0]);
+            let (hash, urls) = (hash.as_deref(), urls.as_ref());
+            Arc::new(ConfigTemplate::new(&members, capf_name, &load, hash, secure, urls))
         };
         let models = fleet.models.iter().map(|&(model, _)| model);
         models.flat_map(|model| (0..variants).map(move |at| (model, at))).map(of_model).collect()
     };
     topology.groups.iter().map(of_group).collect()
+}
+
+/// Where the buttons of phones lead whose first node this is, if its Tomcat has pages for them.
+fn service_urls(topology: &Topology, first: NodeId) -> Option<ServiceUrls> {
+    let web = topology.node(first).ports.web?;
+    let host = topology.web_host(first);
+    let host = if host.contains(':') { format!("[{host}]") } else { host };
+    let plain = |path: &str| format!("http://{host}:{}{path}", web.http);
+    let secure = |path: &str| match topology.secured_urls {
+        true => format!("https://{host}:{}{path}", web.https),
+        false => plain(path),
+    };
+    Some(ServiceUrls {
+        directory: plain(path::DIRECTORY),
+        secure_directory: secure(path::DIRECTORY),
+        services: plain(path::SERVICES),
+        secure_services: secure(path::SERVICES),
+    })
 }
 
 /// The stub of each template that is encrypted, an empty one of each other.
@@ -547,6 +568,7 @@ mod tests {
             sign_cache: SignCacheMode::Lazy,
             key_bits: 2048,
             file_signature: Release::R8_6.file_signature(),
+            secured_urls: true,
             security: crate::cluster::Security::default(),
             domain: None,
             faults: Vec::new(),

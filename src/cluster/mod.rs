@@ -42,7 +42,9 @@ pub use monitor::{Alarm, AlarmStyle, Monitor, Watched};
 pub use operator::{Impact, Nodes, Operation, OperatorAction};
 pub use release::{Holders, RELEASES, Release};
 pub use security::{SECURITY_MODES, Security, SecurityMode};
-pub use services::{Answering, Conversation, DialogueService, Dialogues, Peer, Said, Service};
+pub use services::{
+    Answering, Conversation, DialogueService, Dialogues, Peer, Said, Service, WebService,
+};
 pub use settings::{KeptSettings, Settings};
 pub use sign_cache::{CacheKey, Claim, SignCache, SignCounts, Waiter};
 pub use state::{ActionError, Cluster, Effect, Genesis, ServiceChange, Stored, StoredTrust};
@@ -52,6 +54,6 @@ pub use tftp_service::{
 };
 pub use topology::{
     GroupSpec, HTTP_PORT, HTTPS_PORT, NodeSpec, Ports, Registrar, SIGN_CACHE_MODES, SignCacheMode,
-    Topology,
+    Topology, WebPorts,
 };
 pub use uploaded::UploadedFiles;

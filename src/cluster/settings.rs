@@ -12,6 +12,8 @@ pub struct Settings {
     pub rollback: bool,
     /// "TFTP File Signature Algorithm".
     pub file_signature: FileSignature,
+    /// Whether "Secured Phone URL Parameters" name HTTPS.
+    pub secured_urls: bool,
     /// How the CTL is signed.
     pub ctl_method: CtlMethod,
     /// The token that signed the CTL last, if it has tokens.
@@ -25,6 +27,7 @@ impl Settings {
             security_mode: topology.security.mode,
             rollback: false,
             file_signature: topology.file_signature,
+            secured_urls: topology.secured_urls,
             ctl_method: topology.security.method(),
             token: topology.security.etokens.first().cloned(),
         }
@@ -41,6 +44,7 @@ impl Settings {
             security_mode: later(self.security_mode, &given.security_mode, &set.security_mode),
             rollback: later(self.rollback, &given.rollback, &set.rollback),
             file_signature: later(self.file_signature, &given.file_signature, &set.file_signature),
+            secured_urls: later(self.secured_urls, &given.secured_urls, &set.secured_urls),
             ctl_method: later(self.ctl_method, &given.ctl_method, &set.ctl_method),
             token: later(self.token, &given.token, &set.token),
         }

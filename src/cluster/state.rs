@@ -25,7 +25,8 @@ use super::operator::phones::Visits;
 use super::release::Holders;
 use super::security::{CtlKeeper, SecurityMode};
 use super::services::{
-    CallManager, DialogueService, Dialogues, Service, dialogue_service, presents,
+    CallManager, DialogueService, Dialogues, Service, WebService, dialogue_service, presents,
+    web_service,
 };
 use super::settings::{KeptSettings, Settings};
 use super::sign_cache::SignCache;
@@ -248,6 +249,7 @@ impl Cluster {
         let was_set = stored.settings.as_ref().map(|earlier| given.clone().resumed(earlier));
         let set = was_set.clone().unwrap_or_else(|| given.clone());
         topology.file_signature = set.file_signature;
+        topology.secured_urls = set.secured_urls;
         let known: BTreeSet<String> = stored.etokens.keys().cloned().collect();
         let knowledge = Arc::new(Knowledge::new(topology.release, topology.replication_delay));
         let nodes = topology.ids().collect();
@@ -353,7 +355,7 @@ impl Cluster {
     pub fn tftp(&self, node: NodeId) -> Option<&Arc<TftpService>> {
         match self.nodes[node.index()].running.get(&ServiceKind::Tftp)? {
             Service::Tftp(service) => Some(service),
-            Service::Dialogues(_) => None,
+            Service::Dialogues(_) | Service::Web(_) => None,
         }
     }
 
@@ -363,7 +365,15 @@ impl Cluster {
             Service::Dialogues(service) => {
                 service.all.iter().find(|service| service.dialogue == dialogue)
             }
-            Service::Tftp(_) => None,
+            Service::Tftp(_) | Service::Web(_) => None,
+        }
+    }
+
+    /// Tomcat that runs on a node, if it has pages for phones.
+    pub fn web(&self, node: NodeId) -> Option<&Arc<WebService>> {
+        match self.nodes[node.index()].running.get(&ServiceKind::Tomcat)? {
+            Service::Web(service) => Some(service),
+            Service::Tftp(_) | Service::Dialogues(_) => None,
         }
     }
 
@@ -411,6 +421,7 @@ impl Cluster {
             security_mode: self.ctl.mode,
             rollback: self.rollback,
             file_signature: self.topology.file_signature,
+            secured_urls: self.topology.secured_urls,
             ctl_method: self.ctl.method,
             token,
         };
@@ -765,6 +776,14 @@ impl Cluster {
     pub(super) fn set_file_signature(&mut self, signature: FileSignature) {
         self.topology.file_signature = signature;
         self.node_ids().for_each(|node| self.require(node, &[ServiceKind::Tftp]));
+    }
+
+    /// Sets "Secured Phone URL Parameters": every TFTP node that runs serves configurations with the
+    /// new URLs at once, as for any change of a device.
+    pub(super) fn set_secured_urls(&mut self, secured: bool, now: Time) -> Vec<Effect> {
+        self.topology.secured_urls = secured;
+        self.catalogue = Arc::new(Catalogue::new(&self.topology, &self.fleet, self.contents));
+        self.serve_anew(now, |_, _, _, _| {})
     }
 
     /// Sets the parameter "Cluster Security Mode" and makes the CTL that belongs to it.
@@ -1155,6 +1174,10 @@ impl Cluster {
             kind if !self.topology.dialogues(kind).is_empty() => {
                 Service::Dialogues(self.dialogues(node, kind, now))
             }
+            ServiceKind::Tomcat => {
+                let identity = self.host_identity(node, CertificateKind::Tomcat).clone();
+                Service::Web(Arc::new(web_service(&self.topology, node, identity)?))
+            }
             _ => return None,
         };
         self.nodes[node.index()].running.insert(service, running.clone());
@@ -1308,6 +1331,7 @@ mod tests {
                 sign_cache: SignCacheMode::Lazy,
                 key_bits: 2048,
                 file_signature: Release::R8_6.file_signature(),
+                secured_urls: true,
                 security: crate::cluster::Security::default(),
                 domain: None,
                 faults: Vec::new(),

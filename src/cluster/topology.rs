@@ -23,6 +23,8 @@ pub struct Topology {
     pub key_bits: u16,
     /// Digest of the signatures of lists and files.
     pub file_signature: FileSignature,
+    /// Whether the buttons of phones lead to pages over HTTPS ("Secured Phone URL Parameters").
+    pub secured_urls: bool,
     /// Whether it has a CTL, and who signs that.
     pub security: Security,
     /// Domain of the nodes in the DNS: configurations call them by their full names, as those of
@@ -94,6 +96,22 @@ pub struct Ports {
     /// TCP port on which the TFTP service answers HTTPS (6971 on a real node); `None` if it does
     /// not.
     pub https: Option<u16>,
+    /// TCP ports of Tomcat, if it has pages for phones.
+    pub web: Option<WebPorts>,
+}
+
+/// TCP ports on which Tomcat of a node answers phones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WebPorts {
+    /// HTTP (8080 on a real node).
+    pub http: u16,
+    /// HTTPS (8443, HTTPS-02).
+    pub https: u16,
+}
+
+impl WebPorts {
+    /// Those of a real node.
+    pub const USUAL: WebPorts = WebPorts { http: 8080, https: 8443 };
 }
 
 /// Where phones ask a node for files over HTTP, whether it answers there or not.
@@ -104,8 +122,14 @@ pub const HTTPS_PORT: u16 = 6971;
 
 impl Ports {
     /// All that the operating system chooses; no HTTP and no HTTPS.
-    pub const ANY: Ports =
-        Ports { tftp: 0, capf: 0, dialogues: [0; Dialogue::ALL.len()], http: None, https: None };
+    pub const ANY: Ports = Ports {
+        tftp: 0,
+        capf: 0,
+        dialogues: [0; Dialogue::ALL.len()],
+        http: None,
+        https: None,
+        web: None,
+    };
 
     /// The port of a dialogue.
     pub const fn of(&self, dialogue: Dialogue) -> u16 {
@@ -123,7 +147,7 @@ impl Ports {
 impl Default for Ports {
     fn default() -> Ports {
         let dialogues = Dialogue::ALL.map(|dialogue| dialogue.rules().port);
-        Ports { tftp: 6969, capf: 3804, dialogues, http: None, https: None }
+        Ports { tftp: 6969, capf: 3804, dialogues, http: None, https: None, web: None }
     }
 }
 
@@ -188,12 +212,14 @@ impl Topology {
             let answers = self.dialogues(service).contains(&dialogue);
             (dialogue.rules().name, on(service, &|_| answers))
         });
+        let with_pages = self.nodes.iter().filter(|node| node.ports.web.is_some());
+        let web = [("tomcat", with_pages.map(|node| node.name.as_str()).collect())];
         let words = |(name, nodes): (&str, Vec<&str>)| match nodes.len() {
             0 => None,
             1..=NAMED_MAX => Some(format!("{name} on {}", nodes.join(", "))),
             count => Some(format!("{name} on {count} nodes")),
         };
-        all.into_iter().chain(dialogues).filter_map(words).collect()
+        all.into_iter().chain(dialogues).chain(web).filter_map(words).collect()
     }
 
     /// Whether a service is active on a node: a scenario says so of each, but for Tomcat and DRF
@@ -310,7 +336,7 @@ impl Topology {
             ServiceKind::Tvs => node.ports.of(Dialogue::Tvs),
             // Ports of a real node; nothing listens there.
             ServiceKind::CtiManager => 2748,
-            ServiceKind::Tomcat => 8443,
+            ServiceKind::Tomcat => node.ports.web.unwrap_or(WebPorts::USUAL).https,
             ServiceKind::DrfLocal | ServiceKind::DrfMaster => 4040,
         };
         SocketAddr::new(node.address, port)
@@ -332,6 +358,29 @@ impl Topology {
     pub fn https_socket(&self, id: NodeId) -> SocketAddr {
         let node = self.node(id);
         SocketAddr::new(node.address, node.ports.https.unwrap_or(HTTPS_PORT))
+    }
+
+    /// How phones call the Tomcat of a node: by its full name, or by its address where there is no
+    /// domain.
+    pub fn web_host(&self, id: NodeId) -> String {
+        let node = self.node(id);
+        self.full_name(&node.name).unwrap_or_else(|| node.address.to_string())
+    }
+
+    /// The address and port where Tomcat of a node has its pages over HTTP.
+    pub fn plain_web_socket(&self, id: NodeId) -> SocketAddr {
+        let node = self.node(id);
+        SocketAddr::new(node.address, node.ports.web.unwrap_or(WebPorts::USUAL).http)
+    }
+
+    /// The node whose Tomcat listens at this address, and whether that is its port of HTTPS.
+    pub fn web_at(&self, server: SocketAddr) -> Option<(NodeId, bool)> {
+        let has_pages = |id: &NodeId| self.node(*id).ports.web.is_some();
+        self.ids().filter(has_pages).find_map(|id| match server {
+            _ if server == self.socket(id, ServiceKind::Tomcat) => Some((id, true)),
+            _ if server == self.plain_web_socket(id) => Some((id, false)),
+            _ => None,
+        })
     }
 
     /// The number of phones of each group for a fleet of `phones`: shares split by largest
@@ -363,6 +412,7 @@ mod tests {
             sign_cache: SignCacheMode::Lazy,
             key_bits: 2048,
             file_signature: Release::R8_6.file_signature(),
+            secured_urls: true,
             security: crate::cluster::Security::default(),
             domain: None,
             faults: Vec::new(),

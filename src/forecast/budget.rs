@@ -61,6 +61,9 @@ pub struct Budget {
     pub nodes: Vec<NodeBudget>,
     /// Servers that are not ours, as `service address`.
     pub target: Vec<String>,
+    /// What people do with the phones.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub uses: Vec<String>,
     /// The operator's steps in their order: name, when and what.
     pub timeline: Vec<String>,
     /// What is likely not meant, each with its repair.
@@ -164,6 +167,7 @@ impl Budget {
             faults: topology.faults.iter().map(|&fault| fault.into()).collect(),
             nodes: nodes(topology),
             target: target(plan),
+            uses: plan.fleet.uses.iter().map(ToString::to_string).collect(),
             timeline: (0..plan.timeline.len()).map(|at| in_words(plan, at)).collect(),
             certificates: days_left(plan),
             warnings: warnings(plan),
@@ -190,6 +194,9 @@ impl Budget {
         self.write_cluster(&mut out);
         for (at, fault) in self.faults.iter().enumerate() {
             paragraph(&mut out, if at == 0 { "faults" } else { "" }, &fault.to_string());
+        }
+        for (at, one) in self.uses.iter().enumerate() {
+            paragraph(&mut out, if at == 0 { "uses" } else { "" }, one);
         }
         for (at, step) in self.timeline.iter().enumerate() {
             let label = if at == 0 { "timeline" } else { "" };
@@ -368,7 +375,11 @@ fn nodes(topology: &Topology) -> Vec<NodeBudget> {
         let https = node.ports.https.filter(|_| node.services.contains(&ServiceKind::Tftp));
         let https = https.map(|number| format!("https{}", port(number, "tcp")));
         let services = node.services.iter().flat_map(|&s| listens(s));
-        let services = services.chain(http).chain(https);
+        let web = node
+            .ports
+            .web
+            .map(|web| format!("tomcat{},{}", port(web.https, "tcp"), port(web.http, "tcp")));
+        let services = services.chain(http).chain(https).chain(web);
         let lent = node.services.iter().filter(|&&service| !topology.is_served(service));
         NodeBudget {
             node: node.name.clone(),

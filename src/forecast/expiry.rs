@@ -105,7 +105,7 @@ fn seconds(span: Span) -> i64 {
 
 /// The certificates whose end the plan speaks of or comes near to, the first to end first; empty if
 /// no time passes and none is old.
-pub(super) fn days_left(plan: &Plan) -> Vec<DaysLeft> {
+pub fn days_left(plan: &Plan) -> Vec<DaysLeft> {
     let mut calendar = Calendar::new(plan);
     let start = Calendar::new(plan);
     plan.timeline.iter().for_each(|entry| calendar.follow(&entry.action));

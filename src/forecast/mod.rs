@@ -9,5 +9,7 @@ mod warnings;
 mod waves;
 
 pub use budget::{Budget, GroupBudget, ModelBudget, NodeBudget};
+pub use expiry::{DaysLeft, days_left};
+pub use rules::{BrokenRule, broken_rules};
 pub use warnings::warnings;
 pub use waves::{Lookups, Requests, Wave};

@@ -20,7 +20,8 @@ pub(super) fn connections_in_flight(plan: &Plan) -> u64 {
     let asks =
         |&phone: &u32| plan.phone.transport.first(fleet.model(PhoneId(phone))) == Transport::Http;
     let limit = plan.limits.connections_in_flight as usize;
-    (0..fleet.phones).filter(asks).take(limit).count() as u64
+    let uses = !plan.fleet.uses.is_empty();
+    (0..fleet.phones).filter(|phone| uses || asks(phone)).take(limit).count() as u64
 }
 
 /// Descriptors at most. An embedded lookup has two ends in this process, and so has an embedded
@@ -30,7 +31,8 @@ pub(super) fn descriptors(plan: &Plan) -> u64 {
     const PROGRAM: u64 = 64;
     /// The listening socket of a TFTP service and its pool of transfer sockets.
     const TFTP: u64 = 9;
-    let asks_tvs = waves(plan).iter().any(|wave| wave.lookups.max > 0);
+    let has_uses = !plan.fleet.uses.is_empty();
+    let asks_tvs = has_uses || waves(plan).iter().any(|wave| wave.lookups.max > 0);
     let lookups = if asks_tvs { lookups_in_flight(plan) } else { 0 };
     if plan.target.is_some() {
         return PROGRAM + lookups + connections_in_flight(plan);
@@ -42,6 +44,8 @@ pub(super) fn descriptors(plan: &Plan) -> u64 {
         u64::from(ports.http.is_some()) + u64::from(ports.https.is_some())
     };
     let http: u64 = plan.topology.nodes_with(ServiceKind::Tftp).map(listeners).sum();
+    let with_pages = plan.topology.nodes.iter().filter(|node| node.ports.web.is_some());
+    let http = http + 2 * with_pages.count() as u64;
     let connections = connections_in_flight(plan);
     // Our server hears of a closed connection a moment later, when its place may be taken again.
     let server_ends = if http > 0 { connections + connections / 8 } else { 0 };

@@ -20,8 +20,29 @@ pub(super) fn step(plan: &Plan, at: usize) -> String {
     format!("step {} ({})", at + 1, plan.timeline[at].name)
 }
 
-/// Rules that `plan` breaks: each one sentence, a new line and `help: …`.
-pub(super) fn broken_rules(plan: &Plan) -> Vec<String> {
+/// A rule of the documents that a plan breaks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BrokenRule {
+    /// The place of the step in the timeline, from 0, at which it shows; `None`: of the whole plan.
+    pub at: Option<usize>,
+    /// The rule and where it is broken, a sentence.
+    pub what: String,
+    /// What comes of it by the mechanism, told from certificates and groups alone.
+    pub came_of_it: Option<String>,
+    /// How to repair it.
+    pub help: String,
+}
+
+impl std::fmt::Display for BrokenRule {
+    /// One sentence, a new line and `help: …`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let came = self.came_of_it.as_ref().map_or(String::new(), |came| format!(", and {came}"));
+        write!(f, "{}{came}\nhelp: {}", self.what, self.help)
+    }
+}
+
+/// Rules that `plan` breaks, in the order in which they show.
+pub fn broken_rules(plan: &Plan) -> Vec<BrokenRule> {
     if plan.target.is_some() {
         return Vec::new();
     }
@@ -64,7 +85,7 @@ struct Rules<'a> {
     first_change: Option<usize>,
     /// Backups that were made.
     backups: u32,
-    broken: Vec<String>,
+    broken: Vec<BrokenRule>,
 }
 
 /// Services that are called by name in a warning; more are counted.
@@ -90,8 +111,14 @@ impl<'a> Rules<'a> {
         }
     }
 
-    fn say(&mut self, what: &str, help: &str) {
-        self.broken.push(format!("{what}\nhelp: {help}"));
+    fn say(&mut self, at: Option<usize>, what: &str, help: &str) {
+        let (what, help) = (what.to_owned(), help.to_owned());
+        self.broken.push(BrokenRule { at, what, came_of_it: None, help });
+    }
+
+    fn say_with(&mut self, at: usize, what: String, (came, help): (String, String)) {
+        let came_of_it = Some(came);
+        self.broken.push(BrokenRule { at: Some(at), what, came_of_it, help });
     }
 
     fn step(&self, at: usize) -> String {
@@ -117,6 +144,7 @@ impl<'a> Rules<'a> {
         if !lacking.is_empty() {
             let names = self.names(&lacking);
             self.say(
+                None,
                 &format!(
                     "CallManager runs without TVS on {names}, where no phone can ask (TVS-03)"
                 ),
@@ -135,6 +163,7 @@ impl<'a> Rules<'a> {
         for (group, size) in topology.groups.iter().zip(topology.group_sizes(self.phones())) {
             if let (&[only], 1..) = (group.members.as_slice(), size) {
                 self.say(
+                    None,
                     &format!(
                         "{} phones of group {} have no TVS but that of {} to ask when a \
                          certificate changes (SAFE-14)",
@@ -237,6 +266,7 @@ impl<'a> Rules<'a> {
                 self.topology.nodes[0].name
             );
             self.say(
+                Some(at),
                 &what,
                 "activate = { service = \"capf\", node = … } before it: without that record no \
                  phone trusts CAPF, and none can enrol for an LSC",
@@ -263,7 +293,11 @@ impl<'a> Rules<'a> {
                 self.step(at),
                 self.step(key)
             );
-            self.say(&what, "reset the phones first: a start of TFTP signs its list as ever");
+            self.say(
+                Some(at),
+                &what,
+                "reset the phones first: a start of TFTP signs its list as ever",
+            );
             self.local_key = None;
         }
     }
@@ -277,7 +311,11 @@ impl<'a> Rules<'a> {
                 self.step(at),
                 self.topology.node(node).name
             );
-            self.say(&what, "begin with backup = {}; restore = { node = … } puts its keys back");
+            self.say(
+                Some(at),
+                &what,
+                "begin with backup = {}; restore = { node = … } puts its keys back",
+            );
         }
         let is_publisher = self.topology.ids().next() == Some(node);
         let has_recovery = self.topology.release.holders(ItlRecovery) != Holders::Nobody;
@@ -297,7 +335,7 @@ impl<'a> Rules<'a> {
                 self.step(at),
                 self.topology.node(node).name
             );
-            self.say(&what, "it fails unless the directory of --state holds that backup");
+            self.say(Some(at), &what, "it fails unless the directory of --state holds that backup");
         }
         if !self.topology.has(Defect::BackupWithoutCertificates) {
             self.changed.remove(&node);
@@ -315,7 +353,11 @@ impl<'a> Rules<'a> {
                 self.step(at),
                 self.step(change)
             );
-            self.say(&what, "back up first: the keys that the phones know are in no backup");
+            self.say(
+                Some(at),
+                &what,
+                "back up first: the keys that the phones know are in no backup",
+            );
         }
     }
 
@@ -329,6 +371,7 @@ impl<'a> Rules<'a> {
                         self.step(at)
                     );
                     self.say(
+                        Some(at),
                         &what,
                         "the CTL is not emptied, and phones judge by it first; \
                          procedure = \"one-type-at-a-time\"",
@@ -343,6 +386,7 @@ impl<'a> Rules<'a> {
                 }
                 return;
             }
+            Parameter::SecuredUrls(_) => return,
             Parameter::FileSignature(_) => {}
         }
         self.require_tftp();
@@ -380,23 +424,23 @@ impl<'a> Rules<'a> {
         if both.is_empty() && signers.len() < 2 {
             return;
         }
-        let (came_of_it, help) = self.outcome(signers, servers);
+        let outcome = self.outcome(signers, servers);
         let step = self.step(at);
         if !both.is_empty() {
             let names = self.names(&both);
             let what = format!(
                 "{step} finds CallManager.pem and TVS.pem of {names} changed together: a rule is \
-                 broken (REG-06), and {came_of_it}"
+                 broken (REG-06)"
             );
-            self.say(&what, &help);
+            self.say_with(at, what, outcome.clone());
         }
         if signers.len() > 1 {
             let names = self.names(signers);
             let what = format!(
                 "{step} finds CallManager.pem of the TFTP nodes {names} changed together: a rule \
-                 is broken (SAFE-03), and {came_of_it}"
+                 is broken (SAFE-03)"
             );
-            self.say(&what, &help);
+            self.say_with(at, what, outcome);
         }
     }
 
@@ -478,7 +522,11 @@ impl<'a> Rules<'a> {
                 "the plan ends and restarts are still required (REG-10): {}",
                 due.join(", ")
             );
-            self.say(&what, "restart them before the last reset: until then what was is in force");
+            self.say(
+                None,
+                &what,
+                "restart them before the last reset: until then what was is in force",
+            );
         }
         if let Some(at) = self.rollback {
             let what = format!(
@@ -486,6 +534,7 @@ impl<'a> Rules<'a> {
                 self.step(at)
             );
             self.say(
+                None,
                 &what,
                 "phones with a blank list accept any file: set rollback-to-pre-8.0 to false, \
                  restart TFTP and reset the phones",
@@ -498,6 +547,7 @@ impl<'a> Rules<'a> {
                 self.step(at)
             );
             self.say(
+                None,
                 &what,
                 "end with update-ctl = {}, restarts of CallManager and TFTP, and a reset",
             );
@@ -545,8 +595,12 @@ mod tests {
         load(Path::new("t.toml"), &text, &[], &[]).unwrap_or_else(|error| panic!("{error}"))
     }
 
+    fn told(plan: &Plan) -> Vec<String> {
+        broken_rules(plan).iter().map(ToString::to_string).collect()
+    }
+
     fn has(plan: &Plan, words: &[&str]) {
-        let all = broken_rules(plan);
+        let all = told(plan);
         let matches = |text: &&String| words.iter().all(|word| text.contains(word));
         let found = all.iter().filter(matches).count();
         assert_eq!(found, 1, "{words:?} in {all:#?}");
@@ -554,7 +608,7 @@ mod tests {
     }
 
     fn lacks(plan: &Plan, word: &str) {
-        let all = broken_rules(plan);
+        let all = told(plan);
         assert!(!all.iter().any(|text| text.contains(word)), "{word} in {all:#?}");
     }
 
@@ -644,7 +698,7 @@ mod tests {
         has(&plan("", &[on, WAIT, CM, TVS, RESTART, RESTART_SUB, RESET]), &["REG-06"]);
         has(&plan(MIXED, &[on]), &["step 1 (set-parameter-1)", "mixed mode", "SAFE-10"]);
         let named = "procedure='rollback'";
-        assert_eq!(broken_rules(&plan("", &[named])), Vec::<String>::new());
+        assert_eq!(broken_rules(&plan("", &[named])), Vec::<BrokenRule>::new());
     }
 
     #[test]
@@ -673,7 +727,7 @@ mod tests {
         let early = plan("release='11.5'", &[key, tftp, RESET]);
         has(&early, &["step 2 (restart-1) starts TFTP on sub", "step 1 (reset-itl-localkey-1)"]);
         let sound = plan("release='11.5'", &[key, RESET, tftp]);
-        assert_eq!(broken_rules(&sound), Vec::<String>::new());
+        assert_eq!(broken_rules(&sound), Vec::<BrokenRule>::new());
     }
 
     #[test]
@@ -689,6 +743,6 @@ mod tests {
     #[test]
     fn of_servers_that_are_not_ours_nothing_is_known() {
         let target = shipped("callmanager-and-tvs", &["target.tftp=127.0.0.1:69"]);
-        assert_eq!(broken_rules(&target), Vec::<String>::new());
+        assert_eq!(broken_rules(&target), Vec::<BrokenRule>::new());
     }
 }

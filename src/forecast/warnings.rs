@@ -19,6 +19,7 @@ pub fn warnings(plan: &Plan) -> Vec<String> {
     if !plan.timeline.iter().any(|entry| resets(plan, entry))
         && plan.fleet.start == FleetStart::ItlCurrent
         && plan.target.is_none()
+        && plan.fleet.uses.is_empty()
     {
         warnings.push(
             "no step resets the phones, so that none of them does anything\n\
@@ -29,7 +30,7 @@ pub fn warnings(plan: &Plan) -> Vec<String> {
     warnings.extend(foreign_faults(plan));
     warnings.extend(no_wait(plan));
     warnings.extend(services(plan));
-    warnings.extend(broken_rules(plan));
+    warnings.extend(broken_rules(plan).iter().map(ToString::to_string));
     warnings.extend(resets_after_the_end(plan));
     let (late, end) = Clock::new(plan).walk(plan);
     warnings.extend(late);

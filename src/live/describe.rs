@@ -45,6 +45,9 @@ pub(super) fn describe_cluster(cluster: &Cluster) -> Vec<String> {
         for dialogue in Dialogue::ALL.into_iter().filter(runs) {
             line += &format!(" · {} {}", dialogue.rules().name, node.ports.of(dialogue));
         }
+        if let Some(web) = node.ports.web.filter(|_| cluster.web(id).is_some()) {
+            line += &format!(" · tomcat {} · tomcat-http {}", web.https, web.http);
+        }
         line
     };
     topology.ids().map(of_node).collect()

@@ -151,6 +151,7 @@ impl<'a> Driver<'a> {
             profile: plan.phone.clone(),
             homes,
             files,
+            uses: plan.fleet.uses.clone().into(),
             tvs: plan.target.as_ref().and_then(|target| target.tvs),
             hosts: cluster.map(|ours| Arc::clone(ours.hosts())).unwrap_or_default(),
             allowed: options.allowed.clone(),
@@ -183,6 +184,9 @@ impl<'a> Driver<'a> {
         if let Some(cue) = self.stage.play.power_on() {
             self.follow(&cue, observer).await?;
         }
+        if !self.plan.fleet.uses.is_empty() {
+            self.swarm.begin_use(self.clock.now()).await;
+        }
         let (finish, signal) = self.watch(signals, observer).await?;
         if listener.is_some() && signal.is_none() {
             self.linger(options.metrics_linger, signals).await;
@@ -203,7 +207,8 @@ impl<'a> Driver<'a> {
         loop {
             self.operate(observer).await?;
             let now = self.clock.now();
-            let over = self.stage.play.is_finished() && self.is_settled();
+            let over =
+                self.stage.play.is_finished() && self.is_settled() && self.swarm.is_at_rest();
             if now.since(ticked) >= TICK_EVERY || over {
                 ticked = now;
                 let ledger = self.swarm.snapshot();

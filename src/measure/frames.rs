@@ -10,7 +10,7 @@ pub type States = [u32; 5];
 #[derive(Clone, Debug)]
 pub struct Frames {
     every: Span,
-    frames: Vec<Second>,
+    seconds: Vec<Second>,
     /// Phones by state now.
     states: States,
 }
@@ -65,7 +65,7 @@ const FRESH_MIN: usize = 256;
 impl Frames {
     /// Nothing has happened to so many phones.
     pub(super) fn new(phones: u32) -> Frames {
-        Frames { every: EVERY, frames: Vec::new(), states: [phones, 0, 0, 0, 0] }
+        Frames { every: EVERY, seconds: Vec::new(), states: [phones, 0, 0, 0, 0] }
     }
 
     /// The length of each frame.
@@ -75,7 +75,7 @@ impl Frames {
 
     /// The frames in their order, the first one from the start of the run.
     pub fn all(&self) -> &[Second] {
-        &self.frames
+        &self.seconds
     }
 
     /// A phone goes from one state to another.
@@ -83,7 +83,7 @@ impl Frames {
         self.reach(now);
         self.states[from] = self.states[from].saturating_sub(1);
         self.states[to] += 1;
-        if let Some(last) = self.frames.last_mut() {
+        if let Some(last) = self.seconds.last_mut() {
             last.states = self.states;
         }
     }
@@ -91,9 +91,9 @@ impl Frames {
     /// The storm begins: no phone was reset yet, and steps of before do not count.
     pub(super) fn begin_storm(&mut self, now: Time, phones: u32) {
         self.reach(now);
-        self.frames.iter_mut().for_each(|frame| frame.steps.clear());
+        self.seconds.iter_mut().for_each(|frame| frame.steps.clear());
         self.states = [phones, 0, 0, 0, 0];
-        if let Some(last) = self.frames.last_mut() {
+        if let Some(last) = self.seconds.last_mut() {
             last.states = self.states;
         }
     }
@@ -132,28 +132,28 @@ impl Frames {
             self.halve();
         }
         let wanted = self.place(now) + 1;
-        if self.frames.len() < wanted {
+        if self.seconds.len() < wanted {
             let states = self.states;
-            self.frames.resize_with(wanted, || Second { states, ..Second::default() });
+            self.seconds.resize_with(wanted, || Second { states, ..Second::default() });
         }
     }
 
     fn step(&mut self, step: StepKind, at: Time) -> &mut StepFrame {
         self.reach(at);
         let place = self.place(at);
-        self.frames[place].step_mut(step)
+        self.seconds[place].step_mut(step)
     }
 
     /// Every two frames become one.
     fn halve(&mut self) {
         self.every = self.every.times(2);
-        let mut old = std::mem::take(&mut self.frames).into_iter();
+        let mut old = std::mem::take(&mut self.seconds).into_iter();
         while let Some(mut first) = old.next() {
             if let Some(second) = old.next() {
                 first.join_steps(&second);
                 first.states = second.states;
             }
-            self.frames.push(first);
+            self.seconds.push(first);
         }
     }
 
@@ -166,12 +166,12 @@ impl Frames {
         while other.every < self.every {
             other.halve();
         }
-        let length = self.frames.len().max(other.frames.len());
+        let length = self.seconds.len().max(other.seconds.len());
         for frames in [&mut *self, &mut other] {
             let states = frames.states;
-            frames.frames.resize_with(length, || Second { states, ..Second::default() });
+            frames.seconds.resize_with(length, || Second { states, ..Second::default() });
         }
-        for (mine, theirs) in self.frames.iter_mut().zip(&other.frames) {
+        for (mine, theirs) in self.seconds.iter_mut().zip(&other.seconds) {
             mine.join_steps(theirs);
             add(&mut mine.states, theirs.states);
         }

@@ -116,6 +116,8 @@ pub enum StepKind {
     Locale,
     /// Fetch of the ring list.
     RingList,
+    /// Fetch of a page of a service; no part of a boot.
+    Page,
     /// One message of a dialogue to one server.
     Dialogue(Dialogue),
 }
@@ -125,13 +127,13 @@ impl StepKind {
     pub const TVS: StepKind = StepKind::Dialogue(Dialogue::Tvs);
 
     /// Every step, in the order of the enum and of the summary.
-    pub const ALL: [StepKind; 6 + Dialogue::ALL.len()] = {
-        let mut all = [StepKind::Boot; 6 + Dialogue::ALL.len()];
+    pub const ALL: [StepKind; 7 + Dialogue::ALL.len()] = {
+        let mut all = [StepKind::Boot; 7 + Dialogue::ALL.len()];
         (all[1], all[2], all[3]) = (StepKind::Ctl, StepKind::Itl, StepKind::Config);
-        (all[4], all[5]) = (StepKind::Locale, StepKind::RingList);
+        (all[4], all[5], all[6]) = (StepKind::Locale, StepKind::RingList, StepKind::Page);
         let mut at = 0;
         while at < Dialogue::ALL.len() {
-            all[6 + at] = StepKind::Dialogue(Dialogue::ALL[at]);
+            all[7 + at] = StepKind::Dialogue(Dialogue::ALL[at]);
             at += 1;
         }
         all
@@ -146,21 +148,23 @@ impl StepKind {
             StepKind::Config => 3,
             StepKind::Locale => 4,
             StepKind::RingList => 5,
-            StepKind::Dialogue(dialogue) => 6 + dialogue as usize,
+            StepKind::Page => 6,
+            StepKind::Dialogue(dialogue) => 7 + dialogue as usize,
         }
     }
 
     /// Whether it asks for a file.
     pub const fn is_file(self) -> bool {
-        !matches!(self, StepKind::Boot | StepKind::Dialogue(_))
+        !matches!(self, StepKind::Boot | StepKind::Page | StepKind::Dialogue(_))
     }
 
-    /// Whether it is a part of a boot only where a scenario asks for it.
+    /// Whether it is there only where a scenario asks for it.
     pub const fn is_further(self) -> bool {
         matches!(
             self,
             StepKind::Locale
                 | StepKind::RingList
+                | StepKind::Page
                 | StepKind::Dialogue(Dialogue::Sip | Dialogue::Sips)
         )
     }
@@ -174,6 +178,7 @@ impl StepKind {
             StepKind::Config => "config",
             StepKind::Locale => "locale",
             StepKind::RingList => "ring-list",
+            StepKind::Page => "page",
             StepKind::Dialogue(dialogue) => dialogue.rules().name,
         }
     }
@@ -186,6 +191,7 @@ impl StepKind {
             Ask::File(request) => request.step.into(),
             Ask::Name(_) => StepKind::TVS,
             Ask::Say(message) => StepKind::Dialogue(message.dialogue),
+            Ask::Page(_) => StepKind::Page,
         }
     }
 }

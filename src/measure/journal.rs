@@ -210,7 +210,7 @@ impl Journal {
         self.go(place, now, State::Booting);
         let state = State::Booting;
         let (started, mark) = (now, planned);
-        self.notes[place] = PhoneNote { started, planned, mark, state, ..PhoneNote::default() };
+        self.notes[place] = PhoneNote { started, state, planned, mark, ..PhoneNote::default() };
         self.claim(place, now, Spent::Late);
     }
 

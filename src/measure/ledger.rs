@@ -1,14 +1,20 @@
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use crate::base::{PhoneId, Time};
-use crate::phone::{AcceptPath, Fact, Failure, FileKind, Outcome, Refusal, Transport, TvsFault};
+use crate::phone::{
+    AcceptPath, Button, CertificatePath, Fact, Failure, FileKind, Outcome, PressEnd, PressFault,
+    Refusal, Transport, TvsFault,
+};
 use crate::transfer::TransferFault;
 use crate::wire::tvs::Command;
 
 use super::finish::Finish;
 use super::generator::{GeneratorCounts, SILENCE_MIN, Silence};
 use super::incident::{Incident, Listen, Notice, StepEnd, StepKind};
-use super::metrics::{Counts, HttpCounts, Phones, TrustPaths, TvsCounts};
+use super::metrics::{
+    Counts, HttpCounts, Phones, PressCounts, PressEnds, PressesByButton, TrustPaths, TvsCounts,
+};
 use super::phones::{PhoneRecord, PhoneRecords, Registration, Slice, Symptoms};
 use super::row::{Join, join};
 use super::times::Times;
@@ -36,6 +42,8 @@ pub struct Ledger {
     silences: BTreeMap<PhoneId, (StepKind, Silence)>,
     /// ITLs at the end of the run.
     itls: Vec<ItlChecksum>,
+    /// Presses by the server that was asked.
+    servers: BTreeMap<IpAddr, PressEnds>,
 }
 
 /// An ITL at the end of a run, by its checksum.
@@ -70,6 +78,8 @@ pub struct StepRecord {
     pub response: Times,
 }
 
+/// Servers of pages that are told apart at most (choice: nodes of a cluster).
+const SERVERS_MAX: usize = 64;
 /// Faults of which a remark is kept (choice): a server may send any of 65,536 error codes.
 const REMARKS_MAX: usize = 16;
 
@@ -99,6 +109,7 @@ impl Ledger {
             remarks: BTreeMap::new(),
             silences: BTreeMap::new(),
             itls: Vec::new(),
+            servers: BTreeMap::new(),
         }
     }
 
@@ -144,6 +155,7 @@ impl Ledger {
             Fact::TvsAnswered { command, is_found } => {
                 counts.tvs.answered(command);
                 counts.tvs.not_found += u64::from(!is_found);
+                counts.presses.lookups += u64::from(command == Command::VerifyResponse);
             }
             Fact::TvsAttemptFailed { fault } => counts.tvs.not_answered(fault),
             Fact::TvsFailover => {
@@ -155,6 +167,7 @@ impl Ledger {
             Fact::Settled { outcome } => self.settle(phone, now, outcome),
             Fact::TransportFellBack { from: Transport::Https, .. } => counts.https.fallbacks += 1,
             Fact::TransportFellBack { .. } => counts.http.fallbacks += 1,
+            Fact::Pressed { button, end, server } => self.pressed(phone, button, end, server),
             Fact::Unexpected => counts.unexpected += 1,
             Fact::Registering
             | Fact::Registered { .. }
@@ -166,6 +179,34 @@ impl Ledger {
             | Fact::FellBack
             | Fact::FallbackFailed
             | Fact::Unregistered { .. } => self.registration(phone, now, fact),
+        }
+    }
+
+    fn pressed(&mut self, phone: PhoneId, button: Button, end: PressEnd, server: Option<IpAddr>) {
+        let counts = &mut self.counts.presses;
+        counts.total += 1;
+        let is_shown = match end {
+            PressEnd::Busy => return counts.busy += 1,
+            PressEnd::Cancelled => return counts.cancelled += 1,
+            PressEnd::Shown(path) => {
+                *counts.by_path(path) += 1;
+                true
+            }
+            PressEnd::Failed(fault) => {
+                *counts.by_fault(fault) += 1;
+                false
+            }
+        };
+        let lost = matches!(end, PressEnd::Failed(fault) if fault.is_of_trust());
+        self.phones.of_mut(phone).symptoms.services_lost = lost;
+        let ended = PressEnds { shown: u64::from(is_shown), failed: u64::from(!is_shown) };
+        (counts.shown, counts.failed) = (counts.shown + ended.shown, counts.failed + ended.failed);
+        self.counts.buttons.of(button).join(&ended);
+        if let Some(server) = server {
+            let is_known = self.servers.contains_key(&server);
+            if is_known || self.servers.len() < SERVERS_MAX {
+                self.servers.entry(server).or_default().join(&ended);
+            }
         }
     }
 
@@ -277,6 +318,11 @@ impl Ledger {
                 self.step_mut(step).retry += 1;
             }
         }
+    }
+
+    /// Presses by the server that was asked; of 64 servers at most.
+    pub const fn presses_by_server(&self) -> &BTreeMap<IpAddr, PressEnds> {
+        &self.servers
     }
 
     /// What was looked up and not heard: signatures that the phones have verified since the storm
@@ -406,6 +452,7 @@ impl Ledger {
             tallies.show_list_failed += u64::from(phone.symptoms.list_failed);
             tallies.show_failed += u64::from(phone.symptoms.failed);
             tallies.config_frozen += u64::from(phone.symptoms.config_frozen);
+            tallies.services_lost += u64::from(phone.symptoms.services_lost);
             tallies.booting += u64::from(phone.booting);
             tallies.registration(phone);
             match phone.outcome {
@@ -453,7 +500,7 @@ impl Ledger {
 
     /// Adds what was heard of other phones.
     pub fn merge(&mut self, other: &Ledger) {
-        join!(self, other; counts, in_flight, lag, generator, booting, registering);
+        join!(self, other; counts, in_flight, lag, generator, booting, registering, servers);
         self.steps.iter_mut().zip(&other.steps).for_each(|(mine, theirs)| mine.join(theirs));
         self.phones.merge(&other.phones);
         self.silences.extend(&other.silences);
@@ -477,7 +524,6 @@ impl Listen for Ledger {
                 self.settle(phone, now, Outcome::Failed(Failure::Generator(lack)));
             }
             Incident::NameAsked => self.counts.tvs.names_asked += 1,
-            Incident::Turned(_) => {}
             Incident::Asked(via) => self.asked(via),
             Incident::Connected(via, connections) => {
                 if let Some(http) = self.counts.http(via) {
@@ -495,10 +541,14 @@ impl Listen for Ledger {
                 self.end_step(step, end, [planned, started, now]);
             }
             // One that was refused at once is no silence.
-            Incident::Silent { step, from } if now.since(from) >= SILENCE_MIN => {
+            // Of a phone at rest it says nothing about a boot.
+            Incident::Silent { step, from }
+                if now.since(from) >= SILENCE_MIN
+                    && self.phones.of(phone).is_some_and(|record| record.booting) =>
+            {
                 self.silences.insert(phone, (step, Silence { from, to: now }));
             }
-            Incident::Silent { .. } => {}
+            Incident::Silent { .. } | Incident::Turned(_) => {}
             Incident::Waited { queue, late, at_end } => {
                 self.lag.record(late);
                 self.generator.waited(queue, late, at_end);
@@ -560,6 +610,41 @@ impl TrustPaths {
             AcceptPath::TvsCache => &mut self.accepted_by_tvs_cache,
             AcceptPath::Tvs => &mut self.accepted_by_tvs,
             AcceptPath::Https => &mut self.accepted_by_https,
+        }
+    }
+}
+
+impl PressCounts {
+    const fn by_path(&mut self, path: CertificatePath) -> &mut u64 {
+        match path {
+            CertificatePath::Ctl => &mut self.by_ctl,
+            CertificatePath::Itl => &mut self.by_itl,
+            CertificatePath::Cache => &mut self.by_cache,
+            CertificatePath::Tvs => &mut self.by_tvs,
+            CertificatePath::Unchecked => &mut self.unchecked,
+        }
+    }
+
+    const fn by_fault(&mut self, fault: PressFault) -> &mut u64 {
+        match fault {
+            PressFault::NoUrl => &mut self.no_url,
+            PressFault::Unreachable => &mut self.unreachable,
+            PressFault::BadPage => &mut self.bad_page,
+            PressFault::Expired => &mut self.expired,
+            PressFault::NotVouched => &mut self.not_vouched,
+            PressFault::NoTvs => &mut self.no_tvs,
+            PressFault::TvsUnreachable => &mut self.tvs_unreachable,
+            PressFault::Generator => &mut self.given_up,
+        }
+    }
+}
+
+impl PressesByButton {
+    const fn of(&mut self, button: Button) -> &mut PressEnds {
+        match button {
+            Button::Directory => &mut self.directory,
+            Button::ExtensionMobility => &mut self.extension_mobility,
+            Button::Emcc => &mut self.emcc,
         }
     }
 }

@@ -49,6 +49,23 @@ const HANDSHAKES: Family = Family::counter(
     &["service", "outcome"],
     "TLS handshakes of our servers.",
 );
+const PRESSES: Family = Family::counter(
+    "presses_total",
+    &["result"],
+    "Presses of buttons that lead to services, by button and result.",
+);
+const PRESSES_LOST: Family = Family::counter(
+    "presses_lost_total",
+    &["why"],
+    "Presses that nothing came of, because the phone booted.",
+);
+const FOUND: Family = Family::counter(
+    "service_certificates_total",
+    &["path"],
+    "Pages shown, by where the phone found the server's certificate.",
+);
+const PRESS_FAULTS: Family =
+    Family::counter("presses_failed_total", &["fault"], "Presses without a page, by fault.");
 const CPU: Family = Family::counter("cpu_seconds_total", &["side"], "CPU time by side.");
 
 /// A time that two runs are compared by.
@@ -96,6 +113,10 @@ numbers! {
         /// with the one that they had (BOOT-11).
         config_frozen: u64 = SHARED.trend(Trend::Low).part(SYMPTOMS, &["config-frozen"])
             .said_if_any(11, "; {} keep their old config"),
+        /// Phones whose last press of a button since their last boot failed because they do not know
+        /// whether the server is the one that it should be (BOOT-09).
+        services_lost: u64 = COUNT.trend(Trend::Low).part(SYMPTOMS, &["services-lost"])
+            .said_if_any(11, " and {} have lost their HTTPS services"),
         /// Registered: basic calls work, whatever became of the boot.
         registered: u64 = SHARED.trend(Trend::High).part(REGISTERED, &["registered"])
             .said(12, "{} registered"),
@@ -292,6 +313,82 @@ counts! {
 }
 
 counts! {
+    /// Presses of buttons that lead to services, and how phones found the servers' certificates.
+    pub struct PressCounts {
+        /// Presses that came to an end, whatever came of them.
+        total: u64 = COUNT.trend(Trend::Size).said(0, "{} presses"),
+        /// After which the phone showed the page.
+        shown: u64 = COUNT.trend(Trend::Neither).said(1, ": {} shown"),
+        /// After which it showed an error.
+        failed: u64 = COUNT.trend(Trend::Low).said(2, ", {} failed"),
+        /// While the phone was not at rest: nothing came of it.
+        busy: u64 = COUNT.part(PRESSES_LOST, &["busy"]).said_if_any(3, ", {} while busy"),
+        /// A reset came before the page.
+        cancelled: u64 = COUNT.part(PRESSES_LOST, &["cancelled"])
+            .said_if_any(4, ", {} ended by a reset"),
+        /// Answers of TVS about servers of pages: lookups for services, apart from those for files.
+        lookups: u64 = COUNT.trend(Trend::Neither).counter("service_lookups_total")
+            .said(5, " · {} TVS lookups for them"),
+        /// Pages whose server's certificate was in the CTL.
+        by_ctl: u64 = COUNT.part(FOUND, &["ctl"]).said_if_any(6, ", {} found in the CTL"),
+        /// Pages whose server's certificate was in the ITL.
+        by_itl: u64 = COUNT.part(FOUND, &["itl"]).said_if_any(7, ", {} found in the ITL"),
+        /// Pages whose server TVS had vouched for before (HTTPS-04).
+        by_cache: u64 = COUNT.trend(Trend::Neither).part(FOUND, &["cache"])
+            .said_if_any(8, ", {} answered by a phone's cache"),
+        /// Pages whose server TVS vouched for in this press (HTTPS-01).
+        by_tvs: u64 = COUNT.trend(Trend::Neither).part(FOUND, &["tvs"])
+            .said_if_any(9, ", {} vouched for by TVS"),
+        /// Pages over HTTP, without a certificate.
+        unchecked: u64 = COUNT.part(FOUND, &["unchecked"]).said_if_any(10, ", {} over HTTP"),
+        /// No page, for the configuration names none.
+        no_url: u64 = COUNT.part(PRESS_FAULTS, &["no-url"]).said_if_any(11, "; {} without a URL"),
+        /// No page, for the server is out of reach.
+        unreachable: u64 = COUNT.part(PRESS_FAULTS, &["unreachable"])
+            .said_if_any(12, "; {} servers out of reach"),
+        /// What came is no page.
+        bad_page: u64 = COUNT.part(PRESS_FAULTS, &["bad-page"]).said_if_any(13, "; {} bad pages"),
+        /// The server's certificate has expired (CERT-19).
+        expired: u64 = COUNT.part(PRESS_FAULTS, &["expired"])
+            .said_if_any(14, "; {} certificates expired"),
+        /// TVS knows nothing of the server's certificate.
+        not_vouched: u64 = COUNT.part(PRESS_FAULTS, &["not-vouched"])
+            .said_if_any(15, "; {} certificates that TVS does not know"),
+        /// The phone's lists name no TVS that answers (HTTPS-06, BOOT-09).
+        no_tvs: u64 = COUNT.part(PRESS_FAULTS, &["no-tvs"])
+            .said_if_any(16, "; {} without a TVS that the phone trusts"),
+        /// No TVS gave an answer.
+        tvs_unreachable: u64 = COUNT.part(PRESS_FAULTS, &["tvs-unreachable"])
+            .said_if_any(17, "; {} without an answer of TVS"),
+        /// This host lacked something for it: neither phone nor server is to blame.
+        given_up: u64 = COUNT.part(PRESS_FAULTS, &["generator"])
+            .said_if_any(18, "; {} given up by the generator"),
+    }
+}
+
+counts! {
+    /// Presses of one button, or at one server.
+    pub struct PressEnds {
+        /// After which the phone showed the page.
+        shown: u64 = COUNT.trend(Trend::Neither).part(PRESSES, &["shown"]).said(0, "{} shown"),
+        /// After which it showed an error.
+        failed: u64 = COUNT.trend(Trend::Low).part(PRESSES, &["failed"]).said(1, ", {} failed"),
+    }
+}
+
+counts! {
+    /// Presses by button (HTTPS-08).
+    pub struct PressesByButton {
+        /// The corporate directory.
+        directory: PressEnds,
+        /// The login of Extension Mobility.
+        extension_mobility: PressEnds,
+        /// The login of Extension Mobility across clusters.
+        emcc: PressEnds,
+    }
+}
+
+counts! {
     /// Answers of TVS by command.
     pub struct ByCommand {
         /// Answers to QUERY.
@@ -482,6 +579,15 @@ numbers! {
         /// TLS handshakes of HTTPS that failed.
         https_handshakes_failed: u64 = COUNT.part(HANDSHAKES, &["https", "failed"])
             .said(6, ", {} failed"),
+        /// Requests for pages of services, over HTTP and HTTPS.
+        page_requests: u64 = COUNT.part(SERVER_REQUESTS, &["tomcat"])
+            .said_if_any(10, " · Tomcat {} requests"),
+        /// TLS handshakes of Tomcat that were completed.
+        page_handshakes_ok: u64 = COUNT.part(HANDSHAKES, &["tomcat", "ok"])
+            .said_if_any(11, ", {} handshakes"),
+        /// TLS handshakes of Tomcat that failed: those of phones that had to ask TVS first among them.
+        page_handshakes_failed: u64 = COUNT.part(HANDSHAKES, &["tomcat", "failed"])
+            .said_if_any(12, ", {} failed"),
         /// TLS handshakes that were completed.
         tvs_handshakes_ok: u64 = COUNT.part(HANDSHAKES, &["tvs", "ok"])
             .said(7, " · TVS {} handshakes"),
@@ -524,6 +630,10 @@ counts! {
         https: HttpCounts,
         /// Signatures that phones verified.
         verified: u64,
+        /// Presses of buttons.
+        presses: PressCounts,
+        /// The same by button.
+        buttons: PressesByButton,
         /// Inputs that a phone did not wait for.
         unexpected: u64,
     }

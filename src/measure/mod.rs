@@ -14,6 +14,7 @@ mod openmetrics;
 mod phones;
 mod prometheus;
 mod row;
+mod schema;
 mod stranded;
 mod summary;
 mod thread_kind;
@@ -38,17 +39,19 @@ pub use ledger::{ItlChecksum, Ledger};
 pub use load::{Ended, LoadFault, LoadRecorder, StartCounts, TrafficCounts};
 pub use metrics::{
     ByCommand, ClusterCounts, ConfigCounts, Counts, CpuSeconds, FirmwareCounts, FleetReady,
-    HttpCounts, MachineSummary, Metric, PercentilesS, PhoneCounts, Phones, RegistrationCounts,
-    ServeSummary, Signatures, TftpCounts, TrustPaths, TvsCounts,
+    HttpCounts, MachineSummary, Metric, PercentilesS, PhoneCounts, Phones, PressCounts, PressEnds,
+    PressesByButton, RegistrationCounts, ServeSummary, Signatures, TftpCounts, TrustPaths,
+    TvsCounts,
 };
 pub use openmetrics::{Frame, open_metrics};
 pub use phones::{PhoneRecord, Registration, Slice, Symptoms};
 pub use prometheus::{OPERATOR_STEPS, RunInfo, StepMark, encode};
 pub use row::{Family, Label, Pair, Row, Said, Section, Trend, Unit};
+pub use schema::summary_schema;
 pub use stranded::{Attribution, OperatorStep, Presented, Remedy, Stranded};
 pub use summary::{
-    COVERS, FaultSummary, Generator, GuessSummary, QueueSummary, RunFacts, SimSummary, StepSummary,
-    Summary, TriedValue, Trust, known_paths,
+    COVERS, FaultSummary, Generator, GuessSummary, Presses, QueueSummary, RunFacts, SimSummary,
+    StepSummary, Summary, TriedValue, Trust, known_paths,
 };
 pub use thread_kind::ThreadKind;
 pub use times::Times;

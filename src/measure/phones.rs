@@ -93,7 +93,7 @@ impl Registration {
     }
 }
 
-/// What one sees of a phone that has refused something in its last boot.
+/// What one sees of a phone that has refused something in its last boot or since.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Symptoms {
     /// It refused a list and shows "Trust List Verification Failed".
@@ -102,6 +102,8 @@ pub struct Symptoms {
     pub failed: bool,
     /// It did not take the configuration and goes on with the one that it had.
     pub config_frozen: bool,
+    /// Its last press of a button failed for want of trust.
+    pub services_lost: bool,
 }
 
 impl PhoneRecord {

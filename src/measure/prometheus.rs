@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use prometheus::proto::{
     Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType,
@@ -29,6 +30,8 @@ pub struct RunInfo {
     pub serve: ServeSummary,
     /// CPU time by side.
     pub cpu_s: CpuSeconds,
+    /// The nodes that have pages for phones, by their addresses.
+    pub web_nodes: BTreeMap<IpAddr, String>,
     /// Steps of the operator that were carried out.
     pub steps: Vec<StepMark>,
 }
@@ -56,6 +59,7 @@ pub fn encode(ledger: &Ledger, info: &RunInfo) -> String {
     };
     let mut families = run_families(info);
     families.extend(operation_families(ledger));
+    families.push(by_node(ledger, info));
     families.push(judged(ledger.counts()));
     let (lag, help) = (ledger.lag().at_s(0.99), "99th percentile of the generator's own lateness.");
     families.push(one("schedule_lag_seconds", help, lag.unwrap_or(0.0), &[]));
@@ -155,6 +159,17 @@ fn judged(counts: &Counts) -> MetricFamily {
     family("files_judged_total", help, MetricType::COUNTER, metrics.collect())
 }
 
+/// Presses by the node that was asked for the page.
+fn by_node(ledger: &Ledger, info: &RunInfo) -> MetricFamily {
+    let metrics = info.web_nodes.iter().flat_map(|(address, node)| {
+        let ends = ledger.presses_by_server().get(address).copied().unwrap_or_default();
+        [("shown", ends.shown), ("failed", ends.failed)]
+            .map(|(result, count)| counter(count as f64, &[("node", node), ("result", result)]))
+    });
+    let help = "Presses of a button by the node that was asked for the page, and by result.";
+    family("presses_by_node_total", help, MetricType::COUNTER, metrics.collect())
+}
+
 fn operation_families(ledger: &Ledger) -> Vec<MetricFamily> {
     let (mut operations, mut retries, mut times, mut in_flight) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new());
@@ -175,7 +190,7 @@ fn operation_families(ledger: &Ledger) -> Vec<MetricFamily> {
                 let count = record.not_found as f64;
                 operations.push(counter(count, &[name, ("outcome", "not_found")]));
             }
-            StepKind::Dialogue(_) => {}
+            StepKind::Page | StepKind::Dialogue(_) => {}
         }
         retries.push(counter(record.retry as f64, &[name]));
         times.push(histogram(&record.response, &[name, ("kind", "response")]));

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -17,8 +18,8 @@ use super::incident::StepKind;
 use super::ledger::{ItlChecksum, Ledger};
 use super::metrics::{
     ClusterCounts, ConfigCounts, CpuSeconds, FirmwareCounts, FleetReady, HttpCounts,
-    MachineSummary, Metric, PercentilesS, Phones, RegistrationCounts, ServeSummary, Signatures,
-    TftpCounts, TrustPaths, TvsCounts,
+    MachineSummary, Metric, PercentilesS, Phones, PressCounts, PressEnds, PressesByButton,
+    RegistrationCounts, ServeSummary, Signatures, TftpCounts, TrustPaths, TvsCounts,
 };
 use super::phones::Slice;
 use super::row::{Join, Label, Section};
@@ -70,6 +71,8 @@ pub struct Summary {
     pub tvs: TvsCounts,
     /// By which path files were accepted.
     pub trust: Trust,
+    /// Presses of buttons that lead to services.
+    pub presses: Presses,
     /// Transfers as the phones saw them.
     pub tftp: TftpCounts,
     /// Files over HTTP as the phones saw them.
@@ -144,6 +147,39 @@ pub struct Trust {
     pub locales: TrustPaths,
     /// Ring lists.
     pub ring_lists: TrustPaths,
+}
+
+/// Presses of buttons that lead to services.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Presses {
+    /// All together.
+    #[serde(flatten)]
+    pub counts: PressCounts,
+    /// Presses after which the phone showed the page, of those that came to a page or an error, 0 to
+    /// 1; `null` without any.
+    pub shown_ratio: Option<f64>,
+    /// By button.
+    #[serde(flatten)]
+    pub buttons: PressesByButton,
+    /// By the node that was asked for the page, or its address if it is none of ours.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub by_node: BTreeMap<String, PressEnds>,
+}
+
+impl Presses {
+    fn of(ledger: &Ledger, nodes: &BTreeMap<IpAddr, String>) -> Presses {
+        let (counts, buttons) = (ledger.counts().presses, ledger.counts().buttons);
+        let ended = counts.shown + counts.failed;
+        let name = |(server, ends): (&IpAddr, &PressEnds)| {
+            (nodes.get(server).cloned().unwrap_or_else(|| server.to_string()), *ends)
+        };
+        Presses {
+            counts,
+            buttons,
+            shown_ratio: (ended > 0).then(|| counts.shown as f64 / ended as f64),
+            by_node: ledger.presses_by_server().iter().map(name).collect(),
+        }
+    }
 }
 
 /// Times and results of one step.
@@ -286,6 +322,8 @@ pub struct RunFacts {
     pub account: Account,
     /// CPU seconds of a signature, the mean over the whole run.
     pub sign_mean_s: Option<f64>,
+    /// The nodes that have pages for phones, by their addresses.
+    pub web_nodes: BTreeMap<IpAddr, String>,
     /// What was typed at the consoles of nodes and what they said, by the names of the nodes.
     pub consoles: Vec<(String, String)>,
     /// The mails of the Certificate Monitor, in their order; the first 10,000 of them.
@@ -310,6 +348,7 @@ impl Summary {
             boot_time_s: PercentilesS::of(&boot.response),
             steps: steps(ledger),
             generator: Generator::of(&account, generator),
+            presses: Presses::of(ledger, &facts.web_nodes),
             ..facts.known.with(ledger)
         };
         let document = summary.to_json();
@@ -338,6 +377,7 @@ impl Summary {
             itls: ledger.itls().to_vec(),
             registration: counts.registration,
             tvs: counts.tvs,
+            presses: Presses::of(ledger, &BTreeMap::new()),
             trust: Trust {
                 lists,
                 configs: counts.configs,
@@ -353,7 +393,7 @@ impl Summary {
 
     /// Every number that has a row, in the order of `summary.json`.
     pub fn metrics(&self) -> Vec<Metric> {
-        let sections: [(&'static str, &'static [Label], &dyn Section); 22] = [
+        let sections: [(&'static str, &'static [Label], &dyn Section); 26] = [
             ("phones", &[], &self.phones),
             ("phones", &[], &self.phones.counts),
             ("config", &[], &self.config),
@@ -365,6 +405,14 @@ impl Summary {
             ("trust.configs", &[], &self.trust.configs),
             ("trust.locales", &[], &self.trust.locales),
             ("trust.ring_lists", &[], &self.trust.ring_lists),
+            ("presses", &[], &self.presses.counts),
+            ("presses.directory", &[("button", "directory")], &self.presses.buttons.directory),
+            (
+                "presses.extension_mobility",
+                &[("button", "extension-mobility")],
+                &self.presses.buttons.extension_mobility,
+            ),
+            ("presses.emcc", &[("button", "emcc")], &self.presses.buttons.emcc),
             ("tftp", &[], &self.tftp),
             ("http", &[("scheme", "http")], &self.http),
             ("https", &[("scheme", "https")], &self.https),

@@ -13,6 +13,8 @@ named! {
         ServeHttp = "serve-http",
         /// The same over TLS.
         ServeHttps = "serve-https",
+        /// Pages of Tomcat, over HTTP and TLS.
+        ServeTomcat = "serve-tomcat",
         /// Answers of TVS.
         ServeTvs = "serve-tvs",
         /// The pool that signs files.

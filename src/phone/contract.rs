@@ -2,7 +2,9 @@ use crate::base::{Lack, Time};
 use crate::transfer::TransferFault;
 use crate::wire::tvs::Command;
 use std::fmt;
+use std::net::IpAddr;
 
+use super::button::{Button, PressEnd};
 use super::errand::{Answer, Errand, ErrandFault, Message, TvsFault};
 use super::file_kind::FileKind;
 use super::judge::{AcceptPath, Refusal};
@@ -31,6 +33,8 @@ pub enum Input<'a> {
     Reachable,
     /// A person erases the lists: the phone is in state A again (TOOL-11).
     EraseLists,
+    /// A person presses a button; nothing comes of it unless the phone is at rest.
+    Press(Button),
 }
 
 /// What a phone wants done.
@@ -133,6 +137,15 @@ pub enum Fact {
     /// The configuration that was accepted names another firmware load than the phone ran: it runs
     /// that one from now on.
     LoadTaken,
+    /// Somebody has pressed a button, and this has come of it.
+    Pressed {
+        /// Which one.
+        button: Button,
+        /// What.
+        end: PressEnd,
+        /// Who was asked for the page, if anybody was.
+        server: Option<IpAddr>,
+    },
     /// The phone begins to register.
     Registering,
     /// It is registered.

@@ -106,6 +106,15 @@ impl TrustList {
         self.signer_version >= Some(HTTPS_SIGNER_VERSION) && self.has_role(PROVISIONING_ROLES)
     }
 
+    /// Whether any record holds the certificate with these hashes (SHA-1, SHA-256).
+    fn holds_hashed(&self, (sha1, sha256): ([u8; 20], [u8; 32])) -> bool {
+        let is_it = |held: &HeldCertificate| match held {
+            HeldCertificate::Sha1(hash) => *hash == sha1,
+            HeldCertificate::Sha256(hash) => *hash == sha256,
+        };
+        self.records.iter().any(|record| record.certificate.as_ref().is_some_and(is_it))
+    }
+
     /// Whether any record with one of `roles` holds this very certificate.
     fn holds(&self, roles: &[u16], der: &[u8]) -> bool {
         self.records.iter().any(|record| roles.contains(&record.role) && record.holds(der))
@@ -226,6 +235,15 @@ impl TrustLists {
         [&self.ctl, &self.itl].into_iter().flatten().any(|list| list.offers_https())
     }
 
+    /// Whether CTL and ITL hold a certificate (DER) with whatever role.
+    pub fn hold(&self, der: &[u8]) -> [bool; 2] {
+        let hashes = (sha1(der), sha256(der));
+        let holds = |list: &Option<Arc<TrustList>>| {
+            list.as_ref().is_some_and(|list| list.holds_hashed(hashes))
+        };
+        [holds(&self.ctl), holds(&self.itl)]
+    }
+
     /// Judges the certificate that a server presents: is it in these lists with one of
     /// `roles`, CTL first, then ITL? A server of files is found by its certificate; of any other
     /// the first record with its issuer and serial decides, by its hash (TVS-20). Chains play no
@@ -242,7 +260,7 @@ impl TrustLists {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::crypto::{CertificateSpec, Identity, KeySource};
     use crate::wire::ROLE_CAPF;
@@ -322,6 +340,11 @@ mod tests {
             let spec = CertificateSpec { common_name, not_before_s, key_bits: 2048 };
             Identity::self_signed(&spec, &mut source).certificate
         })
+    }
+
+    /// A list that holds this certificate in a role that no server of files has.
+    pub(in crate::phone) fn any_role(held: &Certificate) -> Arc<TrustList> {
+        holding(&[(ROLE_CAPF, held, held)])
     }
 
     /// A list of one record each: names one certificate by issuer and serial and holds another.

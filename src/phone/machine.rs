@@ -6,6 +6,7 @@ use crate::transfer::DownloadRequest;
 use crate::wire::tftp::Options;
 use crate::wire::{ConfigError, FileName, SignedFile, WireError};
 
+use super::button::PressEnd;
 use super::contract::{Fact, Input, Sink};
 use super::families::holds_lists;
 use super::file_kind::FileKind;
@@ -190,12 +191,25 @@ impl Phone {
     pub fn handle(&mut self, env: &Env, now: Time, input: Input<'_>, sink: &mut Sink) {
         match input {
             Input::Boot => {
+                sink.facts.extend(self.task.take().and_then(|task| task.cancelled()));
                 self.boot = Boot::default();
                 sink.facts.push(Fact::BootStarted);
                 let boot_time = self.boot_time(env);
                 let turn = Task::first(&mut self.context(env, now, sink), boot_time);
                 self.go_on(env, now, turn, sink);
             }
+            Input::Press(button) => match self.task.take().map(Task::beneath_press) {
+                Some(Err(busy)) => {
+                    self.task = Some(busy);
+                    sink.facts.push(Fact::Pressed { button, end: PressEnd::Busy, server: None });
+                }
+                beneath => {
+                    let beneath = beneath.and_then(Result::ok);
+                    let mut cx = self.context(env, now, sink);
+                    let turn = Task::of_button(&mut cx, button, beneath);
+                    self.live_on(turn, sink);
+                }
+            },
             Input::EraseLists => {
                 (self.held.lists, self.held.vouched) = (TrustLists::default(), Vec::new());
             }

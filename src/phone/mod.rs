@@ -4,6 +4,7 @@
 //! `swarm` and `sim` drive it.
 
 mod boot_time;
+mod button;
 mod contract;
 mod errand;
 mod families;
@@ -22,8 +23,11 @@ mod verifier;
 mod vouched;
 
 pub use boot_time::BootTime;
+pub use button::{Button, CertificatePath, PressEnd, PressFault};
 pub use contract::{Action, Fact, Failure, Input, Outcome, Sink, Unregistered, Watch};
-pub use errand::{Answer, Ask, Errand, ErrandFault, FileRequest, Message, Trust, TvsFault};
+pub use errand::{
+    Answer, Ask, Errand, ErrandFault, FileRequest, Message, PageRequest, PageTrust, Trust, TvsFault,
+};
 pub use families::{
     BlockFacts, BlockSizeRule, Family, FamilyValue, First, Times, Varied, families, family_index,
     family_of, holds_lists,

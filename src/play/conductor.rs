@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::base::{NodeId, PhoneId, Span, Time, printable};
@@ -400,6 +401,7 @@ impl Play {
             signatures: self.signed(),
             serve,
             cpu_s,
+            web_nodes: self.web_nodes(),
             steps: self.steps.clone(),
         }
     }
@@ -433,8 +435,15 @@ impl Play {
             signed: self.signed(),
             alarms: alarms.unwrap_or_default(),
             consoles: self.consoles(),
+            web_nodes: self.web_nodes(),
             ..RunFacts::default()
         }
+    }
+
+    /// The nodes that have pages for phones, by address and first name.
+    fn web_nodes(&self) -> BTreeMap<IpAddr, String> {
+        let nodes = self.plan.topology.nodes.iter().filter(|node| node.ports.web.is_some());
+        nodes.map(|node| (node.address, node.name.clone())).collect()
     }
 
     /// The transcripts of the consoles by the first names of their nodes.

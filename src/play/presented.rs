@@ -73,6 +73,7 @@ impl Gallery {
                 let header = SignedFile::parse(&list).ok().map(|list| list.header.length);
                 row("signs the list", &service.list_signer().certificate, header);
             }
+            Service::Web(service) => row("presents", &service.identity.certificate, None),
             Service::Dialogues(dialogues) => {
                 let Some(service) = dialogues.all.first() else { return };
                 let certificate = &service.identity.certificate;

@@ -5,7 +5,7 @@ use crate::base::words::aligned;
 use crate::measure::Summary;
 
 /// Columns of a comparison behind the values of the keys.
-const RESULTS: [&str; 9] = [
+const RESULTS: [&str; 11] = [
     "verdict",
     "ready",
     "stuck",
@@ -15,11 +15,18 @@ const RESULTS: [&str; 9] = [
     "99 % ready",
     "last ready",
     "server CPU",
+    "look-ups",
+    "resets",
 ];
 
-/// The columns that fit a terminal; the CSV has them all.
+/// The columns that fit a terminal where variants of one scenario are compared; the CSV has them
+/// all.
 const SHOWN: [&str; 7] =
     ["verdict", "ready", "stuck", "failed", "50 % ready", "99 % ready", "server CPU"];
+
+/// Those where orders of steps are compared: what each loses and what it costs.
+const SHOWN_OF_ORDERS: [&str; 7] =
+    ["verdict", "ready", "stuck", "failed", "99 % ready", "look-ups", "resets"];
 
 /// Longest key that stands above its own column.
 const KEY_MAX: usize = 14;
@@ -27,6 +34,15 @@ const KEY_MAX: usize = 14;
 /// One row for each variant, in the order given: its values and what came of it. Times and CPU in
 /// seconds; `-` where there is no number. Long keys have letters in the table and stand above it.
 pub fn comparison_table(keys: &[&str], rows: &[(Vec<String>, &Summary)]) -> String {
+    table(keys, rows, &SHOWN)
+}
+
+/// Like [`comparison_table`], for orders of steps: with look-ups and resets instead of CPU.
+pub fn comparison_of_orders(keys: &[&str], rows: &[(Vec<String>, &Summary)]) -> String {
+    table(keys, rows, &SHOWN_OF_ORDERS)
+}
+
+fn table(keys: &[&str], rows: &[(Vec<String>, &Summary)], columns: &[&str]) -> String {
     let letters: Vec<String> = ('a'..='z').map(String::from).take(keys.len()).collect();
     let is_long = keys.iter().any(|key| key.chars().count() > KEY_MAX);
     let lettered = is_long && letters.len() == keys.len();
@@ -41,11 +57,11 @@ pub fn comparison_table(keys: &[&str], rows: &[(Vec<String>, &Summary)]) -> Stri
     let seconds =
         |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.2} s"));
     let shown = |line: Vec<String>| -> Vec<String> {
-        let columns = head(keys).into_iter().zip(line).enumerate();
-        let is_shown = |at: usize, name: &str| at < keys.len() || SHOWN.contains(&name);
-        columns.filter(|(at, (name, _))| is_shown(*at, name)).map(|(_, (_, cell))| cell).collect()
+        let all = head(keys).into_iter().zip(line).enumerate();
+        let is_shown = |at: usize, name: &str| at < keys.len() || columns.contains(&name);
+        all.filter(|(at, (name, _))| is_shown(*at, name)).map(|(_, (_, cell))| cell).collect()
     };
-    table[0].extend(SHOWN.map(|name| name.trim_end_matches(" ready").to_owned()));
+    table[0].extend(columns.iter().map(|name| name.trim_end_matches(" ready").to_owned()));
     table.extend(rows.iter().map(|(values, summary)| shown(cells(values, summary, &seconds))));
     let cut: BTreeSet<&str> = rows.iter().filter_map(|(_, summary)| summary.cut_by).collect();
     for by in cut {
@@ -89,6 +105,7 @@ fn cells(
     cells.push(summary.cut_by.map_or(summary.verdict.name(), |_| "cut").to_owned());
     cells.extend([phones.ready, phones.stuck, phones.failed].map(|count| count.to_string()));
     cells.extend([ready.p50, ready.p90, ready.p99, ready.last, summary.cpu_s.serve].map(seconds));
+    cells.extend([summary.tvs.lookups, phones.counts.boots].map(|count| count.to_string()));
     cells
 }
 
@@ -118,7 +135,7 @@ mod tests {
         );
         let csv = comparison_csv(&["key"], &rows);
         let expected = "key,verdict,ready,stuck,failed,50 % ready,90 % ready,99 % ready,last ready,\
-                        server CPU\r\n\"a,b\",pass,40,0,0,,,1.500000,,\r\n";
+                        server CPU,look-ups,resets\r\n\"a,b\",pass,40,0,0,,,1.500000,,,0,0\r\n";
         assert_eq!(csv, expected);
     }
 

@@ -4,11 +4,13 @@
 mod both;
 mod capacity;
 mod capacity_comparison;
+mod capacity_page;
 mod comparison;
 mod diagnosis;
 mod diff;
 mod guesses;
 mod junit;
+mod ladder;
 mod noise;
 mod page;
 mod phones_csv;
@@ -29,10 +31,12 @@ pub use capacity::{
 pub use capacity_comparison::{
     ComparisonError, carries_less, comparable_capacity, compare_capacity, ended_too_low,
 };
-pub use comparison::{comparison_csv, comparison_table};
+pub use capacity_page::{capacity_html, capacity_md};
+pub use comparison::{comparison_csv, comparison_of_orders, comparison_table};
 pub use diagnosis::Diagnosis;
 pub use diff::{Diff, DiffRow};
 pub use junit::junit;
+pub use ladder::Ladder;
 pub use noise::Noise;
 pub use page::{report_html, report_md};
 pub use phones_csv::{PHONE_COLUMNS, phones_csv};

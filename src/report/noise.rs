@@ -84,16 +84,16 @@ impl Noise {
         let mut draws: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
         for draw in 0..DRAWS {
             let mut chance = stream(draw, 0, Purpose::Trace);
-            let mut drawn: Vec<[f64; 2]> = Vec::new();
+            let mut sample: Vec<[f64; 2]> = Vec::new();
             for _ in 0..seconds.len() {
                 let at = (chance.unit() * seconds.len() as f64) as usize;
-                drawn.extend(&seconds[at]);
+                sample.extend(&seconds[at]);
             }
-            if drawn.is_empty() {
+            if sample.is_empty() {
                 break;
             }
             for (path, column, quantile) in PERCENTILES {
-                let mut values: Vec<f64> = drawn.iter().map(|phone| phone[column]).collect();
+                let mut values: Vec<f64> = sample.iter().map(|phone| phone[column]).collect();
                 values.sort_by(f64::total_cmp);
                 let at = ((values.len() - 1) as f64 * quantile) as usize;
                 let from = if column == 0 { storm } else { 0.0 };

@@ -12,20 +12,19 @@ use super::run_files::RunFiles;
 
 /// The report of a run as one page of HTML: no network, no script, plots as SVG.
 pub fn report_html(files: &RunFiles) -> String {
-    let mut environment = Environment::new();
-    environment.set_auto_escape_callback(|_| AutoEscape::Html);
-    render(&mut environment, include_str!("report.html.j2"), &context(files, true))
+    render(AutoEscape::Html, include_str!("report.html.j2"), &context(files, true))
 }
 
 /// The report of a run as Markdown, for the ticket of a change.
 pub fn report_md(files: &RunFiles) -> String {
-    let mut environment = Environment::new();
-    environment.set_auto_escape_callback(|_| AutoEscape::None);
-    environment.add_filter("cell", |text: String| text.replace('|', "\\|").replace('\n', " "));
-    render(&mut environment, include_str!("report.md.j2"), &context(files, false))
+    render(AutoEscape::None, include_str!("report.md.j2"), &context(files, false))
 }
 
-fn render(environment: &mut Environment<'_>, template: &'static str, context: &Value) -> String {
+/// Fills a template that is compiled in.
+pub(super) fn render(escape: AutoEscape, template: &'static str, context: &Value) -> String {
+    let mut environment = Environment::new();
+    environment.set_auto_escape_callback(move |_| escape.clone());
+    environment.add_filter("cell", |text: String| text.replace('|', "\\|").replace('\n', " "));
     let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
     environment.set_syntax(syntax.expect("the usual delimiters are valid"));
     let context = minijinja::Value::from(minijinja::value::Serde(context));

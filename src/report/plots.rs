@@ -89,7 +89,52 @@ pub(super) fn lines(title: &str, y_name: &str, lines: &[Line], marks: &[Mark]) -
         legend(&mut chart);
         area.present().expect(DRAWS);
     }
-    finished(svg, title)
+    finished(&svg, title)
+}
+
+/// Lines over levels of load, with a dot at each level.
+pub(super) fn by_level(
+    title: &str,
+    x_name: &str,
+    y_name: &str,
+    lines: &[Line],
+    marks: &[Mark],
+) -> String {
+    let points = || lines.iter().flat_map(|line| &line.points);
+    let (_, to) = range(points().map(|point| point.0));
+    let top = points().map(|point| point.1).fold(0.0, f64::max);
+    let top = if top > 0.0 { top * 1.05 } else { 1.0 };
+    let mut svg = String::new();
+    {
+        let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
+        let mut chart = ChartBuilder::on(&area)
+            .margin(8)
+            .x_label_area_size(32)
+            .y_label_area_size(60)
+            .build_cartesian_2d(0.0..to * 1.05, 0.0..top)
+            .expect(DRAWS);
+        mesh(&mut chart, x_name, y_name);
+        for mark in marks {
+            let line = [(mark.at, 0.0), (mark.at, top)];
+            chart.draw_series(LineSeries::new(line, THIN.mix(0.6))).expect(DRAWS);
+            let style = ("sans-serif", 11).into_font().color(&TEXT);
+            let text = Text::new(mark.name.clone(), (mark.at, top * 0.99), style);
+            chart.draw_series([text]).expect(DRAWS);
+        }
+        for (at, line) in lines.iter().enumerate() {
+            let style = colour(at).stroke_width(2);
+            let dots = line.points.iter().map(|&point| Circle::new(point, 3, colour(at).filled()));
+            chart.draw_series(dots).expect(DRAWS);
+            chart
+                .draw_series(LineSeries::new(line.points.iter().copied(), style))
+                .expect(DRAWS)
+                .label(&line.name)
+                .legend(move |(x, y)| PathElement::new([(x, y), (x + 14, y)], style));
+        }
+        legend(&mut chart);
+        area.present().expect(DRAWS);
+    }
+    finished(&svg, title)
 }
 
 /// Areas that lie on each other.
@@ -128,7 +173,7 @@ pub(super) fn stacked(title: &str, y_name: &str, layers: &[Line]) -> String {
         legend(&mut chart);
         area.present().expect(DRAWS);
     }
-    finished(svg, title)
+    finished(&svg, title)
 }
 
 /// A percentile plot: time by 1/(1-p), both logarithmic.
@@ -175,7 +220,7 @@ pub(super) fn percentiles(title: &str, lines: &[Line]) -> String {
         legend(&mut chart);
         area.present().expect(DRAWS);
     }
-    finished(svg, title)
+    finished(&svg, title)
 }
 
 /// Cells of a heat map: from and to on both axes, and how much of the most there is.
@@ -212,7 +257,7 @@ pub(super) fn heat(title: &str, cells: &[Cell]) -> String {
         chart.draw_series(cells.iter().map(cell)).expect(DRAWS);
         area.present().expect(DRAWS);
     }
-    finished(svg, title)
+    finished(&svg, title)
 }
 
 /// Lanes of bars, the first lane on top.
@@ -240,13 +285,13 @@ pub(super) fn lanes(title: &str, names: &[String], bars: &[Bar], marks: &[Mark])
             let line = [(mark.at, 0.0), (mark.at, rows)];
             chart.draw_series(LineSeries::new(line, THIN.mix(0.6))).expect(DRAWS);
         }
-        for (lane, name) in names.iter().enumerate() {
+        for (lane, name) in (0i32..).zip(names) {
             let style = ("sans-serif", 12).into_font().color(&TEXT);
-            area.draw(&Text::new(name.clone(), (4, 8 + 22 * lane as i32), style)).expect(DRAWS);
+            area.draw(&Text::new(name.clone(), (4, 8 + 22 * lane), style)).expect(DRAWS);
         }
         area.present().expect(DRAWS);
     }
-    finished(svg, title)
+    finished(&svg, title)
 }
 
 type Chart<'a, 'b, X, Y> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<X, Y>>;
@@ -298,7 +343,7 @@ fn range(numbers: impl Iterator<Item = f64>) -> (f64, f64) {
 
 /// A plot that takes the width and the colours of its page and has a title for those who cannot
 /// see it.
-fn finished(svg: String, title: &str) -> String {
+fn finished(svg: &str, title: &str) -> String {
     let title = quick_xml::escape::escape(title);
     let svg = svg.replace("#010101", "currentColor").replace("#020202", "currentColor");
     let open = svg.find('>').map_or(0, |at| at + 1);

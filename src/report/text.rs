@@ -5,7 +5,7 @@ use crate::base::lines::{COLUMNS, paragraph};
 use crate::base::words::{aligned, aligned_left, bytes, count, seconds};
 use crate::base::{ExitCode, Time, wrapped};
 use crate::measure::{
-    COVERS, ConfigCounts, FirmwareCounts, ItlChecksum, Ledger, MachineSummary, Phones,
+    COVERS, ConfigCounts, FirmwareCounts, ItlChecksum, Ledger, MachineSummary, Phones, PressEnds,
     RegistrationCounts, Section, ServeSummary, Signatures, SimSummary, StepKind, StepSummary,
     Summary, TrustPaths, TvsCounts, Unit, Verdict,
 };
@@ -72,6 +72,13 @@ fn lines(summary: &Summary) -> Vec<(&'static str, String)> {
     let firmware = &summary.firmware;
     if *firmware != FirmwareCounts::default() {
         lines.push(("firmware", said(firmware, ..)));
+    }
+    let presses = &summary.presses;
+    if presses.counts.total > 0 {
+        lines.push(("presses", said(&presses.counts, ..)));
+        let node =
+            |(name, ends): (&String, &PressEnds)| ("", format!("{name}: {}", said(ends, ..)));
+        lines.extend(presses.by_node.iter().map(node));
     }
     if summary.registration != RegistrationCounts::default() || not_registered(summary) {
         lines.push(("registered", said(&summary.phones, 12..)));

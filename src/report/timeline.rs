@@ -48,7 +48,7 @@ pub fn timeline_csv(journal: &Journal) -> String {
                 let us = (!times.is_empty()).then(|| times.value_at_quantile(quantile));
                 seconds_cell(us.map(|us| us as f64 / 1e6))
             };
-            *in_flight += heard.started as i64 - heard.ended() as i64;
+            *in_flight += heard.started.cast_signed() - heard.ended().cast_signed();
             let counts = [heard.started, heard.ok, heard.not_found, heard.stuck, heard.failed];
             let mut row = vec![format!("{}", number as f64 * every), step.name().to_owned()];
             row.extend(counts.map(|count| count.to_string()));

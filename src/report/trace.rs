@@ -8,7 +8,8 @@ use crate::measure::{
     Incident, Journal, Listen, Presented, Slice, StepEnd, StepKind, Summary, Trace,
 };
 use crate::phone::{
-    AcceptPath, Fact, FileKind, Outcome, Refusal, Transport, TvsFault, Unregistered,
+    AcceptPath, Button, CertificatePath, Fact, FileKind, Outcome, PressEnd, PressFault, Refusal,
+    Transport, TvsFault, Unregistered,
 };
 use crate::play::Records;
 use crate::scenario::Plan;
@@ -48,7 +49,9 @@ fn unregistered(cause: Unregistered) -> &'static str {
 pub fn traces_jsonl(plan: &Plan, summary: &Summary, records: &Records) -> String {
     let teller = Teller { plan, presented: &summary.presented };
     let traces = records.journal.traces().all().into_iter();
-    traces.map(|(why, trace)| format!("{}\n", teller.document(why, trace))).collect()
+    let lines: Vec<String> =
+        traces.map(|(why, trace)| teller.document(why, trace).to_string()).collect();
+    lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect()
 }
 
 /// Puts what was heard of a boot into words.
@@ -269,6 +272,7 @@ impl Teller<'_> {
                     Outcome::Failed(why) => format!("FAILED: {why}"),
                 },
             ),
+            Fact::Pressed { button, end, .. } => ("press", press(button, end)),
             fact => ("registration", registration(fact)?),
         };
         let console = match fact {
@@ -313,6 +317,37 @@ impl Teller<'_> {
     }
 }
 
+fn press(button: Button, end: PressEnd) -> String {
+    let ended = match end {
+        PressEnd::Shown(path) => {
+            let found = match path {
+                CertificatePath::Ctl => "certificate in the CTL",
+                CertificatePath::Itl => "certificate in the ITL",
+                CertificatePath::Cache => "TVS has vouched for the server before",
+                CertificatePath::Tvs => "TVS vouches for the server",
+                CertificatePath::Unchecked => "over HTTP",
+            };
+            format!("shows the page ({found})")
+        }
+        PressEnd::Failed(fault) => {
+            let why = match fault {
+                PressFault::NoUrl => "its configuration names no page",
+                PressFault::Unreachable => "the server is out of reach",
+                PressFault::BadPage => "what came is no page",
+                PressFault::Expired => "the server's certificate has expired",
+                PressFault::NotVouched => "HTTPS cert not in CTL, and TVS does not know it",
+                PressFault::NoTvs => "HTTPS cert not in CTL, and no TVS that it trusts",
+                PressFault::TvsUnreachable => "HTTPS cert not in CTL, and no TVS answers",
+                PressFault::Generator => "this host lacked something for it",
+            };
+            format!("shows an error: {why}")
+        }
+        PressEnd::Busy => "is not at rest, and nothing happens".to_owned(),
+        PressEnd::Cancelled => "is interrupted before the page".to_owned(),
+    };
+    format!("button {}: {ended}", button.name())
+}
+
 const fn over(via: Transport) -> &'static str {
     match via {
         Transport::Tftp => "tftp",
@@ -329,6 +364,7 @@ const fn what(step: StepKind) -> &'static str {
         StepKind::Config => "config",
         StepKind::Locale => "locale",
         StepKind::RingList => "ring list",
+        StepKind::Page => "page",
         StepKind::Dialogue(dialogue) => dialogue.rules().name,
     }
 }

@@ -8,21 +8,23 @@ use crate::base::{ClusterId, NodeId, Span};
 use crate::cluster::{
     CertificateKind, CtlMethod, Defect, FILE_SIGNATURES, FileSignature, GroupSpec, NOT_PLAYED,
     NodeSpec, Ports, RELEASES, Release, SECURITY_MODES, SERVICES, SIGN_CACHE_MODES, Security,
-    SecurityMode, ServiceKind, SignCacheMode, Topology,
+    SecurityMode, ServiceKind, SignCacheMode, Topology, WebPorts,
 };
 
 use crate::crypto::FIVE_YEARS_S;
 use crate::wire::Dialogue;
 
 use super::error::{Faults, Problem};
-use super::names::{Text, check_host, check_plain, check_unique, node_named, one_of, runs};
+use super::names::{
+    Text, check_host, check_plain, check_unique, node_named, one_of, runs, url_scheme,
+};
 use super::quantity::{Length, parse_span, positive};
 use super::raw::{RawAutoReset, RawCluster, RawFault, RawGroup, RawNode, RawPorts};
 use super::verbs::certificate;
 
 /// The cluster of a scenario, checked; `None` if it has no node or no group. Where a part has a
 /// fault, a default stands for it, so that the parts behind are checked, too.
-pub(super) fn topology(raw: &RawCluster, faults: &mut Faults) -> Option<Topology> {
+pub(super) fn topology(raw: &RawCluster, has_uses: bool, faults: &mut Faults) -> Option<Topology> {
     let newest = RELEASES[RELEASES.len() - 1];
     let release = faults.take(release(raw.release.as_ref())).unwrap_or(newest);
     let sign_cache =
@@ -35,6 +37,9 @@ pub(super) fn topology(raw: &RawCluster, faults: &mut Faults) -> Option<Topology
         sign_cache: faults.given(raw.sign_cache.as_ref(), SignCacheMode::Lazy, sign_cache),
         key_bits: faults.given(raw.key_bits.as_ref(), KEY_BITS, key_bits),
         file_signature: faults.given(raw.file_signature.as_ref(), own_signature, signature),
+        secured_urls: faults.given(raw.secured_phone_url.as_ref(), true, |text| {
+            one_of(text, "scheme", &[true, false], |secured| url_scheme(&secured))
+        }),
         security: security(raw, release, faults),
         domain: raw.domain.as_ref().and_then(|text| faults.take(domain(text))),
         faults: defects(&raw.fault, faults),
@@ -46,6 +51,11 @@ pub(super) fn topology(raw: &RawCluster, faults: &mut Faults) -> Option<Topology
         nodes: nodes(&raw.node, faults)?,
         groups: Vec::new(),
     };
+    if has_uses {
+        for node in &mut topology.nodes {
+            node.ports.web.get_or_insert(WebPorts::USUAL);
+        }
+    }
     topology.groups = groups(&raw.group, &topology, faults)?;
     Some(topology)
 }
@@ -259,6 +269,10 @@ fn ports(raw: &RawPorts) -> Ports {
         capf: port(&raw.capf).unwrap_or(defaults.capf),
         http: port(&raw.http),
         https: port(&raw.https),
+        web: (raw.tomcat.is_some() || raw.tomcat_http.is_some()).then(|| WebPorts {
+            http: port(&raw.tomcat_http).unwrap_or(WebPorts::USUAL.http),
+            https: port(&raw.tomcat).unwrap_or(WebPorts::USUAL.https),
+        }),
         ..defaults
     }
     .with(tvs, port(&raw.tvs).unwrap_or(defaults.of(tvs)))
@@ -591,7 +605,7 @@ mod tests {
     }
     fn read(text: &str) -> Result<Topology, Problem> {
         let mut faults = Faults::default();
-        let topology = topology(&toml::from_str(text).unwrap(), &mut faults);
+        let topology = topology(&toml::from_str(text).unwrap(), false, &mut faults);
         faults.0.first().map_or_else(|| Ok(topology.unwrap()), |first| Err(first.clone()))
     }
 }

@@ -402,7 +402,7 @@ mod tests {
             format!("schema=1\nname='t'\n[[cluster.node]]\nname='pub'\n[fleet]\nphones=1\n{text}");
         let raw: RawScenario = toml::from_str(&text).unwrap();
         let mut faults = Faults::default();
-        let topology = topology(&raw.cluster, &mut faults).unwrap();
+        let topology = topology(&raw.cluster, false, &mut faults).unwrap();
         timeline(&raw.event, &topology, &[], &mut faults);
         let what: Vec<String> = faults.0.into_iter().map(|problem| problem.what).collect();
         assert_eq!(what, ["unknown node `sup`", "unknown node `bus`"]);
@@ -494,7 +494,7 @@ mod tests {
         );
         let raw: RawScenario = toml::from_str(&text).unwrap();
         let mut faults = Faults::default();
-        let topology = topology(&raw.cluster, &mut faults).unwrap();
+        let topology = topology(&raw.cluster, false, &mut faults).unwrap();
         let entries = timeline(&raw.event, &topology, &[], &mut faults);
         faults.0.first().map_or(Ok(entries), |first| Err(first.clone()))
     }

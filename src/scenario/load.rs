@@ -1,5 +1,6 @@
 use std::path::Path;
 
+use super::choice::choose;
 use super::error::{Problem, ScenarioError};
 use super::overrides::overridden;
 use super::plan::Plan;
@@ -47,7 +48,8 @@ pub fn load(
 fn read(text: &str, known_paths: &[String]) -> Result<Plan, Vec<Problem>> {
     let (raw, faults) = parse(text);
     let mut problems: Vec<Problem> = faults.0;
-    let Some(raw) = raw else { return Err(problems) };
+    let Some(mut raw) = raw else { return Err(problems) };
+    problems.extend(choose(&mut raw).0);
     let shapes = problems.len();
     match resolve(&raw, known_paths) {
         Ok(plan) if shapes == 0 => return Ok(plan),
@@ -93,7 +95,7 @@ error: unknown field `phonez`
 6 | phonez = 3
   | ^^^^^^
   |
-help: did you mean `phones`? fields here: phones, models, tftp, start, arrival, site";
+help: did you mean `phones`? fields here: phones, models, tftp, start, arrival, site, use";
         assert_eq!(&*error.rendered, expected);
         assert_eq!(error.to_string(), expected);
         assert!(error.coloured.contains('\u{1b}') && !error.rendered.contains('\u{1b}'));

@@ -6,11 +6,13 @@
 //! A text goes through `raw` (what was typed), the checks (`cluster_checks`, `event_checks`,
 //! `verbs`, `resolve`) and ends as a [`Plan`]; [`to_toml`] writes a plan with every default filled in.
 
+mod choice;
 mod cluster_checks;
 mod cost;
 mod dates;
 mod error;
 mod event_checks;
+mod keys;
 mod lexical;
 mod load;
 mod names;
@@ -23,12 +25,15 @@ mod resolve;
 mod shape;
 mod slo;
 mod steps;
+mod uses;
 mod verbs;
 mod wording;
 mod write;
 
+pub use choice::procedures;
 pub use cost::{AVAILABLE_MIN, CostError, CostModel, IDLE_MAX};
 pub use error::ScenarioError;
+pub use keys::{reference, scenario_schema};
 pub use load::load;
 pub use network::{Link, SitePlan};
 pub use plan::{
@@ -37,4 +42,5 @@ pub use plan::{
 pub use quantity::{QuantityError, parse_span};
 pub use resolve::PHONES_MAX;
 pub use slo::{Doubt, Op, Operand, Slo, SloError, SloResult, SloVerdict};
+pub use uses::{UsePeriod, UsePlan, UseRate, UseRateError};
 pub use write::to_toml;

@@ -93,6 +93,11 @@ pub(super) fn check_unique<'a>(
     Ok(())
 }
 
+/// What secured URLs of phones begin with, or do not.
+pub(super) const fn url_scheme(is_secured: &bool) -> &'static str {
+    if *is_secured { "https" } else { "http" }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

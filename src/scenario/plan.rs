@@ -9,6 +9,7 @@ use crate::phone::PhoneProfile;
 use super::cost::CostModel;
 use super::network::{Link, SitePlan, site_of};
 use super::slo::Slo;
+use super::uses::UsePlan;
 
 /// A scenario that can be run: every reference resolved, every quantity in its type.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,6 +60,8 @@ pub struct FleetPlan {
     pub arrival_within: Span,
     /// Where the phones are; empty: all in one LAN with the cluster. Virtual time only.
     pub sites: Vec<SitePlan>,
+    /// What people do with the phones.
+    pub uses: Vec<UsePlan>,
 }
 
 /// What a phone holds at the start of the run.

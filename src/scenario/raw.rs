@@ -97,10 +97,24 @@ pub(super) struct RawScenario {
     #[serde(default)]
     pub event: Vec<Spanned<RawEvent>>,
     #[serde(default)]
+    pub procedure: Vec<RawProcedure>,
+    pub r#use: Option<Text>,
+    #[serde(default)]
     pub slo: Vec<RawSlo>,
     #[serde(default)]
     pub run: RawRun,
     pub target: Option<RawTarget>,
+}
+
+/// Steps that can be played instead of others.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawProcedure {
+    pub name: Text,
+    #[serde(default)]
+    pub about: String,
+    #[serde(default)]
+    pub event: Vec<Spanned<RawEvent>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -111,6 +125,7 @@ pub(super) struct RawCluster {
     pub sign_cache: Option<Text>,
     pub key_bits: Option<Spanned<u16>>,
     pub file_signature: Option<Text>,
+    pub secured_phone_url: Option<Text>,
     pub security_mode: Option<Text>,
     pub etokens: Option<Spanned<Vec<Text>>>,
     pub auto_reset: Option<Spanned<RawAutoReset>>,
@@ -162,6 +177,8 @@ pub(super) struct RawPorts {
     pub sips: Option<Spanned<u16>>,
     pub http: Option<Spanned<u16>>,
     pub https: Option<Spanned<u16>>,
+    pub tomcat: Option<Spanned<u16>>,
+    pub tomcat_http: Option<Spanned<u16>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -196,6 +213,19 @@ pub(super) struct RawFleet {
     pub arrival: RawArrival,
     #[serde(default)]
     pub site: Vec<RawSite>,
+    #[serde(default, rename = "use")]
+    pub uses: Vec<RawUse>,
+}
+
+/// Presses of a button.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawUse {
+    pub kind: Text,
+    pub rate: Text,
+    pub from: Option<Quantity>,
+    #[serde(rename = "for")]
+    pub lasts: Length,
 }
 
 #[derive(Debug, Default, Deserialize)]

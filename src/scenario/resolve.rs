@@ -24,6 +24,7 @@ use super::raw::{
     RawSecurityProfile, RawTarget, RawThink, Servers,
 };
 use super::slo::{Slo, SloError};
+use super::uses::uses;
 
 /// The plan of a scenario: every name resolved, every default filled in, every rule checked.
 ///
@@ -41,7 +42,8 @@ fn collect(raw: &RawScenario, known_paths: &[String], faults: &mut Faults) -> Op
     let seed = raw.seed.unwrap_or(SEED);
     faults.take(check_schema(&raw.schema));
     faults.take(check_plain(&raw.name));
-    let mut topology = topology(&raw.cluster, faults);
+    let has_uses = !raw.fleet.uses.is_empty();
+    let mut topology = topology(&raw.cluster, has_uses, faults);
     let (registrar, registration) = registration(raw.registration.as_ref(), faults);
     if let Some(topology) = &mut topology {
         topology.registrar = registrar;
@@ -142,6 +144,7 @@ fn fleet(all: &RawScenario, topology: Option<&Topology>, faults: &mut Faults) ->
     let start = |text: &Text| start(text, topology);
     let start = faults.given(raw.start.as_ref(), FleetStart::ItlCurrent, start);
     let sites = faults.take(sites(&raw.site));
+    let uses = faults.take(uses(&raw.uses));
     let models_in_plan = models.as_deref().unwrap_or_default();
     let raw_profiles = &all.cluster.phone_security_profile;
     let profiles = faults.take(profiles(raw_profiles, models_in_plan));
@@ -162,6 +165,7 @@ fn fleet(all: &RawScenario, topology: Option<&Topology>, faults: &mut Faults) ->
         start,
         arrival_within: raw.arrival.within.map_or(ARRIVAL, |within| within.0),
         sites: sites?,
+        uses: uses?,
     })
 }
 

@@ -8,8 +8,10 @@ use crate::crypto::date_text;
 use crate::phone::BlockSizeRule;
 use crate::wire::Dialogue;
 
+use super::names::url_scheme;
 use super::network::{SitePlan, percent_text, rate_text};
 use super::plan::{FleetPlan, Plan, TimelineEntry, Trigger};
+use super::uses::UsePlan;
 use super::verbs::{CONSOLE, Verb, verbs};
 
 /// The scenario of `plan` with every default written out; loading it gives an equal plan.
@@ -57,6 +59,7 @@ fn write_cluster(out: &mut String, plan: &Plan) -> fmt::Result {
     writeln!(out, "sign-cache = {}", quoted(topology.sign_cache.name()))?;
     writeln!(out, "key-bits = {}", topology.key_bits)?;
     writeln!(out, "file-signature = {}", quoted(topology.file_signature.name()))?;
+    writeln!(out, "secured-phone-url = {}", quoted(url_scheme(&topology.secured_urls)))?;
     write_security(out, &topology.security)?;
     if let Some(domain) = &topology.domain {
         writeln!(out, "domain = {}", quoted(domain))?;
@@ -121,7 +124,9 @@ fn write_node(out: &mut String, node: &NodeSpec, registers: bool) -> fmt::Result
         ports.of(Dialogue::Tvs),
         ports.capf
     )?;
-    for (name, port) in [("http", ports.http), ("https", ports.https)] {
+    let web = [ports.web.map(|web| web.https), ports.web.map(|web| web.http)];
+    let names = ["http", "https", "tomcat", "tomcat-http"];
+    for (name, port) in names.into_iter().zip([ports.http, ports.https, web[0], web[1]]) {
         if let Some(port) = port {
             write!(out, ", {name} = {port}")?;
         }
@@ -154,7 +159,14 @@ fn write_fleet(out: &mut String, fleet: &FleetPlan, topology: &Topology) -> fmt:
     }
     writeln!(out, "start = {}", quoted(fleet.start.name()))?;
     writeln!(out, "arrival = {{ within = \"{}\" }}", fleet.arrival_within)?;
-    fleet.sites.iter().try_for_each(|site| write_site(out, site))
+    fleet.sites.iter().try_for_each(|site| write_site(out, site))?;
+    fleet.uses.iter().try_for_each(|of| write_use(out, of))
+}
+
+fn write_use(out: &mut String, of: &UsePlan) -> fmt::Result {
+    writeln!(out, "\n[[fleet.use]]")?;
+    writeln!(out, "kind = {}\nrate = \"{}\"", quoted(of.button.name()), of.rate)?;
+    writeln!(out, "from = \"{}\"\nfor = \"{}\"", of.from, of.lasts)
 }
 
 fn write_site(out: &mut String, site: &SitePlan) -> fmt::Result {
@@ -389,6 +401,7 @@ release = "8.6"
 sign-cache = "lazy"
 key-bits = 2048
 file-signature = "sha1"
+secured-phone-url = "https"
 security-mode = "non-secure"
 replication-delay = "0s"
 

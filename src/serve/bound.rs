@@ -4,7 +4,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 
 use crate::base::NodeId;
-use crate::cluster::{Ports, ServiceKind, Topology};
+use crate::cluster::{Ports, ServiceKind, Topology, WebPorts};
 use crate::net::{lack_of, listen, remedy};
 use crate::wire::Dialogue;
 
@@ -17,13 +17,15 @@ pub struct Bound {
     pub(super) tftp: Vec<(Place, UdpSocket)>,
     pub(super) http: Vec<(Place, TcpListener)>,
     pub(super) https: Vec<(Place, TcpListener)>,
+    /// Of Tomcat: HTTP and HTTPS.
+    pub(super) web: [Vec<(Place, TcpListener)>; 2],
     pub(super) dialogues: BTreeMap<Dialogue, Vec<(Place, TcpListener)>>,
 }
 
 /// Why a socket of a node cannot be opened.
 #[derive(Debug)]
 pub struct BindError {
-    /// Which of the node's ports: `tftp`, `http`, `https` or `tvs`.
+    /// Which of the node's ports: `tftp`, `http`, `https`, `tomcat`, `tomcat-http` or `tvs`.
     pub service: &'static str,
     /// Name of the node.
     pub node: String,
@@ -41,6 +43,7 @@ impl Bound {
             tftp: Vec::new(),
             http: Vec::new(),
             https: Vec::new(),
+            web: [Vec::new(), Vec::new()],
             dialogues: BTreeMap::new(),
         };
         for node in topology.nodes_with(ServiceKind::Tftp) {
@@ -58,6 +61,7 @@ impl Bound {
             bound.http.extend(http);
             bound.https.extend(https);
         }
+        bound.bind_web(topology)?;
         for dialogue in Dialogue::ALL {
             for node in topology.nodes_in(dialogue) {
                 let address = topology.dialogue_socket(node, dialogue);
@@ -68,6 +72,20 @@ impl Bound {
             }
         }
         Ok(bound)
+    }
+
+    /// Opens the sockets of Tomcat on the nodes where it has pages for phones.
+    fn bind_web(&mut self, topology: &Topology) -> Result<(), BindError> {
+        for node in topology.ids().filter(|&id| topology.node(id).ports.web.is_some()) {
+            let at = |service, address| Place::new(topology, node, service, address).tcp();
+            let http = at("tomcat-http", topology.plain_web_socket(node))?;
+            let https = at("tomcat", topology.socket(node, ServiceKind::Tomcat))?;
+            let [http_port, https_port] = [&http, &https].map(|(place, _)| place.address.port());
+            self.ports(node).web = Some(WebPorts { http: http_port, https: https_port });
+            self.web[0].push(http);
+            self.web[1].push(https);
+        }
+        Ok(())
     }
 
     /// The shape of the cluster with the real port numbers.
@@ -166,6 +184,7 @@ mod tests {
             sign_cache: SignCacheMode::Lazy,
             key_bits: 2048,
             file_signature: Release::R8_6.file_signature(),
+            secured_urls: true,
             security: crate::cluster::Security::default(),
             domain: None,
             faults: Vec::new(),

@@ -122,6 +122,8 @@ pub struct ServeCounts {
     pub http: TcpCounts,
     /// HTTPS, all nodes together.
     pub https: TcpCounts,
+    /// Tomcat over HTTP, and over HTTPS, all nodes together.
+    pub web: [TcpCounts; 2],
     /// Dialogues, all nodes together.
     pub dialogues: BTreeMap<Dialogue, DialogueCounts>,
 }
@@ -144,7 +146,7 @@ impl ServeCounts {
     /// The servers over TCP.
     pub fn tcp(&self) -> impl Iterator<Item = &TcpCounts> {
         let dialogues = self.dialogues.values().map(|counts| &counts.tcp);
-        [&self.http, &self.https].into_iter().chain(dialogues)
+        [&self.http, &self.https].into_iter().chain(&self.web).chain(dialogues)
     }
 }
 

@@ -6,7 +6,7 @@ use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
 use hyper::server::conn::http1;
-use hyper::service::service_fn;
+use hyper::service::{HttpService, service_fn};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -29,6 +29,9 @@ const HEADERS_MAX: usize = 32;
 const CONNECTION_DEADLINE: Duration = Duration::from_mins(2);
 /// Longest wait for a signature.
 const SIGN_DEADLINE: Duration = Duration::from_mins(1);
+/// What files are said to be.
+const ANY: &str = "*/*";
+
 /// The TFTP service of a node as HTTP or HTTPS shows it.
 #[derive(Clone)]
 pub(super) struct HttpFace {
@@ -55,20 +58,34 @@ impl Face for HttpFace {
             let asked = Asked::of(&request);
             async move { Ok::<_, Infallible>(face.respond(asked, counters).await) }
         });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(self.header_deadline)
-            .max_buf_size(HEAD_MAX)
-            .max_headers(HEADERS_MAX)
-            .title_case_headers(true)
-            .serve_connection(TokioIo::new(stream), answer);
-        match timeout(CONNECTION_DEADLINE, connection).await {
-            Ok(Err(error)) if error.is_timeout() => bump(&counters.timeouts),
-            Ok(Err(error)) if error.is_parse() => bump(&counters.malformed),
-            // Done, or the peer went away in the middle, which harms itself only.
-            Ok(_) => {}
-            Err(_) => bump(&counters.timeouts),
-        }
+        serve_http1(stream, answer, self.header_deadline, counters).await;
+    }
+}
+
+/// Answers the requests on a connection, each within its bounds, for two minutes at most.
+pub(super) async fn serve_http1<S, A>(
+    stream: S,
+    answer: A,
+    header_deadline: Duration,
+    counters: &TcpCounters,
+) where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    A: HttpService<Incoming, ResBody = Full<Bytes>>,
+    A::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(header_deadline)
+        .max_buf_size(HEAD_MAX)
+        .max_headers(HEADERS_MAX)
+        .title_case_headers(true)
+        .serve_connection(TokioIo::new(stream), answer);
+    match timeout(CONNECTION_DEADLINE, connection).await {
+        Ok(Err(error)) if error.is_timeout() => bump(&counters.timeouts),
+        Ok(Err(error)) if error.is_parse() => bump(&counters.malformed),
+        // Done, or the peer went away in the middle, which harms itself only.
+        Ok(_) => {}
+        Err(_) => bump(&counters.timeouts),
     }
 }
 
@@ -105,11 +122,11 @@ impl HttpFace {
             Asked::File { name, head } => (name, head),
             Asked::NoName => {
                 bump(&counters.not_found);
-                return answer(StatusCode::BAD_REQUEST, Bytes::new());
+                return answer(StatusCode::BAD_REQUEST, Bytes::new(), ANY);
             }
             Asked::OtherMethod => {
                 bump(&counters.refused_method);
-                return answer(StatusCode::METHOD_NOT_ALLOWED, Bytes::new());
+                return answer(StatusCode::METHOD_NOT_ALLOWED, Bytes::new(), ANY);
             }
         };
         match self.file(&name).await {
@@ -119,15 +136,15 @@ impl HttpFace {
                 if !head {
                     add(&counters.bytes_out, body.len() as u64);
                 }
-                answer(StatusCode::OK, body)
+                answer(StatusCode::OK, body, ANY)
             }
             Found::Missing => {
                 bump(&counters.not_found);
-                answer(StatusCode::NOT_FOUND, Bytes::new())
+                answer(StatusCode::NOT_FOUND, Bytes::new(), ANY)
             }
             Found::Busy => {
                 bump(&counters.refused_busy);
-                answer(StatusCode::SERVICE_UNAVAILABLE, Bytes::new())
+                answer(StatusCode::SERVICE_UNAVAILABLE, Bytes::new(), ANY)
             }
         }
     }
@@ -164,11 +181,15 @@ enum Found {
 
 /// An answer with the headers that phones are used to; the protocol leaves the body out where HEAD
 /// asked.
-fn answer(status: StatusCode, body: Bytes) -> Response<Full<Bytes>> {
+pub(super) fn answer(
+    status: StatusCode,
+    body: Bytes,
+    content: &'static str,
+) -> Response<Full<Bytes>> {
     let mut response = Response::builder()
         .status(status)
         .header(CACHE_CONTROL, "no-store")
-        .header(CONTENT_TYPE, "*/*")
+        .header(CONTENT_TYPE, content)
         .header(CONTENT_LENGTH, body.len());
     if status == StatusCode::METHOD_NOT_ALLOWED {
         response = response.header(ALLOW, "GET, HEAD");

@@ -15,6 +15,7 @@ mod servers;
 mod settings;
 mod signing;
 mod tree;
+mod web;
 
 pub use bound::{BindError, Bound};
 pub use counts::{DialogueCounts, ServeCounts, TcpCounts, TftpCounts};

@@ -10,6 +10,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::base::NodeId;
 use crate::cluster::{
     Cluster, DialogueService, Service, ServiceChange, ServiceKind, SignCacheMode, TftpService,
+    WebService,
 };
 use crate::crypto::Identity;
 use crate::measure::ThreadKind;
@@ -25,6 +26,7 @@ use super::listener::{Face, Hall, Listener};
 use super::pump::{Pump, PumpCommand, PumpParts};
 use super::settings::{ServeError, ServeSettings};
 use super::signing::Signing;
+use super::web::WebFace;
 
 /// Commands that may wait for a pump; each is awaited, so that there is one at a time.
 const COMMANDS_MAX: usize = 4;
@@ -37,6 +39,8 @@ pub struct Servers {
     pumps: BTreeMap<NodeId, PumpHandle>,
     http: Side<HttpFace>,
     https: Side<HttpFace>,
+    /// Tomcat over HTTP, and over HTTPS.
+    web: [Side<WebFace>; 2],
     dialogues: BTreeMap<Dialogue, Side<DialogueFace>>,
     signing: Signing,
     clock: Clock,
@@ -98,12 +102,19 @@ impl Servers {
                 }
                 Ok(())
             }
+            Service::Web(service) => self.start_web(node, service).await,
         }
     }
 
     async fn stop_service(&self, node: NodeId, service: ServiceKind) -> Result<(), ServeError> {
         if service == ServiceKind::Tftp {
             return self.stop_tftp(node).await;
+        }
+        if service == ServiceKind::Tomcat {
+            for side in &self.web {
+                side.stop(node).await;
+            }
+            return Ok(());
         }
         for dialogue in service.dialogues() {
             let side = self.dialogues.get(dialogue).ok_or(ServeError::Absent { service, node })?;
@@ -127,7 +138,14 @@ impl Servers {
                 side.hall.questions.iter().map(|count| count.load(Ordering::Relaxed)).collect();
             (dialogue, DialogueCounts { tcp: side.hall.counters.read(), questions })
         };
-        ServeCounts { tftp, http, https, dialogues: self.dialogues.iter().map(dialogue).collect() }
+        let web = [0, 1].map(|at: usize| self.web[at].hall.counters.read());
+        ServeCounts {
+            tftp,
+            http,
+            https,
+            web,
+            dialogues: self.dialogues.iter().map(dialogue).collect(),
+        }
     }
 
     /// Closes all sockets and ends the threads, or gives up waiting for them after five seconds.
@@ -135,6 +153,9 @@ impl Servers {
         let close = async {
             self.http.close().await;
             self.https.close().await;
+            for side in &self.web {
+                side.close().await;
+            }
             for side in self.dialogues.values() {
                 side.close().await;
             }
@@ -153,7 +174,7 @@ impl Servers {
         settings: ServeSettings,
         mode: SignCacheMode,
     ) -> Result<Servers, ServeError> {
-        let Bound { topology, tftp, http, https, dialogues } = bound;
+        let Bound { topology, tftp, http, https, web, dialogues } = bound;
         let (signing, signed) =
             Signing::start(settings.sign_threads, topology.nodes.len(), settings.sign_queue_max)?;
         let mut signed: Vec<_> = signed.into_iter().map(Some).collect();
@@ -178,6 +199,11 @@ impl Servers {
             let hall = settings.hall(settings.http_connections_max, 0);
             Side::new(kind.name(), sockets, hall, settings.http_threads)
         };
+        let [plain, secure] = web;
+        let pages = |sockets| {
+            let hall = settings.hall(settings.http_connections_max, 0);
+            Side::new(ThreadKind::ServeTomcat.name(), sockets, hall, settings.http_threads)
+        };
         let side_of = |(dialogue, sockets): (Dialogue, _)| {
             let questions = dialogue.rules().questions.len();
             let hall = settings.hall(settings.tvs_connections_max, questions);
@@ -189,6 +215,7 @@ impl Servers {
             pumps,
             http: files(ThreadKind::ServeHttp, http)?,
             https: files(ThreadKind::ServeHttps, https)?,
+            web: [pages(plain)?, pages(secure)?],
             dialogues: dialogues.into_iter().map(side_of).collect::<Result<_, ServeError>>()?,
             signing,
             clock,
@@ -229,6 +256,15 @@ impl Servers {
     async fn command(&self, node: NodeId, command: PumpCommand) -> Result<(), ServeError> {
         let pump = self.pumps.get(&node).ok_or_else(|| absent_tftp(node))?;
         pump.commands.send(command).await.map_err(|_| absent_tftp(node))
+    }
+
+    async fn start_web(&self, node: NodeId, service: &Arc<WebService>) -> Result<(), ServeError> {
+        let [http, https] = &self.web;
+        let tls = acceptor(https, node, "tomcat", &service.identity, false).await?;
+        let header_deadline = self.settings.header_deadline.as_duration();
+        let face = |tls| WebFace { tls, service: Arc::clone(service), header_deadline };
+        https.start(node, face(Some(tls))).await?;
+        http.start(node, face(None)).await.map(drop)
     }
 
     async fn start_dialogue(

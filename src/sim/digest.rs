@@ -4,7 +4,7 @@ use crate::base::{NodeId, PhoneId, Time};
 use crate::cluster::Operation;
 use crate::listing::hex;
 use crate::measure::{Incident, Listen};
-use crate::phone::{Fact, Failure, HttpFault, Outcome};
+use crate::phone::{Fact, Failure, HttpFault, Outcome, PressEnd};
 use crate::transfer::TransferFault;
 
 /// SHA-256 over everything that happened, in its order: what the operator did, what the servers
@@ -101,6 +101,19 @@ fn code(fact: Fact) -> [u8; 4] {
         Fact::FellBack => [22, 0, 0, 0],
         Fact::FallbackFailed => [23, 0, 0, 0],
         Fact::Unregistered { cause } => [24, cause as u8, 0, 0],
+        Fact::Pressed { button, end, .. } => {
+            let [how, why] = press_code(end);
+            [25, button as u8, how, why]
+        }
+    }
+}
+
+fn press_code(end: PressEnd) -> [u8; 2] {
+    match end {
+        PressEnd::Shown(path) => [1, path as u8],
+        PressEnd::Failed(fault) => [2, fault as u8],
+        PressEnd::Busy => [3, 0],
+        PressEnd::Cancelled => [4, 0],
     }
 }
 

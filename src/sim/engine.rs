@@ -1,7 +1,7 @@
 use crate::base::{Stop, Time};
 use crate::cluster::operator::phones::EraseLists;
 use crate::measure::Finish;
-use crate::scenario::{Plan, TimelineEntry};
+use crate::scenario::{Plan, TimelineEntry, UsePlan};
 
 use super::event::Event;
 use super::queue::Queue;
@@ -84,5 +84,8 @@ fn most_events(plan: &Plan) -> u64 {
     };
     let waves = 1 + plan.timeline.iter().filter(is_reset).count() as u64;
     let boots = u64::from(plan.fleet.phones).saturating_mul(waves);
-    EVENTS_MAX.saturating_add(boots.saturating_mul(EVENTS_MAX_OF_BOOT))
+    let of_use = |plan: &UsePlan| plan.lasts.as_secs_f64() / plan.rate.mean_pause_s();
+    let presses = plan.fleet.uses.iter().map(of_use).sum::<f64>() * f64::from(plan.fleet.phones);
+    let mine = boots.saturating_add(presses as u64).saturating_mul(EVENTS_MAX_OF_BOOT);
+    EVENTS_MAX.saturating_add(mine)
 }

@@ -3,7 +3,8 @@ use std::sync::Arc;
 
 use crate::base::NodeId;
 use crate::cluster::{Conversation, DialogueService, SignJob};
-use crate::phone::{ErrandFault, HttpFault, Message, TvsFault};
+use crate::crypto::Certificate;
+use crate::phone::{ErrandFault, HttpFault, Message, PageRequest, TvsFault};
 use crate::wire::Dialogue;
 
 /// One request or question of a phone, told apart from its earlier ones.
@@ -44,6 +45,27 @@ pub(super) enum Fetched {
     Failed(ErrandFault),
 }
 
+/// What comes of a request for a page.
+#[derive(Debug)]
+pub(super) enum Paged {
+    /// A page, and over HTTPS what the server has presented.
+    Page {
+        certificate: Option<Certificate>,
+        body: String,
+    },
+    Missing,
+    /// The phone has refused this certificate.
+    Presented(Certificate),
+    Failed(ErrandFault),
+}
+
+/// What a connection is wanted for.
+#[derive(Debug)]
+pub(super) enum LinkWish {
+    File(Arc<str>),
+    Page(Box<PageRequest>),
+}
+
 /// An attempt over HTTP that brought nothing.
 pub(super) const fn failed(fault: HttpFault) -> Fetched {
     Fetched::Failed(ErrandFault::Http(fault))
@@ -68,6 +90,13 @@ pub(super) enum Event {
     HttpAnswered(Request, Fetched),
     HttpAsked(Request, Arc<str>),
     Operator,
+    PageAnswered(Request, Paged),
+    PageAsked(Request, NodeId, Box<PageRequest>),
+    /// Somebody presses the button of this use.
+    Press {
+        phone: u32,
+        of: u8,
+    },
     Resolved(Request, Result<Option<IpAddr>, ErrandFault>),
     Said(Request, Result<Vec<u8>, TvsFault>),
     /// The hello of a phone arrives at the server.
@@ -107,6 +136,8 @@ pub(super) enum Job {
     Lookup(Box<Call>),
     /// "File not found" over TFTP.
     Missing(NodeId, Request),
+    /// Answer with a page.
+    Page(NodeId, Request, Paged),
     Sign(NodeId, Box<SignJob>),
     Handshake(Box<Call>),
     /// A message without TLS and its answer.

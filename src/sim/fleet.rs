@@ -67,11 +67,19 @@ impl Fleet {
     }
 
     /// Adds so many phones unless the run is to end. `one_config` says that one configuration
-    /// stands for many phones.
-    pub(super) fn populate(&mut self, cast: Cast, count: u32, one_config: bool, engine: &Engine) {
+    /// stands for many phones; those that `plays` does not name hold nothing.
+    pub(super) fn populate(
+        &mut self,
+        cast: Cast,
+        count: u32,
+        one_config: bool,
+        engine: &Engine,
+        plays: impl Fn(PhoneId) -> bool,
+    ) {
         let cast = cast.pinned(&self.env.shared, one_config);
         let numbers = (0..count).take_while(|_| !engine.is_stopped());
-        self.phones.extend(numbers.map(|number| cast.phone(&self.env, PhoneId(number), false)));
+        let phone = |number| cast.phone(&self.env, PhoneId(number), !plays(PhoneId(number)));
+        self.phones.extend(numbers.map(phone));
     }
 
     pub(super) fn show_to(&mut self, witness: Witness) {

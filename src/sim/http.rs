@@ -1,10 +1,10 @@
 use std::sync::Arc;
 
-use crate::base::{Span, Time};
+use crate::base::Time;
 use crate::measure::Incident;
 use crate::phone::{ErrandFault, HttpFault, PROVISIONING_ROLES, Transport};
 
-use super::event::{Event, Fetched, Job, Request, failed};
+use super::event::{Event, Fetched, Job, LinkWish, Request, failed};
 use super::session::Waits;
 use super::world::World;
 
@@ -15,15 +15,23 @@ impl World {
         let request = self.begin_request(phone, Waits::Nothing);
         let session = self.sessions.of_mut(phone);
         (session.wanted, session.http.secure) = (wanted, secure);
-        if let Some(file) = self.sessions.connect(request, file) {
-            self.begin_http(request, file);
+        if let Some(wish) = self.sessions.connect(request, LinkWish::File(file)) {
+            self.begin_link(request, wish);
         }
     }
 
     /// A phone gives up its connection: the next one that waits may connect.
     pub(super) fn drop_link(&mut self, phone: u32) {
-        if let Some((request, file)) = self.sessions.disconnect(phone) {
-            self.begin_http(request, file);
+        if let Some((request, wish)) = self.sessions.disconnect(phone) {
+            self.begin_link(request, wish);
+        }
+    }
+
+    /// A phone has a place for a connection and asks for what it wanted one for.
+    pub(super) fn begin_link(&mut self, request: Request, wish: LinkWish) {
+        match wish {
+            LinkWish::File(file) => self.begin_http(request, file),
+            LinkWish::Page(page) => self.begin_page(request, page),
         }
     }
 
@@ -34,15 +42,8 @@ impl World {
         self.sessions.watch(&mut self.engine, request, Waits::Http, patience);
         let secure = self.sessions.of(phone).http.secure;
         let listens = self.listens_to_http(phone, secure);
-        let http = &mut self.sessions.use_link(phone, now).http;
-        let connects = http.connected != Some(secure);
-        (http.connects, http.connected) = (connects, listens.then_some(secure));
-        let way = self.network.there(request, |fates| {
-            let connect = if connects { fates.connect() } else { Span::ZERO };
-            let shakes = if secure && connects { 4 } else { 0 };
-            let segments = if listens { shakes + 1 } else { 0 };
-            (0..segments).fold(connect, |way, _| way + fates.segment())
-        });
+        let way = self.way_of_http(request, phone, secure, listens);
+        let connects = self.sessions.of(phone).http.connects;
         if listens {
             let via = Transport::over_http(secure);
             self.hear(phone, Incident::Connected(via, u64::from(connects)));

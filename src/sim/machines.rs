@@ -243,7 +243,7 @@ impl Machines {
             ThreadKind::SwarmTvs => phone(Tvs) + phone(Lookup),
             ThreadKind::SwarmHttp => phone(Http),
             ThreadKind::Swarm => self.cpu_seconds().swarm.unwrap_or_default(),
-            ThreadKind::ServeHttps | ThreadKind::Load => 0.0,
+            ThreadKind::ServeHttps | ThreadKind::ServeTomcat | ThreadKind::Load => 0.0,
         };
         ThreadKind::TOLD.into_iter().map(|kind| (kind.name().to_owned(), seconds(kind))).collect()
     }

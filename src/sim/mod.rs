@@ -19,6 +19,7 @@ mod link;
 mod machines;
 mod network;
 mod pace;
+mod pages;
 mod places;
 mod queue;
 mod run;

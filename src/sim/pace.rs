@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use crate::base::{NodeId, PhoneId, Purpose, Span, Time, stream};
 use crate::cluster::{GroupSpec, ServiceKind};
 use crate::measure::{FleetReady, Ledger, PhoneRecord};
@@ -12,6 +14,8 @@ use super::event::Event;
 #[derive(Debug)]
 pub(super) struct Pace {
     phones: u32,
+    /// The phones that are played; `None`: all of them.
+    played: Option<Arc<[u32]>>,
     seed: u64,
     /// Boots that are planned but have not begun.
     planned: u64,
@@ -31,7 +35,7 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    pub(super) fn new(plan: &Plan) -> Pace {
+    pub(super) fn new(plan: &Plan, played: Option<Arc<[u32]>>) -> Pace {
         let topology = &plan.topology;
         let gap = |rate: f64| (rate > 0.0).then(|| Span::from_nanos((1e9 / rate) as u64));
         let registration_gap = gap(plan.cost.registrations_per_second);
@@ -52,6 +56,7 @@ impl Pace {
         let phones = if registration_gap.is_some() { plan.fleet.phones as usize } else { 0 };
         Pace {
             phones: plan.fleet.phones,
+            played,
             seed: plan.seed,
             planned: 0,
             draws: 0,
@@ -82,24 +87,33 @@ impl Pace {
 
     /// Plans a boot for every phone. Resets leave the cluster at its own pace, power does not.
     pub(super) fn plan_boots(&mut self, engine: &mut Engine, spread: Span, is_reset: bool) {
-        self.draws += u64::from(self.phones);
-        self.planned += u64::from(self.phones);
+        let phones: Vec<u32> = match &self.played {
+            Some(played) => played.to_vec(),
+            None => (0..self.phones).collect(),
+        };
+        self.draws += phones.len() as u64;
+        self.planned += phones.len() as u64;
         let (seed, now) = (self.seed, engine.now());
         let planned = |phone: u32| {
             let offset = stream(seed, u64::from(phone), Purpose::Arrival).unit();
             now + spread.fraction(offset)
         };
         if is_reset && self.reset_gap.is_some() {
-            let mut order: Vec<(Time, u32)> = (0..self.phones).map(|n| (planned(n), n)).collect();
+            let mut order: Vec<(Time, u32)> = phones.iter().map(|&n| (planned(n), n)).collect();
             order.sort_unstable();
             for (at, phone) in order {
                 engine.push(self.reset(phone, at), Event::Boot(phone));
             }
             return;
         }
-        for phone in 0..self.phones {
+        for phone in phones {
             engine.push(planned(phone), Event::Boot(phone));
         }
+    }
+
+    /// Whether a phone is played.
+    pub(super) fn plays(&self, PhoneId(phone): PhoneId) -> bool {
+        self.played.as_ref().is_none_or(|played| played.binary_search(&phone).is_ok())
     }
 
     /// Plans a boot for each of these phones, when somebody has been there.

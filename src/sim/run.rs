@@ -1,6 +1,6 @@
 use crate::base::{PhoneId, Span, Time};
 use crate::cluster::{Cluster, Contents};
-use crate::measure::{Finish, Ledger, RunFacts, Summary};
+use crate::measure::{Finish, Ledger, RunFacts, StepMark, Summary};
 use crate::phone::Phone;
 use crate::play::Records;
 use crate::scenario::Plan;
@@ -58,6 +58,8 @@ pub struct SimRun {
     pub facts: RunFacts,
     /// Metrics as Prometheus text, by the time at which they were sampled.
     pub samples: Vec<(Time, String)>,
+    /// When the operator carried out which step.
+    pub steps: Vec<StepMark>,
     /// The phones as they are at the end, by number.
     pub phones: Vec<Phone>,
     /// The cluster as it is at the end.

@@ -111,6 +111,17 @@ impl Servers {
         self.counts.https_handshakes_failed += 1;
     }
 
+    /// A request for a page has arrived, unless the phone `refused` the certificate of Tomcat.
+    pub(super) fn on_page(&mut self, secure: bool, connects: bool, refused: bool) {
+        let (counts, shakes) = (&mut self.counts, u64::from(secure && connects));
+        if refused {
+            counts.page_handshakes_failed += shakes;
+        } else {
+            counts.page_handshakes_ok += shakes;
+            counts.page_requests += 1;
+        }
+    }
+
     /// Looks for a file; the request is in service from now on.
     pub(super) fn find(
         &mut self,

@@ -1,5 +1,4 @@
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use crate::base::{Span, Time};
 use crate::measure::StepKind;
@@ -7,7 +6,7 @@ use crate::phone::{Message, Step};
 use crate::scenario::Plan;
 
 use super::engine::Engine;
-use super::event::{Event, Request};
+use super::event::{Event, LinkWish, Request};
 use super::places::Places;
 
 /// What goes on between a phone and the servers; a million of these exist.
@@ -61,7 +60,7 @@ pub(super) struct Sessions {
     all: Vec<Session>,
     watches: [Watch; 3],
     calls: Places<Message>,
-    links: Places<Arc<str>>,
+    links: Places<LinkWish>,
 }
 
 impl Sessions {
@@ -110,17 +109,17 @@ impl Sessions {
         self.renew(phone)
     }
 
-    /// A phone that has a place for a connection gives `file` back, which it may ask for; others
+    /// A phone that has a place for a connection gives `wish` back, which it may ask for; others
     /// ask when they get one.
-    pub(super) fn connect(&mut self, request: Request, file: Arc<str>) -> Option<Arc<str>> {
+    pub(super) fn connect(&mut self, request: Request, wish: LinkWish) -> Option<LinkWish> {
         if self.of(request.phone).place == Some(Place::Connection) {
-            return Some(file);
+            return Some(wish);
         }
-        self.links.enter(request, file)
+        self.links.enter(request, wish)
     }
 
     /// A phone gives up its connection: who may connect instead.
-    pub(super) fn disconnect(&mut self, phone: u32) -> Option<(Request, Arc<str>)> {
+    pub(super) fn disconnect(&mut self, phone: u32) -> Option<(Request, LinkWish)> {
         let session = &mut self.all[phone as usize];
         session.http.connected = None;
         session.place.take_if(|place| *place == Place::Connection)?;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use crate::base::{NodeId, PhoneId, Span, Stop, Time};
 use crate::cluster::{
     Cluster, Contents, Genesis, Service, ServiceChange, ServiceKind, SignCacheMode, TftpService,
+    WebPorts,
 };
 use crate::crypto::KeySource;
 use crate::measure::{
@@ -14,14 +15,14 @@ use crate::phone::{
     Action, Answer, Ask, Errand, ErrandFault, Fact, FileRequest, HttpFault, Input, Outcome, Sink,
     Transport, TvsFault,
 };
-use crate::play::{Cue, Homes, Play, Records, Wave};
+use crate::play::{Cue, Homes, Play, Presses, Records, Wave};
 use crate::scenario::Plan;
 use crate::vault::MemorySql;
 use crate::wire::Dialogue;
 
 use super::ears::Ears;
 use super::engine::Engine;
-use super::event::{Event, Job, OpenCall, Request, failed};
+use super::event::{Event, Job, OpenCall, Paged, Request, failed};
 use super::fleet::{Fleet, Witness};
 use super::guesses::{guesses, notes};
 use super::link::Fates;
@@ -53,6 +54,9 @@ pub struct World {
     /// Room for what a phone wants, and for what a host has done.
     sink: Sink,
     done: Vec<Job>,
+    /// When people press buttons, and presses that are planned or under way.
+    pub(super) presses: Presses,
+    pub(super) pressing: u64,
 }
 
 /// Start of virtual time as Unix seconds: a constant, so that certificates are the same each run.
@@ -66,6 +70,17 @@ impl World {
 
     /// Like [`World::new`]; building it and playing it end when `stop` is set.
     pub fn until(plan: &Plan, options: SimOptions, stop: &Stop) -> World {
+        World::of(plan, options, stop, None)
+    }
+
+    /// The world of a plan in which only `phones` act, numbers of its fleet in ascending order; each
+    /// is what it is in the whole fleet and has the same luck. The others exist and hold nothing:
+    /// counts of the whole fleet say nothing here.
+    pub fn of_some(plan: &Plan, options: SimOptions, stop: &Stop, phones: &[u32]) -> World {
+        World::of(plan, options, stop, Some(phones.into()))
+    }
+
+    fn of(plan: &Plan, options: SimOptions, stop: &Stop, played: Option<Arc<[u32]>>) -> World {
         let (plan, contents) = (Arc::new(plan.clone()), options.contents);
         let cluster = cluster(&plan, contents);
         let fleet = Fleet::new(&plan, Arc::clone(cluster.calendar()));
@@ -73,7 +88,7 @@ impl World {
             engine: Engine::new(&plan, options.events_max, stop),
             play: Play::new(&plan, Some(cluster), Mode::Sim, 0.0).with_sql(MemorySql),
             homes: Homes::of_plan(&plan),
-            pace: Pace::new(&plan),
+            pace: Pace::new(&plan, played),
             ears: Ears::new(
                 plan.fleet.phones,
                 options.sample_every,
@@ -86,6 +101,11 @@ impl World {
             machines: Machines::new(&plan),
             servers: Servers::new(&plan, contents, fleet.shared()),
             fleet,
+            presses: {
+                let phones = (0..plan.fleet.phones).map(PhoneId);
+                Presses::new(plan.seed, &plan.fleet.uses, Time::ZERO, phones)
+            },
+            pressing: 0,
             plan,
             sink: Sink::default(),
             done: Vec::new(),
@@ -95,6 +115,7 @@ impl World {
             services.iter().for_each(|service| world.started(node, service));
         }
         world.populate(contents == Contents::OfEachModel);
+        world.plan_presses();
         world
     }
 
@@ -127,7 +148,7 @@ impl World {
             self.handle(event);
             if self.settled() || self.play.wake_at().is_some_and(|wake| wake <= now) {
                 self.operate();
-                if self.play.is_finished() && self.settled() {
+                if self.play.is_finished() && self.settled() && self.pressing == 0 {
                     return Finish::Complete;
                 }
             }
@@ -141,7 +162,8 @@ impl World {
 
     fn populate(&mut self, one_config: bool) {
         let (cast, count) = (self.play.cast(), self.plan.fleet.phones);
-        self.fleet.populate(cast, count, one_config, &self.engine);
+        let plays = |phone| self.pace.plays(phone);
+        self.fleet.populate(cast, count, one_config, &self.engine, plays);
         if !self.engine.is_stopped()
             && let Some(cue) = self.play.power_on()
         {
@@ -183,7 +205,8 @@ impl World {
                 self.pace.plan_boots(&mut self.engine, spread, wave != Wave::PowerOn);
             }
             Cue::Visits(visits) => {
-                let visits = self.play.visits(&visits, self.ears.ledger());
+                let mut visits = self.play.visits(&visits, self.ears.ledger());
+                visits.retain(|visit| self.pace.plays(visit.phone));
                 visits.iter().for_each(|visit| self.hear(visit.phone.0, Incident::BootPlanned));
                 self.pace.plan_visits(&mut self.engine, &visits);
             }
@@ -226,6 +249,9 @@ impl World {
                 self.step(phone, Input::EraseLists);
                 self.boot(phone);
             }
+            Event::Press { phone, of } => self.on_press(phone, of),
+            Event::PageAsked(request, node, page) => self.on_page_asked(request, node, &page),
+            Event::PageAnswered(request, answer) => self.on_page_answered(request, &answer),
             Event::Timer { phone, token } => self.step(phone, Input::Timer { token }),
             Event::TftpAsked(request, file) => self.on_tftp_asked(request, file),
             Event::TftpEnded(request, outcome) => self.on_tftp_ended(request, &outcome),
@@ -277,6 +303,7 @@ impl World {
         self.fleet.handle(phone, now, input, cluster, &mut sink);
         for fact in sink.facts.drain(..) {
             self.hear(phone, Incident::Phone(fact));
+            self.heed_press(phone, fact);
             if let Fact::Settled { outcome } = fact {
                 self.drop_link(phone);
                 self.leave_call(phone);
@@ -315,6 +342,7 @@ impl World {
                     Transport::Https => self.fetch_http(phone, wanted, file, true),
                 }
             }
+            Ask::Page(page) => self.fetch_page(phone, wanted, page),
             Ask::Name(name) => self.resolve(phone, &name),
             Ask::Say(message) => {
                 self.hear(phone, Incident::Turned(message.server.ip()));
@@ -377,6 +405,10 @@ impl World {
                 self.answer_http(request, answer);
             }
             Job::Carried { request, file, http } => self.carried(request, file, http),
+            Job::Page(node, request, answer) => {
+                self.next_in_line(node, WorkKind::Http);
+                self.answer_page(request, answer);
+            }
             Job::Lookup(call) => {
                 self.next_in_line(call.node, WorkKind::Lookup);
                 self.judge_server(call, Span::ZERO);
@@ -413,6 +445,10 @@ impl World {
         while let Some((kind, request)) = self.sessions.expired(self.engine.now(), slot) {
             match kind {
                 Waits::Tftp => self.on_tftp_silence(request),
+                Waits::Http if self.sessions.of(request.phone).step == StepKind::Page => {
+                    let fault = ErrandFault::Http(HttpFault::TimedOut);
+                    self.on_page_answered(request, &Paged::Failed(fault));
+                }
                 Waits::Http => self.on_http_answered(request, &failed(HttpFault::TimedOut)),
                 Waits::Reply => self.on_said(request, Err(TvsFault::TimedOut)),
                 Waits::Nothing | Waits::Transfer => {
@@ -429,7 +465,10 @@ impl World {
     }
 
     fn finish(self, finish: Finish) -> SimRun {
-        let draws = self.network.draws() + self.pace.draws() + casting_draws(&self.plan);
+        let draws = self.network.draws()
+            + self.pace.draws()
+            + self.presses.draws()
+            + casting_draws(&self.plan);
         let info = self.info();
         let (mut ledger, samples, digest, journal) = self.ears.close();
         self.play.close(&mut ledger, finish, self.fleet.phones());
@@ -470,6 +509,7 @@ impl World {
             digest,
             draws,
             facts,
+            steps: info.steps,
             phones: self.fleet.into_phones(),
             cluster: self.play.into_cluster().expect("it has one"),
             ended,
@@ -503,6 +543,13 @@ fn cluster(plan: &Plan, contents: Contents) -> Cluster {
             if node.ports.of(dialogue) == 0 {
                 node.ports = node.ports.with(dialogue, dialogue.rules().port);
             }
+        }
+        if let Some(web) = &mut node.ports.web {
+            let usual = |port, usual| if port == 0 { usual } else { port };
+            *web = WebPorts {
+                http: usual(web.http, WebPorts::USUAL.http),
+                https: usual(web.https, WebPorts::USUAL.https),
+            };
         }
     }
     let genesis = Genesis {

@@ -94,6 +94,11 @@ impl DialogueClient {
         }
     }
 
+    /// Whether a server that a configuration or a page names may be asked at all.
+    pub fn permits(&self, server: SocketAddr) -> bool {
+        server.ip().is_loopback() || self.allowed.contains(&server.ip())
+    }
+
     /// Says the message and sends what came of it to `results`.
     pub async fn ask(self, mut job: DialogueJob, results: mpsc::UnboundedSender<DialogueResult>) {
         let kept = job.kept.take().filter(|kept| kept.suits(&job.message));
@@ -183,8 +188,7 @@ impl DialogueClient {
         if let Some(target) = self.target.filter(|_| dialogue == Dialogue::Tvs) {
             return Some(target);
         }
-        let allowed = server.ip().is_loopback() || self.allowed.contains(&server.ip());
-        allowed.then_some(server)
+        self.permits(server).then_some(server)
     }
 }
 

@@ -1,5 +1,5 @@
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use http_body_util::{BodyExt, Empty};
 use hyper::body::{Body, Bytes, Incoming};
@@ -16,7 +16,10 @@ use tokio::time::{Instant, timeout_at};
 use crate::base::{Span, Time};
 use crate::net::fleet::connect;
 use crate::net::{Clock, TlsClients, TlsFault};
-use crate::phone::{FILE_SIZE_MAX, HttpFault, Transport, Trust};
+use crate::phone::{
+    FILE_SIZE_MAX, FileRequest, HttpFault, PageRequest, PageTrust, Transport, Trust,
+};
+use crate::wire::phone_page::PAGE_SIZE_MAX;
 use crate::wire::uri::encode_path;
 
 use super::FileServer;
@@ -43,13 +46,45 @@ pub(super) struct HttpClient {
     pub results: mpsc::UnboundedSender<HttpResult>,
 }
 
-/// One file to ask for.
-#[derive(Debug)]
+/// Decides whether a server's certificate (DER) is accepted.
+pub(super) type SharedJudge = Arc<dyn Fn(&[u8]) -> bool + Send + Sync>;
+
+/// One file or page to ask for.
 pub(super) struct HttpJob {
     pub ticket: Ticket,
-    pub file: Arc<str>,
+    pub server: SocketAddr,
+    /// What the server is called.
+    pub host: String,
+    /// Path and query.
+    pub target: String,
     /// How the server is judged: then it is asked over HTTPS, else over HTTP.
-    pub trust: Option<Trust>,
+    pub judge: Option<SharedJudge>,
+    /// Longest body that is taken.
+    pub size_max: usize,
+}
+
+impl HttpJob {
+    /// Asks a server for a file.
+    pub(super) fn file(ticket: Ticket, server: FileServer, request: FileRequest) -> HttpJob {
+        let FileRequest { file, trust, .. } = request;
+        let server = if trust.is_some() { server.https } else { server.http };
+        let judge = |trust: Trust| -> SharedJudge { Arc::new(move |der| trust.accepts(der)) };
+        HttpJob {
+            ticket,
+            server,
+            host: server.to_string(),
+            target: encode_path(&file),
+            judge: trust.map(judge),
+            size_max: FILE_SIZE_MAX,
+        }
+    }
+
+    /// Asks a server for a page.
+    pub(super) fn page(ticket: Ticket, request: PageRequest) -> HttpJob {
+        let PageRequest { server, host, target, trust } = request;
+        let judge = |trust: PageTrust| -> SharedJudge { Arc::new(move |der| trust.accepts(der)) };
+        HttpJob { ticket, server, host, target, judge: trust.map(judge), size_max: PAGE_SIZE_MAX }
+    }
 }
 
 /// What came of it.
@@ -63,6 +98,8 @@ pub(super) struct HttpResult {
     /// Connections that were opened for it: one as a rule on the first file, two if the server
     /// had closed the kept one.
     pub connections: u64,
+    /// What the server has presented (DER), over HTTPS.
+    pub certificate: Option<Arc<[u8]>>,
 }
 
 /// The connection of one phone; closed and its place given back when dropped.
@@ -95,18 +132,18 @@ impl HttpLink {
 }
 
 impl HttpClient {
-    /// A link of the phone at `source` to `server`; it connects when the first file is asked for.
-    pub fn link(&self, source: Ipv4Addr, server: FileServer) -> HttpLink {
+    /// A link of the phone at `source`; it connects when the first file is asked for.
+    pub fn link(&self, source: Ipv4Addr) -> HttpLink {
         let (jobs, receiver) = mpsc::channel(1);
         let turn = Turn::default();
         let line = Line {
             client: self.clone(),
-            server,
             source,
             turn: turn.clone(),
             place: None,
             kept: None,
             opened: 0,
+            presented: None,
         };
         let task = self.runtime.spawn(line.run(receiver)).abort_handle();
         HttpLink { jobs, turn, task }
@@ -119,17 +156,19 @@ type Fetched = Result<Option<Vec<u8>>, Fault<HttpFault>>;
 /// The side of a link that lives in its task.
 struct Line {
     client: HttpClient,
-    server: FileServer,
     source: Ipv4Addr,
     turn: Turn,
     /// The place in the budget, kept until the link is gone and every descriptor of it is closed.
     place: Option<Arc<OwnedSemaphorePermit>>,
     kept: Option<Connection>,
     opened: u64,
+    /// What the server of the last connection over TLS has presented.
+    presented: Option<Arc<[u8]>>,
 }
 
 /// An open connection and the task that drives it.
 struct Connection {
+    server: SocketAddr,
     secure: bool,
     sender: SendRequest<Empty<Bytes>>,
     driver: JoinHandle<()>,
@@ -152,9 +191,10 @@ impl Line {
             self.opened = 0;
             let carried = self.fetch_when_possible(&job).await;
             let result = HttpResult {
-                via: Transport::over_http(job.trust.is_some()),
+                via: Transport::over_http(job.judge.is_some()),
                 waited: waited || !carried.lacks.is_empty(),
                 connections: self.opened,
+                certificate: self.presented.clone().filter(|_| job.judge.is_some()),
                 carried,
             };
             // The worker is gone when the run is over; then nobody wants the answer.
@@ -183,45 +223,58 @@ impl Line {
 
     async fn fetch(&mut self, job: &HttpJob, started: Time) -> Fetched {
         let deadline = self.client.clock.instant_at(started + self.client.timeout);
-        let secure = job.trust.is_some();
-        let FileServer { http, https, .. } = self.server;
-        let server = if secure { https } else { http };
-        let request = || request(server, &job.file);
-        if let Some(mut kept) = self.kept.take().filter(|kept| kept.secure == secure) {
+        let (server, secure) = (job.server, job.judge.is_some());
+        let request = || request(job);
+        let fits = |kept: &Connection| kept.secure == secure && kept.server == server;
+        if let Some(mut kept) = self.kept.take().filter(fits) {
             // The server may have closed it meanwhile, as it may at any time: not a fault yet.
             let sent = timeout_at(deadline, kept.send(request()?)).await;
             if let Ok(response) = sent.map_err(|_| HttpFault::TimedOut)? {
-                return Ok(self.read(kept, response, deadline).await?);
+                return Ok(self.read(kept, response, job.size_max, deadline).await?);
             }
         }
         let request = request()?;
         // A host that does not answer at all is as good as one that refuses.
-        let open = self.open(server, job.trust.as_ref());
+        let open = self.open(server, job.judge.as_ref());
         let mut fresh = timeout_at(deadline, open).await.map_err(|_| HttpFault::Connection)??;
         let sent = timeout_at(deadline, fresh.send(request)).await;
         let response = sent.map_err(|_| HttpFault::TimedOut)?.map_err(|_| HttpFault::Protocol)?;
-        Ok(self.read(fresh, response, deadline).await?)
+        Ok(self.read(fresh, response, job.size_max, deadline).await?)
     }
 
-    /// Connects; with `trust` over TLS, judging the server by it during the handshake.
+    /// Connects; with a judge over TLS, who decides on the server during the handshake.
     async fn open(
         &mut self,
         server: SocketAddr,
-        trust: Option<&Trust>,
+        judge: Option<&SharedJudge>,
     ) -> Result<Connection, Fault<HttpFault>> {
         let broken = |error: std::io::Error| Fault::of(&error, HttpFault::Connection);
         let stream = connect(server, self.source).await.map_err(broken)?;
         self.opened += 1;
-        let Some(trust) = trust.cloned() else { return Ok(self.talk(stream, false).await?) };
-        let judge = Box::new(move |der: &[u8]| trust.accepts(der));
-        let stream = self.client.tls.connect(stream, judge).await.map_err(|fault| match fault {
+        let Some(judge) = judge.cloned() else {
+            return Ok(self.talk(stream, server, false).await?);
+        };
+        let presented = Arc::new(OnceLock::new());
+        let seen = Arc::clone(&presented);
+        let judge = Box::new(move |der: &[u8]| {
+            let _ = seen.set(Arc::from(der));
+            judge(der)
+        });
+        let connected = self.client.tls.connect(stream, judge).await;
+        self.presented = presented.get().cloned();
+        let stream = connected.map_err(|fault| match fault {
             TlsFault::Broken(error) => broken(error),
             TlsFault::Refused | TlsFault::Malformed => HttpFault::CertificateRefused.into(),
         })?;
-        Ok(self.talk(stream, true).await?)
+        Ok(self.talk(stream, server, true).await?)
     }
 
-    async fn talk<S>(&self, stream: S, secure: bool) -> Result<Connection, HttpFault>
+    async fn talk<S>(
+        &self,
+        stream: S,
+        server: SocketAddr,
+        secure: bool,
+    ) -> Result<Connection, HttpFault>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
@@ -237,7 +290,7 @@ impl Line {
             // Its errors come to light where the answer is read.
             let _ = connection.await;
         });
-        Ok(Connection { secure, sender, driver })
+        Ok(Connection { server, secure, sender, driver })
     }
 
     /// Reads the answer and keeps the connection if it can be used again.
@@ -245,11 +298,12 @@ impl Line {
         &mut self,
         connection: Connection,
         response: Response<Incoming>,
+        size_max: usize,
         deadline: Instant,
     ) -> Result<Option<Vec<u8>>, HttpFault> {
         let status = response.status();
         let limit = match status {
-            StatusCode::OK => FILE_SIZE_MAX,
+            StatusCode::OK => size_max,
             StatusCode::NOT_FOUND => NOT_FOUND_MAX,
             other => return Err(HttpFault::Status(other.as_u16())),
         };
@@ -273,9 +327,8 @@ impl Connection {
     }
 }
 
-fn request(server: SocketAddr, file: &str) -> Result<Request<Empty<Bytes>>, HttpFault> {
-    let host = server.to_string();
-    let request = Request::get(encode_path(file)).header(HOST, host).body(Empty::new());
+fn request(job: &HttpJob) -> Result<Request<Empty<Bytes>>, HttpFault> {
+    let request = Request::get(&job.target).header(HOST, &job.host).body(Empty::new());
     request.map_err(|_| HttpFault::Protocol)
 }
 

@@ -25,6 +25,7 @@ use crate::net::threads::{self, OwnRuntime, StartError};
 use crate::net::{Clock, TlsClients};
 use crate::phone::{Env, Phone, PhoneProfile, Shared as PhoneShared, Verifier};
 use crate::play::{Homes, Visit};
+use crate::scenario::UsePlan;
 use http::HttpClient;
 use watch::Watcher;
 use worker::{Clients, Command, Results, Shared, Worker, WorkerPlan};
@@ -42,6 +43,8 @@ pub struct SwarmPlan {
     pub files: BTreeMap<NodeId, FileServer>,
     /// TVS server that stands for every member; `None` asks the members.
     pub tvs: Option<SocketAddr>,
+    /// What people do with the phones.
+    pub uses: Arc<[UsePlan]>,
     /// What the names of TVS servers lead to.
     pub hosts: Arc<HostTable>,
     /// Hosts outside loopback that may be connected to.
@@ -120,6 +123,7 @@ impl Swarm {
                 homes: Arc::clone(&plan.homes),
                 files: Arc::clone(&servers),
                 transfers_in_flight: plan.transfers_in_flight.div_ceil(workers as usize),
+                uses: Arc::clone(&plan.uses),
                 clock,
             };
             let env = Env {
@@ -172,6 +176,21 @@ impl Swarm {
             let command = Command::Visit { from, visits: visits.copied().collect() };
             worker.commands.send(command).await.expect("workers run until they are stopped");
         }
+    }
+
+    /// People begin to press buttons at `from`.
+    pub async fn begin_use(&self, from: Time) {
+        for worker in &self.workers {
+            // Known here at once, so that nobody takes the phones for unused meanwhile.
+            worker.shared.pressing.store(1, Ordering::Release);
+            let command = Command::Use { from };
+            worker.commands.send(command).await.expect("workers run until they are stopped");
+        }
+    }
+
+    /// Whether nobody presses a button or will.
+    pub fn is_at_rest(&self) -> bool {
+        self.workers.iter().all(|worker| worker.shared.is_at_rest())
     }
 
     /// Phones that boot from now on learn that they belong where `homes` says.

@@ -15,9 +15,11 @@ use crate::measure::{
 use crate::net::Clock;
 use crate::net::fleet::{Received, Recipient, Sockets, phone_address};
 use crate::phone::{
-    Action, Answer, Ask, Env, Errand, ErrandFault, Fact, FileRequest, Input, Phone, Sink, Transport,
+    Action, Answer, Ask, Env, Errand, ErrandFault, Fact, FileRequest, HttpFault, Input, Phone,
+    PressEnd, Sink, Transport,
 };
-use crate::play::{Homes, Visit};
+use crate::play::{Homes, NextPress, Presses, Visit};
+use crate::scenario::UsePlan;
 use crate::transfer::{Download, DownloadOutcome, Progress, TransferFault};
 use crate::wire::Dialogue;
 
@@ -34,6 +36,8 @@ pub(super) enum Command {
     Boot { from: Time, spread: Span, storm: bool },
     /// Plan visits to phones of this worker.
     Visit { from: Time, visits: Vec<Visit> },
+    /// People begin to press buttons.
+    Use { from: Time },
     /// Phones that boot from now on learn where they belong from these.
     Move(Arc<Homes>),
     /// End: publish and leave.
@@ -49,6 +53,8 @@ pub(super) struct Shared {
     pub commanded: AtomicU64,
     /// Phones with a planned boot or in a boot.
     pub unsettled: AtomicU64,
+    /// Buttons that are pressed or will be.
+    pub pressing: AtomicU64,
 }
 
 impl Shared {
@@ -56,6 +62,11 @@ impl Shared {
     /// longer counts as commanded, so that it is never missed between the two.
     pub fn is_settled(&self) -> bool {
         self.commanded.load(Ordering::Acquire) == 0 && self.unsettled.load(Ordering::Acquire) == 0
+    }
+
+    /// Whether nobody presses a button or will.
+    pub fn is_at_rest(&self) -> bool {
+        self.pressing.load(Ordering::Acquire) == 0
     }
 }
 
@@ -91,6 +102,9 @@ pub(super) struct Worker {
     slots: Vec<Slot>,
     lane: Lane,
     timers: BinaryHeap<Reverse<(Time, u32, Timer)>>,
+    presses: Presses,
+    /// Presses that are planned, and those under way.
+    pressing: u64,
     /// Messages under way, those of phones included that were reset meanwhile.
     messages: BTreeMap<Dialogue, u64>,
     /// Servers that phones have connections with, or wait for.
@@ -146,6 +160,8 @@ pub(super) struct WorkerPlan {
     pub files: Arc<BTreeMap<NodeId, FileServer>>,
     /// Transfers in flight of this worker.
     pub transfers_in_flight: usize,
+    /// What people do with the phones.
+    pub uses: Arc<[UsePlan]>,
     pub clock: Clock,
 }
 
@@ -230,6 +246,8 @@ impl Slot {
 enum Timer {
     /// A planned boot.
     Boot,
+    /// Somebody presses the button of this use.
+    Press { of: u8 },
     /// Somebody has erased the lists, and the phone boots.
     Visit,
     /// The deadline of the transfer of the errand with this token.
@@ -263,6 +281,7 @@ impl Worker {
             published: Mutex::new(ledger.clone()),
             commanded: AtomicU64::new(0),
             unsettled: AtomicU64::new(0),
+            pressing: AtomicU64::new(0),
         });
         let mut worker = Worker {
             slots: phones.iter().map(|_| Slot::default()).collect(),
@@ -277,6 +296,8 @@ impl Worker {
                 out: Vec::new(),
             },
             timers: BinaryHeap::new(),
+            presses: Presses::default(),
+            pressing: 0,
             messages: BTreeMap::new(),
             watches: Watches::default(),
             ledger,
@@ -344,6 +365,7 @@ impl Worker {
                         self.plan_boots(from, spread, storm);
                     }
                     Some(Command::Visit { from, visits }) => self.plan_visits(from, &visits),
+                    Some(Command::Use { from }) => self.plan_presses(from),
                     Some(Command::Move(homes)) => {
                         self.plan.homes = homes;
                         // Phones that get no socket wait for a place, which is the generator's lack.
@@ -448,10 +470,52 @@ impl Worker {
                     self.step(place, Input::EraseLists);
                     self.boot(place, at);
                 }
+                Timer::Press { of } => self.press(place, of, at),
                 Timer::Phone { token } => self.step(place, Input::Timer { token }),
                 Timer::Transfer { token } => self.on_deadline(place, token),
             }
         }
+    }
+
+    fn plan_presses(&mut self, from: Time) {
+        let phones = self.phones.iter().map(Phone::id);
+        self.presses = Presses::new(self.plan.seed, &self.plan.uses, from, phones);
+        for next in self.presses.first() {
+            self.plan_press(next);
+        }
+        self.count_pressing();
+    }
+
+    fn plan_press(&mut self, next: NextPress) {
+        let NextPress { at, place, of } = next;
+        self.timers.push(Reverse((at, place as u32, Timer::Press { of })));
+        self.pressing += 1;
+    }
+
+    /// Somebody presses a button, which was planned for `planned`.
+    fn press(&mut self, place: usize, of: u8, planned: Time) {
+        if let Some(next) = self.presses.next(place, of) {
+            self.plan_press(next);
+        }
+        self.hear(place, Incident::Late(self.now().since(planned)));
+        self.step(place, Input::Press(self.presses.button(of)));
+    }
+
+    /// Tells the driver how many presses there will be or are.
+    fn count_pressing(&mut self) {
+        if self.pressing == 0 {
+            self.publish();
+        }
+        self.board.shared.pressing.store(self.pressing, Ordering::Release);
+    }
+
+    /// A press has ended.
+    fn pressed(&mut self, place: usize, end: PressEnd) {
+        if end != PressEnd::Busy {
+            self.slots[place].link = None;
+        }
+        self.pressing -= 1;
+        self.count_pressing();
     }
 
     fn boot(&mut self, place: usize, planned: Time) {
@@ -485,6 +549,9 @@ impl Worker {
             self.hear_at(now, place, Incident::Phone(fact));
             if matches!(fact, Fact::Settled { .. }) {
                 (self.slots[place].link, self.slots[place].kept) = (None, None);
+            }
+            if let Fact::Pressed { end, .. } = fact {
+                self.pressed(place, end);
             }
             settles |= fact.may_settle();
         }
@@ -558,6 +625,15 @@ impl Worker {
                     self.lane.waiting.push_back(waiting);
                 }
             }
+            Ask::Page(request) => {
+                if !self.clients.lookups.permits(request.server) {
+                    let fault = ErrandFault::Http(HttpFault::Connection);
+                    return self.answer(place, token, Err(fault));
+                }
+                self.carry(place, token, step, wanted, Carrier::Http);
+                let ticket = Ticket { phone: place, token, planned: now };
+                self.link(place).ask(HttpJob::page(ticket, *request));
+            }
             Ask::Name(name) => {
                 self.hear_at(now, place, Incident::NameAsked);
                 let address = self.clients.lookups.resolve(&name);
@@ -599,22 +675,60 @@ impl Worker {
         server: FileServer,
         request: FileRequest,
     ) {
-        let source = phone_address(self.phone_id(place));
-        let FileRequest { file, via, trust, .. } = request;
-        let link = &mut self.slots[place].link;
-        let link = link.get_or_insert_with(|| self.clients.http.link(source, server));
+        let via = request.via;
         let ticket = Ticket { phone: place, token, planned };
-        link.ask(HttpJob { ticket, file, trust });
+        self.link(place).ask(HttpJob::file(ticket, server, request));
         self.hear_at(planned, place, Incident::Asked(via));
     }
 
-    fn on_http(&mut self, result: HttpResult) {
-        let HttpResult { via, carried, waited, connections } = result;
-        let Carried { ticket, answer, started, lacks, ended } = carried;
+    /// The link of a phone, which is made if it has none.
+    fn link(&mut self, place: usize) -> &HttpLink {
+        let source = phone_address(self.phone_id(place));
+        self.slots[place].link.get_or_insert_with(|| self.clients.http.link(source))
+    }
+
+    /// A page came, or did not.
+    fn on_page(&mut self, result: HttpResult) {
+        let HttpResult { carried, certificate, .. } = result;
+        let Carried {
+            ticket: Ticket { phone: place, token, planned }, answer, started, ended, ..
+        } = carried;
+        let certificate = certificate.as_deref();
+        let answer = match &answer {
+            Ok(Some(body)) => Ok(Answer::Page { certificate, body }),
+            Ok(None) => Ok(Answer::NoFile),
+            Err(Fault::Ours(lack)) => {
+                self.hear(place, Incident::Lacked(*lack));
+                Err(ErrandFault::Lacked)
+            }
+            Err(Fault::Theirs(fault)) => {
+                self.slots[place].link = None;
+                match certificate {
+                    Some(der) if *fault == HttpFault::CertificateRefused => {
+                        Ok(Answer::Presented(der))
+                    }
+                    _ => Err(ErrandFault::Http(*fault)),
+                }
+            }
+        };
+        let end = StepEnd::answered(answer.is_ok());
+        let step = StepKind::Page;
+        self.hear_at(ended, place, Incident::Ended { step, end, planned, started });
+        self.answer(place, token, answer);
+    }
+
+    fn on_http(&mut self, mut result: HttpResult) {
+        let HttpResult { via, waited, connections, .. } = result;
+        let (ticket, started) = (result.carried.ticket, result.carried.started);
+        let lacks = std::mem::take(&mut result.carried.lacks);
         let Some(step) = self.came_back(ticket, lacks) else { return };
         let Ticket { phone: place, token, planned } = ticket;
-        self.hear(place, Incident::Connected(via, connections));
         self.begun(place, Queue::Connections, started, waited.then_some(planned));
+        if step == StepKind::Page {
+            return self.on_page(result);
+        }
+        let Carried { answer, ended, .. } = result.carried;
+        self.hear(place, Incident::Connected(via, connections));
         match answer {
             Ok(file) => {
                 let end = if file.is_some() { StepEnd::Ok } else { StepEnd::NotFound };
@@ -831,6 +945,9 @@ impl Worker {
         let answer = match answer {
             Err(Fault::Ours(lack)) => {
                 self.hear(place, Incident::Lacked(lack));
+                if !self.is_booting(place) {
+                    return self.answer(place, token, Err(ErrandFault::Lacked));
+                }
                 return self.give_up(place, lack);
             }
             Err(Fault::Theirs(fault)) => {
@@ -845,6 +962,11 @@ impl Worker {
         let end = StepEnd::answered(answer.is_ok());
         self.hear_at(ended, place, Incident::Ended { step, end, planned, started });
         self.answer(place, token, answer.as_deref().map(Answer::Said).map_err(|&fault| fault));
+    }
+
+    /// Whether a phone boots; else what it does is of a press.
+    fn is_booting(&self, place: usize) -> bool {
+        self.ledger.phone(self.phone_id(place)).is_some_and(|record| record.booting)
     }
 
     /// A phone got its place, `late` after it wanted one.
@@ -969,6 +1091,7 @@ mod tests {
             homes: Arc::new(Homes::dealt(vec![Home::from(nodes)])),
             files: Arc::new(nodes.into_iter().map(server).collect()),
             transfers_in_flight: 9,
+            uses: Arc::new([]),
             clock,
         };
         let (lookup_results, _lookups) = mpsc::unbounded_channel();
@@ -1021,6 +1144,7 @@ mod tests {
             published: Mutex::new(Ledger::new(Slice::whole(1))),
             commanded: AtomicU64::new(0),
             unsettled: AtomicU64::new(1),
+            pressing: AtomicU64::new(0),
         };
         shared.commanded.fetch_add(1, Ordering::AcqRel);
         // The worker has not seen the command yet.

@@ -8,6 +8,7 @@ mod inspect;
 mod kind;
 mod make;
 mod message;
+mod speed;
 mod store;
 mod table;
 mod tftp_client;
@@ -23,6 +24,7 @@ pub use kind::Kind;
 pub use make::{
     ListEntry, ListSpec, MakeError, Signer, Style, encrypt_file, make_list, make_stub, sign_file,
 };
+pub use speed::{SpeedRow, speed, speed_table};
 pub use store::{ReadFault, read_store};
 pub use table::to_text;
 pub use tftp_client::{FetchFault, Fetched, fetch};

@@ -84,21 +84,23 @@ fn write_identity(
 }
 
 /// The names of settings, in the order of [`texts`].
-const SETTINGS: [&str; 5] =
-    ["security-mode", "rollback", "file-signature", "ctl-method", "ctl-token"];
+const SETTINGS: [&str; 6] =
+    ["security-mode", "rollback", "file-signature", "ctl-method", "ctl-token", "secured-phone-url"];
 
-fn texts(settings: &Settings) -> [Option<&str>; 5] {
+fn texts(settings: &Settings) -> [Option<&str>; 6] {
     [
         Some(settings.security_mode.name()),
         Some(if settings.rollback { "true" } else { "false" }),
         Some(settings.file_signature.name()),
         Some(settings.ctl_method.name()),
         settings.token.as_deref(),
+        Some(if settings.secured_urls { "https" } else { "http" }),
     ]
 }
 
 fn settings_of(texts: &[Option<String>]) -> Option<Settings> {
-    let [mode, rollback, signature, method, token] = texts else { return None };
+    // A database of before has no URLs.
+    let [mode, rollback, signature, method, token, urls @ ..] = texts else { return None };
     let is = |text: &Option<String>, name: &str| text.as_deref() == Some(name);
     Some(Settings {
         security_mode: SECURITY_MODES.into_iter().find(|known| is(mode, known.name()))?,
@@ -106,6 +108,7 @@ fn settings_of(texts: &[Option<String>]) -> Option<Settings> {
         file_signature: FILE_SIGNATURES.into_iter().find(|known| is(signature, known.name()))?,
         ctl_method: CTL_METHODS.into_iter().find(|known| is(method, known.name()))?,
         token: token.clone(),
+        secured_urls: urls.first().is_none_or(|urls| is(urls, "https")),
     })
 }
 

@@ -27,6 +27,21 @@ pub struct Config {
     pub is_encrypted: bool,
     /// Hash of the certificate that the cluster knows of the phone, hexadecimal; empty if none.
     pub cert_hash: String,
+    /// Where the buttons of the phone lead.
+    pub urls: ServiceUrls,
+}
+
+/// Where the buttons of a phone lead; empty if they lead nowhere.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ServiceUrls {
+    /// `directoryURL`.
+    pub directory: String,
+    /// `secureDirectoryURL`, which counts before it where a phone speaks HTTPS.
+    pub secure_directory: String,
+    /// `servicesURL`.
+    pub services: String,
+    /// `secureServicesURL`.
+    pub secure_services: String,
 }
 
 /// One TVS server of a configuration.
@@ -166,6 +181,10 @@ impl Walk {
                     "deviceSecurityMode" => others.is_secure = matches!(text, "2" | "3"),
                     "encrConfig" => others.is_encrypted = text == "true",
                     "certHash" => text.clone_into(&mut others.cert_hash),
+                    "directoryURL" => text.clone_into(&mut others.urls.directory),
+                    "secureDirectoryURL" => text.clone_into(&mut others.urls.secure_directory),
+                    "servicesURL" => text.clone_into(&mut others.urls.services),
+                    "secureServicesURL" => text.clone_into(&mut others.urls.secure_services),
                     _ => {}
                 }
             }
@@ -330,13 +349,14 @@ const ENCRYPTED: &str = "<deviceSecurityMode>3<";
 impl ConfigTemplate {
     /// The template of a group whose members are `nodes`, first asked first, for phones that are
     /// to run this load; encrypted for the device certificate with this hash, if there is one.
-    /// Phones of a `secure` one register over TLS.
+    /// Phones of a `secure` one register over TLS. Where `urls` are given, buttons lead there.
     pub fn new(
         nodes: &[Node],
         capf_node: &str,
         load: &str,
         cert_hash: Option<&str>,
         secure: bool,
+        urls: Option<&ServiceUrls>,
     ) -> ConfigTemplate {
         let members = |member: fn(usize, &Node) -> String| -> String {
             nodes.iter().enumerate().map(|(priority, node)| member(priority, node)).collect()
@@ -350,8 +370,8 @@ impl ConfigTemplate {
             ("{{cert-hash}}", cert_hash.unwrap_or_default().into()),
             ("{{encrypted}}", if cert_hash.is_some() { "true" } else { "false" }.into()),
         ];
-        let text =
-            marks.iter().fold(DEVICE.to_owned(), |text, (mark, value)| text.replace(mark, value));
+        let device = urls.map_or_else(|| DEVICE.to_owned(), |urls| with_urls(DEVICE, urls));
+        let text = marks.iter().fold(device, |text, (mark, value)| text.replace(mark, value));
         split_marks(&if secure { text.replace(NON_SECURE, ENCRYPTED) } else { text })
     }
 
@@ -369,6 +389,24 @@ impl ConfigTemplate {
         }
         out + &self.text[at..]
     }
+}
+
+/// The same with other contents of the elements that say where buttons lead.
+fn with_urls(device: &str, urls: &ServiceUrls) -> String {
+    let elements = [
+        ("directoryURL", &urls.directory),
+        ("secureDirectoryURL", &urls.secure_directory),
+        ("servicesURL", &urls.services),
+        ("secureServicesURL", &urls.secure_services),
+    ];
+    let line = |line: &str| {
+        let is_of = |name: &str| line.trim_start().starts_with(&format!("<{name}>"));
+        match elements.iter().find(|(name, _)| is_of(name)) {
+            Some((name, url)) => format!("  <{name}>{}</{name}>\n", escape(url.as_str())),
+            None => format!("{line}\n"),
+        }
+    };
+    device.lines().map(line).collect()
 }
 
 /// Puts holes in the place of marks.
@@ -441,7 +479,8 @@ mod tests {
 
     #[test]
     fn rendered_configuration_names_its_tvs_servers_in_order() {
-        let template = ConfigTemplate::new(&nodes(), "pub", "sip8841.14-2-1-0001-125", None, false);
+        let template =
+            ConfigTemplate::new(&nodes(), "pub", "sip8841.14-2-1-0001-125", None, false, None);
         let text = template.render(ConfigValues { device: "SEP001122334455", line: 5_550_000 });
         let config = Config::parse(text.as_bytes()).unwrap();
         assert_eq!(config.tvs, [member("127.0.0.2", 2445), member("127.0.0.1", 12_445)]);
@@ -452,8 +491,14 @@ mod tests {
 
     #[test]
     fn every_part_of_a_filled_template_is_the_part_of_the_whole() {
-        let template =
-            Arc::new(ConfigTemplate::new(&nodes(), "pub", "sip8841.14-2-1-0001-125", None, false));
+        let template = Arc::new(ConfigTemplate::new(
+            &nodes(),
+            "pub",
+            "sip8841.14-2-1-0001-125",
+            None,
+            false,
+            None,
+        ));
         for (device, line) in [("SEP001122334455", 9_999_990), ("SEP0C75BD00FFFF", 7)] {
             let whole = template.render(ConfigValues { device, line }).into_bytes();
             let filled = FilledConfig::new(Arc::clone(&template), device.parse().unwrap(), line);
@@ -471,7 +516,7 @@ mod tests {
     #[test]
     fn configuration_has_the_size_of_a_real_one() {
         let template =
-            ConfigTemplate::new(&nodes()[1..], "pub", "sip8841.14-2-1-0001-125", None, false);
+            ConfigTemplate::new(&nodes()[1..], "pub", "sip8841.14-2-1-0001-125", None, false, None);
         let text = template.render(ConfigValues { device: "SEP001122334455", line: 5_550_000 });
         // 7,652 bytes with a header of about 408 were seen in a phone log (TFTP-11).
         assert!((7_000..7_500).contains(&text.len()), "{} bytes", text.len());
@@ -482,7 +527,7 @@ mod tests {
         let mut nodes = nodes();
         nodes[1].sip = (15_060, 15_061);
         for secure in [false, true] {
-            let template = ConfigTemplate::new(&nodes, "pub", "sip8841.14-2-1", None, secure);
+            let template = ConfigTemplate::new(&nodes, "pub", "sip8841.14-2-1", None, secure, None);
             let text = template.render(ConfigValues { device: "SEP001122334455", line: 1 });
             let config = Config::parse(text.as_bytes()).unwrap();
             let member = |address: &str, port, secured_port| SipMember {

@@ -15,6 +15,7 @@ mod file_name;
 mod framing;
 mod header;
 mod name;
+pub mod phone_page;
 pub mod sip;
 mod stub;
 pub mod tftp;
@@ -22,10 +23,11 @@ mod tlv;
 mod trust_list;
 pub mod tvs;
 pub mod uri;
+mod url;
 
 pub use config::{
     Config, ConfigError, ConfigNode, ConfigTemplate, ConfigValues, FilledConfig, LOCALE, RING_LIST,
-    SipMember, TvsMember,
+    ServiceUrls, SipMember, TvsMember,
 };
 pub use dialogue::{Dialogue, DialogueRules, Security};
 pub use document::{Body, Document, Node};
@@ -43,3 +45,4 @@ pub use trust_list::{
     HASH_SHA1, HASH_UNNAMED, ROLE_CALLMANAGER, ROLE_CALLMANAGER_TFTP, ROLE_CAPF, ROLE_SAST,
     ROLE_TFTP, ROLE_TVS, Record, RecordCertificate, RecordSpec, Records, put_blank_record,
 };
+pub use url::{Url, UrlError};

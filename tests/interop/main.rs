@@ -14,6 +14,7 @@ mod mail;
 mod peers;
 mod prometheus;
 mod report;
+mod services;
 mod sip;
 mod stores;
 mod web;

@@ -490,3 +490,185 @@ impl LiveOperator<'_> {
         })
     }
 }
+
+/// The scenario of plan number `seed` for the linter: a topology with groups, models, sites, mode and
+/// release, and what an operator might do to it, in a good order or a bad one.
+pub fn plan_scenario(seed: u64) -> String {
+    let mut dice = Dice(stream(seed, 7, Purpose::Network));
+    let release = dice.pick(&["8.0", "8.6", "9.1", "10.5", "11.5", "12.0", "12.5", "14", "15"]);
+    let recovery = !["8.0", "8.6", "9.1", "10.5"].contains(&release);
+    let shape = Shape::draw(&mut dice, recovery);
+    let mut out = format!("schema = 1\nname = \"plan\"\nseed = {seed}\n[cluster]\n");
+    writeln!(out, "release = \"{release}\"").unwrap();
+    let mixed = release != "8.0" && dice.chance(30);
+    if mixed {
+        out.push_str("security-mode = \"mixed\"\n");
+        if ["8.6", "9.1"].contains(&release) || !recovery && dice.chance(20) {
+            out.push_str("etokens = [\"t1\", \"t2\"]\n");
+        }
+    }
+    if dice.chance(20) {
+        out.push_str("domain = \"cucm.example\"\n");
+    }
+    if dice.chance(5) {
+        writeln!(out, "replication-delay = \"{}\"", dice.pick(&["2s", "20s"])).unwrap();
+    }
+    for (node, services) in shape.services.iter().enumerate() {
+        let http = dice.pick(&["", ", http = 6970", ", http = 6970, https = 6971"]);
+        writeln!(
+            out,
+            "[[cluster.node]]\nname = \"n{node}\"\naddress = \"127.0.0.{}\"\n\
+             services = {services:?}\nports = {{ tftp = 6969, tvs = 2445{http} }}",
+            node + 1
+        )
+        .unwrap();
+    }
+    write_groups(&mut out, &mut dice, &shape);
+    if dice.chance(20) {
+        out.push_str(
+            "[[cluster.phone-security-profile]]\nname = \"open\"\nshare = 0.5\n\
+             [[cluster.phone-security-profile]]\nname = \"closed\"\nshare = 0.5\n\
+             encrypted-config = true\nstale-keys = \"30%\"\n",
+        );
+    }
+    write_planned_fleet(&mut out, &mut dice, &shape);
+    let names = (0..shape.nodes()).map(|node| vec![format!("n{node}")]).collect();
+    Planner { dice: &mut dice, shape: &shape, names, mixed, under_way: false }.write(&mut out);
+    if dice.chance(15) {
+        writeln!(out, "[run]\nmax-wall = \"{}\"", dice.pick(&["40s", "3m", "1h"])).unwrap();
+    }
+    out
+}
+
+fn write_planned_fleet(out: &mut String, dice: &mut Dice, shape: &Shape) {
+    let lists = Dice(stream(dice.below(u64::MAX), 8, Purpose::Network));
+    let tftp = shape.tftp(dice, lists);
+    writeln!(
+        out,
+        "[fleet]\nphones = {}\nmodels = {{ 8841 = 0.5, 7962 = 0.3, 7970 = 0.2 }}\ntftp = {tftp}\n\
+         start = \"{}\"",
+        20 + dice.below(41),
+        dice.pick(&["itl-current", "itl-current", "itl-current", "itl-current", "factory"]),
+    )
+    .unwrap();
+    for (name, share) in [("near", 0.5), ("far", 0.5)] {
+        let loss = if dice.chance(5) { "3%" } else { "0%" };
+        writeln!(
+            out,
+            "[[fleet.site]]\nname = \"{name}\"\nshare = {share:?}\n\
+             link = {{ rtt = \"{}\", jitter = \"{}\", loss = \"{loss}\" }}",
+            dice.pick(&["0s", "500us", "80ms", "700ms"]),
+            dice.pick(&["0s", "3ms", "40ms"]),
+        )
+        .unwrap();
+    }
+    writeln!(
+        out,
+        "[phone]\nboot-time = \"{}\"\ntransport = \"{}\"",
+        dice.pick(&["0s", "2s", "model"]),
+        dice.pick(&["tftp", "http", "model"]),
+    )
+    .unwrap();
+}
+
+/// What the operator of a plan does: more often than not he waits for the phones.
+struct Planner<'a> {
+    dice: &'a mut Dice,
+    shape: &'a Shape,
+    names: Vec<Vec<String>>,
+    mixed: bool,
+    /// Whether phones boot, or a service is away for a while.
+    under_way: bool,
+}
+
+impl Planner<'_> {
+    fn write(&mut self, out: &mut String) {
+        for step in 0..=self.dice.below(8) {
+            let waits = if step == 0 { 100 } else { 85 };
+            self.act(out, waits);
+        }
+        if self.dice.chance(80) {
+            let node = self.dice.below(self.shape.nodes());
+            self.event(out, 90, &format!("restart = {{ node = \"n{node}\" }}"));
+            self.event(out, 95, "reset-phones = { spread = \"10s\" }");
+        }
+        if self.dice.chance(15) {
+            let share = self.dice.pick(&["", ", share = 0.5"]);
+            let people = format!("technicians = 5, per-phone = \"3s\"{share}");
+            self.event(out, 100, &format!("erase-lists = {{ {people} }}"));
+        }
+    }
+
+    fn event(&mut self, out: &mut String, waits: u64, action: &str) {
+        let needs = self.under_way || !out.contains("[[event]]");
+        let trigger = if needs && self.dice.chance(waits) {
+            "when = \"fleet-settled\""
+        } else if self.dice.chance(10) {
+            "after = \"previous\"\ndelay = \"3s\""
+        } else {
+            "after = \"previous\""
+        };
+        writeln!(out, "[[event]]\n{trigger}\n{action}").unwrap();
+        let lasts = ["reset-phones", "erase", "set-parameter"];
+        self.under_way =
+            lasts.iter().any(|verb| action.starts_with(verb)) || action.contains("for =");
+    }
+
+    fn act(&mut self, out: &mut String, waits: u64) {
+        let node = self.dice.below(self.shape.nodes());
+        let services = self.shape.services[node as usize].clone();
+        match self.dice.below(20) {
+            0..=9 => {
+                let mut kinds = vec!["CallManager", "CallManager", "TVS", "TVS"];
+                if node == 0 {
+                    kinds.push("CAPF");
+                }
+                if self.shape.recovery && node == 0 {
+                    kinds.push("ITLRecovery");
+                }
+                let kind = self.dice.pick(&kinds);
+                let text = format!("certificate = \"{kind}\", node = \"n{node}\"");
+                self.event(out, waits, &format!("regenerate = {{ {text} }}"));
+                for other in 0..self.shape.nodes() {
+                    if self.dice.chance(if other == node { 80 } else { 40 }) {
+                        let restart = format!("restart = {{ node = \"n{other}\" }}");
+                        self.event(out, waits, &restart);
+                    }
+                }
+                if self.dice.chance(60) {
+                    self.event(out, waits, "reset-phones = { spread = \"5s\" }");
+                }
+            }
+            10 if !services.is_empty() => {
+                let service = self.dice.pick(&services);
+                let length = self.dice.pick(&["", ", for = \"8s\""]);
+                let stop = format!("service = \"{service}\", node = \"n{node}\"{length}");
+                self.event(out, waits, &format!("stop = {{ {stop} }}"));
+            }
+            11 if !services.is_empty() => {
+                let service = self.dice.pick(&services);
+                let start = format!("start = {{ service = \"{service}\", node = \"n{node}\" }}");
+                self.event(out, waits, &start);
+            }
+            12 => {
+                let renamed: usize = self.names.iter().map(|names| names.len() - 1).sum();
+                let to = format!("m{}", renamed + 1);
+                self.event(
+                    out,
+                    waits,
+                    &format!("rename = {{ node = \"n{node}\", to = \"{to}\" }}"),
+                );
+                self.names[node as usize].push(to);
+                self.event(out, waits, &format!("restart = {{ node = \"n{node}\" }}"));
+            }
+            13 => self.event(out, waits, "backup = {}"),
+            14 if self.mixed => self.event(out, waits, "update-ctl = {}"),
+            15 => {
+                let value = self.dice.chance(50);
+                let set = format!("name = \"rollback-to-pre-8.0\", value = {value}");
+                self.event(out, waits, &format!("set-parameter = {{ {set} }}"));
+            }
+            _ => self.event(out, waits, "reset-phones = { spread = \"5s\" }"),
+        }
+    }
+}

@@ -21,9 +21,10 @@ use crate::report::{
 
 use super::ExitCode;
 use super::args::{CliError, Format, GlobalArgs, check_slos};
+use super::course;
 use super::output::{self, Finished};
+use super::past::read_json;
 use super::run::runtime;
-use super::sim::read_json;
 use view::View;
 
 pub use args::CapacityArgs;
@@ -65,7 +66,9 @@ pub fn run(args: &CapacityArgs, global: &GlobalArgs) -> Result<ExitCode, CliErro
     let verdict = summary.verdict.name();
     let finished = Finished { run: &directory, summary: summary.to_json(), verdict, code };
     let document = |code| document(&summary, compared.as_deref(), path, code, global);
-    finished.leave(document, |_| Ok(()))
+    let code = finished.leave(document, |_| Ok(()))?;
+    course::leave_capacity_report(&directory, &summary.to_json());
+    Ok(code)
 }
 
 /// The exit code of a measurement by what another one of the same load carried.

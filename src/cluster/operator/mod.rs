@@ -223,6 +223,7 @@ mod tests {
             sign_cache: SignCacheMode::Lazy,
             key_bits: 2048,
             file_signature: Release::R8_6.file_signature(),
+            secured_urls: true,
             security: crate::cluster::Security::default(),
             domain: None,
             faults: Vec::new(),

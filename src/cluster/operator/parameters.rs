@@ -22,11 +22,14 @@ pub enum Parameter {
     SecurityMode(SecurityMode),
     /// "TFTP File Signature Algorithm" (TFTP-07).
     FileSignature(FileSignature),
+    /// "Secured Phone URL Parameters": whether the buttons of phones lead to HTTPS (HTTPS-07).
+    SecuredUrls(bool),
 }
 
 impl Parameter {
     /// The names of all parameters in scenario files.
-    pub const NAMES: [&str; 3] = ["rollback-to-pre-8.0", "security-mode", "file-signature"];
+    pub const NAMES: [&str; 4] =
+        ["rollback-to-pre-8.0", "security-mode", "file-signature", "secured-phone-url"];
 
     /// The name in scenario files.
     pub const fn name(self) -> &'static str {
@@ -34,6 +37,7 @@ impl Parameter {
             Parameter::Rollback(_) => Parameter::NAMES[0],
             Parameter::SecurityMode(_) => Parameter::NAMES[1],
             Parameter::FileSignature(_) => Parameter::NAMES[2],
+            Parameter::SecuredUrls(_) => Parameter::NAMES[3],
         }
     }
 
@@ -44,6 +48,8 @@ impl Parameter {
             Parameter::Rollback(false) => "false",
             Parameter::SecurityMode(mode) => mode.name(),
             Parameter::FileSignature(signature) => signature.name(),
+            Parameter::SecuredUrls(true) => "https",
+            Parameter::SecuredUrls(false) => "http",
         }
     }
 
@@ -59,6 +65,7 @@ impl Operation for SetParameter {
             Parameter::Rollback(rollback) => cluster.set_rollback(rollback),
             Parameter::SecurityMode(mode) => cluster.set_security_mode(mode, now),
             Parameter::FileSignature(signature) => cluster.set_file_signature(signature),
+            Parameter::SecuredUrls(secured) => return Ok(cluster.set_secured_urls(secured, now)),
         }
         let reset = Effect::ResetPhones { spread: self.spread };
         Ok(self.parameter.resets().then_some(reset).into_iter().collect())

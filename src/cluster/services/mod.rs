@@ -3,8 +3,11 @@
 mod call_manager;
 mod dialogue;
 mod tvs;
+mod web;
 
 pub use dialogue::{Answering, Conversation, DialogueService, Peer, Said};
+pub use web::WebService;
+pub(crate) use web::path;
 
 use std::sync::Arc;
 
@@ -18,6 +21,7 @@ use call_manager::Port;
 use super::kinds::{CertificateKind, ServiceKind};
 use super::knowledge::Knowledge;
 use super::tftp_service::TftpService;
+use super::topology::{Topology, WebPorts};
 
 /// A service of a node from one start to the next: an immutable value.
 #[derive(Clone, Debug)]
@@ -26,6 +30,8 @@ pub enum Service {
     Tftp(Arc<TftpService>),
     /// One that is talked to in messages, in one dialogue or more.
     Dialogues(Dialogues),
+    /// Tomcat, which has pages for phones.
+    Web(Arc<WebService>),
 }
 
 /// The dialogues of a service, at least one.
@@ -43,6 +49,7 @@ impl Service {
         match self {
             Service::Tftp(_) => ServiceKind::Tftp,
             Service::Dialogues(dialogues) => dialogues.kind,
+            Service::Web(_) => ServiceKind::Tomcat,
         }
     }
 
@@ -54,6 +61,7 @@ impl Service {
                 // All of a service present one certificate.
                 dialogues.all[0].identity.certificate.sha256()
             }
+            Service::Web(service) => service.identity.certificate.sha256(),
         }
     }
 }
@@ -83,4 +91,19 @@ pub(super) fn dialogue_service(
         }
     };
     DialogueService { dialogue, certificate: presents(dialogue), identity, answering }
+}
+
+/// Tomcat of a node, which starts now; `None` if it has no pages for phones.
+pub(super) fn web_service(
+    topology: &Topology,
+    node: NodeId,
+    identity: Identity,
+) -> Option<WebService> {
+    let WebPorts { http, https } = topology.node(node).ports.web?;
+    let host = topology.web_host(node);
+    let authorities = [http, https].map(|port| match host.contains(':') {
+        true => format!("[{host}]:{port}"),
+        false => format!("{host}:{port}"),
+    });
+    Some(WebService { identity, authorities })
 }

@@ -1,10 +1,9 @@
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::base::{Span, Time};
 use crate::crypto::{FileIdentity, certificate_hash, device, device_of};
 use crate::phone::contract::{Fact, Failure};
-use crate::phone::errand::{Answer, Ask, ErrandFault, FileRequest, Message, TvsFault};
+use crate::phone::errand::{Answer, Ask, ErrandFault, FileRequest};
 use crate::phone::families::{holds_lists, knows_digest};
 use crate::phone::file_kind::FileKind;
 use crate::phone::held::{ConfigTaken, StoredConfig};
@@ -14,10 +13,10 @@ use crate::phone::step::Step;
 use crate::phone::transport::Transport;
 use crate::phone::vouched::VouchedSigner;
 use crate::transfer::TransferFault;
-use crate::wire::tvs::{Command, Question, Request, Response};
-use crate::wire::{Config, Dialogue, ROLE_TVS, SignedFile, TvsMember};
+use crate::wire::SignedFile;
 
 use super::context::{Context, Event, Turn, trust};
+use super::lookup::{Look, Lookup, Subject, forget_old, remember};
 
 /// Fetching, judging and installing lists and configuration.
 #[derive(Debug)]
@@ -26,10 +25,8 @@ pub(in crate::phone) enum FilesTask {
     Pause(Step),
     /// Waits for the file of a step.
     Fetch(Fetch),
-    /// Waits for the address of the TVS server that is asked next.
-    Resolve(Box<Lookup>),
-    /// Waits for TVS to vouch for the signer of a file.
-    Ask(Box<Lookup>),
+    /// Asks TVS about the signer of the file of a step.
+    Look(Step, Box<Lookup>),
 }
 
 /// A file that is asked for.
@@ -43,24 +40,6 @@ pub(in crate::phone) struct Fetch {
     failed_over: Option<TransferFault>,
 }
 
-/// A file whose signer TVS is asked about.
-#[derive(Debug)]
-pub(in crate::phone) struct Lookup {
-    step: Step,
-    file: Arc<[u8]>,
-    /// The stored configuration, which names the servers.
-    config: Option<Arc<Config>>,
-    member: usize,
-    /// Members that presented a certificate which the lists do not hold.
-    refused_certificates: usize,
-}
-
-impl Lookup {
-    fn members(&self) -> &[TvsMember] {
-        self.config.as_ref().map_or(&[], |config| &config.tvs)
-    }
-}
-
 /// What a file that was accepted is.
 #[derive(Clone, Copy, Debug)]
 enum Taken {
@@ -69,11 +48,6 @@ enum Taken {
     /// It says that the configuration is encrypted.
     Stub,
 }
-
-/// Most TVS servers that are asked for one signer (TVS-04).
-const TVS_MEMBERS_ASKED_MAX: usize = 3;
-/// Most signers in the TVS cache of a phone; the oldest goes first.
-const TVS_CACHE_MAX: usize = 16;
 
 type Next = Turn<FilesTask>;
 
@@ -90,17 +64,9 @@ impl FilesTask {
         match (self, event) {
             (FilesTask::Pause(step), Event::Timer) => fetch(cx, step),
             (FilesTask::Fetch(fetch), Event::Answered(answer)) => on_fetched(cx, fetch, answer),
-            (FilesTask::Resolve(lookup), Event::Answered(Ok(Answer::Address(address)))) => {
-                on_address(cx, lookup, address)
-            }
-            (FilesTask::Resolve(lookup), Event::Answered(Err(ErrandFault::NameUnanswered))) => {
-                on_tvs_fault(cx, lookup, TvsFault::Unresolved)
-            }
-            (FilesTask::Ask(lookup), Event::Answered(Ok(Answer::Said(bytes)))) => {
-                on_tvs_answer(cx, lookup, bytes)
-            }
-            (FilesTask::Ask(lookup), Event::Answered(Err(ErrandFault::Dialogue(fault)))) => {
-                on_tvs_fault(cx, lookup, fault)
+            (FilesTask::Look(step, lookup), event) => {
+                let look = lookup.on(cx, event);
+                on_look(cx, step, look)
             }
             (task, _) => Turn::Unexpected(task),
         }
@@ -278,9 +244,8 @@ fn needs_no_signature(
 /// Steps 5 and 6 of the procedure: the TVS cache, then the servers of the stored configuration in
 /// their order.
 fn ask_cache(cx: &mut Context<'_>, step: Step, file: &SignedFile<'_>) -> Next {
-    let (kind, now) = (step.kind(), aged(cx));
-    let date_s = cx.env.date_s(cx.now);
-    cx.held.vouched.retain(|known| known.expires > now && !known.signer.is_over(date_s));
+    let kind = step.kind();
+    forget_old(cx);
     let fitting = |known: &&VouchedSigner| known.signer.is(file) && known.signer.fits(kind);
     let vouched = cx.held.vouched.iter().find(fitting).map(|known| Arc::clone(&known.signer));
     if let Some(signer) = vouched {
@@ -294,114 +259,29 @@ fn ask_cache(cx: &mut Context<'_>, step: Step, file: &SignedFile<'_>) -> Next {
         return finish_file(cx, step, verdict);
     }
     cx.fact(Fact::TvsCacheMiss);
-    let config = cx.held.config.as_ref().map(|config| Arc::clone(&config.content));
-    let lookup = Lookup {
-        step,
-        file: cx.env.shared.keep(file.bytes()),
-        config,
-        member: 0,
-        refused_certificates: 0,
-    };
-    ask_member(cx, Box::new(lookup))
+    let subject = Subject::Signer(cx.env.shared.keep(file.bytes()));
+    let look = Lookup::begin(cx, subject);
+    on_look(cx, step, look)
 }
 
-/// Now, for what ages by the calendar.
-fn aged(cx: &Context<'_>) -> Time {
-    cx.env.shared.calendar().aged(cx.now)
-}
-
-fn ask_member(cx: &mut Context<'_>, lookup: Box<Lookup>) -> Next {
-    let asked = lookup.members().len().min(TVS_MEMBERS_ASKED_MAX);
-    if lookup.member >= asked || !cx.held.lists.holds_any_tvs() {
-        return give_up(cx, &lookup, asked);
-    }
-    let name = &lookup.members()[lookup.member].address;
-    if let Ok(address) = name.parse() {
-        return ask_server(cx, lookup, address);
-    }
-    if cx.held.is_unknown(name, aged(cx)) {
-        cx.fact(Fact::NameFromCache);
-        return on_tvs_fault(cx, lookup, TvsFault::Unresolved);
-    }
-    cx.ask(cx.now, Ask::Name(name.clone()));
-    Turn::Wait(FilesTask::Resolve(lookup))
-}
-
-/// The DNS has answered.
-fn on_address(cx: &mut Context<'_>, lookup: Box<Lookup>, address: Option<IpAddr>) -> Next {
-    if let Some(address) = address {
-        return ask_server(cx, lookup, address);
-    }
-    let (name, now) = (&lookup.members()[lookup.member].address, aged(cx));
-    cx.held.learn_unknown(name, now, now + cx.env.profile.dns_negative_ttl);
-    on_tvs_fault(cx, lookup, TvsFault::Unresolved)
-}
-
-fn ask_server(cx: &mut Context<'_>, lookup: Box<Lookup>, address: IpAddr) -> Next {
-    let file = SignedFile::parse(&lookup.file).expect("a file is looked up after it was parsed");
-    let device_name = format!("CP-{}-{}", cx.model.short(), cx.name());
-    let request = Request {
-        session_id: cx.next_token(),
-        device_name: &device_name,
-        question: Question::Query {
-            subject: file.header.signer_name,
-            issuer: file.header.issuer,
-            serial: file.header.serial,
-        },
-    };
-    let message = Message {
-        dialogue: Dialogue::Tvs,
-        server: SocketAddr::new(address, lookup.members()[lookup.member].port),
-        bytes: request.encode(),
-        trust: trust(cx, &[ROLE_TVS]),
-        shows: None,
-        stays: false,
-    };
-    cx.ask(cx.now, Ask::Say(message));
-    Turn::Wait(FilesTask::Ask(lookup))
-}
-
-/// Nobody vouches. Stuck, if no server can: each presented a certificate that the lists do not
-/// hold, or there is none to ask; else a server was merely out of reach.
-fn give_up(cx: &mut Context<'_>, lookup: &Lookup, asked: usize) -> Next {
-    if lookup.refused_certificates == asked || !cx.held.lists.holds_any_tvs() {
-        cx.boot.stuck |= !lookup.step.kind().is_further();
-    } else {
-        fail(cx, lookup.step, Failure::TvsUnreachable);
-    }
-    finish_file(cx, lookup.step, Err(Refusal::UnknownSigner))
-}
-
-fn on_tvs_fault(cx: &mut Context<'_>, mut lookup: Box<Lookup>, fault: TvsFault) -> Next {
-    cx.fact(Fact::TvsAttemptFailed { fault });
-    lookup.refused_certificates += usize::from(fault == TvsFault::CertificateRefused);
-    lookup.member += 1;
-    if lookup.member < lookup.members().len().min(TVS_MEMBERS_ASKED_MAX) {
-        cx.fact(Fact::TvsFailover);
-    }
-    ask_member(cx, lookup)
-}
-
-fn on_tvs_answer(cx: &mut Context<'_>, lookup: Box<Lookup>, bytes: &[u8]) -> Next {
-    let file = SignedFile::parse(&lookup.file).expect("a file is looked up after it was parsed");
-    let answer = match Response::parse(bytes) {
-        Ok(answer)
-            if answer.session_id == *cx.token && answer.command == Command::QueryResponse =>
-        {
-            answer
+fn on_look(cx: &mut Context<'_>, step: Step, look: Look) -> Next {
+    let verdict = match look {
+        Look::Wait(lookup) => return Turn::Wait(FilesTask::Look(step, lookup)),
+        Look::Unexpected(lookup) => return Turn::Unexpected(FilesTask::Look(step, lookup)),
+        Look::Known(Subject::Signer(file), signer) => {
+            let file = SignedFile::parse(&file).expect("a file is looked up after it was parsed");
+            use_signer(cx, step, &file, signer)
         }
-        _ => return on_tvs_fault(cx, lookup, TvsFault::WrongAnswer),
+        Look::Known(Subject::Server(_), _) | Look::Unknown => Err(Refusal::NotValid),
+        Look::Unanswered { is_alone: true } => {
+            cx.boot.stuck |= !step.kind().is_further();
+            Err(Refusal::UnknownSigner)
+        }
+        Look::Unanswered { is_alone: false } => {
+            fail(cx, step, Failure::TvsUnreachable);
+            Err(Refusal::UnknownSigner)
+        }
     };
-    let verdict = match answer.known {
-        None => Err(Refusal::NotValid),
-        Some(known) => match cx.env.shared.signer(&known, cx.now) {
-            Some(vouched) if vouched.signer.is(&file) => Ok(vouched),
-            _ => return on_tvs_fault(cx, lookup, TvsFault::WrongAnswer),
-        },
-    };
-    cx.fact(Fact::TvsAnswered { command: answer.command, is_found: verdict.is_ok() });
-    let step = lookup.step;
-    let verdict = verdict.and_then(|signer| use_signer(cx, step, &file, signer));
     finish_file(cx, step, verdict)
 }
 
@@ -416,15 +296,8 @@ fn use_signer(
     if signer.signer.is_over(cx.env.date_s(cx.now)) {
         return Err(Refusal::Expired);
     }
-    let vouched = &mut cx.held.vouched;
-    vouched.retain(|known| !known.signer.is(file));
-    if vouched.len() >= TVS_CACHE_MAX {
-        vouched.remove(0);
-    }
-    // Most phones know one signer: no room for more until there are more.
-    vouched.reserve_exact(1);
     let certificate = Arc::clone(&signer.signer);
-    vouched.push(signer);
+    remember(cx, signer);
     if !certificate.fits(kind) {
         return Err(Refusal::WrongRole);
     }

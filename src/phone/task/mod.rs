@@ -1,14 +1,20 @@
-//! What a phone does in a boot, a file for each.
+//! What a phone does in a boot and between boots, a file for each.
 
 mod context;
 mod files;
+mod lookup;
+mod press;
 mod register;
 
 pub(super) use context::{Context, Event, Turn};
 
 use crate::base::Span;
 use files::FilesTask;
+use press::PressTask;
 use register::RegisterTask;
+
+use super::button::Button;
+use super::contract::Fact;
 
 /// What a phone does now, with the state of it.
 #[derive(Debug)]
@@ -16,6 +22,8 @@ pub(super) enum Task {
     Files(FilesTask),
     /// Behind the boot: the phone has settled.
     Register(Box<RegisterTask>),
+    /// Somebody has pressed a button; with what the phone goes on behind it.
+    Press(Box<PressTask>, Option<Box<RegisterTask>>),
 }
 
 impl Task {
@@ -40,6 +48,52 @@ impl Task {
         match self {
             Task::Files(task) => task.on(cx, event).map(Task::Files),
             Task::Register(task) => task.on(cx, event).map(Task::Register),
+            Task::Press(press, beneath) => match (event, beneath) {
+                // The registration goes before a page.
+                (Event::Lost | Event::Reachable, Some(beneath)) => {
+                    cx.fact(press.cancelled());
+                    beneath.on(cx, event).map(Task::Register)
+                }
+                (Event::Lost | Event::Reachable, None) => Turn::Wait(Task::Press(press, None)),
+                (event, beneath) => over(press.on(cx, event), beneath),
+            },
         }
+    }
+
+    /// What a phone at rest does when somebody presses a button; `beneath` is its registration.
+    pub(super) fn of_button(
+        cx: &mut Context<'_>,
+        button: Button,
+        beneath: Option<Box<RegisterTask>>,
+    ) -> Turn<Task> {
+        over(PressTask::begin(cx, button), beneath)
+    }
+
+    /// The registration of a phone that is registered and at rest.
+    ///
+    /// # Errors
+    /// What the phone does, if it is not at rest.
+    pub(super) fn beneath_press(self) -> Result<Box<RegisterTask>, Task> {
+        match self {
+            Task::Register(task) if task.is_at_rest() => Ok(task),
+            busy => Err(busy),
+        }
+    }
+
+    /// What is to be said of it if a reset ends it.
+    pub(super) fn cancelled(&self) -> Option<Fact> {
+        match self {
+            Task::Files(_) | Task::Register(_) => None,
+            Task::Press(press, _) => Some(press.cancelled()),
+        }
+    }
+}
+
+/// A press over a registration, which goes on when it has ended.
+fn over(turn: Turn<PressTask>, beneath: Option<Box<RegisterTask>>) -> Turn<Task> {
+    match turn {
+        Turn::Wait(press) => Turn::Wait(Task::Press(Box::new(press), beneath)),
+        Turn::Unexpected(press) => Turn::Unexpected(Task::Press(Box::new(press), beneath)),
+        Turn::Done => beneath.map_or(Turn::Done, |beneath| Turn::Wait(Task::Register(beneath))),
     }
 }

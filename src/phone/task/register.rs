@@ -80,6 +80,11 @@ impl RegisterTask {
         ask_member(cx, Box::new(task))
     }
 
+    /// Whether it is registered and waits for nothing.
+    pub(in crate::phone) fn is_at_rest(&self) -> bool {
+        self.state == State::Rest
+    }
+
     /// Advances by one event.
     pub(in crate::phone) fn on(
         mut self: Box<Self>,

@@ -3,7 +3,7 @@ use crate::cluster::operator::parameters::{Parameter, SetParameter};
 use crate::cluster::{FILE_SIGNATURES, FileSignature, SECURITY_MODES, SecurityMode};
 
 use super::super::error::Problem;
-use super::super::names::{Text, one_of};
+use super::super::names::{Text, one_of, url_scheme};
 use super::{Argument, Given, Reader, Step, Verb};
 
 pub(super) const VERBS: &[Verb] = &[Verb {
@@ -39,11 +39,13 @@ fn set_parameter(given: &Given, reader: &mut Reader<'_>) -> Result<Step, Problem
 
 fn parameter(name: &Text, value: &Text) -> Result<Parameter, Problem> {
     let truth = |value: &bool| if *value { "true" } else { "false" };
-    match one_of(name, "parameter", &[0, 1, 2], |at: usize| Parameter::NAMES[at])? {
+    match one_of(name, "parameter", &[0, 1, 2, 3], |at: usize| Parameter::NAMES[at])? {
         0 => one_of(value, "value", &[true, false], |value| truth(&value)).map(Parameter::Rollback),
         1 => one_of(value, "security mode", &SECURITY_MODES, SecurityMode::name)
             .map(Parameter::SecurityMode),
-        _ => one_of(value, "digest", &FILE_SIGNATURES, FileSignature::name)
+        2 => one_of(value, "digest", &FILE_SIGNATURES, FileSignature::name)
             .map(Parameter::FileSignature),
+        _ => one_of(value, "value", &[true, false], |value| url_scheme(&value))
+            .map(Parameter::SecuredUrls),
     }
 }

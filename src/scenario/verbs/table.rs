@@ -5,6 +5,7 @@ use std::ops::Range;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Unexpected, Visitor};
 
+use serde_json::{Value, json};
 use toml::Spanned;
 
 use super::super::error::Problem;
@@ -97,6 +98,50 @@ impl Argument {
             Kind::Lines => "['help']",
         };
         self.is_needed.then_some(text)
+    }
+}
+
+impl Verb {
+    /// The JSON schema of what stands behind it.
+    pub fn schema(&self) -> Value {
+        let (mut properties, mut required) = (serde_json::Map::new(), Vec::new());
+        for argument in self.takes {
+            properties.insert(argument.key.to_owned(), argument.kind.schema());
+            if argument.is_needed {
+                required.push(argument.key);
+            }
+        }
+        let table = json!({ "type": "object", "properties": properties, "required": required,
+            "additionalProperties": false });
+        match self.takes.first().map(|argument| &argument.kind) {
+            Some(Kind::Name) => json!({ "anyOf": [table, { "type": "string" }] }),
+            Some(Kind::Lines) => json!({ "anyOf": [table, Kind::Lines.schema()] }),
+            _ => table,
+        }
+    }
+
+    /// What its table holds, for people; keys that may be left out in brackets.
+    pub fn takes_words(&self) -> String {
+        let word = |argument: &Argument| match argument.is_needed {
+            true => argument.key.to_owned(),
+            false => format!("[{}]", argument.key),
+        };
+        let words: Vec<String> = self.takes.iter().map(word).collect();
+        if words.is_empty() { "{}".to_owned() } else { format!("{{ {} }}", words.join(", ")) }
+    }
+}
+
+impl Kind {
+    fn schema(&self) -> Value {
+        let text = json!({ "type": "string" });
+        match self {
+            Kind::Text | Kind::Name | Kind::Length => text,
+            Kind::Word => json!({ "type": ["string", "boolean"] }),
+            Kind::Share => json!({ "type": ["string", "number"] }),
+            Kind::Count => json!({ "type": "integer", "minimum": 1 }),
+            Kind::Names => json!({ "anyOf": [text, { "type": "array", "items": text }] }),
+            Kind::Lines => json!({ "type": "array", "items": text }),
+        }
     }
 }
 

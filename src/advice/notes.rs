@@ -1,0 +1,152 @@
+//! What the documents advise before a change, and what of it a plan leaves out.
+
+use jiff::Timestamp;
+use jiff::civil::Weekday;
+use jiff::tz::TimeZone;
+use serde::Serialize;
+
+use crate::base::words::count;
+use crate::cluster::CertificateKind;
+use crate::cluster::operator::recovery::BackUp;
+use crate::forecast::{DaysLeft, days_left};
+use crate::scenario::Plan;
+
+use super::orders::changes;
+
+/// Something else to think of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Note {
+    /// What, a sentence.
+    pub what: String,
+    /// What to do.
+    pub help: String,
+}
+
+impl Note {
+    pub(super) fn new(what: &str, help: &str) -> Note {
+        Note { what: what.to_owned(), help: help.to_owned() }
+    }
+}
+
+/// Certificates that end so soon after the plan are renewed with the others (choice: the first
+/// warning of the Certificate Monitor comes 30 days before the end).
+const SOON_DAYS: i64 = 30;
+
+pub(super) fn notes(plan: &Plan) -> Vec<Note> {
+    if plan.target.is_some() {
+        return Vec::new();
+    }
+    let all = [backup(plan), window(plan), capf(plan)].into_iter().flatten();
+    all.chain(expiring(plan)).collect()
+}
+
+fn first_change(plan: &Plan) -> Option<usize> {
+    plan.timeline.iter().position(|entry| !changes(&entry.action).is_empty())
+}
+
+fn step(plan: &Plan, at: usize) -> String {
+    format!("step {} ({})", at + 1, plan.timeline[at].name)
+}
+
+/// Nobody makes a backup at all; one that comes too late is a broken rule.
+fn backup(plan: &Plan) -> Option<Note> {
+    let change = first_change(plan)?;
+    let mut actions = plan.timeline.iter().map(|entry| &entry.action);
+    if actions.any(|action| action.get::<BackUp>().is_some()) {
+        return None;
+    }
+    let what = format!(
+        "{} changes certificates, and no step makes a backup before it (SAFE-15, BKP-01)",
+        step(plan, change)
+    );
+    Some(Note::new(&what, "begin with backup = {}: it holds the keys that the phones know"))
+}
+
+/// Changes belong into a maintenance window: at night or at a weekend (choice).
+fn window(plan: &Plan) -> Option<Note> {
+    let change = first_change(plan)?;
+    let phones = count(u64::from(plan.fleet.phones));
+    let Some(epoch_s) = plan.dates.epoch_s else {
+        let what = format!(
+            "{} begins a change that {phones} phones notice, and the plan does not say when \
+             (REG-01)",
+            step(plan, change)
+        );
+        let help = "carry it out in a maintenance window; with epoch and time-zone in [run] it is \
+                    looked at whether it is one";
+        return Some(Note::new(&what, help));
+    };
+    let zone = TimeZone::get(&plan.dates.time_zone).unwrap_or(TimeZone::UTC);
+    let start = Timestamp::from_second(i64::try_from(epoch_s).ok()?).ok()?.to_zoned(zone);
+    let is_weekend = matches!(start.weekday(), Weekday::Saturday | Weekday::Sunday);
+    let is_night = !(6..20).contains(&start.hour());
+    if is_weekend || is_night {
+        return None;
+    }
+    let what = format!(
+        "the plan begins at {}, when people work with their phones (REG-01)",
+        start.strftime("%H:%M on a %A")
+    );
+    Some(Note::new(&what, "carry it out in a maintenance window: at night or at a weekend"))
+}
+
+fn capf(plan: &Plan) -> Option<Note> {
+    let is_capf = |&(_, kind): &(_, CertificateKind)| kind == CertificateKind::Capf;
+    let at = plan.timeline.iter().position(|entry| changes(&entry.action).iter().any(is_capf))?;
+    let what =
+        format!("{} changes CAPF.pem, which the ITL of each node names (REG-27)", step(plan, at));
+    let help = "look with show itl on every TFTP node that the new one is in the list; phones keep \
+                their LSCs until they enrol again";
+    Some(Note::new(&what, help))
+}
+
+fn expiring(plan: &Plan) -> impl Iterator<Item = Note> {
+    let is_soon = |days: &DaysLeft| (0..SOON_DAYS).contains(&days.at_end);
+    days_left(plan).into_iter().filter(is_soon).map(|days| {
+        let DaysLeft { certificate, node, at_end, .. } = days;
+        let what = format!("{certificate} on {node} ends {at_end} days after the plan (CERT-18)");
+        Note::new(&what, "renew it in the same window, in its turn")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::scenario::load;
+
+    fn told(events: &str, run: &str) -> Vec<String> {
+        let text = format!(
+            "schema=1\nname='t'\n[[cluster.node]]\nname='pub'\nexpires={{TVS='20d'}}\n[fleet]\n\
+             phones=3\n{events}[run]\n{run}\n"
+        );
+        let plan = load(Path::new("t.toml"), &text, &[], &[]).unwrap();
+        notes(&plan).into_iter().map(|note| note.what).collect()
+    }
+
+    const CAPF: &str = "[[event]]\nat='0s'\nregenerate={certificate='CAPF',node='pub'}\n";
+    const BACKUP: &str = "[[event]]\nat='0s'\nbackup={}\n";
+
+    #[test]
+    fn changes_in_working_hours_without_a_backup_are_told() {
+        let all = told(CAPF, "");
+        let words =
+            ["SAFE-15, BKP-01", "does not say when (REG-01)", "REG-27", "TVS on pub ends 19"];
+        assert_eq!(all.len(), words.len(), "{all:?}");
+        assert!(all.iter().zip(words).all(|(text, words)| text.contains(words)), "{all:?}");
+        let backed_up = told(&format!("{BACKUP}{CAPF}"), "");
+        assert!(backed_up.iter().all(|text| !text.contains("SAFE-15")), "{backed_up:?}");
+        // 2026-11-25 was a Wednesday; at ten in Berlin people work, at nine in UTC as well.
+        let window = |epoch: &str, zone: &str| {
+            let all = told(CAPF, &format!("epoch='{epoch}'\ntime-zone='{zone}'"));
+            all.iter().any(|text| text.contains("REG-01"))
+        };
+        assert!(window("2026-11-25T09:00:00Z", "Europe/Berlin"));
+        assert!(!window("2026-11-25T22:30:00Z", "UTC"), "night");
+        assert!(window("2026-11-25T22:30:00Z", "America/Los_Angeles"), "afternoon there");
+        assert!(!window("2026-11-28T11:00:00Z", "UTC"), "Saturday");
+        let nothing = told("[[event]]\nat='0s'\nreset-phones={}\n", "");
+        assert!(nothing.iter().all(|text| text.contains("TVS on pub ends")), "{nothing:?}");
+    }
+}

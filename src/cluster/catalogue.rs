@@ -518,9 +518,12 @@ fn service_urls(topology: &Topology, first: NodeId) -> Option<ServiceUrls> {
     let host = topology.web_host(first);
     let host = if host.contains(':') { format!("[{host}]") } else { host };
     let plain = |path: &str| format!("http://{host}:{}{path}", web.http);
-    let secure = |path: &str| match topology.secured_urls {
-        true => format!("https://{host}:{}{path}", web.https),
-        false => plain(path),
+    let secure = |path: &str| {
+        if topology.secured_urls {
+            format!("https://{host}:{}{path}", web.https)
+        } else {
+            plain(path)
+        }
     };
     Some(ServiceUrls {
         directory: plain(path::DIRECTORY),

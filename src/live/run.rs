@@ -191,7 +191,7 @@ impl<'a> Driver<'a> {
         if listener.is_some() && signal.is_none() {
             self.linger(options.metrics_linger, signals).await;
         }
-        let run = self.finish(finish, signal).await;
+        let run = Box::pin(self.finish(finish, signal)).await;
         drop(listener);
         Ok(run)
     }

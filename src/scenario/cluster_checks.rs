@@ -38,7 +38,7 @@ pub(super) fn topology(raw: &RawCluster, has_uses: bool, faults: &mut Faults) ->
         key_bits: faults.given(raw.key_bits.as_ref(), KEY_BITS, key_bits),
         file_signature: faults.given(raw.file_signature.as_ref(), own_signature, signature),
         secured_urls: faults.given(raw.secured_phone_url.as_ref(), true, |text| {
-            one_of(text, "scheme", &[true, false], |secured| url_scheme(&secured))
+            one_of(text, "scheme", &[true, false], url_scheme)
         }),
         security: security(raw, release, faults),
         domain: raw.domain.as_ref().and_then(|text| faults.take(domain(text))),

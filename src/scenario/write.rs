@@ -59,7 +59,7 @@ fn write_cluster(out: &mut String, plan: &Plan) -> fmt::Result {
     writeln!(out, "sign-cache = {}", quoted(topology.sign_cache.name()))?;
     writeln!(out, "key-bits = {}", topology.key_bits)?;
     writeln!(out, "file-signature = {}", quoted(topology.file_signature.name()))?;
-    writeln!(out, "secured-phone-url = {}", quoted(url_scheme(&topology.secured_urls)))?;
+    writeln!(out, "secured-phone-url = {}", quoted(url_scheme(topology.secured_urls)))?;
     write_security(out, &topology.security)?;
     if let Some(domain) = &topology.domain {
         writeln!(out, "domain = {}", quoted(domain))?;

@@ -101,9 +101,7 @@ pub(super) fn web_service(
 ) -> Option<WebService> {
     let WebPorts { http, https } = topology.node(node).ports.web?;
     let host = topology.web_host(node);
-    let authorities = [http, https].map(|port| match host.contains(':') {
-        true => format!("[{host}]:{port}"),
-        false => format!("{host}:{port}"),
-    });
+    let host = if host.contains(':') { format!("[{host}]") } else { host };
+    let authorities = [http, https].map(|port| format!("{host}:{port}"));
     Some(WebService { identity, authorities })
 }

@@ -212,7 +212,7 @@ mod tests {
             real.of(Dialogue::Tvs)
         );
         assert_eq!(Some(bound.http[0].1.local_addr().unwrap().port()), real.http);
-        assert!(real.tftp != 0 && real.of(Dialogue::Tvs) != 0 && real.capf == 0);
+        assert!(real.tftp != 0 && real.of(Dialogue::Tvs) != 0 && real.of(Dialogue::Capf) == 0);
         assert!(bound.receive_buffer().unwrap() > 0);
     }
 

@@ -37,7 +37,9 @@ impl World {
     pub(super) fn say(&mut self, phone: u32, wanted: Time, message: Message) {
         let suits =
             |open: &OpenCall| (open.dialogue, open.server) == (message.dialogue, message.server);
-        let open = self.calls.remove(&phone).filter(suits);
+        // Who awaits the first word of a server opens a connection.
+        let is_first = message.bytes.is_empty() && message.dialogue.rules().server_first;
+        let open = self.calls.remove(&phone).filter(|open| suits(open) && !is_first);
         if let Some(open) = open {
             return self.go_on(phone, wanted, message, open);
         }

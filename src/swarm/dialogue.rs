@@ -53,9 +53,10 @@ pub struct Kept {
 }
 
 impl Kept {
-    /// Whether a message goes on here.
+    /// Whether a message goes on here; who awaits the first word of a server opens a connection.
     pub fn suits(&self, message: &Message) -> bool {
-        (self.dialogue, self.server) == (message.dialogue, message.server)
+        let is_first = message.bytes.is_empty() && message.dialogue.rules().server_first;
+        (self.dialogue, self.server) == (message.dialogue, message.server) && !is_first
     }
 }
 

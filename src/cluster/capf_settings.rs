@@ -14,7 +14,7 @@ pub struct CapfSettings {
     pub valid_days: u16,
     /// Whether its greeting says an authentication type, as that of the free server does.
     pub greets_with_type: bool,
-    /// It has the defect CSCub62243.
+    /// It has the defect `CSCub62243`.
     pub is_flaky: bool,
 }
 

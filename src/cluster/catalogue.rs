@@ -496,7 +496,7 @@ pub(super) fn content_digest(name: FileName, content: &[u8]) -> u128 {
 fn templates(
     topology: &Topology,
     fleet: &FleetSpec,
-    [variants, of_security, modes]: [usize; 3],
+    [variants, of_security, of_capf]: [usize; 3],
 ) -> Vec<Vec<Arc<ConfigTemplate>>> {
     let capf = topology.nodes_with(ServiceKind::Capf).next().map(|id| topology.node(id));
     let name = capf.map_or("", |node| node.name.as_str());
@@ -544,8 +544,9 @@ fn templates(
         };
         let models = fleet.models.iter().map(|&(model, _)| model);
         let variants = models.flat_map(|model| (0..variants).map(move |at| (model, at)));
-        let told =
-            |(model, at)| AuthMode::ALL.into_iter().take(modes).map(move |mode| (model, at, mode));
+        let told = |(model, at)| {
+            AuthMode::ALL.into_iter().take(of_capf).map(move |mode| (model, at, mode))
+        };
         variants.flat_map(told).map(of_model).collect()
     };
     topology.groups.iter().map(of_group).collect()
@@ -576,10 +577,12 @@ fn service_urls(topology: &Topology, first: NodeId) -> Option<ServiceUrls> {
 fn stubs(
     templates: &[Vec<Arc<ConfigTemplate>>],
     of_security: usize,
-    modes: usize,
+    of_capf: usize,
 ) -> Vec<Vec<Arc<[u8]>>> {
     let stub = |(at, template): (usize, &Arc<ConfigTemplate>)| -> Arc<[u8]> {
-        let Some(number) = (at / modes % of_security).checked_sub(1) else { return Arc::default() };
+        let Some(number) = (at / of_capf % of_security).checked_sub(1) else {
+            return Arc::default();
+        };
         let whole = template.render(ConfigValues { device: "AUTO", line: 0 });
         let hash = certificate_hash(device(number));
         let stub = stub_xml(whole.as_bytes(), &hash).expect("templates are well-formed");

@@ -59,7 +59,7 @@ mod tests {
         let far = line.next(Time::ZERO, 10).as_secs_f64();
         assert!(far < 40.0, "no longer than ten phones take: {far}");
         let mut fixed = Line::new(50, Some(Span::from_secs(5)));
-        let turns = [0, 0].map(|_| fixed.next(Time::ZERO, 9).as_secs_f64());
-        assert_eq!(turns, [5.0, 5.0]);
+        let turns = [0, 0].map(|_| fixed.next(Time::ZERO, 9));
+        assert_eq!(turns, [Time::ZERO + Span::from_secs(5); 2]);
     }
 }

@@ -93,7 +93,7 @@ impl EnrolTask {
     ) -> Turn<EnrolTask, Left> {
         turn(match (self, event) {
             (EnrolTask::Resolve(visit), Event::Answered(Ok(Answer::Address(Some(address))))) => {
-                call(cx, visit, address)
+                Ok(call(cx, visit, address))
             }
             (EnrolTask::Resolve(visit), Event::Answered(Ok(Answer::Address(None)))) => {
                 let ttl = cx.env.profile.dns_negative_ttl;
@@ -105,7 +105,7 @@ impl EnrolTask {
                 fail(cx, visit, Unreached::Name)
             }
             (EnrolTask::Pause(visit), Event::Timer) => go(cx, visit),
-            (EnrolTask::Generate(visit, made), Event::Timer) => give_key(cx, visit, made),
+            (EnrolTask::Generate(visit, made), Event::Timer) => Ok(give_key(cx, visit, made)),
             (EnrolTask::Talk(visit, said), Event::Answered(Ok(Answer::Said(bytes)))) => {
                 on_message(cx, visit, said, bytes)
             }
@@ -155,7 +155,7 @@ fn end(cx: &mut Context<'_>, how: LscEnd) -> Next {
 fn go(cx: &mut Context<'_>, visit: Box<Visit>) -> Next {
     let host = &visit.told().host;
     if let Some(address) = host.parse().ok().or(visit.server) {
-        return call(cx, visit, address);
+        return Ok(call(cx, visit, address));
     }
     let now = cx.env.shared.calendar().aged(cx.now);
     if cx.held.is_unknown(host, now) {
@@ -167,10 +167,10 @@ fn go(cx: &mut Context<'_>, visit: Box<Visit>) -> Next {
 }
 
 /// Opens a connection; CAPF speaks first.
-fn call(cx: &mut Context<'_>, mut visit: Box<Visit>, address: IpAddr) -> Next {
+fn call(cx: &mut Context<'_>, mut visit: Box<Visit>, address: IpAddr) -> EnrolTask {
     visit.server = Some(address);
     say(cx, &visit, Vec::new());
-    Ok(EnrolTask::Talk(visit, Said::Nothing))
+    EnrolTask::Talk(visit, Said::Nothing)
 }
 
 fn say(cx: &mut Context<'_>, visit: &Visit, bytes: Vec<u8>) {
@@ -212,11 +212,11 @@ fn on_message(cx: &mut Context<'_>, mut visit: Box<Visit>, said: Said, bytes: &[
         return fail(cx, visit, Unreached::Answer);
     }
     match (message.command, said) {
-        (Command::AuthRequest, Said::Nothing) => introduce(cx, visit),
+        (Command::AuthRequest, Said::Nothing) => Ok(introduce(cx, visit)),
         (Command::KeyGenerateRequest, Said::Identity) => generate(cx, visit, &message),
-        (Command::StoreCertificateRequest, Said::Key(made)) => store(cx, visit, made, &message),
-        (Command::FetchCertificateRequest, Said::Identity) => show(cx, visit),
-        (Command::DeleteCertificateRequest, Said::Identity) => delete(cx, visit),
+        (Command::StoreCertificateRequest, Said::Key(made)) => Ok(store(cx, visit, made, &message)),
+        (Command::FetchCertificateRequest, Said::Identity) => Ok(show(cx, visit)),
+        (Command::DeleteCertificateRequest, Said::Identity) => Ok(delete(cx, visit)),
         (Command::RetryLater, Said::Nothing | Said::Identity) => postpone(cx, visit, &message),
         (Command::EndSession, _) => conclude(cx, said, message.reason()),
         _ => fail(cx, visit, Unreached::Answer),
@@ -224,7 +224,7 @@ fn on_message(cx: &mut Context<'_>, mut visit: Box<Visit>, said: Said, bytes: &[
 }
 
 /// Says who the phone is, and proves it as its configuration tells it.
-fn introduce(cx: &mut Context<'_>, visit: Box<Visit>) -> Next {
+fn introduce(cx: &mut Context<'_>, visit: Box<Visit>) -> EnrolTask {
     let mode = visit.told().mode;
     let name = cx.name().to_string();
     let proof = prove(cx, mode, &name, visit.session_id);
@@ -252,7 +252,7 @@ fn introduce(cx: &mut Context<'_>, visit: Box<Visit>) -> Next {
     }
     let bytes = message.encode();
     say(cx, &visit, bytes);
-    Ok(EnrolTask::Talk(visit, Said::Identity))
+    EnrolTask::Talk(visit, Said::Identity)
 }
 
 /// What a certificate proves, as it stands in a message.
@@ -320,13 +320,13 @@ fn generate(cx: &mut Context<'_>, visit: Box<Visit>, message: &Message<'_>) -> N
     let length = cx.env.profile.key_generation.of(cx.id, cx.model, spec);
     cx.fact(Fact::Lsc(LscFact::KeyAsked { length }));
     if length.is_zero() {
-        return give_key(cx, visit, made);
+        return Ok(give_key(cx, visit, made));
     }
     cx.wake_after(length);
     Ok(EnrolTask::Generate(visit, made))
 }
 
-fn give_key(cx: &mut Context<'_>, visit: Box<Visit>, made: Option<Made>) -> Next {
+fn give_key(cx: &mut Context<'_>, visit: Box<Visit>, made: Option<Made>) -> EnrolTask {
     let answer = Message::new(Command::KeyGenerateResponse, visit.session_id);
     let key = made.and_then(|made| pooled_key(made.spec, usize::from(made.number)));
     let (bytes, said) = match (key, made) {
@@ -337,11 +337,11 @@ fn give_key(cx: &mut Context<'_>, visit: Box<Visit>, made: Option<Made>) -> Next
         _ => (answer.with(tag::REASON, &[reason::REFUSED]).encode(), Said::Identity),
     };
     say(cx, &visit, bytes);
-    Ok(EnrolTask::Talk(visit, said))
+    EnrolTask::Talk(visit, said)
 }
 
 /// Stores the certificate, if it is of the phone's own key.
-fn store(cx: &mut Context<'_>, visit: Box<Visit>, made: Made, message: &Message<'_>) -> Next {
+fn store(cx: &mut Context<'_>, visit: Box<Visit>, made: Made, message: &Message<'_>) -> EnrolTask {
     let certificate = message.certificate().ok().flatten();
     let certificate = certificate.and_then(|der| cx.env.shared.certificate(der));
     let key = pooled_key(made.spec, usize::from(made.number));
@@ -355,10 +355,10 @@ fn store(cx: &mut Context<'_>, visit: Box<Visit>, made: Made, message: &Message<
     }
     let answer = Message::new(Command::StoreCertificateResponse, visit.session_id);
     say(cx, &visit, answer.with(tag::REASON, &[why]).encode());
-    Ok(EnrolTask::Talk(visit, said))
+    EnrolTask::Talk(visit, said)
 }
 
-fn show(cx: &mut Context<'_>, visit: Box<Visit>) -> Next {
+fn show(cx: &mut Context<'_>, visit: Box<Visit>) -> EnrolTask {
     let answer = Message::new(Command::FetchCertificateResponse, visit.session_id);
     let held = cx.held.lsc().map(|lsc| wrap_certificate(lsc.certificate.der()));
     let bytes = match held {
@@ -368,16 +368,16 @@ fn show(cx: &mut Context<'_>, visit: Box<Visit>) -> Next {
         None => answer.with(tag::REASON, &[reason::REFUSED]).encode(),
     };
     say(cx, &visit, bytes);
-    Ok(EnrolTask::Talk(visit, Said::Shown))
+    EnrolTask::Talk(visit, Said::Shown)
 }
 
-fn delete(cx: &mut Context<'_>, visit: Box<Visit>) -> Next {
+fn delete(cx: &mut Context<'_>, visit: Box<Visit>) -> EnrolTask {
     let had = cx.held.lsc().is_some();
     cx.held.keep_lsc(None);
     let why = if had { reason::DONE } else { reason::REFUSED };
     let answer = Message::new(Command::DeleteCertificateResponse, visit.session_id);
     say(cx, &visit, answer.with(tag::REASON, &[why]).encode());
-    Ok(EnrolTask::Talk(visit, Said::Deleted))
+    EnrolTask::Talk(visit, Said::Deleted)
 }
 
 /// CAPF is busy: the phone comes again when it is told to.

@@ -132,8 +132,8 @@ fn a_broken_command_line_is_exit_code_2() {
 fn a_budget_says_what_results_cover_and_what_is_not_served() {
     let (_, out, _) = check(&[REGEN]);
     assert!(out.contains("\ncovers        trust lists (CTL, ITL), TVS"), "{out}");
-    assert!(out.contains("not served: callmanager on pub; capf on pub"), "{out}");
-    assert!(!out.contains("3804"), "nothing listens there: {out}");
+    assert!(out.contains("not served: callmanager on pub (certificates only)"), "{out}");
+    assert!(out.contains("capf 3804/tcp") && !out.contains("5060"), "{out}");
 }
 
 #[test]

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use resetstorm::measure::{CpuSeconds, Ledger, OPERATOR_STEPS, RunInfo, Slice, StepMark, encode};
+use resetstorm::measure::{
+    CapfNumbers, CpuSeconds, Ledger, OPERATOR_STEPS, RunInfo, Slice, StepMark, encode,
+};
 use serde_json::Value;
 
 /// Metrics that are on no dashboard, each with its reason.
@@ -57,10 +59,15 @@ fn expressions(board: &Value) -> Vec<String> {
 /// Every metric that we export.
 fn exported() -> BTreeSet<String> {
     let cpu_s = CpuSeconds { swarm: Some(1.0), serve: Some(1.0) };
+    let some = Some(1.0);
+    let (left_s, left_low_s, left_high_s, key_mean_s) = (some, some, some, some);
+    let known = CapfNumbers::default();
+    let capf = CapfNumbers { left_s, left_low_s, left_high_s, key_mean_s, ..known };
     let exposition = encode(
         &Ledger::new(Slice::whole(1)),
         &RunInfo {
             cpu_s,
+            capf,
             web_nodes: [([127, 0, 0, 1].into(), "pub".to_owned())].into(),
             steps: vec![StepMark::default()],
             ..RunInfo::default()

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use resetstorm::base::Span;
+use resetstorm::cluster::operator::lsc::RollOutLsc;
 use resetstorm::cluster::operator::phones::ResetPhones;
 use resetstorm::scenario::{Plan, Slo, Trigger, load, to_toml};
 
@@ -13,10 +14,18 @@ fn all_scenarios_are_there_and_named_like_their_files() {
     let expected = [
         "callmanager-and-tvs",
         "callmanager-regen",
+        "capf-expired",
+        "capf-regen-and-rollout",
         "dns-record-missing",
         "erase-by-hand",
         "forty-seven-days",
         "https-provisioning",
+        "lsc-dns-missing",
+        "lsc-expiry-wave",
+        "lsc-freeze",
+        "lsc-mode-mismatch",
+        "lsc-rollout",
+        "lsc-too-late",
         "mixed-fleet",
         "mixed-mode-rename",
         "node-failover",
@@ -71,10 +80,14 @@ fn every_scenario_is_of_one_size_and_seed_and_judges_its_outcome() {
 fn every_scenario_waits_for_the_fleet_and_ends_with_its_reset() {
     // A new Tomcat.pem needs no reset: it is played at a fixed time.
     for (path, plan) in plans().filter(|(_, plan)| plan.name != "tomcat-regen") {
-        let last = plan.timeline.last().and_then(|entry| entry.action.get::<ResetPhones>());
+        let last = plan.timeline.last().map(|entry| &entry.action);
+        let resets = last.is_some_and(|action| {
+            let rolls_out = |rollout: &RollOutLsc| rollout.pace.is_some();
+            action.get::<ResetPhones>().is_some() || action.get().is_some_and(rolls_out)
+        });
         assert_eq!(plan.timeline[0].trigger, Trigger::FleetSettled, "{}", path.display());
         // What happens behind the reset is what that one is about.
-        assert!(last.is_some() || plan.name == "node-failover", "{}", path.display());
+        assert!(resets || plan.name == "node-failover", "{}", path.display());
     }
 }
 

@@ -595,6 +595,7 @@ fn an_encrypted_config_is_judged_first_and_opened_then() {
             secure: false,
             encrypted_config: true,
             stale_keys,
+            auth_mode: None,
         };
         Bench::with_profiles(Release::R8_6, vec![profile])
     };
@@ -636,6 +637,7 @@ fn a_stub_is_followed_once_and_only_if_it_names_the_phones_certificate() {
         secure: false,
         encrypted_config: true,
         stale_keys,
+        auth_mode: None,
     };
     let from_factory = |stale_keys: f64| {
         let mut bench = Bench::with_profiles(Release::R8_6, vec![profile(stale_keys)]);

@@ -260,6 +260,7 @@ fn because(plan: &Plan, by: Option<usize>) -> Vec<String> {
 
 /// The first other order that loses nobody, or the one that loses fewest, if any loses fewer than
 /// the order given.
+#[expect(clippy::option_option, reason = "stopped, and no better order, are two things")]
 fn safer(plan: &Plan, lost: (u64, u64), stop: &Stop) -> Option<Option<Safer>> {
     let mut best = (lost, None);
     for order in orders(plan) {

@@ -131,8 +131,8 @@ impl Draft<'_> {
     }
 
     fn reset(&self) -> Step {
-        let resets = self.plan.timeline.iter();
-        let spread = resets.filter_map(|entry| entry.action.get::<ResetPhones>()).next();
+        let mut resets = self.plan.timeline.iter();
+        let spread = resets.find_map(|entry| entry.action.get::<ResetPhones>());
         Step::added(spread.copied().unwrap_or(ResetPhones { spread: SPREAD }))
     }
 

@@ -252,5 +252,5 @@ fn reset_before(plan: &Plan, run: &SimRun, booted: Time) -> Option<usize> {
         action.impact(&plan.topology).wave.is_some() || action.get::<EraseLists>().is_some()
     };
     let marks = run.steps.iter().rev().filter(|mark| mark.at_s <= booted);
-    marks.map(|mark| mark.number as usize - 1).find(|&at| boots(at))
+    marks.map(|mark| mark.number - 1).find(|&at| boots(at))
 }

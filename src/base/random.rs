@@ -31,6 +31,10 @@ pub enum Purpose {
     StaleKey = 13,
     /// The key under which a configuration is encrypted.
     ContentKey = 14,
+    /// Keys of devices, how long they take to make one, and serial numbers of their certificates.
+    DeviceKey = 17,
+    /// Which phones get an LSC, of a share of them.
+    Rollout = 18,
     /// When somebody presses a button of a phone.
     Press = 15,
     /// Names, questions and planned starts of a capacity measurement (owner: a request or a worker).

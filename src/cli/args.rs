@@ -499,9 +499,10 @@ mod tests {
     fn the_library_of_signatures_is_ring_unless_another_is_built_in() {
         assert_eq!(line(&[]).unwrap().global.crypto, Provider::Ring);
         let other = line(&["--crypto", "aws-lc-rs"]).map(|line| line.global.crypto.name());
-        match cfg!(feature = "aws-lc-rs") {
-            true => assert_eq!(other.as_deref(), Ok("aws-lc-rs")),
-            false => assert!(other.unwrap_err().contains("--features aws-lc-rs")),
+        if cfg!(feature = "aws-lc-rs") {
+            assert_eq!(other.as_deref(), Ok("aws-lc-rs"));
+        } else {
+            assert!(other.unwrap_err().contains("--features aws-lc-rs"));
         }
         assert!(line(&["--crypto", "openssl"]).unwrap_err().contains("must be ring or aws-lc-rs"));
     }

@@ -56,6 +56,7 @@ const TOPICS: &[Topic] = topics! {
     "dates": "certificates that expire",
     "phones": "phone models, ring lists and locales",
     "encrypted": "encrypted configurations",
+    "lsc": "LSCs of phones: rollouts at CAPF",
     "transport": "HTTP and HTTPS",
     "registration": "the true end of a boot: SIP and SIPS, failover and fallback",
     "buttons": "HTTPS services that people use between boots",

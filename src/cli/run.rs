@@ -93,7 +93,7 @@ pub fn run(args: &RunArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
     let run = outcome.map_err(|error| live_error(&error))?;
     args.mail.send(&run.facts.alarms);
     let (consoles, alarms) = (run.facts.consoles.clone(), run.facts.alarms.join("\n"));
-    let live::LiveRun { ledger, facts, finish, signal, records, ended } = run;
+    let live::LiveRun { ledger, facts, finish, signal, records, ended, phones: _ } = run;
     let summary = Summary::new(&ledger, facts, &plan.slos, finish);
     let code = signal.map_or_else(|| exit_code(&summary), Signal::exit_code);
     let code = output::leave_summary((&directory, &summary), code, global.format, |directory| {

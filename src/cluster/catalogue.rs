@@ -9,10 +9,11 @@ use crate::crypto::{
 };
 use crate::transfer::Content;
 use crate::wire::{
-    ConfigNode, ConfigTemplate, ConfigValues, Dialogue, FileName, FilledConfig, LOCALE, RING_LIST,
-    Seal, ServiceUrls, stub_xml,
+    AuthMode, CapfServer, ConfigNode, ConfigTemplate, ConfigValues, Dialogue, FileName,
+    FilledConfig, LOCALE, RING_LIST, Seal, ServiceUrls, stub_xml,
 };
 
+use super::devices::DeviceTable;
 use super::kinds::ServiceKind;
 use super::services::path;
 use super::topology::Topology;
@@ -50,20 +51,23 @@ pub struct SecurityProfile {
     /// The share of its phones whose certificate in the database is not the one that they hold,
     /// 0..=1.
     pub stale_keys: f64,
+    /// How its phones prove to CAPF who they are, whatever an operation wants (CAPF-27); nothing:
+    /// as each operation wants it.
+    pub auth_mode: Option<AuthMode>,
 }
 
 impl FleetSpec {
     /// The number of the device certificate that a phone's configuration is encrypted for, if it
     /// is encrypted; it may not be the one that the phone holds.
     pub fn encrypts_for(&self, phone: PhoneId) -> Option<usize> {
-        let drawn = |purpose| stream(self.seed, u64::from(phone.0), purpose).unit();
         let profile = self.profile(phone).filter(|profile| profile.encrypted_config)?;
-        let is_stale = profile.stale_keys > 0.0 && drawn(Purpose::StaleKey) < profile.stale_keys;
+        let drawn = || stream(self.seed, u64::from(phone.0), Purpose::StaleKey).unit();
+        let is_stale = profile.stale_keys > 0.0 && drawn() < profile.stale_keys;
         Some((device_of(phone) + usize::from(is_stale)) % DEVICES)
     }
 
-    /// The security profile of a phone, if it has one of its own.
-    fn profile(&self, phone: PhoneId) -> Option<&SecurityProfile> {
+    /// The phone security profile of a phone, if phones have any.
+    pub fn profile(&self, phone: PhoneId) -> Option<&SecurityProfile> {
         let drawn = || stream(self.seed, u64::from(phone.0), Purpose::SecurityProfile).unit();
         let draw = if self.profiles.len() > 1 { drawn() } else { 0.0 };
         let mut sum = 0.0;
@@ -157,13 +161,16 @@ pub struct Catalogue {
     fleet: FleetSpec,
     /// End of each group's range of phone numbers.
     group_ends: Vec<u32>,
-    /// Templates by group, then model, then variant.
+    /// Templates by group, then model, then variant, then what a phone is told to do at CAPF.
     templates: Vec<Vec<Arc<ConfigTemplate>>>,
     /// For each of them what a phone is told in the clear whose configuration is encrypted.
     stubs: Vec<Vec<Arc<[u8]>>>,
     /// Variants of a template: without encryption, then for each device certificate; and all of
     /// them again for phones that register over TLS, if there are any.
     variants: usize,
+    /// What phones can be told to do at CAPF: nothing, or each mode.
+    modes: usize,
+    devices: Arc<DeviceTable>,
     /// How many of them there are for either.
     of_security: usize,
     configs: Configs,
@@ -178,7 +185,7 @@ enum Configs {
     /// Digests of name and content by phone, computed once when first asked for: of the signed
     /// files, and of the encrypted ones if there are any.
     OfEachPhone([Vec<OnceLock<u128>>; 2]),
-    /// Contents by group, then model, then variant, with their digests.
+    /// Contents in the order of the templates, with their digests.
     OfEachModel(Vec<Vec<SharedConfig>>),
 }
 
@@ -237,8 +244,14 @@ impl Envelope {
 }
 
 impl Catalogue {
-    /// The configurations of `fleet` as the database of this topology has them now.
-    pub fn new(topology: &Topology, fleet: &FleetSpec, contents: Contents) -> Catalogue {
+    /// The configurations of `fleet` as the database of this topology has them now; what each phone
+    /// is told to do at CAPF follows `devices`.
+    pub fn new(
+        topology: &Topology,
+        fleet: &FleetSpec,
+        contents: Contents,
+        devices: &Arc<DeviceTable>,
+    ) -> Catalogue {
         let mut end = 0;
         let group_ends = topology
             .group_sizes(fleet.phones)
@@ -250,13 +263,16 @@ impl Catalogue {
             .collect();
         let of_security = if fleet.encrypts_any() { 1 + DEVICES } else { 1 };
         let variants = of_security * if fleet.has_secure() { 2 } else { 1 };
-        let templates = templates(topology, fleet, variants, of_security);
+        let modes = if devices.is_used() { AuthMode::ALL.len() } else { 1 };
+        let templates = templates(topology, fleet, [variants, of_security, modes]);
         let auto = ConfigValues { device: "AUTO", line: 0 };
         let mut catalogue = Catalogue {
             default: templates[0][0].render(auto).into_bytes().into(),
-            stubs: stubs(&templates, of_security),
+            stubs: stubs(&templates, of_security, modes),
             variants,
             of_security,
+            modes,
+            devices: Arc::clone(devices),
             further: [LOCALE, RING_LIST].map(|text| text.as_bytes().into()),
             templates,
             fleet: fleet.clone(),
@@ -286,11 +302,12 @@ impl Catalogue {
             let phone = PhoneId(first_of(group));
             let template = &self.templates[group][at];
             let whole: Arc<[u8]> = fill(phone, template).to_bytes().into();
-            let signed = match at % self.of_security {
+            let variant = at / self.modes % self.of_security;
+            let signed = match variant {
                 0 => Arc::clone(&whole),
                 _ => Arc::clone(&self.stubs[group][at]),
             };
-            let device = (at % self.of_security).checked_sub(1);
+            let device = variant.checked_sub(1);
             let encrypted = device.map(|device| {
                 let cipher = self.seal(phone, &whole, device).cipher;
                 SharedFile::new(config_name(phone, Seal::Encrypted), cipher.into())
@@ -353,12 +370,19 @@ impl Catalogue {
         }
     }
 
+    /// What the configuration of a phone tells it to do at CAPF, if anything.
+    fn told(&self, phone: PhoneId) -> Option<AuthMode> {
+        let told = (self.modes > 1).then(|| self.devices.told(phone));
+        told.filter(|&mode| mode != AuthMode::None)
+    }
+
     /// What is kept for the group, model and variant of a phone.
     fn of<'a, T>(&self, kept: &'a [Vec<T>], phone: PhoneId) -> &'a T {
         let variant = self.fleet.encrypts_for(phone).map_or(0, |device| 1 + device);
         let secure = if self.fleet.is_secure(phone) { self.of_security } else { 0 };
-        let variant = variant + secure;
-        &kept[self.group(phone)][self.fleet.model_index(phone) * self.variants + variant]
+        let mode = self.told(phone).map_or(0, |mode| usize::from(mode.number()));
+        let at = self.fleet.model_index(phone) * self.variants + variant + secure;
+        &kept[self.group(phone)][at * self.modes + mode]
     }
 
     /// The whole configuration of phone number `phone`, which is below the size of the fleet, in
@@ -426,6 +450,8 @@ impl Catalogue {
         match (&self.configs, self.shared_file(phone, seal)) {
             // Every phone has a signature of its own in the cache.
             (_, Some(shared)) => shared.digest ^ u128::from(phone.0).wrapping_mul(SPREAD),
+            // It changes whenever somebody says so.
+            (Configs::OfEachPhone(_), None) if self.told(phone).is_some() => computed(),
             (Configs::OfEachPhone(digests), None) => {
                 let of_seal = &digests[usize::from(seal == Seal::Encrypted)];
                 *of_seal[phone.0 as usize].get_or_init(computed)
@@ -437,8 +463,8 @@ impl Catalogue {
     /// A digest of the contents of all configurations, whichever stand for others.
     pub fn fingerprint(&self) -> [u8; 32] {
         let values = ConfigValues { device: "AUTO", line: 0 };
-        let texts: Vec<String> =
-            self.templates.iter().flatten().map(|template| template.render(values)).collect();
+        let plain = self.templates.iter().flat_map(|group| group.iter().step_by(self.modes));
+        let texts: Vec<String> = plain.map(|template| template.render(values)).collect();
         sha256_of(&texts.iter().map(String::as_bytes).collect::<Vec<_>>())
     }
 
@@ -470,11 +496,21 @@ pub(super) fn content_digest(name: FileName, content: &[u8]) -> u128 {
 fn templates(
     topology: &Topology,
     fleet: &FleetSpec,
-    variants: usize,
-    of_security: usize,
+    [variants, of_security, modes]: [usize; 3],
 ) -> Vec<Vec<Arc<ConfigTemplate>>> {
-    let capf_node = topology.nodes_with(ServiceKind::Capf).next();
-    let capf_name = capf_node.map_or("", |id| topology.node(id).name.as_str());
+    let capf = topology.nodes_with(ServiceKind::Capf).next().map(|id| topology.node(id));
+    let name = capf.map_or("", |node| node.name.as_str());
+    // Who is told to go there is told how.
+    let host =
+        capf.map(|node| topology.full_name(&node.name).unwrap_or_else(|| node.address.to_string()));
+    let server = |mode| match (mode, capf, &host) {
+        (AuthMode::None, _, _) | (_, None, _) | (_, _, None) => {
+            CapfServer { mode, host: name, port: Dialogue::Capf.rules().port }
+        }
+        (_, Some(node), Some(host)) => {
+            CapfServer { mode, host, port: node.ports.of(Dialogue::Capf) }
+        }
+    };
     let of_group = |group: &super::GroupSpec| {
         let members: Vec<ConfigNode> = group
             .members
@@ -498,16 +534,19 @@ fn templates(
                 ConfigNode { name, address, tvs, sip }
             })
             .collect();
-        let of_model = |(model, variant): (Model, usize)| {
+        let of_model = |(model, variant, mode): (Model, usize, AuthMode)| {
             let hash = (variant % of_security).checked_sub(1);
             let hash = hash.map(|at| certificate_hash(device(at)));
             let (load, secure) = (fleet.load(model), variant >= of_security);
             let urls = service_urls(topology, group.members[0]);
             let (hash, urls) = (hash.as_deref(), urls.as_ref());
-            Arc::new(ConfigTemplate::new(&members, capf_name, &load, hash, secure, urls))
+            Arc::new(ConfigTemplate::new(&members, server(mode), &load, hash, secure, urls))
         };
         let models = fleet.models.iter().map(|&(model, _)| model);
-        models.flat_map(|model| (0..variants).map(move |at| (model, at))).map(of_model).collect()
+        let variants = models.flat_map(|model| (0..variants).map(move |at| (model, at)));
+        let told =
+            |(model, at)| AuthMode::ALL.into_iter().take(modes).map(move |mode| (model, at, mode));
+        variants.flat_map(told).map(of_model).collect()
     };
     topology.groups.iter().map(of_group).collect()
 }
@@ -518,9 +557,12 @@ fn service_urls(topology: &Topology, first: NodeId) -> Option<ServiceUrls> {
     let host = topology.web_host(first);
     let host = if host.contains(':') { format!("[{host}]") } else { host };
     let plain = |path: &str| format!("http://{host}:{}{path}", web.http);
-    let secure = |path: &str| match topology.secured_urls {
-        true => format!("https://{host}:{}{path}", web.https),
-        false => plain(path),
+    let secure = |path: &str| {
+        if topology.secured_urls {
+            format!("https://{host}:{}{path}", web.https)
+        } else {
+            plain(path)
+        }
     };
     Some(ServiceUrls {
         directory: plain(path::DIRECTORY),
@@ -531,9 +573,13 @@ fn service_urls(topology: &Topology, first: NodeId) -> Option<ServiceUrls> {
 }
 
 /// The stub of each template that is encrypted, an empty one of each other.
-fn stubs(templates: &[Vec<Arc<ConfigTemplate>>], variants: usize) -> Vec<Vec<Arc<[u8]>>> {
+fn stubs(
+    templates: &[Vec<Arc<ConfigTemplate>>],
+    of_security: usize,
+    modes: usize,
+) -> Vec<Vec<Arc<[u8]>>> {
     let stub = |(at, template): (usize, &Arc<ConfigTemplate>)| -> Arc<[u8]> {
-        let Some(number) = (at % variants).checked_sub(1) else { return Arc::default() };
+        let Some(number) = (at / modes % of_security).checked_sub(1) else { return Arc::default() };
         let whole = template.render(ConfigValues { device: "AUTO", line: 0 });
         let hash = certificate_hash(device(number));
         let stub = stub_xml(whole.as_bytes(), &hash).expect("templates are well-formed");
@@ -585,14 +631,14 @@ mod tests {
     }
 
     fn catalogue() -> Catalogue {
-        Catalogue::new(&topology(), &fleet(&[(8841, 1.0)]), Contents::OfEachPhone)
+        Catalogue::new(&topology(), &fleet(&[(8841, 1.0)]), Contents::OfEachPhone, &Arc::default())
     }
 
     #[test]
     fn one_phone_of_a_group_and_model_stands_for_all_and_signatures_stay_apart() {
         let fleet = fleet(&[(8841, 0.5), (7962, 0.5)]);
-        let shared = Catalogue::new(&topology(), &fleet, Contents::OfEachModel);
-        let each = Catalogue::new(&topology(), &fleet, Contents::OfEachPhone);
+        let shared = Catalogue::new(&topology(), &fleet, Contents::OfEachModel, &Arc::default());
+        let each = Catalogue::new(&topology(), &fleet, Contents::OfEachPhone, &Arc::default());
         let mut digests = std::collections::BTreeSet::new();
         for number in 0..10 {
             let phone = PhoneId(number);
@@ -631,7 +677,7 @@ mod tests {
     fn a_cluster_with_a_domain_is_called_by_full_names() {
         let named = Topology { domain: Some("cucm.example".into()), ..topology() };
         let fleet = fleet(&[(8841, 1.0)]);
-        let catalogue = Catalogue::new(&named, &fleet, Contents::OfEachPhone);
+        let catalogue = Catalogue::new(&named, &fleet, Contents::OfEachPhone, &Arc::default());
         let body = catalogue.render(PhoneId(9));
         assert_eq!(Config::parse(&body).unwrap().tvs[0].address, "sub.cucm.example");
         assert!(!String::from_utf8(body.to_vec()).unwrap().contains("127.0.0."));

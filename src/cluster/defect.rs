@@ -18,6 +18,8 @@ named! {
         SilentReset = "CSCue55353",
         /// The ITL has no CAPF record although CAPF is active (DEF-05).
         ItlWithoutCapf = "CSCuj78330",
+        /// LSC installations fail now and then, and then CAPF stops answering (DEF-07).
+        CapfFreezes = "CSCub62243",
         /// A broken ITL can neither be shown nor signed with the local key (DEF-06).
         BrokenItlIsStuck = "CSCus33755",
         /// Listings have no checksums (DEF-09, CLI-08).
@@ -37,11 +39,10 @@ pub struct DefectRules {
 }
 
 /// Known ids that turn nothing on here, each with the reason.
-pub const NOT_PLAYED: [(&str, &str); 4] = [
-    ("CSCub62243", "it stalls the CAPF service, which is not played"),
+pub const NOT_PLAYED: [(&str, &str); 3] = [
     (
         "CSCuz18034",
-        "it asks for a report of locally significant certificates, which are not played",
+        "it asks for a report of locally significant certificates, which every run has here",
     ),
     ("CSCto87262", "it concerns a central TFTP for several clusters, which is not played"),
     (
@@ -84,6 +85,12 @@ impl Defect {
                 "the documents name it for 11.5; that older releases have it and later ones do not \
                  is a guess",
                 "ITLs have no CAPF record although CAPF is active: no phone has a valid CAPF server",
+            ),
+            Defect::CapfFreezes => (
+                Release::R8_0..=Release::R10_5,
+                "the documents name it without releases: that 11.x is without it is a guess",
+                "installations of LSCs fail now and then, and after some of them CAPF answers \
+                 nobody until it is restarted",
             ),
             Defect::BrokenItlIsStuck => (
                 Release::R10_5..=Release::R11_5,

@@ -51,6 +51,7 @@ impl ServiceKind {
     pub const fn dialogues(self) -> &'static [Dialogue] {
         match self {
             ServiceKind::Tvs => &[Dialogue::Tvs],
+            ServiceKind::Capf => &[Dialogue::Capf],
             ServiceKind::CallManager => &[Dialogue::Sip, Dialogue::Sips],
             _ => &[],
         }
@@ -60,6 +61,7 @@ impl ServiceKind {
     pub const fn of(dialogue: Dialogue) -> ServiceKind {
         match dialogue {
             Dialogue::Tvs => ServiceKind::Tvs,
+            Dialogue::Capf => ServiceKind::Capf,
             Dialogue::Sip | Dialogue::Sips => ServiceKind::CallManager,
         }
     }

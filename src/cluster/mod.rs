@@ -3,19 +3,24 @@
 //!
 //! Must not read a clock, open a socket or know a phone. `serve` and `sim` drive it.
 
+mod capf_counts;
+mod capf_settings;
 mod catalogue;
 mod change;
 mod ctl;
 mod dates;
 mod defect;
+mod devices;
 mod drs;
 mod health;
 mod itl;
 mod kinds;
 mod knowledge;
+mod lsc_status;
 mod monitor;
 pub mod operator;
 mod release;
+mod rollout_pace;
 mod security;
 mod services;
 mod settings;
@@ -26,10 +31,13 @@ mod tftp_service;
 mod topology;
 mod uploaded;
 
+pub use capf_counts::{CapfCounts, CapfTally, STAGES};
+pub use capf_settings::CapfSettings;
 pub use catalogue::{Catalogue, Contents, FleetSpec, SecurityProfile};
 pub use change::{Change, NodeSet};
 pub use ctl::{CTL_METHODS, CtlContent, CtlFile, CtlMethod, CtlNode, Manner};
 pub use defect::{Defect, DefectRules, NOT_PLAYED};
+pub use devices::{DeviceTable, IssuedLsc, IssuerId, LscJob, LscReport, Marks, Row};
 pub use drs::{Backup, Mismatch, NodeBackup};
 pub use health::{Harm, impacts};
 pub use itl::ItlContent;
@@ -38,9 +46,11 @@ pub use kinds::{
     ServiceKind, TRUST_STORES, TrustStore, Unit,
 };
 pub use knowledge::Knowledge;
+pub use lsc_status::{LscCause, LscOperation, LscStatus};
 pub use monitor::{Alarm, AlarmStyle, Monitor, Watched};
 pub use operator::{Impact, Nodes, Operation, OperatorAction};
 pub use release::{Holders, RELEASES, Release};
+pub use rollout_pace::{RolloutForecast, RolloutPace};
 pub use security::{SECURITY_MODES, Security, SecurityMode};
 pub use services::{
     Answering, Conversation, DialogueService, Dialogues, Peer, Said, Service, WebService,

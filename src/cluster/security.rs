@@ -4,6 +4,7 @@ use std::sync::Arc;
 use crate::base::Span;
 use crate::crypto::{CertificateSpec, FIVE_YEARS_S, Identity, KeySource};
 
+use super::capf_settings::CapfSettings;
 use super::ctl::{CtlFile, CtlMethod};
 
 /// Whether phones may be secured beyond their ITL: the enterprise parameter "Cluster Security
@@ -40,6 +41,8 @@ pub struct Security {
     /// Within which time the phones boot that a regeneration resets by itself, in releases that
     /// do; `None`: nobody resets them (X-23).
     pub auto_reset: Option<Span>,
+    /// How CAPF is set.
+    pub capf: CapfSettings,
 }
 
 impl Security {

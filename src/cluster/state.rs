@@ -1,17 +1,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::base::{Calendar, Home, HostTable, Model, NodeId, PhoneId, Span, Time};
+use crate::base::{Calendar, Home, HostTable, Model, NodeId, PhoneId, Purpose, Span, Time, stream};
 use crate::crypto::{
     Certificate, CertificateSpec, Credential, EcIdentity, FIVE_YEARS_S, Identity, KeySource,
-    SigningKey, certificate_request, manufacturing_certificates,
+    SigningKey, certificate_request, manufacturers,
 };
 use crate::wire::Dialogue;
 
+use super::capf_counts::CapfCounts;
+use super::capf_settings::CapfSettings;
 use super::catalogue::{Catalogue, Contents, FleetSpec};
 use super::change::{Change, NodeSet};
 use super::ctl::{CtlContent, CtlFile, CtlMethod, CtlNode, Manner};
 use super::defect::Defect;
+use super::devices::{DeviceTable, IssuerId, LscJob, LscReport, Row};
 use super::drs::{Backup, Drs, Mismatch};
 use super::itl::ItlContent;
 use super::kinds::{
@@ -21,12 +24,13 @@ use super::knowledge::Knowledge;
 use super::monitor::Monitor;
 use super::operator::certificates::{Import, Upload};
 use super::operator::ctl::{ResetList, UpdateCtl};
+use super::operator::lsc::{LscPace, LscPhones, Resets, RollOutLsc, SetProfile};
 use super::operator::phones::Visits;
 use super::release::Holders;
 use super::security::{CtlKeeper, SecurityMode};
 use super::services::{
-    CallManager, DialogueService, Dialogues, Service, WebService, dialogue_service, presents,
-    web_service,
+    CallManager, CapfSetup, DialogueService, Dialogues, Service, WebService, dialogue_service,
+    presents, web_service,
 };
 use super::settings::{KeptSettings, Settings};
 use super::sign_cache::SignCache;
@@ -67,6 +71,10 @@ pub struct Cluster {
     catalogue: Arc<Catalogue>,
     hosts: Arc<HostTable>,
     contents: Contents,
+    /// What the database knows of phones and their LSCs.
+    devices: Arc<DeviceTable>,
+    /// What CAPF counts, over all its starts.
+    capf_counts: Arc<CapfCounts>,
 }
 
 /// The services of one node that run.
@@ -87,6 +95,8 @@ pub enum Effect {
         /// Length of the wave.
         spread: Span,
     },
+    /// Reset some phones, in batches.
+    Resets(Resets),
     /// People erase the lists of phones, which boot then.
     Visits(Visits),
     /// These phones belong there from now on: each learns of it when it boots next.
@@ -184,6 +194,14 @@ pub enum ActionError {
         /// The model.
         model: String,
     },
+    /// The cluster has no phone of this group or profile.
+    #[error("the cluster has no {what} {name}; name one of the scenario")]
+    NoPhones {
+        /// `group` or `profile`.
+        what: &'static str,
+        /// Its name.
+        name: String,
+    },
     /// Nobody has this token, or it is none of the original set-up (CTL-05).
     #[error("token {token} is none of those that the CTL was made with; name one of them")]
     NoToken {
@@ -229,6 +247,8 @@ pub struct Stored {
     pub requests: BTreeMap<(NodeId, CertificateKind), Arc<SigningKey>>,
     /// Root CAs that have signed certificates of nodes, by their names.
     pub authorities: BTreeMap<String, Identity>,
+    /// What the database knew of phones and their LSCs.
+    pub devices: Vec<(PhoneId, Row)>,
     /// What was set, if there was an earlier run.
     pub settings: Option<KeptSettings>,
 }
@@ -254,6 +274,7 @@ impl Cluster {
         let knowledge = Arc::new(Knowledge::new(topology.release, topology.replication_delay));
         let nodes = topology.ids().collect();
         let beside = source.beside();
+        let devices = Arc::new(DeviceTable::kept(fleet.phones, stored.devices));
         let mut cluster = Cluster {
             stores: Stores::new(nodes, knowledge),
             authorities: stored.authorities,
@@ -263,7 +284,9 @@ impl Cluster {
             rollback: set.rollback,
             given,
             cache: Arc::new(SignCache::new(topology.sign_cache)),
-            catalogue: Arc::new(Catalogue::new(&topology, &fleet, contents)),
+            catalogue: Arc::new(Catalogue::new(&topology, &fleet, contents, &devices)),
+            devices,
+            capf_counts: Arc::default(),
             hosts: Arc::new(HostTable::default()),
             contents,
             nodes: topology.ids().map(|_| NodeState::default()).collect(),
@@ -307,7 +330,7 @@ impl Cluster {
         let is_new = trust.is_none();
         let preloaded = || {
             let stores = [TrustStore::CallManager, TrustStore::Capf];
-            let all = manufacturing_certificates();
+            let all = manufacturers().iter().map(|one| &one.certificate);
             all.flat_map(move |all| stores.map(|store| (store, all.clone(), Source::Preloaded)))
         };
         for (store, certificate, source) in trust.unwrap_or_else(|| preloaded().collect()) {
@@ -769,6 +792,10 @@ impl Cluster {
         if !services.contains(&ServiceKind::Capf) {
             services.push(ServiceKind::Capf);
             self.node_ids().for_each(|node| self.require(node, &[ServiceKind::Tftp]));
+            // Phones that are told to go there are told where.
+            if self.devices.is_used() {
+                self.render_configurations();
+            }
         }
     }
 
@@ -782,7 +809,7 @@ impl Cluster {
     /// new URLs at once, as for any change of a device.
     pub(super) fn set_secured_urls(&mut self, secured: bool, now: Time) -> Vec<Effect> {
         self.topology.secured_urls = secured;
-        self.catalogue = Arc::new(Catalogue::new(&self.topology, &self.fleet, self.contents));
+        self.render_configurations();
         self.serve_anew(now, |_, _, _, _| {})
     }
 
@@ -883,8 +910,167 @@ impl Cluster {
             return Err(ActionError::NoModel { model: model.to_string() });
         }
         self.fleet.loads.extend(models.into_iter().map(|model| (model, load.to_owned())));
-        self.catalogue = Arc::new(Catalogue::new(&self.topology, &self.fleet, self.contents));
+        self.render_configurations();
         Ok(self.serve_anew(now, |_, _, _, _| {}))
+    }
+
+    fn render_configurations(&mut self) {
+        let (topology, fleet) = (&self.topology, &self.fleet);
+        self.catalogue = Arc::new(Catalogue::new(topology, fleet, self.contents, &self.devices));
+    }
+
+    /// Renders the configurations, and has each TFTP service that runs serve them; nothing else of it
+    /// changes.
+    fn serve_configurations_anew(&mut self) -> Vec<Effect> {
+        self.render_configurations();
+        let mut effects = Vec::new();
+        for node in self.node_ids() {
+            let Some(running) = self.tftp(node) else { continue };
+            let served = running.with_catalogue(Arc::clone(&self.catalogue));
+            let service = Service::Tftp(Arc::new(served));
+            self.nodes[node.index()].running.insert(ServiceKind::Tftp, service.clone());
+            effects.push(Effect::Service(ServiceChange::Started { node, service }));
+        }
+        effects
+    }
+
+    /// What the database knows of phones and their LSCs.
+    pub const fn devices(&self) -> &Arc<DeviceTable> {
+        &self.devices
+    }
+
+    /// What CAPF counts of itself.
+    pub const fn capf_counts(&self) -> &Arc<CapfCounts> {
+        &self.capf_counts
+    }
+
+    /// The LSCs of all phones at `now` (EXP-06); nothing as long as nobody asked for any.
+    pub fn lsc_report(&self, now: Time) -> Option<LscReport> {
+        let subject = || self.certificate(self.publisher(), CertificateKind::Capf).subject();
+        let date_s = self.calendar.date_s(now);
+        let capf = || Some(IssuerId::of(subject()));
+        self.devices.is_used().then(|| self.devices.report(capf(), now, date_s))
+    }
+
+    /// Sets an operation for phones (CAPF-26). A CAPF certificate whose time is over, or nearly, is
+    /// told (CAPF-07).
+    pub(super) fn roll_out_lsc(
+        &mut self,
+        what: &RollOutLsc,
+        now: Time,
+    ) -> Result<Vec<Effect>, ActionError> {
+        let phones: Arc<[PhoneId]> = self.lsc_phones(&what.phones)?.into();
+        let date_s = self.calendar.date_s(now);
+        let job = Arc::new(LscJob {
+            operation: what.operation,
+            mode: what.mode,
+            key: what.key,
+            password: what.string.clone(),
+            completes_by_s: date_s + what.completes_in.as_nanos() / 1_000_000_000,
+        });
+        let was_used = self.devices.is_used();
+        let told = |phone| {
+            let profile = self.fleet.profile(phone).and_then(|profile| profile.auth_mode);
+            profile.unwrap_or(what.mode)
+        };
+        self.devices.schedule(phones.iter().copied(), &job, told, now);
+        let mut effects: Vec<Effect> = self.capf_warning(date_s).into_iter().collect();
+        if !was_used {
+            effects.extend(self.serve_configurations_anew());
+        }
+        let resets = what.pace.map(|pace| Effect::Resets(Resets { phones, pace }));
+        effects.extend(resets);
+        Ok(effects)
+    }
+
+    /// What stands against a rollout (CAPF-07, CTL-19).
+    fn capf_warning(&self, date_s: u64) -> Option<Effect> {
+        /// A certificate with less time than that is regenerated before (choice).
+        const NEAR_S: u64 = 90 * 86_400;
+        let publisher = self.publisher();
+        if !self.topology.is_active(publisher, ServiceKind::Capf) {
+            let name = self.name(publisher);
+            return Some(Effect::Warn(format!(
+                "CAPF is not active on {name}: no operation can be carried out; activate it, \
+                 restart TFTP on every node and reset the phones"
+            )));
+        }
+        let end = self.certificate(publisher, CertificateKind::Capf).validity_s().1?;
+        let left_s = end - date_s.cast_signed();
+        let when = match left_s {
+            ..0 => "has expired".to_owned(),
+            left_s if left_s < NEAR_S.cast_signed() => {
+                format!("expires in {} days", left_s / 86_400)
+            }
+            _ => return None,
+        };
+        Some(Effect::Warn(format!(
+            "the CAPF certificate {when}: regenerate it, restart CAPF and TFTP and reset the phones \
+             before a rollout"
+        )))
+    }
+
+    /// The phones that an operation is set for, in the order of their numbers.
+    fn lsc_phones(&self, whom: &LscPhones) -> Result<Vec<PhoneId>, ActionError> {
+        let LscPhones { model, group, share, only_stale } = whom;
+        let mut range = 0..self.fleet.phones;
+        if let Some(name) = group {
+            let sizes = self.topology.group_sizes(self.fleet.phones);
+            let place = self.topology.groups.iter().position(|group| group.name == *name);
+            let at =
+                place.ok_or_else(|| ActionError::NoPhones { what: "group", name: name.clone() })?;
+            let first: u32 = sizes[..at].iter().sum();
+            range = first..first + sizes[at];
+        }
+        if let Some(model) = model
+            && self.fleet.models.iter().all(|(known, _)| known != model)
+        {
+            return Err(ActionError::NoModel { model: model.to_string() });
+        }
+        let capf = self.certificate(self.publisher(), CertificateKind::Capf).subject();
+        let capf = IssuerId::of(capf);
+        let seed = self.fleet.seed;
+        let is_meant = |&phone: &PhoneId| {
+            model.is_none_or(|model| self.fleet.model(phone) == model)
+                && (*share >= 1.0
+                    || stream(seed, u64::from(phone.0), Purpose::Rollout).unit() < *share)
+                && (!only_stale || self.devices.issuer(phone) != Some(capf))
+        };
+        Ok(range.map(PhoneId).filter(is_meant).collect())
+    }
+
+    /// The phones of a profile use another mode at CAPF from now on (CAPF-28).
+    pub(super) fn set_profile(&mut self, what: &SetProfile) -> Result<Vec<Effect>, ActionError> {
+        let SetProfile { name, mode, spread } = what;
+        let found = self.fleet.profiles.iter().position(|profile| profile.name == *name);
+        let unknown = || ActionError::NoPhones { what: "profile", name: name.clone() };
+        let at = found.ok_or_else(unknown)?;
+        self.fleet.profiles[at].auth_mode = Some(*mode);
+        let is_member = |phone: &PhoneId| {
+            self.fleet.profile(*phone).is_some_and(|profile| profile.name == *name)
+        };
+        let members: Vec<PhoneId> = (0..self.fleet.phones).map(PhoneId).filter(is_member).collect();
+        self.devices.tell(&members, *mode);
+        let mut effects = self.serve_configurations_anew();
+        let pace = LscPace { batch: None, every: *spread };
+        effects.push(Effect::Resets(Resets { phones: members.into(), pace }));
+        Ok(effects)
+    }
+
+    /// What CAPF needs when it starts.
+    fn capf_setup(&self, now: Time) -> CapfSetup {
+        let inventory = self.stores.inventory(self.publisher(), now).into_iter();
+        let of_capf = inventory.filter(|item| item.unit == Unit::Trust(TrustStore::Capf));
+        let is_flaky = self.topology.has(Defect::CapfFreezes);
+        CapfSetup {
+            trusted: of_capf.map(|item| item.certificate).collect(),
+            fleet: self.fleet.clone(),
+            devices: Arc::clone(&self.devices),
+            calendar: Arc::clone(&self.calendar),
+            counts: Arc::clone(&self.capf_counts),
+            settings: CapfSettings { is_flaky, ..self.topology.security.capf },
+            has_stand_ins: self.contents == Contents::OfEachModel,
+        }
     }
 
     /// Puts another service in the place of each TFTP service that runs, with the same keys and
@@ -1012,7 +1198,7 @@ impl Cluster {
                 self.put(&[node], kind, &own, now);
             }
         }
-        self.catalogue = Arc::new(Catalogue::new(&self.topology, &self.fleet, self.contents));
+        self.render_configurations();
     }
 
     /// Makes a DRS backup.
@@ -1200,7 +1386,8 @@ impl Cluster {
             let identity = self.host_identity(node, presents(dialogue)).clone();
             let knowledge = self.knowledge();
             let call_manager = call_manager.as_ref();
-            Arc::new(dialogue_service(dialogue, node, identity, knowledge, call_manager))
+            let capf = || self.capf_setup(now);
+            Arc::new(dialogue_service(dialogue, node, identity, knowledge, call_manager, capf))
         };
         Dialogues { kind, all: self.topology.dialogues(kind).iter().map(answering).collect() }
     }

@@ -270,6 +270,19 @@ impl TftpService {
         }
     }
 
+    /// The same service with other configurations.
+    #[must_use]
+    pub fn with_catalogue(&self, catalogue: Arc<Catalogue>) -> TftpService {
+        TftpService {
+            signers: self.signers.clone(),
+            lists: self.lists.clone(),
+            catalogue,
+            cache: Arc::clone(&self.cache),
+            shared_headers: Arc::default(),
+            ..*self
+        }
+    }
+
     /// Answers a request on behalf of `waiter`.
     pub fn request(&self, file: &str, waiter: Waiter) -> FileReply {
         let own = FileName::parse(file).map_or(FileReply::Missing, |file| self.reply(file, waiter));

@@ -58,7 +58,7 @@ pub struct NodeSpec {
     pub expires: BTreeMap<CertificateKind, Span>,
 }
 
-/// How the CallManagers of a cluster register phones.
+/// How the CallManager services of a cluster register phones.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Registrar {
     /// Registrations that a node takes in a second (guess: 100); 0 is no limit.
@@ -86,12 +86,10 @@ impl Registrar {
 pub struct Ports {
     /// UDP port of TFTP (69 on a real node).
     pub tftp: u16,
-    /// TCP port of CAPF (3804, CAPF-02).
-    pub capf: u16,
     /// TCP port on which the TFTP service answers HTTP (6970 on a real node); `None` if it does
     /// not.
     pub http: Option<u16>,
-    /// TCP ports of the dialogues, in their order (TVS: 2445, TVS-02).
+    /// TCP ports of the dialogues, in their order (TVS: 2445, TVS-02; CAPF: 3804, CAPF-02).
     pub dialogues: [u16; Dialogue::ALL.len()],
     /// TCP port on which the TFTP service answers HTTPS (6971 on a real node); `None` if it does
     /// not.
@@ -122,14 +120,8 @@ pub const HTTPS_PORT: u16 = 6971;
 
 impl Ports {
     /// All that the operating system chooses; no HTTP and no HTTPS.
-    pub const ANY: Ports = Ports {
-        tftp: 0,
-        capf: 0,
-        dialogues: [0; Dialogue::ALL.len()],
-        http: None,
-        https: None,
-        web: None,
-    };
+    pub const ANY: Ports =
+        Ports { tftp: 0, dialogues: [0; Dialogue::ALL.len()], http: None, https: None, web: None };
 
     /// The port of a dialogue.
     pub const fn of(&self, dialogue: Dialogue) -> u16 {
@@ -147,7 +139,7 @@ impl Ports {
 impl Default for Ports {
     fn default() -> Ports {
         let dialogues = Dialogue::ALL.map(|dialogue| dialogue.rules().port);
-        Ports { tftp: 6969, capf: 3804, dialogues, http: None, https: None, web: None }
+        Ports { tftp: 6969, dialogues, http: None, https: None, web: None }
     }
 }
 
@@ -331,7 +323,7 @@ impl Topology {
         let node = self.node(id);
         let port = match service {
             ServiceKind::CallManager => 5060,
-            ServiceKind::Capf => node.ports.capf,
+            ServiceKind::Capf => node.ports.of(Dialogue::Capf),
             ServiceKind::Tftp => node.ports.tftp,
             ServiceKind::Tvs => node.ports.of(Dialogue::Tvs),
             // Ports of a real node; nothing listens there.

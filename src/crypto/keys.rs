@@ -3,15 +3,15 @@ use std::fmt;
 use std::sync::OnceLock;
 
 use ring::rand::{SecureRandom, SystemRandom};
-use ring::signature::{RSA_PKCS1_SHA512, RsaKeyPair};
+use ring::signature::{RSA_PKCS1_SHA256, RSA_PKCS1_SHA512, RsaEncoding, RsaKeyPair};
 use rsa::pkcs1::EncodeRsaPublicKey;
 use rsa::pkcs8::{DecodePrivateKey, EncodePrivateKey};
 use rsa::traits::PublicKeyParts;
 use rsa::{Pkcs1v15Sign, RsaPrivateKey};
 use sha1::Sha1;
-use sha2::Sha512;
+use sha2::{Sha256, Sha512};
 
-use super::{Provider, SignatureFault, sha1, sha512};
+use super::{Provider, SignatureFault, sha1, sha256, sha512};
 use crate::base::{Purpose, Stream, stream};
 use crate::wire::{DIGEST_SHA1, DIGEST_SHA512};
 
@@ -113,15 +113,26 @@ impl SigningKey {
         let Some(pair) = &self.pair else {
             return self.sign_hash(Pkcs1v15Sign::new::<Sha512>(), &sha512(message));
         };
-        let mut signature = vec![0; pair.public().modulus_len()];
         match Provider::chosen() {
-            Provider::Ring => pair
-                .sign(&RSA_PKCS1_SHA512, &SystemRandom::new(), message, &mut signature)
-                .expect("the buffer has the size of the modulus"),
+            Provider::Ring => sign_with_ring(pair, &RSA_PKCS1_SHA512, message),
             #[cfg(feature = "aws-lc-rs")]
-            Provider::AwsLc => self.sign_with_aws_lc(message, &mut signature),
+            Provider::AwsLc => {
+                let mut signature = vec![0; pair.public().modulus_len()];
+                self.sign_with_aws_lc(message, &mut signature);
+                signature
+            }
         }
-        signature
+    }
+
+    /// Signs with RSASSA-PKCS1-v1_5 and SHA-256: certificates of devices.
+    ///
+    /// # Panics
+    /// Never: every key that loads holds the hash.
+    pub fn sign_sha256(&self, message: &[u8]) -> Vec<u8> {
+        match &self.pair {
+            Some(pair) => sign_with_ring(pair, &RSA_PKCS1_SHA256, message),
+            None => self.sign_hash(Pkcs1v15Sign::new::<Sha256>(), &sha256(message)),
+        }
     }
 
     #[cfg(feature = "aws-lc-rs")]
@@ -161,6 +172,13 @@ impl SigningKey {
             RsaPrivateKey::from_pkcs8_der(&self.pkcs8).expect("the key was read before")
         })
     }
+}
+
+fn sign_with_ring(pair: &RsaKeyPair, how: &'static dyn RsaEncoding, message: &[u8]) -> Vec<u8> {
+    let mut signature = vec![0; pair.public().modulus_len()];
+    pair.sign(how, &SystemRandom::new(), message, &mut signature)
+        .expect("the buffer has the size of the modulus");
+    signature
 }
 
 /// Never shows the key.

@@ -60,8 +60,8 @@ pub fn manufactured(phone: PhoneId, model: Model) -> Identity {
     let serial = fresh_serial(|bytes| source.fill(bytes));
     let public = SubjectPublicKeyInfoOwned::from_key(&rsa::RsaPublicKey::from(key.rsa()))
         .expect("an RSA key has a public part");
-    let issued = Some(&issuer.certificate);
-    let builder = service_builder(&spec, VALID_S, issued, public, &serial, rsa_uses());
+    let by = Some(&issuer.certificate);
+    let builder = service_builder(&spec, VALID_S, by, public, &serial, rsa_uses());
     let signer = pkcs1v15::SigningKey::<Sha256>::new(issuer.key.rsa().clone());
     let built = builder.build::<_, pkcs1v15::Signature>(&signer).expect("an RSA key signs");
     Identity { certificate: Certificate::fresh(&built), key: key.clone() }

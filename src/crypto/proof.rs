@@ -17,7 +17,7 @@ pub enum ProofHash {
 }
 
 impl ProofHash {
-    fn of(self, input: &[u8]) -> Vec<u8> {
+    pub(super) fn of(self, input: &[u8]) -> Vec<u8> {
         match self {
             ProofHash::Sha1 => sha1(input).to_vec(),
             ProofHash::Sha512 => sha512(input).to_vec(),
@@ -74,7 +74,7 @@ fn verify_p521(point: &[u8], hash: &[u8], proof: &[u8]) -> Checked {
 
 /// A hash that is shorter than the field, as a number of the field's width: ECDSA means the same
 /// number, and the crates refuse hashes below half the width (SHA-1 on P-384).
-fn widened(hash: &[u8], width: usize) -> Vec<u8> {
+pub(super) fn widened(hash: &[u8], width: usize) -> Vec<u8> {
     let mut wide = vec![0; width.saturating_sub(hash.len())];
     wide.extend_from_slice(hash);
     wide

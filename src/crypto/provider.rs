@@ -83,9 +83,10 @@ mod tests {
         assert_eq!("ring".parse(), Ok(Provider::Ring));
         assert_eq!("openssl".parse::<Provider>(), Err(ProviderError::Unknown));
         let other = "aws-lc-rs".parse::<Provider>();
-        match cfg!(feature = "aws-lc-rs") {
-            true => assert_eq!(other.map(Provider::name), Ok("aws-lc-rs")),
-            false => assert_eq!(other, Err(ProviderError::NotBuilt)),
+        if cfg!(feature = "aws-lc-rs") {
+            assert_eq!(other.map(Provider::name), Ok("aws-lc-rs"));
+        } else {
+            assert_eq!(other, Err(ProviderError::NotBuilt));
         }
     }
 

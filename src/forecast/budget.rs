@@ -261,7 +261,7 @@ impl Budget {
         for line in aligned_left(&table).lines() {
             paragraph(out, "", line);
         }
-        let lent = [ServiceKind::CallManager, ServiceKind::Capf].map(ServiceKind::name);
+        let lent = [ServiceKind::CallManager].map(ServiceKind::name);
         let on = |name: &str| {
             let has = |n: &&NodeBudget| n.not_served.iter().any(|other| other == name);
             let nodes: Vec<&str> = self.nodes.iter().filter(has).map(|n| n.node.as_str()).collect();
@@ -279,7 +279,9 @@ impl Budget {
         }
         let capf = ServiceKind::Capf.name();
         let publisher = self.nodes.first().filter(|_| self.target.is_empty());
-        if let Some(node) = publisher.filter(|node| !node.not_served.iter().any(|s| s == capf)) {
+        if let Some(node) =
+            publisher.filter(|node| !node.services.iter().any(|s| s.starts_with(capf)))
+        {
             let text = format!("no list has a CAPF record: {capf} is not active on {}", node.node);
             paragraph(out, "", &text);
         }
@@ -634,11 +636,11 @@ mod tests {
             "phones        2 000 (2 000 of model 8841), start itl-current\n",
             "profile 88xx of model 8841: HTTP first, blocks of 512 bytes, boots\n",
             "in force: transport tftp, boot-time 0s",
-            "covers        trust lists (CTL, ITL), TVS and signed configurations; no CAPF",
+            "covers        trust lists (CTL, ITL), TVS, signed configurations and LSCs (CAPF)",
             "              group all: 2 000 phones ask TVS of pub\n",
             "cluster       release 8.6, RSA-2048, sign cache lazy\n",
-            "pub  127.0.0.1  tftp 6969/udp, tvs 2445/tcp\n",
-            "not served: callmanager on pub; capf on pub (certificates only)\n",
+            "pub  127.0.0.1  tftp 6969/udp, tvs 2445/tcp, capf 3804/tcp\n",
+            "not served: callmanager on pub (certificates only)\n",
             "timeline      1. regenerate-1 · when the fleet has settled: regenerate",
             "              4. reset-1 · then: reset all phones within 30s\n",
             "reset         2 000 boots within 30 s, at most ",

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use super::waves::waves;
 use crate::base::{NodeId, PhoneId};
 use crate::cluster::ServiceKind;
+use crate::cluster::operator::lsc::RollOutLsc;
 use crate::measure::Queue;
 use crate::phone::Transport;
-use crate::scenario::Plan;
+use crate::scenario::{Plan, TimelineEntry};
 
 /// Lookups in flight at most.
 pub(super) fn lookups_in_flight(plan: &Plan) -> u64 {
@@ -32,8 +33,10 @@ pub(super) fn descriptors(plan: &Plan) -> u64 {
     /// The listening socket of a TFTP service and its pool of transfer sockets.
     const TFTP: u64 = 9;
     let has_uses = !plan.fleet.uses.is_empty();
+    let rolls_out = |entry: &TimelineEntry| entry.action.get::<RollOutLsc>().is_some();
+    let enrols = plan.timeline.iter().any(rolls_out);
     let asks_tvs = has_uses || waves(plan).iter().any(|wave| wave.lookups.max > 0);
-    let lookups = if asks_tvs { lookups_in_flight(plan) } else { 0 };
+    let lookups = if asks_tvs || enrols { lookups_in_flight(plan) } else { 0 };
     if plan.target.is_some() {
         return PROGRAM + lookups + connections_in_flight(plan);
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::base::{NodeId, Purpose, Span, Time, stream};
 use crate::cluster::ServiceKind;
+use crate::cluster::operator::lsc::{LscPace, RollOutLsc};
 use crate::cluster::operator::phones::{EraseLists, Visited};
 use crate::cluster::operator::services::{Change, Services};
 use crate::phone::{BootTime, family_of};
@@ -57,13 +58,23 @@ fn foreign_faults(plan: &Plan) -> impl Iterator<Item = String> + '_ {
 
 /// Whether phones boot because of it.
 fn resets(plan: &Plan, entry: &TimelineEntry) -> bool {
-    entry.action.impact(&plan.topology).wave.is_some() || entry.action.get::<EraseLists>().is_some()
+    let rolls_out = |roll_out: &RollOutLsc| roll_out.pace.is_some();
+    entry.action.impact(&plan.topology).wave.is_some()
+        || entry.action.get::<EraseLists>().is_some()
+        || entry.action.get().is_some_and(rolls_out)
 }
 
 /// How long the visits of step number `at`, from 0, take at most, if it is one: those to the whole
 /// fleet.
 pub(super) fn longest_visits(plan: &Plan, at: usize) -> Option<Span> {
-    let EraseLists { visits } = plan.timeline[at].action.get()?;
+    let action = &plan.timeline[at].action;
+    if let Some(LscPace { batch: Some(batch), every }) =
+        action.get().and_then(|roll_out: &RollOutLsc| roll_out.pace)
+    {
+        let batches = u64::from(plan.fleet.phones.div_ceil(batch));
+        return Some(Span::from_nanos(every.as_nanos().saturating_mul(batches)));
+    }
+    let EraseLists { visits } = action.get()?;
     Some(longest(visits, plan.seed, plan.fleet.phones))
 }
 

@@ -41,6 +41,8 @@ pub struct LiveRun {
     pub finish: Finish,
     /// What stopped it, if it was stopped.
     pub signal: Option<Signal>,
+    /// The phones as they are at the end, by number.
+    pub phones: Vec<Phone>,
     /// What was kept beside the sums.
     pub records: Records,
     /// When it ended.
@@ -97,6 +99,7 @@ impl LiveRun {
             ledger: Ledger::new(Slice::whole(plan.fleet.phones)),
             facts: RunFacts { known, ..RunFacts::default() },
             finish: Finish::Interrupted,
+            phones: Vec::new(),
             signal: Some(signal),
             records: Records {
                 journal: Journal::new(
@@ -191,7 +194,7 @@ impl<'a> Driver<'a> {
         if listener.is_some() && signal.is_none() {
             self.linger(options.metrics_linger, signals).await;
         }
-        let run = self.finish(finish, signal).await;
+        let run = Box::pin(self.finish(finish, signal)).await;
         drop(listener);
         Ok(run)
     }
@@ -306,7 +309,8 @@ impl<'a> Driver<'a> {
         let (cpu_s, cpu_by_thread_s, machine) = self.usage.since();
         let (host, cpu_ratio) = (self.usage.host_log(), self.usage.cpu_ratio());
         let (server_lacks, cpu_s) = (self.server_lacks(), self.cpu_s(cpu_s));
-        let Driver { stage, places, bounded, notes, .. } = self;
+        let Driver { stage, places, bounded, mut notes, .. } = self;
+        notes.extend(stage.keep().err().map(|error| format!("the state was not kept: {error}")));
         let made = stage.play.signed().made;
         let sign_mean_s = limits::cpu_seconds_of(ThreadKind::ServeSign.name())
             .filter(|_| made > 0)
@@ -336,7 +340,7 @@ impl<'a> Driver<'a> {
             account: Account { places, bounded, server_lacks, cpu_ratio, ..Account::default() },
             ..facts
         };
-        LiveRun { ledger, facts, finish, signal, records, ended }
+        LiveRun { ledger, facts, finish, signal, phones, records, ended }
     }
 
     fn describe(&self) -> Vec<String> {

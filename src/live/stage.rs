@@ -75,6 +75,15 @@ impl Stage {
         Ok(())
     }
 
+    /// Keeps what has changed since the last action: CAPF writes into the database, too.
+    pub(super) fn keep(&self) -> Result<(), LiveError> {
+        let cluster = self.play.cluster().filter(|cluster| cluster.devices().is_used());
+        match (&self.state, cluster) {
+            (Some(dir), Some(cluster)) => Ok(vault::save_cluster(dir, cluster)?),
+            _ => Ok(()),
+        }
+    }
+
     /// What our servers have counted.
     pub(super) fn serve_summary(&self) -> ServeSummary {
         let Some(servers) = &self.servers else { return ServeSummary::default() };

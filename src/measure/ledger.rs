@@ -3,8 +3,8 @@ use std::net::IpAddr;
 
 use crate::base::{PhoneId, Time};
 use crate::phone::{
-    AcceptPath, Button, CertificatePath, Fact, Failure, FileKind, Outcome, PressEnd, PressFault,
-    Refusal, Transport, TvsFault,
+    AcceptPath, Button, CertificatePath, Fact, Failure, FileKind, LscEnd, LscFact, Outcome,
+    PressEnd, PressFault, Refusal, Transport, TvsFault, Unreached,
 };
 use crate::transfer::TransferFault;
 use crate::wire::tvs::Command;
@@ -13,7 +13,8 @@ use super::finish::Finish;
 use super::generator::{GeneratorCounts, SILENCE_MIN, Silence};
 use super::incident::{Incident, Listen, Notice, StepEnd, StepKind};
 use super::metrics::{
-    Counts, HttpCounts, Phones, PressCounts, PressEnds, PressesByButton, TrustPaths, TvsCounts,
+    Counts, HttpCounts, LscCounts, Phones, PressCounts, PressEnds, PressesByButton, TrustPaths,
+    TvsCounts,
 };
 use super::phones::{PhoneRecord, PhoneRecords, Registration, Slice, Symptoms};
 use super::row::{Join, join};
@@ -164,6 +165,7 @@ impl Ledger {
             }
             Fact::TftpFailover => counts.tftp.failovers += 1,
             Fact::LoadTaken => counts.firmware.taken += 1,
+            Fact::Lsc(fact) => counts.lsc.hear(fact),
             Fact::Settled { outcome } => self.settle(phone, now, outcome),
             Fact::TransportFellBack { from: Transport::Https, .. } => counts.https.fallbacks += 1,
             Fact::TransportFellBack { .. } => counts.http.fallbacks += 1,
@@ -507,6 +509,42 @@ impl Ledger {
         self.storm = self.storm.max(other.storm);
         for (&fault, remark) in &other.remarks {
             self.remark(fault, remark);
+        }
+    }
+}
+
+impl LscCounts {
+    fn hear(&mut self, fact: LscFact) {
+        match fact {
+            LscFact::Began { .. } => self.began += 1,
+            LscFact::Postponed => self.postponed += 1,
+            LscFact::KeyAsked { length } => {
+                self.keys += 1;
+                self.key_ms += length.as_nanos() / 1_000_000;
+            }
+            LscFact::Reset => self.resets += 1,
+            LscFact::Ended(end) => self.ended(end),
+        }
+    }
+
+    fn ended(&mut self, end: LscEnd) {
+        match end {
+            LscEnd::NoServer => self.no_server += 1,
+            LscEnd::Failed => self.failed += 1,
+            LscEnd::Installed => self.installed += 1,
+            LscEnd::Deleted => self.deleted += 1,
+            LscEnd::Fetched => self.fetched += 1,
+            LscEnd::NothingToDo => self.nothing_to_do += 1,
+            LscEnd::ConnectionFailed(why) => {
+                self.connection_failed += 1;
+                match why {
+                    Unreached::Certificate => self.certificate += 1,
+                    Unreached::Name => self.name += 1,
+                    Unreached::Connection => self.connection += 1,
+                    Unreached::Answer => self.answer += 1,
+                    Unreached::Busy => self.busy += 1,
+                }
+            }
         }
     }
 }

@@ -49,6 +49,29 @@ const HANDSHAKES: Family = Family::counter(
     &["service", "outcome"],
     "TLS handshakes of our servers.",
 );
+const ENROLMENTS: Family = Family::counter(
+    "lsc_enrolments_total",
+    &["result"],
+    "Enrolments of phones that ended, by what the phone shows.",
+);
+const LSC_UNREACHED: Family = Family::counter(
+    "lsc_unreached_total",
+    &["why"],
+    "Enrolments that ended with LSC: Connection Failed, by why.",
+);
+const LSC_PHONES: Family = Family::gauge(
+    "lsc_phones",
+    &["state"],
+    "Phones by Certificate Operation Status: pending, done or failed.",
+);
+const CAPF_SESSIONS: Family =
+    Family::gauge("capf_sessions", &["stage"], "Open sessions of CAPF by what they wait for.");
+const FORECAST: Family = Family::gauge(
+    "lsc_forecast_seconds",
+    &["bound"],
+    "Seconds until the last phone of a rollout is done, by the pace so far; 19 of 20 times between \
+     low and high.",
+);
 const PRESSES: Family = Family::counter(
     "presses_total",
     &["result"],
@@ -196,7 +219,7 @@ counts! {
 }
 
 counts! {
-    /// Registrations at the CallManagers.
+    /// Registrations at the CallManager services.
     pub struct RegistrationCounts {
         /// Registrations that a node has accepted, fall-overs and fall-backs among them.
         accepted: u64 = SHARED.trend(Trend::Neither).counter("registrations_total")
@@ -467,6 +490,115 @@ counts! {
     }
 }
 
+counts! {
+    /// Phones at CAPF, as they saw it.
+    pub struct LscCounts {
+        /// Phones whose configuration told them to go there, and which went.
+        began: u64 = SHARED.trend(Trend::Neither).counter("lsc_enrolments_begun_total")
+            .said(0, "{} enrolments"),
+        /// Times that CAPF was busy and asked a phone to come again.
+        postponed: u64 = COUNT.counter("lsc_postponed_total").said_if_any(9, ", {} asked to come again"),
+        /// Pairs of keys that phones made.
+        keys: u64 = SHARED.trend(Trend::Neither).counter("lsc_keys_total"),
+        /// How long phones took to make keys, all together, in milliseconds.
+        key_ms: u64 = COUNT.counter("lsc_key_generation_milliseconds_total"),
+        /// New LSCs that phones have stored.
+        installed: u64 = SHARED.trend(Trend::High).part(ENROLMENTS, &["installed"])
+            .said(1, ": {} installed"),
+        /// LSCs that phones have deleted.
+        deleted: u64 = SHARED.trend(Trend::Neither).part(ENROLMENTS, &["deleted"])
+            .said_if_any(2, ", {} deleted"),
+        /// LSCs that phones have shown.
+        fetched: u64 = SHARED.trend(Trend::Neither).part(ENROLMENTS, &["fetched"])
+            .said_if_any(3, ", {} shown"),
+        /// Phones that showed "No valid CAPF server".
+        no_server: u64 = SHARED.trend(Trend::Low).part(ENROLMENTS, &["no-server"])
+            .said_if_any(4, "; {} × \"No valid CAPF server\""),
+        /// Phones that showed "LSC: Connection Failed".
+        connection_failed: u64 = SHARED.trend(Trend::Low).part(ENROLMENTS, &["connection-failed"])
+            .said_if_any(5, "; {} × \"LSC: Connection Failed\""),
+        /// Phones that showed "LSC: Failed".
+        failed: u64 = SHARED.trend(Trend::Low).part(ENROLMENTS, &["failed"])
+            .said_if_any(6, "; {} × \"LSC: Failed\""),
+        /// Phones for which CAPF had nothing to do.
+        nothing_to_do: u64 = SHARED.trend(Trend::Neither).part(ENROLMENTS, &["nothing-to-do"])
+            .said_if_any(7, "; {} with nothing to do"),
+        /// Phones that reset themselves, because their LSC has changed (CAPF-16).
+        resets: u64 = SHARED.trend(Trend::Neither).counter("lsc_resets_total")
+            .said_if_any(8, "; {} reset themselves"),
+        /// Of those without a connection: CAPF is another than that of the lists.
+        certificate: u64 = COUNT.part(LSC_UNREACHED, &["certificate"]),
+        /// Of those without a connection: the name of CAPF has no address (log: `CAPF operation
+        /// failed, ret -7`).
+        name: u64 = COUNT.part(LSC_UNREACHED, &["name"]),
+        /// Of those without a connection: nobody answered, or CAPF hung up.
+        connection: u64 = COUNT.part(LSC_UNREACHED, &["connection"]),
+        /// Of those without a connection: what CAPF said breaks the rules.
+        answer: u64 = COUNT.part(LSC_UNREACHED, &["answer"]),
+        /// Of those without a connection: CAPF was busy too often.
+        busy: u64 = COUNT.part(LSC_UNREACHED, &["busy"]),
+    }
+}
+
+numbers! {
+    /// CAPF and its database, if the cluster is ours: the rollout as its administrator sees it.
+    pub struct CapfNumbers {
+        /// Phones whose operation is pending ("Operation Pending").
+        pending: u64 = SHARED.trend(Trend::Low).part(LSC_PHONES, &["pending"])
+            .said(0, "{} pending"),
+        /// Phones whose operation was carried out.
+        done: u64 = SHARED.trend(Trend::High).part(LSC_PHONES, &["done"]).said(1, ", {} done"),
+        /// Phones whose operation has failed.
+        failed: u64 = SHARED.trend(Trend::Low).part(LSC_PHONES, &["failed"]).said(2, ", {} failed"),
+        /// LSCs in the database.
+        installed: u64 = SHARED.trend(Trend::High)
+            .part(Family::gauge("lsc_installed", &[], "LSCs in the database."), &[])
+            .said(3, "; {} LSCs"),
+        /// LSCs that another certificate of CAPF has issued than the present one (CAPF-09).
+        stale: u64 = SHARED.trend(Trend::Low)
+            .part(Family::gauge("lsc_stale", &[], "LSCs of an earlier CAPF certificate."), &[])
+            .said(4, ", {} of them stale"),
+        /// LSCs whose time is over (EXP-07).
+        expired: u64 = SHARED.trend(Trend::Low)
+            .part(Family::gauge("lsc_expired", &[], "LSCs whose time is over."), &[])
+            .said_if_any(5, ", {} of them expired"),
+        /// Sessions that were opened.
+        sessions: u64 = COUNT.counter("capf_sessions_opened_total"),
+        /// Phones that found no place and were asked to come again.
+        postponed: u64 = COUNT.counter("capf_postponed_total"),
+        /// Messages that broke the rules.
+        malformed: u64 = COUNT.counter("capf_malformed_total")
+            .said_if_any(6, "; {} malformed messages"),
+        /// Certificates that were issued, stored by the phone or not.
+        issued: u64 = COUNT.counter("capf_certificates_issued_total"),
+        /// Open sessions that wait for the phone to say who it is.
+        in_authentication: u64 = COUNT.part(CAPF_SESSIONS, &["authentication"]),
+        /// Open sessions that wait for a key.
+        in_key: u64 = COUNT.part(CAPF_SESSIONS, &["key"]),
+        /// Open sessions that wait for the phone to store its certificate.
+        in_store: u64 = COUNT.part(CAPF_SESSIONS, &["store"]),
+        /// Seconds that a phone took for its key as CAPF saw it, the mean.
+        key_mean_s: Option<f64> = SECONDS
+            .part(Family::gauge("capf_key_seconds", &[], "Mean time of phones for a key."), &[]),
+        /// Whether CAPF answers nobody although phones come (DEF-07): 1 or 0.
+        stalled: u64 = SHARED.trend(Trend::Low)
+            .part(Family::gauge("capf_stalled", &[], "Whether CAPF answers nobody."), &[])
+            .said_if_any(7, "; CAPF answers nobody: {} service to restart"),
+        /// Seconds from the first operation until the last success.
+        took_s: Option<f64> = SECONDS.pair(Pair::Shown).said_if_any(8, "; took {}"),
+        /// Seconds that are left by the pace so far.
+        left_s: Option<f64> = SECONDS.part(FORECAST, &["likely"]),
+        /// Seconds that are left if the pace is good.
+        left_low_s: Option<f64> = SECONDS.part(FORECAST, &["low"]),
+        /// Seconds that are left if the pace is bad.
+        left_high_s: Option<f64> = SECONDS.part(FORECAST, &["high"]),
+        /// Seconds of the whole rollout as they were forecast ten minutes after its begin.
+        forecast_early_s: Option<f64> = SECONDS,
+        /// Phones by the text of their Certificate Operation Status.
+        statuses: BTreeMap<String, u64>,
+    }
+}
+
 numbers! {
     /// Signatures; in a summary those of the cluster since the storm's first reset.
     #[derive(Copy)]
@@ -608,7 +740,9 @@ counts! {
         config: ConfigCounts,
         /// Firmware loads.
         firmware: FirmwareCounts,
-        /// Registrations at the CallManagers.
+        /// Phones at CAPF.
+        lsc: LscCounts,
+        /// Registrations at the CallManager services.
         registration: RegistrationCounts,
         /// Questions to TVS.
         tvs: TvsCounts,

@@ -38,10 +38,10 @@ pub use journal::{Journal, PhoneNote, STATES, Spent};
 pub use ledger::{ItlChecksum, Ledger};
 pub use load::{Ended, LoadFault, LoadRecorder, StartCounts, TrafficCounts};
 pub use metrics::{
-    ByCommand, ClusterCounts, ConfigCounts, Counts, CpuSeconds, FirmwareCounts, FleetReady,
-    HttpCounts, MachineSummary, Metric, PercentilesS, PhoneCounts, Phones, PressCounts, PressEnds,
-    PressesByButton, RegistrationCounts, ServeSummary, Signatures, TftpCounts, TrustPaths,
-    TvsCounts,
+    ByCommand, CapfNumbers, ClusterCounts, ConfigCounts, Counts, CpuSeconds, FirmwareCounts,
+    FleetReady, HttpCounts, LscCounts, MachineSummary, Metric, PercentilesS, PhoneCounts, Phones,
+    PressCounts, PressEnds, PressesByButton, RegistrationCounts, ServeSummary, Signatures,
+    TftpCounts, TrustPaths, TvsCounts,
 };
 pub use openmetrics::{Frame, open_metrics};
 pub use phones::{PhoneRecord, Registration, Slice, Symptoms};

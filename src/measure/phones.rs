@@ -95,6 +95,7 @@ impl Registration {
 
 /// What one sees of a phone that has refused something in its last boot or since.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "a phone may show any of them")]
 pub struct Symptoms {
     /// It refused a list and shows "Trust List Verification Failed".
     pub list_failed: bool,

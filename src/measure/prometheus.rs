@@ -10,7 +10,7 @@ use crate::cluster::SignCounts;
 
 use super::incident::StepKind;
 use super::ledger::Ledger;
-use super::metrics::{Counts, CpuSeconds, Metric as Number, ServeSummary, Signatures};
+use super::metrics::{CapfNumbers, Counts, CpuSeconds, Metric as Number, ServeSummary, Signatures};
 use super::row::{Family, Label, Row, Section};
 use super::summary::Summary;
 use super::verdict::Mode;
@@ -28,6 +28,8 @@ pub struct RunInfo {
     pub signatures: SignCounts,
     /// What the servers have counted.
     pub serve: ServeSummary,
+    /// CAPF and its database.
+    pub capf: CapfNumbers,
     /// CPU time by side.
     pub cpu_s: CpuSeconds,
     /// The nodes that have pages for phones, by their addresses.
@@ -55,12 +57,14 @@ pub fn encode(ledger: &Ledger, info: &RunInfo) -> String {
         signatures: Signatures::new(ledger, &SignCounts::default(), &info.signatures, None),
         cpu_s: info.cpu_s,
         serve: info.serve,
+        capf: info.capf.clone(),
         ..Summary::default().with(ledger)
     };
     let mut families = run_families(info);
     families.extend(operation_families(ledger));
     families.push(by_node(ledger, info));
     families.push(judged(ledger.counts()));
+    families.push(statuses(&info.capf));
     let (lag, help) = (ledger.lag().at_s(0.99), "99th percentile of the generator's own lateness.");
     families.push(one("schedule_lag_seconds", help, lag.unwrap_or(0.0), &[]));
     families.extend(exposed(&summary.metrics()));
@@ -74,7 +78,7 @@ pub fn encode(ledger: &Ledger, info: &RunInfo) -> String {
 
 /// The order of the exposition, by how names begin; what is not here comes at the end.
 const ORDER: &str = "build_info run_info operator_ phone boots_ files_ signatures_verified_ \
-    tvs_lookups_ tvs_failed_ tvs_failovers_ tvs_ operation in_flight tftp_ http_ schedule_ \
+    tvs_lookups_ tvs_failed_ tvs_failovers_ tvs_ operation in_flight tftp_ http_ lsc_ capf_ schedule_ \
     sign_cache_ signatures_ server_ tls_ cpu_";
 
 fn place(family: &MetricFamily) -> usize {
@@ -157,6 +161,28 @@ fn judged(counts: &Counts) -> MetricFamily {
     });
     let help = "Files judged by phones, by kind and verdict.";
     family("files_judged_total", help, MetricType::COUNTER, metrics.collect())
+}
+
+/// Texts of Certificate Operation Status that are there from the start.
+const STATUSES: [&str; 9] = [
+    "Operation Pending",
+    "Upgrade Success",
+    "Upgrade Failed",
+    "Upgrade Failed: Invalid Authentication String",
+    "Upgrade Failed: Invalid LSC",
+    "Upgrade Failed: Key Generation Failed",
+    "Upgrade Failed: Key Generation Timeout",
+    "Upgrade Failed: User Initiated Request Late/Timedout",
+    "Delete Success",
+];
+
+/// Phones by the text of their status.
+fn statuses(capf: &CapfNumbers) -> MetricFamily {
+    let mut all: BTreeMap<&str, u64> = STATUSES.into_iter().map(|text| (text, 0)).collect();
+    all.extend(capf.statuses.iter().map(|(text, &phones)| (text.as_str(), phones)));
+    let phones = |(text, phones): (&str, u64)| gauge(phones as f64, &[("status", text)]);
+    let help = "Phones by the text of their Certificate Operation Status.";
+    family("lsc_operation_phones", help, MetricType::GAUGE, all.into_iter().map(phones).collect())
 }
 
 /// Presses by the node that was asked for the page.

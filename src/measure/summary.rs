@@ -17,9 +17,10 @@ use super::host::HostLog;
 use super::incident::StepKind;
 use super::ledger::{ItlChecksum, Ledger};
 use super::metrics::{
-    ClusterCounts, ConfigCounts, CpuSeconds, FirmwareCounts, FleetReady, HttpCounts,
-    MachineSummary, Metric, PercentilesS, Phones, PressCounts, PressEnds, PressesByButton,
-    RegistrationCounts, ServeSummary, Signatures, TftpCounts, TrustPaths, TvsCounts,
+    CapfNumbers, ClusterCounts, ConfigCounts, CpuSeconds, FirmwareCounts, FleetReady, HttpCounts,
+    LscCounts, MachineSummary, Metric, PercentilesS, Phones, PressCounts, PressEnds,
+    PressesByButton, RegistrationCounts, ServeSummary, Signatures, TftpCounts, TrustPaths,
+    TvsCounts,
 };
 use super::phones::Slice;
 use super::row::{Join, Label, Section};
@@ -63,9 +64,13 @@ pub struct Summary {
     pub config: ConfigCounts,
     /// Firmware loads.
     pub firmware: FirmwareCounts,
+    /// Phones at CAPF, as they saw it.
+    pub lsc: LscCounts,
+    /// CAPF and its database at the end, if the cluster is ours.
+    pub capf: CapfNumbers,
     /// ITLs at the end, each with the phones that hold it and the TFTP nodes that serve it.
     pub itls: Vec<ItlChecksum>,
-    /// Registrations at the CallManagers.
+    /// Registrations at the CallManager services.
     pub registration: RegistrationCounts,
     /// Questions to TVS.
     pub tvs: TvsCounts,
@@ -293,7 +298,7 @@ pub struct TriedValue {
 }
 
 /// What a result covers until there is more: a reader with a cluster in mixed mode must know.
-pub const COVERS: &str = "trust lists (CTL, ITL), TVS and signed configurations; no CAPF (LSC), no \
+pub const COVERS: &str = "trust lists (CTL, ITL), TVS, signed configurations and LSCs (CAPF); no \
                           registration";
 
 /// What the result of these phones covers.
@@ -374,6 +379,7 @@ impl Summary {
             phones: ledger.tallies(),
             config: counts.config,
             firmware: counts.firmware,
+            lsc: counts.lsc,
             itls: ledger.itls().to_vec(),
             registration: counts.registration,
             tvs: counts.tvs,
@@ -393,11 +399,13 @@ impl Summary {
 
     /// Every number that has a row, in the order of `summary.json`.
     pub fn metrics(&self) -> Vec<Metric> {
-        let sections: [(&'static str, &'static [Label], &dyn Section); 26] = [
+        let sections: [(&'static str, &'static [Label], &dyn Section); 28] = [
             ("phones", &[], &self.phones),
             ("phones", &[], &self.phones.counts),
             ("config", &[], &self.config),
             ("firmware", &[], &self.firmware),
+            ("lsc", &[], &self.lsc),
+            ("capf", &[], &self.capf),
             ("registration", &[], &self.registration),
             ("tvs", &[], &self.tvs),
             ("tvs.by_command", &[], &self.tvs.by_command),

@@ -1,5 +1,6 @@
-use crate::base::{Lack, Time};
+use crate::base::{Lack, Span, Time};
 use crate::transfer::TransferFault;
+use crate::wire::AuthMode;
 use crate::wire::tvs::Command;
 use std::fmt;
 use std::net::IpAddr;
@@ -8,6 +9,7 @@ use super::button::{Button, PressEnd};
 use super::errand::{Answer, Errand, ErrandFault, Message, TvsFault};
 use super::file_kind::FileKind;
 use super::judge::{AcceptPath, Refusal};
+use super::lsc::LscEnd;
 use super::transport::{HttpFault, Transport};
 
 /// What happens to a phone.
@@ -42,6 +44,8 @@ pub enum Input<'a> {
 pub enum Action {
     /// Run this errand.
     Do(Errand),
+    /// Close the connection that the last message has left open, if it did.
+    HangUp,
     /// Wake the phone at `at`.
     Wake {
         /// When.
@@ -137,6 +141,8 @@ pub enum Fact {
     /// The configuration that was accepted names another firmware load than the phone ran: it runs
     /// that one from now on.
     LoadTaken,
+    /// It goes to CAPF, or has been there.
+    Lsc(LscFact),
     /// Somebody has pressed a button, and this has come of it.
     Pressed {
         /// Which one.
@@ -177,6 +183,27 @@ pub enum Fact {
     },
     /// An input that the phone did not wait for; it changed nothing.
     Unexpected,
+}
+
+/// What happens to a phone that enrols for an LSC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LscFact {
+    /// Its configuration tells it to go to CAPF, and it goes.
+    Began {
+        /// How it proves who it is.
+        mode: AuthMode,
+    },
+    /// CAPF was busy and has asked it to come again.
+    Postponed,
+    /// It makes a pair of keys, which takes so long.
+    KeyAsked {
+        /// How long.
+        length: Span,
+    },
+    /// It is done with CAPF.
+    Ended(LscEnd),
+    /// Its LSC has changed: it resets itself.
+    Reset,
 }
 
 impl Fact {

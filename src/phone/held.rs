@@ -7,6 +7,7 @@ use crate::wire::Config;
 use super::contract::{Failure, Outcome};
 use super::file_kind::{FURTHER_FILES, FileKind};
 use super::lists::TrustLists;
+use super::lsc::HeldLsc;
 use super::step::Step;
 use super::vouched::VouchedSigner;
 
@@ -28,6 +29,7 @@ struct Rare {
     further: [Option<FileIdentity>; FURTHER_FILES.len()],
     /// Names without a DNS record, each with the end of its negative time to live.
     unknown_names: Vec<(Box<str>, Time)>,
+    lsc: Option<HeldLsc>,
     /// What it shows to servers that ask who it is, once one has asked.
     shows: Option<Arc<Identity>>,
 }
@@ -52,6 +54,18 @@ impl Held {
     pub(super) fn further(&self, kind: FileKind) -> Option<FileIdentity> {
         let at = FURTHER_FILES.iter().position(|&further| further == kind)?;
         self.rare.as_ref()?.further[at]
+    }
+
+    /// The LSC that the phone has.
+    pub(super) fn lsc(&self) -> Option<&HeldLsc> {
+        self.rare.as_ref()?.lsc.as_ref()
+    }
+
+    /// The phone has this LSC from now on, or none.
+    pub(super) fn keep_lsc(&mut self, lsc: Option<HeldLsc>) {
+        if lsc.is_some() || self.rare.is_some() {
+            self.rare.get_or_insert_default().lsc = lsc;
+        }
     }
 
     /// The DNS has no record of `name`, and is not asked again until `end` (TVS-21).
@@ -105,10 +119,17 @@ pub(super) struct Boot {
     pub(super) server: u8,
     pub(super) config: ConfigTaken,
     pub(super) stuck: bool,
+    /// It has been at CAPF and has reset itself: once is enough.
+    pub(super) has_enrolled: bool,
     failure: Option<Failure>,
 }
 
 impl Boot {
+    /// A boot after a phone has been at CAPF and has reset itself.
+    pub(super) fn after_enrolment() -> Boot {
+        Boot { has_enrolled: true, ..Boot::default() }
+    }
+
     /// Remembers the first reason why this boot does not end ready.
     pub(super) fn fail(&mut self, failure: Failure) {
         self.failure.get_or_insert(failure);

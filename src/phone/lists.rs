@@ -2,7 +2,8 @@ use std::sync::Arc;
 
 use crate::crypto::{Certificate, FileIdentity, md5, sha1, sha256};
 use crate::wire::{
-    ROLE_CALLMANAGER_TFTP, ROLE_TFTP, ROLE_TVS, Record, Records, SignedFile, WireError, name_key,
+    ROLE_CALLMANAGER_TFTP, ROLE_CAPF, ROLE_TFTP, ROLE_TVS, Record, Records, SignedFile, WireError,
+    name_key,
 };
 
 /// A CTL or ITL as a phone holds it: parsed once, shared by all phones that hold the same bytes.
@@ -229,6 +230,11 @@ impl TrustLists {
         [&self.ctl, &self.itl].into_iter().flatten().any(|list| list.has_role(&[ROLE_TVS]))
     }
 
+    /// Whether any list holds a CAPF certificate (ITL-09).
+    pub fn holds_any_capf(&self) -> bool {
+        [&self.ctl, &self.itl].into_iter().flatten().any(|list| list.has_role(&[ROLE_CAPF]))
+    }
+
     /// Whether the configuration is asked for over HTTPS: a list says that its cluster offers it
     /// and names a server.
     pub fn offers_https(&self) -> bool {
@@ -263,7 +269,6 @@ impl TrustLists {
 pub(super) mod tests {
     use super::*;
     use crate::crypto::{CertificateSpec, Identity, KeySource};
-    use crate::wire::ROLE_CAPF;
 
     fn list(roles: &[u16]) -> Arc<TrustList> {
         let record = |&role: &u16| TrustRecord {

@@ -12,6 +12,7 @@ use super::families::holds_lists;
 use super::file_kind::FileKind;
 use super::held::{Boot, Held, StoredConfig};
 use super::lists::{TrustList, TrustLists};
+use super::lsc::HeldLsc;
 use super::profile::FILE_SIZE_MAX;
 use super::step::Step;
 use super::task::{Context, Event, Task, Turn};
@@ -71,6 +72,11 @@ impl Phone {
     /// Gives the phone lists and a configuration that it is to have accepted earlier.
     pub fn install(&mut self, lists: TrustLists, config: Option<StoredConfig>) {
         (self.held.lists, self.held.config) = (lists, config);
+    }
+
+    /// Gives the phone an LSC that it is to have got earlier, or takes the one that it has.
+    pub fn keep_lsc(&mut self, lsc: Option<HeldLsc>) {
+        self.held.keep_lsc(lsc);
     }
 
     /// Gives the phone lists and the content of a configuration as if it had accepted them
@@ -151,6 +157,11 @@ impl Phone {
     /// Trust List (BOOT-16).
     pub fn itl_checksum(&self) -> Option<[u8; 16]> {
         self.held.lists.itl.as_ref().map(|itl| itl.checksum())
+    }
+
+    /// The LSC that it has.
+    pub fn lsc(&self) -> Option<&HeldLsc> {
+        self.held.lsc()
     }
 
     /// Which file of this kind, of those beside lists and configuration, is in force.
@@ -250,7 +261,7 @@ impl Phone {
 
     /// Goes on in a boot; with its end comes what is behind it.
     fn go_on(&mut self, env: &Env, now: Time, turn: Turn<Task>, sink: &mut Sink) {
-        if !matches!(turn, Turn::Done) {
+        if !matches!(turn, Turn::Done(())) {
             return self.live_on(turn, sink);
         }
         self.task = None;
@@ -263,7 +274,7 @@ impl Phone {
     fn live_on(&mut self, turn: Turn<Task>, sink: &mut Sink) {
         match turn {
             Turn::Wait(task) => self.task = Some(task),
-            Turn::Done => self.task = None,
+            Turn::Done(()) => self.task = None,
             Turn::Unexpected(task) => {
                 self.task = Some(task);
                 sink.facts.push(Fact::Unexpected);

@@ -11,7 +11,9 @@ mod families;
 mod file_kind;
 mod held;
 mod judge;
+mod key_time;
 mod lists;
+mod lsc;
 mod machine;
 mod pinned;
 mod profile;
@@ -24,7 +26,7 @@ mod vouched;
 
 pub use boot_time::BootTime;
 pub use button::{Button, CertificatePath, PressEnd, PressFault};
-pub use contract::{Action, Fact, Failure, Input, Outcome, Sink, Unregistered, Watch};
+pub use contract::{Action, Fact, Failure, Input, LscFact, Outcome, Sink, Unregistered, Watch};
 pub use errand::{
     Answer, Ask, Errand, ErrandFault, FileRequest, Message, PageRequest, PageTrust, Trust, TvsFault,
 };
@@ -35,7 +37,9 @@ pub use families::{
 pub use file_kind::{FURTHER_FILES, FileKind};
 pub use held::StoredConfig;
 pub use judge::{AcceptPath, Judgement, Refusal, judge};
+pub use key_time::KeyTime;
 pub use lists::{PROVISIONING_ROLES, TrustList, TrustLists, TrustRecord, TrustState};
+pub use lsc::{HeldLsc, LscEnd, Precedence, Shown, Unreached, manufacturer, shown};
 pub use machine::{ListFiles, Phone, ProvisionError};
 pub use profile::{FILE_SIZE_MAX, PhoneProfile, RegistrationRules};
 pub use shared::Shared;

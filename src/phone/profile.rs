@@ -3,6 +3,7 @@ use crate::base::Span;
 use super::boot_time::BootTime;
 use super::families::BlockSizeRule;
 use super::file_kind::FileKind;
+use super::key_time::KeyTime;
 use super::transport::TransportRule;
 
 /// How phones of one kind behave; the defaults are marked in `field-facts.md` as guesses where no
@@ -39,6 +40,10 @@ pub struct PhoneProfile {
     /// What is asked for beside lists and configuration, of
     /// [`FURTHER_FILES`](super::FURTHER_FILES) and in their order; default nothing.
     pub further_files: Vec<FileKind>,
+    /// How long a phone takes to make a pair of keys; default no time.
+    pub key_generation: KeyTime,
+    /// The authentication string that people have typed in at their phones.
+    pub capf_string: String,
     /// Registration, the last thing of a boot; default not at all.
     pub registration: RegistrationRules,
 }
@@ -86,6 +91,8 @@ impl Default for PhoneProfile {
             ctl_generic: true,
             checks_dates: true,
             further_files: Vec::new(),
+            key_generation: KeyTime::Fixed(Span::ZERO),
+            capf_string: String::new(),
             registration: RegistrationRules::default(),
         }
     }

@@ -18,6 +18,7 @@ pub struct Shared {
     lists: DashMap<[u8; 32], Arc<TrustList>>,
     configs: DashMap<Config, Arc<Config>>,
     signers: DashMap<[u8; 32], Arc<Signer>>,
+    certificates: DashMap<[u8; 32], Arc<Certificate>>,
     pins: Pins,
     calendar: Arc<Calendar>,
 }
@@ -73,6 +74,12 @@ impl Shared {
             Some(pinned) => *pinned.identity.get_or_init(|| FileIdentity::of(file)),
             None => FileIdentity::of(file),
         }
+    }
+
+    /// The certificate in these bytes, if it can be read.
+    pub(super) fn certificate(&self, der: &[u8]) -> Option<Arc<Certificate>> {
+        let made = |_: &_| Certificate::from_der(der).map(Arc::new);
+        intern(&self.certificates, sha256(der), made).ok()
     }
 
     /// Keeps a file in memory for as long as this exists and remembers what is read from it. For

@@ -11,8 +11,8 @@ use crate::cluster::{
 use crate::console::{Answer, Session, Sql, Transcript, Typed, View};
 use crate::listing::{hex, upper_hex};
 use crate::measure::{
-    ClusterCounts, CpuSeconds, Finish, ItlChecksum, Ledger, Mode, OperatorStep, RunFacts, RunInfo,
-    ServeSummary, StepMark, Stranded, Summary,
+    CapfNumbers, ClusterCounts, CpuSeconds, Finish, ItlChecksum, Ledger, Mode, OperatorStep,
+    RunFacts, RunInfo, ServeSummary, StepMark, Stranded, Summary,
 };
 use crate::phone::{Outcome, Phone, TrustList};
 use crate::scenario::{FleetStart, Plan};
@@ -23,9 +23,10 @@ use super::dates::{expired, mails};
 use super::homes::Homes;
 use super::presented::Gallery;
 use super::roll::{Bench, Roll, RollEntry};
+use super::rollout;
 use super::stranded::Inspector;
 use super::timeline::{StepInHand, Timeline};
-use super::visit::{self, Visit};
+use super::visit::{self, Round, Visit};
 
 /// A run as it goes on: the cluster, where its phones belong, what the operator still has to do,
 /// and what has happened so far.
@@ -84,8 +85,8 @@ pub enum Cue {
         /// Why they boot.
         wave: Wave,
     },
-    /// People go to phones as [`Play::visits`] says; each loses its lists then and boots.
-    Visits(Visits),
+    /// Phones boot one after the other as [`Play::visits`] says.
+    Visits(Round),
     /// Phones were moved: those that boot from now on learn of it from [`Play::homes`].
     Moved,
     /// A backup was made, which a later run may want to find.
@@ -178,8 +179,15 @@ impl Play {
         Cast::new(fleet, homes, nodes.filter_map(served), start.holds())
     }
 
-    /// Who is visited when from now on, in the order of the visits; `ledger` knows who is stuck.
-    pub fn visits(&self, visits: &Visits, ledger: &Ledger) -> Vec<Visit> {
+    /// Which phone boots when from now on, in that order; `ledger` knows who is stuck.
+    pub fn visits(&self, round: &Round, ledger: &Ledger) -> Vec<Visit> {
+        match round {
+            Round::People(visits) => self.visits_of_people(visits, ledger),
+            Round::Resets(resets) => visit::resets(resets, self.plan.seed),
+        }
+    }
+
+    fn visits_of_people(&self, visits: &Visits, ledger: &Ledger) -> Vec<Visit> {
         let is_chosen = |outcome: Option<Outcome>| match visits.only {
             Visited::Stuck => outcome == Some(Outcome::Stuck),
             Visited::All => true,
@@ -363,7 +371,11 @@ impl Play {
             }
             Effect::Visits(visits) => {
                 self.any_wave = true;
-                Cue::Visits(visits)
+                Cue::Visits(Round::People(visits))
+            }
+            Effect::Resets(resets) => {
+                self.any_wave = true;
+                Cue::Visits(Round::Resets(resets))
             }
             Effect::Service(change) => {
                 if let Some(cluster) = &self.cluster {
@@ -399,11 +411,17 @@ impl Play {
             mode: self.mode,
             seed: self.plan.seed,
             signatures: self.signed(),
+            capf: self.capf(),
             serve,
             cpu_s,
             web_nodes: self.web_nodes(),
             steps: self.steps.clone(),
         }
+    }
+
+    /// CAPF and its database now, if the cluster is ours.
+    fn capf(&self) -> CapfNumbers {
+        self.cluster.as_ref().map(|ours| rollout::numbers(ours, self.now)).unwrap_or_default()
     }
 
     /// What the summary says of the run; its driver adds what it has counted.
@@ -421,6 +439,7 @@ impl Play {
                 expired_certificates: self.expired().len() as u64,
                 expiry_alarms: cluster.map_or(0, |ours| ours.monitor(self.now).raised()),
             },
+            capf: self.capf(),
             notes: [&self.notes[..], &self.warnings()].concat(),
             operator: self.done.clone(),
             presented: self.gallery.rows().to_vec(),
@@ -770,7 +789,7 @@ mod tests {
         run.command(Services::stop(node, None).into());
         let refused = run.next(Time::ZERO, false).unwrap_err();
         assert!(refused.to_string().contains("no ITLRecovery certificate"), "{refused}");
-        assert_eq!(due(&mut run, 0, false).len(), 3);
+        assert_eq!(due(&mut run, 0, false).len(), 4, "and CAPF, TFTP and TVS stop");
     }
 
     #[test]

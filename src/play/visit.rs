@@ -2,15 +2,41 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use crate::base::{PhoneId, Purpose, Span, stream};
+use crate::cluster::operator::lsc::{LscPace, Resets};
 use crate::cluster::operator::phones::Visits;
 
-/// Somebody has erased the lists of a phone, which boots at once.
+/// What one phone after the other is up to.
+#[derive(Clone, Debug)]
+pub enum Round {
+    /// People erase lists by hand.
+    People(Visits),
+    /// The cluster resets phones in batches.
+    Resets(Resets),
+}
+
+/// A phone boots alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Visit {
     /// The phone.
     pub phone: PhoneId,
-    /// When it is done, counted from the moment when the people set out.
+    /// When, counted from the moment when the round begins.
     pub after: Span,
+    /// Whether somebody has erased its lists before.
+    pub erases: bool,
+}
+
+/// The resets of phones, batch by batch; those of a batch are spread within its time.
+pub(super) fn resets(resets: &Resets, seed: u64) -> Vec<Visit> {
+    let LscPace { batch, every } = resets.pace;
+    let batch = batch.map_or(usize::MAX, |batch| batch.max(1) as usize);
+    let visit = |(at, &phone): (usize, &PhoneId)| {
+        let drawn = stream(seed, u64::from(phone.0), Purpose::Arrival).unit();
+        let began = Span::from_nanos(every.as_nanos().saturating_mul((at / batch) as u64));
+        Visit { phone, after: began + every.fraction(drawn), erases: false }
+    };
+    let mut all: Vec<Visit> = resets.phones.iter().enumerate().map(visit).collect();
+    all.sort_by_key(|visit| visit.after);
+    all
 }
 
 /// The visits to a share of `phones`, which come in the order of their numbers: whoever is free
@@ -35,7 +61,7 @@ pub(super) fn plan(visits: &Visits, seed: u64, phones: Vec<PhoneId>) -> Vec<Visi
         let Reverse(from) = free.pop()?;
         let after = from + takes;
         free.push(Reverse(after));
-        Some(Visit { phone, after })
+        Some(Visit { phone, after, erases: true })
     };
     let mut all: Vec<Visit> = chosen.into_iter().filter_map(&mut visit).collect();
     all.sort_by_key(|visit| visit.after);
@@ -66,6 +92,19 @@ mod tests {
         let phones = phones.iter().copied().map(PhoneId).collect();
         let seconds = |visit: Visit| (visit.phone.0, visit.after.as_nanos() / 1_000_000_000);
         plan(visits, 42, phones).into_iter().map(seconds).collect()
+    }
+
+    #[test]
+    fn phones_of_a_batch_are_reset_within_its_time() {
+        let phones = [3, 4, 5, 9, 12].map(PhoneId).into();
+        let pace = LscPace { batch: Some(2), every: Span::from_secs(60) };
+        let all = resets(&Resets { phones, pace }, 42);
+        let minutes = |visit: &Visit| (visit.phone.0, visit.after.as_nanos() / 60_000_000_000);
+        let mut minutes: Vec<_> = all.iter().map(minutes).collect();
+        minutes.sort_unstable();
+        assert_eq!(minutes, [(3, 0), (4, 0), (5, 1), (9, 1), (12, 2)]);
+        assert!(all.iter().all(|visit| !visit.erases));
+        assert!(all.is_sorted_by_key(|visit| visit.after));
     }
 
     #[test]

@@ -5,9 +5,9 @@ use crate::base::lines::{COLUMNS, paragraph};
 use crate::base::words::{aligned, aligned_left, bytes, count, seconds};
 use crate::base::{ExitCode, Time, wrapped};
 use crate::measure::{
-    COVERS, ConfigCounts, FirmwareCounts, ItlChecksum, Ledger, MachineSummary, Phones, PressEnds,
-    RegistrationCounts, Section, ServeSummary, Signatures, SimSummary, StepKind, StepSummary,
-    Summary, TrustPaths, TvsCounts, Unit, Verdict,
+    COVERS, CapfNumbers, ConfigCounts, FirmwareCounts, ItlChecksum, Ledger, LscCounts,
+    MachineSummary, Phones, PressEnds, RegistrationCounts, Section, ServeSummary, Signatures,
+    SimSummary, StepKind, StepSummary, Summary, TrustPaths, TvsCounts, Unit, Verdict,
 };
 use crate::scenario::{Slo, SloResult, SloVerdict};
 
@@ -73,6 +73,7 @@ fn lines(summary: &Summary) -> Vec<(&'static str, String)> {
     if *firmware != FirmwareCounts::default() {
         lines.push(("firmware", said(firmware, ..)));
     }
+    lines.extend(lsc(summary));
     let presses = &summary.presses;
     if presses.counts.total > 0 {
         lines.push(("presses", said(&presses.counts, ..)));
@@ -96,7 +97,7 @@ fn lines(summary: &Summary) -> Vec<(&'static str, String)> {
     }
     lines.push(("signatures", signatures(&summary.signatures)));
     if !summary.services.is_empty() {
-        lines.push(("services", format!("{} (CAPF is not served)", summary.services.join("; "))));
+        lines.push(("services", summary.services.join("; ")));
     }
     let label = |at: usize| if at == 0 { "faults" } else { "" };
     let faults = summary.faults.iter().enumerate();
@@ -111,6 +112,27 @@ fn lines(summary: &Summary) -> Vec<(&'static str, String)> {
     match &summary.sim {
         None => lines.extend(generator(summary)),
         Some(sim) => lines.extend(simulation(sim)),
+    }
+    lines
+}
+
+/// The LSCs of phones, where anybody asked for any.
+fn lsc(summary: &Summary) -> Vec<(&'static str, String)> {
+    let (phones, capf) = (&summary.lsc, &summary.capf);
+    let mut lines = Vec::new();
+    if *phones != LscCounts::default() {
+        lines.push(("LSC", said(phones, ..)));
+    }
+    if *capf != CapfNumbers::default() {
+        let status = |(text, phones): (&String, &u64)| format!("{} {text}", count(*phones));
+        let statuses: Vec<String> = capf.statuses.iter().map(status).collect();
+        let statuses = Some(statuses.join(", ")).filter(|all| !all.is_empty());
+        let statuses = statuses.map(|all| format!(" ({all})")).unwrap_or_default();
+        lines.push(("CAPF", said(capf, ..) + &statuses));
+    }
+    if let Some(early) = capf.forecast_early_s {
+        let early = seconds(Some(early));
+        lines.push(("", format!("forecast after ten minutes: {early} in all")));
     }
     lines
 }

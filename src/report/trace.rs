@@ -8,11 +8,12 @@ use crate::measure::{
     Incident, Journal, Listen, Presented, Slice, StepEnd, StepKind, Summary, Trace,
 };
 use crate::phone::{
-    AcceptPath, Button, CertificatePath, Fact, FileKind, Outcome, PressEnd, PressFault, Refusal,
-    Transport, TvsFault, Unregistered,
+    AcceptPath, Button, CertificatePath, Fact, FileKind, LscEnd, LscFact, Outcome, PressEnd,
+    PressFault, Refusal, Transport, TvsFault, Unregistered,
 };
 use crate::play::Records;
 use crate::scenario::Plan;
+use crate::wire::AuthMode;
 use crate::wire::tvs::Command;
 
 /// What a fact of its registration is in words, if it is one.
@@ -261,6 +262,7 @@ impl Teller<'_> {
             Fact::TransportFellBack { from, fault } => {
                 ("fallback", format!("{} brought nothing ({fault:?}): asks over tftp", over(from)))
             }
+            Fact::Lsc(fact) => ("lsc", lsc(fact)),
             Fact::LoadTaken => ("load", "runs the load that its configuration names".into()),
             Fact::Settled { outcome } => (
                 "settled",
@@ -286,6 +288,8 @@ impl Teller<'_> {
                 vec!["Trust List Verification Failed".to_owned()]
             }
             Fact::FileRefused { .. } => vec!["Verification Failed".to_owned()],
+            Fact::Lsc(LscFact::Began { mode }) => vec![start_line(mode)],
+            Fact::Lsc(LscFact::Ended(end)) => end.log().iter().map(|&line| line.into()).collect(),
             _ => Vec::new(),
         };
         Some(Line { event, step: None, text, console })
@@ -484,4 +488,28 @@ pub fn trace_text(boot: &Value, row: Option<&str>, console: bool) -> String {
         out += &format!("           and {further} more\n");
     }
     out
+}
+/// What a phone does at CAPF, in words.
+fn lsc(fact: LscFact) -> String {
+    match fact {
+        LscFact::Began { mode } => format!("goes to CAPF, {}", mode.words()),
+        LscFact::Postponed => "CAPF is busy and asks it to come again".into(),
+        LscFact::KeyAsked { length } => format!("makes a pair of keys, which takes {length}"),
+        LscFact::Reset => "its LSC has changed: it resets itself".into(),
+        LscFact::Ended(LscEnd::Fetched) => "has shown its LSC".into(),
+        LscFact::Ended(LscEnd::NothingToDo) => "CAPF has nothing to do for it".into(),
+        LscFact::Ended(end) => format!("shows \"{}\"", end.text()),
+    }
+}
+
+/// The line of the console log with which an enrolment begins (CAPF-25).
+fn start_line(mode: AuthMode) -> String {
+    let (number, name) = match mode {
+        AuthMode::String => (0, "AUTH_STR"),
+        AuthMode::NullString => (1, "NULL_STR"),
+        AuthMode::None | AuthMode::Lsc => (2, "LSC"),
+        AuthMode::Mic => (3, "MIC"),
+    };
+    // Of the names and numbers only those of the null string are documented.
+    format!("CAPF_START_MODE: Start CAPF - mode:[{number}]([{name}]), reason:[1]([AUTO])")
 }

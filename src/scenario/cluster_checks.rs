@@ -6,9 +6,9 @@ use toml::Spanned;
 
 use crate::base::{ClusterId, NodeId, Span};
 use crate::cluster::{
-    CertificateKind, CtlMethod, Defect, FILE_SIGNATURES, FileSignature, GroupSpec, NOT_PLAYED,
-    NodeSpec, Ports, RELEASES, Release, SECURITY_MODES, SERVICES, SIGN_CACHE_MODES, Security,
-    SecurityMode, ServiceKind, SignCacheMode, Topology, WebPorts,
+    CapfSettings, CertificateKind, CtlMethod, Defect, FILE_SIGNATURES, FileSignature, GroupSpec,
+    NOT_PLAYED, NodeSpec, Ports, RELEASES, Release, SECURITY_MODES, SERVICES, SIGN_CACHE_MODES,
+    Security, SecurityMode, ServiceKind, SignCacheMode, Topology, WebPorts,
 };
 
 use crate::crypto::FIVE_YEARS_S;
@@ -19,7 +19,7 @@ use super::names::{
     Text, check_host, check_plain, check_unique, node_named, one_of, runs, url_scheme,
 };
 use super::quantity::{Length, parse_span, positive};
-use super::raw::{RawAutoReset, RawCluster, RawFault, RawGroup, RawNode, RawPorts};
+use super::raw::{RawAutoReset, RawCapf, RawCluster, RawFault, RawGroup, RawNode, RawPorts};
 use super::verbs::certificate;
 
 /// The cluster of a scenario, checked; `None` if it has no node or no group. Where a part has a
@@ -38,7 +38,7 @@ pub(super) fn topology(raw: &RawCluster, has_uses: bool, faults: &mut Faults) ->
         key_bits: faults.given(raw.key_bits.as_ref(), KEY_BITS, key_bits),
         file_signature: faults.given(raw.file_signature.as_ref(), own_signature, signature),
         secured_urls: faults.given(raw.secured_phone_url.as_ref(), true, |text| {
-            one_of(text, "scheme", &[true, false], |secured| url_scheme(&secured))
+            one_of(text, "scheme", &[true, false], url_scheme)
         }),
         security: security(raw, release, faults),
         domain: raw.domain.as_ref().and_then(|text| faults.take(domain(text))),
@@ -146,6 +146,29 @@ fn security(raw: &RawCluster, release: Release, faults: &mut Faults) -> Security
             None => Vec::new(),
         },
         auto_reset: auto_reset.and_then(|spread| faults.take(spread)).flatten(),
+        capf: capf(&raw.capf, faults),
+    }
+}
+
+/// How CAPF is set.
+fn capf(raw: &RawCapf, faults: &mut Faults) -> CapfSettings {
+    let own = CapfSettings::default();
+    let sessions = |given: &Spanned<u32>| match given.get_ref() {
+        0 => Err(Problem::new(given.span(), "CAPF without a session serves no phone")
+            .help("1 or more; 50 unless said")),
+        sessions => Ok(*sessions),
+    };
+    let days = |given: &Spanned<u16>| match given.get_ref() {
+        days @ 1..=1_825 => Ok(*days),
+        days => Err(Problem::new(given.span(), format!("LSCs of {days} days"))
+            .help("\"Duration of Certificate Validity\" is 1 to 1825 days")),
+    };
+    CapfSettings {
+        sessions: faults.given(raw.sessions.as_ref(), own.sessions, sessions),
+        retry_delay: raw.retry_delay.as_ref().and_then(|delay| faults.take(positive(delay))),
+        key_deadline: faults.given(raw.key_deadline.as_ref(), own.key_deadline, positive),
+        valid_days: faults.given(raw.valid_days.as_ref(), own.valid_days, days),
+        ..own
     }
 }
 
@@ -262,11 +285,10 @@ fn expires(raw: &BTreeMap<Text, Length>, faults: &mut Faults) -> BTreeMap<Certif
 }
 
 fn ports(raw: &RawPorts) -> Ports {
-    let (defaults, tvs) = (Ports::default(), Dialogue::Tvs);
+    let defaults = Ports::default();
     let port = |raw: &Option<Spanned<u16>>| raw.as_ref().map(|port| *port.get_ref());
     Ports {
         tftp: port(&raw.tftp).unwrap_or(defaults.tftp),
-        capf: port(&raw.capf).unwrap_or(defaults.capf),
         http: port(&raw.http),
         https: port(&raw.https),
         web: (raw.tomcat.is_some() || raw.tomcat_http.is_some()).then(|| WebPorts {
@@ -275,7 +297,8 @@ fn ports(raw: &RawPorts) -> Ports {
         }),
         ..defaults
     }
-    .with(tvs, port(&raw.tvs).unwrap_or(defaults.of(tvs)))
+    .with(Dialogue::Tvs, port(&raw.tvs).unwrap_or(defaults.of(Dialogue::Tvs)))
+    .with(Dialogue::Capf, port(&raw.capf).unwrap_or(defaults.of(Dialogue::Capf)))
     .with(Dialogue::Sip, port(&raw.sip).unwrap_or(defaults.of(Dialogue::Sip)))
     .with(Dialogue::Sips, port(&raw.sips).unwrap_or(defaults.of(Dialogue::Sips)))
 }
@@ -338,7 +361,7 @@ fn sockets(raw: &RawNode, node: &NodeSpec) -> [Socket; 5] {
         ("http", ServiceKind::Tftp, ports.http.unwrap_or(0), false, place(&written.http)),
         ("https", ServiceKind::Tftp, ports.https.unwrap_or(0), false, place(&written.https)),
         ("tvs", ServiceKind::Tvs, ports.of(Dialogue::Tvs), false, place(&written.tvs)),
-        ("capf", ServiceKind::Capf, ports.capf, false, place(&written.capf)),
+        ("capf", ServiceKind::Capf, ports.of(Dialogue::Capf), false, place(&written.capf)),
     ]
 }
 
@@ -429,7 +452,9 @@ mod tests {
         assert_eq!(topology.key_bits, 4096);
         assert_eq!(
             topology.nodes[0].ports,
-            Ports { tftp: 1, capf: 3, http: Some(4), ..Ports::default() }.with(Dialogue::Tvs, 2)
+            Ports { tftp: 1, http: Some(4), ..Ports::default() }
+                .with(Dialogue::Tvs, 2)
+                .with(Dialogue::Capf, 3)
         );
     }
 

@@ -94,8 +94,8 @@ pub(super) fn check_unique<'a>(
 }
 
 /// What secured URLs of phones begin with, or do not.
-pub(super) const fn url_scheme(is_secured: &bool) -> &'static str {
-    if *is_secured { "https" } else { "http" }
+pub(super) const fn url_scheme(is_secured: bool) -> &'static str {
+    if is_secured { "https" } else { "http" }
 }
 
 #[cfg(test)]

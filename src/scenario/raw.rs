@@ -138,7 +138,19 @@ pub(super) struct RawCluster {
     pub group: Vec<RawGroup>,
     #[serde(default)]
     pub phone_security_profile: Vec<RawSecurityProfile>,
+    #[serde(default)]
+    pub capf: RawCapf,
     pub cost: Option<Spanned<CostModel>>,
+}
+
+/// How CAPF is set.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawCapf {
+    pub sessions: Option<Spanned<u32>>,
+    pub retry_delay: Option<Length>,
+    pub key_deadline: Option<Length>,
+    pub valid_days: Option<Spanned<u16>>,
 }
 
 /// Whether regenerations reset the phones by themselves, or within which time they boot then.
@@ -198,6 +210,7 @@ pub(super) struct RawSecurityProfile {
     pub device_security_mode: Option<Text>,
     pub encrypted_config: Option<Spanned<bool>>,
     pub stale_keys: Option<Text>,
+    pub auth_mode: Option<Text>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -250,6 +263,8 @@ pub(super) struct RawPhone {
     pub ctl_generic: Option<bool>,
     pub checks_dates: Option<bool>,
     pub further_files: Option<Vec<Text>>,
+    pub key_generation: Option<Text>,
+    pub authentication_string: Option<Text>,
 }
 
 #[derive(Debug, Deserialize)]

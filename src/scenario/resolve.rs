@@ -6,9 +6,11 @@ use toml::Spanned;
 use crate::base::{Home, Model, ModelError, Span};
 use crate::cluster::{Registrar, SecurityMode, SecurityProfile, ServiceKind, Topology};
 use crate::phone::{
-    BlockSizeRule, BootTime, FURTHER_FILES, FileKind, PhoneProfile, RegistrationRules,
+    BlockSizeRule, BootTime, FURTHER_FILES, FileKind, KeyTime, PhoneProfile, RegistrationRules,
     TRANSPORT_RULES, TransportRule, holds_lists,
 };
+
+use crate::wire::AuthMode;
 
 use super::cluster_checks::{check_shares, topology};
 use super::cost::CostModel;
@@ -224,7 +226,12 @@ fn profile(raw: &RawSecurityProfile, models: &[(Model, f64)]) -> Result<Security
         secure: raw.device_security_mode.as_ref().map_or(Ok(false), device_security_mode)?,
         encrypted_config: encrypted.is_some_and(|on| *on.get_ref()),
         stale_keys: raw.stale_keys.as_ref().map_or(Ok(0.0), percent)?,
+        auth_mode: raw.auth_mode.as_ref().map(auth_mode).transpose()?,
     })
+}
+
+fn auth_mode(text: &Text) -> Result<AuthMode, Problem> {
+    one_of(text, "authentication mode", &AuthMode::OF_OPERATIONS, AuthMode::name)
 }
 
 /// Whether phones of this mode register over TLS.
@@ -342,6 +349,13 @@ fn phone(
         checks_dates: raw.checks_dates.unwrap_or(own.checks_dates),
         registration,
         further_files: faults.given(raw.further_files.as_deref(), own.further_files, further_files),
+        key_generation: faults.given(raw.key_generation.as_ref(), own.key_generation, |text| {
+            key_generation(text, seed)
+        }),
+        capf_string: raw
+            .authentication_string
+            .as_ref()
+            .map_or(own.capf_string, |text| text.get_ref().clone()),
     }
 }
 
@@ -373,6 +387,16 @@ fn boot_time(text: &Text, seed: u64) -> Result<BootTime, Problem> {
     }
     parse_span(text.get_ref()).map(BootTime::Fixed).map_err(|error| {
         let help = "a length of time such as \"60s\", or \"model\" for that of each model";
+        Problem::new(text.span(), error.to_string()).help(help)
+    })
+}
+
+fn key_generation(text: &Text, seed: u64) -> Result<KeyTime, Problem> {
+    if text.get_ref() == "model" {
+        return Ok(KeyTime::Model { seed });
+    }
+    parse_span(text.get_ref()).map(KeyTime::Fixed).map_err(|error| {
+        let help = "a length of time such as \"30s\", or \"model\" for that of each model";
         Problem::new(text.span(), error.to_string()).help(help)
     })
 }
@@ -478,7 +502,8 @@ mod tests {
             transport='model'\nhttp-timeout='6s'\ntftp-block-size=1400\ntvs-timeout='5s'\n\
             dns-negative-ttl='7s'\nctl-generic=true\n\
             checks-dates=false\n\
-            further-files=['ring-list', 'locale', 'locale']";
+            further-files=['ring-list', 'locale', 'locale']\nkey-generation='8s'\n\
+            authentication-string='12345'";
         let expected = PhoneProfile {
             registration: RegistrationRules::default(),
             boot_time: BootTime::Fixed(Span::from_secs(1)),
@@ -493,6 +518,8 @@ mod tests {
             ctl_generic: true,
             checks_dates: false,
             further_files: FURTHER_FILES.to_vec(),
+            key_generation: KeyTime::Fixed(Span::from_secs(8)),
+            capf_string: "12345".to_owned(),
         };
         assert_eq!(good(text).phone, expected);
         let unknown = fault("[phone]\nfurther-files=['ringlist']");

@@ -3,7 +3,9 @@ use std::fmt::{self, Write};
 use toml::Value;
 
 use crate::base::{Model, NodeId, Span, Time};
-use crate::cluster::{CertificateKind, NodeSpec, Security, SecurityProfile, Topology};
+use crate::cluster::{
+    CapfSettings, CertificateKind, NodeSpec, Security, SecurityProfile, Topology,
+};
 use crate::crypto::date_text;
 use crate::phone::BlockSizeRule;
 use crate::wire::Dialogue;
@@ -59,7 +61,7 @@ fn write_cluster(out: &mut String, plan: &Plan) -> fmt::Result {
     writeln!(out, "sign-cache = {}", quoted(topology.sign_cache.name()))?;
     writeln!(out, "key-bits = {}", topology.key_bits)?;
     writeln!(out, "file-signature = {}", quoted(topology.file_signature.name()))?;
-    writeln!(out, "secured-phone-url = {}", quoted(url_scheme(&topology.secured_urls)))?;
+    writeln!(out, "secured-phone-url = {}", quoted(url_scheme(topology.secured_urls)))?;
     write_security(out, &topology.security)?;
     if let Some(domain) = &topology.domain {
         writeln!(out, "domain = {}", quoted(domain))?;
@@ -81,7 +83,18 @@ fn write_cluster(out: &mut String, plan: &Plan) -> fmt::Result {
             writeln!(out, "tftp = {}", servers(topology, home))?;
         }
     }
-    write_profiles(out, &plan.fleet.profiles)
+    write_profiles(out, &plan.fleet.profiles)?;
+    write_capf(out, &topology.security.capf)
+}
+
+fn write_capf(out: &mut String, capf: &CapfSettings) -> fmt::Result {
+    writeln!(out, "\n[cluster.capf]\nsessions = {}", capf.sessions)?;
+    match capf.retry_delay {
+        Some(delay) => writeln!(out, "retry-delay = \"{delay}\"")?,
+        None => writeln!(out, "# no retry-delay: phones come again when it is their turn")?,
+    }
+    writeln!(out, "key-deadline = \"{}\"", capf.key_deadline)?;
+    writeln!(out, "valid-days = {}", capf.valid_days)
 }
 
 fn write_profiles(out: &mut String, profiles: &[SecurityProfile]) -> fmt::Result {
@@ -94,6 +107,9 @@ fn write_profiles(out: &mut String, profiles: &[SecurityProfile]) -> fmt::Result
         }
         writeln!(out, "encrypted-config = {}", profile.encrypted_config)?;
         writeln!(out, "stale-keys = \"{}\"", percent_text(profile.stale_keys))?;
+        if let Some(mode) = profile.auth_mode {
+            writeln!(out, "auth-mode = {}", quoted(mode.name()))?;
+        }
     }
     Ok(())
 }
@@ -122,7 +138,7 @@ fn write_node(out: &mut String, node: &NodeSpec, registers: bool) -> fmt::Result
         "ports = {{ tftp = {}, tvs = {}, capf = {}",
         ports.tftp,
         ports.of(Dialogue::Tvs),
-        ports.capf
+        ports.of(Dialogue::Capf)
     )?;
     let web = [ports.web.map(|web| web.https), ports.web.map(|web| web.http)];
     let names = ["http", "https", "tomcat", "tomcat-http"];
@@ -203,7 +219,12 @@ fn write_phone(out: &mut String, plan: &Plan) -> fmt::Result {
     writeln!(out, "ctl-generic = {}", phone.ctl_generic)?;
     writeln!(out, "checks-dates = {}", phone.checks_dates)?;
     let further: Vec<&str> = phone.further_files.iter().map(|kind| kind.name()).collect();
-    writeln!(out, "further-files = {further:?}")
+    writeln!(out, "further-files = {further:?}")?;
+    writeln!(out, "key-generation = \"{}\"", phone.key_generation)?;
+    match phone.capf_string.as_str() {
+        "" => Ok(()),
+        string => writeln!(out, "authentication-string = {}", quoted(string)),
+    }
 }
 
 /// One event. Nodes have their first names, which lead to them whatever they were renamed to.
@@ -385,7 +406,8 @@ mod tests {
                 );
                 format!(
                     "{place}[phone]\n{boot}think='{think}us'\ntransport='http'\nhttp-timeout='1s'\ntftp-tries={tries}\n{blocks}\
-                     dns-negative-ttl='{tries}s'\nctl-generic={generic}\nchecks-dates={generic}\nfurther-files=['locale','ring-list']\n"
+                     dns-negative-ttl='{tries}s'\nctl-generic={generic}\nchecks-dates={generic}\nfurther-files=['locale','ring-list']\n\
+                     key-generation='{tries}s'\nauthentication-string='12{tries}'\n"
                 )
             },
         )
@@ -415,6 +437,12 @@ ports = { tftp = 6969, tvs = 2445, capf = 3804 }
 name = "all"
 members = ["pub"]
 share = 1.0
+
+[cluster.capf]
+sessions = 50
+# no retry-delay: phones come again when it is their turn
+key-deadline = "30m"
+valid-days = 1825
 
 [cluster.cost]
 cores = 4
@@ -461,6 +489,7 @@ dns-negative-ttl = "0s"
 ctl-generic = true
 checks-dates = true
 further-files = []
+key-generation = "0s"
 
 [[event]]
 name = "stop-1"

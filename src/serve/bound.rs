@@ -80,8 +80,8 @@ impl Bound {
             let at = |service, address| Place::new(topology, node, service, address).tcp();
             let http = at("tomcat-http", topology.plain_web_socket(node))?;
             let https = at("tomcat", topology.socket(node, ServiceKind::Tomcat))?;
-            let [http_port, https_port] = [&http, &https].map(|(place, _)| place.address.port());
-            self.ports(node).web = Some(WebPorts { http: http_port, https: https_port });
+            let [plain, secure] = [&http, &https].map(|(place, _)| place.address.port());
+            self.ports(node).web = Some(WebPorts { http: plain, https: secure });
             self.web[0].push(http);
             self.web[1].push(https);
         }
@@ -212,7 +212,7 @@ mod tests {
             real.of(Dialogue::Tvs)
         );
         assert_eq!(Some(bound.http[0].1.local_addr().unwrap().port()), real.http);
-        assert!(real.tftp != 0 && real.of(Dialogue::Tvs) != 0 && real.capf == 0);
+        assert!(real.tftp != 0 && real.of(Dialogue::Tvs) != 0 && real.of(Dialogue::Capf) == 0);
         assert!(bound.receive_buffer().unwrap() > 0);
     }
 

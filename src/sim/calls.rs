@@ -37,7 +37,9 @@ impl World {
     pub(super) fn say(&mut self, phone: u32, wanted: Time, message: Message) {
         let suits =
             |open: &OpenCall| (open.dialogue, open.server) == (message.dialogue, message.server);
-        let open = self.calls.remove(&phone).filter(suits);
+        // Who awaits the first word of a server opens a connection.
+        let is_first = message.bytes.is_empty() && message.dialogue.rules().server_first;
+        let open = self.calls.remove(&phone).filter(|open| suits(open) && !is_first);
         if let Some(open) = open {
             return self.go_on(phone, wanted, message, open);
         }
@@ -165,7 +167,7 @@ impl World {
             fates.skip_segment();
             fates.segment() + fates.segment()
         });
-        self.reply_to(call, computing, Some(way));
+        self.reply_to(*call, computing, Some(way));
     }
 
     /// A message arrives at a server.
@@ -184,12 +186,12 @@ impl World {
         if conversation.signs(&call.message.bytes) {
             return self.work(node, self.machines.signature(), Job::Turn(call));
         }
-        self.reply_to(call, Span::ZERO, None);
+        self.reply_to(*call, Span::ZERO, None);
     }
 
     /// A server answers a message, which the phone hears after `computing` and the way; that of
     /// the next segment where nothing else is said.
-    pub(super) fn reply_to(&mut self, mut call: Box<Call>, computing: Span, way: Option<Span>) {
+    pub(super) fn reply_to(&mut self, mut call: Call, computing: Span, way: Option<Span>) {
         let (request, now) = (call.request, self.engine.now());
         if !self.sessions.is_current(request) {
             return;

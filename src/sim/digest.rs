@@ -4,7 +4,7 @@ use crate::base::{NodeId, PhoneId, Time};
 use crate::cluster::Operation;
 use crate::listing::hex;
 use crate::measure::{Incident, Listen};
-use crate::phone::{Fact, Failure, HttpFault, Outcome, PressEnd};
+use crate::phone::{Fact, Failure, HttpFault, LscEnd, LscFact, Outcome, PressEnd};
 use crate::transfer::TransferFault;
 
 /// SHA-256 over everything that happened, in its order: what the operator did, what the servers
@@ -91,6 +91,19 @@ fn code(fact: Fact) -> [u8; 4] {
         Fact::LoadTaken => [12, 0, 0, 0],
         Fact::NameFromCache => [13, 0, 0, 0],
         Fact::TvsCacheMiss => [14, 0, 0, 0],
+        Fact::Lsc(LscFact::Began { mode }) => [25, 0, mode.number(), 0],
+        Fact::Lsc(LscFact::Postponed) => [25, 1, 0, 0],
+        Fact::Lsc(LscFact::KeyAsked { .. }) => [25, 2, 0, 0],
+        Fact::Lsc(LscFact::Reset) => [25, 3, 0, 0],
+        Fact::Lsc(LscFact::Ended(end)) => match end {
+            LscEnd::NoServer => [25, 4, 0, 0],
+            LscEnd::ConnectionFailed(why) => [25, 5, why as u8, 0],
+            LscEnd::Failed => [25, 6, 0, 0],
+            LscEnd::Installed => [25, 7, 0, 0],
+            LscEnd::Deleted => [25, 8, 0, 0],
+            LscEnd::Fetched => [25, 9, 0, 0],
+            LscEnd::NothingToDo => [25, 10, 0, 0],
+        },
         Fact::Registering => [15, 0, 0, 0],
         Fact::Registered { member } => [16, member, 0, 0],
         Fact::RegistrationFailed { cause } => [17, cause as u8, 0, 0],

@@ -120,8 +120,9 @@ impl Pace {
     pub(super) fn plan_visits(&mut self, engine: &mut Engine, visits: &[Visit]) {
         self.planned += visits.len() as u64;
         let now = engine.now();
-        for &Visit { phone: PhoneId(phone), after } in visits {
-            engine.push(now + after, Event::Visit(phone));
+        for &Visit { phone: PhoneId(phone), after, erases } in visits {
+            let event = if erases { Event::Visit(phone) } else { Event::Boot(phone) };
+            engine.push(now + after, event);
         }
     }
 

@@ -59,13 +59,13 @@ impl World {
         let node = node.filter(|&(_, is_secure)| is_secure == secure).map(|(node, _)| node);
         let listens = node.filter(|&node| self.cluster().web(node).is_some());
         let way = self.way_of_http(request, phone, secure, listens.is_some());
-        match listens {
-            Some(node) => self.engine.push(now + way, Event::PageAsked(request, node, page)),
-            None => {
-                let answer = Paged::Failed(ErrandFault::Http(HttpFault::Connection));
-                self.engine.push(now + way, Event::PageAnswered(request, answer));
-            }
-        }
+        let event = if let Some(node) = listens {
+            Event::PageAsked(request, node, page)
+        } else {
+            let answer = Paged::Failed(ErrandFault::Http(HttpFault::Connection));
+            Event::PageAnswered(request, answer)
+        };
+        self.engine.push(now + way, event);
     }
 
     pub(super) fn on_page_asked(&mut self, request: Request, node: NodeId, page: &PageRequest) {

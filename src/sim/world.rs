@@ -230,7 +230,10 @@ impl World {
         if let Service::Tftp(service) = service {
             self.prewarm(service);
         }
-        self.ears.digest().served(self.engine.now(), node, &service.fingerprint());
+        // No phone meets CAPF as long as nobody asked for LSCs.
+        if service.kind() != ServiceKind::Capf || self.cluster().devices().is_used() {
+            self.ears.digest().served(self.engine.now(), node, &service.fingerprint());
+        }
     }
 
     fn prewarm(&self, service: &TftpService) {
@@ -315,6 +318,7 @@ impl World {
         for action in sink.actions.drain(..) {
             match action {
                 Action::Wake { at, token } => self.engine.push(at, Event::Timer { phone, token }),
+                Action::HangUp => self.leave_call(phone),
                 Action::Do(Errand { wanted, ask, .. }) => self.run_errand(phone, wanted, ask),
                 Action::Watch(watch) => self.watch(phone, &watch),
             }
@@ -431,7 +435,7 @@ impl World {
             }
             Job::Turn(call) => {
                 self.next_in_line(call.node, WorkKind::Sign);
-                self.reply_to(call, Span::ZERO, None);
+                self.reply_to(*call, Span::ZERO, None);
             }
             Job::Upload(node, request, file) => {
                 self.next_in_line(node, WorkKind::Tftp);

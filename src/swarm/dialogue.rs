@@ -53,9 +53,10 @@ pub struct Kept {
 }
 
 impl Kept {
-    /// Whether a message goes on here.
+    /// Whether a message goes on here; who awaits the first word of a server opens a connection.
     pub fn suits(&self, message: &Message) -> bool {
-        (self.dialogue, self.server) == (message.dialogue, message.server)
+        let is_first = message.bytes.is_empty() && message.dialogue.rules().server_first;
+        (self.dialogue, self.server) == (message.dialogue, message.server) && !is_first
     }
 }
 
@@ -103,26 +104,23 @@ impl DialogueClient {
     pub async fn ask(self, mut job: DialogueJob, results: mpsc::UnboundedSender<DialogueResult>) {
         let kept = job.kept.take().filter(|kept| kept.suits(&job.message));
         let (first, mut lacks) = (self.clock.now(), Vec::new());
-        let (started, answer) = match kept {
-            Some(kept) => {
-                job.turn.begin(first);
-                (first, self.within(self.go_on(&job.message, kept)).await)
-            }
-            None => {
-                let place = Arc::clone(&self.budget).acquire_owned().await;
-                let mut place = Some(place.expect("the budget is never closed"));
-                loop {
-                    let started = self.clock.now();
-                    job.turn.begin(started);
-                    match self.within(self.begin(&job, &mut place)).await {
-                        Err(Fault::Ours(lack)) if started.since(first) < LACK_PATIENCE => {
-                            lacks.push(lack);
-                        }
-                        answer => break (started, answer),
+        let (started, answer) = if let Some(kept) = kept {
+            job.turn.begin(first);
+            (first, self.within(self.go_on(&job.message, kept)).await)
+        } else {
+            let place = Arc::clone(&self.budget).acquire_owned().await;
+            let mut place = Some(place.expect("the budget is never closed"));
+            loop {
+                let started = self.clock.now();
+                job.turn.begin(started);
+                match self.within(self.begin(&job, &mut place)).await {
+                    Err(Fault::Ours(lack)) if started.since(first) < LACK_PATIENCE => {
+                        lacks.push(lack);
                     }
-                    job.turn.wait();
-                    tokio::time::sleep(LACK_PAUSE).await;
+                    answer => break (started, answer),
                 }
+                job.turn.wait();
+                tokio::time::sleep(LACK_PAUSE).await;
             }
         };
         let (ticket, ended) = (job.ticket, self.clock.now());

@@ -439,7 +439,8 @@ impl Worker {
     fn plan_visits(&mut self, from: Time, visits: &[Visit]) {
         for visit in visits {
             let Some(place) = self.plan.slice.place(visit.phone) else { continue };
-            self.timers.push(Reverse((from + visit.after, place as u32, Timer::Visit)));
+            let timer = if visit.erases { Timer::Visit } else { Timer::Boot };
+            self.timers.push(Reverse((from + visit.after, place as u32, timer)));
             self.hear_at(from, place, Incident::BootPlanned);
             self.board.planned_boots += 1;
         }
@@ -564,6 +565,7 @@ impl Worker {
                 Action::Wake { at, token } => {
                     self.timers.push(Reverse((at, place as u32, Timer::Phone { token })));
                 }
+                Action::HangUp => self.slots[place].kept = None,
                 Action::Do(errand) => self.run_errand(place, now, errand),
                 Action::Watch(watch) => {
                     let source = phone_address(self.phone_id(place));

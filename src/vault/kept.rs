@@ -11,6 +11,7 @@ use crate::cluster::{
 };
 use crate::crypto::{Certificate, CertificateError, Identity, KeyStore, SigningKey};
 
+use super::lsc;
 use super::origin::{source_of, source_text};
 use super::pem::credential;
 
@@ -25,6 +26,8 @@ pub(super) const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS trust(place INTEGER PRIMARY KEY, store TEXT, source TEXT,
         certificate BLOB);
     CREATE TABLE IF NOT EXISTS ctl(file BLOB);
+    CREATE TABLE IF NOT EXISTS lsc(phone INTEGER PRIMARY KEY, operation TEXT, mode TEXT, key TEXT,
+        string TEXT, completes_by INTEGER, status TEXT, told TEXT, certificate BLOB);
     CREATE TABLE IF NOT EXISTS setting(name TEXT PRIMARY KEY, given TEXT, value TEXT);
 ";
 
@@ -68,6 +71,7 @@ pub(super) fn write(connection: &Connection, cluster: &Cluster) -> rusqlite::Res
     if let Some(ctl) = cluster.ctl() {
         connection.execute("INSERT INTO ctl VALUES(?)", [&ctl.bytes()[..]])?;
     }
+    lsc::write(connection, cluster.devices())?;
     write_settings(connection, &cluster.settings())
 }
 
@@ -142,8 +146,9 @@ pub(super) fn read(
     let settings = rows(connection, "SELECT name, given, value FROM setting", |row| {
         Ok((row.get(0)?, row.get(1)?, row.get(2)?))
     })?;
+    let devices = lsc::read(connection)?;
     let raw = Raw { own, requests, recorded, etokens, authorities, trust, ctl, settings };
-    Ok(raw.stored(topology))
+    Ok(raw.stored(topology).and_then(|stored| Ok(Stored { devices: devices?, ..stored })))
 }
 
 fn rows<T>(

@@ -8,6 +8,7 @@ mod database;
 mod error;
 mod files;
 mod kept;
+mod lsc;
 mod origin;
 mod pem;
 mod sql;

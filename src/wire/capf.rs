@@ -9,6 +9,18 @@ pub const MESSAGE_LENGTH_MAX: usize = HEADER_LENGTH + 0xFFFF;
 
 const PROTOCOL_ID: u8 = 0x55;
 
+/// Why (element 1).
+pub mod reason {
+    /// Nothing is to be done.
+    pub const NO_ACTION: u8 = 0;
+    /// Done; in an answer to the greeting: an update.
+    pub const DONE: u8 = 1;
+    /// Refused or failed.
+    pub const REFUSED: u8 = 7;
+    /// Nobody knows the device.
+    pub const UNKNOWN_DEVICE: u8 = 9;
+}
+
 macro_rules! tags {
     ($($(#[$doc:meta])* $tag:ident = $number:literal, $name:literal;)*) => {
         /// Tags of elements (`spec/capf.md`, table of elements).

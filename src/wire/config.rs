@@ -4,6 +4,7 @@ use std::sync::Arc;
 use quick_xml::escape::escape;
 use quick_xml::events::{BytesStart, Event};
 
+use super::auth_mode::AuthMode;
 use crate::base::{DEVICE_NAME_LENGTH, DeviceName};
 
 /// Most TVS members that are read from a configuration (`spec/phone-boot.md` section 3).
@@ -27,8 +28,32 @@ pub struct Config {
     pub is_encrypted: bool,
     /// Hash of the certificate that the cluster knows of the phone, hexadecimal; empty if none.
     pub cert_hash: String,
+    /// What it tells the phone to do at CAPF, if anything.
+    pub enrolment: Option<Enrolment>,
     /// Where the buttons of the phone lead.
     pub urls: ServiceUrls,
+}
+
+/// What a configuration tells a phone to do at CAPF.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Enrolment {
+    /// How the phone is to prove who it is (`capfAuthMode`); not [`AuthMode::None`].
+    pub mode: AuthMode,
+    /// Host name or address of the first server of `capfList`; empty if none is named.
+    pub host: String,
+    /// Its TCP port (`phonePort`).
+    pub port: u16,
+}
+
+/// The CAPF server that a configuration names.
+#[derive(Clone, Copy, Debug)]
+pub struct CapfServer<'a> {
+    /// What the phone is told to do there.
+    pub mode: AuthMode,
+    /// Host name or address.
+    pub host: &'a str,
+    /// TCP port.
+    pub port: u16,
 }
 
 /// Where the buttons of a phone lead; empty if they lead nowhere.
@@ -127,6 +152,9 @@ struct Walk {
     priority: u32,
     address: String,
     port: Option<u16>,
+    capf_mode: AuthMode,
+    capf_host: String,
+    capf_port: Option<u16>,
     secured_port: Option<u16>,
     /// Priority, name and ports of each CallManager.
     call_managers: Vec<(u32, SipMember)>,
@@ -135,6 +163,9 @@ struct Walk {
 }
 
 const TVS_MEMBER: [&str; 4] = ["device", "TVS", "members", "member"];
+const CAPF: [&str; 3] = ["device", "capfList", "capf"];
+/// Port of CAPF where a configuration names none.
+const CAPF_PORT: u16 = 3804;
 const SIP_MEMBER: [&str; 5] = ["device", "devicePool", "callManagerGroup", "members", "member"];
 
 impl Walk {
@@ -173,6 +204,17 @@ impl Walk {
             }
             Some("address") if in_member => self.text.trim().clone_into(&mut self.address),
             Some("port") if in_member => self.port = Some(port(self.text.trim())?),
+            // The first server counts.
+            Some("processNodeName") if self.is_in_capf() && self.capf_host.is_empty() => {
+                self.text.trim().clone_into(&mut self.capf_host);
+            }
+            Some("phonePort") if self.is_in_capf() && self.capf_port.is_none() => {
+                self.capf_port = self.text.trim().parse().ok().filter(|&port| port != 0);
+            }
+            Some("capfAuthMode") if self.path.len() == 2 && self.path[0] == "device" => {
+                let number = self.text.trim().parse().ok();
+                self.capf_mode = number.and_then(AuthMode::from_number).unwrap_or_default();
+            }
             Some(name) if self.path.len() == 2 && self.path[0] == "device" => {
                 let (text, others) = (self.text.trim(), &mut self.others);
                 match name {
@@ -199,7 +241,16 @@ impl Walk {
         Ok(())
     }
 
+    fn is_in_capf(&self) -> bool {
+        self.path.len() == 4 && self.path[..3] == CAPF
+    }
+
     fn into_config(mut self) -> Config {
+        let enrolment = (self.capf_mode != AuthMode::None).then(|| Enrolment {
+            mode: self.capf_mode,
+            host: std::mem::take(&mut self.capf_host),
+            port: self.capf_port.unwrap_or(CAPF_PORT),
+        });
         self.members.sort_by_key(|member| member.0);
         self.members.truncate(TVS_MEMBERS_MAX);
         let member = |(_, address, port)| TvsMember { address, port };
@@ -207,7 +258,8 @@ impl Walk {
         self.call_managers.truncate(TVS_MEMBERS_MAX);
         let call_managers = self.call_managers.into_iter().map(|(_, member)| member);
         self.others.call_managers = call_managers.collect();
-        Config { tvs: self.members.into_iter().map(member).collect(), ..self.others }
+        let tvs = self.members.into_iter().map(member).collect();
+        Config { tvs, enrolment, ..self.others }
     }
 }
 
@@ -342,13 +394,17 @@ pub struct ConfigNode {
 
 type Node = ConfigNode;
 
+/// The device security mode of the template, and that of phones that register over TLS.
+const NON_SECURE: &str = "<deviceSecurityMode>1<";
+const ENCRYPTED: &str = "<deviceSecurityMode>3<";
+
 impl ConfigTemplate {
     /// The template of a group whose members are `nodes`, first asked first, for phones that are
     /// to run this load; encrypted for the device certificate with this hash, if there is one.
     /// Phones of a `secure` one register over TLS. Where `urls` are given, buttons lead there.
     pub fn new(
         nodes: &[Node],
-        capf_node: &str,
+        capf: CapfServer<'_>,
         load: &str,
         cert_hash: Option<&str>,
         secure: bool,
@@ -361,15 +417,16 @@ impl ConfigTemplate {
             ("{{call-managers}}", members(call_manager).into()),
             ("{{tvs}}", members(tvs_member).into()),
             ("{{load}}", escape(load)),
-            ("{{capf}}", escape(capf_node)),
+            ("{{capf-mode}}", capf.mode.number().to_string().into()),
+            ("{{capf-port}}", capf.port.to_string().into()),
+            ("{{capf}}", escape(capf.host)),
             ("{{node}}", escape(&nodes[0].name)),
             ("{{cert-hash}}", cert_hash.unwrap_or_default().into()),
             ("{{encrypted}}", if cert_hash.is_some() { "true" } else { "false" }.into()),
         ];
         let device = urls.map_or_else(|| DEVICE.to_owned(), |urls| with_urls(DEVICE, urls));
         let text = marks.iter().fold(device, |text, (mark, value)| text.replace(mark, value));
-        const OPEN: &str = "<deviceSecurityMode>1</";
-        split_marks(&if secure { text.replace(OPEN, "<deviceSecurityMode>3</") } else { text })
+        split_marks(&if secure { text.replace(NON_SECURE, ENCRYPTED) } else { text })
     }
 
     /// The configuration of one device, whose name may have any length.
@@ -470,6 +527,25 @@ mod tests {
         vec![node("sub1", "127.0.0.2", 2445), node("pub", "127.0.0.1", 12_445)]
     }
 
+    const CAPF: CapfServer<'_> = CapfServer { mode: AuthMode::None, host: "pub", port: CAPF_PORT };
+
+    #[test]
+    fn a_configuration_says_what_to_do_at_capf_if_anything() {
+        let told = |mode| {
+            let capf = CapfServer { mode, host: "pub.lab", port: 13_804 };
+            let template = ConfigTemplate::new(&nodes(), capf, "load", None, false, None);
+            let text = template.render(ConfigValues { device: "SEP001122334455", line: 1 });
+            Config::parse(text.as_bytes()).unwrap().enrolment
+        };
+        assert_eq!(told(AuthMode::None), None);
+        let host = "pub.lab".to_owned();
+        let mode = AuthMode::NullString;
+        assert_eq!(told(mode), Some(Enrolment { mode, host, port: 13_804 }));
+        let bare = "<device><capfAuthMode>4</capfAuthMode></device>";
+        let bare = Config::parse(bare.as_bytes()).unwrap().enrolment.unwrap();
+        assert_eq!((bare.mode, bare.host.as_str(), bare.port), (AuthMode::Mic, "", CAPF_PORT));
+    }
+
     fn member(address: &str, port: u16) -> TvsMember {
         TvsMember { address: address.into(), port }
     }
@@ -477,7 +553,7 @@ mod tests {
     #[test]
     fn rendered_configuration_names_its_tvs_servers_in_order() {
         let template =
-            ConfigTemplate::new(&nodes(), "pub", "sip8841.14-2-1-0001-125", None, false, None);
+            ConfigTemplate::new(&nodes(), CAPF, "sip8841.14-2-1-0001-125", None, false, None);
         let text = template.render(ConfigValues { device: "SEP001122334455", line: 5_550_000 });
         let config = Config::parse(text.as_bytes()).unwrap();
         assert_eq!(config.tvs, [member("127.0.0.2", 2445), member("127.0.0.1", 12_445)]);
@@ -490,7 +566,7 @@ mod tests {
     fn every_part_of_a_filled_template_is_the_part_of_the_whole() {
         let template = Arc::new(ConfigTemplate::new(
             &nodes(),
-            "pub",
+            CAPF,
             "sip8841.14-2-1-0001-125",
             None,
             false,
@@ -513,7 +589,7 @@ mod tests {
     #[test]
     fn configuration_has_the_size_of_a_real_one() {
         let template =
-            ConfigTemplate::new(&nodes()[1..], "pub", "sip8841.14-2-1-0001-125", None, false, None);
+            ConfigTemplate::new(&nodes()[1..], CAPF, "sip8841.14-2-1-0001-125", None, false, None);
         let text = template.render(ConfigValues { device: "SEP001122334455", line: 5_550_000 });
         // 7,652 bytes with a header of about 408 were seen in a phone log (TFTP-11).
         assert!((7_000..7_500).contains(&text.len()), "{} bytes", text.len());
@@ -524,7 +600,7 @@ mod tests {
         let mut nodes = nodes();
         nodes[1].sip = (15_060, 15_061);
         for secure in [false, true] {
-            let template = ConfigTemplate::new(&nodes, "pub", "sip8841.14-2-1", None, secure, None);
+            let template = ConfigTemplate::new(&nodes, CAPF, "sip8841.14-2-1", None, secure, None);
             let text = template.render(ConfigValues { device: "SEP001122334455", line: 1 });
             let config = Config::parse(text.as_bytes()).unwrap();
             let member = |address: &str, port, secured_port| SipMember {

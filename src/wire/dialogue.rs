@@ -1,13 +1,15 @@
 use super::framing::{Framing, frame_by_head};
 use super::sip;
 use super::tlv::WireError;
-use super::tvs;
+use super::{capf, tvs};
 
 /// A service that is talked to in messages over a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Dialogue {
     /// Trust Verification Service (`spec/tvs.md`).
     Tvs,
+    /// Certificate Authority Proxy Function (`spec/capf.md`).
+    Capf,
     /// SIP over TCP, at a CallManager (RFC 3261).
     Sip,
     /// SIP over TLS, at a CallManager.
@@ -56,12 +58,13 @@ pub struct DialogueRules {
 
 impl Dialogue {
     /// Every dialogue, in the order of the enum.
-    pub const ALL: [Dialogue; 3] = [Dialogue::Tvs, Dialogue::Sip, Dialogue::Sips];
+    pub const ALL: [Dialogue; 4] = [Dialogue::Tvs, Dialogue::Capf, Dialogue::Sip, Dialogue::Sips];
 
     /// What its messages look like.
     pub const fn rules(self) -> &'static DialogueRules {
         match self {
             Dialogue::Tvs => &TVS,
+            Dialogue::Capf => &CAPF,
             Dialogue::Sip => &SIP,
             Dialogue::Sips => &SIPS,
         }
@@ -84,6 +87,27 @@ static TVS: DialogueRules = DialogueRules {
     idle_s: None,
     ends_with_service: false,
     questions: &["query", "verify"],
+};
+
+/// Longest message to CAPF that a server reads: two certificates and proofs of RSA-4096 keys are
+/// shorter (choice).
+const CAPF_REQUEST_LENGTH_MAX: usize = 16 * 1_024;
+
+static CAPF: DialogueRules = DialogueRules {
+    name: "capf",
+    port: 3804,
+    security: Security::Tls,
+    server_first: true,
+    frame: |bytes| frame_by_head(bytes, capf::message_length),
+    request_length_max: CAPF_REQUEST_LENGTH_MAX,
+    answer_length_max: capf::MESSAGE_LENGTH_MAX,
+    // Phones that make a key may say so as often as they like; once every ten seconds is 180 times
+    // in half an hour.
+    turns_max: 256,
+    // "Maximum Allowable Time for Key Generation" is half an hour (guess).
+    idle_s: Some(30 * 60 + 60),
+    ends_with_service: true,
+    questions: &["authenticate", "generate", "store", "fetch", "delete"],
 };
 
 static SIP: DialogueRules = DialogueRules {

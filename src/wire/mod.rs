@@ -5,6 +5,7 @@
 //! use and answer bad input with a [`WireError`] that names the place.
 
 mod attribute;
+mod auth_mode;
 pub mod ber;
 pub mod capf;
 mod config;
@@ -25,9 +26,10 @@ pub mod tvs;
 pub mod uri;
 mod url;
 
+pub use auth_mode::AuthMode;
 pub use config::{
-    Config, ConfigError, ConfigNode, ConfigTemplate, ConfigValues, FilledConfig, LOCALE, RING_LIST,
-    ServiceUrls, SipMember, TvsMember,
+    CapfServer, Config, ConfigError, ConfigNode, ConfigTemplate, ConfigValues, Enrolment,
+    FilledConfig, LOCALE, RING_LIST, ServiceUrls, SipMember, TvsMember,
 };
 pub use dialogue::{Dialogue, DialogueRules, Security};
 pub use document::{Body, Document, Node};

@@ -201,7 +201,7 @@ mod tests {
             &long,
             "<CiscoIPPhoneText>&bomb;</CiscoIPPhoneText>",
         ] {
-            assert!(PhonePage::parse(page.as_bytes()).is_err(), "{:.40}", page);
+            assert!(PhonePage::parse(page.as_bytes()).is_err(), "{page:.40}");
         }
         assert!(PhonePage::parse(&[0xFF, 0x00]).is_err());
     }

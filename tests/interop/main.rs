@@ -10,6 +10,7 @@ mod disk;
 mod formats;
 mod judge;
 mod lab;
+mod lsc;
 mod mail;
 mod peers;
 mod prometheus;

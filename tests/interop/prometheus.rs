@@ -222,3 +222,14 @@ fn promtool_takes_the_samples_of_a_run_in_virtual_time() {
     let last = r#"resetstorm_phones{state="ready"} 200 "#;
     assert!(fs::read_to_string(&samples).unwrap().contains(last), "the end of the run is in it");
 }
+
+#[test]
+#[ignore = "needs promtool"]
+fn promtool_holds_the_alerts_to_their_tests() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/grafana");
+    for arguments in [["check", "rules", "alerts.yml"], ["test", "rules", "alerts_test.yml"]] {
+        let output = Command::new("promtool").args(arguments).current_dir(folder).output().unwrap();
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert!(output.status.success(), "{arguments:?}: {said}");
+    }
+}

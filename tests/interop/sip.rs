@@ -1,4 +1,4 @@
-//! Other people's SIP: our phones at Kamailio, and SIPp at our node.
+//! Other people's SIP: our phones at Kamailio, and `SIPp` at our node.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -97,13 +97,13 @@ impl Kamailio {
             Kamailio { process: Running(child.expect("kamailio is installed")), control };
         let deadline = Instant::now() + PATIENCE;
         while std::net::TcpStream::connect(("127.0.0.9", sips)).is_err() {
-            assert!(Instant::now() < deadline, "{}", kamailio.log(dir));
+            assert!(Instant::now() < deadline, "{}", Kamailio::log(dir));
             std::thread::sleep(Duration::from_millis(50));
         }
         kamailio
     }
 
-    fn log(&self, dir: &Path) -> String {
+    fn log(dir: &Path) -> String {
         let text = fs::read_to_string(dir.join("log")).unwrap_or_default();
         text.chars().rev().take(2_000).collect::<Vec<_>>().into_iter().rev().collect()
     }
@@ -158,9 +158,9 @@ fn expect_registered(secure: bool) {
         .unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     let summary: Value = serde_json::from_slice(&output.stdout)
-        .unwrap_or_else(|error| panic!("{error}: {said}\n{}", kamailio.log(dir)));
+        .unwrap_or_else(|error| panic!("{error}: {said}\n{}", Kamailio::log(dir)));
     let registered = &summary["phones"]["registered"];
-    assert_eq!(*registered, PHONES, "{:#}\n{}", summary["registration"], kamailio.log(dir));
+    assert_eq!(*registered, PHONES, "{:#}\n{}", summary["registration"], Kamailio::log(dir));
     assert_eq!(summary["registration"]["accepted"], PHONES);
     assert_eq!(kamailio.users(), PHONES.to_string());
 }
@@ -177,7 +177,7 @@ fn two_thousand_phones_register_at_kamailio_with_mutual_tls() {
     expect_registered(true);
 }
 
-/// What SIPp says for each line of a list of devices.
+/// What `SIPp` says for each line of a list of devices.
 const SIPP: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
 <scenario name="register"><send retrans="500"><![CDATA[
 REGISTER sip:[remote_ip] SIP/2.0

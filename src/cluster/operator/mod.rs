@@ -5,6 +5,7 @@ pub mod calendar;
 pub mod certificates;
 pub mod ctl;
 pub mod hosts;
+pub mod lsc;
 pub mod parameters;
 pub mod phones;
 pub mod records;

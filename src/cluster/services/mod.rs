@@ -1,10 +1,13 @@
 //! What the nodes of a cluster run.
 
 mod call_manager;
+mod capf;
+mod capf_line;
 mod dialogue;
 mod tvs;
 mod web;
 
+pub(super) use capf::CapfSetup;
 pub use dialogue::{Answering, Conversation, DialogueService, Peer, Said};
 pub use web::WebService;
 pub(crate) use web::path;
@@ -70,6 +73,7 @@ impl Service {
 pub(super) const fn presents(dialogue: Dialogue) -> CertificateKind {
     match dialogue {
         Dialogue::Tvs => CertificateKind::Tvs,
+        Dialogue::Capf => CertificateKind::Capf,
         Dialogue::Sip | Dialogue::Sips => CertificateKind::CallManager,
     }
 }
@@ -81,9 +85,11 @@ pub(super) fn dialogue_service(
     identity: Identity,
     knowledge: &Arc<Knowledge>,
     call_manager: Option<&Arc<CallManager>>,
+    capf: impl FnOnce() -> CapfSetup,
 ) -> DialogueService {
     let answering: Arc<dyn Answering> = match dialogue {
         Dialogue::Tvs => Arc::new(tvs::Tvs { node, knowledge: Arc::clone(knowledge) }),
+        Dialogue::Capf => Arc::new(capf::Capf::new(identity.clone(), capf())),
         Dialogue::Sip | Dialogue::Sips => {
             let call_manager = call_manager.expect("its ports open when a CallManager starts");
             let secure = dialogue == Dialogue::Sips;
@@ -101,9 +107,7 @@ pub(super) fn web_service(
 ) -> Option<WebService> {
     let WebPorts { http, https } = topology.node(node).ports.web?;
     let host = topology.web_host(node);
-    let authorities = [http, https].map(|port| match host.contains(':') {
-        true => format!("[{host}]:{port}"),
-        false => format!("{host}:{port}"),
-    });
+    let host = if host.contains(':') { format!("[{host}]") } else { host };
+    let authorities = [http, https].map(|port| format!("{host}:{port}"));
     Some(WebService { identity, authorities })
 }

@@ -64,11 +64,8 @@ impl WebService {
     }
 
     fn url(&self, target: &str, is_secure: bool) -> String {
-        let (scheme, authority) = match is_secure {
-            true => ("https", &self.authorities[1]),
-            false => ("http", &self.authorities[0]),
-        };
-        format!("{scheme}://{authority}{target}")
+        let scheme = if is_secure { "https" } else { "http" };
+        format!("{scheme}://{}{target}", self.authorities[usize::from(is_secure)])
     }
 }
 

@@ -32,10 +32,11 @@ pub(in crate::phone) enum Event<'a> {
 
 /// How a task goes on.
 #[derive(Debug)]
-pub(in crate::phone) enum Turn<T> {
+pub(in crate::phone) enum Turn<T, D = ()> {
     /// It waits for what it asked for.
     Wait(T),
-    Done,
+    /// It is over, with this.
+    Done(D),
     /// It did not wait for this, and still waits.
     Unexpected(T),
 }
@@ -43,9 +44,20 @@ pub(in crate::phone) enum Turn<T> {
 impl<T> Turn<T> {
     /// The same of a task that holds this one.
     pub(super) fn map<U>(self, holds: impl FnOnce(T) -> U) -> Turn<U> {
+        self.and_then(holds, |()| Turn::Done(()))
+    }
+}
+
+impl<T, D> Turn<T, D> {
+    /// The same of a task that holds this one and goes on behind its end as `then` says.
+    pub(super) fn and_then<U>(
+        self,
+        holds: impl FnOnce(T) -> U,
+        then: impl FnOnce(D) -> Turn<U>,
+    ) -> Turn<U> {
         match self {
             Turn::Wait(task) => Turn::Wait(holds(task)),
-            Turn::Done => Turn::Done,
+            Turn::Done(done) => then(done),
             Turn::Unexpected(task) => Turn::Unexpected(holds(task)),
         }
     }
@@ -61,6 +73,11 @@ impl Context<'_> {
         self.sink.facts.push(fact);
     }
 
+    /// By what the phone judges servers now.
+    pub(super) fn trust(&self, roles: &'static [u16]) -> Trust {
+        Trust { lists: self.held.lists.clone(), roles, date_s: self.env.date_s(self.now) }
+    }
+
     /// The token that the next timer or errand has.
     pub(super) const fn next_token(&self) -> u32 {
         self.token.wrapping_add(1)
@@ -72,13 +89,13 @@ impl Context<'_> {
         self.sink.actions.push(Action::Do(Errand { token: *self.token, wanted, ask }));
     }
 
+    /// Closes the connection that the last message has left open, if it did.
+    pub(super) fn hang_up(&mut self) {
+        self.sink.actions.push(Action::HangUp);
+    }
+
     pub(super) fn wake_after(&mut self, pause: Span) {
         *self.token = self.next_token();
         self.sink.actions.push(Action::Wake { at: self.now + pause, token: *self.token });
     }
-}
-
-/// By what a phone judges servers now.
-pub(super) fn trust(cx: &Context<'_>, roles: &'static [u16]) -> Trust {
-    Trust { lists: cx.held.lists.clone(), roles, date_s: cx.env.date_s(cx.now) }
 }

@@ -15,7 +15,7 @@ use crate::phone::vouched::VouchedSigner;
 use crate::transfer::TransferFault;
 use crate::wire::SignedFile;
 
-use super::context::{Context, Event, Turn, trust};
+use super::context::{Context, Event, Turn};
 use super::lookup::{Look, Lookup, Subject, forget_old, remember};
 
 /// Fetching, judging and installing lists and configuration.
@@ -103,7 +103,7 @@ fn first_transport(cx: &Context<'_>, step: Step) -> Transport {
 fn ask_for(cx: &mut Context<'_>, fetch: Fetch) -> Next {
     let Fetch { step, via, since, .. } = fetch;
     let lists = &cx.held.lists;
-    let trust = (via == Transport::Https).then(|| trust(cx, PROVISIONING_ROLES));
+    let trust = (via == Transport::Https).then(|| cx.trust(PROVISIONING_ROLES));
     let file = step.file_name(cx.name(), lists.any()).into();
     let server = cx.boot.server;
     cx.ask(since, Ask::File(FileRequest { step, file, via, server, trust }));
@@ -383,7 +383,7 @@ fn next_step(cx: &mut Context<'_>, step: Step) -> Next {
     };
     match next {
         Some(next) => pause(cx, cx.env.profile.think, next),
-        None => Turn::Done,
+        None => Turn::Done(()),
     }
 }
 

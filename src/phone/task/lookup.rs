@@ -8,7 +8,7 @@ use crate::phone::vouched::VouchedSigner;
 use crate::wire::tvs::{Command, Known, Question, Request, Response};
 use crate::wire::{Config, Dialogue, ROLE_TVS, SignedFile, TvsMember};
 
-use super::context::{Context, Event, trust};
+use super::context::{Context, Event};
 
 /// What TVS is asked about: a certificate that is in no list and no cache of the phone.
 #[derive(Debug)]
@@ -137,7 +137,7 @@ impl Lookup {
             dialogue: Dialogue::Tvs,
             server: SocketAddr::new(address, self.members()[self.member].port),
             bytes: request.encode(),
-            trust: trust(cx, &[ROLE_TVS]),
+            trust: cx.trust(&[ROLE_TVS]),
             shows: None,
             stays: false,
         };

@@ -218,7 +218,7 @@ impl PressTask {
 
 fn end(cx: &mut Context<'_>, button: Button, server: Option<IpAddr>, end: PressEnd) -> Next {
     cx.fact(Fact::Pressed { button, end, server });
-    Turn::Done
+    Turn::Done(())
 }
 
 /// Where a button leads first; models without lists know no HTTPS (BOOT-08).

@@ -6,7 +6,7 @@ use crate::phone::errand::{Answer, Ask, ErrandFault, Message, TvsFault};
 use crate::wire::sip::{PING, Registration, parse_answer};
 use crate::wire::{Dialogue, ROLE_CALLMANAGER, ROLE_CALLMANAGER_TFTP, SipMember};
 
-use super::context::{Context, Event, Turn, trust};
+use super::context::{Context, Event, Turn};
 
 /// Registering at the members of the CallManager group of the stored configuration, and staying
 /// registered.
@@ -61,7 +61,7 @@ impl RegisterTask {
     pub(in crate::phone) fn begin(cx: &mut Context<'_>) -> Next {
         if members(cx).is_empty() {
             cx.fact(Fact::Unregistered { cause: Unregistered::NoConfig });
-            return Turn::Done;
+            return Turn::Done(());
         }
         cx.fact(Fact::Registering);
         let task = RegisterTask {
@@ -186,7 +186,7 @@ fn message(cx: &mut Context<'_>, member: u8, address: IpAddr, number: Option<u32
         dialogue,
         server,
         bytes: number.map_or_else(|| PING.to_vec(), register),
-        trust: trust(cx, &[ROLE_CALLMANAGER, ROLE_CALLMANAGER_TFTP]),
+        trust: cx.trust(&[ROLE_CALLMANAGER, ROLE_CALLMANAGER_TFTP]),
         shows,
         stays: false,
     }

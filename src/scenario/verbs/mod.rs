@@ -6,6 +6,7 @@ mod certificates;
 mod console;
 mod ctl;
 mod hosts;
+mod lsc;
 mod parameters;
 mod phones;
 mod procedures;
@@ -67,6 +68,7 @@ pub(super) fn verbs() -> impl Iterator<Item = &'static Verb> {
         console::VERBS,
         ctl::VERBS,
         hosts::VERBS,
+        lsc::VERBS,
         parameters::VERBS,
         phones::VERBS,
         procedures::VERBS,

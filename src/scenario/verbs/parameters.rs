@@ -45,7 +45,6 @@ fn parameter(name: &Text, value: &Text) -> Result<Parameter, Problem> {
             .map(Parameter::SecurityMode),
         2 => one_of(value, "digest", &FILE_SIGNATURES, FileSignature::name)
             .map(Parameter::FileSignature),
-        _ => one_of(value, "value", &[true, false], |value| url_scheme(&value))
-            .map(Parameter::SecuredUrls),
+        _ => one_of(value, "value", &[true, false], url_scheme).map(Parameter::SecuredUrls),
     }
 }

@@ -122,9 +122,8 @@ impl Verb {
 
     /// What its table holds, for people; keys that may be left out in brackets.
     pub fn takes_words(&self) -> String {
-        let word = |argument: &Argument| match argument.is_needed {
-            true => argument.key.to_owned(),
-            false => format!("[{}]", argument.key),
+        let word = |argument: &Argument| {
+            if argument.is_needed { argument.key.to_owned() } else { format!("[{}]", argument.key) }
         };
         let words: Vec<String> = self.takes.iter().map(word).collect();
         if words.is_empty() { "{}".to_owned() } else { format!("{{ {} }}", words.join(", ")) }

@@ -1,0 +1,425 @@
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::base::{PhoneId, Span, Time};
+use crate::crypto::{Certificate, KeySpec};
+use crate::wire::AuthMode;
+
+use super::lsc_status::{LscCause, LscOperation, LscStatus};
+use super::rollout_pace::{RolloutForecast, RolloutPace};
+
+/// What the database knows of phones and their LSCs: written by the operator and by CAPF, while
+/// services that run are immutable. Shared by all of them.
+#[derive(Debug, Default)]
+pub struct DeviceTable {
+    phones: u32,
+    /// Whether there ever was an operation or an LSC: most clusters ask for nothing else.
+    is_used: AtomicBool,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// By number; empty until there is anything to know.
+    rows: Vec<Row>,
+    /// How many phones have which status.
+    statuses: BTreeMap<LscStatus, u64>,
+    /// How many LSCs have which issuer.
+    issuers: BTreeMap<IssuerId, u64>,
+    /// How many LSCs end on which day since 1970.
+    ends: BTreeMap<i64, u64>,
+    pace: RolloutPace,
+    marks: Marks,
+}
+
+/// An operation of one or many phones.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LscJob {
+    /// What is to be done.
+    pub operation: LscOperation,
+    /// How the phone is to prove who it is.
+    pub mode: AuthMode,
+    /// Which pair of keys it is to make.
+    pub key: KeySpec,
+    /// The authentication string, if the mode wants one.
+    pub password: Option<String>,
+    /// "Operation Completes By", in Unix seconds.
+    pub completes_by_s: u64,
+}
+
+/// An LSC as the database has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IssuedLsc {
+    /// The certificate (DER), which phones may share in virtual time.
+    pub der: Arc<[u8]>,
+    /// Which CAPF certificate issued it.
+    pub issuer: IssuerId,
+    /// End of its validity, Unix seconds.
+    pub not_after_s: i64,
+}
+
+/// Which certificate has issued an LSC: of the SHA-256 of its subject, which no two certificates of
+/// CAPF share (CERT-10).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct IssuerId(pub u64);
+
+impl IssuerId {
+    /// The issuer with this name in CUCM's style.
+    pub fn of(name: &str) -> IssuerId {
+        let digest = crate::crypto::sha256(name.as_bytes());
+        IssuerId(u64::from_be_bytes(digest[..8].try_into().expect("a digest has 32 bytes")))
+    }
+}
+
+impl IssuedLsc {
+    /// A certificate of a phone.
+    pub fn new(certificate: &Certificate) -> IssuedLsc {
+        IssuedLsc {
+            der: certificate.der().into(),
+            issuer: IssuerId::of(certificate.issuer()),
+            not_after_s: certificate.validity_s().1.unwrap_or(i64::MAX),
+        }
+    }
+}
+
+/// What the database knows of one phone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Row {
+    /// The operation that is pending or was the last.
+    pub job: Option<Arc<LscJob>>,
+    /// What has come of it.
+    pub status: LscStatus,
+    /// What the phone's configuration tells it to do.
+    pub told: AuthMode,
+    /// Its LSC.
+    pub lsc: Option<IssuedLsc>,
+    /// When CAPF has asked it to come again, if it was busy.
+    pub appointment: Option<Time>,
+}
+
+/// Instants of a rollout.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Marks {
+    /// When the operation of the first phone was set.
+    pub began: Option<Time>,
+    /// When the last success was.
+    pub last: Option<Time>,
+    /// The forecast at the first success that was ten minutes after the first one, and when.
+    pub early: Option<(Time, RolloutForecast)>,
+}
+
+/// All phones together.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LscReport {
+    /// How many phones have which status; those without any operation are not among them.
+    pub statuses: BTreeMap<LscStatus, u64>,
+    /// LSCs in the database.
+    pub installed: u64,
+    /// Those of them that the CAPF certificate of now has not issued (CAPF-09).
+    pub stale: u64,
+    /// Those whose time is over, on this date or a day before (EXP-07).
+    pub expired: u64,
+    /// How many end on which day since 1970 (EXP-06).
+    pub ends: BTreeMap<i64, u64>,
+    /// Instants.
+    pub marks: Marks,
+    /// When the rest will be done.
+    pub forecast: Option<RolloutForecast>,
+}
+
+impl LscReport {
+    /// Phones with this status.
+    pub fn count(&self, status: LscStatus) -> u64 {
+        self.statuses.get(&status).copied().unwrap_or(0)
+    }
+
+    /// Phones whose operation has failed.
+    pub fn failed(&self) -> u64 {
+        let failed = |(status, _): &(&LscStatus, _)| matches!(status, LscStatus::Failed(..));
+        self.statuses.iter().filter(failed).map(|(_, count)| count).sum()
+    }
+
+    /// Phones whose operation was carried out.
+    pub fn succeeded(&self) -> u64 {
+        let done = |(status, _): &(&LscStatus, _)| matches!(status, LscStatus::Success(_));
+        self.statuses.iter().filter(done).map(|(_, count)| count).sum()
+    }
+}
+
+/// Seconds of a day.
+const DAY_S: i64 = 86_400;
+/// A forecast this long after the first success is kept, to be held against what came of it.
+const EARLY: Span = Span::from_secs(600);
+
+impl DeviceTable {
+    /// The table of so many phones, of which nothing is known.
+    pub fn new(phones: u32) -> DeviceTable {
+        DeviceTable { phones, ..DeviceTable::default() }
+    }
+
+    /// A table as it was kept from an earlier run.
+    pub fn kept(phones: u32, rows: Vec<(PhoneId, Row)>) -> DeviceTable {
+        let table = DeviceTable::new(phones);
+        if !rows.is_empty() {
+            let mut inner = table.used();
+            for (phone, row) in rows.into_iter().filter(|(phone, _)| phone.0 < phones) {
+                inner.change(phone, |known| *known = row);
+            }
+        }
+        table
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // Every change is whole before the lock is given back.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn used(&self) -> MutexGuard<'_, Inner> {
+        let mut inner = self.lock();
+        if inner.rows.is_empty() {
+            inner.rows = vec![Row::default(); self.phones as usize];
+        }
+        self.is_used.store(true, Ordering::Release);
+        inner
+    }
+
+    /// Whether there ever was an operation or an LSC.
+    pub fn is_used(&self) -> bool {
+        self.is_used.load(Ordering::Acquire)
+    }
+
+    /// Sets an operation for phones; `told` is what the configuration of each tells it.
+    pub fn schedule(
+        &self,
+        phones: impl Iterator<Item = PhoneId>,
+        job: &Arc<LscJob>,
+        told: impl Fn(PhoneId) -> AuthMode,
+        now: Time,
+    ) {
+        let mut inner = self.used();
+        inner.marks.began.get_or_insert(now);
+        for phone in phones.filter(|phone| phone.0 < self.phones) {
+            inner.change(phone, |row| {
+                row.job = Some(Arc::clone(job));
+                row.status = LscStatus::Pending;
+                (row.told, row.appointment) = (told(phone), None);
+            });
+        }
+    }
+
+    /// What a phone's configuration tells it to do.
+    pub fn told(&self, phone: PhoneId) -> AuthMode {
+        if !self.is_used() {
+            return AuthMode::None;
+        }
+        self.lock().rows.get(phone.0 as usize).map_or(AuthMode::None, |row| row.told)
+    }
+
+    /// Who issued the LSC of a phone, if it has one.
+    pub fn issuer(&self, phone: PhoneId) -> Option<IssuerId> {
+        let inner = self.lock();
+        Some(inner.rows.get(phone.0 as usize)?.lsc.as_ref()?.issuer)
+    }
+
+    /// The configurations of phones that are told anything tell them this mode from now on.
+    pub fn tell(&self, phones: &[PhoneId], mode: AuthMode) {
+        let mut inner = self.lock();
+        for phone in phones {
+            if let Some(row) = inner.rows.get_mut(phone.0 as usize)
+                && row.told != AuthMode::None
+            {
+                row.told = mode;
+            }
+        }
+    }
+
+    /// What is known of a phone, if it is in the database.
+    pub fn row(&self, phone: PhoneId) -> Option<Row> {
+        if phone.0 >= self.phones {
+            return None;
+        }
+        Some(self.lock().rows.get(phone.0 as usize).cloned().unwrap_or_default())
+    }
+
+    /// Everything that is known, in the order of the numbers of the phones.
+    pub fn rows(&self) -> Vec<(PhoneId, Row)> {
+        let inner = self.lock();
+        let rows = (0..).map(PhoneId).zip(inner.rows.iter().cloned());
+        rows.filter(|(_, row)| *row != Row::default()).collect()
+    }
+
+    /// The operation of a phone has failed; its configuration goes on telling it, until somebody
+    /// sets another operation.
+    pub fn fail(&self, phone: PhoneId, cause: LscCause) {
+        self.used().change(phone, |row| {
+            if let Some(job) = &row.job {
+                row.status = LscStatus::Failed(job.operation, cause);
+            }
+        });
+    }
+
+    /// A phone has stored this LSC.
+    pub fn stored(&self, phone: PhoneId, lsc: IssuedLsc, now: Time) {
+        self.succeed(phone, now, |row| row.lsc = Some(lsc));
+    }
+
+    /// A phone has deleted its LSC.
+    pub fn deleted(&self, phone: PhoneId, now: Time) {
+        self.succeed(phone, now, |row| row.lsc = None);
+    }
+
+    /// A phone has shown its LSC: the database has what the phone has.
+    pub fn fetched(&self, phone: PhoneId, lsc: IssuedLsc, now: Time) {
+        self.succeed(phone, now, |row| row.lsc = Some(lsc));
+    }
+
+    fn succeed(&self, phone: PhoneId, now: Time, change: impl FnOnce(&mut Row)) {
+        let mut inner = self.used();
+        inner.change(phone, |row| {
+            change(row);
+            if let Some(job) = &row.job {
+                row.status = LscStatus::Success(job.operation);
+            }
+            (row.told, row.appointment) = (AuthMode::None, None);
+        });
+        inner.pace.done(now);
+        let left = inner.pending();
+        let Marks { began, early, .. } = inner.marks;
+        if early.is_none() && began.is_some_and(|began| now.since(began) >= EARLY) {
+            let forecast = inner.pace.forecast(now, left);
+            inner.marks.early = forecast.map(|forecast| (now, forecast));
+        }
+        inner.marks.last = Some(now);
+    }
+
+    /// CAPF asks a phone to come again then, unless it was asked to come at another time that has
+    /// not come yet: that time then.
+    pub fn appoint(&self, phone: PhoneId, now: Time, free: impl FnOnce() -> Time) -> Time {
+        let mut inner = self.used();
+        let Some(row) = inner.rows.get_mut(phone.0 as usize) else { return now };
+        let kept = row.appointment.filter(|&at| at > now);
+        let at = kept.unwrap_or_else(free);
+        row.appointment = Some(at);
+        at
+    }
+
+    /// Phones whose operation is pending.
+    pub fn pending(&self) -> u64 {
+        self.lock().pending()
+    }
+
+    /// All phones together at `now`, where this certificate of CAPF issues LSCs.
+    pub fn report(&self, capf: Option<IssuerId>, now: Time, date_s: u64) -> LscReport {
+        let inner = self.lock();
+        let installed = inner.issuers.values().sum();
+        let fresh = capf.and_then(|capf| inner.issuers.get(&capf)).copied().unwrap_or(0);
+        LscReport {
+            statuses: inner.statuses.clone(),
+            installed,
+            stale: installed - fresh,
+            expired: inner.ends.range(..date_s.cast_signed() / DAY_S).map(|(_, count)| count).sum(),
+            ends: inner.ends.clone(),
+            marks: inner.marks,
+            forecast: inner.pace.forecast(now, inner.pending()),
+        }
+    }
+}
+
+impl Inner {
+    fn pending(&self) -> u64 {
+        self.statuses.get(&LscStatus::Pending).copied().unwrap_or(0)
+    }
+
+    /// Changes a row and what is counted of all.
+    fn change(&mut self, phone: PhoneId, change: impl FnOnce(&mut Row)) {
+        let Some(row) = self.rows.get_mut(phone.0 as usize) else { return };
+        let of = |row: &Row| {
+            let lsc = row.lsc.as_ref();
+            let day = |lsc: &IssuedLsc| lsc.not_after_s / DAY_S;
+            (row.status, lsc.map(|lsc| lsc.issuer), lsc.map(day))
+        };
+        let before = of(row);
+        change(row);
+        let after = of(row);
+        count(&mut self.statuses, Some(before.0).filter(|&one| one != LscStatus::None), -1);
+        count(&mut self.statuses, Some(after.0).filter(|&one| one != LscStatus::None), 1);
+        count(&mut self.issuers, before.1, -1);
+        count(&mut self.issuers, after.1, 1);
+        count(&mut self.ends, before.2, -1);
+        count(&mut self.ends, after.2, 1);
+    }
+}
+
+/// One more or one less of a kind; none is no entry.
+fn count<K: Ord>(counts: &mut BTreeMap<K, u64>, kind: Option<K>, by: i64) {
+    let Some(kind) = kind else { return };
+    let number = counts.entry(kind).or_default();
+    *number = number.saturating_add_signed(by);
+    counts.retain(|_, number| *number > 0);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(operation: LscOperation) -> Arc<LscJob> {
+        let (mode, key) = (AuthMode::NullString, KeySpec::Ec(256));
+        Arc::new(LscJob { operation, mode, key, password: None, completes_by_s: 9 })
+    }
+
+    fn lsc(issuer: &str) -> IssuedLsc {
+        IssuedLsc { der: Arc::from([1, 2]), issuer: IssuerId::of(issuer), not_after_s: 5 }
+    }
+
+    fn all(table: &DeviceTable, job: &Arc<LscJob>) {
+        let phones = (0..4).map(PhoneId);
+        table.schedule(phones, job, |_| AuthMode::NullString, Time::ZERO);
+    }
+
+    #[test]
+    fn an_operation_is_pending_until_it_is_done_or_has_failed() {
+        let table = DeviceTable::new(3);
+        assert!(!table.is_used() && table.rows().is_empty());
+        assert_eq!((table.told(PhoneId(1)), table.row(PhoneId(3))), (AuthMode::None, None));
+        all(&table, &job(LscOperation::Install));
+        assert_eq!((table.pending(), table.told(PhoneId(1))), (3, AuthMode::NullString));
+        table.stored(PhoneId(0), lsc("old"), Time::ZERO);
+        table.fail(PhoneId(1), LscCause::Late);
+        let told = [0, 1, 2].map(|phone| table.told(PhoneId(phone)));
+        assert_eq!(told, [AuthMode::None, AuthMode::NullString, AuthMode::NullString]);
+        let report = table.report(Some(IssuerId::of("new")), Time::ZERO, 0);
+        let late = LscStatus::Failed(LscOperation::Install, LscCause::Late);
+        assert_eq!((report.succeeded(), report.failed(), report.count(late)), (1, 1, 1));
+        assert_eq!((report.installed, report.stale, report.count(LscStatus::Pending)), (1, 1, 1));
+        all(&table, &job(LscOperation::Delete));
+        table.deleted(PhoneId(0), Time::ZERO);
+        let report = table.report(None, Time::ZERO, 3 * 86_400);
+        assert_eq!((report.installed, report.stale, report.count(LscStatus::Pending)), (0, 0, 2));
+        assert_eq!(table.row(PhoneId(0)).unwrap().lsc, None);
+    }
+
+    #[test]
+    fn what_was_kept_is_known_again() {
+        let table = DeviceTable::new(3);
+        all(&table, &job(LscOperation::Install));
+        table.stored(PhoneId(2), lsc("capf"), Time::ZERO);
+        let again = DeviceTable::kept(3, table.rows());
+        assert_eq!(again.rows(), table.rows());
+        let fresh = Some(IssuerId::of("capf"));
+        let reports = [&table, &again].map(|table| table.report(fresh, Time::ZERO, 2 * 86_400));
+        assert_eq!((reports[1].installed, reports[1].stale, reports[1].expired), (1, 0, 1));
+        assert_eq!(reports[0].statuses, reports[1].statuses);
+        assert_eq!(DeviceTable::kept(1, table.rows()).rows().len(), 1, "a smaller fleet");
+    }
+
+    #[test]
+    fn a_phone_keeps_its_appointment_until_it_is_over() {
+        let table = DeviceTable::new(2);
+        let at = |seconds| Time::ZERO + Span::from_secs(seconds);
+        assert_eq!(table.appoint(PhoneId(0), at(0), || at(50)), at(50));
+        assert_eq!(table.appoint(PhoneId(0), at(10), || at(90)), at(50), "the same");
+        assert_eq!(table.appoint(PhoneId(0), at(50), || at(90)), at(90), "over");
+        assert_eq!(table.appoint(PhoneId(7), at(50), || at(90)), at(50), "nobody");
+    }
+}

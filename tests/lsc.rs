@@ -1,0 +1,293 @@
+//! Rollouts of LSCs: phones and CAPF against each other, in virtual time and on sockets.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use resetstorm::base::{PhoneId, Time};
+use resetstorm::crypto::{Certificate, KeyKind};
+use resetstorm::live::{self, LiveOptions, Observer};
+use resetstorm::measure::{Ledger, Summary, known_paths};
+use resetstorm::scenario::{Plan, load};
+use resetstorm::sim::{SimOptions, SimRun, World};
+
+/// One publisher on 11.5 and `phones` phones; `more` is the rest of the scenario.
+fn plan(phones: u32, cluster: &str, more: &str) -> Plan {
+    let text = format!(
+        "schema=1\nname='t'\n[cluster]\nrelease='11.5'\n{cluster}\n[[cluster.node]]\nname='pub'\n\
+         services=['callmanager','tftp','tvs','capf']\nports={{tftp=0,tvs=0,capf=0}}\n\
+         [fleet]\nphones={phones}\nstart='itl-current'\n{more}"
+    );
+    load(Path::new("t.toml"), &text, &[], &known_paths()).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn events(events: &[&str]) -> String {
+    let event = |event: &&str| format!("[[event]]\nwhen='fleet-settled'\n{event}\n");
+    events.iter().map(event).collect()
+}
+
+fn sim(plan: &Plan) -> (Summary, SimRun) {
+    let run = World::new(plan, SimOptions::default()).run();
+    assert_eq!(run.ledger.counts().unexpected, 0);
+    (run.summary(plan), run)
+}
+
+fn statuses(summary: &Summary) -> Vec<(&str, u64)> {
+    summary.capf.statuses.iter().map(|(text, &phones)| (text.as_str(), phones)).collect()
+}
+
+/// What phones showed: no server, connection failed, failed, installed.
+fn shown(summary: &Summary) -> [u64; 4] {
+    let lsc = &summary.lsc;
+    [lsc.no_server, lsc.connection_failed, lsc.failed, lsc.installed]
+}
+
+const ROLL_OUT: &str = "roll-out-lsc={completes-in='5h', spread='10s'}";
+const N: u32 = 60;
+
+#[test]
+fn each_cause_of_a_failed_rollout_shows_its_text_and_leaves_its_status() {
+    const PENDING: &str = "Operation Pending";
+    let stop = "stop={service='capf', node='pub'}";
+    let regenerate = "regenerate={certificate='CAPF', node='pub'}";
+    let restart = "restart={service='capf', node='pub'}";
+    let fault = "[[cluster.fault]]\nid='CSCuj78330'\n";
+    let profile =
+        "[[cluster.phone-security-profile]]\nname='p'\nshare=1.0\nauth-mode='existing-lsc'\n";
+    let domain = "domain='cucm.example'\n";
+    let by_lsc = "roll-out-lsc={mode='existing-lsc', completes-in='5h', spread='10s'}";
+    let cases: [(&str, &str, &[&str], [u64; 4]); 7] = [
+        // CAPF-18: CAPF is stopped; another certificate than that of the ITL.
+        ("stopped", "", &[stop, ROLL_OUT], [0, 60, 0, 0]),
+        ("another certificate", "", &[regenerate, restart, ROLL_OUT], [0, 60, 0, 0]),
+        // CAPF-17, DEF-05: the ITL has no CAPF record.
+        ("no record", fault, &[ROLL_OUT], [60, 0, 0, 0]),
+        // CAPF-27: the profile's mode is another than that of the operation.
+        ("another mode", profile, &[ROLL_OUT], [0, 60, 0, 0]),
+        // CAPF-21: a MIC, and the operation wants an LSC.
+        ("a MIC", "", &[by_lsc], [0, 60, 0, 0]),
+        // CAPF-24: no DNS record of the publisher.
+        ("no name", domain, &["remove-record={node='pub'}", ROLL_OUT], [0, 60, 0, 0]),
+        ("nothing", "", &[ROLL_OUT], [0, 0, 0, 60]),
+    ];
+    for (name, cluster, steps, expected) in cases {
+        let (summary, _) = sim(&plan(N, cluster, &events(steps)));
+        assert_eq!(shown(&summary), expected, "{name}");
+        let status = if expected[3] > 0 { "Upgrade Success" } else { PENDING };
+        assert_eq!(statuses(&summary), [(status, 60)], "{name}");
+        assert_eq!((summary.phones.ready, summary.phones.stuck), (60, 0), "{name}");
+    }
+    let late = ["roll-out-lsc={completes-in='1h', apply=false}", "advance='2h'", RESET];
+    let (summary, _) = sim(&plan(N, "", &events(&late)));
+    assert_eq!(shown(&summary), [0, 0, 60, 0]);
+    let text = "Upgrade Failed: User Initiated Request Late/Timedout";
+    assert_eq!(statuses(&summary), [(text, 60)]);
+}
+
+const RESET: &str = "reset-phones={spread='10s'}";
+
+#[test]
+fn a_wrong_authentication_string_is_refused_and_the_right_one_is_not() {
+    let string = "roll-out-lsc={mode='string', string='12345', completes-in='5h'}";
+    let phones = |typed: &str| {
+        let phone = format!("[phone]\nauthentication-string='{typed}'\n");
+        sim(&plan(N, "", &(phone + &events(&[string])))).0
+    };
+    assert_eq!(statuses(&phones("12345")), [("Upgrade Success", 60)]);
+    let refused = phones("54321");
+    assert_eq!(statuses(&refused), [("Upgrade Failed: Invalid Authentication String", 60)]);
+    assert_eq!(shown(&refused), [0, 0, 60, 0]);
+}
+
+#[test]
+fn what_a_failed_rollout_needs_is_done_and_it_goes_on() {
+    // CAPF-19: CAPF runs, TFTP is restarted, the phones are reset.
+    let regenerate = "regenerate={certificate='CAPF', node='pub'}";
+    let [capf, tftp] =
+        ["capf", "tftp"].map(|service| format!("restart={{service='{service}', node='pub'}}"));
+    let steps = [regenerate, &capf, ROLL_OUT, &tftp, RESET];
+    let (summary, _) = sim(&plan(N, "", &events(&steps)));
+    assert_eq!((summary.capf.done, summary.capf.stale), (60, 0));
+    // CAPF-17: it is activated, TFTP is restarted, the phones are reset.
+    let text = "schema=1\nname='t'\n[[cluster.node]]\nname='pub'\n\
+        services=['callmanager','tftp','tvs']\n[fleet]\nphones=60\nstart='itl-current'\n";
+    let activate = "activate={service='capf', node='pub'}";
+    let steps = events(&[ROLL_OUT, activate, &capf, &tftp, RESET]);
+    let plan = load(Path::new("t.toml"), &(text.to_owned() + &steps), &[], &[]).unwrap();
+    let (summary, _) = sim(&plan);
+    assert_eq!((summary.lsc.installed, summary.capf.done), (60, 60));
+    assert!(summary.notes.iter().any(|note| note.contains("CAPF is not active on pub")));
+}
+
+#[test]
+fn an_existing_certificate_proves_who_a_phone_is_mic_first_and_then_its_lsc() {
+    let by =
+        |mode: &str| format!("roll-out-lsc={{mode='{mode}', key='ec-256', completes-in='5h'}}");
+    let (mic, lsc) = (by("existing-mic"), by("existing-lsc"));
+    let (summary, run) = sim(&plan(6, "", &events(&[&mic, &lsc])));
+    assert_eq!((summary.lsc.installed, summary.capf.done), (12, 6));
+    for phone in &run.phones {
+        let lsc = &phone.lsc().unwrap().certificate;
+        assert_eq!(KeyKind::of(lsc.public_key()), Some(KeyKind::Ec(256)));
+    }
+    // The cluster no longer knows the manufacturer (CERT-08).
+    let delete = "delete-certificate={unit='CAPF-trust', node='pub', \
+        name='Cisco Manufacturing CA SHA2'}";
+    let restart = "restart={service='capf', node='pub'}";
+    let (summary, _) = sim(&plan(6, "", &events(&[delete, restart, &mic])));
+    assert_eq!(statuses(&summary), [("Upgrade Failed: Invalid MIC", 6)]);
+    // CIPC has none (CAPF-04).
+    let soft = events(&[&mic]);
+    let text = "schema=1\nname='t'\n[[cluster.node]]\nname='pub'\n[fleet]\nphones=6\n\
+        models={'CIPC'=1.0}\nstart='itl-current'\n";
+    let plan = load(Path::new("t.toml"), &(text.to_owned() + &soft), &[], &[]).unwrap();
+    assert_eq!(statuses(&sim(&plan).0), [("Upgrade Failed: Invalid Credentials", 6)]);
+}
+
+#[test]
+fn an_lsc_of_an_earlier_capf_still_proves_who_a_phone_is_until_that_expires() {
+    let install = "roll-out-lsc={key='ec-256', completes-in='5h'}";
+    let regenerate = "regenerate={certificate='CAPF', node='pub'}";
+    let [capf, tftp] =
+        ["capf", "tftp"].map(|service| format!("restart={{service='{service}', node='pub'}}"));
+    let by_lsc = "roll-out-lsc={mode='existing-lsc', key='ec-256', completes-in='5h'}";
+    let steps = [install, regenerate, &capf, &tftp, by_lsc];
+    let (summary, _) = sim(&plan(6, "", &events(&steps)));
+    assert_eq!((summary.lsc.installed, summary.capf.stale), (12, 0), "CERT-10");
+    let expires = "[[cluster.node]]\nname='pub'\nexpires={CAPF='30d'}\n\
+        services=['callmanager','tftp','tvs','capf']\n";
+    let text = format!("schema=1\nname='t'\n[cluster]\nrelease='11.5'\n{expires}");
+    let fleet = "[fleet]\nphones=6\nstart='itl-current'\n";
+    let steps = [install, "advance='31d'", regenerate, &capf, &tftp, by_lsc];
+    let text = text + fleet + &events(&steps);
+    let plan = load(Path::new("t.toml"), &text, &[], &[]).unwrap();
+    let (summary, _) = sim(&plan);
+    assert_eq!(statuses(&summary), [("Upgrade Failed: Invalid LSC", 6)], "CAPF-10");
+}
+
+#[test]
+fn a_bulk_operation_is_for_a_model_a_group_a_share_or_who_has_a_stale_lsc() {
+    let groups = "[[cluster.group]]\nname='a'\nmembers=['pub']\nshare=0.25\n\
+        [[cluster.group]]\nname='b'\nmembers=['pub']\nshare=0.75\n";
+    let models = "models={'8841'=0.5,'7841'=0.5}\n";
+    let pending = |step: &str| {
+        let text = format!(
+            "schema=1\nname='t'\n[[cluster.node]]\nname='pub'\n{groups}[fleet]\nphones=400\n\
+             {models}start='itl-current'\n{}",
+            events(&[step])
+        );
+        let plan = load(Path::new("t.toml"), &text, &[], &[]).unwrap();
+        let fleet = plan.fleet_spec();
+        let of_model = (0..400).filter(|&n| fleet.model(PhoneId(n)) == 7841.into()).count() as u64;
+        (sim(&plan).0.capf.done, of_model)
+    };
+    assert_eq!(pending("roll-out-lsc={group='a'}").0, 100);
+    let (done, of_model) = pending("roll-out-lsc={model='7841'}");
+    assert_eq!(done, of_model);
+    let half = pending("roll-out-lsc={share='50%'}").0;
+    assert!((160..=240).contains(&half), "{half}");
+    let twice = events(&[
+        "roll-out-lsc={share='50%', completes-in='2h'}",
+        "roll-out-lsc={only-stale=true, completes-in='2h'}",
+    ]);
+    let (summary, _) = sim(&plan(400, "", &twice));
+    assert_eq!((summary.lsc.installed, summary.capf.installed), (400, 400), "each one once");
+}
+
+#[test]
+fn a_profile_that_changes_its_mode_restarts_its_members() {
+    let profiles = "[[cluster.phone-security-profile]]\nname='a'\nshare=0.5\n\
+        auth-mode='existing-lsc'\n[[cluster.phone-security-profile]]\nname='b'\nshare=0.5\n";
+    let set = "set-profile={name='a', auth-mode='null-string', spread='10s'}";
+    let (summary, run) = sim(&plan(200, profiles, &events(&[ROLL_OUT, set])));
+    assert_eq!(summary.capf.done, 200, "members come again with the right mode");
+    let members = summary.lsc.connection_failed;
+    assert!((70..=130).contains(&members), "{members}");
+    // Every phone boots for the operation, members again for the profile (CAPF-28).
+    assert_eq!(run.ledger.counts().phones.boots, 200 + members);
+}
+
+#[test]
+fn deleted_and_fetched_lsc_are_what_the_database_says() {
+    let install = "roll-out-lsc={completes-in='5h'}";
+    let fetch = "roll-out-lsc={operation='fetch', completes-in='5h'}";
+    let delete = "roll-out-lsc={operation='delete', completes-in='5h'}";
+    let (summary, _) = sim(&plan(N, "", &events(&[install, fetch])));
+    assert_eq!(statuses(&summary), [("Troubleshoot Success", 60)]);
+    assert_eq!((summary.lsc.fetched, summary.capf.installed), (60, 60));
+    let (summary, run) = sim(&plan(N, "", &events(&[install, delete])));
+    assert_eq!(statuses(&summary), [("Delete Success", 60)]);
+    assert_eq!((summary.lsc.deleted, summary.lsc.resets, summary.capf.installed), (60, 120, 0));
+    assert!(run.phones.iter().all(|phone| phone.lsc().is_none()));
+}
+
+#[test]
+fn a_rollout_takes_what_its_sessions_carry_and_its_forecast_is_near_it() {
+    let phone = "[phone]\nkey-generation='30s'\n";
+    let capf = "[cluster.capf]\nsessions=50\n";
+    let step = "roll-out-lsc={completes-in='20h', spread='60s'}";
+    let (summary, _) = sim(&plan(6_000, capf, &(phone.to_owned() + &events(&[step]))));
+    assert_eq!((summary.capf.done, summary.lsc.installed), (6_000, 6_000));
+    let hours = summary.capf.took_s.unwrap() / 3_600.0;
+    assert!((1.0..=1.05).contains(&hours), "{hours}");
+    let forecast = summary.capf.forecast_early_s.unwrap() / 3_600.0;
+    assert!((forecast / hours - 1.0).abs() < 0.1, "{forecast} of {hours}");
+    assert!(summary.lsc.postponed < 4 * 6_000, "{}", summary.lsc.postponed);
+}
+
+struct Silent;
+
+impl Observer for Silent {
+    fn started(&mut self, _: &[String]) {}
+    fn tick(&mut self, _: &Ledger, _: Time) {}
+    fn operator(&mut self, _: &str, _: Time) {}
+}
+
+async fn live(plan: &Plan, options: &LiveOptions) -> (Summary, live::LiveRun) {
+    let run = Box::pin(live::run(plan, options, &mut Silent)).await.unwrap();
+    (Summary::new(&run.ledger, run.facts.clone(), &plan.slos, run.finish), run)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn phones_enrol_on_sockets_as_in_virtual_time() {
+    let regenerate = "regenerate={certificate='CAPF', node='pub'}";
+    let [capf, tftp] =
+        ["capf", "tftp"].map(|service| format!("restart={{service='{service}', node='pub'}}"));
+    let rsa = "roll-out-lsc={completes-in='5h', spread='1s'}";
+    let ec = "roll-out-lsc={key='ec-256', only-stale=true, completes-in='5h', spread='1s'}";
+    let plan = plan(60, "", &events(&[rsa, regenerate, &capf, &tftp, ec]));
+    let (live, run) = live(&plan, &LiveOptions::default()).await;
+    let (sim, _) = sim(&plan);
+    assert_eq!(run.ledger.counts().unexpected, 0);
+    for summary in [&live, &sim] {
+        assert_eq!(shown(summary), [0, 0, 0, 120], "{:#}", summary.to_json());
+        assert_eq!((summary.lsc.resets, summary.config.applied), (120, 240));
+        assert_eq!((summary.capf.done, summary.capf.installed, summary.capf.stale), (60, 60, 0));
+        assert_eq!((summary.phones.ready, summary.tftp.transfers), (60, 480));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lscs_of_a_live_run_are_signed_by_capf_and_kept_for_the_next_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = LiveOptions { state: Some(folder.path().to_owned()), ..LiveOptions::default() };
+    let first = plan(20, "", &events(&["roll-out-lsc={completes-in='5h', spread='1s'}"]));
+    let (summary, _) = live(&first, &options).await;
+    assert_eq!(summary.capf.installed, 20, "{:#}", summary.to_json());
+    // The next run asks phones to show their LSCs: they are new phones, and have none.
+    let fetch = "roll-out-lsc={operation='fetch', completes-in='5h', spread='1s'}";
+    let (again, _) = live(&plan(20, "", &events(&[fetch])), &options).await;
+    assert_eq!(statuses(&again), [("Troubleshoot Failed", 20)]);
+    assert_eq!((again.capf.installed, again.capf.stale), (20, 0), "as they were kept");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_phone_of_a_live_run_has_its_own_lsc() {
+    let (_, run) = live(&plan(20, "", &events(&[ROLL_OUT])), &LiveOptions::default()).await;
+    let mut names: BTreeMap<String, u64> = BTreeMap::new();
+    for phone in &run.phones {
+        let lsc: &Certificate = &phone.lsc().unwrap().certificate;
+        assert!(lsc.names_device(&phone.name().to_string()));
+        *names.entry(lsc.common_name().to_owned()).or_default() += 1;
+    }
+    assert_eq!(names.len(), 20);
+}

@@ -132,7 +132,7 @@ mod tests {
     fn changes_in_working_hours_without_a_backup_are_told() {
         let all = told(CAPF, "");
         let words =
-            ["SAFE-15, BKP-01", "does not say when (REG-01)", "REG-27", "TVS on pub ends 19"];
+            ["SAFE-15, BKP-01", "does not say when (REG-01)", "REG-27", "TVS on pub ends 20"];
         assert_eq!(all.len(), words.len(), "{all:?}");
         assert!(all.iter().zip(words).all(|(text, words)| text.contains(words)), "{all:?}");
         let backed_up = told(&format!("{BACKUP}{CAPF}"), "");

@@ -478,7 +478,9 @@ mod tests {
         let message = error.message().to_owned();
         assert!(message.contains("`zzz`"), "{text}: {message}");
         let (_, names) = message.split_once("expected ").unwrap_or_else(|| panic!("{message}"));
-        names.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+        // An earlier name of a key is no key of its own.
+        let own = names.split('`').skip(1).step_by(2).filter(|name| *name != "asks-generic-ctl");
+        own.map(str::to_owned).collect()
     }
 
     fn told(path: &str) -> BTreeSet<String> {
@@ -535,8 +537,9 @@ mod tests {
     #[test]
     fn the_reference_names_every_key_once() {
         let text = reference();
+        let (own, _) = text.split_once("Keys of `[[event]]`").unwrap();
         for key in KEYS {
-            assert_eq!(text.matches(&format!("| `{}` |", key.path)).count(), 1, "{}", key.path);
+            assert_eq!(own.matches(&format!("| `{}` |", key.path)).count(), 1, "{}", key.path);
         }
         assert!(verbs().all(|verb| text.contains(&format!("| `{}` |", verb.key))));
     }

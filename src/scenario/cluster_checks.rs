@@ -287,6 +287,9 @@ fn expires(raw: &BTreeMap<Text, Length>, faults: &mut Faults) -> BTreeMap<Certif
 fn ports(raw: &RawPorts) -> Ports {
     let defaults = Ports::default();
     let port = |raw: &Option<Spanned<u16>>| raw.as_ref().map(|port| *port.get_ref());
+    let tvs = port(&raw.tvs).unwrap_or(defaults.of(Dialogue::Tvs));
+    // Who leaves the ports of a node to the system does not want one of them to be fixed.
+    let capf = if tvs == 0 { 0 } else { defaults.of(Dialogue::Capf) };
     Ports {
         tftp: port(&raw.tftp).unwrap_or(defaults.tftp),
         http: port(&raw.http),
@@ -297,8 +300,8 @@ fn ports(raw: &RawPorts) -> Ports {
         }),
         ..defaults
     }
-    .with(Dialogue::Tvs, port(&raw.tvs).unwrap_or(defaults.of(Dialogue::Tvs)))
-    .with(Dialogue::Capf, port(&raw.capf).unwrap_or(defaults.of(Dialogue::Capf)))
+    .with(Dialogue::Tvs, tvs)
+    .with(Dialogue::Capf, port(&raw.capf).unwrap_or(capf))
     .with(Dialogue::Sip, port(&raw.sip).unwrap_or(defaults.of(Dialogue::Sip)))
     .with(Dialogue::Sips, port(&raw.sips).unwrap_or(defaults.of(Dialogue::Sips)))
 }

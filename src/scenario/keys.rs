@@ -136,7 +136,12 @@ const KEYS: &[Key] = &[
     ),
     key("cluster.node[].ports.tftp", Takes::Whole, "6969", "UDP port of TFTP"),
     key("cluster.node[].ports.tvs", Takes::Whole, "2445", "TCP port of TVS"),
-    key("cluster.node[].ports.capf", Takes::Whole, "3804", "TCP port of CAPF"),
+    key(
+        "cluster.node[].ports.capf",
+        Takes::Whole,
+        "3804; 0 if that of TVS is 0",
+        "TCP port of CAPF",
+    ),
     key("cluster.node[].ports.http", Takes::Whole, "none", "TCP port of files over HTTP (6970)"),
     key("cluster.node[].ports.https", Takes::Whole, "none", "TCP port of files over HTTPS (6971)"),
     key("cluster.node[].ports.sip", Takes::Whole, "5060", "TCP port of SIP"),

@@ -207,10 +207,10 @@ fn an_expired_certificate_of_tomcat_takes_the_services_of_its_node_and_no_other(
         "run={}",
     ];
     let summary = run(&plan_of(&text, &overrides));
-    let (of_pub, of_sub) = (summary.presses.by_node["pub"], summary.presses.by_node["sub"]);
-    assert_eq!((of_pub.failed, of_sub.shown), (0, 0));
-    assert_eq!(summary.presses.counts.expired, of_sub.failed);
-    assert!(of_pub.shown > 500 && of_sub.failed > 500, "{of_pub:?} {of_sub:?}");
+    let (of_first, of_second) = (summary.presses.by_node["pub"], summary.presses.by_node["sub"]);
+    assert_eq!((of_first.failed, of_second.shown), (0, 0));
+    assert_eq!(summary.presses.counts.expired, of_second.failed);
+    assert!(of_first.shown > 500 && of_second.failed > 500, "{of_first:?} {of_second:?}");
 }
 
 #[test]

@@ -355,7 +355,7 @@ async fn garbage_at_the_port_of_tomcat_is_counted_and_harms_nobody() {
         let _ = timeout(PATIENCE, stream.read_to_end(&mut answer)).await.unwrap();
         assert!(answer.len() < 64, "{answer:?}");
     }
-    let long = [&b"GET /"[..], &[b'x'; 20_000], b" HTTP/1.1\r\n\r\n"].concat();
+    let long = [&b"GET /"[..], &vec![b'x'; 20_000], b" HTTP/1.1\r\n\r\n"].concat();
     let asks: [(&[u8], &str); 6] = [
         (b"GET /ccmcip/xmldirectory.jsp HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", "200"),
         (b"GET /ccmcip/../../etc/passwd HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", "404"),

@@ -60,6 +60,7 @@ const TOPICS: &[Topic] = topics! {
     "transport": "HTTP and HTTPS",
     "registration": "the true end of a boot: SIP and SIPS, failover and fallback",
     "buttons": "HTTPS services that people use between boots",
+    "probes": "trunks, AXL, UCCX, phone VPN and voicemail by certificates",
     "toolbox": "single files and messages",
     "console": "the console of a node",
     "state": "a cluster that is there again tomorrow",

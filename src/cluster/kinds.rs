@@ -57,6 +57,20 @@ impl ServiceKind {
         }
     }
 
+    /// The certificate that the service shows to whoever connects, if it shows one of its own.
+    pub const fn certificate(self) -> Option<CertificateKind> {
+        match self {
+            ServiceKind::CallManager => Some(CertificateKind::CallManager),
+            ServiceKind::Capf => Some(CertificateKind::Capf),
+            ServiceKind::Tvs => Some(CertificateKind::Tvs),
+            ServiceKind::Tomcat => Some(CertificateKind::Tomcat),
+            ServiceKind::Tftp
+            | ServiceKind::CtiManager
+            | ServiceKind::DrfLocal
+            | ServiceKind::DrfMaster => None,
+        }
+    }
+
     /// The service that answers in a dialogue.
     pub const fn of(dialogue: Dialogue) -> ServiceKind {
         match dialogue {

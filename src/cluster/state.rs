@@ -81,6 +81,9 @@ pub struct Cluster {
 #[derive(Debug, Default)]
 struct NodeState {
     running: BTreeMap<ServiceKind, Service>,
+    /// The own certificate of each service as it was when it last started; none of what has stopped,
+    /// nor of what presents none.
+    presented: BTreeMap<ServiceKind, Certificate>,
     /// Services that somebody has stopped, of those for which nothing listens.
     halted: BTreeSet<ServiceKind>,
     /// Services that must be restarted before the node does what its database says (REG-10).
@@ -398,6 +401,12 @@ impl Cluster {
             Service::Web(service) => Some(service),
             Service::Tftp(_) | Service::Dialogues(_) => None,
         }
+    }
+
+    /// The certificate of its own with which a service of a node has started, whether anything listens
+    /// for phones there or not; `None` if it does not run or has none.
+    pub fn presented(&self, node: NodeId, service: ServiceKind) -> Option<&Certificate> {
+        self.nodes[node.index()].presented.get(&service)
     }
 
     /// The services that run on a node.
@@ -1355,6 +1364,10 @@ impl Cluster {
         let state = &mut self.nodes[node.index()];
         state.due.remove(&service);
         state.halted.remove(&service);
+        let own = service.certificate().and_then(|kind| self.stores.own(node, kind));
+        if let Some(own) = own {
+            state.presented.insert(service, own.certificate().clone());
+        }
         let running = match service {
             ServiceKind::Tftp => Service::Tftp(Arc::new(self.build_tftp(node, now))),
             kind if !self.topology.dialogues(kind).is_empty() => {
@@ -1397,6 +1410,7 @@ impl Cluster {
         if !self.topology.is_served(service) {
             state.halted.insert(service);
         }
+        state.presented.remove(&service);
         let stopped = state.running.remove(&service);
         stopped.map(|_| Effect::Service(ServiceChange::Stopped { node, service }))
     }

@@ -10,7 +10,69 @@ use crate::wire::ber::{Ber, tag};
 /// Content of the object identifiers of RSASSA-PKCS1-v1_5 end with the number of the digest.
 const PKCS1: [u8; 8] = [0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 0x01, 0x01];
 
+/// Why a certificate proves nothing to a peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ChainFault {
+    /// This one's time has not begun or is over.
+    Dates(Certificate),
+    /// Nothing that the peer trusts vouches for this one.
+    Untrusted(Certificate),
+}
+
+/// Longest way from a certificate to one that is trusted (choice: the root, two CAs between).
+const CHAIN_MAX: usize = 4;
+
 impl Certificate {
+    /// Judges the certificate as a TLS peer does: it is one of those that are `trusted`, or signed by
+    /// one of them, or by one of those that are `offered` with it and so on; all of them valid at
+    /// this date, Unix seconds. Names are not looked at.
+    ///
+    /// # Errors
+    /// If nothing vouches for it, or not at this date.
+    pub fn judge_chain(
+        &self,
+        offered: &[Certificate],
+        trusted: &[Certificate],
+        date_s: u64,
+    ) -> Result<(), ChainFault> {
+        let mut current = self;
+        for _ in 0..CHAIN_MAX {
+            if !current.is_valid_at(date_s) {
+                return Err(ChainFault::Dates(current.clone()));
+            }
+            if trusted.contains(current) {
+                return Ok(());
+            }
+            let is_issuer = |other: &&Certificate| *other != current && current.is_signed_by(other);
+            let anchors: Vec<&Certificate> = trusted.iter().filter(is_issuer).collect();
+            if let [first, ..] = anchors[..] {
+                let is_good = anchors.iter().any(|anchor| anchor.is_valid_at(date_s));
+                return if is_good { Ok(()) } else { Err(ChainFault::Dates(first.clone())) };
+            }
+            match offered.iter().find(is_issuer) {
+                Some(issuer) => current = issuer,
+                None => break,
+            }
+        }
+        Err(ChainFault::Untrusted(self.clone()))
+    }
+
+    /// The certificates of `known` that have signed this one, the next one first, up to a root.
+    pub fn issuers_among<'a>(&self, known: &'a [Certificate]) -> Vec<&'a Certificate> {
+        let mut chain: Vec<&Certificate> = Vec::new();
+        while chain.len() < CHAIN_MAX {
+            let last = chain.last().copied().unwrap_or(self);
+            let is_next = |other: &&Certificate| {
+                *other != last && !chain.contains(other) && last.is_signed_by(other)
+            };
+            match known.iter().find(is_next) {
+                Some(issuer) => chain.push(issuer),
+                None => break,
+            }
+        }
+        chain
+    }
+
     /// Whether the holder of `issuer` has signed this one: its issuer has that name and the
     /// signature that key. RSA with SHA-1 or SHA-2 only; dates and extensions play no part.
     pub fn is_signed_by(&self, issuer: &Certificate) -> bool {

@@ -33,6 +33,7 @@ mod verify;
 pub use certificate::{
     Certificate, CertificateError, CertificateSpec, FIVE_YEARS_S, Identity, Oddity,
 };
+pub use chain::ChainFault;
 pub use credential::{Credential, EcIdentity, EcKey};
 pub use date::date_text;
 pub use device::{DEVICES, certificate_hash, device, device_of};

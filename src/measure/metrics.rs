@@ -648,6 +648,10 @@ numbers! {
         expired_certificates: u64 = SHARED.trend(Trend::Low),
         /// Warnings of the Certificate Monitor (EXP-02).
         expiry_alarms: u64 = SHARED.trend(Trend::Low),
+        /// Probes that did not work at the end (CERT-18).
+        probes_failed: u64 = SHARED.trend(Trend::Low),
+        /// How often a probe was found not to work that had worked, or at the start.
+        probe_outages: u64 = SHARED.trend(Trend::Low),
     }
 }
 

@@ -48,7 +48,9 @@ pub use phones::{PhoneRecord, Registration, Slice, Symptoms};
 pub use prometheus::{OPERATOR_STEPS, RunInfo, StepMark, encode};
 pub use row::{Family, Label, Pair, Row, Said, Section, Trend, Unit};
 pub use schema::summary_schema;
-pub use stranded::{Attribution, OperatorStep, Presented, Remedy, Stranded};
+pub use stranded::{
+    Attribution, OperatorStep, Presented, ProbeChange, ProbeSummary, Remedy, Stranded,
+};
 pub use summary::{
     COVERS, FaultSummary, Generator, GuessSummary, Presses, QueueSummary, RunFacts, SimSummary,
     StepSummary, Summary, TriedValue, Trust, known_paths,

@@ -54,6 +54,31 @@ pub struct Presented {
     pub header_bytes: Option<u64>,
 }
 
+/// What a probe of the cluster has come to: whether something beside phones works that depends on a
+/// certificate (CERT-18, CERT-20, CERT-24, CERT-26).
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct ProbeSummary {
+    /// What is tried and where, such as `axl at pub`.
+    pub probe: String,
+    /// Whether it worked at the end.
+    pub works: bool,
+    /// Why it did not, by certificate; `null` if it did.
+    pub cause: Option<String>,
+    /// Every change of it since the start of the run, the state at the start first.
+    pub course: Vec<ProbeChange>,
+}
+
+/// From when on a probe has worked or has failed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct ProbeChange {
+    /// Seconds from the start of the run until it was found.
+    pub at_s: f64,
+    /// Whether it works from then on.
+    pub works: bool,
+    /// Why it does not, by certificate.
+    pub cause: Option<String>,
+}
+
 /// A part of the time of all boots since the storm began.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Attribution {

@@ -24,7 +24,7 @@ use super::metrics::{
 };
 use super::phones::Slice;
 use super::row::{Join, Label, Section};
-use super::stranded::{Attribution, OperatorStep, Presented, Stranded};
+use super::stranded::{Attribution, OperatorStep, Presented, ProbeSummary, Stranded};
 use super::times::Times;
 use super::verdict::{GeneratorState, Mode, Verdict};
 
@@ -60,6 +60,8 @@ pub struct Summary {
     pub operator: Vec<OperatorStep>,
     /// Which certificate each service presented or signed with from when on.
     pub presented: Vec<Presented>,
+    /// What works beside phones, in the order of the scenario's probes.
+    pub probes: Vec<ProbeSummary>,
     /// Configurations.
     pub config: ConfigCounts,
     /// Firmware loads.
@@ -297,18 +299,9 @@ pub struct TriedValue {
     pub failed: u64,
 }
 
-/// What a result covers until there is more: a reader with a cluster in mixed mode must know.
-pub const COVERS: &str = "trust lists (CTL, ITL), TVS, signed configurations and LSCs (CAPF); no \
-                          registration";
-
-/// What the result of these phones covers.
-fn covers(ledger: &Ledger) -> String {
-    if ledger.counts().registration == RegistrationCounts::default() {
-        return COVERS.into();
-    }
-    "trust lists (CTL, ITL), TVS, signed configurations and registration (SIP); no CAPF (LSC)"
-        .into()
-}
+/// What results cover, and what they do not.
+pub const COVERS: &str = "trust lists (CTL, ITL), TVS, signed configurations, LSCs (CAPF), HTTPS \
+                          services and, where [registration] says so, registration (SIP); no calls";
 
 /// What a run knows beside its ledgers.
 #[derive(Clone, Debug, Default)]
@@ -345,7 +338,7 @@ impl Summary {
         let (before, mean) = (&facts.signed_before, facts.sign_mean_s);
         let mut summary = Summary {
             schema: 1,
-            covers: covers(ledger),
+            covers: COVERS.into(),
             cut_by: finish.cut_by(),
             signatures: Signatures::new(ledger, before, &facts.signed, mean),
             fleet_ready_s: fleet_ready(ledger),

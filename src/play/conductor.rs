@@ -12,7 +12,7 @@ use crate::console::{Answer, Session, Sql, Transcript, Typed, View};
 use crate::listing::{hex, upper_hex};
 use crate::measure::{
     CapfNumbers, ClusterCounts, CpuSeconds, Finish, ItlChecksum, Ledger, Mode, OperatorStep,
-    RunFacts, RunInfo, ServeSummary, StepMark, Stranded, Summary,
+    ProbeSummary, RunFacts, RunInfo, ServeSummary, StepMark, Stranded, Summary,
 };
 use crate::phone::{Outcome, Phone, TrustList};
 use crate::scenario::{FleetStart, Plan};
@@ -22,6 +22,7 @@ use super::cast::Cast;
 use super::dates::{expired, mails};
 use super::homes::Homes;
 use super::presented::Gallery;
+use super::probes::Probes;
 use super::roll::{Bench, Roll, RollEntry};
 use super::rollout;
 use super::stranded::Inspector;
@@ -57,6 +58,7 @@ pub struct Play {
     done: Vec<OperatorStep>,
     /// What services have presented.
     gallery: Gallery,
+    probes: Probes,
     notes: Vec<String>,
     /// Actions that the cluster took and failed to carry out.
     failed_actions: u64,
@@ -128,13 +130,14 @@ impl Play {
             began_s,
             homes: Arc::new(Homes::of_plan(&plan)),
             timeline: Timeline::new(std::mem::take(&mut plan.timeline)),
-            plan,
             commands: VecDeque::new(),
             cues: VecDeque::new(),
             any_wave: false,
             storm: None,
             steps: Vec::new(),
             done: Vec::new(),
+            probes: Probes::new(&plan.probes, cluster.as_ref()),
+            plan,
             gallery: cluster.as_ref().map(Gallery::of).unwrap_or_default(),
             cluster,
             notes: Vec::new(),
@@ -350,6 +353,9 @@ impl Play {
                 Vec::new()
             }
         };
+        if let Some(cluster) = &self.cluster {
+            self.probes.look(cluster, step.as_ref().map(|step| step.name.as_str()), now);
+        }
         self.cues.push_back(Cue::Acts { action, step });
         for effect in effects {
             let cue = self.cue(effect);
@@ -427,6 +433,8 @@ impl Play {
     /// What the summary says of the run; its driver adds what it has counted.
     pub fn facts(&self) -> RunFacts {
         let cluster = self.cluster.as_ref();
+        let probes = self.probes.found(cluster, self.now);
+        let outages = |probe: &ProbeSummary| probe.course.iter().filter(|one| !one.works).count();
         let known = Summary {
             scenario: self.plan.name.clone(),
             mode: self.mode,
@@ -438,7 +446,10 @@ impl Play {
                 failed_actions: self.failed_actions,
                 expired_certificates: self.expired().len() as u64,
                 expiry_alarms: cluster.map_or(0, |ours| ours.monitor(self.now).raised()),
+                probes_failed: probes.iter().filter(|probe| !probe.works).count() as u64,
+                probe_outages: probes.iter().map(outages).sum::<usize>() as u64,
             },
+            probes,
             capf: self.capf(),
             notes: [&self.notes[..], &self.warnings()].concat(),
             operator: self.done.clone(),

@@ -10,6 +10,7 @@ mod dates;
 mod homes;
 mod presented;
 mod presses;
+mod probes;
 mod roll;
 mod rollout;
 mod stranded;

@@ -6,8 +6,8 @@ use crate::base::words::{aligned, aligned_left, bytes, count, seconds};
 use crate::base::{ExitCode, Time, wrapped};
 use crate::measure::{
     COVERS, CapfNumbers, ConfigCounts, FirmwareCounts, ItlChecksum, Ledger, LscCounts,
-    MachineSummary, Phones, PressEnds, RegistrationCounts, Section, ServeSummary, Signatures,
-    SimSummary, StepKind, StepSummary, Summary, TrustPaths, TvsCounts, Unit, Verdict,
+    MachineSummary, Phones, PressEnds, ProbeSummary, RegistrationCounts, Section, ServeSummary,
+    Signatures, SimSummary, StepKind, StepSummary, Summary, TrustPaths, TvsCounts, Unit, Verdict,
 };
 use crate::scenario::{Slo, SloResult, SloVerdict};
 
@@ -96,6 +96,9 @@ fn lines(summary: &Summary) -> Vec<(&'static str, String)> {
         lines.push(("HTTPS", said(&summary.https, ..)));
     }
     lines.push(("signatures", signatures(&summary.signatures)));
+    let label = |at: usize| if at == 0 { "probes" } else { "" };
+    let probes = summary.probes.iter().enumerate();
+    lines.extend(probes.map(|(at, probe)| (label(at), self::probe(probe))));
     if !summary.services.is_empty() {
         lines.push(("services", summary.services.join("; ")));
     }
@@ -114,6 +117,19 @@ fn lines(summary: &Summary) -> Vec<(&'static str, String)> {
         Some(sim) => lines.extend(simulation(sim)),
     }
     lines
+}
+
+/// Whether something that certificates decide worked at the end, and if not, why and since when.
+fn probe(probe: &ProbeSummary) -> String {
+    let since = probe.course.last().map(|change| change.at_s);
+    let earlier = probe.course.iter().rev().skip(1).filter(|change| !change.works).count();
+    let earlier = if earlier > 0 { format!(", had failed {earlier} times") } else { String::new() };
+    match &probe.cause {
+        None => format!("{} works{earlier}", probe.probe),
+        Some(cause) => {
+            format!("{} FAILS since {}: {cause}{earlier}", probe.probe, seconds(since))
+        }
+    }
 }
 
 /// The LSCs of phones, where anybody asked for any.
@@ -649,7 +665,7 @@ mod tests {
         let text = shown(&summary(&[], Finish::Complete));
         let first = text.lines().next().unwrap();
         assert!(first.starts_with("covers        trust lists (CTL, ITL), TVS"), "{text}");
-        assert!(text.contains("no registration\n"), "{text}");
+        assert!(text.contains("no calls\n"), "{text}");
     }
 
     #[test]

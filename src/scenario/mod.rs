@@ -19,6 +19,7 @@ mod names;
 mod network;
 mod overrides;
 mod plan;
+mod probes;
 mod quantity;
 mod raw;
 mod resolve;
@@ -39,6 +40,7 @@ pub use network::{Link, SitePlan};
 pub use plan::{
     Dates, FleetPlan, FleetStart, FollowUp, Limits, Plan, Target, TimelineEntry, Trigger,
 };
+pub use probes::{AT_THE_START, ProbePlan};
 pub use quantity::{QuantityError, parse_span};
 pub use resolve::PHONES_MAX;
 pub use slo::{Doubt, Op, Operand, Slo, SloError, SloResult, SloVerdict};

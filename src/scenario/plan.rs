@@ -8,6 +8,7 @@ use crate::phone::PhoneProfile;
 
 use super::cost::CostModel;
 use super::network::{Link, SitePlan, site_of};
+use super::probes::ProbePlan;
 use super::slo::Slo;
 use super::uses::UsePlan;
 
@@ -30,6 +31,8 @@ pub struct Plan {
     pub phone: PhoneProfile,
     /// What the operator does, in the order of the file.
     pub timeline: Vec<TimelineEntry>,
+    /// What else is tried that depends on certificates.
+    pub probes: Vec<ProbePlan>,
     /// Which date it is, and where.
     pub dates: Dates,
     /// What must hold at the end.

@@ -100,6 +100,8 @@ pub(super) struct RawScenario {
     pub procedure: Vec<RawProcedure>,
     pub r#use: Option<Text>,
     #[serde(default)]
+    pub probe: Vec<RawProbe>,
+    #[serde(default)]
     pub slo: Vec<RawSlo>,
     #[serde(default)]
     pub run: RawRun,
@@ -330,6 +332,17 @@ impl<'de> Visitor<'de> for EventVisitor {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct RawSlo {
     pub expr: Text,
+}
+
+/// Something beside phones that depends on a certificate.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawProbe {
+    pub kind: Text,
+    pub node: Text,
+    pub peer: Option<Text>,
+    pub unit: Option<Text>,
+    pub imports: Option<Vec<Text>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

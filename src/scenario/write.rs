@@ -4,7 +4,7 @@ use toml::Value;
 
 use crate::base::{Model, NodeId, Span, Time};
 use crate::cluster::{
-    CapfSettings, CertificateKind, NodeSpec, Security, SecurityProfile, Topology,
+    CapfSettings, CertificateKind, NodeSpec, Probe, Security, SecurityProfile, Topology,
 };
 use crate::crypto::date_text;
 use crate::phone::BlockSizeRule;
@@ -13,6 +13,7 @@ use crate::wire::Dialogue;
 use super::names::url_scheme;
 use super::network::{SitePlan, percent_text, rate_text};
 use super::plan::{FleetPlan, Plan, TimelineEntry, Trigger};
+use super::probes::ProbePlan;
 use super::uses::UsePlan;
 use super::verbs::{CONSOLE, Verb, verbs};
 
@@ -38,10 +39,30 @@ fn write_plan(out: &mut String, plan: &Plan) -> fmt::Result {
     for entry in &plan.timeline {
         write_entry(out, entry, &plan.topology)?;
     }
+    for probe in &plan.probes {
+        write_probe(out, probe, &plan.topology)?;
+    }
     for slo in &plan.slos {
         write!(out, "\n[[slo]]\nexpr = {}\n", quoted(&slo.text))?;
     }
     write_run(out, plan)
+}
+
+fn write_probe(out: &mut String, plan: &ProbePlan, topology: &Topology) -> fmt::Result {
+    let Probe { kind, node, peer, store } = &plan.probe;
+    writeln!(out, "\n[[probe]]\nkind = {}", quoted(kind.name()))?;
+    writeln!(out, "node = {}", node_name(topology, *node))?;
+    if let Some(peer) = peer {
+        writeln!(out, "peer = {}", quoted(peer))?;
+    }
+    if let Some(store) = store {
+        writeln!(out, "unit = {}", quoted(store.name()))?;
+    }
+    if kind.service().is_none() {
+        return Ok(());
+    }
+    let imports: Vec<_> = plan.imports.iter().map(|step| quoted(step)).collect();
+    writeln!(out, "imports = [{}]", imports.join(", "))
 }
 
 fn write_registration(out: &mut String, plan: &Plan) -> fmt::Result {

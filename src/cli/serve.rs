@@ -7,6 +7,7 @@ use crate::wire::Dialogue;
 
 use super::ExitCode;
 use super::args::{CliError, Format, GlobalArgs, ScenarioArgs};
+use super::mail::MailArgs;
 use super::progress::ProgressView;
 use super::run::{live_error, runtime};
 
@@ -38,6 +39,9 @@ pub struct ServeArgs {
     /// DIR/NODE has the lists and, with and without signature, the configurations of all phones.
     #[arg(long, value_name = "DIR")]
     pub write_files: Option<PathBuf>,
+    /// Whom the Certificate Monitor mails while it serves.
+    #[command(flatten)]
+    pub mail: MailArgs,
 }
 
 const SERVE_EXAMPLES: &str = "\
@@ -50,11 +54,13 @@ Examples:
 /// Serves until interrupted and says how the program ends; an interrupt is the normal end.
 pub fn serve(args: &ServeArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
     let plan = args.scenario.load_for_traffic()?;
+    args.mail.check(&args.scenario.flags)?;
     let options = LiveOptions {
         state: args.state.clone(),
         files: args.files.clone(),
         written: args.write_files.clone(),
         admin: args.admin.clone().or_else(|| Some(args.state.as_ref()?.join(ADMIN_SOCKET))),
+        mail: args.mail.mailing(),
         ..LiveOptions::default()
     };
     let mut view = ProgressView::new(global, &plan);

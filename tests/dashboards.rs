@@ -70,6 +70,7 @@ fn exported() -> BTreeSet<String> {
             capf,
             web_nodes: [([127, 0, 0, 1].into(), "pub".to_owned())].into(),
             steps: vec![StepMark::default()],
+            probes: vec![("axl at pub".to_owned(), true)],
             ..RunInfo::default()
         },
     );

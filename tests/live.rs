@@ -286,6 +286,9 @@ fn agree(name: &str, live: &Summary, sim: &Summary) {
     for count in ["requests", "transfers", "not_found", "errors"] {
         assert_eq!(live["tftp"][count], sim["tftp"][count], "{name}: {count}");
     }
+    for count in ["probes_failed", "probe_outages"] {
+        assert_eq!(live["cluster"][count], sim["cluster"][count], "{name}: {count}");
+    }
     assert_eq!((&live["covers"], &live["services"]), (&sim["covers"], &sim["services"]));
     for count in ["tvs_handshakes_ok", "tvs_handshakes_failed", "tvs_answers"] {
         assert_eq!(live["serve"][count], sim["serve"][count], "{name}: {count}");

@@ -56,6 +56,7 @@ const SCENARIOS: &[&str] = &[
     "tomcat-regen.toml",
     "rollback-services.toml",
     "registration-storm.toml",
+    "peers-and-probes.toml",
 ];
 
 #[test]

@@ -63,7 +63,7 @@ fn an_expired_call_manager_ends_trunks_media_and_axl_and_no_login() {
     let in_time = sim(&plan("CallManager='50d'", &[ADVANCE, &all_four()].concat()));
     assert_eq!(courses(&in_time), vec![vec![true]; 4], "ten days are left");
     let tomcat = sim(&plan("tomcat='30d'", &[ADVANCE, &all_four()].concat()));
-    assert_eq!(courses(&tomcat).iter().map(|one| one.len()).collect::<Vec<_>>(), [1, 1, 2, 2]);
+    assert_eq!(courses(&tomcat).iter().map(Vec::len).collect::<Vec<_>>(), [1, 1, 2, 2]);
 }
 
 #[test]
@@ -106,27 +106,159 @@ fn a_peer_that_trusts_the_ca_takes_its_renewals_and_no_other_name() {
     assert!(cause.contains("names pub-new, and the peer expects pub"), "{cause}");
 }
 
+const SETTLED: &str = "when='fleet-settled'";
+const NEXT: &str = "after='previous'";
+
+/// A step that is due at `when`.
+fn step(when: &str, what: &str) -> String {
+    format!("[[event]]\n{when}\n{what}\n")
+}
+
+fn cause(summary: &Summary, probe: usize) -> &str {
+    summary.probes[probe].cause.as_deref().unwrap_or("it works")
+}
+
 #[test]
-fn vpn_and_voicemail_need_the_certificate_of_their_peer_in_its_time() {
-    let import = |store: &str, name: &str| {
-        format!(
-            "[[event]]\nwhen='fleet-settled'\n\
-             import-trust={{unit='{store}',node='pub',name='{name}',valid='30d'}}\n"
-        )
-    };
+fn vpn_and_voicemail_take_what_is_in_their_store_and_nothing_else() {
     let probes = [
         probe("phone-vpn", "peer='asa'"),
-        probe("visual-voicemail", "peer='unity'"),
-        probe("visual-voicemail", "peer='unity'\nunit='phone-ctl-trust'"),
+        probe("visual-voicemail", "peer='unity'\ntrusted=false"),
+        probe("visual-voicemail", "peer='unity'\nunit='phone-ctl-trust'\ntrusted=false"),
     ];
-    let steps = [import("phone-vpn-trust", "asa"), import("phone-trust", "unity")].concat();
-    let summary = sim(&plan("", &[&steps, &probes.concat()[..]].concat()));
-    assert_eq!(courses(&summary), [vec![false, true], vec![false, true], vec![false]]);
-    let missing = summary.probes[2].cause.as_ref().unwrap();
-    assert!(missing.contains("phone-ctl-trust on pub has no certificate unity"), "{missing}");
-    let late = sim(&plan("", &[&steps, ADVANCE, &probes.concat()].concat()));
-    assert_eq!(courses(&late)[..2], [[false, true, false], [false, true, false]]);
-    assert!(late.probes[0].cause.as_ref().unwrap().contains("asa in phone-vpn-trust on pub"));
+    let import = "import-trust={unit='phone-trust',node='pub',name='unity'}";
+    let summary = sim(&plan("", &[&step(SETTLED, import), &probes.concat()[..]].concat()));
+    assert_eq!(courses(&summary), [vec![true], vec![false, true], vec![false]]);
+    assert!(cause(&summary, 2).contains("phone-ctl-trust on pub has no certificate unity"));
+    assert_eq!(summary.probes[2].probe, "visual-voicemail of unity at pub by phone-ctl-trust");
+    // A deletion, and a certificate of the same name that another has made.
+    let delete = "delete-certificate={node='pub',unit='phone-vpn-trust',name='asa'}";
+    let deleted = sim(&plan("", &[step(SETTLED, delete), probes[0].clone()].concat()));
+    assert_eq!(courses(&deleted), [[true, false]]);
+    let back = "import-trust={unit='phone-vpn-trust',node='pub',name='asa'}";
+    let repaired = [step(SETTLED, delete), step(NEXT, back), probes[0].clone()].concat();
+    assert_eq!(courses(&sim(&plan("", &repaired))), [[true, false, true]]);
+}
+
+#[test]
+fn a_peer_that_renews_its_certificate_is_refused_by_its_signature_until_somebody_imports_it() {
+    let vpn = probe("phone-vpn", "peer='asa'");
+    let renewal = step(SETTLED, "renew-peer='asa'");
+    let import = step(NEXT, "import-trust={unit='phone-vpn-trust',node='pub',name='asa'}");
+    let broken = sim(&plan("", &[&renewal[..], &vpn].concat()));
+    assert_eq!(courses(&broken), [[true, false]]);
+    // The subject is the same; it is the signature that does not fit.
+    assert!(cause(&broken, 0).contains("holds another certificate asa (serial "), "{broken:?}");
+    let repaired = sim(&plan("", &[&renewal[..], &import, &vpn].concat()));
+    assert_eq!(courses(&repaired), [[true, false, true]]);
+    assert_eq!((repaired.cluster.probes_failed, repaired.cluster.probe_outages), (0, 1));
+    // Into another store it helps nobody.
+    let elsewhere = import.replace("phone-vpn", "phone");
+    assert_eq!(
+        courses(&sim(&plan("", &[&renewal[..], &elsewhere, &vpn].concat()))),
+        [[true, false]]
+    );
+    // With another name it is trusted and refused all the same.
+    let renamed = step(SETTLED, "renew-peer={peer='asa',name='asa-2'}");
+    let import = import.replace("name='asa'", "name='asa-2'");
+    let renamed = sim(&plan("", &[&renamed[..], &import, &vpn].concat()));
+    assert!(cause(&renamed, 0).contains("names asa-2, and pub expects asa"), "{renamed:?}");
+}
+
+#[test]
+fn a_ca_in_the_store_vouches_for_every_certificate_that_it_signs() {
+    let trunk = probe("sip-trunk", "peer='gw'");
+    let renew = |when, chain: &str| step(when, &format!("renew-peer={{peer='gw',{chain}}}"));
+    let import = |name: &str| {
+        step(NEXT, &format!("import-trust={{unit='CallManager-trust',node='pub',name='{name}'}}"))
+    };
+    let by_root = "issuer='Root'";
+    let by_issuing = "issuer='Root',intermediate='Issuing'";
+    for (steps, course) in [
+        (vec![renew(SETTLED, by_root)], vec![true, false]),
+        (vec![renew(SETTLED, by_root), import("Root")], vec![true, false, true]),
+        (
+            // Renewals of one CA need no further import, with a CA between that is sent along.
+            vec![
+                renew(SETTLED, by_issuing),
+                import("Root"),
+                renew(NEXT, by_root),
+                renew(NEXT, by_issuing),
+            ],
+            vec![true, false, true],
+        ),
+        // The one between is another each time: who trusts only that one is refused later.
+        (
+            vec![renew(SETTLED, by_issuing), import("Issuing"), renew(NEXT, by_issuing)],
+            vec![true, false, true, false],
+        ),
+        // Another CA of another name has signed nothing.
+        (vec![renew(SETTLED, by_root), import("Other")], vec![true, false]),
+    ] {
+        let summary = sim(&plan("", &[steps.concat(), trunk.clone()].concat()));
+        assert_eq!(courses(&summary), [course], "{steps:?}");
+    }
+}
+
+#[test]
+fn an_end_between_two_steps_is_seen_at_its_very_instant() {
+    let probes =
+        [probe("sip-trunk", "peer='gw'"), probe("axl", ""), probe("phone-vpn", "peer='asa'")];
+    let steps = [
+        step(SETTLED, "renew-peer={peer='gw',issuer='Root',valid='2160h'}"),
+        step(NEXT, "import-trust={unit='CallManager-trust',node='pub',name='Root'}"),
+        step("after='previous'\ndelay='1440h'", "reset-phones={spread='1s'}"),
+    ];
+    let summary = sim(&plan("tomcat='30d'", &[steps.concat(), probes.concat()].concat()));
+    assert_eq!(courses(&summary), [vec![true, false, true], vec![true, false], vec![true]]);
+    let ended = summary.probes[1].course[1].at_s;
+    // The certificate is valid up to and with its last second.
+    assert!((ended - 30.0 * 86_400.0 - 1.0).abs() < 1e-6, "not at the reset on day 60: {ended}");
+    assert!((summary.probes[1].failed_s - 30.0 * 86_400.0).abs() < 60.0, "{summary:?}");
+    let one_day = summary.probes[1].cause.as_ref().unwrap();
+    assert!(one_day.starts_with("tomcat.pem of pub is valid from"), "{one_day}");
+    // Time that is skipped is not the time of the run.
+    let skipped = [
+        step(SETTLED, "advance='29d'"),
+        step("after='previous'\ndelay='48h'", "reset-phones={spread='1s'}"),
+    ];
+    let summary = sim(&plan("tomcat='30d'", &[skipped.concat(), probes[1].clone()].concat()));
+    let at_s = summary.probes[0].course[1].at_s;
+    assert!((86_400.0..86_402.0).contains(&at_s), "{at_s}");
+}
+
+#[test]
+fn what_a_replication_brings_is_seen_when_it_arrives() {
+    let two = text("", "").replacen(
+        "[[cluster.group]]",
+        "[[cluster.node]]\nname='sub'\naddress='127.0.0.2'\nservices=['callmanager','tftp','tvs']\n\
+         ports={tftp=0,tvs=0}\n[[cluster.group]]",
+        1,
+    );
+    let two = two.replacen("release='8.6'\n", "release='8.6'\nreplication-delay='90s'\n", 1);
+    let steps = [
+        step(SETTLED, "renew-peer='asa'"),
+        step(NEXT, "import-trust={unit='phone-vpn-trust',node='sub',name='asa'}"),
+        step("after='previous'\ndelay='10m'", "reset-phones={spread='1s'}"),
+    ];
+    let vpn = ["pub", "sub"]
+        .map(|node| format!("[[probe]]\nkind='phone-vpn'\npeer='asa'\nnode='{node}'\n"));
+    let all = [two, steps.concat(), vpn.concat()].concat();
+    let plan = load(Path::new("x.toml"), &all, &[], &known_paths()).unwrap();
+    let summary = sim(&plan);
+    assert_eq!(courses(&summary), [[true, false, true]; 2], "{summary:?}");
+    let back = [0, 1].map(|one: usize| summary.probes[one].course[2].at_s);
+    assert!(((back[0] - back[1]) - 90.0).abs() < 1e-6, "{back:?}");
+}
+
+#[test]
+fn a_run_without_a_probe_is_the_same_run() {
+    let steps = [RENEW, RESTART, &step(NEXT, "reset-phones={spread='1s'}")].concat();
+    let digest = |probes: &str| {
+        let plan = plan("", &[&steps, probes].concat());
+        World::new(&plan, SimOptions::default()).run().digest
+    };
+    let probes = [probe("axl", ""), probe("sip-trunk", "")].concat();
+    assert_eq!(digest(""), digest(&probes), "who only looks changes nothing");
 }
 
 #[test]
@@ -134,45 +266,73 @@ fn a_probe_that_cannot_be_is_refused_and_others_survive_being_written() {
     for (bad, why) in [
         (probe("phone-vpn", ""), "needs its peer"),
         (probe("axl", "peer='x'"), "has no peer"),
-        (probe("sip-trunk", "unit='CallManager-trust'"), "goes with `peer` only"),
+        (probe("sip-trunk", "unit='CallManager-trust'"), "`unit` goes with `peer` only"),
+        (probe("sip-trunk", "trusted=false"), "`trusted` goes with `peer` only"),
         (probe("phone-vpn", "peer='x'\nimports=[]"), "imports nothing"),
+        (probe("phone-vpn", "peer='a,CN=b'"), "is not a host name"),
         (probe("sip-trunk", "imports=['bakc']"), "unknown step `bakc`"),
         (probe("sip-trnk", ""), "unknown probe `sip-trnk`"),
+        (probe("axl", "").repeat(2), "comes twice"),
+        (
+            [step(NEXT, "renew-peer='asb'"), probe("phone-vpn", "peer='asa'")].concat(),
+            "unknown peer",
+        ),
+        (step(NEXT, "renew-peer={peer='a',intermediate='b'}"), "goes with `issuer` only"),
     ] {
         let all = text("", &[RENEW, RESTART, &bad].concat());
         let error = load(Path::new("x.toml"), &all, &[], &known_paths()).unwrap_err();
-        assert!(error.to_string().contains(why), "{error}");
+        let all: Vec<_> = std::iter::once(&error).chain(&error.more).map(|one| &one.what).collect();
+        assert!(all.iter().any(|what| what.contains(why)), "{all:?}");
     }
     let good = [
+        step(NEXT, "renew-peer={peer='asa',name='asb',issuer='R',intermediate='I',valid='1h'}"),
+        step(NEXT, "import-trust={unit='phone-vpn-trust',node='pub',name='R'}"),
         probe("sip-trunk", "peer='gw'\nunit='CallManager-trust'\nimports=['back']"),
-        probe("phone-vpn", "peer='asa'"),
+        probe("phone-vpn", "peer='asa'\ntrusted=false\nname='vpn'"),
+        probe("axl", "").repeat(2).replacen("[[probe]]", "[[probe]]\nname='axl-2'", 1),
     ];
     let plan = plan("", &[RENEW, RESTART, &good.concat()].concat());
     let again = load(Path::new("again.toml"), &to_toml(&plan), &[], &known_paths()).unwrap();
     assert_eq!(again, plan);
 }
 
-struct Silent;
+/// What an observer was told of probes.
+#[derive(Default)]
+struct Told(Vec<String>);
 
-impl Observer for Silent {
+impl Observer for Told {
     fn started(&mut self, _: &[String]) {}
     fn tick(&mut self, _: &Ledger, _: Time) {}
     fn operator(&mut self, _: &str, _: Time) {}
+    fn told(&mut self, text: &str, _: Time) {
+        self.0.push(text.to_owned());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn probes_come_out_alike_live_and_in_virtual_time() {
-    let plan = plan("CallManager='30d'", &[ADVANCE, &all_four()].concat());
-    let run = Box::pin(live::run(&plan, &LiveOptions::default(), &mut Silent)).await.unwrap();
+    let vpn = probe("phone-vpn", "peer='asa'");
+    let steps = [
+        step(SETTLED, "renew-peer={peer='asa',valid='1s'}"),
+        step(NEXT, "import-trust={unit='phone-vpn-trust',node='pub',name='asa'}"),
+        step("after='previous'\ndelay='3s'", "advance='40d'"),
+    ];
+    let plan = plan("CallManager='30d'", &[steps.concat(), all_four(), vpn].concat());
+    let mut told = Told::default();
+    let run = Box::pin(live::run(&plan, &LiveOptions::default(), &mut told)).await.unwrap();
     let live = Summary::new(&run.ledger, run.facts, &plan.slos, run.finish);
     let sim = sim(&plan);
-    let causes = |summary: &Summary| -> Vec<Option<String>> {
-        summary.probes.iter().map(|probe| probe.cause.clone()).collect()
-    };
     assert_eq!((courses(&live), live.cluster), (courses(&sim), sim.cluster));
-    let dates = |cause: Option<String>| {
-        cause.map(|cause| cause.split(" is valid").next().unwrap().to_owned())
+    assert_eq!(courses(&sim)[4], [true, false, true, false]);
+    let end = |summary: &Summary| summary.probes[4].course[3].at_s;
+    // The end between two steps, one second or two behind the renewal, and not at the next step.
+    assert!((1.0..2.5).contains(&end(&live)) && (1.0..2.5).contains(&end(&sim)), "{live:?}");
+    let failing = told.0.iter().filter(|text| text.contains(" FAILS: ")).count();
+    let works = told.0.iter().filter(|text| text.contains(" works again")).count();
+    assert_eq!((failing, works), (5, 1), "{:?}", told.0);
+    let kinds = |summary: &Summary| -> Vec<Option<String>> {
+        let causes = summary.probes.iter().map(|probe| probe.cause.clone());
+        causes.map(|cause| Some(cause?.split(" is valid").next()?.to_owned())).collect()
     };
-    let kinds = |summary: &Summary| causes(summary).into_iter().map(dates).collect::<Vec<_>>();
     assert_eq!(kinds(&live), kinds(&sim));
 }

@@ -30,6 +30,7 @@ fn all_scenarios_are_there_and_named_like_their_files() {
         "mixed-mode-rename",
         "node-failover",
         "one-type-at-a-time",
+        "peers-and-probes",
         "recommended-order",
         "registration-storm",
         "rename-all-three",

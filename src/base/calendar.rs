@@ -27,6 +27,14 @@ impl Calendar {
         Time::from_nanos(now.as_nanos().saturating_add(skipped))
     }
 
+    /// The first instant of the run at which it is this date, in Unix seconds, if nothing more is
+    /// skipped: its start if that has passed, [`Time::NEVER`] if no run lasts so long.
+    pub fn when(&self, date_s: u64) -> Time {
+        let aged = date_s.saturating_sub(self.epoch_s).checked_mul(1_000_000_000);
+        let skipped = self.skipped_ns.load(Ordering::Relaxed);
+        aged.map_or(Time::NEVER, |aged| Time::from_nanos(aged.saturating_sub(skipped)))
+    }
+
     /// The date moves on by this much at once.
     pub fn skip(&self, span: Span) {
         self.skipped_ns.fetch_add(span.as_nanos(), Ordering::Relaxed);
@@ -46,5 +54,8 @@ mod tests {
         assert_eq!(calendar.date_s(now), 1_105);
         assert_eq!(calendar.aged(now), now + Span::from_secs(100));
         assert_eq!(calendar.date_s(Time::NEVER), 1_000 + u64::MAX / 1_000_000_000);
+        assert_eq!(calendar.when(1_106), now + Span::from_secs(1), "the first instant of a date");
+        assert_eq!(calendar.date_s(calendar.when(1_106) - Span::from_nanos(1)), 1_105);
+        assert_eq!([calendar.when(7), calendar.when(u64::MAX)], [Time::ZERO, Time::NEVER]);
     }
 }

@@ -46,10 +46,14 @@ impl Change {
         Change { at, nodes: NodeSet::of(nodes) }
     }
 
+    /// When a node hears of it if others hear of it after `delay`.
+    pub fn reaches(self, node: NodeId, delay: Span) -> Time {
+        self.at + if self.nodes.contains(node) { Span::ZERO } else { delay }
+    }
+
     /// Whether a node has heard of it at `now` if others hear of it after `delay`.
     pub fn has_reached(self, node: NodeId, now: Time, delay: Span) -> bool {
-        let delay = if self.nodes.contains(node) { Span::ZERO } else { delay };
-        self.at + delay <= now
+        self.reaches(node, delay) <= now
     }
 }
 
@@ -72,6 +76,12 @@ impl Stay {
     pub fn covers(self, node: NodeId, now: Time, delay: Span) -> bool {
         self.since.has_reached(node, now, delay)
             && !self.until.is_some_and(|until| until.has_reached(node, now, delay))
+    }
+
+    /// When a node hears next after `now` that it came or went, if it ever does.
+    pub fn next_change(self, node: NodeId, now: Time, delay: Span) -> Option<Time> {
+        let changes = std::iter::once(self.since).chain(self.until);
+        changes.map(|change| change.reaches(node, delay)).filter(|at| *at > now).min()
     }
 
     /// Whether it is gone on every node at `now`.

@@ -1,5 +1,6 @@
 use crate::base::{NodeId, Time};
 use crate::crypto::{Certificate, ChainFault, date_text};
+use crate::listing::upper_hex;
 
 use super::kinds::{ServiceKind, TrustStore};
 use super::state::Cluster;
@@ -11,9 +12,9 @@ pub struct Probe {
     pub kind: ProbeKind,
     /// At which node.
     pub node: NodeId,
-    /// Common name of the certificate that the node must trust; `None`: it asks for none.
+    /// The other server that presents a certificate with this common name; `None`: it presents none.
     pub peer: Option<String>,
-    /// By which of its stores it must; `None`: by that of the kind.
+    /// By which of its stores the node must trust that; `None`: by that of the kind.
     pub store: Option<TrustStore>,
 }
 
@@ -122,25 +123,54 @@ pub enum ProbeFault {
         /// Which one, in words.
         certificate: String,
     },
-    /// The certificate has another name than the peer expects.
-    #[error("{certificate} names {name}, and the peer expects {expected}; set its name there")]
+    /// The certificate has another name than the other end expects.
+    #[error("{certificate} names {name}, and {who} expects {expected}; set its name there")]
     Name {
         /// Which one, in words.
         certificate: String,
         /// Its common name.
         name: String,
-        /// What the peer expects.
+        /// Who judges it.
+        who: String,
+        /// What that one expects.
         expected: String,
     },
-    /// The node does not trust the peer.
-    #[error("{store} on {node} has no certificate {peer}; import it")]
+    /// The peer is nobody that has a certificate.
+    #[error("{peer} presents no certificate; renew-peer makes one")]
+    Silent {
+        /// Name of the peer.
+        peer: String,
+    },
+    /// The node trusts nothing of this name.
+    #[error(
+        "{store} on {node} has no certificate {peer}, and no CA that has signed the one that {peer} \
+         presents; import-trust one of them"
+    )]
     Missing {
         /// Name of the store.
         store: &'static str,
         /// Name of the node.
         node: String,
-        /// Common name of the peer's certificate.
+        /// Name of the peer.
         peer: String,
+    },
+    /// The node trusts another certificate of this name, by which the one that is presented is not
+    /// signed.
+    #[error(
+        "{store} on {node} holds another certificate {peer} (serial {held}) than {peer} presents \
+         (serial {presented}); import-trust the new one"
+    )]
+    Other {
+        /// Name of the store.
+        store: &'static str,
+        /// Name of the node.
+        node: String,
+        /// Name of the peer.
+        peer: String,
+        /// Serial number of the certificate in the store, hexadecimal.
+        held: String,
+        /// Serial number of the presented one.
+        presented: String,
     },
 }
 
@@ -148,7 +178,13 @@ impl Probe {
     /// What it is in words, such as `phone-vpn of asa at pub`.
     pub fn words(&self, node: &str) -> String {
         let of = self.peer.as_ref().map(|peer| format!(" of {peer}")).unwrap_or_default();
-        format!("{}{of} at {node}", self.kind.name())
+        let by = self.store.map(|store| format!(" by {}", store.name())).unwrap_or_default();
+        format!("{}{of} at {node}{by}", self.kind.name())
+    }
+
+    /// The peer that presents a certificate, and the store by which the node must trust it.
+    pub fn trusts(&self) -> Option<(&str, TrustStore)> {
+        Some((self.peer.as_deref()?, self.store.or(self.kind.store())?))
     }
 
     /// The peer's administrator imports what vouches for the certificate that the node presents now:
@@ -169,50 +205,97 @@ impl Probe {
     /// # Errors
     /// If it does not: because of which certificate.
     pub fn judge(&self, cluster: &Cluster, peer: &PeerTrust, now: Time) -> Result<(), ProbeFault> {
-        let date_s = cluster.calendar().date_s(now);
         if let Some(service) = self.kind.needs() {
             let presented = self.presented(cluster, service)?;
-            if !presented.is_valid_at(date_s) {
+            if !presented.is_valid_at(cluster.calendar().date_s(now)) {
                 return Err(dates(&self.own(cluster, service), presented));
             }
         }
         if let Some(service) = self.kind.service() {
-            let presented = self.presented(cluster, service)?;
-            let own = self.own(cluster, service);
-            let offered = self.offered(cluster, presented, now);
-            match presented.judge_chain(&offered, &peer.anchors, date_s) {
-                Ok(()) => {}
-                Err(ChainFault::Dates(bad)) if bad == *presented => return Err(dates(&own, &bad)),
-                Err(ChainFault::Dates(bad)) => {
-                    let name = format!("{}, which vouches for {own},", bad.common_name());
-                    return Err(dates(&name, &bad));
-                }
-                Err(ChainFault::Untrusted(_)) => {
-                    return Err(ProbeFault::Untrusted { certificate: own });
-                }
-            }
-            let name = presented.common_name();
-            if let Some(expected) = peer.name.as_ref().filter(|expected| *expected != name) {
-                return Err(ProbeFault::Name {
-                    certificate: own,
-                    name: name.to_owned(),
-                    expected: expected.clone(),
-                });
-            }
+            self.judge_node(cluster, service, peer, now)?;
         }
-        let (Some(name), Some(store)) = (&self.peer, self.store.or(self.kind.store())) else {
-            return Ok(());
+        self.trusts().map_or(Ok(()), |(name, store)| self.judge_peer(cluster, name, store, now))
+    }
+
+    /// The peer judges what the node presents.
+    fn judge_node(
+        &self,
+        cluster: &Cluster,
+        service: ServiceKind,
+        peer: &PeerTrust,
+        now: Time,
+    ) -> Result<(), ProbeFault> {
+        let date_s = cluster.calendar().date_s(now);
+        let presented = self.presented(cluster, service)?;
+        let own = self.own(cluster, service);
+        let offered = self.offered(cluster, presented, now);
+        match presented.judge_chain(&offered, &peer.anchors, date_s) {
+            Ok(()) => {}
+            Err(ChainFault::Dates(bad)) if bad == *presented => return Err(dates(&own, &bad)),
+            Err(ChainFault::Dates(bad)) => return Err(dates(&vouches(&bad, &own), &bad)),
+            Err(ChainFault::Untrusted) => return Err(ProbeFault::Untrusted { certificate: own }),
+        }
+        names(presented, own, "the peer", peer.name.as_deref())
+    }
+
+    /// The node, or a phone with what the node has handed out, judges what the peer presents.
+    fn judge_peer(
+        &self,
+        cluster: &Cluster,
+        peer: &str,
+        store: TrustStore,
+        now: Time,
+    ) -> Result<(), ProbeFault> {
+        let Some((presented, offered)) = cluster.presented_by(peer).split_first() else {
+            return Err(ProbeFault::Silent { peer: peer.to_owned() });
         };
-        let trusted = cluster.stores().all_trusted(self.node, store, now);
-        let named: Vec<&Certificate> = trusted.filter(|one| one.common_name() == name).collect();
+        let trusted: Vec<Certificate> =
+            cluster.stores().all_trusted(self.node, store, now).cloned().collect();
         let node = cluster.topology().node(self.node).name.clone();
-        match named[..] {
-            [] => Err(ProbeFault::Missing { store: store.name(), node, peer: name.clone() }),
-            [first, ..] if !named.iter().any(|one| one.is_valid_at(date_s)) => {
-                Err(dates(&format!("{name} in {} on {node}", store.name()), first))
+        let own = format!("the certificate of {peer}");
+        match presented.judge_chain(offered, &trusted, cluster.calendar().date_s(now)) {
+            Ok(()) => names(presented, own, &node, Some(peer)),
+            Err(ChainFault::Dates(bad)) if bad == *presented => Err(dates(&own, &bad)),
+            Err(ChainFault::Dates(bad)) => Err(dates(&vouches(&bad, &own), &bad)),
+            Err(ChainFault::Untrusted) => {
+                let (store, peer) = (store.name(), peer.to_owned());
+                let held = trusted.iter().find(|one| one.subject() == presented.subject());
+                Err(match held {
+                    None => ProbeFault::Missing { store, node, peer },
+                    Some(held) => {
+                        let [held, presented] =
+                            [held, presented].map(|one| upper_hex(one.serial(), ""));
+                        ProbeFault::Other { store, node, peer, held, presented }
+                    }
+                })
             }
-            _ => Ok(()),
         }
+    }
+
+    /// When it may come out otherwise next after `now` though nobody does anything: a certificate
+    /// comes to its end or its time begins, or a change of another node reaches this one.
+    pub fn next_change(&self, cluster: &Cluster, peer: &PeerTrust, now: Time) -> Time {
+        let date_s = cluster.calendar().date_s(now);
+        let mut judged = peer.anchors.clone();
+        for service in [self.kind.needs(), self.kind.service()].into_iter().flatten() {
+            if let Some(presented) = cluster.presented(self.node, service) {
+                judged.extend(self.offered(cluster, presented, now));
+                judged.push(presented.clone());
+            }
+        }
+        if let Some((name, store)) = self.trusts() {
+            judged.extend_from_slice(cluster.presented_by(name));
+            judged.extend(cluster.stores().all_trusted(self.node, store, now).cloned());
+        }
+        let edges = judged.iter().flat_map(|one| {
+            let (from, to) = one.validity_s();
+            [from, to.and_then(|end| end.checked_add(1))]
+        });
+        let edges = edges.flatten().filter_map(|edge| u64::try_from(edge).ok());
+        let by_date = edges.filter(|edge| *edge > date_s).min();
+        let by_date = by_date.map(|edge| cluster.calendar().when(edge));
+        let by_replication = cluster.stores().next_change(self.node, now);
+        by_date.into_iter().chain(by_replication).min().unwrap_or(Time::NEVER)
     }
 
     fn presented<'a>(
@@ -240,6 +323,30 @@ impl Probe {
     fn own(&self, cluster: &Cluster, service: ServiceKind) -> String {
         let what = service.certificate().map_or(service.name(), super::CertificateKind::name);
         format!("{what}.pem of {}", cluster.topology().node(self.node).name)
+    }
+}
+
+/// What a certificate is called that vouches for another.
+fn vouches(ca: &Certificate, own: &str) -> String {
+    format!("{}, which vouches for {own},", ca.common_name())
+}
+
+/// Refuses a certificate that has another common name than `who` expects.
+fn names(
+    presented: &Certificate,
+    own: String,
+    who: &str,
+    expected: Option<&str>,
+) -> Result<(), ProbeFault> {
+    let name = presented.common_name();
+    match expected.filter(|expected| *expected != name) {
+        None => Ok(()),
+        Some(expected) => Err(ProbeFault::Name {
+            certificate: own,
+            name: name.to_owned(),
+            who: who.to_owned(),
+            expected: expected.to_owned(),
+        }),
     }
 }
 

@@ -22,7 +22,7 @@ use super::kinds::{
 };
 use super::knowledge::Knowledge;
 use super::monitor::Monitor;
-use super::operator::certificates::{Import, Upload};
+use super::operator::certificates::{Import, RenewPeer, Upload};
 use super::operator::ctl::{ResetList, UpdateCtl};
 use super::operator::lsc::{LscPace, LscPhones, Resets, RollOutLsc, SetProfile};
 use super::operator::phones::Visits;
@@ -59,6 +59,8 @@ pub struct Cluster {
     requests: BTreeMap<(NodeId, CertificateKind), Arc<SigningKey>>,
     /// Root CAs that have signed certificates of nodes, by their names.
     authorities: BTreeMap<String, Identity>,
+    /// What other servers present that connect to the nodes or to phones, by their names.
+    peers: BTreeMap<String, Vec<Certificate>>,
     /// Its CTL and who signs it.
     ctl: CtlKeeper,
     /// Its backups, and what a restore has left to repair.
@@ -281,6 +283,7 @@ impl Cluster {
         let mut cluster = Cluster {
             stores: Stores::new(nodes, knowledge),
             authorities: stored.authorities,
+            peers: BTreeMap::new(),
             ctl: CtlKeeper::new(&topology.security, stored.etokens, epoch_s, &mut source),
             drs: Drs::of(stored.backups, stored.recorded),
             requests: stored.requests,
@@ -683,15 +686,63 @@ impl Cluster {
     ) {
         let certificate = match upload {
             Upload::Given(certificate) => certificate.clone(),
-            Upload::Made { name, valid } => {
-                let not_before_s = u64::from(self.seconds(now));
-                let spec = CertificateSpec { common_name: name, not_before_s, key_bits: 2048 };
-                let valid_s = valid.as_nanos() / 1_000_000_000;
-                Identity::self_signed_for(&spec, valid_s, &mut self.beside).certificate
+            Upload::Of { name, valid: Some(valid) } => self.made_by(name, *valid, now),
+            Upload::Of { name, valid: None } => {
+                let known = self.known_by(name);
+                known.unwrap_or_else(|| self.made_by(name, Upload::VALID, now))
             }
         };
         let since = Change::on(&[node], now);
         self.stores.trust(store, &certificate, Source::Imported(node), since);
+    }
+
+    /// A certificate that another server makes for itself, and presents if it is the peer of a probe.
+    fn made_by(&mut self, name: &str, valid: Span, now: Time) -> Certificate {
+        let made = self.renewed(&RenewPeer::by_itself(name, valid), now);
+        let own = made[0].clone();
+        if let Some(presented) = self.peers.get_mut(name) {
+            *presented = made;
+        }
+        own
+    }
+
+    /// The certificate of the other server or the CA with this common name, if there is one.
+    fn known_by(&self, name: &str) -> Option<Certificate> {
+        let own = self.peers.get(name).and_then(|presented| presented.first());
+        let of_ca = || self.authorities.get(name).map(|ca| &ca.certificate);
+        let among = || self.peers.values().flatten().find(|one| one.common_name() == name);
+        own.or_else(of_ca).or_else(among).cloned()
+    }
+
+    /// The certificates that another server presents in a handshake, its own first; none of a server
+    /// that [`RenewPeer`] has not named yet.
+    pub fn presented_by(&self, peer: &str) -> &[Certificate] {
+        self.peers.get(peer).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Another server presents another certificate from now on.
+    pub(super) fn renew_peer(&mut self, what: &RenewPeer, now: Time) {
+        let presented = self.renewed(what, now);
+        self.peers.insert(what.peer.clone(), presented);
+    }
+
+    /// A new certificate of another server, with that of the CA that it presents, too.
+    fn renewed(&mut self, what: &RenewPeer, now: Time) -> Vec<Certificate> {
+        let not_before_s = self.calendar.date_s(now);
+        let valid_s = what.valid.as_nanos() / 1_000_000_000;
+        let spec = |common_name| CertificateSpec { common_name, not_before_s, key_bits: 2048 };
+        let own = spec(&what.name);
+        let Some(issuer) = &what.issuer else {
+            return vec![Identity::self_signed_for(&own, valid_s, &mut self.beside).certificate];
+        };
+        let root = self.authority(issuer, &spec(issuer));
+        let between = what
+            .intermediate
+            .as_ref()
+            .map(|name| Identity::issued(&spec(name), FIVE_YEARS_S, &root, &mut self.beside));
+        let signer = between.as_ref().unwrap_or(&root);
+        let own = Identity::issued(&own, valid_s, signer, &mut self.beside);
+        std::iter::once(own).chain(between).map(|one| one.certificate).collect()
     }
 
     /// A new key that waits for its certificate, in the place of an earlier one.
@@ -1860,7 +1911,7 @@ mod tests {
     fn an_expired_certificate_harms_what_its_service_does() {
         let mut cluster = cluster(Release::R11_5);
         let valid = Span::from_secs(100);
-        let upload = Upload::Made { name: "unity".into(), valid };
+        let upload = Upload::Of { name: "unity".into(), valid: Some(valid) };
         apply(&mut cluster, &ImportTrust { node: SUB, store: TrustStore::Phone, upload });
         let harms = |seconds: i64| impacts(cluster.stores(), Time::ZERO, 1_800_000_000 + seconds);
         assert_eq!(harms(0), []);

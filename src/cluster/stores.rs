@@ -166,6 +166,12 @@ impl Stores {
         held.map(|held| &held.listed.certificate)
     }
 
+    /// When a change that was made elsewhere reaches a node next after `now`, if any is on its way.
+    pub fn next_change(&self, node: NodeId, now: Time) -> Option<Time> {
+        let delay = self.index.delay();
+        self.trust.iter().filter_map(|held| held.listed.stay.next_change(node, now, delay)).min()
+    }
+
     fn trusted_on(&self, node: NodeId, now: Time) -> impl Iterator<Item = &Held> {
         let delay = self.index.delay();
         self.trust.iter().filter(move |held| held.listed.is_on(node, now, delay))

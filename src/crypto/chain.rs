@@ -15,8 +15,8 @@ const PKCS1: [u8; 8] = [0x2A, 0x86, 0x48, 0x86, 0xF7, 0x0D, 0x01, 0x01];
 pub enum ChainFault {
     /// This one's time has not begun or is over.
     Dates(Certificate),
-    /// Nothing that the peer trusts vouches for this one.
-    Untrusted(Certificate),
+    /// Nothing that is trusted vouches for it.
+    Untrusted,
 }
 
 /// Longest way from a certificate to one that is trusted (choice: the root, two CAs between).
@@ -54,7 +54,7 @@ impl Certificate {
                 None => break,
             }
         }
-        Err(ChainFault::Untrusted(self.clone()))
+        Err(ChainFault::Untrusted)
     }
 
     /// The certificates of `known` that have signed this one, the next one first, up to a root.

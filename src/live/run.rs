@@ -348,6 +348,9 @@ impl<'a> Driver<'a> {
                 }
             }
             Cue::BackedUp(_) => {}
+            Cue::Probed(_) => {
+                self.stage.play.tell_cue(cue).iter().for_each(|what| observer.told(what, now));
+            }
         }
         self.stage.follow(cue).await
     }
@@ -375,7 +378,8 @@ impl<'a> Driver<'a> {
         let (cpu_s, cpu_by_thread_s, machine) = self.usage.since();
         let (host, cpu_ratio) = (self.usage.host_log(), self.usage.cpu_ratio());
         let (server_lacks, cpu_s) = (self.server_lacks(), self.cpu_s(cpu_s));
-        let Driver { stage, places, bounded, mut notes, .. } = self;
+        let Driver { mut stage, places, bounded, mut notes, .. } = self;
+        stage.play.ended(ended);
         notes.extend(stage.keep().err().map(|error| format!("the state was not kept: {error}")));
         let made = stage.play.signed().made;
         let sign_mean_s = limits::cpu_seconds_of(ThreadKind::ServeSign.name())

@@ -3,12 +3,13 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use crate::base::Time;
 use crate::cluster::{Cluster, OperatorAction, ServiceKind};
 use crate::console::Answer;
 use crate::measure::{Ledger, Slice};
 use crate::net::signals::Signals;
 use crate::net::{Clock, limits, threads};
-use crate::play::{Cue, Entered};
+use crate::play::{Cue, Entered, Play};
 use crate::scenario::Plan;
 use crate::serve::{ServeCounts, write_files};
 
@@ -51,6 +52,9 @@ pub async fn serve(
             told = Post::next(&mut post, &stage.play, clock) => {
                 told.iter().for_each(|told| observer.told(told, clock.now()));
             }
+            () = probes_due(&stage.play, clock) => {
+                operate(&mut stage, clock, observer).await?;
+            }
             Some(action) = commands.recv() => {
                 stage.play.command(action);
                 operate(&mut stage, clock, observer).await?;
@@ -67,6 +71,14 @@ pub async fn serve(
     let counts = servers.counts();
     servers.shutdown().await;
     Ok(counts)
+}
+
+/// Waits until a probe may come out otherwise though nobody does anything.
+async fn probes_due(play: &Play, clock: Clock) {
+    match play.probes_change() {
+        Time::NEVER => std::future::pending().await,
+        at => tokio::time::sleep_until(clock.instant_at(at)).await,
+    }
 }
 
 /// Answers a console, and carries out what was typed there.
@@ -119,8 +131,14 @@ async fn operate(
             }
         };
         entered.notes.extend(stage.play.tell_cue(&cue));
-        if let Cue::Acts { action, step } = &cue {
-            observer.operator(&stage.play.tell(action, step.as_ref()), now);
+        match &cue {
+            Cue::Acts { action, step } => {
+                observer.operator(&stage.play.tell(action, step.as_ref()), now);
+            }
+            Cue::Probed(_) => {
+                stage.play.tell_cue(&cue).iter().for_each(|what| observer.told(what, now));
+            }
+            _ => {}
         }
         stage.follow(&cue).await?;
     }

@@ -70,7 +70,8 @@ impl Stage {
                     threads::apart("backup", move || vault::save_backup(&dir, &backup)).await??;
                 }
             }
-            Cue::Acts { .. } | Cue::Boots { .. } | Cue::Visits(_) | Cue::Moved => {}
+            Cue::Acts { .. } | Cue::Boots { .. } | Cue::Visits(_) | Cue::Moved | Cue::Probed(_) => {
+            }
         }
         Ok(())
     }

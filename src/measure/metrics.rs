@@ -651,7 +651,7 @@ numbers! {
         /// Probes that did not work at the end (CERT-18).
         probes_failed: u64 = SHARED.trend(Trend::Low),
         /// How often a probe was found not to work that had worked, or at the start.
-        probe_outages: u64 = SHARED.trend(Trend::Low),
+        probe_outages: u64 = SHARED.trend(Trend::Low).counter("probe_outages_total"),
     }
 }
 

@@ -10,7 +10,9 @@ use crate::cluster::SignCounts;
 
 use super::incident::StepKind;
 use super::ledger::Ledger;
-use super::metrics::{CapfNumbers, Counts, CpuSeconds, Metric as Number, ServeSummary, Signatures};
+use super::metrics::{
+    CapfNumbers, ClusterCounts, Counts, CpuSeconds, Metric as Number, ServeSummary, Signatures,
+};
 use super::row::{Family, Label, Row, Section};
 use super::summary::Summary;
 use super::verdict::Mode;
@@ -30,6 +32,10 @@ pub struct RunInfo {
     pub serve: ServeSummary,
     /// CAPF and its database.
     pub capf: CapfNumbers,
+    /// Whether each probe works, by its name.
+    pub probes: Vec<(String, bool)>,
+    /// How often a probe was found not to work that had worked, or at the start.
+    pub probe_outages: u64,
     /// CPU time by side.
     pub cpu_s: CpuSeconds,
     /// The nodes that have pages for phones, by their addresses.
@@ -58,6 +64,7 @@ pub fn encode(ledger: &Ledger, info: &RunInfo) -> String {
         cpu_s: info.cpu_s,
         serve: info.serve,
         capf: info.capf.clone(),
+        cluster: ClusterCounts { probe_outages: info.probe_outages, ..ClusterCounts::default() },
         ..Summary::default().with(ledger)
     };
     let mut families = run_families(info);
@@ -78,7 +85,7 @@ pub fn encode(ledger: &Ledger, info: &RunInfo) -> String {
 }
 
 /// The order of the exposition, by how names begin; what is not here comes at the end.
-const ORDER: &str = "build_info run_info operator_ phone boots_ files_ signatures_verified_ \
+const ORDER: &str = "build_info run_info operator_ probe_ phone boots_ files_ signatures_verified_ \
     tvs_lookups_ tvs_failed_ tvs_failovers_ tvs_ operation in_flight tftp_ http_ lsc_ capf_ schedule_ \
     sign_cache_ signatures_ server_ tls_ cpu_";
 
@@ -121,6 +128,7 @@ fn run_families(info: &RunInfo) -> Vec<MetricFamily> {
         one("build_info", "Version of resetstorm.", 1.0, &[("version", env!("CARGO_PKG_VERSION"))]),
         one("run_info", "The run that these numbers belong to.", 1.0, &run),
         operator_family(info),
+        probe_family(info),
     ]
 }
 
@@ -142,6 +150,20 @@ fn operator_family(info: &RunInfo) -> MetricFamily {
         "When a step of the operator was carried out, by its number and name.",
         MetricType::GAUGE,
         info.steps.iter().take(STEPS_MAX).map(mark).collect(),
+    )
+}
+
+/// Probes that have a label of their own at most (choice): labels are few.
+const PROBES_MAX: usize = 100;
+
+fn probe_family(info: &RunInfo) -> MetricFamily {
+    let state =
+        |(name, works): &(String, bool)| gauge(f64::from(u8::from(*works)), &[("probe", name)]);
+    family(
+        "probe_works",
+        "Whether what a probe tries works by the certificates of now: 1, or 0.",
+        MetricType::GAUGE,
+        info.probes.iter().take(PROBES_MAX).map(state).collect(),
     )
 }
 

@@ -58,12 +58,16 @@ pub struct Presented {
 /// certificate (CERT-18, CERT-20, CERT-24, CERT-26).
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct ProbeSummary {
-    /// What is tried and where, such as `axl at pub`.
+    /// Its name, which says what is tried and where unless it was given one, such as `axl at pub`.
     pub probe: String,
     /// Whether it worked at the end.
     pub works: bool,
     /// Why it did not, by certificate; `null` if it did.
     pub cause: Option<String>,
+    /// How often it was found not to work when it had worked before, or at the start.
+    pub outages: u64,
+    /// For how many seconds of the run it did not work, all outages together.
+    pub failed_s: f64,
     /// Every change of it since the start of the run, the state at the start first.
     pub course: Vec<ProbeChange>,
 }

@@ -12,14 +12,14 @@ use crate::console::{Answer, Session, Sql, Transcript, Typed, View};
 use crate::listing::{hex, upper_hex};
 use crate::measure::{
     CapfNumbers, ClusterCounts, CpuSeconds, Finish, ItlChecksum, Ledger, Mode, OperatorStep,
-    ProbeSummary, RunFacts, RunInfo, ServeSummary, StepMark, Stranded, Summary,
+    RunFacts, RunInfo, ServeSummary, StepMark, Stranded, Summary,
 };
 use crate::phone::{Outcome, Phone, TrustList};
 use crate::scenario::{FleetStart, Plan};
 use crate::wire::{FileName, ROLE_TVS};
 
 use super::cast::Cast;
-use super::dates::{expired, mails};
+use super::dates::{expired, harms, mails};
 use super::homes::Homes;
 use super::presented::Gallery;
 use super::probes::Probes;
@@ -95,6 +95,8 @@ pub enum Cue {
     BackedUp(Arc<Backup>),
     /// A service of our cluster starts or stops.
     Service(ServiceChange),
+    /// A probe works or fails from now on: nothing to do but to tell.
+    Probed(String),
 }
 
 /// What has come of actions that were entered.
@@ -125,18 +127,20 @@ impl Play {
         if plan.target.is_some() {
             plan.fleet.start = FleetStart::Factory;
         }
+        let mut cluster = cluster;
+        let (probes, failing) = Probes::new(&plan.probes, cluster.as_mut());
         Play {
             mode,
             began_s,
             homes: Arc::new(Homes::of_plan(&plan)),
             timeline: Timeline::new(std::mem::take(&mut plan.timeline)),
             commands: VecDeque::new(),
-            cues: VecDeque::new(),
+            cues: failing.into_iter().map(Cue::Probed).collect(),
             any_wave: false,
             storm: None,
             steps: Vec::new(),
             done: Vec::new(),
-            probes: Probes::new(&plan.probes, cluster.as_ref()),
+            probes,
             plan,
             gallery: cluster.as_ref().map(Gallery::of).unwrap_or_default(),
             cluster,
@@ -259,6 +263,10 @@ impl Play {
     /// If an action names a service or a certificate that its node does not have.
     pub fn next(&mut self, now: Time, settled: bool) -> Result<Option<Cue>, ActionError> {
         self.now = now;
+        if let Some(cluster) = &self.cluster {
+            let told = self.probes.pass(cluster, now);
+            self.cues.extend(told.into_iter().map(Cue::Probed));
+        }
         loop {
             if let Some(cue) = self.cues.pop_front() {
                 return Ok(Some(cue));
@@ -281,6 +289,17 @@ impl Play {
     /// The next instant at which something is due by the clock alone; it may have passed.
     pub fn wake_at(&self) -> Option<Time> {
         self.timeline.wake_at()
+    }
+
+    /// When a probe may come out otherwise next though nobody does anything; nobody but those who
+    /// want to be told at once has to come back then.
+    pub const fn probes_change(&self) -> Time {
+        self.probes.next_change()
+    }
+
+    /// The run has ended at this instant: what is told of it is what is so then.
+    pub fn ended(&mut self, now: Time) {
+        self.now = now;
     }
 
     /// Whether everything was handed out and carried out.
@@ -325,6 +344,7 @@ impl Play {
                 Some(format!("{} on {} has stopped", service.name(), name(*node)))
             }
             Cue::BackedUp(backup) => Some(format!("backup {} was made", backup.number)),
+            Cue::Probed(what) => Some(format!("probe: {what}")),
             Cue::Visits(_) | Cue::Moved => None,
         }
     }
@@ -367,14 +387,15 @@ impl Play {
                 Vec::new()
             }
         };
-        if let Some(cluster) = &self.cluster {
-            self.probes.look(cluster, step.as_ref().map(|step| step.name.as_str()), now);
-        }
+        let name = step.as_ref().map(|step| step.name.as_str());
+        let look = |cluster: &Cluster| self.probes.look(cluster, name, now);
+        let probed = self.cluster.as_ref().map(look).unwrap_or_default();
         self.cues.push_back(Cue::Acts { action, step });
         for effect in effects {
             let cue = self.cue(effect);
             self.cues.extend(cue);
         }
+        self.cues.extend(probed.into_iter().map(Cue::Probed));
         Ok(())
     }
 
@@ -432,6 +453,8 @@ impl Play {
             seed: self.plan.seed,
             signatures: self.signed(),
             capf: self.capf(),
+            probes: self.probes.states(),
+            probe_outages: self.probes.outages(),
             serve,
             cpu_s,
             web_nodes: self.web_nodes(),
@@ -448,7 +471,6 @@ impl Play {
     pub fn facts(&self) -> RunFacts {
         let cluster = self.cluster.as_ref();
         let probes = self.probes.found(cluster, self.now);
-        let outages = |probe: &ProbeSummary| probe.course.iter().filter(|one| !one.works).count();
         let known = Summary {
             scenario: self.plan.name.clone(),
             mode: self.mode,
@@ -461,7 +483,7 @@ impl Play {
                 expired_certificates: self.expired().len() as u64,
                 expiry_alarms: cluster.map_or(0, |ours| ours.monitor(self.now).raised()),
                 probes_failed: probes.iter().filter(|probe| !probe.works).count() as u64,
-                probe_outages: probes.iter().map(outages).sum::<usize>() as u64,
+                probe_outages: probes.iter().map(|probe| probe.outages).sum(),
             },
             probes,
             capf: self.capf(),
@@ -538,12 +560,14 @@ impl Play {
             let over = over.join(", ");
             format!("expired certificates: {over}; regenerate them and restart what they belong to")
         });
+        let harms = harms(ours, self.now);
         let old = self.old_names();
         forgotten
             .into_iter()
             .chain(rollback)
             .chain(stale)
             .chain(expired)
+            .chain(harms)
             .chain(old)
             .chain(mismatches(ours))
             .collect()
@@ -762,6 +786,7 @@ mod tests {
             Cue::Moved => "moved".to_owned(),
             Cue::BackedUp(backup) => format!("backup {}", backup.number),
             Cue::Visits(_) => "visits".to_owned(),
+            Cue::Probed(what) => what.clone(),
             Cue::Service(ServiceChange::Started { service, .. }) => {
                 format!("{} runs", service.kind().name())
             }

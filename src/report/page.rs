@@ -52,6 +52,7 @@ fn context(files: &RunFiles, plots: bool) -> Value {
         "stranded": stranded(summary),
         "operator": summary["operator"],
         "presented": summary["presented"],
+        "probes": summary["probes"],
         "itls": summary["itls"],
         "worst": worst(files),
         "guesses": summary["sim"]["guesses"],

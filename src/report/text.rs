@@ -122,13 +122,14 @@ fn lines(summary: &Summary) -> Vec<(&'static str, String)> {
 /// Whether something that certificates decide worked at the end, and if not, why and since when.
 fn probe(probe: &ProbeSummary) -> String {
     let since = probe.course.last().map(|change| change.at_s);
-    let earlier = probe.course.iter().rev().skip(1).filter(|change| !change.works).count();
-    let earlier = if earlier > 0 { format!(", had failed {earlier} times") } else { String::new() };
+    let times = match probe.outages {
+        0 => String::new(),
+        1 => format!("; had failed once, for {}", seconds(Some(probe.failed_s))),
+        many => format!("; had failed {many} times, for {}", seconds(Some(probe.failed_s))),
+    };
     match &probe.cause {
-        None => format!("{} works{earlier}", probe.probe),
-        Some(cause) => {
-            format!("{} FAILS since {}: {cause}{earlier}", probe.probe, seconds(since))
-        }
+        None => format!("{} works{times}", probe.probe),
+        Some(cause) => format!("{} FAILS since {}: {cause}", probe.probe, seconds(since)),
     }
 }
 

@@ -255,7 +255,8 @@ mod tests {
         assert_eq!(only_fault(text), what);
         let text = "regenerate={certificate='CallManager-trust',node='sub'}";
         assert_eq!(only_fault(text), "what CallManager-trust holds is never regenerated");
-        let upload = Upload::Made { name: "unity".into(), valid: Span::from_secs(60) };
+        let valid = Some(Span::from_secs(60));
+        let upload = Upload::Of { name: "unity".into(), valid };
         let text = "import-trust={node='sub',unit='phone-trust',name='unity',valid='60s'}";
         let import = ImportTrust { node, store: TrustStore::Phone, upload };
         assert_eq!(only(text).action, import);

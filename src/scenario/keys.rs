@@ -334,9 +334,16 @@ const KEYS: &[Key] = &[
         "",
         "what is tried",
     ),
+    key("probe[].name", Takes::Text, "what it tries", "what it is called"),
     key("probe[].node", Takes::Text, "", "at which node"),
-    key("probe[].peer", Takes::Text, "none", "common name that the node must trust"),
+    key(
+        "probe[].peer",
+        Takes::Text,
+        "none",
+        "the other server, whose certificate the node must trust",
+    ),
     key("probe[].unit", Takes::Text, "of the kind", "by which of its trust stores"),
+    key("probe[].trusted", Takes::Truth, "true", "whether the node trusts it at the start"),
     key(
         "probe[].imports",
         Takes::Texts,

@@ -1,17 +1,24 @@
+use toml::Spanned;
+
 use crate::cluster::{PROBE_KINDS, Probe, ProbeKind, TRUST_STORES, Topology, TrustStore};
 
 use super::error::{Faults, Problem};
-use super::names::{Text, node_named, one_of, runs};
+use super::names::{Text, check_host, check_plain, node_named, one_of, runs};
 use super::plan::TimelineEntry;
-use super::raw::RawProbe;
+use super::raw::{RawEvent, RawProbe};
+use super::verbs::RENEW_PEER;
 
 /// Something beside phones that is tried, and what its peer knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProbePlan {
+    /// What it is called, such as `phone-vpn of asa at pub`; no two probes share a name.
+    pub name: String,
     /// What is tried.
     pub probe: Probe,
     /// When the peer imports what the node presents then: `start`, or behind the step of this name.
     pub imports: Vec<String>,
+    /// Whether the node trusts at the start what the peer presents then.
+    pub is_trusted: bool,
 }
 
 /// The import that a peer has made before the run.
@@ -34,7 +41,33 @@ pub(super) fn probes(
         );
         return Vec::new();
     }
-    raw.iter().filter_map(|raw| faults.take(one_probe(raw, topology, steps))).collect()
+    let mut plans: Vec<ProbePlan> = Vec::new();
+    for raw in raw {
+        let plan = one_probe(raw, topology, steps).and_then(|plan| {
+            let is_taken = plans.iter().any(|other| other.name == plan.name);
+            let twice = || {
+                let what = format!("probe `{}` comes twice", plan.name);
+                Problem::new(raw.kind.span(), what).help("give each a `name` of its own")
+            };
+            if is_taken { Err(twice()) } else { Ok(plan) }
+        });
+        plans.extend(faults.take(plan));
+    }
+    plans
+}
+
+/// Refuses steps that renew the certificate of a server which no probe asks.
+pub(super) fn unknown_peers(raw: &[Spanned<RawEvent>], plans: &[ProbePlan], faults: &mut Faults) {
+    let peers = || plans.iter().filter_map(|plan| Some(plan.probe.trusts()?.0));
+    for event in raw {
+        let renewals = event.get_ref().actions.iter().filter(|(verb, _)| verb.key == RENEW_PEER);
+        for (_, given) in renewals {
+            let peer = given.text("peer").get_ref();
+            if !peers().any(|known| known == peer) {
+                faults.0.push(Problem::unknown(event.span(), "peer", peer, peers()));
+            }
+        }
+    }
 }
 
 fn one_probe(
@@ -47,32 +80,54 @@ fn one_probe(
     if let Some(service) = kind.service() {
         runs(topology, node, service, &raw.node)?;
     }
-    let named = raw.unit.as_ref();
-    let store = named
+    let peer = peer(raw, kind)?;
+    let store = raw.unit.as_ref();
+    let store = store
         .map(|text| one_of(text, "trust store", &TRUST_STORES, TrustStore::name))
         .transpose()?;
-    let peer = raw.peer.as_ref();
-    match (peer, kind.store(), kind.service()) {
+    let probe = Probe { kind, node, peer, store };
+    if let Some(name) = &raw.name {
+        check_plain(name)?;
+    }
+    let name = raw.name.as_ref().map(|name| name.get_ref().clone());
+    Ok(ProbePlan {
+        name: name.unwrap_or_else(|| probe.words(&topology.node(node).name)),
+        is_trusted: probe.trusts().is_some() && raw.trusted.as_ref().is_none_or(|it| *it.get_ref()),
+        probe,
+        imports: imports(raw, kind, steps)?,
+    })
+}
+
+/// The other server, if there is one, and nothing that only goes with one.
+fn peer(raw: &RawProbe, kind: ProbeKind) -> Result<Option<String>, Problem> {
+    match (&raw.peer, kind.store(), kind.service()) {
         (None, _, None) => {
             let what = format!("a probe {} needs its peer", kind.name());
-            let help = "peer = \"…\": the common name of the certificate that import-trust brings";
+            let help = "peer = \"…\": the common name of the certificate that the other server has";
             return Err(Problem::new(raw.kind.span(), what).help(help));
         }
         (Some(peer), None, _) => {
             let what = format!("a probe {} has no peer that the node trusts", kind.name());
             return Err(Problem::new(peer.span(), what).help("leave `peer` out"));
         }
-        _ => {}
+        (Some(peer), ..) => check_host(peer)?,
+        (None, ..) => {}
     }
-    if let (Some(store), None) = (named, peer) {
-        let what = "`unit` goes with `peer` only";
-        return Err(Problem::new(store.span(), what).help("name the peer that it is to hold"));
+    let unit = raw.unit.as_ref().map(|text| (text.span(), "unit"));
+    let trusted = raw.trusted.as_ref().map(|trusted| (trusted.span(), "trusted"));
+    if let (None, Some((place, key))) = (&raw.peer, unit.or(trusted)) {
+        let what = format!("`{key}` goes with `peer` only");
+        return Err(Problem::new(place, what).help("name the peer that the node is to trust"));
     }
-    if let (Some(imports), None) = (&raw.imports, kind.service()) {
-        let what = format!("the peer of a probe {} imports nothing", kind.name());
-        let place = imports.first().map_or_else(|| raw.kind.span(), Text::span);
-        return Err(Problem::new(place, what).help("leave `imports` out"));
-    }
+    Ok(raw.peer.as_ref().map(|text| text.get_ref().clone()))
+}
+
+/// When the peer imports what the node presents.
+fn imports(
+    raw: &RawProbe,
+    kind: ProbeKind,
+    steps: &[TimelineEntry],
+) -> Result<Vec<String>, Problem> {
     let import = |text: &Text| {
         let name = text.get_ref();
         let names = steps.iter().map(|step| step.name.as_str());
@@ -82,11 +137,14 @@ fn one_probe(
         let known = std::iter::once(AT_THE_START).chain(names);
         Err(Problem::unknown(text.span(), "step", name, known))
     };
-    let imports = match (&raw.imports, kind.service()) {
-        (Some(imports), _) => imports.iter().map(import).collect::<Result<_, _>>()?,
-        (None, Some(_)) => vec![AT_THE_START.to_owned()],
-        (None, None) => Vec::new(),
-    };
-    let peer = peer.map(|text| text.get_ref().clone());
-    Ok(ProbePlan { probe: Probe { kind, node, peer, store }, imports })
+    match (&raw.imports, kind.service()) {
+        (Some(imports), Some(_)) => imports.iter().map(import).collect(),
+        (None, Some(_)) => Ok(vec![AT_THE_START.to_owned()]),
+        (None, None) => Ok(Vec::new()),
+        (Some(imports), None) => {
+            let what = format!("the peer of a probe {} imports nothing", kind.name());
+            let place = imports.first().map_or_else(|| raw.kind.span(), Text::span);
+            Err(Problem::new(place, what).help("leave `imports` out"))
+        }
+    }
 }

@@ -338,10 +338,12 @@ pub(super) struct RawSlo {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct RawProbe {
+    pub name: Option<Text>,
     pub kind: Text,
     pub node: Text,
     pub peer: Option<Text>,
     pub unit: Option<Text>,
+    pub trusted: Option<Spanned<bool>>,
     pub imports: Option<Vec<Text>>,
 }
 

@@ -20,7 +20,7 @@ use super::event_checks::timeline;
 use super::names::{Text, check_plain, check_unique, node_named, one_of, runs};
 use super::network::{percent, sites};
 use super::plan::{FleetPlan, FleetStart, Limits, Plan, STARTS, Target};
-use super::probes::probes;
+use super::probes::{probes, unknown_peers};
 use super::quantity::{parse_span, positive};
 use super::raw::{
     OneOrMany, RawBlockSize, RawGroup, RawPhone, RawRegistration, RawRun, RawScenario,
@@ -58,7 +58,9 @@ fn collect(raw: &RawScenario, known_paths: &[String], faults: &mut Faults) -> Op
     let entries = topology.as_ref().map(|topology| timeline(&raw.event, topology, homes, faults));
     let topology_of = topology.as_ref();
     let probes = topology_of.map(|topology| {
-        probes(&raw.probe, topology, entries.as_deref().unwrap_or_default(), faults)
+        let plans = probes(&raw.probe, topology, entries.as_deref().unwrap_or_default(), faults);
+        unknown_peers(&raw.event, &plans, faults);
+        plans
     });
     let slos = raw.slo.iter().filter_map(|raw| faults.take(slo(&raw.expr, known_paths))).collect();
     let limits = limits(&raw.run, faults);

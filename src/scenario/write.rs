@@ -50,10 +50,14 @@ fn write_plan(out: &mut String, plan: &Plan) -> fmt::Result {
 
 fn write_probe(out: &mut String, plan: &ProbePlan, topology: &Topology) -> fmt::Result {
     let Probe { kind, node, peer, store } = &plan.probe;
-    writeln!(out, "\n[[probe]]\nkind = {}", quoted(kind.name()))?;
+    out.push_str("\n[[probe]]\n");
+    if plan.name != plan.probe.words(&topology.node(*node).name) {
+        writeln!(out, "name = {}", quoted(&plan.name))?;
+    }
+    writeln!(out, "kind = {}", quoted(kind.name()))?;
     writeln!(out, "node = {}", node_name(topology, *node))?;
     if let Some(peer) = peer {
-        writeln!(out, "peer = {}", quoted(peer))?;
+        writeln!(out, "peer = {}\ntrusted = {}", quoted(peer), plan.is_trusted)?;
     }
     if let Some(store) = store {
         writeln!(out, "unit = {}", quoted(store.name()))?;

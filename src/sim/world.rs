@@ -221,7 +221,7 @@ impl World {
                 self.stall_transfers(node);
             }
             Cue::Service(change @ ServiceChange::Stopped { .. }) => self.notice(&change),
-            Cue::Moved | Cue::BackedUp(_) => {}
+            Cue::Moved | Cue::BackedUp(_) | Cue::Probed(_) => {}
         }
     }
 
@@ -468,11 +468,12 @@ impl World {
         self.play.info(self.servers.counts(), self.machines.cpu_seconds())
     }
 
-    fn finish(self, finish: Finish) -> SimRun {
+    fn finish(mut self, finish: Finish) -> SimRun {
         let draws = self.network.draws()
             + self.pace.draws()
             + self.presses.draws()
             + casting_draws(&self.plan);
+        self.play.ended(self.engine.now());
         let info = self.info();
         let (mut ledger, samples, digest, journal) = self.ears.close();
         self.play.close(&mut ledger, finish, self.fleet.phones());

@@ -128,20 +128,24 @@ pub struct ImportTrust {
 pub enum Upload {
     /// This certificate.
     Given(Certificate),
-    /// One that another server has just made for itself.
-    Made {
+    /// That of another server or of a CA.
+    Of {
         /// Its common name.
         name: String,
-        /// How long it is valid.
-        valid: Span,
+        /// How long one is valid that the server makes for itself now; `None`: it is the one that
+        /// the server presents or the CA has, or a new one for [`Upload::VALID`] if none is known.
+        valid: Option<Span>,
     },
 }
 
 impl Upload {
+    /// How long the certificate of another server is valid unless it is said: two years (choice).
+    pub const VALID: Span = Span::from_secs(2 * 365 * 86_400);
+
     fn name(&self) -> &str {
         match self {
             Upload::Given(certificate) => certificate.common_name(),
-            Upload::Made { name, .. } => name,
+            Upload::Of { name, .. } => name,
         }
     }
 }
@@ -162,9 +166,57 @@ impl Operation for ImportTrust {
             Upload::Given(certificate) => {
                 format!("sha256 {:x?}", certificate.sha256())
             }
-            Upload::Made { name, valid } => format!("{name} {}", valid.as_nanos()),
+            Upload::Of { name, valid: Some(valid) } => format!("{name} {}", valid.as_nanos()),
+            Upload::Of { name, valid: None } => name.clone(),
         };
         format!("import-trust {} {} {what}", self.node.node, self.store.name())
+    }
+
+    fn impact(&self, _: &Topology) -> Impact {
+        Impact::NOTHING
+    }
+}
+
+/// Another server, the peer of probes, presents another certificate from now on: what trusts its
+/// earlier one is not told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RenewPeer {
+    /// What the nodes call the server.
+    pub peer: String,
+    /// The common name of the certificate: that of the server unless somebody has made a mistake.
+    pub name: String,
+    /// Common name of the CA that signs it; `None`: the server itself.
+    pub issuer: Option<String>,
+    /// Common name of the CA between that one and the certificate, which the server presents, too.
+    pub intermediate: Option<String>,
+    /// How long it is valid.
+    pub valid: Span,
+}
+
+impl RenewPeer {
+    /// A server makes a certificate for itself, with its own name.
+    pub fn by_itself(peer: &str, valid: Span) -> RenewPeer {
+        let name = peer.to_owned();
+        RenewPeer { peer: peer.to_owned(), name, issuer: None, intermediate: None, valid }
+    }
+}
+
+impl Operation for RenewPeer {
+    fn apply(&self, cluster: &mut Cluster, now: Time) -> Result<Vec<Effect>, ActionError> {
+        cluster.renew_peer(self, now);
+        Ok(Vec::new())
+    }
+
+    fn words(&self, _: &Topology) -> String {
+        let name = if self.name == self.peer { "" } else { &format!(" as {}", self.name) };
+        let by = self.issuer.as_ref().map(|issuer| format!(" by {issuer}")).unwrap_or_default();
+        format!("{} renews its certificate{name}{by}", self.peer)
+    }
+
+    fn record(&self) -> String {
+        let RenewPeer { peer, name, issuer, intermediate, valid } = self;
+        let [issuer, between] = [issuer, intermediate].map(|ca| ca.as_deref().unwrap_or("-"));
+        format!("renew-peer {peer} {name} {issuer} {between} {}", valid.as_nanos())
     }
 
     fn impact(&self, _: &Topology) -> Impact {

@@ -2,7 +2,7 @@ use toml::Spanned;
 
 use crate::base::{ClusterId, NodeId, Span};
 use crate::cluster::operator::certificates::{
-    DeleteCertificate, Import, ImportTrust, Regenerate, Upload,
+    DeleteCertificate, Import, ImportTrust, Regenerate, RenewPeer, Upload,
 };
 use crate::cluster::operator::requests::RequestCertificate;
 use crate::cluster::{
@@ -14,7 +14,7 @@ use super::super::names::{Text, check_host, check_unique, one_of};
 use super::super::quantity::positive;
 use super::{Argument, Given, Reader, Step, Verb, name_of};
 
-pub(super) const VERBS: &[Verb] = &[REGENERATE, REQUEST, IMPORT, DELETE, IMPORT_TRUST];
+pub(super) const VERBS: &[Verb] = &[REGENERATE, REQUEST, IMPORT, DELETE, IMPORT_TRUST, RENEWAL];
 
 const REQUEST: Verb = Verb {
     key: "csr",
@@ -133,20 +133,64 @@ const IMPORT_TRUST: Verb = Verb {
         let (node, name) = (reader.node(given.text("node"))?, given.text("name"));
         let store = store(given.text("unit"))?;
         check_host(name)?;
-        let valid = given.length_if("valid").map_or(Ok(VALID), positive)?;
-        let upload = Upload::Made { name: name.get_ref().clone(), valid };
+        let valid = given.length_if("valid").map(positive).transpose()?;
+        let upload = Upload::Of { name: name.get_ref().clone(), valid };
         Ok(ImportTrust { node, store, upload }.into())
     },
     write: |entry, topology| match entry.action.get()? {
-        ImportTrust { node, store, upload: Upload::Made { name, valid } } => Some(vec![
-            ("node", name_of(topology, *node)),
-            ("unit", store.name().into()),
-            ("name", name.as_str().into()),
-            ("valid", valid.to_string().into()),
-        ]),
+        ImportTrust { node, store, upload: Upload::Of { name, valid } } => {
+            let head = [
+                ("node", name_of(topology, *node)),
+                ("unit", store.name().into()),
+                ("name", name.as_str().into()),
+            ];
+            let valid = valid.map(|valid| ("valid", valid.to_string().into()));
+            Some(head.into_iter().chain(valid).collect())
+        }
         ImportTrust { upload: Upload::Given(_), .. } => None,
     },
 };
+
+/// The key by which another server renews its certificate.
+pub(in crate::scenario) const RENEW_PEER: &str = "renew-peer";
+
+const RENEWAL: Verb = Verb {
+    key: RENEW_PEER,
+    word: RENEW_PEER,
+    takes: &[
+        Argument::name("peer"),
+        Argument::text("name").or_none(),
+        Argument::text("issuer").or_none(),
+        Argument::text("intermediate").or_none(),
+        Argument::length("valid").or_none(),
+    ],
+    read: renew_peer,
+    write: |entry, _| {
+        let RenewPeer { peer, name, issuer, intermediate, valid } = entry.action.get()?;
+        let names = [
+            ("name", (name != peer).then_some(name)),
+            ("issuer", issuer.as_ref()),
+            ("intermediate", intermediate.as_ref()),
+        ];
+        let names = names.into_iter().filter_map(|(key, name)| Some((key, name?.as_str().into())));
+        let valid = ("valid", valid.to_string().into());
+        Some([("peer", peer.as_str().into())].into_iter().chain(names).chain([valid]).collect())
+    },
+};
+
+fn renew_peer(given: &Given, _: &mut Reader<'_>) -> Result<Step, Problem> {
+    let name = |text: &Text| check_host(text).map(|()| text.get_ref().clone());
+    let name_if = |key| given.text_if(key).map(name).transpose();
+    let peer = name(given.text("peer"))?;
+    let (issuer, intermediate) = (name_if("issuer")?, name_if("intermediate")?);
+    if let (None, Some(text)) = (&issuer, given.text_if("intermediate")) {
+        let problem = Problem::new(text.span(), "`intermediate` goes with `issuer` only");
+        return Err(problem.help("issuer = \"…\": the root CA above it"));
+    }
+    let valid = given.length_if("valid").map_or(Ok(Upload::VALID), positive)?;
+    let name = name_if("name")?.unwrap_or_else(|| peer.clone());
+    Ok(RenewPeer { peer, name, issuer, intermediate, valid }.into())
+}
 
 /// The trust store with this name, in any case.
 fn store(text: &Text) -> Result<TrustStore, Problem> {

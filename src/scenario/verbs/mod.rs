@@ -25,7 +25,7 @@ use crate::console::Typed;
 use super::error::Problem;
 use super::plan::{FollowUp, TimelineEntry, Trigger};
 
-pub(super) use certificates::certificate;
+pub(super) use certificates::{RENEW_PEER, certificate};
 pub(super) use console::CONSOLE;
 pub(super) use procedures::{PROCEDURE, Procedure};
 pub(super) use reader::Reader;

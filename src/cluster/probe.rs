@@ -1,6 +1,7 @@
+use std::fmt::Write as _;
+
 use crate::base::{NodeId, Time};
 use crate::crypto::{Certificate, ChainFault, date_text};
-use crate::listing::upper_hex;
 
 use super::kinds::{ServiceKind, TrustStore};
 use super::state::Cluster;
@@ -263,8 +264,7 @@ impl Probe {
                 Err(match held {
                     None => ProbeFault::Missing { store, node, peer },
                     Some(held) => {
-                        let [held, presented] =
-                            [held, presented].map(|one| upper_hex(one.serial(), ""));
+                        let [held, presented] = [held, presented].map(|one| hex(one.serial()));
                         ProbeFault::Other { store, node, peer, held, presented }
                     }
                 })
@@ -354,4 +354,12 @@ fn dates(certificate: &str, bad: &Certificate) -> ProbeFault {
     let (from, to) = bad.validity_s();
     let text = |date: Option<i64>| date.map_or_else(|| "no date".to_owned(), date_text);
     ProbeFault::Dates { certificate: certificate.to_owned(), from: text(from), to: text(to) }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        write!(text, "{byte:02X}").expect("a text takes what is written");
+    }
+    text
 }

@@ -636,7 +636,7 @@ mod tests {
             "phones        2 000 (2 000 of model 8841), start itl-current\n",
             "profile 88xx of model 8841: HTTP first, blocks of 512 bytes, boots\n",
             "in force: transport tftp, boot-time 0s",
-            "covers        trust lists (CTL, ITL), TVS, signed configurations and LSCs (CAPF)",
+            "covers        trust lists (CTL, ITL), TVS, signed configurations, LSCs (CAPF),",
             "              group all: 2 000 phones ask TVS of pub\n",
             "cluster       release 8.6, RSA-2048, sign cache lazy\n",
             "pub  127.0.0.1  tftp 6969/udp, tvs 2445/tcp, capf 3804/tcp\n",

@@ -38,9 +38,9 @@ pub use keys::{reference, scenario_schema};
 pub use load::load;
 pub use network::{Link, SitePlan};
 pub use plan::{
-    Dates, FleetPlan, FleetStart, FollowUp, Limits, Plan, Target, TimelineEntry, Trigger,
+    AT_THE_START, Dates, FleetPlan, FleetStart, FollowUp, Limits, Plan, ProbePlan, Target,
+    TimelineEntry, Trigger,
 };
-pub use probes::{AT_THE_START, ProbePlan};
 pub use quantity::{QuantityError, parse_span};
 pub use resolve::PHONES_MAX;
 pub use slo::{Doubt, Op, Operand, Slo, SloError, SloResult, SloVerdict};

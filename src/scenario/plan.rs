@@ -2,13 +2,12 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use crate::base::{ClusterId, Home, Model, PhoneId, Span, Time};
-use crate::cluster::{FleetSpec, OperatorAction, SecurityProfile, Topology, UploadedFiles};
+use crate::cluster::{FleetSpec, OperatorAction, Probe, SecurityProfile, Topology, UploadedFiles};
 use crate::console::Typed;
 use crate::phone::PhoneProfile;
 
 use super::cost::CostModel;
 use super::network::{Link, SitePlan, site_of};
-use super::probes::ProbePlan;
 use super::slo::Slo;
 use super::uses::UsePlan;
 
@@ -106,6 +105,22 @@ impl FleetStart {
         }
     }
 }
+
+/// Something beside phones that is tried, and what its peer knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProbePlan {
+    /// What it is called, such as `phone-vpn of asa at pub`; no two probes share a name.
+    pub name: String,
+    /// What is tried.
+    pub probe: Probe,
+    /// When the peer imports what the node presents then: `start`, or behind the step of this name.
+    pub imports: Vec<String>,
+    /// Whether the node trusts at the start what the peer presents then.
+    pub is_trusted: bool,
+}
+
+/// The import that a peer has made before the run.
+pub const AT_THE_START: &str = "start";
 
 /// One entry of the operator's timeline.
 #[derive(Clone, Debug, PartialEq, Eq)]

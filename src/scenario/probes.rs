@@ -4,25 +4,9 @@ use crate::cluster::{PROBE_KINDS, Probe, ProbeKind, TRUST_STORES, Topology, Trus
 
 use super::error::{Faults, Problem};
 use super::names::{Text, check_host, check_plain, node_named, one_of, runs};
-use super::plan::TimelineEntry;
+use super::plan::{AT_THE_START, ProbePlan, TimelineEntry};
 use super::raw::{RawEvent, RawProbe};
 use super::verbs::RENEW_PEER;
-
-/// Something beside phones that is tried, and what its peer knows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ProbePlan {
-    /// What it is called, such as `phone-vpn of asa at pub`; no two probes share a name.
-    pub name: String,
-    /// What is tried.
-    pub probe: Probe,
-    /// When the peer imports what the node presents then: `start`, or behind the step of this name.
-    pub imports: Vec<String>,
-    /// Whether the node trusts at the start what the peer presents then.
-    pub is_trusted: bool,
-}
-
-/// The import that a peer has made before the run.
-pub const AT_THE_START: &str = "start";
 
 /// Probes at most (choice): each is judged after every step.
 const PROBES_MAX: usize = 1_000;

@@ -12,8 +12,7 @@ use crate::wire::Dialogue;
 
 use super::names::url_scheme;
 use super::network::{SitePlan, percent_text, rate_text};
-use super::plan::{FleetPlan, Plan, TimelineEntry, Trigger};
-use super::probes::ProbePlan;
+use super::plan::{FleetPlan, Plan, ProbePlan, TimelineEntry, Trigger};
 use super::uses::UsePlan;
 use super::verbs::{CONSOLE, Verb, verbs};
 

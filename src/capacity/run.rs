@@ -117,7 +117,7 @@ fn fit_places(plan: &CapacityPlan) -> (usize, Vec<String>) {
         let room = (SHARED_SOCKETS_MAX - PROBES) * plan.workers as usize;
         bound(room, "each transfer has a socket where phones share an address".to_owned());
     }
-    if target.tftp.is_none() || target.tcp.tvs.is_some() {
+    if target.tftp.is_none() || target.tcp.tvs.is_some() || target.tcp.capf.is_some() {
         let limit = limits::descriptor_limit().unwrap_or(1_024);
         let room = limit.saturating_sub(DESCRIPTORS_SPARED).max(16) as usize;
         bound(room, format!("{limit} descriptors"));

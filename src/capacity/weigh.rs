@@ -159,6 +159,12 @@ fn generator_bound(
     around: &Circumstances,
     is_behind: bool,
 ) -> Option<String> {
+    let phoneless = recorder.faults.get(&LoadFault::NoPhone).filter(|_| ours_are_most(recorder));
+    if let Some(count) = phoneless {
+        return Some(format!(
+            "{count} starts had no phone with an operation; schedule more and name them by --devices"
+        ));
+    }
     let ours = recorder.faults.iter().filter(|(fault, _)| fault.is_ours());
     let lack = |(fault, &count): (&LoadFault, &u64)| {
         (if *fault == LoadFault::NoPort { Lack::Port } else { Lack::Descriptor }, count)

@@ -48,6 +48,10 @@ pub struct LoadFacts {
     pub http: Option<String>,
     /// TVS server.
     pub tvs: Option<String>,
+    /// CAPF.
+    pub capf: Option<String>,
+    /// How long each phone took for its key, in seconds, if CAPF was asked.
+    pub key_time_s: Option<f64>,
     /// `per-phone` or `shared`: the source addresses that the servers saw.
     pub addresses: String,
     /// Parts of the load and their shares.

@@ -41,12 +41,18 @@ pub enum LoadFault {
     NoDescriptor,
     /// This host had no port or address left.
     NoPort,
+    /// CAPF tells the phone to come again: all of its places are taken.
+    Postponed,
+    /// CAPF has refused the phone.
+    TurnedAway,
+    /// No phone of the list is left, or CAPF has nothing to do for this one.
+    NoPhone,
 }
 
 impl LoadFault {
-    /// Whether this host is to blame and not the server.
+    /// Whether this host or the list of phones is to blame and not the server.
     pub const fn is_ours(self) -> bool {
-        matches!(self, LoadFault::NoDescriptor | LoadFault::NoPort)
+        matches!(self, LoadFault::NoDescriptor | LoadFault::NoPort | LoadFault::NoPhone)
     }
 
     /// Whether the server answered in time, and wrongly.
@@ -81,6 +87,9 @@ impl fmt::Display for LoadFault {
             LoadFault::OtherServer => f.write_str("other certificate"),
             LoadFault::NoDescriptor => f.write_str("no descriptor here"),
             LoadFault::NoPort => f.write_str("no port here"),
+            LoadFault::Postponed => f.write_str("retry later"),
+            LoadFault::TurnedAway => f.write_str("turned away"),
+            LoadFault::NoPhone => f.write_str("no phone with an operation"),
         }
     }
 }

@@ -1,11 +1,18 @@
 //! Certificates that come to their end: what phones, TVS and the Certificate Monitor do then
 //! (CERT-18, CERT-23, EXP-01 to EXP-04).
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
+use std::sync::mpsc;
 
 use resetstorm::base::Time;
+use resetstorm::cluster::operator::certificates::Regenerate;
+use resetstorm::cluster::{CertificateKind, Cluster, Genesis, Stored};
+use resetstorm::crypto::KeySource;
 use resetstorm::live::{self, LiveOptions, Observer};
 use resetstorm::measure::{Ledger, RunFacts, Summary, known_paths};
+use resetstorm::net::mail::Mailing;
 use resetstorm::scenario::{Plan, load, to_toml};
 use resetstorm::sim::{SimOptions, SimRun, World};
 
@@ -86,6 +93,46 @@ fn the_monitor_warns_on_each_node_of_each_copy_and_stops_with_the_renewal() {
     assert_eq!(raised(&alarms(&[FORTY_DAYS, FORTY_DAYS])), 2 * (6 + 24 + 50 * 24));
 }
 
+/// `spec/domain.md` section 4: five years each; from 14 on three, CAPF five and ITLRecovery twenty.
+#[test]
+fn certificates_last_as_long_as_their_release_makes_them() {
+    use CertificateKind::{CallManager, CallManagerEcdsa, Capf, ItlRecovery, Tomcat, Tvs};
+    for (release, services, recovery) in [("12.5", 5, 5), ("14", 3, 20), ("15", 3, 20)] {
+        let settings = [format!("cluster.release='{release}'")];
+        let more: Vec<&str> = settings.iter().map(String::as_str).collect();
+        let plan = plan("TVS='30d'", "", &more);
+        let mut cluster = Cluster::new(Genesis {
+            topology: plan.topology.clone(),
+            fleet: plan.fleet_spec(),
+            source: KeySource::bank(7),
+            epoch_s: plan.dates.epoch_s.unwrap(),
+            stored: Stored::default(),
+        });
+        let node = plan.topology.ids().next().unwrap();
+        let years = |cluster: &Cluster, kind| {
+            let own = cluster.stores().own(node, kind).unwrap().certificate().validity_s();
+            (own.1.unwrap() - own.0.unwrap()) / (365 * 86_400)
+        };
+        let all = [CallManager, CallManagerEcdsa, Tomcat, Tvs, Capf, ItlRecovery];
+        let lives = [services, services, services, services, 5, recovery];
+        assert_eq!(all.map(|kind| years(&cluster, kind)), lives, "{release}");
+        let end = cluster.ends()[0];
+        assert_eq!((end.0 - plan.dates.epoch_s.unwrap(), end.2), (30 * 86_400, Tvs), "{release}");
+        for certificate in [Tvs, ItlRecovery] {
+            cluster.apply(&Regenerate { certificate, node }, Time::ZERO).unwrap();
+        }
+        assert_eq!(all.map(|kind| years(&cluster, kind)), lives, "{release}, made anew");
+    }
+    let text = std::fs::read_to_string("scenarios/https-provisioning.toml").unwrap();
+    let told = |left: &str| {
+        let left = [format!("cluster.node.pub.expires={{{left}}}")];
+        load(Path::new("old.toml"), &text, &left, &known_paths()).map_err(|error| error.to_string())
+    };
+    told("ITLRecovery='19y', CAPF='5y', TVS='3y'").unwrap();
+    let refused = told("TVS='4y'").unwrap_err();
+    assert!(refused.contains("a TVS certificate of release 14 lasts 3 years"), "{refused}");
+}
+
 #[test]
 fn a_plan_with_dates_survives_being_written() {
     let plan = plan("CallManager='30d', TVS='26h'", FORTY_DAYS, &["run.time-zone='Europe/Berlin'"]);
@@ -95,6 +142,86 @@ fn a_plan_with_dates_survives_being_written() {
     assert!(text.contains("epoch = \"2026-11-28T00:00:00Z\""), "{text}");
     let again = load(Path::new("again.toml"), &text, &[], &known_paths()).unwrap();
     assert_eq!(again, plan);
+}
+
+/// Keeps what it is told.
+struct Listening(tokio::sync::mpsc::UnboundedSender<String>);
+
+impl Observer for Listening {
+    fn started(&mut self, _: &[String]) {}
+    fn tick(&mut self, _: &Ledger, _: Time) {}
+    fn operator(&mut self, _: &str, _: Time) {}
+    fn told(&mut self, text: &str, _: Time) {
+        self.0.send(text.to_owned()).unwrap();
+    }
+}
+
+/// Takes mails (RFC 5321) and hands out their lines.
+fn mail_server() -> (SocketAddr, mpsc::Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (sender, lines) = mpsc::channel();
+    let address = listener.local_addr().unwrap();
+    let take = move |mut stream: TcpStream| {
+        let (peer, mut is_text) = (BufReader::new(stream.try_clone().unwrap()), false);
+        stream.write_all(b"220 sink\r\n").unwrap();
+        for line in peer.lines().map_while(Result::ok) {
+            is_text &= line != ".";
+            if is_text {
+                sender.send(line).unwrap();
+                continue;
+            }
+            is_text = line == "DATA";
+            let code = if is_text { "354 go on" } else { "250 ok" };
+            if stream.write_all(format!("{code}\r\n").as_bytes()).is_err() {
+                return;
+            }
+        }
+    };
+    std::thread::spawn(move || listener.incoming().map_while(Result::ok).for_each(take));
+    (address, lines)
+}
+
+/// The cluster is served from a second before its monitors look.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_that_is_served_mails_its_alarms_when_their_time_comes() {
+    let plan = plan("CallManager='3d'", "", &["run.epoch='2026-11-28T00:00:05Z'"]);
+    let (server, lines) = mail_server();
+    let mail = Some(Mailing { server, to: "ops@example.com".parse().unwrap() });
+    let options = LiveOptions { mail, ..LiveOptions::default() };
+    let (sender, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let (_operator, commands) = tokio::sync::mpsc::channel(1);
+    let mut listening = Listening(sender);
+    let told = tokio::select! {
+        ended = live::serve(&plan, &options, commands, &mut listening) => {
+            panic!("nobody ends it: {ended:?}")
+        }
+        told = told.recv() => told.unwrap(),
+    };
+    assert_eq!(told, "mailed 2 alarms to ops@example.com", "the certificate and its copy");
+    let text: Vec<String> = lines.try_iter().collect();
+    // Quoted-printable: a line that ends with `=` goes on.
+    let text = text.join("\n").replace("=\n", "");
+    assert_eq!(text.matches("Unit:CallManager").count(), 2, "{text}");
+    assert!(text.contains("Nov 28 2026 00:00:06.433 UTC"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mail_server_that_is_not_there_is_told_of_and_the_cluster_goes_on() {
+    let plan = plan("CallManager='3d'", "", &["run.epoch='2026-11-28T00:00:05Z'"]);
+    let server = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mail = Some(Mailing { server, to: "ops@example.com".parse().unwrap() });
+    let options = LiveOptions { mail, ..LiveOptions::default() };
+    let (sender, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let (_operator, commands) = tokio::sync::mpsc::channel(1);
+    let mut listening = Listening(sender);
+    let told = tokio::select! {
+        ended = live::serve(&plan, &options, commands, &mut listening) => {
+            panic!("nobody ends it: {ended:?}")
+        }
+        told = told.recv() => told.unwrap(),
+    };
+    assert!(told.starts_with(&format!("warning: {server} did not take mail 1: ")), "{told}");
+    assert!(told.contains("file view activelog syslog/CiscoSyslog"), "{told}");
 }
 
 struct Silent;

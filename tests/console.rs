@@ -299,6 +299,36 @@ fn own_certificates_are_listed_and_printed() {
 }
 
 #[test]
+fn the_days_left_of_every_certificate_of_the_node_are_listed_the_first_to_end_first() {
+    use resetstorm::base::Span;
+    use resetstorm::cluster::operator::calendar::Advance;
+    let mut cluster = cluster(R10);
+    let days = |cluster: &Cluster| -> Vec<String> {
+        let text = screen(cluster, SUB, &["show cert days"]);
+        text.lines().skip(1).map(str::to_owned).collect()
+    };
+    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let new = days(&cluster);
+    assert_eq!(words(&new[0]), ["certificate", "valid", "to", "days", "left"]);
+    let is_page = |name: &str| {
+        let own = screen(&cluster, SUB, &["show cert list own"]);
+        let trusted = screen(&cluster, SUB, &["show cert list trust"]);
+        [own, trusted].iter().any(|list| list.contains(&format!("\n{name}: ")))
+    };
+    assert!(new[1..].iter().all(|line| is_page(&words(line)[0])), "{new:#?}");
+    let own = new.iter().find(|line| line.starts_with("CallManager/CallManager.pem ")).unwrap();
+    assert!(own.ends_with("  Mon Jul 25 14:16:24 UTC 2016  1825"), "{own}");
+    let by = Span::from_secs(1_825 * 86_400 + 1);
+    cluster.apply(&Advance { by }, Time::ZERO).unwrap();
+    let old = days(&cluster);
+    assert_eq!(old.len(), new.len());
+    let left: Vec<i64> = old[1..].iter().map(|line| words(line)[7].parse().unwrap()).collect();
+    assert!(left.is_sorted() && left.last() > Some(&0), "those of the manufacturer: {left:?}");
+    let own = old.iter().find(|line| line.starts_with("CallManager/CallManager.pem ")).unwrap();
+    assert!(own.ends_with("  -1 (expired)"), "{own}");
+}
+
+#[test]
 fn lines_in_a_scenario_do_what_the_native_verbs_do() {
     let at = |action: &str| format!("[[event]]\nat='10s'\n{action}\n");
     let then = |action: &str| format!("[[event]]\nafter='previous'\n{action}\n");
@@ -516,6 +546,48 @@ fn what_a_ca_makes_of_the_last_request_becomes_the_nodes_own() {
     act(&mut cluster, &["set cert regen CallManager", "yes"]);
     let own = cluster.stores().own(PUB, kind).unwrap().certificate();
     assert!(own.was_issued_by(own), "CERT-31");
+}
+
+/// A request and the import that answers it as steps of a scenario: the CA signs the key of the
+/// request, and the phones take what it signs as any other regeneration.
+#[test]
+fn a_request_in_a_scenario_is_what_the_next_import_answers() {
+    let what = "certificate='CallManager', node='pub'";
+    let step = |verb: &str| format!("[[event]]\nwhen='fleet-settled'\n{verb}\n");
+    let night = [
+        step(&format!("csr={{{what}}}")),
+        step(&format!("import={{{what}, issuer='Lab-CA'}}")),
+        step("restart={service='tftp', node='pub'}"),
+        step("reset-phones={spread='1s'}"),
+    ]
+    .concat();
+    let plan = plan_with(R10, &night).unwrap();
+    let text = to_toml(&plan);
+    assert!(text.contains("csr = { certificate = \"CallManager\", node = \"pub\" }"), "{text}");
+    assert_eq!(load(Path::new("again.toml"), &text, &[], &known_paths()).unwrap(), plan);
+    let mut cluster = cluster(R10);
+    let own = |cluster: &Cluster| {
+        let own = cluster.stores().own(PUB, CertificateKind::CallManager).unwrap();
+        own.certificate().clone()
+    };
+    let before = own(&cluster);
+    cluster.apply(&*plan.timeline[0].action, Time::ZERO).unwrap();
+    assert_eq!(own(&cluster), before, "what is in force stays");
+    let requested = cluster.requests().next().unwrap().2.public_key().to_vec();
+    cluster.apply(&*plan.timeline[1].action, Time::ZERO).unwrap();
+    let signed = own(&cluster);
+    assert_eq!((signed.public_key(), cluster.requests().count()), (&requested[..], 0));
+    assert!(signed.issuer().contains("CN=Lab-CA"), "{}", signed.issuer());
+    let run = World::new(&plan, SimOptions::default()).run();
+    let summary = run.summary(&plan);
+    assert_eq!((summary.phones.ready, summary.tvs.lookups > 0), (6, true));
+    for (verb, why) in [
+        ("csr={certificate='ITLRecovery', node='pub'}", "ITLRecovery is never signed by a CA"),
+        ("csr={certificate='CAPF', node='nobody'}", "nobody"),
+    ] {
+        let refused = plan_with(R10, &step(verb)).unwrap_err();
+        assert!(refused.contains(why), "{refused}");
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! the disk is full or a signal comes at any moment.
 
 use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
@@ -31,6 +32,43 @@ fn text(bytes: &[u8]) -> String {
 /// A device that is always full.
 fn full() -> File {
     OpenOptions::new().write(true).open("/dev/full").expect("Linux has /dev/full")
+}
+
+/// Keys on a terminal: `q` ends a run as Ctrl-C does, and the terminal is as before.
+#[test]
+fn a_key_ends_a_run_on_a_terminal_and_gives_the_terminal_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = format!(
+        "{} run {REGEN} --phones 20 --set cluster.node.pub.ports.tftp=0 \
+         --set cluster.node.pub.ports.tvs=0 --set event.reset-1.reset-phones.spread=5m \
+         --out {} --progress tui; echo code $?; stty -a",
+        env!("CARGO_BIN_EXE_resetstorm"),
+        folder.path().display()
+    );
+    let mut script = Command::new("script");
+    script.current_dir(env!("CARGO_MANIFEST_DIR")).args(["-qec", &run, "/dev/null"]);
+    let mut child = script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let (mut keys, mut screen) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let (mut seen, mut buffer) = (String::new(), [0; 4_096]);
+    let mut asked = false;
+    loop {
+        let count = screen.read(&mut buffer).unwrap();
+        if count == 0 {
+            break;
+        }
+        seen += &String::from_utf8_lossy(&buffer[..count]);
+        if !asked && seen.contains("p pauses the steps") {
+            asked = true;
+            keys.write_all(b"q").unwrap();
+        }
+    }
+    child.wait().unwrap();
+    assert!(asked, "the keys are named: {seen}");
+    assert!(seen.contains("code 130"), "{seen}");
+    let after = &seen[seen.find("code 130").unwrap()..];
+    assert!(after.contains(" icanon") && after.contains(" echo "), "{after}");
+    let summary = fs::read_to_string(folder.path().join("latest/summary.json")).unwrap();
+    assert!(summary.contains("ended by hand at "), "{summary}");
 }
 
 /// Commands that print something at once, each with its exit code.

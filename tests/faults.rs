@@ -191,6 +191,6 @@ fn unknown_ids_and_those_that_turn_nothing_on_are_errors_that_say_why() {
     assert!(fault(&["CSCue5535"]).contains("did you mean `CSCue55353`?"));
     let why = fault(&["CSCto47052"]);
     assert!(why.contains("`CSCto47052` turns nothing on: it asks for a remote deletion"), "{why}");
-    assert!(fault(&["CSCub62243"]).contains("which is not played"));
+    assert!(fault(&["CSCto87262"]).contains("which is not played"));
     assert!(fault(&["CSCue55353", "CSCue55353"]).contains("fault `CSCue55353` comes twice"));
 }

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use rayon::prelude::*;
 use resetstorm::measure::{Summary, known_paths};
 use resetstorm::scenario::{Plan, load};
 use resetstorm::sim::{SimOptions, SimRun, World};
@@ -59,7 +60,7 @@ const SCENARIOS: &[&str] = &[
 
 #[test]
 fn every_shipped_scenario_ends_in_its_counts_and_repeats_its_digest() {
-    for name in SCENARIOS {
+    SCENARIOS.par_iter().for_each(|name| {
         let plan = plan(name, &["fleet.phones=1000"]);
         let (summary, first) = run(&plan);
         assert_eq!(summary.verdict.name(), "pass", "{name}: {:#?}", summary.to_json());
@@ -68,7 +69,7 @@ fn every_shipped_scenario_ends_in_its_counts_and_repeats_its_digest() {
         let (again, second) = run(&plan);
         assert_eq!(first.digest, second.digest, "{name}");
         assert_eq!(summary.sim.unwrap().events, again.sim.unwrap().events, "{name}");
-    }
+    });
 }
 
 #[test]

@@ -174,8 +174,8 @@ fn commands_of_the_readme_and_the_guide_work_as_printed() {
         for word in &mut words {
             if word == "grid.csv" {
                 *word = out.path().join("grid.csv").display().to_string();
-            } else if word == "400000" {
-                "900".clone_into(word);
+            } else if word == "500..400000" {
+                "500..900".clone_into(word);
             }
         }
         if ["whatif", "sim", "run"].contains(&words[0].as_str())

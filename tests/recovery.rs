@@ -119,6 +119,55 @@ fn a_rebuilt_server_is_another_cluster_unless_a_tvs_of_the_old_one_answers() {
     assert_eq!((restored.phones.ready, restored.tvs.lookups), (PHONES, 0));
 }
 
+/// With `CSCts01319` the list that the phones trust comes back with its keys (BKP-07, DEF-12); a node
+/// that is installed anew has none, and neither has another version.
+#[test]
+fn tac_restores_the_itl_that_a_fixed_version_keeps() {
+    let tac = "restore-trusted-itl = { node = \"pub\" }";
+    let tvs = "regenerate = { certificate = \"TVS\", node = \"pub\" }";
+    let of = |faults: &[&str], actions: &[&str]| play(&plan("8.6", faults, 1, &steps(actions)));
+    let fixed = &["CSCts01319"];
+    let stuck = of(fixed, &[REGENERATE, tvs, RESTART, RESET]);
+    assert_eq!(stuck.phones.stuck, PHONES);
+    let offered: Vec<&str> =
+        stuck.stranded[0].remedies.iter().map(|remedy| remedy.what.as_str()).collect();
+    assert!(offered[0].starts_with("erase ITL at"), "{offered:?}");
+    assert_eq!(offered[1], "let TAC restore the ITL that pub keeps: these phones trust it");
+    let saved = of(fixed, &[REGENERATE, tvs, RESTART, RESET, tac, RESET]);
+    assert_eq!((saved.phones.ready, saved.trust.lists.accepted_by_itl), (PHONES, PHONES));
+    // The other order of restarts: what is kept is the list before the other CallManager.pem.
+    let twice = of(fixed, &[REGENERATE, RESTART, tvs, RESTART, RESET, tac, RESET]);
+    assert_eq!((twice.phones.ready, twice.cluster.failed_actions), (PHONES, 0));
+    for (faults, actions, why) in [
+        (&[][..], &[REGENERATE, tvs, RESTART, RESET, tac, RESET][..], "only versions with CSCts"),
+        (fixed, &[tac, RESET], "keeps no earlier ITL"),
+        (fixed, &[REGENERATE, RESTART, REBUILD, RESET, tac, RESET], "keeps no earlier ITL"),
+    ] {
+        let summary = of(faults, actions);
+        assert_eq!(summary.cluster.failed_actions, 1, "{actions:?}");
+        assert!(summary.notes.iter().any(|note| note.contains(why)), "{:?}", summary.notes);
+    }
+}
+
+/// What can be done for stuck phones is told from the least to the last resort (SAFE-16).
+#[test]
+fn a_restore_is_the_last_remedy() {
+    let tvs = "regenerate = { certificate = \"TVS\", node = \"pub\" }";
+    let summary = play(&plan("11.5", &[], 1, &steps(&[BACKUP, REGENERATE, tvs, RESTART, RESET])));
+    assert_eq!(summary.phones.stuck, PHONES);
+    let ways: Vec<&str> =
+        summary.stranded[0].remedies.iter().map(|remedy| remedy.what.as_str()).collect();
+    let begins =
+        ["sign the ITL with ITLRecovery", "erase ITL", "restore pub from backup 1, as the last"];
+    assert_eq!(ways.len(), begins.len(), "{ways:?}");
+    assert!(ways.iter().zip(begins).all(|(way, begin)| way.starts_with(begin)), "{ways:?}");
+    // Each of those that can be rehearsed helps.
+    for remedy in &summary.stranded[0].remedies {
+        let night = steps(&[BACKUP, REGENERATE, tvs, RESTART, RESET]) + &remedy.steps;
+        assert_eq!(play(&plan("11.5", &[], 1, &night)).phones.ready, PHONES, "{}", remedy.what);
+    }
+}
+
 #[test]
 fn a_rebuilt_publisher_has_a_new_itl_recovery_as_well() {
     let local_key = "reset-itl-localkey = {}";

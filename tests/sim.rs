@@ -33,7 +33,7 @@ const GOLDEN: [(&str, &str, u64); 12] = [
     ("callmanager-and-tvs.toml", "c37b2b38958edc21906daf7631e74761", 300),
     ("callmanager-regen.toml", "3832e21750d06324ac59a3395c08fcbf", 300),
     ("dns-record-missing.toml", "9b71e4ad3c49030005683d671d34a71b", 600),
-    ("https-provisioning.toml", "2fc8a373235ac567c34342d6c2f4994f", 600),
+    ("https-provisioning.toml", "b9445122127bddd7877b5bdc1dad6b38", 600),
     ("mixed-fleet.toml", "837e4fc6cd50fb7d3ba29e9b91e7fd37", 600),
     ("rename-all-three.toml", "6d2a5ea8f93753d14191924ed621fd5c", 300),
     ("rename-one-of-three.toml", "41d63978e1776bedd859da3c77ce2a72", 300),

@@ -6,8 +6,8 @@ use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use crate::base::words::count;
-use crate::cluster::CertificateKind;
-use crate::cluster::operator::recovery::BackUp;
+use crate::cluster::operator::recovery::{BackUp, Restore, RestoreTrustedItl};
+use crate::cluster::{CertificateKind, OperatorAction};
 use crate::forecast::{DaysLeft, days_left};
 use crate::scenario::Plan;
 
@@ -36,7 +36,7 @@ pub(super) fn notes(plan: &Plan) -> Vec<Note> {
     if plan.target.is_some() {
         return Vec::new();
     }
-    let all = [backup(plan), window(plan), capf(plan)].into_iter().flatten();
+    let all = [backup(plan), window(plan), capf(plan), last_resort(plan)].into_iter().flatten();
     all.chain(expiring(plan)).collect()
 }
 
@@ -100,6 +100,18 @@ fn capf(plan: &Plan) -> Option<Note> {
     Some(Note::new(&what, help))
 }
 
+/// A restore comes after everything else that helps (SAFE-16).
+fn last_resort(plan: &Plan) -> Option<Note> {
+    let is_restore = |action: &OperatorAction| {
+        action.get::<Restore>().is_some() || action.get::<RestoreTrustedItl>().is_some()
+    };
+    let at = plan.timeline.iter().position(|entry| is_restore(&entry.action))?;
+    let what = format!("{} is the last resort of the documents (SAFE-16)", step(plan, at));
+    let help = "first, where it helps: reset the phones while a TVS that they trust runs, sign the \
+                ITL with ITLRecovery (reset-itl-localkey), erase the ITL of the stuck phones";
+    Some(Note::new(&what, help))
+}
+
 fn expiring(plan: &Plan) -> impl Iterator<Item = Note> {
     let is_soon = |days: &DaysLeft| (0..SOON_DAYS).contains(&days.at_end);
     days_left(plan).into_iter().filter(is_soon).map(|days| {
@@ -146,6 +158,8 @@ mod tests {
         assert!(!window("2026-11-25T22:30:00Z", "UTC"), "night");
         assert!(window("2026-11-25T22:30:00Z", "America/Los_Angeles"), "afternoon there");
         assert!(!window("2026-11-28T11:00:00Z", "UTC"), "Saturday");
+        let restored = told(&format!("{BACKUP}[[event]]\nat='0s'\nrestore={{node='pub'}}\n"), "");
+        assert!(restored[0].contains("(restore-1) is the last resort"), "{restored:?}");
         let nothing = told("[[event]]\nat='0s'\nreset-phones={}\n", "");
         assert!(nothing.iter().all(|text| text.contains("TVS on pub ends")), "{nothing:?}");
     }

@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 use clap::Args;
 use lettre::message::Mailbox;
 
-use crate::net::mail::send;
+use crate::net::mail::Mailing;
 
 use super::args::{CliError, ScenarioFlags};
 use super::output;
@@ -20,12 +20,6 @@ pub struct MailArgs {
     pub mail_to: Option<Mailbox>,
 }
 
-/// Mails of one run: more of the same would tell nobody anything (choice).
-const MAILS_MAX: usize = 100;
-
-/// What RTMT calls it.
-const SUBJECT: &str = "[RTMT-ALERT-StandAloneCluster] SyslogSeverityMatchFound";
-
 impl MailArgs {
     /// Refuses a mail server outside loopback that was not named twice.
     ///
@@ -38,17 +32,18 @@ impl MailArgs {
         }
     }
 
+    /// Who is mailed, if anybody is.
+    pub(super) fn mailing(&self) -> Option<Mailing> {
+        Some(Mailing { server: self.smtp?, to: self.mail_to.clone()? })
+    }
+
     /// Sends the first mails of a run, if anybody wants them. A server that takes none is told of
     /// and changes no result.
     pub(super) fn send(&self, mails: &[String]) {
-        let (Some(server), Some(to)) = (self.smtp, &self.mail_to) else { return };
-        let sent = &mails[..mails.len().min(MAILS_MAX)];
-        let from: Mailbox = "RTMT_Admin@localhost".parse().expect("it is an address");
-        if let Err(error) = send(server, (&from, to), SUBJECT, sent) {
-            output::message(&format!("warning: {error}\nhelp: alarms.log has all of them"));
-        } else if mails.len() > sent.len() {
-            let (sent, all) = (sent.len(), mails.len());
-            output::message(&format!("mailed {sent} of {all} alarms; alarms.log has all of them"));
+        let Some(mailing) = self.mailing().filter(|_| !mails.is_empty()) else { return };
+        match mailing.send(mails, "alarms.log") {
+            Ok(told) => output::message(&told),
+            Err(why) => output::message(&format!("warning: {why}")),
         }
     }
 }

@@ -16,6 +16,7 @@ mod files;
 mod guide;
 mod init;
 mod inspect;
+mod keys;
 mod lab;
 mod lint;
 mod mail;

@@ -4,12 +4,13 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::Value;
 
 use crate::base::{Span, Time};
-use crate::live::Observer;
+use crate::live::{Observer, Wish};
 use crate::measure::Ledger;
-use crate::report::{Ladder, LiveLine};
+use crate::report::{KeysShown, Ladder, LiveLine};
 use crate::scenario::Plan;
 
 use super::args::{CliError, GlobalArgs, Progress};
+use super::keys::Keys;
 use super::output;
 
 /// What a person sees on stderr while something lasts: a bar that is redrawn in place on a
@@ -81,6 +82,10 @@ pub struct ProgressView {
     /// What is redrawn in place on a terminal, if that is a ladder.
     ladder: Option<Ladder>,
     title: String,
+    /// The keys of the terminal, while a ladder is on it.
+    keys: Option<Keys>,
+    /// Whether the last wish was a pause.
+    is_paused: bool,
     /// Whether standard output gets the addresses of the servers as a document.
     pub announces: bool,
     /// Whether that could be printed.
@@ -95,6 +100,8 @@ impl ProgressView {
             console: Console::new(global, Some(plan.fleet.phones.into()), template),
             line: LiveLine::default(),
             ladder: None,
+            keys: None,
+            is_paused: false,
             title: format!(
                 "resetstorm {} · live · scenario {} · seed {}",
                 env!("CARGO_PKG_VERSION"),
@@ -112,9 +119,23 @@ impl ProgressView {
         if let Some(bar) = &self.console.bar {
             let style = ProgressStyle::with_template("{msg}").expect("the template is valid");
             bar.set_style(style);
-            self.ladder = Some(Ladder::new(self.title.clone()));
+            self.keys = Keys::of_terminal();
+            self.ladder = Some(Ladder::new(self.title.clone(), KeysShown::None));
+            self.show_keys();
         }
         self
+    }
+
+    fn show_keys(&mut self) {
+        if let (Some(ladder), Some(_)) = (&mut self.ladder, &self.keys) {
+            ladder.keys = if self.is_paused { KeysShown::Paused } else { KeysShown::Running };
+        }
+    }
+
+    /// The run is over: the terminal is as before.
+    pub fn close(&mut self) {
+        self.keys = None;
+        self.console.clear();
     }
 }
 
@@ -148,6 +169,22 @@ impl Observer for ProgressView {
     }
 
     fn operator(&mut self, text: &str, now: Time) {
-        self.console.say(&format!("  {:>8.3}s  operator: {text}", now.as_secs_f64()));
+        self.told(&format!("operator: {text}"), now);
+    }
+
+    fn wish(&mut self) -> Option<Wish> {
+        let wish = match self.keys.as_ref()?.next()?.to_ascii_lowercase() {
+            b'p' | b' ' => Wish::Pause,
+            b'd' => Wish::Drain,
+            b'q' => Wish::Quit,
+            _ => return None,
+        };
+        self.is_paused ^= wish == Wish::Pause;
+        self.show_keys();
+        Some(wish)
+    }
+
+    fn told(&mut self, text: &str, now: Time) {
+        self.console.say(&format!("  {:>8.3}s  {text}", now.as_secs_f64()));
     }
 }

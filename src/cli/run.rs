@@ -89,7 +89,7 @@ pub fn run(args: &RunArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
     let outcome = runtime.block_on(live::run(&plan, &options, &mut view));
     // What was begun when a signal came, such as making keys, is waited for by nobody.
     drop(runtime);
-    view.console.clear();
+    view.close();
     let run = outcome.map_err(|error| live_error(&error))?;
     args.mail.send(&run.facts.alarms);
     let (consoles, alarms) = (run.facts.consoles.clone(), run.facts.alarms.join("\n"));

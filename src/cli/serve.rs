@@ -10,6 +10,7 @@ use crate::wire::{AuthMode, Dialogue};
 
 use super::ExitCode;
 use super::args::{CliError, Format, GlobalArgs, ScenarioArgs};
+use super::mail::MailArgs;
 use super::progress::ProgressView;
 use super::run::{live_error, runtime};
 
@@ -47,6 +48,9 @@ pub struct ServeArgs {
     /// For phones that are not ours, and for `capacity --capf`: nobody resets them.
     #[arg(long, value_name = "KEY", value_parser = lsc_key)]
     pub roll_out_lsc: Option<KeySpec>,
+    /// Whom the Certificate Monitor mails while it serves.
+    #[command(flatten)]
+    pub mail: MailArgs,
 }
 
 fn lsc_key(text: &str) -> Result<KeySpec, String> {
@@ -79,11 +83,13 @@ Examples:
 /// Serves until interrupted and says how the program ends; an interrupt is the normal end.
 pub fn serve(args: &ServeArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
     let plan = args.scenario.load_for_traffic()?;
+    args.mail.check(&args.scenario.flags)?;
     let options = LiveOptions {
         state: args.state.clone(),
         files: args.files.clone(),
         written: args.write_files.clone(),
         admin: args.admin.clone().or_else(|| Some(args.state.as_ref()?.join(ADMIN_SOCKET))),
+        mail: args.mail.mailing(),
         ..LiveOptions::default()
     };
     let mut view = ProgressView::new(global, &plan);

@@ -24,6 +24,8 @@ named! {
         BrokenItlIsStuck = "CSCus33755",
         /// Listings have no checksums (DEF-09, CLI-08).
         NoChecksums = "CSCto60209",
+        /// A node keeps the ITL that its phones trusted before, which TAC can bring back (DEF-12).
+        KeepsTrustedItl = "CSCts01319",
     }
 }
 
@@ -102,6 +104,13 @@ impl Defect {
                 Release::R8_0..=Release::R8_6,
                 "the documents name it for 8.x; that 9.x is fixed is a guess",
                 "show itl and show ctl print no checksums to compare with those of phones",
+            ),
+            Defect::KeepsTrustedItl => (
+                Release::R8_6..=Release::R15,
+                "the documents say that fixed versions have it, and not which: that 8.0 is without \
+                 it, and that the keys of the list are kept with it, are guesses",
+                "a node keeps the ITL of before its last other CallManager certificate with its \
+                 keys: restore-trusted-itl brings both back",
             ),
         };
         DefectRules { releases, source, consequence }

@@ -48,12 +48,31 @@ pub(super) struct Drs {
     backups: Vec<Arc<Backup>>,
     /// What the database of such a node has.
     recorded: BTreeMap<NodeId, Certificate>,
+    /// ITLs that nodes keep, with `CSCts01319`.
+    kept: BTreeMap<NodeId, KeptItls>,
 }
+
+/// What is kept of a node's ITLs: the certificates that a list names as the node's own, with their
+/// keys.
+#[derive(Debug, Default)]
+struct KeptItls {
+    /// Of the list that is served.
+    served: Named,
+    /// Of the last one that another CallManager certificate vouched for.
+    trusted: Option<Named>,
+}
+
+type Named = BTreeMap<CertificateKind, Credential>;
+
+/// The certificates by which phones judge.
+const JUDGED_BY: [CertificateKind; 3] =
+    [CertificateKind::CallManager, CertificateKind::Tvs, CertificateKind::ItlRecovery];
 
 impl Drs {
     /// The backups that an earlier run has left, and what it has left to repair.
     pub fn of(backups: Vec<Backup>, recorded: BTreeMap<NodeId, Certificate>) -> Drs {
-        Drs { backups: backups.into_iter().map(Arc::new).collect(), recorded }
+        let backups = backups.into_iter().map(Arc::new).collect();
+        Drs { backups, recorded, kept: BTreeMap::new() }
     }
 
     /// Makes a backup of these nodes, which have their names beside them.
@@ -79,6 +98,30 @@ impl Drs {
         let backup = Arc::new(Backup { number, nodes });
         self.backups.push(Arc::clone(&backup));
         backup
+    }
+
+    /// A node has built its ITL: with another CallManager certificate the list before is kept.
+    pub fn keep_itl(&mut self, node: NodeId, stores: &Stores) {
+        let of = |kind| stores.own(node, kind).map(|own| (kind, own.clone()));
+        let now: Named = JUDGED_BY.into_iter().filter_map(of).collect();
+        let kept = self.kept.entry(node).or_default();
+        let signer = |named: &Named| {
+            named.get(&CertificateKind::CallManager).map(|own| own.certificate().clone())
+        };
+        let before = std::mem::replace(&mut kept.served, now);
+        if !before.is_empty() && signer(&before) != signer(&kept.served) {
+            kept.trusted = Some(before);
+        }
+    }
+
+    /// The list that a node has kept, by what it names; nothing without `CSCts01319`.
+    pub fn kept_itl(&self, node: NodeId) -> Option<&Named> {
+        self.kept.get(&node)?.trusted.as_ref()
+    }
+
+    /// A node is installed anew, and keeps nothing.
+    pub fn forget_itl(&mut self, node: NodeId) {
+        self.kept.remove(&node);
     }
 
     /// All backups, in the order in which they were made.

@@ -84,6 +84,11 @@ impl Monitor {
         (not_after_s.saturating_sub(WARNED_S) <= date_s).then_some(not_after_s)
     }
 
+    /// The first instant after this date at which it may warn of something, Unix seconds.
+    pub fn next_look_s(date_s: u64) -> u64 {
+        every(HOUR_S, date_s, u64::MAX).next().unwrap_or(u64::MAX)
+    }
+
     /// How many alarms were raised.
     pub const fn raised(&self) -> u64 {
         self.raised
@@ -217,6 +222,13 @@ mod tests {
         (1..=40 * 48).for_each(|half| often.look(EPOCH + half * 1_800, &all));
         assert_eq!(once.raised(), often.raised());
         assert_eq!(once.alarms(), often.alarms());
+    }
+
+    #[test]
+    fn the_next_look_is_six_seconds_behind_an_hour() {
+        for (now, next) in [(0, 6), (5, 6), (6, HOUR_S + 6), (HOUR_S, HOUR_S + 6)] {
+            assert_eq!(Monitor::next_look_s(EPOCH + now), EPOCH + next, "{now}");
+        }
     }
 
     #[test]

@@ -78,6 +78,19 @@ pub struct Rules {
     pub lists_have_checksums: bool,
     /// Whether headers have tag 28, the version of the signer (`spec/trust-list.md` section 2).
     has_signer_version: bool,
+    /// How long certificates last that nodes make for themselves.
+    lives: Lives,
+}
+
+/// How long certificates last, in years of 365 days.
+#[derive(Clone, Copy, Debug)]
+struct Lives {
+    /// Those that services present.
+    services: u64,
+    /// CAPF, which signs those of phones.
+    signing: u64,
+    /// ITLRecovery.
+    recovery: u64,
 }
 
 /// Which nodes of a cluster have a certificate of a kind.
@@ -107,6 +120,9 @@ pub enum ItlPart {
     /// ITLRecovery.
     Recovery,
 }
+
+/// CERT-06: five years.
+const FIVE_EACH: Lives = Lives { services: 5, signing: 5, recovery: 5 };
 
 /// The first release with trust lists.
 const R8_0: Rules = Rules {
@@ -142,6 +158,7 @@ const R8_0: Rules = Rules {
     lists_have_checksums: false,
     // `spec/trust-list.md` section 2: absent up to 11.5.
     has_signer_version: false,
+    lives: FIVE_EACH,
 };
 
 /// Nothing is known that tells it from 8.0: S4 is about both.
@@ -228,6 +245,9 @@ const R14: Rules = Rules {
     ctl_methods: &[CtlMethod::Tokenless],
     // A guess: it is seen on current clusters; the documents know it as an option.
     file_signature: FileSignature::Sha512,
+    // `spec/domain.md` section 4: server certificates, signing certificates and ITLRecovery. Which
+    // those of servers are, is a guess: all that a service presents.
+    lives: Lives { services: 3, signing: 5, recovery: 20 },
     ..R12_5
 };
 
@@ -283,6 +303,21 @@ impl Release {
             CertificateKind::ItlRecovery => if_listed(ItlPart::Recovery, Holders::Publisher),
             CertificateKind::Capf => rules.capf,
         }
+    }
+
+    /// How long a certificate lasts that its node makes, in seconds (CERT-06).
+    pub const fn life_s(self, certificate: CertificateKind) -> u64 {
+        let Lives { services, signing, recovery } = self.rules().lives;
+        let years = match certificate {
+            CertificateKind::ItlRecovery => recovery,
+            CertificateKind::Capf => signing,
+            CertificateKind::CallManager
+            | CertificateKind::CallManagerEcdsa
+            | CertificateKind::Tvs
+            | CertificateKind::Tomcat
+            | CertificateKind::Ipsec => services,
+        };
+        years * 365 * 86_400
     }
 
     /// Which certificate of the publisher signs a CTL without tokens.

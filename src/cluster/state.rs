@@ -525,8 +525,9 @@ impl Cluster {
     fn first_day_s(&self, node: NodeId, kind: CertificateKind) -> u64 {
         let start_s = self.calendar.date_s(Time::ZERO);
         let left = self.topology.node(node).expires.get(&kind);
-        let left_s = left.map_or(FIVE_YEARS_S, |left| left.as_nanos() / 1_000_000_000);
-        (start_s + left_s).saturating_sub(FIVE_YEARS_S)
+        let life_s = self.topology.release.life_s(kind);
+        let left_s = left.map_or(life_s, |left| left.as_nanos() / 1_000_000_000);
+        (start_s + left_s).saturating_sub(life_s)
     }
 
     fn issue(&mut self, node: NodeId, kind: CertificateKind, not_before_s: u64) -> Credential {
@@ -548,14 +549,16 @@ impl Cluster {
             not_before_s,
             key_bits: self.topology.key_bits,
         };
+        let life_s = self.topology.release.life_s(kind);
         match kind {
             CertificateKind::CallManagerEcdsa => {
-                EcIdentity::self_signed(&spec, &mut self.source).into()
+                EcIdentity::self_signed_for(&spec, life_s, &mut self.source).into()
             }
             CertificateKind::Tomcat | CertificateKind::Ipsec => {
-                Identity::self_signed(&spec_of_platform(spec), &mut self.beside).into()
+                let spec = spec_of_platform(spec);
+                Identity::self_signed_for(&spec, life_s, &mut self.beside).into()
             }
-            _ => Identity::self_signed(&spec, &mut self.source).into(),
+            _ => Identity::self_signed_for(&spec, life_s, &mut self.source).into(),
         }
     }
 
@@ -608,7 +611,12 @@ impl Cluster {
         }
         let valid_s = valid.as_nanos() / 1_000_000_000;
         let signer = &chain[chain.len() - 1];
-        let identity = Identity::issued(&spec(&common_name), valid_s, signer, &mut self.source);
+        let spec = spec(&common_name);
+        // A CA signs what was requested of it.
+        let identity = match self.requests.remove(&(nodes[0], *kind)) {
+            Some(key) => Identity::issued_to(key, &spec, valid_s, signer, &mut self.source),
+            None => Identity::issued(&spec, valid_s, signer, &mut self.source),
+        };
         self.put(nodes, *kind, &identity.into(), now);
         Ok(self.automatic_update(nodes[0], *kind, now))
     }
@@ -1270,9 +1278,39 @@ impl Cluster {
         self.start_services(node, None, true, now)
     }
 
+    /// Brings back the ITL that a node has kept, with its keys, and reboots it (DEF-12).
+    pub(super) fn restore_trusted_itl(
+        &mut self,
+        node: NodeId,
+        now: Time,
+    ) -> Result<Vec<Effect>, ActionError> {
+        let kept = self.drs.kept_itl(node).cloned().ok_or_else(|| {
+            let (name, id) = (self.name(node), Defect::KeepsTrustedItl.name());
+            ActionError::Failed(if self.topology.has(Defect::KeepsTrustedItl) {
+                format!("{name} keeps no earlier ITL: its CallManager certificate is the first")
+            } else {
+                format!("{name} keeps no earlier ITL: only versions with {id} do")
+            })
+        })?;
+        for (kind, own) in kept {
+            self.install(node, kind, &own, now);
+        }
+        self.start_services(node, None, true, now)
+    }
+
+    /// The certificates by which the phones of a node judged before, if it keeps that list and its
+    /// keys (DEF-12).
+    pub fn kept_itl(&self, node: NodeId) -> impl Iterator<Item = &Certificate> {
+        self.drs
+            .kept_itl(node)
+            .into_iter()
+            .flat_map(|kept| kept.values().map(Credential::certificate))
+    }
+
     /// Installs a node anew: certificates, keys and what it had others trust are gone.
     pub(super) fn rebuild(&mut self, node: NodeId, now: Time) -> Result<Vec<Effect>, ActionError> {
         self.stores.wipe(node, now);
+        self.drs.forget_itl(node);
         if node == self.publisher() {
             self.trust_tokens(|_| true, Change::on(&[node], now));
         }
@@ -1369,6 +1407,9 @@ impl Cluster {
         self.nodes[node.index()].running.insert(service, running.clone());
         if service == ServiceKind::Tftp {
             self.drop_stale_signatures();
+            if self.topology.has(Defect::KeepsTrustedItl) {
+                self.drs.keep_itl(node, &self.stores);
+            }
         }
         Some(Effect::Service(ServiceChange::Started { node, service: running }))
     }

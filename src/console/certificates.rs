@@ -138,6 +138,35 @@ pub(super) fn print(
     Ok(details(&certificate))
 }
 
+/// What `show cert days` prints: every certificate of the node, own and trusted, the first to end
+/// first.
+pub(super) fn days_left(node: NodeId, view: &View<'_>) -> String {
+    let Some(cluster) = view.cluster else { return String::new() };
+    let now_s = i64::try_from(cluster.calendar().date_s(view.now)).unwrap_or(i64::MAX);
+    let sides = [Side::Own, Side::Trust].into_iter();
+    let all = sides.flat_map(|side| entries(side, node, view));
+    let mut rows: Vec<(Option<i64>, String)> =
+        all.map(|(name, certificate)| (certificate.validity_s().1, name)).collect();
+    rows.sort();
+    let width = rows.iter().map(|(_, name)| name.len()).max().unwrap_or_default();
+    let mut text = format!("{:<width$}  {:<28}  days left\n", "certificate", "valid to");
+    for (end, name) in rows {
+        let days = end.map_or_else(
+            || "-".to_owned(),
+            |end| match end - now_s {
+                left if left < 0 => format!("{} (expired)", left.div_euclid(DAY_S)),
+                left => (left / DAY_S).to_string(),
+            },
+        );
+        let end = end.map_or_else(|| "no date".to_owned(), date);
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{name:<width$}  {end:<28}  {days}");
+    }
+    text
+}
+
+const DAY_S: i64 = 86_400;
+
 /// The certificates of one side by their names, such as `CAPF/CAPF.pem`.
 fn entries(side: Side, node: NodeId, view: &View<'_>) -> Vec<(String, Certificate)> {
     let Some(cluster) = view.cluster else { return Vec::new() };

@@ -19,6 +19,8 @@ pub enum Command {
     List(ListName),
     /// `show cert list own|trust`.
     Certificates(Side),
+    /// `show cert days`.
+    DaysLeft,
     /// `show cert own|trust NAME`.
     Certificate(Side, String),
     /// `set cert regen UNIT`.
@@ -195,6 +197,10 @@ const FORMS: &[Form] = &[
     }),
     form("show csr own", Takes::Unit, "print the request for a CA", |rest| {
         Command::ShowRequest(rest.into())
+    }),
+    // CUCM has no such command; its page of certificates can be sorted by their end.
+    form("show cert days", Takes::Nothing, "list days left (not a command of CUCM)", |_| {
+        Command::DaysLeft
     }),
     form("show cert list own", Takes::Nothing, "list the certificates of this node", |_| {
         Command::Certificates(Side::Own)

@@ -183,6 +183,7 @@ impl Session {
             }
             Command::List(list) => said(self.list(list, view)),
             Command::Certificates(side) => said(certificates::list(side, self.node, view)),
+            Command::DaysLeft => said(certificates::days_left(self.node, view)),
             Command::Certificate(side, name) => {
                 said(certificates::print(side, &name, self.node, view)?)
             }

@@ -323,16 +323,40 @@ impl Identity {
         issuer: Option<&Identity>,
         source: &mut KeySource,
     ) -> Identity {
-        let key = source.signing_key(spec.key_bits);
+        let key = Arc::new(source.signing_key(spec.key_bits));
+        Identity::with_key(key, spec, valid_s, issuer, source)
+    }
+
+    /// The same as [`Identity::issued`] for a key that is there, such as that of a request.
+    ///
+    /// # Panics
+    /// If the common name is longer than X.509 allows.
+    pub fn issued_to(
+        key: Arc<SigningKey>,
+        spec: &CertificateSpec<'_>,
+        valid_s: u64,
+        issuer: &Identity,
+        source: &mut KeySource,
+    ) -> Identity {
+        Identity::with_key(key, spec, valid_s, Some(issuer), source)
+    }
+
+    fn with_key(
+        key: Arc<SigningKey>,
+        spec: &CertificateSpec<'_>,
+        valid_s: u64,
+        issuer: Option<&Identity>,
+        source: &mut KeySource,
+    ) -> Identity {
         let serial = fresh_serial(|bytes| source.fill(bytes));
-        let signing_key = issuer.map_or(&key, |issuer| &*issuer.key);
+        let signing_key = issuer.map_or(&key, |issuer| &issuer.key);
         let signer = pkcs1v15::SigningKey::<Sha256>::new(signing_key.rsa().clone());
         let public = SubjectPublicKeyInfoOwned::from_key(&rsa::RsaPublicKey::from(key.rsa()))
             .expect("an RSA key has a public part");
         let issuer = issuer.map(|issuer| &issuer.certificate);
         let builder = service_builder(spec, valid_s, issuer, public, &serial, rsa_uses());
         let built = builder.build::<_, pkcs1v15::Signature>(&signer).expect("an RSA key signs");
-        Identity { certificate: Certificate::fresh(&built), key: Arc::new(key) }
+        Identity { certificate: Certificate::fresh(&built), key }
     }
 }
 

@@ -67,6 +67,18 @@ impl EcIdentity {
     /// # Panics
     /// If the common name is longer than X.509 allows.
     pub fn self_signed(spec: &CertificateSpec<'_>, source: &mut KeySource) -> EcIdentity {
+        EcIdentity::self_signed_for(spec, FIVE_YEARS_S, source)
+    }
+
+    /// The same, valid for so many seconds.
+    ///
+    /// # Panics
+    /// If the common name is longer than X.509 allows.
+    pub fn self_signed_for(
+        spec: &CertificateSpec<'_>,
+        valid_s: u64,
+        source: &mut KeySource,
+    ) -> EcIdentity {
         let key = EcKey::fresh(source);
         let public = SubjectPublicKeyInfoOwned::from_key(key.0.verifying_key())
             .expect("a point of the curve can be written");
@@ -75,7 +87,7 @@ impl EcIdentity {
         loop {
             let serial = fresh_serial(|bytes| source.fill_ec(bytes));
             let builder =
-                service_builder(spec, FIVE_YEARS_S, None, public.clone(), &serial, KeyUsage(uses));
+                service_builder(spec, valid_s, None, public.clone(), &serial, KeyUsage(uses));
             let built = builder.build::<_, DerSignature>(&key.0).expect("an EC key signs");
             let certificate = Certificate::fresh(&built);
             if certificate.signature().len() == SIGNATURE_LENGTH {

@@ -8,8 +8,7 @@ use crate::base::{NodeId, Span};
 use crate::cluster::operator::calendar::Advance;
 use crate::cluster::operator::certificates::{Import, Regenerate};
 use crate::cluster::operator::hosts::Rename;
-use crate::cluster::{CERTIFICATES, CertificateKind, Holders, OperatorAction};
-use crate::crypto::FIVE_YEARS_S;
+use crate::cluster::{CERTIFICATES, CertificateKind, Holders, OperatorAction, Release};
 use crate::scenario::Plan;
 
 use super::rules::step;
@@ -32,13 +31,13 @@ type Own = (NodeId, CertificateKind);
 /// The calendar of a plan, in seconds since its start.
 struct Calendar {
     date_s: i64,
+    release: Release,
     ends: BTreeMap<Own, i64>,
     /// Nodes that share a certificate, which one regeneration changes for all.
     shared: BTreeMap<Own, Vec<NodeId>>,
 }
 
 const DAY_S: i64 = 86_400;
-const LIFE_S: i64 = FIVE_YEARS_S.cast_signed();
 
 impl Calendar {
     fn new(plan: &Plan) -> Calendar {
@@ -52,21 +51,22 @@ impl Calendar {
                     Holders::Publisher => Some(node) == publisher,
                     Holders::EveryNode => true,
                 });
-            let left =
-                |kind| topology.node(node).expires.get(&kind).copied().map_or(LIFE_S, seconds);
+            let life = |kind| topology.release.life_s(kind).cast_signed();
+            let expires = &topology.node(node).expires;
+            let left = |kind| expires.get(&kind).copied().map_or_else(|| life(kind), seconds);
             ends.extend(held.map(|kind| ((node, kind), left(kind))));
         }
-        Calendar { date_s: 0, ends, shared: BTreeMap::new() }
+        Calendar { date_s: 0, release: topology.release, ends, shared: BTreeMap::new() }
     }
 
     fn follow(&mut self, action: &OperatorAction) {
         if let Some(Advance { by }) = action.get() {
             self.date_s = self.date_s.saturating_add(seconds(*by));
         } else if let Some(Regenerate { certificate, node }) = action.get() {
-            self.renew(*node, *certificate, LIFE_S);
+            self.renew(*node, *certificate, self.life_s(*certificate));
         } else if let Some(Rename { node, .. }) = action.get() {
             for kind in CERTIFICATES {
-                self.renew(*node, kind, LIFE_S);
+                self.renew(*node, kind, self.life_s(kind));
             }
         } else if let Some(Import { certificate, nodes, valid, .. }) = action.get() {
             for &node in nodes {
@@ -83,6 +83,11 @@ impl Calendar {
                 *end = self.date_s.saturating_add(life_s);
             }
         }
+    }
+
+    /// How long a certificate lasts that its node makes.
+    fn life_s(&self, kind: CertificateKind) -> i64 {
+        self.release.life_s(kind).cast_signed()
     }
 
     fn days_left(&self, own: Own) -> i64 {
@@ -111,7 +116,10 @@ pub fn days_left(plan: &Plan) -> Vec<DaysLeft> {
     plan.timeline.iter().for_each(|entry| calendar.follow(&entry.action));
     let own_end = |own: &Own| calendar.ends[own] - calendar.date_s;
     let mut told: Vec<Own> = calendar.ends.keys().copied().collect();
-    told.retain(|own| own_end(own) < LIFE_S || start.ends[own] < LIFE_S);
+    told.retain(|own| {
+        let life_s = calendar.life_s(own.1);
+        own_end(own) < life_s || start.ends[own] < life_s
+    });
     told.sort_by_key(own_end);
     let row = |own: Own| DaysLeft {
         certificate: own.1.name(),

@@ -8,7 +8,7 @@ use crate::cluster::operator::certificates::{Import, Regenerate};
 use crate::cluster::operator::ctl::{ResetList, ResetLocalKey, UpdateCtl};
 use crate::cluster::operator::hosts::Rename;
 use crate::cluster::operator::parameters::{Parameter, SetParameter};
-use crate::cluster::operator::recovery::{BackUp, Rebuild, Restore};
+use crate::cluster::operator::recovery::{BackUp, Rebuild, Restore, RestoreTrustedItl};
 use crate::cluster::operator::services::{ActivateCapf, Change, Services};
 use crate::cluster::{
     CertificateKind, Defect, Holders, OperatorAction, SecurityMode, ServiceKind, Topology,
@@ -202,6 +202,11 @@ impl<'a> Rules<'a> {
             self.rebuild(at, node);
         } else if let Some(&Restore { node, from }) = action.get() {
             self.restore(at, node, from);
+        } else if let Some(&RestoreTrustedItl { node }) = action.get() {
+            if self.topology.has(Defect::KeepsTrustedItl) {
+                self.changed.remove(&node);
+            }
+            self.serve(at, Services::restart(node, None));
         } else if action.get::<BackUp>().is_some() {
             self.back_up(at);
         } else if let Some(services) = action.get() {

@@ -7,6 +7,7 @@ mod describe;
 mod error;
 mod options;
 mod places;
+mod post;
 mod run;
 mod serve;
 mod stage;
@@ -14,6 +15,6 @@ mod usage;
 
 pub use admin::{ADMIN_SOCKET, AdminReply, LINE_MAX};
 pub use error::LiveError;
-pub use options::{LiveOptions, Observer};
+pub use options::{LiveOptions, Observer, Wish};
 pub use run::{LiveRun, run};
 pub use serve::serve;

@@ -25,7 +25,7 @@ use crate::swarm::{FileServer, Swarm, SwarmPlan};
 
 use super::describe::describe_cluster;
 use super::error::LiveError;
-use super::options::{LiveOptions, Observer};
+use super::options::{LiveOptions, Observer, Wish};
 use super::places::{self, Places};
 use super::stage::Stage;
 use super::usage::Usage;
@@ -49,9 +49,9 @@ pub struct LiveRun {
     pub ended: Time,
 }
 
-/// How often the driver looks at timeline, fleet and clock.
 /// Within which time phones know that a server is gone or back: it is looked for once a second.
 const NOTICED_WITHIN: Span = Span::from_millis(2_500);
+/// How often the driver looks at timeline, fleet and clock.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Longest wait for the servers to hear that phones have left.
 const IDLE_DEADLINE: Duration = Duration::from_secs(1);
@@ -128,6 +128,10 @@ struct Driver<'a> {
     metrics: Arc<Mutex<String>>,
     /// From when on everybody has noticed what has become of the servers.
     quiet_from: Time,
+    /// Since when no step is carried out, if somebody wants it so.
+    paused: Option<Time>,
+    /// Whether what has not begun is given up.
+    drains: bool,
 }
 
 impl<'a> Driver<'a> {
@@ -165,7 +169,20 @@ impl<'a> Driver<'a> {
         let swarm = Swarm::start(&swarm_plan, clock, &shared, phones)?;
         let (notes, metrics) = (notes(plan, is_shared), Arc::default());
         let quiet_from = Time::ZERO;
-        Ok(Driver { plan, clock, stage, swarm, usage, places, bounded, notes, metrics, quiet_from })
+        Ok(Driver {
+            plan,
+            clock,
+            stage,
+            swarm,
+            usage,
+            places,
+            bounded,
+            notes,
+            metrics,
+            quiet_from,
+            paused: None,
+            drains: false,
+        })
     }
 
     async fn run(
@@ -210,8 +227,9 @@ impl<'a> Driver<'a> {
         loop {
             self.operate(observer).await?;
             let now = self.clock.now();
-            let over =
-                self.stage.play.is_finished() && self.is_settled() && self.swarm.is_at_rest();
+            let drained = self.drains && self.swarm.is_settled();
+            let over = drained
+                || self.stage.play.is_finished() && self.is_settled() && self.swarm.is_at_rest();
             if now.since(ticked) >= TICK_EVERY || over {
                 ticked = now;
                 let ledger = self.swarm.snapshot();
@@ -221,17 +239,63 @@ impl<'a> Driver<'a> {
                     self.render(&ledger);
                 }
             }
+            if drained {
+                return Ok((Finish::Interrupted, Some(Signal::Interrupt)));
+            }
             if over {
                 return Ok((Finish::Complete, None));
             }
             if now >= end {
                 return Ok((Finish::TimeLimit, None));
             }
+            if let Some(wish) = observer.wish() {
+                self.grant(wish, observer).await;
+                if wish == Wish::Quit {
+                    return Ok((Finish::Interrupted, Some(Signal::Interrupt)));
+                }
+            }
             tokio::select! {
                 signal = signals.next() => return Ok((Finish::Interrupted, Some(signal))),
                 () = tokio::time::sleep(LOOK_EVERY) => {}
             }
         }
+    }
+
+    /// Does what somebody who watches asks for; the summary has a note of it.
+    async fn grant(&mut self, wish: Wish, observer: &mut dyn Observer) {
+        let now = self.clock.now();
+        match (wish, self.paused) {
+            (Wish::Pause, None) => {
+                self.paused = Some(now);
+                observer.told("paused: no further step; phones go on", now);
+            }
+            (Wish::Pause, Some(_)) => {
+                self.end_pause();
+                observer.told("goes on", now);
+            }
+            (Wish::Drain, _) if self.drains => {}
+            (Wish::Drain, _) => {
+                self.drains = true;
+                self.swarm.drain().await;
+                self.notes.push(format!(
+                    "drained by hand at {:.1} s: no further step, and no boot that had not begun",
+                    now.as_secs_f64()
+                ));
+                observer.told("drains: ends when the boots under way have ended", now);
+            }
+            (Wish::Quit, _) => {
+                self.notes.push(format!("ended by hand at {:.1} s", now.as_secs_f64()));
+            }
+        }
+    }
+
+    fn end_pause(&mut self) {
+        let now = self.clock.now().as_secs_f64();
+        let note = |from: Time| {
+            let from = from.as_secs_f64();
+            format!("paused by hand from {from:.1} s to {now:.1} s: no step was carried out")
+        };
+        self.notes.extend(self.paused.take().map(note));
     }
 
     /// Keeps the final numbers where Prometheus asks for them; a signal ends it, and the run is
@@ -252,11 +316,12 @@ impl<'a> Driver<'a> {
 
     /// Carries out what is due.
     async fn operate(&mut self, observer: &mut dyn Observer) -> Result<(), LiveError> {
-        loop {
+        while self.paused.is_none() && !self.drains {
             let (now, settled) = (self.clock.now(), self.is_settled());
             let Some(cue) = self.stage.play.next(now, settled)? else { return Ok(()) };
             self.follow(&cue, observer).await?;
         }
+        Ok(())
     }
 
     async fn follow(&mut self, cue: &Cue, observer: &mut dyn Observer) -> Result<(), LiveError> {
@@ -300,7 +365,8 @@ impl<'a> Driver<'a> {
         self.stage.servers.as_ref().map(lacks).unwrap_or_default()
     }
 
-    async fn finish(self, finish: Finish, signal: Option<Signal>) -> LiveRun {
+    async fn finish(mut self, finish: Finish, signal: Option<Signal>) -> LiveRun {
+        self.end_pause();
         if let Some(servers) = &self.stage.servers {
             until_idle(servers).await;
         }

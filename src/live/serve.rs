@@ -16,6 +16,7 @@ use super::admin::{AdminReply, Asked, Consoles};
 use super::describe::{bound_document, describe_cluster};
 use super::error::LiveError;
 use super::options::{LiveOptions, Observer};
+use super::post::Post;
 use super::stage::Stage;
 
 /// Serves the cluster of a plan until a signal comes; the operator's timeline is not played, but
@@ -43,9 +44,13 @@ pub async fn serve(
         observer.listening(&bound_document(&plan.name, cluster));
     }
     observer.tick(&Ledger::new(Slice::whole(0)), clock.now());
+    let mut post = options.mail.clone().map(Post::new);
     loop {
         tokio::select! {
             _ = signals.next() => break,
+            told = Post::next(&mut post, &stage.play, clock) => {
+                told.iter().for_each(|told| observer.told(told, clock.now()));
+            }
             Some(action) = commands.recv() => {
                 stage.play.command(action);
                 operate(&mut stage, clock, observer).await?;
@@ -53,6 +58,9 @@ pub async fn serve(
             asked = Consoles::next(&mut consoles) => {
                 attend(&mut stage, clock, observer, asked).await?;
             }
+        }
+        if let Some(post) = &mut post {
+            post.send(&stage.play, clock);
         }
     }
     let Some(servers) = stage.servers else { return Ok(ServeCounts::default()) };

@@ -501,7 +501,7 @@ counts! {
         /// Pairs of keys that phones made.
         keys: u64 = SHARED.trend(Trend::Neither).counter("lsc_keys_total"),
         /// How long phones took to make keys, all together, in milliseconds.
-        key_ms: u64 = COUNT.counter("lsc_key_generation_milliseconds_total"),
+        key_ms: u64 = COUNT,
         /// New LSCs that phones have stored.
         installed: u64 = SHARED.trend(Trend::High).part(ENROLMENTS, &["installed"])
             .said(1, ": {} installed"),

@@ -64,6 +64,7 @@ pub fn encode(ledger: &Ledger, info: &RunInfo) -> String {
     families.extend(operation_families(ledger));
     families.push(by_node(ledger, info));
     families.push(judged(ledger.counts()));
+    families.push(key_generation(ledger.counts()));
     families.push(statuses(&info.capf));
     let (lag, help) = (ledger.lag().at_s(0.99), "99th percentile of the generator's own lateness.");
     families.push(one("schedule_lag_seconds", help, lag.unwrap_or(0.0), &[]));
@@ -275,6 +276,13 @@ fn counter(value: f64, labels: &[(&str, &str)]) -> Metric {
     let mut metric = labelled(labels);
     metric.set_counter(counter);
     metric
+}
+
+/// How long phones took to make keys, in Prometheus' base unit.
+fn key_generation(counts: &Counts) -> MetricFamily {
+    let seconds = counter(counts.lsc.key_ms as f64 / 1e3, &[]);
+    let help = "How long phones took to make keys, all together.";
+    family("lsc_key_generation_seconds_total", help, MetricType::COUNTER, vec![seconds])
 }
 
 /// Classic buckets 0.5 ms · 2^n, n = 0..=17 (`experience.md`, Prometheus conventions).

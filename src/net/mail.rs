@@ -8,7 +8,7 @@ use lettre::{Message, SmtpTransport, Transport};
 
 /// Why mails did not all leave.
 #[derive(Debug, thiserror::Error)]
-pub enum MailError {
+enum MailError {
     /// A mail cannot be made.
     #[error("the mail cannot be written: {0}")]
     Message(#[from] lettre::error::Error),
@@ -24,14 +24,47 @@ pub enum MailError {
     },
 }
 
+/// Who is mailed the warnings of the Certificate Monitor, over which server (EXP-01).
+#[derive(Clone, Debug)]
+pub struct Mailing {
+    /// The SMTP server.
+    pub server: SocketAddr,
+    /// Whom it mails.
+    pub to: Mailbox,
+}
+
+/// Warnings that are mailed at a time: more of the same would tell nobody anything (choice).
+const MAILS_MAX: usize = 100;
+
+/// What RTMT calls it.
+const SUBJECT: &str = "[RTMT-ALERT-StandAloneCluster] SyslogSeverityMatchFound";
+
+impl Mailing {
+    /// Sends the first of these texts, one mail each; what has come of it in words, with where the
+    /// rest of them are.
+    ///
+    /// # Errors
+    /// The first mail that the server did not take, with what helps; those before it have left.
+    pub fn send(&self, texts: &[String], elsewhere: &str) -> Result<String, String> {
+        let sent = &texts[..texts.len().min(MAILS_MAX)];
+        let from: Mailbox = "RTMT_Admin@localhost".parse().expect("it is an address");
+        send(self.server, (&from, &self.to), SUBJECT, sent)
+            .map_err(|error| format!("{error}\nhelp: {elsewhere} has all of them"))?;
+        let (sent, all) = (sent.len(), texts.len());
+        Ok(if sent < all {
+            format!("mailed {sent} of {all} alarms; {elsewhere} has all of them")
+        } else {
+            format!("mailed {all} alarms to {}", self.to.email)
+        })
+    }
+}
+
 /// How long a server may take for each answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Sends these texts, one mail each and over one connection.
-///
-/// # Errors
-/// The first mail that the server did not take; those before it have left.
-pub fn send(
+/// Sends these texts, one mail and one connection each; those before the first one that the
+/// server did not take have left.
+fn send(
     server: SocketAddr,
     (from, to): (&Mailbox, &Mailbox),
     subject: &str,

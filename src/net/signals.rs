@@ -111,7 +111,18 @@ fn on_signal(signal: Signal) {
     CAME.notify_waiters();
 }
 
+/// What gives a terminal back, if the program has changed one.
+static UNDO: Mutex<Option<fn()>> = Mutex::new(None);
+
+/// Has this done before the program leaves at once.
+pub fn before_leaving(undo: fn()) {
+    *UNDO.lock().unwrap_or_else(PoisonError::into_inner) = Some(undo);
+}
+
 fn leave(code: ExitCode) -> ! {
+    if let Some(undo) = *UNDO.lock().unwrap_or_else(PoisonError::into_inner) {
+        undo();
+    }
     last_words(code);
     process::exit(code.number().into());
 }

@@ -118,10 +118,17 @@ pub(super) struct Boot {
     /// Which TFTP node of its list the phone asks, from 0: each boot begins with the first.
     pub(super) server: u8,
     pub(super) config: ConfigTaken,
-    pub(super) stuck: bool,
     /// It has been at CAPF and has reset itself: once is enough.
     pub(super) has_enrolled: bool,
-    failure: Option<Failure>,
+    trouble: Option<Trouble>,
+}
+
+/// Why a boot does not end ready.
+#[derive(Clone, Copy, Debug)]
+enum Trouble {
+    Failed(Failure),
+    /// Whatever else has happened.
+    Stuck,
 }
 
 impl Boot {
@@ -132,14 +139,19 @@ impl Boot {
 
     /// Remembers the first reason why this boot does not end ready.
     pub(super) fn fail(&mut self, failure: Failure) {
-        self.failure.get_or_insert(failure);
+        self.trouble.get_or_insert(Trouble::Failed(failure));
+    }
+
+    /// What it has to take, it cannot trust: this outweighs every other reason.
+    pub(super) fn stick(&mut self) {
+        self.trouble = Some(Trouble::Stuck);
     }
 
     /// A refusal is final until the next reset: no back-off, no loop.
     pub(super) fn outcome(self) -> Outcome {
         match self {
-            Boot { stuck: true, .. } => Outcome::Stuck,
-            Boot { failure: Some(failure), .. } => Outcome::Failed(failure),
+            Boot { trouble: Some(Trouble::Stuck), .. } => Outcome::Stuck,
+            Boot { trouble: Some(Trouble::Failed(failure)), .. } => Outcome::Failed(failure),
             Boot { config: ConfigTaken::InForce, .. } => Outcome::Ready,
             Boot { .. } => Outcome::Failed(Failure::ConfigMissing),
         }

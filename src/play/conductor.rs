@@ -5,8 +5,8 @@ use std::sync::Arc;
 use crate::base::{NodeId, PhoneId, Span, Time, printable};
 use crate::cluster::operator::phones::{Visited, Visits, effect_on_phones};
 use crate::cluster::{
-    ActionError, Backup, Cluster, Effect, Mismatch, OperatorAction, ServiceChange, ServiceKind,
-    SignCounts, TftpService, WhyUnused,
+    ActionError, Backup, Cluster, Effect, Mismatch, Monitor, OperatorAction, ServiceChange,
+    ServiceKind, SignCounts, TftpService, WhyUnused,
 };
 use crate::console::{Answer, Session, Sql, Transcript, Typed, View};
 use crate::listing::{hex, upper_hex};
@@ -220,6 +220,20 @@ impl Play {
             let names: Vec<&str> = topology.nodes.iter().map(|node| node.name.as_str()).collect();
             format!("there is no node `{}`; nodes: {}", printable(node), names.join(", "))
         })
+    }
+
+    /// What the Certificate Monitors have to mail up to `now`, in their order; the first 10,000 of
+    /// them (EXP-08).
+    pub fn mails(&self, now: Time) -> Vec<String> {
+        let zone = &self.plan.dates.time_zone;
+        self.cluster.as_ref().map(|ours| mails(ours, now, zone)).unwrap_or_default()
+    }
+
+    /// When the Certificate Monitors look next, by the clock alone.
+    pub fn next_look(&self, now: Time) -> Time {
+        let Some(cluster) = &self.cluster else { return Time::NEVER };
+        let date_s = cluster.calendar().date_s(now);
+        now + Span::from_secs(Monitor::next_look_s(date_s) - date_s)
     }
 
     /// Takes a line at the console of a node and enters what it asks for, as
@@ -446,13 +460,11 @@ impl Play {
             ..Summary::default()
         };
         let signed_before = self.storm.unwrap_or_default();
-        let zone = &self.plan.dates.time_zone;
-        let alarms = cluster.map(|ours| mails(ours, self.now, zone));
         RunFacts {
             known,
             signed_before,
             signed: self.signed(),
-            alarms: alarms.unwrap_or_default(),
+            alarms: self.mails(self.now),
             consoles: self.consoles(),
             web_nodes: self.web_nodes(),
             ..RunFacts::default()

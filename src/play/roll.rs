@@ -118,6 +118,13 @@ impl<'a> Bench<'a> {
         trusts
     }
 
+    /// A TFTP node of the phone that keeps a list which the phone trusts to sign files (DEF-12).
+    pub(super) fn kept(&self, phone: &Phone) -> Option<NodeId> {
+        let home = self.homes.of(phone.id()).iter().copied();
+        let trusts = |certificate| phone.lists().judge_server(PROVISIONING_ROLES, certificate);
+        home.into_iter().find(|&node| self.cluster.kept_itl(node).any(trusts))
+    }
+
     /// The last backup with a key whose certificate the phone trusts to sign files, and of which
     /// node it is.
     pub(super) fn saved(&mut self, phone: &Phone) -> Option<Saved> {

@@ -43,6 +43,8 @@ enum Help {
         tvs: Vec<NodeId>,
         /// Whether it trusts ITLRecovery.
         recovery: bool,
+        /// A node of its TFTP servers that keeps the list which the phone trusts, with its keys.
+        kept: Option<NodeId>,
     },
     /// A reset, after what is said.
     Reset(String),
@@ -147,7 +149,7 @@ impl Inspector<'_> {
     /// What helps a phone that only a person can help.
     fn erase(&self, phone: Option<&Phone>, bench: Option<&mut Bench<'_>>) -> Help {
         let (Some(phone), Some(bench), Some(cluster)) = (phone, bench, self.cluster) else {
-            return Help::Erase { saved: None, tvs: Vec::new(), recovery: false };
+            return Help::Erase { saved: None, tvs: Vec::new(), recovery: false, kept: None };
         };
         let asked: Vec<NodeId> = members(cluster.topology(), phone).collect();
         let trusts = |certificate| phone.lists().judge_server(&[ROLE_TVS], certificate);
@@ -155,7 +157,12 @@ impl Inspector<'_> {
         let mut tvs: Vec<NodeId> = known.map(|(node, _)| *node).collect();
         tvs.sort_unstable();
         tvs.dedup();
-        Help::Erase { saved: bench.saved(phone), tvs, recovery: trusts_recovery(cluster, phone) }
+        Help::Erase {
+            saved: bench.saved(phone),
+            tvs,
+            recovery: trusts_recovery(cluster, phone),
+            kept: bench.kept(phone),
+        }
     }
 
     fn advised(&self, reason: Reason, stranded: Stranded) -> Stranded {
@@ -165,7 +172,9 @@ impl Inspector<'_> {
             many => format!("{} phones of groups {}", count(phones), many.join(", ")),
         };
         let remedies = match &reason.help {
-            Help::Erase { saved, tvs, recovery } => self.ways(&who, phones, *saved, tvs, *recovery),
+            Help::Erase { saved, tvs, recovery, kept } => {
+                self.ways((&who, phones), (*saved, *kept), tvs, *recovery)
+            }
             Help::Reset(why) => vec![Remedy {
                 what: format!("reset {who}: {why}"),
                 steps: RESET.to_owned(),
@@ -177,28 +186,41 @@ impl Inspector<'_> {
         Stranded { outcome, cause: reason.cause, remedies, ..stranded }
     }
 
+    /// What can be done, what asks for least first: no phone is visited, each is, keys are put back.
+    /// TAC and DRF are the last resort (SAFE-16).
     fn ways(
         &self,
-        who: &str,
-        phones: u64,
-        saved: Option<Saved>,
+        (who, phones): (&str, u64),
+        (saved, kept): (Option<Saved>, Option<NodeId>),
         tvs: &[NodeId],
         recovery: bool,
     ) -> Vec<Remedy> {
-        let mut ways = vec![erase_by_hand(who, phones)];
+        let mut ways = Vec::new();
+        if recovery {
+            ways.push(rehearsed(
+                "sign the ITL with ITLRecovery (utils itl reset localkey) and reset the phones: \
+                 they trust it"
+                    .to_owned(),
+                "reset-itl-localkey = {}",
+            ));
+        }
+        ways.push(erase_by_hand(who, phones));
+        if let Some(node) = kept {
+            let name = self.name(node);
+            ways.push(rehearsed(
+                format!("let TAC restore the ITL that {name} keeps: these phones trust it"),
+                &format!("restore-trusted-itl = {{ node = \"{name}\" }}"),
+            ));
+        }
         if let Some((node, number)) = saved {
             let name = self.name(node);
-            ways.push(Remedy {
-                what: format!(
-                    "restore {name} from backup {number}: its old keys are those that these phones \
-                     trust"
+            ways.push(rehearsed(
+                format!(
+                    "restore {name} from backup {number}, as the last resort: its old keys are \
+                     those that these phones trust"
                 ),
-                steps: format!(
-                    "[[event]]\nwhen = \"fleet-settled\"\nrestore = {{ node = \"{name}\", from = \
-                     {number} }}\n{RESET_AFTER}"
-                ),
-                ..Remedy::default()
-            });
+                &format!("restore = {{ node = \"{name}\", from = {number} }}"),
+            ));
         } else if !tvs.is_empty() {
             let names: Vec<String> = tvs.iter().map(|&node| self.name(node)).collect();
             ways.push(Remedy {
@@ -210,19 +232,14 @@ impl Inspector<'_> {
                 ..Remedy::default()
             });
         }
-        if recovery {
-            ways.push(Remedy {
-                what: "sign the ITL with ITLRecovery (utils itl reset localkey) and reset the \
-                       phones: they trust it"
-                    .to_owned(),
-                steps: format!(
-                    "[[event]]\nwhen = \"fleet-settled\"\nreset-itl-localkey = {{}}\n{RESET_AFTER}"
-                ),
-                ..Remedy::default()
-            });
-        }
         ways
     }
+}
+
+/// What is done with the cluster, and the phones are reset after it.
+fn rehearsed(what: String, verb: &str) -> Remedy {
+    let steps = format!("[[event]]\nwhen = \"fleet-settled\"\n{verb}\n{RESET_AFTER}");
+    Remedy { what, steps, ..Remedy::default() }
 }
 
 const RESET: &str = "[[event]]\nwhen = \"fleet-settled\"\nreset-phones = { spread = \"30s\" }\n";

@@ -74,7 +74,7 @@ impl Diagnosis {
                     Some(true) => "none has it".to_owned(),
                     None => "not known".to_owned(),
                 },
-                instead: "restore the node from the backup: its old keys are those that the phone trusts",
+                instead: "as the last resort restore the node from the backup: its old keys are those that the phone trusts",
             },
         ];
         let (phone, result) = (row.text("phone").to_owned(), row.text("result").to_owned());

@@ -12,10 +12,34 @@ use crate::measure::{Ledger, Phones, StepKind, TrustPaths};
 #[derive(Clone, Debug)]
 pub struct Ladder {
     title: String,
+    /// What the line about keys says.
+    pub keys: KeysShown,
     /// How many of each step had ended, and when, a second ago or more.
     before: (Time, [u64; StepKind::ALL.len()]),
     /// Steps that ended in a second, by then.
     rates: [f64; StepKind::ALL.len()],
+}
+
+/// Which keys the ladder names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KeysShown {
+    /// Those that every program has: nobody reads others.
+    #[default]
+    None,
+    /// Those of a run that goes by.
+    Running,
+    /// Those of one that is paused.
+    Paused,
+}
+
+impl KeysShown {
+    const fn words(self) -> &'static str {
+        match self {
+            KeysShown::None => "Ctrl-C ends the run and reports, twice leaves at once",
+            KeysShown::Running => "p pauses the steps · d drains · q ends and reports",
+            KeysShown::Paused => "PAUSED: p goes on · d drains · q ends and reports",
+        }
+    }
 }
 
 /// The ladder at one moment.
@@ -38,10 +62,10 @@ const HEAD: [&str; 8] = ["step", "in flight", "done", "/s", "p50", "p99", "again
 const SPARE: u16 = 2;
 
 impl Ladder {
-    /// A ladder with this title.
-    pub fn new(title: String) -> Ladder {
+    /// A ladder with this title and these keys.
+    pub fn new(title: String, keys: KeysShown) -> Ladder {
         let none = [0; StepKind::ALL.len()];
-        Ladder { title, before: (Time::ZERO, none), rates: none.map(|count| count as f64) }
+        Ladder { title, keys, before: (Time::ZERO, none), rates: none.map(|count| count as f64) }
     }
 
     /// The lines that a terminal of so many columns and lines shows of `ledger` at `now`.
@@ -52,7 +76,7 @@ impl Ladder {
         (width, height): (u16, u16),
     ) -> Vec<String> {
         self.take_rates(ledger, now);
-        let rungs = Rungs::of(&self.title, ledger, now, self.rates);
+        let rungs = Rungs::of(self, ledger, now);
         let height = rungs.height().min(height.saturating_sub(SPARE)).max(1);
         let area = Rect::new(0, 0, width.max(1), height);
         let mut buffer = Buffer::empty(area);
@@ -85,7 +109,8 @@ fn done(ledger: &Ledger, step: StepKind) -> u64 {
 }
 
 impl Rungs {
-    fn of(title: &str, ledger: &Ledger, now: Time, rates: [f64; StepKind::ALL.len()]) -> Rungs {
+    fn of(ladder: &Ladder, ledger: &Ledger, now: Time) -> Rungs {
+        let Ladder { title, keys, rates, .. } = ladder;
         let phones = ledger.tallies();
         let elapsed = now.as_secs_f64() as u64;
         let row = |step: StepKind| {
@@ -123,10 +148,10 @@ impl Rungs {
                 ),
             ),
             ("generator", format!("lag p99 {}", seconds(ledger.lag().at_s(0.99)))),
-            ("keys", "Ctrl-C ends the run and reports, twice leaves at once".to_owned()),
+            ("keys", keys.words().to_owned()),
         ];
         Rungs {
-            title: title.to_owned(),
+            title: title.clone(),
             elapsed: format!("{:02}:{:02}", elapsed / 60, elapsed % 60),
             ended: phones.ready + phones.stuck + phones.failed,
             rows: StepKind::ALL.into_iter().filter(is_shown).map(row).collect(),
@@ -242,10 +267,11 @@ mod tests {
 
     /// What a terminal of this size shows of the ladder.
     fn shown(width: u16, height: u16) -> Vec<String> {
-        let mut ladder = Ladder::new("resetstorm 1.0 · live · scenario x · seed 42".into());
+        let mut ladder =
+            Ladder::new("resetstorm 1.0 · live · scenario x · seed 42".into(), KeysShown::None);
         let ledger = ledger();
         ladder.take_rates(&ledger, at(2_000));
-        let rungs = Rungs::of(&ladder.title, &ledger, at(2_000), ladder.rates);
+        let rungs = Rungs::of(&ladder, &ledger, at(2_000));
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
         terminal.draw(|frame| frame.render_widget(&rungs, frame.area())).unwrap();
         let buffer = terminal.backend().buffer().clone();
@@ -282,8 +308,24 @@ mod tests {
     }
 
     #[test]
+    fn the_keys_that_are_read_are_named() {
+        let mut ladder = Ladder::new("x".into(), KeysShown::Running);
+        let keys = |ladder: &mut Ladder| {
+            let lines = ladder.lines(&ledger(), at(2_000), (80, 24));
+            lines.into_iter().find(|line| line.starts_with("keys")).unwrap()
+        };
+        assert_eq!(
+            keys(&mut ladder),
+            "keys      p pauses the steps · d drains · q ends and reports"
+        );
+        ladder.keys = KeysShown::Paused;
+        assert!(keys(&mut ladder).starts_with("keys      PAUSED: p goes on"));
+    }
+
+    #[test]
     fn a_terminal_that_is_too_small_shows_its_beginning() {
-        let mut ladder = Ladder::new("a title that is longer than the terminal".into());
+        let mut ladder =
+            Ladder::new("a title that is longer than the terminal".into(), KeysShown::Running);
         for size in [(1, 1), (20, 6), (40, 3)] {
             let lines = ladder.lines(&ledger(), at(2_000), size);
             assert!(lines.len() <= usize::from(size.1.max(1)), "{lines:?}");

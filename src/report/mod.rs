@@ -36,7 +36,7 @@ pub use comparison::{comparison_csv, comparison_of_orders, comparison_table};
 pub use diagnosis::Diagnosis;
 pub use diff::{Diff, DiffRow};
 pub use junit::junit;
-pub use ladder::Ladder;
+pub use ladder::{KeysShown, Ladder};
 pub use noise::Noise;
 pub use page::{report_html, report_md};
 pub use phones_csv::{PHONE_COLUMNS, phones_csv};

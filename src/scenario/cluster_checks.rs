@@ -11,7 +11,6 @@ use crate::cluster::{
     Security, SecurityMode, ServiceKind, SignCacheMode, Topology, WebPorts,
 };
 
-use crate::crypto::FIVE_YEARS_S;
 use crate::wire::Dialogue;
 
 use super::error::{Faults, Problem};
@@ -48,7 +47,7 @@ pub(super) fn topology(raw: &RawCluster, has_uses: bool, faults: &mut Faults) ->
             .as_ref()
             .map_or(Span::ZERO, |delay| delay.get_ref().0),
         registrar: None,
-        nodes: nodes(&raw.node, faults)?,
+        nodes: nodes(&raw.node, release, faults)?,
         groups: Vec::new(),
     };
     if has_uses {
@@ -236,7 +235,7 @@ fn domain(text: &Text) -> Result<String, Problem> {
     Err(problem.help("labels of letters, digits and hyphens, such as \"cucm.example\""))
 }
 
-fn nodes(raw: &[RawNode], faults: &mut Faults) -> Option<Vec<NodeSpec>> {
+fn nodes(raw: &[RawNode], release: Release, faults: &mut Faults) -> Option<Vec<NodeSpec>> {
     if raw.is_empty() {
         let problem = Problem::new(0..0, "the cluster has no node");
         faults.0.push(problem.help("add a [[cluster.node]] with a name"));
@@ -250,7 +249,7 @@ fn nodes(raw: &[RawNode], faults: &mut Faults) -> Option<Vec<NodeSpec>> {
     let before = faults.0.len();
     faults.take(check_unique("node", raw.iter().map(|node| &node.name)));
     let nodes: Vec<NodeSpec> =
-        raw.iter().enumerate().map(|(at, raw)| node(raw, at == 0, faults)).collect();
+        raw.iter().enumerate().map(|(at, raw)| node(raw, release, at == 0, faults)).collect();
     if faults.0.len() == before {
         faults.take(check_sockets(raw, &nodes));
     }
@@ -258,7 +257,7 @@ fn nodes(raw: &[RawNode], faults: &mut Faults) -> Option<Vec<NodeSpec>> {
 }
 
 /// One node; the first is the publisher, which alone may run CAPF.
-fn node(raw: &RawNode, publisher: bool, faults: &mut Faults) -> NodeSpec {
+fn node(raw: &RawNode, release: Release, publisher: bool, faults: &mut Faults) -> NodeSpec {
     faults.take(check_host(&raw.name));
     let all = SERVICES.into_iter().filter(|&s| publisher || s != ServiceKind::Capf).collect();
     NodeSpec {
@@ -266,21 +265,31 @@ fn node(raw: &RawNode, publisher: bool, faults: &mut Faults) -> NodeSpec {
         address: faults.given(raw.address.as_ref(), Ipv4Addr::LOCALHOST.into(), address),
         services: faults.given(raw.services.as_ref(), all, |texts| services(texts, publisher)),
         ports: ports(&raw.ports),
-        expires: expires(&raw.expires, faults),
+        expires: expires(&raw.expires, release, faults),
     }
 }
 
 /// How long certificates of a node still last.
-fn expires(raw: &BTreeMap<Text, Length>, faults: &mut Faults) -> BTreeMap<CertificateKind, Span> {
-    let left = |length: &Length| {
-        let left = positive(length)?;
-        if left.as_nanos() / 1_000_000_000 > FIVE_YEARS_S {
-            let what = "a certificate that signs itself lasts five years";
-            return Err(Problem::new(length.span(), what).help("at most \"5y\""));
+fn expires(
+    raw: &BTreeMap<Text, Length>,
+    release: Release,
+    faults: &mut Faults,
+) -> BTreeMap<CertificateKind, Span> {
+    let left = |kind: CertificateKind, length: &Length| {
+        let (left, life_s) = (positive(length)?, release.life_s(kind));
+        if left.as_nanos() / 1_000_000_000 > life_s {
+            let years = life_s / (365 * 86_400);
+            let name = kind.name();
+            let what = format!("a {name} certificate of release {release} lasts {years} years");
+            let help = format!("at most \"{years}y\"");
+            return Err(Problem::new(length.span(), what).help(help));
         }
         Ok(left)
     };
-    let one = |(name, length)| Some((faults.take(certificate(name))?, faults.take(left(length))?));
+    let one = |(name, length)| {
+        let kind = faults.take(certificate(name))?;
+        Some((kind, faults.take(left(kind, length))?))
+    };
     raw.iter().filter_map(one).collect()
 }
 

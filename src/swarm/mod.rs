@@ -178,6 +178,14 @@ impl Swarm {
         }
     }
 
+    /// Boots that were planned and have not begun are given up.
+    pub async fn drain(&self) {
+        for worker in &self.workers {
+            let command = Command::Drain;
+            worker.commands.send(command).await.expect("workers run until they are stopped");
+        }
+    }
+
     /// People begin to press buttons at `from`.
     pub async fn begin_use(&self, from: Time) {
         for worker in &self.workers {

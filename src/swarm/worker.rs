@@ -36,6 +36,8 @@ pub(super) enum Command {
     Boot { from: Time, spread: Span, storm: bool },
     /// Plan visits to phones of this worker.
     Visit { from: Time, visits: Vec<Visit> },
+    /// Give up boots that were planned and have not begun.
+    Drain,
     /// People begin to press buttons.
     Use { from: Time },
     /// Phones that boot from now on learn where they belong from these.
@@ -365,6 +367,7 @@ impl Worker {
                         self.plan_boots(from, spread, storm);
                     }
                     Some(Command::Visit { from, visits }) => self.plan_visits(from, &visits),
+                    Some(Command::Drain) => self.drain_boots(),
                     Some(Command::Use { from }) => self.plan_presses(from),
                     Some(Command::Move(homes)) => {
                         self.plan.homes = homes;
@@ -446,6 +449,14 @@ impl Worker {
         }
         self.count_unsettled();
         self.board.shared.commanded.fetch_sub(1, Ordering::Release);
+    }
+
+    /// Gives up the boots that have not begun: those phones are not reset.
+    fn drain_boots(&mut self) {
+        let is_boot = |timer: &Timer| matches!(timer, Timer::Boot | Timer::Visit);
+        self.timers.retain(|Reverse((.., timer))| !is_boot(timer));
+        self.board.planned_boots = 0;
+        self.count_unsettled();
     }
 
     /// Opens the sockets that transfers with the servers of its phones need.

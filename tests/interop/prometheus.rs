@@ -12,11 +12,17 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use serde_json::Value;
 
 use crate::lab::{
-    ANY_PORTS, PATIENCE, Running, SCENARIO, free_port, line_with, resetstorm, run, summary, text,
-    turn,
+    PATIENCE, Running, SCENARIO, free_port, line_with, resetstorm, run, summary, text, turn,
 };
 
 const PHONES: u64 = 300;
+
+/// Somebody presses buttons, too, so that panels of services have data.
+const PRESSES: &str = "fleet.use=[{ kind = 'directory', rate = '60/m', from = '0s', for = '3s' }]";
+
+/// Of all that is served, web pages too.
+const PORTS: &str = "cluster.node.pub.ports={ tftp = 0, tvs = 0, capf = 0, http = 0, https = 0, \
+    tomcat = 0, tomcat-http = 0 }";
 
 /// What Prometheus knows, and where `summary.json` has it; parts of a sum are separated by `+`.
 const TOTALS: [(&str, &str); 19] = [
@@ -44,7 +50,7 @@ const TOTALS: [(&str, &str); 19] = [
     (r#"resetstorm_operation_duration_seconds_count{step="boot",kind="response"}"#, "phones.ready"),
     (r#"resetstorm_server_requests_total{service="tftp"}"#, "serve.tftp_requests"),
     (r#"resetstorm_server_requests_total{service="tvs"}"#, "serve.tvs_answers"),
-    (r#"resetstorm_tls_handshakes_total{outcome="ok"}"#, "serve.tvs_handshakes_ok"),
+    (r#"resetstorm_tls_handshakes_total{service="tvs",outcome="ok"}"#, "serve.tvs_handshakes_ok"),
 ];
 
 /// A TCP address of this host that stays free until somebody is told to take it.
@@ -170,7 +176,8 @@ fn prometheus_scrapes_a_run_and_every_query_of_the_board_has_data() {
     let mut run = Running::start(
         resetstorm()
             .args(["run", SCENARIO, "--phones", &PHONES.to_string(), "--progress", "lines"])
-            .args(["--set", ANY_PORTS, "--set", "event.reset-1.reset-phones.spread=5s"])
+            .args(["--set", PORTS, "--set", "event.reset-1.reset-phones.spread=5s"])
+            .args(["--set", PRESSES, "--set", "slo=[]"])
             .args(["--metrics-listen", &metrics.to_string(), "--metrics-linger", "1m", "--out"])
             .arg(folder.path()),
     );

@@ -51,7 +51,7 @@ impl Kamailio {
         );
         fs::write(dir.join("tls.cfg"), tls).unwrap();
         let mut config = format!(
-            "#!KAMAILIO\ndebug=2\nlog_stderror=yes\nchildren=2\ntcp_children=4\nenable_tls=yes\n\
+            "#!KAMAILIO\ndebug=2\nlog_stderror=yes\nchildren=1\ntcp_children=1\nenable_tls=yes\n\
              tcp_max_connections=8192\ntls_max_connections=8192\n\
              listen=tcp:127.0.0.9:{sip}\nlisten=tls:127.0.0.9:{sips}\n"
         );

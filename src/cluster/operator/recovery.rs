@@ -56,6 +56,32 @@ impl Operation for Restore {
     }
 }
 
+/// TAC brings back the ITL that the phones of a node trusted before, with its keys, and reboots the
+/// node (BKP-07, DEF-12).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RestoreTrustedItl {
+    /// Which node.
+    pub node: NodeId,
+}
+
+impl Operation for RestoreTrustedItl {
+    fn apply(&self, cluster: &mut Cluster, now: Time) -> Result<Vec<Effect>, ActionError> {
+        cluster.restore_trusted_itl(self.node, now)
+    }
+
+    fn words(&self, topology: &Topology) -> String {
+        format!("TAC restores the ITL that {} has kept", topology.node(self.node).name)
+    }
+
+    fn record(&self) -> String {
+        format!("restore-trusted-itl {}", self.node.node)
+    }
+
+    fn impact(&self, _: &Topology) -> Impact {
+        reboot(self.node)
+    }
+}
+
 /// Installs a node anew without a restore: it has new certificates and keys, and nobody vouches for
 /// the old ones any more (BKP-03, BKP-04).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

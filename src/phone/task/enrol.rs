@@ -22,7 +22,7 @@ pub(in crate::phone) enum EnrolTask {
     /// Waits for what CAPF says.
     Talk(Box<Visit>, Said),
     /// Makes its keys.
-    Generate(Box<Visit>, Option<Made>),
+    Generate(Box<Visit>),
 }
 
 /// One enrolment.
@@ -36,6 +36,8 @@ pub(in crate::phone) struct Visit {
     tries: u8,
     /// How often CAPF was busy.
     postponed: u8,
+    /// The keys that the phone has made.
+    made: Option<Made>,
 }
 
 /// What the phone has said last.
@@ -44,7 +46,7 @@ pub(in crate::phone) enum Said {
     /// Nothing: CAPF speaks first.
     Nothing,
     Identity,
-    Key(Made),
+    Key,
     Stored,
     Deleted,
     Shown,
@@ -80,7 +82,8 @@ impl EnrolTask {
     pub(in crate::phone) fn begin(cx: &mut Context<'_>) -> Option<Turn<EnrolTask, Left>> {
         let config = Arc::clone(&cx.held.config.as_ref()?.content);
         config.enrolment.as_ref()?;
-        let visit = Visit { config, server: None, session_id: 0, tries: 0, postponed: 0 };
+        let visit =
+            Visit { config, server: None, session_id: 0, tries: 0, postponed: 0, made: None };
         let begun = begin(cx, Box::new(visit));
         Some(turn(begun))
     }
@@ -105,7 +108,7 @@ impl EnrolTask {
                 fail(cx, visit, Unreached::Name)
             }
             (EnrolTask::Pause(visit), Event::Timer) => go(cx, visit),
-            (EnrolTask::Generate(visit, made), Event::Timer) => Ok(give_key(cx, visit, made)),
+            (EnrolTask::Generate(visit), Event::Timer) => Ok(give_key(cx, visit)),
             (EnrolTask::Talk(visit, said), Event::Answered(Ok(Answer::Said(bytes)))) => {
                 on_message(cx, visit, said, bytes)
             }
@@ -214,7 +217,10 @@ fn on_message(cx: &mut Context<'_>, mut visit: Box<Visit>, said: Said, bytes: &[
     match (message.command, said) {
         (Command::AuthRequest, Said::Nothing) => Ok(introduce(cx, visit)),
         (Command::KeyGenerateRequest, Said::Identity) => generate(cx, visit, &message),
-        (Command::StoreCertificateRequest, Said::Key(made)) => Ok(store(cx, visit, made, &message)),
+        (Command::StoreCertificateRequest, Said::Key) => match visit.made {
+            Some(made) => Ok(store(cx, visit, made, &message)),
+            None => fail(cx, visit, Unreached::Answer),
+        },
         (Command::FetchCertificateRequest, Said::Identity) => Ok(show(cx, visit)),
         (Command::DeleteCertificateRequest, Said::Identity) => Ok(delete(cx, visit)),
         (Command::RetryLater, Said::Nothing | Said::Identity) => postpone(cx, visit, &message),
@@ -291,30 +297,28 @@ fn sudi(mic: &Shown, session_id: u32) -> Vec<u8> {
 }
 
 /// Makes the keys, which takes its time; the screen says so.
-fn generate(cx: &mut Context<'_>, visit: Box<Visit>, message: &Message<'_>) -> Next {
+fn generate(cx: &mut Context<'_>, mut visit: Box<Visit>, message: &Message<'_>) -> Next {
     let Some(spec) = asked_key(message) else { return fail(cx, visit, Unreached::Answer) };
     // A new key each time.
     let number = cx.held.lsc().map_or(0, |lsc| usize::from(lsc.number) + 1) + cx.id.0 as usize;
     let number = (number % POOL) as u8;
-    let made = pooled_key(spec, usize::from(number)).map(|_| Made { spec, number });
+    visit.made = pooled_key(spec, usize::from(number)).map(|_| Made { spec, number });
     let length = cx.env.profile.key_generation.of(cx.id, cx.model, spec);
     cx.fact(Fact::Lsc(LscFact::KeyAsked { length }));
     if length.is_zero() {
-        return Ok(give_key(cx, visit, made));
+        return Ok(give_key(cx, visit));
     }
     cx.wake_after(length);
-    Ok(EnrolTask::Generate(visit, made))
+    Ok(EnrolTask::Generate(visit))
 }
 
-fn give_key(cx: &mut Context<'_>, visit: Box<Visit>, made: Option<Made>) -> EnrolTask {
+fn give_key(cx: &mut Context<'_>, visit: Box<Visit>) -> EnrolTask {
     let answer = Message::new(Command::KeyGenerateResponse, visit.session_id);
-    let key = made.and_then(|made| pooled_key(made.spec, usize::from(made.number)));
-    let (bytes, said) = match (key, made) {
-        (Some(key), Some(made)) => {
-            (answer.with(tag::PUBLIC_KEY, &key.public_key_info()).encode(), Said::Key(made))
-        }
+    let key = visit.made.and_then(|made| pooled_key(made.spec, usize::from(made.number)));
+    let (bytes, said) = match key {
+        Some(key) => (answer.with(tag::PUBLIC_KEY, &key.public_key_info()).encode(), Said::Key),
         // A kind of key that phones do not make here.
-        _ => (answer.with(tag::REASON, &[reason::REFUSED]).encode(), Said::Identity),
+        None => (answer.with(tag::REASON, &[reason::REFUSED]).encode(), Said::Identity),
     };
     say(cx, &visit, bytes);
     EnrolTask::Talk(visit, said)

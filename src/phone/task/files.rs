@@ -216,7 +216,9 @@ fn on_file(cx: &mut Context<'_>, step: Step, via: Transport, bytes: &[u8]) -> Ne
         Judgement::Refuse(refusal) => {
             // State B asks nobody; without a TVS record in its list there is nobody to ask.
             let is_alone = refusal == Refusal::UnknownSigner && !cx.held.lists.holds_any_tvs();
-            cx.boot.stuck |= is_alone && !kind.is_further();
+            if is_alone && !kind.is_further() {
+                cx.boot.stick();
+            }
             Err(refusal)
         }
         Judgement::AskTvs => return ask_cache(cx, step, &file),
@@ -274,7 +276,9 @@ fn on_look(cx: &mut Context<'_>, step: Step, look: Look) -> Next {
         }
         Look::Known(Subject::Server(_), _) | Look::Unknown => Err(Refusal::NotValid),
         Look::Unanswered { is_alone: true } => {
-            cx.boot.stuck |= !step.kind().is_further();
+            if !step.kind().is_further() {
+                cx.boot.stick();
+            }
             Err(Refusal::UnknownSigner)
         }
         Look::Unanswered { is_alone: false } => {

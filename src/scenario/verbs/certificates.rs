@@ -4,6 +4,7 @@ use crate::base::{ClusterId, NodeId, Span};
 use crate::cluster::operator::certificates::{
     DeleteCertificate, Import, ImportTrust, Regenerate, Upload,
 };
+use crate::cluster::operator::requests::RequestCertificate;
 use crate::cluster::{
     CERTIFICATES, CertificateKind, Holders, RELEASES, Release, TRUST_STORES, TrustStore,
 };
@@ -13,7 +14,35 @@ use super::super::names::{Text, check_host, check_unique, one_of};
 use super::super::quantity::positive;
 use super::{Argument, Given, Reader, Step, Verb, name_of};
 
-pub(super) const VERBS: &[Verb] = &[REGENERATE, IMPORT, DELETE, IMPORT_TRUST];
+pub(super) const VERBS: &[Verb] = &[REGENERATE, REQUEST, IMPORT, DELETE, IMPORT_TRUST];
+
+const REQUEST: Verb = Verb {
+    key: "csr",
+    word: "csr",
+    takes: &[Argument::text("certificate"), Argument::text("node")],
+    read: |given, reader| {
+        let certificate = signed_by_a_ca(given.text("certificate"), given.text("certificate"))?;
+        let node = reader.node(given.text("node"))?;
+        check_holder(certificate, given, node, reader)?;
+        Ok(RequestCertificate { certificate, node }.into())
+    },
+    write: |entry, topology| {
+        let RequestCertificate { certificate, node } = entry.action.get()?;
+        let certificate = certificate.name().into();
+        Some(vec![("certificate", certificate), ("node", name_of(topology, *node))])
+    },
+};
+
+/// A certificate that a CA may sign; `at` is where it is said if it may not.
+fn signed_by_a_ca(name: &Text, at: &Text) -> Result<CertificateKind, Problem> {
+    let kind = certificate(name)?;
+    let what = match kind {
+        CertificateKind::ItlRecovery => "ITLRecovery is never signed by a CA",
+        _ if kind.is_ec() => "a certificate with an EC key is not imported here",
+        _ => return Ok(kind),
+    };
+    Err(Problem::new(at.span(), what).help("regenerate makes a new one"))
+}
 
 const IMPORT: Verb = Verb {
     key: "import",
@@ -47,17 +76,8 @@ const ISSUER: &str = "Lab-CA";
 const VALID: Span = Span::from_secs(2 * 365 * 86_400);
 
 fn import(given: &Given, reader: &mut Reader<'_>) -> Result<Step, Problem> {
-    let certificate = certificate(given.text("certificate"))?;
     let text = given.text("node");
-    if certificate == CertificateKind::ItlRecovery {
-        let problem = Problem::new(text.span(), "ITLRecovery is never signed by a CA");
-        return Err(problem.help("regenerate makes a new one"));
-    }
-    if certificate.is_ec() {
-        let problem =
-            Problem::new(text.span(), "a certificate with an EC key is not imported here");
-        return Err(problem.help("regenerate makes a new one"));
-    }
+    let certificate = signed_by_a_ca(given.text("certificate"), text)?;
     let names = text.get_ref().split(',').map(|name| Spanned::new(text.span(), name.trim().into()));
     let names: Vec<Text> = names.collect();
     check_unique("node", &names)?;

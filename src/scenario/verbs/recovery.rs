@@ -1,8 +1,8 @@
-use crate::cluster::operator::recovery::{BackUp, Rebuild, Restore};
+use crate::cluster::operator::recovery::{BackUp, Rebuild, Restore, RestoreTrustedItl};
 
 use super::{Argument, Verb, name_of};
 
-pub(super) const VERBS: &[Verb] = &[BACKUP, RESTORE, REBUILD];
+pub(super) const VERBS: &[Verb] = &[BACKUP, RESTORE, RESTORE_TRUSTED_ITL, REBUILD];
 
 const BACKUP: Verb = Verb {
     key: "backup",
@@ -24,6 +24,17 @@ const RESTORE: Verb = Verb {
         let Restore { node, from } = *entry.action.get()?;
         let from = from.map(|number| ("from", i64::from(number).into()));
         Some([("node", name_of(topology, node))].into_iter().chain(from).collect())
+    },
+};
+
+const RESTORE_TRUSTED_ITL: Verb = Verb {
+    key: "restore-trusted-itl",
+    word: "restore",
+    takes: &[Argument::text("node")],
+    read: |given, reader| Ok(RestoreTrustedItl { node: reader.node(given.text("node"))? }.into()),
+    write: |entry, topology| {
+        let RestoreTrustedItl { node } = *entry.action.get()?;
+        Some(vec![("node", name_of(topology, node))])
     },
 };
 

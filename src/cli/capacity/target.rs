@@ -174,7 +174,7 @@ fn sources(text: &str) -> Result<Sources, String> {
 
 /// Whether this host has the first and the last of the addresses, and the servers can see them.
 fn try_source(sources: Sources, servers: &[Option<SocketAddr>]) -> Result<(), CliError> {
-    if servers.iter().flatten().any(|server| server.is_ipv6()) {
+    if servers.iter().flatten().any(SocketAddr::is_ipv6) {
         return Err(CliError::usage("--sources is for IPv4 servers", "leave it out"));
     }
     let last = Ipv4Addr::from(u32::from(sources.first) + sources.count - 1);

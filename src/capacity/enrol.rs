@@ -11,7 +11,7 @@ use crate::toolbox::ServerPin;
 use crate::wire::Dialogue;
 use crate::wire::capf::{Command, Message, reason, tag};
 
-use super::tcp::{fault_of, fault_of_tls};
+use super::faults::{fault_of, fault_of_tls};
 use super::workload::{Caller, Failure, Got};
 
 /// CAPF that is loaded, and how phones enrol there.

@@ -5,6 +5,7 @@
 
 mod engine;
 mod enrol;
+mod faults;
 mod generator;
 mod guard;
 mod learn;

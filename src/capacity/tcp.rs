@@ -13,14 +13,15 @@ use tokio::time::timeout;
 
 use crate::base::PhoneId;
 use crate::measure::LoadFault;
+use crate::net::TlsClients;
 use crate::net::fleet::{address_from, connect_from};
-use crate::net::{TlsClients, TlsFault};
 use crate::toolbox::ServerPin;
 use crate::wire::Dialogue;
 use crate::wire::uri::encode_path;
 
 use super::engine::Target;
 use super::enrol::{self, CapfTarget};
+use super::faults::{fault_of, fault_of_tls};
 use super::workload::{Content, Failure, Got, Op, Reading, What};
 
 /// Longest head of an answer in bytes.
@@ -202,27 +203,6 @@ async fn read_body(
             return Err(LoadFault::TooLong);
         }
         reading.add(&data);
-    }
-}
-
-/// Why there is no answer over TLS.
-pub(super) fn fault_of_tls(fault: &TlsFault) -> LoadFault {
-    match fault {
-        TlsFault::Refused => LoadFault::OtherServer,
-        TlsFault::Broken(error) => fault_of(error),
-        TlsFault::Malformed => LoadFault::Protocol,
-    }
-}
-
-/// Why a connection failed, by what the host says.
-pub(super) fn fault_of(error: &io::Error) -> LoadFault {
-    use nix::libc::{EMFILE, ENFILE, ENOBUFS};
-    match (error.kind(), error.raw_os_error()) {
-        (io::ErrorKind::ConnectionRefused, _) => LoadFault::Refused,
-        (io::ErrorKind::AddrNotAvailable | io::ErrorKind::AddrInUse, _) => LoadFault::NoPort,
-        (_, Some(EMFILE | ENFILE | ENOBUFS)) => LoadFault::NoDescriptor,
-        (io::ErrorKind::InvalidData, _) => LoadFault::Protocol,
-        _ => LoadFault::Reset,
     }
 }
 

@@ -181,22 +181,26 @@ fn mail_server() -> (SocketAddr, mpsc::Receiver<String>) {
     (address, lines)
 }
 
-/// The cluster is served from a second before its monitors look.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cluster_that_is_served_mails_its_alarms_when_their_time_comes() {
+/// What a cluster says first that is served from a second before its monitors look, and mails here.
+async fn first_told(server: SocketAddr) -> String {
     let plan = plan("CallManager='3d'", "", &["run.epoch='2026-11-28T00:00:05Z'"]);
-    let (server, lines) = mail_server();
     let mail = Some(Mailing { server, to: "ops@example.com".parse().unwrap() });
     let options = LiveOptions { mail, ..LiveOptions::default() };
     let (sender, mut told) = tokio::sync::mpsc::unbounded_channel();
     let (_operator, commands) = tokio::sync::mpsc::channel(1);
     let mut listening = Listening(sender);
-    let told = tokio::select! {
+    tokio::select! {
         ended = live::serve(&plan, &options, commands, &mut listening) => {
             panic!("nobody ends it: {ended:?}")
         }
         told = told.recv() => told.unwrap(),
-    };
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_that_is_served_mails_its_alarms_when_their_time_comes() {
+    let (server, lines) = mail_server();
+    let told = first_told(server).await;
     assert_eq!(told, "mailed 2 alarms to ops@example.com", "the certificate and its copy");
     let text: Vec<String> = lines.try_iter().collect();
     // Quoted-printable: a line that ends with `=` goes on.
@@ -207,19 +211,8 @@ async fn a_cluster_that_is_served_mails_its_alarms_when_their_time_comes() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_mail_server_that_is_not_there_is_told_of_and_the_cluster_goes_on() {
-    let plan = plan("CallManager='3d'", "", &["run.epoch='2026-11-28T00:00:05Z'"]);
     let server = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let mail = Some(Mailing { server, to: "ops@example.com".parse().unwrap() });
-    let options = LiveOptions { mail, ..LiveOptions::default() };
-    let (sender, mut told) = tokio::sync::mpsc::unbounded_channel();
-    let (_operator, commands) = tokio::sync::mpsc::channel(1);
-    let mut listening = Listening(sender);
-    let told = tokio::select! {
-        ended = live::serve(&plan, &options, commands, &mut listening) => {
-            panic!("nobody ends it: {ended:?}")
-        }
-        told = told.recv() => told.unwrap(),
-    };
+    let told = first_told(server).await;
     assert!(told.starts_with(&format!("warning: {server} did not take mail 1: ")), "{told}");
     assert!(told.contains("file view activelog syslog/CiscoSyslog"), "{told}");
 }

@@ -42,7 +42,8 @@ impl Post {
         if self.batch.is_some() {
             return;
         }
-        let new = play.mails(clock.now()).split_off(self.taken);
+        // A copy that a delayed replication has taken away since is no longer among them.
+        let new: Vec<String> = play.mails(clock.now()).into_iter().skip(self.taken).collect();
         if new.is_empty() {
             return;
         }

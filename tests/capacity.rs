@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use planted::matrix::{self, Answer, Row, SEARCHES};
-use planted::{Behaviour, Limit, Planted};
+use planted::{Behaviour, Issuer, Limit, Planted};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -186,6 +186,50 @@ fn what_capf_says_to_phones_is_told_and_only_lscs_count() {
     assert!(run.text().contains("no phone with an operation"), "{}", run.text());
     let run = measure(&server, &[&quick[..], &["--rate", "10"]].concat());
     assert_eq!((run.code(), server.seen().requests), (Some(3), 30), "{}", run.text());
+}
+
+#[test]
+fn a_list_that_runs_out_in_a_warm_up_or_a_search_is_no_limit_of_capf() {
+    let _turn = turn();
+    // The guard stops the level before any start counts.
+    let server = Planted::capf(Behaviour::default(), 30);
+    let run = measure(&server, &["--rate", "100", "--hold", "1s", "--warm-up", "3s"]);
+    assert_eq!(run.code(), Some(3), "{}", run.text());
+    let summary = run.summary();
+    assert_eq!(summary["verdict"], "generator-bound", "{}", run.text());
+    let reason = summary["capacity"]["steps"][0]["reason"].as_str().unwrap();
+    assert!(reason.contains("no phone with an operation") && reason.contains("guard"), "{reason}");
+    assert_eq!(summary["capacity"]["steps"][0]["ok"], 0, "nothing counted: {}", run.text());
+    // A search that takes more phones than there are names no knee.
+    let run = measure(&Planted::capf(Behaviour::default(), 150), &SHORT);
+    assert_eq!((run.code(), run.knee()), (Some(3), None), "{}", run.text());
+    assert_eq!(run.summary()["verdict"], "generator-bound", "{}", run.text());
+}
+
+#[test]
+fn an_lsc_of_another_ca_is_judged_by_its_certificate_or_said_to_be_unchecked() {
+    let _turn = turn();
+    let flags = ["--rate", "40", "--hold", "1s", "--warm-up", "100ms", "--percentile", "90%"];
+    let of = |issuer| measure(&Planted::capf_of(Behaviour::default(), 200, issuer), &flags);
+    let run = of(Issuer::NamedCa);
+    let summary = run.summary();
+    assert_eq!(
+        (run.code(), &summary["unchecked"]["count"]),
+        (Some(0), &0.into()),
+        "{}",
+        run.text()
+    );
+    let run = of(Issuer::Namesake);
+    assert_ne!(run.code(), Some(0), "{}", run.text());
+    assert!(run.summary()["wrong"]["count"].as_u64() > Some(0), "{}", run.text());
+    assert!(run.text().contains("no good signature"), "{}", run.text());
+    let run = of(Issuer::UnnamedCa);
+    let (summary, text) = (run.summary(), run.text());
+    assert_eq!((run.code(), &summary["wrong"]["count"]), (Some(0), &0.into()), "{text}");
+    let unchecked = summary["unchecked"]["count"].as_u64();
+    assert!(unchecked >= summary["capacity"]["steps"][0]["ok"].as_u64(), "{text}");
+    let told = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(told.contains("LSCs were not checked") && told.contains("CN=Offline CA"), "{told}");
 }
 
 #[test]

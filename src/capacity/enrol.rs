@@ -25,6 +25,9 @@ pub struct CapfTarget {
     pub key_time: Span,
     /// Authentication string of every phone; empty is a null string.
     pub string: String,
+    /// Who may sign LSCs besides the certificate that CAPF shows: its CA, or another one that CAPF
+    /// asks to.
+    pub issuers: Arc<[Certificate]>,
 }
 
 /// One enrolment at CAPF: the session as a phone has it, and the LSC judged.
@@ -53,9 +56,17 @@ pub(super) async fn enrol(
     let talk = tls.talk(stream, judge, None, Dialogue::Capf.rules()).await;
     let mut talk = talk.map_err(|fault| fault_of_tls(&fault))?;
     let shown = shown.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let issuer = shown.and_then(|der| Certificate::from_der(&der).ok());
-    let mut session =
-        Session { name, string: &capf.string, is_known, issuer, id: 0, said: Said::Nothing };
+    let shown = shown.and_then(|der| Certificate::from_der(&der).ok());
+    let issuers = shown.into_iter().chain(capf.issuers.iter().cloned()).collect();
+    let mut session = Session {
+        name,
+        string: &capf.string,
+        is_known,
+        issuers,
+        id: 0,
+        said: Said::Nothing,
+        unchecked: None,
+    };
     let mut bytes = Vec::new();
     loop {
         let heard = talk.say(&bytes).await.map_err(|fault| fault_of_tls(&fault))?;
@@ -67,7 +78,7 @@ pub(super) async fn enrol(
             }
             Next::Over => {
                 talk.close().await;
-                return Ok(Got::Enrolled);
+                return Ok(Got::Enrolled(session.unchecked));
             }
         }
     }
@@ -78,10 +89,12 @@ struct Session<'a> {
     name: DeviceName,
     string: &'a str,
     is_known: bool,
-    /// The certificate of CAPF.
-    issuer: Option<Certificate>,
+    /// Those whose signature makes a certificate an LSC.
+    issuers: Vec<Certificate>,
     id: u32,
     said: Said,
+    /// What was missing to judge the signature of the LSC.
+    unchecked: Option<String>,
 }
 
 /// What the phone has said last.
@@ -164,14 +177,34 @@ impl Session<'_> {
         if !lsc.names_device(&self.name.to_string()) {
             return wrong("the LSC is of another device");
         }
-        // What another CA has issued is told by its name, and cannot be checked here.
-        let issuer = self.issuer.as_ref().filter(|issuer| lsc.was_issued_by(issuer));
-        if issuer.is_some_and(|issuer| !lsc.is_signed_by(issuer)) {
-            return wrong("the LSC has no good signature of CAPF");
+        match is_signed(&lsc, &self.issuers) {
+            Ok(true) => {}
+            Ok(false) => return wrong("the LSC has no good signature of its issuer"),
+            Err(missing) => self.unchecked = Some(missing),
         }
         self.said = Said::Stored;
         let answer = Message::new(Command::StoreCertificateResponse, self.id);
         Ok(Next::Say(answer.with(tag::REASON, &[reason::DONE]).encode()))
+    }
+}
+
+/// Whether one of the issuers has signed an LSC, or what is missing to say so.
+fn is_signed(lsc: &Certificate, issuers: &[Certificate]) -> Result<bool, String> {
+    /// Characters of a name that are shown, at most (choice).
+    const NAME_MAX: usize = 100;
+    let named: Vec<&Certificate> =
+        issuers.iter().filter(|issuer| lsc.was_issued_by(issuer)).collect();
+    let judged: Vec<Option<bool>> =
+        named.iter().map(|issuer| lsc.has_signature_of(issuer)).collect();
+    let name = || lsc.issuer().escape_debug().take(NAME_MAX).collect::<String>();
+    if judged.contains(&Some(true)) {
+        Ok(true)
+    } else if judged.is_empty() {
+        Err(format!("the certificate of their issuer, {}, is not in --certificate", name()))
+    } else if judged.contains(&None) {
+        Err(format!("{} signs in a way that is not read here", name()))
+    } else {
+        Ok(false)
     }
 }
 

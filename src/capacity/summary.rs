@@ -127,6 +127,7 @@ impl CapacityPlan {
             load,
             capacity: self.capacity(measured),
             wrong: measured.wrong.clone(),
+            unchecked: measured.unchecked.clone(),
             generator: generator(measured, self.workers),
             method: self.method(),
             notes: self.notes(measured),

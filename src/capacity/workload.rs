@@ -211,8 +211,9 @@ pub enum Got {
     NoFile,
     /// A TVS message.
     Answer(Vec<u8>),
-    /// A session at CAPF, which was judged while it lasted, ended as it should.
-    Enrolled,
+    /// A session at CAPF, which was judged while it lasted, ended as it should; with what was
+    /// missing to judge the signature of the LSC.
+    Enrolled(Option<String>),
 }
 
 /// A file that was read; its bytes are kept only where they are looked at.
@@ -298,7 +299,7 @@ impl Op {
         let wrong = |fault, how: String| Err((fault, format!("{}: {how}", self.what)));
         match (&self.expected, got) {
             (_, Got::Answer(message)) => self.check_answer(message, session_id),
-            (Expected::Anything, _) | (Expected::Missing, Got::NoFile) | (_, Got::Enrolled) => {
+            (Expected::Anything, _) | (Expected::Missing, Got::NoFile) | (_, Got::Enrolled(_)) => {
                 Ok(())
             }
             (Expected::Untrusted(why), _) => wrong(LoadFault::WrongSignature, why.clone()),

@@ -29,6 +29,8 @@ pub struct CapacitySummary {
     pub capacity: Capacity,
     /// Answers that came in time and were wrong.
     pub wrong: WrongAnswers,
+    /// Good answers that could be judged in part only.
+    pub unchecked: UncheckedAnswers,
     /// The load generator itself.
     pub generator: GeneratorFacts,
     /// The user's conditions.
@@ -182,6 +184,15 @@ pub struct WrongAnswers {
     pub count: u64,
     /// The first ones in words, with the name of the file or question.
     pub examples: Vec<String>,
+}
+
+/// Good answers that could be judged in part only: LSCs of an issuer whose certificate is not given.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct UncheckedAnswers {
+    /// How many, those of warm-ups, too.
+    pub count: u64,
+    /// What was missing, in words.
+    pub missing: Vec<String>,
 }
 
 /// The load generator itself.

@@ -95,6 +95,14 @@ fn lines(summary: &CapacitySummary) -> Vec<(&'static str, String)> {
         0 => ("wrong", "no answer was wrong".to_owned()),
         n => ("WRONG", format!("{} answers were wrong: {examples}", count(n))),
     });
+    let unchecked = &summary.unchecked;
+    if unchecked.count > 0 {
+        let (number, missing) = (count(unchecked.count), unchecked.missing.join("; "));
+        lines.push((
+            "unchecked",
+            format!("signatures of {number} LSCs were not checked: {missing}"),
+        ));
+    }
     lines.push(("generator", generator(summary)));
     lines
 }

@@ -165,6 +165,19 @@ impl Book {
 
 type Shared = Arc<(Mutex<Book>, Condvar)>;
 
+/// Who signs the LSCs of a planted CAPF.
+#[derive(Clone, Copy, Debug)]
+pub enum Issuer {
+    /// CAPF itself.
+    Capf,
+    /// Another CA, which the file of `--certificate` has behind CAPF.
+    NamedCa,
+    /// Another CA; the file has one with its name and another key.
+    Namesake,
+    /// Another CA, which the file does not have.
+    UnnamedCa,
+}
+
 /// A running server; it ends with the value.
 pub struct Planted {
     flags: Vec<String>,
@@ -270,14 +283,29 @@ impl Planted {
         planted
     }
 
-    /// CAPF of so many phones, each of which it gives one LSC.
+    /// CAPF of so many phones, each of which it gives one LSC that it has signed.
     pub fn capf(behaviour: Behaviour, phones: u32) -> Planted {
+        Planted::capf_of(behaviour, phones, Issuer::Capf)
+    }
+
+    /// CAPF of so many phones, each of which it gives one LSC.
+    pub fn capf_of(behaviour: Behaviour, phones: u32, issuer: Issuer) -> Planted {
         let mut planted = Planted::new(behaviour);
-        let spec =
-            CertificateSpec { common_name: "CAPF-1", not_before_s: 1_700_000_000, key_bits: 2048 };
-        let identity = Identity::self_signed(&spec, &mut KeySource::bank(2));
+        let mut keys = KeySource::bank(2);
+        let mut identity = |common_name| {
+            let spec = CertificateSpec { common_name, not_before_s: 1_700_000_000, key_bits: 2048 };
+            Identity::self_signed(&spec, &mut keys)
+        };
+        let [identity, ca, namesake] = ["CAPF-1", "Offline CA", "Offline CA"].map(&mut identity);
+        let (signer, listed) = match issuer {
+            Issuer::Capf => (identity.clone(), None),
+            Issuer::NamedCa => (ca.clone(), Some(ca)),
+            Issuer::Namesake => (ca, Some(namesake)),
+            Issuer::UnnamedCa => (ca, None),
+        };
         let [pem, csv] = ["capf.pem", "phones.csv"].map(|name| planted.folder.path().join(name));
-        std::fs::write(&pem, identity.certificate.to_pem()).unwrap();
+        let listed = listed.map(|ca| ca.certificate.to_pem()).unwrap_or_default();
+        std::fs::write(&pem, identity.certificate.to_pem() + &listed).unwrap();
         let names = (0..phones).map(|number| {
             let [_, a, b, c] = number.to_be_bytes();
             DeviceName::of_mac([0x0C, 0x75, 0xBD, a, b, c]).to_string()
@@ -290,16 +318,16 @@ impl Planted {
         let flags = ["--capf", &server, "--certificate", &pem, "--devices", &csv];
         planted.flags = flags.map(str::to_owned).to_vec();
         planted.has_files = false;
-        let (acceptor, identity) = (acceptor(&identity), Arc::new(identity));
+        let (acceptor, signer) = (acceptor(&identity), Arc::new(signer));
         let pending = Arc::new(Mutex::new(names.into_iter().collect::<BTreeSet<String>>()));
         let book = Arc::clone(&planted.book);
         runtime.spawn(async move {
             while let Ok((stream, from)) = listener.accept().await {
                 let (acceptor, pending) = (acceptor.clone(), Arc::clone(&pending));
-                let (identity, book) = (Arc::clone(&identity), Arc::clone(&book));
+                let (signer, book) = (Arc::clone(&signer), Arc::clone(&book));
                 tokio::spawn(async move {
                     let Ok(tls) = acceptor.accept(stream).await else { return };
-                    serve_capf(tls, from, &identity, &pending, &book).await;
+                    serve_capf(tls, from, &signer, &pending, &book).await;
                 });
             }
         });
@@ -473,7 +501,7 @@ async fn hear(tls: &mut Tls, said: &Message<'_>) -> Option<Vec<u8>> {
 async fn serve_capf(
     mut tls: Tls,
     from: SocketAddr,
-    capf: &Identity,
+    signer: &Identity,
     pending: &Mutex<BTreeSet<String>>,
     book: &Shared,
 ) -> Option<()> {
@@ -513,7 +541,7 @@ async fn serve_capf(
         not_before_s: 1_700_000_000,
         valid_s: 86_400,
     };
-    let lsc = wrap_certificate(issue_to_device(&spec, capf).unwrap().der());
+    let lsc = wrap_certificate(issue_to_device(&spec, signer).unwrap().der());
     let store = say(Command::StoreCertificateRequest).with(tag::CERTIFICATE_TYPE, &[1]);
     let heard = hear(&mut tls, &store.with(tag::CERTIFICATE, &lsc)).await?;
     assert_eq!(Message::parse(&heard).unwrap().command, Command::StoreCertificateResponse);

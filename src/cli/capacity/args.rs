@@ -60,7 +60,8 @@ Examples:
 
 Parts of --mix: boot (all files of a phone's boot, needs --devices), known (a file of --names),
 unknown (a file that no server has), verify and query (a certificate of --ask), random (a
-certificate that nobody knows), enrol (a phone of --devices gets its LSC, each once). Shares add up to 1: known=0.9,unknown=0.1.
+certificate that nobody knows), enrol (a phone of --devices gets its LSC, each once). Shares add
+up to 1: known=0.9,unknown=0.1.
 
 Exit codes: 0 measured; 1 a condition of --slo failed, an answer was wrong, or
 less is carried than in --baseline; 2 bad command line; 3 no knee of the server

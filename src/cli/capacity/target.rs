@@ -1,5 +1,6 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
 
@@ -10,7 +11,7 @@ use crate::toolbox::ServerPin;
 use crate::wire::{ROLE_CAPF, ROLE_TVS};
 
 use super::super::args::{CliError, duration};
-use super::super::files::server_pin;
+use super::super::files::{read_store, server_pin};
 use super::lists::{endpoint, read_lines};
 use super::load::LoadArgs;
 
@@ -39,7 +40,8 @@ pub struct TargetArgs {
     /// File with the hosts outside loopback that may be loaded, one a line
     #[arg(long, value_name = "FILE")]
     pub targets: Option<PathBuf>,
-    /// Certificate of the TVS server or of CAPF
+    /// Certificate of the TVS server or of CAPF; behind that of CAPF those of other CAs that sign
+    /// LSCs
     #[arg(long, value_name = "FILE")]
     pub certificate: Option<PathBuf>,
     /// Take any TVS server or CAPF
@@ -91,6 +93,10 @@ impl TargetArgs {
                 pin: self.pin(ROLE_CAPF, load)?,
                 key_time: self.key_time.unwrap_or(Span::ZERO),
                 string: self.authentication_string.clone().unwrap_or_default(),
+                issuers: match &self.certificate {
+                    Some(path) => read_store(path, "")?.certificates.into(),
+                    None => Arc::default(),
+                },
             }),
             None => None,
         };
@@ -191,18 +197,19 @@ fn try_source(sources: Sources, servers: &[Option<SocketAddr>]) -> Result<(), Cl
 mod tests {
     use clap::Parser;
 
+    use super::super::CapacityArgs;
     use super::*;
 
     #[derive(Debug, Parser)]
     struct Line {
         #[command(flatten)]
-        target: TargetArgs,
+        all: CapacityArgs,
     }
 
     fn permitted(flags: &[&str], host: &str) -> Result<(), String> {
         let words = ["resetstorm", "--tftp", host].into_iter().chain(flags.iter().copied());
         let line = Line::try_parse_from(words).unwrap();
-        line.target.address(host, PORTS[0]).map(drop).map_err(|error| error.to_string())
+        line.all.target.address(host, PORTS[0]).map(drop).map_err(|error| error.to_string())
     }
 
     #[test]

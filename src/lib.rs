@@ -1,7 +1,7 @@
 //! resetstorm rehearses the reset storm of a Cisco Unified Communications Manager cluster.
 //!
 //! The house has floors, and imports go down only: `ARCHITECTURE.md` draws them, and
-//! `tests/architecture.rs` holds both to it.
+//! `tests/suite/architecture.rs` holds both to it.
 
 pub mod advice;
 pub mod base;

@@ -242,13 +242,13 @@ async fn every_second_scenario_agrees(first: usize) {
         .filter(|path| path.extension().is_some_and(|ending| ending == "toml"))
         .map(|path| path.file_name().unwrap().to_str().unwrap().to_owned())
         .collect();
-    // Those whose clock is the point are played live, and compared, in tests/registration.rs and
-    // tests/services_live.rs.
+    // Those whose clock is the point are played live, and compared, in tests/suite/registration.rs and
+    // tests/suite/services_live.rs.
     names.retain(|name| !["node-failover.toml", "tomcat-regen.toml"].contains(&&name[..]));
     names.sort();
     assert!(names.len() >= 30, "{names:?}");
     for name in names.iter().skip(first).step_by(2) {
-        let mut plan = plan(name, &["fleet.phones=200"]);
+        let mut plan = plan(name, &["fleet.phones=100"]);
         let rolls_out = |event: &TimelineEntry| event.action.get::<RollOutLsc>().is_some();
         if plan.timeline.iter().any(rolls_out) {
             // Each phone makes a key of its own, which takes a processor a good part of a second.

@@ -108,8 +108,9 @@ pub fn sim(args: &SimArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
     if let Some(base) = &args.baseline {
         diff::check_baseline(base, &plan, Mode::Sim)?;
     }
-    let directory = output::begin(|| RunDir::create(&args.out, &plan, "sim"))?;
+    // Before the directory is there: a signal that comes as soon as it is leaves results in it.
     let stop = signals::stop();
+    let directory = output::begin(|| RunDir::create(&args.out, &plan, "sim"))?;
     let (run, mut summary) = play(&plan, sampled(args, &plan), &stop);
     if args.check_determinism {
         check_determinism(&plan, &run, &mut summary, &stop)?;

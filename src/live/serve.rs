@@ -46,6 +46,10 @@ pub async fn serve(
     observer.tick(&Ledger::new(Slice::whole(0)), clock.now());
     let mut post = options.mail.clone().map(Post::new);
     loop {
+        // First of all: what was due while the servers started has no further time to wait for.
+        if let Some(post) = &mut post {
+            post.send(&stage.play, clock);
+        }
         tokio::select! {
             _ = signals.next() => break,
             told = Post::next(&mut post, &stage.play, clock) => {
@@ -58,9 +62,6 @@ pub async fn serve(
             asked = Consoles::next(&mut consoles) => {
                 attend(&mut stage, clock, observer, asked).await?;
             }
-        }
-        if let Some(post) = &mut post {
-            post.send(&stage.play, clock);
         }
     }
     let Some(servers) = stage.servers else { return Ok(ServeCounts::default()) };

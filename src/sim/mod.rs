@@ -34,5 +34,6 @@ mod world;
 
 pub use explore::{Axis, combinations, largest, play_all, ranked, try_guesses};
 pub use fleet::{Seen, Witness};
+pub use queue::Queue;
 pub use run::{Recorded, SimOptions, SimRun};
 pub use world::World;

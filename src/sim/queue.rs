@@ -6,26 +6,33 @@ use crate::base::Time;
 
 /// Events in the order of their time, and of their arrival where times are equal.
 #[derive(Debug)]
-pub(super) struct Queue<E> {
+pub struct Queue<E> {
     heap: RadixHeapMap<Reverse<(u64, u64)>, E>,
     sequence: u64,
     last: Time,
 }
 
+impl<E> Default for Queue<E> {
+    fn default() -> Queue<E> {
+        Queue::new()
+    }
+}
+
 impl<E> Queue<E> {
-    pub(super) fn new() -> Queue<E> {
+    /// An empty queue at instant zero.
+    pub fn new() -> Queue<E> {
         Queue { heap: RadixHeapMap::new(), sequence: 0, last: Time::ZERO }
     }
 
     /// Adds an event; one that should have happened already happens now.
-    pub(super) fn push(&mut self, at: Time, event: E) {
+    pub fn push(&mut self, at: Time, event: E) {
         let at = at.max(self.last);
         self.heap.push(Reverse((at.as_nanos(), self.sequence)), event);
         self.sequence += 1;
     }
 
     /// The next event and its time.
-    pub(super) fn pop(&mut self) -> Option<(Time, E)> {
+    pub fn pop(&mut self) -> Option<(Time, E)> {
         let (Reverse((at, _)), event) = self.heap.pop()?;
         self.last = Time::from_nanos(at);
         Some((self.last, event))

@@ -1,8 +1,5 @@
 //! Random clusters, fleets and operators, each drawn from its number: scenarios for
-//! `tests/small_worlds.rs` (virtual time, faulty links) and `tests/live_worlds.rs` (real sockets).
-
-// Each test of the house uses a part of it.
-#![allow(dead_code)]
+//! `small_worlds.rs` (virtual time, faulty links) and `live_worlds.rs` (real sockets).
 
 use std::fmt::Write;
 

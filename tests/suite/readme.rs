@@ -1,5 +1,5 @@
 //! The commands of the README and of the guide work as printed, at a small size and with ports that
-//! are free. (The toolbox has a test of its own, `serve` is run by `tests/cli_run.rs`.)
+//! are free. (The toolbox has a test of its own, `serve` is run by `tests/suite/cli_run.rs`.)
 
 use std::fs;
 use std::io::{BufRead, BufReader};

@@ -1,7 +1,7 @@
 //! Small worlds, each drawn from its number, on real loopback sockets and in virtual time: every
 //! count of both must be the same, and the same phones must be ready, stuck and failed.
 //!
-//! `RESETSTORM_WORLD=17 cargo test --test live_worlds -- --nocapture` plays one of them and shows
+//! `RESETSTORM_WORLD=17 cargo test --test large live_worlds -- --nocapture` plays one of them and shows
 //! its scenario; `RESETSTORM_WORLDS=300` plays more, `RESETSTORM_WORLDS=100..300` those.
 
 use std::fmt::Write;
@@ -9,6 +9,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::time::Instant;
 
+use crate::worlds::live_scenario;
 use rayon::prelude::*;
 use resetstorm::base::Time;
 use resetstorm::live::{self, LiveOptions, LiveRun, Observer};
@@ -19,12 +20,9 @@ use resetstorm::sim::{SimOptions, SimRun, World};
 use resetstorm::transfer::TransferFault;
 use resetstorm::wire::Dialogue;
 use serde_json::Value;
-use worlds::live_scenario;
-
-mod worlds;
 
 /// Worlds that `cargo test` plays; a build with optimisation takes half the time for each.
-const WORLDS: u64 = if cfg!(debug_assertions) { 5 } else { 60 };
+const WORLDS: u64 = if cfg!(debug_assertions) { 5 } else { 20 };
 
 /// Keeps what the servers say of themselves: their ports.
 #[derive(Default)]
@@ -156,6 +154,7 @@ fn asked_for() -> (Range<u64>, bool) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn small_worlds_come_out_alike_on_sockets_and_in_virtual_time() {
+    let _turn = crate::TURN.lock().await;
     let (worlds, look) = asked_for();
     let asked = worlds != (0..WORLDS);
     let mut differ = Vec::new();
@@ -170,7 +169,7 @@ async fn small_worlds_come_out_alike_on_sockets_and_in_virtual_time() {
             println!("world {seed}: {:.2?}", begun.elapsed());
         }
         if !found.is_empty() {
-            let again = "cargo test --test live_worlds -- --nocapture";
+            let again = "cargo test --test large live_worlds -- --nocapture";
             println!("RESETSTORM_WORLD={seed} {again}\n{found}");
             differ.push(seed);
         }
@@ -292,6 +291,7 @@ const HARD: [(&str, &str, &str); 25] = [
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn worlds_that_are_hard_on_purpose_come_out_alike() {
+    let _turn = crate::TURN.lock().await;
     let mut differ = String::new();
     for (cluster, fleet, events) in HARD {
         let found = differences(&three_nodes(cluster, fleet, events)).await;
@@ -304,6 +304,7 @@ async fn worlds_that_are_hard_on_purpose_come_out_alike() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_with_ipv6_comes_out_alike() {
+    let _turn = crate::TURN.lock().await;
     if std::net::UdpSocket::bind("[::1]:0").is_err() {
         // A host without IPv6.
         return;
@@ -319,6 +320,7 @@ async fn a_cluster_with_ipv6_comes_out_alike() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stopped_tftp_service_refuses_in_virtual_time_as_it_does_on_sockets() {
+    let _turn = crate::TURN.lock().await;
     let (_, live, sim) = both(&three_nodes(OLD, SOME, "stop tftp a, reset")).await;
     let refused = Some(Outcome::Failed(Failure::Transfer(TransferFault::Refused)));
     for ledger in [&live.ledger, &sim.ledger] {
@@ -330,6 +332,7 @@ async fn a_stopped_tftp_service_refuses_in_virtual_time_as_it_does_on_sockets() 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn signatures_of_before_the_run_are_the_same_in_virtual_time() {
+    let _turn = crate::TURN.lock().await;
     // Prewarmed at the start; and none of a list that no phone is given.
     for (cluster, fleet, made) in [(MIDDLE, SOME, 62), (SHA512, UNBORN, 60)] {
         let (_, live, sim) = both(&three_nodes(cluster, fleet, "reset")).await;

@@ -512,7 +512,7 @@ async fn besiege_tvs(server: SocketAddr, stop: Arc<AtomicBool>, sent: Arc<Atomic
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn good_phones_do_not_pay_for_bad_peers() {
-    // 2,000 and more by hand: RESETSTORM_BESIEGED_PHONES=2000 cargo test --release --test hostile
+    // 2,000 and more by hand: RESETSTORM_BESIEGED_PHONES=2000 cargo test --release --test suite hostile
     let phones = std::env::var("RESETSTORM_BESIEGED_PHONES").map_or(300, |n| n.parse().unwrap());
     let phones: u64 = phones;
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/callmanager-regen.toml");

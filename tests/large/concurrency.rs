@@ -1,7 +1,7 @@
 //! How many transfers a swarm really has open, and how punctual it is, by the count and the clock
 //! of a responder that knows nothing about it; how many our servers have open and lose none.
 //!
-//! Times are asserted in release builds only (`cargo test --release --test concurrency`), counts
+//! Times are asserted in release builds only (`cargo test --release --test large concurrency`), counts
 //! in every build.
 
 use std::collections::btree_map::Entry;
@@ -132,6 +132,7 @@ async fn boot(phones: u32, within_ms: u32, server: SocketAddr) -> LiveRun {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn twenty_thousand_phones_have_their_transfers_open_at_the_same_time() {
+    let _turn = crate::TURN.lock().await;
     // In a second an optimised build begins them all; whoever else has the cores for a moment may
     // keep it from that, so that the best of three storms is judged.
     let mut fewer = Vec::new();
@@ -174,6 +175,7 @@ const READS: u32 = if cfg!(debug_assertions) { 10_000 } else { 50_000 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fifty_thousand_reads_are_open_at_once_and_nothing_is_lost_or_sent_again() {
+    let _turn = crate::TURN.lock().await;
     let mut seen = Vec::new();
     for _ in 0..3 {
         let (counts, answered) = reads_at_once().await;
@@ -332,6 +334,7 @@ impl Readers {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn phones_start_when_they_are_planned_to() {
+    let _turn = crate::TURN.lock().await;
     // A busy machine is not a slow program: whoever else has the cores for a moment makes all
     // starts late, and nobody makes them punctual. So the best of three storms is judged.
     let mut late = Vec::new();

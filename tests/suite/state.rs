@@ -303,7 +303,7 @@ fn child_saves_for_ever() {
 
 fn start_child(dir: &Path) -> Child {
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "child_saves_for_ever", "--ignored", "--nocapture"])
+        .args(["--exact", "state::child_saves_for_ever", "--ignored", "--nocapture"])
         .env("RESETSTORM_STATE", dir)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

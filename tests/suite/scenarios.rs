@@ -114,8 +114,9 @@ fn every_scenario_takes_the_overrides_of_a_small_test_run() {
 
 #[test]
 fn a_file_that_was_cut_off_anywhere_is_an_error_with_a_place_or_a_smaller_plan() {
-    for (path, text) in files() {
-        let cuts = text.char_indices().map(|(at, _)| &text[..at]);
+    for (first, (path, text)) in files().into_iter().enumerate() {
+        // Every fifth place, another fifth in each file.
+        let cuts = text.char_indices().skip(first % 5).step_by(5).map(|(at, _)| &text[..at]);
         for cut in cuts {
             if let Err(error) = load(&path, cut, &[], &[]) {
                 let place = format!("{}:{}:{}", error.path, error.line, error.column);

@@ -126,3 +126,17 @@ fn the_counts_at_the_top_are_those_of_the_rows() {
     );
     assert!(text.contains(&line), "REQUIREMENTS.md should say: {line}");
 }
+
+#[test]
+fn every_file_of_tests_is_a_module_of_a_program() {
+    for program in ["suite", "large"] {
+        let folder = root().join("tests").join(program);
+        let main = fs::read_to_string(folder.join("main.rs")).unwrap();
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_stem().unwrap().to_str().unwrap();
+            let named = name == "main" || main.contains(&format!("\nmod {name};\n"));
+            assert!(named, "tests/{program}/main.rs lacks `mod {name};`");
+        }
+    }
+}

@@ -2,7 +2,7 @@
 //! does and what fails. In every one of them no phone installs what its trust does not cover,
 //! counts add up, and when the faults have ended each phone is ready or provably stuck.
 //!
-//! `RESETSTORM_WORLD=17 cargo test --test small_worlds` plays one of them and tells its story;
+//! `RESETSTORM_WORLD=17 cargo test --test large small_worlds` plays one of them and tells its story;
 //! `RESETSTORM_WORLDS=20000` plays more.
 
 use std::collections::BTreeMap;
@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use crate::worlds::scenario;
 use rayon::prelude::*;
 use resetstorm::base::{ClusterId, Home, NodeId, PhoneId};
 use resetstorm::cluster::{Cluster, Contents, ServiceKind, TftpService};
@@ -24,9 +25,6 @@ use resetstorm::sim::{Seen, SimOptions, SimRun, World};
 use resetstorm::transfer::TransferFault;
 use resetstorm::wire::tvs::Response;
 use resetstorm::wire::{Dialogue, ROLE_TVS, SignedFile, TvsMember};
-use worlds::scenario;
-
-mod worlds;
 
 /// A build without optimisation takes four times as long; `.ci/run` plays all with one.
 const WORLDS: u64 = if cfg!(debug_assertions) { 250 } else { 1_000 };
@@ -271,6 +269,7 @@ fn end(plan: &Plan, run: &SimRun, phone: &Phone, outcome: Option<Outcome>) -> Op
 
 #[test]
 fn a_thousand_small_worlds_are_safe_and_come_to_rest() {
+    let _turn = crate::TURN.blocking_lock();
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
     if let Some(seed) = number("RESETSTORM_WORLD") {
         println!("{}", scenario(seed));
@@ -285,7 +284,7 @@ fn a_thousand_small_worlds_are_safe_and_come_to_rest() {
             let faults = play(seed);
             (!faults.is_empty()).then(|| {
                 format!(
-                    "RESETSTORM_WORLD={seed} cargo test --test small_worlds -- --nocapture\n  {}",
+                    "RESETSTORM_WORLD={seed} cargo test --test large small_worlds -- --nocapture\n  {}",
                     faults.join("\n  ")
                 )
             })

@@ -284,7 +284,7 @@ fn no_line_of_the_summary_of_a_shipped_scenario_is_wider_than_80_columns() {
             continue;
         }
         let name = path.to_str().unwrap();
-        let ended = run(&["sim", name, "--phones", "60", "--sensitivity=never", "--out", folder]);
+        let ended = run(&["sim", name, "--phones", "20", "--sensitivity=never", "--out", folder]);
         assert!(ended.out.contains("covers        trust lists (CTL, ITL)"), "{}", ended.out);
         // The path of a run directory is as long as it is.
         let is_path = |line: &&str| {

@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use planted::matrix::{self, Answer, Row, SEARCHES};
-use planted::{Behaviour, Limit, Planted};
+use planted::{Behaviour, Issuer, Limit, Planted};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -141,6 +141,114 @@ fn the_knee_of_tvs_workers_is_found() {
     finds_in_three_runs(&Planted::tvs(Behaviour::limited(limit)), 125.0);
 }
 
+#[test]
+fn the_knee_of_capf_workers_is_found_by_phones_that_each_enrol_once() {
+    let _turn = turn();
+    let limit = Limit::Workers { count: 2, service: Duration::from_millis(20) };
+    let mut wrong = Vec::new();
+    while wrong.len() < 3 {
+        // Who has its LSC does not come again: each search has phones of its own.
+        let server = Planted::capf(Behaviour::limited(limit), 20_000);
+        match finds(&server, 100.0) {
+            Ok(_) => return,
+            Err(text) => wrong.push(text),
+        }
+    }
+    panic!("{}", wrong.join("\n"));
+}
+
+#[test]
+fn what_capf_says_to_phones_is_told_and_only_lscs_count() {
+    let _turn = turn();
+    let quick = ["--hold", "1s", "--warm-up", "100ms", "--percentile", "90%"];
+    // It has no place for what is more than sixty a second.
+    let server = Planted::capf(Behaviour::limited(Limit::Rate { per_s: 60.0 }), 1_000);
+    let flags = [&quick[..], &["--rate", "240", "--guard-errors", "95%"]].concat();
+    let run = measure(&server, &flags);
+    let step = &run.summary()["capacity"]["steps"][0];
+    assert_eq!(step["verdict"], "broken", "{}", run.text());
+    assert!(step["errors"]["retry later"].as_u64() > Some(50), "{step:#}");
+    assert_eq!(run.summary()["capacity"]["unit"], "enrolments/s");
+    assert!(run.text().contains("--key-time 30s"), "{}", run.text());
+    // One of fifty LSCs is that of another device.
+    let wrong = Behaviour { wrong: Some((4, 50)), ..Behaviour::default() };
+    let flags = [&quick[..], &["--rate", "60", "--errors", "5%"]].concat();
+    let run = measure(&Planted::capf(wrong, 1_000), &flags);
+    assert_ne!(run.code(), Some(0), "{}", run.text());
+    assert!(run.summary()["wrong"]["count"].as_u64() >= Some(1), "{}", run.text());
+    let told = run.text().split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(told.contains("the LSC is of another device"), "{told}");
+    // Phones that have their LSCs, and none at all, are no measure of CAPF.
+    let server = Planted::capf(Behaviour::default(), 30);
+    let run = measure(&server, &[&quick[..], &["--rate", "100"]].concat());
+    assert_eq!(run.code(), Some(3), "{}", run.text());
+    assert_eq!(run.summary()["verdict"], "generator-bound");
+    assert!(run.text().contains("no phone with an operation"), "{}", run.text());
+    let run = measure(&server, &[&quick[..], &["--rate", "10"]].concat());
+    assert_eq!((run.code(), server.seen().requests), (Some(3), 30), "{}", run.text());
+}
+
+#[test]
+fn a_list_that_runs_out_in_a_warm_up_or_a_search_is_no_limit_of_capf() {
+    let _turn = turn();
+    // The guard stops the level before any start counts.
+    let server = Planted::capf(Behaviour::default(), 30);
+    let run = measure(&server, &["--rate", "100", "--hold", "1s", "--warm-up", "3s"]);
+    assert_eq!(run.code(), Some(3), "{}", run.text());
+    let summary = run.summary();
+    assert_eq!(summary["verdict"], "generator-bound", "{}", run.text());
+    let reason = summary["capacity"]["steps"][0]["reason"].as_str().unwrap();
+    assert!(reason.contains("no phone with an operation") && reason.contains("guard"), "{reason}");
+    assert_eq!(summary["capacity"]["steps"][0]["ok"], 0, "nothing counted: {}", run.text());
+    // A search that takes more phones than there are names no knee.
+    let run = measure(&Planted::capf(Behaviour::default(), 150), &SHORT);
+    assert_eq!((run.code(), run.knee()), (Some(3), None), "{}", run.text());
+    assert_eq!(run.summary()["verdict"], "generator-bound", "{}", run.text());
+}
+
+#[test]
+fn an_lsc_of_another_ca_is_judged_by_its_certificate_or_said_to_be_unchecked() {
+    let _turn = turn();
+    let flags = ["--rate", "40", "--hold", "1s", "--warm-up", "100ms", "--percentile", "90%"];
+    let of = |issuer| measure(&Planted::capf_of(Behaviour::default(), 200, issuer), &flags);
+    let run = of(Issuer::NamedCa);
+    let summary = run.summary();
+    assert_eq!(
+        (run.code(), &summary["unchecked"]["count"]),
+        (Some(0), &0.into()),
+        "{}",
+        run.text()
+    );
+    let run = of(Issuer::Namesake);
+    assert_ne!(run.code(), Some(0), "{}", run.text());
+    assert!(run.summary()["wrong"]["count"].as_u64() > Some(0), "{}", run.text());
+    assert!(run.text().contains("no good signature"), "{}", run.text());
+    let run = of(Issuer::UnnamedCa);
+    let (summary, text) = (run.summary(), run.text());
+    assert_eq!((run.code(), &summary["wrong"]["count"]), (Some(0), &0.into()), "{text}");
+    let unchecked = summary["unchecked"]["count"].as_u64();
+    assert!(unchecked >= summary["capacity"]["steps"][0]["ok"].as_u64(), "{text}");
+    let told = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(told.contains("LSCs were not checked") && told.contains("CN=Offline CA"), "{told}");
+}
+
+#[test]
+fn the_time_that_phones_take_for_their_keys_keeps_places_and_is_no_fault_of_capf() {
+    let _turn = turn();
+    let server = Planted::capf(Behaviour::default(), 1_000);
+    let flags = ["--rate", "40", "--key-time", "1s", "--latency", "500ms", "--hold", "3s"];
+    // A busy machine is no server: one of three runs must be in time.
+    let mut runs = (0..3).map(|_| measure(&server, &flags));
+    let run = runs.find(|run| run.code() == Some(0)).expect("none of three was in time");
+    let summary = run.summary();
+    let step = &summary["capacity"]["steps"][0];
+    assert_eq!((&step["verdict"], &step["failed"]), (&"carried".into(), &0.into()));
+    assert!(step["response_s"]["p50"].as_f64() > Some(1.0), "{step:#}");
+    assert!(step["in_flight_max"].as_u64() >= Some(38), "forty a second for 1 s: {step:#}");
+    assert_eq!(summary["load"]["key_time_s"], 1.0);
+    assert!(!run.text().contains("--key-time 30s"), "{}", run.text());
+}
+
 /// One search with the lengths of levels that are the default.
 fn answer(server: &Planted, number: usize) -> Answer {
     // No two searches offer the same levels.
@@ -267,6 +375,9 @@ fn words_of_the_command_line_that_cannot_be_are_refused_in_plain_words() {
         (&["--tftp", "127.0.0.1:70000", "--mix", "unknown"], "no port from 1 to 65535"),
         (&["--tftp", "http://127.0.0.1", "--mix", "unknown"], "an address of http"),
         (&["--tftp", "127.0.0.1:9", "--mix", "unknown", "--rate", "-5"], "more than 0"),
+        (&["--capf", "127.0.0.1:9"], "--devices"),
+        (&["--tftp", "127.0.0.1:9", "--key-time", "1s", "--mix", "unknown"], "--capf"),
+        (&["--tftp", "127.0.0.1:9", "--insecure", "--mix", "unknown"], "give --tvs or --capf"),
     ] {
         let (code, text) = run(flags);
         assert_eq!(code, Some(2), "{text}");

@@ -1,9 +1,11 @@
-//! Capacity: what a TFTP, HTTP or TVS server carries, ours or anybody's.
+//! Capacity: what a TFTP, HTTP or TVS server or CAPF carries, ours or anybody's.
 //!
 //! Open model: starts are planned before they happen and never wait for the server. Knows requests
 //! and their right answers, no rule of a phone or a cluster. Imported by `cli` only.
 
 mod engine;
+mod enrol;
+mod faults;
 mod generator;
 mod guard;
 mod learn;
@@ -20,6 +22,7 @@ mod weigh;
 mod workload;
 
 pub use engine::{Sources, Target};
+pub use enrol::CapfTarget;
 pub use guard::{Guard, GuardLimits, Sample};
 pub use pace::Pace;
 pub use plan::{CapacityError, CapacityPlan, Task, TrustCheck};
@@ -28,4 +31,4 @@ pub use schedule::{Arrival, Offer, Shape, Starts};
 pub use search::{Found, Next, Search, SearchPlan};
 pub use tcp::TcpClient;
 pub use weigh::{Circumstances, Limits, weigh};
-pub use workload::{Ask, Device, Op, Part, What, Workload, WorkloadSpec};
+pub use workload::{Ask, Caller, Device, Op, Part, What, Workload, WorkloadSpec};

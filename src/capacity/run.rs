@@ -3,7 +3,8 @@ use std::time::Duration;
 
 use crate::base::{Span, Time};
 use crate::measure::{
-    LevelKind, LevelVerdict, LoadFault, LoadRecorder, LoadStep, ThreadKind, WrongAnswers,
+    LevelKind, LevelVerdict, LoadFault, LoadRecorder, LoadStep, ThreadKind, UncheckedAnswers,
+    WrongAnswers,
 };
 use crate::net::fleet::SHARED_SOCKETS_MAX;
 use crate::net::signals::{Signal, Signals};
@@ -31,6 +32,8 @@ pub struct Measured {
     pub signal: Option<Signal>,
     /// Wrong answers.
     pub wrong: WrongAnswers,
+    /// Good answers that were judged in part only.
+    pub unchecked: UncheckedAnswers,
     /// Right answers that were learnt.
     pub references: u64,
     /// Requests of one start on average.
@@ -117,7 +120,7 @@ fn fit_places(plan: &CapacityPlan) -> (usize, Vec<String>) {
         let room = (SHARED_SOCKETS_MAX - PROBES) * plan.workers as usize;
         bound(room, "each transfer has a socket where phones share an address".to_owned());
     }
-    if target.tftp.is_none() || target.tcp.tvs.is_some() {
+    if target.tftp.is_none() || target.tcp.tvs.is_some() || target.tcp.capf.is_some() {
         let limit = limits::descriptor_limit().unwrap_or(1_024);
         let room = limit.saturating_sub(DESCRIPTORS_SPARED).max(16) as usize;
         bound(room, format!("{limit} descriptors"));
@@ -375,6 +378,10 @@ impl Driver<'_> {
         self.measured.wrong.count += wrong.map(|(_, count)| count).sum::<u64>();
         for words in &recorder.wrong {
             learn::remember(&mut self.measured.wrong.examples, words);
+        }
+        self.measured.unchecked.count += recorder.unchecked;
+        for want in &recorder.unchecked_for {
+            learn::remember(&mut self.measured.unchecked.missing, want);
         }
         let limits = &self.plan.limits;
         let percentile = limits.usable_percentile(recorder.starts.ok + recorder.failed());

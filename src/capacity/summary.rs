@@ -24,6 +24,8 @@ impl CapacityPlan {
             tftp: text(self.target.tftp),
             http: text(tcp.http),
             tvs: text(tcp.tvs.as_ref().map(|tvs| tvs.0)),
+            capf: text(tcp.capf.as_ref().map(|capf| capf.address)),
+            key_time_s: tcp.capf.as_ref().map(|capf| capf.key_time.as_secs_f64()),
             addresses: if self.target.has_addresses() { "per-phone" } else { "shared" }.to_owned(),
             mix: mix.collect(),
             names: self.workload.names.len() as u64,
@@ -51,7 +53,9 @@ impl CapacityPlan {
             "boots"
         } else if all(|part| part.is_tvs()) {
             "lookups"
-        } else if !all(|part| !part.is_tvs() && *part != Part::Boot) {
+        } else if all(|part| *part == Part::Enrol) {
+            "enrolments"
+        } else if !all(|part| part.is_file()) {
             "starts"
         } else if self.target.tftp.is_some() {
             "transfers"
@@ -123,6 +127,7 @@ impl CapacityPlan {
             load,
             capacity: self.capacity(measured),
             wrong: measured.wrong.clone(),
+            unchecked: measured.unchecked.clone(),
             generator: generator(measured, self.workers),
             method: self.method(),
             notes: self.notes(measured),
@@ -150,6 +155,11 @@ impl CapacityPlan {
         let mut notes = measured.notes.clone();
         if !self.target.has_addresses() {
             notes.push("a server that limits or caches by address sees one client".to_owned());
+        }
+        if self.target.tcp.capf.as_ref().is_some_and(|capf| capf.key_time.is_zero()) {
+            let why = "phones have their keys at once here, from a pool made before; real ones take \
+                       long and keep a place of CAPF meanwhile: --key-time 30s";
+            notes.push(why.to_owned());
         }
         let both = |target: &Target| target.tftp.is_some() && target.tcp.http.is_some();
         if both(&self.target) {

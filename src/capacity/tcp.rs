@@ -1,4 +1,3 @@
-use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -13,13 +12,15 @@ use tokio::time::timeout;
 
 use crate::base::PhoneId;
 use crate::measure::LoadFault;
+use crate::net::TlsClients;
 use crate::net::fleet::{address_from, connect_from};
-use crate::net::{TlsClients, TlsFault};
 use crate::toolbox::ServerPin;
 use crate::wire::Dialogue;
 use crate::wire::uri::encode_path;
 
 use super::engine::Target;
+use super::enrol::{self, CapfTarget};
+use super::faults::{fault_of, fault_of_tls};
 use super::workload::{Content, Failure, Got, Op, Reading, What};
 
 /// Longest head of an answer in bytes.
@@ -29,13 +30,15 @@ const NOT_FOUND_MAX: u64 = 64 * 1_024;
 /// Longest file in bytes: a server that never ends is given up here (choice).
 const FILE_MAX: u64 = 1 << 32;
 
-/// How HTTP and TVS servers are asked.
+/// How HTTP and TVS servers and CAPF are asked.
 #[derive(Clone, Debug)]
 pub struct TcpClient {
     /// HTTP server.
     pub http: Option<SocketAddr>,
     /// TVS server and who it must be.
     pub tvs: Option<(SocketAddr, ServerPin)>,
+    /// CAPF, and how phones enrol there.
+    pub capf: Option<CapfTarget>,
     /// Longest wait for an answer, connection and handshake included; within a file for each
     /// further piece.
     pub patience: Duration,
@@ -48,8 +51,8 @@ pub struct TcpClient {
 #[derive(Debug)]
 pub struct Talk {
     client: TcpClient,
-    /// Addresses towards the HTTP and the TVS server; `None` is the host's choice.
-    sources: (Option<Ipv4Addr>, Option<Ipv4Addr>),
+    /// Addresses towards the HTTP and the TVS server and CAPF; `None` is the host's choice.
+    sources: [Option<Ipv4Addr>; 3],
     /// Whether the bytes of files are looked at.
     keep: bool,
     kept: Option<Connection>,
@@ -74,8 +77,8 @@ impl Talk {
     pub fn new(target: &Target, phone: PhoneId, keep: bool) -> Talk {
         let first = |server: Option<SocketAddr>| target.first_source(server?);
         let source = |server| first(server).map(|first| address_from(first, phone));
-        let tvs = target.tcp.tvs.as_ref().map(|tvs| tvs.0);
-        let sources = (source(target.tcp.http), source(tvs));
+        let [_, http, tvs, capf] = target.servers();
+        let sources = [http, tvs, capf].map(source);
         Talk { client: target.tcp.clone(), sources, keep, kept: None }
     }
 
@@ -93,6 +96,12 @@ impl Talk {
                 let asked = timeout(patience, self.look_up(message)).await.map_err(silence)?;
                 Ok(asked?)
             }
+            What::Enrolment(caller) => {
+                let capf = self.client.capf.as_ref().ok_or(LoadFault::Refused)?;
+                let patience = patience + capf.key_time.as_duration();
+                let enrolled = enrol::enrol(&self.client.tls, capf, *caller, self.sources[2]);
+                timeout(patience, enrolled).await.map_err(silence)?
+            }
         }
     }
 
@@ -104,7 +113,7 @@ impl Talk {
                 return Ok((kept, response));
             }
         }
-        let connected = connect_from(server, self.sources.0).await;
+        let connected = connect_from(server, self.sources[0]).await;
         let stream = connected.map_err(|error| fault_of(&error))?;
         let made = http1::Builder::new()
             .max_buf_size(HEAD_MAX)
@@ -140,16 +149,12 @@ impl Talk {
 
     async fn look_up(&self, message: &[u8]) -> Result<Got, LoadFault> {
         let (server, pin) = self.client.tvs.clone().ok_or(LoadFault::Refused)?;
-        let connected = connect_from(server, self.sources.1).await;
+        let connected = connect_from(server, self.sources[1]).await;
         let stream = connected.map_err(|error| fault_of(&error))?;
         let judge = Box::new(move |der: &[u8]| pin.admits(der));
         let rules = Dialogue::Tvs.rules();
         let answer = self.client.tls.exchange(stream, judge, message, rules).await;
-        answer.map(Got::Answer).map_err(|fault| match fault {
-            TlsFault::Refused => LoadFault::OtherServer,
-            TlsFault::Broken(error) => fault_of(&error),
-            TlsFault::Malformed => LoadFault::Protocol,
-        })
+        answer.map(Got::Answer).map_err(|fault| fault_of_tls(&fault))
     }
 }
 
@@ -197,18 +202,6 @@ async fn read_body(
             return Err(LoadFault::TooLong);
         }
         reading.add(&data);
-    }
-}
-
-/// Why a connection failed, by what the host says.
-fn fault_of(error: &io::Error) -> LoadFault {
-    use nix::libc::{EMFILE, ENFILE, ENOBUFS};
-    match (error.kind(), error.raw_os_error()) {
-        (io::ErrorKind::ConnectionRefused, _) => LoadFault::Refused,
-        (io::ErrorKind::AddrNotAvailable | io::ErrorKind::AddrInUse, _) => LoadFault::NoPort,
-        (_, Some(EMFILE | ENFILE | ENOBUFS)) => LoadFault::NoDescriptor,
-        (io::ErrorKind::InvalidData, _) => LoadFault::Protocol,
-        _ => LoadFault::Reset,
     }
 }
 

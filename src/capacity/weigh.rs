@@ -143,7 +143,7 @@ pub fn refuses(recorder: &LoadRecorder, limits: &Limits) -> bool {
     let failed = recorder.failed() as f64;
     let is_quick = |p50_s: f64| p50_s <= limits.latency.as_secs_f64() * QUICK;
     failed > limits.errors * (failed + recorder.starts.ok as f64)
-        && !ours_are_most(recorder)
+        && !ours_are_most(&recorder.faults)
         && recorder.good.at_s(0.5).is_some_and(is_quick)
 }
 
@@ -159,11 +159,18 @@ fn generator_bound(
     around: &Circumstances,
     is_behind: bool,
 ) -> Option<String> {
-    let ours = recorder.faults.iter().filter(|(fault, _)| fault.is_ours());
+    let faults = failures(recorder, around);
+    let phoneless = faults.get(&LoadFault::NoPhone).filter(|_| ours_are_most(&faults));
+    if let Some(count) = phoneless {
+        return Some(format!(
+            "{count} starts had no phone with an operation; schedule more and name them by --devices"
+        ));
+    }
+    let ours = faults.iter().filter(|(fault, _)| fault.is_ours());
     let lack = |(fault, &count): (&LoadFault, &u64)| {
         (if *fault == LoadFault::NoPort { Lack::Port } else { Lack::Descriptor }, count)
     };
-    let lacks = if ours_are_most(recorder) { ours.map(lack).collect() } else { BTreeMap::new() };
+    let lacks = if ours_are_most(&faults) { ours.map(lack).collect() } else { BTreeMap::new() };
     // A guard that stopped the load also stopped what was waiting.
     let missing = recorder.starts.planned.saturating_sub(recorder.starts.started);
     let not_started =
@@ -223,10 +230,19 @@ fn refused(recorder: &LoadRecorder, limits: &Limits, around: &Circumstances) -> 
     (refused, late)
 }
 
-/// Whether this host is to blame for most of the failures.
-fn ours_are_most(recorder: &LoadRecorder) -> bool {
-    let ours = recorder.faults.iter().filter(|(fault, _)| fault.is_ours());
-    ours.map(|(_, count)| count).sum::<u64>() * 2 > recorder.failed()
+/// The failures of a level. Where the guard has stopped it, what it has seen in the warm-up counts.
+fn failures(recorder: &LoadRecorder, around: &Circumstances) -> BTreeMap<LoadFault, u64> {
+    let mut faults = recorder.faults.clone();
+    for (fault, count) in recorder.early_faults.iter().filter(|_| around.guard.is_some()) {
+        *faults.entry(*fault).or_default() += count;
+    }
+    faults
+}
+
+/// Whether this host, or the list of phones, is to blame for most of the failures.
+fn ours_are_most(faults: &BTreeMap<LoadFault, u64>) -> bool {
+    let ours = faults.iter().filter(|(fault, _)| fault.is_ours());
+    ours.map(|(_, count)| count).sum::<u64>() * 2 > faults.values().sum::<u64>()
 }
 
 /// A server that fills all places by being slower than the limit is its own limit (Little's law);
@@ -317,6 +333,30 @@ mod tests {
         }
         assert_eq!(weighed(&late, &quiet()).0, LevelVerdict::GeneratorBound);
         assert_eq!(weighed(&slow, &quiet()).0, LevelVerdict::Broken);
+    }
+
+    #[test]
+    fn a_level_that_the_guard_stops_in_its_warm_up_is_ours_if_most_of_those_failures_are() {
+        let stopped = |ours: u64, theirs: u64| {
+            let mut recorder = LoadRecorder::warmed_up(at(0), at(2_000), at(4_000));
+            let faults = [(ours, LoadFault::NoPhone), (theirs, LoadFault::Postponed)];
+            for (planned, fault) in faults
+                .into_iter()
+                .flat_map(|(n, fault)| (0..n).map(move |number| (at(number), fault)))
+            {
+                let ended = planned + Span::from_millis(1);
+                let fault = Some(fault);
+                recorder.end(&Ended { planned, started: planned, ended, fault }, None);
+            }
+            recorder.cut(at(500));
+            let guard = Some("100 % failed within a second".to_owned());
+            weighed(&recorder, &Circumstances { guard, ..quiet() })
+        };
+        let (seen, why) = stopped(90, 10);
+        assert_eq!(seen, LevelVerdict::GeneratorBound);
+        assert!(why.starts_with("90 starts had no phone with an operation"), "{why}");
+        assert_eq!(stopped(10, 90).0, LevelVerdict::Broken);
+        assert_eq!(stopped(0, 90).0, LevelVerdict::Broken);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::base::{DeviceName, Purpose, stream};
 use crate::crypto::{Certificate, Sha256};
@@ -22,12 +23,21 @@ pub enum Part {
     Query,
     /// TVS: a question about a certificate that nobody knows.
     Random,
+    /// CAPF: the enrolment of a phone of the device list, each once.
+    Enrol,
 }
 
 impl Part {
     /// Every part, in the order of outputs.
-    pub const ALL: [Part; 6] =
-        [Part::Boot, Part::Known, Part::Unknown, Part::Verify, Part::Query, Part::Random];
+    pub const ALL: [Part; 7] = [
+        Part::Boot,
+        Part::Known,
+        Part::Unknown,
+        Part::Verify,
+        Part::Query,
+        Part::Random,
+        Part::Enrol,
+    ];
 
     /// The name in mixes.
     pub const fn name(self) -> &'static str {
@@ -38,12 +48,18 @@ impl Part {
             Part::Verify => "verify",
             Part::Query => "query",
             Part::Random => "random",
+            Part::Enrol => "enrol",
         }
     }
 
     /// Whether TVS is asked.
     pub const fn is_tvs(self) -> bool {
         matches!(self, Part::Verify | Part::Query | Part::Random)
+    }
+
+    /// Whether a server of files is asked for single ones.
+    pub const fn is_file(self) -> bool {
+        matches!(self, Part::Known | Part::Unknown)
     }
 }
 
@@ -101,9 +117,32 @@ impl Ask {
     }
 }
 
+/// Who comes to CAPF.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caller {
+    /// A phone of the list, which has not come yet.
+    Phone(DeviceName),
+    /// A phone that no CAPF knows: it is told so, and nothing is used up.
+    Stranger,
+    /// Nobody: every phone of the list has come.
+    Nobody,
+}
+
+impl fmt::Display for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Caller::Phone(name) => write!(f, "enrolment of {name}"),
+            Caller::Stranger => f.write_str("enrolment of an unknown phone"),
+            Caller::Nobody => f.write_str("enrolment without a phone"),
+        }
+    }
+}
+
 /// What one request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
+    /// A session at CAPF.
+    Enrolment(Caller),
     /// A file by its name.
     File(Arc<str>),
     /// A question to TVS.
@@ -120,6 +159,7 @@ impl fmt::Display for What {
         match self {
             What::File(name) => f.write_str(name),
             What::Question { label, .. } => f.write_str(label),
+            What::Enrolment(caller) => write!(f, "{caller}"),
         }
     }
 }
@@ -171,6 +211,9 @@ pub enum Got {
     NoFile,
     /// A TVS message.
     Answer(Vec<u8>),
+    /// A session at CAPF, which was judged while it lasted, ended as it should; with what was
+    /// missing to judge the signature of the LSC.
+    Enrolled(Option<String>),
 }
 
 /// A file that was read; its bytes are kept only where they are looked at.
@@ -241,7 +284,7 @@ impl Op {
     /// The TVS message of this request; empty for a file.
     pub fn tvs_request(&self, session_id: u32, device_name: &str) -> Vec<u8> {
         match &self.what {
-            What::File(_) => Vec::new(),
+            What::File(_) | What::Enrolment(_) => Vec::new(),
             What::Question { ask, .. } => {
                 tvs::Request { session_id, device_name, question: ask.question() }.encode()
             }
@@ -256,7 +299,9 @@ impl Op {
         let wrong = |fault, how: String| Err((fault, format!("{}: {how}", self.what)));
         match (&self.expected, got) {
             (_, Got::Answer(message)) => self.check_answer(message, session_id),
-            (Expected::Anything, _) | (Expected::Missing, Got::NoFile) => Ok(()),
+            (Expected::Anything, _) | (Expected::Missing, Got::NoFile) | (_, Got::Enrolled(_)) => {
+                Ok(())
+            }
             (Expected::Untrusted(why), _) => wrong(LoadFault::WrongSignature, why.clone()),
             (Expected::File { .. }, Got::NoFile) => {
                 wrong(LoadFault::Missing, "the server says that it has no such file".to_owned())
@@ -364,7 +409,10 @@ impl WorkloadSpec {
         let files = names.iter().map(|name| Op::unlearnt(What::File(name.as_str().into())));
         let asked = |part: &Part| self.has(*part);
         let asks = self.asks.iter().filter(|(_, ask)| asked(&ask.part()));
-        files.chain(asks.map(|(label, ask)| Op::unlearnt(question(label, ask)))).collect()
+        let asks = asks.map(|(label, ask)| Op::unlearnt(question(label, ask)));
+        // Nobody enrols before the load; that CAPF is there is learnt all the same.
+        let stranger = self.has(Part::Enrol).then(stranger);
+        files.chain(asks).chain(stranger).collect()
     }
 
     /// What is left of names and phones when those are taken out that the server does not have,
@@ -393,7 +441,8 @@ impl WorkloadSpec {
 
     /// A part of the mix of which nothing is left.
     pub fn empty_part(&self) -> Option<Part> {
-        [(Part::Known, self.names.is_empty()), (Part::Boot, self.devices.is_empty())]
+        let no_phone = self.devices.is_empty();
+        [(Part::Known, self.names.is_empty()), (Part::Boot, no_phone), (Part::Enrol, no_phone)]
             .into_iter()
             .find_map(|(part, is_empty)| (is_empty && self.has(part)).then_some(part))
     }
@@ -431,6 +480,10 @@ fn absence(what: &str, how: &str, of: usize, absent: &[String]) -> Option<String
     })
 }
 
+fn stranger() -> Op {
+    Op::unlearnt(What::Enrolment(Caller::Stranger))
+}
+
 fn question(label: &str, ask: &Ask) -> What {
     What::Question { ask: Arc::new(ask.clone()), label: label.into() }
 }
@@ -449,6 +502,9 @@ pub struct Workload {
     /// Digests of all files that are asked for.
     digests: HashSet<[u8; 32]>,
     tvs_names: Vec<String>,
+    /// The phones that enrol, and how many of them have come in all levels: nobody comes twice.
+    enrolling: Arc<[DeviceName]>,
+    enrolled: Arc<AtomicUsize>,
 }
 
 impl Workload {
@@ -496,6 +552,8 @@ impl Workload {
             starts,
             digests: learnt.values().filter_map(Expected::digest).collect(),
             tvs_names: spec.devices.iter().map(Device::tvs_name).collect(),
+            enrolling: spec.devices.iter().map(|device| device.name).collect(),
+            enrolled: Arc::default(),
         }
     }
 
@@ -504,6 +562,12 @@ impl Workload {
         let mut draws = stream(self.seed, ordinal, Purpose::Load);
         match self.part(draws.unit()) {
             Part::Unknown => vec![Arc::new(unknown(draws.next_u64()))],
+            Part::Enrol => {
+                let next = self.enrolled.fetch_add(1, Ordering::Relaxed);
+                let caller = self.enrolling.get(next).copied();
+                let caller = caller.map_or(Caller::Nobody, Caller::Phone);
+                vec![Arc::new(Op::unlearnt(What::Enrolment(caller)))]
+            }
             part => pick(self.starts(part), ordinal).cloned().unwrap_or_default(),
         }
     }
@@ -528,7 +592,9 @@ impl Workload {
         let all =
             |parts: &'static [Part]| parts.iter().flat_map(|&part| self.starts(part)).flatten();
         let files = all(&[Part::Known, Part::Boot]).filter(good).min_by_key(length);
-        files.or_else(|| all(&[Part::Query, Part::Verify, Part::Random]).next()).cloned()
+        let questions = || all(&[Part::Query, Part::Verify, Part::Random]).next();
+        let enrols = self.mix.iter().any(|(part, _)| *part == Part::Enrol);
+        files.or_else(questions).cloned().or_else(|| enrols.then(|| Arc::new(stranger())))
     }
 
     /// The device name in the `ordinal`-th question to TVS.
@@ -671,6 +737,16 @@ mod tests {
         assert_eq!(left.empty_part(), Some(Part::Boot));
         let (left, _) = spec.without_missing(&learnt(&[(&sgn, None), (&plain, Some(b"c"))]));
         assert_eq!(left.empty_part(), None);
+    }
+
+    #[test]
+    fn each_phone_enrols_once_in_all_levels_and_a_stranger_is_the_probe() {
+        let load = Workload::new(&spec(&[(Part::Enrol, 1.0)]), &Learnt::new());
+        let again = load.clone();
+        assert_eq!(names(&load.item(0)), ["enrolment of SEP001122334455"]);
+        assert_eq!(names(&again.item(0)), ["enrolment without a phone"], "of another level");
+        assert_eq!(load.probe().unwrap().what, What::Enrolment(Caller::Stranger));
+        assert_eq!(load.mean_length(), Some(1.0));
     }
 
     #[test]

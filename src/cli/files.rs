@@ -14,7 +14,7 @@ use crate::crypto::{Certificate, Identity, KeyStore, KeyStoreError, LockFault, S
 use crate::listing::List;
 use crate::report::write_whole;
 use crate::toolbox::{self, Kind, ReadFault, ServerPin, Signer, Style, TrustLists};
-use crate::wire::{DIGEST_SHA1, DIGEST_SHA512, ROLE_TVS, SignedFile};
+use crate::wire::{DIGEST_SHA1, DIGEST_SHA512, ROLE_CAPF, SignedFile};
 
 /// Reads a file; `-` is standard input. One that cannot be read was named wrongly, as a scenario.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, CliError> {
@@ -133,9 +133,10 @@ pub(super) fn parse_signed<'a>(path: &Path, bytes: &'a [u8]) -> Result<SignedFil
     SignedFile::parse(bytes).map_err(|error| CliError::malformed(path, &error))
 }
 
-/// Whom a client takes for the TVS server: holders of this certificate or of one that the TVS
-/// records of the lists name, or anybody.
+/// Whom a client takes for the server of a role, TVS or CAPF: holders of this certificate or of one
+/// that records of this role in the lists name, or anybody.
 pub(super) fn server_pin(
+    role: u16,
     anybody: bool,
     certificate: Option<&Path>,
     lists: &[PathBuf],
@@ -148,11 +149,12 @@ pub(super) fn server_pin(
         hashes.push(read_certificate(path, "")?.sha1());
     }
     let files = read_all(lists)?;
-    hashes.extend(trust_lists(lists, &files)?.certificate_hashes(ROLE_TVS));
+    hashes.extend(trust_lists(lists, &files)?.certificate_hashes(role));
     if hashes.is_empty() {
+        let server = if role == ROLE_CAPF { "CAPF" } else { "TVS server" };
         return Err(CliError::usage(
-            "nothing says which TVS server to trust",
-            "give --certificate FILE, --trust LIST with a TVS record, or --insecure",
+            format!("nothing says which {server} to trust"),
+            "give --certificate FILE, --trust LIST with a record of it, or --insecure",
         ));
     }
     Ok(ServerPin::Sha1(hashes.into()))

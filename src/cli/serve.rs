@@ -2,8 +2,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::cluster::operator::lsc::{COMPLETES_IN, KEYS, LscPhones, RollOutLsc, key_name};
+use crate::cluster::{LscOperation, OperatorAction};
+use crate::crypto::KeySpec;
 use crate::live::{self, ADMIN_SOCKET, LiveOptions};
-use crate::wire::Dialogue;
+use crate::wire::{AuthMode, Dialogue};
 
 use super::ExitCode;
 use super::args::{CliError, Format, GlobalArgs, ScenarioArgs};
@@ -39,9 +42,35 @@ pub struct ServeArgs {
     /// DIR/NODE has the lists and, with and without signature, the configurations of all phones.
     #[arg(long, value_name = "DIR")]
     pub write_files: Option<PathBuf>,
+    /// Set an operation for every phone, as `roll-out-lsc` does: an LSC with a key of this kind, such
+    /// as rsa-2048 or ec-256, by null string
+    ///
+    /// For phones that are not ours, and for `capacity --capf`: nobody resets them.
+    #[arg(long, value_name = "KEY", value_parser = lsc_key)]
+    pub roll_out_lsc: Option<KeySpec>,
     /// Whom the Certificate Monitor mails while it serves.
     #[command(flatten)]
     pub mail: MailArgs,
+}
+
+fn lsc_key(text: &str) -> Result<KeySpec, String> {
+    let found = KEYS.into_iter().find(|key| key_name(*key) == text);
+    found.ok_or_else(|| format!("one of {}", KEYS.map(key_name).join(", ")))
+}
+
+/// The operation for every phone.
+fn roll_out(key: KeySpec) -> OperatorAction {
+    let phones = LscPhones { model: None, group: None, share: 1.0, only_stale: false };
+    RollOutLsc {
+        operation: LscOperation::Install,
+        mode: AuthMode::NullString,
+        key,
+        string: None,
+        completes_in: COMPLETES_IN,
+        phones,
+        pace: None,
+    }
+    .into()
 }
 
 const SERVE_EXAMPLES: &str = "\
@@ -66,17 +95,21 @@ pub fn serve(args: &ServeArgs, global: &GlobalArgs) -> Result<ExitCode, CliError
     let mut view = ProgressView::new(global, &plan);
     view.announces = global.format == Format::Json;
     let runtime = runtime()?;
-    // Nobody enters commands here.
-    let (_, commands) = tokio::sync::mpsc::channel(1);
+    let (operator, commands) = tokio::sync::mpsc::channel(1);
+    if let Some(key) = args.roll_out_lsc {
+        operator.try_send(roll_out(key)).expect("there is room for one");
+    }
     let outcome = runtime.block_on(live::serve(&plan, &options, commands, &mut view));
     drop(runtime);
     let counts = outcome.map_err(|error| live_error(&error))?;
     view.console.say(&format!(
-        "served    {} TFTP requests, {} HTTP requests, {} HTTPS requests, {} TVS answers",
+        "served    {} TFTP requests, {} HTTP requests, {} HTTPS requests, {} TVS answers, {} CAPF \
+         answers",
         counts.tftp.requests,
         counts.http.requests,
         counts.https.requests,
-        counts.dialogue(Dialogue::Tvs).answers
+        counts.dialogue(Dialogue::Tvs).answers,
+        counts.dialogue(Dialogue::Capf).answers
     ));
     view.printed.map(|()| ExitCode::Ok)
 }

@@ -125,7 +125,7 @@ fn verify(args: &VerifyArgs, format: Format) -> Result<ExitCode, CliError> {
 }
 
 fn ask(args: &AskArgs, question: tvs::Question<'_>, format: Format) -> Result<ExitCode, CliError> {
-    let pin = server_pin(args.insecure, args.certificate.as_deref(), &args.trust)?;
+    let pin = server_pin(ROLE_TVS, args.insecure, args.certificate.as_deref(), &args.trust)?;
     let (address, resolve) = args.server.resolve(TVS_PORT)?;
     let request = tvs::Request { session_id: SESSION_ID, device_name: &args.device_name, question };
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -48,11 +48,19 @@ pub fn verify_proof(
             .map_err(|_| SignatureFault::Unsupported)?
             .verify(Pkcs1v15Sign::new_unprefixed(), &hash, proof)
             .is_ok(),
-        KeyKind::Ec(256) => verify_p256(public_key, &widened(&hash, 32), proof).is_ok(),
-        KeyKind::Ec(384) => verify_p384(public_key, &widened(&hash, 48), proof).is_ok(),
-        KeyKind::Ec(_) => verify_p521(public_key, &widened(&hash, 66), proof).is_ok(),
+        KeyKind::Ec(bits) => is_ecdsa_of(public_key, bits, &hash, proof),
     };
     if good { Ok(()) } else { Err(SignatureFault::Wrong) }
+}
+
+/// Whether the holder of an EC point of so many bits has signed a hash; the signature is in DER.
+pub(super) fn is_ecdsa_of(point: &[u8], bits: u16, hash: &[u8], signature: &[u8]) -> bool {
+    let checked = match bits {
+        256 => verify_p256(point, &widened(hash, 32), signature),
+        384 => verify_p384(point, &widened(hash, 48), signature),
+        _ => verify_p521(point, &widened(hash, 66), signature),
+    };
+    checked.is_ok()
 }
 
 type Checked = Result<(), p256::ecdsa::signature::Error>;

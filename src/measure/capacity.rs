@@ -29,6 +29,8 @@ pub struct CapacitySummary {
     pub capacity: Capacity,
     /// Answers that came in time and were wrong.
     pub wrong: WrongAnswers,
+    /// Good answers that could be judged in part only.
+    pub unchecked: UncheckedAnswers,
     /// The load generator itself.
     pub generator: GeneratorFacts,
     /// The user's conditions.
@@ -48,6 +50,10 @@ pub struct LoadFacts {
     pub http: Option<String>,
     /// TVS server.
     pub tvs: Option<String>,
+    /// CAPF.
+    pub capf: Option<String>,
+    /// How long each phone took for its key, in seconds, if CAPF was asked.
+    pub key_time_s: Option<f64>,
     /// `per-phone` or `shared`: the source addresses that the servers saw.
     pub addresses: String,
     /// Parts of the load and their shares.
@@ -178,6 +184,15 @@ pub struct WrongAnswers {
     pub count: u64,
     /// The first ones in words, with the name of the file or question.
     pub examples: Vec<String>,
+}
+
+/// Good answers that could be judged in part only: LSCs of an issuer whose certificate is not given.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct UncheckedAnswers {
+    /// How many, those of warm-ups, too.
+    pub count: u64,
+    /// What was missing, in words.
+    pub missing: Vec<String>,
 }
 
 /// The load generator itself.

@@ -41,12 +41,18 @@ pub enum LoadFault {
     NoDescriptor,
     /// This host had no port or address left.
     NoPort,
+    /// CAPF tells the phone to come again: all of its places are taken.
+    Postponed,
+    /// CAPF has refused the phone.
+    TurnedAway,
+    /// No phone of the list is left, or CAPF has nothing to do for this one.
+    NoPhone,
 }
 
 impl LoadFault {
-    /// Whether this host is to blame and not the server.
+    /// Whether this host or the list of phones is to blame and not the server.
     pub const fn is_ours(self) -> bool {
-        matches!(self, LoadFault::NoDescriptor | LoadFault::NoPort)
+        matches!(self, LoadFault::NoDescriptor | LoadFault::NoPort | LoadFault::NoPhone)
     }
 
     /// Whether the server answered in time, and wrongly.
@@ -81,6 +87,9 @@ impl fmt::Display for LoadFault {
             LoadFault::OtherServer => f.write_str("other certificate"),
             LoadFault::NoDescriptor => f.write_str("no descriptor here"),
             LoadFault::NoPort => f.write_str("no port here"),
+            LoadFault::Postponed => f.write_str("retry later"),
+            LoadFault::TurnedAway => f.write_str("turned away"),
+            LoadFault::NoPhone => f.write_str("no phone with an operation"),
         }
     }
 }
@@ -145,6 +154,13 @@ pub struct LoadRecorder {
     pub doubtful: u64,
     /// Those without a good answer, by cause.
     pub faults: BTreeMap<LoadFault, u64>,
+    /// The same of the warm-up, which do not count: they say whose fault it is when the guard stops
+    /// a level in it.
+    pub early_faults: BTreeMap<LoadFault, u64>,
+    /// Good answers, those of the warm-up, too, that could be judged in part only.
+    pub unchecked: u64,
+    /// What was missing to judge them, each once.
+    pub unchecked_for: Vec<String>,
     /// The first wrong answers in words.
     pub wrong: Vec<String>,
     /// What the server said about the others without a good answer, each once.
@@ -164,7 +180,7 @@ pub struct LoadRecorder {
 
 /// Wrong answers that are kept in words, at most (choice).
 const WRONG_MAX: usize = 10;
-/// Different things that the server said that are kept, at most (choice).
+/// Different things that the server said, or that were missing, that are kept, at most (choice).
 const SAID_MAX: usize = 5;
 
 impl LoadRecorder {
@@ -225,8 +241,10 @@ impl LoadRecorder {
         self.ok_in_window += u64::from(ended.fault.is_none() && in_window);
         if !self.counts(ended.planned) {
             // A wrong answer counts whenever it comes.
-            if let Some(fault) = ended.fault.filter(|fault| fault.is_wrong_answer()) {
-                *self.faults.entry(fault).or_default() += 1;
+            if let Some(fault) = ended.fault {
+                let is_wrong = fault.is_wrong_answer();
+                let faults = if is_wrong { &mut self.faults } else { &mut self.early_faults };
+                *faults.entry(fault).or_default() += 1;
             }
             return;
         }
@@ -250,9 +268,13 @@ impl LoadRecorder {
     }
 
     fn say(&mut self, words: String) {
-        if self.said.len() < SAID_MAX && !self.said.contains(&words) {
-            self.said.push(words);
-        }
+        keep_new(&mut self.said, words);
+    }
+
+    /// A good answer could be judged in part only, for want of this.
+    pub fn leave_unchecked(&mut self, want: String) {
+        self.unchecked += 1;
+        keep_new(&mut self.unchecked_for, want);
     }
 
     /// So many are in flight now.
@@ -328,11 +350,20 @@ impl LoadRecorder {
     pub fn merge(&mut self, other: &LoadRecorder) {
         self.until = self.until.min(other.until);
         self.begun = self.begun.min(other.begun);
-        join!(self, other; starts, traffic, ok_in_window, doubtful, faults);
+        join!(self, other; starts, traffic, ok_in_window, doubtful, faults, early_faults, unchecked);
         join!(self, other; response, service, lag, good, first_third, last_third);
         let room = WRONG_MAX.saturating_sub(self.wrong.len());
         self.wrong.extend(other.wrong.iter().take(room).cloned());
         other.said.iter().for_each(|words| self.say(words.clone()));
+        let wants = other.unchecked_for.iter().cloned();
+        wants.for_each(|want| keep_new(&mut self.unchecked_for, want));
+    }
+}
+
+/// Keeps what is new among the first words.
+fn keep_new(kept: &mut Vec<String>, words: String) {
+    if kept.len() < SAID_MAX && !kept.contains(&words) {
+        kept.push(words);
     }
 }
 
@@ -369,6 +400,7 @@ mod tests {
         let silent = Ended { fault: Some(LoadFault::Silence), ..answered(500, 600) };
         recorder.end(&silent, None);
         assert_eq!(recorder.failed(), 1);
+        assert_eq!(recorder.early_faults, [(LoadFault::Silence, 1)].into());
     }
 
     #[test]

@@ -24,7 +24,7 @@ mod verdict;
 
 pub use capacity::{
     Capacity, CapacitySummary, Confidence, GeneratorFacts, LimitFacts, LoadFacts, LoadPercentiles,
-    LoadStep, WrongAnswers, capacity_paths,
+    LoadStep, UncheckedAnswers, WrongAnswers, capacity_paths,
 };
 pub use finish::Finish;
 pub use frames::{Frames, Second, Sparse, States, StepFrame};

@@ -2,7 +2,8 @@ use std::sync::Arc;
 
 use crate::base::{Model, PhoneId};
 use crate::crypto::{Certificate, DeviceKey, KeySpec, Manufacturer, mic, pooled_key};
-use crate::wire::AuthMode;
+use crate::wire::capf::{Message, tag};
+use crate::wire::{AuthMode, Element};
 
 /// The LSC of a phone and where its key is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +72,26 @@ pub fn shown(
     match precedence {
         Precedence::Lsc => of_lsc().or_else(of_mic),
         Precedence::Mic => of_mic().or_else(of_lsc),
+    }
+}
+
+/// Which pair of keys CAPF asks for in a key generate request; `None` if there is no such kind.
+pub fn asked_key(message: &Message<'_>) -> Option<KeySpec> {
+    let byte = |element: &Element<'_>| element.value.first().copied();
+    let kind = message.find(tag::KEY_TYPE).map_or(Some(0), byte)?;
+    match kind {
+        0 => {
+            let size = message.find(tag::KEY_SIZE)?.fixed::<2>().ok()?;
+            let bits = u16::from_be_bytes(size);
+            [512, 1_024, 2_048, 3_072, 4_096].contains(&bits).then_some(KeySpec::Rsa(bits))
+        }
+        1 => match message.find(tag::CURVE).and_then(byte)? {
+            0 => Some(KeySpec::Ec(256)),
+            1 => Some(KeySpec::Ec(384)),
+            2 => Some(KeySpec::Ec(521)),
+            _ => None,
+        },
+        _ => None,
     }
 }
 

@@ -39,7 +39,7 @@ pub use held::StoredConfig;
 pub use judge::{AcceptPath, Judgement, Refusal, judge};
 pub use key_time::KeyTime;
 pub use lists::{PROVISIONING_ROLES, TrustList, TrustLists, TrustRecord, TrustState};
-pub use lsc::{HeldLsc, LscEnd, Precedence, Shown, Unreached, manufacturer, shown};
+pub use lsc::{HeldLsc, LscEnd, Precedence, Shown, Unreached, asked_key, manufacturer, shown};
 pub use machine::{ListFiles, Phone, ProvisionError};
 pub use profile::{FILE_SIZE_MAX, PhoneProfile, RegistrationRules};
 pub use shared::Shared;

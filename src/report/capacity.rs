@@ -95,13 +95,22 @@ fn lines(summary: &CapacitySummary) -> Vec<(&'static str, String)> {
         0 => ("wrong", "no answer was wrong".to_owned()),
         n => ("WRONG", format!("{} answers were wrong: {examples}", count(n))),
     });
+    let unchecked = &summary.unchecked;
+    if unchecked.count > 0 {
+        let (number, missing) = (count(unchecked.count), unchecked.missing.join("; "));
+        lines.push((
+            "unchecked",
+            format!("signatures of {number} LSCs were not checked: {missing}"),
+        ));
+    }
     lines.push(("generator", generator(summary)));
     lines
 }
 
 /// The servers that are loaded, with their addresses.
 pub fn capacity_target(load: &LoadFacts) -> String {
-    let named = [("TFTP", &load.tftp), ("HTTP", &load.http), ("TVS", &load.tvs)];
+    let named =
+        [("TFTP", &load.tftp), ("HTTP", &load.http), ("TVS", &load.tvs), ("CAPF", &load.capf)];
     let named = named.iter().filter_map(|(name, at)| Some(format!("{name} {}", at.as_ref()?)));
     named.collect::<Vec<_>>().join(" · ")
 }
@@ -201,6 +210,11 @@ fn phones(summary: &CapacitySummary) -> Option<String> {
     let unit = summary.capacity.unit.trim_end_matches("/s").trim_end_matches('s');
     // Where the server may carry more, it may take less.
     let bound = if summary.knee_min().is_some() { "most" } else { "least" };
+    if unit == "enrolment" {
+        let hourly = count((per_s * 3_600.0).round() as u64);
+        let took = seconds(Some(FLEET / per_s));
+        return Some(format!("{hourly} LSCs an hour; 10 000 phones need at {bound} {took}"));
+    }
     Some(format!(
         "10 000 phones with one {unit} each need at {bound} {} at this rate",
         seconds(Some(FLEET / per_s))

@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use resetstorm::crypto::{CertificateSpec, Identity, KeySource};
+use resetstorm::base::DeviceName;
+use resetstorm::crypto::{CertificateSpec, DeviceSpec, Identity, KeySource, issue_to_device};
+use resetstorm::wire::capf::{self, Command, Message, reason, tag, wrap_certificate};
 use resetstorm::wire::tftp::{ErrorCode, Packet};
 use resetstorm::wire::tvs;
 use rustls::ServerConfig;
@@ -163,12 +165,25 @@ impl Book {
 
 type Shared = Arc<(Mutex<Book>, Condvar)>;
 
+/// Who signs the LSCs of a planted CAPF.
+#[derive(Clone, Copy, Debug)]
+pub enum Issuer {
+    /// CAPF itself.
+    Capf,
+    /// Another CA, which the file of `--certificate` has behind CAPF.
+    NamedCa,
+    /// Another CA; the file has one with its name and another key.
+    Namesake,
+    /// Another CA, which the file does not have.
+    UnnamedCa,
+}
+
 /// A running server; it ends with the value.
 pub struct Planted {
     flags: Vec<String>,
     book: Shared,
     over: Arc<AtomicBool>,
-    is_tvs: bool,
+    has_files: bool,
     folder: TempDir,
     /// Kept: the tasks of TCP servers live in it.
     runtime: Option<tokio::runtime::Runtime>,
@@ -209,7 +224,7 @@ impl Planted {
             flags: Vec::new(),
             book: Arc::new((Mutex::new(Book::new(behaviour)), Condvar::new())),
             over: Arc::default(),
-            is_tvs: false,
+            has_files: true,
             folder: tempfile::tempdir().unwrap(),
             runtime: None,
         }
@@ -254,7 +269,7 @@ impl Planted {
         let pem = pem.display().to_string();
         let flags = ["--tvs", &server, "--certificate", &pem, "--ask", &pem];
         planted.flags = flags.map(str::to_owned).to_vec();
-        planted.is_tvs = true;
+        planted.has_files = false;
         let acceptor = acceptor(&identity);
         let certificate: Arc<[u8]> = identity.certificate.der().into();
         let book = Arc::clone(&planted.book);
@@ -268,6 +283,58 @@ impl Planted {
         planted
     }
 
+    /// CAPF of so many phones, each of which it gives one LSC that it has signed.
+    pub fn capf(behaviour: Behaviour, phones: u32) -> Planted {
+        Planted::capf_of(behaviour, phones, Issuer::Capf)
+    }
+
+    /// CAPF of so many phones, each of which it gives one LSC.
+    pub fn capf_of(behaviour: Behaviour, phones: u32, issuer: Issuer) -> Planted {
+        let mut planted = Planted::new(behaviour);
+        let mut keys = KeySource::bank(2);
+        let mut identity = |common_name| {
+            let spec = CertificateSpec { common_name, not_before_s: 1_700_000_000, key_bits: 2048 };
+            Identity::self_signed(&spec, &mut keys)
+        };
+        let [identity, ca, namesake] = ["CAPF-1", "Offline CA", "Offline CA"].map(&mut identity);
+        let (signer, listed) = match issuer {
+            Issuer::Capf => (identity.clone(), None),
+            Issuer::NamedCa => (ca.clone(), Some(ca)),
+            Issuer::Namesake => (ca, Some(namesake)),
+            Issuer::UnnamedCa => (ca, None),
+        };
+        let [pem, csv] = ["capf.pem", "phones.csv"].map(|name| planted.folder.path().join(name));
+        let listed = listed.map(|ca| ca.certificate.to_pem()).unwrap_or_default();
+        std::fs::write(&pem, identity.certificate.to_pem() + &listed).unwrap();
+        let names = (0..phones).map(|number| {
+            let [_, a, b, c] = number.to_be_bytes();
+            DeviceName::of_mac([0x0C, 0x75, 0xBD, a, b, c]).to_string()
+        });
+        let names: Vec<String> = names.collect();
+        std::fs::write(&csv, names.join("\n")).unwrap();
+        let (runtime, listener) = listen();
+        let server = listener.local_addr().unwrap().to_string();
+        let [pem, csv] = [pem, csv].map(|path| path.display().to_string());
+        let flags = ["--capf", &server, "--certificate", &pem, "--devices", &csv];
+        planted.flags = flags.map(str::to_owned).to_vec();
+        planted.has_files = false;
+        let (acceptor, signer) = (acceptor(&identity), Arc::new(signer));
+        let pending = Arc::new(Mutex::new(names.into_iter().collect::<BTreeSet<String>>()));
+        let book = Arc::clone(&planted.book);
+        runtime.spawn(async move {
+            while let Ok((stream, from)) = listener.accept().await {
+                let (acceptor, pending) = (acceptor.clone(), Arc::clone(&pending));
+                let (signer, book) = (Arc::clone(&signer), Arc::clone(&book));
+                tokio::spawn(async move {
+                    let Ok(tls) = acceptor.accept(stream).await else { return };
+                    serve_capf(tls, from, &signer, &pending, &book).await;
+                });
+            }
+        });
+        planted.runtime = Some(runtime);
+        planted
+    }
+
     /// How `capacity` is pointed at it.
     pub fn flags(&self) -> &[String] {
         &self.flags
@@ -275,7 +342,7 @@ impl Planted {
 
     /// Whether it serves files.
     pub fn needs_names(&self) -> bool {
-        !self.is_tvs
+        self.has_files
     }
 
     /// What it has seen so far.
@@ -415,4 +482,69 @@ async fn serve_tvs(
     let answer = tvs::Response { command, session_id: request.session_id, known }.encode();
     let _ = tls.write_all(&answer).await;
     let _ = tls.shutdown().await;
+}
+
+type Tls = tokio_rustls::server::TlsStream<TcpStream>;
+
+/// Says a message of CAPF and reads what comes; nothing if the phone is gone.
+async fn hear(tls: &mut Tls, said: &Message<'_>) -> Option<Vec<u8>> {
+    tls.write_all(&said.encode()).await.ok()?;
+    let mut message = vec![0; capf::HEADER_LENGTH];
+    tls.read_exact(&mut message).await.ok()?;
+    let length = capf::message_length(message[..].try_into().unwrap()).unwrap();
+    message.resize(length, 0);
+    tls.read_exact(&mut message[capf::HEADER_LENGTH..]).await.ok()?;
+    Some(message)
+}
+
+/// One session of CAPF: an LSC for a phone that has none, and for no other.
+async fn serve_capf(
+    mut tls: Tls,
+    from: SocketAddr,
+    signer: &Identity,
+    pending: &Mutex<BTreeSet<String>>,
+    book: &Shared,
+) -> Option<()> {
+    const SESSION: u32 = 7;
+    let say = |command| Message::new(command, SESSION);
+    let end = |why: &'static [u8]| say(Command::EndSession).with(tag::REASON, why);
+    let heard = hear(&mut tls, &say(Command::AuthRequest).with(tag::VERSION, &[3])).await?;
+    let heard = Message::parse(&heard).unwrap();
+    assert_eq!(heard.session_id, SESSION);
+    let name = heard.device_name().unwrap().unwrap().to_owned();
+    let is_known = name.starts_with("SEP0C75BD");
+    if !is_known || !pending.lock().unwrap().remove(&name) {
+        let why: &[u8] = if is_known { &[reason::NO_ACTION] } else { &[reason::UNKNOWN_DEVICE] };
+        let _ = tls.write_all(&end(why).encode()).await;
+        return tls.shutdown().await.ok();
+    }
+    let (fate, wrong) = arrive(book, from.ip(), false);
+    match fate {
+        Fate::At(at) => tokio::time::sleep_until(at.into()).await,
+        Fate::Refused => {
+            let later = say(Command::RetryLater).with(tag::RETRY_DELAY, &[0, 30]);
+            let _ = tls.write_all(&later.encode()).await;
+            return tls.shutdown().await.ok();
+        }
+        Fate::Silence => return std::future::pending().await,
+    }
+    let asked = say(Command::KeyGenerateRequest).with(tag::KEY_TYPE, &[1]).with(tag::CURVE, &[0]);
+    let heard = hear(&mut tls, &asked).await?;
+    let heard = Message::parse(&heard).unwrap();
+    let key = heard.find(tag::PUBLIC_KEY).unwrap().value;
+    let device_name = if wrong { "SEP001122334455" } else { &name };
+    let spec = DeviceSpec {
+        common_name: device_name,
+        device_name,
+        public_key_info: key,
+        serial: [7; 16],
+        not_before_s: 1_700_000_000,
+        valid_s: 86_400,
+    };
+    let lsc = wrap_certificate(issue_to_device(&spec, signer).unwrap().der());
+    let store = say(Command::StoreCertificateRequest).with(tag::CERTIFICATE_TYPE, &[1]);
+    let heard = hear(&mut tls, &store.with(tag::CERTIFICATE, &lsc)).await?;
+    assert_eq!(Message::parse(&heard).unwrap().command, Command::StoreCertificateResponse);
+    let _ = tls.write_all(&end(&[reason::DONE]).encode()).await;
+    tls.shutdown().await.ok()
 }

@@ -8,6 +8,9 @@ use std::process::{Command, Stdio};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
+/// Phones of our own servers, which all have an operation for an LSC.
+const PHONES: u32 = 1_000;
+
 /// The README and every chapter of the guide, one after the other.
 fn documents() -> String {
     let root = Path::new(ROOT);
@@ -61,14 +64,21 @@ fn capacity_commands_of_the_guide_work_as_printed() {
     let text = documents();
     let lines = text.lines().filter(|line| line.starts_with("resetstorm capacity "));
     let commands: Vec<Vec<String>> = lines.map(words).collect();
-    assert!(commands.len() >= 5, "{commands:?}");
+    assert!(commands.len() >= 7, "{commands:?}");
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path());
     let file = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
     file("names.txt", "ITLFile.tlv\nSEP0C75BD000001.cnf.xml.sgn\n");
     file("phones.csv", "MAC,model,site,group\n0C75BD000001,8841,hq,all\n");
     file("targets.txt", "192.0.2.7\n");
-    for (certificate, name) in [("TVS.pem", "tvs.pem"), ("CallManager.pem", "callmanager.pem")] {
+    let pending: Vec<String> = (1..=PHONES).map(|phone| format!("0C75BD{phone:06X}")).collect();
+    // Who has its LSC does not come again: each command has phones of its own.
+    let (first, second) = pending.split_at(pending.len() / 2);
+    file("pending.csv", &first.join("\n"));
+    file("pending-keys.csv", &second.join("\n"));
+    let copies =
+        [("TVS.pem", "tvs.pem"), ("CAPF.pem", "capf.pem"), ("CallManager.pem", "callmanager.pem")];
+    for (certificate, name) in copies {
         fs::copy(folder.path().join("lab/pub").join(certificate), folder.path().join(name))
             .unwrap();
     }
@@ -81,6 +91,11 @@ fn capacity_commands_of_the_guide_work_as_printed() {
         }
         words.extend(["--hold=500ms", "--hold-max=500ms", "--percentile=50%"].map(str::to_owned));
         words.retain(|word| word != "--hold" && word != "30s");
+        if has("--key-time") {
+            words.iter_mut().filter(|word| *word == "pending.csv").for_each(|word| {
+                "pending-keys.csv".clone_into(word);
+            });
+        }
         words.extend(["--out".to_owned(), folder.path().join("runs").display().to_string()]);
         let output = Command::new(env!("CARGO_BIN_EXE_resetstorm"))
             .current_dir(folder.path())
@@ -107,7 +122,8 @@ impl Server {
             .current_dir(folder)
             .arg("serve")
             .arg(scenario)
-            .args(["--phones", "5", "--state", "lab", "--progress", "lines", "--set", ports])
+            .args(["--phones", &PHONES.to_string(), "--state", "lab", "--progress", "lines"])
+            .args(["--set", ports, "--roll-out-lsc", "rsa-2048"])
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -123,6 +139,7 @@ impl Server {
             ("127.0.0.1:6969", port("tftp ")),
             ("127.0.0.1:6970", port("http ")),
             ("127.0.0.1:2445", port("tvs ")),
+            ("127.0.0.1:3804", port("capf ")),
         ];
         Server { child, ports }
     }

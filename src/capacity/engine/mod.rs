@@ -428,6 +428,11 @@ impl Engine {
             return self.ask_again(slot);
         }
         let Some(work) = &mut self.places.slots[slot as usize].work else { return };
+        if let Ok(Got::Enrolled(Some(want))) = &got
+            && let Some(load) = &mut self.load
+        {
+            load.recorder.leave_unchecked(want.clone());
+        }
         let checked = match got {
             Ok(got) => match work.ops.get(work.at) {
                 Some(op) => op.check(&got, session).map_err(|(fault, words)| (fault, Some(words))),

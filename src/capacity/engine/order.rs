@@ -17,7 +17,7 @@ use crate::capacity::workload::{Failure, Got, Op, Workload};
 pub struct Target {
     /// TFTP server; files come from it if there is one, else over HTTP.
     pub tftp: Option<SocketAddr>,
-    /// HTTP and TVS servers.
+    /// HTTP and TVS servers, and CAPF.
     pub tcp: TcpClient,
     /// Where phones send from, if not from the loopback or one shared address.
     pub sources: Option<Sources>,
@@ -124,6 +124,13 @@ impl Target {
         }
     }
 
+    /// The servers, each where it is asked.
+    pub fn servers(&self) -> [Option<SocketAddr>; 4] {
+        let TcpClient { http, tvs, capf, .. } = &self.tcp;
+        let (tvs, capf) = (tvs.as_ref().map(|tvs| tvs.0), capf.as_ref().map(|capf| capf.address));
+        [self.tftp, *http, tvs, capf]
+    }
+
     /// How many addresses of phones there are.
     pub fn addresses(&self) -> u32 {
         /// Of 127.0.0.0/8, whose first 65,536 are left to servers (choice): enough that a pair of
@@ -134,7 +141,6 @@ impl Target {
 
     /// Whether each phone in flight has an address of its own towards all servers.
     pub fn has_addresses(&self) -> bool {
-        let servers = [self.tftp, self.tcp.http, self.tcp.tvs.as_ref().map(|tvs| tvs.0)];
-        servers.into_iter().flatten().all(|server| self.first_source(server).is_some())
+        self.servers().into_iter().flatten().all(|server| self.first_source(server).is_some())
     }
 }

@@ -9,8 +9,7 @@ impl Engine {
     pub(super) fn talk(&mut self, slot: u32) {
         let phone = self.phone(slot);
         let keep = self.keeps_bytes();
-        let over_tcp =
-            |op: &&Arc<Op>| self.sockets.is_none() || matches!(op.what, What::Question { .. });
+        let over_tcp = |op: &&Arc<Op>| self.sockets.is_none() || !matches!(op.what, What::File(_));
         let name = self.workload.as_ref();
         let place = &mut self.places.slots[slot as usize];
         place.generation += 1;

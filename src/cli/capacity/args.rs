@@ -13,7 +13,7 @@ use super::load::LoadArgs;
 use super::numbers::{percent, rate};
 use super::target::TargetArgs;
 
-/// Measure how much load a TFTP, HTTP or TVS server carries
+/// Measure how much load a TFTP, HTTP or TVS server or CAPF carries
 ///
 /// The offered rate rises in steps until the server no longer carries it; bisection finds the
 /// knee, and a run at 90 % of it confirms it. Starts are planned beforehand and never wait for the
@@ -54,12 +54,14 @@ Examples:
   resetstorm capacity --tftp 127.0.0.1:6969 --names names.txt
   resetstorm capacity --tvs 127.0.0.1:2445 --certificate tvs.pem --ask callmanager.pem
   resetstorm capacity --http 127.0.0.1:6970 --devices phones.csv --mix boot
+  resetstorm capacity --capf 127.0.0.1:3804 --certificate capf.pem --devices phones.csv
   resetstorm capacity --tftp 127.0.0.1:6969 --names names.txt --rate 400 --hold 30s
   resetstorm capacity --tftp 127.0.0.1:6969 --names names.txt --spike 2000
 
 Parts of --mix: boot (all files of a phone's boot, needs --devices), known (a file of --names),
 unknown (a file that no server has), verify and query (a certificate of --ask), random (a
-certificate that nobody knows). Shares add up to 1: known=0.9,unknown=0.1.
+certificate that nobody knows), enrol (a phone of --devices gets its LSC, each once). Shares add
+up to 1: known=0.9,unknown=0.1.
 
 Exit codes: 0 measured; 1 a condition of --slo failed, an answer was wrong, or
 less is carried than in --baseline; 2 bad command line; 3 no knee of the server
@@ -195,15 +197,17 @@ impl CapacityArgs {
             Task::Search(plan) if plan.whole => u64::from(levels.in_flight).max(plan.max as u64),
             _ => u64::from(levels.in_flight),
         };
+        // Enrolments take as long as a key and the answers of CAPF; only these are judged.
+        let key_time = target.tcp.capf.as_ref().map_or(Span::ZERO, |capf| capf.key_time);
         let guard = GuardLimits {
             errors: limits.guard_errors,
-            slow: limits.guard_latency.unwrap_or(limits.latency.times(3)),
+            slow: limits.guard_latency.unwrap_or(limits.latency.times(3)) + key_time,
             slow_share: GUARD_SLOW_SHARE,
-            silence: limits.guard_silence,
+            silence: limits.guard_silence + key_time,
         };
         let judged = Limits {
             percentile: limits.percentile,
-            latency: limits.latency,
+            latency: limits.latency + key_time,
             errors: limits.errors,
         };
         Ok(CapacityPlan {
@@ -214,7 +218,8 @@ impl CapacityArgs {
             pace: Pace {
                 hold: levels.hold,
                 hold_max: levels.hold_max.max(levels.hold),
-                warm_up: levels.warm_up,
+                // Until the first key is made, no place of CAPF is free again.
+                warm_up: levels.warm_up + key_time,
             },
             arrival: match levels.arrival {
                 ArrivalName::Constant => Arrival::Constant,

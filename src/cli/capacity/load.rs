@@ -74,6 +74,7 @@ impl LoadArgs {
             Part::Unknown => serves_files,
             Part::Verify | Part::Query => asks.iter().any(|(_, ask)| ask.part() == part),
             Part::Random => target.tcp.tvs.is_some(),
+            Part::Enrol => target.tcp.capf.is_some(),
         };
         let mix = match &self.mix {
             Some(Mix(parts)) => parts.clone(),
@@ -162,7 +163,7 @@ fn judge(lists: &TrustLists<'_>, name: &str, content: &[u8]) -> Result<(), Strin
 }
 
 fn default_mix(possible: impl Fn(Part) -> bool) -> Result<Vec<(Part, f64)>, CliError> {
-    let usual = [Part::Boot, Part::Known, Part::Verify, Part::Query];
+    let usual = [Part::Boot, Part::Known, Part::Verify, Part::Query, Part::Enrol];
     let parts: Vec<Part> = usual.into_iter().filter(|part| possible(*part)).collect();
     if parts.is_empty() {
         return Err(CliError::usage(
@@ -182,6 +183,7 @@ fn impossible(part: Part) -> CliError {
         Part::Verify => "--tvs, and --ask with a certificate",
         Part::Query => "--tvs, and --ask",
         Part::Random => "--tvs",
+        Part::Enrol => "--capf and --devices FILE",
     };
     CliError::usage(format!("{} is part of the mix", part.name()), format!("it needs {needs}"))
 }

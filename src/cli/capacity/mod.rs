@@ -125,7 +125,9 @@ fn settings(plan: &CapacityPlan) -> String {
         table.insert(key.to_owned(), value);
     };
     let facts = plan.load_facts();
-    for (key, server) in [("tftp", facts.tftp), ("http", facts.http), ("tvs", facts.tvs)] {
+    let named =
+        [("tftp", facts.tftp), ("http", facts.http), ("tvs", facts.tvs), ("capf", facts.capf)];
+    for (key, server) in named {
         if let Some(server) = server {
             put(key, server.into());
         }
@@ -134,6 +136,9 @@ fn settings(plan: &CapacityPlan) -> String {
     put("mix", toml::Value::Table(facts.mix.into_iter().map(|(k, v)| (k, v.into())).collect()));
     put("names", whole(facts.names));
     put("devices", whole(facts.devices));
+    if let Some(key_time_s) = facts.key_time_s {
+        put("key-time-s", key_time_s.into());
+    }
     put("unit", plan.unit().into());
     put("task", format!("{:?}", plan.task).into());
     put("hold", plan.pace.hold.to_string().into());

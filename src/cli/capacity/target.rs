@@ -1,19 +1,22 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
 
 use crate::base::Span;
-use crate::capacity::{Sources, Target, TcpClient};
+use crate::capacity::{CapfTarget, Sources, Target, TcpClient};
 use crate::net::TlsClients;
+use crate::toolbox::ServerPin;
+use crate::wire::{ROLE_CAPF, ROLE_TVS};
 
 use super::super::args::{CliError, duration};
-use super::super::files::server_pin;
+use super::super::files::{read_store, server_pin};
 use super::lists::{endpoint, read_lines};
 use super::load::LoadArgs;
 
 /// Ports of the services on a cluster.
-const PORTS: [(&str, u16); 3] = [("tftp", 69), ("http", 6970), ("tvs", 2445)];
+const PORTS: [(&str, u16); 4] = [("tftp", 69), ("http", 6970), ("tvs", 2445), ("capf", 3804)];
 
 /// Whom to load.
 #[derive(Args, Clone, Debug)]
@@ -28,18 +31,29 @@ pub struct TargetArgs {
     /// TVS server; port 2445 if none is named
     #[arg(long, value_name = "HOST:PORT")]
     pub tvs: Option<String>,
+    /// CAPF, where the phones of --devices enrol; port 3804 if none is named
+    #[arg(long, value_name = "HOST:PORT", requires = "devices", conflicts_with = "tvs")]
+    pub capf: Option<String>,
     /// Permit traffic to this host outside loopback; the file of --targets must name it, too
     #[arg(long, value_name = "HOST")]
     pub allow_target: Vec<String>,
     /// File with the hosts outside loopback that may be loaded, one a line
     #[arg(long, value_name = "FILE")]
     pub targets: Option<PathBuf>,
-    /// Certificate of the TVS server
-    #[arg(long, value_name = "FILE", requires = "tvs")]
+    /// Certificate of the TVS server or of CAPF; behind that of CAPF those of other CAs that sign
+    /// LSCs
+    #[arg(long, value_name = "FILE")]
     pub certificate: Option<PathBuf>,
-    /// Take any TVS server
-    #[arg(long, conflicts_with = "certificate", requires = "tvs")]
+    /// Take any TVS server or CAPF
+    #[arg(long, conflicts_with = "certificate")]
     pub insecure: bool,
+    /// How long each phone takes for its key at CAPF, which keeps a place of CAPF; it is taken off
+    /// response times [default: none]
+    #[arg(long, value_name = "DURATION", value_parser = duration, requires = "capf")]
+    pub key_time: Option<Span>,
+    /// Authentication string of the phones at CAPF [default: a null string]
+    #[arg(long, value_name = "TEXT", requires = "capf")]
+    pub authentication_string: Option<String>,
     /// Addresses of this host for phones, one each, such as 10.9.0.0/16; the host must have them
     /// [default: loopback addresses towards this host, else one address for all]
     #[arg(long, value_name = "PREFIX", value_parser = sources)]
@@ -61,32 +75,53 @@ impl TargetArgs {
         let find = |service: usize, host: &Option<String>| {
             host.as_deref().map(|host| self.address(host, PORTS[service])).transpose()
         };
-        if self.tftp.is_none() && self.http.is_none() && self.tvs.is_none() {
+        let servers = [&self.tftp, &self.http, &self.tvs, &self.capf];
+        if servers.into_iter().all(Option::is_none) {
             return Err(CliError::usage(
                 "nothing says which server to load",
-                "give --tftp, --http or --tvs, such as --tftp 127.0.0.1:6969 --names names.txt",
+                "give --tftp, --http, --tvs or --capf, such as --tftp 127.0.0.1:6969 --names names.txt",
             ));
         }
         let (tftp, http) = (find(0, &self.tftp)?, find(1, &self.http)?);
         let tvs = match find(2, &self.tvs)? {
-            Some(address) => Some((
-                address,
-                server_pin(self.insecure, self.certificate.as_deref(), &load.trust)?,
-            )),
+            Some(address) => Some((address, self.pin(ROLE_TVS, load)?)),
             None => None,
         };
-        if let Some(sources) = &self.sources {
-            try_source(*sources, [tftp, http, tvs.as_ref().map(|tvs| tvs.0)])?;
+        let capf = match find(3, &self.capf)? {
+            Some(address) => Some(CapfTarget {
+                address,
+                pin: self.pin(ROLE_CAPF, load)?,
+                key_time: self.key_time.unwrap_or(Span::ZERO),
+                string: self.authentication_string.clone().unwrap_or_default(),
+                issuers: match &self.certificate {
+                    Some(path) => read_store(path, "")?.certificates.into(),
+                    None => Arc::default(),
+                },
+            }),
+            None => None,
+        };
+        if tvs.is_none() && capf.is_none() && (self.insecure || self.certificate.is_some()) {
+            let what = "--certificate and --insecure say whom to take for the TVS server or CAPF";
+            return Err(CliError::usage(what, "give --tvs or --capf, or leave them out"));
         }
         let patience = self.timeout.times(u64::from(self.tries)).as_duration();
-        Ok(Target {
+        let target = Target {
             tftp,
-            tcp: TcpClient { http, tvs, patience, tls: TlsClients::default() },
+            tcp: TcpClient { http, tvs, capf, patience, tls: TlsClients::default() },
             sources: self.sources,
             timeout: self.timeout,
             tries: self.tries,
             block_size: self.block_size,
-        })
+        };
+        if let Some(sources) = &self.sources {
+            try_source(*sources, &target.servers())?;
+        }
+        Ok(target)
+    }
+
+    /// Whom phones take for the server of this role.
+    fn pin(&self, role: u16, load: &LoadArgs) -> Result<ServerPin, CliError> {
+        server_pin(role, self.insecure, self.certificate.as_deref(), &load.trust)
     }
 
     /// The address of a host that may be loaded: loopback, or named twice.
@@ -144,8 +179,8 @@ fn sources(text: &str) -> Result<Sources, String> {
 }
 
 /// Whether this host has the first and the last of the addresses, and the servers can see them.
-fn try_source(sources: Sources, servers: [Option<SocketAddr>; 3]) -> Result<(), CliError> {
-    if servers.into_iter().flatten().any(|server| server.is_ipv6()) {
+fn try_source(sources: Sources, servers: &[Option<SocketAddr>]) -> Result<(), CliError> {
+    if servers.iter().flatten().any(SocketAddr::is_ipv6) {
         return Err(CliError::usage("--sources is for IPv4 servers", "leave it out"));
     }
     let last = Ipv4Addr::from(u32::from(sources.first) + sources.count - 1);
@@ -162,18 +197,19 @@ fn try_source(sources: Sources, servers: [Option<SocketAddr>; 3]) -> Result<(), 
 mod tests {
     use clap::Parser;
 
+    use super::super::CapacityArgs;
     use super::*;
 
     #[derive(Debug, Parser)]
     struct Line {
         #[command(flatten)]
-        target: TargetArgs,
+        all: CapacityArgs,
     }
 
     fn permitted(flags: &[&str], host: &str) -> Result<(), String> {
         let words = ["resetstorm", "--tftp", host].into_iter().chain(flags.iter().copied());
         let line = Line::try_parse_from(words).unwrap();
-        line.target.address(host, PORTS[0]).map(drop).map_err(|error| error.to_string())
+        line.all.target.address(host, PORTS[0]).map(drop).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -184,9 +220,9 @@ mod tests {
             assert!(sources(text).is_err(), "{text}");
         }
         let server = Some("127.0.0.1:69".parse().unwrap());
-        assert!(try_source(sources("127.77.0.0/16").unwrap(), [server, None, None]).is_ok());
+        assert!(try_source(sources("127.77.0.0/16").unwrap(), &[server, None]).is_ok());
         let documentation = sources("192.0.2.0/24").unwrap();
-        assert!(try_source(documentation, [server, None, None]).is_err());
+        assert!(try_source(documentation, &[server]).is_err());
     }
 
     #[test]

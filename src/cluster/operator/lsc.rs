@@ -74,6 +74,9 @@ pub const fn key_name(key: KeySpec) -> &'static str {
     }
 }
 
+/// The time of an operation that says none: ten days ("CAPF Operation Expires in (days)", a guess).
+pub const COMPLETES_IN: Span = Span::from_secs(10 * 86_400);
+
 /// Every kind of keys that CAPF can ask for.
 pub const KEYS: [KeySpec; 8] = [
     KeySpec::Rsa(512),

@@ -6,9 +6,9 @@ use crate::crypto::proof::{ProofHash, device_proof_input, sudi_proof_input};
 use crate::crypto::{KeySpec, POOL, pooled_key};
 use crate::phone::contract::{Fact, LscFact};
 use crate::phone::errand::{Answer, Ask, ErrandFault, Message as Errand, TvsFault};
-use crate::phone::lsc::{HeldLsc, LscEnd, Precedence, Shown, Unreached, shown};
+use crate::phone::lsc::{HeldLsc, LscEnd, Precedence, Shown, Unreached, asked_key, shown};
 use crate::wire::capf::{Command, HashedProof, Message, Sudi, reason, tag, wrap_certificate};
-use crate::wire::{AuthMode, Config, Dialogue, Element, Enrolment, ROLE_CAPF};
+use crate::wire::{AuthMode, Config, Dialogue, Enrolment, ROLE_CAPF};
 
 use super::context::{Context, Event, Turn};
 
@@ -294,26 +294,6 @@ fn sudi(mic: &Shown, session_id: u32) -> Vec<u8> {
         [ProofHash::Sha1, ProofHash::Sha512].map(|hash| mic.key.prove(hash, &input));
     let certificate = mic.certificate.der();
     Sudi { certificate, sha1_proof: &sha1_proof, sha512_proof: &sha512_proof }.encode()
-}
-
-/// Which pair of keys CAPF asks for.
-fn asked_key(message: &Message<'_>) -> Option<KeySpec> {
-    let byte = |element: &Element<'_>| element.value.first().copied();
-    let kind = message.find(tag::KEY_TYPE).map_or(Some(0), byte)?;
-    match kind {
-        0 => {
-            let size = message.find(tag::KEY_SIZE)?.fixed::<2>().ok()?;
-            let bits = u16::from_be_bytes(size);
-            [512, 1_024, 2_048, 3_072, 4_096].contains(&bits).then_some(KeySpec::Rsa(bits))
-        }
-        1 => match message.find(tag::CURVE).and_then(byte)? {
-            0 => Some(KeySpec::Ec(256)),
-            1 => Some(KeySpec::Ec(384)),
-            2 => Some(KeySpec::Ec(521)),
-            _ => None,
-        },
-        _ => None,
-    }
 }
 
 /// Makes the keys, which takes its time; the screen says so.

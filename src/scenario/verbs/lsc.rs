@@ -1,7 +1,9 @@
 use toml::Spanned;
 
 use crate::base::{Model, Span};
-use crate::cluster::operator::lsc::{KEYS, LscPace, LscPhones, RollOutLsc, SetProfile, key_name};
+use crate::cluster::operator::lsc::{
+    COMPLETES_IN, KEYS, LscPace, LscPhones, RollOutLsc, SetProfile, key_name,
+};
 use crate::cluster::{LscOperation, Topology};
 use crate::crypto::KeySpec;
 use crate::wire::AuthMode;
@@ -62,8 +64,6 @@ pub(super) const VERBS: &[Verb] = &[
     },
 ];
 
-/// The time of an operation that says none: ten days ("CAPF Operation Expires in (days)", a guess).
-const COMPLETES_IN: Span = Span::from_secs(10 * 86_400);
 /// Sooner than that no operation may end (CAPF-15).
 const COMPLETES_IN_MIN: Span = Span::from_secs(3_600);
 

@@ -2,7 +2,8 @@
 //!
 //! `cargo bench --bench counts` runs each path under `valgrind --tool=callgrind`, once for half of
 //! its turns and once for all, so that neither start nor preparation counts, and compares with
-//! `benches/counts.txt`: a path that takes a twentieth more fails. `-- --write` writes that file.
+//! `benches/counts.txt`: a path that takes a twentieth more fails. `-- --write` writes that file,
+//! whose counts are those without link-time optimisation, as in CI: `CARGO_PROFILE_RELEASE_LTO=false`.
 
 #[path = "parts/itl.rs"]
 mod itl;

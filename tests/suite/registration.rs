@@ -349,33 +349,32 @@ async fn answers(listener: TcpListener, bytes: &'static [u8]) {
     }
 }
 
+async fn gives_a_cause(bytes: &'static [u8]) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = tokio::spawn(answers(listener, bytes));
+    let mut plan = plan("registration-storm.toml", &["fleet.phones=20", "slo=[]"]);
+    let topology = &mut plan.topology;
+    for node in &mut topology.nodes {
+        node.services.retain(|&service| service != resetstorm::cluster::ServiceKind::CallManager);
+        node.ports = node.ports.with(Dialogue::Sip, port);
+    }
+    for node in &mut topology.nodes[1..] {
+        node.address = [127, 0, 0, 1].into();
+    }
+    let summary = run(&plan).await;
+    let phones = &summary.phones;
+    assert_eq!((phones.registered, phones.unregistered_no_answer), (0, 20), "{bytes:?}");
+    server.abort();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hostile_sip_servers_leave_phones_unregistered_with_a_cause_and_the_run_ends() {
-    let full = b"SIP/2.0 503 Busy\r\nCSeq: CSEQ\r\nContent-Length: 0\r\n\r\n";
-    let silent_or_wrong: [&'static [u8]; 5] = [
-        b"",
-        b"HTTP/1.1 200 OK\r\n\r\n",
-        b"SIP/2.0 200 OK\r\nCSeq: 1 REGISTER\r\nContent-Length: 0\r\n\r\n",
-        b"SIP/2.0 200 OK\r\nContent-Length: 70000\r\n\r\n",
-        full,
-    ];
-    for bytes in silent_or_wrong {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let server = tokio::spawn(answers(listener, bytes));
-        let mut plan = plan("registration-storm.toml", &["fleet.phones=20", "slo=[]"]);
-        let topology = &mut plan.topology;
-        for node in &mut topology.nodes {
-            node.services
-                .retain(|&service| service != resetstorm::cluster::ServiceKind::CallManager);
-            node.ports = node.ports.with(Dialogue::Sip, port);
-        }
-        for node in &mut topology.nodes[1..] {
-            node.address = [127, 0, 0, 1].into();
-        }
-        let summary = run(&plan).await;
-        let phones = &summary.phones;
-        assert_eq!((phones.registered, phones.unregistered_no_answer), (0, 20), "{bytes:?}");
-        server.abort();
-    }
+    tokio::join!(
+        gives_a_cause(b""),
+        gives_a_cause(b"HTTP/1.1 200 OK\r\n\r\n"),
+        gives_a_cause(b"SIP/2.0 200 OK\r\nCSeq: 1 REGISTER\r\nContent-Length: 0\r\n\r\n"),
+        gives_a_cause(b"SIP/2.0 200 OK\r\nContent-Length: 70000\r\n\r\n"),
+        gives_a_cause(b"SIP/2.0 503 Busy\r\nCSeq: CSEQ\r\nContent-Length: 0\r\n\r\n"),
+    );
 }

@@ -20,6 +20,9 @@ const PHONES: u64 = 300;
 /// Somebody presses buttons, too, so that panels of services have data.
 const PRESSES: &str = "fleet.use=[{ kind = 'directory', rate = '60/m', from = '0s', for = '3s' }]";
 
+/// Something beside phones is tried, so that panels of probes have data.
+const PROBE: &str = "probe=[{ kind = 'sip-trunk', node = 'pub' }]";
+
 /// Of all that is served, web pages too.
 const PORTS: &str = "cluster.node.pub.ports={ tftp = 0, tvs = 0, capf = 0, http = 0, https = 0, \
     tomcat = 0, tomcat-http = 0 }";
@@ -177,7 +180,7 @@ fn prometheus_scrapes_a_run_and_every_query_of_the_board_has_data() {
         resetstorm()
             .args(["run", SCENARIO, "--phones", &PHONES.to_string(), "--progress", "lines"])
             .args(["--set", PORTS, "--set", "event.reset-1.reset-phones.spread=5s"])
-            .args(["--set", PRESSES, "--set", "slo=[]"])
+            .args(["--set", PRESSES, "--set", PROBE, "--set", "slo=[]"])
             .args(["--metrics-listen", &metrics.to_string(), "--metrics-linger", "1m", "--out"])
             .arg(folder.path()),
     );

@@ -66,7 +66,7 @@ pub fn read_export(text: &str) -> Result<Export, ExportError> {
         |names: &[&str]| names.iter().find_map(|name| head.iter().position(|cell| cell == name));
     let model = column(&MODELS).ok_or(ExportError::NoModel)?;
     let [name, pool, group, site] = [&NAMES[..], &POOLS, &GROUPS, &SITES].map(column);
-    let mut counts = Counts::default();
+    let (mut counts, mut seen) = (Counts::default(), std::collections::BTreeSet::new());
     for (at, row) in rows.enumerate() {
         if at >= ROWS_MAX {
             return Err(ExportError::TooMany);
@@ -76,8 +76,13 @@ pub fn read_export(text: &str) -> Result<Export, ExportError> {
         if row.iter().all(|cell| cell.trim().is_empty()) {
             continue;
         }
-        if name.is_some_and(|name| !is_phone(cell(name))) {
+        let mac = name.map(|name| mac_of(cell(name)));
+        if mac == Some(None) {
             add(&mut counts.left_out, "no device name of a desk phone".to_owned());
+            continue;
+        }
+        if mac.flatten().is_some_and(|mac| !seen.insert(mac)) {
+            add(&mut counts.left_out, "a device that stands in a row before".to_owned());
             continue;
         }
         let Some(model) = model_of(cell(model)) else {
@@ -135,11 +140,12 @@ fn most_first<K: Ord>(counts: std::collections::BTreeMap<K, u32>) -> Vec<(K, u32
     all
 }
 
-/// Whether a device name is that of a desk phone or analogue adapter: soft clients hold no ITL.
-fn is_phone(name: &str) -> bool {
+/// The MAC address in the device name of a desk phone or analogue adapter: soft clients hold no ITL.
+fn mac_of(name: &str) -> Option<u64> {
     let name = name.to_ascii_uppercase();
     let mac = name.strip_prefix("SEP").or_else(|| name.strip_prefix("ATA")).unwrap_or(&name);
-    mac.len() == 12 && mac.bytes().all(|b| b.is_ascii_hexdigit())
+    let is_mac = mac.len() == 12 && mac.bytes().all(|b| b.is_ascii_hexdigit());
+    is_mac.then(|| u64::from_str_radix(mac, 16).ok()).flatten()
 }
 
 /// The model in the words of CUCM: `Cisco 8841`, `Cisco ATA 191`, `CP-8832-K9`.
@@ -229,6 +235,14 @@ mod tests {
         assert_eq!(export.left_out, left_out);
         let ours = read_export("name;model;pool;site\nSEP0C75BD110001;7841;a;b\n").unwrap();
         assert_eq!((ours.phones, ours.pools), (1, vec![named("a", 1)]));
+    }
+
+    #[test]
+    fn a_device_that_stands_in_two_rows_is_one_phone() {
+        let rows = "name,model\nSEP0C75BD110001,8841\nsep0c75bd110001,8841\n0C75BD110002,8841\n";
+        let export = read_export(rows).unwrap();
+        assert_eq!(export.phones, 2);
+        assert_eq!(export.left_out, [("a device that stands in a row before".to_owned(), 1)]);
     }
 
     #[test]

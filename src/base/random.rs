@@ -39,6 +39,8 @@ pub enum Purpose {
     Press = 15,
     /// Names, questions and planned starts of a capacity measurement (owner: a request or a worker).
     Load = 16,
+    /// When a user does at his phone what a mail asks for.
+    Mail = 41,
     /// Which phones are traced whatever becomes of them.
     Trace = 40,
 }

@@ -170,8 +170,18 @@ fn pair(text: &str) -> Result<(String, String), String> {
     Ok((pool.trim().to_owned(), group.trim().to_owned()))
 }
 
+/// Longest name (choice): those of procedures have it, and more behind it.
+const NAME_MAX: usize = 64;
+
 /// Writes the scenario and says what to do with it.
 pub fn init(args: &InitArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
+    // Not only because of a procedure, whose name is longer.
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if args.name.is_empty() || args.name.len() > NAME_MAX || !args.name.chars().all(fits) {
+        let what = format!("these flags make no scenario: `{}` cannot be a name", args.name);
+        let help = format!("lower-case letters, digits and hyphens only, {NAME_MAX} at most");
+        return Err(CliError::usage(what, help));
+    }
     let start = start(args)?;
     let text = start.to_toml();
     let file = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("{}.toml", args.name)));

@@ -7,7 +7,10 @@ use clap::Args;
 use serde_json::Value;
 
 use crate::base::{DeviceName, PhoneId};
-use crate::report::{Diagnosis, Table, TableRow, trace_text, traces_jsonl};
+use crate::measure::StepKind;
+use crate::report::{
+    Diagnosis, PHONE_COLUMNS, PHONES_NEEDED, Table, TableRow, Words, trace_text, traces_jsonl,
+};
 use crate::sim::{Recorded, SimOptions, World};
 
 use super::ExitCode;
@@ -21,6 +24,7 @@ use super::past::{NAME_A_RUN, load_run, read_summary};
 /// sample. Any phone of a run in virtual time can be named: the run is played again for it.
 #[derive(Args, Clone, Debug)]
 #[command(after_long_help = TRACE_EXAMPLES)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct TraceArgs {
     /// Run directory
     #[arg(value_name = "RUN")]
@@ -29,7 +33,7 @@ pub struct TraceArgs {
     #[arg(value_name = "PHONE")]
     pub phone: Option<String>,
     /// So many boots, the longest first
-    #[arg(long, value_name = "N", conflicts_with = "phone")]
+    #[arg(long, value_name = "N", conflicts_with = "phone", value_parser = at_least_one)]
     pub worst: Option<usize>,
     /// Only phones that ended stuck
     #[arg(long, conflicts_with = "phone")]
@@ -43,6 +47,9 @@ pub struct TraceArgs {
     /// The words of a phone's console log instead
     #[arg(long)]
     pub console: bool,
+    /// The words of the traces of the TVS servers that were asked instead
+    #[arg(long, conflicts_with = "console")]
+    pub tvs: bool,
 }
 
 const TRACE_EXAMPLES: &str = "\
@@ -51,25 +58,41 @@ Examples:
   resetstorm trace runs/latest --stuck --step tvs
   resetstorm trace runs/latest SEP0C75BD110317 --console";
 
+fn at_least_one(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|&number| number > 0).ok_or("a whole number from 1".to_owned())
+}
+
 /// Boots that are shown unless somebody asks for more (choice).
 const SHOWN: usize = 5;
 
 /// Shows boots.
 pub fn trace(args: &TraceArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
+    if let Some(step) = &args.step
+        && StepKind::ALL.iter().all(|known| known.name() != step)
+    {
+        let names: Vec<&str> = StepKind::ALL.iter().map(|known| known.name()).collect();
+        let help = format!("steps: {}", names.join(", "));
+        return Err(CliError::usage(format!("there is no step `{step}`"), help));
+    }
     let boots = match &args.phone {
         Some(phone) => boots_of(args, phone)?,
         None => chosen(args)?,
     };
     let table = phones(&args.run)?;
+    let words = match (args.console, args.tvs) {
+        (true, _) => Words::Console,
+        (_, true) => Words::Tvs,
+        _ => Words::Plain,
+    };
     let out = match global.format {
         Format::Json => format!("{:#}\n", serde_json::json!({ "schema": 1, "boots": boots })),
-        Format::Text => boots.iter().map(|boot| told(boot, &table, args.console)).collect(),
+        Format::Text => boots.iter().map(|boot| told(boot, &table, words)).collect(),
     };
     output::print(&out)?;
     Ok(ExitCode::Ok)
 }
 
-fn told(boot: &Value, table: &Table, console: bool) -> String {
+fn told(boot: &Value, table: &Table, told_in: Words) -> String {
     let name = boot["phone"].as_str().unwrap_or_default();
     let row = table.rows().find(|row| row.text("phone") == name);
     let words = row.map(|row| {
@@ -79,7 +102,7 @@ fn told(boot: &Value, table: &Table, console: bool) -> String {
             .collect::<Vec<_>>()
             .join("  ")
     });
-    trace_text(boot, words.as_deref(), console) + "\n"
+    trace_text(boot, words.as_deref(), told_in) + "\n"
 }
 
 /// Boots that are kept of one phone, or that a run in virtual time plays again.
@@ -166,7 +189,7 @@ fn read_file(path: &Path) -> Result<String, CliError> {
 /// The `phones.csv` of a run.
 fn phones(run: &Path) -> Result<Table, CliError> {
     let path = run.join("phones.csv");
-    Table::parse(&read_file(&path)?)
+    Table::parse(&read_file(&path)?, &PHONE_COLUMNS[..PHONES_NEEDED])
         .map_err(|error| CliError::usage(format!("{}: {error}", path.display()), NAME_A_RUN))
 }
 

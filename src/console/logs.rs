@@ -2,8 +2,9 @@
 
 use jiff::tz::TimeZone;
 
-use crate::base::{NodeId, printable};
-use crate::cluster::Alarm;
+use crate::base::{DeviceName, NodeId, PhoneId, printable};
+use crate::cluster::{Alarm, LscOperation, LscStatus, Row, ServiceKind};
+use crate::crypto::Certificate;
 
 use super::command::{LogVerb, Refusal};
 use super::view::View;
@@ -13,6 +14,12 @@ const FOLDER: &str = "syslog";
 
 /// The log of its name: what the Certificate Monitor has to say (EXP-02).
 const LOG: &str = "CiscoSyslog";
+
+/// Where CAPF leaves the LSCs that it has fetched of phones with "Troubleshoot" (TOOL-08).
+const FETCHED: [&str; 4] = ["cm", "trace", "capf", "sdi"];
+
+/// The ending of such a file, behind the name of the phone.
+const LSC: &str = "-L1.cer";
 
 /// Where `activelog` begins.
 const ROOT: &str = "/var/log/active";
@@ -34,19 +41,24 @@ pub(super) fn answer(
     let path = words.next().unwrap_or_default();
     let more: Vec<&str> = words.collect();
     if verb == LogVerb::List && more.is_empty() {
-        return list(path);
+        return list(path, fetched(node, view).as_deref());
     }
-    if path.trim_start_matches('/') != format!("{FOLDER}/{LOG}") {
-        return Err(no_such_file());
-    }
-    let lines = lines(node, view);
+    let path = path.trim_start_matches('/');
+    let lines = if path == format!("{FOLDER}/{LOG}") {
+        lines(node, view)
+    } else {
+        let all = fetched(node, view).unwrap_or_default().into_iter();
+        let mut named = all.filter(|(name, _)| path == format!("{}/{name}", FETCHED.join("/")));
+        let (_, row) = named.next().ok_or_else(no_such_file)?;
+        pem(&row).lines().map(|line| format!("{line}\n")).collect()
+    };
     match (verb, more.as_slice()) {
         (LogVerb::View, []) => Ok(lines.concat()),
         (LogVerb::Tail, []) => Ok(tail(&lines, TAIL_LINES)),
         (LogVerb::Tail, [count]) => {
             count.parse().map(|count| tail(&lines, count)).map_err(|_| incorrect())
         }
-        (LogVerb::Search, [_, ..]) => Ok(search(&lines, &more.join(" "))),
+        (LogVerb::Search, [_, ..]) => Ok(search(path, &lines, &more.join(" "))),
         _ => Err(incorrect()),
     }
 }
@@ -67,12 +79,46 @@ fn lines(node: NodeId, view: &View<'_>) -> Vec<String> {
     own.map(|(_, message)| format!("{}\n", printable(&message))).collect()
 }
 
-fn list(path: &str) -> Result<String, Refusal> {
+/// The phones whose LSC CAPF has fetched, by the names of the files; `None` on a node without CAPF.
+fn fetched(node: NodeId, view: &View<'_>) -> Option<Vec<(String, Row)>> {
+    let cluster = view.cluster?;
+    view.topology.nodes_with(ServiceKind::Capf).find(|&capf| capf == node)?;
+    let is_fetched =
+        |row: &Row| row.lsc.is_some() && row.status == LscStatus::Success(LscOperation::Fetch);
+    let rows = cluster.devices().rows().into_iter().filter(|(_, row)| is_fetched(row));
+    let name = |phone: PhoneId| format!("{}{LSC}", DeviceName::of_phone(phone));
+    Some(rows.map(|(phone, row)| (name(phone), row)).collect())
+}
+
+/// The certificate of a phone as text.
+fn pem(row: &Row) -> String {
+    let lsc = row.lsc.as_ref().and_then(|lsc| Certificate::from_der(&lsc.der).ok());
+    lsc.map(|lsc| lsc.to_pem()).unwrap_or_default()
+}
+
+/// Folders and files below a path.
+fn list(path: &str, fetched: Option<&[(String, Row)]>) -> Result<String, Refusal> {
+    let told = |folders: &[&str], files: &[&str]| {
+        let lines = folders.iter().flat_map(|&name| ["<dir>   ", name, "\n"]);
+        let lines: String = lines.chain(files.iter().flat_map(|&name| [name, "\n"])).collect();
+        format!("{lines}dir count = {}, file count = {}\n", folders.len(), files.len())
+    };
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
-    match parts[..] {
-        [] | ["*"] => Ok(format!("<dir>   {FOLDER}\ndir count = 1, file count = 0\n")),
-        [FOLDER] => Ok(format!("{LOG}\ndir count = 0, file count = 1\n")),
-        [FOLDER, file] if fits(LOG, file, "*") => list(FOLDER),
+    let parts = parts.strip_suffix(&["*"]).unwrap_or(&parts);
+    match (parts, fetched) {
+        ([], None) => Ok(told(&[FOLDER], &[])),
+        ([], Some(_)) => Ok(told(&[FETCHED[0], FOLDER], &[])),
+        ([FOLDER], _) => Ok(told(&[], &[LOG])),
+        ([FOLDER, file], _) if fits(LOG, file, "*") => Ok(told(&[], &[LOG])),
+        (parts, Some(all)) if FETCHED.starts_with(parts) => match FETCHED.get(parts.len()) {
+            Some(next) => Ok(told(&[next], &[])),
+            None => Ok(told(&[], &all.iter().map(|(name, _)| &name[..]).collect::<Vec<_>>())),
+        },
+        ([folders @ .., file], Some(all)) if *folders == FETCHED => {
+            let names = all.iter().map(|(name, _)| &name[..]);
+            let names: Vec<&str> = names.filter(|name| fits(name, file, "*")).collect();
+            if names.is_empty() { Err(no_such_file()) } else { Ok(told(&[], &names)) }
+        }
         _ => Err(no_such_file()),
     }
 }
@@ -82,10 +128,10 @@ fn tail(lines: &[String], count: usize) -> String {
 }
 
 /// The lines with this text, in which `.*` stands for anything.
-fn search(lines: &[String], text: &str) -> String {
+fn search(path: &str, lines: &[String], text: &str) -> String {
     let text = format!(".*{}.*", text.trim_matches('"'));
     let found: String = lines.iter().filter(|line| fits(line, &text, ".*")).cloned().collect();
-    let path = format!("{ROOT}/{FOLDER}/{LOG}");
+    let path = format!("{ROOT}/{path}");
     format!("Searching path: {path}\nSearching file: {path}\n{found}Search completed\n")
 }
 

@@ -35,6 +35,8 @@ pub struct Remedy {
     pub hours: Option<f64>,
     /// Entries for the end of the scenario that rehearse it, TOML; empty where a scenario cannot.
     pub steps: String,
+    /// The mail to users who are to help themselves; empty where they are not asked.
+    pub mail: String,
 }
 
 /// A service of a node that presents or signs with a certificate from a moment on.

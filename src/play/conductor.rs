@@ -636,12 +636,14 @@ impl Play {
     /// What the end of a run has found of each phone.
     pub fn roll(&self, phones: &[Phone]) -> Roll {
         let mut roll = Roll::default();
-        let mut bench = self.cluster.as_ref().map(|cluster| Bench::new(cluster, &self.homes));
+        // Before the first reset nothing is known of what phones and servers say to each other.
+        let looked_at = self.cluster.as_ref().filter(|_| self.any_wave);
+        let mut bench = looked_at.map(|cluster| Bench::new(cluster, &self.homes));
         for phone in phones {
             let tftp = self.homes.first(phone.id());
             let entry = match &mut bench {
                 Some(bench) => bench.entry(phone, &mut roll),
-                None => RollEntry { tftp, itl: None, conditions: None },
+                None => RollEntry { tftp, itl: None, conditions: None, scriptable: None },
             };
             roll.entries.push(entry);
         }

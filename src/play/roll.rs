@@ -36,6 +36,10 @@ pub struct RollEntry {
     pub itl: Option<u16>,
     /// What speaks for the deletion of its ITL; `None` where the servers are not ours.
     pub conditions: Option<Conditions>,
+    /// Whether a script that pushes keys (SOAP, XML) could erase its lists: the phone asks its
+    /// authentication URL who pushes, and over HTTPS somebody must vouch for that server (TOOL-09).
+    /// `None` where it holds no list or the servers are not ours.
+    pub scriptable: Option<bool>,
 }
 
 /// What must hold, all of it, before an ITL is deleted (TOOL-01). That it shows "Verification
@@ -77,7 +81,22 @@ impl<'a> Bench<'a> {
         };
         let itl = phone.itl_checksum().and_then(|checksum| self.itl(checksum, roll));
         let tftp = self.homes.first(phone.id());
-        RollEntry { tftp, itl, conditions: Some(conditions) }
+        let scriptable = phone.holds_lists().then(|| self.is_scriptable(phone));
+        RollEntry { tftp, itl, conditions: Some(conditions), scriptable }
+    }
+
+    fn is_scriptable(&mut self, phone: &Phone) -> bool {
+        let Some(config) = phone.config() else { return false };
+        let topology = self.cluster.topology();
+        // A phone that is stuck goes on with the URLs of its old configuration; without pages of a
+        // Tomcat they lead nowhere, and the parameter counts.
+        let has_pages = topology.nodes.iter().any(|node| node.ports.web.is_some());
+        let is_secured = if has_pages {
+            config.content.urls.secure_services.starts_with("https:")
+        } else {
+            topology.secured_urls
+        };
+        !is_secured || self.trusts_tvs(phone)
     }
 
     /// The place of an ITL; fleets hold few of them.

@@ -205,6 +205,7 @@ impl Inspector<'_> {
             ));
         }
         ways.push(erase_by_hand(who, phones));
+        ways.push(erase_by_users(who));
         if let Some(node) = kept {
             let name = self.name(node);
             ways.push(rehearsed(
@@ -260,7 +261,39 @@ fn erase_by_hand(who: &str, phones: u64) -> Remedy {
          \"{locked}m\" }}\n"
     );
     let at_once = hours / f64::from(TECHNICIANS);
-    Remedy { what, technician_hours: Some(hours), hours: Some(at_once), steps }
+    Remedy { what, technician_hours: Some(hours), hours: Some(at_once), steps, ..Remedy::default() }
+}
+
+/// What users are asked to press (TOOL-10): the path of the documents, and that of newer models.
+const MAIL: &str = "\
+Subject: your desk phone needs a minute of your time
+
+Your phone shows \"Trust List Verification Failed\". Calls work, but it takes no changes any more, \
+and its directory may not open. Please press on the phone:
+
+  Settings > Security Configuration > Trust List > ITL File
+  **#      (opens the lock)
+  Erase
+
+On models 78xx and 88xx: Applications > Admin Settings > Reset Settings > Security Settings.
+
+The phone restarts by itself and is well after a few minutes. If the menu is not there or is locked, \
+leave the phone as it is and answer this mail: somebody will come.
+";
+
+/// A mail asks the users of these phones; the rest is visited.
+fn erase_by_users(who: &str) -> Remedy {
+    let within = "8h";
+    let what = format!(
+        "ask the users of {who} by mail to press the keys (Settings > Security Configuration > Trust \
+         List > ITL File, **#, Erase), and visit those whose settings are locked (about {:.0} %)",
+        LOCKED * 100.0
+    );
+    let steps = format!(
+        "[[event]]\nwhen = \"fleet-settled\"\nerase-lists = {{ only = \"stuck\", users-within = \
+         \"{within}\", restricted = {LOCKED} }}\n"
+    );
+    Remedy { what, steps, mail: MAIL.to_owned(), ..Remedy::default() }
 }
 
 /// Whole hours, and tenths of the first ten.

@@ -52,6 +52,9 @@ pub(super) fn plan(visits: &Visits, seed: u64, phones: Vec<PhoneId>) -> Vec<Visi
         chosen = drawn.into_iter().take(count).map(|(_, phone)| phone).collect();
         chosen.sort_unstable();
     }
+    if let Some(within) = visits.users_within {
+        return by_users(visits, seed, &chosen, within);
+    }
     let people = (visits.technicians as usize).min(chosen.len());
     let mut free: BinaryHeap<Reverse<Span>> = (0..people).map(|_| Reverse(Span::ZERO)).collect();
     let mut visit = |phone: PhoneId| {
@@ -68,6 +71,21 @@ pub(super) fn plan(visits: &Visits, seed: u64, phones: Vec<PhoneId>) -> Vec<Visi
     all
 }
 
+/// Each user when he reads his mail; who cannot open the settings does nothing.
+fn by_users(visits: &Visits, seed: u64, phones: &[PhoneId], within: Span) -> Vec<Visit> {
+    let draw = |phone: PhoneId, purpose| stream(seed, u64::from(phone.0), purpose).unit();
+    let is_open = |phone: &&PhoneId| {
+        visits.restricted == 0.0 || draw(**phone, Purpose::SettingsAccess) >= visits.restricted
+    };
+    let visit = |&phone: &PhoneId| {
+        let after = within.fraction(draw(phone, Purpose::Mail));
+        Visit { phone, after, erases: true }
+    };
+    let mut all: Vec<Visit> = phones.iter().filter(is_open).map(visit).collect();
+    all.sort_by_key(|visit| (visit.after, visit.phone));
+    all
+}
+
 /// How long the visits to a fleet of `phones` take at most: until the last one of them is done.
 pub fn longest(visits: &Visits, seed: u64, phones: u32) -> Span {
     let all = plan(visits, seed, (0..phones).map(PhoneId).collect());
@@ -79,6 +97,21 @@ mod tests {
     use super::*;
     use crate::cluster::operator::phones::Visited;
 
+    #[test]
+    fn users_do_it_within_the_time_but_not_where_the_settings_are_locked() {
+        let within = Span::from_secs(3_600);
+        let asked = Visits { users_within: Some(within), restricted: 0.3, ..VISITS };
+        let all = plan(&asked, 1, (0..1_000).map(PhoneId).collect());
+        assert!((650..750).contains(&all.len()), "{}", all.len());
+        assert!(all.iter().all(|visit| visit.after < within && visit.erases));
+        assert!(all.is_sorted_by_key(|visit| visit.after));
+        let half = all.iter().filter(|visit| visit.after < Span::from_secs(1_800)).count();
+        assert!((300..400).contains(&half), "{half}");
+        // A share of the users is no matter of when they read.
+        let some = plan(&Visits { share: 0.5, ..asked }, 1, (0..1_000).map(PhoneId).collect());
+        assert!(some.iter().any(|visit| visit.after > Span::from_secs(3_000)));
+    }
+
     const VISITS: Visits = Visits {
         only: Visited::All,
         share: 1.0,
@@ -86,6 +119,7 @@ mod tests {
         per_phone: Span::from_secs(10),
         restricted: 0.0,
         per_restricted: Span::from_secs(60),
+        users_within: None,
     };
 
     fn planned(visits: &Visits, phones: &[u32]) -> Vec<(u32, u64)> {

@@ -11,6 +11,8 @@ pub struct Diagnosis {
     phone: String,
     result: String,
     conditions: [Condition; 4],
+    /// Whether a script that pushes keys could erase its lists (TOOL-09).
+    scriptable: Option<bool>,
 }
 
 /// One of the four conditions.
@@ -48,14 +50,23 @@ impl Diagnosis {
                 key: "itl_differs",
                 what: "its ITL is another one than TFTP serves",
                 holds: yes("itl_differs"),
-                seen: format!("phone {}, {}", or(row.text("itl"), "none"), served(summary, tftp)),
+                seen: lists(row, summary, tftp),
                 instead: "it holds the list that is served: its list is not the problem",
             },
             Condition {
                 key: "tvs_differs",
                 what: "no TVS presents a certificate of its list",
                 holds: yes("tvs_differs"),
-                seen: format!("list: {}; {}", listed(summary, row.text("itl")), presented(summary)),
+                seen: match yes("tvs_differs") {
+                    None => presented(summary),
+                    Some(_) => {
+                        format!(
+                            "list: {}; {}",
+                            listed(summary, row.text("itl")),
+                            presented(summary)
+                        )
+                    }
+                },
                 instead: "it trusts a TVS server that runs: reset it, and it asks that one",
             },
             Condition {
@@ -78,7 +89,7 @@ impl Diagnosis {
             },
         ];
         let (phone, result) = (row.text("phone").to_owned(), row.text("result").to_owned());
-        Diagnosis { phone, result, conditions }
+        Diagnosis { phone, result, conditions, scriptable: yes("scriptable") }
     }
 
     /// Whether nothing but the deletion helps: all four conditions hold.
@@ -88,11 +99,27 @@ impl Diagnosis {
 
     /// What is to be done instead of a deletion; nothing if that is right.
     fn instead(&self) -> Vec<&'static str> {
+        if self.result == "not-reset" {
+            return vec!["it was not reset in this run: nothing is known of it"];
+        }
         if self.result == "ready" {
             return vec!["it is ready: leave it alone"];
         }
         let others = self.conditions.iter().filter(|condition| condition.holds != Some(true));
         others.map(|condition| condition.instead).collect()
+    }
+
+    /// Whether somebody must stand before the phone, if its ITL is to be deleted.
+    fn by_script(&self) -> Option<&'static str> {
+        let can = self.scriptable.filter(|_| self.deletes())?;
+        Some(if can {
+            "a script that pushes keys (SOAP, XML) can do it: the authentication URL of its \
+             configuration can be asked"
+        } else {
+            "a script that pushes keys (SOAP, XML) cannot: the phone would ask its secure \
+             authentication URL who pushes, and no TVS that it trusts vouches for that server; \
+             somebody must press the keys"
+        })
     }
 
     /// For people.
@@ -114,6 +141,9 @@ impl Diagnosis {
             format!("do NOT delete the ITL: {}", self.instead().join("; "))
         };
         paragraph(&mut out, "verdict", &verdict);
+        if let Some(how) = self.by_script() {
+            paragraph(&mut out, "script", how);
+        }
         out
     }
 
@@ -133,6 +163,7 @@ impl Diagnosis {
             "result": self.result,
             "conditions": self.conditions.iter().map(condition).collect::<Vec<_>>(),
             "delete_itl": self.deletes(),
+            "scriptable": self.scriptable,
             "instead": if self.deletes() { Vec::new() } else { self.instead() },
         })
     }
@@ -140,6 +171,19 @@ impl Diagnosis {
 
 fn or<'a>(text: &'a str, none: &'a str) -> &'a str {
     if text.is_empty() { none } else { text }
+}
+
+/// The checksums of the lists that the phone holds and its node serves.
+fn lists(row: TableRow<'_>, summary: &Value, tftp: &str) -> String {
+    let own = row.text("itl");
+    let served = match row.text("itl_differs") {
+        "" => return "the run has not looked".to_owned(),
+        _ => served(summary, tftp),
+    };
+    // A restart alone makes a list with another time, so another checksum.
+    let is_anew = row.text("itl_differs") == "no" && !own.is_empty() && !served.ends_with(own);
+    let anew = if is_anew { ": the same content, signed anew" } else { "" };
+    format!("phone {}, {served}{anew}", or(own, "none"))
 }
 
 /// The checksum of the ITL that a node serves (TOOL-03).

@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::base::{Purpose, stream};
 
 use super::table::Table;
+use super::timeline::TIMELINE_COLUMNS;
 
 /// How far numbers of two runs lie apart that nothing tells apart but chance.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,7 +47,7 @@ impl Noise {
             return Noise::of_repeats(&repeats, least);
         }
         let table = fs::read_to_string(run.join("phones.csv")).ok();
-        match table.and_then(|text| Table::parse(&text).ok()) {
+        match table.and_then(|text| Table::parse(&text, &TIMELINE_COLUMNS).ok()) {
             Some(table) => Noise::of_seconds(&table, least),
             None => Noise::fixed(least),
         }

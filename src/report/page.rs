@@ -9,6 +9,7 @@ use crate::measure::{STATES, Summary, Unit};
 
 use super::plots::{self, Bar, Line, Mark};
 use super::run_files::RunFiles;
+use super::trace::Words;
 
 /// The report of a run as one page of HTML: no network, no script, plots as SVG.
 pub fn report_html(files: &RunFiles) -> String {
@@ -227,7 +228,7 @@ fn worst(files: &RunFiles) -> Vec<Value> {
     let row = |row: &super::table::TableRow<'_>| {
         let name = row.text("phone");
         let boot = files.traces.iter().rev().find(|boot| boot["phone"] == name);
-        let lines = boot.map(|boot| super::trace::trace_text(boot, None, false));
+        let lines = boot.map(|boot| super::trace::trace_text(boot, None, Words::Plain));
         json!({
             "name": name,
             "model": row.text("model"),

@@ -8,7 +8,7 @@ use super::table::{seconds_cell, to_csv};
 
 /// Columns of `phones.csv`. Times are in seconds from the start of the run. What begins with a
 /// condition of TOOL-01 is empty where the servers are not ours.
-pub const PHONE_COLUMNS: [&str; 21] = [
+pub const PHONE_COLUMNS: [&str; 22] = [
     "phone",
     "model",
     "group",
@@ -30,7 +30,11 @@ pub const PHONE_COLUMNS: [&str; 21] = [
     "itl_differs",
     "tvs_differs",
     "no_backup",
+    "scriptable",
 ];
+
+/// So many of them, from the first on, a reader cannot do without; the others came later.
+pub const PHONES_NEEDED: usize = 14;
 
 /// Rows that are written of phones that are ready (choice): 120 MB.
 const READY_MAX: usize = 1_000_000;
@@ -105,7 +109,7 @@ fn course(ledger: &Ledger, phone: PhoneId, record: &PhoneRecord, records: &Recor
 }
 
 /// What its end has found of it.
-fn found(records: &Records, record: &PhoneRecord, entry: Option<&RollEntry>) -> [String; 7] {
+fn found(records: &Records, record: &PhoneRecord, entry: Option<&RollEntry>) -> [String; 8] {
     let word = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
     let itl = entry.and_then(|entry| records.roll.itls.get(usize::from(entry.itl?)));
     let conditions = entry.and_then(|entry| entry.conditions);
@@ -118,5 +122,6 @@ fn found(records: &Records, record: &PhoneRecord, entry: Option<&RollEntry>) -> 
         condition(conditions.map(|all| all.list_differs)),
         condition(conditions.map(|all| all.tvs_differs)),
         condition(conditions.map(|all| all.no_backup)),
+        condition(entry.and_then(|entry| entry.scriptable)),
     ]
 }

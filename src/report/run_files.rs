@@ -6,7 +6,9 @@ use hdrhistogram::serialization::Deserializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 use serde_json::Value;
 
+use super::phones_csv::{PHONE_COLUMNS, PHONES_NEEDED};
 use super::table::Table;
+use super::timeline::TIMELINE_COLUMNS;
 
 /// The files of a run that a report is made of.
 #[derive(Debug)]
@@ -64,14 +66,15 @@ impl RunFiles {
             let value = serde_json::from_str(&text(name)?);
             value.map_err(|error| failed(name)(error.to_string()))
         };
-        let table = |name: &str| Table::parse(&text(name)?).map_err(failed(name));
+        let table =
+            |name: &str, needed: &[&str]| Table::parse(&text(name)?, needed).map_err(failed(name));
         let lines = text("trace.jsonl")?;
         let traces = lines.lines().map(serde_json::from_str).collect::<Result<_, _>>();
         Ok(RunFiles {
             manifest: json("run.json")?,
             summary: json("summary.json")?,
-            phones: table("phones.csv")?,
-            timeline: table("timeline.csv")?,
+            phones: table("phones.csv", &PHONE_COLUMNS[..PHONES_NEEDED])?,
+            timeline: table("timeline.csv", &TIMELINE_COLUMNS)?,
             latency: intervals(&text("latency.hlog")?).map_err(failed("latency.hlog"))?,
             traces: traces.map_err(|error| failed("trace.jsonl")(error.to_string()))?,
             scenario: text("scenario.toml")?,

@@ -34,13 +34,19 @@ where
 }
 
 impl Table {
-    /// Reads a table.
+    /// Reads a table that has these columns, and maybe more.
     ///
     /// # Errors
-    /// Where it is none, in words.
-    pub fn parse(text: &str) -> Result<Table, String> {
+    /// Where it is none, or has been cut off, in words.
+    pub fn parse(text: &str, needed: &[&str]) -> Result<Table, String> {
         let mut reader = csv::Reader::from_reader(text.as_bytes());
         let head = reader.headers().map_err(|error| error.to_string())?;
+        if let Some(lacks) = needed.iter().find(|name| head.iter().all(|cell| cell != **name)) {
+            return Err(format!("it has no column {lacks}"));
+        }
+        if !text.ends_with('\n') {
+            return Err("it breaks off within a row".to_owned());
+        }
         let columns = head.iter().enumerate().map(|(at, name)| (name.to_owned(), at)).collect();
         let rows = reader.into_records().collect::<Result<_, _>>();
         Ok(Table { columns, rows: rows.map_err(|error| error.to_string())? })
@@ -80,10 +86,13 @@ mod tests {
             [["a,\"b\"".to_owned(), seconds_cell(Some(1.5))], ["c".to_owned(), String::new()]];
         let text = to_csv(&["who", "when_s"], rows);
         assert_eq!(text, "who,when_s\r\n\"a,\"\"b\"\"\",1.500000\r\nc,\r\n");
-        let table = Table::parse(&text).unwrap();
+        let table = Table::parse(&text, &["when_s", "who"]).unwrap();
         let first = table.rows().next().unwrap();
         assert_eq!((first.text("who"), first.number("when_s")), ("a,\"b\"", Some(1.5)));
         assert_eq!((first.text("no"), first.number("who")), ("", None));
-        assert!(Table::parse("a,b\n1,2,3\n").is_err());
+        assert!(Table::parse("a,b\n1,2,3\n", &[]).is_err());
+        assert_eq!(Table::parse(&text, &["why"]), Err("it has no column why".to_owned()));
+        let cut = &text[..text.len() - 3];
+        assert_eq!(Table::parse(cut, &[]), Err("it breaks off within a row".to_owned()));
     }
 }

@@ -77,6 +77,8 @@ struct Line {
     text: String,
     /// What the console log of a phone would say (BOOT-06, BOOT-19).
     console: Vec<String>,
+    /// What the trace of the TVS server would say (TOOL-06), as far as a phone has noticed it.
+    tvs: Vec<String>,
 }
 
 impl Teller<'_> {
@@ -93,6 +95,7 @@ impl Teller<'_> {
                 "step": line.step.map(StepKind::name),
                 "text": line.text,
                 "console": line.console,
+                "tvs": line.tvs,
             }));
         }
         let outcome = trace.ended.map_or("unfinished".to_owned(), |(_, outcome)| match outcome {
@@ -131,8 +134,9 @@ impl Teller<'_> {
         next: Option<&Incident<'_>>,
         place: &mut Place,
     ) -> Option<Line> {
-        let plain =
-            |event, text: String| Some(Line { event, step: None, text, console: Vec::new() });
+        let plain = |event, text: String| {
+            Some(Line { event, step: None, text, console: Vec::new(), tvs: Vec::new() })
+        };
         match *incident {
             Incident::Turned(server) => {
                 place.server = Some(server);
@@ -148,7 +152,7 @@ impl Teller<'_> {
             }
             Incident::BootBegan(_) => plain("boot", "boot begins".into()),
             Incident::ListsErased => plain("erased", "somebody erases its lists by hand".into()),
-            Incident::Phone(fact) => self.fact(now, fact, place),
+            Incident::Phone(fact) => self.fact(phone, now, fact, place),
             Incident::Ended { step, end, planned, started } => {
                 self.ended(phone, step, end, [planned, started, now], next, place)
             }
@@ -217,10 +221,10 @@ impl Teller<'_> {
             place.is_general = Some(step);
         }
         let text = format!("{what:<10} {server}  {how:<5} {took:>8}  {result}");
-        Some(Line { event: "ended", step: Some(step), text, console })
+        Some(Line { event: "ended", step: Some(step), text, console, tvs: Vec::new() })
     }
 
-    fn fact(&self, now: Time, fact: Fact, place: &Place) -> Option<Line> {
+    fn fact(&self, phone: &str, now: Time, fact: Fact, place: &Place) -> Option<Line> {
         let server = self.server(place);
         let tvs = || self.certificate(&format!("tvs on {server}"), "presents", now);
         let (event, text) = match fact {
@@ -292,7 +296,8 @@ impl Teller<'_> {
             Fact::Lsc(LscFact::Ended(end)) => end.log().iter().map(|&line| line.into()).collect(),
             _ => Vec::new(),
         };
-        Some(Line { event, step: None, text, console })
+        let tvs = tvs_trace(phone, &server, fact);
+        Some(Line { event, step: None, text, console, tvs })
     }
 
     /// The server of the step in hand by the name of its node.
@@ -318,6 +323,39 @@ impl Teller<'_> {
 
     fn header_bytes(&self, server: &str, now: Time) -> Option<u64> {
         self.last(&format!("tftp on {server}"), "signs the list", now)?.header_bytes
+    }
+}
+
+/// A question in the words of a TVS server's trace (names of messages: Cisco's published traces of
+/// VERIFY; those of QUERY by analogy). A server that was not reached has nothing to say.
+fn tvs_trace(phone: &str, server: &str, fact: Fact) -> Vec<String> {
+    let line = |text: &str| format!("TVS {server} | debug {text}");
+    let connects = line(&format!("Got a new ph conn {phone}"));
+    match fact {
+        Fact::TvsAnswered { command, is_found } => {
+            let name = match command {
+                Command::VerifyResponse => "CERT_VERIFICATION",
+                _ => "QUERY_CERT",
+            };
+            let found = if is_found { "found and equal" } else { "not found" };
+            let status = u8::from(!is_found);
+            vec![
+                connects,
+                line("TLS HS Done for ph_conn"),
+                line(&format!("MsgType : TVS_MSG_{name}_REQ")),
+                line(&format!(
+                    "CertificateDBCache::getCertificateInformation - Certificate {found}"
+                )),
+                line(&format!("MsgType : TVS_MSG_{name}_RES, status {status}")),
+            ]
+        }
+        Fact::TvsAttemptFailed { fault: TvsFault::CertificateRefused } => {
+            vec![
+                connects,
+                line("TLS HS failed for ph_conn: the phone does not know this certificate"),
+            ]
+        }
+        _ => Vec::new(),
     }
 }
 
@@ -447,8 +485,19 @@ fn console(
     vec![asked, came]
 }
 
-/// A boot of `trace.jsonl` for people; `console` shows what the phone's console log says instead.
-pub fn trace_text(boot: &Value, row: Option<&str>, console: bool) -> String {
+/// In whose words a boot is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Words {
+    /// For people.
+    Plain,
+    /// As the console log of the phone.
+    Console,
+    /// As the traces of the TVS servers that it asked.
+    Tvs,
+}
+
+/// A boot of `trace.jsonl`.
+pub fn trace_text(boot: &Value, row: Option<&str>, words: Words) -> String {
     let text = |key: &str| boot[key].as_str().unwrap_or("-").to_owned();
     let planned = boot["planned_s"].as_f64().unwrap_or_default();
     let length = boot["ended_s"].as_f64().map(|ended| ended - planned);
@@ -461,8 +510,9 @@ pub fn trace_text(boot: &Value, row: Option<&str>, console: bool) -> String {
     );
     for event in boot["events"].as_array().into_iter().flatten() {
         let at = event["at_s"].as_f64().unwrap_or_default();
-        if console {
-            for line in event["console"].as_array().into_iter().flatten() {
+        if words != Words::Plain {
+            let key = if words == Words::Console { "console" } else { "tvs" };
+            for line in event[key].as_array().into_iter().flatten() {
                 out += &format!("{at:>9.3}  {}\n", line.as_str().unwrap_or_default());
             }
             continue;
@@ -478,7 +528,7 @@ pub fn trace_text(boot: &Value, row: Option<&str>, console: bool) -> String {
         .filter_map(|part| Some((part["cause"].as_str()?, part["seconds"].as_f64()?)))
         .collect();
     let whole: f64 = spent.iter().map(|(_, seconds)| seconds).sum();
-    if whole > 0.0 && !console {
+    if whole > 0.0 && words == Words::Plain {
         let part =
             |(cause, seconds): &(&str, f64)| format!("{:.0} % {cause}", seconds / whole * 100.0);
         let parts: Vec<String> = spent.iter().take(5).map(part).collect();

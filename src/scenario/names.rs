@@ -65,9 +65,17 @@ pub(super) fn check_host(text: &Text) -> Result<(), Problem> {
     Err(problem.help("1 to 63 letters, digits and hyphens, no hyphen at either end"))
 }
 
+/// Longest name in characters (choice): a run directory has two of them and its time in its name,
+/// which a file system ends at 255.
+const NAME_MAX: usize = 100;
+
 /// Refuses what cannot name a scenario or a group: lower-case letters, digits and hyphens.
 pub(super) fn check_plain(text: &Text) -> Result<(), Problem> {
     let name = text.get_ref();
+    if name.len() > NAME_MAX {
+        let what = format!("a name of {} characters", name.chars().count());
+        return Err(Problem::new(text.span(), what).help(format!("{NAME_MAX} at most")));
+    }
     let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if !name.is_empty() && name.chars().all(fits) {
         return Ok(());
@@ -117,7 +125,8 @@ mod tests {
         for good in ["a", "s-01", "-"] {
             assert_eq!(check_plain(&text(good)), Ok(()), "{good}");
         }
-        for bad in ["", "A", "a b", "a/b", "a_b", "..", "é"] {
+        assert_eq!(check_plain(&text(&"a".repeat(100))), Ok(()));
+        for bad in ["", "A", "a b", "a/b", "a_b", "..", "é", &"a".repeat(101)] {
             assert!(check_plain(&text(bad)).is_err(), "{bad}");
         }
     }

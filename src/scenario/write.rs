@@ -407,6 +407,7 @@ mod tests {
             "erase-lists={}",
             "upgrade-firmware={load='sip88xx.1',model='8841'}",
             "erase-lists={only='all',share='12.34%',technicians=7,per-phone='90s'}",
+            "erase-lists={users-within='8h',share='60%',restricted=0.3}",
             "erase-lists={share=0.123456789,restricted=1,per-restricted='1.5h'}",
             "procedure='rollback'",
             "procedure={name='two-tftp-order',nodes=['pub','sub'],spread='5s'}",

@@ -152,7 +152,10 @@ fn what_init_cannot_do_is_refused_with_a_way_out() {
     refused(&["init", "once"], "once.toml is there already");
     assert_eq!(run_in(folder.path(), &["init", "once", "--force"]).0, 0);
     refused(&["init", "new", "--release", "13.7"], "these flags make no scenario");
-    refused(&["init", "Not A Name"], "these flags make no scenario");
+    refused(
+        &["init", "Not A Name"],
+        "these flags make no scenario: `Not A Name` cannot be a name\n",
+    );
     refused(&["init", "new", "--import", "no.csv"], "no.csv: cannot be read");
     fs::write(folder.path().join("bad.csv"), "name,pool\nSEP0C75BD110001,a\n").unwrap();
     refused(&["init", "new", "--import", "bad.csv"], "no column says of which model");

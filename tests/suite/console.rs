@@ -845,6 +845,51 @@ fn the_log_of_a_node_has_the_messages_of_its_certificate_monitor() {
     }
 }
 
+#[test]
+fn an_lsc_that_capf_has_fetched_is_a_file_of_its_trace() {
+    use resetstorm::base::{DeviceName, PhoneId};
+    use resetstorm::cluster::{IssuedLsc, LscJob, LscOperation};
+    use resetstorm::wire::AuthMode;
+    let cluster = cluster(R10);
+    let look = |line: &str| {
+        let text = screen(&cluster, PUB, &[line]);
+        text.split_once('\n').unwrap().1.to_owned()
+    };
+    let list = "file list activelog cm/trace/capf/sdi";
+    assert_eq!(look(list), "dir count = 0, file count = 0\n");
+    // What the phone shows in the dialogue of "Troubleshoot"; an LSC that it was given is no file.
+    let (_, _, own) = cluster.stores().identities().next().unwrap();
+    let lsc = IssuedLsc::new(own.certificate());
+    let begin = |operation| {
+        let mode = AuthMode::NullString;
+        let job = LscJob {
+            operation,
+            mode,
+            key: resetstorm::crypto::KeySpec::Rsa(2_048),
+            password: None,
+            completes_by_s: 1_400_000_000,
+        };
+        let phone = std::iter::once(PhoneId(0));
+        cluster.devices().schedule(phone, &std::sync::Arc::new(job), |_| mode, Time::ZERO);
+    };
+    begin(LscOperation::Install);
+    cluster.devices().stored(PhoneId(0), lsc.clone(), Time::ZERO);
+    assert_eq!(look(list), "dir count = 0, file count = 0\n");
+    begin(LscOperation::Fetch);
+    cluster.devices().fetched(PhoneId(0), lsc, Time::ZERO);
+    let file = format!("{}-L1.cer", DeviceName::of_phone(PhoneId(0)));
+    for path in ["", "/*", "/SEP*", &format!("/{file}")] {
+        let listed = look(&format!("{list}{path}"));
+        assert_eq!(listed, format!("{file}\ndir count = 0, file count = 1\n"), "{path}");
+    }
+    let pem = look(&format!("file view activelog cm/trace/capf/sdi/{file}"));
+    assert_eq!(pem, own.certificate().to_pem());
+    assert_eq!(look("file list activelog cm"), "<dir>   trace\ndir count = 1, file count = 0\n");
+    let missing = "file view activelog cm/trace/capf/sdi/SEP000000000000-L1.cer";
+    assert!(answer(&cluster, PUB, &[missing]).is_refused);
+    assert!(answer(&cluster, SUB, &[list]).is_refused, "CAPF runs on the publisher");
+}
+
 /// What an administrator clicks has a command or a verb, and both are taken as the guide has them.
 #[test]
 fn the_pages_of_the_documents_are_commands_and_verbs() {

@@ -50,7 +50,7 @@ fn json(path: &Path, name: &str) -> Value {
 }
 
 fn table(path: &Path, name: &str) -> Table {
-    Table::parse(&read(path, name)).unwrap()
+    Table::parse(&read(path, name), &[]).unwrap()
 }
 
 /// The words of a text, whatever its lines.
@@ -112,7 +112,7 @@ fn a_remedy_that_is_rehearsed_brings_all_phones_back() {
     // Before the way back that these scenarios have themselves.
     let cases = [
         (SHORT, vec![], vec![0]),
-        (RESTORE, vec!["event.restore-1={after='previous', start={node='pub'}}"], vec![0, 1]),
+        (RESTORE, vec!["event.restore-1={after='previous', start={node='pub'}}"], vec![0, 2]),
         (
             LOCALKEY,
             vec!["event.reset-itl-localkey-1={after='previous', start={node='pub'}}"],
@@ -173,6 +173,107 @@ fn an_itl_is_deleted_only_if_all_four_conditions_hold() {
         text.contains("do NOT delete the ITL: as the last resort restore the node from the backup"),
         "{text}"
     );
+}
+
+#[test]
+fn users_are_asked_by_mail_and_locked_phones_are_left() {
+    let out = tempfile::tempdir().unwrap();
+    let (_, path) = sim(out.path(), SHORT, 2_000, &[]);
+    let summary = json(&path, "summary.json");
+    let remedies = summary["stranded"][0]["remedies"].as_array().unwrap();
+    let by_mail = remedies.iter().position(|one| one["mail"] != "").unwrap();
+    let mail = remedies[by_mail]["mail"].as_str().unwrap();
+    for part in ["Subject: ", "Security Configuration > Trust List > ITL File", "**#", "Erase"] {
+        assert!(mail.contains(part), "{part} in {mail}");
+    }
+    let page = read(&path, "report.html");
+    assert!(page.contains("<summary>the mail</summary>") && page.contains("opens the lock"));
+    // 200 are stuck; the settings of three in ten are locked.
+    let file = out.path().join("rehearsed.toml");
+    fs::write(&file, rehearsed(&path, by_mail)).unwrap();
+    let (_, path) = sim(out.path(), file.to_str().unwrap(), 2_000, &[]);
+    let phones = &json(&path, "summary.json")["phones"];
+    let (stuck, erased) = (phones["stuck"].as_u64().unwrap(), phones["erased"].as_u64().unwrap());
+    assert!((40..80).contains(&stuck) && stuck + erased == 200, "{stuck} stuck, {erased} erased");
+}
+
+#[test]
+fn a_trace_has_the_words_of_the_tvs_servers() {
+    let out = tempfile::tempdir().unwrap();
+    let (_, path) = sim(out.path(), SHORT, 60, &[]);
+    let shown = path.to_str().unwrap();
+    // Who is stuck has refused the server; who is ready was answered.
+    let stuck = run(&["trace", shown, "--stuck", "--worst", "1", "--tvs"]).out;
+    let phone = stuck.split_whitespace().next().unwrap();
+    assert!(stuck.contains(&format!("TVS pub | debug Got a new ph conn {phone}")), "{stuck}");
+    assert!(stuck.contains("TLS HS failed") && !stuck.contains("MsgType"), "{stuck}");
+    let phones = table(&path, "phones.csv");
+    let ready = phones.rows().find(|row| row.text("result") == "ready").unwrap();
+    let ready = run(&["trace", shown, ready.text("phone"), "--tvs"]).out;
+    let at = |part: &str| ready.find(part).unwrap_or_else(|| panic!("{part} in {ready}"));
+    let asked = at("TVS sub | debug MsgType : TVS_MSG_QUERY_CERT_REQ");
+    assert!(asked < at("Certificate found and equal") && !ready.contains("READY"), "{ready}");
+    assert!(at("TVS_MSG_QUERY_CERT_RES, status 0") > asked);
+}
+
+#[test]
+fn a_script_erases_no_itl_where_tvs_and_the_secure_authentication_url_are_broken() {
+    let out = tempfile::tempdir().unwrap();
+    let diagnosed = |sets: &[&str]| {
+        let (_, path) = sim(out.path(), SHORT, 60, sets);
+        let phones = table(&path, "phones.csv");
+        let stuck = phones.rows().find(|row| row.text("result") == "stuck").unwrap();
+        let ready = phones.rows().find(|row| row.text("result") == "ready").unwrap();
+        assert_eq!(ready.text("scriptable"), "yes", "TVS vouches for its server");
+        let words_of = ["diagnose", path.to_str().unwrap(), stuck.text("phone")];
+        (stuck.text("scriptable").to_owned(), words(&run(&words_of).out))
+    };
+    let (scriptable, text) = diagnosed(&[]);
+    assert_eq!(scriptable, "no");
+    assert!(text.contains("script a script that pushes keys (SOAP, XML) cannot"), "{text}");
+    let (scriptable, text) = diagnosed(&["--set", "cluster.secured-phone-url=http"]);
+    assert_eq!(scriptable, "yes");
+    assert!(text.contains("a script that pushes keys (SOAP, XML) can do it"), "{text}");
+}
+
+#[test]
+fn a_trace_of_capf_stands_in_for_a_capture_of_port_3804() {
+    let out = tempfile::tempdir().unwrap();
+    let (_, path) = sim(out.path(), "scenarios/lsc-rollout.toml", 20, &[]);
+    let capf = run(&["trace", path.to_str().unwrap(), "--step", "capf", "--worst", "1"]);
+    assert_eq!(capf.code, 0, "{}", capf.err);
+    for part in ["goes to CAPF", "capf       pub", "(server presents CAPF of pub", "makes a pair"] {
+        assert!(capf.out.contains(part), "{part} in {}", capf.out);
+    }
+}
+
+#[test]
+fn a_run_without_a_reset_says_that_nothing_was_tried_instead_of_that_all_are_ready() {
+    let out = tempfile::tempdir().unwrap();
+    let file = out.path().join("none.toml");
+    let text = "schema=1\nname='none'\n[[cluster.node]]\nname='pub'\n[fleet]\nphones=3\n";
+    fs::write(&file, text).unwrap();
+    let (_, path) = sim(out.path(), file.to_str().unwrap(), 3, &[]);
+    for name in ["report.html", "report.md"] {
+        let report = read(&path, name);
+        assert!(report.contains("0 of 3 phones are ready"), "{name}");
+        assert!(!report.contains("every phone is ready"), "{name}");
+    }
+    let ended = run(&["diagnose", path.to_str().unwrap(), "SEP0C75BD000000"]);
+    let text = words(&ended.out);
+    assert!(text.contains("not reset in this run") && !text.contains("serves none"), "{text}");
+}
+
+#[test]
+fn what_a_trace_cannot_show_is_refused_with_what_there_is() {
+    let out = tempfile::tempdir().unwrap();
+    let (_, path) = sim(out.path(), SHORT, 20, &[]);
+    let shown = path.to_str().unwrap();
+    let step = run(&["trace", shown, "--step", "nonsense"]);
+    assert_eq!(step.code, 2);
+    assert!(step.err.contains("no step `nonsense`") && step.err.contains("itl"), "{}", step.err);
+    let none = run(&["trace", shown, "--worst", "0"]);
+    assert!(none.code == 2 && none.err.contains("a whole number from 1"), "{}", none.err);
 }
 
 #[test]
@@ -307,6 +408,92 @@ fn the_same_figure_stands_in_text_json_csv_prometheus_and_the_histogram_log() {
     assert_eq!(junit.matches("<testcase ").count(), slos);
 }
 
+/// The cells of a row of a text, behind its name: two blanks or more are between them.
+fn cells<'a>(text: &'a str, name: &str) -> Vec<Vec<&'a str>> {
+    let rows = text.lines().filter(|line| line.split("  ").next() == Some(name));
+    let cells = |line: &'a str| {
+        let cells = line.split("  ").map(str::trim).filter(|cell| !cell.is_empty());
+        cells.skip(1).collect::<Vec<_>>()
+    };
+    rows.map(cells).collect()
+}
+
+#[test]
+fn the_same_figure_stands_in_text_html_markdown_and_the_histograms_of_prometheus() {
+    use resetstorm::base::words::seconds;
+    let out = tempfile::tempdir().unwrap();
+    let (ended, path) = sim(out.path(), SHORT, 2_000, &["--openmetrics"]);
+    let summary = json(&path, "summary.json");
+    let [page, markdown, log, metrics] =
+        ["report.html", "report.md", "latency.hlog", "metrics.prom"].map(|name| read(&path, name));
+    let mut seen = 0;
+    for step in summary["steps"].as_array().unwrap() {
+        let name = step["step"].as_str().unwrap();
+        if step["count"] == 0 {
+            continue;
+        }
+        seen += 1;
+        let counted = |key: &str| step[key].as_u64().map_or("-".to_owned(), spaced);
+        let counts = ["count", "ok", "not_found", "stuck", "failed", "retry"].map(counted);
+        let time = |kind: &str, key: &str| seconds(step[format!("{kind}_time_s")][key].as_f64());
+        let text = cells(&ended.out, name);
+        let times = [
+            time("service", "p50"),
+            time("service", "p99"),
+            time("response", "p50"),
+            time("response", "p99"),
+            time("response", "max"),
+        ];
+        let [told_counts, told_times] = &text[..] else { panic!("{name}: {text:?}") };
+        assert_eq!(
+            (&told_counts[..], &told_times[..]),
+            (&counts.each_ref().map(|c| &c[..])[..], &times.each_ref().map(|t| &t[..])[..]),
+            "{name}"
+        );
+        let html: String =
+            counts.iter().flat_map(|cell| ["<td class=\"n\">", cell, "</td>"]).collect();
+        assert!(page.contains(&format!("<tr><td>{name}</td>{html}</tr>")), "{name}: {html}");
+        for kind in ["response", "service"] {
+            let dim = if kind == "service" { " dim" } else { "" };
+            let cell = |key: &str| format!("<td class=\"n{dim}\">{}</td>", time(kind, key));
+            let row = format!("{}{}{}", cell("p50"), cell("p90"), cell("p99"));
+            assert!(page.contains(&row), "{name} {kind}: {row}");
+            // All that was logged is counted, and no more.
+            let times = logged(&log, &format!("{name}.{kind}")).len();
+            let bucket = format!(
+                "resetstorm_operation_duration_seconds_count{{step=\"{name}\",kind=\"{kind}\"}} "
+            );
+            let mut exposed = metrics.lines().filter_map(|line| line.strip_prefix(&bucket));
+            let exposed = exposed.next_back().unwrap_or_else(|| panic!("{bucket}"));
+            let exposed: f64 = exposed.split(' ').next().unwrap().parse().unwrap();
+            assert_eq!(exposed as u64, times, "{name} {kind}");
+        }
+        let row = [&counts[..], &times[2..]].concat().join(" | ");
+        assert!(markdown.contains(&format!("| {name} | {row} |")), "{name}: {row} in {markdown}");
+    }
+    assert!(seen >= 5, "{seen}");
+    // Times of the fleet, and the conditions.
+    for key in ["p50", "p90", "p99", "last"] {
+        let (share, tile) = match key {
+            "last" => ("last".to_owned(), "all ready".to_owned()),
+            key => (format!("{} %", &key[1..]), format!("{} % ready", &key[1..])),
+        };
+        let ready = seconds(summary["fleet_ready_s"][key].as_f64());
+        assert!(words(&ended.out).contains(&format!("{share} {ready}")), "{share} {ready}");
+        assert!(page.contains(&format!("<b>{ready}</b>{tile}")), "{ready} {tile}");
+    }
+    for slo in summary["slos"].as_array().unwrap() {
+        let expr = slo["expr"].as_str().unwrap();
+        assert!(words(&ended.out).contains(expr) && markdown.contains(expr), "{expr}");
+    }
+    // Shares of time add up to a whole in the page, too.
+    let part = page.split("id=\"attribution\"").nth(1).unwrap().split("</table>").next().unwrap();
+    let shares: Vec<f64> =
+        part.split(" %</td>").filter_map(|part| part.rsplit('>').next()?.parse().ok()).collect();
+    assert_eq!(shares.len(), summary["attribution"].as_array().unwrap().len());
+    assert!((shares.iter().sum::<f64>() - 100.0).abs() < 1e-6, "{shares:?}");
+}
+
 /// A number with its thousands apart.
 fn spaced(number: u64) -> String {
     resetstorm::base::words::count(number)
@@ -389,6 +576,17 @@ fn the_report_is_one_page_without_script_or_network_that_has_every_section_and_f
     let words = ["report", path.to_str().unwrap(), "--out", again.to_str().unwrap()];
     assert_eq!(run(&words).code, 0);
     assert_eq!(read(&again, "report.html"), page);
+    // A file that was cut off is no smaller fleet.
+    for name in ["phones.csv", "timeline.csv"] {
+        let whole = read(&path, name);
+        for length in [20, whole.len() - 5] {
+            fs::write(path.join(name), &whole[..length]).unwrap();
+            let cut = run(&words);
+            let said = cut.err.contains(name) && cut.err.contains("help: ");
+            assert!(cut.code == 2 && said, "{name} {length}: {}", cut.err);
+        }
+        fs::write(path.join(name), whole).unwrap();
+    }
     fs::remove_file(path.join("phones.csv")).unwrap();
     let broken = run(&words);
     assert_eq!(broken.code, 2);

@@ -50,6 +50,27 @@ fn whoever_is_not_visited_stays_stuck() {
 }
 
 #[test]
+fn users_who_are_asked_by_mail_repair_the_fleet_but_for_locked_phones() {
+    let mail = "event.erase-lists-1={when='fleet-settled', erase-lists={users-within='8h', \
+                restricted='30%'}}";
+    // Without the reset behind it, which would be the last boot of all.
+    let after = "event.reset-2={after='previous', start={node='pub'}}";
+    let (summary, run) = play(&plan(&["fleet.phones=300", "slo=[]", mail, after]));
+    let phones = &summary.phones;
+    assert_eq!((phones.counts.erased, phones.stuck), (phones.ready, 300 - phones.ready));
+    assert!((180..240).contains(&phones.ready), "{}", phones.ready);
+    // The curve of the repair (TOOL-10): a straight line over the eight hours.
+    let first = run.ledger.phones().iter().filter(|phone| {
+        let ready = phone.ready().map(|at| at.since(Time::ZERO).as_secs_f64() / 3_600.0);
+        ready.is_some_and(|hours| hours < 4.0)
+    });
+    let first = first.count() as f64 / phones.ready as f64;
+    assert!((0.4..0.6).contains(&first), "{first}");
+    let hours = run.ended.since(Time::ZERO).as_secs_f64() / 3_600.0;
+    assert!((7.0..8.1).contains(&hours), "{hours}");
+}
+
+#[test]
 fn only_stuck_phones_are_visited_unless_all_are() {
     // Half of the fleet has a second TVS that still vouches.
     let sound = [

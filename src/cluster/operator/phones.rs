@@ -127,6 +127,9 @@ pub struct Visits {
     pub restricted: f64,
     /// Time of one at such a phone.
     pub per_restricted: Span,
+    /// No technician comes: a mail asks the users, and each presses the keys at a random moment of
+    /// this time. Nobody does it at a restricted phone (TOOL-10).
+    pub users_within: Option<Span>,
 }
 
 /// Phones that are visited.
@@ -157,7 +160,7 @@ impl Operation for EraseLists {
     }
 
     fn words(&self, _: &Topology) -> String {
-        let Visits { only, share, technicians, per_phone, restricted, per_restricted } =
+        let Visits { only, share, technicians, per_phone, restricted, per_restricted, .. } =
             self.visits;
         let percent = |share: f64| format!("{} %", (share * 1e6).round() / 1e4);
         let share = if share < 1.0 { format!("{} of ", percent(share)) } else { String::new() };
@@ -165,6 +168,16 @@ impl Operation for EraseLists {
             Visited::Stuck => "the stuck phones",
             Visited::All => "all phones",
         };
+        if let Some(within) = self.visits.users_within {
+            let left = if restricted > 0.0 {
+                format!(", nobody at the {} without settings access", percent(restricted))
+            } else {
+                String::new()
+            };
+            return format!(
+                "ask the users of {share}{phones} by mail to erase the lists: within {within}{left}"
+            );
+        }
         let slow = if restricted > 0.0 {
             format!(", {per_restricted} at the {} without settings access", percent(restricted))
         } else {
@@ -178,8 +191,12 @@ impl Operation for EraseLists {
     }
 
     fn record(&self) -> String {
-        let Visits { only, share, technicians, per_phone, restricted, per_restricted } =
+        let Visits { only, share, technicians, per_phone, restricted, per_restricted, .. } =
             self.visits;
+        if let Some(within) = self.visits.users_within {
+            let (only, within) = (only.name(), within.as_nanos());
+            return format!("erase-lists {only} {share} users {within} {restricted}");
+        }
         let (only, per_phone, slow) =
             (only.name(), per_phone.as_nanos(), per_restricted.as_nanos());
         format!("erase-lists {only} {share} {technicians} {per_phone} {restricted} {slow}")

@@ -34,10 +34,19 @@ const ERASE: Verb = Verb {
         Argument::length("per-phone").or_none(),
         Argument::share("restricted").or_none(),
         Argument::length("per-restricted").or_none(),
+        Argument::length("users-within").or_none(),
     ],
     read: erase_lists,
     write: |entry, _| {
         let EraseLists { visits } = entry.action.get()?;
+        if let Some(within) = visits.users_within {
+            return Some(vec![
+                ("only", visits.only.name().into()),
+                ("share", visits.share.into()),
+                ("restricted", visits.restricted.into()),
+                ("users-within", within.to_string().into()),
+            ]);
+        }
         Some(vec![
             ("only", visits.only.name().into()),
             ("share", visits.share.into()),
@@ -89,6 +98,17 @@ fn erase_lists(given: &Given, _: &mut Reader<'_>) -> Result<Step, Problem> {
     let only = given.text_if("only");
     let only = only.map(|text| one_of(text, "choice of phones", &VISITED, Visited::name));
     let length = |key, default| given.length_if(key).map_or(Ok(default), positive);
+    let users_within = given.length_if("users-within");
+    if let Some(within) = users_within {
+        let visited = given.count_if("technicians")?.is_some()
+            || given.length_if("per-phone").is_some()
+            || given.length_if("per-restricted").is_some();
+        if visited {
+            let what = "either the users erase the lists or technicians do".to_owned();
+            let help = "leave out `users-within`, or `technicians` and the time that they take";
+            return Err(Problem::new(within.span(), what).help(help));
+        }
+    }
     let visits = Visits {
         only: only.transpose()?.unwrap_or(Visited::Stuck),
         share: given.share_if("share")?.unwrap_or(1.0),
@@ -96,6 +116,7 @@ fn erase_lists(given: &Given, _: &mut Reader<'_>) -> Result<Step, Problem> {
         per_phone: length("per-phone", PER_PHONE)?,
         restricted: given.share_if("restricted")?.unwrap_or(0.0),
         per_restricted: length("per-restricted", PER_RESTRICTED)?,
+        users_within: users_within.map(positive).transpose()?,
     };
     Ok(EraseLists { visits }.into())
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use toml::Spanned;
 
-use crate::base::{ClusterId, NodeId, Span};
+use crate::base::{ClusterId, NodeId, Span, parse_span};
 use crate::cluster::{
     CapfSettings, CertificateKind, CtlMethod, Defect, FILE_SIGNATURES, FileSignature, GroupSpec,
     NOT_PLAYED, NodeSpec, Ports, RELEASES, Release, SECURITY_MODES, SERVICES, SIGN_CACHE_MODES,
@@ -17,7 +17,7 @@ use super::error::{Faults, Problem};
 use super::names::{
     Text, check_host, check_plain, check_unique, node_named, one_of, runs, url_scheme,
 };
-use super::quantity::{Length, parse_span, positive};
+use super::quantity::{Length, positive};
 use super::raw::{RawAutoReset, RawCapf, RawCluster, RawFault, RawGroup, RawNode, RawPorts};
 use super::verbs::certificate;
 

@@ -3,7 +3,7 @@ use std::ops::Range;
 
 use toml::Spanned;
 
-use crate::base::{Home, Model, ModelError, Span};
+use crate::base::{Home, Model, ModelError, Span, parse_span};
 use crate::cluster::{Registrar, SecurityMode, SecurityProfile, ServiceKind, Topology};
 use crate::phone::{
     BlockSizeRule, BootTime, FURTHER_FILES, FileKind, KeyTime, PhoneProfile, RegistrationRules,
@@ -21,7 +21,7 @@ use super::names::{Text, check_plain, check_unique, node_named, one_of, runs};
 use super::network::{percent, sites};
 use super::plan::{FleetPlan, FleetStart, Limits, Plan, STARTS, Target};
 use super::probes::{probes, unknown_peers};
-use super::quantity::{parse_span, positive};
+use super::quantity::positive;
 use super::raw::{
     OneOrMany, RawBlockSize, RawGroup, RawPhone, RawRegistration, RawRun, RawScenario,
     RawSecurityProfile, RawTarget, RawThink, Servers,

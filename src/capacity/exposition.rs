@@ -1,5 +1,3 @@
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use crate::base::Time;
 use crate::measure::{LevelKind, LoadInfo, LoadStep, StepMark, encode_load};
 use crate::net::Clock;
@@ -33,8 +31,7 @@ impl Exposition {
             Some(address) => Some(MetricsListener::start(address, encode_load(&info)).await?),
             None => None,
         };
-        let epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let began_s = epoch.as_secs_f64() - clock.now().as_secs_f64();
+        let began_s = clock.began_s();
         Ok(Exposition { plan: plan.metrics.clone(), listener, info, began_s })
     }
 

@@ -64,15 +64,15 @@ fn lsc_key(text: &str) -> Result<KeySpec, String> {
 
 /// The operation for every phone.
 fn roll_out(key: KeySpec) -> OperatorAction {
-    let phones = LscPhones { model: None, group: None, share: 1.0, only_stale: false };
     RollOutLsc {
         operation: LscOperation::Install,
         mode: AuthMode::NullString,
         key,
         string: None,
         completes_in: COMPLETES_IN,
-        phones,
+        phones: LscPhones::ALL,
         pace: None,
+        checks_capf: false,
     }
     .into()
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use resetstorm::base::{PhoneId, Time};
+use resetstorm::base::{DeviceName, PhoneId, Time};
 use resetstorm::crypto::{Certificate, KeyKind};
 use resetstorm::live::{self, LiveOptions, Observer};
 use resetstorm::measure::{Ledger, Summary, known_paths};
@@ -232,6 +232,115 @@ fn a_rollout_takes_what_its_sessions_carry_and_its_forecast_is_near_it() {
     let forecast = summary.capf.forecast_early_s.unwrap() / 3_600.0;
     assert!((forecast / hours - 1.0).abs() < 0.1, "{forecast} of {hours}");
     assert!(summary.lsc.postponed < 4 * 6_000, "{}", summary.lsc.postponed);
+}
+
+/// One publisher whose CAPF certificate has so long to live.
+fn with_capf_ending_in(days: u32, steps: &[&str]) -> (Summary, SimRun) {
+    let text = format!(
+        "schema=1\nname='t'\n[[cluster.node]]\nname='pub'\nexpires={{CAPF='{days}d'}}\n\
+         services=['callmanager','tftp','tvs','capf']\n[fleet]\nphones=6\nstart='itl-current'\n{}",
+        events(steps)
+    );
+    sim(&load(Path::new("t.toml"), &text, &[], &[]).unwrap())
+}
+
+#[test]
+fn no_rollout_begins_with_a_capf_certificate_near_its_end_where_somebody_looks() {
+    let checked = "roll-out-lsc={completes-in='5h', check-capf=true}";
+    let typed = "console=['set capf operation install completes-in=5h']";
+    for step in [checked, typed] {
+        let (summary, run) = with_capf_ending_in(30, &[step]);
+        assert_eq!((statuses(&summary), summary.lsc.installed), (vec![], 0), "{step}");
+        assert_eq!(run.ledger.counts().phones.boots, 0, "nobody is reset for nothing");
+        let said = summary.notes.join("\n")
+            + &run.facts.consoles.iter().map(|(_, text)| text.as_str()).collect::<String>();
+        assert!(said.contains("the CAPF certificate expires in "), "{step}: {said}");
+    }
+    assert_eq!(with_capf_ending_in(30, &[checked]).0.cluster.failed_actions, 1);
+    // Regenerated first, nothing stands against it; nor where nobody looks.
+    let regenerate = "regenerate={certificate='CAPF', node='pub'}";
+    let [capf, tftp] =
+        ["capf", "tftp"].map(|service| format!("restart={{service='{service}', node='pub'}}"));
+    let (summary, _) = with_capf_ending_in(30, &[regenerate, &capf, &tftp, RESET, checked]);
+    assert_eq!((summary.capf.done, summary.cluster.failed_actions), (6, 0));
+    let (summary, _) = with_capf_ending_in(30, &["roll-out-lsc={completes-in='5h'}"]);
+    assert_eq!(summary.capf.done, 6);
+    let (summary, _) = with_capf_ending_in(3_650, &[checked]);
+    assert_eq!(summary.capf.done, 6);
+}
+
+#[test]
+fn an_operation_typed_at_the_console_is_that_of_the_scenario() {
+    let play = |step: &str| {
+        let models = "models={'8841'=0.5,'7841'=0.5}\n";
+        sim(&plan(N, "", &(models.to_owned() + &events(&[step]))))
+    };
+    let (_, native) = play(
+        "roll-out-lsc={model='7841', key='ec-256', completes-in='5h', spread='10s', \
+         check-capf=true}",
+    );
+    let (summary, typed) = play(
+        "console=['set capf operation install model=7841 key=ec-256 completes-in=5h spread=10s']",
+    );
+    assert_eq!(typed.digest, native.digest);
+    let count = summary.capf.done;
+    assert!((15..=45).contains(&count), "{count}");
+    let begins = format!("Update of {count} phones: install LSCs on the phones of model 7841 (ec-");
+    let text = &typed.facts.consoles[0].1;
+    assert!(text.contains(&begins), "{text}");
+    // One phone, by its name.
+    let name = DeviceName::of_phone(PhoneId(3)).to_string().to_ascii_lowercase();
+    let (summary, run) = play(&format!("console=['set capf operation install device={name}']"));
+    assert_eq!(summary.capf.done, 1);
+    assert!(
+        run.phones
+            .iter()
+            .all(|phone| phone.lsc().is_some() == (phone.name().phone() == Some(PhoneId(3))))
+    );
+}
+
+#[test]
+fn the_capf_report_has_status_issuer_and_end_of_each_lsc() {
+    let steps = [
+        "roll-out-lsc={share='50%', completes-in='5h'}",
+        "roll-out-lsc={share='20%', mode='string', string='4711', completes-in='5h', apply=false}",
+        "console=['show capf phones','show capf report','show capf report status=Upgrade limit=2',\
+         'show capf report string=4711','show capf report expires-within=1d',\
+         'show capf report expires-within=6y']",
+    ];
+    let (summary, run) = sim(&plan(N, "", &events(&steps)));
+    let text = &run.facts.consoles[0].1;
+    let answers: Vec<&str> = text.split("admin:").skip(1).collect();
+    let [phones, all, two, with_string, soon, later] = answers[..] else { panic!("{text}") };
+    let of = |status: &str| {
+        let line = phones.lines().find(|line| line.starts_with(status)).unwrap_or_default();
+        line.split_whitespace().last().and_then(|count| count.parse::<u64>().ok()).unwrap_or(0)
+    };
+    let (pending, done) = (summary.capf.pending, summary.capf.done);
+    assert!(pending > 0 && done > 0, "{text}");
+    assert_eq!((of("Operation Pending"), of("Upgrade Success")), (pending, done), "{phones}");
+    assert_eq!(of("None "), u64::from(N) - pending - done, "{phones}");
+    assert_eq!((of("LSCs "), of("LSCs that have expired")), (summary.capf.installed, 0));
+    let rows = |answer: &str| answer.lines().filter(|line| line.starts_with("SEP")).count() as u64;
+    assert_eq!((rows(all), rows(two), rows(with_string)), (pending + done, 2, pending), "{text}");
+    let more = format!("{done} phones; {} are not printed (limit=2)", done - 2);
+    assert!(two.contains(&more), "{two}");
+    assert_eq!((rows(soon), rows(later)), (0, summary.capf.installed), "{text}");
+    // Each row says of its phone what that has.
+    for phone in run.phones.iter().filter(|phone| phone.lsc().is_some()) {
+        let (name, lsc) = (phone.name().to_string(), &phone.lsc().unwrap().certificate);
+        let row =
+            all.lines().find(|line| line.starts_with(&name)).unwrap_or_else(|| panic!("{name}"));
+        let issuer = lsc.issuer().split(';').find_map(|part| part.strip_prefix("CN=")).unwrap();
+        assert!(issuer.starts_with("CAPF-") && row.contains(issuer), "{row}");
+        let year = jiff_year(lsc.validity_s().1.unwrap());
+        assert!(row.contains(&format!(" UTC {year}")), "{row}: {year}");
+    }
+}
+
+/// The year of an instant.
+fn jiff_year(at_s: i64) -> i16 {
+    jiff::Timestamp::from_second(at_s).unwrap().to_zoned(jiff::tz::TimeZone::UTC).year()
 }
 
 struct Silent;

@@ -1,7 +1,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::base::{Calendar, Home, HostTable, Model, NodeId, PhoneId, Purpose, Span, Time, stream};
+use crate::base::{
+    Calendar, DeviceName, Home, HostTable, Model, NodeId, PhoneId, Purpose, Span, Time, stream,
+};
 use crate::crypto::{
     Certificate, CertificateSpec, Credential, EcIdentity, FIVE_YEARS_S, Identity, KeySource,
     SigningKey, certificate_request, manufacturers,

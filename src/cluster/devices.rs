@@ -31,6 +31,8 @@ struct Inner {
     ends: BTreeMap<i64, u64>,
     pace: RolloutPace,
     marks: Marks,
+    /// How often the LSC of a phone has changed that somebody watches, and when last.
+    watched: BTreeMap<PhoneId, (u64, Time)>,
 }
 
 /// An operation of one or many phones.
@@ -189,6 +191,16 @@ impl DeviceTable {
         self.is_used.load(Ordering::Acquire)
     }
 
+    /// Changes of the LSC of this phone are counted from now on.
+    pub fn watch(&self, phone: PhoneId) {
+        self.lock().watched.entry(phone).or_default();
+    }
+
+    /// How often the LSC of a phone has changed since it is watched, and when last.
+    pub fn changes(&self, phone: PhoneId) -> (u64, Time) {
+        self.lock().watched.get(&phone).copied().unwrap_or_default()
+    }
+
     /// Sets an operation for phones; `told` is what the configuration of each tells it.
     pub fn schedule(
         &self,
@@ -283,6 +295,9 @@ impl DeviceTable {
             }
             (row.told, row.appointment) = (AuthMode::None, None);
         });
+        if let Some((count, last)) = inner.watched.get_mut(&phone) {
+            (*count, *last) = (*count + 1, now);
+        }
         inner.pace.done(now);
         let left = inner.pending();
         let Marks { began, early, .. } = inner.marks;

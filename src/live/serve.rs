@@ -67,7 +67,9 @@ pub async fn serve(
             told = Post::next(&mut post, &stage.play, clock) => {
                 told.iter().for_each(|told| observer.told(told, clock.now()));
             }
-            _ = renders.tick(), if metrics.is_some() => {
+            _ = renders.tick() => {
+                // CAPF may have given a phone another LSC, which a probe judges.
+                operate(&mut stage, clock, observer).await?;
                 metrics.iter().for_each(|listener| listener.show(exposition(&stage)));
             }
             () = probes_due(&stage.play, clock) => {

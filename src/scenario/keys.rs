@@ -330,6 +330,9 @@ const KEYS: &[Key] = &[
             "uccx-login",
             "phone-vpn",
             "visual-voicemail",
+            "802.1x",
+            "phone-vpn-lsc",
+            "phone-proxy",
         ]),
         "",
         "what is tried",
@@ -344,6 +347,13 @@ const KEYS: &[Key] = &[
     ),
     key("probe[].unit", Takes::Text, "of the kind", "by which of its trust stores"),
     key("probe[].trusted", Takes::Truth, "true", "whether the node trusts it at the start"),
+    key(
+        "probe[].phone",
+        Takes::Text,
+        "the first one",
+        "the phone whose LSC a server judges, such as SEP0C75BD000000",
+    ),
+    key("probe[].mics", Takes::Truth, "false", "whether that server takes MICs, too"),
     key(
         "probe[].imports",
         Takes::Texts,

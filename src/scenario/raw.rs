@@ -344,6 +344,8 @@ pub(super) struct RawProbe {
     pub peer: Option<Text>,
     pub unit: Option<Text>,
     pub trusted: Option<Spanned<bool>>,
+    pub phone: Option<Text>,
+    pub mics: Option<Spanned<bool>>,
     pub imports: Option<Vec<Text>>,
 }
 

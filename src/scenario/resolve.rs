@@ -57,8 +57,10 @@ fn collect(raw: &RawScenario, known_paths: &[String], faults: &mut Faults) -> Op
     let homes = fleet.as_ref().map(|fleet| fleet.tftp.as_slice()).unwrap_or_default();
     let entries = topology.as_ref().map(|topology| timeline(&raw.event, topology, homes, faults));
     let topology_of = topology.as_ref();
+    let phones_of = fleet.as_ref().map_or(0, |fleet| fleet.phones);
     let probes = topology_of.map(|topology| {
-        let plans = probes(&raw.probe, topology, entries.as_deref().unwrap_or_default(), faults);
+        let plans =
+            probes(&raw.probe, topology, phones_of, entries.as_deref().unwrap_or_default(), faults);
         unknown_peers(&raw.event, &plans, faults);
         plans
     });

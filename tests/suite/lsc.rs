@@ -265,7 +265,7 @@ fn no_rollout_begins_with_a_capf_certificate_near_its_end_where_somebody_looks()
     assert_eq!((summary.capf.done, summary.cluster.failed_actions), (6, 0));
     let (summary, _) = with_capf_ending_in(30, &["roll-out-lsc={completes-in='5h'}"]);
     assert_eq!(summary.capf.done, 6);
-    let (summary, _) = with_capf_ending_in(3_650, &[checked]);
+    let (summary, _) = with_capf_ending_in(1_000, &[checked]);
     assert_eq!(summary.capf.done, 6);
 }
 

@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 use crate::base::{Stop, parse_span};
 use crate::measure::{COVERS, Summary, Verdict};
 use crate::net::signals::{self, Signal};
-use crate::report::{comparison_csv, comparison_of_orders, comparison_table, covers_text};
+use crate::report::{
+    Compared, comparison_csv, comparison_html, comparison_of_orders, comparison_table, covers_text,
+};
 use crate::scenario::{Plan, procedures};
 use crate::sim::{Axis, combinations, largest, play_all, ranked};
 
@@ -38,6 +40,9 @@ pub struct WhatifArgs {
     /// Write the table as CSV, too
     #[arg(long, value_name = "FILE")]
     pub csv: Option<PathBuf>,
+    /// Write the table as a page of HTML, with heat maps of the first two --vary
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
 }
 
 const WHATIF_EXAMPLES: &str = "\
@@ -45,7 +50,7 @@ Examples:
   resetstorm whatif scenarios/callmanager-regen.toml --vary cluster.sign-cache=off,lazy,prewarm
   resetstorm whatif scenarios/callmanager-and-tvs.toml scenarios/one-type-at-a-time.toml
   resetstorm whatif scenarios/storm-all-at-once.toml --phones 20000 \\
-      --vary cluster.cost.cores=1,2,4,8 --vary event.reset-1.reset-phones.spread=0s,30s,2m --csv grid.csv";
+      --vary cluster.cost.cores=1,2,4,8 --vary event.reset-1.reset-phones.spread=0s,30s,2m --report report.html";
 
 /// Variants at most: each is a whole world.
 const VARIANTS_MAX: usize = 10_000;
@@ -164,6 +169,15 @@ pub fn whatif(args: &WhatifArgs, global: &GlobalArgs) -> Result<ExitCode, CliErr
     output::print(&document)?;
     if let Some(path) = &args.csv {
         output::write_file(path, comparison_csv(&keys, &table).as_bytes())?;
+    }
+    if let Some(path) = &args.report {
+        let names: Vec<String> =
+            args.scenarios.iter().map(|path| label(path, &args.scenarios)).collect();
+        let axes: Vec<(&str, &[String])> =
+            args.vary.iter().map(|axis| (axis.key.as_str(), axis.values.as_slice())).collect();
+        let title = format!("what if: {}", names.join(", "));
+        let compared = Compared { title: &title, keys: &keys, axes: &axes, planned: size };
+        output::write_file(path, comparison_html(&compared, &table).as_bytes())?;
     }
     Ok(interrupted(table.len(), size).unwrap_or(ExitCode::Ok))
 }

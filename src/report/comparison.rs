@@ -5,7 +5,7 @@ use crate::base::words::aligned;
 use crate::measure::Summary;
 
 /// Columns of a comparison behind the values of the keys.
-const RESULTS: [&str; 11] = [
+pub(super) const RESULTS: [&str; 11] = [
     "verdict",
     "ready",
     "stuck",
@@ -54,15 +54,13 @@ fn table(keys: &[&str], rows: &[(Vec<String>, &Summary)], columns: &[&str]) -> S
         }
         table[0].push(if lettered { letters[at].clone() } else { key.to_owned() });
     }
-    let seconds =
-        |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.2} s"));
     let shown = |line: Vec<String>| -> Vec<String> {
         let all = head(keys).into_iter().zip(line).enumerate();
         let is_shown = |at: usize, name: &str| at < keys.len() || columns.contains(&name);
         all.filter(|(at, (name, _))| is_shown(*at, name)).map(|(_, (_, cell))| cell).collect()
     };
     table[0].extend(columns.iter().map(|name| name.trim_end_matches(" ready").to_owned()));
-    table.extend(rows.iter().map(|(values, summary)| shown(cells(values, summary, &seconds))));
+    table.extend(rows.iter().map(|(values, summary)| shown(cells(values, summary, &two_places))));
     let cut: BTreeSet<&str> = rows.iter().filter_map(|(_, summary)| summary.cut_by).collect();
     for by in cut {
         paragraph(&mut out, "cut", &format!("by {by}: not played to its end, without a rank"));
@@ -95,7 +93,13 @@ fn head(keys: &[&str]) -> Vec<String> {
     keys.iter().chain(&RESULTS).map(|&name| name.to_owned()).collect()
 }
 
-fn cells(
+/// Seconds as the table has them.
+pub(super) fn two_places(value: Option<f64>) -> String {
+    value.map_or("-".to_owned(), |value| format!("{value:.2} s"))
+}
+
+/// The values of a row, and behind them one cell for each of [`RESULTS`].
+pub(super) fn cells(
     values: &[String],
     summary: &Summary,
     seconds: &dyn Fn(Option<f64>) -> String,

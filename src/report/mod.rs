@@ -6,6 +6,7 @@ mod capacity;
 mod capacity_comparison;
 mod capacity_page;
 mod comparison;
+mod comparison_page;
 mod diagnosis;
 mod diff;
 mod guesses;
@@ -33,6 +34,7 @@ pub use capacity_comparison::{
 };
 pub use capacity_page::{capacity_html, capacity_md};
 pub use comparison::{comparison_csv, comparison_of_orders, comparison_table};
+pub use comparison_page::{Compared, comparison_html};
 pub use diagnosis::Diagnosis;
 pub use diff::{Diff, DiffRow};
 pub use junit::junit;

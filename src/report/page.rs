@@ -24,6 +24,7 @@ pub fn report_md(files: &RunFiles) -> String {
 pub(super) fn render(escape: AutoEscape, template: &'static str, context: &Value) -> String {
     let mut environment = Environment::new();
     environment.set_auto_escape_callback(move |_| escape.clone());
+    environment.add_global("style", include_str!("page.css"));
     environment.add_filter("cell", |text: String| text.replace('|', "\\|").replace('\n', " "));
     let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
     environment.set_syntax(syntax.expect("the usual delimiters are valid"));

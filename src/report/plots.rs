@@ -2,6 +2,7 @@
 
 use plotters::coord::ranged1d::{Ranged, ValueFormatter};
 use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use crate::base::words::seconds;
 
@@ -260,6 +261,97 @@ pub(super) fn heat(title: &str, cells: &[Cell]) -> String {
     finished(&svg, title)
 }
 
+/// An axis of a grid: what it is of, and the names along it.
+pub(super) struct GridAxis<'a> {
+    pub(super) key: &'a str,
+    pub(super) names: &'a [String],
+}
+
+/// A cell of a grid: where it is, what stands in it and, where that is a number, how much of the
+/// most it is.
+pub(super) struct GridCell {
+    pub(super) column: usize,
+    pub(super) row: usize,
+    pub(super) text: String,
+    pub(super) share: Option<f64>,
+}
+
+/// Longest name beside a row of a grid, in characters.
+const NAME_MAX: usize = 36;
+/// Width of a character of 12 points and height of a row, in units of the drawing.
+const CHARACTER: u32 = 7;
+const ROW: u32 = 24;
+
+/// A grid of cells with their texts, the darker the more; the first row on top.
+pub(super) fn grid(title: &str, x: &GridAxis<'_>, y: &GridAxis<'_>, cells: &[GridCell]) -> String {
+    let longest = |texts: &mut dyn Iterator<Item = &String>| {
+        texts.map(|text| text.chars().count()).max().unwrap_or(0)
+    };
+    let width_of = |characters: usize| CHARACTER * characters as u32 + 10;
+    let left = width_of(longest(&mut y.names.iter()).clamp(4, NAME_MAX));
+    let columns = (x.names.len() as u32).max(1);
+    let widest = width_of(longest(&mut cells.iter().map(|cell| &cell.text)));
+    let width = ((SIZE.0 - left) / columns).max(widest);
+    let below = ROW * y.names.len() as u32 + ROW;
+    let corner = |column: usize, row: usize| {
+        let across = left + width * column as u32;
+        (across.cast_signed(), (ROW + ROW * row as u32).cast_signed())
+    };
+    let middle = |column: usize, row: usize| {
+        let (across, down) = corner(column, row);
+        (across + width.cast_signed() / 2, down + ROW.cast_signed() / 2)
+    };
+    let mut svg = String::new();
+    {
+        let size = (left + width * columns + 2, below + 2 * ROW);
+        let area = SVGBackend::with_string(&mut svg, size).into_drawing_area();
+        let centred = Pos::new(HPos::Center, VPos::Center);
+        let font = || ("sans-serif", 12).into_font().color(&TEXT);
+        let write = |text: String, at: (i32, i32), style: TextStyle<'_>| {
+            area.draw(&Text::new(text, at, style)).expect(DRAWS);
+        };
+        for cell in cells {
+            let from = corner(cell.column, cell.row);
+            let to = (from.0 + width.cast_signed() - 1, from.1 + ROW.cast_signed() - 1);
+            if let Some(share) = cell.share {
+                // So light that the text can be read on it in either scheme.
+                let style = colour(0).mix(0.08 + 0.5 * share).filled();
+                area.draw(&Rectangle::new([from, to], style)).expect(DRAWS);
+            }
+            area.draw(&Rectangle::new([from, to], THIN.mix(0.2))).expect(DRAWS);
+            write(cell.text.clone(), middle(cell.column, cell.row), font().pos(centred));
+        }
+        for (row, name) in y.names.iter().enumerate() {
+            let at = (left.cast_signed() - 6, middle(0, row).1);
+            let style = font().pos(Pos::new(HPos::Right, VPos::Center));
+            write(clipped(name, NAME_MAX), at, style);
+        }
+        for (column, name) in x.names.iter().enumerate() {
+            let at = middle(column, y.names.len());
+            write(clipped(name, (width / CHARACTER) as usize), at, font().pos(centred));
+        }
+        write(
+            y.key.to_owned(),
+            (4, ROW.cast_signed() / 2),
+            font().pos(Pos::new(HPos::Left, VPos::Center)),
+        );
+        let under = (below + ROW + ROW / 2).cast_signed();
+        let at = ((left + width * columns / 2).cast_signed(), under);
+        write(x.key.to_owned(), at, font().pos(centred));
+        area.present().expect(DRAWS);
+    }
+    finished(&svg, title)
+}
+
+/// A text of so many characters at most.
+fn clipped(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text.to_owned();
+    }
+    let kept: String = text.chars().take(most.saturating_sub(1)).collect();
+    format!("{kept}…")
+}
+
 /// Lanes of bars, the first lane on top.
 pub(super) fn lanes(title: &str, names: &[String], bars: &[Bar], marks: &[Mark]) -> String {
     let (from, to) = range(bars.iter().flat_map(|bar| [bar.from, bar.to]));
@@ -359,6 +451,9 @@ mod tests {
     fn plots_of_nothing_and_of_one_point_can_be_drawn() {
         let one = || vec![Line { name: "a <b>".into(), points: vec![(1.0, 2.0)] }];
         let marks = [Mark { at: 1.0, name: "1".into() }];
+        let names = ["a <b>".to_owned(), "long".repeat(99)];
+        let axis = GridAxis { key: "k&", names: &names };
+        let cell = |text: &str, share| GridCell { column: 1, row: 1, text: text.to_owned(), share };
         let all = [
             lines("t", "phones", &one(), &marks),
             lines("t", "phones", &[], &[]),
@@ -368,6 +463,9 @@ mod tests {
             percentiles("t", &[]),
             heat("t <x>", &[([0.0, 1.0], [0.001, 0.002], 1.0)]),
             heat("t", &[]),
+            grid("t", &axis, &axis, &[]),
+            grid("t <x>", &axis, &axis, &[cell("-", None), cell("1 <", Some(1.0))]),
+            grid("t", &GridAxis { names: &[], ..axis }, &axis, &[]),
             lanes("t", &["x".into()], &[Bar { lane: 0, from: 0.0, to: 1.0, colour: 3 }], &marks),
         ];
         for svg in all {

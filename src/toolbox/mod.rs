@@ -24,7 +24,7 @@ pub use kind::Kind;
 pub use make::{
     ListEntry, ListSpec, MakeError, Signer, Style, encrypt_file, make_list, make_stub, sign_file,
 };
-pub use speed::{SpeedRow, speed, speed_table};
+pub use speed::{SpeedRow, SpeedWork, file_service, rsa_works, speed, speed_table, speed_works};
 pub use store::{ReadFault, read_store};
 pub use table::to_text;
 pub use tftp_client::{FetchFault, Fetched, fetch};

@@ -17,8 +17,8 @@ use tokio_rustls::rustls::{ClientConnection, ServerConnection, pki_types::Server
 
 use crate::base::PhoneId;
 use crate::cluster::{
-    CacheKey, Claim, Cluster, FleetSpec, Genesis, SignCache, SignCacheMode, Stored, Topology,
-    UploadedFiles, Waiter,
+    CacheKey, Claim, Cluster, FleetSpec, Genesis, SignCache, SignCacheMode, Stored, TftpService,
+    Topology, UploadedFiles, Waiter,
 };
 use crate::crypto::{CertificateSpec, Identity, KeySource, Provider, SigningKey, verify_signature};
 use crate::net::TlsClients;
@@ -51,66 +51,87 @@ const FILE_BYTES: usize = 8_192;
 /// Key sizes of RSA in bits; 1024 is that of old manufacturing certificates.
 const RSA_BITS: [u16; 4] = [1_024, 2_048, 3_072, 4_096];
 
+/// A thing whose speed is told, ready to be done over and over.
+pub struct SpeedWork {
+    /// What is done, as in [`SpeedRow::what`].
+    pub what: &'static str,
+    /// With which key and digest, or how.
+    pub with: String,
+    once: Box<dyn FnMut()>,
+}
+
+impl SpeedWork {
+    fn new(what: &'static str, with: impl Into<String>, once: impl FnMut() + 'static) -> SpeedWork {
+        SpeedWork { what, with: with.into(), once: Box::new(once) }
+    }
+
+    /// Does it once.
+    pub fn once(&mut self) {
+        (self.once)();
+    }
+
+    /// Does it again and again for about `each`.
+    fn measured(mut self, each: Duration) -> SpeedRow {
+        // The first one may read a key.
+        self.once();
+        let (begun, before, mut count, mut batch) = (Instant::now(), cpu(), 0, 1);
+        loop {
+            (0..batch).for_each(|_| self.once());
+            count += batch;
+            let elapsed = begun.elapsed();
+            if elapsed >= each {
+                // What other programs take of the core is none of its work.
+                let spent = cpu()
+                    .zip(before)
+                    .and_then(|(now, before)| now.checked_sub(before))
+                    .unwrap_or(elapsed);
+                let SpeedWork { what, with, .. } = self;
+                return SpeedRow { what, with, count, seconds: spent.as_secs_f64() };
+            }
+            // The clock is looked at about a hundred times.
+            batch = if elapsed < each / 100 { batch * 2 } else { batch };
+        }
+    }
+}
+
 /// Measures everything, each thing for about `each`, and tells `said` of each as it is done.
 pub fn speed(
     each: Duration,
     topology: &Topology,
     mut said: impl FnMut(&SpeedRow),
 ) -> Vec<SpeedRow> {
-    let mut rows = Vec::new();
-    let mut add = |row: SpeedRow| {
+    let measured = |work: SpeedWork| {
+        let row = work.measured(each);
         said(&row);
-        rows.push(row);
+        row
     };
-    let file = vec![0x5a; FILE_BYTES];
+    speed_works(topology).into_iter().map(measured).collect()
+}
+
+/// All that [`speed`] measures, in the order in which it is told.
+pub fn speed_works(topology: &Topology) -> Vec<SpeedWork> {
+    let file: Arc<[u8]> = Arc::from(vec![0x5a; FILE_BYTES]);
     let mut source = KeySource::bank(1);
+    let mut works = Vec::new();
     for bits in RSA_BITS {
-        let key = source.signing_key(bits);
+        let key = Arc::new(source.signing_key(bits));
         for (name, digest) in [("sha1", DIGEST_SHA1), ("sha512", DIGEST_SHA512)] {
-            rsa(each, bits, &key, (name, digest), &file).into_iter().for_each(&mut add);
+            works.extend(rsa_works(&format!("rsa {bits} {name}"), &key, digest, &file));
         }
     }
     let p256 = (&ECDSA_P256_SHA256_ASN1_SIGNING, &ECDSA_P256_SHA256_ASN1);
     let p384 = (&ECDSA_P384_SHA384_ASN1_SIGNING, &ECDSA_P384_SHA384_ASN1);
     for (name, algorithms) in [("ecdsa p256 sha256", p256), ("ecdsa p384 sha384", p384)] {
-        ec(each, name, algorithms, &file).into_iter().for_each(&mut add);
+        works.extend(ec_works(name, algorithms, &file));
     }
     for bits in [2_048, 4_096] {
         let spec =
             CertificateSpec { common_name: "pub", not_before_s: 1_700_000_000, key_bits: bits };
-        let identity = Identity::self_signed(&spec, &mut source);
-        add(handshake(each, bits, &identity));
+        works.push(handshake(bits, &Identity::self_signed(&spec, &mut source)));
     }
-    cache(each).into_iter().for_each(&mut add);
-    whole_file(each, topology).into_iter().for_each(&mut add);
-    rows
-}
-
-/// Does it again and again for about `each`.
-fn again(
-    each: Duration,
-    what: &'static str,
-    with: impl Into<String>,
-    mut once: impl FnMut(),
-) -> SpeedRow {
-    // The first one may read a key.
-    once();
-    let (begun, before, mut count, mut batch) = (Instant::now(), cpu(), 0, 1);
-    loop {
-        (0..batch).for_each(|_| once());
-        count += batch;
-        let elapsed = begun.elapsed();
-        if elapsed >= each {
-            // What other programs take of the core is none of its work.
-            let spent = cpu()
-                .zip(before)
-                .and_then(|(now, before)| now.checked_sub(before))
-                .unwrap_or(elapsed);
-            return SpeedRow { what, with: with.into(), count, seconds: spent.as_secs_f64() };
-        }
-        // The clock is looked at about a hundred times.
-        batch = if elapsed < each / 100 { batch * 2 } else { batch };
-    }
+    works.extend(cache());
+    works.extend(whole_files(topology));
+    works
 }
 
 /// CPU time of this thread; `None` where the system does not tell.
@@ -119,52 +140,53 @@ fn cpu() -> Option<Duration> {
     Some(Duration::from(spent))
 }
 
-fn rsa(
-    each: Duration,
-    bits: u16,
-    key: &SigningKey,
-    (name, digest): (&str, u8),
-    file: &[u8],
-) -> Vec<SpeedRow> {
-    let with = format!("rsa {bits} {name}");
+/// A signature of a file and its check, with the name of key and digest.
+pub fn rsa_works(
+    with: &str,
+    key: &Arc<SigningKey>,
+    digest: u8,
+    file: &Arc<[u8]>,
+) -> Vec<SpeedWork> {
     let Ok(signature) = key.sign(digest, file) else { return Vec::new() };
-    let signs = again(each, "sign", &with, || drop(black_box(key.sign(digest, black_box(file)))));
-    let verifies = again(each, "verify", &with, || {
-        let verdict = verify_signature(key.public_key(), digest, black_box(file), &signature);
+    let (own, signed, public) = (Arc::clone(key), Arc::clone(file), key.public_key().to_vec());
+    let sign = move || drop(black_box(own.sign(digest, black_box(&signed))));
+    let file = Arc::clone(file);
+    let verify = move || {
+        let verdict = verify_signature(&public, digest, black_box(&file), &signature);
         assert!(verdict.is_ok(), "a signature of our own is right");
-    });
-    vec![signs, verifies]
+    };
+    vec![SpeedWork::new("sign", with, sign), SpeedWork::new("verify", with, verify)]
 }
 
-fn ec(
-    each: Duration,
+fn ec_works(
     with: &str,
     (signs, verifies): (&'static EcdsaSigningAlgorithm, &'static EcdsaVerificationAlgorithm),
-    file: &[u8],
-) -> Vec<SpeedRow> {
+    file: &Arc<[u8]>,
+) -> Vec<SpeedWork> {
     let random = SystemRandom::new();
     let Ok(pkcs8) = EcdsaKeyPair::generate_pkcs8(signs, &random) else { return Vec::new() };
     let Ok(pair) = EcdsaKeyPair::from_pkcs8(signs, pkcs8.as_ref(), &random) else {
         return Vec::new();
     };
     let Ok(signature) = pair.sign(&random, file) else { return Vec::new() };
-    let public = UnparsedPublicKey::new(verifies, pair.public_key().as_ref());
-    let sign = again(each, "sign", with, || {
-        let _ = black_box(pair.sign(&random, black_box(file)));
-    });
-    let verify = again(each, "verify", with, || {
-        let verdict = public.verify(black_box(file), signature.as_ref());
+    let public = UnparsedPublicKey::new(verifies, pair.public_key().as_ref().to_vec());
+    let (signed, file) = (Arc::clone(file), Arc::clone(file));
+    let sign = move || {
+        let _ = black_box(pair.sign(&random, black_box(&signed)));
+    };
+    let verify = move || {
+        let verdict = public.verify(black_box(&file), signature.as_ref());
         assert!(verdict.is_ok(), "a signature of our own is right");
-    });
-    vec![sign, verify]
+    };
+    vec![SpeedWork::new("sign", with, sign), SpeedWork::new("verify", with, verify)]
 }
 
 /// Both sides of a TLS handshake in memory, as one of TVS: no session is resumed.
-fn handshake(each: Duration, bits: u16, identity: &Identity) -> SpeedRow {
+fn handshake(bits: u16, identity: &Identity) -> SpeedWork {
     let server = server_config(identity).expect("an identity of our own is fit for TLS");
     let clients = TlsClients::default();
     let name = ServerName::try_from("pub").expect("it is a name");
-    again(each, "handshake", format!("tls, rsa {bits}, both sides"), || {
+    SpeedWork::new("handshake", format!("tls, rsa {bits}, both sides"), move || {
         let (client, _) = clients.config(Box::new(|_| true));
         let mut client = ClientConnection::new(client, name.clone()).expect("it is our own");
         let mut server = ServerConnection::new(Arc::clone(&server)).expect("it is our own");
@@ -197,55 +219,72 @@ fn carry(client: &mut ClientConnection, server: &mut ServerConnection) -> io::Re
     Ok(())
 }
 
+/// Signatures in the cache that is hit, and misses until it begins anew.
+const CACHED: u64 = 10_000;
+
 /// The cache of signatures: one that is there, and one that is not and is brought.
-fn cache(each: Duration) -> Vec<SpeedRow> {
+fn cache() -> Vec<SpeedWork> {
     let header: Arc<[u8]> = Arc::from(vec![0x5a; 512]);
     let key = |content: u64| CacheKey { content: u128::from(content), signer: 7 };
     let full = SignCache::new(SignCacheMode::Lazy);
-    for content in 0..10_000 {
+    for content in 0..CACHED {
         full.complete(key(content), &header);
     }
     let mut at = 0;
-    let hit = again(each, "cache", "hit of 10 000", || {
-        at = (at + 7_919) % 10_000;
+    let hit = move || {
+        at = (at + 7_919) % CACHED;
         black_box(full.claim(key(at), Waiter(1)));
-    });
-    let empty = SignCache::new(SignCacheMode::Lazy);
-    let mut next = 0;
-    let miss = again(each.min(Duration::from_millis(200)), "cache", "miss, then brought", || {
+    };
+    let (mut filling, mut next) = (SignCache::new(SignCacheMode::Lazy), 0);
+    let miss = move || {
+        if next == CACHED {
+            (filling, next) = (SignCache::new(SignCacheMode::Lazy), 0);
+        }
         next += 1;
-        assert_eq!(empty.claim(key(next), Waiter(1)), Claim::Sign);
-        black_box(empty.complete(key(next), &header));
-    });
-    vec![hit, miss]
+        assert_eq!(filling.claim(key(next), Waiter(1)), Claim::Sign);
+        black_box(filling.complete(key(next), &header));
+    };
+    vec![
+        SpeedWork::new("cache", "hit of 10 000", hit),
+        SpeedWork::new("cache", "miss, then brought", miss),
+    ]
 }
 
 /// A configuration as TFTP serves it: rendered, with its header, signed or out of the cache.
-fn whole_file(each: Duration, topology: &Topology) -> Vec<SpeedRow> {
+fn whole_files(topology: &Topology) -> Vec<SpeedWork> {
     let of = |mode: SignCacheMode, with: &str| {
-        let topology = Topology { sign_cache: mode, ..topology.clone() };
-        let fleet = FleetSpec {
-            phones: 1,
-            models: vec![(8_841.into(), 1.0)],
-            seed: 1,
-            loads: BTreeMap::new(),
-            profiles: Vec::new(),
-            uploaded: UploadedFiles::default(),
-        };
-        let source = KeySource::bank(1);
-        let genesis =
-            Genesis { topology, fleet, source, epoch_s: 1_800_000_000, stored: Stored::default() };
-        let cluster = Cluster::new(genesis);
-        let node = cluster.topology().ids().find(|&node| cluster.tftp(node).is_some())?;
-        let service = Arc::clone(cluster.tftp(node)?);
+        let service = file_service(topology, mode, 1)?;
         let phone = crate::base::DeviceName::of_phone(PhoneId(0));
         let name = FileName::Config(Some(phone), Seal::Signed);
-        Some(again(each, "file", with, || drop(black_box(service.whole(name)))))
+        Some(SpeedWork::new("file", with, move || drop(black_box(service.whole(name)))))
     };
     [of(SignCacheMode::Off, "signed each time"), of(SignCacheMode::Lazy, "out of the cache")]
         .into_iter()
         .flatten()
         .collect()
+}
+
+/// The first TFTP service of a new cluster with so many phones.
+pub fn file_service(
+    topology: &Topology,
+    mode: SignCacheMode,
+    phones: u32,
+) -> Option<Arc<TftpService>> {
+    let topology = Topology { sign_cache: mode, ..topology.clone() };
+    let fleet = FleetSpec {
+        phones,
+        models: vec![(8_841.into(), 1.0)],
+        seed: 1,
+        loads: BTreeMap::new(),
+        profiles: Vec::new(),
+        uploaded: UploadedFiles::default(),
+    };
+    let source = KeySource::bank(1);
+    let genesis =
+        Genesis { topology, fleet, source, epoch_s: 1_800_000_000, stored: Stored::default() };
+    let cluster = Cluster::new(genesis);
+    let node = cluster.topology().ids().find(|&node| cluster.tftp(node).is_some())?;
+    cluster.tftp(node).cloned()
 }
 
 /// The rows as `openssl speed` prints them: time of one and how many a second on one core.

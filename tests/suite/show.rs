@@ -395,6 +395,87 @@ fn the_report_is_one_page_without_script_or_network_that_has_every_section_and_f
     assert!(broken.err.contains("phones.csv") && broken.err.contains("help: "), "{}", broken.err);
 }
 
+/// The texts of a drawing with where they are.
+fn texts(svg: &str) -> Vec<(f64, f64, String)> {
+    let parts = svg.split("<text ").skip(1);
+    parts
+        .map(|part| {
+            let (head, rest) = part.split_once('>').unwrap();
+            let at = |key: &str| -> f64 {
+                let value = head.split(&format!("{key}=\"")).nth(1).unwrap();
+                value.split('"').next().unwrap().parse().unwrap()
+            };
+            (at("x"), at("y"), rest.split("</text>").next().unwrap().trim().to_owned())
+        })
+        .collect()
+}
+
+#[test]
+fn a_comparison_of_two_axes_has_heat_maps_whose_cells_are_the_numbers_of_its_table() {
+    let out = tempfile::tempdir().unwrap();
+    let [page, csv] = ["grid.html", "grid.csv"].map(|name| out.path().join(name));
+    let ended = run(&[
+        "whatif",
+        "scenarios/storm-all-at-once.toml",
+        "--phones",
+        "60",
+        "--vary",
+        "cluster.cost.cores=1,2,4",
+        "--vary",
+        "cluster.sign-cache=off,prewarm",
+        "--vary",
+        "seed=7,8",
+        "--csv",
+        csv.to_str().unwrap(),
+        "--report",
+        page.to_str().unwrap(),
+    ]);
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    let (page, csv) = (fs::read_to_string(page).unwrap(), fs::read_to_string(csv).unwrap());
+    let rows: Vec<Vec<&str>> = csv.lines().map(|line| line.split(',').collect()).collect();
+    assert_eq!(rows.len(), 13, "{csv}");
+    let drawings = drawings(&page);
+    let seen: Vec<&str> = drawings.iter().map(|(title, _)| *title).collect();
+    for seed in [7, 8] {
+        for name in ["stuck", "99 % ready", "server CPU"] {
+            let title = format!("{name}: seed {seed}");
+            let at = seen.iter().position(|seen| *seen == title);
+            let at = at.unwrap_or_else(|| panic!("{title} in {seen:?}"));
+            let texts = texts(drawings[at].1);
+            let place = |name: &str| {
+                let of = texts.iter().find(|(_, _, text)| text == name);
+                of.unwrap_or_else(|| panic!("{name} in {texts:?}"))
+            };
+            let column = rows[0].iter().position(|head| *head == name).unwrap();
+            for row in rows[1..].iter().filter(|row| row[2] == seed.to_string()) {
+                // Fewer values go across.
+                let (across, down) = (place(row[1]).0, row_of(&texts, row[0]));
+                let is_it = |(x, y, _): &&(f64, f64, String)| {
+                    (x - across).abs() < 2.0 && (y - down).abs() < 2.0
+                };
+                let [(_, _, shown)] = &texts.iter().filter(is_it).collect::<Vec<_>>()[..] else {
+                    panic!("one text at {across} {down} in {texts:?}")
+                };
+                let expected = match name {
+                    "stuck" => row[column].to_owned(),
+                    _ => format!("{:.2} s", row[column].parse::<f64>().unwrap()),
+                };
+                assert_eq!(*shown, expected, "{title} {row:?}");
+                // The table of the page has it, too.
+                assert!(page.contains(&format!("<td class=\"n\">{expected}</td>")), "{expected}");
+            }
+        }
+    }
+    assert_eq!(page.matches("<tr>").count(), 13);
+    assert!(!page.contains("<script") && !page.replace("www.w3.org", "").contains("http://www"));
+}
+
+/// How far down the name of a row is: names of rows stand left of the cells.
+fn row_of(texts: &[(f64, f64, String)], name: &str) -> f64 {
+    let named = texts.iter().filter(|(_, _, text)| text == name);
+    named.min_by(|a, b| a.0.total_cmp(&b.0)).unwrap_or_else(|| panic!("{name} in {texts:?}")).1
+}
+
 #[test]
 fn a_live_run_leaves_the_same_files_and_its_times_add_up() {
     let out = tempfile::tempdir().unwrap();

@@ -324,6 +324,7 @@ impl Cluster {
                 cluster.start(node, service, Time::ZERO);
             }
         }
+        cluster.date_lscs(Time::ZERO);
         cluster
     }
 
@@ -1141,13 +1142,25 @@ impl Cluster {
         Ok(effects)
     }
 
+    /// CAPF-trust of the publisher.
+    fn capf_trust(&self, now: Time) -> Vec<Certificate> {
+        let trusted = self.stores.all_trusted(self.publisher(), TrustStore::Capf, now);
+        trusted.cloned().collect()
+    }
+
+    /// The date and the CAPF certificates by which LSCs are judged that configurations are to be
+    /// encrypted for.
+    pub(super) fn date_lscs(&self, now: Time) {
+        if self.fleet.encrypts_any() {
+            self.devices.dated(self.calendar.date_s(now), self.capf_trust(now).iter());
+        }
+    }
+
     /// What CAPF needs when it starts.
     fn capf_setup(&self, now: Time) -> CapfSetup {
-        let inventory = self.stores.inventory(self.publisher(), now).into_iter();
-        let of_capf = inventory.filter(|item| item.unit == Unit::Trust(TrustStore::Capf));
         let is_flaky = self.topology.has(Defect::CapfFreezes);
         CapfSetup {
-            trusted: of_capf.map(|item| item.certificate).collect(),
+            trusted: self.capf_trust(now),
             fleet: self.fleet.clone(),
             devices: Arc::clone(&self.devices),
             calendar: Arc::clone(&self.calendar),
@@ -1501,7 +1514,8 @@ impl Cluster {
             let trusted = self.stores.all_trusted(node, TrustStore::CallManager, now);
             let fleet = Arc::new(self.fleet.clone());
             let calendar = Arc::clone(&self.calendar);
-            Arc::new(CallManager::new(settings, fleet, trusted.cloned().collect(), calendar))
+            let (trusted, devices) = (trusted.cloned().collect(), Arc::clone(&self.devices));
+            Arc::new(CallManager::new(settings, fleet, trusted, calendar, devices))
         });
         let answering = |&dialogue: &Dialogue| {
             let identity = self.host_identity(node, presents(dialogue)).clone();

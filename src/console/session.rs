@@ -192,7 +192,11 @@ impl Session {
             Command::Service(change, name) => self.service(change, &name, view)?,
             Command::Regenerate(name) => {
                 let kind = unit(&name, self.node, view)?;
-                self.ask(Pending::Regenerate(kind), texts::before_regeneration(kind.name()))
+                let resets = view.topology.auto_reset(kind).is_some()
+                    && !view.topology.resets_silently(kind);
+                let resets = if resets { texts::resets_phones(kind.name()) } else { String::new() };
+                let warning = texts::before_regeneration(kind.name()) + &resets;
+                self.ask(Pending::Regenerate(kind), warning)
             }
             Command::Request(name) => {
                 let (certificate, node) =

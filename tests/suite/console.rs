@@ -329,6 +329,22 @@ fn the_days_left_of_every_certificate_of_the_node_are_listed_the_first_to_end_fi
 }
 
 #[test]
+fn a_regeneration_that_resets_the_phones_says_so_before() {
+    let warns = |settings: &str, unit: &str| {
+        let asked = answer(&cluster(settings), PUB, &[&format!("set cert regen {unit}")]);
+        assert!(asked.action.is_none());
+        asked.text.contains(&format!("The regeneration of {unit} resets all phones"))
+    };
+    for unit in ["CAPF", "CallManager", "TVS"] {
+        assert!(warns("release='11.5'\nauto-reset='5s'", unit), "{unit}: CAPF-08");
+        assert!(!warns("release='11.5'", unit), "{unit}: nobody asked for it");
+        let silent = "release='11.5'\nauto-reset='5s'\n[[cluster.fault]]\nid='CSCue55353'";
+        assert!(!warns(silent, unit), "{unit}: DEF-04");
+    }
+    assert!(!warns("release='11.5'\nauto-reset='5s'", "tomcat"));
+}
+
+#[test]
 fn operations_that_the_pages_of_cucm_refuse_are_refused() {
     let cluster = cluster(R10);
     let (sub, cases) = (

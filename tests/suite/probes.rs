@@ -5,7 +5,7 @@ use std::path::Path;
 
 use resetstorm::base::{ClusterId, PhoneId, Time};
 use resetstorm::cluster::{
-    Cluster, Genesis, IssuedLsc, IssuerId, PeerTrust, Probe, ProbeFault, ProbeKind, Stored,
+    Cluster, Genesis, IssuedLsc, IssuerId, PeerTrust, Probe, ProbeFault, ProbeKind, Stored, WrapKey,
 };
 use resetstorm::crypto::{DeviceSpec, KeySource, KeySpec, issue_to_device, pooled_key};
 use resetstorm::forecast::broken_rules;
@@ -411,7 +411,8 @@ fn an_lsc_with_any_byte_changed_is_refused() {
     probe.import(&cluster, &mut radius, Time::ZERO);
     let judge = |der: &[u8]| {
         let issuer = IssuerId::of(lsc.issuer());
-        let lsc = IssuedLsc { der: der.into(), issuer, not_after_s: i64::MAX };
+        let (not_after_s, wrap) = (i64::MAX, WrapKey::None);
+        let lsc = IssuedLsc { der: der.into(), issuer, not_after_s, wrap };
         cluster.devices().stored(phone, lsc, Time::ZERO);
         probe.judge(&cluster, &radius, Time::ZERO)
     };

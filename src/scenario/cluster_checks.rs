@@ -166,6 +166,7 @@ fn capf(raw: &RawCapf, faults: &mut Faults) -> CapfSettings {
         sessions: faults.given(raw.sessions.as_ref(), own.sessions, sessions),
         retry_delay: raw.retry_delay.as_ref().and_then(|delay| faults.take(positive(delay))),
         key_deadline: faults.given(raw.key_deadline.as_ref(), own.key_deadline, positive),
+        silence: faults.given(raw.silence.as_ref(), own.silence, positive),
         valid_days: faults.given(raw.valid_days.as_ref(), own.valid_days, days),
         ..own
     }

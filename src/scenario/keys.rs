@@ -121,6 +121,12 @@ const KEYS: &[Key] = &[
         "when a phone is to come again that found no place",
     ),
     key("cluster.capf.key-deadline", Takes::Length, "\"30m\"", "longest wait for a key"),
+    key(
+        "cluster.capf.silence",
+        Takes::Length,
+        "\"10m\"",
+        "after which a phone loses its place to one that finds none",
+    ),
     key("cluster.capf.valid-days", Takes::Whole, "1825", "days that an LSC lasts"),
     key("cluster.fault", Takes::Tables, "none", "known defects"),
     key("cluster.fault[].id", Takes::Text, "", "such as CSCut58407; guide faults has the list"),

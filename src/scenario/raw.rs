@@ -152,6 +152,7 @@ pub(super) struct RawCapf {
     pub sessions: Option<Spanned<u32>>,
     pub retry_delay: Option<Length>,
     pub key_deadline: Option<Length>,
+    pub silence: Option<Length>,
     pub valid_days: Option<Spanned<u16>>,
 }
 

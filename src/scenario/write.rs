@@ -122,6 +122,7 @@ fn write_capf(out: &mut String, capf: &CapfSettings) -> fmt::Result {
         None => writeln!(out, "# no retry-delay: phones come again when it is their turn")?,
     }
     writeln!(out, "key-deadline = \"{}\"", capf.key_deadline)?;
+    writeln!(out, "silence = \"{}\"", capf.silence)?;
     writeln!(out, "valid-days = {}", capf.valid_days)
 }
 
@@ -470,6 +471,7 @@ share = 1.0
 sessions = 50
 # no retry-delay: phones come again when it is their turn
 key-deadline = "30m"
+silence = "10m"
 valid-days = 1825
 
 [cluster.cost]

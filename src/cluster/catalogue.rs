@@ -454,13 +454,11 @@ impl Catalogue {
     /// The whole configuration of phone number `phone`, which is below the size of the fleet, in
     /// the clear.
     pub fn render(&self, phone: PhoneId) -> Arc<[u8]> {
-        match self.shared(phone) {
-            Some(shared) => Arc::clone(&shared.whole),
-            None => {
-                let whole = fill(phone, self.of(&self.templates, phone)).to_bytes();
-                self.with_own_hash(phone, whole).into()
-            }
+        if let Some(shared) = self.shared(phone) {
+            return Arc::clone(&shared.whole);
         }
+        let whole = fill(phone, self.of(&self.templates, phone)).to_bytes();
+        self.with_own_hash(phone, whole).into()
     }
 
     fn group(&self, phone: PhoneId) -> usize {

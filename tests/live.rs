@@ -248,7 +248,7 @@ async fn every_second_scenario_agrees(first: usize) {
     names.sort();
     assert!(names.len() >= 30, "{names:?}");
     for name in names.iter().skip(first).step_by(2) {
-        let mut plan = plan(name, &["fleet.phones=100"]);
+        let mut plan = plan(name, &["fleet.phones=200"]);
         let rolls_out = |event: &TimelineEntry| event.action.get::<RollOutLsc>().is_some();
         if plan.timeline.iter().any(rolls_out) {
             // Each phone makes a key of its own, which takes a processor a good part of a second.
@@ -409,6 +409,72 @@ async fn phones_whose_tvs_names_lead_nowhere_fail_alike_live_and_in_virtual_time
         assert_eq!(summary.serve.tvs_handshakes_ok, 30, "nobody is asked whose name is unknown");
     }
     assert_eq!(run.ledger.counts().unexpected, 0);
+}
+
+/// Phones whose CTL and ITL both have a signer that is in no list of theirs.
+const TWO_SIGNERS: &str = r#"
+schema = 1
+name = "two-signers"
+[cluster]
+release = "11.5"
+security-mode = "mixed"
+[[cluster.node]]
+name = "pub"
+address = "127.0.0.1"
+services = ["callmanager", "tftp", "tvs"]
+ports = { tftp = 0, tvs = 0 }
+[[cluster.node]]
+name = "sub"
+address = "127.0.0.2"
+services = ["callmanager", "tftp", "tvs"]
+ports = { tftp = 0, tvs = 0 }
+[[cluster.group]]
+name = "all"
+members = ["sub", "pub"]
+share = 1.0
+[fleet]
+phones = 40
+models = { "7962" = 0.5, "8841" = 0.5 }
+tftp = "sub"
+start = "itl-current"
+[[event]]
+when = "fleet-settled"
+regenerate = { certificate = "CallManager", node = "pub" }
+[[event]]
+after = "previous"
+update-ctl = {}
+[[event]]
+after = "previous"
+regenerate = { certificate = "CallManager", node = "sub" }
+[[event]]
+after = "previous"
+restart = { service = "tftp", node = "pub" }
+[[event]]
+after = "previous"
+restart = { service = "tftp", node = "sub" }
+[[event]]
+after = "previous"
+reset-phones = { spread = "1s" }
+"#;
+
+/// TVS-19: several questions share a session, of phones that keep it: with this seed 16 are a 7962.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_79xx_asks_tvs_twice_over_one_session_live_and_in_virtual_time() {
+    let path = Path::new("two-signers.toml");
+    for (session, handshakes) in [("model", 64), ("kept", 40), ("each", 80)] {
+        let kept = [format!("phone.tvs-session={session}")];
+        let plan = load(path, TWO_SIGNERS, &kept, &known_paths()).unwrap();
+        let (live, run) = run_with(&plan, &LiveOptions::default()).await;
+        let sim = World::new(&plan, SimOptions::default()).run().summary(&plan);
+        for summary in [&live, &sim] {
+            assert_eq!((summary.phones.ready, summary.tvs.lookups), (40, 80), "{session}");
+            assert_eq!(summary.tvs.failed, 0, "{session}");
+            let serve = &summary.serve;
+            assert_eq!((serve.tvs_handshakes_ok, serve.tvs_answers), (handshakes, 80), "{session}");
+        }
+        assert_eq!(run.ledger.counts().unexpected, 0);
+        agree(session, &live, &sim);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -602,6 +668,35 @@ async fn a_phone_refuses_a_server_that_its_neighbour_has_just_accepted() {
     }
     servers.shutdown().await;
     others.shutdown().await;
+}
+
+/// Our server ends a session with its sixteenth question.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_the_server_has_ended_is_opened_anew_and_no_question_fails() {
+    let (servers, server, lists, request) = tvs_server(3).await;
+    let (clock, patience) = (Clock::start(), Span::from_secs(10));
+    let hosts = std::sync::Arc::default();
+    let client = DialogueClient::new(clock, 1, patience, None, Vec::new(), hosts);
+    let (sender, mut results) = tokio::sync::mpsc::unbounded_channel();
+    let mut kept = None;
+    for question in 1..=40 {
+        let mut message = message(server, &request, &lists);
+        message.stays = true;
+        let job = DialogueJob {
+            turn: Turn::default(),
+            kept: kept.take(),
+            ticket: Ticket { phone: 0, token: question, planned: Time::ZERO },
+            message,
+            source: phone_address(PhoneId(0)),
+        };
+        client.clone().ask(job, sender.clone()).await;
+        let (bytes, session) = results.recv().await.unwrap().1.answer.unwrap();
+        assert!(Response::parse(&bytes).unwrap().known.is_some(), "{question}");
+        kept = session;
+    }
+    let counts = servers.counts().dialogue(Dialogue::Tvs);
+    assert_eq!((counts.handshakes_ok, counts.answers), (3, 40));
+    servers.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -20,7 +20,7 @@ pub mod words;
 
 pub use calendar::Calendar;
 pub use exit::ExitCode;
-pub use hosts::HostTable;
+pub use hosts::{HostTable, IpMode};
 pub use ids::{ClusterId, DEVICE_NAME_LENGTH, DeviceName, Home, NodeId, PhoneId};
 pub use lack::Lack;
 pub use model::{Model, ModelError};

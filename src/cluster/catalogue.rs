@@ -574,7 +574,7 @@ fn templates(
     let name = capf.map_or("", |node| node.name.as_str());
     // Who is told to go there is told how.
     let host =
-        capf.map(|node| topology.full_name(&node.name).unwrap_or_else(|| node.address.to_string()));
+        capf.map(|node| topology.full_name(node).unwrap_or_else(|| node.address.to_string()));
     let server = |mode| match (mode, capf, &host) {
         (AuthMode::None, _, _) | (_, None, _) | (_, _, None) => {
             CapfServer { mode, host: name, port: Dialogue::Capf.rules().port }
@@ -589,7 +589,7 @@ fn templates(
             .iter()
             .map(|&id| {
                 let node = topology.node(id);
-                let full = topology.full_name(&node.name);
+                let full = topology.full_name(node);
                 let address = full.clone().unwrap_or_else(|| node.address.to_string());
                 let tvs = node.ports.of(Dialogue::Tvs);
                 // A node that registers nobody has no port of its own there.
@@ -673,6 +673,7 @@ mod tests {
     fn topology() -> Topology {
         let node = |name: &str, address: &str| NodeSpec {
             name: name.into(),
+            domain: None,
             address: address.parse().unwrap(),
             services: vec![ServiceKind::Tvs],
             ports: Ports::default(),

@@ -38,7 +38,7 @@ impl Cluster {
         zone: &TimeZone,
         write: fn(&Alarm, &AlarmStyle<'_>) -> String,
     ) -> Vec<(NodeId, String)> {
-        let domain = self.topology().domain.as_deref().unwrap_or("localdomain");
+        let of_cluster = self.topology().domain.as_deref().unwrap_or("localdomain");
         let mut numbers = vec![0; self.topology().nodes.len()];
         let monitor = self.monitor(now);
         let texts = monitor.alarms().iter().map(|alarm| {
@@ -47,6 +47,7 @@ impl Cluster {
             numbers[id.index()] += 1;
             let (host, address) = (node.name.as_str(), &*node.address.to_string());
             let number = numbers[id.index()];
+            let domain = node.domain.as_deref().unwrap_or(of_cluster);
             (id, write(alarm, &AlarmStyle { host, address, domain, zone, number }))
         });
         texts.collect()

@@ -26,6 +26,7 @@ use super::knowledge::Knowledge;
 use super::monitor::Monitor;
 use super::operator::certificates::{Import, RenewPeer, Upload};
 use super::operator::ctl::{ResetList, UpdateCtl};
+use super::operator::hosts::Rename;
 use super::operator::lsc::{LscPace, LscPhones, Resets, RollOutLsc, SetProfile};
 use super::operator::phones::Visits;
 use super::release::Holders;
@@ -609,10 +610,9 @@ impl Cluster {
         let not_before_s = self.calendar.date_s(now);
         let key_bits = self.topology.key_bits;
         let spec = |common_name| CertificateSpec { common_name, not_before_s, key_bits };
-        let common_name = match nodes[..] {
-            [one] => self.name(one),
-            _ => format!("{}-ms", self.name(nodes[0])),
-        };
+        let of_key = if kind.is_ec() { "-EC" } else { "" };
+        let of_nodes = if nodes.len() > 1 { "-ms" } else { "" };
+        let common_name = format!("{}{of_key}{of_nodes}", self.name(nodes[0]));
         let mut chain = vec![self.authority(issuer, &spec(issuer))];
         if let Some(name) = intermediate {
             let spec = spec_of_platform(spec(name));
@@ -628,11 +628,14 @@ impl Cluster {
         let signer = &chain[chain.len() - 1];
         let spec = spec(&common_name);
         // A CA signs what was requested of it.
-        let identity = match self.requests.remove(&(nodes[0], *kind)) {
-            Some(key) => Identity::issued_to(key, &spec, valid_s, signer, &mut self.source),
-            None => Identity::issued(&spec, valid_s, signer, &mut self.source),
+        let own: Credential = match self.requests.remove(&(nodes[0], *kind)) {
+            Some(key) => Identity::issued_to(key, &spec, valid_s, signer, &mut self.source).into(),
+            None if kind.is_ec() => {
+                EcIdentity::issued(&spec, valid_s, signer, &mut self.source).into()
+            }
+            None => Identity::issued(&spec, valid_s, signer, &mut self.source).into(),
         };
-        self.put(nodes, *kind, &identity.into(), now);
+        self.put(nodes, *kind, &own, now);
         Ok(self.automatic_update(nodes[0], *kind, now))
     }
 
@@ -1273,22 +1276,32 @@ impl Cluster {
     }
 
     pub(super) fn add_record(&self, node: NodeId, name: &str) {
-        if let Some(name) = self.topology.full_name(name) {
-            self.hosts.add(&name, self.topology.node(node).address);
+        let node = self.topology.node(node);
+        if let Some(name) = self.topology.record_name(node, name) {
+            self.hosts.add(&name, node.address);
         }
     }
 
-    pub(super) fn remove_record(&self, name: &str) {
-        if let Some(name) = self.topology.full_name(name) {
+    pub(super) fn remove_record(&self, node: NodeId, name: &str) {
+        if let Some(name) = self.topology.record_name(self.topology.node(node), name) {
             self.hosts.remove(&name);
         }
     }
 
-    /// A new host name: the database and the configurations have it at once, every service
-    /// certificate of the node is regenerated (HOST-01). ITLRecovery is the cluster's and stays.
-    pub(super) fn rename(&mut self, node: NodeId, to: &str, now: Time) {
-        to.clone_into(&mut self.topology.nodes[node.index()].name);
-        self.add_record(node, to);
+    /// A new host name or domain: the database and the configurations have it at once, every
+    /// service certificate of the node is regenerated (HOST-01, REG-30). ITLRecovery is the
+    /// cluster's and stays.
+    pub(super) fn rename(&mut self, rename: &Rename, now: Time) {
+        let node = rename.node;
+        let spec = &mut self.topology.nodes[node.index()];
+        if let Some(name) = &rename.to {
+            spec.name.clone_from(name);
+        }
+        if rename.domain.is_some() {
+            spec.domain.clone_from(&rename.domain);
+        }
+        let name = spec.name.clone();
+        self.add_record(node, &name);
         for kind in self.certificate_kinds(node) {
             if kind != CertificateKind::ItlRecovery {
                 let own = self.issue(node, kind, self.calendar.date_s(now));
@@ -1620,9 +1633,8 @@ const fn spec_of_platform(spec: CertificateSpec<'_>) -> CertificateSpec<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::ClusterId;
+    use crate::base::{ClusterId, IpMode};
     use crate::cluster::operator::certificates::{DeleteCertificate, ImportTrust, Regenerate};
-    use crate::cluster::operator::hosts::Rename;
     use crate::cluster::operator::records::{AddRecord, RemoveRecord};
     use crate::cluster::operator::services::Services;
     use crate::cluster::{
@@ -1636,6 +1648,7 @@ mod tests {
     fn node(name: &str, services: &[ServiceKind]) -> NodeSpec {
         NodeSpec {
             name: name.into(),
+            domain: None,
             address: "127.0.0.1".parse().unwrap(),
             services: services.to_vec(),
             ports: Ports::default(),
@@ -1803,7 +1816,7 @@ mod tests {
         let other = of(&cluster, SUB, CertificateKind::CallManager);
         let recovery = of(&cluster, PUB, CertificateKind::ItlRecovery);
         let config = cluster.tftp(SUB).unwrap().config_of(crate::base::PhoneId(0)).0;
-        let rename = Rename { node: PUB, to: "pub-new".into() };
+        let rename = Rename { node: PUB, to: Some("pub-new".into()), domain: None };
         assert!(apply(&mut cluster, &rename).is_empty());
         for (kind, before) in kinds.into_iter().zip(before) {
             assert_ne!(of(&cluster, PUB, kind), before, "{kind:?}");
@@ -1822,16 +1835,52 @@ mod tests {
         let mut cluster = cluster(Release::R8_6);
         cluster.topology.domain = Some("cucm.example".into());
         let address = |cluster: &Cluster, name: &str| {
-            cluster.hosts().resolve(&format!("{name}.cucm.example"))
+            cluster.hosts().resolve(&format!("{name}.cucm.example"), IpMode::Dual)
         };
         assert_eq!(address(&cluster, "pub"), None, "no record without a domain");
         let [pub_name, new] = ["pub", "pub-new"].map(str::to_owned);
         apply(&mut cluster, &AddRecord { node: PUB, name: pub_name.clone() });
-        apply(&mut cluster, &Rename { node: PUB, to: new });
+        apply(&mut cluster, &Rename { node: PUB, to: Some(new), domain: None });
         let there = Some(cluster.topology().node(PUB).address);
         assert_eq!([address(&cluster, "pub"), address(&cluster, "pub-new")], [there; 2]);
-        apply(&mut cluster, &RemoveRecord { name: pub_name });
+        apply(&mut cluster, &RemoveRecord { node: PUB, name: pub_name });
         assert_eq!([address(&cluster, "pub"), address(&cluster, "pub-new")], [None, there]);
+    }
+
+    /// REG-30: all certificates at once, of that server alone; configurations call it by its name
+    /// in the new domain, and the old one still leads to it.
+    #[test]
+    fn another_domain_regenerates_every_service_certificate_of_the_node_too() {
+        let mut cluster = cluster(Release::R8_6);
+        cluster.topology.domain = Some("cucm.example".into());
+        apply(&mut cluster, &AddRecord { node: PUB, name: "pub".into() });
+        let held = |cluster: &Cluster, node| -> Vec<_> {
+            let kinds = cluster.certificate_kinds(node);
+            kinds.map(|kind| cluster.certificate(node, kind).clone()).collect()
+        };
+        let before = [PUB, SUB].map(|node| held(&cluster, node));
+        let domain = Some("new.example".to_owned());
+        apply(&mut cluster, &Rename { node: PUB, to: None, domain });
+        let after = [PUB, SUB].map(|node| held(&cluster, node));
+        assert!(before[0].iter().zip(&after[0]).all(|(old, new)| old != new));
+        assert_eq!(before[1], after[1]);
+        let subjects = |held: &[Certificate]| -> Vec<String> {
+            held.iter().map(|one| one.subject().to_owned()).collect()
+        };
+        let [old, new] = [&before[0], &after[0]].map(|held| subjects(held));
+        let same = old.iter().zip(&new).filter(|(old, new)| old == new).count();
+        assert_eq!(same, old.len() - 1, "the host name stays; the name of CAPF is always new");
+        let topology = cluster.topology();
+        let names = topology.nodes.iter().map(|node| topology.full_name(node).unwrap());
+        assert_eq!(names.collect::<Vec<_>>(), ["pub.new.example", "sub.cucm.example"]);
+        let there = Some(topology.node(PUB).address);
+        let leads = |cluster: &Cluster| {
+            ["pub.cucm.example", "pub.new.example"]
+                .map(|name| cluster.hosts().resolve(name, IpMode::Dual))
+        };
+        assert_eq!(leads(&cluster), [there; 2]);
+        apply(&mut cluster, &RemoveRecord { node: PUB, name: "pub.cucm.example".into() });
+        assert_eq!(leads(&cluster), [None, there]);
     }
 
     #[test]

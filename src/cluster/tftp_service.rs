@@ -576,6 +576,7 @@ mod tests {
     fn service() -> Arc<TftpService> {
         let node = NodeSpec {
             name: "pub".into(),
+            domain: None,
             address: "127.0.0.1".parse().unwrap(),
             services: vec![ServiceKind::Tftp, ServiceKind::Tvs],
             ports: Ports::default(),

@@ -47,6 +47,8 @@ pub struct Topology {
 pub struct NodeSpec {
     /// Host name, as it stands in certificates and configurations.
     pub name: String,
+    /// Its domain after it was moved out of that of the cluster.
+    pub domain: Option<String>,
     /// Address of all services of the node.
     pub address: IpAddr,
     /// Services that are active on the node.
@@ -308,9 +310,17 @@ impl Topology {
         self.ids().filter(move |&id| self.is_active(id, service))
     }
 
-    /// The full name of the host `name` in the DNS, if configurations carry names.
-    pub fn full_name(&self, name: &str) -> Option<String> {
-        self.domain.as_ref().map(|domain| format!("{name}.{domain}"))
+    /// The full name of a node in the DNS, if configurations carry names.
+    pub fn full_name(&self, node: &NodeSpec) -> Option<String> {
+        self.record_name(node, &node.name)
+    }
+
+    /// The full name of a node's record in the DNS, if configurations carry names: `name` is one
+    /// with a domain, or a host name in the domain of the node.
+    pub fn record_name(&self, node: &NodeSpec, name: &str) -> Option<String> {
+        let domain = self.domain.as_ref()?;
+        let domain = node.domain.as_ref().unwrap_or(domain);
+        Some(if name.contains('.') { name.to_owned() } else { format!("{name}.{domain}") })
     }
 
     /// The node with this number; numbers come from this topology.
@@ -356,7 +366,7 @@ impl Topology {
     /// domain.
     pub fn web_host(&self, id: NodeId) -> String {
         let node = self.node(id);
-        self.full_name(&node.name).unwrap_or_else(|| node.address.to_string())
+        self.full_name(node).unwrap_or_else(|| node.address.to_string())
     }
 
     /// The address and port where Tomcat of a node has its pages over HTTP.

@@ -350,14 +350,24 @@ impl Identity {
     ) -> Identity {
         let serial = fresh_serial(|bytes| source.fill(bytes));
         let signing_key = issuer.map_or(&key, |issuer| &issuer.key);
-        let signer = pkcs1v15::SigningKey::<Sha256>::new(signing_key.rsa().clone());
         let public = SubjectPublicKeyInfoOwned::from_key(&rsa::RsaPublicKey::from(key.rsa()))
             .expect("an RSA key has a public part");
         let issuer = issuer.map(|issuer| &issuer.certificate);
         let builder = service_builder(spec, valid_s, issuer, public, &serial, rsa_uses());
-        let built = builder.build::<_, pkcs1v15::Signature>(&signer).expect("an RSA key signs");
+        let built = signed_by(signing_key, builder);
         Identity { certificate: Certificate::fresh(&built), key }
     }
+
+    /// A certificate that this identity signs as its issuer.
+    pub(super) fn sign_certificate(&self, builder: CertificateBuilder<ServiceProfile>) -> X509 {
+        signed_by(&self.key, builder)
+    }
+}
+
+/// A certificate signed with RSA and SHA-256.
+fn signed_by(key: &SigningKey, builder: CertificateBuilder<ServiceProfile>) -> X509 {
+    let signer = pkcs1v15::SigningKey::<Sha256>::new(key.rsa().clone());
+    builder.build::<_, pkcs1v15::Signature>(&signer).expect("an RSA key signs")
 }
 
 /// What the RSA key of a service certificate is for.

@@ -2,12 +2,13 @@ use std::sync::Arc;
 
 use p384::ecdsa::{DerSignature, SigningKey as P384Key};
 use p384::pkcs8::{DecodePrivateKey, EncodePrivateKey, LineEnding};
-use x509_cert::builder::Builder;
+use x509_cert::builder::{Builder, CertificateBuilder};
 use x509_cert::ext::pkix::{KeyUsage, KeyUsages};
 use x509_cert::spki::SubjectPublicKeyInfoOwned;
 
 use super::certificate::{
-    Certificate, CertificateSpec, FIVE_YEARS_S, Identity, fresh_serial, service_builder,
+    Certificate, CertificateSpec, FIVE_YEARS_S, Identity, ServiceProfile, fresh_serial,
+    service_builder,
 };
 use super::keys::{KeyError, KeySource, unreadable};
 
@@ -18,6 +19,22 @@ use super::keys::{KeyError, KeySource, unreadable};
 pub struct EcKey(P384Key);
 
 impl EcKey {
+    /// What a certificate for this key says, with a new serial number.
+    fn builder(
+        &self,
+        spec: &CertificateSpec<'_>,
+        valid_s: u64,
+        issuer: Option<&Certificate>,
+        source: &mut KeySource,
+    ) -> CertificateBuilder<ServiceProfile> {
+        let public = SubjectPublicKeyInfoOwned::from_key(self.0.verifying_key())
+            .expect("a point of the curve can be written");
+        // No encipherment: nobody encrypts for an EC key (RFC 8813).
+        let uses = KeyUsages::DigitalSignature | KeyUsages::KeyAgreement | KeyUsages::KeyCertSign;
+        let serial = fresh_serial(|bytes| source.fill_ec(bytes));
+        service_builder(spec, valid_s, issuer, public, &serial, KeyUsage(uses))
+    }
+
     /// Makes a key; 0.5 ms of a core.
     fn fresh(source: &mut KeySource) -> EcKey {
         loop {
@@ -80,20 +97,30 @@ impl EcIdentity {
         source: &mut KeySource,
     ) -> EcIdentity {
         let key = EcKey::fresh(source);
-        let public = SubjectPublicKeyInfoOwned::from_key(key.0.verifying_key())
-            .expect("a point of the curve can be written");
-        // No encipherment: nobody encrypts for an EC key (RFC 8813).
-        let uses = KeyUsages::DigitalSignature | KeyUsages::KeyAgreement | KeyUsages::KeyCertSign;
         loop {
-            let serial = fresh_serial(|bytes| source.fill_ec(bytes));
-            let builder =
-                service_builder(spec, valid_s, None, public.clone(), &serial, KeyUsage(uses));
+            let builder = key.builder(spec, valid_s, None, source);
             let built = builder.build::<_, DerSignature>(&key.0).expect("an EC key signs");
             let certificate = Certificate::fresh(&built);
             if certificate.signature().len() == SIGNATURE_LENGTH {
                 return EcIdentity { certificate, key: Arc::new(key) };
             }
         }
+    }
+
+    /// Makes a key, and a certificate for it that `issuer` signs with RSA and SHA-256.
+    ///
+    /// # Panics
+    /// If the common name is longer than X.509 allows.
+    pub fn issued(
+        spec: &CertificateSpec<'_>,
+        valid_s: u64,
+        issuer: &Identity,
+        source: &mut KeySource,
+    ) -> EcIdentity {
+        let key = EcKey::fresh(source);
+        let builder = key.builder(spec, valid_s, Some(&issuer.certificate), source);
+        let certificate = Certificate::fresh(&issuer.sign_certificate(builder));
+        EcIdentity { certificate, key: Arc::new(key) }
     }
 }
 

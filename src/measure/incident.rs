@@ -189,7 +189,7 @@ impl StepKind {
     pub fn of(ask: &Ask) -> StepKind {
         match ask {
             Ask::File(request) => request.step.into(),
-            Ask::Name(_) => StepKind::TVS,
+            Ask::Name(..) => StepKind::TVS,
             Ask::Say(message) => StepKind::Dialogue(message.dialogue),
             Ask::Page(_) => StepKind::Page,
         }

@@ -1,7 +1,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use crate::base::Time;
+use crate::base::{IpMode, Time};
 use crate::crypto::{Certificate, DeviceIdentity};
 use crate::transfer::TransferFault;
 use crate::wire::Dialogue;
@@ -29,8 +29,9 @@ pub struct Errand {
 pub enum Ask {
     /// A file of one of its TFTP nodes; answered by [`Answer::File`] or [`Answer::NoFile`].
     File(FileRequest),
-    /// The address of a name, as it stands in the configuration; answered by [`Answer::Address`].
-    Name(String),
+    /// The address of a name, as it stands in the configuration, that a phone of this mode can
+    /// reach; answered by [`Answer::Address`].
+    Name(String, IpMode),
     /// The reply to a message of a dialogue; answered by [`Answer::Said`].
     Say(Message),
     /// A page of a server; answered by [`Answer::Page`], [`Answer::Presented`] or
@@ -68,7 +69,8 @@ pub struct Message {
     pub shows: Option<Arc<DeviceIdentity>>,
     /// Whether the connection stays open after the answer: the next message of the phone to the
     /// same server in the same dialogue goes on there. It ends with a fault, with a boot, with any
-    /// other errand over a connection, and when the boot settles.
+    /// other errand over a connection, and when the boot settles; one with TVS outlasts files over
+    /// TFTP and names.
     pub stays: bool,
 }
 

@@ -29,6 +29,8 @@ pub struct Family {
     pub without_lists: Option<String>,
     /// Who says that its phones verify signatures with SHA-1 only. Nobody, as a rule.
     pub sha1_only: Option<String>,
+    /// Who says that its phones keep their session with TVS (TVS-19). Nobody, as a rule.
+    pub keeps_tvs_session: Option<String>,
 }
 
 /// What phones of a family ask first for a file.
@@ -169,7 +171,8 @@ fn check(family: &Family) -> Result<(), String> {
     }
     let sources = times.map(|time| &time.source).into_iter();
     let sources = sources.chain([&family.source, &family.tftp_block.source]);
-    let mut sources = sources.chain(&family.without_lists).chain(&family.sha1_only);
+    let sources = sources.chain(&family.without_lists).chain(&family.sha1_only);
+    let mut sources = sources.chain(&family.keeps_tvs_session);
     if sources.any(|source| source.trim().is_empty()) {
         return fault("a value without a source");
     }

@@ -21,6 +21,7 @@ mod shared;
 mod step;
 mod task;
 mod transport;
+mod tvs_session;
 mod verifier;
 mod vouched;
 
@@ -45,4 +46,5 @@ pub use profile::{FILE_SIZE_MAX, PhoneProfile, RegistrationRules};
 pub use shared::Shared;
 pub use step::Step;
 pub use transport::{HttpFault, TRANSPORT_RULES, Transport, TransportRule};
+pub use tvs_session::TvsSession;
 pub use verifier::{Env, Verifier};

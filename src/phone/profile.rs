@@ -1,10 +1,11 @@
-use crate::base::Span;
+use crate::base::{IpMode, Span};
 
 use super::boot_time::BootTime;
 use super::families::BlockSizeRule;
 use super::file_kind::FileKind;
 use super::key_time::KeyTime;
 use super::transport::TransportRule;
+use super::tvs_session::TvsSession;
 
 /// How phones of one kind behave; the defaults are marked in `field-facts.md` as guesses where no
 /// public source exists.
@@ -30,6 +31,11 @@ pub struct PhoneProfile {
     /// How long a phone remembers that a name has no DNS record (TVS-21; how long a real one does is
     /// not known); default not at all (choice).
     pub dns_negative_ttl: Span,
+    /// In which ways of addressing servers are reached (BOOT-21); default both.
+    pub ip_mode: IpMode,
+    /// Whether a session with TVS is kept for the next file of a boot (TVS-19); default as phones of
+    /// the model do.
+    pub tvs_session: TvsSession,
     /// Whether `CTLFile.tlv` is asked for after a missing `CTLSEP<MAC>.tlv`; default yes, as the
     /// documents say (BOOT-18, CTFTP-01, X-25).
     pub ctl_generic: bool,
@@ -88,6 +94,8 @@ impl Default for PhoneProfile {
             tftp_block_size: BlockSizeRule::Fixed(None),
             tvs_timeout: Span::from_secs(10),
             dns_negative_ttl: Span::ZERO,
+            ip_mode: IpMode::Dual,
+            tvs_session: TvsSession::Model,
             ctl_generic: true,
             checks_dates: true,
             further_files: Vec::new(),

@@ -157,7 +157,7 @@ pub(super) fn members<'a>(
     named.filter_map(move |member| {
         topology.nodes_with(ServiceKind::Tvs).find(|&id| {
             let node = topology.node(id);
-            let full = topology.full_name(&node.name);
+            let full = topology.full_name(node);
             node.name == member.address
                 || node.address.to_string() == member.address
                 || full.is_some_and(|full| full == member.address)

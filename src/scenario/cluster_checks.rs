@@ -15,7 +15,7 @@ use crate::wire::Dialogue;
 
 use super::error::{Faults, Problem};
 use super::names::{
-    Text, check_host, check_plain, check_unique, node_named, one_of, runs, url_scheme,
+    Text, check_domain, check_host, check_plain, check_unique, node_named, one_of, runs, url_scheme,
 };
 use super::quantity::{Length, positive};
 use super::raw::{RawAutoReset, RawCapf, RawCluster, RawFault, RawGroup, RawNode, RawPorts};
@@ -40,7 +40,10 @@ pub(super) fn topology(raw: &RawCluster, has_uses: bool, faults: &mut Faults) ->
             one_of(text, "scheme", &[true, false], url_scheme)
         }),
         security: security(raw, release, faults),
-        domain: raw.domain.as_ref().and_then(|text| faults.take(domain(text))),
+        domain: raw
+            .domain
+            .as_ref()
+            .and_then(|text| faults.take(check_domain(text).map(|()| text.get_ref().clone()))),
         faults: defects(&raw.fault, faults),
         replication_delay: raw
             .replication_delay
@@ -85,9 +88,6 @@ const KEY_BITS: u16 = 2048;
 
 /// Nodes of a cluster at most (choice: numbers of nodes fit a 64-bit set).
 const NODES_MAX: usize = 64;
-
-/// Longest domain in characters: with a host name before it a name has at most 253 (RFC 1035).
-const DOMAIN_MAX: usize = 253 - 64;
 
 /// Members of a `CallManager` group at most.
 const MEMBERS_MAX: usize = 3;
@@ -226,16 +226,6 @@ fn key_bits(raw: &Spanned<u16>) -> Result<u16, Problem> {
     Err(problem.help("key-bits is 2048 or 4096"))
 }
 
-fn domain(text: &Text) -> Result<String, Problem> {
-    let name = text.get_ref();
-    let label = |label: &str| check_host(&Spanned::new(text.span(), label.to_owned())).is_ok();
-    if name.len() <= DOMAIN_MAX && name.split('.').all(label) {
-        return Ok(name.clone());
-    }
-    let problem = Problem::new(text.span(), format!("`{name}` is not a domain"));
-    Err(problem.help("labels of letters, digits and hyphens, such as \"cucm.example\""))
-}
-
 fn nodes(raw: &[RawNode], release: Release, faults: &mut Faults) -> Option<Vec<NodeSpec>> {
     if raw.is_empty() {
         let problem = Problem::new(0..0, "the cluster has no node");
@@ -263,6 +253,7 @@ fn node(raw: &RawNode, release: Release, publisher: bool, faults: &mut Faults) -
     let all = SERVICES.into_iter().filter(|&s| publisher || s != ServiceKind::Capf).collect();
     NodeSpec {
         name: raw.name.get_ref().clone(),
+        domain: None,
         address: faults.given(raw.address.as_ref(), Ipv4Addr::LOCALHOST.into(), address),
         services: faults.given(raw.services.as_ref(), all, |texts| services(texts, publisher)),
         ports: ports(&raw.ports),

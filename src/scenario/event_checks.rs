@@ -167,7 +167,7 @@ mod tests {
         );
         assert_eq!(
             action("rename={node='sub',to='sub-new'}"),
-            Rename { node, to: "sub-new".into() }
+            Rename { node, to: Some("sub-new".into()), domain: None }
         );
         let spread = Span::from_secs(30);
         assert_eq!(action("reset-phones={spread='30s'}"), ResetPhones { spread });
@@ -450,6 +450,18 @@ mod tests {
         assert!(entries[1..].iter().all(|entry| entry.action == action));
         let early = event("at='0s'", "stop={node='new'}") + &rename;
         assert_eq!(fault(&early), "unknown node `new`");
+    }
+
+    #[test]
+    fn a_node_in_another_domain_has_both_full_names_and_needs_a_new_name() {
+        let rename = event("at='0s'", "rename={node='sub',domain='new.example'}");
+        let entries = good(&rename);
+        let Some(Rename { to: None, domain: Some(domain), .. }) = entries[0].action.get() else {
+            panic!("{rename}")
+        };
+        assert_eq!(domain, "new.example");
+        assert_eq!(only_fault("rename={node='sub'}"), "a rename without a new name");
+        assert_eq!(only_fault("rename={node='sub',domain='a..b'}"), "`a..b` is not a domain");
     }
 
     #[test]

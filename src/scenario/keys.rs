@@ -292,6 +292,18 @@ const KEYS: &[Key] = &[
         "how long a missing record is believed",
     ),
     key(
+        "phone.ip-mode",
+        Takes::Word(&["dual", "ipv4", "ipv6"]),
+        "\"dual\"",
+        "which addresses of servers a phone can reach",
+    ),
+    key(
+        "phone.tvs-session",
+        Takes::Word(&["each", "model", "kept"]),
+        "\"model\"",
+        "whether a session with TVS is kept for the next file of a boot",
+    ),
+    key(
         "phone.ctl-generic",
         Takes::Truth,
         "true",

@@ -65,6 +65,20 @@ pub(super) fn check_host(text: &Text) -> Result<(), Problem> {
     Err(problem.help("1 to 63 letters, digits and hyphens, no hyphen at either end"))
 }
 
+/// Longest domain in characters: with a host name before it a name has at most 253 (RFC 1035).
+const DOMAIN_MAX: usize = 253 - 64;
+
+/// Refuses what cannot be a domain: host names, joined by dots.
+pub(super) fn check_domain(text: &Text) -> Result<(), Problem> {
+    let name = text.get_ref();
+    let label = |label: &str| check_host(&Spanned::new(text.span(), label.to_owned())).is_ok();
+    if name.len() <= DOMAIN_MAX && name.split('.').all(label) {
+        return Ok(());
+    }
+    let problem = Problem::new(text.span(), format!("`{name}` is not a domain"));
+    Err(problem.help("labels of letters, digits and hyphens, such as \"cucm.example\""))
+}
+
 /// Refuses what cannot name a scenario or a group: lower-case letters, digits and hyphens.
 pub(super) fn check_plain(text: &Text) -> Result<(), Problem> {
     let name = text.get_ref();

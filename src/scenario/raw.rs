@@ -262,6 +262,8 @@ pub(super) struct RawPhone {
     pub tftp_block_size: Option<Spanned<RawBlockSize>>,
     pub tvs_timeout: Option<Length>,
     pub dns_negative_ttl: Option<Quantity>,
+    pub ip_mode: Option<Text>,
+    pub tvs_session: Option<Text>,
     #[serde(alias = "asks-generic-ctl")]
     pub ctl_generic: Option<bool>,
     pub checks_dates: Option<bool>,

@@ -3,11 +3,11 @@ use std::ops::Range;
 
 use toml::Spanned;
 
-use crate::base::{Home, Model, ModelError, Span, parse_span};
+use crate::base::{Home, IpMode, Model, ModelError, Span, parse_span};
 use crate::cluster::{Registrar, SecurityMode, SecurityProfile, ServiceKind, Topology};
 use crate::phone::{
     BlockSizeRule, BootTime, FURTHER_FILES, FileKind, KeyTime, PhoneProfile, RegistrationRules,
-    TRANSPORT_RULES, TransportRule, holds_lists,
+    TRANSPORT_RULES, TransportRule, TvsSession, holds_lists,
 };
 
 use crate::wire::AuthMode;
@@ -341,6 +341,8 @@ fn phone(
 ) -> PhoneProfile {
     let own = PhoneProfile::default();
     let transport = |text: &Text| one_of(text, "transport", &TRANSPORT_RULES, TransportRule::name);
+    let ip_mode = |text: &Text| one_of(text, "mode", &IpMode::ALL, IpMode::name);
+    let tvs_session = |text: &Text| one_of(text, "session", &TvsSession::ALL, TvsSession::name);
     PhoneProfile {
         boot_time: faults.given(raw.boot_time.as_ref(), own.boot_time, |t| boot_time(t, seed)),
         think: faults.given(raw.think.as_ref(), own.think, think),
@@ -355,6 +357,8 @@ fn phone(
         ),
         tvs_timeout: faults.given(raw.tvs_timeout.as_ref(), own.tvs_timeout, positive),
         dns_negative_ttl: raw.dns_negative_ttl.map_or(own.dns_negative_ttl, |time| time.0),
+        ip_mode: faults.given(raw.ip_mode.as_ref(), own.ip_mode, ip_mode),
+        tvs_session: faults.given(raw.tvs_session.as_ref(), own.tvs_session, tvs_session),
         ctl_generic: raw.ctl_generic.unwrap_or(own.ctl_generic),
         checks_dates: raw.checks_dates.unwrap_or(own.checks_dates),
         registration,
@@ -510,7 +514,7 @@ mod tests {
     fn every_setting_of_a_phone_is_read() {
         let text = "[phone]\nboot-time='1s'\nthink='2s'\ntftp-timeout='3s'\ntftp-tries=4\n\
             transport='model'\nhttp-timeout='6s'\ntftp-block-size=1400\ntvs-timeout='5s'\n\
-            dns-negative-ttl='7s'\nctl-generic=true\n\
+            dns-negative-ttl='7s'\nip-mode='ipv4'\ntvs-session='kept'\nctl-generic=true\n\
             checks-dates=false\n\
             further-files=['ring-list', 'locale', 'locale']\nkey-generation='8s'\n\
             authentication-string='12345'";
@@ -525,6 +529,8 @@ mod tests {
             tftp_block_size: BlockSizeRule::Fixed(Some(1_400)),
             tvs_timeout: Span::from_secs(5),
             dns_negative_ttl: Span::from_secs(7),
+            ip_mode: IpMode::Ipv4,
+            tvs_session: TvsSession::Kept,
             ctl_generic: true,
             checks_dates: false,
             further_files: FURTHER_FILES.to_vec(),

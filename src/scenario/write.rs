@@ -245,6 +245,8 @@ fn write_phone(out: &mut String, plan: &Plan) -> fmt::Result {
     }
     writeln!(out, "tvs-timeout = \"{}\"", phone.tvs_timeout)?;
     writeln!(out, "dns-negative-ttl = \"{}\"", phone.dns_negative_ttl)?;
+    writeln!(out, "ip-mode = \"{}\"", phone.ip_mode)?;
+    writeln!(out, "tvs-session = \"{}\"", phone.tvs_session)?;
     writeln!(out, "ctl-generic = {}", phone.ctl_generic)?;
     writeln!(out, "checks-dates = {}", phone.checks_dates)?;
     let further: Vec<&str> = phone.further_files.iter().map(|kind| kind.name()).collect();
@@ -516,6 +518,8 @@ tftp-tries = 5
 # no tftp-block-size: requests carry no options
 tvs-timeout = "10s"
 dns-negative-ttl = "0s"
+ip-mode = "dual"
+tvs-session = "model"
 ctl-generic = true
 checks-dates = true
 further-files = []

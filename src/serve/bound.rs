@@ -192,6 +192,7 @@ mod tests {
             replication_delay: crate::base::Span::ZERO,
             nodes: vec![NodeSpec {
                 name: "pub".into(),
+                domain: None,
                 address,
                 services,
                 ports,

@@ -1,7 +1,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use crate::base::{NodeId, Span, Time};
+use crate::base::{IpMode, NodeId, Span, Time};
 use crate::cluster::{Peer, Said};
 use crate::measure::{Incident, StepEnd};
 use crate::phone::{Answer, ErrandFault, Message, TvsFault};
@@ -14,10 +14,10 @@ use super::world::World;
 
 impl World {
     /// A phone asks the DNS of its site for an address.
-    pub(super) fn resolve(&mut self, phone: u32, name: &str) {
-        let request = self.begin_request(phone, Waits::Nothing);
+    pub(super) fn resolve(&mut self, phone: u32, name: &str, mode: IpMode) {
+        let request = self.begin_beside_session(phone, Waits::Nothing);
         let (length, answered) = self.network.there(request, Fates::query);
-        let address = self.cluster().hosts().resolve(name);
+        let address = self.cluster().hosts().resolve(name, mode);
         let result = answered.then_some(address).ok_or(ErrandFault::NameUnanswered);
         self.hear(phone, Incident::NameAsked);
         self.engine.push(self.engine.now() + length, Event::Resolved(request, result));

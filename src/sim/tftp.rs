@@ -13,7 +13,7 @@ use super::world::World;
 impl World {
     pub(super) fn fetch_tftp(&mut self, phone: u32, wanted: Time, file: Arc<str>) {
         self.hear(phone, Incident::Asked(Transport::Tftp));
-        let request = self.begin_request(phone, Waits::Tftp);
+        let request = self.begin_beside_session(phone, Waits::Tftp);
         self.sessions.of_mut(phone).wanted = wanted;
         self.watch_tftp(request);
         let (now, (timeout, tries)) = (self.engine.now(), self.patience());

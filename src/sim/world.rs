@@ -347,7 +347,7 @@ impl World {
                 }
             }
             Ask::Page(page) => self.fetch_page(phone, wanted, page),
-            Ask::Name(name) => self.resolve(phone, &name),
+            Ask::Name(name, mode) => self.resolve(phone, &name, mode),
             Ask::Say(message) => {
                 self.hear(phone, Incident::Turned(message.server.ip()));
                 self.say(phone, wanted, message);
@@ -375,8 +375,16 @@ impl World {
 
     /// A new request or question of a phone begins; what belongs to an earlier one is void.
     pub(super) fn begin_request(&mut self, phone: u32, waits: Waits) -> Request {
-        self.leave_server(phone);
         self.leave_call(phone);
+        self.begin_beside_session(phone, waits)
+    }
+
+    /// The same of a request that a session with TVS outlasts.
+    pub(super) fn begin_beside_session(&mut self, phone: u32, waits: Waits) -> Request {
+        self.leave_server(phone);
+        if self.calls.get(&phone).is_none_or(|open| open.dialogue != Dialogue::Tvs) {
+            self.leave_call(phone);
+        }
         self.sessions.begin(phone, waits, self.engine.now())
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use crate::base::{HostTable, Span};
+use crate::base::{HostTable, IpMode, Span};
 use crate::net::fleet::connect;
 use crate::net::{Clock, Talk, TlsClients, TlsFault};
 use crate::phone::{Message, TvsFault};
@@ -53,6 +53,11 @@ pub struct Kept {
 }
 
 impl Kept {
+    /// Whether it is a session with TVS that waits for the next question.
+    pub fn is_session(&self) -> bool {
+        self.dialogue == Dialogue::Tvs
+    }
+
     /// Whether a message goes on here; who awaits the first word of a server opens a connection.
     pub fn suits(&self, message: &Message) -> bool {
         let is_first = message.bytes.is_empty() && message.dialogue.rules().server_first;
@@ -86,12 +91,12 @@ impl DialogueClient {
         }
     }
 
-    /// Where the name of a server leads. Only the table is asked, never the DNS of the host;
+    /// Where the name of a server leads a phone of this mode. Only the table is asked, never the DNS of the host;
     /// where a target stands for every server, it stands for every name.
-    pub fn resolve(&self, name: &str) -> Option<IpAddr> {
+    pub fn resolve(&self, name: &str, mode: IpMode) -> Option<IpAddr> {
         match self.target {
-            Some(target) => Some(target.ip()),
-            None => self.hosts.resolve(name),
+            Some(target) => Some(target.ip()).filter(|&address| mode.permits(address)),
+            None => self.hosts.resolve(name, mode),
         }
     }
 
@@ -104,9 +109,17 @@ impl DialogueClient {
     pub async fn ask(self, mut job: DialogueJob, results: mpsc::UnboundedSender<DialogueResult>) {
         let kept = job.kept.take().filter(|kept| kept.suits(&job.message));
         let (first, mut lacks) = (self.clock.now(), Vec::new());
-        let (started, answer) = if let Some(kept) = kept {
+        let mut went_on = None;
+        if let Some(kept) = kept {
+            let is_session = kept.is_session();
             job.turn.begin(first);
-            (first, self.within(self.go_on(&job.message, kept)).await)
+            let answer = self.within(self.go_on(&job.message, kept)).await;
+            // A phone whose session with TVS was ended by the server has none, and opens one.
+            let is_gone = matches!(answer, Err(Fault::Theirs(TvsFault::Connection)));
+            went_on = (!(is_session && is_gone)).then_some((first, answer));
+        }
+        let (started, answer) = if let Some(went_on) = went_on {
+            went_on
         } else {
             let place = Arc::clone(&self.budget).acquire_owned().await;
             let mut place = Some(place.expect("the budget is never closed"));
@@ -228,7 +241,7 @@ mod tests {
         let hosts = Arc::new(HostTable::default());
         let there = IpAddr::from([127, 0, 0, 3]);
         hosts.add("pub.cucm.example", there);
-        let resolve = |target, name: &str| client(target, &hosts).resolve(name);
+        let resolve = |target, name: &str| client(target, &hosts).resolve(name, IpMode::Dual);
         assert_eq!(resolve(None, "pub.cucm.example"), Some(there));
         assert_eq!(resolve(None, "localhost"), None);
         assert_eq!(resolve(Some("127.0.0.1:9"), "tvs.example"), Some([127, 0, 0, 1].into()));

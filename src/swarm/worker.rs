@@ -614,7 +614,9 @@ impl Worker {
         let step = StepKind::of(&ask);
         match ask {
             Ask::File(request) => {
-                self.slots[place].kept = None;
+                // A session with TVS outlasts files over TFTP, which need no connection.
+                let is_tftp = request.via == Transport::Tftp;
+                self.slots[place].kept.take_if(|kept| !(is_tftp && kept.is_session()));
                 let node = self.homes.node(self.phone_id(place), request.server);
                 let server = node.and_then(|node| self.plan.files.get(&node)).copied();
                 let Some(server) = server else {
@@ -647,9 +649,9 @@ impl Worker {
                 let ticket = Ticket { phone: place, token, planned: now };
                 self.link(place).ask(HttpJob::page(ticket, *request));
             }
-            Ask::Name(name) => {
+            Ask::Name(name, mode) => {
                 self.hear_at(now, place, Incident::NameAsked);
-                let address = self.clients.lookups.resolve(&name);
+                let address = self.clients.lookups.resolve(&name, mode);
                 self.answer(place, token, Ok(Answer::Address(address)));
             }
             Ask::Say(message) => {

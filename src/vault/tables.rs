@@ -223,7 +223,7 @@ fn write_nodes(connection: &Connection, cluster: &Cluster) -> rusqlite::Result<(
     insert.execute(params![ENTERPRISE, "EnterpriseWideData", "t", "", 1, 1])?;
     for (at, (id, node)) in (0_u8..).zip(topology.ids().zip(&topology.nodes)) {
         // What *System > Server* holds.
-        let name = topology.full_name(&node.name).unwrap_or_else(|| node.address.to_string());
+        let name = topology.full_name(node).unwrap_or_else(|| node.address.to_string());
         let (node_id, usage) = (at + 2, u8::from(at > 0));
         insert.execute(params![node_key(id), name, "f", node.name, node_id, usage])?;
     }

@@ -206,6 +206,7 @@ async fn server() -> (Servers, SocketAddrV4) {
         replication_delay: resetstorm::base::Span::ZERO,
         nodes: vec![NodeSpec {
             name: "pub".into(),
+            domain: None,
             address: [127, 0, 0, 1].into(),
             services: vec![ServiceKind::Tftp, ServiceKind::Tvs],
             ports: Ports::ANY,

@@ -171,7 +171,11 @@ fn address_of(member: &TvsMember, cluster: &Cluster) -> Option<IpAddr> {
         first_name.and_then(|number| number.parse().ok()).map(|node| ClusterId::FIRST.node(node));
     match node {
         Some(node) => Some(cluster.topology().node(node).address),
-        None => member.address.parse().ok().or_else(|| cluster.hosts().resolve(&member.address)),
+        None => {
+            member.address.parse().ok().or_else(|| {
+                cluster.hosts().resolve(&member.address, resetstorm::base::IpMode::Dual)
+            })
+        }
     }
 }
 

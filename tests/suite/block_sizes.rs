@@ -131,6 +131,7 @@ impl Opinion {
 fn cluster() -> Cluster {
     let node = NodeSpec {
         name: "pub".into(),
+        domain: None,
         address: [127, 0, 0, 1].into(),
         services: vec![ServiceKind::CallManager, ServiceKind::Tftp, ServiceKind::Tvs],
         ports: Ports { tftp: 1, ..Ports::ANY }.with(Dialogue::Tvs, 1),

@@ -73,6 +73,7 @@ fn cluster(topology: Topology) -> Cluster {
 fn topology() -> Topology {
     let node = NodeSpec {
         name: "pub".into(),
+        domain: None,
         address: [127, 0, 0, 1].into(),
         services: vec![ServiceKind::CallManager, ServiceKind::Tftp, ServiceKind::Tvs],
         ports: Ports::ANY,

@@ -47,6 +47,7 @@ struct Stage {
 fn topology(release: Release) -> Topology {
     let node = NodeSpec {
         name: "pub".into(),
+        domain: None,
         address: [127, 0, 0, 1].into(),
         services: vec![ServiceKind::CallManager, ServiceKind::Tftp, ServiceKind::Tvs],
         ports: Ports { http: Some(0), https: Some(0), ..Ports::ANY },

@@ -256,6 +256,7 @@ async fn carry(
 fn topology() -> Topology {
     let node = NodeSpec {
         name: "pub".into(),
+        domain: None,
         address: [127, 0, 0, 1].into(),
         services: vec![ServiceKind::CallManager, ServiceKind::Tftp, ServiceKind::Tvs],
         ports: Ports::ANY,

@@ -554,6 +554,32 @@ fn a_certificate_of_a_ca_is_trusted_by_the_list_and_lost_by_a_regeneration() {
     assert!(summary.notes.iter().any(warned), "{:?}", summary.notes);
 }
 
+/// What a CA has signed for the EC key stands in the list from the next start of TFTP on; nobody has
+/// to ask for it, because it signs no file.
+#[test]
+fn an_ec_certificate_of_a_ca_stands_in_the_list_and_costs_no_question() {
+    let world = Cell { release: "12.5", ..PLAIN };
+    for nodes in ["pub", "pub, sub"] {
+        let import = format!("import={{certificate='CallManager-ECDSA',node='{nodes}'}}");
+        let steps = [vec![settled(&import)], world.restart(), vec![reset()]].concat();
+        let text = world.head() + &steps.concat();
+        let plan = load(Path::new("ec.toml"), &text, &[], &known_paths()).unwrap();
+        let run = World::new(&plan, SimOptions::default()).run();
+        let summary = run.summary(&plan);
+        assert_eq!((summary.phones.ready, summary.tvs.lookups), (PHONES, 0), "{nodes}");
+        let kind = CertificateKind::CallManagerEcdsa;
+        let ec = run.cluster.stores().identities().filter(|entry| entry.1 == kind);
+        let ec: Vec<_> = ec.map(|entry| entry.2.certificate().clone()).collect();
+        assert_eq!(ec[0].issuer().split(';').next(), Some("CN=Lab-CA"), "{nodes}");
+        assert_eq!(ec[0] == ec[1], nodes == "pub, sub");
+        assert!(ec[0].subject().starts_with(["CN=pub-EC;", "CN=pub-EC-ms;"][nodes.len() / 8]));
+        let list =
+            run.cluster.tftp(resetstorm::base::ClusterId::FIRST.node(0)).unwrap().signed_list();
+        let holds = |der: &[u8]| list.windows(der.len()).any(|part| part == der);
+        assert!(holds(ec[0].der()), "{nodes}: {} bytes", list.len());
+    }
+}
+
 #[test]
 fn one_regeneration_changes_a_multi_server_certificate_on_all_its_nodes() {
     let (summary, run) = both_nodes(&import("pub, sub"));

@@ -29,6 +29,7 @@ fn genesis(release: Release, stored: Stored) -> Genesis {
     use ServiceKind::{CallManager, Capf, Tftp};
     let node = |name: &str, services: &[ServiceKind]| NodeSpec {
         name: name.into(),
+        domain: None,
         address: "127.0.0.1".parse().unwrap(),
         services: services.to_vec(),
         ports: Ports::default(),

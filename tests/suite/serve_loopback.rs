@@ -53,6 +53,7 @@ struct Stage {
 fn topology(sign_cache: SignCacheMode) -> Topology {
     let node = NodeSpec {
         name: "pub".into(),
+        domain: None,
         address: [127, 0, 0, 1].into(),
         services: vec![ServiceKind::CallManager, ServiceKind::Tftp, ServiceKind::Tvs],
         ports: Ports { http: Some(0), ..Ports::ANY },

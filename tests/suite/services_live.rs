@@ -86,6 +86,7 @@ struct Stage {
 fn topology() -> Topology {
     let node = NodeSpec {
         name: "pub".into(),
+        domain: None,
         address: [127, 0, 0, 1].into(),
         services: vec![ServiceKind::CallManager, ServiceKind::Tftp, ServiceKind::Tvs],
         ports: Ports { web: Some(WebPorts { http: 0, https: 0 }), ..Ports::ANY },

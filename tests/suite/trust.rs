@@ -1,9 +1,10 @@
 //! What a phone accepts and refuses: the decision vectors, forged files, hostile TVS answers.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use resetstorm::base::{ClusterId, NodeId, PhoneId, Span, Time};
+use resetstorm::base::{ClusterId, IpMode, NodeId, PhoneId, Span, Time};
 use resetstorm::cluster::operator::certificates::Regenerate;
 use resetstorm::cluster::operator::services::Services;
 use resetstorm::cluster::{
@@ -79,6 +80,7 @@ impl Bench {
     fn with_profiles(release: Release, profiles: Vec<SecurityProfile>) -> Bench {
         let node = NodeSpec {
             name: "pub".into(),
+            domain: None,
             address: "127.0.0.1".parse().unwrap(),
             services: vec![
                 ServiceKind::CallManager,
@@ -266,7 +268,7 @@ fn question(actions: &[Action]) -> (u32, Message) {
 /// The name that is looked up, and nothing else, with its token.
 fn lookup(actions: &[Action]) -> (u32, String) {
     match actions {
-        [Action::Do(Errand { ask: Ask::Name(name), token, .. })] => (*token, name.clone()),
+        [Action::Do(Errand { ask: Ask::Name(name, _), token, .. })] => (*token, name.clone()),
         other => panic!("{other:?}"),
     }
 }
@@ -1200,4 +1202,70 @@ fn erased_lists_leave_nothing_in_the_cache_of_tvs() {
     bench.boot();
     let (_, facts) = bench.give(&vouched_list);
     assert!(!facts.contains(&Fact::TvsCacheHit), "{facts:?}");
+}
+
+/// BOOT-21, X-18: `Phone in IPv4 only mode`.
+#[test]
+fn a_phone_in_ipv4_only_mode_passes_over_a_tvs_server_of_ipv6() {
+    for (ip_mode, first) in [(IpMode::Ipv4, 1), (IpMode::Ipv6, 0), (IpMode::Dual, 0)] {
+        let mut bench = Bench::new();
+        bench.env.profile = Arc::new(PhoneProfile { ip_mode, ..PhoneProfile::default() });
+        let member = |name: &str| format!("<member><address>{name}</address></member>");
+        let members = member("2001:db8::1") + &member("192.0.2.2") + &member("c.cucm.example");
+        let config = format!("<device><TVS><members>{members}</members></TVS></device>");
+        let list = bench.list();
+        let identity = bench.cluster.tftp(PUB).unwrap().config_of(PhoneId(0)).1;
+        let lists = ListFiles { ctl: None, itl: Some(&list) };
+        bench.phone.provision(&bench.env, lists, config.as_bytes(), identity).unwrap();
+        bench.regenerate(CertificateKind::CallManager);
+        bench.boot();
+        let list = bench.list();
+        let (actions, mut facts) = bench.give(&list);
+        let (mut token, message) = question(&actions);
+        let servers: [IpAddr; 2] = ["2001:db8::1", "192.0.2.2"].map(|text| text.parse().unwrap());
+        assert_eq!(message.server.ip(), servers[first], "{ip_mode}");
+        let unresolved = Fact::TvsAttemptFailed { fault: TvsFault::Unresolved };
+        let skips = [unresolved, Fact::TvsFailover];
+        assert_eq!(facts.split_off(1), &skips[..2 * first], "{ip_mode}");
+        // The name is asked for a record of the mode.
+        loop {
+            let (actions, _) = bench.silent(token, TvsFault::TimedOut);
+            if let [Action::Do(Errand { ask: Ask::Name(name, asked), .. })] = &actions[..] {
+                assert_eq!((&**name, *asked), ("c.cucm.example", ip_mode));
+                break;
+            }
+            (token, _) = question(&actions);
+        }
+    }
+}
+
+/// TVS-19: a 79xx opens a session with TVS only if it has none. Its certificate changes between the
+/// files of one boot, so that two of them have to be vouched for.
+#[test]
+fn a_79xx_keeps_its_session_with_tvs_from_file_to_file() {
+    let asked_twice = |model: u16| {
+        let mut bench = Bench::new();
+        bench.phone = Phone::new(PhoneId(0), model);
+        let (config, identity) = bench.cluster.tftp(PUB).unwrap().config_of(PhoneId(0));
+        let list = bench.list();
+        let lists = ListFiles { ctl: None, itl: Some(&list) };
+        bench.phone.provision(&bench.env, lists, &config, identity).unwrap();
+        bench.boot();
+        bench.regenerate(CertificateKind::CallManager);
+        let list = bench.list();
+        let (token, first) = question(&bench.give(&list).0);
+        let bytes = answer(&bench, &first.bytes, |_| {});
+        bench.said(token, &bytes);
+        bench.regenerate(CertificateKind::CallManager);
+        let config = bench.config();
+        let (token, second) = question(&bench.give(&config).0);
+        assert_eq!(first.server, second.server);
+        (bench, token, [first.stays, second.stays])
+    };
+    let failed = Fact::TvsAttemptFailed { fault: TvsFault::Connection };
+    for (model, keeps) in [(7962, true), (7970, true), (8841, false)] {
+        let (mut bench, token, stays) = asked_twice(model);
+        assert_eq!(stays, [keeps; 2], "{model}");
+        assert_eq!(bench.silent(token, TvsFault::Connection).1[0], failed);
+    }
 }

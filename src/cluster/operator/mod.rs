@@ -153,7 +153,7 @@ mod tests {
                 ["regenerate TVS on pub", "regenerate TVS on pub", "regenerate 0 TVS"],
             ),
             (
-                Rename { node: PUB, to }.into(),
+                Rename { node: PUB, to: Some(to), domain: None }.into(),
                 ["rename pub to new", "rename pub to new", "rename 0 new"],
             ),
             (
@@ -187,7 +187,7 @@ mod tests {
                 ["add the DNS record of old", "add the DNS record of old", "add-record 0 old"],
             ),
             (
-                RemoveRecord { name }.into(),
+                RemoveRecord { node: PUB, name }.into(),
                 [
                     "remove the DNS record of old",
                     "remove the DNS record of old",
@@ -215,6 +215,7 @@ mod tests {
     fn topology() -> Topology {
         let node = NodeSpec {
             name: "pub".into(),
+            domain: None,
             address: "127.0.0.1".parse().unwrap(),
             services: vec![ServiceKind::Tvs],
             ports: Ports::default(),

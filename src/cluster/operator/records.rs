@@ -9,14 +9,16 @@ use crate::cluster::{ActionError, Cluster, Effect, Topology};
 pub struct AddRecord {
     /// The node to whose address it leads.
     pub node: NodeId,
-    /// Host name without the domain: a present or earlier name of the node.
+    /// A present or earlier name of the node, without the domain that it has now.
     pub name: String,
 }
 
 /// Removes a DNS record: configurations that hold the name lead nowhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemoveRecord {
-    /// Host name without the domain.
+    /// The node to which it leads.
+    pub node: NodeId,
+    /// A present or earlier name of the node, without the domain that it has now.
     pub name: String,
 }
 
@@ -41,7 +43,7 @@ impl Operation for AddRecord {
 
 impl Operation for RemoveRecord {
     fn apply(&self, cluster: &mut Cluster, _: Time) -> Result<Vec<Effect>, ActionError> {
-        cluster.remove_record(&self.name);
+        cluster.remove_record(self.node, &self.name);
         Ok(Vec::new())
     }
 

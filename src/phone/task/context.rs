@@ -1,3 +1,5 @@
+use std::net::IpAddr;
+
 use crate::base::{DeviceName, Model, PhoneId, Span, Time};
 
 use crate::phone::contract::{Action, Fact, Sink};
@@ -17,6 +19,9 @@ pub(in crate::phone) struct Context<'a> {
     pub(in crate::phone) token: &'a mut u32,
     pub(in crate::phone) sink: &'a mut Sink,
 }
+
+/// An address is not of the phone's mode (BOOT-21).
+pub(in crate::phone) struct Unreachable;
 
 /// What happens to a task: always what it asked for last.
 #[derive(Clone, Copy, Debug)]
@@ -81,6 +86,19 @@ impl Context<'_> {
     /// The token that the next timer or errand has.
     pub(super) const fn next_token(&self) -> u32 {
         self.token.wrapping_add(1)
+    }
+
+    /// Asks for the address of a name, wanted since `wanted`.
+    pub(super) fn ask_name(&mut self, wanted: Time, name: &str) {
+        self.ask(wanted, Ask::Name(name.to_owned(), self.env.profile.ip_mode));
+    }
+
+    /// The address that a host of a configuration is, `Err` if it is none that the phone can reach;
+    /// `None` if it is a name.
+    pub(super) fn literal(&self, host: &str) -> Option<Result<IpAddr, Unreachable>> {
+        let address = host.parse().ok()?;
+        let permits = self.env.profile.ip_mode.permits(address);
+        Some(permits.then_some(address).ok_or(Unreachable))
     }
 
     /// Runs an errand for something that the phone wants since `wanted`.

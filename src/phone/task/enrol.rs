@@ -157,15 +157,17 @@ fn end(cx: &mut Context<'_>, how: LscEnd) -> Next {
 
 fn go(cx: &mut Context<'_>, visit: Box<Visit>) -> Next {
     let host = &visit.told().host;
-    if let Some(address) = host.parse().ok().or(visit.server) {
-        return Ok(call(cx, visit, address));
+    match cx.literal(host).or_else(|| visit.server.map(Ok)) {
+        Some(Ok(address)) => return Ok(call(cx, visit, address)),
+        Some(Err(_)) => return fail(cx, visit, Unreached::Name),
+        None => {}
     }
     let now = cx.env.shared.calendar().aged(cx.now);
     if cx.held.is_unknown(host, now) {
         cx.fact(Fact::NameFromCache);
         return fail(cx, visit, Unreached::Name);
     }
-    cx.ask(cx.now, Ask::Name(host.clone()));
+    cx.ask_name(cx.now, host);
     Ok(EnrolTask::Resolve(visit))
 }
 

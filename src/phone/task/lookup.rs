@@ -97,14 +97,16 @@ impl Lookup {
             return Look::Unanswered { is_alone };
         }
         let name = &self.members()[self.member].address;
-        if let Ok(address) = name.parse() {
-            return self.ask_server(cx, address);
+        match cx.literal(name) {
+            Some(Ok(address)) => return self.ask_server(cx, address),
+            Some(Err(_)) => return self.on_fault(cx, TvsFault::Unresolved),
+            None => {}
         }
         if cx.held.is_unknown(name, aged(cx)) {
             cx.fact(Fact::NameFromCache);
             return self.on_fault(cx, TvsFault::Unresolved);
         }
-        cx.ask(cx.now, Ask::Name(name.clone()));
+        cx.ask_name(cx.now, name);
         self.waits = Waits::Address;
         Look::Wait(self)
     }
@@ -139,11 +141,18 @@ impl Lookup {
             bytes: request.encode(),
             trust: cx.trust(&[ROLE_TVS]),
             shows: None,
-            stays: false,
+            stays: self.keeps_session(cx),
         };
         cx.ask(cx.now, Ask::Say(message));
         self.waits = Waits::Reply;
         Look::Wait(self)
+    }
+
+    /// Whether the phone keeps its session with TVS for the next file of the boot (TVS-19). One
+    /// for a page is over with the answer.
+    fn keeps_session(&self, cx: &Context<'_>) -> bool {
+        let is_of_file = matches!(self.subject, Subject::Signer(_));
+        is_of_file && cx.env.profile.tvs_session.keeps(cx.model)
     }
 
     fn on_fault(mut self: Box<Self>, cx: &mut Context<'_>, fault: TvsFault) -> Look {

@@ -104,14 +104,16 @@ impl PressTask {
 
     /// Finds the address of the server.
     fn find(mut self, cx: &mut Context<'_>) -> Next {
-        if let Ok(address) = self.url.host.parse() {
-            return self.ask(cx, address);
+        match cx.literal(&self.url.host) {
+            Some(Ok(address)) => return self.ask(cx, address),
+            Some(Err(_)) => return self.fail(cx, PressFault::Unreachable),
+            None => {}
         }
         if cx.held.is_unknown(&self.url.host, aged(cx)) {
             cx.fact(Fact::NameFromCache);
             return self.fail(cx, PressFault::Unreachable);
         }
-        cx.ask(cx.now, Ask::Name(self.url.host.clone()));
+        cx.ask_name(cx.now, &self.url.host);
         self.waits = Waits::Address;
         Turn::Wait(self)
     }

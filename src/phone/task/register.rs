@@ -143,14 +143,18 @@ fn ask_member(cx: &mut Context<'_>, mut task: Box<RegisterTask>) -> Next {
     let Some(member) = members(cx).get(usize::from(task.member)) else {
         return give_up(cx, task);
     };
-    let known = task.addresses[usize::from(task.member)];
-    if let Some(address) = known.or_else(|| member.address.parse().ok()) {
-        task.addresses[usize::from(task.member)] = Some(address);
-        return ask_server(cx, task, address);
+    let known = task.addresses[usize::from(task.member)].map(Ok);
+    match known.or_else(|| cx.literal(&member.address)) {
+        Some(Ok(address)) => {
+            task.addresses[usize::from(task.member)] = Some(address);
+            return ask_server(cx, task, address);
+        }
+        Some(Err(_)) => return on_silence(cx, task, Unregistered::NoAnswer),
+        None => {}
     }
     let name = member.address.clone();
     task.state = State::Resolve;
-    cx.ask(task.since, Ask::Name(name));
+    cx.ask_name(task.since, &name);
     Turn::Wait(task)
 }
 

@@ -22,6 +22,11 @@ const REQUEST: Verb = Verb {
     takes: &[Argument::text("certificate"), Argument::text("node")],
     read: |given, reader| {
         let certificate = signed_by_a_ca(given.text("certificate"), given.text("certificate"))?;
+        if certificate.is_ec() {
+            let what = "no request is made here for a certificate with an EC key";
+            let problem = Problem::new(given.text("certificate").span(), what);
+            return Err(problem.help("import makes one with a new key"));
+        }
         let node = reader.node(given.text("node"))?;
         check_holder(certificate, given, node, reader)?;
         Ok(RequestCertificate { certificate, node }.into())
@@ -36,11 +41,10 @@ const REQUEST: Verb = Verb {
 /// A certificate that a CA may sign; `at` is where it is said if it may not.
 fn signed_by_a_ca(name: &Text, at: &Text) -> Result<CertificateKind, Problem> {
     let kind = certificate(name)?;
-    let what = match kind {
-        CertificateKind::ItlRecovery => "ITLRecovery is never signed by a CA",
-        _ if kind.is_ec() => "a certificate with an EC key is not imported here",
-        _ => return Ok(kind),
-    };
+    if kind != CertificateKind::ItlRecovery {
+        return Ok(kind);
+    }
+    let what = "ITLRecovery is never signed by a CA";
     Err(Problem::new(at.span(), what).help("regenerate makes a new one"))
 }
 
@@ -82,6 +86,7 @@ fn import(given: &Given, reader: &mut Reader<'_>) -> Result<Step, Problem> {
     let names: Vec<Text> = names.collect();
     check_unique("node", &names)?;
     let nodes = names.iter().map(|name| reader.node(name)).collect::<Result<Vec<_>, _>>()?;
+    nodes.iter().try_for_each(|&node| check_holder(certificate, given, node, reader))?;
     let name = |key| {
         let text = given.text_if(key);
         text.map(|text| check_host(text).map(|()| text.get_ref().clone())).transpose()

@@ -23,11 +23,11 @@ pub(super) const VERBS: &[Verb] = &[
         word: "remove-record",
         takes: &[Argument::text("node")],
         read: |given, reader| {
-            let (_, name) = record(given, reader)?;
-            Ok(RemoveRecord { name }.into())
+            let (node, name) = record(given, reader)?;
+            Ok(RemoveRecord { node, name }.into())
         },
         write: |entry, _| {
-            let RemoveRecord { name } = entry.action.get()?;
+            let RemoveRecord { name, .. } = entry.action.get()?;
             Some(vec![("node", name.as_str().into())])
         },
     },

@@ -602,8 +602,8 @@ async fn crowd_capf(server: SocketAddr, stop: Arc<AtomicBool>, count: Arc<Atomic
 async fn sit(server: SocketAddr, phone: u32) -> Option<Talk> {
     let rules = Dialogue::Capf.rules();
     let stream = TcpStream::connect(server).await.ok()?;
-    let talk = TlsClients::default().talk(stream, Box::new(|_| true), None, rules);
-    let mut talk = talk.await.ok()?;
+    let clients = TlsClients::default();
+    let mut talk = clients.talk(stream, Box::new(|_| true), None, rules).await.ok()?;
     let greeting = talk.say(&[]).await.ok()?;
     let session = capf::Message::parse(&greeting).ok()?.session_id;
     let name = format!("{}\0", DeviceName::of_phone(PhoneId(phone)));

@@ -520,6 +520,58 @@ fn an_interrupt_ends_the_load_and_leaves_what_was_measured() {
 }
 
 #[test]
+fn prometheus_may_ask_how_it_goes_and_for_the_final_numbers() {
+    use std::io::{BufRead, BufReader, Read, Write};
+
+    use nix::sys::signal::{Signal, kill};
+    use nix::unistd::Pid;
+    let server = Planted::tftp(Behaviour::default());
+    let folder = tempfile::tempdir().unwrap();
+    let load = ["--rate", "200", "--hold", "1s", "--warm-up", "100ms", "--progress", "lines"];
+    let asked = ["--metrics-listen", "127.0.0.1:0", "--metrics-linger", "10m"];
+    let mut child = command(&folder, &server, &[&load[..], &asked].concat()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let mut line_with = |part: &str| {
+        let found = lines.find(|line| line.as_ref().unwrap().contains(part));
+        found.unwrap_or_else(|| panic!("no line with {part}")).unwrap()
+    };
+    let line = line_with("metrics ");
+    let address = line.split("http://").nth(1).unwrap().split('/').next().unwrap();
+    line_with(" carried");
+    // The level is over, and nobody has to be quick.
+    let ask = || {
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        text
+    };
+    let begun = std::time::Instant::now();
+    let text = loop {
+        let text = ask();
+        if text.contains("resetstorm_capacity_levels{verdict=\"carried\"} 1") {
+            break text;
+        }
+        assert!(begun.elapsed() < Duration::from_mins(1), "{text}");
+    };
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0), "the measurement was over");
+    let value = |name: &str| {
+        let found = text.lines().find_map(|line| line.strip_prefix(name));
+        found.and_then(|value| value.trim().parse::<f64>().ok())
+    };
+    let step = &summary(folder.path(), "")["capacity"]["steps"][0];
+    assert_eq!(value("resetstorm_capacity_bracket{bound=\"carried\"}"), Some(200.0));
+    assert_eq!(value("resetstorm_capacity_level_achieved"), step["achieved"].as_f64());
+    let median = value("resetstorm_capacity_response_seconds{quantile=\"0.5\"}");
+    assert!(median.is_some() && median == step["response_s"]["p50"].as_f64(), "{text}");
+    // What was learnt and the warm-up are starts, too.
+    assert!(value("resetstorm_capacity_starts_total{outcome=\"ok\"}") >= step["ok"].as_f64());
+    assert!(text.contains("step=\"1\",name=\"fixed 200.0 transfers/s\""), "{text}");
+    assert!(!text.contains("resetstorm_capacity_offered{"), "nothing is offered any more: {text}");
+}
+
+#[test]
 fn doctor_names_every_limit() {
     let output = Command::new(env!("CARGO_BIN_EXE_resetstorm")).arg("doctor").output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);

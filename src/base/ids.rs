@@ -77,6 +77,11 @@ impl DeviceName {
         text
     }
 
+    /// Whether the name begins so.
+    pub fn begins_with(self, text: &str) -> bool {
+        self.text().starts_with(text.as_bytes())
+    }
+
     /// The name of the phone with this MAC address.
     pub const fn of_mac(mac: [u8; 6]) -> DeviceName {
         DeviceName(mac)

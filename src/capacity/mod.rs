@@ -5,6 +5,7 @@
 
 mod engine;
 mod enrol;
+mod exposition;
 mod faults;
 mod generator;
 mod guard;
@@ -25,7 +26,7 @@ pub use engine::{Sources, Target};
 pub use enrol::CapfTarget;
 pub use guard::{Guard, GuardLimits, Sample};
 pub use pace::Pace;
-pub use plan::{CapacityError, CapacityPlan, Task, TrustCheck};
+pub use plan::{CapacityError, CapacityPlan, MetricsPlan, Task, TrustCheck};
 pub use run::{CapacityObserver, Measured, run};
 pub use schedule::{Arrival, Offer, Shape, Starts};
 pub use search::{Found, Next, Search, SearchPlan};

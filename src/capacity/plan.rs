@@ -1,7 +1,9 @@
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::base::Span;
 use crate::measure::LoadFault;
+use crate::net::http::MetricsError;
 use crate::net::signals::Signal;
 use crate::net::threads::StartError;
 
@@ -42,6 +44,19 @@ pub struct CapacityPlan {
     pub recover: Span,
     /// Seed of every choice.
     pub seed: u64,
+    /// Where Prometheus may ask.
+    pub metrics: MetricsPlan,
+}
+
+/// Where Prometheus may ask during a measurement.
+#[derive(Clone, Debug, Default)]
+pub struct MetricsPlan {
+    /// The address; `None` is nowhere.
+    pub listen: Option<SocketAddr>,
+    /// How long it may ask for the final numbers.
+    pub linger: Span,
+    /// What the measurement is called there.
+    pub label: String,
 }
 
 /// How the levels follow each other.
@@ -61,6 +76,9 @@ pub enum CapacityError {
     /// Threads or sockets cannot be made.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// Prometheus cannot ask.
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
     /// The server did not answer before any load.
     #[error("{what}: {fault}{said} before any load; check address and names")]
     Unreachable {

@@ -3,14 +3,15 @@ use std::time::Duration;
 
 use crate::base::{Span, Time};
 use crate::measure::{
-    LevelKind, LevelVerdict, LoadFault, LoadRecorder, LoadStep, ThreadKind, UncheckedAnswers,
-    WrongAnswers,
+    CapacityVerdict, LevelKind, LevelVerdict, LoadFault, LoadRecorder, LoadStep, ThreadKind,
+    UncheckedAnswers, WrongAnswers,
 };
 use crate::net::fleet::SHARED_SOCKETS_MAX;
 use crate::net::signals::{Signal, Signals};
 use crate::net::{Clock, limits};
 
 use super::engine::{Order, PROBES, Source};
+use super::exposition::Exposition;
 use super::generator::{Generator, Running};
 use super::guard::Guard;
 use super::learn;
@@ -44,6 +45,13 @@ pub struct Measured {
     pub notes: Vec<String>,
 }
 
+impl Measured {
+    /// The level above which the server does not go, if the search has found it.
+    pub fn knee(&self) -> Option<f64> {
+        self.found.filter(|found| found.outcome == CapacityVerdict::Knee)?.low
+    }
+}
+
 /// Sees the measurement go by.
 pub trait CapacityObserver {
     /// A level begins.
@@ -73,6 +81,8 @@ pub async fn run(
     let _ = limits::raise_descriptor_limit();
     let clock = Clock::start();
     let (places, mut notes) = fit_places(plan);
+    let exposition = Exposition::start(plan, clock).await?;
+    exposition.line().iter().for_each(|line| observer.note(line));
     let target = Arc::new(plan.target.clone());
     let generator = Generator::start(&target, plan.workers, places, clock)?;
     let learning = learn::learn(&generator, plan, &mut notes);
@@ -99,10 +109,15 @@ pub async fn run(
         places,
         calm: Span::ZERO,
         saving: Saving::default(),
+        exposition,
         measured: Measured { references, requests_per_start, places, notes, ..Measured::default() },
     };
     driver.calm = driver.first_probe().await?;
     driver.carry_out(&mut signals, observer).await;
+    if driver.measured.signal.is_none() {
+        let knee = driver.measured.knee();
+        driver.exposition.linger(knee, &mut signals).await;
+    }
     Ok(driver.measured)
 }
 
@@ -141,6 +156,7 @@ struct Driver<'a> {
     /// A probe that takes no longer says that the server is at rest again.
     calm: Span,
     saving: Saving,
+    exposition: Exposition,
     measured: Measured,
 }
 
@@ -289,6 +305,7 @@ impl Driver<'_> {
         observer: &mut dyn CapacityObserver,
     ) -> Option<LevelVerdict> {
         observer.level(level.kind, level.offered, level.offer.length());
+        self.exposition.level(level.kind, level.offered, self.clock.now());
         let cpu = || limits::cpu_seconds_of(ThreadKind::Load.name());
         let (cpu_before, begun) = (cpu(), self.clock.now());
         let mut running = self.generator.offer(&self.order(level));
@@ -311,7 +328,7 @@ impl Driver<'_> {
 
     /// Looks after guard and signals until the level is over.
     async fn watch(
-        &self,
+        &mut self,
         running: &mut Running,
         per_s: f64,
         signals: &mut Signals,
@@ -340,6 +357,7 @@ impl Driver<'_> {
             }
             if now.since(ticked) >= TICK_EVERY {
                 ticked = now;
+                self.exposition.sample(sample);
                 observer.tick(now.since(from), sample.ended - before, sample.in_flight);
             }
         }
@@ -394,6 +412,8 @@ impl Driver<'_> {
             ..LoadStep::new(level.kind, level.offered, recorder)
         };
         observer.step(&step);
+        self.exposition.sample(self.generator.sample());
+        self.exposition.step(&step, self.measured.wrong.count);
         self.measured.steps.push(step);
         seen
     }

@@ -142,8 +142,7 @@ impl CapacityPlan {
     fn capacity(&self, measured: &Measured) -> Capacity {
         let (unit, task) = (self.unit(), self.task_name());
         let (knee, at_least, confidence) = if let Some(found) = measured.found {
-            let knee = found.low.filter(|_| found.outcome == CapacityVerdict::Knee);
-            (knee, found.low, found.confidence(unit.ends_with("at once")))
+            (measured.knee(), found.low, found.confidence(unit.ends_with("at once")))
         } else {
             let offered = carried(&measured.steps).map(|step| step.offered);
             (None, offered.max_by(f64::total_cmp), Confidence::default())

@@ -8,13 +8,11 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ColorChoice, ValueEnum};
 
-use crate::base::{Span, printable};
+use crate::base::{Span, parse_span, printable};
 use crate::crypto::Provider;
 use crate::measure::known_paths;
 use crate::report::ReportError;
-use crate::scenario::{
-    PHONES_MAX, Plan, ScenarioError, Slo, SloError, load, parse_span, procedures,
-};
+use crate::scenario::{PHONES_MAX, Plan, ScenarioError, Slo, SloError, load, procedures};
 
 use super::ExitCode;
 

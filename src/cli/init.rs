@@ -8,11 +8,11 @@ use clap::{Args, ValueEnum};
 use crate::advice::{
     Export, Preset, Start, StartGroup, StartNode, StartSite, read_export, read_list,
 };
-use crate::base::Span;
 use crate::base::words::count;
+use crate::base::{Span, parse_span};
 use crate::cluster::{CertificateKind, Release};
 use crate::measure::known_paths;
-use crate::scenario::{load, parse_span};
+use crate::scenario::load;
 
 use super::args::{CliError, GlobalArgs};
 use super::{ExitCode, output};

@@ -19,6 +19,7 @@ mod inspect;
 mod keys;
 mod lab;
 mod lint;
+mod listen;
 mod mail;
 mod make;
 mod man;

@@ -1,4 +1,3 @@
-use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::Args;
@@ -18,6 +17,7 @@ use super::args::{CliError, GlobalArgs, ScenarioArgs, duration};
 use super::check::warn_of;
 use super::course::{self, Course};
 use super::diff;
+use super::listen::ListenArgs;
 use super::mail::MailArgs;
 use super::output;
 use super::progress::ProgressView;
@@ -39,18 +39,16 @@ pub struct RunArgs {
     /// Keep certificates and keys in this folder from run to run
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
-    /// Answer Prometheus at this address while the run lasts
-    #[arg(long, value_name = "IP:PORT")]
-    pub metrics_listen: Option<SocketAddr>,
-    /// Permit --metrics-listen at this address outside loopback, such as 0.0.0.0
-    #[arg(long, value_name = "IP", requires = "metrics_listen")]
-    pub allow_listen: Option<IpAddr>,
+    /// Where Prometheus may ask.
+    #[command(flatten)]
+    pub listen: ListenArgs,
     /// Answer Prometheus for so long after the run, for the final numbers
     #[arg(
         long,
         value_name = "DURATION",
         value_parser = duration,
-        requires = "metrics_listen"
+        requires = "metrics_listen",
+        help_heading = "Metrics"
     )]
     pub metrics_linger: Option<Span>,
     /// Compare with this earlier run: exit code 1 if this one is worse
@@ -70,12 +68,12 @@ Examples:
 /// Runs the scenario and says how the program ends.
 pub fn run(args: &RunArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
     let plan = args.scenario.load_for_traffic()?;
-    permit_listener(args)?;
+    let metrics = args.listen.permitted()?;
     args.mail.check(&args.scenario.flags)?;
     let options = LiveOptions {
         allowed: args.scenario.flags.allow_target.clone(),
         state: args.state.clone(),
-        metrics: args.metrics_listen,
+        metrics,
         metrics_linger: args.metrics_linger.unwrap_or_default(),
         ..LiveOptions::default()
     };
@@ -108,20 +106,6 @@ pub fn run(args: &RunArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
     };
     course::leave_report(&directory);
     Ok(code)
-}
-
-/// Metrics are for this machine only unless the address is named a second time.
-fn permit_listener(args: &RunArgs) -> Result<(), CliError> {
-    let address = args.metrics_listen.map(|socket| socket.ip().to_canonical());
-    let allowed = args.allow_listen.map(|address| address.to_canonical());
-    match address {
-        Some(address) if !address.is_loopback() && allowed != Some(address) => {
-            let what = format!("--metrics-listen {address} is open to other machines");
-            let help = format!("if they may read the metrics, say so: --allow-listen {address}");
-            Err(CliError::usage(what, help))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// The runtime of the driver; servers and phones have threads of their own.

@@ -10,6 +10,7 @@ use crate::wire::{AuthMode, Dialogue};
 
 use super::ExitCode;
 use super::args::{CliError, Format, GlobalArgs, ScenarioArgs};
+use super::listen::ListenArgs;
 use super::mail::MailArgs;
 use super::progress::ProgressView;
 use super::run::{live_error, runtime};
@@ -48,6 +49,9 @@ pub struct ServeArgs {
     /// For phones that are not ours, and for `capacity --capf`: nobody resets them.
     #[arg(long, value_name = "KEY", value_parser = lsc_key)]
     pub roll_out_lsc: Option<KeySpec>,
+    /// Where Prometheus may ask.
+    #[command(flatten)]
+    pub listen: ListenArgs,
     /// Whom the Certificate Monitor mails while it serves.
     #[command(flatten)]
     pub mail: MailArgs,
@@ -60,15 +64,15 @@ fn lsc_key(text: &str) -> Result<KeySpec, String> {
 
 /// The operation for every phone.
 fn roll_out(key: KeySpec) -> OperatorAction {
-    let phones = LscPhones { model: None, group: None, share: 1.0, only_stale: false };
     RollOutLsc {
         operation: LscOperation::Install,
         mode: AuthMode::NullString,
         key,
         string: None,
         completes_in: COMPLETES_IN,
-        phones,
+        phones: LscPhones::ALL,
         pace: None,
+        checks_capf: false,
     }
     .into()
 }
@@ -83,6 +87,7 @@ Examples:
 /// Serves until interrupted and says how the program ends; an interrupt is the normal end.
 pub fn serve(args: &ServeArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
     let plan = args.scenario.load_for_traffic()?;
+    let metrics = args.listen.permitted()?;
     args.mail.check(&args.scenario.flags)?;
     let options = LiveOptions {
         state: args.state.clone(),
@@ -90,6 +95,7 @@ pub fn serve(args: &ServeArgs, global: &GlobalArgs) -> Result<ExitCode, CliError
         written: args.write_files.clone(),
         admin: args.admin.clone().or_else(|| Some(args.state.as_ref()?.join(ADMIN_SOCKET))),
         mail: args.mail.mailing(),
+        metrics,
         ..LiveOptions::default()
     };
     let mut view = ProgressView::new(global, &plan);

@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::base::Stop;
+use crate::base::{Stop, parse_span};
 use crate::measure::{COVERS, Summary, Verdict};
 use crate::net::signals::{self, Signal};
 use crate::report::{
     Compared, comparison_csv, comparison_html, comparison_of_orders, comparison_table, covers_text,
 };
-use crate::scenario::{Plan, parse_span, procedures};
+use crate::scenario::{Plan, procedures};
 use crate::sim::{Axis, combinations, largest, play_all, ranked};
 
 use super::args::{CliError, Format, GlobalArgs, ScenarioArgs, ScenarioFlags};

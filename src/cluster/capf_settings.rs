@@ -10,6 +10,9 @@ pub struct CapfSettings {
     pub retry_delay: Option<Span>,
     /// "Maximum Allowable Time for Key Generation" (guess: 30 minutes).
     pub key_deadline: Span,
+    /// A phone that has said nothing for longer than that loses its place to one that finds none
+    /// (guess: 10 minutes; a real one says nothing of it).
+    pub silence: Span,
     /// "Duration of Certificate Validity" in days, 1 to 1,825.
     pub valid_days: u16,
     /// Whether its greeting says an authentication type, as that of the free server does.
@@ -24,6 +27,7 @@ impl Default for CapfSettings {
             sessions: 50,
             retry_delay: None,
             key_deadline: Span::from_secs(30 * 60),
+            silence: Span::from_secs(10 * 60),
             valid_days: 1_825,
             greets_with_type: true,
             is_flaky: false,

@@ -5,7 +5,8 @@ use std::sync::{Arc, OnceLock};
 use crate::base::{DeviceName, Model, NodeId, PhoneId, Purpose, stream};
 use crate::crypto::envelope::{BLOCK, ContentKey, wrap_key};
 use crate::crypto::{
-    DEVICES, FileIdentity, KeySource, certificate_hash, device, device_of, sha256_of,
+    Certificate, DEVICES, FileIdentity, KeySource, POOL, certificate_hash, device, device_of,
+    hash_text, pooled_rsa, sha256_of,
 };
 use crate::transfer::Content;
 use crate::wire::{
@@ -13,7 +14,7 @@ use crate::wire::{
     FilledConfig, LOCALE, RING_LIST, Seal, ServiceUrls, stub_xml,
 };
 
-use super::devices::DeviceTable;
+use super::devices::{DeviceTable, IssuedLsc, WrapKey};
 use super::kinds::ServiceKind;
 use super::services::path;
 use super::topology::Topology;
@@ -89,7 +90,7 @@ impl FleetSpec {
     }
 
     /// Whether any phone's configuration is encrypted.
-    fn encrypts_any(&self) -> bool {
+    pub(super) fn encrypts_any(&self) -> bool {
         self.profiles.iter().any(|profile| profile.encrypted_config)
     }
 
@@ -228,8 +229,8 @@ pub(super) struct Envelope {
     pub padding: u16,
     /// Key and IV.
     pub key: ContentKey,
-    /// The key for the device: RSA PKCS#1 v1.5.
-    device: usize,
+    /// The public key that the content key is wrapped for: RSA PKCS#1 v1.5.
+    public_key: Vec<u8>,
     /// Randomness of the key wrap.
     wrap_seed: u64,
 }
@@ -237,10 +238,35 @@ pub(super) struct Envelope {
 impl Envelope {
     /// The content key, wrapped for the device.
     pub fn wrapped_key(&self) -> Vec<u8> {
-        let public_key = device(self.device).certificate.public_key();
-        wrap_key(public_key, &self.key.key, &mut KeySource::bank(self.wrap_seed))
-            .expect("device keys are RSA")
+        wrap_key(&self.public_key, &self.key.key, &mut KeySource::bank(self.wrap_seed))
+            .expect("nothing is encrypted for another key than RSA")
     }
+}
+
+/// Keys that a configuration may be encrypted for have numbers: those of the device certificates
+/// (MICs), and behind them those of the pool that phones have for LSCs.
+fn public_key(number: usize) -> Vec<u8> {
+    match number.checked_sub(DEVICES) {
+        None => device(number).certificate.public_key().to_vec(),
+        Some(pooled) => pooled_rsa(pooled).public_key().to_vec(),
+    }
+}
+
+/// What a stub says of the key with this number: the hash of the device certificate, or of the key
+/// where LSCs of many phones have it.
+fn key_hash(number: usize) -> String {
+    match number.checked_sub(DEVICES) {
+        None => certificate_hash(device(number)),
+        Some(pooled) => hash_text(pooled_rsa(pooled).public_key()),
+    }
+}
+
+/// For whom a phone's configuration is encrypted.
+struct Sealing {
+    /// The number of the key.
+    key: usize,
+    /// The LSC whose key it is, and whether that is good.
+    lsc: Option<(IssuedLsc, bool)>,
 }
 
 impl Catalogue {
@@ -261,7 +287,8 @@ impl Catalogue {
                 end
             })
             .collect();
-        let of_security = if fleet.encrypts_any() { 1 + DEVICES } else { 1 };
+        let keys = if devices.is_used() { DEVICES + POOL } else { DEVICES };
+        let of_security = if fleet.encrypts_any() { 1 + keys } else { 1 };
         let variants = of_security * if fleet.has_secure() { 2 } else { 1 };
         let modes = if devices.is_used() { AuthMode::ALL.len() } else { 1 };
         let templates = templates(topology, fleet, [variants, of_security, modes]);
@@ -307,9 +334,9 @@ impl Catalogue {
                 0 => Arc::clone(&whole),
                 _ => Arc::clone(&self.stubs[group][at]),
             };
-            let device = variant.checked_sub(1);
-            let encrypted = device.map(|device| {
-                let cipher = self.seal(phone, &whole, device).cipher;
+            let key = variant.checked_sub(1);
+            let encrypted = key.map(|key| {
+                let cipher = self.seal(phone, &whole, public_key(key)).cipher;
                 SharedFile::new(config_name(phone, Seal::Encrypted), cipher.into())
             });
             let signed = SharedFile::new(config_name(phone, Seal::Signed), signed);
@@ -320,9 +347,9 @@ impl Catalogue {
         (0..self.templates.len()).map(of_group).collect()
     }
 
-    /// Encrypts a configuration for a device certificate. The key follows from seed, phone and
+    /// Encrypts a configuration for a public key. The content key follows from seed, phone and
     /// content, so that the same configuration is the same bytes each time.
-    fn seal(&self, phone: PhoneId, whole: &[u8], device: usize) -> Envelope {
+    fn seal(&self, phone: PhoneId, whole: &[u8], public_key: Vec<u8>) -> Envelope {
         let seed = self.fleet.seed ^ FileIdentity::unsigned(whole).content;
         let mut random = stream(seed, u64::from(phone.0), Purpose::ContentKey);
         let mut key = ContentKey { key: [0; BLOCK], iv: [0; BLOCK] };
@@ -330,22 +357,55 @@ impl Catalogue {
         random.fill(&mut key.iv);
         let (cipher, padding) = key.encrypt(whole);
         let wrap_seed = random.next_u64();
-        Envelope { whole: whole.to_vec(), cipher, padding, key, device, wrap_seed }
+        Envelope { whole: whole.to_vec(), cipher, padding, key, public_key, wrap_seed }
     }
 
     /// The encrypted configuration of a phone, if it is encrypted; where one stands for many, of
     /// that one.
     pub(super) fn envelope(&self, phone: PhoneId) -> Option<Envelope> {
-        let device = self.fleet.encrypts_for(phone)?;
+        let Sealing { key, lsc } = self.sealing(phone)?;
         let owner = self.shared(phone).map_or(phone, |shared| shared.phone);
-        Some(self.seal(owner, &self.render(phone), device))
+        let public_key = match lsc {
+            Some((_, false)) => return None,
+            Some((lsc, true)) if lsc.wrap == WrapKey::Own => {
+                Certificate::from_der(&lsc.der).ok()?.public_key().to_vec()
+            }
+            _ => public_key(key),
+        };
+        Some(self.seal(owner, &self.render(phone), public_key))
+    }
+
+    /// For whom the configuration of a phone is encrypted, if it is: for its LSC, or else for its MIC.
+    fn sealing(&self, phone: PhoneId) -> Option<Sealing> {
+        let mic = self.fleet.encrypts_for(phone)?;
+        let knows_lscs = self.of_security > 1 + DEVICES;
+        let Some((lsc, is_good)) = knows_lscs.then(|| self.devices.wrapping(phone)).flatten()
+        else {
+            return Some(Sealing { key: mic, lsc: None });
+        };
+        let key = match lsc.wrap {
+            WrapKey::Pooled(number) => DEVICES + usize::from(number),
+            WrapKey::Own | WrapKey::None => mic,
+        };
+        Some(Sealing { key, lsc: Some((lsc, is_good)) })
+    }
+
+    /// The bytes of a configuration or stub with the hash of the phone's own LSC, if it is for that.
+    fn with_own_hash(&self, phone: PhoneId, mut bytes: Vec<u8>) -> Vec<u8> {
+        let Some(Sealing { key, lsc: Some((lsc, _)) }) = self.sealing(phone) else { return bytes };
+        let (of_key, own) = (key_hash(key), hash_text(&lsc.der));
+        if let Some(at) = bytes.windows(of_key.len()).position(|part| part == of_key.as_bytes()) {
+            bytes[at..at + own.len()].copy_from_slice(own.as_bytes());
+        }
+        bytes
     }
 
     /// How a phone's configuration is served signed: encrypted as well, or not.
     pub fn seals(&self, phone: PhoneId) -> &'static [Seal] {
-        match self.fleet.encrypts_for(phone) {
-            Some(_) => &[Seal::Signed, Seal::Encrypted],
-            None => &[Seal::Signed],
+        match self.sealing(phone) {
+            Some(Sealing { lsc: None | Some((_, true)), .. }) => &[Seal::Signed, Seal::Encrypted],
+            // Nothing is encrypted for an LSC that is over.
+            Some(_) | None => &[Seal::Signed],
         }
     }
 
@@ -357,6 +417,9 @@ impl Catalogue {
     }
 
     fn served(&self, phone: PhoneId, seal: Seal) -> Option<Body> {
+        if !self.seals(phone).contains(&seal) && seal == Seal::Encrypted {
+            return None;
+        }
         if let Some(shared) = self.shared_file(phone, seal) {
             return Some(Body::Whole(Arc::clone(&shared.body)));
         }
@@ -364,7 +427,10 @@ impl Catalogue {
             (Some(_), Seal::Encrypted) => {
                 self.envelope(phone).map(|envelope| Body::Whole(envelope.cipher.into()))
             }
-            (Some(_), _) => Some(Body::Whole(Arc::clone(self.of(&self.stubs, phone)))),
+            (Some(_), _) => {
+                let stub = self.of(&self.stubs, phone).to_vec();
+                Some(Body::Whole(self.with_own_hash(phone, stub).into()))
+            }
             (None, Seal::Encrypted) => None,
             (None, _) => Some(fill(phone, self.of(&self.templates, phone))),
         }
@@ -378,7 +444,7 @@ impl Catalogue {
 
     /// What is kept for the group, model and variant of a phone.
     fn of<'a, T>(&self, kept: &'a [Vec<T>], phone: PhoneId) -> &'a T {
-        let variant = self.fleet.encrypts_for(phone).map_or(0, |device| 1 + device);
+        let variant = self.sealing(phone).map_or(0, |sealing| 1 + sealing.key);
         let secure = if self.fleet.is_secure(phone) { self.of_security } else { 0 };
         let mode = self.told(phone).map_or(0, |mode| usize::from(mode.number()));
         let at = self.fleet.model_index(phone) * self.variants + variant + secure;
@@ -388,10 +454,11 @@ impl Catalogue {
     /// The whole configuration of phone number `phone`, which is below the size of the fleet, in
     /// the clear.
     pub fn render(&self, phone: PhoneId) -> Arc<[u8]> {
-        match self.shared(phone) {
-            Some(shared) => Arc::clone(&shared.whole),
-            None => fill(phone, self.of(&self.templates, phone)).to_bytes().into(),
+        if let Some(shared) = self.shared(phone) {
+            return Arc::clone(&shared.whole);
         }
+        let whole = fill(phone, self.of(&self.templates, phone)).to_bytes();
+        self.with_own_hash(phone, whole).into()
     }
 
     fn group(&self, phone: PhoneId) -> usize {
@@ -450,8 +517,13 @@ impl Catalogue {
         match (&self.configs, self.shared_file(phone, seal)) {
             // Every phone has a signature of its own in the cache.
             (_, Some(shared)) => shared.digest ^ u128::from(phone.0).wrapping_mul(SPREAD),
-            // It changes whenever somebody says so.
-            (Configs::OfEachPhone(_), None) if self.told(phone).is_some() => computed(),
+            // It changes whenever somebody says so, and with each LSC.
+            (Configs::OfEachPhone(_), None)
+                if self.told(phone).is_some()
+                    || self.sealing(phone).is_some_and(|sealing| sealing.lsc.is_some()) =>
+            {
+                computed()
+            }
             (Configs::OfEachPhone(digests), None) => {
                 let of_seal = &digests[usize::from(seal == Seal::Encrypted)];
                 *of_seal[phone.0 as usize].get_or_init(computed)
@@ -536,7 +608,7 @@ fn templates(
             .collect();
         let of_model = |(model, variant, mode): (Model, usize, AuthMode)| {
             let hash = (variant % of_security).checked_sub(1);
-            let hash = hash.map(|at| certificate_hash(device(at)));
+            let hash = hash.map(key_hash);
             let (load, secure) = (fleet.load(model), variant >= of_security);
             let urls = service_urls(topology, group.members[0]);
             let (hash, urls) = (hash.as_deref(), urls.as_ref());
@@ -584,7 +656,7 @@ fn stubs(
             return Arc::default();
         };
         let whole = template.render(ConfigValues { device: "AUTO", line: 0 });
-        let hash = certificate_hash(device(number));
+        let hash = key_hash(number);
         let stub = stub_xml(whole.as_bytes(), &hash).expect("templates are well-formed");
         stub.into_bytes().into()
     };

@@ -3,7 +3,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::base::{PhoneId, Span, Time};
-use crate::crypto::{Certificate, KeySpec};
+use crate::crypto::envelope::wrap_key;
+use crate::crypto::{Certificate, KeySource, KeySpec, POOL, pooled_rsa};
 use crate::wire::AuthMode;
 
 use super::lsc_status::{LscCause, LscOperation, LscStatus};
@@ -31,6 +32,12 @@ struct Inner {
     ends: BTreeMap<i64, u64>,
     pace: RolloutPace,
     marks: Marks,
+    /// How often the LSC of a phone has changed that somebody watches, and when last.
+    watched: BTreeMap<PhoneId, (u64, Time)>,
+    /// The date when the operator did something last, in Unix seconds: by it LSCs are judged that
+    /// configurations are to be encrypted for; and the ends of the CAPF certificates of then.
+    date_s: i64,
+    issuer_ends: BTreeMap<IssuerId, i64>,
 }
 
 /// An operation of one or many phones.
@@ -57,6 +64,32 @@ pub struct IssuedLsc {
     pub issuer: IssuerId,
     /// End of its validity, Unix seconds.
     pub not_after_s: i64,
+    /// Whether a configuration can be encrypted for its key.
+    pub wrap: WrapKey,
+}
+
+/// Whether a configuration can be encrypted for a key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WrapKey {
+    /// It cannot: no key wrap is defined for EC keys.
+    #[default]
+    None,
+    /// For the RSA key with this number of the pool.
+    Pooled(u8),
+    /// For an RSA key of a phone that is not ours.
+    Own,
+}
+
+impl WrapKey {
+    fn of(certificate: &Certificate) -> WrapKey {
+        let public_key = certificate.public_key();
+        let pooled = (0..POOL).find(|&at| pooled_rsa(at).public_key() == public_key);
+        if let Some(number) = pooled {
+            return WrapKey::Pooled(number as u8);
+        }
+        let can = wrap_key(public_key, &[0; 16], &mut KeySource::bank(0)).is_some();
+        if can { WrapKey::Own } else { WrapKey::None }
+    }
 }
 
 /// Which certificate has issued an LSC: of the SHA-256 of its subject, which no two certificates of
@@ -79,6 +112,7 @@ impl IssuedLsc {
             der: certificate.der().into(),
             issuer: IssuerId::of(certificate.issuer()),
             not_after_s: certificate.validity_s().1.unwrap_or(i64::MAX),
+            wrap: WrapKey::of(certificate),
         }
     }
 }
@@ -189,6 +223,16 @@ impl DeviceTable {
         self.is_used.load(Ordering::Acquire)
     }
 
+    /// Changes of the LSC of this phone are counted from now on.
+    pub fn watch(&self, phone: PhoneId) {
+        self.lock().watched.entry(phone).or_default();
+    }
+
+    /// How often the LSC of a phone has changed since it is watched, and when last.
+    pub fn changes(&self, phone: PhoneId) -> (u64, Time) {
+        self.lock().watched.get(&phone).copied().unwrap_or_default()
+    }
+
     /// Sets an operation for phones; `told` is what the configuration of each tells it.
     pub fn schedule(
         &self,
@@ -214,6 +258,24 @@ impl DeviceTable {
             return AuthMode::None;
         }
         self.lock().rows.get(phone.0 as usize).map_or(AuthMode::None, |row| row.told)
+    }
+
+    /// It is this date when the operator does something, and these CAPF certificates are trusted.
+    pub(super) fn dated<'a>(&self, date_s: u64, capf: impl Iterator<Item = &'a Certificate>) {
+        let end = |one: &Certificate| one.validity_s().1.unwrap_or(i64::MAX);
+        let mut inner = self.lock();
+        inner.date_s = date_s.cast_signed();
+        inner.issuer_ends = capf.map(|one| (IssuerId::of(one.subject()), end(one))).collect();
+    }
+
+    /// The LSC of a phone that its configuration is encrypted for, if it has one with such a key, and
+    /// whether it is good: a CAPF certificate that is trusted has issued it, and neither time is over.
+    pub(super) fn wrapping(&self, phone: PhoneId) -> Option<(IssuedLsc, bool)> {
+        let inner = self.lock();
+        let lsc = inner.rows.get(phone.0 as usize)?.lsc.clone()?;
+        let end = inner.issuer_ends.get(&lsc.issuer).copied().unwrap_or(i64::MIN);
+        let is_good = lsc.not_after_s.min(end) >= inner.date_s;
+        (lsc.wrap != WrapKey::None).then_some((lsc, is_good))
     }
 
     /// Who issued the LSC of a phone, if it has one.
@@ -283,6 +345,9 @@ impl DeviceTable {
             }
             (row.told, row.appointment) = (AuthMode::None, None);
         });
+        if let Some((count, last)) = inner.watched.get_mut(&phone) {
+            (*count, *last) = (*count + 1, now);
+        }
         inner.pace.done(now);
         let left = inner.pending();
         let Marks { began, early, .. } = inner.marks;
@@ -369,7 +434,8 @@ mod tests {
     }
 
     fn lsc(issuer: &str) -> IssuedLsc {
-        IssuedLsc { der: Arc::from([1, 2]), issuer: IssuerId::of(issuer), not_after_s: 5 }
+        let (issuer, wrap) = (IssuerId::of(issuer), WrapKey::None);
+        IssuedLsc { der: Arc::from([1, 2]), issuer, not_after_s: 5, wrap }
     }
 
     fn all(table: &DeviceTable, job: &Arc<LscJob>) {

@@ -1,7 +1,7 @@
 use std::fmt::Write as _;
 
-use crate::base::{NodeId, Time};
-use crate::crypto::{Certificate, ChainFault, date_text};
+use crate::base::{DeviceName, NodeId, PhoneId, Time};
+use crate::crypto::{Certificate, CertificateError, ChainFault, date_text, manufacturers};
 
 use super::kinds::{ServiceKind, TrustStore};
 use super::state::Cluster;
@@ -17,6 +17,10 @@ pub struct Probe {
     pub peer: Option<String>,
     /// By which of its stores the node must trust that; `None`: by that of the kind.
     pub store: Option<TrustStore>,
+    /// The phone whose certificate a server judges, of the kinds where one does.
+    pub phone: Option<PhoneId>,
+    /// Whether that server takes the MIC of a phone without an LSC, too (CAPF-06).
+    pub takes_mics: bool,
 }
 
 /// What a probe tries.
@@ -34,16 +38,25 @@ pub enum ProbeKind {
     PhoneVpn,
     /// Visual voicemail with Unity Connection (CERT-26).
     VisualVoicemail,
+    /// A phone at a switch port, which a RADIUS server lets in by its LSC (CERT-21, CERT-27).
+    Dot1x,
+    /// The login of a phone at a VPN gateway by its LSC (CERT-21, CERT-27).
+    PhoneVpnLsc,
+    /// A phone at a phone proxy, by its LSC (CERT-21, CERT-27).
+    PhoneProxy,
 }
 
 /// Every kind of probe.
-pub const PROBE_KINDS: [ProbeKind; 6] = [
+pub const PROBE_KINDS: [ProbeKind; 9] = [
     ProbeKind::SipTrunk,
     ProbeKind::ConferenceBridge,
     ProbeKind::Axl,
     ProbeKind::UccxLogin,
     ProbeKind::PhoneVpn,
     ProbeKind::VisualVoicemail,
+    ProbeKind::Dot1x,
+    ProbeKind::PhoneVpnLsc,
+    ProbeKind::PhoneProxy,
 ];
 
 impl ProbeKind {
@@ -56,15 +69,26 @@ impl ProbeKind {
             ProbeKind::UccxLogin => "uccx-login",
             ProbeKind::PhoneVpn => "phone-vpn",
             ProbeKind::VisualVoicemail => "visual-voicemail",
+            ProbeKind::Dot1x => "802.1x",
+            ProbeKind::PhoneVpnLsc => "phone-vpn-lsc",
+            ProbeKind::PhoneProxy => "phone-proxy",
         }
     }
 
-    /// The service whose certificate the peer judges; `None`: the peer is a server, and its own
+    /// Whether a server judges the certificate of a phone.
+    pub const fn judges_phones(self) -> bool {
+        matches!(self, ProbeKind::Dot1x | ProbeKind::PhoneVpnLsc | ProbeKind::PhoneProxy)
+    }
+
+    /// The service whose certificate the peer judges, or trusts as the CA of LSCs; `None`: the peer is a server, and its own
     /// certificate is what counts.
     pub const fn service(self) -> Option<ServiceKind> {
         match self {
             ProbeKind::SipTrunk | ProbeKind::ConferenceBridge => Some(ServiceKind::CallManager),
             ProbeKind::Axl | ProbeKind::UccxLogin => Some(ServiceKind::Tomcat),
+            ProbeKind::Dot1x | ProbeKind::PhoneVpnLsc | ProbeKind::PhoneProxy => {
+                Some(ServiceKind::Capf)
+            }
             ProbeKind::PhoneVpn | ProbeKind::VisualVoicemail => None,
         }
     }
@@ -73,8 +97,10 @@ impl ProbeKind {
     pub const fn store(self) -> Option<TrustStore> {
         match self {
             ProbeKind::SipTrunk | ProbeKind::ConferenceBridge => Some(TrustStore::CallManager),
-            ProbeKind::Axl | ProbeKind::UccxLogin => None,
-            ProbeKind::PhoneVpn => Some(TrustStore::PhoneVpn),
+            ProbeKind::Axl | ProbeKind::UccxLogin | ProbeKind::Dot1x | ProbeKind::PhoneProxy => {
+                None
+            }
+            ProbeKind::PhoneVpn | ProbeKind::PhoneVpnLsc => Some(TrustStore::PhoneVpn),
             ProbeKind::VisualVoicemail => Some(TrustStore::Phone),
         }
     }
@@ -95,6 +121,15 @@ pub struct PeerTrust {
     anchors: Vec<Certificate>,
     /// The common name that it expects: that of what it has imported last.
     name: Option<String>,
+    /// The MIC of the phone that is judged, if it has one.
+    mic: Option<Certificate>,
+}
+
+impl PeerTrust {
+    /// Nothing yet, of a server that judges a phone with this MIC.
+    pub fn of_phone(mic: Option<Certificate>) -> PeerTrust {
+        PeerTrust { mic, ..PeerTrust::default() }
+    }
 }
 
 /// Why a probe does not work.
@@ -135,6 +170,29 @@ pub enum ProbeFault {
         who: String,
         /// What that one expects.
         expected: String,
+    },
+    /// The phone has nothing to show.
+    #[error("{phone} has no LSC; roll-out-lsc installs one")]
+    NoLsc {
+        /// Name of the phone.
+        phone: String,
+    },
+    /// What the phone shows was changed.
+    #[error("{certificate} cannot be read; roll-out-lsc installs a new one")]
+    Unreadable {
+        /// Which one, in words.
+        certificate: String,
+    },
+    /// Nobody vouches for what a phone shows.
+    #[error(
+        "{certificate} names {issuer} as its issuer, and the server trusts no such certificate, or \
+         it has not signed this; import that of CAPF there, or install a new LSC"
+    )]
+    OtherIssuer {
+        /// Which one, in words.
+        certificate: String,
+        /// The common name of the issuer.
+        issuer: String,
     },
     /// The peer is nobody that has a certificate.
     #[error("{peer} presents no certificate; renew-peer makes one")]
@@ -178,7 +236,11 @@ pub enum ProbeFault {
 impl Probe {
     /// What it is in words, such as `phone-vpn of asa at pub`.
     pub fn words(&self, node: &str) -> String {
-        let of = self.peer.as_ref().map(|peer| format!(" of {peer}")).unwrap_or_default();
+        let of = match (self.phone, &self.peer) {
+            (Some(phone), Some(peer)) => format!(" of {} with {peer}", DeviceName::of_phone(phone)),
+            (Some(phone), None) => format!(" of {}", DeviceName::of_phone(phone)),
+            (None, peer) => peer.as_ref().map(|peer| format!(" of {peer}")).unwrap_or_default(),
+        };
         let by = self.store.map(|store| format!(" by {}", store.name())).unwrap_or_default();
         format!("{}{of} at {node}{by}", self.kind.name())
     }
@@ -194,7 +256,11 @@ impl Probe {
         let presented = self.kind.service().and_then(|one| cluster.presented(self.node, one));
         let Some(presented) = presented else { return };
         let chain = self.offered(cluster, presented, now);
-        let known = if chain.is_empty() { vec![presented.clone()] } else { chain };
+        let mut known = chain;
+        // Phones send their own certificate only: the server needs that of CAPF itself.
+        if known.is_empty() || self.kind.judges_phones() {
+            known.push(presented.clone());
+        }
         let new = known.into_iter().filter(|one| !peer.anchors.contains(one));
         let new: Vec<Certificate> = new.collect();
         peer.anchors.extend(new);
@@ -212,10 +278,57 @@ impl Probe {
                 return Err(dates(&self.own(cluster, service), presented));
             }
         }
-        if let Some(service) = self.kind.service() {
-            self.judge_node(cluster, service, peer, now)?;
+        match (self.phone, self.kind.service()) {
+            (Some(phone), _) => self.judge_phone(cluster, phone, peer, now)?,
+            (None, Some(service)) => self.judge_node(cluster, service, peer, now)?,
+            (None, None) => {}
         }
         self.trusts().map_or(Ok(()), |(name, store)| self.judge_peer(cluster, name, store, now))
+    }
+
+    /// The peer judges what a phone shows: its LSC, or its MIC where it has none and the server takes
+    /// that. Names play no part: certificates of phones may stand for those of others.
+    fn judge_phone(
+        &self,
+        cluster: &Cluster,
+        phone: PhoneId,
+        peer: &PeerTrust,
+        now: Time,
+    ) -> Result<(), ProbeFault> {
+        let name = DeviceName::of_phone(phone);
+        let (what, shown) = self.shown(cluster, phone, peer);
+        let what = format!("the {what} of {name}");
+        let shown = match shown {
+            Some(Ok(shown)) => shown,
+            Some(Err(_)) => return Err(ProbeFault::Unreadable { certificate: what }),
+            None => return Err(ProbeFault::NoLsc { phone: name.to_string() }),
+        };
+        let mut anchors = peer.anchors.clone();
+        if self.takes_mics {
+            anchors.extend(manufacturers().iter().map(|maker| maker.certificate.clone()));
+        }
+        match shown.judge_chain(&[], &anchors, cluster.calendar().date_s(now)) {
+            Ok(()) => Ok(()),
+            Err(ChainFault::Dates(bad)) if bad == shown => Err(dates(&what, &bad)),
+            Err(ChainFault::Dates(bad)) => Err(dates(&vouches(&bad, &what), &bad)),
+            Err(ChainFault::Untrusted) => {
+                let issuer = common_name(shown.issuer()).to_owned();
+                Err(ProbeFault::OtherIssuer { certificate: what, issuer })
+            }
+        }
+    }
+
+    /// What a phone shows, and what it is.
+    fn shown(
+        &self,
+        cluster: &Cluster,
+        phone: PhoneId,
+        peer: &PeerTrust,
+    ) -> (&'static str, Option<Result<Certificate, CertificateError>>) {
+        match cluster.devices().row(phone).and_then(|row| row.lsc) {
+            Some(lsc) => ("LSC", Some(Certificate::from_der(&lsc.der))),
+            None => ("MIC", peer.mic.clone().filter(|_| self.takes_mics).map(Ok)),
+        }
     }
 
     /// The peer judges what the node presents.
@@ -283,6 +396,9 @@ impl Probe {
                 judged.push(presented.clone());
             }
         }
+        if let Some(phone) = self.phone {
+            judged.extend(self.shown(cluster, phone, peer).1.and_then(Result::ok));
+        }
         if let Some((name, store)) = self.trusts() {
             judged.extend_from_slice(cluster.presented_by(name));
             judged.extend(cluster.stores().all_trusted(self.node, store, now).cloned());
@@ -324,6 +440,11 @@ impl Probe {
         let what = service.certificate().map_or(service.name(), super::CertificateKind::name);
         format!("{what}.pem of {}", cluster.topology().node(self.node).name)
     }
+}
+
+/// The common name in an issuer or subject.
+fn common_name(name: &str) -> &str {
+    name.split(';').find_map(|part| part.strip_prefix("CN=")).unwrap_or(name)
 }
 
 /// What a certificate is called that vouches for another.

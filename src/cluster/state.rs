@@ -1,7 +1,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::base::{Calendar, Home, HostTable, Model, NodeId, PhoneId, Purpose, Span, Time, stream};
+use crate::base::{
+    Calendar, DeviceName, Home, HostTable, Model, NodeId, PhoneId, Purpose, Span, Time, stream,
+};
 use crate::crypto::{
     Certificate, CertificateSpec, Credential, EcIdentity, FIVE_YEARS_S, Identity, KeySource,
     SigningKey, certificate_request, manufacturers,
@@ -323,6 +325,7 @@ impl Cluster {
                 cluster.start(node, service, Time::ZERO);
             }
         }
+        cluster.date_lscs(Time::ZERO);
         cluster
     }
 
@@ -1032,6 +1035,10 @@ impl Cluster {
     ) -> Result<Vec<Effect>, ActionError> {
         let phones: Arc<[PhoneId]> = self.lsc_phones(&what.phones)?.into();
         let date_s = self.calendar.date_s(now);
+        let trouble = self.capf_trouble(now);
+        if let Some(trouble) = trouble.as_ref().filter(|_| what.checks_capf) {
+            return Err(ActionError::Failed(format!("no operation was set: {trouble}")));
+        }
         let job = Arc::new(LscJob {
             operation: what.operation,
             mode: what.mode,
@@ -1045,7 +1052,7 @@ impl Cluster {
             profile.unwrap_or(what.mode)
         };
         self.devices.schedule(phones.iter().copied(), &job, told, now);
-        let mut effects: Vec<Effect> = self.capf_warning(date_s).into_iter().collect();
+        let mut effects: Vec<Effect> = trouble.map(Effect::Warn).into_iter().collect();
         if !was_used {
             effects.extend(self.serve_configurations_anew());
         }
@@ -1055,19 +1062,19 @@ impl Cluster {
     }
 
     /// What stands against a rollout (CAPF-07, CTL-19).
-    fn capf_warning(&self, date_s: u64) -> Option<Effect> {
+    pub fn capf_trouble(&self, now: Time) -> Option<String> {
         /// A certificate with less time than that is regenerated before (choice).
         const NEAR_S: u64 = 90 * 86_400;
         let publisher = self.publisher();
         if !self.topology.is_active(publisher, ServiceKind::Capf) {
             let name = self.name(publisher);
-            return Some(Effect::Warn(format!(
+            return Some(format!(
                 "CAPF is not active on {name}: no operation can be carried out; activate it, \
                  restart TFTP on every node and reset the phones"
-            )));
+            ));
         }
         let end = self.certificate(publisher, CertificateKind::Capf).validity_s().1?;
-        let left_s = end - date_s.cast_signed();
+        let left_s = end - self.calendar.date_s(now).cast_signed();
         let when = match left_s {
             ..0 => "has expired".to_owned(),
             left_s if left_s < NEAR_S.cast_signed() => {
@@ -1075,15 +1082,18 @@ impl Cluster {
             }
             _ => return None,
         };
-        Some(Effect::Warn(format!(
+        Some(format!(
             "the CAPF certificate {when}: regenerate it, restart CAPF and TFTP and reset the phones \
              before a rollout"
-        )))
+        ))
     }
 
     /// The phones that an operation is set for, in the order of their numbers.
-    fn lsc_phones(&self, whom: &LscPhones) -> Result<Vec<PhoneId>, ActionError> {
-        let LscPhones { model, group, share, only_stale } = whom;
+    ///
+    /// # Errors
+    /// If the cluster has no such phones.
+    pub fn lsc_phones(&self, whom: &LscPhones) -> Result<Vec<PhoneId>, ActionError> {
+        let LscPhones { device, model, group, share, only_stale } = whom;
         let mut range = 0..self.fleet.phones;
         if let Some(name) = group {
             let sizes = self.topology.group_sizes(self.fleet.phones);
@@ -1102,12 +1112,19 @@ impl Cluster {
         let capf = IssuerId::of(capf);
         let seed = self.fleet.seed;
         let is_meant = |&phone: &PhoneId| {
-            model.is_none_or(|model| self.fleet.model(phone) == model)
+            device.as_ref().is_none_or(|begun| DeviceName::of_phone(phone).begins_with(begun))
+                && model.is_none_or(|model| self.fleet.model(phone) == model)
                 && (*share >= 1.0
                     || stream(seed, u64::from(phone.0), Purpose::Rollout).unit() < *share)
                 && (!only_stale || self.devices.issuer(phone) != Some(capf))
         };
-        Ok(range.map(PhoneId).filter(is_meant).collect())
+        let found: Vec<PhoneId> = range.map(PhoneId).filter(is_meant).collect();
+        match device {
+            Some(begun) if found.is_empty() => {
+                Err(ActionError::NoPhones { what: "device", name: begun.clone() })
+            }
+            _ => Ok(found),
+        }
     }
 
     /// The phones of a profile use another mode at CAPF from now on (CAPF-28).
@@ -1128,13 +1145,25 @@ impl Cluster {
         Ok(effects)
     }
 
+    /// CAPF-trust of the publisher.
+    fn capf_trust(&self, now: Time) -> Vec<Certificate> {
+        let trusted = self.stores.all_trusted(self.publisher(), TrustStore::Capf, now);
+        trusted.cloned().collect()
+    }
+
+    /// The date and the CAPF certificates by which LSCs are judged that configurations are to be
+    /// encrypted for.
+    pub(super) fn date_lscs(&self, now: Time) {
+        if self.fleet.encrypts_any() {
+            self.devices.dated(self.calendar.date_s(now), self.capf_trust(now).iter());
+        }
+    }
+
     /// What CAPF needs when it starts.
     fn capf_setup(&self, now: Time) -> CapfSetup {
-        let inventory = self.stores.inventory(self.publisher(), now).into_iter();
-        let of_capf = inventory.filter(|item| item.unit == Unit::Trust(TrustStore::Capf));
         let is_flaky = self.topology.has(Defect::CapfFreezes);
         CapfSetup {
-            trusted: of_capf.map(|item| item.certificate).collect(),
+            trusted: self.capf_trust(now),
             fleet: self.fleet.clone(),
             devices: Arc::clone(&self.devices),
             calendar: Arc::clone(&self.calendar),
@@ -1498,7 +1527,8 @@ impl Cluster {
             let trusted = self.stores.all_trusted(node, TrustStore::CallManager, now);
             let fleet = Arc::new(self.fleet.clone());
             let calendar = Arc::clone(&self.calendar);
-            Arc::new(CallManager::new(settings, fleet, trusted.cloned().collect(), calendar))
+            let (trusted, devices) = (trusted.cloned().collect(), Arc::clone(&self.devices));
+            Arc::new(CallManager::new(settings, fleet, trusted, calendar, devices))
         });
         let answering = |&dialogue: &Dialogue| {
             let identity = self.host_identity(node, presents(dialogue)).clone();

@@ -228,7 +228,7 @@ pub(super) fn written_at(bytes: &[u8]) -> String {
 }
 
 /// A date such as `Wed Jul 27 10:16:24 UTC 2011`, from Unix seconds.
-fn date(at_s: i64) -> String {
+pub(super) fn date(at_s: i64) -> String {
     let instant = jiff::Timestamp::from_second(at_s).unwrap_or_default();
     instant.strftime("%a %b %d %H:%M:%S UTC %Y").to_string()
 }

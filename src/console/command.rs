@@ -47,6 +47,12 @@ pub enum Command {
     Backup(String),
     /// `run sql ...`.
     Sql(String),
+    /// `set capf operation ...`.
+    SetOperation(String),
+    /// `show capf phones`.
+    CapfPhones,
+    /// `show capf report ...`.
+    CapfReport(String),
     /// `file list|view|tail|search activelog PATH ...`.
     Log(LogVerb, String),
 }
@@ -179,6 +185,10 @@ const FORMS: &[Form] = &[
         Command::Log(LogVerb::View, rest.into())
     }),
     form("run sql", Takes::Text(" QUERY"), "ask the database", |rest| Command::Sql(rest.into())),
+    // CUCM has pages for what is said of CAPF here.
+    form("set capf operation", Takes::Text(" OPERATION [KEY=VALUE]"), "set operations", |rest| {
+        Command::SetOperation(rest.into())
+    }),
     form("set cert regen", Takes::Unit, "make a certificate anew", |rest| {
         Command::Regenerate(rest.into())
     }),
@@ -194,6 +204,10 @@ const FORMS: &[Form] = &[
     }),
     form("set csr gen", Takes::Unit, "request a certificate of a CA", |rest| {
         Command::Request(rest.into())
+    }),
+    form("show capf phones", Takes::Nothing, "count phones by LSC status", |_| Command::CapfPhones),
+    form("show capf report", Takes::Text(" [KEY=VALUE]"), "list LSCs with their ends", |rest| {
+        Command::CapfReport(rest.into())
     }),
     form("show csr own", Takes::Unit, "print the request for a CA", |rest| {
         Command::ShowRequest(rest.into())
@@ -370,7 +384,7 @@ mod tests {
             ["phone", "phone-ctl", "phone-sast", "phone-vpn"]
         );
         assert!(complete("set cert delete CAPF ").is_empty());
-        assert_eq!(complete("show c"), ["cert", "csr", "ctl"]);
+        assert_eq!(complete("show c"), ["capf", "cert", "csr", "ctl"]);
         assert!(complete("zz").is_empty());
     }
 }

@@ -3,6 +3,7 @@
 //! No I/O and no clock: a terminal, a socket and a scenario feed it lines and carry out what it asks
 //! for. The texts are those of `spec/domain.md` section 12; where that is silent, of public sources.
 
+mod capf;
 mod certificates;
 mod command;
 mod logs;

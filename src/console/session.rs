@@ -12,6 +12,7 @@ use crate::cluster::{
 use crate::crypto::{Certificate, KeyStore};
 use crate::listing::{ListName, ShowOptions, show};
 
+use super::capf;
 use super::certificates::{self, unit};
 use super::command::{Command, Refusal, Side, help, parse};
 use super::logs;
@@ -191,7 +192,11 @@ impl Session {
             Command::Service(change, name) => self.service(change, &name, view)?,
             Command::Regenerate(name) => {
                 let kind = unit(&name, self.node, view)?;
-                self.ask(Pending::Regenerate(kind), texts::before_regeneration(kind.name()))
+                let resets = view.topology.auto_reset(kind).is_some()
+                    && !view.topology.resets_silently(kind);
+                let resets = if resets { texts::resets_phones(kind.name()) } else { String::new() };
+                let warning = texts::before_regeneration(kind.name()) + &resets;
+                self.ask(Pending::Regenerate(kind), warning)
             }
             Command::Request(name) => {
                 let (certificate, node) =
@@ -226,6 +231,15 @@ impl Session {
                 self.check_local_key(list, view)?;
                 self.ask(Pending::ResetLocalKey(list), "")
             }
+            Command::SetOperation(rest) => self.set_operation(&rest, view)?,
+            Command::CapfPhones => {
+                self.check_publisher(view)?;
+                said(capf::phones(view))
+            }
+            Command::CapfReport(rest) => {
+                self.check_publisher(view)?;
+                said(capf::report(&rest, view)?)
+            }
             Command::Backup(rest) => self.back_up(&rest, view)?,
             Command::Sql(query) => sql(&query, view)?,
             Command::Log(verb, rest) => said(logs::answer(verb, &rest, self.node, view)?),
@@ -235,6 +249,18 @@ impl Session {
     fn ask(&mut self, pending: Pending, text: impl Into<String>) -> Answer {
         self.state = State::Asked(pending);
         said(text)
+    }
+
+    /// `set capf operation`: refused where CAPF cannot issue LSCs, or not for long (CAPF-07).
+    fn set_operation(&self, rest: &str, view: &View<'_>) -> Result<Answer, Refusal> {
+        self.check_publisher(view)?;
+        let asked = capf::operation(rest, view)?;
+        let trouble = view.cluster.and_then(|cluster| cluster.capf_trouble(view.now));
+        if let Some(trouble) = trouble.filter(|_| asked.checks_capf) {
+            return Err(refusal(&format!("{trouble}; check-capf=false sets it all the same")));
+        }
+        let text = capf::is_set(&asked, view)?;
+        Ok(Answer { action: Some(asked.into()), ..said(text) })
     }
 
     /// `utils disaster_recovery backup|status`: DRF Master is on the publisher, and whatever device

@@ -12,6 +12,11 @@ pub(super) fn before_regeneration(unit: &str) -> String {
     )
 }
 
+/// The same where the phones are reset by it; the warning that `CSCue55353` asks for (words: choice).
+pub(super) fn resets_phones(unit: &str) -> String {
+    format!("WARNING: The regeneration of {unit} resets all phones of this cluster\n")
+}
+
 /// The question behind [`before_regeneration`].
 pub(super) const PROCEED: &str = "Proceed with regeneration (yes|no)? ";
 

@@ -102,9 +102,19 @@ struct Signed<'a> {
 impl<'a> Signed<'a> {
     fn read(der: &'a [u8]) -> Option<Signed<'a>> {
         let mut parts = Ber::only(der, tag::SEQUENCE, "a certificate").ok()?.inside();
-        let content = parts.next("the signed part").ok()?.whole;
-        let algorithm = parts.next("the algorithm").ok()?.inside().next("its name").ok()?.content;
-        let (unused, signature) = parts.next("the signature").ok()?.content.split_first()?;
+        let content = parts.need(tag::SEQUENCE, "the signed part").ok()?;
+        let outer = parts.need(tag::SEQUENCE, "the algorithm").ok()?;
+        let mut tbs = content.inside();
+        tbs.take_if(tag::CONTEXT_0_OF).ok()?;
+        tbs.need(tag::INTEGER, "a serial number").ok()?;
+        // What is not signed says what is (RFC 5280, 4.1.1.2).
+        if tbs.need(tag::SEQUENCE, "the algorithm").ok()?.whole != outer.whole {
+            return None;
+        }
+        let algorithm = outer.inside().next("its name").ok()?.content;
+        let signature = parts.need(tag::BIT_STRING, "the signature").ok()?.content;
+        let (unused, signature) = signature.split_first()?;
+        let content = content.whole;
         (*unused == 0).then_some(Signed { content, algorithm, signature })
     }
 

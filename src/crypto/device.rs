@@ -37,7 +37,12 @@ pub const fn device_of(PhoneId(phone): PhoneId) -> usize {
 
 /// The hash by which configurations name a certificate (`certHash`): MD5, hexadecimal.
 pub fn certificate_hash(device: &Identity) -> String {
-    let value = u128::from_be_bytes(md5(device.certificate.der()));
+    hash_text(device.certificate.der())
+}
+
+/// The MD5 of a certificate or key as a stub has it: lower-case hexadecimal.
+pub fn hash_text(der: &[u8]) -> String {
+    let value = u128::from_be_bytes(md5(der));
     format!("{value:032x}")
 }
 

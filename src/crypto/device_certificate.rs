@@ -21,7 +21,17 @@ use x509_cert::spki::{SubjectPublicKeyInfoOwned, SubjectPublicKeyInfoRef};
 use x509_cert::time::{Time as X509Time, Validity};
 
 use super::certificate::{Certificate, Identity};
+use super::device_key::DeviceKey;
 use super::verify::KeyKind;
+
+/// A certificate of a device and its key.
+#[derive(Clone, Debug)]
+pub struct DeviceIdentity {
+    /// The certificate.
+    pub certificate: Certificate,
+    /// Its key.
+    pub key: DeviceKey,
+}
 
 /// What goes into the certificate of a device.
 #[derive(Clone, Copy, Debug)]

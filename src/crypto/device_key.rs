@@ -49,6 +49,17 @@ pub fn pooled_key(spec: KeySpec, number: usize) -> Option<&'static DeviceKey> {
     pool.get(number % POOL)
 }
 
+/// The RSA-2048 key with this number of the pool.
+///
+/// # Panics
+/// Never: there is a pool of them.
+pub fn pooled_rsa(number: usize) -> &'static SigningKey {
+    match pooled_key(KeySpec::Rsa(2048), number) {
+        Some(DeviceKey::Rsa(key)) => key,
+        _ => unreachable!("the pool of RSA-2048 has RSA keys"),
+    }
+}
+
 fn rsa_key(number: usize) -> DeviceKey {
     let mut source = KeySource::bank(number as u64);
     if let KeySource::Bank { next, .. } = &mut source {

@@ -36,9 +36,9 @@ pub use certificate::{
 pub use chain::ChainFault;
 pub use credential::{Credential, EcIdentity, EcKey};
 pub use date::date_text;
-pub use device::{DEVICES, certificate_hash, device, device_of};
-pub use device_certificate::{DeviceCertificateError, DeviceSpec, issue_to_device};
-pub use device_key::{DeviceKey, KeySpec, POOL, pooled_key};
+pub use device::{DEVICES, certificate_hash, device, device_of, hash_text};
+pub use device_certificate::{DeviceCertificateError, DeviceIdentity, DeviceSpec, issue_to_device};
+pub use device_key::{DeviceKey, KeySpec, POOL, pooled_key, pooled_rsa};
 pub use identity::FileIdentity;
 pub use keys::{KeyError, KeySource, SigningKey};
 pub use keystore::{KeyStore, KeyStoreError};

@@ -7,13 +7,14 @@ use crate::base::words::count;
 use crate::cluster::operator::certificates::{Import, Regenerate};
 use crate::cluster::operator::ctl::{ResetList, ResetLocalKey, UpdateCtl};
 use crate::cluster::operator::hosts::Rename;
+use crate::cluster::operator::lsc::RollOutLsc;
 use crate::cluster::operator::parameters::{Parameter, SetParameter};
 use crate::cluster::operator::recovery::{BackUp, Rebuild, Restore, RestoreTrustedItl};
 use crate::cluster::operator::services::{ActivateCapf, Change, Services};
 use crate::cluster::{
     CertificateKind, Defect, Holders, OperatorAction, SecurityMode, ServiceKind, Topology,
 };
-use crate::scenario::Plan;
+use crate::scenario::{AT_THE_START, Plan, ProbePlan, TimelineEntry};
 
 /// A step as people speak of it.
 pub(super) fn step(plan: &Plan, at: usize) -> String {
@@ -135,7 +136,28 @@ impl<'a> Rules<'a> {
     }
 
     /// What the cluster is before anything happens.
+    /// Probes that fail from the start, whatever the steps do.
+    fn probes(&mut self) {
+        let rolls_out = |entry: &TimelineEntry| entry.action.get::<RollOutLsc>().is_some();
+        let has_rollout = self.plan.timeline.iter().any(rolls_out);
+        for ProbePlan { name, probe, imports, is_trusted } in &self.plan.probes {
+            let at_the_start = imports.iter().any(|when| when == AT_THE_START);
+            let (why, help) = if probe.phone.is_some() && !probe.takes_mics && !has_rollout {
+                ("no phone has an LSC and no step installs one", "roll-out-lsc = {}")
+            } else if probe.kind.service().is_some() && !at_the_start {
+                ("its peer imports nothing before the first step", "imports = [\"start\"]")
+            } else if probe.trusts().is_some() && !is_trusted {
+                ("the node does not trust its peer then", "trusted = true")
+            } else {
+                continue;
+            };
+            let help = format!("{help}, unless that is what is to be shown");
+            self.say(None, &format!("probe `{name}` fails from the start: {why}"), &help);
+        }
+    }
+
     fn shape(&mut self) {
+        self.probes();
         let topology = self.topology;
         let lacks = |node: &NodeId| {
             self.runs(*node, ServiceKind::CallManager) && !self.runs(*node, ServiceKind::Tvs)

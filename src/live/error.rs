@@ -1,8 +1,8 @@
 use std::io;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::cluster::ActionError;
+use crate::net::http::MetricsError;
 use crate::net::threads::StartError;
 use crate::serve::{BindError, FolderError, ServeError, TreeError};
 use crate::vault::StateError;
@@ -29,13 +29,8 @@ pub enum LiveError {
     #[error(transparent)]
     Files(#[from] TreeError),
     /// The metrics listener cannot start.
-    #[error("cannot listen for metrics on {address}: {cause}; choose another --metrics-listen")]
-    Metrics {
-        /// Where.
-        address: SocketAddr,
-        /// What the host said.
-        cause: io::Error,
-    },
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
     /// The socket of the consoles cannot be opened.
     #[error("cannot open the console at {}: {cause}; name another place with --admin", path.display())]
     Admin {

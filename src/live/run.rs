@@ -1,11 +1,9 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rayon::prelude::*;
-use tokio::net::TcpListener;
-use tokio::sync::oneshot;
 
 use crate::base::{Calendar, NodeId, PhoneId, Span, Time};
 use crate::cluster::{Cluster, FileSignature, HTTP_PORT, HTTPS_PORT, ServiceKind, Topology};
@@ -14,9 +12,10 @@ use crate::measure::{
     ThreadKind, encode,
 };
 use crate::net::fleet::first_address;
+use crate::net::http::MetricsListener;
 use crate::net::signals::{Signal, Signals};
 use crate::net::threads;
-use crate::net::{Clock, http, limits, signals};
+use crate::net::{Clock, limits, signals};
 use crate::phone::{Env, Phone, Shared, Verifier};
 use crate::play::{Cast, Cue, Records, Roll, Wave};
 use crate::scenario::Plan;
@@ -125,7 +124,8 @@ struct Driver<'a> {
     /// Where the host permits fewer of them than the scenario asks for.
     bounded: Vec<String>,
     notes: Vec<String>,
-    metrics: Arc<Mutex<String>>,
+    /// Answers Prometheus, if it is asked for.
+    metrics: Option<MetricsListener>,
     /// From when on everybody has noticed what has become of the servers.
     quiet_from: Time,
     /// Since when no step is carried out, if somebody wants it so.
@@ -167,8 +167,7 @@ impl<'a> Driver<'a> {
             connections_in_flight: places::of(&places, Queue::Connections),
         };
         let swarm = Swarm::start(&swarm_plan, clock, &shared, phones)?;
-        let (notes, metrics) = (notes(plan, is_shared), Arc::default());
-        let quiet_from = Time::ZERO;
+        let (notes, quiet_from) = (notes(plan, is_shared), Time::ZERO);
         Ok(Driver {
             plan,
             clock,
@@ -178,7 +177,7 @@ impl<'a> Driver<'a> {
             places,
             bounded,
             notes,
-            metrics,
+            metrics: None,
             quiet_from,
             paused: None,
             drains: false,
@@ -192,14 +191,12 @@ impl<'a> Driver<'a> {
         observer: &mut dyn Observer,
     ) -> Result<LiveRun, LiveError> {
         let mut lines = self.describe();
-        let listener = match options.metrics {
-            Some(address) => {
-                let (stop, address) = self.listen(address).await?;
-                lines.push(format!("metrics   http://{address}/metrics"));
-                Some(stop)
-            }
-            None => None,
-        };
+        if let Some(address) = options.metrics {
+            let text = self.exposition(&self.swarm.snapshot());
+            let listener = MetricsListener::start(address, text).await?;
+            lines.push(listener.line());
+            self.metrics = Some(listener);
+        }
         observer.started(&lines);
         if let Some(cue) = self.stage.play.power_on() {
             self.follow(&cue, observer).await?;
@@ -208,12 +205,11 @@ impl<'a> Driver<'a> {
             self.swarm.begin_use(self.clock.now()).await;
         }
         let (finish, signal) = self.watch(signals, observer).await?;
-        if listener.is_some() && signal.is_none() {
-            self.linger(options.metrics_linger, signals).await;
+        if let (Some(listener), None) = (&self.metrics, signal) {
+            self.render(&self.swarm.snapshot());
+            listener.linger(options.metrics_linger, signals).await;
         }
-        let run = Box::pin(self.finish(finish, signal)).await;
-        drop(listener);
-        Ok(run)
+        Ok(Box::pin(self.finish(finish, signal)).await)
     }
 
     /// Looks after timeline, fleet and clock until the run is over.
@@ -296,16 +292,6 @@ impl<'a> Driver<'a> {
             format!("paused by hand from {from:.1} s to {now:.1} s: no step was carried out")
         };
         self.notes.extend(self.paused.take().map(note));
-    }
-
-    /// Keeps the final numbers where Prometheus asks for them; a signal ends it, and the run is
-    /// complete all the same.
-    async fn linger(&self, length: Span, signals: &mut Signals) {
-        self.render(&self.swarm.snapshot());
-        tokio::select! {
-            _ = signals.next() => {}
-            () = tokio::time::sleep(length.as_duration()) => {}
-        }
     }
 
     /// Whether no phone boots, registers or is about to, and all have noticed what has become of
@@ -428,27 +414,16 @@ impl<'a> Driver<'a> {
         lines
     }
 
-    /// Answers Prometheus until the sender is dropped; returns the real address, because port 0
-    /// lets the host choose.
-    async fn listen(
-        &self,
-        address: SocketAddr,
-    ) -> Result<(oneshot::Sender<()>, SocketAddr), LiveError> {
-        let failed = |cause| LiveError::Metrics { address, cause };
-        let listener = TcpListener::bind(address).await.map_err(failed)?;
-        let address = listener.local_addr().map_err(failed)?;
-        let (stop, stopped) = oneshot::channel::<()>();
-        self.render(&self.swarm.snapshot());
-        let text = Arc::clone(&self.metrics);
-        let body = move || text.lock().expect("rendering does not panic").clone();
-        let stopped = async move { drop(stopped.await) };
-        tokio::spawn(http::serve_text(listener, stopped, body));
-        Ok((stop, address))
+    /// What Prometheus is told.
+    fn exposition(&self, ledger: &Ledger) -> String {
+        let cpu_s = self.cpu_s(self.usage.sides());
+        encode(ledger, &self.stage.play.info(self.stage.serve_summary(), cpu_s))
     }
 
     fn render(&self, ledger: &Ledger) {
-        let info = self.stage.play.info(self.stage.serve_summary(), self.cpu_s(self.usage.sides()));
-        *self.metrics.lock().expect("rendering does not panic") = encode(ledger, &info);
+        if let Some(listener) = &self.metrics {
+            listener.show(self.exposition(ledger));
+        }
     }
 }
 

@@ -1,12 +1,14 @@
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
 use crate::base::Time;
 use crate::cluster::{Cluster, OperatorAction, ServiceKind};
 use crate::console::Answer;
-use crate::measure::{Ledger, Slice};
+use crate::measure::{CpuSeconds, Ledger, Slice, encode_servers};
+use crate::net::http::MetricsListener;
 use crate::net::signals::Signals;
 use crate::net::{Clock, limits, threads};
 use crate::play::{Cue, Entered, Play};
@@ -19,6 +21,9 @@ use super::error::LiveError;
 use super::options::{LiveOptions, Observer};
 use super::post::Post;
 use super::stage::Stage;
+
+/// How often the metrics are rendered.
+const RENDER_EVERY: Duration = Duration::from_secs(1);
 
 /// Serves the cluster of a plan until a signal comes; the operator's timeline is not played, but
 /// `commands` are carried out. What the cluster cannot do is told to the observer and changes
@@ -40,12 +45,18 @@ pub async fn serve(
     };
     let mut consoles = options.admin.as_deref().map(Consoles::open).transpose()?;
     lines.extend(options.admin.as_ref().map(|path| format!("console   {}", path.display())));
+    let metrics = match options.metrics {
+        Some(address) => Some(MetricsListener::start(address, exposition(&stage)).await?),
+        None => None,
+    };
+    lines.extend(metrics.as_ref().map(MetricsListener::line));
     observer.started(&lines);
     if let Some(cluster) = stage.play.cluster() {
         observer.listening(&bound_document(&plan.name, cluster));
     }
     observer.tick(&Ledger::new(Slice::whole(0)), clock.now());
     let mut post = options.mail.clone().map(Post::new);
+    let mut renders = tokio::time::interval(RENDER_EVERY);
     loop {
         // First of all: what was due while the servers started has no further time to wait for.
         if let Some(post) = &mut post {
@@ -55,6 +66,11 @@ pub async fn serve(
             _ = signals.next() => break,
             told = Post::next(&mut post, &stage.play, clock) => {
                 told.iter().for_each(|told| observer.told(told, clock.now()));
+            }
+            _ = renders.tick() => {
+                // CAPF may have given a phone another LSC, which a probe judges.
+                operate(&mut stage, clock, observer).await?;
+                metrics.iter().for_each(|listener| listener.show(exposition(&stage)));
             }
             () = probes_due(&stage.play, clock) => {
                 operate(&mut stage, clock, observer).await?;
@@ -72,6 +88,13 @@ pub async fn serve(
     let counts = servers.counts();
     servers.shutdown().await;
     Ok(counts)
+}
+
+/// What Prometheus is told of servers whose phones are not ours.
+fn exposition(stage: &Stage) -> String {
+    let serve = limits::cpu_seconds_of("serve");
+    let cpu_s = CpuSeconds { serve, swarm: None };
+    encode_servers(&stage.play.info(stage.serve_summary(), cpu_s))
 }
 
 /// Waits until a probe may come out otherwise though nobody does anything.

@@ -34,7 +34,6 @@ impl Stage {
         clock: Clock,
     ) -> Result<Stage, LiveError> {
         let epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let began_s = epoch.as_secs_f64() - clock.now().as_secs_f64();
         let (cluster, servers) = if plan.target.is_some() {
             (None, None)
         } else {
@@ -42,7 +41,7 @@ impl Stage {
                 ours(plan, options, clock, plan.dates.epoch_s.unwrap_or(epoch.as_secs())).await?;
             (Some(cluster), Some(servers))
         };
-        let new = Play::new(plan, cluster, Mode::Live, began_s);
+        let new = Play::new(plan, cluster, Mode::Live, clock.began_s());
         Ok(Stage {
             play: match &options.state {
                 Some(dir) => new.with_sql(KeptSql { dir: dir.clone() }),

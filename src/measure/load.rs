@@ -50,6 +50,34 @@ pub enum LoadFault {
 }
 
 impl LoadFault {
+    /// The words of all kinds, without the number that a server may choose.
+    pub const KINDS: [&str; 19] = [
+        "silence",
+        "unfinished",
+        "refused",
+        "reset",
+        "tftp error",
+        "status",
+        "protocol",
+        "too long",
+        "missing",
+        "unexpected file",
+        "wrong bytes",
+        "wrong signature",
+        "wrong answer",
+        "other certificate",
+        "no descriptor here",
+        "no port here",
+        "retry later",
+        "turned away",
+        "no phone with an operation",
+    ];
+
+    /// The kind of a fault that was written as words.
+    pub fn kind_of(words: &str) -> &str {
+        words.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end()
+    }
+
     /// Whether this host or the list of phones is to blame and not the server.
     pub const fn is_ours(self) -> bool {
         matches!(self, LoadFault::NoDescriptor | LoadFault::NoPort | LoadFault::NoPhone)
@@ -381,6 +409,16 @@ mod tests {
 
     fn answered(planned: u64, ended: u64) -> Ended {
         Ended { planned: at(planned), started: at(planned), ended: at(ended), fault: None }
+    }
+
+    #[test]
+    fn every_fault_is_of_a_known_kind_whatever_number_the_server_chose() {
+        let numbered = [LoadFault::TftpError(65_535), LoadFault::HttpStatus(503)];
+        let plain = [LoadFault::Silence, LoadFault::WrongBytes, LoadFault::NoPhone];
+        for fault in numbered.into_iter().chain(plain) {
+            let words = fault.to_string();
+            assert!(LoadFault::KINDS.contains(&LoadFault::kind_of(&words)), "{words}");
+        }
     }
 
     #[test]

@@ -45,7 +45,9 @@ pub use metrics::{
 };
 pub use openmetrics::{Frame, open_metrics};
 pub use phones::{PhoneRecord, Registration, Slice, Symptoms};
-pub use prometheus::{OPERATOR_STEPS, RunInfo, StepMark, encode};
+pub use prometheus::{
+    LoadInfo, OPERATOR_STEPS, RunInfo, StepMark, encode, encode_load, encode_servers,
+};
 pub use row::{Family, Label, Pair, Row, Said, Section, Trend, Unit};
 pub use schema::summary_schema;
 pub use stranded::{

@@ -8,14 +8,17 @@ use prometheus::{Encoder, TextEncoder};
 
 use crate::cluster::SignCounts;
 
+use super::capacity::LoadStep;
 use super::incident::StepKind;
 use super::ledger::Ledger;
+use super::load::LoadFault;
 use super::metrics::{
     CapfNumbers, ClusterCounts, Counts, CpuSeconds, Metric as Number, ServeSummary, Signatures,
 };
+use super::phones::Slice;
 use super::row::{Family, Label, Row, Section};
 use super::summary::Summary;
-use super::verdict::Mode;
+use super::verdict::{LevelVerdict, Mode};
 
 /// What labels a run in `resetstorm_run_info`, and what only the driver knows.
 #[derive(Clone, Debug, Default)]
@@ -76,6 +79,161 @@ pub fn encode(ledger: &Ledger, info: &RunInfo) -> String {
     let (lag, help) = (ledger.lag().at_s(0.99), "99th percentile of the generator's own lateness.");
     families.push(one("schedule_lag_seconds", help, lag.unwrap_or(0.0), &[]));
     families.extend(exposed(&summary.metrics()));
+    text_of(families)
+}
+
+/// The same of a cluster whose phones are not ours: what its servers and its database know.
+pub fn encode_servers(info: &RunInfo) -> String {
+    let nobody = Ledger::new(Slice::whole(0));
+    let summary = Summary {
+        signatures: Signatures::new(&nobody, &SignCounts::default(), &info.signatures, None),
+        cpu_s: info.cpu_s,
+        serve: info.serve,
+        capf: info.capf.clone(),
+        cluster: ClusterCounts { probe_outages: info.probe_outages, ..ClusterCounts::default() },
+        ..Summary::default()
+    };
+    let mut numbers = summary.metrics();
+    numbers.retain(|number| OF_SERVERS.contains(&number.section) && number.row.key != "verified");
+    let mut families = run_families(info);
+    families.push(statuses(&info.capf));
+    families.extend(exposed(&numbers));
+    text_of(families)
+}
+
+/// Sections of the summary that are not about phones.
+const OF_SERVERS: [&str; 5] = ["capf", "cluster", "signatures", "cpu_s", "serve"];
+
+/// What is told of a measurement of capacity while it lasts.
+#[derive(Clone, Debug, Default)]
+pub struct LoadInfo {
+    /// Name of the measurement.
+    pub label: String,
+    /// Seed of every choice.
+    pub seed: u64,
+    /// What levels are, such as `transfers/s`.
+    pub unit: String,
+    /// What is offered now, if a level is under way.
+    pub offered: Option<f64>,
+    /// Starts that have ended.
+    pub ended: u64,
+    /// Those without a good answer.
+    pub failed: u64,
+    /// Those with a slow answer.
+    pub slow: u64,
+    /// Starts in flight.
+    pub in_flight: u64,
+    /// Answers that came in time and were wrong.
+    pub wrong: u64,
+    /// Every level that was measured, in order.
+    pub levels: Vec<LoadStep>,
+    /// The knee, when the search has found it.
+    pub knee: Option<f64>,
+    /// When each level began.
+    pub steps: Vec<StepMark>,
+}
+
+/// The state of a measurement of capacity in the Prometheus text format.
+pub fn encode_load(info: &LoadInfo) -> String {
+    let run = RunInfo {
+        scenario: info.label.clone(),
+        mode: Mode::Capacity,
+        seed: info.seed,
+        steps: info.steps.clone(),
+        ..RunInfo::default()
+    };
+    let count = |name: &str, help: &str, value: u64| {
+        family(name, help, MetricType::COUNTER, vec![counter(value as f64, &[])])
+    };
+    let mut families = run_families(&run);
+    families.extend([
+        offered(info),
+        starts(info),
+        count("capacity_slow_total", "Starts whose answer came late.", info.slow),
+        count("capacity_wrong_total", "Answers in time that were wrong.", info.wrong),
+        one("capacity_in_flight", "Starts in flight.", info.in_flight as f64, &[]),
+        bracket(info),
+        levels(info),
+        failures(info),
+    ]);
+    families.extend(info.levels.last().map(last_level).into_iter().flatten());
+    text_of(families)
+}
+
+/// What is offered, by what it is a number of.
+fn offered(info: &LoadInfo) -> MetricFamily {
+    let now = info.offered.map(|offered| gauge(offered, &[("unit", &info.unit)]));
+    let help = "What the level under way offers.";
+    family("capacity_offered", help, MetricType::GAUGE, now.into_iter().collect())
+}
+
+/// Starts by how they ended.
+fn starts(info: &LoadInfo) -> MetricFamily {
+    let ends = [("ok", info.ended.saturating_sub(info.failed)), ("failed", info.failed)];
+    let ended = ends.map(|(outcome, count)| counter(count as f64, &[("outcome", outcome)]));
+    let help = "Starts that have ended, those of learning and warm-ups, too, by outcome.";
+    family("capacity_starts_total", help, MetricType::COUNTER, ended.into())
+}
+
+/// Between which levels the knee lies, as far as is known.
+fn bracket(info: &LoadInfo) -> MetricFamily {
+    let offered = |verdict: LevelVerdict| {
+        let levels = info.levels.iter().filter(move |level| level.verdict == verdict);
+        levels.map(|level| level.offered)
+    };
+    let bounds = [
+        ("carried", offered(LevelVerdict::Carried).max_by(f64::total_cmp)),
+        ("broken", offered(LevelVerdict::Broken).min_by(f64::total_cmp)),
+        ("knee", info.knee),
+    ];
+    let known = bounds.into_iter().filter_map(|(bound, at)| Some(gauge(at?, &[("bound", bound)])));
+    let help = "The highest level that was carried, the lowest that was not, and the knee.";
+    family("capacity_bracket", help, MetricType::GAUGE, known.collect())
+}
+
+/// Levels by what is said of them.
+fn levels(info: &LoadInfo) -> MetricFamily {
+    let of = |verdict: LevelVerdict| {
+        let count = info.levels.iter().filter(|level| level.verdict == verdict).count();
+        gauge(count as f64, &[("verdict", verdict.name())])
+    };
+    let help = "Levels that were measured, by verdict.";
+    family("capacity_levels", help, MetricType::GAUGE, LevelVerdict::ALL.map(of).into())
+}
+
+/// Failures of measured levels by kind; numbers that a server chooses are no labels.
+fn failures(info: &LoadInfo) -> MetricFamily {
+    let mut all: BTreeMap<&str, u64> = LoadFault::KINDS.into_iter().map(|kind| (kind, 0)).collect();
+    for (fault, count) in info.levels.iter().flat_map(|level| &level.errors) {
+        *all.entry(LoadFault::kind_of(fault)).or_default() += count;
+    }
+    let metrics = all.into_iter().map(|(kind, count)| counter(count as f64, &[("fault", kind)]));
+    let help = "Starts without a good answer, by cause, when their level is over.";
+    family("capacity_failures_total", help, MetricType::COUNTER, metrics.collect())
+}
+
+/// The last level that was measured.
+fn last_level(level: &LoadStep) -> Vec<MetricFamily> {
+    let times = &level.response_s;
+    let quantiles = [("0.5", times.p50), ("0.9", times.p90), ("0.99", times.p99), ("1", times.max)];
+    let response =
+        quantiles.into_iter().filter_map(|(of, at)| Some(gauge(at?, &[("quantile", of)])));
+    let some = |name: &str, help: &str, value: Option<f64>| {
+        let metrics = value.map(|value| gauge(value, &[])).into_iter().collect();
+        family(name, help, MetricType::GAUGE, metrics)
+    };
+    let help = "Times from the planned start to the answer in the last level.";
+    vec![
+        family("capacity_response_seconds", help, MetricType::GAUGE, response.collect()),
+        some("capacity_level_offered", "What the last level offered.", Some(level.offered)),
+        some("capacity_level_achieved", "Good answers a second in it.", level.achieved),
+        some("capacity_lag_seconds", "99th percentile of our lateness in it.", level.lag_p99_s),
+        some("capacity_cpu_ratio", "Share of CPU that our threads used in it.", level.cpu_ratio),
+    ]
+}
+
+/// The families as text, in their order.
+fn text_of(mut families: Vec<MetricFamily>) -> String {
     // The encoder refuses a family without a metric, such as CPU time that cannot be told apart.
     families.retain(|family| !family.get_metric().is_empty());
     families.sort_by_key(place);
@@ -87,7 +245,7 @@ pub fn encode(ledger: &Ledger, info: &RunInfo) -> String {
 /// The order of the exposition, by how names begin; what is not here comes at the end.
 const ORDER: &str = "build_info run_info operator_ probe_ phone boots_ files_ signatures_verified_ \
     tvs_lookups_ tvs_failed_ tvs_failovers_ tvs_ operation in_flight tftp_ http_ lsc_ capf_ schedule_ \
-    sign_cache_ signatures_ server_ tls_ cpu_";
+    sign_cache_ signatures_ server_ tls_ cpu_ capacity_";
 
 fn place(family: &MetricFamily) -> usize {
     let name = family.name().trim_start_matches(PREFIX);
@@ -340,7 +498,6 @@ fn histogram(recorded: &hdrhistogram::Histogram<u64>, labels: &[(&str, &str)]) -
 #[cfg(test)]
 mod tests {
     use super::super::incident::{Incident, Listen, StepEnd};
-    use super::super::phones::Slice;
     use super::*;
     use crate::base::{PhoneId, Span, Time};
 

@@ -1,4 +1,4 @@
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::base::Time;
 
@@ -20,6 +20,12 @@ impl Clock {
     /// The time since the start of the run.
     pub fn now(&self) -> Time {
         Time::from_nanos(u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    /// When it was zero, in Unix seconds.
+    pub fn began_s(&self) -> f64 {
+        let epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        epoch.as_secs_f64() - self.now().as_secs_f64()
     }
 
     /// The instant of the runtime's timers at which `time` is reached.

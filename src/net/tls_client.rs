@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::crypto::Identity;
+use crate::crypto::DeviceIdentity;
 use crate::wire::{DialogueRules, Security};
 
 use super::messages::{ReadFault, read_message};
@@ -70,7 +70,7 @@ impl TlsClients {
         &self,
         stream: TcpStream,
         judge: Judge,
-        own: Option<&Identity>,
+        own: Option<&DeviceIdentity>,
     ) -> Result<TlsStream<TcpStream>, TlsFault> {
         let (config, refused) = self.config_as(judge, own)?;
         let name = ServerName::IpAddress(stream.peer_addr()?.ip().into());
@@ -85,7 +85,7 @@ impl TlsClients {
         &self,
         stream: TcpStream,
         judge: Judge,
-        own: Option<&Identity>,
+        own: Option<&DeviceIdentity>,
         rules: &'static DialogueRules,
     ) -> Result<Talk, TlsFault> {
         let stream: Box<dyn Duplex> = match rules.security {
@@ -122,7 +122,7 @@ impl TlsClients {
     fn config_as(
         &self,
         judge: Judge,
-        own: Option<&Identity>,
+        own: Option<&DeviceIdentity>,
     ) -> Result<(Arc<ClientConfig>, Arc<AtomicBool>), TlsFault> {
         let refused = Arc::new(AtomicBool::new(false));
         let verifier = JudgeVerifier {
@@ -138,7 +138,8 @@ impl TlsClients {
         let mut config = match own {
             None => builder.with_no_client_auth(),
             Some(own) => {
-                let own = certified(own).map_err(io::Error::other)?;
+                let own = certified(&own.certificate, &own.key.pkcs8());
+                let own = own.map_err(io::Error::other)?;
                 builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(own)))
             }
         };

@@ -12,7 +12,7 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme};
 
 use super::provider::tls_provider;
-use crate::crypto::Identity;
+use crate::crypto::{Certificate, Identity};
 
 /// A configuration that presents `identity`.
 ///
@@ -32,7 +32,7 @@ pub fn asking_config(identity: &Identity) -> Result<Arc<ServerConfig>, rustls::E
 fn config(identity: &Identity, asks: bool) -> Result<Arc<ServerConfig>, rustls::Error> {
     let provider = tls_provider();
     let algorithms = provider.signature_verification_algorithms;
-    let presented = SingleCertAndKey::from(certified(identity)?);
+    let presented = SingleCertAndKey::from(certified(&identity.certificate, identity.key.pkcs8())?);
     let builder =
         ServerConfig::builder_with_provider(provider).with_protocol_versions(&[&TLS13, &TLS12])?;
     let builder = if asks {
@@ -46,10 +46,13 @@ fn config(identity: &Identity, asks: bool) -> Result<Arc<ServerConfig>, rustls::
     Ok(Arc::new(config))
 }
 
-/// An identity as the TLS library wants it.
-pub(super) fn certified(identity: &Identity) -> Result<CertifiedKey, rustls::Error> {
-    let certificate = CertificateDer::from(identity.certificate.der().to_vec());
-    let key = PrivatePkcs8KeyDer::from(identity.key.pkcs8().to_vec());
+/// A certificate and its key (PKCS#8) as the TLS library wants them.
+pub(super) fn certified(
+    certificate: &Certificate,
+    key: &[u8],
+) -> Result<CertifiedKey, rustls::Error> {
+    let certificate = CertificateDer::from(certificate.der().to_vec());
+    let key = PrivatePkcs8KeyDer::from(key.to_vec());
     let key = tls_provider().key_provider.load_private_key(PrivateKeyDer::Pkcs8(key))?;
     Ok(CertifiedKey::new(vec![certificate], key))
 }

@@ -2,7 +2,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::base::{IpMode, Time};
-use crate::crypto::{Certificate, Identity};
+use crate::crypto::{Certificate, DeviceIdentity};
 use crate::transfer::TransferFault;
 use crate::wire::Dialogue;
 
@@ -66,7 +66,7 @@ pub struct Message {
     /// How the server is judged in the handshake.
     pub trust: Trust,
     /// What the phone shows to a server that asks who it is.
-    pub shows: Option<Arc<Identity>>,
+    pub shows: Option<Arc<DeviceIdentity>>,
     /// Whether the connection stays open after the answer: the next message of the phone to the
     /// same server in the same dialogue goes on there. It ends with a fault, with a boot, with any
     /// other errand over a connection, and when the boot settles; one with TVS outlasts files over

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use crate::base::{Model, PhoneId, Time};
-use crate::crypto::{FileIdentity, Identity, manufactured};
+use crate::crypto::{Certificate, DeviceIdentity, DeviceKey, FileIdentity, Identity, manufactured};
 use crate::wire::Config;
 
 use super::contract::{Failure, Outcome};
@@ -31,7 +31,7 @@ struct Rare {
     unknown_names: Vec<(Box<str>, Time)>,
     lsc: Option<HeldLsc>,
     /// What it shows to servers that ask who it is, once one has asked.
-    shows: Option<Arc<Identity>>,
+    shows: Option<Arc<DeviceIdentity>>,
 }
 
 impl Held {
@@ -64,7 +64,8 @@ impl Held {
     /// The phone has this LSC from now on, or none.
     pub(super) fn keep_lsc(&mut self, lsc: Option<HeldLsc>) {
         if lsc.is_some() || self.rare.is_some() {
-            self.rare.get_or_insert_default().lsc = lsc;
+            let rare = self.rare.get_or_insert_default();
+            (rare.lsc, rare.shows) = (lsc, None);
         }
     }
 
@@ -77,10 +78,20 @@ impl Held {
         }
     }
 
-    /// What the phone shows to a server that asks who it is: the certificate of its manufacturer.
-    pub(super) fn shows(&mut self, id: PhoneId, model: Model) -> Arc<Identity> {
-        let shows = &mut self.rare.get_or_insert_default().shows;
-        Arc::clone(shows.get_or_insert_with(|| Arc::new(manufactured(id, model))))
+    /// What the phone shows to a server that asks who it is: its LSC, or else the certificate of its
+    /// manufacturer.
+    pub(super) fn shows(&mut self, id: PhoneId, model: Model) -> Arc<DeviceIdentity> {
+        let Rare { lsc, shows, .. } = &mut **self.rare.get_or_insert_default();
+        let of_lsc = || {
+            let HeldLsc { certificate, .. } = lsc.as_ref()?;
+            let key = lsc.as_ref()?.key()?.clone();
+            Some(DeviceIdentity { certificate: Certificate::clone(certificate), key })
+        };
+        let of_mic = || {
+            let Identity { certificate, key } = manufactured(id, model);
+            DeviceIdentity { certificate, key: DeviceKey::Rsa(key) }
+        };
+        Arc::clone(shows.get_or_insert_with(|| Arc::new(of_lsc().unwrap_or_else(of_mic))))
     }
 
     /// Whether `name` is known to have no record.

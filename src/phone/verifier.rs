@@ -3,7 +3,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::base::Time;
-use crate::crypto::{SignatureFault, device, envelope, sha256_of, verify_file};
+use crate::crypto::{
+    DEVICES, SignatureFault, device, envelope, pooled_rsa, sha256_of, verify_file,
+};
 use crate::wire::SignedFile;
 
 use super::profile::PhoneProfile;
@@ -75,9 +77,15 @@ impl Verifier {
     }
 
     /// The content of an encrypted file whose signature was judged before, if the device
-    /// certificate with this number opens it.
+    /// certificate with this number opens it, or behind those the key with it of the pool for LSCs.
     pub(super) fn open(&self, file: &SignedFile<'_>, number: usize) -> Option<Arc<[u8]>> {
-        let open = || envelope::open(file, &device(number).key).ok().map(Arc::from);
+        let open = || {
+            let key = match number.checked_sub(DEVICES) {
+                None => &*device(number).key,
+                Some(pooled) => pooled_rsa(pooled),
+            };
+            envelope::open(file, key).ok().map(Arc::from)
+        };
         let Some(remembered) = &self.remembered else { return open() };
         let Verdicts { opened, shared, .. } = &mut *remembered.borrow_mut();
         let Some(pinned) = shared.pinned_number(file.bytes()) else { return open() };

@@ -2,6 +2,7 @@ use crate::base::Time;
 use crate::cluster::operator::certificates::{ImportTrust, RenewPeer, Upload};
 use crate::cluster::{Cluster, PeerTrust, ProbeFault};
 use crate::measure::{ProbeChange, ProbeSummary};
+use crate::phone::{Precedence, shown};
 use crate::scenario::{AT_THE_START, ProbePlan};
 
 /// The probes of a run: what their peers know by now, and what came of them so far.
@@ -17,6 +18,8 @@ struct Trial {
     plan: ProbePlan,
     peer: PeerTrust,
     course: Vec<ProbeChange>,
+    /// How often the LSC that it judges had changed when it was tried last.
+    changes: u64,
     /// When it was tried last, and for how long it had failed until then.
     seen: Time,
     failed_s: f64,
@@ -34,10 +37,16 @@ impl Probes {
         let Some(cluster) = cluster else { return (probes, Vec::new()) };
         for plan in plans {
             introduce(plan, cluster);
+            let phone = plan.probe.phone;
+            let mic = phone.and_then(|phone| {
+                shown(None, phone, cluster.fleet().model(phone), Precedence::Mic)
+            });
+            phone.iter().for_each(|&phone| cluster.devices().watch(phone));
             probes.all.push(Trial {
                 plan: plan.clone(),
-                peer: PeerTrust::default(),
+                peer: PeerTrust::of_phone(mic.map(|mic| mic.certificate)),
                 course: Vec::new(),
+                changes: 0,
                 seen: Time::ZERO,
                 failed_s: 0.0,
                 outages: 0,
@@ -60,11 +69,16 @@ impl Probes {
     /// at which it may have come out otherwise. What has changed, in words.
     pub(super) fn pass(&mut self, cluster: &Cluster, now: Time) -> Vec<String> {
         let mut told = Vec::new();
-        while self.next <= now {
-            let at = self.next;
+        while let Some(at) = self.due(cluster, now) {
             told.extend(self.look(cluster, None, at));
         }
         told
+    }
+
+    /// The next instant until `now` at which one may have come out otherwise.
+    fn due(&self, cluster: &Cluster, now: Time) -> Option<Time> {
+        let by_lsc = self.all.iter().filter_map(|it| it.other_lsc(cluster));
+        by_lsc.chain([self.next]).min().filter(|at| *at <= now)
     }
 
     /// When one may come out otherwise next though nobody does anything.
@@ -120,6 +134,12 @@ fn introduce(plan: &ProbePlan, cluster: &mut Cluster) {
 }
 
 impl Trial {
+    /// When the phone whose LSC it judges has got another one since it was tried last.
+    fn other_lsc(&self, cluster: &Cluster) -> Option<Time> {
+        let (changes, at) = cluster.devices().changes(self.plan.probe.phone?);
+        (changes != self.changes).then_some(at.max(self.seen))
+    }
+
     /// Tries it at `now`, behind this step if any; what has changed, in words.
     fn look(&mut self, cluster: &Cluster, step: Option<&str>, now: Time) -> Option<String> {
         if self.plan.imports.iter().any(|name| Some(name.as_str()) == step) {
@@ -130,6 +150,9 @@ impl Trial {
             self.failed_s += now.since(self.seen).as_secs_f64();
         }
         self.seen = now;
+        if let Some(phone) = self.plan.probe.phone {
+            self.changes = cluster.devices().changes(phone).0;
+        }
         let fault = self.plan.probe.judge(cluster, &self.peer, now).err();
         let cause = fault.as_ref().map(ProbeFault::to_string);
         if self.course.last().is_some_and(|last| last.cause == cause) {

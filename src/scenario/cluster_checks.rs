@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use toml::Spanned;
 
-use crate::base::{ClusterId, NodeId, Span};
+use crate::base::{ClusterId, NodeId, Span, parse_span};
 use crate::cluster::{
     CapfSettings, CertificateKind, CtlMethod, Defect, FILE_SIGNATURES, FileSignature, GroupSpec,
     NOT_PLAYED, NodeSpec, Ports, RELEASES, Release, SECURITY_MODES, SERVICES, SIGN_CACHE_MODES,
@@ -17,7 +17,7 @@ use super::error::{Faults, Problem};
 use super::names::{
     Text, check_domain, check_host, check_plain, check_unique, node_named, one_of, runs, url_scheme,
 };
-use super::quantity::{Length, parse_span, positive};
+use super::quantity::{Length, positive};
 use super::raw::{RawAutoReset, RawCapf, RawCluster, RawFault, RawGroup, RawNode, RawPorts};
 use super::verbs::certificate;
 
@@ -166,6 +166,7 @@ fn capf(raw: &RawCapf, faults: &mut Faults) -> CapfSettings {
         sessions: faults.given(raw.sessions.as_ref(), own.sessions, sessions),
         retry_delay: raw.retry_delay.as_ref().and_then(|delay| faults.take(positive(delay))),
         key_deadline: faults.given(raw.key_deadline.as_ref(), own.key_deadline, positive),
+        silence: faults.given(raw.silence.as_ref(), own.silence, positive),
         valid_days: faults.given(raw.valid_days.as_ref(), own.valid_days, days),
         ..own
     }

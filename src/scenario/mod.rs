@@ -41,7 +41,6 @@ pub use plan::{
     AT_THE_START, Dates, FleetPlan, FleetStart, FollowUp, Limits, Plan, ProbePlan, Target,
     TimelineEntry, Trigger,
 };
-pub use quantity::{QuantityError, parse_span};
 pub use resolve::PHONES_MAX;
 pub use slo::{Doubt, Op, Operand, Slo, SloError, SloResult, SloVerdict};
 pub use uses::{UsePeriod, UsePlan, UseRate, UseRateError};

@@ -1,9 +1,9 @@
-use crate::base::{PhoneId, Purpose, Span, stream};
+use crate::base::{PhoneId, Purpose, Span, split_number, stream};
 
 use super::cluster_checks::check_shares;
 use super::error::Problem;
 use super::names::{Text, check_plain, check_unique};
-use super::quantity::{Length, split_number};
+use super::quantity::Length;
 use super::raw::RawSite;
 
 /// A place with phones and the link between it and the cluster. Links act in virtual time only.

@@ -1,5 +1,6 @@
 use toml::Spanned;
 
+use crate::base::{DeviceName, PhoneId};
 use crate::cluster::{PROBE_KINDS, Probe, ProbeKind, TRUST_STORES, Topology, TrustStore};
 
 use super::error::{Faults, Problem};
@@ -15,6 +16,7 @@ const PROBES_MAX: usize = 1_000;
 pub(super) fn probes(
     raw: &[RawProbe],
     topology: &Topology,
+    phones: u32,
     steps: &[TimelineEntry],
     faults: &mut Faults,
 ) -> Vec<ProbePlan> {
@@ -27,7 +29,7 @@ pub(super) fn probes(
     }
     let mut plans: Vec<ProbePlan> = Vec::new();
     for raw in raw {
-        let plan = one_probe(raw, topology, steps).and_then(|plan| {
+        let plan = one_probe(raw, topology, phones, steps).and_then(|plan| {
             let is_taken = plans.iter().any(|other| other.name == plan.name);
             let twice = || {
                 let what = format!("probe `{}` comes twice", plan.name);
@@ -57,6 +59,7 @@ pub(super) fn unknown_peers(raw: &[Spanned<RawEvent>], plans: &[ProbePlan], faul
 fn one_probe(
     raw: &RawProbe,
     topology: &Topology,
+    phones: u32,
     steps: &[TimelineEntry],
 ) -> Result<ProbePlan, Problem> {
     let kind = one_of(&raw.kind, "probe", &PROBE_KINDS, ProbeKind::name)?;
@@ -69,7 +72,9 @@ fn one_probe(
     let store = store
         .map(|text| one_of(text, "trust store", &TRUST_STORES, TrustStore::name))
         .transpose()?;
-    let probe = Probe { kind, node, peer, store };
+    let phone = phone(raw, kind, phones)?;
+    let takes_mics = raw.mics.as_ref().is_some_and(|mics| *mics.get_ref());
+    let probe = Probe { kind, node, peer, store, phone, takes_mics };
     if let Some(name) = &raw.name {
         check_plain(name)?;
     }
@@ -80,6 +85,32 @@ fn one_probe(
         probe,
         imports: imports(raw, kind, steps)?,
     })
+}
+
+/// The phone whose certificate a server judges, and nothing that only goes with one.
+fn phone(raw: &RawProbe, kind: ProbeKind, phones: u32) -> Result<Option<PhoneId>, Problem> {
+    let own = raw.phone.as_ref().map(|text| (text.span(), "phone"));
+    let mics = raw.mics.as_ref().map(|mics| (mics.span(), "mics"));
+    match (kind.judges_phones(), &raw.phone, own.or(mics)) {
+        (false, _, Some((place, key))) => {
+            let what =
+                format!("a probe {} judges no phone, so that it has no `{key}`", kind.name());
+            Err(Problem::new(place, what).help("leave it out"))
+        }
+        (false, ..) => Ok(None),
+        (true, None, _) => Ok(Some(PhoneId(0))),
+        (true, Some(name), _) => {
+            let device = name.get_ref().parse::<DeviceName>().ok().and_then(DeviceName::phone);
+            let found = device.filter(|phone| phone.0 < phones);
+            let unknown = || {
+                let last = DeviceName::of_phone(PhoneId(phones.saturating_sub(1)));
+                let first = DeviceName::of_phone(PhoneId(0));
+                Problem::new(name.span(), format!("no phone `{}`", name.get_ref()))
+                    .help(format!("the phones of this fleet are {first} to {last}"))
+            };
+            found.map(Some).ok_or_else(unknown)
+        }
+    }
 }
 
 /// The other server, if there is one, and nothing that only goes with one.

@@ -152,6 +152,7 @@ pub(super) struct RawCapf {
     pub sessions: Option<Spanned<u32>>,
     pub retry_delay: Option<Length>,
     pub key_deadline: Option<Length>,
+    pub silence: Option<Length>,
     pub valid_days: Option<Spanned<u16>>,
 }
 
@@ -346,6 +347,8 @@ pub(super) struct RawProbe {
     pub peer: Option<Text>,
     pub unit: Option<Text>,
     pub trusted: Option<Spanned<bool>>,
+    pub phone: Option<Text>,
+    pub mics: Option<Spanned<bool>>,
     pub imports: Option<Vec<Text>>,
 }
 

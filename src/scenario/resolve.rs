@@ -3,7 +3,7 @@ use std::ops::Range;
 
 use toml::Spanned;
 
-use crate::base::{Home, IpMode, Model, ModelError, Span};
+use crate::base::{Home, IpMode, Model, ModelError, Span, parse_span};
 use crate::cluster::{Registrar, SecurityMode, SecurityProfile, ServiceKind, Topology};
 use crate::phone::{
     BlockSizeRule, BootTime, FURTHER_FILES, FileKind, KeyTime, PhoneProfile, RegistrationRules,
@@ -21,7 +21,7 @@ use super::names::{Text, check_plain, check_unique, node_named, one_of, runs};
 use super::network::{percent, sites};
 use super::plan::{FleetPlan, FleetStart, Limits, Plan, STARTS, Target};
 use super::probes::{probes, unknown_peers};
-use super::quantity::{parse_span, positive};
+use super::quantity::positive;
 use super::raw::{
     OneOrMany, RawBlockSize, RawGroup, RawPhone, RawRegistration, RawRun, RawScenario,
     RawSecurityProfile, RawTarget, RawThink, Servers,
@@ -57,8 +57,10 @@ fn collect(raw: &RawScenario, known_paths: &[String], faults: &mut Faults) -> Op
     let homes = fleet.as_ref().map(|fleet| fleet.tftp.as_slice()).unwrap_or_default();
     let entries = topology.as_ref().map(|topology| timeline(&raw.event, topology, homes, faults));
     let topology_of = topology.as_ref();
+    let phones_of = fleet.as_ref().map_or(0, |fleet| fleet.phones);
     let probes = topology_of.map(|topology| {
-        let plans = probes(&raw.probe, topology, entries.as_deref().unwrap_or_default(), faults);
+        let plans =
+            probes(&raw.probe, topology, phones_of, entries.as_deref().unwrap_or_default(), faults);
         unknown_peers(&raw.event, &plans, faults);
         plans
     });

@@ -5,10 +5,9 @@ use std::str::FromStr;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::base::words;
+use crate::base::{is_number_part, parse_span, split_number, words};
 
 use super::error::nearest;
-use super::quantity::{is_number_part, parse_span, split_number};
 
 /// One condition that must hold at the end of a run, such as `phones.stuck == 0`.
 #[derive(Clone, Debug, PartialEq)]

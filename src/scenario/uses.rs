@@ -1,12 +1,12 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::base::Span;
+use crate::base::{Span, split_number};
 use crate::phone::Button;
 
 use super::error::Problem;
 use super::names::{Text, one_of};
-use super::quantity::{positive, split_number};
+use super::quantity::positive;
 use super::raw::RawUse;
 
 /// How people use their phones: presses of one button.

@@ -2,7 +2,7 @@ use std::fmt::{self, Write};
 
 use toml::Value;
 
-use crate::base::{Model, NodeId, Span, Time};
+use crate::base::{DeviceName, Model, NodeId, Span, Time};
 use crate::cluster::{
     CapfSettings, CertificateKind, NodeSpec, Probe, Security, SecurityProfile, Topology,
 };
@@ -48,7 +48,7 @@ fn write_plan(out: &mut String, plan: &Plan) -> fmt::Result {
 }
 
 fn write_probe(out: &mut String, plan: &ProbePlan, topology: &Topology) -> fmt::Result {
-    let Probe { kind, node, peer, store } = &plan.probe;
+    let Probe { kind, node, peer, store, phone, takes_mics } = &plan.probe;
     out.push_str("\n[[probe]]\n");
     if plan.name != plan.probe.words(&topology.node(*node).name) {
         writeln!(out, "name = {}", quoted(&plan.name))?;
@@ -60,6 +60,10 @@ fn write_probe(out: &mut String, plan: &ProbePlan, topology: &Topology) -> fmt::
     }
     if let Some(store) = store {
         writeln!(out, "unit = {}", quoted(store.name()))?;
+    }
+    if let Some(phone) = phone {
+        let name = DeviceName::of_phone(*phone).to_string();
+        writeln!(out, "phone = {}\nmics = {takes_mics}", quoted(&name))?;
     }
     if kind.service().is_none() {
         return Ok(());
@@ -118,6 +122,7 @@ fn write_capf(out: &mut String, capf: &CapfSettings) -> fmt::Result {
         None => writeln!(out, "# no retry-delay: phones come again when it is their turn")?,
     }
     writeln!(out, "key-deadline = \"{}\"", capf.key_deadline)?;
+    writeln!(out, "silence = \"{}\"", capf.silence)?;
     writeln!(out, "valid-days = {}", capf.valid_days)
 }
 
@@ -469,6 +474,7 @@ share = 1.0
 sessions = 50
 # no retry-delay: phones come again when it is their turn
 key-deadline = "30m"
+silence = "10m"
 valid-days = 1825
 
 [cluster.cost]

@@ -81,7 +81,8 @@ impl DialogueFace {
     ) -> Next {
         let (counters, rules) = (&hall.counters, self.service.dialogue.rules());
         let read = read_message(stream, rules, rules.request_length_max, buffer);
-        let patience = rules.idle_s.map_or(self.request_deadline, Duration::from_secs);
+        let idle_s = rules.idle_s.filter(|_| conversation.stays());
+        let patience = idle_s.map_or(self.request_deadline, Duration::from_secs);
         let asked = match timeout(patience, read).await {
             Ok(asked) => asked,
             Err(_) if round > 1 && buffer.is_empty() => return Next::Close,

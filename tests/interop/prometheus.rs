@@ -1,5 +1,5 @@
-//! A real Prometheus scrapes a live run: the exposition is clean, every query of the board finds
-//! data, and the totals are those of the summary.
+//! A real Prometheus scrapes a live run and a measurement of capacity: the exposition is clean, every
+//! query of their boards finds data, and the totals are those of the summary.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use serde_json::Value;
 
 use crate::lab::{
-    PATIENCE, Running, SCENARIO, free_port, line_with, resetstorm, run, summary, text, turn,
+    Lab, PATIENCE, Running, SCENARIO, free_port, line_with, resetstorm, run, summary, text, turn,
 };
 
 const PHONES: u64 = 300;
@@ -153,9 +153,9 @@ fn check_metrics(exposition: &str) {
     assert!(output.status.success() && said.is_empty(), "{said}");
 }
 
-/// Every query of the board, with its variables filled in, and whether it is instant.
-fn queries() -> Vec<(String, bool)> {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/grafana/storm.json");
+/// Every query of a board, with its variables filled in, and whether it is instant.
+fn queries(board: &str) -> Vec<(String, bool)> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("grafana").join(board);
     let board: Value = serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap();
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let targets = list(&board["panels"]).into_iter().flat_map(|panel| list(&panel["targets"]));
@@ -166,6 +166,18 @@ fn queries() -> Vec<(String, bool)> {
     holders
         .map(|holder| (filled(holder["expr"].as_str().unwrap()), holder["instant"] == true))
         .collect()
+}
+
+/// Asks every query of a board about the last seconds; how many there are.
+fn has_data(prometheus: &Prometheus, board: &str, range: u64) -> usize {
+    let queries = queries(board);
+    for (query, instant) in &queries {
+        // Some panels leave out what is zero: without that there are series.
+        let query = query.strip_suffix(" > 0").unwrap_or(query);
+        let result = prometheus.query(query, (!instant).then_some(range));
+        assert!(!result.is_empty(), "no data in {range} s: {query}");
+    }
+    queries.len()
 }
 
 #[test]
@@ -190,14 +202,8 @@ fn prometheus_scrapes_a_run_and_every_query_of_the_board_has_data() {
 
     check_metrics(&get(metrics, "/metrics").unwrap());
     let range = begun.elapsed().as_secs() + 1;
-    let queries = queries();
-    assert!(queries.len() > 30);
-    for (query, instant) in &queries {
-        // Some panels leave out what is zero: without that there are series.
-        let query = query.strip_suffix(" > 0").unwrap_or(query);
-        let result = prometheus.query(query, (!instant).then_some(range));
-        assert!(!result.is_empty(), "no data in {range} s: {query}");
-    }
+    let queries = has_data(&prometheus, "storm.json", range);
+    assert!(queries > 30);
     let totals = TOTALS.map(|(selector, _)| prometheus.total(selector));
 
     // A signal ends the wait for Prometheus and not the run, which is over.
@@ -212,7 +218,39 @@ fn prometheus_scrapes_a_run_and_every_query_of_the_board_has_data() {
         let expected: u64 = paths.split('+').map(number).sum();
         assert_eq!(total, Some(expected), "{selector} is {paths}");
     }
-    println!("{} queries, {} totals, {range} s of scrapes", queries.len(), TOTALS.len());
+    println!("{queries} queries, {} totals, {range} s of scrapes", TOTALS.len());
+}
+
+#[test]
+#[ignore = "needs prometheus and promtool"]
+fn prometheus_scrapes_a_measurement_of_capacity_and_every_query_of_its_board_has_data() {
+    let _turn = turn();
+    let (folder, lab, metrics) = (tempfile::tempdir().unwrap(), Lab::start(1), free_address());
+    let names = lab.scratch("names");
+    fs::write(&names, "ITLFile.tlv\n").unwrap();
+    let prometheus = Prometheus::start(folder.path(), metrics);
+    let begun = Instant::now();
+    let mut measured = Running::start(
+        resetstorm()
+            .args(["capacity", "--tftp", &lab.tftp.to_string(), "--rate", "50", "--hold", "8s"])
+            .args(["--progress", "lines", "--metrics-listen", &metrics.to_string()])
+            .args(["--metrics-linger", "1m", "--names"])
+            .arg(&names)
+            .arg("--out")
+            .arg(folder.path()),
+    );
+    drop(measured.stderr());
+    until("the level is over", || prometheus.total("resetstorm_capacity_levels") == Some(1));
+    check_metrics(&get(metrics, "/metrics").unwrap());
+    let range = begun.elapsed().as_secs() + 1;
+    let queries = has_data(&prometheus, "capacity.json", range);
+    assert!(queries > 10);
+    let ok = prometheus.total(r#"resetstorm_capacity_starts_total{outcome="ok"}"#);
+    measured.signal("INT");
+    assert!(measured.ended().success());
+    let planned = &summary(folder.path())["capacity"]["steps"][0]["ok"];
+    assert!(ok >= planned.as_u64(), "{ok:?} with those of the warm-up, {planned}");
+    println!("{queries} queries, {range} s of scrapes");
 }
 
 #[test]

@@ -140,6 +140,12 @@ fn wrong_use_ends_with_2_and_an_occupied_port_with_4() {
         let words = "error: --metrics-listen ";
         assert_eq!(listens.code, 2, "{}", listens.err);
         assert!(listens.err.contains(words) && listens.err.contains("--allow-listen"));
+        let load = ["capacity", "--tftp", "127.0.0.1:1", "--mix", "unknown"];
+        for other in [&["serve", REGEN][..], &load] {
+            let ended = run(&[other, &["--metrics-listen", open]].concat());
+            assert_eq!(ended.code, 2, "{other:?}: {}", ended.err);
+            assert!(ended.err.contains(words), "{other:?}: {}", ended.err);
+        }
     }
     let twice = ["--metrics-listen", "0.0.0.0:0", "--allow-listen", "0.0.0.0"];
     assert_eq!(regen(out.path(), &twice).code, 0);
@@ -183,8 +189,9 @@ fn serve_keeps_certificates_and_serves_a_swarm_of_another_process() {
     let state = tempfile::tempdir().unwrap();
     let dir = state.path().to_str().unwrap();
     let words = ["serve", REGEN, "--phones", "40", "--set", OS_PORTS, "--state", dir];
-    let mut server = Started::new(&words);
+    let mut server = Started::new(&[&words[..], &["--metrics-listen", "127.0.0.1:0"]].concat());
     let line = server.wait_for("cluster ");
+    let metrics = address_in(&server.wait_for("metrics "));
     let port = |service: &str| {
         let (_, rest) = line.split_once(service).unwrap_or_else(|| panic!("{service}: {line}"));
         rest.split_whitespace().next().unwrap().to_owned()
@@ -217,6 +224,18 @@ fn serve_keeps_certificates_and_serves_a_swarm_of_another_process() {
     assert!(summary["cpu_s"]["serve"].is_null(), "the servers are not ours");
     let notes = summary["notes"].to_string();
     assert!(notes.contains("not done, the target is not ours: regenerate CallManager"), "{notes}");
+    // Each phone asks for its list and its configuration; what was counted is shown within seconds.
+    let begun = Instant::now();
+    let text = loop {
+        let text = get(metrics, "/metrics");
+        let name = "resetstorm_server_requests_total{service=\"tftp\"} ";
+        let requests = text.lines().find_map(|line| line.strip_prefix(name)).expect("requests");
+        if requests.parse::<u64>().unwrap() >= 80 {
+            break text;
+        }
+        assert!(begun.elapsed() < Duration::from_mins(1), "{text}");
+    };
+    assert!(!text.contains("resetstorm_phones{"), "phones of others are not known: {text}");
     assert_eq!(server.signal(Signal::SIGTERM), Some(0));
 }
 
@@ -294,14 +313,19 @@ fn metrics_are_answered_while_the_run_lasts() {
     ];
     let mut child = Started::new(&words);
     let line = child.wait_for("metrics ");
-    let (_, rest) = line.split_once("http://").unwrap();
-    let address: SocketAddr = rest.split('/').next().unwrap().parse().unwrap();
+    let address = address_in(&line);
     child.wait_for("reset phones");
     let text = get(address, "/metrics");
     assert!(text.starts_with("HTTP/1.1 200"), "{text}");
     assert!(text.contains("resetstorm_run_info{scenario=\"callmanager-regen\""), "{text}");
     assert!(text.contains("resetstorm_phones{state=\"stuck\"} 0"));
     assert_eq!(child.signal(Signal::SIGTERM), Some(143));
+}
+
+/// The address in the line of the metrics.
+fn address_in(line: &str) -> SocketAddr {
+    let (_, rest) = line.split_once("http://").unwrap();
+    rest.split('/').next().unwrap().parse().unwrap()
 }
 
 fn get(address: SocketAddr, path: &str) -> String {

@@ -329,6 +329,65 @@ fn the_days_left_of_every_certificate_of_the_node_are_listed_the_first_to_end_fi
 }
 
 #[test]
+fn a_regeneration_that_resets_the_phones_says_so_before() {
+    let warns = |settings: &str, unit: &str| {
+        let asked = answer(&cluster(settings), PUB, &[&format!("set cert regen {unit}")]);
+        assert!(asked.action.is_none());
+        asked.text.contains(&format!("The regeneration of {unit} resets all phones"))
+    };
+    for unit in ["CAPF", "CallManager", "TVS"] {
+        assert!(warns("release='11.5'\nauto-reset='5s'", unit), "{unit}: CAPF-08");
+        assert!(!warns("release='11.5'", unit), "{unit}: nobody asked for it");
+        let silent = "release='11.5'\nauto-reset='5s'\n[[cluster.fault]]\nid='CSCue55353'";
+        assert!(!warns(silent, unit), "{unit}: DEF-04");
+    }
+    assert!(!warns("release='11.5'\nauto-reset='5s'", "tomcat"));
+}
+
+#[test]
+fn operations_that_the_pages_of_cucm_refuse_are_refused() {
+    let cluster = cluster(R10);
+    let (sub, cases) = (
+        answer(&cluster, SUB, &["set capf operation install"]),
+        [
+            ("", "Unknown operation"),
+            ("upgrade", "Unknown operation upgrade: install, delete, fetch"),
+            ("install completes-in=59m", "must be at least one hour in the future"),
+            ("install completes-in=soon", "`soon` is not a length of time"),
+            ("install mode=string", "4 to 10 digits"),
+            ("install mode=string string=12a4", "4 to 10 digits"),
+            ("install string=1234", "4 to 10 digits"),
+            ("install mode=none", "Unknown authentication mode"),
+            ("install model=7841", "no phone of model 7841"),
+            ("install device=SEPFF", "no device SEPFF"),
+            ("install group=nobody", "Invalid group: nobody"),
+            ("install share=0%", "Invalid share: 0%"),
+            ("install batch=0", "Invalid number: 0"),
+            ("install every=1m", "every without a batch"),
+            ("install batch=5 spread=1m", "batch and every, or spread"),
+            ("install everything", "Incorrect parameters entered"),
+            ("install colour=red", "Unknown field colour"),
+        ],
+    );
+    assert!(sub.is_refused && sub.text.contains("publisher only"), "{}", sub.text);
+    for (rest, why) in cases {
+        let said = answer(&cluster, PUB, &[&format!("set capf operation {rest}")]);
+        assert!(said.is_refused && said.action.is_none(), "{rest}: {}", said.text);
+        assert!(said.text.contains(why), "{rest}: {}", said.text);
+    }
+    let good = answer(&cluster, PUB, &["set capf operation install batch=2 every=1m"]);
+    assert!(
+        good.text.starts_with("Update of 6 phones: install LSCs on all phones"),
+        "{}",
+        good.text
+    );
+    assert!(good.action.is_some());
+    let report = answer(&cluster, PUB, &["show capf report colour=red"]);
+    assert!(report.is_refused && report.text.contains("Unknown field colour"), "{}", report.text);
+    assert!(answer(&cluster, SUB, &["show capf phones"]).is_refused);
+}
+
+#[test]
 fn lines_in_a_scenario_do_what_the_native_verbs_do() {
     let at = |action: &str| format!("[[event]]\nat='10s'\n{action}\n");
     let then = |action: &str| format!("[[event]]\nafter='previous'\n{action}\n");
@@ -432,7 +491,7 @@ proptest! {
             let answer = session.line(&line, &View::of(&cluster, Time::ZERO));
             let confirms = ["yes", "y"].iter().any(|yes| line.trim().eq_ignore_ascii_case(yes));
             let words = line.trim_start().to_ascii_lowercase();
-            let begins = ["utils", "set csr gen", "set cert delete"].iter().any(|begun| words.starts_with(begun));
+            let begins = ["utils", "set csr gen", "set cert delete", "set capf operation"].iter().any(|begun| words.starts_with(begun));
             prop_assert!(answer.action.is_none() || confirms && was_asked || begins, "{line:?}");
             prop_assert!(!(answer.is_refused && answer.action.is_some()));
             let steers = |c: char| c.is_control() && !['\n', '\t'].contains(&c);

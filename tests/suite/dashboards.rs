@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use resetstorm::measure::{
-    CapfNumbers, CpuSeconds, Ledger, OPERATOR_STEPS, RunInfo, Slice, StepMark, encode,
+    CapfNumbers, CpuSeconds, Ledger, LevelVerdict, LoadInfo, LoadPercentiles, LoadStep,
+    OPERATOR_STEPS, RunInfo, Slice, StepMark, encode, encode_load, encode_servers,
 };
 use serde_json::Value;
 
@@ -56,26 +57,56 @@ fn expressions(board: &Value) -> Vec<String> {
     targets.chain(annotations).map(|holder| text(holder, "expr").to_owned()).collect()
 }
 
-/// Every metric that we export.
-fn exported() -> BTreeSet<String> {
+/// The names of the families of an exposition.
+fn families(exposition: &str) -> BTreeSet<String> {
+    let types = exposition.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    types.map(|rest| rest.split(' ').next().unwrap().to_owned()).collect()
+}
+
+/// Every metric of a run.
+fn of_a_run() -> BTreeSet<String> {
     let cpu_s = CpuSeconds { swarm: Some(1.0), serve: Some(1.0) };
     let some = Some(1.0);
     let (left_s, left_low_s, left_high_s, key_mean_s) = (some, some, some, some);
     let known = CapfNumbers::default();
     let capf = CapfNumbers { left_s, left_low_s, left_high_s, key_mean_s, ..known };
-    let exposition = encode(
-        &Ledger::new(Slice::whole(1)),
-        &RunInfo {
-            cpu_s,
-            capf,
-            web_nodes: [([127, 0, 0, 1].into(), "pub".to_owned())].into(),
-            steps: vec![StepMark::default()],
-            probes: vec![("axl at pub".to_owned(), true)],
-            ..RunInfo::default()
-        },
-    );
-    let types = exposition.lines().filter_map(|line| line.strip_prefix("# TYPE "));
-    types.map(|rest| rest.split(' ').next().unwrap().to_owned()).collect()
+    let info = RunInfo {
+        cpu_s,
+        capf,
+        web_nodes: [([127, 0, 0, 1].into(), "pub".to_owned())].into(),
+        steps: vec![StepMark::default()],
+        probes: vec![("axl at pub".to_owned(), true)],
+        ..RunInfo::default()
+    };
+    let run = families(&encode(&Ledger::new(Slice::whole(1)), &info));
+    let servers = families(&encode_servers(&info));
+    assert!(servers.is_subset(&run), "{:?}", servers.difference(&run));
+    run
+}
+
+/// Every metric of a measurement of capacity.
+fn of_capacity() -> BTreeSet<String> {
+    let some = Some(1.0);
+    let response_s = LoadPercentiles { p50: some, ..LoadPercentiles::default() };
+    let level = LoadStep {
+        verdict: LevelVerdict::Carried,
+        achieved: some,
+        lag_p99_s: some,
+        cpu_ratio: some,
+        response_s,
+        ..LoadStep::default()
+    };
+    families(&encode_load(&LoadInfo {
+        offered: some,
+        levels: vec![level],
+        steps: vec![StepMark::default()],
+        ..LoadInfo::default()
+    }))
+}
+
+/// Every metric that we export.
+fn exported() -> BTreeSet<String> {
+    of_a_run().union(&of_capacity()).cloned().collect()
 }
 
 /// The metrics that an expression names; the series of a histogram stand for it.
@@ -105,6 +136,27 @@ fn every_metric_on_a_board_exists_and_every_metric_is_on_a_board() {
     }
     let hidden: Vec<_> = exported.difference(&shown).collect();
     assert_eq!(hidden, NOT_SHOWN.iter().collect::<Vec<_>>(), "on no board");
+}
+
+/// A board whose numbers come from two programs at once is never whole.
+#[test]
+fn every_board_has_all_its_data_from_one_program() {
+    let programs = [of_a_run(), of_capacity()];
+    for (file, board) in boards() {
+        let named: BTreeSet<_> = expressions(&board).iter().flat_map(|one| named(one)).collect();
+        assert!(programs.iter().any(|program| named.is_subset(program)), "{file}: {named:?}");
+    }
+}
+
+#[test]
+fn servers_without_phones_of_ours_say_nothing_of_phones() {
+    let servers = families(&encode_servers(&RunInfo::default()));
+    for of_servers in ["server_requests_total", "capf_sessions", "lsc_phones", "run_info"] {
+        assert!(servers.contains(&format!("resetstorm_{of_servers}")), "{of_servers}: {servers:?}");
+    }
+    for of_phones in ["phones", "boots_total", "tftp_requests_total", "signatures_verified_total"] {
+        assert!(!servers.contains(&format!("resetstorm_{of_phones}")), "{of_phones}: {servers:?}");
+    }
 }
 
 /// An instant query has nothing to say five minutes after the last scrape.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use resetstorm::base::{ClusterId, Home, NodeId, PhoneId, Span, Time};
+use resetstorm::base::{ClusterId, DeviceName, Home, NodeId, PhoneId, Span, Time};
 use resetstorm::cluster::operator::certificates::Regenerate;
 use resetstorm::cluster::operator::services::Services;
 use resetstorm::cluster::{
@@ -18,7 +18,7 @@ use resetstorm::cluster::{
 use resetstorm::crypto::KeySource;
 use resetstorm::live::{self, LiveOptions, Observer};
 use resetstorm::measure::{Ledger, Summary, TrustPaths, TvsCounts, known_paths};
-use resetstorm::net::{Clock, FleetSocket, tls_server};
+use resetstorm::net::{Clock, FleetSocket, Talk, TlsClients, tls_server};
 use resetstorm::phone::{
     Env, FILE_SIZE_MAX, Failure, ListFiles, Phone, PhoneProfile, Refusal, Shared, TvsFault,
     Verifier,
@@ -29,6 +29,7 @@ use resetstorm::serve::{Bound, ServeSettings, Servers};
 use resetstorm::swarm::{FileServer, Swarm, SwarmPlan};
 use resetstorm::transfer::{Breach, TransferFault, UploadLimits};
 use resetstorm::wire::Dialogue;
+use resetstorm::wire::capf::{self, Command};
 use resetstorm::wire::tftp::ErrorCode;
 use resetstorm::wire::tftp::Packet;
 use resetstorm::wire::tvs::{HEADER_LENGTH, Message, Question, Request, message_length};
@@ -545,6 +546,121 @@ async fn good_phones_do_not_pay_for_bad_peers() {
     assert_eq!(summary.trust.lists.accepted_by_tvs, phones);
     assert_eq!(run.ledger.counts().unexpected, 0);
     assert!(summary.serve.tftp_requests > 3 * phones, "the besiegers were there");
+}
+
+/// Besieges CAPF of a live run, and counts the places that it was given there.
+struct BesiegedCapf {
+    stop: Arc<AtomicBool>,
+    places: Arc<AtomicU64>,
+    held: Arc<AtomicU64>,
+    siege: Vec<tokio::task::JoinHandle<()>>,
+}
+
+impl Observer for BesiegedCapf {
+    fn started(&mut self, lines: &[String]) {
+        let line = lines.iter().find(|line| line.contains(" · capf ")).unwrap();
+        let digits = line.split(" · capf ").nth(1).unwrap();
+        let digits: String = digits.chars().take_while(char::is_ascii_digit).collect();
+        let capf = SocketAddr::from(([127, 0, 0, 1], digits.parse().unwrap()));
+        let (stop, places) = (&self.stop, &self.places);
+        self.siege = vec![
+            tokio::spawn(crowd_capf(capf, Arc::clone(stop), Arc::clone(&self.held))),
+            tokio::spawn(sit_at_capf(capf, Arc::clone(stop), Arc::clone(places))),
+        ];
+    }
+    fn tick(&mut self, _: &Ledger, _: Time) {}
+    fn operator(&mut self, _: &str, _: Time) {}
+}
+
+/// Thousands of connections that are kept open: without a word, with half a hello, and with TLS and no
+/// word behind it.
+async fn crowd_capf(server: SocketAddr, stop: Arc<AtomicBool>, count: Arc<AtomicU64>) {
+    let (tls, mut held, mut talks) = (TlsClients::default(), Vec::new(), Vec::new());
+    let mut pace = tokio::time::interval(Duration::from_millis(5));
+    while !stop.load(Ordering::Relaxed) {
+        pace.tick().await;
+        for _ in 0..40 {
+            if held.len() < HALF_OPEN {
+                let Ok(mut stream) = TcpStream::connect(server).await else { continue };
+                if held.len() % 2 == 0 {
+                    let _ = stream.write_all(b"\x16\x03\x01\x02\0\x01\0\x01").await;
+                }
+                held.push(stream);
+            }
+        }
+        if talks.len() < 200
+            && let Ok(stream) = TcpStream::connect(server).await
+            && let Ok(talk) = tls.connect(stream, Box::new(|_| true)).await
+        {
+            talks.push(talk);
+        }
+        count.store(held.len() as u64, Ordering::Relaxed);
+    }
+}
+
+/// Says the name of a phone, is given a place for its operation, and says nothing more.
+async fn sit(server: SocketAddr, phone: u32) -> Option<Talk> {
+    let rules = Dialogue::Capf.rules();
+    let stream = TcpStream::connect(server).await.ok()?;
+    let clients = TlsClients::default();
+    let mut talk = clients.talk(stream, Box::new(|_| true), None, rules).await.ok()?;
+    let greeting = talk.say(&[]).await.ok()?;
+    let session = capf::Message::parse(&greeting).ok()?.session_id;
+    let name = format!("{}\0", DeviceName::of_phone(PhoneId(phone)));
+    let answer = capf::Message::new(Command::AuthResponse, session)
+        .with(capf::tag::REASON, &[capf::reason::DONE])
+        .with(capf::tag::VERSION, &[3])
+        .with(capf::tag::PASSWORD, b"\0")
+        .with(capf::tag::DEVICE_NAME, name.as_bytes());
+    let asked = talk.say(&answer.encode()).await.ok()?;
+    let asked = capf::Message::parse(&asked).ok()?;
+    (asked.command == Command::KeyGenerateRequest).then_some(talk)
+}
+
+async fn sit_at_capf(server: SocketAddr, stop: Arc<AtomicBool>, places: Arc<AtomicU64>) {
+    let (mut sitting, mut pace) = (Vec::new(), tokio::time::interval(Duration::from_millis(40)));
+    let mut phone = 0;
+    while !stop.load(Ordering::Relaxed) {
+        pace.tick().await;
+        phone = (phone + 1) % CAPF_PHONES;
+        if sitting.len() < 400
+            && let Some(talk) = sit(server, phone).await
+        {
+            sitting.push(talk);
+            places.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+const CAPF_PHONES: u32 = 80;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn phones_enrol_beside_thousands_of_half_open_and_silent_peers_of_capf() {
+    const PLACES: u64 = 5;
+    let text = format!(
+        "schema=1\nname='t'\n[cluster]\nrelease='11.5'\n\
+         [cluster.capf]\nsessions={PLACES}\nretry-delay='1s'\nsilence='200ms'\n\
+         [[cluster.node]]\nname='pub'\nservices=['callmanager','tftp','tvs','capf']\n\
+         ports={{tftp=0,tvs=0,capf=0}}\n[fleet]\nphones={CAPF_PHONES}\nstart='itl-current'\n\
+         [[event]]\nat='2s'\nroll-out-lsc={{completes-in='5h', spread='4s'}}\n"
+    );
+    let plan = load(Path::new("t.toml"), &text, &[], &known_paths()).unwrap();
+    let (stop, places, held) = Default::default();
+    let mut siege = BesiegedCapf { stop, places, held, siege: Vec::new() };
+    let run = Box::pin(live::run(&plan, &LiveOptions::default(), &mut siege)).await.unwrap();
+    siege.stop.store(true, Ordering::Relaxed);
+    for one in siege.siege {
+        one.await.expect("besiegers do not panic");
+    }
+    let (places, held) = (siege.places.load(Ordering::Relaxed), siege.held.load(Ordering::Relaxed));
+    let summary = Summary::new(&run.ledger, run.facts, &plan.slos, run.finish);
+    let lsc = &summary.lsc;
+    println!("{held} half open, {places} places for the silent; {} postponed", lsc.postponed);
+    assert!(held > 2_000 && places > 2 * PLACES, "{held} half open, {places} places");
+    let phones = u64::from(CAPF_PHONES);
+    assert_eq!((lsc.installed, summary.capf.done), (phones, phones), "{:#}", summary.to_json());
+    assert_eq!((lsc.connection_failed, lsc.failed, summary.phones.ready), (0, 0, phones));
+    assert_eq!(run.ledger.counts().unexpected, 0);
 }
 
 /// A TFTP server that answers each request and acknowledgement as its script says: the file that

@@ -3,12 +3,20 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use resetstorm::base::{PhoneId, Time};
-use resetstorm::crypto::{Certificate, KeyKind};
+use resetstorm::base::{ClusterId, DeviceName, PhoneId, Time};
+use resetstorm::cluster::operator::calendar::Advance;
+use resetstorm::cluster::operator::lsc::{COMPLETES_IN, LscPhones, RollOutLsc};
+use resetstorm::cluster::{Cluster, Genesis, IssuedLsc, LscOperation, Stored};
+use resetstorm::crypto::envelope::{self, EnvelopeFault};
+use resetstorm::crypto::{
+    Certificate, DeviceSpec, KeyKind, KeySource, KeySpec, device, device_of, hash_text,
+    issue_to_device, pooled_key, pooled_rsa,
+};
 use resetstorm::live::{self, LiveOptions, Observer};
 use resetstorm::measure::{Ledger, Summary, known_paths};
 use resetstorm::scenario::{Plan, load};
 use resetstorm::sim::{SimOptions, SimRun, World};
+use resetstorm::wire::{AuthMode, Dialogue, FileName, Seal, SignedFile};
 
 /// One publisher on 11.5 and `phones` phones; `more` is the rest of the scenario.
 fn plan(phones: u32, cluster: &str, more: &str) -> Plan {
@@ -232,6 +240,268 @@ fn a_rollout_takes_what_its_sessions_carry_and_its_forecast_is_near_it() {
     let forecast = summary.capf.forecast_early_s.unwrap() / 3_600.0;
     assert!((forecast / hours - 1.0).abs() < 0.1, "{forecast} of {hours}");
     assert!(summary.lsc.postponed < 4 * 6_000, "{}", summary.lsc.postponed);
+}
+
+const ENCRYPTED: &str = "[[cluster.phone-security-profile]]\nname='secret'\nshare=1.0\n\
+                         encrypted-config=true\n";
+
+/// The bytes: for whose key a configuration is encrypted, before an LSC, with one, and when its time is
+/// over.
+#[test]
+fn a_configuration_is_encrypted_for_the_lsc_of_its_phone_as_long_as_that_is_good() {
+    let plan = plan(4, ENCRYPTED, "");
+    let mut cluster = Cluster::new(Genesis {
+        topology: plan.topology.clone(),
+        fleet: plan.fleet_spec(),
+        source: KeySource::bank(3),
+        epoch_s: 1_790_000_000,
+        stored: Stored::default(),
+    });
+    let (node, phone) = (ClusterId::FIRST.node(0), PhoneId(2));
+    let name = |seal| FileName::Config(Some(DeviceName::of_phone(phone)), seal);
+    let served = |cluster: &Cluster, seal| cluster.tftp(node).unwrap().whole(name(seal));
+    let opened = |cluster: &Cluster, key| -> Result<String, EnvelopeFault> {
+        let bytes = served(cluster, Seal::Encrypted).expect("it is served");
+        let content = envelope::open(&SignedFile::parse(&bytes).unwrap(), key)?;
+        Ok(String::from_utf8(content).unwrap())
+    };
+    let (mic, key) = (&*device(device_of(phone)).key, pooled_rsa(5));
+    assert!(opened(&cluster, mic).is_ok() && opened(&cluster, key).is_err());
+    let roll_out = RollOutLsc {
+        operation: LscOperation::Install,
+        mode: AuthMode::NullString,
+        key: KeySpec::Rsa(2_048),
+        string: None,
+        completes_in: COMPLETES_IN,
+        phones: LscPhones::ALL,
+        pace: None,
+        checks_capf: false,
+    };
+    cluster.apply(&roll_out, Time::ZERO).unwrap();
+    assert!(opened(&cluster, mic).is_ok(), "it has none yet");
+    let store = |cluster: &Cluster, spec, number, days: u64| {
+        let capf = &cluster.dialogue(node, Dialogue::Capf).unwrap().identity;
+        let spec = DeviceSpec {
+            common_name: "CP-8841-SEP0C75BD000002",
+            device_name: "SEP0C75BD000002",
+            public_key_info: &pooled_key(spec, number).unwrap().public_key_info(),
+            serial: [7; 16],
+            not_before_s: 1_790_000_000,
+            valid_s: days * 86_400,
+        };
+        let lsc = issue_to_device(&spec, capf).unwrap();
+        cluster.devices().stored(phone, IssuedLsc::new(&lsc), Time::ZERO);
+        lsc
+    };
+    let lsc = store(&cluster, KeySpec::Rsa(2_048), 5, 10);
+    let content = opened(&cluster, key).expect("it is for the LSC now");
+    assert!(opened(&cluster, mic).is_err());
+    // Stub and content name the LSC by its hash.
+    let hash = hash_text(lsc.der());
+    let stub = served(&cluster, Seal::Signed).unwrap();
+    let stub = String::from_utf8(SignedFile::parse(&stub).unwrap().body.to_vec()).unwrap();
+    assert!(content.contains(&hash) && stub.contains(&hash), "{stub}");
+    // Nothing is encrypted for EC keys: the MIC has to do.
+    store(&cluster, KeySpec::Ec(256), 1, 10);
+    assert!(opened(&cluster, mic).is_ok());
+    store(&cluster, KeySpec::Rsa(2_048), 5, 10);
+    let advance = Advance { by: resetstorm::base::Span::from_secs(11 * 86_400) };
+    cluster.apply(&advance, Time::ZERO).unwrap();
+    assert_eq!(served(&cluster, Seal::Encrypted), None, "CERT-21: its time is over");
+    assert!(served(&cluster, Seal::Signed).is_some(), "what is in the clear goes on");
+    store(&cluster, KeySpec::Rsa(2_048), 6, 100);
+    assert!(opened(&cluster, pooled_rsa(6)).is_ok());
+}
+
+#[test]
+fn phones_read_configurations_for_their_lscs_and_none_when_capf_has_expired() {
+    let rsa = "roll-out-lsc={completes-in='5h', spread='1s'}";
+    let steps = [rsa, RESET];
+    let (summary, _) = sim(&plan(N, ENCRYPTED, &events(&steps)));
+    // What counts is what phones get in the reset behind the rollout.
+    assert_eq!((summary.capf.done, summary.config.applied), (60, 60), "{:#}", summary.to_json());
+    assert_eq!((summary.config.unreadable, summary.phones.ready), (0, 60));
+    let expiring = |days: u32| {
+        let steps = [rsa, "advance='40d'", RESET];
+        let text = format!(
+            "schema=1\nname='t'\n[cluster]\nrelease='11.5'\n{ENCRYPTED}[[cluster.node]]\nname='pub'\n\
+             expires={{CAPF='{days}d'}}\nservices=['callmanager','tftp','tvs','capf']\n\
+             [fleet]\nphones=60\nstart='itl-current'\n{}",
+            events(&steps)
+        );
+        sim(&load(Path::new("t.toml"), &text, &[], &[]).unwrap()).0
+    };
+    let (good, over) = (expiring(50), expiring(30));
+    assert_eq!((good.config.applied, good.phones.ready), (60, 60));
+    assert_eq!((over.config.applied, over.phones.ready, over.phones.failed), (0, 0, 60), "CERT-21");
+    assert!(over.tftp.not_found >= 60, "{:?}", over.tftp);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn phones_read_configurations_for_their_lscs_live() {
+    let rsa = "roll-out-lsc={completes-in='5h', spread='1s'}";
+    let plan = plan(20, ENCRYPTED, &events(&[rsa, "reset-phones={spread='1s'}"]));
+    let (summary, _) = live(&plan, &LiveOptions::default()).await;
+    assert_eq!((summary.capf.done, summary.config.applied), (20, 20), "{:#}", summary.to_json());
+    assert_eq!((summary.config.unreadable, summary.phones.ready), (0, 20));
+}
+
+/// Causes of "Operation Pending" that lie in the lists of phones (CAPF-21).
+#[test]
+fn phones_whose_list_differs_or_whose_tvs_is_silent_leave_their_operation_pending() {
+    let two = |steps: &[&str]| {
+        let text = format!(
+            "schema=1\nname='t'\n[cluster]\nrelease='11.5'\n[[cluster.node]]\nname='pub'\n\
+             services=['callmanager','tftp','tvs','capf']\n[[cluster.node]]\nname='sub'\n\
+             address='127.0.0.2'\nservices=['callmanager','tftp','tvs']\n\
+             [fleet]\nphones=60\nstart='itl-current'\ntftp=['pub','sub']\n{}",
+            events(steps)
+        );
+        sim(&load(Path::new("t.toml"), &text, &[], &[]).unwrap()).0
+    };
+    let regenerate = "regenerate={certificate='CAPF', node='pub'}";
+    let [capf, tftp] =
+        ["capf", "tftp"].map(|service| format!("restart={{service='{service}', node='pub'}}"));
+    // TFTP was restarted on one node only: the phones of the other one hold another list than that.
+    let summary = two(&[regenerate, &capf, &tftp, ROLL_OUT]);
+    assert_eq!(shown(&summary), [0, 30, 0, 30]);
+    assert_eq!(statuses(&summary), [("Operation Pending", 30), ("Upgrade Success", 30)]);
+    // A TVS that does not answer: the configuration that tells them is refused, so that nobody goes
+    // to CAPF at all.
+    let signer = "regenerate={certificate='CallManager', node='pub'}";
+    let stop = "stop={service='tvs', node='pub'}";
+    let before_12 = plan(N, "", &events(&[signer, &tftp, stop, ROLL_OUT]));
+    let (summary, _) = sim(&before_12);
+    assert_eq!((shown(&summary), summary.config.applied), ([0; 4], 0));
+    assert_eq!(statuses(&summary), [("Operation Pending", 60)]);
+}
+
+#[test]
+fn a_new_capf_certificate_resets_the_phones_by_itself_where_the_cluster_is_set_so() {
+    let regenerate = "regenerate={certificate='CAPF', node='pub'}";
+    let import = "import={certificate='CAPF', node='pub', issuer='Lab-CA'}";
+    for step in [regenerate, import] {
+        for (auto, boots) in [("auto-reset='5s'\n", 60), ("", 0)] {
+            let (summary, run) = sim(&plan(N, auto, &events(&[step])));
+            assert_eq!(run.ledger.counts().phones.boots, boots, "{auto}{step}: CAPF-08");
+            assert_eq!(summary.phones.stuck, 0);
+        }
+    }
+    let (summary, _) = sim(&plan(N, "auto-reset='5s'\n", &events(&[regenerate])));
+    assert!(summary.operator[0].what.contains("which resets all phones within 5s"));
+    let silent = "auto-reset='5s'\n[[cluster.fault]]\nid='CSCue55353'\n";
+    let (summary, run) = sim(&plan(N, silent, &events(&[regenerate])));
+    assert_eq!(run.ledger.counts().phones.boots, 60);
+    assert!(summary.notes.iter().any(|note| note.contains("the cluster told nobody")));
+}
+
+/// One publisher whose CAPF certificate has so long to live.
+fn with_capf_ending_in(days: u32, steps: &[&str]) -> (Summary, SimRun) {
+    let text = format!(
+        "schema=1\nname='t'\n[[cluster.node]]\nname='pub'\nexpires={{CAPF='{days}d'}}\n\
+         services=['callmanager','tftp','tvs','capf']\n[fleet]\nphones=6\nstart='itl-current'\n{}",
+        events(steps)
+    );
+    sim(&load(Path::new("t.toml"), &text, &[], &[]).unwrap())
+}
+
+#[test]
+fn no_rollout_begins_with_a_capf_certificate_near_its_end_where_somebody_looks() {
+    let checked = "roll-out-lsc={completes-in='5h', check-capf=true}";
+    let typed = "console=['set capf operation install completes-in=5h']";
+    for step in [checked, typed] {
+        let (summary, run) = with_capf_ending_in(30, &[step]);
+        assert_eq!((statuses(&summary), summary.lsc.installed), (vec![], 0), "{step}");
+        assert_eq!(run.ledger.counts().phones.boots, 0, "nobody is reset for nothing");
+        let said = summary.notes.join("\n")
+            + &run.facts.consoles.iter().map(|(_, text)| text.as_str()).collect::<String>();
+        assert!(said.contains("the CAPF certificate expires in "), "{step}: {said}");
+    }
+    assert_eq!(with_capf_ending_in(30, &[checked]).0.cluster.failed_actions, 1);
+    // Regenerated first, nothing stands against it; nor where nobody looks.
+    let regenerate = "regenerate={certificate='CAPF', node='pub'}";
+    let [capf, tftp] =
+        ["capf", "tftp"].map(|service| format!("restart={{service='{service}', node='pub'}}"));
+    let (summary, _) = with_capf_ending_in(30, &[regenerate, &capf, &tftp, RESET, checked]);
+    assert_eq!((summary.capf.done, summary.cluster.failed_actions), (6, 0));
+    let (summary, _) = with_capf_ending_in(30, &["roll-out-lsc={completes-in='5h'}"]);
+    assert_eq!(summary.capf.done, 6);
+    let (summary, _) = with_capf_ending_in(1_000, &[checked]);
+    assert_eq!(summary.capf.done, 6);
+}
+
+#[test]
+fn an_operation_typed_at_the_console_is_that_of_the_scenario() {
+    let play = |step: &str| {
+        let models = "models={'8841'=0.5,'7841'=0.5}\n";
+        sim(&plan(N, "", &(models.to_owned() + &events(&[step]))))
+    };
+    let (_, native) = play(
+        "roll-out-lsc={model='7841', key='ec-256', completes-in='5h', spread='10s', \
+         check-capf=true}",
+    );
+    let (summary, typed) = play(
+        "console=['set capf operation install model=7841 key=ec-256 completes-in=5h spread=10s']",
+    );
+    assert_eq!(typed.digest, native.digest);
+    let count = summary.capf.done;
+    assert!((15..=45).contains(&count), "{count}");
+    let begins = format!("Update of {count} phones: install LSCs on the phones of model 7841 (ec-");
+    let text = &typed.facts.consoles[0].1;
+    assert!(text.contains(&begins), "{text}");
+    // One phone, by its name.
+    let name = DeviceName::of_phone(PhoneId(3)).to_string().to_ascii_lowercase();
+    let (summary, run) = play(&format!("console=['set capf operation install device={name}']"));
+    assert_eq!(summary.capf.done, 1);
+    assert!(
+        run.phones
+            .iter()
+            .all(|phone| phone.lsc().is_some() == (phone.name().phone() == Some(PhoneId(3))))
+    );
+}
+
+#[test]
+fn the_capf_report_has_status_issuer_and_end_of_each_lsc() {
+    let steps = [
+        "roll-out-lsc={share='50%', completes-in='5h'}",
+        "roll-out-lsc={share='20%', mode='string', string='4711', completes-in='5h', apply=false}",
+        "console=['show capf phones','show capf report','show capf report status=Upgrade limit=2',\
+         'show capf report string=4711','show capf report expires-within=1d',\
+         'show capf report expires-within=6y']",
+    ];
+    let (summary, run) = sim(&plan(N, "", &events(&steps)));
+    let text = &run.facts.consoles[0].1;
+    let answers: Vec<&str> = text.split("admin:").skip(1).collect();
+    let [phones, all, two, with_string, soon, later] = answers[..] else { panic!("{text}") };
+    let of = |status: &str| {
+        let line = phones.lines().find(|line| line.starts_with(status)).unwrap_or_default();
+        line.split_whitespace().last().and_then(|count| count.parse::<u64>().ok()).unwrap_or(0)
+    };
+    let (pending, done) = (summary.capf.pending, summary.capf.done);
+    assert!(pending > 0 && done > 0, "{text}");
+    assert_eq!((of("Operation Pending"), of("Upgrade Success")), (pending, done), "{phones}");
+    assert_eq!(of("None "), u64::from(N) - pending - done, "{phones}");
+    assert_eq!((of("LSCs "), of("LSCs that have expired")), (summary.capf.installed, 0));
+    let rows = |answer: &str| answer.lines().filter(|line| line.starts_with("SEP")).count() as u64;
+    assert_eq!((rows(all), rows(two), rows(with_string)), (pending + done, 2, pending), "{text}");
+    let more = format!("{done} phones; {} are not printed (limit=2)", done - 2);
+    assert!(two.contains(&more), "{two}");
+    assert_eq!((rows(soon), rows(later)), (0, summary.capf.installed), "{text}");
+    // Each row says of its phone what that has.
+    for phone in run.phones.iter().filter(|phone| phone.lsc().is_some()) {
+        let (name, lsc) = (phone.name().to_string(), &phone.lsc().unwrap().certificate);
+        let row =
+            all.lines().find(|line| line.starts_with(&name)).unwrap_or_else(|| panic!("{name}"));
+        let issuer = lsc.issuer().split(';').find_map(|part| part.strip_prefix("CN=")).unwrap();
+        assert!(issuer.starts_with("CAPF-") && row.contains(issuer), "{row}");
+        let year = jiff_year(lsc.validity_s().1.unwrap());
+        assert!(row.contains(&format!(" UTC {year}")), "{row}: {year}");
+    }
+}
+
+/// The year of an instant.
+fn jiff_year(at_s: i64) -> i16 {
+    jiff::Timestamp::from_second(at_s).unwrap().to_zoned(jiff::tz::TimeZone::UTC).year()
 }
 
 struct Silent;

@@ -1,13 +1,19 @@
 //! What bad certificates do beside phones: trunks, media, AXL, UCCX, phone VPN and voicemail
-//! (CERT-18, CERT-20, CERT-24, CERT-26).
+//! (CERT-18, CERT-20, CERT-24, CERT-26), and what LSCs decide (CERT-21, CERT-27, CAPF-06).
 
 use std::path::Path;
 
-use resetstorm::base::Time;
+use resetstorm::base::{ClusterId, PhoneId, Time};
+use resetstorm::cluster::{
+    Cluster, Genesis, IssuedLsc, IssuerId, PeerTrust, Probe, ProbeFault, ProbeKind, Stored, WrapKey,
+};
+use resetstorm::crypto::{DeviceSpec, KeySource, KeySpec, issue_to_device, pooled_key};
+use resetstorm::forecast::broken_rules;
 use resetstorm::live::{self, LiveOptions, Observer};
 use resetstorm::measure::{Ledger, Summary, known_paths};
 use resetstorm::scenario::{Plan, load, to_toml};
 use resetstorm::sim::{SimOptions, World};
+use resetstorm::wire::Dialogue;
 
 const ADVANCE: &str = "[[event]]\nwhen='fleet-settled'\nadvance='40d'\n";
 const RENEW: &str = "[[event]]\nwhen='fleet-settled'\n\
@@ -272,6 +278,10 @@ fn a_probe_that_cannot_be_is_refused_and_others_survive_being_written() {
         (probe("phone-vpn", "peer='a,CN=b'"), "is not a host name"),
         (probe("sip-trunk", "imports=['bakc']"), "unknown step `bakc`"),
         (probe("sip-trnk", ""), "unknown probe `sip-trnk`"),
+        (probe("axl", "phone='SEP0C75BD000000'"), "judges no phone"),
+        (probe("sip-trunk", "mics=true"), "has no `mics`"),
+        (probe("802.1x", "phone='SEP0C75BD000005'"), "no phone `SEP0C75BD000005`"),
+        (probe("802.1x", "peer='radius'"), "has no peer"),
         (probe("axl", "").repeat(2), "comes twice"),
         (
             [step(NEXT, "renew-peer='asb'"), probe("phone-vpn", "peer='asa'")].concat(),
@@ -289,11 +299,178 @@ fn a_probe_that_cannot_be_is_refused_and_others_survive_being_written() {
         step(NEXT, "import-trust={unit='phone-vpn-trust',node='pub',name='R'}"),
         probe("sip-trunk", "peer='gw'\nunit='CallManager-trust'\nimports=['back']"),
         probe("phone-vpn", "peer='asa'\ntrusted=false\nname='vpn'"),
+        probe("phone-vpn-lsc", "peer='asc'\nphone='SEP0C75BD000003'\nmics=true"),
+        probe("802.1x", "imports=['start','back']"),
         probe("axl", "").repeat(2).replacen("[[probe]]", "[[probe]]\nname='axl-2'", 1),
     ];
     let plan = plan("", &[RENEW, RESTART, &good.concat()].concat());
     let again = load(Path::new("again.toml"), &to_toml(&plan), &[], &known_paths()).unwrap();
     assert_eq!(again, plan);
+}
+
+const ROLL_OUT: &str = "roll-out-lsc={key='ec-256', completes-in='5h', spread='1s'}";
+
+/// CAPF is regenerated and restarted (this step is called `new-capf`), and TFTP is restarted.
+fn new_capf(when: &str) -> String {
+    step(when, "regenerate={certificate='CAPF',node='pub'}")
+        + &step(NEXT, "name='new-capf'\nrestart={service='capf',node='pub'}")
+        + &step(NEXT, "restart={service='tftp',node='pub'}")
+}
+
+fn by_lsc(more: &str) -> String {
+    ["802.1x", "phone-vpn-lsc", "phone-proxy"].map(|kind| probe(kind, more)).concat()
+}
+
+#[test]
+fn a_phone_gets_in_from_its_first_lsc_on_and_with_another_ones_when_the_server_knows_it() {
+    let first = step(SETTLED, ROLL_OUT);
+    let summary = sim(&plan("", &[&first, &by_lsc("")[..]].concat()));
+    assert_eq!(courses(&summary), [[false, true]; 3], "{:?}", summary.probes);
+    let cause = summary.probes[0].course[0].cause.as_ref().unwrap();
+    assert_eq!(cause, "SEP0C75BD000000 has no LSC; roll-out-lsc installs one");
+    // It is seen when CAPF has the phone's word for it: after the step, before the run is over.
+    let (works, acted) = (summary.probes[0].course[1].at_s, summary.operator[0].at_s);
+    assert!(works > acted && works < acted + 60.0, "{works} after {acted}");
+    assert!((summary.probes[0].failed_s - works).abs() < 1e-6, "{:?}", summary.probes[0]);
+    // The LSC of the old CAPF stays good; the one of the new CAPF is good where that is known.
+    let again = [first.clone(), new_capf(SETTLED)].concat();
+    let stale = sim(&plan("", &[&again, &by_lsc("")[..]].concat()));
+    assert_eq!(courses(&stale), [[false, true]; 3], "CERT-10");
+    let again = [again, step(NEXT, ROLL_OUT)].concat();
+    let unknown = sim(&plan("", &[&again, &by_lsc("")[..]].concat()));
+    assert_eq!(courses(&unknown), [[false, true, false]; 3]);
+    assert_eq!((unknown.cluster.probes_failed, unknown.cluster.probe_outages), (3, 6));
+    let cause = cause_of(&unknown);
+    assert!(cause.starts_with("the LSC of SEP0C75BD000000 names CAPF-"), "{cause}");
+    let known = by_lsc("imports=['start','new-capf']");
+    assert_eq!(courses(&sim(&plan("", &[&again, &known[..]].concat()))), [[false, true]; 3]);
+}
+
+fn cause_of(summary: &Summary) -> &str {
+    cause(summary, 0)
+}
+
+#[test]
+fn an_lsc_whose_time_or_whose_capfs_time_is_over_lets_nobody_in() {
+    let steps = [step(SETTLED, ROLL_OUT), step(SETTLED, "advance='40d'")].concat();
+    let of_capf = sim(&plan("CAPF='30d'", &[&steps, &by_lsc("")[..]].concat()));
+    assert_eq!(courses(&of_capf), [[false, true, false]; 3], "CERT-21");
+    let cause = cause_of(&of_capf);
+    assert!(cause.starts_with("CAPF-"), "{cause}");
+    assert!(cause.contains("vouches for the LSC of SEP0C75BD000000, is valid from"), "{cause}");
+    let short = "[cluster.capf]\nvalid-days=20\n";
+    let of_lsc = sim(&plan("", &[short, &steps, &by_lsc("")].concat()));
+    assert_eq!(courses(&of_lsc), [[false, true, false]; 3], "CERT-27");
+    assert!(cause_of(&of_lsc).starts_with("the LSC of SEP0C75BD000000 is valid from"));
+    let in_time = sim(&plan("", &[&steps, &by_lsc("")[..]].concat()));
+    assert_eq!(courses(&in_time), [[false, true]; 3]);
+}
+
+#[test]
+fn a_server_that_takes_mics_lets_in_any_phone_that_has_one() {
+    let mics = probe("802.1x", "mics=true");
+    let only_lsc = probe("802.1x", "phone='SEP0C75BD000001'");
+    let both = [mics.clone(), only_lsc].concat();
+    assert_eq!(courses(&sim(&plan("", &both))), [[true], [false]], "CAPF-06");
+    // A phone with an LSC shows that, whatever it is worth.
+    let steps = [step(SETTLED, ROLL_OUT), step(SETTLED, "advance='40d'")].concat();
+    let expired = sim(&plan("CAPF='30d'", &[&steps, &mics[..]].concat()));
+    assert_eq!(courses(&expired), [[true, false]]);
+    // Soft phones have neither.
+    let soft = text("", &mics).replacen("phones=5", "phones=5\nmodels={'CIPC'=1.0}", 1);
+    let soft = load(Path::new("x.toml"), &soft, &[], &known_paths()).unwrap();
+    assert_eq!(courses(&sim(&soft)), [[false]]);
+}
+
+/// Nobody's word is taken for it: each changed byte of an LSC is noticed.
+#[test]
+fn an_lsc_with_any_byte_changed_is_refused() {
+    let plan = plan("", "");
+    let cluster = Cluster::new(Genesis {
+        topology: plan.topology.clone(),
+        fleet: plan.fleet_spec(),
+        source: KeySource::bank(3),
+        epoch_s: 1_790_000_000,
+        stored: Stored::default(),
+    });
+    let (node, phone) = (ClusterId::FIRST.node(0), PhoneId(2));
+    let capf = &cluster.dialogue(node, Dialogue::Capf).unwrap().identity;
+    let key = pooled_key(KeySpec::Ec(256), 1).unwrap().public_key_info();
+    let spec = DeviceSpec {
+        common_name: "CP-8841-SEP0C75BD000002",
+        device_name: "SEP0C75BD000002",
+        public_key_info: &key,
+        serial: [7; 16],
+        not_before_s: 1_790_000_000,
+        valid_s: 86_400,
+    };
+    let lsc = issue_to_device(&spec, capf).unwrap();
+    let (kind, peer) = (ProbeKind::Dot1x, None);
+    let probe = Probe { kind, node, peer, store: None, phone: Some(phone), takes_mics: false };
+    let mut radius = PeerTrust::default();
+    probe.import(&cluster, &mut radius, Time::ZERO);
+    let judge = |der: &[u8]| {
+        let issuer = IssuerId::of(lsc.issuer());
+        let (not_after_s, wrap) = (i64::MAX, WrapKey::None);
+        let lsc = IssuedLsc { der: der.into(), issuer, not_after_s, wrap };
+        cluster.devices().stored(phone, lsc, Time::ZERO);
+        probe.judge(&cluster, &radius, Time::ZERO)
+    };
+    assert_eq!(judge(lsc.der()), Ok(()));
+    for at in 0..lsc.der().len() {
+        let mut changed = lsc.der().to_vec();
+        changed[at] ^= 1;
+        let fault = judge(&changed).expect_err(&format!("byte {at}"));
+        assert!(
+            matches!(
+                fault,
+                ProbeFault::Unreadable { .. }
+                    | ProbeFault::OtherIssuer { .. }
+                    | ProbeFault::Dates { .. }
+            ),
+            "byte {at}: {fault}"
+        );
+    }
+}
+
+#[test]
+fn what_fails_from_the_start_is_said_before_the_run() {
+    let said = |rest: &str| {
+        let broken = broken_rules(&plan("", rest));
+        broken.into_iter().map(|rule| rule.what).filter(|what| what.starts_with("probe ")).collect()
+    };
+    let none: Vec<String> = Vec::new();
+    let lsc: Vec<String> = said(&probe("802.1x", ""));
+    assert_eq!(
+        lsc,
+        ["probe `802.1x of SEP0C75BD000000 at pub` fails from the start: no phone has an LSC and \
+          no step installs one"]
+    );
+    assert_eq!(said(&probe("802.1x", "mics=true")), none);
+    assert_eq!(said(&[step(SETTLED, ROLL_OUT), probe("802.1x", "")].concat()), none);
+    let late = [RENEW, RESTART, &probe("axl", "imports=['back']")].concat();
+    assert!(said(&late)[0].ends_with("its peer imports nothing before the first step"));
+    let distrust = said(&probe("phone-vpn", "peer='asa'\ntrusted=false"));
+    assert!(distrust[0].ends_with("the node does not trust its peer then"));
+    assert_eq!(said(&[all_four(), probe("phone-vpn", "peer='asa'")].concat()), none);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lscs_are_judged_alike_live_and_in_virtual_time() {
+    let steps = [step(SETTLED, ROLL_OUT), new_capf(SETTLED), step(NEXT, ROLL_OUT)].concat();
+    let last = probe("802.1x", "phone='SEP0C75BD000004'\nimports=['start','new-capf']");
+    let plan = plan("", &[steps, by_lsc(""), last].concat());
+    let (options, mut told) = (LiveOptions::default(), Told::default());
+    let run = Box::pin(live::run(&plan, &options, &mut told)).await.unwrap();
+    let live = Summary::new(&run.ledger, run.facts, &plan.slos, run.finish);
+    let sim = sim(&plan);
+    let broken = vec![false, true, false];
+    for summary in [&live, &sim] {
+        let expected = [broken.clone(), broken.clone(), broken.clone(), vec![false, true]];
+        assert_eq!(courses(summary), expected, "{:?}", summary.probes);
+    }
+    let causes = |of: &Summary| of.probes.iter().map(|one| one.cause.is_some()).collect::<Vec<_>>();
+    assert_eq!(causes(&live), causes(&sim));
 }
 
 /// What an observer was told of probes.

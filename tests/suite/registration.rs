@@ -237,6 +237,57 @@ fn register(phone: u32, secure: bool, server: SocketAddr) -> Vec<u8> {
     registration.encode()
 }
 
+const ROLL_OUT: &str =
+    "when = 'fleet-settled'\nroll-out-lsc = { key = 'ec-256', completes-in = '5h', spread = '1s' }";
+const LATER: &str = "when = 'fleet-settled'\nadvance = '40d'";
+const RESET: &str = "when = 'fleet-settled'\nreset-phones = { spread = '1s' }";
+
+/// Secure phones of a cluster whose CAPF certificate ends in thirty days, and these steps.
+fn with_lscs(phones: u32, steps: &[&str]) -> Plan {
+    let phones = format!("fleet.phones={phones}");
+    let overrides = [&phones, "slo=[]", "event=[]", "cluster.node.pub.expires={CAPF='30d'}"];
+    let text = resetstorm::scenario::to_toml(&secure("registration-storm.toml", &overrides));
+    let steps: String = steps.iter().map(|step| format!("[[event]]\n{step}\n")).collect();
+    load(Path::new("x.toml"), &(text + &steps), &[], &known_paths()).unwrap()
+}
+
+#[test]
+fn phones_register_with_their_lsc_until_capf_has_expired_and_with_a_new_one_again() {
+    let registered = |steps: &[&str]| {
+        let summary = sim(&with_lscs(40, steps));
+        (summary.phones.registered, summary.capf.installed, summary.capf.stale)
+    };
+    assert_eq!(registered(&[ROLL_OUT, RESET]), (40, 40, 0));
+    // Nobody has an LSC: the MICs are good for longer.
+    assert_eq!(registered(&[LATER, RESET]), (40, 0, 0));
+    assert_eq!(registered(&[ROLL_OUT, LATER, RESET]), (0, 40, 0), "CAPF-10");
+    // A new CAPF certificate, in the ITL and in CallManager-trust, and new LSCs (CAPF-11).
+    let renew = "when = 'fleet-settled'\nregenerate = { certificate = 'CAPF', node = 'pub' }";
+    let restarts = ["pub", "sub1", "sub2"]
+        .map(|node| format!("after = 'previous'\nrestart = {{ node = '{node}' }}"));
+    let [first, second, third] = &restarts;
+    let expired = [ROLL_OUT, LATER, RESET, renew, first, second, third];
+    assert_eq!(registered(&[&expired[..], &[ROLL_OUT]].concat()), (40, 40, 0));
+    assert_eq!(registered(&[&expired[..], &[RESET]].concat()), (0, 40, 40), "the old LSCs stay");
+    // The phones do not trust who signs the new ITL: they never learn of the new CAPF.
+    let signer =
+        "when = 'fleet-settled'\nregenerate = { certificate = 'CallManager', node = 'pub' }";
+    let silent = ["pub", "sub1", "sub2"]
+        .map(|node| format!("after = 'previous'\nstop = {{ service = 'tvs', node = '{node}' }}"));
+    let [one, two, three] = &silent;
+    let untrusted = [ROLL_OUT, LATER, RESET, renew, signer, first, second, third, one, two, three];
+    assert_eq!(registered(&[&untrusted[..], &[ROLL_OUT]].concat()), (0, 40, 40));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lscs_decide_live_what_they_decide_in_virtual_time() {
+    for (steps, registered) in [(vec![ROLL_OUT, RESET], 8), (vec![ROLL_OUT, LATER, RESET], 0)] {
+        let summary = run(&with_lscs(8, &steps)).await;
+        let phones = &summary.phones;
+        assert_eq!((phones.registered, summary.capf.installed), (registered, 8), "{phones:?}");
+    }
+}
+
 #[test]
 fn certificates_that_have_expired_or_are_of_others_are_refused() {
     let plan = secure("registration-storm.toml", &["fleet.phones=4", "slo=[]"]);

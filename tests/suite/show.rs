@@ -326,6 +326,25 @@ fn a_trace_has_the_words_of_a_phones_console_log() {
     assert!((200..700).contains(&length.parse::<u32>().unwrap()), "{length}");
 }
 
+#[test]
+fn a_trace_of_a_phone_that_finds_no_capf_has_the_lines_of_the_documents_in_their_order() {
+    let out = tempfile::tempdir().unwrap();
+    let (_, path) = sim(out.path(), "scenarios/lsc-dns-missing.toml", 20, &[]);
+    let phone = table(&path, "phones.csv").rows().next().unwrap().text("phone").to_owned();
+    let console = run(&["trace", path.to_str().unwrap(), &phone, "--console"]).out;
+    let lines = [
+        "CAPF_START_MODE: Start CAPF - mode:[1]([NULL_STR]), reason:[1]([AUTO])",
+        "Sec create BIO - invalid parameter.",
+        "CAPF operation failed, ret -7",
+        "LSC: Connection failed",
+    ];
+    let mut rest = console.as_str();
+    for line in lines {
+        let at = rest.find(line).unwrap_or_else(|| panic!("{line} in its turn in {console}"));
+        rest = &rest[at + line.len()..];
+    }
+}
+
 /// The histograms of a log by tag, those of one tag added up.
 fn logged(text: &str, tag: &str) -> Histogram<u64> {
     let mut all = Histogram::<u64>::new_with_bounds(1, 3_600_000_000, 3).unwrap();

@@ -4,11 +4,12 @@ use clap::{Args, ValueEnum};
 
 use crate::base::Span;
 use crate::capacity::{
-    Arrival, CapacityPlan, GuardLimits, Limits, Pace, Part, SearchPlan, Shape, Task,
+    Arrival, CapacityPlan, GuardLimits, Limits, MetricsPlan, Pace, Part, SearchPlan, Shape, Task,
 };
 use crate::scenario::Slo;
 
 use super::super::args::{CliError, duration, slo};
+use super::super::listen::ListenArgs;
 use super::load::LoadArgs;
 use super::numbers::{percent, rate};
 use super::target::TargetArgs;
@@ -38,6 +39,18 @@ pub struct CapacityArgs {
     /// Add a condition on summary.json, such as 'capacity.knee >= 400'
     #[arg(long, value_name = "EXPR", value_parser = slo, help_heading = "Limits")]
     pub slo: Vec<Slo>,
+    /// Where Prometheus may ask.
+    #[command(flatten)]
+    pub listen: ListenArgs,
+    /// Answer Prometheus for so long after the measurement, for the final numbers
+    #[arg(
+        long,
+        value_name = "DURATION",
+        value_parser = duration,
+        requires = "metrics_listen",
+        help_heading = "Metrics"
+    )]
+    pub metrics_linger: Option<Span>,
     /// Compare with this earlier run
     #[arg(long, value_name = "RUN")]
     pub baseline: Option<PathBuf>,
@@ -186,6 +199,11 @@ const CONFIRM: f64 = 0.9;
 impl CapacityArgs {
     /// The plan of what was typed; reads the files that are named.
     pub(super) fn plan(&self) -> Result<CapacityPlan, CliError> {
+        let metrics = MetricsPlan {
+            listen: self.listen.permitted()?,
+            linger: self.metrics_linger.unwrap_or_default(),
+            label: self.label.clone(),
+        };
         let target = self.target.resolve(&self.load)?;
         let workload = self.load.workload(&target, self.levels.seed)?;
         let boots = workload.mix.iter().any(|(part, _)| *part == Part::Boot);
@@ -236,6 +254,7 @@ impl CapacityArgs {
             workers: levels.workers,
             recover: limits.recover,
             seed: levels.seed,
+            metrics,
         })
     }
 }

@@ -27,11 +27,16 @@ pub struct RollOutLsc {
     /// When they reset; `None`: saved without Apply Config, so that they go on until somebody
     /// resets them.
     pub pace: Option<LscPace>,
+    /// Whether the operator looks at CAPF before and sets nothing where it cannot issue LSCs, or
+    /// not for long (CAPF-07).
+    pub checks_capf: bool,
 }
 
 /// Which phones an operation is set for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LscPhones {
+    /// Those whose device names begin so; `None` for all.
+    pub device: Option<String>,
     /// Those of this model; `None` for all.
     pub model: Option<Model>,
     /// Those of the `CallManager` group with this name; `None` for all.
@@ -40,6 +45,12 @@ pub struct LscPhones {
     pub share: f64,
     /// Only those whose LSC another certificate of CAPF has issued, or that have none.
     pub only_stale: bool,
+}
+
+impl LscPhones {
+    /// Every phone.
+    pub const ALL: LscPhones =
+        LscPhones { device: None, model: None, group: None, share: 1.0, only_stale: false };
 }
 
 /// When phones are reset.
@@ -77,6 +88,17 @@ pub const fn key_name(key: KeySpec) -> &'static str {
 /// The time of an operation that says none: ten days ("CAPF Operation Expires in (days)", a guess).
 pub const COMPLETES_IN: Span = Span::from_secs(10 * 86_400);
 
+/// Sooner than that no operation may end (CAPF-15).
+pub const COMPLETES_IN_MIN: Span = Span::from_secs(3_600);
+
+/// From one batch to the next, unless said (choice).
+pub const EVERY: Span = Span::from_secs(600);
+
+/// Whether this can be an authentication string: 4 to 10 digits.
+pub fn is_authentication_string(text: &str) -> bool {
+    (4..=10).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 /// Every kind of keys that CAPF can ask for.
 pub const KEYS: [KeySpec; 8] = [
     KeySpec::Rsa(512),
@@ -91,7 +113,7 @@ pub const KEYS: [KeySpec; 8] = [
 
 impl RollOutLsc {
     fn of_whom(&self) -> String {
-        let LscPhones { model, group, share, only_stale } = &self.phones;
+        let LscPhones { device, model, group, share, only_stale } = &self.phones;
         let share = if *share < 1.0 {
             format!("{} % of ", (share * 1e6).round() / 1e4)
         } else {
@@ -100,8 +122,10 @@ impl RollOutLsc {
         let stale = if *only_stale { " without an LSC of the present CAPF" } else { "" };
         let model = model.map(|model| format!(" of model {model}")).unwrap_or_default();
         let group = group.as_ref().map(|group| format!(" of group {group}")).unwrap_or_default();
-        let all = if model.is_empty() && group.is_empty() { "all phones" } else { "the phones" };
-        format!("{share}{all}{model}{group}{stale}")
+        let device = device.as_ref().map(|device| format!(" {device}")).unwrap_or_default();
+        let is_all = [&device, &model, &group].iter().all(|part| part.is_empty());
+        let all = if is_all { "all phones" } else { "the phones" };
+        format!("{share}{all}{device}{model}{group}{stale}")
     }
 }
 
@@ -132,7 +156,9 @@ impl Operation for RollOutLsc {
     }
 
     fn record(&self) -> String {
-        let LscPhones { model, group, share, only_stale } = &self.phones;
+        let LscPhones { device, model, group, share, only_stale } = &self.phones;
+        let device = device.as_ref().map(|device| format!(" {device}")).unwrap_or_default();
+        let checks = if self.checks_capf { " checked" } else { "" };
         let model = model.map_or_else(|| "all".to_owned(), |model| model.to_string());
         let group = group.as_deref().unwrap_or("all");
         let pace = self.pace.map_or_else(
@@ -140,7 +166,7 @@ impl Operation for RollOutLsc {
             |pace| format!("{} {}", pace.batch.unwrap_or(0), pace.every.as_nanos()),
         );
         format!(
-            "roll-out-lsc {} {} {} {} {} {model} {group} {share} {only_stale} {pace}",
+            "roll-out-lsc {} {} {} {} {} {model} {group} {share} {only_stale} {pace}{device}{checks}",
             self.operation.name(),
             self.mode.name(),
             key_name(self.key),

@@ -122,7 +122,9 @@ impl Cluster {
     /// If the action names a service or certificate that the node does not have.
     pub fn apply(&mut self, action: &dyn Operation, now: Time) -> Result<Vec<Effect>, ActionError> {
         self.look(now);
-        action.apply(self, now)
+        let done = action.apply(self, now);
+        self.date_lscs(now);
+        done
     }
 }
 

@@ -16,6 +16,7 @@ use crate::wire::capf::{Command, HashedProof, Message, Sudi, reason, tag, wrap_c
 use crate::wire::{AuthMode, WireError};
 
 use super::capf_line::Line;
+use super::capf_places::{Place, Places};
 use super::dialogue::{Answering, Conversation, Peer, Said};
 
 /// CAPF from one start to the next: a CA for the phones of the cluster (`spec/capf.md`).
@@ -36,7 +37,7 @@ pub(in crate::cluster) struct Capf {
     stand_ins: Option<Mutex<StandIns>>,
     line: Mutex<Line>,
     next_session: AtomicU32,
-    open: Arc<AtomicU32>,
+    places: Arc<Places>,
     /// Operations that have failed by `CSCub62243`.
     broken: AtomicU32,
     /// It has stopped answering (`CSCub62243`).
@@ -81,7 +82,7 @@ impl Capf {
             settings,
             stand_ins: has_stand_ins.then(Mutex::default),
             next_session: AtomicU32::new(1),
-            open: Arc::default(),
+            places: Arc::default(),
             broken: AtomicU32::new(0),
             is_frozen: AtomicBool::new(false),
         }
@@ -160,19 +161,6 @@ impl Answering for Capf {
     }
 }
 
-/// One of the places for operations that are under way; free again when the connection is gone.
-#[derive(Debug)]
-struct Place {
-    open: Arc<AtomicU32>,
-    since: Time,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.open.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 /// A connection to CAPF.
 #[derive(Debug)]
 struct Session {
@@ -236,6 +224,7 @@ impl Conversation for Session {
             _ => return Ok(self.broken_off()),
         };
         self.capf.counts.progress();
+        self.place.iter().for_each(|place| place.heard(now));
         let stage = std::mem::replace(&mut self.stage, Stage::Over);
         let said = match (stage, message.command) {
             (Stage::Authentication, Command::AuthResponse) => self.authenticate(&message, now),
@@ -263,6 +252,11 @@ impl Conversation for Session {
         };
         self.counted.is(self.stage.word());
         Ok(said)
+    }
+
+    fn stays(&self) -> bool {
+        // Who has not said a name has nothing to do that takes long.
+        !matches!(self.stage, Stage::Authentication)
     }
 
     fn signs(&self, message: &[u8]) -> bool {
@@ -347,10 +341,8 @@ impl Session {
     }
 
     fn take_place(&self, now: Time) -> Option<Place> {
-        let (capf, open) = (&self.capf, &self.capf.open);
-        let more = |taken| (taken < capf.settings.sessions).then_some(taken + 1);
-        open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
-        Some(Place { open: Arc::clone(open), since: now })
+        let CapfSettings { sessions, silence, .. } = self.capf.settings;
+        self.capf.places.take(self.id, now, sessions, silence)
     }
 
     /// All places are taken: the phone is to come again.
@@ -827,7 +819,7 @@ mod tests {
             drop(client);
             assert_eq!(capf.devices.row(PHONE).unwrap().status, status);
         }
-        assert_eq!(capf.open.load(Ordering::Relaxed), 0, "every place is free again");
+        assert_eq!(capf.places.taken(), 0, "every place is free again");
         assert_eq!(capf.counts.tally().open, [0; 5]);
     }
 
@@ -905,7 +897,7 @@ mod tests {
         second.introduce(NAME);
         assert_eq!(command(&second.conversation.on(&replayed, at(2)).unwrap()), REFUSED);
         assert_eq!(capf.devices.row(PHONE).unwrap().status, LscStatus::Pending);
-        assert_eq!(capf.open.load(Ordering::Relaxed), 0);
+        assert_eq!(capf.places.taken(), 0);
     }
 
     #[test]

@@ -49,6 +49,12 @@ pub trait Conversation: fmt::Debug + Send {
     /// If the message is none of this dialogue: the server closes the connection without a reply.
     fn on(&mut self, message: &[u8], now: Time) -> Result<Said, WireError>;
 
+    /// Whether its next message may take as long as the peers of this dialogue may be idle; otherwise
+    /// it is waited for as for any request.
+    fn stays(&self) -> bool {
+        true
+    }
+
     /// Whether the reply to this message costs an operation with a private key, which drivers do
     /// where it delays nobody else and for which virtual time has a price.
     fn signs(&self, message: &[u8]) -> bool {

@@ -3,6 +3,7 @@
 mod call_manager;
 mod capf;
 mod capf_line;
+mod capf_places;
 mod dialogue;
 mod tvs;
 mod web;

@@ -1,7 +1,9 @@
 use std::sync::Arc;
 
 use crate::base::{Span, Time};
-use crate::crypto::{FileIdentity, certificate_hash, device, device_of};
+use crate::crypto::{
+    DEVICES, FileIdentity, KeySpec, certificate_hash, device, device_of, hash_text, pooled_rsa,
+};
 use crate::phone::contract::{Fact, Failure};
 use crate::phone::errand::{Answer, Ask, ErrandFault, FileRequest};
 use crate::phone::families::{holds_lists, knows_digest};
@@ -317,7 +319,9 @@ fn install_file(
 ) -> Result<Taken, Refusal> {
     let kind = step.kind();
     if step == Step::ConfigEncrypted {
-        let opened = cx.env.verifier.open(file, device_of(cx.id)).ok_or(Refusal::Unreadable)?;
+        let mut keys = own_keys(cx);
+        let opened = keys.find_map(|number| cx.env.verifier.open(file, number));
+        let opened = opened.ok_or(Refusal::Unreadable)?;
         return install_content(cx, kind, &opened, cx.env.shared.identity(file), path);
     }
     if !kind.is_list() {
@@ -333,6 +337,24 @@ fn install_file(
     Ok(Taken::InForce)
 }
 
+/// The keys that a phone has to open its configuration with: that of its LSC, if it is an RSA key, and
+/// that of its MIC. Numbers of the pool stand behind those of device certificates.
+fn own_keys(cx: &Context<'_>) -> impl Iterator<Item = usize> + use<> {
+    let lsc = cx.held.lsc().filter(|lsc| lsc.spec == KeySpec::Rsa(2_048));
+    let lsc = lsc.map(|lsc| DEVICES + usize::from(lsc.number));
+    lsc.into_iter().chain([device_of(cx.id)])
+}
+
+/// Whether a stub is for a certificate or key of the phone.
+fn is_own(cx: &Context<'_>, hash: &str) -> bool {
+    let of_lsc = cx.held.lsc().is_some_and(|lsc| {
+        let of_key = lsc.spec == KeySpec::Rsa(2_048)
+            && hash_text(pooled_rsa(usize::from(lsc.number)).public_key()) == hash;
+        of_key || hash_text(lsc.certificate.der()) == hash
+    });
+    of_lsc || certificate_hash(device(device_of(cx.id))) == hash
+}
+
 /// Puts a file that is no list in force, unless it is a stub.
 fn install_content(
     cx: &mut Context<'_>,
@@ -344,8 +366,8 @@ fn install_content(
     if kind == FileKind::Config {
         let content = cx.env.shared.config(content).map_err(|_| Refusal::Malformed)?;
         if content.is_stub {
-            let own = certificate_hash(device(device_of(cx.id)));
-            let is_for_us = content.cert_hash == own && cx.boot.config == ConfigTaken::Nothing;
+            let is_for_us =
+                is_own(cx, &content.cert_hash) && cx.boot.config == ConfigTaken::Nothing;
             return if is_for_us { Ok(Taken::Stub) } else { Err(Refusal::Unreadable) };
         }
         let before = cx.held.config.replace(StoredConfig { content, identity });

@@ -1,7 +1,7 @@
+use crate::base::parse_span;
 use crate::cluster::operator::calendar::Advance;
 
 use super::super::error::Problem;
-use super::super::quantity::parse_span;
 use super::{Argument, Given, Reader, Step, Verb};
 
 pub(super) const VERBS: &[Verb] = &[Verb {

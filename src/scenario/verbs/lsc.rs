@@ -2,7 +2,8 @@ use toml::Spanned;
 
 use crate::base::{Model, Span};
 use crate::cluster::operator::lsc::{
-    COMPLETES_IN, KEYS, LscPace, LscPhones, RollOutLsc, SetProfile, key_name,
+    COMPLETES_IN, COMPLETES_IN_MIN, EVERY, KEYS, LscPace, LscPhones, RollOutLsc, SetProfile,
+    is_authentication_string, key_name,
 };
 use crate::cluster::{LscOperation, Topology};
 use crate::crypto::KeySpec;
@@ -24,6 +25,7 @@ pub(super) const VERBS: &[Verb] = &[
             Argument::text("key").or_none(),
             Argument::text("string").or_none(),
             Argument::length("completes-in").or_none(),
+            Argument::text("device").or_none(),
             Argument::text("model").or_none(),
             Argument::text("group").or_none(),
             Argument::share("share").or_none(),
@@ -32,6 +34,7 @@ pub(super) const VERBS: &[Verb] = &[
             Argument::length("every").or_none(),
             Argument::length("spread").or_none(),
             Argument::word("apply").or_none(),
+            Argument::word("check-capf").or_none(),
         ],
         read: roll_out,
         write: write_roll_out,
@@ -64,9 +67,6 @@ pub(super) const VERBS: &[Verb] = &[
     },
 ];
 
-/// Sooner than that no operation may end (CAPF-15).
-const COMPLETES_IN_MIN: Span = Span::from_secs(3_600);
-
 fn roll_out(given: &Given, reader: &mut Reader<'_>) -> Result<Step, Problem> {
     let operation = given.text_if("operation").map_or(Ok(LscOperation::Install), |text| {
         one_of(text, "operation", &LscOperation::ALL, LscOperation::name)
@@ -85,12 +85,14 @@ fn roll_out(given: &Given, reader: &mut Reader<'_>) -> Result<Step, Problem> {
         string: string(given, mode, reader)?,
         completes_in,
         phones: LscPhones {
+            device: given.text_if("device").map(|text| text.get_ref().to_ascii_uppercase()),
             model: given.text_if("model").map(model).transpose()?,
             group: given.text_if("group").map(|text| group(text, reader.topology)).transpose()?,
             share: given.share_if("share")?.unwrap_or(1.0),
             only_stale: truth(given, "only-stale")?.unwrap_or(false),
         },
         pace: pace(given)?,
+        checks_capf: truth(given, "check-capf")?.unwrap_or(false),
     };
     Ok(action.into())
 }
@@ -119,7 +121,7 @@ fn string(given: &Given, mode: AuthMode, reader: &Reader<'_>) -> Result<Option<S
         let problem = Problem::new(text.span(), "only mode \"string\" has a string");
         return Err(problem.help("mode = \"string\", or leave the string out"));
     }
-    if !(4..=10).contains(&digits.len()) || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+    if !is_authentication_string(digits) {
         let problem = Problem::new(text.span(), format!("`{digits}` is no authentication string"));
         return Err(problem.help("4 to 10 digits"));
     }
@@ -167,7 +169,7 @@ fn pace(given: &Given) -> Result<Option<LscPace>, Problem> {
         (None, Some(every), _) => clash(every, "`every` without a batch", "batch = 500"),
         _ if !applies => Ok(None),
         (Some(_), every, _) => {
-            let every = every.map_or(Ok(Span::from_secs(600)), long)?;
+            let every = every.map_or(Ok(EVERY), long)?;
             Ok(Some(LscPace { batch, every }))
         }
         (None, None, spread) => {
@@ -178,7 +180,7 @@ fn pace(given: &Given) -> Result<Option<LscPace>, Problem> {
 }
 
 fn write_roll_out(entry: &TimelineEntry, _: &Topology) -> Option<Written> {
-    let RollOutLsc { operation, mode, key, string, completes_in, phones, pace } =
+    let RollOutLsc { operation, mode, key, string, completes_in, phones, pace, checks_capf } =
         entry.action.get()?;
     let mut written: Written = vec![
         ("operation", operation.name().into()),
@@ -188,7 +190,9 @@ fn write_roll_out(entry: &TimelineEntry, _: &Topology) -> Option<Written> {
         ("share", phones.share.into()),
         ("only-stale", phones.only_stale.into()),
         ("apply", pace.is_some().into()),
+        ("check-capf", (*checks_capf).into()),
     ];
+    written.extend(phones.device.as_ref().map(|device| ("device", device.as_str().into())));
     written.extend(string.as_ref().map(|string| ("string", string.as_str().into())));
     written.extend(phones.model.map(|model| ("model", model.as_str().into())));
     written.extend(phones.group.as_ref().map(|group| ("group", group.as_str().into())));

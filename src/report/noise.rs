@@ -7,7 +7,6 @@ use serde_json::Value;
 use crate::base::{Purpose, stream};
 
 use super::table::Table;
-use super::timeline::TIMELINE_COLUMNS;
 
 /// How far numbers of two runs lie apart that nothing tells apart but chance.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,6 +30,9 @@ const DRAWS: u64 = 200;
 /// Part of the draws that lies within the noise on either side of the middle.
 const WITHIN: f64 = 0.475;
 
+/// The columns of `phones.csv` by whose seconds it draws.
+const COLUMNS: [&str; 3] = ["planned_s", "ready_s", "boot_s"];
+
 impl Noise {
     /// A limit that somebody has chosen for all times.
     pub fn fixed(tolerance: f64) -> Noise {
@@ -47,7 +49,7 @@ impl Noise {
             return Noise::of_repeats(&repeats, least);
         }
         let table = fs::read_to_string(run.join("phones.csv")).ok();
-        match table.and_then(|text| Table::parse(&text, &TIMELINE_COLUMNS).ok()) {
+        match table.and_then(|text| Table::parse(&text, &COLUMNS).ok()) {
             Some(table) => Noise::of_seconds(&table, least),
             None => Noise::fixed(least),
         }
@@ -75,8 +77,8 @@ impl Noise {
     fn of_seconds(phones: &Table, least: f64) -> Noise {
         let mut seconds: BTreeMap<u64, Vec<[f64; 2]>> = BTreeMap::new();
         for row in phones.rows() {
-            let times = (row.number("planned_s"), row.number("ready_s"), row.number("boot_s"));
-            if let (Some(planned), Some(ready), Some(boot)) = times {
+            let [planned, ready, boot] = COLUMNS.map(|column| row.number(column));
+            if let (Some(planned), Some(ready), Some(boot)) = (planned, ready, boot) {
                 seconds.entry(planned.max(0.0) as u64).or_default().push([ready, boot]);
             }
         }

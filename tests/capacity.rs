@@ -563,7 +563,7 @@ fn prometheus_may_ask_how_it_goes_and_for_the_final_numbers() {
     let step = &summary(folder.path(), "")["capacity"]["steps"][0];
     assert_eq!(value("resetstorm_capacity_bracket{bound=\"carried\"}"), Some(200.0));
     assert_eq!(value("resetstorm_capacity_level_achieved"), step["achieved"].as_f64());
-    let median = value("resetstorm_capacity_response_seconds{quantile=\"0.5\"}");
+    let median = value("resetstorm_capacity_response_seconds{percentile=\"p50\"}");
     assert!(median.is_some() && median == step["response_s"]["p50"].as_f64(), "{text}");
     // What was learnt and the warm-up are starts, too.
     assert!(value("resetstorm_capacity_starts_total{outcome=\"ok\"}") >= step["ok"].as_f64());

@@ -19,6 +19,8 @@ pub enum ServiceKind {
     DrfLocal,
     /// Cisco DRF Master: on the publisher (REG-24).
     DrfMaster,
+    /// Cisco CTL Provider: on the publisher, where the CTL client reaches the cluster (CTL-19).
+    CtlProvider,
 }
 
 /// The services that a scenario places on nodes, in the order of the enum.
@@ -28,8 +30,13 @@ pub const SERVICES: [ServiceKind; 4] =
 /// The services that nodes have without being told (see [`Topology::is_active`]).
 ///
 /// [`Topology::is_active`]: super::Topology::is_active
-pub const IMPLIED_SERVICES: [ServiceKind; 4] =
-    [ServiceKind::CtiManager, ServiceKind::Tomcat, ServiceKind::DrfLocal, ServiceKind::DrfMaster];
+pub const IMPLIED_SERVICES: [ServiceKind; 5] = [
+    ServiceKind::CtiManager,
+    ServiceKind::Tomcat,
+    ServiceKind::DrfLocal,
+    ServiceKind::DrfMaster,
+    ServiceKind::CtlProvider,
+];
 
 impl ServiceKind {
     /// The name in scenario files.
@@ -43,6 +50,7 @@ impl ServiceKind {
             ServiceKind::Tomcat => "tomcat",
             ServiceKind::DrfLocal => "drf-local",
             ServiceKind::DrfMaster => "drf-master",
+            ServiceKind::CtlProvider => "ctl-provider",
         }
     }
 
@@ -67,7 +75,8 @@ impl ServiceKind {
             ServiceKind::Tftp
             | ServiceKind::CtiManager
             | ServiceKind::DrfLocal
-            | ServiceKind::DrfMaster => None,
+            | ServiceKind::DrfMaster
+            | ServiceKind::CtlProvider => None,
         }
     }
 

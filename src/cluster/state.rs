@@ -907,6 +907,14 @@ impl Cluster {
             None => self.ctl.at_hand,
         };
         if method == CtlMethod::Etoken {
+            let publisher = self.publisher();
+            if !self.runs(publisher, ServiceKind::CtlProvider) {
+                return Err(ActionError::Failed(format!(
+                    "the CTL is not updated: the CTL client finds no Cisco CTL Provider on {}; start \
+                     it (CTL-19)",
+                    self.name(publisher)
+                )));
+            }
             self.check_token(at_hand, what.is_password_known, now)?;
         }
         (self.ctl.method, self.ctl.at_hand) = (method, at_hand);
@@ -1071,6 +1079,12 @@ impl Cluster {
             return Some(format!(
                 "CAPF is not active on {name}: no operation can be carried out; activate it, \
                  restart TFTP on every node and reset the phones"
+            ));
+        }
+        if !self.runs(publisher, ServiceKind::CtlProvider) {
+            let name = self.name(publisher);
+            return Some(format!(
+                "Cisco CTL Provider does not run on {name}: start it before a rollout (CTL-19)"
             ));
         }
         let end = self.certificate(publisher, CertificateKind::Capf).validity_s().1?;

@@ -217,13 +217,13 @@ impl Topology {
     }
 
     /// Whether a service is active on a node: a scenario says so of each, but for Tomcat and DRF
-    /// Local, which every node has, DRF Master, which the publisher has, and `CTIManager`, which goes
-    /// with CallManager (choice).
+    /// Local, which every node has, DRF Master and CTL Provider, which the publisher has, and
+    /// `CTIManager`, which goes with CallManager (choice).
     pub fn is_active(&self, node: NodeId, service: ServiceKind) -> bool {
         let placed = &self.node(node).services;
         match service {
             ServiceKind::Tomcat | ServiceKind::DrfLocal => true,
-            ServiceKind::DrfMaster => node.index() == 0,
+            ServiceKind::DrfMaster | ServiceKind::CtlProvider => node.index() == 0,
             ServiceKind::CtiManager => placed.contains(&ServiceKind::CallManager),
             ServiceKind::CallManager | ServiceKind::Capf | ServiceKind::Tftp | ServiceKind::Tvs => {
                 placed.contains(&service)
@@ -338,6 +338,7 @@ impl Topology {
             ServiceKind::Tvs => node.ports.of(Dialogue::Tvs),
             // Ports of a real node; nothing listens there.
             ServiceKind::CtiManager => 2748,
+            ServiceKind::CtlProvider => 2444,
             ServiceKind::Tomcat => node.ports.web.unwrap_or(WebPorts::USUAL).https,
             ServiceKind::DrfLocal | ServiceKind::DrfMaster => 4040,
         };

@@ -19,6 +19,7 @@ pub(super) const fn cucm_name(service: ServiceKind) -> &'static str {
         ServiceKind::Tomcat => "Cisco Tomcat",
         ServiceKind::DrfLocal => "Cisco DRF Local",
         ServiceKind::DrfMaster => "Cisco DRF Master",
+        ServiceKind::CtlProvider => "Cisco CTL Provider",
     }
 }
 

@@ -215,9 +215,10 @@ fn failures(info: &LoadInfo) -> MetricFamily {
 /// The last level that was measured.
 fn last_level(level: &LoadStep) -> Vec<MetricFamily> {
     let times = &level.response_s;
-    let quantiles = [("0.5", times.p50), ("0.9", times.p90), ("0.99", times.p99), ("1", times.max)];
+    let percentiles =
+        [("p50", times.p50), ("p90", times.p90), ("p99", times.p99), ("max", times.max)];
     let response =
-        quantiles.into_iter().filter_map(|(of, at)| Some(gauge(at?, &[("quantile", of)])));
+        percentiles.into_iter().filter_map(|(of, at)| Some(gauge(at?, &[("percentile", of)])));
     let some = |name: &str, help: &str, value: Option<f64>| {
         let metrics = value.map(|value| gauge(value, &[])).into_iter().collect();
         family(name, help, MetricType::GAUGE, metrics)

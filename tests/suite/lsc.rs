@@ -430,6 +430,20 @@ fn no_rollout_begins_with_a_capf_certificate_near_its_end_where_somebody_looks()
     assert_eq!(summary.capf.done, 6);
 }
 
+/// CTL-19: Cisco CTL Provider and CAPF run on the publisher before a rollout.
+#[test]
+fn no_rollout_begins_without_a_ctl_provider_where_somebody_looks() {
+    let stop = "stop={service='ctl-provider', node='pub'}";
+    let start = "start={service='ctl-provider', node='pub'}";
+    let checked = "roll-out-lsc={completes-in='5h', check-capf=true}";
+    let (summary, _) = with_capf_ending_in(1_000, &[stop, checked]);
+    assert_eq!((summary.capf.done, summary.cluster.failed_actions), (0, 1));
+    let told = "Cisco CTL Provider does not run on pub";
+    assert!(summary.notes.iter().any(|note| note.contains(told)), "{:?}", summary.notes);
+    let (summary, _) = with_capf_ending_in(1_000, &[stop, start, checked]);
+    assert_eq!((summary.capf.done, summary.cluster.failed_actions), (6, 0));
+}
+
 #[test]
 fn an_operation_typed_at_the_console_is_that_of_the_scenario() {
     let play = |step: &str| {

@@ -554,6 +554,21 @@ fn a_certificate_of_a_ca_is_trusted_by_the_list_and_lost_by_a_regeneration() {
     assert!(summary.notes.iter().any(warned), "{:?}", summary.notes);
 }
 
+/// CTL-19: the CTL client with tokens reaches a cluster by it; the command line needs it not.
+#[test]
+fn the_ctl_client_with_tokens_needs_the_ctl_provider_of_the_publisher() {
+    let stop = "stop = { service = \"ctl-provider\", node = \"pub\" }";
+    for (column, failed) in [(P3, 1), (P3t, 0)] {
+        let world = Cell { release: "11.5", column, ..PLAIN };
+        let steps = [vec![settled(stop)], world.update_ctl(), vec![reset()]].concat();
+        let summary = world.play(&steps);
+        assert_eq!((summary.cluster.failed_actions, summary.phones.ready), (failed, PHONES));
+        let told = "the CTL client finds no Cisco CTL Provider on pub";
+        let is_told = summary.notes.iter().any(|note| note.contains(told));
+        assert_eq!(is_told, failed > 0, "{:?}", summary.notes);
+    }
+}
+
 /// What a CA has signed for the EC key stands in the list from the next start of TFTP on; nobody has
 /// to ask for it, because it signs no file.
 #[test]

@@ -247,7 +247,8 @@ fn with_lscs(phones: u32, steps: &[&str]) -> Plan {
     let phones = format!("fleet.phones={phones}");
     let overrides = [&phones, "slo=[]", "event=[]", "cluster.node.pub.expires={CAPF='30d'}"];
     let text = resetstorm::scenario::to_toml(&secure("registration-storm.toml", &overrides));
-    let steps: String = steps.iter().map(|step| format!("[[event]]\n{step}\n")).collect();
+    let event = |step: &&str| format!("[[event]]\n{step}\n");
+    let steps: String = steps.iter().map(event).collect();
     load(Path::new("x.toml"), &(text + &steps), &[], &known_paths()).unwrap()
 }
 

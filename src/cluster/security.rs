@@ -32,7 +32,7 @@ impl SecurityMode {
 }
 
 /// How a cluster is secured when it starts.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Security {
     /// Its mode.
     pub mode: SecurityMode,
@@ -41,8 +41,25 @@ pub struct Security {
     /// Within which time the phones boot that a regeneration resets by itself, in releases that
     /// do; `None`: nobody resets them.
     pub auto_reset: Option<Span>,
+    /// How long the cluster may stay prepared for a rollback before that is told (SAFE-13).
+    pub rollback_warning: Span,
     /// How CAPF is set.
     pub capf: CapfSettings,
+}
+
+/// The documents say not to leave a cluster prepared for a rollback, not for how long: a day (choice).
+const ROLLBACK_WARNING: Span = Span::from_secs(86_400);
+
+impl Default for Security {
+    fn default() -> Security {
+        Security {
+            mode: SecurityMode::default(),
+            etokens: Vec::new(),
+            auto_reset: None,
+            rollback_warning: ROLLBACK_WARNING,
+            capf: CapfSettings::default(),
+        }
+    }
 }
 
 impl Security {

@@ -334,7 +334,7 @@ impl<'a> Driver<'a> {
                 }
             }
             Cue::BackedUp(_) => {}
-            Cue::Probed(_) => {
+            Cue::Probed(_) | Cue::Warned(_) => {
                 self.stage.play.tell_cue(cue).iter().for_each(|what| observer.told(what, now));
             }
         }

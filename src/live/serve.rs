@@ -97,9 +97,9 @@ fn exposition(stage: &Stage) -> String {
     encode_servers(&stage.play.info(stage.serve_summary(), cpu_s))
 }
 
-/// Waits until a probe may come out otherwise though nobody does anything.
+/// Waits until there may be something to tell though nobody does anything.
 async fn probes_due(play: &Play, clock: Clock) {
-    match play.probes_change() {
+    match play.next_change() {
         Time::NEVER => std::future::pending().await,
         at => tokio::time::sleep_until(clock.instant_at(at)).await,
     }
@@ -159,7 +159,7 @@ async fn operate(
             Cue::Acts { action, step } => {
                 observer.operator(&stage.play.tell(action, step.as_ref()), now);
             }
-            Cue::Probed(_) => {
+            Cue::Probed(_) | Cue::Warned(_) => {
                 stage.play.tell_cue(&cue).iter().for_each(|what| observer.told(what, now));
             }
             _ => {}

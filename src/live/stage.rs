@@ -69,8 +69,12 @@ impl Stage {
                     threads::apart("backup", move || vault::save_backup(&dir, &backup)).await??;
                 }
             }
-            Cue::Acts { .. } | Cue::Boots { .. } | Cue::Visits(_) | Cue::Moved | Cue::Probed(_) => {
-            }
+            Cue::Acts { .. }
+            | Cue::Boots { .. }
+            | Cue::Visits(_)
+            | Cue::Moved
+            | Cue::Probed(_)
+            | Cue::Warned(_) => {}
         }
         Ok(())
     }

@@ -68,6 +68,9 @@ pub struct Play {
     transcripts: BTreeMap<NodeId, String>,
     /// When somebody last asked what is to be done.
     now: Time,
+    /// Since which date the cluster is prepared for a rollback, in Unix seconds, and whether it was
+    /// told that this is too long.
+    prepared: Option<(u64, bool)>,
 }
 
 /// What the driver has to do next.
@@ -97,6 +100,8 @@ pub enum Cue {
     Service(ServiceChange),
     /// A probe works or fails from now on: nothing to do but to tell.
     Probed(String),
+    /// Something has been left so for too long: nothing to do but to tell.
+    Warned(String),
 }
 
 /// What has come of actions that were entered.
@@ -149,6 +154,7 @@ impl Play {
             sql: None,
             transcripts: BTreeMap::new(),
             now: Time::ZERO,
+            prepared: None,
         }
     }
 
@@ -267,6 +273,7 @@ impl Play {
             let told = self.probes.pass(cluster, now);
             self.cues.extend(told.into_iter().map(Cue::Probed));
         }
+        self.look_at_rollback(now);
         loop {
             if let Some(cue) = self.cues.pop_front() {
                 return Ok(Some(cue));
@@ -291,15 +298,22 @@ impl Play {
         self.timeline.wake_at()
     }
 
-    /// When a probe may come out otherwise next though nobody does anything; nobody but those who
-    /// want to be told at once has to come back then.
-    pub const fn probes_change(&self) -> Time {
-        self.probes.next_change()
+    /// When a probe may come out otherwise next, or something has been so for too long, though nobody
+    /// does anything; nobody but those who want to be told at once has to come back then.
+    pub fn next_change(&self) -> Time {
+        let too_long = self.prepared.zip(self.cluster.as_ref()).filter(|((_, told), _)| !told);
+        let too_long = too_long.map(|((since_s, _), cluster)| {
+            let limit_s = cluster.topology().security.rollback_warning.as_nanos() / 1_000_000_000;
+            let date_s = cluster.calendar().date_s(self.now);
+            self.now + Span::from_secs((since_s + limit_s).saturating_sub(date_s))
+        });
+        self.probes.next_change().min(too_long.unwrap_or(Time::NEVER))
     }
 
     /// The run has ended at this instant: what is told of it is what is so then.
     pub fn ended(&mut self, now: Time) {
         self.now = now;
+        self.look_at_rollback(now);
     }
 
     /// Whether everything was handed out and carried out.
@@ -345,6 +359,7 @@ impl Play {
             }
             Cue::BackedUp(backup) => Some(format!("backup {} was made", backup.number)),
             Cue::Probed(what) => Some(format!("probe: {what}")),
+            Cue::Warned(what) => Some(format!("warning: {what}")),
             Cue::Visits(_) | Cue::Moved => None,
         }
     }
@@ -396,7 +411,29 @@ impl Play {
             self.cues.extend(cue);
         }
         self.cues.extend(probed.into_iter().map(Cue::Probed));
+        self.look_at_rollback(now);
         Ok(())
+    }
+
+    /// Tells once that the cluster has been prepared for a rollback for too long (SAFE-13).
+    fn look_at_rollback(&mut self, now: Time) {
+        let Some(cluster) = self.cluster.as_ref().filter(|ours| ours.is_prepared_for_rollback())
+        else {
+            return self.prepared = None;
+        };
+        let date_s = cluster.calendar().date_s(now);
+        let (since_s, is_told) = *self.prepared.get_or_insert((date_s, false));
+        let limit = cluster.topology().security.rollback_warning;
+        if !is_told && Span::from_secs(date_s.saturating_sub(since_s)) >= limit {
+            self.prepared = Some((since_s, true));
+            let what = format!(
+                "the cluster has been prepared for a rollback to pre 8.0 for {} and longer: phones \
+                 that took the blank list accept any file (SAFE-13)",
+                limit.in_years_or_days()
+            );
+            self.notes.push(what.clone());
+            self.cues.push_back(Cue::Warned(what));
+        }
     }
 
     /// The one place where an effect finds those whom it concerns.
@@ -788,7 +825,7 @@ mod tests {
             Cue::Moved => "moved".to_owned(),
             Cue::BackedUp(backup) => format!("backup {}", backup.number),
             Cue::Visits(_) => "visits".to_owned(),
-            Cue::Probed(what) => what.clone(),
+            Cue::Probed(what) | Cue::Warned(what) => what.clone(),
             Cue::Service(ServiceChange::Started { service, .. }) => {
                 format!("{} runs", service.kind().name())
             }

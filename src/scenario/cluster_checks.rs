@@ -145,6 +145,11 @@ fn security(raw: &RawCluster, release: Release, faults: &mut Faults) -> Security
             None => Vec::new(),
         },
         auto_reset: auto_reset.and_then(|spread| faults.take(spread)).flatten(),
+        rollback_warning: faults.given(
+            raw.rollback_warning.as_ref(),
+            Security::default().rollback_warning,
+            positive,
+        ),
         capf: capf(&raw.capf, faults),
     }
 }

@@ -112,6 +112,12 @@ const KEYS: &[Key] = &[
         "\"0s\"",
         "how long changes of the stores take to other nodes",
     ),
+    key(
+        "cluster.rollback-warning",
+        Takes::Length,
+        "\"24h\"",
+        "how long the rollback parameter may stay on before that is told",
+    ),
     key("cluster.capf", Takes::Table, "as below", "how CAPF is set; guide lsc"),
     key("cluster.capf.sessions", Takes::Whole, "50", "operations at the same time"),
     key(

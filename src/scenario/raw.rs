@@ -132,6 +132,7 @@ pub(super) struct RawCluster {
     pub etokens: Option<Spanned<Vec<Text>>>,
     pub auto_reset: Option<Spanned<RawAutoReset>>,
     pub replication_delay: Option<Length>,
+    pub rollback_warning: Option<Length>,
     #[serde(default)]
     pub fault: Vec<RawFault>,
     #[serde(default)]

@@ -95,6 +95,7 @@ fn write_cluster(out: &mut String, plan: &Plan) -> fmt::Result {
         writeln!(out, "domain = {}", quoted(domain))?;
     }
     writeln!(out, "replication-delay = \"{}\"", topology.replication_delay)?;
+    writeln!(out, "rollback-warning = \"{}\"", topology.security.rollback_warning)?;
     for fault in &topology.faults {
         writeln!(out, "\n[[cluster.fault]]\nid = {}", quoted(fault.name()))?;
     }
@@ -458,6 +459,7 @@ file-signature = "sha1"
 secured-phone-url = "https"
 security-mode = "non-secure"
 replication-delay = "0s"
+rollback-warning = "24h"
 
 [[cluster.node]]
 name = "pub"

@@ -221,7 +221,7 @@ impl World {
                 self.stall_transfers(node);
             }
             Cue::Service(change @ ServiceChange::Stopped { .. }) => self.notice(&change),
-            Cue::Moved | Cue::BackedUp(_) | Cue::Probed(_) => {}
+            Cue::Moved | Cue::BackedUp(_) | Cue::Probed(_) | Cue::Warned(_) => {}
         }
     }
 

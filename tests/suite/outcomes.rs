@@ -554,6 +554,28 @@ fn a_certificate_of_a_ca_is_trusted_by_the_list_and_lost_by_a_regeneration() {
     assert!(summary.notes.iter().any(warned), "{:?}", summary.notes);
 }
 
+/// SAFE-13: whether it is turned off in the end or not.
+#[test]
+fn a_rollback_parameter_that_stays_on_for_longer_than_is_set_is_told() {
+    let told = |limit: &str, steps: &[&str]| {
+        let steps =
+            settled(steps[0]) + &steps[1..].iter().map(|action| step(action)).collect::<String>();
+        let head = PLAIN.head().replace("[cluster]", &format!("[cluster]\n{limit}"));
+        let plan = load(Path::new("on.toml"), &(head + &steps), &[], &known_paths()).unwrap();
+        let summary = World::new(&plan, SimOptions::default()).run().summary(&plan);
+        summary.notes.iter().filter(|note| note.contains("(SAFE-13)")).count()
+    };
+    let [on, off] = ["true", "false"].map(|value| {
+        format!("set-parameter = {{ name = 'rollback-to-pre-8.0', value = {value} }}")
+    });
+    let (on, off, later, at_once) = (&*on, &*off, "advance = '30h'", "advance = '1h'");
+    assert_eq!(told("", &[on, later]), 1);
+    assert_eq!(told("", &[on, later, off, at_once]), 1);
+    assert_eq!(told("", &[on, at_once, off, later]), 0);
+    assert_eq!(told("rollback-warning = '2d'", &[on, later]), 0);
+    assert_eq!(told("rollback-warning = '1h'", &[on, at_once, at_once]), 1, "once");
+}
+
 /// CTL-19: the CTL client with tokens reaches a cluster by it; the command line needs it not.
 #[test]
 fn the_ctl_client_with_tokens_needs_the_ctl_provider_of_the_publisher() {

@@ -9,10 +9,9 @@ use resetstorm::cluster::operator::certificates::{DeleteCertificate, Regenerate}
 use resetstorm::cluster::operator::ctl::UpdateCtl;
 use resetstorm::cluster::operator::services::{ActivateCapf, Services};
 use resetstorm::cluster::{
-    CapfSettings, CertificateKind, Cluster, CtlContent, CtlFile, CtlMethod, CtlNode, Effect,
-    FleetSpec, Genesis, GroupSpec, Holders, ItlContent, NodeSpec, Operation, Ports, RELEASES,
-    Release, Security, SecurityMode, ServiceChange, ServiceKind, SignCacheMode, Stored, Topology,
-    TrustStore, Unit,
+    CertificateKind, Cluster, CtlContent, CtlFile, CtlMethod, CtlNode, Effect, FleetSpec, Genesis,
+    GroupSpec, Holders, ItlContent, NodeSpec, Operation, Ports, RELEASES, Release, Security,
+    SecurityMode, ServiceChange, ServiceKind, SignCacheMode, Stored, Topology, TrustStore, Unit,
 };
 use resetstorm::crypto::{Certificate, Identity, KeySource};
 use resetstorm::listing::{List, ListName, ShowOptions, Verdict, is_signer, show};
@@ -48,7 +47,7 @@ fn genesis(release: Release, stored: Stored) -> Genesis {
                 mode: SecurityMode::Mixed,
                 etokens: etokens.iter().map(|&name| name.to_owned()).collect(),
                 auto_reset: Some(Span::ZERO),
-                capf: CapfSettings::default(),
+                ..Security::default()
             },
             domain: None,
             faults: Vec::new(),

@@ -236,7 +236,7 @@ async fn boot(cluster: &Cluster, tftp: SocketAddr, asked: u16) -> Ledger {
     swarm.boot_all(clock.now(), Span::ZERO, true).await;
     let settled = async {
         while !swarm.is_settled() {
-            tokio::task::yield_now().await;
+            tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
     assert!(timeout(PATIENCE, settled).await.is_ok(), "the phones settle");

@@ -48,7 +48,7 @@ const PATIENCE: Duration = Duration::from_secs(40);
 async fn until(what: &str, condition: impl Fn() -> bool) {
     let reached = async {
         while !condition() {
-            tokio::task::yield_now().await;
+            tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
     assert!(timeout(PATIENCE, reached).await.is_ok(), "{what}");

@@ -200,7 +200,7 @@ async fn fetch_on(
 async fn until(what: &str, condition: impl Fn() -> bool) {
     let reached = async {
         while !condition() {
-            tokio::task::yield_now().await;
+            tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
     assert!(timeout(PATIENCE, reached).await.is_ok(), "{what}");

@@ -3,8 +3,9 @@ use std::sync::Arc;
 
 use crate::base::{NodeId, PhoneId};
 use crate::cluster::{Cluster, ServiceKind, Topology};
+use crate::crypto::Certificate;
 use crate::measure::Journal;
-use crate::phone::{PROVISIONING_ROLES, Phone, TrustLists};
+use crate::phone::{FileKind, PROVISIONING_ROLES, Phone, TrustLists};
 use crate::wire::{Dialogue, FileName, ROLE_TVS};
 
 use super::homes::Homes;
@@ -159,7 +160,10 @@ impl<'a> Bench<'a> {
             return known.clone();
         }
         let stores = self.cluster.stores();
-        let trusts = |certificate| phone.lists().judge_server(PROVISIONING_ROLES, certificate);
+        let trusts = |certificate: &Certificate| {
+            phone.lists().judge_server(PROVISIONING_ROLES, certificate)
+                || takes_lists_of(phone, certificate)
+        };
         let publisher = self.cluster.publisher();
         let mut home = key.1.clone();
         home.extend((!home.contains(&publisher)).then_some(publisher));
@@ -185,6 +189,14 @@ impl<'a> Bench<'a> {
         self.saved.insert(key, found.clone());
         found
     }
+}
+
+/// Whether a phone takes an ITL that the holder of this certificate has signed.
+pub(super) fn takes_lists_of(phone: &Phone, signer: &Certificate) -> bool {
+    let list = phone.lists().itl.as_ref();
+    let record =
+        list.and_then(|itl| itl.find(FileKind::Itl.roles(), signer.issuer(), signer.serial()));
+    record.is_some()
 }
 
 /// The nodes that the phone's configuration names as TVS servers.

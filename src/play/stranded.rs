@@ -5,12 +5,12 @@ use crate::base::{NodeId, PhoneId};
 use crate::cluster::{CertificateKind, Cluster, SecurityMode, Topology};
 use crate::crypto::Certificate;
 use crate::measure::{Ledger, PhoneRecord, Remedy, Stranded};
-use crate::phone::{Failure, FileKind, Outcome, Phone, Refusal};
+use crate::phone::{Failure, Outcome, Phone, Refusal};
 use crate::scenario::Plan;
 use crate::wire::ROLE_TVS;
 
 use super::homes::Homes;
-use super::roll::{Bench, Saved, group_of, members};
+use super::roll::{Bench, Saved, group_of, members, takes_lists_of};
 
 /// Technicians who go from phone to phone (guess, `field-facts.md` section 18).
 const TECHNICIANS: u32 = 20;
@@ -357,11 +357,5 @@ fn trusts_recovery(cluster: &Cluster, phone: &Phone) -> bool {
     }
     let own = cluster.stores().identities();
     let mut keys = own.filter(|(_, kind, _)| *kind == CertificateKind::ItlRecovery);
-    keys.any(|(.., own)| {
-        let (list, held) = (&phone.lists().itl, own.certificate());
-        let record = list
-            .as_ref()
-            .and_then(|itl| itl.find(FileKind::Itl.roles(), held.issuer(), held.serial()));
-        record.is_some()
-    })
+    keys.any(|(.., own)| takes_lists_of(phone, own.certificate()))
 }

@@ -140,10 +140,12 @@ fn freeradius_lets_in_an_lsc_and_none_that_is_changed_of_another_or_over() {
     let radius = Radius::start(dir);
     assert!(radius.lets_in(dir, "rsa", &identity));
     assert!(!radius.lets_in(dir, "rsa", "SEP0C75BD999999"), "another phone's name");
-    // A byte of its signature is another one.
+    // A byte of it is another one, and its key fits as before.
     let read = ["x509", "-in", "rsa.pem", "-outform", "DER"];
     let der = run(Command::new("openssl").args(read).current_dir(dir)).stdout;
-    for (at, name) in [(der.len() - 20, "signature"), (der.len() / 2, "contents")] {
+    let is_date = |part: &[u8]| part[..12].iter().all(u8::is_ascii_digit) && part[12] == b'Z';
+    let date = der.windows(13).position(is_date).unwrap() + 11;
+    for (at, name) in [(der.len() - 20, "signature"), (date, "a second of its first day")] {
         let mut changed = der.clone();
         changed[at] ^= 1;
         fs::write(dir.join("changed.der"), &changed).unwrap();

@@ -282,7 +282,7 @@ fn counted(groups: &[Shared<StartGroup>]) -> Option<u32> {
         Part::Percent(_) | Part::Rest => None,
     };
     let sum: f64 = groups.iter().map(number).sum::<Option<f64>>()?;
-    (sum >= 1.0 && sum <= 16e6).then_some(sum as u32)
+    (1.0..=16e6).contains(&sum).then_some(sum as u32)
 }
 
 fn start(args: &InitArgs) -> Result<Start, CliError> {

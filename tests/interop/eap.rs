@@ -16,7 +16,7 @@ use crate::lab::{Running, line_with, run, text, turn};
 
 const SECRET: &str = "between-switch-and-server";
 
-/// FreeRADIUS that lets in whoever shows a certificate of one of `ca.pem` with the name that it
+/// A RADIUS server that lets in whoever shows a certificate of one of `ca.pem` with the name that it
 /// gives.
 struct Radius {
     _process: Running,

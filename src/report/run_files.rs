@@ -6,7 +6,7 @@ use hdrhistogram::serialization::Deserializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 use serde_json::Value;
 
-use super::phones_csv::{PHONE_COLUMNS, PHONES_NEEDED};
+use super::phone_rows::PhoneRows;
 use super::table::Table;
 use super::timeline::TIMELINE_COLUMNS;
 
@@ -18,7 +18,7 @@ pub struct RunFiles {
     /// `summary.json`.
     pub summary: Value,
     /// `phones.csv`.
-    pub phones: Table,
+    pub phones: PhoneRows,
     /// `timeline.csv`.
     pub timeline: Table,
     /// `latency.hlog`.
@@ -73,7 +73,7 @@ impl RunFiles {
         Ok(RunFiles {
             manifest: json("run.json")?,
             summary: json("summary.json")?,
-            phones: table("phones.csv", &PHONE_COLUMNS[..PHONES_NEEDED])?,
+            phones: PhoneRows::read(&run.join("phones.csv")).map_err(failed("phones.csv"))?,
             timeline: table("timeline.csv", &TIMELINE_COLUMNS)?,
             latency: intervals(&text("latency.hlog")?).map_err(failed("latency.hlog"))?,
             traces: traces.map_err(|error| failed("trace.jsonl")(error.to_string()))?,

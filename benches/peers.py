@@ -514,7 +514,9 @@ class Sitting:
                 kept.write(json.dumps({"row": row, "who": who, "lack": str(error)}) + "\n")
 
 
-STORM = SCENARIO.replace('name   = "peers"', 'name   = "storm"') + """start = "itl-current"
+# Phones of 8.6 ask TVS about a new signer; SHA-512, because SHA-1 would be the only thing measured.
+OLD = 'release    = "8.6"\nfile-signature = "sha512"'
+STORM = SCENARIO.replace("peers", "storm").replace('release    = "14"', OLD) + """start = "itl-current"
 [phone]
 boot-time = "0s"
 think     = "0s"

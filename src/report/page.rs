@@ -10,7 +10,7 @@ use crate::measure::{STATES, Summary, Unit};
 
 use super::phone_rows::PhoneRow;
 use super::plots::{self, Bar, Line, Mark};
-use super::run_files::RunFiles;
+use super::run_files::{HEAT_ROWS, RunFiles};
 use super::trace::Words;
 
 /// The report of a run as one page of HTML: no network, no script, plots as SVG.
@@ -370,8 +370,6 @@ fn heats(files: &RunFiles) -> Vec<Value> {
 
 /// Columns of a heat map at most (choice).
 const COLUMNS: f64 = 60.0;
-/// Rows of a heat map for a factor of ten (choice).
-const ROWS: f64 = 8.0;
 
 fn cells(files: &RunFiles, tag: &str) -> Vec<plots::Cell> {
     let of = || files.latency.iter().filter(|interval| interval.tag == tag);
@@ -381,16 +379,15 @@ fn cells(files: &RunFiles, tag: &str) -> Vec<plots::Cell> {
     let mut counts: BTreeMap<(i64, i64), u64> = BTreeMap::new();
     for interval in of() {
         let column = ((interval.from_s - first) / width) as i64;
-        for &(us, count) in &interval.times {
-            let row = ((us.max(1) as f64 / 1e6).log10() * ROWS).floor() as i64;
+        for &(row, count) in &interval.rows {
             *counts.entry((column, row)).or_default() += count;
         }
     }
     let most = counts.values().copied().max().unwrap_or(1) as f64;
     let cell = |((column, row), count): ((i64, i64), u64)| {
         let left = first + column as f64 * width;
-        let low = 10_f64.powf(row as f64 / ROWS);
-        let high = 10_f64.powf((row + 1) as f64 / ROWS);
+        let low = 10_f64.powf(row as f64 / HEAT_ROWS);
+        let high = 10_f64.powf((row + 1) as f64 / HEAT_ROWS);
         ([left, left + width], [low, high], (count as f64 / most).sqrt())
     };
     counts.into_iter().map(cell).collect()

@@ -43,10 +43,10 @@ pub(super) fn exchange(
     file: File,
     temporary: &Path,
     path: &Path,
-    fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+    write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
 ) -> io::Result<()> {
     let mut file = BufWriter::new(file);
-    let written = fill(&mut file)
+    let written = write(&mut file)
         .and_then(|()| file.stream_position())
         .and_then(|end| file.get_ref().set_len(end))
         .and_then(|()| fs::rename(temporary, path));

@@ -1,10 +1,13 @@
+use std::borrow::Cow;
+use std::io::{self, Write};
+
 use crate::base::{DeviceName, PhoneId, Time};
 use crate::measure::{Ledger, PhoneRecord, StepKind};
 use crate::phone::{Failure, Outcome};
 use crate::play::{Records, RollEntry, group_of};
 use crate::scenario::Plan;
 
-use super::table::{seconds_cell, to_csv};
+use super::table::{seconds_cell, write_csv};
 
 /// Columns of `phones.csv`. Times are in seconds from the start of the run. What begins with a
 /// condition of TOOL-01 is empty where the servers are not ours.
@@ -41,7 +44,15 @@ const READY_MAX: usize = 1_000_000;
 
 /// `phones.csv`: a row for each phone, in the order of their numbers. Of the largest fleets those
 /// that are ready are not all there.
-pub fn phones_csv(plan: &Plan, ledger: &Ledger, records: &Records) -> String {
+///
+/// # Errors
+/// What `out` said.
+pub fn phones_csv(
+    plan: &Plan,
+    ledger: &Ledger,
+    records: &Records,
+    out: impl Write,
+) -> io::Result<()> {
     let (sizes, fleet) = (plan.topology.group_sizes(plan.fleet.phones), plan.fleet_spec());
     let mut ready = 0;
     let rows = (0..).map(PhoneId).zip(ledger.phones()).filter_map(|(phone, record)| {
@@ -53,34 +64,39 @@ pub fn phones_csv(plan: &Plan, ledger: &Ledger, records: &Records) -> String {
         let group = plan.topology.groups.get(group_of(&sizes, phone));
         let entry = records.roll.entries.get(phone.0 as usize);
         let own = [
-            DeviceName::of_phone(phone).to_string(),
-            fleet.model(phone).to_string(),
-            group.map(|group| group.name.clone()).unwrap_or_default(),
-            site(plan, phone),
+            Cow::Owned(DeviceName::of_phone(phone).to_string()),
+            Cow::Owned(fleet.model(phone).to_string()),
+            Cow::Borrowed(group.map(|group| group.name.as_str()).unwrap_or_default()),
+            Cow::Borrowed(site(plan, phone)),
             entry.map(|entry| tftp(plan, entry)).unwrap_or_default(),
         ];
         let cells = own.into_iter().chain(course(ledger, phone, record, records));
-        Some(cells.chain(found(records, record, entry)).collect::<Vec<_>>())
+        Some(cells.chain(found(records, record, entry).map(Cow::Borrowed)))
     });
-    to_csv(&PHONE_COLUMNS, rows)
+    write_csv(out, &PHONE_COLUMNS, rows)
 }
 
-fn site(plan: &Plan, phone: PhoneId) -> String {
+fn site(plan: &Plan, phone: PhoneId) -> &str {
     if plan.fleet.sites.is_empty() {
-        return String::new();
+        return "";
     }
-    plan.fleet.sites[plan.fleet.site_of(plan.seed, phone)].name.clone()
+    &plan.fleet.sites[plan.fleet.site_of(plan.seed, phone)].name
 }
 
-fn tftp(plan: &Plan, entry: &RollEntry) -> String {
+fn tftp<'a>(plan: &'a Plan, entry: &RollEntry) -> Cow<'a, str> {
     match plan.target {
-        Some(_) => format!("target {}", entry.tftp.node + 1),
-        None => plan.topology.node(entry.tftp).name.clone(),
+        Some(_) => format!("target {}", entry.tftp.node + 1).into(),
+        None => plan.topology.node(entry.tftp).name.as_str().into(),
     }
 }
 
 /// From its reset to what became of it.
-fn course(ledger: &Ledger, phone: PhoneId, record: &PhoneRecord, records: &Records) -> [String; 9] {
+fn course(
+    ledger: &Ledger,
+    phone: PhoneId,
+    record: &PhoneRecord,
+    records: &Records,
+) -> [Cow<'static, str>; 9] {
     let note = records.journal.phone(phone).copied().unwrap_or_default();
     let at = |time: Time| Some(time.as_secs_f64());
     let was_reset = record.outcome.is_some() && note.started > Time::ZERO
@@ -88,29 +104,33 @@ fn course(ledger: &Ledger, phone: PhoneId, record: &PhoneRecord, records: &Recor
     let ready = record.ready();
     let boot = ready.map(|ready| ready.since(record.planned).as_secs_f64());
     let (result, cause) = match record.outcome {
-        Some(Outcome::Ready) => ("ready", String::new()),
-        Some(Outcome::Stuck) => ("stuck", "refused, and no TVS that it trusts".to_owned()),
-        Some(Outcome::Failed(Failure::Stale)) => ("stale", ledger.words(Failure::Stale)),
-        Some(Outcome::Failed(failure)) => ("failed", ledger.words(failure)),
-        None => ("not-reset", String::new()),
+        Some(Outcome::Ready) => ("ready", Cow::Borrowed("")),
+        Some(Outcome::Stuck) => ("stuck", "refused, and no TVS that it trusts".into()),
+        Some(Outcome::Failed(Failure::Stale)) => ("stale", ledger.words(Failure::Stale).into()),
+        Some(Outcome::Failed(failure)) => ("failed", ledger.words(failure).into()),
+        None => ("not-reset", Cow::Borrowed("")),
     };
     let took = Some(f64::from(note.slowest_us) / 1e6).filter(|_| note.slowest.is_some());
     [
-        seconds_cell(at(record.planned).filter(|_| was_reset)),
-        seconds_cell(at(note.started).filter(|_| was_reset)),
-        seconds_cell(ready.and_then(at)),
-        seconds_cell(boot),
-        result.to_owned(),
+        seconds_cell(at(record.planned).filter(|_| was_reset)).into(),
+        seconds_cell(at(note.started).filter(|_| was_reset)).into(),
+        seconds_cell(ready.and_then(at)).into(),
+        seconds_cell(boot).into(),
+        result.into(),
         cause,
-        note.retries.to_string(),
-        note.slowest.map(StepKind::name).unwrap_or_default().to_owned(),
-        seconds_cell(took),
+        note.retries.to_string().into(),
+        note.slowest.map(StepKind::name).unwrap_or_default().into(),
+        seconds_cell(took).into(),
     ]
 }
 
 /// What its end has found of it.
-fn found(records: &Records, record: &PhoneRecord, entry: Option<&RollEntry>) -> [String; 8] {
-    let word = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
+fn found<'a>(
+    records: &'a Records,
+    record: &PhoneRecord,
+    entry: Option<&RollEntry>,
+) -> [&'a str; 8] {
+    let word = |yes: bool| if yes { "yes" } else { "no" };
     let itl = entry.and_then(|entry| records.roll.itls.get(usize::from(entry.itl?)));
     let conditions = entry.and_then(|entry| entry.conditions);
     let condition = |yes: Option<bool>| yes.map(word).unwrap_or_default();
@@ -118,7 +138,7 @@ fn found(records: &Records, record: &PhoneRecord, entry: Option<&RollEntry>) -> 
         word(record.symptoms.list_failed),
         word(record.symptoms.failed),
         word(record.symptoms.config_frozen),
-        itl.cloned().unwrap_or_default(),
+        itl.map(String::as_str).unwrap_or_default(),
         condition(conditions.map(|all| all.list_differs)),
         condition(conditions.map(|all| all.tvs_differs)),
         condition(conditions.map(|all| all.no_backup)),

@@ -240,6 +240,13 @@ impl Journal {
         }
     }
 
+    fn registered(&mut self, place: usize, now: Time, fact: Fact) {
+        let planned = self.notes[place].planned;
+        if let Some((step, end, began)) = StepKind::of_registration(fact, planned) {
+            self.frames.ended(step, end, [began, began, now]);
+        }
+    }
+
     fn retried(&mut self, place: usize, now: Time, step: StepKind) {
         self.notes[place].retries = self.notes[place].retries.saturating_add(1);
         self.frames.retried(step, now);
@@ -255,6 +262,7 @@ impl Listen for Journal {
                 self.settled(place, now, outcome);
             }
             Incident::Phone(Fact::TvsFailover) => self.retried(place, now, StepKind::TVS),
+            Incident::Phone(fact) => self.registered(place, now, fact),
             Incident::GivenUp(lack) => {
                 self.claim(place, now, Spent::Place);
                 self.settled(place, now, Outcome::Failed(Failure::Generator(lack)));

@@ -26,6 +26,9 @@ pub struct Plan {
     pub fleet: FleetPlan,
     /// What work costs in virtual time.
     pub cost: CostModel,
+    /// What traces of TVS call the cipher suite of a session (TVS-11): a label. Ours are of TLS 1.2
+    /// or 1.3, whatever stands here.
+    pub tvs_cipher: String,
     /// How a phone behaves.
     pub phone: PhoneProfile,
     /// What the operator does, in the order of the file.

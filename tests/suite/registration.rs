@@ -54,8 +54,8 @@ fn a_storm_ends_with_every_phone_registered_and_repeats_its_digest() {
     let plan = plan("registration-storm.toml", &["fleet.phones=400", "slo=[]"]);
     let summary = sim(&plan);
     assert_eq!(summary.phones.registered, 400, "{:#?}", summary.to_json());
-    assert_eq!(summary.registration.accepted, 400);
-    assert_eq!(summary.registration.unanswered, 0);
+    assert_eq!(summary.registration.counts.accepted, 400);
+    assert_eq!(summary.registration.counts.unanswered, 0);
     assert!(summary.fleet_registered_s.last >= summary.fleet_ready_s.last);
     assert_eq!(sim(&plan).sim.unwrap().digest, summary.sim.unwrap().digest);
 }
@@ -65,10 +65,17 @@ fn a_node_that_is_full_says_when_to_come_again_and_the_phones_obey() {
     let overrides = ["fleet.phones=400", "slo=[]", "registration.rate-per-node=10.0"];
     let summary = sim(&plan("registration-storm.toml", &overrides));
     assert_eq!(summary.phones.registered, 400);
-    assert!(summary.registration.full >= 300, "{:?}", summary.registration);
+    assert!(summary.registration.counts.full >= 300, "{:?}", summary.registration);
     // 200 phones of each node at 10 a second, one second's worth at once.
     let last = summary.fleet_registered_s.last.unwrap();
     assert!((18.0..32.0).contains(&last), "{last}");
+    let nodes = &summary.registration.by_node;
+    assert_eq!(nodes.keys().collect::<Vec<_>>(), ["sub1", "sub2"]);
+    assert_eq!(nodes.values().map(|node| node.full).sum::<u64>(), summary.registration.counts.full);
+    for node in nodes.values() {
+        assert_eq!((node.registered, node.accepted, node.failed_over), (200, 200, 0), "{node:?}");
+        assert!(node.full >= 150, "{node:?}");
+    }
 }
 
 /// A reset of 300 phones, half of which prefer a node that stops and returns.
@@ -82,12 +89,37 @@ const FAILOVER: [&str; 6] = [
 ];
 
 fn expect_failover(summary: &Summary) {
-    let (phones, counts) = (&summary.phones, &summary.registration);
+    let (phones, counts) = (&summary.phones, &summary.registration.counts);
     assert_eq!((phones.registered, phones.ready), (300, 300), "{:#}", summary.to_json());
     assert_eq!((counts.lost, counts.fallbacks), (150, 150), "{counts:?}");
     assert_eq!(counts.failovers, 150, "straight to the other node: {counts:?}");
     assert_eq!((counts.accepted, counts.by_later), (600, 150), "{counts:?}");
     assert_eq!((counts.unanswered, counts.fallbacks_failed, counts.refused), (0, 0, 0));
+    let node = |name: &str| summary.registration.by_node[name];
+    let [one, two] = [node("sub1"), node("sub2")];
+    assert_eq!((one.registered, one.accepted, one.lost), (150, 300, 150), "{one:?}");
+    assert_eq!((one.failed_over, one.fallen_back), (150, 150), "{one:?}");
+    assert_eq!((two.registered, two.accepted, two.lost), (150, 300, 0), "{two:?}");
+    assert_eq!((two.failed_over, two.fallen_back, two.full), (0, 0, 0), "{two:?}");
+    expect_waves(summary);
+}
+
+/// Each wave has its times: of the reset, of the loss of a node, of its return.
+fn expect_waves(summary: &Summary) {
+    let step = |name: &str| summary.steps.iter().find(|step| step.step == name).unwrap();
+    for (name, count, times) in [
+        ("registration", 300, summary.registration_time_s),
+        ("fail-over", 150, summary.failover_time_s),
+        ("fall-back", 150, summary.fallback_time_s),
+    ] {
+        let step = step(name);
+        assert_eq!((step.ok, step.failed), (count, 0), "{name}");
+        assert_eq!(step.response_time_s, times, "{name}");
+    }
+    assert!(summary.registration_time_s.p50 >= summary.boot_time_s.p50, "it follows the boot");
+    // They wait for so long after the node is there again.
+    assert!(summary.fallback_time_s.p50 >= Some(2.0), "{:?}", summary.fallback_time_s);
+    assert!(summary.failover_time_s.max < Some(2.0), "{:?}", summary.failover_time_s);
 }
 
 #[test]
@@ -109,7 +141,7 @@ async fn a_storm_live_has_the_counts_of_virtual_time() {
     let plan = plan("registration-storm.toml", &overrides);
     let (live, sim) = (run(&plan).await, sim(&plan));
     for summary in [&live, &sim] {
-        let (phones, counts) = (&summary.phones, &summary.registration);
+        let (phones, counts) = (&summary.phones, &summary.registration.counts);
         assert_eq!((phones.registered, phones.registered_frozen), (300, 0));
         assert_eq!((counts.accepted, counts.by_later, counts.full), (300, 0, 0), "{counts:?}");
     }
@@ -170,7 +202,12 @@ fn a_group_without_a_running_member_leaves_its_phones_unregistered_and_the_run_e
     let plan = load(Path::new("x.toml"), &text, &overrides, &known_paths()).unwrap();
     let summary = sim(&plan);
     assert_eq!((summary.phones.registered, summary.phones.unregistered_no_answer), (0, 40));
-    assert_eq!(summary.registration.unanswered, 80, "each asks both once");
+    assert_eq!(summary.registration.counts.unanswered, 80, "each asks both once");
+    for (name, node) in &summary.registration.by_node {
+        assert_eq!((node.registered, node.unanswered), (0, 40), "{name}: {node:?}");
+    }
+    let step = summary.steps.iter().find(|step| step.step == "registration").unwrap();
+    assert_eq!((step.ok, step.failed, step.response_time_s.max), (0, 40, None));
     assert_eq!(summary.verdict.name(), "pass");
 }
 
@@ -221,7 +258,7 @@ fn a_callmanager_certificate_that_no_list_holds_leaves_secure_phones_unregistere
     let summary = sim(&plan);
     let phones = &summary.phones;
     assert_eq!((phones.registered, phones.unregistered_certificate), (0, 40), "{phones:?}");
-    assert_eq!(summary.registration.certificate_refused, 80);
+    assert_eq!(summary.registration.counts.certificate_refused, 80);
 }
 
 fn register(phone: u32, secure: bool, server: SocketAddr) -> Vec<u8> {

@@ -327,6 +327,42 @@ fn a_trace_has_the_words_of_a_phones_console_log() {
 }
 
 #[test]
+fn a_trace_names_the_tvs_server_whose_name_has_no_record() {
+    let out = tempfile::tempdir().unwrap();
+    let (_, path) = sim(out.path(), "scenarios/dns-record-missing.toml", 40, &[]);
+    let phones = table(&path, "phones.csv");
+    let resolves = |name: &str| format!("Failed to resolve Tvs Ipv4 Address with hostname {name}");
+    for (group, asked_after) in [("one", 0), ("both", 1)] {
+        let phone = phones.rows().find(|row| row.text("group") == group).unwrap();
+        let phone = [path.to_str().unwrap(), phone.text("phone")];
+        let console = run(&["trace", phone[0], phone[1], "--console"]).out;
+        assert_eq!(console.matches(&resolves("sub1.cucm.example")).count(), 1, "{console}");
+        assert!(!console.contains(&resolves("sub2")), "{console}");
+        // The other server of the group answers what this one is not asked.
+        let answers = run(&["trace", phone[0], phone[1], "--tvs"]).out;
+        let of_sub2 = answers.matches("TVS sub2 | debug MsgType : TVS_MSG_QUERY_CERT_RES").count();
+        assert_eq!(of_sub2, asked_after, "{answers}");
+    }
+}
+
+#[test]
+fn a_trace_of_tvs_has_the_cipher_of_the_release_or_what_a_scenario_calls_it() {
+    let out = tempfile::tempdir().unwrap();
+    for (set, cipher) in [
+        (&[][..], "AES256-SHA"),
+        (&["--set", "cluster.tvs-cipher=AES128-SHA"], "AES128-SHA"),
+        (&["--set", "cluster.release=11.5"], "ECDHE-RSA-AES256-GCM-SHA384"),
+    ] {
+        let (_, path) = sim(out.path(), "scenarios/callmanager-regen.toml", 20, set);
+        let phone = table(&path, "phones.csv").rows().next().unwrap().text("phone").to_owned();
+        let tvs = run(&["trace", path.to_str().unwrap(), &phone, "--tvs"]).out;
+        let at = |part: &str| tvs.find(part).unwrap_or_else(|| panic!("{part} in {tvs}"));
+        let shaken = at(&format!("tvsSSLHandShake Session ciphers - {cipher}\n"));
+        assert!(shaken < at("MsgType : TVS_MSG_QUERY_CERT_REQ"), "{tvs}");
+    }
+}
+
+#[test]
 fn a_trace_of_a_phone_that_finds_no_capf_has_the_lines_of_the_documents_in_their_order() {
     let out = tempfile::tempdir().unwrap();
     let (_, path) = sim(out.path(), "scenarios/lsc-dns-missing.toml", 20, &[]);

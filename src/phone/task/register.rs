@@ -1,7 +1,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use crate::base::{Span, Time};
-use crate::phone::contract::{Action, Fact, Unregistered, Watch};
+use crate::phone::contract::{Action, Fact, Unregistered, Watch, Way};
 use crate::phone::errand::{Answer, Ask, ErrandFault, Message, TvsFault};
 use crate::wire::sip::{PING, Registration, parse_answer};
 use crate::wire::{Dialogue, ROLE_CALLMANAGER, ROLE_CALLMANAGER_TFTP, SipMember};
@@ -25,6 +25,8 @@ pub(in crate::phone) struct RegisterTask {
     cause: Unregistered,
     /// Since when it wants to be registered.
     since: Time,
+    /// Why it asks, or has asked last.
+    way: Way,
     /// The number of the request that is under way.
     number: u32,
     /// Whether every member was asked in vain, and nobody waits for the outcome.
@@ -60,7 +62,7 @@ impl RegisterTask {
     /// Begins with the first member; nothing if the phone knows of none.
     pub(in crate::phone) fn begin(cx: &mut Context<'_>) -> Next {
         if members(cx).is_empty() {
-            cx.fact(Fact::Unregistered { cause: Unregistered::NoConfig });
+            cx.fact(Fact::Unregistered { cause: Unregistered::NoConfig, way: Way::Boot });
             return Turn::Done(());
         }
         cx.fact(Fact::Registering);
@@ -72,12 +74,18 @@ impl RegisterTask {
             addresses: [None; MEMBERS_MAX],
             cause: Unregistered::NoAnswer,
             since: cx.now,
+            way: Way::Boot,
             number: 0,
             is_settled: false,
             wants_first: false,
             fallbacks_failed: 0,
         };
         ask_member(cx, Box::new(task))
+    }
+
+    /// The address of the member that is asked, or was asked last.
+    fn address(&self) -> Option<IpAddr> {
+        self.addresses[usize::from(self.member)]
     }
 
     /// Whether it is registered and waits for nothing.
@@ -115,7 +123,7 @@ impl RegisterTask {
                 ask_member(cx, self)
             }
             (State::Rest, Event::Reachable) => {
-                self.state = State::Monitor;
+                (self.state, self.way) = (State::Monitor, Way::Fallback(cx.now));
                 cx.fact(Fact::FallbackDue);
                 cx.wake_after(cx.env.profile.registration.monitor);
                 Turn::Wait(self)
@@ -200,15 +208,16 @@ fn on_answer(cx: &mut Context<'_>, task: Box<RegisterTask>, bytes: &[u8]) -> Nex
     let Ok(answer) = parse_answer(bytes, task.number) else {
         return on_silence(cx, task, Unregistered::NoAnswer);
     };
+    let Some(server) = task.address() else { return Turn::Unexpected(task) };
     match (answer.status, answer.retry_after_s) {
-        (200..=299, _) => on_registered(cx, task),
+        (200..=299, _) => on_registered(cx, task, server),
         (503, Some(seconds)) => {
             // The node says when, and the phone obeys.
-            cx.fact(Fact::RegistrationFull);
+            cx.fact(Fact::RegistrationFull { server });
             pause(cx, task, Span::from_secs(u64::from(seconds.clamp(1, RETRY_AFTER_MAX_S))))
         }
         (503, None) => {
-            cx.fact(Fact::RegistrationFull);
+            cx.fact(Fact::RegistrationFull { server });
             on_silence(cx, task, Unregistered::Full)
         }
         _ => on_silence(cx, task, Unregistered::Refused),
@@ -224,12 +233,12 @@ fn pause(cx: &mut Context<'_>, mut task: Box<RegisterTask>, length: Span) -> Nex
     Turn::Wait(task)
 }
 
-fn on_registered(cx: &mut Context<'_>, mut task: Box<RegisterTask>) -> Next {
+fn on_registered(cx: &mut Context<'_>, mut task: Box<RegisterTask>, server: IpAddr) -> Next {
     if task.holds.is_some_and(|before| task.member < before) {
-        cx.fact(Fact::FellBack);
+        cx.fact(Fact::FellBack { server });
         task.fallbacks_failed = 0;
     }
-    cx.fact(Fact::Registered { member: task.member });
+    cx.fact(Fact::Registered { member: task.member, server, way: task.way });
     (task.state, task.holds) = (State::Rest, Some(task.member));
     (task.tried, task.cause, task.is_settled) = (0, Unregistered::NoAnswer, false);
     watch(cx, &task);
@@ -251,8 +260,9 @@ fn watch(cx: &mut Context<'_>, task: &RegisterTask) {
 
 /// A member did not register the phone: the next one is asked, each once.
 fn on_silence(cx: &mut Context<'_>, mut task: Box<RegisterTask>, cause: Unregistered) -> Next {
+    let server = task.address();
     if !task.is_settled {
-        cx.fact(Fact::RegistrationFailed { cause });
+        cx.fact(Fact::RegistrationFailed { cause, server });
     }
     task.cause = task.cause.max(cause);
     if task.member == 0 {
@@ -273,7 +283,7 @@ fn on_silence(cx: &mut Context<'_>, mut task: Box<RegisterTask>, cause: Unregist
         return give_up(cx, task);
     }
     if !task.is_settled {
-        cx.fact(Fact::RegistrationFailover);
+        cx.fact(Fact::RegistrationFailover { from: server });
     }
     ask_member(cx, task)
 }
@@ -281,7 +291,7 @@ fn on_silence(cx: &mut Context<'_>, mut task: Box<RegisterTask>, cause: Unregist
 /// Every member was asked: the phone is not registered, and asks all again after a while.
 fn give_up(cx: &mut Context<'_>, mut task: Box<RegisterTask>) -> Next {
     if !std::mem::replace(&mut task.is_settled, true) {
-        cx.fact(Fact::Unregistered { cause: task.cause });
+        cx.fact(Fact::Unregistered { cause: task.cause, way: task.way });
     }
     (task.member, task.tried, task.cause) = (0, 0, Unregistered::NoAnswer);
     pause(cx, task, cx.env.profile.registration.retry)
@@ -291,13 +301,15 @@ fn give_up(cx: &mut Context<'_>, mut task: Box<RegisterTask>) -> Next {
 /// asked, and at last that one.
 fn on_lost(cx: &mut Context<'_>, mut task: Box<RegisterTask>) -> Next {
     let Some(lost) = task.holds.take() else { return Turn::Wait(task) };
-    cx.fact(Fact::RegistrationLost);
+    let Some(server) = task.addresses[usize::from(lost)] else { return Turn::Unexpected(task) };
+    cx.fact(Fact::RegistrationLost { server });
     let count = members(cx).len() as u8;
     (task.tried, task.since, task.cause) = (0, cx.now, Unregistered::NoAnswer);
+    task.way = Way::Failover(cx.now);
     task.wants_first |= lost == 0;
     task.member = if lost + 1 < count { lost + 1 } else { 0 };
     if task.member != lost {
-        cx.fact(Fact::RegistrationFailover);
+        cx.fact(Fact::RegistrationFailover { from: Some(server) });
     }
     ask_member(cx, task)
 }

@@ -750,7 +750,8 @@ impl TvsCounts {
         self.failed += 1;
         *match fault {
             TvsFault::CertificateRefused => &mut self.certificate_refused,
-            TvsFault::Connection => &mut self.connection,
+            // TVS asks for no certificate.
+            TvsFault::Connection | TvsFault::TurnedAway => &mut self.connection,
             TvsFault::TimedOut => &mut self.timed_out,
             TvsFault::Unresolved => &mut self.unresolved,
             TvsFault::WrongAnswer => &mut self.wrong_answer,

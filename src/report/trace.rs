@@ -484,6 +484,7 @@ const fn fault_words(fault: TvsFault) -> &'static str {
         TvsFault::CertificateRefused => "certificate refused",
         TvsFault::Connection => "no connection",
         TvsFault::TimedOut => "time-out",
+        TvsFault::TurnedAway => "refused the phone's certificate",
         TvsFault::Unresolved => "its name has no record",
         TvsFault::WrongAnswer => "a wrong answer",
     }

@@ -211,6 +211,7 @@ fn fault_of(fault: TlsFault) -> Fault<TvsFault> {
         TlsFault::Refused => TvsFault::CertificateRefused.into(),
         TlsFault::Broken(error) => Fault::of(&error, TvsFault::Connection),
         TlsFault::Malformed => TvsFault::WrongAnswer.into(),
+        TlsFault::TurnedAway => TvsFault::TurnedAway.into(),
     }
 }
 

@@ -1095,7 +1095,7 @@ async fn answers_of_tvs_that_do_not_fit_vouch_for_nobody() {
 fn failed_by(counts: &TvsCounts, fault: TvsFault) -> u64 {
     match fault {
         TvsFault::CertificateRefused => counts.certificate_refused,
-        TvsFault::Connection => counts.connection,
+        TvsFault::Connection | TvsFault::TurnedAway => counts.connection,
         TvsFault::TimedOut => counts.timed_out,
         TvsFault::Unresolved => counts.unresolved,
         TvsFault::WrongAnswer => counts.wrong_answer,

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use resetstorm::base::{ClusterId, DeviceName, NodeId, PhoneId, Span, Time};
-use resetstorm::cluster::{Cluster, Genesis, Peer, Stored};
+use resetstorm::cluster::{Cluster, Genesis, Peer, PeerRefusal, Stored};
 use resetstorm::crypto::{CertificateSpec, Identity, KeySource, manufactured};
 use resetstorm::live::{self, LiveOptions, Observer};
 use resetstorm::measure::{Ledger, Summary, known_paths};
@@ -323,6 +323,11 @@ async fn lscs_decide_live_what_they_decide_in_virtual_time() {
         let summary = run(&with_lscs(8, &steps)).await;
         let phones = &summary.phones;
         assert_eq!((phones.registered, summary.capf.installed), (registered, 8), "{phones:?}");
+        // The node has ended the handshake with an alert: a phone at sub1, and then at sub2.
+        let refused = 8 - registered;
+        assert_eq!(phones.unregistered_refused, refused, "{phones:?}");
+        assert_eq!(summary.registration.counts.refused, 2 * refused);
+        assert_eq!(sim(&with_lscs(8, &steps)).registration, summary.registration);
     }
 }
 
@@ -331,6 +336,9 @@ fn certificates_that_have_expired_or_are_of_others_are_refused() {
     let plan = secure("registration-storm.toml", &["fleet.phones=4", "slo=[]"]);
     let cluster = cluster(&plan, plan.topology.clone());
     let server = SocketAddr::from(([127, 0, 0, 2], 5061));
+    let judge = |certificate: Option<&[u8]>, now| {
+        cluster.dialogue(SUB1, Dialogue::Sips).unwrap().judge(certificate, now)
+    };
     let ask_at = |dialogue, certificate: Option<Vec<u8>>, phone, now| {
         let service = cluster.dialogue(SUB1, dialogue).unwrap();
         let mut conversation = service.open(&Peer { address: None, certificate });
@@ -341,17 +349,21 @@ fn certificates_that_have_expired_or_are_of_others_are_refused() {
     let mic = |phone| Some(manufactured(PhoneId(phone), 8841.into()).certificate.der().to_vec());
     assert_eq!(ask(mic(1), 1), 200);
     assert_eq!(ask(mic(2), 1), 403, "of another device");
-    assert_eq!(ask(None, 1), 403);
-    assert_eq!(ask(Some(vec![0x30, 0]), 1), 403, "malformed");
+    let shown = mic(1).unwrap();
+    assert_eq!(judge(Some(&shown), Time::ZERO), Ok(()));
+    assert_eq!(judge(None, Time::ZERO), Err(PeerRefusal::Missing));
+    assert_eq!(judge(Some(&[0x30, 0]), Time::ZERO), Err(PeerRefusal::Malformed));
     let spec = CertificateSpec {
         common_name: "CP-8841-SEP0C75BD000001",
         not_before_s: 1_700_000_000,
         key_bits: 2048,
     };
     let own = Identity::self_signed(&spec, &mut KeySource::bank(9));
-    assert_eq!(ask(Some(own.certificate.der().to_vec()), 1), 403, "of an unknown CA");
+    assert_eq!(judge(Some(own.certificate.der()), Time::ZERO), Err(PeerRefusal::UnknownCa));
     let later = Time::ZERO + Span::from_secs(20 * 365 * 86_400);
-    assert_eq!(ask_at(Dialogue::Sips, mic(1), 1, later), 403, "expired");
+    assert_eq!(judge(Some(&shown), later), Err(PeerRefusal::Expired));
+    let plain = cluster.dialogue(SUB1, Dialogue::Sip).unwrap();
+    assert_eq!(plain.judge(None, later), Ok(()), "over TCP nobody is asked");
     assert_eq!(ask(mic(7), 7), 404, "not in the database");
     assert_eq!(ask_at(Dialogue::Sip, None, 1, Time::ZERO), 403, "its profile says TLS");
 }

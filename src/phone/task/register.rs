@@ -112,6 +112,7 @@ impl RegisterTask {
             (State::Ask, Event::Answered(Err(ErrandFault::Dialogue(fault)))) => {
                 let cause = match fault {
                     TvsFault::CertificateRefused => Unregistered::CertificateRefused,
+                    TvsFault::TurnedAway => Unregistered::Refused,
                     _ => Unregistered::NoAnswer,
                 };
                 on_silence(cx, self, cause)

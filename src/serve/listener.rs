@@ -27,7 +27,7 @@ const CROWDED_AFTER: Duration = Duration::from_millis(250);
 const PLACE_DEADLINE: Duration = Duration::from_millis(100);
 
 /// Most bytes that are read of a peer that was refused (choice: more than a request).
-const SAID_BEHIND_MAX: usize = 16_384;
+const SAID_BEHIND_MAX: u64 = 16_384;
 /// How long a peer that was refused may take to leave (choice).
 const SEEN_OFF_AFTER: Duration = Duration::from_secs(1);
 
@@ -296,16 +296,9 @@ fn is_refusal(error: &io::Error) -> bool {
 /// Reads what a peer still says that was refused: it believes that the handshake is over, and a
 /// connection that is closed before would take the alert with it.
 async fn see_off(mut stream: TcpStream) {
-    let mut rest = [0; SAID_BEHIND_MAX];
     let read = async {
         let _ = stream.shutdown().await;
-        let mut left = rest.len();
-        while left > 0 {
-            match stream.read(&mut rest[..left]).await {
-                Ok(0) | Err(_) => return,
-                Ok(read) => left -= read,
-            }
-        }
+        let _ = tokio::io::copy(&mut stream.take(SAID_BEHIND_MAX), &mut tokio::io::sink()).await;
     };
     // Who is still there then has had his time.
     let _ = timeout(SEEN_OFF_AFTER, read).await;

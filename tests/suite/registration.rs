@@ -206,8 +206,9 @@ fn a_group_without_a_running_member_leaves_its_phones_unregistered_and_the_run_e
     for (name, node) in &summary.registration.by_node {
         assert_eq!((node.registered, node.unanswered), (0, 40), "{name}: {node:?}");
     }
-    let step = summary.steps.iter().find(|step| step.step == "registration").unwrap();
-    assert_eq!((step.ok, step.failed, step.response_time_s.max), (0, 40, None));
+    let mut steps = summary.steps.iter();
+    let whole = steps.find(|step| step.step == "registration").unwrap();
+    assert_eq!((whole.ok, whole.failed, whole.response_time_s.max), (0, 40, None));
     assert_eq!(summary.verdict.name(), "pass");
 }
 
@@ -362,8 +363,8 @@ fn certificates_that_have_expired_or_are_of_others_are_refused() {
     assert_eq!(judge(Some(own.certificate.der()), Time::ZERO), Err(PeerRefusal::UnknownCa));
     let later = Time::ZERO + Span::from_secs(20 * 365 * 86_400);
     assert_eq!(judge(Some(&shown), later), Err(PeerRefusal::Expired));
-    let plain = cluster.dialogue(SUB1, Dialogue::Sip).unwrap();
-    assert_eq!(plain.judge(None, later), Ok(()), "over TCP nobody is asked");
+    let over_tcp = cluster.dialogue(SUB1, Dialogue::Sip).unwrap();
+    assert_eq!(over_tcp.judge(None, later), Ok(()), "nobody is asked");
     assert_eq!(ask(mic(7), 7), 404, "not in the database");
     assert_eq!(ask_at(Dialogue::Sip, None, 1, Time::ZERO), 403, "its profile says TLS");
 }

@@ -403,6 +403,8 @@ const KEYS: &[Key] = &[
     key("target", Takes::Table, "our own servers", "servers that are not ours"),
     key("target.tftp", Takes::Names, "", "address and port of one or two"),
     key("target.tvs", Takes::Text, "of the list", "address and port"),
+    key("target.sip", Takes::Text, "of the config", "registrar over TCP: address and port"),
+    key("target.sips", Takes::Text, "of the config", "registrar over TLS: address and port"),
 ];
 
 /// Keys of a step beside the one that names its action.

@@ -371,6 +371,8 @@ pub(super) struct RawRun {
 pub(super) struct RawTarget {
     pub tftp: Spanned<OneOrMany<SocketAddr>>,
     pub tvs: Option<Spanned<SocketAddr>>,
+    pub sip: Option<Spanned<SocketAddr>>,
+    pub sips: Option<Spanned<SocketAddr>>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::ops::Range;
 
 use toml::Spanned;
@@ -491,8 +492,9 @@ fn target(raw: &RawTarget) -> Result<Target, Problem> {
     }
     check_servers(tftp.len(), &place)?;
     let files = tftp.iter().map(|socket| (socket, place.clone()));
-    let tvs = raw.tvs.iter().map(|tvs| (tvs.get_ref(), tvs.span()));
-    for (socket, place) in files.chain(tvs) {
+    let others = raw.tvs.iter().chain(&raw.sip).chain(&raw.sips);
+    let others = others.map(|server| (server.get_ref(), server.span()));
+    for (socket, place) in files.chain(others) {
         if socket.port() == 0 || socket.ip().is_unspecified() {
             let what = format!("nobody answers at {socket}");
             return Err(Problem::new(place, what).help("such as \"127.0.0.1:6969\""));
@@ -504,7 +506,9 @@ fn target(raw: &RawTarget) -> Result<Target, Problem> {
         let what = format!("the server {first} comes twice");
         return Err(Problem::new(place, what).help("every server comes once"));
     }
-    Ok(Target { tftp: tftp.clone(), tvs: raw.tvs.as_ref().map(|tvs| *tvs.get_ref()) })
+    let server = |raw: &Option<Spanned<SocketAddr>>| raw.as_ref().map(|server| *server.get_ref());
+    let [tvs, sip, sips] = [&raw.tvs, &raw.sip, &raw.sips].map(server);
+    Ok(Target { tftp: tftp.clone(), tvs, sip, sips })
 }
 
 fn at_least_one<N: Copy + Default + PartialEq>(count: &Spanned<N>) -> Result<N, Problem> {

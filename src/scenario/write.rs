@@ -294,6 +294,11 @@ fn write_run(out: &mut String, plan: &Plan) -> fmt::Result {
     if let Some(target) = &plan.target {
         let tftp: Vec<_> = target.tftp.iter().map(|tftp| format!("\"{tftp}\"")).collect();
         writeln!(out, "\n[target]\ntftp = {}", one_or_many(&tftp))?;
+        for (key, server) in [("sip", target.sip), ("sips", target.sips)] {
+            if let Some(server) = server {
+                writeln!(out, "{key} = \"{server}\"")?;
+            }
+        }
         if let Some(tvs) = target.tvs {
             writeln!(out, "tvs = \"{tvs}\"")?;
         }
@@ -368,7 +373,7 @@ mod tests {
             let cache = ["off", "lazy", "prewarm"][cache];
             let other = 1.0 - share;
             let target =
-                ["", "[target]\ntftp='[::1]:69'\n", "[target]\ntftp=['[::1]:69','10.0.0.1:69']\n"]
+                ["", "[target]\ntftp='[::1]:69'\n", "[target]\ntftp=['[::1]:69','10.0.0.1:69']\nsip='[::1]:5060'\nsips='[::1]:5061'\n"]
                     [target];
             let (turns, of_group) = [
                 ("'pub'", ""),

@@ -787,7 +787,7 @@ impl Fleet {
             // The phones of this test ask over TFTP only.
             homes: Arc::new(Homes::dealt(vec![Home::from([NODE])])),
             files: BTreeMap::from([(NODE, FileServer { tftp, http: tftp, https: tftp })]),
-            tvs: Some(tvs),
+            targets: [(resetstorm::wire::Dialogue::Tvs, tvs)].into(),
             hosts: Arc::default(),
             allowed: Vec::new(),
             transfers_in_flight: 100,

@@ -178,6 +178,7 @@ impl Ledger {
             | Fact::Registered { .. }
             | Fact::RegistrationFailed { .. }
             | Fact::RegistrationFull { .. }
+            | Fact::RegistrationRefreshed { .. }
             | Fact::RegistrationFailover { .. }
             | Fact::RegistrationLost { .. }
             | Fact::FallbackDue
@@ -231,6 +232,7 @@ impl Ledger {
             }
             Fact::RegistrationFailed { cause, .. } => counts.failed(cause),
             Fact::RegistrationFull { .. } => counts.full += 1,
+            Fact::RegistrationRefreshed { .. } => counts.refreshed += 1,
             Fact::RegistrationFailover { .. } => counts.failovers += 1,
             Fact::RegistrationLost { .. } => {
                 counts.lost += 1;
@@ -261,6 +263,7 @@ impl Ledger {
             Fact::Registered { server, .. } => (server, |node| node.accepted += 1),
             Fact::RegistrationFull { server } => (server, |node| node.full += 1),
             Fact::RegistrationLost { server } => (server, |node| node.lost += 1),
+            Fact::RegistrationRefreshed { server } => (server, |node| node.refreshed += 1),
             Fact::FellBack { server } => (server, |node| node.fallen_back += 1),
             Fact::RegistrationFailover { from: Some(server) } => {
                 (server, |node| node.failed_over += 1)

@@ -248,6 +248,9 @@ counts! {
         /// Phones that have fallen back to an earlier member.
         fallbacks: u64 = SHARED.trend(Trend::Neither).counter("registration_fallbacks_total")
             .said_if_any(8, ", {} fall-backs"),
+        /// Registrations that a node has renewed before their time was over.
+        refreshed: u64 = COUNT.trend(Trend::Neither).counter("registrations_refreshed_total")
+            .said_if_any(10, ", {} renewed"),
         /// Attempts to fall back that have failed.
         fallbacks_failed: u64 = COUNT.counter("registration_fallbacks_failed_total")
             .said_if_any(9, ", {} fall-backs failed"),
@@ -276,6 +279,8 @@ counts! {
         failed_over: u64 = COUNT.said_if_any(7, ", {} failed over to another node"),
         /// Phones that have fallen back to it.
         fallen_back: u64 = COUNT.said_if_any(8, ", {} fell back to it"),
+        /// Registrations that it has renewed before their time was over.
+        refreshed: u64 = COUNT.said_if_any(9, ", {} renewed"),
     }
 }
 

@@ -186,6 +186,11 @@ pub enum Fact {
         /// The address of that member.
         server: IpAddr,
     },
+    /// The member that it is registered with has registered it anew, before its time was over.
+    RegistrationRefreshed {
+        /// The address of that member.
+        server: IpAddr,
+    },
     /// Another member is asked.
     RegistrationFailover {
         /// The address of the member before; `None` if its name has none.

@@ -27,6 +27,7 @@ fn registration(fact: Fact) -> Option<String> {
             format!("is not registered: {}", unregistered(cause))
         }
         Fact::RegistrationFull { .. } => "the node is full (503)".into(),
+        Fact::RegistrationRefreshed { .. } => "is registered anew with the same member".into(),
         Fact::RegistrationFailover { .. } => "asks another member of its group".into(),
         Fact::RegistrationLost { .. } => "LOST its connection to the node".into(),
         Fact::FallbackDue => "an earlier member is back: waits before it falls back".into(),

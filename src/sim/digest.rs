@@ -114,6 +114,7 @@ fn code(fact: Fact) -> [u8; 4] {
         Fact::FellBack { .. } => [22, 0, 0, 0],
         Fact::FallbackFailed => [23, 0, 0, 0],
         Fact::Unregistered { cause, .. } => [24, cause as u8, 0, 0],
+        Fact::RegistrationRefreshed { .. } => [26, 0, 0, 0],
         Fact::Pressed { button, end, .. } => {
             let [how, why] = press_code(end);
             [25, button as u8, how, why]

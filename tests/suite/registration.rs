@@ -1,7 +1,9 @@
 //! Registration as the true end of a boot: live and in virtual time the same counts.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use resetstorm::base::{ClusterId, DeviceName, NodeId, PhoneId, Span, Time};
@@ -14,7 +16,7 @@ use resetstorm::scenario::{Plan, load};
 use resetstorm::serve::{Bound, ServeSettings, Servers};
 use resetstorm::sim::{SimOptions, World};
 use resetstorm::wire::Dialogue;
-use resetstorm::wire::sip::{Registration, parse_answer};
+use resetstorm::wire::sip::{Contact, PONG, Registered, Registration, SipMessage, parse_answer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
@@ -128,6 +130,90 @@ fn phones_of_a_node_that_stops_fail_over_and_fall_back_when_it_is_there_for_long
     let summary = sim(&plan);
     expect_failover(&summary);
     assert_eq!(sim(&plan).sim.unwrap().digest, summary.sim.unwrap().digest);
+}
+
+/// Phones that ask for ten seconds and something to do a minute later.
+fn with_refreshes(overrides: &[&str]) -> Plan {
+    let own = ["fleet.phones=40", "slo=[]", "registration.expires=10s", "event=[]"];
+    let text = resetstorm::scenario::to_toml(&plan(
+        "registration-storm.toml",
+        &[&own[..], overrides].concat(),
+    ));
+    let events = "[[event]]\nat = '0s'\nreset-phones = { spread = '1s' }\n\
+                  [[event]]\nat = '64s'\nrestart = { service = 'tvs', node = 'sub1' }\n";
+    load(Path::new("x.toml"), &(text + events), &[], &known_paths()).unwrap()
+}
+
+#[test]
+fn registrations_are_renewed_before_their_time_is_over_as_long_as_the_node_is_there() {
+    let summary = sim(&with_refreshes(&["registration.rate-per-node=0.0"]));
+    let counts = &summary.registration.counts;
+    assert_eq!((summary.phones.registered, counts.accepted), (40, 40), "{counts:?}");
+    // Five seconds before the end of ten: twelve times in what is left of the minute.
+    assert!((40 * 11..=40 * 13).contains(&counts.refreshed), "{counts:?}");
+    assert_eq!((counts.lost, counts.failovers, counts.unanswered), (0, 0, 0), "{counts:?}");
+    let nodes = summary.registration.by_node.values();
+    assert_eq!(nodes.map(|node| node.refreshed).sum::<u64>(), counts.refreshed);
+    let sip = summary.steps.iter().find(|step| step.step == "sip").unwrap();
+    assert_eq!(sip.ok, counts.accepted + counts.refreshed);
+    // A node that is full says when to come again; the phones stay registered meanwhile.
+    let full = sim(&with_refreshes(&["registration.rate-per-node=5.0"]));
+    let counts = &full.registration.counts;
+    assert!(counts.full >= 10 && counts.refreshed > 400, "{counts:?}");
+    assert_eq!((full.phones.registered, counts.lost), (40, 0), "{counts:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_renews_no_registration_has_lost_its_phones() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = tokio::spawn(renews_nothing(listener));
+    let overrides = ["fleet.phones=10", "slo=[]", "registration.expires=2s", "event=[]"];
+    let text = resetstorm::scenario::to_toml(&plan("registration-storm.toml", &overrides));
+    let events = "[[event]]\nat = '0s'\nreset-phones = { spread = '1s' }\n\
+                  [[event]]\nat = '8s'\nrestart = { service = 'tvs', node = 'sub1' }\n";
+    let mut plan = load(Path::new("x.toml"), &(text + events), &[], &known_paths()).unwrap();
+    for node in &mut plan.topology.nodes {
+        node.services.retain(|&service| service != resetstorm::cluster::ServiceKind::CallManager);
+        node.ports = node.ports.with(Dialogue::Sip, port);
+        node.address = [127, 0, 0, 1].into();
+    }
+    let summary = run(&plan).await;
+    server.abort();
+    let (phones, counts) = (&summary.phones, &summary.registration.counts);
+    assert_eq!(
+        (counts.accepted, counts.lost, counts.refreshed),
+        (10, 10, 0),
+        "{:#}",
+        summary.to_json()
+    );
+    assert_eq!((phones.registered, phones.unregistered_refused), (0, 10), "{phones:?}");
+}
+
+/// Registers each device once.
+async fn renews_nothing(listener: TcpListener) {
+    let known: Arc<Mutex<BTreeSet<String>>> = Arc::default();
+    loop {
+        let Ok((mut stream, _)) = listener.accept().await else { return };
+        let known = Arc::clone(&known);
+        tokio::spawn(async move {
+            let message = read_answer(&mut stream).await;
+            if message.len() <= 4 {
+                let _ = stream.write_all(PONG).await;
+                let _ = read_answer(&mut stream).await;
+                return;
+            }
+            let Ok(request) = SipMessage::parse(&message) else { return };
+            let device = Contact::of(&request).unwrap().device;
+            let is_new = known.lock().unwrap().insert(device);
+            let answer = if is_new {
+                Registered::Ok { expires_s: 2 }
+            } else {
+                Registered::No { status: 403, reason: "Forbidden" }
+            };
+            let _ = stream.write_all(&answer.encode(&request, None)).await;
+        });
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -35,6 +35,10 @@ pub(in crate::phone) struct RegisterTask {
     wants_first: bool,
     /// Attempts to fall back that have failed.
     fallbacks_failed: u8,
+    /// When it asks to be registered anew, while it is registered.
+    refresh_at: Time,
+    /// Whether an earlier member has become reachable while it was asking.
+    is_reachable: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +51,8 @@ enum State {
     Pause,
     /// Is registered.
     Rest,
+    /// Waits for the member that it is registered with to renew that.
+    Refresh,
     /// Is registered with a later member; waits until an earlier one was reachable for long enough.
     Monitor,
 }
@@ -79,8 +85,15 @@ impl RegisterTask {
             is_settled: false,
             wants_first: false,
             fallbacks_failed: 0,
+            refresh_at: Time::NEVER,
+            is_reachable: false,
         };
         ask_member(cx, Box::new(task))
+    }
+
+    /// Goes on after something else that the phone has done while it was at rest.
+    pub(in crate::phone) fn go_on(self: Box<Self>, cx: &mut Context<'_>) -> Next {
+        rest(cx, self)
     }
 
     /// The address of the member that is asked, or was asked last.
@@ -110,12 +123,7 @@ impl RegisterTask {
             ) => on_silence(cx, self, Unregistered::NoAnswer),
             (State::Ask, Event::Answered(Ok(Answer::Said(bytes)))) => on_answer(cx, self, bytes),
             (State::Ask, Event::Answered(Err(ErrandFault::Dialogue(fault)))) => {
-                let cause = match fault {
-                    TvsFault::CertificateRefused => Unregistered::CertificateRefused,
-                    TvsFault::TurnedAway => Unregistered::Refused,
-                    _ => Unregistered::NoAnswer,
-                };
-                on_silence(cx, self, cause)
+                on_silence(cx, self, cause_of(fault))
             }
             (State::Pause, Event::Timer) => ask_member(cx, self),
             (State::Monitor, Event::Timer) => {
@@ -123,10 +131,11 @@ impl RegisterTask {
                 (self.member, self.tried, self.since) = (0, 0, cx.now);
                 ask_member(cx, self)
             }
-            (State::Rest, Event::Reachable) => {
-                (self.state, self.way) = (State::Monitor, Way::Fallback(cx.now));
-                cx.fact(Fact::FallbackDue);
-                cx.wake_after(cx.env.profile.registration.monitor);
+            (State::Rest, Event::Timer) => refresh(cx, self),
+            (State::Refresh, Event::Answered(answer)) => on_refreshed(cx, self, answer),
+            (State::Rest, Event::Reachable) => monitor(cx, self),
+            (State::Refresh, Event::Reachable) => {
+                self.is_reachable = true;
                 Turn::Wait(self)
             }
             (_, Event::Lost) => on_lost(cx, self),
@@ -211,7 +220,7 @@ fn on_answer(cx: &mut Context<'_>, task: Box<RegisterTask>, bytes: &[u8]) -> Nex
     };
     let Some(server) = task.address() else { return Turn::Unexpected(task) };
     match (answer.status, answer.retry_after_s) {
-        (200..=299, _) => on_registered(cx, task, server),
+        (200..=299, _) => on_registered(cx, task, server, answer.expires_s),
         (503, Some(seconds)) => {
             // The node says when, and the phone obeys.
             cx.fact(Fact::RegistrationFull { server });
@@ -234,16 +243,109 @@ fn pause(cx: &mut Context<'_>, mut task: Box<RegisterTask>, length: Span) -> Nex
     Turn::Wait(task)
 }
 
-fn on_registered(cx: &mut Context<'_>, mut task: Box<RegisterTask>, server: IpAddr) -> Next {
+fn on_registered(
+    cx: &mut Context<'_>,
+    mut task: Box<RegisterTask>,
+    server: IpAddr,
+    expires_s: Option<u32>,
+) -> Next {
     if task.holds.is_some_and(|before| task.member < before) {
         cx.fact(Fact::FellBack { server });
         task.fallbacks_failed = 0;
     }
     cx.fact(Fact::Registered { member: task.member, server, way: task.way });
-    (task.state, task.holds) = (State::Rest, Some(task.member));
+    task.holds = Some(task.member);
     (task.tried, task.cause, task.is_settled) = (0, Unregistered::NoAnswer, false);
+    task.refresh_at = refresh_at(cx, expires_s);
     watch(cx, &task);
+    rest(cx, task)
+}
+
+/// When a registration is renewed that holds for so many seconds; for as long as the phone has asked
+/// for, if the node does not say how long.
+fn refresh_at(cx: &Context<'_>, expires_s: Option<u32>) -> Time {
+    let asked = cx.env.profile.registration.expires;
+    let holds = expires_s.map_or(asked, |seconds| Span::from_secs(u64::from(seconds)));
+    let half = Span::from_nanos(holds.as_nanos() / 2);
+    cx.now + Span::from_nanos(holds.as_nanos() - half.min(REFRESH_EARLY).as_nanos())
+}
+
+/// How long before the end of a registration a phone asks anew (`timerRegisterDelta` of the
+/// configurations of CUCM); no earlier than after half of it (choice).
+const REFRESH_EARLY: Span = Span::from_secs(5);
+
+/// Is registered until that is to be renewed, or an earlier member is to be had.
+fn rest(cx: &mut Context<'_>, mut task: Box<RegisterTask>) -> Next {
+    task.state = State::Rest;
+    if std::mem::take(&mut task.is_reachable) {
+        return monitor(cx, task);
+    }
+    cx.wake_after(task.refresh_at.since(cx.now));
     Turn::Wait(task)
+}
+
+/// Waits until the earlier member was there for long enough.
+fn monitor(cx: &mut Context<'_>, mut task: Box<RegisterTask>) -> Next {
+    (task.state, task.way) = (State::Monitor, Way::Fallback(cx.now));
+    cx.fact(Fact::FallbackDue);
+    cx.wake_after(cx.env.profile.registration.monitor);
+    Turn::Wait(task)
+}
+
+/// Asks the member that it is registered with to renew that.
+fn refresh(cx: &mut Context<'_>, mut task: Box<RegisterTask>) -> Next {
+    let holds = task.holds.map(|member| (member, task.addresses[usize::from(member)]));
+    let Some((member, Some(address))) = holds else { return Turn::Unexpected(task) };
+    (task.member, task.since) = (member, cx.now);
+    let mut next = ask_server(cx, task, address);
+    if let Turn::Wait(task) = &mut next {
+        task.state = State::Refresh;
+    }
+    next
+}
+
+/// What came of it: a member that does not renew the registration has lost the phone.
+fn on_refreshed(
+    cx: &mut Context<'_>,
+    mut task: Box<RegisterTask>,
+    answer: Result<Answer<'_>, ErrandFault>,
+) -> Next {
+    let Some(server) = task.address() else { return Turn::Unexpected(task) };
+    let said = match answer {
+        Ok(Answer::Said(bytes)) => parse_answer(bytes, task.number).ok(),
+        Ok(_) => return Turn::Unexpected(task),
+        Err(_) => None,
+    };
+    let cause = match (said, answer) {
+        (Some(said), _) if (200..=299).contains(&said.status) => {
+            cx.fact(Fact::RegistrationRefreshed { server });
+            task.refresh_at = refresh_at(cx, said.expires_s);
+            return rest(cx, task);
+        }
+        (Some(said), _) if said.status == 503 => {
+            cx.fact(Fact::RegistrationFull { server });
+            if let Some(seconds) = said.retry_after_s {
+                let seconds = seconds.clamp(1, RETRY_AFTER_MAX_S);
+                task.refresh_at = cx.now + Span::from_secs(u64::from(seconds));
+                return rest(cx, task);
+            }
+            Unregistered::Full
+        }
+        (Some(_), _) => Unregistered::Refused,
+        (None, Err(ErrandFault::Dialogue(fault))) => cause_of(fault),
+        (None, _) => Unregistered::NoAnswer,
+    };
+    cx.fact(Fact::RegistrationFailed { cause, server: Some(server) });
+    on_lost(cx, task)
+}
+
+/// Why a phone is not registered after a fault of a connection.
+const fn cause_of(fault: TvsFault) -> Unregistered {
+    match fault {
+        TvsFault::CertificateRefused => Unregistered::CertificateRefused,
+        TvsFault::TurnedAway => Unregistered::Refused,
+        _ => Unregistered::NoAnswer,
+    }
 }
 
 /// Has the driver watch the member that the phone is registered with, and the first one, to which
@@ -273,9 +375,8 @@ fn on_silence(cx: &mut Context<'_>, mut task: Box<RegisterTask>, cause: Unregist
         // It was an attempt to fall back: the phone stays where it is.
         cx.fact(Fact::FallbackFailed);
         task.fallbacks_failed += 1;
-        task.state = State::Rest;
         watch(cx, &task);
-        return Turn::Wait(task);
+        return rest(cx, task);
     }
     let count = members(cx).len() as u8;
     task.tried += 1;

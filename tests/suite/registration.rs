@@ -14,7 +14,7 @@ use resetstorm::measure::{Ledger, Summary, known_paths};
 use resetstorm::net::Clock;
 use resetstorm::scenario::{Plan, load};
 use resetstorm::serve::{Bound, ServeSettings, Servers};
-use resetstorm::sim::{SimOptions, World};
+use resetstorm::sim::{Recorded, SimOptions, World};
 use resetstorm::wire::Dialogue;
 use resetstorm::wire::sip::{Contact, PONG, Registered, Registration, SipMessage, parse_answer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -130,6 +130,16 @@ fn phones_of_a_node_that_stops_fail_over_and_fall_back_when_it_is_there_for_long
     let summary = sim(&plan);
     expect_failover(&summary);
     assert_eq!(sim(&plan).sim.unwrap().digest, summary.sim.unwrap().digest);
+}
+
+#[test]
+fn the_time_of_boots_has_nothing_of_what_phones_do_behind_them() {
+    let plan = plan("node-failover.toml", &FAILOVER);
+    let options = SimOptions { records: Recorded::Course, ..SimOptions::default() };
+    let summary = World::new(&plan, options).run().summary(&plan);
+    let spent: f64 = summary.attribution.iter().map(|part| part.seconds).sum();
+    let boots = 300.0 * summary.boot_time_s.max.unwrap();
+    assert!(spent > 0.0 && spent <= boots, "{spent} s of {boots}");
 }
 
 /// Phones that ask for ten seconds and something to do a minute later.

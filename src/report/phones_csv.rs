@@ -1,14 +1,18 @@
+use std::net::IpAddr;
+
 use crate::base::{DeviceName, PhoneId, Time};
-use crate::measure::{Ledger, PhoneRecord, StepKind};
+use crate::measure::{Ledger, PhoneRecord, Registration, StepKind};
 use crate::phone::{Failure, Outcome};
 use crate::play::{Records, RollEntry, group_of};
 use crate::scenario::Plan;
 
 use super::table::{seconds_cell, to_csv};
+use super::trace::unregistered;
 
 /// Columns of `phones.csv`. Times are in seconds from the start of the run. What begins with a
-/// condition of TOOL-01 is empty where the servers are not ours.
-pub const PHONE_COLUMNS: [&str; 22] = [
+/// condition of TOOL-01 is empty where the servers are not ours, and what is about registration where
+/// phones do not register.
+pub const PHONE_COLUMNS: [&str; 25] = [
     "phone",
     "model",
     "group",
@@ -31,6 +35,9 @@ pub const PHONE_COLUMNS: [&str; 22] = [
     "tvs_differs",
     "no_backup",
     "scriptable",
+    "registration",
+    "registered_s",
+    "registered_with",
 ];
 
 /// So many of them, from the first on, a reader cannot do without; the others came later.
@@ -60,7 +67,8 @@ pub fn phones_csv(plan: &Plan, ledger: &Ledger, records: &Records) -> String {
             entry.map(|entry| tftp(plan, entry)).unwrap_or_default(),
         ];
         let cells = own.into_iter().chain(course(ledger, phone, record, records));
-        Some(cells.chain(found(records, record, entry)).collect::<Vec<_>>())
+        let cells = cells.chain(found(records, record, entry));
+        Some(cells.chain(registration(plan, record)).collect::<Vec<_>>())
     });
     to_csv(&PHONE_COLUMNS, rows)
 }
@@ -124,4 +132,22 @@ fn found(records: &Records, record: &PhoneRecord, entry: Option<&RollEntry>) -> 
         condition(conditions.map(|all| all.no_backup)),
         condition(entry.and_then(|entry| entry.scriptable)),
     ]
+}
+
+/// Whether it is registered, or why not; since when, and with which node.
+fn registration(plan: &Plan, record: &PhoneRecord) -> [String; 3] {
+    let (state, since) = match record.registration {
+        Registration::Off => return Default::default(),
+        Registration::UnderWay => ("registering", None),
+        Registration::Since(at) | Registration::Leaving(at) => ("registered", Some(at)),
+        Registration::Not(cause) => (unregistered(cause), None),
+    };
+    let server = record.registrar.filter(|_| since.is_some());
+    let node = |address: IpAddr| {
+        let mut nodes = plan.topology.nodes.iter();
+        let known = nodes.find(|node| node.address == address && plan.target.is_none());
+        known.map_or_else(|| address.to_string(), |node| node.name.clone())
+    };
+    let since = since.map(Time::as_secs_f64);
+    [state.to_owned(), seconds_cell(since), server.map(node).unwrap_or_default()]
 }

@@ -38,7 +38,8 @@ fn registration(fact: Fact) -> Option<String> {
     })
 }
 
-fn unregistered(cause: Unregistered) -> &'static str {
+/// Why a phone is not registered, in words.
+pub(super) const fn unregistered(cause: Unregistered) -> &'static str {
     match cause {
         Unregistered::NoConfig => "no configuration names a CallManager",
         Unregistered::NoAnswer => "no member answers",

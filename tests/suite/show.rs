@@ -327,6 +327,29 @@ fn a_trace_has_the_words_of_a_phones_console_log() {
 }
 
 #[test]
+fn the_table_of_phones_says_with_which_node_each_is_registered_and_since_when() {
+    let out = tempfile::tempdir().unwrap();
+    let stop = "event.2.stop.for=3s";
+    let sets = ["--set", "registration.monitor=2s", "--set", stop, "--set", "slo=[]"];
+    let (_, path) = sim(out.path(), "scenarios/node-failover.toml", 60, &sets);
+    let phones = table(&path, "phones.csv");
+    let summary = json(&path, "summary.json");
+    for (group, node) in [("one", "sub1"), ("two", "sub2")] {
+        let of_group: Vec<_> = phones.rows().filter(|row| row.text("group") == group).collect();
+        assert_eq!(of_group.len(), 30);
+        assert_eq!(summary["registration"]["by_node"][node]["registered"], 30);
+        for row in of_group {
+            assert_eq!(row.text("registration"), "registered");
+            assert_eq!(row.text("registered_with"), node);
+            assert!(row.number("registered_s") >= row.number("ready_s"));
+        }
+    }
+    let without = sim(out.path(), "scenarios/callmanager-regen.toml", 5, &["--set", "slo=[]"]).1;
+    let phones = table(&without, "phones.csv");
+    assert!(phones.rows().all(|row| row.text("registration").is_empty()));
+}
+
+#[test]
 fn a_trace_names_the_tvs_server_whose_name_has_no_record() {
     let out = tempfile::tempdir().unwrap();
     let (_, path) = sim(out.path(), "scenarios/dns-record-missing.toml", 40, &[]);

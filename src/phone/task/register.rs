@@ -256,7 +256,7 @@ fn on_registered(
     cx.fact(Fact::Registered { member: task.member, server, way: task.way });
     task.holds = Some(task.member);
     (task.tried, task.cause, task.is_settled) = (0, Unregistered::NoAnswer, false);
-    task.refresh_at = refresh_at(cx, expires_s);
+    (task.refresh_at, task.is_reachable) = (refresh_at(cx, expires_s), false);
     watch(cx, &task);
     rest(cx, task)
 }
@@ -407,7 +407,7 @@ fn on_lost(cx: &mut Context<'_>, mut task: Box<RegisterTask>) -> Next {
     cx.fact(Fact::RegistrationLost { server });
     let count = members(cx).len() as u8;
     (task.tried, task.since, task.cause) = (0, cx.now, Unregistered::NoAnswer);
-    task.way = Way::Failover(cx.now);
+    (task.way, task.is_reachable) = (Way::Failover(cx.now), false);
     task.wants_first |= lost == 0;
     task.member = if lost + 1 < count { lost + 1 } else { 0 };
     if task.member != lost {

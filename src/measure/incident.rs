@@ -215,23 +215,26 @@ impl StepKind {
 const AFTER: usize = 7 + Dialogue::ALL.len();
 
 impl StepKind {
-    /// The step that ends when a phone is registered, or every node was asked in vain, and when it
-    /// began, in a boot that was planned for this time; nothing if this is none of that.
-    pub(super) const fn of_registration(
+    /// The step that ends at `now` when a phone is registered, or every node was asked in vain, and
+    /// when it began, in a boot that was planned for this time; nothing if this is none of that.
+    pub(super) fn of_registration(
         fact: Fact,
         planned: Time,
+        now: Time,
     ) -> Option<(StepKind, StepEnd, Time)> {
         let (way, end) = match fact {
             Fact::Registered { way, .. } => (way, StepEnd::Ok),
             Fact::Unregistered { way, .. } => (way, StepEnd::Failed),
-            Fact::FallbackFailed => return Some((StepKind::Fallback, StepEnd::Failed, planned)),
+            Fact::FallbackFailed => return Some((StepKind::Fallback, StepEnd::Failed, now)),
             _ => return None,
         };
-        Some(match way {
-            Way::Boot => (StepKind::Registration, end, planned),
-            Way::Failover(lost) => (StepKind::Failover, end, lost),
-            Way::Fallback(due) => (StepKind::Fallback, end, due),
-        })
+        let (step, us) = match way {
+            Way::Boot => return Some((StepKind::Registration, end, planned)),
+            Way::Failover { us } => (StepKind::Failover, us),
+            Way::Fallback { us } => (StepKind::Fallback, us),
+        };
+        let began = now.as_nanos().saturating_sub(u64::from(us) * 1_000);
+        Some((step, end, Time::from_nanos(began)))
     }
 
     /// The step that an errand is part of; a name is looked up for the message that follows.

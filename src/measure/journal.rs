@@ -244,7 +244,7 @@ impl Journal {
 
     fn registered(&mut self, place: usize, now: Time, fact: Fact) {
         let planned = self.notes[place].planned;
-        if let Some((step, end, began)) = StepKind::of_registration(fact, planned) {
+        if let Some((step, end, began)) = StepKind::of_registration(fact, planned, now) {
             self.frames.ended(step, end, [began, began, now]);
         }
     }

@@ -221,7 +221,7 @@ impl Ledger {
         let counts = &mut self.counts.registration;
         let record = self.phones.of_mut(phone);
         let before = record.registration;
-        let ended = StepKind::of_registration(fact, record.planned);
+        let ended = StepKind::of_registration(fact, record.planned, now);
         match fact {
             Fact::Registering => record.registration = Registration::UnderWay,
             Fact::Registered { member, server, .. } => {

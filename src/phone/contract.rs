@@ -89,10 +89,16 @@ pub enum Unregistered {
 pub enum Way {
     /// For the first time since it booted.
     Boot,
-    /// Since then it was without a node: the connection to the one before has ended.
-    Failover(Time),
-    /// Since then the earlier member could be reached again; it was registered all the time.
-    Fallback(Time),
+    /// It has lost the connection to the node before.
+    Failover {
+        /// How long ago, in microseconds; 71 minutes at most.
+        us: u32,
+    },
+    /// An earlier member could be reached again; it was registered all the time.
+    Fallback {
+        /// Since when, in microseconds before now; 71 minutes at most.
+        us: u32,
+    },
 }
 
 /// What happened, for measuring and forensics.

@@ -26,7 +26,7 @@ pub(in crate::phone) struct RegisterTask {
     /// Since when it wants to be registered.
     since: Time,
     /// Why it asks, or has asked last.
-    way: Way,
+    reason: Reason,
     /// The number of the request that is under way.
     number: u32,
     /// Whether every member was asked in vain, and nobody waits for the outcome.
@@ -39,6 +39,17 @@ pub(in crate::phone) struct RegisterTask {
     refresh_at: Time,
     /// Whether an earlier member has become reachable while it was asking.
     is_reachable: bool,
+}
+
+/// Why a phone asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reason {
+    /// It has booted.
+    Booted,
+    /// Its connection has ended then.
+    Lost(Time),
+    /// An earlier member was reachable from then on.
+    Due(Time),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +91,7 @@ impl RegisterTask {
             addresses: [None; MEMBERS_MAX],
             cause: Unregistered::NoAnswer,
             since: cx.now,
-            way: Way::Boot,
+            reason: Reason::Booted,
             number: 0,
             is_settled: false,
             wants_first: false,
@@ -94,6 +105,16 @@ impl RegisterTask {
     /// Goes on after something else that the phone has done while it was at rest.
     pub(in crate::phone) fn go_on(self: Box<Self>, cx: &mut Context<'_>) -> Next {
         rest(cx, self)
+    }
+
+    /// Why it asks, at `now`.
+    fn way(&self, now: Time) -> Way {
+        let us = |since: Time| u32::try_from(now.since(since).as_micros()).unwrap_or(u32::MAX);
+        match self.reason {
+            Reason::Booted => Way::Boot,
+            Reason::Lost(since) => Way::Failover { us: us(since) },
+            Reason::Due(since) => Way::Fallback { us: us(since) },
+        }
     }
 
     /// The address of the member that is asked, or was asked last.
@@ -253,7 +274,7 @@ fn on_registered(
         cx.fact(Fact::FellBack { server });
         task.fallbacks_failed = 0;
     }
-    cx.fact(Fact::Registered { member: task.member, server, way: task.way });
+    cx.fact(Fact::Registered { member: task.member, server, way: task.way(cx.now) });
     task.holds = Some(task.member);
     (task.tried, task.cause, task.is_settled) = (0, Unregistered::NoAnswer, false);
     (task.refresh_at, task.is_reachable) = (refresh_at(cx, expires_s), false);
@@ -286,7 +307,7 @@ fn rest(cx: &mut Context<'_>, mut task: Box<RegisterTask>) -> Next {
 
 /// Waits until the earlier member was there for long enough.
 fn monitor(cx: &mut Context<'_>, mut task: Box<RegisterTask>) -> Next {
-    (task.state, task.way) = (State::Monitor, Way::Fallback(cx.now));
+    (task.state, task.reason) = (State::Monitor, Reason::Due(cx.now));
     cx.fact(Fact::FallbackDue);
     cx.wake_after(cx.env.profile.registration.monitor);
     Turn::Wait(task)
@@ -393,7 +414,7 @@ fn on_silence(cx: &mut Context<'_>, mut task: Box<RegisterTask>, cause: Unregist
 /// Every member was asked: the phone is not registered, and asks all again after a while.
 fn give_up(cx: &mut Context<'_>, mut task: Box<RegisterTask>) -> Next {
     if !std::mem::replace(&mut task.is_settled, true) {
-        cx.fact(Fact::Unregistered { cause: task.cause, way: task.way });
+        cx.fact(Fact::Unregistered { cause: task.cause, way: task.way(cx.now) });
     }
     (task.member, task.tried, task.cause) = (0, 0, Unregistered::NoAnswer);
     pause(cx, task, cx.env.profile.registration.retry)
@@ -407,7 +428,7 @@ fn on_lost(cx: &mut Context<'_>, mut task: Box<RegisterTask>) -> Next {
     cx.fact(Fact::RegistrationLost { server });
     let count = members(cx).len() as u8;
     (task.tried, task.since, task.cause) = (0, cx.now, Unregistered::NoAnswer);
-    (task.way, task.is_reachable) = (Way::Failover(cx.now), false);
+    (task.reason, task.is_reachable) = (Reason::Lost(cx.now), false);
     task.wants_first |= lost == 0;
     task.member = if lost + 1 < count { lost + 1 } else { 0 };
     if task.member != lost {

@@ -3,13 +3,13 @@ use serde::Serialize;
 use crate::base::Stop;
 use crate::base::words::count;
 use crate::forecast::{BrokenRule, broken_rules, warnings};
-use crate::phone::FileKind;
+use crate::phone::{FileKind, Unregistered};
 use crate::scenario::Plan;
 
 use super::kinds::Kind;
 use super::notes::{Note, notes};
 use super::orders::{Order, changes, orders};
-use super::prediction::{End, Fate, Prediction};
+use super::prediction::{End, Fate, Lost, Prediction};
 
 /// What is to be said of a plan before it runs.
 #[derive(Clone, Debug, Serialize)]
@@ -29,10 +29,9 @@ pub struct Lint {
     pub is_exact: bool,
     /// Whether no phone is lost.
     pub is_safe: bool,
-    /// Phones that only a person can help in the end.
-    pub stuck: u64,
-    /// Phones that are not ready for another reason.
-    pub failed: u64,
+    /// Phones that are lost in the end.
+    #[serde(flatten)]
+    pub lost: Lost,
     /// Who is lost, by step and kind.
     pub stranded: Vec<Stranded>,
     /// Rules of the documents that are broken, and what comes of each.
@@ -50,7 +49,7 @@ pub struct Stranded {
     pub step: Option<usize>,
     /// Its name.
     pub name: Option<String>,
-    /// `stuck` or `failed`.
+    /// `stuck`, `failed` or `unregistered`.
     pub outcome: &'static str,
     /// How many phones.
     pub phones: u64,
@@ -86,10 +85,9 @@ pub struct RuleFound {
 pub struct Safer {
     /// What was changed, in words.
     pub how: &'static str,
-    /// Phones that are stuck at its end.
-    pub stuck: u64,
-    /// Phones that fail.
-    pub failed: u64,
+    /// Phones that are lost at its end.
+    #[serde(flatten)]
+    pub lost: Lost,
     /// Its steps in words; those that were added begin with `+`.
     pub steps: Vec<String>,
     /// The plan itself.
@@ -104,9 +102,9 @@ impl Lint {
             return Some(Lint::of_a_target(plan));
         }
         let prediction = Prediction::of(plan, stop)?;
-        let (stuck, failed) = prediction.lost();
+        let lost = prediction.lost();
         let broken = broken_rules(plan);
-        let safer = safer(plan, (stuck, failed), stop)?;
+        let safer = safer(plan, lost, stop)?;
         Some(Lint {
             scenario: plan.name.clone(),
             phones: plan.fleet.phones,
@@ -114,9 +112,8 @@ impl Lint {
             kinds: prediction.kinds(),
             whole: prediction.whole.clone(),
             is_exact: prediction.is_exact,
-            is_safe: (stuck, failed) == (0, 0),
-            stuck,
-            failed,
+            is_safe: lost.is_nobody(),
+            lost,
             stranded: stranded(plan, &prediction),
             rules: broken.iter().map(|rule| found(rule, &prediction)).collect(),
             notes: [oversights(plan, &broken), notes(plan)].concat(),
@@ -136,8 +133,7 @@ impl Lint {
             whole: None,
             is_exact: false,
             is_safe: false,
-            stuck: 0,
-            failed: 0,
+            lost: Lost::default(),
             stranded: Vec::new(),
             rules: Vec::new(),
             notes: [vec![note], oversights(plan, &[])].concat(),
@@ -160,23 +156,17 @@ fn oversights(plan: &Plan, broken: &[BrokenRule]) -> Vec<Note> {
 /// A broken rule with what the played phones say of it.
 fn found(rule: &BrokenRule, prediction: &Prediction) -> RuleFound {
     let lost_at = |at: usize| {
-        let rows = prediction.by_kind().into_iter().filter(move |(fate, ..)| fate.by == Some(at));
-        let is_lost = |fate: &Fate| matches!(fate.end, End::Stuck | End::Failed(_));
-        rows.filter(move |(fate, ..)| is_lost(fate)).map(|(fate, _, phones)| (fate.end, phones))
+        let mut lost = Lost::default();
+        let rows = prediction.by_kind().into_iter().filter(|(fate, ..)| fate.by == Some(at));
+        rows.for_each(|(fate, _, phones)| lost.add(fate.end, phones));
+        lost
     };
-    let (stuck, failed) = match rule.at {
-        None => prediction.lost(),
-        Some(at) => lost_at(at).fold((0, 0), |(stuck, failed), (end, phones)| match end {
-            End::Stuck => (stuck + phones, failed),
-            _ => (stuck, failed + phones),
-        }),
-    };
-    let consequence = match (stuck, failed, rule.at) {
-        (0, 0, None) => "nobody is lost".to_owned(),
-        (0, 0, Some(_)) => "nobody is lost at this step".to_owned(),
-        (stuck, failed, at) => {
-            let end = if at.is_none() { " by all steps together" } else { "" };
-            format!("{}{end}", lost_words(stuck, failed))
+    let lost = rule.at.map_or_else(|| prediction.lost(), lost_at);
+    let consequence = match (lost.is_nobody(), rule.at) {
+        (true, Some(_)) => "nobody is lost at this step".to_owned(),
+        (_, at) => {
+            let end = if at.is_none() && !lost.is_nobody() { " by all steps together" } else { "" };
+            format!("{}{end}", lost_words(lost))
         }
     };
     RuleFound {
@@ -188,12 +178,16 @@ fn found(rule: &BrokenRule, prediction: &Prediction) -> RuleFound {
 }
 
 /// Phones that are lost, in words.
-pub(super) fn lost_words(stuck: u64, failed: u64) -> String {
+pub(super) fn lost_words(lost: Lost) -> String {
     let words = |phones: u64, what: &str| {
         let noun = if phones == 1 { "phone" } else { "phones" };
         (phones > 0).then(|| format!("{} {noun} {what}", count(phones)))
     };
-    let all = [words(stuck, "stuck"), words(failed, "failed")];
+    let all = [
+        words(lost.stuck, "stuck"),
+        words(lost.failed, "failed"),
+        words(lost.unregistered, "not registered"),
+    ];
     let words: Vec<String> = all.into_iter().flatten().collect();
     if words.is_empty() { "nobody is lost".to_owned() } else { words.join(", ") }
 }
@@ -207,6 +201,7 @@ fn row(plan: &Plan, fate: &Fate, kind: &Kind, phones: u64) -> Option<Stranded> {
     let outcome = match fate.end {
         End::Stuck => "stuck",
         End::Failed(_) => "failed",
+        End::Unregistered(_) => "unregistered",
         End::Ready | End::Untouched => return None,
     };
     let topology = &plan.topology;
@@ -243,6 +238,16 @@ fn why(fate: &Fate) -> String {
              their group presents a certificate that they hold"
         ),
         End::Failed(why) => why.to_string(),
+        End::Unregistered(why) => match why {
+            Unregistered::NoConfig => "no configuration names a CallManager",
+            Unregistered::NoAnswer => "no member of their group answers",
+            Unregistered::Full => "every member of their group is full",
+            Unregistered::Refused => "the members of their group refuse them or their certificates",
+            Unregistered::CertificateRefused => {
+                "the certificates of the CallManagers of their group are in none of their lists"
+            }
+        }
+        .to_owned(),
         End::Ready | End::Untouched => String::new(),
     }
 }
@@ -261,10 +266,10 @@ fn because(plan: &Plan, by: Option<usize>) -> Vec<String> {
 /// The first other order that loses nobody, or the one that loses fewest, if any loses fewer than
 /// the order given.
 #[expect(clippy::option_option, reason = "stopped, and no better order, are two things")]
-fn safer(plan: &Plan, lost: (u64, u64), stop: &Stop) -> Option<Option<Safer>> {
+fn safer(plan: &Plan, lost: Lost, stop: &Stop) -> Option<Option<Safer>> {
     let mut best = (lost, None);
     for order in orders(plan) {
-        if best.0 == (0, 0) {
+        if best.0.is_nobody() {
             break;
         }
         let lost = Prediction::of(&order.plan, stop)?.lost();
@@ -272,11 +277,10 @@ fn safer(plan: &Plan, lost: (u64, u64), stop: &Stop) -> Option<Option<Safer>> {
             best = (lost, Some(order));
         }
     }
-    let (stuck, failed) = best.0;
-    Some(best.1.map(|order| described(order, stuck, failed)))
+    Some(best.1.map(|order| described(order, best.0)))
 }
 
-fn described(order: Order, stuck: u64, failed: u64) -> Safer {
+fn described(order: Order, lost: Lost) -> Safer {
     let words = |(entry, origin): (&crate::scenario::TimelineEntry, &Option<usize>)| {
         let what = entry.action.plan_words(&order.plan.topology);
         let waits = entry.trigger == crate::scenario::Trigger::FleetSettled;
@@ -285,5 +289,5 @@ fn described(order: Order, stuck: u64, failed: u64) -> Safer {
         format!("{mark}{waits}{what}")
     };
     let steps = order.plan.timeline.iter().zip(&order.origins).map(words).collect();
-    Safer { how: order.how, stuck, failed, steps, plan: order.plan }
+    Safer { how: order.how, lost, steps, plan: order.plan }
 }

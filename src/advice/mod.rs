@@ -20,5 +20,5 @@ pub use kinds::Kind;
 pub use lint::{Lint, RuleFound, Safer, Stranded};
 pub use listed::{Listed, read_list};
 pub use notes::Note;
-pub use prediction::{End, Fate, Prediction};
+pub use prediction::{End, Fate, Lost, Prediction};
 pub use start::{Preset, Start, StartGroup, StartNode, StartSite};

@@ -6,6 +6,8 @@ use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use crate::base::words::count;
+use crate::cluster::operator::certificates::Import;
+use crate::cluster::operator::lsc::RollOutLsc;
 use crate::cluster::operator::recovery::{BackUp, Restore, RestoreTrustedItl};
 use crate::cluster::{CertificateKind, OperatorAction};
 use crate::forecast::{DaysLeft, days_left};
@@ -36,8 +38,8 @@ pub(super) fn notes(plan: &Plan) -> Vec<Note> {
     if plan.target.is_some() {
         return Vec::new();
     }
-    let all = [backup(plan), window(plan), capf(plan), last_resort(plan)].into_iter().flatten();
-    all.chain(expiring(plan)).collect()
+    let all = [backup(plan), window(plan), capf(plan), untested_capf(plan), last_resort(plan)];
+    all.into_iter().flatten().chain(expiring(plan)).collect()
 }
 
 fn first_change(plan: &Plan) -> Option<usize> {
@@ -62,14 +64,19 @@ fn backup(plan: &Plan) -> Option<Note> {
     Some(Note::new(&what, "begin with backup = {}: it holds the keys that the phones know"))
 }
 
-/// Changes belong into a maintenance window: at night or at a weekend (choice).
+/// Changes belong into a maintenance window, at night or at a weekend (choice), and so do rollouts,
+/// because they reset phones (CAPF-33).
 fn window(plan: &Plan) -> Option<Note> {
-    let change = first_change(plan)?;
+    let first = |is_it: &dyn Fn(&OperatorAction) -> bool| {
+        plan.timeline.iter().position(|entry| is_it(&entry.action))
+    };
+    let change = first(&|action| !changes(action).is_empty() || rollout(action).is_some())?;
+    let id = if rollout(&plan.timeline[change].action).is_some() { "CAPF-33" } else { "REG-01" };
     let phones = count(u64::from(plan.fleet.phones));
     let Some(epoch_s) = plan.dates.epoch_s else {
         let what = format!(
             "{} begins a change that {phones} phones notice, and the plan does not say when \
-             (REG-01)",
+             ({id})",
             step(plan, change)
         );
         let help = "carry it out in a maintenance window; with epoch and time-zone in [run] it is \
@@ -84,7 +91,7 @@ fn window(plan: &Plan) -> Option<Note> {
         return None;
     }
     let what = format!(
-        "the plan begins at {}, when people work with their phones (REG-01)",
+        "the plan begins at {}, when people work with their phones ({id})",
         start.strftime("%H:%M on a %A")
     );
     Some(Note::new(&what, "carry it out in a maintenance window: at night or at a weekend"))
@@ -97,6 +104,30 @@ fn capf(plan: &Plan) -> Option<Note> {
         format!("{} changes CAPF.pem, which the ITL of each node names (REG-27)", step(plan, at));
     let help = "look with show itl on every TFTP node that the new one is in the list; phones keep \
                 their LSCs until they enrol again";
+    Some(Note::new(&what, help))
+}
+
+/// A rollout that resets phones.
+fn rollout(action: &OperatorAction) -> Option<&RollOutLsc> {
+    action.get::<RollOutLsc>().filter(|rollout| rollout.pace.is_some())
+}
+
+/// A CAPF certificate of a CA comes after a test with the one that CAPF made itself.
+fn untested_capf(plan: &Plan) -> Option<Note> {
+    let is_import = |action: &OperatorAction| {
+        action.get::<Import>().is_some_and(|import| import.certificate == CertificateKind::Capf)
+    };
+    let at = plan.timeline.iter().position(|entry| is_import(&entry.action))?;
+    if plan.timeline[..at].iter().any(|entry| rollout(&entry.action).is_some()) {
+        return None;
+    }
+    let what = format!(
+        "{} gives CAPF a certificate of another CA, and no LSC has been rolled out with the \
+         self-signed one before (CERT-32, CAPF-34)",
+        step(plan, at)
+    );
+    let help = "roll-out-lsc to a few phones first; then import, restart CAPF and TFTP, reset the \
+                phones and deploy all LSCs again";
     Some(Note::new(&what, help))
 }
 
@@ -138,6 +169,18 @@ mod tests {
     }
 
     const CAPF: &str = "[[event]]\nat='0s'\nregenerate={certificate='CAPF',node='pub'}\n";
+    #[test]
+    fn rollouts_belong_into_a_window_and_a_capf_of_another_ca_behind_a_first_one() {
+        let rollout = "[[event]]\nat='0s'\nroll-out-lsc={completes-in='5h'}\n";
+        let has = |events: &str, id: &str| told(events, "").iter().any(|text| text.contains(id));
+        assert!(has(rollout, "CAPF-33"));
+        let unapplied = rollout.replace("'5h'", "'5h',apply=false");
+        assert!(!has(&unapplied, "CAPF-33"), "it resets nobody");
+        let import = "[[event]]\nat='0s'\nimport={certificate='CAPF',node='pub',issuer='Lab-CA'}\n";
+        assert!(has(import, "CAPF-34") && has(&format!("{import}{rollout}"), "CAPF-34"));
+        assert!(!has(&format!("{rollout}{import}"), "CAPF-34"));
+    }
+
     const BACKUP: &str = "[[event]]\nat='0s'\nbackup={}\n";
 
     #[test]

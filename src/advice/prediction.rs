@@ -1,10 +1,12 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use serde::Serialize;
+
 use crate::base::{PhoneId, Span, Stop, Time};
 use crate::cluster::operator::phones::EraseLists;
-use crate::measure::Finish;
-use crate::phone::{Fact, Failure, FileKind, Input, Outcome, Refusal};
+use crate::measure::{Finish, PhoneRecord, Registration};
+use crate::phone::{Fact, Failure, FileKind, Input, Outcome, Refusal, Unregistered};
 use crate::scenario::Plan;
 use crate::sim::{Seen, SimOptions, SimRun, World};
 
@@ -51,17 +53,50 @@ pub enum End {
     Stuck,
     /// It is not ready for another reason.
     Failed(Failure),
+    /// It is ready, and no member of its group has registered it.
+    Unregistered(Unregistered),
     /// It never boots.
     Untouched,
 }
 
 impl End {
-    const fn of(outcome: Option<Outcome>) -> End {
-        match outcome {
-            Some(Outcome::Ready) => End::Ready,
-            Some(Outcome::Stuck) => End::Stuck,
-            Some(Outcome::Failed(why)) => End::Failed(why),
-            None => End::Untouched,
+    const fn of(record: Option<&PhoneRecord>) -> End {
+        let Some(record) = record else { return End::Untouched };
+        match (record.outcome, record.registration) {
+            (Some(Outcome::Ready), Registration::Not(why)) => End::Unregistered(why),
+            (Some(Outcome::Ready), _) => End::Ready,
+            (Some(Outcome::Stuck), _) => End::Stuck,
+            (Some(Outcome::Failed(why)), _) => End::Failed(why),
+            (None, _) => End::Untouched,
+        }
+    }
+}
+
+/// How many phones are lost; fewer is better, first of those that only a person can help.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Lost {
+    /// Phones that only a person can help.
+    pub stuck: u64,
+    /// Phones that are not ready for another reason.
+    pub failed: u64,
+    /// Phones that are ready and that no member of their group has registered; none where the plan
+    /// has no `[registration]`.
+    pub unregistered: u64,
+}
+
+impl Lost {
+    /// Whether nobody is.
+    pub fn is_nobody(self) -> bool {
+        self == Lost::default()
+    }
+
+    /// Adds phones that end so.
+    pub(super) fn add(&mut self, end: End, phones: u64) {
+        match end {
+            End::Stuck => self.stuck += phones,
+            End::Failed(_) => self.failed += phones,
+            End::Unregistered(_) => self.unregistered += phones,
+            End::Ready | End::Untouched => {}
         }
     }
 }
@@ -150,10 +185,11 @@ impl Prediction {
         self.fate_of.iter().filter(|&&place| such[place as usize]).count() as u64
     }
 
-    /// Phones that only a person can help, and phones that fail for another reason.
-    pub fn lost(&self) -> (u64, u64) {
-        let failed = self.count(|end| matches!(end, End::Failed(_)));
-        (self.count(|end| end == End::Stuck), failed)
+    /// Phones that are lost.
+    pub fn lost(&self) -> Lost {
+        let mut lost = Lost::default();
+        self.by_kind().into_iter().for_each(|(fate, _, phones)| lost.add(fate.end, phones));
+        lost
     }
 
     /// Every kind with each of its fates and how many phones have it; the fates in their order.
@@ -193,6 +229,8 @@ struct Story {
     refused: Vec<(FileKind, Refusal)>,
     /// Since which boot it is not ready, and what it refused then.
     lost: Option<(Time, Vec<(FileKind, Refusal)>)>,
+    /// Since which boot nobody has registered it.
+    unregistered: Option<Time>,
 }
 
 impl Story {
@@ -205,6 +243,10 @@ impl Story {
             match *fact {
                 Fact::FileRefused { kind, refusal } => self.refused.push((kind, refusal)),
                 Fact::Settled { outcome: Outcome::Ready } => self.lost = None,
+                Fact::Registered { .. } => self.unregistered = None,
+                Fact::Unregistered { .. } => {
+                    self.unregistered.get_or_insert(self.booted);
+                }
                 Fact::Settled { .. } if self.lost.is_none() => {
                     self.lost = Some((self.booted, self.refused.clone()));
                 }
@@ -232,9 +274,12 @@ fn play(plan: &Plan, phones: &[u32], stop: &Stop) -> Option<Played> {
     let mut stories = std::mem::take(&mut *stories.lock().unwrap_or_else(PoisonError::into_inner));
     let fate = |&phone: &u32| {
         let record = run.ledger.phone(PhoneId(phone));
-        let end = End::of(record.and_then(|record| record.outcome));
-        let lost = stories.remove(&phone).and_then(|story| story.lost);
-        let lost = lost.filter(|_| matches!(end, End::Stuck | End::Failed(_)));
+        let end = End::of(record);
+        let lost = stories.remove(&phone).and_then(|story| match end {
+            End::Unregistered(_) => story.unregistered.map(|booted| (booted, Vec::new())),
+            End::Stuck | End::Failed(_) => story.lost,
+            End::Ready | End::Untouched => None,
+        });
         let (by, refused) = lost.map_or((None, Vec::new()), |(booted, refused)| {
             (reset_before(plan, &run, booted), refused)
         });

@@ -142,7 +142,8 @@ impl Start {
         out.write_str(
             "\n# What must hold at the end; `sim` and `run` exit with 1 otherwise.\n\
              [[slo]]\nexpr = \"phones.stuck == 0\"\n\n\
-             [[slo]]\nexpr = \"phones.ready == phones.total\"\n",
+             [[slo]]\nexpr = \"phones.ready == phones.total\"\n\n\
+             [[slo]]\nexpr = \"phones.registered == phones.total\"\n",
         )
     }
 
@@ -169,7 +170,7 @@ impl Start {
             self.nodes.iter().any(|node| node.name.to_lowercase().starts_with(prefix))
         };
         let has_tftp = named("tftp") || self.says("tftp");
-        let suggested = |at: usize, node: &StartNode| {
+        let suggested = |(at, node): (usize, &StartNode)| {
             if node.name.to_lowercase().starts_with("tftp") {
                 return words(&["tftp"]);
             }
@@ -183,7 +184,7 @@ impl Start {
             services
         };
         let of = |(at, node): (usize, &StartNode)| {
-            node.services.clone().unwrap_or_else(|| suggested(at, node))
+            node.services.clone().unwrap_or_else(|| suggested((at, node)))
         };
         self.nodes.iter().enumerate().map(of).collect()
     }
@@ -232,7 +233,9 @@ impl Start {
             let address = node.address.map_or_else(loopback, |address| address.to_string());
             let quoted: Vec<String> = services.iter().map(|one| format!("{one:?}")).collect();
             writeln!(out, "[[cluster.node]]\nname     = {:?}\naddress  = {address:?}", node.name)?;
-            writeln!(out, "services = [{}]\n", quoted.join(", "))?;
+            let guess =
+                if node.services.is_none() { "    # a guess, by name and place" } else { "" };
+            writeln!(out, "services = [{}]{guess}\n", quoted.join(", "))?;
         }
         writeln!(
             out,
@@ -253,6 +256,15 @@ impl Start {
             writeln!(out, "[[cluster.group]]\nname    = {:?}", group.name)?;
             writeln!(out, "members = {members:?}{guess}\nshare   = {:?}\n", group.weight / all)?;
         }
+        if self.is_mixed {
+            writeln!(
+                out,
+                "# Phones register over TLS: they look for the CallManagers' certificates in their CTL.\n\
+                 [[cluster.phone-security-profile]]\nname  = \"secure\"\n\
+                 share = 1.0    # a guess: the part of the phones that has such a profile\n\
+                 device-security-mode = \"encrypted\"\n"
+            )?;
+        }
         Ok(())
     }
 
@@ -265,12 +277,21 @@ impl Start {
             .map(|(model, weight)| format!("{model:?} = {:?}", weight / all))
             .collect();
         writeln!(out, "models = {{ {} }}    # shares add up to 1", models.join(", "))?;
-        let tftp = if self.tftp.is_empty() { self.turns() } else { format!("[{:?}]", self.tftp) };
-        writeln!(out, "tftp   = {tftp}    # option 150: the first is asked first")?;
+        let (tftp, guess) = if self.tftp.is_empty() {
+            (self.turns(), "; a guess")
+        } else {
+            (format!("[{:?}]", self.tftp), "")
+        };
+        writeln!(out, "tftp   = {tftp}    # option 150: the first is asked first{guess}")?;
         writeln!(
             out,
             "start  = \"itl-current\"    # each phone holds what the cluster serves now"
         )?;
+        writeln!(
+            out,
+            "\n# Ready phones register: only then can they call. Without this section they do not."
+        )?;
+        writeln!(out, "[registration]")?;
         let all: f64 = self.sites.iter().map(|site| site.weight).sum();
         for site in &self.sites {
             writeln!(out, "\n[[fleet.site]]\nname  = {:?}", site.name)?;
@@ -302,7 +323,11 @@ impl Start {
              [[event]]\nwhen   = \"fleet-settled\"\nbackup = {{}}"
         )?;
         let (tftp, tvs) = (self.with("tftp"), self.with("tvs"));
-        let signers: Vec<&str> = tftp.clone();
+        // Each node that serves files or calls has a CallManager.pem of its own.
+        let calls = self.with("callmanager");
+        let all = self.nodes.iter().map(|node| node.name.as_str());
+        let signers: Vec<&str> =
+            all.filter(|name| tftp.contains(name) || calls.contains(name)).collect();
         let both: BTreeSet<&str> = signers.iter().chain(&tvs).copied().collect();
         order(out, "both-at-once", "both certificates on every node, then one reset")?;
         regenerate(out, "CallManager", &signers)?;
@@ -330,8 +355,9 @@ impl Start {
             order(out, "rollback", "blank lists while both change; not for mixed mode")?;
             let nodes = self.both_in_order(&both);
             step(out, &format!("procedure = {{ name = \"rollback\", nodes = {nodes:?} }}"))?;
+            return Ok(());
         }
-        Ok(())
+        writeln!(out, "\n# No order \"rollback\": blank lists do not help where phones hold a CTL.")
     }
 
     fn both_in_order<'a>(&'a self, both: &BTreeSet<&'a str>) -> Vec<&'a str> {

@@ -5,6 +5,7 @@ use crate::base::words::count;
 use crate::base::wrapped;
 
 use super::lint::{Lint, Stranded, lost_words};
+use super::prediction::Lost;
 
 /// Rows of stranded phones that are shown of one step; kinds are told less finely before.
 const ROWS_MAX: usize = 12;
@@ -38,7 +39,7 @@ impl Lint {
         if self.is_safe {
             return format!("{}: safe, nobody of {phones} phones is lost", self.scenario);
         }
-        let lost = lost_words(self.stuck, self.failed);
+        let lost = lost_words(self.lost);
         format!("{}: UNSAFE, {lost} of {phones}", self.scenario)
     }
 
@@ -99,8 +100,7 @@ impl Lint {
             }
             return;
         };
-        let (was, is) =
-            (lost_words(self.stuck, self.failed), lost_words(safer.stuck, safer.failed));
+        let (was, is) = (lost_words(self.lost), lost_words(safer.lost));
         paragraph(out, "safer", &format!("{}: {is}, by the order given {was}", safer.how));
         for (at, step) in safer.steps.iter().enumerate() {
             paragraph(out, "", &format!("{}. {step}", at + 1));
@@ -113,7 +113,11 @@ impl Lint {
 fn write_step(out: &mut String, label: &str, rows: &[&Stranded]) {
     let Some(first) = rows.first() else { return };
     let phones: u64 = rows.iter().map(|row| row.phones).sum();
-    let lost = if first.outcome == "stuck" { lost_words(phones, 0) } else { lost_words(0, phones) };
+    let lost = lost_words(match first.outcome {
+        "stuck" => Lost { stuck: phones, ..Lost::default() },
+        "failed" => Lost { failed: phones, ..Lost::default() },
+        _ => Lost { unregistered: phones, ..Lost::default() },
+    });
     let step = match (first.step, &first.name) {
         (Some(number), Some(name)) => format!("by step {number} ({name}): {lost}"),
         _ => format!("by no reset: {lost}"),

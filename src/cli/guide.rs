@@ -67,6 +67,7 @@ const TOPICS: &[Topic] = topics! {
     "simulation": "virtual time: costs, guesses, sensitivity, limits",
     "capacity": "how many phones a server carries",
     "sign-cache": "what a cache of signatures is worth",
+    "speed": "what this machine signs, verifies and shakes hands",
     "exit-codes": "how the program ends",
     "safety": "what the program will not do",
     "limits": "what is told and not played",
@@ -92,13 +93,39 @@ fn list() -> String {
     format!("resetstorm guide TOPIC\n\n{}", aligned_left(&rows))
 }
 
+/// What the documents ask for, by ID, and what holds it here.
+const REQUIREMENTS: &str = include_str!("../../REQUIREMENTS.md");
+
+/// The row of an ID such as `SAFE-14`.
+fn requirement(id: &str) -> Option<String> {
+    let id = id.to_uppercase();
+    let row = REQUIREMENTS.lines().find_map(|line| {
+        let cells: Vec<&str> = line.strip_prefix("| ")?.strip_suffix(" |")?.split(" | ").collect();
+        let [name, what, holds] = cells[..] else { return None };
+        (name.split(' ').next() == Some(&id)).then_some((name, what, holds))
+    });
+    let (name, what, holds) = row?;
+    let state = match holds {
+        "not yet" => "this version does not play it",
+        holds if holds.starts_with("partly") => "this version plays a part of it",
+        _ => "this version plays it",
+    };
+    Some(format!("{name}: {what}\n{state}\n"))
+}
+
 fn chapter(name: &str) -> Result<String, CliError> {
     let asked = name.to_lowercase();
+    if let Some(row) = requirement(name) {
+        return Ok(row);
+    }
     let Some(topic) = TOPICS.iter().find(|topic| topic.name == asked) else {
         let near = |topic: &&Topic| strsim::jaro_winkler(topic.name, &asked);
         let nearest = TOPICS.iter().max_by(|a, b| near(a).total_cmp(&near(b)));
         let nearest = nearest.map_or("", |topic| topic.name);
-        let help = format!("did you mean `{nearest}`? resetstorm guide lists all topics");
+        let help = format!(
+            "did you mean `{nearest}`? resetstorm guide lists all topics; an ID such as SAFE-14 is \
+             one, too"
+        );
         return Err(CliError::misuse(format!("there is no topic `{name}`"), &help));
     };
     let mut text = topic.text.to_owned();
@@ -112,6 +139,15 @@ fn chapter(name: &str) -> Result<String, CliError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_id_of_a_rule_says_what_it_is_and_whether_it_is_played() {
+        for (id, holds) in [("safe-14", "this version plays it"), ("MOVE-01", "does not play it")] {
+            let text = chapter(id).unwrap();
+            assert!(text.starts_with(&id.to_uppercase()) && text.contains(holds), "{text}");
+        }
+        assert!(chapter("SAFE-99").is_err());
+    }
 
     #[test]
     fn every_topic_has_a_title_and_a_text_of_its_own() {

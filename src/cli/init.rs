@@ -40,21 +40,22 @@ pub struct InitArgs {
     /// Cluster security mode
     #[arg(long, value_name = "MODE", default_value = "non-secure")]
     pub mode: ModeArg,
-    /// A `CallManager` group, its nodes and its share: NAME=cm1,cm2:60%
+    /// A `CallManager` group, its nodes and its share: NAME=cm1,cm2:60%, or phones: branch=cm3:300;
+    /// without one it gets the rest
     #[arg(long, value_name = "GROUP", value_parser = group)]
-    pub group: Vec<StartGroup>,
+    pub group: Vec<Shared<StartGroup>>,
     /// TFTP nodes of the phones, first asked first: tftp1,tftp2
     #[arg(long, value_name = "NODES", value_delimiter = ',')]
     pub tftp: Vec<String>,
     /// Number of phones
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16_000_000))]
     pub phones: Option<u32>,
-    /// A model and its share: 8845=70%
-    #[arg(long, value_name = "MODEL", value_parser = weighted)]
-    pub model: Vec<(String, f64)>,
+    /// A model and its share: 8845=70%, or phones: 7841=1200; without one it gets the rest
+    #[arg(long, value_name = "MODEL", value_parser = model)]
+    pub model: Vec<Shared<String>>,
     /// A site, its share and its round trip: branches=60%:38ms
     #[arg(long, value_name = "SITE", value_parser = site)]
-    pub site: Vec<StartSite>,
+    pub site: Vec<Shared<StartSite>>,
     /// Take phones, models, device pools and sites from this export (CSV)
     #[arg(long, value_name = "FILE")]
     pub import: Option<PathBuf>,
@@ -131,34 +132,84 @@ fn node(text: &str) -> Result<StartNode, String> {
     Ok(StartNode { name: name.to_owned(), address, services: services.map(list) })
 }
 
-fn percent(text: &str) -> Result<f64, String> {
-    let number = text.trim().trim_end_matches('%').trim().parse::<f64>().ok();
-    let fits = |number: &f64| *number > 0.0 && number.is_finite();
-    number.filter(fits).ok_or_else(|| format!("`{text}` is no share, such as 60%"))
+/// Something that a part of the phones has.
+#[derive(Clone, Debug)]
+pub struct Shared<T> {
+    one: T,
+    part: Part,
 }
 
-fn group(text: &str) -> Result<StartGroup, String> {
+/// Which part.
+#[derive(Clone, Copy, Debug)]
+enum Part {
+    Percent(f64),
+    Phones(f64),
+    Rest,
+}
+
+fn part(text: &str) -> Result<Part, String> {
+    let text = text.trim();
+    let (number, is_percent) = match text.strip_suffix('%') {
+        Some(number) => (number.trim(), true),
+        None => (text, false),
+    };
+    let number = number.parse::<f64>().ok().filter(|number| *number > 0.0 && number.is_finite());
+    let number =
+        number.ok_or_else(|| format!("`{text}` is no share, such as 60% or 300 phones"))?;
+    Ok(if is_percent { Part::Percent(number) } else { Part::Phones(number) })
+}
+
+fn group(text: &str) -> Result<Shared<StartGroup>, String> {
     let (name, rest) = text.split_once('=').ok_or("written NAME=NODE,NODE:60%")?;
-    let (members, weight) = match rest.split_once(':') {
-        Some((members, share)) => (members, percent(share)?),
-        None => (rest, 100.0),
+    let (members, part) = match rest.split_once(':') {
+        Some((members, share)) => (members, part(share)?),
+        None => (rest, Part::Rest),
     };
     let members = members.split(',').map(|one| one.trim().to_owned()).collect();
-    Ok(StartGroup { name: name.to_owned(), members, weight })
+    Ok(Shared { one: StartGroup { name: name.to_owned(), members, weight: 1.0 }, part })
 }
 
-fn weighted(text: &str) -> Result<(String, f64), String> {
-    let (model, share) = text.split_once('=').unwrap_or((text, "100%"));
-    Ok((model.to_owned(), percent(share)?))
+fn model(text: &str) -> Result<Shared<String>, String> {
+    let (model, part) = match text.split_once('=') {
+        Some((model, share)) => (model, part(share)?),
+        None => (text, Part::Rest),
+    };
+    Ok(Shared { one: model.to_owned(), part })
 }
 
-fn site(text: &str) -> Result<StartSite, String> {
+fn site(text: &str) -> Result<Shared<StartSite>, String> {
     let (name, rest) = text.split_once('=').ok_or("written NAME=60% or NAME=60%:38ms")?;
     let (share, rtt) = match rest.split_once(':') {
         Some((share, rtt)) => (share, Some(span(rtt)?)),
         None => (rest, None),
     };
-    Ok(StartSite { name: name.to_owned(), weight: percent(share)?, rtt })
+    Ok(Shared { one: StartSite { name: name.to_owned(), weight: 1.0, rtt }, part: part(share)? })
+}
+
+/// How far shares may be from adding up to all phones, as a part of them: 33 % thrice is well.
+const ROUNDED: f64 = 0.011;
+
+/// Each with its share of these phones, which the shares have to make up together.
+fn shared<T: Clone>(all: &[Shared<T>], phones: u32, what: &str) -> Result<Vec<(T, f64)>, CliError> {
+    let given = |part| match part {
+        Part::Percent(percent) => Some(percent / 100.0),
+        Part::Phones(number) => Some(number / f64::from(phones)),
+        Part::Rest => None,
+    };
+    let sum: f64 = all.iter().filter_map(|one| given(one.part)).sum();
+    let rests = all.iter().filter(|one| given(one.part).is_none()).count();
+    let fits = if rests == 0 { (sum - 1.0).abs() < ROUNDED } else { sum < 1.0 };
+    if !fits && !all.is_empty() {
+        let (percent, phones) = ((sum * 1_000.0).round() / 10.0, count(u64::from(phones)));
+        let what = format!(
+            "these flags make no scenario: the shares of {what} make up {percent} % of {phones} phones"
+        );
+        let help = "together they make up 100 %; one without a share gets the rest; --phones says \
+                    how many phones there are";
+        return Err(CliError::usage(what, help));
+    }
+    let rest = (1.0 - sum) / rests.max(1) as f64;
+    Ok(all.iter().map(|one| (one.one.clone(), given(one.part).unwrap_or(rest))).collect())
 }
 
 fn span(text: &str) -> Result<Span, String> {
@@ -209,11 +260,29 @@ fn say(file: &Path, start: &Start) {
         output::message(&format!("note: {remark}"));
     }
     let (file, phones) = (file.display(), count(u64::from(start.phones)));
+    let of_group = |group: &StartGroup| {
+        let all: f64 = start.groups.iter().map(|group| group.weight).sum();
+        let phones = (group.weight / all * f64::from(start.phones)).round();
+        format!("{} {}", group.name, count(phones as u64))
+    };
+    let groups: Vec<String> = start.groups.iter().map(of_group).collect();
+    let groups =
+        if groups.is_empty() { String::new() } else { format!(" ({})", groups.join(", ")) };
     output::message(&format!(
-        "{file}: {} nodes, {phones} phones\nnext: resetstorm whatif {file}    (which order loses \
+        "{file}: {} nodes, {phones} phones{groups}\nnext: resetstorm whatif {file}    (which order loses \
          fewest phones)\n      resetstorm lint {file}      (who would be stranded, and why)",
         start.nodes.len()
     ));
+}
+
+/// How many phones there are if each group says how many it has.
+fn counted(groups: &[Shared<StartGroup>]) -> Option<u32> {
+    let number = |one: &Shared<StartGroup>| match one.part {
+        Part::Phones(number) => Some(number),
+        Part::Percent(_) | Part::Rest => None,
+    };
+    let sum: f64 = groups.iter().map(number).sum::<Option<f64>>()?;
+    (1.0..=16e6).contains(&sum).then_some(sum as u32)
 }
 
 fn start(args: &InitArgs) -> Result<Start, CliError> {
@@ -231,16 +300,20 @@ fn start(args: &InitArgs) -> Result<Start, CliError> {
         args.node.clone()
     };
     let release = release(args, &mut remarks)?;
+    let phones = args.phones.unwrap_or_else(|| counted(&args.group).unwrap_or(PHONES));
+    let groups = shared(&args.group, phones, "groups")?.into_iter();
+    let sites = shared(&args.site, phones, "sites")?.into_iter();
+    let models = shared(&args.model, phones, "models")?;
     let mut start = Start {
         name: args.name.clone(),
         release,
         is_mixed: args.mode == ModeArg::Mixed,
         nodes,
-        groups: args.group.clone(),
+        groups: groups.map(|(group, weight)| StartGroup { weight, ..group }).collect(),
         tftp: args.tftp.clone(),
-        phones: args.phones.unwrap_or(PHONES),
-        models: args.model.clone(),
-        sites: args.site.clone(),
+        phones,
+        models,
+        sites: sites.map(|(site, weight)| StartSite { weight, ..site }).collect(),
         remarks,
     };
     if let Some(path) = &args.import {

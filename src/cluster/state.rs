@@ -519,7 +519,8 @@ impl Cluster {
         self.topology.ids()
     }
 
-    const fn publisher(&self) -> NodeId {
+    /// The node that the others take their database from.
+    pub const fn publisher(&self) -> NodeId {
         self.topology.cluster.node(0)
     }
 

@@ -3,7 +3,6 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use rsa::pkcs1v15;
-use sha2::Sha256;
 use x509_cert::builder::profile::BuilderProfile;
 use x509_cert::builder::{Builder, CertificateBuilder};
 use x509_cert::der::{Decode, Encode, pem};
@@ -17,7 +16,7 @@ use x509_cert::{Certificate as X509, TbsCertificate};
 
 use super::algorithms::key_algorithm;
 use super::date::CertificateDate;
-use super::keys::{KeySource, SigningKey};
+use super::keys::{CertificateSigner, KeySource, SigningKey};
 use super::{sha1, sha256};
 use crate::wire::ber::{Ber, tag};
 use crate::wire::{Name, WireError, same_name};
@@ -350,8 +349,7 @@ impl Identity {
     ) -> Identity {
         let serial = fresh_serial(|bytes| source.fill(bytes));
         let signing_key = issuer.map_or(&key, |issuer| &issuer.key);
-        let public = SubjectPublicKeyInfoOwned::from_key(&rsa::RsaPublicKey::from(key.rsa()))
-            .expect("an RSA key has a public part");
+        let public = key.public_key_info();
         let issuer = issuer.map(|issuer| &issuer.certificate);
         let builder = service_builder(spec, valid_s, issuer, public, &serial, rsa_uses());
         let built = signed_by(signing_key, builder);
@@ -366,7 +364,7 @@ impl Identity {
 
 /// A certificate signed with RSA and SHA-256.
 fn signed_by(key: &SigningKey, builder: CertificateBuilder<ServiceProfile>) -> X509 {
-    let signer = pkcs1v15::SigningKey::<Sha256>::new(key.rsa().clone());
+    let signer = CertificateSigner(key);
     builder.build::<_, pkcs1v15::Signature>(&signer).expect("an RSA key signs")
 }
 

@@ -2,13 +2,12 @@ use std::fmt::Write as _;
 use std::str::FromStr;
 
 use rsa::pkcs1v15;
-use sha2::Sha256;
 use x509_cert::Certificate as X509;
 use x509_cert::TbsCertificate;
 use x509_cert::builder::profile::BuilderProfile;
 use x509_cert::builder::{Builder, CertificateBuilder};
 use x509_cert::der::Decode;
-use x509_cert::der::asn1::{BitString, Ia5String};
+use x509_cert::der::asn1::Ia5String;
 use x509_cert::der::oid::ObjectIdentifier;
 use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::ext::pkix::{
@@ -22,6 +21,7 @@ use x509_cert::time::{Time as X509Time, Validity};
 
 use super::certificate::{Certificate, Identity};
 use super::device_key::DeviceKey;
+use super::keys::CertificateSigner;
 use super::verify::KeyKind;
 
 /// A certificate of a device and its key.
@@ -94,13 +94,11 @@ pub fn issue_to_device(
     let validity =
         Validity::new(instant(spec.not_before_s), instant(spec.not_before_s + spec.valid_s));
     let serial = SerialNumber::new(&spec.serial).expect("a serial of 16 bytes is allowed");
-    let mut builder = CertificateBuilder::new(profile, serial, validity, public)
+    let builder = CertificateBuilder::new(profile, serial, validity, public)
         .map_err(|_| DeviceCertificateError::Key)?;
-    let signer = pkcs1v15::SigningKey::<Sha256>::new(issuer.key.rsa().clone());
-    let to_be_signed = builder.finalize(&signer).expect("the profile is well-formed");
-    let signature = BitString::from_bytes(&issuer.key.sign_sha256(&to_be_signed))
-        .expect("a signature is short");
-    let built: X509 = builder.assemble(signature, &signer).expect("the parts fit");
+    let signer = CertificateSigner(&issuer.key);
+    let built: X509 =
+        builder.build::<_, pkcs1v15::Signature>(&signer).expect("the profile is well-formed");
     Ok(Certificate::fresh(&built))
 }
 

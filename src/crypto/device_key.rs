@@ -4,8 +4,9 @@ use std::sync::{Arc, OnceLock};
 use p256::ecdsa::signature::hazmat::PrehashSigner;
 use p256::pkcs8::{EncodePrivateKey, EncodePublicKey};
 use rsa::Pkcs1v15Sign;
+use rsa::signature::Keypair;
 
-use super::keys::{KeySource, SigningKey};
+use super::keys::{CertificateSigner, KeySource, SigningKey};
 use super::proof::ProofHash;
 use crate::base::{Purpose, stream};
 
@@ -95,7 +96,7 @@ impl DeviceKey {
     /// Never: a key that was loaded can be written.
     pub fn public_key_info(&self) -> Vec<u8> {
         let info = match self {
-            DeviceKey::Rsa(key) => rsa::RsaPublicKey::from(key.rsa()).to_public_key_der(),
+            DeviceKey::Rsa(key) => CertificateSigner(key).verifying_key().to_public_key_der(),
             DeviceKey::P256(key) => key.verifying_key().to_public_key_der(),
         };
         info.expect("a public key can be written").into_vec()

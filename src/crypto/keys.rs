@@ -6,12 +6,20 @@ use ring::rand::{SecureRandom, SystemRandom};
 use ring::signature::{RSA_PKCS1_SHA256, RSA_PKCS1_SHA512, RsaEncoding, RsaKeyPair};
 use rsa::pkcs1::EncodeRsaPublicKey;
 use rsa::pkcs8::{DecodePrivateKey, EncodePrivateKey};
+use rsa::signature::{self, Keypair, Signer};
 use rsa::traits::PublicKeyParts;
-use rsa::{Pkcs1v15Sign, RsaPrivateKey};
+use rsa::{Pkcs1v15Sign, RsaPrivateKey, pkcs1v15};
 use sha1::Sha1;
 use sha2::{Sha256, Sha512};
+use x509_cert::der::Document;
+use x509_cert::der::asn1::{BitString, Null};
+use x509_cert::der::oid::ObjectIdentifier;
+use x509_cert::spki::{
+    self, AlgorithmIdentifierOwned, DynSignatureAlgorithmIdentifier, EncodePublicKey,
+    SubjectPublicKeyInfoOwned,
+};
 
-use super::{Provider, SignatureFault, sha1, sha256, sha512};
+use super::{Provider, SignatureFault, pem, sha1, sha256, sha512};
 use crate::base::{Purpose, Stream, stream};
 use crate::wire::{DIGEST_SHA1, DIGEST_SHA512};
 
@@ -162,6 +170,13 @@ impl SigningKey {
         &self.public_key
     }
 
+    /// The public key as certificates have it.
+    pub(super) fn public_key_info(&self) -> SubjectPublicKeyInfoOwned {
+        let subject_public_key =
+            BitString::from_bytes(&self.public_key).expect("a key is far shorter than it may be");
+        SubjectPublicKeyInfoOwned { algorithm: rsa_algorithm(RSA), subject_public_key }
+    }
+
     /// The private key as PKCS#8 DER.
     pub fn pkcs8(&self) -> &[u8] {
         &self.pkcs8
@@ -172,6 +187,48 @@ impl SigningKey {
             RsaPrivateKey::from_pkcs8_der(&self.pkcs8).expect("the key was read before")
         })
     }
+}
+
+/// Signs certificates and requests with `sha256WithRSAEncryption`, ten times as fast as the library
+/// that builds them would.
+pub(super) struct CertificateSigner<'a>(pub(super) &'a SigningKey);
+
+/// The public key of a [`CertificateSigner`].
+#[derive(Clone)]
+pub(super) struct PublicKeyInfo(SubjectPublicKeyInfoOwned);
+
+impl EncodePublicKey for PublicKeyInfo {
+    fn to_public_key_der(&self) -> spki::Result<Document> {
+        Ok(Document::encode_msg(&self.0)?)
+    }
+}
+
+impl Keypair for CertificateSigner<'_> {
+    type VerifyingKey = PublicKeyInfo;
+
+    fn verifying_key(&self) -> PublicKeyInfo {
+        PublicKeyInfo(self.0.public_key_info())
+    }
+}
+
+impl DynSignatureAlgorithmIdentifier for CertificateSigner<'_> {
+    fn signature_algorithm_identifier(&self) -> spki::Result<AlgorithmIdentifierOwned> {
+        Ok(rsa_algorithm(SHA256_WITH_RSA))
+    }
+}
+
+impl Signer<pkcs1v15::Signature> for CertificateSigner<'_> {
+    fn try_sign(&self, message: &[u8]) -> Result<pkcs1v15::Signature, signature::Error> {
+        pkcs1v15::Signature::try_from(&self.0.sign_sha256(message)[..])
+    }
+}
+
+/// RFC 3279, section 2.3.1, and RFC 4055, section 5.
+const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
+const SHA256_WITH_RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.11");
+
+fn rsa_algorithm(oid: ObjectIdentifier) -> AlgorithmIdentifierOwned {
+    AlgorithmIdentifierOwned { oid, parameters: Some(Null.into()) }
 }
 
 fn sign_with_ring(pair: &RsaKeyPair, how: &'static dyn RsaEncoding, message: &[u8]) -> Vec<u8> {
@@ -286,8 +343,7 @@ const BANK: usize = 32;
 fn banked_key(index: usize) -> Option<Vec<u8>> {
     const END: &str = "-----END PRIVATE KEY-----";
     let pem = TEST_KEYS_PEM.split_inclusive(END).nth(index)?.trim_start();
-    let key = RsaPrivateKey::from_pkcs8_pem(pem).ok()?;
-    Some(key.to_pkcs8_der().ok()?.as_bytes().to_vec())
+    pem::blocks(pem).pop()?.content.ok()
 }
 
 fn generate<F: FnMut(&mut [u8])>(source: &mut Source<F>, bits: u16) -> Vec<u8> {

@@ -1,11 +1,10 @@
 use std::sync::OnceLock;
 
 use rsa::pkcs1v15;
-use sha2::Sha256;
 use x509_cert::builder::Builder;
-use x509_cert::spki::SubjectPublicKeyInfoOwned;
 
 use super::certificate::{fresh_serial, rsa_uses, service_builder};
+use super::keys::CertificateSigner;
 use super::{Certificate, CertificateSpec, Identity, KeySource, KeyStore, device, device_of};
 use crate::base::{DeviceName, Model, PhoneId};
 
@@ -58,11 +57,10 @@ pub fn manufactured(phone: PhoneId, model: Model) -> Identity {
     let (issuer, key) = (manufacturer(), &device(device_of(phone)).key);
     let mut source = KeySource::bank(u64::from(phone.0));
     let serial = fresh_serial(|bytes| source.fill(bytes));
-    let public = SubjectPublicKeyInfoOwned::from_key(&rsa::RsaPublicKey::from(key.rsa()))
-        .expect("an RSA key has a public part");
+    let public = key.public_key_info();
     let by = Some(&issuer.certificate);
     let builder = service_builder(&spec, VALID_S, by, public, &serial, rsa_uses());
-    let signer = pkcs1v15::SigningKey::<Sha256>::new(issuer.key.rsa().clone());
+    let signer = CertificateSigner(&issuer.key);
     let built = builder.build::<_, pkcs1v15::Signature>(&signer).expect("an RSA key signs");
     Identity { certificate: Certificate::fresh(&built), key: key.clone() }
 }

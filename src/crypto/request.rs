@@ -1,12 +1,11 @@
 use rsa::pkcs1v15;
-use sha2::Sha256;
 use x509_cert::Certificate as X509;
 use x509_cert::builder::Builder;
 use x509_cert::der::{Decode, Encode, pem};
 use x509_cert::request::RequestBuilder;
 
 use super::certificate::{Certificate, rsa_uses};
-use super::keys::SigningKey;
+use super::keys::{CertificateSigner, SigningKey};
 
 /// A request (PKCS#10, PEM) for a certificate with the subject of `own` and this key.
 ///
@@ -17,7 +16,7 @@ pub fn certificate_request(own: &Certificate, key: &SigningKey) -> String {
     let subject = known.tbs_certificate().subject().clone();
     let mut builder = RequestBuilder::new(subject).expect("a request can be begun");
     builder.add_extension(&rsa_uses()).expect("the uses of a key can be written");
-    let signer = pkcs1v15::SigningKey::<Sha256>::new(key.rsa().clone());
+    let signer = CertificateSigner(key);
     let request = builder.build::<_, pkcs1v15::Signature>(&signer).expect("an RSA key signs");
     let der = request.to_der().expect("a request can be written");
     pem::encode_string("CERTIFICATE REQUEST", pem::LineEnding::LF, &der)

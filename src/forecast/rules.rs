@@ -499,7 +499,8 @@ impl<'a> Rules<'a> {
              repaired by update-ctl if tokens sign the CTL, or by erase-lists"
         } else {
             "a reset between the two prevents it (procedure = \"one-type-at-a-time\"), or \
-             procedure = \"rollback\"; it is repaired by erase-lists only"
+             procedure = \"rollback\"; it is repaired by erase-lists, or by a restore of the keys \
+             from a backup of before"
         };
         (came, help.to_owned())
     }
@@ -708,7 +709,7 @@ mod tests {
         let early = [CM, RESET, TVS, RESTART, RESTART_SUB, WAIT];
         has(&plan("", &early), &["step 6 (reset-2)", "REG-06"]);
         let all = [CM, TVS, CM_SUB, TVS_SUB, RESTART, RESTART_SUB, RESET];
-        has(&plan("", &all), &["SAFE-03", "40 phones are stuck by it", "erase-lists only"]);
+        has(&plan("", &all), &["SAFE-03", "40 phones are stuck by it", "by erase-lists, or"]);
     }
 
     #[test]

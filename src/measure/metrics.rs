@@ -310,6 +310,20 @@ impl RegistrationCounts {
 }
 
 impl Phones {
+    /// Phones that no member of their group has registered.
+    pub const fn unregistered(&self) -> u64 {
+        self.unregistered_no_config
+            + self.unregistered_no_answer
+            + self.unregistered_full
+            + self.unregistered_refused
+            + self.unregistered_certificate
+    }
+
+    /// Whether phones register at all.
+    pub const fn has_registration(&self) -> bool {
+        self.registered + self.unregistered() + self.registering > 0
+    }
+
     /// Counts the registration of a phone.
     pub(super) fn registration(&mut self, phone: &PhoneRecord) {
         use super::phones::Registration;

@@ -360,6 +360,12 @@ pub struct RunFacts {
 }
 
 impl Summary {
+    /// Whether the steps have reset no phone at all: what they do to phones has not been seen.
+    pub fn has_reset_nobody(&self) -> bool {
+        let phones = &self.phones;
+        phones.not_reset > 0 && phones.ready + phones.stuck + phones.failed == 0
+    }
+
     /// Puts the summary of a run together and judges its SLOs.
     pub fn new(ledger: &Ledger, facts: RunFacts, slos: &[Slo], finish: Finish) -> Summary {
         let account = account(ledger, &facts);

@@ -3,8 +3,9 @@ use std::sync::Arc;
 
 use crate::base::{NodeId, PhoneId};
 use crate::cluster::{Cluster, ServiceKind, Topology};
+use crate::crypto::Certificate;
 use crate::measure::Journal;
-use crate::phone::{PROVISIONING_ROLES, Phone, TrustLists};
+use crate::phone::{FileKind, PROVISIONING_ROLES, Phone, TrustLists};
 use crate::wire::{Dialogue, FileName, ROLE_TVS};
 
 use super::homes::Homes;
@@ -55,7 +56,14 @@ pub struct Conditions {
 }
 
 /// A backup that has what a phone trusts.
-pub(super) type Saved = (NodeId, u32);
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Saved {
+    /// Its number.
+    pub(super) number: u32,
+    /// The nodes whose keys have to come back from it: the TFTP servers of the phone that have
+    /// others now, and the publisher if its ITLRecovery is another one.
+    pub(super) nodes: Vec<NodeId>,
+}
 
 /// Judges phones by what their cluster runs and has in its backups; each question about the same
 /// lists is answered once.
@@ -63,7 +71,7 @@ pub(super) struct Bench<'a> {
     cluster: &'a Cluster,
     homes: &'a Homes,
     trusts: BTreeMap<(usize, usize, usize), bool>,
-    saved: BTreeMap<(usize, usize), Option<Saved>>,
+    saved: BTreeMap<([usize; 2], Vec<NodeId>), Option<Saved>>,
     itls: BTreeMap<[u8; 16], u16>,
 }
 
@@ -144,27 +152,51 @@ impl<'a> Bench<'a> {
         home.into_iter().find(|&node| self.cluster.kept_itl(node).any(trusts))
     }
 
-    /// The last backup with a key whose certificate the phone trusts to sign files, and of which
-    /// node it is.
+    /// The backup with most of the keys whose certificates the phone trusts to sign files; the last
+    /// one of several.
     pub(super) fn saved(&mut self, phone: &Phone) -> Option<Saved> {
-        let [ctl, itl] = places(phone.lists());
-        if let Some(&known) = self.saved.get(&(ctl, itl)) {
-            return known;
+        let key = (places(phone.lists()), self.homes.of(phone.id()).to_vec());
+        if let Some(known) = self.saved.get(&key) {
+            return known.clone();
         }
-        let home: Vec<NodeId> = self.homes.of(phone.id()).to_vec();
-        let mut found = None;
+        let stores = self.cluster.stores();
+        let trusts = |certificate: &Certificate| {
+            phone.lists().judge_server(PROVISIONING_ROLES, certificate)
+                || takes_lists_of(phone, certificate)
+        };
+        let publisher = self.cluster.publisher();
+        let mut home = key.1.clone();
+        home.extend((!home.contains(&publisher)).then_some(publisher));
+        let mut found: Option<Saved> = None;
         for backup in self.cluster.backups() {
+            let (mut has_any, mut nodes) = (false, Vec::new());
             for (&node, saved) in backup.nodes.iter().filter(|(node, _)| home.contains(node)) {
-                let mut held = saved.own.values();
-                let roles = PROVISIONING_ROLES;
-                if held.any(|own| phone.lists().judge_server(roles, own.certificate())) {
-                    found = Some((node, backup.number));
+                let mut is_gone = false;
+                for (&kind, own) in &saved.own {
+                    if trusts(own.certificate()) {
+                        has_any = true;
+                        let now = stores.own(node, kind);
+                        is_gone |= now.is_none_or(|now| now.certificate() != own.certificate());
+                    }
                 }
+                nodes.extend(is_gone.then_some(node));
+            }
+            let is_better = |best: &Saved| nodes.len() >= best.nodes.len();
+            if has_any && found.as_ref().is_none_or(is_better) {
+                found = Some(Saved { number: backup.number, nodes });
             }
         }
-        self.saved.insert((ctl, itl), found);
+        self.saved.insert(key, found.clone());
         found
     }
+}
+
+/// Whether a phone takes an ITL that the holder of this certificate has signed.
+pub(super) fn takes_lists_of(phone: &Phone, signer: &Certificate) -> bool {
+    let list = phone.lists().itl.as_ref();
+    let record =
+        list.and_then(|itl| itl.find(FileKind::Itl.roles(), signer.issuer(), signer.serial()));
+    record.is_some()
 }
 
 /// The nodes that the phone's configuration names as TVS servers.

@@ -5,12 +5,12 @@ use crate::base::{NodeId, PhoneId};
 use crate::cluster::{CertificateKind, Cluster, SecurityMode, Topology};
 use crate::crypto::Certificate;
 use crate::measure::{Ledger, PhoneRecord, Remedy, Stranded};
-use crate::phone::{Failure, FileKind, Outcome, Phone, Refusal};
+use crate::phone::{Failure, Outcome, Phone, Refusal};
 use crate::scenario::Plan;
 use crate::wire::ROLE_TVS;
 
 use super::homes::Homes;
-use super::roll::{Bench, Saved, group_of, members};
+use super::roll::{Bench, Saved, group_of, members, takes_lists_of};
 
 /// Technicians who go from phone to phone (guess, `field-facts.md` section 18).
 const TECHNICIANS: u32 = 20;
@@ -173,7 +173,7 @@ impl Inspector<'_> {
         };
         let remedies = match &reason.help {
             Help::Erase { saved, tvs, recovery, kept } => {
-                self.ways((&who, phones), (*saved, *kept), tvs, *recovery)
+                self.ways((&who, phones), (saved.as_ref(), *kept), tvs, *recovery)
             }
             Help::Reset(why) => vec![Remedy {
                 what: format!("reset {who}: {why}"),
@@ -191,7 +191,7 @@ impl Inspector<'_> {
     fn ways(
         &self,
         (who, phones): (&str, u64),
-        (saved, kept): (Option<Saved>, Option<NodeId>),
+        (saved, kept): (Option<&Saved>, Option<NodeId>),
         tvs: &[NodeId],
         recovery: bool,
     ) -> Vec<Remedy> {
@@ -213,14 +213,20 @@ impl Inspector<'_> {
                 &format!("restore-trusted-itl = {{ node = \"{name}\" }}"),
             ));
         }
-        if let Some((node, number)) = saved {
-            let name = self.name(node);
+        let restorable = saved.filter(|saved| !saved.nodes.is_empty());
+        if let Some(Saved { number, nodes }) = restorable {
+            let names: Vec<String> = nodes.iter().map(|&node| self.name(node)).collect();
+            let whose = if names.len() == 1 { "its" } else { "their" };
+            let verb =
+                |name: &String| format!("restore = {{ node = \"{name}\", from = {number} }}");
+            let verbs: Vec<String> = names.iter().map(verb).collect();
             ways.push(rehearsed(
                 format!(
-                    "restore {name} from backup {number}, as the last resort: its old keys are \
-                     those that these phones trust"
+                    "restore {} from backup {number}, as the last resort: {whose} old keys are \
+                     those that these phones trust",
+                    names.join(", ")
                 ),
-                &format!("restore = {{ node = \"{name}\", from = {number} }}"),
+                &verbs.join("\n[[event]]\nafter = \"previous\"\n"),
             ));
         } else if !tvs.is_empty() {
             let names: Vec<String> = tvs.iter().map(|&node| self.name(node)).collect();
@@ -285,8 +291,8 @@ leave the phone as it is and answer this mail: somebody will come.
 fn erase_by_users(who: &str) -> Remedy {
     let within = "8h";
     let what = format!(
-        "ask the users of {who} by mail to press the keys (Settings > Security Configuration > Trust \
-         List > ITL File, **#, Erase), and visit those whose settings are locked (about {:.0} %)",
+        "ask the users of {who} by mail to erase their lists with the keys that it names, and visit \
+         those whose settings are locked (about {:.0} %)",
         LOCKED * 100.0
     );
     let steps = format!(
@@ -351,11 +357,5 @@ fn trusts_recovery(cluster: &Cluster, phone: &Phone) -> bool {
     }
     let own = cluster.stores().identities();
     let mut keys = own.filter(|(_, kind, _)| *kind == CertificateKind::ItlRecovery);
-    keys.any(|(.., own)| {
-        let (list, held) = (&phone.lists().itl, own.certificate());
-        let record = list
-            .as_ref()
-            .and_then(|itl| itl.find(FileKind::Itl.roles(), held.issuer(), held.serial()));
-        record.is_some()
-    })
+    keys.any(|(.., own)| takes_lists_of(phone, own.certificate()))
 }

@@ -5,11 +5,12 @@ use crate::base::words::aligned;
 use crate::measure::Summary;
 
 /// Columns of a comparison behind the values of the keys.
-pub(super) const RESULTS: [&str; 11] = [
+pub(super) const RESULTS: [&str; 12] = [
     "verdict",
     "ready",
     "stuck",
     "failed",
+    REGISTERED,
     "50 % ready",
     "90 % ready",
     "99 % ready",
@@ -19,14 +20,17 @@ pub(super) const RESULTS: [&str; 11] = [
     "resets",
 ];
 
+/// Phones that are registered, where the plan has `[registration]`.
+const REGISTERED: &str = "registered";
+
 /// The columns that fit a terminal where variants of one scenario are compared; the CSV has them
 /// all.
-const SHOWN: [&str; 7] =
-    ["verdict", "ready", "stuck", "failed", "50 % ready", "99 % ready", "server CPU"];
+const SHOWN: [&str; 8] =
+    ["verdict", "ready", "stuck", "failed", REGISTERED, "50 % ready", "99 % ready", "server CPU"];
 
 /// Those where orders of steps are compared: what each loses and what it costs.
-const SHOWN_OF_ORDERS: [&str; 7] =
-    ["verdict", "ready", "stuck", "failed", "99 % ready", "look-ups", "resets"];
+const SHOWN_OF_ORDERS: [&str; 8] =
+    ["verdict", "ready", "stuck", "failed", REGISTERED, "99 % ready", "look-ups", "resets"];
 
 /// Longest key that stands above its own column.
 const KEY_MAX: usize = 14;
@@ -43,6 +47,10 @@ pub fn comparison_of_orders(keys: &[&str], rows: &[(Vec<String>, &Summary)]) -> 
 }
 
 fn table(keys: &[&str], rows: &[(Vec<String>, &Summary)], columns: &[&str]) -> String {
+    let has_registration = rows.iter().any(|(_, summary)| summary.phones.has_registration());
+    // There is room for one of them in 80 columns beside the name of an order.
+    let left_out = if has_registration { "look-ups" } else { REGISTERED };
+    let columns: Vec<&str> = columns.iter().copied().filter(|&name| name != left_out).collect();
     let letters: Vec<String> = ('a'..='z').map(String::from).take(keys.len()).collect();
     let is_long = keys.iter().any(|key| key.chars().count() > KEY_MAX);
     let lettered = is_long && letters.len() == keys.len();
@@ -64,6 +72,15 @@ fn table(keys: &[&str], rows: &[(Vec<String>, &Summary)], columns: &[&str]) -> S
     let cut: BTreeSet<&str> = rows.iter().filter_map(|(_, summary)| summary.cut_by).collect();
     for by in cut {
         paragraph(&mut out, "cut", &format!("by {by}: not played to its end, without a rank"));
+    }
+    for (values, summary) in rows.iter().filter(|(_, summary)| summary.cluster.restarts_due > 0) {
+        let due = summary.cluster.restarts_due;
+        let what = format!("{}: {due} services still work with what was before", values.join(" "));
+        paragraph(&mut out, "restarts", &what);
+    }
+    if rows.iter().any(|(_, summary)| summary.has_reset_nobody()) {
+        let why = "what steps do to phones that nobody resets is not known yet: without a rank";
+        paragraph(&mut out, "no resets", why);
     }
     let whole = aligned(&table);
     if whole.lines().all(|line| line.chars().count() <= COLUMNS) {
@@ -108,6 +125,8 @@ pub(super) fn cells(
     let mut cells = values.to_vec();
     cells.push(summary.cut_by.map_or(summary.verdict.name(), |_| "cut").to_owned());
     cells.extend([phones.ready, phones.stuck, phones.failed].map(|count| count.to_string()));
+    let registered = phones.has_registration().then(|| phones.registered.to_string());
+    cells.push(registered.unwrap_or_default());
     cells.extend([ready.p50, ready.p90, ready.p99, ready.last, summary.cpu_s.serve].map(seconds));
     cells.extend([summary.tvs.lookups, phones.counts.boots].map(|count| count.to_string()));
     cells
@@ -138,8 +157,8 @@ mod tests {
             table.starts_with("key  verdict  ready  stuck  failed  50 %    99 %  server CPU\n")
         );
         let csv = comparison_csv(&["key"], &rows);
-        let expected = "key,verdict,ready,stuck,failed,50 % ready,90 % ready,99 % ready,last ready,\
-                        server CPU,look-ups,resets\r\n\"a,b\",pass,40,0,0,,,1.500000,,,0,0\r\n";
+        let expected = "key,verdict,ready,stuck,failed,registered,50 % ready,90 % ready,99 % ready,last ready,\
+                        server CPU,look-ups,resets\r\n\"a,b\",pass,40,0,0,,,,1.500000,,,0,0\r\n";
         assert_eq!(csv, expected);
     }
 

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use hdrhistogram::Histogram;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{AutoEscape, Environment};
 use serde_json::{Value, json};
@@ -132,8 +133,8 @@ fn steps(files: &RunFiles) -> Vec<Value> {
         let name = text_of(&step["step"]);
         let times = |kind: &str| {
             let of = &step[format!("{kind}_time_s")];
-            let all = files.times(&format!("{name}.{kind}"));
-            let rare = (all.len() >= 10_000).then(|| all.value_at_quantile(0.999) as f64 / 1e6);
+            let all = files.times_of(&format!("{name}.{kind}")).filter(|all| all.len() >= 10_000);
+            let rare = all.map(|all| all.value_at_quantile(0.999) as f64 / 1e6);
             let known = ["p50", "p90", "p99"].map(|key| timed(&of[key]));
             [&known[..], &[seconds(rare), timed(&of["max"])]].concat()
         };
@@ -380,10 +381,10 @@ fn over_time(
 /// The steps with most answers, the boot first.
 fn heats(files: &RunFiles) -> Vec<Value> {
     let mut tags: Vec<(&str, u64)> = files
-        .tags()
-        .into_iter()
-        .filter(|tag| tag.ends_with(".response"))
-        .map(|tag| (tag, files.times(tag).len()))
+        .times
+        .iter()
+        .filter(|(tag, _)| tag.ends_with(".response"))
+        .map(|(tag, times)| (tag.as_str(), times.len()))
         .collect();
     tags.sort_by_key(|&(tag, count)| (tag != "boot.response", u64::MAX - count));
     let map = |&(tag, _): &(&str, u64)| {
@@ -407,10 +408,9 @@ fn cells(files: &RunFiles, tag: &str) -> Vec<plots::Cell> {
     let mut counts: BTreeMap<(i64, i64), u64> = BTreeMap::new();
     for interval in of() {
         let column = ((interval.from_s - first) / width) as i64;
-        for value in interval.times.iter_recorded() {
-            let s = value.value_iterated_to().max(1) as f64 / 1e6;
-            let row = (s.log10() * ROWS).floor() as i64;
-            *counts.entry((column, row)).or_default() += value.count_since_last_iteration();
+        for &(us, count) in &interval.times {
+            let row = ((us.max(1) as f64 / 1e6).log10() * ROWS).floor() as i64;
+            *counts.entry((column, row)).or_default() += count;
         }
     }
     let most = counts.values().copied().max().unwrap_or(1) as f64;
@@ -424,9 +424,8 @@ fn cells(files: &RunFiles, tag: &str) -> Vec<plots::Cell> {
 }
 
 fn percentiles(files: &RunFiles) -> String {
-    let line = |tag: &str| {
+    let line = |(tag, times): &(String, Histogram<u64>)| {
         let name = tag.strip_suffix(".response")?.to_owned();
-        let times = files.times(tag);
         let most = times.len() as f64;
         let ones_in =
             (0..=60).map(|at| 10_f64.powf(f64::from(at) / 10.0)).take_while(|n| *n <= most);
@@ -436,7 +435,7 @@ fn percentiles(files: &RunFiles) -> String {
         };
         Some(Line { name, points: ones_in.map(at).collect() })
     };
-    let lines: Vec<Line> = files.tags().into_iter().filter_map(line).collect();
+    let lines: Vec<Line> = files.times.iter().filter_map(line).collect();
     plots::percentiles("response times by percentile", &lines)
 }
 

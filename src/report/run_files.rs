@@ -23,6 +23,8 @@ pub struct RunFiles {
     pub timeline: Table,
     /// `latency.hlog`.
     pub latency: Vec<Interval>,
+    /// All times with a tag, in microseconds, in the order of the log.
+    pub times: Vec<(String, Histogram<u64>)>,
     /// `trace.jsonl`.
     pub traces: Vec<Value>,
     /// `scenario.toml`.
@@ -38,8 +40,8 @@ pub struct Interval {
     pub tag: String,
     /// Seconds from the start of the run.
     pub from_s: f64,
-    /// Microseconds.
-    pub times: Histogram<u64>,
+    /// Microseconds and how often, rising: most intervals have few of the values there are.
+    pub times: Vec<(u64, u64)>,
 }
 
 /// A file of a run directory that cannot be used.
@@ -70,41 +72,24 @@ impl RunFiles {
             |name: &str, needed: &[&str]| Table::parse(&text(name)?, needed).map_err(failed(name));
         let lines = text("trace.jsonl")?;
         let traces = lines.lines().map(serde_json::from_str).collect::<Result<_, _>>();
+        let latency = intervals(&text("latency.hlog")?).map_err(failed("latency.hlog"))?;
         Ok(RunFiles {
             manifest: json("run.json")?,
             summary: json("summary.json")?,
             phones: table("phones.csv", &PHONE_COLUMNS[..PHONES_NEEDED])?,
             timeline: table("timeline.csv", &TIMELINE_COLUMNS)?,
-            latency: intervals(&text("latency.hlog")?).map_err(failed("latency.hlog"))?,
+            times: added_up(&latency),
+            latency,
             traces: traces.map_err(|error| failed("trace.jsonl")(error.to_string()))?,
             scenario: text("scenario.toml")?,
             baseline: json("diff.json").ok(),
         })
     }
 
-    /// The tags of the log, each once, in their order.
-    pub fn tags(&self) -> Vec<&str> {
-        let mut tags: Vec<&str> = Vec::new();
-        for interval in &self.latency {
-            if !tags.contains(&interval.tag.as_str()) {
-                tags.push(&interval.tag);
-            }
-        }
-        tags
+    /// All times with a tag; `None` if there are none.
+    pub fn times_of(&self, tag: &str) -> Option<&Histogram<u64>> {
+        self.times.iter().find(|(name, _)| name == tag).map(|(_, times)| times)
     }
-
-    /// All times with a tag.
-    pub fn times(&self, tag: &str) -> Histogram<u64> {
-        let mut all = empty();
-        for interval in self.latency.iter().filter(|interval| interval.tag == tag) {
-            all.add(&interval.times).expect("all histograms have the same bounds");
-        }
-        all
-    }
-}
-
-fn empty() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, 3_600_000_000, 3).expect("the bounds are valid")
 }
 
 fn intervals(log: &str) -> Result<Vec<Interval>, String> {
@@ -119,13 +104,26 @@ fn intervals(log: &str) -> Result<Vec<Interval>, String> {
         let bytes = Base64::decode_vec(encoded).map_err(|error| error.to_string())?;
         let one: Histogram<u64> =
             reader.deserialize(&mut &bytes[..]).map_err(|error| error.to_string())?;
-        let mut times = empty();
-        times.add(&one).map_err(|error| error.to_string())?;
+        let recorded = one.iter_recorded();
         all.push(Interval {
             tag: interval.tag().map(|tag| tag.as_str().to_owned()).unwrap_or_default(),
             from_s: interval.start_timestamp().as_secs_f64(),
-            times,
+            times: recorded.map(|at| (at.value_iterated_to(), at.count_at_value())).collect(),
         });
     }
     Ok(all)
+}
+
+/// What all intervals of each tag have together.
+fn added_up(intervals: &[Interval]) -> Vec<(String, Histogram<u64>)> {
+    let mut all: Vec<(String, Histogram<u64>)> = Vec::new();
+    for Interval { tag, times, .. } in intervals {
+        let at = all.iter().position(|(name, _)| name == tag).unwrap_or_else(|| {
+            let bounds = Histogram::new_with_bounds(1, 3_600_000_000, 3);
+            all.push((tag.clone(), bounds.expect("the bounds are valid")));
+            all.len() - 1
+        });
+        times.iter().for_each(|&(value, count)| all[at].1.saturating_record_n(value, count));
+    }
+    all
 }

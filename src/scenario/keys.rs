@@ -199,7 +199,7 @@ const KEYS: &[Key] = &[
     key(
         "cluster.cost",
         Takes::Table,
-        "no cost",
+        "guesses",
         "what work costs in virtual time; `calibrate` writes it",
     ),
     key("fleet", Takes::Table, "", "the phones"),
@@ -521,6 +521,20 @@ fn event() -> Value {
         properties.insert(verb.key.to_owned(), verb.schema());
     }
     json!({ "type": "object", "properties": properties, "additionalProperties": false })
+}
+
+/// The table of the only key with this name, as its header is written.
+pub(super) fn table_of(name: &str) -> Option<String> {
+    let mut tables = KEYS.iter().filter_map(|key| {
+        let (table, last) = key.path.rsplit_once('.')?;
+        (last == name).then_some(table)
+    });
+    let table = tables.next()?;
+    let header = match table.strip_suffix("[]") {
+        Some(array) => format!("[[{array}]]"),
+        None => format!("[{table}]"),
+    };
+    (tables.next().is_none() && !header.contains("[]")).then_some(header)
 }
 
 /// Every key for people, in Markdown: what it takes, what it is otherwise, and what it means.

@@ -11,7 +11,7 @@ use super::error::{Faults, Problem, nearest, unknown_name};
 use super::lexical;
 use super::raw::RawScenario;
 use super::verbs;
-use super::wording::{not_there_yet, wrong_value};
+use super::wording::{not_here, wrong_value};
 
 /// Faults of a shape that are told at most (choice); each costs one more reading.
 const FAULTS_MAX: usize = 50;
@@ -72,7 +72,7 @@ fn mend(table: &mut DeTable<'_>, error: &toml::de::Error, may_stand_in: bool) ->
     let (place, message) = (error.span().unwrap_or(0..0), error.message());
     let plain = || Problem::from(error.clone());
     if let Some((_, given, known)) = unknown_name(message) {
-        let problem = not_there_yet(given)
+        let problem = not_here(given)
             .map_or_else(plain, |(what, help)| Problem::new(place.clone(), what).help(help));
         return (problem, put_right(table, &place, &known));
     }

@@ -6,51 +6,21 @@ use std::ops::Range;
 use toml::de::DeValue;
 
 use super::error::Problem;
+use super::keys::table_of;
 
-/// Names that one would look for and that this version does not know, by what they are about.
-const NOT_YET: [(&str, &[&str]); 4] = [
-    (
-        "the security profile of a phone",
-        &[
-            "security-profile",
-            "security-profiles",
-            "device-security-mode",
-            "encrypted",
-            "encrypted-config",
-            "tftp-encrypted",
-        ],
-    ),
-    (
-        "enrolment for an LSC at CAPF",
-        &[
-            "lsc",
-            "lsc-enrolment",
-            "lsc-enrollment",
-            "enrol",
-            "enroll",
-            "enrolment",
-            "enrollment",
-            "certificate-operation",
-            "authentication-string",
-        ],
-    ),
-    ("registration of phones", &["registration", "register", "sip", "sccp", "keepalive", "calls"]),
-    (
-        "this step of an operator",
-        &["delete-trust", "backup", "restore", "bulk-export", "bulk-import", "consolidate"],
-    ),
-];
+/// Steps of moves between clusters, which one would look for and this version does not play.
+const NOT_YET: [&str; 3] = ["bulk-export", "bulk-import", "consolidate"];
 
-/// The message and its help for a name of something that is not there yet.
-pub(super) fn not_there_yet(name: &str) -> Option<(String, String)> {
+/// The message and its help for a name that is known, but not here.
+pub(super) fn not_here(name: &str) -> Option<(String, String)> {
     let given = name.to_ascii_lowercase().replace('_', "-");
-    let (about, _) = NOT_YET.iter().find(|(_, names)| names.contains(&given.as_str()))?;
-    let what = format!("`{name}`: {about} is not there yet");
-    Some((what, format!("this version plays {PLAYED}; leave it out")))
+    if NOT_YET.contains(&given.as_str()) {
+        let help = "this version plays one cluster; leave it out".to_owned();
+        return Some((format!("`{name}` is not there yet"), help));
+    }
+    let table = table_of(&given)?;
+    Some((format!("`{name}` does not stand here"), format!("it stands in {table}")))
 }
-
-/// What is played.
-const PLAYED: &str = "CTL and ITL, TVS and signed configurations";
 
 /// The problem of a value that is none of what its key takes, from the message of the reader;
 /// `None` for a message that says enough by itself.
@@ -207,17 +177,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_there_yet_is_called_so() {
-        for (name, about) in [
-            ("security_profile", "the security profile of a phone"),
-            ("lsc", "enrolment for an LSC"),
-            ("bulk-export", "this step of an operator"),
+    fn what_is_not_there_yet_is_called_so_and_what_stands_elsewhere_has_its_table() {
+        for (name, what, help) in [
+            ("bulk-export", "`bulk-export` is not there yet", "plays one cluster"),
+            (
+                "device_security_mode",
+                "`device_security_mode` does not stand here",
+                "it stands in [[cluster.phone-security-profile]]",
+            ),
         ] {
-            let (what, help) = not_there_yet(name).unwrap();
-            assert!(what.starts_with(&format!("`{name}`: {about}")), "{what}");
-            assert!(what.ends_with("not there yet") && help.contains("CTL and ITL"), "{help}");
+            let (said, helped) = not_here(name).unwrap();
+            assert!(said == what && helped.contains(help), "{said}: {helped}");
         }
-        assert_eq!(not_there_yet("phonez"), None);
+        for name in ["phonez", "name", "share"] {
+            assert_eq!(not_here(name), None, "{name}: nowhere, or in many tables");
+        }
     }
 
     #[test]

@@ -75,18 +75,27 @@ fn tried_value(value: String, summary: &Summary) -> TriedValue {
 }
 
 /// Positions of summaries from the best to the worst: fewest stuck phones, then fewest that
-/// failed, then the shortest time until 99 % of the fleet are ready; equals keep their order. What
-/// was cut short has no rank: it comes behind all others.
+/// failed, then fewest that nobody has registered, then fewest that nobody has reset, then fewest services that wait for a restart, then the shortest time until 99 % of the fleet are
+/// ready; equals keep their order. What has reset nobody says nothing of its steps, and what was cut
+/// short has no rank: they come behind all others.
 pub fn ranked(summaries: &[Summary]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..summaries.len()).collect();
     order.sort_by(|&a, &b| {
         let rank = |at: usize| {
             let summary = &summaries[at];
-            let time = summary.fleet_ready_s.p99.unwrap_or(f64::INFINITY);
-            (summary.cut_by.is_some(), summary.phones.stuck, summary.phones.failed, time)
+            let phones = &summary.phones;
+            let is_shown = [summary.cut_by.is_some(), summary.has_reset_nobody()];
+            let lost = [
+                phones.stuck,
+                phones.failed,
+                phones.unregistered(),
+                phones.not_reset,
+                summary.cluster.restarts_due,
+            ];
+            ((is_shown, lost), summary.fleet_ready_s.p99.unwrap_or(f64::INFINITY))
         };
         let (a, b) = (rank(a), rank(b));
-        (a.0, a.1, a.2).cmp(&(b.0, b.1, b.2)).then(a.3.total_cmp(&b.3))
+        a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))
     });
     order
 }
@@ -183,5 +192,14 @@ mod tests {
         let mut cut = all.to_vec();
         cut[3].cut_by = Some("run.max-wall");
         assert_eq!(ranked(&cut), [1, 2, 4, 0, 3], "what was cut is no best and no failure");
+        let mut partly = all.to_vec();
+        (partly[3].phones.not_reset, partly[3].phones.ready) = (1, 9);
+        assert_eq!(ranked(&partly), [1, 2, 3, 4, 0], "whom nobody has reset may yet be lost");
+        let mut undone = all.to_vec();
+        undone[3].cluster.restarts_due = 1;
+        assert_eq!(ranked(&undone), [1, 2, 3, 4, 0], "what is renewed is not in force yet");
+        let mut unseen = all.to_vec();
+        unseen[3].phones.not_reset = 10;
+        assert_eq!(ranked(&unseen), [1, 2, 4, 0, 3], "without a reset nothing is known");
     }
 }

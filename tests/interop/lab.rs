@@ -52,6 +52,11 @@ impl Running {
         Running(spawned)
     }
 
+    /// The lines that the program writes to stdout, as they come.
+    pub fn stdout(&mut self) -> Receiver<String> {
+        lines(self.0.stdout.take().expect("stdout is piped and taken once"))
+    }
+
     /// The lines that the program writes to stderr, as they come.
     pub fn stderr(&mut self) -> Receiver<String> {
         lines(self.0.stderr.take().expect("stderr is piped and taken once"))

@@ -7,6 +7,7 @@
 mod capacity;
 mod capture;
 mod disk;
+mod eap;
 mod formats;
 mod judge;
 mod lab;

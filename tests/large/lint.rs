@@ -67,7 +67,7 @@ fn look(seed: u64) -> Result<Seen, String> {
     }
     let lint = Lint::of(&plan, &Stop::default()).expect("nobody stops it");
     let was = lost(&ends);
-    if (lint.stuck, lint.failed) != was || lint.is_safe != (was == (0, 0)) {
+    if (lint.lost.stuck, lint.lost.failed) != was || lint.is_safe != (was == (0, 0)) {
         return told(format!("{was:?} are lost, and the linter says {lint:?}"));
     }
     let stranded: u64 = lint.stranded.iter().map(|row| row.phones).sum();
@@ -76,8 +76,8 @@ fn look(seed: u64) -> Result<Seen, String> {
     }
     if let Some(safer) = &lint.safer {
         let is = lost(&played(&safer.plan));
-        if is > was || is != (safer.stuck, safer.failed) {
-            let said = (safer.stuck, safer.failed);
+        if is > was || is != (safer.lost.stuck, safer.lost.failed) {
+            let said = (safer.lost.stuck, safer.lost.failed);
             return told(format!("{}: {is:?} are lost, said {said:?}, was {was:?}", safer.how));
         }
         // Nothing that changes anything is left out.

@@ -40,6 +40,46 @@ fn a_plan_that_strands_the_fleet_is_told_with_its_step_its_reason_and_a_safer_or
     assert!(out.lines().all(|line| line.chars().count() <= 80), "{out}");
 }
 
+/// In mixed mode phones look for the certificate of a CallManager in their CTL: without an update they
+/// take the new files, and no node has them.
+#[test]
+fn a_plan_that_leaves_every_phone_unregistered_is_not_safe() {
+    let folder = tempfile::tempdir().unwrap();
+    let plan = |name: &str, more: &str| {
+        let text = format!(
+            "schema = 1\nname = \"{name}\"\n[cluster]\nrelease = \"12.5\"\nsecurity-mode = \"mixed\"\n\
+             [[cluster.node]]\nname = \"pub\"\n[[cluster.phone-security-profile]]\nname = \"p\"\n\
+             share = 1.0\ndevice-security-mode = \"encrypted\"\n[fleet]\nphones = 60\n\
+             [registration]\n[[event]]\nwhen = \"fleet-settled\"\n\
+             regenerate = {{ certificate = \"CallManager\", node = \"pub\" }}\n\
+             [[event]]\nwhen = \"fleet-settled\"\nrestart = {{ node = \"pub\" }}\n{more}\
+             [[event]]\nwhen = \"fleet-settled\"\nreset-phones = {{ spread = \"5s\" }}\n"
+        );
+        let path = folder.path().join(format!("{name}.toml"));
+        fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let update = "[[event]]\nwhen = \"fleet-settled\"\nupdate-ctl = {}\n\
+                  [[event]]\nwhen = \"fleet-settled\"\nrestart = { node = \"pub\" }\n";
+    let (without, with) = (plan("without", ""), plan("with", update));
+    let (code, out, _) = run(&["lint", &without]);
+    assert_eq!(code, 1, "{out}");
+    for words in [
+        "UNSAFE, 60 phones not registered of 60",
+        "the certificates of the CallManagers of their group are in none of their",
+    ] {
+        assert!(out.split_whitespace().collect::<Vec<_>>().join(" ").contains(words), "{out}");
+    }
+    assert_eq!(run(&["lint", &with]).0, 0);
+    let (_, out, _) = run(&["whatif", &without, &with]);
+    let place = |name: &str| out.lines().position(|line| line.starts_with(name)).unwrap();
+    assert!(place("with ") < place("without "), "{out}");
+    assert!(
+        out.lines().any(|line| line.ends_with("resets") && line.contains("registered")),
+        "{out}"
+    );
+}
+
 #[test]
 fn the_safer_order_is_written_and_holds_in_virtual_time() {
     let folder = tempfile::tempdir().unwrap();

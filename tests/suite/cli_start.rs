@@ -141,6 +141,17 @@ fn presets_and_exports_make_scenarios_that_are_valid_as_they_are() {
 }
 
 #[test]
+fn a_group_without_a_share_has_the_phones_that_are_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let words = ["init", "two", "--preset", "two-tftp", "--phones", "9000"];
+    let words = [&words[..], &["--group", "main=cm1", "--group", "branch=cm2:300"]].concat();
+    let (code, _, err) = run_in(folder.path(), &words);
+    assert!(code == 0 && err.contains("9 000 phones (main 8 700, branch 300)"), "{err}");
+    let (_, out, _) = run_in(folder.path(), &["check", "two.toml"]);
+    assert!(out.contains("8 700") && out.contains("300"), "{out}");
+}
+
+#[test]
 fn what_init_cannot_do_is_refused_with_a_way_out() {
     let folder = tempfile::tempdir().unwrap();
     let refused = |words: &[&str], what: &str| {
@@ -163,6 +174,11 @@ fn what_init_cannot_do_is_refused_with_a_way_out() {
     let words = ["init", "new", "--import", "one.csv", "--pool", "b=hq"];
     refused(&words, "the export has no such device pool");
     refused(&["init", "new", "--certs", "one.csv"], "no line is one of show cert list own");
+    let group = ["init", "new", "--phones", "9000", "--group", "main=pub:90%", "--group"];
+    for (branch, percent) in [("branch=sub:3%", "93 %"), ("branch=sub:1200", "103.3 %")] {
+        let words = [&group[..], &[branch]].concat();
+        refused(&words, &format!("the shares of groups make up {percent} of 9 000 phones"));
+    }
     assert!(!folder.path().join("new.toml").exists(), "nothing is left of what was refused");
     let (code, out, _) = run_in(folder.path(), &["init", "shown", "--out", "-"]);
     assert_eq!(code, 0);

@@ -6,7 +6,7 @@ use std::path::Path;
 use resetstorm::base::{ClusterId, DeviceName, PhoneId, Time};
 use resetstorm::cluster::operator::calendar::Advance;
 use resetstorm::cluster::operator::lsc::{COMPLETES_IN, LscPhones, RollOutLsc};
-use resetstorm::cluster::{Cluster, Genesis, IssuedLsc, LscOperation, Stored};
+use resetstorm::cluster::{Cluster, Genesis, IssuedLsc, LscOperation, ServiceKind, Stored};
 use resetstorm::crypto::envelope::{self, EnvelopeFault};
 use resetstorm::crypto::{
     Certificate, DeviceSpec, KeyKind, KeySource, KeySpec, device, device_of, hash_text,
@@ -374,6 +374,63 @@ fn phones_whose_list_differs_or_whose_tvs_is_silent_leave_their_operation_pendin
     let (summary, _) = sim(&before_12);
     assert_eq!((shown(&summary), summary.config.applied), ([0; 4], 0));
     assert_eq!(statuses(&summary), [("Operation Pending", 60)]);
+}
+
+#[test]
+fn phones_whose_itl_is_corrupted_enrol_when_the_local_key_has_signed_another() {
+    // CAPF-21, CAPF-22: a restore without CallManager.pem leaves a list that nobody can verify.
+    let of = |steps: &[&str]| {
+        let text = format!(
+            "schema=1\nname='t'\n[cluster]\nrelease='11.5'\n[[cluster.fault]]\nid='CSCtn50405'\n\
+             [[cluster.node]]\nname='pub'\nservices=['callmanager','tvs','capf']\n\
+             [[cluster.node]]\nname='sub'\nservices=['tftp']\n\
+             [fleet]\nphones=60\nstart='itl-current'\n{}",
+            events(steps)
+        );
+        sim(&load(Path::new("t.toml"), &text, &[], &[]).unwrap()).0
+    };
+    let corrupted = ["backup={}", "rebuild={node='sub'}", "restore={node='sub'}", ROLL_OUT];
+    let summary = of(&corrupted);
+    assert_eq!((shown(&summary), summary.config.applied), ([0; 4], 0));
+    assert_eq!(statuses(&summary), [("Operation Pending", 60)]);
+    let night = [
+        &corrupted[..],
+        &[
+            "regenerate={certificate='CallManager', node='sub'}",
+            "restart={service='tftp', node='sub'}",
+            "stop={service='tvs', node='pub'}",
+        ],
+    ]
+    .concat();
+    let lost = of(&[&night[..], &[RESET]].concat());
+    assert_eq!((lost.lsc.installed, lost.phones.ready), (0, 0), "nobody knows the new signer");
+    let saved = of(&[&night[..], &["reset-itl-localkey={}", RESET]].concat());
+    assert_eq!((shown(&saved), saved.phones.ready), ([0, 0, 0, 60], 60), "all of them");
+    assert_eq!(statuses(&saved), [("Upgrade Success", 60)]);
+}
+
+#[test]
+fn a_capf_of_another_ca_comes_after_its_own_and_all_lscs_are_deployed_again() {
+    // CAPF-34, CERT-32: tested with the certificate that CAPF made itself, then with one of a CA.
+    let import = "import={certificate='CAPF', node='pub', issuer='Lab-CA'}";
+    let [capf, tftp] =
+        ["capf", "tftp"].map(|service| format!("restart={{service='{service}', node='pub'}}"));
+    let of = |steps: &[&str]| sim(&plan(6, "", &events(steps)));
+    let (before, after) = (of(&[ROLL_OUT]), of(&[ROLL_OUT, import, &capf, &tftp, ROLL_OUT]));
+    assert_eq!([before.0.lsc.installed, after.0.lsc.installed], [6, 12]);
+    assert_eq!(after.0.capf.stale, 0);
+    let roots: Vec<Certificate> =
+        after.1.cluster.authorities().map(|(_, root)| root.certificate.clone()).collect();
+    for (run, is_of_the_ca) in [(&before.1, false), (&after.1, true)] {
+        let capf = run.cluster.presented(ClusterId::FIRST.node(0), ServiceKind::Capf).unwrap();
+        let date_s = run.cluster.calendar().date_s(run.ended);
+        for phone in &run.phones {
+            let lsc = &phone.lsc().unwrap().certificate;
+            assert!(lsc.is_signed_by(capf));
+            let verdict = lsc.judge_chain(std::slice::from_ref(capf), &roots, date_s);
+            assert_eq!(verdict.is_ok(), is_of_the_ca, "{verdict:?}");
+        }
+    }
 }
 
 #[test]

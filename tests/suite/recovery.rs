@@ -177,6 +177,53 @@ fn a_restore_is_the_last_remedy() {
     }
 }
 
+/// A restore of one node helps nobody where the keys of several are gone: the advice names them all.
+#[test]
+fn a_restore_that_is_advised_names_every_node_that_it_takes() {
+    const TFTP: [&str; 2] = ["tftp-a", "tftp-b"];
+    let regenerate = |kind: &str, node: &str| {
+        format!("regenerate = {{ certificate = \"{kind}\", node = \"{node}\" }}")
+    };
+    for (release, changed, first) in
+        [("12.5", &[("ITLRecovery", "pub")][..], "pub, "), ("9.1", &[], "")]
+    {
+        let mut actions = vec![BACKUP.to_owned()];
+        actions.extend(changed.iter().map(|(kind, node)| regenerate(kind, node)));
+        actions.extend(TFTP.map(|node| regenerate("CallManager", node)));
+        actions.push(regenerate("TVS", "pub"));
+        actions.extend(
+            ["pub", TFTP[0], TFTP[1]].map(|node| format!("restart = {{ node = \"{node}\" }}")),
+        );
+        actions.push(RESET.to_owned());
+        let night = steps(&actions.iter().map(String::as_str).collect::<Vec<_>>());
+        let of = |more: &str| {
+            let text = format!(
+                "schema = 1\nname = \"t\"\n[cluster]\nrelease = \"{release}\"\n\
+                 [[cluster.node]]\nname = \"pub\"\nservices = [\"callmanager\", \"tvs\"]\n\
+                 [[cluster.node]]\nname = \"tftp-a\"\naddress = \"127.0.0.2\"\n\
+                 services = [\"tftp\"]\n\
+                 [[cluster.node]]\nname = \"tftp-b\"\naddress = \"127.0.0.3\"\n\
+                 services = [\"tftp\"]\n[fleet]\n\
+                 phones = {PHONES}\n\
+                 tftp = [[\"tftp-a\", \"tftp-b\"], [\"tftp-b\", \"tftp-a\"]]\n{night}{more}"
+            );
+            play(&load(Path::new("t.toml"), &text, &[], &known_paths()).unwrap())
+        };
+        let lost = of("");
+        assert_eq!(lost.phones.stuck, PHONES, "{release}");
+        let mut all = String::new();
+        for (reason, tftp) in lost.stranded.iter().zip(TFTP) {
+            let restores = reason.remedies.iter().filter(|way| way.what.starts_with("restore "));
+            let [restore] = restores.collect::<Vec<_>>()[..] else { panic!("{release}: one") };
+            let what = format!("restore {first}{tftp} from backup 1");
+            assert!(restore.what.starts_with(&what), "{release}: {}", restore.what);
+            assert_eq!(of(&restore.steps).phones.ready, reason.phones, "{release}: {what}");
+            all += &restore.steps;
+        }
+        assert_eq!(of(&all).phones.ready, PHONES, "{release}: {all}");
+    }
+}
+
 #[test]
 fn a_rebuilt_publisher_has_a_new_itl_recovery_as_well() {
     let local_key = "reset-itl-localkey = {}";

@@ -20,6 +20,8 @@ pub struct Kind {
     pub home: Home,
     /// Whether their configuration is encrypted, and whether for a key that they do not hold.
     pub encrypted: Option<bool>,
+    /// Whether they register over TLS, where phones register.
+    pub secure: bool,
     /// Whether each step that moves phones moves them, in the order of the plan.
     pub moved: Vec<bool>,
 }
@@ -42,6 +44,7 @@ impl Kinds {
             let key = fleet.encrypts_for(phone)?;
             Some(key != device_of(phone) % DEVICES)
         };
+        let registers = plan.topology.registrar.is_some();
         let mut numbers: BTreeMap<Kind, u32> = BTreeMap::new();
         let mut of = Vec::with_capacity(fleet.phones as usize);
         let mut ends = plan.topology.group_sizes(fleet.phones).into_iter();
@@ -57,6 +60,7 @@ impl Kinds {
                 site: plan.fleet.site_of(plan.seed, phone),
                 home: homes.of(phone).clone(),
                 encrypted: if fleet.profiles.is_empty() { None } else { encrypts(phone) },
+                secure: registers && fleet.profile(phone).is_some_and(|profile| profile.secure),
                 moved: moves.iter().map(|step| step.phones.contains(&phone)).collect(),
             };
             let next = numbers.len() as u32;

@@ -33,7 +33,7 @@ pub(super) fn leave(
     directory.write_text("timeline.csv", &timeline_csv(&records.journal))?;
     directory.write_text("latency.hlog", &latency_log(ledger, &records.journal, ended))?;
     directory.write_text("trace.jsonl", &traces_jsonl(plan, summary, records))?;
-    directory.write_text("phones.csv", &phones_csv(plan, ledger, records))
+    directory.write_by("phones.csv", |out| phones_csv(plan, ledger, records, out))
 }
 
 /// Writes the report of a run that has its other files.

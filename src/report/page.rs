@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 use crate::base::words::{bytes, count, seconds};
 use crate::measure::{STATES, Summary, Unit};
 
+use super::phone_rows::PhoneRow;
 use super::plots::{self, Bar, Line, Mark};
-use super::run_files::RunFiles;
+use super::run_files::{HEAT_ROWS, RunFiles};
 use super::trace::Words;
 
 /// The report of a run as one page of HTML: no network, no script, plots as SVG.
@@ -35,8 +36,6 @@ pub(super) fn render(escape: AutoEscape, template: &'static str, context: &Value
     rendered.expect("the template is compiled in and fits its context")
 }
 
-/// Phones that are shown one by one (experience: twenty rows).
-const WORST: usize = 20;
 /// Steps with a heat map of their own at most (choice: a megabyte).
 const HEATED: usize = 5;
 
@@ -210,42 +209,19 @@ fn stranded(summary: &Value) -> Vec<Value> {
 
 /// The phones with the worst end: stranded ones, then the slowest.
 fn worst(files: &RunFiles) -> Vec<Value> {
-    let rank = |result: &str| match result {
-        "stuck" => 0,
-        "failed" => 1,
-        "stale" => 2,
-        "ready" => 3,
-        _ => 4,
-    };
-    let mut rows: Vec<_> = files.phones.rows().collect();
-    let length = |column: Option<f64>| column.unwrap_or(f64::INFINITY);
-    rows.sort_by(|a, b| {
-        let by_rank = rank(a.text("result")).cmp(&rank(b.text("result")));
-        by_rank.then(length(b.number("boot_s")).total_cmp(&length(a.number("boot_s"))))
-    });
-    let half = rows.iter().filter(|row| row.text("result") != "ready").count().min(WORST / 2);
-    let slow = rows.iter().filter(|row| row.text("result") == "ready").take(WORST - half);
-    let chosen = rows.iter().take(half).chain(slow);
-    let row = |row: &super::table::TableRow<'_>| {
-        let name = row.text("phone");
-        let boot = files.traces.iter().rev().find(|boot| boot["phone"] == name);
+    let row = |row: &PhoneRow| {
+        let mut shown = row.cells.clone();
+        let name = &row.cells["phone"];
+        let boot = files.traces.iter().rev().find(|boot| boot["phone"] == *name);
         let lines = boot.map(|boot| super::trace::trace_text(boot, None, Words::Plain));
-        json!({
-            "name": name,
-            "model": row.text("model"),
-            "group": row.text("group"),
-            "site": row.text("site"),
-            "tftp": row.text("tftp"),
-            "result": row.text("result"),
-            "cause": row.text("cause"),
-            "boot": seconds(row.number("boot_s")),
-            "slowest": row.text("slowest_step"),
-            "slowest_s": seconds(row.number("slowest_s")),
-            "retries": row.text("retries"),
-            "trace": lines,
-        })
+        shown["name"] = name.clone();
+        shown["boot"] = seconds(row.boot_s).into();
+        shown["slowest"] = row.cells["slowest_step"].clone();
+        shown["slowest_s"] = seconds(row.slowest_s).into();
+        shown["trace"] = lines.into();
+        shown
     };
-    chosen.map(row).collect()
+    files.phones.worst().map(row).collect()
 }
 
 /// Every number of the summary that has a row and is not 0.
@@ -313,10 +289,7 @@ fn climbing(mut times: Vec<f64>) -> Vec<(f64, f64)> {
 const SHARES: [u64; 4] = [50, 90, 99, 100];
 
 fn ready(files: &RunFiles, marks: &[Mark]) -> String {
-    let column = |name: &str| -> Vec<f64> {
-        files.phones.rows().filter_map(|row| row.number(name)).collect()
-    };
-    let mut times = column("ready_s");
+    let mut times = files.phones.ready_s.clone();
     times.sort_by(f64::total_cmp);
     let total = files.summary["phones"]["total"].as_u64().unwrap_or_default();
     let reached = SHARES.into_iter().filter_map(|share| {
@@ -325,8 +298,8 @@ fn ready(files: &RunFiles, marks: &[Mark]) -> String {
     });
     let marks: Vec<Mark> = marks.iter().cloned().chain(reached).collect();
     let lines = [
-        Line { name: "ready".into(), points: climbing(column("ready_s")) },
-        Line { name: "planned".into(), points: climbing(column("planned_s")) },
+        Line { name: "ready".into(), points: climbing(times) },
+        Line { name: "planned".into(), points: climbing(files.phones.planned_s.clone()) },
     ];
     plots::lines("phones ready and planned boots over time", "phones", &lines, &marks)
 }
@@ -397,8 +370,6 @@ fn heats(files: &RunFiles) -> Vec<Value> {
 
 /// Columns of a heat map at most (choice).
 const COLUMNS: f64 = 60.0;
-/// Rows of a heat map for a factor of ten (choice).
-const ROWS: f64 = 8.0;
 
 fn cells(files: &RunFiles, tag: &str) -> Vec<plots::Cell> {
     let of = || files.latency.iter().filter(|interval| interval.tag == tag);
@@ -408,16 +379,15 @@ fn cells(files: &RunFiles, tag: &str) -> Vec<plots::Cell> {
     let mut counts: BTreeMap<(i64, i64), u64> = BTreeMap::new();
     for interval in of() {
         let column = ((interval.from_s - first) / width) as i64;
-        for &(us, count) in &interval.times {
-            let row = ((us.max(1) as f64 / 1e6).log10() * ROWS).floor() as i64;
+        for &(row, count) in &interval.rows {
             *counts.entry((column, row)).or_default() += count;
         }
     }
     let most = counts.values().copied().max().unwrap_or(1) as f64;
     let cell = |((column, row), count): ((i64, i64), u64)| {
         let left = first + column as f64 * width;
-        let low = 10_f64.powf(row as f64 / ROWS);
-        let high = 10_f64.powf((row + 1) as f64 / ROWS);
+        let low = 10_f64.powf(row as f64 / HEAT_ROWS);
+        let high = 10_f64.powf((row + 1) as f64 / HEAT_ROWS);
         ([left, left + width], [low, high], (count as f64 / most).sqrt())
     };
     counts.into_iter().map(cell).collect()

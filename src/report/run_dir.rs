@@ -1,5 +1,5 @@
 use std::fs::{self, OpenOptions};
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -207,6 +207,15 @@ impl RunDir {
         write(&self.path.join(name), text.as_bytes())
     }
 
+    /// Writes a further file of the run piece by piece, whole or not at all.
+    pub fn write_by(
+        &self,
+        name: &str,
+        fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<(), ReportError> {
+        write_by(&self.path.join(name), fill)
+    }
+
     /// Writes what was typed at the consoles of nodes and what they said: `console-NODE.log`.
     pub fn write_consoles(&self, consoles: &[(String, String)]) -> Result<(), ReportError> {
         let write =
@@ -273,13 +282,20 @@ fn make_new(out: &Path, name: &str) -> Result<PathBuf, ReportError> {
 /// Writes a whole file or leaves the old one. A file of the temporary name that is there already
 /// lends its room: nothing is given back before the new bytes are in it.
 fn write(path: &Path, bytes: &[u8]) -> Result<(), ReportError> {
+    write_by(path, |file| file.write_all(bytes))
+}
+
+fn write_by(
+    path: &Path,
+    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<(), ReportError> {
     let temporary = temporary(path);
     let written = OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(false)
         .open(&temporary)
-        .and_then(|file| exchange(file, &temporary, path, bytes));
+        .and_then(|file| exchange(file, &temporary, path, |file| fill(file)));
     written.map_err(failed(path, "be written"))
 }
 

@@ -6,7 +6,7 @@ use hdrhistogram::serialization::Deserializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 use serde_json::Value;
 
-use super::phones_csv::{PHONE_COLUMNS, PHONES_NEEDED};
+use super::phone_rows::PhoneRows;
 use super::table::Table;
 use super::timeline::TIMELINE_COLUMNS;
 
@@ -18,7 +18,7 @@ pub struct RunFiles {
     /// `summary.json`.
     pub summary: Value,
     /// `phones.csv`.
-    pub phones: Table,
+    pub phones: PhoneRows,
     /// `timeline.csv`.
     pub timeline: Table,
     /// `latency.hlog`.
@@ -40,8 +40,17 @@ pub struct Interval {
     pub tag: String,
     /// Seconds from the start of the run.
     pub from_s: f64,
-    /// Microseconds and how often, rising: most intervals have few of the values there are.
-    pub times: Vec<(u64, u64)>,
+    /// How many times fall into each row of a heat map ([`heat_row`]), rising: the times themselves
+    /// would be a gigabyte of a large run.
+    pub rows: Vec<(i64, u64)>,
+}
+
+/// Rows of a heat map for a factor of ten (choice).
+pub(super) const HEAT_ROWS: f64 = 8.0;
+
+/// The row of a heat map in which so many microseconds are; row 0 begins with a second.
+fn heat_row(us: u64) -> i64 {
+    ((us.max(1) as f64 / 1e6).log10() * HEAT_ROWS).floor() as i64
 }
 
 /// A file of a run directory that cannot be used.
@@ -72,13 +81,13 @@ impl RunFiles {
             |name: &str, needed: &[&str]| Table::parse(&text(name)?, needed).map_err(failed(name));
         let lines = text("trace.jsonl")?;
         let traces = lines.lines().map(serde_json::from_str).collect::<Result<_, _>>();
-        let latency = intervals(&text("latency.hlog")?).map_err(failed("latency.hlog"))?;
+        let (latency, times) = intervals(&text("latency.hlog")?).map_err(failed("latency.hlog"))?;
         Ok(RunFiles {
             manifest: json("run.json")?,
             summary: json("summary.json")?,
-            phones: table("phones.csv", &PHONE_COLUMNS[..PHONES_NEEDED])?,
+            phones: PhoneRows::read(&run.join("phones.csv")).map_err(failed("phones.csv"))?,
             timeline: table("timeline.csv", &TIMELINE_COLUMNS)?,
-            times: added_up(&latency),
+            times,
             latency,
             traces: traces.map_err(|error| failed("trace.jsonl")(error.to_string()))?,
             scenario: text("scenario.toml")?,
@@ -92,9 +101,13 @@ impl RunFiles {
     }
 }
 
-fn intervals(log: &str) -> Result<Vec<Interval>, String> {
+/// All times with a tag, in the order of the log.
+type Times = Vec<(String, Histogram<u64>)>;
+
+/// The intervals of a log, and what all of each tag have together.
+fn intervals(log: &str) -> Result<(Vec<Interval>, Times), String> {
     use base64ct::{Base64, Encoding};
-    let mut all = Vec::new();
+    let (mut all, mut times) = (Vec::new(), Times::new());
     let mut reader = Deserializer::new();
     for entry in IntervalLogIterator::new(log.as_bytes()) {
         let LogEntry::Interval(interval) = entry.map_err(|error| format!("{error:?}"))? else {
@@ -104,26 +117,28 @@ fn intervals(log: &str) -> Result<Vec<Interval>, String> {
         let bytes = Base64::decode_vec(encoded).map_err(|error| error.to_string())?;
         let one: Histogram<u64> =
             reader.deserialize(&mut &bytes[..]).map_err(|error| error.to_string())?;
-        let recorded = one.iter_recorded();
-        all.push(Interval {
-            tag: interval.tag().map(|tag| tag.as_str().to_owned()).unwrap_or_default(),
-            from_s: interval.start_timestamp().as_secs_f64(),
-            times: recorded.map(|at| (at.value_iterated_to(), at.count_at_value())).collect(),
-        });
+        let tag = interval.tag().map(|tag| tag.as_str().to_owned()).unwrap_or_default();
+        let sum = sum_of(&mut times, &tag);
+        let mut rows: Vec<(i64, u64)> = Vec::new();
+        for at in one.iter_recorded() {
+            let (us, count) = (at.value_iterated_to(), at.count_at_value());
+            sum.saturating_record_n(us, count);
+            match rows.last_mut() {
+                Some((row, counted)) if *row == heat_row(us) => *counted += count,
+                _ => rows.push((heat_row(us), count)),
+            }
+        }
+        all.push(Interval { tag, from_s: interval.start_timestamp().as_secs_f64(), rows });
     }
-    Ok(all)
+    Ok((all, times))
 }
 
-/// What all intervals of each tag have together.
-fn added_up(intervals: &[Interval]) -> Vec<(String, Histogram<u64>)> {
-    let mut all: Vec<(String, Histogram<u64>)> = Vec::new();
-    for Interval { tag, times, .. } in intervals {
-        let at = all.iter().position(|(name, _)| name == tag).unwrap_or_else(|| {
-            let bounds = Histogram::new_with_bounds(1, 3_600_000_000, 3);
-            all.push((tag.clone(), bounds.expect("the bounds are valid")));
-            all.len() - 1
-        });
-        times.iter().for_each(|&(value, count)| all[at].1.saturating_record_n(value, count));
-    }
-    all
+/// The times with a tag, which are none at first.
+fn sum_of<'a>(times: &'a mut Times, tag: &str) -> &'a mut Histogram<u64> {
+    let at = times.iter().position(|(name, _)| name == tag).unwrap_or_else(|| {
+        let bounds = Histogram::new_with_bounds(1, 3_600_000_000, 3);
+        times.push((tag.to_owned(), bounds.expect("the bounds are valid")));
+        times.len() - 1
+    });
+    &mut times[at].1
 }

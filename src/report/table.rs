@@ -1,37 +1,87 @@
 //! Tables of a run as CSV (RFC 4180), and back.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
 
 /// A table whose first row names its columns.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Table {
-    columns: BTreeMap<String, usize>,
+    columns: Columns,
     rows: Vec<csv::StringRecord>,
 }
+
+/// The places of columns by their names.
+type Columns = BTreeMap<String, usize>;
 
 /// A row of a table.
 #[derive(Clone, Copy, Debug)]
 pub struct TableRow<'a> {
-    table: &'a Table,
+    columns: &'a Columns,
     record: &'a csv::StringRecord,
 }
 
-/// Writes rows of cells.
+/// Writes rows of cells as a text.
 pub(super) fn to_csv<R, C>(head: &[&str], rows: R) -> String
 where
     R: IntoIterator<Item = C>,
     C: IntoIterator<Item = String>,
 {
-    let mut writer =
-        csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
-    writer.write_record(head).expect("memory takes it");
-    for row in rows {
-        let cells: Vec<String> = row.into_iter().collect();
-        writer.write_record(&cells).expect("each row has the columns of the first one");
-    }
-    let bytes = writer.into_inner().expect("memory takes it");
+    let mut bytes = Vec::new();
+    let rows = rows.into_iter().map(|row| row.into_iter().map(Cow::Owned));
+    write_csv(&mut bytes, head, rows).expect("memory takes it");
     String::from_utf8(bytes).expect("cells are text")
 }
+
+/// Writes rows of cells one after the other; each has the columns of the head.
+///
+/// # Errors
+/// What `out` said.
+pub(super) fn write_csv<'a, R, C>(out: impl Write, head: &[&str], rows: R) -> io::Result<()>
+where
+    R: IntoIterator<Item = C>,
+    C: IntoIterator<Item = Cow<'a, str>>,
+{
+    let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(out);
+    writer.write_record(head)?;
+    for row in rows {
+        for cell in row {
+            writer.write_field(cell.as_bytes())?;
+        }
+        writer.write_record(None::<&[u8]>)?;
+    }
+    writer.flush()
+}
+
+/// Reads a table that has these columns, and maybe more, one row after the other, and gives each to
+/// `take`.
+///
+/// # Errors
+/// Where it is none, in words.
+pub(super) fn each_row(
+    text: impl Read,
+    needed: &[&str],
+    mut take: impl FnMut(TableRow<'_>),
+) -> Result<(), String> {
+    let mut reader = csv::Reader::from_reader(text);
+    let columns = columns(&mut reader, needed)?;
+    let mut record = csv::StringRecord::new();
+    while reader.read_record(&mut record).map_err(|error| error.to_string())? {
+        take(TableRow { columns: &columns, record: &record });
+    }
+    Ok(())
+}
+
+fn columns(reader: &mut csv::Reader<impl Read>, needed: &[&str]) -> Result<Columns, String> {
+    let head = reader.headers().map_err(|error| error.to_string())?;
+    if let Some(lacks) = needed.iter().find(|name| head.iter().all(|cell| cell != **name)) {
+        return Err(format!("it has no column {lacks}"));
+    }
+    Ok(head.iter().enumerate().map(|(at, name)| (name.to_owned(), at)).collect())
+}
+
+/// What is said of a table whose last row is not whole.
+pub(super) const BREAKS_OFF: &str = "it breaks off within a row";
 
 impl Table {
     /// Reads a table that has these columns, and maybe more.
@@ -40,28 +90,24 @@ impl Table {
     /// Where it is none, or has been cut off, in words.
     pub fn parse(text: &str, needed: &[&str]) -> Result<Table, String> {
         let mut reader = csv::Reader::from_reader(text.as_bytes());
-        let head = reader.headers().map_err(|error| error.to_string())?;
-        if let Some(lacks) = needed.iter().find(|name| head.iter().all(|cell| cell != **name)) {
-            return Err(format!("it has no column {lacks}"));
-        }
+        let columns = columns(&mut reader, needed)?;
         if !text.ends_with('\n') {
-            return Err("it breaks off within a row".to_owned());
+            return Err(BREAKS_OFF.to_owned());
         }
-        let columns = head.iter().enumerate().map(|(at, name)| (name.to_owned(), at)).collect();
         let rows = reader.into_records().collect::<Result<_, _>>();
         Ok(Table { columns, rows: rows.map_err(|error| error.to_string())? })
     }
 
     /// The rows in their order.
     pub fn rows(&self) -> impl Iterator<Item = TableRow<'_>> {
-        self.rows.iter().map(|record| TableRow { table: self, record })
+        self.rows.iter().map(|record| TableRow { columns: &self.columns, record })
     }
 }
 
 impl<'a> TableRow<'a> {
     /// What stands in a column; empty if there is no such column.
     pub fn text(self, column: &str) -> &'a str {
-        let at = self.table.columns.get(column);
+        let at = self.columns.get(column);
         at.and_then(|&at| self.record.get(at)).unwrap_or_default()
     }
 

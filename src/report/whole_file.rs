@@ -1,5 +1,5 @@
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Seek, Write};
 use std::path::{Path, PathBuf};
 
 /// Writes a file that somebody has named, whole or not at all: beside it under another name, which
@@ -30,7 +30,7 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
         let _ = fs::remove_file(&temporary);
         return Err(error);
     }
-    exchange(file, &temporary, &place, bytes)
+    exchange(file, &temporary, &place, |file| file.write_all(bytes))
 }
 
 fn is_forbidden(error: &io::Error) -> bool {
@@ -40,14 +40,15 @@ fn is_forbidden(error: &io::Error) -> bool {
 /// Fills `file`, which is called `temporary`, and gives it the name `path`; removes it if that
 /// fails. Room that it has already is given back only when the bytes are in it.
 pub(super) fn exchange(
-    mut file: File,
+    file: File,
     temporary: &Path,
     path: &Path,
-    bytes: &[u8],
+    write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
 ) -> io::Result<()> {
-    let written = file
-        .write_all(bytes)
-        .and_then(|()| file.set_len(bytes.len() as u64))
+    let mut file = BufWriter::new(file);
+    let written = write(&mut file)
+        .and_then(|()| file.stream_position())
+        .and_then(|end| file.get_ref().set_len(end))
         .and_then(|()| fs::rename(temporary, path));
     written.inspect_err(|_| {
         // Its room is worth more than a part of a file.
@@ -119,7 +120,7 @@ mod tests {
         // Open for reading only, as a disk that refuses: no byte gets in.
         fs::write(&temporary, "").unwrap();
         let refuses = File::open(&temporary).unwrap();
-        exchange(refuses, &temporary, &path, b"new").unwrap_err();
+        exchange(refuses, &temporary, &path, |file| file.write_all(b"new")).unwrap_err();
         assert_eq!(fs::read(&path).unwrap(), b"former");
         assert_eq!(files(folder.path()), 1);
         write_whole(folder.path(), b"a folder").unwrap_err();

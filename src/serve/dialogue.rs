@@ -34,6 +34,8 @@ enum Next {
 }
 
 impl Face for DialogueFace {
+    const HEARS_FIRST: bool = false;
+
     fn tls(&self) -> Option<&TlsAcceptor> {
         self.tls.as_ref()
     }

@@ -43,6 +43,8 @@ pub(super) struct HttpFace {
 }
 
 impl Face for HttpFace {
+    const HEARS_FIRST: bool = true;
+
     fn tls(&self) -> Option<&TlsAcceptor> {
         self.tls.as_ref()
     }

@@ -33,6 +33,9 @@ const SEEN_OFF_AFTER: Duration = Duration::from_secs(1);
 
 /// What a port shows to who connects: exchanged as a whole at every start of its service.
 pub(super) trait Face: Clone + Send + Sync + 'static {
+    /// Whether peers have the first word on every connection.
+    const HEARS_FIRST: bool;
+
     /// How it proves its identity, if it speaks TLS.
     fn tls(&self) -> Option<&TlsAcceptor>;
 
@@ -113,6 +116,12 @@ impl<F: Face> Listener<F> {
         };
         let _inside = runtime.enter();
         let socket = socket
+            .inspect(|socket| {
+                if F::HEARS_FIRST && face.tls().is_none() {
+                    // A host that cannot costs a wake-up more.
+                    let _ = listen::defer(socket);
+                }
+            })
             .and_then(TcpListener::from_std)
             .map_err(|cause| ServeError::Bind(self.place.error(cause)))?;
         let face = Arc::new(RwLock::new(face));
@@ -147,8 +156,8 @@ async fn accept_loop<F: Face>(
             _ = &mut stopped => break,
             Some(_) = connections.join_next() => {}
             accepted = socket.accept() => {
-                let stream = match accepted {
-                    Ok((stream, _)) => stream,
+                let (stream, address) = match accepted {
+                    Ok(accepted) => accepted,
                     Err(error) => {
                         bump(&hall.counters.accept_failed);
                         if lack_of(&error).is_some() {
@@ -161,7 +170,15 @@ async fn accept_loop<F: Face>(
                 if let Some(place) = hall.admit(&mut lobby).await {
                     let open = Open::new(Arc::clone(&hall), place);
                     let shaken = Arc::clone(&open.shaken);
-                    lobby.enter(connections.spawn(open.serve(stream, Arc::clone(&face))), shaken);
+                    let shown = Arc::clone(&face);
+                    let face = shown.read().unwrap_or_else(PoisonError::into_inner).clone();
+                    let peer = Peer { address: Some(address.ip()), certificate: None };
+                    // Two kinds of tasks: one for both would be as large as a TLS session.
+                    let task = match face.tls().cloned() {
+                        Some(tls) => connections.spawn(open.shake(tls, stream, face, shown, peer)),
+                        None => connections.spawn(open.talk(stream, face, shown, peer)),
+                    };
+                    lobby.enter(task, shaken);
                 }
             }
         }
@@ -247,17 +264,21 @@ impl Open {
         Open { hall, _place: place, shaken: Arc::default() }
     }
 
-    async fn serve<F: Face>(self, stream: TcpStream, shown: Shown<F>) {
-        // Without it answers may wait for acknowledgements; a socket that refuses works as well.
-        let _ = stream.set_nodelay(true);
-        let address = stream.peer_addr().ok().map(|peer| peer.ip());
-        let mut peer = Peer { address, certificate: None };
-        let face = shown.read().unwrap_or_else(PoisonError::into_inner).clone();
+    async fn talk<F: Face>(self, stream: TcpStream, face: F, shown: Shown<F>, peer: Peer) {
+        self.shaken.store(true, Ordering::Relaxed);
+        face.talk(shown, Arc::clone(&self.hall), stream, peer).await;
+    }
+
+    /// Shakes hands first.
+    async fn shake<F: Face>(
+        self,
+        tls: TlsAcceptor,
+        stream: TcpStream,
+        face: F,
+        shown: Shown<F>,
+        mut peer: Peer,
+    ) {
         let hall = Arc::clone(&self.hall);
-        let Some(tls) = face.tls() else {
-            self.shaken.store(true, Ordering::Relaxed);
-            return face.talk(shown, hall, stream, peer).await;
-        };
         let counters = &hall.counters;
         let accepting = tls.accept(stream).into_fallible();
         match timeout(hall.handshake_deadline, accepting).await {

@@ -355,7 +355,21 @@ impl Pass<'_> {
         let Line { peer, socket } = transmit.line;
         let socket = &self.sockets.transfer[usize::from(socket)];
         let counters = &self.parts.counters;
-        self.uploads.write(transmit, self.out, |bytes| send_to(socket, bytes, peer, counters));
+        self.uploads.write(transmit, self.out, |bytes, length| {
+            if bytes.len() <= length {
+                return send_to(socket, bytes, peer, counters);
+            }
+            match listen::send_together(socket, bytes, length, peer) {
+                Ok(()) => {
+                    add(&counters.datagrams_out, bytes.len().div_ceil(length) as u64);
+                    add(&counters.bytes_out, bytes.len() as u64);
+                }
+                // The way to the client is too narrow for one, or the host does not cut.
+                Err(_) => {
+                    bytes.chunks(length).for_each(|bytes| send_to(socket, bytes, peer, counters));
+                }
+            }
+        });
     }
 
     fn show_counts(&self) {

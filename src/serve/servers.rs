@@ -197,14 +197,14 @@ impl Servers {
             };
             pumps.insert(node, spawn_pump(parts, socket, sender, counters)?);
         }
-        let files = |kind: ThreadKind, sockets| {
+        let files = |kind: ThreadKind, sockets, threads| {
             let hall = settings.hall(settings.http_connections_max, 0);
-            Side::new(kind.name(), sockets, hall, settings.http_threads)
+            Side::new(kind.name(), sockets, hall, threads)
         };
         let [plain, secure] = web;
         let pages = |sockets| {
             let hall = settings.hall(settings.http_connections_max, 0);
-            Side::new(ThreadKind::ServeTomcat.name(), sockets, hall, settings.http_threads)
+            Side::new(ThreadKind::ServeTomcat.name(), sockets, hall, settings.https_threads)
         };
         let side_of = |(dialogue, sockets): (Dialogue, _)| {
             let questions = dialogue.rules().questions.len();
@@ -215,8 +215,8 @@ impl Servers {
         };
         Ok(Servers {
             pumps,
-            http: files(ThreadKind::ServeHttp, http)?,
-            https: files(ThreadKind::ServeHttps, https)?,
+            http: files(ThreadKind::ServeHttp, http, settings.http_threads)?,
+            https: files(ThreadKind::ServeHttps, https, settings.https_threads)?,
             web: [pages(plain)?, pages(secure)?],
             dialogues: dialogues.into_iter().map(side_of).collect::<Result<_, ServeError>>()?,
             signing,

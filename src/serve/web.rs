@@ -28,6 +28,8 @@ pub(super) struct WebFace {
 const XML: &str = "text/xml; charset=utf-8";
 
 impl Face for WebFace {
+    const HEARS_FIRST: bool = true;
+
     fn tls(&self) -> Option<&TlsAcceptor> {
         self.tls.as_ref()
     }

@@ -121,8 +121,8 @@ impl Server {
     fn send(&mut self, transmit: Option<Transmit>) {
         let Some(transmit) = transmit else { return };
         let (sent, mut out) = (&mut self.sent, Vec::new());
-        self.uploads.write(transmit, &mut out, |bytes| {
-            sent.push((transmit.line, bytes.to_vec()));
+        self.uploads.write(transmit, &mut out, |bytes, length| {
+            sent.extend(bytes.chunks(length).map(|bytes| (transmit.line, bytes.to_vec())));
         });
     }
 

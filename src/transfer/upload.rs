@@ -29,6 +29,9 @@ impl<B: AsRef<[u8]>> Content for B {
     }
 }
 
+/// Bytes before those of the file in a datagram: opcode and number of the block.
+const BLOCK_HEADER: usize = 4;
+
 /// What a server allows and how patient it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UploadLimits {
@@ -203,11 +206,21 @@ impl<C: Content> Upload<C> {
 
     /// Writes block `number` (from 1) into `out`.
     pub fn write_block(&self, number: u64, out: &mut Vec<u8>) {
+        out.clear();
+        self.append_block(number, out);
+    }
+
+    /// Bytes of a datagram with a whole block.
+    pub(super) fn datagram_length(&self) -> usize {
+        BLOCK_HEADER + usize::from(self.block_size)
+    }
+
+    /// Appends block `number` (from 1) to `out`.
+    pub(super) fn append_block(&self, number: u64, out: &mut Vec<u8>) {
         let size = usize::from(self.block_size);
         let start = ((number - 1) as usize * size).min(self.length);
         let end = (start + size).min(self.length);
         let [high, low] = (number as u16).to_be_bytes();
-        out.clear();
         out.extend_from_slice(&[0, 3, high, low]);
         self.content.copy(start..end, out);
     }

@@ -21,6 +21,11 @@ const BEGUN_AGAIN: Span = Span::from_millis(250);
 /// Requests that wait for evidence at the same time; beyond that they count as new.
 const DOUBTS_MAX: usize = 4_096;
 
+/// Bytes of datagrams that a host takes in one go: what a datagram may carry.
+const TOGETHER_BYTES: usize = 65_507;
+/// Datagrams that a host takes in one go (`UDP_MAX_SEGMENTS` of Linux 4.18).
+const TOGETHER_MAX: usize = 64;
+
 /// All transfers of one TFTP server, without I/O: who is served, who waits, who gives way.
 ///
 /// The driver owns one socket for requests and [`TRANSFER_SOCKETS`] for transfers, and finds the
@@ -392,9 +397,9 @@ impl<F: Content, P> Uploads<F, P> {
         }
     }
 
-    /// Writes the datagrams of a transmission into `out`, one after the other, and gives each of
-    /// them to `send`.
-    pub fn write(&self, transmit: Transmit, out: &mut Vec<u8>, mut send: impl FnMut(&[u8])) {
+    /// Writes the datagrams of a transmission into `out` and gives them to `send`: those of a window
+    /// together, with the length of each but the last, which may be shorter.
+    pub fn write(&self, transmit: Transmit, out: &mut Vec<u8>, mut send: impl FnMut(&[u8], usize)) {
         let upload = || match self.table.get(transmit.line) {
             Some(Transfer { state: State::Sending(upload), .. }) => Some(upload),
             _ => None,
@@ -402,19 +407,24 @@ impl<F: Content, P> Uploads<F, P> {
         match transmit.words {
             Words::Error(code, message) => {
                 Packet::Error { code, message: message.as_bytes() }.encode(out);
-                send(out);
+                send(out, out.len());
             }
             Words::Reply(Reply::Oack) => {
                 if let Some(upload) = upload() {
                     upload.write_oack(out);
-                    send(out);
+                    send(out, out.len());
                 }
             }
             Words::Reply(Reply::Blocks { first, count }) => {
                 let Some(upload) = upload() else { return };
-                for number in first..first + u64::from(count) {
-                    upload.write_block(number, out);
-                    send(out);
+                let length = upload.datagram_length();
+                let most = (TOGETHER_BYTES / length).clamp(1, TOGETHER_MAX);
+                let numbers: std::ops::Range<u64> = first..first + u64::from(count);
+                for begin in numbers.clone().step_by(most) {
+                    out.clear();
+                    let end = numbers.end.min(begin + most as u64);
+                    (begin..end).for_each(|number| upload.append_block(number, out));
+                    send(out, length);
                 }
             }
             Words::Reply(Reply::Nothing | Reply::Done | Reply::Dropped) => {}

@@ -7,9 +7,9 @@
 use std::path::Path;
 
 use rayon::prelude::*;
-use resetstorm::advice::{End, Lint, Prediction};
+use resetstorm::advice::{End, Lint, Lost, Prediction};
 use resetstorm::base::{PhoneId, Stop};
-use resetstorm::measure::known_paths;
+use resetstorm::measure::{PhoneRecord, Registration, known_paths};
 use resetstorm::phone::Outcome;
 use resetstorm::scenario::{Plan, load, to_toml};
 use resetstorm::sim::{SimOptions, World};
@@ -20,28 +20,31 @@ const PLANS: u64 = if cfg!(debug_assertions) { 40 } else { 150 };
 /// What became of each phone of the whole fleet.
 fn played(plan: &Plan) -> Vec<End> {
     let run = World::new(plan, SimOptions::default()).run();
-    let end = |outcome: Option<Outcome>| match outcome {
-        Some(Outcome::Ready) => End::Ready,
-        Some(Outcome::Stuck) => End::Stuck,
-        Some(Outcome::Failed(why)) => End::Failed(why),
-        None => End::Untouched,
+    let end = |record: &PhoneRecord| match (record.outcome, record.registration) {
+        (Some(Outcome::Ready), Registration::Not(why)) => End::Unregistered(why),
+        (Some(Outcome::Ready), _) => End::Ready,
+        (Some(Outcome::Stuck), _) => End::Stuck,
+        (Some(Outcome::Failed(why)), _) => End::Failed(why),
+        (None, _) => End::Untouched,
     };
-    run.ledger.phones().iter().map(|record| end(record.outcome)).collect()
+    run.ledger.phones().iter().map(end).collect()
 }
 
-/// Without the reasons of failures: `ready`, `stuck`, `failed` or `-`.
+/// Without the reasons: `ready`, `stuck`, `failed`, `unregistered` or `-`.
 fn word(end: End) -> &'static str {
     match end {
         End::Ready => "ready",
         End::Stuck => "stuck",
         End::Failed(_) => "failed",
+        End::Unregistered(_) => "unregistered",
         End::Untouched => "-",
     }
 }
 
-fn lost(ends: &[End]) -> (u64, u64) {
+fn lost(ends: &[End]) -> Lost {
     let count = |name: &str| ends.iter().filter(|&&end| word(end) == name).count() as u64;
-    (count("stuck"), count("failed"))
+    let [stuck, failed, unregistered] = ["stuck", "failed", "unregistered"].map(count);
+    Lost { stuck, failed, unregistered }
 }
 
 /// What was looked at.
@@ -67,17 +70,17 @@ fn look(seed: u64) -> Result<Seen, String> {
     }
     let lint = Lint::of(&plan, &Stop::default()).expect("nobody stops it");
     let was = lost(&ends);
-    if (lint.lost.stuck, lint.lost.failed) != was || lint.is_safe != (was == (0, 0)) {
+    if lint.lost != was || lint.is_safe != was.is_nobody() {
         return told(format!("{was:?} are lost, and the linter says {lint:?}"));
     }
     let stranded: u64 = lint.stranded.iter().map(|row| row.phones).sum();
-    if stranded != was.0 + was.1 {
+    if stranded != was.stuck + was.failed + was.unregistered {
         return told(format!("{stranded} of {was:?} are told by kind"));
     }
     if let Some(safer) = &lint.safer {
         let is = lost(&played(&safer.plan));
-        if is > was || is != (safer.lost.stuck, safer.lost.failed) {
-            let said = (safer.lost.stuck, safer.lost.failed);
+        if is > was || is != safer.lost {
+            let said = safer.lost;
             return told(format!("{}: {is:?} are lost, said {said:?}, was {was:?}", safer.how));
         }
         // Nothing that changes anything is left out.

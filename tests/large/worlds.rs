@@ -521,7 +521,13 @@ pub fn plan_scenario(seed: u64) -> String {
         .unwrap();
     }
     write_groups(&mut out, &mut dice, &shape);
-    if dice.chance(20) {
+    let (registers, has_tls) = (dice.chance(30), mixed && dice.chance(70));
+    if registers && has_tls {
+        out.push_str(
+            "[[cluster.phone-security-profile]]\nname = \"tls\"\nshare = 0.5\n\
+             device-security-mode = \"encrypted\"\n",
+        );
+    } else if dice.chance(20) {
         out.push_str(
             "[[cluster.phone-security-profile]]\nname = \"open\"\nshare = 0.5\n\
              [[cluster.phone-security-profile]]\nname = \"closed\"\nshare = 0.5\n\
@@ -529,6 +535,9 @@ pub fn plan_scenario(seed: u64) -> String {
         );
     }
     write_planned_fleet(&mut out, &mut dice, &shape);
+    if registers {
+        out.push_str("[registration]\n");
+    }
     let names = (0..shape.nodes()).map(|node| vec![format!("n{node}")]).collect();
     Planner { dice: &mut dice, shape: &shape, names, mixed, under_way: false }.write(&mut out);
     if dice.chance(15) {

@@ -189,6 +189,36 @@ fn what_capf_says_to_phones_is_told_and_only_lscs_count() {
 }
 
 #[test]
+fn the_knee_of_a_registrar_is_found_by_phones_that_register_in_turns() {
+    let _turn = turn();
+    let limit = Limit::Workers { count: 2, service: Duration::from_millis(16) };
+    finds_in_three_runs(&Planted::sip(Behaviour::limited(limit), 500), 125.0);
+}
+
+#[test]
+fn what_a_registrar_says_to_phones_is_told_and_only_registrations_count() {
+    let _turn = turn();
+    let quick = ["--hold", "1s", "--warm-up", "100ms", "--percentile", "90%"];
+    let server = Planted::sip(Behaviour::limited(Limit::Rate { per_s: 60.0 }), 500);
+    let flags = [&quick[..], &["--rate", "240", "--guard-errors", "95%"]].concat();
+    let run = measure(&server, &flags);
+    let capacity = &run.summary()["capacity"];
+    assert_eq!(capacity["steps"][0]["verdict"], "broken", "{}", run.text());
+    assert!(capacity["steps"][0]["errors"]["retry later"].as_u64() > Some(50), "{capacity:#}");
+    assert_eq!(capacity["unit"], "registrations/s");
+    assert!(run.summary()["load"]["sip"].is_string(), "{}", run.text());
+    // One of fifty phones is refused.
+    let wrong = Behaviour { wrong: Some((4, 50)), ..Behaviour::default() };
+    let flags = [&quick[..], &["--rate", "60", "--errors", "10%"]].concat();
+    let run = measure(&Planted::sip(wrong, 500), &flags);
+    let step = &run.summary()["capacity"]["steps"][0];
+    assert!(step["errors"]["turned away"].as_u64() >= Some(1), "{}", run.text());
+    // Of a list whose phones nobody knows, none is loaded.
+    let run = measure(&Planted::sip(Behaviour::default(), 0), &quick);
+    assert_ne!(run.code(), Some(0), "{}", run.text());
+}
+
+#[test]
 fn a_list_that_runs_out_in_a_warm_up_or_a_search_is_no_limit_of_capf() {
     let _turn = turn();
     // The guard stops the level before any start counts.
@@ -376,8 +406,12 @@ fn words_of_the_command_line_that_cannot_be_are_refused_in_plain_words() {
         (&["--tftp", "http://127.0.0.1", "--mix", "unknown"], "an address of http"),
         (&["--tftp", "127.0.0.1:9", "--mix", "unknown", "--rate", "-5"], "more than 0"),
         (&["--capf", "127.0.0.1:9"], "--devices"),
+        (&["--sip", "127.0.0.1:9"], "--devices"),
         (&["--tftp", "127.0.0.1:9", "--key-time", "1s", "--mix", "unknown"], "--capf"),
-        (&["--tftp", "127.0.0.1:9", "--insecure", "--mix", "unknown"], "give --tvs or --capf"),
+        (
+            &["--tftp", "127.0.0.1:9", "--insecure", "--mix", "unknown"],
+            "give --tvs, --capf or --sips",
+        ),
     ] {
         let (code, text) = run(flags);
         assert_eq!(code, Some(2), "{text}");

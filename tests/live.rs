@@ -1,5 +1,6 @@
 //! Every shipped scenario on real loopback sockets, with ports from the operating system.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 
@@ -600,6 +601,74 @@ async fn a_target_whose_first_address_is_dead_is_asked_at_its_second() {
     assert_eq!((tftp.failovers, tftp.errors, tftp.transfers), (30, 30, 60));
 }
 
+/// A registrar that registers whoever asks; what it has heard goes to `heard`.
+async fn registrar(
+    listener: tokio::net::TcpListener,
+    heard: tokio::sync::mpsc::UnboundedSender<String>,
+) {
+    use resetstorm::wire::sip::{Contact, PONG, Registered, SipMessage};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    loop {
+        let (mut stream, from) = listener.accept().await.unwrap();
+        let heard = heard.clone();
+        tokio::spawn(async move {
+            let (mut message, mut piece) = (Vec::new(), [0; 2_048]);
+            while let Ok(read @ 1..) = stream.read(&mut piece).await {
+                message.extend_from_slice(&piece[..read]);
+                if !message.ends_with(b"\r\n\r\n") {
+                    continue;
+                }
+                let answer = if message.len() == 4 {
+                    PONG.to_vec()
+                } else {
+                    let request = SipMessage::parse(&message).unwrap();
+                    let _ = heard.send(Contact::of(&request).unwrap().device);
+                    Registered::Ok { expires_s: 60 }.encode(&request, Some(from.ip()))
+                };
+                message.clear();
+                let _ = stream.write_all(&answer).await;
+            }
+        });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_registrar_that_is_a_target_stands_for_every_callmanager() {
+    let overrides = ["fleet.phones=30", "event=[]", "slo=[]", "registration.enabled=false"];
+    let served = plan("registration-storm.toml", &overrides);
+    let (bound, port) = tokio::sync::oneshot::channel();
+    let (told, _telling) = tokio::sync::mpsc::unbounded_channel();
+    let (_operator, commands) = tokio::sync::mpsc::channel(1);
+    let mut watching = Watching { port: Some(bound), told };
+    let options = LiveOptions::default();
+    let listener = tokio::net::TcpListener::bind("127.0.0.9:0").await.unwrap();
+    let sip = listener.local_addr().unwrap();
+    let (heard, mut hears) = tokio::sync::mpsc::unbounded_channel();
+    let registrar = tokio::spawn(registrar(listener, heard));
+    let phones = async {
+        let port = port.await.unwrap();
+        let target = format!("target={{tftp='127.0.0.1:{port}', sip='{sip}'}}");
+        let overrides = ["fleet.phones=30", "fleet.arrival.within=1s", "slo=[]", &target];
+        let aimed = plan("registration-storm.toml", &overrides);
+        run_with(&aimed, &LiveOptions::default()).await.0
+    };
+    let summary = tokio::select! {
+        served = live::serve(&served, &options, commands, &mut watching) => {
+            panic!("nobody ends it: {served:?}")
+        }
+        summary = phones => summary,
+    };
+    registrar.abort();
+    let counts = &summary.registration.counts;
+    assert_eq!((summary.phones.registered, counts.accepted), (30, 30), "{:#}", summary.to_json());
+    assert_eq!((counts.unanswered, counts.by_later, counts.lost), (0, 0, 0), "{counts:?}");
+    let mut devices: Vec<String> = std::iter::from_fn(|| hears.try_recv().ok()).collect();
+    assert_eq!(devices.len(), 60, "with those of the power-on");
+    devices.sort();
+    devices.dedup();
+    assert_eq!(devices.len(), 30);
+}
+
 /// A server of one node whose TVS presents a certificate of its own, and a list that holds it.
 async fn tvs_server(seed: u64) -> (Servers, SocketAddr, TrustLists, Vec<u8>) {
     let plan = plan("callmanager-regen.toml", &["fleet.phones=2"]);
@@ -642,7 +711,7 @@ async fn a_phone_refuses_a_server_that_its_neighbour_has_just_accepted() {
         Clock::start(),
         4,
         Span::from_secs(10),
-        None,
+        BTreeMap::new(),
         Vec::new(),
         std::sync::Arc::default(),
     );
@@ -676,7 +745,7 @@ async fn a_session_that_the_server_has_ended_is_opened_anew_and_no_question_fail
     let (servers, server, lists, request) = tvs_server(3).await;
     let (clock, patience) = (Clock::start(), Span::from_secs(10));
     let hosts = std::sync::Arc::default();
-    let client = DialogueClient::new(clock, 1, patience, None, Vec::new(), hosts);
+    let client = DialogueClient::new(clock, 1, patience, BTreeMap::new(), Vec::new(), hosts);
     let (sender, mut results) = tokio::sync::mpsc::unbounded_channel();
     let mut kept = None;
     for question in 1..=40 {
@@ -775,7 +844,7 @@ async fn a_copied_certificate_without_its_key_is_no_identity() {
             Clock::start(),
             1,
             Span::from_secs(10),
-            None,
+            BTreeMap::new(),
             Vec::new(),
             std::sync::Arc::default(),
         );

@@ -11,6 +11,7 @@ pub(super) fn fault_of_tls(fault: &TlsFault) -> LoadFault {
         TlsFault::Refused => LoadFault::OtherServer,
         TlsFault::Broken(error) => fault_of(error),
         TlsFault::Malformed => LoadFault::Protocol,
+        TlsFault::TurnedAway => LoadFault::TurnedAway,
     }
 }
 

@@ -1,4 +1,4 @@
-//! Capacity: what a TFTP, HTTP or TVS server or CAPF carries, ours or anybody's.
+//! Capacity: what a TFTP, HTTP or TVS server, CAPF or a registrar carries, ours or anybody's.
 //!
 //! Open model: starts are planned before they happen and never wait for the server. Knows requests
 //! and their right answers, no rule of a phone or a cluster. Imported by `cli` only.
@@ -12,6 +12,7 @@ mod guard;
 mod learn;
 mod pace;
 mod plan;
+mod register;
 mod run;
 mod schedule;
 mod search;
@@ -27,6 +28,7 @@ pub use enrol::CapfTarget;
 pub use guard::{Guard, GuardLimits, Sample};
 pub use pace::Pace;
 pub use plan::{CapacityError, CapacityPlan, MetricsPlan, Task, TrustCheck};
+pub use register::SipTarget;
 pub use run::{CapacityObserver, Measured, run};
 pub use schedule::{Arrival, Offer, Shape, Starts};
 pub use search::{Found, Next, Search, SearchPlan};

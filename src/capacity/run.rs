@@ -130,12 +130,13 @@ fn fit_places(plan: &CapacityPlan) -> (usize, Vec<String>) {
             places = room;
         }
     };
-    let tftp = target.tftp.filter(|server| target.first_source(*server).is_none());
-    if tftp.is_some() {
+    let shared = target.tftp.filter(|server| target.first_source(*server).is_none());
+    if shared.is_some() {
         let room = (SHARED_SOCKETS_MAX - PROBES) * plan.workers as usize;
         bound(room, "each transfer has a socket where phones share an address".to_owned());
     }
-    if target.tftp.is_none() || target.tcp.tvs.is_some() || target.tcp.capf.is_some() {
+    let [tftp, .., tvs, capf, sip] = target.servers();
+    if tftp.is_none() || tvs.or(capf).or(sip).is_some() {
         let limit = limits::descriptor_limit().unwrap_or(1_024);
         let room = limit.saturating_sub(DESCRIPTORS_SPARED).max(16) as usize;
         bound(room, format!("{limit} descriptors"));

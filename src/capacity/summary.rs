@@ -25,6 +25,8 @@ impl CapacityPlan {
             http: text(tcp.http),
             tvs: text(tcp.tvs.as_ref().map(|tvs| tvs.0)),
             capf: text(tcp.capf.as_ref().map(|capf| capf.address)),
+            sip: text(tcp.sip.as_ref().filter(|sip| sip.pin.is_none()).map(|sip| sip.address)),
+            sips: text(tcp.sip.as_ref().filter(|sip| sip.pin.is_some()).map(|sip| sip.address)),
             key_time_s: tcp.capf.as_ref().map(|capf| capf.key_time.as_secs_f64()),
             addresses: if self.target.has_addresses() { "per-phone" } else { "shared" }.to_owned(),
             mix: mix.collect(),
@@ -55,6 +57,8 @@ impl CapacityPlan {
             "lookups"
         } else if all(|part| *part == Part::Enrol) {
             "enrolments"
+        } else if all(|part| *part == Part::Register) {
+            "registrations"
         } else if !all(|part| part.is_file()) {
             "starts"
         } else if self.target.tftp.is_some() {

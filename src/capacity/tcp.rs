@@ -21,6 +21,7 @@ use crate::wire::uri::encode_path;
 use super::engine::Target;
 use super::enrol::{self, CapfTarget};
 use super::faults::{fault_of, fault_of_tls};
+use super::register::{SipTarget, register};
 use super::workload::{Content, Failure, Got, Op, Reading, What};
 
 /// Longest head of an answer in bytes.
@@ -30,7 +31,7 @@ const NOT_FOUND_MAX: u64 = 64 * 1_024;
 /// Longest file in bytes: a server that never ends is given up here (choice).
 const FILE_MAX: u64 = 1 << 32;
 
-/// How HTTP and TVS servers and CAPF are asked.
+/// How HTTP and TVS servers, CAPF and registrars are asked.
 #[derive(Clone, Debug)]
 pub struct TcpClient {
     /// HTTP server.
@@ -39,6 +40,8 @@ pub struct TcpClient {
     pub tvs: Option<(SocketAddr, ServerPin)>,
     /// CAPF, and how phones enrol there.
     pub capf: Option<CapfTarget>,
+    /// A registrar.
+    pub sip: Option<SipTarget>,
     /// Longest wait for an answer, connection and handshake included; within a file for each
     /// further piece.
     pub patience: Duration,
@@ -51,8 +54,9 @@ pub struct TcpClient {
 #[derive(Debug)]
 pub struct Talk {
     client: TcpClient,
-    /// Addresses towards the HTTP and the TVS server and CAPF; `None` is the host's choice.
-    sources: [Option<Ipv4Addr>; 3],
+    /// Addresses towards the HTTP and the TVS server, CAPF and the registrar; `None` is the host's
+    /// choice.
+    sources: [Option<Ipv4Addr>; 4],
     /// Whether the bytes of files are looked at.
     keep: bool,
     kept: Option<Connection>,
@@ -77,8 +81,8 @@ impl Talk {
     pub fn new(target: &Target, phone: PhoneId, keep: bool) -> Talk {
         let first = |server: Option<SocketAddr>| target.first_source(server?);
         let source = |server| first(server).map(|first| address_from(first, phone));
-        let [_, http, tvs, capf] = target.servers();
-        let sources = [http, tvs, capf].map(source);
+        let [_, http, tvs, capf, sip] = target.servers();
+        let sources = [http, tvs, capf, sip].map(source);
         Talk { client: target.tcp.clone(), sources, keep, kept: None }
     }
 
@@ -101,6 +105,11 @@ impl Talk {
                 let patience = patience + capf.key_time.as_duration();
                 let enrolled = enrol::enrol(&self.client.tls, capf, *caller, self.sources[2]);
                 timeout(patience, enrolled).await.map_err(silence)?
+            }
+            What::Registration(device) => {
+                let sip = self.client.sip.as_ref().ok_or(LoadFault::Refused)?;
+                let asked = register(&self.client.tls, sip, device, self.sources[3]);
+                timeout(patience, asked).await.map_err(silence)?
             }
         }
     }

@@ -25,11 +25,13 @@ pub enum Part {
     Random,
     /// CAPF: the enrolment of a phone of the device list, each once.
     Enrol,
+    /// SIP: the registration of a phone of the device list, in turns.
+    Register,
 }
 
 impl Part {
     /// Every part, in the order of outputs.
-    pub const ALL: [Part; 7] = [
+    pub const ALL: [Part; 8] = [
         Part::Boot,
         Part::Known,
         Part::Unknown,
@@ -37,6 +39,7 @@ impl Part {
         Part::Query,
         Part::Random,
         Part::Enrol,
+        Part::Register,
     ];
 
     /// The name in mixes.
@@ -49,6 +52,7 @@ impl Part {
             Part::Query => "query",
             Part::Random => "random",
             Part::Enrol => "enrol",
+            Part::Register => "register",
         }
     }
 
@@ -143,6 +147,8 @@ impl fmt::Display for Caller {
 pub enum What {
     /// A session at CAPF.
     Enrolment(Caller),
+    /// A registration of this phone.
+    Registration(Device),
     /// A file by its name.
     File(Arc<str>),
     /// A question to TVS.
@@ -160,6 +166,7 @@ impl fmt::Display for What {
             What::File(name) => f.write_str(name),
             What::Question { label, .. } => f.write_str(label),
             What::Enrolment(caller) => write!(f, "{caller}"),
+            What::Registration(device) => write!(f, "registration of {}", device.name),
         }
     }
 }
@@ -214,6 +221,8 @@ pub enum Got {
     /// A session at CAPF, which was judged while it lasted, ended as it should; with what was
     /// missing to judge the signature of the LSC.
     Enrolled(Option<String>),
+    /// The phone is registered.
+    Registered,
 }
 
 /// A file that was read; its bytes are kept only where they are looked at.
@@ -284,7 +293,7 @@ impl Op {
     /// The TVS message of this request; empty for a file.
     pub fn tvs_request(&self, session_id: u32, device_name: &str) -> Vec<u8> {
         match &self.what {
-            What::File(_) | What::Enrolment(_) => Vec::new(),
+            What::File(_) | What::Enrolment(_) | What::Registration(_) => Vec::new(),
             What::Question { ask, .. } => {
                 tvs::Request { session_id, device_name, question: ask.question() }.encode()
             }
@@ -299,9 +308,9 @@ impl Op {
         let wrong = |fault, how: String| Err((fault, format!("{}: {how}", self.what)));
         match (&self.expected, got) {
             (_, Got::Answer(message)) => self.check_answer(message, session_id),
-            (Expected::Anything, _) | (Expected::Missing, Got::NoFile) | (_, Got::Enrolled(_)) => {
-                Ok(())
-            }
+            (Expected::Anything, _)
+            | (Expected::Missing, Got::NoFile)
+            | (_, Got::Enrolled(_) | Got::Registered) => Ok(()),
             (Expected::Untrusted(why), _) => wrong(LoadFault::WrongSignature, why.clone()),
             (Expected::File { .. }, Got::NoFile) => {
                 wrong(LoadFault::Missing, "the server says that it has no such file".to_owned())
@@ -412,7 +421,9 @@ impl WorkloadSpec {
         let asks = asks.map(|(label, ask)| Op::unlearnt(question(label, ask)));
         // Nobody enrols before the load; that CAPF is there is learnt all the same.
         let stranger = self.has(Part::Enrol).then(stranger);
-        files.chain(asks).chain(stranger).collect()
+        let first = self.devices.first().filter(|_| self.has(Part::Register));
+        let first = first.map(|device| Op::unlearnt(What::Registration(device.clone())));
+        files.chain(asks).chain(stranger).chain(first).collect()
     }
 
     /// What is left of names and phones when those are taken out that the server does not have,
@@ -442,9 +453,14 @@ impl WorkloadSpec {
     /// A part of the mix of which nothing is left.
     pub fn empty_part(&self) -> Option<Part> {
         let no_phone = self.devices.is_empty();
-        [(Part::Known, self.names.is_empty()), (Part::Boot, no_phone), (Part::Enrol, no_phone)]
-            .into_iter()
-            .find_map(|(part, is_empty)| (is_empty && self.has(part)).then_some(part))
+        [
+            (Part::Known, self.names.is_empty()),
+            (Part::Boot, no_phone),
+            (Part::Enrol, no_phone),
+            (Part::Register, no_phone),
+        ]
+        .into_iter()
+        .find_map(|(part, is_empty)| (is_empty && self.has(part)).then_some(part))
     }
 
     fn has(&self, part: Part) -> bool {
@@ -532,10 +548,13 @@ impl Workload {
         // What is not in the mix is not asked for, not even as a probe.
         let names = if spec.has(Part::Known) { &spec.names[..] } else { &[] };
         let devices = if spec.has(Part::Boot) { &spec.devices[..] } else { &[] };
+        let registering = if spec.has(Part::Register) { &spec.devices[..] } else { &[] };
+        let register = |device: &Device| vec![op(What::Registration(device.clone()))];
         let mut starts = BTreeMap::from([
             (Part::Known, names.iter().map(|name| vec![file(name)]).collect()),
             (Part::Boot, devices.iter().map(boot).collect()),
             (Part::Random, spec.random.iter().map(random).collect()),
+            (Part::Register, registering.iter().map(register).collect()),
         ]);
         for (label, ask) in &spec.asks {
             let asks: &mut Vec<_> = starts.entry(ask.part()).or_default();
@@ -592,7 +611,7 @@ impl Workload {
         let all =
             |parts: &'static [Part]| parts.iter().flat_map(|&part| self.starts(part)).flatten();
         let files = all(&[Part::Known, Part::Boot]).filter(good).min_by_key(length);
-        let questions = || all(&[Part::Query, Part::Verify, Part::Random]).next();
+        let questions = || all(&[Part::Query, Part::Verify, Part::Random, Part::Register]).next();
         let enrols = self.mix.iter().any(|(part, _)| *part == Part::Enrol);
         files.or_else(questions).cloned().or_else(|| enrols.then(|| Arc::new(stranger())))
     }
@@ -747,6 +766,25 @@ mod tests {
         assert_eq!(names(&again.item(0)), ["enrolment without a phone"], "of another level");
         assert_eq!(load.probe().unwrap().what, What::Enrolment(Caller::Stranger));
         assert_eq!(load.mean_length(), Some(1.0));
+    }
+
+    #[test]
+    fn phones_register_in_turns_and_the_first_one_is_learnt_and_the_probe() {
+        let mut spec = spec(&[(Part::Register, 1.0)]);
+        let other = Device { name: "SEP001122334456".parse().unwrap(), ..spec.devices[0].clone() };
+        spec.devices.push(other);
+        let first = "registration of SEP001122334455";
+        let learnt: Vec<String> = spec.to_learn().iter().map(|op| op.what.to_string()).collect();
+        assert_eq!(learnt, [first]);
+        let load = Workload::new(&spec, &Learnt::new());
+        let [one, two, three] = [0, 1, 2].map(|ordinal| names(&load.item(ordinal)));
+        assert_eq!(
+            (one, two),
+            (vec![first.into()], vec!["registration of SEP001122334456".into()])
+        );
+        assert_eq!(three, [first], "and again");
+        assert_eq!(load.probe().unwrap().what.to_string(), first);
+        assert_eq!(load.item(0)[0].check(&Got::Registered, 0), Ok(()));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What was typed: flags that several subcommands share, and what becomes of them.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::io::{self, IsTerminal};
@@ -125,7 +126,8 @@ pub struct ScenarioFlags {
     /// Add a condition that must hold at the end, such as 'phones.stuck == 0'
     #[arg(long, value_name = "EXPR", value_parser = slo)]
     pub slo: Vec<Slo>,
-    /// Aim the phones at other servers: tftp=IP:PORT once or twice, and tvs=IP:PORT
+    /// Aim the phones at other servers: tftp=IP:PORT once or twice, tvs=IP:PORT, and a registrar as
+    /// sip=IP:PORT or sips=IP:PORT
     #[arg(long, value_name = "SERVERS", value_parser = target)]
     pub target: Option<TargetArg>,
     /// Permit traffic to this address outside loopback
@@ -144,8 +146,8 @@ const SEED_MAX: u64 = i64::MAX as u64;
 pub struct TargetArg {
     /// TFTP servers of every phone, first asked first: at least one.
     pub tftp: Vec<SocketAddr>,
-    /// TVS server.
-    pub tvs: Option<SocketAddr>,
+    /// Servers of other services, by the names of these.
+    pub others: BTreeMap<&'static str, SocketAddr>,
 }
 
 impl ScenarioArgs {
@@ -182,8 +184,7 @@ impl ScenarioFlags {
             plan = load(path, text, &overrides, &known)?;
         }
         if let Some(target) = &plan.target {
-            let addresses = target.tftp.iter().copied().chain(target.tvs);
-            self.permit(addresses.map(|address| ("the target", address.ip())))?;
+            self.permit(target.servers().map(|address| ("the target", address.ip())))?;
         }
         Ok(plan)
     }
@@ -250,9 +251,11 @@ impl ScenarioFlags {
         overrides.extend(self.seed.map(|seed| format!("seed={seed}")));
         overrides.extend(self.max_wall.map(|span| format!("run.max-wall=\"{span}\"")));
         overrides.extend(self.target.as_ref().map(|target| {
-            let tvs = target.tvs.map(|tvs| format!(", tvs = \"{tvs}\"")).unwrap_or_default();
             let tftp: Vec<_> = target.tftp.iter().map(|tftp| format!("\"{tftp}\"")).collect();
-            format!("target={{ tftp = [{}]{tvs} }}", tftp.join(", "))
+            let other =
+                |(service, server): (&&str, &SocketAddr)| format!(", {service} = \"{server}\"");
+            let others: String = target.others.iter().map(other).collect();
+            format!("target={{ tftp = [{}]{others} }}", tftp.join(", "))
         }));
         overrides
     }
@@ -329,26 +332,37 @@ fn host(text: &str) -> Result<IpAddr, String> {
         .ok_or_else(|| "not an address; targets are named by address, such as 192.0.2.7".to_owned())
 }
 
+/// Services that a target may name beside TFTP, once each.
+const OTHERS: [&str; 3] = ["tvs", "sip", "sips"];
+
 fn target(text: &str) -> Result<TargetArg, String> {
-    let (mut tftp, mut tvs) = (Vec::new(), Vec::new());
+    let mut target = TargetArg { tftp: Vec::new(), others: BTreeMap::new() };
     for part in text.split(',') {
         let (service, address) = part.split_once('=').ok_or_else(|| misread(part))?;
-        let slot = match service.trim() {
-            "tftp" => &mut tftp,
-            "tvs" => &mut tvs,
-            other => return Err(format!("unknown service `{other}`; services: tftp, tvs")),
-        };
-        let address: SocketAddr = address.trim().parse().map_err(|_| misread(part))?;
-        if slot.contains(&address) {
-            return Err(format!("`{service}={address}` comes twice"));
+        let read = || address.trim().parse::<SocketAddr>().map_err(|_| misread(part));
+        let service = service.trim();
+        if service == "tftp" {
+            let address = read()?;
+            if target.tftp.contains(&address) {
+                return Err(format!("`{service}={address}` comes twice"));
+            }
+            target.tftp.push(address);
+            continue;
         }
-        slot.push(address);
+        let Some(known) = OTHERS.into_iter().find(|known| *known == service) else {
+            return Err(format!(
+                "unknown service `{service}`; services: tftp, {}",
+                OTHERS.join(", ")
+            ));
+        };
+        if target.others.insert(known, read()?).is_some() {
+            return Err(format!("`{known}` comes twice"));
+        }
     }
-    match (tftp.len(), tvs.as_slice()) {
-        (0, _) => Err("a target needs tftp=IP:PORT; phones cannot boot without files".to_owned()),
-        (3.., _) => Err("a phone takes two TFTP servers at most".to_owned()),
-        (_, [] | [_]) => Ok(TargetArg { tftp, tvs: tvs.first().copied() }),
-        (_, [..]) => Err("`tvs` comes twice".to_owned()),
+    match target.tftp.len() {
+        0 => Err("a target needs tftp=IP:PORT; phones cannot boot without files".to_owned()),
+        3.. => Err("a phone takes two TFTP servers at most".to_owned()),
+        _ => Ok(target),
     }
 }
 
@@ -559,6 +573,10 @@ mod tests {
         assert_eq!(target.tftp, ["127.0.0.1:69".parse().unwrap()]);
         assert_eq!(target.tvs.unwrap().to_string(), "[::1]:2445");
         assert!(plan(&["--target", "tftp=127.0.0.1:69"]).target.unwrap().tvs.is_none());
+        let registrars = "tftp=127.0.0.1:69,sip=127.0.0.9:5060,sips=127.0.0.9:5061";
+        let target = plan(&["--target", registrars]).target.unwrap();
+        assert_eq!(target.sip.unwrap().to_string(), "127.0.0.9:5060");
+        assert_eq!(target.sips.unwrap().to_string(), "127.0.0.9:5061");
         let two = "tftp=127.0.0.1:69,tvs=[::1]:2445,tftp=127.0.0.2:69";
         let target = plan(&["--target", two]).target.unwrap();
         assert_eq!(target.tftp, ["127.0.0.1:69", "127.0.0.2:69"].map(|text| text.parse().unwrap()));

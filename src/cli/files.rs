@@ -14,7 +14,7 @@ use crate::crypto::{Certificate, Identity, KeyStore, KeyStoreError, LockFault, S
 use crate::listing::List;
 use crate::report::write_whole;
 use crate::toolbox::{self, Kind, ReadFault, ServerPin, Signer, Style, TrustLists};
-use crate::wire::{DIGEST_SHA1, DIGEST_SHA512, ROLE_CAPF, SignedFile};
+use crate::wire::{DIGEST_SHA1, DIGEST_SHA512, ROLE_CALLMANAGER, ROLE_CAPF, SignedFile};
 
 /// Reads a file; `-` is standard input. One that cannot be read was named wrongly, as a scenario.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, CliError> {
@@ -151,7 +151,11 @@ pub(super) fn server_pin(
     let files = read_all(lists)?;
     hashes.extend(trust_lists(lists, &files)?.certificate_hashes(role));
     if hashes.is_empty() {
-        let server = if role == ROLE_CAPF { "CAPF" } else { "TVS server" };
+        let server = match role {
+            ROLE_CAPF => "CAPF",
+            ROLE_CALLMANAGER => "registrar",
+            _ => "TVS server",
+        };
         return Err(CliError::usage(
             format!("nothing says which {server} to trust"),
             "give --certificate FILE, --trust LIST with a record of it, or --insecure",

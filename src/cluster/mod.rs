@@ -55,7 +55,8 @@ pub use release::{Holders, RELEASES, Release};
 pub use rollout_pace::{RolloutForecast, RolloutPace};
 pub use security::{SECURITY_MODES, Security, SecurityMode};
 pub use services::{
-    Answering, Conversation, DialogueService, Dialogues, Peer, Said, Service, WebService,
+    Answering, Conversation, DialogueService, Dialogues, Peer, PeerRefusal, Said, Service,
+    WebService,
 };
 pub use settings::{KeptSettings, Settings};
 pub use sign_cache::{CacheKey, Claim, SignCache, SignCounts, Waiter};

@@ -335,6 +335,12 @@ impl Release {
         self.rules().file_signature
     }
 
+    /// What a trace of TVS calls the cipher suite of a session with a phone (`spec/tvs.md`, TLS): so
+    /// in a trace of 8.x to 10.5; of later ones a guess.
+    pub fn tvs_cipher(self) -> &'static str {
+        if self <= Release::R10_5 { "AES256-SHA" } else { "ECDHE-RSA-AES256-GCM-SHA384" }
+    }
+
     /// What header tag 28 says in this release: nothing up to 11.x, then 1.1 if files are signed
     /// with SHA-512, which also tells phones of HTTPS, else 1.0 (`spec/trust-list.md` section 2).
     pub const fn signer_version(self, signature: FileSignature) -> Option<(u8, u8)> {

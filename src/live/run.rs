@@ -18,7 +18,7 @@ use crate::net::threads;
 use crate::net::{Clock, limits, signals};
 use crate::phone::{Env, Phone, Shared, Verifier};
 use crate::play::{Cast, Cue, Records, Roll, Wave};
-use crate::scenario::Plan;
+use crate::scenario::{Plan, Target};
 use crate::serve::Servers;
 use crate::swarm::{FileServer, Swarm, SwarmPlan};
 
@@ -159,7 +159,7 @@ impl<'a> Driver<'a> {
             homes,
             files,
             uses: plan.fleet.uses.clone().into(),
-            tvs: plan.target.as_ref().and_then(|target| target.tvs),
+            targets: plan.target.as_ref().map(Target::dialogues).unwrap_or_default(),
             hosts: cluster.map(|ours| Arc::clone(ours.hosts())).unwrap_or_default(),
             allowed: options.allowed.clone(),
             transfers_in_flight: places::of(&places, Queue::Transfers),
@@ -406,7 +406,12 @@ impl<'a> Driver<'a> {
             (Some(target), _) => {
                 let tvs = target.tvs.map_or("as configured".into(), |tvs| tvs.to_string());
                 let tftp: Vec<String> = target.tftp.iter().map(ToString::to_string).collect();
-                lines.push(format!("target    tftp {} · tvs {tvs}", tftp.join(", ")));
+                let registrars = [("sip", target.sip), ("sips", target.sips)];
+                let registrar = |(name, server): (&str, Option<SocketAddr>)| {
+                    server.map(|server| format!(" · {name} {server}"))
+                };
+                let registrars: String = registrars.into_iter().filter_map(registrar).collect();
+                lines.push(format!("target    tftp {} · tvs {tvs}{registrars}", tftp.join(", ")));
             }
             (None, Some(cluster)) => lines.extend(describe_cluster(cluster)),
             (None, None) => {}

@@ -52,6 +52,10 @@ pub struct LoadFacts {
     pub tvs: Option<String>,
     /// CAPF.
     pub capf: Option<String>,
+    /// Registrar over TCP.
+    pub sip: Option<String>,
+    /// Registrar over TLS.
+    pub sips: Option<String>,
     /// How long each phone took for its key, in seconds, if CAPF was asked.
     pub key_time_s: Option<f64>,
     /// `per-phone` or `shared`: the source addresses that the servers saw.

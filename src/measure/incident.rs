@@ -1,7 +1,7 @@
 use std::net::IpAddr;
 
 use crate::base::{Lack, PhoneId, Span, Time};
-use crate::phone::{Ask, Fact, FileKind, Outcome, Step, Transport};
+use crate::phone::{Ask, Fact, FileKind, Outcome, Step, Transport, Way};
 use crate::transfer::TransferFault;
 use crate::wire::Dialogue;
 
@@ -120,6 +120,12 @@ pub enum StepKind {
     Page,
     /// One message of a dialogue to one server.
     Dialogue(Dialogue),
+    /// From the planned start of a boot until a node has registered the phone.
+    Registration,
+    /// From the loss of the connection to a node until another one has registered the phone.
+    Failover,
+    /// From when an earlier member could be reached again until it has registered the phone.
+    Fallback,
 }
 
 impl StepKind {
@@ -127,8 +133,8 @@ impl StepKind {
     pub const TVS: StepKind = StepKind::Dialogue(Dialogue::Tvs);
 
     /// Every step, in the order of the enum and of the summary.
-    pub const ALL: [StepKind; 7 + Dialogue::ALL.len()] = {
-        let mut all = [StepKind::Boot; 7 + Dialogue::ALL.len()];
+    pub const ALL: [StepKind; AFTER + 3] = {
+        let mut all = [StepKind::Boot; AFTER + 3];
         (all[1], all[2], all[3]) = (StepKind::Ctl, StepKind::Itl, StepKind::Config);
         (all[4], all[5], all[6]) = (StepKind::Locale, StepKind::RingList, StepKind::Page);
         let mut at = 0;
@@ -136,6 +142,8 @@ impl StepKind {
             all[7 + at] = StepKind::Dialogue(Dialogue::ALL[at]);
             at += 1;
         }
+        all[AFTER] = StepKind::Registration;
+        (all[AFTER + 1], all[AFTER + 2]) = (StepKind::Failover, StepKind::Fallback);
         all
     };
 
@@ -150,23 +158,39 @@ impl StepKind {
             StepKind::RingList => 5,
             StepKind::Page => 6,
             StepKind::Dialogue(dialogue) => 7 + dialogue as usize,
+            StepKind::Registration => AFTER,
+            StepKind::Failover => AFTER + 1,
+            StepKind::Fallback => AFTER + 2,
         }
     }
 
     /// Whether it asks for a file.
     pub const fn is_file(self) -> bool {
-        !matches!(self, StepKind::Boot | StepKind::Page | StepKind::Dialogue(_))
+        matches!(
+            self,
+            StepKind::Ctl
+                | StepKind::Itl
+                | StepKind::Config
+                | StepKind::Locale
+                | StepKind::RingList
+        )
+    }
+
+    /// Whether it is there only where phones register.
+    pub const fn is_of_registration(self) -> bool {
+        matches!(
+            self,
+            StepKind::Dialogue(Dialogue::Sip | Dialogue::Sips)
+                | StepKind::Registration
+                | StepKind::Failover
+                | StepKind::Fallback
+        )
     }
 
     /// Whether it is there only where a scenario asks for it.
     pub const fn is_further(self) -> bool {
-        matches!(
-            self,
-            StepKind::Locale
-                | StepKind::RingList
-                | StepKind::Page
-                | StepKind::Dialogue(Dialogue::Sip | Dialogue::Sips)
-        )
+        matches!(self, StepKind::Locale | StepKind::RingList | StepKind::Page)
+            || self.is_of_registration()
     }
 
     /// The name in outputs.
@@ -180,11 +204,39 @@ impl StepKind {
             StepKind::RingList => "ring-list",
             StepKind::Page => "page",
             StepKind::Dialogue(dialogue) => dialogue.rules().name,
+            StepKind::Registration => "registration",
+            StepKind::Failover => "fail-over",
+            StepKind::Fallback => "fall-back",
         }
     }
 }
 
+/// The number of the first step behind those of dialogues.
+const AFTER: usize = 7 + Dialogue::ALL.len();
+
 impl StepKind {
+    /// The step that ends at `now` when a phone is registered, or every node was asked in vain, and
+    /// when it began, in a boot that was planned for this time; nothing if this is none of that.
+    pub(super) fn of_registration(
+        fact: Fact,
+        planned: Time,
+        now: Time,
+    ) -> Option<(StepKind, StepEnd, Time)> {
+        let (way, end) = match fact {
+            Fact::Registered { way, .. } => (way, StepEnd::Ok),
+            Fact::Unregistered { way, .. } => (way, StepEnd::Failed),
+            Fact::FallbackFailed => return Some((StepKind::Fallback, StepEnd::Failed, now)),
+            _ => return None,
+        };
+        let (step, us) = match way {
+            Way::Boot => return Some((StepKind::Registration, end, planned)),
+            Way::Failover { us } => (StepKind::Failover, us),
+            Way::Fallback { us } => (StepKind::Fallback, us),
+        };
+        let began = now.as_nanos().saturating_sub(u64::from(us) * 1_000);
+        Some((step, end, Time::from_nanos(began)))
+    }
+
     /// The step that an errand is part of; a name is looked up for the message that follows.
     pub fn of(ask: &Ask) -> StepKind {
         match ask {

@@ -193,12 +193,14 @@ impl Journal {
         self.storm = self.storm.max(other.storm);
     }
 
-    /// Accounts for the time of a phone up to `until`.
+    /// Accounts for the time of a phone up to `until`, if it boots.
     fn claim(&mut self, place: usize, until: Time, cause: Spent) {
-        let mark = &mut self.notes[place].mark;
-        let length = until.since(*mark);
-        *mark = (*mark).max(until);
-        self.spent[cause.index()] += length.as_nanos();
+        let PhoneNote { mark, state, .. } = &mut self.notes[place];
+        if *state == State::Booting {
+            let length = until.since(*mark);
+            *mark = (*mark).max(until);
+            self.spent[cause.index()] += length.as_nanos();
+        }
     }
 
     fn go(&mut self, place: usize, now: Time, to: State) {
@@ -235,8 +237,15 @@ impl Journal {
         self.frames.ended(step, end, times);
         let took = now.since(planned).as_micros().min(u64::from(u32::MAX)) as u32;
         let note = &mut self.notes[place];
-        if took >= note.slowest_us {
+        if note.state == State::Booting && took >= note.slowest_us {
             (note.slowest, note.slowest_us) = (Some(step), took);
+        }
+    }
+
+    fn registered(&mut self, place: usize, now: Time, fact: Fact) {
+        let planned = self.notes[place].planned;
+        if let Some((step, end, began)) = StepKind::of_registration(fact, planned, now) {
+            self.frames.ended(step, end, [began, began, now]);
         }
     }
 
@@ -255,6 +264,7 @@ impl Listen for Journal {
                 self.settled(place, now, outcome);
             }
             Incident::Phone(Fact::TvsFailover) => self.retried(place, now, StepKind::TVS),
+            Incident::Phone(fact) => self.registered(place, now, fact),
             Incident::GivenUp(lack) => {
                 self.claim(place, now, Spent::Place);
                 self.settled(place, now, Outcome::Failed(Failure::Generator(lack)));

@@ -13,8 +13,8 @@ use super::finish::Finish;
 use super::generator::{GeneratorCounts, SILENCE_MIN, Silence};
 use super::incident::{Incident, Listen, Notice, StepEnd, StepKind};
 use super::metrics::{
-    Counts, HttpCounts, LscCounts, Phones, PressCounts, PressEnds, PressesByButton, TrustPaths,
-    TvsCounts,
+    Counts, HttpCounts, LscCounts, NodeRegistrations, Phones, PressCounts, PressEnds,
+    PressesByButton, TrustPaths, TvsCounts,
 };
 use super::phones::{PhoneRecord, PhoneRecords, Registration, Slice, Symptoms};
 use super::row::{Join, join};
@@ -45,6 +45,8 @@ pub struct Ledger {
     itls: Vec<ItlChecksum>,
     /// Presses by the server that was asked.
     servers: BTreeMap<IpAddr, PressEnds>,
+    /// Registrations by the node that was asked.
+    registrars: BTreeMap<IpAddr, NodeRegistrations>,
 }
 
 /// An ITL at the end of a run, by its checksum.
@@ -79,7 +81,7 @@ pub struct StepRecord {
     pub response: Times,
 }
 
-/// Servers of pages that are told apart at most (choice: nodes of a cluster).
+/// Servers of pages, and nodes that register, that are told apart at most (choice: nodes of a cluster).
 const SERVERS_MAX: usize = 64;
 /// Faults of which a remark is kept (choice): a server may send any of 65,536 error codes.
 const REMARKS_MAX: usize = 16;
@@ -111,6 +113,7 @@ impl Ledger {
             silences: BTreeMap::new(),
             itls: Vec::new(),
             servers: BTreeMap::new(),
+            registrars: BTreeMap::new(),
         }
     }
 
@@ -174,11 +177,12 @@ impl Ledger {
             Fact::Registering
             | Fact::Registered { .. }
             | Fact::RegistrationFailed { .. }
-            | Fact::RegistrationFull
-            | Fact::RegistrationFailover
-            | Fact::RegistrationLost
+            | Fact::RegistrationFull { .. }
+            | Fact::RegistrationRefreshed { .. }
+            | Fact::RegistrationFailover { .. }
+            | Fact::RegistrationLost { .. }
             | Fact::FallbackDue
-            | Fact::FellBack
+            | Fact::FellBack { .. }
             | Fact::FallbackFailed
             | Fact::Unregistered { .. } => self.registration(phone, now, fact),
         }
@@ -213,37 +217,72 @@ impl Ledger {
     }
 
     fn registration(&mut self, phone: PhoneId, now: Time, fact: Fact) {
+        self.registered_at_node(fact);
         let counts = &mut self.counts.registration;
         let record = self.phones.of_mut(phone);
         let before = record.registration;
+        let ended = StepKind::of_registration(fact, record.planned, now);
         match fact {
             Fact::Registering => record.registration = Registration::UnderWay,
-            Fact::Registered { member } => {
+            Fact::Registered { member, server, .. } => {
                 counts.accepted += 1;
                 counts.by_later += u64::from(member > 0);
                 record.registration = Registration::Since(before.since().unwrap_or(now));
+                record.registrar = Some(server);
             }
-            Fact::RegistrationFailed { cause } => counts.failed(cause),
-            Fact::RegistrationFull => counts.full += 1,
-            Fact::RegistrationFailover => counts.failovers += 1,
-            Fact::RegistrationLost => {
+            Fact::RegistrationFailed { cause, .. } => counts.failed(cause),
+            Fact::RegistrationFull { .. } => counts.full += 1,
+            Fact::RegistrationRefreshed { .. } => counts.refreshed += 1,
+            Fact::RegistrationFailover { .. } => counts.failovers += 1,
+            Fact::RegistrationLost { .. } => {
                 counts.lost += 1;
                 record.registration = Registration::UnderWay;
             }
             Fact::FallbackDue => {
                 record.registration = Registration::Leaving(before.since().unwrap_or(now));
             }
-            Fact::FellBack => counts.fallbacks += 1,
+            Fact::FellBack { .. } => counts.fallbacks += 1,
             Fact::FallbackFailed => {
                 counts.fallbacks_failed += 1;
                 record.registration = Registration::Since(before.since().unwrap_or(now));
             }
-            Fact::Unregistered { cause } => record.registration = Registration::Not(cause),
+            Fact::Unregistered { cause, .. } => record.registration = Registration::Not(cause),
             _ => {}
         }
         let after = record.registration;
         self.registering -= u64::from(before.is_busy());
         self.registering += u64::from(after.is_busy());
+        if let Some((step, end, began)) = ended {
+            self.end_step(step, end, [began, began, now]);
+        }
+    }
+
+    /// Counts for the node that it is about, if it is about one.
+    fn registered_at_node(&mut self, fact: Fact) {
+        let (server, raise): (_, fn(&mut NodeRegistrations)) = match fact {
+            Fact::Registered { server, .. } => (server, |node| node.accepted += 1),
+            Fact::RegistrationFull { server } => (server, |node| node.full += 1),
+            Fact::RegistrationLost { server } => (server, |node| node.lost += 1),
+            Fact::RegistrationRefreshed { server } => (server, |node| node.refreshed += 1),
+            Fact::FellBack { server } => (server, |node| node.fallen_back += 1),
+            Fact::RegistrationFailover { from: Some(server) } => {
+                (server, |node| node.failed_over += 1)
+            }
+            Fact::RegistrationFailed { cause, server: Some(server) } => {
+                return self.registrar(server).map_or((), |node| node.failed(cause));
+            }
+            _ => return,
+        };
+        if let Some(node) = self.registrar(server) {
+            raise(node);
+        }
+    }
+
+    /// The numbers of a node, of a bounded number of them.
+    fn registrar(&mut self, server: IpAddr) -> Option<&mut NodeRegistrations> {
+        let is_known = self.registrars.contains_key(&server);
+        (is_known || self.registrars.len() < SERVERS_MAX)
+            .then(|| self.registrars.entry(server).or_default())
     }
 
     fn settle(&mut self, phone: PhoneId, now: Time, outcome: Outcome) {
@@ -325,6 +364,19 @@ impl Ledger {
     /// Presses by the server that was asked; of 64 servers at most.
     pub const fn presses_by_server(&self) -> &BTreeMap<IpAddr, PressEnds> {
         &self.servers
+    }
+
+    /// Registrations by the node that was asked, with the phones that it has now; of 64 nodes at
+    /// most.
+    pub fn registrations_by_server(&self) -> BTreeMap<IpAddr, NodeRegistrations> {
+        let mut nodes = self.registrars.clone();
+        for phone in self.phones.all() {
+            let server = phone.registrar.filter(|_| phone.registration.since().is_some());
+            if let Some(node) = server.and_then(|server| nodes.get_mut(&server)) {
+                node.registered += 1;
+            }
+        }
+        nodes
     }
 
     /// What was looked up and not heard: signatures that the phones have verified since the storm
@@ -502,7 +554,7 @@ impl Ledger {
 
     /// Adds what was heard of other phones.
     pub fn merge(&mut self, other: &Ledger) {
-        join!(self, other; counts, in_flight, lag, generator, booting, registering, servers);
+        join!(self, other; counts, in_flight, lag, generator, booting, registering, servers, registrars);
         self.steps.iter_mut().zip(&other.steps).for_each(|(mine, theirs)| mine.join(theirs));
         self.phones.merge(&other.phones);
         self.silences.extend(&other.silences);
@@ -701,7 +753,8 @@ impl TvsCounts {
         self.failed += 1;
         *match fault {
             TvsFault::CertificateRefused => &mut self.certificate_refused,
-            TvsFault::Connection => &mut self.connection,
+            // TVS asks for no certificate.
+            TvsFault::Connection | TvsFault::TurnedAway => &mut self.connection,
             TvsFault::TimedOut => &mut self.timed_out,
             TvsFault::Unresolved => &mut self.unresolved,
             TvsFault::WrongAnswer => &mut self.wrong_answer,

@@ -41,9 +41,9 @@ pub enum LoadFault {
     NoDescriptor,
     /// This host had no port or address left.
     NoPort,
-    /// CAPF tells the phone to come again: all of its places are taken.
+    /// CAPF tells the phone to come again: all of its places are taken. So does a registrar (503).
     Postponed,
-    /// CAPF has refused the phone.
+    /// CAPF or a registrar has refused the phone.
     TurnedAway,
     /// No phone of the list is left, or CAPF has nothing to do for this one.
     NoPhone,

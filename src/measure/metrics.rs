@@ -248,9 +248,51 @@ counts! {
         /// Phones that have fallen back to an earlier member.
         fallbacks: u64 = SHARED.trend(Trend::Neither).counter("registration_fallbacks_total")
             .said_if_any(8, ", {} fall-backs"),
+        /// Registrations that a node has renewed before their time was over.
+        refreshed: u64 = COUNT.trend(Trend::Neither).counter("registrations_refreshed_total")
+            .said_if_any(10, ", {} renewed"),
         /// Attempts to fall back that have failed.
         fallbacks_failed: u64 = COUNT.counter("registration_fallbacks_failed_total")
             .said_if_any(9, ", {} fall-backs failed"),
+    }
+}
+
+counts! {
+    /// Registrations at one node, or at a server that is none of ours.
+    pub struct NodeRegistrations {
+        /// Phones that are registered there now.
+        registered: u64 = COUNT.said(0, "{} registered"),
+        /// Registrations that it has accepted.
+        accepted: u64 = COUNT.said(1, ", {} accepted"),
+        /// Times that it was full (503).
+        full: u64 = COUNT.said(2, ", {} told to come again (503)"),
+        /// Attempts that it has refused.
+        refused: u64 = COUNT.said_if_any(3, ", {} refused"),
+        /// Attempts that it has not answered.
+        unanswered: u64 = COUNT.said_if_any(4, ", {} without an answer"),
+        /// Attempts that have ended because the phone refused its certificate.
+        certificate_refused: u64 = COUNT
+            .said_if_any(5, ", {} with a certificate that the phone refused"),
+        /// Connections with it that were lost by phones that were registered there.
+        lost: u64 = COUNT.said_if_any(6, ", {} lost"),
+        /// Times that a phone has gone on to another member because of it.
+        failed_over: u64 = COUNT.said_if_any(7, ", {} failed over to another node"),
+        /// Phones that have fallen back to it.
+        fallen_back: u64 = COUNT.said_if_any(8, ", {} fell back to it"),
+        /// Registrations that it has renewed before their time was over.
+        refreshed: u64 = COUNT.said_if_any(9, ", {} renewed"),
+    }
+}
+
+impl NodeRegistrations {
+    /// An attempt at it has failed.
+    pub(super) const fn failed(&mut self, cause: Unregistered) {
+        match cause {
+            Unregistered::NoAnswer => self.unanswered += 1,
+            Unregistered::Refused => self.refused += 1,
+            Unregistered::CertificateRefused => self.certificate_refused += 1,
+            Unregistered::Full | Unregistered::NoConfig => {}
+        }
     }
 }
 

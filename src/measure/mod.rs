@@ -39,9 +39,9 @@ pub use ledger::{ItlChecksum, Ledger};
 pub use load::{Ended, LoadFault, LoadRecorder, StartCounts, TrafficCounts};
 pub use metrics::{
     ByCommand, CapfNumbers, ClusterCounts, ConfigCounts, Counts, CpuSeconds, FirmwareCounts,
-    FleetReady, HttpCounts, LscCounts, MachineSummary, Metric, PercentilesS, PhoneCounts, Phones,
-    PressCounts, PressEnds, PressesByButton, RegistrationCounts, ServeSummary, Signatures,
-    TftpCounts, TrustPaths, TvsCounts,
+    FleetReady, HttpCounts, LscCounts, MachineSummary, Metric, NodeRegistrations, PercentilesS,
+    PhoneCounts, Phones, PressCounts, PressEnds, PressesByButton, RegistrationCounts, ServeSummary,
+    Signatures, TftpCounts, TrustPaths, TvsCounts,
 };
 pub use openmetrics::{Frame, open_metrics};
 pub use phones::{PhoneRecord, Registration, Slice, Symptoms};
@@ -54,8 +54,8 @@ pub use stranded::{
     Attribution, OperatorStep, Presented, ProbeChange, ProbeSummary, Remedy, Stranded,
 };
 pub use summary::{
-    COVERS, FaultSummary, Generator, GuessSummary, Presses, QueueSummary, RunFacts, SimSummary,
-    StepSummary, Summary, TriedValue, Trust, known_paths,
+    COVERS, FaultSummary, Generator, GuessSummary, Presses, QueueSummary, Registrations, RunFacts,
+    SimSummary, StepSummary, Summary, TriedValue, Trust, known_paths,
 };
 pub use thread_kind::ThreadKind;
 pub use times::Times;

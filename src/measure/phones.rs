@@ -1,3 +1,5 @@
+use std::net::IpAddr;
+
 use crate::base::{PhoneId, Time};
 use crate::phone::{Outcome, Unregistered};
 
@@ -58,8 +60,11 @@ pub struct PhoneRecord {
     pub booting: bool,
     /// Boots that are planned and have not begun.
     pub boots_before: u32,
-    /// Where it is registered.
+    /// Whether it is registered.
     pub registration: Registration,
+    /// The address of the node that has registered it last; says nothing of a phone that is not
+    /// registered.
+    pub registrar: Option<IpAddr>,
 }
 
 /// Whether a phone is registered.

@@ -43,6 +43,8 @@ pub struct RunInfo {
     pub cpu_s: CpuSeconds,
     /// The nodes that have pages for phones, by their addresses.
     pub web_nodes: BTreeMap<IpAddr, String>,
+    /// The nodes at which phones register, by their addresses.
+    pub sip_nodes: BTreeMap<IpAddr, String>,
     /// Steps of the operator that were carried out.
     pub steps: Vec<StepMark>,
 }
@@ -73,6 +75,7 @@ pub fn encode(ledger: &Ledger, info: &RunInfo) -> String {
     let mut families = run_families(info);
     families.extend(operation_families(ledger));
     families.push(by_node(ledger, info));
+    families.extend(registrations_by_node(ledger, info));
     families.push(judged(ledger.counts()));
     families.push(key_generation(ledger.counts()));
     families.push(statuses(&info.capf));
@@ -378,6 +381,28 @@ fn by_node(ledger: &Ledger, info: &RunInfo) -> MetricFamily {
     family("presses_by_node_total", help, MetricType::COUNTER, metrics.collect())
 }
 
+/// Registrations by the node that was asked, and the phones that each has now.
+fn registrations_by_node(ledger: &Ledger, info: &RunInfo) -> [MetricFamily; 2] {
+    let known = ledger.registrations_by_server();
+    let (mut phones, mut results) = (Vec::new(), Vec::new());
+    for (address, node) in &info.sip_nodes {
+        let numbers = known.get(address).copied().unwrap_or_default().numbers();
+        for (row, value) in numbers {
+            let (value, node) = (value.unwrap_or(0.0), ("node", node.as_str()));
+            match row.key {
+                "registered" => phones.push(gauge(value, &[node])),
+                result => results.push(counter(value, &[node, ("result", result)])),
+            }
+        }
+    }
+    let now = "Phones by the node that they are registered with.";
+    let all = "What came of registrations by the node that was asked.";
+    [
+        family("node_registered_phones", now, MetricType::GAUGE, phones),
+        family("node_registrations_total", all, MetricType::COUNTER, results),
+    ]
+}
+
 fn operation_families(ledger: &Ledger) -> Vec<MetricFamily> {
     let (mut operations, mut retries, mut times, mut in_flight) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new());
@@ -398,7 +423,7 @@ fn operation_families(ledger: &Ledger) -> Vec<MetricFamily> {
                 let count = record.not_found as f64;
                 operations.push(counter(count, &[name, ("outcome", "not_found")]));
             }
-            StepKind::Page | StepKind::Dialogue(_) => {}
+            _ => {}
         }
         retries.push(counter(record.retry as f64, &[name]));
         times.push(histogram(&record.response, &[name, ("kind", "response")]));

@@ -9,7 +9,6 @@ use crate::base::Lack;
 use crate::cluster::{Defect, SignCounts};
 use crate::phone::{Failure, Outcome};
 use crate::scenario::{Doubt, Slo, SloResult, SloVerdict};
-use crate::wire::Dialogue;
 
 use super::finish::Finish;
 use super::generator::{Account, Bounds, GeneratorVerdict, Queue};
@@ -18,9 +17,9 @@ use super::incident::StepKind;
 use super::ledger::{ItlChecksum, Ledger};
 use super::metrics::{
     CapfNumbers, ClusterCounts, ConfigCounts, CpuSeconds, FirmwareCounts, FleetReady, HttpCounts,
-    LscCounts, MachineSummary, Metric, PercentilesS, Phones, PressCounts, PressEnds,
-    PressesByButton, RegistrationCounts, ServeSummary, Signatures, TftpCounts, TrustPaths,
-    TvsCounts,
+    LscCounts, MachineSummary, Metric, NodeRegistrations, PercentilesS, Phones, PressCounts,
+    PressEnds, PressesByButton, RegistrationCounts, ServeSummary, Signatures, TftpCounts,
+    TrustPaths, TvsCounts,
 };
 use super::phones::Slice;
 use super::row::{Join, Label, Section};
@@ -73,7 +72,7 @@ pub struct Summary {
     /// ITLs at the end, each with the phones that hold it and the TFTP nodes that serve it.
     pub itls: Vec<ItlChecksum>,
     /// Registrations at the CallManager services.
-    pub registration: RegistrationCounts,
+    pub registration: Registrations,
     /// Questions to TVS.
     pub tvs: TvsCounts,
     /// By which path files were accepted.
@@ -97,6 +96,13 @@ pub struct Summary {
     pub fleet_registered_s: FleetReady,
     /// Seconds from planned start to ready, by phone.
     pub boot_time_s: PercentilesS,
+    /// Seconds from the planned start of a boot until the phone was registered, by boot.
+    pub registration_time_s: PercentilesS,
+    /// Seconds from the loss of a connection to a node until another one had registered the phone.
+    pub failover_time_s: PercentilesS,
+    /// Seconds from when an earlier member could be reached again until the phone had fallen back
+    /// to it.
+    pub fallback_time_s: PercentilesS,
     /// Times and results of each step.
     pub steps: Vec<StepSummary>,
     /// Where the time of all boots went; empty where it was not kept.
@@ -185,6 +191,29 @@ impl Presses {
             buttons,
             shown_ratio: (ended > 0).then(|| counts.shown as f64 / ended as f64),
             by_node: ledger.presses_by_server().iter().map(name).collect(),
+        }
+    }
+}
+
+/// Registrations at the CallManager services.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Registrations {
+    /// All together.
+    #[serde(flatten)]
+    pub counts: RegistrationCounts,
+    /// By the node that was asked, or its address if it is none of ours.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub by_node: BTreeMap<String, NodeRegistrations>,
+}
+
+impl Registrations {
+    fn of(ledger: &Ledger, nodes: &BTreeMap<IpAddr, String>) -> Registrations {
+        let name = |(server, counts): (IpAddr, NodeRegistrations)| {
+            (nodes.get(&server).cloned().unwrap_or_else(|| server.to_string()), counts)
+        };
+        Registrations {
+            counts: ledger.counts().registration,
+            by_node: ledger.registrations_by_server().into_iter().map(name).collect(),
         }
     }
 }
@@ -322,6 +351,8 @@ pub struct RunFacts {
     pub sign_mean_s: Option<f64>,
     /// The nodes that have pages for phones, by their addresses.
     pub web_nodes: BTreeMap<IpAddr, String>,
+    /// The nodes at which phones register, by their addresses.
+    pub sip_nodes: BTreeMap<IpAddr, String>,
     /// What was typed at the consoles of nodes and what they said, by the names of the nodes.
     pub consoles: Vec<(String, String)>,
     /// The mails of the Certificate Monitor, in their order; the first 10,000 of them.
@@ -341,6 +372,7 @@ impl Summary {
         let generator = account.verdict(Bounds::RUN);
         let (doubt, lacks_host) = (generator.doubt, generator.lacks_host);
         let boot = ledger.step_record(StepKind::Boot);
+        let times = |step| PercentilesS::of(&ledger.step_record(step).response);
         let (before, mean) = (&facts.signed_before, facts.sign_mean_s);
         let mut summary = Summary {
             schema: 1,
@@ -350,9 +382,13 @@ impl Summary {
             fleet_ready_s: fleet_ready(ledger),
             fleet_registered_s: FleetReady::of(&ledger.registered_times_s(), ledger.phones().len()),
             boot_time_s: PercentilesS::of(&boot.response),
+            registration_time_s: times(StepKind::Registration),
+            failover_time_s: times(StepKind::Failover),
+            fallback_time_s: times(StepKind::Fallback),
             steps: steps(ledger),
             generator: Generator::of(&account, generator),
             presses: Presses::of(ledger, &facts.web_nodes),
+            registration: Registrations::of(ledger, &facts.sip_nodes),
             ..facts.known.with(ledger)
         };
         let document = summary.to_json();
@@ -380,7 +416,7 @@ impl Summary {
             firmware: counts.firmware,
             lsc: counts.lsc,
             itls: ledger.itls().to_vec(),
-            registration: counts.registration,
+            registration: Registrations::of(ledger, &BTreeMap::new()),
             tvs: counts.tvs,
             presses: Presses::of(ledger, &BTreeMap::new()),
             trust: Trust {
@@ -398,14 +434,14 @@ impl Summary {
 
     /// Every number that has a row, in the order of `summary.json`.
     pub fn metrics(&self) -> Vec<Metric> {
-        let sections: [(&'static str, &'static [Label], &dyn Section); 28] = [
+        let sections: [(&'static str, &'static [Label], &dyn Section); 31] = [
             ("phones", &[], &self.phones),
             ("phones", &[], &self.phones.counts),
             ("config", &[], &self.config),
             ("firmware", &[], &self.firmware),
             ("lsc", &[], &self.lsc),
             ("capf", &[], &self.capf),
-            ("registration", &[], &self.registration),
+            ("registration", &[], &self.registration.counts),
             ("tvs", &[], &self.tvs),
             ("tvs.by_command", &[], &self.tvs.by_command),
             ("trust.lists", &[], &self.trust.lists),
@@ -428,6 +464,9 @@ impl Summary {
             ("fleet_ready_s", &[], &self.fleet_ready_s),
             ("fleet_registered_s", &[], &self.fleet_registered_s),
             ("boot_time_s", &[], &self.boot_time_s),
+            ("registration_time_s", &[], &self.registration_time_s),
+            ("failover_time_s", &[], &self.failover_time_s),
+            ("fallback_time_s", &[], &self.fallback_time_s),
             ("cpu_s", &[], &self.cpu_s),
             ("machine", &[], &self.machine),
             ("serve", &[], &self.serve),
@@ -569,7 +608,9 @@ fn verdict(results: &[SloResult], finish: Finish) -> Verdict {
 /// Every path into `summary.json` that an SLO may name.
 pub fn known_paths() -> Vec<String> {
     let ledger = Ledger::new(Slice::whole(0));
-    let summary = Summary::new(&ledger, RunFacts::default(), &[], Finish::Complete);
+    let mut summary = Summary::new(&ledger, RunFacts::default(), &[], Finish::Complete);
+    // Those that few scenarios have, too.
+    summary.steps = StepKind::ALL.map(|step| step_summary(&ledger, step)).into();
     let mut paths = Vec::new();
     collect(&summary.to_json(), "", &mut paths);
     paths
@@ -619,10 +660,7 @@ impl PercentilesS {
 
 /// Every step; those that few scenarios have only if they were made.
 fn steps(ledger: &Ledger) -> Vec<StepSummary> {
-    let is_told = |step: &StepSummary, kind: StepKind| {
-        let was_made = step.count > 0;
-        was_made || !matches!(kind, StepKind::Dialogue(Dialogue::Sip | Dialogue::Sips))
-    };
+    let is_told = |step: &StepSummary, kind: StepKind| step.count > 0 || !kind.is_of_registration();
     let all = StepKind::ALL.into_iter().map(|step| (step_summary(ledger, step), step));
     all.filter(|(summary, step)| is_told(summary, *step)).map(|(summary, _)| summary).collect()
 }
@@ -767,6 +805,8 @@ mod tests {
             "signatures.cache_hits",
             "fleet_ready_s.last",
             "steps.tvs.response_time_s.p99",
+            "steps.fail-over.response_time_s.p99",
+            "registration_time_s.p99",
             "cpu_s.serve",
             "generator.lag_p99_s",
         ] {

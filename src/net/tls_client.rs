@@ -10,7 +10,9 @@ use rustls::crypto::{
 };
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::sign::SingleCertAndKey;
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls::{
+    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme,
+};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -35,13 +37,35 @@ pub enum TlsFault {
     Broken(io::Error),
     /// What came is no message.
     Malformed,
+    /// The server has refused the certificate that it was shown, or that it was shown none: it has
+    /// said so with an alert.
+    TurnedAway,
 }
 
 impl From<io::Error> for TlsFault {
     fn from(error: io::Error) -> TlsFault {
-        TlsFault::Broken(error)
+        let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        match inner {
+            Some(rustls::Error::AlertReceived(alert)) if REFUSALS.contains(alert) => {
+                TlsFault::TurnedAway
+            }
+            _ => TlsFault::Broken(error),
+        }
     }
 }
+
+/// Alerts that say what a server thinks of the certificate of a client (RFC 8446, section 6.2).
+const REFUSALS: [AlertDescription; 9] = [
+    AlertDescription::BadCertificate,
+    AlertDescription::UnsupportedCertificate,
+    AlertDescription::CertificateRevoked,
+    AlertDescription::CertificateExpired,
+    AlertDescription::CertificateUnknown,
+    AlertDescription::UnknownCA,
+    AlertDescription::AccessDenied,
+    AlertDescription::NoCertificate,
+    AlertDescription::CertificateRequired,
+];
 
 /// Makes TLS configurations for clients that judge servers by lists of their own.
 #[derive(Clone, Debug)]
@@ -176,7 +200,7 @@ impl Talk {
         let answer = read_message(&mut **stream, rules, rules.answer_length_max, buffer).await;
         answer.map_err(|fault| match fault {
             ReadFault::Left => io::Error::from(io::ErrorKind::UnexpectedEof).into(),
-            ReadFault::Broken(error) => error.into(),
+            ReadFault::Broken(error) => TlsFault::from(error),
             ReadFault::Malformed => TlsFault::Malformed,
         })
     }

@@ -1,5 +1,6 @@
 //! The TLS side of servers: TLS 1.2 and 1.3 without resumption.
 
+use std::fmt;
 use std::sync::Arc;
 
 use rustls::client::danger::HandshakeSignatureValid;
@@ -9,7 +10,9 @@ use rustls::server::NoServerSessionStorage;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::{TLS12, TLS13};
-use rustls::{DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme};
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme,
+};
 
 use super::provider::tls_provider;
 use crate::crypto::{Certificate, Identity};
@@ -20,25 +23,37 @@ use crate::crypto::{Certificate, Identity};
 /// of the phone, and with it the trust decision. The certificate is not judged here: what an
 /// operator has imported is what clients get to see.
 pub fn server_config(identity: &Identity) -> Result<Arc<ServerConfig>, rustls::Error> {
-    config(identity, false)
+    config(identity, None)
 }
 
-/// Like [`server_config`], and asks clients for a certificate. Only that they have its key is
-/// checked: the service judges it, or its absence.
-pub fn asking_config(identity: &Identity) -> Result<Arc<ServerConfig>, rustls::Error> {
-    config(identity, true)
+/// Decides whether the certificate (DER) of a client is accepted, or that it shows none, during the
+/// handshake; the error is what the alert says.
+pub type ClientJudge = Arc<dyn Fn(Option<&[u8]>) -> Result<(), CertificateError> + Send + Sync>;
+
+/// Like [`server_config`], and asks clients for a certificate, which `judge` accepts or not. That
+/// they have its key is checked as usual.
+pub fn asking_config(
+    identity: &Identity,
+    judge: ClientJudge,
+) -> Result<Arc<ServerConfig>, rustls::Error> {
+    config(identity, Some(judge))
 }
 
-fn config(identity: &Identity, asks: bool) -> Result<Arc<ServerConfig>, rustls::Error> {
+fn config(
+    identity: &Identity,
+    judge: Option<ClientJudge>,
+) -> Result<Arc<ServerConfig>, rustls::Error> {
     let provider = tls_provider();
     let algorithms = provider.signature_verification_algorithms;
     let presented = SingleCertAndKey::from(certified(&identity.certificate, identity.key.pkcs8())?);
     let builder =
         ServerConfig::builder_with_provider(provider).with_protocol_versions(&[&TLS13, &TLS12])?;
-    let builder = if asks {
-        builder.with_client_cert_verifier(Arc::new(AnyClient(algorithms)))
-    } else {
-        builder.with_no_client_auth()
+    let builder = match judge {
+        Some(judge) => {
+            let must_show = judge(None).is_err();
+            builder.with_client_cert_verifier(Arc::new(Clients { judge, must_show, algorithms }))
+        }
+        None => builder.with_no_client_auth(),
     };
     let mut config = builder.with_cert_resolver(Arc::new(presented));
     config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -57,13 +72,23 @@ pub(super) fn certified(
     Ok(CertifiedKey::new(vec![certificate], key))
 }
 
-/// Takes every certificate whose key the client has.
-#[derive(Debug)]
-struct AnyClient(WebPkiSupportedAlgorithms);
+/// Takes the clients that a judge accepts and that have the keys of their certificates.
+struct Clients {
+    judge: ClientJudge,
+    /// Whether a client without a certificate is refused.
+    must_show: bool,
+    algorithms: WebPkiSupportedAlgorithms,
+}
 
-impl ClientCertVerifier for AnyClient {
+impl fmt::Debug for Clients {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Clients")
+    }
+}
+
+impl ClientCertVerifier for Clients {
     fn client_auth_mandatory(&self) -> bool {
-        false
+        self.must_show
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
@@ -72,10 +97,11 @@ impl ClientCertVerifier for AnyClient {
 
     fn verify_client_cert(
         &self,
-        _end_entity: &CertificateDer<'_>,
+        end_entity: &CertificateDer<'_>,
         _intermediates: &[CertificateDer<'_>],
         _now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
+        (self.judge)(Some(end_entity))?;
         Ok(ClientCertVerified::assertion())
     }
 
@@ -85,7 +111,7 @@ impl ClientCertVerifier for AnyClient {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &self.0)
+        verify_tls12_signature(message, certificate, signature, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -94,11 +120,11 @@ impl ClientCertVerifier for AnyClient {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.0)
+        verify_tls13_signature(message, certificate, signature, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_schemes()
+        self.algorithms.supported_schemes()
     }
 }
 

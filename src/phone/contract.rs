@@ -84,6 +84,23 @@ pub enum Unregistered {
     CertificateRefused,
 }
 
+/// Why a phone asks nodes to register it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Way {
+    /// For the first time since it booted.
+    Boot,
+    /// It has lost the connection to the node before.
+    Failover {
+        /// How long ago, in microseconds; 71 minutes at most.
+        us: u32,
+    },
+    /// An earlier member could be reached again; it was registered all the time.
+    Fallback {
+        /// Since when, in microseconds before now; 71 minutes at most.
+        us: u32,
+    },
+}
+
 /// What happened, for measuring and forensics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fact {
@@ -158,28 +175,53 @@ pub enum Fact {
     Registered {
         /// With which member of its group, from 0.
         member: u8,
+        /// The address of that member.
+        server: IpAddr,
+        /// How it came to it.
+        way: Way,
     },
     /// A member did not register it.
     RegistrationFailed {
         /// Why.
         cause: Unregistered,
+        /// The address of that member; `None` if its name has none.
+        server: Option<IpAddr>,
     },
     /// A member was full (503), with or without a time to come again.
-    RegistrationFull,
+    RegistrationFull {
+        /// The address of that member.
+        server: IpAddr,
+    },
+    /// The member that it is registered with has registered it anew, before its time was over.
+    RegistrationRefreshed {
+        /// The address of that member.
+        server: IpAddr,
+    },
     /// Another member is asked.
-    RegistrationFailover,
+    RegistrationFailover {
+        /// The address of the member before; `None` if its name has none.
+        from: Option<IpAddr>,
+    },
     /// The connection to the member that it was registered with has ended.
-    RegistrationLost,
+    RegistrationLost {
+        /// The address of that member.
+        server: IpAddr,
+    },
     /// An earlier member can be reached again: the phone falls back to it after a while.
     FallbackDue,
     /// It has fallen back to an earlier member.
-    FellBack,
+    FellBack {
+        /// The address of that member.
+        server: IpAddr,
+    },
     /// It could not fall back, and stays where it is registered.
     FallbackFailed,
     /// Every member was asked once, and none has registered it. It goes on to ask them.
     Unregistered {
         /// The most telling of the reasons.
         cause: Unregistered,
+        /// Why it has asked.
+        way: Way,
     },
     /// An input that the phone did not wait for; it changed nothing.
     Unexpected,
@@ -214,7 +256,7 @@ impl Fact {
             Fact::Settled { .. }
                 | Fact::Registering
                 | Fact::Registered { .. }
-                | Fact::RegistrationLost
+                | Fact::RegistrationLost { .. }
                 | Fact::FallbackDue
                 | Fact::FallbackFailed
                 | Fact::Unregistered { .. }

@@ -206,6 +206,8 @@ pub enum TvsFault {
     /// The name of the server has no address (`Failed to resolve Tvs Ipv4 Address with hostname`,
     /// TVS-17).
     Unresolved,
+    /// The server refused the certificate that the phone has shown, or that it has shown none.
+    TurnedAway,
 }
 
 #[cfg(test)]

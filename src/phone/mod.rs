@@ -27,7 +27,9 @@ mod vouched;
 
 pub use boot_time::BootTime;
 pub use button::{Button, CertificatePath, PressEnd, PressFault};
-pub use contract::{Action, Fact, Failure, Input, LscFact, Outcome, Sink, Unregistered, Watch};
+pub use contract::{
+    Action, Fact, Failure, Input, LscFact, Outcome, Sink, Unregistered, Watch, Way,
+};
 pub use errand::{
     Answer, Ask, Errand, ErrandFault, FileRequest, Message, PageRequest, PageTrust, Trust, TvsFault,
 };

@@ -28,6 +28,9 @@ pub struct PhoneProfile {
     pub tftp_block_size: BlockSizeRule,
     /// Longest wait for connect, handshake and answer of one TVS server together (guess: 10 s).
     pub tvs_timeout: Span,
+    /// What a phone itself takes for a question to one TVS server, before it asks (TVS-15); default
+    /// no time.
+    pub tvs_think: Span,
     /// How long a phone remembers that a name has no DNS record (TVS-21; how long a real one does is
     /// not known); default not at all (choice).
     pub dns_negative_ttl: Span,
@@ -93,6 +96,7 @@ impl Default for PhoneProfile {
             tftp_tries: 5,
             tftp_block_size: BlockSizeRule::Fixed(None),
             tvs_timeout: Span::from_secs(10),
+            tvs_think: Span::ZERO,
             dns_negative_ttl: Span::ZERO,
             ip_mode: IpMode::Dual,
             tvs_session: TvsSession::Model,

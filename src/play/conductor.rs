@@ -495,6 +495,7 @@ impl Play {
             serve,
             cpu_s,
             web_nodes: self.web_nodes(),
+            sip_nodes: self.sip_nodes(),
             steps: self.steps.clone(),
         }
     }
@@ -537,6 +538,7 @@ impl Play {
             alarms: self.mails(self.now),
             consoles: self.consoles(),
             web_nodes: self.web_nodes(),
+            sip_nodes: self.sip_nodes(),
             ..RunFacts::default()
         }
     }
@@ -545,6 +547,14 @@ impl Play {
     fn web_nodes(&self) -> BTreeMap<IpAddr, String> {
         let nodes = self.plan.topology.nodes.iter().filter(|node| node.ports.web.is_some());
         nodes.map(|node| (node.address, node.name.clone())).collect()
+    }
+
+    /// The nodes at which phones register, by address and first name.
+    fn sip_nodes(&self) -> BTreeMap<IpAddr, String> {
+        let topology = &self.plan.topology;
+        let groups = topology.groups.iter().filter(|_| self.plan.phone.registration.enabled);
+        let members = groups.flat_map(|group| &group.members).map(|&id| topology.node(id));
+        members.map(|node| (node.address, node.name.clone())).collect()
     }
 
     /// The transcripts of the consoles by the first names of their nodes.

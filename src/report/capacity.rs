@@ -109,8 +109,14 @@ fn lines(summary: &CapacitySummary) -> Vec<(&'static str, String)> {
 
 /// The servers that are loaded, with their addresses.
 pub fn capacity_target(load: &LoadFacts) -> String {
-    let named =
-        [("TFTP", &load.tftp), ("HTTP", &load.http), ("TVS", &load.tvs), ("CAPF", &load.capf)];
+    let named = [
+        ("TFTP", &load.tftp),
+        ("HTTP", &load.http),
+        ("TVS", &load.tvs),
+        ("CAPF", &load.capf),
+        ("SIP", &load.sip),
+        ("SIPS", &load.sips),
+    ];
     let named = named.iter().filter_map(|(name, at)| Some(format!("{name} {}", at.as_ref()?)));
     named.collect::<Vec<_>>().join(" · ")
 }

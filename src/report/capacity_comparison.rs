@@ -79,7 +79,7 @@ fn task(summary: &Value) -> String {
 
 /// Of which kinds the servers are.
 fn servers(summary: &Value) -> String {
-    let kinds = ["tftp", "http", "tvs", "capf"];
+    let kinds = ["tftp", "http", "tvs", "capf", "sip", "sips"];
     let named = kinds.into_iter().filter(|kind| summary["load"][kind].is_string());
     named.collect::<Vec<_>>().join(" and ")
 }

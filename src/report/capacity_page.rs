@@ -36,7 +36,7 @@ fn number(value: &Value) -> String {
 
 fn context(summary: &Value, manifest: &Value) -> Value {
     let capacity = &summary["capacity"];
-    let server = ["tftp", "http", "tvs", "capf"]
+    let server = ["tftp", "http", "tvs", "capf", "sip", "sips"]
         .into_iter()
         .find_map(|kind| Some(format!("{} {kind}", summary["load"][kind].as_str()?)));
     let level = |step: &Value| {

@@ -107,7 +107,7 @@ fn steps(base: &Value, candidate: &Value) -> Vec<DiffRow> {
         },
         is_judged: false,
     };
-    let names = ["ctl", "itl", "config", "tvs"];
+    let names = ["ctl", "itl", "config", "tvs", "registration", "fail-over", "fall-back"];
     names.iter().flat_map(|step| [row(step, "p50"), row(step, "p99")]).collect()
 }
 

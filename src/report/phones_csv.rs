@@ -1,17 +1,20 @@
 use std::borrow::Cow;
 use std::io::{self, Write};
+use std::net::IpAddr;
 
 use crate::base::{DeviceName, PhoneId, Time};
-use crate::measure::{Ledger, PhoneRecord, StepKind};
+use crate::measure::{Ledger, PhoneRecord, Registration, StepKind};
 use crate::phone::{Failure, Outcome};
 use crate::play::{Records, RollEntry, group_of};
 use crate::scenario::Plan;
 
 use super::table::{seconds_cell, write_csv};
+use super::trace::unregistered;
 
 /// Columns of `phones.csv`. Times are in seconds from the start of the run. What begins with a
-/// condition of TOOL-01 is empty where the servers are not ours.
-pub const PHONE_COLUMNS: [&str; 22] = [
+/// condition of TOOL-01 is empty where the servers are not ours, and what is about registration where
+/// phones do not register.
+pub const PHONE_COLUMNS: [&str; 25] = [
     "phone",
     "model",
     "group",
@@ -34,6 +37,9 @@ pub const PHONE_COLUMNS: [&str; 22] = [
     "tvs_differs",
     "no_backup",
     "scriptable",
+    "registration",
+    "registered_s",
+    "registered_with",
 ];
 
 /// So many of them, from the first on, a reader cannot do without; the others came later.
@@ -71,7 +77,8 @@ pub fn phones_csv(
             entry.map(|entry| tftp(plan, entry)).unwrap_or_default(),
         ];
         let cells = own.into_iter().chain(course(ledger, phone, record, records));
-        Some(cells.chain(found(records, record, entry).map(Cow::Borrowed)))
+        let cells = cells.chain(found(records, record, entry).map(Cow::Borrowed));
+        Some(cells.chain(registration(plan, record)))
     });
     write_csv(out, &PHONE_COLUMNS, rows)
 }
@@ -144,4 +151,21 @@ fn found<'a>(
         condition(conditions.map(|all| all.no_backup)),
         condition(entry.and_then(|entry| entry.scriptable)),
     ]
+}
+
+/// Whether it is registered, or why not; since when, and with which node.
+fn registration<'a>(plan: &'a Plan, record: &PhoneRecord) -> [Cow<'a, str>; 3] {
+    let (state, since) = match record.registration {
+        Registration::Off => return Default::default(),
+        Registration::UnderWay => ("registering", None),
+        Registration::Since(at) | Registration::Leaving(at) => ("registered", Some(at)),
+        Registration::Not(cause) => (unregistered(cause), None),
+    };
+    let node = |address: IpAddr| {
+        let mut nodes = plan.topology.nodes.iter();
+        let known = nodes.find(|node| node.address == address && plan.target.is_none());
+        known.map_or_else(|| address.to_string().into(), |node| node.name.as_str().into())
+    };
+    let with = record.registrar.filter(|_| since.is_some()).map(node);
+    [state.into(), seconds_cell(since.map(Time::as_secs_f64)).into(), with.unwrap_or_default()]
 }

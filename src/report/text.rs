@@ -6,8 +6,9 @@ use crate::base::words::{aligned, aligned_left, bytes, count, seconds};
 use crate::base::{ExitCode, Time, wrapped};
 use crate::measure::{
     COVERS, CapfNumbers, ConfigCounts, FirmwareCounts, ItlChecksum, Ledger, LscCounts,
-    MachineSummary, Phones, PressEnds, ProbeSummary, RegistrationCounts, Section, ServeSummary,
-    Signatures, SimSummary, StepKind, StepSummary, Summary, TrustPaths, TvsCounts, Unit, Verdict,
+    MachineSummary, NodeRegistrations, PercentilesS, Phones, PressEnds, ProbeSummary,
+    RegistrationCounts, Section, ServeSummary, Signatures, SimSummary, StepKind, StepSummary,
+    Summary, TrustPaths, TvsCounts, Unit, Verdict,
 };
 use crate::scenario::{Slo, SloResult, SloVerdict};
 
@@ -81,12 +82,7 @@ fn lines(summary: &Summary) -> Vec<(&'static str, String)> {
             |(name, ends): (&String, &PressEnds)| ("", format!("{name}: {}", said(ends, ..)));
         lines.extend(presses.by_node.iter().map(node));
     }
-    if summary.registration != RegistrationCounts::default() || not_registered(summary) {
-        lines.push(("registered", said(&summary.phones, 12..)));
-        lines.push(("", said(&summary.registration, ..)));
-        let times = said(&summary.fleet_registered_s, ..);
-        lines.push(("", times + "   (registered, from the first reset)"));
-    }
+    lines.extend(registered(summary));
     lines.extend([
         ("TVS", tvs(&summary.tvs)),
         ("TFTP", said(&summary.tftp, ..)),
@@ -116,6 +112,30 @@ fn lines(summary: &Summary) -> Vec<(&'static str, String)> {
         None => lines.extend(generator(summary)),
         Some(sim) => lines.extend(simulation(sim)),
     }
+    lines
+}
+
+/// Who is registered where and how fast, where phones register.
+fn registered(summary: &Summary) -> Vec<(&'static str, String)> {
+    let registration = &summary.registration;
+    if registration.counts == RegistrationCounts::default() && !not_registered(summary) {
+        return Vec::new();
+    }
+    let mut lines =
+        vec![("registered", said(&summary.phones, 12..)), ("", said(&registration.counts, ..))];
+    let node = |(name, counts): (&String, &NodeRegistrations)| {
+        ("", format!("{name}: {}", said(counts, ..)))
+    };
+    lines.extend(registration.by_node.iter().map(node));
+    let times = said(&summary.fleet_registered_s, ..);
+    lines.push(("", times + "   (registered, from the first reset)"));
+    let lengths = [
+        (&summary.registration_time_s, "registered, from the planned reset"),
+        (&summary.failover_time_s, "failed over, from the loss of the node"),
+        (&summary.fallback_time_s, "fell back, from when the node was there again"),
+    ];
+    let known = lengths.iter().filter(|(times, _)| **times != PercentilesS::default());
+    lines.extend(known.map(|(times, what)| ("", format!("{}   ({what})", said(*times, ..)))));
     lines
 }
 

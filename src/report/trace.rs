@@ -3,7 +3,7 @@ use std::net::IpAddr;
 use serde_json::{Value, json};
 
 use crate::base::words::{bytes, seconds};
-use crate::base::{DeviceName, Span, Time};
+use crate::base::{DeviceName, PhoneId, Span, Time};
 use crate::measure::{
     Incident, Journal, Listen, Presented, Slice, StepEnd, StepKind, Summary, Trace,
 };
@@ -11,7 +11,7 @@ use crate::phone::{
     AcceptPath, Button, CertificatePath, Fact, FileKind, LscEnd, LscFact, Outcome, PressEnd,
     PressFault, Refusal, Transport, TvsFault, Unregistered,
 };
-use crate::play::Records;
+use crate::play::{Records, group_of};
 use crate::scenario::Plan;
 use crate::wire::AuthMode;
 use crate::wire::tvs::Command;
@@ -20,22 +20,26 @@ use crate::wire::tvs::Command;
 fn registration(fact: Fact) -> Option<String> {
     Some(match fact {
         Fact::Registering => "registers at its CallManager group".into(),
-        Fact::Registered { member } => {
+        Fact::Registered { member, .. } => {
             format!("REGISTERED with member {} of its group", u16::from(member) + 1)
         }
-        Fact::RegistrationFailed { cause } => format!("is not registered: {}", unregistered(cause)),
-        Fact::RegistrationFull => "the node is full (503)".into(),
-        Fact::RegistrationFailover => "asks another member of its group".into(),
-        Fact::RegistrationLost => "LOST its connection to the node".into(),
+        Fact::RegistrationFailed { cause, .. } => {
+            format!("is not registered: {}", unregistered(cause))
+        }
+        Fact::RegistrationFull { .. } => "the node is full (503)".into(),
+        Fact::RegistrationRefreshed { .. } => "is registered anew with the same member".into(),
+        Fact::RegistrationFailover { .. } => "asks another member of its group".into(),
+        Fact::RegistrationLost { .. } => "LOST its connection to the node".into(),
         Fact::FallbackDue => "an earlier member is back: waits before it falls back".into(),
-        Fact::FellBack => "falls back to the earlier member".into(),
+        Fact::FellBack { .. } => "falls back to the earlier member".into(),
         Fact::FallbackFailed => "cannot fall back, and stays where it is registered".into(),
-        Fact::Unregistered { cause } => format!("UNREGISTERED: {}", unregistered(cause)),
+        Fact::Unregistered { cause, .. } => format!("UNREGISTERED: {}", unregistered(cause)),
         _ => return None,
     })
 }
 
-fn unregistered(cause: Unregistered) -> &'static str {
+/// Why a phone is not registered, in words.
+pub(super) const fn unregistered(cause: Unregistered) -> &'static str {
     match cause {
         Unregistered::NoConfig => "no configuration names a CallManager",
         Unregistered::NoAnswer => "no member answers",
@@ -66,6 +70,10 @@ struct Teller<'a> {
 struct Place {
     server: Option<IpAddr>,
     via: Option<Transport>,
+    /// The TVS servers of its group by the names that its configuration calls them.
+    tvs_names: Vec<String>,
+    /// Which of them it asks, from 0.
+    tvs: usize,
     /// Whether its own list of this kind was not there, so that the general one is asked for.
     is_general: Option<StepKind>,
 }
@@ -84,7 +92,7 @@ struct Line {
 impl Teller<'_> {
     fn document(&self, why: &str, trace: &Trace) -> Value {
         let name = DeviceName::of_phone(trace.phone).to_string();
-        let mut place = Place::default();
+        let mut place = Place { tvs_names: self.tvs_names(trace.phone), ..Place::default() };
         let mut lines = Vec::new();
         for (at, (now, incident)) in trace.events.iter().enumerate() {
             let next = trace.events.get(at + 1).map(|(_, next)| next);
@@ -113,6 +121,19 @@ impl Teller<'_> {
             "events": lines,
             "further": trace.further,
         })
+    }
+
+    /// How the configuration of a phone calls the members of its group.
+    fn tvs_names(&self, phone: PhoneId) -> Vec<String> {
+        let topology = &self.plan.topology;
+        let sizes = topology.group_sizes(self.plan.fleet.phones);
+        let group = topology.groups.get(group_of(&sizes, phone));
+        let members = group.map_or(&[][..], |group| &group.members).iter();
+        let name = |&id| {
+            let node = topology.node(id);
+            topology.full_name(node).unwrap_or_else(|| node.address.to_string())
+        };
+        members.map(name).collect()
     }
 
     /// Where the time of the boot went: what a journal of this phone alone says.
@@ -152,7 +173,14 @@ impl Teller<'_> {
             }
             Incident::BootBegan(_) => plain("boot", "boot begins".into()),
             Incident::ListsErased => plain("erased", "somebody erases its lists by hand".into()),
-            Incident::Phone(fact) => self.fact(phone, now, fact, place),
+            Incident::Phone(fact) => {
+                match fact {
+                    Fact::TvsCacheMiss => place.tvs = 0,
+                    Fact::TvsFailover => place.tvs += 1,
+                    _ => {}
+                }
+                self.fact(phone, now, fact, place)
+            }
             Incident::Ended { step, end, planned, started } => {
                 self.ended(phone, step, end, [planned, started, now], next, place)
             }
@@ -292,11 +320,15 @@ impl Teller<'_> {
                 vec!["Trust List Verification Failed".to_owned()]
             }
             Fact::FileRefused { .. } => vec!["Verification Failed".to_owned()],
+            Fact::TvsAttemptFailed { fault: TvsFault::Unresolved } => {
+                let name = place.tvs_names.get(place.tvs).map_or("?", String::as_str);
+                vec![format!("Failed to resolve Tvs Ipv4 Address with hostname {name}")]
+            }
             Fact::Lsc(LscFact::Began { mode }) => vec![start_line(mode)],
             Fact::Lsc(LscFact::Ended(end)) => end.log().iter().map(|&line| line.into()).collect(),
             _ => Vec::new(),
         };
-        let tvs = tvs_trace(phone, &server, fact);
+        let tvs = self.tvs_trace(phone, &server, fact);
         Some(Line { event, step: None, text, console, tvs })
     }
 
@@ -324,38 +356,39 @@ impl Teller<'_> {
     fn header_bytes(&self, server: &str, now: Time) -> Option<u64> {
         self.last(&format!("tftp on {server}"), "signs the list", now)?.header_bytes
     }
-}
 
-/// A question in the words of a TVS server's trace (names of messages: Cisco's published traces of
-/// VERIFY; those of QUERY by analogy). A server that was not reached has nothing to say.
-fn tvs_trace(phone: &str, server: &str, fact: Fact) -> Vec<String> {
-    let line = |text: &str| format!("TVS {server} | debug {text}");
-    let connects = line(&format!("Got a new ph conn {phone}"));
-    match fact {
-        Fact::TvsAnswered { command, is_found } => {
-            let name = match command {
-                Command::VerifyResponse => "CERT_VERIFICATION",
-                _ => "QUERY_CERT",
-            };
-            let found = if is_found { "found and equal" } else { "not found" };
-            let status = u8::from(!is_found);
-            vec![
-                connects,
-                line("TLS HS Done for ph_conn"),
-                line(&format!("MsgType : TVS_MSG_{name}_REQ")),
-                line(&format!(
-                    "CertificateDBCache::getCertificateInformation - Certificate {found}"
-                )),
-                line(&format!("MsgType : TVS_MSG_{name}_RES, status {status}")),
-            ]
+    /// A question in the words of a TVS server's trace (names of messages: Cisco's published traces
+    /// of VERIFY; those of QUERY by analogy). A server that was not reached has nothing to say.
+    fn tvs_trace(&self, phone: &str, server: &str, fact: Fact) -> Vec<String> {
+        let line = |text: &str| format!("TVS {server} | debug {text}");
+        let connects = line(&format!("Got a new ph conn {phone}"));
+        match fact {
+            Fact::TvsAnswered { command, is_found } => {
+                let name = match command {
+                    Command::VerifyResponse => "CERT_VERIFICATION",
+                    _ => "QUERY_CERT",
+                };
+                let found = if is_found { "found and equal" } else { "not found" };
+                let status = u8::from(!is_found);
+                vec![
+                    connects,
+                    line(&format!("tvsSSLHandShake Session ciphers - {}", self.plan.tvs_cipher)),
+                    line("TLS HS Done for ph_conn"),
+                    line(&format!("MsgType : TVS_MSG_{name}_REQ")),
+                    line(&format!(
+                        "CertificateDBCache::getCertificateInformation - Certificate {found}"
+                    )),
+                    line(&format!("MsgType : TVS_MSG_{name}_RES, status {status}")),
+                ]
+            }
+            Fact::TvsAttemptFailed { fault: TvsFault::CertificateRefused } => {
+                vec![
+                    connects,
+                    line("TLS HS failed for ph_conn: the phone does not know this certificate"),
+                ]
+            }
+            _ => Vec::new(),
         }
-        Fact::TvsAttemptFailed { fault: TvsFault::CertificateRefused } => {
-            vec![
-                connects,
-                line("TLS HS failed for ph_conn: the phone does not know this certificate"),
-            ]
-        }
-        _ => Vec::new(),
     }
 }
 
@@ -407,7 +440,7 @@ const fn what(step: StepKind) -> &'static str {
         StepKind::Locale => "locale",
         StepKind::RingList => "ring list",
         StepKind::Page => "page",
-        StepKind::Dialogue(dialogue) => dialogue.rules().name,
+        step => step.name(),
     }
 }
 
@@ -453,6 +486,7 @@ const fn fault_words(fault: TvsFault) -> &'static str {
         TvsFault::CertificateRefused => "certificate refused",
         TvsFault::Connection => "no connection",
         TvsFault::TimedOut => "time-out",
+        TvsFault::TurnedAway => "refused the phone's certificate",
         TvsFault::Unresolved => "its name has no record",
         TvsFault::WrongAnswer => "a wrong answer",
     }

@@ -249,6 +249,12 @@ const KEYS: &[Key] = &[
         "of the release",
         "services of phones over HTTPS",
     ),
+    key(
+        "cluster.tvs-cipher",
+        Takes::Text,
+        "of the release",
+        "what traces of TVS call the cipher of a session",
+    ),
     key("cluster.node[].ports.tomcat", Takes::Whole, "8443", "TCP port of services over HTTPS"),
     key("cluster.node[].ports.tomcat-http", Takes::Whole, "8080", "TCP port of services over HTTP"),
     key("fleet.use", Takes::Tables, "none", "buttons that people press; guide buttons"),
@@ -280,6 +286,7 @@ const KEYS: &[Key] = &[
         "a length of time, or model: what the model's family takes",
     ),
     key("phone.think", Takes::Length, "\"0s\"", "pause between two files"),
+    key("phone.tvs-think", Takes::Length, "\"0s\"", "pause before a question to a TVS server"),
     key(
         "phone.transport",
         Takes::Word(&["tftp", "http", "model"]),
@@ -396,6 +403,8 @@ const KEYS: &[Key] = &[
     key("target", Takes::Table, "our own servers", "servers that are not ours"),
     key("target.tftp", Takes::Names, "", "address and port of one or two"),
     key("target.tvs", Takes::Text, "of the list", "address and port"),
+    key("target.sip", Takes::Text, "of the config", "registrar over TCP: address and port"),
+    key("target.sips", Takes::Text, "of the config", "registrar over TLS: address and port"),
 ];
 
 /// Keys of a step beside the one that names its action.

@@ -5,6 +5,7 @@ use crate::base::{ClusterId, Home, Model, PhoneId, Span, Time};
 use crate::cluster::{FleetSpec, OperatorAction, Probe, SecurityProfile, Topology, UploadedFiles};
 use crate::console::Typed;
 use crate::phone::PhoneProfile;
+use crate::wire::Dialogue;
 
 use super::cost::CostModel;
 use super::network::{Link, SitePlan, site_of};
@@ -26,6 +27,9 @@ pub struct Plan {
     pub fleet: FleetPlan,
     /// What work costs in virtual time.
     pub cost: CostModel,
+    /// What traces of TVS call the cipher suite of a session (TVS-11): a label. Ours are of TLS 1.2
+    /// or 1.3, whatever stands here.
+    pub tvs_cipher: String,
     /// How a phone behaves.
     pub phone: PhoneProfile,
     /// What the operator does, in the order of the file.
@@ -201,6 +205,25 @@ pub struct Target {
     /// TVS server that stands for every member of the phones' stored list; `None` asks the
     /// members themselves.
     pub tvs: Option<SocketAddr>,
+    /// Registrar over TCP that stands for every member of the phones' stored group; `None` asks the
+    /// members themselves.
+    pub sip: Option<SocketAddr>,
+    /// The same over TLS.
+    pub sips: Option<SocketAddr>,
+}
+
+impl Target {
+    /// The servers that stand for those of a configuration, by their dialogues.
+    pub fn dialogues(&self) -> BTreeMap<Dialogue, SocketAddr> {
+        let all =
+            [(Dialogue::Tvs, self.tvs), (Dialogue::Sip, self.sip), (Dialogue::Sips, self.sips)];
+        all.into_iter().filter_map(|(dialogue, server)| Some((dialogue, server?))).collect()
+    }
+
+    /// Every server.
+    pub fn servers(&self) -> impl Iterator<Item = SocketAddr> + '_ {
+        self.tftp.iter().copied().chain(self.dialogues().into_values())
+    }
 }
 
 impl Plan {

@@ -128,6 +128,7 @@ pub(super) struct RawCluster {
     pub key_bits: Option<Spanned<u16>>,
     pub file_signature: Option<Text>,
     pub secured_phone_url: Option<Text>,
+    pub tvs_cipher: Option<Text>,
     pub security_mode: Option<Text>,
     pub etokens: Option<Spanned<Vec<Text>>>,
     pub auto_reset: Option<Spanned<RawAutoReset>>,
@@ -256,6 +257,7 @@ pub(super) struct RawArrival {
 pub(super) struct RawPhone {
     pub boot_time: Option<Text>,
     pub think: Option<Spanned<RawThink>>,
+    pub tvs_think: Option<Spanned<RawThink>>,
     pub transport: Option<Text>,
     pub http_timeout: Option<Length>,
     pub tftp_timeout: Option<Length>,
@@ -369,6 +371,8 @@ pub(super) struct RawRun {
 pub(super) struct RawTarget {
     pub tftp: Spanned<OneOrMany<SocketAddr>>,
     pub tvs: Option<Spanned<SocketAddr>>,
+    pub sip: Option<Spanned<SocketAddr>>,
+    pub sips: Option<Spanned<SocketAddr>>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -90,6 +90,7 @@ fn write_cluster(out: &mut String, plan: &Plan) -> fmt::Result {
     writeln!(out, "key-bits = {}", topology.key_bits)?;
     writeln!(out, "file-signature = {}", quoted(topology.file_signature.name()))?;
     writeln!(out, "secured-phone-url = {}", quoted(url_scheme(topology.secured_urls)))?;
+    writeln!(out, "tvs-cipher = {}", quoted(&plan.tvs_cipher))?;
     write_security(out, &topology.security)?;
     if let Some(domain) = &topology.domain {
         writeln!(out, "domain = {}", quoted(domain))?;
@@ -233,6 +234,7 @@ fn write_phone(out: &mut String, plan: &Plan) -> fmt::Result {
     writeln!(out, "\n[phone]")?;
     writeln!(out, "boot-time = \"{}\"", phone.boot_time)?;
     writeln!(out, "think = \"{}\"", phone.think)?;
+    writeln!(out, "tvs-think = \"{}\"", phone.tvs_think)?;
     writeln!(out, "transport = {}", quoted(phone.transport.name()))?;
     writeln!(out, "http-timeout = \"{}\"", phone.http_timeout)?;
     writeln!(out, "tftp-timeout = \"{}\"", phone.tftp_timeout)?;
@@ -292,6 +294,11 @@ fn write_run(out: &mut String, plan: &Plan) -> fmt::Result {
     if let Some(target) = &plan.target {
         let tftp: Vec<_> = target.tftp.iter().map(|tftp| format!("\"{tftp}\"")).collect();
         writeln!(out, "\n[target]\ntftp = {}", one_or_many(&tftp))?;
+        for (key, server) in [("sip", target.sip), ("sips", target.sips)] {
+            if let Some(server) = server {
+                writeln!(out, "{key} = \"{server}\"")?;
+            }
+        }
         if let Some(tvs) = target.tvs {
             writeln!(out, "tvs = \"{tvs}\"")?;
         }
@@ -366,7 +373,7 @@ mod tests {
             let cache = ["off", "lazy", "prewarm"][cache];
             let other = 1.0 - share;
             let target =
-                ["", "[target]\ntftp='[::1]:69'\n", "[target]\ntftp=['[::1]:69','10.0.0.1:69']\n"]
+                ["", "[target]\ntftp='[::1]:69'\n", "[target]\ntftp=['[::1]:69','10.0.0.1:69']\nsip='[::1]:5060'\nsips='[::1]:5061'\n"]
                     [target];
             let (turns, of_group) = [
                 ("'pub'", ""),
@@ -376,7 +383,7 @@ mod tests {
             ][tftp];
             format!(
                 "schema=1\nname='drawn'\nseed={seed}\n\
-                 [cluster]\nrelease='{release}'\nsign-cache='{cache}'\ndomain='cucm.example'\n\
+                 [cluster]\nrelease='{release}'\nsign-cache='{cache}'\ntvs-cipher='{cache}'\ndomain='cucm.example'\n\
                  [[cluster.fault]]\nid='CSCue55353'\n\
                  [[cluster.node]]\nname='pub'\n\
                  [[cluster.node]]\nname='sub'\naddress='::1'\nports={{tvs=0,http=0,https=0}}\n\
@@ -438,7 +445,7 @@ mod tests {
                      link={{rtt='{think}us',loss='{loss:.4}%',dns-failure='{loss:.3}%',down='{tries}.5kbit/s'}}\n"
                 );
                 format!(
-                    "{place}[phone]\n{boot}think='{think}us'\ntransport='http'\nhttp-timeout='1s'\ntftp-tries={tries}\n{blocks}\
+                    "{place}[phone]\n{boot}think='{think}us'\ntvs-think='{think}us'\ntransport='http'\nhttp-timeout='1s'\ntftp-tries={tries}\n{blocks}\
                      dns-negative-ttl='{tries}s'\nctl-generic={generic}\nchecks-dates={generic}\nfurther-files=['locale','ring-list']\n\
                      key-generation='{tries}s'\nauthentication-string='12{tries}'\n"
                 )
@@ -457,6 +464,7 @@ sign-cache = "lazy"
 key-bits = 2048
 file-signature = "sha1"
 secured-phone-url = "https"
+tvs-cipher = "AES256-SHA"
 security-mode = "non-secure"
 replication-delay = "0s"
 rollback-warning = "24h"
@@ -514,6 +522,7 @@ arrival = { within = "30s" }
 [phone]
 boot-time = "0s"
 think = "0s"
+tvs-think = "0s"
 transport = "tftp"
 http-timeout = "5s"
 tftp-timeout = "4s"

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
@@ -25,6 +25,11 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 const CROWDED_AFTER: Duration = Duration::from_millis(250);
 /// Longest wait for the place of a connection that gives way.
 const PLACE_DEADLINE: Duration = Duration::from_millis(100);
+
+/// Most bytes that are read of a peer that was refused (choice: more than a request).
+const SAID_BEHIND_MAX: u64 = 16_384;
+/// How long a peer that was refused may take to leave (choice).
+const SEEN_OFF_AFTER: Duration = Duration::from_secs(1);
 
 /// What a port shows to who connects: exchanged as a whole at every start of its service.
 pub(super) trait Face: Clone + Send + Sync + 'static {
@@ -275,7 +280,8 @@ impl Open {
     ) {
         let hall = Arc::clone(&self.hall);
         let counters = &hall.counters;
-        match timeout(hall.handshake_deadline, tls.accept(stream)).await {
+        let accepting = tls.accept(stream).into_fallible();
+        match timeout(hall.handshake_deadline, accepting).await {
             Ok(Ok(stream)) => {
                 bump(&counters.handshakes_ok);
                 self.shaken.store(true, Ordering::Relaxed);
@@ -284,14 +290,39 @@ impl Open {
                 peer.certificate = certificate.map(|certificate| certificate.to_vec());
                 face.talk(shown, Arc::clone(&hall), stream, peer).await;
             }
-            Ok(Err(error)) if is_alert(&error) => bump(&counters.handshakes_refused_by_peer),
-            Ok(Err(_)) => bump(&counters.handshakes_failed),
+            Ok(Err((error, _))) if is_alert(&error) => bump(&counters.handshakes_refused_by_peer),
+            Ok(Err((error, stream))) => {
+                bump(&counters.handshakes_failed);
+                if is_refusal(&error) {
+                    see_off(stream).await;
+                }
+            }
             Err(_) => {
                 bump(&counters.handshakes_failed);
                 bump(&counters.timeouts);
             }
         }
     }
+}
+
+/// Whether the certificate of the peer was refused, or that it has shown none.
+fn is_refusal(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    let refused = rustls::Error::NoCertificatesPresented;
+    inner.is_some_and(|inner| {
+        *inner == refused || matches!(inner, rustls::Error::InvalidCertificate(_))
+    })
+}
+
+/// Reads what a peer still says that was refused: it believes that the handshake is over, and a
+/// connection that is closed before would take the alert with it.
+async fn see_off(mut stream: TcpStream) {
+    let read = async {
+        let _ = stream.shutdown().await;
+        let _ = tokio::io::copy(&mut stream.take(SAID_BEHIND_MAX), &mut tokio::io::sink()).await;
+    };
+    // Who is still there then has had his time.
+    let _ = timeout(SEEN_OFF_AFTER, read).await;
 }
 
 fn is_alert(error: &io::Error) -> bool {

@@ -6,16 +6,18 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::CertificateError;
 
 use crate::base::NodeId;
 use crate::cluster::{
-    Cluster, DialogueService, Service, ServiceChange, ServiceKind, SignCacheMode, TftpService,
-    WebService,
+    Cluster, DialogueService, PeerRefusal, Service, ServiceChange, ServiceKind, SignCacheMode,
+    TftpService, WebService,
 };
 use crate::crypto::Identity;
 use crate::measure::ThreadKind;
+use crate::net::Clock;
 use crate::net::threads::{self, OwnRuntime};
-use crate::net::{Clock, tls_server};
+use crate::net::tls_server::{self, ClientJudge};
 use crate::wire::{Dialogue, Security};
 
 use super::bound::{Bound, Place};
@@ -238,8 +240,7 @@ impl Servers {
             header_deadline: self.settings.header_deadline.as_duration(),
         };
         if self.https.has(node).await {
-            let tls =
-                Some(acceptor(&self.https, node, "CallManager", service.host(), false).await?);
+            let tls = Some(acceptor(&self.https, node, "CallManager", service.host(), None).await?);
             self.https.start(node, HttpFace { tls, ..face.clone() }).await?;
         }
         self.http.start(node, face).await.map(drop)
@@ -260,11 +261,17 @@ impl Servers {
 
     async fn start_web(&self, node: NodeId, service: &Arc<WebService>) -> Result<(), ServeError> {
         let [http, https] = &self.web;
-        let tls = acceptor(https, node, "tomcat", &service.identity, false).await?;
+        let tls = acceptor(https, node, "tomcat", &service.identity, None).await?;
         let header_deadline = self.settings.header_deadline.as_duration();
         let face = |tls| WebFace { tls, service: Arc::clone(service), header_deadline };
         https.start(node, face(Some(tls))).await?;
         http.start(node, face(None)).await.map(drop)
+    }
+
+    /// Who judges the peers of a service in their handshakes.
+    fn judge(&self, service: &Arc<DialogueService>) -> ClientJudge {
+        let (service, clock) = (Arc::clone(service), self.clock);
+        Arc::new(move |der| service.judge(der, clock.now()).map_err(alert))
     }
 
     async fn start_dialogue(
@@ -278,9 +285,10 @@ impl Servers {
         let name = service.certificate.name();
         let tls = match service.dialogue.rules().security {
             Security::Plain => None,
-            Security::Tls => Some(acceptor(side, node, name, &service.identity, false).await?),
+            Security::Tls => Some(acceptor(side, node, name, &service.identity, None).await?),
             Security::TlsWithClientCertificate => {
-                Some(acceptor(side, node, name, &service.identity, true).await?)
+                let judge = Some(self.judge(service));
+                Some(acceptor(side, node, name, &service.identity, judge).await?)
             }
         };
         let face = DialogueFace {
@@ -296,20 +304,28 @@ impl Servers {
     }
 }
 
-/// How the port of a node proves its identity, and whether it `asks` who its peers are.
+/// What the alert says to a peer that is refused.
+const fn alert(refusal: PeerRefusal) -> CertificateError {
+    match refusal {
+        PeerRefusal::Missing | PeerRefusal::Malformed => CertificateError::BadEncoding,
+        PeerRefusal::UnknownCa => CertificateError::UnknownIssuer,
+        PeerRefusal::Expired => CertificateError::Expired,
+    }
+}
+
+/// How the port of a node proves its identity, and who `judge`s its peers, if it asks who they are.
 async fn acceptor<F: Face>(
     side: &Side<F>,
     node: NodeId,
     certificate: &'static str,
     identity: &Identity,
-    asks: bool,
+    judge: Option<ClientJudge>,
 ) -> Result<TlsAcceptor, ServeError> {
     let name = side.nodes.lock().await.get(&node).map(|node| node.place.node.clone());
     let named = |cause| ServeError::Identity { certificate, node: name.unwrap_or_default(), cause };
-    let config = if asks {
-        tls_server::asking_config(identity)
-    } else {
-        tls_server::server_config(identity)
+    let config = match judge {
+        Some(judge) => tls_server::asking_config(identity, judge),
+        None => tls_server::server_config(identity),
     };
     config.map(TlsAcceptor::from).map_err(named)
 }

@@ -144,14 +144,25 @@ impl World {
         let now = self.engine.now();
         let service = call.service.as_ref().expect("a handshake has a server");
         let is_trusted = self.fleet.accepts(&call.message.trust, &service.identity.certificate);
-        self.servers.on_handshake(call.message.dialogue, is_trusted);
         if !is_trusted {
+            self.servers.on_handshake(call.message.dialogue, false);
             let result = Err(TvsFault::CertificateRefused);
             return self.engine.push(now + computing, Event::Said(request, result));
         }
         let asks = call.message.dialogue.rules().security == Security::TlsWithClientCertificate;
         let own = call.message.shows.as_ref().filter(|_| asks);
         let certificate = own.map(|own| own.certificate.der().to_vec());
+        let is_let_in = !asks || service.judge(certificate.as_deref(), now).is_ok();
+        self.servers.on_handshake(call.message.dialogue, is_let_in);
+        if !is_let_in {
+            // Its certificate goes there, the alert comes back.
+            let way = self.network.back(request, |fates| {
+                fates.skip_segment();
+                fates.segment() + fates.segment()
+            });
+            let result = Err(TvsFault::TurnedAway);
+            return self.engine.push(now + computing + way, Event::Said(request, result));
+        }
         let conversation = service.open(&Peer { address: None, certificate });
         let signs = conversation.signs(&call.message.bytes);
         call.conversation = Some(conversation);

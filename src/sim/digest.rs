@@ -105,15 +105,16 @@ fn code(fact: Fact) -> [u8; 4] {
             LscEnd::NothingToDo => [25, 10, 0, 0],
         },
         Fact::Registering => [15, 0, 0, 0],
-        Fact::Registered { member } => [16, member, 0, 0],
-        Fact::RegistrationFailed { cause } => [17, cause as u8, 0, 0],
-        Fact::RegistrationFull => [18, 0, 0, 0],
-        Fact::RegistrationFailover => [19, 0, 0, 0],
-        Fact::RegistrationLost => [20, 0, 0, 0],
+        Fact::Registered { member, .. } => [16, member, 0, 0],
+        Fact::RegistrationFailed { cause, .. } => [17, cause as u8, 0, 0],
+        Fact::RegistrationFull { .. } => [18, 0, 0, 0],
+        Fact::RegistrationFailover { .. } => [19, 0, 0, 0],
+        Fact::RegistrationLost { .. } => [20, 0, 0, 0],
         Fact::FallbackDue => [21, 0, 0, 0],
-        Fact::FellBack => [22, 0, 0, 0],
+        Fact::FellBack { .. } => [22, 0, 0, 0],
         Fact::FallbackFailed => [23, 0, 0, 0],
-        Fact::Unregistered { cause } => [24, cause as u8, 0, 0],
+        Fact::Unregistered { cause, .. } => [24, cause as u8, 0, 0],
+        Fact::RegistrationRefreshed { .. } => [26, 0, 0, 0],
         Fact::Pressed { button, end, .. } => {
             let [how, why] = press_code(end);
             [25, button as u8, how, why]

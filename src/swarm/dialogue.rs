@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +23,7 @@ pub struct DialogueClient {
     /// here is the generator's lag.
     budget: Arc<Semaphore>,
     timeout: Span,
-    target: Option<SocketAddr>,
+    targets: Arc<BTreeMap<Dialogue, SocketAddr>>,
     allowed: Arc<[IpAddr]>,
     hosts: Arc<HostTable>,
 }
@@ -69,14 +70,14 @@ impl Kept {
 pub type DialogueResult = (Dialogue, Carried<(Vec<u8>, Option<Box<Kept>>), TvsFault>);
 
 impl DialogueClient {
-    /// A client with at most `in_flight` connections that finds names in `hosts`. `target` stands
-    /// for every member of every group; apart from it only loopback and `allowed` hosts are ever
-    /// connected to, whatever a configuration from a server says.
+    /// A client with at most `in_flight` connections that finds names in `hosts`. Each of `targets`
+    /// stands for every member of every group in its dialogue; apart from them only loopback and
+    /// `allowed` hosts are ever connected to, whatever a configuration from a server says.
     pub fn new(
         clock: Clock,
         in_flight: usize,
         timeout: Span,
-        target: Option<SocketAddr>,
+        targets: BTreeMap<Dialogue, SocketAddr>,
         allowed: Vec<IpAddr>,
         hosts: Arc<HostTable>,
     ) -> DialogueClient {
@@ -85,7 +86,7 @@ impl DialogueClient {
             clock,
             budget: Arc::new(Semaphore::new(in_flight.max(1))),
             timeout,
-            target,
+            targets: Arc::new(targets),
             allowed: allowed.into(),
             hosts,
         }
@@ -94,7 +95,7 @@ impl DialogueClient {
     /// Where the name of a server leads a phone of this mode. Only the table is asked, never the DNS of the host;
     /// where a target stands for every server, it stands for every name.
     pub fn resolve(&self, name: &str, mode: IpMode) -> Option<IpAddr> {
-        match self.target {
+        match self.targets.values().next() {
             Some(target) => Some(target.ip()).filter(|&address| mode.permits(address)),
             None => self.hosts.resolve(name, mode),
         }
@@ -199,10 +200,8 @@ impl DialogueClient {
 
     /// Where a server is asked: one elsewhere than allowed is as good as unreachable.
     fn address(&self, dialogue: Dialogue, server: SocketAddr) -> Option<SocketAddr> {
-        if let Some(target) = self.target.filter(|_| dialogue == Dialogue::Tvs) {
-            return Some(target);
-        }
-        self.permits(server).then_some(server)
+        let target = self.targets.get(&dialogue).copied();
+        target.or_else(|| self.permits(server).then_some(server))
     }
 }
 
@@ -211,6 +210,7 @@ fn fault_of(fault: TlsFault) -> Fault<TvsFault> {
         TlsFault::Refused => TvsFault::CertificateRefused.into(),
         TlsFault::Broken(error) => Fault::of(&error, TvsFault::Connection),
         TlsFault::Malformed => TvsFault::WrongAnswer.into(),
+        TlsFault::TurnedAway => TvsFault::TurnedAway.into(),
     }
 }
 
@@ -223,7 +223,7 @@ mod tests {
             Clock::start(),
             1,
             Span::from_secs(1),
-            target.map(|text| text.parse().unwrap()),
+            target.map(|text| (Dialogue::Tvs, text.parse().unwrap())).into_iter().collect(),
             vec!["192.0.2.7".parse().unwrap()],
             Arc::clone(hosts),
         )
@@ -253,6 +253,14 @@ mod tests {
         assert_eq!(address(None, "::1").as_deref(), Some("[::1]:2445"));
         assert_eq!(address(None, "192.0.2.7").as_deref(), Some("192.0.2.7:2445"));
         assert_eq!(address(None, "192.0.2.8"), None);
+    }
+
+    #[test]
+    fn a_target_stands_for_the_servers_of_its_dialogue_only() {
+        let server = SocketAddr::new([127, 0, 0, 3].into(), 5060);
+        let client = client(Some("127.0.0.1:9"), &Arc::default());
+        assert_eq!(client.address(Dialogue::Sip, server), Some(server));
+        assert_eq!(client.address(Dialogue::Tvs, server).unwrap().port(), 9);
     }
 
     #[test]

@@ -265,6 +265,7 @@ impl Line {
         let stream = connected.map_err(|fault| match fault {
             TlsFault::Broken(error) => broken(error),
             TlsFault::Refused | TlsFault::Malformed => HttpFault::CertificateRefused.into(),
+            TlsFault::TurnedAway => HttpFault::Connection.into(),
         })?;
         Ok(self.talk(stream, server, true).await?)
     }

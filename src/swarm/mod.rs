@@ -26,6 +26,7 @@ use crate::net::{Clock, TlsClients};
 use crate::phone::{Env, Phone, PhoneProfile, Shared as PhoneShared, Verifier};
 use crate::play::{Homes, Visit};
 use crate::scenario::UsePlan;
+use crate::wire::Dialogue;
 use http::HttpClient;
 use watch::Watcher;
 use worker::{Clients, Command, Results, Shared, Worker, WorkerPlan};
@@ -41,8 +42,8 @@ pub struct SwarmPlan {
     pub homes: Arc<Homes>,
     /// The TFTP nodes that homes may name.
     pub files: BTreeMap<NodeId, FileServer>,
-    /// TVS server that stands for every member; `None` asks the members.
-    pub tvs: Option<SocketAddr>,
+    /// Servers that stand for every member in a dialogue; in others the members are asked.
+    pub targets: BTreeMap<Dialogue, SocketAddr>,
     /// What people do with the phones.
     pub uses: Arc<[UsePlan]>,
     /// What the names of TVS servers lead to.
@@ -103,7 +104,7 @@ impl Swarm {
             clock,
             plan.lookups_in_flight,
             plan.profile.tvs_timeout,
-            plan.tvs,
+            plan.targets.clone(),
             plan.allowed.clone(),
             Arc::clone(&plan.hosts),
         );

@@ -1113,11 +1113,25 @@ mod tests {
         let (results, _http) = mpsc::unbounded_channel();
         let (runtime, budget) = (Handle::current(), Arc::new(Semaphore::new(1)));
         let clients = Clients {
-            lookups: DialogueClient::new(clock, 1, second, None, Vec::new(), Arc::default()),
+            lookups: DialogueClient::new(
+                clock,
+                1,
+                second,
+                BTreeMap::new(),
+                Vec::new(),
+                Arc::default(),
+            ),
             lookup_runtime: runtime.clone(),
             lookup_results,
             watcher: Watcher {
-                client: DialogueClient::new(clock, 1, second, None, Vec::new(), Arc::default()),
+                client: DialogueClient::new(
+                    clock,
+                    1,
+                    second,
+                    BTreeMap::new(),
+                    Vec::new(),
+                    Arc::default(),
+                ),
                 runtime: Handle::current(),
                 seen: mpsc::unbounded_channel().0,
             },

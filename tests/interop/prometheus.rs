@@ -25,10 +25,13 @@ const PROBE: &str = "probe=[{ kind = 'sip-trunk', node = 'pub' }]";
 
 /// Of all that is served, web pages too.
 const PORTS: &str = "cluster.node.pub.ports={ tftp = 0, tvs = 0, capf = 0, http = 0, https = 0, \
-    tomcat = 0, tomcat-http = 0 }";
+    sip = 0, sips = 0, tomcat = 0, tomcat-http = 0 }";
+
+/// Phones register, so that panels of registration have data.
+const REGISTRATION: &str = "registration={ rate-per-node = 0.0 }";
 
 /// What Prometheus knows, and where `summary.json` has it; parts of a sum are separated by `+`.
-const TOTALS: [(&str, &str); 19] = [
+const TOTALS: [(&str, &str); 21] = [
     (r#"resetstorm_phones{state="ready"}"#, "phones.ready"),
     (r#"resetstorm_phones{state="stuck"}"#, "phones.stuck"),
     ("resetstorm_boots_total", "phones.total"),
@@ -54,6 +57,11 @@ const TOTALS: [(&str, &str); 19] = [
     (r#"resetstorm_server_requests_total{service="tftp"}"#, "serve.tftp_requests"),
     (r#"resetstorm_server_requests_total{service="tvs"}"#, "serve.tvs_answers"),
     (r#"resetstorm_tls_handshakes_total{service="tvs",outcome="ok"}"#, "serve.tvs_handshakes_ok"),
+    (r#"resetstorm_node_registered_phones{node="pub"}"#, "phones.registered"),
+    (
+        r#"resetstorm_node_registrations_total{node="pub",result="accepted"}"#,
+        "registration.accepted",
+    ),
 ];
 
 /// A TCP address of this host that stays free until somebody is told to take it.
@@ -192,13 +200,15 @@ fn prometheus_scrapes_a_run_and_every_query_of_the_board_has_data() {
         resetstorm()
             .args(["run", SCENARIO, "--phones", &PHONES.to_string(), "--progress", "lines"])
             .args(["--set", PORTS, "--set", "event.reset-1.reset-phones.spread=5s"])
-            .args(["--set", PRESSES, "--set", PROBE, "--set", "slo=[]"])
+            .args(["--set", PRESSES, "--set", PROBE, "--set", REGISTRATION, "--set", "slo=[]"])
             .args(["--metrics-listen", &metrics.to_string(), "--metrics-linger", "1m", "--out"])
             .arg(folder.path()),
     );
     line_with(&run.stderr(), "reset phones");
     let ready = r#"resetstorm_phones{state="ready"}"#;
     until("all phones are ready", || prometheus.total(ready) == Some(PHONES));
+    let registered = r#"resetstorm_phones_registered{state="registered"}"#;
+    until("all phones are registered", || prometheus.total(registered) == Some(PHONES));
 
     check_metrics(&get(metrics, "/metrics").unwrap());
     let range = begun.elapsed().as_secs() + 1;

@@ -131,16 +131,21 @@ impl Drop for Kamailio {
     }
 }
 
-fn expect_registered(secure: bool) {
-    let _turn = turn();
-    let folder = tempfile::tempdir().unwrap();
-    let dir = folder.path();
+/// A certificate for Kamailio and its key, in `kam.pem` and `kam.key`.
+fn certify(dir: &Path) {
     run(Command::new("openssl")
         .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", "/CN=kam"])
         .arg("-keyout")
         .arg(dir.join("kam.key"))
         .arg("-out")
         .arg(dir.join("kam.pem")));
+}
+
+fn expect_registered(secure: bool) {
+    let _turn = turn();
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    certify(dir);
     // Its certificate is the CallManager certificate of the node, so that the CTL names it.
     fs::create_dir_all(dir.join("state/kam")).unwrap();
     for (from, to) in [("kam.key", "CallManager.key"), ("kam.pem", "CallManager.pem")] {
@@ -177,6 +182,121 @@ fn two_thousand_phones_register_at_kamailio_over_tcp() {
 #[ignore = "needs kamailio"]
 fn two_thousand_phones_register_at_kamailio_with_mutual_tls() {
     expect_registered(true);
+}
+
+#[test]
+#[ignore = "needs kamailio"]
+fn capacity_registers_every_phone_of_a_list_at_kamailio_over_tcp_and_tls() {
+    const LISTED: u32 = 60;
+    let _turn = turn();
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    certify(dir);
+    let (sip, sips) = (free_port(), free_port());
+    let names = (0..LISTED).map(|phone| DeviceName::of_phone(PhoneId(phone)).to_string());
+    fs::write(dir.join("phones.csv"), names.collect::<Vec<_>>().join("\n")).unwrap();
+    let certificate = dir.join("kam.pem").display().to_string();
+    let tcp = [format!("--sip=127.0.0.9:{sip}")];
+    let tls = [format!("--sips=127.0.0.9:{sips}"), format!("--certificate={certificate}")];
+    for flags in [&tcp[..], &tls[..]] {
+        let kamailio = Kamailio::start(dir, sip, sips);
+        let output = resetstorm()
+            .arg("capacity")
+            .args(flags)
+            .arg("--devices")
+            .arg(dir.join("phones.csv"))
+            .args(["--rate", "40", "--hold", "3s", "--warm-up", "500ms", "--format", "json"])
+            .arg("--out")
+            .arg(dir.join("runs"))
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        let summary: Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {said}\n{}", Kamailio::log(dir)));
+        let step = &summary["capacity"]["steps"][0];
+        assert_eq!(step["failed"], 0, "{summary:#}\n{}", Kamailio::log(dir));
+        assert_eq!(summary["capacity"]["unit"], "registrations/s");
+        assert_eq!(kamailio.users(), LISTED.to_string(), "{step:#}");
+    }
+}
+
+#[test]
+#[ignore = "needs kamailio"]
+fn two_thousand_phones_of_a_run_register_at_kamailio_as_the_target_of_all() {
+    let _turn = turn();
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path();
+    certify(dir);
+    let (sip, sips) = (free_port(), free_port());
+    let tftp = free_port();
+    // The configurations name the node of the scenario, where no CallManager runs.
+    fs::write(dir.join("served.toml"), scenario(1, 2, false)).unwrap();
+    let port = format!("cluster.node.pub.ports={{ tftp = {tftp}, tvs = 0, sip = 0, sips = 0 }}");
+    let mut server = Running::start(resetstorm().arg("serve").arg(dir.join("served.toml")).args([
+        "--progress",
+        "lines",
+        "--set",
+        &port,
+    ]));
+    line_with(&server.stderr(), &format!("tftp {tftp}"));
+    let kamailio = Kamailio::start(dir, sip, sips);
+    let output = resetstorm()
+        .arg("run")
+        .arg(dir.join("served.toml"))
+        .args(["--target", &format!("tftp=127.0.0.1:{tftp},sip=127.0.0.9:{sip}")])
+        .args(["--format", "json", "--out"])
+        .arg(dir.join("runs"))
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    let summary: Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {said}\n{}", Kamailio::log(dir)));
+    assert_eq!(summary["phones"]["registered"], PHONES, "{:#}", summary["registration"]);
+    assert_eq!(kamailio.users(), PHONES.to_string());
+    server.signal("TERM");
+    server.ended();
+}
+
+#[test]
+#[ignore = "needs openssl"]
+fn openssl_is_told_by_an_alert_what_a_callmanager_thinks_of_its_certificate() {
+    let _turn = turn();
+    let (folder, sips) = (tempfile::tempdir().unwrap(), free_port());
+    let dir = folder.path();
+    certify(dir);
+    let node = |name: &str, sips: u16| {
+        format!(
+            "cluster.node.{name}.ports={{ tftp = 0, tvs = 0, capf = 0, sip = 0, sips = {sips} }}"
+        )
+    };
+    let mut server = Running::start(
+        resetstorm()
+            .args(["serve", "scenarios/registration-storm.toml", "--phones", "5"])
+            .args(["--progress", "lines", "--set", &node("sub1", sips)])
+            .args(["--set", &node("pub", 0), "--set", &node("sub2", 0)]),
+    );
+    line_with(&server.stderr(), &format!("sips {sips}"));
+    let at = format!("127.0.0.2:{sips}");
+    for version in ["-tls1_2", "-tls1_3"] {
+        let told = |own: &[&str]| {
+            let output = Command::new("openssl")
+                .args(["s_client", "-connect", &at, version, "-ign_eof"])
+                .args(own)
+                .current_dir(dir)
+                .stdin(Stdio::null())
+                .output()
+                .unwrap();
+            String::from_utf8_lossy(&output.stderr).into_owned()
+        };
+        let stranger = told(&["-cert", "kam.pem", "-key", "kam.key"]);
+        assert!(stranger.contains("alert unknown ca"), "{version}: {stranger}");
+        let nobody = told(&[]);
+        assert!(nobody.contains("alert certificate required"), "{version}: {nobody}");
+    }
+    server.signal("TERM");
+    server.ended();
 }
 
 /// What `SIPp` says for each line of a list of devices.

@@ -9,9 +9,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use resetstorm::base::DeviceName;
+use resetstorm::base::{DeviceName, PhoneId};
 use resetstorm::crypto::{CertificateSpec, DeviceSpec, Identity, KeySource, issue_to_device};
 use resetstorm::wire::capf::{self, Command, Message, reason, tag, wrap_certificate};
+use resetstorm::wire::sip::{Contact, Registered, SipMessage};
 use resetstorm::wire::tftp::{ErrorCode, Packet};
 use resetstorm::wire::tvs;
 use rustls::ServerConfig;
@@ -335,6 +336,28 @@ impl Planted {
         planted
     }
 
+    /// A registrar of so many phones over TCP; the list has thirty at least.
+    pub fn sip(behaviour: Behaviour, phones: u32) -> Planted {
+        let mut planted = Planted::new(behaviour);
+        let csv = planted.folder.path().join("phones.csv");
+        let names = 0..phones.max(30);
+        let names = names.map(|number| DeviceName::of_phone(PhoneId(number)).to_string());
+        std::fs::write(&csv, names.collect::<Vec<_>>().join("\n")).unwrap();
+        let (runtime, listener) = listen();
+        let server = listener.local_addr().unwrap().to_string();
+        let flags = ["--sip", &server, "--devices", &csv.display().to_string()];
+        planted.flags = flags.map(str::to_owned).to_vec();
+        planted.has_files = false;
+        let book = Arc::clone(&planted.book);
+        runtime.spawn(async move {
+            while let Ok((stream, from)) = listener.accept().await {
+                tokio::spawn(serve_sip(stream, from, phones, Arc::clone(&book)));
+            }
+        });
+        planted.runtime = Some(runtime);
+        planted
+    }
+
     /// How `capacity` is pointed at it.
     pub fn flags(&self) -> &[String] {
         &self.flags
@@ -482,6 +505,40 @@ async fn serve_tvs(
     let answer = tvs::Response { command, session_id: request.session_id, known }.encode();
     let _ = tls.write_all(&answer).await;
     let _ = tls.shutdown().await;
+}
+
+/// One registration: 100 at once, and the last word when its time has come. It comes in two
+/// pieces.
+async fn serve_sip(mut stream: TcpStream, from: SocketAddr, phones: u32, book: Shared) {
+    let (mut message, mut piece) = (Vec::new(), [0; 2_048]);
+    while !message.ends_with(b"\r\n\r\n") {
+        match stream.read(&mut piece).await {
+            Ok(0) | Err(_) => return,
+            Ok(read) => message.extend_from_slice(&piece[..read]),
+        }
+    }
+    let request = SipMessage::parse(&message).unwrap();
+    let contact = Contact::of(&request).unwrap();
+    assert_eq!(contact.expires_s, Some(3_600));
+    let device: DeviceName = contact.device.parse().unwrap();
+    let known = device.phone().is_some_and(|phone| phone.0 < phones);
+    let (fate, wrong) = arrive(&book, from.ip(), !known);
+    let word = |word: Registered| word.encode(&request, Some(from.ip()));
+    let _ = stream.write_all(&word(Registered::No { status: 100, reason: "Trying" })).await;
+    let last = match fate {
+        Fate::At(at) => {
+            tokio::time::sleep_until(at.into()).await;
+            let refused = Registered::No { status: 403, reason: "Forbidden" };
+            if wrong || !known { refused } else { Registered::Ok { expires_s: 3_600 } }
+        }
+        Fate::Refused => Registered::Later { retry_after_s: 1 },
+        Fate::Silence => return std::future::pending().await,
+    };
+    let last = word(last);
+    let (start, end) = last.split_at(9);
+    let _ = stream.write_all(start).await;
+    let _ = stream.write_all(end).await;
+    let _ = stream.shutdown().await;
 }
 
 type Tls = tokio_rustls::server::TlsStream<TcpStream>;

@@ -224,7 +224,7 @@ async fn boot(cluster: &Cluster, tftp: SocketAddr, asked: u16) -> Ledger {
         // These phones ask over TFTP only.
         homes: Arc::new(Homes::dealt(vec![Home::from([NODE])])),
         files: BTreeMap::from([(NODE, FileServer { tftp, http: tftp, https: tftp })]),
-        tvs: Some(nobody),
+        targets: [(resetstorm::wire::Dialogue::Tvs, nobody)].into(),
         hosts: Arc::default(),
         allowed: Vec::new(),
         transfers_in_flight: 100,

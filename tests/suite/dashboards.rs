@@ -74,6 +74,7 @@ fn of_a_run() -> BTreeSet<String> {
         cpu_s,
         capf,
         web_nodes: [([127, 0, 0, 1].into(), "pub".to_owned())].into(),
+        sip_nodes: [([127, 0, 0, 1].into(), "pub".to_owned())].into(),
         steps: vec![StepMark::default()],
         probes: vec![("axl at pub".to_owned(), true)],
         ..RunInfo::default()

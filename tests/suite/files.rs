@@ -240,6 +240,27 @@ fn the_documented_think_time_makes_three_fetches_of_about_a_second() {
 }
 
 #[test]
+fn the_documented_pause_makes_a_question_to_tvs_take_0_4_s_on_the_phone() {
+    let summary = |pause: &str| {
+        let pause = format!("phone.tvs-think={pause}");
+        let plan = plan("callmanager-regen", &[&pause, "slo=[]"]);
+        World::new(&plan, SimOptions::default()).run().summary(&plan)
+    };
+    let (documented, none, own) = (summary("documented"), summary("0s"), summary("1s"));
+    for summary in [&documented, &none, &own] {
+        assert_eq!((summary.phones.ready, summary.tvs.lookups), (PHONES, PHONES));
+    }
+    let more = |than: &Summary| {
+        let [with, without] = [&documented, than].map(|one| one.boot_time_s.p50.unwrap());
+        with - without
+    };
+    let tvs = documented.steps.iter().find(|step| step.step == "tvs").unwrap();
+    let whole = more(&none) + tvs.service_time_s.p50.unwrap();
+    assert!((0.35..0.42).contains(&whole), "{whole} s from the pause to the answer");
+    assert!((-0.66..-0.64).contains(&more(&own)), "one question for each phone");
+}
+
+#[test]
 fn a_budget_knows_of_encryption_and_further_files() {
     for start in ["factory", "itl-current"] {
         let text = std::fs::read_to_string("scenarios/callmanager-regen.toml").unwrap();

@@ -787,7 +787,7 @@ impl Fleet {
             // The phones of this test ask over TFTP only.
             homes: Arc::new(Homes::dealt(vec![Home::from([NODE])])),
             files: BTreeMap::from([(NODE, FileServer { tftp, http: tftp, https: tftp })]),
-            tvs: Some(tvs),
+            targets: [(resetstorm::wire::Dialogue::Tvs, tvs)].into(),
             hosts: Arc::default(),
             allowed: Vec::new(),
             transfers_in_flight: 100,
@@ -1095,7 +1095,7 @@ async fn answers_of_tvs_that_do_not_fit_vouch_for_nobody() {
 fn failed_by(counts: &TvsCounts, fault: TvsFault) -> u64 {
     match fault {
         TvsFault::CertificateRefused => counts.certificate_refused,
-        TvsFault::Connection => counts.connection,
+        TvsFault::Connection | TvsFault::TurnedAway => counts.connection,
         TvsFault::TimedOut => counts.timed_out,
         TvsFault::Unresolved => counts.unresolved,
         TvsFault::WrongAnswer => counts.wrong_answer,

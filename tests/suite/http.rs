@@ -518,7 +518,7 @@ async fn boot_at(
         profile,
         homes: Arc::new(Homes::dealt(vec![Home::from([NODE])])),
         files: BTreeMap::from([(NODE, files)]),
-        tvs: None,
+        targets: std::collections::BTreeMap::new(),
         hosts: Arc::default(),
         allowed: Vec::new(),
         transfers_in_flight: 100,

@@ -1,20 +1,22 @@
 //! Registration as the true end of a boot: live and in virtual time the same counts.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use resetstorm::base::{ClusterId, DeviceName, NodeId, PhoneId, Span, Time};
-use resetstorm::cluster::{Cluster, Genesis, Peer, Stored};
+use resetstorm::cluster::{Cluster, Genesis, Peer, PeerRefusal, Stored};
 use resetstorm::crypto::{CertificateSpec, Identity, KeySource, manufactured};
 use resetstorm::live::{self, LiveOptions, Observer};
 use resetstorm::measure::{Ledger, Summary, known_paths};
 use resetstorm::net::Clock;
 use resetstorm::scenario::{Plan, load};
 use resetstorm::serve::{Bound, ServeSettings, Servers};
-use resetstorm::sim::{SimOptions, World};
+use resetstorm::sim::{Recorded, SimOptions, World};
 use resetstorm::wire::Dialogue;
-use resetstorm::wire::sip::{Registration, parse_answer};
+use resetstorm::wire::sip::{Contact, PONG, Registered, Registration, SipMessage, parse_answer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
@@ -54,8 +56,8 @@ fn a_storm_ends_with_every_phone_registered_and_repeats_its_digest() {
     let plan = plan("registration-storm.toml", &["fleet.phones=400", "slo=[]"]);
     let summary = sim(&plan);
     assert_eq!(summary.phones.registered, 400, "{:#?}", summary.to_json());
-    assert_eq!(summary.registration.accepted, 400);
-    assert_eq!(summary.registration.unanswered, 0);
+    assert_eq!(summary.registration.counts.accepted, 400);
+    assert_eq!(summary.registration.counts.unanswered, 0);
     assert!(summary.fleet_registered_s.last >= summary.fleet_ready_s.last);
     assert_eq!(sim(&plan).sim.unwrap().digest, summary.sim.unwrap().digest);
 }
@@ -65,10 +67,17 @@ fn a_node_that_is_full_says_when_to_come_again_and_the_phones_obey() {
     let overrides = ["fleet.phones=400", "slo=[]", "registration.rate-per-node=10.0"];
     let summary = sim(&plan("registration-storm.toml", &overrides));
     assert_eq!(summary.phones.registered, 400);
-    assert!(summary.registration.full >= 300, "{:?}", summary.registration);
+    assert!(summary.registration.counts.full >= 300, "{:?}", summary.registration);
     // 200 phones of each node at 10 a second, one second's worth at once.
     let last = summary.fleet_registered_s.last.unwrap();
     assert!((18.0..32.0).contains(&last), "{last}");
+    let nodes = &summary.registration.by_node;
+    assert_eq!(nodes.keys().collect::<Vec<_>>(), ["sub1", "sub2"]);
+    assert_eq!(nodes.values().map(|node| node.full).sum::<u64>(), summary.registration.counts.full);
+    for node in nodes.values() {
+        assert_eq!((node.registered, node.accepted, node.failed_over), (200, 200, 0), "{node:?}");
+        assert!(node.full >= 150, "{node:?}");
+    }
 }
 
 /// A reset of 300 phones, half of which prefer a node that stops and returns.
@@ -82,12 +91,37 @@ const FAILOVER: [&str; 6] = [
 ];
 
 fn expect_failover(summary: &Summary) {
-    let (phones, counts) = (&summary.phones, &summary.registration);
+    let (phones, counts) = (&summary.phones, &summary.registration.counts);
     assert_eq!((phones.registered, phones.ready), (300, 300), "{:#}", summary.to_json());
     assert_eq!((counts.lost, counts.fallbacks), (150, 150), "{counts:?}");
     assert_eq!(counts.failovers, 150, "straight to the other node: {counts:?}");
     assert_eq!((counts.accepted, counts.by_later), (600, 150), "{counts:?}");
     assert_eq!((counts.unanswered, counts.fallbacks_failed, counts.refused), (0, 0, 0));
+    let node = |name: &str| summary.registration.by_node[name];
+    let [one, two] = [node("sub1"), node("sub2")];
+    assert_eq!((one.registered, one.accepted, one.lost), (150, 300, 150), "{one:?}");
+    assert_eq!((one.failed_over, one.fallen_back), (150, 150), "{one:?}");
+    assert_eq!((two.registered, two.accepted, two.lost), (150, 300, 0), "{two:?}");
+    assert_eq!((two.failed_over, two.fallen_back, two.full), (0, 0, 0), "{two:?}");
+    expect_waves(summary);
+}
+
+/// Each wave has its times: of the reset, of the loss of a node, of its return.
+fn expect_waves(summary: &Summary) {
+    let step = |name: &str| summary.steps.iter().find(|step| step.step == name).unwrap();
+    for (name, count, times) in [
+        ("registration", 300, summary.registration_time_s),
+        ("fail-over", 150, summary.failover_time_s),
+        ("fall-back", 150, summary.fallback_time_s),
+    ] {
+        let step = step(name);
+        assert_eq!((step.ok, step.failed), (count, 0), "{name}");
+        assert_eq!(step.response_time_s, times, "{name}");
+    }
+    assert!(summary.registration_time_s.p50 >= summary.boot_time_s.p50, "it follows the boot");
+    // They wait for so long after the node is there again.
+    assert!(summary.fallback_time_s.p50 >= Some(2.0), "{:?}", summary.fallback_time_s);
+    assert!(summary.failover_time_s.max < Some(2.0), "{:?}", summary.failover_time_s);
 }
 
 #[test]
@@ -96,6 +130,100 @@ fn phones_of_a_node_that_stops_fail_over_and_fall_back_when_it_is_there_for_long
     let summary = sim(&plan);
     expect_failover(&summary);
     assert_eq!(sim(&plan).sim.unwrap().digest, summary.sim.unwrap().digest);
+}
+
+#[test]
+fn the_time_of_boots_has_nothing_of_what_phones_do_behind_them() {
+    let plan = plan("node-failover.toml", &FAILOVER);
+    let options = SimOptions { records: Recorded::Course, ..SimOptions::default() };
+    let summary = World::new(&plan, options).run().summary(&plan);
+    let spent: f64 = summary.attribution.iter().map(|part| part.seconds).sum();
+    let boots = 300.0 * summary.boot_time_s.max.unwrap();
+    assert!(spent > 0.0 && spent <= boots, "{spent} s of {boots}");
+}
+
+/// Phones that ask for ten seconds and something to do a minute later.
+fn with_refreshes(overrides: &[&str]) -> Plan {
+    let own = ["fleet.phones=40", "slo=[]", "registration.expires=10s", "event=[]"];
+    let text = resetstorm::scenario::to_toml(&plan(
+        "registration-storm.toml",
+        &[&own[..], overrides].concat(),
+    ));
+    let events = "[[event]]\nat = '0s'\nreset-phones = { spread = '1s' }\n\
+                  [[event]]\nat = '64s'\nrestart = { service = 'tvs', node = 'sub1' }\n";
+    load(Path::new("x.toml"), &(text + events), &[], &known_paths()).unwrap()
+}
+
+#[test]
+fn registrations_are_renewed_before_their_time_is_over_as_long_as_the_node_is_there() {
+    let summary = sim(&with_refreshes(&["registration.rate-per-node=0.0"]));
+    let counts = &summary.registration.counts;
+    assert_eq!((summary.phones.registered, counts.accepted), (40, 40), "{counts:?}");
+    // Five seconds before the end of ten: twelve times in what is left of the minute.
+    assert!((40 * 11..=40 * 13).contains(&counts.refreshed), "{counts:?}");
+    assert_eq!((counts.lost, counts.failovers, counts.unanswered), (0, 0, 0), "{counts:?}");
+    let nodes = summary.registration.by_node.values();
+    assert_eq!(nodes.map(|node| node.refreshed).sum::<u64>(), counts.refreshed);
+    let sip = summary.steps.iter().find(|step| step.step == "sip").unwrap();
+    assert_eq!(sip.ok, counts.accepted + counts.refreshed);
+    // A node that is full says when to come again; the phones stay registered meanwhile.
+    let full = sim(&with_refreshes(&["registration.rate-per-node=5.0"]));
+    let counts = &full.registration.counts;
+    assert!(counts.full >= 10 && counts.refreshed > 400, "{counts:?}");
+    assert_eq!((full.phones.registered, counts.lost), (40, 0), "{counts:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_renews_no_registration_has_lost_its_phones() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = tokio::spawn(renews_nothing(listener));
+    let overrides = ["fleet.phones=10", "slo=[]", "registration.expires=2s", "event=[]"];
+    let text = resetstorm::scenario::to_toml(&plan("registration-storm.toml", &overrides));
+    let events = "[[event]]\nat = '0s'\nreset-phones = { spread = '1s' }\n\
+                  [[event]]\nat = '8s'\nrestart = { service = 'tvs', node = 'sub1' }\n";
+    let mut plan = load(Path::new("x.toml"), &(text + events), &[], &known_paths()).unwrap();
+    for node in &mut plan.topology.nodes {
+        node.services.retain(|&service| service != resetstorm::cluster::ServiceKind::CallManager);
+        node.ports = node.ports.with(Dialogue::Sip, port);
+        node.address = [127, 0, 0, 1].into();
+    }
+    let summary = run(&plan).await;
+    server.abort();
+    let (phones, counts) = (&summary.phones, &summary.registration.counts);
+    assert_eq!(
+        (counts.accepted, counts.lost, counts.refreshed),
+        (10, 10, 0),
+        "{:#}",
+        summary.to_json()
+    );
+    assert_eq!((phones.registered, phones.unregistered_refused), (0, 10), "{phones:?}");
+}
+
+/// Registers each device once.
+async fn renews_nothing(listener: TcpListener) {
+    let known: Arc<Mutex<BTreeSet<String>>> = Arc::default();
+    loop {
+        let Ok((mut stream, _)) = listener.accept().await else { return };
+        let known = Arc::clone(&known);
+        tokio::spawn(async move {
+            let message = read_answer(&mut stream).await;
+            if message.len() <= 4 {
+                let _ = stream.write_all(PONG).await;
+                let _ = read_answer(&mut stream).await;
+                return;
+            }
+            let Ok(request) = SipMessage::parse(&message) else { return };
+            let device = Contact::of(&request).unwrap().device;
+            let is_new = known.lock().unwrap().insert(device);
+            let answer = if is_new {
+                Registered::Ok { expires_s: 2 }
+            } else {
+                Registered::No { status: 403, reason: "Forbidden" }
+            };
+            let _ = stream.write_all(&answer.encode(&request, None)).await;
+        });
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -109,7 +237,7 @@ async fn a_storm_live_has_the_counts_of_virtual_time() {
     let plan = plan("registration-storm.toml", &overrides);
     let (live, sim) = (run(&plan).await, sim(&plan));
     for summary in [&live, &sim] {
-        let (phones, counts) = (&summary.phones, &summary.registration);
+        let (phones, counts) = (&summary.phones, &summary.registration.counts);
         assert_eq!((phones.registered, phones.registered_frozen), (300, 0));
         assert_eq!((counts.accepted, counts.by_later, counts.full), (300, 0, 0), "{counts:?}");
     }
@@ -170,7 +298,13 @@ fn a_group_without_a_running_member_leaves_its_phones_unregistered_and_the_run_e
     let plan = load(Path::new("x.toml"), &text, &overrides, &known_paths()).unwrap();
     let summary = sim(&plan);
     assert_eq!((summary.phones.registered, summary.phones.unregistered_no_answer), (0, 40));
-    assert_eq!(summary.registration.unanswered, 80, "each asks both once");
+    assert_eq!(summary.registration.counts.unanswered, 80, "each asks both once");
+    for (name, node) in &summary.registration.by_node {
+        assert_eq!((node.registered, node.unanswered), (0, 40), "{name}: {node:?}");
+    }
+    let mut steps = summary.steps.iter();
+    let whole = steps.find(|step| step.step == "registration").unwrap();
+    assert_eq!((whole.ok, whole.failed, whole.response_time_s.max), (0, 40, None));
     assert_eq!(summary.verdict.name(), "pass");
 }
 
@@ -221,7 +355,7 @@ fn a_callmanager_certificate_that_no_list_holds_leaves_secure_phones_unregistere
     let summary = sim(&plan);
     let phones = &summary.phones;
     assert_eq!((phones.registered, phones.unregistered_certificate), (0, 40), "{phones:?}");
-    assert_eq!(summary.registration.certificate_refused, 80);
+    assert_eq!(summary.registration.counts.certificate_refused, 80);
 }
 
 fn register(phone: u32, secure: bool, server: SocketAddr) -> Vec<u8> {
@@ -286,6 +420,11 @@ async fn lscs_decide_live_what_they_decide_in_virtual_time() {
         let summary = run(&with_lscs(8, &steps)).await;
         let phones = &summary.phones;
         assert_eq!((phones.registered, summary.capf.installed), (registered, 8), "{phones:?}");
+        // The node has ended the handshake with an alert: a phone at sub1, and then at sub2.
+        let refused = 8 - registered;
+        assert_eq!(phones.unregistered_refused, refused, "{phones:?}");
+        assert_eq!(summary.registration.counts.refused, 2 * refused);
+        assert_eq!(sim(&with_lscs(8, &steps)).registration, summary.registration);
     }
 }
 
@@ -294,6 +433,9 @@ fn certificates_that_have_expired_or_are_of_others_are_refused() {
     let plan = secure("registration-storm.toml", &["fleet.phones=4", "slo=[]"]);
     let cluster = cluster(&plan, plan.topology.clone());
     let server = SocketAddr::from(([127, 0, 0, 2], 5061));
+    let judge = |certificate: Option<&[u8]>, now| {
+        cluster.dialogue(SUB1, Dialogue::Sips).unwrap().judge(certificate, now)
+    };
     let ask_at = |dialogue, certificate: Option<Vec<u8>>, phone, now| {
         let service = cluster.dialogue(SUB1, dialogue).unwrap();
         let mut conversation = service.open(&Peer { address: None, certificate });
@@ -304,17 +446,21 @@ fn certificates_that_have_expired_or_are_of_others_are_refused() {
     let mic = |phone| Some(manufactured(PhoneId(phone), 8841.into()).certificate.der().to_vec());
     assert_eq!(ask(mic(1), 1), 200);
     assert_eq!(ask(mic(2), 1), 403, "of another device");
-    assert_eq!(ask(None, 1), 403);
-    assert_eq!(ask(Some(vec![0x30, 0]), 1), 403, "malformed");
+    let shown = mic(1).unwrap();
+    assert_eq!(judge(Some(&shown), Time::ZERO), Ok(()));
+    assert_eq!(judge(None, Time::ZERO), Err(PeerRefusal::Missing));
+    assert_eq!(judge(Some(&[0x30, 0]), Time::ZERO), Err(PeerRefusal::Malformed));
     let spec = CertificateSpec {
         common_name: "CP-8841-SEP0C75BD000001",
         not_before_s: 1_700_000_000,
         key_bits: 2048,
     };
     let own = Identity::self_signed(&spec, &mut KeySource::bank(9));
-    assert_eq!(ask(Some(own.certificate.der().to_vec()), 1), 403, "of an unknown CA");
+    assert_eq!(judge(Some(own.certificate.der()), Time::ZERO), Err(PeerRefusal::UnknownCa));
     let later = Time::ZERO + Span::from_secs(20 * 365 * 86_400);
-    assert_eq!(ask_at(Dialogue::Sips, mic(1), 1, later), 403, "expired");
+    assert_eq!(judge(Some(&shown), later), Err(PeerRefusal::Expired));
+    let over_tcp = cluster.dialogue(SUB1, Dialogue::Sip).unwrap();
+    assert_eq!(over_tcp.judge(None, later), Ok(()), "nobody is asked");
     assert_eq!(ask(mic(7), 7), 404, "not in the database");
     assert_eq!(ask_at(Dialogue::Sip, None, 1, Time::ZERO), 403, "its profile says TLS");
 }

@@ -174,7 +174,7 @@ impl Stage {
                 NODE,
                 FileServer { tftp: server, http: server, https: server },
             )]),
-            tvs: None,
+            targets: std::collections::BTreeMap::new(),
             hosts: Arc::default(),
             allowed: Vec::new(),
             transfers_in_flight: 100,

@@ -327,6 +327,65 @@ fn a_trace_has_the_words_of_a_phones_console_log() {
 }
 
 #[test]
+fn the_table_of_phones_says_with_which_node_each_is_registered_and_since_when() {
+    let out = tempfile::tempdir().unwrap();
+    let stop = "event.2.stop.for=3s";
+    let sets = ["--set", "registration.monitor=2s", "--set", stop, "--set", "slo=[]"];
+    let (_, path) = sim(out.path(), "scenarios/node-failover.toml", 60, &sets);
+    let phones = table(&path, "phones.csv");
+    let summary = json(&path, "summary.json");
+    for (group, node) in [("one", "sub1"), ("two", "sub2")] {
+        let of_group: Vec<_> = phones.rows().filter(|row| row.text("group") == group).collect();
+        assert_eq!(of_group.len(), 30);
+        assert_eq!(summary["registration"]["by_node"][node]["registered"], 30);
+        for row in of_group {
+            assert_eq!(row.text("registration"), "registered");
+            assert_eq!(row.text("registered_with"), node);
+            assert!(row.number("registered_s") >= row.number("ready_s"));
+        }
+    }
+    let without = sim(out.path(), "scenarios/callmanager-regen.toml", 5, &["--set", "slo=[]"]).1;
+    let phones = table(&without, "phones.csv");
+    assert!(phones.rows().all(|row| row.text("registration").is_empty()));
+}
+
+#[test]
+fn a_trace_names_the_tvs_server_whose_name_has_no_record() {
+    let out = tempfile::tempdir().unwrap();
+    let (_, path) = sim(out.path(), "scenarios/dns-record-missing.toml", 40, &[]);
+    let phones = table(&path, "phones.csv");
+    let resolves = |name: &str| format!("Failed to resolve Tvs Ipv4 Address with hostname {name}");
+    // Nobody vouches for list and configuration, or the other server for both.
+    for (group, lookups, answered) in [("one", 2, 0), ("both", 1, 1)] {
+        let phone = phones.rows().find(|row| row.text("group") == group).unwrap();
+        let phone = [path.to_str().unwrap(), phone.text("phone")];
+        let console = run(&["trace", phone[0], phone[1], "--console"]).out;
+        assert_eq!(console.matches(&resolves("sub1.cucm.example")).count(), lookups, "{console}");
+        assert!(!console.contains(&resolves("sub2")), "{console}");
+        let answers = run(&["trace", phone[0], phone[1], "--tvs"]).out;
+        let of_sub2 = answers.matches("TVS sub2 | debug MsgType : TVS_MSG_QUERY_CERT_RES").count();
+        assert_eq!(of_sub2, answered, "{answers}");
+    }
+}
+
+#[test]
+fn a_trace_of_tvs_has_the_cipher_of_the_release_or_what_a_scenario_calls_it() {
+    let out = tempfile::tempdir().unwrap();
+    for (set, cipher) in [
+        (&[][..], "AES256-SHA"),
+        (&["--set", "cluster.tvs-cipher=AES128-SHA"], "AES128-SHA"),
+        (&["--set", "cluster.release=11.5"], "ECDHE-RSA-AES256-GCM-SHA384"),
+    ] {
+        let (_, path) = sim(out.path(), "scenarios/callmanager-regen.toml", 20, set);
+        let phone = table(&path, "phones.csv").rows().next().unwrap().text("phone").to_owned();
+        let tvs = run(&["trace", path.to_str().unwrap(), &phone, "--tvs"]).out;
+        let at = |part: &str| tvs.find(part).unwrap_or_else(|| panic!("{part} in {tvs}"));
+        let shaken = at(&format!("tvsSSLHandShake Session ciphers - {cipher}\n"));
+        assert!(shaken < at("MsgType : TVS_MSG_QUERY_CERT_REQ"), "{tvs}");
+    }
+}
+
+#[test]
 fn a_trace_of_a_phone_that_finds_no_capf_has_the_lines_of_the_documents_in_their_order() {
     let out = tempfile::tempdir().unwrap();
     let (_, path) = sim(out.path(), "scenarios/lsc-dns-missing.toml", 20, &[]);

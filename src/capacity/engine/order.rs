@@ -17,7 +17,7 @@ use crate::capacity::workload::{Failure, Got, Op, Workload};
 pub struct Target {
     /// TFTP server; files come from it if there is one, else over HTTP.
     pub tftp: Option<SocketAddr>,
-    /// HTTP and TVS servers, and CAPF.
+    /// HTTP and TVS servers, CAPF and registrars.
     pub tcp: TcpClient,
     /// Where phones send from, if not from the loopback or one shared address.
     pub sources: Option<Sources>,
@@ -125,10 +125,10 @@ impl Target {
     }
 
     /// The servers, each where it is asked.
-    pub fn servers(&self) -> [Option<SocketAddr>; 4] {
-        let TcpClient { http, tvs, capf, .. } = &self.tcp;
+    pub fn servers(&self) -> [Option<SocketAddr>; 5] {
+        let TcpClient { http, tvs, capf, sip, .. } = &self.tcp;
         let (tvs, capf) = (tvs.as_ref().map(|tvs| tvs.0), capf.as_ref().map(|capf| capf.address));
-        [self.tftp, *http, tvs, capf]
+        [self.tftp, *http, tvs, capf, sip.as_ref().map(|sip| sip.address)]
     }
 
     /// How many addresses of phones there are.

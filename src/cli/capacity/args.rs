@@ -68,13 +68,14 @@ Examples:
   resetstorm capacity --tvs 127.0.0.1:2445 --certificate tvs.pem --ask callmanager.pem
   resetstorm capacity --http 127.0.0.1:6970 --devices phones.csv --mix boot
   resetstorm capacity --capf 127.0.0.1:3804 --certificate capf.pem --devices phones.csv
+  resetstorm capacity --sip 127.0.0.1:5060 --devices phones.csv
   resetstorm capacity --tftp 127.0.0.1:6969 --names names.txt --rate 400 --hold 30s
   resetstorm capacity --tftp 127.0.0.1:6969 --names names.txt --spike 2000
 
 Parts of --mix: boot (all files of a phone's boot, needs --devices), known (a file of --names),
 unknown (a file that no server has), verify and query (a certificate of --ask), random (a
-certificate that nobody knows), enrol (a phone of --devices gets its LSC, each once). Shares add
-up to 1: known=0.9,unknown=0.1.
+certificate that nobody knows), enrol (a phone of --devices gets its LSC, each once), register (a
+phone of --devices registers, in turns). Shares add up to 1: known=0.9,unknown=0.1.
 
 Exit codes: 0 measured; 1 a condition of --slo failed, an answer was wrong, or
 less is carried than in --baseline; 2 bad command line; 3 no knee of the server

@@ -54,7 +54,9 @@ pub fn endpoint(text: &str, service: &str, usual: u16) -> Result<(String, u16), 
         if !scheme.eq_ignore_ascii_case(service) {
             let what = format!("an address of {scheme}, not of {service}");
             let help = match scheme.to_ascii_lowercase().as_str() {
-                known @ ("tftp" | "http" | "tvs" | "capf") => format!("--{known} takes it"),
+                known @ ("tftp" | "http" | "tvs" | "capf" | "sip" | "sips") => {
+                    format!("--{known} takes it")
+                }
                 _ => usual_help,
             };
             return Err(fault(&what, &help));

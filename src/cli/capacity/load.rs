@@ -75,6 +75,7 @@ impl LoadArgs {
             Part::Verify | Part::Query => asks.iter().any(|(_, ask)| ask.part() == part),
             Part::Random => target.tcp.tvs.is_some(),
             Part::Enrol => target.tcp.capf.is_some(),
+            Part::Register => target.tcp.sip.is_some(),
         };
         let mix = match &self.mix {
             Some(Mix(parts)) => parts.clone(),
@@ -163,7 +164,7 @@ fn judge(lists: &TrustLists<'_>, name: &str, content: &[u8]) -> Result<(), Strin
 }
 
 fn default_mix(possible: impl Fn(Part) -> bool) -> Result<Vec<(Part, f64)>, CliError> {
-    let usual = [Part::Boot, Part::Known, Part::Verify, Part::Query, Part::Enrol];
+    let usual = [Part::Boot, Part::Known, Part::Verify, Part::Query, Part::Enrol, Part::Register];
     let parts: Vec<Part> = usual.into_iter().filter(|part| possible(*part)).collect();
     if parts.is_empty() {
         return Err(CliError::usage(
@@ -184,6 +185,7 @@ fn impossible(part: Part) -> CliError {
         Part::Query => "--tvs, and --ask",
         Part::Random => "--tvs",
         Part::Enrol => "--capf and --devices FILE",
+        Part::Register => "--sip or --sips, and --devices FILE",
     };
     CliError::usage(format!("{} is part of the mix", part.name()), format!("it needs {needs}"))
 }

@@ -125,8 +125,14 @@ fn settings(plan: &CapacityPlan) -> String {
         table.insert(key.to_owned(), value);
     };
     let facts = plan.load_facts();
-    let named =
-        [("tftp", facts.tftp), ("http", facts.http), ("tvs", facts.tvs), ("capf", facts.capf)];
+    let named = [
+        ("tftp", facts.tftp),
+        ("http", facts.http),
+        ("tvs", facts.tvs),
+        ("capf", facts.capf),
+        ("sip", facts.sip),
+        ("sips", facts.sips),
+    ];
     for (key, server) in named {
         if let Some(server) = server {
             put(key, server.into());

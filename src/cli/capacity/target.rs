@@ -5,10 +5,10 @@ use std::sync::Arc;
 use clap::Args;
 
 use crate::base::Span;
-use crate::capacity::{CapfTarget, Sources, Target, TcpClient};
+use crate::capacity::{CapfTarget, SipTarget, Sources, Target, TcpClient};
 use crate::net::TlsClients;
 use crate::toolbox::ServerPin;
-use crate::wire::{ROLE_CAPF, ROLE_TVS};
+use crate::wire::{ROLE_CALLMANAGER, ROLE_CAPF, ROLE_TVS};
 
 use super::super::args::{CliError, duration};
 use super::super::files::{read_store, server_pin};
@@ -16,7 +16,8 @@ use super::lists::{endpoint, read_lines};
 use super::load::LoadArgs;
 
 /// Ports of the services on a cluster.
-const PORTS: [(&str, u16); 4] = [("tftp", 69), ("http", 6970), ("tvs", 2445), ("capf", 3804)];
+const PORTS: [(&str, u16); 6] =
+    [("tftp", 69), ("http", 6970), ("tvs", 2445), ("capf", 3804), ("sip", 5060), ("sips", 5061)];
 
 /// Whom to load.
 #[derive(Args, Clone, Debug)]
@@ -34,17 +35,28 @@ pub struct TargetArgs {
     /// CAPF, where the phones of --devices enrol; port 3804 if none is named
     #[arg(long, value_name = "HOST:PORT", requires = "devices", conflicts_with = "tvs")]
     pub capf: Option<String>,
+    /// Registrar, where the phones of --devices register over TCP; port 5060 if none is named
+    #[arg(long, value_name = "HOST:PORT", requires = "devices")]
+    pub sip: Option<String>,
+    /// Registrar, where they register over TLS, with the certificates of their manufacturer; port
+    /// 5061 if none is named
+    #[arg(long, value_name = "HOST:PORT", requires = "devices",
+        conflicts_with_all = ["sip", "tvs", "capf"])]
+    pub sips: Option<String>,
+    /// For how long phones ask to be registered
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = duration)]
+    pub expires: Span,
     /// Permit traffic to this host outside loopback; the file of --targets must name it, too
     #[arg(long, value_name = "HOST")]
     pub allow_target: Vec<String>,
     /// File with the hosts outside loopback that may be loaded, one a line
     #[arg(long, value_name = "FILE")]
     pub targets: Option<PathBuf>,
-    /// Certificate of the TVS server or of CAPF; behind that of CAPF those of other CAs that sign
+    /// Certificate of the TVS server, of CAPF or of the registrar; behind that of CAPF those of other CAs that sign
     /// LSCs
     #[arg(long, value_name = "FILE")]
     pub certificate: Option<PathBuf>,
-    /// Take any TVS server or CAPF
+    /// Take any TVS server, CAPF or registrar
     #[arg(long, conflicts_with = "certificate")]
     pub insecure: bool,
     /// How long each phone takes for its key at CAPF, which keeps a place of CAPF; it is taken off
@@ -75,11 +87,12 @@ impl TargetArgs {
         let find = |service: usize, host: &Option<String>| {
             host.as_deref().map(|host| self.address(host, PORTS[service])).transpose()
         };
-        let servers = [&self.tftp, &self.http, &self.tvs, &self.capf];
+        let servers = [&self.tftp, &self.http, &self.tvs, &self.capf, &self.sip, &self.sips];
         if servers.into_iter().all(Option::is_none) {
             return Err(CliError::usage(
                 "nothing says which server to load",
-                "give --tftp, --http, --tvs or --capf, such as --tftp 127.0.0.1:6969 --names names.txt",
+                "give --tftp, --http, --tvs, --capf, --sip or --sips, such as --tftp 127.0.0.1:6969 \
+                 --names names.txt",
             ));
         }
         let (tftp, http) = (find(0, &self.tftp)?, find(1, &self.http)?);
@@ -100,14 +113,24 @@ impl TargetArgs {
             }),
             None => None,
         };
-        if tvs.is_none() && capf.is_none() && (self.insecure || self.certificate.is_some()) {
-            let what = "--certificate and --insecure say whom to take for the TVS server or CAPF";
-            return Err(CliError::usage(what, "give --tvs or --capf, or leave them out"));
+        let sip = match (find(4, &self.sip)?, find(5, &self.sips)?) {
+            (Some(address), _) => Some(SipTarget::new(address, None, self.expires)),
+            (None, Some(address)) => {
+                let pin = self.pin(ROLE_CALLMANAGER, load)?;
+                Some(SipTarget::new(address, Some(pin), self.expires))
+            }
+            (None, None) => None,
+        };
+        let has_tls = tvs.is_some() || capf.is_some() || self.sips.is_some();
+        if !has_tls && (self.insecure || self.certificate.is_some()) {
+            let what = "--certificate and --insecure say whom to take for the TVS server, CAPF or \
+                        the registrar";
+            return Err(CliError::usage(what, "give --tvs, --capf or --sips, or leave them out"));
         }
         let patience = self.timeout.times(u64::from(self.tries)).as_duration();
         let target = Target {
             tftp,
-            tcp: TcpClient { http, tvs, capf, patience, tls: TlsClients::default() },
+            tcp: TcpClient { http, tvs, capf, sip, patience, tls: TlsClients::default() },
             sources: self.sources,
             timeout: self.timeout,
             tries: self.tries,

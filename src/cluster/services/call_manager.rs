@@ -9,7 +9,7 @@ use crate::crypto::Certificate;
 use crate::wire::WireError;
 use crate::wire::sip::{Contact, PING, PONG, Registered, SipMessage, StartLine};
 
-use super::dialogue::{Answering, Conversation, Peer, Said};
+use super::dialogue::{Answering, Conversation, Peer, PeerRefusal, Said};
 
 /// How long after `at` nobody is refused again: a node takes the registrations of one second at
 /// once (choice).
@@ -65,7 +65,8 @@ impl CallManager {
         CallManager { settings, fleet, trusted, calendar, devices, gate }
     }
 
-    /// What becomes of the registration that a device asks for; `shown` is what it shows over TLS.
+    /// What becomes of the registration that a device asks for; `shown` is what it has shown over
+    /// TLS.
     fn register(&self, contact: &Contact, shown: Option<&Shown>, now: Time) -> Registered {
         let no = |status, reason| Registered::No { status, reason };
         let device: Option<DeviceName> = contact.device.parse().ok();
@@ -82,8 +83,8 @@ impl CallManager {
             let lsc = self.devices.row(PhoneId(phone)).and_then(|row| row.lsc);
             lsc.is_some_and(|lsc| *lsc.der == *der)
         };
-        if let Some(refusal) = shown.and_then(|shown| shown.refusal(&contact.device, is_lsc)) {
-            return no(403, refusal);
+        if shown.is_some_and(|shown| !shown.is_of(&contact.device, is_lsc)) {
+            return no(403, "Forbidden (certificate of another device)");
         }
         let expires_s = self.settings.expires.as_nanos() / 1_000_000_000;
         let wanted = contact.expires_s.map_or(expires_s, |own| u64::from(own).min(expires_s));
@@ -104,53 +105,41 @@ impl CallManager {
         self.gate.lock().unwrap_or_else(PoisonError::into_inner).admit(now, gap)
     }
 
-    /// Who a peer over TLS is, from the certificate that it has shown (CERT-27, CAPF-10).
-    fn shown(&self, certificate: Option<&[u8]>, now: Time) -> Shown {
-        let Some(der) = certificate else { return Shown::Refused("Forbidden (no certificate)") };
-        let Ok(certificate) = Certificate::from_der(der) else {
-            return Shown::Refused("Forbidden (malformed certificate)");
-        };
+    /// Whether a peer over TLS is let in with the certificate that it shows (CERT-27, CAPF-10).
+    fn judge(&self, certificate: Option<&[u8]>, now: Time) -> Result<(), PeerRefusal> {
+        let der = certificate.ok_or(PeerRefusal::Missing)?;
+        let certificate = Certificate::from_der(der).map_err(|_| PeerRefusal::Malformed)?;
         let signs = |issuer: &&Certificate| certificate.is_signed_by(issuer);
-        let issuers: Vec<&Certificate> = self.trusted.iter().filter(signs).collect();
-        if issuers.is_empty() {
-            return Shown::Refused("Forbidden (certificate of an unknown CA)");
-        }
+        let mut issuers = self.trusted.iter().filter(signs).peekable();
+        issuers.peek().ok_or(PeerRefusal::UnknownCa)?;
         let date_s = self.calendar.date_s(now);
-        if !certificate.is_valid_at(date_s) {
-            return Shown::Refused("Forbidden (certificate has expired)");
-        }
-        if !issuers.iter().any(|issuer| issuer.is_valid_at(date_s)) {
-            return Shown::Refused("Forbidden (certificate of a CA that has expired)");
-        }
-        Shown::Good { name: certificate.common_name().to_owned(), der: der.into() }
+        let is_in_time =
+            certificate.is_valid_at(date_s) && issuers.any(|issuer| issuer.is_valid_at(date_s));
+        is_in_time.then_some(()).ok_or(PeerRefusal::Expired)
     }
 }
 
 /// What a peer over TLS has shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Shown {
-    /// A certificate that is trusted.
-    Good {
-        /// Its common name.
-        name: String,
-        /// Its bytes.
-        der: Arc<[u8]>,
-    },
-    /// None that is, and what the peer is told.
-    Refused(&'static str),
+struct Shown {
+    /// The common name of its certificate.
+    name: String,
+    /// The certificate (DER).
+    der: Arc<[u8]>,
 }
 
 impl Shown {
-    /// Why it does not prove that its owner is this device. MICs have the model before the name.
-    fn refusal(&self, device: &str, is_lsc: impl Fn(&[u8]) -> bool) -> Option<&'static str> {
-        match self {
-            Shown::Refused(why) => Some(why),
-            Shown::Good { name, der } => {
-                let own = name.rsplit_once('-').map_or(name.as_str(), |(_, own)| own);
-                let is_own = own == device || is_lsc(der);
-                (!is_own).then_some("Forbidden (certificate of another device)")
-            }
-        }
+    fn of(peer: &Peer) -> Shown {
+        let der = peer.certificate.as_deref().unwrap_or_default();
+        let certificate = Certificate::from_der(der).ok();
+        let name = certificate.map_or_else(String::new, |shown| shown.common_name().to_owned());
+        Shown { name, der: der.into() }
+    }
+
+    /// Whether it proves that its owner is this device. MICs have the model before the name.
+    fn is_of(&self, device: &str, is_lsc: impl Fn(&[u8]) -> bool) -> bool {
+        let own = self.name.rsplit_once('-').map_or(self.name.as_str(), |(_, own)| own);
+        own == device || is_lsc(&self.der)
     }
 }
 
@@ -162,8 +151,13 @@ pub(super) struct Port {
 }
 
 impl Answering for Port {
+    fn judge(&self, certificate: Option<&[u8]>, now: Time) -> Result<(), PeerRefusal> {
+        if self.secure { self.call_manager.judge(certificate, now) } else { Ok(()) }
+    }
+
     fn open(self: Arc<Self>, peer: &Peer) -> Box<dyn Conversation> {
-        Box::new(Line { port: self, peer: peer.clone(), shown: None, half_ping: false })
+        let shown = self.secure.then(|| Shown::of(peer));
+        Box::new(Line { port: self, source: peer.address, shown, half_ping: false })
     }
 }
 
@@ -171,8 +165,9 @@ impl Answering for Port {
 #[derive(Debug)]
 struct Line {
     port: Arc<Port>,
-    peer: Peer,
-    /// What the peer has shown, once it was looked at.
+    /// The address of the peer, where it has one.
+    source: Option<IpAddr>,
+    /// What the peer has shown over TLS.
     shown: Option<Shown>,
     /// Whether half of a keep-alive has come.
     half_ping: bool,
@@ -194,34 +189,16 @@ impl Conversation for Line {
         };
         let answer = match method {
             "REGISTER" => match Contact::of(&request) {
-                Ok(contact) => {
-                    let shown = self.shown(now);
-                    self.port.call_manager.register(&contact, shown.as_ref(), now)
-                }
+                Ok(contact) => self.port.call_manager.register(&contact, self.shown.as_ref(), now),
                 Err(_) => Registered::No { status: 400, reason: "Bad Request" },
             },
             "OPTIONS" => Registered::Ok { expires_s: 0 },
             _ => Registered::No { status: 405, reason: "Method Not Allowed" },
         };
-        Ok(Said::reply(answer.encode(&request, self.source()), REGISTER))
+        Ok(Said::reply(answer.encode(&request, self.source), REGISTER))
     }
 }
 
 /// Places in the questions of the dialogue.
 const REGISTER: usize = 0;
 const KEEP_ALIVE: usize = 1;
-
-impl Line {
-    fn shown(&mut self, now: Time) -> Option<Shown> {
-        let Port { call_manager, secure } = &*self.port;
-        if !secure {
-            return None;
-        }
-        let peer = self.peer.certificate.as_deref();
-        Some(self.shown.get_or_insert_with(|| call_manager.shown(peer, now)).clone())
-    }
-
-    const fn source(&self) -> Option<IpAddr> {
-        self.peer.address
-    }
-}

@@ -28,8 +28,31 @@ pub struct Peer {
     pub certificate: Option<Vec<u8>>,
 }
 
+/// Why a service refuses the certificate of a peer, while they shake hands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerRefusal {
+    /// It has shown none.
+    Missing,
+    /// What it has shown is no certificate.
+    Malformed,
+    /// Nobody whom the service trusts has signed it.
+    UnknownCa,
+    /// Its time is over, or that of whoever has signed it.
+    Expired,
+}
+
 /// Who answers in a dialogue.
 pub trait Answering: fmt::Debug + Send + Sync {
+    /// Whether the handshake goes on with a peer that shows this certificate (DER), or none; asked
+    /// where a certificate is asked for, and not again on the same connection.
+    ///
+    /// # Errors
+    /// Why it does not.
+    fn judge(&self, certificate: Option<&[u8]>, now: Time) -> Result<(), PeerRefusal> {
+        let _ = (certificate, now);
+        Ok(())
+    }
+
     /// A new connection of `peer`.
     fn open(self: Arc<Self>, peer: &Peer) -> Box<dyn Conversation>;
 }
@@ -90,6 +113,14 @@ impl DialogueService {
     /// A new connection of `peer` to the service.
     pub fn open(&self, peer: &Peer) -> Box<dyn Conversation> {
         Arc::clone(&self.answering).open(peer)
+    }
+
+    /// Whether the handshake goes on with a peer that shows this certificate (DER), or none.
+    ///
+    /// # Errors
+    /// Why it does not.
+    pub fn judge(&self, certificate: Option<&[u8]>, now: Time) -> Result<(), PeerRefusal> {
+        self.answering.judge(certificate, now)
     }
 
     /// A service with another who answers, to play a dialogue of one's own.

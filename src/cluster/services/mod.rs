@@ -9,7 +9,7 @@ mod tvs;
 mod web;
 
 pub(super) use capf::CapfSetup;
-pub use dialogue::{Answering, Conversation, DialogueService, Peer, Said};
+pub use dialogue::{Answering, Conversation, DialogueService, Peer, PeerRefusal, Said};
 pub use web::WebService;
 pub(crate) use web::path;
 

@@ -117,7 +117,9 @@ impl EnrolTask {
                     TvsFault::CertificateRefused => Unreached::Certificate,
                     TvsFault::WrongAnswer => Unreached::Answer,
                     TvsFault::Unresolved => Unreached::Name,
-                    TvsFault::Connection | TvsFault::TimedOut => Unreached::Connection,
+                    TvsFault::Connection | TvsFault::TimedOut | TvsFault::TurnedAway => {
+                        Unreached::Connection
+                    }
                 };
                 fail(cx, visit, why)
             }

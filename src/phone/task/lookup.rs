@@ -35,6 +35,8 @@ pub(in crate::phone) struct Lookup {
 #[derive(Clone, Copy, Debug)]
 enum Waits {
     Address,
+    /// The phone itself: then it asks the server at this address.
+    Pause(IpAddr),
     Reply,
 }
 
@@ -77,6 +79,7 @@ impl Lookup {
             (Waits::Address, Event::Answered(Err(ErrandFault::NameUnanswered))) => {
                 self.on_fault(cx, TvsFault::Unresolved)
             }
+            (Waits::Pause(address), Event::Timer) => self.say(cx, address),
             (Waits::Reply, Event::Answered(Ok(Answer::Said(bytes)))) => self.on_answer(cx, bytes),
             (Waits::Reply, Event::Answered(Err(ErrandFault::Dialogue(fault)))) => {
                 self.on_fault(cx, fault)
@@ -121,6 +124,16 @@ impl Lookup {
     }
 
     fn ask_server(mut self: Box<Self>, cx: &mut Context<'_>, address: IpAddr) -> Look {
+        let pause = cx.env.profile.tvs_think;
+        if pause.is_zero() {
+            return self.say(cx, address);
+        }
+        cx.wake_after(pause);
+        self.waits = Waits::Pause(address);
+        Look::Wait(self)
+    }
+
+    fn say(mut self: Box<Self>, cx: &mut Context<'_>, address: IpAddr) -> Look {
         let device_name = format!("CP-{}-{}", cx.model.short(), cx.name());
         let file;
         let question = match &self.subject {

@@ -66,7 +66,10 @@ impl Task {
                     beneath.on(cx, event).map(Task::Register)
                 }
                 (Event::Lost | Event::Reachable, None) => Turn::Wait(Task::Press(press, None)),
-                (event, beneath) => over(press.on(cx, event), beneath),
+                (event, beneath) => {
+                    let turn = press.on(cx, event);
+                    over(cx, turn, beneath)
+                }
             },
         }
     }
@@ -77,7 +80,8 @@ impl Task {
         button: Button,
         beneath: Option<Box<RegisterTask>>,
     ) -> Turn<Task> {
-        over(PressTask::begin(cx, button), beneath)
+        let turn = PressTask::begin(cx, button);
+        over(cx, turn, beneath)
     }
 
     /// The registration of a phone that is registered and at rest.
@@ -124,12 +128,16 @@ impl Task {
 }
 
 /// A press over a registration, which goes on when it has ended.
-fn over(turn: Turn<PressTask>, beneath: Option<Box<RegisterTask>>) -> Turn<Task> {
+fn over(
+    cx: &mut Context<'_>,
+    turn: Turn<PressTask>,
+    beneath: Option<Box<RegisterTask>>,
+) -> Turn<Task> {
     match turn {
         Turn::Wait(press) => Turn::Wait(Task::Press(Box::new(press), beneath)),
         Turn::Unexpected(press) => Turn::Unexpected(Task::Press(Box::new(press), beneath)),
         Turn::Done(()) => {
-            beneath.map_or(Turn::Done(()), |beneath| Turn::Wait(Task::Register(beneath)))
+            beneath.map_or(Turn::Done(()), |beneath| beneath.go_on(cx).map(Task::Register))
         }
     }
 }

@@ -1,7 +1,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use crate::base::{Span, Time};
-use crate::phone::contract::{Action, Fact, Unregistered, Watch};
+use crate::phone::contract::{Action, Fact, Unregistered, Watch, Way};
 use crate::phone::errand::{Answer, Ask, ErrandFault, Message, TvsFault};
 use crate::wire::sip::{PING, Registration, parse_answer};
 use crate::wire::{Dialogue, ROLE_CALLMANAGER, ROLE_CALLMANAGER_TFTP, SipMember};
@@ -25,6 +25,8 @@ pub(in crate::phone) struct RegisterTask {
     cause: Unregistered,
     /// Since when it wants to be registered.
     since: Time,
+    /// Why it asks, or has asked last.
+    reason: Reason,
     /// The number of the request that is under way.
     number: u32,
     /// Whether every member was asked in vain, and nobody waits for the outcome.
@@ -33,6 +35,21 @@ pub(in crate::phone) struct RegisterTask {
     wants_first: bool,
     /// Attempts to fall back that have failed.
     fallbacks_failed: u8,
+    /// When it asks to be registered anew, while it is registered.
+    refresh_at: Time,
+    /// Whether an earlier member has become reachable while it was asking.
+    is_reachable: bool,
+}
+
+/// Why a phone asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reason {
+    /// It has booted.
+    Booted,
+    /// Its connection has ended then.
+    Lost(Time),
+    /// An earlier member was reachable from then on.
+    Due(Time),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +62,8 @@ enum State {
     Pause,
     /// Is registered.
     Rest,
+    /// Waits for the member that it is registered with to renew that.
+    Refresh,
     /// Is registered with a later member; waits until an earlier one was reachable for long enough.
     Monitor,
 }
@@ -60,7 +79,7 @@ impl RegisterTask {
     /// Begins with the first member; nothing if the phone knows of none.
     pub(in crate::phone) fn begin(cx: &mut Context<'_>) -> Next {
         if members(cx).is_empty() {
-            cx.fact(Fact::Unregistered { cause: Unregistered::NoConfig });
+            cx.fact(Fact::Unregistered { cause: Unregistered::NoConfig, way: Way::Boot });
             return Turn::Done(());
         }
         cx.fact(Fact::Registering);
@@ -72,12 +91,35 @@ impl RegisterTask {
             addresses: [None; MEMBERS_MAX],
             cause: Unregistered::NoAnswer,
             since: cx.now,
+            reason: Reason::Booted,
             number: 0,
             is_settled: false,
             wants_first: false,
             fallbacks_failed: 0,
+            refresh_at: Time::NEVER,
+            is_reachable: false,
         };
         ask_member(cx, Box::new(task))
+    }
+
+    /// Goes on after something else that the phone has done while it was at rest.
+    pub(in crate::phone) fn go_on(self: Box<Self>, cx: &mut Context<'_>) -> Next {
+        rest(cx, self)
+    }
+
+    /// Why it asks, at `now`.
+    fn way(&self, now: Time) -> Way {
+        let us = |since: Time| u32::try_from(now.since(since).as_micros()).unwrap_or(u32::MAX);
+        match self.reason {
+            Reason::Booted => Way::Boot,
+            Reason::Lost(since) => Way::Failover { us: us(since) },
+            Reason::Due(since) => Way::Fallback { us: us(since) },
+        }
+    }
+
+    /// The address of the member that is asked, or was asked last.
+    fn address(&self) -> Option<IpAddr> {
+        self.addresses[usize::from(self.member)]
     }
 
     /// Whether it is registered and waits for nothing.
@@ -102,11 +144,7 @@ impl RegisterTask {
             ) => on_silence(cx, self, Unregistered::NoAnswer),
             (State::Ask, Event::Answered(Ok(Answer::Said(bytes)))) => on_answer(cx, self, bytes),
             (State::Ask, Event::Answered(Err(ErrandFault::Dialogue(fault)))) => {
-                let cause = match fault {
-                    TvsFault::CertificateRefused => Unregistered::CertificateRefused,
-                    _ => Unregistered::NoAnswer,
-                };
-                on_silence(cx, self, cause)
+                on_silence(cx, self, cause_of(fault))
             }
             (State::Pause, Event::Timer) => ask_member(cx, self),
             (State::Monitor, Event::Timer) => {
@@ -114,10 +152,11 @@ impl RegisterTask {
                 (self.member, self.tried, self.since) = (0, 0, cx.now);
                 ask_member(cx, self)
             }
-            (State::Rest, Event::Reachable) => {
-                self.state = State::Monitor;
-                cx.fact(Fact::FallbackDue);
-                cx.wake_after(cx.env.profile.registration.monitor);
+            (State::Rest, Event::Timer) => refresh(cx, self),
+            (State::Refresh, Event::Answered(answer)) => on_refreshed(cx, self, answer),
+            (State::Rest, Event::Reachable) => monitor(cx, self),
+            (State::Refresh, Event::Reachable) => {
+                self.is_reachable = true;
                 Turn::Wait(self)
             }
             (_, Event::Lost) => on_lost(cx, self),
@@ -200,15 +239,16 @@ fn on_answer(cx: &mut Context<'_>, task: Box<RegisterTask>, bytes: &[u8]) -> Nex
     let Ok(answer) = parse_answer(bytes, task.number) else {
         return on_silence(cx, task, Unregistered::NoAnswer);
     };
+    let Some(server) = task.address() else { return Turn::Unexpected(task) };
     match (answer.status, answer.retry_after_s) {
-        (200..=299, _) => on_registered(cx, task),
+        (200..=299, _) => on_registered(cx, task, server, answer.expires_s),
         (503, Some(seconds)) => {
             // The node says when, and the phone obeys.
-            cx.fact(Fact::RegistrationFull);
+            cx.fact(Fact::RegistrationFull { server });
             pause(cx, task, Span::from_secs(u64::from(seconds.clamp(1, RETRY_AFTER_MAX_S))))
         }
         (503, None) => {
-            cx.fact(Fact::RegistrationFull);
+            cx.fact(Fact::RegistrationFull { server });
             on_silence(cx, task, Unregistered::Full)
         }
         _ => on_silence(cx, task, Unregistered::Refused),
@@ -224,16 +264,109 @@ fn pause(cx: &mut Context<'_>, mut task: Box<RegisterTask>, length: Span) -> Nex
     Turn::Wait(task)
 }
 
-fn on_registered(cx: &mut Context<'_>, mut task: Box<RegisterTask>) -> Next {
+fn on_registered(
+    cx: &mut Context<'_>,
+    mut task: Box<RegisterTask>,
+    server: IpAddr,
+    expires_s: Option<u32>,
+) -> Next {
     if task.holds.is_some_and(|before| task.member < before) {
-        cx.fact(Fact::FellBack);
+        cx.fact(Fact::FellBack { server });
         task.fallbacks_failed = 0;
     }
-    cx.fact(Fact::Registered { member: task.member });
-    (task.state, task.holds) = (State::Rest, Some(task.member));
+    cx.fact(Fact::Registered { member: task.member, server, way: task.way(cx.now) });
+    task.holds = Some(task.member);
     (task.tried, task.cause, task.is_settled) = (0, Unregistered::NoAnswer, false);
+    (task.refresh_at, task.is_reachable) = (refresh_at(cx, expires_s), false);
     watch(cx, &task);
+    rest(cx, task)
+}
+
+/// When a registration is renewed that holds for so many seconds; for as long as the phone has asked
+/// for, if the node does not say how long.
+fn refresh_at(cx: &Context<'_>, expires_s: Option<u32>) -> Time {
+    let asked = cx.env.profile.registration.expires;
+    let holds = expires_s.map_or(asked, |seconds| Span::from_secs(u64::from(seconds)));
+    let half = Span::from_nanos(holds.as_nanos() / 2);
+    cx.now + Span::from_nanos(holds.as_nanos() - half.min(REFRESH_EARLY).as_nanos())
+}
+
+/// How long before the end of a registration a phone asks anew (`timerRegisterDelta` of the
+/// configurations of CUCM); no earlier than after half of it (choice).
+const REFRESH_EARLY: Span = Span::from_secs(5);
+
+/// Is registered until that is to be renewed, or an earlier member is to be had.
+fn rest(cx: &mut Context<'_>, mut task: Box<RegisterTask>) -> Next {
+    task.state = State::Rest;
+    if std::mem::take(&mut task.is_reachable) {
+        return monitor(cx, task);
+    }
+    cx.wake_after(task.refresh_at.since(cx.now));
     Turn::Wait(task)
+}
+
+/// Waits until the earlier member was there for long enough.
+fn monitor(cx: &mut Context<'_>, mut task: Box<RegisterTask>) -> Next {
+    (task.state, task.reason) = (State::Monitor, Reason::Due(cx.now));
+    cx.fact(Fact::FallbackDue);
+    cx.wake_after(cx.env.profile.registration.monitor);
+    Turn::Wait(task)
+}
+
+/// Asks the member that it is registered with to renew that.
+fn refresh(cx: &mut Context<'_>, mut task: Box<RegisterTask>) -> Next {
+    let holds = task.holds.map(|member| (member, task.addresses[usize::from(member)]));
+    let Some((member, Some(address))) = holds else { return Turn::Unexpected(task) };
+    (task.member, task.since) = (member, cx.now);
+    let mut next = ask_server(cx, task, address);
+    if let Turn::Wait(task) = &mut next {
+        task.state = State::Refresh;
+    }
+    next
+}
+
+/// What came of it: a member that does not renew the registration has lost the phone.
+fn on_refreshed(
+    cx: &mut Context<'_>,
+    mut task: Box<RegisterTask>,
+    answer: Result<Answer<'_>, ErrandFault>,
+) -> Next {
+    let Some(server) = task.address() else { return Turn::Unexpected(task) };
+    let said = match answer {
+        Ok(Answer::Said(bytes)) => parse_answer(bytes, task.number).ok(),
+        Ok(_) => return Turn::Unexpected(task),
+        Err(_) => None,
+    };
+    let cause = match (said, answer) {
+        (Some(said), _) if (200..=299).contains(&said.status) => {
+            cx.fact(Fact::RegistrationRefreshed { server });
+            task.refresh_at = refresh_at(cx, said.expires_s);
+            return rest(cx, task);
+        }
+        (Some(said), _) if said.status == 503 => {
+            cx.fact(Fact::RegistrationFull { server });
+            if let Some(seconds) = said.retry_after_s {
+                let seconds = seconds.clamp(1, RETRY_AFTER_MAX_S);
+                task.refresh_at = cx.now + Span::from_secs(u64::from(seconds));
+                return rest(cx, task);
+            }
+            Unregistered::Full
+        }
+        (Some(_), _) => Unregistered::Refused,
+        (None, Err(ErrandFault::Dialogue(fault))) => cause_of(fault),
+        (None, _) => Unregistered::NoAnswer,
+    };
+    cx.fact(Fact::RegistrationFailed { cause, server: Some(server) });
+    on_lost(cx, task)
+}
+
+/// Why a phone is not registered after a fault of a connection.
+const fn cause_of(fault: TvsFault) -> Unregistered {
+    match fault {
+        TvsFault::CertificateRefused => Unregistered::CertificateRefused,
+        TvsFault::TurnedAway => Unregistered::Refused,
+        _ => Unregistered::NoAnswer,
+    }
 }
 
 /// Has the driver watch the member that the phone is registered with, and the first one, to which
@@ -251,8 +384,9 @@ fn watch(cx: &mut Context<'_>, task: &RegisterTask) {
 
 /// A member did not register the phone: the next one is asked, each once.
 fn on_silence(cx: &mut Context<'_>, mut task: Box<RegisterTask>, cause: Unregistered) -> Next {
+    let server = task.address();
     if !task.is_settled {
-        cx.fact(Fact::RegistrationFailed { cause });
+        cx.fact(Fact::RegistrationFailed { cause, server });
     }
     task.cause = task.cause.max(cause);
     if task.member == 0 {
@@ -262,9 +396,8 @@ fn on_silence(cx: &mut Context<'_>, mut task: Box<RegisterTask>, cause: Unregist
         // It was an attempt to fall back: the phone stays where it is.
         cx.fact(Fact::FallbackFailed);
         task.fallbacks_failed += 1;
-        task.state = State::Rest;
         watch(cx, &task);
-        return Turn::Wait(task);
+        return rest(cx, task);
     }
     let count = members(cx).len() as u8;
     task.tried += 1;
@@ -273,7 +406,7 @@ fn on_silence(cx: &mut Context<'_>, mut task: Box<RegisterTask>, cause: Unregist
         return give_up(cx, task);
     }
     if !task.is_settled {
-        cx.fact(Fact::RegistrationFailover);
+        cx.fact(Fact::RegistrationFailover { from: server });
     }
     ask_member(cx, task)
 }
@@ -281,7 +414,7 @@ fn on_silence(cx: &mut Context<'_>, mut task: Box<RegisterTask>, cause: Unregist
 /// Every member was asked: the phone is not registered, and asks all again after a while.
 fn give_up(cx: &mut Context<'_>, mut task: Box<RegisterTask>) -> Next {
     if !std::mem::replace(&mut task.is_settled, true) {
-        cx.fact(Fact::Unregistered { cause: task.cause });
+        cx.fact(Fact::Unregistered { cause: task.cause, way: task.way(cx.now) });
     }
     (task.member, task.tried, task.cause) = (0, 0, Unregistered::NoAnswer);
     pause(cx, task, cx.env.profile.registration.retry)
@@ -291,13 +424,15 @@ fn give_up(cx: &mut Context<'_>, mut task: Box<RegisterTask>) -> Next {
 /// asked, and at last that one.
 fn on_lost(cx: &mut Context<'_>, mut task: Box<RegisterTask>) -> Next {
     let Some(lost) = task.holds.take() else { return Turn::Wait(task) };
-    cx.fact(Fact::RegistrationLost);
+    let Some(server) = task.addresses[usize::from(lost)] else { return Turn::Unexpected(task) };
+    cx.fact(Fact::RegistrationLost { server });
     let count = members(cx).len() as u8;
     (task.tried, task.since, task.cause) = (0, cx.now, Unregistered::NoAnswer);
+    (task.reason, task.is_reachable) = (Reason::Lost(cx.now), false);
     task.wants_first |= lost == 0;
     task.member = if lost + 1 < count { lost + 1 } else { 0 };
     if task.member != lost {
-        cx.fact(Fact::RegistrationFailover);
+        cx.fact(Fact::RegistrationFailover { from: Some(server) });
     }
     ask_member(cx, task)
 }

@@ -40,7 +40,7 @@ pub fn acknowledge(
     let [high, low] = block.to_be_bytes();
     let Some(next) = server.on_datagram(line, &[0, 4, high, low], now) else { return 0 };
     let mut sent = 0;
-    server.write(next, out, |bytes| sent += bytes.len());
+    server.write(next, out, |bytes, _| sent += bytes.len());
     sent
 }
 
@@ -55,6 +55,6 @@ pub fn whole_transfer(
     (0..TRANSFER_SOCKETS as u8).for_each(|socket| server.on_emptied(socket, now));
     while server.on_timeout(now) != Step::Idle {}
     let first = begin(server, client, file, now);
-    server.write(first, out, |bytes| assert_eq!(bytes.len(), 404));
+    server.write(first, out, |bytes, _| assert_eq!(bytes.len(), 404));
     assert_eq!(acknowledge(server, first.line, 1, now, out), 0);
 }

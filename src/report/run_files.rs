@@ -40,7 +40,7 @@ pub struct Interval {
     pub tag: String,
     /// Seconds from the start of the run.
     pub from_s: f64,
-    /// How many times fall into each row of a heat map ([`heat_row`]), rising: the times themselves
+    /// How many times fall into each row of a heat map (`heat_row`), rising: the times themselves
     /// would be a gigabyte of a large run.
     pub rows: Vec<(i64, u64)>,
 }

@@ -643,7 +643,7 @@ async fn a_registrar_that_is_a_target_stands_for_every_callmanager() {
     let options = LiveOptions::default();
     let listener = tokio::net::TcpListener::bind("127.0.0.9:0").await.unwrap();
     let sip = listener.local_addr().unwrap();
-    let (heard, mut hears) = tokio::sync::mpsc::unbounded_channel();
+    let (heard, mut names) = tokio::sync::mpsc::unbounded_channel();
     let registrar = tokio::spawn(registrar(listener, heard));
     let phones = async {
         let port = port.await.unwrap();
@@ -662,7 +662,7 @@ async fn a_registrar_that_is_a_target_stands_for_every_callmanager() {
     let counts = &summary.registration.counts;
     assert_eq!((summary.phones.registered, counts.accepted), (30, 30), "{:#}", summary.to_json());
     assert_eq!((counts.unanswered, counts.by_later, counts.lost), (0, 0, 0), "{counts:?}");
-    let mut devices: Vec<String> = std::iter::from_fn(|| hears.try_recv().ok()).collect();
+    let mut devices: Vec<String> = std::iter::from_fn(|| names.try_recv().ok()).collect();
     assert_eq!(devices.len(), 60, "with those of the power-on");
     devices.sort();
     devices.dedup();

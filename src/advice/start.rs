@@ -254,7 +254,11 @@ impl Start {
                 ""
             };
             writeln!(out, "[[cluster.group]]\nname    = {:?}", group.name)?;
-            writeln!(out, "members = {members:?}{guess}\nshare   = {:?}\n", group.weight / all)?;
+            writeln!(
+                out,
+                "members = {members:?}{guess}\nshare   = {:?}\n",
+                share(group.weight, all)
+            )?;
         }
         if self.is_mixed {
             writeln!(
@@ -274,7 +278,7 @@ impl Start {
         let models: Vec<String> = self
             .models
             .iter()
-            .map(|(model, weight)| format!("{model:?} = {:?}", weight / all))
+            .map(|(model, weight)| format!("{model:?} = {:?}", share(*weight, all)))
             .collect();
         writeln!(out, "models = {{ {} }}    # shares add up to 1", models.join(", "))?;
         let (tftp, guess) = if self.tftp.is_empty() {
@@ -292,10 +296,14 @@ impl Start {
             "\n# Ready phones register: only then can they call. Without this section they do not."
         )?;
         writeln!(out, "[registration]")?;
+        writeln!(
+            out,
+            "\n[phone]\nboot-time = \"model\"    # from the reset to the first request, a guess for each model"
+        )?;
         let all: f64 = self.sites.iter().map(|site| site.weight).sum();
         for site in &self.sites {
             writeln!(out, "\n[[fleet.site]]\nname  = {:?}", site.name)?;
-            writeln!(out, "share = {:?}", site.weight / all)?;
+            writeln!(out, "share = {:?}", share(site.weight, all))?;
             let (rtt, note) = match site.rtt {
                 Some(rtt) => (rtt.to_string(), ""),
                 None => ("20ms".to_owned(), "    # a guess"),
@@ -388,6 +396,11 @@ impl Start {
         let calls = calls.into_iter().filter(|name| !tftp.contains(name)).collect::<Vec<_>>();
         calls.into_iter().chain(tftp).collect()
     }
+}
+
+/// A part of all, with as many digits as anybody reads.
+fn share(weight: f64, all: f64) -> f64 {
+    (weight / all * 1e9).round() / 1e9
 }
 
 fn order(out: &mut String, name: &str, about: &str) -> std::fmt::Result {

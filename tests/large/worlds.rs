@@ -524,7 +524,8 @@ pub fn plan_scenario(seed: u64) -> String {
     let (registers, has_tls) = (dice.chance(30), mixed && dice.chance(70));
     if registers && has_tls {
         out.push_str(
-            "[[cluster.phone-security-profile]]\nname = \"tls\"\nshare = 0.5\n\
+            "[[cluster.phone-security-profile]]\nname = \"plain\"\nshare = 0.5\n\
+             [[cluster.phone-security-profile]]\nname = \"tls\"\nshare = 0.5\n\
              device-security-mode = \"encrypted\"\n",
         );
     } else if dice.chance(20) {

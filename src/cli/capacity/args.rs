@@ -14,7 +14,7 @@ use super::load::LoadArgs;
 use super::numbers::{percent, rate};
 use super::target::TargetArgs;
 
-/// Measure how much load a TFTP, HTTP or TVS server or CAPF carries
+/// Measure how much load a TFTP, HTTP or TVS server, CAPF or a registrar carries
 ///
 /// The offered rate rises in steps until the server no longer carries it; bisection finds the
 /// knee, and a run at 90 % of it confirms it. Starts are planned beforehand and never wait for the

@@ -3,7 +3,7 @@
 
 Runs `resetstorm serve`, the canned responders of a measuring kit (the bounds) and the installed
 peers (dnsmasq, nginx) in turns, loads each with the kit's clients, and prints a Markdown table:
-what each does in a second of its own CPU time, and the ratios with their goals (issue 17).
+what each does in a second of its own CPU time, and the ratios with their goals.
 
     cargo build --release
     benches/peers.py KIT target/release/resetstorm

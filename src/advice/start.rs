@@ -170,7 +170,7 @@ impl Start {
             self.nodes.iter().any(|node| node.name.to_lowercase().starts_with(prefix))
         };
         let has_tftp = named("tftp") || self.says("tftp");
-        let suggested = |(at, node): (usize, &StartNode)| {
+        let suggested = |at: usize, node: &StartNode| {
             if node.name.to_lowercase().starts_with("tftp") {
                 return words(&["tftp"]);
             }
@@ -184,7 +184,7 @@ impl Start {
             services
         };
         let of = |(at, node): (usize, &StartNode)| {
-            node.services.clone().unwrap_or_else(|| suggested((at, node)))
+            node.services.clone().unwrap_or_else(|| suggested(at, node))
         };
         self.nodes.iter().enumerate().map(of).collect()
     }

@@ -300,7 +300,9 @@ fn start(args: &InitArgs) -> Result<Start, CliError> {
         args.node.clone()
     };
     let release = release(args, &mut remarks)?;
-    let phones = args.phones.unwrap_or_else(|| counted(&args.group).unwrap_or(PHONES));
+    let export = args.import.as_deref().map(exported).transpose()?;
+    let counted = || export.as_ref().map(|export| export.phones).or_else(|| counted(&args.group));
+    let phones = args.phones.or_else(counted).unwrap_or(PHONES);
     let groups = shared(&args.group, phones, "groups")?.into_iter();
     let sites = shared(&args.site, phones, "sites")?.into_iter();
     let models = shared(&args.model, phones, "models")?;
@@ -316,8 +318,8 @@ fn start(args: &InitArgs) -> Result<Start, CliError> {
         sites: sites.map(|(site, weight)| StartSite { weight, ..site }).collect(),
         remarks,
     };
-    if let Some(path) = &args.import {
-        take_export(&mut start, args, path)?;
+    if let Some(export) = &export {
+        take_export(&mut start, args, export)?;
     }
     if start.models.is_empty() {
         start.models.push(("8845".to_owned(), 1.0));
@@ -379,22 +381,22 @@ fn release(args: &InitArgs, remarks: &mut Vec<String>) -> Result<String, CliErro
     }
 }
 
-fn take_export(start: &mut Start, args: &InitArgs, path: &Path) -> Result<(), CliError> {
-    let export = read_export(&read(path)?).map_err(|error| {
+fn exported(path: &Path) -> Result<Export, CliError> {
+    read_export(&read(path)?).map_err(|error| {
         let help = "a CSV with a first line such as name,model,pool,site, or an export of BAT";
         CliError::usage(format!("{}: {error}", path.display()), help)
-    })?;
-    if args.phones.is_none() {
-        start.phones = export.phones;
-    }
+    })
+}
+
+fn take_export(start: &mut Start, args: &InitArgs, export: &Export) -> Result<(), CliError> {
     if args.model.is_empty() {
         let weighted = |(model, phones): &(_, u32)| (format!("{model}"), f64::from(*phones));
         start.models = export.models.iter().map(weighted).collect();
     }
     if args.site.is_empty() {
-        start.sites = sites(&export);
+        start.sites = sites(export);
     }
-    take_groups(start, args, &export)?;
+    take_groups(start, args, export)?;
     let left_out: Vec<String> = export
         .left_out
         .iter()

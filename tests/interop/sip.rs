@@ -33,6 +33,14 @@ fn scenario(sip: u16, sips: u16, secure: bool) -> String {
     )
 }
 
+/// The summary that our program prints as JSON, whatever its exit code.
+fn told(command: &mut Command, dir: &Path) -> Value {
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {said}\n{}", Kamailio::log(dir)))
+}
+
 /// Kamailio as a registrar over TCP and over TLS with certificates of both sides.
 struct Kamailio {
     process: Running,
@@ -154,18 +162,14 @@ fn expect_registered(secure: bool) {
     let (sip, sips) = (free_port(), free_port());
     fs::write(dir.join("kamailio.toml"), scenario(sip, sips, secure)).unwrap();
     let kamailio = Kamailio::start(dir, sip, sips);
-    let output = resetstorm()
+    let mut command = resetstorm();
+    command
         .arg("run")
         .arg(dir.join("kamailio.toml"))
         .arg("--state")
         .arg(dir.join("state"))
-        .args(["--format", "json"])
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    let summary: Value = serde_json::from_slice(&output.stdout)
-        .unwrap_or_else(|error| panic!("{error}: {said}\n{}", Kamailio::log(dir)));
+        .args(["--format", "json"]);
+    let summary = told(&mut command, dir);
     let registered = &summary["phones"]["registered"];
     assert_eq!(*registered, PHONES, "{:#}\n{}", summary["registration"], Kamailio::log(dir));
     assert_eq!(summary["registration"]["accepted"], PHONES);
@@ -200,20 +204,16 @@ fn capacity_registers_every_phone_of_a_list_at_kamailio_over_tcp_and_tls() {
     let tls = [format!("--sips=127.0.0.9:{sips}"), format!("--certificate={certificate}")];
     for flags in [&tcp[..], &tls[..]] {
         let kamailio = Kamailio::start(dir, sip, sips);
-        let output = resetstorm()
+        let mut command = resetstorm();
+        command
             .arg("capacity")
             .args(flags)
             .arg("--devices")
             .arg(dir.join("phones.csv"))
             .args(["--rate", "40", "--hold", "3s", "--warm-up", "500ms", "--format", "json"])
             .arg("--out")
-            .arg(dir.join("runs"))
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        let summary: Value = serde_json::from_slice(&output.stdout)
-            .unwrap_or_else(|error| panic!("{error}: {said}\n{}", Kamailio::log(dir)));
+            .arg(dir.join("runs"));
+        let summary = told(&mut command, dir);
         let step = &summary["capacity"]["steps"][0];
         assert_eq!(step["failed"], 0, "{summary:#}\n{}", Kamailio::log(dir));
         assert_eq!(summary["capacity"]["unit"], "registrations/s");
@@ -241,18 +241,14 @@ fn two_thousand_phones_of_a_run_register_at_kamailio_as_the_target_of_all() {
     ]));
     line_with(&server.stderr(), &format!("tftp {tftp}"));
     let kamailio = Kamailio::start(dir, sip, sips);
-    let output = resetstorm()
+    let mut command = resetstorm();
+    command
         .arg("run")
         .arg(dir.join("served.toml"))
         .args(["--target", &format!("tftp=127.0.0.1:{tftp},sip=127.0.0.9:{sip}")])
         .args(["--format", "json", "--out"])
-        .arg(dir.join("runs"))
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    let summary: Value = serde_json::from_slice(&output.stdout)
-        .unwrap_or_else(|error| panic!("{error}: {said}\n{}", Kamailio::log(dir)));
+        .arg(dir.join("runs"));
+    let summary = told(&mut command, dir);
     assert_eq!(summary["phones"]["registered"], PHONES, "{:#}", summary["registration"]);
     assert_eq!(kamailio.users(), PHONES.to_string());
     server.signal("TERM");

@@ -179,6 +179,9 @@ fn what_init_cannot_do_is_refused_with_a_way_out() {
         let words = [&group[..], &[branch]].concat();
         refused(&words, &format!("the shares of groups make up {percent} of 9 000 phones"));
     }
+    // Numbers of phones are those of the export, where there is one.
+    let words = ["init", "new", "--import", "one.csv", "--site", "hq=7", "--group", "hq=pub,sub"];
+    refused(&words, "the shares of sites make up 700 % of 1 phones");
     assert!(!folder.path().join("new.toml").exists(), "nothing is left of what was refused");
     let (code, out, _) = run_in(folder.path(), &["init", "shown", "--out", "-"]);
     assert_eq!(code, 0);

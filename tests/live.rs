@@ -763,9 +763,8 @@ async fn a_session_that_the_server_has_ended_is_opened_anew_and_no_question_fail
         assert!(Response::parse(&bytes).unwrap().known.is_some(), "{question}");
         kept = session;
     }
-    let counts = servers.counts().dialogue(Dialogue::Tvs);
+    let counts = servers.shutdown().await.dialogue(Dialogue::Tvs);
     assert_eq!((counts.handshakes_ok, counts.answers), (3, 40));
-    servers.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

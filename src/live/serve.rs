@@ -85,9 +85,7 @@ pub async fn serve(
         }
     }
     let Some(servers) = stage.servers else { return Ok(ServeCounts::default()) };
-    let counts = servers.counts();
-    servers.shutdown().await;
-    Ok(counts)
+    Ok(servers.shutdown().await)
 }
 
 /// What Prometheus is told of servers whose phones are not ours.

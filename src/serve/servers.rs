@@ -150,8 +150,12 @@ impl Servers {
         }
     }
 
-    /// Closes all sockets and ends the threads, or gives up waiting for them after five seconds.
-    pub async fn shutdown(mut self) {
+    /// Closes all sockets and ends the threads, or gives up waiting for them after five seconds; says
+    /// what the servers have done. A peer may have its last answer before the answer is counted: only
+    /// these counts have it for certain.
+    pub async fn shutdown(mut self) -> ServeCounts {
+        let pumps = std::mem::take(&mut self.pumps);
+        let counters: Vec<_> = pumps.values().map(|pump| pump.counters.clone()).collect();
         let close = async {
             self.http.close().await;
             self.https.close().await;
@@ -161,13 +165,18 @@ impl Servers {
             for side in self.dialogues.values() {
                 side.close().await;
             }
-            for pump in std::mem::take(&mut self.pumps).into_values() {
+            for pump in pumps.into_values() {
                 drop(pump.commands);
                 // The sender is dropped with the pump.
                 let _ = pump.ended.await;
             }
         };
         let _ = tokio::time::timeout(SHUTDOWN_DEADLINE, close).await;
+        let tftp = counters.iter().map(|counters| counters.read());
+        ServeCounts {
+            tftp: tftp.fold(TftpCounts::default(), |sum, node| sum + node),
+            ..self.counts()
+        }
     }
 
     fn build(

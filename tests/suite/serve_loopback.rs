@@ -528,7 +528,7 @@ async fn a_client_that_begins_again_in_mid_transfer_need_not_ask_twice() {
     };
     assert_eq!(buffer[..4], [0, 3, 0, 1]);
     assert_ne!(new, old);
-    assert_eq!(stage.servers.counts().tftp.requests, 2);
+    assert_eq!(stage.servers.shutdown().await.tftp.requests, 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -563,7 +563,7 @@ async fn a_missing_file_is_error_1_and_paths_lead_nowhere() {
         let outcome = fetch(stage.tftp, file, Options::default()).await;
         assert_eq!(outcome, DownloadOutcome::NotFound, "{file}");
     }
-    assert_eq!(stage.servers.counts().tftp.not_found, 4);
+    assert_eq!(stage.servers.shutdown().await.tftp.not_found, 4);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -378,10 +378,10 @@ async fn garbage_at_the_port_of_tomcat_is_counted_and_harms_nobody() {
             "{status}: {answer:.80}"
         );
     }
-    let counts = stage.servers.counts().web;
-    assert_eq!(counts[1].handshakes_ok, 0);
-    assert!(counts[1].handshakes_failed >= 4, "{:?}", counts[1]);
-    assert_eq!((counts[0].answers, counts[0].refused_method, counts[0].not_found), (1, 1, 2));
+    assert_eq!(stage.servers.counts().web[1].handshakes_ok, 0);
     let counts = stage.presses(stage.secure()).await;
     assert_eq!(counts.failed, 0, "phones get their pages: {counts:?}");
+    let counts = stage.servers.shutdown().await.web;
+    assert!(counts[1].handshakes_failed >= 4, "{:?}", counts[1]);
+    assert_eq!((counts[0].answers, counts[0].refused_method, counts[0].not_found), (1, 1, 2));
 }

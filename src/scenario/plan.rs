@@ -178,6 +178,8 @@ pub struct Limits {
     pub transfers_in_flight: u32,
     /// TVS lookups in flight over the whole swarm.
     pub lookups_in_flight: u32,
+    /// REGISTERs in flight over the whole swarm.
+    pub registrations_in_flight: u32,
     /// HTTP connections over the whole swarm.
     pub connections_in_flight: u32,
 }

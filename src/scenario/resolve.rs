@@ -153,6 +153,10 @@ const TRANSFERS: u32 = 2_000;
 /// (`decisions.md`, concurrency).
 const LOOKUPS: u32 = 900;
 
+/// Registrations in flight of a scenario that names no number: as for lookups, and apart from them,
+/// so that a wave of the ones holds up none of the others.
+const REGISTRATIONS: u32 = 900;
+
 /// HTTP connections of a scenario that names no number: as for lookups.
 const CONNECTIONS: u32 = 900;
 
@@ -481,6 +485,7 @@ fn limits(raw: &RawRun, faults: &mut Faults) -> Limits {
         max_wall_is_set: raw.max_wall.is_some(),
         transfers_in_flight: count(&raw.transfers_in_flight, TRANSFERS),
         lookups_in_flight: count(&raw.lookups_in_flight, LOOKUPS),
+        registrations_in_flight: count(&raw.registrations_in_flight, REGISTRATIONS),
         connections_in_flight: count(&raw.connections_in_flight, CONNECTIONS),
     }
 }
@@ -685,6 +690,7 @@ mod tests {
             "[phone]\ntftp-tries=0",
             "[run]\ntransfers-in-flight=0",
             "[run]\nlookups-in-flight=0",
+            "[run]\nregistrations-in-flight=0",
             "[run]\nconnections-in-flight=0",
         ] {
             assert_eq!(fault(text), "this cannot be 0", "{text}");

@@ -327,6 +327,24 @@ fn secure(name: &str, overrides: &[&str]) -> Plan {
 }
 
 #[test]
+fn registrations_wait_for_a_place_of_their_own_and_lookups_for_theirs() {
+    let slow = |bound: &str| {
+        let bound = format!("run.{bound}=1");
+        let overrides =
+            ["fleet.phones=60", "slo=[]", "event.1.reset-phones.spread=0s", "event.2.stop.for=1s"];
+        let host = ["cluster.cost.shared-host=true", "registration.rate-per-node=0.0", &bound];
+        let summary = sim(&secure("node-failover.toml", &[&overrides[..], &host].concat()));
+        assert_eq!((summary.phones.registered, summary.registration.counts.fallbacks), (60, 30));
+        let step = summary.steps.into_iter().find(|step| step.step == "sips").unwrap();
+        (step.service_time_s.p50.unwrap(), step.response_time_s.p50.unwrap())
+    };
+    let (alone, waited) = slow("registrations-in-flight");
+    assert!(waited > 5.0 * alone, "those before it are waited for: {alone}, {waited}");
+    let (shared, together) = slow("lookups-in-flight");
+    assert!((together - shared).abs() < 1e-9, "nobody waits: {shared}, {together}");
+}
+
+#[test]
 fn secure_phones_fail_over_and_fall_back_over_tls() {
     expect_failover(&sim(&secure("node-failover.toml", &FAILOVER)));
 }

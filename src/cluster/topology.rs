@@ -310,6 +310,17 @@ impl Topology {
         self.ids().filter(move |&id| self.is_active(id, service))
     }
 
+    /// The nodes at which phones register, if they do: the members of the `CallManager` groups.
+    pub fn registrars(&self) -> impl Iterator<Item = &NodeSpec> + '_ {
+        let groups = self.groups.iter().filter(|_| self.registrar.is_some());
+        groups.flat_map(|group| &group.members).map(|&id| self.node(id))
+    }
+
+    /// The nodes that have pages for phones.
+    pub fn page_nodes(&self) -> impl Iterator<Item = &NodeSpec> + '_ {
+        self.nodes.iter().filter(|node| node.ports.web.is_some())
+    }
+
     /// The full name of a node in the DNS, if configurations carry names.
     pub fn full_name(&self, node: &NodeSpec) -> Option<String> {
         self.record_name(node, &node.name)

@@ -27,7 +27,7 @@ use super::raw::{
     OneOrMany, RawBlockSize, RawGroup, RawPhone, RawRegistration, RawRun, RawScenario,
     RawSecurityProfile, RawTarget, RawThink, Servers,
 };
-use super::slo::{Slo, SloError};
+use super::slo::{Slo, SloError, paths_of};
 use super::uses::uses;
 
 /// The plan of a scenario: every name resolved, every default filled in, every rule checked.
@@ -65,7 +65,10 @@ fn collect(raw: &RawScenario, known_paths: &[String], faults: &mut Faults) -> Op
         unknown_peers(&raw.event, &plans, faults);
         plans
     });
-    let slos = raw.slo.iter().filter_map(|raw| faults.take(slo(&raw.expr, known_paths))).collect();
+    // What the nodes of a broken cluster are called hides no other fault.
+    let paths = topology_of.map(|topology| paths_of(known_paths, topology));
+    let paths = paths.as_deref().unwrap_or(known_paths);
+    let slos = raw.slo.iter().filter_map(|raw| faults.take(slo(&raw.expr, paths))).collect();
     let limits = limits(&raw.run, faults);
     let dates = dates(&raw.run, faults);
     faults.take(raw.cluster.tvs_cipher.as_ref().map_or(Ok(()), check_label));

@@ -146,6 +146,7 @@ fn everything_comes_back_that_an_administrator_has_done() {
         issuer: "Lab Root".into(),
         intermediate: Some("Lab Issuing".into()),
         valid: Span::from_secs(86_400 * 365),
+        only: None,
     };
     act(&mut first, &import);
     act(&mut first, &RequestCertificate { certificate: CertificateKind::Tomcat, node: SUB });

@@ -255,6 +255,8 @@ pub struct Stored {
     pub requests: BTreeMap<(NodeId, CertificateKind), Arc<SigningKey>>,
     /// Root CAs that have signed certificates of nodes, by their names.
     pub authorities: BTreeMap<String, Identity>,
+    /// What other servers presented, each its own certificate first, by their names.
+    pub peers: BTreeMap<String, Vec<Certificate>>,
     /// What the database knew of phones and their LSCs.
     pub devices: Vec<(PhoneId, Row)>,
     /// What was set, if there was an earlier run.
@@ -286,7 +288,7 @@ impl Cluster {
         let mut cluster = Cluster {
             stores: Stores::new(nodes, knowledge),
             authorities: stored.authorities,
-            peers: BTreeMap::new(),
+            peers: stored.peers,
             ctl: CtlKeeper::new(&topology.security, stored.etokens, epoch_s, &mut source),
             drs: Drs::of(stored.backups, stored.recorded),
             requests: stored.requests,
@@ -444,6 +446,11 @@ impl Cluster {
     /// Root CAs that have signed certificates of nodes, by their names.
     pub fn authorities(&self) -> impl Iterator<Item = (&String, &Identity)> {
         self.authorities.iter()
+    }
+
+    /// What other servers present, each its own certificate first, by their names.
+    pub const fn peers(&self) -> &BTreeMap<String, Vec<Certificate>> {
+        &self.peers
     }
 
     /// Keys whose certificates a CA outside has still to sign.

@@ -16,8 +16,8 @@ const DATABASE: &str = "cluster.db";
 /// Marks files of `SQLite` as ours: `rstm`.
 const APPLICATION: i32 = 0x7273_746D;
 
-/// The layout of the tables.
-const LAYOUT: i32 = 1;
+/// The layout of the tables. Files of earlier layouts are read, and get this one with the next save.
+const LAYOUT: i32 = 2;
 
 /// Keeps the cluster below `dir` in one transaction: whoever is killed in between leaves what was
 /// there before. Copies of the certificates lie beside the database as PEM files for other programs.
@@ -45,10 +45,11 @@ pub fn load_cluster(dir: &Path, topology: &Topology) -> Result<Stored, StateErro
     }
     // Whoever was killed may have left a journal, which is played back here.
     let connection = open(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-    if layout(&connection, &path)? == 0 {
+    let layout = layout(&connection, &path)?;
+    if layout == 0 {
         return pem::load(dir, topology);
     }
-    match kept::read(&connection, topology) {
+    match kept::read(&connection, topology, layout) {
         Ok(Ok(stored)) => pem::settle(dir, topology, &stored).map(|()| stored),
         Ok(Err((what, cause))) => Err(StateError::Row { what, path, cause }),
         Err(cause) => Err(StateError::Database { what: "read", path, cause }),

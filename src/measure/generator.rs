@@ -18,7 +18,7 @@ pub enum Queue {
     Connections,
     /// Lookups at TVS, and enrolments at CAPF (`run.lookups-in-flight`).
     Lookups,
-    /// REGISTERs at CallManagers (`run.registrations-in-flight`).
+    /// REGISTERs at `CallManagers` (`run.registrations-in-flight`).
     Registrations,
     /// TFTP transfers (`run.transfers-in-flight`).
     Transfers,

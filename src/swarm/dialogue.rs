@@ -34,7 +34,7 @@ pub struct DialogueClient {
 pub struct DialogueLimits {
     /// Those to TVS and CAPF.
     pub lookups: usize,
-    /// Those to CallManagers.
+    /// Those to `CallManagers`.
     pub registrations: usize,
 }
 

@@ -441,8 +441,11 @@ impl World {
                 self.next_in_line(call.node, WorkKind::Lookup);
                 self.on_told(call);
             }
-            Job::Turn(call) => {
+            Job::Turn(mut call, since) => {
                 self.next_in_line(call.node, WorkKind::Sign);
+                if let Some(conversation) = &mut call.conversation {
+                    conversation.signed(self.engine.now().since(since));
+                }
                 self.reply_to(*call, Span::ZERO, None);
             }
             Job::Upload(node, request, file) => {

@@ -38,7 +38,14 @@ pub(super) fn notes(plan: &Plan) -> Vec<Note> {
     if plan.target.is_some() {
         return Vec::new();
     }
-    let all = [backup(plan), window(plan), capf(plan), untested_capf(plan), last_resort(plan)];
+    let all = [
+        backup(plan),
+        window(plan),
+        capf(plan),
+        untested_capf(plan),
+        wireless(plan),
+        last_resort(plan),
+    ];
     all.into_iter().flatten().chain(expiring(plan)).collect()
 }
 
@@ -131,6 +138,32 @@ fn untested_capf(plan: &Plan) -> Option<Note> {
     Some(Note::new(&what, help))
 }
 
+/// Models whose certificates a third-party CA issues and people assign, for they are wireless; to no
+/// other phone a certificate is assigned by hand (CAPF-31).
+const WIRELESS: [&str; 2] = ["7921", "7925"];
+
+/// A rollout gives wireless phones no new certificate for their network.
+fn wireless(plan: &Plan) -> Option<Note> {
+    let at = plan.timeline.iter().position(|entry| {
+        let is_for = |rollout: &RollOutLsc| {
+            let models = plan.fleet.models.iter().map(|(model, _)| model);
+            models.clone().any(|model| {
+                let asked = rollout.phones.model.is_none_or(|asked| asked == *model);
+                asked && model.digits().is_some_and(|digits| WIRELESS.contains(&digits))
+            })
+        };
+        entry.action.get::<RollOutLsc>().is_some_and(is_for)
+    })?;
+    let what = format!(
+        "{} gives LSCs to phones of model 7921 or 7925, too: the certificate that these show to \
+         their wireless network is of a third-party CA and does not change (CAPF-31)",
+        step(plan, at)
+    );
+    let help = "look at the ends of those certificates apart; assign certificates by hand to no \
+                phone that is not wireless";
+    Some(Note::new(&what, help))
+}
+
 /// A restore comes after everything else that helps (SAFE-16).
 fn last_resort(plan: &Plan) -> Option<Note> {
     let is_restore = |action: &OperatorAction| {
@@ -179,6 +212,21 @@ mod tests {
         let import = "[[event]]\nat='0s'\nimport={certificate='CAPF',node='pub',issuer='Lab-CA'}\n";
         assert!(has(import, "CAPF-34") && has(&format!("{import}{rollout}"), "CAPF-34"));
         assert!(!has(&format!("{rollout}{import}"), "CAPF-34"));
+    }
+
+    #[test]
+    fn wireless_phones_have_certificates_of_their_own_beside_lscs() {
+        let told = |models: &str, which: &str| {
+            let text = format!(
+                "schema=1\nname='t'\n[[cluster.node]]\nname='pub'\n[fleet]\nphones=9\n\
+                 models={models}\n[[event]]\nat='0s'\nroll-out-lsc={{{which}}}\n"
+            );
+            let plan = load(Path::new("t.toml"), &text, &[], &[]).unwrap();
+            notes(&plan).iter().any(|note| note.what.contains("CAPF-31"))
+        };
+        let mixed = "{'8841'=0.5, '7925'=0.5}";
+        assert!(told(mixed, "") && told(mixed, "model='7925'") && told("{'7921'=1.0}", ""));
+        assert!(!told(mixed, "model='8841'") && !told("{'8841'=1.0}", ""));
     }
 
     const BACKUP: &str = "[[event]]\nat='0s'\nbackup={}\n";

@@ -14,6 +14,8 @@ pub struct CapfCounts {
     issued: AtomicU64,
     keys: AtomicU64,
     key_ns: AtomicU64,
+    signatures: AtomicU64,
+    signing_ns: AtomicU64,
     /// Sessions that were opened since a phone last said something that was understood.
     unanswered: AtomicU64,
 }
@@ -42,6 +44,10 @@ pub struct CapfTally {
     pub keys: u64,
     /// How long they took for that, all together.
     pub key_time: Span,
+    /// Certificates that CAPF has made or tried to make.
+    pub signatures: u64,
+    /// How long those took, waits for a core included, all together.
+    pub signing_time: Span,
 }
 
 impl CapfCounts {
@@ -70,6 +76,11 @@ impl CapfCounts {
         self.key_ns.fetch_add(length.as_nanos(), Ordering::Relaxed);
     }
 
+    pub(super) fn signed(&self, length: Span) {
+        self.signatures.fetch_add(1, Ordering::Relaxed);
+        self.signing_ns.fetch_add(length.as_nanos(), Ordering::Relaxed);
+    }
+
     pub(super) fn progress(&self) {
         self.unanswered.store(0, Ordering::Relaxed);
     }
@@ -90,6 +101,8 @@ impl CapfCounts {
             issued: read(&self.issued),
             keys: read(&self.keys),
             key_time: Span::from_nanos(read(&self.key_ns)),
+            signatures: read(&self.signatures),
+            signing_time: Span::from_nanos(read(&self.signing_ns)),
         }
     }
 

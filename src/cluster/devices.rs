@@ -1,5 +1,5 @@
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::base::{PhoneId, Span, Time};
@@ -17,6 +17,8 @@ pub struct DeviceTable {
     phones: u32,
     /// Whether there ever was an operation or an LSC: most clusters ask for nothing else.
     is_used: AtomicBool,
+    /// The date by which LSCs are judged that configurations are to be encrypted for, in Unix seconds.
+    date_s: AtomicI64,
     inner: Mutex<Inner>,
 }
 
@@ -32,11 +34,13 @@ struct Inner {
     ends: BTreeMap<i64, u64>,
     pace: RolloutPace,
     marks: Marks,
+    /// Phones that have found no place since they were asked to come again.
+    waiting: u64,
+    /// What is counted apart, once somebody has asked.
+    divisions: Vec<Division>,
     /// How often the LSC of a phone has changed that somebody watches, and when last.
     watched: BTreeMap<PhoneId, (u64, Time)>,
-    /// The date when the operator did something last, in Unix seconds: by it LSCs are judged that
-    /// configurations are to be encrypted for; and the ends of the CAPF certificates of then.
-    date_s: i64,
+    /// The ends of the CAPF certificates that are trusted.
     issuer_ends: BTreeMap<IssuerId, i64>,
 }
 
@@ -109,7 +113,7 @@ impl IssuedLsc {
     /// A certificate of a phone.
     pub fn new(certificate: &Certificate) -> IssuedLsc {
         IssuedLsc {
-            der: certificate.der().into(),
+            der: certificate.shared_der(),
             issuer: IssuerId::of(certificate.issuer()),
             not_after_s: certificate.validity_s().1.unwrap_or(i64::MAX),
             wrap: WrapKey::of(certificate),
@@ -130,6 +134,58 @@ pub struct Row {
     pub lsc: Option<IssuedLsc>,
     /// When CAPF has asked it to come again, if it was busy.
     pub appointment: Option<Time>,
+    /// Whether it has found no place since CAPF asked it to come again.
+    pub waits: bool,
+}
+
+/// Phones by what has become of their operations.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LscStates {
+    /// "Operation Pending".
+    pub pending: u64,
+    /// Carried out.
+    pub done: u64,
+    /// Failed.
+    pub failed: u64,
+}
+
+impl LscStates {
+    /// The place of a status; phones without an operation are in none.
+    const fn of(&mut self, status: LscStatus) -> Option<&mut u64> {
+        match status {
+            LscStatus::None => None,
+            LscStatus::Pending => Some(&mut self.pending),
+            LscStatus::Success(_) => Some(&mut self.done),
+            LscStatus::Failed(..) => Some(&mut self.failed),
+        }
+    }
+}
+
+/// Phones in parts that are counted apart, such as sites.
+#[derive(Clone, Debug, Default)]
+pub struct Division {
+    /// The part of each phone, by its number.
+    parts: Box<[u8]>,
+    states: Vec<LscStates>,
+}
+
+impl Division {
+    /// Most parts of a division.
+    pub const PARTS_MAX: usize = u8::MAX as usize + 1;
+
+    /// So many phones in so many parts, of which this is each phone's.
+    pub fn new(phones: u32, parts: usize, part_of: impl Fn(PhoneId) -> usize) -> Division {
+        let last = parts.clamp(1, Division::PARTS_MAX) - 1;
+        let part = |phone| part_of(PhoneId(phone)).min(last) as u8;
+        Division {
+            parts: (0..phones).map(part).collect(),
+            states: vec![LscStates::default(); last + 1],
+        }
+    }
+
+    fn of(&mut self, phone: PhoneId, status: LscStatus) -> Option<&mut u64> {
+        self.states[usize::from(self.parts[phone.0 as usize])].of(status)
+    }
 }
 
 /// Instants of a rollout.
@@ -247,9 +303,33 @@ impl DeviceTable {
             inner.change(phone, |row| {
                 row.job = Some(Arc::clone(job));
                 row.status = LscStatus::Pending;
-                (row.told, row.appointment) = (told(phone), None);
+                (row.told, row.appointment, row.waits) = (told(phone), None, false);
             });
         }
+    }
+
+    /// Phones by the parts of each division, which is made when somebody asks first: the others
+    /// have nothing to pay for it.
+    pub fn divided(&self, divisions: impl FnOnce() -> Vec<Division>) -> Vec<Vec<LscStates>> {
+        let inner = &mut *self.lock();
+        if inner.divisions.is_empty() {
+            inner.divisions = divisions();
+            for (phone, row) in (0..).map(PhoneId).zip(&inner.rows) {
+                let all = inner.divisions.iter_mut();
+                all.filter_map(|one| one.of(phone, row.status)).for_each(|count| *count += 1);
+            }
+        }
+        inner.divisions.iter().map(|one| one.states.clone()).collect()
+    }
+
+    /// A phone has found a place.
+    pub(super) fn admitted(&self, phone: PhoneId) {
+        self.used().change(phone, |row| row.waits = false);
+    }
+
+    /// Phones that have found no place since CAPF asked them to come again.
+    pub fn waiting(&self) -> u64 {
+        self.lock().waiting
     }
 
     /// What a phone's configuration tells it to do.
@@ -260,12 +340,15 @@ impl DeviceTable {
         self.lock().rows.get(phone.0 as usize).map_or(AuthMode::None, |row| row.told)
     }
 
-    /// It is this date when the operator does something, and these CAPF certificates are trusted.
-    pub(super) fn dated<'a>(&self, date_s: u64, capf: impl Iterator<Item = &'a Certificate>) {
+    /// It is this date now.
+    pub(super) fn dated(&self, date_s: u64) {
+        self.date_s.store(date_s.cast_signed(), Ordering::Relaxed);
+    }
+
+    /// These CAPF certificates are trusted from now on.
+    pub(super) fn trusts<'a>(&self, capf: impl Iterator<Item = &'a Certificate>) {
         let end = |one: &Certificate| one.validity_s().1.unwrap_or(i64::MAX);
-        let mut inner = self.lock();
-        inner.date_s = date_s.cast_signed();
-        inner.issuer_ends = capf.map(|one| (IssuerId::of(one.subject()), end(one))).collect();
+        self.lock().issuer_ends = capf.map(|one| (IssuerId::of(one.subject()), end(one))).collect();
     }
 
     /// The LSC of a phone that its configuration is encrypted for, if it has one with such a key, and
@@ -274,7 +357,7 @@ impl DeviceTable {
         let inner = self.lock();
         let lsc = inner.rows.get(phone.0 as usize)?.lsc.clone()?;
         let end = inner.issuer_ends.get(&lsc.issuer).copied().unwrap_or(i64::MIN);
-        let is_good = lsc.not_after_s.min(end) >= inner.date_s;
+        let is_good = lsc.not_after_s.min(end) >= self.date_s.load(Ordering::Relaxed);
         (lsc.wrap != WrapKey::None).then_some((lsc, is_good))
     }
 
@@ -318,6 +401,7 @@ impl DeviceTable {
             if let Some(job) = &row.job {
                 row.status = LscStatus::Failed(job.operation, cause);
             }
+            row.waits = false;
         });
     }
 
@@ -343,7 +427,7 @@ impl DeviceTable {
             if let Some(job) = &row.job {
                 row.status = LscStatus::Success(job.operation);
             }
-            (row.told, row.appointment) = (AuthMode::None, None);
+            (row.told, row.appointment, row.waits) = (AuthMode::None, None, false);
         });
         if let Some((count, last)) = inner.watched.get_mut(&phone) {
             (*count, *last) = (*count + 1, now);
@@ -362,10 +446,10 @@ impl DeviceTable {
     /// not come yet: that time then.
     pub fn appoint(&self, phone: PhoneId, now: Time, free: impl FnOnce() -> Time) -> Time {
         let mut inner = self.used();
-        let Some(row) = inner.rows.get_mut(phone.0 as usize) else { return now };
+        let Some(row) = inner.rows.get(phone.0 as usize) else { return now };
         let kept = row.appointment.filter(|&at| at > now);
         let at = kept.unwrap_or_else(free);
-        row.appointment = Some(at);
+        inner.change(phone, |row| (row.appointment, row.waits) = (Some(at), true));
         at
     }
 
@@ -402,17 +486,25 @@ impl Inner {
         let of = |row: &Row| {
             let lsc = row.lsc.as_ref();
             let day = |lsc: &IssuedLsc| lsc.not_after_s / DAY_S;
-            (row.status, lsc.map(|lsc| lsc.issuer), lsc.map(day))
+            (row.status, lsc.map(|lsc| lsc.issuer), lsc.map(day), u64::from(row.waits))
         };
         let before = of(row);
         change(row);
         let after = of(row);
+        self.waiting = self.waiting + after.3 - before.3;
+        if (before.0, before.1, before.2) == (after.0, after.1, after.2) {
+            return;
+        }
         count(&mut self.statuses, Some(before.0).filter(|&one| one != LscStatus::None), -1);
         count(&mut self.statuses, Some(after.0).filter(|&one| one != LscStatus::None), 1);
         count(&mut self.issuers, before.1, -1);
         count(&mut self.issuers, after.1, 1);
         count(&mut self.ends, before.2, -1);
         count(&mut self.ends, after.2, 1);
+        for division in &mut self.divisions {
+            division.of(phone, before.0).into_iter().for_each(|count| *count -= 1);
+            division.of(phone, after.0).into_iter().for_each(|count| *count += 1);
+        }
     }
 }
 
@@ -477,6 +569,34 @@ mod tests {
         assert_eq!((reports[1].installed, reports[1].stale, reports[1].expired), (1, 0, 1));
         assert_eq!(reports[0].statuses, reports[1].statuses);
         assert_eq!(DeviceTable::kept(1, table.rows()).rows().len(), 1, "a smaller fleet");
+    }
+
+    #[test]
+    fn phones_are_counted_by_the_parts_of_a_division_from_when_somebody_asks() {
+        let table = DeviceTable::new(4);
+        all(&table, &job(LscOperation::Install));
+        table.stored(PhoneId(0), lsc("capf"), Time::ZERO);
+        let divide = || vec![Division::new(4, 2, |phone| phone.0 as usize / 2)];
+        let states = |pending, done, failed| LscStates { pending, done, failed };
+        assert_eq!(table.divided(divide), [[states(1, 1, 0), states(2, 0, 0)]]);
+        table.fail(PhoneId(2), LscCause::Late);
+        table.stored(PhoneId(3), lsc("capf"), Time::ZERO);
+        assert_eq!(table.divided(Vec::new), [[states(1, 1, 0), states(0, 1, 1)]], "made once");
+    }
+
+    #[test]
+    fn a_phone_waits_from_when_it_is_asked_to_come_again_until_it_finds_a_place() {
+        let table = DeviceTable::new(4);
+        all(&table, &job(LscOperation::Install));
+        for phone in [0, 1, 1, 2] {
+            table.appoint(PhoneId(phone), Time::ZERO, || Time::ZERO + Span::from_secs(9));
+        }
+        assert_eq!(table.waiting(), 3);
+        table.admitted(PhoneId(1));
+        table.fail(PhoneId(2), LscCause::Late);
+        assert_eq!(table.waiting(), 1);
+        all(&table, &job(LscOperation::Delete));
+        assert_eq!(table.waiting(), 0);
     }
 
     #[test]

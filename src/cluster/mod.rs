@@ -38,7 +38,9 @@ pub use catalogue::{Catalogue, Contents, FleetSpec, SecurityProfile};
 pub use change::{Change, NodeSet};
 pub use ctl::{CTL_METHODS, CtlContent, CtlFile, CtlMethod, CtlNode, Manner};
 pub use defect::{Defect, DefectRules, NOT_PLAYED};
-pub use devices::{DeviceTable, IssuedLsc, IssuerId, LscJob, LscReport, Marks, Row, WrapKey};
+pub use devices::{
+    DeviceTable, Division, IssuedLsc, IssuerId, LscJob, LscReport, LscStates, Marks, Row, WrapKey,
+};
 pub use drs::{Backup, Mismatch, NodeBackup};
 pub use health::{Harm, impacts};
 pub use itl::ItlContent;

@@ -45,6 +45,8 @@ pub struct Security {
     pub rollback_warning: Span,
     /// How CAPF is set.
     pub capf: CapfSettings,
+    /// The CA of somebody else that signs LSCs in the place of CAPF, by its common name (CAPF-32).
+    pub lsc_issuer: Option<String>,
 }
 
 /// The documents say not to leave a cluster prepared for a rollback, not for how long: a day (choice).
@@ -58,6 +60,7 @@ impl Default for Security {
             auto_reset: None,
             rollback_warning: ROLLBACK_WARNING,
             capf: CapfSettings::default(),
+            lsc_issuer: None,
         }
     }
 }

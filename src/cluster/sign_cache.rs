@@ -3,6 +3,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
+use foldhash::fast::RandomState;
 
 use super::topology::SignCacheMode;
 
@@ -27,7 +28,7 @@ pub struct Waiter(pub u64);
 #[derive(Debug)]
 pub struct SignCache {
     mode: SignCacheMode,
-    entries: DashMap<CacheKey, Slot>,
+    entries: DashMap<CacheKey, Slot, RandomState>,
     counters: Counters,
 }
 
@@ -69,7 +70,7 @@ pub enum Claim {
 impl SignCache {
     /// An empty cache.
     pub fn new(mode: SignCacheMode) -> SignCache {
-        SignCache { mode, entries: DashMap::new(), counters: Counters::default() }
+        SignCache { mode, entries: DashMap::default(), counters: Counters::default() }
     }
 
     /// What becomes of signatures.

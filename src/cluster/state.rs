@@ -309,6 +309,7 @@ impl Cluster {
             monitor: Monitor::new(epoch_s),
         };
         cluster.fill_stores(stored.own, stored.trust, &known);
+        cluster.trust_lsc_issuer();
         cluster.ctl.set(set.security_mode, set.ctl_method, set.token.as_deref());
         let was_left = was_set.is_some_and(|set| set.security_mode == SecurityMode::NonSecure);
         match (stored.ctl, cluster.ctl.mode) {
@@ -327,7 +328,7 @@ impl Cluster {
                 cluster.start(node, service, Time::ZERO);
             }
         }
-        cluster.date_lscs(Time::ZERO);
+        cluster.judge_lscs(Time::ZERO);
         cluster
     }
 
@@ -1041,10 +1042,35 @@ impl Cluster {
 
     /// The LSCs of all phones at `now` (EXP-06); nothing as long as nobody asked for any.
     pub fn lsc_report(&self, now: Time) -> Option<LscReport> {
-        let subject = || self.certificate(self.publisher(), CertificateKind::Capf).subject();
         let date_s = self.calendar.date_s(now);
-        let capf = || Some(IssuerId::of(subject()));
-        self.devices.is_used().then(|| self.devices.report(capf(), now, date_s))
+        let report = || self.devices.report(Some(self.lsc_issuer()), now, date_s);
+        self.devices.is_used().then(report)
+    }
+
+    /// Who signs LSCs now.
+    fn lsc_issuer(&self) -> IssuerId {
+        let of_capf = || self.certificate(self.publisher(), CertificateKind::Capf);
+        let certificate = self.lsc_authority().map_or_else(of_capf, |ca| &ca.certificate);
+        IssuerId::of(certificate.subject())
+    }
+
+    /// The CA of somebody else that signs LSCs in the place of CAPF, if there is one (CAPF-32).
+    fn lsc_authority(&self) -> Option<&Identity> {
+        self.authorities.get(self.topology.security.lsc_issuer.as_ref()?)
+    }
+
+    /// That CA is there from the start, and whoever judges LSCs trusts it.
+    fn trust_lsc_issuer(&mut self) {
+        let Some(name) = self.topology.security.lsc_issuer.clone() else { return };
+        let (key_bits, not_before_s) = (self.topology.key_bits, self.calendar.date_s(Time::ZERO));
+        let spec = CertificateSpec { common_name: &name, not_before_s, key_bits };
+        let ca = self.authority(&name, &spec);
+        let nodes: Vec<NodeId> = self.node_ids().collect();
+        let source = Source::Imported(self.publisher());
+        for store in [TrustStore::Capf, TrustStore::CallManager] {
+            let since = Change::on(&nodes, Time::ZERO);
+            self.stores.trust(store, &ca.certificate, source, since);
+        }
     }
 
     /// Sets an operation for phones (CAPF-26). A CAPF certificate whose time is over, or nearly, is
@@ -1135,8 +1161,7 @@ impl Cluster {
         {
             return Err(ActionError::NoModel { model: model.to_string() });
         }
-        let capf = self.certificate(self.publisher(), CertificateKind::Capf).subject();
-        let capf = IssuerId::of(capf);
+        let capf = self.lsc_issuer();
         let seed = self.fleet.seed;
         let is_meant = |&phone: &PhoneId| {
             device.as_ref().is_none_or(|begun| DeviceName::of_phone(phone).begins_with(begun))
@@ -1167,7 +1192,7 @@ impl Cluster {
         let members: Vec<PhoneId> = (0..self.fleet.phones).map(PhoneId).filter(is_member).collect();
         self.devices.tell(&members, *mode);
         let mut effects = self.serve_configurations_anew();
-        let pace = LscPace { batch: None, every: *spread };
+        let pace = LscPace::within(*spread);
         effects.push(Effect::Resets(Resets { phones: members.into(), pace }));
         Ok(effects)
     }
@@ -1178,11 +1203,19 @@ impl Cluster {
         trusted.cloned().collect()
     }
 
-    /// The date and the CAPF certificates by which LSCs are judged that configurations are to be
+    /// The CAPF certificates and the date by which LSCs are judged that configurations are to be
     /// encrypted for.
-    pub(super) fn date_lscs(&self, now: Time) {
+    pub(super) fn judge_lscs(&self, now: Time) {
         if self.fleet.encrypts_any() {
-            self.devices.dated(self.calendar.date_s(now), self.capf_trust(now).iter());
+            self.devices.trusts(self.capf_trust(now).iter());
+            self.date_lscs(now);
+        }
+    }
+
+    /// It is this instant, and LSCs may have expired since the last one.
+    pub fn date_lscs(&self, now: Time) {
+        if self.fleet.encrypts_any() {
+            self.devices.dated(self.calendar.date_s(now));
         }
     }
 
@@ -1190,6 +1223,7 @@ impl Cluster {
     fn capf_setup(&self, now: Time) -> CapfSetup {
         let is_flaky = self.topology.has(Defect::CapfFreezes);
         CapfSetup {
+            signer: self.lsc_authority().cloned(),
             trusted: self.capf_trust(now),
             fleet: self.fleet.clone(),
             devices: Arc::clone(&self.devices),

@@ -73,14 +73,14 @@ pub(super) fn operation(rest: &str, view: &View<'_>) -> Result<RollOutLsc, Refus
             "Authentication String: 4 to 10 digits with mode=string, and with no other".to_owned(),
         ));
     }
-    let all_at_once = LscPace { batch: None, every: spread.unwrap_or(Span::ZERO) };
+    let all_at_once = LscPace::within(spread.unwrap_or(Span::ZERO));
     asked.pace = match (batch, every) {
         _ if spread.is_some() && (batch.is_some() || every.is_some()) => {
             return Err(Refusal("batch and every, or spread".to_owned()));
         }
         (None, Some(_)) => return Err(Refusal("every without a batch".to_owned())),
         _ if !applies => None,
-        (Some(_), every) => Some(LscPace { batch, every: every.unwrap_or(EVERY) }),
+        (Some(batch), every) => Some(LscPace::batches(batch, every.unwrap_or(EVERY))),
         (None, None) => Some(all_at_once),
     };
     Ok(asked)

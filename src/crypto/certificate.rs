@@ -28,7 +28,7 @@ pub struct Certificate(Arc<Fields>);
 
 #[derive(PartialEq, Eq)]
 struct Fields {
-    der: Vec<u8>,
+    der: Arc<[u8]>,
     subject: String,
     issuer: String,
     /// Subject and issuer in the order of the certificate, joined by `,`.
@@ -91,6 +91,11 @@ impl Certificate {
     /// The certificate as DER.
     pub fn der(&self) -> &[u8] {
         &self.0.der
+    }
+
+    /// The same bytes to keep: they are shared with every clone of the certificate.
+    pub fn shared_der(&self) -> Arc<[u8]> {
+        Arc::clone(&self.0.der)
     }
 
     /// Subject in CUCM's style: `CN=..;OU=..;O=..;L=..;ST=..;C=..`.
@@ -214,7 +219,7 @@ impl Fields {
             not_before_s,
             not_after_s,
             oddities,
-            der: der.to_vec(),
+            der: der.into(),
         })
     }
 }

@@ -1,12 +1,16 @@
-use std::sync::OnceLock;
+use std::sync::{LazyLock, OnceLock};
 
+use dashmap::DashMap;
+use foldhash::fast::RandomState;
 use rsa::pkcs1v15;
 use x509_cert::builder::Builder;
 
 use super::certificate::{fresh_serial, rsa_uses, service_builder};
 use super::keys::CertificateSigner;
 use super::tls_end::TlsEnd;
-use super::{Certificate, CertificateSpec, Identity, KeySource, KeyStore, device, device_of};
+use super::{
+    Certificate, CertificateSpec, Identity, KeySource, KeyStore, SigningKey, device, device_of,
+};
 use crate::base::{DeviceName, Model, PhoneId};
 
 /// Stand-ins of the certificates that the manufacturer installs, with keys of ours.
@@ -47,15 +51,33 @@ fn manufacturer() -> &'static Identity {
     })
 }
 
+/// Certificates of phones that are kept (choice): 50 MB. Plans that are compared play the same phones
+/// again and again.
+const KEPT_MAX: usize = 20_000;
+
 /// The certificate that a phone comes with (MIC), whose name is that of its model and device, and
-/// its key, which phones share. About a millisecond of a core.
+/// its key, which phones share. About a millisecond of a core for one that is not kept.
 ///
 /// # Panics
 /// Never: a model and a device have a short name.
 pub fn manufactured(phone: PhoneId, model: Model) -> Identity {
+    static KEPT: LazyLock<DashMap<(PhoneId, Model), Certificate, RandomState>> =
+        LazyLock::new(DashMap::default);
+    let key = device(device_of(phone)).key.clone();
+    if let Some(kept) = KEPT.get(&(phone, model)) {
+        return Identity { certificate: kept.clone(), key };
+    }
+    let certificate = certify(phone, model, &key);
+    if KEPT.len() < KEPT_MAX {
+        KEPT.insert((phone, model), certificate.clone());
+    }
+    Identity { certificate, key }
+}
+
+fn certify(phone: PhoneId, model: Model, key: &SigningKey) -> Certificate {
     let common_name = &format!("CP-{}-{}", model.short(), DeviceName::of_phone(phone));
     let spec = CertificateSpec { common_name, not_before_s: MADE_S, key_bits: 2048 };
-    let (issuer, key) = (manufacturer(), &device(device_of(phone)).key);
+    let issuer = manufacturer();
     let mut source = KeySource::bank(u64::from(phone.0));
     let serial = fresh_serial(|bytes| source.fill(bytes));
     let public = key.public_key_info();
@@ -63,7 +85,7 @@ pub fn manufactured(phone: PhoneId, model: Model) -> Identity {
     let builder = service_builder(&spec, VALID_S, by, public, &serial, rsa_uses(), &TlsEnd::BOTH);
     let signer = CertificateSigner(&issuer.key);
     let built = builder.build::<_, pkcs1v15::Signature>(&signer).expect("an RSA key signs");
-    Identity { certificate: Certificate::fresh(&built), key: key.clone() }
+    Certificate::fresh(&built)
 }
 
 #[cfg(test)]

@@ -68,7 +68,7 @@ fn resets(plan: &Plan, entry: &TimelineEntry) -> bool {
 /// fleet.
 pub(super) fn longest_visits(plan: &Plan, at: usize) -> Option<Span> {
     let action = &plan.timeline[at].action;
-    if let Some(LscPace { batch: Some(batch), every }) =
+    if let Some(LscPace { batch: Some(batch), every, .. }) =
         action.get().and_then(|roll_out: &RollOutLsc| roll_out.pace)
     {
         let batches = u64::from(plan.fleet.phones.div_ceil(batch));

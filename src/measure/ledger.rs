@@ -570,10 +570,11 @@ impl LscCounts {
         match fact {
             LscFact::Began { .. } => self.began += 1,
             LscFact::Postponed => self.postponed += 1,
-            LscFact::KeyAsked { length } => {
+            LscFact::KeyAsked { length, is_pooled: true } => {
                 self.keys += 1;
                 self.key_ms += length.as_nanos() / 1_000_000;
             }
+            LscFact::KeyAsked { is_pooled: false, .. } => self.keys_refused += 1,
             LscFact::Reset => self.resets += 1,
             LscFact::Ended(end) => self.ended(end),
         }

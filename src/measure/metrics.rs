@@ -554,8 +554,12 @@ counts! {
             .said(0, "{} enrolments"),
         /// Times that CAPF was busy and asked a phone to come again.
         postponed: u64 = COUNT.counter("lsc_postponed_total").said_if_any(9, ", {} asked to come again"),
-        /// Pairs of keys that phones made.
-        keys: u64 = SHARED.trend(Trend::Neither).counter("lsc_keys_total"),
+        /// Pairs of keys that phones made, each from a pool that was made before the run.
+        keys: u64 = SHARED.trend(Trend::Neither).counter("lsc_keys_total")
+            .said_if_any(10, "; {} pairs of keys from a pool made before, none generated"),
+        /// Pairs of keys of a kind that phones do not make here.
+        keys_refused: u64 = COUNT.trend(Trend::Low)
+            .said_if_any(11, "; {} of a kind that phones do not make here"),
         /// How long phones took to make keys, all together, in milliseconds.
         key_ms: u64 = COUNT,
         /// New LSCs that phones have stored.
@@ -633,9 +637,17 @@ numbers! {
         in_key: u64 = COUNT.part(CAPF_SESSIONS, &["key"]),
         /// Open sessions that wait for the phone to store its certificate.
         in_store: u64 = COUNT.part(CAPF_SESSIONS, &["store"]),
+        /// Open sessions that wait for the phone to show its LSC or to delete it.
+        in_other: u64 = COUNT.part(CAPF_SESSIONS, &["fetch-or-delete"]),
+        /// Phones that have found no place since CAPF asked them to come again.
+        waiting: u64 = COUNT
+            .part(Family::gauge("capf_waiting_phones", &[], "Phones that wait for a place."), &[]),
         /// Seconds that a phone took for its key as CAPF saw it, the mean.
         key_mean_s: Option<f64> = SECONDS
             .part(Family::gauge("capf_key_seconds", &[], "Mean time of phones for a key."), &[]),
+        /// Seconds that CAPF took to sign a certificate, waits for a core included, the mean.
+        sign_mean_s: Option<f64> = SECONDS
+            .part(Family::gauge("capf_sign_seconds", &[], "Mean time to sign an LSC."), &[]),
         /// Whether CAPF answers nobody although phones come (DEF-07): 1 or 0.
         stalled: u64 = SHARED.trend(Trend::Low)
             .part(Family::gauge("capf_stalled", &[], "Whether CAPF answers nobody."), &[])

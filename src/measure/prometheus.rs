@@ -6,7 +6,7 @@ use prometheus::proto::{
 };
 use prometheus::{Encoder, TextEncoder};
 
-use crate::cluster::SignCounts;
+use crate::cluster::{LscStates, SignCounts};
 
 use super::capacity::LoadStep;
 use super::incident::StepKind;
@@ -45,6 +45,10 @@ pub struct RunInfo {
     pub web_nodes: BTreeMap<IpAddr, String>,
     /// The nodes at which phones register, by their addresses.
     pub sip_nodes: BTreeMap<IpAddr, String>,
+    /// Phones by what has become of their LSC operations, by site; few of them.
+    pub lsc_sites: Vec<(String, LscStates)>,
+    /// The same by `CallManager` group.
+    pub lsc_groups: Vec<(String, LscStates)>,
     /// Steps of the operator that were carried out.
     pub steps: Vec<StepMark>,
 }
@@ -78,7 +82,7 @@ pub fn encode(ledger: &Ledger, info: &RunInfo) -> String {
     families.extend(registrations_by_node(ledger, info));
     families.push(judged(ledger.counts()));
     families.push(key_generation(ledger.counts()));
-    families.push(statuses(&info.capf));
+    families.extend(lsc_families(info));
     let (lag, help) = (ledger.lag().at_s(0.99), "99th percentile of the generator's own lateness.");
     families.push(one("schedule_lag_seconds", help, lag.unwrap_or(0.0), &[]));
     families.extend(exposed(&summary.metrics()));
@@ -99,7 +103,7 @@ pub fn encode_servers(info: &RunInfo) -> String {
     let mut numbers = summary.metrics();
     numbers.retain(|number| OF_SERVERS.contains(&number.section) && number.row.key != "verified");
     let mut families = run_families(info);
-    families.push(statuses(&info.capf));
+    families.extend(lsc_families(info));
     families.extend(exposed(&numbers));
     text_of(families)
 }
@@ -360,6 +364,25 @@ const STATUSES: [&str; 9] = [
     "Upgrade Failed: User Initiated Request Late/Timedout",
     "Delete Success",
 ];
+
+/// What a rollout of LSCs has come to.
+fn lsc_families(info: &RunInfo) -> [MetricFamily; 3] {
+    let sites = "Phones by what has become of their LSC operations, by site; of many the largest.";
+    let groups = "Phones by what has become of their LSC operations, by CallManager group.";
+    [
+        statuses(&info.capf),
+        by_part("lsc_site_phones", "site", sites, &info.lsc_sites),
+        by_part("lsc_group_phones", "group", groups, &info.lsc_groups),
+    ]
+}
+
+fn by_part(name: &str, label: &str, help: &str, parts: &[(String, LscStates)]) -> MetricFamily {
+    let metrics = parts.iter().flat_map(|(part, LscStates { pending, done, failed })| {
+        [("pending", pending), ("done", done), ("failed", failed)]
+            .map(|(state, &phones)| gauge(phones as f64, &[(label, part), ("state", state)]))
+    });
+    family(name, help, MetricType::GAUGE, metrics.collect())
+}
 
 /// Phones by the text of their status.
 fn statuses(capf: &CapfNumbers) -> MetricFamily {

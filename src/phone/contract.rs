@@ -237,10 +237,12 @@ pub enum LscFact {
     },
     /// CAPF was busy and has asked it to come again.
     Postponed,
-    /// It makes a pair of keys, which takes so long.
+    /// It is to make a pair of keys, which takes so long.
     KeyAsked {
         /// How long.
         length: Span,
+        /// Whether there is a pool of such keys, from which it takes one; else it makes none.
+        is_pooled: bool,
     },
     /// It is done with CAPF.
     Ended(LscEnd),

@@ -225,7 +225,7 @@ mod tests {
     fn a_server_of_pages_is_looked_for_in_ctl_itl_and_cache_in_this_order() {
         let (own, other) = (certificate(1), certificate(2));
         let list = |held: &Certificate| Some(super::super::lists::tests::any_role(held));
-        let signer = |of: &Certificate| Arc::new(Signer::new(of, &[7]));
+        let signer = |of: &Certificate| Arc::new(Signer::new(of.clone(), &[7]));
         let finds = |ctl: Option<&Certificate>, itl: Option<&Certificate>, cache: &Certificate| {
             let lists = TrustLists { ctl: ctl.and_then(list), itl: itl.and_then(list) };
             let trust = PageTrust { lists, vouched: vec![signer(cache)], date_s: None };

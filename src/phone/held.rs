@@ -158,6 +158,11 @@ impl Boot {
         self.trouble = Some(Trouble::Stuck);
     }
 
+    /// Whether its configuration was accepted.
+    pub(super) fn has_config(&self) -> bool {
+        matches!(self.config, ConfigTaken::InForce)
+    }
+
     /// A refusal is final until the next reset: no back-off, no loop.
     pub(super) fn outcome(self) -> Outcome {
         match self {

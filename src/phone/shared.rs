@@ -1,10 +1,11 @@
-use std::hash::Hash;
+use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
 
 use dashmap::DashMap;
+use foldhash::fast::RandomState;
 
 use crate::base::{Calendar, Span, Time};
-use crate::crypto::{Certificate, FileIdentity, sha256, sha256_of};
+use crate::crypto::{Certificate, FileIdentity, sha256};
 use crate::wire::tvs::Known;
 use crate::wire::{Config, ConfigError, SignedFile, WireError};
 
@@ -15,10 +16,11 @@ use super::vouched::{Signer, VouchedSigner};
 /// Trust lists and what is read from configurations, kept once however many phones hold them.
 #[derive(Debug, Default)]
 pub struct Shared {
-    lists: DashMap<[u8; 32], Arc<TrustList>>,
-    configs: DashMap<Config, Arc<Config>>,
-    signers: DashMap<[u8; 32], Arc<Signer>>,
-    certificates: DashMap<[u8; 32], Arc<Certificate>>,
+    lists: DashMap<[u8; 32], Arc<TrustList>, RandomState>,
+    configs: DashMap<Config, Arc<Config>, RandomState>,
+    /// By a hash of roles and certificate, which says where to look and no more.
+    signers: DashMap<u64, Arc<Signer>, RandomState>,
+    certificates: DashMap<[u8; 32], Arc<Certificate>, RandomState>,
     pins: Pins,
     calendar: Arc<Calendar>,
 }
@@ -105,20 +107,22 @@ impl Shared {
     /// The signer in an answer of TVS, if its certificate can be read; the answer came at `now`.
     pub(super) fn signer(&self, known: &Known<'_>, now: Time) -> Option<VouchedSigner> {
         let der = known.certificate?;
-        // The length keeps roles and certificate apart, whatever a server puts into either.
-        let length = (known.roles.len() as u64).to_be_bytes();
-        let digest = sha256_of(&[&length, known.roles, der]);
         let expires = self.calendar.aged(now) + Span::from_secs(u64::from(known.ttl_s));
-        let signer = |certificate: Certificate| Arc::new(Signer::new(&certificate, known.roles));
-        let made = |_: &_| Certificate::from_der(der).map(signer);
-        let signer = intern(&self.signers, digest, made).ok()?;
+        let place = self.signers.hasher().hash_one((known.roles, der));
+        let held = self.signers.get(&place).map(|held| Arc::clone(&held));
+        if let Some(signer) = held.filter(|held| held.was_named(known.roles, der)) {
+            return Some(VouchedSigner { signer, expires });
+        }
+        let signer = Arc::new(Signer::new(Certificate::from_der(der).ok()?, known.roles));
+        // Of two with one hash the newer one is shared from now on.
+        keep(&self.signers, place, &signer);
         Some(VouchedSigner { signer, expires })
     }
 }
 
 /// What the map has for this key; made and kept if it has nothing yet.
 fn intern<K: Eq + Hash, V: ?Sized, E>(
-    map: &DashMap<K, Arc<V>>,
+    map: &DashMap<K, Arc<V>, RandomState>,
     key: K,
     make: impl FnOnce(&K) -> Result<Arc<V>, E>,
 ) -> Result<Arc<V>, E> {
@@ -126,9 +130,14 @@ fn intern<K: Eq + Hash, V: ?Sized, E>(
         return Ok(Arc::clone(&known));
     }
     let new = make(&key)?;
+    keep(map, key, &new);
+    Ok(new)
+}
+
+/// Keeps `new`; drops what nobody holds if there is much.
+fn keep<K: Eq + Hash, V: ?Sized>(map: &DashMap<K, Arc<V>, RandomState>, key: K, new: &Arc<V>) {
     if map.len() >= SWEEP_AT {
         map.retain(|_, held| Arc::strong_count(held) > 1);
     }
-    map.insert(key, Arc::clone(&new));
-    Ok(new)
+    map.insert(key, Arc::clone(new));
 }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use crate::base::Time;
-use crate::crypto::{Certificate, sha256};
+use crate::crypto::Certificate;
 use crate::wire::{SignedFile, same_name};
 
 use super::file_kind::FileKind;
@@ -15,48 +15,48 @@ pub(super) struct VouchedSigner {
     pub(super) expires: Time,
 }
 
-/// A certificate and the roles that TVS named for it, as far as a phone uses them.
+/// A certificate and the roles that TVS named for it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Signer {
-    issuer: String,
-    serial: Vec<u8>,
-    pub(super) public_key: Vec<u8>,
+    certificate: Certificate,
     roles: Vec<u8>,
-    not_after_s: Option<i64>,
-    /// SHA-256 of the whole certificate.
-    fingerprint: [u8; 32],
 }
 
 impl Signer {
-    pub(super) fn new(certificate: &Certificate, roles: &[u8]) -> Signer {
-        Signer {
-            issuer: certificate.issuer().to_owned(),
-            serial: certificate.serial().to_vec(),
-            public_key: certificate.public_key().to_vec(),
-            roles: roles.to_vec(),
-            not_after_s: certificate.validity_s().1,
-            fingerprint: certificate.sha256(),
-        }
+    pub(super) fn new(certificate: Certificate, roles: &[u8]) -> Signer {
+        Signer { certificate, roles: roles.to_vec() }
+    }
+
+    /// Whether TVS has named this certificate (DER) for these roles.
+    pub(super) fn was_named(&self, roles: &[u8], der: &[u8]) -> bool {
+        self.roles == roles && self.is_certificate(der)
+    }
+
+    /// Its key (PKCS#1 `RSAPublicKey` or the point of a curve).
+    pub(super) fn public_key(&self) -> &[u8] {
+        self.certificate.public_key()
     }
 
     /// Whether its time is over at this date, in Unix seconds.
     pub(super) fn is_over(&self, date_s: Option<u64>) -> bool {
-        is_over(self.not_after_s, date_s)
+        is_over(self.certificate.validity_s().1, date_s)
     }
 
     /// Whether this is the certificate (DER).
     pub(super) fn is_certificate(&self, der: &[u8]) -> bool {
-        self.fingerprint == sha256(der)
+        self.certificate.der() == der
     }
 
     /// Whether both have one issuer and serial: the newer one takes the place of the older.
     pub(super) fn is_like(&self, other: &Signer) -> bool {
-        same_serial(&self.serial, &other.serial) && same_name(&self.issuer, &other.issuer)
+        let (mine, theirs) = (&self.certificate, &other.certificate);
+        same_serial(mine.serial(), theirs.serial()) && same_name(mine.issuer(), theirs.issuer())
     }
 
     /// Whether this is who signed `file`.
     pub(super) fn is(&self, file: &SignedFile<'_>) -> bool {
-        same_serial(&self.serial, file.header.serial) && same_name(&self.issuer, file.header.issuer)
+        let (mine, header) = (&self.certificate, &file.header);
+        same_serial(mine.serial(), header.serial) && same_name(mine.issuer(), header.issuer)
     }
 
     /// Whether it may sign files of this kind.

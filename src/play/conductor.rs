@@ -270,6 +270,7 @@ impl Play {
     pub fn next(&mut self, now: Time, settled: bool) -> Result<Option<Cue>, ActionError> {
         self.now = now;
         if let Some(cluster) = &self.cluster {
+            cluster.date_lscs(now);
             let told = self.probes.pass(cluster, now);
             self.cues.extend(told.into_iter().map(Cue::Probed));
         }
@@ -484,6 +485,9 @@ impl Play {
 
     /// The run as Prometheus sees it, with what its driver has counted.
     pub fn info(&self, serve: ServeSummary, cpu_s: CpuSeconds) -> RunInfo {
+        let cluster = self.cluster.as_ref();
+        let [lsc_sites, lsc_groups] =
+            cluster.map(|ours| rollout::parts(ours, &self.plan)).unwrap_or_default();
         RunInfo {
             scenario: self.plan.name.clone(),
             mode: self.mode,
@@ -496,6 +500,8 @@ impl Play {
             cpu_s,
             web_nodes: self.web_nodes(),
             sip_nodes: self.sip_nodes(),
+            lsc_sites,
+            lsc_groups,
             steps: self.steps.clone(),
         }
     }

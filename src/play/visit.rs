@@ -25,14 +25,16 @@ pub struct Visit {
     pub erases: bool,
 }
 
-/// The resets of phones, batch by batch; those of a batch are spread within its time.
+/// The resets of phones, batch by batch; those of a batch are spread within its time. Whom people
+/// visit, they have done with at its end.
 pub(super) fn resets(resets: &Resets, seed: u64) -> Vec<Visit> {
-    let LscPace { batch, every } = resets.pace;
+    let LscPace { batch, every, by_hand } = resets.pace;
     let batch = batch.map_or(usize::MAX, |batch| batch.max(1) as usize);
     let visit = |(at, &phone): (usize, &PhoneId)| {
-        let drawn = stream(seed, u64::from(phone.0), Purpose::Arrival).unit();
+        let drawn = || stream(seed, u64::from(phone.0), Purpose::Arrival).unit();
+        let share = if by_hand { 1.0 } else { drawn() };
         let began = Span::from_nanos(every.as_nanos().saturating_mul((at / batch) as u64));
-        Visit { phone, after: began + every.fraction(drawn), erases: false }
+        Visit { phone, after: began + every.fraction(share), erases: false }
     };
     let mut all: Vec<Visit> = resets.phones.iter().enumerate().map(visit).collect();
     all.sort_by_key(|visit| visit.after);
@@ -131,7 +133,7 @@ mod tests {
     #[test]
     fn phones_of_a_batch_are_reset_within_its_time() {
         let phones = [3, 4, 5, 9, 12].map(PhoneId).into();
-        let pace = LscPace { batch: Some(2), every: Span::from_secs(60) };
+        let pace = LscPace::batches(2, Span::from_secs(60));
         let all = resets(&Resets { phones, pace }, 42);
         let minutes = |visit: &Visit| (visit.phone.0, visit.after.as_nanos() / 60_000_000_000);
         let mut minutes: Vec<_> = all.iter().map(minutes).collect();
@@ -139,6 +141,16 @@ mod tests {
         assert_eq!(minutes, [(3, 0), (4, 0), (5, 1), (9, 1), (12, 2)]);
         assert!(all.iter().all(|visit| !visit.erases));
         assert!(all.is_sorted_by_key(|visit| visit.after));
+    }
+
+    #[test]
+    fn people_who_choose_update_are_done_with_a_phone_after_their_time() {
+        let phones = [3, 4, 5].map(PhoneId).into();
+        let pace = LscPace::by_hand(2, Span::from_secs(180));
+        let all = resets(&Resets { phones, pace }, 42);
+        let minutes = |visit: &Visit| (visit.phone.0, visit.after.as_nanos() / 60_000_000_000);
+        assert_eq!(all.iter().map(minutes).collect::<Vec<_>>(), [(3, 3), (4, 3), (5, 6)]);
+        assert!(all.iter().all(|visit| !visit.erases));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use minijinja::{AutoEscape, Environment};
 use serde_json::{Value, json};
 
 use crate::base::words::{bytes, count, seconds};
+use crate::crypto::POOL;
 use crate::measure::{STATES, Summary, Unit};
 
 use super::phone_rows::PhoneRow;
@@ -61,6 +62,7 @@ fn context(files: &RunFiles, plots: bool) -> Value {
         "generator": summary["generator"],
         "numbers": numbers(summary),
         "notes": summary["notes"],
+        "pool": POOL,
         "glossary": GLOSSARY.map(|(word, means)| json!({ "word": word, "means": means })),
         "scenario": files.scenario,
         "baseline": files.baseline,

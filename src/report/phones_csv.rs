@@ -8,7 +8,7 @@ use crate::phone::{Failure, Outcome};
 use crate::play::{Records, RollEntry, group_of};
 use crate::scenario::Plan;
 
-use super::table::{seconds_cell, write_csv};
+use super::table::{seconds_cell, whole_us, write_csv};
 use super::trace::unregistered;
 
 /// Columns of `phones.csv`. Times are in seconds from the start of the run. What begins with a
@@ -97,6 +97,11 @@ fn tftp<'a>(plan: &'a Plan, entry: &RollEntry) -> Cow<'a, str> {
     }
 }
 
+/// Microseconds from the start of the run.
+fn since_start(time: Time) -> u64 {
+    whole_us(time.since(Time::ZERO))
+}
+
 /// From its reset to what became of it.
 fn course(
     ledger: &Ledger,
@@ -105,11 +110,10 @@ fn course(
     records: &Records,
 ) -> [Cow<'static, str>; 9] {
     let note = records.journal.phone(phone).copied().unwrap_or_default();
-    let at = |time: Time| Some(time.as_secs_f64());
     let was_reset = record.outcome.is_some() && note.started > Time::ZERO
         || record.outcome.is_some() && record.settled > Time::ZERO;
     let ready = record.ready();
-    let boot = ready.map(|ready| ready.since(record.planned).as_secs_f64());
+    let boot = ready.map(|ready| whole_us(ready.since(record.planned)));
     let (result, cause) = match record.outcome {
         Some(Outcome::Ready) => ("ready", Cow::Borrowed("")),
         Some(Outcome::Stuck) => ("stuck", "refused, and no TVS that it trusts".into()),
@@ -117,15 +121,16 @@ fn course(
         Some(Outcome::Failed(failure)) => ("failed", ledger.words(failure).into()),
         None => ("not-reset", Cow::Borrowed("")),
     };
-    let took = Some(f64::from(note.slowest_us) / 1e6).filter(|_| note.slowest.is_some());
+    let took = Some(u64::from(note.slowest_us)).filter(|_| note.slowest.is_some());
+    let reset_at = |time: Time| seconds_cell(was_reset.then(|| since_start(time)));
     [
-        seconds_cell(at(record.planned).filter(|_| was_reset)).into(),
-        seconds_cell(at(note.started).filter(|_| was_reset)).into(),
-        seconds_cell(ready.and_then(at)).into(),
+        reset_at(record.planned).into(),
+        reset_at(note.started).into(),
+        seconds_cell(ready.map(since_start)).into(),
         seconds_cell(boot).into(),
         result.into(),
         cause,
-        note.retries.to_string().into(),
+        if note.retries == 0 { "0".into() } else { note.retries.to_string().into() },
         note.slowest.map(StepKind::name).unwrap_or_default().into(),
         seconds_cell(took).into(),
     ]
@@ -167,5 +172,5 @@ fn registration<'a>(plan: &'a Plan, record: &PhoneRecord) -> [Cow<'a, str>; 3] {
         known.map_or_else(|| address.to_string().into(), |node| node.name.as_str().into())
     };
     let with = record.registrar.filter(|_| since.is_some()).map(node);
-    [state.into(), seconds_cell(since.map(Time::as_secs_f64)).into(), with.unwrap_or_default()]
+    [state.into(), seconds_cell(since.map(since_start)).into(), with.unwrap_or_default()]
 }

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 
+use crate::base::Span;
+
 /// A table whose first row names its columns.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Table {
@@ -117,9 +119,14 @@ impl<'a> TableRow<'a> {
     }
 }
 
-/// A number of seconds, to the microsecond; empty if there is none.
-pub(super) fn seconds_cell(value: Option<f64>) -> String {
-    value.map(|value| format!("{value:.6}")).unwrap_or_default()
+/// Microseconds as a number of seconds; empty if there are none.
+pub(super) fn seconds_cell(us: Option<u64>) -> String {
+    us.map(|us| format!("{}.{:06}", us / 1_000_000, us % 1_000_000)).unwrap_or_default()
+}
+
+/// A span to the nearest microsecond.
+pub(super) const fn whole_us(span: Span) -> u64 {
+    span.as_nanos().saturating_add(500) / 1_000
 }
 
 #[cfg(test)]
@@ -128,8 +135,10 @@ mod tests {
 
     #[test]
     fn what_was_written_is_read_by_the_names_of_its_columns() {
-        let rows =
-            [["a,\"b\"".to_owned(), seconds_cell(Some(1.5))], ["c".to_owned(), String::new()]];
+        let rows = [
+            ["a,\"b\"".to_owned(), seconds_cell(Some(1_500_000))],
+            ["c".to_owned(), String::new()],
+        ];
         let text = to_csv(&["who", "when_s"], rows);
         assert_eq!(text, "who,when_s\r\n\"a,\"\"b\"\"\",1.500000\r\nc,\r\n");
         let table = Table::parse(&text, &["when_s", "who"]).unwrap();
@@ -137,6 +146,7 @@ mod tests {
         assert_eq!((first.text("who"), first.number("when_s")), ("a,\"b\"", Some(1.5)));
         assert_eq!((first.text("no"), first.number("who")), ("", None));
         assert!(Table::parse("a,b\n1,2,3\n", &[]).is_err());
+        assert_eq!(seconds_cell(Some(whole_us(Span::from_nanos(60_000_001_500)))), "60.000002");
         assert_eq!(Table::parse(&text, &["why"]), Err("it has no column why".to_owned()));
         let cut = &text[..text.len() - 3];
         assert_eq!(Table::parse(cut, &[]), Err("it breaks off within a row".to_owned()));

@@ -46,7 +46,7 @@ pub fn timeline_csv(journal: &Journal) -> String {
             let times = histogram(&heard.response.pairs());
             let at = |quantile: f64| {
                 let us = (!times.is_empty()).then(|| times.value_at_quantile(quantile));
-                seconds_cell(us.map(|us| us as f64 / 1e6))
+                seconds_cell(us)
             };
             *in_flight += heard.started.cast_signed() - heard.ended().cast_signed();
             let counts = [heard.started, heard.ok, heard.not_found, heard.stuck, heard.failed];

@@ -9,7 +9,7 @@ use crate::measure::{
 };
 use crate::phone::{
     AcceptPath, Button, CertificatePath, Fact, FileKind, LscEnd, LscFact, Outcome, PressEnd,
-    PressFault, Refusal, Transport, TvsFault, Unregistered,
+    PressFault, Refusal, Transport, TvsFault, Unreached, Unregistered,
 };
 use crate::play::{Records, group_of};
 use crate::scenario::Plan;
@@ -76,6 +76,13 @@ struct Place {
     tvs: usize,
     /// Whether its own list of this kind was not there, so that the general one is asked for.
     is_general: Option<StepKind>,
+}
+
+impl Place {
+    /// The TVS server that it asks, as its configuration calls it.
+    fn tvs_name(&self) -> &str {
+        self.tvs_names.get(self.tvs).map_or("?", String::as_str)
+    }
 }
 
 /// A line about a boot.
@@ -179,6 +186,9 @@ impl Teller<'_> {
                     Fact::TvsFailover => place.tvs += 1,
                     _ => {}
                 }
+                if fact == Fact::NameFromCache {
+                    return Some(self.name(false, next, place));
+                }
                 self.fact(phone, now, fact, place)
             }
             Incident::Ended { step, end, planned, started } => {
@@ -188,7 +198,7 @@ impl Teller<'_> {
                 step: Some(step),
                 ..plain("again", format!("{} silent: sent again", self.server(place)))?
             }),
-            Incident::NameAsked => plain("dns", "asks the DNS for the next TVS server".into()),
+            Incident::NameAsked => Some(self.name(true, next, place)),
             Incident::Waited { late, .. } if late > Span::from_millis(1) => {
                 let late = seconds(Some(late.as_secs_f64()));
                 plain("place", format!("waited {late} for a place of the generator"))
@@ -256,7 +266,7 @@ impl Teller<'_> {
         let server = self.server(place);
         let tvs = || self.certificate(&format!("tvs on {server}"), "presents", now);
         let (event, text) = match fact {
-            Fact::BootStarted | Fact::Unexpected => return None,
+            Fact::BootStarted | Fact::NameFromCache | Fact::Unexpected => return None,
             Fact::FileAccepted { kind, path } => {
                 ("accepts", format!("accepts the {}: {}", file(kind), accepted(path)))
             }
@@ -266,9 +276,6 @@ impl Teller<'_> {
             Fact::TvsCacheHit => ("cache", "its TVS cache vouches for the signer".into()),
             Fact::TvsCacheMiss => {
                 ("cache", "signer unknown, not in its TVS cache: asks TVS".into())
-            }
-            Fact::NameFromCache => {
-                ("dns", "knows that the name of the TVS server has no record".into())
             }
             Fact::TvsAnswered { command, is_found } => {
                 let asked = if command == Command::VerifyResponse { "verify" } else { "query" };
@@ -321,7 +328,7 @@ impl Teller<'_> {
             }
             Fact::FileRefused { .. } => vec!["Verification Failed".to_owned()],
             Fact::TvsAttemptFailed { fault: TvsFault::Unresolved } => {
-                let name = place.tvs_names.get(place.tvs).map_or("?", String::as_str);
+                let name = place.tvs_name();
                 vec![format!("Failed to resolve Tvs Ipv4 Address with hostname {name}")]
             }
             Fact::Lsc(LscFact::Began { mode }) => vec![start_line(mode)],
@@ -330,6 +337,42 @@ impl Teller<'_> {
         };
         let tvs = self.tvs_trace(phone, &server, fact);
         Some(Line { event, step: None, text, console, tvs })
+    }
+
+    /// A question about a name, or that the phone knows that it has no record. What follows tells
+    /// whose name it was, and that there is no address: then the console has what the resolver of
+    /// the phone has logged (CAPF-24).
+    fn name(&self, is_asked: bool, next: Option<&Incident<'_>>, place: &Place) -> Line {
+        let topology = &self.plan.topology;
+        let name = match next {
+            Some(Incident::Phone(Fact::TvsAttemptFailed { fault: TvsFault::Unresolved })) => {
+                Some(place.tvs_name().to_owned())
+            }
+            Some(Incident::Phone(Fact::Lsc(LscFact::Ended(LscEnd::ConnectionFailed(
+                Unreached::Name,
+            ))))) => topology.nodes.first().and_then(|publisher| topology.full_name(publisher)),
+            _ => None,
+        };
+        let whose = name.as_deref().unwrap_or("a server");
+        let text = if is_asked {
+            format!("asks the DNS for the address of {whose}")
+        } else {
+            format!("knows that the name of {whose} has no record")
+        };
+        // Where the DNS may be silent, nobody has said that there is no such name.
+        let is_told = self.plan.fleet.sites.iter().all(|site| site.link.dns_failure == 0.0);
+        let console = |name: &String| {
+            let query = format!("query[A] {name} from 127.0.0.1");
+            let no_record = |how: &str| format!("{how} {name} is NXDOMAIN");
+            if !is_asked {
+                return vec![query, no_record("cached")];
+            }
+            let mut lines = vec![query, format!("forwarded {name} to the configured DNS")];
+            lines.extend(is_told.then(|| no_record("reply")));
+            lines
+        };
+        let console = name.iter().flat_map(console).collect();
+        Line { event: "dns", step: None, text, console, tvs: Vec::new() }
     }
 
     /// The server of the step in hand by the name of its node.
@@ -578,7 +621,12 @@ fn lsc(fact: LscFact) -> String {
     match fact {
         LscFact::Began { mode } => format!("goes to CAPF, {}", mode.words()),
         LscFact::Postponed => "CAPF is busy and asks it to come again".into(),
-        LscFact::KeyAsked { length } => format!("makes a pair of keys, which takes {length}"),
+        LscFact::KeyAsked { length, is_pooled: true } => {
+            format!("makes a pair of keys, which takes {length}")
+        }
+        LscFact::KeyAsked { length, is_pooled: false } => {
+            format!("cannot make such a pair of keys, and says so after {length}")
+        }
         LscFact::Reset => "its LSC has changed: it resets itself".into(),
         LscFact::Ended(LscEnd::Fetched) => "has shown its LSC".into(),
         LscFact::Ended(LscEnd::NothingToDo) => "CAPF has nothing to do for it".into(),

@@ -151,6 +151,11 @@ fn security(raw: &RawCluster, release: Release, faults: &mut Faults) -> Security
             positive,
         ),
         capf: capf(&raw.capf, faults),
+        lsc_issuer: raw
+            .capf
+            .issuer
+            .as_ref()
+            .and_then(|name| faults.take(check_host(name).map(|()| name.get_ref().clone()))),
     }
 }
 

@@ -134,6 +134,7 @@ const KEYS: &[Key] = &[
         "after which a phone loses its place to one that finds none",
     ),
     key("cluster.capf.valid-days", Takes::Whole, "1825", "days that an LSC lasts"),
+    key("cluster.capf.issuer", Takes::Text, "CAPF", "another CA that signs LSCs in its place"),
     key("cluster.fault", Takes::Tables, "none", "known defects"),
     key("cluster.fault[].id", Takes::Text, "", "such as CSCut58407; guide faults has the list"),
     key("cluster.node", Takes::Tables, "", "the nodes, the publisher first"),

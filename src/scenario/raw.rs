@@ -156,6 +156,7 @@ pub(super) struct RawCapf {
     pub key_deadline: Option<Length>,
     pub silence: Option<Length>,
     pub valid_days: Option<Spanned<u16>>,
+    pub issuer: Option<Text>,
 }
 
 /// Whether regenerations reset the phones by themselves, or within which time they boot then.

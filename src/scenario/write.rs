@@ -3,9 +3,7 @@ use std::fmt::{self, Write};
 use toml::Value;
 
 use crate::base::{DeviceName, Model, NodeId, Span, Time};
-use crate::cluster::{
-    CapfSettings, CertificateKind, NodeSpec, Probe, Security, SecurityProfile, Topology,
-};
+use crate::cluster::{CertificateKind, NodeSpec, Probe, Security, SecurityProfile, Topology};
 use crate::crypto::date_text;
 use crate::phone::BlockSizeRule;
 use crate::wire::Dialogue;
@@ -114,10 +112,10 @@ fn write_cluster(out: &mut String, plan: &Plan) -> fmt::Result {
         }
     }
     write_profiles(out, &plan.fleet.profiles)?;
-    write_capf(out, &topology.security.capf)
+    write_capf(out, &topology.security)
 }
 
-fn write_capf(out: &mut String, capf: &CapfSettings) -> fmt::Result {
+fn write_capf(out: &mut String, Security { capf, lsc_issuer, .. }: &Security) -> fmt::Result {
     writeln!(out, "\n[cluster.capf]\nsessions = {}", capf.sessions)?;
     match capf.retry_delay {
         Some(delay) => writeln!(out, "retry-delay = \"{delay}\"")?,
@@ -125,7 +123,11 @@ fn write_capf(out: &mut String, capf: &CapfSettings) -> fmt::Result {
     }
     writeln!(out, "key-deadline = \"{}\"", capf.key_deadline)?;
     writeln!(out, "silence = \"{}\"", capf.silence)?;
-    writeln!(out, "valid-days = {}", capf.valid_days)
+    writeln!(out, "valid-days = {}", capf.valid_days)?;
+    match lsc_issuer {
+        Some(issuer) => writeln!(out, "issuer = {}", quoted(issuer)),
+        None => writeln!(out, "# no issuer: CAPF signs LSCs itself"),
+    }
 }
 
 fn write_profiles(out: &mut String, profiles: &[SecurityProfile]) -> fmt::Result {
@@ -487,6 +489,7 @@ sessions = 50
 key-deadline = "30m"
 silence = "10m"
 valid-days = 1825
+# no issuer: CAPF signs LSCs itself
 
 [cluster.cost]
 cores = 4

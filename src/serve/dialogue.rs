@@ -106,7 +106,12 @@ impl DialogueFace {
         let now = self.clock.now();
         let answered = if conversation.signs(&message) {
             // An operation with a private key delays nobody who only reads and writes.
-            let answer = spawn_blocking(move || (conversation.on(&message, now), conversation));
+            let clock = self.clock;
+            let answer = spawn_blocking(move || {
+                let said = conversation.on(&message, now);
+                conversation.signed(clock.now().since(now));
+                (said, conversation)
+            });
             answer.await.ok()
         } else {
             Some((conversation.on(&message, now), conversation))

@@ -195,7 +195,7 @@ impl World {
             return self.fail_call(call.request);
         };
         if conversation.signs(&call.message.bytes) {
-            return self.work(node, self.machines.signature(), Job::Turn(call));
+            return self.work(node, self.machines.signature(), Job::Turn(call, self.engine.now()));
         }
         self.reply_to(*call, Span::ZERO, None);
     }

@@ -58,6 +58,11 @@ impl Engine {
         self.queue.push(at, event);
     }
 
+    /// Lets events of one kind happen at their times, as if each were [pushed](Engine::push).
+    pub(super) fn push_all(&mut self, planned: Vec<(Time, u32)>, event: fn(u32) -> Event) {
+        self.queue.push_all(planned, event);
+    }
+
     /// The next event, whose time is now, or why there is none.
     pub(super) fn next(&mut self) -> Result<Event, Finish> {
         let (at, event) = self.queue.pop().ok_or(Finish::Complete)?;

@@ -1,7 +1,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use crate::base::NodeId;
+use crate::base::{NodeId, Time};
 use crate::cluster::{Conversation, DialogueService, SignJob};
 use crate::crypto::Certificate;
 use crate::phone::{ErrandFault, HttpFault, Message, PageRequest, TvsFault};
@@ -143,7 +143,7 @@ pub(super) enum Job {
     /// A message without TLS and its answer.
     Message(Box<Call>),
     /// An operation with a private key for the answer to a message.
-    Turn(Box<Call>),
+    Turn(Box<Call>, Time),
     /// A file over TFTP.
     Upload(NodeId, Request, Arc<[u8]>),
 }

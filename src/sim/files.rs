@@ -28,6 +28,7 @@ impl World {
     ) {
         let node = self.node_of(request.phone);
         self.sessions.of_mut(request.phone).served = true;
+        self.cluster().date_lscs(self.engine.now());
         match self.servers.find((node, service), request, file, http) {
             Found::File(file) => self.send_file(request, file, http),
             Found::Missing if http => self.send_http(request, Fetched::Missing),

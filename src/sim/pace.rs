@@ -98,17 +98,12 @@ impl Pace {
             let offset = stream(seed, u64::from(phone), Purpose::Arrival).unit();
             now + spread.fraction(offset)
         };
+        let mut boots: Vec<(Time, u32)> = phones.into_iter().map(|n| (planned(n), n)).collect();
         if is_reset && self.reset_gap.is_some() {
-            let mut order: Vec<(Time, u32)> = phones.iter().map(|&n| (planned(n), n)).collect();
-            order.sort_unstable();
-            for (at, phone) in order {
-                engine.push(self.reset(phone, at), Event::Boot(phone));
-            }
-            return;
+            boots.sort_unstable();
+            boots.iter_mut().for_each(|(at, phone)| *at = self.reset(*phone, *at));
         }
-        for phone in phones {
-            engine.push(planned(phone), Event::Boot(phone));
-        }
+        engine.push_all(boots, Event::Boot);
     }
 
     /// Whether a phone is played.

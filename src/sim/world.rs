@@ -1,5 +1,7 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+
+use foldhash::fast::RandomState;
 
 use crate::base::{NodeId, PhoneId, Span, Stop, Time};
 use crate::cluster::{
@@ -47,7 +49,7 @@ pub struct World {
     pub(super) sessions: Sessions,
     pub(super) watches: Watches,
     /// Connections on which phones go on.
-    pub(super) calls: BTreeMap<u32, OpenCall>,
+    pub(super) calls: HashMap<u32, OpenCall, RandomState>,
     pub(super) network: Network,
     pub(super) machines: Machines,
     pub(super) servers: Servers,
@@ -96,7 +98,7 @@ impl World {
             ),
             sessions: Sessions::new(&plan),
             watches: Watches::default(),
-            calls: BTreeMap::new(),
+            calls: HashMap::default(),
             network: Network::new(&plan),
             machines: Machines::new(&plan),
             servers: Servers::new(&plan, contents, fleet.shared()),
@@ -441,8 +443,11 @@ impl World {
                 self.next_in_line(call.node, WorkKind::Lookup);
                 self.on_told(call);
             }
-            Job::Turn(call) => {
+            Job::Turn(mut call, since) => {
                 self.next_in_line(call.node, WorkKind::Sign);
+                if let Some(conversation) = &mut call.conversation {
+                    conversation.signed(self.engine.now().since(since));
+                }
                 self.reply_to(*call, Span::ZERO, None);
             }
             Job::Upload(node, request, file) => {

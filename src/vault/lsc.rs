@@ -81,6 +81,7 @@ impl Raw {
             told: mode(&self.told)?,
             lsc: self.certificate.as_ref().map(read).transpose()?,
             appointment: None,
+            waits: false,
         };
         Ok((PhoneId(self.phone), row))
     }

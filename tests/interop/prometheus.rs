@@ -1,5 +1,6 @@
-//! A real Prometheus scrapes a live run and a measurement of capacity: the exposition is clean, every
-//! query of their boards finds data, and the totals are those of the summary.
+//! A real Prometheus scrapes live runs and a measurement of capacity: the exposition is clean, every
+//! query of their boards finds data while they last and ten minutes after, and the totals are those of
+//! the summary.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -120,6 +121,11 @@ impl Prometheus {
 
     /// The result of a query: instant, or over `range` seconds up to now.
     fn query(&self, expression: &str, range: Option<u64>) -> Vec<Value> {
+        self.query_until(expression, range, 0)
+    }
+
+    /// The same with a range that ends in `later` seconds.
+    fn query_until(&self, expression: &str, range: Option<u64>, later: u64) -> Vec<Value> {
         let encode = |byte: u8| match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => char::from(byte).to_string(),
             other => format!("%{other:02X}"),
@@ -129,8 +135,8 @@ impl Prometheus {
         let path = match range {
             None => format!("/api/v1/query?query={query}"),
             Some(back) => {
-                let start = now - back;
-                format!("/api/v1/query_range?query={query}&start={start}&end={now}&step=1")
+                let (start, end) = (now - back, now + later);
+                format!("/api/v1/query_range?query={query}&start={start}&end={end}&step=1")
             }
         };
         let body = get(self.address, &path).unwrap_or_else(|| panic!("refused: {expression}"));
@@ -178,12 +184,22 @@ fn queries(board: &str) -> Vec<(String, bool)> {
 
 /// Asks every query of a board about the last seconds; how many there are.
 fn has_data(prometheus: &Prometheus, board: &str, range: u64) -> usize {
+    has_data_until(prometheus, board, range, 0)
+}
+
+/// The program has gone: what the board shows ten minutes after, when nothing has come since.
+fn stays(prometheus: &Prometheus, board: &str, begun: Instant) {
+    until("its end is noticed", || prometheus.total("up") == Some(0));
+    has_data_until(prometheus, board, begun.elapsed().as_secs() + 1, 600);
+}
+
+fn has_data_until(prometheus: &Prometheus, board: &str, range: u64, later: u64) -> usize {
     let queries = queries(board);
     for (query, instant) in &queries {
         // Some panels leave out what is zero: without that there are series.
         let query = query.strip_suffix(" > 0").unwrap_or(query);
-        let result = prometheus.query(query, (!instant).then_some(range));
-        assert!(!result.is_empty(), "no data in {range} s: {query}");
+        let result = prometheus.query_until(query, (!instant).then_some(range), later);
+        assert!(!result.is_empty(), "no data in {range} s, {later} s later: {query}");
     }
     queries.len()
 }
@@ -219,16 +235,97 @@ fn prometheus_scrapes_a_run_and_every_query_of_the_board_has_data() {
     // A signal ends the wait for Prometheus and not the run, which is over.
     run.signal("INT");
     assert!(run.ended().success());
-    let summary = summary(folder.path());
+    agree(folder.path(), TOTALS.iter().zip(totals));
+    stays(&prometheus, "storm.json", begun);
+    println!("{queries} queries, {} totals, {range} s of scrapes", TOTALS.len());
+}
+
+/// What Prometheus knew of a run is what its summary says.
+fn agree<'a>(
+    folder: &Path,
+    totals: impl Iterator<Item = (&'a (&'static str, &'static str), Option<u64>)>,
+) {
+    let summary = summary(folder);
     let number = |path: &str| {
         let found = path.split('.').fold(&summary, |value, key| &value[key]);
         found.as_u64().unwrap_or_else(|| panic!("{path} in {summary:#}"))
     };
-    for ((selector, paths), total) in TOTALS.into_iter().zip(totals) {
+    for ((selector, paths), total) in totals {
         let expected: u64 = paths.split('+').map(number).sum();
         assert_eq!(total, Some(expected), "{selector} is {paths}");
     }
-    println!("{queries} queries, {} totals, {range} s of scrapes", TOTALS.len());
+}
+
+/// Phones of a rollout, so many that it lasts for longer than a forecast needs.
+const ENROLLED: u64 = 200;
+
+/// A rollout with sites and groups, more phones than CAPF has places for.
+const ROLLOUT: [&str; 6] = [
+    "cluster.capf.sessions=20",
+    "cluster.group=[{ name = 'hq', members = ['pub'], share = 0.3 }, \
+        { name = 'branches', members = ['pub'], share = 0.7 }]",
+    "fleet.site=[{ name = 'berlin', share = 0.6 }, { name = 'graz', share = 0.4 }]",
+    "phone.key-generation='2s'",
+    "event.lsc-1.roll-out-lsc.every='1s'",
+    "slo=[]",
+];
+
+/// Of a rollout, what Prometheus knows and where `summary.json` has it.
+const ROLLOUT_TOTALS: [(&str, &str); 9] = [
+    (r#"resetstorm_lsc_phones{state="done"}"#, "capf.done"),
+    (r#"resetstorm_lsc_site_phones{state="done"}"#, "capf.done"),
+    (r#"resetstorm_lsc_group_phones{state="done"}"#, "capf.done"),
+    (r#"resetstorm_lsc_group_phones{state="pending"}"#, "capf.pending"),
+    (r#"resetstorm_lsc_enrolments_total{result="installed"}"#, "lsc.installed"),
+    ("resetstorm_lsc_postponed_total", "capf.postponed"),
+    ("resetstorm_capf_certificates_issued_total", "capf.issued"),
+    ("resetstorm_capf_sessions_opened_total", "capf.sessions"),
+    ("resetstorm_capf_waiting_phones", "capf.waiting"),
+];
+
+#[test]
+#[ignore = "needs prometheus and promtool"]
+fn prometheus_scrapes_a_rollout_of_lscs_and_every_query_of_its_board_has_data() {
+    let _turn = turn();
+    let (folder, metrics) = (tempfile::tempdir().unwrap(), free_address());
+    let prometheus = Prometheus::start(folder.path(), metrics);
+    let begun = Instant::now();
+    let mut run = resetstorm();
+    run.args(["run", "scenarios/lsc-rollout.toml", "--phones", &ENROLLED.to_string()]);
+    run.args(["--progress", "lines", "--set", PORTS]);
+    for set in ROLLOUT {
+        run.args(["--set", set]);
+    }
+    run.args(["--metrics-listen", &metrics.to_string(), "--metrics-linger", "1m", "--out"]);
+    let mut run = Running::start(run.arg(folder.path()));
+    line_with(&run.stderr(), "install LSCs");
+    until("there is a forecast", || {
+        prometheus.total(r#"resetstorm_lsc_forecast_seconds{bound="likely"}"#).is_some()
+    });
+    let range = || begun.elapsed().as_secs() + 1;
+    until("the forecast is in a range", || {
+        !prometheus.query("resetstorm_lsc_forecast_seconds", Some(range())).is_empty()
+    });
+    let pending = prometheus.total(r#"resetstorm_lsc_phones{state="pending"}"#).unwrap();
+    assert!((1..ENROLLED).contains(&pending), "it is under way: {pending}");
+    check_metrics(&get(metrics, "/metrics").unwrap());
+    let queries = has_data(&prometheus, "lsc-rollout.json", range());
+    assert!(queries > 25, "{queries}");
+    let waiting = prometheus.query("resetstorm_capf_waiting_phones > 0", Some(range()));
+    assert!(!waiting.is_empty(), "somebody had to come again");
+
+    let done = || prometheus.total(r#"resetstorm_lsc_phones{state="done"}"#);
+    for share in [ENROLLED / 2, ENROLLED * 3 / 4, ENROLLED] {
+        until("so many phones are done", || done() >= Some(share));
+    }
+    let resets = || prometheus.total("resetstorm_lsc_resets_total");
+    until("all phones have reset themselves", || resets() == Some(ENROLLED));
+    let totals = ROLLOUT_TOTALS.map(|(selector, _)| prometheus.total(selector));
+    run.signal("INT");
+    assert!(run.ended().success());
+    agree(folder.path(), ROLLOUT_TOTALS.iter().zip(totals));
+    stays(&prometheus, "lsc-rollout.json", begun);
+    println!("{queries} queries, {} totals, {} s of scrapes", ROLLOUT_TOTALS.len(), range());
 }
 
 #[test]
@@ -284,6 +381,7 @@ fn prometheus_scrapes_a_measurement_of_capacity_and_every_query_of_its_board_has
     assert!(measured.ended().success());
     let planned = &summary(folder.path())["capacity"]["steps"][0]["ok"];
     assert!(ok >= planned.as_u64(), "{ok:?} with those of the warm-up, {planned}");
+    stays(&prometheus, "capacity.json", begun);
     println!("{queries} queries, {range} s of scrapes");
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use resetstorm::cluster::LscStates;
 use resetstorm::measure::{
     CapfNumbers, CpuSeconds, Ledger, LevelVerdict, LoadInfo, LoadPercentiles, LoadStep,
     OPERATOR_STEPS, RunInfo, Slice, StepMark, encode, encode_load, encode_servers,
@@ -12,7 +13,7 @@ use serde_json::Value;
 /// Metrics that are on no dashboard, each with its reason.
 const NOT_SHOWN: [&str; 0] = [];
 /// Units that Grafana knows and we use.
-const UNITS: [&str; 5] = ["s", "ops", "percentunit", "short", "Bps"];
+const UNITS: [&str; 6] = ["s", "ops", "percentunit", "short", "locale", "Bps"];
 /// What filters every selector.
 const SELECTOR: &str = r#"job=~"$job", instance=~"$instance""#;
 const SCHEMA_VERSION: u64 = 39;
@@ -67,9 +68,15 @@ fn families(exposition: &str) -> BTreeSet<String> {
 fn of_a_run() -> BTreeSet<String> {
     let cpu_s = CpuSeconds { swarm: Some(1.0), serve: Some(1.0) };
     let some = Some(1.0);
-    let (left_s, left_low_s, left_high_s, key_mean_s) = (some, some, some, some);
-    let known = CapfNumbers::default();
-    let capf = CapfNumbers { left_s, left_low_s, left_high_s, key_mean_s, ..known };
+    let capf = CapfNumbers {
+        left_s: some,
+        left_low_s: some,
+        left_high_s: some,
+        key_mean_s: some,
+        sign_mean_s: some,
+        ..CapfNumbers::default()
+    };
+    let lsc_parts = || vec![("hq".to_owned(), LscStates::default())];
     let info = RunInfo {
         cpu_s,
         capf,
@@ -77,6 +84,8 @@ fn of_a_run() -> BTreeSet<String> {
         sip_nodes: [([127, 0, 0, 1].into(), "pub".to_owned())].into(),
         steps: vec![StepMark::default()],
         probes: vec![("axl at pub".to_owned(), true)],
+        lsc_sites: lsc_parts(),
+        lsc_groups: lsc_parts(),
         ..RunInfo::default()
     };
     let run = families(&encode(&Ledger::new(Slice::whole(1)), &info));
@@ -212,6 +221,26 @@ fn what_matters_stands_first_in_a_legend_and_is_not_cut_off() {
             assert_eq!(legend["sortDesc"], true, "{file}: {what}");
             let is_wide = panel["gridPos"]["w"].as_u64().unwrap() >= 12;
             assert!(!is_wide || text(legend, "placement") == "right", "{file}: {what}");
+        }
+    }
+}
+
+/// Percentiles, shares and what is offered beside what came of it do not add up.
+#[test]
+fn only_parts_of_a_whole_are_stacked() {
+    const STACKED: [&str; 5] = [
+        "Phones by state",
+        "Phones by registration",
+        "Phones by status",
+        "Sessions",
+        "Failures by cause",
+    ];
+    for (file, board) in boards() {
+        for panel in panels(&board).filter(|panel| panel["type"] == "timeseries") {
+            let custom = &panel["fieldConfig"]["defaults"]["custom"];
+            let is_stacked = text(&custom["stacking"], "mode") == "normal";
+            let title = text(panel, "title");
+            assert_eq!(is_stacked, STACKED.contains(&title), "{file}: {title}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Rollouts of LSCs: phones and CAPF against each other, in virtual time and on sockets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use resetstorm::base::{ClusterId, DeviceName, PhoneId, Time};
@@ -202,6 +202,57 @@ fn a_bulk_operation_is_for_a_model_a_group_a_share_or_who_has_a_stale_lsc() {
 }
 
 #[test]
+fn a_ca_in_the_place_of_capf_signs_lscs_that_prove_who_a_phone_is() {
+    let of_ca = "[cluster.capf]\nissuer='Lab-CA'\n";
+    let regenerate = "regenerate={certificate='CAPF', node='pub'}";
+    let [capf, tftp] =
+        ["capf", "tftp"].map(|service| format!("restart={{service='{service}', node='pub'}}"));
+    let by_lsc = "roll-out-lsc={mode='existing-lsc', completes-in='5h', spread='10s'}";
+    let steps = events(&[ROLL_OUT, regenerate, &capf, &tftp, by_lsc]);
+    let (summary, run) = sim(&plan(6, of_ca, &steps));
+    // A new CAPF makes no LSC stale that it has not signed.
+    assert_eq!((summary.lsc.installed, summary.capf.stale), (12, 0), "{:#}", summary.to_json());
+    let (_, ca) = run.cluster.authorities().find(|(name, _)| *name == "Lab-CA").unwrap();
+    for phone in &run.phones {
+        let lsc = &phone.lsc().unwrap().certificate;
+        assert!(lsc.is_signed_by(&ca.certificate) && lsc.issuer().contains("CN=Lab-CA"));
+    }
+    let only_stale = "roll-out-lsc={only-stale=true, completes-in='5h'}";
+    let (summary, _) = sim(&plan(6, of_ca, &events(&[ROLL_OUT, regenerate, only_stale])));
+    assert_eq!((summary.lsc.installed, summary.capf.pending), (6, 0), "none is stale");
+}
+
+/// A million LSCs are no million certificates.
+#[test]
+fn the_database_of_virtual_time_keeps_each_certificate_once() {
+    let (_, run) = sim(&plan(N, "", &events(&[ROLL_OUT])));
+    let rows = run.cluster.devices().rows();
+    let kept = || rows.iter().map(|(_, row)| &row.lsc.as_ref().unwrap().der);
+    let places: BTreeSet<*const u8> = kept().map(|der| der.as_ptr()).collect();
+    let different: BTreeSet<&[u8]> = kept().map(|der| &der[..]).collect();
+    assert_eq!((rows.len(), places.len()), (60, different.len()));
+    assert!(different.len() <= 8, "one for each key of the pool: {}", different.len());
+}
+
+#[test]
+fn people_who_choose_update_at_each_phone_enrol_it_and_nobody_else_resets_it() {
+    // CAPF-30: five people, three minutes a phone.
+    let step = "roll-out-lsc={technicians=5, per-phone='3m', completes-in='5h'}";
+    let (summary, run) = sim(&plan(N, "", &events(&[step])));
+    assert_eq!((summary.capf.done, summary.lsc.installed, summary.lsc.resets), (60, 60, 60));
+    assert_eq!(run.ledger.counts().phones.boots, 60, "each was visited once");
+    let minutes = summary.capf.took_s.unwrap() / 60.0;
+    assert!((35.9..36.5).contains(&minutes), "{minutes}: 12 rounds of 3 minutes");
+    assert!(summary.operator[0].what.contains("5 technicians choose Update at each phone (**#)"));
+    // Whom they reach after the operation's time, they reach too late.
+    let late = "roll-out-lsc={technicians=1, per-phone='3m', completes-in='1h'}";
+    let (summary, _) = sim(&plan(N, "", &events(&[late])));
+    let text = "Upgrade Failed: User Initiated Request Late/Timedout";
+    let of = |text: &str| summary.capf.statuses.get(text).copied().unwrap_or(0);
+    assert_eq!((of("Upgrade Success"), of(text)), (20, 40), "{:?}", summary.capf.statuses);
+}
+
+#[test]
 fn a_profile_that_changes_its_mode_restarts_its_members() {
     let profiles = "[[cluster.phone-security-profile]]\nname='a'\nshare=0.5\n\
         auth-mode='existing-lsc'\n[[cluster.phone-security-profile]]\nname='b'\nshare=0.5\n";
@@ -335,6 +386,20 @@ fn phones_read_configurations_for_their_lscs_and_none_when_capf_has_expired() {
     assert_eq!((good.config.applied, good.phones.ready), (60, 60));
     assert_eq!((over.config.applied, over.phones.ready, over.phones.failed), (0, 0, 60), "CERT-21");
     assert!(over.tftp.not_found >= 60, "{:?}", over.tftp);
+}
+
+#[test]
+fn an_lsc_that_ends_during_a_reset_is_over_for_the_phones_that_come_later() {
+    let short = format!("{ENCRYPTED}[cluster.capf]\nvalid-days=1\n");
+    let steps = ["roll-out-lsc={completes-in='5h', spread='1s'}", "reset-phones={spread='2d'}"];
+    let (summary, run) = sim(&plan(N, &short, &events(&steps)));
+    assert_eq!(summary.capf.done, 60, "{:#}", summary.to_json());
+    assert!(run.ended > Time::ZERO + resetstorm::base::Span::from_secs(86_400));
+    let early = summary.config.applied;
+    assert!((15..45).contains(&early), "{early} have come within the day");
+    // CERT-21: nothing is encrypted for the others.
+    let none = &summary.phones.failures["no configuration on the server"];
+    assert_eq!(*none, 60 - early, "{:?}", summary.phones.failures);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -422,15 +422,69 @@ fn a_trace_of_a_phone_that_finds_no_capf_has_the_lines_of_the_documents_in_their
     let (_, path) = sim(out.path(), "scenarios/lsc-dns-missing.toml", 20, &[]);
     let phone = table(&path, "phones.csv").rows().next().unwrap().text("phone").to_owned();
     let console = run(&["trace", path.to_str().unwrap(), &phone, "--console"]).out;
-    let lines = [
+    let capf = [
         "CAPF_START_MODE: Start CAPF - mode:[1]([NULL_STR]), reason:[1]([AUTO])",
+        "query[A] pub.cucm.example from 127.0.0.1",
+        "forwarded pub.cucm.example to the configured DNS",
+        "reply pub.cucm.example is NXDOMAIN",
         "Sec create BIO - invalid parameter.",
         "CAPF operation failed, ret -7",
         "LSC: Connection failed",
     ];
-    let mut rest = console.as_str();
+    in_turn(&console, &capf);
+    // A list of an unknown signer before it: TVS has the name without a record, too, and of CAPF the
+    // cache of the phone knows that.
+    let steps = out.path().join("steps.toml");
+    let text = fs::read_to_string("scenarios/lsc-dns-missing.toml").unwrap();
+    let (before, _) = text.split_once("[[slo]]").unwrap();
+    let more = "[[event]]\nwhen='fleet-settled'\n\
+        regenerate={certificate='ITLRecovery', node='pub'}\n\
+        [[event]]\nafter='previous'\nrestart={service='tftp', node='pub'}\n\
+        [[event]]\nafter='previous'\nreset-phones={spread='30s'}\n[run]\nmax-wall='5m'\n";
+    fs::write(&steps, format!("{before}{more}")).unwrap();
+    let wait = ["--set", "phone.dns-negative-ttl=20s", "--set", "cluster.release=14"];
+    let (_, path) = sim(out.path(), steps.to_str().unwrap(), 20, &wait);
+    let phone = table(&path, "phones.csv").rows().next().unwrap().text("phone").to_owned();
+    let console = run(&["trace", path.to_str().unwrap(), &phone, "--console"]).out;
+    let last = console.rfind("Failed to resolve Tvs").unwrap_or_else(|| panic!("{console}"));
+    let tvs = [
+        "query[A] pub.cucm.example from 127.0.0.1",
+        "forwarded pub.cucm.example to the configured DNS",
+        "reply pub.cucm.example is NXDOMAIN",
+        "Failed to resolve Tvs Ipv4 Address with hostname pub.cucm.example",
+        "Trust List Verification Failed",
+    ];
+    in_turn(&console, &tvs);
+    let cached = ["cached pub.cucm.example is NXDOMAIN"];
+    in_turn(&console[last..], &[&capf[..2], &cached, &capf[4..]].concat());
+}
+
+#[test]
+fn a_report_says_that_keys_for_lscs_are_of_a_pool_and_how_many() {
+    let out = tempfile::tempdir().unwrap();
+    let (ended, path) = sim(out.path(), "scenarios/lsc-rollout.toml", 20, &[]);
+    let said = words(&ended.out);
+    assert!(said.contains("20 pairs of keys from a pool made before, none generated"), "{said}");
+    for file in ["report.html", "report.md"] {
+        let report = words(&read(&path, file));
+        let part =
+            "20 pairs of keys that phones made for LSCs are of a pool that was made before (8 of a";
+        assert!(report.contains(part), "{file}");
+    }
+    // Phones make no such keys: none is of a pool then.
+    let other = ["--set", "slo=[]", "--set", "event.lsc-1.roll-out-lsc.key=rsa-1024"];
+    let (ended, path) = sim(out.path(), "scenarios/lsc-rollout.toml", 20, &other);
+    let (said, summary) = (words(&ended.out), json(&path, "summary.json"));
+    assert!(said.contains("20 of a kind that phones do not make here"), "{said}");
+    assert_eq!((&summary["lsc"]["keys"], &summary["lsc"]["installed"]), (&0.into(), &0.into()));
+    assert!(!read(&path, "report.md").contains("pairs of keys"));
+}
+
+/// These lines stand in a text, one behind the other.
+fn in_turn(text: &str, lines: &[&str]) {
+    let mut rest = text;
     for line in lines {
-        let at = rest.find(line).unwrap_or_else(|| panic!("{line} in its turn in {console}"));
+        let at = rest.find(line).unwrap_or_else(|| panic!("{line} in its turn in {text}"));
         rest = &rest[at + line.len()..];
     }
 }

@@ -60,7 +60,31 @@ pub struct LscPace {
     pub batch: Option<u32>,
     /// From the start of a batch to that of the next, within which its phones are spread.
     pub every: Span,
+    /// The cluster resets nobody: as many people as a batch has phones go from phone to phone, unlock
+    /// its settings (`**#`) and choose Update, which takes that time (CAPF-30).
+    pub by_hand: bool,
 }
+
+impl LscPace {
+    /// All phones within a time.
+    pub const fn within(every: Span) -> LscPace {
+        LscPace { batch: None, every, by_hand: false }
+    }
+
+    /// Batches of the cluster.
+    pub const fn batches(batch: u32, every: Span) -> LscPace {
+        LscPace { batch: Some(batch), every, by_hand: false }
+    }
+
+    /// So many people, each so long at a phone.
+    pub const fn by_hand(people: u32, per_phone: Span) -> LscPace {
+        LscPace { batch: Some(people), every: per_phone, by_hand: true }
+    }
+}
+
+/// Time of one at a phone, unless said: Settings > Security Configuration > LSC, `**#`, Update,
+/// Submit, and the way to the next one (choice).
+pub const PER_PHONE: Span = Span::from_secs(180);
 
 /// Resets of phones that a cluster orders, other than all at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -146,8 +170,16 @@ impl Operation for RollOutLsc {
         };
         let pace = match self.pace {
             None => "; nobody resets them".to_owned(),
-            Some(LscPace { batch: None, every }) => format!("; they reset within {every}"),
-            Some(LscPace { batch: Some(batch), every }) => {
+            Some(LscPace { batch: None, every, .. }) => format!("; they reset within {every}"),
+            Some(LscPace { batch: Some(people), every, by_hand: true }) => {
+                let people = if people == 1 {
+                    "one technician chooses".to_owned()
+                } else {
+                    format!("{people} technicians choose")
+                };
+                format!("; {people} Update at each phone (**#), {every} a phone")
+            }
+            Some(LscPace { batch: Some(batch), every, by_hand: false }) => {
                 format!("; {batch} reset every {every}")
             }
         };
@@ -163,7 +195,10 @@ impl Operation for RollOutLsc {
         let group = group.as_deref().unwrap_or("all");
         let pace = self.pace.map_or_else(
             || "none".to_owned(),
-            |pace| format!("{} {}", pace.batch.unwrap_or(0), pace.every.as_nanos()),
+            |pace| {
+                let by_hand = if pace.by_hand { " by-hand" } else { "" };
+                format!("{} {}{by_hand}", pace.batch.unwrap_or(0), pace.every.as_nanos())
+            },
         );
         format!(
             "roll-out-lsc {} {} {} {} {} {model} {group} {share} {only_stale} {pace}{device}{checks}",

@@ -123,7 +123,7 @@ impl Cluster {
     pub fn apply(&mut self, action: &dyn Operation, now: Time) -> Result<Vec<Effect>, ActionError> {
         self.look(now);
         let done = action.apply(self, now);
-        self.date_lscs(now);
+        self.judge_lscs(now);
         done
     }
 }

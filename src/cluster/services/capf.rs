@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::base::{Calendar, DeviceName, PhoneId, Time};
+use crate::base::{Calendar, DeviceName, PhoneId, Span, Time};
 use crate::cluster::capf_counts::{CapfCounts, SessionStage};
 use crate::cluster::capf_settings::CapfSettings;
 use crate::cluster::catalogue::FleetSpec;
@@ -22,8 +22,10 @@ use super::dialogue::{Answering, Conversation, Peer, Said};
 /// CAPF from one start to the next: a CA for the phones of the cluster (`spec/capf.md`).
 #[derive(Debug)]
 pub(in crate::cluster) struct Capf {
-    /// Signs LSCs.
+    /// What it presents.
     issuer: Identity,
+    /// Signs LSCs: CAPF itself, or a CA in its place (CAPF-32).
+    signer: Identity,
     /// CAPF-trust when it started: who may have issued what phones show.
     trusted: Vec<Certificate>,
     fleet: FleetSpec,
@@ -50,6 +52,8 @@ type StandIns = BTreeMap<([u8; 32], u64), Certificate>;
 /// What CAPF needs of its cluster when it starts.
 #[derive(Debug)]
 pub(in crate::cluster) struct CapfSetup {
+    /// Who signs LSCs; nothing: CAPF itself.
+    pub signer: Option<Identity>,
     pub trusted: Vec<Certificate>,
     pub fleet: FleetSpec,
     pub devices: Arc<DeviceTable>,
@@ -67,10 +71,19 @@ const BROKEN_MAX: u32 = 5;
 
 impl Capf {
     pub(in crate::cluster) fn new(issuer: Identity, setup: CapfSetup) -> Capf {
-        let CapfSetup { trusted, fleet, devices, calendar, counts, settings, has_stand_ins } =
-            setup;
+        let CapfSetup {
+            signer,
+            trusted,
+            fleet,
+            devices,
+            calendar,
+            counts,
+            settings,
+            has_stand_ins,
+        } = setup;
         counts.restarted();
         Capf {
+            signer: signer.unwrap_or_else(|| issuer.clone()),
             issuer,
             trusted,
             fleet,
@@ -98,7 +111,8 @@ impl Capf {
     /// own time is over (CERT-21).
     fn issue(&self, who: &Device, public_key_info: &[u8], now: Time) -> Option<Certificate> {
         let date_s = self.calendar.date_s(now);
-        if !self.issuer.certificate.is_valid_at(date_s) {
+        let are_valid = [&self.issuer, &self.signer].map(|one| one.certificate.is_valid_at(date_s));
+        if are_valid.contains(&false) {
             return None;
         }
         let Some(stand_ins) = &self.stand_ins else {
@@ -130,7 +144,7 @@ impl Capf {
             not_before_s: from_s,
             valid_s: u64::from(self.settings.valid_days) * 86_400,
         };
-        issue_to_device(&spec, &self.issuer).ok()
+        issue_to_device(&spec, &self.signer).ok()
     }
 
     /// Whether `CSCub62243` strikes now.
@@ -263,6 +277,10 @@ impl Conversation for Session {
         let is_key = message.get(1) == Some(&(Command::KeyGenerateResponse as u8));
         matches!(self.stage, Stage::Key { .. }) && is_key
     }
+
+    fn signed(&mut self, length: Span) {
+        self.capf.counts.signed(length);
+    }
 }
 
 impl Stage {
@@ -329,6 +347,7 @@ impl Session {
         }
         let Some(place) = self.take_place(now) else { return self.postpone(phone, now) };
         self.place = Some(place);
+        capf.devices.admitted(phone);
         if row.told != job.mode {
             return self.hang_up();
         }
@@ -543,6 +562,7 @@ impl Capf {
         };
         is_it(&self.issuer.certificate)
             || shown.was_issued_by(&self.issuer.certificate)
+            || shown.was_issued_by(&self.signer.certificate)
             || self.trusted.iter().any(is_it)
     }
 
@@ -552,7 +572,7 @@ impl Capf {
         let date_s = self.calendar.date_s(now);
         let is_good =
             |issuer: &&Certificate| shown.is_signed_by(issuer) && issuer.is_valid_at(date_s);
-        let own = std::iter::once(&self.issuer.certificate);
+        let own = [&self.issuer.certificate, &self.signer.certificate].into_iter();
         shown.is_valid_at(date_s) && own.chain(&self.trusted).any(|issuer| is_good(&issuer))
     }
 }
@@ -617,6 +637,7 @@ mod tests {
         let fleet =
             FleetSpec { phones: 8, models: vec![(8861.into(), 1.0)], ..FleetSpec::default() };
         let setup = CapfSetup {
+            signer: None,
             trusted: vec![keys("mfgca.pem").0],
             fleet,
             devices: Arc::new(DeviceTable::new(8)),

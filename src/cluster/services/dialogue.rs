@@ -2,7 +2,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::base::Time;
+use crate::base::{Span, Time};
 use crate::cluster::kinds::CertificateKind;
 use crate::crypto::Identity;
 use crate::wire::{Dialogue, WireError};
@@ -83,6 +83,11 @@ pub trait Conversation: fmt::Debug + Send {
     fn signs(&self, message: &[u8]) -> bool {
         let _ = message;
         false
+    }
+
+    /// That operation has taken so long, waits for a thread or a core included.
+    fn signed(&mut self, length: Span) {
+        let _ = length;
     }
 }
 

@@ -308,7 +308,7 @@ fn generate(cx: &mut Context<'_>, mut visit: Box<Visit>, message: &Message<'_>) 
     let number = (number % POOL) as u8;
     visit.made = pooled_key(spec, usize::from(number)).map(|_| Made { spec, number });
     let length = cx.env.profile.key_generation.of(cx.id, cx.model, spec);
-    cx.fact(Fact::Lsc(LscFact::KeyAsked { length }));
+    cx.fact(Fact::Lsc(LscFact::KeyAsked { length, is_pooled: visit.made.is_some() }));
     if length.is_zero() {
         return Ok(give_key(cx, visit));
     }

@@ -257,7 +257,7 @@ fn ask_cache(cx: &mut Context<'_>, step: Step, file: &SignedFile<'_>) -> Next {
         let verdict = cx
             .env
             .verifier
-            .verify(file, &signer.public_key)
+            .verify(file, signer.public_key())
             .map_err(Refusal::from)
             .and_then(|()| install_file(cx, step, file, AcceptPath::TvsCache));
         return finish_file(cx, step, verdict);
@@ -307,7 +307,7 @@ fn use_signer(
     if !certificate.fits(kind) {
         return Err(Refusal::WrongRole);
     }
-    cx.env.verifier.verify(file, &certificate.public_key)?;
+    cx.env.verifier.verify(file, &certificate.public_key())?;
     install_file(cx, step, file, AcceptPath::Tvs)
 }
 

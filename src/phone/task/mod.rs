@@ -16,7 +16,7 @@ use press::PressTask;
 use register::RegisterTask;
 
 use super::button::Button;
-use super::contract::{Fact, LscFact, Outcome};
+use super::contract::{Fact, LscFact};
 use super::held::Boot;
 
 /// What a phone does now, with the state of it.
@@ -103,10 +103,10 @@ impl Task {
         }
     }
 
-    /// A phone with a configuration in force goes to CAPF if that says so, once in a boot.
+    /// A phone that has accepted its configuration goes to CAPF if that says so, once in a boot,
+    /// whatever has become of its lists.
     fn behind_files(cx: &mut Context<'_>) -> Turn<Task> {
-        let is_ready = cx.boot.outcome() == Outcome::Ready;
-        if !is_ready || cx.boot.has_enrolled {
+        if !cx.boot.has_config() || cx.boot.has_enrolled {
             return Turn::Done(());
         }
         match EnrolTask::begin(cx) {

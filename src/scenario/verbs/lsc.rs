@@ -2,8 +2,8 @@ use toml::Spanned;
 
 use crate::base::{Model, Span};
 use crate::cluster::operator::lsc::{
-    COMPLETES_IN, COMPLETES_IN_MIN, EVERY, KEYS, LscPace, LscPhones, RollOutLsc, SetProfile,
-    is_authentication_string, key_name,
+    COMPLETES_IN, COMPLETES_IN_MIN, EVERY, KEYS, LscPace, LscPhones, PER_PHONE, RollOutLsc,
+    SetProfile, is_authentication_string, key_name,
 };
 use crate::cluster::{LscOperation, Topology};
 use crate::crypto::KeySpec;
@@ -33,6 +33,8 @@ pub(super) const VERBS: &[Verb] = &[
             Argument::count("batch").or_none(),
             Argument::length("every").or_none(),
             Argument::length("spread").or_none(),
+            Argument::count("technicians").or_none(),
+            Argument::length("per-phone").or_none(),
             Argument::word("apply").or_none(),
             Argument::word("check-capf").or_none(),
         ],
@@ -91,7 +93,7 @@ fn roll_out(given: &Given, reader: &mut Reader<'_>) -> Result<Step, Problem> {
             share: given.share_if("share")?.unwrap_or(1.0),
             only_stale: truth(given, "only-stale")?.unwrap_or(false),
         },
-        pace: pace(given)?,
+        pace: pace(given, reader)?,
         checks_capf: truth(given, "check-capf")?.unwrap_or(false),
     };
     Ok(action.into())
@@ -153,8 +155,26 @@ fn truth(given: &Given, key: &str) -> Result<Option<bool>, Problem> {
     given.text_if(key).map(truth).transpose()
 }
 
-/// Batches, or all within a time, or nobody.
-fn pace(given: &Given) -> Result<Option<LscPace>, Problem> {
+/// People at the phones, or batches, or all within a time, or nobody.
+fn pace(given: &Given, reader: &Reader<'_>) -> Result<Option<LscPace>, Problem> {
+    let (technicians, per_phone) = (given.count_if("technicians")?, given.length_if("per-phone"));
+    if technicians.is_none() && per_phone.is_none() {
+        return pace_of_resets(given);
+    }
+    let resets = given.count_if("batch")?.is_some()
+        || ["every", "spread"].iter().any(|key| given.length_if(key).is_some())
+        || given.text_if("apply").is_some();
+    if resets {
+        let what = "either people go to the phones or the cluster resets them".to_owned();
+        let help =
+            "leave out `technicians` and `per-phone`, or `batch`, `every`, `spread` and `apply`";
+        return Err(Problem::new(reader.place.clone(), what).help(help));
+    }
+    let per_phone = per_phone.map_or(Ok(PER_PHONE), positive)?;
+    Ok(Some(LscPace::by_hand(technicians.unwrap_or(1), per_phone)))
+}
+
+fn pace_of_resets(given: &Given) -> Result<Option<LscPace>, Problem> {
     let (batch, every, spread) =
         (given.count_if("batch")?, given.length_if("every"), given.length_if("spread"));
     let applies = truth(given, "apply")?.unwrap_or(true);
@@ -170,11 +190,11 @@ fn pace(given: &Given) -> Result<Option<LscPace>, Problem> {
         _ if !applies => Ok(None),
         (Some(_), every, _) => {
             let every = every.map_or(Ok(EVERY), long)?;
-            Ok(Some(LscPace { batch, every }))
+            Ok(batch.map(|batch| LscPace::batches(batch, every)))
         }
         (None, None, spread) => {
             let every = spread.map_or(Span::ZERO, |spread| spread.get_ref().0);
-            Ok(Some(LscPace { batch: None, every }))
+            Ok(Some(LscPace::within(every)))
         }
     }
 }
@@ -197,11 +217,16 @@ fn write_roll_out(entry: &TimelineEntry, _: &Topology) -> Option<Written> {
     written.extend(phones.model.map(|model| ("model", model.as_str().into())));
     written.extend(phones.group.as_ref().map(|group| ("group", group.as_str().into())));
     match pace {
-        Some(LscPace { batch: Some(batch), every }) => {
+        Some(LscPace { batch: Some(people), every, by_hand: true }) => {
+            written.retain(|(key, _)| *key != "apply");
+            written.push(("technicians", i64::from(*people).into()));
+            written.push(("per-phone", every.to_string().into()));
+        }
+        Some(LscPace { batch: Some(batch), every, .. }) => {
             written.push(("batch", i64::from(*batch).into()));
             written.push(("every", every.to_string().into()));
         }
-        Some(LscPace { batch: None, every }) => {
+        Some(LscPace { batch: None, every, .. }) => {
             written.push(("spread", every.to_string().into()));
         }
         None => {}
@@ -239,13 +264,19 @@ mod tests {
     fn batches_strings_and_groups_are_checked() {
         let pace = |step: &str| read(step).unwrap().pace;
         let every = Span::from_secs(60);
-        let batch = Some(LscPace { batch: Some(5), every });
+        let batch = Some(LscPace::batches(5, every));
         assert_eq!(pace("roll-out-lsc={batch=5, every='1m'}"), batch);
-        assert_eq!(pace("roll-out-lsc={spread='1m'}"), Some(LscPace { batch: None, every }));
+        assert_eq!(pace("roll-out-lsc={spread='1m'}"), Some(LscPace::within(every)));
+        let by_hand = |people, per_phone| Some(LscPace::by_hand(people, per_phone));
+        assert_eq!(pace("roll-out-lsc={technicians=5}"), by_hand(5, PER_PHONE));
+        assert_eq!(pace("roll-out-lsc={per-phone='1m'}"), by_hand(1, every));
         assert_eq!(pace("roll-out-lsc={apply=false}"), None);
         for (step, why) in [
             ("roll-out-lsc={batch=5, spread='1m'}", "batches have no spread"),
             ("roll-out-lsc={every='1m'}", "`every` without a batch"),
+            ("roll-out-lsc={technicians=5, batch=5}", "either people"),
+            ("roll-out-lsc={per-phone='1m', spread='1m'}", "either people"),
+            ("roll-out-lsc={technicians=5, apply=false}", "either people"),
             ("roll-out-lsc={mode='string'}", "without a string"),
             ("roll-out-lsc={mode='string', string='abcd'}", "no authentication string"),
             ("roll-out-lsc={string='1234'}", "only mode \"string\" has a string"),

@@ -25,7 +25,7 @@ use resetstorm::phone::{
 use resetstorm::scenario::{Plan, TimelineEntry, Trigger, load};
 use resetstorm::serve::{Bound, ServeSettings, Servers};
 use resetstorm::sim::{SimOptions, World};
-use resetstorm::swarm::{DialogueClient, DialogueJob, Fault, Ticket, Turn};
+use resetstorm::swarm::{DialogueClient, DialogueJob, DialogueLimits, Fault, Ticket, Turn};
 use resetstorm::toolbox::fetch;
 use resetstorm::transfer::DownloadRequest;
 use resetstorm::wire::tftp::Options;
@@ -703,13 +703,17 @@ async fn tvs_server(seed: u64) -> (Servers, SocketAddr, TrustLists, Vec<u8>) {
     (servers, ([127, 0, 0, 1], port).into(), lists, request)
 }
 
+const fn limits(in_flight: usize) -> DialogueLimits {
+    DialogueLimits { lookups: in_flight, registrations: in_flight }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_phone_refuses_a_server_that_its_neighbour_has_just_accepted() {
     let (servers, server, mine, request) = tvs_server(1).await;
     let (others, _, theirs, _) = tvs_server(2).await;
     let client = DialogueClient::new(
         Clock::start(),
-        4,
+        limits(4),
         Span::from_secs(10),
         BTreeMap::new(),
         Vec::new(),
@@ -745,7 +749,8 @@ async fn a_session_that_the_server_has_ended_is_opened_anew_and_no_question_fail
     let (servers, server, lists, request) = tvs_server(3).await;
     let (clock, patience) = (Clock::start(), Span::from_secs(10));
     let hosts = std::sync::Arc::default();
-    let client = DialogueClient::new(clock, 1, patience, BTreeMap::new(), Vec::new(), hosts);
+    let client =
+        DialogueClient::new(clock, limits(1), patience, BTreeMap::new(), Vec::new(), hosts);
     let (sender, mut results) = tokio::sync::mpsc::unbounded_channel();
     let mut kept = None;
     for question in 1..=40 {
@@ -841,7 +846,7 @@ async fn a_copied_certificate_without_its_key_is_no_identity() {
         });
         let client = DialogueClient::new(
             Clock::start(),
-            1,
+            limits(1),
             Span::from_secs(10),
             BTreeMap::new(),
             Vec::new(),

@@ -12,7 +12,9 @@ use crate::cluster::operator::phones::{EraseLists, ResetPhones};
 use crate::cluster::operator::recovery::BackUp;
 use crate::cluster::operator::requests::ImportOwn;
 use crate::cluster::operator::services::{Change, Services};
-use crate::cluster::{CertificateKind, OperatorAction, SecurityMode, ServiceKind, Topology};
+use crate::cluster::{
+    CertificateKind, OperatorAction, RESTART_ORDER, SecurityMode, ServiceKind, Topology,
+};
 use crate::scenario::{Plan, TimelineEntry, Trigger};
 
 /// A plan with the same steps in a safer order, perhaps.
@@ -90,18 +92,6 @@ struct Draft<'a> {
     plan: &'a Plan,
     steps: Vec<Step>,
 }
-
-/// The order in which services are restarted: TFTP builds its lists from what the others present.
-const RESTARTS: [ServiceKind; 8] = [
-    ServiceKind::CallManager,
-    ServiceKind::CtiManager,
-    ServiceKind::Tvs,
-    ServiceKind::Tftp,
-    ServiceKind::Capf,
-    ServiceKind::Tomcat,
-    ServiceKind::DrfLocal,
-    ServiceKind::DrfMaster,
-];
 
 /// Within which time phones are reset where the plan resets none (choice).
 const SPREAD: Span = Span::from_secs(30);
@@ -380,16 +370,10 @@ struct State {
 
 impl State {
     fn follow(&mut self, entry: &TimelineEntry, topology: &Topology) {
-        for (node, kind) in changes(&entry.action) {
-            self.changed.push((node, kind));
-            self.is_new = true;
-            let (here, elsewhere) = kind.restarts();
-            for other in topology.ids() {
-                let services = if other == node { here } else { elsewhere };
-                let due = services.iter().filter(|service| topology.is_active(other, **service));
-                self.due.extend(due.map(|&service| (other, service)));
-            }
-        }
+        let changes = changes(&entry.action);
+        self.is_new |= !changes.is_empty();
+        self.due.extend(topology.restarts_for(&changes));
+        self.changed.extend(changes);
         let second = entry.then.as_ref().map(|then| &then.action);
         for action in std::iter::once(&entry.action).chain(second) {
             if let Some(&Services { change, node, service }) = action.get() {
@@ -411,7 +395,7 @@ impl State {
         let is_it = |kind: &ServiceKind| {
             topology.is_active(node, *kind) && service.is_none_or(|service| service == *kind)
         };
-        for kind in RESTARTS.into_iter().filter(is_it) {
+        for kind in RESTART_ORDER.into_iter().filter(is_it) {
             if change == Change::Stop {
                 self.stopped.insert((node, kind));
             } else {
@@ -435,7 +419,7 @@ impl State {
     /// Restarts of all that is due and runs.
     fn restarts(&mut self, topology: &Topology) -> Vec<Step> {
         let mut steps = Vec::new();
-        for service in RESTARTS {
+        for service in RESTART_ORDER {
             for node in topology.ids() {
                 let is_due = self.due.contains(&(node, service));
                 if is_due && !self.stopped.contains(&(node, service)) {

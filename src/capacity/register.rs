@@ -3,6 +3,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rayon::prelude::*;
+
 use crate::base::{DeviceName, Span};
 use crate::crypto::{DeviceIdentity, DeviceKey, Identity, manufactured};
 use crate::measure::LoadFault;
@@ -26,7 +28,7 @@ pub struct SipTarget {
     pub expires: Span,
     /// How many requests were made: no two have the same number.
     number: Arc<AtomicU32>,
-    /// The certificates of phones that were asked for, which take a while to make.
+    /// The certificates of phones, which take a while to make.
     made: Arc<Mutex<BTreeMap<DeviceName, Arc<DeviceIdentity>>>>,
 }
 
@@ -39,17 +41,32 @@ impl SipTarget {
         SipTarget { address, pin, expires, number: Arc::default(), made: Arc::default() }
     }
 
+    /// Makes what the phones show over TLS, so that nothing of it is left to do under load: 0.6 ms
+    /// of a core each, on the cores that there are. Over TCP they show nothing.
+    pub(super) fn make(&self, devices: &[Device]) {
+        if self.pin.is_some() {
+            let own = |device: &Device| Some((device.name, identity(device)?));
+            let made: Vec<_> = devices.par_iter().filter_map(own).collect();
+            self.made.lock().unwrap_or_else(PoisonError::into_inner).extend(made);
+        }
+    }
+
     /// What a phone shows over TLS: the certificate of its manufacturer, if it is one of ours.
     fn shows(&self, device: &Device) -> Option<Arc<DeviceIdentity>> {
-        let phone = device.name.phone()?;
-        let model = device.model.parse().ok()?;
-        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_its_own = || {
-            let Identity { certificate, key } = manufactured(phone, model);
-            Arc::new(DeviceIdentity { certificate, key: DeviceKey::Rsa(key) })
-        };
-        Some(Arc::clone(made.entry(device.name).or_insert_with(of_its_own)))
+        let made = || self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = made().get(&device.name).cloned();
+        known.or_else(|| {
+            let own = identity(device)?;
+            made().insert(device.name, Arc::clone(&own));
+            Some(own)
+        })
     }
+}
+
+fn identity(device: &Device) -> Option<Arc<DeviceIdentity>> {
+    let (phone, model) = (device.name.phone()?, device.model.parse().ok()?);
+    let Identity { certificate, key } = manufactured(phone, model);
+    Some(Arc::new(DeviceIdentity { certificate, key: DeviceKey::Rsa(key) }))
 }
 
 /// One registration on a connection of its own, as a phone asks for it.
@@ -102,4 +119,30 @@ pub(super) async fn register(
         }
     }
     Err(LoadFault::Protocol.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_phones_show_is_made_before_the_load_and_not_again_under_it() {
+        let device = |name: &str| Device { name: name.parse().unwrap(), model: "8841".to_owned() };
+        let address = SocketAddr::from(([127, 0, 0, 1], 5061));
+        let devices = ["SEP0C75BD000000", "SEP0C75BD000001", "SEP001122334455"].map(device);
+        let tls = SipTarget::new(address, Some(ServerPin::Anybody), Span::from_secs(60));
+        tls.make(&devices);
+        let made = tls.made.lock().unwrap().clone();
+        assert_eq!(made.len(), 2, "nobody has the key of a phone of others");
+        for device in &devices[..2] {
+            let shown = tls.shows(device).unwrap();
+            assert!(Arc::ptr_eq(&shown, &made[&device.name]));
+            let name = format!("CP-8841-{}", device.name);
+            assert_eq!(shown.certificate.common_name(), name);
+        }
+        assert!(tls.shows(&devices[2]).is_none());
+        let tcp = SipTarget::new(address, None, Span::from_secs(60));
+        tcp.make(&devices);
+        assert!(tcp.made.lock().unwrap().is_empty());
+    }
 }

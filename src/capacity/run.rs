@@ -1,6 +1,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
+
 use crate::base::{Span, Time};
 use crate::measure::{
     CapacityVerdict, LevelKind, LevelVerdict, LoadFault, LoadRecorder, LoadStep, ThreadKind,
@@ -8,7 +10,7 @@ use crate::measure::{
 };
 use crate::net::fleet::SHARED_SOCKETS_MAX;
 use crate::net::signals::{Signal, Signals};
-use crate::net::{Clock, limits};
+use crate::net::{Clock, limits, threads};
 
 use super::engine::{Order, PROBES, Source};
 use super::exposition::Exposition;
@@ -20,7 +22,7 @@ use super::plan::{CapacityError, CapacityPlan, Task};
 use super::schedule::{Offer, Shape};
 use super::search::{Found, Next, Search};
 use super::weigh::{Circumstances, weigh};
-use super::workload::Workload;
+use super::workload::{Workload, WorkloadSpec};
 
 /// What came out.
 #[derive(Clone, Debug, Default)]
@@ -98,6 +100,9 @@ pub async fn run(
         observer.note(&format!("warning: {said}"));
         notes.push(said);
     }
+    if let Some(signal) = make_certificates(plan, &spec, &mut signals, observer).await? {
+        return Err(CapacityError::Interrupted(signal));
+    }
     let workload = Arc::new(Workload::new(&spec, &learnt));
     let requests_per_start = workload.mean_length();
     generator.probe(Some(workload.probe().ok_or(CapacityError::Nothing)?));
@@ -119,6 +124,31 @@ pub async fn run(
         driver.exposition.linger(knee, &mut signals).await;
     }
     Ok(driver.measured)
+}
+
+/// Makes what phones show to a registrar before there is any load, unless somebody ends the program.
+async fn make_certificates(
+    plan: &CapacityPlan,
+    spec: &WorkloadSpec,
+    signals: &mut Signals,
+    observer: &mut dyn CapacityObserver,
+) -> Result<Option<Signal>, CapacityError> {
+    let Some(sip) = plan.target.tcp.sip.clone().filter(|sip| sip.pin.is_some()) else {
+        return Ok(None);
+    };
+    let devices = spec.registering().to_vec();
+    observer.note(&format!("making the certificates of {} phones", devices.len()));
+    threads::start_pool()?;
+    let (sender, made) = oneshot::channel();
+    // A task of tokio would keep the program until it has come to its end.
+    rayon::spawn(move || {
+        sip.make(&devices);
+        let _ = sender.send(());
+    });
+    tokio::select! {
+        _ = made => Ok(None),
+        signal = signals.next() => Ok(Some(signal)),
+    }
 }
 
 /// Places that the host has descriptors and addresses for.

@@ -463,6 +463,11 @@ impl WorkloadSpec {
         .find_map(|(part, is_empty)| (is_empty && self.has(part)).then_some(part))
     }
 
+    /// The phones that register.
+    pub fn registering(&self) -> &[Device] {
+        if self.has(Part::Register) { &self.devices } else { &[] }
+    }
+
     fn has(&self, part: Part) -> bool {
         self.mix.iter().any(|(found, share)| *found == part && *share > 0.0)
     }
@@ -548,7 +553,7 @@ impl Workload {
         // What is not in the mix is not asked for, not even as a probe.
         let names = if spec.has(Part::Known) { &spec.names[..] } else { &[] };
         let devices = if spec.has(Part::Boot) { &spec.devices[..] } else { &[] };
-        let registering = if spec.has(Part::Register) { &spec.devices[..] } else { &[] };
+        let registering = spec.registering();
         let register = |device: &Device| vec![op(What::Registration(device.clone()))];
         let mut starts = BTreeMap::from([
             (Part::Known, names.iter().map(|name| vec![file(name)]).collect()),

@@ -176,8 +176,8 @@ impl ScenarioFlags {
         let text = std::str::from_utf8(&bytes)
             .map_err(|_| ScenarioError::not_utf8(&path.display().to_string(), &bytes))?;
         let (known, overrides) = (known_paths(), self.overrides());
-        check_slos(&self.slo, &known)?;
         let mut plan = load(path, text, &overrides, &known)?;
+        check_slos(&self.slo, &plan.paths(&known))?;
         if !self.slo.is_empty() {
             let all = plan.slos.iter().chain(&self.slo).map(|slo| slo.text.as_str());
             let overrides = [overrides, vec![slo_override(all)]].concat();

@@ -2,7 +2,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use clap::Args;
 
-use super::args::CliError;
+use crate::base::Span;
+
+use super::args::{CliError, duration};
 
 /// Where Prometheus may ask.
 #[derive(Args, Clone, Debug)]
@@ -28,5 +30,24 @@ impl ListenArgs {
         let what = format!("--metrics-listen {address} is open to other machines");
         let help = format!("if they may read the metrics, say so: --allow-listen {address}");
         Err(CliError::usage(what, help))
+    }
+}
+
+/// Where Prometheus may ask of something that comes to an end, and for how long.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Metrics")]
+pub struct MetricsArgs {
+    /// Where.
+    #[command(flatten)]
+    pub listen: ListenArgs,
+    /// Answer Prometheus for so long after the end, for the final numbers
+    #[arg(long, value_name = "DURATION", value_parser = duration, requires = "metrics_listen")]
+    pub metrics_linger: Option<Span>,
+}
+
+impl MetricsArgs {
+    /// For how long Prometheus is answered after the end.
+    pub(super) fn linger(&self) -> Span {
+        self.metrics_linger.unwrap_or_default()
     }
 }

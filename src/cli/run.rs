@@ -2,7 +2,6 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::base::Span;
 use crate::forecast::Budget;
 use crate::live::{self, LiveError, LiveOptions};
 use crate::measure::{Mode, Summary};
@@ -13,11 +12,11 @@ use crate::report::{RunDir, exit_code};
 use crate::scenario::Plan;
 
 use super::ExitCode;
-use super::args::{CliError, GlobalArgs, ScenarioArgs, duration};
+use super::args::{CliError, GlobalArgs, ScenarioArgs};
 use super::check::warn_of;
 use super::course::{self, Course};
 use super::diff;
-use super::listen::ListenArgs;
+use super::listen::MetricsArgs;
 use super::mail::MailArgs;
 use super::output;
 use super::progress::ProgressView;
@@ -39,18 +38,9 @@ pub struct RunArgs {
     /// Keep certificates and keys in this folder from run to run
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
-    /// Where Prometheus may ask.
+    /// Where Prometheus may ask, and for how long.
     #[command(flatten)]
-    pub listen: ListenArgs,
-    /// Answer Prometheus for so long after the run, for the final numbers
-    #[arg(
-        long,
-        value_name = "DURATION",
-        value_parser = duration,
-        requires = "metrics_listen",
-        help_heading = "Metrics"
-    )]
-    pub metrics_linger: Option<Span>,
+    pub metrics: MetricsArgs,
     /// Compare with this earlier run: exit code 1 if this one is worse
     #[arg(long, value_name = "RUN")]
     pub baseline: Option<PathBuf>,
@@ -68,13 +58,13 @@ Examples:
 /// Runs the scenario and says how the program ends.
 pub fn run(args: &RunArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
     let plan = args.scenario.load_for_traffic()?;
-    let metrics = args.listen.permitted()?;
+    let metrics = args.metrics.listen.permitted()?;
     args.mail.check(&args.scenario.flags)?;
     let options = LiveOptions {
         allowed: args.scenario.flags.allow_target.clone(),
         state: args.state.clone(),
         metrics,
-        metrics_linger: args.metrics_linger.unwrap_or_default(),
+        metrics_linger: args.metrics.linger(),
         ..LiveOptions::default()
     };
     warn(&plan);

@@ -23,6 +23,18 @@ pub enum ServiceKind {
     CtlProvider,
 }
 
+/// The order in which services are restarted: TFTP builds its lists from what the others present.
+pub const RESTART_ORDER: [ServiceKind; 8] = [
+    ServiceKind::CallManager,
+    ServiceKind::CtiManager,
+    ServiceKind::Tvs,
+    ServiceKind::Tftp,
+    ServiceKind::Capf,
+    ServiceKind::Tomcat,
+    ServiceKind::DrfLocal,
+    ServiceKind::DrfMaster,
+];
+
 /// The services that a scenario places on nodes, in the order of the enum.
 pub const SERVICES: [ServiceKind; 4] =
     [ServiceKind::CallManager, ServiceKind::Capf, ServiceKind::Tftp, ServiceKind::Tvs];

@@ -45,8 +45,8 @@ pub use drs::{Backup, Mismatch, NodeBackup};
 pub use health::{Harm, impacts};
 pub use itl::ItlContent;
 pub use kinds::{
-    CERTIFICATES, CertificateKind, FILE_SIGNATURES, FileSignature, IMPLIED_SERVICES, SERVICES,
-    ServiceKind, TRUST_STORES, TrustStore, Unit,
+    CERTIFICATES, CertificateKind, FILE_SIGNATURES, FileSignature, IMPLIED_SERVICES, RESTART_ORDER,
+    SERVICES, ServiceKind, TRUST_STORES, TrustStore, Unit,
 };
 pub use knowledge::Knowledge;
 pub use lsc_status::{LscCause, LscOperation, LscStatus};

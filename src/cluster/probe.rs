@@ -1,7 +1,7 @@
 use std::fmt::Write as _;
 
 use crate::base::{DeviceName, NodeId, PhoneId, Time};
-use crate::crypto::{Certificate, CertificateError, ChainFault, date_text, manufacturers};
+use crate::crypto::{Certificate, CertificateError, ChainFault, TlsEnd, date_text, manufacturers};
 
 use super::kinds::{ServiceKind, TrustStore};
 use super::state::Cluster;
@@ -105,6 +105,17 @@ impl ProbeKind {
         }
     }
 
+    /// The ends of the connection at which the node, and the other server, prove who they are: a
+    /// trunk is opened from both sides, a bridge registers as a client, the others are servers.
+    const fn ends(self) -> (&'static [TlsEnd], &'static [TlsEnd]) {
+        const SERVER: &[TlsEnd] = &[TlsEnd::Server];
+        match self {
+            ProbeKind::SipTrunk => (&TlsEnd::BOTH, &TlsEnd::BOTH),
+            ProbeKind::ConferenceBridge => (SERVER, &[TlsEnd::Client]),
+            _ => (SERVER, SERVER),
+        }
+    }
+
     /// A service that must have a certificate in its time, too, whoever judges it: AXL requests fail
     /// with a bad CallManager.pem (CERT-18).
     const fn needs(self) -> Option<ServiceKind> {
@@ -152,6 +163,26 @@ pub enum ProbeFault {
         from: String,
         /// Its end.
         to: String,
+    },
+    /// The extensions of a certificate do not let it prove this.
+    #[error(
+        "{certificate} is not for a TLS {end} by its extensions (key usage, extended key usage); \
+         have one issued that is"
+    )]
+    Purpose {
+        /// Which one, in words.
+        certificate: String,
+        /// The end of the connection.
+        end: &'static str,
+    },
+    /// A certificate has signed another one, and its extensions do not let it.
+    #[error(
+        "{certificate} is not for signing certificates by its extensions (basic constraints, key \
+         usage); have a CA sign"
+    )]
+    NoCa {
+        /// Which one, in words.
+        certificate: String,
     },
     /// The peer does not know the certificate.
     #[error("{certificate} is not trusted by the peer; import it there")]
@@ -308,7 +339,8 @@ impl Probe {
             anchors.extend(manufacturers().iter().map(|maker| maker.certificate.clone()));
         }
         match shown.judge_chain(&[], &anchors, cluster.calendar().date_s(now)) {
-            Ok(()) => Ok(()),
+            Ok(()) => purposes(&shown, &what, &[TlsEnd::Client]),
+            Err(ChainFault::NoCa(bad)) => Err(no_ca(&bad, &what)),
             Err(ChainFault::Dates(bad)) if bad == shown => Err(dates(&what, &bad)),
             Err(ChainFault::Dates(bad)) => Err(dates(&vouches(&bad, &what), &bad)),
             Err(ChainFault::Untrusted) => {
@@ -347,8 +379,10 @@ impl Probe {
             Ok(()) => {}
             Err(ChainFault::Dates(bad)) if bad == *presented => return Err(dates(&own, &bad)),
             Err(ChainFault::Dates(bad)) => return Err(dates(&vouches(&bad, &own), &bad)),
+            Err(ChainFault::NoCa(bad)) => return Err(no_ca(&bad, &own)),
             Err(ChainFault::Untrusted) => return Err(ProbeFault::Untrusted { certificate: own }),
         }
+        purposes(presented, &own, self.kind.ends().0)?;
         names(presented, own, "the peer", peer.name.as_deref())
     }
 
@@ -368,7 +402,11 @@ impl Probe {
         let node = cluster.topology().node(self.node).name.clone();
         let own = format!("the certificate of {peer}");
         match presented.judge_chain(offered, &trusted, cluster.calendar().date_s(now)) {
-            Ok(()) => names(presented, own, &node, Some(peer)),
+            Ok(()) => {
+                purposes(presented, &own, self.kind.ends().1)?;
+                names(presented, own, &node, Some(peer))
+            }
+            Err(ChainFault::NoCa(bad)) => Err(no_ca(&bad, &own)),
             Err(ChainFault::Dates(bad)) if bad == *presented => Err(dates(&own, &bad)),
             Err(ChainFault::Dates(bad)) => Err(dates(&vouches(&bad, &own), &bad)),
             Err(ChainFault::Untrusted) => {
@@ -450,6 +488,18 @@ fn common_name(name: &str) -> &str {
 /// What a certificate is called that vouches for another.
 fn vouches(ca: &Certificate, own: &str) -> String {
     format!("{}, which vouches for {own},", ca.common_name())
+}
+
+/// Refuses a certificate whose extensions do not let it prove who one of these ends is.
+fn purposes(presented: &Certificate, own: &str, ends: &[TlsEnd]) -> Result<(), ProbeFault> {
+    match ends.iter().find(|&&end| !presented.is_for(end)) {
+        None => Ok(()),
+        Some(end) => Err(ProbeFault::Purpose { certificate: own.to_owned(), end: end.name() }),
+    }
+}
+
+fn no_ca(bad: &Certificate, own: &str) -> ProbeFault {
+    ProbeFault::NoCa { certificate: vouches(bad, own) }
 }
 
 /// Refuses a certificate that has another common name than `who` expects.

@@ -6,7 +6,7 @@ use crate::base::{
 };
 use crate::crypto::{
     Certificate, CertificateSpec, Credential, EcIdentity, FIVE_YEARS_S, Identity, KeySource,
-    SigningKey, certificate_request, manufacturers,
+    SigningKey, TlsEnd, certificate_request, manufacturers,
 };
 use crate::wire::Dialogue;
 
@@ -255,6 +255,8 @@ pub struct Stored {
     pub requests: BTreeMap<(NodeId, CertificateKind), Arc<SigningKey>>,
     /// Root CAs that have signed certificates of nodes, by their names.
     pub authorities: BTreeMap<String, Identity>,
+    /// What other servers presented, each its own certificate first, by their names.
+    pub peers: BTreeMap<String, Vec<Certificate>>,
     /// What the database knew of phones and their LSCs.
     pub devices: Vec<(PhoneId, Row)>,
     /// What was set, if there was an earlier run.
@@ -286,7 +288,7 @@ impl Cluster {
         let mut cluster = Cluster {
             stores: Stores::new(nodes, knowledge),
             authorities: stored.authorities,
-            peers: BTreeMap::new(),
+            peers: stored.peers,
             ctl: CtlKeeper::new(&topology.security, stored.etokens, epoch_s, &mut source),
             drs: Drs::of(stored.backups, stored.recorded),
             requests: stored.requests,
@@ -447,6 +449,11 @@ impl Cluster {
         self.authorities.iter()
     }
 
+    /// What other servers present, each its own certificate first, by their names.
+    pub const fn peers(&self) -> &BTreeMap<String, Vec<Certificate>> {
+        &self.peers
+    }
+
     /// Keys whose certificates a CA outside has still to sign.
     pub fn requests(
         &self,
@@ -605,7 +612,7 @@ impl Cluster {
     /// A certificate of nodes that a CA has signed: the same key and certificate on all of them,
     /// with the name of the first (CERT-06, CERT-29). The CAs are trusted before it comes.
     pub(super) fn import(&mut self, what: &Import, now: Time) -> Result<Vec<Effect>, ActionError> {
-        let Import { certificate: kind, nodes, issuer, intermediate, valid } = what;
+        let Import { certificate: kind, nodes, issuer, intermediate, valid, only } = what;
         for &node in nodes {
             self.own(node, *kind)?;
         }
@@ -629,13 +636,16 @@ impl Cluster {
         let valid_s = valid.as_nanos() / 1_000_000_000;
         let signer = &chain[chain.len() - 1];
         let spec = spec(&common_name);
+        let ends = TlsEnd::only(*only);
         // A CA signs what was requested of it.
         let own: Credential = match self.requests.remove(&(nodes[0], *kind)) {
-            Some(key) => Identity::issued_to(key, &spec, valid_s, signer, &mut self.source).into(),
-            None if kind.is_ec() => {
-                EcIdentity::issued(&spec, valid_s, signer, &mut self.source).into()
+            Some(key) => {
+                Identity::issued_to(key, &spec, valid_s, signer, ends, &mut self.source).into()
             }
-            None => Identity::issued(&spec, valid_s, signer, &mut self.source).into(),
+            None if kind.is_ec() => {
+                EcIdentity::issued(&spec, valid_s, signer, ends, &mut self.source).into()
+            }
+            None => Identity::for_ends(&spec, valid_s, Some(signer), ends, &mut self.source).into(),
         };
         self.put(nodes, *kind, &own, now);
         Ok(self.automatic_update(nodes[0], *kind, now))
@@ -740,8 +750,10 @@ impl Cluster {
         let valid_s = what.valid.as_nanos() / 1_000_000_000;
         let spec = |common_name| CertificateSpec { common_name, not_before_s, key_bits: 2048 };
         let own = spec(&what.name);
+        let ends = TlsEnd::only(what.only);
         let Some(issuer) = &what.issuer else {
-            return vec![Identity::self_signed_for(&own, valid_s, &mut self.beside).certificate];
+            let own = Identity::for_ends(&own, valid_s, None, ends, &mut self.beside);
+            return vec![own.certificate];
         };
         let root = self.authority(issuer, &spec(issuer));
         let between = what
@@ -749,7 +761,7 @@ impl Cluster {
             .as_ref()
             .map(|name| Identity::issued(&spec(name), FIVE_YEARS_S, &root, &mut self.beside));
         let signer = between.as_ref().unwrap_or(&root);
-        let own = Identity::issued(&own, valid_s, signer, &mut self.beside);
+        let own = Identity::for_ends(&own, valid_s, Some(signer), ends, &mut self.beside);
         std::iter::once(own).chain(between).map(|one| one.certificate).collect()
     }
 
@@ -2012,6 +2024,7 @@ mod tests {
             issuer: "Root".into(),
             intermediate: Some("Issuing".into()),
             valid: Span::from_secs(86_400),
+            only: None,
         };
         apply(&mut cluster, &import);
         let items = cluster.stores().inventory(SUB, Time::ZERO);

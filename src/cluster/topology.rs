@@ -5,7 +5,7 @@ use crate::base::{ClusterId, NodeId, Span};
 use crate::wire::Dialogue;
 
 use super::defect::Defect;
-use super::kinds::{CertificateKind, FileSignature, ServiceKind, TrustStore};
+use super::kinds::{CertificateKind, FileSignature, RESTART_ORDER, ServiceKind, TrustStore};
 use super::release::Release;
 use super::security::Security;
 
@@ -308,6 +308,35 @@ impl Topology {
     /// The nodes on which `service` is active, in order.
     pub fn nodes_with(&self, service: ServiceKind) -> impl Iterator<Item = NodeId> + '_ {
         self.ids().filter(move |&id| self.is_active(id, service))
+    }
+
+    /// What these new certificates want restarted, in the order in which it is.
+    pub fn restarts_for(
+        &self,
+        changed: &[(NodeId, CertificateKind)],
+    ) -> Vec<(NodeId, ServiceKind)> {
+        let wants = |service: ServiceKind, node: NodeId| {
+            changed.iter().any(|&(other, kind)| {
+                let (here, elsewhere) = kind.restarts();
+                if other == node { here } else { elsewhere }.contains(&service)
+            })
+        };
+        let of = |service| {
+            let due = self.ids().filter(move |&node| self.is_active(node, service));
+            due.filter(move |&node| wants(service, node)).map(move |node| (node, service))
+        };
+        RESTART_ORDER.into_iter().flat_map(of).collect()
+    }
+
+    /// The nodes at which phones register, if they do: the members of the `CallManager` groups.
+    pub fn registrars(&self) -> impl Iterator<Item = &NodeSpec> + '_ {
+        let groups = self.groups.iter().filter(|_| self.registrar.is_some());
+        groups.flat_map(|group| &group.members).map(|&id| self.node(id))
+    }
+
+    /// The nodes that have pages for phones.
+    pub fn page_nodes(&self) -> impl Iterator<Item = &NodeSpec> + '_ {
+        self.nodes.iter().filter(|node| node.ports.web.is_some())
     }
 
     /// The full name of a node in the DNS, if configurations carry names.

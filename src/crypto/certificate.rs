@@ -17,6 +17,7 @@ use x509_cert::{Certificate as X509, TbsCertificate};
 use super::algorithms::key_algorithm;
 use super::date::CertificateDate;
 use super::keys::{CertificateSigner, KeySource, SigningKey};
+use super::tls_end::TlsEnd;
 use super::{sha1, sha256};
 use crate::wire::ber::{Ber, tag};
 use crate::wire::{Name, WireError, same_name};
@@ -321,17 +322,31 @@ impl Identity {
         Identity::made(spec, valid_s, Some(issuer), source)
     }
 
+    /// The same for these ends of a TLS connection only, signed by itself without an issuer.
+    ///
+    /// # Panics
+    /// If the common name is longer than X.509 allows.
+    pub fn for_ends(
+        spec: &CertificateSpec<'_>,
+        valid_s: u64,
+        issuer: Option<&Identity>,
+        ends: &'static [TlsEnd],
+        source: &mut KeySource,
+    ) -> Identity {
+        let key = Arc::new(source.signing_key(spec.key_bits));
+        Identity::with_key(key, spec, valid_s, issuer, ends, source)
+    }
+
     fn made(
         spec: &CertificateSpec<'_>,
         valid_s: u64,
         issuer: Option<&Identity>,
         source: &mut KeySource,
     ) -> Identity {
-        let key = Arc::new(source.signing_key(spec.key_bits));
-        Identity::with_key(key, spec, valid_s, issuer, source)
+        Identity::for_ends(spec, valid_s, issuer, &TlsEnd::BOTH, source)
     }
 
-    /// The same as [`Identity::issued`] for a key that is there, such as that of a request.
+    /// The same as [`Identity::for_ends`] for a key that is there, such as that of a request.
     ///
     /// # Panics
     /// If the common name is longer than X.509 allows.
@@ -340,9 +355,10 @@ impl Identity {
         spec: &CertificateSpec<'_>,
         valid_s: u64,
         issuer: &Identity,
+        ends: &'static [TlsEnd],
         source: &mut KeySource,
     ) -> Identity {
-        Identity::with_key(key, spec, valid_s, Some(issuer), source)
+        Identity::with_key(key, spec, valid_s, Some(issuer), ends, source)
     }
 
     fn with_key(
@@ -350,13 +366,14 @@ impl Identity {
         spec: &CertificateSpec<'_>,
         valid_s: u64,
         issuer: Option<&Identity>,
+        ends: &'static [TlsEnd],
         source: &mut KeySource,
     ) -> Identity {
         let serial = fresh_serial(|bytes| source.fill(bytes));
         let signing_key = issuer.map_or(&key, |issuer| &issuer.key);
         let public = key.public_key_info();
         let issuer = issuer.map(|issuer| &issuer.certificate);
-        let builder = service_builder(spec, valid_s, issuer, public, &serial, rsa_uses());
+        let builder = service_builder(spec, valid_s, issuer, public, &serial, rsa_uses(), ends);
         let built = signed_by(signing_key, builder);
         Identity { certificate: Certificate::fresh(&built), key }
     }
@@ -399,6 +416,7 @@ pub(super) fn service_builder(
     public: SubjectPublicKeyInfoOwned,
     serial: &[u8],
     uses: KeyUsage,
+    ends: &'static [TlsEnd],
 ) -> CertificateBuilder<ServiceProfile> {
     let subject = format!("CN={},OU=TAC,O=resetstorm,L=Lab,ST=Simulation,C=US", spec.common_name);
     let subject = X509Name::from_str(&subject).expect("host names need no escaping");
@@ -413,7 +431,7 @@ pub(super) fn service_builder(
     };
     let validity = Validity::new(instant(spec.not_before_s), instant(spec.not_before_s + valid_s));
     let serial = SerialNumber::new(serial).expect("a serial of 16 bytes is allowed");
-    let profile = ServiceProfile { issuer, subject, uses };
+    let profile = ServiceProfile { issuer, subject, uses, ends };
     CertificateBuilder::new(profile, serial, validity, public).expect("the profile is well-formed")
 }
 
@@ -422,6 +440,7 @@ pub(super) struct ServiceProfile {
     issuer: X509Name,
     subject: X509Name,
     uses: KeyUsage,
+    ends: &'static [TlsEnd],
 }
 
 impl BuilderProfile for ServiceProfile {
@@ -439,10 +458,7 @@ impl BuilderProfile for ServiceProfile {
         _issuer_spk: SubjectPublicKeyInfoRef<'_>,
         tbs: &TbsCertificate,
     ) -> x509_cert::builder::Result<Vec<Extension>> {
-        use x509_cert::der::oid::ObjectIdentifier;
-        const SERVER_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.1");
-        const CLIENT_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.2");
-        let extended = ExtendedKeyUsage(vec![SERVER_AUTH, CLIENT_AUTH]);
+        let extended = ExtendedKeyUsage(self.ends.iter().map(|end| end.extended()).collect());
         let basic = BasicConstraints { ca: true, path_len_constraint: Some(0) };
         let subject = tbs.subject();
         Ok(vec![

@@ -23,6 +23,8 @@ const ECDSA: [u8; 6] = [0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x04];
 pub enum ChainFault {
     /// This one's time has not begun or is over.
     Dates(Certificate),
+    /// This one has signed, and its extensions do not let it.
+    NoCa(Certificate),
     /// Nothing that is trusted vouches for it.
     Untrusted,
 }
@@ -33,7 +35,7 @@ const CHAIN_MAX: usize = 4;
 impl Certificate {
     /// Judges the certificate as a TLS peer does: it is one of those that are `trusted`, or signed by
     /// one of them, or by one of those that are `offered` with it and so on; all of them valid at
-    /// this date, Unix seconds. Names are not looked at.
+    /// this date, Unix seconds; who signs is let by its extensions. Names are not looked at.
     ///
     /// # Errors
     /// If nothing vouches for it, or not at this date.
@@ -54,10 +56,16 @@ impl Certificate {
             let is_issuer = |other: &&Certificate| *other != current && current.is_signed_by(other);
             let anchors: Vec<&Certificate> = trusted.iter().filter(is_issuer).collect();
             if let [first, ..] = anchors[..] {
+                if !first.is_for_signing() {
+                    return Err(ChainFault::NoCa(first.clone()));
+                }
                 let is_good = anchors.iter().any(|anchor| anchor.is_valid_at(date_s));
                 return if is_good { Ok(()) } else { Err(ChainFault::Dates(first.clone())) };
             }
             match offered.iter().find(is_issuer) {
+                Some(issuer) if !issuer.is_for_signing() => {
+                    return Err(ChainFault::NoCa(issuer.clone()));
+                }
                 Some(issuer) => current = issuer,
                 None => break,
             }

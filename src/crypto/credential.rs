@@ -11,6 +11,7 @@ use super::certificate::{
     service_builder,
 };
 use super::keys::{KeyError, KeySource, unreadable};
+use super::tls_end::TlsEnd;
 
 /// A private EC key on P-384, the curve of CUCM's EC certificates (`spec/trust-list.md` section 6).
 ///
@@ -25,6 +26,7 @@ impl EcKey {
         spec: &CertificateSpec<'_>,
         valid_s: u64,
         issuer: Option<&Certificate>,
+        ends: &'static [TlsEnd],
         source: &mut KeySource,
     ) -> CertificateBuilder<ServiceProfile> {
         let public = SubjectPublicKeyInfoOwned::from_key(self.0.verifying_key())
@@ -32,7 +34,7 @@ impl EcKey {
         // No encipherment: nobody encrypts for an EC key (RFC 8813).
         let uses = KeyUsages::DigitalSignature | KeyUsages::KeyAgreement | KeyUsages::KeyCertSign;
         let serial = fresh_serial(|bytes| source.fill_ec(bytes));
-        service_builder(spec, valid_s, issuer, public, &serial, KeyUsage(uses))
+        service_builder(spec, valid_s, issuer, public, &serial, KeyUsage(uses), ends)
     }
 
     /// Makes a key; 0.5 ms of a core.
@@ -98,7 +100,7 @@ impl EcIdentity {
     ) -> EcIdentity {
         let key = EcKey::fresh(source);
         loop {
-            let builder = key.builder(spec, valid_s, None, source);
+            let builder = key.builder(spec, valid_s, None, &TlsEnd::BOTH, source);
             let built = builder.build::<_, DerSignature>(&key.0).expect("an EC key signs");
             let certificate = Certificate::fresh(&built);
             if certificate.signature().len() == SIGNATURE_LENGTH {
@@ -107,7 +109,8 @@ impl EcIdentity {
         }
     }
 
-    /// Makes a key, and a certificate for it that `issuer` signs with RSA and SHA-256.
+    /// Makes a key, and a certificate for it and these ends of a TLS connection that `issuer` signs
+    /// with RSA and SHA-256.
     ///
     /// # Panics
     /// If the common name is longer than X.509 allows.
@@ -115,10 +118,11 @@ impl EcIdentity {
         spec: &CertificateSpec<'_>,
         valid_s: u64,
         issuer: &Identity,
+        ends: &'static [TlsEnd],
         source: &mut KeySource,
     ) -> EcIdentity {
         let key = EcKey::fresh(source);
-        let builder = key.builder(spec, valid_s, Some(&issuer.certificate), source);
+        let builder = key.builder(spec, valid_s, Some(&issuer.certificate), ends, source);
         let certificate = Certificate::fresh(&issuer.sign_certificate(builder));
         EcIdentity { certificate, key: Arc::new(key) }
     }

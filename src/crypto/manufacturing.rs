@@ -7,6 +7,7 @@ use x509_cert::builder::Builder;
 
 use super::certificate::{fresh_serial, rsa_uses, service_builder};
 use super::keys::CertificateSigner;
+use super::tls_end::TlsEnd;
 use super::{
     Certificate, CertificateSpec, Identity, KeySource, KeyStore, SigningKey, device, device_of,
 };
@@ -81,7 +82,7 @@ fn certify(phone: PhoneId, model: Model, key: &SigningKey) -> Certificate {
     let serial = fresh_serial(|bytes| source.fill(bytes));
     let public = key.public_key_info();
     let by = Some(&issuer.certificate);
-    let builder = service_builder(&spec, VALID_S, by, public, &serial, rsa_uses());
+    let builder = service_builder(&spec, VALID_S, by, public, &serial, rsa_uses(), &TlsEnd::BOTH);
     let signer = CertificateSigner(&issuer.key);
     let built = builder.build::<_, pkcs1v15::Signature>(&signer).expect("an RSA key signs");
     Certificate::fresh(&built)

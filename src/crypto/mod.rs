@@ -25,9 +25,11 @@ mod pem;
 mod pkcs12;
 pub mod proof;
 mod provider;
+mod purpose;
 mod request;
 mod sealed;
 mod shape;
+mod tls_end;
 mod verify;
 
 pub use certificate::{
@@ -48,6 +50,7 @@ pub use mic::{Manufacturer, manufacturers, mic};
 pub use provider::{Provider, ProviderError};
 pub use request::certificate_request;
 pub use sealed::{SealFault, seal, unseal};
+pub use tls_end::TlsEnd;
 pub use verify::{KeyKind, SignatureFault, verify_file, verify_signature};
 
 use ring::digest;

@@ -70,10 +70,12 @@ pub struct Budget {
     pub warnings: Vec<String>,
     /// The waves of boots that the plan causes, in order.
     pub waves: Vec<Wave>,
-    /// Descriptors at most: sockets of the servers, lookups in flight, and some for the program.
+    /// Descriptors at most: sockets of the servers, what is in flight, and some for the program.
     pub descriptors: u64,
     /// TVS lookups in flight at most.
     pub lookups: u64,
+    /// Registrations in flight at most; none where phones do not register.
+    pub registrations: u64,
     /// HTTP connections in flight at most.
     pub connections: u64,
     /// Memory of the program at the height of a wave, about.
@@ -174,6 +176,7 @@ impl Budget {
             waves: waves(plan),
             descriptors: needs::descriptors(plan),
             lookups: needs::lookups_in_flight(plan),
+            registrations: needs::registrations_in_flight(plan),
             connections: needs::connections_in_flight(plan),
             memory_bytes: needs::memory(plan),
             place_bytes: needs::place_bytes(plan),
@@ -221,7 +224,8 @@ impl Budget {
         Some(format!(
             "{} needs {} descriptors and this host permits {limit}\n\
              help: raise the limit (ulimit -Hn, or LimitNOFILE= of the service), or --set \
-             run.lookups-in-flight or run.connections-in-flight to less",
+             run.lookups-in-flight, run.registrations-in-flight or run.connections-in-flight \
+             to less",
             self.scenario, self.descriptors
         ))
     }
@@ -590,6 +594,16 @@ mod tests {
         let refused = [SMALL, "phone.transport=http"];
         let refused = budget("callmanager-regen", &refused).descriptors;
         assert_eq!(refused, 64 + 9 + 1 + 2 * 20 + 20, "no server of ours takes them");
+    }
+
+    #[test]
+    fn registrations_have_places_of_their_own_and_two_descriptors_each() {
+        let descriptors = |overrides: &[&str]| budget("node-failover", overrides).descriptors;
+        let listening = 64 + 9 + 3 + 3 * 2 * (1 + 2);
+        assert_eq!(descriptors(&["fleet.phones=20000"]), listening + 2 * 900, "nobody asks TVS");
+        let few = ["fleet.phones=20000", "run.registrations-in-flight=50"];
+        assert_eq!(descriptors(&few), listening + 2 * 50);
+        assert_eq!(budget("callmanager-regen", &[SMALL]).registrations, 0);
     }
 
     #[test]

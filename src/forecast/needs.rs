@@ -15,6 +15,13 @@ pub(super) fn lookups_in_flight(plan: &Plan) -> u64 {
     u64::from(plan.limits.lookups_in_flight.min(plan.fleet.phones))
 }
 
+/// Registrations in flight at most.
+pub(super) fn registrations_in_flight(plan: &Plan) -> u64 {
+    let registers = plan.phone.registration.enabled;
+    let limit = u64::from(plan.limits.registrations_in_flight.min(plan.fleet.phones));
+    if registers { limit } else { 0 }
+}
+
 /// HTTP connections in flight at most.
 pub(super) fn connections_in_flight(plan: &Plan) -> u64 {
     let fleet = plan.fleet_spec();
@@ -37,8 +44,9 @@ pub(super) fn descriptors(plan: &Plan) -> u64 {
     let enrols = plan.timeline.iter().any(rolls_out);
     let asks_tvs = has_uses || waves(plan).iter().any(|wave| wave.lookups.max > 0);
     let lookups = if asks_tvs || enrols { lookups_in_flight(plan) } else { 0 };
+    let calls = lookups + registrations_in_flight(plan);
     if plan.target.is_some() {
-        return PROGRAM + lookups + connections_in_flight(plan);
+        return PROGRAM + calls + connections_in_flight(plan);
     }
     let tftp = plan.topology.nodes_with(ServiceKind::Tftp).count() as u64;
     let tvs = plan.topology.nodes_with(ServiceKind::Tvs).count() as u64;
@@ -52,7 +60,18 @@ pub(super) fn descriptors(plan: &Plan) -> u64 {
     let connections = connections_in_flight(plan);
     // Our server hears of a closed connection a moment later, when its place may be taken again.
     let server_ends = if http > 0 { connections + connections / 8 } else { 0 };
-    PROGRAM + TFTP * tftp + http + tvs + 2 * lookups + connections + server_ends
+    let sip = call_manager_sockets(plan);
+    PROGRAM + TFTP * tftp + http + tvs + sip + 2 * calls + connections + server_ends
+}
+
+/// Descriptors of the `CallManagers`: both ports of each, and both ends of the connection by which
+/// each part of the swarm watches them.
+fn call_manager_sockets(plan: &Plan) -> u64 {
+    if !plan.phone.registration.enabled {
+        return 0;
+    }
+    let nodes = plan.topology.nodes_with(ServiceKind::CallManager).count() as u64;
+    nodes * 2 * (1 + 2 * plan.homes().len() as u64)
 }
 
 /// Memory at the height of a wave, about: measured on a 2-core virtual machine, 2026-11.
@@ -67,6 +86,7 @@ pub(super) fn memory(plan: &Plan) -> u64 {
     PROGRAM
         + PHONE * u64::from(plan.fleet.phones)
         + bytes[&Queue::Lookups] * lookups_in_flight(plan)
+        + bytes[&Queue::Registrations] * registrations_in_flight(plan)
         + bytes[&Queue::Connections] * connections_in_flight(plan)
         + bytes[&Queue::Transfers] * transfers
 }
@@ -83,9 +103,11 @@ pub(super) fn place_bytes(plan: &Plan) -> BTreeMap<Queue, u64> {
     /// A transfer in flight: the file as it arrives, and as it is served.
     const TRANSFER: u64 = 16_000;
     let is_ours = plan.target.is_none();
+    let call = if is_ours { LOOKUP + LOOKUP_SERVED } else { LOOKUP };
     [
         (Queue::Connections, if is_ours { 2 * CONNECTION } else { CONNECTION }),
-        (Queue::Lookups, if is_ours { LOOKUP + LOOKUP_SERVED } else { LOOKUP }),
+        (Queue::Lookups, call),
+        (Queue::Registrations, call),
         (Queue::Transfers, TRANSFER),
     ]
     .into()

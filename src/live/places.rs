@@ -55,6 +55,7 @@ fn wanted(plan: &Plan) -> Places {
     [
         (Queue::Connections, budget.connections),
         (Queue::Lookups, budget.lookups),
+        (Queue::Registrations, budget.registrations),
         (Queue::Transfers, transfers),
     ]
     .into()
@@ -73,7 +74,13 @@ fn quarter_descriptors(plan: &Plan) -> Places {
     let own = || plan.fleet.homes().flat_map(|home| home.iter()).any(is_ipv6);
     let target = plan.target.as_ref().map(|target| target.tftp.iter().any(is_shared));
     let socket = if target.unwrap_or_else(own) { 4 } else { 0 };
-    [(Queue::Connections, ends), (Queue::Lookups, ends), (Queue::Transfers, socket)].into()
+    [
+        (Queue::Connections, ends),
+        (Queue::Lookups, ends),
+        (Queue::Registrations, ends),
+        (Queue::Transfers, socket),
+    ]
+    .into()
 }
 
 fn need(places: &Places, costs: &Places) -> u64 {

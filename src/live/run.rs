@@ -164,6 +164,7 @@ impl<'a> Driver<'a> {
             allowed: options.allowed.clone(),
             transfers_in_flight: places::of(&places, Queue::Transfers),
             lookups_in_flight: places::of(&places, Queue::Lookups),
+            registrations_in_flight: places::of(&places, Queue::Registrations),
             connections_in_flight: places::of(&places, Queue::Connections),
         };
         let swarm = Swarm::start(&swarm_plan, clock, &shared, phones)?;

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::base::{Lack, Span, Time};
 use crate::scenario::Doubt;
+use crate::wire::Dialogue;
 
 use super::host::{HostFacts, Pause};
 use super::row::{Join, join};
@@ -15,21 +16,33 @@ use super::verdict::GeneratorState;
 pub enum Queue {
     /// HTTP connections (`run.connections-in-flight`).
     Connections,
-    /// TVS lookups (`run.lookups-in-flight`).
+    /// Lookups at TVS, and enrolments at CAPF (`run.lookups-in-flight`).
     Lookups,
+    /// REGISTERs at `CallManagers` (`run.registrations-in-flight`).
+    Registrations,
     /// TFTP transfers (`run.transfers-in-flight`).
     Transfers,
 }
 
 impl Queue {
     /// Every queue.
-    pub const ALL: [Queue; 3] = [Queue::Connections, Queue::Lookups, Queue::Transfers];
+    pub const ALL: [Queue; 4] =
+        [Queue::Connections, Queue::Lookups, Queue::Registrations, Queue::Transfers];
+
+    /// Where those wait who want to say something in this dialogue.
+    pub const fn of(dialogue: Dialogue) -> Queue {
+        match dialogue {
+            Dialogue::Tvs | Dialogue::Capf => Queue::Lookups,
+            Dialogue::Sip | Dialogue::Sips => Queue::Registrations,
+        }
+    }
 
     /// The key of the scenario that bounds it.
     pub const fn key(self) -> &'static str {
         match self {
             Queue::Connections => "run.connections-in-flight",
             Queue::Lookups => "run.lookups-in-flight",
+            Queue::Registrations => "run.registrations-in-flight",
             Queue::Transfers => "run.transfers-in-flight",
         }
     }
@@ -39,6 +52,7 @@ impl Queue {
         match self {
             Queue::Connections => "HTTP connections",
             Queue::Lookups => "TVS lookups",
+            Queue::Registrations => "registrations",
             Queue::Transfers => "TFTP transfers",
         }
     }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::base::Lack;
 use crate::cluster::{Defect, SignCounts};
 use crate::phone::{Failure, Outcome};
-use crate::scenario::{Doubt, Slo, SloResult, SloVerdict};
+use crate::scenario::{ANY, Doubt, Slo, SloResult, SloVerdict};
 
 use super::finish::Finish;
 use super::generator::{Account, Bounds, GeneratorVerdict, Queue};
@@ -183,14 +183,11 @@ impl Presses {
     fn of(ledger: &Ledger, nodes: &BTreeMap<IpAddr, String>) -> Presses {
         let (counts, buttons) = (ledger.counts().presses, ledger.counts().buttons);
         let ended = counts.shown + counts.failed;
-        let name = |(server, ends): (&IpAddr, &PressEnds)| {
-            (nodes.get(server).cloned().unwrap_or_else(|| server.to_string()), *ends)
-        };
         Presses {
             counts,
             buttons,
             shown_ratio: (ended > 0).then(|| counts.shown as f64 / ended as f64),
-            by_node: ledger.presses_by_server().iter().map(name).collect(),
+            by_node: by_node(ledger.presses_by_server(), nodes),
         }
     }
 }
@@ -208,14 +205,23 @@ pub struct Registrations {
 
 impl Registrations {
     fn of(ledger: &Ledger, nodes: &BTreeMap<IpAddr, String>) -> Registrations {
-        let name = |(server, counts): (IpAddr, NodeRegistrations)| {
-            (nodes.get(&server).cloned().unwrap_or_else(|| server.to_string()), counts)
-        };
         Registrations {
             counts: ledger.counts().registration,
-            by_node: ledger.registrations_by_server().into_iter().map(name).collect(),
+            by_node: by_node(&ledger.registrations_by_server(), nodes),
         }
     }
+}
+
+/// Counts by the names of all of `nodes`, asked or not, and by the addresses of other servers.
+fn by_node<T: Copy + Default>(
+    counts: &BTreeMap<IpAddr, T>,
+    nodes: &BTreeMap<IpAddr, String>,
+) -> BTreeMap<String, T> {
+    let unasked = nodes.values().map(|name| (name.clone(), T::default()));
+    let asked = counts.iter().map(|(server, &counts)| {
+        (nodes.get(server).cloned().unwrap_or_else(|| server.to_string()), counts)
+    });
+    unasked.chain(asked).collect()
 }
 
 /// Times and results of one step.
@@ -605,12 +611,15 @@ fn verdict(results: &[SloResult], finish: Finish) -> Verdict {
     }
 }
 
-/// Every path into `summary.json` that an SLO may name.
+/// Every path into `summary.json` that an SLO may name; [`Plan::paths`](crate::scenario::Plan::paths) says what stands for the
+/// names of nodes.
 pub fn known_paths() -> Vec<String> {
     let ledger = Ledger::new(Slice::whole(0));
     let mut summary = Summary::new(&ledger, RunFacts::default(), &[], Finish::Complete);
     // Those that few scenarios have, too.
     summary.steps = StepKind::ALL.map(|step| step_summary(&ledger, step)).into();
+    summary.registration.by_node = [(ANY.to_owned(), NodeRegistrations::default())].into();
+    summary.presses.by_node = [(ANY.to_owned(), PressEnds::default())].into();
     let mut paths = Vec::new();
     collect(&summary.to_json(), "", &mut paths);
     paths
@@ -807,6 +816,8 @@ mod tests {
             "steps.tvs.response_time_s.p99",
             "steps.fail-over.response_time_s.p99",
             "registration_time_s.p99",
+            "registration.by_node.*.accepted",
+            "presses.by_node.*.shown",
             "cpu_s.serve",
             "generator.lag_p99_s",
         ] {

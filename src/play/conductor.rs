@@ -551,16 +551,14 @@ impl Play {
 
     /// The nodes that have pages for phones, by address and first name.
     fn web_nodes(&self) -> BTreeMap<IpAddr, String> {
-        let nodes = self.plan.topology.nodes.iter().filter(|node| node.ports.web.is_some());
+        let nodes = self.plan.topology.page_nodes();
         nodes.map(|node| (node.address, node.name.clone())).collect()
     }
 
     /// The nodes at which phones register, by address and first name.
     fn sip_nodes(&self) -> BTreeMap<IpAddr, String> {
-        let topology = &self.plan.topology;
-        let groups = topology.groups.iter().filter(|_| self.plan.phone.registration.enabled);
-        let members = groups.flat_map(|group| &group.members).map(|&id| topology.node(id));
-        members.map(|node| (node.address, node.name.clone())).collect()
+        let nodes = self.plan.topology.registrars();
+        nodes.map(|node| (node.address, node.name.clone())).collect()
     }
 
     /// The transcripts of the consoles by the first names of their nodes.

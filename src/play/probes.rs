@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use crate::base::Time;
 use crate::cluster::operator::certificates::{ImportTrust, RenewPeer, Upload};
 use crate::cluster::{Cluster, PeerTrust, ProbeFault};
@@ -35,8 +37,10 @@ impl Probes {
     pub(super) fn new(plans: &[ProbePlan], cluster: Option<&mut Cluster>) -> (Probes, Vec<String>) {
         let mut probes = Probes { all: Vec::new(), next: Time::NEVER };
         let Some(cluster) = cluster else { return (probes, Vec::new()) };
+        // What an earlier run has left of a server and of the trust in it is as it was left.
+        let known: BTreeSet<String> = cluster.peers().keys().cloned().collect();
         for plan in plans {
-            introduce(plan, cluster);
+            introduce(plan, cluster, &known);
             let phone = plan.probe.phone;
             let mic = phone.and_then(|phone| {
                 shown(None, phone, cluster.fleet().model(phone), Precedence::Mic)
@@ -118,9 +122,13 @@ impl Probes {
     }
 }
 
-/// The peer of a probe gets a certificate, and the node trusts it if it is to.
-fn introduce(plan: &ProbePlan, cluster: &mut Cluster) {
+/// The peer of a probe gets a certificate, and the node trusts it if it is to, unless the peer is
+/// `known` from an earlier run.
+fn introduce(plan: &ProbePlan, cluster: &mut Cluster, known: &BTreeSet<String>) {
     let Some((peer, store)) = plan.probe.trusts() else { return };
+    if known.contains(peer) {
+        return;
+    }
     let (node, name) = (plan.probe.node, peer.to_owned());
     if cluster.presented_by(peer).is_empty() {
         let new = RenewPeer::by_itself(peer, Upload::VALID);

@@ -48,6 +48,8 @@ enum Help {
     },
     /// A reset, after what is said.
     Reset(String),
+    /// A reset, after the TFTP nodes that these phones ask answer again.
+    ResetOfSilent,
     /// Something that no reset of phones brings about.
     Other(String),
 }
@@ -76,7 +78,7 @@ impl Inspector<'_> {
                 continue;
             }
             let phone = phones.get(number.0 as usize);
-            let mut reason = self.reason(ledger, number, record, phone, bench.as_mut());
+            let mut reason = self.reason(ledger, record, phone, bench.as_mut());
             if found.len() >= REASONS_MAX && !found.contains_key(&reason) {
                 let help = Help::Other("see phones.csv for each".into());
                 reason = Reason { cause: "further reasons".into(), help, ..reason };
@@ -113,12 +115,10 @@ impl Inspector<'_> {
     fn reason(
         &self,
         ledger: &Ledger,
-        number: PhoneId,
         record: &PhoneRecord,
         phone: Option<&Phone>,
         bench: Option<&mut Bench<'_>>,
     ) -> Reason {
-        let home = || self.name(self.homes.first(number));
         let (outcome, cause, help) = match record.outcome {
             Some(Outcome::Stuck) => (0, stuck_cause(record), self.erase(phone, bench)),
             Some(Outcome::Failed(Failure::Stale)) => {
@@ -134,7 +134,7 @@ impl Inspector<'_> {
                     (Some(_), Some(_)) if refused => {
                         Help::Reset("make the signer known to TVS on the nodes of the group".into())
                     }
-                    _ => help_of(failure, &home()),
+                    _ => help_of(failure),
                 };
                 (1, ledger.words(failure), help)
             }
@@ -175,11 +175,12 @@ impl Inspector<'_> {
             Help::Erase { saved, tvs, recovery, kept } => {
                 self.ways((&who, phones), (saved.as_ref(), *kept), tvs, *recovery)
             }
-            Help::Reset(why) => vec![Remedy {
-                what: format!("reset {who}: {why}"),
-                steps: RESET.to_owned(),
-                ..Remedy::default()
-            }],
+            Help::Reset(why) => vec![reset(&who, why)],
+            Help::ResetOfSilent => {
+                let nodes: Vec<&str> = stranded.by_tftp.keys().map(String::as_str).collect();
+                let why = format!("first see why TFTP on {} did not answer", nodes.join(", "));
+                vec![reset(&who, &why)]
+            }
             Help::Other(what) => vec![Remedy { what: what.clone(), ..Remedy::default() }],
         };
         let outcome = OUTCOMES[reason.outcome];
@@ -204,8 +205,14 @@ impl Inspector<'_> {
                 "reset-itl-localkey = {}",
             ));
         }
-        ways.push(erase_by_hand(who, phones));
-        ways.push(erase_by_users(who));
+        // TOOL-01 wants no erasure as long as a backup has the key, and SAFE-16 no restore before
+        // everything else: both are said, as `diagnose` does.
+        let unless = saved.map_or_else(String::new, |saved| {
+            let number = saved.number;
+            format!(". Backup {number} has the key that they trust: only if nobody will restore it")
+        });
+        ways.push(erase_by_hand(who, phones, &unless));
+        ways.push(erase_by_users(who, &unless));
         if let Some(node) = kept {
             let name = self.name(node);
             ways.push(rehearsed(
@@ -252,13 +259,18 @@ fn rehearsed(what: String, verb: &str) -> Remedy {
 const RESET: &str = "[[event]]\nwhen = \"fleet-settled\"\nreset-phones = { spread = \"30s\" }\n";
 const RESET_AFTER: &str = "[[event]]\nafter = \"previous\"\nreset-phones = { spread = \"30s\" }\n";
 
+/// These phones are reset after what is said.
+fn reset(who: &str, why: &str) -> Remedy {
+    Remedy { what: format!("reset {who}: {why}"), steps: RESET.to_owned(), ..Remedy::default() }
+}
+
 /// Somebody goes to each of these phones.
-fn erase_by_hand(who: &str, phones: u64) -> Remedy {
+fn erase_by_hand(who: &str, phones: u64, unless: &str) -> Remedy {
     let [open, locked] = MINUTES;
     let hours = phones as f64 * ((1.0 - LOCKED) * open + LOCKED * locked) / 60.0;
     let what = format!(
         "erase ITL at {who}, about {} technician-hours ({open} min each; {TECHNICIANS} technicians; \
-         {locked} min where settings are locked)",
+         {locked} min where settings are locked){unless}",
         in_hours(hours)
     );
     let steps = format!(
@@ -288,11 +300,11 @@ leave the phone as it is and answer this mail: somebody will come.
 ";
 
 /// A mail asks the users of these phones; the rest is visited.
-fn erase_by_users(who: &str) -> Remedy {
+fn erase_by_users(who: &str, unless: &str) -> Remedy {
     let within = "8h";
     let what = format!(
         "ask the users of {who} by mail to erase their lists with the keys that it names, and visit \
-         those whose settings are locked (about {:.0} %)",
+         those whose settings are locked (about {:.0} %){unless}",
         LOCKED * 100.0
     );
     let steps = format!(
@@ -321,7 +333,7 @@ fn stuck_cause(record: &PhoneRecord) -> String {
     )
 }
 
-fn help_of(failure: Failure, home: &str) -> Help {
+fn help_of(failure: Failure) -> Help {
     let reset = |why: &str| Help::Reset(why.to_owned());
     match failure {
         Failure::ConfigMissing => reset("first see that TFTP has built their configurations"),
@@ -333,7 +345,7 @@ fn help_of(failure: Failure, home: &str) -> Help {
         ),
         Failure::Interrupted => Help::Other("let the run come to its end".into()),
         Failure::TvsUnreachable => reset("first start TVS on a node of their group"),
-        Failure::Transfer(_) => Help::Reset(format!("first see why TFTP on {home} did not answer")),
+        Failure::Transfer(_) => Help::ResetOfSilent,
         Failure::File(Refusal::Expired) => {
             reset("first regenerate the certificate that has expired and restart its services")
         }

@@ -85,7 +85,8 @@ impl Diagnosis {
                     Some(true) => "none has it".to_owned(),
                     None => "not known".to_owned(),
                 },
-                instead: "as the last resort restore the node from the backup: its old keys are those that the phone trusts",
+                instead: "a backup has the key that it trusts. To restore the node from it is the last \
+                          resort; if nobody will, erase the list as where all four hold",
             },
         ];
         let (phone, result) = (row.text("phone").to_owned(), row.text("result").to_owned());

@@ -232,7 +232,7 @@ mod tests {
         let valid = Span::from_secs(2 * 365 * 86_400);
         assert_eq!(
             import("node='pub, sub'"),
-            Import { certificate, nodes, issuer, intermediate: None, valid }
+            Import { certificate, nodes, issuer, intermediate: None, valid, only: None }
         );
         let fault = |text: &str| only_fault(&format!("import={{{text}}}"));
         let twice = fault("certificate='TVS',node='sub,sub'");

@@ -400,6 +400,7 @@ const KEYS: &[Key] = &[
     key("run.max-wall", Takes::Length, "\"10m\" live", "ends the run, settled or not"),
     key("run.transfers-in-flight", Takes::Whole, "a budget", "TFTP transfers at once"),
     key("run.lookups-in-flight", Takes::Whole, "900", "TVS lookups at once"),
+    key("run.registrations-in-flight", Takes::Whole, "900", "registrations at once"),
     key("run.connections-in-flight", Takes::Whole, "900", "HTTP connections at once"),
     key("target", Takes::Table, "our own servers", "servers that are not ours"),
     key("target.tftp", Takes::Names, "", "address and port of one or two"),

@@ -42,6 +42,6 @@ pub use plan::{
     TimelineEntry, Trigger,
 };
 pub use resolve::PHONES_MAX;
-pub use slo::{Doubt, Op, Operand, Slo, SloError, SloResult, SloVerdict};
+pub use slo::{ANY, Doubt, Op, Operand, Slo, SloError, SloResult, SloVerdict};
 pub use uses::{UsePeriod, UsePlan, UseRate, UseRateError};
 pub use write::to_toml;

@@ -9,7 +9,7 @@ use crate::wire::Dialogue;
 
 use super::cost::CostModel;
 use super::network::{Link, SitePlan, site_of};
-use super::slo::Slo;
+use super::slo::{Slo, paths_of};
 use super::uses::UsePlan;
 
 /// A scenario that can be run: every reference resolved, every quantity in its type.
@@ -178,6 +178,8 @@ pub struct Limits {
     pub transfers_in_flight: u32,
     /// TVS lookups in flight over the whole swarm.
     pub lookups_in_flight: u32,
+    /// REGISTERs in flight over the whole swarm.
+    pub registrations_in_flight: u32,
     /// HTTP connections over the whole swarm.
     pub connections_in_flight: u32,
 }
@@ -232,6 +234,11 @@ impl Plan {
     pub fn homes(&self) -> Vec<Home> {
         let Some(target) = &self.target else { return self.fleet.tftp.clone() };
         vec![(0u8..).zip(&target.tftp).map(|(node, _)| ClusterId::FIRST.node(node)).collect()]
+    }
+
+    /// Of the `known` paths into a summary those that this plan has, with the names of its nodes.
+    pub fn paths(&self, known: &[String]) -> Vec<String> {
+        paths_of(known, &self.topology)
     }
 
     /// The phones as their cluster knows them.

@@ -364,6 +364,7 @@ pub(super) struct RawRun {
     pub max_wall: Option<Length>,
     pub transfers_in_flight: Option<Spanned<u32>>,
     pub lookups_in_flight: Option<Spanned<u32>>,
+    pub registrations_in_flight: Option<Spanned<u32>>,
     pub connections_in_flight: Option<Spanned<u32>>,
 }
 

@@ -27,7 +27,7 @@ use super::raw::{
     OneOrMany, RawBlockSize, RawGroup, RawPhone, RawRegistration, RawRun, RawScenario,
     RawSecurityProfile, RawTarget, RawThink, Servers,
 };
-use super::slo::{Slo, SloError};
+use super::slo::{Slo, SloError, paths_of};
 use super::uses::uses;
 
 /// The plan of a scenario: every name resolved, every default filled in, every rule checked.
@@ -65,7 +65,10 @@ fn collect(raw: &RawScenario, known_paths: &[String], faults: &mut Faults) -> Op
         unknown_peers(&raw.event, &plans, faults);
         plans
     });
-    let slos = raw.slo.iter().filter_map(|raw| faults.take(slo(&raw.expr, known_paths))).collect();
+    // What the nodes of a broken cluster are called hides no other fault.
+    let paths = topology_of.map(|topology| paths_of(known_paths, topology));
+    let paths = paths.as_deref().unwrap_or(known_paths);
+    let slos = raw.slo.iter().filter_map(|raw| faults.take(slo(&raw.expr, paths))).collect();
     let limits = limits(&raw.run, faults);
     let dates = dates(&raw.run, faults);
     faults.take(raw.cluster.tvs_cipher.as_ref().map_or(Ok(()), check_label));
@@ -152,6 +155,10 @@ const TRANSFERS: u32 = 2_000;
 /// Lookups in flight of a scenario that names none: two descriptors each in one process
 /// (`decisions.md`, concurrency).
 const LOOKUPS: u32 = 900;
+
+/// Registrations in flight of a scenario that names no number: as for lookups, and apart from them,
+/// so that a wave of the ones holds up none of the others.
+const REGISTRATIONS: u32 = 900;
 
 /// HTTP connections of a scenario that names no number: as for lookups.
 const CONNECTIONS: u32 = 900;
@@ -481,6 +488,7 @@ fn limits(raw: &RawRun, faults: &mut Faults) -> Limits {
         max_wall_is_set: raw.max_wall.is_some(),
         transfers_in_flight: count(&raw.transfers_in_flight, TRANSFERS),
         lookups_in_flight: count(&raw.lookups_in_flight, LOOKUPS),
+        registrations_in_flight: count(&raw.registrations_in_flight, REGISTRATIONS),
         connections_in_flight: count(&raw.connections_in_flight, CONNECTIONS),
     }
 }
@@ -685,6 +693,7 @@ mod tests {
             "[phone]\ntftp-tries=0",
             "[run]\ntransfers-in-flight=0",
             "[run]\nlookups-in-flight=0",
+            "[run]\nregistrations-in-flight=0",
             "[run]\nconnections-in-flight=0",
         ] {
             assert_eq!(fault(text), "this cannot be 0", "{text}");

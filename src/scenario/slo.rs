@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
@@ -6,6 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::base::{is_number_part, parse_span, split_number, words};
+use crate::cluster::Topology;
 
 use super::error::nearest;
 
@@ -193,9 +195,12 @@ impl Slo {
             self.text.rfind(unknown).unwrap_or(0)
         };
         let place = start..start + unknown.len();
-        let help = match nearest(unknown, &known.iter().map(String::as_str).collect::<Vec<_>>()) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => "paths lead into summary.json, such as phones.stuck".to_owned(),
+        let near = nearest(unknown, &known.iter().map(String::as_str).collect::<Vec<_>>());
+        let help = match (near, beside(unknown, known)) {
+            (Some(near), None) => format!("did you mean `{near}`?"),
+            (Some(near), Some(all)) => format!("did you mean `{near}`? {all}"),
+            (None, Some(all)) => all,
+            (None, None) => WHERE.to_owned(),
         };
         Some(SloError { place, what: format!("the summary has no `{unknown}`"), help })
     }
@@ -446,10 +451,46 @@ fn enter<'a>(value: &'a Value, segment: &str) -> (Option<&'a Value>, bool) {
     }
 }
 
+/// What may stand in the place of the first segment that is wrong, below the first two.
+fn beside(unknown: &str, known: &[String]) -> Option<String> {
+    let segments: Vec<&str> = unknown.split('.').collect();
+    let below = |depth: usize| {
+        let parent = format!("{}.", segments.get(..depth)?.join("."));
+        let under = known.iter().filter_map(|path| path.strip_prefix(&parent));
+        let mut names: Vec<&str> = under.filter_map(|rest| rest.split('.').next()).collect();
+        names.dedup();
+        let parent = parent.trim_end_matches('.');
+        (!names.is_empty()).then(|| format!("`{parent}` has {}", names.join(", ")))
+    };
+    (2..segments.len()).rev().find_map(below)
+}
+
+/// Stands in a path for the name of each node that is counted there.
+pub const ANY: &str = "*";
+
+/// The paths with the names of nodes where each of them may stand.
+pub(super) fn paths_of(known: &[String], topology: &Topology) -> Vec<String> {
+    let nodes = |section: &str| -> BTreeSet<&str> {
+        match section {
+            "registration.by_node" => {
+                topology.registrars().map(|node| node.name.as_str()).collect()
+            }
+            _ => topology.page_nodes().map(|node| node.name.as_str()).collect(),
+        }
+    };
+    let named = |path: &String| match path.split_once(&format!(".{ANY}.")) {
+        Some((section, key)) => {
+            nodes(section).iter().map(|node| format!("{section}.{node}.{key}")).collect()
+        }
+        None => vec![path.clone()],
+    };
+    known.iter().flat_map(named).collect()
+}
+
 /// Whether `path` may be written for the path `known` of the summary.
 fn names(path: &str, known: &str) -> bool {
     let fits = |(written, real): (&str, &str)| {
-        written == real || real.strip_suffix(SECONDS) == Some(written)
+        written == real || real.strip_suffix(SECONDS) == Some(written) || real == ANY
     };
     path.split('.').count() == known.split('.').count()
         && path.split('.').zip(known.split('.')).all(fits)
@@ -465,6 +506,9 @@ fn is_time(path: &str) -> bool {
 fn same(a: f64, b: f64) -> bool {
     a == b
 }
+
+/// Where paths lead, if nothing is like the one that was written.
+const WHERE: &str = "paths lead into summary.json, such as phones.stuck";
 
 /// The end of a key of the summary whose number is a time in seconds.
 const SECONDS: &str = "_s";
@@ -855,7 +899,25 @@ mod tests {
         let right = problem("phones.stuck == 2 * phones.totl").unwrap();
         assert_eq!(right.place, 20..31);
         assert!(problem("phones == 0").is_some());
+        assert_eq!(problem("elsewhere.x == 0").unwrap().help, WHERE);
         assert!(problem("phones.stuck.x == 0").is_some());
+    }
+
+    #[test]
+    fn what_stands_in_the_place_of_an_unknown_segment_is_listed() {
+        let of = |key: &str| format!("registration.by_node.{key}");
+        let known = [of("sub1.accepted"), of("sub1.full"), of("sub2.accepted"), of("sub2.full")];
+        let help = |text: &str| slo(text).unknown_path(&known).unwrap().help;
+        let nodes = "`registration.by_node` has sub1, sub2";
+        assert_eq!(help("registration.by_node.elsewhere.full == 0"), nodes);
+        let near = help("registration.by_node.sub3.accepted == 0");
+        assert!(near.starts_with("did you mean `registration.by_node.sub1.accepted`? `reg"));
+        let keys = "`registration.by_node.sub1` has accepted, full";
+        assert_eq!(help("registration.by_node.sub1.ready_at_last == 0"), keys);
+        assert_eq!(slo("registration.by_node.sub1.full == 0").unknown_path(&known), None);
+        let any = [of("*.full")];
+        assert_eq!(slo("registration.by_node.sub1.full == 0").unknown_path(&any), None);
+        assert!(slo("registration.by_node.sub1.empty == 0").unknown_path(&any).is_some());
     }
 
     fn slo(text: &str) -> Slo {

@@ -82,11 +82,12 @@ fn too_large(value: &DeValue<'_>, expected: &str) -> Option<String> {
 }
 
 /// Numbers of which there must be one at least.
-const FROM_ONE: [&str; 6] = [
+const FROM_ONE: [&str; 7] = [
     "phones",
     "tftp-tries",
     "transfers-in-flight",
     "lookups-in-flight",
+    "registrations-in-flight",
     "connections-in-flight",
     "cores",
 ];

@@ -288,6 +288,7 @@ fn write_run(out: &mut String, plan: &Plan) -> fmt::Result {
     writeln!(out, "{said}max-wall = \"{}\"", limits.max_wall)?;
     writeln!(out, "transfers-in-flight = {}", limits.transfers_in_flight)?;
     writeln!(out, "lookups-in-flight = {}", limits.lookups_in_flight)?;
+    writeln!(out, "registrations-in-flight = {}", limits.registrations_in_flight)?;
     writeln!(out, "connections-in-flight = {}", limits.connections_in_flight)?;
     if let Some(epoch_s) = plan.dates.epoch_s {
         writeln!(out, "epoch = \"{}\"", date_text(epoch_s.cast_signed()))?;
@@ -549,6 +550,7 @@ stop = { service = "tvs", node = "pub", for = "8s" }
 # unless said, for live runs only: max-wall = "10m"
 transfers-in-flight = 2000
 lookups-in-flight = 900
+registrations-in-flight = 900
 connections-in-flight = 900
 time-zone = "UTC"
 "#;

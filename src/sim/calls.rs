@@ -74,7 +74,7 @@ impl World {
     /// A phone opens a connection to a server.
     fn begin_call(&mut self, request: Request, message: Message) {
         let now = self.engine.now();
-        self.sessions.use_call(request.phone, now);
+        self.sessions.use_call(request.phone, message.dialogue, now);
         let patience = self.fleet.profile().tvs_timeout;
         self.sessions.watch(&mut self.engine, request, Waits::Reply, patience);
         // The hello arrives half a round trip after the connection is there.

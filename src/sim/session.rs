@@ -1,9 +1,10 @@
 use std::collections::VecDeque;
 
 use crate::base::{Span, Time};
-use crate::measure::StepKind;
+use crate::measure::{Queue, StepKind};
 use crate::phone::{Message, Step};
 use crate::scenario::Plan;
+use crate::wire::Dialogue;
 
 use super::engine::Engine;
 use super::event::{Event, LinkWish, Request};
@@ -38,7 +39,8 @@ pub(super) struct Session {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     Connection,
-    Call,
+    /// In the queue of its dialogue.
+    Call(Queue),
 }
 
 /// What is special to a request over HTTP.
@@ -59,7 +61,8 @@ pub(super) struct OverHttp {
 pub(super) struct Sessions {
     all: Vec<Session>,
     watches: [Watch; 3],
-    calls: Places<Message>,
+    lookups: Places<Message>,
+    registrations: Places<Message>,
     links: Places<LinkWish>,
 }
 
@@ -71,7 +74,8 @@ impl Sessions {
         Sessions {
             all: vec![Session::default(); phones as usize],
             watches: Default::default(),
-            calls: Places::new(most(limits.lookups_in_flight)),
+            lookups: Places::new(most(limits.lookups_in_flight)),
+            registrations: Places::new(most(limits.registrations_in_flight)),
             links: Places::new(most(limits.connections_in_flight)),
         }
     }
@@ -136,20 +140,27 @@ impl Sessions {
 
     /// Gives `message` back if there is a place for a call; it is said later otherwise.
     pub(super) fn call(&mut self, request: Request, message: Message) -> Option<Message> {
-        self.calls.enter(request, message)
+        let places = match Queue::of(message.dialogue) {
+            Queue::Registrations => &mut self.registrations,
+            Queue::Connections | Queue::Lookups | Queue::Transfers => &mut self.lookups,
+        };
+        places.enter(request, message)
     }
 
     /// A phone begins its call on a place that it got.
-    pub(super) fn use_call(&mut self, phone: u32, now: Time) {
+    pub(super) fn use_call(&mut self, phone: u32, dialogue: Dialogue, now: Time) {
         let session = self.of_mut(phone);
         (session.waits, session.started) = (Waits::Reply, now);
-        session.place = Some(Place::Call);
+        session.place = Some(Place::Call(Queue::of(dialogue)));
     }
 
     /// A call of a phone has ended, or is no longer wanted: who may call instead.
     pub(super) fn hang_up(&mut self, phone: u32) -> Option<(Request, Message)> {
-        self.of_mut(phone).place.take_if(|place| *place == Place::Call)?;
-        self.calls.leave(is_current(&self.all))
+        let place = self.of_mut(phone).place.take_if(|place| matches!(place, Place::Call(_)))?;
+        let Place::Call(Queue::Registrations) = place else {
+            return self.lookups.leave(is_current(&self.all));
+        };
+        self.registrations.leave(is_current(&self.all))
     }
 
     /// Begins a wait of this kind that ends after `length`.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::base::{HostTable, IpMode, Span};
+use crate::measure::Queue;
 use crate::net::fleet::connect;
 use crate::net::{Clock, Talk, TlsClients, TlsFault};
 use crate::phone::{Message, TvsFault};
@@ -21,11 +22,43 @@ pub struct DialogueClient {
     clock: Clock,
     /// Bounds connections, those that wait for the next message of their phone included; waiting
     /// here is the generator's lag.
-    budget: Arc<Semaphore>,
+    budgets: Budgets,
     timeout: Span,
     targets: Arc<BTreeMap<Dialogue, SocketAddr>>,
     allowed: Arc<[IpAddr]>,
     hosts: Arc<HostTable>,
+}
+
+/// How many connections a client has at most, by what they are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DialogueLimits {
+    /// Those to TVS and CAPF.
+    pub lookups: usize,
+    /// Those to `CallManagers`.
+    pub registrations: usize,
+}
+
+/// The places of a client that are free.
+#[derive(Clone, Debug)]
+struct Budgets {
+    lookups: Arc<Semaphore>,
+    registrations: Arc<Semaphore>,
+}
+
+impl Budgets {
+    fn new(in_flight: DialogueLimits) -> Budgets {
+        let places = |count: usize| Arc::new(Semaphore::new(count.max(1)));
+        let DialogueLimits { lookups, registrations } = in_flight;
+        Budgets { lookups: places(lookups), registrations: places(registrations) }
+    }
+
+    /// Where a message of this dialogue gets its place.
+    fn of(&self, dialogue: Dialogue) -> &Arc<Semaphore> {
+        match Queue::of(dialogue) {
+            Queue::Registrations => &self.registrations,
+            Queue::Connections | Queue::Lookups | Queue::Transfers => &self.lookups,
+        }
+    }
 }
 
 /// One message to one server.
@@ -70,12 +103,12 @@ impl Kept {
 pub type DialogueResult = (Dialogue, Carried<(Vec<u8>, Option<Box<Kept>>), TvsFault>);
 
 impl DialogueClient {
-    /// A client with at most `in_flight` connections that finds names in `hosts`. Each of `targets`
+    /// A client with at most so many connections `in_flight` that finds names in `hosts`. Each of `targets`
     /// stands for every member of every group in its dialogue; apart from them only loopback and
     /// `allowed` hosts are ever connected to, whatever a configuration from a server says.
     pub fn new(
         clock: Clock,
-        in_flight: usize,
+        in_flight: DialogueLimits,
         timeout: Span,
         targets: BTreeMap<Dialogue, SocketAddr>,
         allowed: Vec<IpAddr>,
@@ -84,7 +117,7 @@ impl DialogueClient {
         DialogueClient {
             clients: TlsClients::default(),
             clock,
-            budget: Arc::new(Semaphore::new(in_flight.max(1))),
+            budgets: Budgets::new(in_flight),
             timeout,
             targets: Arc::new(targets),
             allowed: allowed.into(),
@@ -122,7 +155,8 @@ impl DialogueClient {
         let (started, answer) = if let Some(went_on) = went_on {
             went_on
         } else {
-            let place = Arc::clone(&self.budget).acquire_owned().await;
+            let budget = self.budgets.of(job.message.dialogue);
+            let place = Arc::clone(budget).acquire_owned().await;
             let mut place = Some(place.expect("the budget is never closed"));
             loop {
                 let started = self.clock.now();
@@ -221,7 +255,7 @@ mod tests {
     fn client(target: Option<&str>, hosts: &Arc<HostTable>) -> DialogueClient {
         DialogueClient::new(
             Clock::start(),
-            1,
+            DialogueLimits { lookups: 1, registrations: 1 },
             Span::from_secs(1),
             target.map(|text| (Dialogue::Tvs, text.parse().unwrap())).into_iter().collect(),
             vec!["192.0.2.7".parse().unwrap()],
@@ -261,6 +295,44 @@ mod tests {
         let client = client(Some("127.0.0.1:9"), &Arc::default());
         assert_eq!(client.address(Dialogue::Sip, server), Some(server));
         assert_eq!(client.address(Dialogue::Tvs, server).unwrap().port(), 9);
+    }
+
+    #[tokio::test]
+    async fn a_lookup_that_waits_for_its_answer_holds_up_no_registration() {
+        use crate::phone::{Trust, TrustLists};
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        use tokio::net::TcpListener;
+
+        const ANSWER: &[u8] = b"SIP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n";
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let registrar = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let limits = DialogueLimits { lookups: 1, registrations: 1 };
+        let (nobody, patience) = (Arc::default(), Span::from_secs(60));
+        let client =
+            DialogueClient::new(Clock::start(), limits, patience, BTreeMap::new(), vec![], nobody);
+        let (results, mut told) = mpsc::unbounded_channel();
+        let ask = |phone: usize, dialogue, server: &TcpListener| {
+            let trust = Trust { lists: TrustLists::default(), roles: &[], date_s: None };
+            let bytes = crate::wire::sip::PING.to_vec();
+            let server = server.local_addr().unwrap();
+            let message = Message { dialogue, server, bytes, trust, shows: None, stays: false };
+            let ticket = Ticket { phone, token: 1, planned: crate::base::Time::ZERO };
+            let source = Ipv4Addr::LOCALHOST;
+            let job = DialogueJob { ticket, message, source, turn: Turn::default(), kept: None };
+            tokio::spawn(client.clone().ask(job, results.clone()))
+        };
+        let first = ask(0, Dialogue::Tvs, &silent);
+        let _held = silent.accept().await.unwrap();
+        let second = ask(1, Dialogue::Tvs, &silent);
+        let _third = ask(2, Dialogue::Sip, &registrar);
+        let (mut phone, _) = registrar.accept().await.unwrap();
+        let mut request = [0; 4];
+        phone.read_exact(&mut request).await.unwrap();
+        phone.write_all(ANSWER).await.unwrap();
+        let (dialogue, carried) = told.recv().await.unwrap();
+        assert_eq!((dialogue, carried.answer.unwrap().0), (Dialogue::Sip, ANSWER.to_vec()));
+        assert!(!first.is_finished() && !second.is_finished(), "the one place is taken");
+        assert!(told.try_recv().is_err());
     }
 
     #[test]

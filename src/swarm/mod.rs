@@ -16,7 +16,7 @@ use std::sync::atomic::Ordering;
 
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-pub use dialogue::{DialogueClient, DialogueJob, DialogueResult};
+pub use dialogue::{DialogueClient, DialogueJob, DialogueLimits, DialogueResult};
 pub use turn::{Carried, Fault, Ticket, Turn};
 
 use crate::base::{HostTable, NodeId, Span, Time};
@@ -54,6 +54,8 @@ pub struct SwarmPlan {
     pub transfers_in_flight: usize,
     /// TVS lookups in flight in all.
     pub lookups_in_flight: usize,
+    /// REGISTERs in flight in all.
+    pub registrations_in_flight: usize,
     /// HTTP connections in all.
     pub connections_in_flight: usize,
 }
@@ -102,7 +104,10 @@ impl Swarm {
         let connections = Arc::new(Semaphore::new(plan.connections_in_flight.max(1)));
         let client = DialogueClient::new(
             clock,
-            plan.lookups_in_flight,
+            DialogueLimits {
+                lookups: plan.lookups_in_flight,
+                registrations: plan.registrations_in_flight,
+            },
             plan.profile.tvs_timeout,
             plan.targets.clone(),
             plan.allowed.clone(),

@@ -203,7 +203,7 @@ enum Carrier {
     Transfer(Box<Transfer>),
     /// By the link of the phone.
     Http,
-    Dialogue(Turn),
+    Dialogue(Dialogue, Turn),
 }
 
 #[derive(Debug)]
@@ -657,7 +657,13 @@ impl Worker {
             Ask::Say(message) => {
                 let turn = Turn::default();
                 self.hear_at(now, place, Incident::Turned(message.server.ip()));
-                self.carry(place, token, step, wanted, Carrier::Dialogue(turn.clone()));
+                self.carry(
+                    place,
+                    token,
+                    step,
+                    wanted,
+                    Carrier::Dialogue(message.dialogue, turn.clone()),
+                );
                 // A phone that waits for TVS leaves its place to others.
                 self.slots[place].link = None;
                 let kept = self.slots[place].kept.take();
@@ -956,7 +962,7 @@ impl Worker {
         self.messages.entry(dialogue).and_modify(|under_way| *under_way -= 1);
         let Some(step) = self.came_back(ticket, lacks) else { return };
         let Ticket { phone: place, token, planned } = ticket;
-        self.waited(place, Queue::Lookups, started.since(planned));
+        self.waited(place, Queue::of(dialogue), started.since(planned));
         let answer = match answer {
             Err(Fault::Ours(lack)) => {
                 self.hear(place, Incident::Lacked(lack));
@@ -1039,7 +1045,7 @@ impl Worker {
             Carrier::Http => {
                 (Queue::Connections, slot.link.as_ref().and_then(|link| link.turn().begun()))
             }
-            Carrier::Dialogue(turn) => (Queue::Lookups, turn.begun()),
+            Carrier::Dialogue(dialogue, turn) => (Queue::of(*dialogue), turn.begun()),
         };
         let step = *step;
         let Some(begun) = begun else { return self.never_let_go(place, queue, *wanted) };
@@ -1087,6 +1093,7 @@ impl Worker {
 
 #[cfg(test)]
 mod tests {
+    use super::super::dialogue::DialogueLimits;
     use super::*;
     use crate::base::{ClusterId, Home};
     use crate::net::TlsClients;
@@ -1112,10 +1119,11 @@ mod tests {
         let (lookup_results, _lookups) = mpsc::unbounded_channel();
         let (results, _http) = mpsc::unbounded_channel();
         let (runtime, budget) = (Handle::current(), Arc::new(Semaphore::new(1)));
+        let limits = DialogueLimits { lookups: 1, registrations: 1 };
         let clients = Clients {
             lookups: DialogueClient::new(
                 clock,
-                1,
+                limits,
                 second,
                 BTreeMap::new(),
                 Vec::new(),
@@ -1126,7 +1134,7 @@ mod tests {
             watcher: Watcher {
                 client: DialogueClient::new(
                     clock,
-                    1,
+                    limits,
                     second,
                     BTreeMap::new(),
                     Vec::new(),

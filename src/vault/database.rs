@@ -1,6 +1,7 @@
 //! One file of `SQLite` for each cluster.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
@@ -16,8 +17,17 @@ const DATABASE: &str = "cluster.db";
 /// Marks files of `SQLite` as ours: `rstm`.
 const APPLICATION: i32 = 0x7273_746D;
 
-/// The layout of the tables.
-const LAYOUT: i32 = 1;
+/// The layout of the tables. Files of earlier layouts are read, and get this one with the next save.
+const LAYOUT: i32 = 2;
+
+/// Who works with `SQLite`: one at a time, because the bound on the memory of a query holds for all
+/// of the program, and nobody else is to lack what a query has taken.
+static ALONE: Mutex<()> = Mutex::new(());
+
+/// Waits until nobody else works with a database, at most as long as a query may take.
+pub(super) fn alone() -> MutexGuard<'static, ()> {
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Keeps the cluster below `dir` in one transaction: whoever is killed in between leaves what was
 /// there before. Copies of the certificates lie beside the database as PEM files for other programs.
@@ -25,6 +35,7 @@ pub fn save_cluster(dir: &Path, cluster: &Cluster) -> Result<(), StateError> {
     make_directory(dir)?;
     let path = path_in(dir);
     make_private(&path)?;
+    let _alone = alone();
     let mut connection = open(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     let is_new = layout(&connection, &path)? == 0;
     write(&mut connection, cluster).map_err(|cause| StateError::Database {
@@ -43,12 +54,14 @@ pub fn load_cluster(dir: &Path, topology: &Topology) -> Result<Stored, StateErro
     if !path.exists() {
         return pem::load(dir, topology);
     }
+    let _alone = alone();
     // Whoever was killed may have left a journal, which is played back here.
     let connection = open(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-    if layout(&connection, &path)? == 0 {
+    let layout = layout(&connection, &path)?;
+    if layout == 0 {
         return pem::load(dir, topology);
     }
-    match kept::read(&connection, topology) {
+    match kept::read(&connection, topology, layout) {
         Ok(Ok(stored)) => pem::settle(dir, topology, &stored).map(|()| stored),
         Ok(Err((what, cause))) => Err(StateError::Row { what, path, cause }),
         Err(cause) => Err(StateError::Database { what: "read", path, cause }),

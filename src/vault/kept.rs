@@ -23,6 +23,8 @@ pub(super) const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS recorded(node TEXT PRIMARY KEY, certificate BLOB);
     CREATE TABLE IF NOT EXISTS etoken(name TEXT PRIMARY KEY, certificate BLOB, key BLOB);
     CREATE TABLE IF NOT EXISTS authority(name TEXT PRIMARY KEY, certificate BLOB, key BLOB);
+    CREATE TABLE IF NOT EXISTS peer(name TEXT, place INTEGER, certificate BLOB,
+        PRIMARY KEY(name, place));
     CREATE TABLE IF NOT EXISTS trust(place INTEGER PRIMARY KEY, store TEXT, source TEXT,
         certificate BLOB);
     CREATE TABLE IF NOT EXISTS ctl(file BLOB);
@@ -30,6 +32,9 @@ pub(super) const SCHEMA: &str = "
         string TEXT, completes_by INTEGER, status TEXT, told TEXT, certificate BLOB);
     CREATE TABLE IF NOT EXISTS setting(name TEXT PRIMARY KEY, given TEXT, value TEXT);
 ";
+
+/// The first layout with the certificates of other servers.
+const LAYOUT_OF_PEERS: i32 = 2;
 
 /// Why something that was kept cannot be used: what, and the cause.
 pub(super) type Unusable = (String, String);
@@ -63,7 +68,13 @@ pub(super) fn write(connection: &Connection, cluster: &Cluster) -> rusqlite::Res
     for (name, authority) in cluster.authorities() {
         write_identity(connection, "authority", name, authority)?;
     }
-    connection.execute_batch("DELETE FROM trust; DELETE FROM ctl;")?;
+    connection.execute_batch("DELETE FROM peer; DELETE FROM trust; DELETE FROM ctl;")?;
+    let mut peer = connection.prepare("INSERT INTO peer VALUES(?, ?, ?)")?;
+    for (name, presented) in cluster.peers() {
+        for (place, certificate) in (0u32..).zip(presented) {
+            peer.execute(params![name, place, certificate.der()])?;
+        }
+    }
     let mut trust = connection.prepare("INSERT INTO trust VALUES(NULL, ?, ?, ?)")?;
     for (store, certificate, source) in cluster.stores().settled() {
         trust.execute(params![store.name(), source_text(source, topology), certificate.der()])?;
@@ -125,10 +136,11 @@ fn write_settings(connection: &Connection, kept: &KeptSettings) -> rusqlite::Res
     Ok(())
 }
 
-/// Reads what was written for the nodes of `topology`.
+/// Reads what was written for the nodes of `topology` in this layout.
 pub(super) fn read(
     connection: &Connection,
     topology: &Topology,
+    layout: i32,
 ) -> rusqlite::Result<Result<Stored, Unusable>> {
     let own = rows(connection, "SELECT node, kind, certificate, key FROM own", Pair::of)?;
     let requests = rows(connection, "SELECT node, kind, x'', key FROM request", Pair::of)?;
@@ -138,6 +150,13 @@ pub(super) fn read(
     let etokens = rows(connection, "SELECT '', name, certificate, key FROM etoken", Pair::of)?;
     let authorities =
         rows(connection, "SELECT '', name, certificate, key FROM authority", Pair::of)?;
+    let peers = if layout < LAYOUT_OF_PEERS {
+        Vec::new()
+    } else {
+        rows(connection, "SELECT name, certificate FROM peer ORDER BY name, place", |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?
+    };
     let trust =
         rows(connection, "SELECT store, source, certificate FROM trust ORDER BY place", |row| {
             Ok((row.get(0)?, row.get(1)?, row.get(2)?))
@@ -147,7 +166,7 @@ pub(super) fn read(
         Ok((row.get(0)?, row.get(1)?, row.get(2)?))
     })?;
     let devices = lsc::read(connection)?;
-    let raw = Raw { own, requests, recorded, etokens, authorities, trust, ctl, settings };
+    let raw = Raw { own, requests, recorded, etokens, authorities, peers, trust, ctl, settings };
     Ok(raw.stored(topology).and_then(|stored| Ok(Stored { devices: devices?, ..stored })))
 }
 
@@ -166,6 +185,7 @@ struct Raw {
     recorded: Vec<(String, Vec<u8>)>,
     etokens: Vec<Pair>,
     authorities: Vec<Pair>,
+    peers: Vec<(String, Vec<u8>)>,
     trust: Vec<(String, String, Vec<u8>)>,
     ctl: Vec<Vec<u8>>,
     settings: Vec<(String, Option<String>, Option<String>)>,
@@ -209,6 +229,12 @@ impl Raw {
         }
         for pair in &self.authorities {
             stored.authorities.insert(pair.name.clone(), pair.identity()?);
+        }
+        for (name, der) in &self.peers {
+            let bad =
+                |cause: CertificateError| (format!("a certificate of {name}"), cause.to_string());
+            let certificate = Certificate::from_der(der).map_err(bad)?;
+            stored.peers.entry(name.clone()).or_default().push(certificate);
         }
         if let Some(bytes) = self.ctl.first() {
             let file = CtlFile::from_bytes(bytes.clone());

@@ -12,7 +12,7 @@ use crate::base::printable;
 use crate::cluster::Cluster;
 use crate::console::Sql;
 
-use super::database::path_in;
+use super::database::{alone, path_in};
 use super::tables;
 
 /// Answers from the database that `--state DIR` keeps.
@@ -28,6 +28,7 @@ pub struct MemorySql;
 
 impl Sql for KeptSql {
     fn answer(&self, _: &Cluster, query: &str) -> Result<String, String> {
+        let _alone = alone();
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path_in(&self.dir), flags);
         answer(&mut connection.map_err(|error| refused(&error))?, query)
@@ -36,6 +37,7 @@ impl Sql for KeptSql {
 
 impl Sql for MemorySql {
     fn answer(&self, cluster: &Cluster, query: &str) -> Result<String, String> {
+        let _alone = alone();
         let filled = || {
             let connection = Connection::open_in_memory()?;
             connection.execute_batch(tables::SCHEMA)?;

@@ -229,6 +229,7 @@ async fn boot(cluster: &Cluster, tftp: SocketAddr, asked: u16) -> Ledger {
         allowed: Vec::new(),
         transfers_in_flight: 100,
         lookups_in_flight: 100,
+        registrations_in_flight: 100,
         connections_in_flight: 100,
     };
     let (shared, phones) = provisioned(cluster);

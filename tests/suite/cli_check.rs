@@ -140,6 +140,31 @@ fn a_broken_command_line_is_exit_code_2() {
 }
 
 #[test]
+fn counts_of_a_node_are_conditions_by_its_name_and_no_other_name_is_taken() {
+    const FAILOVER: &str = "scenarios/node-failover.toml";
+    let slo = |scenario: &str, expr: &str| check(&[scenario, "--slo", expr]);
+    let (code, _, err) = slo(FAILOVER, "registration.by_node.sub1.accepted >= 1");
+    assert_eq!(code, 0, "{err}");
+    let (code, _, err) = slo(FAILOVER, "registration.by_node.elsewhere.accepted >= 1");
+    assert_eq!(code, 2, "{err}");
+    assert!(err.contains("the summary has no `registration.by_node.elsewhere.accepted`"), "{err}");
+    assert!(err.contains("`registration.by_node` has sub1, sub2"), "{err}");
+    let (code, _, err) = slo(FAILOVER, "registration.by_node.sub1.gone == 0");
+    assert!(
+        code == 2 && err.contains("`registration.by_node.sub1` has registered, accepted,"),
+        "{err}"
+    );
+    let (code, ..) = slo(REGEN, "registration.by_node.pub.accepted >= 1");
+    assert_eq!(code, 2, "nobody registers there");
+    let (_folder, wrong) = changed(
+        "expr = \"phones.stuck == 0\"",
+        "expr = \"registration.by_node.pub.accepted == 0\"",
+    );
+    let (code, _, err) = check(&[&wrong]);
+    assert!(code == 2 && err.contains("the summary has no `registration.by_node.pub"), "{err}");
+}
+
+#[test]
 fn a_budget_says_what_results_cover_and_what_is_not_served() {
     let (_, out, _) = check(&[REGEN]);
     assert!(out.contains("\ncovers        trust lists (CTL, ITL), TVS"), "{out}");

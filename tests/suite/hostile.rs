@@ -792,6 +792,7 @@ impl Fleet {
             allowed: Vec::new(),
             transfers_in_flight: 100,
             lookups_in_flight: 100,
+            registrations_in_flight: 100,
             connections_in_flight: 100,
         };
         let (shared, phones) = before;

@@ -523,6 +523,7 @@ async fn boot_at(
         allowed: Vec::new(),
         transfers_in_flight: 100,
         lookups_in_flight: 100,
+        registrations_in_flight: 100,
         connections_in_flight: 100,
     };
     let clock = Clock::start();

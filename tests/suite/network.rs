@@ -357,6 +357,7 @@ async fn storm(weather: Weather) -> (Ledger, u64, Duration) {
         allowed: Vec::new(),
         transfers_in_flight: 1_000,
         lookups_in_flight: 200,
+        registrations_in_flight: 200,
         connections_in_flight: 200,
     };
     let swarm = Swarm::start(&plan, clock, &shared, phones).unwrap();
@@ -418,6 +419,7 @@ async fn stopped_half_way(profile: PhoneProfile) -> Ledger {
         allowed: Vec::new(),
         transfers_in_flight: 1_000,
         lookups_in_flight: 200,
+        registrations_in_flight: 200,
         connections_in_flight: 200,
     };
     let swarm = Swarm::start(&plan, clock, &shared, phones).unwrap();

@@ -519,3 +519,48 @@ async fn probes_come_out_alike_live_and_in_virtual_time() {
     };
     assert_eq!(kinds(&live), kinds(&sim));
 }
+
+#[test]
+fn a_certificate_that_is_not_for_an_end_of_the_connection_fails_there_only() {
+    let probes = [
+        probe("sip-trunk", "imports=['start','back']"),
+        probe("conference-bridge", "imports=['start','back']"),
+    ];
+    let import = |only: &str| {
+        let import = format!("import={{certificate='CallManager',node='pub',only='{only}'}}");
+        sim(&plan("", &[&step(SETTLED, &import), RESTART, &probes.concat()].concat()))
+    };
+    let server = import("server");
+    assert_eq!(courses(&server), [vec![true, false], vec![true]], "a trunk calls, too");
+    let words = "CallManager.pem of pub is not for a TLS client by its extensions";
+    assert!(cause(&server, 0).starts_with(words), "{}", cause(&server, 0));
+    assert_eq!(courses(&import("client")), vec![vec![true, false]; 2]);
+
+    // Peers: a public CA that has stopped to issue for clients takes the trunk and the bridge.
+    let kinds = ["sip-trunk", "conference-bridge", "phone-vpn", "visual-voicemail"];
+    let peers = kinds.map(|kind| probe(kind, "peer='sbc'")).concat();
+    let renewed = |only: &str| {
+        let issued = "issuer='Public-CA',valid='47d'";
+        let first = format!("renew-peer={{peer='sbc',{issued}}}");
+        let trusted = ["CallManager-trust", "phone-vpn-trust", "phone-trust"].map(|unit| {
+            let import = format!("import-trust={{unit='{unit}',node='pub',name='Public-CA'}}");
+            step(NEXT, &import)
+        });
+        let next = format!("renew-peer={{peer='sbc',{issued}{only}}}");
+        let steps = [step(SETTLED, &first), trusted.concat(), step(NEXT, &next)].concat();
+        sim(&plan("", &[&peers[..], &steps].concat()))
+    };
+    assert_eq!(renewed("").cluster.probes_failed, 0);
+    let server = renewed(",only='server'");
+    let fails: Vec<bool> = server.probes.iter().map(|probe| probe.cause.is_some()).collect();
+    assert_eq!(fails, [true, true, false, false]);
+    let words = "the certificate of sbc is not for a TLS client by its extensions";
+    assert!(cause(&server, 1).starts_with(words), "{}", cause(&server, 1));
+    let client = renewed(",only='client'");
+    let fails: Vec<bool> = client.probes.iter().map(|probe| probe.cause.is_some()).collect();
+    assert_eq!(fails, [true, false, true, true]);
+    let odd = "renew-peer={peer='sbc',only='both'}";
+    let text = text("", &[&peers[..], &step(SETTLED, odd)].concat());
+    let error = load(Path::new("probed.toml"), &text, &[], &known_paths()).unwrap_err();
+    assert!(error.to_string().contains("unknown end of a TLS connection `both`"), "{error}");
+}

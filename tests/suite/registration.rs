@@ -80,6 +80,35 @@ fn a_node_that_is_full_says_when_to_come_again_and_the_phones_obey() {
     }
 }
 
+/// Where nodes are full, the median may lie where hardly a phone is registered for seconds: one phone
+/// in a hundred moves it by two. The shares of phones that are registered by then are what must agree.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn as_many_phones_are_registered_by_then_live_as_in_virtual_time() {
+    let overrides = [
+        "fleet.phones=200",
+        "slo=[]",
+        "registration.rate-per-node=10.0",
+        "event.3.reset-phones.spread=4s",
+    ];
+    let plan = plan("registration-storm.toml", &overrides);
+    let shares = |ledger: &Ledger| {
+        let taken = |phone| {
+            let record = ledger.phone(PhoneId(phone)).unwrap();
+            record.registration.since().unwrap().since(record.planned).as_secs_f64()
+        };
+        let taken: Vec<f64> = (0..200).map(taken).collect();
+        [0.5, 1.5, 2.5, 3.5, 4.5, 5.5].map(|bound| {
+            taken.iter().filter(|&&taken| taken < bound).count() as f64 / taken.len() as f64
+        })
+    };
+    let run = Box::pin(live::run(&plan, &LiveOptions::default(), &mut Silent)).await.unwrap();
+    let live = shares(&run.ledger);
+    let sim = shares(&World::new(&plan, SimOptions::default()).run().ledger);
+    assert!(sim[0] > 0.2 && sim[0] < 0.8, "some are told to come again: {sim:?}");
+    let differ = |(live, sim): (&f64, &f64)| (live - sim).abs() > 0.1;
+    assert!(!live.iter().zip(&sim).any(differ), "live {live:?}, virtual {sim:?}");
+}
+
 /// A reset of 300 phones, half of which prefer a node that stops and returns.
 const FAILOVER: [&str; 6] = [
     "fleet.phones=300",
@@ -324,6 +353,24 @@ fn secure(name: &str, overrides: &[&str]) -> Plan {
         );
     let plan = load(Path::new("x.toml"), &text, &[], &known_paths());
     plan.unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[test]
+fn registrations_wait_for_a_place_of_their_own_and_lookups_for_theirs() {
+    let slow = |bound: &str| {
+        let bound = format!("run.{bound}=1");
+        let overrides =
+            ["fleet.phones=60", "slo=[]", "event.1.reset-phones.spread=0s", "event.2.stop.for=1s"];
+        let host = ["cluster.cost.shared-host=true", "registration.rate-per-node=0.0", &bound];
+        let summary = sim(&secure("node-failover.toml", &[&overrides[..], &host].concat()));
+        assert_eq!((summary.phones.registered, summary.registration.counts.fallbacks), (60, 30));
+        let step = summary.steps.into_iter().find(|step| step.step == "sips").unwrap();
+        (step.service_time_s.p50.unwrap(), step.response_time_s.p50.unwrap())
+    };
+    let (alone, waited) = slow("registrations-in-flight");
+    assert!(waited > 5.0 * alone, "those before it are waited for: {alone}, {waited}");
+    let (shared, together) = slow("lookups-in-flight");
+    assert!((together - shared).abs() < 1e-9, "nobody waits: {shared}, {together}");
 }
 
 #[test]

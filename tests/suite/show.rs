@@ -97,6 +97,24 @@ fn stranded_phones_are_broken_down_and_each_reason_has_its_remedy() {
     assert_eq!(phones.rows().count(), 2_000);
 }
 
+#[test]
+fn phones_of_silent_tftp_nodes_are_one_reason_that_names_the_nodes() {
+    let out = tempfile::tempdir().unwrap();
+    let stop = |node: &str| {
+        format!("{{when=\"fleet-settled\",stop={{service=\"tftp\",node=\"{node}\"}}}}")
+    };
+    let reset = "{after=\"previous\",reset-phones={spread=\"1s\"}}";
+    let events = format!("event=[{},{},{reset}]", stop("pub"), stop("sub"));
+    let more = ["--set", &events, "--set", "slo=[]"];
+    let (ended, path) = sim(out.path(), "scenarios/one-type-at-a-time.toml", 40, &more);
+    let summary = json(&path, "summary.json");
+    let [silent] = &summary["stranded"].as_array().unwrap()[..] else { panic!("{summary}") };
+    assert_eq!((&silent["outcome"], &silent["phones"]), (&"failed".into(), &40.into()));
+    assert_eq!(silent["by_tftp"], serde_json::json!({ "pub": 20, "sub": 20 }));
+    let text = words(&ended.out);
+    assert!(text.contains("first see why TFTP on pub, sub did not answer"), "{text}");
+}
+
 /// The scenario of a run that strands phones, with the steps of one of its remedies behind it.
 fn rehearsed(path: &Path, remedy: usize) -> String {
     let summary = json(path, "summary.json");
@@ -170,9 +188,22 @@ fn an_itl_is_deleted_only_if_all_four_conditions_hold() {
     let text = words(&backed.out);
     assert_eq!(backed.code, 1, "{text}");
     assert!(
-        text.contains("do NOT delete the ITL: as the last resort restore the node from the backup"),
+        text.contains(
+            "do NOT delete the ITL: a backup has the key that it trusts. To restore the node from it \
+             is the last resort; if nobody will, erase the list"
+        ),
         "{text}"
     );
+    // The report ranks the same ways in the same words.
+    let summary = json(&path, "summary.json");
+    let remedies = summary["stranded"][0]["remedies"].as_array().unwrap();
+    let what: Vec<&str> = remedies.iter().map(|way| way["what"].as_str().unwrap()).collect();
+    let erased = what.iter().filter(|way| way.contains("erase"));
+    for way in erased {
+        let unless = "Backup 1 has the key that they trust: only if nobody will restore it";
+        assert!(way.ends_with(unless), "{way}");
+    }
+    assert!(what.last().unwrap().contains("as the last resort"), "{what:?}");
 }
 
 #[test]

@@ -8,12 +8,15 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 
 use resetstorm::base::{ClusterId, NodeId, Purpose, Span, Time, stream};
-use resetstorm::cluster::operator::certificates::{DeleteCertificate, Import, Regenerate};
+use resetstorm::cluster::operator::certificates::{
+    DeleteCertificate, Import, Regenerate, RenewPeer,
+};
 use resetstorm::cluster::operator::ctl::UpdateCtl;
 use resetstorm::cluster::operator::parameters::{Parameter, SetParameter};
 use resetstorm::cluster::operator::recovery::{BackUp, Rebuild, Restore};
@@ -22,7 +25,7 @@ use resetstorm::cluster::{
     CertificateKind, Cluster, FileSignature, Genesis, Operation, SecurityMode, Stored, TrustStore,
 };
 use resetstorm::console::{Session, Sql, View};
-use resetstorm::crypto::{KeySource, sha256};
+use resetstorm::crypto::{Certificate, KeySource, sha256};
 use resetstorm::listing::{hex, upper_hex};
 use resetstorm::scenario::{Plan, load};
 use resetstorm::vault::{self, KeptSql, MemorySql};
@@ -120,6 +123,10 @@ fn image(cluster: &Cluster) -> BTreeMap<String, String> {
     let authorities = cluster.authorities().map(|(name, authority)| {
         (format!("authority {name}"), authority.certificate.to_pem() + &authority.key.to_pem())
     });
+    let peers = cluster.peers().iter().map(|(name, presented)| {
+        let all: String = presented.iter().map(Certificate::to_pem).collect();
+        (format!("peer {name}"), all)
+    });
     let ctl = cluster.ctl().map(|ctl| ("ctl".to_owned(), format!("{:?}", ctl.bytes())));
     let set = ("set".to_owned(), format!("{:?}", cluster.settings().set));
     let recorded = cluster
@@ -132,6 +139,7 @@ fn image(cluster: &Cluster) -> BTreeMap<String, String> {
         .chain(tokens)
         .chain(requests)
         .chain(authorities)
+        .chain(peers)
         .chain(ctl);
     all.chain([set]).map(|(name, value)| (name, hex(&sha256(value.as_bytes())[..8]))).collect()
 }
@@ -146,8 +154,16 @@ fn everything_comes_back_that_an_administrator_has_done() {
         issuer: "Lab Root".into(),
         intermediate: Some("Lab Issuing".into()),
         valid: Span::from_secs(86_400 * 365),
+        only: None,
     };
     act(&mut first, &import);
+    act(&mut first, &RenewPeer::by_itself("asa", Span::from_secs(86_400)));
+    let issued = RenewPeer {
+        issuer: Some("Public Root".into()),
+        intermediate: Some("Public Issuing".into()),
+        ..RenewPeer::by_itself("sbc", Span::from_secs(86_400))
+    };
+    act(&mut first, &issued);
     act(&mut first, &RequestCertificate { certificate: CertificateKind::Tomcat, node: SUB });
     act(&mut first, &Regenerate { certificate: CertificateKind::Capf, node: PUB });
     act(
@@ -164,6 +180,7 @@ fn everything_comes_back_that_an_administrator_has_done() {
     vault::save_cluster(dir.path(), &first).unwrap();
     let second = resumed(dir.path(), TOKENS);
     assert_eq!(image(&second), image(&first));
+    assert_eq!([second.presented_by("asa").len(), second.presented_by("sbc").len()], [1, 2]);
     assert!(
         second.is_prepared_for_rollback()
             && second.certificate_request(SUB, CertificateKind::Tomcat).is_some()
@@ -269,6 +286,63 @@ fn a_database_that_cannot_be_used_is_named_with_what_helps() {
     assert!(error().contains("cluster.db"), "{}", error());
     fs::write(&file, whole).unwrap();
     vault::load_cluster(dir.path(), &topology).unwrap();
+}
+
+#[test]
+fn a_database_of_an_earlier_version_opens_and_gets_the_layout_of_today() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut cluster = fresh("");
+    act(&mut cluster, &RenewPeer::by_itself("asa", Span::from_secs(86_400)));
+    vault::save_cluster(dir.path(), &cluster).unwrap();
+    let whole = image(&cluster);
+    let without_peers: BTreeMap<_, _> =
+        whole.iter().filter(|(name, _)| !name.starts_with("peer")).collect();
+    let layout = |sql: &str| {
+        let database = rusqlite::Connection::open(dir.path().join("cluster.db")).unwrap();
+        database.execute_batch(sql).unwrap();
+        database.pragma_query_value(None, "user_version", |row| row.get::<_, i32>(0)).unwrap()
+    };
+    // The layout before there were other servers in it.
+    assert_eq!(layout("DROP TABLE peer; PRAGMA user_version = 1;"), 1);
+    let earlier = resumed(dir.path(), "");
+    assert_eq!(image(&earlier).iter().collect::<BTreeMap<_, _>>(), without_peers);
+    assert_eq!(layout(""), 1, "reading changes nothing");
+    vault::save_cluster(dir.path(), &cluster).unwrap();
+    assert_eq!(layout(""), 2);
+    assert_eq!(image(&resumed(dir.path(), "")), whole);
+}
+
+/// The bound on the memory of queries is one of the whole program: who read the state while a query
+/// had used it up was told "out of memory".
+#[test]
+fn a_query_that_uses_up_its_memory_takes_none_from_who_reads_the_state() {
+    const GREEDY: &str = "select a.certificate, b.certificate, c.certificate \
+                          from certificate a, certificate b, certificate c, certificate d \
+                          order by a.certificate";
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = fresh("security-mode='mixed'");
+    vault::save_cluster(dir.path(), &cluster).unwrap();
+    let (over, queries) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let sql = KeptSql { dir: dir.path().to_owned() };
+    std::thread::scope(|scope| {
+        let greedy = scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                let refused = sql.answer(&cluster, GREEDY).unwrap_err();
+                assert!(refused.contains("too expensive"), "{refused}");
+                queries.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        while queries.load(Ordering::Relaxed) < 3 {
+            let stored = vault::load_cluster(dir.path(), cluster.topology());
+            let saved = vault::save_cluster(dir.path(), &cluster);
+            if let Err(error) = stored.map(|_| ()).and(saved) {
+                over.store(true, Ordering::Relaxed);
+                panic!("{error}");
+            }
+        }
+        over.store(true, Ordering::Relaxed);
+        greedy.join().unwrap();
+    });
 }
 
 // ---- kills ----

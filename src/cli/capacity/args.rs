@@ -9,7 +9,7 @@ use crate::capacity::{
 use crate::scenario::Slo;
 
 use super::super::args::{CliError, duration, slo};
-use super::super::listen::ListenArgs;
+use super::super::listen::MetricsArgs;
 use super::load::LoadArgs;
 use super::numbers::{percent, rate};
 use super::target::TargetArgs;
@@ -39,18 +39,9 @@ pub struct CapacityArgs {
     /// Add a condition on summary.json, such as 'capacity.knee >= 400'
     #[arg(long, value_name = "EXPR", value_parser = slo, help_heading = "Limits")]
     pub slo: Vec<Slo>,
-    /// Where Prometheus may ask.
+    /// Where Prometheus may ask, and for how long.
     #[command(flatten)]
-    pub listen: ListenArgs,
-    /// Answer Prometheus for so long after the measurement, for the final numbers
-    #[arg(
-        long,
-        value_name = "DURATION",
-        value_parser = duration,
-        requires = "metrics_listen",
-        help_heading = "Metrics"
-    )]
-    pub metrics_linger: Option<Span>,
+    pub metrics: MetricsArgs,
     /// Compare with this earlier run
     #[arg(long, value_name = "RUN")]
     pub baseline: Option<PathBuf>,
@@ -201,8 +192,8 @@ impl CapacityArgs {
     /// The plan of what was typed; reads the files that are named.
     pub(super) fn plan(&self) -> Result<CapacityPlan, CliError> {
         let metrics = MetricsPlan {
-            listen: self.listen.permitted()?,
-            linger: self.metrics_linger.unwrap_or_default(),
+            listen: self.metrics.listen.permitted()?,
+            linger: self.metrics.linger(),
             label: self.label.clone(),
         };
         let target = self.target.resolve(&self.load)?;

@@ -3,7 +3,7 @@
 use super::{Impact, Nodes, Operation};
 use crate::base::{NodeId, Span, Time};
 use crate::cluster::{ActionError, CertificateKind, Cluster, Effect, Topology, TrustStore};
-use crate::crypto::Certificate;
+use crate::crypto::{Certificate, TlsEnd};
 
 /// `set cert regen`: new key and certificate, active after the restart of its service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +55,13 @@ pub struct Import {
     pub intermediate: Option<String>,
     /// How long it is valid.
     pub valid: Span,
+    /// The one end of a TLS connection that it is for by its extensions; `None`: both.
+    pub only: Option<TlsEnd>,
+}
+
+/// The one end that a certificate is for, behind `before`; nothing for both.
+fn only_in_words(only: Option<TlsEnd>, before: &str, behind: &str) -> String {
+    only.map(|end| format!("{before}{}{behind}", end.name())).unwrap_or_default()
 }
 
 impl Operation for Import {
@@ -65,14 +72,16 @@ impl Operation for Import {
     fn words(&self, topology: &Topology) -> String {
         let names = self.nodes.iter().map(|&node| topology.node(node).name.as_str());
         let names = names.collect::<Vec<_>>().join(", ");
-        format!("import {} of {} on {names}", self.certificate.name(), self.issuer)
+        let only = only_in_words(self.only, ", for a TLS ", " only");
+        format!("import {} of {} on {names}{only}", self.certificate.name(), self.issuer)
     }
 
     fn record(&self) -> String {
         let nodes: Vec<String> = self.nodes.iter().map(|node| node.node.to_string()).collect();
         let (what, valid) = (self.certificate.name(), self.valid.as_nanos());
         let chain = self.intermediate.as_ref().map_or(String::new(), |name| format!(" {name}"));
-        format!("import {} {what} {} {valid}{chain}", nodes.join(","), self.issuer)
+        let only = only_in_words(self.only, " ", "");
+        format!("import {} {what} {} {valid}{chain}{only}", nodes.join(","), self.issuer)
     }
 
     fn impact(&self, topology: &Topology) -> Impact {
@@ -191,13 +200,22 @@ pub struct RenewPeer {
     pub intermediate: Option<String>,
     /// How long it is valid.
     pub valid: Span,
+    /// The one end of a TLS connection that it is for by its extensions; `None`: both.
+    pub only: Option<TlsEnd>,
 }
 
 impl RenewPeer {
     /// A server makes a certificate for itself, with its own name.
     pub fn by_itself(peer: &str, valid: Span) -> RenewPeer {
         let name = peer.to_owned();
-        RenewPeer { peer: peer.to_owned(), name, issuer: None, intermediate: None, valid }
+        RenewPeer {
+            peer: peer.to_owned(),
+            name,
+            issuer: None,
+            intermediate: None,
+            valid,
+            only: None,
+        }
     }
 }
 
@@ -210,13 +228,15 @@ impl Operation for RenewPeer {
     fn words(&self, _: &Topology) -> String {
         let name = if self.name == self.peer { "" } else { &format!(" as {}", self.name) };
         let by = self.issuer.as_ref().map(|issuer| format!(" by {issuer}")).unwrap_or_default();
-        format!("{} renews its certificate{name}{by}", self.peer)
+        let only = only_in_words(self.only, ", for a TLS ", " only");
+        format!("{} renews its certificate{name}{by}{only}", self.peer)
     }
 
     fn record(&self) -> String {
-        let RenewPeer { peer, name, issuer, intermediate, valid } = self;
+        let RenewPeer { peer, name, issuer, intermediate, valid, only } = self;
+        let only = only_in_words(*only, " ", "");
         let [issuer, between] = [issuer, intermediate].map(|ca| ca.as_deref().unwrap_or("-"));
-        format!("renew-peer {peer} {name} {issuer} {between} {}", valid.as_nanos())
+        format!("renew-peer {peer} {name} {issuer} {between} {}{only}", valid.as_nanos())
     }
 
     fn impact(&self, _: &Topology) -> Impact {

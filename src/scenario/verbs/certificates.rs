@@ -8,6 +8,7 @@ use crate::cluster::operator::requests::RequestCertificate;
 use crate::cluster::{
     CERTIFICATES, CertificateKind, Holders, RELEASES, Release, TRUST_STORES, TrustStore,
 };
+use crate::crypto::TlsEnd;
 
 use super::super::error::Problem;
 use super::super::names::{Text, check_host, check_unique, one_of};
@@ -57,10 +58,12 @@ const IMPORT: Verb = Verb {
         Argument::text("issuer").or_none(),
         Argument::text("intermediate").or_none(),
         Argument::length("valid").or_none(),
+        Argument::text("only").or_none(),
     ],
     read: import,
     write: |entry, topology| {
-        let Import { certificate, nodes, issuer, intermediate, valid } = entry.action.get()?;
+        let Import { certificate, nodes, issuer, intermediate, valid, only } =
+            entry.action.get()?;
         let nodes: Vec<&str> = nodes.iter().map(|&id| topology.node(id).name.as_str()).collect();
         let intermediate = intermediate.as_ref().map(|name| ("intermediate", name.as_str().into()));
         let head = [
@@ -69,7 +72,8 @@ const IMPORT: Verb = Verb {
             ("issuer", issuer.as_str().into()),
         ];
         let valid = ("valid", valid.to_string().into());
-        Some(head.into_iter().chain(intermediate).chain([valid]).collect())
+        let only = only.map(|end| ("only", end.name().into()));
+        Some(head.into_iter().chain(intermediate).chain([valid]).chain(only).collect())
     },
 };
 
@@ -94,7 +98,14 @@ fn import(given: &Given, reader: &mut Reader<'_>) -> Result<Step, Problem> {
     let issuer = name("issuer")?.unwrap_or_else(|| ISSUER.to_owned());
     let intermediate = name("intermediate")?;
     let valid = given.length_if("valid").map_or(Ok(VALID), positive)?;
-    Ok(Import { certificate, nodes, issuer, intermediate, valid }.into())
+    let only = only(given)?;
+    Ok(Import { certificate, nodes, issuer, intermediate, valid, only }.into())
+}
+
+/// The one end of a TLS connection that a certificate is for, if it is not for both.
+fn only(given: &Given) -> Result<Option<TlsEnd>, Problem> {
+    let end = |text: &Text| one_of(text, "end of a TLS connection", &TlsEnd::BOTH, TlsEnd::name);
+    given.text_if("only").map(end).transpose()
 }
 
 const DELETE: Verb = Verb {
@@ -168,10 +179,11 @@ const RENEWAL: Verb = Verb {
         Argument::text("issuer").or_none(),
         Argument::text("intermediate").or_none(),
         Argument::length("valid").or_none(),
+        Argument::text("only").or_none(),
     ],
     read: renew_peer,
     write: |entry, _| {
-        let RenewPeer { peer, name, issuer, intermediate, valid } = entry.action.get()?;
+        let RenewPeer { peer, name, issuer, intermediate, valid, only } = entry.action.get()?;
         let names = [
             ("name", (name != peer).then_some(name)),
             ("issuer", issuer.as_ref()),
@@ -179,7 +191,9 @@ const RENEWAL: Verb = Verb {
         ];
         let names = names.into_iter().filter_map(|(key, name)| Some((key, name?.as_str().into())));
         let valid = ("valid", valid.to_string().into());
-        Some([("peer", peer.as_str().into())].into_iter().chain(names).chain([valid]).collect())
+        let only = only.map(|end| ("only", end.name().into()));
+        let peer = ("peer", peer.as_str().into());
+        Some([peer].into_iter().chain(names).chain([valid]).chain(only).collect())
     },
 };
 
@@ -194,7 +208,8 @@ fn renew_peer(given: &Given, _: &mut Reader<'_>) -> Result<Step, Problem> {
     }
     let valid = given.length_if("valid").map_or(Ok(Upload::VALID), positive)?;
     let name = name_if("name")?.unwrap_or_else(|| peer.clone());
-    Ok(RenewPeer { peer, name, issuer, intermediate, valid }.into())
+    let only = only(given)?;
+    Ok(RenewPeer { peer, name, issuer, intermediate, valid, only }.into())
 }
 
 /// The trust store with this name, in any case.

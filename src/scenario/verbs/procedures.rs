@@ -183,18 +183,6 @@ struct Steps<'a> {
     list: Vec<(Trigger, OperatorAction)>,
 }
 
-/// The order in which services are restarted: TFTP builds its lists from what the others present.
-const RESTARTS: [ServiceKind; 8] = [
-    ServiceKind::CallManager,
-    ServiceKind::CtiManager,
-    ServiceKind::Tvs,
-    ServiceKind::Tftp,
-    ServiceKind::Capf,
-    ServiceKind::Tomcat,
-    ServiceKind::DrfLocal,
-    ServiceKind::DrfMaster,
-];
-
 impl Steps<'_> {
     fn push(&mut self, action: impl Into<OperatorAction>) {
         let waits = std::mem::replace(&mut self.waits, false);
@@ -216,20 +204,10 @@ impl Steps<'_> {
 
     /// Restarts all that these certificates want, but for the TFTP of a node that is stopped.
     fn restart(&mut self, kinds: &[CertificateKind], nodes: &[NodeId], stopped: Option<NodeId>) {
-        let topology = self.topology;
-        let is_due = |service: ServiceKind, node: NodeId| {
-            let here = nodes.contains(&node);
-            let elsewhere = nodes.iter().any(|&other| other != node);
-            let wants = |kind: &CertificateKind| {
-                let (own, others) = kind.restarts();
-                (here && own.contains(&service)) || (elsewhere && others.contains(&service))
-            };
-            topology.is_active(node, service)
-                && kinds.iter().any(wants)
-                && !(service == ServiceKind::Tftp && stopped == Some(node))
-        };
-        for service in RESTARTS {
-            for node in topology.ids().filter(|&node| is_due(service, node)) {
+        let of = |&node: &NodeId| kinds.iter().map(move |&kind| (node, kind));
+        let changed: Vec<(NodeId, CertificateKind)> = nodes.iter().flat_map(of).collect();
+        for (node, service) in self.topology.restarts_for(&changed) {
+            if service != ServiceKind::Tftp || stopped != Some(node) {
                 self.push(Services::restart(node, Some(service)));
             }
         }

@@ -159,7 +159,7 @@ impl Boot {
     }
 
     /// Whether its configuration was accepted.
-    pub(super) fn has_config(&self) -> bool {
+    pub(super) const fn has_config(self) -> bool {
         matches!(self.config, ConfigTaken::InForce)
     }
 

@@ -68,10 +68,11 @@ pub(super) fn parts(cluster: &Cluster, plan: &Plan) -> [Vec<(String, LscStates)>
     let groups = plan.topology.groups.iter().map(|group| (group.name.as_str(), group.share));
     let [(sites, site_parts), (groups, group_parts)] =
         [sites, groups.collect()].map(|all: Vec<(&str, f64)>| largest(&all));
-    let (phones, in_groups) = (plan.fleet.phones, plan.topology.group_sizes(plan.fleet.phones));
+    let phones = plan.fleet.phones;
+    let of_groups = plan.topology.group_sizes(phones);
     let divide = || {
         let site = |phone: PhoneId| site_parts[plan.fleet.site_of(plan.seed, phone)];
-        let group = |phone: PhoneId| group_parts[group_of(&in_groups, phone)];
+        let group = |phone: PhoneId| group_parts[group_of(&of_groups, phone)];
         vec![Division::new(phones, sites.len(), site), Division::new(phones, groups.len(), group)]
     };
     let states = cluster.devices().divided(divide);

@@ -111,3 +111,30 @@ fn write(connection: &mut Connection, cluster: &Cluster) -> rusqlite::Result<()>
     tables::write_devices(&transaction, cluster)?;
     transaction.commit()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::scenario::load;
+
+    /// Who read the state while a query had used up the memory of `SQLite` was told "out of memory".
+    #[test]
+    fn who_reads_the_state_waits_until_a_query_is_over() {
+        const PLAN: &str = "schema=1\nname='t'\n[cluster]\n[[cluster.node]]\nname='pub'\n\
+                            [fleet]\nphones=1\n";
+        let topology = load(Path::new("t.toml"), PLAN, &[], &[]).unwrap().topology;
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(path_in(dir.path()), "").unwrap();
+        let (sender, loaded) = mpsc::channel();
+        let query = alone();
+        std::thread::scope(|scope| {
+            scope.spawn(|| sender.send(load_cluster(dir.path(), &topology).is_ok()));
+            assert!(loaded.recv_timeout(Duration::from_millis(300)).is_err(), "it waits");
+            drop(query);
+            assert_eq!(loaded.recv(), Ok(true));
+        });
+    }
+}

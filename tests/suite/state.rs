@@ -8,7 +8,6 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
@@ -310,39 +309,6 @@ fn a_database_of_an_earlier_version_opens_and_gets_the_layout_of_today() {
     vault::save_cluster(dir.path(), &cluster).unwrap();
     assert_eq!(layout(""), 2);
     assert_eq!(image(&resumed(dir.path(), "")), whole);
-}
-
-/// The bound on the memory of queries is one of the whole program: who read the state while a query
-/// had used it up was told "out of memory".
-#[test]
-fn a_query_that_uses_up_its_memory_takes_none_from_who_reads_the_state() {
-    const GREEDY: &str = "select a.certificate, b.certificate, c.certificate \
-                          from certificate a, certificate b, certificate c, certificate d \
-                          order by a.certificate";
-    let dir = tempfile::tempdir().unwrap();
-    let cluster = fresh("security-mode='mixed'");
-    vault::save_cluster(dir.path(), &cluster).unwrap();
-    let (over, queries) = (AtomicBool::new(false), AtomicUsize::new(0));
-    let sql = KeptSql { dir: dir.path().to_owned() };
-    std::thread::scope(|scope| {
-        let greedy = scope.spawn(|| {
-            while !over.load(Ordering::Relaxed) {
-                let refused = sql.answer(&cluster, GREEDY).unwrap_err();
-                assert!(refused.contains("too expensive"), "{refused}");
-                queries.fetch_add(1, Ordering::Relaxed);
-            }
-        });
-        while queries.load(Ordering::Relaxed) < 3 {
-            let stored = vault::load_cluster(dir.path(), cluster.topology());
-            let saved = vault::save_cluster(dir.path(), &cluster);
-            if let Err(error) = stored.map(|_| ()).and(saved) {
-                over.store(true, Ordering::Relaxed);
-                panic!("{error}");
-            }
-        }
-        over.store(true, Ordering::Relaxed);
-        greedy.join().unwrap();
-    });
 }
 
 // ---- kills ----

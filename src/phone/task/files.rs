@@ -307,7 +307,7 @@ fn use_signer(
     if !certificate.fits(kind) {
         return Err(Refusal::WrongRole);
     }
-    cx.env.verifier.verify(file, &certificate.public_key())?;
+    cx.env.verifier.verify(file, certificate.public_key())?;
     install_file(cx, step, file, AcceptPath::Tvs)
 }
 

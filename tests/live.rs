@@ -921,7 +921,7 @@ impl Observer for Hand {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_paused_run_takes_no_step_and_ends_in_the_same_counts() {
     let mut plan = plan("callmanager-regen.toml", &["fleet.phones=40"]);
-    plan.timeline.last_mut().unwrap().trigger = Trigger::At(Time::ZERO + Span::from_millis(2_000));
+    plan.timeline.last_mut().unwrap().trigger = Trigger::At(Time::ZERO + Span::from_secs(6));
     let mut hand = Hand::new(&[(1, Wish::Pause), (40, Wish::Pause)], false);
     let run = Box::pin(live::run(&plan, &LiveOptions::default(), &mut hand)).await.unwrap();
     let at = |text: &str| hand.events.iter().position(|event| event.contains(text)).unwrap();

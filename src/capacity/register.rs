@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rayon::prelude::*;
 
 use crate::base::{DeviceName, Span};
-use crate::crypto::{DeviceIdentity, DeviceKey, Identity, manufactured};
+use crate::crypto::{DeviceIdentity, mic};
 use crate::measure::LoadFault;
 use crate::net::TlsClients;
 use crate::net::fleet::connect_from;
+use crate::phone::manufacturer;
 use crate::toolbox::ServerPin;
 use crate::wire::Dialogue;
 use crate::wire::sip::{Registration, parse_answer};
@@ -65,8 +66,8 @@ impl SipTarget {
 
 fn identity(device: &Device) -> Option<Arc<DeviceIdentity>> {
     let (phone, model) = (device.name.phone()?, device.model.parse().ok()?);
-    let Identity { certificate, key } = manufactured(phone, model);
-    Some(Arc::new(DeviceIdentity { certificate, key: DeviceKey::Rsa(key) }))
+    let (certificate, key) = mic(phone, model, manufacturer(phone, &model)?);
+    Some(Arc::new(DeviceIdentity { certificate, key }))
 }
 
 /// One registration on a connection of its own, as a phone asks for it.

@@ -186,23 +186,29 @@ fn with_ring<'a>(number: &[u8], key: &'a [u8]) -> Option<UnparsedPublicKey<&'a [
 mod tests {
     use super::*;
     use crate::base::PhoneId;
-    use crate::crypto::{KeyStore, manufactured, manufacturing_certificates};
+    use crate::crypto::{DeviceKey, KeyStore, Manufacturer, manufacturers, mic};
+
+    fn of_a_phone() -> (Certificate, DeviceKey) {
+        mic(PhoneId(7), 8841.into(), Manufacturer::ManufacturingCaSha2)
+    }
 
     #[test]
     fn a_phones_certificate_is_signed_by_its_manufacturer_and_nobody_else() {
-        let own = manufactured(PhoneId(7), 8841.into());
-        assert_eq!(own.certificate.common_name(), "CP-8841-SEP0C75BD000007");
-        assert_eq!(own.certificate.public_key(), own.key.public_key());
-        let signers: Vec<Certificate> = manufacturing_certificates()
-            .filter(|issuer| own.certificate.is_signed_by(issuer))
+        let (own, key) = of_a_phone();
+        assert_eq!(own.common_name(), "CP-8841-SEP0C75BD000007");
+        assert_eq!(own.public_key(), key.public_key());
+        let signers: Vec<&Certificate> = manufacturers()
+            .iter()
+            .map(|maker| &maker.certificate)
+            .filter(|issuer| own.is_signed_by(issuer))
             .collect();
         assert_eq!(signers.len(), 1);
         assert_eq!(signers[0].common_name(), "Cisco Manufacturing CA SHA2");
-        let mut forged = own.certificate.der().to_vec();
+        let mut forged = own.der().to_vec();
         let at = forged.windows(4).position(|window| window == b"SEP0").unwrap();
         forged[at + 14] ^= 1;
         let forged = Certificate::from_der(&forged).unwrap();
-        assert!(forged.was_issued_by(&signers[0]) && !forged.is_signed_by(&signers[0]));
+        assert!(forged.was_issued_by(signers[0]) && !forged.is_signed_by(signers[0]));
     }
 
     /// What OpenSSL 3 made: P-256 with SHA-256, P-384 with SHA-512, Ed25519; each has signed itself.
@@ -256,7 +262,6 @@ KGppdZtrMB8GA1UdIwQYMBaAFO57+UpUQttcBSiAg1F8KGppdZtrMA8GA1UdEwEB
         forged[at] ^= 1;
         let forged = Certificate::from_der(&forged).unwrap();
         assert_eq!(forged.has_signature_of(&p256), Some(false));
-        let own = manufactured(PhoneId(7), 8841.into());
-        assert_eq!(p256.has_signature_of(&own.certificate), Some(false), "an RSA key");
+        assert_eq!(p256.has_signature_of(&of_a_phone().0), Some(false), "an RSA key");
     }
 }

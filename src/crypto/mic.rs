@@ -1,9 +1,12 @@
-use std::sync::OnceLock;
+use std::sync::{LazyLock, OnceLock};
+
+use dashmap::DashMap;
+use foldhash::fast::RandomState;
 
 use super::device_certificate::{DeviceSpec, issue_to_device};
 use super::keys::KeySource;
 use super::{Certificate, DeviceKey, Identity, KeyStore, device, device_of};
-use crate::base::{DeviceName, PhoneId};
+use crate::base::{DeviceName, Model, PhoneId};
 
 /// Stand-ins of the certificates that the manufacturer installs, with keys of the bank.
 const PEM: &str = include_str!("manufacturing.pem");
@@ -64,18 +67,35 @@ const MADE_S: u64 = 1_600_000_000;
 /// Twenty years.
 const VALID_S: u64 = 20 * 365 * 86_400;
 
-/// The MIC of a phone and its key, which phones share (see [`device`]); 0.6 ms of a core.
+/// MICs that are kept (choice): 50 MB. Plans that are compared play the same phones again and again.
+const KEPT_MAX: usize = 20_000;
+
+/// The MIC of a phone and its key, which phones share (see [`device`]); 0.6 ms of a core for one that
+/// is not kept.
 ///
 /// # Panics
 /// Never: names of phones can stand in certificates.
-pub fn mic(phone: PhoneId, model: &str, by: Manufacturer) -> (Certificate, DeviceKey) {
+pub fn mic(phone: PhoneId, model: Model, by: Manufacturer) -> (Certificate, DeviceKey) {
+    static KEPT: LazyLock<DashMap<(PhoneId, Model, Manufacturer), Certificate, RandomState>> =
+        LazyLock::new(DashMap::default);
     let key = DeviceKey::Rsa(device(device_of(phone)).key.clone());
+    if let Some(kept) = KEPT.get(&(phone, model, by)) {
+        return (kept.clone(), key);
+    }
+    let certificate = certify(phone, model, by, &key);
+    if KEPT.len() < KEPT_MAX {
+        KEPT.insert((phone, model, by), certificate.clone());
+    }
+    (certificate, key)
+}
+
+fn certify(phone: PhoneId, model: Model, by: Manufacturer, key: &DeviceKey) -> Certificate {
     let name = DeviceName::of_phone(phone).to_string();
     let mut serial = [0; 16];
     serial[0] = 0x40;
     serial[12..].copy_from_slice(&phone.0.to_be_bytes());
     let spec = DeviceSpec {
-        common_name: &format!("CP-{model}-{name}"),
+        common_name: &format!("CP-{}-{name}", model.short()),
         device_name: &name,
         public_key_info: &key.public_key_info(),
         serial,
@@ -83,7 +103,7 @@ pub fn mic(phone: PhoneId, model: &str, by: Manufacturer) -> (Certificate, Devic
         valid_s: VALID_S,
     };
     let certificate = issue_to_device(&spec, by.identity());
-    (certificate.expect("names of phones can stand in certificates"), key)
+    certificate.expect("names of phones can stand in certificates")
 }
 
 #[cfg(test)]
@@ -116,7 +136,7 @@ mod tests {
     #[test]
     fn a_mic_is_of_its_phone_and_signed_by_the_manufacturer() {
         let by = Manufacturer::ManufacturingCaSha2;
-        let (certificate, key) = mic(PhoneId(7), "8861", by);
+        let (certificate, key) = mic(PhoneId(7), 8861.into(), by);
         assert!(certificate.names_device("SEP0C75BD000007"));
         assert_eq!(certificate.public_key(), key.public_key());
         assert!(certificate.is_signed_by(&by.identity().certificate));

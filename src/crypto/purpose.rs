@@ -61,14 +61,14 @@ mod tests {
 
     #[test]
     fn phones_sign_no_certificates_and_their_makers_do() {
-        let own = mic(PhoneId(7), "8841", Manufacturer::ManufacturingCaSha2).0;
+        let own = mic(PhoneId(7), 8841.into(), Manufacturer::ManufacturingCaSha2).0;
         assert!(own.is_for(TlsEnd::Client) && !own.is_for_signing());
         assert!(manufacturers().iter().all(|maker| maker.certificate.is_for_signing()));
     }
 
     #[test]
     fn a_phone_vouches_for_nobody_whatever_it_signs() {
-        let (certificate, key) = mic(PhoneId(7), "8841", Manufacturer::ManufacturingCaSha2);
+        let (certificate, key) = mic(PhoneId(7), 8841.into(), Manufacturer::ManufacturingCaSha2);
         let DeviceKey::Rsa(signing) = &key else { panic!("phones have RSA keys") };
         let own = Identity { certificate, key: signing.clone() };
         let spec = DeviceSpec {

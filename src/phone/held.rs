@@ -1,13 +1,13 @@
 use std::sync::Arc;
 
 use crate::base::{Model, PhoneId, Time};
-use crate::crypto::{Certificate, DeviceIdentity, DeviceKey, FileIdentity, Identity, manufactured};
+use crate::crypto::{DeviceIdentity, FileIdentity};
 use crate::wire::Config;
 
 use super::contract::{Failure, Outcome};
 use super::file_kind::{FURTHER_FILES, FileKind};
 use super::lists::TrustLists;
-use super::lsc::HeldLsc;
+use super::lsc::{HeldLsc, Precedence, Shown, shown};
 use super::step::Step;
 use super::vouched::VouchedSigner;
 
@@ -79,19 +79,14 @@ impl Held {
     }
 
     /// What the phone shows to a server that asks who it is: its LSC, or else the certificate of its
-    /// manufacturer.
-    pub(super) fn shows(&mut self, id: PhoneId, model: Model) -> Arc<DeviceIdentity> {
+    /// manufacturer; nothing if it has neither.
+    pub(super) fn shows(&mut self, id: PhoneId, model: Model) -> Option<Arc<DeviceIdentity>> {
         let Rare { lsc, shows, .. } = &mut **self.rare.get_or_insert_default();
-        let of_lsc = || {
-            let HeldLsc { certificate, .. } = lsc.as_ref()?;
-            let key = lsc.as_ref()?.key()?.clone();
-            Some(DeviceIdentity { certificate: Certificate::clone(certificate), key })
-        };
-        let of_mic = || {
-            let Identity { certificate, key } = manufactured(id, model);
-            DeviceIdentity { certificate, key: DeviceKey::Rsa(key) }
-        };
-        Arc::clone(shows.get_or_insert_with(|| Arc::new(of_lsc().unwrap_or_else(of_mic))))
+        if shows.is_none() {
+            let Shown { certificate, key, .. } = shown(lsc.as_ref(), id, model, Precedence::Lsc)?;
+            *shows = Some(Arc::new(DeviceIdentity { certificate, key }));
+        }
+        shows.clone()
     }
 
     /// Whether `name` is known to have no record.

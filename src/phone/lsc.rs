@@ -66,7 +66,7 @@ pub fn shown(
         Some(Shown { certificate, key, is_lsc: true })
     };
     let of_mic = || {
-        let (certificate, key) = mic(phone, model.short(), manufacturer(phone, &model)?);
+        let (certificate, key) = mic(phone, model, manufacturer(phone, &model)?);
         Some(Shown { certificate, key, is_lsc: false })
     };
     match precedence {
@@ -221,7 +221,7 @@ mod tests {
     #[test]
     fn the_lsc_comes_before_the_mic_or_behind_it() {
         let (phone, model) = (PhoneId(3), Model::from(8861));
-        let (certificate, _) = mic(phone, "8861", Manufacturer::CapRtp001);
+        let (certificate, _) = mic(phone, 8861.into(), Manufacturer::CapRtp001);
         let lsc = HeldLsc { certificate: Arc::new(certificate), spec: KeySpec::Ec(256), number: 1 };
         let is_lsc = |lsc, order| shown(lsc, phone, model, order).unwrap().is_lsc;
         assert!(is_lsc(Some(&lsc), Precedence::Lsc) && !is_lsc(Some(&lsc), Precedence::Mic));

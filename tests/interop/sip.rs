@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use resetstorm::base::{DeviceName, PhoneId};
-use resetstorm::crypto::manufacturing_certificates;
+use resetstorm::crypto::manufacturers;
 use serde_json::Value;
 
 use crate::lab::{PATIENCE, Running, free_port, line_with, resetstorm, run, text, turn};
@@ -50,7 +50,8 @@ struct Kamailio {
 impl Kamailio {
     fn start(dir: &Path, sip: u16, sips: u16) -> Kamailio {
         let path = |name: &str| dir.join(name).display().to_string();
-        let authorities: String = manufacturing_certificates().map(|ca| ca.to_pem()).collect();
+        let authorities: String =
+            manufacturers().iter().map(|ca| ca.certificate.to_pem()).collect();
         fs::write(dir.join("ca.pem"), authorities).unwrap();
         let tls = format!(
             "[server:default]\nmethod = TLSv1.2+\nverify_certificate = yes\n\

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use resetstorm::base::{ClusterId, DeviceName, NodeId, PhoneId, Span, Time};
 use resetstorm::cluster::{Cluster, Genesis, Peer, PeerRefusal, Stored};
-use resetstorm::crypto::{CertificateSpec, Identity, KeySource, manufactured};
+use resetstorm::crypto::{CertificateSpec, Identity, KeySource, Manufacturer, mic};
 use resetstorm::live::{self, LiveOptions, Observer};
 use resetstorm::measure::{Ledger, Summary, known_paths};
 use resetstorm::net::Clock;
@@ -383,6 +383,25 @@ async fn secure_phones_do_the_same_live() {
     expect_failover(&run(&secure("node-failover.toml", &FAILOVER)).await);
 }
 
+/// Soft phones come without a certificate of a manufacturer (CAPF-04).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_soft_phone_without_lsc_has_nothing_to_show_and_is_refused_over_tls() {
+    let mixed = ["fleet.phones=40", "slo=[]", "fleet.models={'8841'=0.5,'CIPC'=0.5}"];
+    let plan = secure("registration-storm.toml", &mixed);
+    let fleet = plan.fleet_spec();
+    let soft = (0..40).filter(|&phone| fleet.model(PhoneId(phone)).as_str() == "CIPC").count();
+    assert!((10..30).contains(&soft));
+    let counts = |summary: Summary| {
+        let counts = summary.registration.counts;
+        (summary.phones.ready, summary.phones.registered, counts.accepted, counts.refused)
+    };
+    let live = counts(run(&plan).await);
+    let hard = 40 - soft as u64;
+    assert_eq!((live.0, live.1, live.2), (40, hard, hard));
+    assert!(live.3 > 0, "{live:?}");
+    assert_eq!(counts(sim(&plan)), live);
+}
+
 #[test]
 fn a_callmanager_certificate_that_no_list_holds_leaves_secure_phones_unregistered() {
     let plan = secure("registration-storm.toml", &["fleet.phones=40", "slo=[]"]);
@@ -490,7 +509,8 @@ fn certificates_that_have_expired_or_are_of_others_are_refused() {
         parse_answer(&conversation.on(&request, now).unwrap().reply, 1).unwrap().status
     };
     let ask = |certificate, phone| ask_at(Dialogue::Sips, certificate, phone, Time::ZERO);
-    let mic = |phone| Some(manufactured(PhoneId(phone), 8841.into()).certificate.der().to_vec());
+    let by = Manufacturer::ManufacturingCaSha2;
+    let mic = |phone| Some(mic(PhoneId(phone), 8841.into(), by).0.der().to_vec());
     assert_eq!(ask(mic(1), 1), 200);
     assert_eq!(ask(mic(2), 1), 403, "of another device");
     let shown = mic(1).unwrap();

@@ -207,7 +207,7 @@ fn ask_server(cx: &mut Context<'_>, mut task: Box<RegisterTask>, address: IpAddr
 /// The REGISTER with this number for a member at this address; a keep-alive without one.
 fn message(cx: &mut Context<'_>, member: u8, address: IpAddr, number: Option<u32>) -> Message {
     let secure = is_secure(cx);
-    let shows = secure.then(|| cx.held.shows(cx.id, cx.model));
+    let shows = if secure { cx.held.shows(cx.id, cx.model) } else { None };
     let ports = &members(cx)[usize::from(member)];
     let (dialogue, port) =
         if secure { (Dialogue::Sips, ports.secured_port) } else { (Dialogue::Sip, ports.port) };

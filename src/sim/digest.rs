@@ -117,7 +117,7 @@ fn code(fact: Fact) -> [u8; 4] {
         Fact::RegistrationRefreshed { .. } => [26, 0, 0, 0],
         Fact::Pressed { button, end, .. } => {
             let [how, why] = press_code(end);
-            [25, button as u8, how, why]
+            [27, button as u8, how, why]
         }
     }
 }
@@ -157,5 +157,21 @@ fn http_code(fault: HttpFault) -> [u8; 3] {
         HttpFault::TimedOut => [4, 0, 0],
         HttpFault::TooLarge => [5, 0, 0],
         HttpFault::CertificateRefused => [6, 0, 0],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::phone::{Button, CertificatePath};
+    use crate::wire::AuthMode;
+
+    #[test]
+    fn a_press_is_not_taken_for_the_begin_of_an_enrolment() {
+        let end = PressEnd::Shown(CertificatePath::Ctl);
+        let press = Fact::Pressed { button: Button::Directory, end, server: None };
+        let begin = Fact::Lsc(LscFact::Began { mode: AuthMode::String });
+        assert_ne!(code(press), code(begin));
+        assert_eq!(code(press)[1..], code(begin)[1..], "but for the first byte they are alike");
     }
 }

@@ -103,9 +103,10 @@ impl Kept {
 pub type DialogueResult = (Dialogue, Carried<(Vec<u8>, Option<Box<Kept>>), TvsFault>);
 
 impl DialogueClient {
-    /// A client with at most so many connections `in_flight` that finds names in `hosts`. Each of `targets`
-    /// stands for every member of every group in its dialogue; apart from them only loopback and
-    /// `allowed` hosts are ever connected to, whatever a configuration from a server says.
+    /// A client with at most so many connections `in_flight` that finds names in `hosts`. Each of
+    /// `targets` stands for every member of every group in its dialogue; apart from them only
+    /// loopback and `allowed` hosts are ever connected to, whatever a configuration from a server
+    /// says.
     pub fn new(
         clock: Clock,
         in_flight: DialogueLimits,

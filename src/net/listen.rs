@@ -2,10 +2,12 @@
 
 use std::io::{self, IoSlice};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 
-use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrStorage, recvfrom, sendmsg, setsockopt};
-use nix::{libc, setsockopt_impl, sockopt_impl};
+use nix::sys::socket::{
+    ControlMessage, MsgFlags, SockaddrStorage, getsockopt, recvfrom, sendmsg, setsockopt,
+};
+use nix::{getsockopt_impl, libc, setsockopt_impl, sockopt_impl};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::Interest;
 
@@ -30,10 +32,14 @@ pub fn udp(address: SocketAddr) -> io::Result<UdpSocket> {
 /// `WouldBlock` if none is there.
 pub fn receive_now(socket: &impl AsRawFd, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
     let (length, from) = recvfrom::<SockaddrStorage>(socket.as_raw_fd(), buffer)?;
-    let v4 = |from: &SockaddrStorage| from.as_sockaddr_in().map(|at| SocketAddr::V4((*at).into()));
-    let v6 = |from: &SockaddrStorage| from.as_sockaddr_in6().map(|at| SocketAddr::V6((*at).into()));
-    let from = from.as_ref().and_then(|from| v4(from).or_else(|| v6(from)));
+    let from = from.as_ref().and_then(address_of);
     Ok((length, from.ok_or(io::ErrorKind::AddrNotAvailable)?))
+}
+
+/// The address of IP that the host has told.
+pub(super) fn address_of(told: &SockaddrStorage) -> Option<SocketAddr> {
+    let v4 = told.as_sockaddr_in().map(|at| SocketAddr::V4((*at).into()));
+    v4.or_else(|| told.as_sockaddr_in6().map(|at| SocketAddr::V6((*at).into())))
 }
 
 /// Sends datagrams of `length` bytes each, the last of which may be shorter, in one go: the host cuts
@@ -56,6 +62,15 @@ pub fn send_together(
             .map_err(io::Error::from)
     })
 }
+
+/// The most datagrams that may wait in a UDP socket at this moment; `None` if the host does not tell.
+pub fn waiting_most(socket: &impl AsFd) -> Option<usize> {
+    let bytes = getsockopt(socket, MemoryOfReceived).ok()?;
+    Some((bytes / DATAGRAM_MEMORY_LEAST) as usize)
+}
+
+/// Bytes that Linux counts at least for a datagram that waits: its buffer and the two records of it.
+const DATAGRAM_MEMORY_LEAST: u32 = 512;
 
 /// The bytes of receive buffer that the host granted to a socket.
 pub fn receive_buffer(socket: &UdpSocket) -> io::Result<usize> {
@@ -97,6 +112,15 @@ sockopt_impl!(
     u32
 );
 
+sockopt_impl!(
+    /// The first number of Linux' `SO_MEMINFO`: bytes of what has been received and not read.
+    MemoryOfReceived,
+    GetOnly,
+    libc::SOL_SOCKET,
+    libc::SO_MEMINFO,
+    u32
+);
+
 fn open(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
     if address.is_ipv6() {
@@ -131,6 +155,21 @@ mod tests {
             socket.send_to(b"now", here).unwrap();
             assert_eq!(receive_now(&socket, &mut buffer).unwrap(), (3, here));
         }
+    }
+
+    #[test]
+    fn a_socket_tells_how_many_datagrams_may_wait_in_it() {
+        let socket = udp("127.0.0.1:0".parse().unwrap()).unwrap();
+        let here = socket.local_addr().unwrap();
+        let Some(none) = waiting_most(&socket) else { return };
+        assert_eq!(none, 0);
+        for sent in 1..=100 {
+            socket.send_to(&[0; 4], here).unwrap();
+            let most = waiting_most(&socket).unwrap();
+            assert!((sent..=sent * 4).contains(&most), "{most} for {sent}");
+        }
+        while receive_now(&socket, &mut [0; 8]).is_ok() {}
+        assert_eq!(waiting_most(&socket), Some(0));
     }
 
     #[tokio::test]

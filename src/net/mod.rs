@@ -4,6 +4,7 @@
 //! Only `serve`, `swarm`, `live`, `capacity` and `cli` import this floor.
 
 mod clock;
+mod datagrams;
 pub mod fleet;
 pub mod host;
 pub mod http;
@@ -21,6 +22,7 @@ pub mod tls_server;
 mod watch;
 
 pub use clock::Clock;
+pub use datagrams::{Incoming, Outgoing, Sent};
 pub use lack::{lack_of, remedy};
 pub use messages::{ReadFault, read_message};
 pub use pktinfo::{Arrival, FleetSocket};

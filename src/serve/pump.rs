@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
 use tokio::sync::oneshot;
@@ -12,7 +13,7 @@ use tokio::time::Sleep;
 
 use crate::base::Time;
 use crate::cluster::{FileReply, PendingFile, ServedFile, Signed, TftpService};
-use crate::net::{Clock, listen};
+use crate::net::{Clock, Incoming, Outgoing, listen};
 use crate::transfer::{
     Found, Line, Offer, Step, TRANSFER_SOCKETS, Transmit, UploadLimits, Uploads,
 };
@@ -21,17 +22,16 @@ use super::bound::{BindError, Place};
 use super::counts::{TftpCounters, add, bump};
 use super::signing::{Signing, count_of, waiter};
 
-/// Datagrams that one socket may bring per turn, and signatures and timers that are taken up per
-/// turn.
+/// Datagrams that one socket may bring per turn, and signatures that are taken up per turn.
 const TURN_MAX: usize = 256;
 /// Requests that are read from the listening socket per turn: reading is cheap, and what stays in
 /// the socket may be lost.
 const READ_AHEAD: usize = 4_096;
 /// Requests that are answered per turn, as many as all transfer sockets may bring datagrams: who
-/// waits for a first answer asks again as soon as who waits for a block.
-const ANSWERS_MAX: usize = TURN_MAX * TRANSFER_SOCKETS;
+/// waits for a first answer asks again as soon as who waits for a block. And timers.
+const STEPS_MAX: usize = TURN_MAX * TRANSFER_SOCKETS;
 /// Datagrams that are read from a transfer socket in one go before something is decided that its
-/// clients may have said: more than its receive buffer holds.
+/// clients may have said, if the host does not tell how many wait: more than its receive buffer holds.
 const READ_OUT_MAX: usize = 16_384;
 /// Longest datagram that is read: requests end at 512 bytes, acknowledgements at 4.
 const DATAGRAM_MAX: usize = 1_024;
@@ -64,13 +64,22 @@ pub(super) struct Pump {
     sockets: Option<Sockets>,
     service: Option<Arc<TftpService>>,
     uploads: Transfers,
+    /// Whether the last turn has left something in a socket.
+    more: bool,
     /// Signatures that have come and are not taken up yet, by the numbers of their transfers.
     ready: VecDeque<(u64, Arc<[u8]>)>,
     sleep: Pin<Box<Sleep>>,
     /// When `sleep` ends.
     sleep_until: Time,
-    buffer: [u8; DATAGRAM_MAX],
-    out: Vec<u8>,
+}
+
+/// Datagrams on their way; they stay in the thread that pumps.
+struct Batches {
+    incoming: Incoming<DATAGRAM_MAX>,
+    /// What is to be sent, by the transfer socket.
+    outgoing: [Outgoing; TRANSFER_SOCKETS],
+    /// Where one is put together.
+    scratch: Vec<u8>,
 }
 
 type Transfers = Uploads<ServedFile, PendingFile>;
@@ -81,17 +90,13 @@ struct Sockets {
     transfer: Vec<UdpSocket>,
 }
 
-/// How a datagram is taken from a socket.
-type Receive = fn(&UdpSocket, &mut [u8]) -> io::Result<(usize, SocketAddr)>;
-
 /// One bounded turn of work.
 struct Pass<'a> {
     parts: &'a PumpParts,
     sockets: &'a Sockets,
     service: &'a TftpService,
     uploads: &'a mut Transfers,
-    buffer: &'a mut [u8],
-    out: &'a mut Vec<u8>,
+    batches: &'a mut Batches,
 }
 
 enum Wake {
@@ -108,6 +113,15 @@ impl Sockets {
         let open = |_| UdpSocket::from_std(listen::udp(address)?);
         let transfer = (0..TRANSFER_SOCKETS).map(open).collect::<io::Result<_>>()?;
         Ok(Sockets { listener: UdpSocket::from_std(listener)?, transfer })
+    }
+
+    /// Makes the runtime wait for the next datagram of each socket: what is there is read now.
+    fn forget_what_is_ready(&self) {
+        for socket in [&self.listener].into_iter().chain(&self.transfer) {
+            // This is how a runtime is told.
+            let nothing = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+            let _ = socket.try_io(Interest::READABLE, nothing);
+        }
     }
 
     fn is_readable(&self, context: &mut Context<'_>) -> bool {
@@ -128,23 +142,27 @@ impl Pump {
             sockets: Some(sockets),
             service: None,
             uploads: Uploads::new(parts.limits, parts.transfers_max),
+            more: false,
             ready: VecDeque::new(),
             sleep: Box::pin(tokio::time::sleep_until(parts.clock.instant_at(Time::NEVER))),
             sleep_until: Time::NEVER,
-            buffer: [0; DATAGRAM_MAX],
-            out: Vec::with_capacity(64 * 1_024),
             parts,
         })
     }
 
     /// Pumps until the commands end.
     pub(super) async fn run(mut self) {
+        let mut batches = Batches {
+            incoming: Incoming::new(),
+            outgoing: std::array::from_fn(|_| Outgoing::new()),
+            scratch: Vec::with_capacity(64 * 1_024),
+        };
         loop {
             match self.wait().await {
                 Wake::Work => {
-                    if self.turn() {
-                        // More waits at sockets that are known to be ready; let the runtime look
-                        // at the others as well.
+                    self.more = self.turn(&mut batches);
+                    if self.more {
+                        // Let the runtime look at sockets and commands as well.
                         tokio::task::yield_now().await;
                     }
                 }
@@ -175,7 +193,7 @@ impl Pump {
         let readable = self.service.is_some()
             && self.sockets.as_ref().is_some_and(|sockets| sockets.is_readable(context));
         let due = std::future::Future::poll(self.sleep.as_mut(), context).is_ready();
-        if readable || due || !self.ready.is_empty() || self.uploads.has_requests() {
+        if self.more || readable || due || !self.ready.is_empty() || self.uploads.has_requests() {
             return Poll::Ready(Wake::Work);
         }
         Poll::Pending
@@ -217,14 +235,13 @@ impl Pump {
     }
 
     /// One bounded turn of work; tells whether more may wait.
-    fn turn(&mut self) -> bool {
+    fn turn(&mut self, batches: &mut Batches) -> bool {
         let (Some(sockets), Some(service)) = (&self.sockets, &self.service) else {
             self.ready.clear();
             return false;
         };
         let (parts, uploads) = (&self.parts, &mut self.uploads);
-        let (buffer, out) = (&mut self.buffer, &mut self.out);
-        Pass { parts, sockets, service, uploads, buffer, out }.run(&mut self.ready)
+        Pass { parts, sockets, service, uploads, batches }.run(&mut self.ready)
     }
 }
 
@@ -233,14 +250,16 @@ impl Pass<'_> {
     /// before they asked is read in between.
     fn run(mut self, ready: &mut VecDeque<(u64, Arc<[u8]>)>) -> bool {
         self.take_signed(ready);
-        let mut more = self.read_by(UdpSocket::try_recv_from) || !ready.is_empty();
+        let mut more = !ready.is_empty();
+        self.sockets.forget_what_is_ready();
+        more |= self.read_ahead();
         for socket in 0..TRANSFER_SOCKETS as u8 {
             more |= self.drain(socket);
             self.read_ahead();
         }
-        more |= self.steps(Transfers::on_timeout, TURN_MAX);
-        more |= self.steps(Transfers::next_answer, ANSWERS_MAX);
-        self.show_counts();
+        more |= self.steps(Transfers::on_timeout, STEPS_MAX);
+        more |= self.steps(Transfers::next_answer, STEPS_MAX);
+        self.flush();
         more
     }
 
@@ -257,58 +276,72 @@ impl Pass<'_> {
         }
     }
 
-    /// Reads requests ahead, whatever the runtime knows of them, between two pieces of other work:
-    /// what stays in the socket meanwhile may be lost.
-    fn read_ahead(&mut self) {
-        self.read_by(listen::receive_now);
-    }
-
-    /// Reads as many requests as there is room for; tells whether more may wait.
-    fn read_by(&mut self, receive: Receive) -> bool {
-        for _ in 0..READ_AHEAD.min(self.uploads.inbox_room()) {
-            let Ok((length, peer)) = receive(&self.sockets.listener, self.buffer) else {
-                return false;
-            };
-            bump(&self.parts.counters.datagrams_in);
+    /// Reads as many requests as there is room for, also between two pieces of other work: what
+    /// stays in the socket may be lost. Tells whether more may wait.
+    fn read_ahead(&mut self) -> bool {
+        let mut left = READ_AHEAD.min(self.uploads.inbox_room());
+        while left > 0 {
+            let more = self.batches.incoming.read(&self.sockets.listener).unwrap_or(false);
             let now = self.now();
-            let answer = self.uploads.on_request(peer, &self.buffer[..length], now);
-            self.send(answer);
+            for number in 0..self.batches.incoming.len() {
+                let Some((bytes, peer)) = self.batches.incoming.get(number) else { continue };
+                bump(&self.parts.counters.datagrams_in);
+                let answer = self.uploads.on_request(peer, bytes, now);
+                self.send(answer);
+            }
+            if !more {
+                return false;
+            }
+            left = left.saturating_sub(self.batches.incoming.len());
         }
         true
     }
 
     /// Takes a bounded number of datagrams from a transfer socket; tells whether more may wait.
     fn drain(&mut self, socket: u8) -> bool {
-        (0..TURN_MAX).all(|_| self.receive(UdpSocket::try_recv_from, socket))
+        let more = self.read_most(socket, TURN_MAX);
+        self.flush();
+        more
     }
 
-    /// Reads a transfer socket until nothing is left that had come by `since`, whatever the
-    /// runtime knows of it.
-    fn read_out(&mut self, socket: u8, since: Time) {
-        for count in 1..=READ_OUT_MAX {
-            if count % TURN_MAX == 0 {
-                self.read_ahead();
-            }
-            if !self.receive(listen::receive_now, socket) {
+    /// Reads a transfer socket until nothing is left that has come by now.
+    fn read_out(&mut self, socket: u8) {
+        let now = self.now();
+        let waiting = listen::waiting_most(&self.sockets.transfer[usize::from(socket)]);
+        let mut left = waiting.unwrap_or(READ_OUT_MAX);
+        while left > 0 {
+            let most = left.min(TURN_MAX);
+            if !self.read_most(socket, most) {
                 return;
             }
+            self.flush();
+            self.read_ahead();
+            left -= most;
         }
-        // What it held then was less.
-        self.uploads.on_emptied(socket, since);
+        // What it held then was no more.
+        self.uploads.on_emptied(socket, now);
     }
 
-    /// Takes a datagram from a transfer socket; tells whether there was one.
-    fn receive(&mut self, receive: Receive, socket: u8) -> bool {
-        let now = self.now();
-        let from = &self.sockets.transfer[usize::from(socket)];
-        let Ok((length, peer)) = receive(from, self.buffer) else {
-            self.uploads.on_emptied(socket, now);
-            return false;
-        };
-        bump(&self.parts.counters.datagrams_in);
-        let line = Line { peer, socket };
-        let answer = self.uploads.on_datagram(line, &self.buffer[..length], now);
-        self.send(answer);
+    /// Takes datagrams from a transfer socket until there are so many or, by a few, more; tells
+    /// whether more may wait.
+    fn read_most(&mut self, socket: u8, most: usize) -> bool {
+        let mut left = most;
+        while left > 0 {
+            let now = self.now();
+            let from = &self.sockets.transfer[usize::from(socket)];
+            let more = self.batches.incoming.read(from).unwrap_or(false);
+            for number in 0..self.batches.incoming.len() {
+                let Some((bytes, peer)) = self.batches.incoming.get(number) else { continue };
+                bump(&self.parts.counters.datagrams_in);
+                let answer = self.uploads.on_datagram(Line { peer, socket }, bytes, now);
+                self.send(answer);
+            }
+            if !more {
+                self.uploads.on_emptied(socket, now);
+                return false;
+            }
+            left = left.saturating_sub(self.batches.incoming.len());
+        }
         true
     }
 
@@ -316,6 +349,7 @@ impl Pass<'_> {
     fn steps(&mut self, next: fn(&mut Transfers, Time) -> Step, most: usize) -> bool {
         for count in 1..=most {
             if count % TURN_MAX == 0 {
+                self.flush();
                 self.read_ahead();
             }
             let now = self.now();
@@ -323,7 +357,7 @@ impl Pass<'_> {
                 Step::Idle => return false,
                 Step::Done => {}
                 Step::Send(transmit) => self.send(Some(transmit)),
-                Step::ReadOut { socket, since } => self.read_out(socket, since),
+                Step::ReadOut { socket } => self.read_out(socket),
                 Step::Begin(offer) => self.begin(offer),
             }
         }
@@ -348,42 +382,65 @@ impl Pass<'_> {
         }
     }
 
+    /// Puts down what is to be sent, and sends what has come together for a socket.
     fn send(&mut self, transmit: Option<Transmit>) {
         let Some(transmit) = transmit else { return };
-        // Who reads the answer finds it counted.
-        self.show_counts();
         let Line { peer, socket } = transmit.line;
-        let socket = &self.sockets.transfer[usize::from(socket)];
-        let counters = &self.parts.counters;
-        self.uploads.write(transmit, self.out, |bytes, length| {
-            if bytes.len() <= length {
-                return send_to(socket, bytes, peer, counters);
-            }
-            match listen::send_together(socket, bytes, length, peer) {
-                Ok(()) => {
-                    add(&counters.datagrams_out, bytes.len().div_ceil(length) as u64);
-                    add(&counters.bytes_out, bytes.len() as u64);
-                }
-                // The way to the client is too narrow for one, or the host does not cut.
-                Err(_) => {
-                    bytes.chunks(length).for_each(|bytes| send_to(socket, bytes, peer, counters));
-                }
+        let (parts, socket) = (self.parts, usize::from(socket));
+        let (from, Batches { outgoing, scratch, .. }) =
+            (&self.sockets.transfer[socket], &mut *self.batches);
+        let datagrams = &mut outgoing[socket];
+        let (uploads, mut is_full) = (&*self.uploads, false);
+        uploads.write(transmit, scratch, |bytes, length| {
+            let together = bytes.len() > length && {
+                parts.send(datagrams, from, uploads);
+                parts.send_together(from, bytes, length, peer)
+            };
+            if !together {
+                bytes.chunks(length).for_each(|bytes| is_full |= datagrams.push(bytes, peer));
             }
         });
+        if is_full {
+            parts.send(datagrams, from, uploads);
+        }
     }
 
-    fn show_counts(&self) {
-        self.parts.counters.show(self.uploads.counts(), self.uploads.in_flight());
+    /// Sends what was put down.
+    fn flush(&mut self) {
+        for (datagrams, from) in self.batches.outgoing.iter_mut().zip(&self.sockets.transfer) {
+            self.parts.send(datagrams, from, self.uploads);
+        }
+        self.parts.show_counts(self.uploads);
     }
 }
 
-/// Datagrams that the host does not take are lost like any other: who misses one asks again.
-fn send_to(socket: &UdpSocket, bytes: &[u8], peer: SocketAddr, counters: &TftpCounters) {
-    match socket.try_send_to(bytes, peer) {
-        Ok(length) => {
-            bump(&counters.datagrams_out);
-            add(&counters.bytes_out, length as u64);
+impl PumpParts {
+    /// Sends datagrams of a socket. Those that the host does not take are lost like any other: who
+    /// misses one asks again.
+    fn send(&self, datagrams: &mut Outgoing, from: &UdpSocket, uploads: &Transfers) {
+        if datagrams.is_empty() {
+            return;
         }
-        Err(_) => bump(&counters.send_failed),
+        // Who reads the answer finds it counted.
+        self.show_counts(uploads);
+        let sent = datagrams.send(from);
+        add(&self.counters.datagrams_out, sent.datagrams);
+        add(&self.counters.bytes_out, sent.bytes);
+        add(&self.counters.send_failed, sent.failed);
+    }
+
+    /// Sends a window in one piece, if the way to the client is wide enough for one and the host
+    /// cuts it.
+    fn send_together(&self, from: &UdpSocket, bytes: &[u8], length: usize, to: SocketAddr) -> bool {
+        let done = listen::send_together(from, bytes, length, to).is_ok();
+        if done {
+            add(&self.counters.datagrams_out, bytes.len().div_ceil(length) as u64);
+            add(&self.counters.bytes_out, bytes.len() as u64);
+        }
+        done
+    }
+
+    fn show_counts(&self, uploads: &Transfers) {
+        self.counters.show(uploads.counts(), uploads.in_flight());
     }
 }

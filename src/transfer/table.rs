@@ -2,6 +2,8 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::net::SocketAddr;
 
+use foldhash::fast::RandomState;
+
 use crate::base::{Span, Time};
 use crate::wire::tftp::Options;
 
@@ -106,7 +108,7 @@ type Timer = Reverse<(Time, Line, u64)>;
 /// The transfers of a server, their timers, and who has not spoken yet.
 #[derive(Debug)]
 pub(super) struct Table<F, P> {
-    transfers: HashMap<Line, Transfer<F, P>>,
+    transfers: HashMap<Line, Transfer<F, P>, RandomState>,
     /// One valid entry per transfer, and some that are stale.
     timers: BinaryHeap<Timer>,
     /// Transfers whose client has not spoken yet, oldest first, and some that are stale.
@@ -122,7 +124,7 @@ impl<F: Content, P> Table<F, P> {
     /// An empty table for at most so many transfers; a first timer comes after `first`.
     pub(super) fn new(most: usize, first: Span) -> Self {
         Table {
-            transfers: HashMap::new(),
+            transfers: HashMap::default(),
             timers: BinaryHeap::new(),
             unproven: VecDeque::new(),
             in_flight: 0,

@@ -92,18 +92,26 @@ impl Reply {
 pub struct Upload<C> {
     content: C,
     length: usize,
-    block_size: u16,
-    window_size: u16,
-    options: Options,
+    granted: Granted,
     /// Blocks that the client has acknowledged.
     acknowledged: u64,
     /// Whether the client has answered anything: before that nothing is sent twice unasked, so
     /// that nobody can aim us at a silent address.
     proven: bool,
     timeout: Span,
-    limits: UploadLimits,
+    tries: u8,
     tries_left: u8,
     deadline: Time,
+}
+
+/// The options that are granted, those out of range left out (RFC 2347 section "Negotiation").
+#[derive(Clone, Copy, Debug)]
+struct Granted {
+    block_size: Option<u16>,
+    /// Whether the length of the file is told.
+    transfer_size: bool,
+    timeout_s: Option<u8>,
+    window_size: Option<u16>,
 }
 
 impl<C: Content> Upload<C> {
@@ -115,21 +123,16 @@ impl<C: Content> Upload<C> {
         now: Time,
     ) -> (Upload<C>, Reply) {
         let length = content.length();
-        let granted = grant(asked, length, &limits);
-        let timeout = granted.timeout_s.map_or(limits.timeout, Span::from_secs);
-        let narrow = |value: Option<u64>, default| {
-            value.and_then(|value| u16::try_from(value).ok()).unwrap_or(default)
-        };
+        let granted = Granted::new(asked, &limits);
+        let timeout = granted.timeout_s.map_or(limits.timeout, |s| Span::from_secs(s.into()));
         let upload = Upload {
             content,
             length,
-            block_size: narrow(granted.block_size, BLOCK_SIZE_DEFAULT),
-            window_size: narrow(granted.window_size, 1),
-            options: granted,
+            granted,
             acknowledged: 0,
             proven: false,
             timeout,
-            limits,
+            tries: limits.tries,
             tries_left: limits.tries,
             deadline: now + timeout.times(u64::from(limits.tries)),
         };
@@ -150,7 +153,7 @@ impl<C: Content> Upload<C> {
     /// Whether nothing is left to send that was not sent: the last window awaits its
     /// acknowledgement.
     pub fn is_at_end(&self) -> bool {
-        self.proven && self.blocks_left() <= u64::from(self.window_size)
+        self.proven && self.blocks_left() <= u64::from(self.window_size())
     }
 
     /// The same request came again: the client did not hear us. Says again what was said, if the
@@ -160,13 +163,13 @@ impl<C: Content> Upload<C> {
         if self.proven {
             return Reply::Nothing;
         }
-        self.deadline = now + self.timeout.times(u64::from(self.limits.tries));
+        self.deadline = now + self.timeout.times(u64::from(self.tries));
         self.current()
     }
 
     /// The client acknowledges `block`.
     pub fn on_ack(&mut self, block: u16, now: Time) -> Reply {
-        let awaits_oack = !self.proven && !self.options.is_empty();
+        let awaits_oack = !self.proven && !self.granted.is_empty();
         if awaits_oack {
             if block != 0 {
                 return Reply::Nothing;
@@ -175,13 +178,13 @@ impl<C: Content> Upload<C> {
             // A repeated acknowledgement is no request for the block: answering it would double
             // every datagram from there on (RFC 1123 section 4.2.3.1).
             let step = block.wrapping_sub(self.acknowledged as u16);
-            if step == 0 || step > self.window_size || u64::from(step) > self.blocks_left() {
+            if step == 0 || step > self.window_size() || u64::from(step) > self.blocks_left() {
                 return Reply::Nothing;
             }
             self.acknowledged += u64::from(step);
         }
         self.proven = true;
-        self.tries_left = self.limits.tries;
+        self.tries_left = self.tries;
         if self.blocks_left() == 0 {
             return Reply::Done;
         }
@@ -201,7 +204,7 @@ impl<C: Content> Upload<C> {
 
     /// Writes the option acknowledgement into `out`.
     pub fn write_oack(&self, out: &mut Vec<u8>) {
-        Packet::Oack { options: self.options }.encode(out);
+        Packet::Oack { options: self.granted.options(self.length) }.encode(out);
     }
 
     /// Writes block `number` (from 1) into `out`.
@@ -210,14 +213,22 @@ impl<C: Content> Upload<C> {
         self.append_block(number, out);
     }
 
+    fn block_size(&self) -> u16 {
+        self.granted.block_size.unwrap_or(BLOCK_SIZE_DEFAULT)
+    }
+
+    fn window_size(&self) -> u16 {
+        self.granted.window_size.unwrap_or(1)
+    }
+
     /// Bytes of a datagram with a whole block.
     pub(super) fn datagram_length(&self) -> usize {
-        BLOCK_HEADER + usize::from(self.block_size)
+        BLOCK_HEADER + usize::from(self.block_size())
     }
 
     /// Appends block `number` (from 1) to `out`.
     pub(super) fn append_block(&self, number: u64, out: &mut Vec<u8>) {
-        let size = usize::from(self.block_size);
+        let size = usize::from(self.block_size());
         let start = ((number - 1) as usize * size).min(self.length);
         let end = (start + size).min(self.length);
         let [high, low] = (number as u16).to_be_bytes();
@@ -227,34 +238,49 @@ impl<C: Content> Upload<C> {
 
     /// What is said before the client has answered.
     fn current(&self) -> Reply {
-        if self.options.is_empty() { self.window() } else { Reply::Oack }
+        if self.granted.is_empty() { self.window() } else { Reply::Oack }
     }
 
     fn window(&self) -> Reply {
-        let count = self.blocks_left().min(u64::from(self.window_size)) as u16;
+        let count = self.blocks_left().min(u64::from(self.window_size())) as u16;
         Reply::Blocks { first: self.acknowledged + 1, count }
     }
 
     /// Blocks that the client has not acknowledged; a file ends with a short block.
     fn blocks_left(&self) -> u64 {
-        (self.length / usize::from(self.block_size)) as u64 + 1 - self.acknowledged
+        (self.length / usize::from(self.block_size())) as u64 + 1 - self.acknowledged
     }
 }
 
-/// The options that are granted; those out of range are left out (RFC 2347 section "Negotiation").
-fn grant(asked: Options, length: usize, limits: &UploadLimits) -> Options {
-    let block_size = asked
-        .block_size
-        .filter(|&size| size >= u64::from(BLOCK_SIZE_MIN))
-        .map(|size| size.min(u64::from(limits.block_size_max)));
-    Options {
-        block_size,
-        transfer_size: asked.transfer_size.map(|_| length as u64),
-        timeout_s: asked.timeout_s.filter(|seconds| (1..=255).contains(seconds)),
-        window_size: asked
-            .window_size
-            .filter(|size| (1..=65_535).contains(size))
-            .map(|size| size.min(u64::from(limits.window_size_max))),
+impl Granted {
+    fn new(asked: Options, limits: &UploadLimits) -> Granted {
+        let at_most =
+            |asked: u64, most: u16| u16::try_from(asked).map_or(most, |one| one.min(most));
+        let block_size = asked.block_size.filter(|&size| size >= u64::from(BLOCK_SIZE_MIN));
+        let window_size = asked.window_size.filter(|size| (1..=65_535).contains(size));
+        let timeout_s = asked.timeout_s.and_then(|seconds| u8::try_from(seconds).ok());
+        Granted {
+            block_size: block_size.map(|size| at_most(size, limits.block_size_max)),
+            transfer_size: asked.transfer_size.is_some(),
+            timeout_s: timeout_s.filter(|&seconds| seconds > 0),
+            window_size: window_size.map(|size| at_most(size, limits.window_size_max)),
+        }
+    }
+
+    /// As they are told to the client of a file.
+    fn options(&self, length: usize) -> Options {
+        Options {
+            block_size: self.block_size.map(u64::from),
+            transfer_size: self.transfer_size.then_some(length as u64),
+            timeout_s: self.timeout_s.map(u64::from),
+            window_size: self.window_size.map(u64::from),
+        }
+    }
+
+    const fn is_empty(&self) -> bool {
+        let Granted { block_size, transfer_size, timeout_s, window_size } = self;
+        let none = block_size.is_none() && timeout_s.is_none() && window_size.is_none();
+        none && !*transfer_size
     }
 }
 
@@ -328,7 +354,7 @@ mod tests {
             timeout_s: Some(timeout_s),
             transfer_size: Some(0),
         };
-        let granted = |options| upload(700, options).0.options;
+        let granted = |options| upload(700, options).0.granted.options(700);
         assert_eq!(
             granted(asked(1_428, 4, 3)),
             Options { transfer_size: Some(700), ..asked(1_428, 4, 3) }

@@ -89,13 +89,11 @@ pub enum Step {
     Done,
     /// Send this.
     Send(Transmit),
-    /// Hand in whatever a transfer socket had received by a time, then say that it was empty
+    /// Hand in whatever a transfer socket has received by now, then say that it was empty
     /// ([`Uploads::on_emptied`]) and ask again: being late to read is not the client's silence.
     ReadOut {
         /// Its number.
         socket: u8,
-        /// The time; it has come.
-        since: Time,
     },
     /// Look for the file and say what was found ([`Uploads::begin`]) before anything else.
     Begin(Offer),
@@ -196,7 +194,6 @@ enum Room {
     /// It cannot be said before the socket is read out.
     Unread {
         socket: u8,
-        since: Time,
     },
 }
 
@@ -337,16 +334,22 @@ impl<F: Content, P> Uploads<F, P> {
     pub fn on_timeout(&mut self, now: Time) -> Step {
         let Some((time, line, id)) = self.table.due(now) else { return Step::Idle };
         let own = self.table.get(line).filter(|one| one.id == id && one.armed == time);
-        let own = own.map(|one| (one.is_over(), one.moved));
-        if let Some((false, _)) = own
-            && self.emptied[usize::from(line.socket)] < time
-        {
-            return Step::ReadOut { socket: line.socket, since: time };
+        let own = own.map(|one| (one.is_over(), one.moved, one.deadline()));
+        if let Some((false, _, deadline)) = own {
+            if deadline > now {
+                // It has moved on: nothing more need be known of it.
+                self.table.take_timer();
+                self.table.rearm(line, deadline);
+                return Step::Done;
+            }
+            if self.emptied[usize::from(line.socket)] < deadline {
+                return Step::ReadOut { socket: line.socket };
+            }
         }
         self.table.take_timer();
         match own {
-            Some((false, _)) => return self.on_timer(line, now),
-            Some((true, moved)) => self.forget(line, moved, now),
+            Some((false, ..)) => return self.on_deadline(line, now),
+            Some((true, moved, _)) => self.forget(line, moved, now),
             None => {}
         }
         Step::Done
@@ -434,11 +437,11 @@ impl<F: Content, P> Uploads<F, P> {
     /// Looks at the transfers of the request's client, one after the other, whether it repeats one.
     fn consider(&mut self, mut considered: Considered) -> Step {
         while usize::from(considered.socket) < TRANSFER_SOCKETS {
-            let (socket, at) = (considered.socket, considered.at);
+            let Considered { socket, at, .. } = considered;
             let line = Line { peer: considered.request.peer, socket };
             match self.standing(line, &considered) {
                 Standing::Apart => considered.socket += 1,
-                Standing::Unread => return self.put_off(considered, socket, at),
+                Standing::Unread => return self.put_off(considered, socket),
                 Standing::Known => return Step::Done,
                 Standing::Doubtful(id) => {
                     self.doubts.push_back(Doubt { due: at + BEGUN_AGAIN, line, id, considered });
@@ -456,7 +459,9 @@ impl<F: Content, P> Uploads<F, P> {
         let Some(transfer) = self.table.get_mut(line).filter(same) else {
             return Standing::Apart;
         };
-        if !transfer.is_over() && self.emptied[usize::from(line.socket)] < *at {
+        // What its client has said before it asked had come before the request was read. What came
+        // later may wait: reading it out as well for each request would never end on a busy socket.
+        if !transfer.is_over() && self.emptied[usize::from(line.socket)] < request.read_at {
             return Standing::Unread;
         }
         if request.read_at < transfer.moved {
@@ -487,7 +492,7 @@ impl<F: Content, P> Uploads<F, P> {
     fn settle_doubt(&mut self, now: Time) -> Step {
         let Some(Doubt { due, line, .. }) = self.doubts.front() else { return Step::Idle };
         if self.emptied[usize::from(line.socket)] < *due {
-            return Step::ReadOut { socket: line.socket, since: *due };
+            return Step::ReadOut { socket: line.socket };
         }
         let Some(Doubt { line, id, considered, .. }) = self.doubts.pop_front() else {
             return Step::Idle;
@@ -514,13 +519,13 @@ impl<F: Content, P> Uploads<F, P> {
                 self.counts.refused_full += 1;
                 Step::Done
             }
-            Room::Unread { socket, since } => self.put_off(considered, socket, since),
+            Room::Unread { socket } => self.put_off(considered, socket),
         }
     }
 
-    fn put_off(&mut self, considered: Considered, socket: u8, since: Time) -> Step {
+    fn put_off(&mut self, considered: Considered, socket: u8) -> Step {
         self.considered = Some(considered);
-        Step::ReadOut { socket, since }
+        Step::ReadOut { socket }
     }
 
     /// Whether one more transfer may run. If need be the oldest of those gives way whose client
@@ -536,7 +541,7 @@ impl<F: Content, P> Uploads<F, P> {
         }
         if self.emptied[usize::from(line.socket)] < until {
             // It may have spoken, and we have not listened.
-            return Room::Unread { socket: line.socket, since: until };
+            return Room::Unread { socket: line.socket };
         }
         self.finish(line, false);
         self.counts.crowded_out += 1;
@@ -573,14 +578,10 @@ impl<F: Content, P> Uploads<F, P> {
         acknowledges.then_some(Transmit { line, words })
     }
 
-    fn on_timer(&mut self, line: Line, now: Time) -> Step {
+    /// The client has let its time pass, whatever it has said.
+    fn on_deadline(&mut self, line: Line, now: Time) -> Step {
         let Some(transfer) = self.table.get_mut(line) else { return Step::Done };
         transfer.armed = Time::NEVER;
-        if transfer.deadline() > now {
-            let deadline = transfer.deadline();
-            self.table.rearm(line, deadline);
-            return Step::Done;
-        }
         let reply = match &mut transfer.state {
             State::Sending(upload) if !transfer.superseded => upload.on_timeout(now),
             State::Sending(_) | State::Parked { .. } | State::Over => Reply::Dropped,
@@ -777,6 +778,37 @@ mod tests {
         assert_eq!(server.turn(at(600)), []);
         assert_eq!((server.uploads.in_flight(), server.uploads.counts.crowded_out), (2, 1));
         assert_eq!(server.uploads.counts.in_flight_max, 2);
+    }
+
+    #[test]
+    fn a_timer_of_a_client_that_has_moved_on_reads_nothing_out() {
+        let mut server = server(10);
+        let line = server.ask(peer(0), "a/2000", at(0));
+        server.acknowledge(line, 1);
+        assert_eq!(server.turn(at(900)).len(), 1);
+        server.steps(at(1_000));
+        assert!(server.read_out.is_empty());
+        assert_eq!(server.uploads.next_timeout(), at(1_900));
+        server.steps(at(1_900));
+        assert_eq!(server.read_out, [line.socket]);
+        assert_eq!(server.sent.len(), 1, "the block goes out again");
+    }
+
+    #[test]
+    fn for_a_request_nothing_is_read_out_that_came_after_it() {
+        let mut server = server(10);
+        let line = server.ask(peer(0), "a/2000", at(0));
+        server.request(peer(0), "a/2000", Options::default());
+        server.read_requests(at(10));
+        (0..TRANSFER_SOCKETS as u8).for_each(|socket| server.drain(socket, at(10)));
+        server.acknowledge(line, 1);
+        server.steps(at(20));
+        assert_eq!((&server.read_out, server.sent.len()), (&vec![], 1), "the first block again");
+        // What came before it is.
+        server.request(peer(0), "a/2000", Options::default());
+        server.read_requests(at(30));
+        server.steps(at(40));
+        assert_eq!((server.read_out, server.sent.len()), (vec![line.socket], 2));
     }
 
     /// What a client has said counts although nobody has read it yet.

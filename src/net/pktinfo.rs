@@ -2,12 +2,11 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::AsRawFd;
 
-use nix::cmsg_space;
-use nix::libc;
 use nix::sys::socket::{
     ControlMessage, ControlMessageOwned, MsgFlags, SockaddrIn, recvmsg, sendmsg, setsockopt,
     sockopt,
 };
+use nix::{cmsg_space, libc, setsockopt_impl, sockopt_impl};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
@@ -42,6 +41,16 @@ pub enum Arrival {
     },
 }
 
+sockopt_impl!(
+    /// `IP_MTU_DISCOVER` of Linux. What phones say over UDP fits any way: with "do not fragment" said
+    /// for good, the host need not choose an identification for each datagram (2 % of a storm).
+    MtuDiscover,
+    SetOnly,
+    libc::IPPROTO_IP,
+    libc::IP_MTU_DISCOVER,
+    libc::c_int
+);
+
 impl FleetSocket {
     /// Binds to any address and a port that the operating system chooses. Must be called within a
     /// tokio runtime.
@@ -49,6 +58,7 @@ impl FleetSocket {
         let socket = listen::udp(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0).into())?;
         setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
         setsockopt(&socket, sockopt::Ipv4RecvErr, &true)?;
+        setsockopt(&socket, MtuDiscover, &libc::IP_PMTUDISC_DO)?;
         Ok(FleetSocket {
             socket: UdpSocket::from_std(socket)?,
             control: cmsg_space!(libc::in_pktinfo, libc::sock_extended_err, libc::sockaddr_in),

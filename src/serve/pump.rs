@@ -250,6 +250,8 @@ impl Pass<'_> {
     /// before they asked is read in between.
     fn run(mut self, ready: &mut VecDeque<(u64, Arc<[u8]>)>) -> bool {
         self.take_signed(ready);
+        // Who asks again before that was said was not answered.
+        self.flush();
         let mut more = !ready.is_empty();
         self.sockets.forget_what_is_ready();
         more |= self.read_ahead();

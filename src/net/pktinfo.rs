@@ -43,7 +43,7 @@ pub enum Arrival {
 
 sockopt_impl!(
     /// `IP_MTU_DISCOVER` of Linux. What phones say over UDP fits any way: with "do not fragment" said
-    /// for good, the host need not choose an identification for each datagram (2 % of a storm).
+    /// for good, the host need not choose an identification for each datagram.
     MtuDiscover,
     SetOnly,
     libc::IPPROTO_IP,
@@ -58,7 +58,8 @@ impl FleetSocket {
         let socket = listen::udp(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0).into())?;
         setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
         setsockopt(&socket, sockopt::Ipv4RecvErr, &true)?;
-        setsockopt(&socket, MtuDiscover, &libc::IP_PMTUDISC_DO)?;
+        // A host that cannot costs a little more.
+        let _ = setsockopt(&socket, MtuDiscover, &libc::IP_PMTUDISC_DO);
         Ok(FleetSocket {
             socket: UdpSocket::from_std(socket)?,
             control: cmsg_space!(libc::in_pktinfo, libc::sock_extended_err, libc::sockaddr_in),

@@ -27,11 +27,13 @@ const TURN_MAX: usize = 256;
 /// Requests that are read from the listening socket per turn: reading is cheap, and what stays in
 /// the socket may be lost.
 const READ_AHEAD: usize = 4_096;
-/// Requests that are answered per turn, as many as all transfer sockets may bring datagrams: who
-/// waits for a first answer asks again as soon as who waits for a block. And timers.
+/// Requests that are answered per turn, and timers that are taken up, as many as all transfer
+/// sockets may bring datagrams: who waits for a first answer asks again as soon as who waits for a
+/// block.
 const STEPS_MAX: usize = TURN_MAX * TRANSFER_SOCKETS;
 /// Datagrams that are read from a transfer socket in one go before something is decided that its
-/// clients may have said, if the host does not tell how many wait: more than its receive buffer holds.
+/// clients may have said, if the host does not tell how many wait: more than its receive buffer
+/// holds.
 const READ_OUT_MAX: usize = 16_384;
 /// Longest datagram that is read: requests end at 512 bytes, acknowledgements at 4.
 const DATAGRAM_MAX: usize = 1_024;
@@ -396,7 +398,7 @@ impl Pass<'_> {
         uploads.write(transmit, scratch, |bytes, length| {
             let together = bytes.len() > length && {
                 parts.send(datagrams, from, uploads);
-                parts.send_together(from, bytes, length, peer)
+                parts.send_together(from, bytes, length, peer, uploads)
             };
             if !together {
                 bytes.chunks(length).for_each(|bytes| is_full |= datagrams.push(bytes, peer));
@@ -433,7 +435,16 @@ impl PumpParts {
 
     /// Sends a window in one piece, if the way to the client is wide enough for one and the host
     /// cuts it.
-    fn send_together(&self, from: &UdpSocket, bytes: &[u8], length: usize, to: SocketAddr) -> bool {
+    fn send_together(
+        &self,
+        from: &UdpSocket,
+        bytes: &[u8],
+        length: usize,
+        to: SocketAddr,
+        uploads: &Transfers,
+    ) -> bool {
+        // Who reads the answer finds it counted.
+        self.show_counts(uploads);
         let done = listen::send_together(from, bytes, length, to).is_ok();
         if done {
             add(&self.counters.datagrams_out, bytes.len().div_ceil(length) as u64);

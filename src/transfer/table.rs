@@ -108,6 +108,8 @@ type Timer = Reverse<(Time, Line, u64)>;
 /// The transfers of a server, their timers, and who has not spoken yet.
 #[derive(Debug)]
 pub(super) struct Table<F, P> {
+    /// A quick hash with a seed of its own: who forges addresses is not told how they fall, and the
+    /// entries are bounded.
     transfers: HashMap<Line, Transfer<F, P>, RandomState>,
     /// One valid entry per transfer, and some that are stale.
     timers: BinaryHeap<Timer>,

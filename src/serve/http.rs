@@ -81,6 +81,8 @@ pub(super) async fn serve_http1<S, A>(
         .max_buf_size(HEAD_MAX)
         .max_headers(HEADERS_MAX)
         .title_case_headers(true)
+        // Else the protocol looks whether the peer has left after each request, mostly in vain.
+        .half_close(true)
         .serve_connection(TokioIo::new(stream), answer);
     match timeout(CONNECTION_DEADLINE, connection).await {
         Ok(Err(error)) if error.is_timeout() => bump(&counters.timeouts),

@@ -6,14 +6,13 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use crate::cluster::Peer;
-use crate::net::{lack_of, listen};
+use crate::net::{LateListener, LateStream, lack_of, listen};
 
 use super::bound::Place;
 use super::counts::{TcpCounters, bump, lower};
@@ -122,7 +121,7 @@ impl<F: Face> Listener<F> {
                     let _ = listen::defer(socket);
                 }
             })
-            .and_then(TcpListener::from_std)
+            .and_then(LateListener::from_std)
             .map_err(|cause| ServeError::Bind(self.place.error(cause)))?;
         let face = Arc::new(RwLock::new(face));
         let (stop, stopped) = oneshot::channel();
@@ -145,7 +144,7 @@ impl<F: Face> Listener<F> {
 /// Accepts connections and never talks to them itself: who connects and says nothing disturbs
 /// nobody.
 async fn accept_loop<F: Face>(
-    socket: TcpListener,
+    socket: LateListener,
     face: Shown<F>,
     hall: Arc<Hall>,
     mut stopped: oneshot::Receiver<()>,
@@ -264,7 +263,7 @@ impl Open {
         Open { hall, _place: place, shaken: Arc::default() }
     }
 
-    async fn talk<F: Face>(self, stream: TcpStream, face: F, shown: Shown<F>, peer: Peer) {
+    async fn talk<F: Face>(self, stream: LateStream, face: F, shown: Shown<F>, peer: Peer) {
         self.shaken.store(true, Ordering::Relaxed);
         face.talk(shown, Arc::clone(&self.hall), stream, peer).await;
     }
@@ -273,7 +272,7 @@ impl Open {
     async fn shake<F: Face>(
         self,
         tls: TlsAcceptor,
-        stream: TcpStream,
+        stream: LateStream,
         face: F,
         shown: Shown<F>,
         mut peer: Peer,
@@ -316,7 +315,7 @@ fn is_refusal(error: &io::Error) -> bool {
 
 /// Reads what a peer still says that was refused: it believes that the handshake is over, and a
 /// connection that is closed before would take the alert with it.
-async fn see_off(mut stream: TcpStream) {
+async fn see_off(mut stream: LateStream) {
     let read = async {
         let _ = stream.shutdown().await;
         let _ = tokio::io::copy(&mut stream.take(SAID_BEHIND_MAX), &mut tokio::io::sink()).await;

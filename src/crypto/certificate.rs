@@ -1,6 +1,6 @@
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rsa::pkcs1v15;
 use x509_cert::builder::profile::BuilderProfile;
@@ -23,10 +23,9 @@ use crate::wire::ber::{Ber, tag};
 use crate::wire::{Name, WireError, same_name};
 
 /// An X.509 certificate with the fields that trust lists and TVS use, cheap to clone.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Certificate(Arc<Fields>);
 
-#[derive(PartialEq, Eq)]
 struct Fields {
     der: Arc<[u8]>,
     subject: String,
@@ -38,8 +37,9 @@ struct Fields {
     key_algorithm: &'static str,
     public_key: Vec<u8>,
     signature: Vec<u8>,
-    sha1: [u8; 20],
-    sha256: [u8; 32],
+    /// Taken when somebody asks.
+    sha1: OnceLock<[u8; 20]>,
+    sha256: OnceLock<[u8; 32]>,
     not_before_s: Option<i64>,
     not_after_s: Option<i64>,
     oddities: Vec<Oddity>,
@@ -142,12 +142,12 @@ impl Certificate {
 
     /// SHA-1 of the DER, as in record tag 11.
     pub fn sha1(&self) -> [u8; 20] {
-        self.0.sha1
+        *self.0.sha1.get_or_init(|| sha1(&self.0.der))
     }
 
     /// SHA-256 of the DER: the identity of the certificate inside this program.
     pub fn sha256(&self) -> [u8; 32] {
-        self.0.sha256
+        *self.0.sha256.get_or_init(|| sha256(&self.0.der))
     }
 
     /// What the public key is for: `RSA`, `EC`, `Ed25519`, `DSA` or another word.
@@ -171,6 +171,14 @@ impl Certificate {
     }
 }
 
+impl PartialEq for Certificate {
+    fn eq(&self, other: &Certificate) -> bool {
+        self.0.der == other.0.der
+    }
+}
+
+impl Eq for Certificate {}
+
 impl fmt::Debug for Certificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Certificate({}, serial ", self.0.subject)?;
@@ -189,10 +197,13 @@ impl Fields {
         tbs.take_if(tag::CONTEXT_0_OF)?;
         let serial = tbs.need(tag::INTEGER, "a serial number")?;
         tbs.need(tag::SEQUENCE, "an algorithm")?;
-        let issuer = Name::from_ber(&tbs.need(tag::SEQUENCE, "an issuer")?)?;
+        let issued_by = tbs.need(tag::SEQUENCE, "an issuer")?;
+        let issuer = Name::from_ber(&issued_by)?;
         let mut validity = tbs.need(tag::SEQUENCE, "a validity")?.inside();
         let dates = [validity.next("a start")?, validity.next("an end")?];
-        let subject = Name::from_ber(&tbs.need(tag::SEQUENCE, "a subject")?)?;
+        let owned_by = tbs.need(tag::SEQUENCE, "a subject")?;
+        let is_self_issued = owned_by.content == issued_by.content;
+        let subject = if is_self_issued { issuer.clone() } else { Name::from_ber(&owned_by)? };
         let mut key = tbs.need(tag::SEQUENCE, "a public key")?.inside();
         let algorithm = key.need(tag::SEQUENCE, "an algorithm")?.inside().next("an OID")?.oid()?;
         let mut oddities = of_serial(serial.content);
@@ -205,17 +216,23 @@ impl Fields {
             );
         }
         let [not_before_s, not_after_s] = of_dates(&dates, &mut oddities);
+        let of_issuer = (issuer.to_cucm(), issuer.to_compact());
+        let of_subject = if is_self_issued {
+            of_issuer.clone()
+        } else {
+            (subject.to_cucm(), subject.to_compact())
+        };
         Ok(Fields {
-            subject: subject.to_cucm(),
-            issuer: issuer.to_cucm(),
-            subject_in_order: subject.to_compact(),
-            issuer_in_order: issuer.to_compact(),
+            subject: of_subject.0,
+            issuer: of_issuer.0,
+            subject_in_order: of_subject.1,
+            issuer_in_order: of_issuer.1,
             serial: magnitude(serial.content).to_vec(),
             key_algorithm: key_algorithm(&algorithm),
             public_key: key.need(tag::BIT_STRING, "a key")?.bits()?.to_vec(),
             signature,
-            sha1: sha1(der),
-            sha256: sha256(der),
+            sha1: OnceLock::new(),
+            sha256: OnceLock::new(),
             not_before_s,
             not_after_s,
             oddities,

@@ -70,12 +70,23 @@ const REFUSALS: [AlertDescription; 9] = [
 /// Makes TLS configurations for clients that judge servers by lists of their own.
 #[derive(Clone, Debug)]
 pub struct TlsClients {
-    provider: Arc<CryptoProvider>,
+    /// What is the same on all connections; trusts nobody.
+    common: ClientConfig,
 }
 
 impl Default for TlsClients {
     fn default() -> TlsClients {
-        TlsClients { provider: tls_provider() }
+        let provider = tls_provider();
+        let verifier = Arc::new(JudgeVerifier::new(Box::new(|_| false), &provider));
+        let mut common = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS12, &rustls::version::TLS13])
+            .expect("every provider has suites for both versions")
+            .dangerous()
+            .with_custom_certificate_verifier(verifier)
+            .with_no_client_auth();
+        common.resumption = Resumption::disabled();
+        common.enable_sni = false;
+        TlsClients { common }
     }
 }
 
@@ -148,27 +159,14 @@ impl TlsClients {
         judge: Judge,
         own: Option<&DeviceIdentity>,
     ) -> Result<(Arc<ClientConfig>, Arc<AtomicBool>), TlsFault> {
-        let refused = Arc::new(AtomicBool::new(false));
-        let verifier = JudgeVerifier {
-            judge,
-            refused: Arc::clone(&refused),
-            algorithms: self.provider.signature_verification_algorithms,
-        };
-        let builder = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
-            .with_protocol_versions(&[&rustls::version::TLS12, &rustls::version::TLS13])
-            .expect("every provider has suites for both versions")
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier));
-        let mut config = match own {
-            None => builder.with_no_client_auth(),
-            Some(own) => {
-                let own = certified(&own.certificate, &own.key.pkcs8());
-                let own = own.map_err(io::Error::other)?;
-                builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(own)))
-            }
-        };
-        config.resumption = Resumption::disabled();
-        config.enable_sni = false;
+        let mut config = self.common.clone();
+        let verifier = JudgeVerifier::new(judge, config.crypto_provider());
+        let refused = Arc::clone(&verifier.refused);
+        config.dangerous().set_certificate_verifier(Arc::new(verifier));
+        if let Some(own) = own {
+            let own = certified(&own.certificate, &own.key.pkcs8()).map_err(io::Error::other)?;
+            config.client_auth_cert_resolver = Arc::new(SingleCertAndKey::from(own));
+        }
         Ok((Arc::new(config), refused))
     }
 }
@@ -231,6 +229,13 @@ struct JudgeVerifier {
     judge: Judge,
     refused: Arc<AtomicBool>,
     algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl JudgeVerifier {
+    fn new(judge: Judge, provider: &CryptoProvider) -> JudgeVerifier {
+        let algorithms = provider.signature_verification_algorithms;
+        JudgeVerifier { judge, refused: Arc::default(), algorithms }
+    }
 }
 
 impl fmt::Debug for JudgeVerifier {

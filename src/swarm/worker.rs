@@ -127,9 +127,22 @@ struct Lane {
     waiting: VecDeque<Waiting>,
     /// What is sent next.
     out: Vec<u8>,
+    /// Rooms of transfers that are over, for the next ones.
+    rooms: Vec<Vec<u8>>,
 }
 
+/// Rooms that are kept, and the most bytes of one (choices: a few MB at most).
+const ROOMS_MAX: usize = 128;
+const ROOM_BYTES_MAX: usize = 32 * 1_024;
+
 impl Lane {
+    /// Keeps a room for the next transfer.
+    fn keep_room(&mut self, room: Vec<u8>) {
+        if self.rooms.len() < ROOMS_MAX && (1..=ROOM_BYTES_MAX).contains(&room.capacity()) {
+            self.rooms.push(room);
+        }
+    }
+
     /// Whether one more transfer with `server` may begin.
     fn has_room(&self, server: SocketAddr) -> bool {
         self.transfers < self.transfers_max && self.sockets.has_room(server)
@@ -296,6 +309,7 @@ impl Worker {
                 transfers_max: plan.transfers_in_flight,
                 waiting: VecDeque::new(),
                 out: Vec::new(),
+                rooms: Vec::new(),
             },
             timers: BinaryHeap::new(),
             presses: Presses::default(),
@@ -805,7 +819,8 @@ impl Worker {
         slot.transfers = slot.transfers.wrapping_add(1);
         let socket = self.lane.sockets.take(place, slot.transfers, server);
         let now = self.plan.clock.now();
-        let download = Download::start(request, now, &mut self.lane.out);
+        let mut download = Download::start(request, now, &mut self.lane.out);
+        download.collect_in(self.lane.rooms.pop().unwrap_or_default());
         let lack = self.lane.sockets.send(socket, phone, server, &self.lane.out);
         let slot = &mut self.slots[place];
         let wanted = slot.errand(token).map_or(now, |errand| errand.wanted);
@@ -943,8 +958,12 @@ impl Worker {
         match outcome {
             DownloadOutcome::Complete(bytes) => {
                 self.on_file(place, token, Transport::Tftp, Some(&bytes));
+                self.lane.keep_room(bytes);
             }
-            DownloadOutcome::NotFound => self.on_file(place, token, Transport::Tftp, None),
+            DownloadOutcome::NotFound => {
+                self.lane.keep_room(transfer.download.into_room());
+                self.on_file(place, token, Transport::Tftp, None);
+            }
             DownloadOutcome::Failed(fault) => {
                 self.hear(place, Incident::Failed(Transport::Tftp, step));
                 self.hear_at(now, place, Incident::Silent { step, from: started });

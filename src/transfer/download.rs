@@ -98,6 +98,18 @@ impl Download {
         download
     }
 
+    /// Collects the file in `room`, whose content is dropped: who has many transfers one after the
+    /// other need not ask for memory each time.
+    pub fn collect_in(&mut self, mut room: Vec<u8>) {
+        room.clear();
+        self.data = room;
+    }
+
+    /// The room that a transfer which brought no file leaves behind.
+    pub fn into_room(self) -> Vec<u8> {
+        self.data
+    }
+
     /// The server's port for this transfer, once it has answered; the request goes to the
     /// server's well-known port.
     pub const fn peer_port(&self) -> Option<u16> {

@@ -2,6 +2,7 @@
 //! of any form, indefinite ones too, and strings in pieces.
 
 use std::borrow::Cow;
+use std::fmt::Write;
 
 use super::tlv::WireError;
 
@@ -30,6 +31,8 @@ pub mod tag {
 const CONSTRUCTED: u8 = 0x20;
 /// Values of indefinite length and strings in pieces may be nested so deep; chosen.
 const DEPTH_MAX: usize = 32;
+/// Room for the dotted form of an object identifier: what names and algorithms have fits.
+const OID_TEXT_USUAL: usize = 32;
 
 /// One value: tag, content, and the bytes of both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,19 +134,20 @@ impl<'a> Ber<'a> {
         if self.tag != tag::OID || self.content.last().is_none_or(|last| last & 0x80 != 0) {
             return Err(broken());
         }
-        let mut text = String::new();
+        let mut text = String::with_capacity(OID_TEXT_USUAL);
         let mut arc: u128 = 0;
         for &byte in self.content {
             arc = arc.checked_mul(128).ok_or_else(broken)? | u128::from(byte & 0x7F);
             if byte & 0x80 != 0 {
                 continue;
             }
-            if text.is_empty() {
+            // Writing into a text cannot fail.
+            let _ = if text.is_empty() {
                 let first = (arc / 40).min(2);
-                text = format!("{first}.{}", arc - first * 40);
+                write!(text, "{first}.{}", arc - first * 40)
             } else {
-                text.push_str(&format!(".{arc}"));
-            }
+                write!(text, ".{arc}")
+            };
             arc = 0;
         }
         Ok(text)

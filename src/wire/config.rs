@@ -123,8 +123,9 @@ impl Config {
                 Ok(Event::Eof) => break,
                 Ok(Event::Start(tag)) => walk.enter(tag.name().as_ref(), priority(&tag)),
                 Ok(Event::Text(part)) => walk.text.push_str(&part.xml10_content()),
-                Ok(Event::End(_)) => {
-                    walk.leave().map_err(|what| fault(what, "a port from 1 to 65535"))?;
+                Ok(Event::End(tag)) => {
+                    walk.leave(tag.name().as_ref())
+                        .map_err(|what| fault(what, "a port from 1 to 65535"))?;
                 }
                 Ok(_) => {}
             }
@@ -144,7 +145,8 @@ impl Config {
 /// Where a reader of a configuration is, and what it has found.
 #[derive(Default)]
 struct Walk {
-    path: Vec<String>,
+    /// The elements around what is read, each behind a slash.
+    path: String,
     text: String,
     device_seen: bool,
     /// Priority, address, port of each TVS member.
@@ -162,39 +164,42 @@ struct Walk {
     others: Config,
 }
 
-const TVS_MEMBER: [&str; 4] = ["device", "TVS", "members", "member"];
-const CAPF: [&str; 3] = ["device", "capfList", "capf"];
+const TVS_MEMBER: &str = "/device/TVS/members/member";
+const CAPF: &str = "/device/capfList/capf";
 /// Port of CAPF where a configuration names none.
 const CAPF_PORT: u16 = 3804;
-const SIP_MEMBER: [&str; 5] = ["device", "devicePool", "callManagerGroup", "members", "member"];
+const SIP_MEMBER: &str = "/device/devicePool/callManagerGroup/members/member";
 
 impl Walk {
     fn enter(&mut self, name: &str, priority: Option<u32>) {
-        self.path.push(name.to_owned());
+        self.path.push('/');
+        self.path.push_str(name);
         self.text.clear();
         if self.path == TVS_MEMBER || self.path == SIP_MEMBER {
             (self.address, self.port, self.secured_port) = (String::new(), None, None);
             self.priority = priority.unwrap_or(u32::MAX);
         }
-        self.device_seen |= self.path == ["device"];
+        self.device_seen |= self.path == "/device";
     }
 
-    fn leave(&mut self) -> Result<(), String> {
-        let in_member = self.path.len() == 5 && self.path[..4] == TVS_MEMBER;
-        let beneath = |depth: usize, name: &str| {
-            self.path.len() == depth && self.path[..5] == SIP_MEMBER && self.path[depth - 2] == name
-        };
-        let (in_call_manager, in_ports) = (beneath(7, "callManager"), beneath(8, "ports"));
-        match self.path.last().map(String::as_str) {
-            Some("processNodeName") if in_call_manager => {
+    fn leave(&mut self, name: &str) -> Result<(), String> {
+        let outer = self.path.len() - name.len() - 1;
+        let around = &self.path[..outer];
+        let in_member = around == TVS_MEMBER;
+        let in_capf = around == CAPF;
+        let of_sip_member = around.strip_prefix(SIP_MEMBER);
+        let in_call_manager = of_sip_member == Some("/callManager");
+        let in_ports = of_sip_member == Some("/callManager/ports");
+        match name {
+            "processNodeName" if in_call_manager => {
                 self.text.trim().clone_into(&mut self.address);
             }
             // Where nobody registers it does not matter what stands there: the usual ports count.
-            Some("sipPort") if in_ports => self.port = port(self.text.trim()).ok(),
-            Some("securedSipPort") if in_ports => {
+            "sipPort" if in_ports => self.port = port(self.text.trim()).ok(),
+            "securedSipPort" if in_ports => {
                 self.secured_port = port(self.text.trim()).ok();
             }
-            Some("member") if self.path == SIP_MEMBER && !self.address.is_empty() => {
+            "member" if self.path == SIP_MEMBER && !self.address.is_empty() => {
                 let member = SipMember {
                     address: std::mem::take(&mut self.address),
                     port: self.port.unwrap_or(5060),
@@ -202,20 +207,20 @@ impl Walk {
                 };
                 self.call_managers.push((self.priority, member));
             }
-            Some("address") if in_member => self.text.trim().clone_into(&mut self.address),
-            Some("port") if in_member => self.port = Some(port(self.text.trim())?),
+            "address" if in_member => self.text.trim().clone_into(&mut self.address),
+            "port" if in_member => self.port = Some(port(self.text.trim())?),
             // The first server counts.
-            Some("processNodeName") if self.is_in_capf() && self.capf_host.is_empty() => {
+            "processNodeName" if in_capf && self.capf_host.is_empty() => {
                 self.text.trim().clone_into(&mut self.capf_host);
             }
-            Some("phonePort") if self.is_in_capf() && self.capf_port.is_none() => {
+            "phonePort" if in_capf && self.capf_port.is_none() => {
                 self.capf_port = self.text.trim().parse().ok().filter(|&port| port != 0);
             }
-            Some("capfAuthMode") if self.path.len() == 2 && self.path[0] == "device" => {
+            "capfAuthMode" if around == "/device" => {
                 let number = self.text.trim().parse().ok();
                 self.capf_mode = number.and_then(AuthMode::from_number).unwrap_or_default();
             }
-            Some(name) if self.path.len() == 2 && self.path[0] == "device" => {
+            _ if around == "/device" => {
                 let (text, others) = (self.text.trim(), &mut self.others);
                 match name {
                     "loadInformation" => text.clone_into(&mut others.load),
@@ -230,19 +235,15 @@ impl Walk {
                     _ => {}
                 }
             }
-            Some("member") if self.path == TVS_MEMBER && !self.address.is_empty() => {
+            "member" if self.path == TVS_MEMBER && !self.address.is_empty() => {
                 let address = std::mem::take(&mut self.address);
                 self.members.push((self.priority, address, self.port.unwrap_or(2445)));
             }
             _ => {}
         }
-        self.path.pop();
+        self.path.truncate(outer);
         self.text.clear();
         Ok(())
-    }
-
-    fn is_in_capf(&self) -> bool {
-        self.path.len() == 4 && self.path[..3] == CAPF
     }
 
     fn into_config(mut self) -> Config {

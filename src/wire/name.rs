@@ -73,13 +73,20 @@ impl Name {
     /// The name in CUCM's order of attributes, joined by `;`. How CUCM escapes is not known: values
     /// stand as they are, unless they would be read as something else.
     pub fn to_cucm(&self) -> String {
-        let mut parts: Vec<(usize, String)> = Vec::with_capacity(self.attributes.len());
-        for attribute in &self.attributes {
-            let (place, key) = cucm_place(&attribute.kind);
-            parts.push((place, format!("{key}={}", attribute.value.written(is_ambiguous))));
+        let mut text = String::new();
+        for (key, value) in self.in_cucm_order() {
+            begin(&mut text, ';', key);
+            value.write(is_ambiguous, &mut text);
         }
-        parts.sort_by_key(|part| part.0);
-        parts.into_iter().map(|part| part.1).collect::<Vec<_>>().join(";")
+        text
+    }
+
+    /// Keys and values in CUCM's order.
+    fn in_cucm_order(&self) -> impl Iterator<Item = (&str, &Value)> {
+        let mut parts: Vec<_> =
+            self.attributes.iter().map(|a| (cucm_place(&a.kind), &a.value)).collect();
+        parts.sort_by_key(|part| part.0.0);
+        parts.into_iter().map(|((_, key), value)| (key, value))
     }
 
     /// The name as the CTL client writes the subject of a token: CUCM's order with keys in lower
@@ -99,24 +106,25 @@ impl Name {
 
     /// The name in CUCM's order with keys in lower case; values with a blank go through `spaced`.
     fn to_token(&self, spaced: impl Fn(String) -> String) -> String {
-        let mut parts: Vec<(usize, String)> = Vec::with_capacity(self.attributes.len());
-        for attribute in &self.attributes {
-            let (place, key) = cucm_place(&attribute.kind);
-            let value = attribute.value.written(|_| false);
-            let value = if value.contains(' ') { spaced(value) } else { value };
-            parts.push((place, format!("{}={value}", key.to_lowercase())));
+        let mut text = String::new();
+        for (key, value) in self.in_cucm_order() {
+            let mut written = String::new();
+            value.write(|_| false, &mut written);
+            begin(&mut text, ';', &key.to_lowercase());
+            text.push_str(&if written.contains(' ') { spaced(written) } else { written });
         }
-        parts.sort_by_key(|part| part.0);
-        parts.into_iter().map(|part| part.1).collect::<Vec<_>>().join(";")
+        text
     }
 
     /// The name in the order of the certificate, joined by `,`, with the escapes of RFC 4514: short
     /// keys for nine types, the dotted OID for any other.
     pub fn to_compact(&self) -> String {
-        let parts = self.attributes.iter().map(|attribute| {
-            format!("{}={}", compact_key(&attribute.kind), attribute.value.written(|_| true))
-        });
-        parts.collect::<Vec<_>>().join(",")
+        let mut text = String::new();
+        for attribute in &self.attributes {
+            begin(&mut text, ',', compact_key(&attribute.kind));
+            attribute.value.write(|_| true, &mut text);
+        }
+        text
     }
 
     /// What makes names equal, as text: equal keys, equal names.
@@ -162,31 +170,41 @@ pub fn name_key(text: &str) -> String {
     }
 }
 
+/// Begins an attribute behind those that `text` has already.
+fn begin(text: &mut String, separator: char, key: &str) {
+    if !text.is_empty() {
+        text.push(separator);
+    }
+    text.push_str(key);
+    text.push('=');
+}
+
 impl Value {
-    /// The value behind its key; with the escapes of RFC 4514 if `escape` says so.
-    fn written(&self, escape: fn(&str) -> bool) -> String {
+    /// Writes the value behind its key; with the escapes of RFC 4514 if `escape` says so.
+    fn write(&self, escape: fn(&str) -> bool, out: &mut String) {
         match self {
-            Value::Text(text) if escape(text) => escaped(text),
-            Value::Text(text) => text.clone(),
-            Value::Bytes(bytes) => format!("#{}", hex(bytes)),
+            Value::Text(text) if escape(text) => escaped(text, out),
+            Value::Text(text) => out.push_str(text),
+            Value::Bytes(bytes) => {
+                out.push('#');
+                out.push_str(&hex(bytes));
+            }
         }
     }
 }
 
 /// The escapes of RFC 4514 section 2.4.
-fn escaped(value: &str) -> String {
-    let mut text = String::with_capacity(value.len() + 8);
+fn escaped(value: &str, out: &mut String) {
     let last = value.chars().count().saturating_sub(1);
     for (at, c) in value.chars().enumerate() {
         match c {
-            '\0' => text.push_str("\\00"),
-            '\\' | '"' | '+' | ',' | ';' | '<' | '>' => text.extend(['\\', c]),
-            '#' if at == 0 => text.push_str("\\#"),
-            ' ' if at == 0 || at == last => text.push_str("\\ "),
-            c => text.push(c),
+            '\0' => out.push_str("\\00"),
+            '\\' | '"' | '+' | ',' | ';' | '<' | '>' => out.extend(['\\', c]),
+            '#' if at == 0 => out.push_str("\\#"),
+            ' ' if at == 0 || at == last => out.push_str("\\ "),
+            c => out.push(c),
         }
     }
-    text
 }
 
 /// Whether a value would not be read back as it stands.

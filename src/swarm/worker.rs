@@ -91,6 +91,17 @@ pub(super) struct Results {
     pub seen: mpsc::UnboundedReceiver<Seen>,
 }
 
+/// What wakes a worker beside its sockets.
+enum Word {
+    Lookup(DialogueResult),
+    Seen(Seen),
+    Http(HttpResult),
+    /// `None` if the driver is gone.
+    Command(Option<Command>),
+    /// A timer.
+    Due,
+}
+
 /// A worker of the swarm: one thread, a part of the phones, a few sockets.
 ///
 /// The thread is the datagram pump: it runs the transfers and the phones. TLS and HTTP happen
@@ -351,32 +362,36 @@ impl Worker {
             self.fire_timers();
             self.publish_if_due();
             let wake = self.plan.clock.instant_at(self.next_wake());
-            let sockets = &self.lane.sockets;
-            tokio::select! {
-                () = sockets.ready(&mut ready) => {
-                    for &socket in &ready {
-                        self.drain_socket(socket, &mut buffer);
-                    }
+            let word = async {
+                tokio::select! {
+                    Some(result) = results.lookups.recv() => Word::Lookup(result),
+                    Some(seen) = results.seen.recv() => Word::Seen(seen),
+                    Some(result) = results.http.recv() => Word::Http(result),
+                    command = commands.recv() => Word::Command(command),
+                    () = tokio::time::sleep_until(wake) => Word::Due,
                 }
-                Some(result) = results.lookups.recv() => {
+            };
+            match self.lane.sockets.wait(self.board.turn_at, &mut ready, word).await {
+                None => ready.iter().for_each(|&socket| self.drain_socket(socket, &mut buffer)),
+                Some(Word::Lookup(result)) => {
                     self.on_lookup(result);
                     for _ in 0..DATAGRAMS_PER_TURN {
                         let Ok(result) = results.lookups.try_recv() else { break };
                         self.on_lookup(result);
                     }
                 }
-                Some(seen) = results.seen.recv() => {
+                Some(Word::Seen(seen)) => {
                     let told = self.watches.on(seen);
                     self.tell(told);
                 }
-                Some(result) = results.http.recv() => {
+                Some(Word::Http(result)) => {
                     self.on_http(result);
                     for _ in 0..DATAGRAMS_PER_TURN {
                         let Ok(result) = results.http.try_recv() else { break };
                         self.on_http(result);
                     }
                 }
-                command = commands.recv() => match command {
+                Some(Word::Command(command)) => match command {
                     Some(Command::Boot { from, spread, storm }) => {
                         self.plan_boots(from, spread, storm);
                     }
@@ -390,7 +405,7 @@ impl Worker {
                     }
                     Some(Command::Stop) | None => break,
                 },
-                () = tokio::time::sleep_until(wake) => {}
+                Some(Word::Due) => {}
             }
         }
         self.close();

@@ -113,6 +113,15 @@ struct Load {
     give_up: Time,
 }
 
+/// What wakes an engine beside its sockets.
+enum Word {
+    Answer(Answer),
+    /// `None` if the driver is gone.
+    Command(Option<Command>),
+    /// Something is due.
+    Due,
+}
+
 /// What a task of TCP requests brings.
 struct Answer {
     slot: u32,
@@ -216,31 +225,30 @@ impl Engine {
         loop {
             self.turn();
             let wake = self.clock.instant_at(self.next_wake());
-            let sockets = &self.sockets;
-            let readable = async {
-                match sockets {
-                    Some(sockets) => sockets.ready(&mut ready).await,
-                    None => std::future::pending().await,
+            let word = async {
+                tokio::select! {
+                    Some(answer) = answers.recv() => Word::Answer(answer),
+                    command = commands.recv() => Word::Command(command),
+                    () = tokio::time::sleep_until(wake) => Word::Due,
                 }
             };
-            tokio::select! {
-                () = readable => {
-                    for &socket in &ready {
-                        self.drain_socket(socket, &mut buffer);
-                    }
-                }
-                Some(answer) = answers.recv() => {
+            let now = self.clock.now();
+            let heard = match &mut self.sockets {
+                Some(sockets) => sockets.wait(now, &mut ready, word).await,
+                None => Some(word.await),
+            };
+            match heard {
+                None => ready.iter().for_each(|&socket| self.drain_socket(socket, &mut buffer)),
+                Some(Word::Answer(answer)) => {
                     self.on_answer(answer);
                     for _ in 0..PER_TURN {
                         let Ok(answer) = answers.try_recv() else { break };
                         self.on_answer(answer);
                     }
                 }
-                command = commands.recv() => match command {
-                    Some(command) => self.obey(command),
-                    None => return,
-                },
-                () = tokio::time::sleep_until(wake) => {}
+                Some(Word::Command(Some(command))) => self.obey(command),
+                Some(Word::Command(None)) => return,
+                Some(Word::Due) => {}
             }
         }
     }

@@ -6,7 +6,7 @@ use std::task::Poll;
 
 use tokio::net::UdpSocket;
 
-use crate::base::{Lack, PhoneId};
+use crate::base::{Lack, PhoneId, Span, Time};
 use crate::net::{Arrival, FleetSocket, lack_of, listen};
 
 use super::address::{FIRST, address_from, first_address, phone_from};
@@ -27,7 +27,13 @@ pub struct Sockets {
     /// Shared sockets without an owner, of IPv4 and of IPv6; the one that has rested longest is
     /// used next.
     free: [VecDeque<usize>; 2],
+    /// When the runtime was last given time to see which sockets have something.
+    seen_at: Time,
 }
+
+/// How long a busy socket may keep the runtime from seeing the others (choice: far below the time-out
+/// of any transfer).
+const SEEN_EVERY: Span = Span::from_millis(1);
 
 /// One transfer at a time.
 #[derive(Debug)]
@@ -87,6 +93,7 @@ impl Sockets {
             everywhere: first.is_some(),
             shared: Vec::new(),
             free: Default::default(),
+            seen_at: Time::ZERO,
         }
     }
 
@@ -184,9 +191,28 @@ impl Sockets {
         if is_full { Some(Lack::Memory) } else { lack_of(&error) }
     }
 
-    /// Waits until one of the sockets has something; the sockets to look at are in `ready`.
-    pub async fn ready(&self, ready: &mut Vec<usize>) {
+    /// Waits until one of the sockets has something, then those to look at are in `ready`, or until
+    /// `other` is ready, then this is its output.
+    pub async fn wait<T>(
+        &mut self,
+        now: Time,
+        ready: &mut Vec<usize>,
+        other: impl Future<Output = T>,
+    ) -> Option<T> {
+        // As long as one socket has something each time, a runtime of one thread never learns what
+        // has come to the others.
+        if now.since(self.seen_at) >= SEEN_EVERY {
+            self.seen_at = now;
+            tokio::task::yield_now().await;
+        }
         ready.clear();
+        tokio::select! {
+            () = self.ready(ready) => None,
+            other = other => Some(other),
+        }
+    }
+
+    async fn ready(&self, ready: &mut Vec<usize>) {
         let mut waits: Vec<_> = self.own.iter().map(|own| Box::pin(own.ready())).collect();
         poll_fn(|context| {
             for (socket, wait) in waits.iter_mut().enumerate() {
@@ -234,4 +260,41 @@ fn shared_socket(is_ipv6: bool) -> io::Result<UdpSocket> {
     let any: IpAddr =
         if is_ipv6 { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
     UdpSocket::from_std(listen::udp(SocketAddr::new(any, 0))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_socket_that_is_always_busy_hides_no_other_one() {
+        let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let to = server.local_addr().unwrap();
+        let (mut sockets, mut ready, mut buffer) = (Sockets::new(None), Vec::new(), [0; 64]);
+        sockets.open(to, 1).unwrap();
+        let phone = PhoneId(7);
+        let mut ports = Vec::new();
+        for socket in [0, 1] {
+            assert_eq!(sockets.send(socket, phone, to, b"?"), None);
+            ports.push(server.recv_from(&mut buffer).await.unwrap().1);
+        }
+        // The second one is known to have nothing; then it has, while the first one always has.
+        assert_eq!(sockets.receive(1, &mut buffer), None);
+        for _ in 0..100 {
+            server.send_to(b"first", ports[0]).await.unwrap();
+        }
+        sockets.wait(Time::ZERO, &mut ready, std::future::pending::<()>()).await;
+        assert_eq!(ready, [0]);
+        server.send_to(b"second", ports[1]).await.unwrap();
+        for turn in 1..=50 {
+            let now = Time::ZERO + Span::from_millis(turn);
+            sockets.wait(now, &mut ready, std::future::pending::<()>()).await;
+            assert!(ready.contains(&0), "the first one is busy");
+            if ready.contains(&1) {
+                return;
+            }
+            assert!(sockets.receive(0, &mut buffer).is_some());
+        }
+        panic!("nobody has looked at the second socket");
+    }
 }

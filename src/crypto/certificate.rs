@@ -202,12 +202,14 @@ impl Fields {
         let mut validity = tbs.need(tag::SEQUENCE, "a validity")?.inside();
         let dates = [validity.next("a start")?, validity.next("an end")?];
         let owned_by = tbs.need(tag::SEQUENCE, "a subject")?;
-        let is_self_issued = owned_by.content == issued_by.content;
-        let subject = if is_self_issued { issuer.clone() } else { Name::from_ber(&owned_by)? };
+        // Most are their own issuer.
+        let is_own = owned_by.content == issued_by.content;
+        let other = (!is_own).then(|| Name::from_ber(&owned_by)).transpose()?;
+        let subject = other.as_ref().unwrap_or(&issuer);
         let mut key = tbs.need(tag::SEQUENCE, "a public key")?.inside();
         let algorithm = key.need(tag::SEQUENCE, "an algorithm")?.inside().next("an OID")?.oid()?;
         let mut oddities = of_serial(serial.content);
-        for (whose, name) in [("issuer", &issuer), ("subject", &subject)] {
+        for (whose, name) in [("issuer", &issuer), ("subject", subject)] {
             oddities.extend(
                 name.faults().iter().map(|fault| Oddity {
                     code: "odd-name",
@@ -217,11 +219,8 @@ impl Fields {
         }
         let [not_before_s, not_after_s] = of_dates(&dates, &mut oddities);
         let of_issuer = (issuer.to_cucm(), issuer.to_compact());
-        let of_subject = if is_self_issued {
-            of_issuer.clone()
-        } else {
-            (subject.to_cucm(), subject.to_compact())
-        };
+        let of_subject = other.as_ref().map(|name| (name.to_cucm(), name.to_compact()));
+        let of_subject = of_subject.unwrap_or_else(|| of_issuer.clone());
         Ok(Fields {
             subject: of_subject.0,
             issuer: of_issuer.0,

@@ -1,5 +1,5 @@
 use std::io::{self, IoSlice};
-use std::net::{Shutdown, SocketAddr, TcpStream as Unwatched};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream as Unwatched};
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -11,14 +11,14 @@ use tokio::net::TcpStream;
 
 /// Accepts connections that no runtime watches before they have to wait.
 #[derive(Debug)]
-pub struct LateListener(AsyncFd<std::net::TcpListener>);
+pub struct LateListener(AsyncFd<TcpListener>);
 
 impl LateListener {
     /// Listens with this non-blocking socket in the runtime of the caller.
     ///
     /// # Errors
     /// If the runtime cannot watch it.
-    pub fn from_std(socket: std::net::TcpListener) -> io::Result<LateListener> {
+    pub fn from_std(socket: TcpListener) -> io::Result<LateListener> {
         #[expect(
             deprecated,
             reason = "its successor is unsafe, for types whose descriptor changes"
@@ -31,7 +31,7 @@ impl LateListener {
     /// # Errors
     /// What the host said.
     pub async fn accept(&self) -> io::Result<(LateStream, SocketAddr)> {
-        let (stream, from) = self.0.async_io(Interest::READABLE, |socket| socket.accept()).await?;
+        let (stream, from) = self.0.async_io(Interest::READABLE, TcpListener::accept).await?;
         Ok((LateStream(Socket::Blocking { stream, has_read: false }), from))
     }
 }

@@ -81,7 +81,8 @@ pub(super) async fn serve_http1<S, A>(
         .max_buf_size(HEAD_MAX)
         .max_headers(HEADERS_MAX)
         .title_case_headers(true)
-        // Else the protocol looks whether the peer has left after each request, mostly in vain.
+        // Who says that he has no more to say waits for his answer all the same; and the protocol
+        // does not look after each request whether he has left, mostly in vain.
         .half_close(true)
         .serve_connection(TokioIo::new(stream), answer);
     match timeout(CONNECTION_DEADLINE, connection).await {

@@ -145,7 +145,7 @@ impl Config {
 /// Where a reader of a configuration is, and what it has found.
 #[derive(Default)]
 struct Walk {
-    /// The elements around what is read, each behind a slash.
+    /// The elements around what is read, each behind a blank: no name has one.
     path: String,
     text: String,
     device_seen: bool,
@@ -164,32 +164,33 @@ struct Walk {
     others: Config,
 }
 
-const TVS_MEMBER: &str = "/device/TVS/members/member";
-const CAPF: &str = "/device/capfList/capf";
+const TVS_MEMBER: &str = " device TVS members member";
+const CAPF: &str = " device capfList capf";
 /// Port of CAPF where a configuration names none.
 const CAPF_PORT: u16 = 3804;
-const SIP_MEMBER: &str = "/device/devicePool/callManagerGroup/members/member";
+const SIP_MEMBER: &str = " device devicePool callManagerGroup members member";
 
 impl Walk {
     fn enter(&mut self, name: &str, priority: Option<u32>) {
-        self.path.push('/');
+        self.path.push(' ');
         self.path.push_str(name);
         self.text.clear();
         if self.path == TVS_MEMBER || self.path == SIP_MEMBER {
             (self.address, self.port, self.secured_port) = (String::new(), None, None);
             self.priority = priority.unwrap_or(u32::MAX);
         }
-        self.device_seen |= self.path == "/device";
+        self.device_seen |= self.path == " device";
     }
 
     fn leave(&mut self, name: &str) -> Result<(), String> {
+        // The reader sees to it that an element ends with the name with which it began.
         let outer = self.path.len() - name.len() - 1;
         let around = &self.path[..outer];
         let in_member = around == TVS_MEMBER;
         let in_capf = around == CAPF;
         let of_sip_member = around.strip_prefix(SIP_MEMBER);
-        let in_call_manager = of_sip_member == Some("/callManager");
-        let in_ports = of_sip_member == Some("/callManager/ports");
+        let in_call_manager = of_sip_member == Some(" callManager");
+        let in_ports = of_sip_member == Some(" callManager ports");
         match name {
             "processNodeName" if in_call_manager => {
                 self.text.trim().clone_into(&mut self.address);
@@ -216,11 +217,11 @@ impl Walk {
             "phonePort" if in_capf && self.capf_port.is_none() => {
                 self.capf_port = self.text.trim().parse().ok().filter(|&port| port != 0);
             }
-            "capfAuthMode" if around == "/device" => {
+            "capfAuthMode" if around == " device" => {
                 let number = self.text.trim().parse().ok();
                 self.capf_mode = number.and_then(AuthMode::from_number).unwrap_or_default();
             }
-            _ if around == "/device" => {
+            _ if around == " device" => {
                 let (text, others) = (self.text.trim(), &mut self.others);
                 match name {
                     "loadInformation" => text.clone_into(&mut others.load),
@@ -630,6 +631,18 @@ mod tests {
                    <member priority=\"0\"><address>a</address></member></members></TVS></device>";
         let config = Config::parse(xml.as_bytes()).unwrap();
         assert_eq!(config.tvs, [member("a", 2445), member("b", 2445)]);
+    }
+
+    #[test]
+    fn a_name_that_looks_like_a_path_is_one_element() {
+        let nested = "<device><TVS><members><member><address>a</address></member></members></TVS>\
+                      </device >";
+        assert_eq!(Config::parse(nested.as_bytes()).unwrap().tvs, [member("a", 2445)]);
+        let flat =
+            nested.replace("TVS><members", "TVS/members").replace("members></TVS", "TVS/members");
+        assert_eq!(flat.matches("TVS/members").count(), 2, "{flat}");
+        assert_eq!(Config::parse(flat.as_bytes()).unwrap().tvs, []);
+        assert!(Config::parse(b"< device></ device>").is_err());
     }
 
     #[test]

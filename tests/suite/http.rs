@@ -379,6 +379,26 @@ async fn two_hundred_clients_of_one_file_cost_one_signature() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_has_asked_and_says_no_more_is_answered_and_who_leaves_gives_his_place_back() {
+    let stage = Stage::new().await;
+    // Its signature is not made yet, so that the end of what is said comes before the answer.
+    let mut done = stage.connect().await;
+    let request = format!("GET /{CONFIG} HTTP/1.1\r\nHost: cucm\r\n\r\n");
+    done.write_all(request.as_bytes()).await.unwrap();
+    done.shutdown().await.unwrap();
+    let (status, _, body) = answer(&mut done).await;
+    assert_eq!((status, body), (200, stage.served(CONFIG)));
+    assert!(rest(&mut done).await.is_empty());
+    let mut idle = stage.connect().await;
+    assert_eq!(get(&mut idle, "ITLFile.tlv").await.0, 200);
+    drop(idle);
+    let mut asking = stage.connect().await;
+    asking.write_all(request.as_bytes()).await.unwrap();
+    drop(asking);
+    until("nobody is left", || stage.servers.counts().http.connections_in_flight == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_beyond_the_limit_are_closed_at_once() {
     let settings = ServeSettings { http_connections_max: 2, ..ServeSettings::default() };
     let stage = Stage::with(settings).await;

@@ -783,14 +783,44 @@ async fn waiting_for_a_place_counts_as_response_time_and_as_our_own_lag() {
         let sum = |histogram: &hdrhistogram::Histogram<u64>| histogram.mean() * 60.0;
         (sum(&record.service), sum(&record.response))
     };
-    for step in [StepKind::Ctl, StepKind::TVS] {
+    // All want their first file at once. When they want a lookup depends on how fast their files
+    // come: a few may find the place free.
+    for (step, times) in [(StepKind::Ctl, 2.0), (StepKind::TVS, 1.0)] {
         let (service, response) = total(step);
-        assert!(response > 2.0 * service, "{step:?}: {service} us against {response} us");
+        assert!(response > times * service, "{step:?}: {service} us against {response} us");
     }
-    // Four requests and one lookup of each of sixty phones: everybody waits for each place, but the
-    // last ones may find it free.
+    // Four requests and one lookup of each of sixty phones, less those that found a place free.
     let samples = run.ledger.lag().len();
-    assert!((285..=300).contains(&samples), "{samples}");
+    assert!((230..=300).contains(&samples), "{samples}");
+}
+
+/// On one thread: nothing comes between the end of a question and the time that it notes.
+#[tokio::test]
+async fn of_two_questions_and_one_place_the_second_starts_when_the_first_has_ended() {
+    let (servers, server, lists, request) = tvs_server(4).await;
+    let (clock, patience) = (Clock::start(), Span::from_secs(10));
+    let hosts = std::sync::Arc::default();
+    let client =
+        DialogueClient::new(clock, limits(1), patience, BTreeMap::new(), Vec::new(), hosts);
+    let (sender, mut results) = tokio::sync::mpsc::unbounded_channel();
+    for phone in 0..10_usize {
+        let job = DialogueJob {
+            turn: Turn::default(),
+            kept: None,
+            ticket: Ticket { phone, token: 1, planned: Time::ZERO },
+            message: message(server, &request, &lists),
+            source: phone_address(PhoneId(phone as u32)),
+        };
+        tokio::spawn(client.clone().ask(job, sender.clone()));
+    }
+    let mut free = Time::ZERO;
+    for _ in 0..10 {
+        let answer = results.recv().await.unwrap().1;
+        assert!(answer.answer.is_ok(), "{:?}", answer.answer);
+        assert!(answer.started >= free, "{:?} before {free:?}", answer.started);
+        free = answer.ended;
+    }
+    servers.shutdown().await;
 }
 
 /// Presents one certificate and signs with the key of another.

@@ -538,7 +538,7 @@ impl Ledger {
         let since = |ready: Time| ready.since(self.storm).as_secs_f64();
         let phones = self.phones.all().iter();
         let mut times: Vec<f64> = phones.filter_map(PhoneRecord::ready).map(since).collect();
-        times.sort_by(f64::total_cmp);
+        times.sort_unstable_by(f64::total_cmp);
         times
     }
 
@@ -548,7 +548,7 @@ impl Ledger {
         let phones = self.phones.all().iter();
         let mut times: Vec<f64> =
             phones.filter_map(|phone| phone.registration.since()).map(since).collect();
-        times.sort_by(f64::total_cmp);
+        times.sort_unstable_by(f64::total_cmp);
         times
     }
 

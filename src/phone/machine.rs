@@ -4,7 +4,7 @@ use crate::base::{DeviceName, Model, PhoneId, Span, Time};
 use crate::crypto::FileIdentity;
 use crate::transfer::DownloadRequest;
 use crate::wire::tftp::Options;
-use crate::wire::{ConfigError, FileName, SignedFile, WireError};
+use crate::wire::{ConfigError, FileName, WireError};
 
 use super::button::PressEnd;
 use super::contract::{Fact, Input, Sink};
@@ -88,7 +88,7 @@ impl Phone {
         config: &[u8],
         identity: FileIdentity,
     ) -> Result<(), ProvisionError> {
-        let list = |bytes| Ok::<_, ProvisionError>(env.shared.list(&SignedFile::parse(bytes)?)?);
+        let list = |bytes| Ok::<_, ProvisionError>(env.shared.list(&env.shared.signed(bytes)?)?);
         let content = env.shared.config(config)?;
         if !holds_lists(self.model) {
             let identity = FileIdentity { signer: 0, ..identity };

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use crate::crypto::FileIdentity;
-use crate::wire::{Config, ConfigError, WireError};
+use crate::wire::{Config, ConfigError, HeaderPlaces, WireError};
 
 use super::lists::TrustList;
 
@@ -25,6 +25,7 @@ pub(super) struct PinnedFile {
     pub(super) bytes: Arc<[u8]>,
     /// Tells pinned files apart.
     pub(super) number: u32,
+    pub(super) header: OnceLock<Result<HeaderPlaces, WireError>>,
     pub(super) list: OnceLock<Result<Arc<TrustList>, WireError>>,
     /// By the length of the part that was read: the whole file or the body behind its header.
     pub(super) config: OnceLock<(usize, Read)>,
@@ -39,6 +40,7 @@ impl Pins {
         let file = || PinnedFile {
             bytes: Arc::clone(bytes),
             number,
+            header: OnceLock::new(),
             list: OnceLock::new(),
             config: OnceLock::new(),
             identity: OnceLock::new(),

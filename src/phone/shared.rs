@@ -40,6 +40,14 @@ impl Shared {
         &self.calendar
     }
 
+    /// The header of these bytes and what is behind it.
+    pub(super) fn signed<'a>(&self, bytes: &'a [u8]) -> Result<SignedFile<'a>, WireError> {
+        let Some(pinned) = self.whole(bytes) else { return SignedFile::parse(bytes) };
+        let read = || SignedFile::parse(bytes).map(|file| file.places());
+        let file = pinned.header.get_or_init(read).as_ref().map(|places| places.file(bytes));
+        file.map_err(Clone::clone)?.map_or_else(|| SignedFile::parse(bytes), Ok)
+    }
+
     /// The list in these bytes.
     pub fn list(&self, file: &SignedFile<'_>) -> Result<Arc<TrustList>, WireError> {
         match self.pins.find(file.bytes()) {
@@ -140,4 +148,30 @@ fn keep<K: Eq + Hash, V: ?Sized>(map: &DashMap<K, Arc<V>, RandomState>, key: K, 
         map.retain(|_, held| Arc::strong_count(held) > 1);
     }
     map.insert(key, Arc::clone(new));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pinned_file_is_read_as_any_other_and_so_is_its_fault() {
+        let good: &[u8] = include_bytes!("../../tests/vectors/trustlist/CTLFile-mixed.tlv");
+        for bytes in [good, &good[..60], b"<device/>", b""] {
+            let (shared, pinned) = (Shared::default(), Arc::<[u8]>::from(bytes));
+            shared.pin(&pinned);
+            let expected = SignedFile::parse(&pinned);
+            for _ in 0..2 {
+                match (shared.signed(&pinned), &expected) {
+                    (Ok(file), Ok(expected)) => {
+                        assert_eq!((file.header, file.body), (expected.header, expected.body));
+                        assert_eq!(file.bytes(), bytes);
+                    }
+                    (read, expected) => assert_eq!(read.err().as_ref(), expected.as_ref().err()),
+                }
+            }
+            // A part of it is another file.
+            assert!(shared.signed(bytes.get(9..).unwrap_or_default()).is_err());
+        }
+    }
 }

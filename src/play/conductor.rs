@@ -1,6 +1,8 @@
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
+
+use foldhash::fast::RandomState;
 
 use crate::base::{NodeId, PhoneId, Span, Time, printable};
 use crate::cluster::operator::phones::{Visited, Visits, effect_on_phones};
@@ -686,7 +688,7 @@ impl Play {
 
     /// What the end of a run has found of each phone.
     pub fn roll(&self, phones: &[Phone]) -> Roll {
-        let mut roll = Roll::default();
+        let mut roll = Roll { entries: Vec::with_capacity(phones.len()), itls: Vec::new() };
         // Before the first reset nothing is known of what phones and servers say to each other.
         let looked_at = self.cluster.as_ref().filter(|_| self.any_wave);
         let mut bench = looked_at.map(|cluster| Bench::new(cluster, &self.homes));
@@ -714,8 +716,15 @@ impl Play {
             }
             holders.served_by.push(self.plan.topology.node(node).name.clone());
         }
-        let mut mismatches = 0;
+        // Phones that hold one list and have one home have the same answer.
+        let mut alike: HashMap<(usize, usize), (&Phone, u64), RandomState> = HashMap::default();
         for phone in phones.iter().filter(|phone| phone.holds_lists()) {
+            let itl = phone.lists().itl.as_ref().map_or(0, |itl| Arc::as_ptr(itl).addr());
+            let home = self.homes.of(phone.id()).as_ptr().addr();
+            alike.entry((itl, home)).or_insert((phone, 0)).1 += 1;
+        }
+        let mut mismatches = 0;
+        for (phone, count) in alike.into_values() {
             let checksum = phone.itl_checksum();
             let holders = held.entry(checksum).or_default();
             if holders.phones == 0
@@ -723,15 +732,15 @@ impl Play {
             {
                 holders.tvs = tvs_of(itl);
             }
-            holders.phones += 1;
-            let ours = self.cluster.as_ref();
+            holders.phones += count;
             let own = phone.lists().itl.as_ref().map(|itl| itl.identity());
             let home = self.homes.of(phone.id()).iter();
             let services = home.filter_map(|&node| ours?.tftp(node));
             // By content and signer: a list that is served anew has another time and checksum.
             let mut itls = services.map(|one| one.identity_of(FileName::Itl(None))).peekable();
-            let differs = itls.peek().is_some() && itls.all(|served| served != own);
-            mismatches += u64::from(differs);
+            if itls.peek().is_some() && itls.all(|served| served != own) {
+                mismatches += count;
+            }
         }
         let row = |(checksum, holders): (Option<[u8; 16]>, ItlHolders)| {
             let ItlHolders { phones, served_by, tvs } = holders;

@@ -1,5 +1,7 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+
+use foldhash::fast::RandomState;
 
 use crate::base::{NodeId, PhoneId};
 use crate::cluster::{Cluster, ServiceKind, Topology};
@@ -73,15 +75,33 @@ pub(super) struct Bench<'a> {
     trusts: BTreeMap<(usize, usize, usize), bool>,
     saved: BTreeMap<([usize; 2], Vec<NodeId>), Option<Saved>>,
     itls: BTreeMap<[u8; 16], u16>,
+    entries: HashMap<Sight, RollEntry, RandomState>,
 }
+
+/// All that an entry depends on: where lists, configuration and home of a phone lie, which are one
+/// for all that hold the same, and whether it holds lists.
+type Sight = ([usize; 4], bool);
 
 impl<'a> Bench<'a> {
     pub(super) fn new(cluster: &'a Cluster, homes: &'a Homes) -> Bench<'a> {
         let (trusts, saved, itls) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Bench { cluster, homes, trusts, saved, itls }
+        Bench { cluster, homes, trusts, saved, itls, entries: HashMap::default() }
     }
 
     pub(super) fn entry(&mut self, phone: &Phone, roll: &mut Roll) -> RollEntry {
+        let [ctl, itl] = places(phone.lists());
+        let config = phone.config().map_or(0, |config| Arc::as_ptr(&config.content).addr());
+        let home = self.homes.of(phone.id()).as_ptr().addr();
+        let sight = ([ctl, itl, config, home], phone.holds_lists());
+        if let Some(known) = self.entries.get(&sight) {
+            return *known;
+        }
+        let entry = self.fresh_entry(phone, roll);
+        self.entries.insert(sight, entry);
+        entry
+    }
+
+    fn fresh_entry(&mut self, phone: &Phone, roll: &mut Roll) -> RollEntry {
         let conditions = Conditions {
             list_differs: self.list_differs(phone),
             tvs_differs: !self.trusts_tvs(phone),

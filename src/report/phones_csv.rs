@@ -1,6 +1,5 @@
 use std::borrow::Cow;
 use std::io::{self, Write};
-use std::net::IpAddr;
 
 use crate::base::{DeviceName, PhoneId, Time};
 use crate::measure::{Ledger, PhoneRecord, Registration, StepKind};
@@ -8,7 +7,7 @@ use crate::phone::{Failure, Outcome};
 use crate::play::{Records, RollEntry, group_of};
 use crate::scenario::Plan;
 
-use super::table::{seconds_cell, whole_us, write_csv};
+use super::table::{Cells, TableWriter, whole_us};
 use super::trace::unregistered;
 
 /// Columns of `phones.csv`. Times are in seconds from the start of the run. What begins with a
@@ -60,27 +59,28 @@ pub fn phones_csv(
     out: impl Write,
 ) -> io::Result<()> {
     let (sizes, fleet) = (plan.topology.group_sizes(plan.fleet.phones), plan.fleet_spec());
+    let mut out = TableWriter::new(out, &PHONE_COLUMNS)?;
     let mut ready = 0;
-    let rows = (0..).map(PhoneId).zip(ledger.phones()).filter_map(|(phone, record)| {
+    for (phone, record) in (0..).map(PhoneId).zip(ledger.phones()) {
         let is_ready = record.outcome == Some(Outcome::Ready);
         ready += usize::from(is_ready);
         if is_ready && ready > READY_MAX {
-            return None;
+            continue;
         }
         let group = plan.topology.groups.get(group_of(&sizes, phone));
         let entry = records.roll.entries.get(phone.0 as usize);
-        let own = [
-            Cow::Owned(DeviceName::of_phone(phone).to_string()),
-            Cow::Owned(fleet.model(phone).to_string()),
-            Cow::Borrowed(group.map(|group| group.name.as_str()).unwrap_or_default()),
-            Cow::Borrowed(site(plan, phone)),
-            entry.map(|entry| tftp(plan, entry)).unwrap_or_default(),
-        ];
-        let cells = own.into_iter().chain(course(ledger, phone, record, records));
-        let cells = cells.chain(found(records, record, entry).map(Cow::Borrowed));
-        Some(cells.chain(registration(plan, record)))
-    });
-    write_csv(out, &PHONE_COLUMNS, rows)
+        out.row(|cells| {
+            cells.shown(DeviceName::of_phone(phone));
+            cells.shown(fleet.model(phone));
+            cells.text(group.map(|group| group.name.as_str()).unwrap_or_default());
+            cells.text(site(plan, phone));
+            cells.text(&entry.map(|entry| tftp(plan, entry)).unwrap_or_default());
+            course(ledger, phone, record, records, cells);
+            found(records, record, entry).into_iter().for_each(|cell| cells.text(cell));
+            registration(plan, record, cells);
+        })?;
+    }
+    out.end()
 }
 
 fn site(plan: &Plan, phone: PhoneId) -> &str {
@@ -108,7 +108,8 @@ fn course(
     phone: PhoneId,
     record: &PhoneRecord,
     records: &Records,
-) -> [Cow<'static, str>; 9] {
+    cells: &mut Cells,
+) {
     let note = records.journal.phone(phone).copied().unwrap_or_default();
     let was_reset = record.outcome.is_some() && note.started > Time::ZERO
         || record.outcome.is_some() && record.settled > Time::ZERO;
@@ -122,18 +123,16 @@ fn course(
         None => ("not-reset", Cow::Borrowed("")),
     };
     let took = Some(u64::from(note.slowest_us)).filter(|_| note.slowest.is_some());
-    let reset_at = |time: Time| seconds_cell(was_reset.then(|| since_start(time)));
-    [
-        reset_at(record.planned).into(),
-        reset_at(note.started).into(),
-        seconds_cell(ready.map(since_start)).into(),
-        seconds_cell(boot).into(),
-        result.into(),
-        cause,
-        if note.retries == 0 { "0".into() } else { note.retries.to_string().into() },
-        note.slowest.map(StepKind::name).unwrap_or_default().into(),
-        seconds_cell(took).into(),
-    ]
+    for time in [record.planned, note.started] {
+        cells.seconds(was_reset.then(|| since_start(time)));
+    }
+    cells.seconds(ready.map(since_start));
+    cells.seconds(boot);
+    cells.text(result);
+    cells.text(&cause);
+    cells.shown(note.retries);
+    cells.text(note.slowest.map(StepKind::name).unwrap_or_default());
+    cells.seconds(took);
 }
 
 /// What its end has found of it.
@@ -159,18 +158,21 @@ fn found<'a>(
 }
 
 /// Whether it is registered, or why not; since when, and with which node.
-fn registration<'a>(plan: &'a Plan, record: &PhoneRecord) -> [Cow<'a, str>; 3] {
+fn registration(plan: &Plan, record: &PhoneRecord, cells: &mut Cells) {
     let (state, since) = match record.registration {
-        Registration::Off => return Default::default(),
+        Registration::Off => ("", None),
         Registration::UnderWay => ("registering", None),
         Registration::Since(at) | Registration::Leaving(at) => ("registered", Some(at)),
         Registration::Not(cause) => (unregistered(cause), None),
     };
-    let node = |address: IpAddr| {
-        let mut nodes = plan.topology.nodes.iter();
-        let known = nodes.find(|node| node.address == address && plan.target.is_none());
-        known.map_or_else(|| address.to_string().into(), |node| node.name.as_str().into())
+    cells.text(state);
+    cells.seconds(since.map(since_start));
+    let Some(address) = record.registrar.filter(|_| since.is_some()) else {
+        return cells.text("");
     };
-    let with = record.registrar.filter(|_| since.is_some()).map(node);
-    [state.into(), seconds_cell(since.map(since_start)).into(), with.unwrap_or_default()]
+    let mut nodes = plan.topology.nodes.iter();
+    match nodes.find(|node| node.address == address && plan.target.is_none()) {
+        Some(node) => cells.text(&node.name),
+        None => cells.shown(address),
+    }
 }

@@ -1,8 +1,10 @@
 //! Tables of a run as CSV (RFC 4180), and back.
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::fmt::{Display, Write as _};
 use std::io::{self, Read, Write};
+
+use foldhash::fast::RandomState;
 
 use crate::base::Span;
 
@@ -14,7 +16,7 @@ pub struct Table {
 }
 
 /// The places of columns by their names.
-type Columns = BTreeMap<String, usize>;
+type Columns = HashMap<String, usize, RandomState>;
 
 /// A row of a table.
 #[derive(Clone, Copy, Debug)]
@@ -30,29 +32,78 @@ where
     C: IntoIterator<Item = String>,
 {
     let mut bytes = Vec::new();
-    let rows = rows.into_iter().map(|row| row.into_iter().map(Cow::Owned));
-    write_csv(&mut bytes, head, rows).expect("memory takes it");
+    let mut out = TableWriter::new(&mut bytes, head).expect("memory takes it");
+    for row in rows {
+        let write = |cells: &mut Cells| row.into_iter().for_each(|cell| cells.text(&cell));
+        out.row(write).expect("memory takes it");
+    }
+    out.end().expect("memory takes it");
+    drop(out);
     String::from_utf8(bytes).expect("cells are text")
 }
 
-/// Writes rows of cells one after the other; each has the columns of the head.
-///
-/// # Errors
-/// What `out` said.
-pub(super) fn write_csv<'a, R, C>(out: impl Write, head: &[&str], rows: R) -> io::Result<()>
-where
-    R: IntoIterator<Item = C>,
-    C: IntoIterator<Item = Cow<'a, str>>,
-{
-    let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(out);
-    writer.write_record(head)?;
-    for row in rows {
-        for cell in row {
-            writer.write_field(cell.as_bytes())?;
-        }
-        writer.write_record(None::<&[u8]>)?;
+/// Writes a table one row after the other.
+pub(super) struct TableWriter<W: Write> {
+    out: csv::Writer<W>,
+    cells: Cells,
+}
+
+/// The cells of a row that is written.
+#[derive(Default)]
+pub(super) struct Cells {
+    record: csv::ByteRecord,
+    /// Room for one that is not text.
+    room: String,
+}
+
+impl<W: Write> TableWriter<W> {
+    /// Writes the names of the columns.
+    ///
+    /// # Errors
+    /// What `out` said.
+    pub(super) fn new(out: W, head: &[&str]) -> io::Result<TableWriter<W>> {
+        let mut out = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(out);
+        out.write_record(head)?;
+        Ok(TableWriter { out, cells: Cells::default() })
     }
-    writer.flush()
+
+    /// Writes a row; `write` says its cells, as many as there are columns.
+    ///
+    /// # Errors
+    /// What the place said to which it is written.
+    pub(super) fn row(&mut self, write: impl FnOnce(&mut Cells)) -> io::Result<()> {
+        self.cells.record.clear();
+        write(&mut self.cells);
+        Ok(self.out.write_byte_record(&self.cells.record)?)
+    }
+
+    /// Nothing more comes.
+    ///
+    /// # Errors
+    /// What the place said to which it is written.
+    pub(super) fn end(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+impl Cells {
+    /// A cell with this text.
+    pub(super) fn text(&mut self, text: &str) {
+        self.record.push_field(text.as_bytes());
+    }
+
+    /// A cell with what `value` shows.
+    pub(super) fn shown(&mut self, value: impl Display) {
+        self.room.clear();
+        write!(self.room, "{value}").expect("a text takes it");
+        self.record.push_field(self.room.as_bytes());
+    }
+
+    /// Microseconds as a number of seconds; empty if there are none.
+    pub(super) fn seconds(&mut self, us: Option<u64>) {
+        let mut room = [0; SECONDS_LENGTH];
+        self.record.push_field(us.map_or(&[][..], |us| seconds_digits(us, &mut room)));
+    }
 }
 
 /// Reads a table that has these columns, and maybe more, one row after the other, and gives each to
@@ -121,7 +172,27 @@ impl<'a> TableRow<'a> {
 
 /// Microseconds as a number of seconds; empty if there are none.
 pub(super) fn seconds_cell(us: Option<u64>) -> String {
-    us.map(|us| format!("{}.{:06}", us / 1_000_000, us % 1_000_000)).unwrap_or_default()
+    let digits = |us| String::from_utf8_lossy(seconds_digits(us, &mut [0; SECONDS_LENGTH])).into();
+    us.map(digits).unwrap_or_default()
+}
+
+/// Digits of the largest number of microseconds, and a point.
+const SECONDS_LENGTH: usize = 21;
+
+/// The digits of a number of seconds with six behind the point, at the end of `room`: a table of a
+/// million phones has five millions of them.
+fn seconds_digits(us: u64, room: &mut [u8; SECONDS_LENGTH]) -> &[u8] {
+    let (mut left, mut at) = (us, SECONDS_LENGTH);
+    while left > 0 || SECONDS_LENGTH - at < 8 {
+        at -= 1;
+        if SECONDS_LENGTH - at == 7 {
+            room[at] = b'.';
+            continue;
+        }
+        room[at] = b'0' + (left % 10) as u8;
+        left /= 10;
+    }
+    &room[at..]
 }
 
 /// A span to the nearest microsecond.
@@ -148,6 +219,10 @@ mod tests {
         assert!(Table::parse("a,b\n1,2,3\n", &[]).is_err());
         assert_eq!(seconds_cell(Some(whole_us(Span::from_nanos(60_000_001_500)))), "60.000002");
         assert_eq!(Table::parse(&text, &["why"]), Err("it has no column why".to_owned()));
+        let largest = format!("{}.{:06}", u64::MAX / 1_000_000, u64::MAX % 1_000_000);
+        assert_eq!(seconds_cell(Some(u64::MAX)), largest);
+        let small = [0, 9, 999_999, 1_000_000, 10_000_007].map(|us| seconds_cell(Some(us)));
+        assert_eq!(small, ["0.000000", "0.000009", "0.999999", "1.000000", "10.000007"]);
         let cut = &text[..text.len() - 3];
         assert_eq!(Table::parse(cut, &[]), Err("it breaks off within a row".to_owned()));
     }

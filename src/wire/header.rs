@@ -1,3 +1,5 @@
+use std::ops::Range;
+
 use super::encrypted::Encryption;
 use super::tlv::{Element, Reader, WireError, put_element, put_text};
 
@@ -126,6 +128,57 @@ impl<'a> SignedFile<'a> {
     /// The whole file.
     pub const fn bytes(&self) -> &'a [u8] {
         self.bytes
+    }
+
+    /// Where the parts of its header lie.
+    pub fn places(&self) -> HeaderPlaces {
+        let of = |part: &[u8]| {
+            let start = part.as_ptr().addr().saturating_sub(self.bytes.as_ptr().addr());
+            start..start + part.len()
+        };
+        let Header { signer_name, serial, issuer, signature, file_name, .. } = self.header;
+        HeaderPlaces {
+            texts: [signer_name, issuer, file_name].map(|text| of(text.as_bytes())),
+            serial: of(serial),
+            signature: of(signature),
+            numbers: Header {
+                signer_name: "",
+                serial: &[],
+                issuer: "",
+                signature: &[],
+                file_name: "",
+                ..self.header
+            },
+        }
+    }
+}
+
+/// Where the parts of a header lie that was read, and its numbers: for a file that is handed to
+/// many phones.
+#[derive(Clone, Debug)]
+pub struct HeaderPlaces {
+    /// Name of the signer, issuer, name of the file.
+    texts: [Range<usize>; 3],
+    serial: Range<usize>,
+    signature: Range<usize>,
+    numbers: Header<'static>,
+}
+
+impl HeaderPlaces {
+    /// The file in the bytes of which these are the places; other bytes may give anything or `None`.
+    pub fn file<'a>(&self, bytes: &'a [u8]) -> Option<SignedFile<'a>> {
+        let part = |place: &Range<usize>| bytes.get(place.clone());
+        let text = |place| str::from_utf8(part(place)?).ok();
+        let [signer_name, issuer, file_name] = &self.texts;
+        let header = Header {
+            signer_name: text(signer_name)?,
+            serial: part(&self.serial)?,
+            issuer: text(issuer)?,
+            signature: part(&self.signature)?,
+            file_name: text(file_name)?,
+            ..self.numbers
+        };
+        Some(SignedFile { header, body: bytes.get(usize::from(header.length)..)?, bytes })
     }
 }
 
@@ -435,6 +488,9 @@ mod tests {
             assert_eq!(usize::from(header.length) + 4, bytes.len());
             assert_eq!(header.length % 4, 0);
             assert_eq!(parsed.body, b"body");
+            let again = parsed.places().file(&bytes).unwrap();
+            assert_eq!((again.header, again.body, again.bytes), (header, parsed.body, &bytes[..]));
+            assert!(parsed.places().file(&bytes[..100]).is_none());
         }
     }
 

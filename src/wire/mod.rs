@@ -37,8 +37,8 @@ pub use encrypted::Encryption;
 pub use file_name::{FileName, Seal};
 pub use framing::Framing;
 pub use header::{
-    DIGEST_SHA1, DIGEST_SHA512, Header, HeaderOrder, HeaderSpec, SignedFile, UnsignedHeader,
-    modulus_id,
+    DIGEST_SHA1, DIGEST_SHA512, Header, HeaderOrder, HeaderPlaces, HeaderSpec, SignedFile,
+    UnsignedHeader, modulus_id,
 };
 pub use name::{Name, name_key, same_name};
 pub use stub::{StubError, stub_xml};

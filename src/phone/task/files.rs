@@ -18,7 +18,7 @@ use crate::transfer::TransferFault;
 use crate::wire::SignedFile;
 
 use super::context::{Context, Event, Turn};
-use super::lookup::{Look, Lookup, Subject, forget_old, remember};
+use super::lookup::{Look, Lookup, Subject, forget_old, parsed, remember};
 
 /// Fetching, judging and installing lists and configuration.
 #[derive(Debug)]
@@ -204,7 +204,7 @@ fn on_file(cx: &mut Context<'_>, step: Step, via: Transport, bytes: &[u8]) -> Ne
         let stored = install_content(cx, kind, bytes, identity, path);
         return finish_file(cx, step, stored);
     }
-    let Ok(file) = SignedFile::parse(bytes) else {
+    let Ok(file) = cx.env.shared.signed(bytes) else {
         return finish_file(cx, step, Err(Refusal::Malformed));
     };
     // Who holds no list, or a blank one, checks nothing.
@@ -273,7 +273,7 @@ fn on_look(cx: &mut Context<'_>, step: Step, look: Look) -> Next {
         Look::Wait(lookup) => return Turn::Wait(FilesTask::Look(step, lookup)),
         Look::Unexpected(lookup) => return Turn::Unexpected(FilesTask::Look(step, lookup)),
         Look::Known(Subject::Signer(file), signer) => {
-            let file = SignedFile::parse(&file).expect("a file is looked up after it was parsed");
+            let file = parsed(cx, &file);
             use_signer(cx, step, &file, signer)
         }
         Look::Known(Subject::Server(_), _) | Look::Unknown => Err(Refusal::NotValid),

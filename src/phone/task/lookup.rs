@@ -138,7 +138,7 @@ impl Lookup {
         let file;
         let question = match &self.subject {
             Subject::Signer(bytes) => {
-                file = parsed(bytes);
+                file = parsed(cx, bytes);
                 Question::Query {
                     subject: file.header.signer_name,
                     issuer: file.header.issuer,
@@ -206,7 +206,7 @@ impl Lookup {
         match &self.subject {
             Subject::Signer(bytes) => {
                 let vouched = cx.env.shared.signer(&known, cx.now);
-                vouched.filter(|vouched| vouched.signer.is(&parsed(bytes)))
+                vouched.filter(|vouched| vouched.signer.is(&parsed(cx, bytes)))
             }
             Subject::Server(der) => {
                 let known = Known { certificate: Some(der), ..known };
@@ -245,6 +245,7 @@ pub(in crate::phone) fn aged(cx: &Context<'_>) -> Time {
     cx.env.shared.calendar().aged(cx.now)
 }
 
-fn parsed(file: &[u8]) -> SignedFile<'_> {
-    SignedFile::parse(file).expect("a file is looked up after it was parsed")
+/// A file whose signer is or was looked up.
+pub(in crate::phone) fn parsed<'a>(cx: &Context<'_>, file: &'a [u8]) -> SignedFile<'a> {
+    cx.env.shared.signed(file).expect("a file is looked up after it was parsed")
 }

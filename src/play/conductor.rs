@@ -804,7 +804,7 @@ mod tests {
     use crate::base::ClusterId;
     use crate::cluster::operator::phones::{MovePhones, ResetPhones};
     use crate::cluster::operator::services::Services;
-    use crate::cluster::{FleetSpec, Genesis, ServiceKind};
+    use crate::cluster::{Genesis, ServiceKind};
     use crate::crypto::KeySource;
     use crate::measure::{Incident, Listen, Slice, known_paths};
     use crate::phone::{Env, Fact, Verifier};
@@ -824,7 +824,7 @@ mod tests {
     fn begun(plan: &Plan) -> Play {
         let genesis = Genesis {
             topology: plan.topology.clone(),
-            fleet: FleetSpec { phones: 3, ..plan.fleet_spec() },
+            fleet: plan.fleet_spec(),
             source: KeySource::bank(1),
             epoch_s: 1_800_000_000,
             stored: crate::cluster::Stored::default(),
@@ -948,6 +948,56 @@ mod tests {
         let service = run.cluster().unwrap().tftp(run.homes().first(PhoneId(2))).unwrap();
         assert!(held.lists().any() && held.is_current(|file| service.identity_of(file)));
         assert!(!cast.phone(&env, PhoneId(2), true).lists().any(), "the run is to end");
+    }
+
+    /// Entries that are remembered for phones that are alike are those of each phone by itself.
+    #[test]
+    fn the_roll_finds_of_each_phone_what_a_look_at_it_alone_finds() {
+        let mut plan = load_plan("https-provisioning", &["fleet.phones=8"]);
+        plan.timeline.clear();
+        let one = ClusterId::FIRST.node(0);
+        let (mut run, env) = (begun(&plan), env(&plan));
+        let cast = |run: &Play, phones: [u32; 4]| {
+            let cast = run.cast();
+            phones.map(|phone| cast.phone(&env, PhoneId(phone), false))
+        };
+        let mut phones = Vec::from(cast(&run, [0, 1, 2, 3]));
+        let certificate = crate::cluster::CertificateKind::CallManager;
+        let regenerate =
+            crate::cluster::operator::certificates::Regenerate { certificate, node: one };
+        run.command(regenerate.into());
+        for kind in [ServiceKind::Tftp, ServiceKind::Tvs] {
+            run.command(Services::stop(one, Some(kind)).into());
+            run.command(Services::start(one, Some(kind)).into());
+        }
+        run.command(ResetPhones { spread: Span::ZERO }.into());
+        due(&mut run, 0, true);
+        phones.extend(cast(&run, [4, 5, 6, 7]));
+        // Of the new ones one has no configuration, one an old one, one no lists; two of different
+        // nodes have the same of everything.
+        let (old, new) = (phones[0].config().cloned(), phones[4].config().cloned());
+        let lists = [4, 6].map(|phone: usize| phones[phone].lists().clone());
+        let [four, six] = lists;
+        phones[0].install(six.clone(), new.clone());
+        phones[7].install(six.clone(), new.clone());
+        phones[4].install(four, None);
+        phones[6].install(six, old);
+        phones[5].install(crate::phone::TrustLists::default(), new);
+        let of = |roll: &Roll, at: usize| {
+            let RollEntry { tftp, itl, conditions, scriptable } = roll.entries[at];
+            let itl = itl.map(|itl| roll.itls[usize::from(itl)].clone());
+            (tftp, itl, conditions, scriptable)
+        };
+        let whole = run.roll(&phones);
+        let mut seen = Vec::new();
+        for (at, phone) in phones.iter().enumerate() {
+            let alone = of(&run.roll(std::slice::from_ref(phone)), 0);
+            assert_eq!(of(&whole, at), alone, "phone {at}");
+            if !seen.contains(&alone) {
+                seen.push(alone);
+            }
+        }
+        assert!(seen.len() >= 6, "{seen:#?}");
     }
 
     #[test]

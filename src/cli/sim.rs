@@ -120,8 +120,6 @@ pub fn sim(args: &SimArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
     }
     args.mail.send(&run.facts.alarms);
     let code = code(&mut summary, run.finish);
-    // Nobody looks at them any more, and the files of a run are made of much.
-    drop((run.phones, run.cluster));
     let code = output::leave_summary((&directory, &summary), code, global.format, |directory| {
         directory.write_consoles(&run.facts.consoles)?;
         output::leave_alarms(directory, &run.facts.alarms.join("\n"))?;
@@ -132,14 +130,14 @@ pub fn sim(args: &SimArgs, global: &GlobalArgs) -> Result<ExitCode, CliError> {
         if !args.openmetrics {
             return Ok(());
         }
-        directory.write_text("metrics.prom", &back_filled(&run.samples, run.ended))
+        directory.write_text("metrics.prom", &back_filled(&run))
     })?;
     let code = match &args.baseline {
         Some(base) => diff::with_baseline(base, &directory, global, code)?,
         None => code,
     };
     // The report is made of files: of a million phones both at once are half a gigabyte.
-    drop((run.ledger, run.records));
+    drop(run);
     course::leave_report(&directory);
     Ok(code)
 }
@@ -269,12 +267,12 @@ fn play(plan: &Plan, options: SimOptions, stop: &Stop) -> (SimRun, Summary) {
 const SAMPLE_EVERY: Span = Span::from_secs(1);
 
 /// The samples of a run as `OpenMetrics`, as if it had ended just now.
-fn back_filled(samples: &[(Time, String)], ended: Time) -> String {
+fn back_filled(run: &SimRun) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-    let began = now - ended.as_secs_f64();
+    let began = now - run.ended.as_secs_f64();
     let frame =
         |(at, text): &(Time, String)| (began + at.as_secs_f64(), step_times_from(began, text));
-    open_metrics(&samples.iter().map(frame).collect::<Vec<_>>())
+    open_metrics(&run.samples.iter().map(frame).collect::<Vec<_>>())
 }
 
 /// Metrics with the operator's steps, which are in seconds of the run, in Unix seconds.

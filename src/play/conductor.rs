@@ -989,6 +989,19 @@ mod tests {
             (tftp, itl, conditions, scriptable)
         };
         let whole = run.roll(&phones);
+        let itls_of = |phones: &[Phone]| {
+            let mut ledger = Ledger::new(Slice::whole(8));
+            run.look_at_itls(&mut ledger, phones);
+            let holders = ledger.itls().iter().map(|itl| itl.phones).sum::<u64>();
+            [holders, ledger.counts().phones.itl_mismatch]
+        };
+        let apart = phones.iter().map(|phone| itls_of(std::slice::from_ref(phone)));
+        let [mut holders, mut mismatches] = [0; 2];
+        apart.for_each(|[one, differs]| {
+            (holders, mismatches) = (holders + one, mismatches + differs)
+        });
+        assert_eq!(itls_of(&phones), [holders, mismatches]);
+        assert!((1..8).contains(&mismatches), "{mismatches}");
         let mut seen = Vec::new();
         for (at, phone) in phones.iter().enumerate() {
             let alone = of(&run.roll(std::slice::from_ref(phone)), 0);

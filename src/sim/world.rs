@@ -486,21 +486,18 @@ impl World {
             + self.pace.draws()
             + self.presses.draws()
             + casting_draws(&self.plan);
-        let (ended, events) = (self.engine.now(), self.engine.events());
-        self.play.ended(ended);
+        self.play.ended(self.engine.now());
         let info = self.info();
-        // What is found out now takes room, too.
-        drop((self.engine, self.sessions, self.calls));
         let (mut ledger, samples, digest, journal) = self.ears.close();
         self.play.close(&mut ledger, finish, self.fleet.phones());
         let stranded = self.play.stranded(&ledger, self.fleet.phones());
         ledger.read(self.fleet.verified(), BTreeMap::new());
-        let facts = self.play.facts();
+        let (ended, facts) = (self.engine.now(), self.play.facts());
         let guesses = guesses(&self.plan, &ledger, &facts).into_iter().map(|(guess, _)| guess);
         let sim = SimSummary {
             digest: digest.clone(),
             draws,
-            events,
+            events: self.engine.events(),
             virtual_s: ended.as_secs_f64(),
             registered_s: self.pace.registered(&ledger),
             events_per_s: None,

@@ -995,11 +995,10 @@ mod tests {
             let holders = ledger.itls().iter().map(|itl| itl.phones).sum::<u64>();
             [holders, ledger.counts().phones.itl_mismatch]
         };
-        let apart = phones.iter().map(|phone| itls_of(std::slice::from_ref(phone)));
-        let [mut holders, mut mismatches] = [0; 2];
-        apart.for_each(|[one, differs]| {
-            (holders, mismatches) = (holders + one, mismatches + differs)
-        });
+        let apart: Vec<[u64; 2]> =
+            phones.iter().map(|phone| itls_of(std::slice::from_ref(phone))).collect();
+        let [holders, mismatches] =
+            [0, 1].map(|at| apart.iter().map(|counts| counts[at]).sum::<u64>());
         assert_eq!(itls_of(&phones), [holders, mismatches]);
         assert!((1..8).contains(&mismatches), "{mismatches}");
         let mut seen = Vec::new();
